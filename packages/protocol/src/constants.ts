@@ -1,0 +1,77 @@
+/**
+ * Constants of wire profile 1. Everything here is fixed by the profile: another implementation depends on it.
+ * Choices of this implementation (sizes of tables, retry budgets) live with the daemon that makes them.
+ */
+
+/** Sizes in octets. */
+export const ID_LENGTH = 4;
+export const NID_LENGTH = 18;
+export const RN_LENGTH = 16;
+export const KEY_LENGTH = 16;
+export const TID_LENGTH = 8;
+export const TS_LENGTH = 8;
+export const NONCE_LENGTH = 13;
+export const TAG_LENGTH = 8;
+export const LIFETIME_LENGTH = 4;
+
+/** First octet of a message: profile 1 in the high nibble, the message's number in the low one. */
+export const TYPE = {
+  M1: 0x11,
+  M2: 0x12,
+  M3: 0x13,
+  M4: 0x14,
+  M5: 0x15,
+  M6: 0x16,
+  M7: 0x17,
+  M8: 0x18,
+  M9: 0x19,
+} as const;
+
+/** Length in octets of each whole message. */
+export const LENGTH = { M1: 21, M2: 79, M3: 42, M4: 53, M5: 33, M6: 13, M7: 121, M8: 30, M9: 27 } as const;
+
+/** Labels under which a node key gives the key of one CCM use: `EK(K, T) = AES-128(K, T || 0^15)`. */
+export const LABEL_M4 = 0x14;
+export const LABEL_M5_M6 = 0x15;
+
+/** Largest values of the integers on the wire. */
+export const MAX_ID = 0xffff_ffff;
+export const MAX_LIFETIME = 0xffff_ffff;
+export const MAX_TID = 0xffff_ffff_ffff_ffffn;
+
+/** A node's open candidates at most, and how old (ms of powered time) the oldest must be to make room for a fifth. */
+export const MAX_CANDIDATES = 4;
+export const CANDIDATE_MIN_AGE_MS = 300_000;
+
+/** Answers that do not open, in one exchange, before a node stops listening for a better one. */
+export const MAX_IGNORED_ANSWERS = 16;
+
+/** How long a transaction lives at the controller from its first M1, in ms. */
+export const TRANSACTION_LIFE_MS = 60_000;
+
+/** Open transactions of one node at a controller. */
+export const MAX_TRANSACTIONS_PER_NODE = 4;
+
+/** How far TS may lie from the auth-server's clock, in ms. */
+export const TS_WINDOW = {
+  M2: { back: 30_000, ahead: 30_000 },
+  M7: { back: 90_000, ahead: 30_000 },
+} as const;
+
+/** A commit that has not finished after this long must not take effect any more, in ms. */
+export const COMMIT_LIMIT_MS = 30_000;
+
+/** For how long a server whose clock stepped back refuses M7, in ms. */
+export const CLOCK_STEP_PENALTY_MS = 300_000;
+
+/** Back-off between a node's attempts, in ms: exponential with full jitter between these. */
+export const BACKOFF = { first: 5_000, last: 600_000 } as const;
+
+/** A Max-Age in an (unauthenticated) error counts for this many seconds at most. */
+export const MAX_HINT_SECONDS = 600;
+
+/** A renewal is due at a uniformly drawn part of the lifetime between these. */
+export const RENEWAL = { from: 0.72, to: 0.88 } as const;
+
+/** Messages under one SK_cs before it must have been replaced. */
+export const MAX_LINK_MESSAGES: number = 2 ** 32;

@@ -1,0 +1,62 @@
+/** The Latchkey wire profile: messages, keys and the three roles, with no I/O. See docs/PROTOCOL.md. */
+
+export { aes128, ccmOpen, ccmSeal } from './cipher.js';
+export * from './constants.js';
+export {
+  type CoapCode,
+  type LinkRefusal,
+  MalformedMessage,
+  maxAgeOf,
+  type Refusal,
+  refusalOfReason,
+  REFUSALS,
+} from './errors.js';
+export { formatId, formatTid, parseId } from './id.js';
+export {
+  type AwaitingM4,
+  type AwaitingM6,
+  backOff,
+  beginAttempt,
+  type Candidate,
+  type M4Decision,
+  type M6Decision,
+  type NodeState,
+  receiveM4,
+  receiveM6,
+  renewalDelay,
+} from './initiator.js';
+export * from './messages.js';
+export { equalInConstantTime } from './octets.js';
+export {
+  deriveApplicationKey,
+  deriveCcmKey,
+  deriveEapPskKeys,
+  deriveEapPskSessionKeys,
+  derivePsk,
+  type EapPskKeys,
+  type EapPskSessionKeys,
+} from './psk.js';
+export {
+  type Joined,
+  type LinkDecision,
+  type M1Decision,
+  type M5Decision,
+  type Now,
+  Respondent,
+  type RespondentBounds,
+  type RespondentOptions,
+  type Source,
+  type Transaction,
+} from './respondent.js';
+export { Secret } from './secret.js';
+export {
+  type Commit,
+  expiryOf,
+  type Judgement,
+  judge,
+  type NodeRecord,
+  openLinkRequest,
+  type OpenedRequest,
+  sealAnswer,
+  stillInTime,
+} from './server.js';

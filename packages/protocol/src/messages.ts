@@ -1,0 +1,386 @@
+/**
+ * The nine messages of profile 1, octet by octet: what is in each, how it is sealed, how it is opened.
+ *
+ *   i = node (SBI), c = controller (SBR), s = auth-server (SBS)
+ *
+ *   i                         c                         s
+ *   | M1 ID_i, RN_i           |                         |
+ *   |------------------------>| M2 RN_c, TS, M1         |
+ *   |                         |------------------------>|
+ *   |                         |            M3 K_i, ID_i |
+ *   |           M4 RN_i, RN_c |<------------------------|
+ *   |<------------------------|                         |
+ *   | M5 RN_c                 |                         |
+ *   |------------------------>| M7 RN_c, TS, NID, M1, C5|
+ *   |                         |------------------------>|   commit
+ *   |                         |       M8 ID_i, lifetime |
+ *   |             M6 lifetime |<------------------------|
+ *   |<------------------------|                         |
+ *
+ * `decodeX` reads what stands in the clear and throws MalformedMessage unless length and first octet are exactly right.
+ * `openX` gives the content, or `undefined`: does not open. Identifiers are unsigned 32-bit numbers; TID and TS are bigints.
+ */
+
+import { concatBytes } from '@noble/ciphers/utils.js';
+import { ccmOpen, ccmSeal } from './cipher.js';
+import {
+  ID_LENGTH,
+  KEY_LENGTH,
+  LABEL_M4,
+  LABEL_M5_M6,
+  LENGTH,
+  LIFETIME_LENGTH,
+  NID_LENGTH,
+  NONCE_LENGTH,
+  RN_LENGTH,
+  TAG_LENGTH,
+  TYPE,
+} from './constants.js';
+import { MalformedMessage } from './errors.js';
+import { Reader, Writer } from './octets.js';
+import { deriveCcmKey } from './psk.js';
+import { Secret } from './secret.js';
+
+/** The octets before the nonce of M2 and M7, and before the sealed part of M4: type 1, ID_c 4, TID 8. */
+const HEADER_LENGTH = 13;
+const C5_LENGTH: number = RN_LENGTH + TAG_LENGTH;
+
+type MessageName = keyof typeof TYPE;
+
+/** Checks length and first octet, then stands behind the first octet. */
+function reader(name: MessageName, octets: Uint8Array): Reader {
+  if (octets.length !== LENGTH[name] || octets[0] !== TYPE[name]) throw new MalformedMessage(name, octets, LENGTH[name]);
+  const r = new Reader(octets);
+  r.u8();
+  return r;
+}
+
+function header(type: number, idC: number, tid: bigint): Uint8Array {
+  return new Writer(HEADER_LENGTH).u8(type).u32(idC).u64(tid).done();
+}
+
+/** The nonce of M4, M5 and M6, never sent: `0x1T, ID_c, TID`. */
+function impliedNonce(type: number, idC: number, tid: bigint): Uint8Array {
+  return header(type, idC, tid);
+}
+
+/** Seals under `EK(key, label)` and wipes that key. */
+function sealUnderNodeKey(
+  key: Secret,
+  label: typeof LABEL_M4 | typeof LABEL_M5_M6,
+  nonce: Uint8Array,
+  associated: Uint8Array,
+  plaintext: Uint8Array,
+): Uint8Array {
+  const ek = deriveCcmKey(key, label);
+  const sealed = ccmSeal(ek.expose(), nonce, associated, plaintext);
+  ek.wipe();
+  return sealed;
+}
+
+function openUnderNodeKey(
+  key: Secret,
+  label: typeof LABEL_M4 | typeof LABEL_M5_M6,
+  nonce: Uint8Array,
+  associated: Uint8Array,
+  sealed: Uint8Array,
+): Uint8Array | undefined {
+  const ek = deriveCcmKey(key, label);
+  const plaintext = ccmOpen(ek.expose(), nonce, associated, sealed);
+  ek.wipe();
+  return plaintext;
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// M1  i -> c   0x11 | ID_i 4 | RN_i 16                                                                   21 octets
+
+export interface M1 {
+  readonly idI: number;
+  readonly rnI: Uint8Array;
+}
+
+export function encodeM1(m: M1): Uint8Array {
+  return new Writer(LENGTH.M1).u8(TYPE.M1).u32(m.idI).bytes(m.rnI, RN_LENGTH).done();
+}
+
+export function decodeM1(octets: Uint8Array): M1 {
+  const r = reader('M1', octets);
+  return { idI: r.u32(), rnI: r.bytes(RN_LENGTH) };
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// M2  c -> s   0x12 | ID_c 4 | TID 8 | nonce 13 | E(RN_c 16 | TS 8 | M1 21)                               79 octets
+// M7  c -> s   0x17 | ID_c 4 | TID 8 | nonce 13 | E(RN_c 16 | TS 8 | NID_i 18 | M1 21 | C5 24)           121 octets
+//     key SK_cs, nonce random, associated data the 13 octets before the nonce
+
+/** What stands in the clear in a request on the link. */
+export interface LinkRequest {
+  readonly type: 'M2' | 'M7';
+  readonly idC: number;
+  readonly tid: bigint;
+  readonly nonce: Uint8Array;
+  readonly sealed: Uint8Array;
+  /** The whole message: associated data of its answer. */
+  readonly octets: Uint8Array;
+}
+
+export interface M2 {
+  readonly rnC: Uint8Array;
+  readonly ts: bigint;
+  /** M1 as received, and as octets: associated data of M4 and M5. */
+  readonly m1: M1;
+  readonly m1Octets: Uint8Array;
+}
+
+export interface M7 extends M2 {
+  /** NID_i: where the node was when it proved itself, 18 octets. */
+  readonly nidI: Uint8Array;
+  /** E of M5: the node's own proof. */
+  readonly c5: Uint8Array;
+}
+
+export interface LinkHeader {
+  readonly idC: number;
+  readonly tid: bigint;
+  readonly nonce: Uint8Array;
+}
+
+export function sealM2(h: LinkHeader, m: Omit<M2, 'm1'>, skCs: Secret): Uint8Array {
+  const body = new Writer(RN_LENGTH + 8 + LENGTH.M1).bytes(m.rnC, RN_LENGTH).u64(m.ts).bytes(m.m1Octets, LENGTH.M1).done();
+  return sealLinkRequest(TYPE.M2, h, body, skCs);
+}
+
+export function sealM7(h: LinkHeader, m: Omit<M7, 'm1'>, skCs: Secret): Uint8Array {
+  const body = new Writer(RN_LENGTH + 8 + NID_LENGTH + LENGTH.M1 + C5_LENGTH)
+    .bytes(m.rnC, RN_LENGTH)
+    .u64(m.ts)
+    .bytes(m.nidI, NID_LENGTH)
+    .bytes(m.m1Octets, LENGTH.M1)
+    .bytes(m.c5, C5_LENGTH)
+    .done();
+  return sealLinkRequest(TYPE.M7, h, body, skCs);
+}
+
+function sealLinkRequest(type: number, h: LinkHeader, body: Uint8Array, skCs: Secret): Uint8Array {
+  const clear = header(type, h.idC, h.tid);
+  return concatBytes(clear, h.nonce, ccmSeal(skCs.expose(), h.nonce, clear, body));
+}
+
+export function decodeLinkRequest(octets: Uint8Array): LinkRequest {
+  const type = octets[0] === TYPE.M7 ? 'M7' : 'M2';
+  const r = reader(type, octets);
+  return { type, idC: r.u32(), tid: r.u64(), nonce: r.bytes(NONCE_LENGTH), sealed: r.rest(), octets };
+}
+
+/** Opens an M2; one whose M1 is not an M1 does not open. */
+export function openM2(request: LinkRequest, skCs: Secret): M2 | undefined {
+  if (request.type !== 'M2') return undefined;
+  const body = openLinkRequest(request, skCs);
+  if (body === undefined) return undefined;
+  const r = new Reader(body);
+  const rnC = r.bytes(RN_LENGTH);
+  const ts = r.u64();
+  const m1Octets = r.bytes(LENGTH.M1);
+  return m1Octets[0] === TYPE.M1 ? { rnC, ts, m1: decodeM1(m1Octets), m1Octets } : undefined;
+}
+
+/** Opens an M7; one whose M1 is not an M1 does not open. */
+export function openM7(request: LinkRequest, skCs: Secret): M7 | undefined {
+  if (request.type !== 'M7') return undefined;
+  const body = openLinkRequest(request, skCs);
+  if (body === undefined) return undefined;
+  const r = new Reader(body);
+  const rnC = r.bytes(RN_LENGTH);
+  const ts = r.u64();
+  const nidI = r.bytes(NID_LENGTH);
+  const m1Octets = r.bytes(LENGTH.M1);
+  const c5 = r.bytes(C5_LENGTH);
+  return m1Octets[0] === TYPE.M1 ? { rnC, ts, nidI, m1: decodeM1(m1Octets), m1Octets, c5 } : undefined;
+}
+
+function openLinkRequest(request: LinkRequest, skCs: Secret): Uint8Array | undefined {
+  return ccmOpen(skCs.expose(), request.nonce, request.octets.subarray(0, HEADER_LENGTH), request.sealed);
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// M3  s -> c   0x13 | nonce 13 | E(K_i 16 | ID_i 4)                                                       42 octets
+// M8  s -> c   0x18 | nonce 13 | E(ID_i 4 | lifetime 4)                                                   30 octets
+// M9  s -> c   0x19 | nonce 13 | E(reason 1 | ID_i 4)                                                     27 octets
+//     key SK_cs, nonce random, associated data own first octet, then the whole request (M2 or M7)
+
+export interface M3 {
+  readonly key: Secret;
+  readonly idI: number;
+}
+
+export interface M8 {
+  readonly idI: number;
+  /** Seconds; 0 = no expiry. */
+  readonly lifetime: number;
+}
+
+export interface M9 {
+  readonly reason: number;
+  readonly idI: number;
+}
+
+export function sealM3(m: M3, nonce: Uint8Array, request: Uint8Array, skCs: Secret): Uint8Array {
+  const body = new Writer(KEY_LENGTH + ID_LENGTH).bytes(m.key.expose(), KEY_LENGTH).u32(m.idI).done();
+  const octets = sealLinkAnswer(TYPE.M3, nonce, body, request, skCs);
+  body.fill(0);
+  return octets;
+}
+
+export function sealM8(m: M8, nonce: Uint8Array, request: Uint8Array, skCs: Secret): Uint8Array {
+  return sealLinkAnswer(TYPE.M8, nonce, new Writer(ID_LENGTH + LIFETIME_LENGTH).u32(m.idI).u32(m.lifetime).done(), request, skCs);
+}
+
+export function sealM9(m: M9, nonce: Uint8Array, request: Uint8Array, skCs: Secret): Uint8Array {
+  return sealLinkAnswer(TYPE.M9, nonce, new Writer(1 + ID_LENGTH).u8(m.reason).u32(m.idI).done(), request, skCs);
+}
+
+function sealLinkAnswer(type: number, nonce: Uint8Array, body: Uint8Array, request: Uint8Array, skCs: Secret): Uint8Array {
+  const sealed = ccmSeal(skCs.expose(), nonce, concatBytes(Uint8Array.of(type), request), body);
+  return concatBytes(Uint8Array.of(type), nonce, sealed);
+}
+
+export function openM3(octets: Uint8Array, request: Uint8Array, skCs: Secret): M3 | undefined {
+  const body = openLinkAnswer('M3', octets, request, skCs);
+  if (body === undefined) return undefined;
+  const r = new Reader(body);
+  const keyOctets = r.bytes(KEY_LENGTH);
+  const m3: M3 = { key: Secret.from(keyOctets), idI: r.u32() };
+  keyOctets.fill(0);
+  body.fill(0);
+  return m3;
+}
+
+export function openM8(octets: Uint8Array, request: Uint8Array, skCs: Secret): M8 | undefined {
+  const body = openLinkAnswer('M8', octets, request, skCs);
+  if (body === undefined) return undefined;
+  const r = new Reader(body);
+  return { idI: r.u32(), lifetime: r.u32() };
+}
+
+export function openM9(octets: Uint8Array, request: Uint8Array, skCs: Secret): M9 | undefined {
+  const body = openLinkAnswer('M9', octets, request, skCs);
+  if (body === undefined) return undefined;
+  const r = new Reader(body);
+  return { reason: r.u8(), idI: r.u32() };
+}
+
+function openLinkAnswer(name: 'M3' | 'M8' | 'M9', octets: Uint8Array, request: Uint8Array, skCs: Secret): Uint8Array | undefined {
+  if (octets.length !== LENGTH[name] || octets[0] !== TYPE[name]) return undefined;
+  const r = reader(name, octets);
+  const nonce = r.bytes(NONCE_LENGTH);
+  return ccmOpen(skCs.expose(), nonce, concatBytes(octets.subarray(0, 1), request), r.rest());
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// M4  c -> i   0x14 | ID_c 4 | TID 8 | E(RN_i 16 | RN_c 16)                                               53 octets
+//     key EK(K_i, 0x14), nonce 0x14 ID_c TID, associated data M4's first 13 octets, then M1
+
+export interface M4Header {
+  readonly idC: number;
+  readonly tid: bigint;
+  readonly sealed: Uint8Array;
+  readonly octets: Uint8Array;
+}
+
+export interface M4 {
+  readonly rnI: Uint8Array;
+  readonly rnC: Uint8Array;
+}
+
+export function sealM4(h: { readonly idC: number; readonly tid: bigint }, m: M4, key: Secret, m1Octets: Uint8Array): Uint8Array {
+  const clear = header(TYPE.M4, h.idC, h.tid);
+  const body = concatBytes(m.rnI, m.rnC);
+  return concatBytes(
+    clear,
+    sealUnderNodeKey(key, LABEL_M4, impliedNonce(TYPE.M4, h.idC, h.tid), concatBytes(clear, m1Octets), body),
+  );
+}
+
+export function decodeM4(octets: Uint8Array): M4Header {
+  const r = reader('M4', octets);
+  return { idC: r.u32(), tid: r.u64(), sealed: r.rest(), octets };
+}
+
+export function openM4(m4: M4Header, key: Secret, m1Octets: Uint8Array): M4 | undefined {
+  const associated = concatBytes(m4.octets.subarray(0, HEADER_LENGTH), m1Octets);
+  const body = openUnderNodeKey(key, LABEL_M4, impliedNonce(TYPE.M4, m4.idC, m4.tid), associated, m4.sealed);
+  if (body === undefined) return undefined;
+  const r = new Reader(body);
+  return { rnI: r.bytes(RN_LENGTH), rnC: r.bytes(RN_LENGTH) };
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// M5  i -> c   0x15 | TID 8 | E(RN_c 16)                                                                  33 octets
+//     key EK(PSK_i, 0x15), nonce 0x15 ID_c TID, associated data M5's first 9 octets, then M1. Its E is C5, which M7 repeats.
+
+export interface M5 {
+  readonly tid: bigint;
+  readonly c5: Uint8Array;
+}
+
+/** What C5 and M6 are bound to besides the key. */
+export interface ProofContext {
+  readonly idC: number;
+  readonly tid: bigint;
+  readonly m1Octets: Uint8Array;
+}
+
+function m5Clear(tid: bigint): Uint8Array {
+  return new Writer(9).u8(TYPE.M5).u64(tid).done();
+}
+
+export function sealM5(context: ProofContext, rnC: Uint8Array, psk: Secret): Uint8Array {
+  const clear = m5Clear(context.tid);
+  const nonce = impliedNonce(TYPE.M5, context.idC, context.tid);
+  return concatBytes(clear, sealUnderNodeKey(psk, LABEL_M5_M6, nonce, concatBytes(clear, context.m1Octets), rnC));
+}
+
+export function decodeM5(octets: Uint8Array): M5 {
+  const r = reader('M5', octets);
+  return { tid: r.u64(), c5: r.rest() };
+}
+
+/** M5 as it was sent, from the TID and C5 that M7 carries. */
+export function encodeM5(m5: M5): Uint8Array {
+  return new Writer(LENGTH.M5).u8(TYPE.M5).u64(m5.tid).bytes(m5.c5, C5_LENGTH).done();
+}
+
+/** The RN_c inside C5, or `undefined`: does not open. The caller compares it, in constant time. */
+export function openC5(context: ProofContext, c5: Uint8Array, psk: Secret): Uint8Array | undefined {
+  if (c5.length !== C5_LENGTH) return undefined;
+  const nonce = impliedNonce(TYPE.M5, context.idC, context.tid);
+  return openUnderNodeKey(psk, LABEL_M5_M6, nonce, concatBytes(m5Clear(context.tid), context.m1Octets), c5);
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// M6  c -> i   0x16 | E(lifetime 4)                                                                       13 octets
+//     key EK(PSK_i, 0x15), nonce 0x16 ID_c TID, associated data 0x16, then M5
+
+export interface M6 {
+  /** Seconds; 0 = no expiry. */
+  readonly lifetime: number;
+}
+
+export function sealM6(context: Omit<ProofContext, 'm1Octets'>, m: M6, psk: Secret, m5Octets: Uint8Array): Uint8Array {
+  const first = Uint8Array.of(TYPE.M6);
+  const nonce = impliedNonce(TYPE.M6, context.idC, context.tid);
+  const body = new Writer(LIFETIME_LENGTH).u32(m.lifetime).done();
+  return concatBytes(first, sealUnderNodeKey(psk, LABEL_M5_M6, nonce, concatBytes(first, m5Octets), body));
+}
+
+export function openM6(
+  context: Omit<ProofContext, 'm1Octets'>,
+  octets: Uint8Array,
+  psk: Secret,
+  m5Octets: Uint8Array,
+): M6 | undefined {
+  if (octets.length !== LENGTH.M6 || octets[0] !== TYPE.M6) return undefined;
+  const nonce = impliedNonce(TYPE.M6, context.idC, context.tid);
+  const body = openUnderNodeKey(psk, LABEL_M5_M6, nonce, concatBytes(octets.subarray(0, 1), m5Octets), octets.subarray(1));
+  return body === undefined ? undefined : { lifetime: new Reader(body).u32() };
+}

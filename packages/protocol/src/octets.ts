@@ -1,0 +1,92 @@
+/** Big-endian fields in fixed-size octet strings: the only way the profile's messages are laid out. */
+
+import { equalBytes } from '@noble/ciphers/utils.js';
+
+/** Writes the fields of one message, in order, into a buffer of exactly `length` octets. */
+export class Writer {
+  readonly octets: Uint8Array;
+  readonly #view: DataView;
+  #at = 0;
+
+  constructor(length: number) {
+    this.octets = new Uint8Array(length);
+    this.#view = new DataView(this.octets.buffer);
+  }
+
+  u8(value: number): this {
+    this.#view.setUint8(this.#at, value);
+    this.#at += 1;
+    return this;
+  }
+
+  u32(value: number): this {
+    this.#view.setUint32(this.#at, value);
+    this.#at += 4;
+    return this;
+  }
+
+  u64(value: bigint): this {
+    this.#view.setBigUint64(this.#at, value);
+    this.#at += 8;
+    return this;
+  }
+
+  bytes(value: Uint8Array, length: number): this {
+    if (value.length !== length) throw new RangeError(`a field of ${length} octets was given ${value.length}`);
+    this.octets.set(value, this.#at);
+    this.#at += length;
+    return this;
+  }
+
+  /** The finished message; a field left out is a mistake of this package. */
+  done(): Uint8Array {
+    if (this.#at !== this.octets.length) throw new RangeError(`${this.octets.length} octets planned, ${this.#at} written`);
+    return this.octets;
+  }
+}
+
+/** Reads the fields of one message, in order. The caller has checked the length. */
+export class Reader {
+  readonly #octets: Uint8Array;
+  readonly #view: DataView;
+  #at = 0;
+
+  constructor(octets: Uint8Array) {
+    this.#octets = octets;
+    this.#view = new DataView(octets.buffer, octets.byteOffset, octets.byteLength);
+  }
+
+  u8(): number {
+    this.#at += 1;
+    return this.#view.getUint8(this.#at - 1);
+  }
+
+  u32(): number {
+    this.#at += 4;
+    return this.#view.getUint32(this.#at - 4);
+  }
+
+  u64(): bigint {
+    this.#at += 8;
+    return this.#view.getBigUint64(this.#at - 8);
+  }
+
+  /** A copy: what is read outlives the datagram it came in. */
+  bytes(length: number): Uint8Array {
+    this.#at += length;
+    return this.#octets.slice(this.#at - length, this.#at);
+  }
+
+  rest(): Uint8Array {
+    return this.bytes(this.#octets.length - this.#at);
+  }
+}
+
+/** Equality in a time that depends on the lengths alone. */
+export function equalInConstantTime(a: Uint8Array, b: Uint8Array): boolean {
+  return equalBytes(a, b);
+}
+
+export function xor(a: Uint8Array, b: Uint8Array): Uint8Array {
+  return a.map((octet, i) => octet ^ (b[i] ?? 0));
+}

@@ -1,0 +1,78 @@
+import { cmac } from '@noble/ciphers/aes.js';
+import { bytesToHex, hexToBytes, utf8ToBytes } from '@noble/ciphers/utils.js';
+import { KEY_LENGTH } from './constants.js';
+import { equalInConstantTime } from './octets.js';
+
+const FINGERPRINT_LABEL = utf8ToBytes('latchkey fingerprint');
+
+/**
+ * A 16-octet key. It prints as `[secret xxxx]`, throws where it would be serialised, and can be wiped.
+ *
+ * The key itself leaves through `expose()` and `toHex()` alone: whoever reviews where keys go searches for those two.
+ */
+export class Secret {
+  readonly #octets: Uint8Array;
+  #wiped = false;
+
+  private constructor(octets: Uint8Array) {
+    this.#octets = octets;
+  }
+
+  /** Copies `octets` (16); the caller wipes its own. */
+  static from(octets: Uint8Array): Secret {
+    if (octets.length !== KEY_LENGTH) throw new RangeError(`a key has ${KEY_LENGTH} octets, not ${octets.length}`);
+    return new Secret(Uint8Array.from(octets));
+  }
+
+  /** From 32 hex digits. The error names no digit of what was given. */
+  static fromHex(hex: string): Secret {
+    if (!/^[0-9a-fA-F]{32}$/.test(hex)) throw new RangeError(`a key is written as ${KEY_LENGTH * 2} hex digits`);
+    const octets = hexToBytes(hex);
+    const secret = Secret.from(octets);
+    octets.fill(0);
+    return secret;
+  }
+
+  /** The key's own octets, not a copy: neither keep nor change them. */
+  expose(): Uint8Array {
+    if (this.#wiped) throw new Error('a wiped key was used');
+    return this.#octets;
+  }
+
+  /** 32 hex digits, for a 0600 file. */
+  toHex(): string {
+    return bytesToHex(this.expose());
+  }
+
+  /** First 4 hex digits of AES-CMAC(key, "latchkey fingerprint"): tells keys apart for a human, proves nothing. */
+  get fingerprint(): string {
+    return bytesToHex(cmac(FINGERPRINT_LABEL, this.expose()).subarray(0, 2));
+  }
+
+  equals(other: Secret): boolean {
+    return equalInConstantTime(this.expose(), other.expose());
+  }
+
+  /** Zeroes the key, as far as the runtime has not copied it. Using it afterwards throws. */
+  wipe(): void {
+    this.#octets.fill(0);
+    this.#wiped = true;
+  }
+
+  toString(): string {
+    return this.#wiped ? '[secret wiped]' : `[secret ${this.fingerprint}]`;
+  }
+
+  toJSON(): never {
+    throw new TypeError('a secret does not go into JSON');
+  }
+
+  /** Node.js prints objects through this method; the symbol is a registered one, so this package needs nothing of Node.js. */
+  static {
+    Object.defineProperty(Secret.prototype, Symbol.for('nodejs.util.inspect.custom'), {
+      value(this: Secret): string {
+        return this.toString();
+      },
+    });
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * The auth-server (SBS): what it answers, as a pure function of one request and one node's record. It holds no transaction.
+ *
+ * How it is driven: `decodeLinkRequest`, look up the controller's SK_cs, `openLinkRequest`, look up the node (a linearizable
+ * read), `judge`. Then
+ *
+ *   answer   seal M3 or M8 over this very request and send it
+ *   commit   in ONE durable transaction: `stillInTime`, K_i compared with `from`, replaced by `to`. Lost comparison: read and
+ *            judge again. Only after that write is durable everywhere: seal M8
+ *   refuse   seal M9 and send it
+ */
+
+import { TS_WINDOW } from './constants.js';
+import { type LinkRefusal, REFUSALS } from './errors.js';
+import { type LinkRequest, type M2, type M7, openC5, openM2, openM7, sealM3, sealM8, sealM9 } from './messages.js';
+import { equalInConstantTime } from './octets.js';
+import { derivePsk } from './psk.js';
+import type { Secret } from './secret.js';
+
+/** What the auth-server knows of one node. Times are ms since the Unix epoch. */
+export interface NodeRecord {
+  readonly idI: number;
+  /** K_i. */
+  readonly key: Secret;
+  /** Whether K_i is still IK_i. */
+  readonly initial: boolean;
+  /** ID_c of the controller it is assigned to. */
+  readonly controller: number;
+  readonly disabled: boolean;
+  /** When it may join for the first time. */
+  readonly joinFrom?: number | undefined;
+  readonly joinUntil?: number | undefined;
+  /** Granted at the next commit, in seconds; 0 = no expiry. */
+  readonly lifetime: number;
+  /** Until when an expired key may still renew itself, in seconds after expiry. */
+  readonly grace: number;
+  /** The commit that put K_i there. */
+  readonly committed?: Commit | undefined;
+}
+
+/** What one commit leaves behind, next to the key. */
+export interface Commit {
+  readonly idC: number;
+  readonly tid: bigint;
+  /** TS of the transaction, ms since the Unix epoch. */
+  readonly ts: number;
+  readonly nidI: Uint8Array;
+  /** As granted; every repeat of M8 repeats it. */
+  readonly lifetime: number;
+}
+
+/** A request that opened under SK_cs. */
+export type OpenedRequest =
+  | { readonly type: 'M2'; readonly idC: number; readonly body: M2 }
+  | { readonly type: 'M7'; readonly idC: number; readonly tid: bigint; readonly body: M7 };
+
+export type Judgement =
+  | { readonly kind: 'answer'; readonly with: 'M3'; readonly key: Secret }
+  | { readonly kind: 'answer'; readonly with: 'M8'; readonly lifetime: number }
+  | { readonly kind: 'commit'; readonly from: Secret; readonly to: Secret; readonly commit: Commit }
+  | { readonly kind: 'refuse'; readonly refusal: LinkRefusal };
+
+/** `undefined`: does not open, or its M1 is not one. */
+export function openLinkRequest(request: LinkRequest, skCs: Secret): OpenedRequest | undefined {
+  if (request.type === 'M2') {
+    const body = openM2(request, skCs);
+    return body && { type: 'M2', idC: request.idC, body };
+  }
+  const body = openM7(request, skCs);
+  return body && { type: 'M7', idC: request.idC, tid: request.tid, body };
+}
+
+/** Whether TS lies in the window that M2 or M7 has around `wall` (ms since the epoch). */
+export function stillInTime(opened: OpenedRequest, wall: number): boolean {
+  const { back, ahead } = TS_WINDOW[opened.type];
+  const ts = opened.body.ts;
+  return ts >= BigInt(wall - back) && ts <= BigInt(wall + ahead);
+}
+
+/** When K_i expires, in ms since the epoch: TS + 1000 x lifetime. `undefined`: never. */
+export function expiryOf(record: NodeRecord): number | undefined {
+  const { committed } = record;
+  return committed === undefined || committed.lifetime === 0 ? undefined : committed.ts + 1000 * committed.lifetime;
+}
+
+/** Judges a request that opened, in the order of the profile's table. `wall` is the server's clock, ms since the epoch. */
+export function judge(opened: OpenedRequest, node: NodeRecord | undefined, wall: number): Judgement {
+  if (!stillInTime(opened, wall)) return refuse('clock');
+  if (node === undefined) return refuse('unknownNode');
+  if (node.controller !== opened.idC) return refuse('notAssigned');
+  if (node.disabled) return refuse('disabled');
+  const expiry = expiryOf(node);
+  if (expiry !== undefined && wall > expiry + 1000 * node.grace) return refuse('expired');
+  if (node.initial && (wall < (node.joinFrom ?? wall) || wall > (node.joinUntil ?? wall))) return refuse('windowShut');
+  return opened.type === 'M2' ? { kind: 'answer', with: 'M3', key: node.key } : judgeProof(opened, node);
+}
+
+function judgeProof(opened: Extract<OpenedRequest, { type: 'M7' }>, node: NodeRecord): Judgement {
+  const { idC, tid, body } = opened;
+  const { committed } = node;
+  const context = { idC, tid, m1Octets: body.m1Octets };
+  const proves = (psk: Secret): boolean => {
+    const rnC = openC5(context, body.c5, psk);
+    return rnC !== undefined && equalInConstantTime(rnC, body.rnC);
+  };
+
+  if (committed?.idC === idC && committed.tid === tid && proves(node.key))
+    return { kind: 'answer', with: 'M8', lifetime: committed.lifetime };
+  const psk = derivePsk(node.key, body.m1.rnI, body.rnC);
+  if (proves(psk))
+    return {
+      kind: 'commit',
+      from: node.key,
+      to: psk,
+      commit: { idC, tid, ts: Number(body.ts), nidI: body.nidI, lifetime: node.lifetime },
+    };
+  psk.wipe();
+  return refuse('proofFailed');
+}
+
+/** M3, M8 or M9 over the request at hand. `nonce`: 13 octets, fresh. */
+export function sealAnswer(
+  request: LinkRequest,
+  opened: OpenedRequest,
+  judgement: Exclude<Judgement, { kind: 'commit' }>,
+  nonce: Uint8Array,
+  skCs: Secret,
+): Uint8Array {
+  const { idI } = opened.body.m1;
+  if (judgement.kind === 'refuse')
+    return sealM9({ reason: REFUSALS[judgement.refusal].reason, idI }, nonce, request.octets, skCs);
+  if (judgement.with === 'M3') return sealM3({ key: judgement.key, idI }, nonce, request.octets, skCs);
+  return sealM8({ idI, lifetime: judgement.lifetime }, nonce, request.octets, skCs);
+}
+
+function refuse(refusal: LinkRefusal): Judgement {
+  return { kind: 'refuse', refusal };
+}
