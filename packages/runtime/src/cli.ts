@@ -1,0 +1,91 @@
+/** What every command shares: options that parse, errors that help, exit codes that are stable. */
+
+import { readFileSync } from 'node:fs';
+import { formatId, parseId } from '@latchkey/protocol';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { logLevelSchema } from './config.js';
+import { type Endpoint, parseEndpoint } from './endpoint.js';
+import { EXIT, Failure } from './failure.js';
+
+/** A program named `latchkey-...` with its version from the package beside it. */
+export function program(name: string, description: string, packageUrl: URL): Command {
+  const { version } = JSON.parse(readFileSync(packageUrl, 'utf8')) as { version: string };
+  return new Command(name).description(description).version(version).showHelpAfterError('(--help shows how it is used)');
+}
+
+/** Adds the examples that end a command's help. */
+export function withExamples(command: Command, ...examples: readonly string[]): Command {
+  return command.addHelpText('after', `\nExamples:\n${examples.map((example) => `  $ ${example}`).join('\n')}`);
+}
+
+/** Runs the command in `process.argv`, prints what went wrong to standard error, and sets the exit code. */
+export async function main(command: Command): Promise<void> {
+  // Whatever is created is for this user alone, also what a library creates.
+  process.umask(0o077);
+  // `command | head` closes our standard output early: no reason to complain.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(EXIT.ok);
+  });
+  exitOverrideAll(command);
+  try {
+    await command.parseAsync();
+  } catch (error) {
+    process.exitCode = report(command.name(), error);
+  }
+}
+
+/** Without this a subcommand's usage error would end the process with commander's own exit code. */
+function exitOverrideAll(command: Command): void {
+  command.exitOverride();
+  for (const sub of command.commands) exitOverrideAll(sub);
+}
+
+function report(name: string, error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  if (error instanceof Failure) {
+    const advice = error.advice === undefined ? '' : `\n${error.advice}`;
+    process.stderr.write(`${name}: ${error.message}${advice}\n`);
+    return error.exitCode;
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  process.stderr.write(`${name}: a mistake in this program: ${message}\nPlease report it with the command you ran.\n`);
+  return EXIT.failed;
+}
+
+/** An ID argument: 8 hex digits. */
+export function idArgument(text: string): number {
+  const id = parseId(text);
+  if (id === undefined) throw new InvalidArgumentError(`an ID is written as 8 hex digits, e.g. ${formatId(1)}`);
+  return id;
+}
+
+/** A HOST:PORT argument that names a peer. */
+export function peerArgument(text: string): Endpoint {
+  const endpoint = parseEndpoint(text);
+  if (endpoint === undefined || endpoint.port === 0) {
+    throw new InvalidArgumentError('expected HOST:PORT, e.g. 192.0.2.7:5683 or [2001:db8::7]:5683');
+  }
+  return endpoint;
+}
+
+/** A repeatable HOST:PORT option to listen on; port 0 lets the system choose. */
+export function listenOption(text: string, before: readonly Endpoint[] | undefined): readonly Endpoint[] {
+  const endpoint = parseEndpoint(text);
+  if (endpoint === undefined) throw new InvalidArgumentError('expected HOST:PORT, e.g. 0.0.0.0:5683 or [::]:5683');
+  return [...(before ?? []), endpoint];
+}
+
+/** How much a daemon logs; stronger than its configuration. */
+export function logLevelOption(): Option {
+  return new Option('--log-level <level>', 'how much to log').choices(logLevelSchema.options);
+}
+
+/** A whole number from `from` to `to`. */
+export function integerArgument(from: number, to: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < from || value > to)
+      throw new InvalidArgumentError(`expected a whole number from ${from} to ${to}`);
+    return value;
+  };
+}

@@ -1,0 +1,233 @@
+/**
+ * A CoAP client towards one peer, behind the guard. `coap` encodes and retransmits; everything it cannot be left with is here:
+ * the peer's address (a connected socket: the kernel drops what comes from elsewhere), a deadline for each request, and answers
+ * that do not open, which must not end an exchange that a right answer could still reach.
+ */
+
+import { randomBytes } from 'node:crypto';
+import type { RemoteInfo } from 'node:dgram';
+import { once } from 'node:events';
+import { Agent, type OutgoingMessage } from 'coap';
+import type { OptionName } from 'coap-packet';
+import { addressOf, type Endpoint } from '../endpoint.js';
+import { systemCode } from '../failure.js';
+import { codeText, type Datagram, emptyMessage, MESSAGE_TYPE, opaqueOption, OPTION, uintOption } from './datagram.js';
+import { judgeResponse } from './guard.js';
+import { RESOURCE } from './server.js';
+import { ConnectedSocket } from './socket.js';
+
+/** RFC 7252 section 4.2: Max-Age is 60 s where an answer does not say. For errors nothing is assumed here. */
+export interface Response {
+  /** `2.04` and so on. */
+  readonly code: string;
+  readonly payload: Buffer;
+  /** Seconds. */
+  readonly maxAge: number | undefined;
+  readonly echo: Buffer | undefined;
+}
+
+/** How an exchange ended. */
+export type Outcome<T> =
+  | { readonly kind: 'answered'; readonly value: T }
+  /** Nothing that counts came in time; `ignored` answers did not count, the last of them with `lastCode`. */
+  | { readonly kind: 'timeout'; readonly ignored: number; readonly lastCode: string | undefined }
+  /** More answers that do not count than the caller wants to look at. */
+  | { readonly kind: 'deaf'; readonly ignored: number }
+  /** The network or the peer's machine says that nobody is there (`ECONNREFUSED`, `EHOSTUNREACH`, ...). */
+  | { readonly kind: 'unreachable'; readonly code: string }
+  /** The bound on requests in flight is reached. */
+  | { readonly kind: 'busy' };
+
+export interface ExchangeOptions<T> {
+  readonly payload: Uint8Array;
+  readonly deadlineMs: number;
+  /** Brought back to a server that asked for it. */
+  readonly echo?: Buffer | undefined;
+  /** Answers that do not count before the exchange ends, at most. */
+  readonly maxIgnored: number;
+  /** How long to go on listening once an answer did not count: the network works, so a right one would not be long, in ms. */
+  readonly afterIgnoredMs?: number;
+  /** What an answer is worth; `undefined`: it does not count, keep listening. */
+  readonly judge: (response: Response) => T | undefined;
+}
+
+export interface CoapClientOptions {
+  readonly peer: Endpoint;
+  /** Octets of token: 2 to 8. */
+  readonly tokenLength: number;
+  readonly maxInFlight: number;
+}
+
+interface InFlight {
+  readonly request: OutgoingMessage;
+  messageId: number;
+  /** Looks at a response; true when it ends the exchange. */
+  readonly offer: (response: Response) => boolean;
+  readonly fail: (code: string) => void;
+}
+
+/** One ICMP error may be the past's or a forger's; two in one exchange are taken for an answer. */
+const REFUSALS_THAT_COUNT = 2;
+/** Errors of a send that another send will not mend within an exchange. */
+const NO_ROUTE: ReadonlySet<string> = new Set(['ENETUNREACH', 'EHOSTUNREACH', 'EADDRNOTAVAIL', 'EINVAL', 'EACCES', 'EPERM']);
+
+export class CoapClient {
+  readonly #options: CoapClientOptions;
+  readonly #socket: ConnectedSocket;
+  readonly #agent: Agent;
+  readonly #inFlight = new Map<string, InFlight>();
+  #idle: (() => void) | undefined;
+
+  private constructor(options: CoapClientOptions, family: 4 | 6) {
+    this.#options = options;
+    this.#socket = new ConnectedSocket(family, (octets, source) => this.#filter(octets, source));
+    this.#agent = new Agent({ socket: this.#socket });
+  }
+
+  /** Resolves the peer's name and connects. Throws a Failure where the name means nothing. */
+  static async connect(options: CoapClientOptions): Promise<CoapClient> {
+    const { address, family } = await addressOf(options.peer);
+    const client = new CoapClient(options, family);
+    const socket = client.#socket;
+    socket.connect(options.peer.port, address);
+    await once(socket, 'connect');
+    socket.on('error', (error) => client.#socketError(error));
+    client.#agent.on('error', () => undefined);
+    return client;
+  }
+
+  /** POST /k, confirmable. Resolves with how it went; never rejects for what the network does. */
+  exchange<T>(options: ExchangeOptions<T>): Promise<Outcome<T>> {
+    if (this.#inFlight.size >= this.#options.maxInFlight) return Promise.resolve({ kind: 'busy' });
+    return new Promise((settle) => {
+      const token = this.#freshToken();
+      const key = token.toString('hex');
+      let ignored = 0;
+      let refusals = 0;
+      let lastCode: string | undefined;
+
+      const end = (outcome: Outcome<T>, answered: boolean): void => {
+        clearTimeout(deadline);
+        this.#inFlight.delete(key);
+        if (this.#inFlight.size === 0) this.#idle?.();
+        // With an answer `coap` clears up by itself, as it is handed on.
+        if (!answered) this.#abort(request);
+        settle(outcome);
+      };
+      const timeOut = (): void => end({ kind: 'timeout', ignored, lastCode }, false);
+      let deadline = setTimeout(timeOut, options.deadlineMs);
+      const endsAt = performance.now() + options.deadlineMs;
+
+      const request = this.#agent.request({
+        hostname: this.#options.peer.host,
+        port: this.#options.peer.port,
+        pathname: RESOURCE,
+        method: 'POST',
+        confirmable: true,
+        token,
+      });
+      if (options.echo !== undefined) request.setOption(ECHO, options.echo);
+      request.on('error', (error) => fail(systemCode(error) ?? error.message));
+      const fail = (code: string): void => {
+        refusals += 1;
+        if (refusals >= REFUSALS_THAT_COUNT || NO_ROUTE.has(code)) end({ kind: 'unreachable', code }, false);
+      };
+      const offer = (response: Response): boolean => {
+        const value = options.judge(response);
+        if (value !== undefined) {
+          end({ kind: 'answered', value }, true);
+          return true;
+        }
+        ignored += 1;
+        lastCode = response.code;
+        if (ignored === 1 && options.afterIgnoredMs !== undefined) {
+          clearTimeout(deadline);
+          deadline = setTimeout(timeOut, Math.min(options.afterIgnoredMs, endsAt - performance.now()));
+        }
+        if (ignored >= options.maxIgnored) end({ kind: 'deaf', ignored }, false);
+        return false;
+      };
+      const entry: InFlight = { request, messageId: 0, offer, fail };
+      this.#inFlight.set(key, entry);
+      request.end(Buffer.from(options.payload));
+      entry.messageId = request._packet.messageId ?? 0;
+    });
+  }
+
+  /** Closes the socket; exchanges in flight end as timed out. */
+  async close(): Promise<void> {
+    for (const { fail } of this.#inFlight.values()) {
+      fail('ECANCELED');
+      fail('ECANCELED');
+    }
+    this.#agent.close();
+    this.#socket.removeAllListeners('message');
+    this.#socket.close();
+    await once(this.#socket, 'close');
+  }
+
+  /** Closes once the exchanges in flight have ended. */
+  async closeWhenIdle(): Promise<void> {
+    if (this.#inFlight.size > 0) await new Promise<void>((resolve) => (this.#idle = resolve));
+    await this.close();
+  }
+
+  #freshToken(): Buffer {
+    for (;;) {
+      const token = randomBytes(this.#options.tokenLength);
+      if (!this.#inFlight.has(token.toString('hex'))) return token;
+    }
+  }
+
+  #filter(octets: Buffer, source: RemoteInfo): Buffer | undefined {
+    const verdict = judgeResponse(octets, source.port);
+    if (verdict.kind !== 'pass') return undefined;
+    const { datagram } = verdict;
+    return datagram.code === 0 ? this.#filterEmpty(datagram, octets) : this.#filterResponse(datagram, verdict.octets, source);
+  }
+
+  /** An empty ACK stops retransmission; a Reset is an unauthenticated refusal, and counts as the network's. */
+  #filterEmpty({ type, messageId }: Datagram, octets: Buffer): Buffer | undefined {
+    const entry = [...this.#inFlight.values()].find((candidate) => candidate.messageId === messageId);
+    if (entry === undefined) return undefined;
+    if (type === MESSAGE_TYPE.ACK) return octets;
+    entry.fail('ECONNRESET');
+    return undefined;
+  }
+
+  #filterResponse(datagram: Datagram, octets: Buffer, source: RemoteInfo): Buffer | undefined {
+    const entry = this.#inFlight.get(datagram.token.toString('hex'));
+    if (entry === undefined) {
+      // A copy of a response that counted: a Reset ends its retransmission (RFC 7252 section 4.2).
+      if (datagram.type === MESSAGE_TYPE.CON)
+        this.#socket.send(emptyMessage(MESSAGE_TYPE.RST, datagram.messageId), () => undefined);
+      return undefined;
+    }
+    if (datagram.type === MESSAGE_TYPE.ACK && datagram.messageId !== entry.messageId) return undefined;
+    const ends = entry.offer({
+      code: codeText(datagram.code),
+      payload: datagram.payload,
+      maxAge: uintOption(datagram, OPTION.maxAge),
+      echo: opaqueOption(datagram, OPTION.echo),
+    });
+    if (!ends) return undefined;
+    if (datagram.type !== MESSAGE_TYPE.ACK) {
+      // `coap` forgets a request by its message ID only when an ACK bears it: hand it the ACK that a separate response implies.
+      this.#socket.handOn(emptyMessage(MESSAGE_TYPE.ACK, entry.messageId), source);
+    }
+    return octets;
+  }
+
+  /** `coap` stops listening to a request it aborts, and a send that fails after that would be an error nobody handles. */
+  #abort(request: OutgoingMessage): void {
+    this.#agent.abort(request);
+    request.sender.on('error', () => undefined);
+  }
+
+  /** ICMP errors of a connected socket come without saying which request they are about: they are about all. */
+  #socketError(error: Error): void {
+    for (const { fail } of this.#inFlight.values()) fail(systemCode(error) ?? error.message);
+  }
+}
+
+const ECHO: OptionName = String(OPTION.echo) as OptionName;

@@ -1,0 +1,135 @@
+/**
+ * The guard in front of `coap`: what reaches that library is a small, well-formed message without blocks, observation or
+ * anything else it was seen to fall over (docs/decisions/0003). A verdict is a pure function of the datagram.
+ */
+
+import {
+  codeOctet,
+  type Datagram,
+  emptyMessage,
+  formatDatagram,
+  MESSAGE_TYPE,
+  OPTION,
+  type Option,
+  parseDatagram,
+} from './datagram.js';
+
+/** The largest datagram that is looked at, in octets: M7 with its options is 140, a query a little more. */
+export const MAX_DATAGRAM = 512;
+
+/** Why a datagram was dropped: names for counters. */
+export type DropCause =
+  | 'source port 0'
+  | 'too large'
+  | 'not CoAP'
+  | 'not a request'
+  | 'not a response'
+  | 'unknown critical option';
+
+export type Verdict =
+  /** `octets` may differ from what came: options that may be ignored are left out. */
+  | { readonly kind: 'pass'; readonly octets: Buffer; readonly datagram: Datagram }
+  | { readonly kind: 'reply'; readonly octets: Buffer }
+  | { readonly kind: 'drop'; readonly cause: DropCause };
+
+interface OptionRule {
+  readonly min: number;
+  readonly max: number;
+  readonly repeatable?: true;
+}
+
+/** Lengths from RFC 7252 section 5.10 and RFC 9175 section 2.2.1. */
+const REQUEST_OPTIONS: Readonly<Record<number, OptionRule>> = {
+  [OPTION.uriHost]: { min: 1, max: 255 },
+  [OPTION.uriPort]: { min: 0, max: 2 },
+  [OPTION.uriPath]: { min: 0, max: 255, repeatable: true },
+  [OPTION.contentFormat]: { min: 0, max: 2 },
+  [OPTION.uriQuery]: { min: 0, max: 255, repeatable: true },
+  [OPTION.accept]: { min: 0, max: 2 },
+  [OPTION.echo]: { min: 1, max: 40 },
+};
+
+const RESPONSE_OPTIONS: Readonly<Record<number, OptionRule>> = {
+  [OPTION.contentFormat]: { min: 0, max: 2 },
+  [OPTION.maxAge]: { min: 0, max: 4 },
+  [OPTION.echo]: { min: 1, max: 40 },
+};
+
+/** A server answers whoever asks under any of its names: these two say nothing it needs. */
+const NOT_PASSED_ON: ReadonlySet<number> = new Set([OPTION.uriHost, OPTION.uriPort]);
+
+const HIGHEST_METHOD = 4;
+const NOTHING = Buffer.alloc(0);
+
+/** What a server does with a datagram. It never sends a CON, so ACK and RST are nobody's. */
+export function judgeRequest(octets: Buffer, sourcePort: number): Verdict {
+  const datagram = wellFormed(octets, sourcePort);
+  if ('kind' in datagram) return datagram;
+  const { type, code } = datagram;
+  if (code === 0 && type === MESSAGE_TYPE.CON)
+    return { kind: 'reply', octets: emptyMessage(MESSAGE_TYPE.RST, datagram.messageId) };
+  if (code === 0 || code >> 5 !== 0 || type > MESSAGE_TYPE.NON) return drop('not a request');
+  if (code > HIGHEST_METHOD) return refuse(datagram, '4.05');
+  const sifted = sift(datagram, REQUEST_OPTIONS);
+  if (sifted === undefined) return refuse(datagram, '4.02');
+  return pass(octets, datagram, sifted);
+}
+
+/** What a client does with a datagram from the peer it is connected to. */
+export function judgeResponse(octets: Buffer, sourcePort: number): Verdict {
+  const datagram = wellFormed(octets, sourcePort);
+  if ('kind' in datagram) return datagram;
+  const { type, code } = datagram;
+  const kind = code >> 5;
+  const empty = code === 0 && (type === MESSAGE_TYPE.ACK || type === MESSAGE_TYPE.RST);
+  const response = (kind === 2 || kind === 4 || kind === 5) && type !== MESSAGE_TYPE.RST;
+  if (!empty && !response) return drop('not a response');
+  const sifted = sift(datagram, RESPONSE_OPTIONS);
+  return sifted === undefined ? drop('unknown critical option') : pass(octets, datagram, sifted);
+}
+
+function wellFormed(octets: Buffer, sourcePort: number): Datagram | Extract<Verdict, { kind: 'drop' }> {
+  if (sourcePort === 0) return drop('source port 0');
+  if (octets.length > MAX_DATAGRAM) return drop('too large');
+  return parseDatagram(octets) ?? drop('not CoAP');
+}
+
+/** The options to pass on, or `undefined` where a critical one is not understood (RFC 7252 section 5.4.1). */
+function sift(datagram: Datagram, rules: Readonly<Record<number, OptionRule>>): readonly Option[] | undefined {
+  const kept: Option[] = [];
+  let before: number | undefined;
+  for (const option of datagram.options) {
+    const { number, value } = option;
+    const rule = rules[number];
+    const understood =
+      rule !== undefined &&
+      value.length >= rule.min &&
+      value.length <= rule.max &&
+      (number !== before || rule.repeatable === true);
+    const critical = (number & 1) === 1;
+    if (!understood && critical) return undefined;
+    if (understood && !NOT_PASSED_ON.has(number)) kept.push(option);
+    before = number;
+  }
+  return kept;
+}
+
+function pass(octets: Buffer, datagram: Datagram, options: readonly Option[]): Verdict {
+  if (options.length === datagram.options.length) return { kind: 'pass', octets, datagram };
+  const sifted = { ...datagram, options };
+  return { kind: 'pass', octets: formatDatagram(sifted), datagram: sifted };
+}
+
+/** An error with nothing in it: piggybacked for a CON; for a NON the request is rejected in silence (RFC 7252 section 4.3). */
+function refuse(datagram: Datagram, code: string): Verdict {
+  if (datagram.type !== MESSAGE_TYPE.CON) return drop('unknown critical option');
+  const { messageId, token } = datagram;
+  return {
+    kind: 'reply',
+    octets: formatDatagram({ type: MESSAGE_TYPE.ACK, code: codeOctet(code), messageId, token, options: [], payload: NOTHING }),
+  };
+}
+
+function drop(cause: DropCause): Extract<Verdict, { kind: 'drop' }> {
+  return { kind: 'drop', cause };
+}

@@ -1,0 +1,43 @@
+import { Socket, type RemoteInfo, type SocketOptions } from 'node:dgram';
+
+/** Small datagrams that fit while the event loop is busy elsewhere: some 15,000. The kernel may grant less. */
+const RECEIVE_BUFFER = 4 * 1024 * 1024;
+
+/** What may become of a datagram before `coap` sees it: the octets to hand on, or nothing. */
+export type Filter = (octets: Buffer, source: RemoteInfo) => Buffer | undefined;
+
+/** dgram's own constructor, which its type declarations leave out. */
+const DgramSocket: new (options: SocketOptions) => Socket = Socket as unknown as new (options: SocketOptions) => Socket;
+
+/**
+ * A UDP socket whose `message` events pass a filter first. `coap` asks for a real `dgram.Socket`, and this is one: there is no
+ * way around the filter.
+ */
+export class GuardedSocket extends DgramSocket {
+  readonly #filter: Filter;
+
+  constructor(family: 4 | 6, filter: Filter) {
+    super({ type: family === 6 ? 'udp6' : 'udp4', recvBufferSize: RECEIVE_BUFFER });
+    this.#filter = filter;
+  }
+
+  override emit(event: string, ...values: unknown[]): boolean {
+    if (event !== 'message') return super.emit(event, ...values);
+    const [octets, source] = values as [Buffer, RemoteInfo];
+    const passed = this.#filter(octets, source);
+    return passed !== undefined && this.handOn(passed, source);
+  }
+
+  /** Gives the listeners a datagram past the filter. */
+  handOn(octets: Buffer, source: RemoteInfo): boolean {
+    return super.emit('message', octets, source);
+  }
+}
+
+/** A guarded socket that talks to one peer: the kernel drops what comes from any other. */
+export class ConnectedSocket extends GuardedSocket {
+  /** `coap` names its peer with every datagram (octets, offset, length, port, address, callback); a connected socket knows it. */
+  override send(...values: unknown[]): void {
+    super.send(values[0] as Uint8Array, values.at(-1) as (error: Error | null, octets: number) => void);
+  }
+}

@@ -1,0 +1,56 @@
+/** Configuration from YAML: what is wrong is named by file, line, field and expectation. */
+
+import { LineCounter, parseDocument } from 'yaml';
+import { z } from 'zod';
+import { UsageFailure } from './failure.js';
+import { readPlainFile } from './files.js';
+
+/** Log levels, quietest first. */
+export const logLevelSchema: z.ZodEnum<{ error: 'error'; warn: 'warn'; info: 'info'; debug: 'debug' }> = z.enum([
+  'error',
+  'warn',
+  'info',
+  'debug',
+]);
+
+/** Reads `path` (or nothing) as YAML of the given schema. A strict schema refuses unknown keys. */
+export async function loadConfig<S extends z.ZodType>(schema: S, path: string | undefined): Promise<z.output<S>> {
+  if (path === undefined) return schema.parse({});
+  const lines = new LineCounter();
+  const document = parseDocument(await readPlainFile(path), { lineCounter: lines, prettyErrors: false });
+  const [broken] = document.errors;
+  if (broken !== undefined) {
+    const { line, col } = lines.linePos(broken.pos[0]);
+    throw new UsageFailure(`${path}, line ${line}, column ${col}: not YAML: ${broken.message}`);
+  }
+  const result = schema.safeParse(document.toJS() ?? {});
+  if (result.success) return result.data;
+  const problems = result.error.issues.map((issue) => {
+    const unknownKey = issue.code === 'unrecognized_keys' ? issue.keys.slice(0, 1) : [];
+    const node = document.getIn([...issue.path, ...unknownKey], true) ?? document.getIn(issue.path, true);
+    const offset = hasRange(node) ? node.range[0] : undefined;
+    const where = offset === undefined ? '' : `, line ${lines.linePos(offset).line}`;
+    return `${path}${where}: ${describeIssue(issue)}`;
+  });
+  throw new UsageFailure(problems.join('\n'));
+}
+
+function hasRange(node: unknown): node is { readonly range: readonly [number, number, number] } {
+  return typeof node === 'object' && node !== null && 'range' in node && Array.isArray(node.range);
+}
+
+/** `field: what was expected`. Never the value: it may be a key. */
+export function describeIssue(issue: z.core.$ZodIssue): string {
+  const field = issue.path.map(String).join('.');
+  if (issue.code === 'unrecognized_keys') {
+    return `unknown key ${issue.keys.map((key) => [...issue.path.map(String), key].join('.')).join(', ')}`;
+  }
+  return field === '' ? issue.message : `${field}: ${issue.message}`;
+}
+
+/** The first problem of `value` under `schema`, thrown as a UsageFailure that names `where`; else the parsed value. */
+export function parseOrFail<S extends z.ZodType>(schema: S, value: unknown, where: string): z.output<S> {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  throw new UsageFailure(`${where}: ${result.error.issues.map(describeIssue).join('; ')}`);
+}

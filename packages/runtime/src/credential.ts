@@ -1,0 +1,43 @@
+/** The file that makes a process controller c: `auth-server controller add` writes it, the controller reads it. */
+
+import { formatId, parseId, Secret } from '@latchkey/protocol';
+import { z } from 'zod';
+import { parseOrFail } from './config.js';
+import { type Endpoint, formatEndpoint, peerSchema } from './endpoint.js';
+import { UsageFailure } from './failure.js';
+import { createFile, readPrivateFile } from './files.js';
+
+export interface Credential {
+  readonly idC: number;
+  readonly skCs: Secret;
+  /** Auth-servers, in the order they are to be tried. */
+  readonly servers: readonly Endpoint[];
+}
+
+const schema = z.strictObject({
+  id: z.string().refine((text) => parseId(text) !== undefined, 'expected 8 hex digits'),
+  sk_cs: z.string().regex(/^[0-9a-fA-F]{32}$/, 'expected 32 hex digits'),
+  servers: z.array(peerSchema),
+});
+
+/** Reads a credential file of mode 0600. */
+export async function readCredential(path: string): Promise<Credential> {
+  const text = await readPrivateFile(path);
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    // The parser's own message quotes what it stumbled over, which may be the key.
+    throw new UsageFailure(`${path}: not JSON`, {
+      advice: 'Expected what `latchkey-auth-server controller add --out FILE` writes.',
+    });
+  }
+  const { id, sk_cs, servers } = parseOrFail(schema, json, path);
+  return { idC: Number.parseInt(id, 16), skCs: Secret.fromHex(sk_cs), servers };
+}
+
+/** Writes a new credential file of mode 0600; fails if there is one already. */
+export async function writeCredential(path: string, credential: Credential): Promise<void> {
+  const json = { id: formatId(credential.idC), sk_cs: credential.skCs.toHex(), servers: credential.servers.map(formatEndpoint) };
+  await createFile(path, `${JSON.stringify(json, null, 2)}\n`);
+}

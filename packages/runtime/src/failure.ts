@@ -1,0 +1,64 @@
+/** What a person is told when something cannot be done: what happened, what to do, and the exit code. */
+
+/** Exit codes of every command. */
+export const EXIT = { ok: 0, failed: 1, usage: 2 } as const;
+
+interface FailureOptions {
+  /** What to do about it. */
+  readonly advice?: string;
+  readonly cause?: unknown;
+}
+
+/** Failure at work: exit code 1. The message is for a person and holds no key. */
+export class Failure extends Error {
+  readonly advice: string | undefined;
+  readonly exitCode: number = EXIT.failed;
+
+  constructor(message: string, options: FailureOptions = {}) {
+    super(message, { cause: options.cause });
+    this.name = 'Failure';
+    this.advice = options.advice;
+  }
+}
+
+/** Wrong usage or configuration: exit code 2. */
+export class UsageFailure extends Failure {
+  override readonly exitCode: number = EXIT.usage;
+
+  constructor(message: string, options: FailureOptions = {}) {
+    super(message, options);
+    this.name = 'UsageFailure';
+  }
+}
+
+/** The `code` of a Node.js system error (`ENOENT`, ...), if `error` is one. */
+export function systemCode(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+}
+
+const SYSTEM_ADVICE: Readonly<Record<string, readonly [what: string, advice: string]>> = {
+  EACCES: ['permission denied', 'Run as the user that owns it, or change its owner.'],
+  EPERM: ['operation not permitted', 'Run as the user that owns it, or change its owner.'],
+  EROFS: ['the file system is read-only', 'Mount it read-write, or choose another folder.'],
+  ENOSPC: ['no space left on the device', 'Free some space; nothing was lost.'],
+  EDQUOT: ['the disk quota is used up', 'Free some space; nothing was lost.'],
+  ENOENT: ['no such file or folder', 'Check the path.'],
+  ENOTDIR: ['part of the path is not a folder', 'Check the path.'],
+  EISDIR: ['it is a folder, not a file', 'Check the path.'],
+  EEXIST: ['it exists already', 'Choose another name, or move it away.'],
+  EIO: ['the device reports an input/output error', 'Check the disk.'],
+  EADDRINUSE: ['another process listens there', 'Stop it, or choose another address with --listen.'],
+  EADDRNOTAVAIL: ['this machine does not have that address', 'Choose one of its addresses with --listen.'],
+  ENOTFOUND: ['the name cannot be resolved', 'Check the spelling and the name server.'],
+  EAI_AGAIN: ['the name server does not answer', 'Check the network, then try again.'],
+};
+
+/** A Failure that says what was being done when the system refused, e.g. `cannot write /x: the file system is read-only`. */
+export function systemFailure(doing: string, error: unknown): Failure {
+  if (error instanceof Failure) return error;
+  const code = systemCode(error);
+  const known = code === undefined ? undefined : SYSTEM_ADVICE[code];
+  if (known === undefined)
+    return new Failure(`${doing}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  return new Failure(`${doing}: ${known[0]}`, { advice: known[1], cause: error });
+}

@@ -1,0 +1,136 @@
+/** Files that must survive a crash and stay private: written aside, synced, renamed, the folder synced. */
+
+import { randomBytes } from 'node:crypto';
+import { constants, type Stats } from 'node:fs';
+import { type FileHandle, link, mkdir, open, rename, stat, unlink } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { Failure, systemCode, systemFailure, UsageFailure } from './failure.js';
+
+const PRIVATE_FILE = 0o600;
+const PRIVATE_FOLDER = 0o700;
+const OTHERS = 0o077;
+const WORLD_WRITABLE = 0o002;
+
+/** A configuration, credential or state file is never larger, in octets. */
+const MAX_FILE = 1024 * 1024;
+
+/** Replaces `path` durably by `content`, mode 0600: after a crash it holds the old content or the new, whole. */
+export async function replaceFile(path: string, content: string): Promise<void> {
+  await writeAside(path, content, (aside) => rename(aside, path));
+}
+
+/** Creates `path` durably with `content`, mode 0600; fails if it exists. */
+export async function createFile(path: string, content: string): Promise<void> {
+  await writeAside(path, content, async (aside) => {
+    await link(aside, path);
+    await unlink(aside);
+  });
+}
+
+async function writeAside(path: string, content: string, put: (aside: string) => Promise<void>): Promise<void> {
+  const aside = join(dirname(path), `.${basename(path)}.${randomBytes(4).toString('hex')}`);
+  try {
+    const file = await open(aside, 'wx', PRIVATE_FILE);
+    try {
+      await file.writeFile(content);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await put(aside);
+    await syncFolder(dirname(path));
+  } catch (error) {
+    await unlink(aside).catch(() => undefined);
+    throw systemFailure(`cannot write ${path}`, error);
+  }
+}
+
+/** Makes what happened to the names in `folder` durable. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Reads a file that holds keys. Refuses one that others may read, and one larger than 1 MiB. */
+export async function readPrivateFile(path: string): Promise<string> {
+  const { text, info } = await readWhole(path);
+  refuseLooseMode(path, info);
+  return text;
+}
+
+/** Reads a file that holds no keys, of 1 MiB at most. */
+export async function readPlainFile(path: string): Promise<string> {
+  return (await readWhole(path)).text;
+}
+
+async function readWhole(path: string): Promise<{ readonly text: string; readonly info: Stats }> {
+  let file: FileHandle;
+  try {
+    file = await open(path, constants.O_RDONLY);
+  } catch (error) {
+    throw new UsageFailure(systemFailure(`cannot read ${path}`, error).message, {
+      advice: 'Check the path and its owner.',
+      cause: error,
+    });
+  }
+  try {
+    const info = await file.stat();
+    if (!info.isFile() && !info.isFIFO()) throw new UsageFailure(`cannot read ${path}: it is not a file`);
+    if (info.size > MAX_FILE) throw new UsageFailure(`cannot read ${path}: it has ${info.size} octets, more than ${MAX_FILE}`);
+    return { text: await file.readFile('utf8'), info };
+  } finally {
+    await file.close();
+  }
+}
+
+function refuseLooseMode(path: string, info: Stats): void {
+  if ((info.mode & OTHERS) === 0) return;
+  const mode = (info.mode & 0o777).toString(8).padStart(4, '0');
+  throw new UsageFailure(`${path} holds a key and has mode ${mode}: others can read it`, { advice: `Run: chmod 600 ${path}` });
+}
+
+/** Refuses `path` if it exists with a mode that lets others in. */
+export async function checkPrivateFile(path: string): Promise<void> {
+  const info = await stat(path).catch(() => undefined);
+  if (info !== undefined) refuseLooseMode(path, info);
+}
+
+/** Makes sure the folder is there (new ones with mode 0700) and that not everybody may write into it. */
+export async function openFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true, mode: PRIVATE_FOLDER });
+    const info = await stat(path);
+    if ((info.mode & WORLD_WRITABLE) === 0) return;
+  } catch (error) {
+    throw systemFailure(`cannot use the folder ${path}`, error);
+  }
+  throw new UsageFailure(`everybody may write into the folder ${path}`, { advice: `Run: chmod 700 ${path}` });
+}
+
+/** Whether a file or folder is there. Fails where that cannot be told. */
+export async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return false;
+    throw systemFailure(`cannot look at ${path}`, error);
+  }
+}
+
+/** Standard input to its end, 1 MiB at most. */
+export async function readStandardInput(): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of process.stdin) {
+    const octets = Buffer.from(chunk as Buffer);
+    size += octets.length;
+    if (size > MAX_FILE) throw new Failure(`standard input has more than ${MAX_FILE} octets`);
+    chunks.push(octets);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}

@@ -1,0 +1,18 @@
+/** Every side effect the daemons share: CoAP behind a guard, files, locks, clocks, configuration, logs, commands, lifecycle. */
+
+export { type ApplicationKeyOptions, applicationKeyOptions, formatApplicationKey } from './application-key.js';
+export { idArgument, integerArgument, listenOption, logLevelOption, main, peerArgument, program, withExamples } from './cli.js';
+export { type Clock, ClockStepWatch, readClock } from './clock.js';
+export { CoapClient, type CoapClientOptions, type ExchangeOptions, type Outcome, type Response } from './coap/client.js';
+export { CoapServer, type CoapServerOptions, type KeyAnswer, type KeyRequest } from './coap/server.js';
+export { loadConfig, logLevelSchema, parseOrFail } from './config.js';
+export { type Credential, readCredential, writeCredential } from './credential.js';
+export { formatDuration, parseDuration } from './duration.js';
+export { encodeNid, type Endpoint, formatEndpoint, formatNid, listenSchema, parseEndpoint, peerSchema } from './endpoint.js';
+export { EXIT, Failure, systemCode, systemFailure, UsageFailure } from './failure.js';
+export { checkPrivateFile, createFile, exists, openFolder, readPrivateFile, readStandardInput, replaceFile } from './files.js';
+export { type Daemon, runDaemon } from './lifecycle.js';
+export { type FolderLock, lockFolder } from './lock.js';
+export { BoundedLog, createLog, type Log, type LogLevel, type LogStream } from './log.js';
+export { formatManifest, type ManifestLine, parseManifest } from './manifest.js';
+export { formatFields, formatTable } from './table.js';

@@ -1,0 +1,59 @@
+/** How a daemon starts, stops and dies. */
+
+import { EXIT, Failure } from './failure.js';
+import type { Log } from './log.js';
+
+/** What is in flight when a daemon is asked to stop has this long to finish, in ms. */
+const STOP_LIMIT_MS = 10_000;
+
+export interface Daemon {
+  /** Stops taking work, finishes what is in flight, lets go of sockets and files. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Runs a daemon until SIGTERM or SIGINT, then stops it within 10 seconds; a second signal ends it at once. Resolves with the
+ * exit code. A mistake nobody caught is logged and ends the process: a daemon in an unknown state serves nobody.
+ */
+export async function runDaemon(log: Log, start: () => Promise<Daemon>): Promise<number> {
+  process.on('uncaughtException', (error) => {
+    log.fatal({ error: error.message, where: whereThrown(error) }, 'a mistake in this program; it ends');
+    process.exit(EXIT.failed);
+  });
+
+  const asked = new Promise<NodeJS.Signals>((resolve) => {
+    let signals = 0;
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.on(signal, () => {
+        signals += 1;
+        if (signals > 1) process.exit(EXIT.failed);
+        resolve(signal);
+      });
+    }
+  });
+
+  let daemon: Daemon;
+  try {
+    daemon = await start();
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    log.error({ advice: error.advice }, error.message);
+    return error.exitCode;
+  }
+
+  const signal = await asked;
+  log.info({ signal }, 'stopping');
+  const limit = setTimeout(() => {
+    log.warn({ limitSeconds: STOP_LIMIT_MS / 1000 }, 'stopped with work still in flight');
+    process.exit(EXIT.failed);
+  }, STOP_LIMIT_MS);
+  await daemon.stop();
+  clearTimeout(limit);
+  log.info('stopped');
+  return EXIT.ok;
+}
+
+/** The innermost frame, for a bug report: file and line, not a stack. */
+function whereThrown(error: Error): string | undefined {
+  return error.stack?.split('\n')[1]?.trim();
+}

@@ -1,0 +1,75 @@
+/** Logs: one JSON object a line, pretty on a terminal. Keys never get here: a Secret throws where it would be serialised. */
+
+import { type DestinationStream, type Logger, pino } from 'pino';
+import pretty from 'pino-pretty';
+
+export type Log = Logger;
+export type LogLevel = 'error' | 'warn' | 'info' | 'debug';
+
+/** Standard output for a daemon, standard error for a command that has something of its own to print. */
+export type LogStream = 'stdout' | 'stderr';
+
+/** Times are ISO-8601 in UTC. */
+export function createLog(name: string, level: LogLevel, stream: LogStream = 'stdout'): Log {
+  return pino(
+    {
+      name,
+      level,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      base: { name },
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    destination(stream),
+  );
+}
+
+function destination(stream: LogStream): DestinationStream {
+  const { fd, isTTY } = process[stream];
+  if (!isTTY) return pino.destination({ dest: fd, sync: true });
+  const colorize = process.env['NO_COLOR'] === undefined;
+  return pretty({ destination: fd, sync: true, colorize, ignore: 'name', translateTime: false, singleLine: true });
+}
+
+/** Lines about one thing in one period before the rest are only counted. */
+const LINES_PER_PERIOD = 20;
+const PERIOD_MS = 10_000;
+const THINGS = 64;
+
+/**
+ * Log lines that strangers can cause: at most 20 about one thing in 10 seconds, then one that says how many were left out.
+ * What a thing is, the caller names with a constant.
+ */
+export class BoundedLog {
+  readonly #log: Log;
+  readonly #things = new Map<string, { since: number; lines: number; leftOut: number }>();
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  warn(thing: string, fields: object, message: string): void {
+    this.#write('warn', thing, fields, message);
+  }
+
+  info(thing: string, fields: object, message: string): void {
+    this.#write('info', thing, fields, message);
+  }
+
+  #write(level: 'warn' | 'info', thing: string, fields: object, message: string): void {
+    const now = performance.now();
+    let period = this.#things.get(thing);
+    if (period === undefined || now - period.since >= PERIOD_MS) {
+      if (period !== undefined && period.leftOut > 0)
+        this.#log[level]({ about: thing, leftOut: period.leftOut }, 'lines like this were left out');
+      if (this.#things.size >= THINGS) this.#things.clear();
+      period = { since: now, lines: 0, leftOut: 0 };
+      this.#things.set(thing, period);
+    }
+    if (period.lines >= LINES_PER_PERIOD) {
+      period.leftOut += 1;
+      return;
+    }
+    period.lines += 1;
+    this.#log[level](fields, message);
+  }
+}

@@ -1,0 +1,101 @@
+/** The installer's manifest: what the draft's step 1 orders and step 3 configures, one line a node. */
+
+import { formatId, parseId, Secret } from '@latchkey/protocol';
+import { CsvError, parse } from 'csv-parse/sync';
+import { z } from 'zod';
+import { describeIssue } from './config.js';
+import { type Endpoint, formatEndpoint, peerSchema } from './endpoint.js';
+import { UsageFailure } from './failure.js';
+
+export interface ManifestLine {
+  readonly idI: number;
+  readonly idC: number;
+  /** Where the node reaches its controller. */
+  readonly controller: Endpoint;
+  readonly ik: Secret;
+}
+
+const COLUMNS = ['id', 'controller_id', 'controller', 'ik'] as const;
+const HEADER: string = COLUMNS.join(',');
+
+const idField = z.string().refine((text) => parseId(text) !== undefined, 'expected 8 hex digits');
+const lineSchema = z.strictObject({
+  id: idField,
+  controller_id: idField,
+  controller: peerSchema,
+  ik: z.string().regex(/^[0-9a-fA-F]{32}$/, 'expected 32 hex digits'),
+});
+
+/** A manifest as CSV with its header, to be written to a 0600 file. */
+export function formatManifest(lines: readonly ManifestLine[]): string {
+  const rows = lines.map((line) =>
+    [formatId(line.idI), formatId(line.idC), formatEndpoint(line.controller), line.ik.toHex()].join(','),
+  );
+  return [HEADER, ...rows, ''].join('\n');
+}
+
+/**
+ * Reads a manifest: CSV with the header `id,controller_id,controller,ik`, or JSON Lines with those names.
+ *
+ * @param name of the file, for messages
+ * @throws UsageFailure that names every bad line, up to ten
+ */
+export function parseManifest(text: string, name: string): ManifestLine[] {
+  const records = text.trimStart().startsWith('{') ? jsonLines(text, name) : csvLines(text, name);
+  const problems: string[] = [];
+  const seen = new Map<number, number>();
+  const lines: ManifestLine[] = [];
+  for (const { line, record } of records) {
+    const result = lineSchema.safeParse(record);
+    if (!result.success) {
+      problems.push(`${name}, line ${line}: ${result.error.issues.map(describeIssue).join('; ')}`);
+      continue;
+    }
+    const { id, controller_id, controller, ik } = result.data;
+    const idI = Number.parseInt(id, 16);
+    const before = seen.get(idI);
+    if (before !== undefined) problems.push(`${name}, line ${line}: id: ${formatId(idI)} stands in line ${before} already`);
+    seen.set(idI, line);
+    lines.push({ idI, idC: Number.parseInt(controller_id, 16), controller, ik: Secret.fromHex(ik) });
+  }
+  if (problems.length > 0) throw new UsageFailure(summarise(problems));
+  return lines;
+}
+
+function summarise(problems: readonly string[]): string {
+  const shown = problems.slice(0, 10);
+  return [...shown, ...(problems.length > shown.length ? [`and ${problems.length - shown.length} more`] : [])].join('\n');
+}
+
+interface NumberedRecord {
+  readonly line: number;
+  readonly record: unknown;
+}
+
+function csvLines(text: string, name: string): NumberedRecord[] {
+  try {
+    const rows = parse(text, { bom: true, columns: true, info: true, skip_empty_lines: true, trim: true });
+    const records = rows as unknown as { readonly record: Record<string, string>; readonly info: { readonly lines: number } }[];
+    const [first] = records;
+    if (first === undefined || Object.keys(first.record).join(',') !== HEADER) {
+      throw new UsageFailure(`${name}, line 1: expected the header ${HEADER} and a line below it`);
+    }
+    return records.map(({ record, info }) => ({ line: info.lines, record }));
+  } catch (error) {
+    if (!(error instanceof CsvError)) throw error;
+    // The parser's own message may quote the line, which holds a key.
+    const line = typeof error['lines'] === 'number' ? `, line ${error['lines']}` : '';
+    throw new UsageFailure(`${name}${line}: not CSV with the four fields ${HEADER}`, { cause: error.code });
+  }
+}
+
+function jsonLines(text: string, name: string): NumberedRecord[] {
+  return text.split('\n').flatMap((row, i) => {
+    if (row.trim() === '') return [];
+    try {
+      return [{ line: i + 1, record: JSON.parse(row) as unknown }];
+    } catch {
+      throw new UsageFailure(`${name}, line ${i + 1}: not a JSON object`);
+    }
+  });
+}
