@@ -147,8 +147,8 @@ export function ccmOpen(
   if (sealed.length < tagLength) return undefined;
   checkSizes(nonce, associated, sealed.length - tagLength);
   const cipher = new BlockCipher(key);
-  const plaintext = sealed.slice(0, sealed.length - tagLength);
-  const tag = sealed.slice(sealed.length - tagLength);
+  const plaintext = Uint8Array.from(sealed.subarray(0, sealed.length - tagLength));
+  const tag = Uint8Array.from(sealed.subarray(sealed.length - tagLength));
   ccmStream(cipher, nonce, plaintext, tag);
   const verifies = equalInConstantTime(tag, ccmTag(cipher, nonce, associated, plaintext, tagLength));
   cipher.wipe();

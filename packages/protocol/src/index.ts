@@ -4,6 +4,7 @@ export { aes128, ccmOpen, ccmSeal } from './cipher.js';
 export * from './constants.js';
 export {
   type CoapCode,
+  ifWellFormed,
   type LinkRefusal,
   MalformedMessage,
   maxAgeOf,

@@ -52,7 +52,8 @@ export class Reader {
   #at = 0;
 
   constructor(octets: Uint8Array) {
-    this.#octets = octets;
+    // A Buffer's own slice() would not copy.
+    this.#octets = new Uint8Array(octets.buffer, octets.byteOffset, octets.byteLength);
     this.#view = new DataView(octets.buffer, octets.byteOffset, octets.byteLength);
   }
 

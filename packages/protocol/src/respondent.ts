@@ -257,12 +257,21 @@ export class Respondent {
       return ofNode > 0 || this.open * 2 >= bounds.total || sourceIsFull ? 'prove' : 'room';
     }
     if (ofNode >= MAX_TRANSACTIONS_PER_NODE || this.open >= bounds.total || sourceIsFull) {
-      const oldest = [...(this.#byNode.get(m1.idI) ?? [])].find((t) => !t.hasRightM5);
+      const oldest = this.#mayMakeRoom(m1.idI);
       if (oldest === undefined) return sourceIsFull || ofNode >= MAX_TRANSACTIONS_PER_NODE ? 'tooMany' : 'overloaded';
       if (sourceIsFull && oldest.address !== source.address) return 'tooMany';
       this.#drop(oldest);
     }
     return 'room';
+  }
+
+  /**
+   * The node's oldest transaction without a right M5; if it has none, the oldest that is through: at worst its M6 was lost, and the
+   * node is asking anew. One whose commit is under way never makes room.
+   */
+  #mayMakeRoom(idI: number): OpenTransaction | undefined {
+    const ofNode = [...(this.#byNode.get(idI) ?? [])];
+    return ofNode.find((t) => !t.hasRightM5) ?? ofNode.find((t) => t.phase.name === 'joined');
   }
 
   #openTransaction(m1: M1, octets: Uint8Array, source: Source, now: Now): M1Decision {

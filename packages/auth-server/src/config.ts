@@ -1,0 +1,16 @@
+import { type Endpoint, listenSchema, type LogLevel, logLevelSchema } from '@latchkey/runtime';
+import { z } from 'zod';
+
+/** UDP port of the profile (its "CoAP binding"). */
+const DEFAULT_LISTEN = '[::]:5693';
+
+/** `latchkey-auth-server run --config FILE`. */
+export interface Config {
+  readonly listen: readonly Endpoint[];
+  readonly log_level: LogLevel;
+}
+
+export const configSchema: z.ZodType<Config> = z.strictObject({
+  listen: z.array(listenSchema).min(1).prefault([DEFAULT_LISTEN]),
+  log_level: logLevelSchema.default('info'),
+});
