@@ -1,0 +1,42 @@
+import { formatId } from '@latchkey/protocol';
+import {
+  type ApplicationKeyOptions,
+  applicationKeyOptions,
+  exists,
+  Failure,
+  formatApplicationKey,
+  idArgument,
+  UsageFailure,
+  withExamples,
+} from '@latchkey/runtime';
+import { Command } from 'commander';
+import { PskStore } from '../psk-store.js';
+import { keyStorePath, stateOption } from './state.js';
+
+export function keyCommand(): Command {
+  const command = applicationKeyOptions(
+    new Command('key')
+      .description("an application key shared with a node that joined through this controller, from the node's PSK")
+      .argument('<id>', 'ID_i, 8 hex digits', idArgument)
+      .addOption(stateOption()),
+  ).action(key);
+  return withExamples(command, 'latchkey-controller key 0000a1b2 --state ./state --label dtls-psk');
+}
+
+async function key(idI: number, options: ApplicationKeyOptions & { readonly state: string }): Promise<void> {
+  const path = keyStorePath(options.state);
+  if (!(await exists(path))) throw new UsageFailure(`${options.state} is not the state folder of a controller`);
+  const psks = await PskStore.open(path);
+  try {
+    const stored = psks.get(idI);
+    if (stored === undefined) {
+      throw new Failure(`node ${formatId(idI)} has not joined through this controller`, {
+        advice: 'Run: latchkey-auth-server node show',
+      });
+    }
+    process.stdout.write(formatApplicationKey(stored.psk, idI, options));
+    stored.psk.wipe();
+  } finally {
+    await psks.close();
+  }
+}

@@ -1,0 +1,45 @@
+import { type Endpoint, listenSchema, type LogLevel, logLevelSchema, peerSchema } from '@latchkey/runtime';
+import { z } from 'zod';
+
+/** UDP port of CoAP (RFC 7252 section 6.1). */
+const DEFAULT_LISTEN = '[::]:5683';
+
+/** `latchkey-controller run --config FILE`. */
+export interface Config {
+  /** `combined`: the registry is in this process, and there is no auth-server. */
+  readonly mode: 'relay' | 'combined';
+  /** Folder of the registry, in combined mode. */
+  readonly registry?: string | undefined;
+  /** Auth-servers in the order they are tried; stronger than the credential's. */
+  readonly servers?: readonly Endpoint[] | undefined;
+  readonly listen: readonly Endpoint[];
+  readonly log_level: LogLevel;
+  readonly bounds: {
+    /** Open transactions in all; some 1 KB each. */
+    readonly transactions: number;
+    /** Open transactions of one source address. */
+    readonly per_source: number;
+  };
+}
+
+const boundsSchema = z.strictObject({
+  transactions: z.int().min(8).max(1_000_000).default(16_384),
+  per_source: z.int().min(1).max(1_000_000).default(4_096),
+});
+
+export const configSchema: z.ZodType<Config> = z
+  .strictObject({
+    mode: z.enum(['relay', 'combined']).default('relay'),
+    registry: z.string().min(1).optional(),
+    servers: z.array(peerSchema).min(1).optional(),
+    listen: z.array(listenSchema).min(1).prefault([DEFAULT_LISTEN]),
+    log_level: logLevelSchema.default('info'),
+    bounds: boundsSchema.prefault({}),
+  })
+  .superRefine((config, context) => {
+    const problem = (path: string, message: string): void => context.addIssue({ code: 'custom', path: [path], message });
+    if (config.mode === 'combined' && config.registry === undefined)
+      problem('registry', 'expected the folder of the registry, as mode is combined');
+    if (config.mode === 'relay' && config.registry !== undefined) problem('registry', 'only for mode: combined');
+    if (config.mode === 'combined' && config.servers !== undefined) problem('servers', 'only for mode: relay');
+  });

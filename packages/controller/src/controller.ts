@@ -1,0 +1,167 @@
+/**
+ * SBR at work: a node's request in, its answer out, with a question to an auth-server in between where one is needed. What is
+ * decided is decided by `Respondent`; here it is carried out.
+ *
+ * Persist first, then answer: a TID is stored ahead before it is used. The PSK goes to this controller's own store beside M6,
+ * not before it: the node's key does not depend on it (docs/decisions/0004).
+ */
+
+import {
+  formatId,
+  formatTid,
+  type Joined,
+  type LinkDecision,
+  maxAgeOf,
+  type M1Decision,
+  type Refusal,
+  REFUSALS,
+  type Respondent,
+  type Transaction,
+  TYPE,
+} from '@latchkey/protocol';
+import {
+  BoundedLog,
+  type Clock,
+  Failure,
+  formatEndpoint,
+  formatNid,
+  type KeyAnswer,
+  type KeyRequest,
+  type Log,
+} from '@latchkey/runtime';
+import type { Link } from './link.js';
+import type { PskStore } from './psk-store.js';
+
+/** How often transactions whose life is over are cleared away, in ms. */
+const EXPIRE_EVERY_MS = 5_000;
+
+export interface ControllerOptions {
+  readonly respondent: Respondent;
+  readonly link: Link;
+  readonly psks: PskStore;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export class Controller {
+  readonly #respondent: Respondent;
+  readonly #link: Link;
+  readonly #psks: PskStore;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #strangers: BoundedLog;
+  /** The question under way for each request, so that copies wait for it. */
+  readonly #asking = new Map<Uint8Array, Promise<KeyAnswer>>();
+  readonly #storing = new Set<Promise<void>>();
+  readonly #expiry: NodeJS.Timeout;
+
+  constructor({ respondent, link, psks, clock, log }: ControllerOptions) {
+    this.#respondent = respondent;
+    this.#link = link;
+    this.#psks = psks;
+    this.#clock = clock;
+    this.#log = log;
+    this.#strangers = new BoundedLog(log);
+    this.#expiry = setInterval(() => respondent.expire(clock().steady), EXPIRE_EVERY_MS);
+  }
+
+  /** Answers M1 with M4 and M5 with M6. */
+  answer({ payload, source }: KeyRequest): KeyAnswer | Promise<KeyAnswer> {
+    const from = formatEndpoint({ host: source.address, port: source.port });
+    this.#log.debug({ message: nameOf(payload), octets: payload.length, from, proven: source.proven }, 'received');
+    const decision = this.#decide(payload, source);
+    switch (decision.kind) {
+      case 'answer':
+        return this.#send(decision.octets, from);
+      case 'ask':
+        return this.#askOnce(decision.transaction, from);
+      case 'prove':
+        return 'prove';
+      case 'refuse':
+        return this.#refuse(decision.refusal, { message: nameOf(payload), from });
+    }
+  }
+
+  #decide(payload: Uint8Array, source: KeyRequest['source']): M1Decision {
+    const now = this.#clock();
+    return payload[0] === TYPE.M5
+      ? this.#respondent.receiveM5(payload, source, now)
+      : this.#respondent.receiveM1(payload, source, now);
+  }
+
+  #askOnce(transaction: Transaction, from: string): Promise<KeyAnswer> {
+    const { request } = transaction;
+    if (request === undefined) return Promise.resolve(this.#refuse('noTransaction', { from }));
+    const underWay = this.#asking.get(request);
+    if (underWay !== undefined) return underWay;
+    const asking = this.#ask(transaction, request, from).finally(() => this.#asking.delete(request));
+    this.#asking.set(request, asking);
+    return asking;
+  }
+
+  async #ask(transaction: Transaction, request: Uint8Array, from: string): Promise<KeyAnswer> {
+    const about = { node: formatId(transaction.idI), tid: formatTid(transaction.tid) };
+    this.#log.debug({ ...about, message: nameOf(request), octets: request.length }, 'sent');
+    const decision = await this.#link.ask(request, (octets) => this.#judge(transaction, octets, about));
+    switch (decision?.kind) {
+      case 'answer':
+        if (decision.joined !== undefined) this.#keep(decision.joined);
+        return this.#send(decision.octets, from);
+      case 'refuse':
+        return this.#refuse(decision.refusal, { ...about, message: nameOf(request), from });
+      case 'forgotten':
+        return this.#refuse('overloaded', { ...about, message: nameOf(request), from });
+      case 'ignored':
+      case undefined:
+        return this.#refuse('noServer', { ...about, message: nameOf(request), from });
+    }
+  }
+
+  #judge(transaction: Transaction, octets: Uint8Array, about: object): LinkDecision {
+    const decision = this.#respondent.receiveLinkAnswer(transaction, octets);
+    if (decision.kind !== 'ignored') this.#log.debug({ ...about, message: nameOf(octets), octets: octets.length }, 'received');
+    return decision;
+  }
+
+  /** The node has its new key; this controller keeps it too. */
+  #keep(joined: Joined): void {
+    const { idI, tid, nidI, psk, lifetime } = joined;
+    const about = { node: formatId(idI), tid: formatTid(tid), at: formatNid(nidI) };
+    this.#log.info({ ...about, key: psk.fingerprint, lifetimeSeconds: lifetime }, 'node joined');
+    const storing = this.#psks
+      .put(joined)
+      .catch((error: unknown) => {
+        if (!(error instanceof Failure)) throw error;
+        this.#log.error({ ...about, advice: error.advice }, `${error.message}; the node joined all the same`);
+      })
+      .finally(() => {
+        psk.wipe();
+        this.#storing.delete(storing);
+      });
+    this.#storing.add(storing);
+  }
+
+  #send(octets: Uint8Array, to: string): KeyAnswer {
+    this.#log.debug({ message: nameOf(octets), octets: octets.length, to }, 'sent');
+    return { code: '2.04', payload: octets };
+  }
+
+  #refuse(refusal: Refusal, about: object): KeyAnswer {
+    const { code, meaning } = REFUSALS[refusal];
+    this.#strangers.warn(refusal, { ...about, code }, `refused: it ${meaning}`);
+    return { code, maxAge: maxAgeOf(refusal) };
+  }
+
+  /** Waits for what is being stored. */
+  async stop(): Promise<void> {
+    clearInterval(this.#expiry);
+    await Promise.all(this.#storing);
+    await this.#link.close();
+  }
+}
+
+/** `M1` to `M9`, for the log. */
+function nameOf(octets: Uint8Array): string {
+  const type = octets[0] ?? 0;
+  return type >= TYPE.M1 && type <= TYPE.M9 ? `M${type & 0x0f}` : 'unknown';
+}

@@ -1,0 +1,179 @@
+/** The way from the controller to whoever answers M2 and M7. */
+
+import { setTimeout as pause } from 'node:timers/promises';
+import type { AuthServer } from '@latchkey/auth-server';
+import type { LinkDecision } from '@latchkey/protocol';
+import { BoundedLog, CoapClient, type Endpoint, Failure, formatEndpoint, type Log, type Outcome } from '@latchkey/runtime';
+
+/** Judges what came back; `ignored` is no answer. */
+export type JudgeAnswer = (octets: Uint8Array) => LinkDecision;
+
+export interface Link {
+  /** Resolves with the first decision that is an answer, or `undefined`: nobody gave one in time. */
+  ask(request: Uint8Array, judge: JudgeAnswer): Promise<LinkDecision | undefined>;
+  close(): Promise<void>;
+}
+
+/** How long a request is repeated before the node is told that nobody answers, in ms. An M2 is good for 30 s at the server. */
+const ASK_BUDGET_MS = 15_000;
+/** With another server to turn to, one has this long: two transmissions, in ms. */
+const TURN_MS = 4_000;
+/** Between rounds in which every server failed at once, in ms. */
+const ROUND_PAUSE_MS = 500;
+/** A server that failed is the first choice again after this, if the order says so, in ms. */
+const RETURN_AFTER_MS = 30_000;
+/** Sockets per server: message IDs towards one server are good for 265 requests/s a socket (RFC 7252 section 4.4). */
+const SOCKETS = 4;
+const MAX_IN_FLIGHT_PER_SOCKET = 4_096;
+const TOKEN_LENGTH = 8;
+const MAX_IGNORED = 16;
+
+/** One auth-server and the sockets connected to it. */
+class Peer {
+  readonly endpoint: Endpoint;
+  readonly #sockets = new Map<number, Promise<CoapClient>>();
+  #turn = 0;
+  failedAt = -Infinity;
+
+  constructor(endpoint: Endpoint) {
+    this.endpoint = endpoint;
+  }
+
+  async exchange(request: Uint8Array, judge: JudgeAnswer, deadlineMs: number): Promise<Outcome<LinkDecision>> {
+    this.#turn = (this.#turn + 1) % SOCKETS;
+    const connecting = this.#connection(this.#turn);
+    const client = await connecting;
+    const outcome = await client.exchange({
+      payload: request,
+      deadlineMs,
+      maxIgnored: MAX_IGNORED,
+      // The payload decides, not the code: without an M3, M8 or M9 that opens it is no answer.
+      judge: ({ payload }) => {
+        const decision = judge(payload);
+        return decision.kind === 'ignored' ? undefined : decision;
+      },
+    });
+    if (outcome.kind === 'unreachable' || outcome.kind === 'timeout') this.#letGo(connecting);
+    return outcome;
+  }
+
+  /** The socket whose turn it is. One that cannot be connected is not kept. */
+  #connection(turn: number): Promise<CoapClient> {
+    const there = this.#sockets.get(turn);
+    if (there !== undefined) return there;
+    const connecting = CoapClient.connect({
+      peer: this.endpoint,
+      tokenLength: TOKEN_LENGTH,
+      maxInFlight: MAX_IN_FLIGHT_PER_SOCKET,
+    });
+    this.#sockets.set(turn, connecting);
+    connecting.catch(() => this.#forget(connecting));
+    return connecting;
+  }
+
+  /** The next request connects anew: the server's name may mean another address by then. */
+  #letGo(connecting: Promise<CoapClient>): void {
+    if (this.#forget(connecting)) void connecting.then((client) => client.closeWhenIdle());
+  }
+
+  #forget(connecting: Promise<CoapClient>): boolean {
+    for (const [turn, socket] of this.#sockets) {
+      if (socket === connecting) return this.#sockets.delete(turn);
+    }
+    return false;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#sockets.values()].map(async (socket) => (await socket).close()));
+  }
+}
+
+/** Relays over CoAP, to the first server of the list that answers. */
+export class RelayLink implements Link {
+  readonly #peers: readonly Peer[];
+  readonly #log: BoundedLog;
+
+  constructor(servers: readonly Endpoint[], log: Log) {
+    this.#peers = servers.map((endpoint) => new Peer(endpoint));
+    this.#log = new BoundedLog(log);
+  }
+
+  async ask(request: Uint8Array, judge: JudgeAnswer): Promise<LinkDecision | undefined> {
+    const end = performance.now() + ASK_BUDGET_MS;
+    for (let first = true; ; first = false) {
+      if (!first) await pause(ROUND_PAUSE_MS);
+      for (const peer of this.#inOrder()) {
+        const left = end - performance.now();
+        if (left <= 0) return undefined;
+        const outcome = await this.#exchange(peer, request, judge, this.#peers.length > 1 ? Math.min(left, TURN_MS) : left);
+        if (outcome.kind === 'answered') return outcome.value;
+        peer.failedAt = performance.now();
+        this.#report(peer, outcome);
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#peers.map((peer) => peer.close()));
+  }
+
+  /** As configured, but those that failed lately come last. */
+  #inOrder(): Peer[] {
+    const now = performance.now();
+    const failed = (peer: Peer): boolean => now - peer.failedAt < RETURN_AFTER_MS;
+    return [...this.#peers.filter((peer) => !failed(peer)), ...this.#peers.filter(failed)];
+  }
+
+  async #exchange(peer: Peer, request: Uint8Array, judge: JudgeAnswer, deadlineMs: number): Promise<Outcome<LinkDecision>> {
+    try {
+      return await peer.exchange(request, judge, deadlineMs);
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      return { kind: 'unreachable', code: error.message };
+    }
+  }
+
+  #report({ endpoint }: Peer, outcome: Exclude<Outcome<LinkDecision>, { kind: 'answered' }>): void {
+    const server = formatEndpoint(endpoint);
+    switch (outcome.kind) {
+      case 'unreachable':
+        return this.#log.warn('server', { server, error: outcome.code }, 'the auth-server cannot be reached');
+      case 'busy':
+        return this.#log.warn('server', { server }, 'too many requests to the auth-server are under way');
+      case 'timeout':
+      case 'deaf': {
+        const code = outcome.kind === 'timeout' ? outcome.lastCode : undefined;
+        if (code === undefined && outcome.ignored === 0)
+          return this.#log.warn('server', { server }, 'the auth-server does not answer');
+        const why =
+          code === '4.01'
+            ? 'it does not know this controller, or its SK_cs differs from the credential here'
+            : 'nothing it said opens under SK_cs';
+        return this.#log.warn(
+          'server',
+          { server, code, ignored: outcome.ignored },
+          `the auth-server's answers do not count: ${why}`,
+        );
+      }
+    }
+  }
+}
+
+/** Combined mode: the same server rules in the same process, no wire between. */
+export class LocalLink implements Link {
+  readonly #server: AuthServer;
+
+  constructor(server: AuthServer) {
+    this.#server = server;
+  }
+
+  async ask(request: Uint8Array, judge: JudgeAnswer): Promise<LinkDecision | undefined> {
+    const { payload } = await this.#server.answer(request);
+    const decision = payload && judge(payload);
+    return decision?.kind === 'ignored' ? undefined : decision;
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}

@@ -1,0 +1,14 @@
+#!/usr/bin/env node
+import { main, program } from '@latchkey/runtime';
+import { keyCommand } from './commands/key.js';
+import { runCommand } from './commands/run.js';
+
+await main(
+  program(
+    'latchkey-controller',
+    'Controller (SBR): serves nodes and asks an auth-server for them',
+    new URL('../package.json', import.meta.url),
+  )
+    .addCommand(runCommand())
+    .addCommand(keyCommand()),
+);

@@ -1,0 +1,104 @@
+/**
+ * The controller's serial number: TIDs that strictly increase over its whole life, whatever crashes or is lost.
+ *
+ * At start, TID = max(last stored + 1, microseconds since the epoch). What may be used is stored ahead in blocks, so that a
+ * crash skips numbers and repeats none; a lost folder is made up for by the clock, which no controller outruns.
+ *
+ * The file beside it counts what may have been sealed under SK_cs: that key must be replaced before 2^32 messages.
+ */
+
+import { MAX_LINK_MESSAGES, MAX_TID, type Secret } from '@latchkey/protocol';
+import { exists, Failure, type Log, parseOrFail, readPrivateFile, replaceFile, UsageFailure } from '@latchkey/runtime';
+import { z } from 'zod';
+
+/** TIDs stored ahead at once. */
+const BLOCK = 65_536n;
+/** M2 and M7 of one transaction, each answered under the same key. */
+const MESSAGES_PER_TID = 4;
+/** From this part of what SK_cs may seal, the log asks for another key. */
+const WARN_AT = 0.5;
+
+const fileSchema = z.strictObject({
+  /** The last TID that may have been used. */
+  last_tid: z.string().regex(/^\d{1,20}$/, 'expected a decimal number'),
+  sk_cs: z.string().regex(/^[0-9a-f]{4}$/, 'expected a fingerprint'),
+  messages: z.number().int().nonnegative(),
+});
+
+export class Serials {
+  readonly #path: string;
+  readonly #fingerprint: string;
+  readonly #log: Log;
+  #next: bigint;
+  #stored: bigint;
+  #messages: number;
+  #storing = false;
+
+  private constructor(path: string, fingerprint: string, log: Log, next: bigint, messages: number) {
+    this.#path = path;
+    this.#fingerprint = fingerprint;
+    this.#log = log;
+    this.#next = next;
+    this.#stored = next - 1n;
+    this.#messages = messages;
+  }
+
+  /** Reads the file, or starts one, and stores the first block. `wall`: ms since the epoch. */
+  static async open(path: string, skCs: Secret, wall: number, log: Log): Promise<Serials> {
+    const before = (await exists(path)) ? parseOrFail(fileSchema, await readJson(path), path) : undefined;
+    const clock = BigInt(wall) * 1000n;
+    const next = before === undefined || BigInt(before.last_tid) < clock ? clock : BigInt(before.last_tid) + 1n;
+    const messages = before?.sk_cs === skCs.fingerprint ? before.messages : 0;
+    const serials = new Serials(path, skCs.fingerprint, log, next, messages);
+    await serials.#storeBlock();
+    return serials;
+  }
+
+  /** The next TID, or `undefined` while none is stored ahead, or when TIDs or the key are used up. */
+  take(): bigint | undefined {
+    if (this.#stored - this.#next < BLOCK / 2n && !this.#storing) void this.#storeAhead();
+    if (this.#next > this.#stored) return undefined;
+    this.#next += 1n;
+    return this.#next - 1n;
+  }
+
+  async #storeAhead(): Promise<void> {
+    this.#storing = true;
+    try {
+      await this.#storeBlock();
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      this.#log.error({ advice: error.advice }, error.message);
+    } finally {
+      this.#storing = false;
+    }
+  }
+
+  async #storeBlock(): Promise<void> {
+    const stored = this.#stored + BLOCK > MAX_TID ? MAX_TID : this.#stored + BLOCK;
+    const messages = this.#messages + Number(stored - this.#stored) * MESSAGES_PER_TID;
+    if (stored === this.#stored)
+      throw new Failure('the last TID is used: this controller ID is at its end', { advice: 'Give it another ID.' });
+    if (messages > MAX_LINK_MESSAGES) {
+      throw new Failure(`SK_cs [secret ${this.#fingerprint}] has sealed all it may`, {
+        advice: 'Give this controller a new credential.',
+      });
+    }
+    if (messages > MAX_LINK_MESSAGES * WARN_AT)
+      this.#log.warn({ key: this.#fingerprint, messages }, 'SK_cs is to be replaced before 2^32 messages');
+    await replaceFile(this.#path, `${JSON.stringify({ last_tid: String(stored), sk_cs: this.#fingerprint, messages })}\n`);
+    this.#stored = stored;
+    this.#messages = messages;
+  }
+}
+
+async function readJson(path: string): Promise<unknown> {
+  const text = await readPrivateFile(path);
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new UsageFailure(`${path}: not JSON`, {
+      advice: "If this machine's clock is right, remove the file: TIDs go on from the clock.",
+    });
+  }
+}
