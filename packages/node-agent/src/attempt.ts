@@ -1,0 +1,206 @@
+/**
+ * One attempt to get a new key, M1 to M6, over CoAP. What a message means is decided by the initiator; here it is carried out,
+ * in the order that no crash can turn into a lockout: the candidate is on the disk before M5 goes out, and the confirmed key is on the
+ * disk before anything is told of it.
+ */
+
+import { randomBytes, randomInt } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
+import {
+  type AwaitingM6,
+  beginAttempt,
+  MAX_IGNORED_ANSWERS,
+  type M4Decision,
+  type M6Decision,
+  receiveM4,
+  receiveM6,
+  renewalDelay,
+  RN_LENGTH,
+  type Secret,
+  TRANSACTION_LIFE_MS,
+} from '@latchkey/protocol';
+import { CoapClient, type Endpoint, formatEndpoint, type Log, type Outcome, type Response } from '@latchkey/runtime';
+import type { NodeFile } from './node-file.js';
+import type { PoweredClock } from './powered-clock.js';
+
+/** Octets of token. Two would do (profile, "CoAP binding"); four cost an off-path forger more and still fit one frame. */
+const TOKEN_LENGTH = 4;
+/** For an M4 to come: four of CoAP's five transmissions, in ms. */
+const M4_DEADLINE_MS = 30_000;
+/** For a right answer to come after one that did not open, in ms. */
+const AFTER_IGNORED_MS = 10_000;
+/** Between an M5 that was refused for the moment and the next, at least, in ms. */
+const M5_PAUSE_MS = 2_000;
+/** A draw from [0, 1) has this many values. */
+const UNIFORM = 2 ** 32;
+const CHANGED = '2.04';
+const PROVE_ADDRESS = '4.01';
+/** Refusals of M5 that pass by themselves while the transaction is open. */
+const PASSING: ReadonlySet<string> = new Set(['4.29', '5.03', '5.04']);
+
+export type AttemptResult =
+  /** The key before and the key now by their fingerprints. */
+  | { readonly kind: 'joined'; readonly keyBefore: string; readonly key: string; readonly lifetime: number }
+  /** Four candidates are open and the oldest is too young to go. */
+  | { readonly kind: 'wait'; readonly forMs: number }
+  | { readonly kind: 'failed'; readonly step: 'M1' | 'M5'; readonly why: FailedExchange };
+
+/** Why an exchange gave no message that opens. */
+export type FailedExchange =
+  | { readonly kind: 'refused'; readonly code: string; readonly maxAge: number | undefined }
+  | { readonly kind: 'silent' }
+  | { readonly kind: 'unreachable'; readonly code: string }
+  | { readonly kind: 'not opened'; readonly answers: number };
+
+export interface AttemptOptions {
+  readonly file: NodeFile;
+  readonly controller: Endpoint;
+  readonly powered: PoweredClock;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}
+
+type Answered<D> = { readonly kind: 'opened'; readonly decision: D } | FailedExchange;
+
+export async function attempt(options: AttemptOptions): Promise<AttemptResult> {
+  const client = await CoapClient.connect({ peer: options.controller, tokenLength: TOKEN_LENGTH, maxInFlight: 1 });
+  const giveUp = (): void => void client.close();
+  options.signal.addEventListener('abort', giveUp, { once: true });
+  try {
+    return await new Attempt(client, options).run();
+  } finally {
+    options.signal.removeEventListener('abort', giveUp);
+    if (!options.signal.aborted) await client.close();
+  }
+}
+
+class Attempt {
+  readonly #client: CoapClient;
+  readonly #options: AttemptOptions;
+  readonly #end: number = performance.now() + TRANSACTION_LIFE_MS;
+
+  constructor(client: CoapClient, options: AttemptOptions) {
+    this.#client = client;
+    this.#options = options;
+  }
+
+  async run(): Promise<AttemptResult> {
+    const { file, powered } = this.#options;
+    const { state } = file.record;
+    const awaitingM4 = beginAttempt(state, randomBytes(RN_LENGTH), powered.now());
+    const answer = await this.#exchange('M1', awaitingM4.m1, M4_DEADLINE_MS, (octets) =>
+      receiveM4(state, awaitingM4, octets, powered.now()),
+    );
+    if (answer.kind !== 'opened') return { kind: 'failed', step: 'M1', why: answer };
+    const { decision } = answer;
+    if (decision.kind === 'wait') return decision;
+
+    // Promote, erase and store: one durable write. Then M5.
+    await file.write({ state: decision.state, powered: powered.save(), ...(decision.promoted ? { hookDue: true } : {}) });
+    wipeAll(decision.dropped);
+    return this.#prove(decision.attempt);
+  }
+
+  /** Sends M5 until an M6 opens or the transaction at the controller is over. */
+  async #prove(awaitingM6: AwaitingM6): Promise<AttemptResult> {
+    const { file, signal } = this.#options;
+    for (;;) {
+      const { state } = file.record;
+      const answer = await this.#exchange('M5', awaitingM6.m5, this.#end - performance.now(), (octets) =>
+        receiveM6(state, awaitingM6, octets),
+      );
+      if (answer.kind === 'opened') return this.#confirm(answer.decision, awaitingM6);
+      const again = answer.kind === 'refused' && PASSING.has(answer.code) ? M5_PAUSE_MS + 1000 * (answer.maxAge ?? 0) : undefined;
+      if (again === undefined || signal.aborted || performance.now() + again >= this.#end)
+        return { kind: 'failed', step: 'M5', why: answer };
+      await pause(again, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  /** The PSK is the confirmed key, all else is erased: one durable write. Only this is "joined". */
+  async #confirm(
+    { state, lifetime, dropped }: Extract<M6Decision, { kind: 'joined' }>,
+    { idC }: AwaitingM6,
+  ): Promise<AttemptResult> {
+    const { file, powered } = this.#options;
+    const keyBefore = file.record.state.confirmed.fingerprint;
+    // A node whose installer named no ID_c is the first one's that proves the key.
+    const controllers = state.controllers.length === 0 ? [idC] : state.controllers;
+    const at = Date.now();
+    const renewAfter = renewalDelay(lifetime, randomInt(0, UNIFORM) / UNIFORM);
+    await file.write({
+      state: { ...state, controllers },
+      membership: { at, poweredAt: powered.now(), lifetime, renewAfter },
+      lastAttempt: { at, outcome: 'joined' },
+      powered: powered.save(),
+      hookDue: true,
+    });
+    wipeAll(dropped);
+    return { kind: 'joined', keyBefore, key: state.confirmed.fingerprint, lifetime };
+  }
+
+  /** POST, once more with the Echo if the controller asks for proof of our address. */
+  async #exchange<D extends M4Decision | M6Decision>(
+    step: 'M1' | 'M5',
+    payload: Uint8Array,
+    deadlineMs: number,
+    judge: (octets: Uint8Array) => D,
+  ): Promise<Answered<Exclude<D, { kind: 'ignored' }>>> {
+    const first = await this.#send(step, payload, deadlineMs, judge, undefined);
+    if (first.kind !== 'echo') return first;
+    const second = await this.#send(step, payload, deadlineMs, judge, first.echo);
+    return second.kind === 'echo' ? { kind: 'refused', code: PROVE_ADDRESS, maxAge: undefined } : second;
+  }
+
+  async #send<D extends M4Decision | M6Decision>(
+    step: 'M1' | 'M5',
+    payload: Uint8Array,
+    deadlineMs: number,
+    judge: (octets: Uint8Array) => D,
+    echo: Buffer | undefined,
+  ): Promise<Answered<Exclude<D, { kind: 'ignored' }>> | { readonly kind: 'echo'; readonly echo: Buffer }> {
+    const { log, controller } = this.#options;
+    const to = formatEndpoint(controller);
+    log.debug({ message: step, octets: payload.length, to }, 'sent');
+    const outcome = await this.#client.exchange({
+      payload,
+      deadlineMs: Math.max(0, Math.min(deadlineMs, this.#end - performance.now())),
+      echo,
+      maxIgnored: MAX_IGNORED_ANSWERS,
+      afterIgnoredMs: AFTER_IGNORED_MS,
+      judge: (response) => weigh(response, judge, log),
+    });
+    return outcome.kind === 'answered' ? outcome.value : failed(outcome);
+  }
+}
+
+/** What a response is worth: a message that opens, an error, or nothing. */
+function weigh<D extends M4Decision | M6Decision>(response: Response, judge: (octets: Uint8Array) => D, log: Log) {
+  const { code, payload, maxAge, echo } = response;
+  if (code === PROVE_ADDRESS && echo !== undefined) return { kind: 'echo', echo } as const;
+  if (code !== CHANGED) return { kind: 'refused', code, maxAge } as const;
+  const decision = judge(payload);
+  if (decision.kind === 'ignored') {
+    log.debug({ octets: payload.length, why: decision.why }, 'an answer was ignored');
+    return undefined;
+  }
+  log.debug({ message: `M${(payload[0] ?? 0) & 0x0f}`, octets: payload.length }, 'received');
+  return { kind: 'opened', decision: decision as Exclude<D, { kind: 'ignored' }> } as const;
+}
+
+function failed(outcome: Exclude<Outcome<unknown>, { kind: 'answered' }>): FailedExchange {
+  switch (outcome.kind) {
+    case 'unreachable':
+      return { kind: 'unreachable', code: outcome.code };
+    case 'deaf':
+      return { kind: 'not opened', answers: outcome.ignored };
+    case 'timeout':
+      return outcome.ignored > 0 ? { kind: 'not opened', answers: outcome.ignored } : { kind: 'silent' };
+    case 'busy':
+      return { kind: 'silent' };
+  }
+}
+
+function wipeAll(secrets: readonly Secret[]): void {
+  for (const secret of secrets) secret.wipe();
+}

@@ -1,0 +1,46 @@
+import { formatId } from '@latchkey/protocol';
+import { createLog, loadConfig, type LogLevel, logLevelOption, withExamples } from '@latchkey/runtime';
+import { Command } from 'commander';
+import { configSchema } from '../config.js';
+import { NodeAgent } from '../node-agent.js';
+import { openLocked, stateOption } from './state.js';
+
+interface JoinOptions {
+  readonly state: string;
+  readonly config?: string;
+  readonly ifDue?: true;
+  readonly logLevel?: LogLevel;
+}
+
+export function joinCommand(): Command {
+  const command = new Command('join')
+    .description('get a new key, once; exit code 0 if the node has it, 1 if not')
+    .addOption(stateOption())
+    .option('--config <file>', 'YAML configuration: on_key_change, log_level')
+    .option('--if-due', 'do nothing while the node has a key that need not be renewed')
+    .addOption(logLevelOption())
+    .action(join);
+  return withExamples(
+    command,
+    'latchkey-node-agent join --state ./node',
+    'latchkey-node-agent join --state ./node --log-level debug',
+  );
+}
+
+async function join(options: JoinOptions): Promise<void> {
+  const config = await loadConfig(configSchema, options.config);
+  const log = createLog('node-agent', options.logLevel ?? 'error', 'stderr');
+  const { file, lock } = await openLocked(options.state, 'latchkey-node-agent join');
+  try {
+    const id = formatId(file.record.state.idI);
+    const agent = new NodeAgent({ file, folder: options.state, onKeyChange: config.on_key_change, log });
+    if (options.ifDue === true && !agent.isDue) {
+      process.stdout.write(`Node ${id} has a key that need not be renewed yet\n`);
+      return;
+    }
+    const { keyBefore, key } = await agent.join();
+    process.stdout.write(`Node ${id} joined: its key is [secret ${key}], it was [secret ${keyBefore}]\n`);
+  } finally {
+    await lock.release();
+  }
+}

@@ -1,0 +1,32 @@
+import { formatId } from '@latchkey/protocol';
+import {
+  type ApplicationKeyOptions,
+  applicationKeyOptions,
+  Failure,
+  formatApplicationKey,
+  withExamples,
+} from '@latchkey/runtime';
+import { Command } from 'commander';
+import { NodeFile } from '../node-file.js';
+import { stateOption } from './state.js';
+
+export function keyCommand(): Command {
+  const command = applicationKeyOptions(
+    new Command('key').description("an application key from this node's PSK; the PSK itself stays here").addOption(stateOption()),
+  ).action(key);
+  return withExamples(
+    command,
+    'latchkey-node-agent key --state ./node --label dtls-psk',
+    'latchkey-node-agent key --state ./node --label oscore-master-secret --format base64',
+  );
+}
+
+async function key(options: ApplicationKeyOptions & { readonly state: string }): Promise<void> {
+  const { idI, confirmed, initial } = (await NodeFile.open(options.state)).record.state;
+  if (initial) {
+    throw new Failure(`node ${formatId(idI)} has only its initial key, which others know: no application key comes from it`, {
+      advice: `Run: latchkey-node-agent join --state ${options.state}`,
+    });
+  }
+  process.stdout.write(formatApplicationKey(confirmed, idI, options));
+}

@@ -1,0 +1,54 @@
+import {
+  createLog,
+  type Daemon,
+  loadConfig,
+  type Log,
+  type LogLevel,
+  logLevelOption,
+  runDaemon,
+  withExamples,
+} from '@latchkey/runtime';
+import { formatId } from '@latchkey/protocol';
+import { Command } from 'commander';
+import { type Config, configSchema } from '../config.js';
+import { NodeAgent } from '../node-agent.js';
+import { openLocked, stateOption } from './state.js';
+
+interface RunOptions {
+  readonly state: string;
+  readonly config?: string;
+  readonly logLevel?: LogLevel;
+}
+
+export function runCommand(): Command {
+  const command = new Command('run')
+    .description('join, renew before the key expires, try again after failures, until SIGTERM')
+    .addOption(stateOption())
+    .option('--config <file>', 'YAML configuration: on_key_change, log_level')
+    .addOption(logLevelOption())
+    .action(run);
+  return withExamples(
+    command,
+    'latchkey-node-agent run --state /var/lib/latchkey/node-agent --config /etc/latchkey/node-agent.yaml',
+  );
+}
+
+async function run(options: RunOptions): Promise<void> {
+  const config = await loadConfig(configSchema, options.config);
+  const log = createLog('node-agent', options.logLevel ?? config.log_level);
+  process.exitCode = await runDaemon(log, () => start(options.state, config, log));
+}
+
+async function start(folder: string, config: Config, log: Log): Promise<Daemon> {
+  const { file, lock } = await openLocked(folder, 'latchkey-node-agent run');
+  const agent = new NodeAgent({ file, folder, onKeyChange: config.on_key_change, log });
+  log.info({ node: formatId(file.record.state.idI) }, 'started');
+  const running = agent.run();
+  return {
+    async stop() {
+      agent.stop();
+      await running;
+      await lock.release();
+    },
+  };
+}

@@ -1,0 +1,16 @@
+import { type FolderLock, lockFolder } from '@latchkey/runtime';
+import { Option } from 'commander';
+import { NodeFile } from '../node-file.js';
+
+/** Every command names the node's state folder, or the environment does. */
+export function stateOption(): Option {
+  return new Option('--state <dir>', "folder for the node's keys").env('LATCHKEY_STATE').makeOptionMandatory();
+}
+
+/** The node's file, for the one process that may change it. */
+export async function openLocked(folder: string, who: string): Promise<{ readonly file: NodeFile; readonly lock: FolderLock }> {
+  // Without a node there the folder is left as it is, not locked.
+  await NodeFile.open(folder);
+  const lock = await lockFolder(folder, who);
+  return { file: await NodeFile.open(folder), lock };
+}

@@ -1,0 +1,78 @@
+import { formatId } from '@latchkey/protocol';
+import { formatDuration, formatEndpoint, formatFields, withExamples } from '@latchkey/runtime';
+import { Command } from 'commander';
+import { NodeFile, type NodeRecord } from '../node-file.js';
+import { stateOption } from './state.js';
+
+/** `installed`: it has its initial key; `joined`: a key of its own; `unconfirmed`: it may have one, the network has not said so. */
+type Status = 'installed' | 'joined' | 'unconfirmed';
+
+interface StatusView {
+  readonly id: string;
+  readonly status: Status;
+  readonly key: string;
+  readonly key_is_initial: boolean;
+  readonly open_candidates: number;
+  readonly controllers: readonly { readonly id: string | null; readonly address: string }[];
+  readonly joined_at: string | null;
+  readonly lifetime_seconds: number | null;
+  readonly renewal_due_at: string | null;
+  readonly last_attempt_at: string | null;
+  readonly last_attempt: string | null;
+}
+
+export function statusCommand(): Command {
+  const command = new Command('status')
+    .description('tell what this node has: never a key')
+    .addOption(stateOption())
+    .option('--json', 'as a JSON object')
+    .action(status);
+  return withExamples(
+    command,
+    'latchkey-node-agent status --state ./node',
+    'latchkey-node-agent status --state ./node --json | jq -r .status',
+  );
+}
+
+async function status({ state, json }: { state: string; json?: true }): Promise<void> {
+  const view = viewOf((await NodeFile.open(state)).record);
+  process.stdout.write(json === true ? `${JSON.stringify(view, null, 2)}\n` : formatFields(fieldsOf(view)));
+}
+
+function viewOf({ state, endpoints, membership, lastAttempt }: NodeRecord): StatusView {
+  const due = membership?.renewAfter === undefined ? undefined : membership.at + membership.renewAfter;
+  return {
+    id: formatId(state.idI),
+    status: state.candidates.length > 0 ? 'unconfirmed' : state.initial ? 'installed' : 'joined',
+    key: state.confirmed.fingerprint,
+    key_is_initial: state.initial,
+    open_candidates: state.candidates.length,
+    controllers: endpoints.map((endpoint, i) => {
+      const idC = state.controllers[i];
+      return { id: idC === undefined ? null : formatId(idC), address: formatEndpoint(endpoint) };
+    }),
+    joined_at: isoTime(membership?.at),
+    lifetime_seconds: membership?.lifetime ?? null,
+    renewal_due_at: isoTime(due),
+    last_attempt_at: isoTime(lastAttempt?.at),
+    last_attempt: lastAttempt?.outcome ?? null,
+  };
+}
+
+function fieldsOf(view: StatusView): Record<string, string | undefined> {
+  return {
+    id: view.id,
+    status: view.status,
+    key: `[secret ${view.key}]${view.key_is_initial ? ', the initial key' : ''}`,
+    'open candidates': view.open_candidates === 0 ? undefined : String(view.open_candidates),
+    controller: view.controllers.map(({ id, address }) => `${id ?? 'any'} at ${address}`).join(', '),
+    joined: view.joined_at ?? 'never',
+    lifetime: view.lifetime_seconds === null ? undefined : formatDuration(view.lifetime_seconds),
+    'renewal due': view.renewal_due_at ?? undefined,
+    'last attempt': view.last_attempt_at === null ? undefined : `${view.last_attempt_at}: ${view.last_attempt ?? ''}`,
+  };
+}
+
+function isoTime(ms: number | undefined): string | null {
+  return ms === undefined ? null : new Date(ms).toISOString();
+}

@@ -1,0 +1,157 @@
+/** SBI at work: joins, renews before expiry, tries again with the profile's back-off. */
+
+import { randomInt } from 'node:crypto';
+import { resolve } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { backOff, formatId } from '@latchkey/protocol';
+import { Failure, formatEndpoint, type Log } from '@latchkey/runtime';
+import { attempt, type AttemptResult } from './attempt.js';
+import { explain } from './explain.js';
+import { runHook } from './hook.js';
+import type { NodeFile } from './node-file.js';
+import { PoweredClock } from './powered-clock.js';
+
+/** Longest sleep before the clocks are looked at again, in ms: a wall clock may be set meanwhile. */
+const LOOK_EVERY_MS = 60_000;
+
+export interface NodeAgentOptions {
+  readonly file: NodeFile;
+  readonly folder: string;
+  readonly onKeyChange: string | undefined;
+  readonly log: Log;
+}
+
+type Joined = Extract<AttemptResult, { kind: 'joined' }>;
+
+interface Failed {
+  readonly kind: 'failed';
+  readonly failure: Failure;
+  /** The network's wish, in seconds. */
+  readonly maxAge: number;
+  /** The node's own need, in ms. */
+  readonly waitMs: number;
+}
+
+export class NodeAgent {
+  readonly #file: NodeFile;
+  readonly #folder: string;
+  readonly #onKeyChange: string | undefined;
+  readonly #log: Log;
+  readonly #powered: PoweredClock;
+  readonly #stopping = new AbortController();
+  /** Attempts take the controllers in turn. */
+  #turn = 0;
+
+  constructor({ file, folder, onKeyChange, log }: NodeAgentOptions) {
+    this.#file = file;
+    this.#folder = resolve(folder);
+    this.#onKeyChange = onKeyChange;
+    this.#log = log;
+    this.#powered = new PoweredClock(file.record.powered);
+  }
+
+  /** One attempt. Throws a Failure that explains why there is no new key. */
+  async join(): Promise<Joined> {
+    const result = await this.#attempt();
+    if (result.kind === 'joined') return result;
+    throw result.failure;
+  }
+
+  /** Joins and renews until `stop`. */
+  async run(): Promise<void> {
+    await this.#tell();
+    for (let failures = 0; !this.#stopping.signal.aborted;) {
+      const wait = failures === 0 ? this.#untilDue() : 0;
+      if (wait > 0) {
+        await this.#sleep(Math.min(wait, LOOK_EVERY_MS));
+        continue;
+      }
+      const result = await this.#attempt();
+      if (result.kind === 'joined') {
+        failures = 0;
+        continue;
+      }
+      failures += 1;
+      const delay = Math.max(backOff(failures, randomInt(0, 2 ** 32) / 2 ** 32, result.maxAge), result.waitMs);
+      this.#log.warn(
+        { advice: result.failure.advice, failures, nextInSeconds: Math.round(delay / 1000) },
+        result.failure.message,
+      );
+      await this.#sleep(delay);
+    }
+  }
+
+  stop(): void {
+    this.#stopping.abort();
+  }
+
+  /** Whether an attempt is due: not joined, a candidate is open, or it is time to renew. */
+  get isDue(): boolean {
+    return this.#untilDue() === 0;
+  }
+
+  /** ms until the next attempt, by powered time or the wall clock, whichever says sooner. */
+  #untilDue(): number {
+    const { state, membership } = this.#file.record;
+    if (state.initial || state.candidates.length > 0 || membership === undefined) return 0;
+    if (membership.renewAfter === undefined) return Infinity;
+    const byPowered = membership.poweredAt + membership.renewAfter - this.#powered.now();
+    const byWall = membership.at + membership.renewAfter - Date.now();
+    return Math.max(0, Math.min(byPowered, byWall));
+  }
+
+  async #attempt(): Promise<Joined | Failed> {
+    const { state, endpoints } = this.#file.record;
+    const controller = endpoints[this.#turn++ % endpoints.length];
+    if (controller === undefined) throw new Failure('the node has no controller');
+    const node = formatId(state.idI);
+    this.#log.debug({ node, controller: formatEndpoint(controller) }, 'attempt');
+    try {
+      const result = await attempt({
+        file: this.#file,
+        controller,
+        powered: this.#powered,
+        log: this.#log,
+        signal: this.#stopping.signal,
+      });
+      if (result.kind === 'joined') {
+        const { keyBefore, key, lifetime } = result;
+        this.#log.info({ node, keyBefore, key, lifetimeSeconds: lifetime }, 'joined');
+        await this.#tell();
+        return result;
+      }
+      const maxAge = result.kind === 'failed' && result.why.kind === 'refused' ? (result.why.maxAge ?? 0) : 0;
+      return await this.#failed(explain(result, state.idI, controller), maxAge, result.kind === 'wait' ? result.forMs : 0);
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      return this.#failed(error, 0, 0);
+    }
+  }
+
+  async #failed(failure: Failure, maxAge: number, waitMs: number): Promise<Failed> {
+    await this.#remember(failure.message);
+    await this.#tell();
+    return { kind: 'failed', failure, maxAge, waitMs };
+  }
+
+  /** Powered time is saved with each attempt: a candidate grows old also on a device that is switched off and on. */
+  async #remember(outcome: string): Promise<void> {
+    try {
+      await this.#file.write({ powered: this.#powered.save(), lastAttempt: { at: Date.now(), outcome } });
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      this.#log.error({ advice: error.advice }, error.message);
+    }
+  }
+
+  /** Runs the hook if the confirmed key is news; what crashes in between is told at the next start. */
+  async #tell(): Promise<void> {
+    if (!this.#file.record.hookDue || this.#onKeyChange === undefined) return;
+    const { idI } = this.#file.record.state;
+    if (await runHook(this.#onKeyChange, idI, this.#folder, this.#log)) await this.#file.write({ hookDue: false });
+  }
+
+  async #sleep(ms: number): Promise<void> {
+    await pause(ms, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
+  }
+}

@@ -1,0 +1,185 @@
+/** All that a node holds durably, in one file written aside, synced and renamed, mode 0600. */
+
+import { join } from 'node:path';
+import { formatId, MAX_CANDIDATES, type NodeState, parseId, Secret } from '@latchkey/protocol';
+import {
+  createFile,
+  type Endpoint,
+  exists,
+  formatEndpoint,
+  openFolder,
+  parseOrFail,
+  peerSchema,
+  readPrivateFile,
+  replaceFile,
+  UsageFailure,
+} from '@latchkey/runtime';
+import { z } from 'zod';
+import type { PoweredTime } from './powered-clock.js';
+
+const FILE = 'node.json';
+const VERSION = 1;
+
+/** A key that M6 confirmed. Powered times and delays in ms. */
+export interface Membership {
+  /** By the wall clock, ms since the epoch. */
+  readonly at: number;
+  readonly poweredAt: number;
+  /** Seconds; 0 = no expiry. */
+  readonly lifetime: number;
+  /** Renewal is due this long after joining; `undefined`: never. */
+  readonly renewAfter: number | undefined;
+}
+
+/** How the latest attempt ended. */
+export interface LastAttempt {
+  readonly at: number;
+  readonly outcome: string;
+}
+
+export interface NodeRecord {
+  readonly state: NodeState;
+  /** Where its controllers are. */
+  readonly endpoints: readonly Endpoint[];
+  readonly membership: Membership | undefined;
+  readonly lastAttempt: LastAttempt | undefined;
+  readonly powered: PoweredTime | undefined;
+  /** Whether `on_key_change` has still to be run for the confirmed key. */
+  readonly hookDue: boolean;
+}
+
+const idSchema = z
+  .string()
+  .refine((text) => parseId(text) !== undefined, 'expected 8 hex digits')
+  .transform((text) => Number.parseInt(text, 16));
+const keySchema = z
+  .string()
+  .regex(/^[0-9a-f]{32}$/, 'expected 32 hex digits')
+  .transform((hex) => Secret.fromHex(hex));
+const msSchema = z.number();
+
+const schema = z.strictObject({
+  version: z.literal(VERSION, { error: 'was written by another version of Latchkey' }),
+  id: idSchema,
+  controllers: z.array(z.strictObject({ id: idSchema.nullable(), address: peerSchema })).min(1),
+  confirmed: z.strictObject({ key: keySchema, initial: z.boolean() }),
+  candidates: z.array(z.strictObject({ psk: keySchema, stored_at: msSchema })).max(MAX_CANDIDATES),
+  membership: z
+    .strictObject({
+      at: z.iso.datetime(),
+      powered_at: msSchema,
+      lifetime: z.number().int().nonnegative(),
+      renew_after: msSchema.nullable(),
+    })
+    .nullable(),
+  last_attempt: z.strictObject({ at: z.iso.datetime(), outcome: z.string() }).nullable(),
+  powered: z.strictObject({ ms: msSchema, boot: z.string().nullable(), uptime_ms: msSchema }).nullable(),
+  hook_due: z.boolean(),
+});
+
+export class NodeFile {
+  readonly #path: string;
+  #record: NodeRecord;
+
+  private constructor(path: string, record: NodeRecord) {
+    this.#path = path;
+    this.#record = record;
+  }
+
+  /** What the disk holds. */
+  get record(): NodeRecord {
+    return this.#record;
+  }
+
+  /** Installs a node (the draft's step 3). Unless told to replace, refuses where one is installed: its key would be lost. */
+  static async create(folder: string, record: NodeRecord, replace: boolean): Promise<void> {
+    await openFolder(folder);
+    const path = join(folder, FILE);
+    if (replace) return replaceFile(path, format(record));
+    if (await exists(path)) {
+      throw new UsageFailure(`${folder} holds an installed node already`, {
+        advice: 'Nothing was changed. To give up the key it has, install again with --replace.',
+      });
+    }
+    return createFile(path, format(record));
+  }
+
+  static async open(folder: string): Promise<NodeFile> {
+    const path = join(folder, FILE);
+    if (!(await exists(path))) {
+      throw new UsageFailure(`${folder} holds no installed node`, {
+        advice: `Run: latchkey-node-agent install --state ${folder} ...`,
+      });
+    }
+    const text = await readPrivateFile(path);
+    let json: unknown;
+    try {
+      json = JSON.parse(text);
+    } catch {
+      throw new UsageFailure(`${path}: not JSON`, {
+        advice: 'The file was changed by something else. Restore it, or reset the node.',
+      });
+    }
+    return new NodeFile(path, parse(parseOrFail(schema, json, path)));
+  }
+
+  /** Durable when it resolves; when it rejects, disk and `record` are as before. */
+  async write(change: Partial<NodeRecord>): Promise<void> {
+    const next = { ...this.#record, ...change };
+    await replaceFile(this.#path, format(next));
+    this.#record = next;
+  }
+}
+
+function format({ state, endpoints, membership, lastAttempt, powered, hookDue }: NodeRecord): string {
+  const json: z.input<typeof schema> = {
+    version: VERSION,
+    id: formatId(state.idI),
+    controllers: endpoints.map((endpoint, i) => {
+      const idC = state.controllers[i];
+      return { id: idC === undefined ? null : formatId(idC), address: formatEndpoint(endpoint) };
+    }),
+    confirmed: { key: state.confirmed.toHex(), initial: state.initial },
+    candidates: state.candidates.map(({ psk, storedAt }) => ({ psk: psk.toHex(), stored_at: storedAt })),
+    membership:
+      membership === undefined
+        ? null
+        : {
+            at: new Date(membership.at).toISOString(),
+            powered_at: membership.poweredAt,
+            lifetime: membership.lifetime,
+            renew_after: membership.renewAfter ?? null,
+          },
+    last_attempt: lastAttempt === undefined ? null : { at: new Date(lastAttempt.at).toISOString(), outcome: lastAttempt.outcome },
+    powered: powered === undefined ? null : { ...powered, boot: powered.boot ?? null },
+    hook_due: hookDue,
+  };
+  return `${JSON.stringify(json, null, 2)}\n`;
+}
+
+function parse(json: z.output<typeof schema>): NodeRecord {
+  const { membership, last_attempt: lastAttempt, powered } = json;
+  return {
+    state: {
+      idI: json.id,
+      controllers: json.controllers.flatMap(({ id }) => (id === null ? [] : [id])),
+      confirmed: json.confirmed.key,
+      initial: json.confirmed.initial,
+      candidates: json.candidates.map(({ psk, stored_at }) => ({ psk, storedAt: stored_at })),
+    },
+    endpoints: json.controllers.map(({ address }) => address),
+    membership: membership === null ? undefined : membershipFrom(membership),
+    lastAttempt: lastAttempt === null ? undefined : { at: Date.parse(lastAttempt.at), outcome: lastAttempt.outcome },
+    powered: powered === null ? undefined : { ...powered, boot: powered.boot ?? undefined },
+    hookDue: json.hook_due,
+  };
+}
+
+function membershipFrom(json: NonNullable<z.output<typeof schema>['membership']>): Membership {
+  return {
+    at: Date.parse(json.at),
+    poweredAt: json.powered_at,
+    lifetime: json.lifetime,
+    renewAfter: json.renew_after ?? undefined,
+  };
+}
