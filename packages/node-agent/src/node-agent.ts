@@ -60,7 +60,7 @@ export class NodeAgent {
   /** Joins and renews until `stop`. */
   async run(): Promise<void> {
     await this.#tell();
-    for (let failures = 0; !this.#stopping.signal.aborted;) {
+    for (let failures = 0; !this.#stopped;) {
       const wait = failures === 0 ? this.#untilDue() : 0;
       if (wait > 0) {
         await this.#sleep(Math.min(wait, LOOK_EVERY_MS));
@@ -71,6 +71,7 @@ export class NodeAgent {
         failures = 0;
         continue;
       }
+      if (this.#stopped) return;
       failures += 1;
       const delay = Math.max(backOff(failures, randomInt(0, 2 ** 32) / 2 ** 32, result.maxAge), result.waitMs);
       this.#log.warn(
@@ -83,6 +84,10 @@ export class NodeAgent {
 
   stop(): void {
     this.#stopping.abort();
+  }
+
+  get #stopped(): boolean {
+    return this.#stopping.signal.aborted;
   }
 
   /** Whether an attempt is due: not joined, a candidate is open, or it is time to renew. */

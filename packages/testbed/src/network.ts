@@ -1,0 +1,181 @@
+/** A network on loopback in a folder of its own: registry, controllers and nodes, each a real process. */
+
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type ManifestLine, parseManifest } from '@latchkey/runtime';
+import { type CommandName, DaemonProcess, type Finished, runToEnd } from './process.js';
+
+export interface OrderOptions {
+  readonly controller: string;
+  readonly count: number;
+  readonly installer?: string;
+  readonly sharedKey?: boolean;
+  readonly lifetime?: string;
+}
+
+/** What an order put into the installer's hands. */
+export interface Order {
+  readonly manifest: string;
+  readonly lines: readonly ManifestLine[];
+}
+
+export class Network {
+  readonly folder: string;
+  readonly #daemons: DaemonProcess[] = [];
+  #orders = 0;
+
+  private constructor(folder: string) {
+    this.folder = folder;
+  }
+
+  /** An empty registry in a new temporary folder. */
+  static async create(): Promise<Network> {
+    const network = new Network(await mkdtemp(join(tmpdir(), 'latchkey-')));
+    await network.run('auth-server', ['init', '--data', network.registry]);
+    return network;
+  }
+
+  get registry(): string {
+    return this.path('auth-server');
+  }
+
+  path(...names: readonly string[]): string {
+    return join(this.folder, ...names);
+  }
+
+  /** Runs a command that must succeed, and gives its standard output. */
+  async run(name: CommandName, args: readonly string[], input?: string): Promise<string> {
+    const finished = await this.try(name, args, input);
+    if (finished.code !== 0)
+      throw new Error(`latchkey-${name} ${args.join(' ')} ended with ${finished.code}:\n${finished.stdout}${finished.stderr}`);
+    return finished.stdout;
+  }
+
+  /** Runs a command that may fail. */
+  try(name: CommandName, args: readonly string[], input?: string): Promise<Finished> {
+    return runToEnd(name, args, input);
+  }
+
+  start(name: CommandName, args: readonly string[]): DaemonProcess {
+    const daemon = new DaemonProcess(name, args);
+    this.#daemons.push(daemon);
+    return daemon;
+  }
+
+  /** Starts the auth-server and waits until it listens. */
+  async startAuthServer(listen: string, ...more: readonly string[]): Promise<DaemonProcess> {
+    const daemon = this.start('auth-server', [
+      'run',
+      '--data',
+      this.registry,
+      '--listen',
+      listen,
+      '--log-level',
+      'debug',
+      ...more,
+    ]);
+    await daemon.listening();
+    return daemon;
+  }
+
+  credential(id: string): string {
+    return this.path(`controller-${id}.json`);
+  }
+
+  /** Adds a controller to the registry. */
+  async addController(id: string, nid: string, servers: readonly string[]): Promise<void> {
+    const names = servers.flatMap((server) => ['--server', server]);
+    await this.run('auth-server', [
+      'controller',
+      'add',
+      id,
+      '--data',
+      this.registry,
+      '--nid',
+      nid,
+      ...names,
+      '--out',
+      this.credential(id),
+    ]);
+  }
+
+  /** Starts controller `id` and waits until it listens. */
+  async startController(id: string, listen: string, ...more: readonly string[]): Promise<DaemonProcess> {
+    const daemon = this.start('controller', [
+      'run',
+      '--credential',
+      this.credential(id),
+      '--state',
+      this.path(`controller-${id}`),
+      '--listen',
+      listen,
+      '--log-level',
+      'debug',
+      ...more,
+    ]);
+    await daemon.listening();
+    return daemon;
+  }
+
+  async order({ controller, count, installer = 'Ada', sharedKey = false, lifetime }: OrderOptions): Promise<Order> {
+    this.#orders += 1;
+    const out = this.path(`order-${this.#orders}`);
+    const flags = [...(sharedKey ? ['--shared-key'] : []), ...(lifetime === undefined ? [] : ['--lifetime', lifetime])];
+    const args = [
+      '--data',
+      this.registry,
+      '--installer',
+      installer,
+      '--controller',
+      controller,
+      '--count',
+      String(count),
+      '--out',
+      out,
+    ];
+    await this.run('auth-server', ['order', 'create', ...args, ...flags]);
+    const manifest = join(out, 'manifest.csv');
+    return { manifest, lines: parseManifest(await readFile(manifest, 'utf8'), manifest) };
+  }
+
+  node(id: string): string {
+    return this.path(`node-${id}`);
+  }
+
+  /** Installs a node from a manifest, and gives its state folder. */
+  async install(id: string, manifest: string): Promise<string> {
+    await this.run('node-agent', ['install', '--state', this.node(id), '--manifest', manifest, '--id', id]);
+    return this.node(id);
+  }
+
+  /** A file for this network alone, mode 0600 unless told otherwise. */
+  async file(name: string, content: string, mode = 0o600): Promise<string> {
+    const path = this.path(name);
+    await writeFile(path, content, { mode });
+    return path;
+  }
+
+  /** Every log line and every other word of the daemons. */
+  logs(): string {
+    return this.#daemons.map((daemon) => daemon.transcript()).join('\n');
+  }
+
+  /** Ends all that runs and removes the folder. */
+  async remove(): Promise<void> {
+    await Promise.all(this.#daemons.map((daemon) => daemon.stop('SIGKILL')));
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** A UDP port of 127.0.0.1 that nobody has: the system hands them out at random, so that it stays free for a moment. */
+export async function freePort(): Promise<string> {
+  const socket = createSocket('udp4').bind(0, '127.0.0.1');
+  await once(socket, 'listening');
+  const { port } = socket.address();
+  socket.close();
+  await once(socket, 'close');
+  return `127.0.0.1:${port}`;
+}

@@ -1,0 +1,111 @@
+/** Latchkey's own commands as processes of their own: run to the end, or started and listened to. */
+
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { EventEmitter, once } from 'node:events';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+
+export type CommandName = 'auth-server' | 'controller' | 'node-agent';
+
+/** `node packages/NAME/dist/main.js` */
+function commandLine(name: CommandName, args: readonly string[]): string[] {
+  return [fileURLToPath(new URL(`../../${name}/dist/main.js`, import.meta.url)), ...args];
+}
+
+export interface Finished {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs a command to its end. */
+export async function runToEnd(name: CommandName, args: readonly string[], input = ''): Promise<Finished> {
+  const child = spawn(process.execPath, commandLine(name, args), { stdio: ['pipe', 'pipe', 'pipe'] });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  child.stdin.on('error', () => undefined).end(input);
+  const [code] = (await once(child, 'close')) as [number | null];
+  return { code, stdout, stderr };
+}
+
+/** One line of a daemon's log. */
+export interface LogLine {
+  readonly level: string;
+  readonly time: string;
+  readonly msg: string;
+  readonly [field: string]: unknown;
+}
+
+/** A daemon that was started, and everything it has logged. */
+export class DaemonProcess {
+  readonly name: CommandName;
+  readonly lines: LogLine[] = [];
+  /** What came on standard output and standard error that is not a log line. */
+  noise = '';
+  readonly #child: ChildProcessByStdio<null, Readable, Readable>;
+  readonly #news = new EventEmitter();
+  readonly #exit: Promise<number | null>;
+  #exited = false;
+
+  constructor(name: CommandName, args: readonly string[]) {
+    this.name = name;
+    this.#news.setMaxListeners(0);
+    this.#child = spawn(process.execPath, commandLine(name, args), { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#child.stderr.setEncoding('utf8').on('data', (text: string) => (this.noise += text));
+    createInterface({ input: this.#child.stdout }).on('line', (line) => this.#receive(line));
+    this.#exit = once(this.#child, 'close').then((values) => {
+      this.#exited = true;
+      this.#news.emit('line');
+      return (values as [number | null])[0];
+    });
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  /** The first line, of those there are and those to come, that `matches`. Fails when the daemon ends without one. */
+  async waitFor(matches: (line: LogLine) => boolean, limitMs = 30_000): Promise<LogLine> {
+    const limit = AbortSignal.timeout(limitMs);
+    for (let seen = 0; ;) {
+      const line = this.lines.slice(seen).find(matches);
+      seen = this.lines.length;
+      if (line !== undefined) return line;
+      if (this.#exited || limit.aborted)
+        throw new Error(`${this.name} ${this.#exited ? 'ended' : 'said nothing like it'}:\n${this.transcript()}`);
+      await once(this.#news, 'line', { signal: limit }).catch(() => undefined);
+    }
+  }
+
+  /** Where it listens, HOST:PORT. */
+  async listening(): Promise<string> {
+    const line = await this.waitFor(({ msg }) => msg === 'listening');
+    return String(line['address']);
+  }
+
+  /** Ends it; resolves with its exit code, `null` where the signal ended it. */
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
+    this.#child.kill(signal);
+    return this.#exit;
+  }
+
+  ended(): Promise<number | null> {
+    return this.#exit;
+  }
+
+  transcript(): string {
+    return [...this.lines.map((line) => JSON.stringify(line)), this.noise].join('\n');
+  }
+
+  #receive(text: string): void {
+    try {
+      this.lines.push(JSON.parse(text) as LogLine);
+    } catch {
+      this.noise += `${text}\n`;
+    }
+    this.#news.emit('line');
+  }
+}
