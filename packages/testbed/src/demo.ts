@@ -3,7 +3,7 @@
 import { Registry } from '@latchkey/auth-server';
 import { formatId, type Secret } from '@latchkey/protocol';
 import { formatApplicationKey, formatTable, type ManifestLine } from '@latchkey/runtime';
-import { freePort, Network, type Order } from './network.js';
+import { freePort, type Network, type Order } from './network.js';
 import type { DaemonProcess, LogLine } from './process.js';
 
 const CONTROLLER = '00000001';
@@ -80,8 +80,8 @@ async function join(network: Network, line: ManifestLine, daemons: readonly Daem
   const exchange = [...node.lines, ...daemons.flatMap(({ lines }) => lines)].filter((log) => belongs(log, node.lines[0]));
   const sent = exchange.filter(({ msg }) => msg === 'sent');
   for (const [message, [way, what]] of Object.entries(MESSAGES)) {
-    const log = sent.find((candidate) => candidate['message'] === message);
-    print(`     ${message}  ${way.padEnd(25)}  ${String(log?.['octets'] ?? '?').padStart(3)} octets   ${what}`);
+    const octets = Number(sent.find((log) => log['message'] === message)?.['octets']);
+    print(`     ${message}  ${way.padEnd(25)}  ${String(octets).padStart(3)} octets   ${what}`);
   }
   const began = sent.find((log) => log['message'] === 'M1')?.time ?? joined.time;
   print(`     key on the node    ${String(joined['keyBefore'])} -> ${String(joined['key'])}`);

@@ -59,8 +59,8 @@ export class Network {
     return runToEnd(name, args, input);
   }
 
-  start(name: CommandName, args: readonly string[]): DaemonProcess {
-    const daemon = new DaemonProcess(name, args);
+  start(name: CommandName, args: readonly string[], environment?: NodeJS.ProcessEnv): DaemonProcess {
+    const daemon = new DaemonProcess(name, args, environment);
     this.#daemons.push(daemon);
     return daemon;
   }

@@ -1,0 +1,266 @@
+// What a user meets: each failure is one line that says what happened and what to do, with the exit code that a script expects.
+
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { createSocket } from 'node:dgram';
+import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Finished, freePort, Network } from '../src/index.js';
+import { CONTROLLER, orderAndInstall, showNode } from './fixtures.js';
+
+let network: Network;
+beforeAll(async () => {
+  network = await Network.create();
+});
+afterAll(() => network.remove());
+
+/** A failure a person can act on: the code, what happened, what to do, and no stack trace. */
+function expectFailure(finished: Finished, code: 1 | 2, ...words: readonly string[]): void {
+  const said = finished.stdout + finished.stderr;
+  expect(finished.code, said).toBe(code);
+  for (const word of words) expect(said).toContain(word);
+  expect(said).not.toMatch(/\n\s+at .*[:(]\d+/);
+  expect(said).not.toContain('a mistake in this program');
+}
+
+let controllers = 0x100;
+
+/** A controller of its own, and one node that was ordered for it and installed. */
+async function newController(servers: readonly string[]): Promise<{ id: string; address: string; node: string; state: string }> {
+  controllers += 1;
+  const id = controllers.toString(16).padStart(8, '0');
+  const address = await freePort();
+  await network.addController(id, address, servers);
+  const { id: node, state } = await orderAndInstall(network, { controller: id });
+  return { id, address, node, state };
+}
+
+const join = (state: string): Promise<Finished> => network.try('node-agent', ['join', '--state', state]);
+
+describe('the network is not whole', () => {
+  it('controller down', async () => {
+    const { state, address } = await newController([await freePort()]);
+    expectFailure(await join(state), 1, `cannot reach its controller at ${address}`, 'Is the controller running');
+  });
+
+  it('nobody answers at the address', async () => {
+    const silent = createSocket('udp4').bind(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const state = network.node('lonely');
+    const args = ['install', '--state', state, '--id', '00000077', '--controller', `127.0.0.1:${silent.address().port}`, '--ik-file', '-'];
+    await network.run('node-agent', args, '00112233445566778899aabbccddeeff');
+    expectFailure(await join(state), 1, 'gets no answer from its controller', 'does the network let UDP through');
+    silent.close();
+  });
+
+  it('auth-server down', async () => {
+    const { id, address, state } = await newController([await freePort()]);
+    const controller = await network.startController(id, address);
+    expectFailure(await join(state), 1, '5.04', 'gets no answer from its auth-server');
+    await controller.waitFor(({ msg, level }) => msg === 'the auth-server cannot be reached' && level === 'warn');
+    await controller.stop();
+  });
+
+  it('port taken', async () => {
+    const taken = createSocket('udp4').bind(0, '127.0.0.1');
+    await once(taken, 'listening');
+    const listen = `127.0.0.1:${taken.address().port}`;
+    const finished = await network.try('auth-server', ['run', '--data', network.registry, '--listen', listen]);
+    expectFailure(finished, 1, `cannot listen on ${listen}: another process listens there`, '--listen');
+    taken.close();
+  });
+
+  it('an address this machine does not have, and a name nobody has', async () => {
+    const run = (listen: string): Promise<Finished> => network.try('auth-server', ['run', '--data', network.registry, '--listen', listen]);
+    expectFailure(await run('192.0.2.1:5693'), 1, 'cannot listen on 192.0.2.1:5693', 'does not have that address');
+    expectFailure(await run('no-such-host.invalid:5693'), 1, 'cannot find no-such-host.invalid:5693');
+  });
+});
+
+describe('the registry says no', () => {
+  it('unknown node, node of another controller, wrong initial key, wrong credential, clock off by ten minutes', async () => {
+    const serverAddress = await freePort();
+    const server = await network.startAuthServer(serverAddress);
+    const { id, address, node, state } = await newController([serverAddress]);
+    const controller = await network.startController(id, address);
+    const install = (name: string, nodeId: string, ik: string): Promise<string> =>
+      network.run('node-agent', ['install', '--state', network.node(name), '--id', nodeId, '--controller', address, '--ik-file', '-'], ik);
+
+    await install('unknown', '0badcafe', '00112233445566778899aabbccddeeff');
+    expectFailure(await join(network.node('unknown')), 1, '4.03', 'node show 0badcafe');
+    await controller.waitFor(({ msg }) => msg === 'refused: it names a node the registry does not have');
+
+    const other = await newController([serverAddress]);
+    await install('foreign', other.node, '00112233445566778899aabbccddeeff');
+    expectFailure(await join(network.node('foreign')), 1, '4.03');
+    await controller.waitFor(({ msg }) => msg === 'refused: it names a node that is assigned to another controller');
+
+    await install('wrong-ik', node, '00112233445566778899aabbccddeeff');
+    expectFailure(await join(network.node('wrong-ik')), 1, 'none opens under its key', 'compare with the manifest');
+
+    const credential = JSON.parse(await readFile(network.credential(other.id), 'utf8')) as object;
+    const wrong = await network.file('wrong.json', JSON.stringify({ ...credential, sk_cs: 'ffeeddccbbaa99887766554433221100' }));
+    const misled = network.start('controller', ['run', '--credential', wrong, '--state', network.path('misled'), '--listen', other.address]);
+    await misled.listening();
+    expectFailure(await join(other.state), 1, '5.04', 'have this controller’s credential');
+    await server.waitFor(({ msg }) => msg === 'M2 does not open: the credential of its controller differs from ours');
+    await misled.waitFor(({ msg }) => msg.includes('its SK_cs differs from the credential here'));
+
+    await network.run('node-agent', ['join', '--state', state]);
+    expect(await showNode(network, node)).toMatchObject({ state: 'joined' });
+    await Promise.all([server.stop(), controller.stop(), misled.stop()]);
+  });
+
+  // A controller on another machine whose clock is wrong: only a second clock shows it, which faketime gives a process.
+  const hasFaketime = spawnSync('faketime', ['--version']).status === 0;
+  it.skipIf(!hasFaketime)('clock off by ten minutes (needs faketime)', async () => {
+    const serverAddress = await freePort();
+    const server = await network.startAuthServer(serverAddress);
+    const { id, address, state } = await newController([serverAddress]);
+    const controller = network.start('controller', ['run', '--credential', network.credential(id), '--state', network.path(`controller-${id}`), '--listen', address], {
+      LD_PRELOAD: '/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1',
+      FAKETIME: '-10m',
+      FAKETIME_DONT_FAKE_MONOTONIC: '1',
+    });
+    await controller.listening();
+    expectFailure(await join(state), 1, '5.03', 'the clocks of controller and auth-server differ');
+    await controller.waitFor(({ msg }) => msg.includes("the controller's clock and the auth-server's differ"));
+    await server.waitFor(({ msg }) => msg.includes("the controller's clock and the auth-server's differ"));
+    await Promise.all([server.stop(), controller.stop()]);
+  });
+});
+
+describe('folders and files', () => {
+  const run = (...args: readonly string[]): Promise<Finished> => network.try('auth-server', ['run', ...args]);
+
+  it('no registry there', async () => {
+    expectFailure(await run('--data', network.path('nothing')), 2, 'holds no registry', 'latchkey-auth-server init');
+  });
+
+  it('a registry is never made anew over one that is there', async () => {
+    expectFailure(await network.try('auth-server', ['init', '--data', network.registry]), 2, 'holds a registry already', 'Nothing was changed');
+  });
+
+  it('a second process on one folder is told who holds it', async () => {
+    const first = await network.startAuthServer(await freePort());
+    expectFailure(await run('--data', network.registry, '--listen', '127.0.0.1:0'), 1, `in use by latchkey-auth-server run (process ${first.pid}`);
+    await first.stop();
+    const again = await network.startAuthServer(await freePort());
+    await again.stop();
+  });
+
+  it('a read-only folder', async () => {
+    const ro = network.path('ro');
+    await mkdir(ro);
+    const mounted = process.getuid?.() === 0 && spawnSync('mount', ['-t', 'tmpfs', '-o', 'ro', 'tmpfs', ro]).status === 0;
+    // Not root: the mode says no. Root where nothing can be mounted: a folder that takes no files from anyone.
+    if (!mounted) await chmod(ro, 0o500);
+    const folder = mounted || process.getuid?.() !== 0 ? ro : '/proc';
+    try {
+      expectFailure(await network.try('auth-server', ['init', '--data', `${folder}/data`]), 1, `cannot use the folder ${folder}/data`);
+      const { id } = await newController([await freePort()]);
+      const args = ['run', '--credential', network.credential(id), '--state', `${folder}/state`, '--listen', '127.0.0.1:0'];
+      expectFailure(await network.try('controller', args), 1, `cannot use the folder ${folder}/state`);
+    } finally {
+      if (mounted) spawnSync('umount', [ro]);
+    }
+  });
+
+  it.skipIf(process.getuid?.() !== 0)('a store that became read-only under a registry', async () => {
+    const mount = network.path('mounted');
+    await mkdir(mount);
+    if (spawnSync('mount', ['-t', 'tmpfs', 'tmpfs', mount]).status !== 0) return;
+    try {
+      await network.run('auth-server', ['init', '--data', `${mount}/data`]);
+      expect(spawnSync('mount', ['-o', 'remount,ro', mount]).status).toBe(0);
+      expectFailure(await run('--data', `${mount}/data`), 1, 'the file system is read-only', 'Mount it read-write');
+    } finally {
+      spawnSync('umount', [mount]);
+    }
+  });
+
+  it('a credential that others can read', async () => {
+    const { id } = await newController([await freePort()]);
+    await chmod(network.credential(id), 0o644);
+    const args = ['run', '--credential', network.credential(id), '--state', network.path('loose'), '--listen', '127.0.0.1:0'];
+    expectFailure(await network.try('controller', args), 2, 'has mode 0644', 'chmod 600');
+  });
+
+  it('a node that is installed already keeps its key', async () => {
+    const { state } = await newController([await freePort()]);
+    const before = await readFile(`${state}/node.json`, 'utf8');
+    const install = ['install', '--state', state, '--id', '00000001', '--controller', '127.0.0.1:5683', '--ik-file', '-'];
+    const ik = '00112233445566778899aabbccddeeff';
+    expectFailure(await network.try('node-agent', install, ik), 2, 'holds an installed node already', '--replace');
+    expect(await readFile(`${state}/node.json`, 'utf8')).toBe(before);
+    await network.run('node-agent', [...install, '--replace'], ik);
+  });
+
+  it('no application key comes from an initial key', async () => {
+    const { state } = await newController([await freePort()]);
+    expectFailure(await network.try('node-agent', ['key', '--state', state, '--label', 'x']), 1, 'only its initial key', 'join');
+  });
+});
+
+describe('configuration and usage', () => {
+  it.each([
+    ['an unknown key', 'listn: ["127.0.0.1:0"]\n', ['config.yaml, line 1', 'unknown key listn']],
+    ['a wrong value', 'log_level: info\nlisten: ["127.0.0.1"]\n', ['config.yaml, line 2', 'listen.0', 'expected HOST:PORT']],
+    ['a value of a list', 'log_level: loud\n', ['config.yaml, line 1', 'log_level', '"debug"']],
+    ['not YAML', 'listen: [\n', ['config.yaml, line', 'not YAML']],
+  ])('names file, line and expectation: %s', async (_, yaml, words) => {
+    const config = await network.file('config.yaml', yaml);
+    expectFailure(await network.try('auth-server', ['run', '--data', network.registry, '--config', config]), 2, ...words);
+  });
+
+  it('refuses what does not go together in a controller', async () => {
+    const { id } = await newController([]);
+    const config = await network.file('controller.yaml', 'mode: combined\n');
+    const args = ['run', '--credential', network.credential(id), '--state', network.path('s'), '--listen', '127.0.0.1:0'];
+    expectFailure(await network.try('controller', [...args, '--config', config]), 2, 'registry: expected the folder of the registry');
+    expectFailure(await network.try('controller', args), 2, 'no auth-server is named');
+  });
+
+  it.each([
+    ['auth-server', ['controller', 'add', '1']],
+    ['auth-server', ['order', 'create', '--count', '0']],
+    ['auth-server', ['nonsense']],
+    ['controller', ['run']],
+    ['node-agent', ['install', '--state', '/tmp/x']],
+    ['node-agent', ['join', '--state', '/nowhere/at/all']],
+  ] as const)('exits with 2 on wrong usage: latchkey-%s %s', async (name, args) => {
+    expectFailure(await network.try(name, args), 2);
+  });
+
+  it('names every bad line of a manifest, and no key', async () => {
+    const key = '00112233445566778899aabbccddeeff';
+    const lines = ['id,controller_id,controller,ik', `0000000z,${CONTROLLER},127.0.0.1:5683,${key}`, `00000002,${CONTROLLER},nowhere,${key}00`];
+    const manifest = await network.file('bad.csv', `${lines.join('\n')}\n`);
+    const finished = await network.try('auth-server', ['import', manifest, '--data', network.registry]);
+    expectFailure(finished, 2, 'bad.csv, line 2: id: expected 8 hex digits', 'bad.csv, line 3', 'controller: expected HOST:PORT', 'ik: expected 32 hex digits');
+    expect(finished.stderr).not.toContain(key);
+  });
+
+  it('prints help with examples for every command, and exits with 0', async () => {
+    const commands = {
+      'auth-server': ['init', 'run', 'controller add', 'controller list', 'order create', 'import', 'node list', 'node show'],
+      controller: ['run', 'key'],
+      'node-agent': ['install', 'join', 'run', 'status', 'key'],
+    } as const;
+    for (const name of Object.keys(commands) as (keyof typeof commands)[]) {
+      for (const command of commands[name]) {
+        const { code, stdout } = await network.try(name, [...command.split(' '), '--help']);
+        expect(code).toBe(0);
+        expect(stdout).toContain(`Examples:\n  $ latchkey-${name} ${command}`);
+      }
+    }
+  });
+
+  it('a broken state file is named, not overwritten', async () => {
+    const { state } = await newController([await freePort()]);
+    const path = `${state}/node.json`;
+    await writeFile(path, '{"version": 1');
+    expectFailure(await join(state), 2, `${path}: not JSON`);
+    expect(await readFile(path, 'utf8')).toBe('{"version": 1');
+  });
+});

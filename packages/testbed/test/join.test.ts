@@ -1,0 +1,159 @@
+// The main job with real processes: a node's initial key is replaced, renewed, survives restarts, and both ends use it.
+
+import { readFile } from 'node:fs/promises';
+import { formatId } from '@latchkey/protocol';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { freePort, Network } from '../src/index.js';
+import { applicationKeys, CONTROLLER, orderAndInstall, type Running, showNode, showStatus, startNetwork } from './fixtures.js';
+
+describe('a network with one controller', () => {
+  let running: Running;
+  beforeAll(async () => {
+    running = await startNetwork();
+  });
+  afterAll(() => running.network.remove());
+
+  it('replaces the initial key by one that node, server and controller share', async () => {
+    const { network } = running;
+    const { id, state, order } = await orderAndInstall(network);
+    await network.run('node-agent', ['join', '--state', state]);
+
+    const [node, status] = [await showNode(network, id), await showStatus(network, state)];
+    expect(node).toMatchObject({ state: 'joined', key_is_initial: false, lifetime_seconds: 2_592_000, key: status['key'] });
+    expect(status).toMatchObject({ status: 'joined', open_candidates: 0, controllers: [{ id: CONTROLLER }] });
+    expect(status['key']).not.toBe(order.lines[0]?.ik.fingerprint);
+    const [ofNode, ofController] = await applicationKeys(network, id, state);
+    expect(ofNode).toMatch(/^[0-9a-f]{32}\n$/);
+    expect(ofNode).toBe(ofController);
+  });
+
+  it('gives nodes that share an initial key a key each', async () => {
+    const { network } = running;
+    const { order } = await orderAndInstall(network, { count: 2, sharedKey: true });
+    const [first, second] = order.lines.map(({ idI }) => formatId(idI));
+    expect(order.lines[0]?.ik.equals(order.lines[1]!.ik)).toBe(true);
+    await network.install(second!, order.manifest);
+    await Promise.all([first, second].map((id) => network.run('node-agent', ['join', '--state', network.node(id!)])));
+    const keys = await Promise.all([first, second].map((id) => network.run('node-agent', ['key', '--state', network.node(id!), '--label', 'test'])));
+    expect(new Set(keys).size).toBe(2);
+  });
+
+  it('renews again and again, each time with another key', async () => {
+    const { network } = running;
+    const { id, state } = await orderAndInstall(network);
+    const keys = new Set<unknown>();
+    for (let i = 0; i < 6; i++) {
+      await network.run('node-agent', ['join', '--state', state]);
+      const [ofNode, ofController] = await applicationKeys(network, id, state);
+      expect(ofNode).toBe(ofController);
+      keys.add(ofNode);
+    }
+    expect(keys.size).toBe(6);
+  });
+
+  it('renews by itself before the key expires, and runs on_key_change after each key', async () => {
+    const { network } = running;
+    const { id, state } = await orderAndInstall(network, { lifetime: '4s' });
+    const said = network.path(`said-${id}`);
+    const config = await network.file('hook.yaml', `on_key_change: 'echo "$LATCHKEY_ID $LATCHKEY_STATE" >> ${said}'\n`);
+    const agent = network.start('node-agent', ['run', '--state', state, '--config', config]);
+    const first = await agent.waitFor(({ msg }) => msg === 'joined');
+    const second = await agent.waitFor(({ msg, key }) => msg === 'joined' && key !== first['key']);
+    expect(second['keyBefore']).toBe(first['key']);
+    expect(Date.parse(second.time) - Date.parse(first.time)).toBeLessThan(4_000);
+    await agent.waitFor(({ msg, keyBefore }) => msg === 'joined' && keyBefore === second['key']);
+    expect(await agent.stop()).toBe(0);
+    const lines = (await readFile(said, 'utf8')).trimEnd().split('\n');
+    expect(lines.length).toBeGreaterThanOrEqual(3);
+    expect(new Set(lines)).toEqual(new Set([`${id} ${state}`]));
+  });
+
+  it('joins through a controller that was killed and started again, and TIDs go on increasing', async () => {
+    const { network, controllerAddress } = running;
+    const { id, state } = await orderAndInstall(network);
+    await network.run('node-agent', ['join', '--state', state]);
+    const before = await showNode(network, id);
+    await running.controller.stop('SIGKILL');
+    running = { ...running, controller: await network.startController(CONTROLLER, controllerAddress) };
+    await network.run('node-agent', ['join', '--state', state]);
+    const after = await showNode(network, id);
+    expect(BigInt(`0x${String(after['tid'])}`)).toBeGreaterThan(BigInt(`0x${String(before['tid'])}`));
+  });
+
+  it('joins when the auth-server comes back in the middle of the exchange', async () => {
+    const { network, serverAddress } = running;
+    const { id, state } = await orderAndInstall(network);
+    await running.authServer.stop('SIGKILL');
+    const agent = network.start('node-agent', ['run', '--state', state, '--log-level', 'debug']);
+    await running.controller.waitFor(({ msg, node, message }) => msg === 'sent' && message === 'M2' && node === id);
+    running = { ...running, authServer: await network.startAuthServer(serverAddress) };
+    await agent.waitFor(({ msg }) => msg === 'joined');
+    await agent.stop();
+    expect(await showNode(network, id)).toMatchObject({ state: 'joined' });
+  });
+
+  it('stops cleanly on SIGTERM and starts again on the same folders', async () => {
+    const { network, controllerAddress, serverAddress } = running;
+    expect(await running.controller.stop()).toBe(0);
+    expect(await running.authServer.stop()).toBe(0);
+    const authServer = await network.startAuthServer(serverAddress);
+    const controller = await network.startController(CONTROLLER, controllerAddress);
+    running = { ...running, authServer, controller };
+    const { state } = await orderAndInstall(network);
+    await network.run('node-agent', ['join', '--state', state]);
+  });
+
+  it('imports nodes that were ordered elsewhere, once, all or none', async () => {
+    const { network, controllerAddress } = running;
+    const ik = '000102030405060708090a0b0c0d0e0f';
+    const jsonl = await network.file('bought.jsonl', `{"id":"0000a1b2","controller_id":"${CONTROLLER}","controller":"${controllerAddress}","ik":"${ik}"}\n`);
+    const importing = ['import', jsonl, '--data', network.registry];
+    expect(await network.run('auth-server', importing)).toBe('1 added, 0 unchanged\n');
+    expect(await network.run('auth-server', importing)).toBe('0 added, 1 unchanged\n');
+    const install = ['install', '--state', network.node('bought'), '--id', '0000a1b2', '--controller', controllerAddress, '--ik-file', '-'];
+    await network.run('node-agent', install, `${ik}\n`);
+    expect(await network.run('node-agent', ['join', '--state', network.node('bought')])).toMatch(/^Node 0000a1b2 joined/);
+    expect(await showStatus(network, network.node('bought'))).toMatchObject({ controllers: [{ id: CONTROLLER }] });
+    expect((await network.try('auth-server', importing)).code).toBe(1);
+  });
+});
+
+describe('combined mode', () => {
+  it('serves nodes from a registry in the controller, with no auth-server', async () => {
+    const network = await Network.create();
+    try {
+      const address = await freePort();
+      await network.addController(CONTROLLER, address, []);
+      const config = await network.file('combined.yaml', `mode: combined\nregistry: ${network.registry}\n`);
+      await network.startController(CONTROLLER, address, '--config', config);
+      const { id, state } = await orderAndInstall(network);
+      await network.run('node-agent', ['join', '--state', state]);
+      await network.run('node-agent', ['join', '--state', state]);
+      expect(await showNode(network, id)).toMatchObject({ state: 'joined', key: (await showStatus(network, state))['key'] });
+      const [ofNode, ofController] = await applicationKeys(network, id, state);
+      expect(ofNode).toBe(ofController);
+      const second = await network.try('auth-server', ['run', '--data', network.registry, '--listen', '127.0.0.1:0']);
+      expect(second).toMatchObject({ code: 1 });
+      expect(second.stdout).toContain('in use by latchkey-controller run in combined mode');
+    } finally {
+      await network.remove();
+    }
+  });
+});
+
+describe('two auth-servers in a row', () => {
+  it('turns to the second when the first does not answer', async () => {
+    const network = await Network.create();
+    try {
+      const [dead, alive, address] = [await freePort(), await freePort(), await freePort()];
+      await network.addController(CONTROLLER, address, [dead, alive]);
+      await network.startAuthServer(alive);
+      const controller = await network.startController(CONTROLLER, address);
+      const { state } = await orderAndInstall(network);
+      await network.run('node-agent', ['join', '--state', state]);
+      await controller.waitFor(({ msg, server }) => msg === 'the auth-server cannot be reached' && server === dead);
+    } finally {
+      await network.remove();
+    }
+  });
+});
