@@ -125,7 +125,7 @@ class Attempt {
     const { file, powered } = this.#options;
     const keyBefore = file.record.state.confirmed.fingerprint;
     // A node whose installer named no ID_c is the first one's that proves the key.
-    const controllers = state.controllers.length === 0 ? [idC] : state.controllers;
+    const controllers = state.controllers === 'any' ? [idC] : state.controllers;
     const at = Date.now();
     const renewAfter = renewalDelay(lifetime, randomInt(0, UNIFORM) / UNIFORM);
     await file.write({

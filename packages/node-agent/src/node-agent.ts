@@ -60,7 +60,7 @@ export class NodeAgent {
   /** Joins and renews until `stop`. */
   async run(): Promise<void> {
     await this.#tell();
-    for (let failures = 0; !this.#stopped;) {
+    for (let failures = 0; !this.#isStopped();) {
       const wait = failures === 0 ? this.#untilDue() : 0;
       if (wait > 0) {
         await this.#sleep(Math.min(wait, LOOK_EVERY_MS));
@@ -71,7 +71,7 @@ export class NodeAgent {
         failures = 0;
         continue;
       }
-      if (this.#stopped) return;
+      if (this.#isStopped()) return;
       failures += 1;
       const delay = Math.max(backOff(failures, randomInt(0, 2 ** 32) / 2 ** 32, result.maxAge), result.waitMs);
       this.#log.warn(
@@ -86,7 +86,7 @@ export class NodeAgent {
     this.#stopping.abort();
   }
 
-  get #stopped(): boolean {
+  #isStopped(): boolean {
     return this.#stopping.signal.aborted;
   }
 

@@ -61,7 +61,8 @@ const msSchema = z.number();
 const schema = z.strictObject({
   version: z.literal(VERSION, { error: 'was written by another version of Latchkey' }),
   id: idSchema,
-  controllers: z.array(z.strictObject({ id: idSchema.nullable(), address: peerSchema })).min(1),
+  controllers: z.union([z.literal('any'), z.array(idSchema).min(1)]),
+  addresses: z.array(peerSchema).min(1),
   confirmed: z.strictObject({ key: keySchema, initial: z.boolean() }),
   candidates: z.array(z.strictObject({ psk: keySchema, stored_at: msSchema })).max(MAX_CANDIDATES),
   membership: z
@@ -135,10 +136,8 @@ function format({ state, endpoints, membership, lastAttempt, powered, hookDue }:
   const json: z.input<typeof schema> = {
     version: VERSION,
     id: formatId(state.idI),
-    controllers: endpoints.map((endpoint, i) => {
-      const idC = state.controllers[i];
-      return { id: idC === undefined ? null : formatId(idC), address: formatEndpoint(endpoint) };
-    }),
+    controllers: state.controllers === 'any' ? 'any' : state.controllers.map(formatId),
+    addresses: endpoints.map(formatEndpoint),
     confirmed: { key: state.confirmed.toHex(), initial: state.initial },
     candidates: state.candidates.map(({ psk, storedAt }) => ({ psk: psk.toHex(), stored_at: storedAt })),
     membership:
@@ -162,12 +161,12 @@ function parse(json: z.output<typeof schema>): NodeRecord {
   return {
     state: {
       idI: json.id,
-      controllers: json.controllers.flatMap(({ id }) => (id === null ? [] : [id])),
+      controllers: json.controllers,
       confirmed: json.confirmed.key,
       initial: json.confirmed.initial,
       candidates: json.candidates.map(({ psk, stored_at }) => ({ psk, storedAt: stored_at })),
     },
-    endpoints: json.controllers.map(({ address }) => address),
+    endpoints: json.addresses,
     membership: membership === null ? undefined : membershipFrom(membership),
     lastAttempt: lastAttempt === null ? undefined : { at: Date.parse(lastAttempt.at), outcome: lastAttempt.outcome },
     powered: powered === null ? undefined : { ...powered, boot: powered.boot ?? undefined },

@@ -103,7 +103,8 @@ function ccmStream(cipher: BlockCipher, nonce: Uint8Array, text: Uint8Array, tag
   }
 }
 
-function checkSizes(nonce: Uint8Array, associated: Uint8Array, length: number): void {
+function checkSizes(nonce: Uint8Array, associated: Uint8Array, length: number, tagLength: number): void {
+  if (![4, 6, 8, 10, 12, 14, 16].includes(tagLength)) throw new RangeError('a CCM tag has 4, 6, 8, 10, 12, 14 or 16 octets');
   if (nonce.length !== NONCE_LENGTH) throw new RangeError(`a CCM nonce has ${NONCE_LENGTH} octets here, not ${nonce.length}`);
   if (associated.length > MAX_ASSOCIATED) throw new RangeError(`associated data is limited to ${MAX_ASSOCIATED} octets`);
   if (length > MAX_PLAINTEXT) throw new RangeError(`a plaintext is limited to ${MAX_PLAINTEXT} octets`);
@@ -123,7 +124,7 @@ export function ccmSeal(
   plaintext: Uint8Array,
   tagLength: number = TAG_LENGTH,
 ): Uint8Array {
-  checkSizes(nonce, associated, plaintext.length);
+  checkSizes(nonce, associated, plaintext.length, tagLength);
   const cipher = new BlockCipher(key);
   const sealed = new Uint8Array(plaintext.length + tagLength);
   sealed.set(plaintext);
@@ -144,8 +145,8 @@ export function ccmOpen(
   sealed: Uint8Array,
   tagLength: number = TAG_LENGTH,
 ): Uint8Array | undefined {
+  checkSizes(nonce, associated, sealed.length - tagLength, tagLength);
   if (sealed.length < tagLength) return undefined;
-  checkSizes(nonce, associated, sealed.length - tagLength);
   const cipher = new BlockCipher(key);
   const plaintext = Uint8Array.from(sealed.subarray(0, sealed.length - tagLength));
   const tag = Uint8Array.from(sealed.subarray(sealed.length - tagLength));

@@ -29,8 +29,8 @@ export interface Candidate {
 /** What a node holds durably. At every moment the auth-server's K_i is among `confirmed` and `candidates`. */
 export interface NodeState {
   readonly idI: number;
-  /** The ID_c of the controllers the node was ordered for; empty while the installer named none (docs/PROTOCOL.md, "Deviations"). */
-  readonly controllers: readonly number[];
+  /** The ID_c of the controllers the node was ordered for; `any` while its installer named none (docs/PROTOCOL.md, "Deviations"). */
+  readonly controllers: readonly number[] | 'any';
   readonly confirmed: Secret;
   /** Whether `confirmed` is still IK_i. */
   readonly initial: boolean;
@@ -96,7 +96,7 @@ export function beginAttempt(state: NodeState, rnI: Uint8Array, poweredNow: numb
 export function receiveM4(state: NodeState, attempt: AwaitingM4, octets: Uint8Array, poweredNow: number): M4Decision {
   const m4 = ifWellFormed(decodeM4, octets);
   if (m4 === undefined) return ignored('not an M4');
-  if (state.controllers.length > 0 && !state.controllers.includes(m4.idC))
+  if (state.controllers !== 'any' && !state.controllers.includes(m4.idC))
     return ignored('from a controller this node was not ordered for');
 
   const opened = openUnderAny(state, attempt, m4);

@@ -14,18 +14,21 @@ export class Writer {
   }
 
   u8(value: number): this {
+    inRange(value, 0xff);
     this.#view.setUint8(this.#at, value);
     this.#at += 1;
     return this;
   }
 
   u32(value: number): this {
+    inRange(value, 0xffff_ffff);
     this.#view.setUint32(this.#at, value);
     this.#at += 4;
     return this;
   }
 
   u64(value: bigint): this {
+    if (value < 0n || value > 0xffff_ffff_ffff_ffffn) throw new RangeError('a field of 64 bits was given what does not fit');
     this.#view.setBigUint64(this.#at, value);
     this.#at += 8;
     return this;
@@ -43,6 +46,11 @@ export class Writer {
     if (this.#at !== this.octets.length) throw new RangeError(`${this.octets.length} octets planned, ${this.#at} written`);
     return this.octets;
   }
+}
+
+/** A field that does not fit is a mistake, not a number modulo something: a lifetime of 2^32 s must not become "no expiry". */
+function inRange(value: number, max: number): void {
+  if (!Number.isInteger(value) || value < 0 || value > max) throw new RangeError(`a field of up to ${max} was given ${value}`);
 }
 
 /** Reads the fields of one message, in order. The caller has checked the length. */

@@ -35,8 +35,10 @@ import type { Secret } from './secret.js';
 
 /** Where a message came from. */
 export interface Source {
-  /** The address alone, in one spelling: what the bound per source counts. */
+  /** The address alone, in one spelling: what wrong proofs count against. */
   readonly address: string;
+  /** What the bound per source counts: the IPv4 address, or the /64 that whoever has an IPv6 address has the rest of. */
+  readonly network: string;
   /** NID: address and port, 18 octets. */
   readonly nid: Uint8Array;
   /** Whether the source has shown that it receives what is sent to its address. */
@@ -49,7 +51,10 @@ export interface Now {
   readonly steady: number;
 }
 
-/** Bounds on open transactions. */
+/**
+ * Bounds on open transactions. Those that are through (M8 came) are kept besides, for copies of M5: `total` of them at most, the
+ * oldest goes first.
+ */
 export interface RespondentBounds {
   readonly total: number;
   readonly perSource: number;
@@ -94,14 +99,15 @@ class OpenTransaction implements Transaction {
   readonly ts: bigint;
   readonly m1: Uint8Array;
   readonly rnC: Uint8Array;
-  readonly address: string;
+  /** Whom the bound per source counts it against: a forged address never fills the share of a proven one. */
+  readonly countedAs: string;
   readonly openedAt: number;
   phase: Phase;
 
   constructor(
     fields: Omit<Transaction, 'request'> & {
       readonly rnC: Uint8Array;
-      readonly address: string;
+      readonly countedAs: string;
       readonly openedAt: number;
       readonly phase: Phase;
     },
@@ -111,17 +117,13 @@ class OpenTransaction implements Transaction {
     this.ts = fields.ts;
     this.m1 = fields.m1;
     this.rnC = fields.rnC;
-    this.address = fields.address;
+    this.countedAs = fields.countedAs;
     this.openedAt = fields.openedAt;
     this.phase = fields.phase;
   }
 
   get request(): Uint8Array | undefined {
     return this.phase.name === 'asking' || this.phase.name === 'committing' ? this.phase.request : undefined;
-  }
-
-  get hasRightM5(): boolean {
-    return this.phase.name === 'committing' || this.phase.name === 'joined';
   }
 
   /** The key goes with the transaction; after M8 it is the store's. */
@@ -169,19 +171,24 @@ export type LinkDecision =
 
 export class Respondent {
   readonly #options: RespondentOptions;
-  /** In the order they were opened, which is the order they expire in. */
+  /** All, in the order they were opened, which is the order they expire in. */
   readonly #byTid = new Map<bigint, OpenTransaction>();
   readonly #byM1 = new Map<string, OpenTransaction>();
+  /** Those that are open, by node. */
   readonly #byNode = new Map<number, Set<OpenTransaction>>();
+  /** How many are open, by source. */
   readonly #perSource = new Map<string, number>();
+  /** Those that are through, in that order. */
+  readonly #through = new Set<OpenTransaction>();
   readonly #wrongProofs = new WrongProofs();
 
   constructor(options: RespondentOptions) {
     this.#options = options;
   }
 
+  /** How many transactions are open. */
   get open(): number {
-    return this.#byTid.size;
+    return this.#byTid.size - this.#through.size;
   }
 
   receiveM1(octets: Uint8Array, source: Source, now: Now): M1Decision {
@@ -193,9 +200,10 @@ export class Respondent {
     if (copy !== undefined)
       return copy.phase.name === 'asking' ? { kind: 'ask', transaction: copy } : { kind: 'answer', octets: copy.phase.m4 };
 
-    const room = this.#makeRoom(m1, source);
-    if (room !== 'room') return room === 'prove' ? { kind: 'prove' } : refuse(room);
-    return this.#openTransaction(m1, octets, source, now);
+    const room = this.#roomFor(m1, source);
+    if (room === 'prove') return { kind: 'prove' };
+    if (room === 'tooMany' || room === 'overloaded') return refuse(room);
+    return this.#openTransaction(m1, octets, source, now, room.evicting);
   }
 
   receiveM5(octets: Uint8Array, source: Source, now: Now): M5Decision {
@@ -205,22 +213,16 @@ export class Respondent {
 
     const transaction = this.#byTid.get(m5.tid);
     if (transaction === undefined || transaction.phase.name === 'asking') return refuse('noTransaction');
+    const { phase } = transaction;
+    // A copy of the right M5 is proof by itself.
+    if (phase.name !== 'answered' && equalInConstantTime(octets, phase.m5)) {
+      return phase.name === 'committing' ? { kind: 'ask', transaction } : { kind: 'answer', octets: phase.m6 };
+    }
     if (this.#wrongProofs.tooMany(source, now.steady)) return source.proven ? refuse('tooMany') : { kind: 'prove' };
-    const decision = this.#judgeM5(transaction, transaction.phase, m5, octets, source);
+    const decision =
+      phase.name === 'answered' ? this.#receiveProof(transaction, phase, m5, octets, source) : refuse('proofFailed');
     if (decision.kind === 'refuse') this.#wrongProofs.count(source, now.steady);
     return decision;
-  }
-
-  #judgeM5(
-    transaction: OpenTransaction,
-    phase: Exclude<Phase, { name: 'asking' }>,
-    m5: M5,
-    octets: Uint8Array,
-    source: Source,
-  ): M5Decision {
-    if (phase.name === 'answered') return this.#receiveProof(transaction, phase, m5, octets, source);
-    if (!equalInConstantTime(octets, phase.m5)) return refuse('proofFailed');
-    return phase.name === 'committing' ? { kind: 'ask', transaction } : { kind: 'answer', octets: phase.m6 };
   }
 
   /** Judges what came back for `transaction.request`: M3 or M9 for M2, M8 or M9 for M7. */
@@ -248,36 +250,28 @@ export class Respondent {
     }
   }
 
-  /** Whether an M1 with a new RN_i may have a transaction, after room was made for it where that is allowed. */
-  #makeRoom(m1: M1, source: Source): 'room' | 'prove' | Refusal {
-    const { bounds } = this.#options;
-    const ofNode = this.#byNode.get(m1.idI)?.size ?? 0;
-    const sourceIsFull = (this.#perSource.get(source.address) ?? 0) >= bounds.perSource;
+  /** Whether an M1 with a new RN_i may have a transaction, and which one must go for it. */
+  #roomFor(m1: M1, source: Source): { readonly evicting: OpenTransaction | undefined } | 'prove' | 'tooMany' | 'overloaded' {
+    const { total, perSource } = this.#options.bounds;
+    const ofNode = [...(this.#byNode.get(m1.idI) ?? [])];
+    const sourceIsFull = (this.#perSource.get(countedAs(source)) ?? 0) >= perSource;
     if (!source.proven) {
-      return ofNode > 0 || this.open * 2 >= bounds.total || sourceIsFull ? 'prove' : 'room';
+      return ofNode.length > 0 || this.open * 2 >= total || sourceIsFull ? 'prove' : { evicting: undefined };
     }
-    if (ofNode >= MAX_TRANSACTIONS_PER_NODE || this.open >= bounds.total || sourceIsFull) {
-      const oldest = this.#mayMakeRoom(m1.idI);
-      if (oldest === undefined) return sourceIsFull || ofNode >= MAX_TRANSACTIONS_PER_NODE ? 'tooMany' : 'overloaded';
-      if (sourceIsFull && oldest.address !== source.address) return 'tooMany';
-      this.#drop(oldest);
-    }
-    return 'room';
+    const nodeIsFull = ofNode.length >= MAX_TRANSACTIONS_PER_NODE;
+    if (!nodeIsFull && !sourceIsFull && this.open < total) return { evicting: undefined };
+    // The oldest without a right M5; of those the source's own first, so that nobody pushes out another's.
+    const mayGo = ofNode.filter(({ phase }) => phase.name === 'asking' || phase.name === 'answered');
+    const evicting = mayGo.find((t) => t.countedAs === countedAs(source)) ?? (sourceIsFull ? undefined : mayGo[0]);
+    if (evicting !== undefined) return { evicting };
+    return nodeIsFull || sourceIsFull ? 'tooMany' : 'overloaded';
   }
 
-  /**
-   * The node's oldest transaction without a right M5; if it has none, the oldest that is through: at worst its M6 was lost, and the
-   * node is asking anew. One whose commit is under way never makes room.
-   */
-  #mayMakeRoom(idI: number): OpenTransaction | undefined {
-    const ofNode = [...(this.#byNode.get(idI) ?? [])];
-    return ofNode.find((t) => !t.hasRightM5) ?? ofNode.find((t) => t.phase.name === 'joined');
-  }
-
-  #openTransaction(m1: M1, octets: Uint8Array, source: Source, now: Now): M1Decision {
+  #openTransaction(m1: M1, octets: Uint8Array, source: Source, now: Now, evicting: OpenTransaction | undefined): M1Decision {
     const { idC, skCs, draw, takeTid } = this.#options;
     const tid = takeTid();
     if (tid === undefined) return refuse('overloaded');
+    if (evicting !== undefined) this.#drop(evicting);
     const rnC = draw(RN_LENGTH);
     const ts = BigInt(now.wall);
     const m1Octets = Uint8Array.from(octets);
@@ -288,7 +282,7 @@ export class Respondent {
       ts,
       m1: m1Octets,
       rnC,
-      address: source.address,
+      countedAs: countedAs(source),
       openedAt: now.steady,
       phase: { name: 'asking', request },
     });
@@ -296,7 +290,7 @@ export class Respondent {
     this.#byM1.set(m1Key(m1), transaction);
     const ofNode = this.#byNode.get(m1.idI) ?? new Set();
     this.#byNode.set(m1.idI, ofNode.add(transaction));
-    this.#perSource.set(source.address, (this.#perSource.get(source.address) ?? 0) + 1);
+    this.#perSource.set(transaction.countedAs, (this.#perSource.get(transaction.countedAs) ?? 0) + 1);
     return { kind: 'ask', transaction };
   }
 
@@ -304,7 +298,10 @@ export class Respondent {
     const { idC, skCs } = this.#options;
     const m3 = openM3(octets, request, skCs);
     if (m3 === undefined) return undefined;
-    if (m3.idI !== transaction.idI) return { kind: 'ignored' };
+    if (m3.idI !== transaction.idI) {
+      m3.key.wipe();
+      return { kind: 'ignored' };
+    }
     const { rnI } = decodeM1(transaction.m1);
     const psk = derivePsk(m3.key, rnI, transaction.rnC);
     const m4 = sealM4({ idC, tid: transaction.tid }, { rnI, rnC: transaction.rnC }, m3.key, transaction.m1);
@@ -340,7 +337,11 @@ export class Respondent {
     if (m8.idI !== transaction.idI) return { kind: 'ignored' };
     const { idI, tid, ts } = transaction;
     const m6 = sealM6({ idC: this.#options.idC, tid }, { lifetime: m8.lifetime }, phase.psk, phase.m5);
+    this.#close(transaction);
     transaction.phase = { name: 'joined', m4: phase.m4, m5: phase.m5, m6 };
+    this.#through.add(transaction);
+    const [oldest] = this.#through;
+    if (this.#through.size > this.#options.bounds.total && oldest !== undefined) this.#drop(oldest);
     return { kind: 'answer', octets: m6, joined: { idI, tid, ts, nidI: phase.nidI, psk: phase.psk, lifetime: m8.lifetime } };
   }
 
@@ -357,47 +358,62 @@ export class Respondent {
     transaction.wipe();
     this.#byTid.delete(transaction.tid);
     this.#byM1.delete(m1Key(decodeM1(transaction.m1)));
+    if (!this.#through.delete(transaction)) this.#close(transaction);
+  }
+
+  /** It no longer counts as open. */
+  #close(transaction: OpenTransaction): void {
     const ofNode = this.#byNode.get(transaction.idI);
     ofNode?.delete(transaction);
     if (ofNode?.size === 0) this.#byNode.delete(transaction.idI);
-    const left = (this.#perSource.get(transaction.address) ?? 1) - 1;
-    if (left === 0) this.#perSource.delete(transaction.address);
-    else this.#perSource.set(transaction.address, left);
+    const left = (this.#perSource.get(transaction.countedAs) ?? 1) - 1;
+    if (left === 0) this.#perSource.delete(transaction.countedAs);
+    else this.#perSource.set(transaction.countedAs, left);
   }
 }
 
 /** How many wrong M5 came from each source lately. A forged source address counts for the unproven alone. */
 class WrongProofs {
-  /** Sources remembered at once; the one that came first makes room. */
+  /** Sources of either kind remembered at once; the one that came first makes room. */
   static readonly #MAX_SOURCES = 1024;
   /** Wrong M5 from one source in one transaction's life before it must prove its address, and proven before it is refused. */
   static readonly #MAX_WRONG = 16;
 
-  readonly #sources = new Map<string, { wrong: number; readonly since: number }>();
+  readonly #proven = new Map<string, WrongCount>();
+  readonly #claimed = new Map<string, WrongCount>();
 
   tooMany(source: Source, steady: number): boolean {
-    const entry = this.#sources.get(WrongProofs.#key(source));
+    const entry = this.#table(source).get(source.address);
     return entry !== undefined && steady - entry.since < TRANSACTION_LIFE_MS && entry.wrong >= WrongProofs.#MAX_WRONG;
   }
 
   count(source: Source, steady: number): void {
-    const key = WrongProofs.#key(source);
-    const entry = this.#sources.get(key);
+    const table = this.#table(source);
+    const entry = table.get(source.address);
     if (entry !== undefined && steady - entry.since < TRANSACTION_LIFE_MS) {
       entry.wrong += 1;
       return;
     }
-    this.#sources.delete(key);
-    for (const first of this.#sources.keys()) {
-      if (this.#sources.size < WrongProofs.#MAX_SOURCES) break;
-      this.#sources.delete(first);
+    table.delete(source.address);
+    for (const first of table.keys()) {
+      if (table.size < WrongProofs.#MAX_SOURCES) break;
+      table.delete(first);
     }
-    this.#sources.set(key, { wrong: 1, since: steady });
+    table.set(source.address, { wrong: 1, since: steady });
   }
 
-  static #key(source: Source): string {
-    return `${source.proven ? 'proven' : 'claimed'} ${source.address}`;
+  #table(source: Source): Map<string, WrongCount> {
+    return source.proven ? this.#proven : this.#claimed;
   }
+}
+
+interface WrongCount {
+  wrong: number;
+  readonly since: number;
+}
+
+function countedAs(source: Source): string {
+  return `${source.proven ? 'proven' : 'claimed'} ${source.network}`;
 }
 
 function m1Key(m1: M1): string {

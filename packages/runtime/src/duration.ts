@@ -8,7 +8,7 @@ export function parseDuration(text: string): number | undefined {
   const match = /^(\d{1,10})([smhdw])$/.exec(text);
   if (match === null) return undefined;
   const seconds = Number(match[1]) * SECONDS[match[2] as keyof typeof SECONDS];
-  return seconds <= MAX_LIFETIME ? seconds : undefined;
+  return seconds > 0 && seconds <= MAX_LIFETIME ? seconds : undefined;
 }
 
 /** Seconds as the largest unit that divides them: `30d`; 0 is `none`. */

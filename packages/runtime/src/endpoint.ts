@@ -57,6 +57,13 @@ export function plainAddress(address: string): string {
   return address.startsWith('::ffff:') && address.includes('.') ? address.slice('::ffff:'.length) : address;
 }
 
+/** Whom an address stands for where sources are counted: an IPv4 address for itself, an IPv6 address for its /64. */
+export function networkOf(address: string): string {
+  const parsed = ipaddr.parse(address.replace(/%.*$/, ''));
+  if (parsed instanceof ipaddr.IPv4 || parsed.range() === 'linkLocal') return address;
+  return `${parsed.toByteArray().slice(0, 8).join('.')}/64`;
+}
+
 /** NID: IPv6 (or IPv4-mapped) address 16 octets, UDP port 2. */
 export function encodeNid(address: string, port: number): Uint8Array {
   const parsed = ipaddr.parse(address.replace(/%.*$/, ''));

@@ -12,10 +12,10 @@ export interface Daemon {
 }
 
 /**
- * Runs a daemon until SIGTERM or SIGINT, then stops it within 10 seconds; a second signal ends it at once. Resolves with the
- * exit code. A mistake nobody caught is logged and ends the process: a daemon in an unknown state serves nobody.
+ * Runs a daemon until SIGTERM or SIGINT, then stops it within 10 seconds; a second signal ends it at once. The process ends with
+ * the daemon. A mistake nobody caught is logged and ends it too: a daemon in an unknown state serves nobody.
  */
-export async function runDaemon(log: Log, start: () => Promise<Daemon>): Promise<number> {
+export async function runDaemon(log: Log, start: () => Promise<Daemon>): Promise<never> {
   process.on('uncaughtException', (error) => {
     log.fatal({ error: error.message, where: whereThrown(error) }, 'a mistake in this program; it ends');
     process.exit(EXIT.failed);
@@ -38,7 +38,7 @@ export async function runDaemon(log: Log, start: () => Promise<Daemon>): Promise
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     log.error({ advice: error.advice }, error.message);
-    return error.exitCode;
+    process.exit(error.exitCode);
   }
 
   const signal = await asked;
@@ -50,7 +50,7 @@ export async function runDaemon(log: Log, start: () => Promise<Daemon>): Promise
   await daemon.stop();
   clearTimeout(limit);
   log.info('stopped');
-  return EXIT.ok;
+  process.exit(EXIT.ok);
 }
 
 /** The innermost frame, for a bug report: file and line, not a stack. */

@@ -47,7 +47,17 @@ describe('the network is not whole', () => {
     const silent = createSocket('udp4').bind(0, '127.0.0.1');
     await once(silent, 'listening');
     const state = network.node('lonely');
-    const args = ['install', '--state', state, '--id', '00000077', '--controller', `127.0.0.1:${silent.address().port}`, '--ik-file', '-'];
+    const args = [
+      'install',
+      '--state',
+      state,
+      '--id',
+      '00000077',
+      '--controller',
+      `127.0.0.1:${silent.address().port}`,
+      '--ik-file',
+      '-',
+    ];
     await network.run('node-agent', args, '00112233445566778899aabbccddeeff');
     expectFailure(await join(state), 1, 'gets no answer from its controller', 'does the network let UDP through');
     silent.close();
@@ -71,7 +81,8 @@ describe('the network is not whole', () => {
   });
 
   it('an address this machine does not have, and a name nobody has', async () => {
-    const run = (listen: string): Promise<Finished> => network.try('auth-server', ['run', '--data', network.registry, '--listen', listen]);
+    const run = (listen: string): Promise<Finished> =>
+      network.try('auth-server', ['run', '--data', network.registry, '--listen', listen]);
     expectFailure(await run('192.0.2.1:5693'), 1, 'cannot listen on 192.0.2.1:5693', 'does not have that address');
     expectFailure(await run('no-such-host.invalid:5693'), 1, 'cannot find no-such-host.invalid:5693');
   });
@@ -84,7 +95,11 @@ describe('the registry says no', () => {
     const { id, address, node, state } = await newController([serverAddress]);
     const controller = await network.startController(id, address);
     const install = (name: string, nodeId: string, ik: string): Promise<string> =>
-      network.run('node-agent', ['install', '--state', network.node(name), '--id', nodeId, '--controller', address, '--ik-file', '-'], ik);
+      network.run(
+        'node-agent',
+        ['install', '--state', network.node(name), '--id', nodeId, '--controller', address, '--ik-file', '-'],
+        ik,
+      );
 
     await install('unknown', '0badcafe', '00112233445566778899aabbccddeeff');
     expectFailure(await join(network.node('unknown')), 1, '4.03', 'node show 0badcafe');
@@ -100,7 +115,15 @@ describe('the registry says no', () => {
 
     const credential = JSON.parse(await readFile(network.credential(other.id), 'utf8')) as object;
     const wrong = await network.file('wrong.json', JSON.stringify({ ...credential, sk_cs: 'ffeeddccbbaa99887766554433221100' }));
-    const misled = network.start('controller', ['run', '--credential', wrong, '--state', network.path('misled'), '--listen', other.address]);
+    const misled = network.start('controller', [
+      'run',
+      '--credential',
+      wrong,
+      '--state',
+      network.path('misled'),
+      '--listen',
+      other.address,
+    ]);
     await misled.listening();
     expectFailure(await join(other.state), 1, '5.04', 'have this controller’s credential');
     await server.waitFor(({ msg }) => msg === 'M2 does not open: the credential of its controller differs from ours');
@@ -117,11 +140,15 @@ describe('the registry says no', () => {
     const serverAddress = await freePort();
     const server = await network.startAuthServer(serverAddress);
     const { id, address, state } = await newController([serverAddress]);
-    const controller = network.start('controller', ['run', '--credential', network.credential(id), '--state', network.path(`controller-${id}`), '--listen', address], {
-      LD_PRELOAD: '/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1',
-      FAKETIME: '-10m',
-      FAKETIME_DONT_FAKE_MONOTONIC: '1',
-    });
+    const controller = network.start(
+      'controller',
+      ['run', '--credential', network.credential(id), '--state', network.path(`controller-${id}`), '--listen', address],
+      {
+        LD_PRELOAD: '/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1',
+        FAKETIME: '-10m',
+        FAKETIME_DONT_FAKE_MONOTONIC: '1',
+      },
+    );
     await controller.listening();
     expectFailure(await join(state), 1, '5.03', 'the clocks of controller and auth-server differ');
     await controller.waitFor(({ msg }) => msg.includes("the controller's clock and the auth-server's differ"));
@@ -138,12 +165,21 @@ describe('folders and files', () => {
   });
 
   it('a registry is never made anew over one that is there', async () => {
-    expectFailure(await network.try('auth-server', ['init', '--data', network.registry]), 2, 'holds a registry already', 'Nothing was changed');
+    expectFailure(
+      await network.try('auth-server', ['init', '--data', network.registry]),
+      2,
+      'holds a registry already',
+      'Nothing was changed',
+    );
   });
 
   it('a second process on one folder is told who holds it', async () => {
     const first = await network.startAuthServer(await freePort());
-    expectFailure(await run('--data', network.registry, '--listen', '127.0.0.1:0'), 1, `in use by latchkey-auth-server run (process ${first.pid}`);
+    expectFailure(
+      await run('--data', network.registry, '--listen', '127.0.0.1:0'),
+      1,
+      `in use by latchkey-auth-server run (process ${first.pid}`,
+    );
     await first.stop();
     const again = await network.startAuthServer(await freePort());
     await again.stop();
@@ -157,7 +193,11 @@ describe('folders and files', () => {
     if (!mounted) await chmod(ro, 0o500);
     const folder = mounted || process.getuid?.() !== 0 ? ro : '/proc';
     try {
-      expectFailure(await network.try('auth-server', ['init', '--data', `${folder}/data`]), 1, `cannot use the folder ${folder}/data`);
+      expectFailure(
+        await network.try('auth-server', ['init', '--data', `${folder}/data`]),
+        1,
+        `cannot use the folder ${folder}/data`,
+      );
       const { id } = await newController([await freePort()]);
       const args = ['run', '--credential', network.credential(id), '--state', `${folder}/state`, '--listen', '127.0.0.1:0'];
       expectFailure(await network.try('controller', args), 1, `cannot use the folder ${folder}/state`);
@@ -217,7 +257,11 @@ describe('configuration and usage', () => {
     const { id } = await newController([]);
     const config = await network.file('controller.yaml', 'mode: combined\n');
     const args = ['run', '--credential', network.credential(id), '--state', network.path('s'), '--listen', '127.0.0.1:0'];
-    expectFailure(await network.try('controller', [...args, '--config', config]), 2, 'registry: expected the folder of the registry');
+    expectFailure(
+      await network.try('controller', [...args, '--config', config]),
+      2,
+      'registry: expected the folder of the registry',
+    );
     expectFailure(await network.try('controller', args), 2, 'no auth-server is named');
   });
 
@@ -234,10 +278,21 @@ describe('configuration and usage', () => {
 
   it('names every bad line of a manifest, and no key', async () => {
     const key = '00112233445566778899aabbccddeeff';
-    const lines = ['id,controller_id,controller,ik', `0000000z,${CONTROLLER},127.0.0.1:5683,${key}`, `00000002,${CONTROLLER},nowhere,${key}00`];
+    const lines = [
+      'id,controller_id,controller,ik',
+      `0000000z,${CONTROLLER},127.0.0.1:5683,${key}`,
+      `00000002,${CONTROLLER},nowhere,${key}00`,
+    ];
     const manifest = await network.file('bad.csv', `${lines.join('\n')}\n`);
     const finished = await network.try('auth-server', ['import', manifest, '--data', network.registry]);
-    expectFailure(finished, 2, 'bad.csv, line 2: id: expected 8 hex digits', 'bad.csv, line 3', 'controller: expected HOST:PORT', 'ik: expected 32 hex digits');
+    expectFailure(
+      finished,
+      2,
+      'bad.csv, line 2: id: expected 8 hex digits',
+      'bad.csv, line 3',
+      'controller: expected HOST:PORT',
+      'ik: expected 32 hex digits',
+    );
     expect(finished.stderr).not.toContain(key);
   });
 

@@ -27,7 +27,10 @@ export async function startNetwork(): Promise<Running> {
 }
 
 /** Orders nodes from controller 00000001 and installs the first. */
-export async function orderAndInstall(network: Network, options: Partial<OrderOptions> = {}): Promise<{ id: string; state: string; order: Order }> {
+export async function orderAndInstall(
+  network: Network,
+  options: Partial<OrderOptions> = {},
+): Promise<{ id: string; state: string; order: Order }> {
   const order = await network.order({ controller: CONTROLLER, count: 1, ...options });
   const id = formatId(order.lines[0]?.idI ?? 0);
   return { id, state: await network.install(id, order.manifest), order };
@@ -35,7 +38,10 @@ export async function orderAndInstall(network: Network, options: Partial<OrderOp
 
 /** What `node show` says of a node. */
 export async function showNode(network: Network, id: string): Promise<Record<string, unknown>> {
-  return JSON.parse(await network.run('auth-server', ['node', 'show', id, '--data', network.registry, '--json'])) as Record<string, unknown>;
+  return JSON.parse(await network.run('auth-server', ['node', 'show', id, '--data', network.registry, '--json'])) as Record<
+    string,
+    unknown
+  >;
 }
 
 /** What `status` says of a node. */
@@ -44,7 +50,11 @@ export async function showStatus(network: Network, state: string): Promise<Recor
 }
 
 /** Both ends of an application key: what node and controller print. */
-export async function applicationKeys(network: Network, id: string, state: string): Promise<readonly [node: string, controller: string]> {
+export async function applicationKeys(
+  network: Network,
+  id: string,
+  state: string,
+): Promise<readonly [node: string, controller: string]> {
   return [
     await network.run('node-agent', ['key', '--state', state, '--label', 'test']),
     await network.run('controller', ['key', id, '--state', network.path(`controller-${CONTROLLER}`), '--label', 'test']),

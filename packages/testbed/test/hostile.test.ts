@@ -102,12 +102,15 @@ for port in map(int, sys.argv[1:]):
     const number = (below: number): number => draw.next().value % below;
     function* datagrams(): Generator<Buffer> {
       for (let i = 0; i < 100_000; i++) {
-        const noise = Buffer.from(Array.from({ length: number(64) }, () => number(256)));
+        const noise = Buffer.from(Array.from({ length: 1 + number(64) }, () => number(256)));
         if (i % 2 === 0) yield noise;
         // A POST /k with a payload of the size of a message, some of its octets changed.
         else {
           const size = [21, 33, 79, 121][number(4)]!;
-          const request = Buffer.concat([Buffer.of(0x42, 0x02, number(256), number(256), 1, 2, 0xb1, 0x6b, 0xff, 0x10 + number(10)), Buffer.alloc(size - 1, noise)]);
+          const request = Buffer.concat([
+            Buffer.of(0x42, 0x02, number(256), number(256), 1, 2, 0xb1, 0x6b, 0xff, 0x10 + number(10)),
+            Buffer.alloc(size - 1, noise),
+          ]);
           for (let j = number(3); j > 0; j--) request[number(request.length)] = number(256);
           yield request.subarray(0, number(8) === 0 ? number(request.length) : request.length);
         }
@@ -117,16 +120,23 @@ for port in map(int, sys.argv[1:]):
     await expectJoin();
     for (const [, daemon] of targets()) {
       expect(daemon.noise, `seed ${seed}`).toBe('');
-      expect(daemon.lines.filter(({ level }) => level === 'error' || level === 'fatal'), `seed ${seed}`).toEqual([]);
+      expect(
+        daemon.lines.filter(({ level }) => level === 'error' || level === 'fatal'),
+        `seed ${seed}`,
+      ).toEqual([]);
     }
   });
 });
 
 /** UDP and TCP sockets of a process, as ADDRESS:PORT in hex, from /proc. */
 async function socketsOf(pid: number): Promise<string[]> {
-  const links = await Promise.all((await readdir(`/proc/${pid}/fd`)).map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')));
+  const links = await Promise.all(
+    (await readdir(`/proc/${pid}/fd`)).map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')),
+  );
   const inodes = new Set(links.flatMap((link) => /^socket:\[(\d+)\]$/.exec(link)?.[1] ?? []));
-  const tables = await Promise.all(['udp', 'udp6', 'tcp', 'tcp6'].map((table) => readFile(`/proc/${pid}/net/${table}`, 'utf8').catch(() => '')));
+  const tables = await Promise.all(
+    ['udp', 'udp6', 'tcp', 'tcp6'].map((table) => readFile(`/proc/${pid}/net/${table}`, 'utf8').catch(() => '')),
+  );
   return tables
     .flatMap((table) => table.trim().split('\n').slice(1))
     .map((row) => row.trim().split(/\s+/))
@@ -159,7 +169,8 @@ describe.skipIf(process.platform !== 'linux')('what a daemon opens', () => {
 describe('libcoap', () => {
   const client = ['coap-client-notls', 'coap-client'].find((name) => spawnSync(name, ['-h']).error === undefined);
   it.skipIf(client === undefined)('finds the resource under /.well-known/core of each daemon (needs coap-client)', async () => {
-    const ask = (address: string): string => spawnSync(client!, ['-m', 'get', '-B', '5', `coap://${address}/.well-known/core`], { encoding: 'utf8' }).stdout.trim();
+    const ask = (address: string): string =>
+      spawnSync(client!, ['-m', 'get', '-B', '5', `coap://${address}/.well-known/core`], { encoding: 'utf8' }).stdout.trim();
     expect(ask(running.controllerAddress)).toContain('</k>;rt="latchkey.sbr"');
     expect(ask(running.serverAddress)).toContain('</k>;rt="latchkey.sbs"');
   });
@@ -182,4 +193,3 @@ it('no key of the run is in any log', async () => {
     }
   }
 });
-

@@ -43,7 +43,10 @@ describe('a foreign node', () => {
     const again = await node.join(controller);
     expect(again.psk).not.toEqual(joined.psk);
     expect(again.tid).toBeGreaterThan(joined.tid);
-    expect(await showNode(running.network, formatId(node.id))).toMatchObject({ state: 'joined', tid: again.tid.toString(16).padStart(16, '0') });
+    expect(await showNode(running.network, formatId(node.id))).toMatchObject({
+      state: 'joined',
+      tid: again.tid.toString(16).padStart(16, '0'),
+    });
   });
 
   it('joins from one copy of M1 and M5 sent many times over before the answers come', async () => {
@@ -85,8 +88,8 @@ describe('a foreign node', () => {
     expect(await code({ payload: m1 })).toBe('4.03');
     expect(await code({ payload: Buffer.concat([Buffer.of(0x15), Buffer.alloc(32)]) })).toBe('4.04');
     expect(await code({ payload: m1, code: '0.03' })).toBe('4.05');
-    expect(await code({ payload: m1, options: [[11, Buffer.from('k')], [12, Buffer.of(50)]] })).toBe('4.15');
-    expect(await code({ payload: m1, options: [[11, Buffer.from('other')]] })).toBe('4.04');
+    expect(await code({ payload: m1, options: [[12, Buffer.of(50)]] })).toBe('4.15');
+    expect(await code({ payload: m1, path: ['other'] })).toBe('4.04');
   });
 
   it('must prove its address once it has a transaction open, and no forged M1 keeps it out', async () => {
@@ -185,7 +188,9 @@ describe('a foreign controller', () => {
     const { id, state } = await orderAndInstall(network);
     await running.controller.stop();
     const controller = new peer.PeerController(socket, { ...(await credentialOf(network)), server: endpointOf(serverAddress) });
-    const served = await controller.serve(endpointOf(running.controllerAddress).port, { mutateM6: () => [{ payload: Buffer.alloc(0) }] });
+    const served = await controller.serve(endpointOf(running.controllerAddress).port, {
+      mutateM6: () => [{ payload: Buffer.alloc(0) }],
+    });
     const failed = await network.try('node-agent', ['join', '--state', state]);
     expect(failed.code).toBe(1);
     expect(await showStatus(network, state)).toMatchObject({ status: 'unconfirmed', open_candidates: 1, key_is_initial: true });
@@ -193,7 +198,11 @@ describe('a foreign controller', () => {
     // The server has committed: the initial key is gone there, the candidate is what opens M4.
     running = { ...running, controller: await network.startController(CONTROLLER, running.controllerAddress) };
     await network.run('node-agent', ['join', '--state', state]);
-    expect(await showStatus(network, state)).toMatchObject({ status: 'joined', open_candidates: 0, key: (await showNode(network, id))['key'] });
+    expect(await showStatus(network, state)).toMatchObject({
+      status: 'joined',
+      open_candidates: 0,
+      key: (await showNode(network, id))['key'],
+    });
   });
 });
 
@@ -204,7 +213,10 @@ describe('a foreign auth-server', () => {
     await running.authServer.stop();
     const { idI, ik } = order.lines[0]!;
     const credential = await credentialOf(network);
-    const server = new peer.PeerServer(new Map([[idI, { key: octetsOf(ik), controllerId: ID_C, lifetime: 60 }]]), new Map([[ID_C, credential.skCs]]));
+    const server = new peer.PeerServer(
+      new Map([[idI, { key: octetsOf(ik), controllerId: ID_C, lifetime: 60 }]]),
+      new Map([[ID_C, credential.skCs]]),
+    );
     let wrongs = 0;
     const wrongFirst = (octets: Buffer): peer.Replies => {
       wrongs += 1;
@@ -230,9 +242,14 @@ describe('a foreign auth-server', () => {
     await running.authServer.stop();
     const { idI, ik } = order.lines[0]!;
     const credential = await credentialOf(network);
-    const server = new peer.PeerServer(new Map([[idI, { key: octetsOf(ik), controllerId: ID_C, lifetime: 0 }]]), new Map([[ID_C, credential.skCs]]));
+    const server = new peer.PeerServer(
+      new Map([[idI, { key: octetsOf(ik), controllerId: ID_C, lifetime: 0 }]]),
+      new Map([[ID_C, credential.skCs]]),
+    );
     const lost = new Set<number>();
-    const served = await server.serve(endpointOf(running.serverAddress).port, { drop: (octets) => lost.size < lost.add(octets[0]!).size });
+    const served = await server.serve(endpointOf(running.serverAddress).port, {
+      drop: (octets) => lost.size < lost.add(octets[0]!).size,
+    });
     try {
       await network.run('node-agent', ['join', '--state', state]);
       const [m2, m2Again, m7, m7Again] = server.seen;
@@ -250,7 +267,11 @@ it('a node whose key another network holds is told so within seconds', async () 
   const { network, controllerAddress } = running;
   const { id } = await orderAndInstall(network);
   const state = network.node('stranger');
-  await network.run('node-agent', ['install', '--state', state, '--id', id, '--controller', controllerAddress, '--ik-file', '-'], IK.toString('hex'));
+  await network.run(
+    'node-agent',
+    ['install', '--state', state, '--id', id, '--controller', controllerAddress, '--ik-file', '-'],
+    IK.toString('hex'),
+  );
   const failed = await network.try('node-agent', ['join', '--state', state]);
   expect(failed.code).toBe(1);
   expect(failed.stderr).toContain('none opens under its key');
@@ -258,7 +279,15 @@ it('a node whose key another network holds is told so within seconds', async () 
 });
 
 it('DaemonProcess tells when a daemon ends instead of waiting for ever', async () => {
-  const daemon = new DaemonProcess('controller', ['run', '--credential', '/nowhere', '--state', running.network.path('x'), '--listen', await freePort()]);
+  const daemon = new DaemonProcess('controller', [
+    'run',
+    '--credential',
+    '/nowhere',
+    '--state',
+    running.network.path('x'),
+    '--listen',
+    await freePort(),
+  ]);
   await expect(daemon.listening()).rejects.toThrow('ended');
   expect(await daemon.ended()).toBe(2);
 });

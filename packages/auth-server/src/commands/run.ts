@@ -47,7 +47,7 @@ export function runCommand(): Command {
 async function run(options: RunOptions): Promise<void> {
   const config = await loadConfig(configSchema, options.config);
   const log = createLog('auth-server', options.logLevel ?? config.log_level);
-  process.exitCode = await runDaemon(log, () => start(options.data, options.listen ?? config.listen, log));
+  await runDaemon(log, () => start(options.data, options.listen ?? config.listen, log));
 }
 
 async function start(folder: string, listen: readonly Endpoint[], log: Log): Promise<Daemon> {

@@ -55,7 +55,13 @@ async function install(options: InstallOptions): Promise<void> {
   await openFolder(options.state);
   const lock = await lockFolder(options.state, 'latchkey-node-agent install');
   try {
-    const state = { idI, controllers: idC === undefined ? [] : [idC], confirmed: ik, initial: true, candidates: [] };
+    const state = {
+      idI,
+      controllers: idC === undefined ? ('any' as const) : [idC],
+      confirmed: ik,
+      initial: true,
+      candidates: [],
+    };
     const nothingYet = { membership: undefined, lastAttempt: undefined, powered: undefined, hookDue: false };
     await NodeFile.create(options.state, { state, endpoints: [controller], ...nothingYet }, options.replace === true);
   } finally {

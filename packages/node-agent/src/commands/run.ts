@@ -36,7 +36,7 @@ export function runCommand(): Command {
 async function run(options: RunOptions): Promise<void> {
   const config = await loadConfig(configSchema, options.config);
   const log = createLog('node-agent', options.logLevel ?? config.log_level);
-  process.exitCode = await runDaemon(log, () => start(options.state, config, log));
+  await runDaemon(log, () => start(options.state, config, log));
 }
 
 async function start(folder: string, config: Config, log: Log): Promise<Daemon> {

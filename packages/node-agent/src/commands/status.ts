@@ -13,7 +13,8 @@ interface StatusView {
   readonly key: string;
   readonly key_is_initial: boolean;
   readonly open_candidates: number;
-  readonly controllers: readonly { readonly id: string | null; readonly address: string }[];
+  readonly controllers: readonly string[] | 'any';
+  readonly addresses: readonly string[];
   readonly joined_at: string | null;
   readonly lifetime_seconds: number | null;
   readonly renewal_due_at: string | null;
@@ -47,10 +48,8 @@ function viewOf({ state, endpoints, membership, lastAttempt }: NodeRecord): Stat
     key: state.confirmed.fingerprint,
     key_is_initial: state.initial,
     open_candidates: state.candidates.length,
-    controllers: endpoints.map((endpoint, i) => {
-      const idC = state.controllers[i];
-      return { id: idC === undefined ? null : formatId(idC), address: formatEndpoint(endpoint) };
-    }),
+    controllers: state.controllers === 'any' ? 'any' : state.controllers.map(formatId),
+    addresses: endpoints.map(formatEndpoint),
     joined_at: isoTime(membership?.at),
     lifetime_seconds: membership?.lifetime ?? null,
     renewal_due_at: isoTime(due),
@@ -65,7 +64,7 @@ function fieldsOf(view: StatusView): Record<string, string | undefined> {
     status: view.status,
     key: `[secret ${view.key}]${view.key_is_initial ? ', the initial key' : ''}`,
     'open candidates': view.open_candidates === 0 ? undefined : String(view.open_candidates),
-    controller: view.controllers.map(({ id, address }) => `${id ?? 'any'} at ${address}`).join(', '),
+    controller: `${view.controllers === 'any' ? 'any' : view.controllers.join(', ')} at ${view.addresses.join(', ')}`,
     joined: view.joined_at ?? 'never',
     lifetime: view.lifetime_seconds === null ? undefined : formatDuration(view.lifetime_seconds),
     'renewal due': view.renewal_due_at ?? undefined,

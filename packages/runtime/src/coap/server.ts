@@ -5,7 +5,7 @@ import type { OptionName } from 'coap-packet';
 import type { RemoteInfo } from 'node:dgram';
 import { once } from 'node:events';
 import type { CoapCode } from '@latchkey/protocol';
-import { addressOf, encodeNid, type Endpoint, formatEndpoint, plainAddress } from '../endpoint.js';
+import { addressOf, encodeNid, type Endpoint, formatEndpoint, networkOf, plainAddress } from '../endpoint.js';
 import { systemCode, systemFailure } from '../failure.js';
 import type { Log } from '../log.js';
 import { codeOctet, type Datagram, formatDatagram, MESSAGE_TYPE, OPTION } from './datagram.js';
@@ -46,6 +46,8 @@ export interface KeyRequest {
   readonly payload: Buffer;
   readonly source: {
     readonly address: string;
+    /** What the bound per source counts. */
+    readonly network: string;
     readonly port: number;
     /** 18 octets. */
     readonly nid: Uint8Array;
@@ -190,11 +192,12 @@ export class CoapServer {
     if (accept !== undefined && accept !== OCTET_STREAM) return send(response, { code: '4.06' });
 
     const { address, port } = request.rsinfo;
-    const source = `${plainAddress(address)} ${port}`;
+    const plain = plainAddress(address);
+    const source = `${plain} ${port}`;
     const proven = this.#echo.proves(echoOf(request), source, performance.now());
     const answer = await this.#options.answer({
       payload: request.payload,
-      source: { address: plainAddress(address), port, nid: encodeNid(address, port), proven },
+      source: { address: plain, network: networkOf(plain), port, nid: encodeNid(address, port), proven },
     });
     if (answer !== 'prove') return send(response, answer);
     response.setOption(ECHO, this.#echo.issue(source, performance.now()));
