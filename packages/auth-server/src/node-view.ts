@@ -4,7 +4,7 @@ import { expiryOf, formatId, formatTid } from '@latchkey/protocol';
 import { formatDuration, formatNid } from '@latchkey/runtime';
 import type { RegisteredNode } from './registry.js';
 
-export type NodeStatus = 'enrolled' | 'joined' | 'expired' | 'disabled';
+type NodeStatus = 'enrolled' | 'joined' | 'expired' | 'disabled';
 
 /** What `node list` and `node show` tell of a node; times in ISO 8601. No key, only its fingerprint. */
 export interface NodeView {

@@ -6,7 +6,7 @@ import { Failure, type ManifestLine } from '@latchkey/runtime';
 import type { ControllerRecord } from './registry.js';
 
 /** How long an expired key may still renew itself, in seconds: 7 days. */
-export const DEFAULT_GRACE = 604_800;
+const DEFAULT_GRACE = 604_800;
 /** Nodes in one order at most. */
 export const MAX_ORDER = 1_000_000;
 

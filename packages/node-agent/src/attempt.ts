@@ -46,7 +46,7 @@ export type AttemptResult =
   | { readonly kind: 'failed'; readonly step: 'M1' | 'M5'; readonly why: FailedExchange };
 
 /** Why an exchange gave no message that opens. */
-export type FailedExchange =
+type FailedExchange =
   | { readonly kind: 'refused'; readonly code: string; readonly maxAge: number | undefined }
   | { readonly kind: 'silent' }
   | { readonly kind: 'unreachable'; readonly code: string }

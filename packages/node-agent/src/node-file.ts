@@ -21,7 +21,7 @@ const FILE = 'node.json';
 const VERSION = 1;
 
 /** A key that M6 confirmed. Powered times and delays in ms. */
-export interface Membership {
+interface Membership {
   /** By the wall clock, ms since the epoch. */
   readonly at: number;
   readonly poweredAt: number;
@@ -32,7 +32,7 @@ export interface Membership {
 }
 
 /** How the latest attempt ended. */
-export interface LastAttempt {
+interface LastAttempt {
   readonly at: number;
   readonly outcome: string;
 }

@@ -56,7 +56,7 @@ export interface AwaitingM6 {
   readonly m5: Uint8Array;
 }
 
-export interface Ignored {
+interface Ignored {
   readonly kind: 'ignored';
   readonly why: string;
 }

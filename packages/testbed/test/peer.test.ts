@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { formatId, type Secret } from '@latchkey/protocol';
 import { readCredential } from '@latchkey/runtime';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { DaemonProcess, freePort, Network } from '../src/index.js';
+import { DaemonProcess, freePort, type Network } from '../src/index.js';
 import { CONTROLLER, endpointOf, ID_C, orderAndInstall, type Running, showNode, showStatus, startNetwork } from './fixtures.js';
 import * as peer from './peer.js';
 

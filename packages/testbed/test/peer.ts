@@ -21,18 +21,17 @@ const u64 = (n: bigint): Buffer => Buffer.from(n.toString(16).padStart(16, '0'),
 const same = (a: Buffer, b: Buffer): boolean => a.length === b.length && timingSafeEqual(a, b);
 
 /** AES-128, forward, of one block. */
-export const aes = (key: Buffer, block: Buffer): Buffer =>
-  createCipheriv('aes-128-ecb', key, null).setAutoPadding(false).update(block);
+const aes = (key: Buffer, block: Buffer): Buffer => createCipheriv('aes-128-ecb', key, null).setAutoPadding(false).update(block);
 
 /** E of the profile, AES-CCM-16-64-128: ciphertext || tag. */
-export function ccmSeal(key: Buffer, nonce: Buffer, aad: Buffer, plain: Buffer): Buffer {
+function ccmSeal(key: Buffer, nonce: Buffer, aad: Buffer, plain: Buffer): Buffer {
   const cipher = createCipheriv('aes-128-ccm', key, nonce, { authTagLength: 8 });
   cipher.setAAD(aad, { plaintextLength: plain.length });
   return cat(cipher.update(plain), cipher.final(), cipher.getAuthTag());
 }
 
 /** D of the profile: the plaintext, or undefined for whatever does not open. */
-export function ccmOpen(key: Buffer, nonce: Buffer, aad: Buffer, sealed: Buffer) {
+function ccmOpen(key: Buffer, nonce: Buffer, aad: Buffer, sealed: Buffer) {
   if (sealed.length < 8) return undefined;
   const decipher = createDecipheriv('aes-128-ccm', key, nonce, { authTagLength: 8 });
   decipher.setAuthTag(sealed.subarray(-8));
@@ -49,15 +48,15 @@ export const psk = (k: Buffer, rnI: Buffer, rnC: Buffer): Buffer =>
   aes(k, Buffer.from(rnI.map((octet, i) => octet ^ (rnC[i] ?? 0))));
 
 /** EK(K, T): the CCM key that stands in for a node key. */
-export const ek = (k: Buffer, label: number): Buffer => aes(k, cat(u8(label), Buffer.alloc(15)));
+const ek = (k: Buffer, label: number): Buffer => aes(k, cat(u8(label), Buffer.alloc(15)));
 
 // Messages. `mN` seals, `openN` opens, giving undefined for a wrong length, first octet or tag. What
 // the fields must equal is for the caller to compare. A nonce that is sent is random unless given.
 
 export type Transaction = { idC: number; tid: bigint; m1: Buffer; rnC: Buffer };
-export type FieldsM2 = Transaction & { ts: bigint };
+type FieldsM2 = Transaction & { ts: bigint };
 /** `c5` is the E of M5. */
-export type FieldsM7 = FieldsM2 & { nid: Buffer; c5: Buffer };
+type FieldsM7 = FieldsM2 & { nid: Buffer; c5: Buffer };
 
 /** Length of message T. */
 const SIZE = [0, 21, 79, 42, 53, 33, 13, 121, 30, 27];
@@ -162,7 +161,7 @@ const CODES = ['5.04', '4.03', '4.03', '4.03', '4.03', '4.03', '5.03', '4.01', '
 
 // CoAP (RFC 7252)
 
-export type CoapType = 'CON' | 'NON' | 'ACK' | 'RST';
+type CoapType = 'CON' | 'NON' | 'ACK' | 'RST';
 export type Option = [number, Buffer];
 export interface Message {
   type: CoapType;
@@ -176,7 +175,7 @@ export interface Message {
 const TYPES: readonly CoapType[] = ['CON', 'NON', 'ACK', 'RST'];
 const [URI_PATH, CONTENT_FORMAT, MAX_AGE, ECHO] = [11, 12, 14, 252] as const;
 
-export function encode({ type, code, messageId, token, options, payload }: Message): Buffer {
+function encode({ type, code, messageId, token, options, payload }: Message): Buffer {
   const [kind = 0, detail = 0] = code.split('.').map(Number);
   const first = 0x40 | (TYPES.indexOf(type) << 4) | token.length;
   const parts = [Buffer.of(first, (kind << 5) | detail, messageId >> 8, messageId), token];
@@ -193,7 +192,7 @@ export function encode({ type, code, messageId, token, options, payload }: Messa
 }
 
 /** The message, or undefined for a datagram that is not well-formed CoAP. */
-export function decode(datagram: Buffer): Message | undefined {
+function decode(datagram: Buffer): Message | undefined {
   let at = 0;
   const take = (length: number): Buffer => {
     if (at + length > datagram.length) throw new RangeError('past the end');
@@ -523,7 +522,7 @@ export type Committed = Proved & { m8: Buffer; lifetime: number; m6: Buffer };
 export type Choices = { ts?: bigint; rnC?: Buffer; tid?: bigint; nonce?: Buffer };
 
 /** The auth-server refused, or gave no answer that opens (no reason). */
-export class Refused extends Error {
+class Refused extends Error {
   readonly reason: number | undefined;
   readonly reply: Reply;
 

@@ -15,7 +15,7 @@ import {
 } from './datagram.js';
 
 /** The largest datagram that is looked at, in octets: M7 with its options is 140, a query a little more. */
-export const MAX_DATAGRAM = 512;
+const MAX_DATAGRAM = 512;
 
 /** Why a datagram was dropped: names for counters. */
 export type DropCause =
