@@ -11,15 +11,14 @@
  * lost by a power failure, or a node that has confirmed it is locked out.
  */
 
-import { access, constants } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Commit, COMMIT_LIMIT_MS, equalInConstantTime, formatId, type NodeRecord, Secret } from '@latchkey/protocol';
-import { checkPrivateFile, type Endpoint, exists, Failure, openFolder, systemFailure, UsageFailure } from '@latchkey/runtime';
-import { type Database, open, type RootDatabase } from 'lmdb';
+import { type Endpoint, exists, Failure, openFolder, UsageFailure } from '@latchkey/runtime';
+import type { Database, RootDatabase } from 'lmdb';
+import { openStore, STORE_FILE, writeFailure } from './store.js';
 
 const SCHEMA = 1;
 const STORE = 'registry';
-const STORE_FILE = 'data.mdb';
 
 /** A controller as the registry knows it. */
 export interface ControllerRecord {
@@ -116,7 +115,6 @@ export class Registry {
     if (!(await exists(join(folder, STORE, STORE_FILE)))) {
       throw new UsageFailure(`${folder} holds no registry`, { advice: `Run: latchkey-auth-server init --data ${folder}` });
     }
-    await checkPrivateFile(join(folder, STORE, STORE_FILE));
     const registry = await Registry.#open(folder);
     const schema = registry.#about.get('schema');
     if (schema === SCHEMA) return registry;
@@ -127,15 +125,7 @@ export class Registry {
   }
 
   static async #open(folder: string): Promise<Registry> {
-    const path = join(folder, STORE);
-    try {
-      // LMDB would say less, and later.
-      await access((await exists(path)) ? path : folder, constants.R_OK | constants.W_OK);
-      if (await exists(join(path, STORE_FILE))) await access(join(path, STORE_FILE), constants.R_OK | constants.W_OK);
-      return new Registry(folder, open({ path, maxDbs: 8, overlappingSync: false }));
-    } catch (error) {
-      throw systemFailure(`cannot open the registry in ${folder}`, error);
-    }
+    return new Registry(folder, await openStore(join(folder, STORE), { maxDbs: 8 }));
   }
 
   /** The node as it is now: sees every commit that was acknowledged before the call, also another process's. */
@@ -208,8 +198,8 @@ export class Registry {
         this.#about.putSync('wall', now);
         return 'committed';
       })
-      .catch((error: unknown) => {
-        throw this.#writeFailure(error);
+      .catch(async (error: unknown) => {
+        throw await writeFailure(this.folder, error);
       })
       .finally(() => this.#underWay.delete(entry));
   }
@@ -274,12 +264,9 @@ export class Registry {
     try {
       return await this.#env.childTransaction(action);
     } catch (error) {
-      throw this.#writeFailure(error);
+      if (error instanceof Failure) throw error;
+      throw await writeFailure(this.folder, error);
     }
-  }
-
-  #writeFailure(error: unknown): Failure {
-    return systemFailure(`cannot write to the registry in ${this.folder}`, error);
   }
 }
 

@@ -1,9 +1,8 @@
 /** The keys of the nodes that joined through this controller, for talking to them later. */
 
-import { access, constants } from 'node:fs/promises';
+import { openStore, writeFailure } from '@latchkey/auth-server';
 import { type Joined, Secret } from '@latchkey/protocol';
-import { exists, systemFailure } from '@latchkey/runtime';
-import { open, type RootDatabase } from 'lmdb';
+import type { RootDatabase } from 'lmdb';
 
 interface Row {
   psk: Uint8Array;
@@ -28,12 +27,7 @@ export class PskStore {
   }
 
   static async open(path: string): Promise<PskStore> {
-    try {
-      if (await exists(path)) await access(path, constants.R_OK | constants.W_OK);
-      return new PskStore(path, open<Row, number>({ path, keyEncoding: 'uint32', overlappingSync: false }));
-    } catch (error) {
-      throw systemFailure(`cannot open the key store ${path}`, error);
-    }
+    return new PskStore(path, await openStore(path, { keyEncoding: 'uint32' }));
   }
 
   /** Keeps the key of a newer transaction; resolves when the disk has it. The key is copied, not taken over. */
@@ -45,7 +39,7 @@ export class PskStore {
         this.#env.putSync(idI, { psk: psk.expose(), tid: tid.toString(16), ts: Number(ts), nidI, lifetime });
       });
     } catch (error) {
-      throw systemFailure(`cannot write to the key store ${this.#path}`, error);
+      throw await writeFailure(this.#path, error);
     }
   }
 

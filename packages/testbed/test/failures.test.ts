@@ -1,12 +1,13 @@
 // What a user meets: each failure is one line that says what happened and what to do, with the exit code that a script expects.
 
-import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createSocket } from 'node:dgram';
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Finished, freePort, Network } from '../src/index.js';
-import { CONTROLLER, orderAndInstall, showNode } from './fixtures.js';
+import { CONTROLLER, endpointOf, orderAndInstall, showNode } from './fixtures.js';
+import * as peer from './peer.js';
 
 let network: Network;
 beforeAll(async () => {
@@ -218,6 +219,53 @@ describe('folders and files', () => {
       spawnSync('umount', [mount]);
     }
   });
+
+  it.skipIf(process.getuid?.() !== 0)(
+    'a full disk: the server goes on, says so, and takes the same M5 when there is room (needs root)',
+    async () => {
+      const mount = network.path('full');
+      await mkdir(mount);
+      if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1200k', 'tmpfs', mount]).status !== 0) return;
+      const socket = await peer.RawSocket.open();
+      try {
+        const [server, address] = [await freePort(), await freePort()];
+        const data = `${mount}/data`;
+        await network.run('auth-server', ['init', '--data', data]);
+        const credential = network.path('full.json');
+        const add = ['controller', 'add', CONTROLLER, '--data', data, '--nid', address, '--server', server, '--out', credential];
+        await network.run('auth-server', add);
+        const order = ['order', 'create', '--data', data, '--installer', 'Ada', '--controller', CONTROLLER, '--count', '300'];
+        await network.run('auth-server', [...order, '--out', network.path('full-order')]);
+        const daemon = network.start('auth-server', ['run', '--data', data, '--listen', server]);
+        await daemon.listening();
+        const state = network.path('full-controller');
+        await network.start('controller', ['run', '--credential', credential, '--state', state, '--listen', address]).listening();
+
+        const [, line = ''] = (await readFile(network.path('full-order', 'manifest.csv'), 'utf8')).split('\n');
+        const [id = '', , , ik = ''] = line.split(',');
+        const node = new peer.PeerNode(socket, { id: Number.parseInt(id, 16), key: Buffer.from(ik, 'hex'), controllers: [1] });
+        node.start();
+        await node.sendM1(endpointOf(address));
+        expect(spawnSync('dd', ['if=/dev/zero', `of=${mount}/fill`, 'bs=64k']).status).not.toBe(0);
+        const refused = await node.sendM5(endpointOf(address));
+        expect(refused?.code).toBe('5.03');
+        expect(peer.option(refused!, 14)).toEqual(Buffer.of(30));
+        await daemon.waitFor(({ msg }) => msg.endsWith('no space left on the device'));
+        expectFailure(
+          await network.try('auth-server', [...order, '--out', network.path('full-order-2')]),
+          1,
+          'no space left',
+          'nothing was lost',
+        );
+        await rm(`${mount}/fill`);
+        expect((await node.sendM5(endpointOf(address)))?.code).toBe('2.04');
+        await daemon.waitFor(({ msg, node: name }) => msg === 'node has a new key' && name === id);
+      } finally {
+        await socket.close();
+        spawnSync('umount', ['-l', mount]);
+      }
+    },
+  );
 
   it('a credential that others can read', async () => {
     const { id } = await newController([await freePort()]);

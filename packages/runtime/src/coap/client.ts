@@ -68,8 +68,10 @@ interface InFlight {
 
 /** One ICMP error may be the past's or a forger's; two in one exchange are taken for an answer. */
 const REFUSALS_THAT_COUNT = 2;
-/** Errors of a send that another send will not mend within an exchange. */
-const NO_ROUTE: ReadonlySet<string> = new Set(['ENETUNREACH', 'EHOSTUNREACH', 'EADDRNOTAVAIL', 'EINVAL', 'EACCES', 'EPERM']);
+/** What an exchange ends with when the client is closed. */
+const CLOSED = 'ECANCELED';
+/** Errors that another transmission will not mend within an exchange. */
+const FINAL: ReadonlySet<string> = new Set([CLOSED, 'ENETUNREACH', 'EHOSTUNREACH', 'EADDRNOTAVAIL', 'EINVAL', 'EACCES', 'EPERM']);
 
 export class CoapClient {
   readonly #options: CoapClientOptions;
@@ -77,6 +79,7 @@ export class CoapClient {
   readonly #agent: Agent;
   readonly #inFlight = new Map<string, InFlight>();
   #idle: (() => void) | undefined;
+  #closed = false;
 
   private constructor(options: CoapClientOptions, family: 4 | 6) {
     this.#options = options;
@@ -98,6 +101,7 @@ export class CoapClient {
 
   /** POST /k, confirmable. Resolves with how it went; never rejects for what the network does. */
   exchange<T>(options: ExchangeOptions<T>): Promise<Outcome<T>> {
+    if (this.#closed) return Promise.resolve({ kind: 'unreachable', code: CLOSED });
     if (this.#inFlight.size >= this.#options.maxInFlight) return Promise.resolve({ kind: 'busy' });
     return new Promise((settle) => {
       const token = this.#freshToken();
@@ -130,7 +134,7 @@ export class CoapClient {
       request.on('error', (error) => fail(systemCode(error) ?? error.message));
       const fail = (code: string): void => {
         refusals += 1;
-        if (refusals >= REFUSALS_THAT_COUNT || NO_ROUTE.has(code)) end({ kind: 'unreachable', code }, false);
+        if (refusals >= REFUSALS_THAT_COUNT || FINAL.has(code)) end({ kind: 'unreachable', code }, false);
       };
       const offer = (response: Response): boolean => {
         const value = options.judge(response);
@@ -154,12 +158,11 @@ export class CoapClient {
     });
   }
 
-  /** Closes the socket; exchanges in flight end as timed out. */
+  /** Closes the socket; exchanges in flight, and later ones, end as unreachable. */
   async close(): Promise<void> {
-    for (const { fail } of this.#inFlight.values()) {
-      fail('ECANCELED');
-      fail('ECANCELED');
-    }
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const { fail } of this.#inFlight.values()) fail(CLOSED);
     this.#agent.close();
     this.#socket.removeAllListeners('message');
     this.#socket.close();
