@@ -49,6 +49,9 @@ const SYSTEM_ADVICE: Readonly<Record<string, readonly [what: string, advice: str
   EIO: ['the device reports an input/output error', 'Check the disk.'],
   EADDRINUSE: ['another process listens there', 'Stop it, or choose another address with --listen.'],
   EADDRNOTAVAIL: ['this machine does not have that address', 'Choose one of its addresses with --listen.'],
+  ENETUNREACH: ['no route leads there', 'Check the address and this machine’s network.'],
+  EHOSTUNREACH: ['no route leads there', 'Check the address and this machine’s network.'],
+  EAFNOSUPPORT: ['this machine does not speak that kind of address', 'Choose an IPv4 address.'],
   ENOTFOUND: ['the name cannot be resolved', 'Check the spelling and the name server.'],
   EAI_AGAIN: ['the name server does not answer', 'Check the network, then try again.'],
 };

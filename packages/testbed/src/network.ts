@@ -34,7 +34,12 @@ export class Network {
   /** An empty registry in a new temporary folder. */
   static async create(): Promise<Network> {
     const network = new Network(await mkdtemp(join(tmpdir(), 'latchkey-')));
-    await network.run('auth-server', ['init', '--data', network.registry]);
+    try {
+      await network.run('auth-server', ['init', '--data', network.registry]);
+    } catch (error) {
+      await network.remove();
+      throw error;
+    }
     return network;
   }
 
@@ -59,8 +64,8 @@ export class Network {
     return runToEnd(name, args, input);
   }
 
-  start(name: CommandName, args: readonly string[], environment?: NodeJS.ProcessEnv): DaemonProcess {
-    const daemon = new DaemonProcess(name, args, environment);
+  start(name: CommandName, args: readonly string[]): DaemonProcess {
+    const daemon = new DaemonProcess(name, args);
     this.#daemons.push(daemon);
     return daemon;
   }

@@ -50,13 +50,10 @@ export class DaemonProcess {
   readonly #exit: Promise<number | null>;
   #exited = false;
 
-  constructor(name: CommandName, args: readonly string[], environment: NodeJS.ProcessEnv = {}) {
+  constructor(name: CommandName, args: readonly string[]) {
     this.name = name;
     this.#news.setMaxListeners(0);
-    this.#child = spawn(process.execPath, commandLine(name, args), {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, ...environment },
-    });
+    this.#child = spawn(process.execPath, commandLine(name, args), { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child.stderr.setEncoding('utf8').on('data', (text: string) => (this.noise += text));
     createInterface({ input: this.#child.stdout }).on('line', (line) => this.#receive(line));
     this.#exit = once(this.#child, 'close').then((values) => {

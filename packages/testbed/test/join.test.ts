@@ -1,6 +1,7 @@
 // The main job with real processes: a node's initial key is replaced, renewed, survives restarts, and both ends use it.
 
 import { readFile } from 'node:fs/promises';
+import { networkInterfaces } from 'node:os';
 import { formatId } from '@latchkey/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { freePort, Network } from '../src/index.js';
@@ -150,6 +151,45 @@ describe('combined mode', () => {
       const second = await network.try('auth-server', ['run', '--data', network.registry, '--listen', '127.0.0.1:0']);
       expect(second).toMatchObject({ code: 1 });
       expect(second.stdout).toContain('in use by latchkey-controller run in combined mode');
+    } finally {
+      await network.remove();
+    }
+  });
+});
+
+describe('one socket for all addresses', () => {
+  const hasIPv6 = Object.values(networkInterfaces()).some((addresses) => addresses?.some(({ address }) => address === '::1'));
+  it.skipIf(!hasIPv6)('serves nodes over IPv4 and IPv6, each seen at its own address (needs ::1)', async () => {
+    const network = await Network.create();
+    try {
+      const port = (await freePort()).split(':')[1]!;
+      const server = await freePort();
+      await network.addController(CONTROLLER, `localhost:${port}`, [`localhost:${server.split(':')[1]!}`]);
+      await network.startAuthServer(`[::]:${server.split(':')[1]!}`);
+      await network.startController(CONTROLLER, `[::]:${port}`);
+      const { lines } = await network.order({ controller: CONTROLLER, count: 2 });
+      const ways = [
+        { controller: `127.0.0.1:${port}`, seen: /^127\.0\.0\.1:\d+$/ },
+        { controller: `[::1]:${port}`, seen: /^\[::1\]:\d+$/ },
+      ];
+      for (const [i, { controller, seen }] of ways.entries()) {
+        const { idI, ik } = lines[i]!;
+        const id = formatId(idI);
+        const install = [
+          'install',
+          '--state',
+          network.node(id),
+          '--id',
+          id,
+          '--controller',
+          controller,
+          '--controller-id',
+          CONTROLLER,
+        ];
+        await network.run('node-agent', [...install, '--ik-file', '-'], ik.toHex());
+        await network.run('node-agent', ['join', '--state', network.node(id)]);
+        expect((await showNode(network, id))['address']).toMatch(seen);
+      }
     } finally {
       await network.remove();
     }

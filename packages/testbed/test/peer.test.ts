@@ -148,6 +148,9 @@ describe('a foreign controller', () => {
     const late = BigInt(Date.now() - 91_000);
     await expect(controller.commit(controller.m7For(answered, m5, peer.nid(socket), { ts: late }))).rejects.toEqual(refused(6));
     await expect(controller.transact(m1, { ts: BigInt(Date.now() + 31_000) })).rejects.toEqual(refused(6));
+    await running.authServer.waitFor(
+      ({ msg, level }) => level === 'warn' && msg.includes("the controller's clock and the auth-server's differ"),
+    );
     await expect(controller.transact(peer.m1(0x0bad_cafe, randomBytes(16)))).rejects.toEqual(refused(1));
     const proved = controller.m7For(answered, m5, peer.nid(socket));
     for (const at of [0, 1, 5, 13, 26, proved.m7.length - 1]) {

@@ -8,15 +8,14 @@ import { randomBytes } from 'node:crypto';
 import type { RemoteInfo } from 'node:dgram';
 import { once } from 'node:events';
 import { Agent, type OutgoingMessage } from 'coap';
-import type { OptionName } from 'coap-packet';
-import { addressOf, type Endpoint } from '../endpoint.js';
-import { systemCode } from '../failure.js';
+import { addressOf, type Endpoint, formatEndpoint } from '../endpoint.js';
+import { systemCode, systemFailure } from '../failure.js';
 import { codeText, type Datagram, emptyMessage, MESSAGE_TYPE, opaqueOption, OPTION, uintOption } from './datagram.js';
 import { judgeResponse } from './guard.js';
-import { RESOURCE } from './server.js';
+import { ECHO, RESOURCE } from './server.js';
 import { ConnectedSocket } from './socket.js';
 
-/** RFC 7252 section 4.2: Max-Age is 60 s where an answer does not say. For errors nothing is assumed here. */
+/** What the caller gets to see of a response. */
 export interface Response {
   /** `2.04` and so on. */
   readonly code: string;
@@ -87,13 +86,18 @@ export class CoapClient {
     this.#agent = new Agent({ socket: this.#socket });
   }
 
-  /** Resolves the peer's name and connects. Throws a Failure where the name means nothing. */
+  /** Resolves the peer's name and connects. Throws a Failure where the name means nothing or no route leads there. */
   static async connect(options: CoapClientOptions): Promise<CoapClient> {
     const { address, family } = await addressOf(options.peer);
     const client = new CoapClient(options, family);
     const socket = client.#socket;
-    socket.connect(options.peer.port, address);
-    await once(socket, 'connect');
+    try {
+      socket.connect(options.peer.port, address);
+      await once(socket, 'connect');
+    } catch (error) {
+      socket.close();
+      throw systemFailure(`cannot reach ${formatEndpoint(options.peer)}`, error);
+    }
     socket.on('error', (error) => client.#socketError(error));
     client.#agent.on('error', () => undefined);
     return client;
@@ -232,5 +236,3 @@ export class CoapClient {
     for (const { fail } of this.#inFlight.values()) fail(systemCode(error) ?? error.message);
   }
 }
-
-const ECHO: OptionName = String(OPTION.echo) as OptionName;

@@ -20,7 +20,7 @@ const WELL_KNOWN_CORE = '/.well-known/core';
 const OCTET_STREAM = 'application/octet-stream';
 const LINK_FORMAT = 'application/link-format';
 /** `coap` has no name for Echo, so its number is its name. */
-const ECHO: OptionName = String(OPTION.echo) as OptionName;
+export const ECHO: OptionName = String(OPTION.echo) as OptionName;
 const NOTHING = Buffer.alloc(0);
 
 /** Requests being worked on at once. Beyond that a request is answered 5.03. */
