@@ -115,6 +115,7 @@ export class Registry {
     if (!(await exists(join(folder, STORE, STORE_FILE)))) {
       throw new UsageFailure(`${folder} holds no registry`, { advice: `Run: latchkey-auth-server init --data ${folder}` });
     }
+    await openFolder(folder);
     const registry = await Registry.#open(folder);
     const schema = registry.#about.get('schema');
     if (schema === SCHEMA) return registry;

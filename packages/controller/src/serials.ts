@@ -8,7 +8,7 @@
  */
 
 import { MAX_LINK_MESSAGES, MAX_TID, type Secret } from '@latchkey/protocol';
-import { exists, Failure, type Log, parseOrFail, readPrivateFile, replaceFile, UsageFailure } from '@latchkey/runtime';
+import { exists, Failure, loadPrivateJson, type Log, replaceFile } from '@latchkey/runtime';
 import { z } from 'zod';
 
 /** TIDs stored ahead at once. */
@@ -17,6 +17,8 @@ const BLOCK = 65_536n;
 const MESSAGES_PER_TID = 4;
 /** From this part of what SK_cs may seal, the log asks for another key. */
 const WARN_AT = 0.5;
+
+const IF_BROKEN = "If this machine's clock is right, remove the file: TIDs go on from the clock.";
 
 const fileSchema = z.strictObject({
   /** The last TID that may have been used. */
@@ -45,7 +47,7 @@ export class Serials {
 
   /** Reads the file, or starts one, and stores the first block. `wall`: ms since the epoch. */
   static async open(path: string, skCs: Secret, wall: number, log: Log): Promise<Serials> {
-    const before = (await exists(path)) ? parseOrFail(fileSchema, await readJson(path), path) : undefined;
+    const before = (await exists(path)) ? await loadPrivateJson(fileSchema, path, IF_BROKEN) : undefined;
     const clock = BigInt(wall) * 1000n;
     const next = before === undefined || BigInt(before.last_tid) < clock ? clock : BigInt(before.last_tid) + 1n;
     const messages = before?.sk_cs === skCs.fingerprint ? before.messages : 0;
@@ -89,16 +91,5 @@ export class Serials {
     await replaceFile(this.#path, `${JSON.stringify({ last_tid: String(stored), sk_cs: this.#fingerprint, messages })}\n`);
     this.#stored = stored;
     this.#messages = messages;
-  }
-}
-
-async function readJson(path: string): Promise<unknown> {
-  const text = await readPrivateFile(path);
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new UsageFailure(`${path}: not JSON`, {
-      advice: "If this machine's clock is right, remove the file: TIDs go on from the clock.",
-    });
   }
 }

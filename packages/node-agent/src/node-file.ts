@@ -7,10 +7,9 @@ import {
   type Endpoint,
   exists,
   formatEndpoint,
+  loadPrivateJson,
   openFolder,
-  parseOrFail,
   peerSchema,
-  readPrivateFile,
   replaceFile,
   UsageFailure,
 } from '@latchkey/runtime';
@@ -112,16 +111,8 @@ export class NodeFile {
         advice: `Run: latchkey-node-agent install --state ${folder} ...`,
       });
     }
-    const text = await readPrivateFile(path);
-    let json: unknown;
-    try {
-      json = JSON.parse(text);
-    } catch {
-      throw new UsageFailure(`${path}: not JSON`, {
-        advice: 'The file was changed by something else. Restore it, or reset the node.',
-      });
-    }
-    return new NodeFile(path, parse(parseOrFail(schema, json, path)));
+    const advice = 'The file was changed by something else. Restore it, or install the node anew.';
+    return new NodeFile(path, parse(await loadPrivateJson(schema, path, advice)));
   }
 
   /** Durable when it resolves; when it rejects, disk and `record` are as before. */

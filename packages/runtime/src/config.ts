@@ -1,9 +1,9 @@
-/** Configuration from YAML: what is wrong is named by file, line, field and expectation. */
+/** Configuration from YAML, state and credentials from JSON: what is wrong is named by file, line, field and expectation. */
 
 import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { UsageFailure } from './failure.js';
-import { readPlainFile } from './files.js';
+import { readPlainFile, readPrivateFile } from './files.js';
 
 /** Log levels, quietest first. */
 export const logLevelSchema: z.ZodEnum<{ error: 'error'; warn: 'warn'; info: 'info'; debug: 'debug' }> = z.enum([
@@ -48,8 +48,24 @@ export function describeIssue(issue: z.core.$ZodIssue): string {
   return field === '' ? issue.message : `${field}: ${issue.message}`;
 }
 
-/** The first problem of `value` under `schema`, thrown as a UsageFailure that names `where`; else the parsed value. */
-export function parseOrFail<S extends z.ZodType>(schema: S, value: unknown, where: string): z.output<S> {
+/**
+ * Reads a private file (mode 0600) as JSON of the given schema.
+ *
+ * @param advice what to do where it is not JSON at all; the parser's own message would quote it, and it may hold a key
+ */
+export async function loadPrivateJson<S extends z.ZodType>(schema: S, path: string, advice: string): Promise<z.output<S>> {
+  const text = await readPrivateFile(path);
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    throw new UsageFailure(`${path}: not JSON`, { advice });
+  }
+  return parseOrFail(schema, json, path);
+}
+
+/** The problems of `value` under `schema`, thrown as a UsageFailure that names `where`; else the parsed value. */
+function parseOrFail<S extends z.ZodType>(schema: S, value: unknown, where: string): z.output<S> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   throw new UsageFailure(`${where}: ${result.error.issues.map(describeIssue).join('; ')}`);

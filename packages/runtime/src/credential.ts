@@ -2,10 +2,9 @@
 
 import { formatId, parseId, Secret } from '@latchkey/protocol';
 import { z } from 'zod';
-import { parseOrFail } from './config.js';
+import { loadPrivateJson } from './config.js';
 import { type Endpoint, formatEndpoint, peerSchema } from './endpoint.js';
-import { UsageFailure } from './failure.js';
-import { createFile, readPrivateFile } from './files.js';
+import { createFile } from './files.js';
 
 export interface Credential {
   readonly idC: number;
@@ -22,17 +21,8 @@ const schema = z.strictObject({
 
 /** Reads a credential file of mode 0600. */
 export async function readCredential(path: string): Promise<Credential> {
-  const text = await readPrivateFile(path);
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch {
-    // The parser's own message quotes what it stumbled over, which may be the key.
-    throw new UsageFailure(`${path}: not JSON`, {
-      advice: 'Expected what `latchkey-auth-server controller add --out FILE` writes.',
-    });
-  }
-  const { id, sk_cs, servers } = parseOrFail(schema, json, path);
+  const advice = 'Expected what `latchkey-auth-server controller add --out FILE` writes.';
+  const { id, sk_cs, servers } = await loadPrivateJson(schema, path, advice);
   return { idC: Number.parseInt(id, 16), skCs: Secret.fromHex(sk_cs), servers };
 }
 

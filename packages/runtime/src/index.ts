@@ -5,7 +5,7 @@ export { idArgument, integerArgument, listenOption, logLevelOption, main, peerAr
 export { type Clock, ClockStepWatch, readClock } from './clock.js';
 export { CoapClient, type CoapClientOptions, type ExchangeOptions, type Outcome, type Response } from './coap/client.js';
 export { CoapServer, type CoapServerOptions, type KeyAnswer, type KeyRequest } from './coap/server.js';
-export { loadConfig, logLevelSchema, parseOrFail } from './config.js';
+export { loadConfig, loadPrivateJson, logLevelSchema } from './config.js';
 export { type Credential, readCredential, writeCredential } from './credential.js';
 export { formatDuration, parseDuration } from './duration.js';
 export { encodeNid, type Endpoint, formatEndpoint, formatNid, listenSchema, parseEndpoint, peerSchema } from './endpoint.js';

@@ -10,7 +10,6 @@ import {
   type Log,
   type LogLevel,
   logLevelOption,
-  openFolder,
   readClock,
   runDaemon,
   withExamples,
@@ -51,22 +50,15 @@ async function run(options: RunOptions): Promise<void> {
 }
 
 async function start(folder: string, listen: readonly Endpoint[], log: Log): Promise<Daemon> {
-  await openFolder(folder);
   const registry = await Registry.open(folder);
   const lock = await lockFolder(folder, 'latchkey-auth-server run');
   const server = new AuthServer({ registry, clock: readClock, draw: randomBytes, log });
   const unwatch = watchStore(registry, log);
-  const sockets: CoapServer[] = [];
-  for (const address of listen) {
-    sockets.push(
-      await CoapServer.listen({
-        listen: address,
-        resourceType: 'latchkey.sbs',
-        answer: ({ payload }) => server.answer(payload),
-        log,
-      }),
-    );
-  }
+  const sockets = await CoapServer.listenOnAll(listen, {
+    resourceType: 'latchkey.sbs',
+    answer: ({ payload }) => server.answer(payload),
+    log,
+  });
   return {
     async stop() {
       await Promise.all(sockets.map((socket) => socket.stop()));

@@ -76,12 +76,11 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
     takeTid: () => serials.take(),
   });
   const controller = new Controller({ respondent, link, psks, clock: readClock, log });
-  const sockets: CoapServer[] = [];
-  for (const listen of options.listen ?? config.listen) {
-    sockets.push(
-      await CoapServer.listen({ listen, resourceType: 'latchkey.sbr', answer: (request) => controller.answer(request), log }),
-    );
-  }
+  const sockets = await CoapServer.listenOnAll(options.listen ?? config.listen, {
+    resourceType: 'latchkey.sbr',
+    answer: (request) => controller.answer(request),
+    log,
+  });
   return {
     async stop() {
       await Promise.all(sockets.map((socket) => socket.stop()));

@@ -90,6 +90,13 @@ export class CoapServer {
     this.#dropReport = setInterval(() => this.#reportDrops(), DROP_REPORT_MS).unref();
   }
 
+  /** Serves on each address alike, a socket each: so an answer comes from the address that was asked. */
+  static async listenOnAll(addresses: readonly Endpoint[], options: Omit<CoapServerOptions, 'listen'>): Promise<CoapServer[]> {
+    const servers: CoapServer[] = [];
+    for (const listen of addresses) servers.push(await CoapServer.listen({ ...options, listen }));
+    return servers;
+  }
+
   /** Binds and serves. Throws a Failure where the address cannot be had. */
   static async listen(options: CoapServerOptions): Promise<CoapServer> {
     const { address, family } = await addressOf(options.listen);
