@@ -137,20 +137,24 @@ export class Registry {
   }
 
   controller(idC: number): ControllerRecord | undefined {
+    this.#env.resetReadTxn();
     const row = this.#controllers.get(idC);
     return row && controllerFrom(idC, row);
   }
 
   *controllers(): Generator<ControllerRecord> {
+    this.#env.resetReadTxn();
     for (const { key, value } of this.#controllers.getRange()) yield controllerFrom(key, value);
   }
 
   /** In ascending order of ID. */
   *nodes(): Generator<RegisteredNode> {
+    this.#env.resetReadTxn();
     for (const { key, value } of this.#nodes.getRange()) yield nodeFrom(key, value);
   }
 
   order(number: number): OrderRecord | undefined {
+    this.#env.resetReadTxn();
     const row = this.#orders.get(number);
     return row && { number, ...row };
   }

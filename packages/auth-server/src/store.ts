@@ -1,9 +1,9 @@
 /** LMDB, opened the one way that is safe here, with errors a person can act on. */
 
-import { access, constants } from 'node:fs/promises';
+import { access, chmod, constants } from 'node:fs/promises';
 import { join } from 'node:path';
 import { getSystemErrorName } from 'node:util';
-import { checkPrivateFile, exists, type Failure, systemFailure } from '@latchkey/runtime';
+import { checkPrivateFile, exists, type Failure, openFolder, systemFailure } from '@latchkey/runtime';
 import { type Key, open, type RootDatabase, type RootDatabaseOptions } from 'lmdb';
 
 /** The file that holds the data of a store in a folder. */
@@ -28,7 +28,11 @@ export async function openStore<V, K extends Key>(
     if (await exists(file)) await access(file, constants.R_OK | constants.W_OK);
     await checkPrivateFile(file);
     quietLmdb();
-    return open<V, K>({ ...options, ...SAFE, path });
+    // LMDB makes its files with the mode the umask leaves: inside a folder nobody else enters, and closed before a key is in them.
+    await openFolder(path);
+    const store = open<V, K>({ ...options, ...SAFE, path });
+    await Promise.all([chmod(file, 0o600), chmod(join(path, 'lock.mdb'), 0o600)]);
+    return store;
   } catch (error) {
     throw systemFailure(`cannot open the store ${path}`, error);
   }

@@ -84,7 +84,8 @@ class Peer {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#sockets.values()].map(async (socket) => (await socket).close()));
+    // One whose server was not found never connected.
+    for (const connecting of this.#sockets.values()) await connecting.then((client) => client.close()).catch(() => undefined);
   }
 }
 

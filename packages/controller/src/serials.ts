@@ -11,8 +11,12 @@ import { MAX_LINK_MESSAGES, MAX_TID, type Secret } from '@latchkey/protocol';
 import { exists, Failure, loadPrivateJson, type Log, replaceFile } from '@latchkey/runtime';
 import { z } from 'zod';
 
-/** TIDs stored ahead at once. */
-const BLOCK = 65_536n;
+/**
+ * TIDs stored ahead at once: few at the start, so that a controller that is restarted all the time does not use up SK_cs by restarts
+ * alone; twice as many each time they run short, so that a busy one seldom writes.
+ */
+const FIRST_BLOCK = 1_024n;
+const LARGEST_BLOCK = 65_536n;
 /** M2 and M7 of one transaction, each answered under the same key. */
 const MESSAGES_PER_TID = 4;
 /** From this part of what SK_cs may seal, the log asks for another key. */
@@ -22,7 +26,10 @@ const IF_BROKEN = "If this machine's clock is right, remove the file: TIDs go on
 
 const fileSchema = z.strictObject({
   /** The last TID that may have been used. */
-  last_tid: z.string().regex(/^\d{1,20}$/, 'expected a decimal number'),
+  last_tid: z
+    .string()
+    .regex(/^\d{1,20}$/, 'expected a decimal number')
+    .refine((text) => BigInt(text) <= MAX_TID, 'expected a number of 64 bits'),
   sk_cs: z.string().regex(/^[0-9a-f]{4}$/, 'expected a fingerprint'),
   messages: z.number().int().nonnegative(),
 });
@@ -34,6 +41,7 @@ export class Serials {
   #next: bigint;
   #stored: bigint;
   #messages: number;
+  #block = FIRST_BLOCK;
   #storing = false;
 
   private constructor(path: string, fingerprint: string, log: Log, next: bigint, messages: number) {
@@ -58,7 +66,7 @@ export class Serials {
 
   /** The next TID, or `undefined` while none is stored ahead, or when TIDs or the key are used up. */
   take(): bigint | undefined {
-    if (this.#stored - this.#next < BLOCK / 2n && !this.#storing) void this.#storeAhead();
+    if (this.#stored - this.#next < this.#block / 2n && !this.#storing) void this.#storeAhead();
     if (this.#next > this.#stored) return undefined;
     this.#next += 1n;
     return this.#next - 1n;
@@ -66,6 +74,7 @@ export class Serials {
 
   async #storeAhead(): Promise<void> {
     this.#storing = true;
+    if (this.#block < LARGEST_BLOCK) this.#block *= 2n;
     try {
       await this.#storeBlock();
     } catch (error) {
@@ -77,7 +86,7 @@ export class Serials {
   }
 
   async #storeBlock(): Promise<void> {
-    const stored = this.#stored + BLOCK > MAX_TID ? MAX_TID : this.#stored + BLOCK;
+    const stored = this.#stored + this.#block > MAX_TID ? MAX_TID : this.#stored + this.#block;
     const messages = this.#messages + Number(stored - this.#stored) * MESSAGES_PER_TID;
     if (stored === this.#stored)
       throw new Failure('the last TID is used: this controller ID is at its end', { advice: 'Give it another ID.' });

@@ -8,7 +8,7 @@ import { Failure, formatEndpoint, type Log } from '@latchkey/runtime';
 import { attempt, type AttemptResult } from './attempt.js';
 import { explain } from './explain.js';
 import { runHook } from './hook.js';
-import type { NodeFile } from './node-file.js';
+import type { NodeFile, NodeRecord } from './node-file.js';
 import { PoweredClock } from './powered-clock.js';
 
 /** Longest sleep before the clocks are looked at again, in ms: a wall clock may be set meanwhile. */
@@ -141,8 +141,13 @@ export class NodeAgent {
 
   /** Powered time is saved with each attempt: a candidate grows old also on a device that is switched off and on. */
   async #remember(outcome: string): Promise<void> {
+    await this.#write({ powered: this.#powered.save(), lastAttempt: { at: Date.now(), outcome } });
+  }
+
+  /** Writes what may be lost: no key depends on it, so that a disk that takes nothing is logged and no more. */
+  async #write(change: Partial<NodeRecord>): Promise<void> {
     try {
-      await this.#file.write({ powered: this.#powered.save(), lastAttempt: { at: Date.now(), outcome } });
+      await this.#file.write(change);
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       this.#log.error({ advice: error.advice }, error.message);
@@ -153,7 +158,7 @@ export class NodeAgent {
   async #tell(): Promise<void> {
     if (!this.#file.record.hookDue || this.#onKeyChange === undefined) return;
     const { idI } = this.#file.record.state;
-    if (await runHook(this.#onKeyChange, idI, this.#folder, this.#log)) await this.#file.write({ hookDue: false });
+    if (await runHook(this.#onKeyChange, idI, this.#folder, this.#log)) await this.#write({ hookDue: false });
   }
 
   async #sleep(ms: number): Promise<void> {

@@ -37,7 +37,7 @@ import type { Secret } from './secret.js';
 export interface Source {
   /** The address alone, in one spelling: what wrong proofs count against. */
   readonly address: string;
-  /** What the bound per source counts: the IPv4 address, or the /64 that whoever has an IPv6 address has the rest of. */
+  /** What the bound per source counts: an IPv4 address, the /64 of an IPv6 address, a link-local address. */
   readonly network: string;
   /** NID: address and port, 18 octets. */
   readonly nid: Uint8Array;

@@ -1,6 +1,6 @@
 /** Configuration from YAML, state and credentials from JSON: what is wrong is named by file, line, field and expectation. */
 
-import { LineCounter, parseDocument } from 'yaml';
+import { type Document, LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { UsageFailure } from './failure.js';
 import { readPlainFile, readPrivateFile } from './files.js';
@@ -23,7 +23,7 @@ export async function loadConfig<S extends z.ZodType>(schema: S, path: string | 
     const { line, col } = lines.linePos(broken.pos[0]);
     throw new UsageFailure(`${path}, line ${line}, column ${col}: not YAML: ${broken.message}`);
   }
-  const result = schema.safeParse(document.toJS() ?? {});
+  const result = schema.safeParse(plainValue(document, path) ?? {});
   if (result.success) return result.data;
   const problems = result.error.issues.map((issue) => {
     const unknownKey = issue.code === 'unrecognized_keys' ? issue.keys.slice(0, 1) : [];
@@ -33,6 +33,15 @@ export async function loadConfig<S extends z.ZodType>(schema: S, path: string | 
     return `${path}${where}: ${describeIssue(issue)}`;
   });
   throw new UsageFailure(problems.join('\n'));
+}
+
+/** Aliases are resolved here: one of nothing, or too many, is the file's mistake. */
+function plainValue(document: Document, path: string): unknown {
+  try {
+    return document.toJS();
+  } catch (error) {
+    throw new UsageFailure(`${path}: not YAML: ${error instanceof Error ? error.message : String(error)}`);
+  }
 }
 
 function hasRange(node: unknown): node is { readonly range: readonly [number, number, number] } {

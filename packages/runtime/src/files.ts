@@ -1,8 +1,7 @@
 /** Files that must survive a crash and stay private: written aside, synced, renamed, the folder synced. */
 
-import { randomBytes } from 'node:crypto';
 import { constants, type Stats } from 'node:fs';
-import { type FileHandle, link, mkdir, open, rename, stat, unlink } from 'node:fs/promises';
+import { type FileHandle, link, mkdir, open, rename, rm, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Failure, systemCode, systemFailure, UsageFailure } from './failure.js';
 
@@ -11,7 +10,7 @@ const PRIVATE_FOLDER = 0o700;
 const OTHERS = 0o077;
 const WORLD_WRITABLE = 0o002;
 
-/** A configuration, credential or state file is never larger, in octets. */
+/** A configuration, credential or state file has this many octets at most. */
 const MAX_FILE = 1024 * 1024;
 
 /** Replaces `path` durably by `content`, mode 0600: after a crash it holds the old content or the new, whole. */
@@ -28,8 +27,10 @@ export async function createFile(path: string, content: string): Promise<void> {
 }
 
 async function writeAside(path: string, content: string, put: (aside: string) => Promise<void>): Promise<void> {
-  const aside = join(dirname(path), `.${basename(path)}.${randomBytes(4).toString('hex')}`);
+  // One name: what a crash left there, a key perhaps, goes with the next write.
+  const aside = join(dirname(path), `.${basename(path)}.new`);
   try {
+    await rm(aside, { force: true });
     const file = await open(aside, 'wx', PRIVATE_FILE);
     try {
       await file.writeFile(content);
@@ -40,7 +41,7 @@ async function writeAside(path: string, content: string, put: (aside: string) =>
     await put(aside);
     await syncFolder(dirname(path));
   } catch (error) {
-    await unlink(aside).catch(() => undefined);
+    await rm(aside, { force: true }).catch(() => undefined);
     throw systemFailure(`cannot write ${path}`, error);
   }
 }
@@ -55,19 +56,19 @@ async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/** Reads a file that holds keys. Refuses one that others may read, and one larger than 1 MiB. */
-export async function readPrivateFile(path: string): Promise<string> {
-  const { text, info } = await readWhole(path);
+/** Reads a file that holds keys. Refuses one that others may read, and one larger than `maxOctets`. */
+export async function readPrivateFile(path: string, maxOctets: number = MAX_FILE): Promise<string> {
+  const { text, info } = await readWhole(path, maxOctets);
   refuseLooseMode(path, info);
   return text;
 }
 
 /** Reads a file that holds no keys, of 1 MiB at most. */
 export async function readPlainFile(path: string): Promise<string> {
-  return (await readWhole(path)).text;
+  return (await readWhole(path, MAX_FILE)).text;
 }
 
-async function readWhole(path: string): Promise<{ readonly text: string; readonly info: Stats }> {
+async function readWhole(path: string, maxOctets: number): Promise<{ readonly text: string; readonly info: Stats }> {
   let file: FileHandle;
   try {
     file = await open(path, constants.O_RDONLY);
@@ -80,7 +81,7 @@ async function readWhole(path: string): Promise<{ readonly text: string; readonl
   try {
     const info = await file.stat();
     if (!info.isFile() && !info.isFIFO()) throw new UsageFailure(`cannot read ${path}: it is not a file`);
-    if (info.size > MAX_FILE) throw new UsageFailure(`cannot read ${path}: it has ${info.size} octets, more than ${MAX_FILE}`);
+    if (info.size > maxOctets) throw new UsageFailure(`cannot read ${path}: it has ${info.size} octets, more than ${maxOctets}`);
     return { text: await file.readFile('utf8'), info };
   } finally {
     await file.close();
@@ -122,14 +123,14 @@ export async function exists(path: string): Promise<boolean> {
   }
 }
 
-/** Standard input to its end, 1 MiB at most. */
-export async function readStandardInput(): Promise<string> {
+/** Standard input to its end, `maxOctets` at most. */
+export async function readStandardInput(maxOctets: number = MAX_FILE): Promise<string> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of process.stdin) {
     const octets = Buffer.from(chunk as Buffer);
     size += octets.length;
-    if (size > MAX_FILE) throw new Failure(`standard input has more than ${MAX_FILE} octets`);
+    if (size > maxOctets) throw new Failure(`standard input has more than ${maxOctets} octets`);
     chunks.push(octets);
   }
   return Buffer.concat(chunks).toString('utf8');

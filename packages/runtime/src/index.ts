@@ -14,5 +14,5 @@ export { checkPrivateFile, createFile, exists, openFolder, readPrivateFile, read
 export { type Daemon, runDaemon } from './lifecycle.js';
 export { type FolderLock, lockFolder } from './lock.js';
 export { BoundedLog, createLog, type Log, type LogLevel, type LogStream } from './log.js';
-export { formatManifest, type ManifestLine, parseManifest } from './manifest.js';
+export { formatManifest, type ManifestLine, MAX_MANIFEST, parseManifest } from './manifest.js';
 export { formatFields, formatTable } from './table.js';

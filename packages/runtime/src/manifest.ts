@@ -15,6 +15,9 @@ export interface ManifestLine {
   readonly ik: Secret;
 }
 
+/** A manifest of a million nodes has 75 MB; a file of manifest lines may have this many octets. */
+export const MAX_MANIFEST: number = 128 * 1024 * 1024;
+
 const COLUMNS = ['id', 'controller_id', 'controller', 'ik'] as const;
 const HEADER: string = COLUMNS.join(',');
 
@@ -41,7 +44,8 @@ export function formatManifest(lines: readonly ManifestLine[]): string {
  * @throws UsageFailure that names every bad line, up to ten
  */
 export function parseManifest(text: string, name: string): ManifestLine[] {
-  const records = text.trimStart().startsWith('{') ? jsonLines(text, name) : csvLines(text, name);
+  const plain = text.replace(/^\uFEFF/, '');
+  const records = plain.trimStart().startsWith('{') ? jsonLines(plain, name) : csvLines(plain, name);
   const problems: string[] = [];
   const seen = new Map<number, number>();
   const lines: ManifestLine[] = [];
@@ -74,7 +78,7 @@ interface NumberedRecord {
 
 function csvLines(text: string, name: string): NumberedRecord[] {
   try {
-    const rows = parse(text, { bom: true, columns: true, info: true, skip_empty_lines: true, trim: true });
+    const rows = parse(text, { columns: true, info: true, skip_empty_lines: true, trim: true });
     const records = rows as unknown as { readonly record: Record<string, string>; readonly info: { readonly lines: number } }[];
     const [first] = records;
     if (first === undefined || Object.keys(first.record).join(',') !== HEADER) {

@@ -1,4 +1,4 @@
-import { withExamples, parseManifest, readPrivateFile } from '@latchkey/runtime';
+import { MAX_MANIFEST, parseManifest, readPrivateFile, withExamples } from '@latchkey/runtime';
 import { Command } from 'commander';
 import { newNode } from '../order.js';
 import { knownController, lifetimeOption } from './order.js';
@@ -24,7 +24,7 @@ export function importCommand(): Command {
 }
 
 async function importFile(file: string, { data, lifetime }: ImportOptions): Promise<void> {
-  const lines = parseManifest(await readPrivateFile(file), file);
+  const lines = parseManifest(await readPrivateFile(file, MAX_MANIFEST), file);
   const { added, unchanged } = await withRegistry(data, (registry) => {
     for (const idC of new Set(lines.map((line) => line.idC))) knownController(registry, idC);
     return registry.addNodes(

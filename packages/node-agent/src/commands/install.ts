@@ -4,6 +4,7 @@ import {
   formatEndpoint,
   idArgument,
   lockFolder,
+  MAX_MANIFEST,
   type ManifestLine,
   openFolder,
   parseManifest,
@@ -79,7 +80,7 @@ async function fromManifest(options: InstallOptions, path: string): Promise<Inst
       advice: 'Leave out --controller, --controller-id and --ik-file.',
     });
   }
-  const text = path === '-' ? await readStandardInput() : await readPrivateFile(path);
+  const text = path === '-' ? await readStandardInput(MAX_MANIFEST) : await readPrivateFile(path, MAX_MANIFEST);
   const name = path === '-' ? 'standard input' : path;
   const line = parseManifest(text, name).find(({ idI }) => idI === options.id);
   if (line === undefined)

@@ -84,6 +84,8 @@ export class CoapClient {
     this.#options = options;
     this.#socket = new ConnectedSocket(family, (octets, source) => this.#filter(octets, source));
     this.#agent = new Agent({ socket: this.#socket });
+    // It passes on the socket's errors, which are handled where the socket is.
+    this.#agent.on('error', () => undefined);
   }
 
   /** Resolves the peer's name and connects. Throws a Failure where the name means nothing or no route leads there. */
@@ -99,7 +101,6 @@ export class CoapClient {
       throw systemFailure(`cannot reach ${formatEndpoint(options.peer)}`, error);
     }
     socket.on('error', (error) => client.#socketError(error));
-    client.#agent.on('error', () => undefined);
     return client;
   }
 

@@ -131,6 +131,8 @@ export class CoapServer {
   async stop(): Promise<void> {
     this.#stopping = true;
     if (this.#inFlight.size > 0) await new Promise<void>((resolve) => (this.#idle = resolve));
+    // dgram sends in a later tick, and nothing any more once it is closed.
+    await new Promise(setImmediate);
     clearInterval(this.#dropReport);
     this.#reportDrops();
     this.#coap.close();
