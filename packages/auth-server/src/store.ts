@@ -1,9 +1,9 @@
 /** LMDB, opened the one way that is safe here, with errors a person can act on. */
 
-import { access, chmod, constants } from 'node:fs/promises';
+import { access, chmod, constants, type FileHandle, open as openFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { getSystemErrorName } from 'node:util';
-import { checkPrivateFile, exists, type Failure, openFolder, systemFailure } from '@latchkey/runtime';
+import { checkPrivateFile, exists, Failure, openFolder, systemFailure } from '@latchkey/runtime';
 import { type Key, open, type RootDatabase, type RootDatabaseOptions } from 'lmdb';
 
 /** The file that holds the data of a store in a folder. */
@@ -27,6 +27,7 @@ export async function openStore<V, K extends Key>(
     if (await exists(path)) await access(path, constants.R_OK | constants.W_OK);
     if (await exists(file)) await access(file, constants.R_OK | constants.W_OK);
     await checkPrivateFile(file);
+    if (await exists(file)) await refuseDamaged(file);
     quietLmdb();
     // LMDB makes its files with the mode the umask leaves: inside a folder nobody else enters, and closed before a key is in them.
     await openFolder(path);
@@ -36,6 +37,36 @@ export async function openStore<V, K extends Key>(
   } catch (error) {
     throw systemFailure(`cannot open the store ${path}`, error);
   }
+}
+
+/** LMDB's two meta pages, as lmdb lays them out behind a page header of 24 octets; offsets from the page's start. */
+const META = { magic: 24, pageSize: 48, lastPage: 136, end: 152 } as const;
+const MAGIC = 0xbeef_c0de;
+const PAGE_SIZES: ReadonlySet<number> = new Set([4096, 8192, 16_384, 32_768, 65_536]);
+
+/** LMDB maps the file into memory: one that is cut short, or is something else, would end the process without a word. */
+async function refuseDamaged(path: string): Promise<void> {
+  const file = await openFile(path, 'r');
+  try {
+    const { size } = await file.stat();
+    const first = await readMeta(file, 0);
+    const second = first === undefined ? undefined : await readMeta(file, first.pageSize);
+    const pages = Math.max(first?.lastPage ?? 0, second?.lastPage ?? 0) + 1;
+    if (first !== undefined && second !== undefined && size >= pages * first.pageSize) return;
+  } finally {
+    await file.close();
+  }
+  throw new Failure(`the store ${path} is damaged or cut short`, { advice: 'Nothing was changed. Restore it from a backup.' });
+}
+
+async function readMeta(
+  file: FileHandle,
+  at: number,
+): Promise<{ readonly pageSize: number; readonly lastPage: number } | undefined> {
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(META.end), 0, META.end, at);
+  const pageSize = buffer.readUInt32LE(META.pageSize);
+  if (bytesRead < META.end || buffer.readUInt32LE(META.magic) !== MAGIC || !PAGE_SIZES.has(pageSize)) return undefined;
+  return { pageSize, lastPage: Number(buffer.readBigUInt64LE(META.lastPage)) };
 }
 
 /** What a write that failed means. lmdb's own error says why in a promise beside it, by number. */

@@ -17,7 +17,7 @@ export interface Config {
   readonly bounds: {
     /** Open transactions in all; some 1 KB each. */
     readonly transactions: number;
-    /** Open transactions of one source address. */
+    /** Open transactions of one source: an IPv4 address, the /64 of an IPv6 address. */
     readonly per_source: number;
   };
 }

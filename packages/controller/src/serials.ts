@@ -89,10 +89,12 @@ export class Serials {
     const stored = this.#stored + this.#block > MAX_TID ? MAX_TID : this.#stored + this.#block;
     const messages = this.#messages + Number(stored - this.#stored) * MESSAGES_PER_TID;
     if (stored === this.#stored)
-      throw new Failure('the last TID is used: this controller ID is at its end', { advice: 'Give it another ID.' });
+      throw new Failure('the last TID is used: this controller ID is at its end', {
+        advice: 'Add it to the registry under another ID.',
+      });
     if (messages > MAX_LINK_MESSAGES) {
       throw new Failure(`SK_cs [secret ${this.#fingerprint}] has sealed all it may`, {
-        advice: 'Give this controller a new credential.',
+        advice: 'Add the controller to the registry under another ID: that comes with another SK_cs.',
       });
     }
     if (messages > MAX_LINK_MESSAGES * WARN_AT)

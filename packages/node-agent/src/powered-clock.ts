@@ -22,8 +22,7 @@ export class PoweredClock {
   /** Goes on from what was saved: in the same boot also the time between two runs counts. */
   constructor(saved: PoweredTime | undefined) {
     const sameBoot = saved?.boot !== undefined && saved.boot === this.#boot && saved.uptime_ms <= uptimeMs();
-    this.#offset = saved === undefined ? 0 : saved.ms - (sameBoot ? saved.uptime_ms : uptimeMs());
-    if (saved === undefined) this.#offset = -uptimeMs();
+    this.#offset = (saved?.ms ?? 0) - (sameBoot ? saved.uptime_ms : uptimeMs());
   }
 
   now(): number {

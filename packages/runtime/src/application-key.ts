@@ -1,7 +1,7 @@
 /** `key`, the command that node-agent and controller share: both ends of one application key. */
 
 import { deriveApplicationKey, formatId, ID_LENGTH, KEY_LENGTH, type Secret } from '@latchkey/protocol';
-import { type Command, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { integerArgument } from './cli.js';
 
 export interface ApplicationKeyOptions {
@@ -12,7 +12,11 @@ export interface ApplicationKeyOptions {
 
 export function applicationKeyOptions(command: Command): Command {
   return command
-    .requiredOption('--label <label>', 'names the use, e.g. dtls-psk or oscore-master-secret; another label, another key')
+    .requiredOption(
+      '--label <label>',
+      'names the use, e.g. dtls-psk or oscore-master-secret; another label, another key',
+      labelArgument,
+    )
     .option('--octets <n>', 'length of the key', integerArgument(1, 255), KEY_LENGTH)
     .addOption(new Option('--format <format>', 'how it is printed').choices(['hex', 'base64', 'json']).default('hex'));
 }
@@ -25,4 +29,9 @@ export function formatApplicationKey(psk: Secret, idI: number, { label, octets, 
   const text = format === 'json' ? JSON.stringify({ id: formatId(idI), label, key: key.toString('hex') }) : key.toString(format);
   key.fill(0);
   return `${text}\n`;
+}
+
+function labelArgument(text: string): string {
+  if (text === '' || text.includes('\0')) throw new InvalidArgumentError('expected a name for the use');
+  return text;
 }

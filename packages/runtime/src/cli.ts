@@ -5,12 +5,12 @@ import { formatId, parseId } from '@latchkey/protocol';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { logLevelSchema } from './config.js';
 import { type Endpoint, parseEndpoint } from './endpoint.js';
-import { EXIT, Failure } from './failure.js';
+import { EXIT, Failure, systemFailure } from './failure.js';
 
 /** A program named `latchkey-...` with its version from the package beside it. */
 export function program(name: string, description: string, packageUrl: URL): Command {
   const { version } = JSON.parse(readFileSync(packageUrl, 'utf8')) as { version: string };
-  return new Command(name).description(description).version(version).showHelpAfterError('(--help shows how it is used)');
+  return new Command(name).description(description).version(version);
 }
 
 /** Adds the examples that end a command's help. */
@@ -22,34 +22,44 @@ export function withExamples(command: Command, ...examples: readonly string[]): 
 export async function main(command: Command): Promise<void> {
   // Whatever is created is for this user alone, also what a library creates.
   process.umask(0o077);
-  // `command | head` closes our standard output early: no reason to complain.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    // `command | head` closes our standard output early: no reason to complain.
     if (error.code === 'EPIPE') process.exit(EXIT.ok);
+    process.exit(report(command.name(), systemFailure('cannot write to standard output', error)));
   });
-  exitOverrideAll(command);
+  exitOverrideAll(command, command.name());
   try {
     await command.parseAsync();
   } catch (error) {
-    process.exitCode = report(command.name(), error);
+    // A daemon that could not start may hold sockets and timers already.
+    process.exit(report(command.name(), error));
   }
 }
 
 /** Without this a subcommand's usage error would end the process with commander's own exit code. */
-function exitOverrideAll(command: Command): void {
-  command.exitOverride();
-  for (const sub of command.commands) exitOverrideAll(sub);
+function exitOverrideAll(command: Command, name: string): void {
+  command.exitOverride().showHelpAfterError('(--help shows how it is used)');
+  command.configureOutput({ outputError: (text, write) => write(`${name}: ${withoutKeys(text)}`) });
+  for (const sub of command.commands) exitOverrideAll(sub, name);
 }
 
 function report(name: string, error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
   if (error instanceof Failure) {
     const advice = error.advice === undefined ? '' : `\n${error.advice}`;
-    process.stderr.write(`${name}: ${error.message}${advice}\n`);
+    process.stderr.write(withoutKeys(`${name}: ${error.message}${advice}\n`));
     return error.exitCode;
   }
   const message = error instanceof Error ? error.message : String(error);
-  process.stderr.write(`${name}: a mistake in this program: ${message}\nPlease report it with the command you ran.\n`);
+  process.stderr.write(
+    withoutKeys(`${name}: a mistake in this program: ${message}\nPlease report it with the command you ran.\n`),
+  );
   return EXIT.failed;
+}
+
+/** A key that was given where a name belongs is not repeated. */
+function withoutKeys(text: string): string {
+  return text.replace(/[0-9a-fA-F]{32,}/g, '[withheld: it looks like a key]');
 }
 
 /** An ID argument: 8 hex digits. */

@@ -54,7 +54,8 @@ export function describeIssue(issue: z.core.$ZodIssue): string {
   if (issue.code === 'unrecognized_keys') {
     return `unknown key ${issue.keys.map((key) => [...issue.path.map(String), key].join('.')).join(', ')}`;
   }
-  return field === '' ? issue.message : `${field}: ${issue.message}`;
+  const expectation = issue.message.replace(/, received undefined$/, ', and it is missing');
+  return field === '' ? expectation : `${field}: ${expectation}`;
 }
 
 /**

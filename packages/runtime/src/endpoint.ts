@@ -14,13 +14,15 @@ export interface Endpoint {
 }
 
 /** `HOST:PORT`, `192.0.2.1:5683` or `[2001:db8::1]:5683`; `undefined` if it is none of these. */
-export function parseEndpoint(text: string, defaultPort?: number): Endpoint | undefined {
-  const match = /^(?:\[(?<v6>[0-9a-fA-F:.%\w-]+)\]|(?<host>[^\s:[\]/]+))(?::(?<port>\d{1,5}))?$/.exec(text);
-  const host = match?.groups?.['v6'] ?? match?.groups?.['host'];
-  const port = match?.groups?.['port'] === undefined ? defaultPort : Number(match.groups['port']);
-  if (host === undefined || port === undefined || port > 65_535) return undefined;
-  if (match?.groups?.['v6'] !== undefined && isIP(host) !== 6) return undefined;
-  return { host, port };
+export function parseEndpoint(text: string): Endpoint | undefined {
+  const match = /^(?:\[(?<v6>[\w:.%-]+)\]|(?<name>[^\s:[\]/]+)):(?<port>\d{1,5})$/.exec(text);
+  const { v6, name, port } = match?.groups ?? {};
+  const host = v6 ?? name;
+  if (host === undefined || Number(port) > 65_535) return undefined;
+  if (v6 !== undefined && isIP(v6) !== 6) return undefined;
+  // Digits and dots are an IPv4 address, or a mistake.
+  if (name !== undefined && /^[\d.]+$/.test(name) && isIP(name) !== 4) return undefined;
+  return { host, port: Number(port) };
 }
 
 export function formatEndpoint({ host, port }: Endpoint): string {

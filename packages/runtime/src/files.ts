@@ -2,8 +2,8 @@
 
 import { constants, type Stats } from 'node:fs';
 import { type FileHandle, link, mkdir, open, rename, rm, stat, unlink } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
-import { Failure, systemCode, systemFailure, UsageFailure } from './failure.js';
+import { basename, dirname, join, resolve } from 'node:path';
+import { systemCode, systemFailure, UsageFailure } from './failure.js';
 
 const PRIVATE_FILE = 0o600;
 const PRIVATE_FOLDER = 0o700;
@@ -103,13 +103,23 @@ export async function checkPrivateFile(path: string): Promise<void> {
 /** Makes sure the folder is there (new ones with mode 0700) and that not everybody may write into it. */
 export async function openFolder(path: string): Promise<void> {
   try {
-    await mkdir(path, { recursive: true, mode: PRIVATE_FOLDER });
+    await makeFolder(resolve(path));
     const info = await stat(path);
     if ((info.mode & WORLD_WRITABLE) === 0) return;
   } catch (error) {
     throw systemFailure(`cannot use the folder ${path}`, error);
   }
   throw new UsageFailure(`everybody may write into the folder ${path}`, { advice: `Run: chmod 700 ${path}` });
+}
+
+/** One level at a time, each durable: a recursive mkdir never comes back from file systems that answer ENOENT to it, as /proc does. */
+async function makeFolder(path: string): Promise<void> {
+  if (await exists(path)) return;
+  await makeFolder(dirname(path));
+  await mkdir(path, PRIVATE_FOLDER).catch((error: unknown) => {
+    if (systemCode(error) !== 'EEXIST') throw error;
+  });
+  await syncFolder(dirname(path));
 }
 
 /** Whether a file or folder is there. Fails where that cannot be told. */
@@ -130,7 +140,7 @@ export async function readStandardInput(maxOctets: number = MAX_FILE): Promise<s
   for await (const chunk of process.stdin) {
     const octets = Buffer.from(chunk as Buffer);
     size += octets.length;
-    if (size > maxOctets) throw new Failure(`standard input has more than ${maxOctets} octets`);
+    if (size > maxOctets) throw new UsageFailure(`standard input has more than ${maxOctets} octets`);
     chunks.push(octets);
   }
   return Buffer.concat(chunks).toString('utf8');

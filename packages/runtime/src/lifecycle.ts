@@ -1,6 +1,6 @@
 /** How a daemon starts, stops and dies. */
 
-import { EXIT, Failure } from './failure.js';
+import { EXIT } from './failure.js';
 import type { Log } from './log.js';
 
 /** What is in flight when a daemon is asked to stop has this long to finish, in ms. */
@@ -13,7 +13,7 @@ export interface Daemon {
 
 /**
  * Runs a daemon until SIGTERM or SIGINT, then stops it within 10 seconds; a second signal ends it at once. The process ends with
- * the daemon. A mistake nobody caught is logged and ends it too: a daemon in an unknown state serves nobody.
+ * the daemon; a Failure to start is thrown. A mistake nobody caught is logged and ends it too: a daemon in an unknown state serves nobody.
  */
 export async function runDaemon(log: Log, start: () => Promise<Daemon>): Promise<never> {
   process.on('uncaughtException', (error) => {
@@ -32,15 +32,7 @@ export async function runDaemon(log: Log, start: () => Promise<Daemon>): Promise
     }
   });
 
-  let daemon: Daemon;
-  try {
-    daemon = await start();
-  } catch (error) {
-    if (!(error instanceof Failure)) throw error;
-    log.error({ advice: error.advice }, error.message);
-    process.exit(error.exitCode);
-  }
-
+  const daemon = await start();
   const signal = await asked;
   log.info({ signal }, 'stopping');
   const limit = setTimeout(() => {

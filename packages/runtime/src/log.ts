@@ -25,8 +25,13 @@ export function createLog(name: string, level: LogLevel, stream: LogStream = 'st
 
 function destination(stream: LogStream): DestinationStream {
   const { fd, isTTY } = process[stream];
-  if (!isTTY) return pino.destination({ dest: fd, sync: true });
-  const colorize = process.env['NO_COLOR'] === undefined;
+  if (!isTTY) {
+    // A log that cannot be written, on a full disk say, is no reason to stop serving: lines wait, up to 1 MiB, then get lost.
+    const lines = pino.destination({ dest: fd, sync: true, maxLength: 1024 * 1024 });
+    lines.on('error', () => undefined);
+    return lines;
+  }
+  const colorize = (process.env['NO_COLOR'] ?? '') === '';
   return pretty({ destination: fd, sync: true, colorize, ignore: 'name', translateTime: false, singleLine: true });
 }
 

@@ -99,7 +99,7 @@ function jsonLines(text: string, name: string): NumberedRecord[] {
     try {
       return [{ line: i + 1, record: JSON.parse(row) as unknown }];
     } catch {
-      throw new UsageFailure(`${name}, line ${i + 1}: not a JSON object`);
+      throw new UsageFailure(`${name}, line ${i + 1}: expected one JSON object a line, with ${COLUMNS.join(', ')}`);
     }
   });
 }

@@ -3,22 +3,30 @@
 import { demo } from './demo.js';
 import { Network } from './network.js';
 
-/** Plays the demo and gives its exit code; whatever happens, no process and no folder is left. */
-async function play(): Promise<number> {
-  const network = await Network.create();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, () => void network.remove().then(() => process.exit(1)));
-  }
-  try {
-    return (await demo(network, (text = '') => process.stdout.write(`${text}\n`))) ? 0 : 1;
-  } finally {
-    await network.remove();
-  }
+/** Once somebody wants it to end, or nobody reads it any more, it clears up and says no more. */
+const interruption = new AbortController();
+let network: Network | undefined;
+
+function interrupt(): void {
+  interruption.abort();
+  void network?.remove();
+}
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, interrupt);
+process.stdout.on('error', interrupt);
+
+function print(text = ''): void {
+  interruption.signal.throwIfAborted();
+  process.stdout.write(`${text}\n`);
 }
 
 try {
-  process.exitCode = await play();
+  network = await Network.create();
+  process.exitCode = (await demo(network, print)) ? 0 : 1;
 } catch (error) {
-  process.stderr.write(`The demo failed: ${error instanceof Error ? error.message : String(error)}\n`);
   process.exitCode = 1;
+  if (!interruption.signal.aborted)
+    process.stderr.write(`The demo failed: ${error instanceof Error ? error.message : String(error)}\n`);
+} finally {
+  await network?.remove();
 }

@@ -150,7 +150,7 @@ describe('combined mode', () => {
       expect(ofNode).toBe(ofController);
       const second = await network.try('auth-server', ['run', '--data', network.registry, '--listen', '127.0.0.1:0']);
       expect(second).toMatchObject({ code: 1 });
-      expect(second.stdout).toContain('in use by latchkey-controller run in combined mode');
+      expect(second.stderr).toContain('in use by latchkey-controller run in combined mode');
     } finally {
       await network.remove();
     }

@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises';
 import { formatId } from '@latchkey/protocol';
 import {
   type Endpoint,
+  exists,
   formatEndpoint,
   formatTable,
   idArgument,
@@ -26,7 +27,7 @@ export function controllerCommand(): Command {
 interface AddOptions {
   readonly data: string;
   readonly nid: Endpoint;
-  readonly server: readonly Endpoint[];
+  readonly server?: readonly Endpoint[];
   readonly out: string;
 }
 
@@ -39,8 +40,7 @@ function addCommand(): Command {
     .option(
       '--server <host:port>',
       'where it reaches an auth-server; may be given again, in the order they are tried',
-      (text: string, before: readonly Endpoint[]) => [...before, peerArgument(text)],
-      [] as readonly Endpoint[],
+      (text: string, before: readonly Endpoint[] | undefined) => [...(before ?? []), peerArgument(text)],
     )
     .requiredOption('--out <file>', 'the credential; must not exist')
     .action(add);
@@ -51,14 +51,17 @@ function addCommand(): Command {
 }
 
 async function add(idC: number, options: AddOptions): Promise<void> {
+  const servers = options.server ?? [];
   await withRegistry(options.data, async (registry) => {
     if (registry.controller(idC) !== undefined) {
       throw new UsageFailure(`controller ${formatId(idC)} is in the registry already`, { advice: 'Nothing was changed.' });
     }
+    if (await exists(options.out))
+      throw new UsageFailure(`${options.out} exists already`, { advice: 'Nothing was changed. Choose another name.' });
     const skCs = drawKey();
-    await writeCredential(options.out, { idC, skCs, servers: options.server });
+    await writeCredential(options.out, { idC, skCs, servers });
     try {
-      await registry.addController({ idC, skCs, nid: options.nid, servers: options.server, addedAt: Date.now() });
+      await registry.addController({ idC, skCs, nid: options.nid, servers, addedAt: Date.now() });
     } catch (error) {
       await rm(options.out);
       throw error;

@@ -11,7 +11,9 @@ interface ImportOptions {
 
 export function importCommand(): Command {
   const command = new Command('import')
-    .description('add nodes that were ordered elsewhere, all or none: lines as in a manifest, CSV or JSON Lines')
+    .description(
+      'add nodes that were ordered elsewhere, all or none: CSV with the header id,controller_id,controller,ik, or JSON Lines with those names',
+    )
     .argument('<file>', 'mode 0600: it holds initial keys')
     .addOption(dataOption())
     .addOption(lifetimeOption())

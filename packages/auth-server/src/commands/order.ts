@@ -41,7 +41,7 @@ function createCommand(): Command {
   const command = new Command('create')
     .description("draw IDs and initial keys, store them, and write the installer's manifest (the draft's steps 1 and 2)")
     .addOption(dataOption())
-    .requiredOption('--installer <name>', 'who will install the nodes')
+    .requiredOption('--installer <name>', 'who will install the nodes', installerArgument)
     .requiredOption('--controller <id>', 'the controller they join through', idArgument)
     .requiredOption('--count <n>', 'how many nodes', integerArgument(1, MAX_ORDER))
     .option('--shared-key', 'one initial key for all of them: whoever holds it can join as any')
@@ -114,4 +114,9 @@ export function lifetimeOption(): Option {
       return seconds;
     })
     .default(DEFAULT_LIFETIME, formatDuration(DEFAULT_LIFETIME));
+}
+
+function installerArgument(text: string): string {
+  if (text.trim() === '') throw new InvalidArgumentError('expected a name');
+  return text;
 }

@@ -31,7 +31,7 @@ async function key(idI: number, options: ApplicationKeyOptions & { readonly stat
     const stored = psks.get(idI);
     if (stored === undefined) {
       throw new Failure(`node ${formatId(idI)} has not joined through this controller`, {
-        advice: 'Run: latchkey-auth-server node show',
+        advice: `Run: latchkey-auth-server node show ${formatId(idI)}`,
       });
     }
     process.stdout.write(formatApplicationKey(stored.psk, idI, options));

@@ -18,6 +18,10 @@ import { Command } from 'commander';
 import { NodeFile } from '../node-file.js';
 import { stateOption } from './state.js';
 
+/** 32 hex digits. */
+const KEY = /^[0-9a-fA-F]{32}$/;
+const NEVER_AN_ARGUMENT = 'An initial key is never an argument: others could read it.';
+
 interface InstallOptions {
   readonly state: string;
   readonly id: number;
@@ -91,11 +95,13 @@ async function fromManifest(options: InstallOptions, path: string): Promise<Inst
 async function fromOptions({ id, controller, controllerId, ikFile }: InstallOptions): Promise<Installation> {
   if (controller === undefined || ikFile === undefined) {
     throw new UsageFailure('expected --manifest, or both --controller and --ik-file', {
-      advice: 'An initial key is never an argument: others could read it.',
+      advice: NEVER_AN_ARGUMENT,
     });
   }
+  if (KEY.test(ikFile))
+    throw new UsageFailure('--ik-file takes the name of a file, or -, not the key itself', { advice: NEVER_AN_ARGUMENT });
   const text = ikFile === '-' ? await readStandardInput() : await readPrivateFile(ikFile);
-  if (!/^[0-9a-fA-F]{32}$/.test(text.trim())) {
+  if (!KEY.test(text.trim())) {
     throw new UsageFailure(`${ikFile === '-' ? 'standard input' : ikFile}: expected one key of 32 hex digits`);
   }
   return { idI: id, idC: controllerId, controller, ik: Secret.fromHex(text.trim()) };

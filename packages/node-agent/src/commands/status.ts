@@ -18,6 +18,7 @@ interface StatusView {
   readonly joined_at: string | null;
   readonly lifetime_seconds: number | null;
   readonly renewal_due_at: string | null;
+  readonly expires_at: string | null;
   readonly last_attempt_at: string | null;
   readonly last_attempt: string | null;
 }
@@ -42,6 +43,7 @@ async function status({ state, json }: { state: string; json?: true }): Promise<
 
 function viewOf({ state, endpoints, membership, lastAttempt }: NodeRecord): StatusView {
   const due = membership?.renewAfter === undefined ? undefined : membership.at + membership.renewAfter;
+  const expiry = membership === undefined || membership.lifetime === 0 ? undefined : membership.at + 1000 * membership.lifetime;
   return {
     id: formatId(state.idI),
     status: state.candidates.length > 0 ? 'unconfirmed' : state.initial ? 'installed' : 'joined',
@@ -53,6 +55,7 @@ function viewOf({ state, endpoints, membership, lastAttempt }: NodeRecord): Stat
     joined_at: isoTime(membership?.at),
     lifetime_seconds: membership?.lifetime ?? null,
     renewal_due_at: isoTime(due),
+    expires_at: isoTime(expiry),
     last_attempt_at: isoTime(lastAttempt?.at),
     last_attempt: lastAttempt?.outcome ?? null,
   };
@@ -68,6 +71,7 @@ function fieldsOf(view: StatusView): Record<string, string | undefined> {
     joined: view.joined_at ?? 'never',
     lifetime: view.lifetime_seconds === null ? undefined : formatDuration(view.lifetime_seconds),
     'renewal due': view.renewal_due_at ?? undefined,
+    expires: view.expires_at ?? undefined,
     'last attempt': view.last_attempt_at === null ? undefined : `${view.last_attempt_at}: ${view.last_attempt ?? ''}`,
   };
 }
