@@ -153,6 +153,12 @@ export class Registry {
     for (const { key, value } of this.#nodes.getRange()) yield nodeFrom(key, value);
   }
 
+  order(number: number): OrderRecord | undefined {
+    this.#env.resetReadTxn();
+    const row = this.#orders.get(number);
+    return row && { number, ...row };
+  }
+
   /** The latest time that a commit saw, ms since the epoch. */
   get latestWall(): number | undefined {
     return this.#about.get('wall');

@@ -65,6 +65,7 @@ type Answered<D> = { readonly kind: 'opened'; readonly decision: D } | FailedExc
 export async function attempt(options: AttemptOptions): Promise<AttemptResult> {
   const client = await CoapClient.connect({ peer: options.controller, tokenLength: TOKEN_LENGTH, maxInFlight: 1 });
   const giveUp = (): void => void client.close();
+  if (options.signal.aborted) giveUp();
   options.signal.addEventListener('abort', giveUp, { once: true });
   try {
     return await new Attempt(client, options).run();

@@ -1,5 +1,6 @@
 /** Files that must survive a crash and stay private: written aside, synced, renamed, the folder synced. */
 
+import { randomBytes } from 'node:crypto';
 import { constants, type Stats } from 'node:fs';
 import { type FileHandle, link, mkdir, open, rename, rm, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -13,22 +14,27 @@ const WORLD_WRITABLE = 0o002;
 /** A configuration, credential or state file has this many octets at most. */
 const MAX_FILE = 1024 * 1024;
 
-/** Replaces `path` durably by `content`, mode 0600: after a crash it holds the old content or the new, whole. */
+/**
+ * Replaces `path` durably by `content`, mode 0600: after a crash it holds the old content or the new, whole. What a crash left aside,
+ * a key perhaps, goes with the next write. One writer at a time.
+ */
 export async function replaceFile(path: string, content: string): Promise<void> {
-  await writeAside(path, content, (aside) => rename(aside, path));
+  await writeAside(path, asideOf(path, 'new'), content, (aside) => rename(aside, path));
 }
 
-/** Creates `path` durably with `content`, mode 0600; fails if it exists. */
+/** Creates `path` durably with `content`, mode 0600; fails if it exists, also where many want to create it at once. */
 export async function createFile(path: string, content: string): Promise<void> {
-  await writeAside(path, content, async (aside) => {
+  await writeAside(path, asideOf(path, randomBytes(4).toString('hex')), content, async (aside) => {
     await link(aside, path);
     await unlink(aside);
   });
 }
 
-async function writeAside(path: string, content: string, put: (aside: string) => Promise<void>): Promise<void> {
-  // One name: what a crash left there, a key perhaps, goes with the next write.
-  const aside = join(dirname(path), `.${basename(path)}.new`);
+function asideOf(path: string, suffix: string): string {
+  return join(dirname(path), `.${basename(path)}.${suffix}`);
+}
+
+async function writeAside(path: string, aside: string, content: string, put: (aside: string) => Promise<void>): Promise<void> {
   try {
     await rm(aside, { force: true });
     const file = await open(aside, 'wx', PRIVATE_FILE);
@@ -105,6 +111,7 @@ export async function openFolder(path: string): Promise<void> {
   try {
     await makeFolder(resolve(path));
     const info = await stat(path);
+    if (!info.isDirectory()) throw new UsageFailure(`cannot use the folder ${path}: it is a file`, { advice: 'Check the path.' });
     if ((info.mode & WORLD_WRITABLE) === 0) return;
   } catch (error) {
     throw systemFailure(`cannot use the folder ${path}`, error);
@@ -112,13 +119,19 @@ export async function openFolder(path: string): Promise<void> {
   throw new UsageFailure(`everybody may write into the folder ${path}`, { advice: `Run: chmod 700 ${path}` });
 }
 
-/** One level at a time, each durable: a recursive mkdir never comes back from file systems that answer ENOENT to it, as /proc does. */
+/**
+ * One level at a time, each durable: a recursive mkdir never comes back from file systems that answer ENOENT for a name they do
+ * not want, as /proc does.
+ */
 async function makeFolder(path: string): Promise<void> {
-  if (await exists(path)) return;
-  await makeFolder(dirname(path));
-  await mkdir(path, PRIVATE_FOLDER).catch((error: unknown) => {
-    if (systemCode(error) !== 'EEXIST') throw error;
-  });
+  try {
+    await mkdir(path, PRIVATE_FOLDER);
+  } catch (error) {
+    if (systemCode(error) === 'EEXIST') return;
+    if (systemCode(error) !== 'ENOENT' || dirname(path) === path) throw error;
+    await makeFolder(dirname(path));
+    await mkdir(path, PRIVATE_FOLDER);
+  }
   await syncFolder(dirname(path));
 }
 

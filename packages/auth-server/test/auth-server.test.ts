@@ -1,0 +1,353 @@
+// Proves the auth-server whole, on a real registry: what it answers to M2 and M7, in which order it refuses, and that no key is logged.
+
+import { encodeM1, type NodeRecord, type Now, Secret } from '@latchkey/protocol';
+import { randomBytes } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import { CapturedLog } from '../../runtime/test/fixtures.js';
+import { AuthServer, type LinkAnswer } from '../src/auth-server.js';
+import { type Registry } from '../src/registry.js';
+import { controller, Exchange, ID_C, newNode, newRegistry, newSecret, NID, WALL } from './fixtures.js';
+
+const ID_I = 0xa1b2;
+const SK_CS = newSecret();
+
+interface Setting {
+  readonly registry: Registry;
+  readonly server: AuthServer;
+  readonly log: CapturedLog;
+  /** The server's clocks; set them. */
+  readonly now: { wall: number; steady: number };
+}
+
+async function setting(nodes: readonly NodeRecord[] = [], clock?: (now: Now) => Now): Promise<Setting> {
+  const registry = await newRegistry();
+  await registry.addController(controller({ skCs: Secret.from(SK_CS.expose()) }));
+  await registry.addNodes(nodes, WALL - 1_000_000);
+  return { registry, ...serverOn(registry, clock) };
+}
+
+/** A server as it starts on this registry. */
+function serverOn(registry: Registry, clock: (now: Now) => Now = (now) => ({ ...now })): Omit<Setting, 'registry'> {
+  const log = new CapturedLog();
+  const now = { wall: WALL, steady: 1_000_000 };
+  return { server: new AuthServer({ registry, clock: () => clock(now), draw: randomBytes, log: log.log }), log, now };
+}
+
+function exchange(key: Secret, more: Partial<ConstructorParameters<typeof Exchange>[0]> = {}): Exchange {
+  return new Exchange({ idI: ID_I, key, skCs: SK_CS, ...more });
+}
+
+/** The reason in the M9 that refuses, with the code it came under. */
+function refusal(asked: Exchange, request: 'm2' | 'm7', { code, payload }: LinkAnswer): string {
+  const m9 = asked.openM9(payload, request);
+  return m9 === undefined
+    ? `${code} and no M9 that opens`
+    : `${code} ${m9.reason} ${m9.idI === ID_I ? 'of the node' : 'of another'}`;
+}
+
+describe('M2', () => {
+  it('is answered with the key the registry holds, and changes nothing', async () => {
+    const node = newNode(ID_I);
+    const { server, registry } = await setting([node]);
+    const asked = exchange(node.key);
+    const answer = await server.answer(asked.m2);
+    expect([answer.code, answer.maxAge]).toEqual(['2.04', undefined]);
+    expect(asked.openM3(answer.payload)).toEqual({ key: node.key.toHex(), idI: ID_I });
+    expect(registry.node(ID_I)).toMatchObject({ initial: true });
+    expect(registry.node(ID_I)?.committed).toBeUndefined();
+  });
+
+  it('is answered the same again, sealed anew', async () => {
+    const node = newNode(ID_I);
+    const { server } = await setting([node]);
+    const asked = exchange(node.key);
+    const [one, two] = [await server.answer(asked.m2), await server.answer(asked.m2)];
+    expect(asked.openM3(two.payload)).toEqual(asked.openM3(one.payload));
+    expect(two.payload).not.toEqual(one.payload);
+  });
+
+  it('is answered with the new key once that is committed', async () => {
+    const node = newNode(ID_I);
+    const { server } = await setting([node]);
+    const first = exchange(node.key);
+    await server.answer(first.m7);
+    const next = exchange(first.psk);
+    expect(next.openM3((await server.answer(next.m2)).payload)).toEqual({ key: first.psk.toHex(), idI: ID_I });
+  });
+});
+
+describe('M7', () => {
+  it('replaces the key, and is answered with the lifetime once it has', async () => {
+    const node = newNode(ID_I, { lifetime: 86_400 });
+    const { server, registry } = await setting([node]);
+    const asked = exchange(node.key);
+    const answer = await server.answer(asked.m7);
+    expect(answer.code).toBe('2.04');
+    expect(asked.openM8(answer.payload)).toEqual({ idI: ID_I, lifetime: 86_400 });
+    const now = registry.node(ID_I)!;
+    expect(now.key.toHex()).toBe(asked.psk.toHex());
+    expect(now).toMatchObject({
+      initial: false,
+      committedAt: WALL,
+      committed: { idC: ID_C, tid: asked.tid, ts: WALL, lifetime: 86_400 },
+    });
+    expect(Uint8Array.from(now.committed!.nidI)).toEqual(NID);
+  });
+
+  it('that was committed last is answered again, with the lifetime that was stored, and stored once', async () => {
+    const node = newNode(ID_I, { lifetime: 3_600 });
+    const { server, registry, now } = await setting([node]);
+    const asked = exchange(node.key);
+    // As by a server at a time when the node's lifetime was another.
+    const commit = { idC: ID_C, tid: asked.tid, ts: WALL, nidI: NID, lifetime: 77 };
+    expect(
+      await registry.commit(
+        ID_I,
+        node.key,
+        asked.psk,
+        commit,
+        () => WALL,
+        () => true,
+      ),
+    ).toBe('committed');
+    now.wall += 5_000;
+    const [one, two] = [await server.answer(asked.m7), await server.answer(asked.m7)];
+    expect([asked.openM8(one.payload), asked.openM8(two.payload)]).toEqual([
+      { idI: ID_I, lifetime: 77 },
+      { idI: ID_I, lifetime: 77 },
+    ]);
+    expect(two.payload).not.toEqual(one.payload);
+    expect(registry.node(ID_I)?.committedAt).toBe(WALL);
+  });
+
+  it('that comes many times at once is committed once and answered each time', async () => {
+    const node = newNode(ID_I);
+    const { server, log } = await setting([node]);
+    const asked = exchange(node.key);
+    const answers = await Promise.all(Array.from({ length: 20 }, () => server.answer(asked.m7)));
+    for (const { payload } of answers) expect(asked.openM8(payload)).toEqual({ idI: ID_I, lifetime: 3_600 });
+    expect(log.saying('node has a new key')).toHaveLength(1);
+  });
+
+  it('that loses its comparison is judged anew: one of two transactions of a node wins', async () => {
+    const node = newNode(ID_I);
+    const { server, registry } = await setting([node]);
+    const [one, two] = [exchange(node.key), exchange(node.key)];
+    const [first, second] = await Promise.all([server.answer(one.m7), server.answer(two.m7)]);
+    expect(one.openM8(first.payload)).toEqual({ idI: ID_I, lifetime: 3_600 });
+    expect(refusal(two, 'm7', second)).toBe('4.01 7 of the node');
+    expect(registry.node(ID_I)?.key.toHex()).toBe(one.psk.toHex());
+  });
+
+  it('of a transaction before the last one is refused', async () => {
+    const node = newNode(ID_I);
+    const { server } = await setting([node]);
+    const first = exchange(node.key);
+    await server.answer(first.m7);
+    const second = exchange(first.psk);
+    await server.answer(second.m7);
+    expect(refusal(first, 'm7', await server.answer(first.m7))).toBe('4.01 7 of the node');
+  });
+
+  it('whose time is over by the time the store looks is refused by the clock', async () => {
+    const node = newNode(ID_I);
+    let looks = 0;
+    // In time when it is judged, two minutes later when it is written.
+    const { server, registry } = await setting([node], (now) => ({ ...now, wall: now.wall + (++looks > 4 ? 120_000 : 0) }));
+    const asked = exchange(node.key);
+    expect(refusal(asked, 'm7', await server.answer(asked.m7))).toBe('5.03 6 of the node');
+    expect(registry.node(ID_I)).toMatchObject({ initial: true });
+  });
+
+  it('is refused for the moment where a thousand commits are under way', async () => {
+    const nodes = Array.from({ length: 1_030 }, (_, i) => newNode(i));
+    const { server } = await setting(nodes);
+    const asked = nodes.map(({ idI, key }) => exchange(key, { idI }));
+    const answers = await Promise.all(asked.map(({ m7 }) => server.answer(m7)));
+    const refused = answers.filter(({ code }) => code !== '2.04');
+    expect(refused).toHaveLength(6);
+    refused.forEach(({ code, maxAge, payload }, i) => {
+      expect([code, maxAge, asked[1_024 + i]!.openM9(payload, 'm7')]).toEqual(['5.03', 10, { reason: 8, idI: 1_024 + i }]);
+    });
+    expect(asked[1_029]!.openM8((await server.answer(asked[1_029]!.m7)).payload)).toBeDefined();
+  }, 30_000);
+});
+
+describe('a request is refused', () => {
+  const expired = { idC: 9, tid: 1n, ts: WALL - 200_000, nidI: NID, lifetime: 100 };
+
+  /** Each row mends what the row before was refused for: so the order is proven too. */
+  it('for the first of all the reasons there are, in the order of the profile', async () => {
+    const joined: NodeRecord = newNode(ID_I, { grace: 99, controller: 2, disabled: true });
+    const psk = newSecret();
+    const ask = async (node: NodeRecord | undefined, ts: number, key: Secret): Promise<string[]> => {
+      const { server, registry } = await setting(node === undefined ? [] : [node]);
+      if (node !== undefined)
+        await registry.commit(
+          ID_I,
+          node.key,
+          psk,
+          expired,
+          () => WALL,
+          () => true,
+        );
+      const asked = exchange(key, { ts });
+      return [refusal(asked, 'm2', await server.answer(asked.m2)), refusal(asked, 'm7', await server.answer(asked.m7))];
+    };
+    const wrong = newSecret();
+    expect(await ask(undefined, WALL - 90_001, wrong)).toEqual(['5.03 6 of the node', '5.03 6 of the node']);
+    expect(await ask(undefined, WALL, wrong)).toEqual(['4.03 1 of the node', '4.03 1 of the node']);
+    expect(await ask(joined, WALL, wrong)).toEqual(['4.03 2 of the node', '4.03 2 of the node']);
+    expect(await ask({ ...joined, controller: ID_C }, WALL, wrong)).toEqual(['4.03 3 of the node', '4.03 3 of the node']);
+    expect(await ask({ ...joined, controller: ID_C, disabled: false }, WALL, wrong)).toEqual([
+      '4.03 5 of the node',
+      '4.03 5 of the node',
+    ]);
+    const renewable = { ...joined, controller: ID_C, disabled: false, grace: 100 };
+    expect((await ask(renewable, WALL, wrong))[1]).toBe('4.01 7 of the node');
+    expect(await ask(renewable, WALL, psk)).toEqual(['2.04 and no M9 that opens', '2.04 and no M9 that opens']);
+  });
+
+  it.each([
+    ['before', { joinFrom: WALL + 1 }],
+    ['after', { joinUntil: WALL - 1 }],
+  ])('%s the join window of a node that has its initial key', async (_, window) => {
+    const node = newNode(ID_I, window);
+    const { server } = await setting([node]);
+    const asked = exchange(node.key);
+    expect(refusal(asked, 'm2', await server.answer(asked.m2))).toBe('4.03 4 of the node');
+    expect(refusal(asked, 'm7', await server.answer(asked.m7))).toBe('4.03 4 of the node');
+    const wrong = exchange(newSecret());
+    expect(refusal(wrong, 'm7', await server.answer(wrong.m7))).toBe('4.03 4 of the node');
+  });
+
+  it.each([
+    ['m2', -30_001, false],
+    ['m2', -30_000, true],
+    ['m2', 30_000, true],
+    ['m2', 30_001, false],
+    ['m7', -90_001, false],
+    ['m7', -90_000, true],
+    ['m7', 30_000, true],
+    ['m7', 30_001, false],
+  ] as const)('where the time of %s is %i ms from ours: accepted is %s', async (request, ahead, accepted) => {
+    const node = newNode(ID_I);
+    const { server } = await setting([node]);
+    const asked = exchange(node.key, { ts: WALL + ahead });
+    const answer = await server.answer(asked[request]);
+    expect(refusal(asked, request, answer)).toBe(accepted ? '2.04 and no M9 that opens' : '5.03 6 of the node');
+  });
+
+  it.each(['m2', 'm7'] as const)('with a bare 4.01 where %s comes from a controller nobody knows', async (request) => {
+    const { server, log } = await setting([newNode(ID_I)]);
+    const asked = exchange(newSecret(), { idC: 0xdead });
+    expect(await server.answer(asked[request])).toEqual({ code: '4.01' });
+    expect(log.saying(`${request.toUpperCase()} from a controller the registry does not have`)).toMatchObject([
+      { controller: '0000dead' },
+    ]);
+  });
+
+  it.each(['m2', 'm7'] as const)('with a bare 4.01 where %s is sealed under another SK_cs', async (request) => {
+    const node = newNode(ID_I);
+    const { server } = await setting([node]);
+    const asked = exchange(node.key, { skCs: newSecret() });
+    expect(await server.answer(asked[request])).toEqual({ code: '4.01' });
+  });
+
+  it.each(['m2', 'm7'] as const)('with a bare 4.01 where the M1 in %s is not one', async (request) => {
+    const node = newNode(ID_I);
+    const { server } = await setting([node]);
+    const m1Octets = encodeM1({ idI: ID_I, rnI: randomBytes(16) });
+    m1Octets[0] = 0x14;
+    expect(await server.answer(exchange(node.key, { m1Octets })[request])).toEqual({ code: '4.01' });
+  });
+
+  it('with a bare 4.01 where one bit of it is another', async () => {
+    const node = newNode(ID_I);
+    const { server } = await setting([node]);
+    const { m7 } = exchange(node.key);
+    for (let bit = 8; bit < m7.length * 8; bit += 7) {
+      const changed = Uint8Array.from(m7);
+      changed[bit >> 3] = (changed[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+      expect(await server.answer(changed)).toEqual({ code: '4.01' });
+    }
+  });
+
+  it('with a bare 4.00 where it is no message of the link', async () => {
+    const node = newNode(ID_I);
+    const { server } = await setting([node]);
+    const { m2, m7 } = exchange(node.key);
+    const first = (octets: Uint8Array, octet: number): Uint8Array => Uint8Array.of(octet, ...octets.subarray(1));
+    const bad = [
+      new Uint8Array(0),
+      m2.subarray(0, -1),
+      Uint8Array.of(...m2, 0),
+      m7.subarray(0, -1),
+      first(m2, 0x17),
+      first(m7, 0x12),
+      first(m2, 0x22),
+      first(m2, 0x13),
+    ];
+    for (const octets of bad) expect(await server.answer(octets)).toEqual({ code: '4.00' });
+  });
+});
+
+describe('a clock that was set back', () => {
+  it('has M7 refused for five minutes, and M2 answered', async () => {
+    const node = newNode(ID_I);
+    const { server, registry, now } = await setting([node]);
+    now.wall -= 10_000;
+    const asked = exchange(node.key, { ts: WALL - 10_000 });
+    const refused = await server.answer(asked.m7);
+    expect([refusal(asked, 'm7', refused), refused.maxAge]).toEqual(['5.03 8 of the node', 10]);
+    expect((await server.answer(asked.m2)).code).toBe('2.04');
+    expect(registry.node(ID_I)).toMatchObject({ initial: true });
+
+    now.wall += 300_000;
+    now.steady += 300_000;
+    const later = exchange(node.key, { ts: now.wall });
+    expect(later.openM8((await server.answer(later.m7)).payload)).toBeDefined();
+  });
+
+  it('is noticed across a restart, from the latest time a commit saw', async () => {
+    const node = newNode(ID_I);
+    const { server, registry } = await setting([node]);
+    const first = exchange(node.key);
+    await server.answer(first.m7);
+
+    const restarted = serverOn(registry, (now) => ({ ...now, wall: now.wall - 10_000 }));
+    expect(restarted.log.saying('the clock was set back: no key is committed for five minutes')).toHaveLength(1);
+    const second = exchange(first.psk, { ts: WALL - 10_000 });
+    expect(refusal(second, 'm7', await restarted.server.answer(second.m7))).toBe('5.03 8 of the node');
+    // The commit of before is no new one.
+    expect(first.openM8((await restarted.server.answer(first.m7)).payload)).toBeDefined();
+  });
+});
+
+describe('the log', () => {
+  it('has no key, nor what could give one, whatever happens', async () => {
+    const node = newNode(ID_I);
+    const { server, log } = await setting([node]);
+    const asked = exchange(node.key);
+    const stranger = exchange(newSecret(), { skCs: newSecret() });
+    for (const { m2, m7 } of [asked, exchange(newSecret()), stranger]) {
+      await server.answer(m2);
+      await server.answer(m7);
+      await server.answer(m7.subarray(1));
+    }
+    expect(log.lines.length).toBeGreaterThan(8);
+    expect(log.saying('node has a new key')).toMatchObject([
+      { node: '0000a1b2', keyBefore: node.key.fingerprint, key: asked.psk.fingerprint, at: '192.0.2.7:49152' },
+    ]);
+    for (const key of [node.key, asked.psk, SK_CS, stranger.psk]) {
+      expect(log.text.toLowerCase()).not.toContain(key.toHex().slice(0, 8));
+      expect(log.text).not.toContain(Buffer.from(key.expose()).toString('base64').slice(0, 8));
+    }
+  });
+
+  it('is not filled by strangers', async () => {
+    const { server, log } = await setting();
+    for (let i = 0; i < 100; i++) await server.answer(exchange(newSecret(), { idC: i + 2 }).m2);
+    expect(log.lines.filter(({ level }) => level === 'warn')).toHaveLength(20);
+  });
+});

@@ -1,0 +1,296 @@
+// Proves the controller on a real registry and a real key store: a node joins, copies wait for one question, refusals say what they may.
+
+import type { LinkDecision } from '@latchkey/protocol';
+import { Secret } from '@latchkey/protocol';
+import { describe, expect, it } from 'vitest';
+import type { JudgeAnswer, Link } from '../src/link.js';
+import { ID_I, Network, newPskStore, newSecret, TestNode } from './fixtures.js';
+
+/** A link that counts the questions and lets them through once it is opened. */
+class GatedLink implements Link {
+  readonly asked: Uint8Array[] = [];
+  readonly #local: Link;
+  readonly #gate: Promise<void>;
+  open: () => void = () => undefined;
+
+  constructor(local: Link) {
+    this.#local = local;
+    this.#gate = new Promise((resolve) => (this.open = resolve));
+  }
+
+  async ask(request: Uint8Array, judge: JudgeAnswer): Promise<LinkDecision | undefined> {
+    this.asked.push(request);
+    await this.#gate;
+    return this.#local.ask(request, judge);
+  }
+
+  close(): Promise<void> {
+    return this.#local.close();
+  }
+}
+
+async function gatedNetwork(): Promise<{ network: Network; link: GatedLink }> {
+  let link: GatedLink | undefined;
+  const network = await Network.create({ link: (local) => (link = new GatedLink(local)) });
+  return { network, link: link! };
+}
+
+const silent: Link = { ask: () => Promise.resolve(undefined), close: () => Promise.resolve() };
+
+describe('a node', () => {
+  it('joins: node, registry and key store of the controller have the same new key', async () => {
+    const network = await Network.create();
+    const node = new TestNode(network.ik);
+    expect(await node.join(network)).toBe(3_600);
+    const psk = node.state.confirmed.toHex();
+    expect(psk).not.toBe(network.ik.toHex());
+    expect(network.registry.node(ID_I)?.key.toHex()).toBe(psk);
+    await network.controller.stop();
+    expect(network.psks.get(ID_I)).toMatchObject({ tid: 1n, ts: network.now.wall, lifetime: 3_600 });
+    expect(network.psks.get(ID_I)?.psk.toHex()).toBe(psk);
+  });
+
+  it('joins again and again, each time under the key of before', async () => {
+    const network = await Network.create();
+    const node = new TestNode(network.ik);
+    const keys = new Set<string>();
+    for (let i = 0; i < 5; i++) {
+      await node.join(network);
+      keys.add(node.state.confirmed.toHex());
+      expect(network.registry.node(ID_I)?.key.toHex()).toBe(node.state.confirmed.toHex());
+    }
+    expect(keys.size).toBe(5);
+    await network.controller.stop();
+    expect(network.psks.get(ID_I)?.psk.toHex()).toBe(node.state.confirmed.toHex());
+  });
+
+  it('is known to the registry by where its first right M5 came from', async () => {
+    const network = await Network.create();
+    const node = new TestNode(network.ik);
+    const m1 = node.begin();
+    const m5 = node.takeM4(m1, await network.ask(m1.m1, { address: '192.0.2.7' }));
+    const elsewhere = Buffer.from('20010db8000000000000000000000009'.padEnd(32, '0') + '1633', 'hex');
+    node.takeM6(m5, await network.ask(m5.m5, { address: '2001:db8::9', port: 5683 }));
+    await network.ask(m5.m5, { address: '192.0.2.66' });
+    expect(Buffer.from(network.registry.node(ID_I)!.committed!.nidI)).toEqual(elsewhere);
+  });
+
+  it('joins although the controller cannot keep its key, and the log says so', async () => {
+    const psks = await newPskStore();
+    const network = await Network.create({ psks });
+    // A key store that takes no writes: its own failure, not a stand-in's.
+    const failure = await import('@latchkey/runtime').then(({ Failure }) => new Failure('the key store is full'));
+    psks.put = () => Promise.reject(failure);
+    const node = new TestNode(network.ik);
+    expect(await node.join(network)).toBe(3_600);
+    await network.controller.stop();
+    expect(network.log.saying('the key store is full; the node joined all the same')).toMatchObject([
+      { level: 'error', node: '0000a1b2' },
+    ]);
+  });
+});
+
+describe('copies', () => {
+  it('of M1 wait for one question and get one M4, octet for octet, also later', async () => {
+    const { network, link } = await gatedNetwork();
+    const { m1 } = new TestNode(network.ik).begin();
+    const waiting = Array.from({ length: 5 }, (_, i) => network.ask(m1, { port: 40_000 + i }));
+    link.open();
+    const answers = await Promise.all(waiting);
+    const later = await network.ask(m1, { address: '192.0.2.99' });
+    expect(new Set([...answers, later].map((answer) => JSON.stringify(answer))).size).toBe(1);
+    expect(answers[0]).toMatchObject({ code: '2.04' });
+    expect(link.asked).toHaveLength(1);
+  });
+
+  it('of M5 wait for one question and get one M6, octet for octet, also later', async () => {
+    const { network, link } = await gatedNetwork();
+    link.open();
+    const node = new TestNode(network.ik);
+    const m1 = node.begin();
+    const m5 = node.takeM4(m1, await network.ask(m1.m1));
+    const answers = await Promise.all(Array.from({ length: 5 }, () => network.ask(m5.m5)));
+    const later = await network.ask(m5.m5);
+    expect(new Set([...answers, later].map((answer) => JSON.stringify(answer))).size).toBe(1);
+    expect(node.takeM6(m5, later)).toBe(3_600);
+    expect(link.asked).toHaveLength(2);
+    expect(network.log.saying('node joined')).toHaveLength(1);
+  });
+
+  it('of M1 after one that nobody answered ask anew, with the same M2', async () => {
+    const asked: Uint8Array[] = [];
+    const network = await Network.create({
+      link: (local) => ({
+        ask: (request, judge) => (asked.push(request) === 1 ? Promise.resolve(undefined) : local.ask(request, judge)),
+        close: () => local.close(),
+      }),
+    });
+    const { m1 } = new TestNode(network.ik).begin();
+    expect(await network.ask(m1)).toMatchObject({ code: '5.04' });
+    expect(await network.ask(m1)).toMatchObject({ code: '2.04' });
+    expect(asked[1]).toEqual(asked[0]);
+  });
+
+  it('of M5 after one that nobody answered ask anew, with the same M7, and the node joins', async () => {
+    const asked: Uint8Array[] = [];
+    const network = await Network.create({
+      link: (local) => ({
+        // The first M7 reaches the server; its M8 is lost.
+        ask: (request, judge) =>
+          asked.push(request) === 2 ? local.ask(request, () => ({ kind: 'ignored' })) : local.ask(request, judge),
+        close: () => local.close(),
+      }),
+    });
+    const node = new TestNode(network.ik);
+    const m1 = node.begin();
+    const m5 = node.takeM4(m1, await network.ask(m1.m1));
+    expect(await network.ask(m5.m5)).toMatchObject({ code: '5.04' });
+    expect(network.registry.node(ID_I)?.initial).toBe(false);
+    expect(node.takeM6(m5, await network.ask(m5.m5))).toBe(3_600);
+    expect(asked[2]).toEqual(asked[1]);
+  });
+});
+
+describe('a node is refused', () => {
+  it.each([
+    ['unknown', { idI: 0xbeef }, '4.03'],
+    ['of another controller', { controller: 2 }, '4.03'],
+    ['disabled', { disabled: true }, '4.03'],
+    ['outside its join window', { joinUntil: 1 }, '4.03'],
+  ])('that is %s with 4.03 and nothing else', async (_, node, code) => {
+    const network = await Network.create({ node });
+    const answer = await network.ask(new TestNode(network.ik).begin().m1);
+    expect(answer).toEqual({ code, maxAge: undefined });
+  });
+
+  it('with another key: its M4 does not open, and an M5 of its own making gets 4.01', async () => {
+    const network = await Network.create();
+    const wrong = new TestNode(newSecret());
+    const m1 = wrong.begin();
+    const answer = await network.ask(m1.m1);
+    expect(() => wrong.takeM4(m1, answer)).toThrow('does not open');
+    const m5 = Uint8Array.of(0x15, 0, 0, 0, 0, 0, 0, 0, 1, ...new Uint8Array(24));
+    expect(await network.ask(m5)).toEqual({ code: '4.01', maxAge: undefined });
+    expect(network.registry.node(ID_I)?.initial).toBe(true);
+  });
+
+  it('whose clocks differ from its server by more than 30 s with 5.03', async () => {
+    const network = await Network.create({
+      link: (local) => ({
+        async ask(request, judge) {
+          network.now.wall += 31_000;
+          return local.ask(request, judge);
+        },
+        close: () => local.close(),
+      }),
+    });
+    expect(await network.ask(new TestNode(network.ik).begin().m1)).toMatchObject({ code: '5.03' });
+  });
+
+  it('with 5.04 where no server answers, and with 5.03 where no TID can be had', async () => {
+    const dumb = await Network.create({ link: () => silent });
+    expect(await dumb.ask(new TestNode(dumb.ik).begin().m1)).toMatchObject({ code: '5.04' });
+    const spent = await Network.create({ takeTid: () => undefined });
+    expect(await spent.ask(new TestNode(spent.ik).begin().m1)).toEqual({ code: '5.03', maxAge: 10 });
+  });
+
+  it('with 4.04 for an M5 of no transaction, of one still asking, and of one 60 s old', async () => {
+    const { network, link } = await gatedNetwork();
+    const m5 = (tid: number): Uint8Array => Uint8Array.of(0x15, 0, 0, 0, 0, 0, 0, 0, tid, ...new Uint8Array(24));
+    expect(await network.ask(m5(1))).toMatchObject({ code: '4.04' });
+    const node = new TestNode(network.ik);
+    const m1 = node.begin();
+    const asking = network.ask(m1.m1);
+    expect(await network.ask(m5(1))).toMatchObject({ code: '4.04' });
+    link.open();
+    const attempt = node.takeM4(m1, await asking);
+    network.now.steady += 60_000;
+    expect(await network.ask(attempt.m5)).toMatchObject({ code: '4.04' });
+    expect(network.registry.node(ID_I)?.initial).toBe(true);
+  });
+
+  it.each([
+    ['nothing', ''],
+    ['an M1 one octet short', '11'.padEnd(40, '0')],
+    ['an M1 one octet long', '11'.padEnd(44, '0')],
+    ['an M5 one octet short', '15'.padEnd(64, '0')],
+    ['an M2', '12'.padEnd(158, '0')],
+    ['an M4', '14'.padEnd(106, '0')],
+    ['another profile', '21'.padEnd(42, '0')],
+  ])('with 4.00 for %s', async (_, hex) => {
+    const network = await Network.create();
+    expect(await network.ask(Buffer.from(hex, 'hex'))).toMatchObject({ code: '4.00' });
+  });
+
+  it('that has a transaction open until its new one comes from an address it proves', async () => {
+    const network = await Network.create();
+    const node = new TestNode(network.ik);
+    await network.ask(node.begin().m1, { address: '192.0.2.66' });
+    const m1 = node.begin();
+    expect(await network.ask(m1.m1)).toBe('prove');
+    const m5 = node.takeM4(m1, await network.ask(m1.m1, { proven: true }));
+    expect(node.takeM6(m5, await network.ask(m5.m5))).toBe(3_600);
+  });
+});
+
+describe('an answer that is none of the server’s', () => {
+  it('is not taken, and the question stays open', async () => {
+    const judged: LinkDecision[] = [];
+    const network = await Network.create({
+      link: (local) => ({
+        async ask(request, judge) {
+          const forged = [
+            new Uint8Array(0),
+            new Uint8Array(42).fill(0x13),
+            new Uint8Array(30).fill(0x18),
+            new Uint8Array(27).fill(0x19),
+          ];
+          judged.push(...forged.map(judge));
+          return local.ask(request, judge);
+        },
+        close: () => local.close(),
+      }),
+    });
+    expect(await new TestNode(network.ik).join(network)).toBe(3_600);
+    expect(judged).toEqual(Array.from({ length: 8 }, () => ({ kind: 'ignored' })));
+  });
+
+  it('sealed for another transaction is not taken', async () => {
+    const answers: Uint8Array[] = [];
+    const kinds: string[] = [];
+    const network = await Network.create({
+      link: (local) => ({
+        ask: (request, judge) =>
+          local.ask(request, (octets) => {
+            kinds.push(...answers.map((other) => judge(other).kind));
+            answers.push(octets);
+            return judge(octets);
+          }),
+        close: () => local.close(),
+      }),
+    });
+    const node = new TestNode(network.ik);
+    await node.join(network);
+    await node.join(network);
+    expect(kinds).toEqual(Array.from({ length: 6 }, () => 'ignored'));
+  });
+});
+
+describe('the log', () => {
+  it('has no key of anybody, whatever happens', async () => {
+    const network = await Network.create();
+    const node = new TestNode(Secret.from(network.ik.expose()));
+    const keys = [network.ik.toHex(), network.skCs.toHex()];
+    for (let i = 0; i < 2; i++) {
+      await node.join(network);
+      keys.push(node.state.confirmed.toHex());
+    }
+    await network.ask(new TestNode(newSecret(), 0xbeef).begin().m1);
+    await network.ask(new Uint8Array(33).fill(0x15));
+    expect(network.log.saying('node joined')).toHaveLength(2);
+    for (const key of keys) {
+      expect(network.log.text.toLowerCase()).not.toContain(key.slice(0, 8));
+      expect(network.log.text).not.toContain(Buffer.from(key, 'hex').toString('base64').slice(0, 8));
+    }
+  });
+});

@@ -1,0 +1,143 @@
+// What the test files share: a network in one process, with a real registry and key store, and a node that speaks by the protocol's functions.
+
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { AuthServer, Registry } from '@latchkey/auth-server';
+import {
+  type AwaitingM4,
+  type AwaitingM6,
+  beginAttempt,
+  type NodeRecord,
+  type NodeState,
+  receiveM4,
+  receiveM6,
+  Respondent,
+  type RespondentBounds,
+  Secret,
+} from '@latchkey/protocol';
+import { encodeNid, type KeyAnswer, type KeyRequest } from '@latchkey/runtime';
+import { onTestFinished } from 'vitest';
+import { CapturedLog, tempFolder } from '../../runtime/test/fixtures.js';
+import { Controller } from '../src/controller.js';
+import { type Link, LocalLink } from '../src/link.js';
+import { PskStore } from '../src/psk-store.js';
+
+// As every command does: what LMDB makes is for this user alone.
+process.umask(0o077);
+
+const ID_C = 1;
+export const ID_I = 0xa1b2;
+
+export function newSecret(): Secret {
+  return Secret.from(randomBytes(16));
+}
+
+export async function newPskStore(): Promise<PskStore> {
+  const psks = await PskStore.open(join(await tempFolder(), 'keys'));
+  onTestFinished(() => psks.close());
+  return psks;
+}
+
+export interface NetworkOptions {
+  readonly bounds?: RespondentBounds;
+  readonly node?: Partial<NodeRecord>;
+  /** Stands between the controller and the server. */
+  readonly link?: (local: Link) => Link;
+  readonly takeTid?: () => bigint | undefined;
+  readonly psks?: PskStore;
+}
+
+/** A controller in combined mode, and one node in its registry. */
+export class Network {
+  readonly registry: Registry;
+  readonly controller: Controller;
+  readonly psks: PskStore;
+  readonly log: CapturedLog;
+  /** The clocks of controller and server; set them. */
+  readonly now: { wall: number; steady: number };
+  readonly ik: Secret;
+  readonly skCs: Secret;
+
+  private constructor(fields: Pick<Network, 'registry' | 'controller' | 'psks' | 'log' | 'now' | 'ik' | 'skCs'>) {
+    this.registry = fields.registry;
+    this.controller = fields.controller;
+    this.psks = fields.psks;
+    this.log = fields.log;
+    this.now = fields.now;
+    this.ik = fields.ik;
+    this.skCs = fields.skCs;
+  }
+
+  static async create(options: NetworkOptions = {}): Promise<Network> {
+    const [registry, psks] = [await Registry.create(await tempFolder()), options.psks ?? (await newPskStore())];
+    const [ik, skCs, log] = [newSecret(), newSecret(), new CapturedLog()];
+    const now = { wall: 1_795_000_000_000, steady: 1_000_000 };
+    const clock = (): { wall: number; steady: number } => ({ ...now });
+    await registry.addController({ idC: ID_C, skCs, nid: { host: '192.0.2.1', port: 5683 }, servers: [], addedAt: now.wall });
+    const node = { idI: ID_I, key: ik, initial: true, controller: ID_C, disabled: false, lifetime: 3_600, grace: 60 };
+    await registry.addNodes([{ ...node, ...options.node }], now.wall);
+    const local = new LocalLink(new AuthServer({ registry, clock, draw: randomBytes, log: log.log }));
+    let tid = 0n;
+    const respondent = new Respondent({
+      idC: ID_C,
+      skCs,
+      bounds: options.bounds ?? { total: 64, perSource: 64 },
+      draw: randomBytes,
+      takeTid: options.takeTid ?? (() => (tid += 1n)),
+    });
+    const link = options.link?.(local) ?? local;
+    const controller = new Controller({ respondent, link, psks, clock, log: log.log });
+    onTestFinished(async () => {
+      await controller.stop();
+      await registry.close();
+    });
+    return new Network({ registry, controller, psks, log, now, ik, skCs });
+  }
+
+  /** The controller's answer to what a node sends from `address`. */
+  async ask(payload: Uint8Array, { address = '192.0.2.7', port = 49_152, proven = false } = {}): Promise<KeyAnswer> {
+    const source: KeyRequest['source'] = { address, network: address, port, nid: encodeNid(address, port), proven };
+    return this.controller.answer({ payload: Buffer.from(payload), source });
+  }
+}
+
+/** A node that keeps its state here. */
+export class TestNode {
+  state: NodeState;
+
+  constructor(ik: Secret, idI: number = ID_I) {
+    this.state = { idI, controllers: [ID_C], confirmed: ik, initial: true, candidates: [] };
+  }
+
+  begin(): AwaitingM4 {
+    return beginAttempt(this.state, randomBytes(16), 0);
+  }
+
+  /** Takes an M4, which must open. */
+  takeM4(attempt: AwaitingM4, answer: KeyAnswer): AwaitingM6 {
+    const decision = receiveM4(this.state, attempt, payloadOf(answer), 0);
+    if (decision.kind !== 'store') throw new Error(`M4 was not taken: ${JSON.stringify(decision)}`);
+    this.state = decision.state;
+    return decision.attempt;
+  }
+
+  /** Takes an M6, which must open; gives the lifetime. */
+  takeM6(attempt: AwaitingM6, answer: KeyAnswer): number {
+    const decision = receiveM6(this.state, attempt, payloadOf(answer));
+    if (decision.kind !== 'joined') throw new Error(`M6 was not taken: ${decision.why}`);
+    this.state = decision.state;
+    return decision.lifetime;
+  }
+
+  /** M1 to M6; gives the lifetime. */
+  async join(network: Network): Promise<number> {
+    const m1 = this.begin();
+    const m5 = this.takeM4(m1, await network.ask(m1.m1));
+    return this.takeM6(m5, await network.ask(m5.m5));
+  }
+}
+
+function payloadOf(answer: KeyAnswer): Uint8Array {
+  if (answer === 'prove' || answer.payload === undefined) throw new Error(`no payload: ${JSON.stringify(answer)}`);
+  return answer.payload;
+}

@@ -1,0 +1,159 @@
+// Proves the relay against servers on bare sockets: it turns from one that does not answer to one that does, and takes no answer that
+// does not open.
+
+import type { LinkDecision } from '@latchkey/protocol';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { CapturedLog, UdpPeer } from '../../runtime/test/fixtures.js';
+import { RelayLink } from '../src/link.js';
+
+type Endpoint = UdpPeer['endpoint'];
+
+const QUESTION = Buffer.from('question');
+
+/** Takes `right` for an answer that opens. */
+function judge(octets: Uint8Array): LinkDecision {
+  return Buffer.from(octets).toString() === 'right' ? { kind: 'answer', octets } : { kind: 'ignored' };
+}
+
+function relay(...servers: readonly Endpoint[]): { link: RelayLink; log: CapturedLog } {
+  const log = new CapturedLog();
+  const link = new RelayLink(servers, log.log);
+  onTestFinished(() => link.close());
+  return { link, log };
+}
+
+/** A server that answers each request `copies` times with `payload`, until the test ends; counts the requests. */
+function answering(peer: UdpPeer, payload: string, { copies = 1, code = '2.04' } = {}): { requests: Buffer[] } {
+  const seen = { requests: [] as Buffer[] };
+  void (async () => {
+    for (;;) {
+      const request = await peer.next();
+      seen.requests.push(request.payload);
+      const { messageId, token } = request;
+      for (let i = 0; i < copies; i++) peer.reply(request, { code, ack: true, messageId, token, payload: Buffer.from(payload) });
+    }
+  })();
+  return seen;
+}
+
+/** A port where nobody listens. */
+async function deserted(): Promise<Endpoint> {
+  // Bound for the time of the test, by a socket connected elsewhere: whatever comes is refused.
+  const { createSocket } = await import('node:dgram');
+  const socket = createSocket('udp4');
+  await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => socket.connect(9, '127.0.0.1', resolve));
+  onTestFinished(() => void socket.close());
+  return { host: '127.0.0.1', port: socket.address().port };
+}
+
+describe('a relay', () => {
+  it('asks the first server, and gives its answer', async () => {
+    const [first, second] = [await UdpPeer.open(), await UdpPeer.open()];
+    const { link } = relay(first.endpoint, second.endpoint);
+    const [ours, theirs] = [answering(first, 'right'), answering(second, 'right')];
+    expect(await link.ask(QUESTION, judge)).toMatchObject({ kind: 'answer' });
+    expect(ours.requests).toEqual([QUESTION]);
+    expect(theirs.requests).toEqual([]);
+  });
+
+  it.each(['4.01', '4.03', '5.03'])('goes by the payload: an answer that opens counts under %s too', async (code) => {
+    const server = await UdpPeer.open();
+    const { link } = relay(server.endpoint);
+    answering(server, 'right', { code });
+    expect(await link.ask(QUESTION, judge)).toMatchObject({ kind: 'answer' });
+  });
+
+  it('ignores answers that do not open, and takes the right one after them', async () => {
+    const server = await UdpPeer.open();
+    const { link } = relay(server.endpoint);
+    const asked = link.ask(QUESTION, judge);
+    const request = await server.next();
+    const { messageId, token } = request;
+    for (const payload of ['wrong', '', 'right?', 'right']) {
+      server.reply(request, { code: '2.04', ack: true, messageId, token, payload: Buffer.from(payload) });
+    }
+    expect(await asked).toMatchObject({ kind: 'answer' });
+  });
+
+  it('turns to the second server from one whose answers do not open, says why, and asks it first from then on', async () => {
+    const [first, second] = [await UdpPeer.open(), await UdpPeer.open()];
+    const { link, log } = relay(first.endpoint, second.endpoint);
+    const [wrong, right] = [answering(first, '', { copies: 16, code: '4.01' }), answering(second, 'right')];
+    for (let i = 1; i <= 3; i++) {
+      expect(await link.ask(QUESTION, judge)).toMatchObject({ kind: 'answer' });
+      expect(right.requests).toHaveLength(i);
+    }
+    expect(wrong.requests).toHaveLength(1);
+    expect(log.lines).toMatchObject([{ level: 'warn', server: `127.0.0.1:${first.endpoint.port}`, ignored: 16 }]);
+    expect(log.text).toContain("the auth-server's answers do not count");
+  });
+
+  it('asks the same question octet for octet at both', async () => {
+    const [first, second] = [await UdpPeer.open(), await UdpPeer.open()];
+    const { link } = relay(first.endpoint, second.endpoint);
+    const [one, two] = [answering(first, '', { copies: 16 }), answering(second, 'right')];
+    await link.ask(QUESTION, judge);
+    expect([one.requests, two.requests]).toEqual([[QUESTION], [QUESTION]]);
+  });
+
+  it('turns to the second server from one that is silent, not there, has no name, or cannot be reached', async () => {
+    const silent = (await UdpPeer.open()).endpoint;
+    const firsts = [
+      silent,
+      await deserted(),
+      { host: 'no-such-name.invalid', port: 5693 },
+      // connect(2) refuses the broadcast address, as one without a route.
+      { host: '255.255.255.255', port: 5693 },
+    ];
+    await Promise.all(
+      firsts.map(async (first) => {
+        const second = await UdpPeer.open();
+        const { link, log } = relay(first, second.endpoint);
+        answering(second, 'right');
+        expect(await link.ask(QUESTION, judge)).toMatchObject({ kind: 'answer' });
+        expect(log.lines).toMatchObject([{ level: 'warn', server: `${first.host}:${first.port}` }]);
+      }),
+    );
+  });
+
+  it('answers many questions at once, each with its own answer', async () => {
+    const server = await UdpPeer.open();
+    const { link } = relay(server.endpoint);
+    void (async () => {
+      for (;;) {
+        const request = await server.next();
+        const { messageId, token, payload } = request;
+        server.reply(request, { code: '2.04', ack: true, messageId, token, payload });
+      }
+    })();
+    const questions = Array.from({ length: 100 }, (_, i) => Buffer.from(`question ${i}`));
+    const answers = await Promise.all(
+      questions.map((question) => link.ask(question, (octets) => ({ kind: 'answer', octets: Buffer.from(octets) }))),
+    );
+    expect(answers).toEqual(questions.map((octets) => ({ kind: 'answer', octets })));
+  });
+
+  it('gives nothing where nobody answers in time, and says so of each server', async () => {
+    const [silent, mute, wrong] = [await UdpPeer.open(), await UdpPeer.open(), await UdpPeer.open()];
+    answering(wrong, 'wrong', { copies: 16 });
+    const networks = [[silent.endpoint], [await deserted()], [wrong.endpoint, mute.endpoint]];
+    await Promise.all(
+      networks.map(async (servers) => {
+        const { link, log } = relay(...servers);
+        expect(await link.ask(QUESTION, judge)).toBeUndefined();
+        for (const { port } of servers) {
+          expect(log.lines.some(({ level, server }) => level === 'warn' && server === `127.0.0.1:${port}`)).toBe(true);
+        }
+      }),
+    );
+  });
+});
+
+describe('close', () => {
+  it('does not fail where a server is being looked for that has no name', async () => {
+    const link = new RelayLink([{ host: 'no-such-name.invalid', port: 1 }], new CapturedLog().log);
+    void link.ask(QUESTION, judge);
+    await expect(link.close()).resolves.toBeUndefined();
+  });
+});

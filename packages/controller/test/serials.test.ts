@@ -1,0 +1,227 @@
+// Proves that no TID is ever given twice, whatever happens to the process, the file and the clock, and that SK_cs is counted.
+
+import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Secret } from '@latchkey/protocol';
+import { describe, expect, it } from 'vitest';
+import { CapturedLog, Child, tempFolder } from '../../runtime/test/fixtures.js';
+import { Serials } from '../src/serials.js';
+import { newSecret } from './fixtures.js';
+
+const WALL = 1_795_000_000_000;
+const SK_CS = newSecret();
+
+async function newPath(): Promise<string> {
+  return join(await tempFolder(), 'serials.json');
+}
+
+function openAt(path: string, wall: number, skCs: Secret = SK_CS, log: CapturedLog = new CapturedLog()): Promise<Serials> {
+  return Serials.open(path, skCs, wall, log.log);
+}
+
+/** The next `n` TIDs, all of which must be there. */
+function take(serials: Serials, n: number): bigint[] {
+  return Array.from({ length: n }, () => {
+    const tid = serials.take();
+    if (tid === undefined) throw new Error('no TID');
+    return tid;
+  });
+}
+
+/** All that can be had without waiting. */
+function drain(serials: Serials): bigint[] {
+  const tids: bigint[] = [];
+  for (let tid = serials.take(); tid !== undefined; tid = serials.take()) tids.push(tid);
+  return tids;
+}
+
+/** The next TID once one has been stored ahead. */
+async function awaitTid(serials: Serials): Promise<bigint> {
+  for (;;) {
+    const tid = serials.take();
+    if (tid !== undefined) return tid;
+    await new Promise(setImmediate);
+  }
+}
+
+function expectIncreasing(tids: readonly bigint[]): void {
+  for (let i = 1; i < tids.length; i++) expect(tids[i]! > tids[i - 1]!, `${tids[i - 1]} then ${tids[i]}`).toBe(true);
+}
+
+async function fileOf(path: string): Promise<{ last_tid: string; sk_cs: string; messages: number }> {
+  return JSON.parse(await readFile(path, 'utf8')) as { last_tid: string; sk_cs: string; messages: number };
+}
+
+async function writeSerials(path: string, last_tid: string, more: object = {}): Promise<void> {
+  await writeFile(path, JSON.stringify({ last_tid, sk_cs: SK_CS.fingerprint, messages: 0, ...more }), { mode: 0o600 });
+}
+
+describe('TIDs', () => {
+  it('begin with the microseconds since the epoch and count up by one', async () => {
+    const first = BigInt(WALL) * 1000n;
+    expect(take(await openAt(await newPath(), WALL), 3)).toEqual([first, first + 1n, first + 2n]);
+  });
+
+  it.each([
+    ['goes on', 1],
+    ['stands still', 0],
+    ['was set back by a year', -31_536_000_000],
+    ['says 1970', -WALL],
+    ['was set ahead by a year and back', 31_536_000_000],
+  ])('increase across restarts in which nothing was put away, where the clock %s', async (_, step) => {
+    const path = await newPath();
+    const given: bigint[] = [];
+    for (let i = 0; i < 6; i++) {
+      const serials = await openAt(path, WALL + (i % 2 === 0 ? 0 : step));
+      given.push(...take(serials, 10 * i + 1));
+    }
+    expectIncreasing(given);
+  });
+
+  it('of one that was left behind are all smaller than those of the next', async () => {
+    const path = await newPath();
+    const before = await openAt(path, WALL);
+    take(before, 10);
+    const [first] = take(await openAt(path, WALL), 1);
+    const left = drain(before);
+    expect(left.length).toBeGreaterThan(100);
+    expect(left.at(-1)! < first!).toBe(true);
+  });
+
+  it('increase when the file is lost, as long as the clock has not outrun itself', async () => {
+    const path = await newPath();
+    const before = take(await openAt(path, WALL), 50);
+    await rm(path);
+    // 50 TIDs are 50 microseconds of the clock.
+    expectIncreasing([...before, ...take(await openAt(path, WALL + 1), 50)]);
+  });
+
+  it('increase from one process to the next when each is killed', async () => {
+    const path = await newPath();
+    const script = `
+      import { writeSync } from 'node:fs';
+      import { createLog } from ${JSON.stringify(new URL('../../runtime/dist/index.js', import.meta.url).href)};
+      import { Serials } from ${JSON.stringify(new URL('../dist/serials.js', import.meta.url).href)};
+      import { Secret } from ${JSON.stringify(new URL('../../protocol/dist/index.js', import.meta.url).href)};
+      const serials = await Serials.open(process.argv[1], Secret.from(new Uint8Array(16)), ${WALL}, createLog('test', 'error'));
+      let last = serials.take();
+      for (;;) {
+        for (let i = 0; i < 5000; i++) last = serials.take() ?? last;
+        writeSync(1, String(last) + '\\n');
+        await new Promise(setImmediate);
+      }`;
+    const given: bigint[] = [];
+    for (let round = 0; round < 3; round++) {
+      const child = new Child(script, [path]);
+      for (let lines = 0; lines < 20 * (round + 1); lines++) given.push(BigInt((await child.line()) ?? 0));
+      await child.kill('SIGKILL');
+    }
+    // What was given last before the kill is not known; the file is: nothing above it was given.
+    expectIncreasing(given.filter((tid, i) => tid !== given[i - 1]));
+    expect(BigInt((await fileOf(path)).last_tid) >= given.at(-1)!).toBe(true);
+  });
+
+  it('are stored before they are given: taken faster, they run out for a moment, and go on without a gap', async () => {
+    const path = await newPath();
+    const serials = await openAt(path, WALL);
+    for (let i = 0; i < 12; i++) {
+      const block = drain(serials);
+      expect(serials.take()).toBeUndefined();
+      expect(BigInt((await fileOf(path)).last_tid) >= block.at(-1)!).toBe(true);
+      expect(await awaitTid(serials)).toBe(block.at(-1)! + 1n);
+    }
+  });
+
+  it('run out where the file cannot be written, the log says so, and they go on once it can', async () => {
+    const [path, log] = [await newPath(), new CapturedLog()];
+    const serials = await openAt(path, WALL, SK_CS, log);
+    await rename(dirname(path), `${dirname(path)}.away`);
+    const block = drain(serials);
+    await log.until(({ level, msg }) => level === 'error' && msg === `cannot write ${path}: no such file or folder`);
+    expect(serials.take()).toBeUndefined();
+    await mkdir(dirname(path), { mode: 0o700 });
+    expect(await awaitTid(serials)).toBe(block.at(-1)! + 1n);
+    await rm(`${dirname(path)}.away`, { recursive: true });
+  });
+
+  it('end at the largest there is, and the controller does not start after that', async () => {
+    const path = await newPath();
+    await writeSerials(path, String(2n ** 64n - 3n));
+    const serials = await openAt(path, WALL);
+    expect(drain(serials)).toEqual([2n ** 64n - 2n, 2n ** 64n - 1n]);
+    await expect(openAt(path, WALL)).rejects.toMatchObject({
+      name: 'Failure',
+      message: expect.stringContaining('the last TID is used') as string,
+    });
+  });
+});
+
+describe('what SK_cs has sealed', () => {
+  it('is counted over restarts, four messages a TID, and from nothing under another SK_cs', async () => {
+    const path = await newPath();
+    const first = drain(await openAt(path, WALL)).length;
+    expect((await fileOf(path)).messages).toBe(4 * first);
+    const serials = await openAt(path, WALL);
+    expect(await fileOf(path)).toMatchObject({ messages: 8 * first, sk_cs: SK_CS.fingerprint });
+    const tids = drain(serials);
+    tids.push(await awaitTid(serials), ...drain(serials));
+    expect((await fileOf(path)).messages).toBeGreaterThanOrEqual(4 * (first + tids.length));
+    const other = newSecret();
+    await openAt(path, WALL, other);
+    expect(await fileOf(path)).toMatchObject({ messages: 4 * first, sk_cs: other.fingerprint });
+  });
+
+  it('is 2^32 messages at most, with a warning from half of that', async () => {
+    const [path, log] = [await newPath(), new CapturedLog()];
+    await openAt(path, WALL);
+    const { messages: block } = await fileOf(path);
+    await writeSerials(path, '1', { messages: 2 ** 31 - block });
+    await openAt(path, WALL, SK_CS, log);
+    expect(log.lines).toEqual([]);
+    await openAt(path, WALL, SK_CS, log);
+    expect(log.lines).toMatchObject([{ level: 'warn', messages: 2 ** 31 + block }]);
+
+    await writeSerials(path, '1', { messages: 2 ** 32 - block });
+    await openAt(path, WALL);
+    await expect(openAt(path, WALL)).rejects.toMatchObject({
+      name: 'Failure',
+      message: `SK_cs [secret ${SK_CS.fingerprint}] has sealed all it may`,
+      advice: 'Add the controller to the registry under another ID: that comes with another SK_cs.',
+    });
+  });
+
+  it('is not used up by restarts alone: a controller that is restarted every second for a week still starts', async () => {
+    const path = await newPath();
+    await openAt(path, WALL);
+    const { messages } = await fileOf(path);
+    expect(2 ** 32 / messages).toBeGreaterThan(7 * 86_400);
+  });
+});
+
+describe('a file that is not what it should be', () => {
+  it.each([
+    ['no JSON', 'last_tid: 1', 'not JSON'],
+    ['half a file', '{"last_tid":"1', 'not JSON'],
+    ['nothing', '', 'not JSON'],
+    ['a TID that is a number', '{"last_tid":1,"sk_cs":"abcd","messages":0}', 'last_tid: '],
+    ['a TID below 0', '{"last_tid":"-1","sk_cs":"abcd","messages":0}', 'last_tid: expected a decimal number'],
+    ['a TID past the largest', '{"last_tid":"99999999999999999999","sk_cs":"abcd","messages":0}', 'last_tid: '],
+    ['no TID', '{"sk_cs":"abcd","messages":0}', 'last_tid: '],
+    ['another fingerprint', '{"last_tid":"1","sk_cs":"abcde","messages":0}', 'sk_cs: expected a fingerprint'],
+    ['a count below 0', '{"last_tid":"1","sk_cs":"abcd","messages":-1}', 'messages: '],
+    ['one field too many', '{"last_tid":"1","sk_cs":"abcd","messages":0,"x":1}', 'unknown key x'],
+  ])('(%s) is refused, and left as it is', async (_, text, message) => {
+    const path = await newPath();
+    await writeFile(path, text, { mode: 0o600 });
+    const refused = await openAt(path, WALL).catch((error: unknown) => error);
+    expect(refused).toMatchObject({ name: 'UsageFailure', message: expect.stringContaining(`${path}: ${message}`) as string });
+    expect(await readFile(path, 'utf8')).toBe(text);
+  });
+
+  it('is refused where others can read it', async () => {
+    const path = await newPath();
+    await writeSerials(path, '1');
+    await chmod(path, 0o644);
+    await expect(openAt(path, WALL)).rejects.toMatchObject({ name: 'UsageFailure' });
+  });
+});

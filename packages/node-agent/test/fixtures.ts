@@ -1,0 +1,110 @@
+// What the test files share: an installed node, and a controller on a bare socket that speaks by the protocol's functions.
+
+import { randomBytes } from 'node:crypto';
+import { derivePsk, type NodeState, sealM4, sealM6, Secret } from '@latchkey/protocol';
+import type { Endpoint } from '@latchkey/runtime';
+import { decodeM1, decodeM5 } from '@latchkey/protocol';
+import { onTestFinished } from 'vitest';
+import { CapturedLog, type Received, tempFolder, UdpPeer } from '../../runtime/test/fixtures.js';
+import { NodeAgent } from '../src/node-agent.js';
+import { NodeFile, type NodeRecord } from '../src/node-file.js';
+
+export const ID_I = 0xa1b2;
+export const ID_C = 1;
+
+export function newSecret(): Secret {
+  return Secret.from(randomBytes(16));
+}
+
+/** A node as it is installed. */
+export function newRecord(more: Partial<NodeRecord> = {}): NodeRecord {
+  const state: NodeState = { idI: ID_I, controllers: [ID_C], confirmed: newSecret(), initial: true, candidates: [] };
+  return {
+    state,
+    endpoints: [{ host: '127.0.0.1', port: 5683 }],
+    membership: undefined,
+    lastAttempt: undefined,
+    powered: undefined,
+    hookDue: false,
+    ...more,
+  };
+}
+
+export interface Installed {
+  readonly folder: string;
+  readonly file: NodeFile;
+  readonly log: CapturedLog;
+  readonly agent: NodeAgent;
+}
+
+export async function install(record: NodeRecord, onKeyChange?: string): Promise<Installed> {
+  const folder = await tempFolder();
+  await NodeFile.create(folder, record, false);
+  const [file, log] = [await NodeFile.open(folder), new CapturedLog()];
+  const agent = new NodeAgent({ file, folder, onKeyChange, log: log.log });
+  onTestFinished(() => agent.stop());
+  return { folder, file, log, agent };
+}
+
+/** A controller that holds K_i itself, as if the auth-server had just told it. */
+export class TestController {
+  readonly #peer: UdpPeer;
+  readonly #key: Secret;
+  #tid = 0n;
+  #psk: Secret | undefined;
+
+  private constructor(peer: UdpPeer, key: Secret) {
+    this.#peer = peer;
+    this.#key = key;
+  }
+
+  static async open(key: Secret): Promise<TestController> {
+    return new TestController(await UdpPeer.open(), Secret.from(key.expose()));
+  }
+
+  get endpoint(): Endpoint {
+    return this.#peer.endpoint;
+  }
+
+  get psk(): Secret | undefined {
+    return this.#psk;
+  }
+
+  next(): Promise<Received> {
+    return this.#peer.next();
+  }
+
+  answer(to: Received, payload: Uint8Array): void {
+    const { messageId, token } = to;
+    this.#peer.reply(to, { code: '2.04', ack: true, messageId, token, payload: Buffer.from(payload) });
+  }
+
+  refuse(to: Received, code: string, maxAge?: number): void {
+    const { messageId, token } = to;
+    const options = maxAge === undefined ? [] : [{ name: 'Max-Age' as const, value: Buffer.of(maxAge) }];
+    this.#peer.reply(to, { code, ack: true, messageId, token, options });
+  }
+
+  /** The M4 to an M1. */
+  m4({ payload: m1 }: Received, { key = this.#key, idC = ID_C }: { key?: Secret; idC?: number } = {}): Uint8Array {
+    const { rnI } = decodeM1(m1);
+    const rnC = randomBytes(16);
+    this.#tid += 1n;
+    this.#psk = derivePsk(key, rnI, rnC);
+    return sealM4({ idC, tid: this.#tid }, { rnI, rnC }, key, m1);
+  }
+
+  /** The M6 to an M5. */
+  m6({ payload: m5 }: Received, lifetime = 3_600): Uint8Array {
+    if (this.#psk === undefined) throw new Error('no M4 was sent');
+    return sealM6({ idC: ID_C, tid: decodeM5(m5).tid }, { lifetime }, this.#psk, m5);
+  }
+
+  /** Plays one whole exchange. */
+  async admit(lifetime?: number): Promise<void> {
+    const m1 = await this.next();
+    this.answer(m1, this.m4(m1));
+    const m5 = await this.next();
+    this.answer(m5, this.m6(m5, lifetime));
+  }
+}

@@ -1,0 +1,52 @@
+// Proves that the hook is told of the node and its folder and of no key, and that its failure is told.
+
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { CapturedLog, tempFolder } from '../../runtime/test/fixtures.js';
+import { runHook } from '../src/hook.js';
+import { NodeFile } from '../src/node-file.js';
+import { newRecord } from './fixtures.js';
+
+async function run(command: string): Promise<{ done: boolean; folder: string; log: CapturedLog }> {
+  const [folder, log] = [await tempFolder(), new CapturedLog()];
+  return { done: await runHook(command, 0xa1b2, folder, log.log), folder, log };
+}
+
+describe('on_key_change', () => {
+  it('has ID and state folder in its environment, and no key there or among its arguments', async () => {
+    const [folder, log] = [await tempFolder(), new CapturedLog()];
+    const record = newRecord();
+    await NodeFile.create(folder, record, false);
+    const command = 'env > "$LATCHKEY_STATE/seen"; tr "\\0" "\\n" < /proc/$$/cmdline >> "$LATCHKEY_STATE/seen"';
+    expect(await runHook(command, 0xa1b2, folder, log.log)).toBe(true);
+    const seen = await readFile(join(folder, 'seen'), 'utf8');
+    expect(seen.split('\n')).toContain('LATCHKEY_ID=0000a1b2');
+    expect(seen.split('\n')).toContain(`LATCHKEY_STATE=${folder}`);
+    expect(seen.split('\n')).toContain(`PATH=${process.env['PATH']}`);
+    expect(seen).not.toContain(record.state.confirmed.toHex().slice(0, 8));
+    expect(log.lines).toEqual([]);
+  });
+
+  it('is a line of the shell', async () => {
+    const { done, folder } = await run('echo one > "$LATCHKEY_STATE/a" && echo two >> "$LATCHKEY_STATE/a"');
+    expect(done).toBe(true);
+    expect(await readFile(join(folder, 'a'), 'utf8')).toBe('one\ntwo\n');
+  });
+
+  it('has nothing to read', async () => {
+    expect((await run('test -z "$(cat)"')).done).toBe(true);
+  });
+
+  it.each([
+    ['ends with another code than 0', 'exit 3', { code: 3, signal: null }],
+    ['is not to be found', '/no/such/command 2> /dev/null', { code: 127, signal: null }],
+    ['is killed', 'kill -9 $$', { code: null, signal: 'SIGKILL' }],
+  ])('that %s has failed, and the log says how', async (_, command, how) => {
+    const { done, log } = await run(command);
+    expect(done).toBe(false);
+    expect(log.lines).toMatchObject([
+      { level: 'error', ...how, msg: 'on_key_change failed; it runs again with the next start or key' },
+    ]);
+  });
+});

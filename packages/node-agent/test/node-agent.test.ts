@@ -1,0 +1,203 @@
+// Proves the node agent against a controller on a bare socket: what is on the disk before what is sent, and what ends an attempt.
+
+import { rm } from 'node:fs/promises';
+import { describe, expect, it } from 'vitest';
+import { NodeFile } from '../src/node-file.js';
+import { ID_C, ID_I, install, type Installed, newRecord, newSecret, TestController } from './fixtures.js';
+
+async function setting(onKeyChange?: string): Promise<Installed & { controller: TestController }> {
+  const record = newRecord();
+  const controller = await TestController.open(record.state.confirmed);
+  return { controller, ...(await install({ ...record, endpoints: [controller.endpoint] }, onKeyChange)) };
+}
+
+describe('a node that joins', () => {
+  it('has the candidate on the disk before it sends M5, and the confirmed key before it says so', async () => {
+    const { agent, controller, folder, file } = await setting();
+    const ik = file.record.state.confirmed.toHex();
+    const joining = agent.join();
+    const m1 = await controller.next();
+    expect(m1.payload).toHaveLength(21);
+    controller.answer(m1, controller.m4(m1));
+    const m5 = await controller.next();
+    const between = (await NodeFile.open(folder)).record.state;
+    expect([between.confirmed.toHex(), between.initial]).toEqual([ik, true]);
+    expect(between.candidates.map(({ psk }) => psk.toHex())).toEqual([controller.psk?.toHex()]);
+
+    controller.answer(m5, controller.m6(m5, 7_200));
+    expect(await joining).toMatchObject({ kind: 'joined', lifetime: 7_200, key: controller.psk?.fingerprint });
+    const { state, membership, lastAttempt } = (await NodeFile.open(folder)).record;
+    expect([state.confirmed.toHex(), state.initial, state.candidates]).toEqual([controller.psk?.toHex(), false, []]);
+    expect(membership?.lifetime).toBe(7_200);
+    expect(membership?.renewAfter).toBeGreaterThanOrEqual(0.72 * 7_200_000);
+    expect(membership?.renewAfter).toBeLessThanOrEqual(0.88 * 7_200_000);
+    expect(lastAttempt?.outcome).toBe('joined');
+    expect(agent.isDue).toBe(false);
+  });
+
+  it('takes a right M4 and a right M6 after wrong ones', async () => {
+    const { agent, controller } = await setting();
+    const joining = agent.join();
+    const m1 = await controller.next();
+    controller.answer(m1, new Uint8Array(53).fill(0x14));
+    controller.answer(m1, controller.m4(m1, { key: newSecret() }));
+    controller.answer(m1, controller.m4(m1, { idC: ID_C + 1 }));
+    controller.answer(m1, new Uint8Array(0));
+    controller.answer(m1, controller.m4(m1));
+    const m5 = await controller.next();
+    controller.answer(m5, new Uint8Array(13).fill(0x16));
+    controller.answer(
+      m5,
+      controller.m6(m5).map((octet, i) => (i === 12 ? octet ^ 1 : octet)),
+    );
+    controller.answer(m5, controller.m6(m5));
+    expect(await joining).toMatchObject({ kind: 'joined' });
+  });
+
+  it('confirms a candidate that the controller turns out to hold', async () => {
+    const { agent, controller, file } = await setting();
+    const lost = agent.join();
+    const m1 = await controller.next();
+    controller.answer(m1, controller.m4(m1));
+    const m5 = await controller.next();
+    const candidate = controller.psk!;
+    controller.refuse(m5, '4.04');
+    await expect(lost).rejects.toThrow('4.04 to M5');
+    expect(agent.isDue).toBe(true);
+
+    const again = agent.join();
+    const next = await controller.next();
+    controller.answer(next, controller.m4(next, { key: candidate }));
+    const proof = await controller.next();
+    expect(file.record.state.confirmed.toHex()).toBe(candidate.toHex());
+    expect(file.record.hookDue).toBe(true);
+    controller.answer(proof, controller.m6(proof));
+    expect(await again).toMatchObject({ keyBefore: candidate.fingerprint, key: controller.psk?.fingerprint });
+  });
+
+  it.each(['4.03', '4.04', '5.03', '4.01'])('that is refused with %s fails, keeps its key and says why', async (code) => {
+    const { agent, controller, file } = await setting();
+    const ik = file.record.state.confirmed.toHex();
+    const joining = agent.join();
+    controller.refuse(await controller.next(), code);
+    await expect(joining).rejects.toMatchObject({
+      name: 'Failure',
+      message: expect.stringContaining(`(${code} to M1)`) as string,
+    });
+    expect([file.record.state.confirmed.toHex(), file.record.state.candidates]).toEqual([ik, []]);
+    expect(file.record.lastAttempt?.outcome).toContain(code);
+  });
+
+  it('that cannot store its candidate does not send M5', async () => {
+    const { agent, controller, folder } = await setting();
+    const joining = agent.join();
+    const m1 = await controller.next();
+    await rm(folder, { recursive: true });
+    controller.answer(m1, controller.m4(m1));
+    await expect(joining).rejects.toMatchObject({ name: 'Failure', message: expect.stringContaining('cannot write') as string });
+    // What it sent is here by now, before what comes of the next attempt.
+    const again = agent.join();
+    expect((await controller.next()).payload[0]).toBe(0x11);
+    agent.stop();
+    await expect(again).rejects.toMatchObject({ name: 'Failure' });
+  });
+});
+
+describe('a node that runs', () => {
+  it('joins, tells the hook, and stops when asked to', async () => {
+    const { agent, controller, file, log } = await setting('test "$LATCHKEY_ID" = 0000a1b2');
+    const running = agent.run();
+    await controller.admit();
+    await log.until(({ msg }) => msg === 'joined');
+    agent.stop();
+    await running;
+    expect(file.record).toMatchObject({ hookDue: false, state: { idI: ID_I, initial: false } });
+  });
+
+  it('joins again by itself when its key is due', async () => {
+    const { agent, controller, file, log } = await setting();
+    const running = agent.run();
+    for (let i = 0; i < 3; i++) await controllerAdmitsUnderItsLastKey(controller, i);
+    await log.until(({ msg }) => msg === 'joined' && log.saying('joined').length === 3);
+    agent.stop();
+    await running;
+    const keys = log.saying('joined').map(({ keyBefore, key }) => [keyBefore, key]);
+    expect([keys[0]?.[1], keys[1]?.[1], keys[2]?.[1]]).toEqual([
+      keys[1]?.[0],
+      keys[2]?.[0],
+      file.record.state.confirmed.fingerprint,
+    ]);
+  });
+
+  it('tells the hook at the next start where it failed or was not run', async () => {
+    const record = newRecord({ hookDue: true });
+    const state = { ...record.state, initial: false };
+    const membership = { at: Date.now(), poweredAt: 0, lifetime: 0, renewAfter: undefined };
+    const { agent, file, log } = await install({ ...record, state, membership }, 'exit 1');
+    const running = agent.run();
+    await log.until(({ msg }) => msg.startsWith('on_key_change failed'));
+    agent.stop();
+    await running;
+    expect(file.record.hookDue).toBe(true);
+  });
+
+  it('goes on where the disk takes nothing after the hook has run', async () => {
+    const record = newRecord({ hookDue: true });
+    const controller = await TestController.open(record.state.confirmed);
+    // The hook takes the disk away, so to speak.
+    const { agent, log } = await install({ ...record, endpoints: [controller.endpoint] }, 'rm -r "$LATCHKEY_STATE"');
+    const running = agent.run();
+    await Promise.race([running, controller.next()]);
+    expect(log.lines.some(({ level, msg }) => level === 'error' && msg.startsWith('cannot write'))).toBe(true);
+    agent.stop();
+    await expect(running).resolves.toBeUndefined();
+  });
+
+  it.each([
+    ['waits for M4', 0],
+    ['waits for M6', 1],
+  ])('stops when asked to while it %s', async (_, answered) => {
+    const { agent, controller, file } = await setting();
+    const running = agent.run();
+    const m1 = await controller.next();
+    if (answered === 1) {
+      controller.answer(m1, controller.m4(m1));
+      await controller.next();
+    }
+    agent.stop();
+    await running;
+    expect(file.record.state.candidates).toHaveLength(answered);
+  });
+
+  it('stops when asked to while it looks for its controller', async () => {
+    const { agent, controller, log } = await setting();
+    const running = agent.run();
+    await log.until(({ msg }) => msg === 'attempt');
+    agent.stop();
+    const askingOn = controller.next().then(() => controller.next());
+    const ended = await Promise.race([running.then(() => 'stopped'), askingOn.then(() => 'it sends its M1 again')]);
+    expect(ended).toBe('stopped');
+  });
+
+  it('stops when asked to while it writes its candidate, and has that then', async () => {
+    const { agent, controller, file, log } = await setting();
+    const running = agent.run();
+    const m1 = await controller.next();
+    controller.answer(m1, controller.m4(m1));
+    await log.until(({ msg, message }) => msg === 'received' && message === 'M4');
+    // The write takes some turns of the event loop; this is the first of them.
+    await new Promise(setImmediate);
+    agent.stop();
+    await running;
+    expect(file.record.state.candidates).toHaveLength(1);
+  });
+});
+
+/** The first time under IK, then under the PSK of before; the key lasts a second. */
+async function controllerAdmitsUnderItsLastKey(controller: TestController, round: number): Promise<void> {
+  const m1 = await controller.next();
+  const before = controller.psk;
+  controller.answer(m1, controller.m4(m1, round === 0 || before === undefined ? {} : { key: before }));
+  const m5 = await controller.next();
+  controller.answer(m5, controller.m6(m5, 1));
+}

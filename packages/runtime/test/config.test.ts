@@ -1,0 +1,149 @@
+// Proves that a configuration that is wrong is refused with its file, line, field and expectation.
+
+import { chmod, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { loadConfig, loadPrivateJson, logLevelSchema } from '../src/config.js';
+import { listenSchema } from '../src/endpoint.js';
+import { tempFolder } from './fixtures.js';
+
+const schema = z.strictObject({
+  listen: z.array(listenSchema).min(1).prefault(['[::]:5683']),
+  log_level: logLevelSchema.default('info'),
+  bounds: z.strictObject({ transactions: z.int().min(8).default(100) }).prefault({}),
+});
+
+async function fileWith(text: string): Promise<string> {
+  const path = join(await tempFolder(), 'config.yaml');
+  await writeFile(path, text);
+  return path;
+}
+
+describe('a configuration', () => {
+  it.each(['', '# nothing\n', '---\n', '{}\n'])('of %j is all defaults, as without a file', async (text) => {
+    const defaults = { listen: [{ host: '::', port: 5683 }], log_level: 'info', bounds: { transactions: 100 } };
+    expect(await loadConfig(schema, await fileWith(text))).toEqual(defaults);
+    expect(await loadConfig(schema, undefined)).toEqual(defaults);
+  });
+
+  it('is read', async () => {
+    const path = await fileWith('log_level: debug\nlisten:\n  - 192.0.2.7:5683\n  - "[::1]:0"\nbounds: { transactions: 8 }\n');
+    expect(await loadConfig(schema, path)).toEqual({
+      log_level: 'debug',
+      listen: [
+        { host: '192.0.2.7', port: 5683 },
+        { host: '::1', port: 0 },
+      ],
+      bounds: { transactions: 8 },
+    });
+  });
+
+  it.each([
+    ['an unknown key', 'log_level: info\nlog-level: debug\n', ', line 2: unknown key log-level'],
+    ['an unknown key with no value', '\n\nfoo:\n', ', line 3: unknown key foo'],
+    ['an unknown key below', 'bounds:\n  transactions: 9\n  total: 9\n', ', line 3: unknown key bounds.total'],
+    ['a word that is none of those allowed', 'log_level: loud\n', ', line 1: log_level: Invalid option: expected one of'],
+    ['a text for a number', 'bounds:\n  transactions: many\n', ', line 2: bounds.transactions: Invalid input: expected number'],
+    ['a number too small', 'bounds:\n  transactions: 7\n', ', line 2: bounds.transactions: Too small: expected number to be >=8'],
+    ['a number for a text', 'listen:\n  - "[::]:1"\n  - 5683\n', ', line 3: listen.1: Invalid input: expected string'],
+    ['no list', 'listen: 127.0.0.1:5683\n', ', line 1: listen: Invalid input: expected array'],
+    ['nothing for a list', 'listen:\n', ', line 1: listen: Invalid input: expected array'],
+    ['an empty list', 'log_level: info\nlisten: []\n', ', line 2: listen: Too small'],
+    [
+      'no address',
+      'listen:\n  - somewhere\n',
+      ', line 2: listen.0: expected HOST:PORT, e.g. 192.0.2.7:5683 or [2001:db8::7]:5683',
+    ],
+    ['a list at the top', '- a\n- b\n', ', line 1: Invalid input: expected object'],
+    ['a text at the top', 'hello\n', ', line 1: Invalid input: expected object'],
+  ])('with %s is refused', async (_, text, message) => {
+    const path = await fileWith(text);
+    const refused = await loadConfig(schema, path).catch((error: unknown) => error);
+    expect(refused).toMatchObject({ name: 'UsageFailure', exitCode: 2 });
+    expect((refused as Error).message).toContain(path + message);
+  });
+
+  it('with several mistakes is refused with all of them', async () => {
+    const path = await fileWith('foo: 1\nlog_level: loud\nbounds:\n  bar: 2\n  transactions: 1\n');
+    const { message } = (await loadConfig(schema, path).catch((error: unknown) => error)) as Error;
+    expect(message.split('\n').toSorted()).toEqual([
+      expect.stringContaining(`${path}, line 1: unknown key foo`),
+      expect.stringContaining(`${path}, line 2: log_level: `),
+      expect.stringContaining(`${path}, line 4: unknown key bounds.bar`),
+      expect.stringContaining(`${path}, line 5: bounds.transactions: `),
+    ]);
+  });
+
+  it.each([
+    ['a tab', 'bounds:\n\ttransactions: 9\n', 2],
+    ['a list left open', 'listen: [\n', 2],
+    ['a key twice', 'log_level: info\nlog_level: info\n', 2],
+    ['two documents', 'log_level: info\n---\nlog_level: info\n', 2],
+    ['a quote left open', 'log_level: "info\n', 2],
+  ])('that is not YAML (%s) is refused with line and column', async (_, text, line) => {
+    const path = await fileWith(text);
+    const refused = await loadConfig(schema, path).catch((error: unknown) => error);
+    expect(refused).toMatchObject({ name: 'UsageFailure' });
+    expect((refused as Error).message).toMatch(new RegExp(String.raw`^${path}, line ${line}, column \d+: not YAML: `));
+  });
+
+  it.each([
+    ['an alias of nothing', 'listen: *nobody\n'],
+    [
+      'aliases that multiply',
+      `a: &a [${'x,'.repeat(20)}]\nb: &b [${'*a,'.repeat(20)}]\nc: &c [${'*b,'.repeat(20)}]\nd: [${'*c,'.repeat(20)}]\n`,
+    ],
+  ])('with %s is refused in words, not as a mistake of the program', async (_, text) => {
+    const path = await fileWith(text);
+    const refused = await loadConfig(schema, path).catch((error: unknown) => error);
+    expect(refused).toMatchObject({ name: 'UsageFailure' });
+    expect((refused as Error).message).toContain(path);
+  });
+
+  it('that is not there is refused by name', async () => {
+    const path = join(await tempFolder(), 'none.yaml');
+    await expect(loadConfig(schema, path)).rejects.toMatchObject({
+      name: 'UsageFailure',
+      message: `cannot read ${path}: no such file or folder`,
+    });
+  });
+});
+
+describe('a private JSON file', () => {
+  const KEY = '5b2e9d0c4f61a7384c1d9e0b7a6f5e4d';
+
+  async function privateFile(text: string): Promise<string> {
+    const path = await fileWith(text);
+    await chmod(path, 0o600);
+    return path;
+  }
+
+  it('is read by its schema', async () => {
+    const path = await privateFile('{"log_level":"warn"}');
+    expect(await loadPrivateJson(schema, path, 'advice')).toMatchObject({ log_level: 'warn' });
+  });
+
+  it('is refused with all its problems by field, and no value', async () => {
+    const path = await privateFile(JSON.stringify({ log_level: KEY, bounds: { transactions: KEY }, extra: KEY }));
+    const refused = await loadPrivateJson(schema, path, 'advice').catch((error: unknown) => error);
+    expect(refused).toMatchObject({ name: 'UsageFailure', exitCode: 2 });
+    const { message, stack } = refused as Error;
+    for (const part of [`${path}: `, 'log_level: ', 'bounds.transactions: ', 'unknown key extra'])
+      expect(message).toContain(part);
+    expect(stack).not.toContain(KEY.slice(0, 6));
+  });
+
+  it('that is not JSON is refused with advice, and without a word of what it holds', async () => {
+    const path = await privateFile(`{"key":${KEY}}`);
+    const refused = await loadPrivateJson(schema, path, 'Do this.').catch((error: unknown) => error);
+    expect(refused).toMatchObject({ name: 'UsageFailure', message: `${path}: not JSON`, advice: 'Do this.', cause: undefined });
+    expect((refused as Error).stack).not.toContain(KEY.slice(0, 6));
+  });
+
+  it('is refused where others can read it', async () => {
+    const path = await privateFile('{}');
+    await chmod(path, 0o604);
+    await expect(loadPrivateJson(schema, path, 'advice')).rejects.toMatchObject({ advice: `Run: chmod 600 ${path}` });
+  });
+});

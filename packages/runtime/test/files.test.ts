@@ -1,0 +1,204 @@
+// Proves on a real disk that files with keys are private, and that a file is whole whenever its writer is killed.
+
+import { chmod, link, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { checkPrivateFile, createFile, exists, openFolder, readPlainFile, readPrivateFile, replaceFile } from '../src/files.js';
+import { Child, tempFolder, unprivileged } from './fixtures.js';
+
+async function modeOf(path: string): Promise<string> {
+  return ((await stat(path)).mode & 0o777).toString(8);
+}
+
+describe('replaceFile', () => {
+  it('makes a file of mode 0600, and replaces it whatever mode it had', async () => {
+    const path = join(await tempFolder(), 'state');
+    await replaceFile(path, 'one');
+    expect(await modeOf(path)).toBe('600');
+    await chmod(path, 0o644);
+    await replaceFile(path, 'two');
+    expect([await modeOf(path), await readFile(path, 'utf8')]).toEqual(['600', 'two']);
+  });
+
+  it('leaves nothing beside the file', async () => {
+    const folder = await tempFolder();
+    await replaceFile(join(folder, 'state'), 'one');
+    await replaceFile(join(folder, 'state'), 'two');
+    expect(await readdir(folder)).toEqual(['state']);
+  });
+
+  it('fails in words and leaves nothing behind where it cannot write', async () => {
+    const folder = await tempFolder();
+    await mkdir(join(folder, 'in-the-way'));
+    await expect(replaceFile(join(folder, 'in-the-way'), 'x')).rejects.toMatchObject({ name: 'Failure' });
+    await expect(replaceFile(join(folder, 'no', 'such', 'folder'), 'x')).rejects.toMatchObject({
+      name: 'Failure',
+      message: `cannot write ${join(folder, 'no', 'such', 'folder')}: no such file or folder`,
+    });
+    expect(await readdir(folder)).toEqual(['in-the-way']);
+  });
+
+  it('leaves the file whole, old or new, whenever its writer is killed', async () => {
+    const path = join(await tempFolder(), 'state');
+    const files = JSON.stringify(new URL('../dist/files.js', import.meta.url).href);
+    // Each content is one character, 200,000 times: a torn file has two of them or another length.
+    const script = `
+      import { writeSync } from 'node:fs';
+      import { replaceFile } from ${files};
+      const path = process.argv[1];
+      for (let i = 0; ; i++) {
+        const writing = replaceFile(path, String.fromCharCode(97 + (i % 26)).repeat(200_000));
+        // Now, so that the kill comes while it is written.
+        if (i % 3 === 2) writeSync(1, i + '\\n');
+        await writing;
+      }`;
+    for (let round = 0; round < 12; round++) {
+      const child = new Child(script, [path]);
+      for (let lines = 0; lines < 1 + (round % 5); lines++) expect(await child.line()).toBeDefined();
+      expect(await child.kill('SIGKILL')).toEqual({ code: null, signal: 'SIGKILL' });
+      const content = await readFile(path, 'utf8');
+      expect(content).toBe((content[0] ?? '').repeat(200_000));
+      expect(await modeOf(path)).toBe('600');
+    }
+  });
+});
+
+describe('createFile', () => {
+  it('makes a file of mode 0600 and leaves nothing beside it', async () => {
+    const folder = await tempFolder();
+    await createFile(join(folder, 'new'), 'content');
+    expect(await modeOf(join(folder, 'new'))).toBe('600');
+    expect(await readFile(join(folder, 'new'), 'utf8')).toBe('content');
+    expect(await readdir(folder)).toEqual(['new']);
+  });
+
+  it('never overwrites, and says so', async () => {
+    const folder = await tempFolder();
+    const path = join(folder, 'new');
+    await createFile(path, 'first');
+    await expect(createFile(path, 'second')).rejects.toMatchObject({
+      name: 'Failure',
+      message: `cannot write ${path}: it exists already`,
+    });
+    expect(await readFile(path, 'utf8')).toBe('first');
+    expect(await readdir(folder)).toEqual(['new']);
+  });
+
+  it('does not write through a symbolic link, dangling or not', async () => {
+    const folder = await tempFolder();
+    await symlink(join(folder, 'elsewhere'), join(folder, 'link'));
+    await expect(createFile(join(folder, 'link'), 'x')).rejects.toMatchObject({ name: 'Failure' });
+    expect(await readdir(folder)).toEqual(['link']);
+  });
+
+  it('makes one file where many want to make it', async () => {
+    const folder = await tempFolder();
+    const path = join(folder, 'new');
+    const results = await Promise.allSettled(Array.from({ length: 20 }, (_, i) => createFile(path, `writer ${i}`)));
+    expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    expect(await readFile(path, 'utf8')).toBe(`writer ${results.findIndex(({ status }) => status === 'fulfilled')}`);
+    expect(await readdir(folder)).toEqual(['new']);
+  });
+});
+
+describe('readPrivateFile', () => {
+  it.each([0o604, 0o640, 0o644, 0o660, 0o666, 0o601, 0o610, 0o777])(
+    'refuses a file of mode %o, with the command that mends it',
+    async (mode) => {
+      const path = join(await tempFolder(), 'key');
+      await writeFile(path, 'secret');
+      await chmod(path, mode);
+      const refused = {
+        name: 'UsageFailure',
+        exitCode: 2,
+        message: `${path} holds a key and has mode 0${mode.toString(8)}: others can read it`,
+        advice: `Run: chmod 600 ${path}`,
+      };
+      await expect(readPrivateFile(path)).rejects.toMatchObject(refused);
+      await expect(checkPrivateFile(path)).rejects.toMatchObject(refused);
+      expect(await readPlainFile(path)).toBe('secret');
+    },
+  );
+
+  it.each([0o600, 0o400, 0o700])('reads a file of mode %o', async (mode) => {
+    const path = join(await tempFolder(), 'key');
+    await writeFile(path, 'secret');
+    await chmod(path, mode);
+    expect(await readPrivateFile(path)).toBe('secret');
+    await checkPrivateFile(path);
+  });
+
+  it('looks at the file itself, not at a link to it', async () => {
+    const folder = await tempFolder();
+    await writeFile(join(folder, 'key'), 'secret', { mode: 0o600 });
+    await link(join(folder, 'key'), join(folder, 'other'));
+    await symlink(join(folder, 'key'), join(folder, 'link'));
+    expect(await readPrivateFile(join(folder, 'link'))).toBe('secret');
+    await chmod(join(folder, 'other'), 0o644);
+    await expect(readPrivateFile(join(folder, 'link'))).rejects.toMatchObject({ name: 'UsageFailure' });
+  });
+
+  it('names the file it cannot read', async () => {
+    const folder = await tempFolder();
+    await expect(readPrivateFile(join(folder, 'none'))).rejects.toMatchObject({
+      name: 'UsageFailure',
+      message: `cannot read ${join(folder, 'none')}: no such file or folder`,
+    });
+    await expect(readPrivateFile(folder)).rejects.toMatchObject({
+      name: 'UsageFailure',
+      message: `cannot read ${folder}: it is not a file`,
+    });
+  });
+
+  it('names a file that belongs to somebody else', async () => {
+    const path = join(await tempFolder(), 'key');
+    await writeFile(path, 'secret', { mode: 0o000 });
+    await unprivileged(() =>
+      expect(readPrivateFile(path)).rejects.toMatchObject({ message: `cannot read ${path}: permission denied` }),
+    );
+  });
+});
+
+describe('openFolder', () => {
+  it('makes folders of mode 0700', async () => {
+    const folder = join(await tempFolder(), 'a', 'b');
+    await openFolder(folder);
+    expect(await modeOf(folder)).toBe('700');
+    expect(await modeOf(join(folder, '..'))).toBe('700');
+    await openFolder(folder);
+  });
+
+  it.each([0o777, 0o703, 0o702, 0o1777])('refuses a folder of mode %o, into which everybody may write', async (mode) => {
+    const folder = await tempFolder();
+    await chmod(folder, mode);
+    await expect(openFolder(folder)).rejects.toMatchObject({
+      name: 'UsageFailure',
+      message: `everybody may write into the folder ${folder}`,
+      advice: `Run: chmod 700 ${folder}`,
+    });
+  });
+
+  it('names a path it cannot make a folder of', async () => {
+    const path = join(await tempFolder(), 'file');
+    await writeFile(path, '');
+    await expect(openFolder(path)).rejects.toMatchObject({
+      name: 'UsageFailure',
+      message: `cannot use the folder ${path}: it is a file`,
+    });
+    await expect(openFolder(join(path, 'below'))).rejects.toMatchObject({
+      name: 'Failure',
+      message: `cannot use the folder ${join(path, 'below')}: part of the path is not a folder`,
+    });
+  });
+});
+
+describe('exists', () => {
+  it('tells what is there, what is not, and where that cannot be told', async () => {
+    const folder = await tempFolder();
+    await writeFile(join(folder, 'file'), '');
+    expect(await exists(join(folder, 'file'))).toBe(true);
+    expect(await exists(folder)).toBe(true);
+    expect(await exists(join(folder, 'none'))).toBe(false);
+    await unprivileged(() => expect(exists(join(folder, 'file'))).rejects.toMatchObject({ name: 'Failure' }));
+  });
+});

@@ -1,0 +1,78 @@
+// Proves that one process at a time has a folder, that the second is told who has it, and that no way to die keeps it.
+
+// oxlint-disable-next-line typescript/triple-slash-reference -- an ambient declaration has no other way in
+/// <reference path="../src/fs-native-extensions.d.ts" />
+
+import { rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { lockFolder } from '../src/lock.js';
+import { Child, tempFolder, unprivileged } from './fixtures.js';
+
+const HOLDER = `
+  import { lockFolder } from ${JSON.stringify(new URL('../dist/lock.js', import.meta.url).href)};
+  globalThis.lock = await lockFolder(process.argv[1], 'the holder');
+  console.log('locked');
+  setInterval(() => undefined, 1000);`;
+
+describe('a folder lock', () => {
+  it('is had by one process, and the second is told by whom, by which process and since when', async () => {
+    const folder = await tempFolder();
+    const holder = new Child(HOLDER, [folder]);
+    expect(await holder.line()).toBe('locked');
+    const refused = await lockFolder(folder, 'the second').catch((error: unknown) => error);
+    expect(refused).toMatchObject({ name: 'Failure', exitCode: 1, advice: expect.stringContaining('Stop that process first') });
+    expect((refused as Error).message).toMatch(
+      new RegExp(
+        String.raw`^the folder ${folder} is in use by the holder \(process ${holder.pid}, since \d{4}-\d\d-\d\dT[\d:.]+Z\)$`,
+      ),
+    );
+  });
+
+  it.each(['SIGKILL', 'SIGTERM'] as const)('is free once its holder has died of %s, and names the new holder', async (signal) => {
+    const folder = await tempFolder();
+    const holder = new Child(HOLDER, [folder]);
+    expect(await holder.line()).toBe('locked');
+    await holder.kill(signal);
+    const lock = await lockFolder(folder, 'the next');
+    await expect(lockFolder(folder, 'the one after')).rejects.toMatchObject({
+      message: expect.stringContaining(`in use by the next (process ${process.pid},`) as string,
+    });
+    await lock.release();
+  });
+
+  it('is had once in one process too, until it is released', async () => {
+    const folder = await tempFolder();
+    const lock = await lockFolder(folder, 'first');
+    await expect(lockFolder(folder, 'second')).rejects.toMatchObject({ name: 'Failure' });
+    await lock.release();
+    await (await lockFolder(folder, 'second')).release();
+  });
+
+  it('is refused to each of many who come at once but one', async () => {
+    const folder = await tempFolder();
+    const results = await Promise.allSettled(Array.from({ length: 20 }, (_, i) => lockFolder(folder, `number ${i}`)));
+    const locks = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+    expect(locks).toHaveLength(1);
+    await locks[0]?.release();
+  });
+
+  it('is a private file', async () => {
+    const folder = await tempFolder();
+    const lock = await lockFolder(folder, 'first');
+    expect((await stat(join(folder, 'lock'))).mode & 0o777).toBe(0o600);
+    await lock.release();
+  });
+
+  it('fails in words where there is no folder, or none of ours', async () => {
+    const folder = await tempFolder();
+    await unprivileged(() =>
+      expect(lockFolder(folder, 'x')).rejects.toMatchObject({ message: `cannot lock the folder ${folder}: permission denied` }),
+    );
+    await rm(folder, { recursive: true });
+    await expect(lockFolder(folder, 'x')).rejects.toMatchObject({
+      name: 'Failure',
+      message: `cannot lock the folder ${folder}: no such file or folder`,
+    });
+  });
+});

@@ -1,0 +1,26 @@
+// Proves that tables and fields are aligned, with nothing after the last column.
+
+import { describe, expect, it } from 'vitest';
+import { formatFields, formatTable } from '../src/table.js';
+
+describe('a table', () => {
+  it('has its columns under their headings, whichever is longer', () => {
+    expect(
+      formatTable(
+        ['ID', 'STATE', 'AT'],
+        [
+          ['0000a1b2', 'on', '1'],
+          ['1', 'disabled', ''],
+        ],
+      ),
+    ).toBe('ID        STATE     AT\n0000a1b2  on        1\n1         disabled\n');
+  });
+
+  it('without rows is its headings', () => expect(formatTable(['ID', 'AT'], [])).toBe('ID  AT\n'));
+});
+
+describe('fields', () => {
+  it('have their values aligned, and none for what is undefined', () => {
+    expect(formatFields({ id: '0000a1b2', lifetime: '30d', address: undefined })).toBe('id        0000a1b2\nlifetime  30d\n');
+  });
+});
