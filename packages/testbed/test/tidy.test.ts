@@ -31,12 +31,11 @@ describe('sources', () => {
     expect(sources.filter((path) => read(path).split('\n').length > 450)).toEqual([]);
   });
 
-  it('end a process in four places: lifecycle, command line, store watch, demo', () => {
+  it('end a process in three places: lifecycle, command line, store watch', () => {
     const allowed = [
       'packages/runtime/src/lifecycle.ts',
       'packages/runtime/src/cli.ts',
       'packages/auth-server/src/store-watch.ts',
-      'packages/testbed/src/main.ts',
     ];
     expect(sources.filter((path) => /process\.(?:exit|kill|abort)\(/.test(read(path))).toSorted()).toEqual(allowed.toSorted());
   });

@@ -1,0 +1,103 @@
+// Proves how a command ends: its exit code, what it says on standard error, and that no key given by mistake is repeated there.
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
+import { describe, expect, it } from 'vitest';
+
+const dist = (name: string): string => JSON.stringify(new URL(`../dist/${name}.js`, import.meta.url).href);
+const KEY = '5b2e9d0c4f61a7384c1d9e0b7a6f5e4d';
+
+interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs a command with an option, an argument and the given action in a process of its own. */
+async function run(action: string, ...args: readonly string[]): Promise<Ended> {
+  const script = `
+    import { idArgument, integerArgument, listenOption, main, peerArgument, program } from ${dist('cli')};
+    import { Failure, UsageFailure } from ${dist('failure')};
+    const command = program('latchkey-test', 'a test', new URL('../package.json', ${dist('cli')}))
+      .argument('[id]', 'an ID', idArgument)
+      .option('--peer <host:port>', 'a peer', peerArgument)
+      .option('--listen <host:port>', 'an address', listenOption)
+      .option('--count <n>', 'a number', integerArgument(1, 5))
+      .action(async (id, options) => { ${action} });
+    await main(command);`;
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', script, '--', ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')]);
+  return { code: child.exitCode, stdout, stderr };
+}
+
+describe('a command', () => {
+  it('that does what it was asked ends with code 0', async () => {
+    const args = ['0000a1b2', '--peer', '[::1]:5683', '--listen', '0.0.0.0:0', '--listen', '[::]:1', '--count', '5'];
+    const { code, stdout, stderr } = await run('console.log(JSON.stringify({ id, ...options }))', ...args);
+    expect([code, stderr]).toEqual([0, '']);
+    expect(JSON.parse(stdout)).toEqual({
+      id: 0xa1b2,
+      peer: { host: '::1', port: 5683 },
+      listen: [
+        { host: '0.0.0.0', port: 0 },
+        { host: '::', port: 1 },
+      ],
+      count: 5,
+    });
+  });
+
+  it.each([
+    ['an ID of 7 digits', ['000a1b2'], '8 hex digits'],
+    ['a peer on port 0', ['--peer', '192.0.2.1:0'], 'expected HOST:PORT'],
+    ['a peer without a port', ['--peer', '192.0.2.1'], 'expected HOST:PORT'],
+    ['a number too large', ['--count', '6'], 'a whole number from 1 to 5'],
+    ['no number', ['--count', '0x3'], 'a whole number from 1 to 5'],
+    ['an unknown option', ['--nope'], "unknown option '--nope'"],
+  ])('given %s ends with code 2, and says so and where help is', async (_, args, message) => {
+    const { code, stdout, stderr } = await run('', ...args);
+    expect([code, stdout]).toEqual([2, '']);
+    expect(stderr).toMatch(/^latchkey-test: /);
+    expect(stderr).toContain(message);
+    expect(stderr).toContain('--help');
+  });
+
+  it.each([
+    [
+      'a failure',
+      `throw new Failure('it cannot be done', { advice: 'Do that.' })`,
+      1,
+      'latchkey-test: it cannot be done\nDo that.\n',
+    ],
+    ['wrong usage', `throw new UsageFailure('not like this')`, 2, 'latchkey-test: not like this\n'],
+  ])('that meets %s ends with its code, and says why and what to do', async (_, action, code, stderr) => {
+    expect(await run(action)).toEqual({ code, stdout: '', stderr });
+  });
+
+  it('that meets a mistake of its own ends with code 1, in words and without a stack', async () => {
+    const { code, stderr } = await run(`throw new TypeError('oops')`);
+    expect([code, stderr]).toEqual([
+      1,
+      'latchkey-test: a mistake in this program: oops\nPlease report it with the command you ran.\n',
+    ]);
+  });
+
+  it.each([
+    ['as the ID', [KEY], ''],
+    ['as an option’s value', ['--peer', KEY], ''],
+    ['as an option', [`--${KEY}`], ''],
+    ['as one argument too many', ['0000a1b2', KEY], ''],
+    ['and repeated by a failure', [], `throw new Failure('cannot read ${KEY}')`],
+    ['and repeated by a mistake', [], `throw new Error('cannot read ${KEY.toUpperCase()}')`],
+  ])('given a key %s does not repeat it', async (_, args, action) => {
+    const { code, stderr } = await run(action, ...args);
+    expect(code).not.toBe(0);
+    expect(stderr.toLowerCase()).not.toContain(KEY.slice(0, 8));
+  });
+
+  it('makes files for its user alone, whatever the umask was', async () => {
+    expect(await run('process.stdout.write((process.umask() & 0o777).toString(8))')).toMatchObject({ code: 0, stdout: '77' });
+  });
+});
