@@ -45,8 +45,8 @@ describe('powered time', () => {
   });
 
   it.each([
-    ['another boot', { boot: '00000000-0000-0000-0000-000000000000' }],
-    ['a system that does not tell boots apart', { boot: undefined }],
+    ['another boot', { boot: '00000000-0000-0000-0000-000000000000', uptime_ms: uptimeMs() - 60_000 }],
+    ['a system that does not tell boots apart', { boot: undefined, uptime_ms: uptimeMs() - 60_000 }],
     ['this boot, but a later time in it, as an image of another machine would have', { uptime_ms: uptimeMs() + 3_600_000 }],
   ])('goes on from what was saved in %s, and counts nothing in between', (_, more) => {
     const saved = { ...new PoweredClock(undefined).save(), ms: 5_000, ...more };

@@ -153,21 +153,21 @@ describe('an answer counts', () => {
 describe('an answer is ignored', () => {
   /** What is said before the right answer must neither count nor be counted. */
   it.each<[string, (request: Received) => Packet]>([
-    ['with another token', (request) => piggybacked(request, 'right', { token: Buffer.alloc(4, 7) })],
-    ['with no token', (request) => piggybacked(request, 'right', { token: Buffer.alloc(0) })],
-    ['with part of the token', (request) => piggybacked(request, 'right', { token: request.token.subarray(0, 3) })],
-    ['with another message ID in an ACK', (request) => piggybacked(request, 'right', { messageId: request.messageId ^ 1 })],
-    ['in a Reset', (request) => piggybacked(request, 'right', { ack: false, reset: true })],
-    ['with a code that is no response', (request) => piggybacked(request, 'right', { code: '3.01' })],
+    ['with another token', (request) => piggybacked(request, 'forged', { token: Buffer.alloc(4, 7) })],
+    ['with no token', (request) => piggybacked(request, 'forged', { token: Buffer.alloc(0) })],
+    ['with part of the token', (request) => piggybacked(request, 'forged', { token: request.token.subarray(0, 3) })],
+    ['with another message ID in an ACK', (request) => piggybacked(request, 'forged', { messageId: request.messageId ^ 1 })],
+    ['in a Reset', (request) => piggybacked(request, 'forged', { ack: false, reset: true })],
+    ['with a code that is no response', (request) => piggybacked(request, 'forged', { code: '3.01' })],
     [
       'with a critical option',
-      (request) => piggybacked(request, 'right', { options: [{ name: 'If-Match', value: Buffer.of(1) }] }),
+      (request) => piggybacked(request, 'forged', { options: [{ name: 'If-Match', value: Buffer.of(1) }] }),
     ],
     [
       'with a Block1 of 4 octets',
-      (request) => piggybacked(request, 'right', { options: [{ name: 'Block1', value: Buffer.of(255, 255, 255, 255) }] }),
+      (request) => piggybacked(request, 'forged', { options: [{ name: 'Block1', value: Buffer.of(255, 255, 255, 255) }] }),
     ],
-    ['with a Block2', (request) => piggybacked(request, 'right', { options: [{ name: 'Block2', value: Buffer.of(0x0e) }] })],
+    ['with a Block2', (request) => piggybacked(request, 'forged', { options: [{ name: 'Block2', value: Buffer.of(0x0e) }] })],
   ])('%s', async (_, wrong) => {
     const peer = await UdpPeer.open();
     const judged: string[] = [];

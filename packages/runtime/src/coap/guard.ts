@@ -19,6 +19,7 @@ const MAX_DATAGRAM = 512;
 
 /** Why a datagram was dropped: names for counters. */
 export type DropCause =
+  | 'unknown method'
   | 'source port 0'
   | 'too large'
   | 'not CoAP'
@@ -69,9 +70,9 @@ export function judgeRequest(octets: Buffer, sourcePort: number): Verdict {
   if (code === 0 && type === MESSAGE_TYPE.CON)
     return { kind: 'reply', octets: emptyMessage(MESSAGE_TYPE.RST, datagram.messageId) };
   if (code === 0 || code >> 5 !== 0 || type > MESSAGE_TYPE.NON) return drop('not a request');
-  if (code > HIGHEST_METHOD) return refuse(datagram, '4.05');
+  if (code > HIGHEST_METHOD) return refuse(datagram, '4.05', 'unknown method');
   const sifted = sift(datagram, REQUEST_OPTIONS);
-  if (sifted === undefined) return refuse(datagram, '4.02');
+  if (sifted === undefined) return refuse(datagram, '4.02', 'unknown critical option');
   return pass(octets, datagram, sifted);
 }
 
@@ -121,8 +122,8 @@ function pass(octets: Buffer, datagram: Datagram, options: readonly Option[]): V
 }
 
 /** An error with nothing in it: piggybacked for a CON; for a NON the request is rejected in silence (RFC 7252 section 4.3). */
-function refuse(datagram: Datagram, code: string): Verdict {
-  if (datagram.type !== MESSAGE_TYPE.CON) return drop('unknown critical option');
+function refuse(datagram: Datagram, code: string, cause: DropCause): Verdict {
+  if (datagram.type !== MESSAGE_TYPE.CON) return drop(cause);
   const { messageId, token } = datagram;
   return {
     kind: 'reply',
