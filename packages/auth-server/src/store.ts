@@ -39,8 +39,8 @@ export async function openStore<V, K extends Key>(
   }
 }
 
-/** LMDB's two meta pages, as lmdb lays them out behind a page header of 24 octets; offsets from the page's start. The last page is -1 in a new store. */
-const META = { magic: 24, pageSize: 48, lastPage: 136, end: 152 } as const;
+/** LMDB's two meta pages, as lmdb lays them out behind a page header of 24 octets; offsets from the page's start. */
+const META = { magic: 24, pageSize: 48, lastPage: 144, end: 160 } as const;
 const MAGIC = 0xbeef_c0de;
 const PAGE_SIZES: ReadonlySet<number> = new Set([4096, 8192, 16_384, 32_768, 65_536]);
 
@@ -48,9 +48,10 @@ const PAGE_SIZES: ReadonlySet<number> = new Set([4096, 8192, 16_384, 32_768, 65_
 async function refuseDamaged(path: string): Promise<void> {
   const file = await openFile(path, 'r');
   try {
-    const { size } = await file.stat();
     const first = await readMeta(file, 0);
     const second = first === undefined ? undefined : await readMeta(file, first.pageSize);
+    // In this order: a server that is writing meanwhile makes the file longer before a meta page says so.
+    const { size } = await file.stat();
     const pages = Math.max(first?.lastPage ?? 0, second?.lastPage ?? 0) + 1;
     if (first !== undefined && second !== undefined && size >= pages * first.pageSize) return;
   } finally {
@@ -66,7 +67,7 @@ async function readMeta(
   const { buffer, bytesRead } = await file.read(Buffer.alloc(META.end), 0, META.end, at);
   const pageSize = buffer.readUInt32LE(META.pageSize);
   if (bytesRead < META.end || buffer.readUInt32LE(META.magic) !== MAGIC || !PAGE_SIZES.has(pageSize)) return undefined;
-  return { pageSize, lastPage: Number(buffer.readBigInt64LE(META.lastPage)) };
+  return { pageSize, lastPage: Number(buffer.readBigUInt64LE(META.lastPage)) };
 }
 
 /** What a write that failed means. lmdb's own error says why in a promise beside it, by number. */

@@ -135,7 +135,7 @@ describe('a registry is refused', () => {
     ]) {
       expect(JSON.parse((await stranger.line()) ?? '')).toEqual({ name: 'Failure', message: `${what}: permission denied` });
     }
-    await chmod(folder, 0o700);
+    for (const path of [folder, join(folder, 'theirs'), join(folder, 'theirs', 'registry')]) await chmod(path, 0o700);
   });
 });
 
