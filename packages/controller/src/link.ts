@@ -93,6 +93,7 @@ class Peer {
 export class RelayLink implements Link {
   readonly #peers: readonly Peer[];
   readonly #log: BoundedLog;
+  #closed = false;
 
   constructor(servers: readonly Endpoint[], log: Log) {
     this.#peers = servers.map((endpoint) => new Peer(endpoint));
@@ -105,7 +106,7 @@ export class RelayLink implements Link {
       if (!first) await pause(ROUND_PAUSE_MS);
       for (const peer of this.#inOrder()) {
         const left = end - performance.now();
-        if (left <= 0) return undefined;
+        if (left <= 0 || this.#closed) return undefined;
         const outcome = await this.#exchange(peer, request, judge, this.#peers.length > 1 ? Math.min(left, TURN_MS) : left);
         if (outcome.kind === 'answered') return outcome.value;
         peer.failedAt = performance.now();
@@ -115,6 +116,7 @@ export class RelayLink implements Link {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     await Promise.all(this.#peers.map((peer) => peer.close()));
   }
 

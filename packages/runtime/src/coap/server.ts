@@ -87,6 +87,8 @@ export class CoapServer {
     this.#socket = new GuardedSocket(family, (octets, source) => this.#filter(octets, source));
     this.#coap = createServer({ cacheSize: CACHE_OCTETS, piggybackReplyMs: NEVER_SEPARATE_MS });
     this.#coap.on('request', (request: IncomingMessage, response: OutgoingMessage) => void this.#receive(request, response));
+    // It passes on the socket's errors, which are logged where the socket is.
+    this.#coap.on('error', () => undefined);
     this.#dropReport = setInterval(() => this.#reportDrops(), DROP_REPORT_MS).unref();
   }
 
