@@ -26,6 +26,11 @@ describe('a network with one controller', () => {
     const [ofNode, ofController] = await applicationKeys(network, id, state);
     expect(ofNode).toMatch(/^[0-9a-f]{32}\n$/);
     expect(ofNode).toBe(ofController);
+    const print = (format: string): Promise<string> =>
+      network.run('node-agent', ['key', '--state', state, '--label', 'test', '--format', format]);
+    const key = ofNode.trim();
+    expect(await print('base64')).toBe(`${Buffer.from(key, 'hex').toString('base64')}\n`);
+    expect(JSON.parse(await print('json'))).toEqual({ id, label: 'test', key });
   });
 
   it('gives nodes that share an initial key a key each', async () => {
