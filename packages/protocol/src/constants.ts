@@ -34,6 +34,9 @@ export const LENGTH = { M1: 21, M2: 79, M3: 42, M4: 53, M5: 33, M6: 13, M7: 121,
 export const LABEL_M4 = 0x14;
 export const LABEL_M5_M6 = 0x15;
 
+/** Under which SK_cs gives the key that nonces of the link are made with. Not the profile's: nobody else needs to know how a nonce was drawn. */
+export const LABEL_NONCE = 0x1f;
+
 /** Largest values of the integers on the wire. */
 export const MAX_ID = 0xffff_ffff;
 export const MAX_LIFETIME = 0xffff_ffff;

@@ -46,10 +46,10 @@ export {
   Respondent,
   type RespondentBounds,
   type RespondentOptions,
-  type Source,
   type Transaction,
 } from './respondent.js';
 export { Secret } from './secret.js';
+export type { Source } from './source.js';
 export {
   type Commit,
   expiryOf,

@@ -3,7 +3,7 @@
 import { cmac } from '@noble/ciphers/aes.js';
 import { concatBytes, utf8ToBytes } from '@noble/ciphers/utils.js';
 import { aes128 } from './cipher.js';
-import { KEY_LENGTH, type LABEL_M4, type LABEL_M5_M6, RN_LENGTH } from './constants.js';
+import { KEY_LENGTH, type LABEL_M4, type LABEL_M5_M6, type LABEL_NONCE, RN_LENGTH } from './constants.js';
 import { xor } from './octets.js';
 import { Secret } from './secret.js';
 
@@ -14,7 +14,7 @@ export function derivePsk(key: Secret, rnI: Uint8Array, rnC: Uint8Array): Secret
 }
 
 /** `EK(K, T) = AES-128(K, T || 0^15)`: a node key is never itself a CCM key (profile, "Primitive"). */
-export function deriveCcmKey(key: Secret, label: typeof LABEL_M4 | typeof LABEL_M5_M6): Secret {
+export function deriveCcmKey(key: Secret, label: typeof LABEL_M4 | typeof LABEL_M5_M6 | typeof LABEL_NONCE): Secret {
   const block = new Uint8Array(16);
   block[0] = label;
   return wrap(aes128(key.expose(), block));

@@ -13,7 +13,16 @@
  */
 
 import { bytesToHex } from '@noble/ciphers/utils.js';
-import { MAX_TRANSACTIONS_PER_NODE, NONCE_LENGTH, RN_LENGTH, TRANSACTION_LIFE_MS } from './constants.js';
+import {
+  ID_LENGTH,
+  MAX_TRANSACTIONS_PER_NODE,
+  NONCE_LENGTH,
+  RN_LENGTH,
+  TID_LENGTH,
+  TRANSACTION_LIFE_MS,
+  TS_LENGTH,
+  TYPE,
+} from './constants.js';
 import { ifWellFormed, type LinkRefusal, type Refusal, refusalOfReason } from './errors.js';
 import {
   decodeM1,
@@ -29,21 +38,12 @@ import {
   sealM6,
   sealM7,
 } from './messages.js';
-import { equalInConstantTime } from './octets.js';
+import { linkNonce } from './nonce.js';
+import { equalInConstantTime, Writer } from './octets.js';
 import { derivePsk } from './psk.js';
 import type { Secret } from './secret.js';
-
-/** Where a message came from. */
-export interface Source {
-  /** The address alone, in one spelling: what wrong proofs count against. */
-  readonly address: string;
-  /** What the bound per source counts: an IPv4 address, the /64 of an IPv6 address, a link-local address. */
-  readonly network: string;
-  /** NID: address and port, 18 octets. */
-  readonly nid: Uint8Array;
-  /** Whether the source has shown that it receives what is sent to its address. */
-  readonly proven: boolean;
-}
+import type { Source } from './source.js';
+import { WrongProofs } from './wrong-proofs.js';
 
 /** Two clocks in ms: `wall` goes into TS, `steady` never jumps and measures lives. */
 export interface Now {
@@ -70,8 +70,9 @@ export interface RespondentOptions {
   readonly takeTid: () => bigint | undefined;
 }
 
+/** `skCs` is what `request` was sealed under, and its answer will be. */
 type Phase =
-  | { readonly name: 'asking'; readonly request: Uint8Array }
+  | { readonly name: 'asking'; readonly request: Uint8Array; readonly skCs: Secret }
   | { readonly name: 'answered'; readonly m4: Uint8Array; readonly psk: Secret }
   | {
       readonly name: 'committing';
@@ -80,8 +81,11 @@ type Phase =
       readonly m5: Uint8Array;
       readonly nidI: Uint8Array;
       readonly request: Uint8Array;
+      readonly skCs: Secret;
     }
   | { readonly name: 'joined'; readonly m4: Uint8Array; readonly m5: Uint8Array; readonly m6: Uint8Array };
+
+type Asked = Pick<Extract<Phase, { name: 'asking' }>, 'request' | 'skCs'>;
 
 /** One transaction {ID_i, TID, M1, RN_c, TS, source} and how far it is. */
 export interface Transaction {
@@ -181,9 +185,16 @@ export class Respondent {
   /** Those that are through, in that order. */
   readonly #through = new Set<OpenTransaction>();
   readonly #wrongProofs = new WrongProofs();
+  #skCs: Secret;
 
   constructor(options: RespondentOptions) {
     this.#options = options;
+    this.#skCs = options.skCs;
+  }
+
+  /** Another SK_cs: what is sealed from now on is sealed under it; what is under way is finished under the one before. */
+  rekey(skCs: Secret): void {
+    this.#skCs = skCs;
   }
 
   /** How many transactions are open. */
@@ -232,11 +243,11 @@ export class Respondent {
     const { phase } = transaction;
     switch (phase.name) {
       case 'asking':
-        return this.#receiveM3(transaction, phase.request, octets) ?? this.#receiveM9(transaction, phase.request, octets);
+        return this.#receiveM3(transaction, phase, octets) ?? this.#receiveM9(transaction, phase, octets);
       case 'answered':
         return { kind: 'answer', octets: phase.m4 };
       case 'committing':
-        return this.#receiveM8(transaction, phase, octets) ?? this.#receiveM9(transaction, phase.request, octets);
+        return this.#receiveM8(transaction, phase, octets) ?? this.#receiveM9(transaction, phase, octets);
       case 'joined':
         return { kind: 'answer', octets: phase.m6 };
     }
@@ -268,14 +279,16 @@ export class Respondent {
   }
 
   #openTransaction(m1: M1, octets: Uint8Array, source: Source, now: Now, evicting: OpenTransaction | undefined): M1Decision {
-    const { idC, skCs, draw, takeTid } = this.#options;
+    const { idC, draw, takeTid } = this.#options;
+    const skCs = this.#skCs;
     const tid = takeTid();
     if (tid === undefined) return refuse('overloaded');
     if (evicting !== undefined) this.#drop(evicting);
     const rnC = draw(RN_LENGTH);
     const ts = BigInt(now.wall);
     const m1Octets = Uint8Array.from(octets);
-    const request = sealM2({ idC, tid, nonce: draw(NONCE_LENGTH) }, { rnC, ts, m1Octets }, skCs);
+    const nonce = this.#nonce(TYPE.M2, tid, ts, rnC, m1Octets);
+    const request = sealM2({ idC, tid, nonce }, { rnC, ts, m1Octets }, skCs);
     const transaction = new OpenTransaction({
       idI: m1.idI,
       tid,
@@ -284,7 +297,7 @@ export class Respondent {
       rnC,
       countedAs: countedAs(source),
       openedAt: now.steady,
-      phase: { name: 'asking', request },
+      phase: { name: 'asking', request, skCs },
     });
     this.#byTid.set(tid, transaction);
     this.#byM1.set(m1Key(m1), transaction);
@@ -294,8 +307,8 @@ export class Respondent {
     return { kind: 'ask', transaction };
   }
 
-  #receiveM3(transaction: OpenTransaction, request: Uint8Array, octets: Uint8Array): LinkDecision | undefined {
-    const { idC, skCs } = this.#options;
+  #receiveM3(transaction: OpenTransaction, { request, skCs }: Asked, octets: Uint8Array): LinkDecision | undefined {
+    const { idC } = this.#options;
     const m3 = openM3(octets, request, skCs);
     if (m3 === undefined) return undefined;
     if (m3.idI !== transaction.idI) {
@@ -317,13 +330,15 @@ export class Respondent {
     octets: Uint8Array,
     source: Source,
   ): M5Decision {
-    const { idC, skCs, draw } = this.#options;
+    const { idC } = this.#options;
+    const skCs = this.#skCs;
     const { tid, ts, rnC, m1 } = transaction;
     const proof = openC5({ idC, tid, m1Octets: m1 }, m5.c5, phase.psk);
     if (proof === undefined || !equalInConstantTime(proof, rnC)) return refuse('proofFailed');
     const nidI = source.nid;
-    const request = sealM7({ idC, tid, nonce: draw(NONCE_LENGTH) }, { rnC, ts, nidI, m1Octets: m1, c5: m5.c5 }, skCs);
-    transaction.phase = { name: 'committing', m4: phase.m4, psk: phase.psk, m5: Uint8Array.from(octets), nidI, request };
+    const nonce = this.#nonce(TYPE.M7, tid, ts, rnC, nidI, m1, m5.c5);
+    const request = sealM7({ idC, tid, nonce }, { rnC, ts, nidI, m1Octets: m1, c5: m5.c5 }, skCs);
+    transaction.phase = { name: 'committing', m4: phase.m4, psk: phase.psk, m5: Uint8Array.from(octets), nidI, request, skCs };
     return { kind: 'ask', transaction };
   }
 
@@ -332,7 +347,7 @@ export class Respondent {
     phase: Extract<Phase, { name: 'committing' }>,
     octets: Uint8Array,
   ): LinkDecision | undefined {
-    const m8 = openM8(octets, phase.request, this.#options.skCs);
+    const m8 = openM8(octets, phase.request, phase.skCs);
     if (m8 === undefined) return undefined;
     if (m8.idI !== transaction.idI) return { kind: 'ignored' };
     const { idI, tid, ts } = transaction;
@@ -346,12 +361,18 @@ export class Respondent {
   }
 
   /** Refusals are not kept, so that a copy asks anew; those that pass by themselves leave the transaction open. */
-  #receiveM9(transaction: OpenTransaction, request: Uint8Array, octets: Uint8Array): LinkDecision {
-    const m9 = openM9(octets, request, this.#options.skCs);
+  #receiveM9(transaction: OpenTransaction, { request, skCs }: Asked, octets: Uint8Array): LinkDecision {
+    const m9 = openM9(octets, request, skCs);
     const refusal = m9 === undefined ? undefined : refusalOfReason(m9.reason);
     if (m9 === undefined || refusal === undefined || m9.idI !== transaction.idI) return { kind: 'ignored' };
     if (refusal !== 'overloaded' && refusal !== 'storeFailed') this.#drop(transaction);
     return { kind: 'refuse', refusal };
+  }
+
+  #nonce(type: number, tid: bigint, ts: bigint, ...rest: readonly Uint8Array[]): Uint8Array {
+    const { idC, draw } = this.#options;
+    const header = new Writer(1 + ID_LENGTH + TID_LENGTH + TS_LENGTH).u8(type).u32(idC).u64(tid).u64(ts).done();
+    return linkNonce(this.#skCs, draw(NONCE_LENGTH), header, ...rest);
   }
 
   #drop(transaction: OpenTransaction): void {
@@ -370,46 +391,6 @@ export class Respondent {
     if (left === 0) this.#perSource.delete(transaction.countedAs);
     else this.#perSource.set(transaction.countedAs, left);
   }
-}
-
-/** How many wrong M5 came from each source lately. A forged source address counts for the unproven alone. */
-class WrongProofs {
-  /** Sources of either kind remembered at once; the one that came first makes room. */
-  static readonly #MAX_SOURCES = 1024;
-  /** Wrong M5 from one source in one transaction's life before it must prove its address, and proven before it is refused. */
-  static readonly #MAX_WRONG = 16;
-
-  readonly #proven = new Map<string, WrongCount>();
-  readonly #claimed = new Map<string, WrongCount>();
-
-  tooMany(source: Source, steady: number): boolean {
-    const entry = this.#table(source).get(source.address);
-    return entry !== undefined && steady - entry.since < TRANSACTION_LIFE_MS && entry.wrong >= WrongProofs.#MAX_WRONG;
-  }
-
-  count(source: Source, steady: number): void {
-    const table = this.#table(source);
-    const entry = table.get(source.address);
-    if (entry !== undefined && steady - entry.since < TRANSACTION_LIFE_MS) {
-      entry.wrong += 1;
-      return;
-    }
-    table.delete(source.address);
-    for (const first of table.keys()) {
-      if (table.size < WrongProofs.#MAX_SOURCES) break;
-      table.delete(first);
-    }
-    table.set(source.address, { wrong: 1, since: steady });
-  }
-
-  #table(source: Source): Map<string, WrongCount> {
-    return source.proven ? this.#proven : this.#claimed;
-  }
-}
-
-interface WrongCount {
-  wrong: number;
-  readonly since: number;
 }
 
 function countedAs(source: Source): string {

@@ -10,10 +10,11 @@
  *   refuse   seal M9 and send it
  */
 
-import { TS_WINDOW } from './constants.js';
+import { LIFETIME_LENGTH, TS_WINDOW, TYPE } from './constants.js';
 import { type LinkRefusal, REFUSALS } from './errors.js';
 import { type LinkRequest, type M2, type M7, openC5, openM2, openM7, sealM3, sealM8, sealM9 } from './messages.js';
-import { equalInConstantTime } from './octets.js';
+import { linkNonce } from './nonce.js';
+import { equalInConstantTime, Writer } from './octets.js';
 import { derivePsk } from './psk.js';
 import type { Secret } from './secret.js';
 
@@ -78,8 +79,7 @@ export function stillInTime(opened: OpenedRequest, wall: number): boolean {
 }
 
 /** When K_i expires, in ms since the epoch: TS + 1000 x lifetime. `undefined`: never. */
-export function expiryOf(record: NodeRecord): number | undefined {
-  const { committed } = record;
+export function expiryOf({ committed }: Pick<NodeRecord, 'committed'>): number | undefined {
   return committed === undefined || committed.lifetime === 0 ? undefined : committed.ts + 1000 * committed.lifetime;
 }
 
@@ -118,19 +118,28 @@ function judgeProof(opened: Extract<OpenedRequest, { type: 'M7' }>, node: NodeRe
   return refuse('proofFailed');
 }
 
-/** M3, M8 or M9 over the request at hand. `nonce`: 13 octets, fresh. */
+/** M3, M8 or M9 over the request at hand. `random`: 13 octets, fresh, of which its nonce is made. */
 export function sealAnswer(
   request: LinkRequest,
   opened: OpenedRequest,
   judgement: Exclude<Judgement, { kind: 'commit' }>,
-  nonce: Uint8Array,
+  random: Uint8Array,
   skCs: Secret,
 ): Uint8Array {
   const { idI } = opened.body.m1;
-  if (judgement.kind === 'refuse')
-    return sealM9({ reason: REFUSALS[judgement.refusal].reason, idI }, nonce, request.octets, skCs);
-  if (judgement.with === 'M3') return sealM3({ key: judgement.key, idI }, nonce, request.octets, skCs);
-  return sealM8({ idI, lifetime: judgement.lifetime }, nonce, request.octets, skCs);
+  const nonce = (type: number, content: Uint8Array | Secret): Uint8Array =>
+    linkNonce(skCs, random, Uint8Array.of(type), request.octets, content);
+  if (judgement.kind === 'refuse') {
+    const { reason } = REFUSALS[judgement.refusal];
+    return sealM9({ reason, idI }, nonce(TYPE.M9, Uint8Array.of(reason)), request.octets, skCs);
+  }
+  if (judgement.with === 'M3') return sealM3({ key: judgement.key, idI }, nonce(TYPE.M3, judgement.key), request.octets, skCs);
+  return sealM8(
+    { idI, lifetime: judgement.lifetime },
+    nonce(TYPE.M8, new Writer(LIFETIME_LENGTH).u32(judgement.lifetime).done()),
+    request.octets,
+    skCs,
+  );
 }
 
 function refuse(refusal: LinkRefusal): Judgement {

@@ -26,10 +26,10 @@ import {
   type Now,
   Respondent,
   type RespondentBounds,
-  type Source,
   type Transaction,
 } from '../src/respondent.js';
 import { Secret } from '../src/secret.js';
+import type { Source } from '../src/source.js';
 import { drawing, flipped, hex, secret } from './fixtures.js';
 
 const draw = drawing('respondent');
@@ -1043,5 +1043,33 @@ describe('keys', () => {
       expect(decision).toEqual({ kind: 'ignored' });
     });
     expect(left).toEqual([]);
+  });
+});
+
+describe('another SK_cs', () => {
+  const NEXT = secret(0xdd);
+
+  it('seals what comes after, while what is under way ends under the one before', () => {
+    const { respondent } = controller();
+    const m1 = newM1();
+    const before = asked(respondent.receiveM1(m1, from('a'), after(0)));
+    respondent.rekey(NEXT);
+    const later = asked(respondent.receiveM1(newM1(NODE + 1), from('b'), after(1)));
+    expect(
+      [before, later].map(({ request }) =>
+        [SK_CS, NEXT].map((key) => openM2(decodeLinkRequest(request) as never, key) !== undefined),
+      ),
+    ).toEqual([
+      [true, false],
+      [false, true],
+    ]);
+
+    const underNext = sealM3({ key: KEY, idI: NODE }, draw(13), before.request, NEXT);
+    expect(respondent.receiveLinkAnswer(before, underNext)).toEqual({ kind: 'ignored' });
+    const m4 = answered(respondent.receiveLinkAnswer(before, link.m3(before)));
+    const commit = asked(respondent.receiveM5(m5To(m4, m1), from('a'), after(2)));
+    expect(openM7(decodeLinkRequest(commit.request) as never, NEXT)).toBeDefined();
+    expect(respondent.receiveLinkAnswer(commit, link.m8(commit))).toEqual({ kind: 'ignored' });
+    answered(respondent.receiveLinkAnswer(commit, sealM8({ idI: NODE, lifetime: 1 }, draw(13), commit.request, NEXT)));
   });
 });
