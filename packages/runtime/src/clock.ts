@@ -13,10 +13,11 @@ export type Clock = () => Now;
 const STEP_MS = 1_000;
 
 /**
- * Notices that the wall clock was set back: it then lags behind what it and the monotonic clock said before. For five minutes
- * after that an M7 could bear a time stamp that was taken before the step, so a server refuses M7 (profile, "Auth-server").
+ * Notices that the wall clock was set back: it then lags behind the most that it was ever ahead of the monotonic clock, by one step or
+ * by many small ones. For five minutes after that an M7 could bear a time stamp that was taken before the step, so a server refuses M7 (profile, "Auth-server").
  */
 export class ClockStepWatch {
+  /** The most that the wall clock was ahead of the monotonic one, since it was last found set back. */
   #ahead: number | undefined;
   #steppedAt: number | undefined;
 
@@ -29,8 +30,9 @@ export class ClockStepWatch {
   /** Takes note of the clocks and tells whether a step back is less than five minutes ago. */
   observe(now: Now): boolean {
     const ahead = now.wall - now.steady;
-    if (this.#ahead !== undefined && this.#ahead - ahead > STEP_MS) this.#steppedAt = now.steady;
-    this.#ahead = ahead;
+    const steppedBack = this.#ahead !== undefined && this.#ahead - ahead > STEP_MS;
+    if (steppedBack) this.#steppedAt = now.steady;
+    if (this.#ahead === undefined || ahead > this.#ahead || steppedBack) this.#ahead = ahead;
     return this.#steppedAt !== undefined && now.steady - this.#steppedAt < CLOCK_STEP_PENALTY_MS;
   }
 }

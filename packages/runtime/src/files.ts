@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { constants, type Stats } from 'node:fs';
-import { type FileHandle, link, mkdir, open, rename, rm, stat, unlink } from 'node:fs/promises';
+import { type FileHandle, link, mkdir, open, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { systemCode, systemFailure, UsageFailure } from './failure.js';
 
@@ -14,6 +14,9 @@ const WORLD_WRITABLE = 0o002;
 /** A configuration, credential or state file has this many octets at most. */
 const MAX_FILE = 1024 * 1024;
 
+/** What a file is made of; text as UTF-8, and in pieces where it would make a very long string. */
+export type Content = string | Uint8Array | Iterable<string>;
+
 /**
  * Replaces `path` durably by `content`, mode 0600: after a crash it holds the old content or the new, whole. What a crash left aside,
  * a key perhaps, goes with the next write. One writer at a time.
@@ -23,7 +26,7 @@ export async function replaceFile(path: string, content: string): Promise<void> 
 }
 
 /** Creates `path` durably with `content`, mode 0600; fails if it exists, also where many want to create it at once. */
-export async function createFile(path: string, content: string): Promise<void> {
+export async function createFile(path: string, content: Content): Promise<void> {
   await writeAside(path, asideOf(path, randomBytes(4).toString('hex')), content, async (aside) => {
     await link(aside, path);
     await unlink(aside);
@@ -34,12 +37,12 @@ function asideOf(path: string, suffix: string): string {
   return join(dirname(path), `.${basename(path)}.${suffix}`);
 }
 
-async function writeAside(path: string, aside: string, content: string, put: (aside: string) => Promise<void>): Promise<void> {
+async function writeAside(path: string, aside: string, content: Content, put: (aside: string) => Promise<void>): Promise<void> {
   try {
     await rm(aside, { force: true });
     const file = await open(aside, 'wx', PRIVATE_FILE);
     try {
-      await file.writeFile(content);
+      await writeFile(file, content);
       await file.sync();
     } finally {
       await file.close();
@@ -50,6 +53,11 @@ async function writeAside(path: string, aside: string, content: string, put: (as
     await rm(aside, { force: true }).catch(() => undefined);
     throw systemFailure(`cannot write ${path}`, error);
   }
+}
+
+/** Makes what happened to the name `path` durable. */
+export function syncFolderOf(path: string): Promise<void> {
+  return syncFolder(dirname(path));
 }
 
 /** Makes what happened to the names in `folder` durable. */
@@ -64,17 +72,22 @@ async function syncFolder(folder: string): Promise<void> {
 
 /** Reads a file that holds keys. Refuses one that others may read, and one larger than `maxOctets`. */
 export async function readPrivateFile(path: string, maxOctets: number = MAX_FILE): Promise<string> {
-  const { text, info } = await readWhole(path, maxOctets);
+  const { octets, info } = await readWhole(path, maxOctets);
   refuseLooseMode(path, info);
-  return text;
+  return octets.toString('utf8');
 }
 
 /** Reads a file that holds no keys, of 1 MiB at most. */
 export async function readPlainFile(path: string): Promise<string> {
-  return (await readWhole(path, MAX_FILE)).text;
+  return (await readWhole(path, MAX_FILE)).octets.toString('utf8');
 }
 
-async function readWhole(path: string, maxOctets: number): Promise<{ readonly text: string; readonly info: Stats }> {
+/** Reads a file that may be encrypted: one that is not, and holds keys, is for the caller to hand to `checkPrivateFile`. */
+export async function readOctets(path: string, maxOctets: number = MAX_FILE): Promise<Uint8Array> {
+  return (await readWhole(path, maxOctets)).octets;
+}
+
+async function readWhole(path: string, maxOctets: number): Promise<{ readonly octets: Buffer; readonly info: Stats }> {
   let file: FileHandle;
   try {
     file = await open(path, constants.O_RDONLY);
@@ -88,7 +101,9 @@ async function readWhole(path: string, maxOctets: number): Promise<{ readonly te
     const info = await file.stat();
     if (!info.isFile() && !info.isFIFO()) throw new UsageFailure(`cannot read ${path}: it is not a file`);
     if (info.size > maxOctets) throw new UsageFailure(`cannot read ${path}: it has ${info.size} octets, more than ${maxOctets}`);
-    return { text: await file.readFile('utf8'), info };
+    // A pipe, or a file that grows, does not tell its size beforehand.
+    const octets = await collect(file.createReadStream({ autoClose: false }), maxOctets, `cannot read ${path}: it`);
+    return { octets, info };
   } finally {
     await file.close();
   }
@@ -146,15 +161,23 @@ export async function exists(path: string): Promise<boolean> {
   }
 }
 
-/** Standard input to its end, `maxOctets` at most. */
+/** Standard input to its end as text, `maxOctets` at most. */
 export async function readStandardInput(maxOctets: number = MAX_FILE): Promise<string> {
+  return (await readStandardOctets(maxOctets)).toString('utf8');
+}
+
+/** Standard input to its end, `maxOctets` at most. */
+export async function readStandardOctets(maxOctets: number = MAX_FILE): Promise<Buffer> {
+  return collect(process.stdin, maxOctets, 'standard input');
+}
+
+async function collect(stream: AsyncIterable<Buffer>, maxOctets: number, what: string): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
-  for await (const chunk of process.stdin) {
-    const octets = Buffer.from(chunk as Buffer);
-    size += octets.length;
-    if (size > maxOctets) throw new UsageFailure(`standard input has more than ${maxOctets} octets`);
-    chunks.push(octets);
+  for await (const chunk of stream) {
+    size += chunk.length;
+    if (size > maxOctets) throw new UsageFailure(`${what} has more than ${maxOctets} octets`);
+    chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString('utf8');
+  return Buffer.concat(chunks);
 }

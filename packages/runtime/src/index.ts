@@ -8,11 +8,39 @@ export { CoapServer, type CoapServerOptions, type KeyAnswer, type KeyRequest } f
 export { loadConfig, loadPrivateJson, logLevelSchema } from './config.js';
 export { type Credential, readCredential, writeCredential } from './credential.js';
 export { formatDuration, parseDuration } from './duration.js';
+export {
+  checkNewPassphrase,
+  checkRecipients,
+  decryptManifest,
+  encryptedTo,
+  encryptManifest,
+  type ManifestKey,
+  type ManifestReaders,
+  parseIdentities,
+  parsePassphrase,
+} from './encrypted-manifest.js';
 export { encodeNid, type Endpoint, formatEndpoint, formatNid, listenSchema, parseEndpoint, peerSchema } from './endpoint.js';
 export { EXIT, Failure, systemCode, systemFailure, UsageFailure } from './failure.js';
-export { checkPrivateFile, createFile, exists, openFolder, readPrivateFile, readStandardInput, replaceFile } from './files.js';
+export {
+  checkPrivateFile,
+  type Content,
+  createFile,
+  exists,
+  openFolder,
+  readOctets,
+  readPlainFile,
+  readPrivateFile,
+  readStandardInput,
+  readStandardOctets,
+  replaceFile,
+  syncFolderOf,
+} from './files.js';
+export { parseKey, readKeyFile } from './key-file.js';
+export { formatLabel, formatLabelInCapitals, isLabel, parseLabel } from './label.js';
 export { type Daemon, runDaemon } from './lifecycle.js';
 export { type FolderLock, lockFolder } from './lock.js';
 export { BoundedLog, createLog, type Log, type LogLevel, type LogStream } from './log.js';
-export { formatManifest, type ManifestLine, MAX_MANIFEST, parseManifest } from './manifest.js';
+export { formatManifest, MANIFEST_COLUMNS, type ManifestLine, MAX_MANIFEST, parseManifest } from './manifest.js';
+export { DEFAULT_MEMORY, LEAST_MEMORY, watchMemory } from './memory.js';
 export { formatFields, formatTable } from './table.js';
+export { readTypedLine } from './typed-line.js';

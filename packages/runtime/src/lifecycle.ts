@@ -1,6 +1,6 @@
 /** How a daemon starts, stops and dies. */
 
-import { EXIT } from './failure.js';
+import { EXIT, Failure } from './failure.js';
 import type { Log } from './log.js';
 
 /** What is in flight when a daemon is asked to stop has this long to finish, in ms. */
@@ -9,6 +9,8 @@ const STOP_LIMIT_MS = 10_000;
 export interface Daemon {
   /** Stops taking work, finishes what is in flight, lets go of sockets and files. */
   stop(): Promise<void>;
+  /** Reads anew what an administrator may have replaced, on SIGHUP. A Failure is logged, and nothing changes. */
+  reload?(): Promise<void>;
 }
 
 /**
@@ -33,6 +35,12 @@ export async function runDaemon(log: Log, start: () => Promise<Daemon>): Promise
   });
 
   const daemon = await start();
+  process.on('SIGHUP', () => {
+    daemon.reload?.().catch((error: unknown) => {
+      if (!(error instanceof Failure)) throw error;
+      log.error({ advice: error.advice }, `not reloaded: ${error.message}`);
+    });
+  });
   const signal = await asked;
   log.info({ signal }, 'stopping');
   const limit = setTimeout(() => {

@@ -32,11 +32,16 @@ export async function lockFolder(folder: string, who: string): Promise<FolderLoc
         advice: 'Stop that process first: two on one folder would undo each other.',
       });
     }
-    await file.truncate(0);
-    await file.write(`${who} (process ${process.pid}, since ${new Date().toISOString()})\n`);
   } catch (error) {
     await file.close();
     throw systemFailure(`cannot lock the folder ${folder}`, error);
   }
+  // The lock is held whether or not a full or failing disk takes the words about it: a daemon starts all the same, and waits for the disk.
+  await describe(file, who).catch(() => undefined);
   return { release: () => file.close() };
+}
+
+async function describe(file: FileHandle, who: string): Promise<void> {
+  await file.truncate(0);
+  await file.write(`${who} (process ${process.pid}, since ${new Date().toISOString()})\n`);
 }

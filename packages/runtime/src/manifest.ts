@@ -18,8 +18,9 @@ export interface ManifestLine {
 /** A manifest of a million nodes has 75 MB; a file of manifest lines may have this many octets. */
 export const MAX_MANIFEST: number = 128 * 1024 * 1024;
 
-const COLUMNS = ['id', 'controller_id', 'controller', 'ik'] as const;
-const HEADER: string = COLUMNS.join(',');
+/** The fields of a line, in order. */
+export const MANIFEST_COLUMNS = ['id', 'controller_id', 'controller', 'ik'] as const;
+const HEADER: string = MANIFEST_COLUMNS.join(',');
 
 const idField = z.string().refine((text) => parseId(text) !== undefined, 'expected 8 hex digits');
 const lineSchema = z.strictObject({
@@ -30,8 +31,8 @@ const lineSchema = z.strictObject({
 });
 
 /** A manifest as CSV with its header, to be written to a 0600 file. */
-export function formatManifest(lines: readonly ManifestLine[]): string {
-  const rows = lines.map((line) =>
+export function formatManifest(lines: Iterable<ManifestLine>): string {
+  const rows = Array.from(lines, (line) =>
     [formatId(line.idI), formatId(line.idC), formatEndpoint(line.controller), line.ik.toHex()].join(','),
   );
   return [HEADER, ...rows, ''].join('\n');
@@ -99,7 +100,7 @@ function jsonLines(text: string, name: string): NumberedRecord[] {
     try {
       return [{ line: i + 1, record: JSON.parse(row) as unknown }];
     } catch {
-      throw new UsageFailure(`${name}, line ${i + 1}: expected one JSON object a line, with ${COLUMNS.join(', ')}`);
+      throw new UsageFailure(`${name}, line ${i + 1}: expected one JSON object a line, with ${MANIFEST_COLUMNS.join(', ')}`);
     }
   });
 }

@@ -29,6 +29,15 @@ describe('a clock that is watched', () => {
     expect(watch.observe(later(300_000))).toBe(false);
   });
 
+  it('and is set back by many small steps is refused once they come to more than a second', () => {
+    const watch = new ClockStepWatch(at(0, 0));
+    for (const [i, back] of [300, 600, 900, 1_000].entries())
+      expect(watch.observe(at(10_000 * i - back, 10_000 * i))).toBe(false);
+    expect(watch.observe(at(40_000 - 1_200, 40_000))).toBe(true);
+    expect(watch.observe(at(340_000 - 1_200, 340_000))).toBe(false);
+    expect(watch.observe(at(350_000 - 1_500, 350_000))).toBe(false);
+  });
+
   it('begins five minutes anew with each step back', () => {
     const watch = new ClockStepWatch(at(0, 0));
     expect(watch.observe(at(-5_000, 0))).toBe(true);

@@ -1,9 +1,19 @@
 // Proves on a real disk that files with keys are private, and that a file is whole whenever its writer is killed.
 
+import { spawnSync } from 'node:child_process';
 import { chmod, link, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { checkPrivateFile, createFile, exists, openFolder, readPlainFile, readPrivateFile, replaceFile } from '../src/files.js';
+import {
+  checkPrivateFile,
+  createFile,
+  exists,
+  openFolder,
+  readOctets,
+  readPlainFile,
+  readPrivateFile,
+  replaceFile,
+} from '../src/files.js';
 import { Child, IS_ROOT, tempFolder, unprivileged } from './fixtures.js';
 
 async function modeOf(path: string): Promise<string> {
@@ -72,6 +82,29 @@ describe('createFile', () => {
     expect(await readdir(folder)).toEqual(['new']);
   });
 
+  it('takes octets as they are, and text in pieces', async () => {
+    const folder = await tempFolder();
+    const octets = Uint8Array.from({ length: 256 }, (_, i) => i);
+    await createFile(join(folder, 'octets'), octets);
+    expect(Uint8Array.from(await readFile(join(folder, 'octets')))).toEqual(octets);
+    function* pieces(): Iterable<string> {
+      for (let i = 0; i < 1000; i++) yield `${i} ü\n`;
+    }
+    await createFile(join(folder, 'text'), pieces());
+    expect(await readFile(join(folder, 'text'), 'utf8')).toBe([...pieces()].join(''));
+    expect(await modeOf(join(folder, 'text'))).toBe('600');
+  });
+
+  it('leaves nothing behind where the pieces end in a failure', async () => {
+    const folder = await tempFolder();
+    function* pieces(): Iterable<string> {
+      yield 'one';
+      throw new Error('no more');
+    }
+    await expect(createFile(join(folder, 'text'), pieces())).rejects.toThrow('no more');
+    expect(await readdir(folder)).toEqual([]);
+  });
+
   it('never overwrites, and says so', async () => {
     const folder = await tempFolder();
     const path = join(folder, 'new');
@@ -138,6 +171,20 @@ describe('readPrivateFile', () => {
     await expect(readPrivateFile(join(folder, 'link'))).rejects.toMatchObject({ name: 'UsageFailure' });
   });
 
+  it('reads from a pipe up to the same bound', async () => {
+    const pipe = join(await tempFolder(), 'pipe');
+    expect(spawnSync('mkfifo', ['-m', '600', pipe]).status).toBe(0);
+    const read = async (content: string): Promise<string> => {
+      const [text] = await Promise.all([readPrivateFile(pipe, 1000), writeFile(pipe, content)]);
+      return text;
+    };
+    expect(await read('x'.repeat(1000))).toBe('x'.repeat(1000));
+    await expect(read('x'.repeat(1001))).rejects.toMatchObject({
+      name: 'UsageFailure',
+      message: `cannot read ${pipe}: it has more than 1000 octets`,
+    });
+  });
+
   it('names the file it cannot read', async () => {
     const folder = await tempFolder();
     await expect(readPrivateFile(join(folder, 'none'))).rejects.toMatchObject({
@@ -156,6 +203,20 @@ describe('readPrivateFile', () => {
     await unprivileged(() =>
       expect(readPrivateFile(path)).rejects.toMatchObject({ message: `cannot read ${path}: permission denied` }),
     );
+  });
+});
+
+describe('readOctets', () => {
+  it('reads a file of any mode as it is, up to a bound', async () => {
+    const path = join(await tempFolder(), 'octets');
+    const octets = Uint8Array.from({ length: 256 }, (_, i) => i);
+    await writeFile(path, octets);
+    await chmod(path, 0o644);
+    expect(Uint8Array.from(await readOctets(path))).toEqual(octets);
+    await expect(readOctets(path, 255)).rejects.toMatchObject({
+      name: 'UsageFailure',
+      message: `cannot read ${path}: it has 256 octets, more than 255`,
+    });
   });
 });
 

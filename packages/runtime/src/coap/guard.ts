@@ -15,11 +15,12 @@ import {
 } from './datagram.js';
 
 /** The largest datagram that is looked at, in octets: M7 with its options is 140, a query a little more. */
-const MAX_DATAGRAM = 512;
+export const MAX_DATAGRAM = 512;
 
 /** Why a datagram was dropped: names for counters. */
 export type DropCause =
   | 'unknown method'
+  | 'more than its share'
   | 'source port 0'
   | 'too large'
   | 'not CoAP'

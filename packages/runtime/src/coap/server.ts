@@ -8,10 +8,20 @@ import type { CoapCode } from '@latchkey/protocol';
 import { addressOf, encodeNid, type Endpoint, formatEndpoint, networkOf, plainAddress } from '../endpoint.js';
 import { systemCode, systemFailure } from '../failure.js';
 import type { Log } from '../log.js';
-import { codeOctet, type Datagram, formatDatagram, MESSAGE_TYPE, OPTION } from './datagram.js';
+import {
+  codeOctet,
+  type Datagram,
+  formatDatagram,
+  MESSAGE_TYPE,
+  opaqueOption,
+  type Option,
+  OPTION,
+  parseDatagram,
+} from './datagram.js';
 import { EchoProof } from './echo.js';
-import { type DropCause, judgeRequest } from './guard.js';
+import { type DropCause, judgeRequest, MAX_DATAGRAM } from './guard.js';
 import { GuardedSocket } from './socket.js';
+import { Strangers } from './strangers.js';
 
 /** The one resource of the protocol. */
 export const RESOURCE = '/k';
@@ -23,15 +33,18 @@ const LINK_FORMAT = 'application/link-format';
 export const ECHO: OptionName = String(OPTION.echo) as OptionName;
 const NOTHING = Buffer.alloc(0);
 
-/** Requests being worked on at once. Beyond that a request is answered 5.03. */
-const MAX_IN_FLIGHT = 8_192;
+/** Requests being worked on at once. Beyond that a request is answered 5.03. Each takes some 15 KB, most of it in `coap`. */
+const MAX_IN_FLIGHT = 4_096;
 const BUSY_MAX_AGE = 10;
 
 /**
- * `coap` answers copies of a request it has answered from a cache of this size, in octets of response. A copy of one it has
- * forgotten runs the handler again: answers are idempotent.
+ * `coap` answers copies of a request it has answered from a cache of this size, in octets of response, and keeps some 200 times that in
+ * streams and timers beside them. A copy of one it has forgotten runs the handler again: answers are idempotent.
  */
-const CACHE_OCTETS = 256 * 1024;
+const CACHE_OCTETS = 16 * 1024;
+
+/** An answer to a source that has not proven its address is at most this many times its request (RFC 9175 section 2.4). */
+const MAX_AMPLIFICATION = 3;
 
 /**
  * `coap` would send an empty ACK after 50 ms and then a confirmable response, retransmitted to a source that has not shown it
@@ -65,6 +78,8 @@ export interface CoapServerOptions {
   readonly listen: Endpoint;
   /** `rt` of the resource in /.well-known/core (RFC 6690). */
   readonly resourceType: string;
+  /** Anybody may ask, and has to prove his address under load. Without it all who ask can show by the payload who they are. */
+  readonly askedByStrangers?: true;
   /** Answers POST /k. Copies of a request that is being worked on do not reach it. */
   readonly answer: (request: KeyRequest) => KeyAnswer | Promise<KeyAnswer>;
   readonly log: Log;
@@ -75,8 +90,11 @@ export class CoapServer {
   readonly #socket: GuardedSocket;
   readonly #coap: Server;
   readonly #echo = new EchoProof();
+  readonly #strangers: Strangers | undefined;
   /** Keys of requests whose handler has not answered yet. */
   readonly #inFlight = new Set<string>();
+  /** How many of those came without proof of their address. */
+  #unproven = 0;
   readonly #drops = new Map<DropCause, number>();
   readonly #dropReport: NodeJS.Timeout;
   #stopping = false;
@@ -84,6 +102,7 @@ export class CoapServer {
 
   private constructor(options: CoapServerOptions, family: 4 | 6) {
     this.#options = options;
+    this.#strangers = options.askedByStrangers === true ? new Strangers() : undefined;
     this.#socket = new GuardedSocket(family, (octets, source) => this.#filter(octets, source));
     this.#coap = createServer({ cacheSize: CACHE_OCTETS, piggybackReplyMs: NEVER_SEPARATE_MS });
     this.#coap.on('request', (request: IncomingMessage, response: OutgoingMessage) => void this.#receive(request, response));
@@ -145,23 +164,54 @@ export class CoapServer {
 
   #filter(octets: Buffer, source: RemoteInfo): Buffer | undefined {
     if (this.#stopping) return undefined;
+    if (!this.#isHeard(octets, source)) return this.#drop('more than its share');
     const verdict = judgeRequest(octets, source.port);
     switch (verdict.kind) {
       case 'drop':
-        this.#drops.set(verdict.cause, (this.#drops.get(verdict.cause) ?? 0) + 1);
-        return undefined;
+        return this.#drop(verdict.cause);
       case 'reply':
         this.#reply(verdict.octets, source);
         return undefined;
       case 'pass':
-        // A copy of what is being worked on: the first one's answer is its answer.
-        if (this.#inFlight.has(exchangeKey(verdict.datagram.messageId, verdict.datagram.token, source))) return undefined;
-        if (this.#inFlight.size >= MAX_IN_FLIGHT) {
-          this.#reply(busy(verdict.datagram), source);
-          return undefined;
-        }
-        return verdict.octets;
+        return this.#mayPass(verdict.datagram, octets.length, source) ? verdict.octets : undefined;
     }
+  }
+
+  /** Under load whoever asks more than others is heard only with a proof of his address. */
+  #isHeard(octets: Buffer, source: RemoteInfo): boolean {
+    const now = performance.now();
+    if (this.#strangers === undefined || this.#strangers.mayBeHeard(source.address, now)) return true;
+    const datagram = octets.length > MAX_DATAGRAM ? undefined : parseDatagram(octets);
+    const echo = datagram && opaqueOption(datagram, OPTION.echo);
+    return echo !== undefined && this.#strangers.mayShowProof(source.address, now) && this.#proves(echo, source);
+  }
+
+  #mayPass(datagram: Datagram, octets: number, source: RemoteInfo): boolean {
+    // A copy of what is being worked on: the first one's answer is its answer.
+    if (this.#inFlight.has(exchangeKey(datagram.messageId, datagram.token, source))) return false;
+    if (this.#strangers !== undefined && !this.#proves(opaqueOption(datagram, OPTION.echo), source)) {
+      if (!this.#strangers.mayBeServed(performance.now(), this.#unproven, MAX_IN_FLIGHT)) {
+        this.#askForProof(datagram, octets, source);
+        return false;
+      }
+    }
+    if (this.#inFlight.size < MAX_IN_FLIGHT) return true;
+    this.#reply(answerTo(datagram, '5.03', { number: OPTION.maxAge, value: Buffer.of(BUSY_MAX_AGE) }), source);
+    return false;
+  }
+
+  #askForProof(datagram: Datagram, octets: number, source: RemoteInfo): void {
+    const echo = this.#echo.issue(nameOf(source), performance.now());
+    const question = answerTo(datagram, '4.01', { number: OPTION.echo, value: echo });
+    if (question.length <= MAX_AMPLIFICATION * octets) this.#reply(question, source);
+  }
+
+  #proves(echo: Buffer | undefined, source: Pick<RemoteInfo, 'address' | 'port'>): boolean {
+    return echo !== undefined && this.#echo.proves(echo, nameOf(source), performance.now());
+  }
+
+  #drop(cause: DropCause): undefined {
+    this.#drops.set(cause, (this.#drops.get(cause) ?? 0) + 1);
   }
 
   #reply(octets: Buffer, source: RemoteInfo): void {
@@ -173,9 +223,11 @@ export class CoapServer {
     response.on('error', () => undefined);
     const { messageId = 0, token = NOTHING } = request._packet;
     const key = exchangeKey(messageId, token, request.rsinfo);
+    const proven = this.#proves(echoOf(request), request.rsinfo);
     this.#inFlight.add(key);
+    if (!proven) this.#unproven += 1;
     try {
-      await this.#route(request, response);
+      await this.#route(request, response, proven);
     } catch (error) {
       this.#options.log.error(
         { error: error instanceof Error ? error.message : String(error) },
@@ -184,11 +236,12 @@ export class CoapServer {
       send(response, { code: '5.03', maxAge: BUSY_MAX_AGE });
     } finally {
       this.#inFlight.delete(key);
+      if (!proven) this.#unproven -= 1;
       if (this.#inFlight.size === 0) this.#idle?.();
     }
   }
 
-  async #route(request: IncomingMessage, response: OutgoingMessage): Promise<void> {
+  async #route(request: IncomingMessage, response: OutgoingMessage, proven: boolean): Promise<void> {
     const [path, query] = request.url.split('?', 2);
     const { 'Content-Format': contentFormat, Accept: accept } = request.headers;
     if (path === WELL_KNOWN_CORE) {
@@ -204,14 +257,12 @@ export class CoapServer {
 
     const { address, port } = request.rsinfo;
     const plain = plainAddress(address);
-    const source = `${plain} ${port}`;
-    const proven = this.#echo.proves(echoOf(request), source, performance.now());
     const answer = await this.#options.answer({
       payload: request.payload,
       source: { address: plain, network: networkOf(plain), port, nid: encodeNid(address, port), proven },
     });
     if (answer !== 'prove') return send(response, answer);
-    response.setOption(ECHO, this.#echo.issue(source, performance.now()));
+    response.setOption(ECHO, this.#echo.issue(nameOf(request.rsinfo), performance.now()));
     return send(response, { code: '4.01' });
   }
 
@@ -249,8 +300,13 @@ function send(response: OutgoingMessage, answer: Exclude<KeyAnswer, 'prove'>): v
   response.end(answer.payload === undefined ? undefined : Buffer.from(answer.payload));
 }
 
-function busy({ type, messageId, token }: Datagram): Buffer {
-  const options = [{ number: OPTION.maxAge, value: Buffer.of(BUSY_MAX_AGE) }];
+/** Whom an Echo is issued to. */
+function nameOf({ address, port }: Pick<RemoteInfo, 'address' | 'port'>): string {
+  return `${address} ${port}`;
+}
+
+/** An answer past `coap`, with one option and no payload. */
+function answerTo({ type, messageId, token }: Datagram, code: string, option: Option): Buffer {
   const answerType = type === MESSAGE_TYPE.CON ? MESSAGE_TYPE.ACK : MESSAGE_TYPE.NON;
-  return formatDatagram({ type: answerType, code: codeOctet('5.03'), messageId, token, options, payload: NOTHING });
+  return formatDatagram({ type: answerType, code: codeOctet(code), messageId, token, options: [option], payload: NOTHING });
 }

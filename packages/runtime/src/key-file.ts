@@ -1,0 +1,21 @@
+import { KEY_LENGTH, Secret } from '@latchkey/protocol';
+import { UsageFailure } from './failure.js';
+import { readPrivateFile, readStandardInput } from './files.js';
+
+const KEY = /^[0-9a-fA-F]{32}$/;
+
+/** A key from a 0600 file that holds its 32 hex digits, or from standard input for `-`. */
+export async function readKeyFile(path: string): Promise<Secret> {
+  if (KEY.test(path)) {
+    throw new UsageFailure('the name of a file was expected, or -, not the key itself', {
+      advice: 'A key is never an argument: others could read it.',
+    });
+  }
+  return path === '-' ? parseKey(await readStandardInput(), 'standard input') : parseKey(await readPrivateFile(path), path);
+}
+
+/** 32 hex digits, white space around them. `name` is where they come from, for the message. */
+export function parseKey(text: string, name: string): Secret {
+  if (!KEY.test(text.trim())) throw new UsageFailure(`${name}: expected one key of ${2 * KEY_LENGTH} hex digits`);
+  return Secret.fromHex(text.trim());
+}

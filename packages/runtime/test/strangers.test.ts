@@ -1,0 +1,90 @@
+// Proves that a server that anybody may ask serves some without proof of their address, then asks for it, and serves who brings it.
+
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { CoapServer } from '../src/coap/server.js';
+import { GuardedSocket } from '../src/coap/socket.js';
+import { Strangers } from '../src/coap/strangers.js';
+import { CapturedLog, UdpPeer } from './fixtures.js';
+
+const ECHO = '252' as never;
+
+describe('strangers', () => {
+  it('are served some at once, and more as time goes by', () => {
+    const strangers = new Strangers();
+    const served = (now: number, asked: number): number =>
+      Array.from({ length: asked }, () => strangers.mayBeServed(now, 0, 8)).filter((may) => may).length;
+    expect(served(1_000, 1_000)).toBe(64);
+    expect(served(1_000, 10)).toBe(0);
+    expect(served(1_010, 1_000)).toBe(5);
+    expect(served(60_000, 1_000)).toBe(64);
+  });
+
+  it('have half of the room for work at most', () => {
+    const strangers = new Strangers();
+    expect([0, 1, 3, 4, 8].map((inWork) => strangers.mayBeServed(1_000, inWork, 8))).toEqual([true, true, true, false, false]);
+  });
+
+  it('are heard as long as they ask for no more than can be looked at', () => {
+    const strangers = new Strangers();
+    for (let i = 0; i < 10_000; i++) expect(strangers.mayBeHeard('192.0.2.1', i / 10)).toBe(true);
+  });
+});
+
+async function serve(): Promise<{ server: CoapServer; log: CapturedLog; served: string[] }> {
+  const [log, served] = [new CapturedLog(), [] as string[]];
+  const server = await CoapServer.listen({
+    listen: { host: '127.0.0.1', port: 0 },
+    resourceType: 'latchkey.sbr',
+    askedByStrangers: true,
+    answer: ({ payload, source }) => {
+      served.push(`${source.proven}`);
+      return { code: '2.04', payload };
+    },
+    log: log.log,
+  });
+  onTestFinished(() => server.stop());
+  return { server, log, served };
+}
+
+describe('a server that strangers ask', () => {
+  it('asks for proof when too many come at once, in answers of three times the request at most, and serves who brings it', async () => {
+    const { server, served } = await serve();
+    const peer = await UdpPeer.open();
+    const post = (messageId: number, echo?: Buffer): Parameters<UdpPeer['send']>[0] => ({
+      code: 'POST',
+      confirmable: true,
+      messageId,
+      token: Buffer.from('ab'),
+      payload: Buffer.alloc(21, messageId),
+      options: [{ name: 'Uri-Path', value: Buffer.from('k') }, ...(echo === undefined ? [] : [{ name: ECHO, value: echo }])],
+    });
+    let asked: Buffer | undefined;
+    for (let i = 0; asked === undefined; i += 100) {
+      for (let j = 1; j <= 100; j++) peer.send(post(i + j), server.address);
+      for (let j = 1; j <= 100; j++) {
+        const answer = await peer.next();
+        if (answer.code === '2.04') continue;
+        expect(answer).toMatchObject({ code: '4.01', ack: true });
+        expect(answer.octets.length).toBeLessThanOrEqual(3 * 30);
+        asked = answer.options.find(({ name }) => String(name) === '252')?.value;
+        expect(asked).toHaveLength(12);
+      }
+    }
+    expect(served).not.toContain('true');
+    peer.send(post(60_000, asked), server.address);
+    expect(await peer.next()).toMatchObject({ code: '2.04' });
+    expect(served.at(-1)).toBe('true');
+  });
+
+  it('serves on when its socket reports an error, and says so', async () => {
+    const { server, log } = await serve();
+    const handles = (process as unknown as { _getActiveHandles(): unknown[] })._getActiveHandles();
+    const sockets = handles.filter((handle): handle is GuardedSocket => handle instanceof GuardedSocket);
+    expect(sockets.length).toBeGreaterThan(0);
+    for (const socket of sockets) socket.emit('error', Object.assign(new Error('recvmsg ENOBUFS'), { code: 'ENOBUFS' }));
+    expect(log.saying('the socket reports an error')).toMatchObject([{ level: 'warn', error: 'ENOBUFS' }]);
+    const peer = await UdpPeer.open();
+    peer.send({ code: 'GET', confirmable: true, messageId: 1, token: Buffer.from('ab') }, server.address);
+    expect(await peer.next()).toMatchObject({ code: '4.04' });
+  });
+});
