@@ -1,0 +1,16 @@
+/** How keys are kept on disk: LMDB opened the one safe way, and each key sealed under the store's master key. */
+
+export { type About, Keyring, type Place, PLACE } from './keyring.js';
+export {
+  createMasterKey,
+  findMasterKey,
+  type MasterKeyOptions,
+  masterKeyOptions,
+  type MasterKeySource,
+  readMasterKey,
+  readOrCreateMasterKey,
+  replaceMasterKey,
+} from './master-key.js';
+export { entriesIn, openStore, STORE_FILE, writeFailure } from './open.js';
+export { resealTable } from './reseal.js';
+export { nextMasterKey, type NextMasterKey, rotate, tellServing } from './rotation.js';

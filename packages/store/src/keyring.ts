@@ -1,0 +1,240 @@
+/**
+ * The keys of a store at rest: each is wrapped with AES key wrap (RFC 3394) under the store's master key, together with the
+ * place it belongs to, so that a wrapped key moved to another row does not open there.
+ *
+ *   sealed key = number of the master key, mod 256 | KW(master, key 16 | kind 1 | ID 4 | 0^3)        33 octets
+ *
+ * While the master key is being replaced the store has two, and either opens it: each is kept wrapped under the other. Whatever
+ * is written from then on is sealed under the new one. Once nothing is left under the old one, it is erased.
+ */
+
+import { KEY_LENGTH, Secret } from '@latchkey/protocol';
+import { Failure, UsageFailure } from '@latchkey/runtime';
+import { aeskw } from '@noble/ciphers/aes.js';
+import type { Database } from 'lmdb';
+
+/** Whose key it is. A kind is sealed with the key: it never changes its meaning. */
+export const PLACE = { node: 1, controller: 2, nextOfController: 3, psk: 4, ikIdentity: 5 } as const;
+
+export interface Place {
+  readonly kind: (typeof PLACE)[keyof typeof PLACE];
+  /** ID_i or ID_c, or 0 where there is one of the kind. */
+  readonly id: number;
+}
+
+const PLACE_LENGTH = 8;
+const WRAPPED_LENGTH = 8 + KEY_LENGTH + PLACE_LENGTH;
+const SEALED_LENGTH = 1 + WRAPPED_LENGTH;
+
+/** Under which name a store keeps what tells whether a master key is its own. */
+const ROW = 'master key';
+const CHECK: Uint8Array = new TextEncoder().encode('latchkey master!');
+
+interface MasterRow {
+  /** Counts the master keys of this store, from 1. */
+  number: number;
+  /** KW(master, a constant): opens under the right one alone. */
+  check: Uint8Array;
+  /** There while it is being replaced. */
+  next?: {
+    check: Uint8Array;
+    /** The next one, wrapped under this one, and the other way round. */
+    wrapped: Uint8Array;
+    wrappedThis: Uint8Array;
+  };
+}
+
+/** Rows of a store that are not about one thing: all that a keyring needs of it. */
+export type About = Database<unknown, string>;
+
+export class Keyring {
+  readonly #about: About;
+  readonly #store: string;
+  #number: number;
+  #master: Secret;
+  #next: Secret | undefined;
+
+  private constructor(about: About, store: string, number: number, master: Secret) {
+    this.#about = about;
+    this.#store = store;
+    this.#number = number;
+    this.#master = master;
+  }
+
+  /** For a new store, inside the write transaction that makes it. `store` names it in messages. */
+  static create(about: About, store: string, master: Secret): Keyring {
+    about.putSync(ROW, { number: 1, check: wrap(master, CHECK) } satisfies MasterRow);
+    return new Keyring(about, store, 1, master);
+  }
+
+  /** Whether the store was made with a master key at all. */
+  static isIn(about: About): boolean {
+    return about.get(ROW) !== undefined;
+  }
+
+  /** @throws UsageFailure if `master` is not the store's */
+  static open(about: About, store: string, master: Secret): Keyring {
+    const row = rowOf(about);
+    const next = row?.next;
+    if (row !== undefined && opens(master, row.check)) {
+      const keyring = new Keyring(about, store, row.number, master);
+      if (next !== undefined) keyring.#next = keyFrom(master, next.wrapped);
+      return keyring;
+    }
+    const before =
+      row !== undefined && next !== undefined && opens(master, next.check) ? keyFrom(master, next.wrappedThis) : undefined;
+    if (row === undefined || before === undefined) {
+      throw new UsageFailure(`the keys in ${store} are not sealed under the master key ${String(master)}`, {
+        advice: 'Nothing was changed. Name the right one with --master-key-file or --master-key-command.',
+      });
+    }
+    const keyring = new Keyring(about, store, row.number, before);
+    keyring.#next = master;
+    return keyring;
+  }
+
+  /** The master key that new rows are sealed under, counted from 1. */
+  get number(): number {
+    return this.#next === undefined ? this.#number : this.#number + 1;
+  }
+
+  /** Whether the master key is being replaced. */
+  get isChanging(): boolean {
+    return this.#next !== undefined;
+  }
+
+  /** Whether `key` is the one that takes over. */
+  isNext(key: Secret): boolean {
+    return this.#next?.equals(key) === true;
+  }
+
+  /** 33 octets. */
+  seal(place: Place, key: Secret): Uint8Array {
+    const plain = new Uint8Array(KEY_LENGTH + PLACE_LENGTH);
+    plain.set(key.expose());
+    plain.set(encodePlace(place), KEY_LENGTH);
+    const sealed = new Uint8Array(SEALED_LENGTH);
+    sealed[0] = this.number & 0xff;
+    sealed.set(wrap(this.#next ?? this.#master, plain), 1);
+    plain.fill(0);
+    return sealed;
+  }
+
+  /** @throws Failure if what is there is not what was put there, or under a master key nobody told us of */
+  unseal(place: Place, sealed: Uint8Array): Secret {
+    const master = this.#masterOf(sealed) ?? (this.refresh(), this.#masterOf(sealed));
+    if (master === undefined) throw this.#changedMeanwhile();
+    const plain = sealed.length === SEALED_LENGTH ? unwrap(master, sealed.subarray(1)) : undefined;
+    if (plain === undefined || Buffer.compare(plain.subarray(KEY_LENGTH), encodePlace(place)) !== 0) {
+      throw new Failure(`a key in ${this.#store} does not open in its place: the store was changed by something else`, {
+        advice: 'Restore it from a backup.',
+      });
+    }
+    const key = Secret.from(plain.subarray(0, KEY_LENGTH));
+    plain.fill(0);
+    return key;
+  }
+
+  /** The same key, sealed as new ones are. */
+  reseal(place: Place, sealed: Uint8Array): Uint8Array {
+    const key = this.unseal(place, sealed);
+    const fresh = this.seal(place, key);
+    key.wipe();
+    return fresh;
+  }
+
+  /** Whether a row is sealed as new ones are. */
+  isFresh(sealed: Uint8Array): boolean {
+    return sealed[0] === (this.number & 0xff);
+  }
+
+  /** Takes note of what another process did to the master key. First thing in every write transaction. */
+  refresh(): void {
+    const row = rowOf(this.#about);
+    if (row?.number === this.#number + 1 && this.#next !== undefined) {
+      this.#master.wipe();
+      [this.#master, this.#next, this.#number] = [this.#next, undefined, row.number];
+    }
+    if (row?.number !== this.#number) throw this.#changedMeanwhile();
+    if (row.next === undefined) this.#next = undefined;
+    else this.#next ??= keyFrom(this.#master, row.next.wrapped);
+  }
+
+  /** Begins to replace the master key, inside a write transaction; goes on where `next` is being taken up already. */
+  begin(next: Secret): void {
+    if (this.#next !== undefined) {
+      if (this.#next.equals(next)) return;
+      throw new UsageFailure(
+        `the master key of ${this.#store} is being replaced by ${String(this.#next)} already, not by ${String(next)}`,
+        {
+          advice: 'Run the command again with that one, then once more for another.',
+        },
+      );
+    }
+    if (next.equals(this.#master))
+      throw new UsageFailure('the new master key is the one in use', { advice: 'Nothing was changed.' });
+    const row = { number: this.#number, check: wrap(this.#master, CHECK) };
+    const both = { wrapped: wrap(this.#master, next.expose()), wrappedThis: wrap(next, this.#master.expose()) };
+    this.#about.putSync(ROW, { ...row, next: { check: wrap(next, CHECK), ...both } } satisfies MasterRow);
+    this.#next = next;
+  }
+
+  /** Erases the old master key, inside a write transaction: nothing may be sealed under it any more. Taken note of by the next `refresh`. */
+  finish(): void {
+    if (this.#next === undefined) return;
+    this.#about.putSync(ROW, { number: this.#number + 1, check: wrap(this.#next, CHECK) } satisfies MasterRow);
+  }
+
+  wipe(): void {
+    this.#master.wipe();
+    this.#next?.wipe();
+  }
+
+  #masterOf(sealed: Uint8Array): Secret | undefined {
+    if (sealed[0] === (this.#number & 0xff)) return this.#master;
+    return sealed[0] === ((this.#number + 1) & 0xff) ? this.#next : undefined;
+  }
+
+  #changedMeanwhile(): Failure {
+    return new Failure(`the master key of ${this.#store} was replaced meanwhile`, {
+      advice: 'Run the command again; restart a daemon.',
+    });
+  }
+}
+
+function rowOf(about: About): MasterRow | undefined {
+  return about.get(ROW) as MasterRow | undefined;
+}
+
+function encodePlace({ kind, id }: Place): Uint8Array {
+  const octets = new Uint8Array(PLACE_LENGTH);
+  octets[0] = kind;
+  new DataView(octets.buffer).setUint32(1, id);
+  return octets;
+}
+
+function wrap(master: Secret, plain: Uint8Array): Uint8Array {
+  return aeskw(master.expose()).encrypt(plain);
+}
+
+/** `undefined`: does not open. */
+function unwrap(master: Secret, wrapped: Uint8Array): Uint8Array | undefined {
+  try {
+    return aeskw(master.expose()).decrypt(wrapped);
+  } catch {
+    return undefined;
+  }
+}
+
+function opens(master: Secret, check: Uint8Array): boolean {
+  return unwrap(master, check) !== undefined;
+}
+
+function keyFrom(master: Secret, wrapped: Uint8Array): Secret {
+  const plain = unwrap(master, wrapped);
+  if (plain === undefined)
+    throw new Failure('the store’s own record of its master key is damaged', { advice: 'Restore it from a backup.' });
+  const key = Secret.from(plain);
+  plain.fill(0);
+  return key;
+}

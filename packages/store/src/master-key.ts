@@ -1,0 +1,123 @@
+/** Where a store's master key comes from: a 0600 file, a systemd credential, or what a command prints. Never an argument. */
+
+import { execFile, type ExecFileException } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { KEY_LENGTH, Secret } from '@latchkey/protocol';
+import {
+  createFile,
+  exists,
+  Failure,
+  parseKey,
+  readPlainFile,
+  readPrivateFile,
+  syncFolderOf,
+  systemFailure,
+  UsageFailure,
+} from '@latchkey/runtime';
+import { type Command, Option } from 'commander';
+
+/** A command has this long to print the key, in ms. */
+const COMMAND_LIMIT_MS = 30_000;
+
+export type MasterKeySource =
+  | { readonly kind: 'file'; readonly path: string }
+  | { readonly kind: 'credential'; readonly path: string }
+  | { readonly kind: 'command'; readonly command: string };
+
+/** What the command line says of it. */
+export interface MasterKeyOptions {
+  readonly masterKeyFile?: string;
+  readonly masterKeyCommand?: string;
+}
+
+/** `--master-key-file` and `--master-key-command`, on every command that opens a store. */
+export function masterKeyOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option(
+        '--master-key-file <file>',
+        'master key of the store, 32 hex digits, mode 0600 (default: master.key beside the store)',
+      )
+        .env('LATCHKEY_MASTER_KEY_FILE')
+        .conflicts('masterKeyCommand'),
+    )
+    .addOption(
+      new Option('--master-key-command <command>', 'a command that prints the master key, run by sh').env(
+        'LATCHKEY_MASTER_KEY_COMMAND',
+      ),
+    );
+}
+
+/** Where to look in order: what the options name, systemd's credential `name`, the file `master.key` in `folder`. */
+export async function findMasterKey(options: MasterKeyOptions, name: string, folder: string): Promise<MasterKeySource> {
+  if (options.masterKeyCommand !== undefined) return { kind: 'command', command: options.masterKeyCommand };
+  if (options.masterKeyFile !== undefined) return { kind: 'file', path: options.masterKeyFile };
+  const credentials = process.env['CREDENTIALS_DIRECTORY'];
+  if (credentials !== undefined && (await exists(join(credentials, name)))) {
+    return { kind: 'credential', path: join(credentials, name) };
+  }
+  return { kind: 'file', path: join(folder, 'master.key') };
+}
+
+/** @throws UsageFailure where there is none, or it is not one */
+export async function readMasterKey(source: MasterKeySource): Promise<Secret> {
+  switch (source.kind) {
+    case 'file':
+      if (!(await exists(source.path))) {
+        throw new UsageFailure(`the master key ${source.path} is not there`, {
+          advice: 'Name it with --master-key-file or --master-key-command. Without it the keys in the store cannot be read.',
+        });
+      }
+      return parseKey(await readPrivateFile(source.path), source.path);
+    case 'credential':
+      // systemd keeps others out by the folder; the mode it shows for a file is no measure.
+      return parseKey(await readPlainFile(source.path), source.path);
+    case 'command':
+      return parseKey(await outputOf(source.command), 'the output of the master key command');
+  }
+}
+
+/** The master key of `source`; a file that is not there is made, with a new one. */
+export async function readOrCreateMasterKey(source: MasterKeySource): Promise<Secret> {
+  if (source.kind === 'file' && !(await exists(source.path))) return createMasterKey(source.path);
+  return readMasterKey(source);
+}
+
+/** Draws a new master key into a new file. */
+export async function createMasterKey(path: string): Promise<Secret> {
+  const octets = randomBytes(KEY_LENGTH);
+  const key = Secret.from(octets);
+  octets.fill(0);
+  await createFile(path, `${key.toHex()}\n`);
+  return key;
+}
+
+/** Puts the file of the new master key in the place of the old one's, durably. */
+export async function replaceMasterKey(from: string, to: string): Promise<void> {
+  try {
+    await rename(from, to);
+    await syncFolderOf(to);
+  } catch (error) {
+    throw systemFailure(`cannot replace ${to}`, error);
+  }
+}
+
+function outputOf(command: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = execFile('/bin/sh', ['-c', command], { timeout: COMMAND_LIMIT_MS, maxBuffer: 4_096 }, (error, stdout) => {
+      if (error === null) return resolve(stdout);
+      const how = howItFailed(error);
+      reject(new Failure(`the master key command ${how}`, { advice: 'Run it by hand, to see what it prints.' }));
+    });
+    child.stderr?.pipe(process.stderr);
+  });
+}
+
+function howItFailed(error: ExecFileException): string {
+  if (error.code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER') return 'printed more than a key';
+  return error.killed === true
+    ? `did not end within ${COMMAND_LIMIT_MS / 1000} s`
+    : `ended with ${error.code ?? error.signal ?? 'an error'}`;
+}
