@@ -1,41 +1,50 @@
 /** The draft's steps 1 and 2: what is ordered from an installer, drawn, stored and handed over. */
 
-import { randomBytes, randomInt } from 'node:crypto';
-import { MAX_ID, type NodeRecord, RN_LENGTH, Secret } from '@latchkey/protocol';
+import { randomBytes, randomFillSync, randomInt } from 'node:crypto';
+import { KEY_LENGTH, MAX_ID, RN_LENGTH, Secret } from '@latchkey/protocol';
 import { Failure, type ManifestLine } from '@latchkey/runtime';
-import type { ControllerRecord } from './registry.js';
-
-/** How long an expired key may still renew itself, in seconds: 7 days. */
-const DEFAULT_GRACE = 604_800;
-/** Nodes in one order at most. */
-export const MAX_ORDER = 1_000_000;
+import { NodeBatch } from './batch.js';
+import type { Registry } from './registry.js';
+import type { ControllerRecord } from './rows.js';
 
 export interface OrderRequest {
-  readonly controller: ControllerRecord;
+  readonly idC: number;
   readonly count: number;
   /** One IK for all nodes of the order, as the draft allows, instead of one per node. */
   readonly sharedKey: boolean;
-  /** Seconds; 0 = no expiry. */
-  readonly lifetime: number;
   readonly isTaken: (idI: number) => boolean;
 }
 
 /** Draws an ID and an IK for each node. */
-export function drawNodes({ controller, count, sharedKey, lifetime, isTaken }: OrderRequest): NodeRecord[] {
-  const ids = drawIds(count, isTaken);
-  const shared = sharedKey ? drawKey() : undefined;
-  return ids.map((idI) => newNode({ idI, idC: controller.idC, ik: shared ?? drawKey() }, lifetime));
+export function drawNodes({ idC, count, sharedKey, isTaken }: OrderRequest): NodeBatch {
+  const batch = new NodeBatch();
+  const ik = randomBytes(KEY_LENGTH);
+  for (const idI of drawIds(count, isTaken)) {
+    batch.add(idI, idC, ik, 0);
+    if (!sharedKey) randomFillSync(ik);
+  }
+  ik.fill(0);
+  return batch;
 }
 
-/** A node that has never joined. */
-export function newNode(line: Pick<ManifestLine, 'idI' | 'idC' | 'ik'>, lifetime: number): NodeRecord {
-  return { idI: line.idI, key: line.ik, initial: true, controller: line.idC, disabled: false, lifetime, grace: DEFAULT_GRACE };
+/** What the installer gets to know of each node, by ID. */
+export function* manifestOf(batch: NodeBatch, controller: ControllerRecord): Generator<ManifestLine> {
+  for (const i of batch.inOrder()) {
+    yield { idI: batch.idI(i), idC: controller.idC, controller: controller.nid, ik: batch.ik(i) };
+  }
 }
 
-/** What the installer gets to know of each node. */
-export function manifestOf(nodes: readonly NodeRecord[], controller: ControllerRecord): ManifestLine[] {
-  return nodes.map((node) => ({ idI: node.idI, idC: controller.idC, controller: controller.nid, ik: node.key }));
+/** What the installer needs of the nodes of an order that have not joined yet: handed over again. */
+export function* manifestAgain(registry: Registry, order: number): Generator<ManifestLine> {
+  const controllers = new Map([...registry.controllers()].map((controller) => [controller.idC, controller]));
+  for (const { idI, controller, initial, order: of } of registry.nodes()) {
+    const [nid, node] = [controllers.get(controller)?.nid, of === order && initial ? registry.node(idI) : undefined];
+    if (nid !== undefined && node?.initial === true) yield { idI, idC: controller, controller: nid, ik: node.key };
+  }
 }
+
+/** Nodes in one order at most. */
+export const MAX_ORDER = 1_000_000;
 
 export function drawKey(): Secret {
   const octets = randomBytes(RN_LENGTH);
@@ -44,7 +53,7 @@ export function drawKey(): Secret {
   return key;
 }
 
-function drawIds(count: number, isTaken: (idI: number) => boolean): number[] {
+function drawIds(count: number, isTaken: (idI: number) => boolean): Set<number> {
   const ids = new Set<number>();
   // Of 2^32 IDs a registry holds a few million: one draw in a thousand meets a taken one.
   for (let draws = 0; ids.size < count; draws++) {
@@ -52,5 +61,5 @@ function drawIds(count: number, isTaken: (idI: number) => boolean): number[] {
     const id = randomInt(0, MAX_ID + 1);
     if (!isTaken(id)) ids.add(id);
   }
-  return [...ids];
+  return ids;
 }

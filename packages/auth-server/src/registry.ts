@@ -1,167 +1,181 @@
 /**
  * The registry: what the auth-server knows of nodes, controllers and orders, in an LMDB store that several processes may open:
- * one that serves, and commands beside it.
- *
- *   nodes        ID_i -> NodeRow
- *   controllers  ID_c -> ControllerRow
- *   orders       number, from 1 -> OrderRow
- *   about        'schema' -> version, 'wall' -> latest time a commit saw, ms since the epoch
+ * one that serves, and commands beside it. Its tables are in `tables.ts`, keys in them are sealed (@latchkey/store), and each change
+ * stands in the audit log.
  *
  * A write is visible to nobody before it is on the disk (`overlappingSync: false`): a key that a reader has seen must not be
  * lost by a power failure, or a node that has confirmed it is locked out.
  */
 
+import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { type Commit, COMMIT_LIMIT_MS, equalInConstantTime, formatId, type NodeRecord, Secret } from '@latchkey/protocol';
-import { type Endpoint, exists, Failure, openFolder, UsageFailure } from '@latchkey/runtime';
-import type { Database, RootDatabase } from 'lmdb';
-import { openStore, STORE_FILE, writeFailure } from './store.js';
+import { type Commit, COMMIT_LIMIT_MS, formatId, KEY_LENGTH, Secret } from '@latchkey/protocol';
+import { exists, Failure, openFolder, UsageFailure } from '@latchkey/runtime';
+import { PLACE, STORE_FILE, tellServing, writeFailure } from '@latchkey/store';
+import type { AuditLog } from './audit.js';
+import {
+  controllerFrom,
+  type ControllerRecord,
+  factsFrom,
+  keyOf,
+  type NodeFacts,
+  type NodeRow,
+  type OrderRecord,
+  type RegisteredNode,
+  seenByToo,
+} from './rows.js';
+import type { ControllerSightingRow, NodeSightingRow } from './sightings.js';
+import { STORE, Tables } from './tables.js';
 
-const SCHEMA = 1;
-const STORE = 'registry';
+/** Version of what is in the tables. */
+export const SCHEMA = 2;
 
-/** A controller as the registry knows it. */
-export interface ControllerRecord {
-  readonly idC: number;
-  readonly skCs: Secret;
-  /** Where nodes reach it. */
-  readonly nid: Endpoint;
-  /** Where it reaches auth-servers. */
-  readonly servers: readonly Endpoint[];
-  /** ms since the epoch, as are all times here. */
-  readonly addedAt: number;
-}
+/** How exactly the time is kept while nothing is changed, in ms. */
+const KEEP_TIME_EVERY_MS = 30_000;
 
-/** What an administrator ordered from an installer. */
-export interface OrderRecord {
-  readonly number: number;
-  readonly installer: string;
-  readonly idC: number;
-  readonly count: number;
-  readonly sharedKey: boolean;
-  /** Seconds; 0 = no expiry. */
-  readonly lifetime: number;
-  readonly createdAt: number;
-}
-
-/** A node with what only the administrator's side asks for. */
-export interface RegisteredNode extends NodeRecord {
-  readonly order: number | undefined;
-  readonly addedAt: number;
-  /** When K_i was committed, by the server's clock. */
-  readonly committedAt: number | undefined;
-}
-
-interface NodeRow {
-  key: Uint8Array;
-  initial: boolean;
-  controller: number;
-  disabled: boolean;
-  joinFrom?: number;
-  joinUntil?: number;
-  lifetime: number;
-  grace: number;
-  order?: number;
-  addedAt: number;
-  committed?: { idC: number; tid: string; ts: number; nidI: Uint8Array; lifetime: number; at: number };
-}
-
-interface ControllerRow {
-  skCs: Uint8Array;
-  nid: Endpoint;
-  servers: Endpoint[];
-  addedAt: number;
-}
-
-type OrderRow = Omit<OrderRecord, 'number'>;
-
-/** How a commit ended: `lost` means that K_i was not what it was compared with, `late` that the time for it was over. */
+/** How a commit ended: `lost` means that the node was not what it was judged by any more, `late` that the time for it was over. */
 export type CommitResult = 'committed' | 'lost' | 'late';
 
+/** A registry that was put back from a backup. Times are ms since the epoch. */
+export interface Restored {
+  readonly at: number;
+  /** When the backup was made. */
+  readonly backupAt: number;
+}
+
 export class Registry {
-  readonly folder: string;
-  readonly #env: RootDatabase;
-  readonly #nodes: Database<NodeRow, number>;
-  readonly #controllers: Database<ControllerRow, number>;
-  readonly #orders: Database<OrderRow, number>;
-  readonly #about: Database<number, string>;
+  /** For what changes the registry (`enrolment`, `node-changes`, ...); readers use the methods here. */
+  readonly tables: Tables;
   /** When each commit under way began, by the monotonic clock, oldest first. */
   readonly #underWay = new Set<{ readonly since: number }>();
 
-  private constructor(folder: string, env: RootDatabase) {
-    this.folder = folder;
-    this.#env = env;
-    this.#nodes = env.openDB({ name: 'nodes', keyEncoding: 'uint32' });
-    this.#controllers = env.openDB({ name: 'controllers', keyEncoding: 'uint32' });
-    this.#orders = env.openDB({ name: 'orders', keyEncoding: 'uint32' });
-    this.#about = env.openDB({ name: 'about' });
+  private constructor(tables: Tables) {
+    this.tables = tables;
   }
 
-  /** Makes a new, empty registry in `folder`. Refuses to touch one that is there. */
-  static async create(folder: string): Promise<Registry> {
+  /** Makes a new, empty registry in `folder`, sealed under what `master` gives. Refuses to touch one that is there. */
+  static async create(folder: string, master: () => Promise<Secret>, who: string): Promise<Registry> {
     await openFolder(folder);
-    if (await exists(join(folder, STORE, STORE_FILE))) {
-      throw new UsageFailure(`${folder} holds a registry already`, {
-        advice: 'Nothing was changed. Choose another folder for a new one.',
+    const tables = await Tables.open(folder, who);
+    try {
+      // What a creation that was killed left has no schema.
+      if (tables.about.get('schema') !== undefined) {
+        throw new UsageFailure(`${folder} holds a registry already`, {
+          advice: 'Nothing was changed. Choose another folder for a new one.',
+        });
+      }
+      // Only now: no new master key is drawn beside a registry that is there.
+      const key = await master();
+      const octets = randomBytes(KEY_LENGTH);
+      await tables.write(() => {
+        tables.lockUnder(key, Secret.from(octets));
+        tables.about.putSync('schema', SCHEMA);
+        tables.audit.append({ what: 'registry created' }, Date.now());
       });
+      octets.fill(0);
+    } catch (error) {
+      await tables.close();
+      throw error;
     }
-    const registry = await Registry.#open(folder);
-    await registry.#write(() => registry.#about.putSync('schema', SCHEMA));
-    return registry;
+    return new Registry(tables);
   }
 
-  /** Opens the registry that `create` made. */
-  static async open(folder: string): Promise<Registry> {
-    if (!(await exists(join(folder, STORE, STORE_FILE)))) {
-      throw new UsageFailure(`${folder} holds no registry`, { advice: `Run: latchkey-auth-server init --data ${folder}` });
+  /** Opens the registry that `create` made. `who` stands in the audit log. */
+  static async open(folder: string, master: Secret, who: string): Promise<Registry> {
+    const tables = await Registry.#openTables(folder, who);
+    try {
+      const schema = tables.about.get('schema') as number | undefined;
+      if (schema === undefined) throw noRegistry(folder);
+      if (schema !== SCHEMA) throw otherSchema(folder, schema);
+      tables.unlock(master);
+      return new Registry(tables);
+    } catch (error) {
+      await tables.close();
+      throw error;
     }
+  }
+
+  static async #openTables(folder: string, who: string): Promise<Tables> {
+    await requireRegistry(folder);
     await openFolder(folder);
-    const registry = await Registry.#open(folder);
-    const schema = registry.#about.get('schema');
-    if (schema === SCHEMA) return registry;
-    await registry.close();
-    throw new Failure(`the registry in ${folder} has schema ${schema ?? 'none'}; this version knows ${SCHEMA}`, {
-      advice: 'Use the version of Latchkey that wrote it, or a newer one.',
-    });
+    return Tables.open(folder, who);
   }
 
-  static async #open(folder: string): Promise<Registry> {
-    return new Registry(folder, await openStore(join(folder, STORE), { maxDbs: 8 }));
+  get folder(): string {
+    return this.tables.folder;
+  }
+
+  get audit(): AuditLog {
+    return this.tables.audit;
   }
 
   /** The node as it is now: sees every commit that was acknowledged before the call, also another process's. */
   node(idI: number): RegisteredNode | undefined {
-    this.#env.resetReadTxn();
-    const row = this.#nodes.get(idI);
-    return row && nodeFrom(idI, row);
+    this.tables.seeLatest();
+    const row = this.tables.nodes.get(idI);
+    const facts = row && this.#facts(idI, row);
+    return facts && { ...facts, key: keyOf(this.tables.keyring, idI, row) };
+  }
+
+  /** Whether an ID is taken, be it by an order that is not finished. */
+  has(idI: number): boolean {
+    return this.tables.nodes.doesExist(idI);
   }
 
   controller(idC: number): ControllerRecord | undefined {
-    this.#env.resetReadTxn();
-    const row = this.#controllers.get(idC);
-    return row && controllerFrom(idC, row);
+    this.tables.seeLatest();
+    const row = this.tables.controllers.get(idC);
+    return row && controllerFrom(this.tables.keyring, idC, row);
   }
 
   *controllers(): Generator<ControllerRecord> {
-    this.#env.resetReadTxn();
-    for (const { key, value } of this.#controllers.getRange()) yield controllerFrom(key, value);
+    this.tables.seeLatest();
+    for (const { key, value } of this.tables.controllers.getRange()) yield controllerFrom(this.tables.keyring, key, value);
   }
 
-  /** In ascending order of ID. */
-  *nodes(): Generator<RegisteredNode> {
-    this.#env.resetReadTxn();
-    for (const { key, value } of this.#nodes.getRange()) yield nodeFrom(key, value);
+  /** In ascending order of ID, from `from` on, without their keys. */
+  *nodes(from: number = 0): Generator<NodeFacts> {
+    this.tables.seeLatest();
+    for (const { key, value } of this.tables.nodes.getRange({ start: from })) {
+      const facts = this.#facts(key, value);
+      if (facts !== undefined) yield facts;
+    }
   }
 
   order(number: number): OrderRecord | undefined {
-    this.#env.resetReadTxn();
-    const row = this.#orders.get(number);
+    this.tables.seeLatest();
+    const row = this.tables.orders.get(number);
     return row && { number, ...row };
   }
 
-  /** The latest time that a commit saw, ms since the epoch. */
-  get latestWall(): number | undefined {
-    return this.#about.get('wall');
+  *orders(): Generator<OrderRecord> {
+    this.tables.seeLatest();
+    for (const { key, value } of this.tables.orders.getRange()) yield { number: key, ...value };
+  }
+
+  /** What was seen of an ID, be it of a node or not. */
+  sightingOf(idI: number): NodeSightingRow | undefined {
+    const { nodes, nodeSightings, strangerSightings } = this.tables;
+    return (nodes.doesExist(idI) ? nodeSightings : strangerSightings).get(idI);
+  }
+
+  sightingOfController(idC: number): ControllerSightingRow | undefined {
+    return this.tables.controllerSightings.get(idC);
+  }
+
+  get restored(): Restored | undefined {
+    return this.tables.about.get('restored') as Restored | undefined;
+  }
+
+  /** The latest time that a change or a server saw, ms since the epoch. */
+  get latestWall(): number {
+    return Math.max(this.tables.audit.latest, (this.tables.about.get('wall') as number | undefined) ?? 0);
+  }
+
+  /** Keeps the time, so that a clock that is set back while nobody serves, or nobody joins, is noticed. Never lowers it. */
+  async keepTime(wall: number): Promise<void> {
+    if (wall < this.latestWall + KEEP_TIME_EVERY_MS) return;
+    await this.tables.write(() => this.tables.about.putSync('wall', wall));
   }
 
   /** Since when the oldest commit under way has not finished, ms of the monotonic clock. */
@@ -171,143 +185,115 @@ export class Registry {
   }
 
   /**
-   * Replaces K_i by the PSK in one durable transaction, if K_i is still `from` and it is not too late. Resolves when the disk
-   * has it.
+   * Replaces K_i by the PSK in one durable transaction, if the node is still what it was judged by and it is not too late. Resolves
+   * when the disk has it.
    *
+   * @param node as it was judged: neither its key nor anything else an administrator sets may have changed since
    * @param inTime asked once more inside the transaction: the time stamp must still be in its window
    */
   commit(
-    idI: number,
-    from: Secret,
+    node: RegisteredNode,
     to: Secret,
     commit: Commit,
     wall: () => number,
     inTime: (wall: number) => boolean,
   ): Promise<CommitResult> {
     const entry = { since: performance.now() };
+    const { nodes, orders, env, keyring, audit } = this.tables;
+    const { idI } = node;
     this.#underWay.add(entry);
     // Not a child transaction, which costs more: it decides before it writes, so that there is nothing to undo.
-    return this.#env
+    return env
       .transaction((): CommitResult => {
         const now = wall();
         if (performance.now() - entry.since > COMMIT_LIMIT_MS || !inTime(now)) return 'late';
-        const row = this.#nodes.get(idI);
-        if (row === undefined || !equalInConstantTime(row.key, from.expose())) return 'lost';
+        keyring.refresh();
+        const row = nodes.get(idI);
+        if (row?.entry !== node.entry || orders.get(row.order)?.entry !== node.orderEntry) return 'lost';
+        if (!keyOf(keyring, idI, row).equals(node.key)) return 'lost';
         const { tid, ...rest } = commit;
-        this.#nodes.putSync(idI, {
+        nodes.putSync(idI, {
           ...row,
-          key: to.expose(),
+          key: keyring.seal({ kind: PLACE.node, id: idI }, to),
           initial: false,
+          ...(row.initial ? { joinedAt: now, seenBy: seenByToo(row, commit.idC) } : {}),
           committed: { ...rest, tid: tid.toString(16), at: now },
+          entry: audit.append(
+            {
+              what: row.initial ? 'node joined' : 'node renewed',
+              node: idI,
+              controller: commit.idC,
+              tid,
+              keyBefore: node.key,
+              key: to,
+              ...(row.entry === 0 ? {} : { before: row.entry }),
+            },
+            now,
+          ),
         });
-        this.#about.putSync('wall', now);
         return 'committed';
       })
       .catch(async (error: unknown) => {
-        throw await writeFailure(this.folder, error);
+        throw error instanceof Failure ? error : await writeFailure(this.folder, error);
       })
       .finally(() => this.#underWay.delete(entry));
   }
 
-  /** Adds a controller. Fails if its ID is taken. */
-  async addController(controller: ControllerRecord): Promise<void> {
-    const { idC, skCs, servers, ...rest } = controller;
-    await this.#write(() => {
-      if (this.#controllers.get(idC) !== undefined)
-        throw new UsageFailure(`controller ${formatId(idC)} is in the registry already`);
-      this.#controllers.putSync(idC, { ...rest, skCs: skCs.expose(), servers: [...servers] });
+  /**
+   * The controller has used the SK_cs that was to take over: it takes over, durably, and the old one is erased. Gives false, and changes nothing,
+   * if another was ordered meanwhile, for which this one was given up.
+   */
+  async takeOverNextKey(idC: number, used: Secret): Promise<boolean> {
+    const { controllers, keyring, audit } = this.tables;
+    return this.tables.write(() => {
+      const row = controllers.get(idC);
+      if (row === undefined) return false;
+      const { skCs: inUse, nextSkCs } = controllerFrom(keyring, idC, row);
+      if (inUse.equals(used)) return true;
+      if (nextSkCs?.equals(used) !== true) return false;
+      const { next: _, ...rest } = row;
+      controllers.putSync(idC, { ...rest, skCs: keyring.seal({ kind: PLACE.controller, id: idC }, used) });
+      audit.append({ what: 'controller key changed', controller: idC, key: used }, Date.now());
+      return true;
     });
   }
 
-  /** Adds an order and its nodes, all or nothing, and gives the order's number. Fails if an ID is taken meanwhile. */
-  async addOrder(order: Omit<OrderRecord, 'number'>, nodes: readonly NodeRecord[]): Promise<number> {
-    return this.#write(() => {
-      const [last = 0] = this.#orders.getKeys({ reverse: true, limit: 1 });
-      const number = last + 1;
-      this.#orders.putSync(number, order);
-      for (const node of byId(nodes)) {
-        if (this.#nodes.get(node.idI) !== undefined) throw new Failure(`node ${formatId(node.idI)} was added meanwhile`);
-        this.#nodes.putSync(node.idI, rowFrom(node, order.createdAt, number));
-      }
-      return number;
-    });
-  }
-
-  /** Adds nodes that are not there yet, all or nothing. Fails, naming them, if some are there with another key or controller. */
-  async addNodes(nodes: readonly NodeRecord[], addedAt: number): Promise<{ readonly added: number; readonly unchanged: number }> {
-    return this.#write(() => {
-      let added = 0;
-      const clashes: string[] = [];
-      for (const node of byId(nodes)) {
-        const row = this.#nodes.get(node.idI);
-        if (row === undefined) {
-          this.#nodes.putSync(node.idI, rowFrom(node, addedAt));
-          added += 1;
-        } else if (!row.initial || row.controller !== node.controller || !equalInConstantTime(row.key, node.key.expose())) {
-          clashes.push(formatId(node.idI));
-        }
-      }
-      if (clashes.length > 0) {
-        const shown = clashes.slice(0, 10).join(', ');
-        throw new Failure(`${clashes.length} of the nodes are in the registry with another key or controller: ${shown}`, {
-          advice: 'Nothing was changed. Take those lines out, then import again.',
-        });
-      }
-      return { added, unchanged: nodes.length - added };
-    });
+  /** Tells others that this process serves, and under which master key; again whenever that changed. */
+  async tellServing(): Promise<void> {
+    this.tables.seeLatest();
+    await tellServing(this.tables.about, this.tables.keyring, (action) => this.tables.write(action));
   }
 
   async close(): Promise<void> {
-    await this.#env.close();
+    await this.tables.close();
   }
 
-  /**
-   * Runs `action` in a write transaction of its own inside whatever else is written now, and resolves when the disk has it. An
-   * action that throws has no effect.
-   */
-  async #write<T>(action: () => T): Promise<T> {
-    try {
-      return await this.#env.childTransaction(action);
-    } catch (error) {
-      if (error instanceof Failure) throw error;
-      throw await writeFailure(this.folder, error);
-    }
+  /** `undefined`: its order is not finished, or was left unfinished: then it is as if the node were not there. */
+  #facts(idI: number, row: NodeRow): NodeFacts | undefined {
+    const order = this.tables.orders.get(row.order);
+    return order === undefined || order.state === 'pending' ? undefined : factsFrom(idI, row, order);
   }
 }
 
-function nodeFrom(idI: number, row: NodeRow): RegisteredNode {
-  const { key, committed, order, addedAt, ...rest } = row;
-  const node = { idI, ...rest, key: Secret.from(key), order, addedAt, committedAt: committed?.at };
-  key.fill(0);
-  if (committed === undefined) return node;
-  const { at: _, tid, ...commit } = committed;
-  return { ...node, committed: { ...commit, tid: BigInt(`0x${tid}`) } };
+/** Before a master key is asked for: whether there is something to open at all. */
+export async function requireRegistry(folder: string): Promise<void> {
+  if (!(await exists(join(folder, STORE, STORE_FILE)))) throw noRegistry(folder);
 }
 
-function rowFrom(node: NodeRecord, addedAt: number, order?: number): NodeRow {
-  const { initial, controller, disabled, joinFrom, joinUntil, lifetime, grace } = node;
-  return {
-    key: node.key.expose(),
-    initial,
-    controller,
-    disabled,
-    lifetime,
-    grace,
-    addedAt,
-    ...(joinFrom === undefined ? {} : { joinFrom }),
-    ...(joinUntil === undefined ? {} : { joinUntil }),
-    ...(order === undefined ? {} : { order }),
-  };
+function noRegistry(folder: string): UsageFailure {
+  return new UsageFailure(`${folder} holds no registry`, { advice: `Run: latchkey-auth-server init --data ${folder}` });
 }
 
-function controllerFrom(idC: number, row: ControllerRow): ControllerRecord {
-  const { skCs, ...rest } = row;
-  const record = { idC, ...rest, skCs: Secret.from(skCs) };
-  skCs.fill(0);
-  return record;
+function otherSchema(folder: string, schema: number): Failure {
+  return schema < SCHEMA
+    ? new Failure(`the registry in ${folder} is of an older version (schema ${schema}; this one has ${SCHEMA})`, {
+        advice: `Run: latchkey-auth-server run --data ${folder}. That upgrades it, after a backup.`,
+      })
+    : new Failure(`the registry in ${folder} is of a newer version (schema ${schema}; this one has ${SCHEMA})`, {
+        advice: 'Use the version of Latchkey that wrote it, or a newer one.',
+      });
 }
 
-/** LMDB takes keys in ascending order many times faster than at random. */
-function byId(nodes: readonly NodeRecord[]): NodeRecord[] {
-  return nodes.toSorted((a, b) => a.idI - b.idI);
+export function notInRegistry(what: 'node' | 'controller', id: number): Failure {
+  return new Failure(`${what} ${formatId(id)} is not in the registry`, { advice: `Run: latchkey-auth-server ${what} list` });
 }

@@ -1,0 +1,282 @@
+/**
+ * The audit log: what was changed, by whom, in a chain of hashes. An entry is written in the same transaction as the change it
+ * tells of, so that neither is there without the other.
+ *
+ *   entry n = hash 32 | hash of entry n-1, 32 | JSON        hash = SHA-256(hash of entry n-1 | JSON)
+ *
+ * Each entry holds both hashes, so that a changed entry is told from one whose neighbour was changed. Whoever can write to the store
+ * could make a new chain: what was written down elsewhere, a HEAD, shows that.
+ */
+
+import { createHash } from 'node:crypto';
+import { formatId, formatTid, type Secret } from '@latchkey/protocol';
+import { type About, entriesIn } from '@latchkey/store';
+import type { Database } from 'lmdb';
+import { isoTime } from './iso-time.js';
+
+/** What an entry can tell of. */
+export type What =
+  | 'registry created'
+  | 'registry upgraded'
+  | 'registry restored'
+  | 'registry backed up'
+  | 'master key change begun'
+  | 'master key changed'
+  | 'controller added'
+  | 'controller removed'
+  | 'controller key ordered'
+  | 'controller key changed'
+  | 'order created'
+  | 'order exported'
+  | 'order opened'
+  | 'order shut'
+  | 'order closed'
+  | 'nodes imported'
+  | 'nodes exported'
+  | 'node changed by import'
+  | 'node joined'
+  | 'node renewed'
+  | 'node disabled'
+  | 'node enabled'
+  | 'node removed'
+  | 'node moved'
+  | 'node set'
+  | 'node reset'
+  | 'log pruned';
+
+/** What is to be told. Keys go in as fingerprints. */
+export interface Event {
+  readonly what: What;
+  readonly node?: number;
+  readonly controller?: number;
+  readonly order?: number;
+  readonly tid?: bigint;
+  readonly keyBefore?: Secret;
+  readonly key?: Secret;
+  readonly count?: number;
+  /** The last entry that was taken out of the log. */
+  readonly through?: number;
+  readonly note?: string;
+  /** Number of the entry before this one that is about the same node. */
+  readonly before?: number;
+}
+
+/** One entry as it is stored and exported. */
+export interface Entry {
+  readonly seq: number;
+  /** ISO 8601. */
+  readonly at: string;
+  /** `user NAME`, `auth-server`, or `controller ID_c` in combined mode. */
+  readonly who: string;
+  readonly what: What;
+  readonly node?: string;
+  readonly controller?: string;
+  readonly order?: number;
+  readonly tid?: string;
+  readonly key_before?: string;
+  readonly key?: string;
+  readonly count?: number;
+  readonly through?: number;
+  readonly note?: string;
+  readonly before?: number;
+}
+
+/** How far the chain goes: `SEQ:HASH` where it is written down. */
+export interface Head {
+  readonly seq: number;
+  /** 64 hex digits. */
+  readonly hash: string;
+}
+
+interface HeadRow {
+  seq: number;
+  hash: Uint8Array;
+  at: number;
+}
+
+const HASH = 32;
+const HEAD_ROW = 'audit head';
+/** Where a pruned log starts: the last entry that was taken out. */
+const START_ROW = 'audit start';
+const NOTHING: HeadRow = { seq: 0, hash: new Uint8Array(HASH), at: 0 };
+
+export class AuditLog {
+  readonly #entries: Database<Buffer, number>;
+  readonly #about: About;
+  readonly #who: string;
+
+  constructor(entries: Database<Buffer, number>, about: About, who: string) {
+    this.#entries = entries;
+    this.#about = about;
+    this.#who = who;
+  }
+
+  /** Inside the write transaction that makes the change. Gives the entry's number. `at`: ms since the epoch. */
+  append(event: Event, at: number): number {
+    const last = this.#head();
+    const seq = last.seq + 1;
+    const { what, node, controller, order, tid, keyBefore, key, count, through, note, before } = event;
+    const entry: Entry = {
+      seq,
+      at: isoTime(at),
+      who: this.#who,
+      what,
+      ...(node === undefined ? {} : { node: formatId(node) }),
+      ...(controller === undefined ? {} : { controller: formatId(controller) }),
+      ...(order === undefined ? {} : { order }),
+      ...(tid === undefined ? {} : { tid: formatTid(tid) }),
+      ...(keyBefore === undefined ? {} : { key_before: keyBefore.fingerprint }),
+      ...(key === undefined ? {} : { key: key.fingerprint }),
+      ...(count === undefined ? {} : { count }),
+      ...(through === undefined ? {} : { through }),
+      ...(note === undefined ? {} : { note }),
+      ...(before === undefined ? {} : { before }),
+    };
+    const json = Buffer.from(JSON.stringify(entry));
+    const hash = hashOf(last.hash, json);
+    this.#entries.putSync(seq, Buffer.concat([hash, last.hash, json]));
+    this.#about.putSync(HEAD_ROW, { seq, hash, at } satisfies HeadRow);
+    return seq;
+  }
+
+  /** `undefined` while nothing was ever written. */
+  get head(): Head | undefined {
+    const { seq, hash } = this.#head();
+    return seq === 0 ? undefined : { seq, hash: Buffer.from(hash).toString('hex') };
+  }
+
+  /** How many entries there are. */
+  get length(): number {
+    return entriesIn(this.#entries);
+  }
+
+  /** When the last entry was written, ms since the epoch. */
+  get latest(): number {
+    return this.#head().at;
+  }
+
+  entry(seq: number): Entry | undefined {
+    const row = this.#entries.get(seq);
+    return row && parse(row);
+  }
+
+  /** In ascending order, from entry `from` on. */
+  *entries(from: number = 1): Generator<Entry> {
+    for (const { value } of this.#entries.getRange({ start: from })) {
+      const entry = parse(value);
+      if (entry !== undefined) yield entry;
+    }
+  }
+
+  /** In descending order. */
+  *latestFirst(): Generator<Entry> {
+    for (const { value } of this.#entries.getRange({ reverse: true })) {
+      const entry = parse(value);
+      if (entry !== undefined) yield entry;
+    }
+  }
+
+  /** What happened to one node, latest first: `last` is the number of its latest entry. */
+  *ofNode(last: number | undefined): Generator<Entry> {
+    for (let seq = last; seq !== undefined;) {
+      const entry = this.entry(seq);
+      if (entry === undefined) return;
+      yield entry;
+      seq = entry.before !== undefined && entry.before < seq ? entry.before : undefined;
+    }
+  }
+
+  /**
+   * Walks the whole chain and names what is wrong, in order: an entry that was changed, removed, or put in another's place.
+   *
+   * @param against a HEAD that was written down earlier
+   */
+  *verify(against?: Head): Generator<string> {
+    const start = (this.#about.get(START_ROW) as HeadRow | undefined) ?? NOTHING;
+    let before: { readonly seq: number; readonly hash: Uint8Array } = start;
+    let prunedThrough = 0;
+    let met: Uint8Array | undefined = against?.seq === start.seq ? start.hash : undefined;
+    for (const { key: seq, value } of this.#entries.getRange()) {
+      if (!Number.isInteger(seq) || seq <= before.seq) {
+        yield `an entry was put in at ${seq}`;
+        continue;
+      }
+      const [hash, previous, json] = partsOf(value);
+      if (seq > before.seq + 1) yield missing(before.seq + 1, seq - 1);
+      const entry = parse(value);
+      if (!hashOf(previous, json).equals(hash)) yield `entry ${seq} was changed`;
+      else if (entry === undefined) yield `entry ${seq} was changed, with its hash`;
+      else if (entry.seq !== seq) yield `entry ${entry.seq} stands in the place of entry ${seq}`;
+      else if (seq === before.seq + 1 && !previous.equals(before.hash)) {
+        yield before.seq === start.seq
+          ? `entry ${seq} does not follow the start of the log`
+          : `entry ${before.seq} was changed, with its hash`;
+      }
+      if (entry?.what === 'log pruned') prunedThrough = entry.through ?? 0;
+      if (seq === against?.seq) met = hash;
+      before = { seq, hash };
+    }
+    if (start.seq !== prunedThrough) yield `${missing(1, start.seq)}, and no entry tells of a pruning`;
+    yield* this.#verifyEnd(before);
+    if (against === undefined) return;
+    if (against.seq < start.seq) yield `entry ${against.seq}, which the HEAD names, was pruned`;
+    else if (met === undefined)
+      yield `entry ${against.seq}, which the HEAD names, is not there: entries were removed from the end`;
+    else if (Buffer.from(met).toString('hex') !== against.hash)
+      yield `entry ${against.seq} is not the one the HEAD names: the log was rewritten up to it`;
+  }
+
+  /** Compares the last entry with what the store says is the last. */
+  *#verifyEnd(last: { readonly seq: number; readonly hash: Uint8Array }): Generator<string> {
+    const head = this.#head();
+    if (head.seq > last.seq) yield missing(last.seq + 1, head.seq);
+    else if (head.seq < last.seq) yield `entries were put in after entry ${head.seq}, the last one that was written`;
+    else if (!Buffer.from(last.hash).equals(head.hash)) yield `entry ${head.seq} was changed, with its hash`;
+  }
+
+  /** Takes out the entries up to `seq`, inside a write transaction; the chain goes on, with an entry that tells of it. */
+  prune(seq: number, keptIn: string): void {
+    const last = this.#entries.get(seq);
+    if (last === undefined) return;
+    for (const key of this.#entries.getKeys({ end: seq + 1 })) this.#entries.removeSync(key);
+    const [hash] = partsOf(last);
+    this.#about.putSync(START_ROW, { seq, hash, at: 0 } satisfies HeadRow);
+    this.append({ what: 'log pruned', through: seq, note: `kept in ${keptIn}` }, Date.now());
+  }
+
+  #head(): HeadRow {
+    return (this.#about.get(HEAD_ROW) as HeadRow | undefined) ?? NOTHING;
+  }
+}
+
+/** `SEQ:HASH`. */
+export function formatHead({ seq, hash }: Head): string {
+  return `${seq}:${hash}`;
+}
+
+/** `undefined` unless it is `SEQ:HASH`. */
+export function parseHead(text: string): Head | undefined {
+  const match = /^(\d{1,15}):([0-9a-f]{64})$/.exec(text.trim());
+  return match === null ? undefined : { seq: Number(match[1]), hash: match[2] ?? '' };
+}
+
+function hashOf(previous: Uint8Array, json: Uint8Array): Buffer {
+  return createHash('sha256').update(previous).update(json).digest();
+}
+
+function partsOf(row: Buffer): [hash: Buffer, previous: Buffer, json: Buffer] {
+  return [row.subarray(0, HASH), row.subarray(HASH, 2 * HASH), row.subarray(2 * HASH)];
+}
+
+function parse(row: Buffer): Entry | undefined {
+  try {
+    const entry: unknown = JSON.parse(row.toString('utf8', 2 * HASH));
+    return typeof entry === 'object' && entry !== null ? (entry as Entry) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function missing(from: number, to: number): string {
+  return from === to ? `entry ${from} was removed` : `entries ${from} to ${to} were removed`;
+}

@@ -1,0 +1,178 @@
+/** A registry in one file, as it was at one moment, its keys still sealed; and such a file put back. */
+
+import { createHash, randomBytes } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { appendFile, copyFile, link, mkdir, open, rename, rm, truncate } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import type { Secret } from '@latchkey/protocol';
+import {
+  checkPrivateFile,
+  exists,
+  Failure,
+  lockFolder,
+  openFolder,
+  syncFolderOf,
+  systemFailure,
+  UsageFailure,
+} from '@latchkey/runtime';
+import { entriesIn, STORE_FILE } from '@latchkey/store';
+import { formatHead, type Head } from './audit.js';
+import { isoTime } from './iso-time.js';
+import { type Registry, SCHEMA } from './registry.js';
+import { controllerFrom, keyOf } from './rows.js';
+import { STORE, Tables } from './tables.js';
+
+/** A backup is LMDB's own file, then this, then the SHA-256 of what comes before: LMDB itself has no checksums. */
+const TRAILER: Buffer = Buffer.from('latchkey backup\n');
+const HASH = 32;
+
+/** Writes a backup to the new file `path`, mode 0600, while the server goes on. Gives the HEAD of the log in it. */
+export async function backup({ tables }: Registry, path: string): Promise<Head> {
+  if (await exists(path))
+    throw new UsageFailure(`${path} exists already`, { advice: 'Nothing was written. Choose another name.' });
+  const aside = join(dirname(path), `.${basename(path)}.${randomBytes(4).toString('hex')}`);
+  const copy = join(aside, STORE_FILE);
+  try {
+    await mkdir(aside, { mode: 0o700 });
+    await tables.write(() => tables.audit.append({ what: 'registry backed up', note: basename(path) }, Date.now()));
+    tables.seeLatest();
+    const { head } = tables.audit;
+    await tables.env.backup(aside, true);
+    await finishFile(copy);
+    await link(copy, path);
+    await syncFolderOf(path);
+    return head ?? { seq: 0, hash: '' };
+  } catch (error) {
+    throw systemFailure(`cannot write ${path}`, error);
+  } finally {
+    await rm(aside, { recursive: true, force: true });
+  }
+}
+
+async function finishFile(path: string): Promise<void> {
+  const hash = await hashOf(path, Infinity);
+  await appendFile(path, Buffer.concat([TRAILER, hash]));
+  const file = await open(path, 'r+');
+  try {
+    await file.chmod(0o600);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** SHA-256 of the first `length` octets. */
+async function hashOf(path: string, length: number): Promise<Buffer> {
+  const hash = createHash('sha256');
+  if (length > 0) await pipeline(createReadStream(path, { end: length - 1 }), hash);
+  return hash.digest();
+}
+
+/** How many octets of a backup are the store's. Refuses what is no backup, or not as it was written. */
+async function storeIn(path: string): Promise<number> {
+  const file = await open(path, 'r');
+  try {
+    const length = (await file.stat()).size - TRAILER.length - HASH;
+    const { buffer } = await file.read(Buffer.alloc(TRAILER.length + HASH), 0, TRAILER.length + HASH, Math.max(length, 0));
+    if (length < 0 || !buffer.subarray(0, TRAILER.length).equals(TRAILER)) {
+      throw new Failure(`${path} is not a backup of a registry, or was cut short`, {
+        advice: 'Nothing was changed. Use another backup.',
+      });
+    }
+    if (!(await hashOf(path, length)).equals(buffer.subarray(TRAILER.length))) {
+      throw new Failure(`${path} is damaged: it is not what was written`, { advice: 'Nothing was changed. Use another backup.' });
+    }
+    return length;
+  } finally {
+    await file.close();
+  }
+}
+
+export interface RestoreOptions {
+  readonly folder: string;
+  readonly master: Secret;
+  readonly who: string;
+  /** Puts aside a registry that is there, instead of refusing. */
+  readonly replace: boolean;
+}
+
+export interface RestoredFrom {
+  /** ms since the epoch. */
+  readonly backupAt: number;
+  readonly nodes: number;
+  /** Where the registry that was there is now. */
+  readonly aside: string | undefined;
+}
+
+/** Makes `folder` a registry again from a backup, which is looked at in full before anything is replaced. */
+export async function restore(path: string, { folder, master, who, replace }: RestoreOptions): Promise<RestoredFrom> {
+  if (!(await exists(path))) throw new UsageFailure(`${path} is not there`, { advice: 'Check the path.' });
+  await checkPrivateFile(path);
+  const length = await storeIn(path);
+  await openFolder(folder);
+  const lock = await lockFolder(folder, 'latchkey-auth-server restore');
+  try {
+    const there = await exists(join(folder, STORE));
+    if (there && !replace) {
+      throw new UsageFailure(`${folder} holds a registry already`, {
+        advice: 'Nothing was changed. Restore into another folder, or put the one there aside with --replace.',
+      });
+    }
+    const fresh = `${STORE}-restoring`;
+    await rm(join(folder, fresh), { recursive: true, force: true });
+    await openFolder(join(folder, fresh));
+    const target = join(folder, fresh, STORE_FILE);
+    await copyFile(path, target)
+      .then(() => truncate(target, length))
+      .catch((error: unknown) => {
+        throw systemFailure(`cannot copy ${path}`, error);
+      });
+    const { backupAt, nodes } = await examine(path, await Tables.open(folder, who, fresh), master);
+    const aside = there ? join(folder, `${STORE}-before-${isoTime(Date.now()).replaceAll(':', '')}`) : undefined;
+    if (aside !== undefined) await rename(join(folder, STORE), aside);
+    await rename(join(folder, fresh), join(folder, STORE));
+    await syncFolderOf(join(folder, STORE));
+    return { backupAt, nodes, aside };
+  } finally {
+    await rm(join(folder, `${STORE}-restoring`), { recursive: true, force: true });
+    await lock.release();
+  }
+}
+
+/** Opens what was copied: its version, its master key, its audit log, every key; and notes in it that it was restored. */
+async function examine(
+  path: string,
+  tables: Tables,
+  master: Secret,
+): Promise<{ readonly backupAt: number; readonly nodes: number }> {
+  try {
+    const schema = tables.about.get('schema') as number | undefined;
+    if (schema !== SCHEMA) {
+      throw new Failure(
+        `${path} is ${schema === undefined ? 'not a backup of a registry' : `of schema ${schema}; this version has ${SCHEMA}`}`,
+        {
+          advice: 'Nothing was changed. Restore it with the version of Latchkey that wrote it.',
+        },
+      );
+    }
+    tables.unlock(master, path);
+    const [wrong] = tables.audit.verify();
+    if (wrong !== undefined)
+      throw new Failure(`the audit log in ${path} does not hold: ${wrong}`, {
+        advice: 'Nothing was changed. Use another backup.',
+      });
+    for (const { key, value } of tables.nodes.getRange()) keyOf(tables.keyring, key, value).wipe();
+    for (const { key, value } of tables.controllers.getRange()) controllerFrom(tables.keyring, key, value);
+    const [backupAt, nodes] = [tables.audit.latest, entriesIn(tables.nodes)];
+    await tables.write(() => {
+      const { head } = tables.audit;
+      const note = `from a backup of ${isoTime(backupAt)}${head === undefined ? '' : `, HEAD ${formatHead(head)}`}`;
+      tables.about.putSync('restored', { at: Date.now(), backupAt });
+      tables.audit.append({ what: 'registry restored', note }, Date.now());
+    });
+    return { backupAt, nodes };
+  } finally {
+    await tables.close();
+  }
+}

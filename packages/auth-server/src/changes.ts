@@ -1,0 +1,209 @@
+/** What an administrator changes in the registry, one function a change: each in one transaction with its entry in the audit log. */
+
+import { formatId, type Secret } from '@latchkey/protocol';
+import { Failure, formatDuration, UsageFailure } from '@latchkey/runtime';
+import { PLACE } from '@latchkey/store';
+import type { Event, What } from './audit.js';
+import { identify, ikIdentityKey } from './ik-identity.js';
+import { notInRegistry, type Registry } from './registry.js';
+import type { ControllerRecord, ControllerRow, NodeRow, OrderRow } from './rows.js';
+import type { Tables } from './tables.js';
+
+/** Fails if its ID is taken. */
+export async function addController({ tables }: Registry, controller: ControllerRecord): Promise<void> {
+  const { idC, skCs, nid, servers, addedAt } = controller;
+  await tables.write(() => {
+    if (tables.controllers.doesExist(idC)) throw new UsageFailure(`controller ${formatId(idC)} is in the registry already`);
+    const sealed = tables.keyring.seal({ kind: PLACE.controller, id: idC }, skCs);
+    tables.controllers.putSync(idC, { skCs: sealed, nid, servers: [...servers], addedAt });
+    tables.audit.append({ what: 'controller added', controller: idC, key: skCs }, addedAt);
+  });
+}
+
+/** Fails while nodes are assigned to it. */
+export async function removeController(registry: Registry, idC: number): Promise<void> {
+  const { tables } = registry;
+  const id = formatId(idC);
+  for (;;) {
+    const counted = tables.audit.head?.seq ?? 0;
+    let nodes = 0;
+    for (const { controller } of registry.nodes()) if (controller === idC) nodes += 1;
+    if (nodes > 0) {
+      throw new UsageFailure(`${nodes} node${nodes === 1 ? ' is' : 's are'} assigned to controller ${id}`, {
+        advice: `Nothing was changed. Move them first: latchkey-auth-server node move --from ${id} --controller ID`,
+      });
+    }
+    const removed = await tables.write(() => {
+      rowOf(tables, idC);
+      // What was assigned to it since nodes were counted: counting them here would hold up every commit.
+      for (const { what, controller } of tables.audit.entries(counted + 1)) {
+        if (ASSIGNING.has(what) && (controller === undefined || controller === id)) return false;
+      }
+      tables.controllers.removeSync(idC);
+      tables.controllerSightings.removeSync(idC);
+      tables.audit.append({ what: 'controller removed', controller: idC }, Date.now());
+      return true;
+    });
+    if (removed) return;
+  }
+}
+
+/** Entries of the audit log that may tell of a node assigned to a controller; an import has several. */
+const ASSIGNING: ReadonlySet<What> = new Set<What>(['order created', 'nodes imported', 'node changed by import', 'node moved']);
+
+/** Another SK_cs for a controller: both count until it uses the new one. One that was ordered before and never used goes. */
+export async function orderControllerKey({ tables }: Registry, idC: number, next: Secret): Promise<void> {
+  await tables.write(() => {
+    const row = rowOf(tables, idC);
+    tables.controllers.putSync(idC, { ...row, next: tables.keyring.seal({ kind: PLACE.nextOfController, id: idC }, next) });
+    tables.audit.append({ what: 'controller key ordered', controller: idC, key: next }, Date.now());
+  });
+}
+
+function rowOf({ controllers }: Tables, idC: number): ControllerRow {
+  const row = controllers.get(idC);
+  if (row === undefined) throw notInRegistry('controller', idC);
+  return row;
+}
+
+/** Changes nodes one by one, all or none. `change` gives the new row, `'remove'`, or `undefined`: it is so already. */
+async function changeNodes(
+  { tables }: Registry,
+  ids: readonly number[],
+  event: Omit<Event, 'node' | 'before'>,
+  change: (row: NodeRow, idI: number) => NodeRow | 'remove' | undefined,
+): Promise<number> {
+  const { nodes, orders, audit, nodeSightings } = tables;
+  return tables.write(() => {
+    let changed = 0;
+    for (const idI of ids) {
+      const row = nodes.get(idI);
+      if (row === undefined || orders.get(row.order)?.state === 'pending') throw notInRegistry('node', idI);
+      const after = change(row, idI);
+      if (after === undefined) continue;
+      changed += 1;
+      const entry = audit.append({ ...event, node: idI, ...(row.entry === 0 ? {} : { before: row.entry }) }, Date.now());
+      if (after === 'remove' || !Buffer.from(after.ik).equals(row.ik)) tables.keepFormerIk(row);
+      if (after === 'remove') {
+        nodes.removeSync(idI);
+        nodeSightings.removeSync(idI);
+      } else nodes.putSync(idI, { ...after, entry });
+    }
+    return changed;
+  });
+}
+
+/** A disabled node is refused whatever it proves; its key stays. Gives how many were not so already. */
+export function setDisabled(registry: Registry, ids: readonly number[], disabled: boolean): Promise<number> {
+  const what: What = disabled ? 'node disabled' : 'node enabled';
+  return changeNodes(registry, ids, { what }, (row) => {
+    const { disabled: before, ...rest } = row;
+    if ((before === true) === disabled) return undefined;
+    return disabled ? { ...rest, disabled } : rest;
+  });
+}
+
+export function removeNodes(registry: Registry, ids: readonly number[]): Promise<number> {
+  return changeNodes(registry, ids, { what: 'node removed' }, () => 'remove');
+}
+
+/** Assigns nodes to another controller. */
+export function moveNodes(registry: Registry, ids: readonly number[], idC: number): Promise<number> {
+  return changeNodes(registry, ids, { what: 'node moved', controller: idC }, (row) => {
+    registry.tables.requireController(idC);
+    return row.controller === idC ? undefined : { ...row, controller: idC };
+  });
+}
+
+/** Lifetime and grace of the keys that nodes get from now on, in seconds. */
+export function setTerms(
+  registry: Registry,
+  ids: readonly number[],
+  terms: Pick<NodeRow, 'lifetime' | 'grace'>,
+): Promise<number> {
+  const note = Object.entries(terms)
+    .map(([name, seconds]) => `${name} ${formatDuration(seconds)}`)
+    .join(', ');
+  return changeNodes(registry, ids, { what: 'node set', note }, (row) =>
+    Object.entries(terms).every(([name, seconds]) => row[name as keyof typeof terms] === seconds)
+      ? undefined
+      : { ...row, ...terms },
+  );
+}
+
+/** Back to an IK: what the node proved since is forgotten, and it joins as a new one. */
+export async function resetNode(registry: Registry, idI: number, ik: Secret): Promise<void> {
+  const { tables } = registry;
+  const identity = ikIdentityKey(tables);
+  try {
+    await changeNodes(registry, [idI], { what: 'node reset', key: ik }, ({ committed: _, joinedAt: __, seenBy, ...row }) => {
+      const same = Buffer.from(row.ik).equals(identify(identity, ik));
+      return {
+        ...row,
+        key: tables.keyring.seal({ kind: PLACE.node, id: idI }, ik),
+        initial: true,
+        ik: identify(identity, ik),
+        resetAt: Date.now(),
+        // Who has seen the IK that comes back has seen it.
+        ...(same && seenBy !== undefined ? { seenBy } : {}),
+        ...(same ? {} : { ikAt: Date.now() }),
+      };
+    });
+    await tables.write(() => tables.nodeSightings.removeSync(idI));
+  } finally {
+    identity.wipe();
+  }
+}
+
+/** The IK a node came with, as long as another node still holds it. */
+export function ikStillHeld(registry: Registry, idI: number): Secret | undefined {
+  const identity = registry.tables.nodes.get(idI)?.ik;
+  if (identity === undefined) return undefined;
+  const wanted = Buffer.from(identity).toString('hex', 0, 8);
+  for (const { idI: holder, initial, ik } of registry.nodes())
+    if (initial && ik.identity === wanted) return registry.node(holder)?.key;
+  return undefined;
+}
+
+/** Shuts an order, opens it, or closes it for good: whether its nodes may join for the first time. */
+export async function setOrderState({ tables }: Registry, number: number, state: 'open' | 'shut' | 'closed'): Promise<void> {
+  const what = { open: 'order opened', shut: 'order shut', closed: 'order closed' } as const;
+  await changeOrder(tables, number, { what: what[state] }, (order) => ({ ...order, state }));
+}
+
+export async function setJoinWindow(
+  { tables }: Registry,
+  number: number,
+  window: Pick<OrderRow, 'joinFrom' | 'joinUntil'>,
+): Promise<void> {
+  await changeOrder(tables, number, { what: 'order opened' }, ({ joinFrom: _, joinUntil: __, ...order }) => ({
+    ...order,
+    ...window,
+    state: 'open',
+  }));
+}
+
+/** Notes that the initial keys of an order left the registry once more. */
+export async function noteExport({ tables }: Registry, number: number, count: number, note: string): Promise<void> {
+  await changeOrder(tables, number, { what: 'order exported', count, note }, (order) => order);
+}
+
+async function changeOrder(
+  tables: Tables,
+  number: number,
+  event: Omit<Event, 'order'>,
+  change: (order: OrderRow) => OrderRow,
+): Promise<void> {
+  await tables.write(() => {
+    const order = tables.orders.get(number);
+    if (order === undefined || order.state === 'pending') throw noOrder(number);
+    if (order.state === 'closed' && event.what !== 'order closed') {
+      throw new UsageFailure(`order ${number} is closed for good`, { advice: 'Nothing was changed. Order the nodes anew.' });
+    }
+    tables.orders.putSync(number, { ...change(order), entry: tables.audit.append({ ...event, order: number }, Date.now()) });
+  });
+}
+
+export function noOrder(number: number): Failure {
+  return new Failure(`there is no order ${number}`, { advice: 'Run: latchkey-auth-server order list' });
+}

@@ -1,0 +1,223 @@
+/**
+ * How many nodes get into the registry at once: all or none of them are seen, in memory that does not grow with the registry.
+ *
+ * The nodes of an order are written in chunks while the order is `pending`: nobody sees them. The last transaction opens the order.
+ * What a crash leaves pending is cleared away before the next order or import.
+ */
+
+import { join } from 'node:path';
+import { formatId, type Secret } from '@latchkey/protocol';
+import { Failure, lockFolder, openFolder, UsageFailure } from '@latchkey/runtime';
+import { PLACE } from '@latchkey/store';
+import type { Event } from './audit.js';
+import { NodeBatch } from './batch.js';
+import { identifier, ikIdentityKey } from './ik-identity.js';
+import type { Registry } from './registry.js';
+import type { NodeRow, OrderRow } from './rows.js';
+import type { Tables } from './tables.js';
+
+/** Nodes written in one transaction: long enough to be fast, short enough to hold up no commit. */
+const CHUNK = 4_096;
+/** Seconds: 7 days. */
+export const DEFAULT_GRACE = 604_800;
+
+export type Terms = Pick<OrderRow, 'kind' | 'installer' | 'idC' | 'sharedKey' | 'lifetime' | 'grace' | 'joinFrom' | 'joinUntil'>;
+
+/** What is to happen to each node of a batch. */
+export type Verdict = 'add' | 'change' | 'unchanged' | 'refuse';
+
+export interface Enrolment {
+  readonly terms: Terms;
+  readonly batch: NodeBatch;
+  /** What to do with the node at an index of the batch; by itself it is added. */
+  readonly verdict?: (i: number) => Verdict;
+  /** Must still be in the registry as the nodes appear. */
+  readonly controllers?: Iterable<number>;
+  /** Nodes written so far. */
+  readonly progress?: (done: number) => void;
+}
+
+/** Adds the nodes of `batch` as one order, and gives its number. All or none. Changes alone make no order: then it is `undefined`. */
+export async function enrol(
+  registry: Registry,
+  { terms, batch, verdict, controllers, progress }: Enrolment,
+): Promise<number | undefined> {
+  const enrolling = await Enrolling.begin(registry, terms);
+  try {
+    await enrolling.add(batch, verdict, progress);
+    return await enrolling.finish(controllers);
+  } finally {
+    await enrolling.end();
+  }
+}
+
+/** An order or import while it is written, part by part: nobody sees any of it before `finish`. `end` it in any case. */
+export class Enrolling {
+  readonly #tables: Tables;
+  readonly #row: OrderRow;
+  readonly #lock: { release(): Promise<void> };
+  /** Nodes that are there and change: with the last transaction. */
+  readonly #changes = new NodeBatch();
+  #rows: NewRows | undefined;
+  #number: number | undefined;
+  #count = 0;
+
+  private constructor(tables: Tables, row: OrderRow, lock: { release(): Promise<void> }) {
+    this.#tables = tables;
+    this.#row = row;
+    this.#lock = lock;
+  }
+
+  /** Fails where another is under way. */
+  static async begin({ tables }: Registry, terms: Terms): Promise<Enrolling> {
+    const lock = await lockForEnrolment(tables.folder);
+    try {
+      await clearUnfinished(tables);
+    } catch (error) {
+      await lock.release();
+      throw error;
+    }
+    const row: OrderRow = { ...terms, state: 'pending', count: 0, createdAt: Date.now(), createdEntry: 0, entry: 0 };
+    return new Enrolling(tables, row, lock);
+  }
+
+  /** `progress`: nodes written so far, of all parts. */
+  async add(batch: NodeBatch, verdict: (i: number) => Verdict = () => 'add', progress?: (done: number) => void): Promise<void> {
+    const tables = this.#tables;
+    for (const chunk of chunksOf(batch.inOrder(), (i) => verdict(i) === 'add')) {
+      this.#number ??= await tables.write(() => addOrder(tables, this.#row));
+      const rows = (this.#rows ??= new NewRows(tables, this.#number));
+      await tables.write(() => {
+        for (const i of chunk) add(tables, batch.idI(i), rows.of(batch, i));
+      });
+      this.#count += chunk.length;
+      progress?.(this.#count);
+    }
+    for (const i of batch.inOrder()) if (verdict(i) === 'change') batch.copy(i, this.#changes);
+  }
+
+  /** Shows all of it. `controllers` must still be in the registry. */
+  async finish(controllers: Iterable<number> = []): Promise<number | undefined> {
+    const tables = this.#tables;
+    const [number, changes] = [this.#number, this.#changes];
+    const rows = this.#rows ?? new NewRows(tables, 0);
+    await tables.write(() => {
+      for (const idC of controllers) tables.requireController(idC);
+      for (const i of changes.inOrder()) change(tables, changes, i, rows);
+      if (number !== undefined) openOrder(tables, number, { ...this.#row, count: this.#count });
+    });
+    this.#number = undefined;
+    return number;
+  }
+
+  /** Takes back what was not finished, and lets others in. */
+  async end(): Promise<void> {
+    this.#changes.wipe();
+    if (this.#number !== undefined) await clearUnfinished(this.#tables).catch(() => undefined);
+    await this.#lock.release();
+  }
+}
+
+/** Those that are wanted, a transaction's worth at a time. */
+function* chunksOf(indices: Uint32Array, wanted: (i: number) => boolean): Generator<number[]> {
+  let chunk: number[] = [];
+  for (const i of indices) {
+    if (!wanted(i)) continue;
+    chunk.push(i);
+    if (chunk.length < CHUNK) continue;
+    yield chunk;
+    chunk = [];
+  }
+  if (chunk.length > 0) yield chunk;
+}
+
+function addOrder({ orders }: Tables, row: OrderRow): number {
+  const [last = 0] = orders.getKeys({ reverse: true, limit: 1 });
+  orders.putSync(last + 1, row);
+  return last + 1;
+}
+
+/** From here on its nodes are there. */
+function openOrder({ orders, audit }: Tables, number: number, row: OrderRow): void {
+  const { kind, count, installer, idC } = row;
+  const what = kind === 'order' ? 'order created' : 'nodes imported';
+  const event: Event = { what, order: number, count, note: installer, ...(idC === undefined ? {} : { controller: idC }) };
+  const entry = audit.append(event, row.createdAt);
+  orders.putSync(number, { ...row, state: 'open', createdEntry: entry, entry });
+}
+
+/** One at a time: what is pending otherwise belongs to nobody. */
+async function lockForEnrolment(folder: string): Promise<{ release(): Promise<void> }> {
+  const path = join(folder, 'enrolment');
+  await openFolder(path);
+  return lockFolder(path, 'another order or import');
+}
+
+/** Makes rows of nodes that have never joined. */
+class NewRows {
+  readonly #tables: Tables;
+  readonly #order: number;
+  readonly #identify: (ik: Secret) => Uint8Array;
+
+  constructor(tables: Tables, order: number) {
+    this.#tables = tables;
+    this.#order = order;
+    const identity = ikIdentityKey(tables);
+    this.#identify = identifier(identity);
+    identity.wipe();
+  }
+
+  of(batch: NodeBatch, i: number): NodeRow {
+    const ik = batch.ik(i);
+    const row: NodeRow = {
+      key: this.#tables.keyring.seal({ kind: PLACE.node, id: batch.idI(i) }, ik),
+      initial: true,
+      ik: this.#identify(ik),
+      controller: batch.idC(i),
+      order: this.#order,
+      entry: 0,
+    };
+    ik.wipe();
+    return row;
+  }
+}
+
+function add(tables: Tables, idI: number, row: NodeRow): void {
+  if (tables.nodes.get(idI) !== undefined)
+    throw new Failure(`node ${formatId(idI)} was added meanwhile`, { advice: 'Nothing was changed. Try again.' });
+  tables.nodes.putSync(idI, row);
+}
+
+/** A node that has not joined takes the line's key and controller. */
+function change(tables: Tables, batch: NodeBatch, i: number, rows: NewRows): void {
+  const { nodes, audit } = tables;
+  const idI = batch.idI(i);
+  const before = nodes.get(idI);
+  if (before?.initial !== true)
+    throw new UsageFailure(`node ${formatId(idI)} joined meanwhile`, { advice: 'Nothing was changed. Try again.' });
+  const { key, ik, controller } = rows.of(batch, i);
+  const otherIk = Buffer.compare(ik, before.ik) !== 0;
+  if (otherIk) tables.keepFormerIk(before);
+  const event: Event = { what: 'node changed by import', node: idI, controller, before: before.entry };
+  const entry = audit.append(event, Date.now());
+  nodes.putSync(idI, { ...before, key, ik, controller, entry, ...(otherIk ? { ikAt: Date.now() } : {}) });
+}
+
+/** Removes the orders that were not finished, with their nodes. */
+async function clearUnfinished(tables: Tables): Promise<void> {
+  tables.seeLatest();
+  const unfinished = [...tables.orders.getRange()].filter(({ value }) => value.state === 'pending');
+  for (const { key: number } of unfinished) {
+    for (let from = 0; from <= 0xffff_ffff;) {
+      from = await tables.write(() => removeNodesOf(tables, number, from));
+    }
+    await tables.write(() => tables.orders.removeSync(number));
+  }
+}
+
+/** Looks at one chunk of nodes from ID `from` on; gives the ID to go on at. */
+function removeNodesOf({ nodes }: Tables, order: number, from: number): number {
+  const chunk = [...nodes.getRange({ start: from, limit: CHUNK })];
+  for (const { key, value } of chunk) if (value.order === order) nodes.removeSync(key);
+  return (chunk.length < CHUNK ? 0xffff_ffff : (chunk.at(-1)?.key ?? 0xffff_ffff)) + 1;
+}

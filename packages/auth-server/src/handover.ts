@@ -1,0 +1,89 @@
+/** The installer's manifest as a file: plain, or encrypted to a passphrase or to age recipients. */
+
+import { join } from 'node:path';
+import {
+  checkNewPassphrase,
+  checkRecipients,
+  createFile,
+  encryptManifest,
+  exists,
+  formatManifest,
+  type ManifestLine,
+  type ManifestReaders,
+  openFolder,
+  parsePassphrase,
+  readPrivateFile,
+  readStandardInput,
+  UsageFailure,
+} from '@latchkey/runtime';
+import { type Command, Option } from 'commander';
+
+export interface HandoverOptions {
+  readonly out: string;
+  readonly recipient?: readonly string[];
+  readonly passphraseFile?: string;
+}
+
+export function handoverOptions(command: Command): Command {
+  return command
+    .requiredOption('--out <dir>', 'folder for manifest.csv, which holds the initial keys')
+    .addOption(
+      new Option('--recipient <age1...>', 'encrypt the manifest to an age recipient; may be given again').argParser(
+        (text: string, before: readonly string[] | undefined) => [...(before ?? []), text],
+      ),
+    )
+    .addOption(
+      new Option('--passphrase-file <file>', 'encrypt the manifest to a passphrase; - reads standard input').conflicts(
+        'recipient',
+      ),
+    );
+}
+
+/** A place for a manifest that is free, and who may read what is put there. */
+export class Handover {
+  readonly path: string;
+  readonly readers: ManifestReaders | undefined;
+
+  private constructor(path: string, readers: ManifestReaders | undefined) {
+    this.path = path;
+    this.readers = readers;
+  }
+
+  /** Before anything is drawn or changed: whatever is wrong with the options is found here. */
+  static async prepare({ out, recipient, passphraseFile }: HandoverOptions): Promise<Handover> {
+    const readers = await readersOf(recipient, passphraseFile);
+    await openFolder(out);
+    const path = join(out, readers === undefined ? 'manifest.csv' : 'manifest.csv.age');
+    if (await exists(path))
+      throw new UsageFailure(`${path} exists already`, { advice: 'Nothing was changed. Choose another folder.' });
+    return new Handover(path, readers);
+  }
+
+  async write(lines: Iterable<ManifestLine>): Promise<void> {
+    const text = formatManifest(lines);
+    await createFile(this.path, this.readers === undefined ? text : await encryptManifest(text, this.readers));
+  }
+
+  /** What to tell whoever ordered. */
+  get advice(): string {
+    if (this.readers === undefined)
+      return `The manifest is ${this.path}. It holds the initial keys: hand it to the installer and nobody else.`;
+    const who = 'passphrase' in this.readers ? 'whoever has the passphrase' : 'its recipients';
+    return `The manifest is ${this.path}, encrypted: ${who} can read it.`;
+  }
+}
+
+async function readersOf(
+  recipients: readonly string[] | undefined,
+  passphraseFile: string | undefined,
+): Promise<ManifestReaders | undefined> {
+  if (recipients !== undefined) {
+    await checkRecipients(recipients);
+    return { recipients };
+  }
+  if (passphraseFile === undefined) return undefined;
+  const text = passphraseFile === '-' ? await readStandardInput() : await readPrivateFile(passphraseFile);
+  const passphrase = parsePassphrase(text, passphraseFile === '-' ? 'standard input' : passphraseFile);
+  checkNewPassphrase(passphrase);
+  return { passphrase };
+}

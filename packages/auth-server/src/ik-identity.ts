@@ -1,0 +1,25 @@
+import { createCipheriv } from 'node:crypto';
+import type { Secret } from '@latchkey/protocol';
+import { PLACE } from '@latchkey/store';
+import type { Tables } from './tables.js';
+
+/** Under which IKs are told apart, also after they are erased. */
+export function ikIdentityKey({ about, keyring }: Tables): Secret {
+  return keyring.unseal({ kind: PLACE.ikIdentity, id: 0 }, about.get('ik identity') as Uint8Array);
+}
+
+/** What is kept of an IK for good: AES-128(identity key, IK), 8 octets of it, and its fingerprint, 2. */
+export function identify(identity: Secret, ik: Secret): Uint8Array {
+  return identifier(identity)(ik);
+}
+
+/** As `identify`, for many IKs: the key schedule is made once. */
+export function identifier(identity: Secret): (ik: Secret) => Uint8Array {
+  const cipher = createCipheriv('aes-128-ecb', identity.expose(), null);
+  return (ik) => {
+    const octets = new Uint8Array(10);
+    octets.set(cipher.update(ik.expose()).subarray(0, 8));
+    octets.set(Buffer.from(ik.fingerprint, 'hex'), 8);
+    return octets;
+  };
+}

@@ -1,0 +1,172 @@
+/** What the registry's tables hold, and what is made of a row for those who ask. */
+
+import { type Commit, type NodeRecord, type Secret } from '@latchkey/protocol';
+import type { Endpoint } from '@latchkey/runtime';
+import { type Keyring, PLACE } from '@latchkey/store';
+
+/** Controllers remembered as having seen an IK; further ones are not added. */
+const MAX_SEEN_BY = 16;
+
+/** A controller as the registry knows it. Times are ms since the epoch, here and below. */
+export interface ControllerRecord {
+  readonly idC: number;
+  readonly skCs: Secret;
+  /** The SK_cs that is to take over as soon as the controller uses it. */
+  readonly nextSkCs?: Secret | undefined;
+  /** Where nodes reach it. */
+  readonly nid: Endpoint;
+  /** Where it reaches auth-servers. */
+  readonly servers: readonly Endpoint[];
+  readonly addedAt: number;
+}
+
+export interface ControllerRow {
+  skCs: Uint8Array;
+  next?: Uint8Array;
+  nid: Endpoint;
+  servers: Endpoint[];
+  addedAt: number;
+}
+
+/**
+ * What an administrator ordered from an installer, or imported: nodes that came to be together.
+ *
+ * - `pending`: being written, or left unfinished by a crash; its nodes are not there yet
+ * - `open`, `shut`: whether its nodes may join for the first time
+ * - `closed`: shut for good
+ */
+export interface OrderRecord {
+  readonly number: number;
+  readonly kind: 'order' | 'import';
+  readonly state: 'pending' | 'open' | 'shut' | 'closed';
+  readonly installer: string;
+  /** The controller of all its nodes when it was made; an import may have several. */
+  readonly idC: number | undefined;
+  readonly count: number;
+  readonly sharedKey: boolean;
+  /** Seconds; 0 = no expiry. A node may have its own. */
+  readonly lifetime: number;
+  /** Seconds after expiry in which a key may still renew itself. */
+  readonly grace: number;
+  /** When its nodes may join for the first time. */
+  readonly joinFrom?: number | undefined;
+  readonly joinUntil?: number | undefined;
+  readonly createdAt: number;
+  /** Its entries in the audit log: the one that tells of its creation, and the latest. */
+  readonly createdEntry: number;
+  readonly entry: number;
+}
+
+export type OrderRow = Omit<OrderRecord, 'number'>;
+
+export interface NodeRow {
+  key: Uint8Array;
+  initial: boolean;
+  /** Identity of its IK, 8 octets, and fingerprint, 2: what is left of it when no node holds it any more. */
+  ik: Uint8Array;
+  controller: number;
+  order: number;
+  /** Its latest entry in the audit log. */
+  entry: number;
+  disabled?: true;
+  lifetime?: number;
+  grace?: number;
+  joinedAt?: number;
+  resetAt?: number;
+  /** When its IK was handed out, if not with its order. */
+  ikAt?: number;
+  /** Controllers that were given the IK. */
+  seenBy?: number[];
+  committed?: { idC: number; tid: string; ts: number; nidI: Uint8Array; lifetime: number; at: number };
+}
+
+/** An IK that was taken from a node by `remove`, `reset` or an import, not traded in: what is told of it later. */
+export interface FormerIkRow {
+  ik: Uint8Array;
+  order: number;
+  /** ms since the epoch, as is `at`, when it was taken. */
+  givenAt: number;
+  at: number;
+  /** Whether the node had traded it in before. */
+  joined: boolean;
+  seenBy: number[];
+}
+
+/** A node with what only the administrator's side asks for, but without its key: that takes opening. */
+export interface NodeFacts extends Omit<NodeRecord, 'key'> {
+  readonly order: number;
+  readonly addedAt: number;
+  /** When K_i was committed, by the server's clock. */
+  readonly committedAt: number | undefined;
+  /** When it traded its IK in. */
+  readonly joinedAt: number | undefined;
+  readonly resetAt: number | undefined;
+  /** Identity of its IK, 16 hex digits, fingerprint, 4, and when it was handed out. */
+  readonly ik: { readonly identity: string; readonly fingerprint: string; readonly givenAt: number };
+  readonly seenBy: readonly number[];
+  /** Its latest entry in the audit log, and its order's. */
+  readonly entry: number;
+  readonly orderEntry: number;
+  readonly orderState: OrderRecord['state'];
+}
+
+export interface RegisteredNode extends NodeFacts {
+  readonly key: Secret;
+}
+
+export function factsFrom(idI: number, row: NodeRow, order: OrderRow): NodeFacts {
+  const { committed } = row;
+  const shut = order.state === 'shut' || order.state === 'closed';
+  const commit: Commit | undefined = committed && {
+    idC: committed.idC,
+    tid: BigInt(`0x${committed.tid}`),
+    ts: committed.ts,
+    nidI: committed.nidI,
+    lifetime: committed.lifetime,
+  };
+  const ik = Buffer.from(row.ik);
+  return {
+    idI,
+    initial: row.initial,
+    controller: row.controller,
+    disabled: row.disabled === true,
+    joinFrom: order.joinFrom,
+    joinUntil: shut ? 0 : order.joinUntil,
+    lifetime: row.lifetime ?? order.lifetime,
+    grace: row.grace ?? order.grace,
+    committed: commit,
+    order: row.order,
+    addedAt: order.createdAt,
+    committedAt: committed?.at,
+    joinedAt: row.joinedAt,
+    resetAt: row.resetAt,
+    ik: { identity: ik.toString('hex', 0, 8), fingerprint: ik.toString('hex', 8, 10), givenAt: row.ikAt ?? order.createdAt },
+    seenBy: row.seenBy ?? [],
+    entry: row.entry,
+    orderEntry: order.entry,
+    orderState: order.state,
+  };
+}
+
+/** The row's `seenBy` with `idC` in it. */
+export function seenByToo(row: NodeRow, idC: number): number[] {
+  const before = row.seenBy ?? [];
+  return before.includes(idC) || before.length >= MAX_SEEN_BY ? before : [...before, idC];
+}
+
+export function keyOf(keyring: Keyring, idI: number, row: NodeRow): Secret {
+  return keyring.unseal({ kind: PLACE.node, id: idI }, row.key);
+}
+
+/** Opens both keys of a controller. */
+export function controllerFrom(keyring: Keyring, idC: number, row: ControllerRow): ControllerRecord {
+  const { nid, servers, addedAt, next } = row;
+  return {
+    idC,
+    skCs: keyring.unseal({ kind: PLACE.controller, id: idC }, row.skCs),
+    nextSkCs: next === undefined ? undefined : keyring.unseal({ kind: PLACE.nextOfController, id: idC }, next),
+    nid,
+    servers,
+    addedAt,
+  };
+}

@@ -1,0 +1,119 @@
+/** The registry's tables in one LMDB store, and the one way to write to them. */
+
+import { join } from 'node:path';
+import { PLACE, type About, Keyring, openStore, writeFailure } from '@latchkey/store';
+import { Failure, UsageFailure } from '@latchkey/runtime';
+import { formatId, type Secret } from '@latchkey/protocol';
+import type { Database, RootDatabase } from 'lmdb';
+import { AuditLog, type Event } from './audit.js';
+import type { ControllerRow, FormerIkRow, NodeRow, OrderRow } from './rows.js';
+import type { ControllerSightingRow, NodeSightingRow } from './sightings.js';
+
+/** Folder of the store inside the registry's folder. */
+export const STORE = 'registry';
+
+/**
+ *   nodes                  ID_i -> NodeRow
+ *   controllers            ID_c -> ControllerRow
+ *   orders                 number, from 1 -> OrderRow
+ *   audit                  number, from 1 -> entry (audit.ts)
+ *   former iks             number, from 1 -> FormerIkRow
+ *   node sightings         ID_i -> NodeSightingRow
+ *   stranger sightings     the same, of IDs that are not in the registry
+ *   controller sightings   ID_c -> ControllerSightingRow
+ *   about                  'schema', 'master key' (store), 'ik identity', 'audit head', 'audit start', 'serving', 'restored', 'wall'
+ */
+export class Tables {
+  readonly folder: string;
+  readonly env: RootDatabase;
+  readonly nodes: Database<NodeRow, number>;
+  readonly controllers: Database<ControllerRow, number>;
+  readonly orders: Database<OrderRow, number>;
+  readonly formerIks: Database<FormerIkRow, number>;
+  readonly nodeSightings: Database<NodeSightingRow, number>;
+  readonly strangerSightings: Database<NodeSightingRow, number>;
+  readonly controllerSightings: Database<ControllerSightingRow, number>;
+  readonly about: About;
+  readonly audit: AuditLog;
+  #keyring: Keyring | undefined;
+
+  private constructor(folder: string, env: RootDatabase, who: string) {
+    this.folder = folder;
+    this.env = env;
+    this.nodes = env.openDB({ name: 'nodes', keyEncoding: 'uint32' });
+    this.controllers = env.openDB({ name: 'controllers', keyEncoding: 'uint32' });
+    this.orders = env.openDB({ name: 'orders', keyEncoding: 'uint32' });
+    this.formerIks = env.openDB({ name: 'former iks', keyEncoding: 'uint32' });
+    this.nodeSightings = env.openDB({ name: 'node sightings', keyEncoding: 'uint32' });
+    this.strangerSightings = env.openDB({ name: 'stranger sightings', keyEncoding: 'uint32' });
+    this.controllerSightings = env.openDB({ name: 'controller sightings', keyEncoding: 'uint32' });
+    this.about = env.openDB({ name: 'about' });
+    this.audit = new AuditLog(env.openDB({ name: 'audit', encoding: 'binary' }), this.about, who);
+  }
+
+  /** @param who stands in the audit log */
+  static async open(folder: string, who: string, store: string = STORE): Promise<Tables> {
+    return new Tables(folder, await openStore(join(folder, store), { maxDbs: 12 }), who);
+  }
+
+  get keyring(): Keyring {
+    if (this.#keyring === undefined) throw new Error('the keys of the registry are not open');
+    return this.#keyring;
+  }
+
+  /** `name`: what messages call the store. */
+  unlock(master: Secret, name: string = this.folder): void {
+    this.#keyring = Keyring.open(this.about, name, master);
+  }
+
+  /** For a new store, inside a write transaction. */
+  lockUnder(master: Secret, ikIdentity: Secret): void {
+    this.#keyring = Keyring.create(this.about, this.folder, master);
+    this.about.putSync('ik identity', this.#keyring.seal({ kind: PLACE.ikIdentity, id: 0 }, ikIdentity));
+  }
+
+  /** Inside a write transaction: the IK of a node that is removed, or gets another, stays known by its fingerprint. */
+  keepFormerIk(row: NodeRow): void {
+    const [last = 0] = this.formerIks.getKeys({ reverse: true, limit: 1 });
+    const { ik, order, ikAt, initial, seenBy = [] } = row;
+    const givenAt = ikAt ?? this.orders.get(order)?.createdAt ?? 0;
+    this.formerIks.putSync(last + 1, { ik, order, givenAt, at: Date.now(), joined: !initial, seenBy });
+  }
+
+  /** Inside a write transaction: nodes are assigned to controllers that are there alone. */
+  requireController(idC: number): void {
+    if (this.controllers.doesExist(idC)) return;
+    throw new UsageFailure(`controller ${formatId(idC)} is not in the registry`, { advice: 'Nothing was changed.' });
+  }
+
+  /** Reads from here on see every write that was acknowledged before, also another process's. */
+  seeLatest(): void {
+    this.env.resetReadTxn();
+  }
+
+  /**
+   * Runs `action` in a write transaction of its own inside whatever else is written now, and resolves when the disk has it. An
+   * action that throws has no effect.
+   */
+  async write<T>(action: () => T): Promise<T> {
+    try {
+      return await this.env.childTransaction(() => {
+        this.#keyring?.refresh();
+        return action();
+      });
+    } catch (error) {
+      if (error instanceof Failure) throw error;
+      throw await writeFailure(this.folder, error);
+    }
+  }
+
+  /** As `write`, and tells of it in the audit log; `action` is given the number of the entry. */
+  change<T>(event: Event, action: (entry: number) => T): Promise<T> {
+    return this.write(() => action(this.audit.append(event, Date.now())));
+  }
+
+  async close(): Promise<void> {
+    await this.env.close();
+    this.#keyring?.wipe();
+  }
+}
