@@ -26,6 +26,8 @@ import {
 } from '@latchkey/protocol';
 import { BoundedLog, type Clock, ClockStepWatch, Failure, formatNid, type Log } from '@latchkey/runtime';
 import type { Registry } from './registry.js';
+import type { ControllerRecord, RegisteredNode } from './rows.js';
+import { Sightings } from './sightings.js';
 
 /** Commits under way at once. LMDB gets slow for good when thousands join one transaction. */
 const MAX_COMMITS = 1_024;
@@ -55,6 +57,7 @@ export class AuthServer {
   readonly #log: Log;
   readonly #strangers: BoundedLog;
   readonly #stepWatch: ClockStepWatch;
+  readonly #sightings: Sightings;
   #commits = 0;
 
   constructor({ registry, clock, draw, log }: AuthServerOptions) {
@@ -63,6 +66,7 @@ export class AuthServer {
     this.#draw = draw;
     this.#log = log;
     this.#strangers = new BoundedLog(log);
+    this.#sightings = new Sightings(registry.tables, log);
     this.#stepWatch = new ClockStepWatch(clock(), registry.latestWall);
     if (this.#stepWatch.observe(clock())) log.warn('the clock was set back: no key is committed for five minutes');
   }
@@ -74,44 +78,85 @@ export class AuthServer {
     const about = { message: request.type, controller: formatId(request.idC), tid: formatTid(request.tid) };
     this.#log.debug({ ...about, octets: octets.length }, 'received');
 
-    const skCs = this.#registry.controller(request.idC)?.skCs;
-    const opened = skCs && openLinkRequest(request, skCs);
-    if (skCs === undefined || opened === undefined) {
-      const what =
-        skCs === undefined
-          ? 'from a controller the registry does not have'
-          : 'does not open: the credential of its controller differs from ours';
-      this.#strangers.warn('link', about, `${request.type} ${what}`);
-      return { code: REFUSALS.notAuthentic.code };
-    }
     try {
-      return this.#seal(request, opened, await this.#decide(opened), skCs);
-    } finally {
-      skCs.wipe();
+      return await this.#answer(request, about);
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      // The registry cannot be read: with no key, all that can be said is to come again.
+      this.#strangers.warn('registry', { ...about, advice: error.advice }, error.message);
+      return { code: REFUSALS.storeFailed.code, maxAge: maxAgeOf('storeFailed') };
     }
   }
 
-  async #decide(opened: OpenedRequest): Promise<Final> {
+  async #answer(request: LinkRequest, about: object): Promise<LinkAnswer> {
+    const { idC } = request;
+    const controller = this.#registry.controller(idC);
+    const opened = controller && openUnder(request, controller);
+    try {
+      if (controller === undefined || opened === undefined || !(await this.#mayUse(controller, opened.skCs))) {
+        const what =
+          controller === undefined
+            ? 'from a controller the registry does not have'
+            : 'does not open: the credential of its controller differs from ours';
+        this.#strangers.warn('link', about, `${request.type} ${what}`);
+        if (controller !== undefined) this.#sightings.unopened(idC, this.#clock().wall);
+        return { code: REFUSALS.notAuthentic.code };
+      }
+      this.#sightings.heard(idC, this.#clock().wall);
+      return this.#seal(request, opened.request, await this.#decide(opened.request, request.tid), opened.skCs);
+    } finally {
+      controller?.skCs.wipe();
+      controller?.nextSkCs?.wipe();
+    }
+  }
+
+  /** With the first request under the SK_cs that is to take over it does. */
+  async #mayUse({ idC, skCs, nextSkCs }: ControllerRecord, used: Secret): Promise<boolean> {
+    if (used === skCs || used !== nextSkCs) return used === skCs;
+    const counts = await this.#registry.takeOverNextKey(idC, used);
+    if (counts)
+      this.#log.info(
+        { controller: formatId(idC), key: used.fingerprint },
+        'controller uses its new SK_cs; the old one is erased',
+      );
+    return counts;
+  }
+
+  /** Writes what was seen and not written yet. */
+  async close(): Promise<void> {
+    await this.#sightings.close();
+  }
+
+  async #decide(opened: OpenedRequest, tid: bigint): Promise<Final> {
     const { idI } = opened.body.m1;
     const stepped = this.#stepWatch.observe(this.#clock());
     for (let i = 0; i < MAX_JUDGEMENTS; i++) {
-      const judgement = judge(opened, this.#registry.node(idI), this.#clock().wall);
-      if (judgement.kind !== 'commit') return judgement;
+      const node = this.#registry.node(idI);
+      const judgement = judge(opened, node, this.#clock().wall);
+      if (judgement.kind !== 'commit' || node === undefined) {
+        if (judgement.kind === 'answer' && judgement.with === 'M3') this.#noteAsked(opened, node, tid);
+        else node?.key.wipe();
+        return judgement as Final;
+      }
       if (stepped) return this.#refuse('overloaded', 'the clock was set back less than five minutes ago');
       if (this.#commits >= MAX_COMMITS) return refusal('overloaded');
-      const result = await this.#commit(opened, judgement);
+      const result = await this.#commit(opened, node, judgement);
       if (result !== 'lost') return result;
     }
     return refusal('overloaded');
   }
 
   /** `lost`: somebody else's commit came first; what now holds must be judged anew. */
-  async #commit(opened: OpenedRequest, { from, to, commit }: Extract<Judgement, { kind: 'commit' }>): Promise<Final | 'lost'> {
-    const { idI } = opened.body.m1;
+  async #commit(
+    opened: OpenedRequest,
+    node: RegisteredNode,
+    { to, commit }: Extract<Judgement, { kind: 'commit' }>,
+  ): Promise<Final | 'lost'> {
+    const { idI } = node;
     this.#commits += 1;
     try {
       const wall = (): number => this.#clock().wall;
-      const result = await this.#registry.commit(idI, from, to, commit, wall, (now) => stillInTime(opened, now));
+      const result = await this.#registry.commit(node, to, commit, wall, (now) => stillInTime(opened, now));
       if (result === 'lost') return 'lost';
       if (result === 'late') return refusal('clock');
       const { idC, tid, nidI, lifetime } = commit;
@@ -122,14 +167,15 @@ export class AuthServer {
         lifetimeSeconds: lifetime,
         at: formatNid(nidI),
       };
-      this.#log.info({ ...details, keyBefore: from.fingerprint, key: to.fingerprint }, 'node has a new key');
+      this.#sightings.joined(idI);
+      this.#log.info({ ...details, keyBefore: node.key.fingerprint, key: to.fingerprint }, 'node has a new key');
       return { kind: 'answer', with: 'M8', lifetime };
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       return this.#refuse('storeFailed', error.message, error.advice);
     } finally {
       this.#commits -= 1;
-      from.wipe();
+      node.key.wipe();
       to.wipe();
     }
   }
@@ -139,12 +185,26 @@ export class AuthServer {
     const about = { controller: formatId(request.idC), tid: formatTid(request.tid), node: formatId(opened.body.m1.idI) };
     if (decision.kind === 'refuse') {
       const { reason, code, meaning } = REFUSALS[decision.refusal];
+      this.#noteRefusal(opened, decision.refusal);
       this.#strangers.warn(decision.refusal, { ...about, message: request.type, reason }, `refused: it ${meaning}`);
       return { code, payload, maxAge: maxAgeOf(decision.refusal) };
     }
     if (decision.with === 'M3') decision.key.wipe();
     this.#log.debug({ ...about, message: decision.with, octets: payload.length }, 'sent');
     return { code: '2.04', payload };
+  }
+
+  /** Not for a copy of an M2 whose transaction the node has completed. */
+  #noteAsked({ idC, body }: OpenedRequest, node: RegisteredNode | undefined, tid: bigint): void {
+    if (node?.committed?.idC === idC && tid <= node.committed.tid) return;
+    this.#sightings.asked(body.m1.idI, idC, this.#clock().wall);
+  }
+
+  #noteRefusal({ idC, body }: OpenedRequest, refusal: LinkRefusal): void {
+    const now = this.#clock().wall;
+    const skew = refusal === 'clock' ? Number(body.ts) - now : undefined;
+    this.#sightings.refused(body.m1.idI, idC, refusal, now, skew);
+    if (skew !== undefined) this.#sightings.skewed(idC, skew, now);
   }
 
   #refuse(name: LinkRefusal, why: string, advice?: string): Final {
@@ -155,4 +215,16 @@ export class AuthServer {
 
 function refusal(name: LinkRefusal): Final {
   return { kind: 'refuse', refusal: name };
+}
+
+/** Under the SK_cs in use, or the one that is to take over. */
+function openUnder(
+  request: LinkRequest,
+  { skCs, nextSkCs }: ControllerRecord,
+): { readonly request: OpenedRequest; readonly skCs: Secret } | undefined {
+  for (const key of [skCs, nextSkCs]) {
+    const opened = key && openLinkRequest(request, key);
+    if (key !== undefined && opened !== undefined) return { request: opened, skCs: key };
+  }
+  return undefined;
 }

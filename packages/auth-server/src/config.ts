@@ -1,4 +1,4 @@
-import { type Endpoint, listenSchema, type LogLevel, logLevelSchema } from '@latchkey/runtime';
+import { DEFAULT_MEMORY, type Endpoint, LEAST_MEMORY, listenSchema, type LogLevel, logLevelSchema } from '@latchkey/runtime';
 import { z } from 'zod';
 
 /** UDP port of the profile (its "CoAP binding"). */
@@ -8,9 +8,12 @@ const DEFAULT_LISTEN = '[::]:5693';
 export interface Config {
   readonly listen: readonly Endpoint[];
   readonly log_level: LogLevel;
+  /** MiB that may be resident. */
+  readonly memory: number;
 }
 
 export const configSchema: z.ZodType<Config> = z.strictObject({
   listen: z.array(listenSchema).min(1).prefault([DEFAULT_LISTEN]),
   log_level: logLevelSchema.default('info'),
+  memory: z.int().min(LEAST_MEMORY).default(DEFAULT_MEMORY),
 });

@@ -1,6 +1,6 @@
-/** What the controller takes from here: the way to open a store, and for combined mode the registry and the server that answers from it. */
+/** What the controller takes from here for combined mode: the registry, and the server that answers from it. */
 
 export { AuthServer, type AuthServerOptions, type LinkAnswer } from './auth-server.js';
-export { type ControllerRecord, type OrderRecord, type RegisteredNode, Registry } from './registry.js';
-export { openStore, writeFailure } from './store.js';
+export { upgrade } from './upgrade.js';
+export { Registry } from './registry.js';
 export { watchStore } from './store-watch.js';

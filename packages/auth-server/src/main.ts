@@ -1,8 +1,12 @@
 #!/usr/bin/env node
 import { main, program } from '@latchkey/runtime';
+import { auditCommand } from './commands/audit.js';
+import { backupCommand, restoreCommand } from './commands/backup.js';
 import { controllerCommand } from './commands/controller.js';
+import { exportCommand } from './commands/export.js';
 import { importCommand } from './commands/import.js';
 import { initCommand } from './commands/init.js';
+import { masterKeyCommand } from './commands/master-key.js';
 import { nodeCommand } from './commands/node.js';
 import { orderCommand } from './commands/order.js';
 import { runCommand } from './commands/run.js';
@@ -18,5 +22,10 @@ await main(
     .addCommand(controllerCommand())
     .addCommand(orderCommand())
     .addCommand(importCommand())
-    .addCommand(nodeCommand()),
+    .addCommand(exportCommand())
+    .addCommand(nodeCommand())
+    .addCommand(auditCommand())
+    .addCommand(backupCommand())
+    .addCommand(restoreCommand())
+    .addCommand(masterKeyCommand()),
 );

@@ -2,40 +2,59 @@
 
 import { expiryOf, formatId, formatTid } from '@latchkey/protocol';
 import { formatDuration, formatNid } from '@latchkey/runtime';
-import type { RegisteredNode } from './registry.js';
+import { isoTime } from './iso-time.js';
+import type { NodeFacts, RegisteredNode } from './rows.js';
+import { renewalDue } from './why.js';
 
-type NodeStatus = 'enrolled' | 'joined' | 'expired' | 'disabled';
+/** `expiring`: it should have renewed its key by now. `expired`: it may still, within its grace. */
+export const NODE_STATES = ['enrolled', 'joined', 'expiring', 'expired', 'disabled'] as const;
+export type NodeStatus = (typeof NODE_STATES)[number];
 
 /** What `node list` and `node show` tell of a node; times in ISO 8601. No key, only its fingerprint. */
 export interface NodeView {
   readonly id: string;
   readonly state: NodeStatus;
   readonly controller: string;
-  readonly order: number | null;
+  readonly order: number;
   readonly key: string;
   readonly key_is_initial: boolean;
   readonly lifetime_seconds: number;
+  readonly grace_seconds: number;
   readonly added_at: string;
   readonly joined_at: string | null;
+  readonly renewed_at: string | null;
   readonly expires_at: string | null;
   readonly address: string | null;
   readonly tid: string | null;
 }
 
+export function stateOf(node: NodeFacts, now: number): NodeStatus {
+  const expiry = expiryOf(node);
+  const { committed } = node;
+  if (node.disabled) return 'disabled';
+  if (committed === undefined) return 'enrolled';
+  if (expiry === undefined) return 'joined';
+  if (now > expiry) return 'expired';
+  return now > renewalDue(committed) ? 'expiring' : 'joined';
+}
+
 export function viewNode(node: RegisteredNode, now: number): NodeView {
   const expiry = expiryOf(node);
-  const { committed, committedAt } = node;
+  const { committed, committedAt, joinedAt } = node;
+  const time = (at: number | undefined): string | null => (at === undefined ? null : isoTime(at));
   return {
     id: formatId(node.idI),
-    state: node.disabled ? 'disabled' : node.initial ? 'enrolled' : expiry !== undefined && now > expiry ? 'expired' : 'joined',
+    state: stateOf(node, now),
     controller: formatId(node.controller),
-    order: node.order ?? null,
+    order: node.order,
     key: node.key.fingerprint,
     key_is_initial: node.initial,
     lifetime_seconds: node.lifetime,
+    grace_seconds: node.grace,
     added_at: isoTime(node.addedAt),
-    joined_at: committedAt === undefined ? null : isoTime(committedAt),
-    expires_at: expiry === undefined ? null : isoTime(expiry),
+    joined_at: time(joinedAt),
+    renewed_at: time(committedAt === joinedAt ? undefined : committedAt),
+    expires_at: time(expiry),
     address: committed === undefined ? null : formatNid(committed.nidI),
     tid: committed === undefined ? null : formatTid(committed.tid),
   };
@@ -45,7 +64,7 @@ export const NODE_HEADINGS: readonly string[] = ['ID', 'STATE', 'CONTROLLER', 'O
 
 export function nodeRow(view: NodeView): string[] {
   const { id, state, controller, order, key, joined_at, expires_at, address } = view;
-  return [id, state, controller, String(order ?? '-'), key, joined_at ?? '-', expires_at ?? '-', address ?? '-'];
+  return [id, state, controller, String(order), key, joined_at ?? '-', expires_at ?? '-', address ?? '-'];
 }
 
 /** For `node show`, names before values. */
@@ -54,17 +73,14 @@ export function nodeFields(view: NodeView): Record<string, string | undefined> {
     id: view.id,
     state: view.state,
     controller: view.controller,
-    order: view.order === null ? undefined : String(view.order),
+    order: String(view.order),
     key: `[secret ${view.key}]${view.key_is_initial ? ', the initial key' : ''}`,
-    lifetime: formatDuration(view.lifetime_seconds),
+    lifetime: `${formatDuration(view.lifetime_seconds)}, grace ${formatDuration(view.grace_seconds)}`,
     added: view.added_at,
     joined: view.joined_at ?? 'never',
+    renewed: view.renewed_at ?? undefined,
     expires: view.expires_at ?? undefined,
     address: view.address ?? undefined,
     transaction: view.tid ?? undefined,
   };
-}
-
-export function isoTime(ms: number): string {
-  return new Date(ms).toISOString();
 }

@@ -1,5 +1,5 @@
 import { COMMIT_LIMIT_MS } from '@latchkey/protocol';
-import type { Log } from '@latchkey/runtime';
+import { Failure, type Log } from '@latchkey/runtime';
 import type { Registry } from './registry.js';
 
 const LOOK_EVERY_MS = 1_000;
@@ -7,11 +7,16 @@ const LOOK_EVERY_MS = 1_000;
 /**
  * Ends the process, at once and without clearing up, when a commit has not finished in 30 s: it must not take effect later,
  * when its node may have dropped the candidate it commits, and there is no other way to call back a write the disk holds up.
+ * And follows the master key when a command replaces it, and keeps the time.
  *
  * @returns a function that stops watching
  */
 export function watchStore(registry: Registry, log: Log): () => void {
   const timer = setInterval(() => {
+    keepUp(registry).catch((error: unknown) => {
+      if (!(error instanceof Failure)) throw error;
+      log.error({ advice: error.advice }, error.message);
+    });
     const since = registry.oldestCommit;
     if (since === undefined || performance.now() - since < COMMIT_LIMIT_MS) return;
     log.fatal(
@@ -21,4 +26,9 @@ export function watchStore(registry: Registry, log: Log): () => void {
     process.kill(process.pid, 'SIGKILL');
   }, LOOK_EVERY_MS);
   return () => clearInterval(timer);
+}
+
+async function keepUp(registry: Registry): Promise<void> {
+  await registry.tellServing();
+  await registry.keepTime(Date.now());
 }

@@ -4,6 +4,7 @@ import {
   type Endpoint,
   exists,
   formatEndpoint,
+  formatFields,
   formatTable,
   idArgument,
   peerArgument,
@@ -12,30 +13,43 @@ import {
   writeCredential,
 } from '@latchkey/runtime';
 import { Command } from 'commander';
-import { isoTime } from '../node-view.js';
+import { addController, orderControllerKey, removeController } from '../changes.js';
+import { isoTime } from '../iso-time.js';
 import { drawKey } from '../order.js';
-import { type ControllerRecord } from '../registry.js';
-import { dataOption, printJsonList, withRegistry } from './with-registry.js';
+import { notInRegistry, type Registry } from '../registry.js';
+import type { ControllerRecord } from '../rows.js';
+import {
+  confirm,
+  printJson,
+  printJsonList,
+  registryOptions,
+  type RegistryOptions,
+  withRegistry,
+  yesOption,
+} from './with-registry.js';
 
 export function controllerCommand(): Command {
   return new Command('controller')
     .description('the controllers that may ask this server')
     .addCommand(addCommand())
-    .addCommand(listCommand());
+    .addCommand(listCommand())
+    .addCommand(showCommand())
+    .addCommand(rotateCommand())
+    .addCommand(removeCommand());
 }
 
-interface AddOptions {
-  readonly data: string;
+function idOf(command: Command): Command {
+  return registryOptions(command.argument('<id>', 'ID_c, 8 hex digits', idArgument));
+}
+
+interface AddOptions extends RegistryOptions {
   readonly nid: Endpoint;
   readonly server?: readonly Endpoint[];
   readonly out: string;
 }
 
 function addCommand(): Command {
-  const command = new Command('add')
-    .description('add a controller and write its credential, a JSON file for it alone')
-    .argument('<id>', 'ID_c, 8 hex digits', idArgument)
-    .addOption(dataOption())
+  const command = idOf(new Command('add').description('add a controller and write its credential, a JSON file for it alone'))
     .requiredOption('--nid <host:port>', 'where nodes reach it', peerArgument)
     .option(
       '--server <host:port>',
@@ -52,28 +66,82 @@ function addCommand(): Command {
 
 async function add(idC: number, options: AddOptions): Promise<void> {
   const servers = options.server ?? [];
-  await withRegistry(options.data, async (registry) => {
+  await withRegistry(options, async (registry) => {
     if (registry.controller(idC) !== undefined) {
       throw new UsageFailure(`controller ${formatId(idC)} is in the registry already`, { advice: 'Nothing was changed.' });
     }
-    if (await exists(options.out))
-      throw new UsageFailure(`${options.out} exists already`, { advice: 'Nothing was changed. Choose another name.' });
     const skCs = drawKey();
-    await writeCredential(options.out, { idC, skCs, servers });
-    try {
-      await registry.addController({ idC, skCs, nid: options.nid, servers, addedAt: Date.now() });
-    } catch (error) {
-      await rm(options.out);
-      throw error;
-    }
+    await writing(options.out, { idC, skCs, servers }, () =>
+      addController(registry, { idC, skCs, nid: options.nid, servers, addedAt: Date.now() }),
+    );
   });
   process.stdout.write(`Controller ${formatId(idC)} is in the registry; its credential is in ${options.out}\n`);
 }
 
+/** Writes a credential, then changes the registry; without that change the file goes again. */
+async function writing(
+  out: string,
+  credential: Parameters<typeof writeCredential>[1],
+  change: () => Promise<void>,
+): Promise<void> {
+  if (await exists(out)) throw new UsageFailure(`${out} exists already`, { advice: 'Nothing was changed. Choose another name.' });
+  await writeCredential(out, credential);
+  try {
+    await change();
+  } catch (error) {
+    await rm(out);
+    throw error;
+  }
+}
+
+function rotateCommand(): Command {
+  const command = idOf(
+    new Command('rotate').description(
+      'write a credential with another SK_cs; the old one counts until the controller uses the new one',
+    ),
+  )
+    .requiredOption('--out <file>', 'the credential; must not exist')
+    .action(rotate);
+  return withExamples(
+    command,
+    'latchkey-auth-server controller rotate 00000001 --data ./data --out controller-1-new.json',
+    '# then put the file in the place of the old credential, and: kill -HUP the controller',
+  );
+}
+
+async function rotate(idC: number, options: RegistryOptions & { readonly out: string }): Promise<void> {
+  const before = await withRegistry(options, async (registry) => {
+    const { servers, nextSkCs } = knownController(registry, idC);
+    const skCs = drawKey();
+    await writing(options.out, { idC, skCs, servers }, () => orderControllerKey(registry, idC, skCs));
+    return nextSkCs;
+  });
+  if (before !== undefined)
+    process.stdout.write(`The one that was ordered before, ${String(before)}, was never used and is worth nothing now.\n`);
+  process.stdout.write(
+    `The next credential of controller ${formatId(idC)} is in ${options.out}.\n` +
+      'Put it in the place of the old one and send the controller SIGHUP; with its first request the old SK_cs is erased.\n',
+  );
+}
+
+function removeCommand(): Command {
+  const command = idOf(new Command('remove').description('remove a controller that has no nodes'))
+    .addOption(yesOption())
+    .action(remove);
+  return withExamples(command, 'latchkey-auth-server controller remove 00000001 --data ./data --yes');
+}
+
+async function remove(idC: number, options: RegistryOptions & { readonly yes?: true }): Promise<void> {
+  await withRegistry(options, async (registry) => {
+    if (registry.controller(idC) === undefined) throw notInRegistry('controller', idC);
+    await confirm(`Remove controller ${formatId(idC)}? Its credential is worth nothing then.`, options.yes);
+    await removeController(registry, idC);
+  });
+  process.stdout.write(`Controller ${formatId(idC)} is removed\n`);
+}
+
 function listCommand(): Command {
-  const command = new Command('list')
-    .description('list the controllers')
-    .addOption(dataOption())
+  const command = registryOptions(new Command('list').description('list the controllers'))
     .option('--json', 'as a JSON array')
     .action(list);
   return withExamples(
@@ -83,28 +151,95 @@ function listCommand(): Command {
   );
 }
 
-async function list({ data, json }: { data: string; json?: true }): Promise<void> {
-  await withRegistry(data, (registry) => {
-    const views = [...registry.controllers()].map(viewController);
-    if (json === true) return printJsonList(views);
-    const rows = views.map((view) => [view.id, view.nid, view.servers.join(', ') || '-', view.key, view.added_at]);
-    process.stdout.write(formatTable(['ID', 'NODES REACH IT AT', 'SERVERS', 'SK_CS', 'ADDED'], rows));
+async function list(options: RegistryOptions & { readonly json?: true }): Promise<void> {
+  await withRegistry(options, (registry) => {
+    const views = [...registry.controllers()].map((controller) => viewController(registry, controller));
+    if (options.json === true) return printJsonList(views);
+    const rows = views.map((view) => [
+      view.id,
+      view.nid,
+      view.servers.join(', ') || '-',
+      view.next_key === null ? view.key : `${view.key}, next ${view.next_key}`,
+      view.heard_at ?? 'never',
+    ]);
+    process.stdout.write(formatTable(['ID', 'NODES REACH IT AT', 'SERVERS', 'SK_CS', 'HEARD'], rows));
     return undefined;
   });
 }
 
-function viewController(controller: ControllerRecord): {
-  id: string;
-  nid: string;
-  servers: string[];
-  key: string;
-  added_at: string;
-} {
+function showCommand(): Command {
+  const command = idOf(new Command('show').description('tell all about one controller but its key'))
+    .option('--json', 'as a JSON object')
+    .action(show);
+  return withExamples(command, 'latchkey-auth-server controller show 00000001 --data ./data');
+}
+
+async function show(idC: number, options: RegistryOptions & { readonly json?: true }): Promise<void> {
+  await withRegistry(options, (registry) => {
+    const controller = registry.controller(idC);
+    if (controller === undefined) throw notInRegistry('controller', idC);
+    let [nodes, joined] = [0, 0];
+    for (const node of registry.nodes()) {
+      if (node.controller !== idC) continue;
+      nodes += 1;
+      if (!node.initial) joined += 1;
+    }
+    const view = { ...viewController(registry, controller), nodes, joined };
+    if (options.json === true) return printJson(view);
+    const { unopened_since: unopened, clock_skew_ms: skew } = view;
+    process.stdout.write(
+      formatFields({
+        id: view.id,
+        'nodes reach it at': view.nid,
+        servers: view.servers.join(', ') || 'none',
+        SK_cs: `[secret ${view.key}]`,
+        'next SK_cs': view.next_key === null ? undefined : `[secret ${view.next_key}], not used yet`,
+        added: view.added_at,
+        heard: view.heard_at ?? 'never',
+        'does not open': unopened === null ? undefined : `since ${unopened}: it has another SK_cs`,
+        clock: skew === null ? undefined : `${Math.round(skew / 1000)} s off, ${view.clock_skewed_at ?? ''}`,
+        nodes: `${nodes}, of which ${joined} joined`,
+      }),
+    );
+    return undefined;
+  });
+}
+
+interface ControllerView {
+  readonly id: string;
+  readonly nid: string;
+  readonly servers: readonly string[];
+  readonly key: string;
+  readonly next_key: string | null;
+  readonly added_at: string;
+  readonly heard_at: string | null;
+  readonly unopened_since: string | null;
+  readonly clock_skew_ms: number | null;
+  readonly clock_skewed_at: string | null;
+}
+
+function viewController(registry: Registry, controller: ControllerRecord): ControllerView {
+  const { heard, unopened, skewed } = registry.sightingOfController(controller.idC) ?? {};
+  const stillUnopened = unopened !== undefined && unopened.at > (heard?.at ?? -Infinity);
   return {
     id: formatId(controller.idC),
     nid: formatEndpoint(controller.nid),
     servers: controller.servers.map(formatEndpoint),
     key: controller.skCs.fingerprint,
+    next_key: controller.nextSkCs?.fingerprint ?? null,
     added_at: isoTime(controller.addedAt),
+    heard_at: heard === undefined ? null : isoTime(heard.at),
+    unopened_since: stillUnopened ? isoTime(unopened.since) : null,
+    clock_skew_ms: skewed?.skew ?? null,
+    clock_skewed_at: skewed === undefined ? null : isoTime(skewed.at),
   };
+}
+
+/** The controller, or a UsageFailure that says how to add it. */
+export function knownController(registry: Registry, idC: number): ControllerRecord {
+  const controller = registry.controller(idC);
+  if (controller !== undefined) return controller;
+  throw new UsageFailure(`controller ${formatId(idC)} is not in the registry`, {
+    advice: `Run: latchkey-auth-server controller add ${formatId(idC)} ...`,
+  });
 }

@@ -1,16 +1,28 @@
 import { withExamples } from '@latchkey/runtime';
+import { readOrCreateMasterKey } from '@latchkey/store';
 import { Command } from 'commander';
 import { Registry } from '../registry.js';
-import { dataOption } from './with-registry.js';
+import { masterKeySourceOf, operator, registryOptions, type RegistryOptions } from './with-registry.js';
 
 export function initCommand(): Command {
-  const command = new Command('init')
-    .description('make a new, empty registry')
-    .addOption(dataOption())
-    .action(async ({ data }: { data: string }) => {
-      const registry = await Registry.create(data);
-      await registry.close();
-      process.stdout.write(`A new registry is in ${data}\n`);
-    });
-  return withExamples(command, 'latchkey-auth-server init --data /var/lib/latchkey/auth-server');
+  const command = registryOptions(
+    new Command('init').description('make a new, empty registry, and a master key for it where there is none'),
+  ).action(init);
+  return withExamples(
+    command,
+    'latchkey-auth-server init --data /var/lib/latchkey/auth-server',
+    'latchkey-auth-server init --data ./data --master-key-file /etc/latchkey/master.key',
+    'latchkey-auth-server init --data ./data --master-key-command "pass show latchkey/master"',
+  );
+}
+
+async function init(options: RegistryOptions): Promise<void> {
+  const source = await masterKeySourceOf(options);
+  const registry = await Registry.create(options.data, () => readOrCreateMasterKey(source), operator());
+  await registry.close();
+  const where = source.kind === 'command' ? 'what the command prints' : source.path;
+  process.stdout.write(
+    `A new registry is in ${options.data}; its keys are sealed under ${where}.\n` +
+      'Without that master key nothing in it can be read: keep a copy apart from the backups.\n',
+  );
 }

@@ -1,122 +1,211 @@
-import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import { formatId } from '@latchkey/protocol';
+import { formatDuration, formatFields, formatTable, withExamples } from '@latchkey/runtime';
+import { Command } from 'commander';
+import { noOrder, setJoinWindow, setOrderState } from '../changes.js';
+import { isoTime } from '../iso-time.js';
+import type { Registry } from '../registry.js';
+import type { OrderRecord } from '../rows.js';
+import { createCommand } from './order-create.js';
+import { exposureCommand } from './order-exposure.js';
+import { exportCommand, labelsCommand } from './order-export.js';
+import { checkWindow, joinWindow, knownOrder, orderOf, timeArgument } from './order-terms.js';
 import {
-  createFile,
-  exists,
-  formatDuration,
-  formatManifest,
-  idArgument,
-  integerArgument,
-  openFolder,
-  parseDuration,
-  UsageFailure,
-  withExamples,
-} from '@latchkey/runtime';
-import { Command, InvalidArgumentError, Option } from 'commander';
-import { drawNodes, manifestOf, MAX_ORDER } from '../order.js';
-import { type ControllerRecord, type Registry } from '../registry.js';
-import { dataOption, printJson, withRegistry } from './with-registry.js';
-
-const MANIFEST = 'manifest.csv';
-/** Seconds: 30 days. */
-const DEFAULT_LIFETIME = 2_592_000;
-
-interface CreateOptions {
-  readonly data: string;
-  readonly installer: string;
-  readonly controller: number;
-  readonly count: number;
-  readonly sharedKey?: true;
-  readonly lifetime: number;
-  readonly out: string;
-  readonly json?: true;
-}
+  confirm,
+  counted,
+  printJson,
+  printJsonList,
+  registryOptions,
+  type RegistryOptions,
+  withRegistry,
+  yesOption,
+} from './with-registry.js';
 
 export function orderCommand(): Command {
-  return new Command('order').description('orders to installers').addCommand(createCommand());
+  return new Command('order')
+    .description('orders to installers, and imports')
+    .addCommand(createCommand())
+    .addCommand(listCommand())
+    .addCommand(showCommand())
+    .addCommand(exportCommand())
+    .addCommand(labelsCommand())
+    .addCommand(openCommand())
+    .addCommand(shutCommand())
+    .addCommand(closeCommand())
+    .addCommand(exposureCommand());
 }
 
-function createCommand(): Command {
-  const command = new Command('create')
-    .description("draw IDs and initial keys, store them, and write the installer's manifest (the draft's steps 1 and 2)")
-    .addOption(dataOption())
-    .requiredOption('--installer <name>', 'who will install the nodes', installerArgument)
-    .requiredOption('--controller <id>', 'the controller they join through', idArgument)
-    .requiredOption('--count <n>', 'how many nodes', integerArgument(1, MAX_ORDER))
-    .option('--shared-key', 'one initial key for all of them: whoever holds it can join as any')
-    .addOption(lifetimeOption())
-    .requiredOption('--out <dir>', `folder for ${MANIFEST}, which holds the initial keys`)
-    .option('--json', 'tell of the order as JSON')
-    .action(create);
+interface OrderView {
+  readonly order: number;
+  readonly kind: OrderRecord['kind'];
+  readonly state: OrderRecord['state'];
+  readonly installer: string;
+  readonly controller: string | null;
+  readonly nodes: number;
+  readonly joined: number;
+  readonly shared_key: boolean;
+  readonly lifetime_seconds: number;
+  readonly grace_seconds: number;
+  readonly join_from: string | null;
+  readonly join_until: string | null;
+  readonly created_at: string;
+}
+
+/** With how many of the nodes there still are have joined: one look at all of them. */
+function viewsOf(registry: Registry, number?: number): OrderView[] {
+  const counts = new Map<number, { nodes: number; joined: number }>();
+  for (const order of registry.orders())
+    if (number === undefined || order.number === number) counts.set(order.number, { nodes: 0, joined: 0 });
+  for (const { order, initial } of registry.nodes()) {
+    const count = counts.get(order);
+    if (count === undefined) continue;
+    count.nodes += 1;
+    if (!initial) count.joined += 1;
+  }
+  return [...registry.orders()].flatMap((order) => {
+    const count = counts.get(order.number);
+    return count === undefined ? [] : [viewOrder(order, count)];
+  });
+}
+
+function viewOrder(order: OrderRecord, { nodes, joined }: { readonly nodes: number; readonly joined: number }): OrderView {
+  const time = (at: number | undefined): string | null => (at === undefined ? null : isoTime(at));
+  return {
+    order: order.number,
+    kind: order.kind,
+    state: order.state,
+    installer: order.installer,
+    controller: order.idC === undefined ? null : formatId(order.idC),
+    nodes,
+    joined,
+    shared_key: order.sharedKey,
+    lifetime_seconds: order.lifetime,
+    grace_seconds: order.grace,
+    join_from: time(order.joinFrom),
+    join_until: time(order.joinUntil),
+    created_at: isoTime(order.createdAt),
+  };
+}
+
+function listCommand(): Command {
+  const command = registryOptions(new Command('list').description('list the orders and imports'))
+    .option('--json', 'as a JSON array')
+    .action(list);
+  return withExamples(command, 'latchkey-auth-server order list --data ./data');
+}
+
+async function list(options: RegistryOptions & { readonly json?: true }): Promise<void> {
+  await withRegistry(options, (registry) => {
+    const views = viewsOf(registry);
+    if (options.json === true) return printJsonList(views);
+    const rows = views.map(({ order, kind, state, installer, controller, nodes, joined, created_at }) => [
+      String(order),
+      kind,
+      state,
+      installer,
+      controller ?? '-',
+      String(nodes),
+      String(joined),
+      created_at,
+    ]);
+    process.stdout.write(formatTable(['ORDER', 'KIND', 'STATE', 'INSTALLER', 'CONTROLLER', 'NODES', 'JOINED', 'CREATED'], rows));
+    return undefined;
+  });
+}
+
+function showCommand(): Command {
+  const command = orderOf(new Command('show').description('tell all about one order'))
+    .option('--json', 'as a JSON object')
+    .action(show);
+  return withExamples(command, 'latchkey-auth-server order show 1 --data ./data');
+}
+
+async function show(number: number, options: RegistryOptions & { readonly json?: true }): Promise<void> {
+  await withRegistry(options, (registry) => {
+    knownOrder(registry, number);
+    const [view] = viewsOf(registry, number);
+    if (view === undefined) throw noOrder(number);
+    if (options.json === true) return printJson(view);
+    process.stdout.write(
+      formatFields({
+        order: String(view.order),
+        kind: view.kind,
+        state: view.state,
+        installer: view.installer,
+        controller: view.controller ?? undefined,
+        nodes: `${view.nodes}, of which ${view.joined} joined`,
+        'initial key': view.shared_key ? 'one for all' : 'one per node',
+        lifetime: `${formatDuration(view.lifetime_seconds)}, grace ${formatDuration(view.grace_seconds)}`,
+        'may join from': view.join_from ?? undefined,
+        'may join until': view.join_until ?? undefined,
+        created: view.created_at,
+      }),
+    );
+    return undefined;
+  });
+}
+
+interface OpenOptions extends RegistryOptions {
+  readonly joinFrom?: number;
+  readonly joinUntil?: number;
+}
+
+function openCommand(): Command {
+  const command = orderOf(
+    new Command('open').description('let nodes of the order join for the first time, now or in a window of time'),
+  )
+    .option('--join-from <time>', 'not before, e.g. 2026-12-01 or 2026-12-01T08:00Z', timeArgument)
+    .option('--join-until <time>', 'not after', timeArgument)
+    .action(open);
   return withExamples(
     command,
-    'latchkey-auth-server order create --data ./data --installer "Kim & Sons" --controller 00000001 --count 40 --out ./for-kim',
-    'latchkey-auth-server order create --data ./data --installer Ada --controller 00000001 --count 3 --shared-key --lifetime 90d --out ./for-ada',
+    'latchkey-auth-server order open 1 --data ./data',
+    'latchkey-auth-server order open 1 --data ./data --join-until 2026-12-24',
   );
 }
 
-async function create(options: CreateOptions): Promise<void> {
-  const manifest = join(options.out, MANIFEST);
-  const number = await withRegistry(options.data, async (registry) => {
-    const controller = knownController(registry, options.controller);
-    await openFolder(options.out);
-    if (await exists(manifest))
-      throw new UsageFailure(`${manifest} exists already`, { advice: 'Nothing was ordered. Choose another folder.' });
-    const { count, lifetime, installer } = options;
-    const sharedKey = options.sharedKey === true;
-    const nodes = drawNodes({ controller, count, sharedKey, lifetime, isTaken: (idI) => registry.node(idI) !== undefined });
-    await createFile(manifest, formatManifest(manifestOf(nodes, controller)));
-    try {
-      return await registry.addOrder(
-        { installer, idC: controller.idC, count, sharedKey, lifetime, createdAt: Date.now() },
-        nodes,
-      );
-    } catch (error) {
-      await rm(manifest);
-      throw error;
-    }
+async function open(number: number, { joinFrom, joinUntil, ...options }: OpenOptions): Promise<void> {
+  checkWindow(joinFrom, joinUntil);
+  await withRegistry(options, async (registry) => {
+    knownOrder(registry, number);
+    await setJoinWindow(registry, number, joinWindow(joinFrom, joinUntil));
   });
-  const { installer, count, lifetime } = options;
-  if (options.json === true) {
-    printJson({
-      order: number,
-      installer,
-      controller: formatId(options.controller),
-      count,
-      lifetime_seconds: lifetime,
-      manifest,
-    });
-    return;
-  }
-  process.stdout.write(
-    `Order ${number}: ${count} node${count === 1 ? '' : 's'} by ${installer}, keys last ${formatDuration(lifetime)}\n` +
-      `The manifest is ${manifest}. It holds the initial keys: hand it to the installer and nobody else.\n`,
-  );
+  const from = joinFrom === undefined ? '' : ` from ${isoTime(joinFrom)}`;
+  const until = joinUntil === undefined ? '' : ` until ${isoTime(joinUntil)}`;
+  process.stdout.write(`Order ${number} is open${from}${until}\n`);
 }
 
-/** The controller, or a UsageFailure that says how to add it. */
-export function knownController(registry: Registry, idC: number): ControllerRecord {
-  const controller = registry.controller(idC);
-  if (controller !== undefined) return controller;
-  throw new UsageFailure(`controller ${formatId(idC)} is not in the registry`, {
-    advice: `Run: latchkey-auth-server controller add ${formatId(idC)} ...`,
+function shutCommand(): Command {
+  const command = orderOf(
+    new Command('shut').description('let no more nodes of the order join for the first time, until it is opened'),
+  ).action(shut);
+  return withExamples(command, 'latchkey-auth-server order shut 1 --data ./data');
+}
+
+async function shut(number: number, options: RegistryOptions): Promise<void> {
+  await withRegistry(options, async (registry) => {
+    knownOrder(registry, number);
+    await setOrderState(registry, number, 'shut');
   });
+  process.stdout.write(`Order ${number} is shut; nodes that have joined renew their keys as before\n`);
 }
 
-/** How long the keys of ordered nodes last, in seconds. */
-export function lifetimeOption(): Option {
-  return new Option('--lifetime <duration>', 'of the keys they get: 45s, 90m, 12h, 30d, 2w, or none')
-    .argParser((text) => {
-      const seconds = parseDuration(text);
-      if (seconds === undefined)
-        throw new InvalidArgumentError('expected e.g. 45s, 90m, 12h, 30d, 2w, or none; 136 years at most');
-      return seconds;
-    })
-    .default(DEFAULT_LIFETIME, formatDuration(DEFAULT_LIFETIME));
+function closeCommand(): Command {
+  const command = orderOf(
+    new Command('close').description('shut an order for good: its initial keys are worth nothing from then on'),
+  )
+    .addOption(yesOption())
+    .action(close);
+  return withExamples(command, 'latchkey-auth-server order close 1 --data ./data');
 }
 
-function installerArgument(text: string): string {
-  if (text.trim() === '') throw new InvalidArgumentError('expected a name');
-  return text;
+async function close(number: number, options: RegistryOptions & { readonly yes?: true }): Promise<void> {
+  await withRegistry(options, async (registry) => {
+    knownOrder(registry, number);
+    const [view] = viewsOf(registry, number);
+    const waiting = (view?.nodes ?? 0) - (view?.joined ?? 0);
+    if (waiting > 0)
+      await confirm(`${counted(waiting, 'node')} of order ${number} have not joined and never will. Close it?`, options.yes);
+    await setOrderState(registry, number, 'closed');
+  });
+  process.stdout.write(`Order ${number} is closed\n`);
 }

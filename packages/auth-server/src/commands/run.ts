@@ -4,6 +4,7 @@ import {
   createLog,
   type Daemon,
   type Endpoint,
+  exists,
   listenOption,
   loadConfig,
   lockFolder,
@@ -12,26 +13,31 @@ import {
   logLevelOption,
   readClock,
   runDaemon,
+  watchMemory,
   withExamples,
 } from '@latchkey/runtime';
 import { Command } from 'commander';
 import { AuthServer } from '../auth-server.js';
 import { configSchema } from '../config.js';
-import { Registry } from '../registry.js';
+import { formatHead } from '../audit.js';
+import { Registry, requireRegistry } from '../registry.js';
 import { watchStore } from '../store-watch.js';
-import { dataOption } from './with-registry.js';
+import { upgrade } from '../upgrade.js';
+import { masterKeyOf, registryOptions, type RegistryOptions } from './with-registry.js';
 
-interface RunOptions {
-  readonly data: string;
+/** Entries, some 400 octets each, from which on the log asks to be pruned: 4 GB. */
+const LONG_AUDIT_LOG = 10_000_000;
+/** In the audit log. */
+const WHO = 'auth-server';
+
+interface RunOptions extends RegistryOptions {
   readonly config?: string;
   readonly listen?: readonly Endpoint[];
   readonly logLevel?: LogLevel;
 }
 
 export function runCommand(): Command {
-  const command = new Command('run')
-    .description('serve controllers until SIGTERM')
-    .addOption(dataOption())
+  const command = registryOptions(new Command('run').description('serve controllers until SIGTERM'))
     .option('--config <file>', 'YAML configuration: listen, log_level')
     .option('--listen <host:port>', 'where to listen, may be given again (default [::]:5693)', listenOption)
     .addOption(logLevelOption())
@@ -46,14 +52,22 @@ export function runCommand(): Command {
 async function run(options: RunOptions): Promise<void> {
   const config = await loadConfig(configSchema, options.config);
   const log = createLog('auth-server', options.logLevel ?? config.log_level);
-  await runDaemon(log, () => start(options.data, options.listen ?? config.listen, log));
+  await runDaemon(log, () => start(options, options.listen ?? config.listen, config.memory, log));
 }
 
-async function start(folder: string, listen: readonly Endpoint[], log: Log): Promise<Daemon> {
-  const registry = await Registry.open(folder);
+async function start(options: RunOptions, listen: readonly Endpoint[], memory: number, log: Log): Promise<Daemon> {
+  const { data: folder } = options;
+  if (!(await exists(folder))) await requireRegistry(folder);
   const lock = await lockFolder(folder, 'latchkey-auth-server run');
+  await upgrade(folder, () => masterKeyOf(options), WHO, log);
+  const registry = await Registry.open(folder, await masterKeyOf(options), WHO);
+  await registry.tellServing();
+  const { head } = registry.audit;
+  if (head !== undefined) log.info({ head: formatHead(head) }, 'audit log');
+  if (registry.audit.length > LONG_AUDIT_LOG)
+    log.warn({ entries: registry.audit.length }, 'the audit log is long: keep its old entries elsewhere, with `audit prune`');
   const server = new AuthServer({ registry, clock: readClock, draw: randomBytes, log });
-  const unwatch = watchStore(registry, log);
+  const unwatch = [watchStore(registry, log), watchMemory(memory, log)];
   const sockets = await CoapServer.listenOnAll(listen, {
     resourceType: 'latchkey.sbs',
     answer: ({ payload }) => server.answer(payload),
@@ -62,7 +76,8 @@ async function start(folder: string, listen: readonly Endpoint[], log: Log): Pro
   return {
     async stop() {
       await Promise.all(sockets.map((socket) => socket.stop()));
-      unwatch();
+      for (const stop of unwatch) stop();
+      await server.close();
       await registry.close();
       await lock.release();
     },

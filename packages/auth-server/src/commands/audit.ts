@@ -1,0 +1,195 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { formatId } from '@latchkey/protocol';
+import { createFile, Failure, idArgument, integerArgument, UsageFailure, withExamples } from '@latchkey/runtime';
+import { Command } from 'commander';
+import { type AuditLog, type Entry, formatHead, parseHead } from '../audit.js';
+import type { Registry } from '../registry.js';
+import { entryTable } from './entry-table.js';
+import {
+  confirm,
+  printJson,
+  printJsonList,
+  printLines,
+  registryOptions,
+  type RegistryOptions,
+  withRegistry,
+  yesOption,
+} from './with-registry.js';
+
+const PAGE = 100;
+const FOLLOW_EVERY_MS = 500;
+/** Problems of a log that are named; more would tell nothing new. */
+const MAX_PROBLEMS = 20;
+
+export function auditCommand(): Command {
+  return new Command('audit')
+    .description('what was changed in the registry, when and by whom')
+    .addCommand(listCommand())
+    .addCommand(followCommand())
+    .addCommand(exportCommand())
+    .addCommand(verifyCommand())
+    .addCommand(pruneCommand());
+}
+
+interface ListOptions extends RegistryOptions {
+  readonly node?: number;
+  readonly from?: number;
+  readonly limit: number;
+  readonly json?: true;
+}
+
+function listCommand(): Command {
+  const command = registryOptions(new Command('list').description('list entries: the latest ones, oldest first'))
+    .option('--node <id>', 'about this node', idArgument)
+    .option('--from <number>', 'from this entry on', integerArgument(1, Number.MAX_SAFE_INTEGER))
+    .option('--limit <n>', 'entries at most', integerArgument(1, 1_000_000), PAGE)
+    .option('--json', 'as a JSON array')
+    .action(list);
+  return withExamples(
+    command,
+    'latchkey-auth-server audit list --data ./data',
+    'latchkey-auth-server audit list --data ./data --node 0000a1b2',
+  );
+}
+
+async function list({ node, from, limit, json, ...options }: ListOptions): Promise<void> {
+  await withRegistry(options, (registry) => {
+    const entries = select(registry, node === undefined ? undefined : formatId(node), from, limit);
+    if (json === true) return printJsonList(entries);
+    process.stdout.write(entryTable(entries));
+    return undefined;
+  });
+}
+
+function select({ audit }: Registry, node: string | undefined, from: number | undefined, limit: number): Entry[] {
+  const found: Entry[] = [];
+  for (const entry of from === undefined ? audit.latestFirst() : audit.entries(from)) {
+    if (node !== undefined && entry.node !== node) continue;
+    found.push(entry);
+    if (found.length >= limit) break;
+  }
+  return from === undefined ? found.toReversed() : found;
+}
+
+function followCommand(): Command {
+  const command = registryOptions(
+    new Command('follow').description('print entries as JSON Lines as they are written, until interrupted'),
+  )
+    .option('--from <number>', 'from this entry on (default: what comes)', integerArgument(1, Number.MAX_SAFE_INTEGER))
+    .action(follow);
+  return withExamples(command, 'latchkey-auth-server audit follow --data ./data | jq -r \'select(.node) | .node + " " + .what\'');
+}
+
+async function follow({ from, ...options }: RegistryOptions & { readonly from?: number }): Promise<void> {
+  await withRegistry(options, async (registry) => {
+    const stop = new AbortController();
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
+    let next = from ?? (registry.audit.head?.seq ?? 0) + 1;
+    while (!stop.signal.aborted) {
+      registry.tables.seeLatest();
+      for (const entry of registry.audit.entries(next)) {
+        process.stdout.write(`${JSON.stringify(entry)}\n`);
+        next = entry.seq + 1;
+      }
+      await pause(FOLLOW_EVERY_MS, undefined, { signal: stop.signal }).catch(() => undefined);
+    }
+  });
+}
+
+function exportCommand(): Command {
+  const command = registryOptions(
+    new Command('export').description('write the whole log as JSON Lines, and its HEAD to standard error'),
+  )
+    .option('--from <number>', 'from this entry on', integerArgument(1, Number.MAX_SAFE_INTEGER))
+    .action(writeAll);
+  return withExamples(command, 'latchkey-auth-server audit export --data ./data > audit.jsonl');
+}
+
+async function writeAll({ from, ...options }: RegistryOptions & { readonly from?: number }): Promise<void> {
+  await withRegistry(options, async (registry) => {
+    await printLines(jsonLines(registry.audit.entries(from)));
+    const { head } = registry.audit;
+    if (head !== undefined) process.stderr.write(`HEAD ${formatHead(head)}\n`);
+  });
+}
+
+function verifyCommand(): Command {
+  const command = registryOptions(
+    new Command('verify').description('walk the chain of hashes and name what was changed, removed or put elsewhere'),
+  )
+    .option('--against <head>', 'a HEAD written down earlier, as `verify`, `backup` and the server’s log print it: SEQ:HASH')
+    .option('--json', 'as a JSON object')
+    .action(verify);
+  return withExamples(
+    command,
+    'latchkey-auth-server audit verify --data ./data',
+    'latchkey-auth-server audit verify --data ./data --against "$(cat head)"',
+  );
+}
+
+async function verify({
+  against,
+  json,
+  ...options
+}: RegistryOptions & { readonly against?: string; readonly json?: true }): Promise<void> {
+  const wanted = against === undefined ? undefined : parseHead(against);
+  if (against !== undefined && wanted === undefined)
+    throw new UsageFailure('--against: expected SEQ:HASH, a number and 64 hex digits');
+  await withRegistry(options, (registry) => {
+    const { head } = registry.audit;
+    const problems: string[] = [];
+    for (const problem of registry.audit.verify(wanted)) {
+      problems.push(problem);
+      if (problems.length >= MAX_PROBLEMS) break;
+    }
+    const where = head === undefined ? 'none' : formatHead(head);
+    if (json === true) printJson({ holds: problems.length === 0, head: where, problems });
+    else if (problems.length === 0) process.stdout.write(`The log holds. HEAD ${where}\n`);
+    else process.stdout.write(problems.map((problem) => `${problem}\n`).join(''));
+    if (problems.length > 0) {
+      throw new Failure('the audit log does not hold', {
+        advice: 'Find out who can write to the registry’s folder; compare with exports and backups.',
+      });
+    }
+  });
+}
+
+function pruneCommand(): Command {
+  const command = registryOptions(
+    new Command('prune').description('write entries to a file, then take them out of the registry; the chain goes on'),
+  )
+    .requiredOption('--through <number>', 'the last entry that goes', integerArgument(1, Number.MAX_SAFE_INTEGER))
+    .requiredOption('--out <file>', 'where they are kept; must not exist')
+    .addOption(yesOption())
+    .action(prune);
+  return withExamples(command, 'latchkey-auth-server audit prune --data ./data --through 1000000 --out audit-2026.jsonl');
+}
+
+interface PruneOptions extends RegistryOptions {
+  readonly through: number;
+  readonly out: string;
+  readonly yes?: true;
+}
+
+async function prune({ through, out, yes, ...options }: PruneOptions): Promise<void> {
+  await withRegistry(options, async (registry) => {
+    const { tables, audit } = registry;
+    if (audit.entry(through) === undefined)
+      throw new UsageFailure(`there is no entry ${through}`, { advice: 'Run: latchkey-auth-server audit list' });
+    await confirm(`Take the entries through ${through} out of the log, after writing them to ${out}?`, yes);
+    await createFile(out, entriesThrough(audit, through));
+    await tables.write(() => audit.prune(through, out));
+    process.stdout.write(`The entries through ${through} are in ${out} and no longer in the registry\n`);
+  });
+}
+
+function* jsonLines(entries: Iterable<Entry>): Generator<string> {
+  for (const entry of entries) yield `${JSON.stringify(entry)}\n`;
+}
+
+function* entriesThrough(audit: AuditLog, last: number): Generator<string> {
+  for (const entry of audit.entries()) {
+    if (entry.seq > last) return;
+    yield `${JSON.stringify(entry)}\n`;
+  }
+}

@@ -1,0 +1,64 @@
+import { exists, UsageFailure, withExamples } from '@latchkey/runtime';
+import { Command } from 'commander';
+import { formatHead } from '../audit.js';
+import { backup, restore } from '../backup.js';
+import { isoTime } from '../iso-time.js';
+import {
+  confirm,
+  counted,
+  masterKeyOf,
+  operator,
+  registryOptions,
+  type RegistryOptions,
+  withRegistry,
+  yesOption,
+} from './with-registry.js';
+
+export function backupCommand(): Command {
+  const command = registryOptions(
+    new Command('backup')
+      .description('write the registry, as it is at one moment, to a file, while the server runs; its keys stay sealed')
+      .argument('<file>', 'must not exist'),
+  ).action(write);
+  return withExamples(command, 'latchkey-auth-server backup --data ./data "backup-$(date -I).lkb"');
+}
+
+async function write(file: string, options: RegistryOptions): Promise<void> {
+  const head = await withRegistry(options, (registry) => backup(registry, file));
+  process.stdout.write(
+    `The registry is in ${file}, sealed under its master key, which is not in it; audit HEAD ${formatHead(head)}\n`,
+  );
+}
+
+export function restoreCommand(): Command {
+  const command = registryOptions(
+    new Command('restore')
+      .description('make a registry from a backup; nodes that got a key after it was made need `node reset`')
+      .argument('<file>', 'what `backup` wrote'),
+  )
+    .option('--replace', 'put the registry that is there aside')
+    .addOption(yesOption())
+    .action(putBack);
+  return withExamples(
+    command,
+    'latchkey-auth-server restore --data ./new-data --master-key-file master.key backup-2026-11-23.lkb',
+    'latchkey-auth-server restore --data ./data --replace backup-2026-11-23.lkb',
+  );
+}
+
+async function putBack(file: string, options: RegistryOptions & { readonly replace?: true; readonly yes?: true }): Promise<void> {
+  const replace = options.replace === true;
+  if (replace)
+    await confirm(
+      `Replace the registry in ${options.data}? Nodes that joined or renewed since the backup are locked out until they are reset.`,
+      options.yes,
+    );
+  if (!(await exists(file))) throw new UsageFailure(`${file} is not there`, { advice: 'Check the path.' });
+  const master = await masterKeyOf(options);
+  const { backupAt, nodes, aside } = await restore(file, { folder: options.data, master, who: operator(), replace });
+  process.stdout.write(
+    `The registry in ${options.data} is that of ${isoTime(backupAt)}, with ${counted(nodes, 'node')}.\n` +
+      (aside === undefined ? '' : `The one that was there is in ${aside}\n`) +
+      'Nodes that got a key since then do not get in: `latchkey-auth-server node why ID` tells which.\n',
+  );
+}

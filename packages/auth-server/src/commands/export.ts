@@ -1,0 +1,54 @@
+import { formatId } from '@latchkey/protocol';
+import { createFile, exists, UsageFailure, withExamples } from '@latchkey/runtime';
+import { Command } from 'commander';
+import { filterNodes, type FilterOptions, filterOptions } from '../node-filter.js';
+import { viewNode } from '../node-view.js';
+import type { Registry } from '../registry.js';
+import { timeArgument } from './order-terms.js';
+import { counted, printLines, registryOptions, type RegistryOptions, withRegistry } from './with-registry.js';
+
+interface ExportOptions extends RegistryOptions, FilterOptions {
+  readonly withKeys?: true;
+  readonly out?: string;
+}
+
+export function exportCommand(): Command {
+  const command = filterOptions(
+    registryOptions(new Command('export').description('write nodes as JSON Lines, by ID, without their keys')),
+    timeArgument,
+  )
+    .option('--with-keys', 'write their keys too, as secret_key; wants --out')
+    .option('--out <file>', 'mode 0600, must not exist (default: standard output)')
+    .action(write);
+  return withExamples(
+    command,
+    'latchkey-auth-server export --data ./data --state joined > joined.jsonl',
+    'latchkey-auth-server export --data ./data --never-joined --with-keys --out nodes.jsonl',
+  );
+}
+
+async function write({ withKeys, out, ...options }: ExportOptions): Promise<void> {
+  if (withKeys === true && out === undefined)
+    throw new UsageFailure('keys go to a file of mode 0600 alone', { advice: 'Name it with --out FILE.' });
+  if (out !== undefined && (await exists(out)))
+    throw new UsageFailure(`${out} exists already`, { advice: 'Nothing was written. Choose another name.' });
+  await withRegistry(options, async (registry) => {
+    if (out === undefined) return printLines(linesOf(registry, options, false));
+    const count = [...filterNodes(registry, options, Date.now())].length;
+    // That keys leave the registry stands in the audit log before they do.
+    if (withKeys === true) await registry.tables.change({ what: 'nodes exported', count, note: 'with keys' }, () => undefined);
+    await createFile(out, linesOf(registry, options, withKeys === true));
+    process.stdout.write(`${counted(count, 'node')} written to ${out}\n`);
+  });
+}
+
+function* linesOf(registry: Registry, options: FilterOptions, withKeys: boolean): Generator<string> {
+  const now = Date.now();
+  for (const { idI } of filterNodes(registry, options, now)) {
+    const node = registry.node(idI);
+    if (node === undefined) continue;
+    const view = { ...viewNode(node, now), initial_key: node.ik.fingerprint, seen_by: node.seenBy.map(formatId) };
+    yield `${JSON.stringify(withKeys ? { ...view, secret_key: node.key.toHex() } : view)}\n`;
+    node.key.wipe();
+  }
+}

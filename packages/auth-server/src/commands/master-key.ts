@@ -1,0 +1,40 @@
+import { withExamples } from '@latchkey/runtime';
+import { entriesIn, nextMasterKey } from '@latchkey/store';
+import { Command } from 'commander';
+import { withProgress } from '../progress.js';
+import { rotateMasterKey } from '../rotation.js';
+import { counted, masterKeySourceOf, registryOptions, type RegistryOptions, withRegistry } from './with-registry.js';
+
+export function masterKeyCommand(): Command {
+  return new Command('master-key')
+    .description('the key under which all keys in the registry are sealed')
+    .addCommand(rotateCommand());
+}
+
+function rotateCommand(): Command {
+  const command = registryOptions(
+    new Command('rotate').description(
+      'seal every key under a new master key, while the server runs; run again after a crash it goes on',
+    ),
+  )
+    .option('--to <file>', 'the new one, made if it is not there (default: it replaces the file in use)')
+    .action(rotate);
+  return withExamples(
+    command,
+    'latchkey-auth-server master-key rotate --data ./data',
+    'latchkey-auth-server master-key rotate --data ./data --master-key-command "pass show old" --to new-master.key',
+  );
+}
+
+async function rotate(options: RegistryOptions & { readonly to?: string }): Promise<void> {
+  const source = await masterKeySourceOf(options);
+  const [nodes, key] = await withRegistry(options, async (registry) => {
+    const next = await nextMasterKey(source, options.to, registry.tables.keyring);
+    const fingerprint = String(next.key);
+    const total = entriesIn(registry.tables.nodes);
+    await withProgress('sealing', total, (progress) => rotateMasterKey(registry, next, progress));
+    return [total, fingerprint] as const;
+  });
+  const where = options.to === undefined ? '' : `; it is in ${options.to}: put it where the server looks for its master key`;
+  process.stdout.write(`The keys of ${counted(nodes, 'node')} are sealed under the master key ${key}${where}\n`);
+}

@@ -1,0 +1,217 @@
+import { formatId, type Secret } from '@latchkey/protocol';
+import {
+  formatDuration,
+  idArgument,
+  integerArgument,
+  parseManifest,
+  readKeyFile,
+  readPrivateFile,
+  UsageFailure,
+  withExamples,
+} from '@latchkey/runtime';
+import { Command, Option } from 'commander';
+import { ikStillHeld, moveNodes, removeNodes, resetNode, setDisabled, setTerms } from '../changes.js';
+import { Handover, type HandoverOptions } from '../handover.js';
+import { idsArgument } from '../node-filter.js';
+import { drawKey } from '../order.js';
+import { notInRegistry, type Registry } from '../registry.js';
+import { knownController } from './controller.js';
+import { durationArgument, knownOrder } from './order-terms.js';
+import { confirm, counted, registryOptions, type RegistryOptions, withRegistry, yesOption } from './with-registry.js';
+
+/** Nodes changed in one transaction: each such part is done whole or not at all. */
+const CHUNK = 4_096;
+
+interface Selection extends RegistryOptions {
+  readonly order?: number;
+  readonly from?: number;
+}
+
+/** A command about the nodes whose IDs are given, or all of an order or of a controller. */
+function nodesOf(command: Command): Command {
+  return registryOptions(command.argument('[ids...]', 'ID_i, 8 hex digits each', idsArgument))
+    .option('--order <number>', 'all nodes of this order or import', integerArgument(1, 0xffff_ffff))
+    .option('--from <controller>', 'all nodes assigned to this controller', idArgument);
+}
+
+function select(registry: Registry, ids: readonly number[] | undefined, { order, from }: Selection): readonly number[] {
+  if (ids !== undefined && ids.length > 0) {
+    if (order !== undefined || from !== undefined)
+      throw new UsageFailure('IDs were given, and --order or --from', { advice: 'Say one of them.' });
+    return ids;
+  }
+  if (order === undefined && from === undefined)
+    throw new UsageFailure('no node is named', { advice: 'Give IDs, --order or --from.' });
+  if (order !== undefined) knownOrder(registry, order);
+  if (from !== undefined && registry.controller(from) === undefined) throw notInRegistry('controller', from);
+  const found: number[] = [];
+  for (const node of registry.nodes()) {
+    if ((order === undefined || node.order === order) && (from === undefined || node.controller === from)) found.push(node.idI);
+  }
+  return found;
+}
+
+/** Applies a change to the selected nodes, part by part, and tells how many were changed. */
+async function changeAll(
+  ids: readonly number[] | undefined,
+  options: Selection,
+  done: string,
+  change: (registry: Registry, part: readonly number[]) => Promise<number>,
+  question?: (count: number) => Promise<void>,
+): Promise<void> {
+  await withRegistry(options, async (registry) => {
+    const selected = select(registry, ids, options);
+    await question?.(selected.length);
+    let changed = 0;
+    for (let from = 0; from < selected.length; from += CHUNK)
+      changed += await change(registry, selected.slice(from, from + CHUNK));
+    const unchanged = selected.length - changed;
+    process.stdout.write(`${counted(changed, 'node')} ${done}${unchanged === 0 ? '' : `, ${unchanged} already so`}\n`);
+  });
+}
+
+export function disableCommand(): Command {
+  const command = nodesOf(new Command('disable').description('refuse nodes whatever they prove; their keys stay')).action(
+    (ids: readonly number[] | undefined, options: Selection) =>
+      changeAll(ids, options, 'disabled', (registry, part) => setDisabled(registry, part, true)),
+  );
+  return withExamples(
+    command,
+    'latchkey-auth-server node disable 0000a1b2 --data ./data',
+    'latchkey-auth-server node disable --order 3 --data ./data',
+  );
+}
+
+export function enableCommand(): Command {
+  const command = nodesOf(new Command('enable').description('let disabled nodes in again')).action(
+    (ids: readonly number[] | undefined, options: Selection) =>
+      changeAll(ids, options, 'enabled', (registry, part) => setDisabled(registry, part, false)),
+  );
+  return withExamples(command, 'latchkey-auth-server node enable 0000a1b2 --data ./data');
+}
+
+export function removeCommand(): Command {
+  const command = nodesOf(new Command('remove').description('take nodes out of the registry, with their keys'))
+    .addOption(yesOption())
+    .action((ids: readonly number[] | undefined, options: Selection & { readonly yes?: true }) =>
+      changeAll(ids, options, 'removed', removeNodes, (count) =>
+        confirm(`Remove ${counted(count, 'node')}? Their keys are erased.`, options.yes),
+      ),
+    );
+  return withExamples(command, 'latchkey-auth-server node remove 0000a1b2 --data ./data --yes');
+}
+
+export function moveCommand(): Command {
+  const command = nodesOf(new Command('move').description('assign nodes to another controller'))
+    .requiredOption('--controller <id>', 'the controller they join through from now on', idArgument)
+    .action((ids: readonly number[] | undefined, options: Selection & { readonly controller: number }) =>
+      changeAll(ids, options, `moved to ${formatId(options.controller)}`, async (registry, part) => {
+        knownController(registry, options.controller);
+        return moveNodes(registry, part, options.controller);
+      }),
+    );
+  return withExamples(
+    command,
+    'latchkey-auth-server node move 0000a1b2 0000a1b3 --controller 00000002 --data ./data',
+    'latchkey-auth-server node move --from 00000001 --controller 00000002 --data ./data',
+  );
+}
+
+interface SetOptions extends Selection {
+  readonly lifetime?: number;
+  readonly grace?: number;
+}
+
+export function setCommand(): Command {
+  const command = nodesOf(
+    new Command('set').description('give nodes a lifetime or a grace of their own, for the keys they get from now on'),
+  )
+    .addOption(new Option('--lifetime <duration>', 'of their keys: 45s, 90m, 12h, 30d, 2w, or none').argParser(durationArgument))
+    .addOption(new Option('--grace <duration>', 'how long an expired key may still renew itself').argParser(durationArgument))
+    .action(set);
+  return withExamples(command, 'latchkey-auth-server node set 0000a1b2 --lifetime 90d --data ./data');
+}
+
+async function set(ids: readonly number[] | undefined, options: SetOptions): Promise<void> {
+  const { lifetime, grace } = options;
+  if (lifetime === undefined && grace === undefined) throw new UsageFailure('expected --lifetime or --grace');
+  const terms = { ...(lifetime === undefined ? {} : { lifetime }), ...(grace === undefined ? {} : { grace }) };
+  const says = [
+    lifetime === undefined ? [] : [`lifetime ${formatDuration(lifetime)}`],
+    grace === undefined ? [] : [`grace ${formatDuration(grace)}`],
+  ];
+  await changeAll(ids, options, `set to ${says.flat().join(', ')}`, (registry, part) => setTerms(registry, part, terms));
+}
+
+interface ResetOptions extends RegistryOptions, Partial<HandoverOptions> {
+  readonly ikFile?: string;
+  readonly manifest?: string;
+  readonly yes?: true;
+}
+
+export function resetCommand(): Command {
+  const command = registryOptions(
+    new Command('reset')
+      .description('put a node back to an initial key, for a device that was reset to its own')
+      .argument('<id>', 'ID_i, 8 hex digits', idArgument),
+  )
+    .addOption(
+      new Option('--manifest <file>', 'the initial key in its line of the manifest it came with').conflicts(['ikFile', 'out']),
+    )
+    .addOption(new Option('--ik-file <file>', 'the initial key, 32 hex digits; - reads standard input').conflicts('out'))
+    .option('--out <dir>', 'draw a new initial key and write its manifest there')
+    .addOption(yesOption())
+    .action(reset);
+  return withExamples(
+    command,
+    'latchkey-auth-server node reset 0000a1b2 --manifest for-kim/manifest.csv --data ./data',
+    'latchkey-auth-server node reset 0000a1b2 --out ./for-kim-again --data ./data',
+  );
+}
+
+async function reset(idI: number, options: ResetOptions): Promise<void> {
+  await withRegistry(options, async (registry) => {
+    const node = registry.node(idI);
+    if (node === undefined) throw notInRegistry('node', idI);
+    const id = formatId(idI);
+    const { ik, handover } = await initialKey(registry, idI, options);
+    await confirm(`Put node ${id} back to the initial key ${String(ik)}? The key it holds now lets it in no more.`, options.yes);
+    const { idC, nid } = knownController(registry, node.controller);
+    await handover?.write([{ idI, idC, controller: nid, ik }]);
+    await resetNode(registry, idI, ik);
+    const shut =
+      node.orderState === 'open'
+        ? ''
+        : `Its order is ${node.orderState}, so it cannot join: latchkey-auth-server order open ${node.order}\n`;
+    const key = `initial key ${String(ik)}${handover === undefined ? ' again' : ''}`;
+    process.stdout.write(`Node ${id} joins with ${key}\n${handover === undefined ? '' : `${handover.advice}\n`}${shut}`);
+  });
+}
+
+/** The IK to go back to: what the options say, or the one that other nodes of its order still hold. */
+async function initialKey(
+  registry: Registry,
+  idI: number,
+  options: ResetOptions,
+): Promise<{ readonly ik: Secret; readonly handover?: Handover }> {
+  const { manifest, ikFile, out } = options;
+  if (manifest !== undefined) {
+    const line = parseManifest(await readPrivateFile(manifest), manifest).find((line) => line.idI === idI);
+    if (line === undefined) throw new UsageFailure(`${manifest} has no line for node ${formatId(idI)}`);
+    return { ik: line.ik };
+  }
+  if (ikFile !== undefined) return { ik: await readKeyFile(ikFile) };
+  if (out !== undefined) {
+    const handover = await Handover.prepare({ out });
+    const ik = drawKey();
+    return { ik, handover };
+  }
+  const ik = ikStillHeld(registry, idI);
+  if (ik !== undefined) return { ik };
+  throw new UsageFailure(
+    `the initial key of node ${formatId(idI)} is not in the registry any more: it was erased when the node traded it in`,
+    {
+      advice: 'Name it with --manifest or --ik-file, or draw another with --out and install the device anew.',
+    },
+  );
+}

@@ -1,0 +1,85 @@
+import { rm } from 'node:fs/promises';
+import { formatId } from '@latchkey/protocol';
+import { formatDuration, idArgument, integerArgument, withExamples } from '@latchkey/runtime';
+import { Command } from 'commander';
+import { enrol } from '../enrolment.js';
+import { Handover, type HandoverOptions, handoverOptions } from '../handover.js';
+import { drawNodes, manifestOf, MAX_ORDER } from '../order.js';
+import { withProgress } from '../progress.js';
+import { knownController } from './controller.js';
+import { checkWindow, graceOption, installerArgument, joinWindow, lifetimeOption, timeArgument } from './order-terms.js';
+import { counted, printJson, registryOptions, type RegistryOptions, withRegistry } from './with-registry.js';
+
+interface CreateOptions extends RegistryOptions, HandoverOptions {
+  readonly installer: string;
+  readonly controller: number;
+  readonly count: number;
+  readonly sharedKey?: true;
+  readonly lifetime: number;
+  readonly grace: number;
+  readonly joinFrom?: number;
+  readonly joinUntil?: number;
+  readonly json?: true;
+}
+
+export function createCommand(): Command {
+  const command = registryOptions(
+    new Command('create').description(
+      "draw IDs and initial keys, store them, and write the installer's manifest (the draft's steps 1 and 2)",
+    ),
+  )
+    .requiredOption('--installer <name>', 'who will install the nodes', installerArgument)
+    .requiredOption('--controller <id>', 'the controller they join through', idArgument)
+    .requiredOption('--count <n>', 'how many nodes', integerArgument(1, MAX_ORDER))
+    .option('--shared-key', 'one initial key for all of them: whoever holds it can join as any')
+    .addOption(lifetimeOption())
+    .addOption(graceOption())
+    .option('--join-from <time>', 'none of them joins before, e.g. 2026-12-01 or 2026-12-01T08:00Z', timeArgument)
+    .option('--join-until <time>', 'none of them joins for the first time after', timeArgument);
+  handoverOptions(command).option('--json', 'tell of the order as JSON').action(create);
+  return withExamples(
+    command,
+    'latchkey-auth-server order create --data ./data --installer "Kim & Sons" --controller 00000001 --count 40 --out ./for-kim',
+    'latchkey-auth-server order create --data ./data --installer Ada --controller 00000001 --count 3 --shared-key --lifetime 90d --out ./for-ada',
+    'latchkey-auth-server order create --data ./data --installer Bo --controller 00000001 --count 9 --join-until 2026-12-24 --recipient age1... --out ./for-bo',
+  );
+}
+
+async function create(options: CreateOptions): Promise<void> {
+  const { controller: idC, count, installer, lifetime, grace, joinFrom, joinUntil } = options;
+  const sharedKey = options.sharedKey === true;
+  checkWindow(joinFrom, joinUntil);
+  const [number, handover] = await withRegistry(options, async (registry) => {
+    const controller = knownController(registry, idC);
+    const handover = await Handover.prepare(options);
+    const batch = drawNodes({ idC, count, sharedKey, isTaken: (idI) => registry.has(idI) });
+    try {
+      await handover.write(manifestOf(batch, controller));
+      const terms = { kind: 'order', installer, idC, sharedKey, lifetime, grace, ...joinWindow(joinFrom, joinUntil) } as const;
+      const number = await withProgress('storing', count, (progress) =>
+        enrol(registry, { terms, batch, controllers: [idC], progress }),
+      ).catch(async (error: unknown) => {
+        await rm(handover.path);
+        throw error;
+      });
+      return [number, handover] as const;
+    } finally {
+      batch.wipe();
+    }
+  });
+  if (options.json === true) {
+    const { path: manifest } = handover;
+    return printJson({
+      order: number,
+      installer,
+      controller: formatId(idC),
+      count,
+      lifetime_seconds: lifetime,
+      grace_seconds: grace,
+      manifest,
+    });
+  }
+  process.stdout.write(
+    `Order ${number}: ${counted(count, 'node')} by ${installer}, keys last ${formatDuration(lifetime)}\n${handover.advice}\n`,
+  );
+}

@@ -1,0 +1,66 @@
+import { formatId } from '@latchkey/protocol';
+import { formatTable, integerArgument, withExamples } from '@latchkey/runtime';
+import { Command } from 'commander';
+import { type Exposure, exposureOf, exposures } from '../exposure.js';
+import { isoTime } from '../iso-time.js';
+import { knownOrder } from './order-terms.js';
+import { printJsonList, registryOptions, type RegistryOptions, withRegistry } from './with-registry.js';
+
+interface ExposureOptions extends RegistryOptions {
+  readonly limit: number;
+  readonly json?: true;
+}
+
+export function exposureCommand(): Command {
+  const command = registryOptions(
+    new Command('exposure')
+      .description('tell who was given which initial key, how many nodes still hold it, and which controllers have seen it')
+      .argument('[number]', 'of an order: its keys one by one; without it, all orders', integerArgument(1, 0xffff_ffff)),
+  )
+    .option('--limit <n>', 'rows of the table', integerArgument(1, 1_000_000), 100)
+    .option('--json', 'as a JSON array, all of them')
+    .action(expose);
+  return withExamples(
+    command,
+    'latchkey-auth-server order exposure --data ./data',
+    'latchkey-auth-server order exposure 1 --data ./data --json',
+  );
+}
+
+async function expose(number: number | undefined, options: ExposureOptions): Promise<void> {
+  await withRegistry(options, (registry) => {
+    if (number !== undefined) knownOrder(registry, number);
+    const all = number === undefined ? exposures(registry) : exposureOf(registry, number);
+    if (options.json === true) return printJsonList(all.map(viewOf));
+    const rows = all.slice(0, options.limit).map((exposure) => {
+      const { keys, given, held, joined, controllers, retired_at } = viewOf(exposure);
+      const who = given.map(({ installer, at }) => `${installer} ${at.slice(0, 10)}`).join(', ');
+      return [keys, who, String(held), String(joined), controllers.join(', ') || '-', retired_at ?? '-'];
+    });
+    process.stdout.write(formatTable(['INITIAL KEY', 'GIVEN TO', 'HELD BY', 'JOINED', 'SEEN BY CONTROLLERS', 'RETIRED'], rows));
+    if (all.length > rows.length) process.stderr.write(`${rows.length} of ${all.length} shown; --limit shows more\n`);
+    return undefined;
+  });
+}
+
+interface ExposureView {
+  readonly keys: string;
+  readonly given: readonly { readonly order: number; readonly installer: string; readonly at: string }[];
+  readonly nodes: number;
+  readonly held: number;
+  readonly joined: number;
+  readonly controllers: readonly string[];
+  readonly retired_at: string | null;
+}
+
+function viewOf({ keys, given, nodes, held, joined, controllers, retiredAt }: Exposure): ExposureView {
+  return {
+    keys: keys.kind === 'one' ? keys.fingerprint : `${keys.count} of order ${keys.order}`,
+    given: given.map(({ order, installer, at }) => ({ order, installer, at: isoTime(at) })),
+    nodes,
+    held,
+    joined,
+    controllers: controllers.map(formatId),
+    retired_at: retiredAt === undefined ? null : isoTime(retiredAt),
+  };
+}

@@ -1,0 +1,60 @@
+/** Which nodes a list or an export is about. */
+
+import { expiryOf, parseId } from '@latchkey/protocol';
+import { idArgument, integerArgument } from '@latchkey/runtime';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { NODE_STATES, type NodeStatus, stateOf } from './node-view.js';
+import type { Registry } from './registry.js';
+import type { NodeFacts } from './rows.js';
+
+export interface FilterOptions {
+  readonly state?: readonly NodeStatus[];
+  readonly order?: number;
+  readonly controller?: number;
+  readonly expiringBefore?: number;
+  readonly neverJoined?: true;
+}
+
+/** @param time parses a time, ms since the epoch */
+export function filterOptions(command: Command, time: (text: string) => number): Command {
+  return command
+    .addOption(
+      new Option('--state <state>', `${NODE_STATES.join(', ')}; may be given again`).argParser(
+        (text: string, before: readonly NodeStatus[] | undefined) => [...(before ?? []), stateArgument(text)],
+      ),
+    )
+    .option('--order <number>', 'of this order or import', integerArgument(1, 0xffff_ffff))
+    .option('--controller <id>', 'assigned to this controller', idArgument)
+    .option('--expiring-before <time>', 'whose key expires before, e.g. 2026-12-01 or 2026-12-01T08:00Z', time)
+    .option('--never-joined', 'that still hold their initial key, disabled ones too');
+}
+
+function stateArgument(text: string): NodeStatus {
+  const state = NODE_STATES.find((state) => state === text);
+  if (state === undefined) throw new InvalidArgumentError(`expected one of ${NODE_STATES.join(', ')}`);
+  return state;
+}
+
+/** By ID, from `from` on. */
+export function* filterNodes(registry: Registry, options: FilterOptions, now: number, from: number = 0): Generator<NodeFacts> {
+  for (const node of registry.nodes(from)) if (matches(node, options, now)) yield node;
+}
+
+function matches(
+  node: NodeFacts,
+  { state, order, controller, expiringBefore, neverJoined }: FilterOptions,
+  now: number,
+): boolean {
+  if (order !== undefined && node.order !== order) return false;
+  if (controller !== undefined && node.controller !== controller) return false;
+  if (neverJoined === true && !node.initial) return false;
+  if (expiringBefore !== undefined && (expiryOf(node) ?? Infinity) >= expiringBefore) return false;
+  return state === undefined || state.includes(stateOf(node, now));
+}
+
+/** IDs given one by one, as arguments. */
+export function idsArgument(text: string, before: readonly number[] | undefined): readonly number[] {
+  const id = parseId(text);
+  if (id === undefined) throw new InvalidArgumentError('an ID is written as 8 hex digits, e.g. 0000a1b2');
+  return [...(before ?? []), id];
+}
