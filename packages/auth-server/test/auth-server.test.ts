@@ -1,12 +1,25 @@
 // Proves the auth-server whole, on a real registry: what it answers to M2 and M7, in which order it refuses, and that no key is logged.
 
-import { encodeM1, type NodeRecord, type Now, Secret } from '@latchkey/protocol';
+import { encodeM1, type NodeRecord, type Now, type Secret } from '@latchkey/protocol';
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { CapturedLog } from '../../runtime/test/fixtures.js';
 import { AuthServer, type LinkAnswer } from '../src/auth-server.js';
 import { type Registry } from '../src/registry.js';
-import { controller, Exchange, ID_C, newNode, newRegistry, newSecret, NID, WALL } from './fixtures.js';
+import { addController } from '../src/changes.js';
+import {
+  addNodes,
+  commitTo,
+  controller,
+  copyOf,
+  Exchange,
+  ID_C,
+  newNode,
+  newRegistry,
+  newSecret,
+  NID,
+  WALL,
+} from './fixtures.js';
 
 const ID_I = 0xa1b2;
 const SK_CS = newSecret();
@@ -21,8 +34,8 @@ interface Setting {
 
 async function setting(nodes: readonly NodeRecord[] = [], clock?: (now: Now) => Now): Promise<Setting> {
   const registry = await newRegistry();
-  await registry.addController(controller({ skCs: Secret.from(SK_CS.expose()) }));
-  await registry.addNodes(nodes, WALL - 1_000_000);
+  await addController(registry, controller({ skCs: copyOf(SK_CS), addedAt: WALL - 1_000_000 }));
+  await addNodes(registry, nodes);
   return { registry, ...serverOn(registry, clock) };
 }
 
@@ -99,17 +112,8 @@ describe('M7', () => {
     const { server, registry, now } = await setting([node]);
     const asked = exchange(node.key);
     // As by a server at a time when the node's lifetime was another.
-    const commit = { idC: ID_C, tid: asked.tid, ts: WALL, nidI: NID, lifetime: 77 };
-    expect(
-      await registry.commit(
-        ID_I,
-        node.key,
-        asked.psk,
-        commit,
-        () => WALL,
-        () => true,
-      ),
-    ).toBe('committed');
+    const commit = { tid: asked.tid, ts: WALL, lifetime: 77 };
+    expect(await commitTo(registry, registry.node(ID_I), asked.psk, commit)).toBe('committed');
     now.wall += 5_000;
     const [one, two] = [await server.answer(asked.m7), await server.answer(asked.m7)];
     expect([asked.openM8(one.payload), asked.openM8(two.payload)]).toEqual([
@@ -182,15 +186,7 @@ describe('a request is refused', () => {
     const psk = newSecret();
     const ask = async (node: NodeRecord | undefined, ts: number, key: Secret): Promise<string[]> => {
       const { server, registry } = await setting(node === undefined ? [] : [node]);
-      if (node !== undefined)
-        await registry.commit(
-          ID_I,
-          node.key,
-          psk,
-          expired,
-          () => WALL,
-          () => true,
-        );
+      if (node !== undefined) await commitTo(registry, registry.node(ID_I), psk, expired);
       const asked = exchange(key, { ts });
       return [refusal(asked, 'm2', await server.answer(asked.m2)), refusal(asked, 'm7', await server.answer(asked.m7))];
     };

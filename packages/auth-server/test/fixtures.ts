@@ -2,6 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import {
+  type Commit,
   decodeM5,
   derivePsk,
   encodeM1,
@@ -16,23 +17,51 @@ import {
 } from '@latchkey/protocol';
 import { onTestFinished } from 'vitest';
 import { tempFolder } from '../../runtime/test/fixtures.js';
-import { type ControllerRecord, Registry } from '../src/registry.js';
+import { NodeBatch } from '../src/batch.js';
+import { setDisabled } from '../src/changes.js';
+import { enrol, type Terms } from '../src/enrolment.js';
+import { type CommitResult, Registry } from '../src/registry.js';
+import type { ControllerRecord, RegisteredNode } from '../src/rows.js';
 
 // As every command does: what LMDB makes is for this user alone.
 process.umask(0o077);
 
-export const WALL = 1_795_000_000_000;
+/** What the clocks here show: later than what the system's clock writes into the audit log meanwhile. */
+export const WALL = 4_000_000_000_000;
 export const ID_C = 1;
 export const NID: Uint8Array = Uint8Array.from(Buffer.from('00000000000000000000ffffc0000207c000', 'hex'));
+
+/** Master key of the registries here. */
+export const MASTER: Secret = newSecret();
 
 export function newSecret(): Secret {
   return Secret.from(randomBytes(16));
 }
 
+/** A key whose octets say that it is the `i`th. */
+export function numbered(i: number): Secret {
+  const octets = Buffer.alloc(16, 0xee);
+  octets.writeUInt32BE(i);
+  return Secret.from(octets);
+}
+
+export function numberOf(key: Secret | undefined): number {
+  return Number.parseInt(key?.toHex().slice(0, 8) ?? '', 16);
+}
+
 /** A new registry in a folder of its own; closed with the test unless it is closed before. */
 export async function newRegistry(): Promise<Registry> {
-  const folder = await tempFolder();
-  return closedAfter(await Registry.create(folder));
+  return closedAfter(await Registry.create(await tempFolder(), () => Promise.resolve(copyOf(MASTER)), 'test'));
+}
+
+/** Opens the registry in `folder` as another process would. */
+export async function openRegistry(folder: string): Promise<Registry> {
+  return closedAfter(await Registry.open(folder, copyOf(MASTER), 'test'));
+}
+
+/** A registry wipes its master key when it is closed. */
+export function copyOf(key: Secret): Secret {
+  return Secret.from(key.expose());
 }
 
 export function closedAfter(registry: Registry): Registry {
@@ -55,6 +84,104 @@ export function controller(more: Partial<ControllerRecord> = {}): ControllerReco
 /** A node that has never joined. */
 export function newNode(idI: number, more: Partial<NodeRecord> = {}): NodeRecord {
   return { idI, key: newSecret(), initial: true, controller: ID_C, disabled: false, lifetime: 3_600, grace: 60, ...more };
+}
+
+/** The terms of an order under which `newNode` comes. */
+export const TERMS: Terms = {
+  kind: 'order',
+  installer: 'Kim & Sons',
+  idC: ID_C,
+  sharedKey: false,
+  lifetime: 3_600,
+  grace: 60,
+};
+
+/** A batch of these nodes; they keep their keys. The line of each is its place, from 1. */
+export function batchOf(nodes: readonly Pick<NodeRecord, 'idI' | 'controller' | 'key'>[]): NodeBatch {
+  const batch = new NodeBatch();
+  nodes.forEach(({ idI, controller: idC, key }, i) => batch.add(idI, idC, key.expose(), i + 1));
+  return batch;
+}
+
+/** Adds nodes that have never joined, in one order for all that have the same terms. Gives the numbers of the orders. */
+export async function addNodes(
+  registry: Registry,
+  nodes: readonly NodeRecord[],
+  terms: Partial<Terms> = {},
+): Promise<readonly number[]> {
+  const orders = new Map<string, NodeRecord[]>();
+  for (const node of nodes) {
+    const same = JSON.stringify([node.lifetime, node.grace, node.joinFrom, node.joinUntil]);
+    const group = orders.get(same);
+    if (group === undefined) orders.set(same, [node]);
+    else group.push(node);
+  }
+  const numbers: number[] = [];
+  for (const group of orders.values()) {
+    const [{ lifetime, grace, joinFrom, joinUntil } = newNode(0)] = group;
+    const window = { ...(joinFrom === undefined ? {} : { joinFrom }), ...(joinUntil === undefined ? {} : { joinUntil }) };
+    const number = await enrol(registry, { terms: { ...TERMS, lifetime, grace, ...window, ...terms }, batch: batchOf(group) });
+    if (number !== undefined) numbers.push(number);
+  }
+  const disabled = nodes.filter((node) => node.disabled).map(({ idI }) => idI);
+  if (disabled.length > 0) await setDisabled(registry, disabled, true);
+  return numbers;
+}
+
+export const COMMIT: Commit = { idC: ID_C, tid: 0xffff_ffff_ffff_fff0n, ts: WALL - 5, nidI: NID, lifetime: 3_600 };
+
+/** Commits a key to the node as it is judged by, at `WALL`. */
+export function commitTo(
+  registry: Registry,
+  node: RegisteredNode | undefined,
+  to: Secret,
+  more: Partial<Commit> = {},
+): Promise<CommitResult> {
+  if (node === undefined) throw new Error('no such node');
+  return registry.commit(
+    node,
+    to,
+    { ...COMMIT, ...more },
+    () => WALL,
+    () => true,
+  );
+}
+
+function dist(path: string): string {
+  return JSON.stringify(new URL(path, import.meta.url).href);
+}
+
+/**
+ * A script that has `registry`, the one in its first argument, as another process would; `enrolled` adds nodes, `commitAs` commits a
+ * key to one.
+ *
+ * @param keyFile where its master key is, if not in this process
+ */
+export function withRegistry(body: string, keyFile?: string): string {
+  const master = keyFile === undefined ? `Secret.fromHex('${MASTER.toHex()}')` : 'await readMasterKey(source)';
+  return `
+    process.umask(0o077);
+    import { writeSync } from 'node:fs';
+    import { Registry } from ${dist('../dist/registry.js')};
+    import { NodeBatch } from ${dist('../dist/batch.js')};
+    import { enrol } from ${dist('../dist/enrolment.js')};
+    import { addController } from ${dist('../dist/changes.js')};
+    import { rotateMasterKey } from ${dist('../dist/rotation.js')};
+    import { nextMasterKey, readMasterKey } from ${dist('../../store/dist/index.js')};
+    import { Secret } from ${dist('../../protocol/dist/index.js')};
+    const say = (text) => writeSync(1, text + '\\n');
+    const numbered = (i) => { const octets = Buffer.alloc(16, 0xee); octets.writeUInt32BE(i); return Secret.from(octets); };
+    const commit = { idC: ${ID_C}, tid: 1n, ts: 0, nidI: new Uint8Array(18), lifetime: 0 };
+    const commitAs = (idI, to) => registry.commit(registry.node(idI), to, commit, () => 0, () => true);
+    const terms = { kind: 'order', installer: 'Kim', idC: ${ID_C}, sharedKey: false, lifetime: 3600, grace: 60 };
+    const enrolled = (nodes, more) => {
+      const batch = new NodeBatch();
+      for (const [idI, key] of nodes) batch.add(idI, ${ID_C}, key.expose(), 0);
+      return enrol(registry, { terms, batch, ...more });
+    };
+    const source = { kind: 'file', path: ${JSON.stringify(keyFile)} };
+    const registry = await Registry.open(process.argv[1], ${master}, 'child');
+    ${body}`;
 }
 
 interface ExchangeTerms {

@@ -4,30 +4,36 @@ import { join } from 'node:path';
 import { createFile, MAX_MANIFEST, Failure, formatManifest, parseManifest, readPrivateFile } from '@latchkey/runtime';
 import { describe, expect, it } from 'vitest';
 import { tempFolder } from '../../runtime/test/fixtures.js';
-import { drawNodes, manifestOf, newNode as freshNode } from '../src/order.js';
-import { controller } from './fixtures.js';
+import type { NodeBatch } from '../src/batch.js';
+import { drawNodes, manifestAgain, manifestOf } from '../src/order.js';
+import { addController } from '../src/changes.js';
+import { addNodes, commitTo, controller, newNode, newRegistry, newSecret } from './fixtures.js';
 
-const order = { controller: controller(), count: 500, sharedKey: false, lifetime: 60, isTaken: () => false };
+const order = { idC: 9, count: 500, sharedKey: false, isTaken: () => false };
+
+/** ID and key of each node, in the order they were drawn. */
+function drawn(batch: NodeBatch): [number, string][] {
+  return Array.from({ length: batch.length }, (_, i) => [batch.idI(i), batch.ik(i).toHex()]);
+}
 
 describe('an order', () => {
-  it('has an ID and a key for each node, and every node may join', () => {
+  it('has an ID and a key for each node, and its controller', () => {
     const nodes = drawNodes(order);
-    expect(new Set(nodes.map(({ idI }) => idI)).size).toBe(500);
-    expect(new Set(nodes.map(({ key }) => key.toHex())).size).toBe(500);
-    for (const { initial, disabled, lifetime, controller: idC } of nodes) {
-      expect([initial, disabled, lifetime, idC]).toEqual([true, false, 60, 1]);
-    }
+    expect(new Set(drawn(nodes).map(([idI]) => idI)).size).toBe(500);
+    expect(new Set(drawn(nodes).map(([, key]) => key)).size).toBe(500);
+    for (let i = 0; i < 500; i++) expect(nodes.idC(i)).toBe(9);
   });
 
-  it('has one key where it is to be shared', () => {
-    expect(new Set(drawNodes({ ...order, sharedKey: true }).map(({ key }) => key.toHex())).size).toBe(1);
+  it('has one key where it is to be shared, another for each order', () => {
+    const keys = [1, 2].flatMap(() => drawn(drawNodes({ ...order, sharedKey: true })).map(([, key]) => key));
+    expect(new Set(keys).size).toBe(2);
   });
 
   it('passes over IDs that are taken', () => {
-    const drawn: number[] = [];
-    const isTaken = (idI: number): boolean => drawn.push(idI) % 2 === 1;
-    const ids = drawNodes({ ...order, isTaken }).map(({ idI }) => idI);
-    expect(ids).toEqual(drawn.filter((_, i) => i % 2 === 1));
+    const asked: number[] = [];
+    const isTaken = (idI: number): boolean => asked.push(idI) % 2 === 1;
+    const ids = drawn(drawNodes({ ...order, isTaken })).map(([idI]) => idI);
+    expect(ids).toEqual(asked.filter((_, i) => i % 2 === 1));
   });
 
   it('fails rather than look for free IDs for ever', () => {
@@ -35,13 +41,27 @@ describe('an order', () => {
   });
 
   it.each([1, 500, 20_000])('of %i nodes has a manifest that can be read again', async (count) => {
-    const nodes = drawNodes({ ...order, count });
+    const [nodes, to] = [drawNodes({ ...order, count }), controller({ idC: 9 })];
     const path = join(await tempFolder(), 'manifest.csv');
-    await createFile(path, formatManifest(manifestOf(nodes, order.controller)));
+    await createFile(path, formatManifest(manifestOf(nodes, to)));
     const lines = parseManifest(await readPrivateFile(path, MAX_MANIFEST), path);
-    expect(lines.map((line) => freshNode(line, 60)).map(({ idI, key }) => [idI, key.toHex()])).toEqual(
-      nodes.map(({ idI, key }) => [idI, key.toHex()]),
-    );
-    expect(lines[0]?.controller).toEqual(order.controller.nid);
+    expect(lines.map(({ idI, ik }) => [idI, ik.toHex()])).toEqual(drawn(nodes).toSorted(([a], [b]) => a - b));
+    expect(lines[0]).toMatchObject({ idC: 9, controller: to.nid });
+  });
+
+  it('is handed over again without the nodes that have joined, and those of other orders', async () => {
+    const registry = await newRegistry();
+    const to = controller();
+    await addController(registry, to);
+    const nodes = [newNode(3), newNode(1), newNode(2)];
+    const [number = 0] = await addNodes(registry, nodes);
+    await addNodes(registry, [newNode(4)]);
+    await commitTo(registry, registry.node(1), newSecret());
+    expect(
+      [...manifestAgain(registry, number)].map(({ idI, idC, controller: nid, ik }) => [idI, idC, { ...nid }, ik.toHex()]),
+    ).toEqual([
+      [2, to.idC, to.nid, nodes[2]?.key.toHex()],
+      [3, to.idC, to.nid, nodes[0]?.key.toHex()],
+    ]);
   });
 });

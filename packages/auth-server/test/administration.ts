@@ -1,0 +1,190 @@
+// What the tests of the administrator's side share: a registry with orders in it, and a server that sees controllers ask for its nodes.
+
+import { randomBytes } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  decodeM5,
+  derivePsk,
+  encodeM1,
+  formatId,
+  openM3,
+  openM8,
+  openM9,
+  refusalOfReason,
+  sealM2,
+  sealM5,
+  sealM7,
+  Secret,
+} from '@latchkey/protocol';
+import { onTestFinished } from 'vitest';
+import { CapturedLog, tempFolder } from '../../runtime/test/fixtures.js';
+import type { Entry } from '../src/audit.js';
+import { AuthServer } from '../src/auth-server.js';
+import { NodeBatch } from '../src/batch.js';
+import { addController } from '../src/changes.js';
+import { enrol, type Terms } from '../src/enrolment.js';
+import { Registry } from '../src/registry.js';
+import { STORE } from '../src/tables.js';
+
+// As every command does: what LMDB makes is for this user alone.
+process.umask(0o077);
+
+/** Controllers of every registry here; 3 is not in it. */
+export const [C1, C2, STRANGE] = [1, 2, 3] as const;
+const NID_I = Uint8Array.from(Buffer.from('00000000000000000000ffffc0000207c000', 'hex'));
+/** Octets of the master key of every registry here. */
+export const MASTER: Uint8Array = randomBytes(16);
+
+/** A key whose octets can be looked for. */
+export function drawn(): Secret {
+  return Secret.from(randomBytes(16));
+}
+
+export class Office {
+  readonly registry: Registry;
+  readonly #skCs: ReadonlyMap<number, Secret>;
+
+  private constructor(registry: Registry, skCs: ReadonlyMap<number, Secret>) {
+    this.registry = registry;
+    this.#skCs = skCs;
+  }
+
+  /** A new registry with controllers 1 and 2. */
+  static async open(): Promise<Office> {
+    const registry = await Registry.create(await tempFolder(), () => Promise.resolve(Secret.from(MASTER)), 'user ada');
+    const office = new Office(registry, new Map([C1, C2, STRANGE].map((idC) => [idC, drawn()])));
+    onTestFinished(() => registry.close());
+    for (const idC of [C1, C2]) {
+      const nid = { host: '192.0.2.1', port: 5683 + idC };
+      await addController(registry, { idC, skCs: office.key(idC), nid, servers: [], addedAt: Date.now() });
+    }
+    return office;
+  }
+
+  /** Its registry as another process would open it; close it. */
+  again(): Promise<Registry> {
+    return Registry.open(this.registry.folder, Secret.from(MASTER), 'user bo');
+  }
+
+  /** The same office as it is now, later: its store is copied, and says that it was put back from a backup. */
+  async copied(): Promise<() => Promise<Office>> {
+    const folder = await tempFolder();
+    const store = join(folder, STORE);
+    await mkdir(store);
+    await this.registry.tables.change({ what: 'registry backed up' }, () => undefined);
+    const backupAt = this.registry.latestWall;
+    await this.registry.tables.env.backup(store, true);
+    return async () => {
+      const registry = await Registry.open(folder, Secret.from(MASTER), 'user ada');
+      onTestFinished(() => registry.close());
+      await registry.tables.write(() => registry.tables.about.putSync('restored', { at: Date.now(), backupAt }));
+      return new Office(registry, this.#skCs);
+    };
+  }
+
+  /** The SK_cs of a controller; a copy, since whoever gets it may wipe it. */
+  key(idC: number): Secret {
+    return Secret.from(this.#skCs.get(idC)?.expose() ?? new Uint8Array(16));
+  }
+
+  /** Adds nodes as one order, each with the IK at its place; gives the order's number. */
+  async order(nodes: Readonly<Record<number, Secret>>, more: Partial<Terms> = {}): Promise<number> {
+    const terms: Terms = { kind: 'order', installer: 'Kim', idC: C1, sharedKey: false, lifetime: 3_600, grace: 600, ...more };
+    const batch = new NodeBatch();
+    for (const [id, ik] of Object.entries(nodes)) batch.add(Number(id), terms.idC ?? C1, ik.expose(), 0);
+    const number = await enrol(this.registry, { terms, batch });
+    batch.wipe();
+    return number!;
+  }
+
+  /** What the log says, from the entry after `seq`. */
+  entriesAfter(seq: number): Entry[] {
+    this.registry.tables.seeLatest();
+    return [...this.registry.audit.entries(seq + 1)];
+  }
+
+  get seq(): number {
+    this.registry.tables.seeLatest();
+    return this.registry.audit.head?.seq ?? 0;
+  }
+
+  /** A server with a clock of its own; when `use` is through, what it has seen is written. */
+  async serving<T>(use: (server: Serving) => T | Promise<T>, wall: number = Date.now()): Promise<T> {
+    const serving = new Serving(this, wall);
+    const result = await use(serving);
+    await serving.server.close();
+    this.registry.tables.seeLatest();
+    return result;
+  }
+
+  /** Node `idI` joins, or renews, at `wall`; gives its new key. */
+  async join(idI: number, key: Secret, { idC = C1, wall = Date.now() }: { idC?: number; wall?: number } = {}): Promise<Secret> {
+    return this.serving(async (serving) => {
+      const exchange = serving.exchange(idI, key, { idC });
+      await serving.ask(exchange, 'm2');
+      const answer = await serving.ask(exchange, 'm7');
+      if (answer !== 'M8') throw new Error(`node ${formatId(idI)} was answered ${answer}`);
+      return exchange.psk;
+    }, wall);
+  }
+}
+
+export class Serving {
+  readonly server: AuthServer;
+  readonly log: CapturedLog = new CapturedLog();
+  readonly now: { wall: number; steady: number };
+  readonly #office: Office;
+
+  constructor(office: Office, wall: number) {
+    this.#office = office;
+    this.now = { wall, steady: 1_000_000 };
+    const clock = (): { wall: number; steady: number } => ({ ...this.now });
+    this.server = new AuthServer({ registry: office.registry, clock, draw: randomBytes, log: this.log.log });
+  }
+
+  exchange(idI: number, key: Secret, more: { idC?: number; ts?: number; skCs?: Secret } = {}): Exchange {
+    const { idC = C1, ts = this.now.wall } = more;
+    return new Exchange({ idI, key, idC, ts, skCs: more.skCs ?? this.#office.key(idC) });
+  }
+
+  /** `M3`, `M8`, the refusal in M9, or the bare code. */
+  async ask(exchange: Exchange, request: 'm2' | 'm7'): Promise<string> {
+    const { code, payload } = await this.server.answer(exchange[request]);
+    return exchange.read(request, payload) ?? code;
+  }
+}
+
+let lastTid = 0n;
+
+/** One transaction of a controller: its M2 and M7, and what opens of the answers to them. */
+export class Exchange {
+  readonly tid: bigint;
+  readonly psk: Secret;
+  readonly m2: Uint8Array;
+  readonly m7: Uint8Array;
+  readonly #skCs: Secret;
+
+  constructor({ idI, key, idC, ts, skCs }: { idI: number; key: Secret; idC: number; ts: number; skCs: Secret }) {
+    lastTid += 1n;
+    this.tid = lastTid;
+    this.#skCs = skCs;
+    const [rnI, rnC] = [randomBytes(16), randomBytes(16)];
+    const m1Octets = encodeM1({ idI, rnI });
+    this.psk = derivePsk(key, rnI, rnC);
+    const body = { rnC, ts: BigInt(ts), m1Octets, nidI: NID_I };
+    const { c5 } = decodeM5(sealM5({ idC, tid: this.tid, m1Octets }, rnC, this.psk));
+    const header = (): { idC: number; tid: bigint; nonce: Uint8Array } => ({ idC, tid: this.tid, nonce: randomBytes(13) });
+    this.m2 = sealM2(header(), body, skCs);
+    this.m7 = sealM7(header(), { ...body, c5 }, skCs);
+  }
+
+  read(request: 'm2' | 'm7', payload: Uint8Array | undefined): string | undefined {
+    if (payload === undefined) return undefined;
+    const octets = this[request];
+    if (openM3(payload, octets, this.#skCs) !== undefined) return 'M3';
+    if (openM8(payload, octets, this.#skCs) !== undefined) return 'M8';
+    const m9 = openM9(payload, octets, this.#skCs);
+    return m9 && (refusalOfReason(m9.reason) ?? 'another reason');
+  }
+}

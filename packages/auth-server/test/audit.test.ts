@@ -1,0 +1,327 @@
+// Proves on real stores that a change stands in the log or did not happen, that the log holds no key, and that whoever changes it is found out.
+
+import { createHash } from 'node:crypto';
+import { Failure } from '@latchkey/runtime';
+import * as fc from 'fast-check';
+import type { Database } from 'lmdb';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { AuditLog, formatHead, type Head, parseHead } from '../src/audit.js';
+import { moveNodes, orderControllerKey, resetNode, setDisabled, setJoinWindow, setOrderState } from '../src/changes.js';
+import type { Registry } from '../src/registry.js';
+import { C1, C2, drawn, Office } from './administration.js';
+
+const LENGTH = 12;
+
+/** What somebody sees of the log who can write to the store. */
+class Thief {
+  readonly registry: Registry;
+  readonly entries: Database<Buffer, number>;
+  readonly about: Database<unknown, string>;
+
+  constructor(registry: Registry) {
+    this.registry = registry;
+    this.entries = registry.tables.env.openDB({ name: 'audit', encoding: 'binary' });
+    this.about = registry.tables.about;
+  }
+
+  row(seq: number): Buffer {
+    return Buffer.from(this.entries.get(seq) ?? []);
+  }
+
+  get head(): { seq: number; hash: Uint8Array; at: number } {
+    return this.about.get('audit head') as { seq: number; hash: Uint8Array; at: number };
+  }
+
+  /** An entry with the hash it should have. */
+  forged(json: string, previous: Uint8Array): Buffer {
+    const hash = createHash('sha256').update(previous).update(json).digest();
+    return Buffer.concat([hash, previous, Buffer.from(json)]);
+  }
+
+  /** Entry `seq` with another `who`, its hash made right. */
+  rewritten(seq: number, who: string = 'user nobody'): Buffer {
+    const row = this.row(seq);
+    const entry = JSON.parse(row.toString('utf8', 64)) as object;
+    return this.forged(JSON.stringify({ ...entry, who }), row.subarray(32, 64));
+  }
+
+  async tamper(action: () => void): Promise<void> {
+    await this.registry.tables.env.transaction(action);
+  }
+
+  /** Runs `action`, and puts everything back as it was afterwards. */
+  async tampered<T>(action: () => void, look: () => T): Promise<T> {
+    const rows = [...this.entries.getRange()].map(({ key, value }) => [key, Buffer.from(value)] as const);
+    const { head } = this;
+    await this.tamper(action);
+    try {
+      return look();
+    } finally {
+      await this.tamper(() => {
+        for (const key of Array.from(this.entries.getKeys())) this.entries.removeSync(key);
+        for (const [key, value] of rows) this.entries.putSync(key, value);
+        this.about.putSync('audit head', head);
+      });
+    }
+  }
+}
+
+function hexOf(head: Head | undefined): Head {
+  if (head === undefined) throw new Error('there is no HEAD');
+  return head;
+}
+
+describe('the log', () => {
+  let office: Office;
+  let thief: Thief;
+  const problems = (against?: Head): string[] => [...office.registry.audit.verify(against)];
+  const head = (): Head => hexOf(office.registry.audit.head);
+
+  beforeEach(async () => {
+    office = await Office.open();
+    thief = new Thief(office.registry);
+    await office.order({ 1: drawn() });
+    while (office.seq < LENGTH) await setDisabled(office.registry, [1], office.seq % 2 === 0);
+  });
+
+  it('of a healthy registry holds, also against each of its earlier HEADs', async () => {
+    const heads: Head[] = [head()];
+    for (let i = 0; i < 4; i++) {
+      await setDisabled(office.registry, [1], i % 2 === 0);
+      heads.push(head());
+    }
+    for (const earlier of heads) expect(problems(earlier)).toEqual([]);
+    expect(new Set(heads.map(formatHead)).size).toBe(heads.length);
+    for (const earlier of heads) expect(parseHead(` ${formatHead(earlier)}\n`)).toEqual(earlier);
+  });
+
+  it('names an entry of which any bit was changed', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: LENGTH }),
+        fc.double({ min: 0, max: 1, noNaN: true, maxExcluded: true }),
+        async (seq, where) => {
+          const row = thief.row(seq);
+          const bit = Math.floor(where * row.length * 8);
+          row[bit >> 3]! ^= 1 << (bit & 7);
+          const found = await thief.tampered(() => thief.entries.putSync(seq, row), problems);
+          expect(found[0]).toMatch(new RegExp(`^entry ${seq} was changed`));
+        },
+      ),
+      { numRuns: 150 },
+    );
+  });
+
+  it('names an entry that was rewritten, removed, swapped or put in', async () => {
+    const place = fc.integer({ min: 1, max: LENGTH });
+    const tampering = fc.oneof(
+      place.map((seq) => ({ kind: 'rewritten', from: seq, to: seq }) as const),
+      fc.tuple(place, place).map(([a, b]) => ({ kind: 'removed', from: Math.min(a, b), to: Math.max(a, b) }) as const),
+      fc
+        .tuple(place, place)
+        .filter(([a, b]) => a !== b)
+        .map(([a, b]) => ({ kind: 'swapped', from: Math.min(a, b), to: Math.max(a, b) }) as const),
+      place.map((seq) => ({ kind: 'put in', from: seq, to: seq }) as const),
+    );
+    await fc.assert(
+      fc.asyncProperty(tampering, async ({ kind, from, to }) => {
+        const { entries } = thief;
+        const wanted = {
+          rewritten: `entry ${from} was changed, with its hash`,
+          removed: from === to ? `entry ${from} was removed` : `entries ${from} to ${to} were removed`,
+          swapped: `entry ${to} stands in the place of entry ${from}`,
+          'put in': `entry ${from} stands in the place of entry ${from + 1}`,
+        };
+        const action = {
+          rewritten: () => entries.putSync(from, thief.rewritten(from)),
+          removed: () => {
+            for (let seq = from; seq <= to; seq++) entries.removeSync(seq);
+          },
+          swapped: () => {
+            const [one, other] = [thief.row(from), thief.row(to)];
+            entries.putSync(from, other);
+            entries.putSync(to, one);
+          },
+          'put in': () => {
+            const forged = thief.forged(JSON.stringify({ seq: from, what: 'node enabled' }), thief.row(from).subarray(32, 64));
+            for (let seq = LENGTH; seq >= from; seq--) entries.putSync(seq + 1, thief.row(seq));
+            entries.putSync(from, forged);
+          },
+        };
+        const found = await thief.tampered(action[kind], problems);
+        expect(found).toContain(wanted[kind]);
+        expect(found.filter((problem) => /\b(?:NaN|undefined)\b/.test(problem))).toEqual([]);
+      }),
+      { numRuns: 120 },
+    );
+    expect(problems()).toEqual([]);
+  });
+
+  it('names the last entry when the head row tells another hash', async () => {
+    const hash = Buffer.from(thief.head.hash);
+    hash[0]! ^= 1;
+    const found = await thief.tampered(() => thief.about.putSync('audit head', { ...thief.head, hash }), problems);
+    expect(found).toEqual([`entry ${LENGTH} was changed, with its hash`]);
+    const ahead = await thief.tampered(() => thief.about.putSync('audit head', { ...thief.head, seq: LENGTH + 2 }), problems);
+    expect(ahead).toEqual([`entries ${LENGTH + 1} to ${LENGTH + 2} were removed`]);
+  });
+
+  it('names what stands behind its head, when the head row was set back', async () => {
+    const [hash] = [thief.row(LENGTH - 3).subarray(0, 32)];
+    const back = { ...thief.head, seq: LENGTH - 3, hash: Uint8Array.from(hash) };
+    expect(await thief.tampered(() => thief.about.putSync('audit head', back), problems)).not.toEqual([]);
+  });
+
+  it('names its entries when the head row is gone', async () => {
+    expect(await thief.tampered(() => thief.about.removeSync('audit head'), problems)).not.toEqual([]);
+  });
+
+  it('names an entry that was put after the last one', async () => {
+    const forged = thief.forged(JSON.stringify({ seq: LENGTH + 1, what: 'node enabled' }), thief.row(LENGTH).subarray(0, 32));
+    expect(await thief.tampered(() => thief.entries.putSync(LENGTH + 1, forged), problems)).not.toEqual([]);
+  });
+
+  it('names an entry that was put between two others', async () => {
+    const forged = thief.forged(JSON.stringify({ seq: 4.5, what: 'node enabled' }), thief.row(4).subarray(0, 32));
+    expect(await thief.tampered(() => thief.entries.putSync(4.5, forged), problems)).not.toEqual([]);
+  });
+
+  it('names an entry that is JSON but none, with its hash made right', async () => {
+    const forged = thief.forged('null', thief.row(5).subarray(32, 64));
+    expect(await thief.tampered(() => thief.entries.putSync(5, forged), problems)).toContain(
+      'entry 5 was changed, with its hash',
+    );
+  });
+
+  it('that was cut off at its end with the head row made right is found against a HEAD', async () => {
+    const before = head();
+    const to = LENGTH - 4;
+    const cut = (): void => {
+      for (let seq = to + 1; seq <= LENGTH; seq++) thief.entries.removeSync(seq);
+      thief.about.putSync('audit head', { ...thief.head, seq: to, hash: Uint8Array.from(thief.row(to).subarray(0, 32)) });
+    };
+    expect(await thief.tampered(cut, problems)).toEqual([]);
+    expect(await thief.tampered(cut, () => problems(before))).toEqual([
+      `entry ${LENGTH}, which the HEAD names, is not there: entries were removed from the end`,
+    ]);
+  });
+
+  it('that was written anew from its first entry is found against a HEAD', async () => {
+    const before = head();
+    await thief.tamper(() => {
+      for (const key of Array.from(thief.entries.getKeys())) thief.entries.removeSync(key);
+      thief.about.removeSync('audit head');
+      const forger = new AuditLog(thief.entries, thief.about, 'user nobody');
+      for (let seq = 1; seq <= LENGTH + 3; seq++) forger.append({ what: 'node enabled', node: 1 }, Date.now());
+    });
+    expect(problems()).toEqual([]);
+    expect(problems(before)).toEqual([`entry ${LENGTH} is not the one the HEAD names: the log was rewritten up to it`]);
+  });
+
+  it('goes on after it was pruned, and tells what it no longer can', async () => {
+    const { registry } = office;
+    const heads = [5, 6, 7].map((seq): Head => ({ seq, hash: thief.row(seq).toString('hex', 0, 32) }));
+    await registry.tables.write(() => registry.audit.prune(6, 'a file'));
+    await setDisabled(registry, [1], true);
+    expect([...registry.audit.entries()].map(({ seq }) => seq)[0]).toBe(7);
+    expect(problems()).toEqual([]);
+    expect(heads.map(problems)).toEqual([['entry 5, which the HEAD names, was pruned'], [], []]);
+    const other: Head = { seq: 6, hash: '0'.repeat(64) };
+    expect(problems(other)).toEqual(['entry 6 is not the one the HEAD names: the log was rewritten up to it']);
+    expect(await thief.tampered(() => thief.entries.removeSync(7), problems)).toEqual(['entry 7 was removed']);
+    expect(await thief.tampered(() => thief.entries.putSync(8, thief.rewritten(8)), problems)).toEqual([
+      'entry 8 was changed, with its hash',
+    ]);
+  });
+
+  it('is pruned of nothing by a number it does not have, and wholly but for the entry that says so', async () => {
+    const { registry } = office;
+    await registry.tables.write(() => registry.audit.prune(LENGTH + 50, 'a file'));
+    expect([...registry.audit.entries()]).toHaveLength(LENGTH);
+    await registry.tables.write(() => registry.audit.prune(LENGTH, 'a file'));
+    expect([...registry.audit.entries()].map(({ what }) => what)).toEqual(['log pruned']);
+    expect(problems()).toEqual([]);
+  });
+
+  it('names its first entries when they were removed as if it had been pruned', async () => {
+    const later = head();
+    await thief.tamper(() => {
+      for (let seq = 1; seq <= 6; seq++) {
+        if (seq === 6) thief.about.putSync('audit start', { seq, hash: Uint8Array.from(thief.row(seq).subarray(0, 32)), at: 0 });
+        thief.entries.removeSync(seq);
+      }
+    });
+    expect(problems(later)).not.toEqual([]);
+  });
+
+  it('has no entry of a change that failed, and the change did not happen', async () => {
+    const { registry } = office;
+    const before = head();
+    await expect(
+      registry.tables.change({ what: 'node removed', node: 1 }, () => {
+        registry.tables.nodes.removeSync(1);
+        throw new Failure('in the middle');
+      }),
+    ).rejects.toThrow('in the middle');
+    await expect(setDisabled(registry, [1, 99], office.seq % 2 === 0)).rejects.toThrow('00000063 is not in the registry');
+    expect(head()).toEqual(before);
+    expect(registry.node(1)).toBeDefined();
+    expect(problems(before)).toEqual([]);
+  });
+
+  it('is one chain when several write to it at once', async () => {
+    const other = await office.again();
+    await office.order({ 2: drawn() });
+    const before = office.seq;
+    const changes = Array.from({ length: 20 }, (_, i) => [
+      setDisabled(office.registry, [1], i % 2 === 0),
+      setDisabled(other, [2], i % 2 === 0),
+    ]);
+    const changed = (await Promise.all(changes.flat())).reduce((sum, count) => sum + count, 0);
+    expect(problems()).toEqual([]);
+    expect(office.seq - before).toBe(changed);
+    const who = new Set(office.entriesAfter(before).map((entry) => `${entry.who} ${entry.node}`));
+    expect(who).toEqual(new Set(['user ada 00000001', 'user bo 00000002']));
+    await other.close();
+  });
+
+  it('tells the life of a node latest first, with a gap where it was pruned', async () => {
+    const { registry } = office;
+    await moveNodes(registry, [1], C2);
+    await setDisabled(registry, [1], true);
+    const { entry } = registry.node(1)!;
+    const life = [...registry.audit.ofNode(entry)];
+    expect(life.slice(0, 2).map(({ what }) => what)).toEqual(expect.arrayContaining(['node moved']) as string[]);
+    expect(life.map(({ seq }) => seq)).toEqual(life.map(({ seq }) => seq).toSorted((a, b) => b - a));
+    expect(new Set(life.map(({ node }) => node))).toEqual(new Set(['00000001']));
+    await registry.tables.write(() => registry.audit.prune(LENGTH, 'a file'));
+    expect([...registry.audit.ofNode(entry)].every(({ seq }) => seq > LENGTH)).toBe(true);
+  });
+});
+
+it('no key stands in the log, in whatever way it is written', async () => {
+  const office = await Office.open();
+  const { registry } = office;
+  const [ik, next, again] = [drawn(), drawn(), drawn()];
+  const number = await office.order({ 1: ik });
+  const psk = await office.join(1, ik);
+  const renewed = await office.join(1, psk);
+  await orderControllerKey(registry, C1, next);
+  await registry.takeOverNextKey(C1, next);
+  await setJoinWindow(registry, number, { joinUntil: Date.now() + 1_000 });
+  await resetNode(registry, 1, again);
+  await setOrderState(registry, number, 'closed');
+
+  const fingerprints = office.entriesAfter(0).flatMap(({ key, key_before: before }) => [key, before]);
+  for (const key of [ik, psk, renewed, next, again]) expect(fingerprints).toContain(key.fingerprint);
+  const rows = [...new Thief(registry).entries.getRange()].map(({ value }) => Buffer.from(value));
+  expect(rows.length).toBeGreaterThan(8);
+  for (const key of [ik, psk, renewed, next, again, office.key(C1), office.key(C2)]) {
+    const octets = Buffer.from(key.expose());
+    // Eight octets in a row are as bad as all.
+    for (const part of [octets.subarray(0, 8), octets.subarray(8)]) {
+      for (const form of [part, part.toString('hex'), part.toString('base64').slice(0, 10)])
+        expect(rows.some((row) => row.includes(form))).toBe(false);
+    }
+  }
+});

@@ -1,0 +1,335 @@
+// Proves that a backup made while keys change is whole and sealed, that it is looked at before it replaces anything, and what is told of nodes that went on without it.
+
+import { createHash, randomBytes, randomInt } from 'node:crypto';
+import { chmod, copyFile, readdir, readFile, rename, stat, truncate, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { formatId, type Secret } from '@latchkey/protocol';
+import { lockFolder } from '@latchkey/runtime';
+import { STORE_FILE } from '@latchkey/store';
+import { describe, expect, it } from 'vitest';
+import { CapturedLog, Child, tempFolder } from '../../runtime/test/fixtures.js';
+import { formatHead } from '../src/audit.js';
+import { AuthServer } from '../src/auth-server.js';
+import { backup, restore, type RestoredFrom } from '../src/backup.js';
+import { addController } from '../src/changes.js';
+import type { Registry } from '../src/registry.js';
+import { why } from '../src/why.js';
+import {
+  addNodes,
+  COMMIT,
+  controller,
+  copyOf,
+  Exchange,
+  MASTER,
+  newNode,
+  newRegistry,
+  newSecret,
+  numbered,
+  numberOf,
+  openRegistry,
+  withRegistry,
+} from './fixtures.js';
+
+interface BackedUp {
+  readonly registry: Registry;
+  readonly file: string;
+}
+
+/** Commits a key to a node now, by the clock that backups go by. */
+async function commitNow(registry: Registry, idI: number, to: Secret): Promise<void> {
+  const node = registry.node(idI);
+  if (node === undefined) throw new Error('no such node');
+  const commit = { ...COMMIT, tid: 0n, ts: Date.now() };
+  expect(await registry.commit(node, to, commit, Date.now, () => true)).toBe('committed');
+}
+
+/** A registry of 300 nodes, every third of which has joined, and its backup. */
+async function backedUp(): Promise<BackedUp> {
+  const registry = await newRegistry();
+  await addController(registry, controller());
+  await addNodes(
+    registry,
+    Array.from({ length: 300 }, (_, i) => newNode(i, { key: numbered(i) })),
+  );
+  for (let i = 0; i < 300; i += 3) await commitNow(registry, i, numbered(1_000 + i));
+  const file = join(await tempFolder(), 'registry.lkb');
+  await backup(registry, file);
+  return { registry, file };
+}
+
+function put(
+  file: string,
+  folder: string,
+  more: { readonly master?: Secret; readonly replace?: boolean } = {},
+): Promise<RestoredFrom> {
+  const { master = MASTER, replace = false } = more;
+  return restore(file, { folder, master: copyOf(master), who: 'test', replace });
+}
+
+function keysOf(registry: Registry): Map<number, number> {
+  return new Map([...registry.nodes()].map(({ idI }) => [idI, numberOf(registry.node(idI)?.key)]));
+}
+
+describe('a backup', () => {
+  it('is for its user alone, whatever the umask, with nothing beside it, and tells the HEAD in it', async () => {
+    const registry = await newRegistry();
+    const file = join(await tempFolder(), 'registry.lkb');
+    const umask = process.umask(0);
+    const head = await backup(registry, file).finally(() => process.umask(umask));
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
+    expect(await readdir(join(file, '..'))).toEqual([basename(file)]);
+    expect(head).toEqual(registry.audit.head);
+    expect(registry.audit.entry(head.seq)).toMatchObject({ what: 'registry backed up', note: 'registry.lkb' });
+  });
+
+  it('has no key in it that is not sealed', async () => {
+    const { registry, file } = await backedUp();
+    const octets = await readFile(file);
+    expect(octets.includes(Buffer.from('Kim & Sons'))).toBe(true);
+    const [{ skCs } = controller()] = [...registry.controllers()];
+    for (const key of [numbered(7), numbered(1_003), skCs, MASTER]) {
+      expect(octets.includes(Buffer.from(key.expose()))).toBe(false);
+      expect(octets.includes(key.toHex())).toBe(false);
+    }
+    expect(octets.includes(Buffer.alloc(8, 0xee))).toBe(false);
+  });
+
+  it('does not replace a file, and says so where there is no folder for it, and leaves nothing', async () => {
+    const registry = await newRegistry();
+    const folder = await tempFolder();
+    const file = join(folder, 'x');
+    await writeFile(file, 'mine');
+    await expect(backup(registry, file)).rejects.toMatchObject({ name: 'UsageFailure', message: `${file} exists already` });
+    expect(await readFile(file, 'utf8')).toBe('mine');
+    await expect(backup(registry, join(folder, 'no', 'x'))).rejects.toMatchObject({
+      name: 'Failure',
+      message: expect.stringContaining(join(folder, 'no', 'x')) as string,
+    });
+    expect(await readdir(folder)).toEqual(['x']);
+  });
+
+  it('made while another process commits and orders is of one moment: log, keys and orders agree', async () => {
+    const registry = await newRegistry();
+    await addController(registry, controller());
+    await addNodes(
+      registry,
+      Array.from({ length: 50 }, (_, i) => newNode(i, { key: numbered(0) })),
+    );
+    const busy = new Child(
+      withRegistry(`
+        for (let i = 1; ; i++) {
+          await Promise.all(Array.from({ length: 50 }, (_, k) => commitAs(k, numbered(i))));
+          if (i % 3 === 0) await enrolled([[100 + i, numbered(i)]]);
+          say(i);
+        }`),
+      [registry.folder],
+    );
+    for (let round = 0; round < 6; round++) {
+      const before = Number(await busy.line());
+      const file = join(await tempFolder(), 'registry.lkb');
+      const head = await backup(registry, file);
+      const folder = await tempFolder();
+      await put(file, folder);
+      const restored = await openRegistry(folder);
+      expect([...restored.audit.verify(head)]).toEqual([]);
+      // The key of each node is the one that the last entry about it tells of.
+      for (const { idI, entry, initial } of restored.nodes()) {
+        const { key } = restored.node(idI)!;
+        expect(restored.audit.entry(entry)?.key ?? key.fingerprint).toBe(key.fingerprint);
+        expect(initial || numberOf(key) >= before).toBe(true);
+      }
+      const open = [...restored.orders()].filter(({ state }) => state === 'open');
+      expect([...restored.nodes()].length).toBe(50 + open.length - 1);
+      await restored.close();
+    }
+    await busy.kill('SIGKILL');
+  });
+});
+
+describe('a restored registry', () => {
+  it('in a new folder is what was backed up, and says what happened to it', async () => {
+    const { registry, file } = await backedUp();
+    const before = { keys: keysOf(registry), head: registry.audit.head!, latest: registry.audit.latest };
+    const folder = join(await tempFolder(), 'new', 'data');
+    expect(await put(file, folder)).toEqual({ backupAt: before.latest, nodes: 300, aside: undefined });
+    const restored = await openRegistry(folder);
+    expect(keysOf(restored)).toEqual(before.keys);
+    expect([...restored.orders()]).toEqual([...registry.orders()]);
+    expect([...restored.audit.verify(before.head)]).toEqual([]);
+    const [last] = restored.audit.latestFirst();
+    expect(last).toMatchObject({
+      what: 'registry restored',
+      who: 'test',
+      note: expect.stringContaining(formatHead(before.head)) as string,
+    });
+    expect(restored.restored).toMatchObject({ backupAt: before.latest });
+    expect(await readdir(folder)).toEqual(['lock', 'registry']);
+    const store = join(folder, 'registry');
+    for (const name of await readdir(store)) expect((await stat(join(store, name))).mode & 0o777, name).toBe(0o600);
+  });
+
+  it('takes the place of another only where that is asked for, and that stays aside, whole', async () => {
+    const { registry, file } = await backedUp();
+    for (let i = 0; i < 300; i += 7) await commitNow(registry, i, numbered(5_000 + i));
+    const [now, { folder }] = [keysOf(registry), registry];
+    await registry.close();
+    await expect(put(file, folder)).rejects.toMatchObject({
+      name: 'UsageFailure',
+      message: `${folder} holds a registry already`,
+    });
+    const unchanged = await openRegistry(folder);
+    expect(keysOf(unchanged)).toEqual(now);
+    await unchanged.close();
+
+    const { aside = '' } = await put(file, folder, { replace: true });
+    const restored = await openRegistry(folder);
+    expect([numberOf(restored.node(7)?.key), numberOf(restored.node(3)?.key)]).toEqual([7, 1_003]);
+    await restored.close();
+    expect((await readdir(folder)).toSorted()).toEqual(['enrolment', 'lock', 'registry', basename(aside)].toSorted());
+    const old = await tempFolder();
+    await rename(aside, join(old, 'registry'));
+    expect(keysOf(await openRegistry(old))).toEqual(now);
+  });
+
+  it('is not made under a server that runs', async () => {
+    const { registry, file } = await backedUp();
+    const lock = await lockFolder(registry.folder, 'latchkey-auth-server run');
+    await expect(put(file, registry.folder, { replace: true })).rejects.toMatchObject({
+      message: expect.stringContaining('is in use by latchkey-auth-server run') as string,
+    });
+    await lock.release();
+    expect(registry.node(3)).toBeDefined();
+  });
+});
+
+describe('a backup is refused, and what was there stays,', () => {
+  async function expectRefused(made: BackedUp, master: Secret = MASTER): Promise<Error & { advice: string }> {
+    const { registry, file } = made;
+    const before = keysOf(registry);
+    const files = await readdir(registry.folder);
+    const refused: unknown = await put(file, registry.folder, { master, replace: true }).catch((error: unknown) => error);
+    expect(refused).toMatchObject({ exitCode: expect.any(Number) as number });
+    expect((await readdir(registry.folder)).filter((name) => !files.includes(name) && name !== 'lock')).toEqual([]);
+    expect(keysOf(registry)).toEqual(before);
+    return refused as Error & { advice: string };
+  }
+
+  it('under another master key', async () => {
+    const other = newSecret();
+    const { message } = await expectRefused(await backedUp(), other);
+    expect(message).toContain(`not sealed under the master key [secret ${other.fingerprint}]`);
+  });
+
+  it('where it is not there', async () => {
+    const made = await backedUp();
+    expect(await expectRefused({ ...made, file: `${made.file}.x` })).toMatchObject({ message: `${made.file}.x is not there` });
+  });
+
+  it.each([
+    ['text', ({ file }: BackedUp) => writeFile(file, 'this is no backup\n'.repeat(1_000))],
+    ['empty', ({ file }: BackedUp) => truncate(file, 0)],
+    ['cut in half', async ({ file }: BackedUp) => truncate(file, Math.floor((await stat(file)).size / 2))],
+    ['an octet short', async ({ file }: BackedUp) => truncate(file, (await stat(file)).size - 1)],
+    ['an octet longer', async ({ file }: BackedUp) => truncate(file, (await stat(file)).size + 1)],
+    ['a store', ({ file, registry }: BackedUp) => copyFile(join(registry.folder, 'registry', STORE_FILE), file)],
+  ])('where it is %s, by its name', async (_, damage) => {
+    const made = await backedUp();
+    await damage(made);
+    expect((await expectRefused(made)).message).toBe(`${made.file} is not a backup of a registry, or was cut short`);
+  });
+
+  it('where others can read it', async () => {
+    const made = await backedUp();
+    await chmod(made.file, 0o644);
+    expect((await expectRefused(made)).advice).toBe(`Run: chmod 600 ${made.file}`);
+  });
+
+  it('where any octet of it is another', async () => {
+    const { file } = await backedUp();
+    const [whole, folder] = [await readFile(file), await tempFolder()];
+    for (let round = 0; round < 100; round++) {
+      const octets = Buffer.from(whole);
+      const at = round === 0 ? octets.length - 1 : randomInt(octets.length - 48);
+      octets[at] = (octets[at] ?? 0) ^ (1 << randomInt(8));
+      await writeFile(file, octets);
+      await expect(put(file, folder), `octet ${at}`).rejects.toMatchObject({
+        message: `${file} is damaged: it is not what was written`,
+      });
+    }
+    expect((await readdir(folder)).filter((name) => name !== 'lock')).toEqual([]);
+  });
+
+  /** Writes a backup whose checksum is right, as whoever changed it on purpose would. */
+  async function forge(file: string, change: (octets: Buffer) => void): Promise<void> {
+    const octets = await readFile(file);
+    change(octets);
+    createHash('sha256')
+      .update(octets.subarray(0, -48))
+      .digest()
+      .copy(octets, octets.length - 32);
+    await writeFile(file, octets);
+  }
+
+  it('where its schema is another', async () => {
+    const { registry, file } = await backedUp();
+    const older = `${file}.older`;
+    await registry.tables.about.put('schema', 1);
+    await backup(registry, older);
+    await registry.tables.about.put('schema', 2);
+    expect((await expectRefused({ registry, file: older })).message).toBe(`${older} is of schema 1; this version has 2`);
+  });
+
+  it('where an entry of its log was changed', async () => {
+    const made = await backedUp();
+    await forge(made.file, (octets) => octets.write('"node reset" ', octets.indexOf('"node joined"')));
+    expect((await expectRefused(made)).message).toMatch(/the audit log in .* does not hold: entry \d+ was changed/);
+  });
+
+  it('where a key in it does not open', async () => {
+    const made = await backedUp();
+    const row = made.registry.tables.nodes.get(7)!;
+    await forge(made.file, (octets) => {
+      const at = octets.indexOf(Buffer.from(row.key));
+      expect(at).toBeGreaterThan(0);
+      octets[at + 20] = (octets[at + 20] ?? 0) ^ 1;
+    });
+    expect((await expectRefused(made)).message).toContain('does not open in its place');
+  });
+});
+
+describe('a node that got a key after the backup', () => {
+  it('asks and proves nothing, and `why` says that the registry was restored; one that did not joins', async () => {
+    const { registry, file } = await backedUp();
+    for (const idI of [9, 11]) await commitNow(registry, idI, newSecret());
+    const folder = await tempFolder();
+    await put(file, folder);
+    const restored = await openRegistry(folder);
+    const { skCs } = restored.controller(1)!;
+    const wall = Date.now() + 1_000;
+    const log = new CapturedLog();
+    const server = new AuthServer({ registry: restored, clock: () => ({ wall, steady: wall }), draw: randomBytes, log: log.log });
+    // The new key is another: what M3 gives out opens nothing for the node, and no M7 comes.
+    for (const [idI, key] of [
+      [9, newSecret()],
+      [11, newSecret()],
+      [10, numbered(10)],
+    ] as const) {
+      const asked = new Exchange({ idI, key, skCs, ts: wall });
+      expect((await server.answer(asked.m2)).code).toBe('2.04');
+      if (idI === 10) await server.answer(asked.m7);
+    }
+    await server.close();
+
+    const later = wall + 120_000;
+    for (const idI of [9, 11]) {
+      expect(why(restored, idI, later)).toMatchObject({
+        cause: 'restored',
+        sentence: expect.stringContaining('the registry was restored at') as string,
+        next: `Reset the device to its initial key, then: latchkey-auth-server node reset ${formatId(idI)}`,
+      });
+    }
+    expect(why(restored, 10, later).cause).toBe('joined');
+    expect(why(restored, 12, later).cause).toBe('joined');
+    expect(why(restored, 13, later).cause).toBe('never-asked');
+  });
+});
