@@ -1,4 +1,12 @@
-import { type Endpoint, listenSchema, type LogLevel, logLevelSchema, peerSchema } from '@latchkey/runtime';
+import {
+  DEFAULT_MEMORY,
+  type Endpoint,
+  LEAST_MEMORY,
+  listenSchema,
+  type LogLevel,
+  logLevelSchema,
+  peerSchema,
+} from '@latchkey/runtime';
 import { z } from 'zod';
 
 /** UDP port of CoAP (RFC 7252 section 6.1). */
@@ -10,10 +18,14 @@ export interface Config {
   readonly mode: 'relay' | 'combined';
   /** Folder of the registry, in combined mode. */
   readonly registry?: string | undefined;
+  /** In combined mode; otherwise systemd's credential registry-master-key, or master.key in that folder. */
+  readonly registry_master_key_file?: string | undefined;
   /** Auth-servers in the order they are tried; stronger than the credential's. */
   readonly servers?: readonly Endpoint[] | undefined;
   readonly listen: readonly Endpoint[];
   readonly log_level: LogLevel;
+  /** MiB that may be resident. */
+  readonly memory: number;
   readonly bounds: {
     /** Open transactions in all; some 1 KB each. */
     readonly transactions: number;
@@ -31,9 +43,11 @@ export const configSchema: z.ZodType<Config> = z
   .strictObject({
     mode: z.enum(['relay', 'combined']).default('relay'),
     registry: z.string().min(1).optional(),
+    registry_master_key_file: z.string().min(1).optional(),
     servers: z.array(peerSchema).min(1).optional(),
     listen: z.array(listenSchema).min(1).prefault([DEFAULT_LISTEN]),
     log_level: logLevelSchema.default('info'),
+    memory: z.int().min(LEAST_MEMORY).default(DEFAULT_MEMORY),
     bounds: boundsSchema.prefault({}),
   })
   .superRefine((config, context) => {
@@ -41,5 +55,7 @@ export const configSchema: z.ZodType<Config> = z
     if (config.mode === 'combined' && config.registry === undefined)
       problem('registry', 'expected the folder of the registry, as mode is combined');
     if (config.mode === 'relay' && config.registry !== undefined) problem('registry', 'only for mode: combined');
+    if (config.mode === 'relay' && config.registry_master_key_file !== undefined)
+      problem('registry_master_key_file', 'only for mode: combined');
     if (config.mode === 'combined' && config.servers !== undefined) problem('servers', 'only for mode: relay');
   });

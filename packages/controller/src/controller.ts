@@ -16,6 +16,7 @@ import {
   type Refusal,
   REFUSALS,
   type Respondent,
+  type Secret,
   type Transaction,
   TYPE,
 } from '@latchkey/protocol';
@@ -80,6 +81,11 @@ export class Controller {
       case 'refuse':
         return this.#refuse(decision.refusal, { message: nameOf(payload), from });
     }
+  }
+
+  /** Another SK_cs, from a credential that was read anew. */
+  rekey(skCs: Secret): void {
+    this.#respondent.rekey(skCs);
   }
 
   #decide(payload: Uint8Array, source: KeyRequest['source']): M1Decision {

@@ -76,6 +76,11 @@ class Peer {
     if (this.#forget(connecting)) void connecting.then((client) => client.closeWhenIdle());
   }
 
+  /** Closes each socket once nothing is under way on it. */
+  letGo(): void {
+    for (const connecting of this.#sockets.values()) this.#letGo(connecting);
+  }
+
   #forget(connecting: Promise<CoapClient>): boolean {
     for (const [turn, socket] of this.#sockets) {
       if (socket === connecting) return this.#sockets.delete(turn);
@@ -91,7 +96,7 @@ class Peer {
 
 /** Relays over CoAP, to the first server of the list that answers. */
 export class RelayLink implements Link {
-  readonly #peers: readonly Peer[];
+  #peers: readonly Peer[];
   readonly #log: BoundedLog;
   #closed = false;
 
@@ -113,6 +118,13 @@ export class RelayLink implements Link {
         this.#report(peer, outcome);
       }
     }
+  }
+
+  /** Other servers from now on; what is under way with those before is finished. */
+  turnTo(servers: readonly Endpoint[]): void {
+    const before = this.#peers;
+    this.#peers = servers.map((endpoint) => new Peer(endpoint));
+    for (const peer of before) peer.letGo();
   }
 
   async close(): Promise<void> {

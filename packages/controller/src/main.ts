@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { main, program } from '@latchkey/runtime';
 import { keyCommand } from './commands/key.js';
+import { masterKeyCommand } from './commands/master-key.js';
 import { runCommand } from './commands/run.js';
 
 await main(
@@ -10,5 +11,6 @@ await main(
     new URL('../package.json', import.meta.url),
   )
     .addCommand(runCommand())
-    .addCommand(keyCommand()),
+    .addCommand(keyCommand())
+    .addCommand(masterKeyCommand()),
 );

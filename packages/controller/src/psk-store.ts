@@ -1,8 +1,22 @@
-/** The keys of the nodes that joined through this controller, for talking to them later. */
+/** The keys of the nodes that joined through this controller, for talking to them later; sealed under the store's master key. */
 
-import { openStore, writeFailure } from '@latchkey/auth-server';
+import { rm } from 'node:fs/promises';
 import { type Joined, Secret } from '@latchkey/protocol';
-import type { RootDatabase } from 'lmdb';
+import { Failure } from '@latchkey/runtime';
+import {
+  type About,
+  Keyring,
+  type NextMasterKey,
+  openStore,
+  PLACE,
+  resealTable,
+  rotate,
+  tellServing,
+  writeFailure,
+} from '@latchkey/store';
+import type { Database, RootDatabase } from 'lmdb';
+
+const SCHEMA = 2;
 
 interface Row {
   psk: Uint8Array;
@@ -19,40 +33,125 @@ export interface StoredPsk extends Omit<Joined, 'idI' | 'ts'> {
 
 export class PskStore {
   readonly #path: string;
-  readonly #env: RootDatabase<Row, number>;
+  readonly #env: RootDatabase;
+  readonly #psks: Database<Row, number>;
+  readonly #about: About;
+  readonly keyring: Keyring;
 
-  private constructor(path: string, env: RootDatabase<Row, number>) {
+  private constructor(path: string, env: RootDatabase, psks: Database<Row, number>, about: About, keyring: Keyring) {
     this.#path = path;
     this.#env = env;
+    this.#psks = psks;
+    this.#about = about;
+    this.keyring = keyring;
   }
 
-  static async open(path: string): Promise<PskStore> {
-    return new PskStore(path, await openStore(path, { keyEncoding: 'uint32' }));
+  /** Opens the store, or makes one. */
+  static async open(path: string, master: Secret): Promise<PskStore> {
+    const env = await openStore(path, { maxDbs: 4 });
+    try {
+      const psks = env.openDB<Row, number>({ name: 'psks', keyEncoding: 'uint32' });
+      const about: About = env.openDB({ name: 'about' });
+      const schema = about.get('schema') as number | undefined;
+      if (schema !== undefined && schema !== SCHEMA) {
+        throw new Failure(`the store ${path} is of another version (schema ${schema}; this one has ${SCHEMA})`, {
+          advice: 'Use the version of Latchkey that wrote it, or a newer one.',
+        });
+      }
+      const keyring =
+        schema === SCHEMA
+          ? Keyring.open(about, path, master)
+          : await env.childTransaction(() => {
+              about.putSync('schema', SCHEMA);
+              return Keyring.create(about, path, master);
+            });
+      return new PskStore(path, env, psks, about, keyring);
+    } catch (error) {
+      await env.close();
+      throw error instanceof Failure ? error : await writeFailure(path, error);
+    }
   }
 
   /** Keeps the key of a newer transaction; resolves when the disk has it. The key is copied, not taken over. */
   async put({ idI, tid, ts, nidI, psk, lifetime }: Joined): Promise<void> {
-    try {
-      await this.#env.transaction(() => {
-        const before = this.#env.get(idI);
-        if (before !== undefined && BigInt(`0x${before.tid}`) >= tid) return;
-        this.#env.putSync(idI, { psk: psk.expose(), tid: tid.toString(16), ts: Number(ts), nidI, lifetime });
-      });
-    } catch (error) {
-      throw await writeFailure(this.#path, error);
+    await this.#write(() => {
+      const before = this.#psks.get(idI);
+      if (before !== undefined && BigInt(`0x${before.tid}`) >= tid) return;
+      const sealed = this.keyring.seal({ kind: PLACE.psk, id: idI }, psk);
+      this.#psks.putSync(idI, { psk: sealed, tid: tid.toString(16), ts: Number(ts), nidI, lifetime });
+    });
+  }
+
+  /** Takes over the keys of a store of the version before, which lie open there, and removes it. */
+  async takeOver(path: string): Promise<void> {
+    const before = await openStore<Row, number>(path, { keyEncoding: 'uint32' });
+    for (const { key: idI, value } of before.getRange()) {
+      const psk = Secret.from(value.psk);
+      await this.put({ ...value, idI, psk, tid: BigInt(`0x${value.tid}`), ts: BigInt(value.ts) });
+      psk.wipe();
     }
+    await before.close();
+    await rm(path, { recursive: true });
   }
 
   get(idI: number): StoredPsk | undefined {
     this.#env.resetReadTxn();
-    const row = this.#env.get(idI);
+    const row = this.#psks.get(idI);
     if (row === undefined) return undefined;
-    const psk = Secret.from(row.psk);
-    row.psk.fill(0);
-    return { ...row, psk, tid: BigInt(`0x${row.tid}`) };
+    return { ...row, psk: this.keyring.unseal({ kind: PLACE.psk, id: idI }, row.psk), tid: BigInt(`0x${row.tid}`) };
+  }
+
+  /**
+   * Seals every key anew under the next master key, while the controller serves.
+   *
+   * @param folder whose lock the controller holds
+   * @returns how many keys there are
+   */
+  async rotate(folder: string, next: NextMasterKey): Promise<number> {
+    const keyring = this.keyring;
+    let done = 0;
+    await rotate({
+      folder,
+      about: this.#about,
+      keyring,
+      next,
+      write: (action) => this.#write(action),
+      seeLatest: () => this.#env.resetReadTxn(),
+      reseal: () =>
+        resealTable(
+          this.#psks,
+          (action) => this.#write(action),
+          (id, row) => {
+            if (keyring.isFresh(row.psk)) return undefined;
+            return { ...row, psk: keyring.reseal({ kind: PLACE.psk, id }, row.psk) };
+          },
+          (rows) => {
+            done += rows;
+          },
+        ),
+    });
+    return done;
+  }
+
+  /** Tells `rotate` in another process that this one serves, and under which master key; again whenever that changed. */
+  async tellServing(): Promise<void> {
+    this.#env.resetReadTxn();
+    await tellServing(this.#about, this.keyring, (action) => this.#write(action));
   }
 
   async close(): Promise<void> {
     await this.#env.close();
+    this.keyring.wipe();
+  }
+
+  async #write<T>(action: () => T): Promise<T> {
+    try {
+      return await this.#env.childTransaction(() => {
+        this.keyring.refresh();
+        return action();
+      });
+    } catch (error) {
+      throw error instanceof Failure ? error : await writeFailure(this.#path, error);
+    }
   }
 }

@@ -36,13 +36,13 @@ const fileSchema = z.strictObject({
 
 export class Serials {
   readonly #path: string;
-  readonly #fingerprint: string;
+  #fingerprint: string;
   readonly #log: Log;
   #next: bigint;
   #stored: bigint;
   #messages: number;
   #block = FIRST_BLOCK;
-  #storing = false;
+  #storing: Promise<void> | undefined;
 
   private constructor(path: string, fingerprint: string, log: Log, next: bigint, messages: number) {
     this.#path = path;
@@ -66,14 +66,25 @@ export class Serials {
 
   /** The next TID, or `undefined` while none is stored ahead, or when TIDs or the key are used up. */
   take(): bigint | undefined {
-    if (this.#stored - this.#next < this.#block / 2n && !this.#storing) void this.#storeAhead();
+    if (this.#stored - this.#next < this.#block / 2n && this.#storing === undefined) this.#storing = this.#storeAhead();
     if (this.#next > this.#stored) return undefined;
     this.#next += 1n;
     return this.#next - 1n;
   }
 
+  /** Another SK_cs: what may be sealed under it is counted from zero. Stored with the next block. */
+  rekey(skCs: Secret): void {
+    if (skCs.fingerprint === this.#fingerprint) return;
+    this.#fingerprint = skCs.fingerprint;
+    this.#messages = Number(this.#stored - this.#next + 1n) * MESSAGES_PER_TID;
+  }
+
+  /** Waits for what is being stored: the file may have another writer then. */
+  async close(): Promise<void> {
+    await this.#storing;
+  }
+
   async #storeAhead(): Promise<void> {
-    this.#storing = true;
     if (this.#block < LARGEST_BLOCK) this.#block *= 2n;
     try {
       await this.#storeBlock();
@@ -81,7 +92,7 @@ export class Serials {
       if (!(error instanceof Failure)) throw error;
       this.#log.error({ advice: error.advice }, error.message);
     } finally {
-      this.#storing = false;
+      this.#storing = undefined;
     }
   }
 
@@ -94,7 +105,7 @@ export class Serials {
       });
     if (messages > MAX_LINK_MESSAGES) {
       throw new Failure(`SK_cs [secret ${this.#fingerprint}] has sealed all it may`, {
-        advice: 'Add the controller to the registry under another ID: that comes with another SK_cs.',
+        advice: 'Give it another: latchkey-auth-server controller rotate ID --out FILE.',
       });
     }
     if (messages > MAX_LINK_MESSAGES * WARN_AT)

@@ -17,6 +17,10 @@ import {
 } from '@latchkey/protocol';
 import { encodeNid, type KeyAnswer, type KeyRequest } from '@latchkey/runtime';
 import { onTestFinished } from 'vitest';
+// The package's own, as `AuthServer` above is, but not exported: only an administrator adds nodes.
+import { NodeBatch } from '../../auth-server/dist/batch.js';
+import { addController, setDisabled } from '../../auth-server/dist/changes.js';
+import { enrol } from '../../auth-server/dist/enrolment.js';
 import { CapturedLog, tempFolder } from '../../runtime/test/fixtures.js';
 import { Controller } from '../src/controller.js';
 import { type Link, LocalLink } from '../src/link.js';
@@ -26,14 +30,23 @@ import { PskStore } from '../src/psk-store.js';
 process.umask(0o077);
 
 const ID_C = 1;
+/** What the clocks here show at first: later than what the system's clock writes into the audit log meanwhile. */
+const WALL = 4_000_000_000_000;
+/** Master key of the stores here. */
+export const MASTER: Secret = newSecret();
 export const ID_I = 0xa1b2;
 
 export function newSecret(): Secret {
   return Secret.from(randomBytes(16));
 }
 
+/** Opens the store of keys in `path`; it wipes its copy of the master key when it is closed. */
+export function openPskStore(path: string, master: Secret = MASTER): Promise<PskStore> {
+  return PskStore.open(path, Secret.from(master.expose()));
+}
+
 export async function newPskStore(): Promise<PskStore> {
-  const psks = await PskStore.open(join(await tempFolder(), 'keys'));
+  const psks = await openPskStore(join(await tempFolder(), 'keys'));
   onTestFinished(() => psks.close());
   return psks;
 }
@@ -69,13 +82,14 @@ export class Network {
   }
 
   static async create(options: NetworkOptions = {}): Promise<Network> {
-    const [registry, psks] = [await Registry.create(await tempFolder()), options.psks ?? (await newPskStore())];
+    const master = (): Promise<Secret> => Promise.resolve(Secret.from(MASTER.expose()));
+    const registry = await Registry.create(await tempFolder(), master, 'test');
+    const psks = options.psks ?? (await newPskStore());
     const [ik, skCs, log] = [newSecret(), newSecret(), new CapturedLog()];
-    const now = { wall: 1_795_000_000_000, steady: 1_000_000 };
+    const now = { wall: WALL, steady: 1_000_000 };
     const clock = (): { wall: number; steady: number } => ({ ...now });
-    await registry.addController({ idC: ID_C, skCs, nid: { host: '192.0.2.1', port: 5683 }, servers: [], addedAt: now.wall });
-    const node = { idI: ID_I, key: ik, initial: true, controller: ID_C, disabled: false, lifetime: 3_600, grace: 60 };
-    await registry.addNodes([{ ...node, ...options.node }], now.wall);
+    await addController(registry, { idC: ID_C, skCs, nid: { host: '192.0.2.1', port: 5683 }, servers: [], addedAt: now.wall });
+    await addNode(registry, ik, options.node);
     const local = new LocalLink(new AuthServer({ registry, clock, draw: randomBytes, log: log.log }));
     let tid = 0n;
     const respondent = new Respondent({
@@ -99,6 +113,16 @@ export class Network {
     const source: KeyRequest['source'] = { address, network: address, port, nid: encodeNid(address, port), proven };
     return this.controller.answer({ payload: Buffer.from(payload), source });
   }
+}
+
+async function addNode(registry: Registry, ik: Secret, node: NetworkOptions['node'] = {}): Promise<void> {
+  const { idI = ID_I, controller: idC = ID_C, lifetime = 3_600, grace = 60, disabled = false, joinFrom, joinUntil } = node;
+  const batch = new NodeBatch();
+  batch.add(idI, idC, ik.expose(), 1);
+  const terms = { kind: 'order', installer: 'Kim & Sons', idC, sharedKey: false, lifetime, grace } as const;
+  const window = { ...(joinFrom === undefined ? {} : { joinFrom }), ...(joinUntil === undefined ? {} : { joinUntil }) };
+  await enrol(registry, { terms: { ...terms, ...window }, batch });
+  if (disabled) await setDisabled(registry, [idI], true);
 }
 
 /** A node that keeps its state here. */

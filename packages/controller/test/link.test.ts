@@ -151,6 +151,17 @@ describe('a relay', () => {
 });
 
 describe('close', () => {
+  it('ends the questions under way with no answer, and asks nobody any more', async () => {
+    const [first, second] = [await UdpPeer.open(), await UdpPeer.open()];
+    const link = new RelayLink([first.endpoint, second.endpoint], new CapturedLog().log);
+    const asked = link.ask(QUESTION, judge);
+    await first.next();
+    await link.close();
+    expect(await asked).toBeUndefined();
+    expect(await link.ask(QUESTION, judge)).toBeUndefined();
+    expect([first.unread, second.unread]).toEqual([[], []]);
+  });
+
   it('does not fail where a server is being looked for that has no name', async () => {
     const link = new RelayLink([{ host: 'no-such-name.invalid', port: 1 }], new CapturedLog().log);
     void link.ask(QUESTION, judge);

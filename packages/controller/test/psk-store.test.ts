@@ -1,12 +1,12 @@
-// Proves that the controller's own store keeps the key of each node's newest transaction, for its user alone.
+// Proves that the controller's own store keeps the key of each node's newest transaction, sealed and for its user alone.
 
-import { chmod, readdir, stat } from 'node:fs/promises';
+import { chmod, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Joined } from '@latchkey/protocol';
+import { type Joined, Secret } from '@latchkey/protocol';
+import { openStore } from '@latchkey/store';
 import { describe, expect, it } from 'vitest';
 import { tempFolder } from '../../runtime/test/fixtures.js';
-import { PskStore } from '../src/psk-store.js';
-import { newPskStore, newSecret } from './fixtures.js';
+import { MASTER, newPskStore, newSecret, openPskStore } from './fixtures.js';
 
 const NID = Uint8Array.from({ length: 18 }, (_, i) => i);
 
@@ -25,10 +25,10 @@ function joined(more: Partial<Joined> = {}): Joined {
 describe('a key store', () => {
   it('has what was put there, also after it was closed and opened', async () => {
     const path = join(await tempFolder(), 'keys');
-    const [first, one] = [await PskStore.open(path), joined()];
+    const [first, one] = [await openPskStore(path), joined()];
     await first.put(one);
     await first.close();
-    const again = await PskStore.open(path);
+    const again = await openPskStore(path);
     const stored = again.get(one.idI)!;
     expect({ ...stored, psk: stored.psk.toHex(), nidI: Uint8Array.from(stored.nidI) }).toEqual({
       psk: one.psk.toHex(),
@@ -68,12 +68,83 @@ describe('a key store', () => {
 
   it('is for its user alone, and one that others can read is refused', async () => {
     const path = join(await tempFolder(), 'keys');
-    await (await PskStore.open(path)).close();
+    await (await openPskStore(path)).close();
     for (const file of await readdir(path)) expect((await stat(join(path, file))).mode & 0o777, file).toBe(0o600);
     await chmod(join(path, 'data.mdb'), 0o644);
-    await expect(PskStore.open(path)).rejects.toMatchObject({
+    await expect(openPskStore(path)).rejects.toMatchObject({
       name: 'UsageFailure',
       advice: `Run: chmod 600 ${join(path, 'data.mdb')}`,
+    });
+  });
+
+  it('is sealed under its master key, which it is refused without, and says so without telling it', async () => {
+    const path = join(await tempFolder(), 'keys');
+    const [psks, one, other] = [await openPskStore(path), joined(), newSecret()];
+    await psks.put(one);
+    await psks.close();
+    const octets = await readFile(join(path, 'data.mdb'));
+    expect(octets.includes(Buffer.from(one.nidI))).toBe(true);
+    for (const key of [one.psk, MASTER]) expect(octets.includes(Buffer.from(key.expose()))).toBe(false);
+    await expect(openPskStore(path, other)).rejects.toMatchObject({
+      name: 'UsageFailure',
+      message: `the keys in ${path} are not sealed under the master key [secret ${other.fingerprint}]`,
+    });
+    const again = await openPskStore(path);
+    expect(again.get(one.idI)?.psk.toHex()).toBe(one.psk.toHex());
+    await again.close();
+  });
+
+  it('takes over what lay open in one of the version before, where it has nothing newer, and removes that', async () => {
+    const folder = await tempFolder();
+    const old = await openStore<object, number>(join(folder, 'old'), { keyEncoding: 'uint32' });
+    const nodes = [joined({ idI: 1 }), joined({ idI: 2, tid: 1n }), joined({ idI: 3 })];
+    for (const { idI, psk, tid, ts, nidI, lifetime } of nodes)
+      await old.put(idI, { psk: psk.expose(), tid: tid.toString(16), ts: Number(ts), nidI, lifetime });
+    await old.close();
+    const [psks, newer] = [await newPskStore(), joined({ idI: 2, tid: 2n })];
+    await psks.put(newer);
+    await psks.takeOver(join(folder, 'old'));
+    const { psk, ...rest } = psks.get(1)!;
+    expect([psk.toHex(), { ...rest, nidI: Uint8Array.from(rest.nidI) }]).toEqual([
+      nodes[0]?.psk.toHex(),
+      { tid: nodes[0]?.tid, ts: 1_795_000_000_000, nidI: NID, lifetime: 3_600 },
+    ]);
+    expect([psks.get(2)?.psk.toHex(), psks.get(3)?.psk.toHex()]).toEqual([newer.psk.toHex(), nodes[2]?.psk.toHex()]);
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('gets another master key while keys are put, and loses none of them', async () => {
+    const folder = await tempFolder();
+    const path = join(folder, 'keys');
+    const [psks, second] = [await openPskStore(path), newSecret()];
+    const nodes = Array.from({ length: 500 }, (_, idI) => joined({ idI }));
+    await Promise.all(nodes.slice(0, 250).map((node) => psks.put(node)));
+    const next = { path: '/nowhere', key: Secret.from(second.expose()), putInPlace: () => Promise.resolve() };
+    await Promise.all([psks.rotate(folder, next), ...nodes.slice(250).map((node) => psks.put(node))]);
+    await psks.close();
+    await expect(openPskStore(path)).rejects.toMatchObject({ name: 'UsageFailure' });
+    const again = await openPskStore(path, second);
+    for (const { idI, psk } of nodes) expect(again.get(idI)?.psk.toHex()).toBe(psk.toHex());
+    await again.close();
+  });
+
+  // Counted in the argument of `progress?.()`, which is not evaluated where nobody asked: the command says that 0 keys were sealed.
+  it('says how many keys were sealed under another master key', async () => {
+    const [folder, psks] = [await tempFolder(), await newPskStore()];
+    for (const idI of [1, 2, 3]) await psks.put(joined({ idI }));
+    const next = { path: '/nowhere', key: newSecret(), putInPlace: () => Promise.resolve() };
+    expect(await psks.rotate(folder, next)).toBe(3);
+  });
+
+  it('of a newer version is refused', async () => {
+    const path = join(await tempFolder(), 'keys');
+    await (await openPskStore(path)).close();
+    const env = await openStore(path, { maxDbs: 4 });
+    await env.openDB<number, string>({ name: 'about' }).put('schema', 3);
+    await env.close();
+    await expect(openPskStore(path)).rejects.toMatchObject({
+      name: 'Failure',
+      message: `the store ${path} is of another version (schema 3; this one has 2)`,
     });
   });
 });

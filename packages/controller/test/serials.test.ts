@@ -159,12 +159,14 @@ describe('TIDs', () => {
 describe('what SK_cs has sealed', () => {
   it('is counted over restarts, four messages a TID, and from nothing under another SK_cs', async () => {
     const path = await newPath();
-    const first = drain(await openAt(path, WALL)).length;
+    await openAt(path, WALL);
+    const first = 1_024;
     expect((await fileOf(path)).messages).toBe(4 * first);
     const serials = await openAt(path, WALL);
     expect(await fileOf(path)).toMatchObject({ messages: 8 * first, sk_cs: SK_CS.fingerprint });
     const tids = drain(serials);
     tids.push(await awaitTid(serials), ...drain(serials));
+    await serials.close();
     expect((await fileOf(path)).messages).toBeGreaterThanOrEqual(4 * (first + tids.length));
     const other = newSecret();
     await openAt(path, WALL, other);
@@ -186,7 +188,7 @@ describe('what SK_cs has sealed', () => {
     await expect(openAt(path, WALL)).rejects.toMatchObject({
       name: 'Failure',
       message: `SK_cs [secret ${SK_CS.fingerprint}] has sealed all it may`,
-      advice: 'Add the controller to the registry under another ID: that comes with another SK_cs.',
+      advice: 'Give it another: latchkey-auth-server controller rotate ID --out FILE.',
     });
   });
 

@@ -9,29 +9,29 @@ import {
   UsageFailure,
   withExamples,
 } from '@latchkey/runtime';
+import { readMasterKey } from '@latchkey/store';
 import { Command } from 'commander';
 import { PskStore } from '../psk-store.js';
-import { keyStorePath, stateOption } from './state.js';
+import { keyStorePath, masterKeySourceOf, type StateOptions, stateOptions } from './state.js';
 
 export function keyCommand(): Command {
   const command = applicationKeyOptions(
-    new Command('key')
+    stateOptions(new Command('key'))
       .description("an application key shared with a node that joined through this controller, from the node's PSK")
-      .argument('<id>', 'ID_i, 8 hex digits', idArgument)
-      .addOption(stateOption()),
+      .argument('<id>', 'ID_i, 8 hex digits', idArgument),
   ).action(key);
   return withExamples(command, 'latchkey-controller key 0000a1b2 --state ./state --label dtls-psk');
 }
 
-async function key(idI: number, options: ApplicationKeyOptions & { readonly state: string }): Promise<void> {
+async function key(idI: number, options: ApplicationKeyOptions & StateOptions): Promise<void> {
   const path = keyStorePath(options.state);
   if (!(await exists(path))) throw new UsageFailure(`${options.state} is not the state folder of a controller`);
-  const psks = await PskStore.open(path);
+  const psks = await PskStore.open(path, await readMasterKey(await masterKeySourceOf(options)));
   try {
     const stored = psks.get(idI);
     if (stored === undefined) {
       throw new Failure(`node ${formatId(idI)} has not joined through this controller`, {
-        advice: `Run: latchkey-auth-server node show ${formatId(idI)}`,
+        advice: `Run: latchkey-auth-server node why ${formatId(idI)}`,
       });
     }
     process.stdout.write(formatApplicationKey(stored.psk, idI, options));

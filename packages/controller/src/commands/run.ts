@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { AuthServer, Registry, watchStore } from '@latchkey/auth-server';
+import { AuthServer, Registry, upgrade, watchStore } from '@latchkey/auth-server';
 import { formatId, Respondent } from '@latchkey/protocol';
 import {
   CoapServer,
@@ -8,6 +8,8 @@ import {
   type Credential,
   type Daemon,
   type Endpoint,
+  exists,
+  Failure,
   listenOption,
   loadConfig,
   lockFolder,
@@ -19,32 +21,31 @@ import {
   readCredential,
   runDaemon,
   UsageFailure,
+  watchMemory,
   withExamples,
 } from '@latchkey/runtime';
+import { findMasterKey, readMasterKey, readOrCreateMasterKey } from '@latchkey/store';
 import { Command } from 'commander';
 import { type Config, configSchema } from '../config.js';
 import { Controller } from '../controller.js';
 import { type Link, LocalLink, RelayLink } from '../link.js';
 import { PskStore } from '../psk-store.js';
 import { Serials } from '../serials.js';
-import { keyStorePath, stateOption } from './state.js';
+import { formerKeyStorePath, keyStorePath, masterKeySourceOf, type StateOptions, stateOptions } from './state.js';
 
 const SERIALS_FILE = 'serials.json';
 
-interface RunOptions {
+interface RunOptions extends StateOptions {
   readonly credential: string;
-  readonly state: string;
   readonly config?: string;
   readonly listen?: readonly Endpoint[];
   readonly logLevel?: LogLevel;
 }
 
 export function runCommand(): Command {
-  const command = new Command('run')
-    .description('serve nodes until SIGTERM')
-    .requiredOption('--credential <file>', 'what `latchkey-auth-server controller add` wrote')
-    .addOption(stateOption())
-    .option('--config <file>', 'YAML configuration: mode, registry, servers, listen, log_level, bounds')
+  const command = stateOptions(new Command('run').description('serve nodes until SIGTERM'))
+    .requiredOption('--credential <file>', 'what `latchkey-auth-server controller add` wrote; read anew on SIGHUP')
+    .option('--config <file>', 'YAML configuration: mode, registry, registry_master_key_file, servers, listen, log_level, bounds')
     .option('--listen <host:port>', 'where to listen, may be given again (default [::]:5683)', listenOption)
     .addOption(logLevelOption())
     .action(run);
@@ -66,7 +67,7 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
   await openFolder(options.state);
   const lock = await lockFolder(options.state, `latchkey-controller run for ${formatId(credential.idC)}`);
   const { link, closeRegistry } = await openLink(credential, config, log);
-  const psks = await PskStore.open(keyStorePath(options.state));
+  const psks = await openKeys(options);
   const serials = await Serials.open(join(options.state, SERIALS_FILE), credential.skCs, readClock().wall, log);
   const respondent = new Respondent({
     idC: credential.idC,
@@ -78,18 +79,61 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
   const controller = new Controller({ respondent, link, psks, clock: readClock, log });
   const sockets = await CoapServer.listenOnAll(options.listen ?? config.listen, {
     resourceType: 'latchkey.sbr',
+    askedByStrangers: true,
     answer: (request) => controller.answer(request),
     log,
   });
+  const watches = [followMasterKey(psks, log), watchMemory(config.memory, log)];
+  let inUse = credential;
   return {
+    async reload() {
+      const next = await readCredential(options.credential);
+      if (next.idC !== inUse.idC) {
+        throw new UsageFailure(
+          `${options.credential} is the credential of controller ${formatId(next.idC)}, not ${formatId(inUse.idC)}`,
+          {
+            advice: 'Start another controller for it.',
+          },
+        );
+      }
+      if (link instanceof RelayLink && config.servers === undefined && next.servers.length > 0) link.turnTo(next.servers);
+      serials.rekey(next.skCs);
+      controller.rekey(next.skCs);
+      log.info({ keyBefore: inUse.skCs.fingerprint, key: next.skCs.fingerprint }, 'credential read anew');
+      inUse = next;
+    },
     async stop() {
       await Promise.all(sockets.map((socket) => socket.stop()));
       await controller.stop();
+      for (const stop of watches) stop();
+      await serials.close();
       await psks.close();
       await closeRegistry();
       await lock.release();
     },
   };
+}
+
+/** The store of the nodes' keys; its master key is made with it, what the version before kept is taken over. */
+async function openKeys(options: StateOptions): Promise<PskStore> {
+  const [path, former] = [keyStorePath(options.state), formerKeyStorePath(options.state)];
+  const source = await masterKeySourceOf(options);
+  const master = (await exists(path)) ? await readMasterKey(source) : await readOrCreateMasterKey(source);
+  const psks = await PskStore.open(path, master);
+  if (await exists(former)) await psks.takeOver(former);
+  await psks.tellServing();
+  return psks;
+}
+
+/** Takes up another master key when a command replaces it. */
+function followMasterKey(psks: PskStore, log: Log): () => void {
+  const timer = setInterval(() => {
+    psks.tellServing().catch((error: unknown) => {
+      if (!(error instanceof Failure)) throw error;
+      log.error({ advice: error.advice }, error.message);
+    });
+  }, 1_000);
+  return () => clearInterval(timer);
 }
 
 interface OpenedLink {
@@ -98,7 +142,7 @@ interface OpenedLink {
 }
 
 async function openLink(credential: Credential, config: Config, log: Log): Promise<OpenedLink> {
-  if (config.mode === 'combined' && config.registry !== undefined) return openCombined(credential, config.registry, log);
+  if (config.mode === 'combined' && config.registry !== undefined) return openCombined(credential, config, config.registry, log);
   const servers = config.servers ?? credential.servers;
   if (servers.length === 0) {
     throw new UsageFailure('no auth-server is named', {
@@ -108,11 +152,20 @@ async function openLink(credential: Credential, config: Config, log: Log): Promi
   return { link: new RelayLink(servers, log), closeRegistry: () => Promise.resolve() };
 }
 
-async function openCombined(credential: Credential, folder: string, log: Log): Promise<OpenedLink> {
-  const registry = await Registry.open(folder);
+async function openCombined(credential: Credential, config: Config, folder: string, log: Log): Promise<OpenedLink> {
+  const who = `controller ${formatId(credential.idC)}`;
+  const source = await findMasterKey(
+    config.registry_master_key_file === undefined ? {} : { masterKeyFile: config.registry_master_key_file },
+    'registry-master-key',
+    folder,
+  );
+  if (!(await exists(folder)))
+    throw new UsageFailure(`the registry ${folder} is not there`, { advice: `Run: latchkey-auth-server init --data ${folder}` });
   const lock = await lockFolder(folder, 'latchkey-controller run in combined mode');
+  await upgrade(folder, () => readMasterKey(source), who, log);
+  const registry = await Registry.open(folder, await readMasterKey(source), who);
   const known = registry.controller(credential.idC);
-  if (known === undefined || !known.skCs.equals(credential.skCs)) {
+  if (known?.skCs.equals(credential.skCs) !== true && known?.nextSkCs?.equals(credential.skCs) !== true) {
     throw new UsageFailure(
       `the registry in ${folder} does not have controller ${formatId(credential.idC)} with this credential`,
       {
@@ -120,11 +173,14 @@ async function openCombined(credential: Credential, folder: string, log: Log): P
       },
     );
   }
+  await registry.tellServing();
   const unwatch = watchStore(registry, log);
+  const server = new AuthServer({ registry, clock: readClock, draw: randomBytes, log });
   return {
-    link: new LocalLink(new AuthServer({ registry, clock: readClock, draw: randomBytes, log })),
+    link: new LocalLink(server),
     async closeRegistry() {
       unwatch();
+      await server.close();
       await registry.close();
       await lock.release();
     },

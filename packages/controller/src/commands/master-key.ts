@@ -1,0 +1,37 @@
+import { exists, UsageFailure, withExamples } from '@latchkey/runtime';
+import { nextMasterKey, readMasterKey } from '@latchkey/store';
+import { Command } from 'commander';
+import { PskStore } from '../psk-store.js';
+import { keyStorePath, masterKeySourceOf, type StateOptions, stateOptions } from './state.js';
+
+export function masterKeyCommand(): Command {
+  return new Command('master-key').description("the key under which the nodes' keys are sealed here").addCommand(rotateCommand());
+}
+
+function rotateCommand(): Command {
+  const command = stateOptions(
+    new Command('rotate').description(
+      'seal every key under a new master key, while the controller runs; run again after a crash it goes on',
+    ),
+  )
+    .option('--to <file>', 'the new one, made if it is not there (default: it replaces the file in use)')
+    .action(rotate);
+  return withExamples(command, 'latchkey-controller master-key rotate --state ./state');
+}
+
+async function rotate(options: StateOptions & { readonly to?: string }): Promise<void> {
+  const path = keyStorePath(options.state);
+  if (!(await exists(path))) throw new UsageFailure(`${options.state} is not the state folder of a controller`);
+  const source = await masterKeySourceOf(options);
+  const psks = await PskStore.open(path, await readMasterKey(source));
+  try {
+    const next = await nextMasterKey(source, options.to, psks.keyring);
+    const key = String(next.key);
+    const keys = await psks.rotate(options.state, next);
+    const where =
+      options.to === undefined ? '' : `; it is in ${options.to}: put it where the controller looks for its master key`;
+    process.stdout.write(`${keys} keys are sealed under the master key ${key}${where}\n`);
+  } finally {
+    await psks.close();
+  }
+}
