@@ -79,6 +79,8 @@ class Attempt {
   readonly #client: CoapClient;
   readonly #options: AttemptOptions;
   readonly #end: number = performance.now() + TRANSACTION_LIFE_MS;
+  /** What the controller last asked to have brought back. It is good for M5 too, which then needs no round trip more. */
+  #echo: Buffer | undefined;
 
   constructor(client: CoapClient, options: AttemptOptions) {
     this.#client = client;
@@ -147,9 +149,10 @@ class Attempt {
     deadlineMs: number,
     judge: (octets: Uint8Array) => D,
   ): Promise<Answered<Exclude<D, { kind: 'ignored' }>>> {
-    const first = await this.#send(step, payload, deadlineMs, judge, undefined);
+    const first = await this.#send(step, payload, deadlineMs, judge);
     if (first.kind !== 'echo') return first;
-    const second = await this.#send(step, payload, deadlineMs, judge, first.echo);
+    this.#echo = first.echo;
+    const second = await this.#send(step, payload, deadlineMs, judge);
     return second.kind === 'echo' ? { kind: 'refused', code: PROVE_ADDRESS, maxAge: undefined } : second;
   }
 
@@ -158,7 +161,6 @@ class Attempt {
     payload: Uint8Array,
     deadlineMs: number,
     judge: (octets: Uint8Array) => D,
-    echo: Buffer | undefined,
   ): Promise<Answered<Exclude<D, { kind: 'ignored' }>> | { readonly kind: 'echo'; readonly echo: Buffer }> {
     const { log, controller } = this.#options;
     const to = formatEndpoint(controller);
@@ -166,7 +168,7 @@ class Attempt {
     const outcome = await this.#client.exchange({
       payload,
       deadlineMs: Math.max(0, Math.min(deadlineMs, this.#end - performance.now())),
-      echo,
+      echo: this.#echo,
       maxIgnored: MAX_IGNORED_ANSWERS,
       afterIgnoredMs: AFTER_IGNORED_MS,
       judge: (response) => weigh(response, judge, log),

@@ -40,7 +40,7 @@ export function explain(result: Exclude<AttemptResult, { kind: 'joined' }>, idI:
 function adviceFor(code: string, node: string): string {
   switch (code) {
     case '4.03':
-      return `The registry does not have the node, or has it for another controller, or lets it not join now: latchkey-auth-server node show ${node}`;
+      return `The registry does not have the node, or has it for another controller, or lets it not join now: latchkey-auth-server node why ${node}`;
     case '4.01':
       return 'The registry holds another key for this node: was it joined elsewhere, or the registry restored? The auth-server’s log says more.';
     case '4.04':

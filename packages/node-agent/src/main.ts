@@ -3,6 +3,7 @@ import { main, program } from '@latchkey/runtime';
 import { installCommand } from './commands/install.js';
 import { joinCommand } from './commands/join.js';
 import { keyCommand } from './commands/key.js';
+import { moveCommand } from './commands/move.js';
 import { runCommand } from './commands/run.js';
 import { statusCommand } from './commands/status.js';
 
@@ -15,6 +16,7 @@ await main(
     .addCommand(installCommand())
     .addCommand(joinCommand())
     .addCommand(runCommand())
+    .addCommand(moveCommand())
     .addCommand(statusCommand())
     .addCommand(keyCommand()),
 );

@@ -49,7 +49,7 @@ describe('a failed attempt', () => {
   });
 
   it.each([
-    ['4.03', /latchkey-auth-server node show 0000a1b2/],
+    ['4.03', /latchkey-auth-server node why 0000a1b2/],
     ['4.01', /another key for this node/],
     ['4.04', /forgotten the exchange/],
     ['4.29', /Too many requests/],

@@ -12,6 +12,14 @@ import { NodeFile, type NodeRecord } from '../src/node-file.js';
 export const ID_I = 0xa1b2;
 export const ID_C = 1;
 
+/** `coap-packet` has no name for it. */
+const ECHO = '252' as never;
+
+/** The Echo that a request brings back. */
+export function echoIn({ options }: Received): Buffer | undefined {
+  return options.find(({ name }) => String(name) === ECHO)?.value;
+}
+
 export function newSecret(): Secret {
   return Secret.from(randomBytes(16));
 }
@@ -83,6 +91,13 @@ export class TestController {
     const { messageId, token } = to;
     const options = maxAge === undefined ? [] : [{ name: 'Max-Age' as const, value: Buffer.of(maxAge) }];
     this.#peer.reply(to, { code, ack: true, messageId, token, options });
+  }
+
+  /** Asks for proof of the node's address. */
+  prove(to: Received, echo: Buffer): void {
+    const { messageId, token } = to;
+    const options = [{ name: ECHO, value: echo }];
+    this.#peer.reply(to, { code: '4.01', ack: true, messageId, token, options });
   }
 
   /** The M4 to an M1. */

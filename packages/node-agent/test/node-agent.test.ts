@@ -3,7 +3,7 @@
 import { rm } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { NodeFile } from '../src/node-file.js';
-import { ID_C, ID_I, install, type Installed, newRecord, newSecret, TestController } from './fixtures.js';
+import { echoIn, ID_C, ID_I, install, type Installed, newRecord, newSecret, TestController } from './fixtures.js';
 
 async function setting(onKeyChange?: string): Promise<Installed & { controller: TestController }> {
   const record = newRecord();
@@ -33,6 +33,24 @@ describe('a node that joins', () => {
     expect(membership?.renewAfter).toBeLessThanOrEqual(0.88 * 7_200_000);
     expect(lastAttempt?.outcome).toBe('joined');
     expect(agent.isDue).toBe(false);
+  });
+
+  it('brings back the proof it is asked for, once per exchange, and with M5 what it was given for M1', async () => {
+    const { agent, controller } = await setting();
+    const joining = agent.join();
+    const first = await controller.next();
+    expect(echoIn(first)).toBeUndefined();
+    controller.prove(first, Buffer.from('first'));
+    const m1 = await controller.next();
+    expect([m1.payload, echoIn(m1)]).toEqual([first.payload, Buffer.from('first')]);
+    controller.answer(m1, controller.m4(m1));
+    const stale = await controller.next();
+    expect(echoIn(stale)).toEqual(Buffer.from('first'));
+    controller.prove(stale, Buffer.from('second'));
+    const m5 = await controller.next();
+    expect([m5.payload, echoIn(m5)]).toEqual([stale.payload, Buffer.from('second')]);
+    controller.answer(m5, controller.m6(m5));
+    expect(await joining).toMatchObject({ kind: 'joined' });
   });
 
   it('takes a right M4 and a right M6 after wrong ones', async () => {

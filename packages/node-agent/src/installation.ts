@@ -1,0 +1,153 @@
+/** Where an installation comes from: the label of a node, its line of a manifest, or options and a file with the key. */
+
+import { formatId } from '@latchkey/protocol';
+import {
+  checkPrivateFile,
+  decryptManifest,
+  encryptedTo,
+  type Endpoint,
+  isLabel,
+  MAX_MANIFEST,
+  type ManifestLine,
+  parseIdentities,
+  parseKey,
+  parseLabel,
+  parseManifest,
+  parsePassphrase,
+  readOctets,
+  readPrivateFile,
+  readStandardInput,
+  readStandardOctets,
+  readTypedLine,
+  UsageFailure,
+} from '@latchkey/runtime';
+
+/** 32 hex digits. */
+const KEY = /^[0-9a-fA-F]{32}$/;
+const NEVER_AN_ARGUMENT = 'An initial key is never an argument: others could read it.';
+const STANDARD_INPUT = '-';
+
+/** What the command line tells; files are named, or `-` for standard input. */
+export interface InstallationOptions {
+  readonly id?: number;
+  readonly label?: string;
+  readonly manifest?: string;
+  readonly passphraseFile?: string;
+  readonly identity?: string;
+  readonly controller?: Endpoint;
+  readonly controllerId?: number;
+  readonly ikFile?: string;
+}
+
+/** What is put into the device. */
+export interface Installation extends Omit<ManifestLine, 'idC'> {
+  /** `undefined`: the first controller that proves the key. */
+  readonly idC: number | undefined;
+}
+
+export async function readInstallation(options: InstallationOptions): Promise<Installation> {
+  const { label, manifest, ikFile } = options;
+  const sources = [
+    ...(label === undefined ? [] : ['--label']),
+    ...(manifest === undefined ? [] : ['--manifest']),
+    ...(ikFile === undefined ? [] : ['--ik-file']),
+  ];
+  if (sources.length > 1) {
+    throw new UsageFailure(`${sources.join(' and ')} exclude each other`, { advice: 'Each tells the initial key: give one.' });
+  }
+  if (manifest === undefined && (options.passphraseFile !== undefined || options.identity !== undefined)) {
+    throw new UsageFailure('--passphrase-file and --identity are for an encrypted --manifest');
+  }
+  if (label !== undefined) return fromLabel(options, label);
+  if (manifest !== undefined) return fromManifest(options, manifest);
+  return fromOptions(options);
+}
+
+async function fromLabel(options: InstallationOptions, path: string): Promise<Installation> {
+  refuseController(options, '--label');
+  if (isLabel(path)) {
+    throw new UsageFailure('--label takes the name of a file, or -, not the label itself', {
+      advice: `${NEVER_AN_ARGUMENT} Run it with --label - and scan the label, or pipe it in.`,
+    });
+  }
+  const line = parseLabel(await readSecret(path, 'Scan the label (it is not shown):', 'a label'), nameOf(path));
+  if (options.id !== undefined && options.id !== line.idI) {
+    throw new UsageFailure(`the label is of node ${formatId(line.idI)}, and --id says ${formatId(options.id)}`, {
+      advice: 'Scan the label of this device, or leave out --id.',
+    });
+  }
+  return line;
+}
+
+async function fromManifest(options: InstallationOptions, path: string): Promise<Installation> {
+  refuseController(options, '--manifest');
+  if (options.id === undefined) throw new UsageFailure('--manifest has many nodes: tell which with --id');
+  const name = nameOf(path);
+  const line = parseManifest(await manifestText(options, path), name).find(({ idI }) => idI === options.id);
+  if (line === undefined)
+    throw new UsageFailure(`${name} has no line for node ${formatId(options.id)}`, { advice: 'Check the ID on the label.' });
+  return line;
+}
+
+/** A manifest in the clear is private; one that is encrypted may have come by any way. */
+async function manifestText({ passphraseFile, identity }: InstallationOptions, path: string): Promise<string> {
+  const name = nameOf(path);
+  if (passphraseFile !== undefined && identity !== undefined) {
+    throw new UsageFailure('--passphrase-file and --identity exclude each other');
+  }
+  if (path === STANDARD_INPUT && (passphraseFile ?? identity) === STANDARD_INPUT) {
+    throw new UsageFailure('standard input cannot be both the manifest and what opens it');
+  }
+  const octets = path === STANDARD_INPUT ? await readStandardOctets(MAX_MANIFEST) : await readOctets(path, MAX_MANIFEST);
+  const lock = encryptedTo(octets);
+  if (lock === undefined) {
+    if (path !== STANDARD_INPUT) await checkPrivateFile(path);
+    if (passphraseFile !== undefined || identity !== undefined) {
+      throw new UsageFailure(`${name} is not encrypted, and something to open it with was given`, {
+        advice: 'Leave that out, if you know how the manifest came here; whoever saw it has its keys.',
+      });
+    }
+    return Buffer.from(octets).toString('utf8');
+  }
+  if (lock === 'passphrase') {
+    if (passphraseFile === undefined) throw notOpened(name, 'a passphrase', '--passphrase-file FILE, or - to type it');
+    const passphrase = await readSecret(passphraseFile, `Passphrase of ${name} (it is not shown):`, 'a passphrase');
+    return decryptManifest(octets, name, { passphrase: parsePassphrase(passphrase, nameOf(passphraseFile)) });
+  }
+  if (identity === undefined) throw notOpened(name, 'recipients', '--identity FILE, with a file that age-keygen wrote');
+  const identities = await parseIdentities(
+    await readSecret(identity, 'Identity (it is not shown):', 'an identity'),
+    nameOf(identity),
+  );
+  return decryptManifest(octets, name, { identities });
+}
+
+function notOpened(name: string, to: string, option: string): UsageFailure {
+  return new UsageFailure(`${name} is encrypted to ${to}`, { advice: `Give ${option}.` });
+}
+
+async function fromOptions({ id, controller, controllerId, ikFile }: InstallationOptions): Promise<Installation> {
+  if (controller === undefined || ikFile === undefined) {
+    throw new UsageFailure('expected --label, --manifest, or both --controller and --ik-file', { advice: NEVER_AN_ARGUMENT });
+  }
+  if (id === undefined) throw new UsageFailure('--ik-file tells nothing but the key: tell which node with --id');
+  if (KEY.test(ikFile))
+    throw new UsageFailure('--ik-file takes the name of a file, or -, not the key itself', { advice: NEVER_AN_ARGUMENT });
+  const text = await readSecret(ikFile, 'Initial key (it is not shown):', 'a key');
+  return { idI: id, idC: controllerId, controller, ik: parseKey(text, nameOf(ikFile)) };
+}
+
+function refuseController({ controller, controllerId }: InstallationOptions, source: string): void {
+  if (controller === undefined && controllerId === undefined) return;
+  throw new UsageFailure(`${source} tells the controller already`, { advice: 'Leave out --controller and --controller-id.' });
+}
+
+/** The text of a private file or of standard input; a terminal asks with `prompt` for `what`. */
+async function readSecret(path: string, prompt: string, what: string): Promise<string> {
+  if (path !== STANDARD_INPUT) return readPrivateFile(path);
+  return process.stdin.isTTY ? readTypedLine(prompt, what) : readStandardInput();
+}
+
+function nameOf(path: string): string {
+  return path === STANDARD_INPUT ? 'standard input' : path;
+}
