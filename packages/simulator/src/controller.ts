@@ -1,0 +1,300 @@
+/**
+ * The controller's shell: mirrors `Controller` of packages/controller (one question under way for each request, copies wait for it) and what
+ * `CoapServer` of packages/runtime does around it (Echo, copies of a request in work dropped). TIDs are stored ahead of their use. Its own
+ * store of PSKs is left out: no rule depends on it (docs/decisions/0004).
+ */
+
+import {
+  type CoapCode,
+  decodeM1,
+  decodeM5,
+  type LinkDecision,
+  type M1Decision,
+  maxAgeOf,
+  type Now,
+  type Refusal,
+  REFUSALS,
+  type RespondentBounds,
+  type Secret,
+  type Source,
+  type Transaction,
+  TYPE,
+} from '@latchkey/protocol';
+import { type Chance, hashText } from './chance.js';
+import { Violation } from './ground.js';
+import { type Link, LocalLink, RelayLink } from './link.js';
+import { type Address, type Datagram, hostOf } from './network.js';
+import { textOf } from './oracle.js';
+import { PrivateFile } from './private-file.js';
+import type { Mortality, Process } from './process.js';
+import type { RespondentRole } from './roles.js';
+import { Serials } from './serials.js';
+import type { SimulatedServer } from './server.js';
+import type { Surroundings } from './surroundings.js';
+
+const EXPIRE_EVERY_MS = 5_000;
+const ECHO_FRESH_MS = 60_000;
+/** A supervisor starts a process again that could not start, after this many ms. */
+const RESTART_MS = 5_000;
+
+export interface ControllerPlan {
+  readonly idC: number;
+  readonly skCs: Secret;
+  /** Not the attacker's own, which the attacker can answer in the server's name. */
+  readonly honest: boolean;
+  readonly bounds: RespondentBounds;
+  /** The servers it relays to, by name; none: it has the registry itself. */
+  readonly servers: readonly string[];
+  readonly mortality: Mortality;
+  readonly diskErrors: number;
+  /** Several hosts behind one address, as behind a NAT, share a network. */
+  readonly networkOf: (host: string) => string;
+}
+
+/** How a request is answered. `prove`: 4.01 with an Echo option for the source to bring back. */
+export type KeyAnswer =
+  | { readonly code: CoapCode; readonly payload?: Uint8Array; readonly maxAge?: number | undefined }
+  | 'prove';
+
+export class SimulatedController {
+  protected readonly around: Surroundings;
+  protected readonly plan: ControllerPlan;
+  protected readonly process: Process;
+  protected readonly chance: Chance;
+  protected readonly file: PrivateFile;
+  protected respondent: RespondentRole | undefined;
+  #link: Link | undefined;
+  /** Those who wait for the answer to a request that is under way. */
+  readonly #asking = new Map<Uint8Array, ((answer: KeyAnswer) => void)[]>();
+  readonly #inWork = new Set<string>();
+  /** In combined mode. */
+  readonly #server: SimulatedServer | undefined;
+  #echoKey = '';
+  #lastTid = 0n;
+  /** The wall clock's error, in ms. */
+  clockError = 0;
+  /** Told before each start, when a clock may be wrong. */
+  beforeStart: () => void = () => undefined;
+
+  constructor(around: Surroundings, plan: ControllerPlan, server?: SimulatedServer) {
+    this.around = around;
+    this.plan = plan;
+    this.#server = server;
+    this.chance = around.ground.chance(`c${plan.idC} draws`);
+    this.process =
+      server?.process ??
+      around.process(
+        `c${plan.idC}`,
+        plan.mortality,
+        () => this.start(),
+        (death) => this.crash(death),
+      );
+    this.file = new PrivateFile(this.process, plan.diskErrors);
+  }
+
+  get idC(): number {
+    return this.plan.idC;
+  }
+
+  get run(): number {
+    return this.process.run;
+  }
+
+  begin(): void {
+    this.process.start();
+  }
+
+  get now(): Now {
+    return { wall: this.around.ground.trueTime + this.clockError, steady: this.process.steady };
+  }
+
+  crash(death: 'killed' | 'power lost'): void {
+    this.file.crash(death);
+    this.respondent = undefined;
+    this.#asking.clear();
+    this.#inWork.clear();
+    this.around.network.close(`c${this.idC}:5683`);
+    if (this.#link instanceof RelayLink) this.#link.close();
+  }
+
+  start(): void {
+    this.beforeStart();
+    const { network, rules } = this.around;
+    const { idC, skCs, bounds, servers } = this.plan;
+    const serials = this.serials(this.file, this.now.wall);
+    this.#echoKey = `${this.chance.u32()}`;
+    serials.open((opened) => {
+      if (!opened) return this.process.die('killed', RESTART_MS);
+      this.#link =
+        this.#server === undefined ? new RelayLink(this.process, network, this.chance, servers) : new LocalLink(this.#server);
+      const takeTid = (): bigint | undefined => {
+        const tid = serials.take();
+        if (tid !== undefined && tid > this.#lastTid) this.#lastTid = tid;
+        return tid;
+      };
+      this.respondent = rules.roles.respondent({ idC, skCs, bounds, draw: (n) => this.chance.octets(n), takeTid });
+      network.listen(`c${idC}:5683`, (datagram) => this.process.receive('takes a request', () => this.#serve(datagram)));
+      this.#expire();
+    });
+  }
+
+  protected serials(file: PrivateFile, wall: number): Serials {
+    return new Serials(file, wall);
+  }
+
+  /** The state folder is lost, and with it the process. What makes up for it is a clock that is ahead of every TID taken. */
+  loseFolder(downMs: number): boolean {
+    if (!this.process.up || BigInt(this.now.wall) * 1000n <= this.#lastTid) return false;
+    this.process.die('killed', downMs);
+    this.file.lose();
+    return true;
+  }
+
+  #expire(): void {
+    this.process.after(EXPIRE_EVERY_MS, 'drops old transactions', () => {
+      this.respondent?.expire(this.now.steady);
+      this.#expire();
+    });
+  }
+
+  #serve(datagram: Datagram): void {
+    if (datagram.kind !== 'request') return;
+    const { from, to, token, payload, echo } = datagram;
+    // A copy of what is being worked on: the first one's answer is its answer.
+    const key = `${from} ${token}`;
+    if (this.#inWork.has(key)) return;
+    this.#inWork.add(key);
+    this.#answer(payload, this.sourceOf(from, echo), this.#proves(echo, from), (answer) => {
+      this.#inWork.delete(key);
+      const response =
+        answer === 'prove'
+          ? { code: '4.01' as const, payload: new Uint8Array(0), echo: this.#issueEcho(from) }
+          : { code: answer.code, payload: answer.payload ?? new Uint8Array(0), maxAge: answer.maxAge };
+      this.around.network.send({ from: to, to: from, kind: 'answer', token, ...response });
+    });
+  }
+
+  protected sourceOf(from: Address, echo: string | undefined): Source {
+    const host = hostOf(from);
+    const nid = new Uint8Array(18);
+    new DataView(nid.buffer).setUint32(0, hashText(from));
+    return { address: host, network: this.plan.networkOf(host), nid, proven: this.#proves(echo, from) };
+  }
+
+  /** Echo (echo.ts): a time and a tag over time and address, of which an attacker can make neither. */
+  #issueEcho(from: Address): string {
+    return `${this.#echoKey} ${this.process.steady} ${from}`;
+  }
+
+  #proves(echo: string | undefined, from: Address): boolean {
+    const [key, at, source] = echo?.split(' ') ?? [];
+    const age = this.process.steady - Number(at);
+    return key === this.#echoKey && source === from && age >= 0 && age < ECHO_FRESH_MS;
+  }
+
+  /** Answers M1 with M4 and M5 with M6. */
+  #answer(payload: Uint8Array, source: Source, proven: boolean, done: (answer: KeyAnswer) => void): void {
+    const { respondent } = this;
+    if (respondent === undefined) return;
+    const openBefore = respondent.open;
+    const isM5 = payload[0] === TYPE.M5;
+    const decision: M1Decision = isM5
+      ? respondent.receiveM5(payload, source, this.now)
+      : respondent.receiveM1(payload, source, this.now);
+    this.#checkBounds(respondent, openBefore, proven);
+    switch (decision.kind) {
+      case 'answer':
+        return this.#send(payload, decision.octets, done);
+      case 'ask':
+        if (isM5) this.#m5Accepted(payload, decision.transaction);
+        return this.askOnce(payload, decision.transaction, done);
+      case 'prove':
+        return done('prove');
+      case 'refuse':
+        return done(this.#refuse(decision.refusal));
+    }
+  }
+
+  /** Invariant 7. */
+  #checkBounds({ open }: RespondentRole, before: number, proven: boolean): void {
+    const { total } = this.plan.bounds;
+    if (open > total) throw new Violation(7, `c${this.idC} has ${open} open transactions of ${total}`);
+    if (!proven && open > before && before * 2 >= total)
+      throw new Violation(7, `c${this.idC} opens a transaction for an unproven source with ${before} of ${total} open`);
+  }
+
+  #m5Accepted(octets: Uint8Array, { idI, tid, m1 }: Transaction): void {
+    if (this.around.oracle.isHonest(idI))
+      this.around.oracle.accepts(`c${this.idC}`, 'M5', octets, [this.idC, tid, idI, textOf(m1)]);
+  }
+
+  /** A question that is under way already is not asked again: its answer is for all who wait. */
+  protected askOnce(message: Uint8Array, transaction: Transaction, done: (answer: KeyAnswer) => void): void {
+    const { request } = transaction;
+    if (request === undefined) return done(this.#refuse('noTransaction'));
+    const waiting = this.#asking.get(request);
+    if (waiting !== undefined) {
+      waiting.push(done);
+      return;
+    }
+    const all = [done];
+    this.#asking.set(request, all);
+    this.#emitRequest(message, transaction, request);
+    const judge = (octets: Uint8Array): LinkDecision => this.#judge(transaction, request, octets);
+    this.#link?.ask(request, judge, (decision) => {
+      this.#asking.delete(request);
+      for (const each of all) this.#decided(message, decision, each);
+    });
+  }
+
+  #emitRequest(message: Uint8Array, { tid, m1 }: Transaction, request: Uint8Array): void {
+    const { oracle } = this.around;
+    if (request[0] === TYPE.M2) return oracle.emits('M2', request, [this.idC, tid, textOf(m1)]);
+    oracle.emits('M7', request, [this.idC, tid, textOf(m1), textOf(decodeM5(message).c5)]);
+  }
+
+  #judge(transaction: Transaction, request: Uint8Array, octets: Uint8Array): LinkDecision {
+    const awaited = transaction.request === request;
+    const decision = this.respondent?.receiveLinkAnswer(transaction, octets) ?? { kind: 'forgotten' };
+    const { kind } = decision;
+    if (this.plan.honest && awaited && (kind === 'answer' || kind === 'refuse')) {
+      const name = kind === 'refuse' ? 'M9' : request[0] === TYPE.M2 ? 'M3' : 'M8';
+      this.around.oracle.accepts(`c${this.idC}`, name, octets, [this.idC, textOf(request)]);
+    }
+    return decision;
+  }
+
+  #decided(message: Uint8Array, decision: LinkDecision | undefined, done: (answer: KeyAnswer) => void): void {
+    switch (decision?.kind) {
+      case 'answer':
+        return this.#send(message, decision.octets, done);
+      case 'refuse':
+        return done(this.#refuse(decision.refusal));
+      case 'forgotten':
+        return done(this.#refuse('overloaded'));
+      case 'ignored':
+      case undefined:
+        return done(this.#refuse('noServer'));
+    }
+  }
+
+  /** M4 for an M1, M6 for an M5. */
+  #send(message: Uint8Array, octets: Uint8Array, done: (answer: KeyAnswer) => void): void {
+    const { oracle } = this.around;
+    if (octets[0] === TYPE.M4) {
+      const tid = new DataView(octets.buffer, octets.byteOffset).getBigUint64(5);
+      // An M5 of a transaction that was answered is answered with M6 alone.
+      if (message[0] === TYPE.M1 && oracle.isHonest(decodeM1(message).idI))
+        oracle.emits('M4', octets, [this.idC, tid, textOf(message)]);
+    } else if (octets[0] === TYPE.M6 && message[0] === TYPE.M5) {
+      oracle.emits('M6', octets, [this.idC, decodeM5(message).tid, textOf(message)]);
+    }
+    done({ code: '2.04', payload: octets });
+  }
+
+  #refuse(refusal: Refusal): KeyAnswer {
+    const { code, meaning } = REFUSALS[refusal];
+    this.around.says(`c${this.idC}`, `refuses: it ${meaning}`);
+    return { code, maxAge: maxAgeOf(refusal) };
+  }
+}

@@ -1,0 +1,94 @@
+/** Many worlds on all cores. */
+
+import { Worker } from 'node:worker_threads';
+import type { Outcome } from './world.js';
+
+/** Worlds that a worker runs before it tells of them. */
+const BATCH = 25;
+
+export interface Batch {
+  readonly from: number;
+  readonly count: number;
+  readonly mutant: string | undefined;
+}
+
+/** What came of a batch. */
+export interface BatchResult {
+  readonly worlds: number;
+  readonly events: number;
+  readonly counts: Outcome['counts'];
+  readonly longestMs: number;
+  /** The first seed that failed. */
+  readonly failed: number | undefined;
+}
+
+export interface FarmOptions {
+  readonly from: number;
+  /** How many worlds at least. */
+  readonly seeds: number;
+  /** Until when more are run after those, by `now`. */
+  readonly until: number;
+  readonly now: () => number;
+  readonly workers: number;
+  readonly mutant: string | undefined;
+  /** Told after each batch. */
+  readonly progress: (total: BatchResult) => void;
+}
+
+export const NOTHING_YET: BatchResult = {
+  worlds: 0,
+  events: 0,
+  counts: { commits: 0, joins: 0, promotions: 0, replaced: 0, waits: 0, lostComparisons: 0, late: 0 },
+  longestMs: 0,
+  failed: undefined,
+};
+
+export function added(a: BatchResult, b: BatchResult): BatchResult {
+  const names = Object.keys(a.counts) as (keyof BatchResult['counts'])[];
+  return {
+    worlds: a.worlds + b.worlds,
+    events: a.events + b.events,
+    counts: Object.fromEntries(names.map((name) => [name, a.counts[name] + b.counts[name]])) as BatchResult['counts'],
+    longestMs: Math.max(a.longestMs, b.longestMs),
+    failed: a.failed === undefined || b.failed === undefined ? (a.failed ?? b.failed) : Math.min(a.failed, b.failed),
+  };
+}
+
+/** Runs worlds until all are done, or one has failed. */
+export async function farm(options: FarmOptions): Promise<BatchResult> {
+  const { from, seeds, until, now, mutant, progress } = options;
+  let total = NOTHING_YET;
+  let next = from;
+  const take = (): Batch | undefined => {
+    const left = from + seeds - next;
+    if (total.failed !== undefined || (left <= 0 && now() >= until)) return undefined;
+    const count = left > 0 ? Math.min(BATCH, left) : BATCH;
+    next += count;
+    return { from: next - count, count, mutant };
+  };
+  const work = async (): Promise<void> => {
+    const worker = new Worker(new URL('./worker.js', import.meta.url));
+    try {
+      for (let batch = take(); batch !== undefined; batch = take()) {
+        const result = await runIn(worker, batch);
+        total = added(total, result);
+        progress(total);
+      }
+    } finally {
+      await worker.terminate();
+    }
+  };
+  await Promise.all(Array.from({ length: options.workers }, work));
+  return total;
+}
+
+function runIn(worker: Worker, batch: Batch): Promise<BatchResult> {
+  return new Promise((resolve, reject) => {
+    worker.once('message', (result: BatchResult) => {
+      worker.off('error', reject);
+      resolve(result);
+    });
+    worker.once('error', reject);
+    worker.postMessage(batch);
+  });
+}

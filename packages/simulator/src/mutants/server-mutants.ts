@@ -1,0 +1,258 @@
+/** Auth-servers that break one rule of the profile each. */
+
+import {
+  derivePsk,
+  judge,
+  type Judgement,
+  type LinkRequest,
+  type NodeRecord,
+  type OpenedRequest,
+  REFUSALS,
+  sealAnswer,
+  sealM3,
+  sealM8,
+  sealM9,
+  Secret,
+} from '@latchkey/protocol';
+import { keyOctets, keyText } from '../key-text.js';
+import { PROFILE, type Rules } from '../rules.js';
+import { type Commitment, type Final, type LinkAnswer, SimulatedServer } from '../server.js';
+import { type Action, commitAction, type CommitResult } from '../store.js';
+
+function withServer(Server: typeof SimulatedServer): Rules {
+  return { ...PROFILE, Server };
+}
+
+function judging(judge: Rules['roles']['server']['judge']): Rules {
+  return { ...PROFILE, roles: { ...PROFILE.roles, server: { ...PROFILE.roles.server, judge } } };
+}
+
+/** The draft read literally: the key is replaced on M2, which no node has authenticated. */
+class CommitsOnM2 extends SimulatedServer {
+  protected override seal(request: LinkRequest, opened: OpenedRequest, decision: Final, skCs: Secret): LinkAnswer {
+    const answer = super.seal(request, opened, decision, skCs);
+    const { rnC, m1, ts } = opened.body;
+    const row = this.plan.store.row(m1.idI);
+    if (decision.kind !== 'answer' || decision.with !== 'M3' || row === undefined) return answer;
+    const psk = derivePsk(Secret.fromHex(row.key), m1.rnI, rnC);
+    const committed = { idC: request.idC, tid: request.tid, ts: Number(ts), nidI: new Uint8Array(18), lifetime: row.lifetime };
+    this.plan.store.put({ ...row, key: keyText(psk), initial: false, committed });
+    return answer;
+  }
+}
+
+/** M8 before the disk has the key. */
+class AnswersFirst extends SimulatedServer {
+  protected override commit(
+    request: LinkRequest,
+    opened: OpenedRequest,
+    commitment: Commitment,
+    done: (result: CommitResult) => void,
+  ): void {
+    super.commit(request, opened, commitment, () => undefined);
+    done('committed');
+  }
+}
+
+/** A commit that is written otherwise. */
+function writing(action: (server: Looking, opened: OpenedRequest, commitment: Commitment) => Action, watches: boolean): Rules {
+  return withServer(
+    class extends Looking {
+      protected override commit(
+        _request: LinkRequest,
+        opened: OpenedRequest,
+        commitment: Commitment,
+        done: (result: CommitResult) => void,
+      ): void {
+        this.proofAccepted(opened);
+        this.plan.store.transact(this.process, () => this.wall, action(this, opened, commitment), done);
+        if (watches) this.watchStore();
+      }
+    },
+  );
+}
+
+/** What an action may look at. */
+class Looking extends SimulatedServer {
+  get time(): number {
+    return this.wall;
+  }
+
+  get steady(): number {
+    return this.process.steady;
+  }
+}
+
+const { stillInTime } = PROFILE.roles.server;
+
+/** Whatever K_i is by now, it is replaced. */
+export const commitsWithoutComparing: Rules = writing(
+  (server, opened, { to, commit }) =>
+    (rows) => {
+      const row = rows.get(opened.body.m1.idI);
+      if (!stillInTime(opened, server.time)) return 'late';
+      return row === undefined ? 'lost' : { ...row, key: keyText(to), initial: false, committed: commit };
+    },
+  true,
+);
+
+/** A write may take as long as it takes. */
+export const writesLate: Rules = writing(
+  (_, opened, { from, to, commit }) =>
+    commitAction(
+      opened.body.m1.idI,
+      from,
+      to,
+      commit,
+      () => 0,
+      () => true,
+    ),
+  false,
+);
+
+/** As the profile, but nothing ends a write that hangs in the disk. */
+export const doesNotWatch: Rules = writing(
+  (server, opened, { from, to, commit }) =>
+    commitAction(
+      opened.body.m1.idI,
+      from,
+      to,
+      commit,
+      () => server.steady,
+      () => stillInTime(opened, server.time),
+    ),
+  false,
+);
+
+/** M2 is answered from a copy of the registry that is minutes old. */
+class ReadsStale extends SimulatedServer {
+  readonly #copies = new Map<number, { readonly record: NodeRecord | undefined; readonly at: number }>();
+
+  protected override read(of: 'M2' | 'M7', idI: number): NodeRecord | undefined {
+    if (of === 'M7') return super.read(of, idI);
+    const { now } = this.around.ground;
+    const copy = this.#copies.get(idI);
+    if (copy !== undefined && now - copy.at < 600_000) return copy.record;
+    const record = super.read(of, idI);
+    this.#copies.set(idI, { record, at: now });
+    return record;
+  }
+}
+
+/** A key is seen before the disk has it. */
+class ReadsUnsynced extends SimulatedServer {
+  protected override read(of: 'M2' | 'M7', idI: number): NodeRecord | undefined {
+    const row = this.plan.store.unsynced;
+    return row?.idI === idI ? { ...row, key: Secret.fromHex(row.key) } : super.read(of, idI);
+  }
+}
+
+class IgnoresSteps extends SimulatedServer {
+  protected override stepped(): boolean {
+    return false;
+  }
+}
+
+/** Nonces are counted, from nought at each start. */
+class CountsNonces extends SimulatedServer {
+  #run = 0;
+  #count = 0;
+
+  protected override nonce(): Uint8Array {
+    if (this.#run !== this.process.run) this.#count = 0;
+    this.#run = this.process.run;
+    this.#count += 1;
+    const nonce = new Uint8Array(13);
+    new DataView(nonce.buffer).setUint32(9, this.#count);
+    return nonce;
+  }
+}
+
+/** A helpful log. */
+class LogsKeys extends SimulatedServer {
+  protected override seal(request: LinkRequest, opened: OpenedRequest, decision: Final, skCs: Secret): LinkAnswer {
+    if (decision.kind === 'answer' && decision.with === 'M3')
+      this.around.says(this.plan.name, `answers with the key ${keyText(decision.key)}`);
+    return super.seal(request, opened, decision, skCs);
+  }
+}
+
+/** A repeat of M8 grants what is left of the lifetime. */
+export const grantsWhatIsLeft: Rules = judging((opened, node, wall): Judgement => {
+  const judgement = judge(opened, node, wall);
+  if (judgement.kind !== 'answer' || judgement.with !== 'M8' || judgement.lifetime === 0) return judgement;
+  const gone = Math.round((wall - (node?.committed?.ts ?? wall)) / 1000);
+  return { ...judgement, lifetime: Math.max(1, judgement.lifetime - Math.max(0, gone)) };
+});
+
+/** TS is not looked at. */
+export const ignoresTs: Rules = {
+  ...PROFILE,
+  roles: {
+    ...PROFILE.roles,
+    server: {
+      ...PROFILE.roles.server,
+      judge: (opened, node) => judge(opened, node, Number(opened.body.ts)),
+      stillInTime: () => true,
+    },
+  },
+};
+
+/** Any controller may ask for any node. */
+export const assignsToAll: Rules = judging((opened, node, wall) =>
+  judge(opened, node && { ...node, controller: opened.idC }, wall),
+);
+
+/** An M7 is taken on the controller's word. */
+export const needsNoProof: Rules = judging((opened, node, wall): Judgement => {
+  const judgement = judge(opened, node, wall);
+  if (judgement.kind !== 'refuse' || judgement.refusal !== 'proofFailed' || opened.type !== 'M7' || node === undefined)
+    return judgement;
+  const { idC, tid, body } = opened;
+  const to = derivePsk(node.key, body.m1.rnI, body.rnC);
+  const commit = { idC, tid, ts: Number(body.ts), nidI: body.nidI, lifetime: node.lifetime };
+  return { kind: 'commit', from: node.key, to, commit };
+});
+
+/** M3 is not sealed. */
+export const sendsKeysInClear: Rules = {
+  ...PROFILE,
+  roles: {
+    ...PROFILE.roles,
+    server: {
+      ...PROFILE.roles.server,
+      sealAnswer: (request, opened, judgement, nonce, skCs) => {
+        const sealed = sealAnswer(request, opened, judgement, nonce, skCs);
+        if (judgement.kind !== 'answer' || judgement.with !== 'M3') return sealed;
+        sealed.set(keyOctets(judgement.key), 14);
+        return sealed;
+      },
+    },
+  },
+};
+
+export const commitsOnM2: Rules = withServer(CommitsOnM2);
+export const answersFirst: Rules = withServer(AnswersFirst);
+export const readsStale: Rules = withServer(ReadsStale);
+export const readsUnsynced: Rules = withServer(ReadsUnsynced);
+export const ignoresSteps: Rules = withServer(IgnoresSteps);
+/** The nonce of an answer is what was drawn, whatever is sealed; counting alone would harm nobody. */
+export const countsNonces: Rules = {
+  ...withServer(CountsNonces),
+  roles: {
+    ...PROFILE.roles,
+    server: {
+      ...PROFILE.roles.server,
+      sealAnswer: (request, opened, judgement, nonce, skCs) => {
+        const { idI } = opened.body.m1;
+        if (judgement.kind === 'refuse') {
+          return sealM9({ reason: REFUSALS[judgement.refusal].reason, idI }, nonce, request.octets, skCs);
+        }
+        return judgement.with === 'M3'
+          ? sealM3({ key: judgement.key, idI }, nonce, request.octets, skCs)
+          : sealM8({ idI, lifetime: judgement.lifetime }, nonce, request.octets, skCs);
+      },
+    },
+  },
+};
+export const logsKeys: Rules = withServer(LogsKeys);

@@ -1,0 +1,55 @@
+/** What a simulated node keeps in its one file. Mirrors `node-file.ts` of packages/node-agent, without what no rule depends on. */
+
+import { type NodeState, Secret } from '@latchkey/protocol';
+import { keyText } from './key-text.js';
+
+/** Powered time at some moment, in ms, and the boot and uptime it was saved in. */
+export interface PoweredTime {
+  readonly ms: number;
+  readonly boot: number;
+  readonly uptime: number;
+}
+
+export interface NodeRecord {
+  readonly state: NodeState;
+  readonly membership:
+    | { readonly at: number; readonly poweredAt: number; readonly lifetime: number; readonly renewAfter: number | undefined }
+    | undefined;
+  readonly powered: PoweredTime | undefined;
+}
+
+interface Json extends Omit<NodeRecord, 'state'> {
+  readonly state: Omit<NodeState, 'confirmed' | 'candidates'> & {
+    readonly confirmed: string;
+    readonly candidates: readonly { readonly psk: string; readonly storedAt: number }[];
+  };
+}
+
+export function formatNode({ state, membership, powered }: NodeRecord): string {
+  const { confirmed, candidates, ...rest } = state;
+  const json: Json = {
+    state: {
+      ...rest,
+      confirmed: keyText(confirmed),
+      candidates: candidates.map(({ psk, storedAt }) => ({ psk: keyText(psk), storedAt })),
+    },
+    membership,
+    powered,
+  };
+  return JSON.stringify(json);
+}
+
+/** Throws where `text` is not whole. */
+export function parseNode(text: string): NodeRecord {
+  const { state, membership, powered } = JSON.parse(text) as Json;
+  const { confirmed, candidates, ...rest } = state;
+  return {
+    state: {
+      ...rest,
+      confirmed: Secret.fromHex(confirmed),
+      candidates: candidates.map(({ psk, storedAt }) => ({ psk: Secret.fromHex(psk), storedAt })),
+    },
+    membership,
+    powered,
+  };
+}

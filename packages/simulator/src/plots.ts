@@ -1,0 +1,212 @@
+/**
+ * Troubles that have to come together to get anywhere near the edge of a rule. Drawn apart they would meet once in thousands of worlds, so
+ * some worlds are made of them; all the rest of such a world is left to chance as elsewhere.
+ */
+
+import type { Chance } from './chance.js';
+import { type Kind, KINDS } from './network.js';
+import { type Incident, type NodeScenario, type Premises, ROGUE_IDC, type Scenario } from './scenario.js';
+
+const NONE_LOST = Object.fromEntries(KINDS.map((kind) => [kind, 0])) as Record<Kind, number>;
+
+type Plot = (scenario: Scenario, chance: Chance) => Scenario;
+
+function withGoodDisk(node: NodeScenario): NodeScenario {
+  return { ...node, diskErrors: 0 };
+}
+
+/** Ordered for the controller it is assigned to and no other, and renewing all the time. */
+function orderedForOne(node: NodeScenario): NodeScenario {
+  const { assigned } = node;
+  return assigned === ROGUE_IDC ? node : { ...node, controllers: [assigned], endpoints: [assigned], lifetime: 60 };
+}
+
+/**
+ * A node in haste: its machine fails soon after each M5, and it tries again at once, while M7s are on their way for as long as a server
+ * takes them. Its candidates are all open at once.
+ */
+const haste: Plot = (scenario, chance) => ({
+  ...scenario,
+  nodes: scenario.nodes.map(withGoodDisk),
+  weather: {
+    ...scenario.weather,
+    lost: chance.below(2) === 0 ? NONE_LOST : scenario.weather.lost,
+    siege: undefined,
+    held: {
+      kinds: ['M7'],
+      probability: 1,
+      ms: chance.pick([
+        [50_000, 100_000],
+        [62_000, 88_000],
+        [5_000, 60_000],
+      ]),
+    },
+  },
+  mortality: {
+    ...scenario.mortality,
+    node: { perStep: 0, focus: { step: 'retransmits', probability: 0.7 }, power: chance.pick([0, 0.5]), down: [200, 2_000] },
+    controller: {
+      perStep: 0,
+      focus: { step: 'takes a request', probability: chance.pick([0, 0, 0.03]) },
+      power: 0,
+      down: [200, 2_000],
+    },
+  },
+});
+
+/**
+ * The same with more time between, so that the fifth attempt comes when the first's transaction is over but its M7 still counts; and a
+ * machine that now and then sleeps between M1 and M4, for longer than a candidate has to be old.
+ */
+const sleepyHaste: Plot = (scenario, chance) => {
+  const { weather, mortality, ...rest } = haste(scenario, chance);
+  return {
+    ...rest,
+    weather: { ...weather, lost: NONE_LOST, held: { ...weather.held, ms: [80_000, 89_000] } },
+    diskErrors: 0,
+    store: { stalled: 0, stallMs: [0], refused: 0 },
+    mortality: {
+      ...mortality,
+      node: { perStep: 0, focus: { step: 'retransmits', probability: 0.9 }, power: 0, down: [9_000, 18_000] },
+    },
+    sleepy: { after: 'M1', from: 60_000, probability: 0.5, ms: 310_000 },
+    incidents: [],
+  };
+};
+
+/** Commits of one node that wait before they are written, and overtake each other. */
+const contest: Plot = (scenario, chance) => {
+  const { weather, ...rest } = haste(scenario, chance);
+  return {
+    ...rest,
+    weather: { ...weather, held: { ...weather.held, probability: 0 } },
+    store: { stalled: 0.5, stallMs: [200, 8_000, 20_000, 27_000], refused: 0 },
+  };
+};
+
+/** No M7 arrives until then, and who has kept them sends them after that. */
+function heldBack(scenario: Scenario, until: number): Scenario {
+  return {
+    ...scenario,
+    troubleMs: 500_000,
+    weather: { ...scenario.weather, siege: { kinds: ['M7'], from: 0, to: until } },
+    mortality: { ...scenario.mortality, server: { ...scenario.mortality.server, perStep: 0, focus: undefined } },
+    attacker: { tricks: ['commits'], turns: 16, from: until, reactions: [], persists: scenario.attacker?.persists ?? 'no' },
+  };
+}
+
+/** M7s are kept from the server for minutes, its clock is set back, and who has kept them sends them again. */
+const heldBackCommits: Plot = (scenario, chance) => {
+  const at = chance.between(320_000, 430_000);
+  const back: Incident = { at, what: 'clock', host: 's', error: chance.pick([-220_000, -250_000, -300_000, -350_000]) };
+  const others = scenario.incidents.filter((incident) => incident.what !== 'clock' && incident.at < 500_000);
+  return { ...heldBack(scenario, at), incidents: [...others, back] };
+};
+
+/** No M6 arrives for a while, and who has kept them sends them when the next attempt waits for its own. */
+const heldBackConfirmations: Plot = (scenario, chance) => ({
+  ...scenario,
+  weather: { ...scenario.weather, siege: { kinds: ['M6'], from: 0, to: chance.between(100_000, 300_000) } },
+  attacker: {
+    tricks: ['confirmations'],
+    turns: 20,
+    from: 0,
+    reactions: [{ to: 'M5', trick: 'confirmations', probability: 0.5 }],
+    persists: 'no',
+  },
+});
+
+/** A disk that hangs with a commit half made. */
+const hangingDisk: Plot = (scenario, chance) => ({
+  ...scenario,
+  troubleMs: 700_000,
+  store: { stalled: chance.pick([0.3, 0.8]), stallMs: [340_000, 420_000, 500_000], refused: 0 },
+});
+
+/** Nodes are assigned to controllers they were not ordered for, and their datagrams find the way there. */
+const wrongPlace: Plot = (scenario, chance) => {
+  const { controllers, nodes, incidents, troubleMs } = scenario;
+  const reassigned = nodes
+    .filter(({ assigned }) => assigned !== ROGUE_IDC)
+    .map(({ idI }): Incident => ({ at: chance.below(60_000), what: 'reassign', idI, idC: chance.pick(controllers) }));
+  return {
+    ...scenario,
+    nodes: nodes.map(orderedForOne),
+    weather: { ...scenario.weather, misrouted: 0.4 },
+    incidents: [...incidents, ...reassigned].filter(({ at }) => at < troubleMs),
+  };
+};
+
+/** Controllers whose machines have no clock of their own: each boot begins at one and the same time, until the network sets it. */
+const noBattery: Plot = (scenario, chance) => ({
+  ...scenario,
+  bootsAtNought: scenario.combined ? [] : scenario.controllers,
+  mortality: {
+    ...scenario.mortality,
+    controller: {
+      perStep: 0.01,
+      focus: { step: 'takes an answer', probability: chance.pick([0.05, 0.2]) },
+      power: 0.5,
+      down: [200, 2_000],
+    },
+  },
+});
+
+const PLOTS: readonly Plot[] = [
+  haste,
+  sleepyHaste,
+  sleepyHaste,
+  sleepyHaste,
+  contest,
+  heldBackCommits,
+  heldBackCommits,
+  heldBackConfirmations,
+  hangingDisk,
+  wrongPlace,
+  noBattery,
+];
+
+/** As `heldBackCommits`, but the controllers' clocks are set back with the server's, early enough for its five minutes to pass. */
+const setBackTogether: Plot = (scenario, chance) => {
+  const { controllers } = scenario;
+  const at = chance.between(60_000, 120_000);
+  const hosts = ['s', ...controllers.map((idC) => `c${idC}`)];
+  return {
+    ...heldBack(scenario, at + 302_000),
+    incidents: hosts.map((host) => ({ at, what: 'clock', host, error: -350_000 })),
+  };
+};
+
+/** As `heldBackCommits`, but the server is down when its clock is set back, and what it last wrote is older still. */
+const setBackWhileDown: Plot = (scenario, chance) => {
+  const at = chance.between(330_000, 390_000);
+  const servers = Array.from({ length: scenario.replicas }, (_, server): Incident => ({
+    at,
+    what: 'off',
+    server,
+    downMs: 2_000,
+  }));
+  return {
+    ...heldBack(scenario, at + 2_500),
+    incidents: [...servers, { at: at + 1_000, what: 'clock', host: 's', error: -350_000 }],
+  };
+};
+
+/** As `heldBackCommits`, but the server's clock is set so far back that M7s count again when its five minutes have passed. */
+const setFarBack: Plot = (scenario, chance) => {
+  const at = chance.between(330_000, 370_000);
+  return {
+    ...heldBack(scenario, at + 301_000),
+    troubleMs: 720_000,
+    incidents: [{ at, what: 'clock', host: 's', error: -600_000 }],
+  };
+};
+
+/** Some worlds have a plot, most have none; what a premise keeps out is looked for at once where it is lifted. */
+export function withPlot(scenario: Scenario, chance: Chance, premises: Premises): Scenario {
+  if (!premises.clocksSetApart) return setBackTogether(scenario, chance);
+  if (!premises.clockNotFarBack) return setFarBack(scenario, chance);
+  if (!premises.clockRightAtStart) return setBackWhileDown(scenario, chance);
+  const plot = chance.pick(PLOTS);
+  return chance.uniform() < 0.4 ? plot(scenario, chance) : scenario;
+}

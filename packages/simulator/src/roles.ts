@@ -1,0 +1,36 @@
+import {
+  beginAttempt,
+  judge,
+  openLinkRequest,
+  receiveM4,
+  receiveM6,
+  Respondent,
+  type RespondentOptions,
+  sealAnswer,
+  stillInTime,
+} from '@latchkey/protocol';
+
+/** The respondent as its shell drives it. */
+export type RespondentRole = Pick<Respondent, 'open' | 'receiveM1' | 'receiveM5' | 'receiveLinkAnswer' | 'expire'>;
+
+/** The three roles of @latchkey/protocol, as the shells take them. */
+export interface Roles {
+  readonly initiator: {
+    readonly beginAttempt: typeof beginAttempt;
+    readonly receiveM4: typeof receiveM4;
+    readonly receiveM6: typeof receiveM6;
+  };
+  readonly respondent: (options: RespondentOptions) => RespondentRole;
+  readonly server: {
+    readonly openLinkRequest: typeof openLinkRequest;
+    readonly judge: typeof judge;
+    readonly sealAnswer: typeof sealAnswer;
+    readonly stillInTime: typeof stillInTime;
+  };
+}
+
+export const PROFILE_ROLES: Roles = {
+  initiator: { beginAttempt, receiveM4, receiveM6 },
+  respondent: (options) => new Respondent(options),
+  server: { openLinkRequest, judge, sealAnswer, stillInTime },
+};

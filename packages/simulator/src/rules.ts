@@ -1,0 +1,23 @@
+/**
+ * The rules a world is played by: the roles of @latchkey/protocol and the shells around them. A mutant is the same with one part replaced;
+ * that some seed catches each of them is the proof that this simulator can find faults.
+ */
+
+import { SimulatedController } from './controller.js';
+import { SimulatedNode } from './node.js';
+import { PROFILE_ROLES, type Roles } from './roles.js';
+import { SimulatedServer } from './server.js';
+
+export interface Rules {
+  readonly roles: Roles;
+  readonly Node: typeof SimulatedNode;
+  readonly Controller: typeof SimulatedController;
+  readonly Server: typeof SimulatedServer;
+}
+
+export const PROFILE: Rules = {
+  roles: PROFILE_ROLES,
+  Node: SimulatedNode,
+  Controller: SimulatedController,
+  Server: SimulatedServer,
+};

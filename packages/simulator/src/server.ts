@@ -1,0 +1,264 @@
+/**
+ * The auth-server's shell: mirrors `AuthServer` of packages/auth-server (`answer`, `#decide`, `#commit`: M8 is sealed after the store has the
+ * key), `watchStore` beside it, and `ClockStepWatch` of packages/runtime. It holds no transaction.
+ */
+
+import {
+  type CoapCode,
+  CLOCK_STEP_PENALTY_MS,
+  COMMIT_LIMIT_MS,
+  decodeLinkRequest,
+  encodeM5,
+  ifWellFormed,
+  type Judgement,
+  type LinkRefusal,
+  type LinkRequest,
+  maxAgeOf,
+  type NodeRecord,
+  NONCE_LENGTH,
+  type OpenedRequest,
+  REFUSALS,
+  type Secret,
+} from '@latchkey/protocol';
+import type { Chance } from './chance.js';
+import type { Datagram } from './network.js';
+import { textOf } from './oracle.js';
+import type { Mortality, Process } from './process.js';
+import { commitAction, type CommitResult, KEEP_TIME_EVERY_MS, type Store } from './store.js';
+import type { Surroundings } from './surroundings.js';
+
+/** As in auth-server.ts, store-watch.ts and clock.ts. */
+const MAX_JUDGEMENTS = 4;
+const MAX_COMMITS = 1_024;
+const LOOK_EVERY_MS = 1_000;
+const STEP_MS = 1_000;
+
+export interface ServerPlan {
+  readonly name: string;
+  /** SK_cs by ID_c. */
+  readonly controllers: ReadonlyMap<number, Secret>;
+  readonly store: Store;
+  /** In one process with a controller, and with no socket of its own. */
+  readonly combined: boolean;
+  /** How far this replica's clock is from the others', in ms. */
+  readonly skew: number;
+  /** The error of the clock that all replicas go by, in ms. */
+  readonly clockError: () => number;
+  readonly mortality: Mortality;
+  /** Whether the attacker has the SK_cs of this controller. */
+  readonly isAttackers: (idC: number) => boolean;
+}
+
+export type Final = Exclude<Judgement, { kind: 'commit' }>;
+export type Commitment = Extract<Judgement, { kind: 'commit' }>;
+
+export interface LinkAnswer {
+  readonly code: CoapCode;
+  readonly payload?: Uint8Array | undefined;
+  readonly maxAge?: number | undefined;
+}
+
+export class SimulatedServer {
+  protected readonly around: Surroundings;
+  protected readonly plan: ServerPlan;
+  readonly process: Process;
+  protected readonly chance: Chance;
+  readonly #inWork = new Set<string>();
+  #commits = 0;
+  #ahead: number | undefined;
+  #steppedAt: number | undefined;
+  /** In combined mode, the controller in the same process. */
+  readonly onStart: (() => void)[] = [];
+  readonly onCrash: ((death: 'killed' | 'power lost') => void)[] = [];
+  /** Told before each start, when a clock may be set. */
+  beforeStart: () => void = () => undefined;
+
+  constructor(around: Surroundings, plan: ServerPlan) {
+    this.around = around;
+    this.plan = plan;
+    this.chance = around.ground.chance(`${plan.name} server draws`);
+    this.process = around.process(
+      plan.name,
+      plan.mortality,
+      () => this.#start(),
+      (death) => {
+        this.#inWork.clear();
+        around.network.close(`${plan.name}:5693`);
+        plan.store.forget(this.process);
+        for (const each of this.onCrash) each(death);
+      },
+    );
+  }
+
+  begin(): void {
+    this.process.start();
+  }
+
+  protected get wall(): number {
+    return this.around.ground.trueTime + this.plan.clockError() + this.plan.skew;
+  }
+
+  #start(): void {
+    this.beforeStart();
+    this.#commits = 0;
+    this.#steppedAt = undefined;
+    const { latestWall } = this.plan.store;
+    this.#ahead = latestWall === undefined ? undefined : latestWall - this.process.steady;
+    this.stepped();
+    if (!this.plan.combined) {
+      this.around.network.listen(`${this.plan.name}:5693`, (datagram) =>
+        this.process.receive('takes a request', () => this.#serve(datagram)),
+      );
+    }
+    this.#keepTime();
+    for (const each of this.onStart) each();
+  }
+
+  /** As the daemon's watch over its store does. */
+  #keepTime(): void {
+    this.plan.store.keepTime(this.wall);
+    this.process.after(KEEP_TIME_EVERY_MS, 'keeps the time', () => this.#keepTime());
+  }
+
+  /** Whether the wall clock stepped back less than five minutes ago, as far as anybody has looked. */
+  protected stepped(): boolean {
+    const { steady } = this.process;
+    const ahead = this.wall - steady;
+    if (this.#ahead !== undefined && this.#ahead - ahead > STEP_MS) this.#steppedAt = steady;
+    this.#ahead = ahead;
+    return this.#steppedAt !== undefined && steady - this.#steppedAt < CLOCK_STEP_PENALTY_MS;
+  }
+
+  #serve({ kind, from, to, token, payload }: Datagram): void {
+    if (kind !== 'request') return;
+    const key = `${from} ${token}`;
+    if (this.#inWork.has(key)) return;
+    this.#inWork.add(key);
+    this.answer(payload, (answer) => {
+      this.#inWork.delete(key);
+      const { code, maxAge } = answer;
+      this.around.network.send({
+        from: to,
+        to: from,
+        kind: 'answer',
+        token,
+        code,
+        payload: answer.payload ?? new Uint8Array(0),
+        maxAge,
+      });
+    });
+  }
+
+  /** Answers M2 with M3, M7 with M8, either with M9. */
+  answer(octets: Uint8Array, done: (answer: LinkAnswer) => void): void {
+    const { roles } = this.around.rules;
+    const request = ifWellFormed(decodeLinkRequest, octets);
+    if (request === undefined) return done({ code: REFUSALS.malformed.code });
+    const skCs = this.plan.controllers.get(request.idC);
+    const opened = skCs && roles.server.openLinkRequest(request, skCs);
+    if (skCs === undefined || opened === undefined) return done({ code: REFUSALS.notAuthentic.code });
+    this.#accepted(request, opened);
+    const seal = (decision: Final): void => done(this.seal(request, opened, decision, skCs));
+    this.decide(request, opened, this.stepped(), 1, seal);
+  }
+
+  #accepted({ type, idC, tid, octets }: LinkRequest, { body, type: openedAs }: OpenedRequest): void {
+    const { oracle } = this.around;
+    if (this.plan.isAttackers(idC)) return;
+    const m1 = textOf(body.m1Octets);
+    oracle.accepts(
+      this.plan.name,
+      type,
+      octets,
+      openedAs === 'M7' ? [idC, tid, m1, textOf((body as { readonly c5: Uint8Array }).c5)] : [idC, tid, m1],
+    );
+  }
+
+  /** Linearizable, for an M2 as for an M7. */
+  protected read(_for: 'M2' | 'M7', idI: number): NodeRecord | undefined {
+    return this.plan.store.node(idI);
+  }
+
+  protected decide(
+    request: LinkRequest,
+    opened: OpenedRequest,
+    stepped: boolean,
+    round: number,
+    seal: (decision: Final) => void,
+  ): void {
+    if (round > MAX_JUDGEMENTS) return seal(refusal('overloaded'));
+    const { idI } = opened.body.m1;
+    const judgement = this.around.rules.roles.server.judge(opened, this.read(opened.type, idI), this.wall);
+    if (judgement.kind !== 'commit') return seal(judgement);
+    if (stepped || this.#commits >= MAX_COMMITS) return seal(refusal('overloaded'));
+    this.commit(request, opened, judgement, (result) => {
+      if (result === 'lost') {
+        this.around.oracle.counts.lostComparisons += 1;
+        return this.decide(request, opened, stepped, round + 1, seal);
+      }
+      if (result === 'late') this.around.oracle.counts.late += 1;
+      if (result !== 'committed') return seal(refusal(result === 'late' ? 'clock' : 'storeFailed'));
+      seal({ kind: 'answer', with: 'M8', lifetime: judgement.commit.lifetime });
+    });
+  }
+
+  protected commit(
+    _request: LinkRequest,
+    opened: OpenedRequest,
+    { from, to, commit }: Commitment,
+    done: (result: CommitResult) => void,
+  ): void {
+    const { idI } = opened.body.m1;
+    const { rules } = this.around;
+    this.#commits += 1;
+    const inTime = (): boolean => rules.roles.server.stillInTime(opened, this.wall);
+    const action = commitAction(idI, from, to, commit, () => this.process.steady, inTime);
+    this.proofAccepted(opened);
+    this.plan.store.transact(
+      this.process,
+      () => this.wall,
+      action,
+      (result) => {
+        this.#commits -= 1;
+        done(result);
+      },
+    );
+    this.watchStore();
+  }
+
+  /** Invariants 4 and 5: a key is replaced only by what the node itself has proven in this very transaction. */
+  protected proofAccepted(opened: OpenedRequest): void {
+    if (opened.type !== 'M7' || !this.around.oracle.isHonest(opened.body.m1.idI)) return;
+    const { idC, tid, body } = opened;
+    const m5 = encodeM5({ tid, c5: body.c5 });
+    this.around.oracle.accepts(this.plan.name, 'M5', m5, [idC, tid, body.m1.idI, textOf(body.m1Octets)]);
+  }
+
+  /** Ends the process when a commit has not finished in 30 s: it must not take effect later. */
+  protected watchStore(): void {
+    this.process.after(COMMIT_LIMIT_MS + LOOK_EVERY_MS, 'looks after its commits', () => {
+      const since = this.plan.store.oldestOf(this.process);
+      if (since !== undefined && this.process.steady - since >= COMMIT_LIMIT_MS) this.process.die('killed', 5_000);
+    });
+  }
+
+  protected nonce(): Uint8Array {
+    return this.chance.octets(NONCE_LENGTH);
+  }
+
+  protected seal(request: LinkRequest, opened: OpenedRequest, decision: Final, skCs: Secret): LinkAnswer {
+    const { rules, oracle } = this.around;
+    if (decision.kind === 'answer' && decision.with === 'M3') oracle.serves(opened.body.m1.idI, request.idC);
+    const payload = rules.roles.server.sealAnswer(request, opened, decision, this.nonce(), skCs);
+    const name = decision.kind === 'refuse' ? 'M9' : decision.with;
+    oracle.emits(name, payload, [request.idC, textOf(request.octets)]);
+    if (decision.kind !== 'refuse') return { code: '2.04', payload };
+    const { code, meaning } = REFUSALS[decision.refusal];
+    this.around.says(this.plan.name, `refuses: it ${meaning}`);
+    return { code, payload, maxAge: maxAgeOf(decision.refusal) };
+  }
+}
+
+function refusal(name: LinkRefusal): Final {
+  return { kind: 'refuse', refusal: name };
+}

@@ -1,0 +1,39 @@
+/** Makes a failure short: looks for few faults that are enough for it (ddmin, Zeller and Hildebrandt 2002), and runs those alone. */
+
+import { type Outcome, run, type RunOptions } from './world.js';
+
+/** Runs that a search may cost. */
+const MAX_RUNS = 600;
+
+export function shorten(failed: Outcome, options: RunOptions = {}): Outcome {
+  let best = failed;
+  let runs = 0;
+  /** Whether these faults alone break the same invariant. */
+  const isEnough = (only: readonly string[]): boolean => {
+    runs += 1;
+    const outcome = run(failed.seed, { ...options, only });
+    if (outcome.violation?.invariant !== failed.violation?.invariant) return false;
+    best = outcome;
+    return true;
+  };
+
+  if (isEnough([])) return traced(best, options);
+  const isAffordable = (): boolean => runs < MAX_RUNS;
+  let parts = 2;
+  while (best.faults.length > 1 && isAffordable()) {
+    const { faults } = best;
+    const size = Math.ceil(faults.length / parts);
+    const without = Array.from({ length: Math.ceil(faults.length / size) }, (_, i) => [
+      ...faults.slice(0, i * size),
+      ...faults.slice((i + 1) * size),
+    ]);
+    if (without.some((only) => isAffordable() && isEnough(only))) parts = Math.max(2, parts - 1);
+    else if (size > 1) parts = Math.min(faults.length, 2 * parts);
+    else break;
+  }
+  return traced(best, options);
+}
+
+function traced({ seed, faults }: Outcome, options: RunOptions): Outcome {
+  return run(seed, { ...options, only: faults, trace: true });
+}

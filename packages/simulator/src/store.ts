@@ -1,0 +1,209 @@
+/**
+ * The registry that replicas share. Mirrors `Registry` of packages/auth-server on LMDB: one writer at a time; a transaction is visible to
+ * nobody before the disk has it, and takes effect whole or not at all.
+ */
+
+import { type Commit, COMMIT_LIMIT_MS, type NodeRecord, Secret } from '@latchkey/protocol';
+import type { Ground } from './ground.js';
+import { keyText } from './key-text.js';
+import type { Process } from './process.js';
+
+/** A node as it stands on the disk: the key in hex digits. */
+export interface NodeRow extends Omit<NodeRecord, 'key'> {
+  readonly key: string;
+}
+
+export type CommitResult = 'committed' | 'lost' | 'late' | 'failed';
+
+/** How badly the disk does. */
+export interface StoreWeather {
+  /** That a transaction is held up, and by how many ms. */
+  readonly stalled: number;
+  readonly stallMs: readonly number[];
+  /** That the disk refuses a write. */
+  readonly refused: number;
+}
+
+/** What a transaction does once it is its turn: the row to be written, or why there is none. */
+export type Action = (rows: ReadonlyMap<number, NodeRow>) => NodeRow | Exclude<CommitResult, 'committed' | 'failed'>;
+
+interface Transaction {
+  readonly number: number;
+  readonly process: Process;
+  readonly run: number;
+  readonly since: number;
+  readonly action: Action;
+  readonly done: (result: CommitResult) => void;
+  /** What it writes, once it has run. */
+  row: NodeRow | undefined;
+  wall: number;
+  readonly wallNow: () => number;
+  /** How long the disk takes beyond the usual. */
+  readonly syncMs: number;
+  readonly refused: boolean;
+}
+
+/** How exactly the time is kept while nothing is changed, in ms (auth-server, registry.ts). */
+export const KEEP_TIME_EVERY_MS = 30_000;
+
+export class Store {
+  readonly #ground: Ground;
+  readonly #weather: StoreWeather;
+  readonly #rows = new Map<number, NodeRow>();
+  /** All that have not finished, the oldest first. */
+  readonly #pending = new Set<Transaction>();
+  /** Those that wait for the lock. */
+  readonly #queue: Transaction[] = [];
+  #writing: Transaction | undefined;
+  #count = 0;
+  /** The latest time that a commit or a server saw, ms since the epoch. */
+  latestWall: number | undefined;
+  /** Told of each row that takes effect. */
+  changed: (row: NodeRow) => void = () => undefined;
+
+  constructor(ground: Ground, weather: StoreWeather) {
+    this.#ground = ground;
+    this.#weather = weather;
+  }
+
+  /** Sees every commit that was acknowledged before the call. */
+  node(idI: number): NodeRecord | undefined {
+    const row = this.#rows.get(idI);
+    return row && { ...row, key: Secret.fromHex(row.key) };
+  }
+
+  /** As `Registry.keepTime`: never lowered. */
+  keepTime(wall: number): void {
+    if (this.latestWall === undefined || wall >= this.latestWall + KEEP_TIME_EVERY_MS) this.latestWall = wall;
+  }
+
+  row(idI: number): NodeRow | undefined {
+    return this.#rows.get(idI);
+  }
+
+  /** What is being written, which nobody is to see before the disk has it. */
+  get unsynced(): NodeRow | undefined {
+    return this.#writing?.row;
+  }
+
+  /** The administrator's doing, not a commit. */
+  put(row: NodeRow): void {
+    this.#rows.set(row.idI, row);
+    this.changed(row);
+  }
+
+  /**
+   * Runs `action` in one durable transaction of `process`; `done` is told when the disk has it. It may have to wait before it gets to the
+   * lock, so that another overtakes it.
+   */
+  transact(process: Process, wallNow: () => number, action: Action, done: (result: CommitResult) => void): void {
+    this.#count += 1;
+    const number = this.#count;
+    const { ground, weather } = { ground: this.#ground, weather: this.#weather };
+    const { faults, timeline } = ground;
+    const chance = faults.chance(`w${number}`);
+    const stall = (name: string): number => {
+      const [unlucky, ms] = [chance.uniform() < weather.stalled, chance.pick(weather.stallMs)];
+      return unlucky && faults.strikes(`w${number} ${name} ${ms} ms`) ? ms : 0;
+    };
+    const wait = stall('waits');
+    const transaction: Transaction = {
+      number,
+      process,
+      run: process.run,
+      since: process.steady,
+      action,
+      done,
+      row: undefined,
+      wall: 0,
+      wallNow,
+      syncMs: stall('syncs'),
+      refused: chance.uniform() < weather.refused && faults.strikes(`w${number} refused by the disk`),
+    };
+    ground.note(process.name, `commits (write ${number})`);
+    this.#pending.add(transaction);
+    timeline.after(wait, () => {
+      if (!this.#pending.has(transaction)) return;
+      this.#queue.push(transaction);
+      this.#next();
+    });
+  }
+
+  /** Since when the oldest commit of `process` has not finished, by its monotonic clock. */
+  oldestOf(process: Process): number | undefined {
+    for (const transaction of this.#pending) if (transaction.process === process) return transaction.since;
+    return undefined;
+  }
+
+  /** A process is gone: what it had not begun to write never will be; of what it was writing the disk has all or nothing. */
+  forget(process: Process): void {
+    const { faults } = this.#ground;
+    for (const transaction of this.#pending) {
+      if (transaction.process !== process) continue;
+      this.#pending.delete(transaction);
+      const { number, row } = transaction;
+      if (row !== undefined && faults.chance(`w${number} left`).below(2) === 0 && faults.strikes(`w${number} reaches the disk`))
+        this.#takeEffect(transaction, row);
+      if (this.#writing === transaction) this.#writing = undefined;
+    }
+    this.#next();
+  }
+
+  #next(): void {
+    while (this.#writing === undefined) {
+      const transaction = this.#queue.shift();
+      if (transaction === undefined) return;
+      if (!this.#pending.has(transaction)) continue;
+      this.#writing = transaction;
+      this.#ground.timeline.after(1, () => {
+        if (this.#writing === transaction) this.#run(transaction);
+      });
+    }
+  }
+
+  #run(transaction: Transaction): void {
+    transaction.wall = transaction.wallNow();
+    const result = transaction.refused ? 'failed' : transaction.action(this.#rows);
+    if (typeof result === 'string') return this.#finish(transaction, result);
+    transaction.row = result;
+    this.#ground.timeline.after(1 + transaction.syncMs, () => {
+      if (this.#writing !== transaction) return;
+      this.#takeEffect(transaction, result);
+      this.#finish(transaction, 'committed');
+    });
+  }
+
+  #takeEffect({ number, wall, process }: Transaction, row: NodeRow): void {
+    this.#ground.note(process.name, `write ${number} is on the disk`);
+    this.#rows.set(row.idI, row);
+    this.latestWall = Math.max(wall, this.latestWall ?? 0);
+    this.changed(row);
+  }
+
+  #finish(transaction: Transaction, result: CommitResult): void {
+    const { process, run, done } = transaction;
+    this.#writing = undefined;
+    this.#pending.delete(transaction);
+    if (process.run === run) process.receive('learns how its commit ended', () => done(result));
+    this.#next();
+  }
+}
+
+/** The comparison and the write of a commit, as `Registry.commit` makes them. */
+export function commitAction(
+  idI: number,
+  from: Secret,
+  to: Secret,
+  commit: Commit,
+  steady: () => number,
+  inTime: () => boolean,
+): Action {
+  const since = steady();
+  const [before, after] = [keyText(from), keyText(to)];
+  return (rows) => {
+    if (steady() - since > COMMIT_LIMIT_MS || !inTime()) return 'late';
+    const row = rows.get(idI);
+    if (row === undefined || row.key !== before) return 'lost';
+    return { ...row, key: after, initial: false, committed: commit };
+  };
+}
