@@ -1,0 +1,39 @@
+/** What an attack is, and how it is played. */
+
+export interface Attack {
+  readonly name: string;
+  /** Plays it against the draft read literally; whether it succeeds is seen from what came of it. */
+  readonly draft: () => boolean | Promise<boolean>;
+  /** The same against the profile. */
+  readonly profile: () => boolean | Promise<boolean>;
+  /** One sentence: what becomes of the draft, and what stops the attack here. */
+  readonly sentence: string;
+  /** Succeeds against the profile too, and no implementation can help it: the sentence is what the user is told. */
+  readonly told?: true;
+}
+
+export interface Outcome {
+  readonly attack: string;
+  readonly againstDraft: Verdict;
+  readonly againstProfile: Verdict;
+  readonly sentence: string;
+  /** Whether it went as the documents say: succeeds against the draft; against the profile only where users are told so. */
+  readonly asDocumented: boolean;
+}
+
+type Verdict = 'succeeds' | 'fails';
+
+export async function play(attack: Attack): Promise<Outcome> {
+  const [draft, profile] = [await attack.draft(), await attack.profile()];
+  return {
+    attack: attack.name,
+    againstDraft: verdict(draft),
+    againstProfile: verdict(profile),
+    sentence: attack.sentence,
+    asDocumented: draft && profile === (attack.told ?? false),
+  };
+}
+
+function verdict(succeeds: boolean): Verdict {
+  return succeeds ? 'succeeds' : 'fails';
+}
