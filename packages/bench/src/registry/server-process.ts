@@ -1,0 +1,79 @@
+/** The auth-server as a process: how long until it listens, and what memory it takes before and after joins. */
+
+import type { Secret } from '@latchkey/protocol';
+import { CoapClient, parseEndpoint } from '@latchkey/runtime';
+import { DaemonProcess } from '@latchkey/testbed';
+import { resourcesOf } from '../machine.js';
+import type { Sample } from '../turns.js';
+import { inFlightAtOnce, join, prepareJoin } from './joins.js';
+import type { Site } from './site.js';
+
+export type ServerCost = Sample<
+  'startMs' | 'anonymousMiB' | 'residentMiB' | 'anonymousAfterMiB' | 'residentAfterMiB' | 'cpuUsPerJoin'
+>;
+
+const IN_FLIGHT = 64;
+/** Prepared at once: a time stamp is good for 30 s. */
+const JOINS_AT_ONCE = 500;
+/** Message IDs of one socket are used once in 247 s (RFC 7252 section 4.8.2). */
+const SOCKETS = 8;
+const DEADLINE_MS = 20_000;
+
+export async function measureServer(site: Site, joins: number): Promise<ServerCost> {
+  const since = performance.now();
+  const daemon = new DaemonProcess('auth-server', [
+    'run',
+    '--data',
+    site.folder,
+    '--listen',
+    '127.0.0.1:0',
+    '--log-level',
+    'info',
+  ]);
+  try {
+    const address = await daemon.listening();
+    const startMs = performance.now() - since;
+    const before = resources(daemon);
+    await joinOver(address, site, await site.skCs(), joins);
+    const after = resources(daemon);
+    return {
+      startMs,
+      anonymousMiB: before.anonymousMiB,
+      residentMiB: before.residentMiB,
+      anonymousAfterMiB: after.anonymousMiB,
+      residentAfterMiB: after.residentMiB,
+      cpuUsPerJoin: ((after.cpuMs - before.cpuMs) * 1000) / joins,
+    };
+  } finally {
+    await daemon.stop();
+  }
+}
+
+function resources(daemon: DaemonProcess): NonNullable<ReturnType<typeof resourcesOf>> {
+  const taken = resourcesOf(daemon.pid);
+  if (taken === undefined) throw new Error(`the auth-server ended:\n${daemon.transcript()}`);
+  return taken;
+}
+
+async function joinOver(address: string, { fleet }: Site, skCs: Secret, joins: number): Promise<void> {
+  const peer = parseEndpoint(address);
+  if (peer === undefined) throw new Error(`the auth-server listens on ${address}`);
+  const options = { peer, tokenLength: 8, maxInFlight: IN_FLIGHT };
+  const clients = await Promise.all(Array.from({ length: SOCKETS }, () => CoapClient.connect(options)));
+  let turn = 0;
+  const answers = async (payload: Uint8Array): Promise<string> => {
+    turn = (turn + 1) % SOCKETS;
+    const outcome = await clients[turn]?.exchange({ payload, deadlineMs: DEADLINE_MS, maxIgnored: 1, judge: ({ code }) => code });
+    return outcome?.kind === 'answered' ? outcome.value : `nothing (${outcome?.kind})`;
+  };
+  try {
+    for (let done = 0; done < joins;) {
+      const nodes = fleet.draw(Math.min(JOINS_AT_ONCE, joins - done));
+      const prepared = nodes.map((i) => prepareJoin(fleet, i, skCs));
+      await inFlightAtOnce(prepared, IN_FLIGHT, (one) => join(fleet, one, answers));
+      done += prepared.length;
+    }
+  } finally {
+    await Promise.all(clients.map((client) => client.close()));
+  }
+}
