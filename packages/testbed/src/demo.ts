@@ -1,6 +1,5 @@
 /** The demo: the draft's steps 1 to 5 on loopback, told as they happen. */
 
-import { Registry } from '@latchkey/auth-server';
 import { formatId, type Secret } from '@latchkey/protocol';
 import { formatApplicationKey, formatTable, type ManifestLine } from '@latchkey/runtime';
 import { freePort, type Network, type Order } from './network.js';
@@ -99,7 +98,7 @@ function belongs(log: LogLine, first: LogLine | undefined): boolean {
 }
 
 async function serverKey(network: Network, idI: number): Promise<Secret> {
-  const registry = await Registry.open(network.registry);
+  const registry = await network.openRegistry();
   try {
     const node = registry.node(idI);
     if (node === undefined) throw new Error(`node ${formatId(idI)} is not in the registry`);

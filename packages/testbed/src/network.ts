@@ -5,7 +5,9 @@ import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Registry } from '@latchkey/auth-server';
 import { type ManifestLine, parseManifest } from '@latchkey/runtime';
+import { readMasterKey } from '@latchkey/store';
 import { type CommandName, DaemonProcess, type Finished, runToEnd } from './process.js';
 
 export interface OrderOptions {
@@ -47,6 +49,12 @@ export class Network {
     return this.path('auth-server');
   }
 
+  /** The registry, opened beside the server that may run on it. */
+  async openRegistry(): Promise<Registry> {
+    const master = await readMasterKey({ kind: 'file', path: join(this.registry, 'master.key') });
+    return Registry.open(this.registry, master, 'testbed');
+  }
+
   path(...names: readonly string[]): string {
     return join(this.folder, ...names);
   }
@@ -64,8 +72,8 @@ export class Network {
     return runToEnd(name, args, input);
   }
 
-  start(name: CommandName, args: readonly string[]): DaemonProcess {
-    const daemon = new DaemonProcess(name, args);
+  start(name: CommandName, args: readonly string[], environment?: NodeJS.ProcessEnv): DaemonProcess {
+    const daemon = new DaemonProcess(name, args, environment);
     this.#daemons.push(daemon);
     return daemon;
   }

@@ -6,11 +6,14 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 
-export type CommandName = 'auth-server' | 'controller' | 'node-agent';
+/** The commands a user has, and the soak's own process that plays many nodes. */
+export type CommandName = 'auth-server' | 'controller' | 'node-agent' | 'fleet';
 
 /** `node packages/NAME/dist/main.js` */
 function commandLine(name: CommandName, args: readonly string[]): string[] {
-  return [fileURLToPath(new URL(`../../${name}/dist/main.js`, import.meta.url)), ...args];
+  // From src/ under vitest as from dist/: both are two below the packages.
+  const path = name === 'fleet' ? '../dist/soak/fleet.js' : `../../${name}/dist/main.js`;
+  return [fileURLToPath(new URL(path, import.meta.url)), ...args];
 }
 
 export interface Finished {
@@ -50,10 +53,14 @@ export class DaemonProcess {
   readonly #exit: Promise<number | null>;
   #exited = false;
 
-  constructor(name: CommandName, args: readonly string[]) {
+  /** @param environment added to this process's own */
+  constructor(name: CommandName, args: readonly string[], environment: NodeJS.ProcessEnv = {}) {
     this.name = name;
     this.#news.setMaxListeners(0);
-    this.#child = spawn(process.execPath, commandLine(name, args), { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#child = spawn(process.execPath, commandLine(name, args), {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...environment },
+    });
     this.#child.stderr.setEncoding('utf8').on('data', (text: string) => (this.noise += text));
     createInterface({ input: this.#child.stdout }).on('line', (line) => this.#receive(line));
     this.#exit = once(this.#child, 'close').then((values) => {
@@ -90,6 +97,10 @@ export class DaemonProcess {
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
     this.#child.kill(signal);
     return this.#exit;
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
   }
 
   ended(): Promise<number | null> {

@@ -3,6 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import { formatId } from '@latchkey/protocol';
+import { createFile, encryptManifest, formatLabelInCapitals } from '@latchkey/runtime';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { freePort, Network } from '../src/index.js';
 import { applicationKeys, CONTROLLER, orderAndInstall, type Running, showNode, showStatus, startNetwork } from './fixtures.js';
@@ -31,6 +32,26 @@ describe('a network with one controller', () => {
     const key = ofNode.trim();
     expect(await print('base64')).toBe(`${Buffer.from(key, 'hex').toString('base64')}\n`);
     expect(JSON.parse(await print('json'))).toEqual({ id, label: 'test', key });
+  });
+
+  it('takes a node that was installed from its label, and one from an encrypted manifest', async () => {
+    const { network } = running;
+    const { lines, manifest } = await network.order({ controller: CONTROLLER, count: 2 });
+    const [byLabel, byManifest] = lines.map(({ idI }) => formatId(idI));
+    const [label, text] = [formatLabelInCapitals(lines[0]!), await readFile(manifest, 'utf8')];
+    const said = await network.run('node-agent', ['install', '--state', network.node(byLabel!), '--label', '-'], `${label}\r\n`);
+    expect(said).toContain(`Node ${byLabel} is installed`);
+    expect(said).not.toContain(lines[0]!.ik.toHex());
+
+    const passphrase = 'correct horse battery staple';
+    await createFile(network.path('manifest.csv.age'), await encryptManifest(text, { passphrase }));
+    const opening = ['--manifest', network.path('manifest.csv.age'), '--passphrase-file', '-'];
+    const install = ['install', '--state', network.node(byManifest!), '--id', byManifest!];
+    await network.run('node-agent', [...install, ...opening], `${passphrase}\n`);
+    for (const id of [byLabel!, byManifest!]) {
+      await network.run('node-agent', ['join', '--state', network.node(id)]);
+      expect(await showNode(network, id)).toMatchObject({ state: 'joined' });
+    }
   });
 
   it('gives nodes that share an initial key a key each', async () => {
@@ -119,8 +140,8 @@ describe('a network with one controller', () => {
       `{"id":"0000a1b2","controller_id":"${CONTROLLER}","controller":"${controllerAddress}","ik":"${ik}"}\n`,
     );
     const importing = ['import', jsonl, '--data', network.registry];
-    expect(await network.run('auth-server', importing)).toBe('1 added, 0 unchanged\n');
-    expect(await network.run('auth-server', importing)).toBe('0 added, 1 unchanged\n');
+    expect(await network.run('auth-server', importing)).toMatch(/^1 added, 0 changed, 0 unchanged, 0 refused, as order \d+\n$/);
+    expect(await network.run('auth-server', importing)).toBe('0 added, 0 changed, 1 unchanged, 0 refused\n');
     const install = [
       'install',
       '--state',
@@ -135,7 +156,12 @@ describe('a network with one controller', () => {
     await network.run('node-agent', install, `${ik}\n`);
     expect(await network.run('node-agent', ['join', '--state', network.node('bought')])).toMatch(/^Node 0000a1b2 joined/);
     expect(await showStatus(network, network.node('bought'))).toMatchObject({ controllers: [CONTROLLER] });
-    expect((await network.try('auth-server', importing)).code).toBe(1);
+    expect(await network.run('auth-server', importing)).toBe('0 added, 0 changed, 1 unchanged, 0 refused\n');
+    const other = await network.file('other.jsonl', (await readFile(jsonl, 'utf8')).replace(ik, ik.replaceAll('0', 'f')));
+    expect(await network.try('auth-server', ['import', other, '--data', network.registry])).toMatchObject({
+      code: 2,
+      stdout: expect.stringContaining('has joined, with another initial key') as string,
+    });
   });
 });
 

@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { ATTACKS } from '../../attack-lab/src/attacks.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const tracked = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter(
@@ -45,10 +46,14 @@ describe('imports', () => {
   const allowed: Readonly<Record<string, readonly string[]>> = {
     protocol: [],
     runtime: ['protocol'],
-    'auth-server': ['protocol', 'runtime'],
-    controller: ['protocol', 'runtime', 'auth-server'],
+    store: ['protocol', 'runtime'],
+    'auth-server': ['protocol', 'runtime', 'store'],
+    controller: ['protocol', 'runtime', 'store', 'auth-server'],
     'node-agent': ['protocol', 'runtime'],
-    testbed: ['protocol', 'runtime', 'auth-server'],
+    testbed: ['protocol', 'runtime', 'store', 'auth-server', 'node-agent'],
+    simulator: ['protocol', 'runtime'],
+    'attack-lab': ['protocol', 'runtime'],
+    bench: ['protocol', 'runtime', 'store', 'auth-server', 'testbed'],
   };
 
   it('go the way docs/ARCHITECTURE.md says', () => {
@@ -66,22 +71,44 @@ describe('imports', () => {
     expect(names.filter((name) => !name.startsWith('@noble/ciphers/'))).toEqual([]);
   });
 
+  it('of the simulator are the protocol alone, but for its command and its workers', () => {
+    const shells = sources.filter((path) => packageOf(path) === 'simulator' && !/\/(?:main|farm|worker)\.ts$/.test(path));
+    expect(shells.length).toBeGreaterThan(0);
+    expect([...new Set(shells.flatMap(importsOf))]).toEqual(['@latchkey/protocol']);
+  });
+
+  it('of the bench are nobody else’s', () => {
+    expect(sources.filter((path) => packageOf(path) !== 'bench' && importsOf(path).includes('@latchkey/bench'))).toEqual([]);
+  });
+
   it('of `coap` are behind the guard', () => {
     const users = sources.filter((path) => importsOf(path).some((name) => name.startsWith('coap')));
     expect(users.toSorted()).toEqual(['packages/runtime/src/coap/client.ts', 'packages/runtime/src/coap/server.ts']);
+  });
+
+  it('of age are dynamic, in one place: a daemon never loads it', () => {
+    const users = sources.filter((path) => read(path).includes("'age-encryption'"));
+    expect(users).toEqual(['packages/runtime/src/encrypted-manifest.ts']);
+    expect(users.flatMap(importsOf)).not.toContain('age-encryption');
   });
 });
 
 it('keys leave a Secret where a reviewer expects it', () => {
   const allowed = [
-    'packages/auth-server/src/registry.ts',
-    'packages/controller/src/psk-store.ts',
+    'packages/attack-lab/src/profile.ts',
+    'packages/auth-server/src/commands/export.ts',
+    'packages/auth-server/src/ik-identity.ts',
     'packages/node-agent/src/node-file.ts',
     'packages/protocol/src/messages.ts',
+    'packages/protocol/src/nonce.ts',
     'packages/protocol/src/psk.ts',
     'packages/protocol/src/secret.ts',
     'packages/runtime/src/credential.ts',
+    'packages/runtime/src/label.ts',
     'packages/runtime/src/manifest.ts',
+    'packages/simulator/src/key-text.ts',
+    'packages/store/src/keyring.ts',
+    'packages/store/src/master-key.ts',
   ];
   expect(sources.filter((path) => /\.(?:expose|toHex)\(\)/.test(read(path))).toSorted()).toEqual(allowed);
 });
@@ -105,10 +132,20 @@ describe('documents', () => {
     ).toEqual([]);
   });
 
+  it('have a row for each attack that is played, with a test', () => {
+    const section = /^## Attacks by name\n(.*?)^## /ms.exec(read('docs/SECURITY.md'))?.[1] ?? '';
+    const rows = section.split('\n').filter((line) => line.startsWith('| '));
+    const cells = rows.slice(1).map((row) => row.split(' | '));
+    expect(cells.map(([attack]) => attack?.slice(2))).toEqual(ATTACKS.map(({ name }) => name));
+    expect(cells.filter((row) => row.length !== 4 || !/^`[a-z-]+\/test\/[a-z-]+`/.test(row[3] ?? ''))).toEqual([]);
+  });
+
   it('show commands and options that exist', () => {
     const text = documents.map(read).join('\n');
     const shown = [...text.matchAll(/latchkey-(?:auth-server|controller|node-agent) ([a-z-]+)/g)].map((match) => match[1] ?? '');
-    const known = new Set(['init', 'run', 'controller', 'order', 'import', 'node', 'install', 'join', 'status', 'key']);
+    const known = new Set(
+      'init run controller order import export node audit backup restore master-key install join move status key'.split(' '),
+    );
     expect(shown.length).toBeGreaterThan(10);
     expect(shown.filter((word) => !known.has(word))).toEqual([]);
   });

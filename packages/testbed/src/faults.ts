@@ -1,0 +1,49 @@
+/** Faults in one daemon, at any time: disks that fail and clocks that jump. Linux with gcc. */
+
+import { spawnSync } from 'node:child_process';
+import { closeSync, openSync, writeFileSync, writeSync } from 'node:fs';
+import { endianness } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import type { Network } from './network.js';
+
+const SOURCE = fileURLToPath(new URL('../faults/faults.c', import.meta.url));
+const OCTETS = 16;
+const CLOCK_AT = 8;
+
+export const CAN_INJECT_FAULTS: boolean = process.platform === 'linux' && spawnSync('gcc', ['--version']).status === 0;
+
+export class Faults {
+  /** For the daemon to be started in. */
+  readonly environment: NodeJS.ProcessEnv;
+  readonly #file: number;
+
+  private constructor(library: string, path: string) {
+    writeFileSync(path, Buffer.alloc(OCTETS));
+    this.#file = openSync(path, 'r+');
+    this.environment = { LD_PRELOAD: library, LATCHKEY_FAULTS: path };
+  }
+
+  static create(network: Network, name: string): Faults {
+    const library = network.path('faults.so');
+    const built = spawnSync('gcc', ['-O1', '-shared', '-fPIC', '-o', library, SOURCE, '-ldl'], { encoding: 'utf8' });
+    if (built.status !== 0) throw new Error(`gcc: ${built.stderr}`);
+    return new Faults(library, network.path(`faults-${name}`));
+  }
+
+  /** Whether writes and syncs of files fail with EIO. */
+  setDisk(state: 'fails' | 'works'): void {
+    writeSync(this.#file, Buffer.of(state === 'fails' ? 1 : 0), 0, 1, 0);
+  }
+
+  /** What the daemon's wall clock is off by, in ms. */
+  setClock(ms: number): void {
+    const octets = Buffer.alloc(OCTETS - CLOCK_AT);
+    if (endianness() === 'LE') octets.writeBigInt64LE(BigInt(ms));
+    else octets.writeBigInt64BE(BigInt(ms));
+    writeSync(this.#file, octets, 0, octets.length, CLOCK_AT);
+  }
+
+  close(): void {
+    closeSync(this.#file);
+  }
+}

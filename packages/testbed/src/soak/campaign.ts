@@ -1,0 +1,19 @@
+/** What the soak's campaigns have in common. */
+
+/** How much to do: for the record, for each push, for each check. */
+export type Scale = 'full' | 'medium' | 'short';
+
+interface CampaignOptions {
+  readonly scale: Scale;
+  readonly seed: number;
+  /** Tells how far it is, for whoever waits. */
+  readonly say: (text: string) => void;
+}
+
+/** What was run, with counts, and what did not hold: nothing, or the campaign has failed. */
+export interface Outcome {
+  readonly counts: Readonly<Record<string, number | string>>;
+  readonly failures: readonly string[];
+}
+
+export type Campaign = (options: CampaignOptions) => Promise<Outcome>;

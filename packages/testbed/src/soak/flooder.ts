@@ -1,0 +1,55 @@
+/**
+ * A process that sends M1 as fast as it can, from many source addresses of 127.0.0.0/8, each bound and never read from by the one it
+ * pretends to be: for known IDs, unknown ones, one ID alone.
+ *
+ *   node flooder.js PORT SOURCES SECONDS IDS    IDS: hex, separated by commas; each second M1 bears one of them
+ *
+ * It prints one JSON object when it is through. On the machine that it floods it stands back behind everyone else for the processor: a
+ * flooder's own work is done elsewhere.
+ */
+
+import { createSocket, type Socket } from 'node:dgram';
+import { randomBytes, randomInt } from 'node:crypto';
+import { setPriority } from 'node:os';
+import { once } from 'node:events';
+
+const LOWEST_PRIORITY = 19;
+const AT_ONCE = 64;
+const M1_LENGTH = 21;
+/** CON POST, a token of 2 octets, Uri-Path "k", the payload marker. */
+const HEAD = Buffer.of(0x42, 0x02, 0, 0, 0, 0, 0xb1, 0x6b, 0xff);
+const ID_AT = HEAD.length + 1;
+
+const [port = 0, sources = 0, seconds = 0] = process.argv.slice(2, 5).map(Number);
+const ids = (process.argv[5] ?? '').split(',').filter((id) => id !== '');
+
+setPriority(LOWEST_PRIORITY);
+const sockets: Socket[] = [];
+let answers = 0;
+for (let i = 0; i < sources; i++) {
+  const socket = createSocket({ type: 'udp4', recvBufferSize: 4_096 });
+  socket.on('message', () => (answers += 1));
+  socket.on('error', () => undefined);
+  socket.bind(0, `127.1.${Math.floor(i / 250)}.${1 + (i % 250)}`);
+  await once(socket, 'listening');
+  sockets.push(socket);
+}
+process.stdout.write(`${JSON.stringify({ msg: 'flooding', sources: sockets.length })}\n`);
+
+let sent = 0;
+const end = performance.now() + seconds * 1_000;
+while (performance.now() < end) {
+  const noise = randomBytes(AT_ONCE * (M1_LENGTH + 4));
+  for (let i = 0; i < AT_ONCE; i++, sent++) {
+    const at = i * (M1_LENGTH + 4);
+    const datagram = Buffer.concat([HEAD, noise.subarray(at, at + M1_LENGTH)]);
+    noise.copy(datagram, 2, at + M1_LENGTH, at + M1_LENGTH + 4);
+    datagram[HEAD.length] = 0x11;
+    if (ids.length > 0 && sent % 2 === 0) datagram.write(ids[randomInt(ids.length)] ?? '', ID_AT, 'hex');
+    sockets[randomInt(sockets.length)]?.send(datagram, port, '127.0.0.1');
+  }
+  await new Promise(setImmediate);
+}
+process.stdout.write(`${JSON.stringify({ msg: 'flooded', sent, answers, perSecond: Math.round(sent / seconds) })}\n`);
+process.exitCode = 0;
+for (const socket of sockets) socket.close();

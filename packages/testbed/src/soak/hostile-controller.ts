@@ -1,0 +1,134 @@
+/** What a node takes for its controller, and what talks rubbish: mutants, first beside the node's request, then as answers to it. */
+
+import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
+import { once } from 'node:events';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Endpoint } from '@latchkey/runtime';
+import type { Draw } from './draw.js';
+import { mutant } from './mutator.js';
+
+/** Beside one request, before what answers it. */
+const PER_ATTEMPT = 250_000;
+const BURST = 250;
+/** An attempt ends with the 16th answer that does not open. */
+const ANSWERS = 20;
+/** A CON response nobody waits for: a client that is there says so with a Reset. */
+const PROBE = Buffer.of(0x42, 0x44, 0x77, 0x77, 0x13, 0x37);
+const RESET = Buffer.of(0x70, 0x00, 0x77, 0x77);
+const PROBE_MS = 400;
+const PROBES = 5;
+
+interface Request {
+  readonly octets: Buffer;
+  readonly from: RemoteInfo;
+}
+
+export class HostileController {
+  readonly #socket: Socket;
+  readonly #draw: Draw;
+  /** By the ID_i in their M1. */
+  readonly #victims = new Map<string, Victim>();
+
+  private constructor(socket: Socket, draw: Draw) {
+    this.#socket = socket;
+    this.#draw = draw;
+    socket.on('message', (octets, from) => this.#receive({ octets, from }));
+    socket.on('error', () => undefined);
+  }
+
+  static async open(at: Endpoint, draw: Draw): Promise<HostileController> {
+    const socket = createSocket({ type: 'udp4', recvBufferSize: 1024 * 1024 }).bind(at.port, at.host);
+    await once(socket, 'listening');
+    return new HostileController(socket, draw);
+  }
+
+  /** The node with this ID, whenever it asks. */
+  victim(id: string): Victim {
+    const victim = new Victim(this.#socket, this.#draw);
+    this.#victims.set(id, victim);
+    return victim;
+  }
+
+  async close(): Promise<void> {
+    this.#socket.close();
+    await once(this.#socket, 'close');
+  }
+
+  #receive(request: Request): void {
+    if (request.octets.equals(RESET)) {
+      for (const victim of this.#victims.values()) victim.hearReset(request.from);
+      return;
+    }
+    this.#victims.get(nodeOf(request))?.hearRequest(request);
+  }
+}
+
+/** One node, in the attempt it is making now. */
+class Victim {
+  readonly #socket: Socket;
+  readonly #draw: Draw;
+  #request: Request | undefined;
+  #sent = 0;
+  #reset: () => void = () => undefined;
+  #asked: () => void = () => undefined;
+
+  constructor(socket: Socket, draw: Draw) {
+    this.#socket = socket;
+    this.#draw = draw;
+  }
+
+  hearReset({ port }: RemoteInfo): void {
+    if (port === this.#request?.from.port) this.#reset();
+  }
+
+  hearRequest(request: Request): void {
+    this.#request = request;
+    this.#asked();
+  }
+
+  /** Sends so many, over as many attempts as it takes. */
+  async send(count: number, tell: (sent: number) => void): Promise<void> {
+    for (let sent = 0; sent < count;) {
+      if (this.#request === undefined) await new Promise<void>((resolve) => (this.#asked = resolve));
+      const request = this.#request;
+      if (request === undefined) continue;
+      for (const end = Math.min(count, sent + PER_ATTEMPT); sent < end && request === this.#request;) {
+        const burst = Math.min(BURST, end - sent);
+        for (let i = 0; i < burst; i++) this.#say(mutant(this.#draw), request);
+        sent += burst;
+        this.#sent += burst;
+        tell(this.#sent);
+        if (!(await this.#isThere(request))) break;
+      }
+      for (let i = 0; i < ANSWERS; i++) this.#say(answering(request, mutant(this.#draw)), request);
+      if (request === this.#request) this.#request = undefined;
+    }
+  }
+
+  /** All that was sent so far has been looked at; false: nobody is there any more. */
+  async #isThere(request: Request): Promise<boolean> {
+    for (let i = 0; i < PROBES; i++) {
+      const reset = new Promise<true>((resolve) => (this.#reset = () => resolve(true)));
+      this.#say(PROBE, request);
+      if ((await Promise.race([reset, pause(PROBE_MS)])) === true) return true;
+    }
+    return false;
+  }
+
+  #say(octets: Buffer, { from }: Request): void {
+    this.#socket.send(octets, from.port, from.address, () => undefined);
+  }
+}
+
+/** The mutant under the request's message ID and token, as an answer 2.04 or what the mutant has for a code. */
+function answering({ octets: request }: Request, mutated: Buffer): Buffer {
+  const tokenLength = (request[0] ?? 0) & 0x0f;
+  const rest = mutated.subarray(Math.min(mutated.length, 6));
+  const code = (mutated[1] ?? 0) >= 0x40 ? mutated[1] : 0x44;
+  return Buffer.concat([Buffer.of(0x60 | tokenLength, code ?? 0x44), request.subarray(2, 4 + tokenLength), rest]);
+}
+
+/** ID_i, from the end of a request with an M1. */
+function nodeOf({ octets }: Request): string {
+  return octets.subarray(-20, -16).toString('hex');
+}

@@ -1,0 +1,162 @@
+// Disks that fail, clocks that jump, servers that go: the daemon says what happened, nobody is locked out, and all goes on afterwards.
+
+import { spawnSync } from 'node:child_process';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { mkdir, rename, rm } from 'node:fs/promises';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { CAN_INJECT_FAULTS, Faults } from '../src/faults.js';
+import { freePort, Network } from '../src/network.js';
+import { disagreements, Ground, type SoakNode } from '../src/soak/ground.js';
+
+const AN_INPUT_OUTPUT_ERROR = 'the device reports an input/output error';
+const PATIENCE_MS = 90_000;
+
+/** A network whose daemons are not up yet; it goes with the test. */
+async function newGround(): Promise<{ ground: Ground; node: SoakNode; faults: Faults }> {
+  const ground = await Ground.create();
+  const [node] = await ground.install({ count: 1 });
+  const faults = Faults.create(ground.network, 'one');
+  onTestFinished(async () => {
+    faults.close();
+    await ground.network.remove();
+  });
+  if (node === undefined) throw new Error('nothing was installed');
+  return { ground, node, faults };
+}
+
+describe.skipIf(!CAN_INJECT_FAULTS)('a disk that fails (needs gcc)', () => {
+  it(
+    'under the auth-server: no key is replaced, it says so, and the node joins when the disk is back',
+    { timeout: 180_000 },
+    async () => {
+      const { ground, node, faults } = await newGround();
+      const server = ground.startAuthServer(faults.environment);
+      await Promise.all([server.listening(), ground.startController().listening()]);
+      faults.setDisk('fails');
+      const agent = ground.startNode(node);
+      await server.waitFor(({ msg }) => msg.includes(AN_INPUT_OUTPUT_ERROR));
+      expect(await disagreements(ground, [node])).toEqual([]);
+      faults.setDisk('works');
+      await agent.waitFor(({ msg }) => msg === 'joined', PATIENCE_MS);
+      await agent.stop();
+      expect(await disagreements(ground, [node])).toEqual([]);
+    },
+  );
+
+  it('under the node: it keeps the key it has, says so, and joins when the disk is back', { timeout: 180_000 }, async () => {
+    const { ground, node, faults } = await newGround();
+    await Promise.all([ground.startAuthServer().listening(), ground.startController().listening()]);
+    faults.setDisk('fails');
+    const agent = ground.startNode(node, faults.environment);
+    await agent.waitFor(({ msg }) => msg.includes(AN_INPUT_OUTPUT_ERROR));
+    expect(await disagreements(ground, [node])).toEqual([]);
+    faults.setDisk('works');
+    await agent.waitFor(({ msg }) => msg === 'joined', PATIENCE_MS);
+    await agent.stop();
+    expect(await disagreements(ground, [node])).toEqual([]);
+  });
+
+  it('under the controller: nodes join all the same, and it says what it could not keep', { timeout: 180_000 }, async () => {
+    const { ground, node, faults } = await newGround();
+    const controller = ground.startController(faults.environment);
+    await Promise.all([ground.startAuthServer().listening(), controller.listening()]);
+    faults.setDisk('fails');
+    await ground.network.run('node-agent', ['join', '--state', node.folder]);
+    await controller.waitFor(({ msg }) => msg.includes(AN_INPUT_OUTPUT_ERROR) && msg.endsWith('the node joined all the same'));
+    faults.setDisk('works');
+    await ground.network.run('node-agent', ['join', '--state', node.folder]);
+    expect(await disagreements(ground, [node])).toEqual([]);
+  });
+});
+
+describe.skipIf(process.getuid?.() !== 0)('a full disk (needs root)', () => {
+  it('under the node: it keeps the key it has, says so, and joins when there is room', { timeout: 180_000 }, async () => {
+    const { ground, node } = await newGround();
+    await Promise.all([ground.startAuthServer().listening(), ground.startController().listening()]);
+    const mount = ground.network.path('small');
+    await mkdir(mount);
+    if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k,mode=700', 'tmpfs', mount]).status !== 0) return;
+    onTestFinished(() => void spawnSync('umount', ['-l', mount]));
+    const moved = { id: node.id, folder: `${mount}/node` };
+    spawnSync('cp', ['-a', node.folder, moved.folder]);
+    await rename(node.folder, `${node.folder}-before`);
+    expect(spawnSync('dd', ['if=/dev/zero', `of=${mount}/fill`, 'bs=4k']).status).not.toBe(0);
+    const agent = ground.startNode(moved);
+    await agent.waitFor(({ msg }) => msg.includes('no space left on the device'));
+    expect(await disagreements(ground, [moved])).toEqual([]);
+    await rm(`${mount}/fill`);
+    await agent.waitFor(({ msg }) => msg === 'joined', PATIENCE_MS);
+    await agent.stop();
+    expect(await disagreements(ground, [moved])).toEqual([]);
+  });
+});
+
+describe.skipIf(!CAN_INJECT_FAULTS)('a clock that jumps (needs gcc)', () => {
+  it("the controller's, ten minutes forward: no key changes; back again: the node joins", { timeout: 180_000 }, async () => {
+    const { ground, node, faults } = await newGround();
+    const controller = ground.startController(faults.environment);
+    await Promise.all([ground.startAuthServer().listening(), controller.listening()]);
+    faults.setClock(600_000);
+    const agent = ground.startNode(node);
+    await controller.waitFor(({ msg }) => msg.includes("the controller's clock and the auth-server's differ"));
+    expect(await disagreements(ground, [node])).toEqual([]);
+    faults.setClock(0);
+    await agent.waitFor(({ msg }) => msg === 'joined', PATIENCE_MS);
+    await agent.stop();
+    expect(await disagreements(ground, [node])).toEqual([]);
+  });
+
+  it("the auth-server's, twenty seconds forward: nodes join; back: nothing is committed for five minutes, and no key is lost", async () => {
+    const { ground, node, faults } = await newGround();
+    const server = ground.startAuthServer(faults.environment);
+    await Promise.all([server.listening(), ground.startController().listening()]);
+    faults.setClock(20_000);
+    await ground.network.run('node-agent', ['join', '--state', node.folder]);
+    faults.setClock(0);
+    const again = await ground.startFleet('once', [node]);
+    await server.waitFor(({ msg }) => msg === 'the clock was set back less than five minutes ago');
+    await again.stop();
+    expect(again.lines.some(({ msg }) => msg === 'joined')).toBe(false);
+    expect(await disagreements(ground, [node])).toEqual([]);
+  });
+});
+
+describe('a replica that goes', () => {
+  it('while nodes join: they go on through the other', { timeout: 180_000 }, async () => {
+    const ground = await Ground.create({ replicas: 2 });
+    onTestFinished(() => ground.network.remove());
+    const [first, second] = ground.serverAddresses;
+    const nodes = await ground.install({ count: 24 });
+    const fleets = [await ground.startFleet('run', nodes.slice(0, 12))];
+    const server = ground.startAuthServer({}, first);
+    await Promise.all([server.listening(), ground.startController().listening()]);
+    await server.waitFor(({ msg }) => msg === 'node has a new key', PATIENCE_MS);
+    // Gone without a word, and the other takes over the one store; what is under way then goes there.
+    await server.stop('SIGKILL');
+    fleets.push(await ground.startFleet('run', nodes.slice(12)));
+    await ground.startAuthServer({}, second).listening();
+    for (const [i, fleet] of fleets.entries()) {
+      for (const { id } of nodes.slice(12 * i, 12 * (i + 1)))
+        await fleet.waitFor(({ msg, node }) => msg === 'joined' && node === id, PATIENCE_MS);
+      await fleet.stop();
+    }
+    expect(await disagreements(ground, nodes)).toEqual([]);
+  });
+
+  it('silent, not gone: nodes join through the second all the same', async () => {
+    const network = await Network.create();
+    onTestFinished(() => network.remove());
+    const silent = createSocket('udp4').bind(0, '127.0.0.1');
+    await once(silent, 'listening');
+    onTestFinished(() => void silent.close());
+    const [address, server] = [await freePort(), await freePort()];
+    await network.addController('00000001', address, [`127.0.0.1:${silent.address().port}`, server]);
+    await network.startAuthServer(server);
+    await network.startController('00000001', address);
+    const { manifest, lines } = await network.order({ controller: '00000001', count: 1 });
+    const id = (lines[0]?.idI ?? 0).toString(16).padStart(8, '0');
+    const joined = await network.run('node-agent', ['join', '--state', await network.install(id, manifest)]);
+    expect(joined).toContain('joined: its key is');
+  });
+});
