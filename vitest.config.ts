@@ -3,6 +3,8 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['packages/*/test/**/*.test.ts'],
+    // Most tests wait for processes and disks: more of them than cores.
+    maxWorkers: 3,
     // Real processes on two cores: a slow machine is not a failure.
     testTimeout: 60_000,
     hookTimeout: 60_000,
