@@ -37,6 +37,8 @@ const CHANGED = '2.04';
 const PROVE_ADDRESS = '4.01';
 /** Refusals of M5 that pass by themselves while the transaction is open. */
 const PASSING: ReadonlySet<string> = new Set(['4.29', '5.03', '5.04']);
+/** Any other refusal is believed the second time: the first may be anybody's, or the answer to an M5 that was damaged on its way. */
+const DOUBTED_REFUSALS = 1;
 
 export type AttemptResult =
   /** The key before and the key now by their fingerprints. */
@@ -107,13 +109,14 @@ class Attempt {
   /** Sends M5 until an M6 opens or the transaction at the controller is over. */
   async #prove(awaitingM6: AwaitingM6): Promise<AttemptResult> {
     const { file, signal } = this.#options;
-    for (;;) {
+    for (let doubts = DOUBTED_REFUSALS; ;) {
       const { state } = file.record;
       const answer = await this.#exchange('M5', awaitingM6.m5, this.#end - performance.now(), (octets) =>
         receiveM6(state, awaitingM6, octets),
       );
       if (answer.kind === 'opened') return this.#confirm(answer.decision, awaitingM6);
-      const again = answer.kind === 'refused' && PASSING.has(answer.code) ? M5_PAUSE_MS + 1000 * (answer.maxAge ?? 0) : undefined;
+      const passes = answer.kind === 'refused' && (PASSING.has(answer.code) || doubts-- > 0);
+      const again = passes ? M5_PAUSE_MS + 1000 * (answer.maxAge ?? 0) : undefined;
       if (again === undefined || signal.aborted || performance.now() + again >= this.#end)
         return { kind: 'failed', step: 'M5', why: answer };
       await pause(again, undefined, { signal }).catch(() => undefined);

@@ -72,6 +72,20 @@ describe('a node that joins', () => {
     expect(await joining).toMatchObject({ kind: 'joined' });
   });
 
+  it('doubts the first refusal of M5, which anybody can send', async () => {
+    const { agent, controller } = await setting();
+    const joining = agent.join();
+    const m1 = await controller.next();
+    controller.answer(m1, controller.m4(m1));
+    const refused = await controller.next();
+    controller.refuse(refused, '4.01');
+    const m5 = await controller.next();
+    expect(m5.payload).toEqual(refused.payload);
+    expect(m5.messageId).not.toBe(refused.messageId);
+    controller.answer(m5, controller.m6(m5));
+    expect(await joining).toMatchObject({ kind: 'joined' });
+  });
+
   it('confirms a candidate that the controller turns out to hold', async () => {
     const { agent, controller, file } = await setting();
     const lost = agent.join();
@@ -80,6 +94,7 @@ describe('a node that joins', () => {
     const m5 = await controller.next();
     const candidate = controller.psk!;
     controller.refuse(m5, '4.04');
+    controller.refuse(await controller.next(), '4.04');
     await expect(lost).rejects.toThrow('4.04 to M5');
     expect(agent.isDue).toBe(true);
 
