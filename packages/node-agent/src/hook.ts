@@ -1,32 +1,59 @@
 /** `on_key_change`: tells the device's other software that there is a new key. */
 
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { formatId } from '@latchkey/protocol';
 import type { Log } from '@latchkey/runtime';
 
 /** A hook that takes longer is killed, in ms. */
 const LIMIT_MS = 60_000;
+/** From SIGTERM to SIGKILL when the agent stops, in ms. */
+const STOP_MS = 2_000;
+
+export interface Hook {
+  /** A line of the shell. */
+  readonly command: string;
+  readonly idI: number;
+  readonly stateFolder: string;
+  readonly log: Log;
+  /** The agent stops: the hook is asked to end, and runs again with the next start. */
+  readonly signal: AbortSignal;
+}
 
 /**
- * Runs `command` in a shell with LATCHKEY_ID and LATCHKEY_STATE in the environment, and no key anywhere.
+ * Runs the command in a shell with LATCHKEY_ID and LATCHKEY_STATE in the environment, and no key anywhere.
  *
  * @returns whether it ended with exit code 0
  */
-export async function runHook(command: string, idI: number, stateFolder: string, log: Log): Promise<boolean> {
+export async function runHook({ command, idI, stateFolder, log, signal }: Hook): Promise<boolean> {
+  if (signal.aborted) return false;
   const env = { ...process.env, LATCHKEY_ID: formatId(idI), LATCHKEY_STATE: stateFolder };
-  const child = spawn('/bin/sh', ['-c', command], {
-    env,
-    stdio: ['ignore', 'ignore', 'inherit'],
-    timeout: LIMIT_MS,
-    killSignal: 'SIGKILL',
-  });
+  // A group of its own: what the shell started ends with it.
+  const child = spawn('/bin/sh', ['-c', command], { env, stdio: ['ignore', 'ignore', 'inherit'], detached: true });
+  let last = setTimeout(() => end(child, 'SIGKILL'), LIMIT_MS);
+  const stop = (): void => {
+    end(child, 'SIGTERM');
+    clearTimeout(last);
+    last = setTimeout(() => end(child, 'SIGKILL'), STOP_MS);
+  };
+  signal.addEventListener('abort', stop, { once: true });
   try {
-    const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
+    const [code, by] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
     if (code === 0) return true;
-    log.error({ code, signal }, 'on_key_change failed; it runs again with the next start or key');
+    log.error({ code, signal: by }, 'on_key_change failed; it runs again with the next start or key');
   } catch (error) {
     log.error({ error: error instanceof Error ? error.message : String(error) }, 'on_key_change could not be started');
+  } finally {
+    clearTimeout(last);
+    signal.removeEventListener('abort', stop);
   }
   return false;
+}
+
+function end({ pid }: ChildProcess, signal: NodeJS.Signals): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, signal);
+  } catch {
+    // It has ended by itself.
+  }
 }

@@ -158,7 +158,14 @@ export class NodeAgent {
   async #tell(): Promise<void> {
     if (!this.#file.record.hookDue || this.#onKeyChange === undefined) return;
     const { idI } = this.#file.record.state;
-    if (await runHook(this.#onKeyChange, idI, this.#folder, this.#log)) await this.#write({ hookDue: false });
+    const done = await runHook({
+      command: this.#onKeyChange,
+      idI,
+      stateFolder: this.#folder,
+      log: this.#log,
+      signal: this.#stopping.signal,
+    });
+    if (done) await this.#write({ hookDue: false });
   }
 
   async #sleep(ms: number): Promise<void> {

@@ -1,16 +1,21 @@
 // Proves that the hook is told of the node and its folder and of no key, and that its failure is told.
 
+import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { CapturedLog, tempFolder } from '../../runtime/test/fixtures.js';
-import { runHook } from '../src/hook.js';
+import { type Hook, runHook } from '../src/hook.js';
 import { NodeFile } from '../src/node-file.js';
 import { newRecord } from './fixtures.js';
 
 async function run(command: string): Promise<{ done: boolean; folder: string; log: CapturedLog }> {
   const [folder, log] = [await tempFolder(), new CapturedLog()];
-  return { done: await runHook(command, 0xa1b2, folder, log.log), folder, log };
+  return { done: await runHook(hook(command, folder, log)), folder, log };
+}
+
+function hook(command: string, stateFolder: string, log: CapturedLog, signal = new AbortController().signal): Hook {
+  return { command, idI: 0xa1b2, stateFolder, log: log.log, signal };
 }
 
 describe('on_key_change', () => {
@@ -19,7 +24,7 @@ describe('on_key_change', () => {
     const record = newRecord();
     await NodeFile.create(folder, record, false);
     const command = 'env > "$LATCHKEY_STATE/seen"; tr "\\0" "\\n" < /proc/$$/cmdline >> "$LATCHKEY_STATE/seen"';
-    expect(await runHook(command, 0xa1b2, folder, log.log)).toBe(true);
+    expect(await runHook(hook(command, folder, log))).toBe(true);
     const seen = await readFile(join(folder, 'seen'), 'utf8');
     expect(seen.split('\n')).toContain('LATCHKEY_ID=0000a1b2');
     expect(seen.split('\n')).toContain(`LATCHKEY_STATE=${folder}`);
@@ -39,6 +44,24 @@ describe('on_key_change', () => {
   });
 
   it.each([
+    ['one that heeds SIGTERM', 'touch "$LATCHKEY_STATE/on"; sleep 600 & echo $! > "$LATCHKEY_STATE/pid"; wait', 'SIGTERM'],
+    [
+      'one that does not',
+      'trap "" TERM; touch "$LATCHKEY_STATE/on"; sh -c "echo \\$\\$ > $LATCHKEY_STATE/pid; while :; do sleep 600; done"',
+      'SIGKILL',
+    ],
+  ])('does not hold up an agent that stops: %s', async (_, command, by) => {
+    const [folder, log, stopping] = [await tempFolder(), new CapturedLog(), new AbortController()];
+    const watch = watchFor(folder, 'pid');
+    const running = runHook(hook(command, folder, log, stopping.signal));
+    const pid = Number(await watch);
+    stopping.abort();
+    expect(await running).toBe(false);
+    expect(log.lines).toMatchObject([{ level: 'error', code: null, signal: by }]);
+    await vi.waitFor(() => expect(isAlive(pid)).toBe(false));
+  });
+
+  it.each([
     ['ends with another code than 0', 'exit 3', { code: 3, signal: null }],
     ['is not to be found', '/no/such/command 2> /dev/null', { code: 127, signal: null }],
     ['is killed', 'kill -9 $$', { code: null, signal: 'SIGKILL' }],
@@ -50,3 +73,24 @@ describe('on_key_change', () => {
     ]);
   });
 });
+
+/** What is in the file once it is there with a line in it. */
+function watchFor(folder: string, name: string): Promise<string> {
+  return vi.waitFor(
+    async () => {
+      const text = await readFile(join(folder, name), 'utf8');
+      expect(text).toMatch(/\n$/);
+      return text;
+    },
+    { timeout: 20_000 },
+  );
+}
+
+/** Not a zombie either: its parent may be gone, and nobody may have asked how it ended. */
+function isAlive(pid: number): boolean {
+  try {
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
