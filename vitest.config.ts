@@ -6,7 +6,7 @@ export default defineConfig({
     // Most tests wait for processes and disks: more of them than cores.
     maxWorkers: 3,
     // Real processes on two cores: a slow machine is not a failure.
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
   },
 });

@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { Child } from '../../runtime/test/fixtures.js';
 import { NodeBatch } from '../src/batch.js';
 import { moveNodes } from '../src/changes.js';
-import { enrol, type Verdict } from '../src/enrolment.js';
+import { enrol, Enrolling, type Verdict } from '../src/enrolment.js';
 import type { Registry } from '../src/registry.js';
 import {
   addNodes,
@@ -133,17 +133,16 @@ describe('an order', () => {
   it('is one at a time: the second is refused in words, at once, and the first goes on', async () => {
     const registry = await newRegistry();
     const other = await openRegistry(registry.folder);
-    let first: Promise<number | undefined> = Promise.resolve(undefined);
-    await new Promise<number>((begun) => {
-      first = enrol(registry, { terms: TERMS, batch: many(0), progress: begun });
-    });
+    const first = await Enrolling.begin(registry, TERMS);
+    await first.add(many(0));
     for (const second of [registry, other]) {
       await expect(enrol(second, { terms: TERMS, batch: batchOf([newNode(0xffff)]) })).rejects.toMatchObject({
         name: 'Failure',
         message: expect.stringContaining('is in use by another order or import') as string,
       });
     }
-    expect(await first).toBe(1);
+    expect(await first.finish()).toBe(1);
+    await first.end();
     expect(seen(registry)).toHaveLength(MANY);
     expect(await enrol(other, { terms: TERMS, batch: batchOf([newNode(0xffff)]) })).toBe(2);
   });

@@ -63,7 +63,7 @@ describe('what is seen of a node', () => {
     seen.asked(1, C1, 1);
     await pause(20);
     seen.asked(1, C1, 2);
-    await expect.poll(() => (registry.tables.seeLatest(), registry.sightingOf(1)?.asked?.count), { timeout: 20_000 }).toBe(2);
+    await expect.poll(() => (registry.tables.seeLatest(), registry.sightingOf(1)?.asked?.count), { timeout: 60_000 }).toBe(2);
     await seen.close();
   });
 

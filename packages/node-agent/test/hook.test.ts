@@ -58,7 +58,7 @@ describe('on_key_change', () => {
     stopping.abort();
     expect(await running).toBe(false);
     expect(log.lines).toMatchObject([{ level: 'error', code: null, signal: by }]);
-    await vi.waitFor(() => expect(isAlive(pid)).toBe(false));
+    await vi.waitFor(() => expect(isAlive(pid)).toBe(false), { timeout: 60_000 });
   });
 
   it.each([
@@ -82,7 +82,7 @@ function watchFor(folder: string, name: string): Promise<string> {
       expect(text).toMatch(/\n$/);
       return text;
     },
-    { timeout: 20_000 },
+    { timeout: 60_000 },
   );
 }
 

@@ -75,7 +75,7 @@ export class DaemonProcess {
   }
 
   /** The first line, of those there are and those to come, that `matches`. Fails when the daemon ends without one. */
-  async waitFor(matches: (line: LogLine) => boolean, limitMs = 30_000): Promise<LogLine> {
+  async waitFor(matches: (line: LogLine) => boolean, limitMs = 60_000): Promise<LogLine> {
     const limit = AbortSignal.timeout(limitMs);
     for (let seen = 0; ;) {
       const line = this.lines.slice(seen).find(matches);

@@ -156,7 +156,7 @@ describe('with an auth-server of its own', () => {
       await admin.run('node', 'set', id, '--grace', `${days}d`);
       return follow.lines.length;
     };
-    await expect.poll(changes, { timeout: 30_000 }).toBeGreaterThan(0);
+    await expect.poll(changes, { timeout: 60_000 }).toBeGreaterThan(0);
     expect(follow.lines[0]).toMatchObject({ what: 'node set', node: id, note: expect.stringMatching(/^grace \d+d$/) as string });
     expect([await follow.stop('SIGINT'), follow.noise]).toEqual([0, '']);
 
@@ -196,7 +196,7 @@ describe('with an auth-server of its own', () => {
     expect(await admin.run('restore', file, '--replace', '--yes')).toContain('with 1 node.');
     running = { ...running, authServer: await network.startAuthServer(serverAddress) };
     expect(await admin.join(id)).toBe(1);
-    await expect.poll(() => admin.why(id), { timeout: 20_000 }).toBe('restored');
+    await expect.poll(() => admin.why(id), { timeout: 60_000 }).toBe('restored');
     expect(await admin.run('audit', 'verify')).toContain('The log holds');
   });
 
