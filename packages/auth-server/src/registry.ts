@@ -178,6 +178,11 @@ export class Registry {
     await this.tables.write(() => this.tables.about.putSync('wall', wall));
   }
 
+  /** Resolves when the disk has taken a write. Throws a Failure where it does not. */
+  async probe(wall: number): Promise<void> {
+    await this.tables.write(() => this.tables.about.putSync('wall', Math.max(wall, this.latestWall)));
+  }
+
   /** Since when the oldest commit under way has not finished, ms of the monotonic clock. */
   get oldestCommit(): number | undefined {
     const [oldest] = this.#underWay;

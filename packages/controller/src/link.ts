@@ -3,7 +3,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { AuthServer } from '@latchkey/auth-server';
 import type { LinkDecision } from '@latchkey/protocol';
-import { BoundedLog, CoapClient, type Endpoint, Failure, formatEndpoint, type Log, type Outcome } from '@latchkey/runtime';
+import { BoundedLog, CoapClient, type Endpoint, Failure, formatEndpoint, type Log, type Outcome, ping } from '@latchkey/runtime';
 
 /** Judges what came back; `ignored` is no answer. */
 export type JudgeAnswer = (octets: Uint8Array) => LinkDecision;
@@ -27,6 +27,8 @@ const SOCKETS = 4;
 const MAX_IN_FLIGHT_PER_SOCKET = 4_096;
 const TOKEN_LENGTH = 8;
 const MAX_IGNORED = 16;
+/** An answer that opened shows for so long that a server is there, in ms; so does one that did not open that ours is not. */
+const ANSWER_COUNTS_MS = 30_000;
 
 /** One auth-server and the sockets connected to it. */
 class Peer {
@@ -98,6 +100,10 @@ class Peer {
 export class RelayLink implements Link {
   #peers: readonly Peer[];
   readonly #log: BoundedLog;
+  /** When a server last gave an answer that opens, and when answers came of which none did; ms of the monotonic clock. */
+  #openedAt = -Infinity;
+  #unopenedAt = -Infinity;
+  #failedAt = -Infinity;
   #closed = false;
 
   constructor(servers: readonly Endpoint[], log: Log) {
@@ -113,11 +119,30 @@ export class RelayLink implements Link {
         const left = end - performance.now();
         if (left <= 0 || this.#closed) return undefined;
         const outcome = await this.#exchange(peer, request, judge, this.#peers.length > 1 ? Math.min(left, TURN_MS) : left);
-        if (outcome.kind === 'answered') return outcome.value;
+        if (outcome.kind === 'answered') {
+          this.#openedAt = performance.now();
+          return outcome.value;
+        }
         peer.failedAt = performance.now();
+        this.#failedAt = peer.failedAt;
+        if (outcome.kind === 'deaf' || (outcome.kind === 'timeout' && outcome.ignored > 0)) this.#unopenedAt = peer.failedAt;
         this.#report(peer, outcome);
       }
     }
+  }
+
+  /** Why M2 and M7 get no answer now; `undefined`: they do. An answer of late tells, else each server is pinged, in turn. */
+  async look(): Promise<string | undefined> {
+    const now = performance.now();
+    if (this.#openedAt > this.#failedAt && now - this.#openedAt < ANSWER_COUNTS_MS) return undefined;
+    for (const { endpoint } of this.#inOrder()) {
+      if (!(await ping(endpoint))) continue;
+      const unopened = this.#unopenedAt > this.#openedAt && now - this.#unopenedAt < ANSWER_COUNTS_MS;
+      return unopened
+        ? 'an auth-server answers, but nothing that opens: its credential of this controller is another'
+        : undefined;
+    }
+    return 'no auth-server answers';
   }
 
   /** Other servers from now on; what is under way with those before is finished. */

@@ -133,6 +133,11 @@ export class PskStore {
     return done;
   }
 
+  /** Resolves when the disk has taken a write. Throws a Failure where it does not. */
+  async probe(wall: number): Promise<void> {
+    await this.#write(() => this.#about.putSync('probe', wall));
+  }
+
   /** Tells `rotate` in another process that this one serves, and under which master key; again whenever that changed. */
   async tellServing(): Promise<void> {
     this.#env.resetReadTxn();

@@ -5,6 +5,8 @@ import {
   type Daemon,
   type Endpoint,
   exists,
+  httpOption,
+  type HttpPlace,
   listenOption,
   loadConfig,
   lockFolder,
@@ -34,13 +36,15 @@ interface RunOptions extends RegistryOptions {
   readonly config?: string;
   readonly listen?: readonly Endpoint[];
   readonly logLevel?: LogLevel;
+  readonly http?: HttpPlace;
 }
 
 export function runCommand(): Command {
   const command = registryOptions(new Command('run').description('serve controllers until SIGTERM'))
-    .option('--config <file>', 'YAML configuration: listen, log_level')
+    .option('--config <file>', 'YAML configuration: listen, log_level, memory, http')
     .option('--listen <host:port>', 'where to listen, may be given again (default [::]:5693)', listenOption)
     .addOption(logLevelOption())
+    .addOption(httpOption('where to serve health and metrics: HOST:PORT of this machine, or unix:/path'))
     .action(run);
   return withExamples(
     command,
@@ -52,7 +56,8 @@ export function runCommand(): Command {
 async function run(options: RunOptions): Promise<void> {
   const config = await loadConfig(configSchema, options.config);
   const log = createLog('auth-server', options.logLevel ?? config.log_level);
-  await runDaemon(log, () => start(options, options.listen ?? config.listen, config.memory, log));
+  const outlook = { name: 'auth-server', http: options.http ?? config.http };
+  await runDaemon(log, () => start(options, options.listen ?? config.listen, config.memory, log), outlook);
 }
 
 async function start(options: RunOptions, listen: readonly Endpoint[], memory: number, log: Log): Promise<Daemon> {
@@ -74,6 +79,11 @@ async function start(options: RunOptions, listen: readonly Endpoint[], memory: n
     log,
   });
   return {
+    observation: {
+      serves: () => sockets.every((socket) => socket.isOpen),
+      checks: [{ name: 'store', look: () => registry.probe(Date.now()).then(() => undefined) }],
+      metrics: [],
+    },
     async stop() {
       await Promise.all(sockets.map((socket) => socket.stop()));
       for (const stop of unwatch) stop();

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { AuthServer, Registry, upgrade, watchStore } from '@latchkey/auth-server';
 import { formatId, Respondent } from '@latchkey/protocol';
 import {
+  type Check,
   CoapServer,
   createLog,
   type Credential,
@@ -10,6 +11,8 @@ import {
   type Endpoint,
   exists,
   Failure,
+  httpOption,
+  type HttpPlace,
   listenOption,
   loadConfig,
   lockFolder,
@@ -40,14 +43,19 @@ interface RunOptions extends StateOptions {
   readonly config?: string;
   readonly listen?: readonly Endpoint[];
   readonly logLevel?: LogLevel;
+  readonly http?: HttpPlace;
 }
 
 export function runCommand(): Command {
   const command = stateOptions(new Command('run').description('serve nodes until SIGTERM'))
     .requiredOption('--credential <file>', 'what `latchkey-auth-server controller add` wrote; read anew on SIGHUP')
-    .option('--config <file>', 'YAML configuration: mode, registry, registry_master_key_file, servers, listen, log_level, bounds')
+    .option(
+      '--config <file>',
+      'YAML configuration: mode, registry, registry_master_key_file, servers, listen, log_level, memory, bounds, http',
+    )
     .option('--listen <host:port>', 'where to listen, may be given again (default [::]:5683)', listenOption)
     .addOption(logLevelOption())
+    .addOption(httpOption('where to serve health and metrics: HOST:PORT of this machine, or unix:/path'))
     .action(run);
   return withExamples(
     command,
@@ -59,14 +67,14 @@ export function runCommand(): Command {
 async function run(options: RunOptions): Promise<void> {
   const config = await loadConfig(configSchema, options.config);
   const log = createLog('controller', options.logLevel ?? config.log_level);
-  await runDaemon(log, () => start(options, config, log));
+  await runDaemon(log, () => start(options, config, log), { name: 'controller', http: options.http ?? config.http });
 }
 
 async function start(options: RunOptions, config: Config, log: Log): Promise<Daemon> {
   const credential = await readCredential(options.credential);
   await openFolder(options.state);
   const lock = await lockFolder(options.state, `latchkey-controller run for ${formatId(credential.idC)}`);
-  const { link, closeRegistry } = await openLink(credential, config, log);
+  const { link, check, closeRegistry } = await openLink(credential, config, log);
   const psks = await openKeys(options);
   const serials = await Serials.open(join(options.state, SERIALS_FILE), credential.skCs, readClock().wall, log);
   const respondent = new Respondent({
@@ -86,6 +94,11 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
   const watches = [followMasterKey(psks, log), watchMemory(config.memory, log)];
   let inUse = credential;
   return {
+    observation: {
+      serves: () => sockets.every((socket) => socket.isOpen),
+      checks: [{ name: 'store', look: () => psks.probe(Date.now()).then(() => undefined) }, check],
+      metrics: [],
+    },
     async reload() {
       const next = await readCredential(options.credential);
       if (next.idC !== inUse.idC) {
@@ -138,6 +151,8 @@ function followMasterKey(psks: PskStore, log: Log): () => void {
 
 interface OpenedLink {
   readonly link: Link;
+  /** Whether whoever answers M2 and M7 can. */
+  readonly check: Check;
   readonly closeRegistry: () => Promise<void>;
 }
 
@@ -149,7 +164,8 @@ async function openLink(credential: Credential, config: Config, log: Log): Promi
       advice: 'Name one in the credential or under `servers:`, or set `mode: combined`.',
     });
   }
-  return { link: new RelayLink(servers, log), closeRegistry: () => Promise.resolve() };
+  const link = new RelayLink(servers, log);
+  return { link, check: { name: 'auth_server', look: () => link.look() }, closeRegistry: () => Promise.resolve() };
 }
 
 async function openCombined(credential: Credential, config: Config, folder: string, log: Log): Promise<OpenedLink> {
@@ -178,6 +194,7 @@ async function openCombined(credential: Credential, config: Config, folder: stri
   const server = new AuthServer({ registry, clock: readClock, draw: randomBytes, log });
   return {
     link: new LocalLink(server),
+    check: { name: 'registry', look: () => registry.probe(Date.now()).then(() => undefined) },
     async closeRegistry() {
       unwatch();
       await server.close();

@@ -148,6 +148,11 @@ export class CoapServer {
     return { host: address, port };
   }
 
+  /** Whether it takes requests. */
+  get isOpen(): boolean {
+    return !this.#stopping;
+  }
+
   /** Takes no more requests, waits for those in flight, closes the socket. */
   async stop(): Promise<void> {
     this.#stopping = true;
