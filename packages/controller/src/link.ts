@@ -3,7 +3,17 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { AuthServer } from '@latchkey/auth-server';
 import type { LinkDecision } from '@latchkey/protocol';
-import { BoundedLog, CoapClient, type Endpoint, Failure, formatEndpoint, type Log, type Outcome, ping } from '@latchkey/runtime';
+import {
+  BoundedLog,
+  ClientCounts,
+  CoapClient,
+  type Endpoint,
+  Failure,
+  formatEndpoint,
+  type Log,
+  type Outcome,
+  ping,
+} from '@latchkey/runtime';
 
 /** Judges what came back; `ignored` is no answer. */
 export type JudgeAnswer = (octets: Uint8Array) => LinkDecision;
@@ -33,12 +43,14 @@ const ANSWER_COUNTS_MS = 30_000;
 /** One auth-server and the sockets connected to it. */
 class Peer {
   readonly endpoint: Endpoint;
+  readonly #counts: ClientCounts;
   readonly #sockets = new Map<number, Promise<CoapClient>>();
   #turn = 0;
   failedAt = -Infinity;
 
-  constructor(endpoint: Endpoint) {
+  constructor(endpoint: Endpoint, counts: ClientCounts) {
     this.endpoint = endpoint;
+    this.#counts = counts;
   }
 
   async exchange(request: Uint8Array, judge: JudgeAnswer, deadlineMs: number): Promise<Outcome<LinkDecision>> {
@@ -67,6 +79,7 @@ class Peer {
       peer: this.endpoint,
       tokenLength: TOKEN_LENGTH,
       maxInFlight: MAX_IN_FLIGHT_PER_SOCKET,
+      counts: this.#counts,
     });
     this.#sockets.set(turn, connecting);
     connecting.catch(() => this.#forget(connecting));
@@ -98,6 +111,7 @@ class Peer {
 
 /** Relays over CoAP, to the first server of the list that answers. */
 export class RelayLink implements Link {
+  readonly counts: ClientCounts = new ClientCounts();
   #peers: readonly Peer[];
   readonly #log: BoundedLog;
   /** When a server last gave an answer that opens, and when answers came of which none did; ms of the monotonic clock. */
@@ -107,7 +121,7 @@ export class RelayLink implements Link {
   #closed = false;
 
   constructor(servers: readonly Endpoint[], log: Log) {
-    this.#peers = servers.map((endpoint) => new Peer(endpoint));
+    this.#peers = servers.map((endpoint) => new Peer(endpoint, this.counts));
     this.#log = new BoundedLog(log);
   }
 
@@ -148,7 +162,7 @@ export class RelayLink implements Link {
   /** Other servers from now on; what is under way with those before is finished. */
   turnTo(servers: readonly Endpoint[]): void {
     const before = this.#peers;
-    this.#peers = servers.map((endpoint) => new Peer(endpoint));
+    this.#peers = servers.map((endpoint) => new Peer(endpoint, this.counts));
     for (const peer of before) peer.letGo();
   }
 

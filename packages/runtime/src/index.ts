@@ -4,6 +4,7 @@ export { type ApplicationKeyOptions, applicationKeyOptions, formatApplicationKey
 export { idArgument, integerArgument, listenOption, logLevelOption, main, peerArgument, program, withExamples } from './cli.js';
 export { type Clock, ClockStepWatch, readClock } from './clock.js';
 export { CoapClient, type CoapClientOptions, type ExchangeOptions, type Outcome, type Response } from './coap/client.js';
+export { ClientCounts, ServerCounts } from './coap/counts.js';
 export { ping } from './coap/ping.js';
 export { CoapServer, type CoapServerOptions, type KeyAnswer, type KeyRequest } from './coap/server.js';
 export { loadConfig, loadPrivateJson, logLevelSchema } from './config.js';
@@ -22,6 +23,7 @@ export {
 } from './encrypted-manifest.js';
 export { encodeNid, type Endpoint, formatEndpoint, formatNid, listenSchema, parseEndpoint, peerSchema } from './endpoint.js';
 export { EXIT, Failure, systemCode, systemFailure, UsageFailure } from './failure.js';
+export { commitsMetric, dropsMetric, exchangesMetric, joinsMetric, samples } from './families.js';
 export {
   checkPrivateFile,
   type Content,

@@ -15,6 +15,7 @@ import {
   logLevelOption,
   readClock,
   runDaemon,
+  ServerCounts,
   watchMemory,
   withExamples,
 } from '@latchkey/runtime';
@@ -22,6 +23,7 @@ import { Command } from 'commander';
 import { AuthServer } from '../auth-server.js';
 import { configSchema } from '../config.js';
 import { formatHead } from '../audit.js';
+import { observe, RegistryObservation } from '../observation.js';
 import { Registry, requireRegistry } from '../registry.js';
 import { watchStore } from '../store-watch.js';
 import { upgrade } from '../upgrade.js';
@@ -73,20 +75,20 @@ async function start(options: RunOptions, listen: readonly Endpoint[], memory: n
     log.warn({ entries: registry.audit.length }, 'the audit log is long: keep its old entries elsewhere, with `audit prune`');
   const server = new AuthServer({ registry, clock: readClock, draw: randomBytes, log });
   const unwatch = [watchStore(registry, log), watchMemory(memory, log)];
+  const counts = new ServerCounts();
   const sockets = await CoapServer.listenOnAll(listen, {
     resourceType: 'latchkey.sbs',
     answer: ({ payload }) => server.answer(payload),
     log,
+    counts,
   });
+  const seen = new RegistryObservation(registry);
   return {
-    observation: {
-      serves: () => sockets.every((socket) => socket.isOpen),
-      checks: [{ name: 'store', look: () => registry.probe(Date.now()).then(() => undefined) }],
-      metrics: [],
-    },
+    observation: observe(server, seen, sockets, counts),
     async stop() {
       await Promise.all(sockets.map((socket) => socket.stop()));
       for (const stop of unwatch) stop();
+      seen.close();
       await server.close();
       await registry.close();
       await lock.release();

@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { AuthServer, Registry, upgrade, watchStore } from '@latchkey/auth-server';
+import { AuthServer, Registry, RegistryObservation, upgrade, watchStore } from '@latchkey/auth-server';
 import { formatId, Respondent } from '@latchkey/protocol';
 import {
   type Check,
+  ClientCounts,
   CoapServer,
   createLog,
   type Credential,
@@ -23,6 +24,7 @@ import {
   readClock,
   readCredential,
   runDaemon,
+  ServerCounts,
   UsageFailure,
   watchMemory,
   withExamples,
@@ -32,6 +34,7 @@ import { Command } from 'commander';
 import { type Config, configSchema } from '../config.js';
 import { Controller } from '../controller.js';
 import { type Link, LocalLink, RelayLink } from '../link.js';
+import { observe } from '../observation.js';
 import { PskStore } from '../psk-store.js';
 import { Serials } from '../serials.js';
 import { formerKeyStorePath, keyStorePath, masterKeySourceOf, type StateOptions, stateOptions } from './state.js';
@@ -74,7 +77,7 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
   const credential = await readCredential(options.credential);
   await openFolder(options.state);
   const lock = await lockFolder(options.state, `latchkey-controller run for ${formatId(credential.idC)}`);
-  const { link, check, closeRegistry } = await openLink(credential, config, log);
+  const { link, check, asked, registry, closeRegistry } = await openLink(credential, config, log);
   const psks = await openKeys(options);
   const serials = await Serials.open(join(options.state, SERIALS_FILE), credential.skCs, readClock().wall, log);
   const respondent = new Respondent({
@@ -85,20 +88,29 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
     takeTid: () => serials.take(),
   });
   const controller = new Controller({ respondent, link, psks, clock: readClock, log });
+  const served = new ServerCounts();
   const sockets = await CoapServer.listenOnAll(options.listen ?? config.listen, {
     resourceType: 'latchkey.sbr',
     askedByStrangers: true,
     answer: (request) => controller.answer(request),
     log,
+    counts: served,
   });
   const watches = [followMasterKey(psks, log), watchMemory(config.memory, log)];
   let inUse = credential;
   return {
-    observation: {
-      serves: () => sockets.every((socket) => socket.isOpen),
-      checks: [{ name: 'store', look: () => psks.probe(Date.now()).then(() => undefined) }, check],
-      metrics: [],
-    },
+    observation: observe({
+      controller,
+      respondent,
+      bound: config.bounds.transactions,
+      psks,
+      serials,
+      sockets,
+      served,
+      asked,
+      check,
+      registry,
+    }),
     async reload() {
       const next = await readCredential(options.credential);
       if (next.idC !== inUse.idC) {
@@ -153,6 +165,10 @@ interface OpenedLink {
   readonly link: Link;
   /** Whether whoever answers M2 and M7 can. */
   readonly check: Check;
+  /** What is counted of questions to auth-servers. */
+  readonly asked: ClientCounts;
+  /** In combined mode. */
+  readonly registry?: RegistryObservation;
   readonly closeRegistry: () => Promise<void>;
 }
 
@@ -165,7 +181,12 @@ async function openLink(credential: Credential, config: Config, log: Log): Promi
     });
   }
   const link = new RelayLink(servers, log);
-  return { link, check: { name: 'auth_server', look: () => link.look() }, closeRegistry: () => Promise.resolve() };
+  return {
+    link,
+    check: { name: 'auth_server', look: () => link.look() },
+    asked: link.counts,
+    closeRegistry: () => Promise.resolve(),
+  };
 }
 
 async function openCombined(credential: Credential, config: Config, folder: string, log: Log): Promise<OpenedLink> {
@@ -192,11 +213,15 @@ async function openCombined(credential: Credential, config: Config, folder: stri
   await registry.tellServing();
   const unwatch = watchStore(registry, log);
   const server = new AuthServer({ registry, clock: readClock, draw: randomBytes, log });
+  const seen = new RegistryObservation(registry);
   return {
     link: new LocalLink(server),
-    check: { name: 'registry', look: () => registry.probe(Date.now()).then(() => undefined) },
+    check: seen.check,
+    asked: new ClientCounts(),
+    registry: seen,
     async closeRegistry() {
       unwatch();
+      seen.close();
       await server.close();
       await registry.close();
       await lock.release();

@@ -50,7 +50,7 @@ async function start(folder: string, config: Config, log: Log): Promise<Daemon> 
   log.info({ node: formatId(file.record.state.idI) }, 'started');
   const running = agent.run();
   return {
-    observation: observe(file, folder),
+    observation: observe(agent, file, folder),
     async stop() {
       agent.stop();
       await running;

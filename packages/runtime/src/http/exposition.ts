@@ -1,8 +1,8 @@
 /** A daemon's numbers in Prometheus' format, read from where they are counted when somebody asks. */
 
 import { readFileSync } from 'node:fs';
-import type { Metric as PromMetric, Registry } from 'prom-client';
-import type { Labels, Metric } from '../observation.js';
+import type * as Prom from 'prom-client';
+import type { Metric, Sample } from '../observation.js';
 import { DURATION_BOUNDS } from '../tally.js';
 import type { Readiness } from './readiness.js';
 
@@ -19,11 +19,10 @@ export interface Exposition {
 }
 
 export async function expose(about: About, metrics: readonly Metric[], readiness: Readiness): Promise<Exposition> {
-  const prom = (await import('prom-client')).default;
+  const { default: prom } = await import('prom-client');
   const registry = new prom.Registry();
   for (const metric of [buildInfo(about), ...metrics]) {
-    if (metric.type === 'histogram') registry.registerMetric(histogram(metric));
-    else register(prom, registry, metric);
+    registry.registerMetric(metric.type === 'histogram' ? histogram(metric) : numbers(prom, metric));
   }
   const ok = new prom.Gauge({
     name: 'latchkey_check_ok',
@@ -48,24 +47,23 @@ const LOOP_PRECISION_MS = 100;
 type Numbers = Extract<Metric, { type: 'counter' | 'gauge' }>;
 type Histogram = Extract<Metric, { type: 'histogram' }>;
 
-function register(prom: typeof import('prom-client'), registry: Registry, metric: Numbers): void {
+function numbers(prom: typeof Prom.default, metric: Numbers): Prom.Metric {
   const { name, help, labels = [], type } = metric;
-  const options = { name, help, labelNames: [...labels], registers: [registry] };
-  const read = (): Iterable<{ labels?: Labels; value: number }> => {
+  const options = { name, help, labelNames: [...labels], registers: [] };
+  const read = (): Iterable<Sample> => {
     const samples = metric.read();
     return typeof samples === 'number' ? [{ value: samples }] : samples;
   };
   if (type === 'counter') {
-    new prom.Counter({
+    return new prom.Counter({
       ...options,
       collect() {
         this.reset();
         for (const { labels: of = {}, value } of read()) this.inc(of, value);
       },
     });
-    return;
   }
-  new prom.Gauge({
+  return new prom.Gauge({
     ...options,
     collect() {
       this.reset();
@@ -75,23 +73,20 @@ function register(prom: typeof import('prom-client'), registry: Registry, metric
 }
 
 /** What prom-client asks of a metric when it writes them all; its own histograms cannot be set from numbers that are there already. */
-function histogram({ name, help, read }: Histogram): PromMetric {
-  const values = (): object[] =>
-    [...read()].flatMap(({ labels = {}, durations }) => {
+function histogram({ name, help, read }: Histogram): Prom.Metric {
+  const values = (): object[] => {
+    const lines: object[] = [];
+    for (const { labels = {}, durations } of read()) {
       const { cumulative, sum } = durations;
-      const count = cumulative.at(-1) ?? 0;
-      return [
-        ...cumulative.map((value, i) => ({
-          metricName: `${name}_bucket`,
-          labels: { ...labels, le: DURATION_BOUNDS[i] ?? '+Inf' },
-          value,
-        })),
-        { metricName: `${name}_sum`, labels, value: sum },
-        { metricName: `${name}_count`, labels, value: count },
-      ];
-    });
+      for (const [i, value] of cumulative.entries())
+        lines.push({ metricName: `${name}_bucket`, labels: { ...labels, le: DURATION_BOUNDS[i] ?? '+Inf' }, value });
+      lines.push({ metricName: `${name}_sum`, labels, value: sum });
+      lines.push({ metricName: `${name}_count`, labels, value: cumulative.at(-1) ?? 0 });
+    }
+    return lines;
+  };
   const metric = { name, type: 'histogram', get: async () => ({ name, help, type: 'histogram', values: values() }) };
-  return metric as unknown as PromMetric;
+  return metric as unknown as Prom.Metric;
 }
 
 function buildInfo({ daemon }: About): Metric {

@@ -58,6 +58,7 @@ export async function serveHttp({ place, about, observation, readiness, log }: H
     if (status >= 500) log.error({ error: error instanceof Error ? error.message : String(error) }, 'a request over HTTP failed');
     return reply.code(status).send({ status: 'failed' });
   });
+  server.setNotFoundHandler(async (_, reply) => reply.code(404).send({ status: 'nothing here' }));
   server.get('/healthz', async (_, reply) => {
     const serves = observation.serves();
     return reply.code(serves ? 200 : 503).send({ status: serves ? 'serves' : 'does not serve' });
