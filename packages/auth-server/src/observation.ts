@@ -25,7 +25,7 @@ export class RegistryObservation {
 
   constructor(registry: Registry) {
     this.#census = new Census(registry);
-    this.check = { name: 'registry', look: () => registry.probe(Date.now()).then(() => undefined) };
+    this.check = { name: 'registry', watchdog: 'waits', look: () => registry.probe(Date.now()).then(() => undefined) };
     this.commits = { registry: registry.commits };
     this.metrics = [
       ...this.#census.metrics(),

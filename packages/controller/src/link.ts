@@ -37,8 +37,10 @@ const SOCKETS = 4;
 const MAX_IN_FLIGHT_PER_SOCKET = 4_096;
 const TOKEN_LENGTH = 8;
 const MAX_IGNORED = 16;
-/** An answer that opened shows for so long that a server is there, in ms; so does one that did not open that ours is not. */
-const ANSWER_COUNTS_MS = 30_000;
+/** An answer that opened shows for so long that a server is there, in ms. */
+const ANSWER_COUNTS_MS = 5_000;
+/** Answers that did not open show for so long that a server has another SK_cs, in ms. */
+const UNOPENED_COUNTS_MS = 60_000;
 
 /** One auth-server and the sockets connected to it. */
 class Peer {
@@ -145,18 +147,14 @@ export class RelayLink implements Link {
     }
   }
 
-  /** Why M2 and M7 get no answer now; `undefined`: they do. An answer of late tells, else each server is pinged, in turn. */
+  /** Why M2 and M7 get no answer now; `undefined`: they do. An answer of late tells, else each server is pinged. */
   async look(): Promise<string | undefined> {
     const now = performance.now();
     if (this.#openedAt > this.#failedAt && now - this.#openedAt < ANSWER_COUNTS_MS) return undefined;
-    for (const { endpoint } of this.#inOrder()) {
-      if (!(await ping(endpoint))) continue;
-      const unopened = this.#unopenedAt > this.#openedAt && now - this.#unopenedAt < ANSWER_COUNTS_MS;
-      return unopened
-        ? 'an auth-server answers, but nothing that opens: its credential of this controller is another'
-        : undefined;
-    }
-    return 'no auth-server answers';
+    const answers = await Promise.all(this.#peers.map(({ endpoint }) => ping(endpoint)));
+    if (!answers.includes(true)) return 'no auth-server answers';
+    const unopened = this.#unopenedAt > this.#openedAt && now - this.#unopenedAt < UNOPENED_COUNTS_MS;
+    return unopened ? 'an auth-server answers, but nothing that opens: its credential of this controller is another' : undefined;
   }
 
   /** Other servers from now on; what is under way with those before is finished. */

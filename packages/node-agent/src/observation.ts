@@ -17,7 +17,7 @@ const STORE_GOOD_FOR_MS = 60_000;
 
 export function observe({ counts }: NodeAgent, file: NodeFile, folder: string): Observation {
   const checks: Check[] = [
-    { name: 'key', look: () => faultOfKey(file, Date.now()), goodForMs: 0 },
+    { name: 'key', watchdog: 'told', look: () => faultOfKey(file, Date.now()), goodForMs: 0 },
     { name: 'store', look: () => probeFolder(folder).then(() => undefined), goodForMs: STORE_GOOD_FOR_MS },
   ];
   return {

@@ -6,6 +6,7 @@ import { Readiness } from './http/readiness.js';
 import type { HttpOptions, HttpServer } from './http/server.js';
 import type { Log } from './log.js';
 import type { Observation } from './observation.js';
+import { Supervisor } from './supervisor.js';
 
 /** What is in flight when a daemon is asked to stop has this long to finish, in ms. */
 const STOP_LIMIT_MS = 10_000;
@@ -50,19 +51,17 @@ export async function runDaemon(log: Log, start: () => Promise<Daemon>, outlook?
     }
   });
 
+  const supervisor = await Supervisor.find(log);
   const daemon = await start();
   const { observation = UNSEEN } = daemon;
   const readiness = new Readiness(observation.checks);
   const place = outlook?.http;
   const http = place && (await serve({ place, about: { daemon: outlook.name }, observation, readiness, log }));
-  process.on('SIGHUP', () => {
-    daemon.reload?.().catch((error: unknown) => {
-      if (!(error instanceof Failure)) throw error;
-      log.error({ advice: error.advice }, `not reloaded: ${error.message}`);
-    });
-  });
+  process.on('SIGHUP', () => void supervisor.reloading(() => reload(daemon, log)));
+  supervisor.ready(readiness);
   const signal = await asked;
   log.info({ signal }, 'stopping');
+  supervisor.stopping();
   const limit = setTimeout(() => {
     log.warn({ limitSeconds: STOP_LIMIT_MS / 1000 }, 'stopped with work still in flight');
     process.exit(EXIT.failed);
@@ -72,6 +71,15 @@ export async function runDaemon(log: Log, start: () => Promise<Daemon>, outlook?
   clearTimeout(limit);
   log.info('stopped');
   process.exit(EXIT.ok);
+}
+
+async function reload(daemon: Daemon, log: Log): Promise<void> {
+  try {
+    await daemon.reload?.();
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    log.error({ advice: error.advice }, `not reloaded: ${error.message}`);
+  }
 }
 
 /** What that takes is loaded only where it is asked for. */

@@ -8,6 +8,11 @@ export interface Check {
   readonly name: string;
   /** Resolves with `undefined` where all is well, else with what is not, for a person. Holds no key and no ID. */
   readonly look: () => Promise<string | undefined> | string | undefined;
+  /**
+   * `waits`: the watchdog is told that the daemon lives once this has an answer, be it a fault: a store that hangs is a daemon that hangs.
+   * `told`: it is looked at for the status line alone. Without either: only when somebody asks over HTTP.
+   */
+  readonly watchdog?: 'waits' | 'told';
   /** For how long a look that found all well is believed, in ms. */
   readonly goodForMs?: number;
 }

@@ -183,7 +183,7 @@ async function openLink(credential: Credential, config: Config, log: Log): Promi
   const link = new RelayLink(servers, log);
   return {
     link,
-    check: { name: 'auth_server', look: () => link.look() },
+    check: { name: 'auth_server', watchdog: 'told', look: () => link.look() },
     asked: link.counts,
     closeRegistry: () => Promise.resolve(),
   };

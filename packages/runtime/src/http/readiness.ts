@@ -35,23 +35,34 @@ export class Readiness {
     return Promise.all(this.#watched.map((watched) => this.#lookAt(watched)));
   }
 
-  /** Whether each check has an answer, be it a fault, within 4 seconds: nothing hangs. */
-  async answers(): Promise<boolean> {
-    const findings = await this.look();
-    return findings.every(({ fault }) => fault !== HANGS);
+  /** One line for a person. Waits for the checks that the watchdog waits for, however long they take, and knows no others. */
+  async status(): Promise<string> {
+    const findings = await Promise.all(
+      this.#watched
+        .filter(({ check }) => check.watchdog !== undefined)
+        .map((watched) => (watched.check.watchdog === 'waits' ? this.#findingOf(watched) : this.#lookAt(watched))),
+    );
+    const faults = findings.flatMap(({ name, fault }) => (fault === undefined ? [] : [`${name}: ${fault}`]));
+    return faults.length === 0 ? 'ready' : `not ready; ${faults.join('; ').replaceAll('\n', ' ')}`;
   }
 
-  async #lookAt(watched: Watched): Promise<Finding> {
+  /** What is known, or what a look now finds. */
+  async #findingOf(watched: Watched): Promise<Finding> {
     const { check, finding, at } = watched;
     const goodFor = finding?.fault === undefined ? (check.goodForMs ?? GOOD_FOR_MS) : BAD_FOR_MS;
     if (finding !== undefined && performance.now() - at < goodFor) return finding;
-    watched.looking ??= this.#lookAnew(watched);
+    watched.looking ??= this.#lookAnew(watched).finally(() => (watched.looking = undefined));
+    return watched.looking;
+  }
+
+  /** The same, but within the limit. */
+  async #lookAt(watched: Watched): Promise<Finding> {
     let timer: NodeJS.Timeout | undefined;
     const limit = new Promise<Finding>((resolve) => {
-      timer = setTimeout(() => resolve({ name: check.name, fault: HANGS }), LIMIT_MS);
+      timer = setTimeout(() => resolve({ name: watched.check.name, fault: HANGS }), LIMIT_MS);
     });
     try {
-      return await Promise.race([watched.looking, limit]);
+      return await Promise.race([this.#findingOf(watched), limit]);
     } finally {
       clearTimeout(timer);
     }
@@ -65,8 +76,6 @@ export class Readiness {
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       fault = error.message;
-    } finally {
-      watched.looking = undefined;
     }
     watched.at = performance.now();
     watched.finding = { name: check.name, fault };
