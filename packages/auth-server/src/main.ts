@@ -11,7 +11,7 @@ import { nodeCommand } from './commands/node.js';
 import { orderCommand } from './commands/order.js';
 import { runCommand } from './commands/run.js';
 
-await main(
+void main(
   program(
     'latchkey-auth-server',
     'Authentication server (SBS): keeps the registry and answers controllers',

@@ -4,7 +4,7 @@ import { keyCommand } from './commands/key.js';
 import { masterKeyCommand } from './commands/master-key.js';
 import { runCommand } from './commands/run.js';
 
-await main(
+void main(
   program(
     'latchkey-controller',
     'Controller (SBR): serves nodes and asks an auth-server for them',

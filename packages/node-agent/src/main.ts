@@ -1,4 +1,6 @@
 #!/usr/bin/env node
+// First, so that it comes before what it is for.
+import './thrift.js';
 import { main, program } from '@latchkey/runtime';
 import { installCommand } from './commands/install.js';
 import { joinCommand } from './commands/join.js';
@@ -7,7 +9,7 @@ import { moveCommand } from './commands/move.js';
 import { runCommand } from './commands/run.js';
 import { statusCommand } from './commands/status.js';
 
-await main(
+void main(
   program(
     'latchkey-node-agent',
     'Node agent (SBI): replaces the key an installer gave this device',
