@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // First, so that it comes before what it is for.
 import './thrift.js';
-import { main, program } from '@latchkey/runtime';
+import { healthCommand, main, program } from '@latchkey/runtime';
 import { installCommand } from './commands/install.js';
 import { joinCommand } from './commands/join.js';
 import { keyCommand } from './commands/key.js';
@@ -18,6 +18,7 @@ void main(
     .addCommand(installCommand())
     .addCommand(joinCommand())
     .addCommand(runCommand())
+    .addCommand(healthCommand('latchkey-node-agent'))
     .addCommand(moveCommand())
     .addCommand(statusCommand())
     .addCommand(keyCommand()),
