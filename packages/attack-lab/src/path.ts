@@ -13,7 +13,7 @@ const TOKEN_LENGTH = 4;
 const DEADLINE_MS = 5_000;
 
 /** The controller of `network` behind Latchkey's CoAP server. */
-export function listen(network: ProfileNetwork): Promise<CoapServer> {
+export async function listen(network: ProfileNetwork): Promise<CoapServer> {
   const answer = ({ payload, source }: KeyRequest): KeyAnswer => {
     const decision = network.decide(payload, source);
     switch (decision.kind) {
@@ -36,7 +36,7 @@ export function listen(network: ProfileNetwork): Promise<CoapServer> {
     listen: { host: LOOPBACK, port: 0 },
     resourceType: 'latchkey.sbr',
     answer,
-    log: createLog('attack-lab', 'error', 'stderr'),
+    log: await createLog('attack-lab', 'error', 'stderr'),
   });
 }
 

@@ -244,7 +244,7 @@ describe('an upgrade', () => {
          import { upgrade } from ${JSON.stringify(new URL('../dist/upgrade.js', import.meta.url).href)};
          import { Secret } from ${JSON.stringify(new URL('../../protocol/dist/index.js', import.meta.url).href)};
          console.log('ready');
-         await upgrade(process.argv[1], () => Promise.resolve(Secret.fromHex('${MASTER.toHex()}')), 'auth-server', createLog('test', 'error'));`,
+         await upgrade(process.argv[1], () => Promise.resolve(Secret.fromHex('${MASTER.toHex()}')), 'auth-server', await createLog('test', 'error'));`,
         [folder],
       );
       expect(await child.line()).toBe('ready');

@@ -103,7 +103,7 @@ describe('TIDs', () => {
       import { createLog } from ${JSON.stringify(new URL('../../runtime/dist/index.js', import.meta.url).href)};
       import { Serials } from ${JSON.stringify(new URL('../dist/serials.js', import.meta.url).href)};
       import { Secret } from ${JSON.stringify(new URL('../../protocol/dist/index.js', import.meta.url).href)};
-      const serials = await Serials.open(process.argv[1], Secret.from(new Uint8Array(16)), ${WALL}, createLog('test', 'error'));
+      const serials = await Serials.open(process.argv[1], Secret.from(new Uint8Array(16)), ${WALL}, await createLog('test', 'error'));
       let last = serials.take();
       for (;;) {
         for (let i = 0; i < 5000; i++) last = serials.take() ?? last;

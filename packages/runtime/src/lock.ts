@@ -1,11 +1,18 @@
 /** One process per state folder: a lock the kernel holds and lets go of when the process ends, however it ends. */
 
 import { type FileHandle, open } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import locks from 'fs-native-extensions';
-import { Failure, systemFailure } from './failure.js';
+import { Failure, systemCode, systemFailure } from './failure.js';
+import { lockBySocket } from './socket-lock.js';
 
 const LOCK_FILE = 'lock';
+
+/** The native part of `fs-native-extensions`. */
+interface Native {
+  /** Takes an advisory lock on `length` octets (0: to the end) of an open file without waiting; throws EAGAIN where another has it. */
+  tryLock(fd: number, offset: number, length: number, exclusive: boolean): void;
+}
 
 export interface FolderLock {
   release(): Promise<void>;
@@ -25,8 +32,10 @@ export async function lockFolder(folder: string, who: string): Promise<FolderLoc
   } catch (error) {
     throw systemFailure(`cannot lock the folder ${folder}`, error);
   }
+  let held: FolderLock | undefined;
   try {
-    if (!locks.tryLock(file.fd)) {
+    held = await lockFile(file);
+    if (held === undefined) {
       const holder = (await file.readFile('utf8')).trim();
       throw new Failure(`the folder ${folder} is in use${holder === '' ? '' : ` by ${holder}`}`, {
         advice: 'Stop that process first: two on one folder would undo each other.',
@@ -38,7 +47,37 @@ export async function lockFolder(folder: string, who: string): Promise<FolderLoc
   }
   // The lock is held whether or not a full or failing disk takes the words about it: a daemon starts all the same, and waits for the disk.
   await describe(file, who).catch(() => undefined);
+  return held;
+}
+
+/** The lock on an open file, which closes with it; `undefined` where another has it. */
+async function lockFile(file: FileHandle): Promise<FolderLock | undefined> {
+  const native = loadNative();
+  if (native === undefined) {
+    const socket = await lockBySocket(file);
+    if (socket === undefined) return undefined;
+    return { release: () => socket.release().then(() => file.close()) };
+  }
+  try {
+    native.tryLock(file.fd, 0, 0, true);
+  } catch (error) {
+    if (systemCode(error) === 'EAGAIN') return undefined;
+    throw error;
+  }
   return { release: () => file.close() };
+}
+
+/** Straight from its file: the package's own way there searches for it, which takes a device longer than all else it locks. */
+function loadNative(): Native | undefined {
+  const { platform, arch } = process;
+  try {
+    const load = createRequire(import.meta.url);
+    return load(`fs-native-extensions/prebuilds/${platform}-${arch}/fs-native-extensions.node`) as Native;
+  } catch (error) {
+    // It is built for glibc and for some processors.
+    if (platform === 'linux') return undefined;
+    throw error;
+  }
 }
 
 async function describe(file: FileHandle, who: string): Promise<void> {

@@ -1,7 +1,6 @@
 /** Logs: one JSON object a line, pretty on a terminal. Keys never get here: a Secret throws where it would be serialised. */
 
 import { type DestinationStream, type Logger, pino } from 'pino';
-import pretty from 'pino-pretty';
 
 export type Log = Logger;
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug';
@@ -9,8 +8,8 @@ export type LogLevel = 'error' | 'warn' | 'info' | 'debug';
 /** Standard output for a daemon, standard error for a command that has something of its own to print. */
 export type LogStream = 'stdout' | 'stderr';
 
-/** Times are ISO-8601 in UTC. */
-export function createLog(name: string, level: LogLevel, stream: LogStream = 'stdout'): Log {
+/** Times are ISO-8601 in UTC. What makes lines pretty is loaded for a terminal alone. */
+export async function createLog(name: string, level: LogLevel, stream: LogStream = 'stdout'): Promise<Log> {
   return pino(
     {
       name,
@@ -19,11 +18,11 @@ export function createLog(name: string, level: LogLevel, stream: LogStream = 'st
       base: { name },
       formatters: { level: (label) => ({ level: label }) },
     },
-    destination(stream),
+    await destination(stream),
   );
 }
 
-function destination(stream: LogStream): DestinationStream {
+async function destination(stream: LogStream): Promise<DestinationStream> {
   const { fd, isTTY } = process[stream];
   if (!isTTY) {
     // A log that cannot be written, on a full disk say, is no reason to stop serving: lines wait, up to 1 MiB, then get lost.
@@ -31,6 +30,7 @@ function destination(stream: LogStream): DestinationStream {
     lines.on('error', () => undefined);
     return lines;
   }
+  const { default: pretty } = await import('pino-pretty');
   const colorize = (process.env['NO_COLOR'] ?? '') === '';
   return pretty({ destination: fd, sync: true, colorize, ignore: 'name', translateTime: false, singleLine: true });
 }

@@ -12,7 +12,7 @@ function daemon(start: string): Child {
     import { runDaemon } from ${dist('lifecycle')};
     import { createLog } from ${dist('log')};
     import { UsageFailure } from ${dist('failure')};
-    const log = createLog('daemon', 'info');
+    const log = await createLog('daemon', 'info');
     await runDaemon(log, async () => {
       setInterval(() => undefined, 1000);
       ${start}
@@ -46,7 +46,7 @@ describe('a daemon', () => {
         throw new UsageFailure('the port is taken', { advice: 'Take another.' });
       };
       const about = new URL('../package.json', ${dist('cli')});
-      await main(program('latchkey-test', 'a test', about).action(() => runDaemon(createLog('daemon', 'info'), start)));`;
+      await main(program('latchkey-test', 'a test', about).action(async () => runDaemon(await createLog('daemon', 'info'), start)));`;
     const { status, stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', script], {
       encoding: 'utf8',
     });

@@ -1,8 +1,5 @@
 // Proves that one process at a time has a folder, that the second is told who has it, and that no way to die keeps it.
 
-// oxlint-disable-next-line typescript/triple-slash-reference -- an ambient declaration has no other way in
-/// <reference path="../src/fs-native-extensions.d.ts" />
-
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';

@@ -91,7 +91,7 @@ describe('a log', () => {
   it('is JSON, a line each, with the name, the level in letters and the time in UTC', async () => {
     const child = new Child(`
       import { createLog } from ${JSON.stringify(new URL('../dist/log.js', import.meta.url).href)};
-      const log = createLog('controller', 'info');
+      const log = await createLog('controller', 'info');
       log.debug('not this');
       log.warn({ node: '0000a1b2' }, 'this');`);
     const line = await child.line();

@@ -57,7 +57,7 @@ export function runCommand(): Command {
 
 async function run(options: RunOptions): Promise<void> {
   const config = await loadConfig(configSchema, options.config);
-  const log = createLog('auth-server', options.logLevel ?? config.log_level);
+  const log = await createLog('auth-server', options.logLevel ?? config.log_level);
   const outlook = { name: 'auth-server', http: options.http ?? config.http };
   await runDaemon(log, () => start(options, options.listen ?? config.listen, config.memory, log), outlook);
 }

@@ -28,7 +28,7 @@ export class InProcess {
   static async open(site: Site): Promise<InProcess> {
     const registry = await site.open();
     // As a daemon logs to a file nobody reads the lines of: its cost is not the registry's.
-    const log = createLog('bench', 'error', 'stderr');
+    const log = await createLog('bench', 'error', 'stderr');
     const server = new AuthServer({ registry, clock: readClock, draw: randomBytes, log });
     return new InProcess(site.fleet, registry, server, await site.skCs());
   }

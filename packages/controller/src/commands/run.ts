@@ -69,7 +69,7 @@ export function runCommand(): Command {
 
 async function run(options: RunOptions): Promise<void> {
   const config = await loadConfig(configSchema, options.config);
-  const log = createLog('controller', options.logLevel ?? config.log_level);
+  const log = await createLog('controller', options.logLevel ?? config.log_level);
   await runDaemon(log, () => start(options, config, log), { name: 'controller', http: options.http ?? config.http });
 }
 

@@ -1,7 +1,7 @@
 import { formatId } from '@latchkey/protocol';
 import { formatEndpoint, idArgument, lockFolder, openFolder, peerArgument, withExamples } from '@latchkey/runtime';
 import { Command } from 'commander';
-import { type InstallationOptions, readInstallation } from '../installation.js';
+import type { InstallationOptions } from '../installation.js';
 import { NodeFile } from '../node-file.js';
 import { stateOption } from './state.js';
 
@@ -34,6 +34,8 @@ export function installCommand(): Command {
 }
 
 async function install(options: InstallOptions): Promise<void> {
+  // Manifests, labels and their encryption: a daemon has no use for them, and is small without.
+  const { readInstallation } = await import('../installation.js');
   const { idI, idC, controller, ik } = await readInstallation(options);
   await openFolder(options.state);
   const lock = await lockFolder(options.state, 'latchkey-node-agent install');

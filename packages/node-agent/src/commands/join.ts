@@ -29,7 +29,7 @@ export function joinCommand(): Command {
 
 async function join(options: JoinOptions): Promise<void> {
   const config = await loadConfig(configSchema, options.config);
-  const log = createLog('node-agent', options.logLevel ?? 'error', 'stderr');
+  const log = await createLog('node-agent', options.logLevel ?? 'error', 'stderr');
   const { file, lock } = await openLocked(options.state, 'latchkey-node-agent join');
   try {
     const id = formatId(file.record.state.idI);

@@ -40,7 +40,7 @@ export function runCommand(): Command {
 
 async function run(options: RunOptions): Promise<void> {
   const config = await loadConfig(configSchema, options.config);
-  const log = createLog('node-agent', options.logLevel ?? config.log_level);
+  const log = await createLog('node-agent', options.logLevel ?? config.log_level);
   await runDaemon(log, () => start(options.state, config, log), { name: 'node-agent', http: options.http ?? config.http });
 }
 

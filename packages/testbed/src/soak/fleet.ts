@@ -17,7 +17,7 @@ import { createLog, Failure, runDaemon } from '@latchkey/runtime';
 /** Between attempts of a node that must join once more, in ms. The back-off proper is what `run` shows. */
 const TRY_AGAIN_MS = 2_000;
 
-const log = createLog('fleet', 'info');
+const log = await createLog('fleet', 'info');
 
 async function agentsIn(list: string): Promise<NodeAgent[]> {
   const folders = (await readFile(list, 'utf8')).split('\n').filter((line) => line !== '');

@@ -1,0 +1,54 @@
+/** One command as one file of JavaScript, with a few more that are loaded when they are needed. */
+
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Failure } from '@latchkey/runtime';
+import { rolldown } from 'rolldown';
+import { type Dependency, dependencyOf } from './dependency.js';
+import { type Product, ROOT } from './product.js';
+import type { Tree } from './tree.js';
+
+export interface Bundle {
+  /** `dist/main.js` and what it loads. */
+  readonly tree: Tree;
+  /** Packages of others that something of is in it. */
+  readonly dependencies: readonly Dependency[];
+}
+
+/**
+ * Instead of what npm packages bring along for other platforms: `readable-stream` is a copy of Node.js's own streams, and pino starts a worker
+ * only for transports, which nothing here has.
+ */
+const INSTEAD: Readonly<Record<string, string>> = {
+  'readable-stream': 'node:stream',
+  'thread-stream': fileURLToPath(new URL('no-worker.js', import.meta.url)),
+};
+
+/** CommonJS: it starts sooner than ES modules, and `#!` lines need no package.json to say what they are. */
+export async function bundle(product: Product): Promise<Bundle> {
+  const build = await rolldown({
+    input: { main: join(ROOT, 'packages', product.name, 'dist/main.js') },
+    platform: 'node',
+    external: [/^node:/, ...product.natives.map((name) => new RegExp(`^${name}$`))],
+    resolve: { alias: INSTEAD },
+    logLevel: 'silent',
+  });
+  const { output } = await build.generate({ format: 'cjs', minify: true, comments: false });
+  await build.close();
+  const tree: Tree = new Map();
+  const dependencies = new Map<string, Dependency>();
+  for (const chunk of output) {
+    if (chunk.type !== 'chunk') throw new Failure(`${product.command}: ${chunk.fileName} is not code`);
+    tree.set(`dist/${chunk.fileName}`, { octets: ascii(chunk.code), ...(chunk.isEntry ? { executable: true } : {}) });
+    for (const module of chunk.moduleIds) {
+      const dependency = dependencyOf(module);
+      if (dependency !== undefined) dependencies.set(`${dependency.name}@${dependency.version}`, dependency);
+    }
+  }
+  return { tree, dependencies: [...dependencies.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1)) };
+}
+
+/** V8 keeps a source with one character beyond Latin-1 in it in twice the memory. */
+function ascii(code: string): string {
+  return code.replaceAll(/[^\0-\x7f]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}

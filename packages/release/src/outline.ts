@@ -1,0 +1,70 @@
+/** What a command line offers, as data: manual and completions are made of it. */
+
+import type { Command, Option } from 'commander';
+
+export interface OptionOutline {
+  readonly long: string;
+  readonly short: string | undefined;
+  /** `--state <dir>` */
+  readonly flags: string;
+  readonly description: string;
+  readonly takesValue: boolean;
+  /** `dir` of `--state <dir>`; a file or folder unless it says otherwise. */
+  readonly value: string | undefined;
+  readonly choices: readonly string[];
+}
+
+export interface Outline {
+  /** `latchkey-auth-server`, `node`, `list` */
+  readonly path: readonly string[];
+  readonly description: string;
+  /** What stands behind the names: `<id> [options]` */
+  readonly usage: string;
+  readonly options: readonly OptionOutline[];
+  readonly examples: readonly string[];
+  readonly commands: readonly Outline[];
+}
+
+export function outline(command: Command, above: readonly string[] = []): Outline {
+  const path = [...above, command.name()];
+  const help = command.createHelp();
+  return {
+    path,
+    description: command.description(),
+    usage: command.usage(),
+    options: help.visibleOptions(command).map(optionOutline),
+    examples: examplesOf(command),
+    commands: help
+      .visibleCommands(command)
+      .filter((sub) => sub.name() !== 'help')
+      .map((sub) => outline(sub, path)),
+  };
+}
+
+/** The command and all below it. */
+export function flatten(command: Outline): Outline[] {
+  return [command, ...command.commands.flatMap(flatten)];
+}
+
+function optionOutline(option: Option): OptionOutline {
+  const { long, short, flags, description, argChoices, required, optional } = option;
+  return {
+    long: long ?? flags,
+    short,
+    flags,
+    description,
+    takesValue: required || optional,
+    value: /[<[]([^\]>.]+)/.exec(flags)?.[1],
+    choices: argChoices ?? [],
+  };
+}
+
+/** They stand behind the help, where `withExamples` put them. */
+function examplesOf(command: Command): string[] {
+  let text = '';
+  const { writeOut } = command.configureOutput();
+  command.configureOutput({ writeOut: (part) => (text += part) });
+  command.outputHelp();
+  if (writeOut !== undefined) command.configureOutput({ writeOut });
+  return [...(text.split('\nExamples:\n')[1] ?? '').matchAll(/^ {2}\$ (.*)$/gm)].map((match) => match[1] ?? '');
+}
