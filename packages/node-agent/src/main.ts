@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// First, so that it comes before what it is for.
+// oxlint-disable-next-line import/no-unassigned-import -- it is to run before anything else is even loaded
 import './thrift.js';
 import { main } from '@latchkey/runtime';
 import { nodeAgentProgram } from './program.js';

@@ -1,11 +1,10 @@
 /** A Debian package, by dpkg-deb. Nothing is started by it: a unit wants its credential or its registry first. */
 
-import { readFileSync } from 'node:fs';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { installedTree, type Parts, unitsOf, withSystemNode } from './installed.js';
-import { type Product, ROOT } from './product.js';
+import type { Product } from './product.js';
 import { runTool } from './tool.js';
 import { kibibytes, layDown, type Tree } from './tree.js';
 
@@ -59,8 +58,13 @@ Depends: nodejs (>= 20.19), libc6, libstdc++6, libgcc-s1
 Section: net
 Priority: optional
 Description: ${synopsis(program.description())}
-${about.map((line) => ` ${line}`).join('\n .\n')}
+${about.map(folded).join('\n .\n')}
 `;
+}
+
+/** Lines of 79 characters at most, as a description has them. */
+function folded(text: string): string {
+  return text.replaceAll(/(.{1,78})(?: |$)/g, ' $1\n').trimEnd();
 }
 
 /** Without article and capital, as Debian wants it. */
@@ -68,7 +72,6 @@ function synopsis(text: string): string {
   return text.charAt(0).toLowerCase() + text.slice(1);
 }
 
-/** Services only: a timer stops with what it starts. */
 function unitList(product: Product): string {
   return unitsOf(product).join(' ');
 }
@@ -110,7 +113,7 @@ if [ "$1" = remove ] && [ -d /run/systemd/system ]; then
   systemctl --system daemon-reload >/dev/null || true
 fi
 if [ "$1" = purge ]; then
-  if [ -x /usr/bin/deb-systemd-helper ]; then
+  if command -v deb-systemd-helper >/dev/null; then
     deb-systemd-helper purge ${unitList(product)} >/dev/null || true
   fi
   # Purging is for good: the keys go, too. Where systemd gave the folder to a user of its own, it lies behind a link.
@@ -138,11 +141,11 @@ function copyright(): string {
 Upstream-Name: latchkey
 
 Files: *
-Copyright: the authors of Latchkey
+Copyright: 2026 the authors of Latchkey
 License: Apache-2.0
 Comment: Parts of others are in it; THIRD-PARTY-NOTICES.gz beside this file has their terms.
 
 License: Apache-2.0
  On Debian systems the text is in /usr/share/common-licenses/Apache-2.0.
-${readFileSync(join(ROOT, 'LICENSE'), 'utf8').includes('Apache License') ? '' : '\n'}`;
+`;
 }

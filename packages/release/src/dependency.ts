@@ -1,8 +1,8 @@
 /** Packages of others that end up in an artefact: where they lie, what they are called, under which licence. */
 
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { mkdtemp, readFile, realpath, rm } from 'node:fs/promises';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtemp, readFile, realpath } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { Failure } from '@latchkey/runtime';
@@ -66,11 +66,20 @@ export async function integrityOf({ name, version }: Pick<Dependency, 'name' | '
 
 let lock: Promise<z.output<typeof lockSchema>> | undefined;
 
-/** A package for another processor, which is not installed here: fetched by npm, and compared with the lockfile. */
-export async function fetchPinned(name: string, version: string): Promise<Dependency> {
+/** A package for another processor, which is not installed here: fetched by npm once, and compared with the lockfile. */
+export function fetchPinned(name: string, version: string): Promise<Dependency> {
+  const id = `${name}@${version}`;
+  const under = fetched.get(id) ?? fetchPackage(name, version);
+  fetched.set(id, under);
+  return under;
+}
+
+const fetched = new Map<string, Promise<Dependency>>();
+
+async function fetchPackage(name: string, version: string): Promise<Dependency> {
   const expected = await integrityOf({ name, version });
   const folder = await mkdtemp(join(tmpdir(), 'latchkey-foreign-'));
-  process.once('exit', () => void rm(folder, { recursive: true, force: true }));
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
   await runTool('npm', ['pack', '--silent', '--ignore-scripts', '--pack-destination', folder, `${name}@${version}`], {
     purpose: `fetch ${name}, which is built for another processor`,
     advice: 'Is the network there? --arch names the processors to build for.',

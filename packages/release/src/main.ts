@@ -22,11 +22,13 @@ import { layDown, packTarball, type Tree } from './tree.js';
 const ARCHS: Readonly<Record<DebArch, Arch>> = { amd64: 'x64', arm64: 'arm64' };
 const KINDS = ['npm', 'deb', 'tar'] as const;
 type Kind = (typeof KINDS)[number];
+const NAMES: readonly string[] = PRODUCTS.map(({ name }) => name);
 
 interface ReleaseOptions {
   readonly out: string;
   readonly arch: readonly DebArch[];
   readonly without: readonly Kind[];
+  readonly only: readonly string[];
   readonly as?: string;
 }
 
@@ -41,14 +43,17 @@ interface Job {
 }
 
 async function release(options: ReleaseOptions): Promise<void> {
+  // Whoever asks may have what is built.
+  process.umask(0o022);
   const out = resolve(options.out);
   await mkdir(out, { recursive: true });
-  if ((await readdir(out)).length > 0) throw new UsageFailure(`${out} is not empty`, { advice: 'Remove it, or name another folder with --out.' });
+  if ((await readdir(out)).length > 0)
+    throw new UsageFailure(`${out} is not empty`, { advice: 'Remove it, or name another folder with --out.' });
   const scratch = await mkdtemp(join(tmpdir(), 'latchkey-release-'));
   try {
     const version = options.as ?? dependencyIn(ROOT).version;
     const job: Job = { out, version, epoch: await sourceEpoch(), archs: options.arch, without: options.without, scratch };
-    for (const product of PRODUCTS) await releaseOne(product, job);
+    for (const product of PRODUCTS.filter(({ name }) => options.only.includes(name))) await releaseOne(product, job);
     await writeSums(out);
   } finally {
     await rm(scratch, { recursive: true, force: true });
@@ -73,7 +78,11 @@ async function releaseOne(product: Product, job: Job): Promise<void> {
     await describe(file, all, job);
   }
   if (!without.includes('tar')) {
-    const { parts, all } = await partsFor(product, archs.map((arch) => ARCHS[arch]), true);
+    const { parts, all } = await partsFor(
+      product,
+      archs.map((arch) => ARCHS[arch]),
+      true,
+    );
     const name = `${command}-${version}-linux`;
     await pack(tarballTree(product, parts), name, `${name}.tar.gz`, job);
     await describe(`${name}.tar.gz`, all, job);
@@ -100,7 +109,11 @@ async function describe(file: string, dependencies: readonly Dependency[], { out
 async function writeSums(out: string): Promise<void> {
   const lines: string[] = [];
   for (const file of (await readdir(out)).toSorted())
-    lines.push(`${createHash('sha256').update(await readFile(join(out, file))).digest('hex')}  ${file}\n`);
+    lines.push(
+      `${createHash('sha256')
+        .update(await readFile(join(out, file)))
+        .digest('hex')}  ${file}\n`,
+    );
   await writeFile(join(out, 'SHA256SUMS'), lines.join(''));
   process.stdout.write(lines.join(''));
 }
@@ -110,7 +123,9 @@ async function sourceEpoch(): Promise<number> {
   const given = process.env['SOURCE_DATE_EPOCH'];
   if (given !== undefined && /^\d+$/.test(given)) return Number(given);
   const advice = 'Outside of a git checkout set SOURCE_DATE_EPOCH, in seconds.';
-  return Number(await runTool('git', ['log', '-1', '--format=%ct'], { purpose: 'tell when this was committed', advice, cwd: ROOT }));
+  return Number(
+    await runTool('git', ['log', '-1', '--format=%ct'], { purpose: 'tell when this was committed', advice, cwd: ROOT }),
+  );
 }
 
 function listOf<T extends string>(known: readonly T[]): (text: string) => T[] {
@@ -134,6 +149,9 @@ const command = program(
       .argParser(listOf(['amd64', 'arm64'])),
   )
   .addOption(new Option('--without <list>', 'leave out some of npm,deb,tar').default([], 'none').argParser(listOf(KINDS)))
+  .addOption(
+    new Option('--only <list>', 'some of auth-server,controller,node-agent').default(NAMES, 'all').argParser(listOf(NAMES)),
+  )
   .option('--as <version>', 'another version than that of package.json')
   .action(release);
 

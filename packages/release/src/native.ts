@@ -5,7 +5,7 @@
 
 import { readdirSync } from 'node:fs';
 import { readFile, realpath } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { Failure } from '@latchkey/runtime';
 import { type Dependency, dependencyIn, fetchPinned, licenseFiles, resolveFrom } from './dependency.js';
 import { type Product, ROOT } from './product.js';
@@ -28,7 +28,10 @@ interface Recipe {
   readonly perArch?: { readonly name: (arch: Arch) => string; readonly files: (arch: Arch, musl: boolean) => readonly RegExp[] };
 }
 
-const only = (...files: readonly string[]): Recipe['files'] => () => files;
+const only =
+  (...files: readonly string[]): Recipe['files'] =>
+  () =>
+    files;
 
 const RECIPES: Readonly<Record<string, Recipe>> = {
   // Its file is loaded by name (runtime, `lock`). It has none for musl: the lock is another one there.
@@ -68,9 +71,12 @@ export async function collectNatives(product: Product, target: Target): Promise<
 
   const take = async (dependency: Dependency, wanted: readonly (string | RegExp)[]): Promise<void> => {
     found.set(dependency.name, dependency);
-    const files = readdirSync(dependency.folder, { recursive: true, encoding: 'utf8' });
+    const files = readdirSync(dependency.folder, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => relative(dependency.folder, join(entry.parentPath, entry.name)));
     const chosen = wanted.flatMap((one) => files.filter((file) => (typeof one === 'string' ? file === one : one.test(file))));
-    if (chosen.length < wanted.length) throw new Failure(`${dependency.name} ${dependency.version} lacks a file: ${wanted.join(', ')}`);
+    if (chosen.length < wanted.length)
+      throw new Failure(`${dependency.name} ${dependency.version} lacks a file: ${wanted.join(', ')}`);
     for (const file of ['package.json', ...licenseFiles(dependency), ...chosen].toSorted())
       tree.set(`${dependency.name}/${file}`, { octets: await readFile(join(dependency.folder, file)) });
   };
@@ -79,7 +85,8 @@ export async function collectNatives(product: Product, target: Target): Promise<
     if (found.has(name)) return;
     const dependency = await resolveFrom(from, name);
     const recipe = RECIPES[name];
-    if (dependency === undefined || recipe === undefined) throw new Failure(`${name} is not installed`, { advice: 'Run: pnpm install' });
+    if (dependency === undefined || recipe === undefined)
+      throw new Failure(`${name} is not installed`, { advice: 'Run: pnpm install' });
     await take(dependency, recipe.files(target));
     for (const need of recipe.needs ?? []) await follow(need, dependency.folder);
     for (const arch of recipe.perArch === undefined ? [] : target.archs) {
@@ -95,9 +102,7 @@ export async function collectNatives(product: Product, target: Target): Promise<
 
 /** Direct dependencies, at the version that is installed. */
 export async function directNatives({ natives }: Product): Promise<readonly Dependency[]> {
-  return Promise.all(
-    natives.map(async (name) => dependencyIn(await realpath(join(await homeOf(name), 'node_modules', name)))),
-  );
+  return Promise.all(natives.map(async (name) => dependencyIn(await realpath(join(await homeOf(name), 'node_modules', name)))));
 }
 
 /** The package of this project that has it among its dependencies. */

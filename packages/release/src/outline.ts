@@ -62,9 +62,9 @@ function optionOutline(option: Option): OptionOutline {
 /** They stand behind the help, where `withExamples` put them. */
 function examplesOf(command: Command): string[] {
   let text = '';
-  const { writeOut } = command.configureOutput();
+  const before = { ...command.configureOutput() };
   command.configureOutput({ writeOut: (part) => (text += part) });
   command.outputHelp();
-  if (writeOut !== undefined) command.configureOutput({ writeOut });
+  command.configureOutput(before);
   return [...(text.split('\nExamples:\n')[1] ?? '').matchAll(/^ {2}\$ (.*)$/gm)].map((match) => match[1] ?? '');
 }

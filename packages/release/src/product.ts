@@ -22,7 +22,8 @@ export interface Product {
 /** The checkout. */
 export const ROOT: string = join(dirname(fileURLToPath(import.meta.url)), '../../..');
 
-const LATCHKEY = 'Latchkey replaces the key an installer gave a device by one that only the device and its network know, over CoAP.';
+const LATCHKEY =
+  'Latchkey replaces the key an installer gave a device by one that only the device and its network know, over CoAP.';
 
 export const PRODUCTS: readonly Product[] = [
   product('auth-server', authServerProgram(), ['fs-native-extensions', 'koffi', 'lmdb'], 'the registry of nodes and keys'),

@@ -22,9 +22,9 @@ export async function sbom(artefact: string, version: string, dependencies: read
 async function componentOf(dependency: Dependency): Promise<Models.Component> {
   const { name, version, license } = dependency;
   const [algorithm, digest = ''] = (await integrityOf(dependency)).split('-', 2);
-  const [group, short] = name.startsWith('@') ? name.split('/', 2) : [undefined, name];
+  const [, group, short = name] = /^(@[^/]+)\/(.+)$/.exec(name) ?? [];
   const purl = `pkg:npm/${name.replace('@', '%40')}@${version}`;
-  return new Models.Component(Enums.ComponentType.Library, short ?? name, {
+  return new Models.Component(Enums.ComponentType.Library, short, {
     ...(group === undefined ? {} : { group }),
     version,
     purl,

@@ -43,7 +43,20 @@ export async function packTarball(parent: string, name: string, epoch: number, t
   const tar = `${to}.part`;
   await runTool(
     'tar',
-    ['--create', '--file', tar, '--format=ustar', '--sort=name', '--owner=0', '--group=0', '--numeric-owner', `--mtime=@${epoch}`, '-C', parent, name],
+    [
+      '--create',
+      '--file',
+      tar,
+      '--format=ustar',
+      '--sort=name',
+      '--owner=0',
+      '--group=0',
+      '--numeric-owner',
+      `--mtime=@${epoch}`,
+      '-C',
+      parent,
+      name,
+    ],
     { purpose: `pack ${to}`, advice: 'GNU tar is needed.' },
   );
   // No name and no time in the header of gzip.

@@ -2,6 +2,7 @@
 
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
@@ -9,8 +10,10 @@ import { fileURLToPath } from 'node:url';
 /** The commands a user has, and the soak's own process that plays many nodes. */
 export type CommandName = 'auth-server' | 'controller' | 'node-agent' | 'fleet';
 
-/** `node packages/NAME/dist/main.js` */
+/** `node packages/NAME/dist/main.js`, or the command that is installed below the folder that LATCHKEY_TESTBED_BIN names. */
 function commandLine(name: CommandName, args: readonly string[]): string[] {
+  const installed = process.env['LATCHKEY_TESTBED_BIN'];
+  if (installed !== undefined && name !== 'fleet') return [join(installed, `latchkey-${name}`), ...args];
   // From src/ under vitest as from dist/: both are two below the packages.
   const path = name === 'fleet' ? '../dist/soak/fleet.js' : `../../${name}/dist/main.js`;
   return [fileURLToPath(new URL(path, import.meta.url)), ...args];

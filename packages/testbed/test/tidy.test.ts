@@ -54,6 +54,7 @@ describe('imports', () => {
     testbed: ['protocol', 'runtime', 'store', 'auth-server', 'node-agent'],
     simulator: ['protocol', 'runtime'],
     'attack-lab': ['protocol', 'runtime'],
+    release: ['runtime', 'auth-server/program', 'controller/program', 'node-agent/program'],
     bench: ['protocol', 'runtime', 'store', 'auth-server', 'testbed'],
   };
 

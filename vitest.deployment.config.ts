@@ -1,0 +1,11 @@
+import { defineConfig } from 'vitest/config';
+
+// Tests that want root, a package manager or an engine, and minutes: `pnpm test:deployment`.
+export default defineConfig({
+  test: {
+    include: ['packages/*/deployment/**/*.test.ts'],
+    fileParallelism: false,
+    testTimeout: 600_000,
+    hookTimeout: 600_000,
+  },
+});
