@@ -7,8 +7,8 @@ import type { Log } from '@latchkey/runtime';
 
 /** A hook that takes longer is killed, in ms. */
 const LIMIT_MS = 60_000;
-/** From SIGTERM to SIGKILL when the agent stops, in ms. */
-const STOP_MS = 2_000;
+/** When the agent stops, what runs may finish for so long, has then to end, and is killed after as long again, in ms. */
+const STOP_MS = 3_000;
 
 export interface Hook {
   /** A line of the shell. */
@@ -16,7 +16,7 @@ export interface Hook {
   readonly idI: number;
   readonly stateFolder: string;
   readonly log: Log;
-  /** The agent stops: the hook is asked to end, and runs again with the next start. */
+  /** The agent stops: a hook that takes longer than some seconds is ended, and runs again with the next start. */
   readonly signal: AbortSignal;
 }
 
@@ -32,9 +32,11 @@ export async function runHook({ command, idI, stateFolder, log, signal }: Hook):
   const child = spawn('/bin/sh', ['-c', command], { env, stdio: ['ignore', 'ignore', 'inherit'], detached: true });
   let last = setTimeout(() => end(child, 'SIGKILL'), LIMIT_MS);
   const stop = (): void => {
-    end(child, 'SIGTERM');
     clearTimeout(last);
-    last = setTimeout(() => end(child, 'SIGKILL'), STOP_MS);
+    last = setTimeout(() => {
+      end(child, 'SIGTERM');
+      last = setTimeout(() => end(child, 'SIGKILL'), STOP_MS);
+    }, STOP_MS);
   };
   signal.addEventListener('abort', stop, { once: true });
   try {

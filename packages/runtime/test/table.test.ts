@@ -16,6 +16,15 @@ describe('a table', () => {
     ).toBe('ID        STATE     AT\n0000a1b2  on        1\n1         disabled\n');
   });
 
+  it('counts the places a text takes on a terminal, not its characters', () => {
+    const rows = [
+      ['김', '1'],
+      ['Jose\u0301', '2'],
+      ['Kim & Sons', '3'],
+    ];
+    expect(formatTable(['WHO', 'N'], rows)).toBe('WHO         N\n김          1\nJose\u0301        2\nKim & Sons  3\n');
+  });
+
   it('without rows is its headings', () => expect(formatTable(['ID', 'AT'], [])).toBe('ID  AT\n'));
 });
 

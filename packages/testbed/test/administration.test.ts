@@ -239,7 +239,9 @@ describe('an import', () => {
     ];
     const file = await network.file('nodes.csv', `${lines.join('\n')}\n`);
     const before = await Promise.all([list(), admin.run('audit', 'list')]);
-    const dry = await admin.json<{ problems: { line: number; reason: string }[] }>('import', file, '--dry-run');
+    const tried = await admin.try('import', file, '--dry-run', '--json');
+    expect([tried.code, tried.stderr]).toEqual([2, expect.stringContaining('4 lines of')]);
+    const dry = JSON.parse(tried.stdout) as { problems: { line: number; reason: string }[] };
     expect(dry).toMatchObject({
       dry_run: true,
       order: null,
@@ -280,6 +282,8 @@ describe('nodes', () => {
     expect(await list('--state', 'disabled')).toEqual([id]);
     expect(await admin.run('node', 'enable', id!)).toBe('1 node enabled\n');
     expect(await admin.join(id!)).toBe(0);
+    expect(await admin.refused(2, 'node', 'disable', '--order', '1')).toMatch(/Disable \d+ nodes\?[^]*--yes/);
+    expect(await list('--state', 'disabled')).toEqual([]);
     const life = await admin.run('node', 'show', id!);
     expect(life).toMatch(/node disabled[^]*node enabled[^]*node renewed/);
   });

@@ -73,6 +73,7 @@ it('under load the controller answers M1 with little, too', { timeout: 240_000 }
   const flooder = fileURLToPath(new URL('../dist/soak/flooder.js', import.meta.url));
   const { port } = endpointOf(running.controllerAddress);
   const child = spawn(process.execPath, [flooder, String(port), '500', '6', ''], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const closed = once(child, 'close');
   await once(child.stdout, 'data');
   const answers: number[] = [];
   for (let i = 0; i < 50; i++) {
@@ -84,7 +85,7 @@ it('under load the controller answers M1 with little, too', { timeout: 240_000 }
     for (const message of (await answer).slice(0, 1)) answers.push(message.length / octets.length);
     socket.close();
   }
-  await once(child, 'close');
+  await closed;
   expect(answers.length).toBeGreaterThan(0);
   expect(Math.max(...answers)).toBeLessThanOrEqual(AMPLIFICATION);
 });

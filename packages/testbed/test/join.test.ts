@@ -91,10 +91,10 @@ describe('a network with one controller', () => {
     expect(second['keyBefore']).toBe(first['key']);
     expect(Date.parse(second.time) - Date.parse(first.time)).toBeLessThan(4_000);
     await agent.waitFor(({ msg, keyBefore }) => msg === 'joined' && keyBefore === second['key']);
+    const told = async (): Promise<string[]> => (await readFile(said, 'utf8')).trimEnd().split('\n');
+    await expect.poll(async () => (await told()).length, { timeout: 60_000 }).toBeGreaterThanOrEqual(3);
     expect(await agent.stop()).toBe(0);
-    const lines = (await readFile(said, 'utf8')).trimEnd().split('\n');
-    expect(lines.length).toBeGreaterThanOrEqual(3);
-    expect(new Set(lines)).toEqual(new Set([`${id} ${state}`]));
+    expect(new Set(await told())).toEqual(new Set([`${id} ${state}`]));
   });
 
   it('joins through a controller that was killed and started again, and TIDs go on increasing', async () => {

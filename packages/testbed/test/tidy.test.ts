@@ -32,11 +32,12 @@ describe('sources', () => {
     expect(sources.filter((path) => read(path).split('\n').length > 450)).toEqual([]);
   });
 
-  it('end a process in three places: lifecycle, command line, store watch', () => {
+  it('end a process in three places: lifecycle, command line, store watch; and one that is not their own: the hook', () => {
     const allowed = [
       'packages/runtime/src/lifecycle.ts',
       'packages/runtime/src/cli.ts',
       'packages/auth-server/src/store-watch.ts',
+      'packages/node-agent/src/hook.ts',
     ];
     expect(sources.filter((path) => /process\.(?:exit|kill|abort)\(/.test(read(path))).toSorted()).toEqual(allowed.toSorted());
   });

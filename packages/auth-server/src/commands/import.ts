@@ -6,7 +6,7 @@ import { ImportReport, planImport } from '../import-plan.js';
 import { withProgress } from '../progress.js';
 import type { Registry } from '../registry.js';
 import { installerArgument, lifetimeOption } from './order-terms.js';
-import { printJson, registryOptions, type RegistryOptions, withRegistry } from './with-registry.js';
+import { counted, printJson, registryOptions, type RegistryOptions, withRegistry } from './with-registry.js';
 
 /** Lines of a table of problems or changes; `--json` has them all. */
 const SHOWN = 50;
@@ -50,8 +50,9 @@ async function importFile(file: string, options: ImportOptions): Promise<void> {
     report.sort();
     const refused = report.counts.refuse > 0 && options.skipBad !== true;
     tell(report, order, options, options.dryRun === true || refused);
-    if (refused && options.dryRun !== true) {
-      throw new UsageFailure(`${report.counts.refuse} lines of ${file} are refused; nothing was changed`, {
+    if (refused) {
+      const are = options.dryRun === true ? 'would be' : 'are';
+      throw new UsageFailure(`${counted(report.counts.refuse, 'line')} of ${file} ${are} refused; nothing was changed`, {
         advice: 'Put them right, or leave them out with --skip-bad.',
       });
     }

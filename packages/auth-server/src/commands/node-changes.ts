@@ -71,10 +71,18 @@ async function changeAll(
 }
 
 export function disableCommand(): Command {
-  const command = nodesOf(new Command('disable').description('refuse nodes whatever they prove; their keys stay')).action(
-    (ids: readonly number[] | undefined, options: Selection) =>
-      changeAll(ids, options, 'disabled', (registry, part) => setDisabled(registry, part, true)),
-  );
+  const command = nodesOf(new Command('disable').description('refuse nodes whatever they prove; their keys stay'))
+    .addOption(yesOption())
+    .action((ids: readonly number[] | undefined, options: Selection & { readonly yes?: true }) =>
+      changeAll(
+        ids,
+        options,
+        'disabled',
+        (registry, part) => setDisabled(registry, part, true),
+        // Who names nodes one by one knows how many they are.
+        (count) => confirm(`Disable ${counted(count, 'node')}?`, (ids?.length ?? 0) > 0 ? true : options.yes),
+      ),
+    );
   return withExamples(
     command,
     'latchkey-auth-server node disable 0000a1b2 --data ./data',
