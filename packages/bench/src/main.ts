@@ -8,6 +8,7 @@ import { Command } from 'commander';
 import { holds } from './figure.js';
 import { describeMachine, load, refuseMemory } from './machine.js';
 import { registrySuite } from './registry/suite.js';
+import { footprintSuite } from './footprint/suite.js';
 import { formatReport, type Report } from './report.js';
 import type { Suite } from './suite.js';
 
@@ -61,5 +62,9 @@ await main(
     'bench',
     'What Latchkey costs, as ratios to what was measured in the same run',
     new URL('../package.json', import.meta.url),
-  ).addCommand(suiteCommand('registry', 'the registry at 1,000 and at 1,000,000 nodes', registrySuite)),
+  )
+    .addCommand(suiteCommand('registry', 'the registry at 1,000 and at 1,000,000 nodes', registrySuite))
+    .addCommand(
+      suiteCommand('footprint', 'the node agent on a device: memory at rest, time to the first message', footprintSuite),
+    ),
 );

@@ -20,6 +20,8 @@ export interface NodeAgentOptions {
   readonly folder: string;
   readonly onKeyChange: string | undefined;
   readonly log: Log;
+  /** Called when there is nothing to do for a while: after the start, and after each attempt. */
+  readonly atRest?: () => void;
 }
 
 type Joined = Extract<AttemptResult, { kind: 'joined' }>;
@@ -39,16 +41,18 @@ export class NodeAgent {
   readonly #folder: string;
   readonly #onKeyChange: string | undefined;
   readonly #log: Log;
+  readonly #atRest: () => void;
   readonly #powered: PoweredClock;
   readonly #stopping = new AbortController();
   /** Attempts take the controllers in turn. */
   #turn = 0;
 
-  constructor({ file, folder, onKeyChange, log }: NodeAgentOptions) {
+  constructor({ file, folder, onKeyChange, log, atRest = () => undefined }: NodeAgentOptions) {
     this.#file = file;
     this.#folder = resolve(folder);
     this.#onKeyChange = onKeyChange;
     this.#log = log;
+    this.#atRest = atRest;
     this.#powered = new PoweredClock(file.record.powered);
   }
 
@@ -62,12 +66,16 @@ export class NodeAgent {
   /** Joins and renews until `stop`. */
   async run(): Promise<void> {
     await this.#tell();
+    let rested = false;
     for (let failures = 0; !this.#isStopped();) {
       const wait = failures === 0 ? this.#untilDue() : 0;
       if (wait > 0) {
+        if (!rested) this.#atRest();
+        rested = true;
         await this.#sleep(Math.min(wait, LOOK_EVERY_MS));
         continue;
       }
+      rested = false;
       const result = await this.#attempt();
       if (result.kind === 'joined') {
         failures = 0;
@@ -80,6 +88,7 @@ export class NodeAgent {
         { advice: result.failure.advice, failures, nextInSeconds: Math.round(delay / 1000) },
         result.failure.message,
       );
+      this.#atRest();
       await this.#sleep(delay);
     }
   }

@@ -5,10 +5,21 @@
  */
 
 import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 
 const AT_REST: ReadonlySet<string | undefined> = new Set(['run', 'join']);
 
 if (AT_REST.has(process.argv[2])) {
   setFlagsFromString('--no-opt');
   setFlagsFromString('--semi-space-growth-factor=1');
+}
+
+/**
+ * Gives back what starting and joining have left behind, a megabyte or two, before a wait. Node.js has no call for it: V8 hands its collector to
+ * contexts that are made after it was asked to.
+ */
+export function giveBackMemory(): void {
+  setFlagsFromString('--expose-gc');
+  setFlagsFromString('--compact-on-every-full-gc');
+  (runInNewContext('gc') as () => void)();
 }

@@ -32,6 +32,7 @@ export async function bundle(product: Product): Promise<Bundle> {
     external: [/^node:/, ...product.natives.map((name) => new RegExp(`^${name}$`))],
     resolve: { alias: INSTEAD },
     logLevel: 'silent',
+    plugins: [{ name: 'decrypt tables when asked for', transform: tablesWhenAsked }],
   });
   const { output } = await build.generate({ format: 'cjs', minify: true, comments: false });
   await build.close();
@@ -46,6 +47,22 @@ export async function bundle(product: Product): Promise<Bundle> {
     }
   }
   return { tree, dependencies: [...dependencies.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1)) };
+}
+
+/**
+ * AES makes 1.3 MB of tables as @noble/ciphers is loaded, half of them to decrypt blocks, which CCM and CMAC never do: that half is made where it is
+ * asked for. A version that is written otherwise fails the build.
+ */
+function tablesWhenAsked(code: string, id: string): string | undefined {
+  if (!id.endsWith('/@noble/ciphers/aes.js')) return undefined;
+  const made = /const tableDecoding = (?:\/\* @__PURE__ \*\/ )?(genTtable\(invSbox, [^\n]*\));\n/;
+  const call = made.exec(code)?.[1];
+  if (call === undefined)
+    throw new Failure('@noble/ciphers makes its tables in another way', {
+      advice: 'Look at tablesWhenAsked in packages/release/src/bundle.ts.',
+    });
+  const rest = code.replace(made, '').replaceAll(/\btableDecoding\b/g, 'decoding()');
+  return `${rest}\nlet tables;\nfunction decoding() {\n  return (tables ??= ${call});\n}\n`;
 }
 
 /** V8 keeps a source with one character beyond Latin-1 in it in twice the memory. */

@@ -1,6 +1,5 @@
 /** HOST:PORT as people write it, and NID as the protocol does. */
 
-import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { NID_LENGTH } from '@latchkey/protocol';
 import ipaddr from 'ipaddr.js';
@@ -46,7 +45,10 @@ function endpointSchema(lowestPort: number): z.ZodType<Endpoint, string> {
 
 /** The address a name stands for now. */
 export async function addressOf(endpoint: Endpoint): Promise<{ readonly address: string; readonly family: 4 | 6 }> {
+  const literal = isIP(endpoint.host.replace(/%.*$/, ''));
+  if (literal !== 0) return { address: endpoint.host, family: literal === 6 ? 6 : 4 };
   try {
+    const { lookup } = await import('node:dns/promises');
     const { address, family } = await lookup(endpoint.host);
     return { address, family: family === 6 ? 6 : 4 };
   } catch (error) {

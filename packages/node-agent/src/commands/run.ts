@@ -15,6 +15,7 @@ import { Command } from 'commander';
 import { type Config, configSchema } from '../config.js';
 import { NodeAgent } from '../node-agent.js';
 import { observe } from '../observation.js';
+import { giveBackMemory } from '../thrift.js';
 import { openLocked, stateOption } from './state.js';
 
 interface RunOptions {
@@ -46,7 +47,7 @@ async function run(options: RunOptions): Promise<void> {
 
 async function start(folder: string, config: Config, log: Log): Promise<Daemon> {
   const { file, lock } = await openLocked(folder, 'latchkey-node-agent run');
-  const agent = new NodeAgent({ file, folder, onKeyChange: config.on_key_change, log });
+  const agent = new NodeAgent({ file, folder, onKeyChange: config.on_key_change, log, atRest: giveBackMemory });
   log.info({ node: formatId(file.record.state.idI) }, 'started');
   const running = agent.run();
   return {

@@ -1,0 +1,158 @@
+/** `bench footprint`: what the node agent takes on a device, per what Node.js alone takes there. */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { formatId } from '@latchkey/protocol';
+import { freePort, Network } from '@latchkey/testbed';
+import { figure } from '../figure.js';
+import { resourcesOf } from '../machine.js';
+import type { Outcome, Run } from '../suite.js';
+import { inTurn, quantity, type Sample } from '../turns.js';
+import { installNodeAgent } from './installed.js';
+
+/** Limits of the issue that asked for a small agent. */
+const MAX_RESIDENT = 1.35;
+const MAX_START = 2.5;
+
+const CONTROLLER = '00000001';
+/** Between two looks at a process's memory, in ms; it is at rest when it has not changed for as many looks. */
+const LOOK_EVERY_MS = 250;
+const STILL_LOOKS = 6;
+const MAX_LOOKS = 80;
+/** Starts are short: this many in each round, of which the median of the rounds is taken. */
+const STARTS_PER_ROUND = 5;
+
+/** The environment of a device: nothing of this one that makes Node.js do more. */
+const ENVIRONMENT = { PATH: process.env['PATH'] };
+
+type Quantity = 'startMs' | 'residentMiB' | 'anonymousMiB';
+
+export async function footprintSuite({ rounds, folder, tell }: Run): Promise<Outcome> {
+  tell('building what gets installed');
+  const main = await installNodeAgent(folder);
+  const network = await startNetwork();
+  try {
+    const joined = await joinedNode(network);
+    const waiting = await nodeThatWaits(network);
+    tell('starting and looking, in turn');
+    const { bare, agent } = await inTurn<'bare' | 'agent', Quantity>(rounds, {
+      bare: async () => ({ startMs: await mean(timeOfBare), ...(await restOf(['-e', 'setInterval(() => undefined, 2 ** 30)'])) }),
+      agent: async () => ({
+        startMs: await mean(() => waiting.timeToM1(main)),
+        ...(await restOf([main, 'run', '--state', joined])),
+      }),
+    });
+    const compare = (what: string, name: Quantity, unit: 'ms' | 'MiB', names: readonly [string, string], limit?: number) =>
+      figure(
+        what,
+        unit,
+        { name: names[0], values: quantity(agent, name) },
+        { name: names[1], values: quantity(bare, name) },
+        limit,
+      );
+    await waiting.close();
+    return {
+      figures: [
+        compare('start', 'startMs', 'ms', ['node-agent run, to its first M1', 'node -e 0, to its end'], MAX_START),
+        compare('resident memory at rest', 'residentMiB', 'MiB', ['node-agent run, joined', 'node, idle'], MAX_RESIDENT),
+        compare('of which its own, not mapped files', 'anonymousMiB', 'MiB', ['node-agent run, joined', 'node, idle']),
+      ],
+      remarks: ['With `join` under a timer nothing is resident between two looks.'],
+    };
+  } finally {
+    await network.remove();
+  }
+}
+
+async function startNetwork(): Promise<Network> {
+  const network = await Network.create();
+  const [server, controller] = [await freePort(), await freePort()];
+  await network.addController(CONTROLLER, controller, [server]);
+  await network.startAuthServer(server);
+  await network.startController(CONTROLLER, controller);
+  return network;
+}
+
+/** The state folder of a node that has joined. */
+async function joinedNode(network: Network): Promise<string> {
+  const order = await network.order({ controller: CONTROLLER, count: 1 });
+  const state = await network.install(formatId(order.lines[0]?.idI ?? 0), order.manifest);
+  await network.run('node-agent', ['join', '--state', state]);
+  return state;
+}
+
+interface Waiting {
+  /** From the start of a process to its M1, in ms. */
+  timeToM1(main: string): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** A node whose controller only listens. */
+async function nodeThatWaits(network: Network): Promise<Waiting> {
+  const socket = createSocket('udp4');
+  socket.bind(0, '127.0.0.1');
+  await once(socket, 'listening');
+  const state = join(network.folder, 'waiting');
+  const key = await network.file('waiting.key', `${'0123456789abcdef'.repeat(2)}\n`);
+  const controller = `127.0.0.1:${socket.address().port}`;
+  const about = ['--id', '0000a1b2', '--controller', controller, '--controller-id', CONTROLLER, '--ik-file', key];
+  await network.run('node-agent', ['install', '--state', state, ...about]);
+  return {
+    async timeToM1(main) {
+      const since = performance.now();
+      const child = start([main, 'run', '--state', state]);
+      await once(socket, 'message');
+      const took = performance.now() - since;
+      await end(child);
+      return took;
+    },
+    async close() {
+      socket.close();
+      await once(socket, 'close');
+    },
+  };
+}
+
+async function timeOfBare(): Promise<number> {
+  const since = performance.now();
+  await once(start(['-e', '0']), 'exit');
+  return performance.now() - since;
+}
+
+async function mean(measure: () => Promise<number>): Promise<number> {
+  let sum = 0;
+  for (let i = 0; i < STARTS_PER_ROUND; i++) sum += await measure();
+  return sum / STARTS_PER_ROUND;
+}
+
+/** Memory of a process once it does nothing any more. */
+async function restOf(args: readonly string[]): Promise<Omit<Sample<Quantity>, 'startMs'>> {
+  const child = start(args);
+  try {
+    let [still, before] = [0, 0];
+    for (let looks = 0; looks < MAX_LOOKS; looks++) {
+      await pause(LOOK_EVERY_MS);
+      const now = resourcesOf(child.pid ?? 0);
+      if (now === undefined) throw new Error(`node ${args.join(' ')} ended`);
+      still = now.residentMiB === before ? still + 1 : 0;
+      before = now.residentMiB;
+      if (still >= STILL_LOOKS) return { residentMiB: now.residentMiB, anonymousMiB: now.anonymousMiB };
+    }
+    throw new Error(`node ${args.join(' ')} never came to rest`);
+  } finally {
+    await end(child);
+  }
+}
+
+function start(args: readonly string[]): ChildProcess {
+  return spawn(process.execPath, args, { stdio: 'ignore', env: ENVIRONMENT });
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  const gone = once(child, 'exit');
+  child.kill('SIGKILL');
+  await gone;
+}
