@@ -42,6 +42,7 @@ async function writeAside(path: string, aside: string, content: Content, put: (a
     await rm(aside, { force: true });
     const file = await open(aside, 'wx', PRIVATE_FILE);
     try {
+      await giveToOwner(file, dirname(path));
       await writeFile(file, content);
       await file.sync();
     } finally {
@@ -53,6 +54,13 @@ async function writeAside(path: string, aside: string, content: Content, put: (a
     await rm(aside, { force: true }).catch(() => undefined);
     throw systemFailure(`cannot write ${path}`, error);
   }
+}
+
+/** What root writes into another user's folder is that user's: a daemon must be able to read what a command of root left there. */
+async function giveToOwner(file: FileHandle, folder: string): Promise<void> {
+  if (process.getuid?.() !== 0) return;
+  const { uid, gid } = await stat(folder);
+  if (uid !== 0) await file.chown(uid, gid);
 }
 
 /** Resolves when a file in `folder` was written, synced and removed. Throws a Failure where the folder takes no writes. */
@@ -79,7 +87,7 @@ async function syncFolder(folder: string): Promise<void> {
 /** Reads a file that holds keys. Refuses one that others may read, and one larger than `maxOctets`. */
 export async function readPrivateFile(path: string, maxOctets: number = MAX_FILE): Promise<string> {
   const { octets, info } = await readWhole(path, maxOctets);
-  refuseLooseMode(path, info);
+  if (!isCredential(path)) refuseLooseMode(path, info);
   return octets.toString('utf8');
 }
 
@@ -113,6 +121,12 @@ async function readWhole(path: string, maxOctets: number): Promise<{ readonly oc
   } finally {
     await file.close();
   }
+}
+
+/** Whether systemd gave it to this service: it keeps others out by the folder, and the mode it shows for a file is no measure. */
+function isCredential(path: string): boolean {
+  const folder = process.env['CREDENTIALS_DIRECTORY'];
+  return folder !== undefined && dirname(resolve(path)) === resolve(folder);
 }
 
 function refuseLooseMode(path: string, info: Stats): void {

@@ -146,7 +146,9 @@ describe('documents', () => {
     const text = documents.map(read).join('\n');
     const shown = [...text.matchAll(/latchkey-(?:auth-server|controller|node-agent) ([a-z-]+)/g)].map((match) => match[1] ?? '');
     const known = new Set(
-      'init run controller order import export node audit backup restore master-key install join move status key'.split(' '),
+      'init run controller order import export node audit backup restore master-key install join move status key health'.split(
+        ' ',
+      ),
     );
     expect(shown.length).toBeGreaterThan(10);
     expect(shown.filter((word) => !known.has(word))).toEqual([]);
