@@ -27,6 +27,7 @@ import {
 import { BoundedLog, type Clock, ClockStepWatch, Failure, formatNid, type Log } from '@latchkey/runtime';
 import type { Registry } from './registry.js';
 import type { ControllerRecord, RegisteredNode } from './rows.js';
+import { AuthServerCounts } from './counts.js';
 import { Sightings } from './sightings.js';
 
 /** Commits under way at once. LMDB gets slow for good when thousands join one transaction. */
@@ -51,6 +52,7 @@ export interface LinkAnswer {
 type Final = Exclude<Judgement, { kind: 'commit' }>;
 
 export class AuthServer {
+  readonly counts: AuthServerCounts = new AuthServerCounts();
   readonly #registry: Registry;
   readonly #clock: Clock;
   readonly #draw: (n: number) => Uint8Array;
@@ -74,7 +76,11 @@ export class AuthServer {
   /** Answers M2 with M3, M7 with M8, either with M9. */
   async answer(octets: Uint8Array): Promise<LinkAnswer> {
     const request = ifWellFormed(decodeLinkRequest, octets);
-    if (request === undefined) return { code: REFUSALS.malformed.code };
+    if (request === undefined) {
+      this.counts.joins.add('malformed');
+      return { code: REFUSALS.malformed.code };
+    }
+    const since = performance.now();
     const about = { message: request.type, controller: formatId(request.idC), tid: formatTid(request.tid) };
     this.#log.debug({ ...about, octets: octets.length }, 'received');
 
@@ -84,7 +90,10 @@ export class AuthServer {
       if (!(error instanceof Failure)) throw error;
       // The registry cannot be read: with no key, all that can be said is to come again.
       this.#strangers.warn('registry', { ...about, advice: error.advice }, error.message);
+      this.counts.joins.add('storeFailed');
       return { code: REFUSALS.storeFailed.code, maxAge: maxAgeOf('storeFailed') };
+    } finally {
+      this.counts.exchanges[request.type].addSince(since);
     }
   }
 
@@ -100,6 +109,7 @@ export class AuthServer {
             : 'does not open: the credential of its controller differs from ours';
         this.#strangers.warn('link', about, `${request.type} ${what}`);
         if (controller !== undefined) this.#sightings.unopened(idC, this.#clock().wall);
+        this.counts.joins.add('notAuthentic');
         return { code: REFUSALS.notAuthentic.code };
       }
       this.#sightings.heard(idC, this.#clock().wall);
@@ -168,6 +178,7 @@ export class AuthServer {
         at: formatNid(nidI),
       };
       this.#sightings.joined(idI);
+      this.counts.joins.add(node.initial ? 'joined' : 'renewed');
       this.#log.info({ ...details, keyBefore: node.key.fingerprint, key: to.fingerprint }, 'node has a new key');
       return { kind: 'answer', with: 'M8', lifetime };
     } catch (error) {
@@ -186,6 +197,7 @@ export class AuthServer {
     if (decision.kind === 'refuse') {
       const { reason, code, meaning } = REFUSALS[decision.refusal];
       this.#noteRefusal(opened, decision.refusal);
+      this.counts.joins.add(decision.refusal);
       this.#strangers.warn(decision.refusal, { ...about, message: request.type, reason }, `refused: it ${meaning}`);
       return { code, payload, maxAge: maxAgeOf(decision.refusal) };
     }

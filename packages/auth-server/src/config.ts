@@ -1,4 +1,13 @@
-import { DEFAULT_MEMORY, type Endpoint, LEAST_MEMORY, listenSchema, type LogLevel, logLevelSchema } from '@latchkey/runtime';
+import {
+  DEFAULT_MEMORY,
+  type Endpoint,
+  type HttpPlace,
+  httpSchema,
+  LEAST_MEMORY,
+  listenSchema,
+  type LogLevel,
+  logLevelSchema,
+} from '@latchkey/runtime';
 import { z } from 'zod';
 
 /** UDP port of the profile (its "CoAP binding"). */
@@ -10,10 +19,13 @@ export interface Config {
   readonly log_level: LogLevel;
   /** MiB that may be resident. */
   readonly memory: number;
+  /** Where health and metrics are served; nowhere without it. */
+  readonly http?: HttpPlace | undefined;
 }
 
 export const configSchema: z.ZodType<Config> = z.strictObject({
   listen: z.array(listenSchema).min(1).prefault([DEFAULT_LISTEN]),
   log_level: logLevelSchema.default('info'),
   memory: z.int().min(LEAST_MEMORY).default(DEFAULT_MEMORY),
+  http: httpSchema.optional(),
 });

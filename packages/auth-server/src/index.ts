@@ -2,5 +2,6 @@
 
 export { AuthServer, type AuthServerOptions, type LinkAnswer } from './auth-server.js';
 export { upgrade } from './upgrade.js';
+export { RegistryObservation } from './observation.js';
 export { Registry } from './registry.js';
 export { watchStore } from './store-watch.js';

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { main, program } from '@latchkey/runtime';
+import { healthCommand, main, program } from '@latchkey/runtime';
 import { auditCommand } from './commands/audit.js';
 import { backupCommand, restoreCommand } from './commands/backup.js';
 import { controllerCommand } from './commands/controller.js';
@@ -19,6 +19,7 @@ await main(
   )
     .addCommand(initCommand())
     .addCommand(runCommand())
+    .addCommand(healthCommand('latchkey-auth-server'))
     .addCommand(controllerCommand())
     .addCommand(orderCommand())
     .addCommand(importCommand())

@@ -10,7 +10,7 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { type Commit, COMMIT_LIMIT_MS, formatId, KEY_LENGTH, Secret } from '@latchkey/protocol';
-import { exists, Failure, openFolder, UsageFailure } from '@latchkey/runtime';
+import { Durations, exists, Failure, openFolder, UsageFailure } from '@latchkey/runtime';
 import { PLACE, STORE_FILE, tellServing, writeFailure } from '@latchkey/store';
 import type { AuditLog } from './audit.js';
 import {
@@ -46,6 +46,8 @@ export interface Restored {
 export class Registry {
   /** For what changes the registry (`enrolment`, `node-changes`, ...); readers use the methods here. */
   readonly tables: Tables;
+  /** How long commits took. */
+  readonly commits: Durations = new Durations();
   /** When each commit under way began, by the monotonic clock, oldest first. */
   readonly #underWay = new Set<{ readonly since: number }>();
 
@@ -148,9 +150,10 @@ export class Registry {
     return row && { number, ...row };
   }
 
-  *orders(): Generator<OrderRecord> {
+  /** In ascending order of number, from `from` on. */
+  *orders(from: number = 0): Generator<OrderRecord> {
     this.tables.seeLatest();
-    for (const { key, value } of this.tables.orders.getRange()) yield { number: key, ...value };
+    for (const { key, value } of this.tables.orders.getRange({ start: from })) yield { number: key, ...value };
   }
 
   /** What was seen of an ID, be it of a node or not. */
@@ -176,6 +179,15 @@ export class Registry {
   async keepTime(wall: number): Promise<void> {
     if (wall < this.latestWall + KEEP_TIME_EVERY_MS) return;
     await this.tables.write(() => this.tables.about.putSync('wall', wall));
+  }
+
+  /** Resolves when the disk has taken a write. Throws a Failure where it does not. */
+  async probe(wall: number): Promise<void> {
+    await this.tables.write(() => this.tables.about.putSync('wall', Math.max(wall, this.latestWall)));
+  }
+
+  get commitsUnderWay(): number {
+    return this.#underWay.size;
   }
 
   /** Since when the oldest commit under way has not finished, ms of the monotonic clock. */
@@ -232,6 +244,10 @@ export class Registry {
           ),
         });
         return 'committed';
+      })
+      .then((result) => {
+        if (result === 'committed') this.commits.addSince(entry.since);
+        return result;
       })
       .catch(async (error: unknown) => {
         throw error instanceof Failure ? error : await writeFailure(this.folder, error);

@@ -1,6 +1,8 @@
 import {
   DEFAULT_MEMORY,
   type Endpoint,
+  type HttpPlace,
+  httpSchema,
   LEAST_MEMORY,
   listenSchema,
   type LogLevel,
@@ -26,6 +28,8 @@ export interface Config {
   readonly log_level: LogLevel;
   /** MiB that may be resident. */
   readonly memory: number;
+  /** Where health and metrics are served; nowhere without it. */
+  readonly http?: HttpPlace | undefined;
   readonly bounds: {
     /** Open transactions in all; some 1 KB each. */
     readonly transactions: number;
@@ -48,6 +52,7 @@ export const configSchema: z.ZodType<Config> = z
     listen: z.array(listenSchema).min(1).prefault([DEFAULT_LISTEN]),
     log_level: logLevelSchema.default('info'),
     memory: z.int().min(LEAST_MEMORY).default(DEFAULT_MEMORY),
+    http: httpSchema.optional(),
     bounds: boundsSchema.prefault({}),
   })
   .superRefine((config, context) => {

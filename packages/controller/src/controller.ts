@@ -30,6 +30,7 @@ import {
   type KeyRequest,
   type Log,
 } from '@latchkey/runtime';
+import { ControllerCounts } from './counts.js';
 import type { Link } from './link.js';
 import type { PskStore } from './psk-store.js';
 
@@ -45,6 +46,7 @@ export interface ControllerOptions {
 }
 
 export class Controller {
+  readonly counts: ControllerCounts = new ControllerCounts();
   readonly #respondent: Respondent;
   readonly #link: Link;
   readonly #psks: PskStore;
@@ -106,9 +108,11 @@ export class Controller {
   }
 
   async #ask(transaction: Transaction, request: Uint8Array, from: string): Promise<KeyAnswer> {
+    const since = performance.now();
     const about = { node: formatId(transaction.idI), tid: formatTid(transaction.tid) };
     this.#log.debug({ ...about, message: nameOf(request), octets: request.length }, 'sent');
     const decision = await this.#link.ask(request, (octets) => this.#judge(transaction, octets, about));
+    this.counts.exchanges[request[0] === TYPE.M7 ? 'M5' : 'M1'].addSince(since);
     switch (decision?.kind) {
       case 'answer':
         if (decision.joined !== undefined) this.#keep(decision.joined);
@@ -132,6 +136,7 @@ export class Controller {
   /** The node has its new key; this controller keeps it too. */
   #keep(joined: Joined): void {
     const { idI, tid, nidI, psk, lifetime } = joined;
+    this.counts.joins.add('joined');
     const about = { node: formatId(idI), tid: formatTid(tid), at: formatNid(nidI) };
     this.#log.info({ ...about, key: psk.fingerprint, lifetimeSeconds: lifetime }, 'node joined');
     const storing = this.#psks
@@ -154,6 +159,7 @@ export class Controller {
 
   #refuse(refusal: Refusal, about: object): KeyAnswer {
     const { code, meaning } = REFUSALS[refusal];
+    this.counts.joins.add(refusal);
     this.#strangers.warn(refusal, { ...about, code }, `refused: it ${meaning}`);
     return { code, maxAge: maxAgeOf(refusal) };
   }

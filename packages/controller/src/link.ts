@@ -3,7 +3,17 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { AuthServer } from '@latchkey/auth-server';
 import type { LinkDecision } from '@latchkey/protocol';
-import { BoundedLog, CoapClient, type Endpoint, Failure, formatEndpoint, type Log, type Outcome } from '@latchkey/runtime';
+import {
+  BoundedLog,
+  ClientCounts,
+  CoapClient,
+  type Endpoint,
+  Failure,
+  formatEndpoint,
+  type Log,
+  type Outcome,
+  ping,
+} from '@latchkey/runtime';
 
 /** Judges what came back; `ignored` is no answer. */
 export type JudgeAnswer = (octets: Uint8Array) => LinkDecision;
@@ -27,16 +37,22 @@ const SOCKETS = 4;
 const MAX_IN_FLIGHT_PER_SOCKET = 4_096;
 const TOKEN_LENGTH = 8;
 const MAX_IGNORED = 16;
+/** An answer that opened shows for so long that a server is there, in ms. */
+const ANSWER_COUNTS_MS = 5_000;
+/** Answers that did not open show for so long that a server has another SK_cs, in ms. */
+const UNOPENED_COUNTS_MS = 60_000;
 
 /** One auth-server and the sockets connected to it. */
 class Peer {
   readonly endpoint: Endpoint;
+  readonly #counts: ClientCounts;
   readonly #sockets = new Map<number, Promise<CoapClient>>();
   #turn = 0;
   failedAt = -Infinity;
 
-  constructor(endpoint: Endpoint) {
+  constructor(endpoint: Endpoint, counts: ClientCounts) {
     this.endpoint = endpoint;
+    this.#counts = counts;
   }
 
   async exchange(request: Uint8Array, judge: JudgeAnswer, deadlineMs: number): Promise<Outcome<LinkDecision>> {
@@ -65,6 +81,7 @@ class Peer {
       peer: this.endpoint,
       tokenLength: TOKEN_LENGTH,
       maxInFlight: MAX_IN_FLIGHT_PER_SOCKET,
+      counts: this.#counts,
     });
     this.#sockets.set(turn, connecting);
     connecting.catch(() => this.#forget(connecting));
@@ -96,12 +113,17 @@ class Peer {
 
 /** Relays over CoAP, to the first server of the list that answers. */
 export class RelayLink implements Link {
+  readonly counts: ClientCounts = new ClientCounts();
   #peers: readonly Peer[];
   readonly #log: BoundedLog;
+  /** When a server last gave an answer that opens, and when answers came of which none did; ms of the monotonic clock. */
+  #openedAt = -Infinity;
+  #unopenedAt = -Infinity;
+  #failedAt = -Infinity;
   #closed = false;
 
   constructor(servers: readonly Endpoint[], log: Log) {
-    this.#peers = servers.map((endpoint) => new Peer(endpoint));
+    this.#peers = servers.map((endpoint) => new Peer(endpoint, this.counts));
     this.#log = new BoundedLog(log);
   }
 
@@ -113,17 +135,32 @@ export class RelayLink implements Link {
         const left = end - performance.now();
         if (left <= 0 || this.#closed) return undefined;
         const outcome = await this.#exchange(peer, request, judge, this.#peers.length > 1 ? Math.min(left, TURN_MS) : left);
-        if (outcome.kind === 'answered') return outcome.value;
+        if (outcome.kind === 'answered') {
+          this.#openedAt = performance.now();
+          return outcome.value;
+        }
         peer.failedAt = performance.now();
+        this.#failedAt = peer.failedAt;
+        if (outcome.kind === 'deaf' || (outcome.kind === 'timeout' && outcome.ignored > 0)) this.#unopenedAt = peer.failedAt;
         this.#report(peer, outcome);
       }
     }
   }
 
+  /** Why M2 and M7 get no answer now; `undefined`: they do. An answer of late tells, else each server is pinged. */
+  async look(): Promise<string | undefined> {
+    const now = performance.now();
+    if (this.#openedAt > this.#failedAt && now - this.#openedAt < ANSWER_COUNTS_MS) return undefined;
+    const answers = await Promise.all(this.#peers.map(({ endpoint }) => ping(endpoint)));
+    if (!answers.includes(true)) return 'no auth-server answers';
+    const unopened = this.#unopenedAt > this.#openedAt && now - this.#unopenedAt < UNOPENED_COUNTS_MS;
+    return unopened ? 'an auth-server answers, but nothing that opens: its credential of this controller is another' : undefined;
+  }
+
   /** Other servers from now on; what is under way with those before is finished. */
   turnTo(servers: readonly Endpoint[]): void {
     const before = this.#peers;
-    this.#peers = servers.map((endpoint) => new Peer(endpoint));
+    this.#peers = servers.map((endpoint) => new Peer(endpoint, this.counts));
     for (const peer of before) peer.letGo();
   }
 

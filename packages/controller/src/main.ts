@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { main, program } from '@latchkey/runtime';
+import { healthCommand, main, program } from '@latchkey/runtime';
 import { keyCommand } from './commands/key.js';
 import { masterKeyCommand } from './commands/master-key.js';
 import { runCommand } from './commands/run.js';
@@ -11,6 +11,7 @@ await main(
     new URL('../package.json', import.meta.url),
   )
     .addCommand(runCommand())
+    .addCommand(healthCommand('latchkey-controller'))
     .addCommand(keyCommand())
     .addCommand(masterKeyCommand()),
 );

@@ -2,9 +2,10 @@
 
 import { rm } from 'node:fs/promises';
 import { type Joined, Secret } from '@latchkey/protocol';
-import { Failure } from '@latchkey/runtime';
+import { Durations, Failure } from '@latchkey/runtime';
 import {
   type About,
+  entriesIn,
   Keyring,
   type NextMasterKey,
   openStore,
@@ -37,6 +38,8 @@ export class PskStore {
   readonly #psks: Database<Row, number>;
   readonly #about: About;
   readonly keyring: Keyring;
+  /** How long `put` took. */
+  readonly puts: Durations = new Durations();
 
   private constructor(path: string, env: RootDatabase, psks: Database<Row, number>, about: About, keyring: Keyring) {
     this.#path = path;
@@ -74,12 +77,19 @@ export class PskStore {
 
   /** Keeps the key of a newer transaction; resolves when the disk has it. The key is copied, not taken over. */
   async put({ idI, tid, ts, nidI, psk, lifetime }: Joined): Promise<void> {
+    const since = performance.now();
     await this.#write(() => {
       const before = this.#psks.get(idI);
       if (before !== undefined && BigInt(`0x${before.tid}`) >= tid) return;
       const sealed = this.keyring.seal({ kind: PLACE.psk, id: idI }, psk);
       this.#psks.putSync(idI, { psk: sealed, tid: tid.toString(16), ts: Number(ts), nidI, lifetime });
     });
+    this.puts.addSince(since);
+  }
+
+  /** How many nodes it has the key of. */
+  get size(): number {
+    return entriesIn(this.#psks);
   }
 
   /** Takes over the keys of a store of the version before, which lie open there, and removes it. */
@@ -131,6 +141,11 @@ export class PskStore {
         ),
     });
     return done;
+  }
+
+  /** Resolves when the disk has taken a write. Throws a Failure where it does not. */
+  async probe(wall: number): Promise<void> {
+    await this.#write(() => this.#about.putSync('probe', wall));
   }
 
   /** Tells `rotate` in another process that this one serves, and under which master key; again whenever that changed. */

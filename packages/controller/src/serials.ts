@@ -64,6 +64,11 @@ export class Serials {
     return serials;
   }
 
+  /** What may have been sealed under SK_cs. */
+  get messages(): number {
+    return this.#messages;
+  }
+
   /** The next TID, or `undefined` while none is stored ahead, or when TIDs or the key are used up. */
   take(): bigint | undefined {
     if (this.#stored - this.#next < this.#block / 2n && this.#storing === undefined) this.#storing = this.#storeAhead();

@@ -2,7 +2,7 @@
 // does not open.
 
 import type { LinkDecision } from '@latchkey/protocol';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { CapturedLog, UdpPeer } from '../../runtime/test/fixtures.js';
 import { RelayLink } from '../src/link.js';
 
@@ -166,5 +166,51 @@ describe('close', () => {
     const link = new RelayLink([{ host: 'no-such-name.invalid', port: 1 }], new CapturedLog().log);
     void link.ask(QUESTION, judge);
     await expect(link.close()).resolves.toBeUndefined();
+  });
+});
+
+describe('a look at the servers', () => {
+  /** Answers pings, and every request with so many answers that do not open that the relay gives up. */
+  function aStranger(peer: UdpPeer): void {
+    void (async () => {
+      for (;;) {
+        const request = await peer.next();
+        const { messageId, token, code } = request;
+        if (code === '0.00') peer.reply(request, { code, reset: true, messageId });
+        else
+          for (let i = 0; i < 16; i++)
+            peer.reply(request, { code: '2.04', ack: true, messageId, token, payload: Buffer.from('wrong') });
+      }
+    })();
+  }
+
+  it('finds nobody where nobody answers', async () => {
+    const { link } = relay(await deserted(), { host: 'no-such-name.invalid', port: 5693 });
+    expect(await link.look()).toBe('no auth-server answers');
+  });
+
+  it('is content with any that answers a ping', async () => {
+    const server = await UdpPeer.open();
+    aStranger(server);
+    const { link } = relay(await deserted(), server.endpoint);
+    expect(await link.look()).toBeUndefined();
+  });
+
+  it('is content with an answer of late, and sends nothing', async () => {
+    const server = await UdpPeer.open();
+    const { link } = relay(server.endpoint);
+    const seen = answering(server, 'right');
+    await link.ask(QUESTION, judge);
+    expect(await link.look()).toBeUndefined();
+    expect(seen.requests).toHaveLength(1);
+  });
+
+  it('tells when a server answers, but nothing that opens', async () => {
+    const server = await UdpPeer.open();
+    aStranger(server);
+    const { link, log } = relay(server.endpoint);
+    void link.ask(QUESTION, judge);
+    await vi.waitFor(() => expect(log.lines.length).toBeGreaterThan(0));
+    expect(await link.look()).toContain('nothing that opens');
   });
 });

@@ -20,6 +20,7 @@ import {
   TRANSACTION_LIFE_MS,
 } from '@latchkey/protocol';
 import { CoapClient, type Endpoint, formatEndpoint, type Log, type Outcome, type Response } from '@latchkey/runtime';
+import type { NodeCounts } from './counts.js';
 import type { NodeFile } from './node-file.js';
 import type { PoweredClock } from './powered-clock.js';
 
@@ -60,12 +61,18 @@ export interface AttemptOptions {
   readonly powered: PoweredClock;
   readonly log: Log;
   readonly signal: AbortSignal;
+  readonly counts: NodeCounts;
 }
 
 type Answered<D> = { readonly kind: 'opened'; readonly decision: D } | FailedExchange;
 
 export async function attempt(options: AttemptOptions): Promise<AttemptResult> {
-  const client = await CoapClient.connect({ peer: options.controller, tokenLength: TOKEN_LENGTH, maxInFlight: 1 });
+  const client = await CoapClient.connect({
+    peer: options.controller,
+    tokenLength: TOKEN_LENGTH,
+    maxInFlight: 1,
+    counts: options.counts.client,
+  });
   const giveUp = (): void => void client.close();
   if (options.signal.aborted) giveUp();
   options.signal.addEventListener('abort', giveUp, { once: true });
@@ -165,7 +172,8 @@ class Attempt {
     deadlineMs: number,
     judge: (octets: Uint8Array) => D,
   ): Promise<Answered<Exclude<D, { kind: 'ignored' }>> | { readonly kind: 'echo'; readonly echo: Buffer }> {
-    const { log, controller } = this.#options;
+    const { log, controller, counts } = this.#options;
+    const since = performance.now();
     const to = formatEndpoint(controller);
     log.debug({ message: step, octets: payload.length, to }, 'sent');
     const outcome = await this.#client.exchange({
@@ -176,6 +184,7 @@ class Attempt {
       afterIgnoredMs: AFTER_IGNORED_MS,
       judge: (response) => weigh(response, judge, log),
     });
+    counts.exchanges[step].addSince(since);
     return outcome.kind === 'answered' ? outcome.value : failed(outcome);
   }
 }

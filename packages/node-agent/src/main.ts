@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { main, program } from '@latchkey/runtime';
+import { healthCommand, main, program } from '@latchkey/runtime';
 import { installCommand } from './commands/install.js';
 import { joinCommand } from './commands/join.js';
 import { keyCommand } from './commands/key.js';
@@ -16,6 +16,7 @@ await main(
     .addCommand(installCommand())
     .addCommand(joinCommand())
     .addCommand(runCommand())
+    .addCommand(healthCommand('latchkey-node-agent'))
     .addCommand(moveCommand())
     .addCommand(statusCommand())
     .addCommand(keyCommand()),

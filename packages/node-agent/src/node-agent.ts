@@ -6,6 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { backOff, formatId } from '@latchkey/protocol';
 import { Failure, formatEndpoint, type Log } from '@latchkey/runtime';
 import { attempt, type AttemptResult } from './attempt.js';
+import { NodeCounts } from './counts.js';
 import { explain } from './explain.js';
 import { runHook } from './hook.js';
 import type { NodeFile, NodeRecord } from './node-file.js';
@@ -33,6 +34,7 @@ interface Failed {
 }
 
 export class NodeAgent {
+  readonly counts: NodeCounts = new NodeCounts();
   readonly #file: NodeFile;
   readonly #folder: string;
   readonly #onKeyChange: string | undefined;
@@ -118,7 +120,9 @@ export class NodeAgent {
         powered: this.#powered,
         log: this.#log,
         signal: this.#stopping.signal,
+        counts: this.counts,
       });
+      this.counts.ended(result);
       if (result.kind === 'joined') {
         const { keyBefore, key, lifetime } = result;
         this.#log.info({ node, keyBefore, key, lifetimeSeconds: lifetime }, 'joined');
@@ -129,6 +133,7 @@ export class NodeAgent {
       return await this.#failed(explain(result, state.idI, controller), maxAge, result.kind === 'wait' ? result.forMs : 0);
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
+      this.counts.ended(undefined);
       return this.#failed(error, 0, 0);
     }
   }

@@ -55,6 +55,12 @@ async function writeAside(path: string, aside: string, content: Content, put: (a
   }
 }
 
+/** Resolves when a file in `folder` was written, synced and removed. Throws a Failure where the folder takes no writes. */
+export async function probeFolder(folder: string): Promise<void> {
+  const path = join(folder, '.probe');
+  await writeAside(path, path, 'x', (aside) => unlink(aside));
+}
+
 /** Makes what happened to the name `path` durable. */
 export function syncFolderOf(path: string): Promise<void> {
   return syncFolder(dirname(path));

@@ -4,6 +4,8 @@ export { type ApplicationKeyOptions, applicationKeyOptions, formatApplicationKey
 export { idArgument, integerArgument, listenOption, logLevelOption, main, peerArgument, program, withExamples } from './cli.js';
 export { type Clock, ClockStepWatch, readClock } from './clock.js';
 export { CoapClient, type CoapClientOptions, type ExchangeOptions, type Outcome, type Response } from './coap/client.js';
+export { ClientCounts, ServerCounts } from './coap/counts.js';
+export { ping } from './coap/ping.js';
 export { CoapServer, type CoapServerOptions, type KeyAnswer, type KeyRequest } from './coap/server.js';
 export { loadConfig, loadPrivateJson, logLevelSchema } from './config.js';
 export { type Credential, readCredential, writeCredential } from './credential.js';
@@ -21,12 +23,14 @@ export {
 } from './encrypted-manifest.js';
 export { encodeNid, type Endpoint, formatEndpoint, formatNid, listenSchema, parseEndpoint, peerSchema } from './endpoint.js';
 export { EXIT, Failure, systemCode, systemFailure, UsageFailure } from './failure.js';
+export { commitsMetric, dropsMetric, exchangesMetric, joinsMetric, samples } from './families.js';
 export {
   checkPrivateFile,
   type Content,
   createFile,
   exists,
   openFolder,
+  probeFolder,
   readOctets,
   readPlainFile,
   readPrivateFile,
@@ -35,6 +39,8 @@ export {
   replaceFile,
   syncFolderOf,
 } from './files.js';
+export { healthCommand } from './http/health.js';
+export { httpOption, type HttpPlace, httpSchema } from './http/place.js';
 export { parseKey, readKeyFile } from './key-file.js';
 export { formatLabel, formatLabelInCapitals, isLabel, parseLabel } from './label.js';
 export { type Daemon, runDaemon } from './lifecycle.js';
@@ -42,5 +48,7 @@ export { type FolderLock, lockFolder } from './lock.js';
 export { BoundedLog, createLog, type Log, type LogLevel, type LogStream } from './log.js';
 export { formatManifest, MANIFEST_COLUMNS, type ManifestLine, MAX_MANIFEST, parseManifest } from './manifest.js';
 export { DEFAULT_MEMORY, LEAST_MEMORY, watchMemory } from './memory.js';
+export type { Check, Labels, Metric, Observation, Sample } from './observation.js';
 export { formatFields, formatTable } from './table.js';
+export { Durations, Tally } from './tally.js';
 export { readTypedLine } from './typed-line.js';

@@ -1,23 +1,40 @@
 /** How a daemon starts, stops and dies. */
 
 import { EXIT, Failure } from './failure.js';
+import type { HttpPlace } from './http/place.js';
+import { Readiness } from './http/readiness.js';
+import type { HttpOptions, HttpServer } from './http/server.js';
 import type { Log } from './log.js';
+import type { Observation } from './observation.js';
+import { Supervisor } from './supervisor.js';
 
 /** What is in flight when a daemon is asked to stop has this long to finish, in ms. */
 const STOP_LIMIT_MS = 10_000;
 
 export interface Daemon {
+  /** What others may see of it. */
+  readonly observation?: Observation;
   /** Stops taking work, finishes what is in flight, lets go of sockets and files. */
   stop(): Promise<void>;
   /** Reads anew what an administrator may have replaced, on SIGHUP. A Failure is logged, and nothing changes. */
   reload?(): Promise<void>;
 }
 
+/** Where a daemon is seen from outside, and under which name. */
+export interface Outlook {
+  /** `controller`, say. */
+  readonly name: string;
+  /** Where health and metrics are served; `undefined`: nowhere. */
+  readonly http: HttpPlace | undefined;
+}
+
+const UNSEEN: Observation = { serves: () => true, checks: [], metrics: [] };
+
 /**
  * Runs a daemon until SIGTERM or SIGINT, then stops it within 10 seconds; a second signal ends it at once. The process ends with
  * the daemon; a Failure to start is thrown. A mistake nobody caught is logged and ends it too: a daemon in an unknown state serves nobody.
  */
-export async function runDaemon(log: Log, start: () => Promise<Daemon>): Promise<never> {
+export async function runDaemon(log: Log, start: () => Promise<Daemon>, outlook?: Outlook): Promise<never> {
   process.on('uncaughtException', (error) => {
     log.fatal({ error: error.message, where: whereThrown(error) }, 'a mistake in this program; it ends');
     process.exit(EXIT.failed);
@@ -34,23 +51,41 @@ export async function runDaemon(log: Log, start: () => Promise<Daemon>): Promise
     }
   });
 
+  const supervisor = await Supervisor.find(log);
   const daemon = await start();
-  process.on('SIGHUP', () => {
-    daemon.reload?.().catch((error: unknown) => {
-      if (!(error instanceof Failure)) throw error;
-      log.error({ advice: error.advice }, `not reloaded: ${error.message}`);
-    });
-  });
+  const { observation = UNSEEN } = daemon;
+  const readiness = new Readiness(observation.checks);
+  const place = outlook?.http;
+  const http = place && (await serve({ place, about: { daemon: outlook.name }, observation, readiness, log }));
+  process.on('SIGHUP', () => void supervisor.reloading(() => reload(daemon, log)));
+  supervisor.ready(readiness);
   const signal = await asked;
   log.info({ signal }, 'stopping');
+  supervisor.stopping();
   const limit = setTimeout(() => {
     log.warn({ limitSeconds: STOP_LIMIT_MS / 1000 }, 'stopped with work still in flight');
     process.exit(EXIT.failed);
   }, STOP_LIMIT_MS);
+  await http?.close();
   await daemon.stop();
   clearTimeout(limit);
   log.info('stopped');
   process.exit(EXIT.ok);
+}
+
+async function reload(daemon: Daemon, log: Log): Promise<void> {
+  try {
+    await daemon.reload?.();
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    log.error({ advice: error.advice }, `not reloaded: ${error.message}`);
+  }
+}
+
+/** What that takes is loaded only where it is asked for. */
+async function serve(options: HttpOptions): Promise<HttpServer> {
+  const { serveHttp } = await import('./http/server.js');
+  return serveHttp(options);
 }
 
 /** The innermost frame, for a bug report: file and line, not a stack. */

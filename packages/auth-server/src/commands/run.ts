@@ -5,6 +5,8 @@ import {
   type Daemon,
   type Endpoint,
   exists,
+  httpOption,
+  type HttpPlace,
   listenOption,
   loadConfig,
   lockFolder,
@@ -13,6 +15,7 @@ import {
   logLevelOption,
   readClock,
   runDaemon,
+  ServerCounts,
   watchMemory,
   withExamples,
 } from '@latchkey/runtime';
@@ -20,6 +23,7 @@ import { Command } from 'commander';
 import { AuthServer } from '../auth-server.js';
 import { configSchema } from '../config.js';
 import { formatHead } from '../audit.js';
+import { observe, RegistryObservation } from '../observation.js';
 import { Registry, requireRegistry } from '../registry.js';
 import { watchStore } from '../store-watch.js';
 import { upgrade } from '../upgrade.js';
@@ -34,13 +38,15 @@ interface RunOptions extends RegistryOptions {
   readonly config?: string;
   readonly listen?: readonly Endpoint[];
   readonly logLevel?: LogLevel;
+  readonly http?: HttpPlace;
 }
 
 export function runCommand(): Command {
   const command = registryOptions(new Command('run').description('serve controllers until SIGTERM'))
-    .option('--config <file>', 'YAML configuration: listen, log_level')
+    .option('--config <file>', 'YAML configuration: listen, log_level, memory, http')
     .option('--listen <host:port>', 'where to listen, may be given again (default [::]:5693)', listenOption)
     .addOption(logLevelOption())
+    .addOption(httpOption('where to serve health and metrics: HOST:PORT of this machine, or unix:/path'))
     .action(run);
   return withExamples(
     command,
@@ -52,7 +58,8 @@ export function runCommand(): Command {
 async function run(options: RunOptions): Promise<void> {
   const config = await loadConfig(configSchema, options.config);
   const log = createLog('auth-server', options.logLevel ?? config.log_level);
-  await runDaemon(log, () => start(options, options.listen ?? config.listen, config.memory, log));
+  const outlook = { name: 'auth-server', http: options.http ?? config.http };
+  await runDaemon(log, () => start(options, options.listen ?? config.listen, config.memory, log), outlook);
 }
 
 async function start(options: RunOptions, listen: readonly Endpoint[], memory: number, log: Log): Promise<Daemon> {
@@ -68,15 +75,20 @@ async function start(options: RunOptions, listen: readonly Endpoint[], memory: n
     log.warn({ entries: registry.audit.length }, 'the audit log is long: keep its old entries elsewhere, with `audit prune`');
   const server = new AuthServer({ registry, clock: readClock, draw: randomBytes, log });
   const unwatch = [watchStore(registry, log), watchMemory(memory, log)];
+  const counts = new ServerCounts();
   const sockets = await CoapServer.listenOnAll(listen, {
     resourceType: 'latchkey.sbs',
     answer: ({ payload }) => server.answer(payload),
     log,
+    counts,
   });
+  const seen = new RegistryObservation(registry);
   return {
+    observation: observe(server, seen, sockets, counts),
     async stop() {
       await Promise.all(sockets.map((socket) => socket.stop()));
       for (const stop of unwatch) stop();
+      seen.close();
       await server.close();
       await registry.close();
       await lock.release();

@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { AuthServer, Registry, upgrade, watchStore } from '@latchkey/auth-server';
+import { AuthServer, Registry, RegistryObservation, upgrade, watchStore } from '@latchkey/auth-server';
 import { formatId, Respondent } from '@latchkey/protocol';
 import {
+  type Check,
+  ClientCounts,
   CoapServer,
   createLog,
   type Credential,
@@ -10,6 +12,8 @@ import {
   type Endpoint,
   exists,
   Failure,
+  httpOption,
+  type HttpPlace,
   listenOption,
   loadConfig,
   lockFolder,
@@ -20,6 +24,7 @@ import {
   readClock,
   readCredential,
   runDaemon,
+  ServerCounts,
   UsageFailure,
   watchMemory,
   withExamples,
@@ -29,6 +34,7 @@ import { Command } from 'commander';
 import { type Config, configSchema } from '../config.js';
 import { Controller } from '../controller.js';
 import { type Link, LocalLink, RelayLink } from '../link.js';
+import { observe } from '../observation.js';
 import { PskStore } from '../psk-store.js';
 import { Serials } from '../serials.js';
 import { formerKeyStorePath, keyStorePath, masterKeySourceOf, type StateOptions, stateOptions } from './state.js';
@@ -40,14 +46,19 @@ interface RunOptions extends StateOptions {
   readonly config?: string;
   readonly listen?: readonly Endpoint[];
   readonly logLevel?: LogLevel;
+  readonly http?: HttpPlace;
 }
 
 export function runCommand(): Command {
   const command = stateOptions(new Command('run').description('serve nodes until SIGTERM'))
     .requiredOption('--credential <file>', 'what `latchkey-auth-server controller add` wrote; read anew on SIGHUP')
-    .option('--config <file>', 'YAML configuration: mode, registry, registry_master_key_file, servers, listen, log_level, bounds')
+    .option(
+      '--config <file>',
+      'YAML configuration: mode, registry, registry_master_key_file, servers, listen, log_level, memory, bounds, http',
+    )
     .option('--listen <host:port>', 'where to listen, may be given again (default [::]:5683)', listenOption)
     .addOption(logLevelOption())
+    .addOption(httpOption('where to serve health and metrics: HOST:PORT of this machine, or unix:/path'))
     .action(run);
   return withExamples(
     command,
@@ -59,14 +70,14 @@ export function runCommand(): Command {
 async function run(options: RunOptions): Promise<void> {
   const config = await loadConfig(configSchema, options.config);
   const log = createLog('controller', options.logLevel ?? config.log_level);
-  await runDaemon(log, () => start(options, config, log));
+  await runDaemon(log, () => start(options, config, log), { name: 'controller', http: options.http ?? config.http });
 }
 
 async function start(options: RunOptions, config: Config, log: Log): Promise<Daemon> {
   const credential = await readCredential(options.credential);
   await openFolder(options.state);
   const lock = await lockFolder(options.state, `latchkey-controller run for ${formatId(credential.idC)}`);
-  const { link, closeRegistry } = await openLink(credential, config, log);
+  const { link, check, asked, registry, closeRegistry } = await openLink(credential, config, log);
   const psks = await openKeys(options);
   const serials = await Serials.open(join(options.state, SERIALS_FILE), credential.skCs, readClock().wall, log);
   const respondent = new Respondent({
@@ -77,15 +88,29 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
     takeTid: () => serials.take(),
   });
   const controller = new Controller({ respondent, link, psks, clock: readClock, log });
+  const served = new ServerCounts();
   const sockets = await CoapServer.listenOnAll(options.listen ?? config.listen, {
     resourceType: 'latchkey.sbr',
     askedByStrangers: true,
     answer: (request) => controller.answer(request),
     log,
+    counts: served,
   });
   const watches = [followMasterKey(psks, log), watchMemory(config.memory, log)];
   let inUse = credential;
   return {
+    observation: observe({
+      controller,
+      respondent,
+      bound: config.bounds.transactions,
+      psks,
+      serials,
+      sockets,
+      served,
+      asked,
+      check,
+      registry,
+    }),
     async reload() {
       const next = await readCredential(options.credential);
       if (next.idC !== inUse.idC) {
@@ -138,6 +163,12 @@ function followMasterKey(psks: PskStore, log: Log): () => void {
 
 interface OpenedLink {
   readonly link: Link;
+  /** Whether whoever answers M2 and M7 can. */
+  readonly check: Check;
+  /** What is counted of questions to auth-servers. */
+  readonly asked: ClientCounts;
+  /** In combined mode. */
+  readonly registry?: RegistryObservation;
   readonly closeRegistry: () => Promise<void>;
 }
 
@@ -149,7 +180,13 @@ async function openLink(credential: Credential, config: Config, log: Log): Promi
       advice: 'Name one in the credential or under `servers:`, or set `mode: combined`.',
     });
   }
-  return { link: new RelayLink(servers, log), closeRegistry: () => Promise.resolve() };
+  const link = new RelayLink(servers, log);
+  return {
+    link,
+    check: { name: 'auth_server', watchdog: 'told', look: () => link.look() },
+    asked: link.counts,
+    closeRegistry: () => Promise.resolve(),
+  };
 }
 
 async function openCombined(credential: Credential, config: Config, folder: string, log: Log): Promise<OpenedLink> {
@@ -176,10 +213,15 @@ async function openCombined(credential: Credential, config: Config, folder: stri
   await registry.tellServing();
   const unwatch = watchStore(registry, log);
   const server = new AuthServer({ registry, clock: readClock, draw: randomBytes, log });
+  const seen = new RegistryObservation(registry);
   return {
     link: new LocalLink(server),
+    check: seen.check,
+    asked: new ClientCounts(),
+    registry: seen,
     async closeRegistry() {
       unwatch();
+      seen.close();
       await server.close();
       await registry.close();
       await lock.release();

@@ -1,6 +1,8 @@
 import {
   createLog,
   type Daemon,
+  httpOption,
+  type HttpPlace,
   loadConfig,
   type Log,
   type LogLevel,
@@ -12,20 +14,23 @@ import { formatId } from '@latchkey/protocol';
 import { Command } from 'commander';
 import { type Config, configSchema } from '../config.js';
 import { NodeAgent } from '../node-agent.js';
+import { observe } from '../observation.js';
 import { openLocked, stateOption } from './state.js';
 
 interface RunOptions {
   readonly state: string;
   readonly config?: string;
   readonly logLevel?: LogLevel;
+  readonly http?: HttpPlace;
 }
 
 export function runCommand(): Command {
   const command = new Command('run')
     .description('join, renew before the key expires, try again after failures, until SIGTERM')
     .addOption(stateOption())
-    .option('--config <file>', 'YAML configuration: on_key_change, log_level')
+    .option('--config <file>', 'YAML configuration: on_key_change, log_level, http')
     .addOption(logLevelOption())
+    .addOption(httpOption('where to serve health and metrics: HOST:PORT of this machine, or unix:/path'))
     .action(run);
   return withExamples(
     command,
@@ -36,7 +41,7 @@ export function runCommand(): Command {
 async function run(options: RunOptions): Promise<void> {
   const config = await loadConfig(configSchema, options.config);
   const log = createLog('node-agent', options.logLevel ?? config.log_level);
-  await runDaemon(log, () => start(options.state, config, log));
+  await runDaemon(log, () => start(options.state, config, log), { name: 'node-agent', http: options.http ?? config.http });
 }
 
 async function start(folder: string, config: Config, log: Log): Promise<Daemon> {
@@ -45,6 +50,7 @@ async function start(folder: string, config: Config, log: Log): Promise<Daemon> 
   log.info({ node: formatId(file.record.state.idI) }, 'started');
   const running = agent.run();
   return {
+    observation: observe(agent, file, folder),
     async stop() {
       agent.stop();
       await running;

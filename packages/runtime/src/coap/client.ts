@@ -10,6 +10,7 @@ import { once } from 'node:events';
 import { Agent, type OutgoingMessage } from 'coap';
 import { addressOf, type Endpoint, formatEndpoint } from '../endpoint.js';
 import { systemCode, systemFailure } from '../failure.js';
+import type { ClientCounts } from './counts.js';
 import { codeText, type Datagram, emptyMessage, MESSAGE_TYPE, opaqueOption, OPTION, uintOption } from './datagram.js';
 import { judgeResponse } from './guard.js';
 import { ECHO, RESOURCE } from './server.js';
@@ -55,6 +56,8 @@ export interface CoapClientOptions {
   /** Octets of token: 2 to 8. */
   readonly tokenLength: number;
   readonly maxInFlight: number;
+  /** Where it counts; may be shared by several. */
+  readonly counts?: ClientCounts;
 }
 
 interface InFlight {
@@ -156,6 +159,7 @@ export class CoapClient {
         if (ignored >= options.maxIgnored) end({ kind: 'deaf', ignored }, false);
         return false;
       };
+      this.#countSends(request);
       const entry: InFlight = { request, messageId: 0, offer, fail };
       this.#inFlight.set(key, entry);
       request.end(Buffer.from(options.payload));
@@ -180,6 +184,17 @@ export class CoapClient {
     await this.close();
   }
 
+  #countSends({ sender }: OutgoingMessage): void {
+    const { counts } = this.#options;
+    if (counts === undefined) return;
+    counts.requests += 1;
+    let sent = 0;
+    sender.on('sending', () => {
+      sent += 1;
+      if (sent > 1) counts.retransmissions += 1;
+    });
+  }
+
   #freshToken(): Buffer {
     for (;;) {
       const token = randomBytes(this.#options.tokenLength);
@@ -189,6 +204,7 @@ export class CoapClient {
 
   #filter(octets: Buffer, source: RemoteInfo): Buffer | undefined {
     const verdict = judgeResponse(octets, source.port);
+    if (verdict.kind === 'drop') this.#options.counts?.drops.add(verdict.cause);
     if (verdict.kind !== 'pass') return undefined;
     const { datagram } = verdict;
     return datagram.code === 0 ? this.#filterEmpty(datagram, octets) : this.#filterResponse(datagram, verdict.octets, source);

@@ -112,8 +112,8 @@ function extension(value: number): readonly [nibble: number, more: readonly numb
   return [14, [(value - 269) >> 8, (value - 269) & 0xff]];
 }
 
-/** A message without token, options and payload: an empty ACK or a Reset (RFC 7252 section 4.2). */
-export function emptyMessage(type: typeof MESSAGE_TYPE.ACK | typeof MESSAGE_TYPE.RST, messageId: number): Buffer {
+/** A message without token, options and payload: an empty ACK, a Reset (RFC 7252 section 4.2), or as CON a ping (4.3). */
+export function emptyMessage(type: Exclude<(typeof MESSAGE_TYPE)[keyof typeof MESSAGE_TYPE], 1>, messageId: number): Buffer {
   return formatDatagram({ type, code: 0, messageId, token: EMPTY, options: [], payload: EMPTY });
 }
 

@@ -18,15 +18,17 @@ import {
 export const MAX_DATAGRAM = 512;
 
 /** Why a datagram was dropped: names for counters. */
-export type DropCause =
-  | 'unknown method'
-  | 'more than its share'
-  | 'source port 0'
-  | 'too large'
-  | 'not CoAP'
-  | 'not a request'
-  | 'not a response'
-  | 'unknown critical option';
+export const DROP_CAUSES = [
+  'unknown method',
+  'more than its share',
+  'source port 0',
+  'too large',
+  'not CoAP',
+  'not a request',
+  'not a response',
+  'unknown critical option',
+] as const;
+export type DropCause = (typeof DROP_CAUSES)[number];
 
 export type Verdict =
   /** `octets` may differ from what came: options that may be ignored are left out. */

@@ -8,6 +8,7 @@ import type { CoapCode } from '@latchkey/protocol';
 import { addressOf, encodeNid, type Endpoint, formatEndpoint, networkOf, plainAddress } from '../endpoint.js';
 import { systemCode, systemFailure } from '../failure.js';
 import type { Log } from '../log.js';
+import { ServerCounts } from './counts.js';
 import {
   codeOctet,
   type Datagram,
@@ -83,6 +84,8 @@ export interface CoapServerOptions {
   /** Answers POST /k. Copies of a request that is being worked on do not reach it. */
   readonly answer: (request: KeyRequest) => KeyAnswer | Promise<KeyAnswer>;
   readonly log: Log;
+  /** Where it counts; may be shared by several. */
+  readonly counts?: ServerCounts;
 }
 
 export class CoapServer {
@@ -95,13 +98,16 @@ export class CoapServer {
   readonly #inFlight = new Set<string>();
   /** How many of those came without proof of their address. */
   #unproven = 0;
+  /** Since they were last logged. */
   readonly #drops = new Map<DropCause, number>();
+  readonly #counts: ServerCounts;
   readonly #dropReport: NodeJS.Timeout;
   #stopping = false;
   #idle: (() => void) | undefined;
 
   private constructor(options: CoapServerOptions, family: 4 | 6) {
     this.#options = options;
+    this.#counts = options.counts ?? new ServerCounts();
     this.#strangers = options.askedByStrangers === true ? new Strangers() : undefined;
     this.#socket = new GuardedSocket(family, (octets, source) => this.#filter(octets, source));
     this.#coap = createServer({ cacheSize: CACHE_OCTETS, piggybackReplyMs: NEVER_SEPARATE_MS });
@@ -148,6 +154,11 @@ export class CoapServer {
     return { host: address, port };
   }
 
+  /** Whether it takes requests. */
+  get isOpen(): boolean {
+    return !this.#stopping;
+  }
+
   /** Takes no more requests, waits for those in flight, closes the socket. */
   async stop(): Promise<void> {
     this.#stopping = true;
@@ -188,7 +199,10 @@ export class CoapServer {
 
   #mayPass(datagram: Datagram, octets: number, source: RemoteInfo): boolean {
     // A copy of what is being worked on: the first one's answer is its answer.
-    if (this.#inFlight.has(exchangeKey(datagram.messageId, datagram.token, source))) return false;
+    if (this.#inFlight.has(exchangeKey(datagram.messageId, datagram.token, source))) {
+      this.#counts.copies += 1;
+      return false;
+    }
     if (this.#strangers !== undefined && !this.#proves(opaqueOption(datagram, OPTION.echo), source)) {
       if (!this.#strangers.mayBeServed(performance.now(), this.#unproven, MAX_IN_FLIGHT)) {
         this.#askForProof(datagram, octets, source);
@@ -196,6 +210,7 @@ export class CoapServer {
       }
     }
     if (this.#inFlight.size < MAX_IN_FLIGHT) return true;
+    this.#counts.answers.add('5.03');
     this.#reply(answerTo(datagram, '5.03', { number: OPTION.maxAge, value: Buffer.of(BUSY_MAX_AGE) }), source);
     return false;
   }
@@ -203,7 +218,9 @@ export class CoapServer {
   #askForProof(datagram: Datagram, octets: number, source: RemoteInfo): void {
     const echo = this.#echo.issue(nameOf(source), performance.now());
     const question = answerTo(datagram, '4.01', { number: OPTION.echo, value: echo });
-    if (question.length <= MAX_AMPLIFICATION * octets) this.#reply(question, source);
+    if (question.length > MAX_AMPLIFICATION * octets) return;
+    this.#counts.answers.add('4.01');
+    this.#reply(question, source);
   }
 
   #proves(echo: Buffer | undefined, source: Pick<RemoteInfo, 'address' | 'port'>): boolean {
@@ -212,6 +229,7 @@ export class CoapServer {
 
   #drop(cause: DropCause): undefined {
     this.#drops.set(cause, (this.#drops.get(cause) ?? 0) + 1);
+    this.#counts.drops.add(cause);
   }
 
   #reply(octets: Buffer, source: RemoteInfo): void {
@@ -225,6 +243,7 @@ export class CoapServer {
     const key = exchangeKey(messageId, token, request.rsinfo);
     const proven = this.#proves(echoOf(request), request.rsinfo);
     this.#inFlight.add(key);
+    this.#counts.inWork += 1;
     if (!proven) this.#unproven += 1;
     try {
       await this.#route(request, response, proven);
@@ -236,6 +255,8 @@ export class CoapServer {
       send(response, { code: '5.03', maxAge: BUSY_MAX_AGE });
     } finally {
       this.#inFlight.delete(key);
+      this.#counts.inWork -= 1;
+      this.#counts.answers.add(response.code);
       if (!proven) this.#unproven -= 1;
       if (this.#inFlight.size === 0) this.#idle?.();
     }

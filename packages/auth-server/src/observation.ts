@@ -1,0 +1,60 @@
+/** What the auth-server, or a controller with the registry inside, lets others see. */
+
+import {
+  type Check,
+  type CoapServer,
+  commitsMetric,
+  dropsMetric,
+  type Durations,
+  exchangesMetric,
+  joinsMetric,
+  type Metric,
+  type Observation,
+  type ServerCounts,
+} from '@latchkey/runtime';
+import type { AuthServer } from './auth-server.js';
+import { Census } from './census.js';
+import type { Registry } from './registry.js';
+
+export class RegistryObservation {
+  readonly check: Check;
+  /** By store, for the metric that a daemon has for all its stores. */
+  readonly commits: Readonly<Record<'registry', Durations>>;
+  readonly metrics: readonly Metric[];
+  readonly #census: Census;
+
+  constructor(registry: Registry) {
+    this.#census = new Census(registry);
+    this.check = { name: 'registry', watchdog: 'waits', look: () => registry.probe(Date.now()).then(() => undefined) };
+    this.commits = { registry: registry.commits };
+    this.metrics = [
+      ...this.#census.metrics(),
+      { type: 'gauge', name: 'latchkey_commits_in_work', help: 'Commits under way', read: () => registry.commitsUnderWay },
+      { type: 'gauge', name: 'latchkey_audit_entries', help: 'Entries in the audit log', read: () => registry.audit.length },
+    ];
+  }
+
+  close(): void {
+    this.#census.close();
+  }
+}
+
+export function observe(
+  server: AuthServer,
+  registry: RegistryObservation,
+  sockets: readonly CoapServer[],
+  counts: ServerCounts,
+): Observation {
+  return {
+    serves: () => sockets.every((socket) => socket.isOpen),
+    checks: [registry.check],
+    metrics: [
+      joinsMetric(server.counts.joins),
+      exchangesMetric(server.counts.exchanges),
+      commitsMetric(registry.commits),
+      ...registry.metrics,
+      ...counts.metrics(),
+      dropsMetric(counts.drops),
+    ],
+  };
+}

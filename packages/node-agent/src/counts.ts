@@ -1,0 +1,50 @@
+/** What the node counts as it works. */
+
+import { ClientCounts, Durations, Tally } from '@latchkey/runtime';
+import type { AttemptResult } from './attempt.js';
+
+/** Codes that a controller refuses with; any other is `other code`, as who answers may be anybody. */
+const CODES = ['4.00', '4.01', '4.03', '4.04', '4.29', '5.03', '5.04'] as const;
+
+/** How an attempt ended; `failed here`: a name that means nothing, a disk that takes no key. */
+type Outcome =
+  | 'joined'
+  | 'wait'
+  | 'silent'
+  | 'unreachable'
+  | 'not opened'
+  | 'failed here'
+  | 'other code'
+  | (typeof CODES)[number];
+
+export class NodeCounts {
+  readonly joins: Tally<Outcome> = new Tally<Outcome>([
+    'joined',
+    'wait',
+    'silent',
+    'unreachable',
+    'not opened',
+    'failed here',
+    'other code',
+    ...CODES,
+  ]);
+  /** From a request to the answer that opens, or to giving up. */
+  readonly exchanges: Readonly<Record<'M1' | 'M5', Durations>> = { M1: new Durations(), M5: new Durations() };
+  readonly client: ClientCounts = new ClientCounts();
+  /** Attempts since the last that gave a key. */
+  failuresInRow = 0;
+
+  /** @param result `undefined`: it could not be made, or what it gave could not be stored */
+  ended(result: AttemptResult | undefined): void {
+    const outcome = result === undefined ? 'failed here' : outcomeOf(result);
+    this.joins.add(outcome);
+    this.failuresInRow = outcome === 'joined' ? 0 : this.failuresInRow + 1;
+  }
+}
+
+function outcomeOf(result: AttemptResult): Outcome {
+  if (result.kind !== 'failed') return result.kind;
+  if (result.why.kind !== 'refused') return result.why.kind;
+  const { code } = result.why;
+  return CODES.find((known) => known === code) ?? 'other code';
+}

@@ -1,0 +1,67 @@
+/** What a node lets others see of it: its ID, its keys and its controller stay unnamed. */
+
+import {
+  type Check,
+  dropsMetric,
+  exchangesMetric,
+  joinsMetric,
+  type Metric,
+  type Observation,
+  probeFolder,
+} from '@latchkey/runtime';
+import type { NodeAgent } from './node-agent.js';
+import type { NodeFile } from './node-file.js';
+
+/** A probe writes to flash: not at every look, in ms. */
+const STORE_GOOD_FOR_MS = 60_000;
+
+export function observe({ counts }: NodeAgent, file: NodeFile, folder: string): Observation {
+  const checks: Check[] = [
+    { name: 'key', watchdog: 'told', look: () => faultOfKey(file, Date.now()), goodForMs: 0 },
+    { name: 'store', look: () => probeFolder(folder).then(() => undefined), goodForMs: STORE_GOOD_FOR_MS },
+  ];
+  return {
+    serves: () => true,
+    checks,
+    metrics: [
+      joinsMetric(counts.joins),
+      exchangesMetric(counts.exchanges),
+      gauge('latchkey_node_joined', 'Whether the node has a key of its own', () => (file.record.state.initial ? 0 : 1)),
+      gauge('latchkey_node_failures', 'Attempts in a row that gave no key', () => counts.failuresInRow),
+      {
+        type: 'gauge',
+        name: 'latchkey_key_joined_timestamp_seconds',
+        help: 'When the node got the key it has',
+        read: () => seconds(file.record.membership?.at),
+      },
+      {
+        type: 'gauge',
+        name: 'latchkey_key_expiry_timestamp_seconds',
+        help: 'When the key expires, where it does',
+        read: () => seconds(expiryOf(file)),
+      },
+      ...counts.client.metrics(),
+      dropsMetric(counts.client.drops),
+    ],
+  };
+}
+
+/** @param now ms since the epoch */
+function faultOfKey(file: NodeFile, now: number): string | undefined {
+  const { state, membership } = file.record;
+  if (state.initial || membership === undefined) return 'the node has not joined yet: it holds its initial key';
+  return now > (expiryOf(file) ?? Infinity) ? 'the key has expired' : undefined;
+}
+
+/** ms since the epoch; `undefined`: never, or not joined. */
+function expiryOf({ record: { membership } }: NodeFile): number | undefined {
+  return membership === undefined || membership.lifetime === 0 ? undefined : membership.at + 1000 * membership.lifetime;
+}
+
+function seconds(ms: number | undefined): { readonly value: number }[] {
+  return ms === undefined ? [] : [{ value: ms / 1000 }];
+}
+
+function gauge(name: string, help: string, read: () => number): Metric {
+  return { type: 'gauge', name, help, read };
+}

@@ -1,0 +1,60 @@
+/** What CoAP endpoints count as they work. One of these may be shared by several sockets of a daemon. */
+
+import { samples } from '../families.js';
+import type { Metric } from '../observation.js';
+import { Tally } from '../tally.js';
+import { DROP_CAUSES, type DropCause } from './guard.js';
+
+/** Of a daemon's servers. */
+export class ServerCounts {
+  readonly drops: Tally<DropCause> = new Tally(DROP_CAUSES);
+  /** Answers by CoAP code, but those of the guard. */
+  readonly answers: Tally<string> = new Tally();
+  /** Copies of requests that were being worked on. */
+  copies = 0;
+  inWork = 0;
+
+  /** But drops, which a daemon tells of once for all its sockets. */
+  metrics(): Metric[] {
+    return [
+      {
+        type: 'counter',
+        name: 'latchkey_answers_total',
+        help: 'Requests answered, by CoAP code',
+        labels: ['code'],
+        read: () => samples('code', this.answers),
+      },
+      {
+        type: 'counter',
+        name: 'latchkey_retransmissions_received_total',
+        help: 'Copies of requests that came while the first was being worked on',
+        read: () => this.copies,
+      },
+      { type: 'gauge', name: 'latchkey_requests_in_work', help: 'Requests being worked on', read: () => this.inWork },
+    ];
+  }
+}
+
+/** Of a daemon's clients. */
+export class ClientCounts {
+  readonly drops: Tally<DropCause> = new Tally(DROP_CAUSES);
+  requests = 0;
+  retransmissions = 0;
+
+  metrics(): Metric[] {
+    return [
+      {
+        type: 'counter',
+        name: 'latchkey_requests_sent_total',
+        help: 'Requests sent, copies left out',
+        read: () => this.requests,
+      },
+      {
+        type: 'counter',
+        name: 'latchkey_retransmissions_sent_total',
+        help: 'Copies of requests sent again for want of an answer',
+        read: () => this.retransmissions,
+      },
+    ];
+  }
+}

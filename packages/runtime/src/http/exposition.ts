@@ -1,0 +1,105 @@
+/** A daemon's numbers in Prometheus' format, read from where they are counted when somebody asks. */
+
+import { readFileSync } from 'node:fs';
+import type * as Prom from 'prom-client';
+import type { Metric, Sample } from '../observation.js';
+import { DURATION_BOUNDS } from '../tally.js';
+import type { Readiness } from './readiness.js';
+
+/** What is told of the program itself. */
+export interface About {
+  readonly daemon: string;
+}
+
+export interface Exposition {
+  readonly contentType: string;
+  read(): Promise<string>;
+  /** Stops what measures the process. */
+  close(): void;
+}
+
+export async function expose(about: About, metrics: readonly Metric[], readiness: Readiness): Promise<Exposition> {
+  const { default: prom } = await import('prom-client');
+  const registry = new prom.Registry();
+  for (const metric of [buildInfo(about), ...metrics]) {
+    registry.registerMetric(metric.type === 'histogram' ? histogram(metric) : numbers(prom, metric));
+  }
+  const ok = new prom.Gauge({
+    name: 'latchkey_check_ok',
+    help: 'Whether what the daemon depends on works, as in /readyz',
+    labelNames: ['check'],
+    registers: [registry],
+  });
+  prom.collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: LOOP_PRECISION_MS });
+  return {
+    contentType: registry.contentType,
+    async read() {
+      for (const { name, fault } of await readiness.look()) ok.set({ check: name }, fault === undefined ? 1 : 0);
+      return registry.metrics();
+    },
+    close: () => registry.clear(),
+  };
+}
+
+/** How closely the event loop's delay is watched, in ms: closer costs wake-ups. */
+const LOOP_PRECISION_MS = 100;
+
+type Numbers = Extract<Metric, { type: 'counter' | 'gauge' }>;
+type Histogram = Extract<Metric, { type: 'histogram' }>;
+
+function numbers(prom: typeof Prom.default, metric: Numbers): Prom.Metric {
+  const { name, help, labels = [], type } = metric;
+  const options = { name, help, labelNames: [...labels], registers: [] };
+  const read = (): Iterable<Sample> => {
+    const samples = metric.read();
+    return typeof samples === 'number' ? [{ value: samples }] : samples;
+  };
+  if (type === 'counter') {
+    return new prom.Counter({
+      ...options,
+      collect() {
+        this.reset();
+        for (const { labels: of = {}, value } of read()) this.inc(of, value);
+      },
+    });
+  }
+  return new prom.Gauge({
+    ...options,
+    collect() {
+      this.reset();
+      for (const { labels: of = {}, value } of read()) this.set(of, value);
+    },
+  });
+}
+
+/** What prom-client asks of a metric when it writes them all; its own histograms cannot be set from numbers that are there already. */
+function histogram({ name, help, read }: Histogram): Prom.Metric {
+  const values = (): object[] => {
+    const lines: object[] = [];
+    for (const { labels = {}, durations } of read()) {
+      const { cumulative, sum } = durations;
+      for (const [i, value] of cumulative.entries())
+        lines.push({ metricName: `${name}_bucket`, labels: { ...labels, le: DURATION_BOUNDS[i] ?? '+Inf' }, value });
+      lines.push({ metricName: `${name}_sum`, labels, value: sum });
+      lines.push({ metricName: `${name}_count`, labels, value: cumulative.at(-1) ?? 0 });
+    }
+    return lines;
+  };
+  const metric = { name, type: 'histogram', get: async () => ({ name, help, type: 'histogram', values: values() }) };
+  return metric as unknown as Prom.Metric;
+}
+
+function buildInfo({ daemon }: About): Metric {
+  const { version, gitHead } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    version: string;
+    gitHead?: string;
+  };
+  const revision = gitHead ?? process.env['LATCHKEY_REVISION'] ?? 'unknown';
+  return {
+    type: 'gauge',
+    name: 'latchkey_build_info',
+    help: 'Which program this is; always 1',
+    labels: ['daemon', 'version', 'revision', 'node_version'],
+    read: () => [{ labels: { daemon, version, revision, node_version: process.version }, value: 1 }],
+  };
+}

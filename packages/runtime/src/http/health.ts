@@ -1,0 +1,86 @@
+/** `health`: asks a daemon on this machine how it is, for the health checks of containers and scripts. */
+
+import { Command } from 'commander';
+import { z } from 'zod';
+import { withExamples } from '../cli.js';
+import { loadConfig } from '../config.js';
+import { Failure, systemFailure, UsageFailure } from '../failure.js';
+import { formatHttpPlace, httpOption, type HttpPlace, httpSchema } from './place.js';
+
+/** For the whole answer, in ms. */
+const LIMIT_MS = 10_000;
+const MAX_ANSWER = 64 * 1024;
+
+interface HealthOptions {
+  readonly http?: HttpPlace;
+  readonly config?: string;
+  readonly ready?: true;
+}
+
+/** @param name of the program, `latchkey-controller` say */
+export function healthCommand(name: string): Command {
+  const command = new Command('health')
+    .description('ask the daemon whether it serves; exit code 0 if it does, 1 if not')
+    .addOption(httpOption('where it serves health and metrics'))
+    .option('--config <file>', "the daemon's configuration, whose `http` tells where")
+    .option('--ready', 'ask whether it can do its work: its store and its server too')
+    .action(health);
+  return withExamples(
+    command,
+    `${name} health --http 127.0.0.1:9464`,
+    `${name} health --config /etc/latchkey/${name.replace('latchkey-', '')}.yaml --ready`,
+  );
+}
+
+async function health({ http, config, ready }: HealthOptions): Promise<void> {
+  const place = http ?? (await loadConfig(placeSchema, config)).http;
+  if (place === undefined) {
+    throw new UsageFailure('it is not known where the daemon serves health and metrics', {
+      advice: 'Name the place with --http, or a configuration that has `http:` with --config.',
+    });
+  }
+  const { status, text } = await get(place, ready === true ? '/readyz' : '/healthz');
+  const answer = answerSchema.safeParse(parseJson(text)).data;
+  if (answer === undefined) throw new Failure(`what answers on ${formatHttpPlace(place)} is not a Latchkey daemon`);
+  const faults = Object.entries(answer.checks).filter(([, finding]) => finding !== 'ok');
+  const line = [answer.status, ...faults.map(([check, finding]) => `${check}: ${finding}`)].join('; ');
+  if (status !== 200) throw new Failure(line);
+  process.stdout.write(`${line}\n`);
+}
+
+const placeSchema = z.object({ http: httpSchema.optional() });
+const answerSchema = z.object({ status: z.string(), checks: z.record(z.string(), z.string()).default({}) });
+
+async function get(place: HttpPlace, path: string): Promise<{ readonly status: number | undefined; readonly text: string }> {
+  // Loaded here alone: a node-agent on its way to a key has no need of it.
+  const { request } = await import('node:http');
+  const where = place.kind === 'unix' ? { socketPath: place.path } : place.endpoint;
+  return new Promise((resolve, reject) => {
+    const fail = (error: Error): void =>
+      reject(
+        error.name === 'AbortError' || error.name === 'TimeoutError'
+          ? new Failure(`no answer on ${formatHttpPlace(place)} within ${LIMIT_MS / 1000} s`)
+          : systemFailure(`no answer on ${formatHttpPlace(place)}`, error),
+      );
+    const asked = request({ ...where, path, agent: false, signal: AbortSignal.timeout(LIMIT_MS) }, (response) => {
+      let text = '';
+      response.setEncoding('utf8');
+      response.on('data', (part: string) => {
+        text += part;
+        if (text.length > MAX_ANSWER) response.destroy(new Error('it says too much'));
+      });
+      response.on('end', () => resolve({ status: response.statusCode, text }));
+      response.on('error', fail);
+    });
+    asked.on('error', fail);
+    asked.end();
+  });
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

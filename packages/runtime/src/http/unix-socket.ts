@@ -1,0 +1,41 @@
+/** The file of a unix socket: one that is left over makes room, one that somebody listens on does not. */
+
+import { chmod, lstat, unlink } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { systemCode, systemFailure, UsageFailure } from '../failure.js';
+
+/** Owner and group may connect. */
+const SOCKET_MODE = 0o660;
+
+/** Removes a socket at `path` that nobody listens on. Throws where somebody does, or where it is no socket. */
+export async function makeRoomForSocket(path: string): Promise<void> {
+  try {
+    if (!(await lstat(path)).isSocket())
+      throw new UsageFailure(`${path} is there already, and is no socket`, {
+        advice: 'Nothing was changed. Choose another path.',
+      });
+    if (await isListenedOn(path)) throw Object.assign(new Error('in use'), { code: 'EADDRINUSE' });
+    await unlink(path);
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw systemFailure(`cannot listen on ${path}`, error);
+  }
+}
+
+/** Its file was made for the owner alone, by the umask of every command; from here on the group may use it too. */
+export function openSocketToGroup(path: string): Promise<void> {
+  return chmod(path, SOCKET_MODE);
+}
+
+function isListenedOn(path: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', (error) => {
+      if (systemCode(error) === 'ECONNREFUSED') resolve(false);
+      else reject(error);
+    });
+  });
+}

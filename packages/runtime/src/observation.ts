@@ -1,0 +1,42 @@
+/** What a daemon lets others see of it: whether it serves, whether it can do its work, and its numbers. */
+
+import type { Durations } from './tally.js';
+
+/** Something the daemon's work depends on. */
+export interface Check {
+  /** `store`, `auth_server`, ...: a label in metrics. */
+  readonly name: string;
+  /** Resolves with `undefined` where all is well, else with what is not, for a person. Holds no key and no ID. */
+  readonly look: () => Promise<string | undefined> | string | undefined;
+  /**
+   * `waits`: the watchdog is told that the daemon lives once this has an answer, be it a fault: a store that hangs is a daemon that hangs.
+   * `told`: it is looked at for the status line alone. Without either: only when somebody asks over HTTP.
+   */
+  readonly watchdog?: 'waits' | 'told';
+  /** For how long a look that found all well is believed, in ms. */
+  readonly goodForMs?: number;
+}
+
+export type Labels = Readonly<Record<string, string>>;
+
+/** One number under its labels. */
+export interface Sample {
+  readonly labels?: Labels;
+  readonly value: number;
+}
+
+/**
+ * A family of numbers, read when somebody asks. Names, labels and their values are the code's own words: no ID, no key, no
+ * fingerprint, nothing a peer sent.
+ */
+export type Metric = { readonly name: string; readonly help: string } & (
+  | { readonly type: 'counter' | 'gauge'; readonly labels?: readonly string[]; readonly read: () => Iterable<Sample> | number }
+  | { readonly type: 'histogram'; readonly read: () => Iterable<{ readonly labels?: Labels; readonly durations: Durations }> }
+);
+
+export interface Observation {
+  /** Whether its sockets are open. */
+  readonly serves: () => boolean;
+  readonly checks: readonly Check[];
+  readonly metrics: readonly Metric[];
+}

@@ -1,0 +1,80 @@
+/** What systemd is told of a daemon that it started with Type=notify: sd_notify(3). Elsewhere nobody is told, and nothing is loaded. */
+
+import { setTimeout as pause } from 'node:timers/promises';
+import { Failure } from './failure.js';
+import type { Readiness } from './http/readiness.js';
+import type { Log } from './log.js';
+import { type NotifySocket, openNotifySocket } from './notify-socket.js';
+
+/** How often the status line is renewed where no watchdog asks for more, in ms. */
+const STATUS_EVERY_MS = 30_000;
+
+export class Supervisor {
+  readonly #socket: NotifySocket | undefined;
+  /** Between two signs of life, in ms; `undefined`: none are asked for. */
+  readonly #aliveEveryMs: number | undefined;
+  readonly #log: Log;
+  readonly #stopping = new AbortController();
+
+  private constructor(socket: NotifySocket | undefined, aliveEveryMs: number | undefined, log: Log) {
+    this.#socket = socket;
+    this.#aliveEveryMs = aliveEveryMs;
+    this.#log = log;
+  }
+
+  /** From the environment, which children then no longer have: they are not the service. */
+  static async find(log: Log): Promise<Supervisor> {
+    const { NOTIFY_SOCKET: name, WATCHDOG_USEC: usec, WATCHDOG_PID: pid } = process.env;
+    for (const variable of ['NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID']) delete process.env[variable];
+    const forUs = pid === undefined || Number(pid) === process.pid;
+    const watchdogMs = forUs && Number(usec) > 0 ? Number(usec) / 1000 : undefined;
+    try {
+      const socket = name === undefined || name === '' ? undefined : await openNotifySocket(name);
+      return new Supervisor(socket, watchdogMs && watchdogMs / 2, log);
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      log.error({ advice: error.advice }, error.message);
+      return new Supervisor(undefined, undefined, log);
+    }
+  }
+
+  /** The daemon serves. From here on its status is told, and that it lives, as long as its event loop turns and its stores answer. */
+  ready(readiness: Readiness): void {
+    this.#tell('READY=1');
+    if (this.#socket !== undefined) void this.#keepTelling(readiness);
+  }
+
+  /** Around a reload, whatever comes of it. */
+  async reloading(reload: () => Promise<void>): Promise<void> {
+    this.#tell('RELOADING=1', `MONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
+    try {
+      await reload();
+    } finally {
+      this.#tell('READY=1');
+    }
+  }
+
+  stopping(): void {
+    this.#stopping.abort();
+    this.#tell('STOPPING=1', 'STATUS=stopping');
+  }
+
+  async #keepTelling(readiness: Readiness): Promise<void> {
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      const status = await readiness.status();
+      if (signal.aborted) return;
+      this.#tell(`STATUS=${status}`, ...(this.#aliveEveryMs === undefined ? [] : ['WATCHDOG=1']));
+      await pause(this.#aliveEveryMs ?? STATUS_EVERY_MS, undefined, { signal, ref: false }).catch(() => undefined);
+    }
+  }
+
+  #tell(...lines: readonly string[]): void {
+    try {
+      this.#socket?.send(lines.join('\n'));
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      this.#log.warn({ advice: error.advice }, error.message);
+    }
+  }
+}
