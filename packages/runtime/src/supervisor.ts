@@ -63,7 +63,7 @@ export class Supervisor {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
       const status = await readiness.status();
-      if (signal.aborted) return;
+      if (this.#stopping.signal.aborted) return;
       this.#tell(`STATUS=${status}`, ...(this.#aliveEveryMs === undefined ? [] : ['WATCHDOG=1']));
       await pause(this.#aliveEveryMs ?? STATUS_EVERY_MS, undefined, { signal, ref: false }).catch(() => undefined);
     }
