@@ -168,7 +168,7 @@ describe.skipIf('missing' in engine)(`docker compose${why}`, () => {
 
   it('runs containers that are healthy, cannot write to their root, and have no capability', async () => {
     for (const container of [...(await Promise.all(SERVERS.map((name) => network.container(name)))), ...nodes]) {
-      await healthy(container);
+      expect(await verdictOn(container)).toBe('healthy');
       const status = await docker('exec', container, 'cat', '/proc/1/status');
       expect(status).toMatch(/^CapEff:\t0+$/m);
       expect(status).toMatch(/^CapBnd:\t0+$/m);
@@ -253,15 +253,14 @@ describe.skipIf('missing' in engine)(`docker compose${why}`, () => {
     );
   }
 
-  /** Waits for the verdict of the image's own health check. */
-  async function healthy(container: string): Promise<void> {
+  /** What the image's own health check found. */
+  async function verdictOn(container: string): Promise<string> {
     for (;;) {
       const health = await inspect<string>(container, '.State.Health.Status');
-      if (health !== 'starting') return expect(health).toBe('healthy');
-      // It is asked again once the engine has said something about this container.
+      if (health !== 'starting') return health;
+      // Asked again once the engine had time to look.
       const filters = ['--filter', `container=${container}`, '--filter', 'event=health_status'];
-      const until = String(Math.ceil(Date.now() / 1000) + 5);
-      await docker('events', ...filters, '--until', until);
+      await docker('events', ...filters, '--until', String(Math.ceil(Date.now() / 1000) + 5));
     }
   }
 });
