@@ -102,12 +102,28 @@ export class Lab {
     await mkdir(folder);
     await must('mount', ['-t', 'tmpfs', '-o', 'mode=755', 'tmpfs', folder]);
     const kinds = ['--mount', '--pid', '--uts', '--ipc', '--net', '--cgroup'];
-    const child = spawn('unshare', [...kinds, '--fork', '--kill-child', 'sh', '-c', BOOT, 'boot', this.#root, folder], { stdio: 'ignore' });
+    const child = spawn('unshare', [...kinds, '--fork', '--kill-child', 'sh', '-c', BOOT, 'boot', this.#root, folder], {
+      stdio: 'ignore',
+    });
     const machine = new Machine(name, folder, child);
     this.#machines.push(machine);
     await machine.booted();
     const end = `${this.#bridge}-${this.#machines.length}`;
-    await must('ip', ['-n', this.#bridge, 'link', 'add', 'name', end, 'type', 'veth', 'peer', 'name', 'lan', 'netns', String(machine.pid)]);
+    await must('ip', [
+      '-n',
+      this.#bridge,
+      'link',
+      'add',
+      'name',
+      end,
+      'type',
+      'veth',
+      'peer',
+      'name',
+      'lan',
+      'netns',
+      String(machine.pid),
+    ]);
     await must('ip', ['-n', this.#bridge, 'link', 'set', end, 'master', 'switch', 'up']);
     for (const line of [`address add ${address} dev lan`, 'link set lan up', 'link set lo up']) await machine.must(`ip ${line}`);
     return machine;
@@ -154,7 +170,15 @@ export class Machine {
   /** Runs a line of the shell on it as its root would. */
   run(line: string, limitMs?: number): Promise<Finished> {
     const enter = ['--target', String(this.#pid), '--all'];
-    const environment = ['env', '-i', 'HOME=/root', 'USER=root', 'LOGNAME=root', 'LANG=C.UTF-8', 'PATH=/usr/sbin:/usr/bin:/sbin:/bin'];
+    const environment = [
+      'env',
+      '-i',
+      'HOME=/root',
+      'USER=root',
+      'LOGNAME=root',
+      'LANG=C.UTF-8',
+      'PATH=/usr/sbin:/usr/bin:/sbin:/bin',
+    ];
     return run('nsenter', [...enter, ...environment, 'sh', '-c', `cd /root\n${line}`], limitMs);
   }
 

@@ -25,7 +25,7 @@ interface Rule {
 const rules = (parse(read('docker/observe/alerts.yml')) as { groups: { rules: Rule[] }[] }).groups.flatMap(
   (group) => group.rules,
 );
-const dashboard = JSON.parse(read('docker/observe/grafana/latchkey.json')) as { panels: { targets: { expr: string }[] }[] };
+const dashboard = JSON.parse(read('docker/observe/latchkey.json')) as { panels: { targets: { expr: string }[] }[] };
 
 describe('metrics', () => {
   let network: Network;
@@ -65,8 +65,8 @@ describe('metrics', () => {
     expect(families.filter((name) => !exported.has(name))).toEqual([]);
   });
 
-  it('reach Prometheus from unix sockets through forward.mjs', async () => {
-    const child = spawn(process.execPath, [join(root, 'docker/observe/forward.mjs'), sockets, '0'], {
+  it('reach Prometheus from unix sockets through the relay', async () => {
+    const child = spawn(process.execPath, [join(root, 'packages/testbed/dist/metrics-relay.js'), sockets, '0'], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     try {
@@ -75,10 +75,10 @@ describe('metrics', () => {
       const targets = JSON.parse((await get(where, '/targets')).text) as { labels: Record<string, string>; targets: string[] }[];
       expect(targets.map(({ labels }) => labels['instance']).toSorted()).toEqual(['auth-server', 'controller', 'node']);
       expect(targets[0]?.targets).toEqual([where]);
-      const { status, text, type } = await get(where, '/controller/metrics');
+      const { status, text, type } = await get(where, '/metrics/controller');
       expect({ status, type }).toEqual({ status: 200, type: 'text/plain; version=0.0.4; charset=utf-8' });
       expect(text).toContain('daemon="controller"');
-      for (const path of ['/', '/../x/metrics', '/nobody/metrics']) expect((await get(where, path)).status).toBe(404);
+      for (const path of ['/', '/metrics/../x', '/metrics/nobody']) expect((await get(where, path)).status).toBe(404);
       expect((await metricsOf(`unix:${join(sockets, 'node.sock')}`)).has('latchkey_node_joined')).toBe(true);
     } finally {
       child.kill();
