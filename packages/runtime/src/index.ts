@@ -5,6 +5,7 @@ export { idArgument, integerArgument, listenOption, logLevelOption, main, peerAr
 export { type Clock, ClockStepWatch, readClock } from './clock.js';
 export { CoapClient, type CoapClientOptions, type ExchangeOptions, type Outcome, type Response } from './coap/client.js';
 export { ClientCounts, ServerCounts } from './coap/counts.js';
+export { OPTION, parseDatagram } from './coap/datagram.js';
 export { ping } from './coap/ping.js';
 export { CoapServer, type CoapServerOptions, type KeyAnswer, type KeyRequest } from './coap/server.js';
 export { loadConfig, loadPrivateJson, logLevelSchema } from './config.js';

@@ -3,7 +3,7 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Endpoint } from '@latchkey/runtime';
+import { type Endpoint, OPTION, parseDatagram } from '@latchkey/runtime';
 import type { Draw } from './draw.js';
 import { mutant } from './mutator.js';
 
@@ -100,7 +100,7 @@ class Victim {
         tell(this.#sent);
         if (!(await this.#isThere(request))) break;
       }
-      for (let i = 0; i < ANSWERS; i++) this.#say(answering(request, mutant(this.#draw)), request);
+      for (let i = 0; i < ANSWERS; i++) this.#say(this.#answer(request), request);
       if (request === this.#request) this.#request = undefined;
     }
   }
@@ -113,6 +113,14 @@ class Victim {
       if ((await Promise.race([reset, pause(PROBE_MS)])) === true) return true;
     }
     return false;
+  }
+
+  /** Whoever talks rubbish may also tell a node to wait for ten minutes, as profile 1 has it; there is no time for that here. */
+  #answer(request: Request): Buffer {
+    for (;;) {
+      const answer = answering(request, mutant(this.#draw));
+      if (parseDatagram(answer)?.options.some(({ number }) => number === OPTION.maxAge) !== true) return answer;
+    }
   }
 
   #say(octets: Buffer, { from }: Request): void {
