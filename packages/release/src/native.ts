@@ -37,7 +37,7 @@ const RECIPES: Readonly<Record<string, Recipe>> = {
   // Its file is loaded by name (runtime, `lock`). It has none for musl: the lock is another one there.
   'fs-native-extensions': { files: ({ archs }) => archs.map((arch) => `prebuilds/linux-${arch}/fs-native-extensions.node`) },
   koffi: {
-    files: only('index.cjs', 'src/koffi/index.cjs'),
+    files: only('index.js', 'src/koffi/index.js', 'src/koffi/src/static.js'),
     perArch: {
       name: (arch) => `@koromix/koffi-linux-${arch}`,
       files: (arch, musl) => [/^index\.js$/, musl ? /^(?:linux|musl)_/ : new RegExp(`^linux_${arch}/`)],

@@ -26,7 +26,7 @@ export function noMachines(): string | undefined {
 }
 
 /** The root of a Debian machine with nothing of ours on it; made once, kept for the next run. */
-export async function debianRoot(): Promise<string> {
+async function debianRoot(): Promise<string> {
   const root = join(tmpdir(), `latchkey-debian-${RELEASE}`);
   if (existsSync(root)) return root;
   const making = await mkdtemp(`${root}-`);

@@ -73,7 +73,7 @@ describe('metrics', () => {
       const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
       const where = `127.0.0.1:${line.split(' ').at(-1)}`;
       const targets = JSON.parse((await get(where, '/targets')).text) as { labels: Record<string, string>; targets: string[] }[];
-      expect(targets.map(({ labels }) => labels['instance']).toSorted()).toEqual(['auth-server', 'controller', 'node']);
+      expect(targets.map(({ labels }) => labels['instance'] ?? '').toSorted()).toEqual(['auth-server', 'controller', 'node']);
       expect(targets[0]?.targets).toEqual([where]);
       const { status, text, type } = await get(where, '/metrics/controller');
       expect({ status, type }).toEqual({ status: 200, type: 'text/plain; version=0.0.4; charset=utf-8' });
@@ -87,6 +87,18 @@ describe('metrics', () => {
 });
 
 describe('alerts', () => {
+  const hasPromtool = spawnSync('promtool', ['--version']).status === 0;
+
+  it.skipIf(!hasPromtool)('are rules that Prometheus takes, and so is its configuration (needs promtool)', () => {
+    for (const args of [
+      ['check', 'rules', join(root, 'docker/observe/alerts.yml')],
+      ['check', 'config', '--syntax-only', join(root, 'docker/observe/prometheus.yml')],
+    ]) {
+      const { status, stdout, stderr } = spawnSync('promtool', args, { encoding: 'utf8' });
+      expect(status, stdout + stderr).toBe(0);
+    }
+  });
+
   it('have a row each in docs/OPERATIONS.md that says where to look', () => {
     const table = operations.slice(operations.indexOf('| alert | look at |'));
     const named = [...table.matchAll(/^\| (Latchkey[\w, ]+?) \|/gm)].flatMap((match) => (match[1] ?? '').split(', '));

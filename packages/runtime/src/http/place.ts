@@ -20,7 +20,7 @@ const EXPECTED = 'expected HOST:PORT of this machine, e.g. 127.0.0.1:9464, or un
  *
  * @throws UsageFailure for anything else, also for addresses that others could reach
  */
-export function parseHttpPlace(text: string): HttpPlace {
+function parseHttpPlace(text: string): HttpPlace {
   if (text.startsWith(UNIX)) {
     const path = text.slice(UNIX.length);
     if (!isAbsolute(path)) throw new UsageFailure(`${EXPECTED}: the path of a socket starts with /`);
