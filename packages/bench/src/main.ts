@@ -5,10 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createFile, Failure, main, program, withExamples } from '@latchkey/runtime';
 import { Argument } from 'commander';
+import { airSuite } from './air/suite.js';
 import { compareRuns, fails, formatComparison, readStored } from './compare.js';
 import { holds } from './figure.js';
 import { joinsSuite } from './joins/suite.js';
 import { describeMachine, load, refuseMemory } from './machine.js';
+import { peersSuite } from './peers/suite.js';
 import { registrySuite } from './registry/suite.js';
 import { describeRun, formatSuite, type Report, type SuiteReport } from './report.js';
 import type { Extent, Suite } from './suite.js';
@@ -16,13 +18,16 @@ import type { Extent, Suite } from './suite.js';
 const ROUNDS = 5;
 const QUICK_ROUNDS = 3;
 
-const SUITES: Readonly<Record<string, Suite>> = { joins: joinsSuite, registry: registrySuite };
+const SUITES: Readonly<Record<string, Suite>> = { air: airSuite, joins: joinsSuite, registry: registrySuite, peers: peersSuite };
+/** Wants what is not in every machine: with --peers, or by name. */
+const USUAL: readonly string[] = Object.keys(SUITES).filter((name) => name !== 'peers');
 
 interface BenchOptions {
   readonly quick?: true;
   readonly long?: true;
   readonly json?: string;
   readonly compare?: string;
+  readonly peers?: true;
   readonly check?: true;
   readonly folder: string;
 }
@@ -30,7 +35,7 @@ interface BenchOptions {
 async function bench(names: readonly string[], options: BenchOptions): Promise<void> {
   const stored = options.compare === undefined ? undefined : await readStored(options.compare);
   await refuseMemory(options.folder);
-  const report = await measure(names.length === 0 ? Object.keys(SUITES) : names, options);
+  const report = await measure(names.length > 0 ? names : [...USUAL, ...(options.peers === true ? ['peers'] : [])], options);
   if (options.json !== undefined) await createFile(options.json, `${JSON.stringify(report, null, 2)}\n`);
   if (stored !== undefined) {
     const comparisons = compareRuns(stored, report);
@@ -85,6 +90,7 @@ const command = program(
   .addArgument(new Argument('[suites...]', 'what to measure, all unless named').choices(Object.keys(SUITES)))
   .option('--quick', `${QUICK_ROUNDS} rounds instead of ${ROUNDS}, and less of everything: some 100 s in all`)
   .option('--long', 'ten minutes of joins to look at memory, instead of twenty seconds')
+  .option('--peers', 'libcoap and hostapd, too, where they are installed')
   .option('--json <file>', 'write it to a new file, too')
   .option('--compare <file>', 'tell what differs from a run that --json wrote; fail where a steady ratio is a quarter worse')
   .option('--check', 'fail where a limit does not hold')

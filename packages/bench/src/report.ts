@@ -28,11 +28,18 @@ export function describeRun({ date, rounds, machine, load }: Omit<Report, 'suite
   return `${processor}, ${cores} cores (load ${loads}), ${memoryMiB} MiB, ${system}, Node.js ${node}, ${date.slice(0, 10)}, ${rounds} rounds`;
 }
 
-export function formatSuite({ suite, figures, remarks }: SuiteReport): string {
+export function formatSuite({ suite, figures, remarks, tables = [] }: SuiteReport): string {
   return [
     `\n${suite}: medians of rounds in turn (lowest to highest)\n\n`,
     formatTable(['WHAT', 'MEASURED', 'PER', 'RATIO'], figures.map(row)),
     '\n',
+    ...tables.flatMap(({ head, rows }) => [
+      formatTable(
+        head.map((name) => name.toUpperCase()),
+        rows.map((cells) => [...cells]),
+      ),
+      '\n',
+    ]),
     ...remarks.map((remark) => `${remark}\n`),
     ...figures.filter((figure) => holds(figure) !== undefined).map((figure) => `${verdict(figure)}\n`),
   ].join('');

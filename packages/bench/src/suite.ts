@@ -15,11 +15,19 @@ export interface Run {
   readonly tell: (what: string) => void;
 }
 
+/** What is not a ratio. */
+export interface Table {
+  readonly title: string;
+  readonly head: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+}
+
 export interface Outcome {
   readonly figures: readonly Figure[];
   /** What is to be known of them, a sentence each. */
   readonly remarks: readonly string[];
   readonly series?: readonly Series[];
+  readonly tables?: readonly Table[];
 }
 
 export type Suite = (run: Run) => Promise<Outcome>;
