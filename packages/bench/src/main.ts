@@ -7,6 +7,7 @@ import { createFile, Failure, main, program, withExamples } from '@latchkey/runt
 import { Argument } from 'commander';
 import { airSuite } from './air/suite.js';
 import { compareRuns, fails, formatComparison, readStored } from './compare.js';
+import { writeDocument } from './document.js';
 import { holds } from './figure.js';
 import { joinsSuite } from './joins/suite.js';
 import { describeMachine, load, refuseMemory } from './machine.js';
@@ -26,6 +27,7 @@ interface BenchOptions {
   readonly quick?: true;
   readonly long?: true;
   readonly json?: string;
+  readonly out?: string;
   readonly compare?: string;
   readonly peers?: true;
   readonly check?: true;
@@ -37,6 +39,7 @@ async function bench(names: readonly string[], options: BenchOptions): Promise<v
   await refuseMemory(options.folder);
   const report = await measure(names.length > 0 ? names : [...USUAL, ...(options.peers === true ? ['peers'] : [])], options);
   if (options.json !== undefined) await createFile(options.json, `${JSON.stringify(report, null, 2)}\n`);
+  if (options.out !== undefined) await writeDocument(options.out, report);
   if (stored !== undefined) {
     const comparisons = compareRuns(stored, report);
     process.stdout.write(formatComparison(comparisons));
@@ -92,6 +95,7 @@ const command = program(
   .option('--long', 'ten minutes of joins to look at memory, instead of twenty seconds')
   .option('--peers', 'libcoap and hostapd, too, where they are installed')
   .option('--json <file>', 'write it to a new file, too')
+  .option('--out <folder>', 'put the tables and the plot into PERFORMANCE.md there')
   .option('--compare <file>', 'tell what differs from a run that --json wrote; fail where a steady ratio is a quarter worse')
   .option('--check', 'fail where a limit does not hold')
   .option('--folder <dir>', 'where the stores are put meanwhile, on a disk', tmpdir())

@@ -107,7 +107,7 @@ function ccmTag(
   block[15] = plaintext.length & 0xff;
   cipher.encryptInPlace();
   if (associated.length > 0) {
-    block[0]! ^= associated.length >> 8;
+    block[0] ^= associated.length >> 8;
     block[1]! ^= associated.length & 0xff;
     if (absorb(cipher, associated, 2) > 0) cipher.encryptInPlace();
   }

@@ -9,7 +9,7 @@ import { unsafe } from '@noble/ciphers/aes.js';
 /** Semiblocks of 8 octets in what is wrapped. */
 const SEMIBLOCKS = 3;
 const ROUNDS = 6;
-export const PLAIN_LENGTH: number = 8 * SEMIBLOCKS;
+const PLAIN_LENGTH: number = 8 * SEMIBLOCKS;
 export const WRAPPED_LENGTH: number = 8 + PLAIN_LENGTH;
 /** RFC 3394 section 2.2.3.1. */
 const INITIAL_VALUE = 0xa6a6a6a6;

@@ -20,7 +20,7 @@ type Side = 'node' | 'controller' | 'auth-server';
 /** Plays a join in this process. The auth-server's are without what its store takes: its keys are wrapped there. */
 export function countBlocks(): Readonly<Record<Side, number>> {
   const counts = { node: 0, controller: 0, 'auth-server': 0 };
-  const original = BlockCipher.prototype.encryptInPlace;
+  const { encryptInPlace: original } = BlockCipher.prototype as { readonly encryptInPlace: (this: BlockCipher) => void };
   const as = <T>(side: Side, run: () => T): T => {
     BlockCipher.prototype.encryptInPlace = function count(): void {
       counts[side] += 1;

@@ -22,10 +22,12 @@ function socketOf(): Socket {
 async function serve(answer: (payload: Buffer) => Promise<Buffer>): Promise<string> {
   const server = createServer({ cacheSize: CACHE_OCTETS, piggybackReplyMs: NEVER_SEPARATE_MS });
   server.on('request', (request: IncomingMessage, response: OutgoingMessage) => {
-    void answer(request.payload).then((octets) => {
+    const send = async (): Promise<void> => {
+      const octets = await answer(request.payload);
       response.code = '2.04';
       response.end(octets);
-    });
+    };
+    void send();
   });
   const socket = socketOf();
   socket.bind(0, '127.0.0.1');

@@ -352,12 +352,16 @@ class Run {
   outcome(): Played {
     const sorted = Float64Array.from(this.#latencies).toSorted();
     const { user, system } = process.cpuUsage(this.#cpu);
-    const wall = Math.min(this.until, this.#last) - this.began;
+    // Where none was through in time there is no rate but that of all.
+    const [counted, wall] =
+      this.#joinsInTime > 0
+        ? [this.#joinsInTime, Math.min(this.until, this.#last) - this.began]
+        : [sorted.length, this.#last - this.began];
     return {
       joins: sorted.length,
       failed: this.#failed,
       ms: this.#last - this.began,
-      perSecond: (this.#joinsInTime * 1000) / wall,
+      perSecond: (counted * 1000) / wall,
       p50: percentile(sorted, 0.5),
       p90: percentile(sorted, 0.9),
       p99: percentile(sorted, 0.99),

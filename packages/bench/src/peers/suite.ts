@@ -22,10 +22,14 @@ const QUICK: Sizes = { nodes: 1_000, warmUp: 3_000, ms: 1_000, authentications: 
 
 type Quantity = 'cpuUs' | 'p50' | 'datagrams' | 'octets';
 
-export async function peersSuite(run: Run, sizes: Sizes = run.extent === 'quick' ? QUICK : FULL): Promise<Outcome> {
+export async function peersSuite(
+  run: Run,
+  sizes: Sizes = run.extent === 'quick' ? QUICK : FULL,
+  peers: readonly PeerProgram[] = PEERS,
+): Promise<Outcome> {
   const remarks: string[] = [];
   const there: PeerProgram[] = [];
-  for (const peer of PEERS) {
+  for (const peer of peers) {
     if (await isInstalled(peer)) there.push(peer);
     else
       remarks.push(`Skipped: ${peer.name}, for want of ${peer.server} or ${peer.client} (Debian: ${peer.packages.join(', ')}).`);
