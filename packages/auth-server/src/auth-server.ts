@@ -25,6 +25,7 @@ import {
   stillInTime,
 } from '@latchkey/protocol';
 import { BoundedLog, type Clock, ClockStepWatch, Failure, formatNid, type Log } from '@latchkey/runtime';
+import { KeptControllers } from './kept-controllers.js';
 import type { Registry } from './registry.js';
 import type { ControllerRecord, RegisteredNode } from './rows.js';
 import { AuthServerCounts } from './counts.js';
@@ -60,6 +61,7 @@ export class AuthServer {
   readonly #strangers: BoundedLog;
   readonly #stepWatch: ClockStepWatch;
   readonly #sightings: Sightings;
+  readonly #controllers: KeptControllers;
   #commits = 0;
 
   constructor({ registry, clock, draw, log }: AuthServerOptions) {
@@ -68,6 +70,7 @@ export class AuthServer {
     this.#draw = draw;
     this.#log = log;
     this.#strangers = new BoundedLog(log);
+    this.#controllers = new KeptControllers(registry);
     this.#sightings = new Sightings(registry.tables, log);
     this.#stepWatch = new ClockStepWatch(clock(), registry.latestWall);
     if (this.#stepWatch.observe(clock())) log.warn('the clock was set back: no key is committed for five minutes');
@@ -82,10 +85,10 @@ export class AuthServer {
     }
     const since = performance.now();
     const about = { message: request.type, controller: formatId(request.idC), tid: formatTid(request.tid) };
-    this.#log.debug({ ...about, octets: octets.length }, 'received');
+    if (this.#log.isLevelEnabled('debug')) this.#log.debug({ ...about, octets: octets.length }, 'received');
 
     try {
-      return await this.#answer(request, about);
+      return await this.#controllers.with(request.idC, (controller) => this.#answer(request, controller, about));
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       // The registry cannot be read: with no key, all that can be said is to come again.
@@ -97,27 +100,21 @@ export class AuthServer {
     }
   }
 
-  async #answer(request: LinkRequest, about: object): Promise<LinkAnswer> {
+  async #answer(request: LinkRequest, controller: ControllerRecord | undefined, about: object): Promise<LinkAnswer> {
     const { idC } = request;
-    const controller = this.#registry.controller(idC);
     const opened = controller && openUnder(request, controller);
-    try {
-      if (controller === undefined || opened === undefined || !(await this.#mayUse(controller, opened.skCs))) {
-        const what =
-          controller === undefined
-            ? 'from a controller the registry does not have'
-            : 'does not open: the credential of its controller differs from ours';
-        this.#strangers.warn('link', about, `${request.type} ${what}`);
-        if (controller !== undefined) this.#sightings.unopened(idC, this.#clock().wall);
-        this.counts.joins.add('notAuthentic');
-        return { code: REFUSALS.notAuthentic.code };
-      }
-      this.#sightings.heard(idC, this.#clock().wall);
-      return this.#seal(request, opened.request, await this.#decide(opened.request, request.tid), opened.skCs);
-    } finally {
-      controller?.skCs.wipe();
-      controller?.nextSkCs?.wipe();
+    if (controller === undefined || opened === undefined || !(await this.#mayUse(controller, opened.skCs))) {
+      const what =
+        controller === undefined
+          ? 'from a controller the registry does not have'
+          : 'does not open: the credential of its controller differs from ours';
+      this.#strangers.warn('link', about, `${request.type} ${what}`);
+      if (controller !== undefined) this.#sightings.unopened(idC, this.#clock().wall);
+      this.counts.joins.add('notAuthentic');
+      return { code: REFUSALS.notAuthentic.code };
     }
+    this.#sightings.heard(idC, this.#clock().wall);
+    return this.#seal(request, opened.request, await this.#decide(opened.request, request.tid), opened.skCs);
   }
 
   /** With the first request under the SK_cs that is to take over it does. */
@@ -135,6 +132,7 @@ export class AuthServer {
   /** Writes what was seen and not written yet. */
   async close(): Promise<void> {
     await this.#sightings.close();
+    this.#controllers.close();
   }
 
   async #decide(opened: OpenedRequest, tid: bigint): Promise<Final> {
@@ -202,7 +200,7 @@ export class AuthServer {
       return { code, payload, maxAge: maxAgeOf(decision.refusal) };
     }
     if (decision.with === 'M3') decision.key.wipe();
-    this.#log.debug({ ...about, message: decision.with, octets: payload.length }, 'sent');
+    if (this.#log.isLevelEnabled('debug')) this.#log.debug({ ...about, message: decision.with, octets: payload.length }, 'sent');
     return { code: '2.04', payload };
   }
 

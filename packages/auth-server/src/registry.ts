@@ -16,6 +16,7 @@ import type { AuditLog } from './audit.js';
 import {
   controllerFrom,
   type ControllerRecord,
+  type ControllerRow,
   factsFrom,
   keyOf,
   type NodeFacts,
@@ -125,9 +126,18 @@ export class Registry {
   }
 
   controller(idC: number): ControllerRecord | undefined {
+    const row = this.controllerRow(idC);
+    return row && this.openController(idC, row);
+  }
+
+  /** The same object as long as the controller is the same, its keys sealed. */
+  controllerRow(idC: number): ControllerRow | undefined {
     this.tables.seeLatest();
-    const row = this.tables.controllers.get(idC);
-    return row && controllerFrom(this.tables.keyring, idC, row);
+    return this.tables.keptControllers.get(idC);
+  }
+
+  openController(idC: number, row: ControllerRow): ControllerRecord {
+    return controllerFrom(this.tables.keyring, idC, row);
   }
 
   *controllers(): Generator<ControllerRecord> {
@@ -211,7 +221,7 @@ export class Registry {
     inTime: (wall: number) => boolean,
   ): Promise<CommitResult> {
     const entry = { since: performance.now() };
-    const { nodes, orders, env, keyring, audit } = this.tables;
+    const { nodes, keptOrders, env, keyring, audit } = this.tables;
     const { idI } = node;
     this.#underWay.add(entry);
     // Not a child transaction, which costs more: it decides before it writes, so that there is nothing to undo.
@@ -221,8 +231,9 @@ export class Registry {
         if (performance.now() - entry.since > COMMIT_LIMIT_MS || !inTime(now)) return 'late';
         keyring.refresh();
         const row = nodes.get(idI);
-        if (row?.entry !== node.entry || orders.get(row.order)?.entry !== node.orderEntry) return 'lost';
-        if (!keyOf(keyring, idI, row).equals(node.key)) return 'lost';
+        if (row?.entry !== node.entry || keptOrders.get(row.order)?.entry !== node.orderEntry) return 'lost';
+        // Octets that are others may be the same key all the same, under another master key.
+        if (!keyring.wasOpenedFrom(node.key, row.key) && !keyOf(keyring, idI, row).equals(node.key)) return 'lost';
         const { tid, ...rest } = commit;
         nodes.putSync(idI, {
           ...row,
@@ -286,7 +297,7 @@ export class Registry {
 
   /** `undefined`: its order is not finished, or was left unfinished: then it is as if the node were not there. */
   #facts(idI: number, row: NodeRow): NodeFacts | undefined {
-    const order = this.tables.orders.get(row.order);
+    const order = this.tables.keptOrders.get(row.order);
     return order === undefined || order.state === 'pending' ? undefined : factsFrom(idI, row, order);
   }
 }

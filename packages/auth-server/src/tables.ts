@@ -6,6 +6,7 @@ import { Failure, UsageFailure } from '@latchkey/runtime';
 import { formatId, type Secret } from '@latchkey/protocol';
 import type { Database, RootDatabase } from 'lmdb';
 import { AuditLog, type Event } from './audit.js';
+import { KeptRows } from './kept-rows.js';
 import type { ControllerRow, FormerIkRow, NodeRow, OrderRow } from './rows.js';
 import type { ControllerSightingRow, NodeSightingRow } from './sightings.js';
 
@@ -33,6 +34,9 @@ export class Tables {
   readonly nodeSightings: Database<NodeSightingRow, number>;
   readonly strangerSightings: Database<NodeSightingRow, number>;
   readonly controllerSightings: Database<ControllerSightingRow, number>;
+  /** For what reads them with every request. */
+  readonly keptControllers: KeptRows<ControllerRow>;
+  readonly keptOrders: KeptRows<OrderRow>;
   readonly about: About;
   readonly audit: AuditLog;
   #keyring: Keyring | undefined;
@@ -47,6 +51,8 @@ export class Tables {
     this.nodeSightings = env.openDB({ name: 'node sightings', keyEncoding: 'uint32' });
     this.strangerSightings = env.openDB({ name: 'stranger sightings', keyEncoding: 'uint32' });
     this.controllerSightings = env.openDB({ name: 'controller sightings', keyEncoding: 'uint32' });
+    this.keptControllers = new KeptRows(this.controllers);
+    this.keptOrders = new KeptRows(this.orders);
     this.about = env.openDB({ name: 'about' });
     this.audit = new AuditLog(env.openDB({ name: 'audit', encoding: 'binary' }), this.about, who);
   }

@@ -2,8 +2,8 @@
 
 import { ratios, type Summary, summarise } from './statistics.js';
 
-/** What both sides of a ratio are counted in. */
-export type Unit = 'us' | 'ms' | 'MiB' | '1/s';
+/** What both sides of a ratio are counted in; `n`: things. */
+export type Unit = 'us' | 'ms' | 'MiB' | '1/s' | 'octets' | 'n';
 
 /** One side of a ratio, by round. */
 export interface Side {
@@ -11,28 +11,39 @@ export interface Side {
   readonly values: readonly number[];
 }
 
-export interface Figure {
+export interface Rules {
+  /** The median of the ratio must not be above it; for what is better when higher: not below it. */
+  readonly limit?: number;
+  /** The median of what was measured must not be above it. */
+  readonly bound?: number;
+  /** Rates are; everything else is better when lower. */
+  readonly better?: 'higher';
+  /** Steady enough for a noisy machine: a run may be failed for it. */
+  readonly steady?: true;
+}
+
+export interface Figure extends Rules {
   readonly what: string;
   readonly unit: Unit;
   readonly of: { readonly name: string; readonly measured: Summary };
   readonly per: { readonly name: string; readonly measured: Summary };
   readonly ratio: Summary;
-  /** The median of the ratio must not be above it. */
-  readonly limit?: number;
 }
 
-export function figure(what: string, unit: Unit, of: Side, per: Side, limit?: number): Figure {
+export function figure(what: string, unit: Unit, of: Side, per: Side, rules: Rules = {}): Figure {
   return {
     what,
     unit,
     of: { name: of.name, measured: summarise(of.values) },
     per: { name: per.name, measured: summarise(per.values) },
     ratio: summarise(ratios(of.values, per.values)),
-    ...(limit === undefined ? {} : { limit }),
+    ...rules,
   };
 }
 
-/** `undefined` where a figure has no limit. */
-export function holds({ ratio, limit }: Figure): boolean | undefined {
-  return limit === undefined ? undefined : ratio.median <= limit;
+/** `undefined` where a figure has neither limit nor bound. */
+export function holds({ of, ratio, limit, bound, better }: Figure): boolean | undefined {
+  if (limit === undefined && bound === undefined) return undefined;
+  const withinLimit = limit === undefined || (better === 'higher' ? ratio.median >= limit : ratio.median <= limit);
+  return withinLimit && (bound === undefined || of.measured.median <= bound);
 }

@@ -1,6 +1,6 @@
 /** What a run was measured on. */
 
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { arch, availableParallelism, cpus, loadavg, release, totalmem, type } from 'node:os';
 import { UsageFailure } from '@latchkey/runtime';
@@ -44,6 +44,8 @@ export interface Resources {
   /** User and system time so far, ms. */
   readonly cpuMs: number;
   readonly anonymousMiB: number;
+  /** Pages of files that are mapped: programs, and a store. The system takes them back when it wants to. */
+  readonly mappedMiB: number;
   readonly residentMiB: number;
   /** The most it ever had. */
   readonly residentPeakMiB: number;
@@ -60,8 +62,9 @@ export function resourcesOf(pid: number): Resources | undefined {
     // Behind the name in parentheses: state is field 3, utime and stime are 14 and 15.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     const found = {
-      cpuMs: (Number(fields[11]) + Number(fields[12])) * TICK_MS,
+      cpuMs: Math.max(threadsCpuMs(pid), (Number(fields[11]) + Number(fields[12])) * TICK_MS),
       anonymousMiB: mebibytes('RssAnon'),
+      mappedMiB: mebibytes('RssFile'),
       residentMiB: mebibytes('VmRSS'),
       residentPeakMiB: mebibytes('VmHWM'),
     };
@@ -70,4 +73,17 @@ export function resourcesOf(pid: number): Resources | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Of the threads that are there, in ns where the kernel counts them: ticks are too coarse for a short run. 0: it does not. */
+function threadsCpuMs(pid: number): number {
+  let nanoseconds = 0;
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    try {
+      nanoseconds += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]);
+    } catch {
+      return 0;
+    }
+  }
+  return nanoseconds / 1e6;
 }

@@ -4,67 +4,109 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createFile, Failure, main, program, withExamples } from '@latchkey/runtime';
-import { Command } from 'commander';
+import { Argument } from 'commander';
+import { airSuite } from './air/suite.js';
+import { compareRuns, fails, formatComparison, readStored } from './compare.js';
+import { writeDocument } from './document.js';
 import { holds } from './figure.js';
+import { joinsSuite } from './joins/suite.js';
 import { describeMachine, load, refuseMemory } from './machine.js';
+import { peersSuite } from './peers/suite.js';
 import { registrySuite } from './registry/suite.js';
 import { footprintSuite } from './footprint/suite.js';
-import { formatReport, type Report } from './report.js';
-import type { Suite } from './suite.js';
+import { describeRun, formatSuite, type Report, type SuiteReport } from './report.js';
+import type { Extent, Suite } from './suite.js';
 
 const ROUNDS = 5;
 const QUICK_ROUNDS = 3;
 
+const SUITES: Readonly<Record<string, Suite>> = { air: airSuite, footprint: footprintSuite, joins: joinsSuite, registry: registrySuite, peers: peersSuite };
+/** Wants what is not in every machine: with --peers, or by name. */
+const USUAL: readonly string[] = Object.keys(SUITES).filter((name) => name !== 'peers');
+
 interface BenchOptions {
   readonly quick?: true;
+  readonly long?: true;
   readonly json?: string;
+  readonly out?: string;
+  readonly compare?: string;
+  readonly peers?: true;
   readonly check?: true;
   readonly folder: string;
 }
 
-function suiteCommand(name: string, description: string, suite: Suite): Command {
-  const command = new Command(name)
-    .description(description)
-    .option('--quick', `${QUICK_ROUNDS} rounds instead of ${ROUNDS}`)
-    .option('--json <file>', 'write it to a new file, too')
-    .option('--check', 'fail where a limit does not hold')
-    .option('--folder <dir>', 'where the stores are put meanwhile, on a disk', tmpdir())
-    .action((options: BenchOptions) => bench(name, suite, options));
-  return withExamples(command, `pnpm bench ${name}`, `pnpm bench ${name} --quick --check --json ${name}.json`);
+async function bench(names: readonly string[], options: BenchOptions): Promise<void> {
+  const stored = options.compare === undefined ? undefined : await readStored(options.compare);
+  await refuseMemory(options.folder);
+  const report = await measure(names.length > 0 ? names : [...USUAL, ...(options.peers === true ? ['peers'] : [])], options);
+  if (options.json !== undefined) await createFile(options.json, `${JSON.stringify(report, null, 2)}\n`);
+  if (options.out !== undefined) await writeDocument(options.out, report);
+  if (stored !== undefined) {
+    const comparisons = compareRuns(stored, report);
+    process.stdout.write(formatComparison(comparisons));
+    const worse = comparisons.filter(fails).length;
+    if (worse > 0)
+      throw new Failure(`${worse} ${worse === 1 ? 'ratio is' : 'ratios are'} a quarter worse than in ${options.compare}`);
+  }
+  const broken = report.suites.flatMap(({ figures }) => figures).filter((figure) => holds(figure) === false).length;
+  if (options.check === true && broken > 0) throw new Failure(`${broken} ${broken === 1 ? 'limit does' : 'limits do'} not hold`);
 }
 
-async function bench(name: string, suite: Suite, { quick, json, check, folder: parent }: BenchOptions): Promise<void> {
-  await refuseMemory(parent);
+async function measure(names: readonly string[], { quick, long, folder: parent }: BenchOptions): Promise<Report> {
   const folder = await mkdtemp(join(parent, 'latchkey-bench-'));
   const clear = (): Promise<void> => rm(folder, { recursive: true, force: true });
   // What runs meanwhile fails for want of it, and with that the command ends.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void clear());
+  const extent: Extent = quick === true ? 'quick' : long === true ? 'long' : 'full';
   const rounds = quick === true ? QUICK_ROUNDS : ROUNDS;
+  const [date, loadBefore, machine] = [new Date().toISOString(), load(), describeMachine()];
+  const suites: SuiteReport[] = [];
   try {
-    const [date, loadBefore] = [new Date().toISOString(), load()];
-    const outcome = await suite({ rounds, folder, tell });
-    const report: Report = { suite: name, date, rounds, machine: describeMachine(), load: [loadBefore, load()], ...outcome };
-    process.stdout.write(formatReport(report));
-    if (json !== undefined) await createFile(json, `${JSON.stringify(report, null, 2)}\n`);
-    const broken = report.figures.filter((figure) => holds(figure) === false).length;
-    if (check === true && broken > 0) throw new Failure(`${broken} ${broken === 1 ? 'limit does' : 'limits do'} not hold`);
+    for (const name of names) {
+      const suite = SUITES[name];
+      if (suite === undefined) continue;
+      const own = await mkdtemp(join(folder, `${name}-`));
+      const measured = {
+        suite: name,
+        ...(await suite({ rounds, extent, folder: own, tell: (what) => tell(`${name}: ${what}`) })),
+      };
+      suites.push(measured);
+      process.stdout.write(formatSuite(measured));
+      await rm(own, { recursive: true, force: true });
+    }
   } finally {
     await clear();
   }
+  const report = { date, extent, rounds, machine, load: [loadBefore, load()] as const, suites };
+  process.stdout.write(`\n${describeRun(report)}\n`);
+  return report;
 }
 
 function tell(what: string): void {
   if (process.stderr.isTTY) process.stderr.write(`${what} ...\n`);
 }
 
+const command = program(
+  'bench',
+  'What Latchkey costs, as ratios to what was measured in the same run',
+  new URL('../package.json', import.meta.url),
+)
+  .addArgument(new Argument('[suites...]', 'what to measure, all unless named').choices(Object.keys(SUITES)))
+  .option('--quick', `${QUICK_ROUNDS} rounds instead of ${ROUNDS}, and less of everything: some 100 s in all`)
+  .option('--long', 'ten minutes of joins to look at memory, instead of twenty seconds')
+  .option('--peers', 'libcoap and hostapd, too, where they are installed')
+  .option('--json <file>', 'write it to a new file, too')
+  .option('--out <folder>', 'put the tables and the plot into PERFORMANCE.md there')
+  .option('--compare <file>', 'tell what differs from a run that --json wrote; fail where a steady ratio is a quarter worse')
+  .option('--check', 'fail where a limit does not hold')
+  .option('--folder <dir>', 'where the stores are put meanwhile, on a disk', tmpdir())
+  .action(bench);
+
 await main(
-  program(
-    'bench',
-    'What Latchkey costs, as ratios to what was measured in the same run',
-    new URL('../package.json', import.meta.url),
-  )
-    .addCommand(suiteCommand('registry', 'the registry at 1,000 and at 1,000,000 nodes', registrySuite))
-    .addCommand(
-      suiteCommand('footprint', 'the node agent on a device: memory at rest, time to the first message', footprintSuite),
-    ),
+  withExamples(
+    command,
+    'pnpm bench',
+    'pnpm bench joins --check --json joins.json',
+    'pnpm bench --quick --compare packages/bench/baseline.json',
+  ),
 );

@@ -4,47 +4,75 @@ import { formatTable } from '@latchkey/runtime';
 import { type Figure, holds } from './figure.js';
 import type { Machine } from './machine.js';
 import type { Summary } from './statistics.js';
-import type { Outcome } from './suite.js';
+import type { Extent, Outcome } from './suite.js';
 
-export interface Report extends Outcome {
-  readonly suite: string;
+export interface Report {
   /** ISO 8601. */
   readonly date: string;
+  readonly extent: Extent;
   readonly rounds: number;
   readonly machine: Machine;
   /** Of the last minute, when it began and when it ended. */
   readonly load: readonly [number, number];
+  readonly suites: readonly SuiteReport[];
 }
 
-export function formatReport({ suite, date, rounds, machine, load, figures, remarks }: Report): string {
+export interface SuiteReport extends Outcome {
+  readonly suite: string;
+}
+
+/** One line about when and where. */
+export function describeRun({ date, rounds, machine, load }: Omit<Report, 'suites'>): string {
   const { processor, cores, memoryMiB, system, node } = machine;
-  const limits = figures.filter(({ limit }) => limit !== undefined);
+  const loads = load.map((n) => n.toFixed(1)).join(' to ');
+  return `${processor}, ${cores} cores (load ${loads}), ${memoryMiB} MiB, ${system}, Node.js ${node}, ${date.slice(0, 10)}, ${rounds} rounds`;
+}
+
+export function formatSuite({ suite, figures, remarks, tables = [] }: SuiteReport): string {
   return [
-    `${suite}, ${date.slice(0, 10)}, ${rounds} rounds in turn: medians (lowest to highest)\n`,
-    `${processor}, ${cores} cores, ${memoryMiB} MiB, ${system}, Node.js ${node}; load ${load.map((n) => n.toFixed(1)).join(' to ')}\n\n`,
+    `\n${suite}: medians of rounds in turn (lowest to highest)\n\n`,
     formatTable(['WHAT', 'MEASURED', 'PER', 'RATIO'], figures.map(row)),
     '\n',
+    ...tables.flatMap(({ head, rows }) => [
+      formatTable(
+        head.map((name) => name.toUpperCase()),
+        rows.map((cells) => [...cells]),
+      ),
+      '\n',
+    ]),
     ...remarks.map((remark) => `${remark}\n`),
-    ...limits.map((figure) => `${verdict(figure)}\n`),
+    ...figures.filter((figure) => holds(figure) !== undefined).map((figure) => `${verdict(figure)}\n`),
   ].join('');
 }
 
-function row(figure: Figure): string[] {
-  const { what, unit, of, per, ratio } = figure;
+function row({ what, unit, of, per, ratio }: Figure): string[] {
   return [what, `${spread(of.measured, unit)} ${of.name}`, `${spread(per.measured, unit)} ${per.name}`, spread(ratio)];
 }
 
-function verdict(figure: Figure): string {
-  const { what, of, per, ratio, limit } = figure;
+/** What is wanted of a figure, and whether it is so. */
+export function verdict(figure: Figure): string {
+  const { what, unit, of, per, ratio, limit, bound, better } = figure;
   const word = holds(figure) === true ? 'holds' : 'DOES NOT HOLD';
-  return `${what}: ${number(ratio.median)} times at ${of.name} what it is at ${per.name}, at most ${limit} wanted: ${word}`;
+  const limits =
+    limit === undefined
+      ? []
+      : [`${number(ratio.median)} times ${per.name}, ${better === 'higher' ? 'at least' : 'at most'} ${limit} wanted`];
+  const bounds =
+    bound === undefined ? [] : [`${withUnit(number(of.measured.median), unit)}, at most ${withUnit(String(bound), unit)} wanted`];
+  return `${what}, ${of.name}: ${[...limits, ...bounds].join('; ')}: ${word}`;
 }
 
-function spread({ median, low, high }: Summary, unit = ''): string {
-  return `${number(median)}${unit === '' ? '' : ` ${unit}`} (${number(low)} to ${number(high)})`;
+export function spread({ median, low, high }: Summary, unit: Figure['unit'] = 'n'): string {
+  const middle = withUnit(number(median), unit);
+  return low === high ? middle : `${middle} (${number(low)} to ${number(high)})`;
+}
+
+function withUnit(text: string, unit: Figure['unit']): string {
+  return unit === 'n' ? text : `${text} ${unit}`;
 }
 
 /** Three digits that count. */
-function number(n: number): string {
-  return n >= 100 ? String(Math.round(n)) : n.toPrecision(n >= 10 ? 3 : 2).replace(/^(\d\.\d)$/, '$1');
+export function number(n: number): string {
+  if (n >= 100 || n === 0) return Math.round(n).toLocaleString('en');
+  return n.toPrecision(n >= 10 ? 3 : 2);
 }

@@ -1,19 +1,33 @@
 import type { Figure } from './figure.js';
+import type { Series } from './series.js';
+
+/** How much time there is: for a check in CI, for a person, for ten minutes of one thing. */
+export type Extent = 'quick' | 'full' | 'long';
 
 /** What every suite is told. */
 export interface Run {
   /** Rounds of each measurement. */
   readonly rounds: number;
+  readonly extent: Extent;
   /** On a real disk; the suite may fill it, whoever made it removes it. */
   readonly folder: string;
   /** Says what is being measured, for a person who waits. */
   readonly tell: (what: string) => void;
 }
 
+/** What is not a ratio. */
+export interface Table {
+  readonly title: string;
+  readonly head: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+}
+
 export interface Outcome {
   readonly figures: readonly Figure[];
   /** What is to be known of them, a sentence each. */
   readonly remarks: readonly string[];
+  readonly series?: readonly Series[];
+  readonly tables?: readonly Table[];
 }
 
 export type Suite = (run: Run) => Promise<Outcome>;

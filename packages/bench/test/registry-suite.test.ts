@@ -6,14 +6,14 @@ import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { Fleet } from '../src/registry/fleet.js';
 import { registrySuite } from '../src/registry/suite.js';
-import { formatReport } from '../src/report.js';
+import { formatSuite } from '../src/report.js';
 
 it('runs at tiny sizes: every figure is a number, and the report has all of them', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'latchkey-bench-test-'));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   const told: string[] = [];
   const sizes = { few: 20, many: 60, shortImport: 30, lookUps: 10, alone: 4, together: 16, serverJoins: 100 };
-  const outcome = await registrySuite({ rounds: 1, folder, tell: (what) => told.push(what) }, sizes);
+  const outcome = await registrySuite({ rounds: 1, extent: 'quick', folder, tell: (what) => told.push(what) }, sizes);
   for (const { of, per, ratio } of outcome.figures) {
     for (const summary of [of.measured, per.measured, ratio]) {
       expect(Number.isFinite(summary.median)).toBe(true);
@@ -39,8 +39,7 @@ it('runs at tiny sizes: every figure is a number, and the report has all of them
     'join, 64 in flight, CPU time',
     'auth-server run, CPU time of a join over UDP',
   ]);
-  const machine = { processor: 'a processor', cores: 2, memoryMiB: 1, system: 'a system', node: 'v20' };
-  const report = formatReport({ suite: 'registry', date: '2026-01-01', rounds: 1, machine, load: [0, 0], ...outcome });
+  const report = formatSuite({ suite: 'registry', ...outcome });
   expect(what.filter((name) => !report.includes(name))).toEqual([]);
   expect(told.length).toBeGreaterThan(5);
 });

@@ -36,7 +36,7 @@ describe('a ratio', () => {
 
   it('holds up to its limit, by its median', () => {
     const of = (values: readonly number[], limit?: number): boolean | undefined =>
-      holds(figure('x', 'us', { name: 'a', values }, { name: 'b', values: [10, 10, 10] }, limit));
+      holds(figure('x', 'us', { name: 'a', values }, { name: 'b', values: [10, 10, 10] }, limit === undefined ? {} : { limit }));
     expect(of([13, 99, 1], 1.3)).toBe(true);
     expect(of([14, 14, 1], 1.3)).toBe(false);
     expect(of([14, 14, 1])).toBeUndefined();

@@ -71,7 +71,8 @@ export class Controller {
   /** Answers M1 with M4 and M5 with M6. */
   answer({ payload, source }: KeyRequest): KeyAnswer | Promise<KeyAnswer> {
     const from = formatEndpoint({ host: source.address, port: source.port });
-    this.#log.debug({ message: nameOf(payload), octets: payload.length, from, proven: source.proven }, 'received');
+    if (this.#tellsAll)
+      this.#log.debug({ message: nameOf(payload), octets: payload.length, from, proven: source.proven }, 'received');
     const decision = this.#decide(payload, source);
     switch (decision.kind) {
       case 'answer':
@@ -83,6 +84,11 @@ export class Controller {
       case 'refuse':
         return this.#refuse(decision.refusal, { message: nameOf(payload), from });
     }
+  }
+
+  /** Whether anybody wants to know of each message. */
+  get #tellsAll(): boolean {
+    return this.#log.isLevelEnabled('debug');
   }
 
   /** Another SK_cs, from a credential that was read anew. */
@@ -110,7 +116,7 @@ export class Controller {
   async #ask(transaction: Transaction, request: Uint8Array, from: string): Promise<KeyAnswer> {
     const since = performance.now();
     const about = { node: formatId(transaction.idI), tid: formatTid(transaction.tid) };
-    this.#log.debug({ ...about, message: nameOf(request), octets: request.length }, 'sent');
+    if (this.#tellsAll) this.#log.debug({ ...about, message: nameOf(request), octets: request.length }, 'sent');
     const decision = await this.#link.ask(request, (octets) => this.#judge(transaction, octets, about));
     this.counts.exchanges[request[0] === TYPE.M7 ? 'M5' : 'M1'].addSince(since);
     switch (decision?.kind) {
@@ -129,7 +135,8 @@ export class Controller {
 
   #judge(transaction: Transaction, octets: Uint8Array, about: object): LinkDecision {
     const decision = this.#respondent.receiveLinkAnswer(transaction, octets);
-    if (decision.kind !== 'ignored') this.#log.debug({ ...about, message: nameOf(octets), octets: octets.length }, 'received');
+    if (this.#tellsAll && decision.kind !== 'ignored')
+      this.#log.debug({ ...about, message: nameOf(octets), octets: octets.length }, 'received');
     return decision;
   }
 
@@ -153,7 +160,7 @@ export class Controller {
   }
 
   #send(octets: Uint8Array, to: string): KeyAnswer {
-    this.#log.debug({ message: nameOf(octets), octets: octets.length, to }, 'sent');
+    if (this.#tellsAll) this.#log.debug({ message: nameOf(octets), octets: octets.length, to }, 'sent');
     return { code: '2.04', payload: octets };
   }
 

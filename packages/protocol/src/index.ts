@@ -1,6 +1,6 @@
 /** The Latchkey wire profile: messages, keys and the three roles, with no I/O. See docs/PROTOCOL.md. */
 
-export { aes128, ccmOpen, ccmSeal } from './cipher.js';
+export { aes128, BlockCipher, ccmOpen, ccmSeal, cmac } from './cipher.js';
 export * from './constants.js';
 export {
   type CoapCode,

@@ -73,7 +73,7 @@ function sealUnderNodeKey(
   plaintext: Uint8Array,
 ): Uint8Array {
   const ek = deriveCcmKey(key, label);
-  const sealed = ccmSeal(ek.expose(), nonce, associated, plaintext);
+  const sealed = ccmSeal(ek.cipher, nonce, associated, plaintext);
   ek.wipe();
   return sealed;
 }
@@ -86,7 +86,7 @@ function openUnderNodeKey(
   sealed: Uint8Array,
 ): Uint8Array | undefined {
   const ek = deriveCcmKey(key, label);
-  const plaintext = ccmOpen(ek.expose(), nonce, associated, sealed);
+  const plaintext = ccmOpen(ek.cipher, nonce, associated, sealed);
   ek.wipe();
   return plaintext;
 }
@@ -163,7 +163,7 @@ export function sealM7(h: LinkHeader, m: Omit<M7, 'm1'>, skCs: Secret): Uint8Arr
 
 function sealLinkRequest(type: number, h: LinkHeader, body: Uint8Array, skCs: Secret): Uint8Array {
   const clear = header(type, h.idC, h.tid);
-  return concatBytes(clear, h.nonce, ccmSeal(skCs.expose(), h.nonce, clear, body));
+  return concatBytes(clear, h.nonce, ccmSeal(skCs.cipher, h.nonce, clear, body));
 }
 
 export function decodeLinkRequest(octets: Uint8Array): LinkRequest {
@@ -199,7 +199,7 @@ export function openM7(request: LinkRequest, skCs: Secret): M7 | undefined {
 }
 
 function openLinkRequest(request: LinkRequest, skCs: Secret): Uint8Array | undefined {
-  return ccmOpen(skCs.expose(), request.nonce, request.octets.subarray(0, HEADER_LENGTH), request.sealed);
+  return ccmOpen(skCs.cipher, request.nonce, request.octets.subarray(0, HEADER_LENGTH), request.sealed);
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -240,7 +240,7 @@ export function sealM9(m: M9, nonce: Uint8Array, request: Uint8Array, skCs: Secr
 }
 
 function sealLinkAnswer(type: number, nonce: Uint8Array, body: Uint8Array, request: Uint8Array, skCs: Secret): Uint8Array {
-  const sealed = ccmSeal(skCs.expose(), nonce, concatBytes(Uint8Array.of(type), request), body);
+  const sealed = ccmSeal(skCs.cipher, nonce, concatBytes(Uint8Array.of(type), request), body);
   return concatBytes(Uint8Array.of(type), nonce, sealed);
 }
 
@@ -273,7 +273,7 @@ function openLinkAnswer(name: 'M3' | 'M8' | 'M9', octets: Uint8Array, request: U
   if (octets.length !== LENGTH[name] || octets[0] !== TYPE[name]) return undefined;
   const r = reader(name, octets);
   const nonce = r.bytes(NONCE_LENGTH);
-  return ccmOpen(skCs.expose(), nonce, concatBytes(octets.subarray(0, 1), request), r.rest());
+  return ccmOpen(skCs.cipher, nonce, concatBytes(octets.subarray(0, 1), request), r.rest());
 }
 
 // ---------------------------------------------------------------------------------------------------------------

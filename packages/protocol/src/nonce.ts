@@ -1,5 +1,4 @@
-import { cmac } from '@noble/ciphers/aes.js';
-import { concatBytes } from '@noble/ciphers/utils.js';
+import { cmac } from './cipher.js';
 import { LABEL_NONCE, NONCE_LENGTH } from './constants.js';
 import { deriveCcmKey } from './psk.js';
 import { Secret } from './secret.js';
@@ -14,7 +13,7 @@ import { Secret } from './secret.js';
 export function linkNonce(skCs: Secret, random: Uint8Array, ...sealed: readonly (Uint8Array | Secret)[]): Uint8Array {
   const key = deriveCcmKey(skCs, LABEL_NONCE);
   const octets = sealed.map((part) => (part instanceof Secret ? part.expose() : part));
-  const mac = cmac(concatBytes(random, ...octets), key.expose());
+  const mac = cmac(key.cipher, random, ...octets);
   key.wipe();
   return mac.slice(0, NONCE_LENGTH);
 }

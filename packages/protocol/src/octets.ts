@@ -5,33 +5,28 @@ import { equalBytes } from '@noble/ciphers/utils.js';
 /** Writes the fields of one message, in order, into a buffer of exactly `length` octets. */
 export class Writer {
   readonly octets: Uint8Array;
-  readonly #view: DataView;
   #at = 0;
 
   constructor(length: number) {
     this.octets = new Uint8Array(length);
-    this.#view = new DataView(this.octets.buffer);
   }
 
   u8(value: number): this {
     inRange(value, 0xff);
-    this.#view.setUint8(this.#at, value);
-    this.#at += 1;
+    this.#put(value);
     return this;
   }
 
   u32(value: number): this {
     inRange(value, 0xffff_ffff);
-    this.#view.setUint32(this.#at, value);
-    this.#at += 4;
+    // By hand: a DataView would give each message a buffer outside the heap.
+    for (let shift = 24; shift >= 0; shift -= 8) this.#put(value >>> shift);
     return this;
   }
 
   u64(value: bigint): this {
     if (value < 0n || value > 0xffff_ffff_ffff_ffffn) throw new RangeError('a field of 64 bits was given what does not fit');
-    this.#view.setBigUint64(this.#at, value);
-    this.#at += 8;
-    return this;
+    return this.u32(Number(value >> 32n)).u32(Number(value & 0xffff_ffffn));
   }
 
   bytes(value: Uint8Array, length: number): this {
@@ -39,6 +34,12 @@ export class Writer {
     this.octets.set(value, this.#at);
     this.#at += length;
     return this;
+  }
+
+  #put(octet: number): void {
+    if (this.#at >= this.octets.length) throw new RangeError(`${this.octets.length} octets planned, more written`);
+    this.octets[this.#at] = octet;
+    this.#at += 1;
   }
 
   /** The finished message; a field left out is a mistake of this package. */
@@ -56,39 +57,40 @@ function inRange(value: number, max: number): void {
 /** Reads the fields of one message, in order. The caller has checked the length. */
 export class Reader {
   readonly #octets: Uint8Array;
-  readonly #view: DataView;
   #at = 0;
 
   constructor(octets: Uint8Array) {
-    // A Buffer's own slice() would not copy.
-    this.#octets = new Uint8Array(octets.buffer, octets.byteOffset, octets.byteLength);
-    this.#view = new DataView(octets.buffer, octets.byteOffset, octets.byteLength);
+    this.#octets = octets;
   }
 
   u8(): number {
-    this.#at += 1;
-    return this.#view.getUint8(this.#at - 1);
+    return this.#octets[this.#at++] ?? pastTheEnd();
   }
 
   u32(): number {
-    this.#at += 4;
-    return this.#view.getUint32(this.#at - 4);
+    let value = 0;
+    for (let i = 0; i < 4; i++) value = (value << 8) | this.u8();
+    return value >>> 0;
   }
 
   u64(): bigint {
-    this.#at += 8;
-    return this.#view.getBigUint64(this.#at - 8);
+    return (BigInt(this.u32()) << 32n) | BigInt(this.u32());
   }
 
   /** A copy: what is read outlives the datagram it came in. */
   bytes(length: number): Uint8Array {
-    this.#at += length;
-    return this.#octets.slice(this.#at - length, this.#at);
+    const out = new Uint8Array(length);
+    for (let i = 0; i < length; i++) out[i] = this.u8();
+    return out;
   }
 
   rest(): Uint8Array {
     return this.bytes(this.#octets.length - this.#at);
   }
+}
+
+function pastTheEnd(): never {
+  throw new RangeError('a message ends before its last field');
 }
 
 /** Equality in a time that depends on the lengths alone. */
@@ -97,5 +99,7 @@ export function equalInConstantTime(a: Uint8Array, b: Uint8Array): boolean {
 }
 
 export function xor(a: Uint8Array, b: Uint8Array): Uint8Array {
-  return a.map((octet, i) => octet ^ (b[i] ?? 0));
+  const out = new Uint8Array(a.length);
+  for (let i = 0; i < out.length; i++) out[i] = (a[i] ?? 0) ^ (b[i] ?? 0);
+  return out;
 }

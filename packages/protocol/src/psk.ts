@@ -1,8 +1,7 @@
 /** What is derived from a node's key: the next key, the keys of the CCM uses, and the keys applications get. */
 
-import { cmac } from '@noble/ciphers/aes.js';
 import { concatBytes, utf8ToBytes } from '@noble/ciphers/utils.js';
-import { aes128 } from './cipher.js';
+import { aes128, cmac } from './cipher.js';
 import { KEY_LENGTH, type LABEL_M4, type LABEL_M5_M6, type LABEL_NONCE, RN_LENGTH } from './constants.js';
 import { xor } from './octets.js';
 import { Secret } from './secret.js';
@@ -10,14 +9,14 @@ import { Secret } from './secret.js';
 /** `PSK_i = AES-128(K_i, RN_i XOR RN_c)` (draft section 4). */
 export function derivePsk(key: Secret, rnI: Uint8Array, rnC: Uint8Array): Secret {
   if (rnI.length !== RN_LENGTH || rnC.length !== RN_LENGTH) throw new RangeError(`a random number has ${RN_LENGTH} octets`);
-  return wrap(aes128(key.expose(), xor(rnI, rnC)));
+  return wrap(key.cipher.encrypt(xor(rnI, rnC)));
 }
 
 /** `EK(K, T) = AES-128(K, T || 0^15)`: a node key is never itself a CCM key (profile, "Primitive"). */
 export function deriveCcmKey(key: Secret, label: typeof LABEL_M4 | typeof LABEL_M5_M6 | typeof LABEL_NONCE): Secret {
   const block = new Uint8Array(16);
   block[0] = label;
-  return wrap(aes128(key.expose(), block));
+  return wrap(key.cipher.encrypt(block));
 }
 
 /** The keys EAP-PSK sets up from a PSK (RFC 4764 section 3.1): AK authenticates, KDK derives. */
@@ -72,7 +71,7 @@ export function deriveApplicationKey(psk: Secret, label: string, context: Uint8A
   if (!Number.isInteger(length) || length < 1 || length > 255) throw new RangeError('an application key has 1 to 255 octets');
   const fixed = concatBytes(utf8ToBytes(label), Uint8Array.of(0), context, u32(length * 8));
   const out = new Uint8Array(Math.ceil(length / 16) * 16);
-  for (let i = 0; i * 16 < length; i++) out.set(cmac(concatBytes(u32(i + 1), fixed), psk.expose()), i * 16);
+  for (let i = 0; i * 16 < length; i++) out.set(cmac(psk.cipher, u32(i + 1), fixed), i * 16);
   return out.slice(0, length);
 }
 

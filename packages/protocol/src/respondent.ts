@@ -12,9 +12,10 @@
  * Transactions live 60 s; `expire` drops what is older and wipes its keys. The bounds hold whoever sends what (invariant 7).
  */
 
-import { bytesToHex } from '@noble/ciphers/utils.js';
+import { concatBytes } from '@noble/ciphers/utils.js';
 import {
   ID_LENGTH,
+  LENGTH,
   MAX_TRANSACTIONS_PER_NODE,
   NONCE_LENGTH,
   RN_LENGTH,
@@ -44,6 +45,8 @@ import { derivePsk } from './psk.js';
 import type { Secret } from './secret.js';
 import type { Source } from './source.js';
 import { WrongProofs } from './wrong-proofs.js';
+
+const NOTHING: Uint8Array = new Uint8Array(0);
 
 /** Two clocks in ms: `wall` goes into TS, `steady` never jumps and measures lives. */
 export interface Now {
@@ -83,7 +86,13 @@ type Phase =
       readonly request: Uint8Array;
       readonly skCs: Secret;
     }
-  | { readonly name: 'joined'; readonly m4: Uint8Array; readonly m5: Uint8Array; readonly m6: Uint8Array };
+  | { readonly name: 'joined'; readonly kept: Kept };
+
+/**
+ * M4, M5 and M6 of a transaction that is through, a character for each octet: of these there may be as many as of open ones, and as a
+ * text they take a fifth of the memory.
+ */
+type Kept = string;
 
 type Asked = Pick<Extract<Phase, { name: 'asking' }>, 'request' | 'skCs'>;
 
@@ -101,8 +110,10 @@ class OpenTransaction implements Transaction {
   readonly idI: number;
   readonly tid: bigint;
   readonly ts: bigint;
-  readonly m1: Uint8Array;
-  readonly rnC: Uint8Array;
+  m1: Uint8Array;
+  rnC: Uint8Array;
+  /** Under which it is found by its M1. */
+  readonly m1Key: string;
   /** Whom the bound per source counts it against: a forged address never fills the share of a proven one. */
   readonly countedAs: string;
   readonly openedAt: number;
@@ -111,6 +122,7 @@ class OpenTransaction implements Transaction {
   constructor(
     fields: Omit<Transaction, 'request'> & {
       readonly rnC: Uint8Array;
+      readonly m1Key: string;
       readonly countedAs: string;
       readonly openedAt: number;
       readonly phase: Phase;
@@ -121,6 +133,7 @@ class OpenTransaction implements Transaction {
     this.ts = fields.ts;
     this.m1 = fields.m1;
     this.rnC = fields.rnC;
+    this.m1Key = fields.m1Key;
     this.countedAs = fields.countedAs;
     this.openedAt = fields.openedAt;
     this.phase = fields.phase;
@@ -128,6 +141,13 @@ class OpenTransaction implements Transaction {
 
   get request(): Uint8Array | undefined {
     return this.phase.name === 'asking' || this.phase.name === 'committing' ? this.phase.request : undefined;
+  }
+
+  /** It is through: what copies are answered with is all that is left of it. */
+  keep(m4: Uint8Array, m5: Uint8Array, m6: Uint8Array): void {
+    this.phase = { name: 'joined', kept: textOf(concatBytes(m4, m5, m6)) };
+    this.m1 = NOTHING;
+    this.rnC = NOTHING;
   }
 
   /** The key goes with the transaction; after M8 it is the store's. */
@@ -207,9 +227,9 @@ export class Respondent {
     if (m1 === undefined) return refuse('malformed');
     this.expire(now.steady);
 
-    const copy = this.#byM1.get(m1Key(m1));
+    const copy = this.#byM1.get(textOf(octets));
     if (copy !== undefined)
-      return copy.phase.name === 'asking' ? { kind: 'ask', transaction: copy } : { kind: 'answer', octets: copy.phase.m4 };
+      return copy.phase.name === 'asking' ? { kind: 'ask', transaction: copy } : { kind: 'answer', octets: m4Of(copy.phase) };
 
     const room = this.#roomFor(m1, source);
     if (room === 'prove') return { kind: 'prove' };
@@ -226,8 +246,8 @@ export class Respondent {
     if (transaction === undefined || transaction.phase.name === 'asking') return refuse('noTransaction');
     const { phase } = transaction;
     // A copy of the right M5 is proof by itself.
-    if (phase.name !== 'answered' && equalInConstantTime(octets, phase.m5)) {
-      return phase.name === 'committing' ? { kind: 'ask', transaction } : { kind: 'answer', octets: phase.m6 };
+    if (phase.name !== 'answered' && equalInConstantTime(octets, m5Of(phase))) {
+      return phase.name === 'committing' ? { kind: 'ask', transaction } : { kind: 'answer', octets: m6Of(phase) };
     }
     if (this.#wrongProofs.tooMany(source, now.steady)) return source.proven ? refuse('tooMany') : { kind: 'prove' };
     const decision =
@@ -249,7 +269,7 @@ export class Respondent {
       case 'committing':
         return this.#receiveM8(transaction, phase, octets) ?? this.#receiveM9(transaction, phase, octets);
       case 'joined':
-        return { kind: 'answer', octets: phase.m6 };
+        return { kind: 'answer', octets: m6Of(phase) };
     }
   }
 
@@ -295,12 +315,13 @@ export class Respondent {
       ts,
       m1: m1Octets,
       rnC,
+      m1Key: textOf(octets),
       countedAs: countedAs(source),
       openedAt: now.steady,
       phase: { name: 'asking', request, skCs },
     });
     this.#byTid.set(tid, transaction);
-    this.#byM1.set(m1Key(m1), transaction);
+    this.#byM1.set(transaction.m1Key, transaction);
     const ofNode = this.#byNode.get(m1.idI) ?? new Set();
     this.#byNode.set(m1.idI, ofNode.add(transaction));
     this.#perSource.set(transaction.countedAs, (this.#perSource.get(transaction.countedAs) ?? 0) + 1);
@@ -353,7 +374,7 @@ export class Respondent {
     const { idI, tid, ts } = transaction;
     const m6 = sealM6({ idC: this.#options.idC, tid }, { lifetime: m8.lifetime }, phase.psk, phase.m5);
     this.#close(transaction);
-    transaction.phase = { name: 'joined', m4: phase.m4, m5: phase.m5, m6 };
+    transaction.keep(phase.m4, phase.m5, m6);
     this.#through.add(transaction);
     const [oldest] = this.#through;
     if (this.#through.size > this.#options.bounds.total && oldest !== undefined) this.#drop(oldest);
@@ -378,7 +399,7 @@ export class Respondent {
   #drop(transaction: OpenTransaction): void {
     transaction.wipe();
     this.#byTid.delete(transaction.tid);
-    this.#byM1.delete(m1Key(decodeM1(transaction.m1)));
+    this.#byM1.delete(transaction.m1Key);
     if (!this.#through.delete(transaction)) this.#close(transaction);
   }
 
@@ -397,8 +418,27 @@ function countedAs(source: Source): string {
   return `${source.proven ? 'proven' : 'claimed'} ${source.network}`;
 }
 
-function m1Key(m1: M1): string {
-  return `${m1.idI} ${bytesToHex(m1.rnI)}`;
+/** A character for each octet; in one piece, where putting it together would leave all the pieces. */
+function textOf(octets: Uint8Array): string {
+  return String.fromCharCode(...octets);
+}
+
+type Phased<N extends Phase['name']> = Extract<Phase, { readonly name: N }>;
+
+function m4Of(phase: Phased<'answered' | 'committing' | 'joined'>): Uint8Array {
+  return phase.name === 'joined' ? keptPart(phase.kept, 0, LENGTH.M4) : phase.m4;
+}
+
+function m5Of(phase: Phased<'committing' | 'joined'>): Uint8Array {
+  return phase.name === 'joined' ? keptPart(phase.kept, LENGTH.M4, LENGTH.M5) : phase.m5;
+}
+
+function m6Of({ kept }: Phased<'joined'>): Uint8Array {
+  return keptPart(kept, LENGTH.M4 + LENGTH.M5, LENGTH.M6);
+}
+
+function keptPart(kept: Kept, from: number, length: number): Uint8Array {
+  return Uint8Array.from({ length }, (_, i) => kept.charCodeAt(from + i));
 }
 
 function refuse(refusal: Refusal): Refused {

@@ -1,5 +1,5 @@
-import { cmac } from '@noble/ciphers/aes.js';
 import { bytesToHex, hexToBytes, utf8ToBytes } from '@noble/ciphers/utils.js';
+import { BlockCipher, cmac } from './cipher.js';
 import { KEY_LENGTH } from './constants.js';
 import { equalInConstantTime } from './octets.js';
 
@@ -12,6 +12,8 @@ const FINGERPRINT_LABEL = utf8ToBytes('latchkey fingerprint');
  */
 export class Secret {
   readonly #octets: Uint8Array;
+  #cipher: BlockCipher | undefined;
+  #fingerprint: string | undefined;
   #wiped = false;
 
   private constructor(octets: Uint8Array) {
@@ -21,7 +23,7 @@ export class Secret {
   /** Copies `octets` (16); the caller wipes its own. */
   static from(octets: Uint8Array): Secret {
     if (octets.length !== KEY_LENGTH) throw new RangeError(`a key has ${KEY_LENGTH} octets, not ${octets.length}`);
-    return new Secret(Uint8Array.from(octets));
+    return new Secret(new Uint8Array(octets));
   }
 
   /** From 32 hex digits. The error names no digit of what was given. */
@@ -39,6 +41,12 @@ export class Secret {
     return this.#octets;
   }
 
+  /** AES-128 under this key: its schedule is made once, and wiped with the key. */
+  get cipher(): BlockCipher {
+    this.#cipher ??= new BlockCipher(this.expose());
+    return this.#cipher;
+  }
+
   /** 32 hex digits, for a 0600 file. */
   toHex(): string {
     return bytesToHex(this.expose());
@@ -46,7 +54,8 @@ export class Secret {
 
   /** First 4 hex digits of AES-CMAC(key, "latchkey fingerprint"): tells keys apart for a human, proves nothing. */
   get fingerprint(): string {
-    return bytesToHex(cmac(FINGERPRINT_LABEL, this.expose()).subarray(0, 2));
+    this.#fingerprint ??= bytesToHex(cmac(this.cipher, FINGERPRINT_LABEL).subarray(0, 2));
+    return this.#fingerprint;
   }
 
   equals(other: Secret): boolean {
@@ -56,6 +65,9 @@ export class Secret {
   /** Zeroes the key, as far as the runtime has not copied it. Using it afterwards throws. */
   wipe(): void {
     this.#octets.fill(0);
+    this.#cipher?.wipe();
+    this.#cipher = undefined;
+    this.#fingerprint = undefined;
     this.#wiped = true;
   }
 

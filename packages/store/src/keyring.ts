@@ -12,6 +12,7 @@ import { KEY_LENGTH, Secret } from '@latchkey/protocol';
 import { Failure, UsageFailure } from '@latchkey/runtime';
 import { aeskw } from '@noble/ciphers/aes.js';
 import type { Database } from 'lmdb';
+import { KeyWrap, WRAPPED_LENGTH } from './key-wrap.js';
 
 /** Whose key it is. A kind is sealed with the key: it never changes its meaning. */
 export const PLACE = { node: 1, controller: 2, nextOfController: 3, psk: 4, ikIdentity: 5 } as const;
@@ -23,7 +24,6 @@ export interface Place {
 }
 
 const PLACE_LENGTH = 8;
-const WRAPPED_LENGTH = 8 + KEY_LENGTH + PLACE_LENGTH;
 const SEALED_LENGTH = 1 + WRAPPED_LENGTH;
 
 /** Under which name a store keeps what tells whether a master key is its own. */
@@ -53,6 +53,10 @@ export class Keyring {
   #number: number;
   #master: Secret;
   #next: Secret | undefined;
+  /** What each key that is in use was opened from. */
+  readonly #openedFrom = new WeakMap<Secret, Uint8Array>();
+  /** Under the master keys above; wiped with them. */
+  readonly #wraps = new Map<Secret, KeyWrap>();
 
   private constructor(about: About, store: string, number: number, master: Secret) {
     this.#about = about;
@@ -115,7 +119,7 @@ export class Keyring {
     plain.set(encodePlace(place), KEY_LENGTH);
     const sealed = new Uint8Array(SEALED_LENGTH);
     sealed[0] = this.number & 0xff;
-    sealed.set(wrap(this.#next ?? this.#master, plain), 1);
+    sealed.set(this.#wrapOf(this.#next ?? this.#master).wrap(plain), 1);
     plain.fill(0);
     return sealed;
   }
@@ -124,7 +128,7 @@ export class Keyring {
   unseal(place: Place, sealed: Uint8Array): Secret {
     const master = this.#masterOf(sealed) ?? (this.refresh(), this.#masterOf(sealed));
     if (master === undefined) throw this.#changedMeanwhile();
-    const plain = sealed.length === SEALED_LENGTH ? unwrap(master, sealed.subarray(1)) : undefined;
+    const plain = sealed.length === SEALED_LENGTH ? this.#wrapOf(master).unwrap(sealed.subarray(1)) : undefined;
     if (plain === undefined || Buffer.compare(plain.subarray(KEY_LENGTH), encodePlace(place)) !== 0) {
       throw new Failure(`a key in ${this.#store} does not open in its place: the store was changed by something else`, {
         advice: 'Restore it from a backup.',
@@ -132,7 +136,14 @@ export class Keyring {
     }
     const key = Secret.from(plain.subarray(0, KEY_LENGTH));
     plain.fill(0);
+    this.#openedFrom.set(key, new Uint8Array(sealed));
     return key;
+  }
+
+  /** Whether these are the octets that `key` was opened from: then it is the same key in the same place, without opening it again. */
+  wasOpenedFrom(key: Secret, sealed: Uint8Array): boolean {
+    const from = this.#openedFrom.get(key);
+    return from !== undefined && Buffer.compare(from, sealed) === 0;
   }
 
   /** The same key, sealed as new ones are. */
@@ -152,7 +163,7 @@ export class Keyring {
   refresh(): void {
     const row = rowOf(this.#about);
     if (row?.number === this.#number + 1 && this.#next !== undefined) {
-      this.#master.wipe();
+      this.#wipe(this.#master);
       [this.#master, this.#next, this.#number] = [this.#next, undefined, row.number];
     }
     if (row?.number !== this.#number) throw this.#changedMeanwhile();
@@ -186,8 +197,22 @@ export class Keyring {
   }
 
   wipe(): void {
-    this.#master.wipe();
-    this.#next?.wipe();
+    this.#wipe(this.#master);
+    if (this.#next !== undefined) this.#wipe(this.#next);
+  }
+
+  #wrapOf(master: Secret): KeyWrap {
+    const there = this.#wraps.get(master);
+    if (there !== undefined) return there;
+    const made = new KeyWrap(master);
+    this.#wraps.set(master, made);
+    return made;
+  }
+
+  #wipe(master: Secret): void {
+    this.#wraps.get(master)?.wipe();
+    this.#wraps.delete(master);
+    master.wipe();
   }
 
   #masterOf(sealed: Uint8Array): Secret | undefined {
@@ -209,7 +234,7 @@ function rowOf(about: About): MasterRow | undefined {
 function encodePlace({ kind, id }: Place): Uint8Array {
   const octets = new Uint8Array(PLACE_LENGTH);
   octets[0] = kind;
-  new DataView(octets.buffer).setUint32(1, id);
+  for (let i = 0; i < 4; i++) octets[1 + i] = id >>> (24 - 8 * i);
   return octets;
 }
 

@@ -51,7 +51,7 @@ export async function footprintSuite({ rounds, folder, tell }: Run): Promise<Out
         unit,
         { name: names[0], values: quantity(agent, name) },
         { name: names[1], values: quantity(bare, name) },
-        limit,
+        limit === undefined ? {} : { limit },
       );
     await waiting.close();
     return {

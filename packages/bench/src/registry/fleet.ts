@@ -57,6 +57,6 @@ export class Fleet {
   }
 }
 
-function initialKey(i: number): Buffer {
+export function initialKey(i: number): Buffer {
   return createHash('sha256').update(`bench ${i}`).digest().subarray(0, 16);
 }

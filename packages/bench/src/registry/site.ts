@@ -21,11 +21,15 @@ export class Site {
     this.#csv = csv;
   }
 
+  /** The file with the credential of its one controller. */
+  get credential(): string {
+    return join(this.folder, 'credential.json');
+  }
+
   /** Makes the registry with its controller, then measures the import of the fleet. */
   async fill(): Promise<Taken> {
     await measureCommand(['init', '--data', this.folder]);
-    const credential = join(this.folder, 'credential.json');
-    const controller = ['--nid', NID, '--server', '192.0.2.7:5693', '--out', credential];
+    const controller = ['--nid', NID, '--server', '192.0.2.7:5693', '--out', this.credential];
     await measureCommand(['controller', 'add', formatId(ID_C), '--data', this.folder, ...controller]);
     return measureCommand(['import', '--data', this.folder, '--lifetime', 'none', this.#csv]);
   }
@@ -36,7 +40,7 @@ export class Site {
 
   /** SK_cs of its one controller. */
   async skCs(): Promise<Secret> {
-    return (await readCredential(join(this.folder, 'credential.json'))).skCs;
+    return (await readCredential(this.credential)).skCs;
   }
 
   async remove(): Promise<void> {

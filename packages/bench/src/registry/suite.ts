@@ -1,7 +1,7 @@
 /** `bench registry`: what the registry takes at a thousand nodes and at a million. */
 
 import { join } from 'node:path';
-import { type Figure, figure } from '../figure.js';
+import { type Figure, figure, type Rules } from '../figure.js';
 import { measureCommand } from '../command.js';
 import type { Outcome, Run } from '../suite.js';
 import { inTurn, quantity, type Sample } from '../turns.js';
@@ -26,7 +26,7 @@ export interface Sizes {
   readonly serverJoins: number;
 }
 
-const SIZES: Sizes = {
+const FULL: Sizes = {
   few: 1_000,
   many: 1_000_000,
   shortImport: 100_000,
@@ -36,13 +36,24 @@ const SIZES: Sizes = {
   serverJoins: 5_000,
 };
 
+/** What ten seconds are enough for. */
+const QUICK: Sizes = {
+  few: 1_000,
+  many: 100_000,
+  shortImport: 10_000,
+  lookUps: 5_000,
+  alone: 100,
+  together: 500,
+  serverJoins: 1_000,
+};
+
 /** A join must not cost more than this at `many` nodes, per join at `few`. */
-const MAX_GROWTH = 1.3;
+const MAX_GROWTH = { limit: 1.3 } as const;
 /** Lines an import reads in a second on a machine that has nothing else to do. */
 const LINES_PER_SECOND = 50_000;
 const TOGETHER = 64;
 
-export async function registrySuite(run: Run, sizes: Sizes = SIZES): Promise<Outcome> {
+export async function registrySuite(run: Run, sizes: Sizes = run.extent === 'quick' ? QUICK : FULL): Promise<Outcome> {
   const imports = await measureImports(run, sizes);
   const fewSite = new Site(join(run.folder, 'few'), new Fleet(sizes.few), join(run.folder, 'few.csv'));
   await fewSite.fleet.writeCsv(join(run.folder, 'few.csv'));
@@ -70,17 +81,17 @@ async function compare<Q extends string>(
   pair: Pair,
   what: string,
   measure: (of: 'few' | 'many') => Promise<Sample<Q>>,
-  quantities: Readonly<Partial<Record<Q, readonly [suffix: string, unit: Figure['unit'], limit?: number]>>>,
+  quantities: Readonly<Partial<Record<Q, readonly [suffix: string, unit: Figure['unit'], rules?: Rules]>>>,
 ): Promise<Figure[]> {
   run.tell(what);
   const { few, many } = await inTurn<'few' | 'many', Q>(run.rounds, { few: () => measure('few'), many: () => measure('many') });
-  return (Object.entries(quantities) as [Q, [string, Figure['unit'], number?]][]).map(([name, [suffix, unit, limit]]) =>
+  return (Object.entries(quantities) as [Q, [string, Figure['unit'], Rules?]][]).map(([name, [suffix, unit, rules]]) =>
     figure(
       `${what}${suffix}`,
       unit,
       { name: pair.names[1], values: quantity(many, name) },
       { name: pair.names[0], values: quantity(few, name) },
-      limit,
+      rules,
     ),
   );
 }

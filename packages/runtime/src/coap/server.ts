@@ -94,6 +94,8 @@ export class CoapServer {
   readonly #coap: Server;
   readonly #echo = new EchoProof();
   readonly #strangers: Strangers | undefined;
+  /** Sources of datagrams that `coap` is being handed, and that brought a proof of their address: looked at once each. */
+  readonly #proven = new WeakSet<object>();
   /** Keys of requests whose handler has not answered yet. */
   readonly #inFlight = new Set<string>();
   /** How many of those came without proof of their address. */
@@ -203,7 +205,8 @@ export class CoapServer {
       this.#counts.copies += 1;
       return false;
     }
-    if (this.#strangers !== undefined && !this.#proves(opaqueOption(datagram, OPTION.echo), source)) {
+    if (this.#proves(opaqueOption(datagram, OPTION.echo), source)) this.#proven.add(source);
+    else if (this.#strangers !== undefined) {
       if (!this.#strangers.mayBeServed(performance.now(), this.#unproven, MAX_IN_FLIGHT)) {
         this.#askForProof(datagram, octets, source);
         return false;
@@ -241,7 +244,7 @@ export class CoapServer {
     response.on('error', () => undefined);
     const { messageId = 0, token = NOTHING } = request._packet;
     const key = exchangeKey(messageId, token, request.rsinfo);
-    const proven = this.#proves(echoOf(request), request.rsinfo);
+    const proven = this.#proven.has(request.rsinfo);
     this.#inFlight.add(key);
     this.#counts.inWork += 1;
     if (!proven) this.#unproven += 1;
@@ -303,11 +306,6 @@ export class CoapServer {
     this.#options.log.info({ drops: Object.fromEntries(this.#drops) }, 'datagrams dropped');
     this.#drops.clear();
   }
-}
-
-function echoOf(request: IncomingMessage): Buffer | undefined {
-  const value = request._packet.options?.find((option) => option.name === ECHO)?.value;
-  return Buffer.isBuffer(value) ? value : undefined;
 }
 
 /** RFC 7252 section 4.4: message ID and endpoint; the token besides, so that a client that reuses IDs too soon is served. */
