@@ -1,10 +1,10 @@
 // Proves that a registry can be put into a file while it is in use, and made again from that file.
 
-import { readdir, stat, writeFile } from 'node:fs/promises';
+import { chown, readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Secret } from '@latchkey/protocol';
 import { expect, it } from 'vitest';
-import { tempFolder } from '../../runtime/test/fixtures.js';
+import { IS_ROOT, tempFolder } from '../../runtime/test/fixtures.js';
 import { backup, restore } from '../src/backup.js';
 import { setDisabled } from '../src/changes.js';
 import { Registry } from '../src/registry.js';
@@ -39,6 +39,21 @@ it('a registry is put back as it was, node by node, and goes on from there', asy
   await expect(restore(file, putBack(folder))).rejects.toThrow('holds a registry already');
   const replaced = await restore(file, putBack(folder, true));
   expect(await readdir(folder)).toContain(replaced.aside?.split('/').at(-1));
+});
+
+it.skipIf(!IS_ROOT)('what root puts back into the folder of another user is that user’s, all of it (needs root)', async () => {
+  const office = await Office.open();
+  await office.order({ 1: drawn() });
+  const [folder, file] = [await tempFolder(), join(await tempFolder(), 'backup.lkb')];
+  await backup(office.registry, file);
+  await chown(folder, 64_000, 64_001);
+  await restore(file, putBack(folder));
+  const made = await readdir(folder, { recursive: true });
+  expect(made).toEqual(expect.arrayContaining(['lock', 'registry', 'registry/data.mdb', 'registry/lock.mdb']));
+  for (const name of made) {
+    const { uid, gid } = await stat(join(folder, name));
+    expect([name, uid, gid]).toEqual([name, 64_000, 64_001]);
+  }
 });
 
 it('a file that is there is not written over, nor what is no backup put back', async () => {

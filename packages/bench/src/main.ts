@@ -20,7 +20,13 @@ import type { Extent, Suite } from './suite.js';
 const ROUNDS = 5;
 const QUICK_ROUNDS = 3;
 
-const SUITES: Readonly<Record<string, Suite>> = { air: airSuite, footprint: footprintSuite, joins: joinsSuite, registry: registrySuite, peers: peersSuite };
+const SUITES: Readonly<Record<string, Suite>> = {
+  air: airSuite,
+  footprint: footprintSuite,
+  joins: joinsSuite,
+  registry: registrySuite,
+  peers: peersSuite,
+};
 /** Wants what is not in every machine: with --peers, or by name. */
 const USUAL: readonly string[] = Object.keys(SUITES).filter((name) => name !== 'peers');
 

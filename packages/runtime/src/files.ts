@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { constants, type Stats } from 'node:fs';
-import { type FileHandle, link, mkdir, open, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
+import { type FileHandle, lchown, link, mkdir, open, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { systemCode, systemFailure, UsageFailure } from './failure.js';
 
@@ -58,9 +58,20 @@ async function writeAside(path: string, aside: string, content: Content, put: (a
 
 /** What root writes into another user's folder is that user's: a daemon must be able to read what a command of root left there. */
 async function giveToOwner(file: FileHandle, folder: string): Promise<void> {
-  if (process.getuid?.() !== 0) return;
-  const { uid, gid } = await stat(folder);
-  if (uid !== 0) await file.chown(uid, gid);
+  const owner = await otherOwner(folder);
+  if (owner !== undefined) await file.chown(owner.uid, owner.gid);
+}
+
+/** The same for what was made at `path` by other means. */
+export async function giveToOwnerOfFolder(path: string): Promise<void> {
+  const owner = await otherOwner(dirname(path));
+  if (owner !== undefined) await lchown(path, owner.uid, owner.gid);
+}
+
+async function otherOwner(folder: string): Promise<Stats | undefined> {
+  if (process.getuid?.() !== 0) return undefined;
+  const info = await stat(folder);
+  return info.uid === 0 ? undefined : info;
 }
 
 /** Resolves when a file in `folder` was written, synced and removed. Throws a Failure where the folder takes no writes. */
@@ -167,6 +178,7 @@ async function makeFolder(path: string): Promise<void> {
     await makeFolder(dirname(path));
     await mkdir(path, PRIVATE_FOLDER);
   }
+  await giveToOwnerOfFolder(path);
   await syncFolder(dirname(path));
 }
 

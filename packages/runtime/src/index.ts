@@ -30,6 +30,7 @@ export {
   type Content,
   createFile,
   exists,
+  giveToOwnerOfFolder,
   openFolder,
   probeFolder,
   readOctets,

@@ -4,6 +4,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { Failure, systemCode, systemFailure } from './failure.js';
+import { giveToOwnerOfFolder } from './files.js';
 import { lockBySocket } from './socket-lock.js';
 
 const LOCK_FILE = 'lock';
@@ -29,6 +30,7 @@ export async function lockFolder(folder: string, who: string): Promise<FolderLoc
   let file: FileHandle;
   try {
     file = await open(path, 'a+', 0o600);
+    await giveToOwnerOfFolder(path);
   } catch (error) {
     throw systemFailure(`cannot lock the folder ${folder}`, error);
   }

@@ -3,7 +3,7 @@
 import { access, chmod, constants, type FileHandle, open as openFile, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { getSystemErrorName } from 'node:util';
-import { checkPrivateFile, exists, Failure, openFolder, systemFailure } from '@latchkey/runtime';
+import { checkPrivateFile, exists, Failure, giveToOwnerOfFolder, openFolder, systemFailure } from '@latchkey/runtime';
 import { type Database, type Key, open, type RootDatabase, type RootDatabaseOptions } from 'lmdb';
 
 /** The file that holds the data of a store in a folder. */
@@ -33,7 +33,10 @@ export async function openStore<V, K extends Key>(
     // LMDB makes its files with the mode the umask leaves: inside a folder nobody else enters, and closed before a key is in them.
     await openFolder(path);
     const store = open<V, K>({ ...options, ...SAFE, path });
-    await Promise.all([chmod(file, 0o600), chmod(join(path, 'lock.mdb'), 0o600)]);
+    for (const made of [file, join(path, 'lock.mdb')]) {
+      await chmod(made, 0o600);
+      await giveToOwnerOfFolder(made);
+    }
     return store;
   } catch (error) {
     throw systemFailure(`cannot open the store ${path}`, error);

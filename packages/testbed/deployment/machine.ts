@@ -26,7 +26,7 @@ export function noMachines(): string | undefined {
 }
 
 /** The root of a Debian machine with nothing of ours on it; made once, kept for the next run. */
-async function debianRoot(): Promise<string> {
+export async function debianRoot(): Promise<string> {
   const root = join(tmpdir(), `latchkey-debian-${RELEASE}`);
   if (existsSync(root)) return root;
   const making = await mkdtemp(`${root}-`);
@@ -70,18 +70,21 @@ cd $root
 mkdir -p .host
 pivot_root . .host
 umount -l /.host
+# As systemd finds it on a machine: credentials come to a service by a mount made elsewhere.
+mount --make-rshared /
 exec env -i container=other SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1 PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd
 `;
 
 /** A network of machines. */
 export class Lab {
-  readonly #folder: string;
+  /** For what the tests bring along; it goes with the lab. */
+  readonly folder: string;
   readonly #root: string;
   readonly #bridge: string;
   readonly #machines: Machine[] = [];
 
   private constructor(folder: string, root: string) {
-    this.#folder = folder;
+    this.folder = folder;
     this.#root = root;
     // The name of an interface has 15 characters at most.
     this.#bridge = `lk${process.pid}`;
@@ -98,7 +101,7 @@ export class Lab {
 
   /** Boots a machine. `address` with its prefix length, e.g. 192.0.2.7/24. */
   async boot(name: string, address: string): Promise<Machine> {
-    const folder = join(this.#folder, name);
+    const folder = join(this.folder, name);
     await mkdir(folder);
     await must('mount', ['-t', 'tmpfs', '-o', 'mode=755', 'tmpfs', folder]);
     const kinds = ['--mount', '--pid', '--uts', '--ipc', '--net', '--cgroup'];
@@ -132,13 +135,13 @@ export class Lab {
   async remove(): Promise<void> {
     for (const machine of this.#machines) await machine.stop();
     await run('ip', ['netns', 'delete', this.#bridge]);
-    await rm(this.#folder, { recursive: true, force: true });
+    await rm(this.folder, { recursive: true, force: true });
   }
 }
 
 export class Machine {
   readonly name: string;
-  /** What is in it is at /host in no machine; see `receive`. */
+  /** Where what it writes is kept. */
   readonly folder: string;
   readonly #child: ChildProcess;
   #pid = 0;
@@ -185,8 +188,9 @@ export class Machine {
   /** The same for a line that has to succeed; its standard output. */
   async must(line: string): Promise<string> {
     const { code, stdout, stderr } = await this.run(line);
-    if (code !== 0) throw new Error(`on ${this.name}: ${line}\nended with ${code}:\n${stdout}${stderr}`);
-    return stdout;
+    if (code === 0) return stdout;
+    const journal = (await this.run("journalctl --no-pager -o cat -n 20 -u 'latchkey-*'")).stdout;
+    throw new Error(`on ${this.name}: ${line}\nended with ${code}:\n${stdout}${stderr}${journal}`);
   }
 
   /** Puts a file of this machine into its /root. */

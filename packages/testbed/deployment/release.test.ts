@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { debianRoot } from './machine.js';
 import { orderAndInstall, showNode, startNetwork } from '../test/fixtures.js';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
@@ -113,8 +114,8 @@ describe.skipIf(noDebian !== '')(`Debian packages ${noDebian}`, () => {
     });
   const state = (name: string): string => `/var/lib/latchkey/${name}`;
 
-  beforeAll(() => {
-    run('debootstrap', ['--variant=minbase', '--include=nodejs', 'trixie', root]);
+  beforeAll(async () => {
+    run('cp', ['--archive', await debianRoot(), root]);
     cpSync(release, join(root, 'release'), { recursive: true });
     cpSync(releaseFrom('one', '--as', '0.1.1', '--without', 'npm,tar'), join(root, 'newer'), { recursive: true });
   });
