@@ -8,5 +8,6 @@ export default defineConfig({
     // Real processes on two cores: a slow machine is not a failure.
     testTimeout: 180_000,
     hookTimeout: 180_000,
+    retry: Number(process.env['LATCHKEY_RETRY'] ?? 0),
   },
 });

@@ -4,7 +4,9 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['packages/*/deployment/**/*.test.ts'],
-    fileParallelism: false,
+    // One waits for containers while another builds.
+    maxWorkers: 2,
+    retry: Number(process.env['LATCHKEY_RETRY'] ?? 0),
     testTimeout: 600_000,
     hookTimeout: 600_000,
   },

@@ -46,7 +46,7 @@ export { httpOption, type HttpPlace, httpSchema } from './http/place.js';
 export { parseKey, readKeyFile } from './key-file.js';
 export { formatLabel, formatLabelInCapitals, isLabel, parseLabel } from './label.js';
 export { type Daemon, runDaemon } from './lifecycle.js';
-export { type FolderLock, lockFolder } from './lock.js';
+export { type FolderLock, lockFolder, refuseOtherNamespace } from './lock.js';
 export { BoundedLog, createLog, type Log, type LogLevel, type LogStream } from './log.js';
 export { formatManifest, MANIFEST_COLUMNS, type ManifestLine, MAX_MANIFEST, parseManifest } from './manifest.js';
 export { DEFAULT_MEMORY, LEAST_MEMORY, watchMemory } from './memory.js';

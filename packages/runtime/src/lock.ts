@@ -1,6 +1,6 @@
 /** One process per state folder: a lock the kernel holds and lets go of when the process ends, however it ends. */
 
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, readFile, readlink } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { Failure, systemCode, systemFailure } from './failure.js';
@@ -38,7 +38,7 @@ export async function lockFolder(folder: string, who: string): Promise<FolderLoc
   try {
     held = await lockFile(file);
     if (held === undefined) {
-      const holder = (await file.readFile('utf8')).trim();
+      const [holder = ''] = (await file.readFile('utf8')).split('\n');
       throw new Failure(`the folder ${folder} is in use${holder === '' ? '' : ` by ${holder}`}`, {
         advice: 'Stop that process first: two on one folder would undo each other.',
       });
@@ -50,6 +50,29 @@ export async function lockFolder(folder: string, who: string): Promise<FolderLoc
   // The lock is held whether or not a full or failing disk takes the words about it: a daemon starts all the same, and waits for the disk.
   await describe(file, who).catch(() => undefined);
   return held;
+}
+
+/**
+ * Refuses a folder that a process of another PID namespace holds, as in another container. A database that several processes share
+ * knows them by their numbers, and takes two that have the same one for one.
+ *
+ * @throws Failure that says who holds it, and where to run instead
+ */
+export async function refuseOtherNamespace(folder: string): Promise<void> {
+  const [holder, namespace] = (await readFile(join(folder, LOCK_FILE), 'utf8').catch(() => '')).split('\n');
+  if (!namespace?.startsWith('pid:') || namespace === (await pidNamespace())) return;
+  const file = await open(join(folder, LOCK_FILE), 'r+');
+  const lock = await lockFile(file).catch(() => undefined);
+  if (lock !== undefined) return lock.release();
+  await file.close();
+  throw new Failure(`the folder ${folder} is in use by ${holder}, in another container`, {
+    advice: 'Run this in that container, or in one that shares its PID namespace.',
+  });
+}
+
+/** Which processes this one can see, `pid:[4026531836]` say: those that have the same. */
+function pidNamespace(): Promise<string | undefined> {
+  return readlink('/proc/self/ns/pid').catch(() => undefined);
 }
 
 /** The lock on an open file, which closes with it; `undefined` where another has it. */
@@ -84,5 +107,5 @@ function loadNative(): Native | undefined {
 
 async function describe(file: FileHandle, who: string): Promise<void> {
   await file.truncate(0);
-  await file.write(`${who} (process ${process.pid}, since ${new Date().toISOString()})\n`);
+  await file.write(`${who} (process ${process.pid}, since ${new Date().toISOString()})\n${(await pidNamespace()) ?? ''}\n`);
 }

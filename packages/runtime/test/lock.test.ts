@@ -1,9 +1,11 @@
 // Proves that one process at a time has a folder, that the second is told who has it, and that no way to die keeps it.
 
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { lockFolder } from '../src/lock.js';
+import { lockFolder, refuseOtherNamespace } from '../src/lock.js';
 import { Child, IS_ROOT, tempFolder, unprivileged } from './fixtures.js';
 
 const HOLDER = `
@@ -75,5 +77,36 @@ describe('a folder lock', () => {
       name: 'Failure',
       message: `cannot lock the folder ${folder}: no such file or folder`,
     });
+  });
+});
+
+describe('a folder that a process of another container holds', () => {
+  const canUnshare = spawnSync('unshare', ['--pid', '--fork', 'true']).status === 0;
+
+  it.skipIf(!canUnshare)('is refused while that one lives, and not after it (needs root and unshare)', async () => {
+    const folder = await tempFolder();
+    const holder = spawn(
+      'unshare',
+      ['--pid', '--fork', '--kill-child', process.execPath, '--input-type=module', '-e', HOLDER, folder],
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    );
+    expect(String((await once(holder.stdout, 'data'))[0])).toBe('locked\n');
+    const ended = once(holder.stdout, 'close');
+    await expect(refuseOtherNamespace(folder)).rejects.toMatchObject({
+      message: expect.stringMatching(/is in use by the holder \(process 1, since .*\), in another container$/) as string,
+      advice: expect.stringContaining('PID namespace') as string,
+    });
+    holder.kill('SIGKILL');
+    await ended;
+    await refuseOtherNamespace(folder);
+  });
+
+  it('is not refused where that is this one’s own, nor where nobody holds it', async () => {
+    const folder = await tempFolder();
+    await refuseOtherNamespace(folder);
+    const lock = await lockFolder(folder, 'first');
+    await refuseOtherNamespace(folder);
+    await lock.release();
+    await refuseOtherNamespace(folder);
   });
 });
