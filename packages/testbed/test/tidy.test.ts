@@ -131,7 +131,9 @@ describe('documents', () => {
   });
 
   it('name tests that exist for what is promised', () => {
-    const named = [...read('docs/SECURITY.md').matchAll(/`([a-z-]+\/(?:test|deployment)\/[a-z-]+)`/g)].map((match) => match[1] ?? '');
+    const named = [...read('docs/SECURITY.md').matchAll(/`([a-z-]+\/(?:test|deployment)\/[a-z-]+)`/g)].map(
+      (match) => match[1] ?? '',
+    );
     expect(named.length).toBeGreaterThan(10);
     expect(
       named.filter((name) => !existsSync(join(root, 'packages', `${name}.test.ts`)) && !existsSync(join(root, 'packages', name))),
