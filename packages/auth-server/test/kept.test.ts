@@ -1,0 +1,116 @@
+// Proves that what is kept of a controller is what the registry has now, that replaced keys are wiped once unused, and that it has a bound.
+
+import type { Secret } from '@latchkey/protocol';
+import { describe, expect, it } from 'vitest';
+import { addController, orderControllerKey, removeController } from '../src/changes.js';
+import { KeptControllers } from '../src/kept-controllers.js';
+import { KeptRows } from '../src/kept-rows.js';
+import type { Registry } from '../src/registry.js';
+import { controller, copyOf, ID_C, newRegistry, newSecret } from './fixtures.js';
+
+/** More than are kept. */
+const MANY = 257;
+
+async function withController(): Promise<{ registry: Registry; skCs: Secret }> {
+  const registry = await newRegistry();
+  const skCs = newSecret();
+  await addController(registry, controller({ skCs: copyOf(skCs) }));
+  return { registry, skCs };
+}
+
+/** SK_cs as it is handed out; not a copy, to see what becomes of it. */
+async function handedOut(kept: KeptControllers, idC = ID_C): Promise<Secret | undefined> {
+  return kept.with(idC, (found) => Promise.resolve(found?.skCs));
+}
+
+describe('kept rows', () => {
+  it('are the same object until the store has other octets', async () => {
+    const { registry } = await withController();
+    const rows = new KeptRows(registry.tables.controllers);
+    const first = rows.get(ID_C);
+    expect(first).toBeDefined();
+    expect(rows.get(ID_C)).toBe(first);
+    await orderControllerKey(registry, ID_C, newSecret());
+    const second = rows.get(ID_C);
+    expect(second).not.toBe(first);
+    expect(second?.next).toBeDefined();
+    await removeController(registry, ID_C);
+    expect(rows.get(ID_C)).toBeUndefined();
+  });
+
+  it('go, the oldest first, when there are too many', async () => {
+    const registry = await newRegistry();
+    for (let idC = 1; idC <= MANY; idC++) await addController(registry, controller({ idC }));
+    const rows = new KeptRows(registry.tables.controllers);
+    const [first, second] = [rows.get(1), rows.get(2)];
+    for (let idC = 3; idC <= MANY; idC++) rows.get(idC);
+    expect(rows.get(2)).toBe(second);
+    expect(rows.get(1)).not.toBe(first);
+    expect(rows.get(1)).toEqual(first);
+  });
+});
+
+describe('kept controllers', () => {
+  it('are opened once', async () => {
+    const { registry, skCs } = await withController();
+    const kept = new KeptControllers(registry);
+    const first = await handedOut(kept);
+    expect(first?.equals(skCs)).toBe(true);
+    expect(await handedOut(kept)).toBe(first);
+    expect(await handedOut(kept, ID_C + 1)).toBeUndefined();
+  });
+
+  it('are wiped when their key is replaced, once no request uses them', async () => {
+    const { registry, skCs } = await withController();
+    const kept = new KeptControllers(registry);
+    const next = newSecret();
+    let old: Secret | undefined;
+    await kept.with(ID_C, async (found) => {
+      old = found?.skCs;
+      await orderControllerKey(registry, ID_C, copyOf(next));
+      await kept.with(ID_C, (now) => {
+        expect(now?.skCs).not.toBe(old);
+        expect(now?.nextSkCs?.equals(next)).toBe(true);
+        return Promise.resolve();
+      });
+      expect(old?.equals(skCs)).toBe(true);
+    });
+    expect(() => old?.expose()).toThrow('a wiped key was used');
+    expect((await handedOut(kept))?.equals(skCs)).toBe(true);
+  });
+
+  it('are wiped when they are removed, and when a request fails meanwhile', async () => {
+    const { registry } = await withController();
+    const kept = new KeptControllers(registry);
+    const old = await handedOut(kept);
+    await removeController(registry, ID_C);
+    await expect(kept.with(ID_C, () => Promise.reject(new Error('failed')))).rejects.toThrow('failed');
+    expect(() => old?.expose()).toThrow('a wiped key was used');
+    expect(await handedOut(kept)).toBeUndefined();
+  });
+
+  it('are wiped on closing, after the last request', async () => {
+    const { registry, skCs } = await withController();
+    const kept = new KeptControllers(registry);
+    let used: Secret | undefined;
+    await kept.with(ID_C, (found) => {
+      used = found?.skCs;
+      kept.close();
+      expect(used?.equals(skCs)).toBe(true);
+      return Promise.resolve();
+    });
+    expect(() => used?.expose()).toThrow('a wiped key was used');
+  });
+
+  it('are wiped all when there are too many', async () => {
+    const registry = await newRegistry();
+    for (let idC = 1; idC <= MANY; idC++) await addController(registry, controller({ idC }));
+    const kept = new KeptControllers(registry);
+    const first = await handedOut(kept, 1);
+    for (let idC = 2; idC < MANY; idC++) await handedOut(kept, idC);
+    expect(() => first?.expose()).not.toThrow();
+    const last = await handedOut(kept, MANY);
+    expect(() => first?.expose()).toThrow('a wiped key was used');
+    expect(() => last?.expose()).not.toThrow();
+  });
+});
