@@ -4,7 +4,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { lockFolder, refuseOtherNamespace } from '../src/lock.js';
 import { Child, IS_ROOT, tempFolder, unprivileged } from './fixtures.js';
 
@@ -90,6 +90,7 @@ describe('a folder that a process of another container holds', () => {
       ['--pid', '--fork', '--kill-child', process.execPath, '--input-type=module', '-e', HOLDER, folder],
       { stdio: ['ignore', 'pipe', 'inherit'] },
     );
+    onTestFinished(() => void holder.kill('SIGKILL'));
     expect(String((await once(holder.stdout, 'data'))[0])).toBe('locked\n');
     const ended = once(holder.stdout, 'close');
     await expect(refuseOtherNamespace(folder)).rejects.toMatchObject({

@@ -51,7 +51,7 @@ async function importFile(file: string, options: ImportOptions): Promise<void> {
     const refused = report.counts.refuse > 0 && options.skipBad !== true;
     tell(report, order, options, options.dryRun === true || refused);
     if (refused) {
-      const are = options.dryRun === true ? 'would be' : 'are';
+      const are = options.dryRun === true ? 'would be' : report.counts.refuse === 1 ? 'is' : 'are';
       throw new UsageFailure(`${counted(report.counts.refuse, 'line')} of ${file} ${are} refused; nothing was changed`, {
         advice: 'Put them right, or leave them out with --skip-bad.',
       });

@@ -2,17 +2,13 @@ import { formatId } from '@latchkey/protocol';
 import {
   type ApplicationKeyOptions,
   applicationKeyOptions,
-  exists,
   Failure,
   formatApplicationKey,
   idArgument,
-  UsageFailure,
   withExamples,
 } from '@latchkey/runtime';
-import { readMasterKey } from '@latchkey/store';
 import { Command } from 'commander';
-import { PskStore } from '../psk-store.js';
-import { keyStorePath, masterKeySourceOf, type StateOptions, stateOptions } from './state.js';
+import { type StateOptions, stateOptions, withKeys } from './state.js';
 
 export function keyCommand(): Command {
   const command = applicationKeyOptions(
@@ -24,10 +20,7 @@ export function keyCommand(): Command {
 }
 
 async function key(idI: number, options: ApplicationKeyOptions & StateOptions): Promise<void> {
-  const path = keyStorePath(options.state);
-  if (!(await exists(path))) throw new UsageFailure(`${options.state} is not the state folder of a controller`);
-  const psks = await PskStore.open(path, await readMasterKey(await masterKeySourceOf(options)));
-  try {
+  await withKeys(options, (psks) => {
     const stored = psks.get(idI);
     if (stored === undefined) {
       throw new Failure(`node ${formatId(idI)} has not joined through this controller`, {
@@ -36,7 +29,5 @@ async function key(idI: number, options: ApplicationKeyOptions & StateOptions): 
     }
     process.stdout.write(formatApplicationKey(stored.psk, idI, options));
     stored.psk.wipe();
-  } finally {
-    await psks.close();
-  }
+  });
 }

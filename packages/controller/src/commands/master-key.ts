@@ -1,8 +1,7 @@
-import { exists, UsageFailure, withExamples } from '@latchkey/runtime';
-import { nextMasterKey, readMasterKey } from '@latchkey/store';
+import { withExamples } from '@latchkey/runtime';
+import { nextMasterKey } from '@latchkey/store';
 import { Command } from 'commander';
-import { PskStore } from '../psk-store.js';
-import { keyStorePath, masterKeySourceOf, type StateOptions, stateOptions } from './state.js';
+import { type StateOptions, stateOptions, withKeys } from './state.js';
 
 export function masterKeyCommand(): Command {
   return new Command('master-key').description("the key under which the nodes' keys are sealed here").addCommand(rotateCommand());
@@ -20,18 +19,12 @@ function rotateCommand(): Command {
 }
 
 async function rotate(options: StateOptions & { readonly to?: string }): Promise<void> {
-  const path = keyStorePath(options.state);
-  if (!(await exists(path))) throw new UsageFailure(`${options.state} is not the state folder of a controller`);
-  const source = await masterKeySourceOf(options);
-  const psks = await PskStore.open(path, await readMasterKey(source));
-  try {
+  await withKeys(options, async (psks, source) => {
     const next = await nextMasterKey(source, options.to, psks.keyring);
     const key = String(next.key);
     const keys = await psks.rotate(options.state, next);
     const where =
       options.to === undefined ? '' : `; it is in ${options.to}: put it where the controller looks for its master key`;
     process.stdout.write(`${keys} keys are sealed under the master key ${key}${where}\n`);
-  } finally {
-    await psks.close();
-  }
+  });
 }

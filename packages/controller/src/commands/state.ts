@@ -1,6 +1,8 @@
 import { join } from 'node:path';
-import { findMasterKey, type MasterKeyOptions, masterKeyOptions, type MasterKeySource } from '@latchkey/store';
+import { exists, refuseOtherNamespace, UsageFailure } from '@latchkey/runtime';
+import { findMasterKey, type MasterKeyOptions, masterKeyOptions, type MasterKeySource, readMasterKey } from '@latchkey/store';
 import { type Command, Option } from 'commander';
+import { PskStore } from '../psk-store.js';
 
 /** Every command names the controller's state folder, or the environment does. */
 function stateOption(): Option {
@@ -29,4 +31,21 @@ export function formerKeyStorePath(state: string): string {
 
 export function keyStorePath(state: string): string {
   return join(state, 'psks');
+}
+
+/** Opens the keys for one command, beside a controller that may be running on them. */
+export async function withKeys(
+  options: StateOptions,
+  use: (psks: PskStore, source: MasterKeySource) => void | Promise<void>,
+): Promise<void> {
+  const path = keyStorePath(options.state);
+  if (!(await exists(path))) throw new UsageFailure(`${options.state} is not the state folder of a controller`);
+  await refuseOtherNamespace(options.state);
+  const source = await masterKeySourceOf(options);
+  const psks = await PskStore.open(path, await readMasterKey(source));
+  try {
+    await use(psks, source);
+  } finally {
+    await psks.close();
+  }
 }
