@@ -226,6 +226,12 @@ describe.skipIf('missing' in engine)(`docker compose${why}`, () => {
       expect((await docker('run', '--rm', '--read-only', '--cap-drop', 'ALL', image, '--version')).trim()).toBe(version);
     });
 
+    it('can tell systemd that it serves, as Podman has it under a unit', async () => {
+      const load = `cd /opt/latchkey/node_modules/.pnpm/koffi@*/node_modules/koffi &&
+        exec node -e "import(process.cwd() + '/index.js').then(({ default: koffi }) => console.log(typeof koffi.load(null).func))"`;
+      expect(await docker('run', '--rm', '--entrypoint', 'sh', image, '-c', load)).toBe('function\n');
+    });
+
     it('has nothing to install or build with, and no development dependency', async () => {
       const tools = 'npm npx corepack yarn yarnpkg pnpm apt apt-get aptitude dpkg gcc cc g++ make node-gyp python3 tsc';
       const there = `for tool in ${tools}; do command -v $tool; done; find / -xdev -type d -path '*/node_modules/*' \
