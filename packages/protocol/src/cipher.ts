@@ -9,7 +9,6 @@
 
 import { unsafe } from '@noble/ciphers/aes.js';
 import { KEY_LENGTH, NONCE_LENGTH, TAG_LENGTH } from './constants.js';
-import { equalInConstantTime } from './octets.js';
 
 const BLOCK = 16;
 
@@ -23,10 +22,13 @@ const MAX_ASSOCIATED = 0xfeff;
 /** The block being worked on, all zero between uses; and a way to the four words, little-endian, that the block function takes. */
 const block: Uint8Array = new Uint8Array(BLOCK);
 const words: DataView = new DataView(block.buffer);
+/** Where a tag waits for its key stream; zero between uses, too. */
+const waiting: Uint8Array = new Uint8Array(BLOCK);
 
 /** One key's schedule, until it is wiped. */
 export class BlockCipher {
   readonly #schedule: Uint32Array;
+  #subkey: Uint8Array | undefined;
 
   /** @param key 16 octets, of which nothing is kept but the schedule */
   constructor(key: Uint8Array) {
@@ -37,9 +39,9 @@ export class BlockCipher {
   /** AES-128 of one block, 16 octets to 16 octets (FIPS 197). */
   encrypt(input: Uint8Array): Uint8Array {
     if (input.length !== BLOCK) throw new RangeError(`a block has ${BLOCK} octets`);
-    block.set(input);
+    for (let i = 0; i < BLOCK; i++) block[i] = input[i]!;
     this.encryptInPlace();
-    return takeBlock(BLOCK);
+    return takeBlock();
   }
 
   /** For this file's modes: `block` becomes its own encryption. */
@@ -57,17 +59,28 @@ export class BlockCipher {
     words.setUint32(12, s3, true);
   }
 
+  /** For this file's modes: K1 of CMAC (RFC 4493 section 2.3), made once. */
+  get subkey(): Uint8Array {
+    this.#subkey ??= unsafe.dbl(this.encrypt(new Uint8Array(BLOCK)));
+    return this.#subkey;
+  }
+
   wipe(): void {
     this.#schedule.fill(0);
+    this.#subkey?.fill(0);
   }
 }
 
-/** A copy of the first `length` octets of `block`, which is zero after that. */
-function takeBlock(length: number): Uint8Array {
-  const out = new Uint8Array(length);
-  for (let i = 0; i < length; i++) out[i] = block[i]!;
-  block.fill(0);
+/** A copy of `block`, which is zero after that. */
+function takeBlock(): Uint8Array {
+  const out = new Uint8Array(BLOCK);
+  for (let i = 0; i < BLOCK; i++) out[i] = block[i]!;
+  clearBlock();
   return out;
+}
+
+function clearBlock(): void {
+  for (let i = 0; i < BLOCK; i++) block[i] = 0;
 }
 
 /** AES-128(key, block): 16 octets to 16 octets (FIPS 197). */
@@ -78,10 +91,20 @@ export function aes128(key: Uint8Array, input: Uint8Array): Uint8Array {
   return out;
 }
 
-/** Takes `octets` into the CBC-MAC in `block`, `at` octets into which stand already; gives how many stand there then. */
-function absorb(cipher: BlockCipher, octets: Uint8Array, at: number): number {
+/** Octets in one piece or in several, one after the other. */
+export type Parts = Uint8Array | readonly Uint8Array[];
+
+function lengthOf(parts: Parts): number {
+  if (parts instanceof Uint8Array) return parts.length;
+  let length = 0;
+  for (const part of parts) length += part.length;
+  return length;
+}
+
+/** Takes octets into the CBC-MAC in `block`, `at` octets into which stand already; gives how many stand there then. */
+function absorb(cipher: BlockCipher, octets: Uint8Array, from: number, to: number, at: number): number {
   let next = at;
-  for (let i = 0; i < octets.length; i++) {
+  for (let i = from; i < to; i++) {
     block[next]! ^= octets[i]!;
     next += 1;
     if (next === BLOCK) {
@@ -92,58 +115,61 @@ function absorb(cipher: BlockCipher, octets: Uint8Array, at: number): number {
   return next;
 }
 
-/** CBC-MAC over B_0, the associated data and the message (RFC 3610 section 2.2): the first `tagLength` octets of T. */
-function ccmTag(
+/** CBC-MAC over B_0, the associated data and the text from `from` to `to` (RFC 3610 section 2.2): T, in `block`. */
+function ccmMac(
   cipher: BlockCipher,
   nonce: Uint8Array,
-  associated: Uint8Array,
-  plaintext: Uint8Array,
-  tagLength: number,
-): Uint8Array {
-  const hasAssociated = associated.length > 0 ? 0x40 : 0;
-  block[0] = hasAssociated | (((tagLength - 2) / 2) << 3) | (LENGTH_OCTETS - 1);
-  block.set(nonce, 1);
-  block[14] = plaintext.length >> 8;
-  block[15] = plaintext.length & 0xff;
-  cipher.encryptInPlace();
-  if (associated.length > 0) {
-    block[0] ^= associated.length >> 8;
-    block[1]! ^= associated.length & 0xff;
-    if (absorb(cipher, associated, 2) > 0) cipher.encryptInPlace();
-  }
-  if (absorb(cipher, plaintext, 0) > 0) cipher.encryptInPlace();
-  return takeBlock(tagLength);
-}
-
-/** XORs `octets` from `from` to `to` with S_i (RFC 3610 section 2.3), i being `counter`. */
-function xorKeyStream(
-  cipher: BlockCipher,
-  nonce: Uint8Array,
-  counter: number,
-  octets: Uint8Array,
+  associated: Parts,
+  text: Uint8Array,
   from: number,
   to: number,
+  tagLength: number,
 ): void {
+  const length = to - from;
+  const associatedLength = lengthOf(associated);
+  block[0] = (associatedLength > 0 ? 0x40 : 0) | (((tagLength - 2) / 2) << 3) | (LENGTH_OCTETS - 1);
+  putNonce(nonce);
+  block[14] = length >> 8;
+  block[15] = length & 0xff;
+  cipher.encryptInPlace();
+  if (associatedLength > 0) {
+    block[0] ^= associatedLength >> 8;
+    block[1]! ^= associatedLength & 0xff;
+    let at = 2;
+    if (associated instanceof Uint8Array) at = absorb(cipher, associated, 0, associated.length, at);
+    else for (const part of associated) at = absorb(cipher, part, 0, part.length, at);
+    if (at > 0) cipher.encryptInPlace();
+  }
+  if (absorb(cipher, text, from, to, 0) > 0) cipher.encryptInPlace();
+}
+
+function putNonce(nonce: Uint8Array): void {
+  for (let i = 0; i < NONCE_LENGTH; i++) block[1 + i] = nonce[i]!;
+}
+
+/** S_i of RFC 3610 section 2.3, i being `counter`: in `block`. */
+function keyStream(cipher: BlockCipher, nonce: Uint8Array, counter: number): void {
   block[0] = FLAGS_COUNTER;
-  block.set(nonce, 1);
+  putNonce(nonce);
   block[14] = counter >> 8;
   block[15] = counter & 0xff;
   cipher.encryptInPlace();
-  for (let i = from; i < to; i++) octets[i]! ^= block[i - from]!;
 }
 
-/** XORs the text, all of `octets` before `textEnd`, with S_1, S_2, ..., and the tag behind it with S_0, in place. */
-function ccmStream(cipher: BlockCipher, nonce: Uint8Array, octets: Uint8Array, textEnd: number): void {
-  xorKeyStream(cipher, nonce, 0, octets, textEnd, octets.length);
-  for (let at = 0, counter = 1; at < textEnd; at += BLOCK, counter++)
-    xorKeyStream(cipher, nonce, counter, octets, at, Math.min(at + BLOCK, textEnd));
-  block.fill(0);
+/** XORs the text from `from` to `to` with S_1, S_2, ... in place. */
+function xorText(cipher: BlockCipher, nonce: Uint8Array, octets: Uint8Array, from: number, to: number): void {
+  for (let at = from, counter = 1; at < to; at += BLOCK, counter++) {
+    keyStream(cipher, nonce, counter);
+    const end = Math.min(BLOCK, to - at);
+    for (let i = 0; i < end; i++) octets[at + i]! ^= block[i]!;
+  }
 }
 
-function checkSizes(nonce: Uint8Array, associated: Uint8Array, length: number, tagLength: number): void {
-  if (![4, 6, 8, 10, 12, 14, 16].includes(tagLength)) throw new RangeError('a CCM tag has 4, 6, 8, 10, 12, 14 or 16 octets');
+function checkSizes(nonce: Uint8Array, associated: Parts, length: number, tagLength: number): void {
+  if (!Number.isInteger(tagLength) || tagLength < 4 || tagLength > 16 || tagLength % 2 !== 0)
+    throw new RangeError('a CCM tag has 4, 6, 8, 10, 12, 14 or 16 octets');
   if (nonce.length !== NONCE_LENGTH) throw new RangeError(`a CCM nonce has ${NONCE_LENGTH} octets here, not ${nonce.length}`);
-  if (associated.length > MAX_ASSOCIATED) throw new RangeError(`associated data is limited to ${MAX_ASSOCIATED} octets`);
+  if (lengthOf(associated) > MAX_ASSOCIATED) throw new RangeError(`associated data is limited to ${MAX_ASSOCIATED} octets`);
   if (length > MAX_PLAINTEXT) throw new RangeError(`a plaintext is limited to ${MAX_PLAINTEXT} octets`);
 }
 
@@ -166,41 +192,68 @@ function under<T>(key: Uint8Array | BlockCipher, use: (cipher: BlockCipher) => T
 export function ccmSeal(
   key: Uint8Array | BlockCipher,
   nonce: Uint8Array,
-  associated: Uint8Array,
+  associated: Parts,
   plaintext: Uint8Array,
   tagLength: number = TAG_LENGTH,
 ): Uint8Array {
-  checkSizes(nonce, associated, plaintext.length, tagLength);
-  return under(key, (cipher) => {
-    const sealed = new Uint8Array(plaintext.length + tagLength);
-    sealed.set(plaintext);
-    sealed.set(ccmTag(cipher, nonce, associated, plaintext, tagLength), plaintext.length);
-    ccmStream(cipher, nonce, sealed, plaintext.length);
-    return sealed;
+  const sealed = new Uint8Array(plaintext.length + tagLength);
+  sealed.set(plaintext);
+  ccmSealInPlace(key, nonce, associated, sealed, 0, tagLength);
+  return sealed;
+}
+
+/** `ccmSeal` where a message is built: what stands from octet `from` on becomes ciphertext, the last `tagLength` octets the tag. */
+export function ccmSealInPlace(
+  key: Uint8Array | BlockCipher,
+  nonce: Uint8Array,
+  associated: Parts,
+  octets: Uint8Array,
+  from: number,
+  tagLength: number = TAG_LENGTH,
+): void {
+  const end = octets.length - tagLength;
+  checkSizes(nonce, associated, end - from, tagLength);
+  under(key, (cipher) => {
+    ccmMac(cipher, nonce, associated, octets, from, end, tagLength);
+    for (let i = 0; i < tagLength; i++) octets[end + i] = block[i]!;
+    xorText(cipher, nonce, octets, from, end);
+    keyStream(cipher, nonce, 0);
+    for (let i = 0; i < tagLength; i++) octets[end + i]! ^= block[i]!;
+    clearBlock();
   });
 }
 
 /**
  * D(C, SK): the plaintext, or `undefined` when the tag does not verify, and nothing else is learnt of why.
  * The tag is compared in constant time; a plaintext that does not verify is wiped, not returned.
+ *
+ * @param from where in `octets` the ciphertext begins; it ends with them
  */
 export function ccmOpen(
   key: Uint8Array | BlockCipher,
   nonce: Uint8Array,
-  associated: Uint8Array,
-  sealed: Uint8Array,
+  associated: Parts,
+  octets: Uint8Array,
   tagLength: number = TAG_LENGTH,
+  from: number = 0,
 ): Uint8Array | undefined {
-  const textEnd = sealed.length - tagLength;
-  checkSizes(nonce, associated, textEnd, tagLength);
-  if (textEnd < 0) return undefined;
+  const length = octets.length - tagLength - from;
+  checkSizes(nonce, associated, length, tagLength);
+  if (length < 0) return undefined;
   return under(key, (cipher) => {
-    const opened = new Uint8Array(sealed);
-    ccmStream(cipher, nonce, opened, textEnd);
-    const plaintext = opened.slice(0, textEnd);
-    const verifies = equalInConstantTime(opened.subarray(textEnd), ccmTag(cipher, nonce, associated, plaintext, tagLength));
-    opened.fill(0);
-    if (verifies) return plaintext;
+    const plaintext = new Uint8Array(length);
+    for (let i = 0; i < length; i++) plaintext[i] = octets[from + i]!;
+    xorText(cipher, nonce, plaintext, 0, length);
+    keyStream(cipher, nonce, 0);
+    for (let i = 0; i < tagLength; i++) waiting[i] = block[i]! ^ octets[from + length + i]!;
+    ccmMac(cipher, nonce, associated, plaintext, 0, length, tagLength);
+    let difference = 0;
+    for (let i = 0; i < tagLength; i++) {
+      difference |= waiting[i]! ^ block[i]!;
+      waiting[i] = 0;
+    }
+    clearBlock();
+    if (difference === 0) return plaintext;
     plaintext.fill(0);
     return undefined;
   });
@@ -209,23 +262,28 @@ export function ccmOpen(
 /** AES-CMAC (RFC 4493, SP 800-38B) over the parts one after the other: 16 octets. */
 export function cmac(key: Uint8Array | BlockCipher, ...parts: readonly Uint8Array[]): Uint8Array {
   return under(key, (cipher) => {
-    const length = parts.reduce((sum, part) => sum + part.length, 0);
-    const subkey = unsafe.dbl(cipher.encrypt(new Uint8Array(BLOCK)));
-    if (length === 0 || length % BLOCK > 0) {
-      unsafe.dbl(subkey);
-      subkey[length % BLOCK]! ^= 0x80;
-    }
-    let taken = 0;
+    const { subkey } = cipher;
+    const length = lengthOf(parts);
+    const ragged = length === 0 || length % BLOCK > 0;
+    let at = 0;
+    let left = length;
     for (const part of parts) {
-      for (let i = 0; i < part.length; i++, taken++) {
-        if (taken > 0 && taken % BLOCK === 0) cipher.encryptInPlace();
-        block[taken % BLOCK]! ^= part[i]!;
+      for (let i = 0; i < part.length; i++) {
+        block[at]! ^= part[i]!;
+        at += 1;
+        left -= 1;
+        // The last block waits for its subkey.
+        if (at < BLOCK || left === 0) continue;
+        cipher.encryptInPlace();
+        at = 0;
       }
     }
-    // Onto the last block, with the padding.
-    for (let i = 0; i < BLOCK; i++) block[i]! ^= subkey[i]!;
-    subkey.fill(0);
+    if (ragged) block[at]! ^= 0x80;
+    // K1 onto a whole last block, K2 = dbl(K1) onto a padded one (RFC 4493 section 2.4).
+    const last = ragged ? unsafe.dbl(Uint8Array.from(subkey)) : subkey;
+    for (let i = 0; i < BLOCK; i++) block[i]! ^= last[i]!;
+    if (ragged) last.fill(0);
     cipher.encryptInPlace();
-    return takeBlock(BLOCK);
+    return takeBlock();
   });
 }

@@ -21,15 +21,12 @@
  * `openX` gives the content, or `undefined`: does not open. Identifiers are unsigned 32-bit numbers; TID and TS are bigints.
  */
 
-import { concatBytes } from '@noble/ciphers/utils.js';
-import { ccmOpen, ccmSeal } from './cipher.js';
+import { type BlockCipher, ccmOpen, ccmSealInPlace, type Parts } from './cipher.js';
 import {
-  ID_LENGTH,
   KEY_LENGTH,
   LABEL_M4,
   LABEL_M5_M6,
   LENGTH,
-  LIFETIME_LENGTH,
   NID_LENGTH,
   NONCE_LENGTH,
   RN_LENGTH,
@@ -38,12 +35,17 @@ import {
 } from './constants.js';
 import { MalformedMessage } from './errors.js';
 import { Reader, Writer } from './octets.js';
-import { deriveCcmKey } from './psk.js';
 import { Secret } from './secret.js';
 
 /** The octets before the nonce of M2 and M7, and before the sealed part of M4: type 1, ID_c 4, TID 8. */
 const HEADER_LENGTH = 13;
 const C5_LENGTH: number = RN_LENGTH + TAG_LENGTH;
+/** Where the sealed part begins: of M2 and M7, of M3, M8 and M9, of M4, of M5, of M6. */
+const LINK_REQUEST_SEALED: number = HEADER_LENGTH + NONCE_LENGTH;
+const LINK_ANSWER_SEALED: number = 1 + NONCE_LENGTH;
+const M4_SEALED = HEADER_LENGTH;
+const M5_SEALED = 9;
+const M6_SEALED = 1;
 
 type MessageName = keyof typeof TYPE;
 
@@ -64,31 +66,16 @@ function impliedNonce(type: number, idC: number, tid: bigint): Uint8Array {
   return header(type, idC, tid);
 }
 
-/** Seals under `EK(key, label)` and wipes that key. */
-function sealUnderNodeKey(
-  key: Secret,
-  label: typeof LABEL_M4 | typeof LABEL_M5_M6,
-  nonce: Uint8Array,
-  associated: Uint8Array,
-  plaintext: Uint8Array,
-): Uint8Array {
-  const ek = deriveCcmKey(key, label);
-  const sealed = ccmSeal(ek.cipher, nonce, associated, plaintext);
-  ek.wipe();
-  return sealed;
+/** The message in `w`, which is complete but for its tag: what stands from octet `from` on is sealed. */
+function sealed(w: Writer, from: number, key: BlockCipher, nonce: Uint8Array, associated: Parts): Uint8Array {
+  const octets = w.zeros(TAG_LENGTH).done();
+  ccmSealInPlace(key, nonce, associated, octets, from);
+  return octets;
 }
 
-function openUnderNodeKey(
-  key: Secret,
-  label: typeof LABEL_M4 | typeof LABEL_M5_M6,
-  nonce: Uint8Array,
-  associated: Uint8Array,
-  sealed: Uint8Array,
-): Uint8Array | undefined {
-  const ek = deriveCcmKey(key, label);
-  const plaintext = ccmOpen(ek.cipher, nonce, associated, sealed);
-  ek.wipe();
-  return plaintext;
+/** What is sealed in `octets` from octet `from` on. */
+function opened(octets: Uint8Array, from: number, key: BlockCipher, nonce: Uint8Array, associated: Parts): Uint8Array | undefined {
+  return ccmOpen(key, nonce, associated, octets, TAG_LENGTH, from);
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -119,7 +106,6 @@ export interface LinkRequest {
   readonly idC: number;
   readonly tid: bigint;
   readonly nonce: Uint8Array;
-  readonly sealed: Uint8Array;
   /** The whole message: associated data of its answer. */
   readonly octets: Uint8Array;
 }
@@ -145,31 +131,24 @@ export interface LinkHeader {
   readonly nonce: Uint8Array;
 }
 
-export function sealM2(h: LinkHeader, m: Omit<M2, 'm1'>, skCs: Secret): Uint8Array {
-  const body = new Writer(RN_LENGTH + 8 + LENGTH.M1).bytes(m.rnC, RN_LENGTH).u64(m.ts).bytes(m.m1Octets, LENGTH.M1).done();
-  return sealLinkRequest(TYPE.M2, h, body, skCs);
+export function sealM2({ idC, tid, nonce }: LinkHeader, m: Omit<M2, 'm1'>, skCs: Secret): Uint8Array {
+  const clear = header(TYPE.M2, idC, tid);
+  const w = new Writer(LENGTH.M2).bytes(clear, HEADER_LENGTH).bytes(nonce, NONCE_LENGTH);
+  w.bytes(m.rnC, RN_LENGTH).u64(m.ts).bytes(m.m1Octets, LENGTH.M1);
+  return sealed(w, LINK_REQUEST_SEALED, skCs.cipher, nonce, clear);
 }
 
-export function sealM7(h: LinkHeader, m: Omit<M7, 'm1'>, skCs: Secret): Uint8Array {
-  const body = new Writer(RN_LENGTH + 8 + NID_LENGTH + LENGTH.M1 + C5_LENGTH)
-    .bytes(m.rnC, RN_LENGTH)
-    .u64(m.ts)
-    .bytes(m.nidI, NID_LENGTH)
-    .bytes(m.m1Octets, LENGTH.M1)
-    .bytes(m.c5, C5_LENGTH)
-    .done();
-  return sealLinkRequest(TYPE.M7, h, body, skCs);
-}
-
-function sealLinkRequest(type: number, h: LinkHeader, body: Uint8Array, skCs: Secret): Uint8Array {
-  const clear = header(type, h.idC, h.tid);
-  return concatBytes(clear, h.nonce, ccmSeal(skCs.cipher, h.nonce, clear, body));
+export function sealM7({ idC, tid, nonce }: LinkHeader, m: Omit<M7, 'm1'>, skCs: Secret): Uint8Array {
+  const clear = header(TYPE.M7, idC, tid);
+  const w = new Writer(LENGTH.M7).bytes(clear, HEADER_LENGTH).bytes(nonce, NONCE_LENGTH);
+  w.bytes(m.rnC, RN_LENGTH).u64(m.ts).bytes(m.nidI, NID_LENGTH).bytes(m.m1Octets, LENGTH.M1).bytes(m.c5, C5_LENGTH);
+  return sealed(w, LINK_REQUEST_SEALED, skCs.cipher, nonce, clear);
 }
 
 export function decodeLinkRequest(octets: Uint8Array): LinkRequest {
   const type = octets[0] === TYPE.M7 ? 'M7' : 'M2';
   const r = reader(type, octets);
-  return { type, idC: r.u32(), tid: r.u64(), nonce: r.bytes(NONCE_LENGTH), sealed: r.rest(), octets };
+  return { type, idC: r.u32(), tid: r.u64(), nonce: r.bytes(NONCE_LENGTH), octets };
 }
 
 /** Opens an M2; one whose M1 is not an M1 does not open. */
@@ -199,7 +178,8 @@ export function openM7(request: LinkRequest, skCs: Secret): M7 | undefined {
 }
 
 function openLinkRequest(request: LinkRequest, skCs: Secret): Uint8Array | undefined {
-  return ccmOpen(skCs.cipher, request.nonce, request.octets.subarray(0, HEADER_LENGTH), request.sealed);
+  const clear = request.octets.slice(0, HEADER_LENGTH);
+  return opened(request.octets, LINK_REQUEST_SEALED, skCs.cipher, request.nonce, clear);
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -225,23 +205,24 @@ export interface M9 {
 }
 
 export function sealM3(m: M3, nonce: Uint8Array, request: Uint8Array, skCs: Secret): Uint8Array {
-  const body = new Writer(KEY_LENGTH + ID_LENGTH).bytes(m.key.expose(), KEY_LENGTH).u32(m.idI).done();
-  const octets = sealLinkAnswer(TYPE.M3, nonce, body, request, skCs);
-  body.fill(0);
-  return octets;
+  const w = linkAnswer('M3', nonce).bytes(m.key.expose(), KEY_LENGTH).u32(m.idI);
+  return sealLinkAnswer(TYPE.M3, w, nonce, request, skCs);
 }
 
 export function sealM8(m: M8, nonce: Uint8Array, request: Uint8Array, skCs: Secret): Uint8Array {
-  return sealLinkAnswer(TYPE.M8, nonce, new Writer(ID_LENGTH + LIFETIME_LENGTH).u32(m.idI).u32(m.lifetime).done(), request, skCs);
+  return sealLinkAnswer(TYPE.M8, linkAnswer('M8', nonce).u32(m.idI).u32(m.lifetime), nonce, request, skCs);
 }
 
 export function sealM9(m: M9, nonce: Uint8Array, request: Uint8Array, skCs: Secret): Uint8Array {
-  return sealLinkAnswer(TYPE.M9, nonce, new Writer(1 + ID_LENGTH).u8(m.reason).u32(m.idI).done(), request, skCs);
+  return sealLinkAnswer(TYPE.M9, linkAnswer('M9', nonce).u8(m.reason).u32(m.idI), nonce, request, skCs);
 }
 
-function sealLinkAnswer(type: number, nonce: Uint8Array, body: Uint8Array, request: Uint8Array, skCs: Secret): Uint8Array {
-  const sealed = ccmSeal(skCs.cipher, nonce, concatBytes(Uint8Array.of(type), request), body);
-  return concatBytes(Uint8Array.of(type), nonce, sealed);
+function linkAnswer(name: 'M3' | 'M8' | 'M9', nonce: Uint8Array): Writer {
+  return new Writer(LENGTH[name]).u8(TYPE[name]).bytes(nonce, NONCE_LENGTH);
+}
+
+function sealLinkAnswer(type: number, w: Writer, nonce: Uint8Array, request: Uint8Array, skCs: Secret): Uint8Array {
+  return sealed(w, LINK_ANSWER_SEALED, skCs.cipher, nonce, [Uint8Array.of(type), request]);
 }
 
 export function openM3(octets: Uint8Array, request: Uint8Array, skCs: Secret): M3 | undefined {
@@ -271,9 +252,8 @@ export function openM9(octets: Uint8Array, request: Uint8Array, skCs: Secret): M
 
 function openLinkAnswer(name: 'M3' | 'M8' | 'M9', octets: Uint8Array, request: Uint8Array, skCs: Secret): Uint8Array | undefined {
   if (octets.length !== LENGTH[name] || octets[0] !== TYPE[name]) return undefined;
-  const r = reader(name, octets);
-  const nonce = r.bytes(NONCE_LENGTH);
-  return ccmOpen(skCs.cipher, nonce, concatBytes(octets.subarray(0, 1), request), r.rest());
+  const nonce = reader(name, octets).bytes(NONCE_LENGTH);
+  return opened(octets, LINK_ANSWER_SEALED, skCs.cipher, nonce, [Uint8Array.of(TYPE[name]), request]);
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -283,7 +263,6 @@ function openLinkAnswer(name: 'M3' | 'M8' | 'M9', octets: Uint8Array, request: U
 export interface M4Header {
   readonly idC: number;
   readonly tid: bigint;
-  readonly sealed: Uint8Array;
   readonly octets: Uint8Array;
 }
 
@@ -294,21 +273,18 @@ export interface M4 {
 
 export function sealM4(h: { readonly idC: number; readonly tid: bigint }, m: M4, key: Secret, m1Octets: Uint8Array): Uint8Array {
   const clear = header(TYPE.M4, h.idC, h.tid);
-  const body = concatBytes(m.rnI, m.rnC);
-  return concatBytes(
-    clear,
-    sealUnderNodeKey(key, LABEL_M4, impliedNonce(TYPE.M4, h.idC, h.tid), concatBytes(clear, m1Octets), body),
-  );
+  const w = new Writer(LENGTH.M4).bytes(clear, HEADER_LENGTH).bytes(m.rnI, RN_LENGTH).bytes(m.rnC, RN_LENGTH);
+  return sealed(w, M4_SEALED, key.ccmCipher(LABEL_M4), clear, [clear, m1Octets]);
 }
 
 export function decodeM4(octets: Uint8Array): M4Header {
   const r = reader('M4', octets);
-  return { idC: r.u32(), tid: r.u64(), sealed: r.rest(), octets };
+  return { idC: r.u32(), tid: r.u64(), octets };
 }
 
 export function openM4(m4: M4Header, key: Secret, m1Octets: Uint8Array): M4 | undefined {
-  const associated = concatBytes(m4.octets.subarray(0, HEADER_LENGTH), m1Octets);
-  const body = openUnderNodeKey(key, LABEL_M4, impliedNonce(TYPE.M4, m4.idC, m4.tid), associated, m4.sealed);
+  const clear = header(TYPE.M4, m4.idC, m4.tid);
+  const body = opened(m4.octets, M4_SEALED, key.ccmCipher(LABEL_M4), clear, [clear, m1Octets]);
   if (body === undefined) return undefined;
   const r = new Reader(body);
   return { rnI: r.bytes(RN_LENGTH), rnC: r.bytes(RN_LENGTH) };
@@ -331,13 +307,14 @@ export interface ProofContext {
 }
 
 function m5Clear(tid: bigint): Uint8Array {
-  return new Writer(9).u8(TYPE.M5).u64(tid).done();
+  return new Writer(M5_SEALED).u8(TYPE.M5).u64(tid).done();
 }
 
 export function sealM5(context: ProofContext, rnC: Uint8Array, psk: Secret): Uint8Array {
   const clear = m5Clear(context.tid);
   const nonce = impliedNonce(TYPE.M5, context.idC, context.tid);
-  return concatBytes(clear, sealUnderNodeKey(psk, LABEL_M5_M6, nonce, concatBytes(clear, context.m1Octets), rnC));
+  const w = new Writer(LENGTH.M5).bytes(clear, M5_SEALED).bytes(rnC, RN_LENGTH);
+  return sealed(w, M5_SEALED, psk.ccmCipher(LABEL_M5_M6), nonce, [clear, context.m1Octets]);
 }
 
 export function decodeM5(octets: Uint8Array): M5 {
@@ -354,7 +331,7 @@ export function encodeM5(m5: M5): Uint8Array {
 export function openC5(context: ProofContext, c5: Uint8Array, psk: Secret): Uint8Array | undefined {
   if (c5.length !== C5_LENGTH) return undefined;
   const nonce = impliedNonce(TYPE.M5, context.idC, context.tid);
-  return openUnderNodeKey(psk, LABEL_M5_M6, nonce, concatBytes(m5Clear(context.tid), context.m1Octets), c5);
+  return opened(c5, 0, psk.ccmCipher(LABEL_M5_M6), nonce, [m5Clear(context.tid), context.m1Octets]);
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -367,10 +344,9 @@ export interface M6 {
 }
 
 export function sealM6(context: Omit<ProofContext, 'm1Octets'>, m: M6, psk: Secret, m5Octets: Uint8Array): Uint8Array {
-  const first = Uint8Array.of(TYPE.M6);
   const nonce = impliedNonce(TYPE.M6, context.idC, context.tid);
-  const body = new Writer(LIFETIME_LENGTH).u32(m.lifetime).done();
-  return concatBytes(first, sealUnderNodeKey(psk, LABEL_M5_M6, nonce, concatBytes(first, m5Octets), body));
+  const w = new Writer(LENGTH.M6).u8(TYPE.M6).u32(m.lifetime);
+  return sealed(w, M6_SEALED, psk.ccmCipher(LABEL_M5_M6), nonce, [Uint8Array.of(TYPE.M6), m5Octets]);
 }
 
 export function openM6(
@@ -381,6 +357,6 @@ export function openM6(
 ): M6 | undefined {
   if (octets.length !== LENGTH.M6 || octets[0] !== TYPE.M6) return undefined;
   const nonce = impliedNonce(TYPE.M6, context.idC, context.tid);
-  const body = openUnderNodeKey(psk, LABEL_M5_M6, nonce, concatBytes(octets.subarray(0, 1), m5Octets), octets.subarray(1));
+  const body = opened(octets, M6_SEALED, psk.ccmCipher(LABEL_M5_M6), nonce, [Uint8Array.of(TYPE.M6), m5Octets]);
   return body === undefined ? undefined : { lifetime: new Reader(body).u32() };
 }

@@ -1,6 +1,5 @@
 import { cmac } from './cipher.js';
 import { LABEL_NONCE, NONCE_LENGTH } from './constants.js';
-import { deriveCcmKey } from './psk.js';
 import { Secret } from './secret.js';
 
 /**
@@ -11,9 +10,6 @@ import { Secret } from './secret.js';
  * @param sealed type, associated data and plaintext of the message, or what they follow from; of a length that the type tells
  */
 export function linkNonce(skCs: Secret, random: Uint8Array, ...sealed: readonly (Uint8Array | Secret)[]): Uint8Array {
-  const key = deriveCcmKey(skCs, LABEL_NONCE);
   const octets = sealed.map((part) => (part instanceof Secret ? part.expose() : part));
-  const mac = cmac(key.cipher, random, ...octets);
-  key.wipe();
-  return mac.slice(0, NONCE_LENGTH);
+  return cmac(skCs.ccmCipher(LABEL_NONCE), random, ...octets).slice(0, NONCE_LENGTH);
 }

@@ -36,6 +36,12 @@ export class Writer {
     return this;
   }
 
+  /** Leaves `length` octets zero. */
+  zeros(length: number): this {
+    this.#at += length;
+    return this;
+  }
+
   #put(octet: number): void {
     if (this.#at >= this.octets.length) throw new RangeError(`${this.octets.length} octets planned, more written`);
     this.octets[this.#at] = octet;

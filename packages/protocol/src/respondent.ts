@@ -12,10 +12,8 @@
  * Transactions live 60 s; `expire` drops what is older and wipes its keys. The bounds hold whoever sends what (invariant 7).
  */
 
-import { concatBytes } from '@noble/ciphers/utils.js';
 import {
   ID_LENGTH,
-  LENGTH,
   MAX_TRANSACTIONS_PER_NODE,
   NONCE_LENGTH,
   RN_LENGTH,
@@ -39,6 +37,8 @@ import {
   sealM6,
   sealM7,
 } from './messages.js';
+import { KeptMessages } from './kept-messages.js';
+import { Line, type Place } from './line.js';
 import { linkNonce } from './nonce.js';
 import { equalInConstantTime, Writer } from './octets.js';
 import { derivePsk } from './psk.js';
@@ -47,6 +47,7 @@ import type { Source } from './source.js';
 import { WrongProofs } from './wrong-proofs.js';
 
 const NOTHING: Uint8Array = new Uint8Array(0);
+const NONE: readonly OpenTransaction[] = [];
 
 /** Two clocks in ms: `wall` goes into TS, `steady` never jumps and measures lives. */
 export interface Now {
@@ -55,8 +56,8 @@ export interface Now {
 }
 
 /**
- * Bounds on open transactions. Those that are through (M8 came) are kept besides, for copies of M5: `total` of them at most, the
- * oldest goes first.
+ * Bounds on open transactions. Those that are through (M8 came) are kept besides, for copies of M5: `total` of them at most and as many per
+ * node as may be open, the oldest goes first.
  */
 export interface RespondentBounds {
   readonly total: number;
@@ -86,13 +87,8 @@ type Phase =
       readonly request: Uint8Array;
       readonly skCs: Secret;
     }
-  | { readonly name: 'joined'; readonly kept: Kept };
-
-/**
- * M4, M5 and M6 of a transaction that is through, a character for each octet: of these there may be as many as of open ones, and as a
- * text they take a fifth of the memory.
- */
-type Kept = string;
+  /** It is through. `row` has its messages, which are all that is left of it. */
+  | { readonly name: 'joined'; readonly row: number; readonly place: Place<OpenTransaction> };
 
 type Asked = Pick<Extract<Phase, { name: 'asking' }>, 'request' | 'skCs'>;
 
@@ -112,8 +108,6 @@ class OpenTransaction implements Transaction {
   readonly ts: bigint;
   m1: Uint8Array;
   rnC: Uint8Array;
-  /** Under which it is found by its M1. */
-  readonly m1Key: string;
   /** Whom the bound per source counts it against: a forged address never fills the share of a proven one. */
   readonly countedAs: string;
   readonly openedAt: number;
@@ -122,7 +116,6 @@ class OpenTransaction implements Transaction {
   constructor(
     fields: Omit<Transaction, 'request'> & {
       readonly rnC: Uint8Array;
-      readonly m1Key: string;
       readonly countedAs: string;
       readonly openedAt: number;
       readonly phase: Phase;
@@ -133,7 +126,6 @@ class OpenTransaction implements Transaction {
     this.ts = fields.ts;
     this.m1 = fields.m1;
     this.rnC = fields.rnC;
-    this.m1Key = fields.m1Key;
     this.countedAs = fields.countedAs;
     this.openedAt = fields.openedAt;
     this.phase = fields.phase;
@@ -143,17 +135,16 @@ class OpenTransaction implements Transaction {
     return this.phase.name === 'asking' || this.phase.name === 'committing' ? this.phase.request : undefined;
   }
 
-  /** It is through: what copies are answered with is all that is left of it. */
-  keep(m4: Uint8Array, m5: Uint8Array, m6: Uint8Array): void {
-    this.phase = { name: 'joined', kept: textOf(concatBytes(m4, m5, m6)) };
-    this.m1 = NOTHING;
-    this.rnC = NOTHING;
-  }
-
   /** The key goes with the transaction; after M8 it is the store's. */
   wipe(): void {
     if (this.phase.name === 'answered' || this.phase.name === 'committing') this.phase.psk.wipe();
   }
+}
+
+/** Of one node; in the order in which they were opened, and in which they were through. */
+interface OfNode {
+  readonly open: OpenTransaction[];
+  readonly through: OpenTransaction[];
 }
 
 interface Refused {
@@ -195,21 +186,22 @@ export type LinkDecision =
 
 export class Respondent {
   readonly #options: RespondentOptions;
-  /** All, in the order they were opened, which is the order they expire in. */
-  readonly #byTid = new Map<bigint, OpenTransaction>();
-  readonly #byM1 = new Map<string, OpenTransaction>();
-  /** Those that are open, by node. */
-  readonly #byNode = new Map<number, Set<OpenTransaction>>();
+  /** All, and where they stand in the order they were opened in, which is the order they expire in. */
+  readonly #byTid = new Map<bigint, Place<OpenTransaction>>();
+  readonly #all = new Line<OpenTransaction>();
+  readonly #byNode = new Map<number, OfNode>();
   /** How many are open, by source. */
   readonly #perSource = new Map<string, number>();
-  /** Those that are through, in that order. */
-  readonly #through = new Set<OpenTransaction>();
+  /** Those that are through, in that order, and what is kept of them. */
+  readonly #through = new Line<OpenTransaction>();
+  readonly #kept: KeptMessages;
   readonly #wrongProofs = new WrongProofs();
   #skCs: Secret;
 
   constructor(options: RespondentOptions) {
     this.#options = options;
     this.#skCs = options.skCs;
+    this.#kept = new KeptMessages(options.bounds.total + 1);
   }
 
   /** Another SK_cs: what is sealed from now on is sealed under it; what is under way is finished under the one before. */
@@ -219,7 +211,7 @@ export class Respondent {
 
   /** How many transactions are open. */
   get open(): number {
-    return this.#byTid.size - this.#through.size;
+    return this.#byTid.size - this.#through.length;
   }
 
   receiveM1(octets: Uint8Array, source: Source, now: Now): M1Decision {
@@ -227,14 +219,16 @@ export class Respondent {
     if (m1 === undefined) return refuse('malformed');
     this.expire(now.steady);
 
-    const copy = this.#byM1.get(textOf(octets));
+    const ofNode = this.#byNode.get(m1.idI);
+    const copy = ofNode && this.#copyOf(octets, ofNode);
     if (copy !== undefined)
-      return copy.phase.name === 'asking' ? { kind: 'ask', transaction: copy } : { kind: 'answer', octets: m4Of(copy.phase) };
+      return copy.phase.name === 'asking' ? { kind: 'ask', transaction: copy } : { kind: 'answer', octets: this.#m4Of(copy.phase) };
 
-    const room = this.#roomFor(m1, source);
+    const counted = countedAs(source);
+    const room = this.#roomFor(ofNode?.open ?? NONE, source, counted);
     if (room === 'prove') return { kind: 'prove' };
     if (room === 'tooMany' || room === 'overloaded') return refuse(room);
-    return this.#openTransaction(m1, octets, source, now, room.evicting);
+    return this.#openTransaction(m1, octets, counted, now, room.evicting);
   }
 
   receiveM5(octets: Uint8Array, source: Source, now: Now): M5Decision {
@@ -242,12 +236,12 @@ export class Respondent {
     if (m5 === undefined) return refuse('malformed');
     this.expire(now.steady);
 
-    const transaction = this.#byTid.get(m5.tid);
+    const transaction = this.#byTid.get(m5.tid)?.thing;
     if (transaction === undefined || transaction.phase.name === 'asking') return refuse('noTransaction');
     const { phase } = transaction;
     // A copy of the right M5 is proof by itself.
-    if (phase.name !== 'answered' && equalInConstantTime(octets, m5Of(phase))) {
-      return phase.name === 'committing' ? { kind: 'ask', transaction } : { kind: 'answer', octets: m6Of(phase) };
+    if (phase.name !== 'answered' && equalInConstantTime(octets, this.#m5Of(phase))) {
+      return phase.name === 'committing' ? { kind: 'ask', transaction } : { kind: 'answer', octets: this.#kept.m6(phase.row) };
     }
     if (this.#wrongProofs.tooMany(source, now.steady)) return source.proven ? refuse('tooMany') : { kind: 'prove' };
     const decision =
@@ -258,7 +252,7 @@ export class Respondent {
 
   /** Judges what came back for `transaction.request`: M3 or M9 for M2, M8 or M9 for M7. */
   receiveLinkAnswer(given: Transaction, octets: Uint8Array): LinkDecision {
-    const transaction = this.#byTid.get(given.tid);
+    const transaction = this.#byTid.get(given.tid)?.thing;
     if (transaction === undefined || transaction !== given) return { kind: 'forgotten' };
     const { phase } = transaction;
     switch (phase.name) {
@@ -269,23 +263,31 @@ export class Respondent {
       case 'committing':
         return this.#receiveM8(transaction, phase, octets) ?? this.#receiveM9(transaction, phase, octets);
       case 'joined':
-        return { kind: 'answer', octets: m6Of(phase) };
+        return { kind: 'answer', octets: this.#kept.m6(phase.row) };
     }
   }
 
   /** Drops the transactions whose life is over at `steady` ms. */
   expire(steady: number): void {
-    for (const transaction of this.#byTid.values()) {
-      if (steady - transaction.openedAt < TRANSACTION_LIFE_MS) return;
-      this.#drop(transaction);
+    for (let { first } = this.#all; first !== undefined; { first } = this.#all) {
+      if (steady - first.openedAt < TRANSACTION_LIFE_MS) return;
+      this.#drop(first);
     }
   }
 
-  /** Whether an M1 with a new RN_i may have a transaction, and which one must go for it. */
-  #roomFor(m1: M1, source: Source): { readonly evicting: OpenTransaction | undefined } | 'prove' | 'tooMany' | 'overloaded' {
+  /** The transaction that this very M1 opened. */
+  #copyOf(m1: Uint8Array, { open, through }: OfNode): OpenTransaction | undefined {
+    return open.find((t) => equalInConstantTime(t.m1, m1)) ?? through.find((t) => equalInConstantTime(this.#m1Of(t), m1));
+  }
+
+  /** Whether an M1 with a new RN_i may have a transaction beside those of its node, and which one must go for it. */
+  #roomFor(
+    ofNode: readonly OpenTransaction[],
+    source: Source,
+    counted: string,
+  ): { readonly evicting: OpenTransaction | undefined } | 'prove' | 'tooMany' | 'overloaded' {
     const { total, perSource } = this.#options.bounds;
-    const ofNode = [...(this.#byNode.get(m1.idI) ?? [])];
-    const sourceIsFull = (this.#perSource.get(countedAs(source)) ?? 0) >= perSource;
+    const sourceIsFull = (this.#perSource.get(counted) ?? 0) >= perSource;
     if (!source.proven) {
       return ofNode.length > 0 || this.open * 2 >= total || sourceIsFull ? 'prove' : { evicting: undefined };
     }
@@ -293,12 +295,12 @@ export class Respondent {
     if (!nodeIsFull && !sourceIsFull && this.open < total) return { evicting: undefined };
     // The oldest without a right M5; of those the source's own first, so that nobody pushes out another's.
     const mayGo = ofNode.filter(({ phase }) => phase.name === 'asking' || phase.name === 'answered');
-    const evicting = mayGo.find((t) => t.countedAs === countedAs(source)) ?? (sourceIsFull ? undefined : mayGo[0]);
+    const evicting = mayGo.find((t) => t.countedAs === counted) ?? (sourceIsFull ? undefined : mayGo[0]);
     if (evicting !== undefined) return { evicting };
     return nodeIsFull || sourceIsFull ? 'tooMany' : 'overloaded';
   }
 
-  #openTransaction(m1: M1, octets: Uint8Array, source: Source, now: Now, evicting: OpenTransaction | undefined): M1Decision {
+  #openTransaction(m1: M1, octets: Uint8Array, counted: string, now: Now, evicting: OpenTransaction | undefined): M1Decision {
     const { idC, draw, takeTid } = this.#options;
     const skCs = this.#skCs;
     const tid = takeTid();
@@ -315,16 +317,13 @@ export class Respondent {
       ts,
       m1: m1Octets,
       rnC,
-      m1Key: textOf(octets),
-      countedAs: countedAs(source),
+      countedAs: counted,
       openedAt: now.steady,
       phase: { name: 'asking', request, skCs },
     });
-    this.#byTid.set(tid, transaction);
-    this.#byM1.set(transaction.m1Key, transaction);
-    const ofNode = this.#byNode.get(m1.idI) ?? new Set();
-    this.#byNode.set(m1.idI, ofNode.add(transaction));
-    this.#perSource.set(transaction.countedAs, (this.#perSource.get(transaction.countedAs) ?? 0) + 1);
+    this.#byTid.set(tid, this.#all.join(transaction));
+    this.#ofNode(m1.idI).open.push(transaction);
+    this.#perSource.set(counted, (this.#perSource.get(counted) ?? 0) + 1);
     return { kind: 'ask', transaction };
   }
 
@@ -373,12 +372,26 @@ export class Respondent {
     if (m8.idI !== transaction.idI) return { kind: 'ignored' };
     const { idI, tid, ts } = transaction;
     const m6 = sealM6({ idC: this.#options.idC, tid }, { lifetime: m8.lifetime }, phase.psk, phase.m5);
-    this.#close(transaction);
-    transaction.keep(phase.m4, phase.m5, m6);
-    this.#through.add(transaction);
-    const [oldest] = this.#through;
-    if (this.#through.size > this.#options.bounds.total && oldest !== undefined) this.#drop(oldest);
+    this.#keep(transaction, phase, m6);
     return { kind: 'answer', octets: m6, joined: { idI, tid, ts, nidI: phase.nidI, psk: phase.psk, lifetime: m8.lifetime } };
+  }
+
+  /** It is through: from here on it counts no more, and copies are answered with what is kept of it. */
+  #keep(transaction: OpenTransaction, { m4, m5 }: Phased<'committing'>, m6: Uint8Array): void {
+    this.#close(transaction);
+    const { through } = this.#ofNode(transaction.idI);
+    const row = this.#kept.keep(transaction.m1, m4, m5, m6);
+    transaction.phase = { name: 'joined', row, place: this.#through.join(transaction) };
+    transaction.m1 = NOTHING;
+    transaction.rnC = NOTHING;
+    through.push(transaction);
+    const oldest =
+      through.length > MAX_TRANSACTIONS_PER_NODE
+        ? through[0]
+        : this.#through.length > this.#options.bounds.total
+          ? this.#through.first
+          : undefined;
+    if (oldest !== undefined) this.#drop(oldest);
   }
 
   /** Refusals are not kept, so that a copy asks anew; those that pass by themselves leave the transaction open. */
@@ -398,19 +411,47 @@ export class Respondent {
 
   #drop(transaction: OpenTransaction): void {
     transaction.wipe();
+    const place = this.#byTid.get(transaction.tid);
+    if (place === undefined) return;
     this.#byTid.delete(transaction.tid);
-    this.#byM1.delete(transaction.m1Key);
-    if (!this.#through.delete(transaction)) this.#close(transaction);
+    this.#all.leave(place);
+    const { phase } = transaction;
+    if (phase.name !== 'joined') return this.#close(transaction);
+    this.#through.leave(phase.place);
+    this.#kept.drop(phase.row);
+    this.#leaveNode(transaction, 'through');
   }
 
   /** It no longer counts as open. */
   #close(transaction: OpenTransaction): void {
-    const ofNode = this.#byNode.get(transaction.idI);
-    ofNode?.delete(transaction);
-    if (ofNode?.size === 0) this.#byNode.delete(transaction.idI);
+    this.#leaveNode(transaction, 'open');
     const left = (this.#perSource.get(transaction.countedAs) ?? 1) - 1;
     if (left === 0) this.#perSource.delete(transaction.countedAs);
     else this.#perSource.set(transaction.countedAs, left);
+  }
+
+  #ofNode(idI: number): OfNode {
+    let ofNode = this.#byNode.get(idI);
+    if (ofNode === undefined) this.#byNode.set(idI, (ofNode = { open: [], through: [] }));
+    return ofNode;
+  }
+
+  #leaveNode(transaction: OpenTransaction, state: keyof OfNode): void {
+    const ofNode = this.#ofNode(transaction.idI);
+    ofNode[state].splice(ofNode[state].indexOf(transaction), 1);
+    if (ofNode.open.length + ofNode.through.length === 0) this.#byNode.delete(transaction.idI);
+  }
+
+  #m1Of({ phase, m1 }: OpenTransaction): Uint8Array {
+    return phase.name === 'joined' ? this.#kept.m1(phase.row) : m1;
+  }
+
+  #m4Of(phase: Phased<'answered' | 'committing' | 'joined'>): Uint8Array {
+    return phase.name === 'joined' ? this.#kept.m4(phase.row) : phase.m4;
+  }
+
+  #m5Of(phase: Phased<'committing' | 'joined'>): Uint8Array {
+    return phase.name === 'joined' ? this.#kept.m5(phase.row) : phase.m5;
   }
 }
 
@@ -418,28 +459,7 @@ function countedAs(source: Source): string {
   return `${source.proven ? 'proven' : 'claimed'} ${source.network}`;
 }
 
-/** A character for each octet; in one piece, where putting it together would leave all the pieces. */
-function textOf(octets: Uint8Array): string {
-  return String.fromCharCode(...octets);
-}
-
 type Phased<N extends Phase['name']> = Extract<Phase, { readonly name: N }>;
-
-function m4Of(phase: Phased<'answered' | 'committing' | 'joined'>): Uint8Array {
-  return phase.name === 'joined' ? keptPart(phase.kept, 0, LENGTH.M4) : phase.m4;
-}
-
-function m5Of(phase: Phased<'committing' | 'joined'>): Uint8Array {
-  return phase.name === 'joined' ? keptPart(phase.kept, LENGTH.M4, LENGTH.M5) : phase.m5;
-}
-
-function m6Of({ kept }: Phased<'joined'>): Uint8Array {
-  return keptPart(kept, LENGTH.M4 + LENGTH.M5, LENGTH.M6);
-}
-
-function keptPart(kept: Kept, from: number, length: number): Uint8Array {
-  return Uint8Array.from({ length }, (_, i) => kept.charCodeAt(from + i));
-}
 
 function refuse(refusal: Refusal): Refused {
   return { kind: 'refuse', refusal };

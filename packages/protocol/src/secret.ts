@@ -13,6 +13,7 @@ const FINGERPRINT_LABEL = utf8ToBytes('latchkey fingerprint');
 export class Secret {
   readonly #octets: Uint8Array;
   #cipher: BlockCipher | undefined;
+  #ccmCipher: { readonly label: number; readonly cipher: BlockCipher } | undefined;
   #fingerprint: string | undefined;
   #wiped = false;
 
@@ -47,6 +48,21 @@ export class Secret {
     return this.#cipher;
   }
 
+  /**
+   * AES-128 under EK(K, T) = AES-128(K, T || 0^15), T being `label` (profile, "Primitive"): kept for the label that was asked for
+   * last, and wiped with the key.
+   */
+  ccmCipher(label: number): BlockCipher {
+    if (this.#ccmCipher?.label === label) return this.#ccmCipher.cipher;
+    this.#ccmCipher?.cipher.wipe();
+    const octets = new Uint8Array(KEY_LENGTH);
+    octets[0] = label;
+    const ek = this.cipher.encrypt(octets);
+    this.#ccmCipher = { label, cipher: new BlockCipher(ek) };
+    ek.fill(0);
+    return this.#ccmCipher.cipher;
+  }
+
   /** 32 hex digits, for a 0600 file. */
   toHex(): string {
     return bytesToHex(this.expose());
@@ -66,7 +82,9 @@ export class Secret {
   wipe(): void {
     this.#octets.fill(0);
     this.#cipher?.wipe();
+    this.#ccmCipher?.cipher.wipe();
     this.#cipher = undefined;
+    this.#ccmCipher = undefined;
     this.#fingerprint = undefined;
     this.#wiped = true;
   }

@@ -53,4 +53,5 @@ export { DEFAULT_MEMORY, LEAST_MEMORY, watchMemory } from './memory.js';
 export type { Check, Labels, Metric, Observation, Sample } from './observation.js';
 export { formatFields, formatTable } from './table.js';
 export { Durations, Tally } from './tally.js';
+export { drawOctets } from './random.js';
 export { readTypedLine } from './typed-line.js';

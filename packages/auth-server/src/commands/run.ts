@@ -1,8 +1,8 @@
-import { randomBytes } from 'node:crypto';
 import {
   CoapServer,
   createLog,
   type Daemon,
+  drawOctets,
   type Endpoint,
   exists,
   httpOption,
@@ -73,7 +73,7 @@ async function start(options: RunOptions, listen: readonly Endpoint[], memory: n
   if (head !== undefined) log.info({ head: formatHead(head) }, 'audit log');
   if (registry.audit.length > LONG_AUDIT_LOG)
     log.warn({ entries: registry.audit.length }, 'the audit log is long: keep its old entries elsewhere, with `audit prune`');
-  const server = new AuthServer({ registry, clock: readClock, draw: randomBytes, log });
+  const server = new AuthServer({ registry, clock: readClock, draw: drawOctets, log });
   const unwatch = [watchStore(registry, log), watchMemory(memory, log)];
   const counts = new ServerCounts();
   const sockets = await CoapServer.listenOnAll(listen, {

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { AuthServer, Registry, RegistryObservation, upgrade, watchStore } from '@latchkey/auth-server';
 import { formatId, Respondent } from '@latchkey/protocol';
@@ -9,6 +8,7 @@ import {
   createLog,
   type Credential,
   type Daemon,
+  drawOctets,
   type Endpoint,
   exists,
   Failure,
@@ -84,7 +84,7 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
     idC: credential.idC,
     skCs: credential.skCs,
     bounds: { total: config.bounds.transactions, perSource: config.bounds.per_source },
-    draw: randomBytes,
+    draw: drawOctets,
     takeTid: () => serials.take(),
   });
   const controller = new Controller({ respondent, link, psks, clock: readClock, log });
@@ -212,7 +212,7 @@ async function openCombined(credential: Credential, config: Config, folder: stri
   }
   await registry.tellServing();
   const unwatch = watchStore(registry, log);
-  const server = new AuthServer({ registry, clock: readClock, draw: randomBytes, log });
+  const server = new AuthServer({ registry, clock: readClock, draw: drawOctets, log });
   const seen = new RegistryObservation(registry);
   return {
     link: new LocalLink(server),

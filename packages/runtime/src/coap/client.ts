@@ -4,12 +4,12 @@
  * that do not open, which must not end an exchange that a right answer could still reach.
  */
 
-import { randomBytes } from 'node:crypto';
 import type { RemoteInfo } from 'node:dgram';
 import { once } from 'node:events';
 import { Agent, type OutgoingMessage } from 'coap';
 import { addressOf, type Endpoint, formatEndpoint } from '../endpoint.js';
 import { systemCode, systemFailure } from '../failure.js';
+import { drawOctets } from '../random.js';
 import type { ClientCounts } from './counts.js';
 import { codeText, type Datagram, emptyMessage, MESSAGE_TYPE, opaqueOption, OPTION, uintOption } from './datagram.js';
 import { judgeResponse } from './guard.js';
@@ -197,7 +197,7 @@ export class CoapClient {
 
   #freshToken(): Buffer {
     for (;;) {
-      const token = randomBytes(this.#options.tokenLength);
+      const token = Buffer.from(drawOctets(this.#options.tokenLength));
       if (!this.#inFlight.has(token.toString('hex'))) return token;
     }
   }
