@@ -142,8 +142,11 @@ export class AuthServer {
       const node = this.#registry.node(idI);
       const judgement = judge(opened, node, this.#clock().wall);
       if (judgement.kind !== 'commit' || node === undefined) {
-        if (judgement.kind === 'answer' && judgement.with === 'M3') this.#noteAsked(opened, node, tid);
-        else node?.key.wipe();
+        if (judgement.kind !== 'answer' || judgement.with !== 'M3') node?.key.wipe();
+        else if (node !== undefined) {
+          this.#noteAsked(opened, node, tid);
+          this.#registry.keepOpen(node);
+        }
         return judgement as Final;
       }
       if (stepped) return this.#refuse('overloaded', 'the clock was set back less than five minutes ago');
@@ -205,8 +208,8 @@ export class AuthServer {
   }
 
   /** Not for a copy of an M2 whose transaction the node has completed. */
-  #noteAsked({ idC, body }: OpenedRequest, node: RegisteredNode | undefined, tid: bigint): void {
-    if (node?.committed?.idC === idC && tid <= node.committed.tid) return;
+  #noteAsked({ idC, body }: OpenedRequest, node: RegisteredNode, tid: bigint): void {
+    if (node.committed?.idC === idC && tid <= node.committed.tid) return;
     this.#sightings.asked(body.m1.idI, idC, this.#clock().wall);
   }
 

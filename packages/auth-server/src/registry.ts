@@ -11,8 +11,9 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { type Commit, COMMIT_LIMIT_MS, formatId, KEY_LENGTH, Secret } from '@latchkey/protocol';
 import { Durations, exists, Failure, openFolder, UsageFailure } from '@latchkey/runtime';
-import { PLACE, STORE_FILE, tellServing, writeFailure } from '@latchkey/store';
+import { type Keyring, PLACE, STORE_FILE, tellServing, writeFailure } from '@latchkey/store';
 import type { AuditLog } from './audit.js';
+import { KeptNodes } from './kept-nodes.js';
 import {
   controllerFrom,
   type ControllerRecord,
@@ -51,6 +52,7 @@ export class Registry {
   readonly commits: Durations = new Durations();
   /** When each commit under way began, by the monotonic clock, oldest first. */
   readonly #underWay = new Set<{ readonly since: number }>();
+  readonly #kept = new KeptNodes();
 
   private constructor(tables: Tables) {
     this.tables = tables;
@@ -115,9 +117,22 @@ export class Registry {
   /** The node as it is now: sees every commit that was acknowledged before the call, also another process's. */
   node(idI: number): RegisteredNode | undefined {
     this.tables.seeLatest();
-    const row = this.tables.nodes.get(idI);
+    const octets = this.tables.nodes.getBinary(idI);
+    if (octets === undefined) return undefined;
+    const kept = this.#kept.take(idI, octets);
+    const row = kept?.row ?? this.tables.nodes.get(idI);
     const facts = row && this.#facts(idI, row);
-    return facts && { ...facts, key: keyOf(this.tables.keyring, idI, row) };
+    if (row === undefined || facts === undefined) {
+      kept?.key.wipe();
+      return undefined;
+    }
+    const key = kept?.key ?? keyOf(this.tables.keyring, idI, row);
+    return { ...facts, key, stored: { octets, row, key } };
+  }
+
+  /** The node will be asked for again soon: until then it stays open, its key a copy. */
+  keepOpen({ idI, stored }: RegisteredNode): void {
+    this.#kept.keep(idI, stored);
   }
 
   /** Whether an ID is taken, be it by an order that is not finished. */
@@ -230,10 +245,12 @@ export class Registry {
         const now = wall();
         if (performance.now() - entry.since > COMMIT_LIMIT_MS || !inTime(now)) return 'late';
         keyring.refresh();
-        const row = nodes.get(idI);
-        if (row?.entry !== node.entry || keptOrders.get(row.order)?.entry !== node.orderEntry) return 'lost';
         // Octets that are others may be the same key all the same, under another master key.
-        if (!keyring.wasOpenedFrom(node.key, row.key) && !keyOf(keyring, idI, row).equals(node.key)) return 'lost';
+        const { stored } = node;
+        const same = stored.key === node.key && nodes.getBinary(idI)?.equals(stored.octets) === true;
+        const row = same ? stored.row : nodes.get(idI);
+        if (row?.entry !== node.entry || keptOrders.get(row.order)?.entry !== node.orderEntry) return 'lost';
+        if (!same && !holds(keyring, idI, row, node.key)) return 'lost';
         const { tid, ...rest } = commit;
         nodes.putSync(idI, {
           ...row,
@@ -292,6 +309,7 @@ export class Registry {
   }
 
   async close(): Promise<void> {
+    this.#kept.close();
     await this.tables.close();
   }
 
@@ -300,6 +318,14 @@ export class Registry {
     const order = this.tables.keptOrders.get(row.order);
     return order === undefined || order.state === 'pending' ? undefined : factsFrom(idI, row, order);
   }
+}
+
+/** Whether the row's key is `key`. */
+function holds(keyring: Keyring, idI: number, row: NodeRow, key: Secret): boolean {
+  const there = keyOf(keyring, idI, row);
+  const equal = there.equals(key);
+  there.wipe();
+  return equal;
 }
 
 /** Before a master key is asked for: whether there is something to open at all. */

@@ -1,5 +1,6 @@
 /** What the registry's tables hold, and what is made of a row for those who ask. */
 
+import type { OpenedRow } from './kept-nodes.js';
 import { type Commit, type NodeRecord, type Secret } from '@latchkey/protocol';
 import type { Endpoint } from '@latchkey/runtime';
 import { type Keyring, PLACE } from '@latchkey/store';
@@ -112,6 +113,8 @@ export interface NodeFacts extends Omit<NodeRecord, 'key'> {
 
 export interface RegisteredNode extends NodeFacts {
   readonly key: Secret;
+  /** Its row as it was read, and the key that was in it. */
+  readonly stored: OpenedRow;
 }
 
 export function factsFrom(idI: number, row: NodeRow, order: OrderRow): NodeFacts {

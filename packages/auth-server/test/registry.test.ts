@@ -172,9 +172,11 @@ describe('a commit', () => {
     expect(await commitTo(registry, before, psk)).toBe('committed');
     const now = registry.node(7)!;
     expect(now.key.toHex()).toBe(psk.toHex());
-    expect({ ...now, key: 0, committed: { ...now.committed, nidI: Uint8Array.from(now.committed!.nidI) } }).toEqual({
+    const committed = { ...now.committed, nidI: Uint8Array.from(now.committed!.nidI) };
+    expect({ ...now, key: 0, stored: 0, committed }).toEqual({
       ...before,
       key: 0,
+      stored: 0,
       initial: false,
       committedAt: WALL,
       joinedAt: WALL,

@@ -34,6 +34,8 @@ import { ControllerCounts } from './counts.js';
 import type { Link } from './link.js';
 import type { PskStore } from './psk-store.js';
 
+type Vouch = KeyRequest['vouch'];
+
 /** How often transactions whose life is over are cleared away, in ms. */
 const EXPIRE_EVERY_MS = 5_000;
 
@@ -69,7 +71,7 @@ export class Controller {
   }
 
   /** Answers M1 with M4 and M5 with M6. */
-  answer({ payload, source }: KeyRequest): KeyAnswer | Promise<KeyAnswer> {
+  answer({ payload, source, vouch }: KeyRequest): KeyAnswer | Promise<KeyAnswer> {
     const from = formatEndpoint({ host: source.address, port: source.port });
     if (this.#tellsAll)
       this.#log.debug({ message: nameOf(payload), octets: payload.length, from, proven: source.proven }, 'received');
@@ -78,7 +80,7 @@ export class Controller {
       case 'answer':
         return this.#send(decision.octets, from);
       case 'ask':
-        return this.#askOnce(decision.transaction, from);
+        return this.#askOnce(decision.transaction, from, vouch);
       case 'prove':
         return 'prove';
       case 'refuse':
@@ -103,54 +105,58 @@ export class Controller {
       : this.#respondent.receiveM1(payload, source, now);
   }
 
-  #askOnce(transaction: Transaction, from: string): Promise<KeyAnswer> {
+  #askOnce(transaction: Transaction, from: string, vouch: Vouch): Promise<KeyAnswer> {
     const { request } = transaction;
     if (request === undefined) return Promise.resolve(this.#refuse('noTransaction', { from }));
     const underWay = this.#asking.get(request);
     if (underWay !== undefined) return underWay;
-    const asking = this.#ask(transaction, request, from).finally(() => this.#asking.delete(request));
+    const asking = this.#ask(transaction, request, from, vouch).finally(() => this.#asking.delete(request));
     this.#asking.set(request, asking);
     return asking;
   }
 
-  async #ask(transaction: Transaction, request: Uint8Array, from: string): Promise<KeyAnswer> {
+  async #ask(transaction: Transaction, request: Uint8Array, from: string, vouch: Vouch): Promise<KeyAnswer> {
     const since = performance.now();
-    const about = { node: formatId(transaction.idI), tid: formatTid(transaction.tid) };
-    if (this.#tellsAll) this.#log.debug({ ...about, message: nameOf(request), octets: request.length }, 'sent');
-    const decision = await this.#link.ask(request, (octets) => this.#judge(transaction, octets, about));
+    if (this.#tellsAll) this.#log.debug({ ...about(transaction), message: nameOf(request), octets: request.length }, 'sent');
+    const decision = await this.#link.ask(request, (octets) => this.#judge(transaction, octets));
     this.counts.exchanges[request[0] === TYPE.M7 ? 'M5' : 'M1'].addSince(since);
     switch (decision?.kind) {
       case 'answer':
-        if (decision.joined !== undefined) this.#keep(decision.joined);
+        if (decision.joined !== undefined) {
+          vouch(transaction.proven ? 1 : 2);
+          this.#keep(decision.joined);
+        }
         return this.#send(decision.octets, from);
       case 'refuse':
-        return this.#refuse(decision.refusal, { ...about, message: nameOf(request), from });
+        return this.#refuse(decision.refusal, { ...about(transaction), message: nameOf(request), from });
       case 'forgotten':
-        return this.#refuse('overloaded', { ...about, message: nameOf(request), from });
+        return this.#refuse('overloaded', { ...about(transaction), message: nameOf(request), from });
       case 'ignored':
       case undefined:
-        return this.#refuse('noServer', { ...about, message: nameOf(request), from });
+        return this.#refuse('noServer', { ...about(transaction), message: nameOf(request), from });
     }
   }
 
-  #judge(transaction: Transaction, octets: Uint8Array, about: object): LinkDecision {
+  #judge(transaction: Transaction, octets: Uint8Array): LinkDecision {
     const decision = this.#respondent.receiveLinkAnswer(transaction, octets);
     if (this.#tellsAll && decision.kind !== 'ignored')
-      this.#log.debug({ ...about, message: nameOf(octets), octets: octets.length }, 'received');
+      this.#log.debug({ ...about(transaction), message: nameOf(octets), octets: octets.length }, 'received');
     return decision;
   }
 
   /** The node has its new key; this controller keeps it too. */
   #keep(joined: Joined): void {
-    const { idI, tid, nidI, psk, lifetime } = joined;
+    const { nidI, psk, lifetime } = joined;
     this.counts.joins.add('joined');
-    const about = { node: formatId(idI), tid: formatTid(tid), at: formatNid(nidI) };
-    this.#log.info({ ...about, key: psk.fingerprint, lifetimeSeconds: lifetime }, 'node joined');
+    this.#log.info({ ...about(joined), at: formatNid(nidI), key: psk.fingerprint, lifetimeSeconds: lifetime }, 'node joined');
     const storing = this.#psks
       .put(joined)
       .catch((error: unknown) => {
         if (!(error instanceof Failure)) throw error;
-        this.#log.error({ ...about, advice: error.advice }, `${error.message}; the node joined all the same`);
+        this.#log.error(
+          { ...about(joined), at: formatNid(nidI), advice: error.advice },
+          `${error.message}; the node joined all the same`,
+        );
       })
       .finally(() => {
         psk.wipe();
@@ -177,6 +183,11 @@ export class Controller {
     await Promise.all(this.#storing);
     await this.#link.close();
   }
+}
+
+/** For the log. */
+function about({ idI, tid }: { readonly idI: number; readonly tid: bigint }): { readonly node: string; readonly tid: string } {
+  return { node: formatId(idI), tid: formatTid(tid) };
 }
 
 /** `M1` to `M9`, for the log. */

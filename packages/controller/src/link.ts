@@ -170,9 +170,10 @@ export class RelayLink implements Link {
   }
 
   /** As configured, but those that failed lately come last. */
-  #inOrder(): Peer[] {
+  #inOrder(): readonly Peer[] {
     const now = performance.now();
     const failed = (peer: Peer): boolean => now - peer.failedAt < RETURN_AFTER_MS;
+    if (!this.#peers.some(failed)) return this.#peers;
     return [...this.#peers.filter((peer) => !failed(peer)), ...this.#peers.filter(failed)];
   }
 

@@ -1,6 +1,7 @@
 /** The keys of the nodes that joined through this controller, for talking to them later; sealed under the store's master key. */
 
 import { rm } from 'node:fs/promises';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type Joined, Secret } from '@latchkey/protocol';
 import { Durations, Failure } from '@latchkey/runtime';
 import {
@@ -27,6 +28,12 @@ interface Row {
   lifetime: number;
 }
 
+/** What is put in one turn of the event loop. */
+interface Turn {
+  readonly joins: Joined[];
+  readonly written: Promise<void>;
+}
+
 export interface StoredPsk extends Omit<Joined, 'idI' | 'ts'> {
   /** ms since the epoch. */
   readonly ts: number;
@@ -38,6 +45,7 @@ export class PskStore {
   readonly #psks: Database<Row, number>;
   readonly #about: About;
   readonly keyring: Keyring;
+  #turn: Turn | undefined;
   /** How long `put` took. */
   readonly puts: Durations = new Durations();
 
@@ -75,16 +83,35 @@ export class PskStore {
     }
   }
 
-  /** Keeps the key of a newer transaction; resolves when the disk has it. The key is copied, not taken over. */
-  async put({ idI, tid, ts, nidI, psk, lifetime }: Joined): Promise<void> {
+  /**
+   * Keeps the key of a newer transaction; resolves when the disk has it. The key is the caller's, and is to be there until then. All that
+   * is put in one turn of the event loop is written together.
+   */
+  async put(joined: Joined): Promise<void> {
     const since = performance.now();
-    await this.#write(() => {
-      const before = this.#psks.get(idI);
-      if (before !== undefined && BigInt(`0x${before.tid}`) >= tid) return;
-      const sealed = this.keyring.seal({ kind: PLACE.psk, id: idI }, psk);
-      this.#psks.putSync(idI, { psk: sealed, tid: tid.toString(16), ts: Number(ts), nidI, lifetime });
-    });
+    this.#turn ??= this.#writeTurn();
+    const { joins, written } = this.#turn;
+    joins.push(joined);
+    await written;
     this.puts.addSince(since);
+  }
+
+  #writeTurn(): Turn {
+    const joins: Joined[] = [];
+    const written = nextTurn().then(() => {
+      this.#turn = undefined;
+      return this.#write(() => {
+        for (const joined of joins) this.#putSync(joined);
+      });
+    });
+    return { joins, written };
+  }
+
+  #putSync({ idI, tid, ts, nidI, psk, lifetime }: Joined): void {
+    const before = this.#psks.get(idI);
+    if (before !== undefined && BigInt(`0x${before.tid}`) >= tid) return;
+    const sealed = this.keyring.seal({ kind: PLACE.psk, id: idI }, psk);
+    this.#psks.putSync(idI, { psk: sealed, tid: tid.toString(16), ts: Number(ts), nidI, lifetime });
   }
 
   /** How many nodes it has the key of. */

@@ -50,6 +50,24 @@ describe('a node', () => {
     expect(network.psks.get(ID_I)?.psk.toHex()).toBe(psk);
   });
 
+  it('is vouched for once, with its M1 and its M5, however many copies of M5 come', async () => {
+    const network = await Network.create();
+    const node = new TestNode(network.ik);
+    const m5 = await node.proveTo(network);
+    expect(network.vouched).toEqual([]);
+    const copies = await Promise.all(Array.from({ length: 3 }, () => network.ask(m5)));
+    expect(new Set(copies.map((copy) => copy !== 'prove' && copy.code))).toEqual(new Set(['2.04']));
+    await network.ask(m5);
+    expect(network.vouched).toEqual([2]);
+  });
+
+  it('that proved its address for M1 is vouched for with its M5 alone', async () => {
+    const network = await Network.create();
+    const m5 = await new TestNode(network.ik).proveTo(network, { proven: true });
+    await network.ask(m5);
+    expect(network.vouched).toEqual([1]);
+  });
+
   it('joins again and again, each time under the key of before', async () => {
     const network = await Network.create();
     const node = new TestNode(network.ik);

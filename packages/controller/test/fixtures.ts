@@ -108,10 +108,13 @@ export class Network {
     return new Network({ registry, controller, psks, log, now, ik, skCs });
   }
 
+  /** With how many requests each peer was vouched for. */
+  readonly vouched: number[] = [];
+
   /** The controller's answer to what a node sends from `address`. */
   async ask(payload: Uint8Array, { address = '192.0.2.7', port = 49_152, proven = false } = {}): Promise<KeyAnswer> {
     const source: KeyRequest['source'] = { address, network: address, port, nid: encodeNid(address, port), proven };
-    return this.controller.answer({ payload: Buffer.from(payload), source });
+    return this.controller.answer({ payload: Buffer.from(payload), source, vouch: (requests) => this.vouched.push(requests) });
   }
 }
 
@@ -151,6 +154,12 @@ export class TestNode {
     if (decision.kind !== 'joined') throw new Error(`M6 was not taken: ${decision.why}`);
     this.state = decision.state;
     return decision.lifetime;
+  }
+
+  /** M1 and M4; gives the M5 that is to be sent. */
+  async proveTo(network: Network, from: { readonly proven?: boolean } = {}): Promise<Uint8Array> {
+    const m1 = this.begin();
+    return this.takeM4(m1, await network.ask(m1.m1, from)).m5;
   }
 
   /** M1 to M6; gives the lifetime. */

@@ -41,6 +41,16 @@ describe('a key store', () => {
     await again.close();
   });
 
+  it('writes what is put in one turn together, and the newest of one node stays', async () => {
+    const store = await openPskStore(join(await tempFolder(), 'keys'));
+    const joins = Array.from({ length: 50 }, (_, i) => joined({ idI: i % 10, tid: BigInt(100 - i) }));
+    await Promise.all(joins.map((one) => store.put(one)));
+    expect(store.size).toBe(10);
+    for (let idI = 0; idI < 10; idI++) expect(store.get(idI)?.psk.toHex()).toBe(joins[idI]!.psk.toHex());
+    expect(store.puts.cumulative.at(-1)).toBe(50);
+    await store.close();
+  });
+
   it('keeps a copy: wiping what was put there, or what was got, wipes nothing in it', async () => {
     const [psks, one] = [await newPskStore(), joined()];
     const hex = one.psk.toHex();

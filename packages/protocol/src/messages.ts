@@ -22,17 +22,7 @@
  */
 
 import { type BlockCipher, ccmOpen, ccmSealInPlace, type Parts } from './cipher.js';
-import {
-  KEY_LENGTH,
-  LABEL_M4,
-  LABEL_M5_M6,
-  LENGTH,
-  NID_LENGTH,
-  NONCE_LENGTH,
-  RN_LENGTH,
-  TAG_LENGTH,
-  TYPE,
-} from './constants.js';
+import { KEY_LENGTH, LABEL_M4, LABEL_M5_M6, LENGTH, NID_LENGTH, NONCE_LENGTH, RN_LENGTH, TAG_LENGTH, TYPE } from './constants.js';
 import { MalformedMessage } from './errors.js';
 import { Reader, Writer } from './octets.js';
 import { Secret } from './secret.js';
@@ -74,7 +64,13 @@ function sealed(w: Writer, from: number, key: BlockCipher, nonce: Uint8Array, as
 }
 
 /** What is sealed in `octets` from octet `from` on. */
-function opened(octets: Uint8Array, from: number, key: BlockCipher, nonce: Uint8Array, associated: Parts): Uint8Array | undefined {
+function opened(
+  octets: Uint8Array,
+  from: number,
+  key: BlockCipher,
+  nonce: Uint8Array,
+  associated: Parts,
+): Uint8Array | undefined {
   return ccmOpen(key, nonce, associated, octets, TAG_LENGTH, from);
 }
 

@@ -98,6 +98,8 @@ export interface Transaction {
   readonly tid: bigint;
   readonly ts: bigint;
   readonly m1: Uint8Array;
+  /** Whether its M1 came with a proof of its source address. */
+  readonly proven: boolean;
   /** Sent with each request to an auth-server: M2 while asking, M7 while committing. */
   readonly request: Uint8Array | undefined;
 }
@@ -108,6 +110,7 @@ class OpenTransaction implements Transaction {
   readonly ts: bigint;
   m1: Uint8Array;
   rnC: Uint8Array;
+  readonly proven: boolean;
   /** Whom the bound per source counts it against: a forged address never fills the share of a proven one. */
   readonly countedAs: string;
   readonly openedAt: number;
@@ -126,6 +129,7 @@ class OpenTransaction implements Transaction {
     this.ts = fields.ts;
     this.m1 = fields.m1;
     this.rnC = fields.rnC;
+    this.proven = fields.proven;
     this.countedAs = fields.countedAs;
     this.openedAt = fields.openedAt;
     this.phase = fields.phase;
@@ -222,13 +226,15 @@ export class Respondent {
     const ofNode = this.#byNode.get(m1.idI);
     const copy = ofNode && this.#copyOf(octets, ofNode);
     if (copy !== undefined)
-      return copy.phase.name === 'asking' ? { kind: 'ask', transaction: copy } : { kind: 'answer', octets: this.#m4Of(copy.phase) };
+      return copy.phase.name === 'asking'
+        ? { kind: 'ask', transaction: copy }
+        : { kind: 'answer', octets: this.#m4Of(copy.phase) };
 
     const counted = countedAs(source);
     const room = this.#roomFor(ofNode?.open ?? NONE, source, counted);
     if (room === 'prove') return { kind: 'prove' };
     if (room === 'tooMany' || room === 'overloaded') return refuse(room);
-    return this.#openTransaction(m1, octets, counted, now, room.evicting);
+    return this.#openTransaction(m1, octets, { proven: source.proven, countedAs: counted }, now, room.evicting);
   }
 
   receiveM5(octets: Uint8Array, source: Source, now: Now): M5Decision {
@@ -300,7 +306,13 @@ export class Respondent {
     return nodeIsFull || sourceIsFull ? 'tooMany' : 'overloaded';
   }
 
-  #openTransaction(m1: M1, octets: Uint8Array, counted: string, now: Now, evicting: OpenTransaction | undefined): M1Decision {
+  #openTransaction(
+    m1: M1,
+    octets: Uint8Array,
+    from: Pick<OpenTransaction, 'proven' | 'countedAs'>,
+    now: Now,
+    evicting: OpenTransaction | undefined,
+  ): M1Decision {
     const { idC, draw, takeTid } = this.#options;
     const skCs = this.#skCs;
     const tid = takeTid();
@@ -317,13 +329,13 @@ export class Respondent {
       ts,
       m1: m1Octets,
       rnC,
-      countedAs: counted,
+      ...from,
       openedAt: now.steady,
       phase: { name: 'asking', request, skCs },
     });
     this.#byTid.set(tid, this.#all.join(transaction));
     this.#ofNode(m1.idI).open.push(transaction);
-    this.#perSource.set(counted, (this.#perSource.get(counted) ?? 0) + 1);
+    this.#perSource.set(from.countedAs, (this.#perSource.get(from.countedAs) ?? 0) + 1);
     return { kind: 'ask', transaction };
   }
 

@@ -36,6 +36,11 @@ export class Secret {
     return secret;
   }
 
+  /** The same key once more, to be wiped by itself. */
+  copy(): Secret {
+    return Secret.from(this.expose());
+  }
+
   /** The key's own octets, not a copy: neither keep nor change them. */
   expose(): Uint8Array {
     if (this.#wiped) throw new Error('a wiped key was used');

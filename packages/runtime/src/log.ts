@@ -2,6 +2,8 @@
 
 import { type DestinationStream, type Logger, pino } from 'pino';
 
+type SonicBoom = ReturnType<typeof pino.destination>;
+
 export type Log = Logger;
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug';
 
@@ -18,17 +20,47 @@ export async function createLog(name: string, level: LogLevel, stream: LogStream
       base: { name },
       formatters: { level: (label) => ({ level: label }) },
     },
-    await destination(stream),
+    await destination(stream, level),
   );
 }
 
-async function destination(stream: LogStream): Promise<DestinationStream> {
+/** Octets of lines that wait to be written. */
+const MAX_WAITING = 1024 * 1024;
+/** Octets of lines that are written at once, before their turn of the event loop is over. */
+const TOGETHER = 8 * 1024;
+
+/**
+ * Writes what is logged in one turn of the event loop together, at its end: a write for each line takes longer than all else that is done
+ * for it. A process that is killed loses the lines of that turn; at `debug`, where each message is told of, no line waits.
+ */
+function together(lines: SonicBoom): DestinationStream {
+  let due = false;
+  const flush = (): void => {
+    due = false;
+    try {
+      lines.flushSync();
+    } catch {
+      // They wait, as above.
+    }
+  };
+  process.on('exit', flush);
+  return {
+    write(line) {
+      lines.write(line);
+      if (due) return;
+      due = true;
+      setImmediate(flush);
+    },
+  };
+}
+
+async function destination(stream: LogStream, level: LogLevel): Promise<DestinationStream> {
   const { fd, isTTY } = process[stream];
   if (!isTTY) {
     // A log that cannot be written, on a full disk say, is no reason to stop serving: lines wait, up to 1 MiB, then get lost.
-    const lines = pino.destination({ dest: fd, sync: true, maxLength: 1024 * 1024 });
+    const lines = pino.destination({ dest: fd, sync: true, maxLength: MAX_WAITING, minLength: level === 'debug' ? 0 : TOGETHER });
     lines.on('error', () => undefined);
-    return lines;
+    return level === 'debug' ? lines : together(lines);
   }
   const { default: pretty } = await import('pino-pretty');
   const colorize = (process.env['NO_COLOR'] ?? '') === '';

@@ -104,4 +104,31 @@ describe('a log', () => {
     });
     expect(await child.line()).toBeUndefined();
   });
+
+  it('writes what was logged in a turn before the next, and before the process ends', async () => {
+    const child = new Child(`
+      import { readFileSync } from 'node:fs';
+      import { createLog } from ${JSON.stringify(new URL('../dist/log.js', import.meta.url).href)};
+      const written = () => Number(/^wchar: (\\d+)$/m.exec(readFileSync('/proc/self/io', 'utf8'))[1]);
+      const log = await createLog('controller', 'info');
+      const before = written();
+      log.info('one');
+      log.info('two');
+      const waited = written() === before;
+      setImmediate(() => {
+        log.info({ waited, written: written() > before }, 'three');
+        process.exit();
+      });`);
+    const lines = [await child.line(), await child.line(), await child.line()].map((line) => JSON.parse(line ?? '{}') as object);
+    expect(lines).toMatchObject([{ msg: 'one' }, { msg: 'two' }, { msg: 'three', waited: true, written: true }]);
+  });
+
+  it('writes each line at once where each message is told of', async () => {
+    const child = new Child(`
+      import { createLog } from ${JSON.stringify(new URL('../dist/log.js', import.meta.url).href)};
+      const log = await createLog('controller', 'debug');
+      log.debug('sent');
+      process.kill(process.pid, 'SIGKILL');`);
+    expect(JSON.parse((await child.line()) ?? '{}')).toMatchObject({ msg: 'sent' });
+  });
 });

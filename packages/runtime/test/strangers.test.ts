@@ -13,10 +13,21 @@ describe('strangers', () => {
     const strangers = new Strangers();
     const served = (now: number, asked: number): number =>
       Array.from({ length: asked }, () => strangers.mayBeServed(now, 0, 8)).filter((may) => may).length;
-    expect(served(1_000, 1_000)).toBe(64);
+    expect(served(1_000, 1_000)).toBe(256);
     expect(served(1_000, 10)).toBe(0);
     expect(served(1_010, 1_000)).toBe(5);
-    expect(served(60_000, 1_000)).toBe(64);
+    expect(served(60_000, 1_000)).toBe(256);
+  });
+
+  it('are served as many more as turned out to be honest, and never more at once than the bound', () => {
+    const strangers = new Strangers();
+    const served = (asked: number): number =>
+      Array.from({ length: asked }, () => strangers.mayBeServed(1_000, 0, 8)).filter((may) => may).length;
+    expect(served(1_000)).toBe(256);
+    strangers.giveBack(2);
+    expect(served(1_000)).toBe(2);
+    strangers.giveBack(1_000);
+    expect(served(1_000)).toBe(256);
   });
 
   it('have half of the room for work at most', () => {

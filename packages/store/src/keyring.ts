@@ -53,8 +53,6 @@ export class Keyring {
   #number: number;
   #master: Secret;
   #next: Secret | undefined;
-  /** What each key that is in use was opened from. */
-  readonly #openedFrom = new WeakMap<Secret, Uint8Array>();
   /** Under the master keys above; wiped with them. */
   readonly #wraps = new Map<Secret, KeyWrap>();
 
@@ -136,14 +134,7 @@ export class Keyring {
     }
     const key = Secret.from(plain.subarray(0, KEY_LENGTH));
     plain.fill(0);
-    this.#openedFrom.set(key, new Uint8Array(sealed));
     return key;
-  }
-
-  /** Whether these are the octets that `key` was opened from: then it is the same key in the same place, without opening it again. */
-  wasOpenedFrom(key: Secret, sealed: Uint8Array): boolean {
-    const from = this.#openedFrom.get(key);
-    return from !== undefined && Buffer.compare(from, sealed) === 0;
   }
 
   /** The same key, sealed as new ones are. */

@@ -8,7 +8,7 @@ import { Agent, createServer, type IncomingMessage, type OutgoingMessage } from 
 import { ANSWERED, ASKED, ROW } from './sizes.js';
 
 const RECEIVE_BUFFER = 4 * 1024 * 1024;
-const CACHE_OCTETS = 16 * 1024;
+const CACHE_OCTETS = 512;
 const NEVER_SEPARATE_MS = 600_000;
 const AGENTS = 4;
 const TOKEN_LENGTH = 8;

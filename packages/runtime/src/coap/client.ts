@@ -68,6 +68,8 @@ interface InFlight {
   readonly fail: (code: string) => void;
 }
 
+const URI_PATH = { name: 'Uri-Path', value: Buffer.from(RESOURCE.slice(1)) } as const;
+
 /** One ICMP error may be the past's or a forger's; two in one exchange are taken for an answer. */
 const REFUSALS_THAT_COUNT = 2;
 /** What an exchange ends with when the client is closed. */
@@ -113,7 +115,7 @@ export class CoapClient {
     if (this.#inFlight.size >= this.#options.maxInFlight) return Promise.resolve({ kind: 'busy' });
     return new Promise((settle) => {
       const token = this.#freshToken();
-      const key = token.toString('hex');
+      const key = keyOf(token);
       let ignored = 0;
       let refusals = 0;
       let lastCode: string | undefined;
@@ -133,11 +135,12 @@ export class CoapClient {
       const request = this.#agent.request({
         hostname: this.#options.peer.host,
         port: this.#options.peer.port,
-        pathname: RESOURCE,
         method: 'POST',
         confirmable: true,
         token,
       });
+      // What `pathname` would come to, without having it taken apart for each request.
+      request._packet.options?.push(URI_PATH);
       if (options.echo !== undefined) request.setOption(ECHO, options.echo);
       request.on('error', (error) => fail(systemCode(error) ?? error.message));
       const fail = (code: string): void => {
@@ -198,7 +201,7 @@ export class CoapClient {
   #freshToken(): Buffer {
     for (;;) {
       const token = Buffer.from(drawOctets(this.#options.tokenLength));
-      if (!this.#inFlight.has(token.toString('hex'))) return token;
+      if (!this.#inFlight.has(keyOf(token))) return token;
     }
   }
 
@@ -220,7 +223,7 @@ export class CoapClient {
   }
 
   #filterResponse(datagram: Datagram, octets: Buffer, source: RemoteInfo): Buffer | undefined {
-    const entry = this.#inFlight.get(datagram.token.toString('hex'));
+    const entry = this.#inFlight.get(keyOf(datagram.token));
     if (entry === undefined) {
       // A copy of a response that counted: a Reset ends its retransmission (RFC 7252 section 4.2).
       if (datagram.type === MESSAGE_TYPE.CON)
@@ -252,4 +255,8 @@ export class CoapClient {
   #socketError(error: Error): void {
     for (const { fail } of this.#inFlight.values()) fail(systemCode(error) ?? error.message);
   }
+}
+
+function keyOf(token: Buffer): string {
+  return token.toString('latin1');
 }

@@ -18,6 +18,7 @@ import {
   type Option,
   OPTION,
   parseDatagram,
+  uintOption,
 } from './datagram.js';
 import { EchoProof } from './echo.js';
 import { type DropCause, judgeRequest, MAX_DATAGRAM } from './guard.js';
@@ -27,9 +28,10 @@ import { Strangers } from './strangers.js';
 /** The one resource of the protocol. */
 export const RESOURCE = '/k';
 const WELL_KNOWN_CORE = '/.well-known/core';
-/** Content-Formats 42 and 40, by the names `coap` has for them. */
-const OCTET_STREAM = 'application/octet-stream';
-const LINK_FORMAT = 'application/link-format';
+/** Content-Formats (RFC 7252 section 12.3). */
+const LINK_FORMAT = 40;
+const OCTET_STREAM = 42;
+const METHOD = { GET: 1, POST: 2 } as const;
 /** `coap` has no name for Echo, so its number is its name. */
 export const ECHO: OptionName = String(OPTION.echo) as OptionName;
 const NOTHING = Buffer.alloc(0);
@@ -40,9 +42,10 @@ const BUSY_MAX_AGE = 10;
 
 /**
  * `coap` answers copies of a request it has answered from a cache of this size, in octets of response, and keeps some 200 times that in
- * streams and timers beside them. A copy of one it has forgotten runs the handler again: answers are idempotent.
+ * streams and timers beside them, which outlive a garbage collection. A copy of one it has forgotten runs the handler again: answers are
+ * idempotent. Not less than the largest answer takes: what does not fit would leave its timers behind.
  */
-const CACHE_OCTETS = 16 * 1024;
+const CACHE_OCTETS = 512;
 
 /** An answer to a source that has not proven its address is at most this many times its request (RFC 9175 section 2.4). */
 const MAX_AMPLIFICATION = 3;
@@ -58,6 +61,11 @@ const DROP_REPORT_MS = 60_000;
 
 export interface KeyRequest {
   readonly payload: Buffer;
+  /**
+   * To be called once, when the peer turns out to be an honest one by what it asked for: with how many requests of its were served
+   * without proof of its address if this one was. They count no more.
+   */
+  readonly vouch: (requests: number) => void;
   readonly source: {
     readonly address: string;
     /** What the bound per source counts. */
@@ -70,10 +78,46 @@ export interface KeyRequest {
   };
 }
 
+type Peer = Pick<RemoteInfo, 'address' | 'port'>;
+
+class Source {
+  readonly address: string;
+  readonly port: number;
+  readonly proven: boolean;
+
+  constructor({ address, port }: Peer, proven: boolean) {
+    this.address = plainAddress(address);
+    this.port = port;
+    this.proven = proven;
+  }
+
+  get network(): string {
+    return networkOf(this.address);
+  }
+
+  get nid(): Uint8Array {
+    return encodeNid(this.address, this.port);
+  }
+}
+
+/** A request that `coap` is handed, as the guard has read it. */
+interface Arrival {
+  readonly datagram: Datagram;
+  readonly key: string;
+  readonly proven: boolean;
+}
+
+/** Where an arrival travels through `coap`: on the object that says whom a datagram came from, which `coap` hands back with the request. */
+const ARRIVAL: unique symbol = Symbol('arrival');
+type Marked = Peer & { [ARRIVAL]?: Arrival };
+
 /** How a request is answered. `prove`: 4.01 with an Echo option for the source to bring back. */
 export type KeyAnswer =
   | { readonly code: CoapCode; readonly payload?: Uint8Array | undefined; readonly maxAge?: number | undefined }
   | 'prove';
+
+/** Of whatever is asked for. */
+type AnyAnswer = 'prove' | (Exclude<KeyAnswer, 'prove'> & { readonly contentFormat?: number });
 
 export interface CoapServerOptions {
   readonly listen: Endpoint;
@@ -94,8 +138,6 @@ export class CoapServer {
   readonly #coap: Server;
   readonly #echo = new EchoProof();
   readonly #strangers: Strangers | undefined;
-  /** Sources of datagrams that `coap` is being handed, and that brought a proof of their address: looked at once each. */
-  readonly #proven = new WeakSet<object>();
   /** Keys of requests whose handler has not answered yet. */
   readonly #inFlight = new Set<string>();
   /** How many of those came without proof of their address. */
@@ -113,7 +155,7 @@ export class CoapServer {
     this.#strangers = options.askedByStrangers === true ? new Strangers() : undefined;
     this.#socket = new GuardedSocket(family, (octets, source) => this.#filter(octets, source));
     this.#coap = createServer({ cacheSize: CACHE_OCTETS, piggybackReplyMs: NEVER_SEPARATE_MS });
-    this.#coap.on('request', (request: IncomingMessage, response: OutgoingMessage) => void this.#receive(request, response));
+    this.#coap.on('request', (request: IncomingMessage, response: OutgoingMessage) => this.#receive(request, response));
     // It passes on the socket's errors, which are logged where the socket is.
     this.#coap.on('error', () => undefined);
     this.#dropReport = setInterval(() => this.#reportDrops(), DROP_REPORT_MS).unref();
@@ -200,19 +242,23 @@ export class CoapServer {
   }
 
   #mayPass(datagram: Datagram, octets: number, source: RemoteInfo): boolean {
+    const key = exchangeKey(datagram, source);
     // A copy of what is being worked on: the first one's answer is its answer.
-    if (this.#inFlight.has(exchangeKey(datagram.messageId, datagram.token, source))) {
+    if (this.#inFlight.has(key)) {
       this.#counts.copies += 1;
       return false;
     }
-    if (this.#proves(opaqueOption(datagram, OPTION.echo), source)) this.#proven.add(source);
-    else if (this.#strangers !== undefined) {
+    const proven = this.#proves(opaqueOption(datagram, OPTION.echo), source);
+    if (!proven && this.#strangers !== undefined) {
       if (!this.#strangers.mayBeServed(performance.now(), this.#unproven, MAX_IN_FLIGHT)) {
         this.#askForProof(datagram, octets, source);
         return false;
       }
     }
-    if (this.#inFlight.size < MAX_IN_FLIGHT) return true;
+    if (this.#inFlight.size < MAX_IN_FLIGHT) {
+      (source as Marked)[ARRIVAL] = { datagram, key, proven };
+      return true;
+    }
     this.#counts.answers.add('5.03');
     this.#reply(answerTo(datagram, '5.03', { number: OPTION.maxAge, value: Buffer.of(BUSY_MAX_AGE) }), source);
     return false;
@@ -226,7 +272,7 @@ export class CoapServer {
     this.#reply(question, source);
   }
 
-  #proves(echo: Buffer | undefined, source: Pick<RemoteInfo, 'address' | 'port'>): boolean {
+  #proves(echo: Buffer | undefined, source: Peer): boolean {
     return echo !== undefined && this.#echo.proves(echo, nameOf(source), performance.now());
   }
 
@@ -239,55 +285,66 @@ export class CoapServer {
     this.#socket.send(octets, source.port, source.address, () => undefined);
   }
 
-  async #receive(request: IncomingMessage, response: OutgoingMessage): Promise<void> {
+  #receive({ rsinfo }: IncomingMessage, response: OutgoingMessage): void {
+    const arrival = (rsinfo as Marked)[ARRIVAL];
+    if (arrival === undefined) return;
     // `coap` tells of a failed send through the response; a client that is gone asks again or does not.
     response.on('error', () => undefined);
-    const { messageId = 0, token = NOTHING } = request._packet;
-    const key = exchangeKey(messageId, token, request.rsinfo);
-    const proven = this.#proven.has(request.rsinfo);
-    this.#inFlight.add(key);
+    this.#inFlight.add(arrival.key);
     this.#counts.inWork += 1;
-    if (!proven) this.#unproven += 1;
+    if (!arrival.proven) this.#unproven += 1;
     try {
-      await this.#route(request, response, proven);
+      const answer = this.#answer(arrival, rsinfo);
+      if (answer instanceof Promise) {
+        answer.then(
+          (later) => this.#end(arrival, response, later, rsinfo),
+          (error: unknown) => this.#fail(arrival, response, error, rsinfo),
+        );
+      } else this.#end(arrival, response, answer, rsinfo);
     } catch (error) {
-      this.#options.log.error(
-        { error: error instanceof Error ? error.message : String(error) },
-        'a request could not be answered',
-      );
-      send(response, { code: '5.03', maxAge: BUSY_MAX_AGE });
-    } finally {
-      this.#inFlight.delete(key);
-      this.#counts.inWork -= 1;
-      this.#counts.answers.add(response.code);
-      if (!proven) this.#unproven -= 1;
-      if (this.#inFlight.size === 0) this.#idle?.();
+      this.#fail(arrival, response, error, rsinfo);
     }
   }
 
-  async #route(request: IncomingMessage, response: OutgoingMessage, proven: boolean): Promise<void> {
-    const [path, query] = request.url.split('?', 2);
-    const { 'Content-Format': contentFormat, Accept: accept } = request.headers;
-    if (path === WELL_KNOWN_CORE) {
-      if (request.method !== 'GET') return send(response, { code: '4.05' });
-      if (accept !== undefined && accept !== LINK_FORMAT) return send(response, { code: '4.06' });
-      response.setOption('Content-Format', LINK_FORMAT);
-      return send(response, { code: '2.05', payload: this.#links(query) });
-    }
-    if (path !== RESOURCE) return send(response, { code: '4.04' });
-    if (request.method !== 'POST') return send(response, { code: '4.05' });
-    if (contentFormat !== undefined && contentFormat !== OCTET_STREAM) return send(response, { code: '4.15' });
-    if (accept !== undefined && accept !== OCTET_STREAM) return send(response, { code: '4.06' });
+  #fail(arrival: Arrival, response: OutgoingMessage, error: unknown, rsinfo: Peer): void {
+    this.#options.log.error({ error: error instanceof Error ? error.message : String(error) }, 'a request could not be answered');
+    this.#end(arrival, response, { code: '5.03', maxAge: BUSY_MAX_AGE }, rsinfo);
+  }
 
-    const { address, port } = request.rsinfo;
-    const plain = plainAddress(address);
-    const answer = await this.#options.answer({
-      payload: request.payload,
-      source: { address: plain, network: networkOf(plain), port, nid: encodeNid(address, port), proven },
+  #end({ key, proven }: Arrival, response: OutgoingMessage, answer: AnyAnswer, rsinfo: Peer): void {
+    if (answer === 'prove') {
+      response.setOption(ECHO, this.#echo.issue(nameOf(rsinfo), performance.now()));
+      send(response, { code: '4.01' });
+    } else send(response, answer);
+    this.#inFlight.delete(key);
+    this.#counts.inWork -= 1;
+    this.#counts.answers.add(response.code);
+    if (!proven) this.#unproven -= 1;
+    if (this.#inFlight.size === 0) this.#idle?.();
+  }
+
+  #answer({ datagram, proven }: Arrival, rsinfo: Peer): AnyAnswer | Promise<AnyAnswer> {
+    const { code, payload } = datagram;
+    const path = pathOf(datagram);
+    const accept = uintOption(datagram, OPTION.accept);
+    if (path === WELL_KNOWN_CORE) {
+      if (code !== METHOD.GET) return { code: '4.05' };
+      if (accept !== undefined && accept !== LINK_FORMAT) return { code: '4.06' };
+      const query = opaqueOption(datagram, OPTION.uriQuery)?.toString();
+      return { code: '2.05', payload: this.#links(query), contentFormat: LINK_FORMAT };
+    }
+    if (path !== RESOURCE) return { code: '4.04' };
+    if (code !== METHOD.POST) return { code: '4.05' };
+    const contentFormat = uintOption(datagram, OPTION.contentFormat);
+    if (contentFormat !== undefined && contentFormat !== OCTET_STREAM) return { code: '4.15' };
+    if (accept !== undefined && accept !== OCTET_STREAM) return { code: '4.06' };
+    return this.#options.answer({
+      payload,
+      source: new Source(rsinfo, proven),
+      vouch: (requests) => {
+        if (!proven) this.#strangers?.giveBack(requests);
+      },
     });
-    if (answer !== 'prove') return send(response, answer);
-    response.setOption(ECHO, this.#echo.issue(nameOf(request.rsinfo), performance.now()));
-    return send(response, { code: '4.01' });
   }
 
   /** The links that match a query `name=value` (RFC 6690 section 4.1), `*` at the end standing for anything. */
@@ -309,18 +366,27 @@ export class CoapServer {
 }
 
 /** RFC 7252 section 4.4: message ID and endpoint; the token besides, so that a client that reuses IDs too soon is served. */
-function exchangeKey(messageId: number, token: Buffer, source: Pick<RemoteInfo, 'address' | 'port'>): string {
-  return `${source.address} ${source.port} ${messageId} ${token.toString('hex')}`;
+function exchangeKey({ messageId, token }: Datagram, { address, port }: Peer): string {
+  return `${address} ${port} ${messageId} ${token.toString('latin1')}`;
 }
 
-function send(response: OutgoingMessage, answer: Exclude<KeyAnswer, 'prove'>): void {
+/** `/k`, `/.well-known/core` and so on. */
+function pathOf({ options }: Datagram): string {
+  let path = '';
+  for (const { number, value } of options) if (number === OPTION.uriPath) path += `/${value.toString()}`;
+  return path === '' ? '/' : path;
+}
+
+function send(response: OutgoingMessage, answer: Exclude<AnyAnswer, 'prove'>): void {
   response.code = answer.code;
+  if (answer.contentFormat !== undefined) response.setOption('Content-Format', answer.contentFormat);
   if (answer.maxAge !== undefined) response.setOption('Max-Age', answer.maxAge);
-  response.end(answer.payload === undefined ? undefined : Buffer.from(answer.payload));
+  const { payload } = answer;
+  response.end(payload === undefined ? undefined : Buffer.from(payload.buffer, payload.byteOffset, payload.length));
 }
 
 /** Whom an Echo is issued to. */
-function nameOf({ address, port }: Pick<RemoteInfo, 'address' | 'port'>): string {
+function nameOf({ address, port }: Peer): string {
   return `${address} ${port}`;
 }
 

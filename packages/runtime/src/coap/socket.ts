@@ -1,4 +1,5 @@
 import { Socket, type RemoteInfo, type SocketOptions } from 'node:dgram';
+import type { AddressInfo } from 'node:net';
 
 /** Small datagrams that fit while the event loop is busy elsewhere: some 15,000. The kernel may grant less. */
 const RECEIVE_BUFFER = 4 * 1024 * 1024;
@@ -36,6 +37,14 @@ export class GuardedSocket extends DgramSocket {
 
 /** A guarded socket that talks to one peer: the kernel drops what comes from any other. */
 export class ConnectedSocket extends GuardedSocket {
+  #address: AddressInfo | undefined;
+
+  /** `coap` asks with every answer, which would ask the kernel; connected, it does not change. */
+  override address(): AddressInfo {
+    this.#address ??= super.address();
+    return this.#address;
+  }
+
   /** `coap` names its peer with every datagram (octets, offset, length, port, address, callback); a connected socket knows it. */
   override send(...values: unknown[]): void {
     super.send(values[0] as Uint8Array, values.at(-1) as (error: Error | null, octets: number) => void);

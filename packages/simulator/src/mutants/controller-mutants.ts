@@ -172,7 +172,7 @@ class TakesM5ForLatest extends Knowing {
     const { c5 } = decodeM5(octets);
     const nonce = draw(NONCE_LENGTH);
     const request = sealM7({ idC, tid, nonce }, { rnC, ts, nidI: source.nid, m1Octets: m1, c5 }, skCs);
-    return { kind: 'ask', transaction: { idI, tid, ts, m1, request } };
+    return { kind: 'ask', transaction: { idI, tid, ts, m1, proven: source.proven, request } };
   }
 }
 
