@@ -104,6 +104,8 @@ export class AuditLog {
   readonly #entries: Database<Buffer, number>;
   readonly #about: About;
   readonly #who: string;
+  /** The last row that was written here: as long as the store has it, it need not be decoded. */
+  #written: { readonly octets: Buffer; readonly row: HeadRow } | undefined;
 
   constructor(entries: Database<Buffer, number>, about: About, who: string) {
     this.#entries = entries;
@@ -135,7 +137,10 @@ export class AuditLog {
     const json = Buffer.from(JSON.stringify(entry));
     const hash = hashOf(last.hash, json);
     this.#entries.putSync(seq, Buffer.concat([hash, last.hash, json]));
-    this.#about.putSync(HEAD_ROW, { seq, hash, at } satisfies HeadRow);
+    const row: HeadRow = { seq, hash, at };
+    this.#about.putSync(HEAD_ROW, row);
+    const octets = this.#about.getBinary(HEAD_ROW);
+    this.#written = octets && { octets, row };
     return seq;
   }
 
@@ -245,6 +250,8 @@ export class AuditLog {
   }
 
   #head(): HeadRow {
+    if (this.#written !== undefined && this.#about.getBinary(HEAD_ROW)?.equals(this.#written.octets) === true)
+      return this.#written.row;
     return (this.#about.get(HEAD_ROW) as HeadRow | undefined) ?? NOTHING;
   }
 }

@@ -75,7 +75,14 @@ const MAPPED: readonly number[] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 /** NID: IPv6 (or IPv4-mapped) address 16 octets, UDP port 2. */
 export function encodeNid(address: string, port: number): Uint8Array {
   const plain = plainAddress(address);
-  if (isIPv4(plain)) return Uint8Array.of(...MAPPED, ...plain.split('.').map(Number), port >> 8, port & 0xff);
+  if (isIPv4(plain)) {
+    const nid = new Uint8Array(NID_LENGTH);
+    nid.set(MAPPED);
+    for (const [i, octet] of plain.split('.').entries()) nid[MAPPED.length + i] = Number(octet);
+    nid[16] = port >> 8;
+    nid[17] = port & 0xff;
+    return nid;
+  }
   const parsed = ipaddr.parse(address.replace(/%.*$/, ''));
   const v6 = parsed instanceof ipaddr.IPv4 ? parsed.toIPv4MappedAddress() : parsed;
   return Uint8Array.from([...v6.toByteArray(), port >> 8, port & 0xff]);

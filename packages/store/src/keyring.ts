@@ -53,6 +53,8 @@ export class Keyring {
   #number: number;
   #master: Secret;
   #next: Secret | undefined;
+  /** The row that these are of. */
+  #noted: Buffer | undefined;
   /** Under the master keys above; wiped with them. */
   readonly #wraps = new Map<Secret, KeyWrap>();
 
@@ -152,6 +154,8 @@ export class Keyring {
 
   /** Takes note of what another process did to the master key. First thing in every write transaction. */
   refresh(): void {
+    const octets = this.#about.getBinary(ROW);
+    if (octets !== undefined && this.#noted?.equals(octets) === true) return;
     const row = rowOf(this.#about);
     if (row?.number === this.#number + 1 && this.#next !== undefined) {
       this.#wipe(this.#master);
@@ -160,6 +164,7 @@ export class Keyring {
     if (row?.number !== this.#number) throw this.#changedMeanwhile();
     if (row.next === undefined) this.#next = undefined;
     else this.#next ??= keyFrom(this.#master, row.next.wrapped);
+    this.#noted = octets;
   }
 
   /** Begins to replace the master key, inside a write transaction; goes on where `next` is being taken up already. */
@@ -179,6 +184,8 @@ export class Keyring {
     const both = { wrapped: wrap(this.#master, next.expose()), wrappedThis: wrap(next, this.#master.expose()) };
     this.#about.putSync(ROW, { ...row, next: { check: wrap(next, CHECK), ...both } } satisfies MasterRow);
     this.#next = next;
+    // The transaction may fail: whatever the row is then, it is to be looked at.
+    this.#noted = undefined;
   }
 
   /** Erases the old master key, inside a write transaction: nothing may be sealed under it any more. Taken note of by the next `refresh`. */

@@ -1,48 +1,65 @@
 /** A node as a load generator plays it: its keys in memory, and one attempt at a time. */
 
-import { answerM4, buildM1, m4Key, opensM6, type Proof } from './node-crypto.js';
+import {
+  decodeM4,
+  derivePsk,
+  encodeM1,
+  equalInConstantTime,
+  ifWellFormed,
+  openM4,
+  openM6,
+  Secret,
+  sealM5,
+} from '@latchkey/protocol';
 
 /** Keys that M5 was sent under and no M6 came for, the newest first. */
 const MAX_CANDIDATES = 4;
 
-interface Held {
-  readonly key: Buffer;
-  readonly ekM4: Buffer;
+/** What a node has once M4 has opened. */
+export interface Proof {
+  readonly idC: number;
+  readonly tid: bigint;
+  readonly m5: Buffer;
+  readonly psk: Secret;
 }
 
 export class PlayedNode {
   readonly idI: number;
-  #held: Held[];
+  #held: Secret[];
 
-  constructor(idI: number, ik: Buffer) {
+  constructor(idI: number, ik: Uint8Array) {
     this.idI = idI;
-    this.#held = [hold(ik)];
+    this.#held = [Secret.from(ik)];
   }
 
-  m1(rnI: Buffer): Buffer {
-    return buildM1(this.idI, rnI);
+  m1(rnI: Uint8Array): Buffer {
+    return asBuffer(encodeM1({ idI: this.idI, rnI }));
   }
 
   /** M5 and what goes with it, or `undefined`: no M4 that opens. The new key is a candidate from now on. */
-  prove(m4: Buffer, m1: Buffer): Proof | undefined {
-    for (const held of this.#held) {
-      const proof = answerM4(m4, m1, held.key, held.ekM4);
-      if (proof === undefined) continue;
-      this.#held = [held, hold(proof.psk), ...this.#held.filter((other) => other !== held)].slice(0, MAX_CANDIDATES);
-      return proof;
+  prove(m4Octets: Uint8Array, m1: Uint8Array): Proof | undefined {
+    const m4 = ifWellFormed(decodeM4, m4Octets);
+    if (m4 === undefined) return undefined;
+    const rnI = m1.subarray(5);
+    for (const key of this.#held) {
+      const opened = openM4(m4, key, m1);
+      if (opened === undefined || !equalInConstantTime(opened.rnI, rnI)) continue;
+      const { idC, tid } = m4;
+      const psk = derivePsk(key, rnI, opened.rnC);
+      this.#held = [key, psk, ...this.#held.filter((other) => other !== key)].slice(0, MAX_CANDIDATES);
+      return { idC, tid, m5: asBuffer(sealM5({ idC, tid, m1Octets: m1 }, opened.rnC, psk)), psk };
     }
     return undefined;
   }
 
   /** Whether this M6 ends the attempt: the new key is the only one then. */
-  confirm(m6: Buffer, proof: Proof): boolean {
-    if (!opensM6(m6, proof)) return false;
-    const confirmed = this.#held.find(({ key }) => key === proof.psk);
-    if (confirmed !== undefined) this.#held = [confirmed];
+  confirm(m6: Uint8Array, { idC, tid, m5, psk }: Proof): boolean {
+    if (openM6({ idC, tid }, m6, psk, m5) === undefined) return false;
+    this.#held = [psk];
     return true;
   }
 }
 
-function hold(key: Buffer): Held {
-  return { key, ekM4: m4Key(key) };
+function asBuffer(octets: Uint8Array): Buffer {
+  return Buffer.from(octets.buffer, octets.byteOffset, octets.length);
 }

@@ -9,8 +9,8 @@ import { once } from 'node:events';
 import { backOff, LENGTH, TRANSACTION_LIFE_MS } from '@latchkey/protocol';
 import { parseEndpoint } from '@latchkey/runtime';
 import { Fleet, initialKey } from '../registry/fleet.js';
-import type { Proof } from './node-crypto.js';
-import { PlayedNode } from './node.js';
+
+import { PlayedNode, type Proof } from './node.js';
 import { type Cast, percentile, type Plan, type Played } from './plan.js';
 import { NO_TICK, TimerWheel, type Waiting } from './timer-wheel.js';
 import { CODE, packRequest, readAnswer } from './wire.js';
