@@ -34,6 +34,7 @@ export const PRODUCTS: readonly Product[] = [
   product('controller', controllerProgram(), ['fs-native-extensions', 'koffi', 'lmdb'], 'the gateway that nodes join through'),
   {
     ...product('node-agent', nodeAgentProgram(), ['fs-native-extensions', 'koffi'], 'the part on the device itself'),
+    entries: { main: 'launch.js', program: 'start.js' },
     // A client alone: with the index would come the server, and two agents that open a socket each.
     parts: { coap: 'coap/dist/lib/agent.js' },
   },
