@@ -119,6 +119,22 @@ describe('what V8 has compiled', () => {
   });
 });
 
+describe('with http', () => {
+  it('serves from the files that are loaded for it, and says how it is', async () => {
+    const state = await install();
+    const where = ['--http', `unix:${join(state, 'http.sock')}`];
+    const child = command('run', '--state', state, ...where);
+    await once(socket, 'message');
+    let code: unknown;
+    // It listens once it has begun to join.
+    while (code !== 0 && child.exitCode === null) [code] = await once(command('health', ...where), 'exit');
+    expect(child.exitCode).toBeNull();
+    const gone = once(child, 'exit');
+    child.kill('SIGTERM');
+    expect(await gone).toEqual([0, null]);
+  });
+});
+
 describe('any other command', () => {
   it('does its work, and keeps nothing', async () => {
     const state = await install();
