@@ -6,7 +6,7 @@ import {
   LEAST_MEMORY,
   listenSchema,
   type LogLevel,
-  logLevelSchema,
+  LOG_LEVELS,
 } from '@latchkey/runtime';
 import { z } from 'zod';
 
@@ -25,7 +25,7 @@ export interface Config {
 
 export const configSchema: z.ZodType<Config> = z.strictObject({
   listen: z.array(listenSchema).min(1).prefault([DEFAULT_LISTEN]),
-  log_level: logLevelSchema.default('info'),
+  log_level: z.enum(LOG_LEVELS).default('info'),
   memory: z.int().min(LEAST_MEMORY).default(DEFAULT_MEMORY),
-  http: httpSchema.optional(),
+  http: z.optional(httpSchema),
 });

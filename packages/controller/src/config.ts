@@ -6,7 +6,7 @@ import {
   LEAST_MEMORY,
   listenSchema,
   type LogLevel,
-  logLevelSchema,
+  LOG_LEVELS,
   peerSchema,
 } from '@latchkey/runtime';
 import { z } from 'zod';
@@ -50,9 +50,9 @@ export const configSchema: z.ZodType<Config> = z
     registry_master_key_file: z.string().min(1).optional(),
     servers: z.array(peerSchema).min(1).optional(),
     listen: z.array(listenSchema).min(1).prefault([DEFAULT_LISTEN]),
-    log_level: logLevelSchema.default('info'),
+    log_level: z.enum(LOG_LEVELS).default('info'),
     memory: z.int().min(LEAST_MEMORY).default(DEFAULT_MEMORY),
-    http: httpSchema.optional(),
+    http: z.optional(httpSchema),
     bounds: boundsSchema.prefault({}),
   })
   .superRefine((config, context) => {

@@ -19,7 +19,7 @@ import {
   type Secret,
   TRANSACTION_LIFE_MS,
 } from '@latchkey/protocol';
-import { CoapClient, type Endpoint, formatEndpoint, type Log, type Outcome, type Response } from '@latchkey/runtime';
+import { CoapClient, type Endpoint, formatEndpoint, type Log, type Outcome, type Response, steadyNow } from '@latchkey/runtime';
 import type { NodeCounts } from './counts.js';
 import type { NodeFile } from './node-file.js';
 import type { PoweredClock } from './powered-clock.js';
@@ -62,6 +62,8 @@ export interface AttemptOptions {
   readonly log: Log;
   readonly signal: AbortSignal;
   readonly counts: NodeCounts;
+  /** Called once a message is on its way, and there is nothing to do but to wait for the answer. */
+  readonly onSent: () => void;
 }
 
 type Answered<D> = { readonly kind: 'opened'; readonly decision: D } | FailedExchange;
@@ -87,7 +89,7 @@ export async function attempt(options: AttemptOptions): Promise<AttemptResult> {
 class Attempt {
   readonly #client: CoapClient;
   readonly #options: AttemptOptions;
-  readonly #end: number = performance.now() + TRANSACTION_LIFE_MS;
+  readonly #end: number = steadyNow() + TRANSACTION_LIFE_MS;
   /** What the controller last asked to have brought back. It is good for M5 too, which then needs no round trip more. */
   #echo: Buffer | undefined;
 
@@ -118,13 +120,13 @@ class Attempt {
     const { file, signal } = this.#options;
     for (let doubts = DOUBTED_REFUSALS; ;) {
       const { state } = file.record;
-      const answer = await this.#exchange('M5', awaitingM6.m5, this.#end - performance.now(), (octets) =>
+      const answer = await this.#exchange('M5', awaitingM6.m5, this.#end - steadyNow(), (octets) =>
         receiveM6(state, awaitingM6, octets),
       );
       if (answer.kind === 'opened') return this.#confirm(answer.decision, awaitingM6);
       const passes = answer.kind === 'refused' && (PASSING.has(answer.code) || doubts-- > 0);
       const again = passes ? M5_PAUSE_MS + 1000 * (answer.maxAge ?? 0) : undefined;
-      if (again === undefined || signal.aborted || performance.now() + again >= this.#end)
+      if (again === undefined || signal.aborted || steadyNow() + again >= this.#end)
         return { kind: 'failed', step: 'M5', why: answer };
       await pause(again, undefined, { signal }).catch(() => undefined);
     }
@@ -172,19 +174,22 @@ class Attempt {
     deadlineMs: number,
     judge: (octets: Uint8Array) => D,
   ): Promise<Answered<Exclude<D, { kind: 'ignored' }>> | { readonly kind: 'echo'; readonly echo: Buffer }> {
-    const { log, controller, counts } = this.#options;
-    const since = performance.now();
+    const { log, controller, counts, onSent } = this.#options;
+    const since = steadyNow();
     const to = formatEndpoint(controller);
     log.debug({ message: step, octets: payload.length, to }, 'sent');
-    const outcome = await this.#client.exchange({
+    const exchange = this.#client.exchange({
       payload,
-      deadlineMs: Math.max(0, Math.min(deadlineMs, this.#end - performance.now())),
+      deadlineMs: Math.max(0, Math.min(deadlineMs, this.#end - steadyNow())),
       echo: this.#echo,
       maxIgnored: MAX_IGNORED_ANSWERS,
       afterIgnoredMs: AFTER_IGNORED_MS,
       judge: (response) => weigh(response, judge, log),
     });
-    counts.exchanges[step].addSince(since);
+    // The socket has it after what is queued now.
+    setImmediate(onSent);
+    const outcome = await exchange;
+    counts.exchanges[step].add(steadyNow() - since);
     return outcome.kind === 'answered' ? outcome.value : failed(outcome);
   }
 }

@@ -1,5 +1,5 @@
-import { type HttpPlace, httpSchema, type LogLevel, logLevelSchema } from '@latchkey/runtime';
-import { z } from 'zod';
+import { type HttpPlace, httpSchema, LOG_LEVELS, type LogLevel } from '@latchkey/runtime';
+import * as z from 'zod/mini';
 
 /** `latchkey-node-agent run --config FILE`. */
 export interface Config {
@@ -10,8 +10,8 @@ export interface Config {
   readonly http?: HttpPlace | undefined;
 }
 
-export const configSchema: z.ZodType<Config> = z.strictObject({
-  on_key_change: z.string().min(1).optional(),
-  log_level: logLevelSchema.default('info'),
-  http: httpSchema.optional(),
+export const configSchema: z.ZodMiniType<Config> = z.strictObject({
+  on_key_change: z.optional(z.string().check(z.minLength(1))),
+  log_level: z._default(z.enum(LOG_LEVELS), 'info'),
+  http: z.optional(httpSchema),
 });

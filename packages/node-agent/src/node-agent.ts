@@ -11,6 +11,7 @@ import { explain } from './explain.js';
 import { runHook } from './hook.js';
 import type { NodeFile, NodeRecord } from './node-file.js';
 import { PoweredClock } from './powered-clock.js';
+import type { Thrift } from './thrift.js';
 
 /** Longest sleep before the clocks are looked at again, in ms: a wall clock may be set meanwhile. */
 const LOOK_EVERY_MS = 60_000;
@@ -20,8 +21,8 @@ export interface NodeAgentOptions {
   readonly folder: string;
   readonly onKeyChange: string | undefined;
   readonly log: Log;
-  /** Called when there is nothing to do for a while: after the start, and after each attempt. */
-  readonly atRest?: () => void;
+  /** Of whoever has the process to itself. */
+  readonly thrift?: Thrift;
 }
 
 type Joined = Extract<AttemptResult, { kind: 'joined' }>;
@@ -41,18 +42,18 @@ export class NodeAgent {
   readonly #folder: string;
   readonly #onKeyChange: string | undefined;
   readonly #log: Log;
-  readonly #atRest: () => void;
+  readonly #thrift: Thrift | undefined;
   readonly #powered: PoweredClock;
   readonly #stopping = new AbortController();
   /** Attempts take the controllers in turn. */
   #turn = 0;
 
-  constructor({ file, folder, onKeyChange, log, atRest = () => undefined }: NodeAgentOptions) {
+  constructor({ file, folder, onKeyChange, log, thrift }: NodeAgentOptions) {
     this.#file = file;
     this.#folder = resolve(folder);
     this.#onKeyChange = onKeyChange;
     this.#log = log;
-    this.#atRest = atRest;
+    this.#thrift = thrift;
     this.#powered = new PoweredClock(file.record.powered);
   }
 
@@ -70,7 +71,7 @@ export class NodeAgent {
     for (let failures = 0; !this.#isStopped();) {
       const wait = failures === 0 ? this.#untilDue() : 0;
       if (wait > 0) {
-        if (!rested) this.#atRest();
+        if (!rested) this.#thrift?.rest();
         rested = true;
         await this.#sleep(Math.min(wait, LOOK_EVERY_MS));
         continue;
@@ -88,7 +89,7 @@ export class NodeAgent {
         { advice: result.failure.advice, failures, nextInSeconds: Math.round(delay / 1000) },
         result.failure.message,
       );
-      this.#atRest();
+      this.#thrift?.rest();
       await this.#sleep(delay);
     }
   }
@@ -130,6 +131,7 @@ export class NodeAgent {
         log: this.#log,
         signal: this.#stopping.signal,
         counts: this.counts,
+        onSent: () => this.#thrift?.spare(),
       });
       this.counts.ended(result);
       if (result.kind === 'joined') {

@@ -13,7 +13,7 @@ import {
   replaceFile,
   UsageFailure,
 } from '@latchkey/runtime';
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import type { PoweredTime } from './powered-clock.js';
 
 const FILE = 'node.json';
@@ -47,33 +47,33 @@ export interface NodeRecord {
   readonly hookDue: boolean;
 }
 
-const idSchema = z
-  .string()
-  .refine((text) => parseId(text) !== undefined, 'expected 8 hex digits')
-  .transform((text) => Number.parseInt(text, 16));
-const keySchema = z
-  .string()
-  .regex(/^[0-9a-f]{32}$/, 'expected 32 hex digits')
-  .transform((hex) => Secret.fromHex(hex));
+const idSchema = z.pipe(
+  z.string().check(z.refine((text) => parseId(text) !== undefined, 'expected 8 hex digits')),
+  z.transform((text) => Number.parseInt(text, 16)),
+);
+const keySchema = z.pipe(
+  z.string().check(z.regex(/^[0-9a-f]{32}$/, 'expected 32 hex digits')),
+  z.transform((hex) => Secret.fromHex(hex)),
+);
 const msSchema = z.number();
 
 const schema = z.strictObject({
   version: z.literal(VERSION, { error: 'was written by another version of Latchkey' }),
   id: idSchema,
-  controllers: z.union([z.literal('any'), z.array(idSchema).min(1)]),
-  addresses: z.array(peerSchema).min(1),
+  controllers: z.union([z.literal('any'), z.array(idSchema).check(z.minLength(1))]),
+  addresses: z.array(peerSchema).check(z.minLength(1)),
   confirmed: z.strictObject({ key: keySchema, initial: z.boolean() }),
-  candidates: z.array(z.strictObject({ psk: keySchema, stored_at: msSchema })).max(MAX_CANDIDATES),
-  membership: z
-    .strictObject({
+  candidates: z.array(z.strictObject({ psk: keySchema, stored_at: msSchema })).check(z.maxLength(MAX_CANDIDATES)),
+  membership: z.nullable(
+    z.strictObject({
       at: z.iso.datetime(),
       powered_at: msSchema,
-      lifetime: z.number().int().nonnegative(),
-      renew_after: msSchema.nullable(),
-    })
-    .nullable(),
-  last_attempt: z.strictObject({ at: z.iso.datetime(), outcome: z.string() }).nullable(),
-  powered: z.strictObject({ ms: msSchema, boot: z.string().nullable(), uptime_ms: msSchema }).nullable(),
+      lifetime: z.int().check(z.nonnegative()),
+      renew_after: z.nullable(msSchema),
+    }),
+  ),
+  last_attempt: z.nullable(z.strictObject({ at: z.iso.datetime(), outcome: z.string() })),
+  powered: z.nullable(z.strictObject({ ms: msSchema, boot: z.nullable(z.string()), uptime_ms: msSchema })),
   hook_due: z.boolean(),
 });
 
@@ -104,13 +104,17 @@ export class NodeFile {
     return createFile(path, format(record));
   }
 
+  /** Throws a UsageFailure where no node is installed. */
+  static async look(folder: string): Promise<void> {
+    if (await exists(join(folder, FILE))) return;
+    throw new UsageFailure(`${folder} holds no installed node`, {
+      advice: `Run: latchkey-node-agent install --state ${folder} ...`,
+    });
+  }
+
   static async open(folder: string): Promise<NodeFile> {
+    await NodeFile.look(folder);
     const path = join(folder, FILE);
-    if (!(await exists(path))) {
-      throw new UsageFailure(`${folder} holds no installed node`, {
-        advice: `Run: latchkey-node-agent install --state ${folder} ...`,
-      });
-    }
     const advice = 'The file was changed by something else. Restore it, or install the node anew.';
     return new NodeFile(path, parse(await loadPrivateJson(schema, path, advice)));
   }

@@ -7,19 +7,35 @@ import { keyCommand } from './commands/key.js';
 import { moveCommand } from './commands/move.js';
 import { runCommand } from './commands/run.js';
 import { statusCommand } from './commands/status.js';
+import type { KeepCompiled } from './thrift.js';
 import type { Command } from 'commander';
 
-export function nodeAgentProgram(): Command {
-  return program(
-    'latchkey-node-agent',
+const NAME = 'latchkey-node-agent';
+
+const COMMANDS: Readonly<Record<string, (keepCompiled: KeepCompiled) => Command>> = {
+  install: installCommand,
+  join: joinCommand,
+  run: runCommand,
+  health: () => healthCommand(NAME),
+  move: moveCommand,
+  status: statusCommand,
+  key: keyCommand,
+};
+
+interface Purpose {
+  /** The command that was asked for: where there is such a one no other is made. */
+  readonly asked?: string | undefined;
+  readonly keepCompiled?: KeepCompiled | undefined;
+}
+
+export function nodeAgentProgram({ asked, keepCompiled = () => undefined }: Purpose = {}): Command {
+  const whole = program(
+    NAME,
     'Node agent (SBI): replaces the key an installer gave this device',
     new URL('../package.json', import.meta.url),
-  )
-    .addCommand(installCommand())
-    .addCommand(joinCommand())
-    .addCommand(runCommand())
-    .addCommand(healthCommand('latchkey-node-agent'))
-    .addCommand(moveCommand())
-    .addCommand(statusCommand())
-    .addCommand(keyCommand());
+  );
+  const made = Object.entries(COMMANDS);
+  const one = made.filter(([name]) => name === asked);
+  for (const [, make] of one.length > 0 ? one : made) whole.addCommand(make(keepCompiled));
+  return whole;
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Failure } from '@latchkey/runtime';
 import { rolldown } from 'rolldown';
+import { changed } from './changes.js';
 import { type Dependency, dependencyOf } from './dependency.js';
 import { type Product, ROOT } from './product.js';
 import type { Tree } from './tree.js';
@@ -27,12 +28,16 @@ const INSTEAD: Readonly<Record<string, string>> = {
 /** CommonJS: it starts sooner than ES modules, and `#!` lines need no package.json to say what they are. */
 export async function bundle(product: Product): Promise<Bundle> {
   const build = await rolldown({
-    input: { main: join(ROOT, 'packages', product.name, 'dist/main.js') },
+    input: Object.fromEntries(
+      Object.entries(product.entries).map(([file, module]) => [file, join(ROOT, 'packages', product.name, 'dist', module)]),
+    ),
     platform: 'node',
     external: [/^node:/, ...product.natives.map((name) => new RegExp(`^${name}$`))],
-    resolve: { alias: INSTEAD },
+    resolve: { alias: { ...INSTEAD, ...exactly(product.parts) } },
     logLevel: 'silent',
-    plugins: [{ name: 'decrypt tables when asked for', transform: tablesWhenAsked }],
+    // What is needed from the start lies in one file: what is loaded later may take of it from there.
+    preserveEntrySignatures: 'allow-extension',
+    plugins: [{ name: 'changes', transform: changed }],
   });
   const { output } = await build.generate({ format: 'cjs', minify: true, comments: false });
   await build.close();
@@ -40,7 +45,10 @@ export async function bundle(product: Product): Promise<Bundle> {
   const dependencies = new Map<string, Dependency>();
   for (const chunk of output) {
     if (chunk.type !== 'chunk') throw new Failure(`${product.command}: ${chunk.fileName} is not code`);
-    tree.set(`dist/${chunk.fileName}`, { octets: ascii(chunk.code), ...(chunk.isEntry ? { executable: true } : {}) });
+    tree.set(`dist/${chunk.fileName}`, {
+      octets: ascii(chunk.code),
+      ...(chunk.fileName === 'main.js' ? { executable: true } : {}),
+    });
     for (const module of chunk.moduleIds) {
       const dependency = dependencyOf(module);
       if (dependency !== undefined) dependencies.set(`${dependency.name}@${dependency.version}`, dependency);
@@ -49,20 +57,9 @@ export async function bundle(product: Product): Promise<Bundle> {
   return { tree, dependencies: [...dependencies.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1)) };
 }
 
-/**
- * AES makes 1.3 MB of tables as @noble/ciphers is loaded, half of them to decrypt blocks, which CCM and CMAC never do: that half is made where it is
- * asked for. A version that is written otherwise fails the build.
- */
-function tablesWhenAsked(code: string, id: string): string | undefined {
-  if (!id.endsWith('/@noble/ciphers/aes.js')) return undefined;
-  const made = /const tableDecoding = (?:\/\* @__PURE__ \*\/ )?(genTtable\(invSbox, [^\n]*\));\n/;
-  const call = made.exec(code)?.[1];
-  if (call === undefined)
-    throw new Failure('@noble/ciphers makes its tables in another way', {
-      advice: 'Look at tablesWhenAsked in packages/release/src/bundle.ts.',
-    });
-  const rest = code.replace(made, '').replaceAll(/\btableDecoding\b/g, 'decoding()');
-  return `${rest}\nlet tables;\nfunction decoding() {\n  return (tables ??= ${call});\n}\n`;
+/** For the alias of a package, but not of its files. */
+function exactly(parts: Product['parts']): Record<string, string> {
+  return Object.fromEntries(Object.entries(parts).map(([name, file]) => [`${name}$`, file]));
 }
 
 /** V8 keeps a source with one character beyond Latin-1 in it in twice the memory. */

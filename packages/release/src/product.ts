@@ -15,6 +15,10 @@ export interface Product {
   readonly program: Command;
   /** Paragraphs for a package manager. */
   readonly about: readonly string[];
+  /** What is bundled, by the name of its file in `dist`: modules of its package. `main` is the command. */
+  readonly entries: Readonly<Record<string, string>>;
+  /** Parts of packages that are bundled instead of all of it. */
+  readonly parts: Readonly<Record<string, string>>;
   /** What it loads that is built for a processor, and is therefore not in the bundle. */
   readonly natives: readonly string[];
 }
@@ -28,9 +32,22 @@ const LATCHKEY =
 export const PRODUCTS: readonly Product[] = [
   product('auth-server', authServerProgram(), ['fs-native-extensions', 'koffi', 'lmdb'], 'the registry of nodes and keys'),
   product('controller', controllerProgram(), ['fs-native-extensions', 'koffi', 'lmdb'], 'the gateway that nodes join through'),
-  product('node-agent', nodeAgentProgram(), ['fs-native-extensions', 'koffi'], 'the part on the device itself'),
+  {
+    ...product('node-agent', nodeAgentProgram(), ['fs-native-extensions', 'koffi'], 'the part on the device itself'),
+    entries: { main: 'launch.js', program: 'start.js' },
+    // A client alone: with the index would come the server, and two agents that open a socket each.
+    parts: { coap: 'coap/dist/lib/agent.js' },
+  },
 ];
 
 function product(name: string, program: Command, natives: readonly string[], part: string): Product {
-  return { name, command: `latchkey-${name}`, program, natives, about: [LATCHKEY, `This package is ${part}.`] };
+  return {
+    name,
+    command: `latchkey-${name}`,
+    program,
+    entries: { main: 'main.js' },
+    parts: {},
+    natives,
+    about: [LATCHKEY, `This package is ${part}.`],
+  };
 }

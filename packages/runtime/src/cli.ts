@@ -3,9 +3,9 @@
 import { readFileSync } from 'node:fs';
 import { formatId, parseId } from '@latchkey/protocol';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { logLevelSchema } from './config.js';
 import { type Endpoint, parseEndpoint } from './endpoint.js';
 import { EXIT, Failure, systemFailure } from './failure.js';
+import { LOG_LEVELS } from './log.js';
 
 /** A program named `latchkey-...` with its version from the package beside it. */
 export function program(name: string, description: string, packageUrl: URL): Command {
@@ -87,7 +87,7 @@ export function listenOption(text: string, before: readonly Endpoint[] | undefin
 
 /** How much a daemon logs; stronger than its configuration. */
 export function logLevelOption(): Option {
-  return new Option('--log-level <level>', 'how much to log').choices(logLevelSchema.options);
+  return new Option('--log-level <level>', 'how much to log').choices(LOG_LEVELS);
 }
 
 /** A whole number from `from` to `to`. */

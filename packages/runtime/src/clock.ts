@@ -7,6 +7,11 @@ export function readClock(): Now {
   return { wall: Date.now(), steady: performance.now() };
 }
 
+/** The monotonic clock alone, in ms, from another origin than `performance.now()`: that takes a device 2 ms to load. */
+export function steadyNow(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
+}
+
 export type Clock = () => Now;
 
 /** Less than this is the clock being slewed, not stepped, in ms. */

@@ -1,27 +1,23 @@
 /** Configuration from YAML, state and credentials from JSON: what is wrong is named by file, line, field and expectation. */
 
 import type { Document } from 'yaml';
-import { z } from 'zod';
+import * as z from 'zod/mini';
+import en from 'zod/v4/locales/en.js';
 import { UsageFailure } from './failure.js';
 import { readPlainFile, readPrivateFile } from './files.js';
 
-/** Log levels, quietest first. */
-export const logLevelSchema: z.ZodEnum<{ error: 'error'; warn: 'warn'; info: 'info'; debug: 'debug' }> = z.enum([
-  'error',
-  'warn',
-  'info',
-  'debug',
-]);
+// `zod/mini` speaks no language by itself. Whatever a node-agent loads at its start is written with it: all of `zod` takes three times as long to load.
+z.config(en());
 
 /** A line of YAML that says nothing. */
 const SAYS_NOTHING = /^\s*(?:#.*)?$/;
 
 /** Reads `path` (or nothing) as YAML of the given schema. A strict schema refuses unknown keys. */
-export async function loadConfig<S extends z.ZodType>(schema: S, path: string | undefined): Promise<z.output<S>> {
-  if (path === undefined) return schema.parse({});
+export async function loadConfig<S extends z.core.$ZodType>(schema: S, path: string | undefined): Promise<z.output<S>> {
+  if (path === undefined) return z.parse(schema, {});
   const text = await readPlainFile(path);
   // As it is installed, all of it comments. The parser is a tenth of what a device would start with, so it is loaded where there is something to parse.
-  if (text.split('\n').every((line) => SAYS_NOTHING.test(line))) return schema.parse({});
+  if (text.split('\n').every((line) => SAYS_NOTHING.test(line))) return z.parse(schema, {});
   const { LineCounter, parseDocument } = await import('yaml');
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
@@ -30,7 +26,7 @@ export async function loadConfig<S extends z.ZodType>(schema: S, path: string | 
     const { line, col } = lines.linePos(broken.pos[0]);
     throw new UsageFailure(`${path}, line ${line}, column ${col}: not YAML: ${broken.message}`);
   }
-  const result = schema.safeParse(plainValue(document, path) ?? {});
+  const result = z.safeParse(schema, plainValue(document, path) ?? {});
   if (result.success) return result.data;
   const problems = result.error.issues.map((issue) => {
     const unknownKey = issue.code === 'unrecognized_keys' ? issue.keys.slice(0, 1) : [];
@@ -70,7 +66,7 @@ export function describeIssue(issue: z.core.$ZodIssue): string {
  *
  * @param advice what to do where it is not JSON at all; the parser's own message would quote it, and it may hold a key
  */
-export async function loadPrivateJson<S extends z.ZodType>(schema: S, path: string, advice: string): Promise<z.output<S>> {
+export async function loadPrivateJson<S extends z.core.$ZodType>(schema: S, path: string, advice: string): Promise<z.output<S>> {
   const text = await readPrivateFile(path);
   let json: unknown;
   try {
@@ -82,8 +78,8 @@ export async function loadPrivateJson<S extends z.ZodType>(schema: S, path: stri
 }
 
 /** The problems of `value` under `schema`, thrown as a UsageFailure that names `where`; else the parsed value. */
-function parseOrFail<S extends z.ZodType>(schema: S, value: unknown, where: string): z.output<S> {
-  const result = schema.safeParse(value);
+function parseOrFail<S extends z.core.$ZodType>(schema: S, value: unknown, where: string): z.output<S> {
+  const result = z.safeParse(schema, value);
   if (result.success) return result.data;
   throw new UsageFailure(`${where}: ${result.error.issues.map(describeIssue).join('; ')}`);
 }

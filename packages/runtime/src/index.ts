@@ -2,13 +2,13 @@
 
 export { type ApplicationKeyOptions, applicationKeyOptions, formatApplicationKey } from './application-key.js';
 export { idArgument, integerArgument, listenOption, logLevelOption, main, peerArgument, program, withExamples } from './cli.js';
-export { type Clock, ClockStepWatch, readClock } from './clock.js';
+export { type Clock, ClockStepWatch, readClock, steadyNow } from './clock.js';
 export { CoapClient, type CoapClientOptions, type ExchangeOptions, type Outcome, type Response } from './coap/client.js';
 export { ClientCounts, ServerCounts } from './coap/counts.js';
 export { OPTION, parseDatagram } from './coap/datagram.js';
 export { ping } from './coap/ping.js';
 export { CoapServer, type CoapServerOptions, type KeyAnswer, type KeyRequest } from './coap/server.js';
-export { loadConfig, loadPrivateJson, logLevelSchema } from './config.js';
+export { loadConfig, loadPrivateJson } from './config.js';
 export { type Credential, readCredential, writeCredential } from './credential.js';
 export { formatDuration, parseDuration } from './duration.js';
 export {
@@ -22,7 +22,7 @@ export {
   parseIdentities,
   parsePassphrase,
 } from './encrypted-manifest.js';
-export { encodeNid, type Endpoint, formatEndpoint, formatNid, listenSchema, parseEndpoint, peerSchema } from './endpoint.js';
+export { type Endpoint, formatEndpoint, listenSchema, parseEndpoint, peerSchema } from './endpoint.js';
 export { EXIT, Failure, systemCode, systemFailure, UsageFailure } from './failure.js';
 export { commitsMetric, dropsMetric, exchangesMetric, joinsMetric, samples } from './families.js';
 export {
@@ -47,9 +47,10 @@ export { parseKey, readKeyFile } from './key-file.js';
 export { formatLabel, formatLabelInCapitals, isLabel, parseLabel } from './label.js';
 export { type Daemon, runDaemon } from './lifecycle.js';
 export { type FolderLock, lockFolder, refuseOtherNamespace } from './lock.js';
-export { BoundedLog, createLog, type Log, type LogLevel, type LogStream } from './log.js';
+export { BoundedLog, createLog, type Log, LOG_LEVELS, type LogLevel, type LogStream } from './log.js';
 export { formatManifest, MANIFEST_COLUMNS, type ManifestLine, MAX_MANIFEST, parseManifest } from './manifest.js';
 export { DEFAULT_MEMORY, LEAST_MEMORY, watchMemory } from './memory.js';
+export { encodeNid, formatNid } from './nid.js';
 export type { Check, Labels, Metric, Observation, Sample } from './observation.js';
 export { formatFields, formatTable } from './table.js';
 export { Durations, Tally } from './tally.js';

@@ -5,7 +5,9 @@ import { type DestinationStream, type Logger, pino } from 'pino';
 type SonicBoom = ReturnType<typeof pino.destination>;
 
 export type Log = Logger;
-export type LogLevel = 'error' | 'warn' | 'info' | 'debug';
+/** Quietest first. */
+export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** Standard output for a daemon, standard error for a command that has something of its own to print. */
 export type LogStream = 'stdout' | 'stderr';

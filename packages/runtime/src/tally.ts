@@ -35,7 +35,11 @@ export class Durations {
 
   /** @param since when it began, ms of `performance.now()` */
   addSince(since: number): void {
-    const seconds = (performance.now() - since) / 1000;
+    this.add(performance.now() - since);
+  }
+
+  add(ms: number): void {
+    const seconds = ms / 1000;
     this.#sum += seconds;
     let bucket = 0;
     while (bucket < DURATION_BOUNDS.length && seconds > (DURATION_BOUNDS[bucket] ?? 0)) bucket += 1;

@@ -4,13 +4,14 @@ import { chmod, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { loadConfig, loadPrivateJson, logLevelSchema } from '../src/config.js';
+import { loadConfig, loadPrivateJson } from '../src/config.js';
 import { listenSchema } from '../src/endpoint.js';
+import { LOG_LEVELS } from '../src/log.js';
 import { tempFolder } from './fixtures.js';
 
 const schema = z.strictObject({
   listen: z.array(listenSchema).min(1).prefault(['[::]:5683']),
-  log_level: logLevelSchema.default('info'),
+  log_level: z.enum(LOG_LEVELS).default('info'),
   bounds: z.strictObject({ transactions: z.int().min(8).default(100) }).prefault({}),
 });
 

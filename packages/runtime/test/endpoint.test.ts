@@ -2,17 +2,8 @@
 
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  addressOf,
-  encodeNid,
-  formatEndpoint,
-  formatNid,
-  listenSchema,
-  networkOf,
-  parseEndpoint,
-  peerSchema,
-  plainAddress,
-} from '../src/endpoint.js';
+import { addressOf, formatEndpoint, listenSchema, parseEndpoint, peerSchema, plainAddress } from '../src/endpoint.js';
+import { encodeNid, formatNid, networkOf } from '../src/nid.js';
 
 const hex = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex'));
 

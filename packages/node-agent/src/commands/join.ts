@@ -3,6 +3,7 @@ import { createLog, loadConfig, type LogLevel, logLevelOption, withExamples } fr
 import { Command } from 'commander';
 import { configSchema } from '../config.js';
 import { NodeAgent } from '../node-agent.js';
+import { type KeepCompiled, Thrift } from '../thrift.js';
 import { openLocked, stateOption } from './state.js';
 
 interface JoinOptions {
@@ -12,14 +13,14 @@ interface JoinOptions {
   readonly logLevel?: LogLevel;
 }
 
-export function joinCommand(): Command {
+export function joinCommand(keepCompiled: KeepCompiled): Command {
   const command = new Command('join')
     .description('get a new key, once; exit code 0 if the node has it, 1 if not')
     .addOption(stateOption())
     .option('--config <file>', 'YAML configuration: on_key_change, log_level')
     .option('--if-due', 'do nothing while the node has a key that need not be renewed')
     .addOption(logLevelOption())
-    .action(join);
+    .action((options: JoinOptions) => join(options, keepCompiled));
   return withExamples(
     command,
     'latchkey-node-agent join --state ./node',
@@ -27,13 +28,14 @@ export function joinCommand(): Command {
   );
 }
 
-async function join(options: JoinOptions): Promise<void> {
+async function join(options: JoinOptions, keepCompiled: KeepCompiled): Promise<void> {
   const config = await loadConfig(configSchema, options.config);
   const log = await createLog('node-agent', options.logLevel ?? 'error', 'stderr');
   const { file, lock } = await openLocked(options.state, 'latchkey-node-agent join');
   try {
     const id = formatId(file.record.state.idI);
-    const agent = new NodeAgent({ file, folder: options.state, onKeyChange: config.on_key_change, log });
+    const thrift = new Thrift(options.state, keepCompiled);
+    const agent = new NodeAgent({ file, folder: options.state, onKeyChange: config.on_key_change, log, thrift });
     if (options.ifDue === true && !agent.isDue) {
       process.stdout.write(`Node ${id} has a key that need not be renewed yet\n`);
       return;

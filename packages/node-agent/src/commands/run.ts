@@ -15,7 +15,7 @@ import { Command } from 'commander';
 import { type Config, configSchema } from '../config.js';
 import { NodeAgent } from '../node-agent.js';
 import { observe } from '../observation.js';
-import { giveBackMemory } from '../thrift.js';
+import { type KeepCompiled, Thrift } from '../thrift.js';
 import { openLocked, stateOption } from './state.js';
 
 interface RunOptions {
@@ -25,29 +25,32 @@ interface RunOptions {
   readonly http?: HttpPlace;
 }
 
-export function runCommand(): Command {
+export function runCommand(keepCompiled: KeepCompiled): Command {
   const command = new Command('run')
     .description('join, renew before the key expires, try again after failures, until SIGTERM')
     .addOption(stateOption())
     .option('--config <file>', 'YAML configuration: on_key_change, log_level, http')
     .addOption(logLevelOption())
     .addOption(httpOption('where to serve health and metrics: HOST:PORT of this machine, or unix:/path'))
-    .action(run);
+    .action((options: RunOptions) => run(options, keepCompiled));
   return withExamples(
     command,
     'latchkey-node-agent run --state /var/lib/latchkey/node-agent --config /etc/latchkey/node-agent.yaml',
   );
 }
 
-async function run(options: RunOptions): Promise<void> {
+async function run(options: RunOptions, keepCompiled: KeepCompiled): Promise<void> {
   const config = await loadConfig(configSchema, options.config);
   const log = await createLog('node-agent', options.logLevel ?? config.log_level);
-  await runDaemon(log, () => start(options.state, config, log), { name: 'node-agent', http: options.http ?? config.http });
+  await runDaemon(log, () => start(options.state, config, log, keepCompiled), {
+    name: 'node-agent',
+    http: options.http ?? config.http,
+  });
 }
 
-async function start(folder: string, config: Config, log: Log): Promise<Daemon> {
+async function start(folder: string, config: Config, log: Log, keepCompiled: KeepCompiled): Promise<Daemon> {
   const { file, lock } = await openLocked(folder, 'latchkey-node-agent run');
-  const agent = new NodeAgent({ file, folder, onKeyChange: config.on_key_change, log, atRest: giveBackMemory });
+  const agent = new NodeAgent({ file, folder, onKeyChange: config.on_key_change, log, thrift: new Thrift(folder, keepCompiled) });
   log.info({ node: formatId(file.record.state.idI) }, 'started');
   const running = agent.run();
   return {

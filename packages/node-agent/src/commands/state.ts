@@ -10,7 +10,12 @@ export function stateOption(): Option {
 /** The node's file, for the one process that may change it. */
 export async function openLocked(folder: string, who: string): Promise<{ readonly file: NodeFile; readonly lock: FolderLock }> {
   // Without a node there the folder is left as it is, not locked.
-  await NodeFile.open(folder);
+  await NodeFile.look(folder);
   const lock = await lockFolder(folder, who);
-  return { file: await NodeFile.open(folder), lock };
+  try {
+    return { file: await NodeFile.open(folder), lock };
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
 }

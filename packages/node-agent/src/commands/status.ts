@@ -1,27 +1,7 @@
-import { formatId } from '@latchkey/protocol';
-import { formatDuration, formatEndpoint, formatFields, withExamples } from '@latchkey/runtime';
+import { withExamples } from '@latchkey/runtime';
 import { Command } from 'commander';
-import { NodeFile, type NodeRecord } from '../node-file.js';
+import { NodeFile } from '../node-file.js';
 import { stateOption } from './state.js';
-
-/** `installed`: it has its initial key; `joined`: a key of its own; `unconfirmed`: it may have one, the network has not said so. */
-type Status = 'installed' | 'joined' | 'unconfirmed';
-
-interface StatusView {
-  readonly id: string;
-  readonly status: Status;
-  readonly key: string;
-  readonly key_is_initial: boolean;
-  readonly open_candidates: number;
-  readonly controllers: readonly string[] | 'any';
-  readonly addresses: readonly string[];
-  readonly joined_at: string | null;
-  readonly lifetime_seconds: number | null;
-  readonly renewal_due_at: string | null;
-  readonly expires_at: string | null;
-  readonly last_attempt_at: string | null;
-  readonly last_attempt: string | null;
-}
 
 export function statusCommand(): Command {
   const command = new Command('status')
@@ -37,45 +17,8 @@ export function statusCommand(): Command {
 }
 
 async function status({ state, json }: { state: string; json?: true }): Promise<void> {
-  const view = viewOf((await NodeFile.open(state)).record);
-  process.stdout.write(json === true ? `${JSON.stringify(view, null, 2)}\n` : formatFields(fieldsOf(view)));
-}
-
-function viewOf({ state, endpoints, membership, lastAttempt }: NodeRecord): StatusView {
-  const due = membership?.renewAfter === undefined ? undefined : membership.at + membership.renewAfter;
-  const expiry = membership === undefined || membership.lifetime === 0 ? undefined : membership.at + 1000 * membership.lifetime;
-  return {
-    id: formatId(state.idI),
-    status: state.candidates.length > 0 ? 'unconfirmed' : state.initial ? 'installed' : 'joined',
-    key: state.confirmed.fingerprint,
-    key_is_initial: state.initial,
-    open_candidates: state.candidates.length,
-    controllers: state.controllers === 'any' ? 'any' : state.controllers.map(formatId),
-    addresses: endpoints.map(formatEndpoint),
-    joined_at: isoTime(membership?.at),
-    lifetime_seconds: membership?.lifetime ?? null,
-    renewal_due_at: isoTime(due),
-    expires_at: isoTime(expiry),
-    last_attempt_at: isoTime(lastAttempt?.at),
-    last_attempt: lastAttempt?.outcome ?? null,
-  };
-}
-
-function fieldsOf(view: StatusView): Record<string, string | undefined> {
-  return {
-    id: view.id,
-    status: view.status,
-    key: `[secret ${view.key}]${view.key_is_initial ? ', the initial key' : ''}`,
-    'open candidates': view.open_candidates === 0 ? undefined : String(view.open_candidates),
-    controller: `${view.controllers === 'any' ? 'any' : view.controllers.join(', ')} at ${view.addresses.join(', ')}`,
-    joined: view.joined_at ?? 'never',
-    lifetime: view.lifetime_seconds === null ? undefined : formatDuration(view.lifetime_seconds),
-    'renewal due': view.renewal_due_at ?? undefined,
-    expires: view.expires_at ?? undefined,
-    'last attempt': view.last_attempt_at === null ? undefined : `${view.last_attempt_at}: ${view.last_attempt ?? ''}`,
-  };
-}
-
-function isoTime(ms: number | undefined): string | null {
-  return ms === undefined ? null : new Date(ms).toISOString();
+  const { record } = await NodeFile.open(state);
+  // What aligns columns by their width on a terminal takes as long to load as a daemon takes to start without it.
+  const { statusJson, statusText } = await import('../status.js');
+  process.stdout.write(json === true ? statusJson(record) : statusText(record));
 }

@@ -7,13 +7,14 @@
 import type { RemoteInfo } from 'node:dgram';
 import { once } from 'node:events';
 import { Agent, type OutgoingMessage } from 'coap';
+import { steadyNow } from '../clock.js';
 import { addressOf, type Endpoint, formatEndpoint } from '../endpoint.js';
 import { systemCode, systemFailure } from '../failure.js';
 import { drawOctets } from '../random.js';
 import type { ClientCounts } from './counts.js';
 import { codeText, type Datagram, emptyMessage, MESSAGE_TYPE, opaqueOption, OPTION, uintOption } from './datagram.js';
 import { judgeResponse } from './guard.js';
-import { ECHO, RESOURCE } from './server.js';
+import { ECHO, RESOURCE } from './resource.js';
 import { ConnectedSocket } from './socket.js';
 
 /** What the caller gets to see of a response. */
@@ -130,7 +131,7 @@ export class CoapClient {
       };
       const timeOut = (): void => end({ kind: 'timeout', ignored, lastCode }, false);
       let deadline = setTimeout(timeOut, options.deadlineMs);
-      const endsAt = performance.now() + options.deadlineMs;
+      const endsAt = steadyNow() + options.deadlineMs;
 
       const request = this.#agent.request({
         hostname: this.#options.peer.host,
@@ -157,7 +158,7 @@ export class CoapClient {
         lastCode = response.code;
         if (ignored === 1 && options.afterIgnoredMs !== undefined) {
           clearTimeout(deadline);
-          deadline = setTimeout(timeOut, Math.min(options.afterIgnoredMs, endsAt - performance.now()));
+          deadline = setTimeout(timeOut, Math.min(options.afterIgnoredMs, endsAt - steadyNow()));
         }
         if (ignored >= options.maxIgnored) end({ kind: 'deaf', ignored }, false);
         return false;

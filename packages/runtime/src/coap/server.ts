@@ -1,13 +1,13 @@
 /** A CoAP server on a socket of its own, behind the guard: no datagram ends it, stalls it or makes it remember too much. */
 
 import { createServer, type IncomingMessage, type OutgoingMessage, type Server } from 'coap';
-import type { OptionName } from 'coap-packet';
 import type { RemoteInfo } from 'node:dgram';
 import { once } from 'node:events';
 import type { CoapCode } from '@latchkey/protocol';
-import { addressOf, encodeNid, type Endpoint, formatEndpoint, networkOf, plainAddress } from '../endpoint.js';
+import { addressOf, type Endpoint, formatEndpoint, plainAddress } from '../endpoint.js';
 import { systemCode, systemFailure } from '../failure.js';
 import type { Log } from '../log.js';
+import { encodeNid, networkOf } from '../nid.js';
 import { ServerCounts } from './counts.js';
 import {
   codeOctet,
@@ -22,18 +22,15 @@ import {
 } from './datagram.js';
 import { EchoProof } from './echo.js';
 import { type DropCause, judgeRequest, MAX_DATAGRAM } from './guard.js';
+import { ECHO, RESOURCE } from './resource.js';
 import { GuardedSocket } from './socket.js';
 import { Strangers } from './strangers.js';
 
-/** The one resource of the protocol. */
-export const RESOURCE = '/k';
 const WELL_KNOWN_CORE = '/.well-known/core';
 /** Content-Formats (RFC 7252 section 12.3). */
 const LINK_FORMAT = 40;
 const OCTET_STREAM = 42;
 const METHOD = { GET: 1, POST: 2 } as const;
-/** `coap` has no name for Echo, so its number is its name. */
-export const ECHO: OptionName = String(OPTION.echo) as OptionName;
 const NOTHING = Buffer.alloc(0);
 
 /** Requests being worked on at once. Beyond that a request is answered 5.03. Each takes some 15 KB, most of it in `coap`. */

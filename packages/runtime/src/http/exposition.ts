@@ -1,9 +1,9 @@
 /** A daemon's numbers in Prometheus' format, read from where they are counted when somebody asks. */
 
-import { readFileSync } from 'node:fs';
 import type * as Prom from 'prom-client';
 import type { Metric, Sample } from '../observation.js';
 import { DURATION_BOUNDS } from '../tally.js';
+import { readVersion } from '../version.js';
 import type { Readiness } from './readiness.js';
 
 /** What is told of the program itself. */
@@ -90,10 +90,7 @@ function histogram({ name, help, read }: Histogram): Prom.Metric {
 }
 
 function buildInfo({ daemon }: About): Metric {
-  const { version, gitHead } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
-    version: string;
-    gitHead?: string;
-  };
+  const { version, gitHead } = readVersion();
   const revision = gitHead ?? process.env['LATCHKEY_REVISION'] ?? 'unknown';
   return {
     type: 'gauge',

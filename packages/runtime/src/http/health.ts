@@ -1,7 +1,7 @@
 /** `health`: asks a daemon on this machine how it is, for the health checks of containers and scripts. */
 
 import { Command } from 'commander';
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { withExamples } from '../cli.js';
 import { loadConfig } from '../config.js';
 import { Failure, systemFailure, UsageFailure } from '../failure.js';
@@ -33,14 +33,14 @@ export function healthCommand(name: string): Command {
 }
 
 async function health({ http, config, ready }: HealthOptions): Promise<void> {
-  const place = http ?? (await loadConfig(placeSchema, config)).http;
+  const place = http ?? (await loadConfig(z.object({ http: z.optional(httpSchema) }), config)).http;
   if (place === undefined) {
     throw new UsageFailure('it is not known where the daemon serves health and metrics', {
       advice: 'Name the place with --http, or a configuration that has `http:` with --config.',
     });
   }
   const { status, text } = await get(place, ready === true ? '/readyz' : '/healthz');
-  const answer = answerSchema.safeParse(parseJson(text)).data;
+  const answer = z.safeParse(answerSchema(), parseJson(text)).data;
   if (answer === undefined) throw new Failure(`what answers on ${formatHttpPlace(place)} is not a Latchkey daemon`);
   const faults = Object.entries(answer.checks).filter(([, finding]) => finding !== 'ok');
   const line = [answer.status, ...faults.map(([check, finding]) => `${check}: ${finding}`)].join('; ');
@@ -48,8 +48,8 @@ async function health({ http, config, ready }: HealthOptions): Promise<void> {
   process.stdout.write(`${line}\n`);
 }
 
-const placeSchema = z.object({ http: httpSchema.optional() });
-const answerSchema = z.object({ status: z.string(), checks: z.record(z.string(), z.string()).default({}) });
+/** Made here alone, as it takes a daemon time to start with. */
+const answerSchema = () => z.object({ status: z.string(), checks: z._default(z.record(z.string(), z.string()), {}) });
 
 async function get(place: HttpPlace, path: string): Promise<{ readonly status: number | undefined; readonly text: string }> {
   // Loaded here alone: a node-agent on its way to a key has no need of it.

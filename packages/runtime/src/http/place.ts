@@ -1,10 +1,9 @@
 /** Where a daemon serves health and metrics: on this machine alone. */
 
-import { isIPv4 } from 'node:net';
+import { BlockList, isIP } from 'node:net';
 import { isAbsolute } from 'node:path';
 import { Option } from 'commander';
-import ipaddr from 'ipaddr.js';
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { type Endpoint, formatEndpoint, parseEndpoint } from '../endpoint.js';
 import { UsageFailure } from '../failure.js';
 
@@ -39,8 +38,14 @@ function parseHttpPlace(text: string): HttpPlace {
 }
 
 function isLoopback(host: string): boolean {
-  if (!isIPv4(host) && !host.includes(':')) return false;
-  return ipaddr.parse(host).range() === 'loopback';
+  const address = host.replace(/%.*$/, '');
+  const family = isIP(address);
+  if (family === 0) return false;
+  const loopback = new BlockList();
+  // One list for each family: an IPv4 address mapped into IPv6 would be found in the other's.
+  if (family === 4) loopback.addSubnet('127.0.0.0', 8);
+  else loopback.addAddress('::1', 'ipv6');
+  return loopback.check(address, family === 4 ? 'ipv4' : 'ipv6');
 }
 
 export function formatHttpPlace(place: HttpPlace): string {
@@ -48,15 +53,19 @@ export function formatHttpPlace(place: HttpPlace): string {
 }
 
 /** The configuration's `http:`. */
-export const httpSchema: z.ZodType<HttpPlace, string> = z.string().transform((text, context) => {
-  try {
-    return parseHttpPlace(text);
-  } catch (error) {
-    if (!(error instanceof UsageFailure)) throw error;
-    context.addIssue({ code: 'custom', message: [error.message, error.advice].filter((part) => part !== undefined).join('. ') });
-    return z.NEVER;
-  }
-});
+export const httpSchema: z.ZodMiniType<HttpPlace, string> = z.pipe(
+  z.string(),
+  z.transform((text, { issues }) => {
+    try {
+      return parseHttpPlace(text);
+    } catch (error) {
+      if (!(error instanceof UsageFailure)) throw error;
+      const message = [error.message, error.advice].filter((part) => part !== undefined).join('. ');
+      issues.push({ code: 'custom', message, input: text });
+      return z.NEVER;
+    }
+  }),
+);
 
 /** `--http WHERE`, on `run` and on `health`. */
 export function httpOption(description: string): Option {

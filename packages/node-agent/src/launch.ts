@@ -1,0 +1,54 @@
+#!/usr/bin/env node
+/**
+ * How an installed node-agent starts: V8 takes half as long to have the program as it kept it the last time as to compile it. What is long-lived
+ * keeps it; other commands are compiled, as they use other parts.
+ */
+
+import { readFileSync } from 'node:fs';
+import { createRequire, Module } from 'node:module';
+import { join } from 'node:path';
+import { constants, Script } from 'node:vm';
+import { readCompiled, writeCompiled } from './code-cache.js';
+import type { start } from './start.js';
+
+interface Program {
+  readonly start: typeof start;
+}
+
+const PATH = join(import.meta.dirname, 'program.js');
+const KEPT: ReadonlySet<string | undefined> = new Set(['run', 'join']);
+/** As Node.js wraps a CommonJS module. */
+const WRAPPED = ['(function (exports, require, module, __filename, __dirname) { ', '\n})'] as const;
+
+const require = createRequire(PATH);
+const [, , command, ...options] = process.argv;
+
+if (KEPT.has(command)) {
+  // The bundle is ASCII.
+  const source = readFileSync(PATH, 'latin1');
+  const folder = stateFolder(options);
+  const cachedData = folder === undefined ? undefined : readCompiled(folder, source);
+  const script = new Script(WRAPPED.join(source), {
+    filename: PATH,
+    columnOffset: -WRAPPED[0].length,
+    importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
+    ...(cachedData === undefined ? {} : { cachedData }),
+  });
+  const taken = cachedData !== undefined && script.cachedDataRejected === false;
+  const module = new Module(PATH);
+  module.filename = PATH;
+  // Parts of the program that are loaded later look for this one there.
+  require.cache[PATH] = module;
+  script.runInThisContext()(module.exports, require, module, PATH, import.meta.dirname);
+  module.loaded = true;
+  void (module.exports as Program).start(taken ? undefined : (to) => writeCompiled(to, source, script.createCachedData()));
+} else {
+  void (require(PATH) as Program).start();
+}
+
+/** Where the command line says it is, before anything is there that reads command lines: where this is mistaken, the program gets compiled. */
+function stateFolder(words: readonly string[]): string | undefined {
+  const at = words.lastIndexOf('--state');
+  const given = at === -1 ? words.findLast((word) => word.startsWith('--state='))?.slice('--state='.length) : words[at + 1];
+  return given ?? process.env['LATCHKEY_STATE'];
+}
