@@ -1,0 +1,24 @@
+// Proves that AES as it is installed here, with small tables (docs/decisions/0012), is AES: key schedules and blocks, both ways, against OpenSSL.
+
+import { createCipheriv, randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { unsafe } from '@noble/ciphers/aes.js';
+import { expect, it } from 'vitest';
+
+it('has no table of 65,536 entries', () => {
+  const source = readFileSync(createRequire(import.meta.url).resolve('@noble/ciphers/aes.js'), 'utf8');
+  expect(source).toContain('function genTtable');
+  expect(source).not.toMatch(/256 \* 256|sbox2/);
+});
+
+it.each([128, 192, 256])('is AES-%d', (bits) => {
+  for (let i = 0; i < 1_000; i++) {
+    const [key, block] = [randomBytes(bits / 8), randomBytes(16)];
+    const cipher = createCipheriv(`aes-${bits}-ecb`, key, null).setAutoPadding(false);
+    const sealed = unsafe.encryptBlock(unsafe.expandKeyLE(key), Uint8Array.from(block));
+    expect(Buffer.from(sealed).toString('hex')).toBe(cipher.update(block).toString('hex'));
+    const opened = unsafe.decryptBlock(unsafe.expandKeyDecLE(key), Uint8Array.from(sealed));
+    expect(Buffer.from(opened).toString('hex')).toBe(block.toString('hex'));
+  }
+});
