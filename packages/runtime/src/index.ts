@@ -53,4 +53,17 @@ export { DEFAULT_MEMORY, LEAST_MEMORY, watchMemory } from './memory.js';
 export type { Check, Labels, Metric, Observation, Sample } from './observation.js';
 export { formatFields, formatTable } from './table.js';
 export { Durations, Tally } from './tally.js';
+export {
+  afterBreak,
+  isDue,
+  isKept,
+  KEPT_AHEAD_MS,
+  NO_TIMES,
+  pastOf,
+  refusedUntil,
+  type Span,
+  type Times,
+  withSpan,
+  withTime,
+} from './times.js';
 export { readTypedLine } from './typed-line.js';
