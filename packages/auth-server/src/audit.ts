@@ -42,6 +42,8 @@ export type What =
   | 'node moved'
   | 'node set'
   | 'node reset'
+  | 'clock break'
+  | 'clock released'
   | 'log pruned';
 
 /** What is to be told. Keys go in as fingerprints. */

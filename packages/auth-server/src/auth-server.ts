@@ -24,12 +24,13 @@ import {
   type Secret,
   stillInTime,
 } from '@latchkey/protocol';
-import { BoundedLog, type Clock, ClockStepWatch, Failure, formatNid, type Log } from '@latchkey/runtime';
+import { BoundedLog, type Clock, Failure, formatNid, type Log } from '@latchkey/runtime';
 import { KeptControllers } from './kept-controllers.js';
 import type { Registry } from './registry.js';
 import type { ControllerRecord, RegisteredNode } from './rows.js';
 import { AuthServerCounts } from './counts.js';
 import { Sightings } from './sightings.js';
+import { Timekeeper } from './timekeeper.js';
 
 /** Commits under way at once. LMDB gets slow for good when thousands join one transaction. */
 const MAX_COMMITS = 1_024;
@@ -59,7 +60,7 @@ export class AuthServer {
   readonly #draw: (n: number) => Uint8Array;
   readonly #log: Log;
   readonly #strangers: BoundedLog;
-  readonly #stepWatch: ClockStepWatch;
+  readonly #timekeeper: Timekeeper;
   readonly #sightings: Sightings;
   readonly #controllers: KeptControllers;
   #commits = 0;
@@ -72,8 +73,7 @@ export class AuthServer {
     this.#strangers = new BoundedLog(log);
     this.#controllers = new KeptControllers(registry);
     this.#sightings = new Sightings(registry.tables, log);
-    this.#stepWatch = new ClockStepWatch(clock(), registry.latestWall);
-    if (this.#stepWatch.observe(clock())) log.warn('the clock was set back: no key is committed for five minutes');
+    this.#timekeeper = new Timekeeper(registry, clock, log);
   }
 
   /** Answers M2 with M3, M7 with M8, either with M9. */
@@ -129,6 +129,12 @@ export class AuthServer {
     return counts;
   }
 
+  /** To be called every second or so, so that no request waits for it. */
+  async keepTime(): Promise<void> {
+    this.#timekeeper.readAgain();
+    await this.#timekeeper.keep();
+  }
+
   /** Writes what was seen and not written yet. */
   async close(): Promise<void> {
     await this.#sightings.close();
@@ -137,10 +143,11 @@ export class AuthServer {
 
   async #decide(opened: OpenedRequest, tid: bigint): Promise<Final> {
     const { idI } = opened.body.m1;
-    const stepped = this.#stepWatch.observe(this.#clock());
     for (let i = 0; i < MAX_JUDGEMENTS; i++) {
+      const wall = await this.#keptTime();
+      if (typeof wall !== 'number') return wall;
       const node = this.#registry.node(idI);
-      const judgement = judge(opened, node, this.#clock().wall);
+      const judgement = judge(opened, node, wall);
       if (judgement.kind !== 'commit' || node === undefined) {
         if (judgement.kind !== 'answer' || judgement.with !== 'M3') node?.key.wipe();
         else if (node !== undefined) {
@@ -149,12 +156,30 @@ export class AuthServer {
         }
         return judgement as Final;
       }
-      if (stepped) return this.#refuse('overloaded', 'the clock was set back less than five minutes ago');
+      const why = this.#timekeeper.refuses(judgement.commit.ts);
+      if (why !== undefined) {
+        node.key.wipe();
+        judgement.to.wipe();
+        return this.#refuse('overloaded', why);
+      }
       if (this.#commits >= MAX_COMMITS) return refusal('overloaded');
       const result = await this.#commit(opened, node, judgement);
       if (result !== 'lost') return result;
     }
     return refusal('overloaded');
+  }
+
+  /** The time it is: one that is kept, or nothing is judged by it. */
+  async #keptTime(): Promise<number | Final> {
+    const wall = this.#timekeeper.look();
+    if (wall !== undefined) return wall;
+    try {
+      await this.#timekeeper.keep();
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      return this.#refuse('storeFailed', error.message, error.advice);
+    }
+    return this.#timekeeper.look() ?? this.#refuse('overloaded', 'the clock is being set');
   }
 
   /** `lost`: somebody else's commit came first; what now holds must be judged anew. */

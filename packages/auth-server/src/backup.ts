@@ -14,7 +14,9 @@ import {
   openFolder,
   syncFolderOf,
   systemFailure,
+  type Times,
   UsageFailure,
+  withSpan,
 } from '@latchkey/runtime';
 import { entriesIn, STORE_FILE } from '@latchkey/store';
 import { formatHead, type Head } from './audit.js';
@@ -169,6 +171,9 @@ async function examine(
       const { head } = tables.audit;
       const note = `from a backup of ${isoTime(backupAt)}${head === undefined ? '' : `, HEAD ${formatHead(head)}`}`;
       tables.about.putSync('restored', { at: Date.now(), backupAt });
+      // What was shown since the backup nobody has kept.
+      const times = tables.about.get('times') as Times | undefined;
+      if (times !== undefined) tables.about.putSync('times', withSpan(times, { from: backupAt, until: Date.now() }));
       tables.audit.append({ what: 'registry restored', note }, Date.now());
     });
     return { backupAt, nodes };

@@ -3,6 +3,7 @@
 import { healthCommand, program } from '@latchkey/runtime';
 import { auditCommand } from './commands/audit.js';
 import { backupCommand, restoreCommand } from './commands/backup.js';
+import { clockCommand } from './commands/clock.js';
 import { controllerCommand } from './commands/controller.js';
 import { exportCommand } from './commands/export.js';
 import { importCommand } from './commands/import.js';
@@ -23,6 +24,7 @@ export function authServerProgram(): Command {
     .addCommand(runCommand())
     .addCommand(healthCommand('latchkey-auth-server'))
     .addCommand(controllerCommand())
+    .addCommand(clockCommand())
     .addCommand(orderCommand())
     .addCommand(importCommand())
     .addCommand(exportCommand())

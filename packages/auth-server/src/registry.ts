@@ -10,9 +10,20 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { type Commit, COMMIT_LIMIT_MS, formatId, KEY_LENGTH, Secret } from '@latchkey/protocol';
-import { Durations, exists, Failure, openFolder, UsageFailure } from '@latchkey/runtime';
+import {
+  Durations,
+  exists,
+  Failure,
+  KEPT_AHEAD_MS,
+  NO_TIMES,
+  openFolder,
+  type Span,
+  type Times,
+  UsageFailure,
+} from '@latchkey/runtime';
 import { type Keyring, PLACE, STORE_FILE, tellServing, writeFailure } from '@latchkey/store';
 import type { AuditLog } from './audit.js';
+import { isoTime } from './iso-time.js';
 import { KeptNodes } from './kept-nodes.js';
 import {
   controllerFrom,
@@ -31,9 +42,6 @@ import { STORE, Tables } from './tables.js';
 
 /** Version of what is in the tables. */
 export const SCHEMA = 2;
-
-/** How exactly the time is kept while nothing is changed, in ms. */
-const KEEP_TIME_EVERY_MS = 30_000;
 
 /** How a commit ended: `lost` means that the node was not what it was judged by any more, `late` that the time for it was over. */
 export type CommitResult = 'committed' | 'lost' | 'late';
@@ -75,6 +83,7 @@ export class Registry {
       await tables.write(() => {
         tables.lockUnder(key, Secret.from(octets));
         tables.about.putSync('schema', SCHEMA);
+        tables.about.putSync('times', NO_TIMES);
         tables.audit.append({ what: 'registry created' }, Date.now());
       });
       octets.fill(0);
@@ -200,10 +209,38 @@ export class Registry {
     return Math.max(this.tables.audit.latest, (this.tables.about.get('wall') as number | undefined) ?? 0);
   }
 
-  /** Keeps the time, so that a clock that is set back while nobody serves, or nobody joins, is noticed. Never lowers it. */
-  async keepTime(wall: number): Promise<void> {
-    if (wall < this.latestWall + KEEP_TIME_EVERY_MS) return;
-    await this.tables.write(() => this.tables.about.putSync('wall', wall));
+  /** What the clocks of the servers showed. An older version kept the latest of it alone. */
+  get times(): Times {
+    this.tables.seeLatest();
+    return this.#keptTimes();
+  }
+
+  #keptTimes(): Times {
+    const times = this.tables.about.get('times') as Times | undefined;
+    if (times !== undefined) return times;
+    const wall = this.latestWall;
+    return { shown: [{ from: 0, until: wall + KEPT_AHEAD_MS }], past: [], kept: { wall, steady: Number.POSITIVE_INFINITY } };
+  }
+
+  /** Writes what becomes of `times`, and gives it, once the disk has it. `wall`: the time it is; `broken`: why a break comes before it. */
+  async keepTimes(change: (times: Times) => Times, wall: number, broken?: string): Promise<Times> {
+    return this.tables.write(() => {
+      const times = change(this.#keptTimes());
+      this.tables.about.putSync('times', times);
+      this.tables.about.putSync('wall', Math.max(wall, this.latestWall));
+      if (broken !== undefined) this.tables.audit.append({ what: 'clock break', note: broken }, wall);
+      return times;
+    });
+  }
+
+  /** M7s of these times count again. */
+  async releaseTimes(released: readonly Span[]): Promise<void> {
+    const note = released.map(({ from, until }) => `${isoTime(from)} to ${isoTime(until)}`).join(', ');
+    await this.tables.change({ what: 'clock released', note }, () => {
+      const times = this.#keptTimes();
+      const past = times.past.filter(({ from, until }) => !released.some((span) => span.from === from && span.until === until));
+      this.tables.about.putSync('times', { ...times, past });
+    });
   }
 
   /** Resolves when the disk has taken a write. Throws a Failure where it does not. */

@@ -1,5 +1,6 @@
 import { COMMIT_LIMIT_MS } from '@latchkey/protocol';
 import { Failure, type Log } from '@latchkey/runtime';
+import type { AuthServer } from './auth-server.js';
 import type { Registry } from './registry.js';
 
 const LOOK_EVERY_MS = 1_000;
@@ -11,9 +12,9 @@ const LOOK_EVERY_MS = 1_000;
  *
  * @returns a function that stops watching
  */
-export function watchStore(registry: Registry, log: Log): () => void {
+export function watchStore(registry: Registry, server: AuthServer, log: Log): () => void {
   const timer = setInterval(() => {
-    keepUp(registry).catch((error: unknown) => {
+    keepUp(registry, server).catch((error: unknown) => {
       if (!(error instanceof Failure)) throw error;
       log.error({ advice: error.advice }, error.message);
     });
@@ -28,7 +29,7 @@ export function watchStore(registry: Registry, log: Log): () => void {
   return () => clearInterval(timer);
 }
 
-async function keepUp(registry: Registry): Promise<void> {
+async function keepUp(registry: Registry, server: AuthServer): Promise<void> {
   await registry.tellServing();
-  await registry.keepTime(Date.now());
+  await server.keepTime();
 }

@@ -22,7 +22,8 @@ export const STORE = 'registry';
  *   node sightings         ID_i -> NodeSightingRow
  *   stranger sightings     the same, of IDs that are not in the registry
  *   controller sightings   ID_c -> ControllerSightingRow
- *   about                  'schema', 'master key' (store), 'ik identity', 'audit head', 'audit start', 'serving', 'restored', 'wall'
+ *   about                  'schema', 'master key' (store), 'ik identity', 'audit head', 'audit start', 'serving', 'restored', 'wall',
+ *                          'times' (runtime, times.ts)
  */
 export class Tables {
   readonly folder: string;

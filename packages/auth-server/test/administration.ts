@@ -138,7 +138,8 @@ export class Serving {
 
   constructor(office: Office, wall: number) {
     this.#office = office;
-    this.now = { wall, steady: 1_000_000 };
+    // Of one machine, whose monotonic clock runs on from one server to the next.
+    this.now = { wall, steady: wall };
     const clock = (): { wall: number; steady: number } => ({ ...this.now });
     this.server = new AuthServer({ registry: office.registry, clock, draw: randomBytes, log: this.log.log });
   }

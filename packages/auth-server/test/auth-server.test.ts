@@ -3,10 +3,12 @@
 import { encodeM1, type NodeRecord, type Now, type Secret } from '@latchkey/protocol';
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
+import { Failure } from '@latchkey/runtime';
 import { CapturedLog } from '../../runtime/test/fixtures.js';
 import { AuthServer, type LinkAnswer } from '../src/auth-server.js';
 import { type Registry } from '../src/registry.js';
-import { addController } from '../src/changes.js';
+import { addController, orderControllerKey } from '../src/changes.js';
+import { keysFromBefore, releasePast } from '../src/past-times.js';
 import {
   addNodes,
   commitTo,
@@ -40,9 +42,13 @@ async function setting(nodes: readonly NodeRecord[] = [], clock?: (now: Now) => 
 }
 
 /** A server as it starts on this registry. */
-function serverOn(registry: Registry, clock: (now: Now) => Now = (now) => ({ ...now })): Omit<Setting, 'registry'> {
+function serverOn(
+  registry: Registry,
+  clock: (now: Now) => Now = (now) => ({ ...now }),
+  start: Now = { wall: WALL, steady: 1_000_000 },
+): Omit<Setting, 'registry'> {
   const log = new CapturedLog();
-  const now = { wall: WALL, steady: 1_000_000 };
+  const now = { ...start };
   return { server: new AuthServer({ registry, clock: () => clock(now), draw: randomBytes, log: log.log }), log, now };
 }
 
@@ -317,6 +323,149 @@ describe('a clock that was set back', () => {
     expect(refusal(second, 'm7', await restarted.server.answer(second.m7))).toBe('5.03 8 of the node');
     // The commit of before is no new one.
     expect(first.openM8((await restarted.server.answer(first.m7)).payload)).toBeDefined();
+  });
+
+  it('has no M7 from before committed, however far the clock was set back, and however late it comes', async () => {
+    const node = newNode(ID_I);
+    const { server, registry, now, log } = await setting([node]);
+    const pass = (ms: number): void => {
+      now.wall += ms;
+      now.steady += ms;
+    };
+    const keptBack = exchange(node.key, { ts: now.wall });
+    expect((await server.answer(keptBack.m2)).code).toBe('2.04');
+    pass(10_000);
+    now.wall -= 3_600_000;
+    await server.keepTime();
+    pass(3_565_000);
+    for (const ms of [0, 40_000, 40_000]) {
+      pass(ms);
+      expect(refusal(keptBack, 'm7', await server.answer(keptBack.m7))).toBe('5.03 8 of the node');
+    }
+    const [from, shownUntil] = [WALL, WALL + 60_000].map((ms) => new Date(ms).toISOString());
+    expect(log.saying('no key is committed while the clock shows times that it has shown before')).toMatchObject([
+      { spans: [{ from, until: shownUntil }] },
+    ]);
+    // The first that cannot be from before.
+    const until = WALL + 90_000;
+    pass(until + 1 - now.wall);
+    const last = exchange(node.key, { ts: until });
+    expect(refusal(last, 'm7', await server.answer(last.m7))).toBe('5.03 8 of the node');
+    const later = exchange(node.key, { ts: until + 1 });
+    expect(later.openM8((await server.answer(later.m7)).payload)).toBeDefined();
+    expect(
+      [...registry.audit.latestFirst()].some(({ what, note }) => what === 'clock break' && note === 'the clock was set back'),
+    ).toBe(true);
+  });
+
+  it('from far ahead has keys committed again after five minutes, and none once it comes there again', async () => {
+    const year = 31_536_000_000;
+    const [one, two] = [newNode(ID_I), newNode(ID_I + 1)];
+    const { server, now } = await setting([one, two]);
+    await server.keepTime();
+    now.wall += year;
+    await server.keepTime();
+    now.wall -= year;
+    await server.keepTime();
+    now.wall += 300_000;
+    now.steady += 300_000;
+    const joins = exchange(one.key, { ts: now.wall });
+    expect(joins.openM8((await server.answer(joins.m7)).payload)).toBeDefined();
+    now.wall = WALL + year;
+    now.steady += year;
+    const refused = exchange(two.key, { idI: ID_I + 1, ts: now.wall });
+    expect((await server.answer(refused.m7)).code).toBe('5.03');
+  });
+
+  it('lets no M7 from before the machine was off count, whose clock stood still', async () => {
+    const node = newNode(ID_I);
+    const { server, registry } = await setting([node]);
+    const keptBack = exchange(node.key);
+    await server.answer(keptBack.m2);
+    const restarted = serverOn(registry, undefined, { wall: WALL + 1_000, steady: 20_000 });
+    expect(restarted.log.saying('the clock was set back: no key is committed for five minutes')).toEqual([]);
+    expect(refusal(keptBack, 'm7', await restarted.server.answer(keptBack.m7))).toBe('5.03 8 of the node');
+    const { now } = restarted;
+    now.wall += 90_000;
+    now.steady += 90_000;
+    const later = exchange(node.key, { ts: now.wall });
+    expect(later.openM8((await restarted.server.answer(later.m7)).payload)).toBeDefined();
+  });
+
+  it('does not matter to a server that starts again where the clock ran on', async () => {
+    const node = newNode(ID_I);
+    const { server, registry } = await setting([node]);
+    const asked = exchange(node.key);
+    await server.answer(asked.m2);
+    const restarted = serverOn(registry, undefined, { wall: WALL + 5_000, steady: 1_005_000 });
+    expect(asked.openM8((await restarted.server.answer(asked.m7)).payload)).toBeDefined();
+  });
+
+  it('is not asked for a time that the disk did not keep', async () => {
+    const node = newNode(ID_I);
+    const { server, registry, now } = await setting([node]);
+    const first = exchange(node.key);
+    expect((await server.answer(first.m2)).code).toBe('2.04');
+    const keepTimes = registry.keepTimes.bind(registry);
+    registry.keepTimes = (): Promise<never> => Promise.reject(new Failure('the disk is full', { advice: 'Make room.' }));
+    now.wall += 60_001;
+    now.steady += 60_001;
+    const second = exchange(node.key, { ts: now.wall });
+    expect(refusal(second, 'm2', await server.answer(second.m2))).toBe('5.03 9 of the node');
+    registry.keepTimes = keepTimes;
+    expect((await server.answer(second.m2)).code).toBe('2.04');
+  });
+
+  it('is held to all that an older version may have shown, which kept the latest time alone', async () => {
+    const node = newNode(ID_I);
+    const registry = await newRegistry();
+    await addController(registry, controller({ skCs: copyOf(SK_CS) }));
+    await addNodes(registry, [node]);
+    await registry.tables.about.remove('times');
+    await registry.probe(WALL);
+    const { server, now } = serverOn(registry, undefined, { wall: WALL + 10_000, steady: 1_000_000 });
+    for (const [after, answer] of [
+      [0, '5.03'],
+      [80_000, '5.03'],
+      [80_001, '2.04'],
+    ] as const) {
+      now.wall = WALL + 10_000 + after;
+      now.steady = 1_000_000 + after;
+      expect((await server.answer(exchange(node.key, { ts: now.wall }).m7)).code).toBe(answer);
+    }
+  });
+
+  it('is released by an administrator, whose word a running server takes', async () => {
+    const node = newNode(ID_I);
+    const { server, registry, now } = await setting([node]);
+    for (let i = 0; i < 10; i++) {
+      await server.keepTime();
+      now.wall += 40_000;
+      now.steady += 40_000;
+    }
+    now.wall -= 350_000;
+    await server.keepTime();
+    now.wall += 300_000;
+    now.steady += 300_000;
+    const asked = exchange(node.key, { ts: now.wall });
+    expect(refusal(asked, 'm7', await server.answer(asked.m7))).toBe('5.03 8 of the node');
+    expect(keysFromBefore(registry)).toEqual([ID_C]);
+    expect(await releasePast(registry, now.wall)).toEqual([{ from: WALL, until: WALL + 420_000 }]);
+    await server.keepTime();
+    expect(asked.openM8((await server.answer(asked.m7)).payload)).toBeDefined();
+    expect(await releasePast(registry, now.wall)).toEqual([]);
+  });
+
+  it('leaves nothing to fear from a controller whose SK_cs was replaced since', async () => {
+    const { server, registry, now } = await setting();
+    await server.keepTime();
+    now.wall -= 3_600_000;
+    await server.keepTime();
+    const next = newSecret();
+    await orderControllerKey(registry, ID_C, copyOf(next));
+    expect(keysFromBefore(registry)).toEqual([ID_C]);
+    await registry.takeOverNextKey(ID_C, next);
+    expect(keysFromBefore(registry)).toEqual([]);
   });
 });
 

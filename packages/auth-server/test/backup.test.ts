@@ -4,7 +4,7 @@ import { createHash, randomBytes, randomInt } from 'node:crypto';
 import { chmod, copyFile, readdir, readFile, rename, stat, truncate, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { formatId, type Secret } from '@latchkey/protocol';
-import { lockFolder } from '@latchkey/runtime';
+import { isKept, lockFolder } from '@latchkey/runtime';
 import { STORE_FILE } from '@latchkey/store';
 import { describe, expect, it } from 'vitest';
 import { CapturedLog, Child, tempFolder } from '../../runtime/test/fixtures.js';
@@ -294,6 +294,17 @@ describe('a backup is refused, and what was there stays,', () => {
       octets[at + 20] = (octets[at + 20] ?? 0) ^ 1;
     });
     expect((await expectRefused(made)).message).toContain('does not open in its place');
+  });
+});
+
+describe('the times that the clock showed after the backup', () => {
+  it('count as shown, though nobody kept them', async () => {
+    const { file } = await backedUp();
+    const restoredAt = Date.now();
+    const folder = await tempFolder();
+    const { backupAt } = await put(file, folder);
+    const { times } = await openRegistry(folder);
+    expect([backupAt, restoredAt].map((wall) => isKept(times, wall))).toEqual([true, true]);
   });
 });
 

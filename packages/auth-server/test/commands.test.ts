@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { auditCommand } from '../src/commands/audit.js';
 import { backupCommand, restoreCommand } from '../src/commands/backup.js';
+import { clockCommand } from '../src/commands/clock.js';
 import { controllerCommand } from '../src/commands/controller.js';
 import { exportCommand } from '../src/commands/export.js';
 import { importCommand } from '../src/commands/import.js';
@@ -19,6 +20,7 @@ for (const command of [
   auditCommand(),
   backupCommand(),
   restoreCommand(),
+  clockCommand(),
   controllerCommand(),
   exportCommand(),
   importCommand(),
@@ -75,7 +77,7 @@ describe.each(commands)('%s', (name, command) => {
 });
 
 it('there are as many as are known: one that is added is looked at', () => {
-  expect(commands.length).toBe(35);
+  expect(commands.length).toBe(37);
 });
 
 describe('a time', () => {

@@ -1,10 +1,11 @@
 /** Time, read in one place. */
 
 import { CLOCK_STEP_PENALTY_MS, type Now } from '@latchkey/protocol';
+import type { Times } from './times.js';
 
-/** The wall clock and the monotonic one, in ms. */
+/** The wall clock and the monotonic one, in ms; the latter runs on from one process to the next until the machine is started anew. */
 export function readClock(): Now {
-  return { wall: Date.now(), steady: performance.now() };
+  return { wall: Date.now(), steady: Number(process.hrtime.bigint() / 1_000n) / 1_000 };
 }
 
 /** The monotonic clock alone, in ms, from another origin than `performance.now()`: that takes a device 2 ms to load. */
@@ -19,25 +20,49 @@ const STEP_MS = 1_000;
 
 /**
  * Notices that the wall clock was set back: it then lags behind the most that it was ever ahead of the monotonic clock, by one step or
- * by many small ones. For five minutes after that an M7 could bear a time stamp that was taken before the step, so a server refuses M7 (profile, "Auth-server").
+ * by many small ones. For five minutes after that a server refuses M7 (profile, "Auth-server"). And counts the breaks, after which what the
+ * clock showed before says nothing about when it was (times.ts): each step back, and a start of which nobody knows how much time had passed.
  */
 export class ClockStepWatch {
   /** The most that the wall clock was ahead of the monotonic one, since it was last found set back. */
-  #ahead: number | undefined;
-  #steppedAt: number | undefined;
+  #ahead: number;
+  #setBackAt: number | undefined;
+  #breaks = 0;
 
-  /** @param lastWall the latest wall time known from an earlier run, ms since the epoch: also that must not lie ahead */
-  constructor(start: Now, lastWall?: number) {
-    if (lastWall !== undefined) this.#ahead = lastWall - start.steady;
-    this.observe(start);
+  constructor(start: Now, { kept, setBackAt }: Pick<Times, 'kept' | 'setBackAt'> = {}) {
+    this.#ahead = start.wall - start.steady;
+    if (kept === undefined) return;
+    const before = kept.wall - kept.steady;
+    const ranOn = start.steady >= kept.steady && Math.abs(this.#ahead - before) <= STEP_MS;
+    if (ranOn) {
+      this.#ahead = Math.max(this.#ahead, before);
+      if (setBackAt !== undefined && setBackAt <= start.steady) this.#setBackAt = setBackAt;
+      return;
+    }
+    this.#breaks = 1;
+    // Of a machine that was started anew the monotonic clock tells nothing.
+    const lags = start.steady >= kept.steady && this.#ahead < before;
+    if (lags || start.wall < kept.wall - STEP_MS) this.#setBackAt = start.steady;
   }
 
   /** Takes note of the clocks and tells whether a step back is less than five minutes ago. */
   observe(now: Now): boolean {
     const ahead = now.wall - now.steady;
-    const steppedBack = this.#ahead !== undefined && this.#ahead - ahead > STEP_MS;
-    if (steppedBack) this.#steppedAt = now.steady;
-    if (this.#ahead === undefined || ahead > this.#ahead || steppedBack) this.#ahead = ahead;
-    return this.#steppedAt !== undefined && now.steady - this.#steppedAt < CLOCK_STEP_PENALTY_MS;
+    if (this.#ahead - ahead > STEP_MS) {
+      this.#setBackAt = now.steady;
+      this.#breaks += 1;
+      this.#ahead = ahead;
+    }
+    this.#ahead = Math.max(this.#ahead, ahead);
+    return this.#setBackAt !== undefined && now.steady - this.#setBackAt < CLOCK_STEP_PENALTY_MS;
+  }
+
+  get breaks(): number {
+    return this.#breaks;
+  }
+
+  /** When the last step back was noticed, by the monotonic clock. */
+  get setBackAt(): number | undefined {
+    return this.#setBackAt;
   }
 }

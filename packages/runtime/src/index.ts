@@ -55,4 +55,17 @@ export type { Check, Labels, Metric, Observation, Sample } from './observation.j
 export { formatFields, formatTable } from './table.js';
 export { Durations, Tally } from './tally.js';
 export { drawOctets } from './random.js';
+export {
+  afterBreak,
+  isDue,
+  isKept,
+  KEPT_AHEAD_MS,
+  NO_TIMES,
+  pastOf,
+  refusedUntil,
+  type Span,
+  type Times,
+  withSpan,
+  withTime,
+} from './times.js';
 export { readTypedLine } from './typed-line.js';

@@ -1,10 +1,12 @@
 // Proves that a wall clock that was set back is noticed, for five minutes of the clock nobody sets.
 
+import { execFileSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
+import type { Now } from '@latchkey/protocol';
 import { ClockStepWatch, readClock } from '../src/clock.js';
 
 const WALL = 1_795_000_000_000;
-const at = (wall: number, steady: number): { wall: number; steady: number } => ({ wall: WALL + wall, steady });
+const at = (wall: number, steady: number): Now => ({ wall: WALL + wall, steady });
 
 describe('a clock that is watched', () => {
   it.each([
@@ -46,19 +48,58 @@ describe('a clock that is watched', () => {
     expect(watch.observe(at(581_000, 600_000))).toBe(false);
   });
 
-  it('is refused at the start where an earlier run saw a later time', () => {
-    const watch = new ClockStepWatch(at(0, 70), WALL + 5_000);
-    expect(watch.observe(at(1, 71))).toBe(true);
-    expect(watch.observe(at(300_000, 300_070))).toBe(false);
+  it('counts a break for each step back that it notices', () => {
+    const watch = new ClockStepWatch(at(0, 0));
+    const breaks = [at(10_000, 10_000), at(5_000, 20_000), at(14_500, 30_000), at(0, 40_000), at(3_600_000, 50_000)].map(
+      (now) => {
+        watch.observe(now);
+        return watch.breaks;
+      },
+    );
+    expect(breaks).toEqual([0, 1, 1, 2, 2]);
+  });
+});
+
+describe('a clock that was watched before the start', () => {
+  const kept = at(0, 100_000);
+  /** Whether M7 is refused for five minutes, how many breaks. */
+  const started = (start: Now, before: ConstructorParameters<typeof ClockStepWatch>[1] = { kept }): [boolean, number] => {
+    const watch = new ClockStepWatch(start, before);
+    return [watch.observe(start), watch.breaks];
+  };
+
+  it.each([
+    ['ran on', at(600_000, 700_000), [false, 0]],
+    ['ran on, slewed by less than a second', at(599_100, 700_000), [false, 0]],
+    ['was set back, to a later time than that kept', at(500_000, 700_000), [true, 1]],
+    ['was set back, to an earlier one', at(-5_000, 700_000), [true, 1]],
+    ['was set forward', at(900_000, 700_000), [false, 1]],
+    ['shows a later time after the machine was started anew', at(600_000, 20_000), [false, 1]],
+    ['stood still while the machine was off', at(0, 20_000), [false, 1]],
+    ['shows an earlier time after the machine was started anew', at(-5_000, 20_000), [true, 1]],
+  ])('%s', (_, start, expected) => {
+    expect(started(start)).toEqual(expected);
   });
 
-  it('is not refused at the start where the earlier run was before', () => {
-    expect(new ClockStepWatch(at(0, 70), WALL - 5_000).observe(at(1, 71))).toBe(false);
-    expect(new ClockStepWatch(at(0, 70), WALL).observe(at(1, 71))).toBe(false);
+  it('and set back then is refused for what is left of the five minutes', () => {
+    expect(started(at(10_000, 110_000), { kept, setBackAt: 90_000 })).toEqual([true, 0]);
+    expect(started(at(290_000, 390_000), { kept, setBackAt: 90_000 })).toEqual([false, 0]);
+  });
+
+  it('and of which nothing is kept is as good as new', () => {
+    expect(started(at(0, 70), {})).toEqual([false, 0]);
   });
 });
 
 describe('the clock', () => {
+  it('goes by a monotonic clock that the next process goes by too', () => {
+    const before = readClock().steady;
+    const script = 'process.stdout.write(String(Number(process.hrtime.bigint()) / 1e6))';
+    const theirs = Number(execFileSync(process.execPath, ['-e', script], { encoding: 'utf8' }));
+    expect(theirs).toBeGreaterThan(before);
+    expect(theirs).toBeLessThan(readClock().steady);
+  });
+
   it('tells milliseconds since the epoch, whole, and a time that does not go back', () => {
     const before = Date.now();
     const [first, second] = [readClock(), readClock()];

@@ -5,7 +5,7 @@
 
 import type { Chance } from './chance.js';
 import { type Kind, KINDS } from './network.js';
-import { type Incident, type NodeScenario, type Premises, ROGUE_IDC, type Scenario } from './scenario.js';
+import { type Incident, type NodeScenario, ROGUE_IDC, type Scenario } from './scenario.js';
 
 const NONE_LOST = Object.fromEntries(KINDS.map((kind) => [kind, 0])) as Record<Kind, number>;
 
@@ -103,6 +103,12 @@ const heldBackCommits: Plot = (scenario, chance) => {
   return { ...heldBack(scenario, at), incidents: [...others, back] };
 };
 
+/** The same with all clocks right, and nodes in haste. */
+const heldBackLong: Plot = (scenario, chance) => {
+  const held = heldBack(haste(scenario, chance), chance.between(320_000, 400_000));
+  return { ...held, weather: { ...held.weather, held: { ...held.weather.held, probability: 0 } }, incidents: [] };
+};
+
 /** No M6 arrives for a while, and who has kept them sends them when the next attempt waits for its own. */
 const heldBackConfirmations: Plot = (scenario, chance) => ({
   ...scenario,
@@ -152,43 +158,12 @@ const noBattery: Plot = (scenario, chance) => ({
   },
 });
 
-const PLOTS: readonly Plot[] = [
-  haste,
-  sleepyHaste,
-  sleepyHaste,
-  sleepyHaste,
-  contest,
-  heldBackCommits,
-  heldBackCommits,
-  heldBackConfirmations,
-  hangingDisk,
-  wrongPlace,
-  noBattery,
-];
-
 /** As `heldBackCommits`, but the controllers' clocks are set back with the server's, early enough for its five minutes to pass. */
 const setBackTogether: Plot = (scenario, chance) => {
-  const { controllers } = scenario;
   const at = chance.between(60_000, 120_000);
-  const hosts = ['s', ...controllers.map((idC) => `c${idC}`)];
   return {
     ...heldBack(scenario, at + 302_000),
-    incidents: hosts.map((host) => ({ at, what: 'clock', host, error: -350_000 })),
-  };
-};
-
-/** As `heldBackCommits`, but the server is down when its clock is set back, and what it last wrote is older still. */
-const setBackWhileDown: Plot = (scenario, chance) => {
-  const at = chance.between(330_000, 390_000);
-  const servers = Array.from({ length: scenario.replicas }, (_, server): Incident => ({
-    at,
-    what: 'off',
-    server,
-    downMs: 2_000,
-  }));
-  return {
-    ...heldBack(scenario, at + 2_500),
-    incidents: [...servers, { at: at + 1_000, what: 'clock', host: 's', error: -350_000 }],
+    incidents: [{ at, what: 'clock', host: 'all', error: chance.pick([-350_000, -330_000, -400_000]) }],
   };
 };
 
@@ -202,11 +177,87 @@ const setFarBack: Plot = (scenario, chance) => {
   };
 };
 
-/** Some worlds have a plot, most have none; what a premise keeps out is looked for at once where it is lifted. */
-export function withPlot(scenario: Scenario, chance: Chance, premises: Premises): Scenario {
-  if (!premises.clocksSetApart) return setBackTogether(scenario, chance);
-  if (!premises.clockNotFarBack) return setFarBack(scenario, chance);
-  if (!premises.clockRightAtStart) return setBackWhileDown(scenario, chance);
-  const plot = chance.pick(PLOTS);
-  return chance.uniform() < 0.4 ? plot(scenario, chance) : scenario;
+function switchedOff(at: number, downMs: number, { replicas }: Scenario): Incident[] {
+  return Array.from({ length: replicas }, (_, server): Incident => ({ at, what: 'off', server, downMs }));
+}
+
+/** As `heldBackCommits`, but the server is down when its clock is set back, and what it last wrote is older still. */
+const setBackWhileDown: Plot = (scenario, chance) => {
+  const at = chance.between(330_000, 390_000);
+  return {
+    ...heldBack(scenario, at + 2_500),
+    incidents: [...switchedOff(at, 2_000, scenario), { at: at + 1_000, what: 'clock', host: 's', error: -350_000 }],
+  };
+};
+
+/** The lights go out where the servers are, soon after M7s were kept from them, and clocks go on from where they stood. */
+const stoodStill: Plot = (scenario, chance) => {
+  const at = chance.between(25_000, 60_000);
+  const downMs = chance.between(280_000, 310_000);
+  const held = heldBack(haste(scenario, chance), at + downMs + 10_000);
+  return {
+    ...held,
+    troubleMs: at + downMs + 90_000,
+    weather: { ...held.weather, held: { ...held.weather.held, probability: 0 } },
+    incidents: [
+      ...switchedOff(at, downMs, scenario),
+      { at: at + downMs - 1, what: 'clock', host: 'all', error: chance.between(-downMs, 20_000 - downMs) },
+    ],
+  };
+};
+
+export type PlotName =
+  | 'haste'
+  | 'sleepyHaste'
+  | 'contest'
+  | 'heldBackCommits'
+  | 'heldBackLong'
+  | 'heldBackConfirmations'
+  | 'hangingDisk'
+  | 'wrongPlace'
+  | 'noBattery'
+  | 'setBackTogether'
+  | 'setFarBack'
+  | 'setBackWhileDown'
+  | 'stoodStill';
+
+const PLOTS: Readonly<Record<PlotName, Plot>> = {
+  haste,
+  sleepyHaste,
+  contest,
+  heldBackCommits,
+  heldBackLong,
+  heldBackConfirmations,
+  hangingDisk,
+  wrongPlace,
+  noBattery,
+  setBackTogether,
+  setFarBack,
+  setBackWhileDown,
+  stoodStill,
+};
+
+/** Some are more often needed than others. */
+const DRAWN: readonly PlotName[] = [
+  'haste',
+  'sleepyHaste',
+  'sleepyHaste',
+  'sleepyHaste',
+  'contest',
+  'heldBackCommits',
+  'heldBackLong',
+  'heldBackConfirmations',
+  'hangingDisk',
+  'wrongPlace',
+  'noBattery',
+  'setBackTogether',
+  'setFarBack',
+  'setBackWhileDown',
+  'stoodStill',
+];
+
+/** Some worlds have a plot, most have none. */
+export function withPlot(scenario: Scenario, chance: Chance, always?: PlotName): Scenario {
+  const name = always ?? chance.pick(DRAWN);
+  return always !== undefined || chance.uniform() < 0.45 ? PLOTS[name](scenario, chance) : scenario;
 }

@@ -1,11 +1,10 @@
 /**
  * The auth-server's shell: mirrors `AuthServer` of packages/auth-server (`answer`, `#decide`, `#commit`: M8 is sealed after the store has the
- * key), `watchStore` beside it, and `ClockStepWatch` of packages/runtime. It holds no transaction.
+ * key), and `Timekeeper` and `watchStore` beside it. It holds no transaction.
  */
 
 import {
   type CoapCode,
-  CLOCK_STEP_PENALTY_MS,
   COMMIT_LIMIT_MS,
   decodeLinkRequest,
   encodeM5,
@@ -16,22 +15,25 @@ import {
   maxAgeOf,
   type NodeRecord,
   NONCE_LENGTH,
+  type Now,
   type OpenedRequest,
   REFUSALS,
   type Secret,
 } from '@latchkey/protocol';
+import { afterBreak, ClockStepWatch, isDue, pastOf, type Times, withTime } from '@latchkey/runtime';
 import type { Chance } from './chance.js';
 import type { Datagram } from './network.js';
 import { textOf } from './oracle.js';
 import type { Mortality, Process } from './process.js';
-import { commitAction, type CommitResult, KEEP_TIME_EVERY_MS, type Store } from './store.js';
+import { commitAction, type CommitResult, type Store } from './store.js';
 import type { Surroundings } from './surroundings.js';
 
-/** As in auth-server.ts, store-watch.ts and clock.ts. */
+/** As in auth-server.ts and store-watch.ts. */
 const MAX_JUDGEMENTS = 4;
 const MAX_COMMITS = 1_024;
 const LOOK_EVERY_MS = 1_000;
-const STEP_MS = 1_000;
+/** The daemon does so every second; each time it is a step that may be the last. */
+const KEEP_TIME_EVERY_MS = 30_000;
 
 export interface ServerPlan {
   readonly name: string;
@@ -65,13 +67,15 @@ export class SimulatedServer {
   protected readonly chance: Chance;
   readonly #inWork = new Set<string>();
   #commits = 0;
-  #ahead: number | undefined;
-  #steppedAt: number | undefined;
+  #watch: ClockStepWatch | undefined;
+  /** How many breaks the store knows of. */
+  #told = 0;
+  /** When the machine was started, and whether it has to be. */
+  #bootedAt = 0;
+  #off = true;
   /** In combined mode, the controller in the same process. */
   readonly onStart: (() => void)[] = [];
   readonly onCrash: ((death: 'killed' | 'power lost') => void)[] = [];
-  /** Told before each start, when a clock may be set. */
-  beforeStart: () => void = () => undefined;
 
   constructor(around: Surroundings, plan: ServerPlan) {
     this.around = around;
@@ -83,6 +87,7 @@ export class SimulatedServer {
       () => this.#start(),
       (death) => {
         this.#inWork.clear();
+        if (death === 'power lost') this.#off = true;
         around.network.close(`${plan.name}:5693`);
         plan.store.forget(this.process);
         for (const each of this.onCrash) each(death);
@@ -99,12 +104,11 @@ export class SimulatedServer {
   }
 
   #start(): void {
-    this.beforeStart();
     this.#commits = 0;
-    this.#steppedAt = undefined;
-    const { latestWall } = this.plan.store;
-    this.#ahead = latestWall === undefined ? undefined : latestWall - this.process.steady;
-    this.stepped();
+    if (this.#off) this.#bootedAt = this.around.ground.now;
+    this.#off = false;
+    this.#watch = this.newWatch(this.plan.store.times);
+    this.#told = 0;
     if (!this.plan.combined) {
       this.around.network.listen(`${this.plan.name}:5693`, (datagram) =>
         this.process.receive('takes a request', () => this.#serve(datagram)),
@@ -114,19 +118,47 @@ export class SimulatedServer {
     for (const each of this.onStart) each();
   }
 
+  /** The monotonic clock runs on while the machine does. */
+  protected get now(): Now {
+    return { wall: this.wall, steady: this.around.ground.now - this.#bootedAt };
+  }
+
   /** As the daemon's watch over its store does. */
   #keepTime(): void {
-    this.plan.store.keepTime(this.wall);
+    this.#look();
     this.process.after(KEEP_TIME_EVERY_MS, 'keeps the time', () => this.#keepTime());
   }
 
-  /** Whether the wall clock stepped back less than five minutes ago, as far as anybody has looked. */
-  protected stepped(): boolean {
-    const { steady } = this.process;
-    const ahead = this.wall - steady;
-    if (this.#ahead !== undefined && this.#ahead - ahead > STEP_MS) this.#steppedAt = steady;
-    this.#ahead = ahead;
-    return this.#steppedAt !== undefined && steady - this.#steppedAt < CLOCK_STEP_PENALTY_MS;
+  /** Notices breaks, and keeps the time: the disk has it before anything is judged by it. */
+  #look(): void {
+    const { store } = this.plan;
+    const watch = this.#watch;
+    if (watch === undefined) return;
+    const { now } = this;
+    watch.observe(now);
+    const { breaks, setBackAt } = watch;
+    if (breaks !== this.#told) store.times = afterBreak(store.times, now, setBackAt);
+    else if (isDue(store.times, now.wall)) store.times = withTime(store.times, now);
+    this.#told = breaks;
+  }
+
+  protected newWatch(times: Times): ClockStepWatch {
+    return new ClockStepWatch(this.now, times);
+  }
+
+  /** Whether an M7 of this time may be committed, as far as the clocks go. */
+  protected mayCommit(ts: number): boolean {
+    return !this.setBackLately() && !this.isPast(ts);
+  }
+
+  /** Whether the clock was set back less than five minutes ago. */
+  protected setBackLately(): boolean {
+    return this.#watch?.observe(this.now) === true;
+  }
+
+  /** Whether an M7 with this time stamp may be from before a break. */
+  protected isPast(ts: number): boolean {
+    return pastOf(this.plan.store.times, ts) !== undefined;
   }
 
   #serve({ kind, from, to, token, payload }: Datagram): void {
@@ -159,7 +191,7 @@ export class SimulatedServer {
     if (skCs === undefined || opened === undefined) return done({ code: REFUSALS.notAuthentic.code });
     this.#accepted(request, opened);
     const seal = (decision: Final): void => done(this.seal(request, opened, decision, skCs));
-    this.decide(request, opened, this.stepped(), 1, seal);
+    this.decide(request, opened, 1, seal);
   }
 
   #accepted({ type, idC, tid, octets }: LinkRequest, { body, type: openedAs }: OpenedRequest): void {
@@ -179,22 +211,17 @@ export class SimulatedServer {
     return this.plan.store.node(idI);
   }
 
-  protected decide(
-    request: LinkRequest,
-    opened: OpenedRequest,
-    stepped: boolean,
-    round: number,
-    seal: (decision: Final) => void,
-  ): void {
+  protected decide(request: LinkRequest, opened: OpenedRequest, round: number, seal: (decision: Final) => void): void {
     if (round > MAX_JUDGEMENTS) return seal(refusal('overloaded'));
     const { idI } = opened.body.m1;
+    this.#look();
     const judgement = this.around.rules.roles.server.judge(opened, this.read(opened.type, idI), this.wall);
     if (judgement.kind !== 'commit') return seal(judgement);
-    if (stepped || this.#commits >= MAX_COMMITS) return seal(refusal('overloaded'));
+    if (!this.mayCommit(judgement.commit.ts) || this.#commits >= MAX_COMMITS) return seal(refusal('overloaded'));
     this.commit(request, opened, judgement, (result) => {
       if (result === 'lost') {
         this.around.oracle.counts.lostComparisons += 1;
-        return this.decide(request, opened, stepped, round + 1, seal);
+        return this.decide(request, opened, round + 1, seal);
       }
       if (result === 'late') this.around.oracle.counts.late += 1;
       if (result !== 'committed') return seal(refusal(result === 'late' ? 'clock' : 'storeFailed'));
@@ -214,15 +241,10 @@ export class SimulatedServer {
     const inTime = (): boolean => rules.roles.server.stillInTime(opened, this.wall);
     const action = commitAction(idI, from, to, commit, () => this.process.steady, inTime);
     this.proofAccepted(opened);
-    this.plan.store.transact(
-      this.process,
-      () => this.wall,
-      action,
-      (result) => {
-        this.#commits -= 1;
-        done(result);
-      },
-    );
+    this.plan.store.transact(this.process, action, (result) => {
+      this.#commits -= 1;
+      done(result);
+    });
     this.watchStore();
   }
 

@@ -6,6 +6,7 @@
 import { type Commit, COMMIT_LIMIT_MS, type NodeRecord, Secret } from '@latchkey/protocol';
 import type { Ground } from './ground.js';
 import { keyText } from './key-text.js';
+import { NO_TIMES, type Times } from '@latchkey/runtime';
 import type { Process } from './process.js';
 
 /** A node as it stands on the disk: the key in hex digits. */
@@ -36,15 +37,10 @@ interface Transaction {
   readonly done: (result: CommitResult) => void;
   /** What it writes, once it has run. */
   row: NodeRow | undefined;
-  wall: number;
-  readonly wallNow: () => number;
   /** How long the disk takes beyond the usual. */
   readonly syncMs: number;
   readonly refused: boolean;
 }
-
-/** How exactly the time is kept while nothing is changed, in ms (auth-server, registry.ts). */
-export const KEEP_TIME_EVERY_MS = 30_000;
 
 export class Store {
   readonly #ground: Ground;
@@ -56,8 +52,8 @@ export class Store {
   readonly #queue: Transaction[] = [];
   #writing: Transaction | undefined;
   #count = 0;
-  /** The latest time that a commit or a server saw, ms since the epoch. */
-  latestWall: number | undefined;
+  /** What the clocks of the servers showed. */
+  times: Times = NO_TIMES;
   /** Told of each row that takes effect. */
   changed: (row: NodeRow) => void = () => undefined;
 
@@ -70,11 +66,6 @@ export class Store {
   node(idI: number): NodeRecord | undefined {
     const row = this.#rows.get(idI);
     return row && { ...row, key: Secret.fromHex(row.key) };
-  }
-
-  /** As `Registry.keepTime`: never lowered. */
-  keepTime(wall: number): void {
-    if (this.latestWall === undefined || wall >= this.latestWall + KEEP_TIME_EVERY_MS) this.latestWall = wall;
   }
 
   row(idI: number): NodeRow | undefined {
@@ -96,7 +87,7 @@ export class Store {
    * Runs `action` in one durable transaction of `process`; `done` is told when the disk has it. It may have to wait before it gets to the
    * lock, so that another overtakes it.
    */
-  transact(process: Process, wallNow: () => number, action: Action, done: (result: CommitResult) => void): void {
+  transact(process: Process, action: Action, done: (result: CommitResult) => void): void {
     this.#count += 1;
     const number = this.#count;
     const { ground, weather } = { ground: this.#ground, weather: this.#weather };
@@ -115,8 +106,6 @@ export class Store {
       action,
       done,
       row: undefined,
-      wall: 0,
-      wallNow,
       syncMs: stall('syncs'),
       refused: chance.uniform() < weather.refused && faults.strikes(`w${number} refused by the disk`),
     };
@@ -162,7 +151,6 @@ export class Store {
   }
 
   #run(transaction: Transaction): void {
-    transaction.wall = transaction.wallNow();
     const result = transaction.refused ? 'failed' : transaction.action(this.#rows);
     if (typeof result === 'string') return this.#finish(transaction, result);
     transaction.row = result;
@@ -173,10 +161,9 @@ export class Store {
     });
   }
 
-  #takeEffect({ number, wall, process }: Transaction, row: NodeRow): void {
+  #takeEffect({ number, process }: Transaction, row: NodeRow): void {
     this.#ground.note(process.name, `write ${number} is on the disk`);
     this.#rows.set(row.idI, row);
-    this.latestWall = Math.max(wall, this.latestWall ?? 0);
     this.changed(row);
   }
 

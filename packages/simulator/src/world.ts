@@ -9,9 +9,9 @@ import { type Datagram, kindOf, Network } from './network.js';
 import { Oracle } from './oracle.js';
 import type { SimulatedController } from './controller.js';
 import type { SimulatedNode } from './node.js';
-import { withPlot } from './plots.js';
+import { type PlotName, withPlot } from './plots.js';
 import { PROFILE, type Rules } from './rules.js';
-import { drawScenario, type Incident, type NodeScenario, PREMISES, type Premises, ROGUE_IDC, type Scenario } from './scenario.js';
+import { drawScenario, type Incident, type NodeScenario, ROGUE_IDC, type Scenario } from './scenario.js';
 import type { SimulatedServer } from './server.js';
 import { Store } from './store.js';
 import { Surroundings } from './surroundings.js';
@@ -25,7 +25,8 @@ const GRACE_S = 365 * 86_400;
 
 export interface RunOptions {
   readonly rules?: Rules;
-  readonly premises?: Premises;
+  /** The one that every world has, instead of now and then any. */
+  readonly plot?: PlotName;
   /** The only faults that may strike. */
   readonly only?: readonly string[] | undefined;
   readonly trace?: boolean;
@@ -45,9 +46,9 @@ export interface Outcome {
 }
 
 /** Runs the world of one seed to its end, or to the first violation. */
-export function run(seed: number, { rules = PROFILE, premises = PREMISES, only, trace }: RunOptions = {}): Outcome {
+export function run(seed: number, { rules = PROFILE, plot, only, trace }: RunOptions = {}): Outcome {
   const ground = new Ground(seed, { only, trace });
-  const world = new World(ground, rules, withPlot(drawScenario(seed), new Chance(seed, 'plot'), premises), premises);
+  const world = new World(ground, rules, withPlot(drawScenario(seed), new Chance(seed, 'plot'), plot));
   let violation: Outcome['violation'];
   let joinedAfterMs = 0;
   try {
@@ -75,7 +76,6 @@ class World {
   readonly oracle: Oracle;
   readonly #ground: Ground;
   readonly #scenario: Scenario;
-  readonly #premises: Premises;
   readonly #store: Store;
   readonly #nodes: SimulatedNode[] = [];
   readonly #controllers: SimulatedController[] = [];
@@ -87,10 +87,9 @@ class World {
   /** Messages after which a machine may sleep. */
   #sent = 0;
 
-  constructor(ground: Ground, rules: Rules, scenario: Scenario, premises: Premises) {
+  constructor(ground: Ground, rules: Rules, scenario: Scenario) {
     this.#ground = ground;
     this.#scenario = scenario;
-    this.#premises = premises;
     this.oracle = new Oracle(ground);
     const network = new Network(ground, scenario.weather);
     const around = new Surroundings(ground, network, this.oracle, rules);
@@ -115,7 +114,6 @@ class World {
         mortality: scenario.mortality.server,
         isAttackers: (idC) => idC === ROGUE_IDC,
       });
-      server.beforeStart = (): void => this.#setClockAtStart();
       this.#servers.push(server);
     }
     this.#addControllers(around, rules, skCs, names);
@@ -273,11 +271,12 @@ class World {
   #setClock(name: string, host: string, error: number): void {
     if (!this.#ground.faults.strikes(`${name}: the clock of ${host} is ${error} ms off`)) return;
     this.#ground.note(host, `its clock is ${error} ms off`);
-    if (host === 's') {
+    if (host === 's' || host === 'all') {
       this.#serverError = error;
       if (this.#scenario.combined) for (const controller of this.#controllers) controller.clockError = error;
     }
-    for (const controller of this.#controllers) if (host === `c${controller.idC}`) controller.clockError = error;
+    for (const controller of this.#controllers)
+      if (host === 'all' || host === `c${controller.idC}`) controller.clockError = error;
     for (const node of this.#nodes) if (host === `n${node.idI}`) node.clockError = error;
   }
 
@@ -306,10 +305,6 @@ class World {
     if (!faults.strikes(`c${controller.idC} boot ${controller.run} with its clock at nought`)) return;
     controller.clockError = -timeline.now;
     timeline.after(chance.between(1_000, 20_000), () => (controller.clockError = 0));
-  }
-
-  #setClockAtStart(): void {
-    if (this.#premises.clockRightAtStart && this.#serverError < 0) this.#serverError = 0;
   }
 
   /** Clocks are set right, nodes are assigned to whom they were. */

@@ -351,7 +351,17 @@ describe('configuration and usage', () => {
 
   it('prints help with examples for every command, and exits with 0', async () => {
     const commands = {
-      'auth-server': ['init', 'run', 'controller add', 'order create', 'import', 'node why', 'backup', 'audit verify'],
+      'auth-server': [
+        'init',
+        'run',
+        'controller add',
+        'order create',
+        'import',
+        'node why',
+        'backup',
+        'audit verify',
+        'clock show',
+      ],
       controller: ['run', 'key', 'master-key rotate'],
       'node-agent': ['install', 'join', 'run', 'status', 'key'],
     } as const;

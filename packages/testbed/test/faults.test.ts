@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { CAN_INJECT_FAULTS, Faults } from '../src/faults.js';
+import type { Finished } from '../src/process.js';
 import { freePort, Network } from '../src/network.js';
 import { disagreements, Ground, type SoakNode } from '../src/soak/ground.js';
 
@@ -119,6 +120,31 @@ describe.skipIf(!CAN_INJECT_FAULTS)('a clock that jumps (needs gcc)', () => {
     await again.stop();
     expect(again.lines.some(({ msg }) => msg === 'joined')).toBe(false);
     expect(await disagreements(ground, [node])).toEqual([]);
+  });
+});
+
+describe.skipIf(!CAN_INJECT_FAULTS)('the clock command (needs gcc)', () => {
+  it("shows at what times no key is committed since the auth-server's clock was set back, and releases them", async () => {
+    const { ground, faults } = await newGround();
+    const { network } = ground;
+    const clock = (...args: readonly string[]): Promise<Finished> =>
+      network.try('auth-server', ['clock', ...args, '--data', network.registry]);
+    const nothing = 'nothing is refused for the clock';
+    expect(await clock('release', '--yes')).toMatchObject({ code: 2, stderr: expect.stringContaining(nothing) as string });
+
+    const server = ground.startAuthServer(faults.environment);
+    await server.listening();
+    faults.setClock(-3_600_000);
+    await server.waitFor(({ msg }) => msg === 'no key is committed while the clock shows times that it has shown before');
+    const shown = JSON.parse((await clock('show', '--json')).stdout) as unknown;
+    expect(shown).toEqual({ past: [{ from: expect.any(String), until: expect.any(String) }], keysFromBefore: ['00000001'] });
+    expect((await clock('show')).stdout).toContain('Who kept back an M7 of controller 00000001');
+
+    expect(await clock('release')).toMatchObject({ code: 2, stderr: expect.stringContaining('Nothing was changed') as string });
+    expect(await clock('release', '--yes')).toMatchObject({ code: 0 });
+    expect(await clock('release', '--yes')).toMatchObject({ code: 2, stderr: expect.stringContaining(nothing) as string });
+    expect((await clock('show')).stdout).toContain('whatever the time');
+    await server.stop();
   });
 });
 

@@ -74,7 +74,8 @@ async function start(options: RunOptions, listen: readonly Endpoint[], memory: n
   if (registry.audit.length > LONG_AUDIT_LOG)
     log.warn({ entries: registry.audit.length }, 'the audit log is long: keep its old entries elsewhere, with `audit prune`');
   const server = new AuthServer({ registry, clock: readClock, draw: drawOctets, log });
-  const unwatch = [watchStore(registry, log), watchMemory(memory, log)];
+  await server.keepTime();
+  const unwatch = [watchStore(registry, server, log), watchMemory(memory, log)];
   const counts = new ServerCounts();
   const sockets = await CoapServer.listenOnAll(listen, {
     resourceType: 'latchkey.sbs',

@@ -211,8 +211,9 @@ async function openCombined(credential: Credential, config: Config, folder: stri
     );
   }
   await registry.tellServing();
-  const unwatch = watchStore(registry, log);
   const server = new AuthServer({ registry, clock: readClock, draw: drawOctets, log });
+  await server.keepTime();
+  const unwatch = watchStore(registry, server, log);
   const seen = new RegistryObservation(registry);
   return {
     link: new LocalLink(server),

@@ -14,6 +14,8 @@ import {
   sealM9,
   Secret,
 } from '@latchkey/protocol';
+
+import { ClockStepWatch, type Times } from '@latchkey/runtime';
 import { keyOctets, keyText } from '../key-text.js';
 import { PROFILE, type Rules } from '../rules.js';
 import { type Commitment, type Final, type LinkAnswer, SimulatedServer } from '../server.js';
@@ -65,7 +67,7 @@ function writing(action: (server: Looking, opened: OpenedRequest, commitment: Co
         done: (result: CommitResult) => void,
       ): void {
         this.proofAccepted(opened);
-        this.plan.store.transact(this.process, () => this.wall, action(this, opened, commitment), done);
+        this.plan.store.transact(this.process, action(this, opened, commitment), done);
         if (watches) this.watchStore();
       }
     },
@@ -148,8 +150,30 @@ class ReadsUnsynced extends SimulatedServer {
 }
 
 class IgnoresSteps extends SimulatedServer {
-  protected override stepped(): boolean {
+  protected override mayCommit(): boolean {
+    return true;
+  }
+}
+
+/** The profile's five minutes after a step back, and nothing beyond. */
+class WaitsFiveMinutes extends SimulatedServer {
+  protected override isPast(): boolean {
     return false;
+  }
+}
+
+/** A clock that shows a later time than before the start has run on. */
+class TrustsStarts extends SimulatedServer {
+  protected override newWatch(times: Times): ClockStepWatch {
+    const { kept } = times;
+    return kept !== undefined && this.wall >= kept.wall ? new ClockStepWatch(this.now) : super.newWatch(times);
+  }
+}
+
+/** Whatever lies before the latest time that was ever shown is past: also what the clock, far ahead for a while, never showed. */
+class WaitsForLatest extends SimulatedServer {
+  protected override isPast(ts: number): boolean {
+    return this.plan.store.times.past.some(({ until }) => ts <= until);
   }
 }
 
@@ -236,6 +260,9 @@ export const answersFirst: Rules = withServer(AnswersFirst);
 export const readsStale: Rules = withServer(ReadsStale);
 export const readsUnsynced: Rules = withServer(ReadsUnsynced);
 export const ignoresSteps: Rules = withServer(IgnoresSteps);
+export const waitsFiveMinutes: Rules = withServer(WaitsFiveMinutes);
+export const trustsStarts: Rules = withServer(TrustsStarts);
+export const waitsForLatest: Rules = withServer(WaitsForLatest);
 /** The nonce of an answer is what was drawn, whatever is sealed; counting alone would harm nobody. */
 export const countsNonces: Rules = {
   ...withServer(CountsNonces),

@@ -1,0 +1,81 @@
+import { formatId } from '@latchkey/protocol';
+import { formatTable, type Span, UsageFailure, withExamples } from '@latchkey/runtime';
+import { Command } from 'commander';
+import { isoTime } from '../iso-time.js';
+import { keysFromBefore, pastAhead, releasePast } from '../past-times.js';
+import type { Registry } from '../registry.js';
+import { confirm, printJson, registryOptions, type RegistryOptions, withRegistry, yesOption } from './with-registry.js';
+
+export function clockCommand(): Command {
+  return new Command('clock')
+    .description('times that the clock showed before it was set back: of those no key is committed')
+    .addCommand(showCommand())
+    .addCommand(releaseCommand());
+}
+
+function showCommand(): Command {
+  const command = registryOptions(new Command('show').description('when no key is committed, now and to come, and why'))
+    .option('--json', 'for scripts')
+    .action(show);
+  return withExamples(command, 'latchkey-auth-server clock show --data ./data');
+}
+
+async function show({ json, ...options }: RegistryOptions & { readonly json?: true }): Promise<void> {
+  await withRegistry(options, (registry) => {
+    const spans = pastAhead(registry.times, Date.now()).map(inWords);
+    const keys = keysFromBefore(registry).map(formatId);
+    if (json === true) return printJson({ past: spans, keysFromBefore: keys });
+    if (spans.length === 0)
+      process.stdout.write('Keys are committed whatever the time: the clock is past all that it has shown\n');
+    else
+      process.stdout.write(
+        `${formatTable(
+          ['from', 'until'],
+          spans.map(({ from, until }) => [from, until]),
+        )}${keysInWords(keys)}\n`,
+      );
+    return undefined;
+  });
+}
+
+function releaseCommand(): Command {
+  const command = registryOptions(
+    new Command('release').description(
+      'commit keys again at times that the clock showed before; replace the SK_cs of controllers first',
+    ),
+  )
+    .addOption(yesOption())
+    .action(release);
+  return withExamples(
+    command,
+    'latchkey-auth-server clock release --data ./data',
+    '# after another SK_cs for each controller: latchkey-auth-server controller rotate',
+  );
+}
+
+async function release({ yes, ...options }: RegistryOptions & { readonly yes?: true }): Promise<void> {
+  const released = await withRegistry(options, async (registry) => {
+    if (pastAhead(registry.times, Date.now()).length === 0)
+      throw new UsageFailure('nothing is refused for the clock', { advice: 'Nothing was changed.' });
+    await confirmKeys(registry, yes);
+    return releasePast(registry, Date.now());
+  });
+  for (const { from, until } of released.map(inWords))
+    process.stdout.write(`Keys are committed from ${from} until ${until} again\n`);
+}
+
+/** No question where nothing can come of it. */
+async function confirmKeys(registry: Registry, yes: true | undefined): Promise<void> {
+  const keys = keysFromBefore(registry).map(formatId);
+  if (keys.length > 0) await confirm(`${keysInWords(keys)} Release all the same?`, yes);
+}
+
+function keysInWords(keys: readonly string[]): string {
+  return keys.length === 0
+    ? 'Every controller has another SK_cs than before: `clock release` is safe.'
+    : `Who kept back an M7 of controller ${keys.join(', ')} could lock its node out: replace those SK_cs first (controller rotate).`;
+}
+
+function inWords({ from, until }: Span): { readonly from: string; readonly until: string } {
+  return { from: isoTime(from), until: isoTime(until) };
+}
