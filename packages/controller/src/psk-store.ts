@@ -1,7 +1,7 @@
 /** The keys of the nodes that joined through this controller, for talking to them later; sealed under the store's master key. */
 
 import { rm } from 'node:fs/promises';
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setTimeout as pause } from 'node:timers/promises';
 import { type Joined, Secret } from '@latchkey/protocol';
 import { Durations, Failure } from '@latchkey/runtime';
 import {
@@ -28,8 +28,10 @@ interface Row {
   lifetime: number;
 }
 
-/** What is put in one turn of the event loop. */
-interface Turn {
+/** How long keys are gathered before they are written together, in ms: a transaction takes longer than all else that a key does. */
+const GATHER_MS = 10;
+
+interface Gathered {
   readonly joins: Joined[];
   readonly written: Promise<void>;
 }
@@ -45,7 +47,7 @@ export class PskStore {
   readonly #psks: Database<Row, number>;
   readonly #about: About;
   readonly keyring: Keyring;
-  #turn: Turn | undefined;
+  #gathered: Gathered | undefined;
   /** How long `put` took. */
   readonly puts: Durations = new Durations();
 
@@ -85,21 +87,21 @@ export class PskStore {
 
   /**
    * Keeps the key of a newer transaction; resolves when the disk has it. The key is the caller's, and is to be there until then. All that
-   * is put in one turn of the event loop is written together.
+   * is put within a few milliseconds is written together.
    */
   async put(joined: Joined): Promise<void> {
     const since = performance.now();
-    this.#turn ??= this.#writeTurn();
-    const { joins, written } = this.#turn;
+    this.#gathered ??= this.#gather();
+    const { joins, written } = this.#gathered;
     joins.push(joined);
     await written;
     this.puts.addSince(since);
   }
 
-  #writeTurn(): Turn {
+  #gather(): Gathered {
     const joins: Joined[] = [];
-    const written = nextTurn().then(() => {
-      this.#turn = undefined;
+    const written = pause(GATHER_MS).then(() => {
+      this.#gathered = undefined;
       return this.#write(() => {
         for (const joined of joins) this.#putSync(joined);
       });

@@ -41,7 +41,7 @@ describe('a key store', () => {
     await again.close();
   });
 
-  it('writes what is put in one turn together, and the newest of one node stays', async () => {
+  it('writes what is put at once together, and the newest of one node stays', async () => {
     const store = await openPskStore(join(await tempFolder(), 'keys'));
     const joins = Array.from({ length: 50 }, (_, i) => joined({ idI: i % 10, tid: BigInt(100 - i) }));
     await Promise.all(joins.map((one) => store.put(one)));

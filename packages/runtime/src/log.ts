@@ -28,12 +28,13 @@ export async function createLog(name: string, level: LogLevel, stream: LogStream
 
 /** Octets of lines that wait to be written. */
 const MAX_WAITING = 1024 * 1024;
-/** Octets of lines that are written at once, before their turn of the event loop is over. */
+/** Octets of lines that are written at once, and how long a line waits for others, in ms. */
 const TOGETHER = 8 * 1024;
+const GATHER_MS = 10;
 
 /**
- * Writes what is logged in one turn of the event loop together, at its end: a write for each line takes longer than all else that is done
- * for it. A process that is killed loses the lines of that turn; at `debug`, where each message is told of, no line waits.
+ * Writes what is logged within a few milliseconds together: a write for each line takes longer than all else that is done for it. A process
+ * that is killed loses these lines; at `debug`, where each message is told of, no line waits.
  */
 function together(lines: SonicBoom): DestinationStream {
   let due = false;
@@ -51,7 +52,7 @@ function together(lines: SonicBoom): DestinationStream {
       lines.write(line);
       if (due) return;
       due = true;
-      setImmediate(flush);
+      setTimeout(flush, GATHER_MS);
     },
   };
 }
