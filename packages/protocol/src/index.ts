@@ -46,7 +46,6 @@ export {
   Respondent,
   type RespondentBounds,
   type RespondentOptions,
-  type Transaction,
 } from './respondent.js';
 export { Secret } from './secret.js';
 export type { Source } from './source.js';
@@ -61,3 +60,4 @@ export {
   sealAnswer,
   stillInTime,
 } from './server.js';
+export type { Transaction } from './transaction.js';

@@ -20,14 +20,8 @@ import {
   sealM9,
 } from '../src/messages.js';
 import { derivePsk } from '../src/psk.js';
-import {
-  type LinkDecision,
-  type M1Decision,
-  type Now,
-  Respondent,
-  type RespondentBounds,
-  type Transaction,
-} from '../src/respondent.js';
+import { type LinkDecision, type M1Decision, type Now, Respondent, type RespondentBounds } from '../src/respondent.js';
+import type { Transaction } from '../src/transaction.js';
 import { Secret } from '../src/secret.js';
 import type { Source } from '../src/source.js';
 import { drawing, flipped, hex, secret } from './fixtures.js';

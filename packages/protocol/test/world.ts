@@ -5,7 +5,7 @@ import { TYPE } from '../src/constants.js';
 import { ifWellFormed } from '../src/errors.js';
 import { type AwaitingM4, type AwaitingM6, beginAttempt, type NodeState, receiveM4, receiveM6 } from '../src/initiator.js';
 import { decodeLinkRequest, decodeM5, type LinkRequest } from '../src/messages.js';
-import { type M1Decision, Respondent, type Transaction } from '../src/respondent.js';
+import { type M1Decision, Respondent } from '../src/respondent.js';
 import { Secret } from '../src/secret.js';
 import {
   type Judgement,
@@ -16,6 +16,7 @@ import {
   sealAnswer,
   stillInTime,
 } from '../src/server.js';
+import type { Transaction } from '../src/transaction.js';
 import { drawing, flipped, hex, secret } from './fixtures.js';
 
 export const CONTROLLERS = [1, 2] as const;

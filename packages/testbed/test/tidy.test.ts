@@ -73,10 +73,10 @@ describe('imports', () => {
     expect(names.filter((name) => !name.startsWith('@noble/ciphers/'))).toEqual([]);
   });
 
-  it('of the simulator are the protocol alone, but for its command and its workers', () => {
+  it('of the simulator are the protocol and the clocks’ rules alone, but for its command and its workers', () => {
     const shells = sources.filter((path) => packageOf(path) === 'simulator' && !/\/(?:main|farm|worker)\.ts$/.test(path));
     expect(shells.length).toBeGreaterThan(0);
-    expect([...new Set(shells.flatMap(importsOf))]).toEqual(['@latchkey/protocol']);
+    expect(new Set(shells.flatMap(importsOf))).toEqual(new Set(['@latchkey/protocol', '@latchkey/runtime']));
   });
 
   it('of the bench are nobody else’s', () => {
@@ -152,7 +152,7 @@ describe('documents', () => {
     const text = documents.map(read).join('\n');
     const shown = [...text.matchAll(/latchkey-(?:auth-server|controller|node-agent) ([a-z-]+)/g)].map((match) => match[1] ?? '');
     const known = new Set(
-      'init run controller order import export node audit backup restore master-key install join move status key health'.split(
+      'init run controller order import export node audit backup restore master-key install join move status key health clock'.split(
         ' ',
       ),
     );
