@@ -41,7 +41,7 @@ export const QUICK: Sizes = {
   inFlight: [1, 64],
   rates: [200],
   ms: 1_200,
-  warmUp: 3_000,
+  warmUp: 8_000,
   storm: 1_000,
   stormRounds: 1,
   sweep: [],
