@@ -34,6 +34,12 @@ export function dependencyIn(folder: string): Dependency {
   return { name, version, folder, license };
 }
 
+/** The patch it is installed with, from the project's root; `undefined`: it is as it was published. */
+export function patchOf({ name, version }: Pick<Dependency, 'name' | 'version'>): string | undefined {
+  const path = join('patches', `${name.replace('/', '__')}@${version}.patch`);
+  return existsSync(join(ROOT, path)) ? path : undefined;
+}
+
 /** The package that the file is of; `undefined` for one of this project. */
 export function dependencyOf(file: string): Dependency | undefined {
   const [, inside] = /^(.*\/node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(file) ?? [];
