@@ -50,6 +50,8 @@ export function installedTree(product: Product, parts: Parts): Tree {
   tree.set(`etc/latchkey/${name}.yaml`, { octets: readFileSync(join(ROOT, `packaging/config/${name}.yaml`)) });
   for (const unit of unitsOf(product))
     tree.set(`usr/lib/systemd/system/${unit}`, { octets: readFileSync(join(ROOT, 'packaging/systemd', unit)) });
+  const firewall = join(ROOT, `packaging/nftables/${command}.nft`);
+  if (existsSync(firewall)) tree.set(`usr/share/doc/${command}/${command}.nft`, { octets: readFileSync(firewall) });
   return tree;
 }
 

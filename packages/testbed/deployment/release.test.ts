@@ -90,6 +90,7 @@ describe('the tarball', () => {
     }
     await expectJoin(join(root, 'usr/bin'));
     expect(readdirSync(join(root, 'etc/latchkey'))).toEqual(NAMES.map((name) => `${name}.yaml`));
+    expect(readdirSync(join(root, 'usr/share/doc/latchkey-controller'))).toContain('latchkey-controller.nft');
     for (const name of NAMES)
       run('sh', [join(folder, `latchkey-${name}-0.1.0-linux`, 'install.sh'), 'remove'], {
         env: { ...process.env, DESTDIR: root },

@@ -2,12 +2,12 @@
 
 import { describe, expect, it } from 'vitest';
 import type { Campaign } from '../src/soak/campaign.js';
-import { floods } from '../src/soak/floods.js';
+import { firewall, floods } from '../src/soak/floods.js';
 import { hostile } from '../src/soak/hostile.js';
 import { kills } from '../src/soak/kills.js';
 import { storm } from '../src/soak/storm.js';
 
-const CAMPAIGNS: Readonly<Record<string, Campaign>> = { storm, kills, hostile, floods };
+const CAMPAIGNS: Readonly<Record<string, Campaign>> = { storm, kills, hostile, floods, firewall };
 
 describe('the soak in short form', () => {
   it.each(Object.entries(CAMPAIGNS))('%s', { timeout: 15 * 60_000 }, async (_, campaign) => {

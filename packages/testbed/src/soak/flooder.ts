@@ -4,16 +4,13 @@
  *
  *   node flooder.js PORT SOURCES SECONDS IDS    IDS: hex, separated by commas; each second M1 bears one of them
  *
- * It prints one JSON object when it is through. On the machine that it floods it stands back behind everyone else for the processor: a
- * flooder's own work is done elsewhere.
+ * It prints one JSON object when it is through.
  */
 
 import { createSocket, type Socket } from 'node:dgram';
 import { randomBytes, randomInt } from 'node:crypto';
-import { setPriority } from 'node:os';
 import { once } from 'node:events';
 
-const LOWEST_PRIORITY = 19;
 const AT_ONCE = 64;
 const M1_LENGTH = 21;
 /** CON POST, a token of 2 octets, Uri-Path "k", the payload marker. */
@@ -23,16 +20,21 @@ const ID_AT = HEAD.length + 1;
 const [port = 0, sources = 0, seconds = 0] = process.argv.slice(2, 5).map(Number);
 const ids = (process.argv[5] ?? '').split(',').filter((id) => id !== '');
 
-setPriority(LOWEST_PRIORITY);
 const sockets: Socket[] = [];
 let answers = 0;
-for (let i = 0; i < sources; i++) {
+for (let i = 0; sockets.length < sources;) {
   const socket = createSocket({ type: 'udp4', recvBufferSize: 4_096 });
   socket.on('message', () => (answers += 1));
   socket.on('error', () => undefined);
   socket.bind(0, `127.1.${Math.floor(i / 250)}.${1 + (i % 250)}`);
   await once(socket, 'listening');
+  // On one machine what is answered to that port would look like a question of the controller's own.
+  if (socket.address().port === port) {
+    socket.close();
+    continue;
+  }
   sockets.push(socket);
+  i += 1;
 }
 process.stdout.write(`${JSON.stringify({ msg: 'flooding', sources: sockets.length })}\n`);
 

@@ -1,6 +1,9 @@
 /**
  * M1 at full speed from 10,000 sources that do not exist, for unknown IDs, known ones, and one node above all; and all the while honest
  * nodes join, that one among them. Controller and auth-server must stay within the memory they were given, each join within 10 s.
+ *
+ * A flooder's own work is done elsewhere, but here on the same machine. In `floods` it stands back for that, in `firewall` it has the
+ * same claim to the processor as everyone, and the kernel keeps what one address asks of the controller to its share.
  */
 
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
@@ -12,7 +15,8 @@ import { setPriority } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { DEFAULT_MEMORY } from '@latchkey/runtime';
 import type { DaemonProcess } from '../process.js';
-import type { Campaign, Scale } from './campaign.js';
+import type { Campaign, Outcome, Scale } from './campaign.js';
+import { Firewall } from './firewall.js';
 import { endpoint, Ground, type SoakNode } from './ground.js';
 
 interface Size {
@@ -34,6 +38,7 @@ const PATIENCE_MS = 60_000;
 const TARGETED = 0.5;
 
 const PREFERRED = -10;
+const STANDS_BACK = 19;
 const FLOODER = fileURLToPath(new URL('../../dist/soak/flooder.js', import.meta.url));
 
 interface Flooded {
@@ -42,24 +47,38 @@ interface Flooded {
   readonly perSecond: number;
 }
 
-export const floods: Campaign = async ({ scale, say }) => {
-  const size = SIZES[scale];
+type Order = 'daemons first' | 'all alike';
+
+export const floods: Campaign = ({ scale, say }) => flood(SIZES[scale], 'daemons first', say);
+
+export const firewall: Campaign = async ({ scale, say }) => {
+  if (!Firewall.IS_THERE) return { counts: { 'not run': 'it takes root and nft' }, failures: [] };
+  return flood(SIZES[scale], 'all alike', say);
+};
+
+async function flood(size: Size, order: Order, say: (text: string) => void): Promise<Outcome> {
   const ground = await Ground.create();
+  const { port } = endpoint(ground.controllerAddress);
+  const wall = order === 'all alike' ? Firewall.raise(port) : undefined;
+  const start = (process: DaemonProcess): DaemonProcess => (order === 'all alike' ? process : preferred(process));
   try {
     const known = await ground.install({ count: size.knownNodes });
     const [targeted, ...others] = known;
     if (targeted === undefined) throw new Error('no node to aim at');
-    const [server, controller] = [ground.startAuthServer(), ground.startController()];
+    const [server, controller] = [start(ground.startAuthServer()), start(ground.startController())];
     await Promise.all([server.listening(), controller.listening()]);
-    for (const daemon of [server, controller]) preferred(daemon);
 
-    const flooder = startFlooder(ground, size, idsToFlood(targeted, others));
+    const flooder = startFlooder(port, size, order, idsToFlood(targeted, others));
     const joins: number[] = [];
     for (let i = 0; !flooder.isOver(); i++) {
       // The one that all aim at every other time; the rest have not joined before.
       const node = i % 2 === 0 ? targeted : others.pop();
       if (node === undefined) break;
-      joins.push(await joinTime(ground, node));
+      const began = performance.now();
+      const fleet = start(await ground.startFleet('once', [node]));
+      await fleet.waitFor(({ msg }) => msg === 'joined', PATIENCE_MS).catch(() => undefined);
+      joins.push(Math.round(performance.now() - began));
+      await fleet.stop();
       say(`${joins.length} joins, the slowest in ${Math.max(...joins)} ms`);
     }
     const flooded = await flooder.result;
@@ -72,6 +91,7 @@ export const floods: Campaign = async ({ scale, say }) => {
         'forged M1': flooded.sent,
         'a second': flooded.perSecond,
         'answers to them': flooded.answers,
+        ...(wall === undefined ? {} : { 'dropped by the kernel': wall.dropped }),
         'honest joins meanwhile': joins.length,
         'the slowest, ms': Math.max(...joins),
         'half of them within, ms': joins.toSorted((a, b) => a - b)[Math.floor(joins.length / 2)] ?? NaN,
@@ -87,9 +107,10 @@ export const floods: Campaign = async ({ scale, say }) => {
       ],
     };
   } finally {
+    wall?.remove();
     await ground.network.remove();
   }
-};
+}
 
 function idsToFlood(targeted: SoakNode, others: readonly SoakNode[]): string[] {
   const ids = others.slice(0, 1_000).map(({ id }) => id);
@@ -97,15 +118,16 @@ function idsToFlood(targeted: SoakNode, others: readonly SoakNode[]): string[] {
 }
 
 function startFlooder(
-  ground: Ground,
+  port: number,
   size: Size,
+  order: Order,
   ids: readonly string[],
 ): { isOver(): boolean; readonly result: Promise<Flooded> } {
-  const { port } = endpoint(ground.controllerAddress);
   const args = [FLOODER, String(port), String(size.sources), String(size.seconds), ids.join(',')];
   const child: ChildProcessByStdio<null, Readable, null> = spawn(process.execPath, args, {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
+  if (order === 'daemons first' && child.pid !== undefined) setPriority(child.pid, STANDS_BACK);
   let over = false;
   let flooded: Flooded | undefined;
   createInterface({ input: child.stdout }).on('line', (line) => {
@@ -120,24 +142,14 @@ function startFlooder(
   return { isOver: () => over, result };
 }
 
-/** From the start of the node's agent until it has joined, in ms. */
-async function joinTime(ground: Ground, node: SoakNode): Promise<number> {
-  const began = performance.now();
-  const fleet = await ground.startFleet('once', [node]);
-  preferred(fleet);
-  await fleet.waitFor(({ msg }) => msg === 'joined', PATIENCE_MS).catch(() => undefined);
-  const took = Math.round(performance.now() - began);
-  await fleet.stop();
-  return took;
-}
-
 /** What else runs on this machine is no part of the measurement. Takes root; without it the machine had better be idle. */
-function preferred({ pid }: DaemonProcess): void {
+function preferred(process: DaemonProcess): DaemonProcess {
   try {
-    setPriority(pid, PREFERRED);
+    setPriority(process.pid, PREFERRED);
   } catch {
     // Not root.
   }
+  return process;
 }
 
 /** VmHWM of the process, in MiB. */

@@ -3,12 +3,12 @@
 import { integerArgument, main, program, withExamples } from '@latchkey/runtime';
 import { Argument } from 'commander';
 import type { Campaign, Outcome, Scale } from './campaign.js';
-import { floods } from './floods.js';
+import { firewall, floods } from './floods.js';
 import { hostile } from './hostile.js';
 import { kills } from './kills.js';
 import { storm } from './storm.js';
 
-const CAMPAIGNS: Readonly<Record<string, Campaign>> = { storm, kills, hostile, floods };
+const CAMPAIGNS: Readonly<Record<string, Campaign>> = { storm, kills, hostile, floods, firewall };
 
 interface Options {
   readonly short?: true;
