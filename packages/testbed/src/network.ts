@@ -1,5 +1,6 @@
 /** A network on loopback in a folder of its own: registry, controllers and nodes, each a real process. */
 
+import { randomInt } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -183,12 +184,26 @@ export class Network {
   }
 }
 
-/** A UDP port of 127.0.0.1 that nobody has: the system hands them out at random, so that it stays free for a moment. */
+/** Below those that systems give out by themselves. */
+const PORTS = [10_000, 32_768] as const;
+const PORT_TRIES = 100;
+
+/**
+ * A UDP port of 127.0.0.1 that nobody has, and that the system gives to nobody who asks for any: a daemon that is ended and started
+ * anew finds it again.
+ */
 export async function freePort(): Promise<string> {
-  const socket = createSocket('udp4').bind(0, '127.0.0.1');
-  await once(socket, 'listening');
-  const { port } = socket.address();
-  socket.close();
-  await once(socket, 'close');
-  return `127.0.0.1:${port}`;
+  for (let i = 0; i < PORT_TRIES; i++) {
+    const port = randomInt(...PORTS);
+    const socket = createSocket('udp4').bind(port, '127.0.0.1');
+    try {
+      await once(socket, 'listening');
+    } catch {
+      continue;
+    }
+    socket.close();
+    await once(socket, 'close');
+    return `127.0.0.1:${port}`;
+  }
+  throw new Error(`no UDP port between ${PORTS.join(' and ')} is free`);
 }
