@@ -59,9 +59,10 @@ export const firewall: Campaign = async ({ scale, say }) => {
 async function flood(size: Size, order: Order, say: (text: string) => void): Promise<Outcome> {
   const ground = await Ground.create();
   const { port } = endpoint(ground.controllerAddress);
-  const wall = order === 'all alike' ? Firewall.raise(port) : undefined;
+  let wall: Firewall | undefined;
   const start = (process: DaemonProcess): DaemonProcess => (order === 'all alike' ? process : preferred(process));
   try {
+    if (order === 'all alike') wall = Firewall.raise(port);
     const known = await ground.install({ count: size.knownNodes });
     const [targeted, ...others] = known;
     if (targeted === undefined) throw new Error('no node to aim at');
@@ -99,6 +100,10 @@ async function flood(size: Size, order: Order, say: (text: string) => void): Pro
         'most resident memory of the auth-server, MiB': highest.server,
       },
       failures: [
+        ...(wall !== undefined && flooded.answers > flooded.sent - wall.dropped
+          ? [`${flooded.answers} of ${flooded.sent} were answered, and the kernel says that it dropped ${wall.dropped}`]
+          : []),
+        ...(wall?.dropped === 0 ? ['the kernel dropped nothing'] : []),
         ...(slow.length > 0 ? [`${slow.length} of ${joins.length} joins took longer than 10 s: ${slow.join(', ')} ms`] : []),
         ...Object.entries(highest)
           .filter(([, mib]) => mib > DEFAULT_MEMORY)
