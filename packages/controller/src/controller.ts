@@ -28,6 +28,7 @@ import {
   formatNid,
   type KeyAnswer,
   type KeyRequest,
+  LeavingMap,
   type Log,
 } from '@latchkey/runtime';
 import { ControllerCounts } from './counts.js';
@@ -56,7 +57,7 @@ export class Controller {
   readonly #log: Log;
   readonly #strangers: BoundedLog;
   /** The question under way for each request, so that copies wait for it. */
-  readonly #asking = new Map<Uint8Array, Promise<KeyAnswer>>();
+  readonly #asking = new LeavingMap<Uint8Array, Promise<KeyAnswer>>();
   readonly #storing = new Set<Promise<void>>();
   readonly #expiry: NodeJS.Timeout;
 

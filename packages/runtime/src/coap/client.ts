@@ -10,6 +10,7 @@ import { Agent, type OutgoingMessage } from 'coap';
 import { steadyNow } from '../clock.js';
 import { addressOf, type Endpoint, formatEndpoint } from '../endpoint.js';
 import { systemCode, systemFailure } from '../failure.js';
+import { LeavingMap } from '../leaving-map.js';
 import { drawOctets } from '../random.js';
 import type { ClientCounts } from './counts.js';
 import { codeText, type Datagram, emptyMessage, MESSAGE_TYPE, opaqueOption, OPTION, uintOption } from './datagram.js';
@@ -82,7 +83,7 @@ export class CoapClient {
   readonly #options: CoapClientOptions;
   readonly #socket: ConnectedSocket;
   readonly #agent: Agent;
-  readonly #inFlight = new Map<string, InFlight>();
+  readonly #inFlight = new LeavingMap<string, InFlight>();
   #idle: (() => void) | undefined;
   #closed = false;
 
@@ -90,6 +91,8 @@ export class CoapClient {
     this.#options = options;
     this.#socket = new ConnectedSocket(family, (octets, source) => this.#filter(octets, source));
     this.#agent = new Agent({ socket: this.#socket });
+    this.#agent._msgIdToReq = new LeavingMap();
+    this.#agent._tkToReq = new LeavingMap();
     // It passes on the socket's errors, which are handled where the socket is.
     this.#agent.on('error', () => undefined);
   }
