@@ -58,7 +58,6 @@ export class Controller {
   readonly #strangers: BoundedLog;
   /** The question under way for each request, so that copies wait for it. */
   readonly #asking = new LeavingMap<Uint8Array, Promise<KeyAnswer>>();
-  readonly #storing = new Set<Promise<void>>();
   readonly #expiry: NodeJS.Timeout;
 
   constructor({ respondent, link, psks, clock, log }: ControllerOptions) {
@@ -111,7 +110,7 @@ export class Controller {
     if (request === undefined) return Promise.resolve(this.#refuse('noTransaction', { from }));
     const underWay = this.#asking.get(request);
     if (underWay !== undefined) return underWay;
-    const asking = this.#ask(transaction, request, from, vouch).finally(() => this.#asking.delete(request));
+    const asking = this.#ask(transaction, request, from, vouch);
     this.#asking.set(request, asking);
     return asking;
   }
@@ -119,7 +118,12 @@ export class Controller {
   async #ask(transaction: Transaction, request: Uint8Array, from: string, vouch: Vouch): Promise<KeyAnswer> {
     const since = performance.now();
     if (this.#tellsAll) this.#log.debug({ ...about(transaction), message: nameOf(request), octets: request.length }, 'sent');
-    const decision = await this.#link.ask(request, (octets) => this.#judge(transaction, octets));
+    let decision: LinkDecision | undefined;
+    try {
+      decision = await this.#link.ask(request, (octets) => this.#judge(transaction, octets));
+    } finally {
+      this.#asking.delete(request);
+    }
     this.counts.exchanges[request[0] === TYPE.M7 ? 'M5' : 'M1'].addSince(since);
     switch (decision?.kind) {
       case 'answer':
@@ -147,23 +151,28 @@ export class Controller {
 
   /** The node has its new key; this controller keeps it too. */
   #keep(joined: Joined): void {
-    const { nidI, psk, lifetime } = joined;
+    const { idI, tid, nidI, psk, lifetime } = joined;
     this.counts.joins.add('joined');
-    this.#log.info({ ...about(joined), at: formatNid(nidI), key: psk.fingerprint, lifetimeSeconds: lifetime }, 'node joined');
-    const storing = this.#psks
-      .put(joined)
-      .catch((error: unknown) => {
+    // Not `about`, spread: this line is written for each join.
+    const line = {
+      node: formatId(idI),
+      tid: formatTid(tid),
+      at: formatNid(nidI),
+      key: psk.fingerprint,
+      lifetimeSeconds: lifetime,
+    };
+    this.#log.info(line, 'node joined');
+    this.#psks.put(joined).then(
+      () => psk.wipe(),
+      (error: unknown) => {
+        psk.wipe();
         if (!(error instanceof Failure)) throw error;
         this.#log.error(
           { ...about(joined), at: formatNid(nidI), advice: error.advice },
           `${error.message}; the node joined all the same`,
         );
-      })
-      .finally(() => {
-        psk.wipe();
-        this.#storing.delete(storing);
-      });
-    this.#storing.add(storing);
+      },
+    );
   }
 
   #send(octets: Uint8Array, to: string): KeyAnswer {
@@ -181,7 +190,7 @@ export class Controller {
   /** Waits for what is being stored. */
   async stop(): Promise<void> {
     clearInterval(this.#expiry);
-    await Promise.all(this.#storing);
+    await this.#psks.settled();
     await this.#link.close();
   }
 }

@@ -31,8 +31,9 @@ interface Row {
 /** How long keys are gathered before they are written together, in ms: a transaction takes longer than all else that a key does. */
 const GATHER_MS = 10;
 
+/** What is written together. */
 interface Gathered {
-  readonly joins: Joined[];
+  readonly joins: { readonly joined: Joined; readonly since: number }[];
   readonly written: Promise<void>;
 }
 
@@ -48,6 +49,8 @@ export class PskStore {
   readonly #about: About;
   readonly keyring: Keyring;
   #gathered: Gathered | undefined;
+  /** What is gathered and what is being written. */
+  readonly #underWay = new Set<Promise<void>>();
   /** How long `put` took. */
   readonly puts: Durations = new Durations();
 
@@ -89,23 +92,34 @@ export class PskStore {
    * Keeps the key of a newer transaction; resolves when the disk has it. The key is the caller's, and is to be there until then. All that
    * is put within a few milliseconds is written together.
    */
-  async put(joined: Joined): Promise<void> {
-    const since = performance.now();
+  put(joined: Joined): Promise<void> {
     this.#gathered ??= this.#gather();
     const { joins, written } = this.#gathered;
-    joins.push(joined);
-    await written;
-    this.puts.addSince(since);
+    joins.push({ joined, since: performance.now() });
+    return written;
+  }
+
+  /** Resolves when all that was put so far is written, or could not be. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#underWay);
   }
 
   #gather(): Gathered {
-    const joins: Joined[] = [];
-    const written = pause(GATHER_MS).then(() => {
+    const joins: Gathered['joins'] = [];
+    const write = async (): Promise<void> => {
+      await pause(GATHER_MS);
       this.#gathered = undefined;
-      return this.#write(() => {
-        for (const joined of joins) this.#putSync(joined);
-      });
-    });
+      try {
+        await this.#write(() => {
+          for (const { joined } of joins) this.#putSync(joined);
+        });
+        for (const { since } of joins) this.puts.addSince(since);
+      } finally {
+        this.#underWay.delete(written);
+      }
+    };
+    const written = write();
+    this.#underWay.add(written);
     return { joins, written };
   }
 

@@ -9,6 +9,7 @@
 
 import { unsafe } from '@noble/ciphers/aes.js';
 import { KEY_LENGTH, NONCE_LENGTH, TAG_LENGTH } from './constants.js';
+import { room, wordRoom } from './octets.js';
 
 const BLOCK = 16;
 
@@ -22,18 +23,24 @@ const MAX_ASSOCIATED = 0xfeff;
 /** The block being worked on, all zero between uses; and a way to the four words, little-endian, that the block function takes. */
 const block: Uint8Array = new Uint8Array(BLOCK);
 const words: DataView = new DataView(block.buffer);
+/** Where a key stands while its schedule is made, all zero between uses: a view of one in V8's heap would move it out, at the price of ten blocks. */
+const keyRoom: Uint8Array = new Uint8Array(new ArrayBuffer(KEY_LENGTH));
+/** Words of a schedule: 11 round keys of 4. */
+const SCHEDULE = 44;
 /** Where a tag waits for its key stream; zero between uses, too. */
 const waiting: Uint8Array = new Uint8Array(BLOCK);
 
 /** One key's schedule, until it is wiped. */
 export class BlockCipher {
   readonly #schedule: Uint32Array;
-  #subkey: Uint8Array | undefined;
+  #subkeys: { readonly whole: Uint8Array; readonly padded: Uint8Array } | undefined;
 
   /** @param key 16 octets, of which nothing is kept but the schedule */
   constructor(key: Uint8Array) {
     if (key.length !== KEY_LENGTH) throw new RangeError(`AES-128 takes a key of ${KEY_LENGTH} octets`);
-    this.#schedule = unsafe.expandKeyLE(key);
+    for (let i = 0; i < KEY_LENGTH; i++) keyRoom[i] = key[i]!;
+    this.#schedule = unsafe.expandKeyLE(keyRoom, wordRoom(SCHEDULE));
+    keyRoom.fill(0);
   }
 
   /** AES-128 of one block, 16 octets to 16 octets (FIPS 197). */
@@ -44,30 +51,34 @@ export class BlockCipher {
     return takeBlock();
   }
 
-  /** For this file's modes: `block` becomes its own encryption. */
+  /** For this file's modes: `block` becomes its own encryption. The words are signed, as V8 has them without an object each. */
   encryptInPlace(): void {
     const { s0, s1, s2, s3 } = unsafe.encrypt(
       this.#schedule,
-      words.getUint32(0, true),
-      words.getUint32(4, true),
-      words.getUint32(8, true),
-      words.getUint32(12, true),
+      words.getInt32(0, true),
+      words.getInt32(4, true),
+      words.getInt32(8, true),
+      words.getInt32(12, true),
     );
-    words.setUint32(0, s0, true);
-    words.setUint32(4, s1, true);
-    words.setUint32(8, s2, true);
-    words.setUint32(12, s3, true);
+    words.setInt32(0, s0, true);
+    words.setInt32(4, s1, true);
+    words.setInt32(8, s2, true);
+    words.setInt32(12, s3, true);
   }
 
-  /** For this file's modes: K1 of CMAC (RFC 4493 section 2.3), made once. */
-  get subkey(): Uint8Array {
-    this.#subkey ??= unsafe.dbl(this.encrypt(new Uint8Array(BLOCK)));
-    return this.#subkey;
+  /** For this file's modes: K1 of CMAC, for a whole last block, and K2, for a padded one (RFC 4493 section 2.3), made once. */
+  get subkeys(): { readonly whole: Uint8Array; readonly padded: Uint8Array } {
+    if (this.#subkeys === undefined) {
+      const whole = unsafe.dbl(this.encrypt(new Uint8Array(BLOCK)));
+      this.#subkeys = { whole, padded: unsafe.dbl(Uint8Array.from(whole)) };
+    }
+    return this.#subkeys;
   }
 
   wipe(): void {
     this.#schedule.fill(0);
-    this.#subkey?.fill(0);
+    this.#subkeys?.whole.fill(0);
+    this.#subkeys?.padded.fill(0);
   }
 }
 
@@ -173,13 +184,13 @@ function checkSizes(nonce: Uint8Array, associated: Parts, length: number, tagLen
   if (length > MAX_PLAINTEXT) throw new RangeError(`a plaintext is limited to ${MAX_PLAINTEXT} octets`);
 }
 
-/** Runs with the schedule of `key`: one that is kept, or one for this use alone. */
-function under<T>(key: Uint8Array | BlockCipher, use: (cipher: BlockCipher) => T): T {
-  if (key instanceof BlockCipher) return use(key);
-  const cipher = new BlockCipher(key);
-  const result = use(cipher);
-  cipher.wipe();
-  return result;
+/** The schedule of `key`: one that is kept, or one for this use alone, which `letGo` wipes. */
+function under(key: Uint8Array | BlockCipher): BlockCipher {
+  return key instanceof BlockCipher ? key : new BlockCipher(key);
+}
+
+function letGo(cipher: BlockCipher, key: Uint8Array | BlockCipher): void {
+  if (cipher !== key) cipher.wipe();
 }
 
 /**
@@ -196,7 +207,7 @@ export function ccmSeal(
   plaintext: Uint8Array,
   tagLength: number = TAG_LENGTH,
 ): Uint8Array {
-  const sealed = new Uint8Array(plaintext.length + tagLength);
+  const sealed = room(plaintext.length + tagLength);
   sealed.set(plaintext);
   ccmSealInPlace(key, nonce, associated, sealed, 0, tagLength);
   return sealed;
@@ -213,14 +224,14 @@ export function ccmSealInPlace(
 ): void {
   const end = octets.length - tagLength;
   checkSizes(nonce, associated, end - from, tagLength);
-  under(key, (cipher) => {
-    ccmMac(cipher, nonce, associated, octets, from, end, tagLength);
-    for (let i = 0; i < tagLength; i++) octets[end + i] = block[i]!;
-    xorText(cipher, nonce, octets, from, end);
-    keyStream(cipher, nonce, 0);
-    for (let i = 0; i < tagLength; i++) octets[end + i]! ^= block[i]!;
-    clearBlock();
-  });
+  const cipher = under(key);
+  ccmMac(cipher, nonce, associated, octets, from, end, tagLength);
+  for (let i = 0; i < tagLength; i++) octets[end + i] = block[i]!;
+  xorText(cipher, nonce, octets, from, end);
+  keyStream(cipher, nonce, 0);
+  for (let i = 0; i < tagLength; i++) octets[end + i]! ^= block[i]!;
+  clearBlock();
+  letGo(cipher, key);
 }
 
 /**
@@ -240,50 +251,48 @@ export function ccmOpen(
   const length = octets.length - tagLength - from;
   checkSizes(nonce, associated, length, tagLength);
   if (length < 0) return undefined;
-  return under(key, (cipher) => {
-    const plaintext = new Uint8Array(length);
-    for (let i = 0; i < length; i++) plaintext[i] = octets[from + i]!;
-    xorText(cipher, nonce, plaintext, 0, length);
-    keyStream(cipher, nonce, 0);
-    for (let i = 0; i < tagLength; i++) waiting[i] = block[i]! ^ octets[from + length + i]!;
-    ccmMac(cipher, nonce, associated, plaintext, 0, length, tagLength);
-    let difference = 0;
-    for (let i = 0; i < tagLength; i++) {
-      difference |= waiting[i]! ^ block[i]!;
-      waiting[i] = 0;
-    }
-    clearBlock();
-    if (difference === 0) return plaintext;
-    plaintext.fill(0);
-    return undefined;
-  });
+  const cipher = under(key);
+  const plaintext = room(length);
+  for (let i = 0; i < length; i++) plaintext[i] = octets[from + i]!;
+  xorText(cipher, nonce, plaintext, 0, length);
+  keyStream(cipher, nonce, 0);
+  for (let i = 0; i < tagLength; i++) waiting[i] = block[i]! ^ octets[from + length + i]!;
+  ccmMac(cipher, nonce, associated, plaintext, 0, length, tagLength);
+  let difference = 0;
+  for (let i = 0; i < tagLength; i++) {
+    difference |= waiting[i]! ^ block[i]!;
+    waiting[i] = 0;
+  }
+  clearBlock();
+  letGo(cipher, key);
+  if (difference === 0) return plaintext;
+  plaintext.fill(0);
+  return undefined;
 }
 
 /** AES-CMAC (RFC 4493, SP 800-38B) over the parts one after the other: 16 octets. */
 export function cmac(key: Uint8Array | BlockCipher, ...parts: readonly Uint8Array[]): Uint8Array {
-  return under(key, (cipher) => {
-    const { subkey } = cipher;
-    const length = lengthOf(parts);
-    const ragged = length === 0 || length % BLOCK > 0;
-    let at = 0;
-    let left = length;
-    for (const part of parts) {
-      for (let i = 0; i < part.length; i++) {
-        block[at]! ^= part[i]!;
-        at += 1;
-        left -= 1;
-        // The last block waits for its subkey.
-        if (at < BLOCK || left === 0) continue;
-        cipher.encryptInPlace();
-        at = 0;
-      }
+  const cipher = under(key);
+  const { whole, padded } = cipher.subkeys;
+  const length = lengthOf(parts);
+  const ragged = length === 0 || length % BLOCK > 0;
+  let at = 0;
+  let left = length;
+  for (const part of parts) {
+    for (let i = 0; i < part.length; i++) {
+      block[at]! ^= part[i]!;
+      at += 1;
+      left -= 1;
+      // The last block waits for its subkey.
+      if (at < BLOCK || left === 0) continue;
+      cipher.encryptInPlace();
+      at = 0;
     }
-    if (ragged) block[at]! ^= 0x80;
-    // K1 onto a whole last block, K2 = dbl(K1) onto a padded one (RFC 4493 section 2.4).
-    const last = ragged ? unsafe.dbl(Uint8Array.from(subkey)) : subkey;
-    for (let i = 0; i < BLOCK; i++) block[i]! ^= last[i]!;
-    if (ragged) last.fill(0);
-    cipher.encryptInPlace();
-    return takeBlock();
-  });
+  }
+  if (ragged) block[at]! ^= 0x80;
+  const last = ragged ? padded : whole;
+  for (let i = 0; i < BLOCK; i++) block[i]! ^= last[i]!;
+  cipher.encryptInPlace();
+  letGo(cipher, key);
+  return takeBlock();
 }

@@ -2,13 +2,48 @@
 
 import { equalBytes } from '@noble/ciphers/utils.js';
 
+/** Up to so many octets V8 keeps an array inside its heap. */
+const INSIDE = 64;
+/** Octets of memory that larger ones share. */
+const SHARED = 4_096;
+
+let shared = new ArrayBuffer(0);
+let taken = 0;
+
+/** Where the next `length` octets begin, a multiple of 4, in `shared`. */
+function share(length: number): number {
+  if (taken + length > shared.byteLength) {
+    shared = new ArrayBuffer(Math.max(SHARED, length));
+    taken = 0;
+  }
+  const at = taken;
+  taken += (length + 3) & ~3;
+  return at;
+}
+
+/**
+ * `length` octets, all zero. An array that V8 does not keep inside its heap has memory of its own, which costs more to have and to free than
+ * all that is done here with what is in it: such ones share theirs, and it goes with the last of them.
+ */
+export function room(length: number): Uint8Array {
+  if (length <= INSIDE) return new Uint8Array(length);
+  const at = share(length);
+  return new Uint8Array(shared, at, length);
+}
+
+/** The same for words of 32 bits. */
+export function wordRoom(length: number): Uint32Array {
+  const at = share(4 * length);
+  return new Uint32Array(shared, at, length);
+}
+
 /** Writes the fields of one message, in order, into a buffer of exactly `length` octets. */
 export class Writer {
   readonly octets: Uint8Array;
   #at = 0;
 
   constructor(length: number) {
-    this.octets = new Uint8Array(length);
+    this.octets = room(length);
   }
 
   u8(value: number): this {
@@ -85,7 +120,7 @@ export class Reader {
 
   /** A copy: what is read outlives the datagram it came in. */
   bytes(length: number): Uint8Array {
-    const out = new Uint8Array(length);
+    const out = room(length);
     for (let i = 0; i < length; i++) out[i] = this.u8();
     return out;
   }

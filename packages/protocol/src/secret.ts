@@ -75,7 +75,7 @@ export class Secret {
 
   /** First 4 hex digits of AES-CMAC(key, "latchkey fingerprint"): tells keys apart for a human, proves nothing. */
   get fingerprint(): string {
-    this.#fingerprint ??= bytesToHex(cmac(this.cipher, FINGERPRINT_LABEL).subarray(0, 2));
+    this.#fingerprint ??= bytesToHex(cmac(this.cipher, FINGERPRINT_LABEL).slice(0, 2));
     return this.#fingerprint;
   }
 

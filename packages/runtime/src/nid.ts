@@ -22,7 +22,8 @@ export function encodeNid(address: string, port: number): Uint8Array {
   if (isIPv4(plain)) {
     const nid = new Uint8Array(NID_LENGTH);
     nid.set(MAPPED);
-    for (const [i, octet] of plain.split('.').entries()) nid[MAPPED.length + i] = Number(octet);
+    let at = MAPPED.length;
+    for (const octet of plain.split('.')) nid[at++] = Number(octet);
     nid[16] = port >> 8;
     nid[17] = port & 0xff;
     return nid;
@@ -36,6 +37,6 @@ export function encodeNid(address: string, port: number): Uint8Array {
 export function formatNid(nid: Uint8Array): string {
   if (nid.length !== NID_LENGTH) throw new RangeError(`a NID has ${NID_LENGTH} octets`);
   const port = ((nid[16] ?? 0) << 8) | (nid[17] ?? 0);
-  if (MAPPED.every((octet, i) => nid[i] === octet)) return `${nid.subarray(12, 16).join('.')}:${port}`;
+  if (MAPPED.every((octet, i) => nid[i] === octet)) return `${nid[12]}.${nid[13]}.${nid[14]}.${nid[15]}:${port}`;
   return formatEndpoint({ host: ipaddr.process(ipaddr.fromByteArray([...nid.subarray(0, 16)]).toString()).toString(), port });
 }

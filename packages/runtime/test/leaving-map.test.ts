@@ -7,7 +7,13 @@ describe('LeavingMap', () => {
   it('is a Map', () => {
     const map = new LeavingMap<string, number>();
     expect(map.set('one', 1).set('two', 2).set('one', 11)).toBe(map);
-    expect([map.size, map.get('one'), map.get('three'), map.has('two'), map.has('three')]).toEqual([2, 11, undefined, true, false]);
+    expect([map.size, map.get('one'), map.get('three'), map.has('two'), map.has('three')]).toEqual([
+      2,
+      11,
+      undefined,
+      true,
+      false,
+    ]);
     expect([...map]).toEqual([
       ['one', 11],
       ['two', 2],
@@ -39,7 +45,10 @@ describe('LeavingMap', () => {
     const kept = (map: Map<number, object>): number => {
       const turn = (from: number): void => {
         for (let key = from; key < from + 1_000; key++) {
-          map.set(key, Array.from({ length: 100 }, () => key));
+          map.set(
+            key,
+            Array.from({ length: 100 }, () => key),
+          );
           map.delete(key - 8);
         }
       };

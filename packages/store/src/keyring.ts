@@ -128,14 +128,16 @@ export class Keyring {
   unseal(place: Place, sealed: Uint8Array): Secret {
     const master = this.#masterOf(sealed) ?? (this.refresh(), this.#masterOf(sealed));
     if (master === undefined) throw this.#changedMeanwhile();
-    const plain = sealed.length === SEALED_LENGTH ? this.#wrapOf(master).unwrap(sealed.subarray(1)) : undefined;
-    if (plain === undefined || Buffer.compare(plain.subarray(KEY_LENGTH), encodePlace(place)) !== 0) {
+    const plain = this.#wrapOf(master).unwrap(sealed, 1);
+    if (plain === undefined || encodePlace(place).some((octet, i) => plain[KEY_LENGTH + i] !== octet)) {
       throw new Failure(`a key in ${this.#store} does not open in its place: the store was changed by something else`, {
         advice: 'Restore it from a backup.',
       });
     }
-    const key = Secret.from(plain.subarray(0, KEY_LENGTH));
+    const octets = plain.slice(0, KEY_LENGTH);
     plain.fill(0);
+    const key = Secret.from(octets);
+    octets.fill(0);
     return key;
   }
 

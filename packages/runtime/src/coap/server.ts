@@ -379,7 +379,8 @@ function send(response: OutgoingMessage, answer: Exclude<AnyAnswer, 'prove'>): v
   if (answer.contentFormat !== undefined) response.setOption('Content-Format', answer.contentFormat);
   if (answer.maxAge !== undefined) response.setOption('Max-Age', answer.maxAge);
   const { payload } = answer;
-  response.end(payload === undefined ? undefined : Buffer.from(payload.buffer, payload.byteOffset, payload.length));
+  // Copied: a view would have V8 move what lies in its heap out of it.
+  response.end(payload === undefined ? undefined : Buffer.from(payload));
 }
 
 /** Whom an Echo is issued to. */
