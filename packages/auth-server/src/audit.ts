@@ -8,7 +8,7 @@
  * could make a new chain: what was written down elsewhere, a HEAD, shows that.
  */
 
-import { createHash } from 'node:crypto';
+import { createHash, hash as hashAtOnce } from 'node:crypto';
 import { formatId, formatTid, type Secret } from '@latchkey/protocol';
 import { type About, entriesIn } from '@latchkey/store';
 import type { Database } from 'lmdb';
@@ -60,7 +60,7 @@ export interface Event {
   readonly through?: number;
   readonly note?: string;
   /** Number of the entry before this one that is about the same node. */
-  readonly before?: number;
+  readonly before?: number | undefined;
 }
 
 /** One entry as it is stored and exported. */
@@ -120,29 +120,34 @@ export class AuditLog {
     const last = this.#head();
     const seq = last.seq + 1;
     const { what, node, controller, order, tid, keyBefore, key, count, through, note, before } = event;
-    const entry: Entry = {
+    // What is undefined does not go into JSON.
+    const entry: { readonly [K in keyof Entry]: Entry[K] | undefined } = {
       seq,
       at: isoTime(at),
       who: this.#who,
       what,
-      ...(node === undefined ? {} : { node: formatId(node) }),
-      ...(controller === undefined ? {} : { controller: formatId(controller) }),
-      ...(order === undefined ? {} : { order }),
-      ...(tid === undefined ? {} : { tid: formatTid(tid) }),
-      ...(keyBefore === undefined ? {} : { key_before: keyBefore.fingerprint }),
-      ...(key === undefined ? {} : { key: key.fingerprint }),
-      ...(count === undefined ? {} : { count }),
-      ...(through === undefined ? {} : { through }),
-      ...(note === undefined ? {} : { note }),
-      ...(before === undefined ? {} : { before }),
+      node: node === undefined ? undefined : formatId(node),
+      controller: controller === undefined ? undefined : formatId(controller),
+      order,
+      tid: tid === undefined ? undefined : formatTid(tid),
+      key_before: keyBefore?.fingerprint,
+      key: key?.fingerprint,
+      count,
+      through,
+      note,
+      before,
     };
-    const json = Buffer.from(JSON.stringify(entry));
-    const hash = hashOf(last.hash, json);
-    this.#entries.putSync(seq, Buffer.concat([hash, last.hash, json]));
+    const json = JSON.stringify(entry);
+    const octets = Buffer.allocUnsafe(2 * HASH + Buffer.byteLength(json));
+    octets.set(last.hash, HASH);
+    octets.write(json, 2 * HASH);
+    const hash = hashAtOnce('sha256', octets.subarray(HASH), 'buffer');
+    octets.set(hash);
+    this.#entries.putSync(seq, octets);
     const row: HeadRow = { seq, hash, at };
     this.#about.putSync(HEAD_ROW, row);
-    const octets = this.#about.getBinary(HEAD_ROW);
-    this.#written = octets && { octets, row };
+    const written = this.#about.getBinary(HEAD_ROW);
+    this.#written = written && { octets: written, row };
     return seq;
   }
 

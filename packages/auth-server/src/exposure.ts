@@ -4,6 +4,7 @@
  */
 
 import type { Registry } from './registry.js';
+import { GivenIk } from './rows.js';
 
 interface Giving {
   readonly order: number;
@@ -42,12 +43,12 @@ interface Holding {
 
 function* holdings(registry: Registry): Generator<Holding> {
   for (const { ik, order, seenBy, initial, joinedAt } of registry.nodes()) {
-    yield { ...ik, order, seenBy, held: initial, joined: !initial, until: joinedAt ?? 0 };
+    const { identity, fingerprint, givenAt } = ik;
+    yield { identity, fingerprint, givenAt, order, seenBy, held: initial, joined: !initial, until: joinedAt ?? 0 };
   }
   for (const { value } of registry.tables.formerIks.getRange()) {
     const { order, givenAt, at, joined, seenBy } = value;
-    const ik = Buffer.from(value.ik);
-    const [identity, fingerprint] = [ik.toString('hex', 0, 8), ik.toString('hex', 8, 10)];
+    const { identity, fingerprint } = new GivenIk(value.ik, givenAt);
     yield { identity, fingerprint, order, givenAt, seenBy, held: false, joined, until: at };
   }
 }

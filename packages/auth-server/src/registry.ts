@@ -136,7 +136,7 @@ export class Registry {
       return undefined;
     }
     const key = kept?.key ?? keyOf(this.tables.keyring, idI, row);
-    return { ...facts, key, stored: { octets, row, key } };
+    return Object.assign(facts, { key, stored: { octets, row, key } });
   }
 
   /** The node will be asked for again soon: until then it stays open, its key a copy. */
@@ -265,22 +265,22 @@ export class Registry {
    * @param node as it was judged: neither its key nor anything else an administrator sets may have changed since
    * @param inTime asked once more inside the transaction: the time stamp must still be in its window
    */
-  commit(
+  async commit(
     node: RegisteredNode,
     to: Secret,
     commit: Commit,
     wall: () => number,
     inTime: (wall: number) => boolean,
   ): Promise<CommitResult> {
-    const entry = { since: performance.now() };
+    const underWay = { since: performance.now() };
     const { nodes, keptOrders, env, keyring, audit } = this.tables;
     const { idI } = node;
-    this.#underWay.add(entry);
-    // Not a child transaction, which costs more: it decides before it writes, so that there is nothing to undo.
-    return env
-      .transaction((): CommitResult => {
+    this.#underWay.add(underWay);
+    try {
+      // Not a child transaction, which costs more: it decides before it writes, so that there is nothing to undo.
+      const result = await env.transaction((): CommitResult => {
         const now = wall();
-        if (performance.now() - entry.since > COMMIT_LIMIT_MS || !inTime(now)) return 'late';
+        if (performance.now() - underWay.since > COMMIT_LIMIT_MS || !inTime(now)) return 'late';
         keyring.refresh();
         // Octets that are others may be the same key all the same, under another master key.
         const { stored } = node;
@@ -288,36 +288,30 @@ export class Registry {
         const row = same ? stored.row : nodes.get(idI);
         if (row?.entry !== node.entry || keptOrders.get(row.order)?.entry !== node.orderEntry) return 'lost';
         if (!same && !holds(keyring, idI, row, node.key)) return 'lost';
-        const { tid, ...rest } = commit;
-        nodes.putSync(idI, {
+        const { idC, tid, ts, nidI, lifetime } = commit;
+        const what = row.initial ? 'node joined' : 'node renewed';
+        const before = row.entry === 0 ? undefined : row.entry;
+        const next: NodeRow = {
           ...row,
           key: keyring.seal({ kind: PLACE.node, id: idI }, to),
           initial: false,
-          ...(row.initial ? { joinedAt: now, seenBy: seenByToo(row, commit.idC) } : {}),
-          committed: { ...rest, tid: tid.toString(16), at: now },
-          entry: audit.append(
-            {
-              what: row.initial ? 'node joined' : 'node renewed',
-              node: idI,
-              controller: commit.idC,
-              tid,
-              keyBefore: node.key,
-              key: to,
-              ...(row.entry === 0 ? {} : { before: row.entry }),
-            },
-            now,
-          ),
-        });
+          committed: { idC, tid: tid.toString(16), ts, nidI, lifetime, at: now },
+          entry: audit.append({ what, node: idI, controller: idC, tid, keyBefore: node.key, key: to, before }, now),
+        };
+        if (row.initial) {
+          next.joinedAt = now;
+          next.seenBy = seenByToo(row, idC);
+        }
+        nodes.putSync(idI, next);
         return 'committed';
-      })
-      .then((result) => {
-        if (result === 'committed') this.commits.addSince(entry.since);
-        return result;
-      })
-      .catch(async (error: unknown) => {
-        throw error instanceof Failure ? error : await writeFailure(this.folder, error);
-      })
-      .finally(() => this.#underWay.delete(entry));
+      });
+      if (result === 'committed') this.commits.addSince(underWay.since);
+      return result;
+    } catch (error) {
+      throw error instanceof Failure ? error : await writeFailure(this.folder, error);
+    } finally {
+      this.#underWay.delete(underWay);
+    }
   }
 
   /**

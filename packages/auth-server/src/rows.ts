@@ -102,13 +102,34 @@ export interface NodeFacts extends Omit<NodeRecord, 'key'> {
   /** When it traded its IK in. */
   readonly joinedAt: number | undefined;
   readonly resetAt: number | undefined;
-  /** Identity of its IK, 16 hex digits, fingerprint, 4, and when it was handed out. */
-  readonly ik: { readonly identity: string; readonly fingerprint: string; readonly givenAt: number };
+  readonly ik: GivenIk;
   readonly seenBy: readonly number[];
   /** Its latest entry in the audit log, and its order's. */
   readonly entry: number;
   readonly orderEntry: number;
   readonly orderState: OrderRecord['state'];
+}
+
+/** The IK a node came with. A request asks for none of it: what is text is made for those who do. */
+export class GivenIk {
+  readonly #octets: Uint8Array;
+  /** When it was handed out. */
+  readonly givenAt: number;
+
+  constructor(octets: Uint8Array, givenAt: number) {
+    this.#octets = octets;
+    this.givenAt = givenAt;
+  }
+
+  /** 16 hex digits. */
+  get identity(): string {
+    return Buffer.from(this.#octets).toString('hex', 0, 8);
+  }
+
+  /** 4 hex digits. */
+  get fingerprint(): string {
+    return Buffer.from(this.#octets).toString('hex', 8, 10);
+  }
 }
 
 export interface RegisteredNode extends NodeFacts {
@@ -127,7 +148,6 @@ export function factsFrom(idI: number, row: NodeRow, order: OrderRow): NodeFacts
     nidI: committed.nidI,
     lifetime: committed.lifetime,
   };
-  const ik = Buffer.from(row.ik);
   return {
     idI,
     initial: row.initial,
@@ -143,7 +163,7 @@ export function factsFrom(idI: number, row: NodeRow, order: OrderRow): NodeFacts
     committedAt: committed?.at,
     joinedAt: row.joinedAt,
     resetAt: row.resetAt,
-    ik: { identity: ik.toString('hex', 0, 8), fingerprint: ik.toString('hex', 8, 10), givenAt: row.ikAt ?? order.createdAt },
+    ik: new GivenIk(row.ik, row.ikAt ?? order.createdAt),
     seenBy: row.seenBy ?? [],
     entry: row.entry,
     orderEntry: order.entry,
