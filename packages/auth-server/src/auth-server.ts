@@ -84,15 +84,14 @@ export class AuthServer {
       return { code: REFUSALS.malformed.code };
     }
     const since = performance.now();
-    const about = { message: request.type, controller: formatId(request.idC), tid: formatTid(request.tid) };
-    if (this.#log.isLevelEnabled('debug')) this.#log.debug({ ...about, octets: octets.length }, 'received');
+    if (this.#log.isLevelEnabled('debug')) this.#log.debug({ ...about(request), octets: octets.length }, 'received');
 
     try {
-      return await this.#controllers.with(request.idC, (controller) => this.#answer(request, controller, about));
+      return await this.#controllers.with(request.idC, (controller) => this.#answer(request, controller));
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       // The registry cannot be read: with no key, all that can be said is to come again.
-      this.#strangers.warn('registry', { ...about, advice: error.advice }, error.message);
+      this.#strangers.warn('registry', { ...about(request), advice: error.advice }, error.message);
       this.counts.joins.add('storeFailed');
       return { code: REFUSALS.storeFailed.code, maxAge: maxAgeOf('storeFailed') };
     } finally {
@@ -100,15 +99,20 @@ export class AuthServer {
     }
   }
 
-  async #answer(request: LinkRequest, controller: ControllerRecord | undefined, about: object): Promise<LinkAnswer> {
+  async #answer(request: LinkRequest, controller: ControllerRecord | undefined): Promise<LinkAnswer> {
     const { idC } = request;
     const opened = controller && openUnder(request, controller);
-    if (controller === undefined || opened === undefined || !(await this.#mayUse(controller, opened.skCs))) {
+    // What need not be waited for is not: most requests do not wait at all but for the disk.
+    if (
+      controller === undefined ||
+      opened === undefined ||
+      (opened.skCs !== controller.skCs && !(await this.#mayUse(controller, opened.skCs)))
+    ) {
       const what =
         controller === undefined
           ? 'from a controller the registry does not have'
           : 'does not open: the credential of its controller differs from ours';
-      this.#strangers.warn('link', about, `${request.type} ${what}`);
+      this.#strangers.warn('link', about(request), `${request.type} ${what}`);
       if (controller !== undefined) this.#sightings.unopened(idC, this.#clock().wall);
       this.counts.joins.add('notAuthentic');
       return { code: REFUSALS.notAuthentic.code };
@@ -118,8 +122,8 @@ export class AuthServer {
   }
 
   /** With the first request under the SK_cs that is to take over it does. */
-  async #mayUse({ idC, skCs, nextSkCs }: ControllerRecord, used: Secret): Promise<boolean> {
-    if (used === skCs || used !== nextSkCs) return used === skCs;
+  async #mayUse({ idC, nextSkCs }: ControllerRecord, used: Secret): Promise<boolean> {
+    if (used !== nextSkCs) return false;
     const counts = await this.#registry.takeOverNextKey(idC, used);
     if (counts)
       this.#log.info(
@@ -144,7 +148,7 @@ export class AuthServer {
   async #decide(opened: OpenedRequest, tid: bigint): Promise<Final> {
     const { idI } = opened.body.m1;
     for (let i = 0; i < MAX_JUDGEMENTS; i++) {
-      const wall = await this.#keptTime();
+      const wall = this.#timekeeper.look() ?? (await this.#keptTime());
       if (typeof wall !== 'number') return wall;
       const node = this.#registry.node(idI);
       const judgement = judge(opened, node, wall);
@@ -171,8 +175,6 @@ export class AuthServer {
 
   /** The time it is: one that is kept, or nothing is judged by it. */
   async #keptTime(): Promise<number | Final> {
-    const wall = this.#timekeeper.look();
-    if (wall !== undefined) return wall;
     try {
       await this.#timekeeper.keep();
     } catch (error) {
@@ -196,16 +198,18 @@ export class AuthServer {
       if (result === 'lost') return 'lost';
       if (result === 'late') return refusal('clock');
       const { idC, tid, nidI, lifetime } = commit;
-      const details = {
+      this.#sightings.joined(idI);
+      this.counts.joins.add(node.initial ? 'joined' : 'renewed');
+      const line = {
         node: formatId(idI),
         controller: formatId(idC),
         tid: formatTid(tid),
         lifetimeSeconds: lifetime,
         at: formatNid(nidI),
+        keyBefore: node.key.fingerprint,
+        key: to.fingerprint,
       };
-      this.#sightings.joined(idI);
-      this.counts.joins.add(node.initial ? 'joined' : 'renewed');
-      this.#log.info({ ...details, keyBefore: node.key.fingerprint, key: to.fingerprint }, 'node has a new key');
+      this.#log.info(line, 'node has a new key');
       return { kind: 'answer', with: 'M8', lifetime };
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
@@ -219,16 +223,22 @@ export class AuthServer {
 
   #seal(request: LinkRequest, opened: OpenedRequest, decision: Final, skCs: Secret): LinkAnswer {
     const payload = sealAnswer(request, opened, decision, this.#draw(NONCE_LENGTH), skCs);
-    const about = { controller: formatId(request.idC), tid: formatTid(request.tid), node: formatId(opened.body.m1.idI) };
     if (decision.kind === 'refuse') {
       const { reason, code, meaning } = REFUSALS[decision.refusal];
       this.#noteRefusal(opened, decision.refusal);
       this.counts.joins.add(decision.refusal);
-      this.#strangers.warn(decision.refusal, { ...about, message: request.type, reason }, `refused: it ${meaning}`);
+      this.#strangers.warn(
+        decision.refusal,
+        { ...about(request), node: formatId(opened.body.m1.idI), reason },
+        `refused: it ${meaning}`,
+      );
       return { code, payload, maxAge: maxAgeOf(decision.refusal) };
     }
     if (decision.with === 'M3') decision.key.wipe();
-    if (this.#log.isLevelEnabled('debug')) this.#log.debug({ ...about, message: decision.with, octets: payload.length }, 'sent');
+    if (this.#log.isLevelEnabled('debug')) {
+      const { with: message } = decision;
+      this.#log.debug({ ...about(request), node: formatId(opened.body.m1.idI), message, octets: payload.length }, 'sent');
+    }
     return { code: '2.04', payload };
   }
 
@@ -249,6 +259,11 @@ export class AuthServer {
     this.#strangers.warn(`${name} why`, { advice }, why);
     return refusal(name);
   }
+}
+
+/** For the log. */
+function about({ type, idC, tid }: LinkRequest): { readonly message: string; readonly controller: string; readonly tid: string } {
+  return { message: type, controller: formatId(idC), tid: formatTid(tid) };
 }
 
 function refusal(name: LinkRefusal): Final {

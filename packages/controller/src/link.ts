@@ -42,11 +42,18 @@ const ANSWER_COUNTS_MS = 5_000;
 /** Answers that did not open show for so long that a server has another SK_cs, in ms. */
 const UNOPENED_COUNTS_MS = 60_000;
 
+/** A socket towards an auth-server. */
+interface Connection {
+  readonly connecting: Promise<CoapClient>;
+  /** Once it is connected: whoever need not wait does not. */
+  client: CoapClient | undefined;
+}
+
 /** One auth-server and the sockets connected to it. */
 class Peer {
   readonly endpoint: Endpoint;
   readonly #counts: ClientCounts;
-  readonly #sockets = new Map<number, Promise<CoapClient>>();
+  readonly #connections = new Map<number, Connection>();
   #turn = 0;
   failedAt = -Infinity;
 
@@ -55,27 +62,11 @@ class Peer {
     this.#counts = counts;
   }
 
-  async exchange(request: Uint8Array, judge: JudgeAnswer, deadlineMs: number): Promise<Outcome<LinkDecision>> {
-    this.#turn = (this.#turn + 1) % SOCKETS;
-    const connecting = this.#connection(this.#turn);
-    const client = await connecting;
-    const outcome = await client.exchange({
-      payload: request,
-      deadlineMs,
-      maxIgnored: MAX_IGNORED,
-      // The payload decides, not the code: without an M3, M8 or M9 that opens it is no answer.
-      judge: ({ payload }) => {
-        const decision = judge(payload);
-        return decision.kind === 'ignored' ? undefined : decision;
-      },
-    });
-    if (outcome.kind === 'unreachable' || outcome.kind === 'timeout') this.#letGo(connecting);
-    return outcome;
-  }
-
   /** The socket whose turn it is. One that cannot be connected is not kept. */
-  #connection(turn: number): Promise<CoapClient> {
-    const there = this.#sockets.get(turn);
+  next(): Connection {
+    this.#turn = (this.#turn + 1) % SOCKETS;
+    const turn = this.#turn;
+    const there = this.#connections.get(turn);
     if (there !== undefined) return there;
     const connecting = CoapClient.connect({
       peer: this.endpoint,
@@ -83,31 +74,35 @@ class Peer {
       maxInFlight: MAX_IN_FLIGHT_PER_SOCKET,
       counts: this.#counts,
     });
-    this.#sockets.set(turn, connecting);
-    connecting.catch(() => this.#forget(connecting));
-    return connecting;
+    const connection: Connection = { connecting, client: undefined };
+    this.#connections.set(turn, connection);
+    connecting.then(
+      (client) => (connection.client = client),
+      () => this.#forget(connection),
+    );
+    return connection;
   }
 
-  /** The next request connects anew: the server's name may mean another address by then. */
-  #letGo(connecting: Promise<CoapClient>): void {
-    if (this.#forget(connecting)) void connecting.then((client) => client.closeWhenIdle());
+  /** The next request connects anew: the server's name may mean another address by then. Closes once nothing is under way on it. */
+  letGo(connection: Connection): void {
+    if (this.#forget(connection)) connection.connecting.then((client) => client.closeWhenIdle()).catch(() => undefined);
   }
 
-  /** Closes each socket once nothing is under way on it. */
-  letGo(): void {
-    for (const connecting of this.#sockets.values()) this.#letGo(connecting);
+  letGoOfAll(): void {
+    for (const connection of this.#connections.values()) this.letGo(connection);
   }
 
-  #forget(connecting: Promise<CoapClient>): boolean {
-    for (const [turn, socket] of this.#sockets) {
-      if (socket === connecting) return this.#sockets.delete(turn);
+  #forget(connection: Connection): boolean {
+    for (const [turn, there] of this.#connections) {
+      if (there === connection) return this.#connections.delete(turn);
     }
     return false;
   }
 
   async close(): Promise<void> {
     // One whose server was not found never connected.
-    for (const connecting of this.#sockets.values()) await connecting.then((client) => client.close()).catch(() => undefined);
+    for (const { connecting } of this.#connections.values())
+      await connecting.then((client) => client.close()).catch(() => undefined);
   }
 }
 
@@ -161,7 +156,7 @@ export class RelayLink implements Link {
   turnTo(servers: readonly Endpoint[]): void {
     const before = this.#peers;
     this.#peers = servers.map((endpoint) => new Peer(endpoint, this.counts));
-    for (const peer of before) peer.letGo();
+    for (const peer of before) peer.letGoOfAll();
   }
 
   async close(): Promise<void> {
@@ -178,8 +173,21 @@ export class RelayLink implements Link {
   }
 
   async #exchange(peer: Peer, request: Uint8Array, judge: JudgeAnswer, deadlineMs: number): Promise<Outcome<LinkDecision>> {
+    const connection = peer.next();
     try {
-      return await peer.exchange(request, judge, deadlineMs);
+      const client = connection.client ?? (await connection.connecting);
+      const outcome = await client.exchange({
+        payload: request,
+        deadlineMs,
+        maxIgnored: MAX_IGNORED,
+        // The payload decides, not the code: without an M3, M8 or M9 that opens it is no answer.
+        judge: ({ payload }) => {
+          const decision = judge(payload);
+          return decision.kind === 'ignored' ? undefined : decision;
+        },
+      });
+      if (outcome.kind === 'unreachable' || outcome.kind === 'timeout') peer.letGo(connection);
+      return outcome;
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       return { kind: 'unreachable', code: error.message };

@@ -54,7 +54,15 @@ export function parseDatagram(octets: Buffer): Datagram | undefined {
   if (code === 0 && octets.length !== 4) return undefined;
   const rest = parseOptions(octets, tokenEnd);
   if (rest === undefined) return undefined;
-  return { type: (first >> 4) & 3, code, messageId: octets.readUInt16BE(2), token: octets.subarray(4, tokenEnd), ...rest };
+  const { options, payload } = rest;
+  return {
+    type: (first >> 4) & 3,
+    code,
+    messageId: octets.readUInt16BE(2),
+    token: octets.subarray(4, tokenEnd),
+    options,
+    payload,
+  };
 }
 
 function parseOptions(octets: Buffer, from: number): Pick<Datagram, 'options' | 'payload'> | undefined {
