@@ -10,7 +10,7 @@
 
 import { createHash, hash as hashAtOnce } from 'node:crypto';
 import { formatId, formatTid, type Secret } from '@latchkey/protocol';
-import { type About, entriesIn } from '@latchkey/store';
+import { type About, entriesIn, isStored, storedOctets } from '@latchkey/store';
 import type { Database } from 'lmdb';
 import { isoTime } from './iso-time.js';
 
@@ -146,7 +146,7 @@ export class AuditLog {
     this.#entries.putSync(seq, octets);
     const row: HeadRow = { seq, hash, at };
     this.#about.putSync(HEAD_ROW, row);
-    const written = this.#about.getBinary(HEAD_ROW);
+    const written = storedOctets(this.#about, HEAD_ROW);
     this.#written = written && { octets: written, row };
     return seq;
   }
@@ -257,8 +257,7 @@ export class AuditLog {
   }
 
   #head(): HeadRow {
-    if (this.#written !== undefined && this.#about.getBinary(HEAD_ROW)?.equals(this.#written.octets) === true)
-      return this.#written.row;
+    if (this.#written !== undefined && isStored(this.#about, HEAD_ROW, this.#written.octets)) return this.#written.row;
     return (this.#about.get(HEAD_ROW) as HeadRow | undefined) ?? NOTHING;
   }
 }

@@ -38,12 +38,12 @@ export class KeptNodes {
     this.#sweep ??= setInterval(() => this.#dropOld(), KEPT_FOR_MS).unref();
   }
 
-  /** What was kept, once: the key is the caller's from here on. `undefined` unless `octets` are what the store has. */
-  take(idI: number, octets: Buffer): OpenedRow | undefined {
+  /** What was kept, once: the key is the caller's from here on. `undefined` unless its octets are what the store has. */
+  take(idI: number, isStored: (octets: Buffer) => boolean): OpenedRow | undefined {
     const kept = this.#kept.get(idI);
     if (kept === undefined) return undefined;
     this.#kept.delete(idI);
-    if (kept.octets.equals(octets)) return kept;
+    if (isStored(kept.octets)) return kept;
     kept.key.wipe();
     return undefined;
   }

@@ -3,6 +3,7 @@
  * serves. Another process may change them at any time, so they are looked at each time; they are decoded once.
  */
 
+import { isStored, storedOctets } from '@latchkey/store';
 import type { Database } from 'lmdb';
 
 /** At the bound the oldest goes. */
@@ -18,16 +19,12 @@ export class KeptRows<R> {
 
   /** The row as it is now, the same object as before if it has not changed; not to be changed. */
   get(key: number): R | undefined {
-    const octets = this.#table.getBinary(key);
     const kept = this.#kept.get(key);
-    if (octets === undefined) {
-      this.#kept.delete(key);
-      return undefined;
-    }
-    if (kept !== undefined && kept.octets.equals(octets)) return kept.row;
-    const row = this.#table.get(key);
-    if (row === undefined) return undefined;
+    if (kept !== undefined && isStored(this.#table, key, kept.octets)) return kept.row;
     this.#kept.delete(key);
+    const octets = storedOctets(this.#table, key);
+    const row = octets && this.#table.get(key);
+    if (octets === undefined || row === undefined) return undefined;
     if (this.#kept.size >= MAX_KEPT) {
       const [oldest] = this.#kept.keys();
       if (oldest !== undefined) this.#kept.delete(oldest);

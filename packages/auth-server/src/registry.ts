@@ -21,7 +21,7 @@ import {
   type Times,
   UsageFailure,
 } from '@latchkey/runtime';
-import { type Keyring, PLACE, STORE_FILE, tellServing, writeFailure } from '@latchkey/store';
+import { isStored, type Keyring, PLACE, STORE_FILE, storedOctets, tellServing, writeFailure } from '@latchkey/store';
 import type { AuditLog } from './audit.js';
 import { isoTime } from './iso-time.js';
 import { KeptNodes } from './kept-nodes.js';
@@ -125,11 +125,12 @@ export class Registry {
 
   /** The node as it is now: sees every commit that was acknowledged before the call, also another process's. */
   node(idI: number): RegisteredNode | undefined {
+    const { nodes } = this.tables;
     this.tables.seeLatest();
-    const octets = this.tables.nodes.getBinary(idI);
+    const kept = this.#kept.take(idI, (octets) => isStored(nodes, idI, octets));
+    const octets = kept?.octets ?? storedOctets(nodes, idI);
     if (octets === undefined) return undefined;
-    const kept = this.#kept.take(idI, octets);
-    const row = kept?.row ?? this.tables.nodes.get(idI);
+    const row = kept?.row ?? nodes.get(idI);
     const facts = row && this.#facts(idI, row);
     if (row === undefined || facts === undefined) {
       kept?.key.wipe();
@@ -284,7 +285,7 @@ export class Registry {
         keyring.refresh();
         // Octets that are others may be the same key all the same, under another master key.
         const { stored } = node;
-        const same = stored.key === node.key && nodes.getBinary(idI)?.equals(stored.octets) === true;
+        const same = stored.key === node.key && isStored(nodes, idI, stored.octets);
         const row = same ? stored.row : nodes.get(idI);
         if (row?.entry !== node.entry || keptOrders.get(row.order)?.entry !== node.orderEntry) return 'lost';
         if (!same && !holds(keyring, idI, row, node.key)) return 'lost';

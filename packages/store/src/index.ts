@@ -14,3 +14,4 @@ export {
 export { entriesIn, openStore, STORE_FILE, writeFailure } from './open.js';
 export { resealTable } from './reseal.js';
 export { nextMasterKey, type NextMasterKey, rotate, tellServing } from './rotation.js';
+export { isStored, storedOctets } from './stored-octets.js';

@@ -13,6 +13,7 @@ import { Failure, UsageFailure } from '@latchkey/runtime';
 import { aeskw } from '@noble/ciphers/aes.js';
 import type { Database } from 'lmdb';
 import { KeyWrap, WRAPPED_LENGTH } from './key-wrap.js';
+import { isStored, storedOctets } from './stored-octets.js';
 
 /** Whose key it is. A kind is sealed with the key: it never changes its meaning. */
 export const PLACE = { node: 1, controller: 2, nextOfController: 3, psk: 4, ikIdentity: 5 } as const;
@@ -156,8 +157,8 @@ export class Keyring {
 
   /** Takes note of what another process did to the master key. First thing in every write transaction. */
   refresh(): void {
-    const octets = this.#about.getBinary(ROW);
-    if (octets !== undefined && this.#noted?.equals(octets) === true) return;
+    if (this.#noted !== undefined && isStored(this.#about, ROW, this.#noted)) return;
+    const octets = storedOctets(this.#about, ROW);
     const row = rowOf(this.#about);
     if (row?.number === this.#number + 1 && this.#next !== undefined) {
       this.#wipe(this.#master);

@@ -1,0 +1,63 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { RootDatabase } from 'lmdb';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { isStored, openStore, storedOctets } from '../src/index.js';
+
+let folder: string;
+let table: RootDatabase<Buffer, string>;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'latchkey-octets-'));
+  table = await openStore<Buffer, string>(join(folder, 'store'), { encoding: 'binary' });
+});
+
+afterEach(async () => {
+  await table.close();
+  await rm(folder, { recursive: true });
+});
+
+/** From one octet to more than LMDB's own buffer, and than a page, takes. */
+const LENGTHS = [1, 32, 200, 3_000, 5_000, 70_000, 1_000_000];
+
+function octetsOf(length: number, fill: number): Buffer {
+  return Buffer.alloc(length, fill);
+}
+
+describe.each(LENGTHS)('%d octets', (length) => {
+  it('are there as they were put, whatever was looked at before', async () => {
+    const octets = octetsOf(length, 1);
+    await table.put('one', octets);
+    await table.put('shorter', octetsOf(Math.max(length - 1, 0), 1));
+    await table.put('longer', octetsOf(length + 1, 1));
+    await table.put('other', Buffer.concat([octets.subarray(1), Buffer.of(2)]));
+    for (const before of ['longer', 'shorter', 'other', 'one', 'none']) {
+      storedOctets(table, before);
+      expect([isStored(table, 'one', octets), storedOctets(table, 'one')?.equals(octets)]).toEqual([true, true]);
+    }
+    expect(['shorter', 'longer', 'other', 'none'].map((key) => isStored(table, key, octets))).toEqual([
+      false,
+      false,
+      false,
+      false,
+    ]);
+    expect(storedOctets(table, 'none')).toBeUndefined();
+  });
+
+  it('stay what they were when others are looked at', async () => {
+    await table.put('one', octetsOf(length, 1));
+    await table.put('two', octetsOf(length, 2));
+    const one = storedOctets(table, 'one');
+    storedOctets(table, 'two');
+    expect(one?.equals(octetsOf(length, 1))).toBe(true);
+  });
+
+  it('are seen inside the transaction that puts them', async () => {
+    await table.put('one', octetsOf(length, 1));
+    await table.transaction(() => {
+      table.putSync('one', octetsOf(length, 2));
+      expect([isStored(table, 'one', octetsOf(length, 1)), isStored(table, 'one', octetsOf(length, 2))]).toEqual([false, true]);
+    });
+  });
+});
