@@ -22,6 +22,7 @@ import {
 } from './datagram.js';
 import { EchoProof } from './echo.js';
 import { type DropCause, judgeRequest, MAX_DATAGRAM } from './guard.js';
+import { endWith } from './payload.js';
 import { ECHO, RESOURCE } from './resource.js';
 import { GuardedSocket } from './socket.js';
 import { Strangers } from './strangers.js';
@@ -378,9 +379,8 @@ function send(response: OutgoingMessage, answer: Exclude<AnyAnswer, 'prove'>): v
   response.code = answer.code;
   if (answer.contentFormat !== undefined) response.setOption('Content-Format', answer.contentFormat);
   if (answer.maxAge !== undefined) response.setOption('Max-Age', answer.maxAge);
-  const { payload } = answer;
-  // Copied: a view would have V8 move what lies in its heap out of it.
-  response.end(payload === undefined ? undefined : Buffer.from(payload));
+  if (answer.payload === undefined) response.end();
+  else endWith(response, answer.payload);
 }
 
 /** Whom an Echo is issued to. */
