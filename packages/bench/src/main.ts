@@ -46,7 +46,6 @@ async function bench(names: readonly string[], options: BenchOptions): Promise<v
   await refuseMemory(options.folder);
   const report = await measure(names.length > 0 ? names : [...USUAL, ...(options.peers === true ? ['peers'] : [])], options);
   if (options.json !== undefined) await createFile(options.json, `${JSON.stringify(report, null, 2)}\n`);
-  if (options.out !== undefined) await writeDocument(options.out, report);
   if (stored !== undefined) {
     const comparisons = compareRuns(stored, report);
     process.stdout.write(formatComparison(comparisons));
@@ -58,7 +57,7 @@ async function bench(names: readonly string[], options: BenchOptions): Promise<v
   if (options.check === true && broken > 0) throw new Failure(`${broken} ${broken === 1 ? 'limit does' : 'limits do'} not hold`);
 }
 
-async function measure(names: readonly string[], { quick, long, folder: parent }: BenchOptions): Promise<Report> {
+async function measure(names: readonly string[], { quick, long, out, folder: parent }: BenchOptions): Promise<Report> {
   const folder = await mkdtemp(join(parent, 'latchkey-bench-'));
   const clear = (): Promise<void> => rm(folder, { recursive: true, force: true });
   // What runs meanwhile fails for want of it, and with that the command ends.
@@ -66,6 +65,14 @@ async function measure(names: readonly string[], { quick, long, folder: parent }
   const extent: Extent = quick === true ? 'quick' : long === true ? 'long' : 'full';
   const rounds = quick === true ? QUICK_ROUNDS : ROUNDS;
   const [date, loadBefore, machine] = [new Date().toISOString(), load(), describeMachine()];
+  const reportOf = (suites: readonly SuiteReport[]): Report => ({
+    date,
+    extent,
+    rounds,
+    machine,
+    load: [loadBefore, load()],
+    suites,
+  });
   const suites: SuiteReport[] = [];
   try {
     for (const name of names) {
@@ -78,12 +85,14 @@ async function measure(names: readonly string[], { quick, long, folder: parent }
       };
       suites.push(measured);
       process.stdout.write(formatSuite(measured));
+      // At once: a later suite that fails does not take half an hour's figures with it.
+      if (out !== undefined) await writeDocument(out, reportOf([measured]));
       await rm(own, { recursive: true, force: true });
     }
   } finally {
     await clear();
   }
-  const report = { date, extent, rounds, machine, load: [loadBefore, load()] as const, suites };
+  const report = reportOf(suites);
   process.stdout.write(`\n${describeRun(report)}\n`);
   return report;
 }
