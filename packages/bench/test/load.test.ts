@@ -1,11 +1,15 @@
 // Proves that the load generator speaks what the daemons speak, that its timers fire, and that the joins suite measures what it says at sizes too small to tell anything of speed.
 
+import { spawn } from 'node:child_process';
 import { createCipheriv, randomBytes } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { beginAttempt, openM4, decodeM4, receiveM4, sealM4, sealM6, Secret } from '@latchkey/protocol';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { Failure } from '@latchkey/runtime';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { airSuite } from '../src/air/suite.js';
 import { EXCHANGES, total } from '../src/air/specifications.js';
 import type { Figure } from '../src/figure.js';
@@ -14,6 +18,7 @@ import { PlayedNode } from '../src/load/node.js';
 import { percentile } from '../src/load/plan.js';
 import { NO_TICK, TimerWheel, type Waiting } from '../src/load/timer-wheel.js';
 import { packRequest, readAnswer } from '../src/load/wire.js';
+import { Peer } from '../src/peers/peer.js';
 import { PEERS } from '../src/peers/programs.js';
 import { peersSuite } from '../src/peers/suite.js';
 
@@ -171,4 +176,58 @@ it('peers that are not installed are skipped with a word', async () => {
   expect(figures).toEqual([]);
   expect(remarks).toHaveLength(PEERS.length);
   for (const remark of remarks) expect(remark).toMatch(/^Skipped: .*a-command-that-is-not-there.*Debian: /);
+});
+
+describe('a peer that refuses a client', () => {
+  /** Refuses so many clients, once it has started: each takes away what refuses it. */
+  async function peerRefusing(clients: number): Promise<Peer> {
+    const folder = await temporaryFolder();
+    const refusals = Array.from({ length: clients }, (_, i) => join(folder, `refusal-${i}`));
+    const client = [...refusals.map((path) => `rmdir ${path} 2>/dev/null`), 'echo in'].join(' || ');
+    const peer = await Peer.start(
+      {
+        name: 'somebody',
+        packages: [],
+        server: 'sleep',
+        client: 'sh',
+        prepare: () => Promise.resolve({ args: ['60'], port: 9 }),
+        clientArgs: () => Promise.resolve(['-c', client]),
+        success: /^in$/m,
+      },
+      folder,
+    );
+    onTestFinished(() => peer.stop());
+    for (const path of refusals) await mkdir(path);
+    return peer;
+  }
+
+  it('has it come again', async () => {
+    const peer = await peerRefusing(1);
+    expect((await peer.measure(50)).cpuUs).toBeGreaterThanOrEqual(0);
+  });
+
+  it('more often than one in fifty is not measured, in words', async () => {
+    const peer = await peerRefusing(2);
+    await expect(peer.measure(50)).rejects.toThrow(new Failure('somebody refused 2 clients'));
+  });
+});
+
+it('figures are in the document as soon as their suite has ended', async () => {
+  const folder = await temporaryFolder();
+  const path = join(folder, 'PERFORMANCE.md');
+  await writeFile(path, '<!-- bench air -->\n<!-- end -->\n<!-- bench joins -->\n<!-- end -->\n');
+  const main = fileURLToPath(new URL('../dist/main.js', import.meta.url));
+  const child = spawn(process.execPath, [main, 'air', 'joins', '--out', folder, '--folder', folder], {
+    stdio: 'ignore',
+    detached: true,
+  });
+  const ended = once(child, 'close');
+  onTestFinished(async () => {
+    // With the daemons it has started.
+    process.kill(-child.pid!, 'SIGKILL');
+    await ended;
+  });
+  await vi.waitFor(async () => expect(await readFile(path, 'utf8')).toContain('AES blocks of a join'), 20_000);
+  expect(child.exitCode).toBeNull();
+  expect(await readFile(path, 'utf8')).toMatch(/<!-- bench joins -->\n<!-- end -->/);
 });

@@ -2,6 +2,7 @@
 
 import type { LinkDecision } from '@latchkey/protocol';
 import { Secret } from '@latchkey/protocol';
+import { Failure } from '@latchkey/runtime';
 import { describe, expect, it } from 'vitest';
 import type { JudgeAnswer, Link } from '../src/link.js';
 import { ID_I, Network, newPskStore, newSecret, TestNode } from './fixtures.js';
@@ -48,6 +49,22 @@ describe('a node', () => {
     await network.controller.stop();
     expect(network.psks.get(ID_I)).toMatchObject({ tid: 1n, ts: network.now.wall, lifetime: 3_600 });
     expect(network.psks.get(ID_I)?.psk.toHex()).toBe(psk);
+  });
+
+  it('has its key wiped in the controller once that is stored, and once it could not be', async () => {
+    for (const fails of [false, true]) {
+      const psks = await newPskStore();
+      const network = await Network.create({ psks });
+      const put = psks.put.bind(psks);
+      const taken: Secret[] = [];
+      psks.put = (joined) => {
+        taken.push(joined.psk);
+        return fails ? Promise.reject(new Failure('the key store is full')) : put(joined);
+      };
+      await new TestNode(network.ik).join(network);
+      await network.controller.stop();
+      expect(taken.map(String)).toEqual(['[secret wiped]']);
+    }
   });
 
   it('is vouched for once, with its M1 and its M5, however many copies of M5 come', async () => {
@@ -97,8 +114,7 @@ describe('a node', () => {
     const psks = await newPskStore();
     const network = await Network.create({ psks });
     // A key store that takes no writes: its own failure, not a stand-in's.
-    const failure = await import('@latchkey/runtime').then(({ Failure }) => new Failure('the key store is full'));
-    psks.put = () => Promise.reject(failure);
+    psks.put = () => Promise.reject(new Failure('the key store is full'));
     const node = new TestNode(network.ik);
     expect(await node.join(network)).toBe(3_600);
     await network.controller.stop();

@@ -150,6 +150,48 @@ describe('a relay', () => {
   });
 });
 
+describe('sockets', () => {
+  it('take turns, so many that no message ID comes round within its life at 4,200 joins/s', async () => {
+    const server = await UdpPeer.open();
+    const { link } = relay(server.endpoint);
+    const ports = new Map<number, number>();
+    const asked = Array.from({ length: 320 }, () => link.ask(QUESTION, judge));
+    for (let i = 0; i < asked.length; i++) {
+      const request = await server.next();
+      ports.set(request.from.port, (ports.get(request.from.port) ?? 0) + 1);
+      const { messageId, token } = request;
+      server.reply(request, { code: '2.04', ack: true, messageId, token, payload: Buffer.from('right') });
+    }
+    await Promise.all(asked);
+    expect([...ports.values()].filter((requests) => requests !== 10)).toEqual([]);
+    // RFC 7252 section 4.8.2: EXCHANGE_LIFETIME is 247 s. A join takes two requests.
+    expect((ports.size * 65_536) / 247 / 2).toBeGreaterThan(4_200);
+  });
+
+  it('on which a server was not to be had are not used again', async () => {
+    const server = await UdpPeer.open();
+    const { link } = relay(server.endpoint);
+    const refusedOn = new Set<number>();
+    const answeredOn: number[] = [];
+    const asked = Array.from({ length: 32 }, () => link.ask(QUESTION, judge));
+    const answers = Promise.all(asked).then(() => undefined);
+    for (;;) {
+      const request = await Promise.race([server.next(), answers]);
+      if (request === undefined) break;
+      const { messageId, token } = request;
+      // Twice each: the question and its first repetition.
+      if (refusedOn.size < 32 || refusedOn.has(request.from.port)) {
+        refusedOn.add(request.from.port);
+        server.reply(request, { code: '0.00', reset: true, messageId });
+      } else {
+        answeredOn.push(request.from.port);
+        server.reply(request, { code: '2.04', ack: true, messageId, token, payload: Buffer.from('right') });
+      }
+    }
+    expect(answeredOn).toHaveLength(32);
+  });
+});
+
 describe('close', () => {
   it('ends the questions under way with no answer, and asks nobody any more', async () => {
     const [first, second] = [await UdpPeer.open(), await UdpPeer.open()];
@@ -166,6 +208,21 @@ describe('close', () => {
     const link = new RelayLink([{ host: 'no-such-name.invalid', port: 1 }], new CapturedLog().log);
     void link.ask(QUESTION, judge);
     await expect(link.close()).resolves.toBeUndefined();
+  });
+});
+
+describe('other servers', () => {
+  it('may be turned to while one that has no name is being looked for', async () => {
+    const lost = vi.fn<(reason: unknown) => void>();
+    process.on('unhandledRejection', lost);
+    onTestFinished(() => void process.off('unhandledRejection', lost));
+    const next = await UdpPeer.open();
+    answering(next, 'right');
+    const { link } = relay({ host: 'no-such-name.invalid', port: 1 });
+    const asked = link.ask(QUESTION, judge);
+    link.turnTo([next.endpoint]);
+    expect(await asked).toMatchObject({ kind: 'answer' });
+    expect(lost).not.toHaveBeenCalled();
   });
 });
 

@@ -6,8 +6,8 @@
 
 import { createCipheriv } from 'node:crypto';
 import * as fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
-import { aes128, ccmOpen, ccmSeal } from '../src/cipher.js';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { aes128, BlockCipher, ccmOpen, ccmSeal, cmac } from '../src/cipher.js';
 import { drawing, flipped, hex, octets } from './fixtures.js';
 import ccm from './vectors/ccm.json' with { type: 'json' };
 
@@ -156,5 +156,38 @@ describe('sizes', () => {
 
   it.each([0, 15, 17])('a block of %i octets is refused', (length) => {
     expect(() => aes128(KEY, new Uint8Array(length))).toThrow('block');
+  });
+});
+
+describe('what is made of a key', () => {
+  it('is not shared with what is made of another, however many there are', () => {
+    const block = draw(16);
+    const all = Array.from({ length: 200 }, () => draw(16)).map((key) => ({ key, cipher: new BlockCipher(key) }));
+    const kept = all.filter((_, i) => i % 3 !== 0);
+    for (const { cipher } of all.filter((_, i) => i % 3 === 0)) cipher.wipe();
+    expect(kept.map(({ cipher }) => hex(cipher.encrypt(block)))).toEqual(kept.map(({ key }) => hex(aes128(key, block))));
+  });
+
+  it('for one use is wiped after it, and what is kept is not', () => {
+    const wipe = vi.spyOn(BlockCipher.prototype, 'wipe');
+    onTestFinished(() => wipe.mockRestore());
+    const kept = new BlockCipher(KEY);
+    const sealed = ccmSeal(KEY, NONCE, NONCE, KEY);
+    const uses = (key: Uint8Array | BlockCipher): (() => unknown)[] => [
+      () => ccmSeal(key, NONCE, NONCE, KEY),
+      () => ccmOpen(key, NONCE, NONCE, sealed),
+      () => ccmOpen(key, NONCE, NONCE, flipped(sealed, 0)),
+      () => cmac(key, NONCE),
+    ];
+    for (const [key, times] of [
+      [KEY, 1],
+      [kept, 0],
+    ] as const) {
+      for (const use of uses(key)) {
+        wipe.mockClear();
+        use();
+        expect(wipe).toHaveBeenCalledTimes(times);
+      }
+    }
   });
 });

@@ -231,6 +231,16 @@ describe('copies of a request', () => {
 });
 
 describe('an answer', () => {
+  it.each([0, 1, 16])('with %d octets of payload has the marker before them if there are any', async (length) => {
+    const { at } = await serve(() => ({ code: '2.04', payload: new Uint8Array(length) }));
+    const peer = await UdpPeer.open();
+    const request = post('x');
+    peer.send(request, at);
+    const { octets } = await peer.next();
+    const head = Buffer.from([0x62, 0x44, request.messageId! >> 8, request.messageId! & 0xff, ...Buffer.from('ab')]);
+    expect(octets).toEqual(length === 0 ? head : Buffer.concat([head, Buffer.of(0xff), Buffer.alloc(length)]));
+  });
+
   it('to a CON is piggybacked: no CON of our own, however slow the handler', async () => {
     const slow = async ({ payload }: KeyRequest): Promise<KeyAnswer> => {
       // `coap` by itself acknowledges after 50 ms and answers with a CON of its own.

@@ -1,4 +1,4 @@
-/** The `coap` package alone, with the settings that Latchkey uses it with: own sockets, small caches, piggybacked answers, four agents. */
+/** The `coap` package alone, with the settings that Latchkey uses it with: own sockets, small caches, piggybacked answers, 32 agents. */
 
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
@@ -10,7 +10,7 @@ import { ANSWERED, ASKED, ROW } from './sizes.js';
 const RECEIVE_BUFFER = 4 * 1024 * 1024;
 const CACHE_OCTETS = 512;
 const NEVER_SEPARATE_MS = 600_000;
-const AGENTS = 4;
+const AGENTS = 32;
 const TOKEN_LENGTH = 8;
 /** Rows that are written over and over. */
 const ROWS = 10_000;
