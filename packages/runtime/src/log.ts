@@ -26,9 +26,9 @@ export async function createLog(name: string, level: LogLevel, stream: LogStream
   );
 }
 
-/** Octets of lines that wait to be written. */
+/** Octets of lines that wait for a place where they can be written. */
 const MAX_WAITING = 1024 * 1024;
-/** Octets of lines that are written at once, and how long a line waits for others, in ms. */
+/** Characters of lines that are written at once, and how long a line waits for others, in ms. */
 const TOGETHER = 8 * 1024;
 const GATHER_MS = 10;
 
@@ -37,22 +37,19 @@ const GATHER_MS = 10;
  * that is killed loses these lines; at `debug`, where each message is told of, no line waits.
  */
 function together(lines: SonicBoom): DestinationStream {
-  let due = false;
+  let waiting = '';
   const flush = (): void => {
-    due = false;
-    try {
-      lines.flushSync();
-    } catch {
-      // They wait, as above.
-    }
+    if (waiting === '') return;
+    const text = waiting;
+    waiting = '';
+    lines.write(text);
   };
   process.on('exit', flush);
   return {
     write(line) {
-      lines.write(line);
-      if (due) return;
-      due = true;
-      setTimeout(flush, GATHER_MS);
+      if (waiting === '') setTimeout(flush, GATHER_MS);
+      waiting += line;
+      if (waiting.length >= TOGETHER) flush();
     },
   };
 }
@@ -61,7 +58,7 @@ async function destination(stream: LogStream, level: LogLevel): Promise<Destinat
   const { fd, isTTY } = process[stream];
   if (!isTTY) {
     // A log that cannot be written, on a full disk say, is no reason to stop serving: lines wait, up to 1 MiB, then get lost.
-    const lines = pino.destination({ dest: fd, sync: true, maxLength: MAX_WAITING, minLength: level === 'debug' ? 0 : TOGETHER });
+    const lines = pino.destination({ dest: fd, sync: true, maxLength: MAX_WAITING });
     lines.on('error', () => undefined);
     return level === 'debug' ? lines : together(lines);
   }

@@ -125,6 +125,22 @@ describe('a log', () => {
     expect(lines).toMatchObject([{ msg: 'one' }, { msg: 'two' }, { msg: 'three', waited: true }]);
   });
 
+  it('keeps no daemon waiting for a disk that its output may go to', async () => {
+    const child = new Child(`
+      import fs from 'node:fs';
+      import { syncBuiltinESMExports } from 'node:module';
+      let syncs = 0;
+      fs.fsyncSync = fs.fdatasyncSync = () => void (syncs += 1);
+      syncBuiltinESMExports();
+      const { createLog } = await import(${JSON.stringify(new URL('../dist/log.js', import.meta.url).href)});
+      const log = await createLog('controller', 'info');
+      log.info({ long: 'x'.repeat(20_000) }, 'one');
+      log.info('two');
+      setTimeout(() => log.info({ syncs }, 'three'), 50);`);
+    const lines = [await child.line(), await child.line(), await child.line()].map((line) => JSON.parse(line ?? '{}') as object);
+    expect(lines).toMatchObject([{ msg: 'one' }, { msg: 'two' }, { msg: 'three', syncs: 0 }]);
+  });
+
   it('writes each line at once where each message is told of', async () => {
     const child = new Child(`
       import { createLog } from ${JSON.stringify(new URL('../dist/log.js', import.meta.url).href)};
