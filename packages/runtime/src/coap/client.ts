@@ -73,6 +73,9 @@ interface InFlight {
 
 const URI_PATH = { name: 'Uri-Path', value: Buffer.from(RESOURCE.slice(1)) } as const;
 
+/** ACK_TIMEOUT and ACK_TIMEOUT * ACK_RANDOM_FACTOR are multiples of it. */
+const TIMEOUT_GRAIN_MS = 50;
+
 /** One ICMP error may be the past's or a forger's; two in one exchange are taken for an answer. */
 const REFUSALS_THAT_COUNT = 2;
 /** What an exchange ends with when the client is closed. */
@@ -104,8 +107,9 @@ export class CoapClient {
     const client = new CoapClient(options, family);
     const socket = client.#socket;
     try {
+      const connected = once(socket, 'connect');
       socket.connect(options.peer.port, address);
-      await once(socket, 'connect');
+      await connected;
     } catch (error) {
       socket.close();
       throw systemFailure(`cannot reach ${formatEndpoint(options.peer)}`, error);
@@ -167,6 +171,7 @@ export class CoapClient {
         if (ignored >= options.maxIgnored) end({ kind: 'deaf', ignored }, false);
         return false;
       };
+      roundTimeout(request);
       this.#countSends(request);
       const entry: InFlight = { request, messageId: 0, offer, fail };
       this.#inFlight.set(key, entry);
@@ -260,6 +265,11 @@ export class CoapClient {
   #socketError(error: Error): void {
     for (const { fail } of this.#inFlight.values()) fail(systemCode(error) ?? error.message);
   }
+}
+
+/** The first retransmission comes at one of 20 times (RFC 7252 section 4.2), not of 1,000: timers of one duration share a list in Node.js. */
+function roundTimeout({ sender }: OutgoingMessage): void {
+  sender._currentTime = Math.ceil(sender._currentTime / TIMEOUT_GRAIN_MS) * TIMEOUT_GRAIN_MS;
 }
 
 function keyOf(token: Buffer): string {

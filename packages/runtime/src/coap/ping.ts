@@ -25,8 +25,9 @@ export async function ping(peer: Endpoint): Promise<boolean> {
     // Nobody there: the system says so, and the next one may be heard.
     socket.on('error', () => undefined);
     try {
+      const connected = once(socket, 'connect');
       socket.connect(peer.port, address);
-      await once(socket, 'connect');
+      await connected;
       for (const wait of AGAIN_AFTER_MS) {
         socket.send(emptyMessage(MESSAGE_TYPE.CON, messageId), () => undefined);
         await pause(wait, undefined, { signal: answered.signal, ref: false }).catch(() => undefined);

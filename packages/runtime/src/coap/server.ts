@@ -171,8 +171,9 @@ export class CoapServer {
     const { address, family } = await addressOf(options.listen);
     const server = new CoapServer(options, family);
     try {
+      const listening = once(server.#socket, 'listening');
       server.#socket.bind(options.listen.port, address);
-      await once(server.#socket, 'listening');
+      await listening;
     } catch (error) {
       server.#socket.close();
       clearInterval(server.#dropReport);
@@ -205,7 +206,7 @@ export class CoapServer {
   async stop(): Promise<void> {
     this.#stopping = true;
     if (this.#inFlight.size > 0) await new Promise<void>((resolve) => (this.#idle = resolve));
-    // dgram sends in a later tick, and nothing any more once it is closed.
+    // What the system did not take at once goes out in the next turn, and not any more once the socket is closed.
     await new Promise(setImmediate);
     clearInterval(this.#dropReport);
     this.#reportDrops();

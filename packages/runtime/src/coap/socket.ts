@@ -18,8 +18,9 @@ export class GuardedSocket extends DgramSocket {
   readonly #filter: Filter;
 
   constructor(family: 4 | 6, filter: Filter) {
-    // Addresses alone come here (`addressOf`): without this, what resolves names would be loaded with each first socket.
-    const lookup: SocketOptions['lookup'] = (address, _options, found) => process.nextTick(found, null, address, family);
+    // Addresses alone come here (`addressOf`): without this, what resolves names would be loaded with each first socket. At once: a datagram is sent as it
+    // is handed over, not in a later tick.
+    const lookup: SocketOptions['lookup'] = (address, _options, found) => found(null, address, family);
     super({ type: family === 6 ? 'udp6' : 'udp4', recvBufferSize: RECEIVE_BUFFER, lookup });
     this.#filter = filter;
   }
