@@ -123,10 +123,13 @@ export class Registry {
     return this.tables.audit;
   }
 
-  /** The node as it is now: sees every commit that was acknowledged before the call, also another process's. */
-  node(idI: number): RegisteredNode | undefined {
+  /**
+   * The node as it is now: sees every commit that was acknowledged before the call, also another process's; with `alike`, before the controller was looked
+   * up that asks for it, which spares LMDB a second look.
+   */
+  node(idI: number, alike: boolean = false): RegisteredNode | undefined {
     const { nodes } = this.tables;
-    this.tables.seeLatest();
+    if (!alike) this.tables.seeLatest();
     const kept = this.#kept.take(idI, (octets) => isStored(nodes, idI, octets));
     const octets = kept?.octets ?? storedOctets(nodes, idI);
     if (octets === undefined) return undefined;
@@ -292,13 +295,12 @@ export class Registry {
         const { idC, tid, ts, nidI, lifetime } = commit;
         const what = row.initial ? 'node joined' : 'node renewed';
         const before = row.entry === 0 ? undefined : row.entry;
-        const next: NodeRow = {
-          ...row,
-          key: keyring.seal({ kind: PLACE.node, id: idI }, to),
-          initial: false,
-          committed: { idC, tid: tid.toString(16), ts, nidI, lifetime, at: now },
-          entry: audit.append({ what, node: idI, controller: idC, tid, keyBefore: node.key, key: to, before }, now),
-        };
+        // A copy, then what is new: in one literal V8 defines each property anew.
+        const next = { ...row };
+        next.key = keyring.seal({ kind: PLACE.node, id: idI }, to);
+        next.initial = false;
+        next.committed = { idC, tid: tid.toString(16), ts, nidI, lifetime, at: now };
+        next.entry = audit.append({ what, node: idI, controller: idC, tid, keyBefore: node.key, key: to, before }, now);
         if (row.initial) {
           next.joinedAt = now;
           next.seenBy = seenByToo(row, idC);

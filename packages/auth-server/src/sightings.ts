@@ -67,7 +67,10 @@ export class Sightings {
   /** Controller `idC` was given the key of node `idI`. */
   asked(idI: number, idC: number, at: number): void {
     const noted = this.#node(idI);
-    if (noted !== undefined) noted.asked = { ...again(noted.asked, at), by: idC };
+    if (noted === undefined) return;
+    // Not `again`, spread: it is noted for each join.
+    const { since = at, count = 0 } = noted.asked ?? {};
+    noted.asked = { since, at, count: count + 1, by: idC };
   }
 
   refused(idI: number, idC: number, refusal: LinkRefusal, at: number, skew?: number): void {
