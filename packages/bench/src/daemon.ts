@@ -4,17 +4,8 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
+import { install, type Program } from './installed.js';
 import { type Resources, resourcesOf } from './machine.js';
-
-export type Program = 'auth-server' | 'controller' | 'limits';
-
-/** From src/ under vitest as from dist/. */
-const PATHS: Readonly<Record<Program, string>> = {
-  'auth-server': '../../auth-server/dist/main.js',
-  controller: '../../controller/dist/main.js',
-  limits: '../dist/limits/main.js',
-};
 
 export class Daemon {
   readonly name: string;
@@ -28,10 +19,9 @@ export class Daemon {
     this.#child = child;
   }
 
-  /** Resolves once it listens. */
-  static async start(program: Program, args: readonly string[]): Promise<Daemon> {
-    const path = fileURLToPath(new URL(PATHS[program], import.meta.url));
-    const child = spawn(process.execPath, [path, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  /** Starts it as it gets installed; resolves once it listens. */
+  static async start(program: Exclude<Program, 'node-agent'>, args: readonly string[]): Promise<Daemon> {
+    const child = spawn(process.execPath, [await install(program), ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
     let words = '';
     const collect = (text: string): void => {
       words += text;

@@ -9,6 +9,9 @@ import { type Dependency, dependencyOf } from './dependency.js';
 import { type Product, ROOT } from './product.js';
 import type { Tree } from './tree.js';
 
+/** `name`: the folder of packages/ that its entries are built in. */
+type Bundled = Pick<Product, 'name' | 'entries' | 'parts' | 'natives'>;
+
 export interface Bundle {
   /** `dist/main.js` and what it loads. */
   readonly tree: Tree;
@@ -26,7 +29,7 @@ const INSTEAD: Readonly<Record<string, string>> = {
 };
 
 /** CommonJS: it starts sooner than ES modules, and `#!` lines need no package.json to say what they are. */
-export async function bundle(product: Product): Promise<Bundle> {
+export async function bundle(product: Bundled): Promise<Bundle> {
   const build = await rolldown({
     input: Object.fromEntries(
       Object.entries(product.entries).map(([file, module]) => [file, join(ROOT, 'packages', product.name, 'dist', module)]),
@@ -44,7 +47,7 @@ export async function bundle(product: Product): Promise<Bundle> {
   const tree: Tree = new Map();
   const dependencies = new Map<string, Dependency>();
   for (const chunk of output) {
-    if (chunk.type !== 'chunk') throw new Failure(`${product.command}: ${chunk.fileName} is not code`);
+    if (chunk.type !== 'chunk') throw new Failure(`${product.name}: ${chunk.fileName} is not code`);
     tree.set(`dist/${chunk.fileName}`, {
       octets: ascii(chunk.code),
       ...(chunk.fileName === 'main.js' ? { executable: true } : {}),

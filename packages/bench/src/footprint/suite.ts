@@ -8,10 +8,10 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { formatId } from '@latchkey/protocol';
 import { freePort, Network } from '@latchkey/testbed';
 import { figure } from '../figure.js';
+import { install } from '../installed.js';
 import { resourcesOf } from '../machine.js';
 import type { Outcome, Run } from '../suite.js';
 import { inTurn, quantity, type Sample } from '../turns.js';
-import { installNodeAgent } from './installed.js';
 
 /** Limits of the issue that asked for a small agent. */
 const MAX_RESIDENT = 1.35;
@@ -30,9 +30,9 @@ const ENVIRONMENT = { PATH: process.env['PATH'] };
 
 type Quantity = 'startMs' | 'firstStartMs' | 'residentMiB' | 'anonymousMiB';
 
-export async function footprintSuite({ rounds, folder, tell }: Run): Promise<Outcome> {
+export async function footprintSuite({ rounds, tell }: Run): Promise<Outcome> {
   tell('building what gets installed');
-  const main = await installNodeAgent(folder);
+  const main = await install('node-agent');
   const network = await startNetwork();
   try {
     const joined = await joinedNode(network);

@@ -35,4 +35,5 @@ async function listen(): Promise<string> {
   }
 }
 
-process.stdout.write(`${JSON.stringify({ msg: 'listening', address: await listen() })}\n`);
+// A bundle has no `await` outside of functions.
+void listen().then((address) => process.stdout.write(`${JSON.stringify({ msg: 'listening', address })}\n`));

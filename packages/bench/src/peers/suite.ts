@@ -17,7 +17,7 @@ interface Sizes {
   readonly authentications: number;
 }
 
-const FULL: Sizes = { nodes: 5_000, warmUp: 10_000, ms: 3_000, authentications: 200 };
+const FULL: Sizes = { nodes: 5_000, warmUp: 30_000, ms: 3_000, authentications: 200 };
 const QUICK: Sizes = { nodes: 1_000, warmUp: 3_000, ms: 1_000, authentications: 40 };
 
 type Quantity = 'cpuUs' | 'p50' | 'datagrams' | 'octets';
