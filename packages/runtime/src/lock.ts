@@ -9,10 +9,11 @@ import { lockBySocket } from './socket-lock.js';
 
 const LOCK_FILE = 'lock';
 
-/** The native part of `fs-native-extensions`. */
-interface Native {
+/** The native part of `fs-native-extensions`: locks of the kernel on an open file (F_OFD_SETLK, fcntl(2)). */
+export interface NativeLocks {
   /** Takes an advisory lock on `length` octets (0: to the end) of an open file without waiting; throws EAGAIN where another has it. */
   tryLock(fd: number, offset: number, length: number, exclusive: boolean): void;
+  unlock(fd: number, offset: number, length: number): void;
 }
 
 export interface FolderLock {
@@ -77,7 +78,7 @@ function pidNamespace(): Promise<string | undefined> {
 
 /** The lock on an open file, which closes with it; `undefined` where another has it. */
 async function lockFile(file: FileHandle): Promise<FolderLock | undefined> {
-  const native = loadNative();
+  const native = nativeLocks();
   if (native === undefined) {
     const socket = await lockBySocket(file);
     if (socket === undefined) return undefined;
@@ -92,12 +93,20 @@ async function lockFile(file: FileHandle): Promise<FolderLock | undefined> {
   return { release: () => file.close() };
 }
 
+let loaded: { readonly native: NativeLocks | undefined } | undefined;
+
+/** `undefined` on musl, and on rarer processors. */
+export function nativeLocks(): NativeLocks | undefined {
+  loaded ??= { native: loadNative() };
+  return loaded.native;
+}
+
 /** Straight from its file: the package's own way there searches for it, which takes a device longer than all else it locks. */
-function loadNative(): Native | undefined {
+function loadNative(): NativeLocks | undefined {
   const { platform, arch } = process;
   try {
     const load = createRequire(import.meta.url);
-    return load(`fs-native-extensions/prebuilds/${platform}-${arch}/fs-native-extensions.node`) as Native;
+    return load(`fs-native-extensions/prebuilds/${platform}-${arch}/fs-native-extensions.node`) as NativeLocks;
   } catch (error) {
     // It is built for glibc and for some processors.
     if (platform === 'linux') return undefined;

@@ -4,7 +4,15 @@ import { access, chmod, constants, type FileHandle, open as openFile, statfs } f
 import { join } from 'node:path';
 import { getSystemErrorName } from 'node:util';
 import { checkPrivateFile, exists, Failure, giveToOwnerOfFolder, openFolder, systemFailure } from '@latchkey/runtime';
-import { type Database, type Key, open, type RootDatabase, type RootDatabaseOptions } from 'lmdb';
+import {
+  type Database,
+  type Key,
+  open,
+  type RootDatabase,
+  type RootDatabaseOptions,
+  type RootDatabaseOptionsWithPath,
+} from 'lmdb';
+import { Turnstile } from './turnstile.js';
 
 /** The file that holds the data of a store in a folder. */
 export const STORE_FILE = 'data.mdb';
@@ -32,7 +40,8 @@ export async function openStore<V, K extends Key>(
     quietLmdb();
     // LMDB makes its files with the mode the umask leaves: inside a folder nobody else enters, and closed before a key is in them.
     await openFolder(path);
-    const store = open<V, K>({ ...options, ...SAFE, path });
+    const turnstile = await Turnstile.of(path);
+    const store = await openBehind<V, K>(turnstile, { ...options, ...SAFE, path });
     for (const made of [file, join(path, 'lock.mdb')]) {
       await chmod(made, 0o600);
       await giveToOwnerOfFolder(made);
@@ -41,6 +50,33 @@ export async function openStore<V, K extends Key>(
   } catch (error) {
     throw systemFailure(`cannot open the store ${path}`, error);
   }
+}
+
+/** Its transactions wait while another process opens it. */
+async function openBehind<V, K extends Key>(
+  turnstile: Turnstile,
+  options: RootDatabaseOptionsWithPath,
+): Promise<RootDatabase<V, K>> {
+  let store: RootDatabase<V, K>;
+  try {
+    store = await turnstile.alone(() => open<V, K>(options));
+  } catch (error) {
+    await turnstile.close();
+    throw error;
+  }
+  const [transaction, childTransaction, close] = [
+    store.transaction.bind(store),
+    store.childTransaction.bind(store),
+    store.close.bind(store),
+  ];
+  return Object.assign(store, {
+    transaction: <T>(action: () => T) => turnstile.through(() => transaction(turnstile.within(action))),
+    childTransaction: <T>(action: () => T) => turnstile.through(() => childTransaction(turnstile.within(action))),
+    close: async () => {
+      await close();
+      await turnstile.close();
+    },
+  });
 }
 
 /** LMDB's two meta pages, as lmdb lays them out behind a page header of 24 octets; offsets from the page's start. */

@@ -1,0 +1,129 @@
+// Proves that no process opens a store while another writes to it, and that neither waits for the other for good.
+
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { RootDatabase } from 'lmdb';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { Child, tempFolder } from '../../runtime/test/fixtures.js';
+import { openStore } from '../src/open.js';
+
+const module = (name: string): string => JSON.stringify(new URL(`../dist/${name}.js`, import.meta.url).href);
+
+/** A process with the store open; `say` writes a line, `stand` holds its thread up. */
+function other(path: string, script: string): Child {
+  return new Child(
+    `import { writeSync, writeFileSync } from 'node:fs';
+     import { openStore } from ${module('open')};
+     import { Turnstile } from ${module('turnstile')};
+     const path = process.argv[1];
+     const say = (word) => writeSync(1, word + '\\n');
+     const stand = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+     ${script}`,
+    [path],
+  );
+}
+
+const opened = `const store = await openStore(path, { keyEncoding: 'uint32' });`;
+
+async function newStore(): Promise<{ readonly path: string; readonly store: RootDatabase<string, number> }> {
+  const path = join(await tempFolder(), 'store');
+  const store = await openStore<string, number>(path, { keyEncoding: 'uint32' });
+  onTestFinished(() => store.close());
+  return { path, store };
+}
+
+describe('a store that another process writes to', () => {
+  it('is opened once the disk has what is being written', async () => {
+    const path = join(await tempFolder(), 'store');
+    const writer = other(
+      path,
+      `${opened}
+       await store.transaction(() => {
+         store.putSync(1, 'written');
+         say('writing');
+         stand(500);
+       });`,
+    );
+    expect(await writer.line()).toBe('writing');
+    const store = await openStore<string, number>(path, { keyEncoding: 'uint32' });
+    onTestFinished(() => store.close());
+    expect(store.get(1)).toBe('written');
+  });
+
+  it('is opened though it writes on and on', async () => {
+    const path = join(await tempFolder(), 'store');
+    const writer = other(
+      path,
+      `${opened}
+       const on = (i) => store.transaction(() => store.putSync(i, 'on')).then(() => on(i));
+       for (let i = 0; i < 64; i++) on(i);
+       say('writing');`,
+    );
+    expect(await writer.line()).toBe('writing');
+    for (let i = 0; i < 5; i++) await (await openStore(path, { keyEncoding: 'uint32' })).close();
+  });
+
+  it('is opened when that process is killed at it', async () => {
+    const path = join(await tempFolder(), 'store');
+    const writer = other(
+      path,
+      `${opened}
+       await store.transaction(() => {
+         say('writing');
+         stand(600_000);
+       });`,
+    );
+    expect(await writer.line()).toBe('writing');
+    const opening = openStore<string, number>(path, { keyEncoding: 'uint32' });
+    await writer.kill('SIGKILL');
+    const store = await opening;
+    onTestFinished(() => store.close());
+    expect(store.get(1)).toBeUndefined();
+  });
+});
+
+describe('a transaction', () => {
+  const opening = (marker: string): string =>
+    `const turnstile = await Turnstile.of(path);
+     await turnstile.alone(() => {
+       say('opening');
+       stand(500);
+       writeFileSync(${JSON.stringify(marker)}, '');
+     });`;
+
+  it.each(['transaction', 'childTransaction'] as const)('waits while another process opens the store: %s', async (kind) => {
+    const { path, store } = await newStore();
+    const marker = join(path, 'marker');
+    expect(await other(path, opening(marker)).line()).toBe('opening');
+    const seen = await store[kind](() => existsSync(marker));
+    expect(seen).toBe(true);
+  });
+
+  it('goes on when that process is killed at it', async () => {
+    const { path, store } = await newStore();
+    const opener = other(path, `await (await Turnstile.of(path)).alone(() => { say('opening'); stand(600_000); });`);
+    expect(await opener.line()).toBe('opening');
+    const written = store.transaction(() => store.putSync(1, 'written'));
+    await opener.kill('SIGKILL');
+    await written;
+    expect(store.get(1)).toBe('written');
+  });
+
+  it('within another is part of it, though a process waits to open the store', async () => {
+    const { path, store } = await newStore();
+    const opener = other(path, `say('about to'); ${opened} say('opened');`);
+    const inner = await store.transaction(() => {
+      store.putSync(1, 'outer');
+      return store.childTransaction(() => store.get(1));
+    });
+    expect(inner).toBe('outer');
+    expect(await opener.line()).toBe('about to');
+    expect(await opener.line()).toBe('opened');
+  });
+
+  it('of a store that was closed is refused', async () => {
+    const { store } = await newStore();
+    await store.close();
+    await expect((async () => store.transaction(() => 1))()).rejects.toThrow(/closed/);
+  });
+});
