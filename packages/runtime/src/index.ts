@@ -48,6 +48,7 @@ export { formatLabel, formatLabelInCapitals, isLabel, parseLabel } from './label
 export { type Daemon, runDaemon } from './lifecycle.js';
 export { LeavingMap } from './leaving-map.js';
 export { type FolderLock, lockFolder, nativeLocks, refuseOtherNamespace } from './lock.js';
+export { lockBySocket, type SocketLock } from './socket-lock.js';
 export { BoundedLog, createLog, type Log, LOG_LEVELS, type LogLevel, type LogStream } from './log.js';
 export { formatManifest, MANIFEST_COLUMNS, type ManifestLine, MAX_MANIFEST, parseManifest } from './manifest.js';
 export { DEFAULT_MEMORY, LEAST_MEMORY, watchMemory } from './memory.js';

@@ -3,13 +3,14 @@
  * has read a moment before: what another process committed in between would be undone by the next one, and the store damaged (docs/decisions/0014).
  *
  * Whoever writes has `BUSY` together with other writers; LMDB itself lets in one at a time. Whoever opens has it alone, and waits for it with `GATE` in
- * hand, at which all who are about to write stop. The kernel takes both from a process that ends.
+ * hand, at which all who are about to write stop. The kernel takes both from a process that ends. Where it cannot be asked for them (musl, rarer
+ * processors), one process has the store at a time.
  */
 
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { Failure, giveToOwnerOfFolder, nativeLocks, systemCode } from '@latchkey/runtime';
+import { Failure, giveToOwnerOfFolder, lockBySocket, nativeLocks, type SocketLock, systemCode } from '@latchkey/runtime';
 
 const FILE = 'turnstile';
 /** Octets of it that are locked. */
@@ -27,6 +28,8 @@ const PATIENCE_MS = 30_000;
 export class Turnstile {
   readonly #folder: string;
   readonly #file: FileHandle;
+  /** The whole store, where there is no other lock. */
+  readonly #socket: SocketLock | undefined;
   /** Transactions of this process that are not done. */
   #underWay = 0;
   #lookedAt = -Infinity;
@@ -35,17 +38,27 @@ export class Turnstile {
   #inside = false;
   #closed = false;
 
-  private constructor(folder: string, file: FileHandle) {
+  private constructor(folder: string, file: FileHandle, socket: SocketLock | undefined) {
     this.#folder = folder;
     this.#file = file;
+    this.#socket = socket;
   }
 
-  /** @param folder of the store, which is there */
+  /**
+   * @param folder of the store, which is there
+   * @throws Failure where another process has it and the two could not share it
+   */
   static async of(folder: string): Promise<Turnstile> {
     const path = join(folder, FILE);
     const file = await open(path, 'a+', 0o600);
     await giveToOwnerOfFolder(path);
-    return new Turnstile(folder, file);
+    if (nativeLocks() !== undefined) return new Turnstile(folder, file, undefined);
+    const socket = await lockBySocket(file);
+    if (socket !== undefined) return new Turnstile(folder, file, socket);
+    await file.close();
+    throw new Failure(`the store ${folder} is in use by another process, and cannot be shared on this system`, {
+      advice: 'Stop that process first.',
+    });
   }
 
   /** Runs what opens the store. Throws a Failure where somebody goes on writing. */
@@ -102,6 +115,7 @@ export class Turnstile {
 
   async close(): Promise<void> {
     this.#closed = true;
+    await this.#socket?.release();
     await this.#file.close();
   }
 
@@ -132,7 +146,7 @@ export class Turnstile {
     this.#opening = undefined;
   }
 
-  /** Whether it could be had. Where the kernel's locks cannot be asked for, always. */
+  /** Whether it could be had. */
   #take(octet: number, alone: boolean): boolean {
     try {
       nativeLocks()?.tryLock(this.#file.fd, octet, 1, alone);

@@ -82,6 +82,47 @@ describe('a store that another process writes to', () => {
   });
 });
 
+describe('a store without locks of the kernel', () => {
+  const without = (script: string): string =>
+    `const { arch } = process;
+     Object.defineProperty(process, 'arch', { value: 'none' });
+     if ((await import(${JSON.stringify(new URL('../../runtime/dist/index.js', import.meta.url).href)})).nativeLocks() !== undefined) throw new Error('there');
+     Object.defineProperty(process, 'arch', { value: arch });
+     const { openStore } = await import(${module('open')});
+     ${script}`;
+  const opening = `openStore(process.argv[1], { keyEncoding: 'uint32' })`;
+
+  it('belongs to one process at a time, and to the next when that ends', async () => {
+    const path = join(await tempFolder(), 'store');
+    const first = new Child(
+      without(
+        `const store = await ${opening};
+         await store.transaction(() => store.putSync(1, 'written'));
+         console.log('written');
+         setInterval(() => undefined, 1_000);`,
+      ),
+      [path],
+    );
+    expect(await first.line()).toBe('written');
+    const second = new Child(without(`await ${opening}.catch(({ message, advice }) => console.log(message, advice));`), [path]);
+    expect(await second.line()).toBe(
+      `the store ${path} is in use by another process, and cannot be shared on this system Stop that process first.`,
+    );
+    await first.kill('SIGKILL');
+    const third = new Child(without(`console.log((await ${opening}).get(1));`), [path]);
+    expect(await third.line()).toBe('written');
+  });
+
+  it('can be opened again once it is closed', async () => {
+    const path = join(await tempFolder(), 'store');
+    const child = new Child(
+      without(`await (await ${opening}).close(); await (await ${opening}).close(); console.log('twice');`),
+      [path],
+    );
+    expect(await child.line()).toBe('twice');
+  });
+});
+
 describe('a transaction', () => {
   const opening = (marker: string): string =>
     `const turnstile = await Turnstile.of(path);
