@@ -150,7 +150,7 @@ export class AuthServer {
     for (let i = 0; i < MAX_JUDGEMENTS; i++) {
       const wall = this.#timekeeper.look() ?? (await this.#keptTime());
       if (typeof wall !== 'number') return wall;
-      const node = this.#registry.node(idI, i === 0);
+      const node = i === 0 ? this.#registry.nodeBeside(idI) : this.#registry.node(idI);
       const judgement = judge(opened, node, wall);
       if (judgement.kind !== 'commit' || node === undefined) {
         if (judgement.kind !== 'answer' || judgement.with !== 'M3') node?.key.wipe();

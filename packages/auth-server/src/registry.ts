@@ -123,13 +123,15 @@ export class Registry {
     return this.tables.audit;
   }
 
-  /**
-   * The node as it is now: sees every commit that was acknowledged before the call, also another process's; with `alike`, before the controller was looked
-   * up that asks for it, which spares LMDB a second look.
-   */
-  node(idI: number, alike: boolean = false): RegisteredNode | undefined {
+  /** The node as it is now: sees every commit that was acknowledged before the call, also another process's. */
+  node(idI: number): RegisteredNode | undefined {
+    this.tables.seeLatest();
+    return this.nodeBeside(idI);
+  }
+
+  /** The node as it was, or later, when anything else was last looked up: for one request the controller and the node, with one look at the store. */
+  nodeBeside(idI: number): RegisteredNode | undefined {
     const { nodes } = this.tables;
-    if (!alike) this.tables.seeLatest();
     const kept = this.#kept.take(idI, (octets) => isStored(nodes, idI, octets));
     const octets = kept?.octets ?? storedOctets(nodes, idI);
     if (octets === undefined) return undefined;

@@ -64,19 +64,16 @@ export class Turnstile {
   /** Runs what opens the store. Throws a Failure where somebody goes on writing. */
   async alone<T>(action: () => T): Promise<T> {
     const end = performance.now() + PATIENCE_MS;
-    const wait = async (octet: number): Promise<void> => {
-      for (let ms = FIRST_WAIT_MS; !this.#take(octet, true); ms = Math.min(2 * ms, LONGEST_WAIT_MS)) {
-        if (performance.now() > end) {
-          throw new Failure(`the store ${this.#folder} cannot be opened: another process does not finish what it writes`, {
-            advice: 'Look for one that is stopped, or for a disk that does not answer.',
-          });
-        }
-        await pause(ms);
-      }
+    const have = (octet: number): boolean => {
+      if (this.#take(octet, true)) return true;
+      if (performance.now() < end) return false;
+      throw new Failure(`the store ${this.#folder} cannot be opened: another process does not finish what it writes`, {
+        advice: 'Look for one that is stopped, or for a disk that does not answer.',
+      });
     };
-    await wait(GATE);
+    await until(() => have(GATE));
     try {
-      await wait(BUSY);
+      await until(() => have(BUSY));
       try {
         return action();
       } finally {
@@ -140,8 +137,7 @@ export class Turnstile {
   }
 
   async #untilOpened(): Promise<void> {
-    for (let ms = FIRST_WAIT_MS; !this.#closed && !this.#take(GATE, false); ms = Math.min(2 * ms, LONGEST_WAIT_MS))
-      await pause(ms);
+    await until(() => this.#closed || this.#take(GATE, false));
     if (!this.#closed) this.#give(GATE);
     this.#opening = undefined;
   }
@@ -160,4 +156,9 @@ export class Turnstile {
   #give(octet: number): void {
     nativeLocks()?.unlock(this.#file.fd, octet, 1);
   }
+}
+
+/** Tries again and again, at longer and longer intervals. */
+async function until(done: () => boolean): Promise<void> {
+  for (let ms = FIRST_WAIT_MS; !done(); ms = Math.min(2 * ms, LONGEST_WAIT_MS)) await pause(ms);
 }

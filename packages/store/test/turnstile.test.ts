@@ -25,6 +25,21 @@ function other(path: string, script: string): Child {
 
 const opened = `const store = await openStore(path, { keyEncoding: 'uint32' });`;
 
+/** A process in the middle of a transaction, for so long. */
+async function writing(path: string, ms: number): Promise<Child> {
+  const writer = other(
+    path,
+    `${opened}
+     await store.transaction(() => {
+       store.putSync(1, 'written');
+       say('writing');
+       stand(${ms});
+     });`,
+  );
+  expect(await writer.line()).toBe('writing');
+  return writer;
+}
+
 async function newStore(): Promise<{ readonly path: string; readonly store: RootDatabase<string, number> }> {
   const path = join(await tempFolder(), 'store');
   const store = await openStore<string, number>(path, { keyEncoding: 'uint32' });
@@ -35,16 +50,7 @@ async function newStore(): Promise<{ readonly path: string; readonly store: Root
 describe('a store that another process writes to', () => {
   it('is opened once the disk has what is being written', async () => {
     const path = join(await tempFolder(), 'store');
-    const writer = other(
-      path,
-      `${opened}
-       await store.transaction(() => {
-         store.putSync(1, 'written');
-         say('writing');
-         stand(500);
-       });`,
-    );
-    expect(await writer.line()).toBe('writing');
+    await writing(path, 500);
     const store = await openStore<string, number>(path, { keyEncoding: 'uint32' });
     onTestFinished(() => store.close());
     expect(store.get(1)).toBe('written');
@@ -65,15 +71,7 @@ describe('a store that another process writes to', () => {
 
   it('is opened when that process is killed at it', async () => {
     const path = join(await tempFolder(), 'store');
-    const writer = other(
-      path,
-      `${opened}
-       await store.transaction(() => {
-         say('writing');
-         stand(600_000);
-       });`,
-    );
-    expect(await writer.line()).toBe('writing');
+    const writer = await writing(path, 600_000);
     const opening = openStore<string, number>(path, { keyEncoding: 'uint32' });
     await writer.kill('SIGKILL');
     const store = await opening;

@@ -2,8 +2,8 @@
 
 import type { Secret } from '@latchkey/protocol';
 import { CoapClient, parseEndpoint } from '@latchkey/runtime';
-import { DaemonProcess } from '@latchkey/testbed';
-import { resourcesOf } from '../machine.js';
+import { Daemon } from '../daemon.js';
+import { install } from '../installed.js';
 import type { Sample } from '../turns.js';
 import { inFlightAtOnce, join, prepareJoin } from './joins.js';
 import type { Site } from './site.js';
@@ -20,22 +20,14 @@ const SOCKETS = 8;
 const DEADLINE_MS = 20_000;
 
 export async function measureServer(site: Site, joins: number): Promise<ServerCost> {
+  await install('auth-server');
   const since = performance.now();
-  const daemon = new DaemonProcess('auth-server', [
-    'run',
-    '--data',
-    site.folder,
-    '--listen',
-    '127.0.0.1:0',
-    '--log-level',
-    'info',
-  ]);
+  const daemon = await Daemon.start('auth-server', ['run', '--data', site.folder, '--listen', '127.0.0.1:0']);
   try {
-    const address = await daemon.listening();
     const startMs = performance.now() - since;
-    const before = resources(daemon);
-    await joinOver(address, site, await site.skCs(), joins);
-    const after = resources(daemon);
+    const before = daemon.resources();
+    await joinOver(daemon.address, site, await site.skCs(), joins);
+    const after = daemon.resources();
     return {
       startMs,
       anonymousMiB: before.anonymousMiB,
@@ -47,12 +39,6 @@ export async function measureServer(site: Site, joins: number): Promise<ServerCo
   } finally {
     await daemon.stop();
   }
-}
-
-function resources(daemon: DaemonProcess): NonNullable<ReturnType<typeof resourcesOf>> {
-  const taken = resourcesOf(daemon.pid);
-  if (taken === undefined) throw new Error(`the auth-server ended:\n${daemon.transcript()}`);
-  return taken;
 }
 
 async function joinOver(address: string, { fleet }: Site, skCs: Secret, joins: number): Promise<void> {
