@@ -1,5 +1,6 @@
 // Proves on a real disk, with real processes, that the registry changes a key once, durably, and all or nothing.
 
+import { execFileSync } from 'node:child_process';
 import { chmod, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { NodeRecord, Secret } from '@latchkey/protocol';
@@ -337,6 +338,24 @@ describe('what is on the disk', () => {
       expect(numberOf(registry.node(100 + i)?.key), `node ${i}`).toBe(i);
       expect(numberOf(registry.node(7)?.key), `commit ${i}`).toBeGreaterThanOrEqual(i);
     }
+  });
+
+  it.each<[string, (registry: Registry) => unknown, unknown]>([
+    ['a node', (registry) => numberOf(registry.node(7)?.key), 2],
+    ['a controller', (registry) => registry.controller(9)?.idC, 9],
+    ['a node beside what was looked up before', (registry) => numberOf(registry.nodeBeside(7)?.key), 1],
+    ['a node beside its controller', (registry) => registry.controllerRow(9) && numberOf(registry.nodeBeside(7)?.key), 2],
+  ])('is seen in the very turn in which it was something else: %s', async (_, look, seen) => {
+    const registry = await newRegistry();
+    await addNodes(registry, [newNode(7, { key: numbered(1) })]);
+    expect(numberOf(registry.node(7)?.key)).toBe(1);
+    const script = withRegistry(`
+      await commitAs(7, numbered(2));
+      await addController(registry, { idC: 9, skCs: numbered(9), nid: { host: '192.0.2.1', port: 5683 }, servers: [], addedAt: 0 });
+      await registry.close();`);
+    // This process stands still meanwhile: no turn, and no timer of lmdb's.
+    execFileSync(process.execPath, ['--input-type=module', '--eval', script, '--', registry.folder]);
+    expect(look(registry)).toBe(seen);
   });
 
   it('is still there when the process is killed the moment a commit has resolved', async () => {

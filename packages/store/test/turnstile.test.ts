@@ -2,10 +2,12 @@
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { RootDatabase } from 'lmdb';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { Child, tempFolder } from '../../runtime/test/fixtures.js';
 import { openStore } from '../src/open.js';
+import { Turnstile } from '../src/turnstile.js';
 
 const module = (name: string): string => JSON.stringify(new URL(`../dist/${name}.js`, import.meta.url).href);
 
@@ -25,8 +27,9 @@ function other(path: string, script: string): Child {
 
 const opened = `const store = await openStore(path, { keyEncoding: 'uint32' });`;
 
-/** A process in the middle of a transaction, for so long. */
-async function writing(path: string, ms: number): Promise<Child> {
+/** A process in the middle of a transaction, for so long; it leaves a marker before it is done. */
+async function writing(path: string, ms: number): Promise<{ readonly writer: Child; readonly marker: string }> {
+  const marker = `${path}.marker`;
   const writer = other(
     path,
     `${opened}
@@ -34,10 +37,11 @@ async function writing(path: string, ms: number): Promise<Child> {
        store.putSync(1, 'written');
        say('writing');
        stand(${ms});
+       writeFileSync(${JSON.stringify(marker)}, '');
      });`,
   );
   expect(await writer.line()).toBe('writing');
-  return writer;
+  return { writer, marker };
 }
 
 async function newStore(): Promise<{ readonly path: string; readonly store: RootDatabase<string, number> }> {
@@ -48,12 +52,24 @@ async function newStore(): Promise<{ readonly path: string; readonly store: Root
 }
 
 describe('a store that another process writes to', () => {
-  it('is opened once the disk has what is being written', async () => {
+  it('is opened once that is done', async () => {
     const path = join(await tempFolder(), 'store');
-    await writing(path, 500);
-    const store = await openStore<string, number>(path, { keyEncoding: 'uint32' });
+    const { marker } = await writing(path, 500);
+    const turnstile = await Turnstile.of(path);
+    onTestFinished(() => turnstile.close());
+    expect(await turnstile.alone(() => existsSync(marker))).toBe(true);
+  });
+
+  it('is opened by `openStore` alone', async () => {
+    const path = await tempFolder();
+    const turnstile = await Turnstile.of(path);
+    onTestFinished(() => turnstile.close());
+    let done = false;
+    const transaction = turnstile.through(() => pause(300).then(() => (done = true)));
+    const store = await openStore(path);
     onTestFinished(() => store.close());
-    expect(store.get(1)).toBe('written');
+    expect(done).toBe(true);
+    await transaction;
   });
 
   it('is opened though it writes on and on', async () => {
@@ -61,17 +77,18 @@ describe('a store that another process writes to', () => {
     const writer = other(
       path,
       `${opened}
-       const on = (i) => store.transaction(() => store.putSync(i, 'on')).then(() => on(i));
-       for (let i = 0; i < 64; i++) on(i);
-       say('writing');`,
+       const turnstile = await Turnstile.of(path);
+       const write = () => turnstile.through(() => new Promise((resolve) => setTimeout(resolve, 100)));
+       setInterval(write, 5);
+       setTimeout(say, 50, 'writing');`,
     );
     expect(await writer.line()).toBe('writing');
-    for (let i = 0; i < 5; i++) await (await openStore(path, { keyEncoding: 'uint32' })).close();
+    for (let i = 0; i < 3; i++) await (await openStore(path, { keyEncoding: 'uint32' })).close();
   });
 
   it('is opened when that process is killed at it', async () => {
     const path = join(await tempFolder(), 'store');
-    const writer = await writing(path, 600_000);
+    const { writer } = await writing(path, 600_000);
     const opening = openStore<string, number>(path, { keyEncoding: 'uint32' });
     await writer.kill('SIGKILL');
     const store = await opening;
@@ -148,16 +165,19 @@ describe('a transaction', () => {
     expect(store.get(1)).toBe('written');
   });
 
-  it('within another is part of it, though a process waits to open the store', async () => {
+  it('within another is part of it, though somebody waits to open the store', async () => {
     const { path, store } = await newStore();
-    const opener = other(path, `say('about to'); ${opened} say('opened');`);
-    const inner = await store.transaction(() => {
+    const turnstile = await Turnstile.of(path);
+    onTestFinished(() => turnstile.close());
+    const { opening, inner } = await store.transaction(() => {
       store.putSync(1, 'outer');
-      return store.childTransaction(() => store.get(1));
+      const begun = turnstile.alone(() => 'opened');
+      // Until the gate is to be looked at again.
+      for (const since = performance.now(); performance.now() - since < 10;);
+      return { opening: { begun }, inner: store.childTransaction(() => store.get(1)) };
     });
     expect(inner).toBe('outer');
-    expect(await opener.line()).toBe('about to');
-    expect(await opener.line()).toBe('opened');
+    expect(await opening.begun).toBe('opened');
   });
 
   it('of a store that was closed is refused', async () => {
