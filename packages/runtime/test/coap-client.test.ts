@@ -6,7 +6,7 @@ import { queryObjects } from 'node:v8';
 import { OutgoingMessage } from 'coap';
 import type { Packet } from 'coap-packet';
 import * as fc from 'fast-check';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { CoapClient, type CoapClientOptions, type ExchangeOptions, type Outcome, type Response } from '../src/coap/client.js';
 import type { Endpoint } from '../src/endpoint.js';
 import { HAS_IPV6, type Received, UdpPeer } from './fixtures.js';
@@ -72,6 +72,24 @@ describe('a request', () => {
     expect(second.octets).toEqual(first.octets);
     peer.reply(second, piggybacked(second, 'right'));
     expect(await outcome).toMatchObject({ kind: 'answered' });
+  });
+
+  it('is first sent again at one of 20 times from ACK_TIMEOUT on, whose timers share a list', async () => {
+    const peer = await UdpPeer.open();
+    const client = await connect(peer.endpoint, { maxInFlight: 200 });
+    const timers = vi.spyOn(globalThis, 'setTimeout');
+    onTestFinished(() => timers.mockRestore());
+    const outcomes = Array.from({ length: 200 }, () => send(client));
+    for (let i = 0; i < 200; i++) {
+      const request = await peer.next();
+      peer.reply(request, piggybacked(request, 'right'));
+    }
+    await Promise.all(outcomes);
+    const waits = timers.mock.calls.map(([, ms = 0]) => ms).filter((ms) => ms >= 2_000 && ms <= 3_000);
+    expect(waits).toHaveLength(200);
+    const times = new Set(Array.from({ length: 21 }, (_, i) => 2_000 + 50 * i));
+    expect(waits.filter((ms) => !times.has(ms))).toEqual([]);
+    expect(new Set(waits).size).toBeGreaterThan(10);
   });
 
   it('bears a token and a message ID that no other request in flight has', async () => {
