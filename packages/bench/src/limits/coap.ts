@@ -9,7 +9,7 @@ import { ANSWERED, ASKED, ROW } from './sizes.js';
 
 const RECEIVE_BUFFER = 4 * 1024 * 1024;
 const CACHE_OCTETS = 512;
-const NEVER_SEPARATE_MS = 600_000;
+const NEVER_SEPARATE_MS = 2 ** 31;
 const AGENTS = 32;
 const TOKEN_LENGTH = 8;
 /** Rows that are written over and over. */

@@ -15,7 +15,6 @@ import { drawOctets } from '../random.js';
 import type { ClientCounts } from './counts.js';
 import { codeText, type Datagram, emptyMessage, MESSAGE_TYPE, opaqueOption, OPTION, uintOption } from './datagram.js';
 import { judgeResponse } from './guard.js';
-import { endWith } from './payload.js';
 import { ECHO, RESOURCE } from './resource.js';
 import { ConnectedSocket } from './socket.js';
 
@@ -175,7 +174,7 @@ export class CoapClient {
       this.#countSends(request);
       const entry: InFlight = { request, messageId: 0, offer, fail };
       this.#inFlight.set(key, entry);
-      endWith(request, options.payload);
+      request.end(Buffer.from(options.payload));
       entry.messageId = request._packet.messageId ?? 0;
     });
   }

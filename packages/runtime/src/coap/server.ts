@@ -22,7 +22,6 @@ import {
 } from './datagram.js';
 import { EchoProof } from './echo.js';
 import { type DropCause, judgeRequest, MAX_DATAGRAM } from './guard.js';
-import { endWith } from './payload.js';
 import { ECHO, RESOURCE } from './resource.js';
 import { GuardedSocket } from './socket.js';
 import { Strangers } from './strangers.js';
@@ -34,14 +33,14 @@ const OCTET_STREAM = 42;
 const METHOD = { GET: 1, POST: 2 } as const;
 const NOTHING = Buffer.alloc(0);
 
-/** Requests being worked on at once. Beyond that a request is answered 5.03. Each takes some 15 KB, most of it in `coap`. */
+/** Requests being worked on at once. Beyond that a request is answered 5.03. Each takes some 4 KB, most of it in `coap`, and what its handler keeps. */
 const MAX_IN_FLIGHT = 4_096;
 const BUSY_MAX_AGE = 10;
 
 /**
- * `coap` answers copies of a request it has answered from a cache of this size, in octets of response, and keeps some 200 times that in
- * streams and timers beside them, which outlive a garbage collection. A copy of one it has forgotten runs the handler again: answers are
- * idempotent. Not less than the largest answer takes: what does not fit would leave its timers behind.
+ * `coap` answers copies of a request it has answered from a cache of this size, in octets of response, and keeps the request with each, and
+ * all that hangs on it, which then outlives a garbage collection. A copy of one it has forgotten runs the handler again: answers are
+ * idempotent.
  */
 const CACHE_OCTETS = 512;
 
@@ -50,9 +49,9 @@ const MAX_AMPLIFICATION = 3;
 
 /**
  * `coap` would send an empty ACK after 50 ms and then a confirmable response, retransmitted to a source that has not shown it
- * exists. Longer than any handler takes: responses are piggybacked, always.
+ * exists. Longer than any handler takes: responses are piggybacked, always. Longer than a timer can run, too: none is set.
  */
-const NEVER_SEPARATE_MS = 10 * 60_000;
+const NEVER_SEPARATE_MS = 2 ** 31;
 
 /** How often the drops of the last while are logged, if there were any. */
 const DROP_REPORT_MS = 60_000;
@@ -380,8 +379,7 @@ function send(response: OutgoingMessage, answer: Exclude<AnyAnswer, 'prove'>): v
   response.code = answer.code;
   if (answer.contentFormat !== undefined) response.setOption('Content-Format', answer.contentFormat);
   if (answer.maxAge !== undefined) response.setOption('Max-Age', answer.maxAge);
-  if (answer.payload === undefined) response.end();
-  else endWith(response, answer.payload);
+  response.end(answer.payload && Buffer.from(answer.payload));
 }
 
 /** Whom an Echo is issued to. */
