@@ -29,7 +29,7 @@ interface Row {
 }
 
 /** How long keys are gathered before they are written together, in ms: a transaction takes longer than all else that a key does. */
-const GATHER_MS = 10;
+const GATHER_MS = 50;
 
 /** What is written together. */
 interface Gathered {

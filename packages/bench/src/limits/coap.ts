@@ -1,4 +1,4 @@
-/** The `coap` package alone, with the settings that Latchkey uses it with: own sockets, small caches, piggybacked answers, 32 agents. */
+/** The `coap` package alone, with the settings that Latchkey uses it with: own sockets, no cache, piggybacked answers, 32 agents. */
 
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
@@ -8,7 +8,6 @@ import { Agent, createServer, type IncomingMessage, type OutgoingMessage } from 
 import { ANSWERED, ASKED, ROW } from './sizes.js';
 
 const RECEIVE_BUFFER = 4 * 1024 * 1024;
-const CACHE_OCTETS = 512;
 const NEVER_SEPARATE_MS = 2 ** 31;
 const AGENTS = 32;
 const TOKEN_LENGTH = 8;
@@ -20,7 +19,7 @@ function socketOf(): Socket {
 }
 
 async function serve(answer: (payload: Buffer) => Promise<Buffer>): Promise<string> {
-  const server = createServer({ cacheSize: CACHE_OCTETS, piggybackReplyMs: NEVER_SEPARATE_MS });
+  const server = createServer({ cacheSize: 0, piggybackReplyMs: NEVER_SEPARATE_MS });
   server.on('request', (request: IncomingMessage, response: OutgoingMessage) => {
     const send = async (): Promise<void> => {
       const octets = await answer(request.payload);

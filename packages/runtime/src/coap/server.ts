@@ -38,11 +38,10 @@ const MAX_IN_FLIGHT = 4_096;
 const BUSY_MAX_AGE = 10;
 
 /**
- * `coap` answers copies of a request it has answered from a cache of this size, in octets of response, and keeps the request with each, and
- * all that hangs on it, which then outlives a garbage collection. A copy of one it has forgotten runs the handler again: answers are
- * idempotent.
+ * For `coap`'s cache of answers, in octets: none. It would keep the request with each, and all that hangs on it, which then outlives a garbage
+ * collection. A copy of what has been answered runs the handler again: answers are idempotent.
  */
-const CACHE_OCTETS = 512;
+const CACHE_OCTETS = 0;
 
 /** An answer to a source that has not proven its address is at most this many times its request (RFC 9175 section 2.4). */
 const MAX_AMPLIFICATION = 3;
