@@ -52,6 +52,18 @@ describe('a fair share', () => {
     expect(served).toBeLessThanOrEqual(4 * 2_000);
   });
 
+  it('serves a second’s worth at once after it was quiet, though it comes from few sources, and no more', () => {
+    const begin = (requests: number): number => {
+      const share = new FairShare(PER_SECOND);
+      let served = 0;
+      for (let i = 0; i < requests; i++) if (share.grants(`192.0.2.${i % 3}`, 10_000 + i * 0.3)) served += 1;
+      return served;
+    };
+    expect(begin(PER_SECOND)).toBe(PER_SECOND);
+    // Over 0.9 s: what was saved, what is there meanwhile, and what goes before the wait is long enough.
+    expect(begin(3 * PER_SECOND)).toBeLessThan(2.4 * PER_SECOND);
+  });
+
   it('is generous again when the flood is over', () => {
     const share = new FairShare(PER_SECOND);
     play(share, [{ source: () => '192.0.2.1', perSecond: 20_000 }], 3);

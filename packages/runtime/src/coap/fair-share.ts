@@ -1,7 +1,8 @@
 /**
  * Who gets served when more is asked than can be: while it lasts, every source waits the same time between two requests that are
  * served, just long enough that all together come to so many a second. A source that asks seldom is served whoever else asks how often, one that
- * asks alone gets all there is.
+ * asks alone gets all there is. What nobody asked for is saved, a second's worth at most: nodes that all begin at once, some behind one address, are
+ * no flood.
  *
  * When a source was last served stands in tables of fixed size, in two places that depend on a secret: a source that shares one of
  * them with a busy one has the other.
@@ -21,10 +22,13 @@ const CAP = 4;
 const LONGEST_WAIT_MS = 10_000;
 
 export class FairShare {
+  readonly #perSecond: number;
   readonly #perWindow: number;
   readonly #leastWait: number;
   readonly #tables: readonly Table[] = [new Table(), new Table()];
   #windowEnds = 0;
+  /** How many more than so many a second may be served, since fewer were before. */
+  #saved = 0;
   /** In this window: how many asked, and how many of them had waited long enough. */
   #asked = 0;
   #waited = 0;
@@ -32,6 +36,7 @@ export class FairShare {
   #wait = 0;
 
   constructor(perSecond: number) {
+    this.#perSecond = perSecond;
     this.#perWindow = (perSecond * WINDOW_MS) / 1_000;
     this.#leastWait = 1_000 / perSecond;
   }
@@ -50,13 +55,15 @@ export class FairShare {
   }
 
   #beginWindow(steady: number): void {
-    const idle = steady - this.#windowEnds > WINDOW_MS;
-    if (idle || this.#asked <= this.#perWindow) this.#wait = 0;
+    const passed = 1 + Math.floor((steady - this.#windowEnds) / WINDOW_MS);
+    this.#saved = Math.min(this.#perSecond, this.#saved + passed * this.#perWindow - this.#asked);
+    if (this.#saved >= 0 || passed > 1) this.#wait = 0;
     else {
       const tooMany = Math.max(this.#waited, 1) / this.#perWindow;
       const factor = tooMany > FAR_TOO_MANY ? 2 : tooMany ** GAIN;
       this.#wait = Math.min(LONGEST_WAIT_MS, Math.max(this.#leastWait, this.#wait * factor));
     }
+    this.#saved = Math.max(0, this.#saved);
     this.#windowEnds = steady + WINDOW_MS;
     this.#asked = 0;
     this.#waited = 0;
