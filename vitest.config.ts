@@ -4,7 +4,7 @@ export default defineConfig({
   test: {
     include: ['packages/*/test/**/*.test.ts'],
     // Most tests wait for processes and disks: more of them than cores.
-    maxWorkers: 3,
+    maxWorkers: 4,
     // Real processes on two cores: a slow machine is not a failure.
     testTimeout: 180_000,
     hookTimeout: 180_000,
