@@ -30,6 +30,8 @@ interface Row {
 
 /** How long keys are gathered before they are written together, in ms: a transaction takes longer than all else that a key does. */
 const GATHER_MS = 50;
+/** Keys of a store of the version before that are written together. */
+const TAKEN_OVER_TOGETHER = 1_000;
 
 /** What is written together. */
 interface Gathered {
@@ -90,7 +92,7 @@ export class PskStore {
 
   /**
    * Keeps the key of a newer transaction; resolves when the disk has it. The key is the caller's, and is to be there until then. All that
-   * is put within a few milliseconds is written together.
+   * is put within 50 ms is written together.
    */
   put(joined: Joined): Promise<void> {
     this.#gathered ??= this.#gather();
@@ -138,11 +140,17 @@ export class PskStore {
   /** Takes over the keys of a store of the version before, which lie open there, and removes it. */
   async takeOver(path: string): Promise<void> {
     const before = await openStore<Row, number>(path, { keyEncoding: 'uint32' });
+    let joins: Joined[] = [];
+    const putTogether = async (): Promise<void> => {
+      await Promise.all(joins.map((joined) => this.put(joined)));
+      for (const { psk } of joins) psk.wipe();
+      joins = [];
+    };
     for (const { key: idI, value } of before.getRange()) {
-      const psk = Secret.from(value.psk);
-      await this.put({ ...value, idI, psk, tid: BigInt(`0x${value.tid}`), ts: BigInt(value.ts) });
-      psk.wipe();
+      joins.push({ ...value, idI, psk: Secret.from(value.psk), tid: BigInt(`0x${value.tid}`), ts: BigInt(value.ts) });
+      if (joins.length === TAKEN_OVER_TOGETHER) await putTogether();
     }
+    await putTogether();
     await before.close();
     await rm(path, { recursive: true });
   }

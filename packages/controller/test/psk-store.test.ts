@@ -123,6 +123,21 @@ describe('a key store', () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
+  it('takes over more keys than it writes together', async () => {
+    const folder = await tempFolder();
+    const old = await openStore<object, number>(join(folder, 'old'), { keyEncoding: 'uint32' });
+    const nodes = Array.from({ length: 2_001 }, (_, idI) => joined({ idI }));
+    await old.transaction(() => {
+      for (const { idI, psk, tid, ts, nidI, lifetime } of nodes)
+        old.putSync(idI, { psk: psk.expose(), tid: tid.toString(16), ts: Number(ts), nidI, lifetime });
+    });
+    await old.close();
+    const psks = await newPskStore();
+    await psks.takeOver(join(folder, 'old'));
+    expect(nodes.filter(({ idI, psk }) => psks.get(idI)?.psk.toHex() !== psk.toHex())).toEqual([]);
+    expect(psks.size).toBe(2_001);
+  });
+
   it('gets another master key while keys are put, and loses none of them', async () => {
     const folder = await tempFolder();
     const path = join(folder, 'keys');

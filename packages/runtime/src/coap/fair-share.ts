@@ -17,7 +17,7 @@ const WINDOW_MS = 50;
 const GAIN = 0.25;
 /** Where far too many are served it doubles: up from the least to seconds takes less than one. */
 const FAR_TOO_MANY = 3;
-/** A sudden flood is faster than the steps: more than so many times what is meant are not served in one window. */
+/** A sudden flood is faster than the steps: more than so many times what is meant, and what was saved, are not served in one window. */
 const CAP = 4;
 const LONGEST_WAIT_MS = 10_000;
 
@@ -49,7 +49,7 @@ export class FairShare {
     const wait = this.#wait * (0.5 + Math.random());
     if (!this.#tables.some((table) => steady - table.lastServed(source) >= wait)) return false;
     this.#waited += 1;
-    if (this.#waited > CAP * this.#perWindow) return false;
+    if (this.#waited > CAP * this.#perWindow + this.#saved) return false;
     for (const table of this.#tables) table.serve(source, steady);
     return true;
   }
