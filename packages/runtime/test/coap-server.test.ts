@@ -256,6 +256,22 @@ describe('an answer', () => {
     expect(peer.unread).toEqual([]);
   });
 
+  it('leaves nothing to wait for, nor does its request while it is worked on', async () => {
+    const timers = (): number => process.getActiveResourcesInfo().filter((what) => what === 'Timeout').length;
+    const { handler, begun, letGo } = gated({ code: '2.04' });
+    const [served, peer] = [await serve(handler), await UdpPeer.open()];
+    const before = timers();
+    const packets = Array.from({ length: 100 }, (_, i) => post('x', { token: Buffer.from(`t${i}`) }));
+    for (const packet of packets) peer.send(packet, served.at);
+    await begun;
+    await settled(peer, served);
+    const [worked, answers] = [timers(), packets.map(() => peer.next())];
+    letGo();
+    await Promise.all(answers);
+    // Some are the test runner's own.
+    expect([worked - before, timers() - before].filter((more) => more > 20)).toEqual([]);
+  });
+
   it('to a NON is a NON', async () => {
     const [served, peer] = [await serve(), await UdpPeer.open()];
     const answer = await ask(peer, served, post('non', { confirmable: false }));

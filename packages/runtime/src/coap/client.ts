@@ -174,7 +174,7 @@ export class CoapClient {
       this.#countSends(request);
       const entry: InFlight = { request, messageId: 0, offer, fail };
       this.#inFlight.set(key, entry);
-      request.end(Buffer.from(options.payload));
+      request.end(options.payload);
       entry.messageId = request._packet.messageId ?? 0;
     });
   }

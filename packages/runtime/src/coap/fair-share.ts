@@ -55,9 +55,9 @@ export class FairShare {
   }
 
   #beginWindow(steady: number): void {
-    const passed = 1 + Math.floor((steady - this.#windowEnds) / WINDOW_MS);
-    this.#saved = Math.min(this.#perSecond, this.#saved + passed * this.#perWindow - this.#asked);
-    if (this.#saved >= 0 || passed > 1) this.#wait = 0;
+    const windows = 1 + Math.floor((steady - this.#windowEnds) / WINDOW_MS);
+    this.#saved = Math.min(this.#perSecond, this.#saved + windows * this.#perWindow - this.#asked);
+    if (this.#saved >= 0) this.#wait = 0;
     else {
       const tooMany = Math.max(this.#waited, 1) / this.#perWindow;
       const factor = tooMany > FAR_TOO_MANY ? 2 : tooMany ** GAIN;

@@ -378,7 +378,7 @@ function send(response: OutgoingMessage, answer: Exclude<AnyAnswer, 'prove'>): v
   response.code = answer.code;
   if (answer.contentFormat !== undefined) response.setOption('Content-Format', answer.contentFormat);
   if (answer.maxAge !== undefined) response.setOption('Max-Age', answer.maxAge);
-  response.end(answer.payload && Buffer.from(answer.payload));
+  response.end(answer.payload);
 }
 
 /** Whom an Echo is issued to. */
