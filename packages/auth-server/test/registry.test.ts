@@ -274,6 +274,17 @@ describe('a commit', () => {
     expect(registry.oldestCommit).toBeUndefined();
   });
 
+  it('is written to the disk together with those that come at the same time', async () => {
+    const registry = await newRegistry();
+    const nodes = Array.from({ length: 64 }, (_, i) => newNode(i));
+    await addNodes(registry, nodes);
+    const transactions = (): number => (registry.tables.env.getStats() as { lastTxnId: number }).lastTxnId;
+    const before = transactions();
+    const commits = nodes.map(({ idI }) => commitTo(registry, registry.node(idI), newSecret()));
+    expect(new Set(await Promise.all(commits))).toEqual(new Set(['committed']));
+    expect(transactions() - before).toBeLessThanOrEqual(2);
+  });
+
   it('is one of those that race for a node: of 2,000 on 200 nodes exactly one each wins, and its key is there', async () => {
     const registry = await newRegistry();
     const nodes = Array.from({ length: 200 }, (_, i) => newNode(i));

@@ -1,6 +1,6 @@
 /** What got worse since a run that was stored, by ratio: rates tell of the machine, ratios of the program. */
 
-import { Failure, readPlainFile } from '@latchkey/runtime';
+import { readPlainFile, UsageFailure } from '@latchkey/runtime';
 import { z } from 'zod';
 import type { Figure } from './figure.js';
 import { number, type Report } from './report.js';
@@ -33,7 +33,7 @@ export async function readStored(path: string): Promise<Stored> {
   try {
     return storedSchema.parse(JSON.parse(text));
   } catch {
-    throw new Failure(`${path} is not what --json wrote`, { advice: 'Make it with: pnpm bench --json FILE' });
+    throw new UsageFailure(`${path} is not what --json wrote`, { advice: 'Make it with: pnpm bench --json FILE' });
   }
 }
 

@@ -107,7 +107,7 @@ const command = program(
   new URL('../package.json', import.meta.url),
 )
   .addArgument(new Argument('[suites...]', 'what to measure, all unless named').choices(Object.keys(SUITES)))
-  .option('--quick', `${QUICK_ROUNDS} rounds instead of ${ROUNDS}, and less of everything: some 100 s in all`)
+  .option('--quick', `${QUICK_ROUNDS} rounds instead of ${ROUNDS}, and less of everything: some two minutes in all`)
   .option('--long', 'ten minutes of joins to look at memory, instead of twenty seconds')
   .option('--peers', 'libcoap and hostapd, too, where they are installed')
   .option('--json <file>', 'write it to a new file, too')

@@ -54,7 +54,10 @@ describe('compared with a stored run', () => {
     await writeFile(path, JSON.stringify(reportOf(of(10, {}))));
     expect((await readStored(path)).suites[0]?.figures[0]?.ratio.median).toBe(1);
     await writeFile(path, '{"suites": 1}');
-    await expect(readStored(path)).rejects.toThrow('is not what --json wrote');
+    await expect(readStored(path)).rejects.toMatchObject({
+      name: 'UsageFailure',
+      message: `${path} is not what --json wrote`,
+    });
   });
 });
 

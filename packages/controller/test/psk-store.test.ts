@@ -2,6 +2,7 @@
 
 import { chmod, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { type Joined, Secret } from '@latchkey/protocol';
 import { openStore } from '@latchkey/store';
 import { describe, expect, it } from 'vitest';
@@ -136,6 +137,28 @@ describe('a key store', () => {
     await psks.takeOver(join(folder, 'old'));
     expect(nodes.filter(({ idI, psk }) => psks.get(idI)?.psk.toHex() !== psk.toHex())).toEqual([]);
     expect(psks.size).toBe(2_001);
+  });
+
+  it('writes keys that are put within 50 ms together', async () => {
+    const path = join(await tempFolder(), 'keys');
+    const transactions = async (): Promise<number> => {
+      const env = await openStore(path, { maxDbs: 4 });
+      const { lastTxnId } = env.getStats() as { lastTxnId: number };
+      await env.close();
+      return lastTxnId;
+    };
+    await (await openPskStore(path)).close();
+    const before = await transactions();
+    const psks = await openPskStore(path);
+    const since = performance.now();
+    for (let idI = 0; idI < 10; idI++) {
+      void psks.put(joined({ idI }));
+      await pause(3);
+    }
+    const most = 1 + Math.floor((performance.now() - since) / 50);
+    await psks.settled();
+    await psks.close();
+    expect((await transactions()) - before).toBeLessThanOrEqual(most);
   });
 
   it('gets another master key while keys are put, and loses none of them', async () => {
