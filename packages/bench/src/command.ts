@@ -1,8 +1,8 @@
-/** Runs one of the commands to its end, and watches what it takes. */
+/** Runs one of the auth-server's commands to its end, and watches what it takes. */
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
+import { install } from './installed.js';
 import { resourcesOf } from './machine.js';
 
 /** Between two looks at its memory, in ms. */
@@ -17,8 +17,8 @@ export interface Taken {
 
 /** From the start of the process to its end. It must succeed. */
 export async function measureCommand(args: readonly string[]): Promise<Taken> {
+  const main = await install('auth-server');
   const since = performance.now();
-  const main = fileURLToPath(new URL('../../auth-server/dist/main.js', import.meta.url));
   const child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
   let words = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => (words += text));

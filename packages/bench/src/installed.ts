@@ -1,20 +1,17 @@
-/** What is measured as it gets installed: commands built by `pnpm release`, and what stands in for them bundled the same way. Once for a run. */
+/** What is measured as it gets installed: commands as `pnpm release` bundles them, and what stands in for them bundled the same way. Once for a run. */
 
-import { execFile } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { mkdtemp, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { bundle } from '@latchkey/release/bundle';
+import { installCheckout } from '@latchkey/release/checkout';
 import { layDown } from '@latchkey/release/tree';
 
 /** `limits`: bare `coap` and bare sockets instead of Latchkey. */
 export type Program = 'auth-server' | 'controller' | 'node-agent' | 'limits';
 
-const run = promisify(execFile);
-const VERSION = '0.1.0';
 /** From src/ under vitest as from dist/. */
 const HERE = fileURLToPath(new URL('..', import.meta.url));
 
@@ -31,15 +28,7 @@ export function install(program: Program): Promise<string> {
 }
 
 async function installProduct(product: Exclude<Program, 'limits'>): Promise<string> {
-  const folder = await temporaryFolder();
-  const out = join(folder, 'release');
-  const arch = process.arch === 'arm64' ? 'arm64' : 'amd64';
-  const release = join(HERE, '../release/dist/main.js');
-  const what = ['--only', product, '--without', 'npm,deb', '--arch', arch, '--as', VERSION];
-  await run(process.execPath, [release, '--out', out, ...what]);
-  const name = `latchkey-${product}-${VERSION}-linux`;
-  await run('tar', ['-xzf', join(out, `${name}.tar.gz`), '-C', folder]);
-  return join(folder, name, 'usr/lib/latchkey', product, 'dist/main.js');
+  return join(await installCheckout(await temporaryFolder(), product), `latchkey-${product}`);
 }
 
 async function installLimits(): Promise<string> {

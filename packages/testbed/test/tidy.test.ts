@@ -55,7 +55,7 @@ describe('imports', () => {
     simulator: ['protocol', 'runtime'],
     'attack-lab': ['protocol', 'runtime'],
     release: ['runtime', 'auth-server/program', 'controller/program', 'node-agent/program'],
-    bench: ['protocol', 'runtime', 'store', 'auth-server', 'testbed', 'release/bundle', 'release/tree'],
+    bench: ['protocol', 'runtime', 'store', 'auth-server', 'testbed', 'release/bundle', 'release/checkout', 'release/tree'],
   };
 
   it('go the way docs/ARCHITECTURE.md says', () => {
