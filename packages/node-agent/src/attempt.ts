@@ -28,9 +28,9 @@ import type { PoweredClock } from './powered-clock.js';
 const TOKEN_LENGTH = 4;
 /** For an M4 to come: four of CoAP's five transmissions, in ms. */
 const M4_DEADLINE_MS = 30_000;
-/** For a right answer to come after one that did not open, in ms. */
-const AFTER_IGNORED_MS = 10_000;
-/** Between an M5 that was refused for the moment and the next, at least, in ms. */
+/** For a right answer to come after an empty ACK or one that did not open, in ms: a controller waits 15 s for its auth-servers. */
+const PATIENCE_MS = 16_000;
+/** Between an M5 that was refused for the moment, or not answered, and the next, at least, in ms. */
 const M5_PAUSE_MS = 2_000;
 /** A draw from [0, 1) has this many values. */
 const UNIFORM = 2 ** 32;
@@ -124,10 +124,9 @@ class Attempt {
         receiveM6(state, awaitingM6, octets),
       );
       if (answer.kind === 'opened') return this.#confirm(answer.decision, awaitingM6);
-      const passes = answer.kind === 'refused' && (PASSING.has(answer.code) || doubts-- > 0);
-      const again = passes ? M5_PAUSE_MS + 1000 * (answer.maxAge ?? 0) : undefined;
-      if (again === undefined || signal.aborted || steadyNow() + again >= this.#end)
-        return { kind: 'failed', step: 'M5', why: answer };
+      const passes = answer.kind !== 'unreachable' && (answer.kind !== 'refused' || PASSING.has(answer.code) || doubts-- > 0);
+      const again = M5_PAUSE_MS + 1000 * (answer.kind === 'refused' ? (answer.maxAge ?? 0) : 0);
+      if (!passes || signal.aborted || steadyNow() + again >= this.#end) return { kind: 'failed', step: 'M5', why: answer };
       await pause(again, undefined, { signal }).catch(() => undefined);
     }
   }
@@ -183,7 +182,7 @@ class Attempt {
       deadlineMs: Math.max(0, Math.min(deadlineMs, this.#end - steadyNow())),
       echo: this.#echo,
       maxIgnored: MAX_IGNORED_ANSWERS,
-      afterIgnoredMs: AFTER_IGNORED_MS,
+      patienceMs: PATIENCE_MS,
       judge: (response) => weigh(response, judge, log),
     });
     // The socket has it after what is queued now.

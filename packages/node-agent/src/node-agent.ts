@@ -32,7 +32,7 @@ interface Failed {
   readonly failure: Failure;
   /** The network's wish, in seconds. */
   readonly maxAge: number;
-  /** The node's own need, in ms. */
+  /** After which another attempt can come to more: it is not put off for longer, in ms. */
   readonly waitMs: number;
 }
 
@@ -84,7 +84,7 @@ export class NodeAgent {
       }
       if (this.#isStopped()) return;
       failures += 1;
-      const delay = Math.max(backOff(failures, randomInt(0, 2 ** 32) / 2 ** 32, result.maxAge), result.waitMs);
+      const delay = Math.min(backOff(failures, randomInt(0, 2 ** 32) / 2 ** 32, result.maxAge), result.waitMs);
       this.#log.warn(
         { advice: result.failure.advice, failures, nextInSeconds: Math.round(delay / 1000) },
         result.failure.message,
@@ -141,11 +141,11 @@ export class NodeAgent {
         return result;
       }
       const maxAge = result.kind === 'failed' && result.why.kind === 'refused' ? (result.why.maxAge ?? 0) : 0;
-      return await this.#failed(explain(result, state.idI, controller), maxAge, result.kind === 'wait' ? result.forMs : 0);
+      return await this.#failed(explain(result, state.idI, controller), maxAge, result.kind === 'wait' ? result.forMs : Infinity);
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       this.counts.ended(undefined);
-      return this.#failed(error, 0, 0);
+      return this.#failed(error, 0, Infinity);
     }
   }
 

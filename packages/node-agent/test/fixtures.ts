@@ -93,6 +93,11 @@ export class TestController {
     this.#peer.reply(to, { code, ack: true, messageId, token, options });
   }
 
+  /** That it came, and no more. */
+  acknowledge({ messageId, ...to }: Received): void {
+    this.#peer.reply({ messageId, ...to }, { code: '0.00', ack: true, messageId });
+  }
+
   /** Asks for proof of the node's address. */
   prove(to: Received, echo: Buffer): void {
     const { messageId, token } = to;

@@ -86,6 +86,33 @@ describe('a node that joins', () => {
     expect(await joining).toMatchObject({ kind: 'joined' });
   });
 
+  it('sends M5 again, with the same octets, where it was acknowledged and nothing more came', async () => {
+    const { agent, controller } = await setting();
+    const joining = agent.join();
+    const m1 = await controller.next();
+    controller.answer(m1, controller.m4(m1));
+    const lost = await controller.next();
+    controller.acknowledge(lost);
+    const m5 = await controller.next();
+    expect(m5.payload).toEqual(lost.payload);
+    expect(m5.messageId).not.toBe(lost.messageId);
+    controller.answer(m5, controller.m6(m5));
+    expect(await joining).toMatchObject({ kind: 'joined' });
+  });
+
+  it('takes the right M6 to another M5, where the first was answered wrongly too often', async () => {
+    const { agent, controller } = await setting();
+    const joining = agent.join();
+    const m1 = await controller.next();
+    controller.answer(m1, controller.m4(m1));
+    const deaf = await controller.next();
+    for (let i = 0; i < 17; i++) controller.answer(deaf, new Uint8Array(13).fill(0x16));
+    const m5 = await controller.next();
+    expect(m5.payload).toEqual(deaf.payload);
+    controller.answer(m5, controller.m6(m5));
+    expect(await joining).toMatchObject({ kind: 'joined' });
+  });
+
   it('confirms a candidate that the controller turns out to hold', async () => {
     const { agent, controller, file } = await setting();
     const lost = agent.join();
@@ -145,6 +172,23 @@ describe('a node that runs', () => {
     agent.stop();
     await running;
     expect(file.record).toMatchObject({ hookDue: false, state: { idI: ID_I, initial: false } });
+  });
+
+  it('tries again with its back-off, not once the oldest of four keys may go: the controller may hold one of them by then', async () => {
+    const { agent, controller, file, log } = await setting();
+    const candidates = Array.from({ length: 4 }, () => ({ psk: newSecret(), storedAt: 0 }));
+    await file.write({ state: { ...file.record.state, candidates } });
+    const running = agent.run();
+    const m1 = await controller.next();
+    controller.answer(m1, controller.m4(m1));
+    const next = await controller.next();
+    expect(log.lines.find(({ failures }) => failures === 1)?.['nextInSeconds']).toBeLessThanOrEqual(5);
+    controller.answer(next, controller.m4(next, { key: candidates[2]!.psk }));
+    const m5 = await controller.next();
+    controller.answer(m5, controller.m6(m5));
+    await log.until(({ msg }) => msg === 'joined');
+    agent.stop();
+    await running;
   });
 
   it('joins again by itself when its key is due', async () => {

@@ -129,7 +129,7 @@ describe('an answer counts', () => {
     expect(await outcome).toMatchObject({ kind: 'answered' });
   });
 
-  it('as a separate CON after an empty ACK, and is acknowledged; its copy is answered with a Reset', async () => {
+  it('as a separate CON after an empty ACK, and is acknowledged, as each copy is', async () => {
     const peer = await UdpPeer.open();
     const outcome = send(await connect(peer.endpoint));
     const request = await peer.next();
@@ -138,7 +138,10 @@ describe('an answer counts', () => {
     expect(await peer.next()).toMatchObject({ code: '0.00', ack: true, reset: false, messageId: 777 });
     expect(await outcome).toMatchObject({ kind: 'answered' });
     peer.reply(request, separate(request, 'right', 777));
-    expect(await peer.next()).toMatchObject({ code: '0.00', ack: false, reset: true, messageId: 777 });
+    expect(await peer.next()).toMatchObject({ code: '0.00', ack: true, reset: false, messageId: 777 });
+    // Another message with the token of an exchange that has ended.
+    peer.reply(request, separate(request, 'right', 778));
+    expect(await peer.next()).toMatchObject({ code: '0.00', ack: false, reset: true, messageId: 778 });
   });
 
   it('as a separate CON without any ACK before', async () => {
@@ -224,9 +227,21 @@ describe('an answer is ignored', () => {
     const peer = await UdpPeer.open();
     const outcome = send(await connect(peer.endpoint), { maxIgnored: 16 });
     const request = await peer.next();
-    for (let i = 0; i < 15; i++) peer.reply(request, piggybacked(request, `wrong ${i}`));
+    for (let i = 0; i < 16; i++) peer.reply(request, piggybacked(request, `wrong ${i}`));
     peer.reply(request, piggybacked(request, 'right'));
     expect(await outcome).toMatchObject({ kind: 'answered', value: { payload: Buffer.from('right') } });
+  });
+
+  it('that is a CON and judged not to count, once, however often it is sent; it is acknowledged each time', async () => {
+    const peer = await UdpPeer.open();
+    const outcome = send(await connect(peer.endpoint), { maxIgnored: 1 });
+    const request = await peer.next();
+    for (let i = 0; i < 3; i++) {
+      peer.reply(request, separate(request, 'wrong', 40));
+      expect(await peer.next()).toMatchObject({ code: '0.00', ack: true, messageId: 40 });
+    }
+    peer.reply(request, separate(request, 'right', 41));
+    expect(await outcome).toMatchObject({ kind: 'answered' });
   });
 
   it('among any octets, and a request to the client is not answered', async () => {
@@ -261,9 +276,9 @@ describe('an exchange ends', () => {
     const peer = await UdpPeer.open();
     const outcome = send(await connect(peer.endpoint), { maxIgnored: 16 });
     const request = await peer.next();
-    for (let i = 0; i < 16; i++) peer.reply(request, piggybacked(request, 'wrong'));
+    for (let i = 0; i < 17; i++) peer.reply(request, piggybacked(request, 'wrong'));
     peer.reply(request, piggybacked(request, 'right'));
-    expect(await outcome).toEqual({ kind: 'deaf', ignored: 16 });
+    expect(await outcome).toEqual({ kind: 'deaf', ignored: 17 });
   });
 
   it('at its deadline, where nobody says anything', async () => {
@@ -283,10 +298,18 @@ describe('an exchange ends', () => {
 
   it('soon after an answer that does not count, where that is asked for, with its code', async () => {
     const peer = await UdpPeer.open();
-    const outcome = send(await connect(peer.endpoint), { afterIgnoredMs: 20 });
+    const outcome = send(await connect(peer.endpoint), { patienceMs: 20 });
     const request = await peer.next();
     peer.reply(request, piggybacked(request, 'wrong', { code: '4.03' }));
     expect(await outcome).toEqual({ kind: 'timeout', ignored: 1, lastCode: '4.03' });
+  });
+
+  it('soon after an empty ACK, where that is asked for: what was lost then comes no more', async () => {
+    const peer = await UdpPeer.open();
+    const outcome = send(await connect(peer.endpoint), { patienceMs: 20 });
+    const request = await peer.next();
+    peer.reply(request, { code: '0.00', ack: true, messageId: request.messageId });
+    expect(await outcome).toEqual({ kind: 'timeout', ignored: 0, lastCode: undefined });
   });
 
   it('unreachable, where the machine there says twice that nobody listens', async () => {
@@ -380,7 +403,7 @@ describe('after 10,000 exchanges', () => {
 
     const play = async (i: number): Promise<void> => {
       const silent = i % 50 === 0;
-      const { kind } = await send(client, { deadlineMs: silent ? 1 : LONG, maxIgnored: 1 });
+      const { kind } = await send(client, { deadlineMs: silent ? 1 : LONG, maxIgnored: 0 });
       counts[kind as keyof typeof counts] += 1;
     };
     const answering = (async () => {

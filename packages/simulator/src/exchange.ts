@@ -32,7 +32,7 @@ export interface ExchangeOptions<T> {
   readonly deadlineMs: number;
   readonly echo?: string | undefined;
   readonly maxIgnored: number;
-  readonly afterIgnoredMs?: number;
+  readonly patienceMs?: number;
   /** What an answer is worth; `undefined`: it does not count. */
   readonly judge: (response: Response) => T | undefined;
   readonly done: (outcome: Outcome<T>) => void;
@@ -58,7 +58,7 @@ export class Client {
     });
   }
 
-  exchange<T>({ payload, deadlineMs, echo, maxIgnored, afterIgnoredMs, judge, done }: ExchangeOptions<T>): void {
+  exchange<T>({ payload, deadlineMs, echo, maxIgnored, patienceMs, judge, done }: ExchangeOptions<T>): void {
     const token = this.#chance.u32();
     const endsAt = this.#process.steady + deadlineMs;
     let ignored = 0;
@@ -75,12 +75,12 @@ export class Client {
       const value = judge({ code: datagram.code, payload: datagram.payload, maxAge: datagram.maxAge, echo: datagram.echo });
       if (value !== undefined) return end({ kind: 'answered', value });
       ignored += 1;
-      if (ignored === 1 && afterIgnoredMs !== undefined) {
-        this.#process.after(Math.min(afterIgnoredMs, endsAt - this.#process.steady), 'stops listening', () =>
+      if (ignored === 1 && patienceMs !== undefined) {
+        this.#process.after(Math.min(patienceMs, endsAt - this.#process.steady), 'stops listening', () =>
           end({ kind: 'timeout' }),
         );
       }
-      if (ignored >= maxIgnored) end({ kind: 'deaf' });
+      if (ignored > maxIgnored) end({ kind: 'deaf' });
     });
     this.#process.after(deadlineMs, 'gives up an exchange', () => end({ kind: 'timeout' }));
     this.#transmit(token, payload, echo, this.#chance.between(...FIRST_TIMEOUT), MAX_RETRANSMIT);

@@ -28,7 +28,7 @@ import type { Surroundings } from './surroundings.js';
 
 /** As in attempt.ts and node-agent.ts, all in ms. */
 const M4_DEADLINE_MS = 30_000;
-const AFTER_IGNORED_MS = 10_000;
+const PATIENCE_MS = 16_000;
 const M5_PAUSE_MS = 2_000;
 const LOOK_EVERY_MS = 60_000;
 const PASSING: ReadonlySet<string> = new Set(['4.29', '5.03', '5.04']);
@@ -53,7 +53,8 @@ export type Answered<D> =
   | { readonly kind: 'opened'; readonly decision: D }
   | { readonly kind: 'echo'; readonly echo: string }
   | { readonly kind: 'refused'; readonly code: CoapCode | undefined; readonly maxAge: number | undefined }
-  | { readonly kind: 'silent' };
+  | { readonly kind: 'silent' }
+  | { readonly kind: 'unreachable' };
 
 export class SimulatedNode {
   protected readonly around: Surroundings;
@@ -165,8 +166,8 @@ export class SimulatedNode {
       // What a failed attempt leaves is written too; it may be lost.
       this.write({ powered: this.save() }, () => {
         const maxAge = result.kind === 'failed' ? result.maxAge : 0;
-        const own = result.kind === 'wait' ? result.forMs : 0;
-        const delay = Math.max(backOff(failures + 1, this.chance.uniform(), maxAge), own);
+        const own = result.kind === 'wait' ? result.forMs : Infinity;
+        const delay = Math.min(backOff(failures + 1, this.chance.uniform(), maxAge), own);
         this.process.after(delay, 'tries again', () => this.#run(failures + 1));
       });
     });
@@ -246,11 +247,11 @@ export class SimulatedNode {
     const judge = (octets: Uint8Array): M6Decision => this.judgeM6(awaitingM6, octets);
     this.#exchange(awaitingM6.m5, this.#end - this.process.steady, judge, (answer) => {
       if (answer.kind === 'opened') return this.#confirm(answer.decision, done);
-      const passing = answer.kind === 'refused' && PASSING.has(answer.code ?? '');
-      const passes = passing || (answer.kind === 'refused' && doubts > 0);
-      const again = passes ? M5_PAUSE_MS + 1000 * (answer.maxAge ?? 0) : undefined;
-      if (again === undefined || this.process.steady + again >= this.#end) return done(failed(answer));
-      this.process.after(again, 'sends M5 again', () => this.prove(awaitingM6, done, passing ? doubts : doubts - 1));
+      const doubted = answer.kind === 'refused' && !PASSING.has(answer.code ?? '');
+      const passes = answer.kind !== 'unreachable' && !(doubted && doubts === 0);
+      const again = M5_PAUSE_MS + 1000 * (answer.kind === 'refused' ? (answer.maxAge ?? 0) : 0);
+      if (!passes || this.process.steady + again >= this.#end) return done(failed(answer));
+      this.process.after(again, 'sends M5 again', () => this.prove(awaitingM6, done, doubted ? doubts - 1 : doubts));
     });
   }
 
@@ -300,9 +301,10 @@ export class SimulatedNode {
         deadlineMs: Math.max(0, Math.min(deadlineMs, this.#end - this.process.steady)),
         echo,
         maxIgnored: MAX_IGNORED_ANSWERS,
-        afterIgnoredMs: AFTER_IGNORED_MS,
+        patienceMs: PATIENCE_MS,
         judge: (response) => this.weigh(response, judge),
-        done: (outcome) => then(outcome.kind === 'answered' ? outcome.value : { kind: 'silent' }),
+        done: (outcome) =>
+          then(outcome.kind === 'answered' ? outcome.value : { kind: outcome.kind === 'unreachable' ? 'unreachable' : 'silent' }),
       });
     send(undefined, (first) => {
       if (first.kind !== 'echo') return done(first);

@@ -45,10 +45,10 @@ export interface ExchangeOptions<T> {
   readonly deadlineMs: number;
   /** Brought back to a server that asked for it. */
   readonly echo?: Buffer | undefined;
-  /** Answers that do not count before the exchange ends, at most. */
+  /** Answers that do not count that are passed over; one more ends the exchange. */
   readonly maxIgnored: number;
-  /** How long to go on listening once an answer did not count: the network works, so a right one would not be long, in ms. */
-  readonly afterIgnoredMs?: number;
+  /** How long to go on listening once something came that is no answer, an empty ACK too: the network works, so one would not be long, in ms. */
+  readonly patienceMs?: number;
   /** What an answer is worth; `undefined`: it does not count, keep listening. */
   readonly judge: (response: Response) => T | undefined;
 }
@@ -67,6 +67,8 @@ interface InFlight {
   messageId: number;
   /** Looks at a response; true when it ends the exchange. */
   readonly offer: (response: Response) => boolean;
+  /** Something came that is no answer. */
+  readonly hurry: () => void;
   readonly fail: (code: string) => void;
 }
 
@@ -75,6 +77,8 @@ const URI_PATH = { name: 'Uri-Path', value: Buffer.from(RESOURCE.slice(1)) } as 
 /** ACK_TIMEOUT and ACK_TIMEOUT * ACK_RANDOM_FACTOR are multiples of it. */
 const TIMEOUT_GRAIN_MS = 50;
 
+/** The oldest is forgotten, and a copy of it answered with a Reset. */
+const ACKNOWLEDGED_KEPT = 32;
 /** One ICMP error may be the past's or a forger's; two in one exchange are taken for an answer. */
 const REFUSALS_THAT_COUNT = 2;
 /** What an exchange ends with when the client is closed. */
@@ -87,6 +91,8 @@ export class CoapClient {
   readonly #socket: ConnectedSocket;
   readonly #agent: Agent;
   readonly #inFlight = new LeavingMap<string, InFlight>();
+  /** Message IDs and tokens of confirmable responses, so that a copy is acknowledged again and not looked at (RFC 7252 section 4.2). */
+  readonly #acknowledged: string[] = [];
   #idle: (() => void) | undefined;
   #closed = false;
 
@@ -163,16 +169,20 @@ export class CoapClient {
         }
         ignored += 1;
         lastCode = response.code;
-        if (ignored === 1 && options.afterIgnoredMs !== undefined) {
-          clearTimeout(deadline);
-          deadline = setTimeout(timeOut, Math.min(options.afterIgnoredMs, endsAt - steadyNow()));
-        }
-        if (ignored >= options.maxIgnored) end({ kind: 'deaf', ignored }, false);
+        hurry();
+        if (ignored > options.maxIgnored) end({ kind: 'deaf', ignored }, false);
         return false;
+      };
+      let { patienceMs } = options;
+      const hurry = (): void => {
+        if (patienceMs === undefined) return;
+        clearTimeout(deadline);
+        deadline = setTimeout(timeOut, Math.min(patienceMs, endsAt - steadyNow()));
+        patienceMs = undefined;
       };
       roundTimeout(request);
       this.#countSends(request);
-      const entry: InFlight = { request, messageId: 0, offer, fail };
+      const entry: InFlight = { request, messageId: 0, offer, hurry, fail };
       this.#inFlight.set(key, entry);
       request.end(options.payload);
       entry.messageId = request._packet.messageId ?? 0;
@@ -226,32 +236,42 @@ export class CoapClient {
   #filterEmpty({ type, messageId }: Datagram, octets: Buffer): Buffer | undefined {
     const entry = [...this.#inFlight.values()].find((candidate) => candidate.messageId === messageId);
     if (entry === undefined) return undefined;
-    if (type === MESSAGE_TYPE.ACK) return octets;
+    if (type === MESSAGE_TYPE.ACK) {
+      entry.hurry();
+      return octets;
+    }
     entry.fail('ECONNRESET');
     return undefined;
   }
 
   #filterResponse(datagram: Datagram, octets: Buffer, source: RemoteInfo): Buffer | undefined {
-    const entry = this.#inFlight.get(keyOf(datagram.token));
-    if (entry === undefined) {
-      // A copy of a response that counted: a Reset ends its retransmission (RFC 7252 section 4.2).
-      if (datagram.type === MESSAGE_TYPE.CON)
-        this.#socket.send(emptyMessage(MESSAGE_TYPE.RST, datagram.messageId), () => undefined);
-      return undefined;
+    const { type, messageId } = datagram;
+    const key = keyOf(datagram.token);
+    const copy = `${messageId} ${key}`;
+    if (type === MESSAGE_TYPE.CON && this.#acknowledged.includes(copy)) return this.#sendEmpty(MESSAGE_TYPE.ACK, messageId);
+    const entry = this.#inFlight.get(key);
+    if (entry === undefined) return type === MESSAGE_TYPE.CON ? this.#sendEmpty(MESSAGE_TYPE.RST, messageId) : undefined;
+    if (type === MESSAGE_TYPE.ACK && messageId !== entry.messageId) return undefined;
+    if (type === MESSAGE_TYPE.CON) {
+      this.#acknowledged.push(copy);
+      if (this.#acknowledged.length > ACKNOWLEDGED_KEPT) this.#acknowledged.shift();
     }
-    if (datagram.type === MESSAGE_TYPE.ACK && datagram.messageId !== entry.messageId) return undefined;
     const ends = entry.offer({
       code: codeText(datagram.code),
       payload: datagram.payload,
       maxAge: uintOption(datagram, OPTION.maxAge),
       echo: opaqueOption(datagram, OPTION.echo),
     });
-    if (!ends) return undefined;
-    if (datagram.type !== MESSAGE_TYPE.ACK) {
+    if (!ends) return type === MESSAGE_TYPE.CON ? this.#sendEmpty(MESSAGE_TYPE.ACK, messageId) : undefined;
+    if (type !== MESSAGE_TYPE.ACK) {
       // `coap` forgets a request by its message ID only when an ACK bears it: hand it the ACK that a separate response implies.
       this.#socket.handOn(emptyMessage(MESSAGE_TYPE.ACK, entry.messageId), source);
     }
     return octets;
+  }
+
+  #sendEmpty(type: 2 | 3, messageId: number): undefined {
+    this.#socket.send(emptyMessage(type, messageId), () => undefined);
   }
 
   /** `coap` stops listening to a request it aborts, and a send that fails after that would be an error nobody handles. */
