@@ -160,7 +160,13 @@ export class Respondent {
     const room = this.#roomFor(ofNode?.open ?? NONE, source, counted);
     if (room === 'prove') return { kind: 'prove' };
     if (room === 'tooMany' || room === 'overloaded') return refuse(room);
-    return this.#openTransaction(m1, octets, { proven: source.proven, countedAs: counted }, now, room.evicting);
+    return this.#openTransaction(
+      m1,
+      octets,
+      { proven: source.proven, network: source.network, countedAs: counted },
+      now,
+      room.evicting,
+    );
   }
 
   receiveM5(octets: Uint8Array, source: Source, now: Now): M5Decision {
@@ -227,7 +233,9 @@ export class Respondent {
     if (!nodeIsFull && !sourceIsFull && this.open < total) return { evicting: undefined };
     // The oldest without a right M5; of those the source's own first, so that nobody pushes out another's.
     const mayGo = ofNode.filter(({ phase }) => phase.name === 'asking' || phase.name === 'answered');
-    const evicting = mayGo.find((t) => t.countedAs === counted) ?? (sourceIsFull ? undefined : mayGo[0]);
+    const evicting = sourceIsFull
+      ? mayGo.find((t) => t.countedAs === counted)
+      : (mayGo.find((t) => t.network === source.network) ?? mayGo[0]);
     if (evicting !== undefined) return { evicting };
     return nodeIsFull || sourceIsFull ? 'tooMany' : 'overloaded';
   }
@@ -235,7 +243,7 @@ export class Respondent {
   #openTransaction(
     m1: M1,
     octets: Uint8Array,
-    from: Pick<OpenTransaction, 'proven' | 'countedAs'>,
+    from: Pick<OpenTransaction, 'proven' | 'network' | 'countedAs'>,
     now: Now,
     evicting: OpenTransaction | undefined,
   ): M1Decision {

@@ -38,6 +38,8 @@ export class OpenTransaction implements Transaction {
   m1: Uint8Array;
   rnC: Uint8Array;
   readonly proven: boolean;
+  /** Where its M1 came from, or claimed to. */
+  readonly network: string;
   /** Whom the bound per source counts it against: a forged address never fills the share of a proven one. */
   readonly countedAs: string;
   readonly openedAt: number;
@@ -46,6 +48,7 @@ export class OpenTransaction implements Transaction {
   constructor(
     fields: Omit<Transaction, 'request'> & {
       readonly rnC: Uint8Array;
+      readonly network: string;
       readonly countedAs: string;
       readonly openedAt: number;
       readonly phase: Phase;
@@ -57,6 +60,7 @@ export class OpenTransaction implements Transaction {
     this.m1 = fields.m1;
     this.rnC = fields.rnC;
     this.proven = fields.proven;
+    this.network = fields.network;
     this.countedAs = fields.countedAs;
     this.openedAt = fields.openedAt;
     this.phase = fields.phase;

@@ -764,8 +764,9 @@ describe('who makes room for a proven M1', () => {
     expect(gone(['answered y', 'answered x', 'answered y', 'answered y'], x2)).toEqual([1]);
   });
 
-  it('what merely claims its address is not of its own source', () => {
-    expect(gone(['answered claimed', 'answered x', 'answered y', 'answered y'], x)).toEqual([1]);
+  it('what merely claimed its address is of its own source, but makes no room where that is at its bound', () => {
+    expect(gone(['answered claimed', 'answered x', 'answered y', 'answered y'], x)).toEqual([0]);
+    expect(gone(['answered claimed', 'answered x', 'answered x'], x, { perSource: 2 })).toEqual([1]);
   });
 
   it('where there is none of its own, the oldest', () => {
@@ -846,6 +847,7 @@ describe('whoever sends what, however far it gets', () => {
 
   interface Held {
     readonly transaction: Transaction;
+    readonly network: string;
     readonly countedAs: string;
     phase: 'asking' | 'answered' | 'committing' | 'joined';
     m5: Uint8Array;
@@ -879,11 +881,14 @@ describe('whoever sends what, however far it gets', () => {
       const { idI, network, host, proven } = given;
       const countedAs = `${network} ${proven}`;
       const couldGo = this.held.filter((one) => nodeOf(one) === idI && mayGo(one));
+      const sourceIsFull = this.held.filter((one) => isOpen(one) && one.countedAs === countedAs).length >= bounds.perSource;
       const decision = this.respondent.receiveM1(newM1(idI), from(`${network}${host}`, proven, network), after(this.elapsed));
       if (decision.kind !== 'ask')
         return { what: decision.kind === 'refuse' ? decision.refusal : decision.kind, mayHaveGone: [] };
-      this.held.push({ transaction: decision.transaction, countedAs, phase: 'asking', m5: new Uint8Array(0) });
-      const wouldGo = couldGo.find((one) => one.countedAs === countedAs) ?? couldGo[0];
+      this.held.push({ transaction: decision.transaction, network, countedAs, phase: 'asking', m5: new Uint8Array(0) });
+      const wouldGo = sourceIsFull
+        ? couldGo.find((one) => one.countedAs === countedAs)
+        : (couldGo.find((one) => one.network === network) ?? couldGo[0]);
       return { what: 'ask', mayHaveGone: proven && wouldGo !== undefined ? [wouldGo] : [] };
     }
 
