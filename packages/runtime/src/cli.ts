@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { formatId, parseId } from '@latchkey/protocol';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { type Endpoint, parseEndpoint } from './endpoint.js';
+import { exitNow } from './exit-now.js';
 import { EXIT, Failure, systemFailure } from './failure.js';
 import { LOG_LEVELS } from './log.js';
 
@@ -24,8 +25,8 @@ export async function main(command: Command): Promise<void> {
   process.umask(0o077);
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     // `command | head` closes our standard output early: no reason to complain.
-    if (error.code === 'EPIPE') process.exit(EXIT.ok);
-    process.exit(report(command.name(), systemFailure('cannot write to standard output', error)));
+    if (error.code === 'EPIPE') exitNow(EXIT.ok);
+    exitNow(report(command.name(), systemFailure('cannot write to standard output', error)));
   });
   exitOverrideAll(command, command.name());
   try {

@@ -1,5 +1,6 @@
 /** How a daemon starts, stops and dies. */
 
+import { exitNow } from './exit-now.js';
 import { EXIT, Failure } from './failure.js';
 import type { HttpPlace } from './http/place.js';
 import { Readiness } from './http/readiness.js';
@@ -37,7 +38,7 @@ const UNSEEN: Observation = { serves: () => true, checks: [], metrics: [] };
 export async function runDaemon(log: Log, start: () => Promise<Daemon>, outlook?: Outlook): Promise<never> {
   process.on('uncaughtException', (error) => {
     log.fatal({ error: error.message, where: whereThrown(error) }, 'a mistake in this program; it ends');
-    process.exit(EXIT.failed);
+    exitNow(EXIT.failed);
   });
 
   const asked = new Promise<NodeJS.Signals>((resolve) => {
@@ -45,7 +46,7 @@ export async function runDaemon(log: Log, start: () => Promise<Daemon>, outlook?
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.on(signal, () => {
         signals += 1;
-        if (signals > 1) process.exit(EXIT.failed);
+        if (signals > 1) exitNow(EXIT.failed);
         resolve(signal);
       });
     }
@@ -64,7 +65,7 @@ export async function runDaemon(log: Log, start: () => Promise<Daemon>, outlook?
   supervisor.stopping();
   const limit = setTimeout(() => {
     log.warn({ limitSeconds: STOP_LIMIT_MS / 1000 }, 'stopped with work still in flight');
-    process.exit(EXIT.failed);
+    exitNow(EXIT.failed);
   }, STOP_LIMIT_MS);
   await http?.close();
   await daemon.stop();

@@ -36,7 +36,7 @@ const GATHER_MS = 10;
  * Writes what is logged within a few milliseconds together: a write for each line takes longer than all else that is done for it. A process
  * that is killed loses these lines; at `debug`, where each message is told of, no line waits.
  */
-function together(lines: SonicBoom): DestinationStream {
+function together(lines: SonicBoom): DestinationStream & { flushSync(): void } {
   let waiting = '';
   const flush = (): void => {
     if (waiting === '') return;
@@ -46,6 +46,8 @@ function together(lines: SonicBoom): DestinationStream {
   };
   process.on('exit', flush);
   return {
+    // What is fatal is written at once: pino asks for it.
+    flushSync: flush,
     write(line) {
       if (waiting === '') setTimeout(flush, GATHER_MS);
       waiting += line;

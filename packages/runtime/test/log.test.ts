@@ -88,6 +88,17 @@ describe('a key', () => {
 });
 
 describe('a log', () => {
+  it('has what is fatal written before a process kills itself', async () => {
+    const child = new Child(`
+      import { createLog } from ${JSON.stringify(new URL('../dist/log.js', import.meta.url).href)};
+      const log = await createLog('auth-server', 'info');
+      log.info('before it');
+      log.fatal('the end');
+      process.kill(process.pid, 'SIGKILL');`);
+    expect(JSON.parse((await child.line()) ?? '')).toMatchObject({ msg: 'before it' });
+    expect(JSON.parse((await child.line()) ?? '')).toMatchObject({ level: 'fatal', msg: 'the end' });
+  });
+
   it('is JSON, a line each, with the name, the level in letters and the time in UTC', async () => {
     const child = new Child(`
       import { createLog } from ${JSON.stringify(new URL('../dist/log.js', import.meta.url).href)};

@@ -1,0 +1,21 @@
+/** The end of a process that must not wait for anything. */
+
+import { createRequire } from 'node:module';
+import type koffi from 'koffi';
+
+/**
+ * Ends the process with `code`, whatever it is in the middle of. `process.exit` would not: on its way out LMDB waits for a write that waits for
+ * this thread, and the process would stay for good, with the store locked. So it is libc's `_exit`, or SIGKILL where that cannot be called.
+ * Log lines that wait are written before.
+ */
+export function exitNow(code: number): never {
+  process.emit('exit', code);
+  try {
+    const { load } = createRequire(import.meta.url)('koffi') as typeof koffi;
+    load(null).func('void _exit(int)')(code);
+  } catch {
+    // There is nothing for this machine.
+  }
+  process.kill(process.pid, 'SIGKILL');
+  throw new Error('SIGKILL was survived');
+}
