@@ -23,6 +23,8 @@ export function withExamples(command: Command, ...examples: readonly string[]): 
 export async function main(command: Command): Promise<void> {
   // Whatever is created is for this user alone, also what a library creates.
   process.umask(0o077);
+  // Node.js would open its debugger to every user of this machine, and with it all keys.
+  process.on('SIGUSR1', () => undefined);
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     // `command | head` closes our standard output early: no reason to complain.
     if (error.code === 'EPIPE') exitNow(EXIT.ok);

@@ -49,6 +49,15 @@ describe('a command', () => {
     });
   });
 
+  it('opens no debugger when it is asked for one: whoever attached could read all keys', async () => {
+    const { code, stdout, stderr } = await run(`
+      const { url } = await import('node:inspector');
+      process.kill(process.pid, 'SIGUSR1');
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      console.log(url() ?? 'none');`);
+    expect([code, stdout, stderr]).toEqual([0, 'none\n', '']);
+  });
+
   it.each([
     ['an ID of 7 digits', ['000a1b2'], '8 hex digits'],
     ['a peer on port 0', ['--peer', '192.0.2.1:0'], 'expected HOST:PORT'],
