@@ -102,10 +102,13 @@ class Peer {
     return false;
   }
 
+  /** One whose server is still being looked for is not waited for. */
   async close(): Promise<void> {
-    // One whose server was not found never connected.
-    for (const { connecting } of this.#connections.values())
-      await connecting.then((client) => client.close()).catch(() => undefined);
+    const closing = [...this.#connections.values()].flatMap(({ client, connecting }) => {
+      const closed = connecting.then((one) => one.close()).catch(() => undefined);
+      return client === undefined ? [] : [closed];
+    });
+    await Promise.all(closing);
   }
 }
 
@@ -177,11 +180,13 @@ export class RelayLink implements Link {
 
   async #exchange(peer: Peer, request: Uint8Array, judge: JudgeAnswer, deadlineMs: number): Promise<Outcome<LinkDecision>> {
     const connection = peer.next();
+    const end = performance.now() + deadlineMs;
     try {
-      const client = connection.client ?? (await connection.connecting);
+      const client = connection.client ?? (await within(deadlineMs, connection.connecting));
+      if (client === undefined) return { kind: 'unreachable', code: 'its name was not found in time' };
       const outcome = await client.exchange({
         payload: request,
-        deadlineMs,
+        deadlineMs: end - performance.now(),
         maxIgnored: MAX_IGNORED,
         // The payload decides, not the code: without an M3, M8 or M9 that opens it is no answer.
         judge: ({ payload }) => {
@@ -220,6 +225,16 @@ export class RelayLink implements Link {
         );
       }
     }
+  }
+}
+
+/** `undefined`: nothing came of it in time. */
+async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
+  const settled = new AbortController();
+  try {
+    return await Promise.race([promise, pause(ms, undefined, { signal: settled.signal })]);
+  } finally {
+    settled.abort();
   }
 }
 

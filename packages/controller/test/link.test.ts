@@ -1,6 +1,8 @@
 // Proves the relay against servers on bare sockets: it turns from one that does not answer to one that does, and takes no answer that
 // does not open.
 
+import dns from 'node:dns/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import type { LinkDecision } from '@latchkey/protocol';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { CapturedLog, UdpPeer } from '../../runtime/test/fixtures.js';
@@ -79,20 +81,20 @@ describe('a relay', () => {
   it('turns to the second server from one whose answers do not open, says why, and asks it first from then on', async () => {
     const [first, second] = [await UdpPeer.open(), await UdpPeer.open()];
     const { link, log } = relay(first.endpoint, second.endpoint);
-    const [wrong, right] = [answering(first, '', { copies: 16, code: '4.01' }), answering(second, 'right')];
+    const [wrong, right] = [answering(first, '', { copies: 17, code: '4.01' }), answering(second, 'right')];
     for (let i = 1; i <= 3; i++) {
       expect(await link.ask(QUESTION, judge)).toMatchObject({ kind: 'answer' });
       expect(right.requests).toHaveLength(i);
     }
     expect(wrong.requests).toHaveLength(1);
-    expect(log.lines).toMatchObject([{ level: 'warn', server: `127.0.0.1:${first.endpoint.port}`, ignored: 16 }]);
+    expect(log.lines).toMatchObject([{ level: 'warn', server: `127.0.0.1:${first.endpoint.port}`, ignored: 17 }]);
     expect(log.text).toContain("the auth-server's answers do not count");
   });
 
   it('asks the same question octet for octet at both', async () => {
     const [first, second] = [await UdpPeer.open(), await UdpPeer.open()];
     const { link } = relay(first.endpoint, second.endpoint);
-    const [one, two] = [answering(first, '', { copies: 16 }), answering(second, 'right')];
+    const [one, two] = [answering(first, '', { copies: 17 }), answering(second, 'right')];
     await link.ask(QUESTION, judge);
     expect([one.requests, two.requests]).toEqual([[QUESTION], [QUESTION]]);
   });
@@ -117,6 +119,30 @@ describe('a relay', () => {
     );
   });
 
+  it('turns to the second server while the first one’s name is looked up and nobody answers that, and looks it up once for all', async () => {
+    const { lookup } = dns;
+    let asked = 0;
+    dns.lookup = () => {
+      asked += 1;
+      return new Promise<never>(() => undefined);
+    };
+    syncBuiltinESMExports();
+    onTestFinished(() => {
+      dns.lookup = lookup;
+      syncBuiltinESMExports();
+    });
+    const second = await UdpPeer.open();
+    answering(second, 'right');
+    const log = new CapturedLog();
+    const link = new RelayLink([{ host: 'auth.example', port: 5693 }, second.endpoint], log.log);
+    const answers = await Promise.all(Array.from({ length: 8 }, () => link.ask(QUESTION, judge)));
+    expect(answers.map((answer) => answer?.kind)).toEqual(Array.from({ length: 8 }, () => 'answer'));
+    expect(asked).toBe(1);
+    expect(log.text).toContain('its name was not found in time');
+    // Nor is it waited for in the end.
+    await link.close();
+  });
+
   it('answers many questions at once, each with its own answer', async () => {
     const server = await UdpPeer.open();
     const { link } = relay(server.endpoint);
@@ -136,7 +162,7 @@ describe('a relay', () => {
 
   it('gives nothing where nobody answers in time, and says so of each server', async () => {
     const [silent, mute, wrong] = [await UdpPeer.open(), await UdpPeer.open(), await UdpPeer.open()];
-    answering(wrong, 'wrong', { copies: 16 });
+    answering(wrong, 'wrong', { copies: 17 });
     const networks = [[silent.endpoint], [await deserted()], [wrong.endpoint, mute.endpoint]];
     await Promise.all(
       networks.map(async (servers) => {
@@ -235,7 +261,7 @@ describe('a look at the servers', () => {
         const { messageId, token, code } = request;
         if (code === '0.00') peer.reply(request, { code, reset: true, messageId });
         else
-          for (let i = 0; i < 16; i++)
+          for (let i = 0; i < 17; i++)
             peer.reply(request, { code: '2.04', ack: true, messageId, token, payload: Buffer.from('wrong') });
       }
     })();

@@ -69,20 +69,31 @@ export interface AttemptOptions {
 type Answered<D> = { readonly kind: 'opened'; readonly decision: D } | FailedExchange;
 
 export async function attempt(options: AttemptOptions): Promise<AttemptResult> {
-  const client = await CoapClient.connect({
+  const { signal } = options;
+  const connecting = CoapClient.connect({
     peer: options.controller,
     tokenLength: TOKEN_LENGTH,
     maxInFlight: 1,
     counts: options.counts.client,
   });
-  const giveUp = (): void => void client.close();
-  if (options.signal.aborted) giveUp();
-  options.signal.addEventListener('abort', giveUp, { once: true });
+  const close = (): Promise<void> => connecting.then((client) => client.close()).catch(() => undefined);
+  let giveUp = (): void => undefined;
+  // Also while the controller's name is looked up, for which the system takes half a minute where nobody answers.
+  const givenUp = new Promise<undefined>((resolve) => {
+    giveUp = () => {
+      resolve(undefined);
+      void close();
+    };
+  });
+  if (signal.aborted) giveUp();
+  signal.addEventListener('abort', giveUp, { once: true });
   try {
+    const client = await Promise.race([connecting, givenUp]);
+    if (client === undefined) return { kind: 'failed', step: 'M1', why: { kind: 'unreachable', code: 'ECANCELED' } };
     return await new Attempt(client, options).run();
   } finally {
-    options.signal.removeEventListener('abort', giveUp);
-    if (!options.signal.aborted) await client.close();
+    signal.removeEventListener('abort', giveUp);
+    if (!signal.aborted) await close();
   }
 }
 

@@ -44,17 +44,34 @@ function endpointSchema(lowestPort: number): z.ZodMiniType<Endpoint, string> {
   );
 }
 
+interface Address {
+  readonly address: string;
+  readonly family: 4 | 6;
+}
+
+/** By name: of those who ask at the same time one looks, since the system's look-up holds a thread that files need, too. */
+const lookingUp = new Map<string, Promise<Address>>();
+
 /** The address a name stands for now. */
-export async function addressOf(endpoint: Endpoint): Promise<{ readonly address: string; readonly family: 4 | 6 }> {
+export async function addressOf(endpoint: Endpoint): Promise<Address> {
   const literal = isIP(endpoint.host.replace(/%.*$/, ''));
   if (literal !== 0) return { address: endpoint.host, family: literal === 6 ? 6 : 4 };
   try {
-    const { lookup } = await import('node:dns/promises');
-    const { address, family } = await lookup(endpoint.host);
-    return { address, family: family === 6 ? 6 : 4 };
+    let found = lookingUp.get(endpoint.host);
+    if (found === undefined) {
+      found = lookUp(endpoint.host).finally(() => lookingUp.delete(endpoint.host));
+      lookingUp.set(endpoint.host, found);
+    }
+    return await found;
   } catch (error) {
     throw systemFailure(`cannot find ${formatEndpoint(endpoint)}`, error);
   }
+}
+
+async function lookUp(name: string): Promise<Address> {
+  const { lookup } = await import('node:dns/promises');
+  const { address, family } = await lookup(name);
+  return { address, family: family === 6 ? 6 : 4 };
 }
 
 /** One spelling per address: IPv4 in its own, without the mapping a dual-stack socket puts around it. */

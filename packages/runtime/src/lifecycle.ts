@@ -32,7 +32,7 @@ export interface Outlook {
 const UNSEEN: Observation = { serves: () => true, checks: [], metrics: [] };
 
 /**
- * Runs a daemon until SIGTERM or SIGINT, then stops it within 10 seconds; a second signal ends it at once. The process ends with
+ * Runs a daemon until SIGTERM or SIGINT, then stops it within 10 seconds, started or not; a second signal ends it at once. The process ends with
  * the daemon; a Failure to start is thrown. A mistake nobody caught is logged and ends it too: a daemon in an unknown state serves nobody.
  */
 export async function runDaemon(log: Log, start: () => Promise<Daemon>, outlook?: Outlook): Promise<never> {
@@ -41,16 +41,25 @@ export async function runDaemon(log: Log, start: () => Promise<Daemon>, outlook?
     exitNow(EXIT.failed);
   });
 
-  const asked = new Promise<NodeJS.Signals>((resolve) => {
+  const asked = new Promise<void>((resolve) => {
     let signals = 0;
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.on(signal, () => {
         signals += 1;
         if (signals > 1) exitNow(EXIT.failed);
-        resolve(signal);
+        log.info({ signal }, 'stopping');
+        setTimeout(() => {
+          log.warn({ limitSeconds: STOP_LIMIT_MS / 1000 }, 'stopped with work still in flight');
+          exitNow(EXIT.failed);
+        }, STOP_LIMIT_MS);
+        resolve();
       });
     }
   });
+  // Whoever replaces a file while it is being read has it read once more.
+  let started: (() => void) | undefined;
+  const mayReload = new Promise<void>((resolve) => (started = resolve));
+  process.on('SIGHUP', () => void mayReload.then(() => supervisor.reloading(() => reload(daemon, log))));
 
   const supervisor = await Supervisor.find(log);
   const daemon = await start();
@@ -58,20 +67,14 @@ export async function runDaemon(log: Log, start: () => Promise<Daemon>, outlook?
   const readiness = new Readiness(observation.checks);
   const place = outlook?.http;
   const http = place && (await serve({ place, about: { daemon: outlook.name }, observation, readiness, log }));
-  process.on('SIGHUP', () => void supervisor.reloading(() => reload(daemon, log)));
   supervisor.ready(readiness);
-  const signal = await asked;
-  log.info({ signal }, 'stopping');
+  started?.();
+  await asked;
   supervisor.stopping();
-  const limit = setTimeout(() => {
-    log.warn({ limitSeconds: STOP_LIMIT_MS / 1000 }, 'stopped with work still in flight');
-    exitNow(EXIT.failed);
-  }, STOP_LIMIT_MS);
   await http?.close();
   await daemon.stop();
-  clearTimeout(limit);
   log.info('stopped');
-  process.exit(EXIT.ok);
+  exitNow(EXIT.ok);
 }
 
 async function reload(daemon: Daemon, log: Log): Promise<void> {

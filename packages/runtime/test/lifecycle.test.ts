@@ -35,6 +35,28 @@ describe('a daemon', () => {
     expect(await ended).toEqual({ code: 0, signal: null });
   });
 
+  it('that gets SIGHUP before it is up reads anew once it is', async () => {
+    const child = daemon(`
+      log.info('starting');
+      await new Promise((resolve) => process.on('SIGUSR2', resolve));
+      log.info('up');
+      return { stop: async () => undefined, reload: async () => log.info('read anew') };`);
+    expect(await nextMessage(child)).toMatchObject({ msg: 'starting' });
+    void child.kill('SIGHUP');
+    void child.kill('SIGUSR2');
+    expect(await nextMessage(child)).toMatchObject({ msg: 'up' });
+    expect(await nextMessage(child)).toMatchObject({ msg: 'read anew' });
+  });
+
+  it('that is asked to stop while its start does not come to an end is ended 10 s later', async () => {
+    const child = daemon(`log.info('starting'); await new Promise(() => undefined);`);
+    expect(await nextMessage(child)).toMatchObject({ msg: 'starting' });
+    const ended = child.kill('SIGTERM');
+    expect(await nextMessage(child)).toMatchObject({ msg: 'stopping' });
+    expect(await nextMessage(child)).toMatchObject({ msg: 'stopped with work still in flight' });
+    expect(await ended).toEqual({ code: 1, signal: null });
+  });
+
   it('that cannot start says why and what to do on standard error, and ends with the code of the failure, whatever it left open', () => {
     const script = `
       import { main, program } from ${dist('cli')};

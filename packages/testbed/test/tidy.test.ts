@@ -32,9 +32,8 @@ describe('sources', () => {
     expect(sources.filter((path) => read(path).split('\n').length > 450)).toEqual([]);
   });
 
-  it('end a process in four places: lifecycle, command line, at once, store watch; and one that is not their own: the hook', () => {
+  it('end a process in three places: command line, at once, store watch; and one that is not their own: the hook', () => {
     const allowed = [
-      'packages/runtime/src/lifecycle.ts',
       'packages/runtime/src/cli.ts',
       'packages/runtime/src/exit-now.ts',
       'packages/auth-server/src/store-watch.ts',
