@@ -30,7 +30,6 @@ export * from './messages.js';
 export { equalInConstantTime } from './octets.js';
 export {
   deriveApplicationKey,
-  deriveCcmKey,
   deriveEapPskKeys,
   deriveEapPskSessionKeys,
   derivePsk,

@@ -1,8 +1,8 @@
-/** What is derived from a node's key: the next key, the keys of the CCM uses, and the keys applications get. */
+/** What is derived from a node's key: the next key, and the keys applications get. */
 
 import { concatBytes, utf8ToBytes } from '@noble/ciphers/utils.js';
 import { aes128, cmac } from './cipher.js';
-import { KEY_LENGTH, type LABEL_M4, type LABEL_M5_M6, type LABEL_NONCE, RN_LENGTH } from './constants.js';
+import { KEY_LENGTH, RN_LENGTH } from './constants.js';
 import { xor } from './octets.js';
 import { Secret } from './secret.js';
 
@@ -10,13 +10,6 @@ import { Secret } from './secret.js';
 export function derivePsk(key: Secret, rnI: Uint8Array, rnC: Uint8Array): Secret {
   if (rnI.length !== RN_LENGTH || rnC.length !== RN_LENGTH) throw new RangeError(`a random number has ${RN_LENGTH} octets`);
   return wrap(key.cipher.encrypt(xor(rnI, rnC)));
-}
-
-/** `EK(K, T) = AES-128(K, T || 0^15)`: a node key is never itself a CCM key (profile, "Primitive"). */
-export function deriveCcmKey(key: Secret, label: typeof LABEL_M4 | typeof LABEL_M5_M6 | typeof LABEL_NONCE): Secret {
-  const block = new Uint8Array(16);
-  block[0] = label;
-  return wrap(key.cipher.encrypt(block));
 }
 
 /** The keys EAP-PSK sets up from a PSK (RFC 4764 section 3.1): AK authenticates, KDK derives. */

@@ -54,8 +54,8 @@ export class Secret {
   }
 
   /**
-   * AES-128 under EK(K, T) = AES-128(K, T || 0^15), T being `label` (profile, "Primitive"): kept for the label that was asked for
-   * last, and wiped with the key.
+   * AES-128 under EK(K, T) = AES-128(K, T || 0^15), T being `label`: a node key is never itself a CCM key (profile, "Primitive"). Kept for
+   * the label that was asked for last, and wiped with the key.
    */
   ccmCipher(label: number): BlockCipher {
     if (this.#ccmCipher?.label === label) return this.#ccmCipher.cipher;

@@ -29,7 +29,7 @@ import {
   sealM9,
 } from '../src/messages.js';
 import { equalInConstantTime } from '../src/octets.js';
-import { deriveCcmKey, derivePsk } from '../src/psk.js';
+import { derivePsk } from '../src/psk.js';
 import { Secret } from '../src/secret.js';
 import profile1 from './vectors/profile1.json' with { type: 'json' };
 
@@ -135,8 +135,15 @@ export function sealExchange(terms: Terms): Exchange {
   const M8 = sealM8(terms, nonces.M8, M7, skCs);
   const M6 = sealM6(terms, terms, psk, M5);
   const M9 = sealM9(terms, nonces.M9, M2, skCs);
-  const [ekM4, ekM5M6] = [deriveCcmKey(key, LABEL_M4), deriveCcmKey(psk, LABEL_M5_M6)];
+  const [ekM4, ekM5M6] = [ccmKey(key, LABEL_M4), ccmKey(psk, LABEL_M5_M6)];
   return { ...bound, psk, ekM4, ekM5M6, M1, M2, M3, M4, M5, M6, M7, M8, M9 };
+}
+
+/** EK(K, T), which the package never has but as a schedule. */
+function ccmKey(key: Secret, label: number): Secret {
+  const block = new Uint8Array(16);
+  block[0] = label;
+  return Secret.from(key.cipher.encrypt(block));
 }
 
 type Receive = (given: Uint8Array, of: Exchange) => unknown;

@@ -137,9 +137,13 @@ export class Turnstile {
   }
 
   async #untilOpened(): Promise<void> {
-    await until(() => this.#closed || this.#take(GATE, false));
-    if (!this.#closed) this.#give(GATE);
-    this.#opening = undefined;
+    try {
+      await until(() => this.#closed || this.#take(GATE, false));
+      if (!this.#closed) this.#give(GATE);
+    } finally {
+      // Also where the system gives no lock now: whoever comes next asks it again.
+      this.#opening = undefined;
+    }
   }
 
   /** Whether it could be had. */

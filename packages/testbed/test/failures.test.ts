@@ -205,10 +205,10 @@ describe('folders and files', () => {
     }
   });
 
-  it.skipIf(process.getuid?.() !== 0)('a store that became read-only under a registry', async () => {
+  it.skipIf(process.getuid?.() !== 0)('a store that became read-only under a registry', async ({ skip }) => {
     const mount = network.path('mounted');
     await mkdir(mount);
-    if (spawnSync('mount', ['-t', 'tmpfs', 'tmpfs', mount]).status !== 0) return;
+    if (spawnSync('mount', ['-t', 'tmpfs', 'tmpfs', mount]).status !== 0) skip('nothing can be mounted');
     try {
       await network.run('auth-server', ['init', '--data', `${mount}/data`]);
       expect(spawnSync('mount', ['-o', 'remount,ro', mount]).status).toBe(0);
@@ -220,10 +220,10 @@ describe('folders and files', () => {
 
   it.skipIf(process.getuid?.() !== 0)(
     'a full disk: the server goes on, says so, and takes the same M5 when there is room (needs root)',
-    async () => {
+    async ({ skip }) => {
       const mount = network.path('full');
       await mkdir(mount);
-      if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1200k', 'tmpfs', mount]).status !== 0) return;
+      if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1200k', 'tmpfs', mount]).status !== 0) skip('nothing can be mounted');
       const socket = await peer.RawSocket.open();
       try {
         const [server, address] = [await freePort(), await freePort()];

@@ -72,12 +72,13 @@ describe.skipIf(!CAN_INJECT_FAULTS)('a disk that fails (needs gcc)', () => {
 });
 
 describe.skipIf(process.getuid?.() !== 0)('a full disk (needs root)', () => {
-  it('under the node: it keeps the key it has, says so, and joins when there is room', { timeout: 180_000 }, async () => {
+  it('under the node: it keeps the key it has, says so, and joins when there is room', { timeout: 180_000 }, async ({ skip }) => {
     const { ground, node } = await newGround();
     await Promise.all([ground.startAuthServer().listening(), ground.startController().listening()]);
     const mount = ground.network.path('small');
     await mkdir(mount);
-    if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k,mode=700', 'tmpfs', mount]).status !== 0) return;
+    if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k,mode=700', 'tmpfs', mount]).status !== 0)
+      skip('nothing can be mounted');
     onTestFinished(() => void spawnSync('umount', ['-l', mount]));
     const moved = { id: node.id, folder: `${mount}/node` };
     spawnSync('cp', ['-a', node.folder, moved.folder]);

@@ -4,7 +4,6 @@ import {
   ccmSeal,
   decodeLinkRequest,
   decodeM5,
-  deriveCcmKey,
   derivePsk,
   LABEL_M4,
   type LinkDecision,
@@ -26,7 +25,6 @@ import {
   TYPE,
 } from '@latchkey/protocol';
 import { type KeyAnswer, SimulatedController } from '../controller.js';
-import { keyOctets } from '../key-text.js';
 import type { PrivateFile } from '../private-file.js';
 import type { RespondentRole } from '../roles.js';
 import { PROFILE, type Rules } from '../rules.js';
@@ -112,7 +110,7 @@ class WithoutAad extends Knowing {
     const body = new Uint8Array(2 * RN_LENGTH);
     body.set(known.rnI);
     body.set(known.rnC, RN_LENGTH);
-    const sealed = ccmSeal(keyOctets(deriveCcmKey(known.key, LABEL_M4)), clear, new Uint8Array(0), body);
+    const sealed = ccmSeal(known.key.ccmCipher(LABEL_M4), clear, new Uint8Array(0), body);
     const m4 = new Uint8Array(octets.length);
     m4.set(clear);
     m4.set(sealed, clear.length);

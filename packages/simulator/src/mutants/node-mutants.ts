@@ -4,7 +4,6 @@ import {
   type AwaitingM6,
   ccmOpen,
   decodeM4,
-  deriveCcmKey,
   ifWellFormed,
   LABEL_M4,
   type M4Decision,
@@ -17,7 +16,6 @@ import {
 } from '@latchkey/protocol';
 import type { Disk } from '../disk.js';
 import type { Response } from '../exchange.js';
-import { keyOctets } from '../key-text.js';
 import { type Answered, type Result, SimulatedNode } from '../node.js';
 import { FILE, PrivateFile, type Step } from '../private-file.js';
 import { PROFILE, type Rules } from '../rules.js';
@@ -93,8 +91,7 @@ export function receiveM4WithoutAad(compareRnI: boolean): ReceiveM4 {
 }
 
 function openBare(key: Secret, m4: Uint8Array): Uint8Array | undefined {
-  const ek = deriveCcmKey(key, LABEL_M4);
-  return ccmOpen(keyOctets(ek), m4.slice(0, 13), new Uint8Array(0), m4.slice(13));
+  return ccmOpen(key.ccmCipher(LABEL_M4), m4.slice(0, 13), new Uint8Array(0), m4.slice(13));
 }
 
 /** M5 goes out while the candidate is still being written. */
