@@ -134,6 +134,7 @@ it('joins are measured at tiny sizes: every figure is a number, storms are compl
     sweep: [1, 2],
     sustainedMs: 200,
     writes: 20,
+    computed: 20,
   };
   const told: string[] = [];
   const run = { rounds: 1, extent: 'quick', folder: await temporaryFolder(), tell: (what: string) => told.push(what) } as const;
@@ -143,6 +144,7 @@ it('joins are measured at tiny sizes: every figure is a number, storms are compl
   expect(failed?.of.measured.median).toBe(0);
   expect(series.map(({ points }) => points.length)).toEqual([2, 2]);
   expect(remarks.join()).toContain('load generator');
+  expect(figures.find(({ of }) => of.name === 'the protocol alone')?.of.measured.median).toBeGreaterThan(0);
   for (const part of [
     'joins/s',
     'p99',

@@ -19,6 +19,8 @@ export interface Sizes {
   readonly sustainedMs: number;
   /** Durable writes of the store alone. */
   readonly writes: number;
+  /** Joins that the protocol alone computes. */
+  readonly computed: number;
 }
 
 export const FULL: Sizes = {
@@ -32,6 +34,7 @@ export const FULL: Sizes = {
   sweep: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024],
   sustainedMs: 20_000,
   writes: 20_000,
+  computed: 20_000,
 };
 
 export const LONG: Sizes = { ...FULL, sustainedMs: 600_000 };
@@ -47,4 +50,5 @@ export const QUICK: Sizes = {
   sweep: [],
   sustainedMs: 3_000,
   writes: 2_000,
+  computed: 10_000,
 };

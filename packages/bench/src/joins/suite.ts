@@ -3,6 +3,7 @@
 import { join } from 'node:path';
 import { type Figure, figure, type Rules, type Side, type Unit } from '../figure.js';
 import { measureWrites } from '../limits/durable-writes.js';
+import { measureProtocol } from '../limits/protocol.js';
 import type { Plan } from '../load/plan.js';
 import { knee, type Point, type Series } from '../series.js';
 import { summarise } from '../statistics.js';
@@ -57,12 +58,20 @@ async function measure(
 ): Promise<Outcome> {
   const figures: Figure[] = [];
   const shares: number[] = [];
+  const remarks: string[] = [];
   for (const inFlight of sizes.inFlight) {
     const what = `${inFlight.toLocaleString('en')} in flight`;
     const rounds = await measureAll(run, networks, what, { kind: 'closed', inFlight, ms: sizes.ms });
     shares.push(...quantity(rounds.relayed, 'share'));
     figures.push(...closedFigures(what, rounds, inFlight === USUAL));
-    if (inFlight === USUAL) figures.push(...(await writeFigures(run, sizes, rounds)));
+    if (inFlight === USUAL) {
+      figures.push(...(await writeFigures(run, sizes, rounds)));
+      const alone = protocolFigure(run, sizes, rounds);
+      figures.push(alone);
+      remarks.push(
+        `With nothing on top of \`coap\` but what the protocol computes, joins/s could be ${(1 / (1 + alone.ratio.median)).toFixed(2)} times \`coap\` alone.`,
+      );
+    }
   }
   for (const perSecond of sizes.rates) {
     const what = `open loop, ${perSecond.toLocaleString('en')}/s`;
@@ -81,6 +90,7 @@ async function measure(
   return {
     figures,
     remarks: [
+      ...remarks,
       `The load generator took ${percent(share.median)} (${percent(share.low)} to ${percent(share.high)}) of all CPU time, and less than a core: it is not what is measured.`,
     ],
     series,
@@ -170,6 +180,14 @@ async function writeFigures(run: Run, sizes: Sizes, rounds: Measured): Promise<F
     figure(`${USUAL} in flight: time for each join`, 'us', { name: NAMES.relayed, values: perJoin }, per('wallUs')),
     figure(`${USUAL} in flight: CPU time of a join, auth-server`, 'us', side(rounds, 'relayed', 'serverUs'), per('cpuUs')),
   ];
+}
+
+/** What is left for all else: no server that does what the protocol asks is nearer to `coap` alone. */
+function protocolFigure(run: Run, sizes: Sizes, rounds: Measured): Figure {
+  run.tell('the protocol alone');
+  const values = Array.from({ length: run.rounds }, () => measureProtocol(sizes.computed).cpuUs);
+  const of = { name: 'the protocol alone', values };
+  return figure(`${USUAL} in flight: CPU time of a join`, 'us', of, side(rounds, 'coap', 'cpuUs'));
 }
 
 /** More and more in flight: the knee of each, and what the plot is drawn from. */
