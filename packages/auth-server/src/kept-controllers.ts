@@ -1,6 +1,7 @@
 /**
  * Controllers with their keys open, as long as the registry has them so: each request needs SK_cs, and to open it takes as long as to
- * open the request. They are in memory as the master key is that opens them. What is replaced is wiped once no request uses it.
+ * open the request. They are in memory as the master key is that opens them. What is replaced is wiped once no request uses
+ * it: what others do meanwhile does not keep it.
  */
 
 import type { Registry } from './registry.js';
@@ -12,13 +13,15 @@ const MAX_KEPT = 256;
 interface Kept {
   readonly row: ControllerRow;
   readonly record: ControllerRecord;
+  /** Requests that use it now. */
+  uses: number;
+  /** Handed to no further request: wiped when the last of those is done. */
+  retired: boolean;
 }
 
 export class KeptControllers {
   readonly #registry: Registry;
   readonly #kept = new Map<number, Kept>();
-  #retired: Kept[] = [];
-  #inUse = 0;
 
   constructor(registry: Registry) {
     this.#registry = registry;
@@ -26,46 +29,45 @@ export class KeptControllers {
 
   /** Hands `use` the controller as it is now. Its keys are not to be kept beyond that. */
   async with<T>(idC: number, use: (controller: ControllerRecord | undefined) => Promise<T>): Promise<T> {
-    this.#inUse += 1;
+    const kept = this.#latest(idC);
+    if (kept === undefined) return use(undefined);
+    kept.uses += 1;
     try {
-      return await use(this.#controller(idC));
+      return await use(kept.record);
     } finally {
-      this.#inUse -= 1;
-      if (this.#inUse === 0) this.#wipeRetired();
+      kept.uses -= 1;
+      if (kept.retired && kept.uses === 0) wipe(kept);
     }
   }
 
-  /** Wipes all of them, once nothing uses them any more. */
+  /** Wipes each of them, once nothing uses it any more. */
   close(): void {
-    this.#retireAll();
-    if (this.#inUse === 0) this.#wipeRetired();
-  }
-
-  #controller(idC: number): ControllerRecord | undefined {
-    const row = this.#registry.controllerRow(idC);
-    const kept = this.#kept.get(idC);
-    if (kept !== undefined && kept.row === row) return kept.record;
-    if (kept !== undefined) {
-      this.#kept.delete(idC);
-      this.#retired.push(kept);
-    }
-    if (row === undefined) return undefined;
-    if (this.#kept.size >= MAX_KEPT) this.#retireAll();
-    const record = this.#registry.openController(idC, row);
-    this.#kept.set(idC, { row, record });
-    return record;
-  }
-
-  #retireAll(): void {
-    this.#retired.push(...this.#kept.values());
+    for (const kept of this.#kept.values()) retire(kept);
     this.#kept.clear();
   }
 
-  #wipeRetired(): void {
-    for (const { record } of this.#retired) {
-      record.skCs.wipe();
-      record.nextSkCs?.wipe();
+  #latest(idC: number): Kept | undefined {
+    const row = this.#registry.controllerRow(idC);
+    const kept = this.#kept.get(idC);
+    if (kept !== undefined) {
+      if (kept.row === row) return kept;
+      this.#kept.delete(idC);
+      retire(kept);
     }
-    this.#retired = [];
+    if (row === undefined) return undefined;
+    if (this.#kept.size >= MAX_KEPT) this.close();
+    const opened = { row, record: this.#registry.openController(idC, row), uses: 0, retired: false };
+    this.#kept.set(idC, opened);
+    return opened;
   }
+}
+
+function retire(kept: Kept): void {
+  kept.retired = true;
+  if (kept.uses === 0) wipe(kept);
+}
+
+function wipe({ record }: Kept): void {
+  record.skCs.wipe();
+  record.nextSkCs?.wipe();
 }

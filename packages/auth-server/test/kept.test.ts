@@ -79,6 +79,20 @@ describe('kept controllers', () => {
     expect((await handedOut(kept))?.equals(skCs)).toBe(true);
   });
 
+  it('are wiped when their key is replaced, though requests of other controllers are under way', async () => {
+    const { registry } = await withController();
+    await addController(registry, controller({ idC: ID_C + 1 }));
+    const kept = new KeptControllers(registry);
+    await kept.with(ID_C + 1, async (other) => {
+      const old = await handedOut(kept);
+      await orderControllerKey(registry, ID_C, newSecret());
+      const now = await handedOut(kept);
+      expect(() => old?.expose()).toThrow('a wiped key was used');
+      expect(() => now?.expose()).not.toThrow();
+      expect(() => other?.skCs.expose()).not.toThrow();
+    });
+  });
+
   it('are wiped when they are removed, and when a request fails meanwhile', async () => {
     const { registry } = await withController();
     const kept = new KeptControllers(registry);
@@ -102,15 +116,20 @@ describe('kept controllers', () => {
     expect(() => used?.expose()).toThrow('a wiped key was used');
   });
 
-  it('are wiped all when there are too many', async () => {
+  it('are wiped all when there are too many, but for those in use', async () => {
     const registry = await newRegistry();
     for (let idC = 1; idC <= MANY; idC++) await addController(registry, controller({ idC }));
     const kept = new KeptControllers(registry);
-    const first = await handedOut(kept, 1);
-    for (let idC = 2; idC < MANY; idC++) await handedOut(kept, idC);
-    expect(() => first?.expose()).not.toThrow();
-    const last = await handedOut(kept, MANY);
-    expect(() => first?.expose()).toThrow('a wiped key was used');
-    expect(() => last?.expose()).not.toThrow();
+    let used: Secret | undefined;
+    await kept.with(1, async (found) => {
+      used = found?.skCs;
+      const unused: (Secret | undefined)[] = [];
+      for (let idC = 2; idC < MANY; idC++) unused.push(await handedOut(kept, idC));
+      expect(unused.map(String)).not.toContain('[secret wiped]');
+      const last = await handedOut(kept, MANY);
+      expect(new Set(unused.map(String))).toEqual(new Set(['[secret wiped]']));
+      for (const key of [used, last]) expect(() => key?.expose()).not.toThrow();
+    });
+    expect(() => used?.expose()).toThrow('a wiped key was used');
   });
 });
