@@ -8,6 +8,7 @@
  */
 
 import { randomBytes } from 'node:crypto';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Commit, COMMIT_LIMIT_MS, formatId, KEY_LENGTH, Secret } from '@latchkey/protocol';
 import {
@@ -38,7 +39,7 @@ import {
   seenByToo,
 } from './rows.js';
 import type { ControllerSightingRow, NodeSightingRow } from './sightings.js';
-import { STORE, Tables } from './tables.js';
+import { STORE, storeOfSchema, Tables } from './tables.js';
 
 /** Version of what is in the tables. */
 export const SCHEMA = 2;
@@ -66,9 +67,13 @@ export class Registry {
     this.tables = tables;
   }
 
-  /** Makes a new, empty registry in `folder`, sealed under what `master` gives. Refuses to touch one that is there. */
+  /** Makes a new, empty registry in `folder`, sealed under what `master` gives. Refuses to touch one that is there, or to make one beside it. */
   static async create(folder: string, master: () => Promise<Secret>, who: string): Promise<Registry> {
     await openFolder(folder);
+    if (!(await exists(join(folder, STORE, STORE_FILE)))) {
+      const beside = await onlyBeside(folder);
+      if (beside !== undefined) throw beside;
+    }
     const tables = await Tables.open(folder, who);
     try {
       // What a creation that was killed left has no schema.
@@ -366,7 +371,25 @@ function holds(keyring: Keyring, idI: number, row: NodeRow, key: Secret): boolea
 
 /** Before a master key is asked for: whether there is something to open at all. */
 export async function requireRegistry(folder: string): Promise<void> {
-  if (!(await exists(join(folder, STORE, STORE_FILE)))) throw noRegistry(folder);
+  if (await exists(join(folder, STORE, STORE_FILE))) return;
+  throw ((await exists(folder)) ? await onlyBeside(folder) : undefined) ?? noRegistry(folder);
+}
+
+/**
+ * What to say where the registry is there under other names alone: what puts a store in the place of another, an upgrade or `restore --replace`,
+ * was interrupted between its two steps. `undefined`: there is nothing of that kind.
+ */
+async function onlyBeside(folder: string): Promise<UsageFailure | undefined> {
+  const folders = (await readdir(folder, { withFileTypes: true })).filter((there) => there.isDirectory());
+  const names = folders.map(({ name }) => name).filter((name) => name.startsWith(`${STORE}-`));
+  if (names.length === 0) return undefined;
+  if ([SCHEMA - 1, SCHEMA].every((schema) => names.includes(storeOfSchema(schema))))
+    return new UsageFailure(`the upgrade of the registry in ${folder} was interrupted`, {
+      advice: `Run: latchkey-auth-server run --data ${folder}. That finishes it.`,
+    });
+  return new UsageFailure(`${folder} holds no ${STORE}, but ${names.toSorted().join(', ')}`, {
+    advice: `Nothing was changed. Restore a backup, or rename the one that is to serve to ${STORE}. Before you make a new one, move them away.`,
+  });
 }
 
 function noRegistry(folder: string): UsageFailure {

@@ -13,6 +13,11 @@ import type { ControllerSightingRow, NodeSightingRow } from './sightings.js';
 /** Folder of the store inside the registry's folder. */
 export const STORE = 'registry';
 
+/** Where a store of that schema lies while it is not the one in use: it is about to be, or was before an upgrade. */
+export function storeOfSchema(schema: number): string {
+  return `${STORE}-schema-${schema}`;
+}
+
 /**
  *   nodes                  ID_i -> NodeRow
  *   controllers            ID_c -> ControllerRow

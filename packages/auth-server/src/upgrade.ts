@@ -16,10 +16,10 @@ import { DEFAULT_GRACE } from './enrolment.js';
 import { identify } from './ik-identity.js';
 import { SCHEMA } from './registry.js';
 import type { NodeRow, OrderRow } from './rows.js';
-import { STORE, Tables } from './tables.js';
+import { STORE, storeOfSchema, Tables } from './tables.js';
 
-const OLD = `${STORE}-schema-1`;
-const NEW = `${STORE}-schema-${SCHEMA}`;
+const OLD = storeOfSchema(1);
+const NEW = storeOfSchema(SCHEMA);
 const CHUNK = 4_096;
 
 interface OldNodeRow {

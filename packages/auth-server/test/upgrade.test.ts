@@ -1,18 +1,21 @@
 // Proves that a registry of the version before is brought over whole, its keys sealed, however often that is interrupted, and the old one kept.
 
 import { randomInt } from 'node:crypto';
-import { mkdir, readdir, readFile, rename } from 'node:fs/promises';
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openStore, STORE_FILE } from '@latchkey/store';
 import { describe, expect, it } from 'vitest';
 import { CapturedLog, Child, tempFolder } from '../../runtime/test/fixtures.js';
-import type { Registry } from '../src/registry.js';
+import { Registry } from '../src/registry.js';
 import { upgrade } from '../src/upgrade.js';
 import { addNodes, commitTo, copyOf, MASTER, newNode, newSecret, NID, numbered, numberOf, openRegistry } from './fixtures.js';
 
 const ADDED = 1_790_000_000_000;
 const DAY = 86_400_000;
 const OLD = 'registry-schema-1';
+const PACKAGING = new URL('../../../packaging/', import.meta.url);
 const CONTROLLER = { nid: { host: '192.0.2.1', port: 5683 }, servers: [{ host: '2001:db8::7', port: 5693 }], addedAt: ADDED };
 const ORDERS = [
   { installer: 'Kim & Sons', idC: 1, count: 20, sharedKey: false, lifetime: 3_600, createdAt: ADDED + 1 },
@@ -85,6 +88,18 @@ async function oldRegistry(
 async function upgraded(folder: string, log: CapturedLog = new CapturedLog()): Promise<Registry> {
   await upgrade(folder, () => Promise.resolve(copyOf(MASTER)), 'auth-server', log.log);
   return openRegistry(folder);
+}
+
+/** What is left of an upgrade that was killed between its last two steps. */
+async function interrupted(): Promise<string> {
+  const folder = await oldRegistry(IDS);
+  await (await upgraded(folder)).close();
+  await rename(join(folder, 'registry'), join(folder, 'registry-schema-2'));
+  return folder;
+}
+
+function createdIn(folder: string): Promise<Registry> {
+  return Registry.create(folder, () => Promise.resolve(copyOf(MASTER)), 'test');
 }
 
 /** A node is what it was. */
@@ -226,12 +241,66 @@ describe('an upgrade', () => {
   });
 
   it('goes on where it was killed between its last two steps', async () => {
-    const folder = await oldRegistry(IDS);
-    await (await upgraded(folder)).close();
-    await rename(join(folder, 'registry'), join(folder, 'registry-schema-2'));
+    const folder = await interrupted();
     expectSame(await upgraded(folder), IDS);
     expect((await readdir(folder)).toSorted()).toEqual(['registry', OLD]);
   });
+
+  it('killed there is gone on with by the next start, under systemd (needs systemd-analyze)', async ({ skip }) => {
+    if (spawnSync('systemd-analyze', ['--version']).status !== 0) skip();
+    const unit = readFileSync(new URL('systemd/latchkey-auth-server.service', PACKAGING), 'utf8');
+    const [condition = ''] = /^Condition.*$/m.exec(unit) ?? [];
+    const starts = (folder: string): boolean =>
+      spawnSync('systemd-analyze', ['condition', condition.replace('/var/lib/latchkey/auth-server', folder)]).status === 0;
+    expect([await interrupted(), await oldRegistry(IDS), await tempFolder()].map(starts)).toEqual([true, true, false]);
+  });
+
+  it('killed there is gone on with by the next start, under OpenWrt', async () => {
+    const script = new URL('openwrt/latchkey-auth-server', PACKAGING).pathname;
+    const starts = (folder: string): string =>
+      spawnSync(
+        'sh',
+        [
+          '-c',
+          `. ${script}; logger() { echo "$3"; }; procd_open_instance() { echo starts; exit; }; STATE=$1; start_service`,
+          'sh',
+          folder,
+        ],
+        {
+          encoding: 'utf8',
+        },
+      ).stdout;
+    const empty = await tempFolder();
+    expect([await interrupted(), await oldRegistry(IDS), empty].map(starts)).toEqual([
+      'starts\n',
+      'starts\n',
+      `not set up yet: latchkey-auth-server init --data ${empty}\n`,
+    ]);
+  });
+
+  it('killed there has no empty registry made in its place, and every command tells how it goes on', async () => {
+    const folder = await interrupted();
+    const refusal = {
+      name: 'UsageFailure',
+      message: `the upgrade of the registry in ${folder} was interrupted`,
+      advice: `Run: latchkey-auth-server run --data ${folder}. That finishes it.`,
+    };
+    await expect(createdIn(folder)).rejects.toMatchObject(refusal);
+    await expect(openRegistry(folder)).rejects.toMatchObject(refusal);
+    expectSame(await upgraded(folder), IDS);
+  });
+
+  it.each(['registry-before-2026-11-28T102030Z', 'registry-restoring', OLD])(
+    'or restore that left %s alone has no empty registry made beside it',
+    async (name) => {
+      const folder = await oldRegistry(IDS);
+      await rename(join(folder, 'registry'), join(folder, name));
+      await expect(createdIn(folder)).rejects.toMatchObject({ message: `${folder} holds no registry, but ${name}` });
+      expect(await readdir(folder)).toEqual([name]);
+      await rm(join(folder, name), { recursive: true });
+      await (await createdIn(folder)).close();
+    },
+  );
 
   it('killed at any moment, again and again, ends with what was there', async () => {
     const ids = Array.from({ length: 20_000 }, (_, i) => i * 3 + (i % 2));
