@@ -56,7 +56,7 @@ export interface Event {
   readonly keyBefore?: Secret;
   readonly key?: Secret;
   readonly count?: number;
-  /** The last entry that was taken out of the log. */
+  /** The last entry that is taken out of the log. */
   readonly through?: number;
   readonly note?: string;
   /** Number of the entry before this one that is about the same node. */
@@ -100,6 +100,8 @@ const HASH = 32;
 const HEAD_ROW = 'audit head';
 /** Where a pruned log starts: the last entry that was taken out. */
 const START_ROW = 'audit start';
+/** Entries that are taken out in one transaction. */
+const CHUNK = 4_096;
 const NOTHING: HeadRow = { seq: 0, hash: new Uint8Array(HASH), at: 0 };
 
 export class AuditLog {
@@ -224,11 +226,12 @@ export class AuditLog {
           ? `entry ${seq} does not follow the start of the log`
           : `entry ${before.seq} was changed, with its hash`;
       }
-      if (entry?.what === 'log pruned') prunedThrough = entry.through ?? 0;
+      if (entry?.what === 'log pruned') prunedThrough = Math.max(prunedThrough, entry.through ?? 0);
       if (seq === against?.seq) met = hash;
       before = { seq, hash };
     }
-    if (start.seq !== prunedThrough) yield `${missing(1, start.seq)}, and no entry tells of a pruning`;
+    // A pruning that was interrupted, or goes on, has left some of what its entry tells.
+    if (start.seq > prunedThrough) yield `${missing(prunedThrough + 1, start.seq)}, and no entry tells of a pruning`;
     yield* this.#verifyEnd(before);
     if (against === undefined) return;
     if (against.seq < start.seq) yield `entry ${against.seq}, which the HEAD names, was pruned`;
@@ -246,14 +249,43 @@ export class AuditLog {
     else if (!Buffer.from(last.hash).equals(head.hash)) yield `entry ${head.seq} was changed, with its hash`;
   }
 
-  /** Takes out the entries up to `seq`, inside a write transaction; the chain goes on, with an entry that tells of it. */
-  prune(seq: number, keptIn: string): void {
-    const last = this.#entries.get(seq);
-    if (last === undefined) return;
-    for (const key of this.#entries.getKeys({ end: seq + 1 })) this.#entries.removeSync(key);
-    const [hash] = partsOf(last);
-    this.#about.putSync(START_ROW, { seq, hash, at: 0 } satisfies HeadRow);
-    this.append({ what: 'log pruned', through: seq, note: `kept in ${keptIn}` }, Date.now());
+  /**
+   * Takes out the entries through `last`, a chunk in each transaction, so that no commit waits for all of them. The entry that tells of it is
+   * written with the first chunk, and the start of the log moves with each: the first entry that is left follows the start, and the start is
+   * never beyond what an entry tells. So the log holds at every moment, wherever this is killed; what it had not come to is still there.
+   *
+   * @param write runs a write transaction
+   * @param progress entries taken out so far
+   */
+  async prune(
+    last: number,
+    keptIn: string,
+    write: (action: () => number) => Promise<number>,
+    progress?: (done: number) => void,
+  ): Promise<void> {
+    const begin = (): number => {
+      if (!this.#entries.doesExist(last)) return 0;
+      const removed = this.#removeChunk(last);
+      this.append({ what: 'log pruned', through: last, note: `kept in ${keptIn}` }, Date.now());
+      return removed;
+    };
+    let removed = await write(begin);
+    for (let done = removed; removed === CHUNK; done += removed) {
+      progress?.(done);
+      removed = await write(() => this.#removeChunk(last));
+    }
+  }
+
+  /** Takes out the first entries, through `last` at most; gives how many. */
+  #removeChunk(last: number): number {
+    const keys = Array.from(this.#entries.getKeys({ end: last + 1, limit: CHUNK }));
+    // What somebody put in between is no start.
+    const seq = keys.findLast((key) => Number.isInteger(key));
+    const row = seq === undefined ? undefined : this.#entries.get(seq);
+    if (seq !== undefined && row !== undefined)
+      this.#about.putSync(START_ROW, { seq, hash: partsOf(row)[0], at: 0 } satisfies HeadRow);
+    for (const key of keys) this.#entries.removeSync(key);
+    return keys.length;
   }
 
   #head(): HeadRow {

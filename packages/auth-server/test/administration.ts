@@ -109,6 +109,17 @@ export class Office {
     return this.registry.audit.head?.seq ?? 0;
   }
 
+  /** Takes the entries through `last` out of the log, which is looked at after each transaction. */
+  async prune(last: number, look: () => void = () => undefined): Promise<void> {
+    const { tables, audit } = this.registry;
+    const write = async (action: () => number): Promise<number> => {
+      const removed = await tables.write(action);
+      look();
+      return removed;
+    };
+    await audit.prune(last, 'a file', write);
+  }
+
   /** A server with a clock of its own; when `use` is through, what it has seen is written. */
   async serving<T>(use: (server: Serving) => T | Promise<T>, wall: number = Date.now()): Promise<T> {
     const serving = new Serving(this, wall);

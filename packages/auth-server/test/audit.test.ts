@@ -221,7 +221,7 @@ describe('the log', () => {
   it('goes on after it was pruned, and tells what it no longer can', async () => {
     const { registry } = office;
     const heads = [5, 6, 7].map((seq): Head => ({ seq, hash: thief.row(seq).toString('hex', 0, 32) }));
-    await registry.tables.write(() => registry.audit.prune(6, 'a file'));
+    await office.prune(6);
     await setDisabled(registry, [1], true);
     expect([...registry.audit.entries()].map(({ seq }) => seq)[0]).toBe(7);
     expect(problems()).toEqual([]);
@@ -236,11 +236,50 @@ describe('the log', () => {
 
   it('is pruned of nothing by a number it does not have, and wholly but for the entry that says so', async () => {
     const { registry } = office;
-    await registry.tables.write(() => registry.audit.prune(LENGTH + 50, 'a file'));
+    await office.prune(LENGTH + 50);
     expect([...registry.audit.entries()]).toHaveLength(LENGTH);
-    await registry.tables.write(() => registry.audit.prune(LENGTH, 'a file'));
+    await office.prune(LENGTH);
     expect([...registry.audit.entries()].map(({ what }) => what)).toEqual(['log pruned']);
     expect(problems()).toEqual([]);
+  });
+
+  it('is pruned in parts, each of which leaves a log that holds, and is gone on with when interrupted', async () => {
+    const { registry } = office;
+    const last = 10_000;
+    const before = head();
+    await registry.tables.write(() => {
+      while ((registry.audit.head?.seq ?? 0) <= last) registry.audit.append({ what: 'node enabled', node: 1 }, Date.now());
+    });
+    const first = (): number | undefined => [...registry.audit.entries()][0]?.seq;
+    const told = (): number[] =>
+      [...registry.audit.entries()].filter(({ what }) => what === 'log pruned').map(({ through }) => through ?? 0);
+    const interrupted = new Error('interrupted');
+    const killed = office.prune(last, () => {
+      expect(problems()).toEqual([]);
+      throw interrupted;
+    });
+    await expect(killed).rejects.toBe(interrupted);
+    expect([first(), told()]).toEqual([4_097, [last]]);
+    expect(problems(before)).toEqual([`entry ${LENGTH}, which the HEAD names, was pruned`]);
+
+    const starts: (number | undefined)[] = [];
+    await office.prune(last, () => {
+      expect(problems()).toEqual([]);
+      starts.push(first());
+    });
+    expect([starts, told()]).toEqual([
+      [8_193, last + 1],
+      [last, last],
+    ]);
+  });
+
+  it('names what was removed beyond what a pruning tells', async () => {
+    await office.prune(6);
+    await thief.tamper(() => {
+      thief.about.putSync('audit start', { seq: 7, hash: Uint8Array.from(thief.row(7).subarray(0, 32)), at: 0 });
+      thief.entries.removeSync(7);
+    });
+    expect(problems()).toEqual(['entry 7 was removed, and no entry tells of a pruning']);
   });
 
   it('names its first entries when they were removed as if it had been pruned', async () => {
@@ -294,7 +333,7 @@ describe('the log', () => {
     expect(life.slice(0, 2).map(({ what }) => what)).toEqual(expect.arrayContaining(['node moved']) as string[]);
     expect(life.map(({ seq }) => seq)).toEqual(life.map(({ seq }) => seq).toSorted((a, b) => b - a));
     expect(new Set(life.map(({ node }) => node))).toEqual(new Set(['00000001']));
-    await registry.tables.write(() => registry.audit.prune(LENGTH, 'a file'));
+    await office.prune(LENGTH);
     expect([...registry.audit.ofNode(entry)].every(({ seq }) => seq > LENGTH)).toBe(true);
   });
 });

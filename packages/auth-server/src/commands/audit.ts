@@ -3,6 +3,7 @@ import { formatId } from '@latchkey/protocol';
 import { createFile, Failure, idArgument, integerArgument, UsageFailure, withExamples } from '@latchkey/runtime';
 import { Command } from 'commander';
 import { type AuditLog, type Entry, formatHead, parseHead } from '../audit.js';
+import { withProgress } from '../progress.js';
 import type { Registry } from '../registry.js';
 import { entryTable } from './entry-table.js';
 import {
@@ -178,7 +179,9 @@ async function prune({ through, out, yes, ...options }: PruneOptions): Promise<v
       throw new UsageFailure(`there is no entry ${through}`, { advice: 'Run: latchkey-auth-server audit list' });
     await confirm(`Take the entries through ${through} out of the log, after writing them to ${out}?`, yes);
     await createFile(out, entriesThrough(audit, through));
-    await tables.write(() => audit.prune(through, out));
+    const total = audit.length - ((audit.head?.seq ?? through) - through);
+    const write = (action: () => number): Promise<number> => tables.write(action);
+    await withProgress('pruning', total, (progress) => audit.prune(through, out, write, progress));
     process.stdout.write(`The entries through ${through} are in ${out} and no longer in the registry\n`);
   });
 }
