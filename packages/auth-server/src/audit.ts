@@ -10,7 +10,7 @@
 
 import { createHash, hash as hashAtOnce } from 'node:crypto';
 import { formatId, formatTid, type Secret } from '@latchkey/protocol';
-import { type About, entriesIn, isStored, storedOctets } from '@latchkey/store';
+import { type About, entriesIn, isStored, rowsFrom, storedOctets } from '@latchkey/store';
 import type { Database } from 'lmdb';
 import { isoTime } from './iso-time.js';
 
@@ -174,9 +174,9 @@ export class AuditLog {
     return row && parse(row);
   }
 
-  /** In ascending order, from entry `from` on. */
+  /** In ascending order, from entry `from` on, for who takes his time: those that are written meanwhile too. */
   *entries(from: number = 1): Generator<Entry> {
-    for (const { value } of this.#entries.getRange({ start: from })) {
+    for (const { value } of rowsFrom(this.#entries, from)) {
       const entry = parse(value);
       if (entry !== undefined) yield entry;
     }

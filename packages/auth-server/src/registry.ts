@@ -22,7 +22,7 @@ import {
   type Times,
   UsageFailure,
 } from '@latchkey/runtime';
-import { isStored, type Keyring, PLACE, STORE_FILE, storedOctets, tellServing, writeFailure } from '@latchkey/store';
+import { isStored, type Keyring, PLACE, rowsFrom, STORE_FILE, storedOctets, tellServing, writeFailure } from '@latchkey/store';
 import type { AuditLog } from './audit.js';
 import { isoTime } from './iso-time.js';
 import { KeptNodes } from './kept-nodes.js';
@@ -180,10 +180,10 @@ export class Registry {
     for (const { key, value } of this.tables.controllers.getRange()) yield controllerFrom(this.tables.keyring, key, value);
   }
 
-  /** In ascending order of ID, from `from` on, without their keys. */
+  /** In ascending order of ID, from `from` on, without their keys; each as it is when it is come to, for who takes his time. */
   *nodes(from: number = 0): Generator<NodeFacts> {
     this.tables.seeLatest();
-    for (const { key, value } of this.tables.nodes.getRange({ start: from })) {
+    for (const { key, value } of rowsFrom(this.tables.nodes, from)) {
       const facts = this.#facts(key, value);
       if (facts !== undefined) yield facts;
     }
@@ -341,6 +341,14 @@ export class Registry {
       audit.append({ what: 'controller key changed', controller: idC, key: used }, Date.now());
       return true;
     });
+  }
+
+  /**
+   * Forgets the reads of processes that were killed over them, until which the file of the store grows with every commit. LMDB does so itself
+   * when the store is opened, and at no other time.
+   */
+  forgetDeadReaders(): void {
+    this.tables.env.readerCheck();
   }
 
   /** Tells others that this process serves, and under which master key; again whenever that changed. */

@@ -4,11 +4,12 @@ import type { AuthServer } from './auth-server.js';
 import type { Registry } from './registry.js';
 
 const LOOK_EVERY_MS = 1_000;
+const FORGET_EVERY_MS = 60_000;
 
 /**
  * Ends the process, at once and without clearing up, when a commit has not finished in 30 s: it must not take effect later,
  * when its node may have dropped the candidate it commits, and there is no other way to call back a write the disk holds up.
- * And follows the master key when a command replaces it, and keeps the time.
+ * And follows the master key when a command replaces it, keeps the time, and forgets what commands that were killed had begun to read.
  *
  * @returns a function that stops watching
  */
@@ -26,7 +27,11 @@ export function watchStore(registry: Registry, server: AuthServer, log: Log): ()
     );
     process.kill(process.pid, 'SIGKILL');
   }, LOOK_EVERY_MS);
-  return () => clearInterval(timer);
+  const forgetting = setInterval(() => registry.forgetDeadReaders(), FORGET_EVERY_MS);
+  return () => {
+    clearInterval(timer);
+    clearInterval(forgetting);
+  };
 }
 
 async function keepUp(registry: Registry, server: AuthServer): Promise<void> {

@@ -14,4 +14,5 @@ export {
 export { entriesIn, openStore, STORE_FILE, writeFailure } from './open.js';
 export { resealTable } from './reseal.js';
 export { nextMasterKey, type NextMasterKey, rotate, tellServing } from './rotation.js';
+export { rowsFrom } from './slices.js';
 export { isStored, storedOctets } from './stored-octets.js';

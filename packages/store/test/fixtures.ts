@@ -20,6 +20,12 @@ export function copyOf(key: Secret): Secret {
   return Secret.from(key.expose());
 }
 
+/** Reads of a store that are open, whatever the process: its number, and that of the transaction that is read. */
+export function openReads(env: RootDatabase): string[] {
+  const readers = env.readerList().split('\n');
+  return readers.filter((line) => /^ *\d+ +[0-9a-f]+ +\d+$/.test(line));
+}
+
 /** The name of the store in messages. */
 export const NAME = '/somewhere/store';
 

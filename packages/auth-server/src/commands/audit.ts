@@ -108,8 +108,9 @@ function exportCommand(): Command {
 
 async function writeAll({ from, ...options }: RegistryOptions & { readonly from?: number }): Promise<void> {
   await withRegistry(options, async (registry) => {
-    await printLines(jsonLines(registry.audit.entries(from)));
+    // What is written while somebody reads is not of it: the HEAD is that of the last line.
     const { head } = registry.audit;
+    await printLines(linesThrough(registry.audit, from, head?.seq ?? 0));
     if (head !== undefined) process.stderr.write(`HEAD ${formatHead(head)}\n`);
   });
 }
@@ -178,7 +179,7 @@ async function prune({ through, out, yes, ...options }: PruneOptions): Promise<v
     if (audit.entry(through) === undefined)
       throw new UsageFailure(`there is no entry ${through}`, { advice: 'Run: latchkey-auth-server audit list' });
     await confirm(`Take the entries through ${through} out of the log, after writing them to ${out}?`, yes);
-    await createFile(out, entriesThrough(audit, through));
+    await createFile(out, linesThrough(audit, 1, through));
     const total = audit.length - ((audit.head?.seq ?? through) - through);
     const write = (action: () => number): Promise<number> => tables.write(action);
     await withProgress('pruning', total, (progress) => audit.prune(through, out, write, progress));
@@ -186,12 +187,8 @@ async function prune({ through, out, yes, ...options }: PruneOptions): Promise<v
   });
 }
 
-function* jsonLines(entries: Iterable<Entry>): Generator<string> {
-  for (const entry of entries) yield `${JSON.stringify(entry)}\n`;
-}
-
-function* entriesThrough(audit: AuditLog, last: number): Generator<string> {
-  for (const entry of audit.entries()) {
+function* linesThrough(audit: AuditLog, from: number | undefined, last: number): Generator<string> {
+  for (const entry of audit.entries(from)) {
     if (entry.seq > last) return;
     yield `${JSON.stringify(entry)}\n`;
   }

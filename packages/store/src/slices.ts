@@ -1,0 +1,22 @@
+/** Reading a table that may be long, for whoever takes his time over it. */
+
+import type { Database } from 'lmdb';
+
+/** Rows that are read at once. */
+const SLICE = 256;
+
+/**
+ * The rows of a table in ascending order of key, from `from` on, a slice at a time. No read stays open between two slices, nor while whoever asked
+ * waits for something: LMDB keeps each page that an open read may come to, and the file of a store that is written to meanwhile grows and grows.
+ *
+ * So each slice is as the store is when it is read: a row that is put in, changed or removed meanwhile is met as it is by then, each key at most once.
+ */
+export function* rowsFrom<V>(table: Database<V, number>, from: number): Generator<{ readonly key: number; readonly value: V }> {
+  let slice = Array.from(table.getRange({ start: from, limit: SLICE }));
+  for (;;) {
+    yield* slice;
+    const last = slice.at(-1);
+    if (last === undefined || slice.length < SLICE) return;
+    slice = Array.from(table.getRange({ start: last.key, exclusiveStart: true, limit: SLICE }));
+  }
+}
