@@ -161,12 +161,11 @@ export class AuthServer {
         return judgement as Final;
       }
       const why = this.#timekeeper.refuses(judgement.commit.ts);
-      if (why !== undefined) {
+      if (why !== undefined || this.#commits >= MAX_COMMITS) {
         node.key.wipe();
         judgement.to.wipe();
-        return this.#refuse('overloaded', why);
+        return why === undefined ? refusal('overloaded') : this.#refuse('overloaded', why);
       }
-      if (this.#commits >= MAX_COMMITS) return refusal('overloaded');
       const result = await this.#commit(opened, node, judgement);
       if (result !== 'lost') return result;
     }

@@ -22,7 +22,7 @@ import { entriesIn, STORE_FILE } from '@latchkey/store';
 import { formatHead, type Head } from './audit.js';
 import { isoTime } from './iso-time.js';
 import { type Registry, SCHEMA } from './registry.js';
-import { controllerFrom, keyOf } from './rows.js';
+import { controllerFrom, keyOf, wipeKeys } from './rows.js';
 import { STORE, Tables } from './tables.js';
 
 /** A backup is LMDB's own file, then this, then the SHA-256 of what comes before: LMDB itself has no checksums. */
@@ -165,7 +165,7 @@ async function examine(
         advice: 'Nothing was changed. Use another backup.',
       });
     for (const { key, value } of tables.nodes.getRange()) keyOf(tables.keyring, key, value).wipe();
-    for (const { key, value } of tables.controllers.getRange()) controllerFrom(tables.keyring, key, value);
+    for (const { key, value } of tables.controllers.getRange()) wipeKeys(controllerFrom(tables.keyring, key, value));
     const [backupAt, nodes] = [tables.audit.latest, entriesIn(tables.nodes)];
     await tables.write(() => {
       const { head } = tables.audit;

@@ -5,7 +5,7 @@
  */
 
 import type { Registry } from './registry.js';
-import type { ControllerRecord, ControllerRow } from './rows.js';
+import { type ControllerRecord, type ControllerRow, wipeKeys } from './rows.js';
 
 /** At the bound all go. */
 const MAX_KEPT = 256;
@@ -36,7 +36,7 @@ export class KeptControllers {
       return await use(kept.record);
     } finally {
       kept.uses -= 1;
-      if (kept.retired && kept.uses === 0) wipe(kept);
+      if (kept.retired && kept.uses === 0) wipeKeys(kept.record);
     }
   }
 
@@ -64,10 +64,5 @@ export class KeptControllers {
 
 function retire(kept: Kept): void {
   kept.retired = true;
-  if (kept.uses === 0) wipe(kept);
-}
-
-function wipe({ record }: Kept): void {
-  record.skCs.wipe();
-  record.nextSkCs?.wipe();
+  if (kept.uses === 0) wipeKeys(kept.record);
 }

@@ -5,7 +5,7 @@ import { KEY_LENGTH, MAX_ID, RN_LENGTH, Secret } from '@latchkey/protocol';
 import { Failure, type ManifestLine } from '@latchkey/runtime';
 import { NodeBatch } from './batch.js';
 import type { Registry } from './registry.js';
-import type { ControllerRecord } from './rows.js';
+import type { ControllerFacts } from './rows.js';
 
 export interface OrderRequest {
   readonly idC: number;
@@ -28,7 +28,7 @@ export function drawNodes({ idC, count, sharedKey, isTaken }: OrderRequest): Nod
 }
 
 /** What the installer gets to know of each node, by ID. */
-export function* manifestOf(batch: NodeBatch, controller: ControllerRecord): Generator<ManifestLine> {
+export function* manifestOf(batch: NodeBatch, controller: ControllerFacts): Generator<ManifestLine> {
   for (const i of batch.inOrder()) {
     yield { idI: batch.idI(i), idC: controller.idC, controller: controller.nid, ik: batch.ik(i) };
   }

@@ -27,6 +27,8 @@ import type { AuditLog } from './audit.js';
 import { isoTime } from './iso-time.js';
 import { KeptNodes } from './kept-nodes.js';
 import {
+  type ControllerFacts,
+  controllerFacts,
   controllerFrom,
   type ControllerRecord,
   type ControllerRow,
@@ -37,6 +39,7 @@ import {
   type OrderRecord,
   type RegisteredNode,
   seenByToo,
+  wipeKeys,
 } from './rows.js';
 import type { ControllerSightingRow, NodeSightingRow } from './sightings.js';
 import { STORE, storeOfSchema, Tables } from './tables.js';
@@ -175,9 +178,19 @@ export class Registry {
     return controllerFrom(this.tables.keyring, idC, row);
   }
 
-  *controllers(): Generator<ControllerRecord> {
+  /** Whether the controller is in the registry, with this SK_cs: the one in use, or the one that is to take over. */
+  knows(idC: number, skCs: Secret): boolean {
+    const controller = this.controller(idC);
+    if (controller === undefined) return false;
+    const known = controller.skCs.equals(skCs) || controller.nextSkCs?.equals(skCs) === true;
+    wipeKeys(controller);
+    return known;
+  }
+
+  /** In ascending order of ID, without their keys. */
+  *controllers(): Generator<ControllerFacts> {
     this.tables.seeLatest();
-    for (const { key, value } of this.tables.controllers.getRange()) yield controllerFrom(this.tables.keyring, key, value);
+    for (const { key, value } of this.tables.controllers.getRange()) yield controllerFacts(key, value);
   }
 
   /** In ascending order of ID, from `from` on, without their keys; each as it is when it is come to, for who takes his time. */
@@ -333,9 +346,10 @@ export class Registry {
     return this.tables.write(() => {
       const row = controllers.get(idC);
       if (row === undefined) return false;
-      const { skCs: inUse, nextSkCs } = controllerFrom(keyring, idC, row);
-      if (inUse.equals(used)) return true;
-      if (nextSkCs?.equals(used) !== true) return false;
+      const opened = controllerFrom(keyring, idC, row);
+      const [inUse, isNext] = [opened.skCs.equals(used), opened.nextSkCs?.equals(used) === true];
+      wipeKeys(opened);
+      if (inUse || !isNext) return inUse;
       const { next: _, ...rest } = row;
       controllers.putSync(idC, { ...rest, skCs: keyring.seal({ kind: PLACE.controller, id: idC }, used) });
       audit.append({ what: 'controller key changed', controller: idC, key: used }, Date.now());

@@ -21,6 +21,9 @@ export interface ControllerRecord {
   readonly addedAt: number;
 }
 
+/** A controller without its keys, which take opening. */
+export type ControllerFacts = Omit<ControllerRecord, 'skCs' | 'nextSkCs'>;
+
 export interface ControllerRow {
   skCs: Uint8Array;
   next?: Uint8Array;
@@ -181,7 +184,16 @@ export function keyOf(keyring: Keyring, idI: number, row: NodeRow): Secret {
   return keyring.unseal({ kind: PLACE.node, id: idI }, row.key);
 }
 
-/** Opens both keys of a controller. */
+export function controllerFacts(idC: number, { nid, servers, addedAt }: ControllerRow): ControllerFacts {
+  return { idC, nid, servers, addedAt };
+}
+
+export function wipeKeys({ skCs, nextSkCs }: ControllerRecord): void {
+  skCs.wipe();
+  nextSkCs?.wipe();
+}
+
+/** Opens both keys of a controller; `wipeKeys` ends that. */
 export function controllerFrom(keyring: Keyring, idC: number, row: ControllerRow): ControllerRecord {
   const { nid, servers, addedAt, next } = row;
   return {

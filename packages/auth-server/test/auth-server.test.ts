@@ -20,6 +20,7 @@ import {
   newRegistry,
   newSecret,
   NID,
+  secretsMade,
   WALL,
 } from './fixtures.js';
 
@@ -173,7 +174,10 @@ describe('M7', () => {
     const nodes = Array.from({ length: 1_030 }, (_, i) => newNode(i));
     const { server } = await setting(nodes);
     const asked = nodes.map(({ idI, key }) => exchange(key, { idI }));
+    const made = secretsMade();
     const answers = await Promise.all(asked.map(({ m7 }) => server.answer(m7)));
+    // All but SK_cs, which stays open.
+    expect(made().filter((shown) => shown !== '[secret wiped]')).toEqual([String(SK_CS)]);
     const refused = answers.filter(({ code }) => code !== '2.04');
     expect(refused).toHaveLength(6);
     refused.forEach(({ code, maxAge, payload }, i) => {

@@ -15,7 +15,7 @@ import {
   sealM7,
   Secret,
 } from '@latchkey/protocol';
-import { onTestFinished } from 'vitest';
+import { onTestFinished, vi } from 'vitest';
 import { tempFolder } from '../../runtime/test/fixtures.js';
 import { NodeBatch } from '../src/batch.js';
 import { setDisabled } from '../src/changes.js';
@@ -47,6 +47,13 @@ export function numbered(i: number): Secret {
 
 export function numberOf(key: Secret | undefined): number {
   return Number.parseInt(key?.toHex().slice(0, 8) ?? '', 16);
+}
+
+/** How every Secret that is made from here on shows itself now: whether it is wiped. */
+export function secretsMade(): () => string[] {
+  const made = vi.spyOn(Secret, 'from');
+  onTestFinished(() => made.mockRestore());
+  return () => made.mock.results.map(({ value }) => String(value));
 }
 
 /** A new registry in a folder of its own; closed with the test unless it is closed before. */

@@ -1,4 +1,5 @@
-// Proves that what is kept of a controller is what the registry has now, that replaced keys are wiped once unused, and that it has a bound.
+// Proves that what is kept of a controller is what the registry has now, that replaced keys are wiped once unused, and that it has a bound; and that
+// nobody else leaves its keys open.
 
 import type { Secret } from '@latchkey/protocol';
 import { describe, expect, it } from 'vitest';
@@ -6,7 +7,7 @@ import { addController, orderControllerKey, removeController } from '../src/chan
 import { KeptControllers } from '../src/kept-controllers.js';
 import { KeptRows } from '../src/kept-rows.js';
 import type { Registry } from '../src/registry.js';
-import { controller, copyOf, ID_C, newRegistry, newSecret } from './fixtures.js';
+import { controller, copyOf, ID_C, MASTER, newRegistry, newSecret, secretsMade } from './fixtures.js';
 
 /** More than are kept. */
 const MANY = 257;
@@ -132,4 +133,19 @@ describe('kept controllers', () => {
     });
     expect(() => used?.expose()).toThrow('a wiped key was used');
   });
+});
+
+it('a controller is told of with no key opened, and whoever compares one leaves none open', async () => {
+  const registry = await newRegistry();
+  const [added, next] = [controller(), newSecret()];
+  await addController(registry, added);
+  await orderControllerKey(registry, ID_C, next);
+  const made = secretsMade();
+  expect([...registry.controllers()].map(({ idC }) => idC)).toEqual([ID_C]);
+  expect(made()).toEqual([]);
+  expect([added.skCs, next].map((key) => registry.knows(ID_C, key))).toEqual([true, true]);
+  expect([registry.knows(ID_C, MASTER), registry.knows(ID_C + 1, next)]).toEqual([false, false]);
+  for (const key of [added.skCs, MASTER, next]) await registry.takeOverNextKey(ID_C, key);
+  expect(registry.knows(ID_C, added.skCs)).toBe(false);
+  expect(new Set(made())).toEqual(new Set(['[secret wiped]']));
 });

@@ -8,7 +8,15 @@ import type { UsageFailure } from '@latchkey/runtime';
 import { describe, expect, it } from 'vitest';
 import { Child, IS_ROOT, NOBODY, tempFolder } from '../../runtime/test/fixtures.js';
 import { Registry } from '../src/registry.js';
-import { addController, moveNodes, setDisabled, setJoinWindow, setOrderState, setTerms } from '../src/changes.js';
+import {
+  addController,
+  moveNodes,
+  orderControllerKey,
+  setDisabled,
+  setJoinWindow,
+  setOrderState,
+  setTerms,
+} from '../src/changes.js';
 import { Tables } from '../src/tables.js';
 import {
   addNodes,
@@ -419,7 +427,7 @@ describe('a controller', () => {
       message: 'controller 00000002 is in the registry already',
     });
     const listed = [...registry.controllers()];
-    expect(listed.map(({ skCs }) => skCs.toHex())).toEqual([two.skCs.toHex(), one.skCs.toHex()]);
+    expect(listed.map(({ idC }) => registry.controller(idC)?.skCs.toHex())).toEqual([two.skCs.toHex(), one.skCs.toHex()]);
     expect(listed.map(({ idC, nid, servers, addedAt }) => ({ idC, nid: { ...nid }, servers, addedAt }))).toEqual(
       [two, one].map(({ idC, nid, servers, addedAt }) => ({ idC, nid, servers, addedAt })),
     );

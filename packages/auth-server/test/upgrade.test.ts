@@ -138,7 +138,7 @@ describe('a registry of schema 1', () => {
   it('has the same nodes, keys, states and commits afterwards', async () => {
     const registry = await upgraded(await oldRegistry(IDS));
     expectSame(registry, IDS);
-    const controllers = [...registry.controllers()];
+    const controllers = [...registry.controllers()].map(({ idC }) => registry.controller(idC)!);
     expect(controllers.map(({ skCs }) => numberOf(skCs))).toEqual([0x20_0001, 0x20_0002]);
     for (const { nid, servers, addedAt, nextSkCs } of controllers)
       expect({ nid, servers, addedAt, nextSkCs }).toEqual({ ...CONTROLLER, nextSkCs: undefined });

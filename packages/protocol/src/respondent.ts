@@ -127,6 +127,9 @@ export class Respondent {
   readonly #kept: KeptMessages;
   readonly #wrongProofs = new WrongProofs();
   #skCs: Secret;
+  /** SK_cs that were replaced, each with the last transaction that may still need it. */
+  #former: { readonly skCs: Secret; readonly lastTid: bigint }[] = [];
+  #lastTid = -1n;
 
   constructor(options: RespondentOptions) {
     this.#options = options;
@@ -134,9 +137,14 @@ export class Respondent {
     this.#kept = new KeptMessages(options.bounds.total + 1);
   }
 
-  /** Another SK_cs: what is sealed from now on is sealed under it; what is under way is finished under the one before. */
+  /**
+   * Another SK_cs, the respondent's own from here on: what is sealed from now on is sealed under it. What is under way is finished under the
+   * one before, which is wiped after that.
+   */
   rekey(skCs: Secret): void {
+    this.#former.push({ skCs: this.#skCs, lastTid: this.#lastTid });
     this.#skCs = skCs;
+    this.#wipeFormer();
   }
 
   /** How many transactions are open. */
@@ -208,9 +216,18 @@ export class Respondent {
   /** Drops the transactions whose life is over at `steady` ms. */
   expire(steady: number): void {
     for (let { first } = this.#all; first !== undefined; { first } = this.#all) {
-      if (steady - first.openedAt < TRANSACTION_LIFE_MS) return;
+      if (steady - first.openedAt < TRANSACTION_LIFE_MS) break;
       this.#drop(first);
     }
+    if (this.#former.length > 0) this.#wipeFormer();
+  }
+
+  /** TIDs only grow: the oldest that is left tells whether any of an earlier SK_cs is. */
+  #wipeFormer(): void {
+    const oldest = this.#all.first?.tid;
+    const needed = this.#former.filter(({ lastTid }) => oldest !== undefined && oldest <= lastTid);
+    for (const former of this.#former) if (!needed.includes(former)) former.skCs.wipe();
+    this.#former = needed;
   }
 
   /** The transaction that this very M1 opened. */
@@ -267,6 +284,7 @@ export class Respondent {
       openedAt: now.steady,
       phase: { name: 'asking', request, skCs },
     });
+    this.#lastTid = tid;
     this.#byTid.set(tid, this.#all.join(transaction));
     this.#ofNode(m1.idI).open.push(transaction);
     this.#perSource.set(from.countedAs, (this.#perSource.get(from.countedAs) ?? 0) + 1);

@@ -52,7 +52,7 @@ function controller(bounds: Partial<RespondentBounds> = {}) {
   const tids = { canBeHad: true };
   const respondent = new Respondent({
     idC: ID_C,
-    skCs: SK_CS,
+    skCs: SK_CS.copy(),
     bounds: { total: 1000, perSource: 1000, ...bounds },
     draw: drawing('controller'),
     takeTid: () => {
@@ -120,8 +120,9 @@ function tryM1(respondent: Respondent, idI: number, source: Source): M1Decision 
 
 /** Every Secret the controller makes while `run` runs, and which of them are not wiped afterwards. */
 function unwiped(run: (respondent: Respondent) => void): string[] {
+  const { respondent } = controller();
   const made = vi.spyOn(Secret, 'from');
-  run(controller().respondent);
+  run(respondent);
   expect(made).toHaveBeenCalled();
   return made.mock.results.map(({ value }) => String(value)).filter((shown) => shown !== '[secret wiped]');
 }
@@ -1054,6 +1055,34 @@ describe('keys', () => {
 
 describe('another SK_cs', () => {
   const NEXT = secret(0xdd);
+
+  it('leaves the one before until the last transaction that was opened under it is gone, then that is wiped', () => {
+    const made = vi.spyOn(Secret, 'from');
+    const { respondent } = controller();
+    const [before] = made.mock.results.map(({ value }) => value as Secret);
+    const isWiped = (): boolean => String(before) === '[secret wiped]';
+    const one = asked(respondent.receiveM1(newM1(), from('a'), after(0)));
+    asked(respondent.receiveM1(newM1(NODE + 1), from('b'), after(1_000)));
+    respondent.rekey(NEXT.copy());
+    asked(respondent.receiveM1(newM1(NODE + 2), from('c'), after(2_000)));
+    respondent.rekey(NEXT.copy());
+    expect(isWiped()).toBe(false);
+    answered(respondent.receiveLinkAnswer(one, link.m3(one)));
+    respondent.expire(after(60_999).steady);
+    expect(isWiped()).toBe(false);
+    respondent.expire(after(61_000).steady);
+    expect(isWiped()).toBe(true);
+    expect(respondent.open).toBe(1);
+    respondent.expire(after(62_000).steady);
+    asked(respondent.receiveM1(newM1(), from('a'), after(63_000)));
+  });
+
+  it('has the one before wiped at once where nothing is under way', () => {
+    const made = vi.spyOn(Secret, 'from');
+    const { respondent } = controller();
+    respondent.rekey(NEXT.copy());
+    expect(made.mock.results.map(({ value }) => String(value))).toEqual(['[secret wiped]', String(NEXT)]);
+  });
 
   it('seals what comes after, while what is under way ends under the one before', () => {
     const { respondent } = controller();

@@ -17,7 +17,7 @@ import { addController, orderControllerKey, removeController } from '../changes.
 import { isoTime } from '../iso-time.js';
 import { drawKey } from '../order.js';
 import { notInRegistry, type Registry } from '../registry.js';
-import type { ControllerRecord } from '../rows.js';
+import { type ControllerFacts, controllerFacts, wipeKeys } from '../rows.js';
 import {
   confirm,
   printJson,
@@ -67,7 +67,7 @@ function addCommand(): Command {
 async function add(idC: number, options: AddOptions): Promise<void> {
   const servers = options.server ?? [];
   await withRegistry(options, async (registry) => {
-    if (registry.controller(idC) !== undefined) {
+    if (registry.controllerRow(idC) !== undefined) {
       throw new UsageFailure(`controller ${formatId(idC)} is in the registry already`, { advice: 'Nothing was changed.' });
     }
     const skCs = drawKey();
@@ -111,13 +111,14 @@ function rotateCommand(): Command {
 
 async function rotate(idC: number, options: RegistryOptions & { readonly out: string }): Promise<void> {
   const before = await withRegistry(options, async (registry) => {
-    const { servers, nextSkCs } = knownController(registry, idC);
+    const { servers } = knownController(registry, idC);
+    const before = viewController(registry, idC)?.next_key ?? undefined;
     const skCs = drawKey();
     await writing(options.out, { idC, skCs, servers }, () => orderControllerKey(registry, idC, skCs));
-    return nextSkCs;
+    return before;
   });
   if (before !== undefined)
-    process.stdout.write(`The one that was ordered before, ${String(before)}, was never used and is worth nothing now.\n`);
+    process.stdout.write(`The one that was ordered before, [secret ${before}], was never used and is worth nothing now.\n`);
   process.stdout.write(
     `The next credential of controller ${formatId(idC)} is in ${options.out}.\n` +
       'Put it in the place of the old one and send the controller SIGHUP; with its first request the old SK_cs is erased.\n',
@@ -133,7 +134,7 @@ function removeCommand(): Command {
 
 async function remove(idC: number, options: RegistryOptions & { readonly yes?: true }): Promise<void> {
   await withRegistry(options, async (registry) => {
-    if (registry.controller(idC) === undefined) throw notInRegistry('controller', idC);
+    if (registry.controllerRow(idC) === undefined) throw notInRegistry('controller', idC);
     await confirm(`Remove controller ${formatId(idC)}? Its credential is worth nothing then.`, options.yes);
     await removeController(registry, idC);
   });
@@ -153,7 +154,7 @@ function listCommand(): Command {
 
 async function list(options: RegistryOptions & { readonly json?: true }): Promise<void> {
   await withRegistry(options, (registry) => {
-    const views = [...registry.controllers()].map((controller) => viewController(registry, controller));
+    const views = [...registry.controllers()].flatMap(({ idC }) => viewController(registry, idC) ?? []);
     if (options.json === true) return printJsonList(views);
     const rows = views.map((view) => [
       view.id,
@@ -176,15 +177,15 @@ function showCommand(): Command {
 
 async function show(idC: number, options: RegistryOptions & { readonly json?: true }): Promise<void> {
   await withRegistry(options, (registry) => {
-    const controller = registry.controller(idC);
-    if (controller === undefined) throw notInRegistry('controller', idC);
+    const seen = viewController(registry, idC);
+    if (seen === undefined) throw notInRegistry('controller', idC);
     let [nodes, joined] = [0, 0];
     for (const node of registry.nodes()) {
       if (node.controller !== idC) continue;
       nodes += 1;
       if (!node.initial) joined += 1;
     }
-    const view = { ...viewController(registry, controller), nodes, joined };
+    const view = { ...seen, nodes, joined };
     if (options.json === true) return printJson(view);
     const { unopened_since: unopened, clock_skew_ms: skew } = view;
     process.stdout.write(
@@ -218,11 +219,14 @@ interface ControllerView {
   readonly clock_skewed_at: string | null;
 }
 
-function viewController(registry: Registry, controller: ControllerRecord): ControllerView {
-  const { heard, unopened, skewed } = registry.sightingOfController(controller.idC) ?? {};
+/** With the fingerprints of its keys. */
+function viewController(registry: Registry, idC: number): ControllerView | undefined {
+  const controller = registry.controller(idC);
+  if (controller === undefined) return undefined;
+  const { heard, unopened, skewed } = registry.sightingOfController(idC) ?? {};
   const stillUnopened = unopened !== undefined && unopened.at > (heard?.at ?? -Infinity);
-  return {
-    id: formatId(controller.idC),
+  const view = {
+    id: formatId(idC),
     nid: formatEndpoint(controller.nid),
     servers: controller.servers.map(formatEndpoint),
     key: controller.skCs.fingerprint,
@@ -233,12 +237,14 @@ function viewController(registry: Registry, controller: ControllerRecord): Contr
     clock_skew_ms: skewed?.skew ?? null,
     clock_skewed_at: skewed === undefined ? null : isoTime(skewed.at),
   };
+  wipeKeys(controller);
+  return view;
 }
 
-/** The controller, or a UsageFailure that says how to add it. */
-export function knownController(registry: Registry, idC: number): ControllerRecord {
-  const controller = registry.controller(idC);
-  if (controller !== undefined) return controller;
+/** The controller without its keys, or a UsageFailure that says how to add it. */
+export function knownController(registry: Registry, idC: number): ControllerFacts {
+  const row = registry.controllerRow(idC);
+  if (row !== undefined) return controllerFacts(idC, row);
   throw new UsageFailure(`controller ${formatId(idC)} is not in the registry`, {
     advice: `Run: latchkey-auth-server controller add ${formatId(idC)} ...`,
   });

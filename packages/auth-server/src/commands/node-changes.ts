@@ -43,7 +43,7 @@ function select(registry: Registry, ids: readonly number[] | undefined, { order,
   if (order === undefined && from === undefined)
     throw new UsageFailure('no node is named', { advice: 'Give IDs, --order or --from.' });
   if (order !== undefined) knownOrder(registry, order);
-  if (from !== undefined && registry.controller(from) === undefined) throw notInRegistry('controller', from);
+  if (from !== undefined && registry.controllerRow(from) === undefined) throw notInRegistry('controller', from);
   const found: number[] = [];
   for (const node of registry.nodes()) {
     if ((order === undefined || node.order === order) && (from === undefined || node.controller === from)) found.push(node.idI);

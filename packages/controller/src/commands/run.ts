@@ -114,6 +114,7 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
     async reload() {
       const next = await readCredential(options.credential);
       if (next.idC !== inUse.idC) {
+        next.skCs.wipe();
         throw new UsageFailure(
           `${options.credential} is the credential of controller ${formatId(next.idC)}, not ${formatId(inUse.idC)}`,
           {
@@ -122,9 +123,11 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
         );
       }
       if (link instanceof RelayLink && config.servers === undefined && next.servers.length > 0) link.turnTo(next.servers);
+      // Before it is wiped.
+      const keyBefore = inUse.skCs.fingerprint;
       serials.rekey(next.skCs);
       controller.rekey(next.skCs);
-      log.info({ keyBefore: inUse.skCs.fingerprint, key: next.skCs.fingerprint }, 'credential read anew');
+      log.info({ keyBefore, key: next.skCs.fingerprint }, 'credential read anew');
       inUse = next;
     },
     async stop() {
@@ -201,8 +204,7 @@ async function openCombined(credential: Credential, config: Config, folder: stri
   const lock = await lockFolder(folder, 'latchkey-controller run in combined mode');
   await upgrade(folder, () => readMasterKey(source), who, log);
   const registry = await Registry.open(folder, await readMasterKey(source), who);
-  const known = registry.controller(credential.idC);
-  if (known?.skCs.equals(credential.skCs) !== true && known?.nextSkCs?.equals(credential.skCs) !== true) {
+  if (!registry.knows(credential.idC, credential.skCs)) {
     throw new UsageFailure(
       `the registry in ${folder} does not have controller ${formatId(credential.idC)} with this credential`,
       {
