@@ -59,9 +59,10 @@ export class Handover {
     return new Handover(path, readers);
   }
 
-  async write(lines: Iterable<ManifestLine>): Promise<void> {
+  /** The manifest gets its name once `change` has put what it says into the registry: nobody takes one that is worth nothing. */
+  async write(lines: Iterable<ManifestLine>, change?: () => Promise<void>): Promise<void> {
     const text = formatManifest(lines);
-    await createFile(this.path, this.readers === undefined ? text : await encryptManifest(text, this.readers));
+    await createFile(this.path, this.readers === undefined ? text : await encryptManifest(text, this.readers), change);
   }
 
   /** What to tell whoever ordered. */

@@ -27,9 +27,14 @@ export async function replaceFile(path: string, content: string): Promise<void> 
   await writeAside(path, asideOf(path, 'new'), content, (aside) => rename(aside, path));
 }
 
-/** Creates `path` durably with `content`, mode 0600; fails if it exists, also where many want to create it at once. */
-export async function createFile(path: string, content: Content): Promise<void> {
+/**
+ * Creates `path` durably with `content`, mode 0600; fails if it exists, also where many want to create it at once.
+ *
+ * @param first what is to be done before the content, which the disk has by then, gets its name: it gets none if that fails
+ */
+export async function createFile(path: string, content: Content, first?: () => Promise<void>): Promise<void> {
   await writeAside(path, asideOf(path, randomBytes(4).toString('hex')), content, async (aside) => {
+    await first?.();
     await link(aside, path);
     await unlink(aside);
   });

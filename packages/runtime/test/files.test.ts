@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { chmod, link, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { Failure } from '../src/failure.js';
 import {
   checkPrivateFile,
   createFile,
@@ -131,6 +132,17 @@ describe('createFile', () => {
     expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
     expect(await readFile(path, 'utf8')).toBe(`writer ${results.findIndex(({ status }) => status === 'fulfilled')}`);
     expect(await readdir(folder)).toEqual(['new']);
+  });
+
+  it('gives the content its name after what is to be done first, and not at all if that fails', async () => {
+    const folder = await tempFolder();
+    const path = join(folder, 'last');
+    const there: boolean[] = [];
+    await createFile(path, 'content', async () => void there.push(await exists(path)));
+    expect([there, await readFile(path, 'utf8')]).toEqual([[false], 'content']);
+    const refused = createFile(join(folder, 'none'), 'content', () => Promise.reject(new Failure('not now')));
+    await expect(refused).rejects.toThrow('not now');
+    expect(await readdir(folder)).toEqual(['last']);
   });
 });
 

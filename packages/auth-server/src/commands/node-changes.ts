@@ -185,8 +185,8 @@ async function reset(idI: number, options: ResetOptions): Promise<void> {
     const { ik, handover } = await initialKey(registry, idI, options);
     await confirm(`Put node ${id} back to the initial key ${String(ik)}? The key it holds now lets it in no more.`, options.yes);
     const { idC, nid } = knownController(registry, node.controller);
-    await handover?.write([{ idI, idC, controller: nid, ik }]);
-    await resetNode(registry, idI, ik);
+    const change = (): Promise<void> => resetNode(registry, idI, ik);
+    await (handover === undefined ? change() : handover.write([{ idI, idC, controller: nid, ik }], change));
     const shut =
       node.orderState === 'open'
         ? ''

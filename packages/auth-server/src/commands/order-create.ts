@@ -1,6 +1,5 @@
-import { rm } from 'node:fs/promises';
 import { formatId } from '@latchkey/protocol';
-import { formatDuration, idArgument, integerArgument, withExamples } from '@latchkey/runtime';
+import { Failure, formatDuration, idArgument, integerArgument, withExamples } from '@latchkey/runtime';
 import { Command } from 'commander';
 import { enrol } from '../enrolment.js';
 import { Handover, type HandoverOptions, handoverOptions } from '../handover.js';
@@ -53,16 +52,17 @@ async function create(options: CreateOptions): Promise<void> {
     const controller = knownController(registry, idC);
     const handover = await Handover.prepare(options);
     const batch = drawNodes({ idC, count, sharedKey, isTaken: (idI) => registry.has(idI) });
+    let number: number | undefined;
     try {
-      await handover.write(manifestOf(batch, controller));
       const terms = { kind: 'order', installer, idC, sharedKey, lifetime, grace, ...joinWindow(joinFrom, joinUntil) } as const;
-      const number = await withProgress('storing', count, (progress) =>
-        enrol(registry, { terms, batch, controllers: [idC], progress }),
-      ).catch(async (error: unknown) => {
-        await rm(handover.path);
-        throw error;
+      await handover.write(manifestOf(batch, controller), async () => {
+        number = await withProgress('storing', count, (progress) =>
+          enrol(registry, { terms, batch, controllers: [idC], progress }),
+        );
       });
       return [number, handover] as const;
+    } catch (error) {
+      throw number === undefined ? error : withoutManifest(number, error);
     } finally {
       batch.wipe();
     }
@@ -82,4 +82,12 @@ async function create(options: CreateOptions): Promise<void> {
   process.stdout.write(
     `Order ${number}: ${counted(count, 'node')} by ${installer}, keys last ${formatDuration(lifetime)}\n${handover.advice}\n`,
   );
+}
+
+/** The order is there, and the last step of its manifest failed. */
+function withoutManifest(number: number, error: unknown): Failure {
+  return new Failure(error instanceof Error ? error.message : String(error), {
+    advice: `Order ${number} is in the registry all the same. Write its manifest again: latchkey-auth-server order export ${number} --out DIR`,
+    cause: error,
+  });
 }

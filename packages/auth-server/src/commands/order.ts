@@ -50,11 +50,12 @@ interface OrderView {
   readonly created_at: string;
 }
 
-/** With how many of the nodes there still are have joined: one look at all of them. */
+/** With how many of the nodes there still are have joined: one look at all of them. What is not finished is not there. */
 function viewsOf(registry: Registry, number?: number): OrderView[] {
   const counts = new Map<number, { nodes: number; joined: number }>();
   for (const order of registry.orders())
-    if (number === undefined || order.number === number) counts.set(order.number, { nodes: 0, joined: 0 });
+    if (order.state !== 'pending' && (number === undefined || order.number === number))
+      counts.set(order.number, { nodes: 0, joined: 0 });
   for (const { order, initial } of registry.nodes()) {
     const count = counts.get(order);
     if (count === undefined) continue;
