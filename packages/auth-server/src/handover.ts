@@ -13,7 +13,7 @@ import {
   openFolder,
   parsePassphrase,
   readPrivateFile,
-  readStandardInput,
+  readSecretInput,
   UsageFailure,
 } from '@latchkey/runtime';
 import { type Command, Option } from 'commander';
@@ -33,9 +33,10 @@ export function handoverOptions(command: Command): Command {
       ),
     )
     .addOption(
-      new Option('--passphrase-file <file>', 'encrypt the manifest to a passphrase; - reads standard input').conflicts(
-        'recipient',
-      ),
+      new Option(
+        '--passphrase-file <file>',
+        'encrypt the manifest to a passphrase; - reads standard input, unseen where it is typed',
+      ).conflicts('recipient'),
     );
 }
 
@@ -83,8 +84,19 @@ async function readersOf(
     return { recipients };
   }
   if (passphraseFile === undefined) return undefined;
-  const text = passphraseFile === '-' ? await readStandardInput() : await readPrivateFile(passphraseFile);
-  const passphrase = parsePassphrase(text, passphraseFile === '-' ? 'standard input' : passphraseFile);
+  if (passphraseFile === '-') return { passphrase: await newPassphrase() };
+  const passphrase = parsePassphrase(await readPrivateFile(passphraseFile), passphraseFile);
   checkNewPassphrase(passphrase);
   return { passphrase };
+}
+
+/** Who types it does not see it, and types it twice. */
+async function newPassphrase(): Promise<string> {
+  const typed = async (prompt: string): Promise<string> =>
+    parsePassphrase(await readSecretInput(prompt, 'a passphrase'), 'standard input');
+  const passphrase = await typed('New passphrase (it is not shown):');
+  checkNewPassphrase(passphrase);
+  if (process.stdin.isTTY && (await typed('The same once more:')) !== passphrase)
+    throw new UsageFailure('the two passphrases differ', { advice: 'Nothing was changed. Try again.' });
+  return passphrase;
 }

@@ -16,9 +16,8 @@ import {
   parsePassphrase,
   readOctets,
   readPrivateFile,
-  readStandardInput,
+  readSecretInput,
   readStandardOctets,
-  readTypedLine,
   UsageFailure,
 } from '@latchkey/runtime';
 
@@ -145,7 +144,7 @@ function refuseController({ controller, controllerId }: InstallationOptions, sou
 /** The text of a private file or of standard input; a terminal asks with `prompt` for `what`. */
 async function readSecret(path: string, prompt: string, what: string): Promise<string> {
   if (path !== STANDARD_INPUT) return readPrivateFile(path);
-  return process.stdin.isTTY ? readTypedLine(prompt, what) : readStandardInput();
+  return readSecretInput(prompt, what);
 }
 
 function nameOf(path: string): string {

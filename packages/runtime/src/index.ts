@@ -36,7 +36,6 @@ export {
   readOctets,
   readPlainFile,
   readPrivateFile,
-  readStandardInput,
   readStandardOctets,
   replaceFile,
   syncFolderOf,
@@ -70,4 +69,4 @@ export {
   withSpan,
   withTime,
 } from './times.js';
-export { readTypedLine } from './typed-line.js';
+export { readSecretInput } from './typed-line.js';

@@ -1,17 +1,19 @@
 import { KEY_LENGTH, Secret } from '@latchkey/protocol';
 import { UsageFailure } from './failure.js';
-import { readPrivateFile, readStandardInput } from './files.js';
+import { readPrivateFile } from './files.js';
+import { readSecretInput } from './typed-line.js';
 
 const KEY = /^[0-9a-fA-F]{32}$/;
 
-/** A key from a 0600 file that holds its 32 hex digits, or from standard input for `-`. */
+/** A key from a 0600 file that holds its 32 hex digits, or from standard input for `-`: a terminal does not show it. */
 export async function readKeyFile(path: string): Promise<Secret> {
   if (KEY.test(path)) {
     throw new UsageFailure('the name of a file was expected, or -, not the key itself', {
       advice: 'A key is never an argument: others could read it.',
     });
   }
-  return path === '-' ? parseKey(await readStandardInput(), 'standard input') : parseKey(await readPrivateFile(path), path);
+  if (path !== '-') return parseKey(await readPrivateFile(path), path);
+  return parseKey(await readSecretInput('Initial key (it is not shown):', 'a key'), 'standard input');
 }
 
 /** 32 hex digits, white space around them. `name` is where they come from, for the message. */

@@ -3,6 +3,7 @@
 import { createInterface } from 'node:readline';
 import { Writable } from 'node:stream';
 import { Failure, UsageFailure } from './failure.js';
+import { readStandardInput } from './files.js';
 
 /**
  * The line that is typed after `prompt`. Standard input is a terminal: where it is not, `readStandardInput` reads it.
@@ -24,4 +25,9 @@ export async function readTypedLine(prompt: string, what: string): Promise<strin
     lines.close();
     process.stderr.write('\n');
   }
+}
+
+/** A secret from standard input: a line that is typed where that is a terminal, all of it where it is not. */
+export function readSecretInput(prompt: string, what: string): Promise<string> {
+  return process.stdin.isTTY ? readTypedLine(prompt, what) : readStandardInput();
 }

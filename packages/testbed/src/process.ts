@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 export type CommandName = 'auth-server' | 'controller' | 'node-agent' | 'fleet';
 
 /** `node packages/NAME/dist/main.js`, or the command that is installed below the folder that LATCHKEY_TESTBED_BIN names. */
-function commandLine(name: CommandName, args: readonly string[]): string[] {
+export function commandLine(name: CommandName, args: readonly string[]): string[] {
   const installed = process.env['LATCHKEY_TESTBED_BIN'];
   if (installed !== undefined && name !== 'fleet') return [join(installed, `latchkey-${name}`), ...args];
   // From src/ under vitest as from dist/: both are two below the packages.

@@ -3,8 +3,9 @@
 import { readFile, readdir } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { exists } from '@latchkey/runtime';
-import { Network } from '../src/index.js';
+import { decryptManifest, exists } from '@latchkey/runtime';
+import { HAS_SCRIPT, Terminal } from '../../runtime/test/terminal.js';
+import { commandLine, Network } from '../src/index.js';
 import { Administrator } from './administrator.js';
 import { CONTROLLER } from './fixtures.js';
 
@@ -50,5 +51,48 @@ describe('an order that is interrupted', () => {
     expect([again.number, again.ids.length]).toEqual(['1', 1]);
     expect((await admin.json<unknown[]>('node', 'list')).length).toBe(1);
     expect(await readdir(out)).toContain('manifest.csv');
+  });
+});
+
+describe.skipIf(!HAS_SCRIPT)('a secret that is typed on a terminal (needs script, of util-linux)', () => {
+  const run = (...args: readonly string[]): Terminal =>
+    new Terminal(commandLine('auth-server', [...args, '--data', network.registry]));
+
+  async function type(terminal: Terminal, prompt: string, text: string): Promise<void> {
+    await terminal.shows(prompt);
+    terminal.type(`${text}\r`);
+  }
+
+  it('is asked for, and not shown: a new passphrase twice', async () => {
+    const [{ number }, out] = [await order('to-encrypt'), network.path('typed')];
+    const secret = 'four random words here';
+    const terminal = run('order', 'export', number, '--passphrase-file', '-', '--out', out);
+    await type(terminal, 'New passphrase (it is not shown): ', secret);
+    await type(terminal, 'once more: ', secret);
+    const screen = await terminal.end();
+    expect([screen.includes('random'), screen.includes('whoever has the passphrase can read it')]).toEqual([false, true]);
+    const octets = await readFile(`${out}/manifest.csv.age`);
+    expect(await decryptManifest(octets, 'it', { passphrase: secret })).toContain(',192.0.2.1:5683,');
+  });
+
+  it('is refused where the second passphrase is another: nothing is done', async () => {
+    const out = network.path('mistyped');
+    const orders = await admin.run('order', 'list');
+    const create = ['order', 'create', '--installer', 'Kim', '--controller', CONTROLLER, '--count', '1', '--out', out];
+    const terminal = run(...create, '--passphrase-file', '-');
+    await type(terminal, 'New passphrase (it is not shown): ', 'four random words here');
+    await type(terminal, 'once more: ', 'for random words here');
+    expect(await terminal.end()).toContain('the two passphrases differ\nNothing was changed.');
+    expect([await exists(out), await admin.run('order', 'list')]).toEqual([false, orders]);
+  });
+
+  it('may be an initial key, after which there is a question still', async () => {
+    const { ids } = await order('to-reset');
+    const key = '0123456789abcdef0123456789abcdef';
+    const terminal = run('node', 'reset', ids[0]!, '--ik-file', '-');
+    await type(terminal, 'Initial key (it is not shown): ', key);
+    await type(terminal, '[y/N] ', 'y');
+    const screen = await terminal.end();
+    expect([screen.includes(key.slice(0, 8)), screen.includes('joins with initial key')]).toEqual([false, true]);
   });
 });
