@@ -31,6 +31,7 @@ export async function main(command: Command): Promise<void> {
     exitNow(report(command.name(), systemFailure('cannot write to standard output', error)));
   });
   exitOverrideAll(command, command.name());
+  refuseRepeated(command);
   try {
     await command.parseAsync();
   } catch (error) {
@@ -44,6 +45,20 @@ function exitOverrideAll(command: Command, name: string): void {
   command.exitOverride().showHelpAfterError('(--help shows how it is used)');
   command.configureOutput({ outputError: (text, write) => write(`${name}: ${withoutKeys(text)}`) });
   for (const sub of command.commands) exitOverrideAll(sub, name);
+}
+
+/** Of an option that is given twice commander takes the last, and drops the other without a word. Those that may be given again make a list. */
+function refuseRepeated(command: Command): void {
+  for (const option of command.options) {
+    if (option.isBoolean()) continue;
+    let times = 0;
+    command.on(`option:${option.name()}`, () => {
+      times += 1;
+      if (times > 1 && !Array.isArray(command.getOptionValue(option.attributeName())))
+        command.error(`error: option '${option.flags}' is given twice, and takes one value`);
+    });
+  }
+  command.commands.forEach(refuseRepeated);
 }
 
 function report(name: string, error: unknown): number {

@@ -17,13 +17,14 @@ interface Ended {
 /** Runs a command with an option, an argument and the given action in a process of its own. */
 async function run(action: string, ...args: readonly string[]): Promise<Ended> {
   const script = `
-    import { idArgument, integerArgument, listenOption, main, peerArgument, program } from ${dist('cli')};
+    import { idArgument, integerArgument, listenOption, logLevelOption, main, peerArgument, program } from ${dist('cli')};
     import { Failure, UsageFailure } from ${dist('failure')};
     const command = program('latchkey-test', 'a test', new URL('../package.json', ${dist('cli')}))
       .argument('[id]', 'an ID', idArgument)
       .option('--peer <host:port>', 'a peer', peerArgument)
       .option('--listen <host:port>', 'an address', listenOption)
       .option('--count <n>', 'a number', integerArgument(1, 5))
+      .addOption(logLevelOption())
       .action(async (id, options) => { ${action} });
     await main(command);`;
   const child = spawn(process.execPath, ['--input-type=module', '--eval', script, '--', ...args], {
@@ -65,6 +66,8 @@ describe('a command', () => {
     ['a number too large', ['--count', '6'], 'a whole number from 1 to 5'],
     ['no number', ['--count', '0x3'], 'a whole number from 1 to 5'],
     ['an unknown option', ['--nope'], "unknown option '--nope'"],
+    ['two values for one option', ['--count', '1', '--count=2'], "option '--count <n>' is given twice"],
+    ['two values that are taken from a few', ['--log-level', 'info', '--log-level', 'warn'], '--log-level <level>'],
   ])('given %s ends with code 2, and says so and where help is', async (_, args, message) => {
     const { code, stdout, stderr } = await run('', ...args);
     expect([code, stdout]).toEqual([2, '']);
