@@ -6,7 +6,7 @@ import { PLACE } from '@latchkey/store';
 import type { Event, What } from './audit.js';
 import { identify, ikIdentityKey } from './ik-identity.js';
 import { notInRegistry, type Registry } from './registry.js';
-import type { ControllerRecord, ControllerRow, NodeRow, OrderRow } from './rows.js';
+import type { ControllerRecord, ControllerRow, NodeRow, OrderRecord, OrderRow } from './rows.js';
 import type { Tables } from './tables.js';
 
 /** Fails if its ID is taken. */
@@ -202,6 +202,13 @@ async function changeOrder(
     }
     tables.orders.putSync(number, { ...change(order), entry: tables.audit.append({ ...event, order: number }, Date.now()) });
   });
+}
+
+/** The order, finished, or a Failure that says where they are listed. */
+export function knownOrder(registry: Registry, number: number): OrderRecord {
+  const order = registry.order(number);
+  if (order === undefined || order.state === 'pending') throw noOrder(number);
+  return order;
 }
 
 export function noOrder(number: number): Failure {

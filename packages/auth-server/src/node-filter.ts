@@ -4,7 +4,8 @@ import { expiryOf, parseId } from '@latchkey/protocol';
 import { idArgument, integerArgument } from '@latchkey/runtime';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { NODE_STATES, type NodeStatus, stateOf } from './node-view.js';
-import type { Registry } from './registry.js';
+import { knownOrder } from './changes.js';
+import { notInRegistry, type Registry } from './registry.js';
 import type { NodeFacts } from './rows.js';
 
 export interface FilterOptions {
@@ -35,8 +36,15 @@ function stateArgument(text: string): NodeStatus {
   return state;
 }
 
-/** By ID, from `from` on. */
-export function* filterNodes(registry: Registry, options: FilterOptions, now: number, from: number = 0): Generator<NodeFacts> {
+/** By ID, from `from` on. A Failure for an order or a controller that there is not: nothing that matches would look like an answer. */
+export function filterNodes(registry: Registry, options: FilterOptions, now: number, from: number = 0): Generator<NodeFacts> {
+  const { order, controller } = options;
+  if (order !== undefined) knownOrder(registry, order);
+  if (controller !== undefined && registry.controllerRow(controller) === undefined) throw notInRegistry('controller', controller);
+  return matching(registry, options, now, from);
+}
+
+function* matching(registry: Registry, options: FilterOptions, now: number, from: number): Generator<NodeFacts> {
   for (const node of registry.nodes(from)) if (matches(node, options, now)) yield node;
 }
 

@@ -147,7 +147,6 @@ describe('a filter', () => {
     ['one state', { state: ['joined'] }, [1, 4, 6]],
     ['several states', { state: ['disabled', 'enrolled'] }, [2, 3, 5]],
     ['an order', { order: 2 }, [2, 3, 4]],
-    ['an order that is not there', { order: 99 }, []],
     ['a controller', { controller: C2 }, [3]],
     ['never joined', { neverJoined: true }, [2, 3, 5]],
     ['all at once', { state: ['enrolled'], order: 2, controller: C2, neverJoined: true }, [3]],
@@ -168,6 +167,11 @@ describe('a filter', () => {
     expect(found({ state: ['expiring'] }, start + 1_000_000)).toEqual([1]);
     const states = NODE_STATES.map((one) => found({ state: [one] }, start + 1_000_001));
     expect(states.flat().toSorted((a, b) => a - b)).toEqual([1, 2, 3, 4, 5, 6]);
+  });
+
+  it('by an order or a controller that is not there is refused, before anything is looked for', () => {
+    expect(() => filterNodes(registry, { order: 99 }, start)).toThrow('there is no order 99');
+    expect(() => filterNodes(registry, { controller: 9 }, start)).toThrow('controller 00000009 is not in the registry');
   });
 
   it('goes on from an ID', () => {

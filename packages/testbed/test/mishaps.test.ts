@@ -96,3 +96,22 @@ describe.skipIf(!HAS_SCRIPT)('a secret that is typed on a terminal (needs script
     expect([screen.includes(key.slice(0, 8)), screen.includes('joins with initial key')]).toEqual([false, true]);
   });
 });
+
+// Nothing that matches looks as if nobody were missing.
+describe('an order or a controller that there is not', () => {
+  it.each([
+    ['node list', ['--order', '99', '--never-joined'], 'there is no order 99'],
+    ['node list', ['--order', '99', '--json'], 'there is no order 99'],
+    ['node list', ['--controller', '00000099'], 'controller 00000099 is not in the registry'],
+    ['export', ['--order', '77'], 'there is no order 77'],
+    ['export', ['--controller', '00000099'], 'controller 00000099 is not in the registry'],
+  ])('is no filter of %s %j', async (command, filters, said) => {
+    expect(await admin.refused(1, ...command.split(' '), ...filters)).toContain(said);
+  });
+
+  it('is not exported to a file either', async () => {
+    const out = network.path('nothing.jsonl');
+    expect(await admin.refused(1, 'export', '--order', '77', '--out', out)).toContain('there is no order 77');
+    expect(await exists(out)).toBe(false);
+  });
+});

@@ -10,13 +10,13 @@ import {
   withExamples,
 } from '@latchkey/runtime';
 import { Command, Option } from 'commander';
-import { ikStillHeld, moveNodes, removeNodes, resetNode, setDisabled, setTerms } from '../changes.js';
+import { ikStillHeld, knownOrder, moveNodes, removeNodes, resetNode, setDisabled, setTerms } from '../changes.js';
 import { Handover, type HandoverOptions } from '../handover.js';
 import { idsArgument } from '../node-filter.js';
 import { drawKey } from '../order.js';
 import { notInRegistry, type Registry } from '../registry.js';
 import { knownController } from './controller.js';
-import { durationArgument, knownOrder } from './order-terms.js';
+import { durationArgument } from './order-terms.js';
 import { confirm, counted, registryOptions, type RegistryOptions, withRegistry, yesOption } from './with-registry.js';
 
 /** Nodes changed in one transaction: each such part is done whole or not at all. */

@@ -1,11 +1,11 @@
 import { createFile, exists, type ManifestLine, UsageFailure, withExamples } from '@latchkey/runtime';
 import { Command } from 'commander';
-import { noteExport } from '../changes.js';
+import { knownOrder, noteExport } from '../changes.js';
 import { Handover, type HandoverOptions, handoverOptions } from '../handover.js';
 import { labelSheet } from '../labels.js';
 import { manifestAgain } from '../order.js';
 import type { Registry } from '../registry.js';
-import { knownOrder, orderOf } from './order-terms.js';
+import { orderOf } from './order-terms.js';
 import { counted, type RegistryOptions, withRegistry } from './with-registry.js';
 
 /** Labels on one sheet at most: some 500 pages, 30 MB. */

@@ -1,9 +1,9 @@
 import { formatId } from '@latchkey/protocol';
 import { formatTable, integerArgument, withExamples } from '@latchkey/runtime';
 import { Command } from 'commander';
+import { knownOrder } from '../changes.js';
 import { type Exposure, exposureOf, exposures } from '../exposure.js';
 import { isoTime } from '../iso-time.js';
-import { knownOrder } from './order-terms.js';
 import { printJsonList, registryOptions, type RegistryOptions, withRegistry } from './with-registry.js';
 
 interface ExposureOptions extends RegistryOptions {

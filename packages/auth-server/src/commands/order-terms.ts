@@ -2,10 +2,7 @@
 
 import { formatDuration, integerArgument, parseDuration, UsageFailure } from '@latchkey/runtime';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { noOrder } from '../changes.js';
 import { DEFAULT_GRACE } from '../enrolment.js';
-import type { Registry } from '../registry.js';
-import type { OrderRecord } from '../rows.js';
 import { registryOptions } from './with-registry.js';
 
 /** Seconds: 30 days. */
@@ -49,13 +46,6 @@ export function timeArgument(text: string): number {
 /** A command about one order. */
 export function orderOf(command: Command): Command {
   return registryOptions(command.argument('<number>', 'of the order', integerArgument(1, 0xffff_ffff)));
-}
-
-/** The order, finished, or a Failure that says where they are listed. */
-export function knownOrder(registry: Registry, number: number): OrderRecord {
-  const order = registry.order(number);
-  if (order === undefined || order.state === 'pending') throw noOrder(number);
-  return order;
 }
 
 /** Refuses a window that is never open. */

@@ -1,14 +1,14 @@
 import { formatId } from '@latchkey/protocol';
 import { formatDuration, formatFields, formatTable, withExamples } from '@latchkey/runtime';
 import { Command } from 'commander';
-import { noOrder, setJoinWindow, setOrderState } from '../changes.js';
+import { knownOrder, noOrder, setJoinWindow, setOrderState } from '../changes.js';
 import { isoTime } from '../iso-time.js';
 import type { Registry } from '../registry.js';
 import type { OrderRecord } from '../rows.js';
 import { createCommand } from './order-create.js';
 import { exposureCommand } from './order-exposure.js';
 import { exportCommand, labelsCommand } from './order-export.js';
-import { checkWindow, joinWindow, knownOrder, orderOf, timeArgument } from './order-terms.js';
+import { checkWindow, joinWindow, orderOf, timeArgument } from './order-terms.js';
 import {
   confirm,
   counted,
