@@ -3,7 +3,7 @@
 import { createReadStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { parseId } from '@latchkey/protocol';
-import { checkPrivateFile, exists, MANIFEST_COLUMNS, parseEndpoint, systemFailure, UsageFailure } from '@latchkey/runtime';
+import { checkPrivateFile, exists, MANIFEST_COLUMNS, parsePeer, systemFailure, UsageFailure } from '@latchkey/runtime';
 import { CsvError, parse } from 'csv-parse';
 import { PlainLines } from './plain-lines.js';
 
@@ -210,8 +210,7 @@ class Fields {
   #isEndpoint(text: unknown): boolean {
     if (text === this.#lastEndpoint && text !== '') return true;
     if (typeof text !== 'string') return false;
-    const endpoint = parseEndpoint(text);
-    if (endpoint === undefined || endpoint.port === 0) return false;
+    if (parsePeer(text) === undefined) return false;
     this.#lastEndpoint = text;
     return true;
   }

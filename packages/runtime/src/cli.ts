@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { formatId, parseId } from '@latchkey/protocol';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { type Endpoint, parseEndpoint } from './endpoint.js';
+import { describePeer, type Endpoint, parseEndpoint, parsePeer } from './endpoint.js';
 import { exitNow } from './exit-now.js';
 import { EXIT, Failure, systemFailure } from './failure.js';
 import { LOG_LEVELS } from './log.js';
@@ -89,10 +89,8 @@ export function idArgument(text: string): number {
 
 /** A HOST:PORT argument that names a peer. */
 export function peerArgument(text: string): Endpoint {
-  const endpoint = parseEndpoint(text);
-  if (endpoint === undefined || endpoint.port === 0) {
-    throw new InvalidArgumentError('expected HOST:PORT, e.g. 192.0.2.7:5683 or [2001:db8::7]:5683');
-  }
+  const endpoint = parsePeer(text);
+  if (endpoint === undefined) throw new InvalidArgumentError(describePeer(text));
   return endpoint;
 }
 

@@ -12,7 +12,7 @@ export interface Endpoint {
 
 /** `HOST:PORT`, `192.0.2.1:5683` or `[2001:db8::1]:5683`; `undefined` if it is none of these. */
 export function parseEndpoint(text: string): Endpoint | undefined {
-  const match = /^(?:\[(?<v6>[\w:.%-]+)\]|(?<name>[^\s:[\]/]+)):(?<port>\d{1,5})$/.exec(text);
+  const match = /^(?:\[(?<v6>[\w:.%-]+)\]|(?<name>[\p{L}\p{M}\p{N}._-]+)):(?<port>\d{1,5})$/u.exec(text);
   const { v6, name, port } = match?.groups ?? {};
   const host = v6 ?? name;
   if (host === undefined || Number(port) > 65_535) return undefined;
@@ -26,19 +26,37 @@ export function formatEndpoint({ host, port }: Endpoint): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** A schema for HOST:PORT where a peer is reached: the port is not 0. */
-export const peerSchema: z.ZodMiniType<Endpoint, string> = endpointSchema(1);
+/** HOST:PORT where a peer is reached; `undefined` also for what is there to listen on alone: port 0, 0.0.0.0 and [::]. */
+export function parsePeer(text: string): Endpoint | undefined {
+  const endpoint = parseEndpoint(text);
+  return endpoint === undefined || endpoint.port === 0 || UNSPECIFIED.test(endpoint.host) ? undefined : endpoint;
+}
+
+/** Every address of a machine, in IPv4, IPv6, and IPv4 within IPv6; whatever zone it has. */
+const UNSPECIFIED = /^(?:[0:]*:ffff:)?[0:.]+(?:%.*)?$/i;
+
+/** What was expected of a text that is no HOST:PORT, or none of a peer. */
+export function describePeer(text: string): string {
+  const unspecified = UNSPECIFIED.test(parseEndpoint(text)?.host ?? '');
+  return `expected HOST:PORT, e.g. 192.0.2.7:5683 or [2001:db8::7]:5683${unspecified ? '; 0.0.0.0 and [::] are for listening alone' : ''}`;
+}
+
+/** A schema for HOST:PORT where a peer is reached. */
+export const peerSchema: z.ZodMiniType<Endpoint, string> = endpointSchema(parsePeer, describePeer);
 
 /** A schema for HOST:PORT to listen on: port 0 lets the system choose. */
-export const listenSchema: z.ZodMiniType<Endpoint, string> = endpointSchema(0);
+export const listenSchema: z.ZodMiniType<Endpoint, string> = endpointSchema(parseEndpoint, describePeer);
 
-function endpointSchema(lowestPort: number): z.ZodMiniType<Endpoint, string> {
+function endpointSchema(
+  parse: (text: string) => Endpoint | undefined,
+  describe: (text: string) => string,
+): z.ZodMiniType<Endpoint, string> {
   return z.pipe(
     z.string(),
     z.transform((text, { issues }) => {
-      const endpoint = parseEndpoint(text);
-      if (endpoint !== undefined && endpoint.port >= lowestPort) return endpoint;
-      issues.push({ code: 'custom', message: 'expected HOST:PORT, e.g. 192.0.2.7:5683 or [2001:db8::7]:5683', input: text });
+      const endpoint = parse(text);
+      if (endpoint !== undefined) return endpoint;
+      issues.push({ code: 'custom', message: describe(text), input: text });
       return z.NEVER;
     }),
   );

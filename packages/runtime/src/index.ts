@@ -22,7 +22,7 @@ export {
   parseIdentities,
   parsePassphrase,
 } from './encrypted-manifest.js';
-export { type Endpoint, formatEndpoint, listenSchema, parseEndpoint, peerSchema } from './endpoint.js';
+export { type Endpoint, formatEndpoint, listenSchema, parseEndpoint, parsePeer, peerSchema } from './endpoint.js';
 export { EXIT, Failure, systemCode, systemFailure, UsageFailure } from './failure.js';
 export { commitsMetric, dropsMetric, exchangesMetric, joinsMetric, samples } from './families.js';
 export {

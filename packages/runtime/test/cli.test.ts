@@ -62,6 +62,8 @@ describe('a command', () => {
   it.each([
     ['an ID of 7 digits', ['000a1b2'], '8 hex digits'],
     ['a peer on port 0', ['--peer', '192.0.2.1:0'], 'expected HOST:PORT'],
+    ['a peer at no address', ['--peer', '0.0.0.0:5683'], '0.0.0.0 and [::] are for listening alone'],
+    ['a peer with a comma in its name', ['--peer', 'x,y:1'], 'expected HOST:PORT'],
     ['a peer without a port', ['--peer', '192.0.2.1'], 'expected HOST:PORT'],
     ['a number too large', ['--count', '6'], 'a whole number from 1 to 5'],
     ['no number', ['--count', '0x3'], 'a whole number from 1 to 5'],

@@ -16,6 +16,8 @@ describe('HOST:PORT', () => {
     ['[fe80::1%eth0]:5683', 'fe80::1%eth0', 5683],
     ['controller.example:65535', 'controller.example', 65_535],
     ['localhost:00080', 'localhost', 80],
+    ['straße.example:1', 'straße.example', 1],
+    ['_gateway-2.lan:5683', '_gateway-2.lan', 5683],
   ])('%j names %s, port %i', (text, host, port) => expect(parseEndpoint(text)).toEqual({ host, port }));
 
   it.each([
@@ -40,6 +42,11 @@ describe('HOST:PORT', () => {
     'coap://192.0.2.1:5683',
     'a host:5683',
     'host/path:5683',
+    // It breaks the manifest that it goes into.
+    'x,y:1',
+    'x;y:1',
+    'x"y:1',
+    'kim@host:5683',
   ])('is not %j', (text) => expect(parseEndpoint(text)).toBeUndefined());
 
   it('is written as it is read', () => {
@@ -49,6 +56,19 @@ describe('HOST:PORT', () => {
         expect(parseEndpoint(formatEndpoint({ host: given, port }))).toEqual({ host: given, port });
       }),
     );
+  });
+
+  it.each(['0.0.0.0', '[::]', '[0::0]', '[0:0:0:0:0:0:0:0]', '[::0.0.0.0]', '[::ffff:0.0.0.0]', '[::FFFF:0:0]', '[::%eth0]'])(
+    'of a peer is not %s, every address of a machine, which is for listening',
+    (host) => {
+      const { success, error } = peerSchema.safeParse(`${host}:5683`);
+      expect([success, error?.issues[0]?.message]).toEqual([false, expect.stringContaining('for listening alone')]);
+      expect(listenSchema.safeParse(`${host}:5683`).success).toBe(true);
+    },
+  );
+
+  it.each(['10.0.0.0:1', '[::1]:1', '[::ffff:10.0.0.0]:1', '[fe80::1%eth0]:1', '[f::]:1'])('of a peer may be %s', (text) => {
+    expect(peerSchema.safeParse(text).success).toBe(true);
   });
 
   it('of a peer is not on port 0, which is for listening', () => {
