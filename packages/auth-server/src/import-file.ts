@@ -1,6 +1,7 @@
 /** Reads a file of nodes line by line, in memory that does not grow with it: CSV with the manifest's header, or JSON Lines. */
 
 import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { parseId } from '@latchkey/protocol';
 import { checkPrivateFile, exists, MANIFEST_COLUMNS, parsePeer, systemFailure, UsageFailure } from '@latchkey/runtime';
@@ -47,6 +48,9 @@ export async function readImport(path: string, taker: LineTaker): Promise<void> 
 
 async function openPrivate(path: string): Promise<Readable> {
   if (!(await exists(path))) throw new UsageFailure(`cannot read ${path}: no such file or folder`, { advice: 'Check the path.' });
+  const info = await stat(path);
+  // Before its mode is looked at: to change that of a folder or a device is no advice.
+  if (!info.isFile() && !info.isFIFO()) throw new UsageFailure(`cannot read ${path}: it is not a file`);
   await checkPrivateFile(path);
   return createReadStream(path, { highWaterMark: 1024 * 1024 });
 }

@@ -249,7 +249,7 @@ describe('a file', () => {
     const folder = await tempFolder();
     expect((await readFrom(join(folder, 'x'))).failure).toMatchObject({ name: 'UsageFailure' });
     expect((await readFrom(folder)).failure).toMatchObject({
-      name: 'Failure',
+      name: 'UsageFailure',
       message: expect.stringContaining(folder) as string,
     });
     await writeFile(join(folder, 'x'), csv(row(1)));

@@ -115,3 +115,11 @@ describe('an order or a controller that there is not', () => {
     expect(await exists(out)).toBe(false);
   });
 });
+
+describe('an import', () => {
+  // Nobody is told to change the mode of /tmp.
+  it.each(['/tmp', '/dev/null'])('of %s, which is no file, is refused without advice about its mode', async (path) => {
+    const said = await admin.refused(2, 'import', path);
+    expect([said.includes('it is not a file'), said.includes('chmod')]).toEqual([true, false]);
+  });
+});
