@@ -126,6 +126,8 @@ export function planImport(
         refuse(
           sameKey ? 'has joined, through another controller: node move' : 'has joined, with another initial key: node reset',
         );
+      else if (registry.order(there.order)?.state === 'closed')
+        refuse(`its order ${there.order} is closed for good, so that it cannot join: node remove, then import it again`);
       else if (changedBefore + plan.counts.change >= maxChanges)
         refuse(`more than ${maxChanges} nodes to change: import them in parts`);
       else {

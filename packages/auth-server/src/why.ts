@@ -79,6 +79,11 @@ function whyUnknown(idI: number, sighting: NodeSightingRow | undefined): Why {
   };
 }
 
+/** What is left to do for a node that is to join, and whose order is closed for good. */
+export function anew(id: string): string {
+  return `latchkey-auth-server node remove ${id}, then import it with an initial key, or order another.`;
+}
+
 /** What the registry itself forbids. */
 function whyShut(registry: Registry, node: NodeFacts, now: number): Why | undefined {
   const id = formatId(node.idI);
@@ -101,7 +106,7 @@ function whyShut(registry: Registry, node: NodeFacts, now: number): Why | undefi
     return {
       cause: 'window-shut',
       sentence: `Order ${node.order} of node ${id} is closed for good.`,
-      next: 'Order the node anew.',
+      next: anew(id),
     };
   }
   if (node.orderState === 'shut')

@@ -123,3 +123,37 @@ describe('an import', () => {
     expect([said.includes('it is not a file'), said.includes('chmod')]).toEqual([true, false]);
   });
 });
+
+describe('a node whose order is closed for good', () => {
+  const line = (id: string, key: string): string => `id,controller_id,controller,ik\n${id},${CONTROLLER},192.0.2.1:5683,${key}\n`;
+
+  it('gets no initial key that does not let it in, and gets in by the way that is told', async () => {
+    const { number, ids } = await order('closed', 2);
+    const [id, other] = ids as [string, string];
+    await admin.run('order', 'close', number, '--yes');
+    const out = network.path('worthless');
+    const wayOut = `node remove ${id}, then import it`;
+    expect(await admin.refused(2, 'node', 'reset', id, '--out', out, '--yes')).toMatch(
+      /closed for good.*\nNothing was changed\./,
+    );
+    expect(await admin.refused(2, 'node', 'reset', id, '--yes')).toContain(wayOut);
+    expect((await admin.json('node', 'why', id))['next']).toContain(wayOut);
+    expect(await exists(out)).toBe(false);
+
+    const file = await network.file('anew.csv', line(id, '1'.repeat(32)));
+    const refused = await admin.try('import', file);
+    expect([refused.code, refused.stdout]).toEqual([2, expect.stringContaining(`its order ${number} is closed for good`)]);
+    await admin.run('node', 'remove', id, '--yes');
+    await admin.run('import', file);
+    expect([await admin.why(id), await admin.why(other)]).toEqual(['controller-silent', 'window-shut']);
+  });
+
+  it('of an order that is shut is told so when it is reset', async () => {
+    const { number, ids } = await order('shut');
+    await admin.run('order', 'open', number, '--join-from', '2999-01-01');
+    const out = network.path('early');
+    expect(await admin.run('node', 'reset', ids[0]!, '--out', out, '--yes')).toMatch(
+      /\nBut: Order \d+ of node \w+ opens at 2999-01-01.*\nWait, or: latchkey-auth-server order open \d+\n$/,
+    );
+  });
+});

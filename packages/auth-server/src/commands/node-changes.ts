@@ -15,6 +15,7 @@ import { Handover, type HandoverOptions } from '../handover.js';
 import { idsArgument } from '../node-filter.js';
 import { drawKey } from '../order.js';
 import { notInRegistry, type Registry } from '../registry.js';
+import { anew, why } from '../why.js';
 import { knownController } from './controller.js';
 import { durationArgument } from './order-terms.js';
 import { confirm, counted, registryOptions, type RegistryOptions, withRegistry, yesOption } from './with-registry.js';
@@ -182,17 +183,19 @@ async function reset(idI: number, options: ResetOptions): Promise<void> {
     const node = registry.node(idI);
     if (node === undefined) throw notInRegistry('node', idI);
     const id = formatId(idI);
+    if (node.orderState === 'closed')
+      throw new UsageFailure(`order ${node.order} of node ${id} is closed for good: with an initial key it cannot join`, {
+        advice: `Nothing was changed. ${anew(id)}`,
+      });
     const { ik, handover } = await initialKey(registry, idI, options);
     await confirm(`Put node ${id} back to the initial key ${String(ik)}? The key it holds now lets it in no more.`, options.yes);
     const { idC, nid } = knownController(registry, node.controller);
     const change = (): Promise<void> => resetNode(registry, idI, ik);
     await (handover === undefined ? change() : handover.write([{ idI, idC, controller: nid, ik }], change));
-    const shut =
-      node.orderState === 'open'
-        ? ''
-        : `Its order is ${node.orderState}, so it cannot join: latchkey-auth-server order open ${node.order}\n`;
+    const { cause, sentence, next } = why(registry, idI, Date.now());
+    const refused = cause === 'window-shut' || cause === 'disabled' ? `But: ${sentence}\n${next}\n` : '';
     const key = `initial key ${String(ik)}${handover === undefined ? ' again' : ''}`;
-    process.stdout.write(`Node ${id} joins with ${key}\n${handover === undefined ? '' : `${handover.advice}\n`}${shut}`);
+    process.stdout.write(`Node ${id} joins with ${key}\n${handover === undefined ? '' : `${handover.advice}\n`}${refused}`);
   });
 }
 
