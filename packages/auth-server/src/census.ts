@@ -7,8 +7,8 @@
 import type { Metric, Sample } from '@latchkey/runtime';
 import { samples, Tally } from '@latchkey/runtime';
 import { NODE_STATES, type NodeStatus, stateOf } from './node-view.js';
+import { ORDER_STATES, orderStateOf, type OrderStatus } from './order-state.js';
 import type { Registry } from './registry.js';
-import type { OrderRecord } from './rows.js';
 
 /** Work at a time, in ms. */
 const SLICE_MS = 5;
@@ -17,11 +17,9 @@ const PAUSE_MS = 245;
 /** From the end of a walk to the next, at least, in ms. */
 const GOOD_FOR_MS = 10_000;
 
-const ORDER_STATES = ['open', 'shut', 'closed'] as const;
-
 interface Count {
   readonly nodes: Tally<NodeStatus>;
-  readonly orders: Tally<OrderRecord['state']>;
+  readonly orders: Tally<OrderStatus>;
 }
 
 export class Census {
@@ -45,7 +43,7 @@ export class Census {
       {
         type: 'gauge',
         name: 'latchkey_orders',
-        help: 'Orders and imports by state',
+        help: 'Orders and imports by state, as `order list` has them',
         labels: ['state'],
         read: () => this.#read((count) => samples('state', count.orders)),
       },
@@ -84,12 +82,15 @@ export class Census {
 
 /** Yields when it has worked for a slice. No read of the store stays open meanwhile. */
 function* walk(registry: Registry): Generator<void, Count> {
-  const orders = new Tally<OrderRecord['state']>(ORDER_STATES);
+  const orders = new Tally<OrderStatus>(ORDER_STATES);
   const nodes = new Tally<NodeStatus>(NODE_STATES);
   yield* inSlices(
     (from) => registry.orders(from),
     ({ number }) => number,
-    ({ state }) => orders.add(state),
+    (order) => {
+      const state = orderStateOf(order, Date.now());
+      if (state !== undefined) orders.add(state);
+    },
   );
   yield* inSlices(
     (from) => registry.nodes(from),

@@ -6,8 +6,10 @@ import { describe, expect, it } from 'vitest';
 import { tempFolder } from '../../runtime/test/fixtures.js';
 import type { NodeBatch } from '../src/batch.js';
 import { drawNodes, manifestAgain, manifestOf } from '../src/order.js';
+import { orderStateOf } from '../src/order-state.js';
+import type { OrderRecord } from '../src/rows.js';
 import { addController } from '../src/changes.js';
-import { addNodes, commitTo, controller, newNode, newRegistry, newSecret } from './fixtures.js';
+import { addNodes, commitTo, controller, newNode, newRegistry, newSecret, TERMS } from './fixtures.js';
 
 const order = { idC: 9, count: 500, sharedKey: false, isTaken: () => false };
 
@@ -63,5 +65,24 @@ describe('an order', () => {
       [2, to.idC, to.nid, nodes[2]?.key.toHex()],
       [3, to.idC, to.nid, nodes[0]?.key.toHex()],
     ]);
+  });
+});
+
+describe('the state of an order', () => {
+  const made: OrderRecord = { ...TERMS, number: 1, state: 'open', count: 1, createdAt: 0, createdEntry: 1, entry: 1 };
+
+  it.each<[string, Partial<OrderRecord>]>([
+    ['open', {}],
+    ['open', { joinFrom: 1_000, joinUntil: 1_000 }],
+    ['not-yet', { joinFrom: 1_001 }],
+    ['over', { joinUntil: 999 }],
+    ['shut', { state: 'shut', joinUntil: 999 }],
+    ['closed', { state: 'closed', joinFrom: 1_001 }],
+  ])('is %s with %o', (state, more) => {
+    expect(orderStateOf({ ...made, ...more }, 1_000)).toBe(state);
+  });
+
+  it('is none as long as it is not finished', () => {
+    expect(orderStateOf({ ...made, state: 'pending' }, 1_000)).toBeUndefined();
   });
 });

@@ -67,10 +67,10 @@ describe('orders', () => {
       admin.run('order', 'show', '2'),
       admin.json('order', 'show', '2'),
     ]);
-    expect(table.replaceAll(/\d{4}-.*Z/g, 'TIME')).toBe(
-      'ORDER  KIND   STATE  INSTALLER   CONTROLLER  NODES  JOINED  CREATED\n' +
-        `1      order  open   Kim & Sons  ${CONTROLLER}    3      0       TIME\n` +
-        `2      order  open   Ada         ${CONTROLLER}    2      0       TIME\n`,
+    expect(table.replaceAll(/[\dT:.-]+Z$/gm, 'TIME')).toBe(
+      'ORDER  KIND   STATE  INSTALLER   CONTROLLER  NODES  JOINED  MAY JOIN FROM  UNTIL                     CREATED\n' +
+        `1      order  open   Kim & Sons  ${CONTROLLER}    3      0       -              -                         TIME\n` +
+        `2      order  open   Ada         ${CONTROLLER}    2      0       -              2999-01-01T00:00:00.000Z  TIME\n`,
     );
     expect(shown).toMatch(/^initial key +one for all$/m);
     expect(shown).toMatch(/^may join until +2999-01-01T00:00:00.000Z$/m);

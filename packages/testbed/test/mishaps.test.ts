@@ -157,3 +157,23 @@ describe('a node whose order is closed for good', () => {
     );
   });
 });
+
+describe('an order that was left open', () => {
+  it('is told to be open within its window alone', async () => {
+    const { number } = await order('window');
+    const state = async (): Promise<unknown> => {
+      const shown = await admin.json('order', 'show', number);
+      expect((await admin.json<unknown[]>('order', 'list')).at(-1)).toEqual(shown);
+      expect(await admin.run('order', 'show', number)).toMatch(new RegExp(`^state +${String(shown['state'])}$`, 'm'));
+      return shown['state'];
+    };
+    expect(await state()).toBe('open');
+    await admin.run('order', 'open', number, '--join-from', '2999-01-01');
+    expect(await state()).toBe('not-yet');
+    expect(await admin.run('order', 'list')).toMatch(/ MAY JOIN FROM +UNTIL .*\n[^]* not-yet .* 2999-01-01T00:00:00\.000Z +- /);
+    await admin.run('order', 'shut', number);
+    expect(await state()).toBe('shut');
+    await admin.run('order', 'close', number, '--yes');
+    expect(await state()).toBe('closed');
+  });
+});

@@ -3,6 +3,7 @@ import { formatDuration, formatFields, formatTable, withExamples } from '@latchk
 import { Command } from 'commander';
 import { knownOrder, noOrder, setJoinWindow, setOrderState } from '../changes.js';
 import { isoTime } from '../iso-time.js';
+import { orderStateOf, type OrderStatus } from '../order-state.js';
 import type { Registry } from '../registry.js';
 import type { OrderRecord } from '../rows.js';
 import { createCommand } from './order-create.js';
@@ -37,7 +38,7 @@ export function orderCommand(): Command {
 interface OrderView {
   readonly order: number;
   readonly kind: OrderRecord['kind'];
-  readonly state: OrderRecord['state'];
+  readonly state: OrderStatus;
   readonly installer: string;
   readonly controller: string | null;
   readonly nodes: number;
@@ -52,10 +53,10 @@ interface OrderView {
 
 /** With how many of the nodes there still are have joined: one look at all of them. What is not finished is not there. */
 function viewsOf(registry: Registry, number?: number): OrderView[] {
+  const now = Date.now();
   const counts = new Map<number, { nodes: number; joined: number }>();
   for (const order of registry.orders())
-    if (order.state !== 'pending' && (number === undefined || order.number === number))
-      counts.set(order.number, { nodes: 0, joined: 0 });
+    if (number === undefined || order.number === number) counts.set(order.number, { nodes: 0, joined: 0 });
   for (const { order, initial } of registry.nodes()) {
     const count = counts.get(order);
     if (count === undefined) continue;
@@ -64,16 +65,21 @@ function viewsOf(registry: Registry, number?: number): OrderView[] {
   }
   return [...registry.orders()].flatMap((order) => {
     const count = counts.get(order.number);
-    return count === undefined ? [] : [viewOrder(order, count)];
+    const state = orderStateOf(order, now);
+    return count === undefined || state === undefined ? [] : [viewOrder(order, state, count)];
   });
 }
 
-function viewOrder(order: OrderRecord, { nodes, joined }: { readonly nodes: number; readonly joined: number }): OrderView {
+function viewOrder(
+  order: OrderRecord,
+  state: OrderStatus,
+  { nodes, joined }: { readonly nodes: number; readonly joined: number },
+): OrderView {
   const time = (at: number | undefined): string | null => (at === undefined ? null : isoTime(at));
   return {
     order: order.number,
     kind: order.kind,
-    state: order.state,
+    state,
     installer: order.installer,
     controller: order.idC === undefined ? null : formatId(order.idC),
     nodes,
@@ -87,6 +93,19 @@ function viewOrder(order: OrderRecord, { nodes, joined }: { readonly nodes: numb
   };
 }
 
+const HEADINGS: readonly string[] = [
+  'ORDER',
+  'KIND',
+  'STATE',
+  'INSTALLER',
+  'CONTROLLER',
+  'NODES',
+  'JOINED',
+  'MAY JOIN FROM',
+  'UNTIL',
+  'CREATED',
+];
+
 function listCommand(): Command {
   const command = registryOptions(new Command('list').description('list the orders and imports'))
     .option('--json', 'as a JSON array')
@@ -98,17 +117,19 @@ async function list(options: RegistryOptions & { readonly json?: true }): Promis
   await withRegistry(options, (registry) => {
     const views = viewsOf(registry);
     if (options.json === true) return printJsonList(views);
-    const rows = views.map(({ order, kind, state, installer, controller, nodes, joined, created_at }) => [
-      String(order),
-      kind,
-      state,
-      installer,
-      controller ?? '-',
-      String(nodes),
-      String(joined),
-      created_at,
+    const rows = views.map((view) => [
+      String(view.order),
+      view.kind,
+      view.state,
+      view.installer,
+      view.controller ?? '-',
+      String(view.nodes),
+      String(view.joined),
+      view.join_from ?? '-',
+      view.join_until ?? '-',
+      view.created_at,
     ]);
-    process.stdout.write(formatTable(['ORDER', 'KIND', 'STATE', 'INSTALLER', 'CONTROLLER', 'NODES', 'JOINED', 'CREATED'], rows));
+    process.stdout.write(formatTable(HEADINGS, rows));
     return undefined;
   });
 }
