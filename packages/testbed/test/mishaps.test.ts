@@ -177,3 +177,13 @@ describe('an order that was left open', () => {
     expect(await state()).toBe('closed');
   });
 });
+
+describe('nodes that are named', () => {
+  it('twice are meant once', async () => {
+    const [id, other] = (await order('twice', 2)).ids as [string, string];
+    expect(await admin.run('node', 'disable', id, other, id)).toBe('2 nodes disabled\n');
+    expect(await admin.refused(2, 'node', 'remove', id, id)).toContain('Remove 1 node?');
+    expect(await admin.run('node', 'remove', id, id, '--yes')).toBe('1 node removed\n');
+    expect(await admin.why(other)).toBe('disabled');
+  });
+});

@@ -39,7 +39,7 @@ function select(registry: Registry, ids: readonly number[] | undefined, { order,
   if (ids !== undefined && ids.length > 0) {
     if (order !== undefined || from !== undefined)
       throw new UsageFailure('IDs were given, and --order or --from', { advice: 'Say one of them.' });
-    return ids;
+    return [...new Set(ids)];
   }
   if (order === undefined && from === undefined)
     throw new UsageFailure('no node is named', { advice: 'Give IDs, --order or --from.' });
