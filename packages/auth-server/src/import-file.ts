@@ -4,7 +4,15 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { parseId } from '@latchkey/protocol';
-import { checkPrivateFile, exists, MANIFEST_COLUMNS, parsePeer, systemFailure, UsageFailure } from '@latchkey/runtime';
+import {
+  checkPrivateFile,
+  encryptedTo,
+  exists,
+  MANIFEST_COLUMNS,
+  parsePeer,
+  systemFailure,
+  UsageFailure,
+} from '@latchkey/runtime';
 import { CsvError, parse } from 'csv-parse';
 import { PlainLines } from './plain-lines.js';
 
@@ -37,7 +45,13 @@ export async function readImport(path: string, taker: LineTaker): Promise<void> 
     const first = await firstOctets(input);
     if (first === undefined)
       throw new UsageFailure(`${name} is empty`, { advice: `Expected the header ${HEADER} and a line below it, or JSON Lines.` });
-    if (/^\uFEFF?\s*\{/.test(first)) await readJsonLines(input, name, taker);
+    if (encryptedTo(first) !== undefined) {
+      const file = path === '-' ? 'FILE' : path;
+      throw new UsageFailure(`${name} is encrypted, in the age format`, {
+        advice: `Nothing was changed. Run: age -d ${file} | latchkey-auth-server import -`,
+      });
+    }
+    if (/^\uFEFF?\s*\{/.test(first.toString('utf8', 0, 64))) await readJsonLines(input, name, taker);
     else await readCsv(input, name, taker);
   } catch (error) {
     throw error instanceof UsageFailure ? error : systemFailure(`cannot read ${name}`, error);
@@ -56,12 +70,12 @@ async function openPrivate(path: string): Promise<Readable> {
 }
 
 /** What the stream starts with, put back again; `undefined` at its end. */
-async function firstOctets(input: Readable): Promise<string | undefined> {
+async function firstOctets(input: Readable): Promise<Buffer | undefined> {
   for (;;) {
     const chunk = input.read() as Buffer | null;
     if (chunk !== null) {
       input.unshift(chunk);
-      return chunk.toString('utf8', 0, 64);
+      return chunk;
     }
     if (input.readableEnded) return undefined;
     await new Promise<void>((resolve, reject) => {

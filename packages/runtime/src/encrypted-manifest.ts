@@ -16,8 +16,8 @@ const MIN_PASSPHRASE = 12;
 
 const FIRST_LINE = 'age-encryption.org/v1\n';
 const ARMOR = '-----BEGIN AGE ENCRYPTED FILE-----';
-/** Enough of a file for the armor's first two lines. */
-const OPENING = 256;
+/** Octets of a file that tell whether it is encrypted: enough for the armor's first two lines. */
+export const OPENING = 256;
 
 /** What opens an encrypted manifest; `undefined` if it is not encrypted. */
 export function encryptedTo(octets: Uint8Array): 'passphrase' | 'recipients' | undefined {

@@ -5,6 +5,7 @@ import { CsvError, parse } from 'csv-parse/sync';
 import { z } from 'zod';
 import { describeIssue } from './config.js';
 import { type Endpoint, formatEndpoint, peerSchema } from './endpoint.js';
+import { encryptedTo, OPENING } from './encrypted-manifest.js';
 import { UsageFailure } from './failure.js';
 
 export interface ManifestLine {
@@ -45,6 +46,11 @@ export function formatManifest(lines: Iterable<ManifestLine>): string {
  * @throws UsageFailure that names every bad line, up to ten
  */
 export function parseManifest(text: string, name: string): ManifestLine[] {
+  if (encryptedTo(Buffer.from(text.slice(0, OPENING))) !== undefined) {
+    throw new UsageFailure(`${name} is encrypted, in the age format`, {
+      advice: `Decrypt it first, into a file of mode 0600: (umask 077; age -d ${name} > manifest.csv)`,
+    });
+  }
   const plain = text.replace(/^\uFEFF/, '');
   const records = plain.trimStart().startsWith('{') ? jsonLines(plain, name) : csvLines(plain, name);
   const problems: string[] = [];

@@ -116,6 +116,23 @@ describe('an order or a controller that there is not', () => {
   });
 });
 
+describe('a manifest that is encrypted', () => {
+  it('is called that, with what to do, and what comes of it is taken', async () => {
+    const [{ number, ids }, out, secret] = [await order('plain'), network.path('encrypted'), 'four random words here'];
+    const file = await network.file('passphrase', `${secret}\n`);
+    await admin.run('order', 'export', number, '--out', out, '--passphrase-file', file);
+    const encrypted = `${out}/manifest.csv.age`;
+    const said = await admin.refused(2, 'import', encrypted);
+    expect(said).toMatch(
+      /is encrypted, in the age format\nNothing was changed\. Run: age -d \S+ \| latchkey-auth-server import -\n$/,
+    );
+    expect(await admin.refused(2, 'node', 'reset', ids[0]!, '--manifest', encrypted, '--yes')).toContain('Decrypt it first');
+    const text = await decryptManifest(await readFile(encrypted), encrypted, { passphrase: secret });
+    const imported = await admin.of('auth-server', ['import', '-', '--data', network.registry], text);
+    expect([imported.code, imported.stdout]).toEqual([0, '0 added, 0 changed, 1 unchanged, 0 refused\n']);
+  });
+});
+
 describe('an import', () => {
   // Nobody is told to change the mode of /tmp.
   it.each(['/tmp', '/dev/null'])('of %s, which is no file, is refused without advice about its mode', async (path) => {
