@@ -138,7 +138,7 @@ describe.skipIf(!CAN_INJECT_FAULTS)('the clock command (needs gcc)', () => {
     faults.setClock(-3_600_000);
     await server.waitFor(({ msg }) => msg === 'no key is committed while the clock shows times that it has shown before');
     const shown = JSON.parse((await clock('show', '--json')).stdout) as unknown;
-    expect(shown).toEqual({ past: [{ from: expect.any(String), until: expect.any(String) }], keysFromBefore: ['00000001'] });
+    expect(shown).toEqual({ past: [{ from: expect.any(String), until: expect.any(String) }], keys_from_before: ['00000001'] });
     expect((await clock('show')).stdout).toContain('Who kept back an M7 of controller 00000001');
 
     expect(await clock('release')).toMatchObject({ code: 2, stderr: expect.stringContaining('Nothing was changed') as string });

@@ -134,6 +134,16 @@ describe('a manifest that is encrypted', () => {
 });
 
 describe('an import', () => {
+  it('that is refused is no dry run in JSON, and nothing is done', async () => {
+    const text = `id,controller_id,controller,ik\nxyz,${CONTROLLER},192.0.2.1:5683,${'2'.repeat(32)}\n`;
+    const file = await network.file('bad.csv', text);
+    const told = async (...more: readonly string[]): Promise<unknown> =>
+      JSON.parse((await admin.try('import', file, '--json', ...more)).stdout);
+    expect(await told()).toMatchObject({ dry_run: false, done: false, refused: 1 });
+    expect(await told('--dry-run')).toMatchObject({ dry_run: true, done: false, refused: 1 });
+    expect(await told('--skip-bad')).toMatchObject({ dry_run: false, done: true, refused: 1 });
+  });
+
   // Nobody is told to change the mode of /tmp.
   it.each(['/tmp', '/dev/null'])('of %s, which is no file, is refused without advice about its mode', async (path) => {
     const said = await admin.refused(2, 'import', path);

@@ -24,7 +24,7 @@ async function show({ json, ...options }: RegistryOptions & { readonly json?: tr
   await withRegistry(options, (registry) => {
     const spans = pastAhead(registry.times, Date.now()).map(inWords);
     const keys = keysFromBefore(registry).map(formatId);
-    if (json === true) return printJson({ past: spans, keysFromBefore: keys });
+    if (json === true) return printJson({ past: spans, keys_from_before: keys });
     if (spans.length === 0)
       process.stdout.write('Keys are committed whatever the time: the clock is past all that it has shown\n');
     else

@@ -49,7 +49,7 @@ async function importFile(file: string, options: ImportOptions): Promise<void> {
     );
     report.sort();
     const refused = report.counts.refuse > 0 && options.skipBad !== true;
-    tell(report, order, options, options.dryRun === true || refused);
+    tell(report, order, options, options.dryRun !== true && !refused);
     if (refused) {
       const are = options.dryRun === true ? 'would be' : report.counts.refuse === 1 ? 'is' : 'are';
       throw new UsageFailure(`${counted(report.counts.refuse, 'line')} of ${file} ${are} refused; nothing was changed`, {
@@ -88,13 +88,14 @@ async function run(
 function tell(
   { counts, additions, changes, problems }: ImportReport,
   order: number | undefined,
-  { json }: ImportOptions,
-  nothingDone: boolean,
+  { json, dryRun }: ImportOptions,
+  done: boolean,
 ): void {
   const { add, change, unchanged, refuse } = counts;
   if (json === true) {
     return printJson({
-      dry_run: nothingDone,
+      dry_run: dryRun === true,
+      done,
       order: order ?? null,
       added: add,
       changed: change,
@@ -120,7 +121,7 @@ function tell(
     if (lines.length > SHOWN) process.stdout.write(`and ${lines.length - SHOWN} more; --json has them all\n`);
     process.stdout.write('\n');
   }
-  const would = nothingDone ? 'would be ' : '';
+  const would = done ? '' : 'would be ';
   const as = order === undefined ? '' : `, as order ${order}`;
   process.stdout.write(`${add} ${would}added, ${change} ${would}changed, ${unchanged} unchanged, ${refuse} refused${as}\n`);
 }
