@@ -12,7 +12,7 @@ import { initCommand } from '../src/commands/init.js';
 import { masterKeyCommand } from '../src/commands/master-key.js';
 import { nodeCommand } from '../src/commands/node.js';
 import { orderCommand } from '../src/commands/order.js';
-import { timeArgument } from '../src/commands/order-terms.js';
+import { installerArgument, installerOfFile, timeArgument } from '../src/commands/order-terms.js';
 import { runCommand } from '../src/commands/run.js';
 
 const program = new Command('latchkey-auth-server');
@@ -96,5 +96,24 @@ describe('a time', () => {
   // `Date.parse` takes the 31st of a month that has 30 days for the first of the next.
   it('is not read from a day that there is not', () => {
     expect(() => timeArgument('2026-02-31')).toThrow('expected a time such as');
+  });
+});
+
+describe('the name of an installer', () => {
+  it('is taken without the space around it, up to 128 characters', () => {
+    expect(installerArgument('  Kim & Sons\n')).toBe('Kim & Sons');
+    expect(installerArgument('김'.repeat(128))).toBe('김'.repeat(128));
+    expect(installerArgument('🔑'.repeat(128))).toBe('🔑'.repeat(128));
+  });
+
+  it.each([
+    ['no character', ' '],
+    ['129 characters', 'x'.repeat(129)],
+    ['two lines', 'a\nb'],
+    ['a control character', 'a\u001b[2Jb'],
+  ])('is not one of %s', (_, text) => expect(() => installerArgument(text)).toThrow('1 to 128 characters, on one line'));
+
+  it('is the end of the name of a file that is longer', () => {
+    expect(installerOfFile(`/${'x'.repeat(200)}/a\nb.csv`)).toBe(`${'x'.repeat(120)}/a?b.csv`);
   });
 });

@@ -5,7 +5,7 @@ import { type ImportFile, openImport } from '../import-parts.js';
 import { ImportReport, planImport } from '../import-plan.js';
 import { withProgress } from '../progress.js';
 import type { Registry } from '../registry.js';
-import { installerArgument, lifetimeOption } from './order-terms.js';
+import { installerArgument, installerOfFile, lifetimeOption } from './order-terms.js';
 import { counted, printJson, registryOptions, type RegistryOptions, withRegistry } from './with-registry.js';
 
 /** Lines of a table of problems or changes; `--json` has them all. */
@@ -68,7 +68,7 @@ async function run(
   options: ImportOptions,
   progress: (done: number) => void,
 ): Promise<number | undefined> {
-  const { lifetime, installer = file } = options;
+  const { lifetime, installer = installerOfFile(file) } = options;
   const terms = { kind: 'import', installer, idC: undefined, sharedKey: false, lifetime, grace: DEFAULT_GRACE } as const;
   const enrolling = options.dryRun === true ? undefined : await Enrolling.begin(registry, terms);
   const mayGoOn = (): boolean => report.counts.refuse === 0 || options.skipBad === true;

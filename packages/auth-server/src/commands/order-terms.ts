@@ -28,9 +28,20 @@ export function durationArgument(text: string): number {
   return seconds;
 }
 
+/** Characters of an installer's name: every row of a list is as wide as the longest. */
+const MAX_NAME = 128;
+
 export function installerArgument(text: string): string {
-  if (text.trim() === '' || /\p{Cc}/u.test(text)) throw new InvalidArgumentError('expected a name, on one line');
-  return text;
+  const name = text.trim();
+  const { length } = [...name];
+  if (length === 0 || length > MAX_NAME || /\p{Cc}/u.test(name))
+    throw new InvalidArgumentError(`expected a name of 1 to ${MAX_NAME} characters, on one line`);
+  return name;
+}
+
+/** A name made of a file's: what does not fit is left out, from its front. */
+export function installerOfFile(path: string): string {
+  return [...path.replaceAll(/\p{Cc}/gu, '?')].slice(-MAX_NAME).join('');
 }
 
 /** A time, ms since the epoch: ISO 8601 with its zone, or a date, which begins in UTC. */
