@@ -28,7 +28,7 @@ export async function main(command: Command): Promise<void> {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     // `command | head` closes our standard output early: no reason to complain.
     if (error.code === 'EPIPE') exitNow(EXIT.ok);
-    exitNow(report(command.name(), systemFailure('cannot write to standard output', error)));
+    exitNow(report(command.name(), unsaid(error)));
   });
   exitOverrideAll(command, command.name());
   refuseRepeated(command);
@@ -38,6 +38,15 @@ export async function main(command: Command): Promise<void> {
     // A daemon that could not start may hold sockets and timers already.
     process.exit(report(command.name(), error));
   }
+}
+
+/** What was asked for may be done by the time that it is told: an order, say. */
+function unsaid(error: Error): Failure {
+  const { message } = systemFailure('cannot write to standard output', error);
+  return new Failure(message, {
+    advice: 'What was to be done may be done all the same: look before you run it again.',
+    cause: error,
+  });
 }
 
 /** Without this a subcommand's usage error would end the process with commander's own exit code. */

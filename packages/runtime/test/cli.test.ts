@@ -1,9 +1,10 @@
 // Proves how a command ends: its exit code, what it says on standard error, and that no key given by mistake is repeated there.
 
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 
 const dist = (name: string): string => JSON.stringify(new URL(`../dist/${name}.js`, import.meta.url).href);
 const KEY = '5b2e9d0c4f61a7384c1d9e0b7a6f5e4d';
@@ -14,8 +15,8 @@ interface Ended {
   readonly stderr: string;
 }
 
-/** Runs a command with an option, an argument and the given action in a process of its own. */
-async function run(action: string, ...args: readonly string[]): Promise<Ended> {
+/** Arguments of Node.js that run a command with options, an argument and the given action. */
+function scriptOf(action: string, ...args: readonly string[]): string[] {
   const script = `
     import { idArgument, integerArgument, listenOption, logLevelOption, main, peerArgument, program } from ${dist('cli')};
     import { Failure, UsageFailure } from ${dist('failure')};
@@ -27,9 +28,12 @@ async function run(action: string, ...args: readonly string[]): Promise<Ended> {
       .addOption(logLevelOption())
       .action(async (id, options) => { ${action} });
     await main(command);`;
-  const child = spawn(process.execPath, ['--input-type=module', '--eval', script, '--', ...args], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  return ['--input-type=module', '--eval', script, '--', ...args];
+}
+
+/** Runs it in a process of its own. */
+async function run(action: string, ...args: readonly string[]): Promise<Ended> {
+  const child = spawn(process.execPath, scriptOf(action, ...args), { stdio: ['ignore', 'pipe', 'pipe'] });
   const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')]);
   return { code: child.exitCode, stdout, stderr };
 }
@@ -109,6 +113,20 @@ describe('a command', () => {
     const { code, stderr } = await run(action, ...args);
     expect(code).not.toBe(0);
     expect(stderr.toLowerCase()).not.toContain(KEY.slice(0, 8));
+  });
+
+  it('whose answer cannot be written does not say that nothing was done', () => {
+    const file = openSync('/dev/full', 'w');
+    onTestFinished(() => closeSync(file));
+    const { status, stderr } = spawnSync(process.execPath, scriptOf(`process.stdout.write('done')`), {
+      stdio: ['ignore', file, 'pipe'],
+      encoding: 'utf8',
+    });
+    expect([status, stderr]).toEqual([
+      1,
+      'latchkey-test: cannot write to standard output: no space left on the device\n' +
+        'What was to be done may be done all the same: look before you run it again.\n',
+    ]);
   });
 
   it('makes files for its user alone, whatever the umask was', async () => {
