@@ -144,6 +144,14 @@ describe('an import', () => {
     expect(await told('--skip-bad')).toMatchObject({ dry_run: false, done: true, refused: 1 });
   });
 
+  it('of a header and nothing below it is refused, as an empty file is', async () => {
+    const header = 'id,controller_id,controller,ik\n';
+    const file = await network.file('header.csv', header);
+    expect(await admin.refused(2, 'import', file)).toContain(`${file} has no nodes in it\nNothing was changed.`);
+    const piped = await admin.of('auth-server', ['import', '-', '--dry-run', '--data', network.registry], `${header}\n`);
+    expect([piped.code, piped.stderr]).toEqual([2, expect.stringContaining('standard input has no nodes in it')]);
+  });
+
   // Nobody is told to change the mode of /tmp.
   it.each(['/tmp', '/dev/null'])('of %s, which is no file, is refused without advice about its mode', async (path) => {
     const said = await admin.refused(2, 'import', path);

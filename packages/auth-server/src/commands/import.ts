@@ -44,6 +44,11 @@ async function importFile(file: string, options: ImportOptions): Promise<void> {
   await withRegistry(options, async (registry) => {
     const report = new ImportReport();
     const input = await openImport(file, (problem) => report.refuse(problem));
+    if (input.length + report.counts.refuse === 0) {
+      throw new UsageFailure(`${file === '-' ? 'standard input' : file} has no nodes in it`, {
+        advice: 'Nothing was changed. Expected a line for each below the header, or JSON Lines.',
+      });
+    }
     const order = await withProgress('importing', input.length, (progress) =>
       run(registry, file, input, report, options, progress),
     );
