@@ -15,6 +15,8 @@ const WORLD_WRITABLE = 0o002;
 const MAX_FILE = 1024 * 1024;
 /** Octets of a file asked for at once. */
 const PIECE = 64 * 1024;
+/** What open(2) says of a path that is wrong. */
+const WRONG_PATH: ReadonlySet<string> = new Set(['ENOENT', 'EACCES', 'EISDIR', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG']);
 
 /** What a file is made of; text as UTF-8, and in pieces where it would make a very long string. */
 export type Content = string | Uint8Array | Iterable<string>;
@@ -120,28 +122,38 @@ export async function readOctets(path: string, maxOctets: number = MAX_FILE): Pr
 }
 
 async function readWhole(path: string, maxOctets: number): Promise<{ readonly octets: Buffer; readonly info: Stats }> {
-  let file: FileHandle;
   try {
-    file = await open(path, constants.O_RDONLY);
+    const file = await openToRead(path);
+    try {
+      const info = await file.stat();
+      if (!info.isFile() && !info.isFIFO()) throw new UsageFailure(`cannot read ${path}: it is not a file`);
+      if (info.size > maxOctets)
+        throw new UsageFailure(`cannot read ${path}: it has ${info.size} octets, more than ${maxOctets}`);
+      // A pipe, or a file that grows, does not tell its size beforehand.
+      const octets = await collect(
+        pieces(file, info.isFile() ? Math.min(info.size + 1, PIECE) : PIECE),
+        maxOctets,
+        `cannot read ${path}: it`,
+      );
+      return { octets, info };
+    } finally {
+      await file.close();
+    }
   } catch (error) {
+    throw systemFailure(`cannot read ${path}`, error);
+  }
+}
+
+/** A path that leads to nothing one may read is the user's mistake; a disk that fails, or too many open files, is not. */
+async function openToRead(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, constants.O_RDONLY);
+  } catch (error) {
+    if (!WRONG_PATH.has(systemCode(error) ?? '')) throw error;
     throw new UsageFailure(systemFailure(`cannot read ${path}`, error).message, {
       advice: 'Check the path and its owner.',
       cause: error,
     });
-  }
-  try {
-    const info = await file.stat();
-    if (!info.isFile() && !info.isFIFO()) throw new UsageFailure(`cannot read ${path}: it is not a file`);
-    if (info.size > maxOctets) throw new UsageFailure(`cannot read ${path}: it has ${info.size} octets, more than ${maxOctets}`);
-    // A pipe, or a file that grows, does not tell its size beforehand.
-    const octets = await collect(
-      pieces(file, info.isFile() ? Math.min(info.size + 1, PIECE) : PIECE),
-      maxOctets,
-      `cannot read ${path}: it`,
-    );
-    return { octets, info };
-  } finally {
-    await file.close();
   }
 }
 

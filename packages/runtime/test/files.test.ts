@@ -218,6 +218,40 @@ describe('readPrivateFile', () => {
   });
 });
 
+describe('what is not the path’s fault', () => {
+  it.skipIf(process.platform !== 'linux')('is a failure at work where the disk fails while it is read', async () => {
+    // Nothing lies at the address 0 of a process: the kernel answers EIO, as for a disk that cannot be read.
+    await expect(readPrivateFile('/proc/self/mem')).rejects.toMatchObject({
+      name: 'Failure',
+      exitCode: 1,
+      message: 'cannot read /proc/self/mem: the device reports an input/output error',
+      advice: 'Check the disk.',
+    });
+  });
+
+  it('is one where the file cannot be opened for now, and a path that is wrong stays the user’s mistake', async () => {
+    const folder = await tempFolder();
+    await symlink('loop', join(folder, 'loop'));
+    const paths = [join(folder, 'key'), join(folder, 'none'), join(folder, 'loop'), join(folder, 'x'.repeat(300))];
+    await writeFile(join(folder, 'key'), 'secret', { mode: 0o600 });
+    const script = `
+      import { openSync } from 'node:fs';
+      import { readPrivateFile } from ${JSON.stringify(new URL('../dist/files.js', import.meta.url).href)};
+      const paths = ${JSON.stringify(paths)};
+      const look = async (path) => readPrivateFile(path).catch((error) => error.name + ' ' + error.exitCode);
+      const results = [];
+      for (const path of paths) results.push(await look(path));
+      try {
+        for (;;) openSync('/dev/null');
+      } catch {}
+      results.push(await look(paths[0]));
+      console.log(JSON.stringify(results));`;
+    const limited = ['-c', 'ulimit -n 64 && exec "$0" --input-type=module --eval "$1"', process.execPath, script];
+    const { stdout } = spawnSync('/bin/sh', limited, { encoding: 'utf8' });
+    expect(JSON.parse(stdout)).toEqual(['secret', 'UsageFailure 2', 'UsageFailure 2', 'UsageFailure 2', 'Failure 1']);
+  });
+});
+
 describe('readOctets', () => {
   it('reads a file of any mode as it is, up to a bound', async () => {
     const path = join(await tempFolder(), 'octets');
