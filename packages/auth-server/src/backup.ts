@@ -12,6 +12,7 @@ import {
   Failure,
   lockFolder,
   openFolder,
+  removeIfInterrupted,
   syncFolderOf,
   systemFailure,
   type Times,
@@ -35,6 +36,7 @@ export async function backup({ tables }: Registry, path: string): Promise<Head> 
     throw new UsageFailure(`${path} exists already`, { advice: 'Nothing was written. Choose another name.' });
   const aside = join(dirname(path), `.${basename(path)}.${randomBytes(4).toString('hex')}`);
   const copy = join(aside, STORE_FILE);
+  const written = removeIfInterrupted(aside);
   try {
     await mkdir(aside, { mode: 0o700 });
     await tables.write(() => tables.audit.append({ what: 'registry backed up', note: basename(path) }, Date.now()));
@@ -49,6 +51,7 @@ export async function backup({ tables }: Registry, path: string): Promise<Head> 
     throw systemFailure(`cannot write ${path}`, error);
   } finally {
     await rm(aside, { recursive: true, force: true });
+    written();
   }
 }
 

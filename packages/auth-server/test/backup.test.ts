@@ -108,6 +108,39 @@ describe('a backup', () => {
     expect(await readdir(folder)).toEqual(['x']);
   });
 
+  it('that is interrupted leaves nothing', async () => {
+    const [registry, folder] = [await newRegistry(), await tempFolder()];
+    const go = join(await tempFolder(), 'go');
+    const child = new Child(
+      withRegistry(`
+        const { existsSync, readdirSync } = await import('node:fs');
+        const { backup } = await import(${JSON.stringify(new URL('../dist/backup.js', import.meta.url).href)});
+        const [, folder, go] = process.argv.slice(1);
+        say('open');
+        while (!existsSync(go)) await new Promise(setImmediate);
+        void backup(registry, folder + '/registry.lkb');
+        while (readdirSync(folder).length === 0) await new Promise(setImmediate);
+        say('under way');
+        setInterval(() => undefined, 1000);`),
+      [registry.folder, folder, go],
+    );
+    expect(await child.line()).toBe('open');
+    // The backup's own entry in the log waits for this transaction, which has no end.
+    const writer = new Child(
+      withRegistry(`
+        await registry.tables.env.transaction(() => {
+          say('writing');
+          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+        });`),
+      [registry.folder],
+    );
+    expect(await writer.line()).toBe('writing');
+    await writeFile(go, '');
+    expect(await child.line()).toBe('under way');
+    expect(await child.kill('SIGINT')).toEqual({ code: null, signal: 'SIGINT' });
+    expect(await readdir(folder)).toEqual([]);
+  });
+
   it('made while another process commits and orders is of one moment: log, keys and orders agree', async () => {
     const registry = await newRegistry();
     await addController(registry, controller());

@@ -34,7 +34,7 @@ const only =
     files;
 
 const RECIPES: Readonly<Record<string, Recipe>> = {
-  // Its file is loaded by name (runtime, `lock`). It has none for musl: the lock is another one there.
+  // Its file is loaded by name (runtime, `file-lock`). It has none for musl: the lock is another one there.
   'fs-native-extensions': { files: ({ archs }) => archs.map((arch) => `prebuilds/linux-${arch}/fs-native-extensions.node`) },
   koffi: {
     files: only('index.js', 'src/koffi/index.js', 'src/koffi/src/static.js'),

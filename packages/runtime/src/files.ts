@@ -2,9 +2,24 @@
 
 import { randomBytes } from 'node:crypto';
 import { constants, type Stats } from 'node:fs';
-import { type FileHandle, lchown, link, mkdir, open, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
+import {
+  type FileHandle,
+  lchown,
+  link,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  rename,
+  rm,
+  stat,
+  unlink,
+  writeFile,
+} from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { systemCode, systemFailure, UsageFailure } from './failure.js';
+import { lockFile } from './file-lock.js';
+import { removeIfInterrupted } from './interruption.js';
 
 const PRIVATE_FILE = 0o600;
 const PRIVATE_FOLDER = 0o700;
@@ -30,30 +45,73 @@ export async function replaceFile(path: string, content: string): Promise<void> 
 }
 
 /**
- * Creates `path` durably with `content`, mode 0600; fails if it exists, also where many want to create it at once.
+ * Creates `path` durably with `content`, mode 0600; fails if it exists, also where many want to create it at once. What was written aside
+ * goes where a signal ends the process, and where a crash left it, with the next write of `path`.
  *
  * @param first what is to be done before the content, which the disk has by then, gets its name: it gets none if that fails
  */
 export async function createFile(path: string, content: Content, first?: () => Promise<void>): Promise<void> {
-  await writeAside(path, asideOf(path, randomBytes(4).toString('hex')), content, async (aside) => {
-    await first?.();
-    await link(aside, path);
+  const aside = asideOf(path, randomBytes(4).toString('hex'));
+  const written = removeIfInterrupted(aside);
+  try {
+    await clearLeftAside(path);
+    const file = await open(aside, 'wx', PRIVATE_FILE);
+    // Before anything is in it, so that nobody clears it. A file system without locks has none to clear by either.
+    const lock = await lockFile(file).catch(() => undefined);
+    try {
+      await fill(file, dirname(path), content);
+      await first?.();
+      await link(aside, path);
+      await unlink(aside);
+    } finally {
+      await lock?.release();
+      await file.close();
+    }
+    await syncFolder(dirname(path));
+  } catch (error) {
+    await rm(aside, { force: true }).catch(() => undefined);
+    throw systemFailure(`cannot write ${path}`, error);
+  } finally {
+    written();
+  }
+}
+
+/** Removes what processes that were killed left beside `path`: whoever still writes holds a lock. What cannot be removed stays. */
+async function clearLeftAside(path: string): Promise<void> {
+  const folder = dirname(path);
+  const owner = (await otherOwner(folder))?.uid ?? process.geteuid?.();
+  const prefix = `.${basename(path)}.`;
+  for (const name of await readdir(folder).catch(() => [])) {
+    if (name.startsWith(prefix) && /^[0-9a-f]{8}$/.test(name.slice(prefix.length)))
+      await clearUnlessWritten(join(folder, name), owner).catch(() => undefined);
+  }
+}
+
+async function clearUnlessWritten(aside: string, owner: number | undefined): Promise<void> {
+  const info = await lstat(aside);
+  // One without content has its lock still to come, and holds no key.
+  if (!info.isFile() || info.uid !== owner || info.size === 0) return;
+  const file = await open(aside, constants.O_RDWR | constants.O_NOFOLLOW);
+  try {
+    const lock = await lockFile(file);
+    if (lock === undefined) return;
     await unlink(aside);
-  });
+    await lock.release();
+  } finally {
+    await file.close();
+  }
 }
 
 function asideOf(path: string, suffix: string): string {
   return join(dirname(path), `.${basename(path)}.${suffix}`);
 }
 
-async function writeAside(path: string, aside: string, content: Content, put: (aside: string) => Promise<void>): Promise<void> {
+async function writeAside(path: string, aside: string, content: string, put: (aside: string) => Promise<void>): Promise<void> {
   try {
     await rm(aside, { force: true });
     const file = await open(aside, 'wx', PRIVATE_FILE);
     try {
-      await giveToOwner(file, dirname(path));
-      await writeFile(file, content);
-      await file.sync();
+      await fill(file, dirname(path), content);
     } finally {
       await file.close();
     }
@@ -63,6 +121,13 @@ async function writeAside(path: string, aside: string, content: Content, put: (a
     await rm(aside, { force: true }).catch(() => undefined);
     throw systemFailure(`cannot write ${path}`, error);
   }
+}
+
+/** All that is to be in a new file of `folder` before it gets its name. */
+async function fill(file: FileHandle, folder: string, content: Content): Promise<void> {
+  await giveToOwner(file, folder);
+  await writeFile(file, content);
+  await file.sync();
 }
 
 /** What root writes into another user's folder is that user's: a daemon must be able to read what a command of root left there. */

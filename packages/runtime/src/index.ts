@@ -42,11 +42,13 @@ export {
 } from './files.js';
 export { healthCommand } from './http/health.js';
 export { httpOption, type HttpPlace, httpSchema } from './http/place.js';
+export { removeIfInterrupted } from './interruption.js';
 export { parseKey, readKeyFile } from './key-file.js';
 export { formatLabel, formatLabelInCapitals, isLabel, parseLabel } from './label.js';
 export { type Daemon, runDaemon } from './lifecycle.js';
 export { LeavingMap } from './leaving-map.js';
-export { type FolderLock, lockFolder, nativeLocks, refuseOtherNamespace } from './lock.js';
+export { type FileLock, nativeLocks } from './file-lock.js';
+export { lockFolder, refuseOtherNamespace } from './lock.js';
 export { lockBySocket, type SocketLock } from './socket-lock.js';
 export { BoundedLog, createLog, type Log, LOG_LEVELS, type LogLevel, type LogStream } from './log.js';
 export { formatManifest, MANIFEST_COLUMNS, type ManifestLine, MAX_MANIFEST, parseManifest } from './manifest.js';

@@ -1,24 +1,12 @@
 /** One process per state folder: a lock the kernel holds and lets go of when the process ends, however it ends. */
 
 import { type FileHandle, open, readFile, readlink } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { Failure, systemCode, systemFailure } from './failure.js';
+import { Failure, systemFailure } from './failure.js';
+import { type FileLock, lockFile } from './file-lock.js';
 import { giveToOwnerOfFolder } from './files.js';
-import { lockBySocket } from './socket-lock.js';
 
 const LOCK_FILE = 'lock';
-
-/** The native part of `fs-native-extensions`: locks of the kernel on an open file (F_OFD_SETLK, fcntl(2)). */
-export interface NativeLocks {
-  /** Takes an advisory lock on `length` octets (0: to the end) of an open file without waiting; throws EAGAIN where another has it. */
-  tryLock(fd: number, offset: number, length: number, exclusive: boolean): void;
-  unlock(fd: number, offset: number, length: number): void;
-}
-
-export interface FolderLock {
-  release(): Promise<void>;
-}
 
 /**
  * Takes the exclusive lock on a state folder.
@@ -26,7 +14,7 @@ export interface FolderLock {
  * @param who names the holder to whoever comes second, e.g. `latchkey-controller run`
  * @throws Failure that says who holds it
  */
-export async function lockFolder(folder: string, who: string): Promise<FolderLock> {
+export async function lockFolder(folder: string, who: string): Promise<FileLock> {
   const path = join(folder, LOCK_FILE);
   let file: FileHandle;
   try {
@@ -35,7 +23,7 @@ export async function lockFolder(folder: string, who: string): Promise<FolderLoc
   } catch (error) {
     throw systemFailure(`cannot lock the folder ${folder}`, error);
   }
-  let held: FolderLock | undefined;
+  let held: FileLock | undefined;
   try {
     held = await lockFile(file);
     if (held === undefined) {
@@ -74,44 +62,6 @@ export async function refuseOtherNamespace(folder: string): Promise<void> {
 /** Which processes this one can see, `pid:[4026531836]` say: those that have the same. */
 function pidNamespace(): Promise<string | undefined> {
   return readlink('/proc/self/ns/pid').catch(() => undefined);
-}
-
-/** The lock on an open file, which closes with it; `undefined` where another has it. */
-async function lockFile(file: FileHandle): Promise<FolderLock | undefined> {
-  const native = nativeLocks();
-  if (native === undefined) {
-    const socket = await lockBySocket(file);
-    if (socket === undefined) return undefined;
-    return { release: () => socket.release().then(() => file.close()) };
-  }
-  try {
-    native.tryLock(file.fd, 0, 0, true);
-  } catch (error) {
-    if (systemCode(error) === 'EAGAIN') return undefined;
-    throw error;
-  }
-  return { release: () => file.close() };
-}
-
-let loaded: { readonly native: NativeLocks | undefined } | undefined;
-
-/** `undefined` on musl, and on rarer processors. */
-export function nativeLocks(): NativeLocks | undefined {
-  loaded ??= { native: loadNative() };
-  return loaded.native;
-}
-
-/** Straight from its file: the package's own way there searches for it, which takes a device longer than all else it locks. */
-function loadNative(): NativeLocks | undefined {
-  const { platform, arch } = process;
-  try {
-    const load = createRequire(import.meta.url);
-    return load(`fs-native-extensions/prebuilds/${platform}-${arch}/fs-native-extensions.node`) as NativeLocks;
-  } catch (error) {
-    // It is built for glibc and for some processors.
-    if (platform === 'linux') return undefined;
-    throw error;
-  }
 }
 
 async function describe(file: FileHandle, who: string): Promise<void> {

@@ -1,7 +1,7 @@
 // Proves on a real disk that files with keys are private, and that a file is whole whenever its writer is killed.
 
 import { spawnSync } from 'node:child_process';
-import { chmod, link, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
+import { chmod, chown, link, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { Failure } from '../src/failure.js';
@@ -143,6 +143,77 @@ describe('createFile', () => {
     const refused = createFile(join(folder, 'none'), 'content', () => Promise.reject(new Failure('not now')));
     await expect(refused).rejects.toThrow('not now');
     expect(await readdir(folder)).toEqual(['last']);
+  });
+});
+
+/** A process that writes `path` without end, and has written a part of it once it says so. */
+async function writing(path: string, first = ''): Promise<Child> {
+  const child = new Child(
+    `
+    import { writeSync } from 'node:fs';
+    import { createFile } from ${JSON.stringify(new URL('../dist/files.js', import.meta.url).href)};
+    let asked = false;
+    ${first}
+    function* pieces() {
+      for (let i = 0; !asked; i++) {
+        yield 'a key';
+        if (i === 2) writeSync(1, 'writing\\n');
+      }
+    }
+    await createFile(process.argv[1], pieces());`,
+    [path],
+  );
+  expect(await child.line()).toBe('writing');
+  return child;
+}
+
+describe('what createFile writes aside', () => {
+  it.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
+    'goes where %s ends the process, which ends by that signal',
+    async (signal) => {
+      const folder = await tempFolder();
+      const writer = await writing(join(folder, 'new'));
+      expect(await readdir(folder)).toEqual([expect.stringMatching(/^\.new\.[0-9a-f]{8}$/)]);
+      expect(await writer.kill(signal)).toEqual({ code: null, signal });
+      expect(await readdir(folder)).toEqual([]);
+    },
+  );
+
+  it('is finished where somebody else listens to the signal, as a daemon does', async () => {
+    const folder = await tempFolder();
+    const writer = await writing(join(folder, 'new'), `process.on('SIGTERM', () => { asked = true; });`);
+    expect(await writer.kill('SIGTERM')).toEqual({ code: 0, signal: null });
+    expect(await readdir(folder)).toEqual(['new']);
+  });
+
+  it('goes with the next write where its writer was killed, and not while its writer writes', async () => {
+    const folder = await tempFolder();
+    const path = join(folder, 'new');
+    const [killed, alive] = [await writing(path), await writing(path)];
+    expect(await readdir(folder)).toHaveLength(2);
+    await killed.kill('SIGKILL');
+    await createFile(path, 'content');
+    expect(await readdir(folder)).toEqual([expect.stringMatching(/^\.new\./), 'new']);
+    await alive.kill('SIGKILL');
+    await expect(createFile(path, 'more')).rejects.toMatchObject({ message: `cannot write ${path}: it exists already` });
+    expect(await readdir(folder)).toEqual(['new']);
+    expect(await readFile(path, 'utf8')).toBe('content');
+  });
+
+  it('is all that goes: no other name, no link, no folder, nothing empty, nothing of another user', async () => {
+    const folder = await tempFolder();
+    for (const name of ['.new.new', '.new.0123456', '.new.012345678', '.new.0123456g', '.newer.01234567', 'new.01234567'])
+      await writeFile(join(folder, name), 'x', { mode: 0o600 });
+    await symlink(join(folder, '.new.new'), join(folder, '.new.00000001'));
+    await mkdir(join(folder, '.new.00000002'));
+    await writeFile(join(folder, '.new.00000003'), '');
+    if (IS_ROOT) {
+      await writeFile(join(folder, '.new.00000004'), 'x');
+      await chown(join(folder, '.new.00000004'), 65_534, 65_534);
+    }
+    const before = await readdir(folder);
+    await createFile(join(folder, 'new'), 'content');
+    expect(await readdir(folder)).toEqual([...before, 'new'].toSorted());
   });
 });
 

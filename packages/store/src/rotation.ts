@@ -1,7 +1,7 @@
 /** Where the next master key comes from, and how the old one is let go of: the steps every store takes the same way. */
 
 import { setTimeout as pause } from 'node:timers/promises';
-import { Failure, type FolderLock, lockFolder, UsageFailure } from '@latchkey/runtime';
+import { Failure, type FileLock, lockFolder, UsageFailure } from '@latchkey/runtime';
 import type { Secret } from '@latchkey/protocol';
 import type { About, Keyring } from './keyring.js';
 import { type MasterKeySource, readMasterKey, readOrCreateMasterKey, replaceMasterKey } from './master-key.js';
@@ -91,7 +91,7 @@ export async function tellServing(about: About, keyring: Keyring, write: (action
  * Waits until nobody needs the old master key any more: the folder is ours, so that nobody serves from it, or who serves says that
  * he took up the new one.
  */
-async function untilTakenUp(folder: string, hasTakenUp: () => boolean): Promise<FolderLock | undefined> {
+async function untilTakenUp(folder: string, hasTakenUp: () => boolean): Promise<FileLock | undefined> {
   const end = performance.now() + TAKE_UP_LIMIT_MS;
   for (;;) {
     const lock = await lockFolder(folder, 'master-key rotate').catch((error: unknown) => {

@@ -32,10 +32,11 @@ describe('sources', () => {
     expect(sources.filter((path) => read(path).split('\n').length > 450)).toEqual([]);
   });
 
-  it('end a process in three places: command line, at once, store watch; and one that is not their own: the hook', () => {
+  it('end a process in four places: command line, at once, interruption, store watch; and one that is not their own: the hook', () => {
     const allowed = [
       'packages/runtime/src/cli.ts',
       'packages/runtime/src/exit-now.ts',
+      'packages/runtime/src/interruption.ts',
       'packages/auth-server/src/store-watch.ts',
       'packages/node-agent/src/hook.ts',
     ];

@@ -1,4 +1,4 @@
-import { type FolderLock, lockFolder } from '@latchkey/runtime';
+import { type FileLock, lockFolder } from '@latchkey/runtime';
 import { Option } from 'commander';
 import { NodeFile } from '../node-file.js';
 
@@ -8,7 +8,7 @@ export function stateOption(): Option {
 }
 
 /** The node's file, for the one process that may change it. */
-export async function openLocked(folder: string, who: string): Promise<{ readonly file: NodeFile; readonly lock: FolderLock }> {
+export async function openLocked(folder: string, who: string): Promise<{ readonly file: NodeFile; readonly lock: FileLock }> {
   // Without a node there the folder is left as it is, not locked.
   await NodeFile.look(folder);
   const lock = await lockFolder(folder, who);
