@@ -103,7 +103,8 @@ export class Serials {
 
   async #storeBlock(): Promise<void> {
     const stored = this.#stored + this.#block > MAX_TID ? MAX_TID : this.#stored + this.#block;
-    const messages = this.#messages + Number(stored - this.#stored) * MESSAGES_PER_TID;
+    const more = Number(stored - this.#stored) * MESSAGES_PER_TID;
+    const messages = this.#messages + more;
     if (stored === this.#stored)
       throw new Failure('the last TID is used: this controller ID is at its end', {
         advice: 'Add it to the registry under another ID.',
@@ -117,6 +118,7 @@ export class Serials {
       this.#log.warn({ key: this.#fingerprint, messages }, 'SK_cs is to be replaced before 2^32 messages');
     await replaceFile(this.#path, `${JSON.stringify({ last_tid: String(stored), sk_cs: this.#fingerprint, messages })}\n`);
     this.#stored = stored;
-    this.#messages = messages;
+    // Not `messages`: SK_cs may be another by now, of which none of the former one's count.
+    this.#messages += more;
   }
 }

@@ -173,6 +173,22 @@ describe('what SK_cs has sealed', () => {
     expect(await fileOf(path)).toMatchObject({ messages: 4 * first, sk_cs: other.fingerprint });
   });
 
+  it('is counted from nothing also under one that came while TIDs were stored, and they count for it', async () => {
+    const path = await newPath();
+    await writeSerials(path, '1', { messages: 3_000_000_000 });
+    const serials = await openAt(path, WALL);
+    take(serials, 600);
+    const other = newSecret();
+    serials.rekey(other);
+    await serials.close();
+    expect((await fileOf(path)).sk_cs).toBe(SK_CS.fingerprint);
+    const { messages } = serials;
+    expect(drain(serials)).toHaveLength(messages / 4);
+    await serials.close();
+    expect(await fileOf(path)).toMatchObject({ sk_cs: other.fingerprint, messages: serials.messages });
+    expect(drain(serials)).toHaveLength((serials.messages - messages) / 4);
+  });
+
   it('is 2^32 messages at most, with a warning from half of that', async () => {
     const [path, log] = [await newPath(), new CapturedLog()];
     await openAt(path, WALL);
