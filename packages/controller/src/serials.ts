@@ -17,6 +17,8 @@ import { z } from 'zod';
  */
 const FIRST_BLOCK = 1_024n;
 const LARGEST_BLOCK = 65_536n;
+/** After a failure nothing is stored for so long, in ms: each M1, a stranger's too, asks for a TID, and each failure is a line in the log. */
+const RETRY_AFTER_MS = 1_000;
 /** M2 and M7 of one transaction, each answered under the same key. */
 const MESSAGES_PER_TID = 4;
 /** From this part of what SK_cs may seal, the log asks for another key. */
@@ -43,6 +45,7 @@ export class Serials {
   #messages: number;
   #block = FIRST_BLOCK;
   #storing: Promise<void> | undefined;
+  #failedAt = -Infinity;
 
   private constructor(path: string, fingerprint: string, log: Log, next: bigint, messages: number) {
     this.#path = path;
@@ -71,10 +74,14 @@ export class Serials {
 
   /** The next TID, or `undefined` while none is stored ahead, or when TIDs or the key are used up. */
   take(): bigint | undefined {
-    if (this.#stored - this.#next < this.#block / 2n && this.#storing === undefined) this.#storing = this.#storeAhead();
+    if (this.#stored - this.#next < this.#block / 2n && this.#mayStore) this.#storing = this.#storeAhead();
     if (this.#next > this.#stored) return undefined;
     this.#next += 1n;
     return this.#next - 1n;
+  }
+
+  get #mayStore(): boolean {
+    return this.#storing === undefined && performance.now() - this.#failedAt >= RETRY_AFTER_MS;
   }
 
   /** Another SK_cs: what may be sealed under it is counted from zero. Stored with the next block. */
@@ -82,6 +89,8 @@ export class Serials {
     if (skCs.fingerprint === this.#fingerprint) return;
     this.#fingerprint = skCs.fingerprint;
     this.#messages = Number(this.#stored - this.#next + 1n) * MESSAGES_PER_TID;
+    // The key before may have been used up.
+    this.#failedAt = -Infinity;
   }
 
   /** Waits for what is being stored: the file may have another writer then. */
@@ -95,6 +104,7 @@ export class Serials {
       await this.#storeBlock();
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
+      this.#failedAt = performance.now();
       this.#log.error({ advice: error.advice }, error.message);
     } finally {
       this.#storing = undefined;

@@ -3,7 +3,7 @@
 import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Secret } from '@latchkey/protocol';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { CapturedLog, Child, tempFolder } from '../../runtime/test/fixtures.js';
 import { Serials } from '../src/serials.js';
 import { newSecret } from './fixtures.js';
@@ -142,6 +142,32 @@ describe('TIDs', () => {
     await mkdir(dirname(path), { mode: 0o700 });
     expect(await awaitTid(serials)).toBe(block.at(-1)! + 1n);
     await rm(`${dirname(path)}.away`, { recursive: true });
+  });
+
+  it('are not stored again for a second after that failed, however many ask, and at once for another SK_cs', async () => {
+    vi.useFakeTimers({ toFake: ['performance'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const [path, log] = [await newPath(), new CapturedLog()];
+    const serials = await openAt(path, WALL, SK_CS, log);
+    await rm(dirname(path), { recursive: true });
+    const askOften = async (): Promise<number> => {
+      for (let i = 0; i < 1_500; i++) {
+        serials.take();
+        await serials.close();
+      }
+      return log.lines.length;
+    };
+    expect(await askOften()).toBe(1);
+    vi.advanceTimersByTime(999);
+    expect(await askOften()).toBe(1);
+    vi.advanceTimersByTime(1);
+    expect(await askOften()).toBe(2);
+    serials.rekey(newSecret());
+    expect(await askOften()).toBe(3);
+    await mkdir(dirname(path), { mode: 0o700 });
+    expect(serials.take()).toBeUndefined();
+    vi.advanceTimersByTime(1_000);
+    expect(await awaitTid(serials)).toBe(BigInt(WALL) * 1000n + 1_024n);
   });
 
   it('end at the largest there is, and the controller does not start after that', async () => {
