@@ -30,6 +30,8 @@ interface Row {
 
 /** How long keys are gathered before they are written together, in ms: a transaction takes longer than all else that a key does. */
 const GATHER_MS = 50;
+/** Keys that wait for the disk, as many as there are transactions open by default: one that hangs is not to cost the controller its memory. */
+const MAX_WAITING = 16_384;
 /** Keys of a store of the version before that are written together. */
 const TAKEN_OVER_TOGETHER = 1_000;
 
@@ -51,6 +53,7 @@ export class PskStore {
   readonly #about: About;
   readonly keyring: Keyring;
   #gathered: Gathered | undefined;
+  #waiting = 0;
   /** What is gathered and what is being written. */
   readonly #underWay = new Set<Promise<void>>();
   /** How long `put` took. */
@@ -92,9 +95,14 @@ export class PskStore {
 
   /**
    * Keeps the key of a newer transaction; resolves when the disk has it. The key is the caller's, and is to be there until then. All that
-   * is put within 50 ms is written together.
+   * is put within 50 ms is written together. Rejects with a Failure where the disk does not take it, or hangs with 16,384 keys before it.
    */
   put(joined: Joined): Promise<void> {
+    if (this.#waiting >= MAX_WAITING) {
+      const message = `cannot write to the store ${this.#path}: ${MAX_WAITING} keys wait for the disk`;
+      return Promise.reject(new Failure(message, { advice: 'Check the disk.' }));
+    }
+    this.#waiting += 1;
     this.#gathered ??= this.#gather();
     const { joins, written } = this.#gathered;
     joins.push({ joined, since: performance.now() });
@@ -117,6 +125,7 @@ export class PskStore {
         });
         for (const { since } of joins) this.puts.addSince(since);
       } finally {
+        this.#waiting -= joins.length;
         this.#underWay.delete(written);
       }
     };

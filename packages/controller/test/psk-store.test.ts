@@ -6,7 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { type Joined, Secret } from '@latchkey/protocol';
 import { openStore } from '@latchkey/store';
 import { describe, expect, it } from 'vitest';
-import { tempFolder } from '../../runtime/test/fixtures.js';
+import { Child, tempFolder } from '../../runtime/test/fixtures.js';
 import { MASTER, newPskStore, newSecret, openPskStore } from './fixtures.js';
 
 const NID = Uint8Array.from({ length: 18 }, (_, i) => i);
@@ -159,6 +159,32 @@ describe('a key store', () => {
     await psks.settled();
     await psks.close();
     expect((await transactions()) - before).toBeLessThanOrEqual(most);
+  });
+
+  it('lets 16,384 keys wait for a disk that hangs, refuses more in words, and writes those once it can', async () => {
+    const path = join(await tempFolder(), 'keys');
+    const psks = await openPskStore(path);
+    // Another process in the middle of a transaction: ours waits for it as for a disk.
+    const other = new Child(
+      `import { openStore } from ${JSON.stringify(new URL('../../store/dist/index.js', import.meta.url).href)};
+       const env = await openStore(process.argv[1], { maxDbs: 4 });
+       await env.transaction(() => {
+         console.log('writing');
+         Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+       });`,
+      [path],
+    );
+    expect(await other.line()).toBe('writing');
+    const psk = newSecret();
+    const waiting = Array.from({ length: 16_384 }, (_, idI) => psks.put(joined({ idI, psk })));
+    const refused = { name: 'Failure', message: `cannot write to the store ${path}: 16384 keys wait for the disk` };
+    await expect(psks.put(joined({ idI: 16_384, psk }))).rejects.toMatchObject(refused);
+    await other.kill('SIGKILL');
+    await Promise.all(waiting);
+    expect(psks.size).toBe(16_384);
+    await psks.put(joined({ idI: 16_384, psk }));
+    expect(psks.size).toBe(16_385);
+    await psks.close();
   });
 
   it('gets another master key while keys are put, and loses none of them', async () => {
