@@ -135,6 +135,8 @@ export class RelayLink implements Link {
       for (const peer of this.#inOrder()) {
         const left = end - performance.now();
         if (left <= 0 || this.#closed) return undefined;
+        // Turned to others meanwhile: a socket that is opened now nobody would close.
+        if (!this.#peers.includes(peer)) break;
         const outcome = await this.#exchange(peer, request, judge, this.#peers.length > 1 ? Math.min(left, TURN_MS) : left);
         if (outcome.kind === 'answered') {
           this.#openedAt = performance.now();

@@ -252,6 +252,22 @@ describe('other servers', () => {
   });
 });
 
+describe('servers that were turned from', () => {
+  it('are asked nothing more, by a question that is under way either', async () => {
+    const [first, second, third] = [await UdpPeer.open(), await UdpPeer.open(), await UdpPeer.open()];
+    const { link } = relay(first.endpoint, second.endpoint);
+    const [former, next] = [answering(second, 'right'), answering(third, 'right')];
+    const asked = link.ask(QUESTION, judge);
+    const request = await first.next();
+    link.turnTo([third.endpoint]);
+    const { messageId, token } = request;
+    for (let i = 0; i < 17; i++)
+      first.reply(request, { code: '2.04', ack: true, messageId, token, payload: Buffer.from('wrong') });
+    expect(await asked).toMatchObject({ kind: 'answer' });
+    expect([former.requests, next.requests]).toEqual([[], [QUESTION]]);
+  });
+});
+
 describe('a look at the servers', () => {
   /** Answers pings, and every request with so many answers that do not open that the relay gives up. */
   function aStranger(peer: UdpPeer): void {
