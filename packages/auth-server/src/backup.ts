@@ -2,7 +2,7 @@
 
 import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { appendFile, copyFile, link, mkdir, open, rename, rm, truncate } from 'node:fs/promises';
+import { appendFile, copyFile, mkdir, open, rename, rm, truncate } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { Secret } from '@latchkey/protocol';
@@ -10,6 +10,7 @@ import {
   checkPrivateFile,
   exists,
   Failure,
+  giveNewName,
   lockFolder,
   openFolder,
   removeIfInterrupted,
@@ -44,7 +45,7 @@ export async function backup({ tables }: Registry, path: string): Promise<Head> 
     const { head } = tables.audit;
     await tables.env.backup(aside, true);
     await finishFile(copy);
-    await link(copy, path);
+    await giveNewName(copy, path);
     await syncFolderOf(path);
     return head ?? { seq: 0, hash: '' };
   } catch (error) {

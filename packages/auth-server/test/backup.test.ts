@@ -7,7 +7,7 @@ import { formatId, type Secret } from '@latchkey/protocol';
 import { isKept, lockFolder } from '@latchkey/runtime';
 import { STORE_FILE } from '@latchkey/store';
 import { describe, expect, it } from 'vitest';
-import { CapturedLog, Child, tempFolder } from '../../runtime/test/fixtures.js';
+import { CapturedLog, Child, hasGcc, tempFolder, withoutLinks } from '../../runtime/test/fixtures.js';
 import { formatHead } from '../src/audit.js';
 import { AuthServer } from '../src/auth-server.js';
 import { backup, restore, type RestoredFrom } from '../src/backup.js';
@@ -139,6 +139,21 @@ describe('a backup', () => {
     expect(await child.line()).toBe('under way');
     expect(await child.kill('SIGINT')).toEqual({ code: null, signal: 'SIGINT' });
     expect(await readdir(folder)).toEqual([]);
+  });
+
+  it.skipIf(!hasGcc())('is made on a file system without hard links, too (needs gcc)', async () => {
+    const [registry, folder] = [await newRegistry(), await tempFolder()];
+    const file = join(folder, 'registry.lkb');
+    const child = new Child(
+      withRegistry(`
+        const { backup } = await import(${JSON.stringify(new URL('../dist/backup.js', import.meta.url).href)});
+        for (let i = 0; i < 2; i++) say(await backup(registry, process.argv[2]).then(() => 'written', ({ message }) => message));`),
+      [registry.folder, file],
+      { env: await withoutLinks() },
+    );
+    expect([await child.line(), await child.line()]).toEqual(['written', `${file} exists already`]);
+    expect(await readdir(folder)).toEqual([basename(file)]);
+    expect(await put(file, await tempFolder())).toMatchObject({ nodes: 0 });
   });
 
   it('made while another process commits and orders is of one moment: log, keys and orders agree', async () => {

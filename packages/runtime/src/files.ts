@@ -32,6 +32,8 @@ const MAX_FILE = 1024 * 1024;
 const PIECE = 64 * 1024;
 /** What open(2) says of a path that is wrong. */
 const WRONG_PATH: ReadonlySet<string> = new Set(['ENOENT', 'EACCES', 'EISDIR', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG']);
+/** What link(2) says where the file system has no hard links; FAT says EPERM. */
+const NO_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']);
 
 /** What a file is made of; text as UTF-8, and in pieces where it would make a very long string. */
 export type Content = string | Uint8Array | Iterable<string>;
@@ -61,8 +63,7 @@ export async function createFile(path: string, content: Content, first?: () => P
     try {
       await fill(file, dirname(path), content);
       await first?.();
-      await link(aside, path);
-      await unlink(aside);
+      await giveNewName(aside, path);
     } finally {
       await lock?.release();
       await file.close();
@@ -73,6 +74,32 @@ export async function createFile(path: string, content: Content, first?: () => P
     throw systemFailure(`cannot write ${path}`, error);
   } finally {
     written();
+  }
+}
+
+/** Gives what was written aside the name `path`, which nothing may have. */
+export async function giveNewName(aside: string, path: string): Promise<void> {
+  try {
+    await link(aside, path);
+  } catch (error) {
+    if (!NO_LINKS.has(systemCode(error) ?? '')) throw error;
+    await takeName(aside, path);
+    return;
+  }
+  await unlink(aside);
+}
+
+/**
+ * The same on a file system without hard links, as on a USB stick: an empty file takes the name, and what was written replaces it. A
+ * crash in between leaves the empty one, which nobody takes for whole.
+ */
+async function takeName(aside: string, path: string): Promise<void> {
+  await (await open(path, 'wx', PRIVATE_FILE)).close();
+  try {
+    await rename(aside, path);
+  } catch (error) {
+    await rm(path, { force: true });
+    throw error;
   }
 }
 

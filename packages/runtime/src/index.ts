@@ -30,6 +30,7 @@ export {
   type Content,
   createFile,
   exists,
+  giveNewName,
   giveToOwnerOfFolder,
   openFolder,
   probeFolder,

@@ -15,7 +15,7 @@ import {
   readPrivateFile,
   replaceFile,
 } from '../src/files.js';
-import { Child, IS_ROOT, tempFolder, unprivileged } from './fixtures.js';
+import { Child, hasGcc, IS_ROOT, tempFolder, unprivileged, withoutLinks } from './fixtures.js';
 
 async function modeOf(path: string): Promise<string> {
   return ((await stat(path)).mode & 0o777).toString(8);
@@ -214,6 +214,41 @@ describe('what createFile writes aside', () => {
     const before = await readdir(folder);
     await createFile(join(folder, 'new'), 'content');
     expect(await readdir(folder)).toEqual([...before, 'new'].toSorted());
+  });
+});
+
+describe.skipIf(!hasGcc())('createFile on a file system without hard links (needs gcc)', () => {
+  /** Creates `path` so often at once; gives what came of each. */
+  async function create(path: string, writers: number): Promise<unknown> {
+    const child = new Child(
+      `
+      import { createFile } from ${JSON.stringify(new URL('../dist/files.js', import.meta.url).href)};
+      const writers = Array.from({ length: ${writers} }, (_, i) => createFile(process.argv[1], 'content ' + i));
+      const results = await Promise.allSettled(writers);
+      console.log(JSON.stringify(results.map(({ reason }) => reason?.message ?? 'created')));`,
+      [path],
+      { env: await withoutLinks() },
+    );
+    return JSON.parse((await child.line()) ?? '');
+  }
+
+  it('makes a file of mode 0600 with nothing beside it, and never overwrites', async () => {
+    const folder = await tempFolder();
+    const path = join(folder, 'new');
+    expect(await create(path, 1)).toEqual(['created']);
+    expect([await modeOf(path), await readFile(path, 'utf8'), await readdir(folder)]).toEqual(['600', 'content 0', ['new']]);
+    await writeFile(path, 'mine');
+    expect(await create(path, 1)).toEqual([`cannot write ${path}: it exists already`]);
+    expect([await readFile(path, 'utf8'), await readdir(folder)]).toEqual(['mine', ['new']]);
+  });
+
+  it('makes one file where many want to make it', async () => {
+    const folder = await tempFolder();
+    const path = join(folder, 'new');
+    const results = (await create(path, 20)) as string[];
+    expect(results.filter((result) => result === 'created')).toHaveLength(1);
+    expect(await readFile(path, 'utf8')).toBe(`content ${results.indexOf('created')}`);
+    expect(await readdir(folder)).toEqual(['new']);
   });
 });
 

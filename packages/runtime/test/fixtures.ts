@@ -1,6 +1,6 @@
 // What the test files share: a folder of one's own, a log that can be read back, a CoAP peer on a bare socket, child processes.
 
-import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -139,16 +139,37 @@ export async function unprivileged<T>(action: () => Promise<T>): Promise<T> {
   }
 }
 
+export function hasGcc(): boolean {
+  return process.platform === 'linux' && spawnSync('gcc', ['--version']).status === 0;
+}
+
+/** The environment of a process for which no file system has hard links, as FAT has none. */
+export async function withoutLinks(): Promise<NodeJS.ProcessEnv> {
+  const library = join(await tempFolder(), 'no-links.so');
+  const source = `
+    #include <errno.h>
+    int link(const char *from, const char *to) { (void)from; (void)to; errno = EPERM; return -1; }`;
+  const built = spawnSync('gcc', ['-shared', '-fPIC', '-o', library, '-x', 'c', '-'], { input: source, encoding: 'utf8' });
+  if (built.status !== 0) throw new Error(`gcc: ${built.stderr}`);
+  return { ...process.env, LD_PRELOAD: library };
+}
+
+interface ChildOptions {
+  readonly uid?: number;
+  readonly gid?: number;
+  readonly env?: NodeJS.ProcessEnv;
+}
+
 /** A Node.js process that runs `script`, an ES module; its lines of standard output one by one. Killed with the test. */
 export class Child {
   readonly #process: ChildProcessByStdio<null, Readable, null>;
   readonly #lines: AsyncIterator<string>;
   readonly #exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
 
-  constructor(script: string, args: readonly string[] = [], user: { readonly uid?: number; readonly gid?: number } = {}) {
+  constructor(script: string, args: readonly string[] = [], options: ChildOptions = {}) {
     this.#process = spawn(process.execPath, ['--input-type=module', '--eval', script, '--', ...args], {
       stdio: ['ignore', 'pipe', 'inherit'],
-      ...user,
+      ...options,
     });
     this.#lines = createInterface(this.#process.stdout)[Symbol.asyncIterator]();
     this.#exited = once(this.#process, 'exit').then(([code, signal]) => ({ code, signal }) as never);
