@@ -31,7 +31,7 @@ export interface Config {
   /** Where health and metrics are served; nowhere without it. */
   readonly http?: HttpPlace | undefined;
   readonly bounds: {
-    /** Open transactions in all; some 1 KB each. */
+    /** Open transactions in all; some 1.5 KB each, and as many again that are through. */
     readonly transactions: number;
     /** Open transactions of one source: an IPv4 address, the /64 of an IPv6 address. */
     readonly per_source: number;

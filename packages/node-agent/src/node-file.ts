@@ -119,7 +119,10 @@ export class NodeFile {
     return new NodeFile(path, parse(await loadPrivateJson(schema, path, advice)));
   }
 
-  /** Durable when it resolves; when it rejects, disk and `record` are as before. */
+  /**
+   * Durable when it resolves. When it rejects, `record` is as before, and so is the disk, unless all that failed is to sync the folder: then the
+   * file has the change, and may lose it with the power.
+   */
   async write(change: Partial<NodeRecord>): Promise<void> {
     const next = { ...this.#record, ...change };
     await replaceFile(this.#path, format(next));

@@ -36,7 +36,7 @@ export async function lockFolder(folder: string, who: string): Promise<FileLock>
     await file.close();
     throw systemFailure(`cannot lock the folder ${folder}`, error);
   }
-  // The lock is held whether or not a full or failing disk takes the words about it: a daemon starts all the same, and waits for the disk.
+  // The lock is held whether or not a full or failing disk takes the words about it. What cannot do without the disk says so itself.
   await describe(file, who).catch(() => undefined);
   return held;
 }
