@@ -11,7 +11,6 @@ import { Registry } from '../src/registry.js';
 import {
   addController,
   moveNodes,
-  orderControllerKey,
   setDisabled,
   setJoinWindow,
   setOrderState,

@@ -1,8 +1,8 @@
 // Proves that the master key of a registry that is in use is replaced without losing a key or a commit, however often the command is killed.
 
 import { createDecipheriv, randomInt } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { Secret } from '@latchkey/protocol';
 import { lockFolder } from '@latchkey/runtime';
 import { type NextMasterKey, nextMasterKey, readMasterKey } from '@latchkey/store';
@@ -50,6 +50,12 @@ function opensUnder(master: Secret, sealed: Uint8Array): boolean {
   } catch {
     return false;
   }
+}
+
+/** The master keys that are kept beside a file of one, oldest first. */
+async function keptBeside(path: string): Promise<Secret[]> {
+  const names = (await readdir(dirname(path))).filter((name) => name.startsWith(`${basename(path)}.before-`));
+  return Promise.all(names.toSorted().map((name) => readMasterKey({ kind: 'file', path: join(dirname(path), name) })));
 }
 
 async function until(holds: () => boolean): Promise<void> {
@@ -178,6 +184,7 @@ describe('another master key', () => {
     const again = await openUnder(registry.folder, await readMasterKey(source));
     await rotateMasterKey(again, await nextMasterKey(source, undefined, again.tables.keyring));
     expectAllUnder(again, await readMasterKey(source), MASTER);
+    expect((await keptBeside(source.path)).map((key) => key.equals(MASTER))).toEqual([true]);
   });
 
   it('is not the end of the old one while a server that runs has not taken it up', async () => {
@@ -259,6 +266,10 @@ describe('while a server commits', () => {
     await serving.kill('SIGKILL');
     await reading;
 
+    // Each that was in use is kept, MASTER first: a command killed at its very end was followed by one that did it once more.
+    const kept = await keptBeside(keyFile);
+    expect(kept[0]?.equals(MASTER)).toBe(true);
+
     const after = await openUnder(folder, second);
     await expect(openRegistry(folder)).rejects.toMatchObject({ name: 'UsageFailure' });
     expectAllUnder(after, second, MASTER);
@@ -273,6 +284,6 @@ describe('while a server commits', () => {
     // A command that was killed as it ended had done it; the one after that did it once more.
     const changes = [...after.audit.entries()].map(({ what }) => what).filter((what) => what.startsWith('master key'));
     expect(changes).toEqual(changes.map((_, i) => (i % 2 === 0 ? 'master key change begun' : 'master key changed')));
-    expect(changes.length % 2).toBe(0);
+    expect(changes).toHaveLength(2 * kept.length);
   }, 180_000);
 });

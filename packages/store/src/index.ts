@@ -13,6 +13,6 @@ export {
 } from './master-key.js';
 export { entriesIn, openStore, STORE_FILE, writeFailure } from './open.js';
 export { resealTable } from './reseal.js';
-export { nextMasterKey, type NextMasterKey, rotate, tellServing } from './rotation.js';
+export { aboutFormer, nextMasterKey, type NextMasterKey, rotate, tellServing } from './rotation.js';
 export { rowsFrom } from './slices.js';
 export { isStored, storedOctets } from './stored-octets.js';

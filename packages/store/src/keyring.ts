@@ -90,7 +90,8 @@ export class Keyring {
       row !== undefined && next !== undefined && opens(master, next.check) ? keyFrom(master, next.wrappedThis) : undefined;
     if (row === undefined || before === undefined) {
       throw new UsageFailure(`the keys in ${store} are not sealed under the master key ${String(master)}`, {
-        advice: 'Nothing was changed. Name the right one with --master-key-file or --master-key-command.',
+        advice:
+          'Nothing was changed. Name the right one with --master-key-file or --master-key-command. One that was replaced is kept beside the one in use, as FILE.before-TIME.',
       });
     }
     const keyring = new Keyring(about, store, row.number, before);

@@ -2,7 +2,7 @@
 
 import { execFile, type ExecFileException } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { rename } from 'node:fs/promises';
+import { rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { KEY_LENGTH, Secret } from '@latchkey/protocol';
 import {
@@ -92,6 +92,20 @@ export async function createMasterKey(path: string): Promise<Secret> {
   octets.fill(0);
   await createFile(path, `${key.toHex()}\n`);
   return key;
+}
+
+/**
+ * Where the master key of `inUse` is kept once the one in the file `next` took its place. Its time is when the new one was made, whose
+ * file keeps it as it is renamed: after a crash the name is the same.
+ */
+export async function formerPath(inUse: string, next: string): Promise<string> {
+  return `${inUse}.before-${(await stat(next)).mtime.toISOString().replaceAll(':', '')}`;
+}
+
+/** Keeps a master key that is about to be replaced: backups made before open under no other. */
+export async function keepMasterKey(key: Secret, path: string): Promise<void> {
+  const kept = (await exists(path)) ? await readMasterKey({ kind: 'file', path }) : undefined;
+  if (kept?.equals(key) !== true) await createFile(path, `${key.toHex()}\n`);
 }
 
 /** Puts the file of the new master key in the place of the old one's, durably. */

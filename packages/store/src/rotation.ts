@@ -1,10 +1,17 @@
 /** Where the next master key comes from, and how the old one is let go of: the steps every store takes the same way. */
 
 import { setTimeout as pause } from 'node:timers/promises';
-import { Failure, type FileLock, lockFolder, UsageFailure } from '@latchkey/runtime';
+import { exists, Failure, type FileLock, lockFolder, UsageFailure } from '@latchkey/runtime';
 import type { Secret } from '@latchkey/protocol';
 import type { About, Keyring } from './keyring.js';
-import { type MasterKeySource, readMasterKey, readOrCreateMasterKey, replaceMasterKey } from './master-key.js';
+import {
+  formerPath,
+  keepMasterKey,
+  type MasterKeySource,
+  readMasterKey,
+  readOrCreateMasterKey,
+  replaceMasterKey,
+} from './master-key.js';
 
 /** A daemon that serves has this long to take up the new master key, in ms; it looks every second. */
 const TAKE_UP_LIMIT_MS = 30_000;
@@ -15,7 +22,9 @@ const SERVING = 'serving';
 export interface NextMasterKey {
   readonly path: string;
   readonly key: Secret;
-  /** Puts it where the store's master key is looked for, if that is a file of ours to replace. */
+  /** Where the one in use is kept, if this one takes its place. */
+  readonly former?: string;
+  /** Puts it where the store's master key is looked for, if that is a file of ours to replace, and keeps the one that was there. */
   putInPlace(): Promise<void>;
 }
 
@@ -33,9 +42,23 @@ export async function nextMasterKey(inUse: MasterKeySource, to: string | undefin
   }
   const path = `${inUse.path}.next`;
   const inPlace = await readMasterKey(inUse);
-  if (keyring.isNext(inPlace)) return { path: inUse.path, key: inPlace, putInPlace: stay };
+  if (keyring.isNext(inPlace)) {
+    const former = await formerPath(inUse.path, inUse.path);
+    return { path: inUse.path, key: inPlace, putInPlace: stay, ...((await exists(former)) ? { former } : {}) };
+  }
   const key = await readOrCreateMasterKey({ kind: 'file', path });
-  return { path, key, putInPlace: () => replaceMasterKey(path, inUse.path) };
+  const former = await formerPath(inUse.path, path);
+  const putInPlace = async (): Promise<void> => {
+    await keepMasterKey(inPlace, former);
+    await replaceMasterKey(path, inUse.path);
+  };
+  return { path, key, former, putInPlace };
+}
+
+/** What is said of the one before: of `what` was made before, nothing opens without it. */
+export function aboutFormer({ former }: NextMasterKey, what: string): string {
+  const kept = former === undefined ? 'the one before: keep it' : `the one before, which is in ${former}: keep it`;
+  return `${what} made before need ${kept} as long as them, and destroy it with them.`;
 }
 
 /** What a store says of itself for its master key to be replaced. */

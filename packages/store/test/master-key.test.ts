@@ -1,7 +1,8 @@
 // Proves where a master key comes from, what is refused for one, and that none is ever told.
 
 import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
+import { Secret } from '@latchkey/protocol';
 import type { Failure } from '@latchkey/runtime';
 import { Command } from 'commander';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -9,13 +10,14 @@ import { tempFolder } from '../../runtime/test/fixtures.js';
 import {
   createMasterKey,
   findMasterKey,
+  keepMasterKey,
   masterKeyOptions,
   type MasterKeySource,
   readMasterKey,
   readOrCreateMasterKey,
 } from '../src/master-key.js';
 import type { Keyring } from '../src/keyring.js';
-import { nextMasterKey } from '../src/rotation.js';
+import { aboutFormer, nextMasterKey } from '../src/rotation.js';
 import { newSecret, SealedStore } from './fixtures.js';
 
 const KEY = '00112233445566778899aabbccddeeff';
@@ -192,22 +194,59 @@ describe('the next master key', () => {
     ({ keyring } = await SealedStore.create(newSecret()));
   });
 
-  it('is drawn beside the one in use, found there again, and takes its place in the end', async () => {
+  it('is drawn beside the one in use, found there again, and takes its place in the end, where that one is kept', async () => {
     const source = await keyFile(`${KEY}\n`);
     const next = await nextMasterKey(source, undefined, keyring);
+    const former = next.former ?? '';
     expect(next.path).toBe(`${source.path}.next`);
     expect(next.key.toHex()).not.toBe(KEY);
     expect((await nextMasterKey(source, undefined, keyring)).key.toHex()).toBe(next.key.toHex());
     await next.putInPlace();
     expect((await readMasterKey(source)).toHex()).toBe(next.key.toHex());
     expect((await stat(source.path)).mode & 0o777).toBe(0o600);
-    expect(await readdir(join(source.path, '..'))).toEqual(['master.key']);
+    expect(former).toMatch(/\/master\.key\.before-[0-9-]+T[0-9.]+Z$/);
+    expect(await readdir(join(source.path, '..'))).toEqual(['master.key', basename(former)]);
+    expect((await readMasterKey({ kind: 'file', path: former })).toHex()).toBe(KEY);
+    expect((await stat(former)).mode & 0o777).toBe(0o600);
+    expect(aboutFormer(next, 'Backups')).toContain(former);
+  });
+
+  it('has the one before it kept under one name, wherever the command was killed', async () => {
+    const source = await keyFile(`${KEY}\n`);
+    const { key, former = '', path } = await nextMasterKey(source, undefined, keyring);
+    // Kept, and then killed.
+    await keepMasterKey(Secret.fromHex(KEY), former);
+    const again = await nextMasterKey(source, undefined, keyring);
+    expect(again.former).toBe(former);
+    await again.putInPlace();
+    // In its place, and then killed.
+    keyring.begin(key);
+    const third = await nextMasterKey(source, undefined, keyring);
+    expect(third).toMatchObject({ path: source.path, former });
+    await third.putInPlace();
+    expect(await readdir(join(path, '..'))).toEqual(['master.key', basename(former)]);
+    expect((await readMasterKey({ kind: 'file', path: former })).toHex()).toBe(KEY);
+  });
+
+  it('does not take the place of one that could not be kept', async () => {
+    const source = await keyFile(`${KEY}\n`);
+    const next = await nextMasterKey(source, undefined, keyring);
+    await writeFile(next.former ?? '', newSecret().toHex(), { mode: 0o600 });
+    await expect(next.putInPlace()).rejects.toMatchObject({
+      name: 'Failure',
+      message: expect.stringContaining('it exists already') as string,
+    });
+    expect((await readMasterKey(source)).toHex()).toBe(KEY);
   });
 
   it('is the one in a file of its own, which stays there', async () => {
     const [source, to] = [await keyFile(`${KEY}\n`), await keyFile(newSecret().toHex())];
     const next = await nextMasterKey(source, to.path, keyring);
     await next.putInPlace();
+    expect(next.former).toBeUndefined();
+    expect(aboutFormer(next, 'Backups')).toBe(
+      'Backups made before need the one before: keep it as long as them, and destroy it with them.',
+    );
     expect((await readMasterKey(to)).toHex()).toBe(next.key.toHex());
     expect((await readMasterKey(source)).toHex()).toBe(KEY);
   });

@@ -96,6 +96,7 @@ describe('with an auth-server of its own', () => {
     const state = network.path(`controller-${CONTROLLER}`);
     const files = [network.path('auth-server', 'master.key'), `${state}/master.key`];
     const before = await Promise.all(files.map(keyIn));
+    await admin.run('backup', network.path('before.lkb'));
     const joining = new Joining(admin, id);
     const [said, controllers] = await Promise.all([
       admin.run('master-key', 'rotate'),
@@ -104,11 +105,20 @@ describe('with an auth-server of its own', () => {
     await joining.stop();
     const after = await Promise.all(files.map(keyIn));
     keys.push(...before, ...after);
-    rotated = [said, `The keys of 1 node are sealed under the master key [secret ${after[0]!.fingerprint}]\n`];
+    const kept = [said, controllers.stdout].map((text) => /which is in (\S+): keep it/.exec(text)?.[1] ?? '');
+    rotated = [
+      said,
+      `The keys of 1 node are sealed under the master key [secret ${after[0]!.fingerprint}]\n` +
+        `Backups made before need the one before, which is in ${kept[0]!}: keep it as long as them, and destroy it with them.\n`,
+    ];
     expect(controllers).toMatchObject({
       code: 0,
       stdout: expect.stringContaining(`[secret ${after[1]!.fingerprint}]`) as string,
     });
+    for (const [i, path] of kept.entries()) {
+      expect((await keyIn(path)).equals(before[i]!)).toBe(true);
+      expect((await stat(path)).mode & 0o777).toBe(0o600);
+    }
     for (const [i, key] of after.entries()) expect(key.equals(before[i]!)).toBe(false);
     for (const path of files) expect((await stat(path)).mode & 0o777).toBe(0o600);
 
@@ -120,6 +130,17 @@ describe('with an auth-server of its own', () => {
       await admin.refused(2, 'node', 'list', '--master-key-command', `cat ${network.path('nowhere')}`).catch(String),
     ).toBeTruthy();
     expect(await admin.run('node', 'list', '--master-key-command', `cat ${files[0]!}`)).toContain(id);
+  });
+
+  it('a backup made before opens under the master key that was kept', async () => {
+    const { network } = running;
+    const restore = ['restore', network.path('before.lkb'), '--data', network.path('restored')];
+    const at = ['--master-key-file', network.path('auth-server', 'master.key')];
+    const refused = await admin.of('auth-server', [...restore, ...at]);
+    expect(refused).toMatchObject({ code: 2, stderr: expect.stringContaining('FILE.before-TIME') as string });
+    const former = /which is in (\S+): keep it/.exec(rotated?.[0] ?? '')?.[1] ?? '';
+    const { code, stdout } = await admin.of('auth-server', [...restore, '--master-key-file', former]);
+    expect([code, stdout]).toEqual([0, expect.stringContaining(`[secret ${(await keyIn(former)).fingerprint}]`)]);
   });
 
   it('the fingerprint of the new master key is told', () => {

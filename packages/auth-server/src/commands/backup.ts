@@ -55,9 +55,11 @@ async function putBack(file: string, options: RegistryOptions & { readonly repla
     );
   if (!(await exists(file))) throw new UsageFailure(`${file} is not there`, { advice: 'Check the path.' });
   const master = await masterKeyOf(options);
+  const key = String(master);
   const { backupAt, nodes, aside } = await restore(file, { folder: options.data, master, who: operator(), replace });
   process.stdout.write(
     `The registry in ${options.data} is that of ${isoTime(backupAt)}, with ${counted(nodes, 'node')}.\n` +
+      `It opens under the master key ${key}: that one is to be where the server looks for it.\n` +
       (aside === undefined ? '' : `The one that was there is in ${aside}\n`) +
       'Nodes that got a key since then do not get in: `latchkey-auth-server node why ID` tells which.\n',
   );

@@ -33,7 +33,7 @@ const MAX_NAME = 128;
 
 export function installerArgument(text: string): string {
   const name = text.trim();
-  const { length } = [...name];
+  const { length } = Array.from(name);
   if (length === 0 || length > MAX_NAME || /\p{Cc}/u.test(name))
     throw new InvalidArgumentError(`expected a name of 1 to ${MAX_NAME} characters, on one line`);
   return name;
@@ -41,7 +41,7 @@ export function installerArgument(text: string): string {
 
 /** A name made of a file's: what does not fit is left out, from its front. */
 export function installerOfFile(path: string): string {
-  return [...path.replaceAll(/\p{Cc}/gu, '?')].slice(-MAX_NAME).join('');
+  return Array.from(path.replaceAll(/\p{Cc}/gu, '?')).slice(-MAX_NAME).join('');
 }
 
 /** A time, ms since the epoch: ISO 8601 with its zone, or a date, which begins in UTC. */

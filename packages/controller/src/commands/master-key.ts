@@ -1,5 +1,5 @@
 import { withExamples } from '@latchkey/runtime';
-import { nextMasterKey } from '@latchkey/store';
+import { aboutFormer, nextMasterKey } from '@latchkey/store';
 import { Command } from 'commander';
 import { type StateOptions, stateOptions, withKeys } from './state.js';
 
@@ -25,6 +25,8 @@ async function rotate(options: StateOptions & { readonly to?: string }): Promise
     const keys = await psks.rotate(options.state, next);
     const where =
       options.to === undefined ? '' : `; it is in ${options.to}: put it where the controller looks for its master key`;
-    process.stdout.write(`${keys} keys are sealed under the master key ${key}${where}\n`);
+    process.stdout.write(
+      `${keys} keys are sealed under the master key ${key}${where}\n${aboutFormer(next, 'Copies of the state folder')}\n`,
+    );
   });
 }
