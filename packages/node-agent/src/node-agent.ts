@@ -66,7 +66,7 @@ export class NodeAgent {
 
   /** Joins and renews until `stop`. */
   async run(): Promise<void> {
-    await this.#tell();
+    await this.tell();
     let rested = false;
     for (let failures = 0; !this.#isStopped();) {
       const wait = failures === 0 ? this.#untilDue() : 0;
@@ -137,7 +137,7 @@ export class NodeAgent {
       if (result.kind === 'joined') {
         const { keyBefore, key, lifetime } = result;
         this.#log.info({ node, keyBefore, key, lifetimeSeconds: lifetime }, 'joined');
-        await this.#tell();
+        await this.tell();
         return result;
       }
       const maxAge = result.kind === 'failed' && result.why.kind === 'refused' ? (result.why.maxAge ?? 0) : 0;
@@ -151,7 +151,7 @@ export class NodeAgent {
 
   async #failed(failure: Failure, maxAge: number, waitMs: number): Promise<Failed> {
     await this.#remember(failure.message);
-    await this.#tell();
+    await this.tell();
     return { kind: 'failed', failure, maxAge, waitMs };
   }
 
@@ -171,7 +171,7 @@ export class NodeAgent {
   }
 
   /** Runs the hook if the confirmed key is news; what crashes in between is told at the next start. */
-  async #tell(): Promise<void> {
+  async tell(): Promise<void> {
     if (!this.#file.record.hookDue || this.#onKeyChange === undefined) return;
     const { idI } = this.#file.record.state;
     const done = await runHook({

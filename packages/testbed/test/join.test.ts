@@ -97,6 +97,23 @@ describe('a network with one controller', () => {
     expect(new Set(await told())).toEqual(new Set([`${id} ${state}`]));
   });
 
+  it('runs an on_key_change that failed again with `join --if-due`, as a timer starts it', async () => {
+    const { network } = running;
+    const { id, state } = await orderAndInstall(network);
+    const said = network.path(`said-${id}`);
+    const bad = await network.file('bad.yaml', 'on_key_change: exit 3\n');
+    const good = await network.file('good.yaml', `on_key_change: 'echo "$LATCHKEY_ID" >> ${said}'\n`);
+    const join = ['join', '--state', state, '--if-due', '--config'];
+    const failed = await network.try('node-agent', [...join, bad]);
+    expect(failed).toMatchObject({ code: 0, stderr: expect.stringContaining('on_key_change failed') as string });
+    expect(await network.try('node-agent', [...join, bad])).toMatchObject({
+      code: 0,
+      stderr: expect.stringContaining('on_key_change failed') as string,
+    });
+    for (let i = 0; i < 2; i++) expect(await network.run('node-agent', [...join, good])).toContain('need not be renewed yet');
+    expect(await readFile(said, 'utf8')).toBe(`${id}\n`);
+  });
+
   it('joins through a controller that was killed and started again, and TIDs go on increasing', async () => {
     const { network, controllerAddress } = running;
     const { id, state } = await orderAndInstall(network);

@@ -18,7 +18,7 @@ export function joinCommand(keepCompiled: KeepCompiled): Command {
     .description('get a new key, once; exit code 0 if the node has it, 1 if not')
     .addOption(stateOption())
     .option('--config <file>', 'YAML configuration: on_key_change, log_level')
-    .option('--if-due', 'do nothing while the node has a key that need not be renewed')
+    .option('--if-due', 'get no key while the node has one that need not be renewed')
     .addOption(logLevelOption())
     .action((options: JoinOptions) => join(options, keepCompiled));
   return withExamples(
@@ -37,6 +37,8 @@ async function join(options: JoinOptions, keepCompiled: KeepCompiled): Promise<v
     const thrift = new Thrift(options.state, keepCompiled);
     const agent = new NodeAgent({ file, folder: options.state, onKeyChange: config.on_key_change, log, thrift });
     if (options.ifDue === true && !agent.isDue) {
+      // What did not succeed after the last key runs again: with a timer there is no other start.
+      await agent.tell();
       process.stdout.write(`Node ${id} has a key that need not be renewed yet\n`);
       return;
     }
