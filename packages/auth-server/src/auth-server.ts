@@ -51,7 +51,15 @@ export interface LinkAnswer {
   readonly maxAge?: number | undefined;
 }
 
-type Final = Exclude<Judgement, { kind: 'commit' }>;
+/** What is answered. M9 says no more than its reason: `because` is for the log here. */
+type Final =
+  | Extract<Judgement, { kind: 'answer' }>
+  | { readonly kind: 'refuse'; readonly refusal: LinkRefusal; readonly because?: Because };
+
+interface Because {
+  readonly why: string;
+  readonly advice?: string | undefined;
+}
 
 export class AuthServer {
   readonly counts: AuthServerCounts = new AuthServerCounts();
@@ -164,7 +172,7 @@ export class AuthServer {
       if (why !== undefined || this.#commits >= MAX_COMMITS) {
         node.key.wipe();
         judgement.to.wipe();
-        return why === undefined ? refusal('overloaded') : this.#refuse('overloaded', why);
+        return refusal('overloaded', { why });
       }
       const result = await this.#commit(opened, node, judgement);
       if (result !== 'lost') return result;
@@ -178,9 +186,9 @@ export class AuthServer {
       await this.#timekeeper.keep();
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
-      return this.#refuse('storeFailed', error.message, error.advice);
+      return refusal('storeFailed', { why: error.message, advice: error.advice });
     }
-    return this.#timekeeper.look() ?? this.#refuse('overloaded', 'the clock is being set');
+    return this.#timekeeper.look() ?? refusal('overloaded', { why: 'the clock is being set' });
   }
 
   /** `lost`: somebody else's commit came first; what now holds must be judged anew. */
@@ -212,7 +220,7 @@ export class AuthServer {
       return { kind: 'answer', with: 'M8', lifetime };
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
-      return this.#refuse('storeFailed', error.message, error.advice);
+      return refusal('storeFailed', { why: error.message, advice: error.advice });
     } finally {
       this.#commits -= 1;
       node.key.wipe();
@@ -228,8 +236,8 @@ export class AuthServer {
       this.counts.joins.add(decision.refusal);
       this.#strangers.warn(
         decision.refusal,
-        { ...about(request), node: formatId(opened.body.m1.idI), reason },
-        `refused: it ${meaning}`,
+        { ...about(request), node: formatId(opened.body.m1.idI), reason, advice: decision.because?.advice },
+        `refused: ${decision.because?.why ?? `it ${meaning}`}`,
       );
       return { code, payload, maxAge: maxAgeOf(decision.refusal) };
     }
@@ -253,11 +261,6 @@ export class AuthServer {
     this.#sightings.refused(body.m1.idI, idC, refusal, now, skew);
     if (skew !== undefined) this.#sightings.skewed(idC, skew, now);
   }
-
-  #refuse(name: LinkRefusal, why: string, advice?: string): Final {
-    this.#strangers.warn(`${name} why`, { advice }, why);
-    return refusal(name);
-  }
 }
 
 /** For the log. */
@@ -265,8 +268,8 @@ function about({ type, idC, tid }: LinkRequest): { readonly message: string; rea
   return { message: type, controller: formatId(idC), tid: formatTid(tid) };
 }
 
-function refusal(name: LinkRefusal): Final {
-  return { kind: 'refuse', refusal: name };
+function refusal(name: LinkRefusal, because?: Because): Final {
+  return { kind: 'refuse', refusal: name, ...(because === undefined ? {} : { because }) };
 }
 
 /** Under the SK_cs in use, or the one that is to take over. */

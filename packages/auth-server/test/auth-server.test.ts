@@ -8,7 +8,7 @@ import { CapturedLog } from '../../runtime/test/fixtures.js';
 import { AuthServer, type LinkAnswer } from '../src/auth-server.js';
 import { type Registry } from '../src/registry.js';
 import { addController, orderControllerKey } from '../src/changes.js';
-import { keysFromBefore, releasePast } from '../src/past-times.js';
+import { keysFromBefore, releasePast, waitsUntil } from '../src/past-times.js';
 import {
   addNodes,
   commitTo,
@@ -301,11 +301,16 @@ describe('a request is refused', () => {
 describe('a clock that was set back', () => {
   it('has M7 refused for five minutes, and M2 answered', async () => {
     const node = newNode(ID_I);
-    const { server, registry, now } = await setting([node]);
+    const { server, registry, now, log } = await setting([node]);
     now.wall -= 10_000;
     const asked = exchange(node.key, { ts: WALL - 10_000 });
     const refused = await server.answer(asked.m7);
     expect([refusal(asked, 'm7', refused), refused.maxAge]).toEqual(['5.03 8 of the node', 10]);
+    // The wire has one reason for all that passes; the log tells this one.
+    expect(log.saying('refused: the clock was set back less than five minutes ago')).toMatchObject([
+      { node: '0000a1b2', reason: 8 },
+    ]);
+    expect(log.text).not.toContain('bounds on work');
     expect((await server.answer(asked.m2)).code).toBe('2.04');
     expect(registry.node(ID_I)).toMatchObject({ initial: true });
 
@@ -394,6 +399,26 @@ describe('a clock that was set back', () => {
     now.steady += 90_000;
     const later = exchange(node.key, { ts: now.wall });
     expect(later.openM8((await restarted.server.answer(later.m7)).payload)).toBeDefined();
+  });
+
+  it('is told of as long as nothing is committed, also by who looks at the registry', async () => {
+    const { server, registry, now } = await setting();
+    await server.keepTime();
+    expect(waitsUntil(registry.times, now)).toBeUndefined();
+    now.wall -= 10_000;
+    // It will be noticed, and then it is.
+    expect(waitsUntil(registry.times, now)).toBe(now.wall + 300_000);
+    await server.keepTime();
+    now.wall += 100_000;
+    now.steady += 100_000;
+    expect(waitsUntil(registry.times, now)).toBe(now.wall + 200_000);
+    // Set right again it waits all the same.
+    expect(waitsUntil(registry.times, { ...now, wall: now.wall + 3_600_000 })).toBe(now.wall + 3_800_000);
+    now.wall += 200_000;
+    now.steady += 200_000;
+    expect(waitsUntil(registry.times, now)).toBeUndefined();
+    // Of a machine that was started anew the monotonic clock tells nothing.
+    expect(waitsUntil(registry.times, { wall: now.wall, steady: 1_000 })).toBeUndefined();
   });
 
   it('does not matter to a server that starts again where the clock ran on', async () => {

@@ -40,6 +40,9 @@ type Vouch = KeyRequest['vouch'];
 /** How often transactions whose life is over are cleared away, in ms. */
 const EXPIRE_EVERY_MS = 5_000;
 
+/** Reason 8 of an auth-server says that it is to be asked again, not what for. */
+const PUT_OFF = 'the auth-server commits nothing now: it is at its bounds, or its clock was set back; its log says which';
+
 export interface ControllerOptions {
   readonly respondent: Respondent;
   readonly link: Link;
@@ -133,7 +136,11 @@ export class Controller {
         }
         return this.#send(decision.octets, from);
       case 'refuse':
-        return this.#refuse(decision.refusal, { ...about(transaction), message: nameOf(request), from });
+        return this.#refuse(
+          decision.refusal,
+          { ...about(transaction), message: nameOf(request), from },
+          decision.refusal === 'overloaded' ? PUT_OFF : undefined,
+        );
       case 'forgotten':
         return this.#refuse('overloaded', { ...about(transaction), message: nameOf(request), from });
       case 'ignored':
@@ -180,10 +187,10 @@ export class Controller {
     return { code: '2.04', payload: octets };
   }
 
-  #refuse(refusal: Refusal, about: object): KeyAnswer {
-    const { code, meaning } = REFUSALS[refusal];
+  #refuse(refusal: Refusal, about: object, why = `it ${REFUSALS[refusal].meaning}`): KeyAnswer {
+    const { code } = REFUSALS[refusal];
     this.counts.joins.add(refusal);
-    this.#strangers.warn(refusal, { ...about, code }, `refused: it ${meaning}`);
+    this.#strangers.warn(refusal, { ...about, code }, `refused: ${why}`);
     return { code, maxAge: maxAgeOf(refusal) };
   }
 

@@ -221,6 +221,14 @@ describe('a node is refused', () => {
     expect(await network.ask(new TestNode(network.ik).begin().m1)).toMatchObject({ code: '5.03' });
   });
 
+  it('whose server’s clock was set back with 5.03, and its log does not blame the load', async () => {
+    const network = await Network.create();
+    network.now.wall -= 10_000;
+    expect(await network.ask(await new TestNode(network.ik).proveTo(network))).toEqual({ code: '5.03', maxAge: 10 });
+    expect(network.log.text).toMatch(/"refused: the auth-server commits nothing now: [^"]* its clock was set back/);
+    expect(network.log.text).not.toContain('bounds on work');
+  });
+
   it('with 5.04 where no server answers, and with 5.03 where no TID can be had', async () => {
     const dumb = await Network.create({ link: () => silent });
     expect(await dumb.ask(new TestNode(dumb.ik).begin().m1)).toMatchObject({ code: '5.04' });

@@ -48,7 +48,7 @@ function adviceFor(code: string, node: string): string {
     case '4.29':
       return 'Too many requests come from this address. It tries again later.';
     case '5.03':
-      return 'The network cannot serve it now: it is overloaded, its store takes no writes, or the clocks of controller and auth-server differ.';
+      return 'The network cannot serve it now: it is overloaded, its store takes no writes, the clocks of controller and auth-server differ, or the auth-server’s clock was set back.';
     case '5.04':
       return 'The controller gets no answer from its auth-server: is that running, and does it have this controller’s credential?';
     default:

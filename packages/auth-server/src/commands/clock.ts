@@ -1,8 +1,8 @@
 import { formatId } from '@latchkey/protocol';
-import { formatTable, type Span, UsageFailure, withExamples } from '@latchkey/runtime';
+import { formatTable, readClock, type Span, type Times, UsageFailure, withExamples } from '@latchkey/runtime';
 import { Command } from 'commander';
 import { isoTime } from '../iso-time.js';
-import { keysFromBefore, pastAhead, releasePast } from '../past-times.js';
+import { keysFromBefore, pastAhead, releasePast, waitsUntil } from '../past-times.js';
 import type { Registry } from '../registry.js';
 import { confirm, printJson, registryOptions, type RegistryOptions, withRegistry, yesOption } from './with-registry.js';
 
@@ -24,10 +24,12 @@ async function show({ json, ...options }: RegistryOptions & { readonly json?: tr
   await withRegistry(options, (registry) => {
     const spans = pastAhead(registry.times, Date.now()).map(inWords);
     const keys = keysFromBefore(registry).map(formatId);
-    if (json === true) return printJson({ past: spans, keys_from_before: keys });
-    if (spans.length === 0)
+    const wait = waitOf(registry.times);
+    if (json === true) return printJson({ waits_until: wait ?? null, past: spans, keys_from_before: keys });
+    if (wait !== undefined) process.stdout.write(`${waitInWords(wait)}\n`);
+    else if (spans.length === 0)
       process.stdout.write('Keys are committed whatever the time: the clock is past all that it has shown\n');
-    else
+    if (spans.length > 0)
       process.stdout.write(
         `${formatTable(
           ['from', 'until'],
@@ -55,13 +57,25 @@ function releaseCommand(): Command {
 
 async function release({ yes, ...options }: RegistryOptions & { readonly yes?: true }): Promise<void> {
   const released = await withRegistry(options, async (registry) => {
-    if (pastAhead(registry.times, Date.now()).length === 0)
-      throw new UsageFailure('nothing is refused for the clock', { advice: 'Nothing was changed.' });
+    const wait = waitOf(registry.times);
+    if (pastAhead(registry.times, Date.now()).length === 0) {
+      const nothing = wait === undefined ? 'nothing is refused for the clock' : 'there is nothing to release but to wait';
+      throw new UsageFailure(nothing, { advice: wait === undefined ? 'Nothing was changed.' : `${waitInWords(wait)}.` });
+    }
     await confirmKeys(registry, yes);
-    return releasePast(registry, Date.now());
+    return { spans: (await releasePast(registry, Date.now())).map(inWords), wait };
   });
-  for (const { from, until } of released.map(inWords))
-    process.stdout.write(`Keys are committed from ${from} until ${until} again\n`);
+  for (const { from, until } of released.spans) process.stdout.write(`Keys are committed from ${from} until ${until} again\n`);
+  if (released.wait !== undefined) process.stdout.write(`${waitInWords(released.wait)}\n`);
+}
+
+function waitOf(times: Times): string | undefined {
+  const until = waitsUntil(times, readClock());
+  return until === undefined ? undefined : isoTime(until);
+}
+
+function waitInWords(until: string): string {
+  return `No key is committed before ${until}: the clock was set back less than five minutes ago, and nothing shortens that`;
 }
 
 /** No question where nothing can come of it. */
