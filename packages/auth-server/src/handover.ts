@@ -12,7 +12,7 @@ import {
   type ManifestReaders,
   openFolder,
   parsePassphrase,
-  readPrivateFile,
+  readSecretFile,
   readSecretInput,
   UsageFailure,
 } from '@latchkey/runtime';
@@ -85,7 +85,7 @@ async function readersOf(
   }
   if (passphraseFile === undefined) return undefined;
   if (passphraseFile === '-') return { passphrase: await newPassphrase() };
-  const passphrase = parsePassphrase(await readPrivateFile(passphraseFile), passphraseFile);
+  const passphrase = parsePassphrase(await readSecretFile(passphraseFile, '--passphrase-file'), passphraseFile);
   checkNewPassphrase(passphrase);
   return { passphrase };
 }

@@ -15,7 +15,7 @@ import {
   parseManifest,
   parsePassphrase,
   readOctets,
-  readPrivateFile,
+  readSecretFile,
   readSecretInput,
   readStandardOctets,
   UsageFailure,
@@ -69,7 +69,7 @@ async function fromLabel(options: InstallationOptions, path: string): Promise<In
       advice: `${NEVER_AN_ARGUMENT} Run it with --label - and scan the label, or pipe it in.`,
     });
   }
-  const line = parseLabel(await readSecret(path, 'Scan the label (it is not shown):', 'a label'), nameOf(path));
+  const line = parseLabel(await readSecret(path, 'Scan the label (it is not shown):', 'a label', '--label'), nameOf(path));
   if (options.id !== undefined && options.id !== line.idI) {
     throw new UsageFailure(`the label is of node ${formatId(line.idI)}, and --id says ${formatId(options.id)}`, {
       advice: 'Scan the label of this device, or leave out --id.',
@@ -110,12 +110,17 @@ async function manifestText({ passphraseFile, identity }: InstallationOptions, p
   }
   if (lock === 'passphrase') {
     if (passphraseFile === undefined) throw notOpened(name, 'a passphrase', '--passphrase-file FILE, or - to type it');
-    const passphrase = await readSecret(passphraseFile, `Passphrase of ${name} (it is not shown):`, 'a passphrase');
+    const passphrase = await readSecret(
+      passphraseFile,
+      `Passphrase of ${name} (it is not shown):`,
+      'a passphrase',
+      '--passphrase-file',
+    );
     return decryptManifest(octets, name, { passphrase: parsePassphrase(passphrase, nameOf(passphraseFile)) });
   }
   if (identity === undefined) throw notOpened(name, 'recipients', '--identity FILE, with a file that age-keygen wrote');
   const identities = await parseIdentities(
-    await readSecret(identity, 'Identity (it is not shown):', 'an identity'),
+    await readSecret(identity, 'Identity (it is not shown):', 'an identity', '--identity'),
     nameOf(identity),
   );
   return decryptManifest(octets, name, { identities });
@@ -132,7 +137,7 @@ async function fromOptions({ id, controller, controllerId, ikFile }: Installatio
   if (id === undefined) throw new UsageFailure('--ik-file tells nothing but the key: tell which node with --id');
   if (KEY.test(ikFile))
     throw new UsageFailure('--ik-file takes the name of a file, or -, not the key itself', { advice: NEVER_AN_ARGUMENT });
-  const text = await readSecret(ikFile, 'Initial key (it is not shown):', 'a key');
+  const text = await readSecret(ikFile, 'Initial key (it is not shown):', 'a key', '--ik-file');
   return { idI: id, idC: controllerId, controller, ik: parseKey(text, nameOf(ikFile)) };
 }
 
@@ -141,9 +146,9 @@ function refuseController({ controller, controllerId }: InstallationOptions, sou
   throw new UsageFailure(`${source} tells the controller already`, { advice: 'Leave out --controller and --controller-id.' });
 }
 
-/** The text of a private file or of standard input; a terminal asks with `prompt` for `what`. */
-async function readSecret(path: string, prompt: string, what: string): Promise<string> {
-  if (path !== STANDARD_INPUT) return readPrivateFile(path);
+/** The text of the private file that `option` names, or of standard input; a terminal asks with `prompt` for `what`. */
+async function readSecret(path: string, prompt: string, what: string, option: string): Promise<string> {
+  if (path !== STANDARD_INPUT) return readSecretFile(path, option);
   return readSecretInput(prompt, what);
 }
 

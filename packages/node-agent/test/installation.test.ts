@@ -120,6 +120,21 @@ describe('a manifest', () => {
     await expectRefusal({ id, manifest: await file(forRecipient), identity: loose }, 'has mode 0644', 'chmod 600');
   });
 
+  it('is not opened by a secret that is given itself, and that is not repeated', async () => {
+    const [id, byPassphrase, byIdentity] = [0xa1b2, await file(forPassphrase), await file(forRecipient)];
+    for (const passphraseFile of [PASSPHRASE, `${PASSPHRASE}/`, PASSPHRASE.repeat(20)])
+      await expectRefusal(
+        { id, manifest: byPassphrase, passphraseFile },
+        'the file that --passphrase-file names',
+        'never an argument',
+      );
+    await expectRefusal(
+      { id, manifest: byIdentity, identity: reader.identity },
+      'the file that --identity names',
+      'never an argument',
+    );
+  });
+
   it('in the clear is refused where an encrypted one was expected', async () => {
     const passphraseFile = await file(PASSPHRASE);
     await expectRefusal({ id: 0xa1b2, manifest: await file(manifest), passphraseFile }, 'is not encrypted');

@@ -86,7 +86,7 @@ function report(name: string, error: unknown): number {
 
 /** A key that was given where a name belongs is not repeated. */
 function withoutKeys(text: string): string {
-  return text.replace(/[0-9a-fA-F]{32,}/g, '[withheld: it looks like a key]');
+  return text.replace(/[0-9a-f]{32,}|AGE-SECRET-KEY-\S+/gi, '[withheld: it looks like a key]');
 }
 
 /** An ID argument: 8 hex digits. */

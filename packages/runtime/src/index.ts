@@ -44,7 +44,7 @@ export {
 export { healthCommand } from './http/health.js';
 export { httpOption, type HttpPlace, httpSchema } from './http/place.js';
 export { removeIfInterrupted } from './interruption.js';
-export { parseKey, readKeyFile } from './key-file.js';
+export { parseKey, readKeyFile, readSecretFile } from './key-file.js';
 export { formatLabel, formatLabelInCapitals, isLabel, parseLabel } from './label.js';
 export { type Daemon, runDaemon } from './lifecycle.js';
 export { LeavingMap } from './leaving-map.js';

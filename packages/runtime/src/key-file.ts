@@ -1,5 +1,5 @@
 import { KEY_LENGTH, Secret } from '@latchkey/protocol';
-import { UsageFailure } from './failure.js';
+import { systemCode, UsageFailure } from './failure.js';
 import { readPrivateFile } from './files.js';
 import { readSecretInput } from './typed-line.js';
 
@@ -14,6 +14,21 @@ export async function readKeyFile(path: string): Promise<Secret> {
   }
   if (path !== '-') return parseKey(await readPrivateFile(path), path);
   return parseKey(await readSecretInput('Initial key (it is not shown):', 'a key'), 'standard input');
+}
+
+/** What a name says that belongs to no file. */
+const NO_FILE: ReadonlySet<string | undefined> = new Set(['ENOENT', 'ENOTDIR', 'ENAMETOOLONG']);
+
+/** The private file that `option` names. What is no name of a file is not repeated: it may be the secret itself. */
+export async function readSecretFile(path: string, option: string): Promise<string> {
+  try {
+    return await readPrivateFile(path);
+  } catch (error) {
+    if (!(error instanceof UsageFailure) || !NO_FILE.has(systemCode(error.cause))) throw error;
+    throw new UsageFailure(`the file that ${option} names is not there`, {
+      advice: 'It takes the name of a file. A secret is never an argument: others could read it.',
+    });
+  }
 }
 
 /** 32 hex digits, white space around them. `name` is where they come from, for the message. */

@@ -129,6 +129,22 @@ describe('a command', () => {
     ]);
   });
 
+  it.each(['AGE-SECRET-KEY-1', 'age-secret-key-1', 'AGE-SECRET-KEY-PQ-1'])(
+    'given an identity, %s..., does not repeat it',
+    async (prefix) => {
+      const identity = `${prefix}QQPQ9T0EZ6XJ7WKD`;
+      for (const [args, action] of [
+        [[identity], ''],
+        [['--peer', identity], ''],
+        [[], `throw new Failure('cannot read ${identity}')`],
+      ] as const) {
+        const { code, stderr } = await run(action, ...args);
+        expect(code).not.toBe(0);
+        expect(stderr).not.toContain('QQPQ9');
+      }
+    },
+  );
+
   it('makes files for its user alone, whatever the umask was', async () => {
     expect(await run('process.stdout.write((process.umask() & 0o777).toString(8))')).toMatchObject({ code: 0, stdout: '77' });
   });

@@ -105,9 +105,11 @@ describe('orders', () => {
       ),
       admin.refused(2, ...create, '--controller', CONTROLLER, ...out('bo'), '--lifetime', 'soon'),
       admin.refused(1, 'order', 'show', '77'),
+      admin.refused(2, ...create, '--controller', CONTROLLER, ...out('bo'), '--passphrase-file', 'correct horse battery'),
     ]);
-    for (const [i, words] of ['exists already', 'not in the registry', 'not after', '45s', 'order list'].entries())
-      expect(said[i]).toContain(words);
+    const named = ['exists already', 'not in the registry', 'not after', '45s', 'order list', 'that --passphrase-file names'];
+    for (const [i, words] of named.entries()) expect(said[i]).toContain(words);
+    expect(said.join()).not.toContain('horse');
     expect(await admin.json<unknown[]>('order', 'list')).toHaveLength(2);
     expect(await list('--limit', '100')).toHaveLength(5);
   });
