@@ -219,8 +219,8 @@ function whyNeverAsked(registry: Registry, node: NodeFacts): Why {
   if (heard === undefined) {
     return {
       cause: 'controller-silent',
-      sentence: `Controller ${idC}, to which node ${id} is assigned, was never heard.`,
-      next: 'Start it, and look at its log: its auth-server’s address, firewalls for UDP.',
+      sentence: `Nobody ever asked for node ${id}, and its controller ${idC} was never heard: a controller sends nothing before a node asks it.`,
+      next: 'Look at the device first: power, ID, the controller’s address, the way to it. Then at the controller: does it run, and what does its log say of the auth-server’s address, of firewalls for UDP?',
     };
   }
   return {

@@ -61,6 +61,8 @@ describe('a node that is not in the registry', () => {
 describe('a node that never joined', () => {
   it('has a controller that was never heard', () => {
     expect(cause()).toBe('controller-silent');
+    // It may be up: it sends nothing before a node asks it.
+    expect(why(registry, 1, start).next).toMatch(/^Look at the device first: .* Then at the controller: /);
   });
 
   it('has a controller with another SK_cs, until that is put right', async () => {
