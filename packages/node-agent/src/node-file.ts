@@ -30,6 +30,11 @@ interface Membership {
   readonly renewAfter: number | undefined;
 }
 
+/** When the confirmed key expires, ms since the epoch; `undefined`: never, or not joined. */
+export function expiryOf({ membership }: Pick<NodeRecord, 'membership'>): number | undefined {
+  return membership === undefined || membership.lifetime === 0 ? undefined : membership.at + 1000 * membership.lifetime;
+}
+
 /** How the latest attempt ended. */
 interface LastAttempt {
   readonly at: number;

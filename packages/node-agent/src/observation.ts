@@ -10,7 +10,7 @@ import {
   probeFolder,
 } from '@latchkey/runtime';
 import type { NodeAgent } from './node-agent.js';
-import type { NodeFile } from './node-file.js';
+import { expiryOf, type NodeFile } from './node-file.js';
 
 /** A probe writes to flash: not at every look, in ms. */
 const STORE_GOOD_FOR_MS = 60_000;
@@ -38,7 +38,7 @@ export function observe({ counts }: NodeAgent, file: NodeFile, folder: string): 
         type: 'gauge',
         name: 'latchkey_key_expiry_timestamp_seconds',
         help: 'When the key expires, where it does',
-        read: () => seconds(expiryOf(file)),
+        read: () => seconds(expiryOf(file.record)),
       },
       ...counts.client.metrics(),
       dropsMetric(counts.client.drops),
@@ -50,12 +50,7 @@ export function observe({ counts }: NodeAgent, file: NodeFile, folder: string): 
 function faultOfKey(file: NodeFile, now: number): string | undefined {
   const { state, membership } = file.record;
   if (state.initial || membership === undefined) return 'the node has not joined yet: it holds its initial key';
-  return now > (expiryOf(file) ?? Infinity) ? 'the key has expired' : undefined;
-}
-
-/** ms since the epoch; `undefined`: never, or not joined. */
-function expiryOf({ record: { membership } }: NodeFile): number | undefined {
-  return membership === undefined || membership.lifetime === 0 ? undefined : membership.at + 1000 * membership.lifetime;
+  return now > (expiryOf(file.record) ?? Infinity) ? 'the key has expired' : undefined;
 }
 
 function seconds(ms: number | undefined): { readonly value: number }[] {

@@ -2,10 +2,13 @@
 
 import { formatId } from '@latchkey/protocol';
 import { formatDuration, formatEndpoint, formatFields } from '@latchkey/runtime';
-import type { NodeRecord } from './node-file.js';
+import { expiryOf, type NodeRecord } from './node-file.js';
 
-/** `installed`: it has its initial key; `joined`: a key of its own; `unconfirmed`: it may have one, the network has not said so. */
-type Status = 'installed' | 'joined' | 'unconfirmed';
+/**
+ * `installed`: it has its initial key; `joined`: a key of its own; `expired`: that is over; `unconfirmed`: it may have another, the network has
+ * not said so.
+ */
+type Status = 'installed' | 'joined' | 'expired' | 'unconfirmed';
 
 interface StatusView {
   readonly id: string;
@@ -31,12 +34,13 @@ export function statusText(record: NodeRecord): string {
   return formatFields(fieldsOf(viewOf(record)));
 }
 
-function viewOf({ state, endpoints, membership, lastAttempt }: NodeRecord): StatusView {
+function viewOf(record: NodeRecord): StatusView {
+  const { state, endpoints, membership, lastAttempt } = record;
   const due = membership?.renewAfter === undefined ? undefined : membership.at + membership.renewAfter;
-  const expiry = membership === undefined || membership.lifetime === 0 ? undefined : membership.at + 1000 * membership.lifetime;
+  const expiry = expiryOf(record);
   return {
     id: formatId(state.idI),
-    status: state.candidates.length > 0 ? 'unconfirmed' : state.initial ? 'installed' : 'joined',
+    status: statusOf(record, Date.now()),
     key: state.confirmed.fingerprint,
     key_is_initial: state.initial,
     open_candidates: state.candidates.length,
@@ -49,6 +53,13 @@ function viewOf({ state, endpoints, membership, lastAttempt }: NodeRecord): Stat
     last_attempt_at: isoTime(lastAttempt?.at),
     last_attempt: lastAttempt?.outcome ?? null,
   };
+}
+
+function statusOf(record: NodeRecord, now: number): Status {
+  const { candidates, initial } = record.state;
+  if (candidates.length > 0) return 'unconfirmed';
+  if (initial) return 'installed';
+  return now > (expiryOf(record) ?? Infinity) ? 'expired' : 'joined';
 }
 
 function fieldsOf(view: StatusView): Record<string, string | undefined> {

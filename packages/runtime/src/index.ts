@@ -1,6 +1,6 @@
 /** Every side effect the daemons share: CoAP behind a guard, files, locks, clocks, configuration, logs, commands, lifecycle. */
 
-export { type ApplicationKeyOptions, applicationKeyOptions, formatApplicationKey } from './application-key.js';
+export { type ApplicationKeyOptions, applicationKeyOptions, formatApplicationKey, warnOfExpiry } from './application-key.js';
 export { idArgument, integerArgument, listenOption, logLevelOption, main, peerArgument, program, withExamples } from './cli.js';
 export { type Clock, ClockStepWatch, readClock, steadyNow } from './clock.js';
 export { CoapClient, type CoapClientOptions, type ExchangeOptions, type Outcome, type Response } from './coap/client.js';

@@ -97,6 +97,22 @@ describe('a network with one controller', () => {
     expect(new Set(await told())).toEqual(new Set([`${id} ${state}`]));
   });
 
+  it('says of a key that has expired that it has, and no longer that the node has joined', async () => {
+    const { network } = running;
+    const { id, state } = await orderAndInstall(network, { lifetime: '1s' });
+    await network.run('node-agent', ['join', '--state', state]);
+    await expect.poll(async () => (await showStatus(network, state))['status'], { timeout: 60_000 }).toBe('expired');
+    const warning = expect.stringMatching(
+      new RegExp(`^Warning: the key of node ${id}, which this one comes from, expired at .*Z`),
+    ) as string;
+    const [ofNode, ofController] = await Promise.all([
+      network.try('node-agent', ['key', '--state', state, '--label', 'test']),
+      network.try('controller', ['key', id, '--state', network.path(`controller-${CONTROLLER}`), '--label', 'test']),
+    ]);
+    for (const key of [ofNode, ofController])
+      expect(key).toEqual({ code: 0, stdout: expect.stringMatching(/^[0-9a-f]{32}\n$/) as string, stderr: warning });
+  });
+
   it('runs an on_key_change that failed again with `join --if-due`, as a timer starts it', async () => {
     const { network } = running;
     const { id, state } = await orderAndInstall(network);

@@ -5,6 +5,7 @@ import {
   Failure,
   formatApplicationKey,
   idArgument,
+  warnOfExpiry,
   withExamples,
 } from '@latchkey/runtime';
 import { Command } from 'commander';
@@ -27,6 +28,7 @@ async function key(idI: number, options: ApplicationKeyOptions & StateOptions): 
         advice: `Run: latchkey-auth-server node why ${formatId(idI)}`,
       });
     }
+    warnOfExpiry(idI, stored.lifetime === 0 ? undefined : stored.ts + 1000 * stored.lifetime);
     process.stdout.write(formatApplicationKey(stored.psk, idI, options));
     stored.psk.wipe();
   });

@@ -4,10 +4,11 @@ import {
   applicationKeyOptions,
   Failure,
   formatApplicationKey,
+  warnOfExpiry,
   withExamples,
 } from '@latchkey/runtime';
 import { Command } from 'commander';
-import { NodeFile } from '../node-file.js';
+import { expiryOf, NodeFile } from '../node-file.js';
 import { stateOption } from './state.js';
 
 export function keyCommand(): Command {
@@ -22,11 +23,13 @@ export function keyCommand(): Command {
 }
 
 async function key(options: ApplicationKeyOptions & { readonly state: string }): Promise<void> {
-  const { idI, confirmed, initial } = (await NodeFile.open(options.state)).record.state;
+  const { record } = await NodeFile.open(options.state);
+  const { idI, confirmed, initial } = record.state;
   if (initial) {
     throw new Failure(`node ${formatId(idI)} has only its initial key, which others know: no application key comes from it`, {
       advice: `Run: latchkey-node-agent join --state ${options.state}`,
     });
   }
+  warnOfExpiry(idI, expiryOf(record));
   process.stdout.write(formatApplicationKey(confirmed, idI, options));
 }
