@@ -205,7 +205,12 @@ describe('combined mode', () => {
       const address = await freePort();
       await network.addController(CONTROLLER, address, []);
       const config = await network.file('combined.yaml', `mode: combined\nregistry: ${network.registry}\n`);
-      await network.startController(CONTROLLER, address, '--config', config);
+      const controller = await network.startController(CONTROLLER, address, '--config', config);
+      // To be written down elsewhere, as the auth-server's own.
+      const { head } = await controller.waitFor(({ msg }) => msg === 'audit log');
+      expect(
+        await network.run('auth-server', ['audit', 'verify', '--data', network.registry, '--against', String(head)]),
+      ).toMatch(/^The log holds\./);
       const { id, state } = await orderAndInstall(network);
       await network.run('node-agent', ['join', '--state', state]);
       await network.run('node-agent', ['join', '--state', state]);

@@ -20,17 +20,15 @@ import {
   withExamples,
 } from '@latchkey/runtime';
 import { Command } from 'commander';
+import { tellHead } from '../audit-head.js';
 import { AuthServer } from '../auth-server.js';
 import { configSchema } from '../config.js';
-import { formatHead } from '../audit.js';
 import { observe, RegistryObservation } from '../observation.js';
 import { Registry, requireRegistry } from '../registry.js';
 import { watchStore } from '../store-watch.js';
 import { upgrade } from '../upgrade.js';
 import { masterKeyOf, registryOptions, type RegistryOptions } from './with-registry.js';
 
-/** Entries, some 400 octets each, from which on the log asks to be pruned: 4 GB. */
-const LONG_AUDIT_LOG = 10_000_000;
 /** In the audit log. */
 const WHO = 'auth-server';
 
@@ -69,10 +67,7 @@ async function start(options: RunOptions, listen: readonly Endpoint[], memory: n
   await upgrade(folder, () => masterKeyOf(options), WHO, log);
   const registry = await Registry.open(folder, await masterKeyOf(options), WHO);
   await registry.tellServing();
-  const { head } = registry.audit;
-  if (head !== undefined) log.info({ head: formatHead(head) }, 'audit log');
-  if (registry.audit.length > LONG_AUDIT_LOG)
-    log.warn({ entries: registry.audit.length }, 'the audit log is long: keep its old entries elsewhere, with `audit prune`');
+  tellHead(registry, log);
   const server = new AuthServer({ registry, clock: readClock, draw: drawOctets, log });
   await server.keepTime();
   const unwatch = [watchStore(registry, server, log), watchMemory(memory, log)];

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { AuthServer, Registry, RegistryObservation, upgrade, watchStore } from '@latchkey/auth-server';
+import { AuthServer, Registry, RegistryObservation, tellHead, upgrade, watchStore } from '@latchkey/auth-server';
 import { formatId, Respondent } from '@latchkey/protocol';
 import {
   type Check,
@@ -213,6 +213,7 @@ async function openCombined(credential: Credential, config: Config, folder: stri
     );
   }
   await registry.tellServing();
+  tellHead(registry, log);
   const server = new AuthServer({ registry, clock: readClock, draw: drawOctets, log });
   await server.keepTime();
   const unwatch = watchStore(registry, server, log);
