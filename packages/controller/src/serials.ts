@@ -4,11 +4,12 @@
  * At start, TID = max(last stored + 1, microseconds since the epoch). What may be used is stored ahead in blocks, so that a
  * crash skips numbers and repeats none; a lost folder is made up for by the clock, which no controller outruns.
  *
- * The file beside it counts what may have been sealed under SK_cs: that key must be replaced before 2^32 messages.
+ * The file beside it counts what may have been sealed under SK_cs: that key must be replaced before 2^32 messages. And it says whose it is, so that
+ * no other controller goes on with the folder.
  */
 
-import { MAX_LINK_MESSAGES, MAX_TID, type Secret } from '@latchkey/protocol';
-import { exists, Failure, loadPrivateJson, type Log, replaceFile } from '@latchkey/runtime';
+import { formatId, MAX_LINK_MESSAGES, MAX_TID, type Secret } from '@latchkey/protocol';
+import { type Credential, exists, Failure, loadPrivateJson, type Log, replaceFile, UsageFailure } from '@latchkey/runtime';
 import { z } from 'zod';
 
 /**
@@ -27,6 +28,11 @@ const WARN_AT = 0.5;
 const IF_BROKEN = "If this machine's clock is right, remove the file: TIDs go on from the clock.";
 
 const fileSchema = z.strictObject({
+  /** ID_c. A file of before has none: it is of whoever comes first. */
+  id_c: z
+    .string()
+    .regex(/^[0-9a-f]{8}$/, 'expected 8 hex digits')
+    .optional(),
   /** The last TID that may have been used. */
   last_tid: z
     .string()
@@ -36,8 +42,12 @@ const fileSchema = z.strictObject({
   messages: z.number().int().nonnegative(),
 });
 
+/** Whose they are: its credential. */
+type Owner = Pick<Credential, 'idC' | 'skCs'>;
+
 export class Serials {
   readonly #path: string;
+  readonly #idC: number;
   #fingerprint: string;
   readonly #log: Log;
   #next: bigint;
@@ -47,9 +57,10 @@ export class Serials {
   #storing: Promise<void> | undefined;
   #failedAt = -Infinity;
 
-  private constructor(path: string, fingerprint: string, log: Log, next: bigint, messages: number) {
+  private constructor(path: string, { idC, skCs }: Owner, log: Log, next: bigint, messages: number) {
     this.#path = path;
-    this.#fingerprint = fingerprint;
+    this.#idC = idC;
+    this.#fingerprint = skCs.fingerprint;
     this.#log = log;
     this.#next = next;
     this.#stored = next - 1n;
@@ -57,12 +68,13 @@ export class Serials {
   }
 
   /** Reads the file, or starts one, and stores the first block. `wall`: ms since the epoch. */
-  static async open(path: string, skCs: Secret, wall: number, log: Log): Promise<Serials> {
+  static async open(path: string, owner: Owner, wall: number, log: Log): Promise<Serials> {
     const before = (await exists(path)) ? await loadPrivateJson(fileSchema, path, IF_BROKEN) : undefined;
+    refuseOther(path, before?.id_c, formatId(owner.idC));
     const clock = BigInt(wall) * 1000n;
     const next = before === undefined || BigInt(before.last_tid) < clock ? clock : BigInt(before.last_tid) + 1n;
-    const messages = before?.sk_cs === skCs.fingerprint ? before.messages : 0;
-    const serials = new Serials(path, skCs.fingerprint, log, next, messages);
+    const messages = before?.sk_cs === owner.skCs.fingerprint ? before.messages : 0;
+    const serials = new Serials(path, owner, log, next, messages);
     await serials.#storeBlock();
     return serials;
   }
@@ -126,9 +138,22 @@ export class Serials {
     }
     if (messages > MAX_LINK_MESSAGES * WARN_AT)
       this.#log.warn({ key: this.#fingerprint, messages }, 'SK_cs is to be replaced before 2^32 messages');
-    await replaceFile(this.#path, `${JSON.stringify({ last_tid: String(stored), sk_cs: this.#fingerprint, messages })}\n`);
+    const file: z.input<typeof fileSchema> = {
+      id_c: formatId(this.#idC),
+      last_tid: String(stored),
+      sk_cs: this.#fingerprint,
+      messages,
+    };
+    await replaceFile(this.#path, `${JSON.stringify(file)}\n`);
     this.#stored = stored;
     // Not `messages`: SK_cs may be another by now, of which none of the former one's count.
     this.#messages += more;
   }
+}
+
+function refuseOther(path: string, of: string | undefined, idC: string): void {
+  if (of === undefined || of === idC) return;
+  throw new UsageFailure(`${path} is of controller ${of}, and the credential is of controller ${idC}`, {
+    advice: `Nothing was changed. Each controller has a state folder of its own: name another with --state, or give this one the credential of ${of}.`,
+  });
 }

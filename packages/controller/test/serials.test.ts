@@ -16,7 +16,7 @@ async function newPath(): Promise<string> {
 }
 
 function openAt(path: string, wall: number, skCs: Secret = SK_CS, log: CapturedLog = new CapturedLog()): Promise<Serials> {
-  return Serials.open(path, skCs, wall, log.log);
+  return Serials.open(path, { idC: 1, skCs }, wall, log.log);
 }
 
 /** The next `n` TIDs, all of which must be there. */
@@ -55,6 +55,28 @@ async function fileOf(path: string): Promise<{ last_tid: string; sk_cs: string; 
 async function writeSerials(path: string, last_tid: string, more: object = {}): Promise<void> {
   await writeFile(path, JSON.stringify({ last_tid, sk_cs: SK_CS.fingerprint, messages: 0, ...more }), { mode: 0o600 });
 }
+
+describe('the file', () => {
+  it('is of one controller: another is refused, and changes nothing', async () => {
+    const path = await newPath();
+    await openAt(path, WALL);
+    const before = await readFile(path, 'utf8');
+    const other = Serials.open(path, { idC: 2, skCs: newSecret() }, WALL, new CapturedLog().log);
+    await expect(other).rejects.toMatchObject({
+      name: 'UsageFailure',
+      message: `${path} is of controller 00000001, and the credential is of controller 00000002`,
+      advice: expect.stringContaining('--state') as string,
+    });
+    expect(await readFile(path, 'utf8')).toBe(before);
+  });
+
+  it('of before, which does not say whose it is, is taken by the first that comes', async () => {
+    const path = await newPath();
+    await writeSerials(path, '7');
+    await openAt(path, WALL);
+    expect(await fileOf(path)).toMatchObject({ id_c: '00000001' });
+  });
+});
 
 describe('TIDs', () => {
   it('begin with the microseconds since the epoch and count up by one', async () => {
@@ -103,7 +125,7 @@ describe('TIDs', () => {
       import { createLog } from ${JSON.stringify(new URL('../../runtime/dist/index.js', import.meta.url).href)};
       import { Serials } from ${JSON.stringify(new URL('../dist/serials.js', import.meta.url).href)};
       import { Secret } from ${JSON.stringify(new URL('../../protocol/dist/index.js', import.meta.url).href)};
-      const serials = await Serials.open(process.argv[1], Secret.from(new Uint8Array(16)), ${WALL}, await createLog('test', 'error'));
+      const serials = await Serials.open(process.argv[1], { idC: 1, skCs: Secret.from(new Uint8Array(16)) }, ${WALL}, await createLog('test', 'error'));
       let last = serials.take();
       for (;;) {
         for (let i = 0; i < 5000; i++) last = serials.take() ?? last;

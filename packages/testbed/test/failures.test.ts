@@ -73,6 +73,14 @@ describe('the network is not whole', () => {
     await controller.stop();
   });
 
+  it('the state folder of another controller', async () => {
+    const [one, two] = [await newController([await freePort()]), await newController([await freePort()])];
+    await (await network.startController(one.id, one.address)).stop();
+    const args = ['run', '--credential', network.credential(two.id), '--state', network.path(`controller-${one.id}`)];
+    const finished = await network.try('controller', [...args, '--listen', two.address]);
+    expectFailure(finished, 2, `is of controller ${one.id}, and the credential is of controller ${two.id}`, '--state');
+  });
+
   it('port taken', async () => {
     const taken = createSocket('udp4').bind(0, '127.0.0.1');
     await once(taken, 'listening');

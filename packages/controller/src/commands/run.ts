@@ -78,8 +78,9 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
   await openFolder(options.state);
   const lock = await lockFolder(options.state, `latchkey-controller run for ${formatId(credential.idC)}`);
   const { link, check, asked, registry, closeRegistry } = await openLink(credential, config, log);
+  // First of what is in the state folder: it tells whose that is.
+  const serials = await Serials.open(join(options.state, SERIALS_FILE), credential, readClock().wall, log);
   const psks = await openKeys(options);
-  const serials = await Serials.open(join(options.state, SERIALS_FILE), credential.skCs, readClock().wall, log);
   const respondent = new Respondent({
     idC: credential.idC,
     skCs: credential.skCs,
