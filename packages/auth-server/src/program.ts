@@ -1,6 +1,6 @@
 /** The whole command line, for whoever runs it and for whoever describes it. */
 
-import { healthCommand, program } from '@latchkey/runtime';
+import { healthCommand, program, withExamples } from '@latchkey/runtime';
 import { auditCommand } from './commands/audit.js';
 import { backupCommand, restoreCommand } from './commands/backup.js';
 import { clockCommand } from './commands/clock.js';
@@ -14,23 +14,52 @@ import { orderCommand } from './commands/order.js';
 import { runCommand } from './commands/run.js';
 import type { Command } from 'commander';
 
+const NAME = 'latchkey-auth-server';
+
 export function authServerProgram(): Command {
-  return program(
-    'latchkey-auth-server',
+  const whole = program(
+    NAME,
     'Authentication server (SBS): keeps the registry and answers controllers',
     new URL('../package.json', import.meta.url),
   )
     .addCommand(initCommand())
     .addCommand(runCommand())
-    .addCommand(healthCommand('latchkey-auth-server'))
-    .addCommand(controllerCommand())
-    .addCommand(clockCommand())
-    .addCommand(orderCommand())
+    .addCommand(healthCommand(NAME))
+    .addCommand(
+      withExamples(
+        controllerCommand(),
+        `${NAME} controller add 00000001 --data ./data --nid 192.0.2.1:5683 --server 192.0.2.7:5693 --out controller-1.json`,
+        `${NAME} controller list --data ./data`,
+      ),
+    )
+    .addCommand(withExamples(clockCommand(), `${NAME} clock show --data ./data`))
+    .addCommand(
+      withExamples(
+        orderCommand(),
+        `${NAME} order create --data ./data --installer "Kim & Sons" --controller 00000001 --count 40 --out ./for-kim`,
+        `${NAME} order list --data ./data`,
+      ),
+    )
     .addCommand(importCommand())
     .addCommand(exportCommand())
-    .addCommand(nodeCommand())
-    .addCommand(auditCommand())
+    .addCommand(
+      withExamples(
+        nodeCommand(),
+        `${NAME} node list --data ./data --order 3 --never-joined`,
+        `${NAME} node why 0000a1b2 --data ./data`,
+      ),
+    )
+    .addCommand(
+      withExamples(auditCommand(), `${NAME} audit list --data ./data --node 0000a1b2`, `${NAME} audit verify --data ./data`),
+    )
     .addCommand(backupCommand())
     .addCommand(restoreCommand())
-    .addCommand(masterKeyCommand());
+    .addCommand(withExamples(masterKeyCommand(), `${NAME} master-key rotate --data ./data`));
+  return withExamples(
+    whole,
+    `${NAME} init --data ./data`,
+    `${NAME} run --data ./data`,
+    `${NAME} node why 0000a1b2 --data ./data`,
+    `${NAME} order create --help`,
+  );
 }

@@ -1,19 +1,27 @@
 /** The whole command line, for whoever runs it and for whoever describes it. */
 
-import { healthCommand, program } from '@latchkey/runtime';
+import { healthCommand, program, withExamples } from '@latchkey/runtime';
 import { keyCommand } from './commands/key.js';
 import { masterKeyCommand } from './commands/master-key.js';
 import { runCommand } from './commands/run.js';
 import type { Command } from 'commander';
 
+const NAME = 'latchkey-controller';
+
 export function controllerProgram(): Command {
-  return program(
-    'latchkey-controller',
+  const whole = program(
+    NAME,
     'Controller (SBR): serves nodes and asks an auth-server for them',
     new URL('../package.json', import.meta.url),
   )
     .addCommand(runCommand())
-    .addCommand(healthCommand('latchkey-controller'))
+    .addCommand(healthCommand(NAME))
     .addCommand(keyCommand())
-    .addCommand(masterKeyCommand());
+    .addCommand(withExamples(masterKeyCommand(), `${NAME} master-key rotate --state ./state`));
+  return withExamples(
+    whole,
+    `${NAME} run --credential controller-1.json --state ./state`,
+    `${NAME} key 0000a1b2 --state ./state --label dtls-psk`,
+    `${NAME} run --help`,
+  );
 }

@@ -1,6 +1,6 @@
 /** The whole command line, for whoever runs it and for whoever describes it. */
 
-import { healthCommand, program } from '@latchkey/runtime';
+import { healthCommand, program, withExamples } from '@latchkey/runtime';
 import { installCommand } from './commands/install.js';
 import { joinCommand } from './commands/join.js';
 import { keyCommand } from './commands/key.js';
@@ -37,5 +37,11 @@ export function nodeAgentProgram({ asked, keepCompiled = () => undefined }: Purp
   const made = Object.entries(COMMANDS);
   const one = made.filter(([name]) => name === asked);
   for (const [, make] of one.length > 0 ? one : made) whole.addCommand(make(keepCompiled));
-  return whole;
+  return withExamples(
+    whole,
+    `${NAME} install --state ./node --manifest manifest.csv --id 0000a1b2`,
+    `${NAME} join --state ./node`,
+    `${NAME} status --state ./node`,
+    `${NAME} run --help`,
+  );
 }

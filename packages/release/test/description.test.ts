@@ -40,9 +40,20 @@ describe.each(shapes)('%s', (_command, shape) => {
 
   it('has commands, options and examples', () => {
     expect(all.length).toBeGreaterThan(3);
-    expect(
-      all.filter(({ commands, examples }) => commands.length === 0 && examples.length === 0).map(({ path }) => path),
-    ).toEqual([]);
+    expect(all.filter(({ examples }) => examples.length === 0).map(({ path }) => path)).toEqual([]);
+  });
+
+  it('has examples of commands and options that there are', () => {
+    const names = all.map(({ path }) => path.join(' '));
+    const examples = all.flatMap((command) => command.examples).filter((example) => example.startsWith(`${shape.path[0]} `));
+    for (const example of examples) {
+      const [own = ''] = example.split(' | ');
+      const named = all.filter(({ path }) => `${own} `.startsWith(`${path.join(' ')} `)).at(-1);
+      const options = ['--help', ...(named?.options ?? []).map(({ long }) => long)];
+      expect(names, example).toContain(named?.path.join(' '));
+      expect(named?.commands, example).toEqual([]);
+      for (const [option] of own.matchAll(/--[a-z-]+/g)) expect(options, example).toContain(option);
+    }
   });
 
   it('is whole in manual and completions', () => {

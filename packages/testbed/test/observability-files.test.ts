@@ -121,6 +121,22 @@ describe('units', () => {
     ]);
   });
 
+  it('reload those daemons that read something anew, and no other', () => {
+    const reloads = (path: string, word: string): boolean => readFileSync(join(root, path), 'utf8').includes(word);
+    for (const name of ['auth-server', 'controller', 'node-agent']) {
+      const can = reloads(`packages/${name}/src/commands/run.ts`, 'reload()');
+      expect(reloads(`packaging/systemd/latchkey-${name}.service`, 'ExecReload='), name).toBe(can);
+      expect(reloads(`packaging/openwrt/latchkey-${name}`, 'reload_service'), name).toBe(can);
+    }
+  });
+
+  it('let combined mode write where the configuration and docs/OPERATIONS.md have its registry', () => {
+    const registryIn = (text: string): string | undefined => /registry: (\/[^\s,]+)/.exec(text)?.[1];
+    const folder = registryIn(readFileSync(join(root, 'packaging/config/controller.yaml'), 'utf8'));
+    expect(folder).toMatch(/^\/var\/lib\/latchkey\/controller\/./);
+    expect(registryIn(operations)).toBe(folder);
+  });
+
   it.skipIf(!hasAnalyze).each(units.filter((unit) => unit.endsWith('.service')))(
     '%s is exposed by 2.0 at most (needs systemd-analyze)',
     (unit) => {

@@ -121,7 +121,7 @@ async function rotate(idC: number, options: RegistryOptions & { readonly out: st
     process.stdout.write(`The one that was ordered before, [secret ${before}], was never used and is worth nothing now.\n`);
   process.stdout.write(
     `The next credential of controller ${formatId(idC)} is in ${options.out}.\n` +
-      'Put it in the place of the old one and send the controller SIGHUP; with its first request the old SK_cs is erased.\n',
+      'Put it in the place of the old one and send the controller SIGHUP, or restart it where it is a unit of systemd; with its first request the old SK_cs is erased.\n',
   );
 }
 
