@@ -47,8 +47,8 @@ const SYSTEM_ADVICE: Readonly<Record<string, readonly [what: string, advice: str
   EISDIR: ['it is a folder, not a file', 'Check the path.'],
   EEXIST: ['it exists already', 'Choose another name, or move it away.'],
   EIO: ['the device reports an input/output error', 'Check the disk.'],
-  EADDRINUSE: ['another process listens there', 'Stop it, or choose another address with --listen.'],
-  EADDRNOTAVAIL: ['this machine does not have that address', 'Choose one of its addresses with --listen.'],
+  EADDRINUSE: ['another process listens there', 'Stop it, or choose another address.'],
+  EADDRNOTAVAIL: ['this machine does not have that address', 'Choose one of its addresses.'],
   ENETUNREACH: ['no route leads there', 'Check the address and this machine’s network.'],
   EHOSTUNREACH: ['no route leads there', 'Check the address and this machine’s network.'],
   EAFNOSUPPORT: ['this machine does not speak that kind of address', 'Choose an IPv4 address.'],
@@ -64,4 +64,26 @@ export function systemFailure(doing: string, error: unknown): Failure {
   if (known === undefined)
     return new Failure(`${doing}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
   return new Failure(`${doing}: ${known[0]}`, { advice: known[1], cause: error });
+}
+
+/** Ports below this are for privileged processes, unless the system was told otherwise. */
+const UNPRIVILEGED_PORTS = 1_024;
+
+/** The same where nobody can listen on what the option `--NAME`, or `NAME:` of the configuration, says. */
+export function listenFailure(doing: string, name: 'listen' | 'http', port: number | undefined, error: unknown): Failure {
+  const failure = systemFailure(doing, error);
+  const code = systemCode(error);
+  const options = { cause: failure.cause };
+  const another = `--${name}, or \`${name}:\` of the configuration`;
+  if (code === 'EADDRINUSE')
+    return new Failure(failure.message, { ...options, advice: `Stop it, or choose another with ${another}.` });
+  if (code === 'EADDRNOTAVAIL')
+    return new Failure(failure.message, { ...options, advice: `Choose one of its addresses with ${another}.` });
+  if (code === 'EACCES' && port !== undefined && port < UNPRIVILEGED_PORTS) {
+    return new Failure(failure.message, {
+      ...options,
+      advice: `Ports below ${UNPRIVILEGED_PORTS} need CAP_NET_BIND_SERVICE: grant it, or choose another with ${another}.`,
+    });
+  }
+  return failure;
 }

@@ -2,6 +2,7 @@
 
 import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createSocket } from 'node:dgram';
+import { type AddressInfo, createServer } from 'node:net';
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -87,6 +88,20 @@ describe('the network is not whole', () => {
     const listen = `127.0.0.1:${taken.address().port}`;
     const finished = await network.try('auth-server', ['run', '--data', network.registry, '--listen', listen]);
     expectFailure(finished, 1, `cannot listen on ${listen}: another process listens there`, '--listen');
+    taken.close();
+  });
+
+  it('a place for health and metrics that is taken, or has no folder', async () => {
+    const taken = createServer().listen(0, '127.0.0.1');
+    await once(taken, 'listening');
+    const { port } = taken.address() as AddressInfo;
+    const run = (http: string): Promise<Finished> =>
+      network.try('auth-server', ['run', '--data', network.registry, '--listen', '127.0.0.1:0', '--http', http]);
+    const finished = await run(`127.0.0.1:${port}`);
+    expectFailure(finished, 1, `health and metrics on 127.0.0.1:${port}: another process listens there`, '--http');
+    expect(finished.stderr).not.toContain('--listen');
+    const folder = network.path('nowhere');
+    expectFailure(await run(`unix:${folder}/s`), 2, `cannot listen on ${folder}/s: the folder ${folder} is not there`);
     taken.close();
   });
 

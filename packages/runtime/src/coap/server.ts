@@ -5,7 +5,7 @@ import type { RemoteInfo } from 'node:dgram';
 import { once } from 'node:events';
 import type { CoapCode } from '@latchkey/protocol';
 import { addressOf, type Endpoint, formatEndpoint, plainAddress } from '../endpoint.js';
-import { systemCode, systemFailure } from '../failure.js';
+import { listenFailure, systemCode } from '../failure.js';
 import type { Log } from '../log.js';
 import { encodeNid, networkOf } from '../nid.js';
 import { ServerCounts } from './counts.js';
@@ -179,7 +179,7 @@ export class CoapServer {
       if (options.listen.host === '::' && systemCode(error) === 'EAFNOSUPPORT') {
         return CoapServer.listen({ ...options, listen: { ...options.listen, host: '0.0.0.0' } });
       }
-      throw systemFailure(`cannot listen on ${formatEndpoint(options.listen)}`, error);
+      throw listenFailure(`cannot listen on ${formatEndpoint(options.listen)}`, 'listen', options.listen.port, error);
     }
     server.#socket.on('error', (error) =>
       options.log.warn({ error: systemCode(error) ?? error.message }, 'the socket reports an error'),

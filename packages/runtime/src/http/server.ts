@@ -7,7 +7,7 @@
  */
 
 import type { FastifyInstance } from 'fastify';
-import { systemFailure } from '../failure.js';
+import { listenFailure } from '../failure.js';
 import type { Log } from '../log.js';
 import type { Observation } from '../observation.js';
 import { type About, expose } from './exposition.js';
@@ -94,7 +94,8 @@ async function listen(server: FastifyInstance, place: HttpPlace): Promise<void> 
     await openSocketToGroup(place.path);
   } catch (error) {
     await server.close();
-    throw systemFailure(`cannot serve health and metrics on ${formatHttpPlace(place)}`, error);
+    const port = place.kind === 'tcp' ? place.endpoint.port : undefined;
+    throw listenFailure(`cannot serve health and metrics on ${formatHttpPlace(place)}`, 'http', port, error);
   }
 }
 

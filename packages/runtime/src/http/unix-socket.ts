@@ -2,13 +2,21 @@
 
 import { chmod, lstat, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { systemCode, systemFailure, UsageFailure } from '../failure.js';
+import { dirname } from 'node:path';
+import { listenFailure, systemCode, UsageFailure } from '../failure.js';
+import { exists } from '../files.js';
 
 /** Owner and group may connect. */
 const SOCKET_MODE = 0o660;
 
-/** Removes a socket at `path` that nobody listens on. Throws where somebody does, or where it is no socket. */
+/** Removes a socket at `path` that nobody listens on. Throws where somebody does, where it is no socket, or where no folder is there for it. */
 export async function makeRoomForSocket(path: string): Promise<void> {
+  // Node.js says of a folder that is missing that permission is denied.
+  if (!(await exists(dirname(path)))) {
+    throw new UsageFailure(`cannot listen on ${path}: the folder ${dirname(path)} is not there`, {
+      advice: 'Make it, for the user that the daemon runs as, or choose another path.',
+    });
+  }
   try {
     if (!(await lstat(path)).isSocket())
       throw new UsageFailure(`${path} is there already, and is no socket`, {
@@ -17,7 +25,7 @@ export async function makeRoomForSocket(path: string): Promise<void> {
     if (await isListenedOn(path)) throw Object.assign(new Error('in use'), { code: 'EADDRINUSE' });
     await unlink(path);
   } catch (error) {
-    if (systemCode(error) !== 'ENOENT') throw systemFailure(`cannot listen on ${path}`, error);
+    if (systemCode(error) !== 'ENOENT') throw listenFailure(`cannot listen on ${path}`, 'http', undefined, error);
   }
 }
 
