@@ -148,6 +148,7 @@ describe('a file', () => {
     ['with an ID of 7 digits', { ...good, id: '000a1b2' }, 'id: expected 8 hex digits'],
     ['with no controller', { ...good, controllers: [] }, 'controllers: '],
     ['with a controller that is no ID', { ...good, controllers: ['one'] }, 'controllers'],
+    ['with a controller that is a number', { ...good, controllers: 1 }, 'controllers: expected any, or a list'],
     ['with no address', { ...good, addresses: [] }, 'addresses: '],
     ['with an address on port 0', { ...good, addresses: ['192.0.2.1:0'] }, 'addresses.0: expected HOST:PORT'],
     [
@@ -161,7 +162,7 @@ describe('a file', () => {
     ['with a candidate that is no key', { ...good, candidates: [{ ...candidate, psk: `${KEY}00` }] }, 'candidates.0.psk: '],
     ['with a hook that is no yes or no', { ...good, hook_due: 'no' }, 'hook_due: '],
     ['with half a membership', { ...good, membership: { at: '2026-01-01T00:00:00Z' } }, 'membership.powered_at: '],
-    ['that is a list', [good], 'expected object'],
+    ['that is a list', [good], 'expected names with values'],
   ])('%s is refused by field, without its keys', async (_, json, message) => {
     const { folder, path } = await installed();
     await writeFile(path, JSON.stringify(json));

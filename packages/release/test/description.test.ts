@@ -48,7 +48,7 @@ describe.each(shapes)('%s', (_command, shape) => {
     const examples = all.flatMap((command) => command.examples).filter((example) => example.startsWith(`${shape.path[0]} `));
     for (const example of examples) {
       const [own = ''] = example.split(' | ');
-      const named = all.filter(({ path }) => `${own} `.startsWith(`${path.join(' ')} `)).at(-1);
+      const named = all.findLast(({ path }) => `${own} `.startsWith(`${path.join(' ')} `));
       const options = ['--help', ...(named?.options ?? []).map(({ long }) => long)];
       expect(names, example).toContain(named?.path.join(' '));
       expect(named?.commands, example).toEqual([]);

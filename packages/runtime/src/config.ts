@@ -2,12 +2,9 @@
 
 import type { Document } from 'yaml';
 import * as z from 'zod/mini';
-import en from 'zod/v4/locales/en.js';
+import { inWords } from './expectation.js';
 import { UsageFailure } from './failure.js';
 import { readPlainFile, readPrivateFile } from './files.js';
-
-// `zod/mini` speaks no language by itself. Whatever a node-agent loads at its start is written with it: all of `zod` takes three times as long to load.
-z.config(en());
 
 /** A line of YAML that says nothing. */
 const SAYS_NOTHING = /^\s*(?:#.*)?$/;
@@ -24,9 +21,15 @@ export async function loadConfig<S extends z.core.$ZodType>(schema: S, path: str
   const [broken] = document.errors;
   if (broken !== undefined) {
     const { line, col } = lines.linePos(broken.pos[0]);
-    throw new UsageFailure(`${path}, line ${line}, column ${col}: not YAML: ${broken.message}`);
+    const at = `${path}, line ${line}, column ${col}`;
+    if (broken.code === 'MULTIPLE_DOCS') {
+      throw new UsageFailure(`${at}: a second document begins, and one is expected`, {
+        advice: 'Put all of it into one, without `---` between.',
+      });
+    }
+    throw new UsageFailure(`${at}: not YAML: ${broken.message}`);
   }
-  const result = z.safeParse(schema, plainValue(document, path) ?? {});
+  const result = z.safeParse(schema, plainValue(document, path) ?? {}, { error: inWords });
   if (result.success) return result.data;
   const problems = result.error.issues.map((issue) => {
     const unknownKey = issue.code === 'unrecognized_keys' ? issue.keys.slice(0, 1) : [];
@@ -55,10 +58,9 @@ function hasRange(node: unknown): node is { readonly range: readonly [number, nu
 export function describeIssue(issue: z.core.$ZodIssue): string {
   const field = issue.path.map(String).join('.');
   if (issue.code === 'unrecognized_keys') {
-    return `unknown key ${issue.keys.map((key) => [...issue.path.map(String), key].join('.')).join(', ')}`;
+    return `unknown key ${issue.keys.map((key) => [...issue.path.map(String), key].join('.')).join(', ')}: ${issue.message}`;
   }
-  const expectation = issue.message.replace(/, received undefined$/, ', and it is missing');
-  return field === '' ? expectation : `${field}: ${expectation}`;
+  return field === '' ? issue.message : `${field}: ${issue.message}`;
 }
 
 /**
@@ -79,7 +81,7 @@ export async function loadPrivateJson<S extends z.core.$ZodType>(schema: S, path
 
 /** The problems of `value` under `schema`, thrown as a UsageFailure that names `where`; else the parsed value. */
 function parseOrFail<S extends z.core.$ZodType>(schema: S, value: unknown, where: string): z.output<S> {
-  const result = z.safeParse(schema, value);
+  const result = z.safeParse(schema, value, { error: inWords });
   if (result.success) return result.data;
   throw new UsageFailure(`${where}: ${result.error.issues.map(describeIssue).join('; ')}`);
 }

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { describeIssue } from './config.js';
 import { type Endpoint, formatEndpoint, peerSchema } from './endpoint.js';
 import { encryptedTo, OPENING } from './encrypted-manifest.js';
+import { inWords } from './expectation.js';
 import { UsageFailure } from './failure.js';
 
 export interface ManifestLine {
@@ -57,7 +58,7 @@ export function parseManifest(text: string, name: string): ManifestLine[] {
   const seen = new Map<number, number>();
   const lines: ManifestLine[] = [];
   for (const { line, record } of records) {
-    const result = lineSchema.safeParse(record);
+    const result = lineSchema.safeParse(record, { error: inWords });
     if (!result.success) {
       problems.push(`${name}, line ${line}: ${result.error.issues.map(describeIssue).join('; ')}`);
       continue;

@@ -41,23 +41,36 @@ describe('a configuration', () => {
   });
 
   it.each([
-    ['an unknown key', 'log_level: info\nlog-level: debug\n', ', line 2: unknown key log-level'],
+    [
+      'an unknown key',
+      'log_level: info\nlog-level: debug\n',
+      ', line 2: unknown key log-level: expected one of listen, log_level, bounds',
+    ],
     ['an unknown key with no value', '\n\nfoo:\n', ', line 3: unknown key foo'],
-    ['an unknown key below', 'bounds:\n  transactions: 9\n  total: 9\n', ', line 3: unknown key bounds.total'],
-    ['a word that is none of those allowed', 'log_level: loud\n', ', line 1: log_level: Invalid option: expected one of'],
-    ['a text for a number', 'bounds:\n  transactions: many\n', ', line 2: bounds.transactions: Invalid input: expected number'],
-    ['a number too small', 'bounds:\n  transactions: 7\n', ', line 2: bounds.transactions: Too small: expected number to be >=8'],
-    ['a number for a text', 'listen:\n  - "[::]:1"\n  - 5683\n', ', line 3: listen.1: Invalid input: expected string'],
-    ['no list', 'listen: 127.0.0.1:5683\n', ', line 1: listen: Invalid input: expected array'],
-    ['nothing for a list', 'listen:\n', ', line 1: listen: Invalid input: expected array'],
-    ['an empty list', 'log_level: info\nlisten: []\n', ', line 2: listen: Too small'],
+    [
+      'an unknown key below',
+      'bounds:\n  transactions: 9\n  total: 9\n',
+      ', line 3: unknown key bounds.total: expected transactions',
+    ],
+    [
+      'a word that is none of those allowed',
+      'log_level: loud\n',
+      ', line 1: log_level: expected one of error, warn, info, debug',
+    ],
+    ['a text for a number', 'bounds:\n  transactions: many\n', ', line 2: bounds.transactions: expected a number'],
+    ['a fraction', 'bounds:\n  transactions: 8.5\n', ', line 2: bounds.transactions: expected a whole number'],
+    ['a number too small', 'bounds:\n  transactions: 7\n', ', line 2: bounds.transactions: expected 8 or more'],
+    ['a number for a text', 'listen:\n  - "[::]:1"\n  - 5683\n', ', line 3: listen.1: expected text'],
+    ['no list', 'listen: 127.0.0.1:5683\n', ', line 1: listen: expected a list'],
+    ['nothing for a list', 'listen:\n', ', line 1: listen: expected a list'],
+    ['an empty list', 'log_level: info\nlisten: []\n', ', line 2: listen: expected a list of 1 or more'],
     [
       'no address',
       'listen:\n  - somewhere\n',
       ', line 2: listen.0: expected HOST:PORT, e.g. 192.0.2.7:5683 or [2001:db8::7]:5683',
     ],
-    ['a list at the top', '- a\n- b\n', ', line 1: Invalid input: expected object'],
-    ['a text at the top', 'hello\n', ', line 1: Invalid input: expected object'],
+    ['a list at the top', '- a\n- b\n', ', line 1: expected names with values'],
+    ['a text at the top', 'hello\n', ', line 1: expected names with values'],
   ])('with %s is refused', async (_, text, message) => {
     const path = await fileWith(text);
     const refused = await loadConfig(schema, path).catch((error: unknown) => error);
@@ -80,13 +93,21 @@ describe('a configuration', () => {
     ['a tab', 'bounds:\n\ttransactions: 9\n', 2],
     ['a list left open', 'listen: [\n', 2],
     ['a key twice', 'log_level: info\nlog_level: info\n', 2],
-    ['two documents', 'log_level: info\n---\nlog_level: info\n', 2],
     ['a quote left open', 'log_level: "info\n', 2],
   ])('that is not YAML (%s) is refused with line and column', async (_, text, line) => {
     const path = await fileWith(text);
     const refused = await loadConfig(schema, path).catch((error: unknown) => error);
     expect(refused).toMatchObject({ name: 'UsageFailure' });
     expect((refused as Error).message).toMatch(new RegExp(String.raw`^${path}, line ${line}, column \d+: not YAML: `));
+  });
+
+  it('of two documents is refused with line and column, and what to do', async () => {
+    const path = await fileWith('log_level: info\n---\nlog_level: info\n');
+    await expect(loadConfig(schema, path)).rejects.toMatchObject({
+      name: 'UsageFailure',
+      message: `${path}, line 2, column 1: a second document begins, and one is expected`,
+      advice: 'Put all of it into one, without `---` between.',
+    });
   });
 
   it.each([

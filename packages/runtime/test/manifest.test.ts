@@ -148,7 +148,7 @@ describe('a bad manifest', () => {
       'line 2: unknown key x',
     ],
     ['lacks its key', JSON.stringify({ id: '0000a1b3', controller_id: '00000001', controller: 'c:1' }), 'line 2: ik: '],
-    ['is a list', `["${KEY}"]`, 'line 2: Invalid input: expected object'],
+    ['is a list', `["${KEY}"]`, 'line 2: expected names with values'],
   ])('in JSON Lines is refused by line where a line %s', (_, bad, message) => {
     const first = JSON.stringify({ id: '0000a1b2', controller_id: '00000001', controller: 'c:1', ik: KEY });
     const error = refusal(`${first}\n${bad}\n`);

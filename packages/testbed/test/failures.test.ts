@@ -313,9 +313,14 @@ describe('folders and files', () => {
 
 describe('configuration and usage', () => {
   it.each([
-    ['an unknown key', 'listn: ["127.0.0.1:0"]\n', ['config.yaml, line 1', 'unknown key listn']],
+    [
+      'an unknown key',
+      'listn: ["127.0.0.1:0"]\n',
+      ['config.yaml, line 1: unknown key listn: expected one of listen, log_level, memory, http'],
+    ],
     ['a wrong value', 'log_level: info\nlisten: ["127.0.0.1"]\n', ['config.yaml, line 2', 'listen.0', 'expected HOST:PORT']],
-    ['a value of a list', 'log_level: loud\n', ['config.yaml, line 1', 'log_level', '"debug"']],
+    ['a value of a list', 'log_level: loud\n', ['config.yaml, line 1: log_level: expected one of error, warn, info, debug']],
+    ['an empty list', 'listen: []\n', ['config.yaml, line 1: listen: expected a list of 1 or more']],
     ['not YAML', 'listen: [\n', ['config.yaml, line', 'not YAML']],
   ])('names file, line and expectation: %s', async (_, yaml, words) => {
     const config = await network.file('config.yaml', yaml);

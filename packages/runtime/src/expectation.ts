@@ -1,0 +1,54 @@
+/**
+ * What a schema expects, in the words of every other message here. It is handed to each parse: `zod/mini` speaks no language by itself, and is what a
+ * node-agent is written with, as all of `zod` takes three times as long to load.
+ */
+
+import type * as z from 'zod/mini';
+
+const KINDS: Readonly<Record<string, string>> = {
+  string: 'text',
+  number: 'a number',
+  int: 'a whole number',
+  boolean: 'true or false',
+  array: 'a list',
+  object: 'names with values',
+};
+
+export function inWords(issue: z.core.$ZodRawIssue): string {
+  return `expected ${expectation(issue)}${issue.input === undefined ? ', and it is missing' : ''}`;
+}
+
+function expectation(issue: z.core.$ZodRawIssue): string {
+  switch (issue.code) {
+    case 'invalid_type':
+      return KINDS[issue.expected] ?? issue.expected;
+    case 'too_small':
+      return atLeast(issue.origin, Number(issue.minimum));
+    case 'too_big':
+      return `${issue.maximum} at most`;
+    case 'invalid_value':
+      return oneOf(issue.values.map(String));
+    case 'unrecognized_keys':
+      return oneOf(namesIn(issue.inst));
+    case 'invalid_format':
+      return issue.format === 'datetime' ? 'a time such as 2026-12-01T08:00:00.000Z' : 'another form';
+    case 'invalid_union':
+      return issue.errors.map(([first]) => first?.message.replace(/^expected /, '')).join(', or ');
+    default:
+      return 'something else';
+  }
+}
+
+function atLeast(origin: string, minimum: number): string {
+  if (origin === 'string') return minimum === 1 ? 'text, and it is empty' : `${minimum} characters or more`;
+  return origin === 'array' ? `a list of ${minimum} or more` : `${minimum} or more`;
+}
+
+function oneOf(words: readonly string[]): string {
+  return words.length === 1 ? String(words[0]) : `one of ${words.join(', ')}`;
+}
+
+/** The names that the schema of an object allows. */
+function namesIn(schema: unknown): string[] {
+  return Object.keys((schema as z.core.$ZodObject)._zod.def.shape);
+}
