@@ -34,20 +34,19 @@ export interface MasterKeyOptions {
 
 /** `--master-key-file` and `--master-key-command`, on every command that opens a store. */
 export function masterKeyOptions(command: Command): Command {
-  return command
-    .addOption(
-      new Option(
-        '--master-key-file <file>',
-        'master key of the store, 32 hex digits, mode 0600 (default: master.key beside the store)',
-      )
-        .env('LATCHKEY_MASTER_KEY_FILE')
-        .conflicts('masterKeyCommand'),
-    )
-    .addOption(
-      new Option('--master-key-command <command>', 'a command that prints the master key, run by sh').env(
-        'LATCHKEY_MASTER_KEY_COMMAND',
-      ),
-    );
+  const file = new Option(
+    '--master-key-file <file>',
+    'master key of the store, 32 hex digits, mode 0600 (default: master.key beside the store)',
+  )
+    .env('LATCHKEY_MASTER_KEY_FILE')
+    .conflicts('masterKeyCommand');
+  const printed = new Option('--master-key-command <command>', 'a command that prints the master key, run by sh').env(
+    'LATCHKEY_MASTER_KEY_COMMAND',
+  );
+  // A flag is stronger than the environment, which is read after all flags; it names the one or the other.
+  command.on(`option:${file.name()}`, () => delete printed.envVar);
+  command.on(`option:${printed.name()}`, () => delete file.envVar);
+  return command.addOption(file).addOption(printed);
 }
 
 /** Where to look in order: what the options name, systemd's credential `name`, the file `master.key` in `folder`. */

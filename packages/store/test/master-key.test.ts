@@ -65,6 +65,11 @@ describe('a master key is looked for', () => {
     expect(() => parse('--master-key-file', 'f', '--master-key-command', 'c')).toThrow('cannot be used with');
     vi.stubEnv('LATCHKEY_MASTER_KEY_COMMAND', 'e');
     expect(parse()).toEqual({ masterKeyCommand: 'e' });
+    expect(parse('--master-key-command', 'c')).toEqual({ masterKeyCommand: 'c' });
+    expect(parse('--master-key-file', 'f')).toEqual({ masterKeyFile: 'f' });
+    vi.stubEnv('LATCHKEY_MASTER_KEY_FILE', 'v');
+    expect(parse('--master-key-command', 'c')).toEqual({ masterKeyCommand: 'c' });
+    expect(() => parse()).toThrow('cannot be used with');
   });
 });
 

@@ -2,7 +2,7 @@
 
 import { BlockList, isIP } from 'node:net';
 import { isAbsolute } from 'node:path';
-import { Option } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 import * as z from 'zod/mini';
 import { type Endpoint, formatEndpoint, parseEndpoint } from '../endpoint.js';
 import { UsageFailure } from '../failure.js';
@@ -59,9 +59,7 @@ export const httpSchema: z.ZodMiniType<HttpPlace, string> = z.pipe(
     try {
       return parseHttpPlace(text);
     } catch (error) {
-      if (!(error instanceof UsageFailure)) throw error;
-      const message = [error.message, error.advice].filter((part) => part !== undefined).join('. ');
-      issues.push({ code: 'custom', message, input: text });
+      issues.push({ code: 'custom', message: whatIsWrong(error), input: text });
       return z.NEVER;
     }
   }),
@@ -69,5 +67,17 @@ export const httpSchema: z.ZodMiniType<HttpPlace, string> = z.pipe(
 
 /** `--http WHERE`, on `run` and on `health`. */
 export function httpOption(description: string): Option {
-  return new Option('--http <where>', description).env('LATCHKEY_HTTP').argParser(parseHttpPlace);
+  return new Option('--http <where>', description).env('LATCHKEY_HTTP').argParser((text) => {
+    try {
+      return parseHttpPlace(text);
+    } catch (error) {
+      // With it commander says which: the option, or the variable of the environment.
+      throw new InvalidArgumentError(whatIsWrong(error));
+    }
+  });
+}
+
+function whatIsWrong(error: unknown): string {
+  if (!(error instanceof UsageFailure)) throw error;
+  return [error.message, error.advice].filter((part) => part !== undefined).join('. ');
 }
