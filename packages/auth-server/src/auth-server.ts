@@ -172,7 +172,7 @@ export class AuthServer {
       if (why !== undefined || this.#commits >= MAX_COMMITS) {
         node.key.wipe();
         judgement.to.wipe();
-        return refusal('overloaded', { why });
+        return refusal('overloaded', why === undefined ? undefined : { why });
       }
       const result = await this.#commit(opened, node, judgement);
       if (result !== 'lost') return result;

@@ -8,14 +8,7 @@ import type { UsageFailure } from '@latchkey/runtime';
 import { describe, expect, it } from 'vitest';
 import { Child, IS_ROOT, NOBODY, tempFolder } from '../../runtime/test/fixtures.js';
 import { Registry } from '../src/registry.js';
-import {
-  addController,
-  moveNodes,
-  setDisabled,
-  setJoinWindow,
-  setOrderState,
-  setTerms,
-} from '../src/changes.js';
+import { addController, moveNodes, setDisabled, setJoinWindow, setOrderState, setTerms } from '../src/changes.js';
 import { Tables } from '../src/tables.js';
 import {
   addNodes,

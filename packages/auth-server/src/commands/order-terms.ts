@@ -41,7 +41,9 @@ export function installerArgument(text: string): string {
 
 /** A name made of a file's: what does not fit is left out, from its front. */
 export function installerOfFile(path: string): string {
-  return Array.from(path.replaceAll(/\p{Cc}/gu, '?')).slice(-MAX_NAME).join('');
+  return Array.from(path.replaceAll(/\p{Cc}/gu, '?'))
+    .slice(-MAX_NAME)
+    .join('');
 }
 
 /** A time, ms since the epoch: ISO 8601 with its zone, or a date, which begins in UTC. */
