@@ -2,7 +2,7 @@
 
 import { formatId } from '@latchkey/protocol';
 import { formatDuration, formatEndpoint, formatFields } from '@latchkey/runtime';
-import { expiryOf, type NodeRecord } from './node-file.js';
+import type { NodeRecord } from './node-file.js';
 
 /**
  * `installed`: it has its initial key; `joined`: a key of its own; `expired`: that is over; `unconfirmed`: it may have another, the network has
@@ -26,21 +26,20 @@ interface StatusView {
   readonly last_attempt: string | null;
 }
 
-export function statusJson(record: NodeRecord): string {
-  return `${JSON.stringify(viewOf(record), null, 2)}\n`;
+/** @param expiry of the confirmed key, ms since the epoch; `undefined`: never */
+export function statusJson(record: NodeRecord, expiry: number | undefined): string {
+  return `${JSON.stringify(viewOf(record, expiry), null, 2)}\n`;
 }
 
-export function statusText(record: NodeRecord): string {
-  return formatFields(fieldsOf(viewOf(record)));
+export function statusText(record: NodeRecord, expiry: number | undefined): string {
+  return formatFields(fieldsOf(viewOf(record, expiry)));
 }
 
-function viewOf(record: NodeRecord): StatusView {
-  const { state, endpoints, membership, lastAttempt } = record;
+function viewOf({ state, endpoints, membership, lastAttempt }: NodeRecord, expiry: number | undefined): StatusView {
   const due = membership?.renewAfter === undefined ? undefined : membership.at + membership.renewAfter;
-  const expiry = expiryOf(record);
   return {
     id: formatId(state.idI),
-    status: statusOf(record, Date.now()),
+    status: statusOf(state, expiry),
     key: state.confirmed.fingerprint,
     key_is_initial: state.initial,
     open_candidates: state.candidates.length,
@@ -55,11 +54,10 @@ function viewOf(record: NodeRecord): StatusView {
   };
 }
 
-function statusOf(record: NodeRecord, now: number): Status {
-  const { candidates, initial } = record.state;
+function statusOf({ candidates, initial }: NodeRecord['state'], expiry = Infinity): Status {
   if (candidates.length > 0) return 'unconfirmed';
   if (initial) return 'installed';
-  return now > (expiryOf(record) ?? Infinity) ? 'expired' : 'joined';
+  return Date.now() > expiry ? 'expired' : 'joined';
 }
 
 function fieldsOf(view: StatusView): Record<string, string | undefined> {

@@ -498,7 +498,7 @@ describe('listen', () => {
     ).rejects.toMatchObject({
       name: 'Failure',
       message: `cannot listen on ${host}:${port}: another process listens there`,
-      advice: 'Stop it, or choose another address with --listen.',
+      advice: 'Stop it, or choose another with --listen, or `listen:` of the configuration.',
     });
   });
 

@@ -14,7 +14,10 @@ const line: fc.Arbitrary<ManifestLine> = fc.record({
   idI: fc.nat(0xffff_ffff),
   idC: fc.nat(0xffff_ffff),
   controller: fc.record({
-    host: fc.oneof(fc.ipV4(), fc.constantFrom('2001:db8::1', 'controller.example', 'localhost')),
+    host: fc.oneof(
+      fc.ipV4().filter((address) => address !== '0.0.0.0'),
+      fc.constantFrom('2001:db8::1', 'controller.example', 'localhost'),
+    ),
     port: fc.integer({ min: 1, max: 65_535 }),
   }),
   ik: fc.uint8Array({ minLength: 16, maxLength: 16 }).map((octets) => Secret.from(octets)),

@@ -20,6 +20,8 @@ import { type Command, Option } from 'commander';
 
 /** A command has this long to print the key, in ms. */
 const COMMAND_LIMIT_MS = 30_000;
+/** After this long somebody may wonder, in ms: it is said what is waited for. */
+const SAY_WAITING_MS = 2_000;
 
 export type MasterKeySource =
   | { readonly kind: 'file'; readonly path: string }
@@ -119,7 +121,11 @@ export async function replaceMasterKey(from: string, to: string): Promise<void> 
 
 function outputOf(command: string): Promise<string> {
   return new Promise((resolve, reject) => {
+    const waiting = setTimeout(() => {
+      process.stderr.write(`waiting for the master key command, ${COMMAND_LIMIT_MS / 1000} s at most\n`);
+    }, SAY_WAITING_MS);
     const child = execFile('/bin/sh', ['-c', command], { timeout: COMMAND_LIMIT_MS, maxBuffer: 4_096 }, (error, stdout) => {
+      clearTimeout(waiting);
       if (error === null) return resolve(stdout);
       const how = howItFailed(error);
       reject(new Failure(`the master key command ${how}`, { advice: 'Run it by hand, to see what it prints.' }));

@@ -5,7 +5,7 @@ import { basename, join } from 'node:path';
 import { Secret } from '@latchkey/protocol';
 import type { Failure } from '@latchkey/runtime';
 import { Command } from 'commander';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { tempFolder } from '../../runtime/test/fixtures.js';
 import {
   createMasterKey,
@@ -185,11 +185,14 @@ describe('a command', () => {
     expect(failure.message).not.toContain('did not end');
   });
 
-  it('that does not end is ended after 30 s', async () => {
+  it('that does not end is ended after 30 s, and what is waited for is said before', async () => {
+    const said = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+    onTestFinished(() => said.mockRestore());
     expect(await told(run('sleep 45; true'))).toMatchObject({
       name: 'Failure',
       message: 'the master key command did not end within 30 s',
     });
+    expect(said.mock.calls.map(([text]) => text)).toEqual(['waiting for the master key command, 30 s at most\n']);
   }, 60_000);
 });
 

@@ -1,6 +1,6 @@
 import { withExamples } from '@latchkey/runtime';
 import { Command } from 'commander';
-import { NodeFile } from '../node-file.js';
+import { expiryOf, NodeFile } from '../node-file.js';
 import { stateOption } from './state.js';
 
 export function statusCommand(): Command {
@@ -20,5 +20,6 @@ async function status({ state, json }: { state: string; json?: true }): Promise<
   const { record } = await NodeFile.open(state);
   // What aligns columns by their width on a terminal takes as long to load as a daemon takes to start without it.
   const { statusJson, statusText } = await import('../status.js');
-  process.stdout.write(json === true ? statusJson(record) : statusText(record));
+  const expiry = expiryOf(record);
+  process.stdout.write(json === true ? statusJson(record, expiry) : statusText(record, expiry));
 }
