@@ -37,7 +37,7 @@ const RECIPES: Readonly<Record<string, Recipe>> = {
   // Its file is loaded by name (runtime, `file-lock`). It has none for musl: the lock is another one there.
   'fs-native-extensions': { files: ({ archs }) => archs.map((arch) => `prebuilds/linux-${arch}/fs-native-extensions.node`) },
   koffi: {
-    files: only('index.js', 'src/koffi/index.js', 'src/koffi/src/static.js'),
+    files: only('index.cjs', 'src/koffi/index.cjs', 'src/koffi/src/static.cjs'),
     perArch: {
       name: (arch) => `@koromix/koffi-linux-${arch}`,
       files: (arch, musl) => [/^index\.js$/, musl ? /^(?:linux|musl)_/ : new RegExp(`^linux_${arch}/`)],

@@ -1,7 +1,6 @@
 /** The end of a process that must not wait for anything. */
 
-import { createRequire } from 'node:module';
-import type koffi from 'koffi';
+import { loadLibc } from './libc.js';
 
 /**
  * Ends the process with `code`, whatever it is in the middle of. `process.exit` would not: on its way out LMDB waits for a write that waits for
@@ -11,11 +10,11 @@ import type koffi from 'koffi';
 export function exitNow(code: number): never {
   process.emit('exit', code);
   try {
-    const { load } = createRequire(import.meta.url)('koffi') as typeof koffi;
-    load(null).func('void _exit(int)')(code);
+    loadLibc().library.func('void _exit(int)')(code);
   } catch {
-    // There is nothing for this machine.
+    // It cannot be called on this machine.
   }
   process.kill(process.pid, 'SIGKILL');
-  throw new Error('SIGKILL was survived');
+  // The first process of a container does not die of its own signal.
+  process.exit(code);
 }

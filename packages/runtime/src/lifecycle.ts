@@ -61,7 +61,7 @@ export async function runDaemon(log: Log, start: () => Promise<Daemon>, outlook?
   const mayReload = new Promise<void>((resolve) => (started = resolve));
   process.on('SIGHUP', () => void mayReload.then(() => supervisor.reloading(() => reload(daemon, log))));
 
-  const supervisor = await Supervisor.find(log);
+  const supervisor = Supervisor.find(log);
   const daemon = await start();
   const { observation = UNSEEN } = daemon;
   const readiness = new Readiness(observation.checks);

@@ -1,9 +1,7 @@
-/**
- * Datagrams to systemd's socket (sd_notify(3)). Node.js has no unix datagram sockets, so libc's are called; what that takes is loaded
- * where there is such a socket alone.
- */
+/** Datagrams to systemd's socket (sd_notify(3)). Node.js has no unix datagram sockets, so libc's are called. */
 
 import { Failure, systemFailure } from './failure.js';
+import { loadLibc } from './libc.js';
 
 /** Of Linux, where systemd is. */
 const AF_UNIX = 1;
@@ -20,17 +18,13 @@ export interface NotifySocket {
 }
 
 /** @param name a path, or one in the abstract namespace with `@` before it */
-export async function openNotifySocket(name: string): Promise<NotifySocket> {
+export function openNotifySocket(name: string): NotifySocket {
   const address = socketAddress(name);
-  const { default: koffi } = await import('koffi').catch((error: unknown) => {
-    throw new Failure('systemd cannot be notified: the package koffi has nothing for this machine', { cause: error });
-  });
-  // What this process has loaded already: its own libc, be it glibc or musl.
-  const libc = koffi.load(null);
-  const socket = libc.func('int socket(int, int, int)');
-  const sendto = libc.func('intptr_t sendto(int, void *, size_t, int, void *, uint32_t)');
+  const { library, errorName } = libc();
+  const socket = library.func('int socket(int, int, int)');
+  const sendto = library.func('intptr_t sendto(int, void *, size_t, int, void *, uint32_t)');
   const refused = (): Failure => {
-    const code = Object.entries(koffi.os.errno).find(([, number]) => number === koffi.errno())?.[0] ?? 'unknown';
+    const code = errorName();
     return systemFailure('systemd cannot be notified', Object.assign(new Error(code), { code }));
   };
   const fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0) as number;
@@ -42,6 +36,14 @@ export async function openNotifySocket(name: string): Promise<NotifySocket> {
       if (sent < 0) throw refused();
     },
   };
+}
+
+function libc(): ReturnType<typeof loadLibc> {
+  try {
+    return loadLibc();
+  } catch (error) {
+    throw new Failure('systemd cannot be notified: the package koffi has nothing for this machine', { cause: error });
+  }
 }
 
 /** sockaddr_un of unix(7): the family in this machine's own order, then the path. */

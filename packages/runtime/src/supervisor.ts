@@ -23,13 +23,13 @@ export class Supervisor {
   }
 
   /** From the environment, which children then no longer have: they are not the service. */
-  static async find(log: Log): Promise<Supervisor> {
+  static find(log: Log): Supervisor {
     const { NOTIFY_SOCKET: name, WATCHDOG_USEC: usec, WATCHDOG_PID: pid } = process.env;
     for (const variable of ['NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID']) delete process.env[variable];
     const forUs = pid === undefined || Number(pid) === process.pid;
     const watchdogMs = forUs && Number(usec) > 0 ? Number(usec) / 1000 : undefined;
     try {
-      const socket = name === undefined || name === '' ? undefined : await openNotifySocket(name);
+      const socket = name === undefined || name === '' ? undefined : openNotifySocket(name);
       return new Supervisor(socket, watchdogMs && watchdogMs / 2, log);
     } catch (error) {
       if (!(error instanceof Failure)) throw error;

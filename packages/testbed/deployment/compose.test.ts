@@ -228,7 +228,7 @@ describe.skipIf('missing' in engine)(`docker compose${why}`, () => {
 
     it('can tell systemd that it serves, as Podman has it under a unit', async () => {
       const load = `cd /opt/latchkey/node_modules/.pnpm/koffi@*/node_modules/koffi &&
-        exec node -e "import(process.cwd() + '/index.js').then(({ default: koffi }) => console.log(typeof koffi.load(null).func))"`;
+        exec node -e "console.log(typeof require(process.cwd()).load(null).func)"`;
       expect(await docker('run', '--rm', '--entrypoint', 'sh', image, '-c', load)).toBe('function\n');
     });
 
