@@ -345,6 +345,34 @@ describe('nodes', () => {
     expect(await admin.json('node', 'show', id)).toMatchObject({ state: 'enrolled', key_is_initial: true });
   });
 
+  it('whose initial keys got out get one each, all of an order at once, but for those that have joined', async () => {
+    const { network } = running;
+    const { ids, manifest } = await order('got-out', '--installer', 'Ro', '--count', '3', '--shared-key');
+    const [joined, ...others] = ids as [string, string, string];
+    expect(await admin.join(joined)).toBe(0);
+    const { order: number } = await admin.json<{ readonly order: number }>('node', 'show', joined);
+    const reset = ['node', 'reset', '--order', String(number), '--yes'];
+    expect(await admin.refused(2, ...reset)).toContain('--out is missing');
+    const out = network.path('of-their-own');
+    expect(await admin.run(...reset, '--out', out)).toContain('2 nodes join with initial keys of their own');
+    const lines = (await readFile(`${out}/manifest.csv`, 'utf8')).trim().split('\n').slice(1);
+    expect(lines.map((line) => line.slice(0, 8)).toSorted()).toEqual(others.toSorted());
+    const keys = new Set(
+      [...lines, ...(await readFile(manifest, 'utf8')).trim().split('\n').slice(1)].map((line) => line.split(',')[3]),
+    );
+    expect(keys.size).toBe(3);
+    expect(await admin.json('node', 'show', joined)).toMatchObject({ state: 'joined' });
+    for (const [from, code] of [
+      [manifest, 1],
+      [`${out}/manifest.csv`, 0],
+    ] as const) {
+      const state = network.node(`${others[0]}-${code}`);
+      await network.run('node-agent', ['install', '--state', state, '--manifest', from, '--id', others[0]]);
+      expect((await admin.of('node-agent', ['join', '--state', state])).code).toBe(code);
+    }
+    expect(await admin.refused(2, 'node', 'reset', ...others, '--yes')).toContain('2 nodes are to get an initial key each');
+  });
+
   it('that are removed are unknown', async () => {
     const [id] = await list('--state', 'joined');
     expect(await admin.refused(2, 'node', 'remove', id!)).toContain('Remove 1 node? Their keys are erased.');

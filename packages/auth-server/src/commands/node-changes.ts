@@ -1,21 +1,9 @@
-import { formatId, type Secret } from '@latchkey/protocol';
-import {
-  formatDuration,
-  idArgument,
-  integerArgument,
-  parseManifest,
-  readKeyFile,
-  readPrivateFile,
-  UsageFailure,
-  withExamples,
-} from '@latchkey/runtime';
+import { formatId } from '@latchkey/protocol';
+import { formatDuration, idArgument, integerArgument, UsageFailure, withExamples } from '@latchkey/runtime';
 import { Command, Option } from 'commander';
-import { ikStillHeld, knownOrder, moveNodes, removeNodes, resetNode, setDisabled, setTerms } from '../changes.js';
-import { Handover, type HandoverOptions } from '../handover.js';
+import { knownOrder, moveNodes, removeNodes, setDisabled, setTerms } from '../changes.js';
 import { idsArgument } from '../node-filter.js';
-import { drawKey } from '../order.js';
 import { notInRegistry, type Registry } from '../registry.js';
-import { anew, why } from '../why.js';
 import { knownController } from './controller.js';
 import { durationArgument } from './order-terms.js';
 import { confirm, counted, registryOptions, type RegistryOptions, withRegistry, yesOption } from './with-registry.js';
@@ -150,79 +138,4 @@ async function set(ids: readonly number[] | undefined, options: SetOptions): Pro
     grace === undefined ? [] : [`grace ${formatDuration(grace)}`],
   ];
   await changeAll(ids, options, `set to ${says.flat().join(', ')}`, (registry, part) => setTerms(registry, part, terms));
-}
-
-interface ResetOptions extends RegistryOptions, Partial<HandoverOptions> {
-  readonly ikFile?: string;
-  readonly manifest?: string;
-  readonly yes?: true;
-}
-
-export function resetCommand(): Command {
-  const command = registryOptions(
-    new Command('reset')
-      .description('put a node back to an initial key, for a device that was reset to its own')
-      .argument('<id>', 'ID_i, 8 hex digits', idArgument),
-  )
-    .addOption(
-      new Option('--manifest <file>', 'the initial key in its line of the manifest it came with').conflicts(['ikFile', 'out']),
-    )
-    .addOption(new Option('--ik-file <file>', 'the initial key, 32 hex digits; - reads standard input').conflicts('out'))
-    .option('--out <dir>', 'draw a new initial key and write its manifest there')
-    .addOption(yesOption())
-    .action(reset);
-  return withExamples(
-    command,
-    'latchkey-auth-server node reset 0000a1b2 --manifest for-kim/manifest.csv --data ./data',
-    'latchkey-auth-server node reset 0000a1b2 --out ./for-kim-again --data ./data',
-  );
-}
-
-async function reset(idI: number, options: ResetOptions): Promise<void> {
-  await withRegistry(options, async (registry) => {
-    const node = registry.node(idI);
-    if (node === undefined) throw notInRegistry('node', idI);
-    const id = formatId(idI);
-    if (node.orderState === 'closed')
-      throw new UsageFailure(`order ${node.order} of node ${id} is closed for good: with an initial key it cannot join`, {
-        advice: `Nothing was changed. ${anew(id)}`,
-      });
-    const { ik, handover } = await initialKey(registry, idI, options);
-    await confirm(`Put node ${id} back to the initial key ${String(ik)}? The key it holds now lets it in no more.`, options.yes);
-    const { idC, nid } = knownController(registry, node.controller);
-    const change = (): Promise<void> => resetNode(registry, idI, ik);
-    await (handover === undefined ? change() : handover.write([{ idI, idC, controller: nid, ik }], change));
-    const { cause, sentence, next } = why(registry, idI, Date.now());
-    const refused = cause === 'window-shut' || cause === 'disabled' ? `But: ${sentence}\n${next}\n` : '';
-    const key = `initial key ${String(ik)}${handover === undefined ? ' again' : ''}`;
-    process.stdout.write(`Node ${id} joins with ${key}\n${handover === undefined ? '' : `${handover.advice}\n`}${refused}`);
-  });
-}
-
-/** The IK to go back to: what the options say, or the one that other nodes of its order still hold. */
-async function initialKey(
-  registry: Registry,
-  idI: number,
-  options: ResetOptions,
-): Promise<{ readonly ik: Secret; readonly handover?: Handover }> {
-  const { manifest, ikFile, out } = options;
-  if (manifest !== undefined) {
-    const line = parseManifest(await readPrivateFile(manifest), manifest).find((line) => line.idI === idI);
-    if (line === undefined) throw new UsageFailure(`${manifest} has no line for node ${formatId(idI)}`);
-    return { ik: line.ik };
-  }
-  if (ikFile !== undefined) return { ik: await readKeyFile(ikFile) };
-  if (out !== undefined) {
-    const handover = await Handover.prepare({ out });
-    const ik = drawKey();
-    return { ik, handover };
-  }
-  const ik = ikStillHeld(registry, idI);
-  if (ik !== undefined) return { ik };
-  throw new UsageFailure(
-    `the initial key of node ${formatId(idI)} is not in the registry any more: it was erased when the node traded it in`,
-    {
-      advice: 'Name it with --manifest or --ik-file, or draw another with --out and install the device anew.',
-    },
-  );
 }

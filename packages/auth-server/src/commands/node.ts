@@ -8,7 +8,8 @@ import { NODE_HEADINGS, nodeFields, nodeRow, type NodeView, viewNode } from '../
 import { notInRegistry, type Registry } from '../registry.js';
 import type { NodeFacts, RegisteredNode } from '../rows.js';
 import { why } from '../why.js';
-import { disableCommand, enableCommand, moveCommand, removeCommand, resetCommand, setCommand } from './node-changes.js';
+import { disableCommand, enableCommand, moveCommand, removeCommand, setCommand } from './node-changes.js';
+import { resetCommand } from './node-reset.js';
 import { entryTable } from './entry-table.js';
 import { timeArgument } from './order-terms.js';
 import { printJson, printJsonList, registryOptions, type RegistryOptions, withRegistry } from './with-registry.js';

@@ -1,0 +1,159 @@
+import { formatId, type Secret } from '@latchkey/protocol';
+import {
+  integerArgument,
+  type ManifestLine,
+  parseManifest,
+  readKeyFile,
+  readPrivateFile,
+  UsageFailure,
+  withExamples,
+} from '@latchkey/runtime';
+import { Command, Option } from 'commander';
+import { ikStillHeld, knownOrder, resetNode } from '../changes.js';
+import { Handover, type HandoverOptions } from '../handover.js';
+import { idsArgument } from '../node-filter.js';
+import { drawKey } from '../order.js';
+import { withProgress } from '../progress.js';
+import { notInRegistry, type Registry } from '../registry.js';
+import { anew, why } from '../why.js';
+import { knownController } from './controller.js';
+import { confirm, counted, registryOptions, type RegistryOptions, withRegistry, yesOption } from './with-registry.js';
+
+interface ResetOptions extends RegistryOptions, Partial<HandoverOptions> {
+  readonly order?: number;
+  readonly ikFile?: string;
+  readonly manifest?: string;
+  readonly yes?: true;
+}
+
+export function resetCommand(): Command {
+  const command = registryOptions(
+    new Command('reset')
+      .description('put nodes back to an initial key: for a device that was reset to its own, or where initial keys got out')
+      .argument('[ids...]', 'ID_i, 8 hex digits each', idsArgument),
+  )
+    .option(
+      '--order <number>',
+      'all nodes of this order or import that still hold their initial key; takes --out',
+      integerArgument(1, 0xffff_ffff),
+    )
+    .addOption(
+      new Option('--manifest <file>', 'the initial key in its line of the manifest it came with').conflicts(['ikFile', 'out']),
+    )
+    .addOption(new Option('--ik-file <file>', 'the initial key, 32 hex digits; - reads standard input').conflicts('out'))
+    .option('--out <dir>', 'draw a new initial key for each and write their manifest there')
+    .addOption(yesOption())
+    .action(reset);
+  return withExamples(
+    command,
+    'latchkey-auth-server node reset 0000a1b2 --manifest for-kim/manifest.csv --data ./data',
+    'latchkey-auth-server node reset 0000a1b2 --out ./for-kim-again --data ./data',
+    'latchkey-auth-server node reset --order 3 --out ./for-kim-again --data ./data',
+  );
+}
+
+async function reset(ids: readonly number[] | undefined, options: ResetOptions): Promise<void> {
+  await withRegistry(options, async (registry) => {
+    const selected = select(registry, ids, options);
+    const [only] = selected;
+    if (only !== undefined && selected.length === 1 && options.order === undefined) await resetOne(registry, only, options);
+    else await resetAll(registry, selected, options);
+  });
+}
+
+function select(registry: Registry, ids: readonly number[] | undefined, { order }: ResetOptions): readonly number[] {
+  const named = [...new Set(ids)];
+  if (order === undefined) {
+    if (named.length === 0) throw new UsageFailure('no node is named', { advice: 'Give IDs, or --order.' });
+    return named;
+  }
+  if (named.length > 0) throw new UsageFailure('IDs were given, and --order', { advice: 'Say one of them.' });
+  knownOrder(registry, order);
+  return [...registry.nodes()].filter((node) => node.order === order && node.initial).map(({ idI }) => idI);
+}
+
+/** The controller of the node, if an initial key lets that in at all. */
+function controllerOf(registry: Registry, idI: number): ReturnType<typeof knownController> {
+  const node = registry.node(idI);
+  if (node === undefined) throw notInRegistry('node', idI);
+  node.key.wipe();
+  if (node.orderState !== 'closed') return knownController(registry, node.controller);
+  const id = formatId(idI);
+  throw new UsageFailure(`order ${node.order} of node ${id} is closed for good: with an initial key it cannot join`, {
+    advice: `Nothing was changed. ${anew(id)}`,
+  });
+}
+
+async function resetOne(registry: Registry, idI: number, options: ResetOptions): Promise<void> {
+  const id = formatId(idI);
+  const { idC, nid } = controllerOf(registry, idI);
+  const { ik, handover } = await initialKey(registry, idI, options);
+  await confirm(`Put node ${id} back to the initial key ${String(ik)}? The key it holds now lets it in no more.`, options.yes);
+  const change = (): Promise<void> => resetNode(registry, idI, ik);
+  await (handover === undefined ? change() : handover.write([{ idI, idC, controller: nid, ik }], change));
+  const { cause, sentence, next } = why(registry, idI, Date.now());
+  const refused = cause === 'window-shut' || cause === 'disabled' ? `But: ${sentence}\n${next}\n` : '';
+  const key = `initial key ${String(ik)}${handover === undefined ? ' again' : ''}`;
+  process.stdout.write(`Node ${id} joins with ${key}\n${handover === undefined ? '' : `${handover.advice}\n`}${refused}`);
+}
+
+/** Each gets a key of its own. One after the other: who interrupts it runs it again, with keys that are drawn anew. */
+async function resetAll(registry: Registry, ids: readonly number[], { order, out, yes }: ResetOptions): Promise<void> {
+  const nodes = counted(ids.length, 'node');
+  if (ids.length === 0) {
+    process.stdout.write(`No node of order ${order} holds its initial key any more\n`);
+    return;
+  }
+  if (out === undefined)
+    throw new UsageFailure(`${nodes} are to get an initial key each, and --out is missing`, {
+      advice: 'Name a folder for their manifest with --out, or reset them one by one.',
+    });
+  const lines: ManifestLine[] = [];
+  try {
+    for (const idI of ids) {
+      const { idC, nid } = controllerOf(registry, idI);
+      lines.push({ idI, idC, controller: nid, ik: drawKey() });
+    }
+    const handover = await Handover.prepare({ out });
+    await confirm(`Put ${nodes} back to initial keys of their own? The keys they hold now let them in no more.`, yes);
+    await handover.write(lines, () =>
+      withProgress('resetting', lines.length, async (progress) => {
+        for (const [done, { idI, ik }] of lines.entries()) {
+          await resetNode(registry, idI, ik);
+          progress(done + 1);
+        }
+      }),
+    );
+    process.stdout.write(`${nodes} join with initial keys of their own\n${handover.advice}\n`);
+  } finally {
+    for (const { ik } of lines) ik.wipe();
+  }
+}
+
+/** The IK to go back to: what the options say, or the one that other nodes of its order still hold. */
+async function initialKey(
+  registry: Registry,
+  idI: number,
+  options: ResetOptions,
+): Promise<{ readonly ik: Secret; readonly handover?: Handover }> {
+  const { manifest, ikFile, out } = options;
+  if (manifest !== undefined) {
+    const line = parseManifest(await readPrivateFile(manifest), manifest).find((line) => line.idI === idI);
+    if (line === undefined) throw new UsageFailure(`${manifest} has no line for node ${formatId(idI)}`);
+    return { ik: line.ik };
+  }
+  if (ikFile !== undefined) return { ik: await readKeyFile(ikFile) };
+  if (out !== undefined) {
+    const handover = await Handover.prepare({ out });
+    const ik = drawKey();
+    return { ik, handover };
+  }
+  const ik = ikStillHeld(registry, idI);
+  if (ik !== undefined) return { ik };
+  throw new UsageFailure(
+    `the initial key of node ${formatId(idI)} is not in the registry any more: it was erased when the node traded it in`,
+    {
+      advice: 'Name it with --manifest or --ik-file, or draw another with --out and install the device anew.',
+    },
+  );
+}
