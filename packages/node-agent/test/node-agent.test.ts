@@ -2,6 +2,7 @@
 
 import { rm } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
+import type { Received } from '../../runtime/test/fixtures.js';
 import { NodeFile } from '../src/node-file.js';
 import { echoIn, ID_C, ID_I, install, type Installed, newRecord, newSecret, TestController } from './fixtures.js';
 
@@ -72,43 +73,25 @@ describe('a node that joins', () => {
     expect(await joining).toMatchObject({ kind: 'joined' });
   });
 
-  it('doubts the first refusal of M5, which anybody can send', async () => {
+  it.each<[string, (controller: TestController, m5: Received) => void]>([
+    ['was refused, as anybody can', (controller, m5) => controller.refuse(m5, '4.01')],
+    ['was acknowledged, and nothing more came', (controller, m5) => controller.acknowledge(m5)],
+    [
+      'was answered wrongly too often',
+      (controller, m5) => {
+        for (let i = 0; i < 17; i++) controller.answer(m5, new Uint8Array(13).fill(0x16));
+      },
+    ],
+  ])('sends M5 again, with the same octets, where the first %s', async (_, answer) => {
     const { agent, controller } = await setting();
     const joining = agent.join();
     const m1 = await controller.next();
     controller.answer(m1, controller.m4(m1));
-    const refused = await controller.next();
-    controller.refuse(refused, '4.01');
+    const first = await controller.next();
+    answer(controller, first);
     const m5 = await controller.next();
-    expect(m5.payload).toEqual(refused.payload);
-    expect(m5.messageId).not.toBe(refused.messageId);
-    controller.answer(m5, controller.m6(m5));
-    expect(await joining).toMatchObject({ kind: 'joined' });
-  });
-
-  it('sends M5 again, with the same octets, where it was acknowledged and nothing more came', async () => {
-    const { agent, controller } = await setting();
-    const joining = agent.join();
-    const m1 = await controller.next();
-    controller.answer(m1, controller.m4(m1));
-    const lost = await controller.next();
-    controller.acknowledge(lost);
-    const m5 = await controller.next();
-    expect(m5.payload).toEqual(lost.payload);
-    expect(m5.messageId).not.toBe(lost.messageId);
-    controller.answer(m5, controller.m6(m5));
-    expect(await joining).toMatchObject({ kind: 'joined' });
-  });
-
-  it('takes the right M6 to another M5, where the first was answered wrongly too often', async () => {
-    const { agent, controller } = await setting();
-    const joining = agent.join();
-    const m1 = await controller.next();
-    controller.answer(m1, controller.m4(m1));
-    const deaf = await controller.next();
-    for (let i = 0; i < 17; i++) controller.answer(deaf, new Uint8Array(13).fill(0x16));
-    const m5 = await controller.next();
-    expect(m5.payload).toEqual(deaf.payload);
+    expect(m5.payload).toEqual(first.payload);
+    expect(m5.messageId).not.toBe(first.messageId);
     controller.answer(m5, controller.m6(m5));
     expect(await joining).toMatchObject({ kind: 'joined' });
   });

@@ -8,9 +8,10 @@ import { openStore } from '../src/open.js';
 const runtime = (name: string): string => JSON.stringify(new URL(`../../runtime/dist/${name}.js`, import.meta.url).href);
 const open = JSON.stringify(new URL('../dist/open.js', import.meta.url).href);
 
-/** A daemon that always writes, and never comes to an end when asked to stop. */
-function daemon(path: string, script: string): Child {
-  return new Child(
+/** A daemon that is up, always writes, and never comes to an end when asked to stop. */
+async function daemon(script = ''): Promise<{ readonly path: string; readonly child: Child }> {
+  const path = join(await tempFolder(), 'store');
+  const child = new Child(
     `import { runDaemon } from ${runtime('lifecycle')};
      import { createLog } from ${runtime('log')};
      import { openStore } from ${open};
@@ -28,6 +29,8 @@ function daemon(path: string, script: string): Child {
      });`,
     [path],
   );
+  expect(await nextMessage(child)).toBe('up');
+  return { path, child };
 }
 
 async function nextMessage(child: Child): Promise<unknown> {
@@ -43,9 +46,7 @@ async function expectServes(path: string): Promise<void> {
 
 describe('a daemon that writes without a pause', () => {
   it('ends with the second signal', async () => {
-    const path = join(await tempFolder(), 'store');
-    const child = daemon(path, '');
-    expect(await nextMessage(child)).toBe('up');
+    const { path, child } = await daemon();
     const ended = child.kill('SIGTERM');
     expect(await nextMessage(child)).toBe('stopping');
     void child.kill('SIGTERM');
@@ -54,18 +55,14 @@ describe('a daemon that writes without a pause', () => {
   });
 
   it('ends by a mistake nobody caught, once it has said so', async () => {
-    const path = join(await tempFolder(), 'store');
-    const child = daemon(path, `setImmediate(() => { throw new Error('oops'); });`);
-    expect(await nextMessage(child)).toBe('up');
+    const { path, child } = await daemon(`setImmediate(() => { throw new Error('oops'); });`);
     expect(await nextMessage(child)).toBe('a mistake in this program; it ends');
     expect(await child.exited).toEqual({ code: 1, signal: null });
     await expectServes(path);
   });
 
   it('is ended where it does not come to an end within 10 s of being asked to', async () => {
-    const path = join(await tempFolder(), 'store');
-    const child = daemon(path, '');
-    expect(await nextMessage(child)).toBe('up');
+    const { path, child } = await daemon();
     const ended = child.kill('SIGTERM');
     expect(await nextMessage(child)).toBe('stopping');
     expect(await nextMessage(child)).toBe('stopped with work still in flight');
