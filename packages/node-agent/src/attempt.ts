@@ -9,12 +9,12 @@ import { setTimeout as pause } from 'node:timers/promises';
 import {
   type AwaitingM6,
   beginAttempt,
+  drawRenewal,
   MAX_IGNORED_ANSWERS,
   type M4Decision,
   type M6Decision,
   receiveM4,
   receiveM6,
-  renewalDelay,
   RN_LENGTH,
   type Secret,
   TRANSACTION_LIFE_MS,
@@ -151,11 +151,12 @@ class Attempt {
     const keyBefore = file.record.state.confirmed.fingerprint;
     // A node whose installer named no ID_c is the first one's that proves the key.
     const controllers = state.controllers === 'any' ? [idC] : state.controllers;
-    const at = Date.now();
-    const renewAfter = renewalDelay(lifetime, randomInt(0, UNIFORM) / UNIFORM);
+    const { wall: at, powered: poweredAt, boots } = powered.clocks();
+    const joinedAt = file.record.membership?.joinedAt ?? at;
+    const renewal = drawRenewal(lifetime, () => randomInt(0, UNIFORM) / UNIFORM);
     await file.write({
       state: { ...state, controllers },
-      membership: { at, poweredAt: powered.now(), lifetime, renewAfter },
+      membership: { joinedAt, at, poweredAt, boots, lifetime, renewal },
       lastAttempt: { at, outcome: 'joined' },
       powered: powered.save(),
       hookDue: true,

@@ -3,18 +3,30 @@
 import { randomInt } from 'node:crypto';
 import { resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { backOff, formatId } from '@latchkey/protocol';
-import { Failure, formatEndpoint, type Log } from '@latchkey/runtime';
+import {
+  backOff,
+  CANDIDATE_MIN_AGE_MS,
+  formatId,
+  MAX_CANDIDATES,
+  type NodeClocks,
+  saveIntervalMs,
+  untilRenewal,
+} from '@latchkey/protocol';
+import { Failure, formatEndpoint, type Log, steadyNow } from '@latchkey/runtime';
 import { attempt, type AttemptResult } from './attempt.js';
 import { NodeCounts } from './counts.js';
 import { explain } from './explain.js';
 import { runHook } from './hook.js';
-import type { NodeFile, NodeRecord } from './node-file.js';
+import type { NodeFile, RecordChange } from './node-file.js';
 import { PoweredClock } from './powered-clock.js';
 import type { Thrift } from './thrift.js';
 
 /** Longest sleep before the clocks are looked at again, in ms: a wall clock may be set meanwhile. */
 const LOOK_EVERY_MS = 60_000;
+/** At a stop powered time is saved unless it was saved less than this before, in ms. */
+const SAVED_AT_STOP_MS = 1_000;
+/** `ageCandidates` waits so long at most, and saves powered time so often, in ms. */
+const AGING = { limit: 120_000, save: 5_000 } as const;
 
 export interface NodeAgentOptions {
   readonly file: NodeFile;
@@ -47,6 +59,10 @@ export class NodeAgent {
   readonly #stopping = new AbortController();
   /** Attempts take the controllers in turn. */
   #turn = 0;
+  /** The hook that runs, and those that wait for it. */
+  #telling: Promise<void> = Promise.resolve();
+  /** The last try to save powered time, in ms of powered time. */
+  #saveTriedAt = -Infinity;
 
   constructor({ file, folder, onKeyChange, log, thrift }: NodeAgentOptions) {
     this.#file = file;
@@ -66,14 +82,24 @@ export class NodeAgent {
 
   /** Joins and renews until `stop`. */
   async run(): Promise<void> {
-    await this.tell();
+    // A hook that hangs must not keep a device that is soon switched off again from its attempt.
+    void this.tell();
+    await this.#keepJoined();
+    await this.#telling;
+    const { state, membership } = this.#file.record;
+    const counts = membership?.renewal !== undefined || state.candidates.length > 0;
+    if (counts && this.#powered.now() - this.#savedAt >= SAVED_AT_STOP_MS) await this.#saveTime();
+  }
+
+  async #keepJoined(): Promise<void> {
     let rested = false;
     for (let failures = 0; !this.#isStopped();) {
       const wait = failures === 0 ? this.#untilDue() : 0;
       if (wait > 0) {
+        await this.saveTime();
         if (!rested) this.#thrift?.rest();
         rested = true;
-        await this.#sleep(Math.min(wait, LOOK_EVERY_MS));
+        await this.#sleep(Math.min(wait, LOOK_EVERY_MS, this.#untilSave()));
         continue;
       }
       rested = false;
@@ -107,14 +133,60 @@ export class NodeAgent {
     return this.#untilDue() === 0;
   }
 
-  /** ms until the next attempt, by powered time or the wall clock, whichever says sooner. */
+  clocks(): NodeClocks {
+    return this.#powered.clocks();
+  }
+
+  /** ms until the next attempt. */
   #untilDue(): number {
     const { state, membership } = this.#file.record;
     if (state.initial || state.candidates.length > 0 || membership === undefined) return 0;
-    if (membership.renewAfter === undefined) return Infinity;
-    const byPowered = membership.poweredAt + membership.renewAfter - this.#powered.now();
-    const byWall = membership.at + membership.renewAfter - Date.now();
-    return Math.max(0, Math.min(byPowered, byWall));
+    return Math.max(0, untilRenewal(membership, this.clocks()));
+  }
+
+  /**
+   * Saves powered time if the key's renewal depends on it and the last write of it is as old as a
+   * boot may lose. The first call in each boot saves it at once.
+   */
+  async saveTime(): Promise<void> {
+    if (this.#untilSave() === 0) await this.#saveTime();
+  }
+
+  /**
+   * Waits while the oldest of four candidates is too young to make room for a fifth, two minutes at
+   * most, and saves powered time as it passes. A device on which a timer starts one attempt a boot
+   * would otherwise get a second older with each boot.
+   */
+  async ageCandidates(): Promise<void> {
+    const end = steadyNow() + AGING.limit;
+    while (this.#isTooYoung() && steadyNow() < end) {
+      await this.#sleep(AGING.save);
+      await this.#saveTime();
+    }
+  }
+
+  #isTooYoung(): boolean {
+    const { candidates } = this.#file.record.state;
+    const [oldest] = candidates;
+    return candidates.length === MAX_CANDIDATES && this.#powered.now() - (oldest?.storedAt ?? 0) < CANDIDATE_MIN_AGE_MS;
+  }
+
+  async #saveTime(): Promise<void> {
+    // If the disk takes nothing, the next try is as far off as after a write.
+    this.#saveTriedAt = this.#powered.now();
+    await this.#write({ powered: this.#powered.save() });
+  }
+
+  #untilSave(): number {
+    const { membership } = this.#file.record;
+    if (membership?.renewal === undefined) return Infinity;
+    return Math.max(0, this.#savedAt + saveIntervalMs(membership.renewal) - this.#powered.now());
+  }
+
+  /** When powered time was last saved in this boot, in ms of powered time. */
+  get #savedAt(): number {
+    const { powered } = this.#file.record;
+    return Math.max(this.#saveTriedAt, powered?.boots === this.#powered.boots ? powered.ms : -Infinity);
   }
 
   async #attempt(): Promise<Joined | Failed> {
@@ -155,13 +227,16 @@ export class NodeAgent {
     return { kind: 'failed', failure, maxAge, waitMs };
   }
 
-  /** Powered time is saved with each attempt: a candidate grows old also on a device that is switched off and on. */
+  /**
+   * Powered time is saved with each attempt, too: a candidate grows old also on a device that is
+   * switched off and on.
+   */
   async #remember(outcome: string): Promise<void> {
     await this.#write({ powered: this.#powered.save(), lastAttempt: { at: Date.now(), outcome } });
   }
 
   /** Writes what may be lost: no key depends on it, so that a disk that takes nothing is logged and no more. */
-  async #write(change: Partial<NodeRecord>): Promise<void> {
+  async #write(change: RecordChange): Promise<void> {
     try {
       await this.#file.write(change);
     } catch (error) {
@@ -170,10 +245,18 @@ export class NodeAgent {
     }
   }
 
-  /** Runs the hook if the confirmed key is news; what crashes in between is told at the next start. */
-  async tell(): Promise<void> {
+  /**
+   * Runs the hook if the confirmed key is news, one at a time; what crashes in between is told at
+   * the next start.
+   */
+  tell(): Promise<void> {
+    this.#telling = this.#telling.then(() => this.#tell());
+    return this.#telling;
+  }
+
+  async #tell(): Promise<void> {
     if (!this.#file.record.hookDue || this.#onKeyChange === undefined) return;
-    const { idI } = this.#file.record.state;
+    const { idI, confirmed } = this.#file.record.state;
     const done = await runHook({
       command: this.#onKeyChange,
       idI,
@@ -181,7 +264,8 @@ export class NodeAgent {
       log: this.#log,
       signal: this.#stopping.signal,
     });
-    if (done) await this.#write({ hookDue: false });
+    // By now there may be another key, which it does not know of.
+    if (done) await this.#write(({ state, hookDue }) => ({ hookDue: hookDue && state.confirmed !== confirmed }));
   }
 
   async #sleep(ms: number): Promise<void> {

@@ -1,7 +1,15 @@
 /** All that a node holds durably, in one file written aside, synced and renamed, mode 0600. */
 
 import { join } from 'node:path';
-import { formatId, MAX_CANDIDATES, type NodeState, parseId, Secret } from '@latchkey/protocol';
+import {
+  type Confirmation,
+  formatId,
+  MAX_CANDIDATES,
+  type NodeClocks,
+  type NodeState,
+  parseId,
+  Secret,
+} from '@latchkey/protocol';
 import {
   createFile,
   type Endpoint,
@@ -19,20 +27,33 @@ import type { PoweredTime } from './powered-clock.js';
 const FILE = 'node.json';
 const VERSION = 1;
 
-/** A key that M6 confirmed. Powered times and delays in ms. */
-interface Membership {
-  /** By the wall clock, ms since the epoch. */
-  readonly at: number;
-  readonly poweredAt: number;
+/** A key that M6 confirmed. */
+interface Membership extends Confirmation {
+  /** When the initial key was traded in, by the wall clock, ms since the epoch. */
+  readonly joinedAt: number;
   /** Seconds; 0 = no expiry. */
   readonly lifetime: number;
-  /** Renewal is due this long after joining; `undefined`: never. */
-  readonly renewAfter: number | undefined;
 }
 
-/** When the confirmed key expires, ms since the epoch; `undefined`: never, or not joined. */
-export function expiryOf({ membership }: Pick<NodeRecord, 'membership'>): number | undefined {
-  return membership === undefined || membership.lifetime === 0 ? undefined : membership.at + 1000 * membership.lifetime;
+/** The wall clock and powered time differ by more only if the wall clock was set, in ms. */
+const CLOCK_SET_MS = 60_000;
+
+/**
+ * Returns when the key was confirmed, in ms since the epoch of the wall clock as it is now. If that
+ * clock was ahead then and is not now, the time stored with the key is wrong by as much.
+ */
+export function confirmedAt({ at, poweredAt }: Membership, { wall, powered }: NodeClocks): number {
+  const setBack = powered - poweredAt - (wall - at);
+  return setBack > CLOCK_SET_MS ? at - setBack : at;
+}
+
+/**
+ * Returns when the confirmed key expires, in ms since the epoch, or `undefined` if it does not, or
+ * the node has not joined.
+ */
+export function expiryOf({ membership }: Pick<NodeRecord, 'membership'>, now: NodeClocks): number | undefined {
+  if (membership === undefined || membership.lifetime === 0) return undefined;
+  return confirmedAt(membership, now) + 1000 * membership.lifetime;
 }
 
 /** How the latest attempt ended. */
@@ -52,6 +73,9 @@ export interface NodeRecord {
   readonly hookDue: boolean;
 }
 
+/** What is written, or how it follows from the record as it is when it is written. */
+export type RecordChange = Partial<NodeRecord> | ((record: NodeRecord) => Partial<NodeRecord>);
+
 const idSchema = z.pipe(
   z.string().check(z.refine((text) => parseId(text) !== undefined, 'expected 8 hex digits')),
   z.transform((text) => Number.parseInt(text, 16)),
@@ -61,6 +85,7 @@ const keySchema = z.pipe(
   z.transform((hex) => Secret.fromHex(hex)),
 );
 const msSchema = z.number();
+const countSchema = z.int().check(z.nonnegative());
 
 const schema = z.strictObject({
   version: z.literal(VERSION, { error: 'was written by another version of Latchkey' }),
@@ -71,20 +96,24 @@ const schema = z.strictObject({
   candidates: z.array(z.strictObject({ psk: keySchema, stored_at: msSchema })).check(z.maxLength(MAX_CANDIDATES)),
   membership: z.nullable(
     z.strictObject({
+      joined_at: z.iso.datetime(),
       at: z.iso.datetime(),
       powered_at: msSchema,
-      lifetime: z.int().check(z.nonnegative()),
-      renew_after: z.nullable(msSchema),
+      boots: countSchema,
+      lifetime: countSchema,
+      renew_after: z.nullable(z.strictObject({ ms: msSchema, boots: z.int().check(z.positive()) })),
     }),
   ),
   last_attempt: z.nullable(z.strictObject({ at: z.iso.datetime(), outcome: z.string() })),
-  powered: z.nullable(z.strictObject({ ms: msSchema, boot: z.nullable(z.string()), uptime_ms: msSchema })),
+  powered: z.nullable(z.strictObject({ ms: msSchema, boot: z.nullable(z.string()), uptime_ms: msSchema, boots: countSchema })),
   hook_due: z.boolean(),
 });
 
 export class NodeFile {
   readonly #path: string;
   #record: NodeRecord;
+  /** The write that every later one waits for. It never rejects. */
+  #lastWrite: Promise<unknown> = Promise.resolve();
 
   private constructor(path: string, record: NodeRecord) {
     this.#path = path;
@@ -125,11 +154,19 @@ export class NodeFile {
   }
 
   /**
-   * Durable when it resolves. When it rejects, `record` is as before, and so is the disk, unless all that failed is to sync the folder: then the
-   * file has the change, and may lose it with the power.
+   * Durable when it resolves. When it rejects, `record` is as before, and so is the disk, unless
+   * all that failed is to sync the folder: then the file has the change, and may lose it with the
+   * power. Writes take effect in the order of the calls.
    */
-  async write(change: Partial<NodeRecord>): Promise<void> {
-    const next = { ...this.#record, ...change };
+  write(change: RecordChange): Promise<void> {
+    const writing = this.#writeAfter(this.#lastWrite, change);
+    this.#lastWrite = writing.catch(() => undefined);
+    return writing;
+  }
+
+  async #writeAfter(earlier: Promise<unknown>, change: RecordChange): Promise<void> {
+    await earlier;
+    const next = { ...this.#record, ...(typeof change === 'function' ? change(this.#record) : change) };
     await replaceFile(this.#path, format(next));
     this.#record = next;
   }
@@ -147,10 +184,13 @@ function format({ state, endpoints, membership, lastAttempt, powered, hookDue }:
       membership === undefined
         ? null
         : {
+            joined_at: new Date(membership.joinedAt).toISOString(),
             at: new Date(membership.at).toISOString(),
             powered_at: membership.poweredAt,
+            boots: membership.boots,
             lifetime: membership.lifetime,
-            renew_after: membership.renewAfter ?? null,
+            renew_after:
+              membership.renewal === undefined ? null : { ms: membership.renewal.afterMs, boots: membership.renewal.afterBoots },
           },
     last_attempt: lastAttempt === undefined ? null : { at: new Date(lastAttempt.at).toISOString(), outcome: lastAttempt.outcome },
     powered: powered === undefined ? null : { ...powered, boot: powered.boot ?? null },
@@ -178,10 +218,13 @@ function parse(json: z.output<typeof schema>): NodeRecord {
 }
 
 function membershipFrom(json: NonNullable<z.output<typeof schema>['membership']>): Membership {
+  const { renew_after: renewAfter } = json;
   return {
+    joinedAt: Date.parse(json.joined_at),
     at: Date.parse(json.at),
     poweredAt: json.powered_at,
+    boots: json.boots,
     lifetime: json.lifetime,
-    renewAfter: json.renew_after ?? undefined,
+    renewal: renewAfter === null ? undefined : { afterMs: renewAfter.ms, afterBoots: renewAfter.boots },
   };
 }

@@ -9,15 +9,17 @@ import {
   type Observation,
   probeFolder,
 } from '@latchkey/runtime';
+import type { NodeClocks } from '@latchkey/protocol';
 import type { NodeAgent } from './node-agent.js';
-import { expiryOf, type NodeFile } from './node-file.js';
+import { confirmedAt, expiryOf, type NodeFile } from './node-file.js';
 
 /** A probe writes to flash: not at every look, in ms. */
 const STORE_GOOD_FOR_MS = 60_000;
 
-export function observe({ counts }: NodeAgent, file: NodeFile, folder: string): Observation {
+export function observe(agent: NodeAgent, file: NodeFile, folder: string): Observation {
+  const { counts } = agent;
   const checks: Check[] = [
-    { name: 'key', watchdog: 'told', look: () => faultOfKey(file, Date.now()), goodForMs: 0 },
+    { name: 'key', watchdog: 'told', look: () => faultOfKey(file, agent.clocks()), goodForMs: 0 },
     { name: 'store', look: () => probeFolder(folder).then(() => undefined), goodForMs: STORE_GOOD_FOR_MS },
   ];
   return {
@@ -30,15 +32,15 @@ export function observe({ counts }: NodeAgent, file: NodeFile, folder: string): 
       gauge('latchkey_node_failures', 'Attempts in a row that gave no key', () => counts.failuresInRow),
       {
         type: 'gauge',
-        name: 'latchkey_key_joined_timestamp_seconds',
+        name: 'latchkey_key_renewed_timestamp_seconds',
         help: 'When the node got the key it has',
-        read: () => seconds(file.record.membership?.at),
+        read: () => seconds(file.record.membership && confirmedAt(file.record.membership, agent.clocks())),
       },
       {
         type: 'gauge',
         name: 'latchkey_key_expiry_timestamp_seconds',
         help: 'When the key expires, where it does',
-        read: () => seconds(expiryOf(file.record)),
+        read: () => seconds(expiryOf(file.record, agent.clocks())),
       },
       ...counts.client.metrics(),
       dropsMetric(counts.client.drops),
@@ -46,11 +48,10 @@ export function observe({ counts }: NodeAgent, file: NodeFile, folder: string): 
   };
 }
 
-/** @param now ms since the epoch */
-function faultOfKey(file: NodeFile, now: number): string | undefined {
+function faultOfKey(file: NodeFile, now: NodeClocks): string | undefined {
   const { state, membership } = file.record;
   if (state.initial || membership === undefined) return 'the node has not joined yet: it holds its initial key';
-  return now > (expiryOf(file.record) ?? Infinity) ? 'the key has expired' : undefined;
+  return now.wall > (expiryOf(file.record, now) ?? Infinity) ? 'the key has expired' : undefined;
 }
 
 function seconds(ms: number | undefined): { readonly value: number }[] {

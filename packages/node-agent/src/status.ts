@@ -1,8 +1,8 @@
 /** What a node tells of itself, for people and for scripts: never a key. */
 
-import { formatId } from '@latchkey/protocol';
+import { formatId, type NodeClocks, untilRenewal } from '@latchkey/protocol';
 import { formatDuration, formatEndpoint, formatFields } from '@latchkey/runtime';
-import type { NodeRecord } from './node-file.js';
+import { expiryOf, type NodeRecord } from './node-file.js';
 
 /**
  * `installed`: it has its initial key; `joined`: a key of its own; `expired`: that is over; `unconfirmed`: it may have another, the network has
@@ -18,7 +18,10 @@ interface StatusView {
   readonly open_candidates: number;
   readonly controllers: readonly string[] | 'any';
   readonly addresses: readonly string[];
+  /** When it traded its initial key in, as the registry has it. */
   readonly joined_at: string | null;
+  /** When it got the key it has, if that is not the first. */
+  readonly renewed_at: string | null;
   readonly lifetime_seconds: number | null;
   readonly renewal_due_at: string | null;
   readonly expires_at: string | null;
@@ -26,26 +29,28 @@ interface StatusView {
   readonly last_attempt: string | null;
 }
 
-/** @param expiry of the confirmed key, ms since the epoch; `undefined`: never */
-export function statusJson(record: NodeRecord, expiry: number | undefined): string {
-  return `${JSON.stringify(viewOf(record, expiry), null, 2)}\n`;
+export function statusJson(record: NodeRecord, now: NodeClocks): string {
+  return `${JSON.stringify(viewOf(record, now), null, 2)}\n`;
 }
 
-export function statusText(record: NodeRecord, expiry: number | undefined): string {
-  return formatFields(fieldsOf(viewOf(record, expiry)));
+export function statusText(record: NodeRecord, now: NodeClocks): string {
+  return formatFields(fieldsOf(viewOf(record, now)));
 }
 
-function viewOf({ state, endpoints, membership, lastAttempt }: NodeRecord, expiry: number | undefined): StatusView {
-  const due = membership?.renewAfter === undefined ? undefined : membership.at + membership.renewAfter;
+function viewOf(record: NodeRecord, now: NodeClocks): StatusView {
+  const { state, endpoints, membership, lastAttempt } = record;
+  const due = membership?.renewal === undefined ? undefined : now.wall + untilRenewal(membership, now);
+  const expiry = expiryOf(record, now);
   return {
     id: formatId(state.idI),
-    status: statusOf(state, expiry),
+    status: statusOf(state, expiry, now),
     key: state.confirmed.fingerprint,
     key_is_initial: state.initial,
     open_candidates: state.candidates.length,
     controllers: state.controllers === 'any' ? 'any' : state.controllers.map(formatId),
     addresses: endpoints.map(formatEndpoint),
-    joined_at: isoTime(membership?.at),
+    joined_at: isoTime(membership?.joinedAt),
+    renewed_at: isoTime(membership?.at === membership?.joinedAt ? undefined : membership?.at),
     lifetime_seconds: membership?.lifetime ?? null,
     renewal_due_at: isoTime(due),
     expires_at: isoTime(expiry),
@@ -54,10 +59,10 @@ function viewOf({ state, endpoints, membership, lastAttempt }: NodeRecord, expir
   };
 }
 
-function statusOf({ candidates, initial }: NodeRecord['state'], expiry = Infinity): Status {
+function statusOf({ candidates, initial }: NodeRecord['state'], expiry: number | undefined, now: NodeClocks): Status {
   if (candidates.length > 0) return 'unconfirmed';
   if (initial) return 'installed';
-  return Date.now() > expiry ? 'expired' : 'joined';
+  return now.wall > (expiry ?? Infinity) ? 'expired' : 'joined';
 }
 
 function fieldsOf(view: StatusView): Record<string, string | undefined> {
@@ -68,6 +73,7 @@ function fieldsOf(view: StatusView): Record<string, string | undefined> {
     'open candidates': view.open_candidates === 0 ? undefined : String(view.open_candidates),
     controller: `${view.controllers === 'any' ? 'any' : view.controllers.join(', ')} at ${view.addresses.join(', ')}`,
     joined: view.joined_at ?? 'never',
+    renewed: view.renewed_at ?? undefined,
     lifetime: view.lifetime_seconds === null ? undefined : formatDuration(view.lifetime_seconds),
     'renewal due': view.renewal_due_at ?? undefined,
     expires: view.expires_at ?? undefined,

@@ -1,7 +1,7 @@
 // What the test files share: an installed node, and a controller on a bare socket that speaks by the protocol's functions.
 
 import { randomBytes } from 'node:crypto';
-import { derivePsk, type NodeState, sealM4, sealM6, Secret } from '@latchkey/protocol';
+import { derivePsk, type NodeState, type Renewal, sealM4, sealM6, Secret } from '@latchkey/protocol';
 import type { Endpoint } from '@latchkey/runtime';
 import { decodeM1, decodeM5 } from '@latchkey/protocol';
 import { onTestFinished } from 'vitest';
@@ -36,6 +36,12 @@ export function newRecord(more: Partial<NodeRecord> = {}): NodeRecord {
     hookDue: false,
     ...more,
   };
+}
+
+/** A key that was confirmed a moment ago, at powered time 0 and in the first boot. */
+export function newMembership(renewal: Renewal | undefined): NodeRecord['membership'] {
+  const now = Date.now();
+  return { joinedAt: now, at: now, poweredAt: 0, boots: 1, lifetime: (renewal?.afterMs ?? 0) / 800, renewal };
 }
 
 export interface Installed {

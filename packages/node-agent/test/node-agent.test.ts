@@ -1,10 +1,13 @@
 // Proves the node agent against a controller on a bare socket: what is on the disk before what is sent, and what ends an attempt.
 
-import { rm } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Renewal } from '@latchkey/protocol';
 import { describe, expect, it } from 'vitest';
 import type { Received } from '../../runtime/test/fixtures.js';
-import { NodeFile } from '../src/node-file.js';
-import { echoIn, ID_C, ID_I, install, type Installed, newRecord, newSecret, TestController } from './fixtures.js';
+import { NodeFile, type NodeRecord } from '../src/node-file.js';
+import { PoweredClock, type PoweredTime } from '../src/powered-clock.js';
+import { echoIn, ID_C, ID_I, install, type Installed, newMembership, newRecord, newSecret, TestController } from './fixtures.js';
 
 async function setting(onKeyChange?: string): Promise<Installed & { controller: TestController }> {
   const record = newRecord();
@@ -30,8 +33,8 @@ describe('a node that joins', () => {
     const { state, membership, lastAttempt } = (await NodeFile.open(folder)).record;
     expect([state.confirmed.toHex(), state.initial, state.candidates]).toEqual([controller.psk?.toHex(), false, []]);
     expect(membership?.lifetime).toBe(7_200);
-    expect(membership?.renewAfter).toBeGreaterThanOrEqual(0.72 * 7_200_000);
-    expect(membership?.renewAfter).toBeLessThanOrEqual(0.88 * 7_200_000);
+    expect(membership?.renewal?.afterMs).toBeGreaterThanOrEqual(0.72 * 7_200_000);
+    expect(membership?.renewal?.afterMs).toBeLessThanOrEqual(0.88 * 7_200_000);
     expect(lastAttempt?.outcome).toBe('joined');
     expect(agent.isDue).toBe(false);
   });
@@ -192,8 +195,7 @@ describe('a node that runs', () => {
   it('tells the hook at the next start where it failed or was not run', async () => {
     const record = newRecord({ hookDue: true });
     const state = { ...record.state, initial: false };
-    const membership = { at: Date.now(), poweredAt: 0, lifetime: 0, renewAfter: undefined };
-    const { agent, file, log } = await install({ ...record, state, membership }, 'exit 1');
+    const { agent, file, log } = await install({ ...record, state, membership: newMembership(undefined) }, 'exit 1');
     const running = agent.run();
     await log.until(({ msg }) => msg.startsWith('on_key_change failed'));
     agent.stop();
@@ -207,8 +209,8 @@ describe('a node that runs', () => {
     // The hook takes the disk away, so to speak.
     const { agent, log } = await install({ ...record, endpoints: [controller.endpoint] }, 'rm -r "$LATCHKEY_STATE"');
     const running = agent.run();
+    await log.until(({ level, msg }) => level === 'error' && msg.startsWith('cannot write'));
     await Promise.race([running, controller.next()]);
-    expect(log.lines.some(({ level, msg }) => level === 'error' && msg.startsWith('cannot write'))).toBe(true);
     agent.stop();
     await expect(running).resolves.toBeUndefined();
   });
@@ -250,6 +252,90 @@ describe('a node that runs', () => {
     agent.stop();
     await running;
     expect(file.record.state.candidates).toHaveLength(1);
+  });
+});
+
+const DAY_MS = 86_400_000;
+const OTHER_BOOT = '00000000-0000-0000-0000-000000000000';
+
+/** A node that has joined, and had its powered time saved `ago` before. */
+function joinedRecord(renewal: Renewal, { ago = 0, ...saved }: Partial<PoweredTime> & { ago?: number } = {}): NodeRecord {
+  const record = newRecord({ membership: newMembership(renewal) });
+  const now = new PoweredClock(undefined).save();
+  const powered = { ...now, uptime_ms: now.uptime_ms - ago, ...saved };
+  return { ...record, state: { ...record.state, initial: false }, powered };
+}
+
+describe('powered time', () => {
+  it('is saved as the node starts in a boot that it has not seen, and that boot counted', async () => {
+    const { agent, folder, file } = await install(
+      joinedRecord({ afterMs: DAY_MS, afterBoots: 8 }, { boot: OTHER_BOOT, boots: 3 }),
+    );
+    const running = agent.run();
+    await expect.poll(async () => (await NodeFile.open(folder)).record.powered?.boots, { timeout: 60_000 }).toBe(4);
+    expect(file.record.powered?.boot).not.toBe(OTHER_BOOT);
+    expect(file.record.lastAttempt).toBeUndefined();
+    agent.stop();
+    await running;
+  });
+
+  it('is saved again and again while the node runs, as often as a boot may lose it', async () => {
+    const { agent, file } = await install(joinedRecord({ afterMs: DAY_MS, afterBoots: DAY_MS / 100 }));
+    const running = agent.run();
+    for (let saves = 0; saves < 3; saves++) {
+      const before = file.record.powered;
+      await expect.poll(() => file.record.powered, { timeout: 60_000 }).not.toBe(before);
+      expect(file.record.powered!.ms).toBeGreaterThan(before!.ms);
+    }
+    expect(file.record.lastAttempt).toBeUndefined();
+    agent.stop();
+    await running;
+  });
+
+  it('is saved as the node stops, and not before where the last time is less than an hour ago', async () => {
+    const { agent, file } = await install(joinedRecord({ afterMs: 30 * DAY_MS, afterBoots: 8 }, { ago: DAY_MS / 48 }));
+    const [running, before] = [agent.run(), file.record.powered!];
+    await agent.saveTime();
+    expect(file.record.powered).toBe(before);
+    agent.stop();
+    await running;
+    expect(file.record.powered!.ms).toBeGreaterThanOrEqual(before.ms + DAY_MS / 48);
+  });
+
+  it('that cannot be saved is not tried again at once', async () => {
+    const { agent, folder, log } = await install(joinedRecord({ afterMs: 30 * DAY_MS, afterBoots: 8 }, { boot: OTHER_BOOT }));
+    await rm(folder, { recursive: true });
+    await agent.saveTime();
+    await agent.saveTime();
+    expect(log.lines.filter(({ level }) => level === 'error')).toHaveLength(1);
+  });
+
+  it('of a key that does not expire is not saved without an attempt', async () => {
+    const record = joinedRecord({ afterMs: 1, afterBoots: 8 }, { boot: OTHER_BOOT });
+    const { agent, file } = await install({ ...record, membership: newMembership(undefined) });
+    const running = agent.run();
+    await agent.saveTime();
+    agent.stop();
+    await running;
+    expect(file.record.powered).toEqual(record.powered);
+  });
+});
+
+describe('an on_key_change that hangs', () => {
+  it('does not keep a node from an attempt that is due, and runs again for the key that comes of it', async () => {
+    const record = { ...joinedRecord({ afterMs: DAY_MS, afterBoots: 1 }, { boot: OTHER_BOOT }), hookDue: true };
+    const controller = await TestController.open(record.state.confirmed);
+    const hook = 'echo >> "$LATCHKEY_STATE/said"; until test -e "$LATCHKEY_STATE/go"; do sleep 0.1; done';
+    const { agent, folder, file, log } = await install({ ...record, endpoints: [controller.endpoint] }, hook);
+    const running = agent.run();
+    await controller.admit();
+    await log.until(({ msg }) => msg === 'joined');
+    expect(await readFile(join(folder, 'said'), 'utf8')).toBe('\n');
+    await writeFile(join(folder, 'go'), '');
+    await expect.poll(() => file.record.hookDue, { timeout: 60_000 }).toBe(false);
+    expect(await readFile(join(folder, 'said'), 'utf8')).toBe('\n\n');
+    agent.stop();
+    await running;
   });
 });
 

@@ -1,6 +1,6 @@
 // Proves that all a node holds is written and read back whole, strictly, for its user alone, old or new when it is killed.
 
-import { chmod, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Secret } from '@latchkey/protocol';
 import * as fc from 'fast-check';
@@ -30,11 +30,20 @@ const record: fc.Arbitrary<NodeRecord> = fc.record({
     { minLength: 1, maxLength: 3 },
   ),
   membership: fc.option(
-    fc.record({ at: ms, poweredAt: ms, lifetime: fc.nat(0xffff_ffff), renewAfter: fc.option(ms, { nil: undefined }) }),
+    fc.record({
+      joinedAt: ms,
+      at: ms,
+      poweredAt: ms,
+      boots: fc.nat(),
+      lifetime: fc.nat(0xffff_ffff),
+      renewal: fc.option(fc.record({ afterMs: ms, afterBoots: fc.integer({ min: 1, max: 8 }) }), { nil: undefined }),
+    }),
     { nil: undefined },
   ),
   lastAttempt: fc.option(fc.record({ at: ms, outcome: fc.string() }), { nil: undefined }),
-  powered: fc.option(fc.record({ ms, boot: fc.option(fc.uuid(), { nil: undefined }), uptime_ms: ms }), { nil: undefined }),
+  powered: fc.option(fc.record({ ms, boot: fc.option(fc.uuid(), { nil: undefined }), uptime_ms: ms, boots: fc.nat() }), {
+    nil: undefined,
+  }),
   hookDue: fc.boolean(),
 });
 
@@ -91,6 +100,37 @@ describe('what a node holds', () => {
     expect(file.record).toBe(before);
     await writing;
     expect(file.record).toEqual({ ...before, hookDue: true });
+    expect((await NodeFile.open(folder)).record.hookDue).toBe(true);
+  });
+
+  it('changes in the order of the calls, each on top of the one before', async () => {
+    const { folder, file } = await installed(newRecord({ hookDue: true }));
+    const [state, seen] = [{ ...newRecord().state, initial: false }, [] as boolean[]];
+    await Promise.all([
+      file.write({ state }),
+      file.write((record) => {
+        seen.push(record.state === state);
+        return { hookDue: false };
+      }),
+      file.write({ lastAttempt: { at: 0, outcome: 'joined' } }),
+    ]);
+    expect(seen).toEqual([true]);
+    const { record } = await NodeFile.open(folder);
+    expect([record.state.confirmed.toHex(), record.state.initial, record.hookDue, record.lastAttempt?.outcome]).toEqual([
+      state.confirmed.toHex(),
+      false,
+      false,
+      'joined',
+    ]);
+  });
+
+  it('changes after a write that failed', async () => {
+    const { folder, file } = await installed();
+    await rm(folder, { recursive: true });
+    const failing = file.write({ hookDue: true });
+    await expect(failing).rejects.toMatchObject({ name: 'Failure' });
+    await mkdir(folder, { mode: 0o700 });
+    await file.write({ hookDue: true });
     expect((await NodeFile.open(folder)).record.hookDue).toBe(true);
   });
 
@@ -161,7 +201,11 @@ describe('a file', () => {
     ['with a candidate of no age', { ...good, candidates: [{ psk: KEY }] }, 'candidates.0.stored_at: '],
     ['with a candidate that is no key', { ...good, candidates: [{ ...candidate, psk: `${KEY}00` }] }, 'candidates.0.psk: '],
     ['with a hook that is no yes or no', { ...good, hook_due: 'no' }, 'hook_due: '],
-    ['with half a membership', { ...good, membership: { at: '2026-01-01T00:00:00Z' } }, 'membership.powered_at: '],
+    [
+      'with half a membership',
+      { ...good, membership: { at: '2026-01-01T00:00:00Z', joined_at: '2026-01-01T00:00:00Z' } },
+      'membership.powered_at: ',
+    ],
     ['that is a list', [good], 'expected names with values'],
   ])('%s is refused by field, without its keys', async (_, json, message) => {
     const { folder, path } = await installed();
@@ -203,7 +247,7 @@ describe('a node that is killed', () => {
     for (let i = 1; ; i = (i % 200) + 1) {
       // Confirmed key and candidates say the same number: a mix of two writes would show.
       const candidates = [1, 2, 3, 4].map((storedAt) => ({ psk: key(i), storedAt }));
-      const writing = file.write({ state: { ...file.record.state, confirmed: key(i), candidates }, powered: { ms: i, boot: undefined, uptime_ms: i } });
+      const writing = file.write({ state: { ...file.record.state, confirmed: key(i), candidates }, powered: { ms: i, boot: undefined, uptime_ms: i, boots: i } });
       // Now, so that the kill comes while it is written.
       if (i % 4 === 0) writeSync(1, i + '\\n');
       await writing;

@@ -58,7 +58,7 @@ describe('powered time', () => {
   });
 
   it('is saved with the boot and the uptime of the moment, and read back without a jump', () => {
-    const clock = new PoweredClock({ ms: 7_000, boot: undefined, uptime_ms: 0 });
+    const clock = new PoweredClock({ ms: 7_000, boot: undefined, uptime_ms: 0, boots: 2 });
     const { value, low, high } = between(() => clock.save().uptime_ms);
     expect(value).toBeGreaterThanOrEqual(low);
     expect(value).toBeLessThanOrEqual(high);
@@ -66,5 +66,14 @@ describe('powered time', () => {
     expect(saved.boot).toBe(readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim());
     expect(new PoweredClock(saved).now()).toBeGreaterThanOrEqual(saved.ms);
     expect(Number.isInteger(saved.ms) && Number.isInteger(saved.uptime_ms)).toBe(true);
+  });
+
+  it('counts each boot once, from the first that it sees, and each start if the system does not tell boots apart', () => {
+    const first = new PoweredClock(undefined);
+    expect([first.boots, first.save().boots, first.clocks().boots]).toEqual([1, 1, 1]);
+    expect(new PoweredClock(first.save()).boots).toBe(1);
+    expect(new PoweredClock({ ...first.save(), boot: '00000000-0000-0000-0000-000000000000' }).boots).toBe(2);
+    expect(new PoweredClock({ ...first.save(), boot: undefined, boots: 7 }).boots).toBe(8);
+    expect(new PoweredClock({ ...first.save(), uptime_ms: uptimeMs() + 3_600_000 }).boots).toBe(2);
   });
 });

@@ -24,7 +24,6 @@ export {
   type NodeState,
   receiveM4,
   receiveM6,
-  renewalDelay,
 } from './initiator.js';
 export * from './messages.js';
 export { equalInConstantTime } from './octets.js';
@@ -46,6 +45,7 @@ export {
   type RespondentBounds,
   type RespondentOptions,
 } from './respondent.js';
+export { type Confirmation, drawRenewal, type NodeClocks, type Renewal, saveIntervalMs, untilRenewal } from './renewal.js';
 export { Secret } from './secret.js';
 export type { Source } from './source.js';
 export {

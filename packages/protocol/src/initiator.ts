@@ -12,7 +12,7 @@
  * Wipe `dropped` once the write is durable. The state that a message is judged by must be the one last written.
  */
 
-import { BACKOFF, CANDIDATE_MIN_AGE_MS, MAX_CANDIDATES, MAX_HINT_SECONDS, RENEWAL } from './constants.js';
+import { BACKOFF, CANDIDATE_MIN_AGE_MS, MAX_CANDIDATES, MAX_HINT_SECONDS } from './constants.js';
 import { ifWellFormed } from './errors.js';
 import { decodeM4, encodeM1, type M4, type M4Header, openM4, openM6, sealM5 } from './messages.js';
 import { equalInConstantTime } from './octets.js';
@@ -171,17 +171,6 @@ export function receiveM6(state: NodeState, attempt: AwaitingM6, octets: Uint8Ar
 export function backOff(failures: number, uniform: number, maxAge: number = 0): number {
   const ceiling = Math.min(BACKOFF.last, BACKOFF.first * 2 ** (failures - 1));
   return Math.max(Math.round(uniform * ceiling), Math.min(maxAge, MAX_HINT_SECONDS) * 1000);
-}
-
-/**
- * When to renew, in ms after the key was confirmed: 72 to 88 % of the lifetime. `undefined`: never.
- *
- * @param lifetime seconds, 0 = no expiry
- * @param uniform drawn from [0, 1)
- */
-export function renewalDelay(lifetime: number, uniform: number): number | undefined {
-  if (lifetime === 0) return undefined;
-  return Math.round(lifetime * 1000 * (RENEWAL.from + (RENEWAL.to - RENEWAL.from) * uniform));
 }
 
 /** The confirmed key first, then the candidates, newest first (rule 2). */

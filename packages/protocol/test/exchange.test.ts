@@ -4,7 +4,8 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { TYPE } from '../src/constants.js';
-import { backOff, renewalDelay } from '../src/initiator.js';
+import { backOff } from '../src/initiator.js';
+import { drawRenewal } from '../src/renewal.js';
 import { CONTROLLERS, type Event, type Letter, World } from './world.js';
 
 /** One attempt with everything delivered once. */
@@ -55,7 +56,7 @@ describe('one exchange after the other', () => {
     const first = world.record.key;
     expect(first.equals(initial)).toBe(false);
 
-    world.tick(renewalDelay(1000, 0.5)!);
+    world.tick(drawRenewal(1000, () => 0.5)!.afterMs);
     attempt(world, 1);
     expectJoined(world);
     expect(world.record.key.equals(first)).toBe(false);

@@ -13,7 +13,6 @@ import {
   type NodeState,
   receiveM4,
   receiveM6,
-  renewalDelay,
 } from '../src/initiator.js';
 import { decodeM1, decodeM5, openC5, sealM4, sealM6 } from '../src/messages.js';
 import { derivePsk } from '../src/psk.js';
@@ -340,18 +339,6 @@ describe('rule 6: when to try again', () => {
     fc.assert(
       fc.property(failures, uniform, fc.integer({ min: 0, max: 0xffff_ffff }), (n, u, maxAge) => {
         expect(backOff(n, u, maxAge)).toBe(Math.max(backOff(n, u), Math.min(maxAge, 600) * 1000));
-      }),
-    );
-  });
-
-  it('renewal is due after 72 to 88 % of the lifetime, and never with lifetime 0', () => {
-    expect([0, 0.5, 1 - Number.EPSILON].map((u) => renewalDelay(1000, u))).toEqual([720_000, 800_000, 880_000]);
-    expect(renewalDelay(0, 0.5)).toBeUndefined();
-    fc.assert(
-      fc.property(fc.integer({ min: 1, max: 0xffff_ffff }), uniform, (lifetime, u) => {
-        const due = renewalDelay(lifetime, u)! / 1000;
-        expect(due).toBeGreaterThanOrEqual(Math.floor(lifetime * 0.72));
-        expect(due).toBeLessThanOrEqual(Math.ceil(lifetime * 0.88));
       }),
     );
   });

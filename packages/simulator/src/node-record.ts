@@ -1,20 +1,22 @@
 /** What a simulated node keeps in its one file. Mirrors `node-file.ts` of packages/node-agent, without what no rule depends on. */
 
-import { type NodeState, Secret } from '@latchkey/protocol';
+import { type Confirmation, type NodeState, Secret } from '@latchkey/protocol';
 import { keyText } from './key-text.js';
 
-/** Powered time at some moment, in ms, and the boot and uptime it was saved in. */
+/**
+ * Powered time at some moment, in ms, the boot and uptime it was saved in, and how many boots the
+ * node had seen.
+ */
 export interface PoweredTime {
   readonly ms: number;
   readonly boot: number;
   readonly uptime: number;
+  readonly boots: number;
 }
 
 export interface NodeRecord {
   readonly state: NodeState;
-  readonly membership:
-    | { readonly at: number; readonly poweredAt: number; readonly lifetime: number; readonly renewAfter: number | undefined }
-    | undefined;
+  readonly membership: Confirmation | undefined;
   readonly powered: PoweredTime | undefined;
 }
 

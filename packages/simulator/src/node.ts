@@ -7,15 +7,20 @@ import {
   type AwaitingM4,
   type AwaitingM6,
   backOff,
+  CANDIDATE_MIN_AGE_MS,
   type CoapCode,
   type M4Decision,
   type M6Decision,
+  drawRenewal,
+  MAX_CANDIDATES,
   MAX_IGNORED_ANSWERS,
+  type NodeClocks,
   type NodeState,
-  renewalDelay,
   RN_LENGTH,
   type Secret,
+  saveIntervalMs,
   TRANSACTION_LIFE_MS,
+  untilRenewal,
 } from '@latchkey/protocol';
 import type { Chance } from './chance.js';
 import { Client, type Response } from './exchange.js';
@@ -31,6 +36,7 @@ const M4_DEADLINE_MS = 30_000;
 const PATIENCE_MS = 16_000;
 const M5_PAUSE_MS = 2_000;
 const LOOK_EVERY_MS = 60_000;
+const AGING = { limit: 120_000, save: 5_000 } as const;
 const PASSING: ReadonlySet<string> = new Set(['4.29', '5.03', '5.04']);
 const DOUBTED_REFUSALS = 1;
 
@@ -42,6 +48,8 @@ export interface NodePlan {
   readonly mortality: Mortality;
   /** That the disk refuses a step of a write. */
   readonly diskErrors: number;
+  /** A timer starts `join --if-due` so often, in ms; `undefined` if the agent runs. */
+  readonly lookEveryMs: number | undefined;
 }
 
 export type Result =
@@ -67,6 +75,8 @@ export class SimulatedNode {
   #bootedAt = 0;
   #boot = 1;
   #poweredOffset = 0;
+  #bootsSeen = 0;
+  #saveTriedAt = -Infinity;
   #turn = 0;
   #sockets = 0;
   #client: Client | undefined;
@@ -74,6 +84,8 @@ export class SimulatedNode {
   #end = 0;
   /** The wall clock's error, in ms. */
   clockError = 0;
+  /** Called before anything of a run. */
+  beforeStart: () => void = () => undefined;
 
   constructor(around: Surroundings, plan: NodePlan) {
     const { ground, oracle } = around;
@@ -117,12 +129,22 @@ export class SimulatedNode {
     this.process.sleep(ms);
   }
 
+  /** Which boot of its machine this is, from 1. */
+  get boot(): number {
+    return this.#boot;
+  }
+
+  losePower(offMs: number): void {
+    this.process.losePower(offMs);
+  }
+
   #reboot(): void {
     this.#boot += 1;
     this.#bootedAt = this.around.ground.now;
   }
 
   #start(): void {
+    this.beforeStart();
     const text = this.file.read();
     try {
       this.record = parseNode(text ?? '');
@@ -132,6 +154,8 @@ export class SimulatedNode {
     const { powered } = this.record;
     const sameBoot = powered !== undefined && powered.boot === this.#boot;
     this.#poweredOffset = (powered?.ms ?? 0) - (sameBoot ? powered.uptime : this.#uptime);
+    this.#bootsSeen = (powered?.boots ?? 0) + (sameBoot ? 0 : 1);
+    this.#saveTriedAt = -Infinity;
     this.around.oracle.checkLockout(this.idI);
     this.#turn = 0;
     this.#run(0);
@@ -143,16 +167,29 @@ export class SimulatedNode {
     return this.around.ground.now - this.#bootedAt;
   }
 
-  protected get powered(): number {
+  get #powered(): number {
     return this.#poweredOffset + this.#uptime;
+  }
+
+  /** What the age of a candidate goes by. */
+  protected get powered(): number {
+    return this.#powered;
+  }
+
+  protected get boots(): number {
+    return this.#bootsSeen;
   }
 
   protected get wall(): number {
     return this.around.ground.trueTime + this.clockError;
   }
 
+  protected get clocks(): NodeClocks {
+    return { wall: this.wall, powered: this.#powered, boots: this.boots };
+  }
+
   protected save(): PoweredTime {
-    return { ms: this.powered, boot: this.#boot, uptime: this.#uptime };
+    return { ms: this.#powered, boot: this.#boot, uptime: this.#uptime, boots: this.#bootsSeen };
   }
 
   // When to try: node-agent.ts.
@@ -160,26 +197,64 @@ export class SimulatedNode {
   #run(failures: number): void {
     const wait = failures === 0 ? this.#untilDue() : 0;
     if (wait === Infinity) return;
-    if (wait > 0) return this.process.after(Math.min(wait, LOOK_EVERY_MS), 'looks at the clock', () => this.#run(0));
+    if (wait > 0) return this.#saveTime(() => this.#rest(wait));
     this.#attempt((result) => {
       if (result.kind === 'joined') return this.#run(0);
       // What a failed attempt leaves is written too; it may be lost.
       this.write({ powered: this.save() }, () => {
         const maxAge = result.kind === 'failed' ? result.maxAge : 0;
         const own = result.kind === 'wait' ? result.forMs : Infinity;
+        if (this.plan.lookEveryMs !== undefined) return this.#ageCandidates(this.process.steady + AGING.limit);
         const delay = Math.min(backOff(failures + 1, this.chance.uniform(), maxAge), own);
         this.process.after(delay, 'tries again', () => this.#run(failures + 1));
       });
     });
   }
 
+  /** Nothing is due yet. */
+  #rest(wait: number): void {
+    if (this.#ends()) return;
+    this.process.after(Math.min(wait, LOOK_EVERY_MS, this.untilSave()), 'looks at the clock', () => this.#run(0));
+  }
+
+  /** What a timer starts ends once it has looked, or tried; the timer starts it again. */
+  #ends(): boolean {
+    const { lookEveryMs } = this.plan;
+    if (lookEveryMs !== undefined) this.process.die('killed', lookEveryMs);
+    return lookEveryMs !== undefined;
+  }
+
+  /** As what a timer starts does before it ends. */
+  #ageCandidates(end: number): void {
+    const { candidates } = this.record.state;
+    const age = this.powered - (candidates[0]?.storedAt ?? 0);
+    if (candidates.length < MAX_CANDIDATES || age >= CANDIDATE_MIN_AGE_MS || this.process.steady >= end) {
+      this.#ends();
+      return;
+    }
+    this.process.after(AGING.save, 'lets a candidate grow old', () =>
+      this.write({ powered: this.save() }, () => this.#ageCandidates(end)),
+    );
+  }
+
   #untilDue(): number {
     const { state, membership } = this.record;
     if (state.initial || state.candidates.length > 0 || membership === undefined) return 0;
-    if (membership.renewAfter === undefined) return Infinity;
-    const byPowered = membership.poweredAt + membership.renewAfter - this.powered;
-    const byWall = membership.at + membership.renewAfter - this.wall;
-    return Math.max(0, Math.min(byPowered, byWall));
+    return Math.max(0, untilRenewal(membership, this.clocks));
+  }
+
+  #saveTime(done: () => void): void {
+    if (this.untilSave() > 0) return done();
+    this.#saveTriedAt = this.#powered;
+    this.write({ powered: this.save() }, done);
+  }
+
+  /** How long until powered time has to be saved, in ms. */
+  protected untilSave(): number {
+    const { membership, powered } = this.record;
+    if (membership?.renewal === undefined) return Infinity;
+    const savedAt = powered?.boots === this.#bootsSeen ? powered.ms : -Infinity;
+    return Math.max(0, Math.max(savedAt, this.#saveTriedAt) + saveIntervalMs(membership.renewal) - this.#powered);
   }
 
   #attempt(done: (result: Result) => void): void {
@@ -268,8 +343,8 @@ export class SimulatedNode {
 
   /** The PSK is the confirmed key, all else is erased: one durable write. Only this is "joined". */
   #confirm({ state, lifetime, dropped }: Extract<M6Decision, { kind: 'joined' }>, done: (result: Result) => void): void {
-    const renewAfter = renewalDelay(lifetime, this.chance.uniform());
-    const membership = { at: this.wall, poweredAt: this.powered, lifetime, renewAfter };
+    const { wall: at, powered: poweredAt, boots } = this.clocks;
+    const membership = { at, poweredAt, boots, renewal: drawRenewal(lifetime, () => this.chance.uniform()) };
     this.write({ state, membership, powered: this.save() }, (written) => {
       if (!written) return done({ kind: 'failed', maxAge: 0 });
       wipeAll(dropped);

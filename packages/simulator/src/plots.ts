@@ -9,6 +9,8 @@ import { type Incident, type NodeScenario, ROGUE_IDC, type Scenario } from './sc
 
 const NONE_LOST = Object.fromEntries(KINDS.map((kind) => [kind, 0])) as Record<Kind, number>;
 
+const NONE_HELD: Scenario['weather']['held'] = { kinds: [], probability: 0, ms: [0, 0] };
+
 type Plot = (scenario: Scenario, chance: Chance) => Scenario;
 
 function withGoodDisk(node: NodeScenario): NodeScenario {
@@ -19,6 +21,11 @@ function withGoodDisk(node: NodeScenario): NodeScenario {
 function orderedForOne(node: NodeScenario): NodeScenario {
   const { assigned } = node;
   return assigned === ROGUE_IDC ? node : { ...node, controllers: [assigned], endpoints: [assigned], lifetime: 60 };
+}
+
+/** With a disk that refuses nothing. `lifetime` in seconds. */
+function renewing(node: NodeScenario, lifetime: number): NodeScenario {
+  return { ...orderedForOne(withGoodDisk(node)), lifetime };
 }
 
 /**
@@ -206,6 +213,53 @@ const stoodStill: Plot = (scenario, chance) => {
   };
 };
 
+/**
+ * Devices whose power is cut again and again, and whose clocks mostly say nothing, where all else
+ * is well: no key may get past its grace. A key is renewed at the eighth boot at the latest, so
+ * that each boot, with the time off after it, takes a ninth of what a key has at most; or a device
+ * is hardly off, and runs as long as it likes.
+ */
+const powerCuts: Plot = (scenario, chance) => {
+  const lifetime = chance.pick([60, 300, 1_800]);
+  const grace = chance.pick([lifetime / 3, lifetime]);
+  const lastsMs = (lifetime + grace) * 1000;
+  const cycleMs = Math.floor(lastsMs / 9);
+  const runMs = chance.between(2_000, cycleMs - 1_000);
+  const none = { perStep: 0, focus: undefined, power: 0, down: [200, 2_000] } as const;
+  return {
+    ...scenario,
+    nodes: scenario.nodes.filter(({ fallen }) => !fallen).map((node) => renewing(node, lifetime)),
+    rogue: false,
+    diskErrors: 0,
+    // To a registry, servers whose clocks differ look like one that was set back as they start.
+    skews: scenario.skews.map(() => 0),
+    troubleMs: 8 * lastsMs,
+    weather: {
+      ...scenario.weather,
+      lost: NONE_LOST,
+      siege: undefined,
+      doubled: 0,
+      corrupted: 0,
+      misrouted: 0,
+      rewritten: 0,
+      held: NONE_HELD,
+    },
+    store: { stalled: 0, stallMs: [0], refused: 0 },
+    mortality: { node: none, controller: none, server: none },
+    incidents: [],
+    attacker: undefined,
+    sleepy: undefined,
+    grace,
+    powerCuts: {
+      ...(chance.below(3) === 0
+        ? { runs: [cycleMs, lifetime * 1000], off: [100, 500] }
+        : { runs: [Math.min(2_000, runMs), runMs], off: [100, cycleMs - runMs] }),
+      clock: chance.pick(['right', 'ahead as it joins', 'the same at each boot', 'the same at each boot', 'stopped', 'stopped']),
+      lookEveryMs: chance.below(2) === 0 ? undefined : chance.pick([5_000, cycleMs]),
+    },
+  };
+};
+
 export type PlotName =
   | 'haste'
   | 'sleepyHaste'
@@ -219,7 +273,8 @@ export type PlotName =
   | 'setBackTogether'
   | 'setFarBack'
   | 'setBackWhileDown'
-  | 'stoodStill';
+  | 'stoodStill'
+  | 'powerCuts';
 
 const PLOTS: Readonly<Record<PlotName, Plot>> = {
   haste,
@@ -235,6 +290,7 @@ const PLOTS: Readonly<Record<PlotName, Plot>> = {
   setFarBack,
   setBackWhileDown,
   stoodStill,
+  powerCuts,
 };
 
 /** Some are more often needed than others. */
@@ -254,6 +310,7 @@ const DRAWN: readonly PlotName[] = [
   'setFarBack',
   'setBackWhileDown',
   'stoodStill',
+  'powerCuts',
 ];
 
 /** Some worlds have a plot, most have none. */

@@ -32,6 +32,8 @@ export class Process {
   #up = false;
   #startedAt = 0;
   #asleepUntil = 0;
+  /** Which start is awaited: a later one takes its place. */
+  #awaited = 0;
   /** How long the machine has slept since the world began, in ms; a sleep under way counts whole. */
   #slept = 0;
   #sleptBefore = 0;
@@ -99,7 +101,25 @@ export class Process {
     this.#asleepUntil = this.ground.now;
     this.ground.note(this.name, death);
     this.#died(death);
-    this.ground.timeline.after(downMs, () => this.start());
+    this.#startAfter(downMs);
+  }
+
+  /**
+   * The power of the machine is cut, whether this program runs or not; it starts with the machine.
+   */
+  losePower(offMs: number): void {
+    if (this.#up) return this.die('power lost', offMs);
+    this.ground.note(this.name, 'power lost');
+    this.#died('power lost');
+    this.#startAfter(offMs);
+  }
+
+  #startAfter(ms: number): void {
+    this.#awaited += 1;
+    const awaited = this.#awaited;
+    this.ground.timeline.after(ms, () => {
+      if (this.#awaited === awaited) this.start();
+    });
   }
 
   #take(run: number, step: string, action: () => void, slept: number): void {

@@ -36,6 +36,20 @@ export type Incident =
   | { readonly at: number; readonly what: 'off'; readonly server: number; readonly downMs: number }
   | { readonly at: number; readonly what: 'reassign'; readonly idI: number; readonly idC: number };
 
+/**
+ * Devices whose power is cut again and again, on which nothing else fails: they must renew their
+ * keys all the same. Times in ms.
+ */
+interface PowerCuts {
+  /** How long a device runs from its boot to the cut, and how long it is off then. */
+  readonly runs: readonly [from: number, to: number];
+  readonly off: readonly [from: number, to: number];
+  /** What its clock shows; `stopped` while it is off. */
+  readonly clock: 'right' | 'ahead as it joins' | 'the same at each boot' | 'stopped';
+  /** A timer starts `join --if-due` so often; `undefined` if the agent runs. */
+  readonly lookEveryMs: number | undefined;
+}
+
 const TRICKS = ['replay', 'splice', 'forge', 'flood', 'outcome', 'commits', 'confirmations', 'own controller'] as const;
 export type Trick = (typeof TRICKS)[number];
 
@@ -75,7 +89,13 @@ export interface Scenario {
   readonly sleepy: { readonly after: Kind; readonly from: number; readonly probability: number; readonly ms: number } | undefined;
   /** Controllers whose clock begins at one and the same time at each start. */
   readonly bootsAtNought: readonly number[];
+  /** For how long an expired key may still renew itself, in seconds. */
+  readonly grace: number;
+  readonly powerCuts: PowerCuts | undefined;
 }
+
+/** No world's faults last so long, in seconds. */
+const LONG_GRACE_S = 365 * 86_400;
 
 export const ROGUE_IDC = 9;
 
@@ -134,6 +154,8 @@ export function drawScenario(seed: number): Scenario {
       ? { after: chance.pick<Kind>(['M1', 'M5']), from: 0, probability: 0.1, ms: chance.pick([20_000, 310_000]) }
       : undefined,
     bootsAtNought: [],
+    grace: LONG_GRACE_S,
+    powerCuts: undefined,
   };
 }
 

@@ -1,6 +1,6 @@
 /** One world: its people, its trouble, its end. */
 
-import { Secret } from '@latchkey/protocol';
+import { expiryOf, Secret } from '@latchkey/protocol';
 import { Attacker } from './attacker.js';
 import { Chance } from './chance.js';
 import { Ground, type Invariant, Violation } from './ground.js';
@@ -20,8 +20,10 @@ import { Surroundings } from './surroundings.js';
 export const LIVENESS_MS = 7_200_000;
 /** No world takes as many events; one that does goes round in circles. */
 const MAX_EVENTS = 400_000;
-/** An expired key may still renew itself for this long, in seconds: no world's faults last so long. */
-const GRACE_S = 365 * 86_400;
+/** How often the keys of devices whose power is cut are looked at, in ms. */
+const LOOK_AT_KEYS_EVERY_MS = 1_000;
+/** How far ahead a clock is as a node joins, in ms. */
+const YEARS_MS = 10 * 365 * 86_400_000;
 
 export interface RunOptions {
   readonly rules?: Rules;
@@ -84,6 +86,8 @@ class World {
   #serverError = 0;
   /** The nodes that take part. */
   readonly #there = new Set<number>();
+  /** The latest boot of each node's machine. */
+  readonly #boots = new Map<number, number>();
   /** Messages after which a machine may sleep. */
   #sent = 0;
 
@@ -158,7 +162,7 @@ class World {
 
   #addNode(around: Surroundings, rules: Rules, node: NodeScenario, ik: Secret): void {
     const { idI, controllers, endpoints, assigned, lifetime, fallen, diskErrors } = node;
-    const { combined, mortality } = this.#scenario;
+    const { combined, mortality, grace, powerCuts } = this.#scenario;
     const at = combined && assigned !== ROGUE_IDC ? 1 : assigned;
     const state = {
       idI,
@@ -167,12 +171,19 @@ class World {
       initial: true,
       candidates: [],
     };
-    this.#nodes.push(
-      new rules.Node(around, { idI, state, endpoints: combined ? [at] : endpoints, mortality: mortality.node, diskErrors }),
-    );
+    const simulated = new rules.Node(around, {
+      idI,
+      state,
+      endpoints: combined ? [at] : endpoints,
+      mortality: mortality.node,
+      diskErrors,
+      lookEveryMs: powerCuts?.lookEveryMs,
+    });
+    simulated.beforeStart = (): void => this.#switchOn(simulated);
+    this.#nodes.push(simulated);
     if (fallen) this.oracle.fell(idI);
     else this.oracle.honestKey(ik, `node n${idI}`);
-    this.#store.put({ idI, key: keyText(ik), initial: true, controller: at, disabled: false, lifetime, grace: GRACE_S });
+    this.#store.put({ idI, key: keyText(ik), initial: true, controller: at, disabled: false, lifetime, grace });
   }
 
   #addAttacker(
@@ -215,6 +226,7 @@ class World {
       timeline.after(startsAt, () => this.#nodes.find((node) => node.idI === idI)?.start());
     }
     for (const [i, incident] of incidents.entries()) timeline.after(incident.at, () => this.#befall(i, incident));
+    if (this.#scenario.powerCuts !== undefined) this.#lookAtKeys();
     while (timeline.step(troubleMs)) this.#checkPace();
 
     faults.end();
@@ -225,6 +237,18 @@ class World {
       this.#checkPace();
     }
     return timeline.now - troubleMs;
+  }
+
+  /** Where devices are switched off and on and nothing else fails, no key gets past its grace. */
+  #lookAtKeys(): void {
+    const { trueTime, timeline, faults } = this.#ground;
+    for (const { idI } of this.#honest()) {
+      const row = this.#store.row(idI);
+      const expiry = row && expiryOf(row);
+      if (row !== undefined && expiry !== undefined && trueTime > expiry + 1000 * row.grace)
+        throw new Violation('liveness', `n${idI} has not renewed its key, whose grace is over`);
+    }
+    if (!faults.over) timeline.after(LOOK_AT_KEYS_EVERY_MS, () => this.#lookAtKeys());
   }
 
   #checkPace(): void {
@@ -305,6 +329,27 @@ class World {
     if (!faults.strikes(`c${controller.idC} boot ${controller.run} with its clock at nought`)) return;
     controller.clockError = -timeline.now;
     timeline.after(chance.between(1_000, 20_000), () => (controller.clockError = 0));
+  }
+
+  /** A device boots: what its clock shows, and for how long it has power. */
+  #switchOn(node: SimulatedNode): void {
+    const { powerCuts } = this.#scenario;
+    const { faults, timeline } = this.#ground;
+    const { idI, boot } = node;
+    if (powerCuts === undefined || this.#boots.get(idI) === boot) return;
+    this.#boots.set(idI, boot);
+    const name = `n${idI} boot ${boot}`;
+    const chance = faults.chance(name);
+    const [runs, off] = [chance.between(...powerCuts.runs), chance.between(...powerCuts.off)];
+    if (!faults.strikes(`${name} ends after ${runs} ms, the next begins after ${off} ms`)) return;
+    const { clock } = powerCuts;
+    if (clock === 'the same at each boot') node.clockError = -timeline.now;
+    if (clock === 'ahead as it joins') node.clockError = this.oracle.joinsOf(idI) === 0 ? YEARS_MS : 0;
+    timeline.after(runs, () => {
+      if (faults.over) return;
+      node.losePower(off);
+      if (clock === 'stopped') node.clockError -= off;
+    });
   }
 
   /** Clocks are set right, nodes are assigned to whom they were. */

@@ -37,12 +37,16 @@ async function join(options: JoinOptions, keepCompiled: KeepCompiled): Promise<v
     const thrift = new Thrift(options.state, keepCompiled);
     const agent = new NodeAgent({ file, folder: options.state, onKeyChange: config.on_key_change, log, thrift });
     if (options.ifDue === true && !agent.isDue) {
+      await agent.saveTime();
       // What did not succeed after the last key runs again: with a timer there is no other start.
       await agent.tell();
       process.stdout.write(`Node ${id} has a key that need not be renewed yet\n`);
       return;
     }
-    const { keyBefore, key } = await agent.join();
+    const { keyBefore, key } = await agent.join().catch(async (error: unknown) => {
+      if (options.ifDue === true) await agent.ageCandidates();
+      throw error;
+    });
     process.stdout.write(`Node ${id} joined: its key is [secret ${key}], it was [secret ${keyBefore}]\n`);
   } finally {
     await lock.release();

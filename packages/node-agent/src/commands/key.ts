@@ -9,6 +9,7 @@ import {
 } from '@latchkey/runtime';
 import { Command } from 'commander';
 import { expiryOf, NodeFile } from '../node-file.js';
+import { PoweredClock } from '../powered-clock.js';
 import { stateOption } from './state.js';
 
 export function keyCommand(): Command {
@@ -30,6 +31,6 @@ async function key(options: ApplicationKeyOptions & { readonly state: string }):
       advice: `Run: latchkey-node-agent join --state ${options.state}`,
     });
   }
-  warnOfExpiry(idI, expiryOf(record));
+  warnOfExpiry(idI, expiryOf(record, new PoweredClock(record.powered).clocks()));
   process.stdout.write(formatApplicationKey(confirmed, idI, options));
 }

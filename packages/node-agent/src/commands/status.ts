@@ -1,6 +1,7 @@
 import { withExamples } from '@latchkey/runtime';
 import { Command } from 'commander';
-import { expiryOf, NodeFile } from '../node-file.js';
+import { NodeFile } from '../node-file.js';
+import { PoweredClock } from '../powered-clock.js';
 import { stateOption } from './state.js';
 
 export function statusCommand(): Command {
@@ -20,6 +21,6 @@ async function status({ state, json }: { state: string; json?: true }): Promise<
   const { record } = await NodeFile.open(state);
   // What aligns columns by their width on a terminal takes as long to load as a daemon takes to start without it.
   const { statusJson, statusText } = await import('../status.js');
-  const expiry = expiryOf(record);
-  process.stdout.write(json === true ? statusJson(record, expiry) : statusText(record, expiry));
+  const now = new PoweredClock(record.powered).clocks();
+  process.stdout.write(json === true ? statusJson(record, now) : statusText(record, now));
 }

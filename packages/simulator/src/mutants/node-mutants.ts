@@ -2,6 +2,7 @@
 
 import {
   type AwaitingM6,
+  CANDIDATE_MIN_AGE_MS,
   ccmOpen,
   decodeM4,
   ifWellFormed,
@@ -158,6 +159,27 @@ class BelievesErrors extends SimulatedNode {
   }
 }
 
+/** A boot counts for nothing, and what ran since the last attempt is lost with the power. */
+class SavesTimeWithAttemptsOnly extends SimulatedNode {
+  protected override untilSave(): number {
+    return Infinity;
+  }
+}
+
+/** Powered time is saved as it should be, but the time off is taken for nothing. */
+class CountsNoBoots extends SimulatedNode {
+  protected override get boots(): number {
+    return 1;
+  }
+}
+
+/** A boot makes candidates older, as it does the confirmed key. */
+class AgesCandidatesByBoots extends SimulatedNode {
+  protected override get powered(): number {
+    return super.powered + this.boots * CANDIDATE_MIN_AGE_MS;
+  }
+}
+
 class WrittenInPlace extends PrivateFile {
   protected override steps(disk: Disk, text: string): readonly Step[] {
     return [
@@ -190,6 +212,9 @@ function withFile(File: typeof PrivateFile): Rules {
   );
 }
 
+export const savesTimeWithAttemptsOnly: Rules = withNode(SavesTimeWithAttemptsOnly);
+export const countsNoBoots: Rules = withNode(CountsNoBoots);
+export const agesCandidatesByBoots: Rules = withNode(AgesCandidatesByBoots);
 export const sendsM5First: Rules = withNode(SendsM5First);
 export const believesAny204: Rules = withNode(BelievesAny204);
 export const takesEarlierM6: Rules = withNode(TakesEarlierM6);
