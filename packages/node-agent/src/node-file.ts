@@ -138,9 +138,13 @@ export class NodeFile {
     return createFile(path, format(record));
   }
 
+  static isInstalled(folder: string): Promise<boolean> {
+    return exists(join(folder, FILE));
+  }
+
   /** Throws a UsageFailure where no node is installed. */
   static async look(folder: string): Promise<void> {
-    if (await exists(join(folder, FILE))) return;
+    if (await NodeFile.isInstalled(folder)) return;
     throw new UsageFailure(`${folder} holds no installed node`, {
       advice: `Run: latchkey-node-agent install --state ${folder} ...`,
     });

@@ -19,6 +19,7 @@ export {
   backOff,
   beginAttempt,
   type Candidate,
+  installNode,
   type M4Decision,
   type M6Decision,
   type NodeState,

@@ -85,6 +85,21 @@ export type M6Decision =
     };
 
 /**
+ * Returns what a node holds once it is installed. The candidates of a node that is installed again
+ * with the same initial key stay: an M7 that was kept back, and is delivered only now, makes one of
+ * them K_i.
+ *
+ * @param former what the node held before
+ */
+export function installNode(
+  { idI, controllers, ik }: Pick<NodeState, 'idI' | 'controllers'> & { readonly ik: Secret },
+  former: NodeState | undefined,
+): NodeState {
+  const isSame = former !== undefined && former.idI === idI && former.initial && former.confirmed.equals(ik);
+  return { idI, controllers, confirmed: ik, initial: true, candidates: isSame ? former.candidates : [] };
+}
+
+/**
  * @param rnI 16 octets, fresh from the system's generator
  * @param poweredNow ms of powered time: a clock that is never set and goes on where it was after a restart
  */

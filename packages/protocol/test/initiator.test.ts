@@ -8,6 +8,7 @@ import {
   backOff,
   beginAttempt,
   type Candidate,
+  installNode,
   type M4Decision,
   type M6Decision,
   type NodeState,
@@ -81,6 +82,36 @@ function proven(state: NodeState, terms: M4Terms = {}, under: Secret = state.con
 function m6For({ idC, tid, psk, m5 }: AwaitingM6, lifetime = 3600): Uint8Array {
   return sealM6({ idC, tid }, { lifetime }, psk, m5);
 }
+
+describe('a node that is installed', () => {
+  const former = nodeWith([400_000, 20_000]);
+  const again = { idI: former.idI, controllers: [OTHER_CONTROLLER], ik: Secret.from(former.confirmed.expose()) };
+
+  it('holds its initial key and nothing else', () => {
+    expect(installNode(again, undefined)).toEqual({
+      idI: former.idI,
+      controllers: [OTHER_CONTROLLER],
+      confirmed: again.ik,
+      initial: true,
+      candidates: [],
+    });
+  });
+
+  it('again, with the initial key that it holds, keeps its candidates', () => {
+    const installed = installNode(again, { ...former, initial: true });
+    expect(installed.candidates).toBe(former.candidates);
+    expect(installed.confirmed).toBe(again.ik);
+    expect(installed).toMatchObject({ controllers: [OTHER_CONTROLLER], initial: true });
+  });
+
+  it.each<[string, Partial<NodeState>]>([
+    ['has traded it in', { initial: false }],
+    ['held another initial key', { initial: true, confirmed: Secret.from(draw(16)) }],
+    ['was another node', { initial: true, idI: former.idI + 1 }],
+  ])('again keeps none where it %s', (_, more) => {
+    expect(installNode(again, { ...former, ...more }).candidates).toEqual([]);
+  });
+});
 
 describe('rule 1: M1, and what is ignored', () => {
   it('M1 bears the ID_i and the RN_i handed in', () => {

@@ -138,6 +138,19 @@ export class SimulatedNode {
     this.process.losePower(offMs);
   }
 
+  /**
+   * The agent is stopped, and `install --replace` run with the initial key `ik`. Not of a node that
+   * has traded its initial key in: whoever does that has the server give it another first.
+   */
+  installAgain(ik: Secret, downMs: number): void {
+    this.process.die('killed', downMs);
+    const { state, powered } = parseNode(this.file.read() ?? '');
+    const { idI, controllers } = state;
+    if (!state.initial) return;
+    const installed = this.around.rules.roles.initiator.installNode({ idI, controllers, ik }, state);
+    this.file.put(formatNode({ state: installed, membership: undefined, powered }));
+  }
+
   #reboot(): void {
     this.#boot += 1;
     this.#bootedAt = this.around.ground.now;

@@ -48,6 +48,14 @@ export class PrivateFile {
     this.#take(this.steps(this.#disk, text), done);
   }
 
+  /** Another program writes it, while this one does not run: durable at once. */
+  put(text: string): void {
+    this.#disk.write(FILE, text);
+    this.#disk.sync(FILE);
+    this.#disk.syncFolder();
+    this.changed();
+  }
+
   protected steps(disk: Disk, text: string): readonly Step[] {
     return [
       ['writes a file aside', () => disk.write(ASIDE, text)],

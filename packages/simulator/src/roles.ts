@@ -1,5 +1,6 @@
 import {
   beginAttempt,
+  installNode,
   judge,
   openLinkRequest,
   receiveM4,
@@ -16,6 +17,7 @@ export type RespondentRole = Pick<Respondent, 'open' | 'receiveM1' | 'receiveM5'
 /** The three roles of @latchkey/protocol, as the shells take them. */
 export interface Roles {
   readonly initiator: {
+    readonly installNode: typeof installNode;
     readonly beginAttempt: typeof beginAttempt;
     readonly receiveM4: typeof receiveM4;
     readonly receiveM6: typeof receiveM6;
@@ -30,7 +32,7 @@ export interface Roles {
 }
 
 export const PROFILE_ROLES: Roles = {
-  initiator: { beginAttempt, receiveM4, receiveM6 },
+  initiator: { installNode, beginAttempt, receiveM4, receiveM6 },
   respondent: (options) => new Respondent(options),
   server: { openLinkRequest, judge, sealAnswer, stillInTime },
 };

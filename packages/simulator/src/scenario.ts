@@ -34,7 +34,8 @@ export type Incident =
   | { readonly at: number; readonly what: 'sleep'; readonly idI: number; readonly ms: number }
   | { readonly at: number; readonly what: 'folder'; readonly idC: number; readonly downMs: number }
   | { readonly at: number; readonly what: 'off'; readonly server: number; readonly downMs: number }
-  | { readonly at: number; readonly what: 'reassign'; readonly idI: number; readonly idC: number };
+  | { readonly at: number; readonly what: 'reassign'; readonly idI: number; readonly idC: number }
+  | { readonly at: number; readonly what: 'install'; readonly idI: number; readonly downMs: number };
 
 /**
  * Devices whose power is cut again and again, on which nothing else fails: they must renew their
@@ -273,6 +274,8 @@ function drawIncidents(
     incidents.push({ at: at(), what: 'off', server: chance.below(replicas), downMs: chance.between(1_000, 200_000) });
   for (let i = times(0.2, 4); i > 0; i--)
     incidents.push({ at: at(), what: 'reassign', idI: chance.pick(nodes).idI, idC: chance.pick(controllers) });
+  for (let i = times(0.2, 6); i > 0; i--)
+    incidents.push({ at: at(), what: 'install', idI: chance.pick(nodes).idI, downMs: chance.between(1_000, 20_000) });
   return incidents;
 }
 

@@ -86,6 +86,7 @@ class World {
   #serverError = 0;
   /** The nodes that take part. */
   readonly #there = new Set<number>();
+  readonly #iks = new Map<number, Secret>();
   /** The latest boot of each node's machine. */
   readonly #boots = new Map<number, number>();
   /** Messages after which a machine may sleep. */
@@ -181,6 +182,7 @@ class World {
     });
     simulated.beforeStart = (): void => this.#switchOn(simulated);
     this.#nodes.push(simulated);
+    this.#iks.set(idI, ik);
     if (fallen) this.oracle.fell(idI);
     else this.oracle.honestKey(ik, `node n${idI}`);
     this.#store.put({ idI, key: keyText(ik), initial: true, controller: at, disabled: false, lifetime, grace });
@@ -280,6 +282,13 @@ class World {
         if (faults.strikes(`${name}: server ${incident.server + 1} is switched off`))
           this.#servers[incident.server]?.process.die('power lost', incident.downMs);
         return;
+      case 'install': {
+        const node = this.#nodes.find(({ idI }) => idI === incident.idI);
+        const ik = this.#iks.get(incident.idI);
+        if (node === undefined || ik === undefined || !this.#there.has(incident.idI)) return;
+        if (faults.strikes(`${name}: n${incident.idI} is installed again`)) node.installAgain(ik, incident.downMs);
+        return;
+      }
       case 'reassign': {
         const row = this.#store.row(incident.idI);
         if (

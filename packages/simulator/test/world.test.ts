@@ -50,6 +50,7 @@ describe('two hundred worlds', () => {
       /loses its folder/,
       /is switched off/,
       /is assigned to/,
+      /is installed again/,
       /n\d boot \d+ ends after/,
       /n\d sleeps/,
       /x turn \d+: (?:replay|splice|forge|flood|outcome|commits|confirmations|own controller)/,

@@ -1,9 +1,15 @@
-import { formatId } from '@latchkey/protocol';
-import { formatEndpoint, idArgument, lockFolder, openFolder, peerArgument, withExamples } from '@latchkey/runtime';
+import { formatId, installNode } from '@latchkey/protocol';
+import { Failure, formatEndpoint, idArgument, lockFolder, openFolder, peerArgument, withExamples } from '@latchkey/runtime';
 import { Command } from 'commander';
 import type { InstallationOptions } from '../installation.js';
-import { NodeFile } from '../node-file.js';
+import { NodeFile, type NodeRecord } from '../node-file.js';
 import { stateOption } from './state.js';
+
+/**
+ * No M7 is committed later than 125 s after its M3, nor 5 s more between the clocks of servers
+ * (runtime's `times`).
+ */
+const LATEST_COMMIT_S = 130;
 
 interface InstallOptions extends InstallationOptions {
   readonly state: string;
@@ -22,7 +28,7 @@ export function installCommand(): Command {
     .option('--controller <host:port>', 'where its controller is', peerArgument)
     .option('--controller-id <id>', 'ID_c; without it the node is the first controller’s that proves the key', idArgument)
     .option('--ik-file <file>', 'the initial key, 32 hex digits; - reads standard input')
-    .option('--replace', 'give up the key of a node that is installed here')
+    .option('--replace', 'install again: gives up the key that is here; with the same initial key, open candidates stay')
     .action(install);
   return withExamples(
     command,
@@ -40,20 +46,41 @@ async function install(options: InstallOptions): Promise<void> {
   await openFolder(options.state);
   const lock = await lockFolder(options.state, 'latchkey-node-agent install');
   try {
-    const state = {
-      idI,
-      controllers: idC === undefined ? ('any' as const) : [idC],
-      confirmed: ik,
-      initial: true,
-      candidates: [],
-    };
-    const nothingYet = { membership: undefined, lastAttempt: undefined, powered: undefined, hookDue: false };
-    await NodeFile.create(options.state, { state, endpoints: [controller], ...nothingYet }, options.replace === true);
+    const former = options.replace === true ? await readFormer(options.state, idI) : undefined;
+    const state = installNode({ idI, controllers: idC === undefined ? 'any' : [idC], ik }, former?.state);
+    const nothingYet = { membership: undefined, lastAttempt: undefined, hookDue: false };
+    // The age of a candidate goes by powered time, which therefore stays too.
+    const record = { state, endpoints: [controller], powered: former?.powered, ...nothingYet };
+    await NodeFile.create(options.state, record, options.replace === true);
+    const who = idC === undefined ? '' : ` ${formatId(idC)}`;
+    process.stdout.write(
+      `Node ${formatId(idI)} is installed with initial key ${String(ik)}; its controller${who} is at ${formatEndpoint(controller)}\n`,
+    );
+    if (state.candidates.length > 0)
+      process.stdout.write(
+        'It had this initial key before. Its open candidates stay, since the network may commit one of them still.\n',
+      );
   } finally {
     await lock.release();
   }
-  const who = idC === undefined ? '' : ` ${formatId(idC)}`;
-  process.stdout.write(
-    `Node ${formatId(idI)} is installed with initial key ${String(ik)}; its controller${who} is at ${formatEndpoint(controller)}\n`,
-  );
+}
+
+/**
+ * Returns what is installed in the folder. Returns `undefined` if nothing is, or, with a warning,
+ * if it cannot be read.
+ */
+async function readFormer(folder: string, idI: number): Promise<NodeRecord | undefined> {
+  if (!(await NodeFile.isInstalled(folder))) return undefined;
+  try {
+    return (await NodeFile.open(folder)).record;
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    const id = formatId(idI);
+    process.stderr.write(
+      `Warning: the keys that were installed here cannot be read, and are lost: ${error.message}\n` +
+        `If the initial key is the same as before, start no agent for ${LATEST_COMMIT_S} s. Or give the node another, on the auth-server:\n` +
+        `latchkey-auth-server node reset ${id} --data /var/lib/latchkey/auth-server --out ./node-${id}\n`,
+    );
+    return undefined;
+  }
 }

@@ -40,6 +40,7 @@ export const MUTANTS: readonly Mutant[] = [
   { name: 'age of candidates by boots', rules: node.agesCandidatesByBoots },
   { name: 'powered time saved with attempts only', rules: node.savesTimeWithAttemptsOnly },
   { name: 'a boot counts for no time', rules: node.countsNoBoots },
+  { name: 'candidates dropped when a node is installed again with its initial key', rules: node.dropsCandidatesOnInstall },
   { name: 'commit without comparing the key', rules: server.commitsWithoutComparing },
   { name: 'M6 before the commit', rules: controller.confirmsFirst },
   { name: 'M8 before the write', rules: server.answersFirst },

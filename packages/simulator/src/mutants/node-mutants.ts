@@ -6,6 +6,7 @@ import {
   ccmOpen,
   decodeM4,
   ifWellFormed,
+  installNode,
   LABEL_M4,
   type M4Decision,
   type M6Decision,
@@ -211,6 +212,14 @@ function withFile(File: typeof PrivateFile): Rules {
     },
   );
 }
+
+export const dropsCandidatesOnInstall: Rules = {
+  ...PROFILE,
+  roles: {
+    ...PROFILE.roles,
+    initiator: { ...PROFILE.roles.initiator, installNode: (installation) => installNode(installation, undefined) },
+  },
+};
 
 export const savesTimeWithAttemptsOnly: Rules = withNode(SavesTimeWithAttemptsOnly);
 export const countsNoBoots: Rules = withNode(CountsNoBoots);
