@@ -23,7 +23,8 @@ export function explain(result: Exclude<AttemptResult, { kind: 'joined' }>, idI:
       });
     case 'silent':
       return new Failure(`node ${node} gets no answer from its controller at ${at}`, {
-        advice: 'Is the controller running, is that its address, and does the network let UDP through?',
+        advice:
+          'Is the controller running, is that its address, and does the network let UDP through? A controller with several addresses may answer from another than was asked, which is no answer: name the address that nodes ask in its `listen:`.',
       });
     case 'not opened':
       return new Failure(`node ${node} gets answers from ${at}, but none opens under its key`, {

@@ -46,24 +46,28 @@ describe('the network is not whole', () => {
     expectFailure(await join(state), 1, `cannot reach its controller at ${address}`, 'Is the controller running');
   });
 
-  it('nobody answers at the address', async () => {
+  it('nobody answers at the address, or somebody from another, of which the node hears nothing', async () => {
+    const joinAt = async (controller: string): Promise<Finished> => {
+      const state = network.node(controller);
+      const args = ['install', '--state', state, '--id', '00000077', '--controller', controller, '--ik-file', '-'];
+      await network.run('node-agent', args, '00112233445566778899aabbccddeeff');
+      return join(state);
+    };
     const silent = createSocket('udp4').bind(0, '127.0.0.1');
-    await once(silent, 'listening');
-    const state = network.node('lonely');
-    const args = [
-      'install',
-      '--state',
-      state,
-      '--id',
-      '00000077',
-      '--controller',
-      `127.0.0.1:${silent.address().port}`,
-      '--ik-file',
-      '-',
-    ];
-    await network.run('node-agent', args, '00112233445566778899aabbccddeeff');
-    expectFailure(await join(state), 1, 'gets no answer from its controller', 'does the network let UDP through');
+    // From a socket for all addresses an answer on loopback comes from 127.0.0.1, whichever was
+    // asked.
+    const other = createSocket('udp4').bind(0, '0.0.0.0');
+    await Promise.all([once(silent, 'listening'), once(other, 'listening')]);
+    let answers = 0;
+    other.on('message', (_, { port, address }) => other.send('an answer', port, address, () => (answers += 1)));
+    const asked = [`127.0.0.1:${silent.address().port}`, `127.0.0.2:${other.address().port}`];
+    for (const finished of await Promise.all(asked.map(joinAt))) {
+      expectFailure(finished, 1, 'gets no answer from its controller', 'does the network let UDP through');
+      expectFailure(finished, 1, 'may answer from another than was asked');
+    }
+    expect(answers).toBeGreaterThan(0);
     silent.close();
+    other.close();
   });
 
   it('auth-server down', async () => {
