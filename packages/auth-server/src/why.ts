@@ -232,9 +232,9 @@ function whyNeverAsked(registry: Registry, node: NodeFacts): Why {
 
 /** It has joined, and nothing was refused since. */
 function whyQuiet(node: NodeFacts, now: number): Why {
-  const { committed, committedAt } = node;
+  const { committed, committedAt, joinedAt } = node;
   const id = formatId(node.idI);
-  const joined = `Node ${id} has its own key since ${committedAt === undefined ? 'an unknown time' : isoTime(committedAt)}`;
+  const joined = `Node ${id} joined at ${timeText(joinedAt)}, and has the key of now since ${timeText(committedAt)}`;
   if (committed === undefined || committed.lifetime === 0)
     return { cause: 'joined', sentence: `${joined}; it does not expire.`, next: 'Nothing.' };
   const expiry = committed.ts + 1000 * committed.lifetime;
@@ -253,6 +253,10 @@ function whyQuiet(node: NodeFacts, now: number): Why {
     };
   }
   return { cause: 'joined', sentence: `${joined}; it expires at ${isoTime(expiry)}.`, next: 'Nothing.' };
+}
+
+function timeText(at: number | undefined): string {
+  return at === undefined ? 'an unknown time' : isoTime(at);
 }
 
 /** Nodes renew at 72 to 88 % of the lifetime (profile, "Node", 6); ms since the epoch. */

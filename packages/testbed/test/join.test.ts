@@ -80,6 +80,24 @@ describe('a network with one controller', () => {
     expect(keys.size).toBe(6);
   });
 
+  it('says on device and server alike when the initial key was traded in, and when the key of now was got', async () => {
+    const { network } = running;
+    const { id, state } = await orderAndInstall(network);
+    await network.run('node-agent', ['join', '--state', state]);
+    const first = [await showStatus(network, state), await showNode(network, id)];
+    for (const { joined_at, renewed_at } of first) expect([typeof joined_at, renewed_at]).toEqual(['string', null]);
+    await network.run('node-agent', ['join', '--state', state]);
+    const then = [await showStatus(network, state), await showNode(network, id)];
+    for (const [i, { joined_at, renewed_at }] of then.entries()) {
+      expect(joined_at).toBe(first[i]!['joined_at']);
+      expect(Date.parse(String(renewed_at))).toBeGreaterThan(Date.parse(String(joined_at)));
+    }
+    const why = await network.run('auth-server', ['node', 'why', id, '--data', network.registry]);
+    const { joined_at: joined, renewed_at: renewed } = then[1]!;
+    expect(why).toContain(`joined at ${String(joined)}, and has the key of now since ${String(renewed)}`);
+    expect(await network.run('node-agent', ['status', '--state', state])).toMatch(/^joined +\S+Z\nrenewed +\S+Z$/m);
+  });
+
   it('renews by itself before the key expires, and runs on_key_change after each key', async () => {
     const { network } = running;
     const { id, state } = await orderAndInstall(network, { lifetime: '4s' });
