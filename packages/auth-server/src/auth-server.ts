@@ -10,6 +10,7 @@ import {
   decodeLinkRequest,
   formatId,
   formatTid,
+  type Holdoff,
   ifWellFormed,
   type Judgement,
   judge,
@@ -20,11 +21,13 @@ import {
   type OpenedRequest,
   openLinkRequest,
   REFUSALS,
+  REISSUE_HOLDOFF_MS,
   sealAnswer,
   type Secret,
   stillInTime,
 } from '@latchkey/protocol';
 import { BoundedLog, type Clock, Failure, formatNid, type Log } from '@latchkey/runtime';
+import { isoTime } from './iso-time.js';
 import { KeptControllers } from './kept-controllers.js';
 import type { Registry } from './registry.js';
 import type { ControllerRecord, RegisteredNode } from './rows.js';
@@ -54,7 +57,7 @@ export interface LinkAnswer {
 /** What is answered. M9 says no more than its reason: `because` is for the log here. */
 type Final =
   | Extract<Judgement, { kind: 'answer' }>
-  | { readonly kind: 'refuse'; readonly refusal: LinkRefusal; readonly because?: Because };
+  | { readonly kind: 'refuse'; readonly refusal: LinkRefusal; readonly because?: Because; readonly maxAge?: number | undefined };
 
 interface Because {
   readonly why: string;
@@ -166,6 +169,7 @@ export class AuthServer {
           this.#noteAsked(opened, node, tid);
           this.#registry.keepOpen(node);
         }
+        if (judgement.kind === 'refuse' && judgement.holdoff !== undefined) return heldOff(judgement.refusal, judgement.holdoff);
         return judgement as Final;
       }
       const why = this.#timekeeper.refuses(judgement.commit.ts);
@@ -239,7 +243,7 @@ export class AuthServer {
         { ...about(request), node: formatId(opened.body.m1.idI), reason, advice: decision.because?.advice },
         `refused: ${decision.because?.why ?? `it ${meaning}`}`,
       );
-      return { code, payload, maxAge: maxAgeOf(decision.refusal) };
+      return { code, payload, maxAge: decision.maxAge ?? maxAgeOf(decision.refusal) };
     }
     if (decision.with === 'M3') decision.key.wipe();
     if (this.#log.isLevelEnabled('debug')) {
@@ -270,6 +274,14 @@ function about({ type, idC, tid }: LinkRequest): { readonly message: string; rea
 
 function refusal(name: LinkRefusal, because?: Because): Final {
   return { kind: 'refuse', refusal: name, ...(because === undefined ? {} : { because }) };
+}
+
+/** The wire has one reason for all that passes. The log tells this one, and the node when to come again. */
+function heldOff(refusal: LinkRefusal, { reissuedAt, leftMs }: Holdoff): Final {
+  const end = isoTime(reissuedAt + REISSUE_HOLDOFF_MS);
+  const why = `at ${isoTime(reissuedAt)} its node was given an initial key again, or the registry was restored; what bears a TS up to ${end} may be from before`;
+  const maxAge = leftMs > 0 ? Math.ceil(leftMs / 1000) : maxAgeOf(refusal);
+  return { kind: 'refuse', refusal, because: { why }, maxAge };
 }
 
 /** Under the SK_cs in use, or the one that is to take over. */

@@ -5,14 +5,16 @@ import { createReadStream } from 'node:fs';
 import { appendFile, copyFile, mkdir, open, rename, rm, truncate } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import type { Secret } from '@latchkey/protocol';
+import { CLOCK_AGREEMENT_MS, type Secret } from '@latchkey/protocol';
 import {
   checkPrivateFile,
+  type Clock,
   exists,
   Failure,
   giveNewName,
   lockFolder,
   openFolder,
+  readClock,
   removeIfInterrupted,
   syncFolderOf,
   systemFailure,
@@ -101,6 +103,7 @@ export interface RestoreOptions {
   readonly who: string;
   /** Puts aside a registry that is there, instead of refusing. */
   readonly replace: boolean;
+  readonly clock?: Clock;
 }
 
 export interface RestoredFrom {
@@ -112,7 +115,10 @@ export interface RestoredFrom {
 }
 
 /** Makes `folder` a registry again from a backup, which is looked at in full before anything is replaced. */
-export async function restore(path: string, { folder, master, who, replace }: RestoreOptions): Promise<RestoredFrom> {
+export async function restore(
+  path: string,
+  { folder, master, who, replace, clock = readClock }: RestoreOptions,
+): Promise<RestoredFrom> {
   if (!(await exists(path))) throw new UsageFailure(`${path} is not there`, { advice: 'Check the path.' });
   await checkPrivateFile(path);
   const length = await storeIn(path);
@@ -134,7 +140,7 @@ export async function restore(path: string, { folder, master, who, replace }: Re
       .catch((error: unknown) => {
         throw systemFailure(`cannot copy ${path}`, error);
       });
-    const { backupAt, nodes } = await examine(path, await Tables.open(folder, who, fresh), master);
+    const { backupAt, nodes } = await examine(path, await Tables.open(folder, who, { store: fresh }), master, clock().wall);
     const aside = there ? join(folder, `${STORE}-before-${isoTime(Date.now()).replaceAll(':', '')}`) : undefined;
     if (aside !== undefined) await rename(join(folder, STORE), aside);
     await rename(join(folder, fresh), join(folder, STORE));
@@ -151,6 +157,7 @@ async function examine(
   path: string,
   tables: Tables,
   master: Secret,
+  now: number,
 ): Promise<{ readonly backupAt: number; readonly nodes: number }> {
   try {
     const schema = tables.about.get('schema') as number | undefined;
@@ -174,10 +181,12 @@ async function examine(
     await tables.write(() => {
       const { head } = tables.audit;
       const note = `from a backup of ${isoTime(backupAt)}${head === undefined ? '' : `, HEAD ${formatHead(head)}`}`;
-      tables.about.putSync('restored', { at: Date.now(), backupAt });
+      // For every node: a key that was replaced since the backup is back (protocol, `reissuedAt`).
+      tables.about.putSync('restored', { at: now, backupAt });
       // What was shown since the backup nobody has kept.
       const times = tables.about.get('times') as Times | undefined;
-      if (times !== undefined) tables.about.putSync('times', withSpan(times, { from: backupAt, until: Date.now() }));
+      const span = { from: Math.min(backupAt, now), until: now + CLOCK_AGREEMENT_MS };
+      if (times !== undefined) tables.about.putSync('times', withSpan(times, span));
       tables.audit.append({ what: 'registry restored', note }, Date.now());
     });
     return { backupAt, nodes };

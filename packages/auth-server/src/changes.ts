@@ -5,6 +5,7 @@ import { Failure, formatDuration, UsageFailure } from '@latchkey/runtime';
 import { PLACE } from '@latchkey/store';
 import type { Event, What } from './audit.js';
 import { identify, ikIdentityKey } from './ik-identity.js';
+import { isUnknown } from './recent-initial-keys.js';
 import { notInRegistry, type Registry } from './registry.js';
 import type { ControllerRecord, ControllerRow, NodeRow, OrderRecord, OrderRow } from './rows.js';
 import type { Tables } from './tables.js';
@@ -83,7 +84,7 @@ async function changeNodes(
       if (after === undefined) continue;
       changed += 1;
       const entry = audit.append({ ...event, node: idI, ...(row.entry === 0 ? {} : { before: row.entry }) }, Date.now());
-      if (after === 'remove' || !Buffer.from(after.ik).equals(row.ik)) tables.keepFormerIk(row);
+      if (after === 'remove' || !Buffer.from(after.ik).equals(row.ik)) tables.keepFormerIk(idI, row);
       if (after === 'remove') {
         nodes.removeSync(idI);
         nodeSightings.removeSync(idI);
@@ -136,17 +137,21 @@ export async function resetNode(registry: Registry, idI: number, ik: Secret): Pr
   const { tables } = registry;
   const identity = ikIdentityKey(tables);
   try {
-    await changeNodes(registry, [idI], { what: 'node reset', key: ik }, ({ committed: _, joinedAt: __, seenBy, ...row }) => {
-      const same = Buffer.from(row.ik).equals(identify(identity, ik));
+    await changeNodes(registry, [idI], { what: 'node reset', key: ik }, (before) => {
+      const { committed: _, joinedAt: __, reissuedAt: ___, seenBy, ...row } = before;
+      const given = identify(identity, ik);
+      const same = Buffer.compare(row.ik, given) === 0;
+      const at = tables.timeOfServers;
       return {
         ...row,
         key: tables.keyring.seal({ kind: PLACE.node, id: idI }, ik),
         initial: true,
-        ik: identify(identity, ik),
+        ik: given,
         resetAt: Date.now(),
         // Who has seen the IK that comes back has seen it.
         ...(same && seenBy !== undefined ? { seenBy } : {}),
         ...(same ? {} : { ikAt: Date.now() }),
+        ...(same || isUnknown(row.ik) || tables.recentInitialKeys.had(idI, given, at) ? { reissuedAt: at } : {}),
       };
     });
     await tables.write(() => tables.nodeSightings.removeSync(idI));

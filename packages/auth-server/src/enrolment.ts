@@ -185,7 +185,14 @@ class NewRows {
 function add(tables: Tables, idI: number, row: NodeRow): void {
   if (tables.nodes.get(idI) !== undefined)
     throw new Failure(`node ${formatId(idI)} was added meanwhile`, { advice: 'Nothing was changed. Try again.' });
-  tables.nodes.putSync(idI, row);
+  tables.nodes.putSync(idI, { ...row, ...reissued(tables, idI, row.ik) });
+}
+
+/** For the row of a node that is given this IK: the time, if its ID had that IK before. */
+function reissued(tables: Tables, idI: number, ik: Uint8Array): Pick<NodeRow, 'reissuedAt'> {
+  if (!tables.recentInitialKeys.has(idI)) return {};
+  const at = tables.timeOfServers;
+  return tables.recentInitialKeys.had(idI, ik, at) ? { reissuedAt: at } : {};
 }
 
 /** A node that has not joined takes the line's key and controller. */
@@ -197,10 +204,12 @@ function change(tables: Tables, batch: NodeBatch, i: number, rows: NewRows): voi
     throw new UsageFailure(`node ${formatId(idI)} joined meanwhile`, { advice: 'Nothing was changed. Try again.' });
   const { key, ik, controller } = rows.of(batch, i);
   const otherIk = Buffer.compare(ik, before.ik) !== 0;
-  if (otherIk) tables.keepFormerIk(before);
+  if (otherIk) tables.keepFormerIk(idI, before);
   const event: Event = { what: 'node changed by import', node: idI, controller, before: before.entry };
   const entry = audit.append(event, Date.now());
-  nodes.putSync(idI, { ...before, key, ik, controller, entry, ...(otherIk ? { ikAt: Date.now() } : {}) });
+  const { reissuedAt: _, ...rest } = before;
+  const given = otherIk ? { ...rest, ikAt: Date.now(), ...reissued(tables, idI, ik) } : before;
+  nodes.putSync(idI, { ...given, key, ik, controller, entry });
 }
 
 /** Removes the orders that were not finished, with their nodes. */

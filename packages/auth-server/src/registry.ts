@@ -12,10 +12,10 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Commit, COMMIT_LIMIT_MS, formatId, KEY_LENGTH, Secret } from '@latchkey/protocol';
 import {
+  type Clock,
   Durations,
   exists,
   Failure,
-  KEPT_AHEAD_MS,
   NO_TIMES,
   openFolder,
   type Span,
@@ -65,19 +65,22 @@ export class Registry {
   /** When each commit under way began, by the monotonic clock, oldest first. */
   readonly #underWay = new Set<{ readonly since: number }>();
   readonly #kept = new KeptNodes();
+  /** Nobody restores a registry that a server has open. */
+  readonly #restoredAt: number | undefined;
 
   private constructor(tables: Tables) {
     this.tables = tables;
+    this.#restoredAt = this.restored?.at;
   }
 
   /** Makes a new, empty registry in `folder`, sealed under what `master` gives. Refuses to touch one that is there, or to make one beside it. */
-  static async create(folder: string, master: () => Promise<Secret>, who: string): Promise<Registry> {
+  static async create(folder: string, master: () => Promise<Secret>, who: string, clock?: Clock): Promise<Registry> {
     await openFolder(folder);
     if (!(await exists(join(folder, STORE, STORE_FILE)))) {
       const beside = await onlyBeside(folder);
       if (beside !== undefined) throw beside;
     }
-    const tables = await Tables.open(folder, who);
+    const tables = await Tables.open(folder, who, { clock });
     try {
       // What a creation that was killed left has no schema.
       if (tables.about.get('schema') !== undefined) {
@@ -103,8 +106,8 @@ export class Registry {
   }
 
   /** Opens the registry that `create` made. `who` stands in the audit log. */
-  static async open(folder: string, master: Secret, who: string): Promise<Registry> {
-    const tables = await Registry.#openTables(folder, who);
+  static async open(folder: string, master: Secret, who: string, clock?: Clock): Promise<Registry> {
+    const tables = await Registry.#openTables(folder, who, clock);
     try {
       const schema = tables.about.get('schema') as number | undefined;
       if (schema === undefined) throw noRegistry(folder);
@@ -117,10 +120,10 @@ export class Registry {
     }
   }
 
-  static async #openTables(folder: string, who: string): Promise<Tables> {
+  static async #openTables(folder: string, who: string, clock: Clock | undefined): Promise<Tables> {
     await requireRegistry(folder);
     await openFolder(folder);
-    return Tables.open(folder, who);
+    return Tables.open(folder, who, { clock });
   }
 
   get folder(): string {
@@ -230,26 +233,19 @@ export class Registry {
 
   /** The latest time that a change or a server saw, ms since the epoch. */
   get latestWall(): number {
-    return Math.max(this.tables.audit.latest, (this.tables.about.get('wall') as number | undefined) ?? 0);
+    return this.tables.latestWall;
   }
 
-  /** What the clocks of the servers showed. An older version kept the latest of it alone. */
+  /** What the clocks of the servers showed. */
   get times(): Times {
     this.tables.seeLatest();
-    return this.#keptTimes();
-  }
-
-  #keptTimes(): Times {
-    const times = this.tables.about.get('times') as Times | undefined;
-    if (times !== undefined) return times;
-    const wall = this.latestWall;
-    return { shown: [{ from: 0, until: wall + KEPT_AHEAD_MS }], past: [], kept: { wall, steady: Number.POSITIVE_INFINITY } };
+    return this.tables.times;
   }
 
   /** Writes what becomes of `times`, and gives it, once the disk has it. `wall`: the time it is; `broken`: why a break comes before it. */
   async keepTimes(change: (times: Times) => Times, wall: number, broken?: string): Promise<Times> {
     return this.tables.write(() => {
-      const times = change(this.#keptTimes());
+      const times = change(this.tables.times);
       this.tables.about.putSync('times', times);
       this.tables.about.putSync('wall', Math.max(wall, this.latestWall));
       if (broken !== undefined) this.tables.audit.append({ what: 'clock break', note: broken }, wall);
@@ -261,7 +257,7 @@ export class Registry {
   async releaseTimes(released: readonly Span[]): Promise<void> {
     const note = released.map(({ from, until }) => `${isoTime(from)} to ${isoTime(until)}`).join(', ');
     await this.tables.change({ what: 'clock released', note }, () => {
-      const times = this.#keptTimes();
+      const { times } = this.tables;
       const past = times.past.filter(({ from, until }) => !released.some((span) => span.from === from && span.until === until));
       this.tables.about.putSync('times', { ...times, past });
     });
@@ -311,6 +307,8 @@ export class Registry {
         const same = stored.key === node.key && isStored(nodes, idI, stored.octets);
         const row = same ? stored.row : nodes.get(idI);
         if (row?.entry !== node.entry || keptOrders.get(row.order)?.entry !== node.orderEntry) return 'lost';
+        // The key may be the same one, given again since.
+        if (row.reissuedAt !== stored.row.reissuedAt) return 'lost';
         if (!same && !holds(keyring, idI, row, node.key)) return 'lost';
         const { idC, tid, ts, nidI, lifetime } = commit;
         const what = row.initial ? 'node joined' : 'node renewed';
@@ -320,6 +318,8 @@ export class Registry {
         next.key = keyring.seal({ kind: PLACE.node, id: idI }, to);
         next.initial = false;
         next.committed = { idC, tid: tid.toString(16), ts, nidI, lifetime, at: now };
+        // No M7 from before `reissuedAt` opens under the new key.
+        if (row.reissuedAt !== undefined) delete next.reissuedAt;
         next.entry = audit.append({ what, node: idI, controller: idC, tid, keyBefore: node.key, key: to, before }, now);
         if (row.initial) {
           next.joinedAt = now;
@@ -357,6 +357,12 @@ export class Registry {
     });
   }
 
+  /** Forgets a part of the initial keys that IDs had too long ago to matter. To be called again and again. */
+  async forgetInitialKeys(): Promise<void> {
+    const { tables } = this;
+    await tables.recentInitialKeys.forget(tables.timeOfServers, (action) => tables.write(action));
+  }
+
   /**
    * Forgets the reads of processes that were killed over them, until which the file of the store grows with every commit. LMDB does so itself
    * when the store is opened, and at no other time.
@@ -379,7 +385,7 @@ export class Registry {
   /** `undefined`: its order is not finished, or was left unfinished: then it is as if the node were not there. */
   #facts(idI: number, row: NodeRow): NodeFacts | undefined {
     const order = this.tables.keptOrders.get(row.order);
-    return order === undefined || order.state === 'pending' ? undefined : factsFrom(idI, row, order);
+    return order === undefined || order.state === 'pending' ? undefined : factsFrom(idI, row, order, this.#restoredAt);
   }
 }
 

@@ -79,6 +79,8 @@ export interface NodeRow {
   resetAt?: number;
   /** When its IK was handed out, if not with its order. */
   ikAt?: number;
+  /** When it was given this IK, by the servers' clock, if its ID had had that before. Goes with the IK. */
+  reissuedAt?: number;
   /** Controllers that were given the IK. */
   seenBy?: number[];
   committed?: { idC: number; tid: string; ts: number; nidI: Uint8Array; lifetime: number; at: number };
@@ -141,7 +143,8 @@ export interface RegisteredNode extends NodeFacts {
   readonly stored: OpenedRow;
 }
 
-export function factsFrom(idI: number, row: NodeRow, order: OrderRow): NodeFacts {
+/** `restoredAt`: when the registry was put back from a backup. */
+export function factsFrom(idI: number, row: NodeRow, order: OrderRow, restoredAt: number | undefined): NodeFacts {
   const { committed } = row;
   const shut = order.state === 'shut' || order.state === 'closed';
   const commit: Commit | undefined = committed && {
@@ -160,6 +163,7 @@ export function factsFrom(idI: number, row: NodeRow, order: OrderRow): NodeFacts
     joinUntil: shut ? 0 : order.joinUntil,
     lifetime: row.lifetime ?? order.lifetime,
     grace: row.grace ?? order.grace,
+    reissuedAt: later(row.reissuedAt, restoredAt),
     committed: commit,
     order: row.order,
     addedAt: order.createdAt,
@@ -172,6 +176,10 @@ export function factsFrom(idI: number, row: NodeRow, order: OrderRow): NodeFacts
     orderEntry: order.entry,
     orderState: order.state,
   };
+}
+
+function later(one: number | undefined, other: number | undefined): number | undefined {
+  return one === undefined || (other !== undefined && other > one) ? other : one;
 }
 
 /** The row's `seenBy` with `idC` in it. */

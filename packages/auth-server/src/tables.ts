@@ -2,11 +2,12 @@
 
 import { join } from 'node:path';
 import { PLACE, type About, Keyring, openStore, writeFailure } from '@latchkey/store';
-import { Failure, UsageFailure } from '@latchkey/runtime';
+import { type Clock, Failure, KEPT_AHEAD_MS, readClock, type Times, timeOfServers, UsageFailure } from '@latchkey/runtime';
 import { formatId, type Secret } from '@latchkey/protocol';
 import type { Database, RootDatabase } from 'lmdb';
 import { AuditLog, type Event } from './audit.js';
 import { KeptRows } from './kept-rows.js';
+import { RecentInitialKeys } from './recent-initial-keys.js';
 import type { ControllerRow, FormerIkRow, NodeRow, OrderRow } from './rows.js';
 import type { ControllerSightingRow, NodeSightingRow } from './sightings.js';
 
@@ -24,6 +25,7 @@ export function storeOfSchema(schema: number): string {
  *   orders                 number, from 1 -> OrderRow
  *   audit                  number, from 1 -> entry (audit.ts)
  *   former iks             number, from 1 -> FormerIkRow
+ *   recent initial keys    ID_i -> RecentInitialKey[]
  *   node sightings         ID_i -> NodeSightingRow
  *   stranger sightings     the same, of IDs that are not in the registry
  *   controller sightings   ID_c -> ControllerSightingRow
@@ -37,6 +39,7 @@ export class Tables {
   readonly controllers: Database<ControllerRow, number>;
   readonly orders: Database<OrderRow, number>;
   readonly formerIks: Database<FormerIkRow, number>;
+  readonly recentInitialKeys: RecentInitialKeys;
   readonly nodeSightings: Database<NodeSightingRow, number>;
   readonly strangerSightings: Database<NodeSightingRow, number>;
   readonly controllerSightings: Database<ControllerSightingRow, number>;
@@ -45,15 +48,19 @@ export class Tables {
   readonly keptOrders: KeptRows<OrderRow>;
   readonly about: About;
   readonly audit: AuditLog;
+  /** Of this process. */
+  readonly #clock: Clock;
   #keyring: Keyring | undefined;
 
-  private constructor(folder: string, env: RootDatabase, who: string) {
+  private constructor(folder: string, env: RootDatabase, who: string, clock: Clock) {
     this.folder = folder;
     this.env = env;
+    this.#clock = clock;
     this.nodes = env.openDB({ name: 'nodes', keyEncoding: 'uint32' });
     this.controllers = env.openDB({ name: 'controllers', keyEncoding: 'uint32' });
     this.orders = env.openDB({ name: 'orders', keyEncoding: 'uint32' });
     this.formerIks = env.openDB({ name: 'former iks', keyEncoding: 'uint32' });
+    this.recentInitialKeys = new RecentInitialKeys(env.openDB({ name: 'recent initial keys', keyEncoding: 'uint32' }));
     this.nodeSightings = env.openDB({ name: 'node sightings', keyEncoding: 'uint32' });
     this.strangerSightings = env.openDB({ name: 'stranger sightings', keyEncoding: 'uint32' });
     this.controllerSightings = env.openDB({ name: 'controller sightings', keyEncoding: 'uint32' });
@@ -64,8 +71,12 @@ export class Tables {
   }
 
   /** @param who stands in the audit log */
-  static async open(folder: string, who: string, store: string = STORE): Promise<Tables> {
-    return new Tables(folder, await openStore(join(folder, store), { maxDbs: 12 }), who);
+  static async open(
+    folder: string,
+    who: string,
+    { store = STORE, clock = readClock }: { readonly store?: string; readonly clock?: Clock | undefined } = {},
+  ): Promise<Tables> {
+    return new Tables(folder, await openStore(join(folder, store), { maxDbs: 12 }), who, clock);
   }
 
   get keyring(): Keyring {
@@ -84,8 +95,30 @@ export class Tables {
     this.about.putSync('ik identity', this.#keyring.seal({ kind: PLACE.ikIdentity, id: 0 }, ikIdentity));
   }
 
-  /** Inside a write transaction: the IK of a node that is removed, or gets another, stays known by its fingerprint. */
-  keepFormerIk(row: NodeRow): void {
+  /** The latest time that a change or a server saw, ms since the epoch. */
+  get latestWall(): number {
+    return Math.max(this.audit.latest, (this.about.get('wall') as number | undefined) ?? 0);
+  }
+
+  /** What the clocks of the servers showed. An older version kept the latest of it alone. */
+  get times(): Times {
+    const times = this.about.get('times') as Times | undefined;
+    if (times !== undefined) return times;
+    const wall = this.latestWall;
+    return { shown: [{ from: 0, until: wall + KEPT_AHEAD_MS }], past: [], kept: { wall, steady: Number.POSITIVE_INFINITY } };
+  }
+
+  /** The time by the servers' clock, ms since the epoch, whatever the clock of this process shows. */
+  get timeOfServers(): number {
+    return timeOfServers(this.times, this.#clock());
+  }
+
+  /**
+   * Inside a write transaction: the IK of a node that is removed, or gets another, stays known by its fingerprint, and for a while as one that
+   * this ID had.
+   */
+  keepFormerIk(idI: number, row: NodeRow): void {
+    this.recentInitialKeys.remember(idI, row.ik, this.timeOfServers);
     const [last = 0] = this.formerIks.getKeys({ reverse: true, limit: 1 });
     const { ik, order, ikAt, initial, seenBy = [] } = row;
     const givenAt = ikAt ?? this.orders.get(order)?.createdAt ?? 0;

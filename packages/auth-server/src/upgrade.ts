@@ -81,7 +81,7 @@ async function fill(env: RootDatabase, folder: string, master: Secret, who: stri
     controllers: env.openDB<OldControllerRow, number>({ name: 'controllers', keyEncoding: 'uint32' }),
     orders: env.openDB<OldOrderRow, number>({ name: 'orders', keyEncoding: 'uint32' }),
   };
-  const tables = await Tables.open(folder, who, NEW);
+  const tables = await Tables.open(folder, who, { store: NEW });
   const octets = randomBytes(KEY_LENGTH);
   const identity = Secret.from(octets);
   octets.fill(0);

@@ -1,6 +1,6 @@
 /** Why a node has not joined, or fails: one sentence and the next step, from what the server saw. */
 
-import { expiryOf, formatId, REFUSALS } from '@latchkey/protocol';
+import { expiryOf, formatId, MAX_REISSUE_AHEAD_MS, REFUSALS, REISSUE_HOLDOFF_MS, TS_WINDOW } from '@latchkey/protocol';
 import { isoTime } from './iso-time.js';
 import type { Registry } from './registry.js';
 import type { NodeFacts } from './rows.js';
@@ -14,6 +14,7 @@ export interface Why {
     | 'unknown'
     | 'disabled'
     | 'window-shut'
+    | 'held-off'
     | 'wrong-controller'
     | 'proof-failed'
     | 'proof-missing'
@@ -41,6 +42,7 @@ export function why(registry: Registry, idI: number, now: number): Why {
   const seen = unsettled(sighting, node);
   return (
     whyShut(registry, node, now) ??
+    whyHeldOff(registry, node, latestRefusal(seen), now) ??
     whyRefused(node, latestRefusal(seen)) ??
     whyUnproven(registry, node, seen, now) ??
     (node.initial ? (whyRefusedBefore(node, seen?.refused) ?? whyNeverAsked(registry, node)) : whyQuiet(node, now))
@@ -126,6 +128,32 @@ function whyShut(registry: Registry, node: NodeFacts, now: number): Why | undefi
     };
   }
   return undefined;
+}
+
+/** It was given an initial key again that its ID had had before, or the registry was restored (protocol, `reissuedAt`). */
+function whyHeldOff(registry: Registry, node: NodeFacts, refused: Refused | undefined, now: number): Why | undefined {
+  const { idI, reissuedAt, initial } = node;
+  if (reissuedAt === undefined || reissuedAt > now + MAX_REISSUE_AHEAD_MS) return undefined;
+  const end = reissuedAt + REISSUE_HOLDOFF_MS;
+  const id = formatId(idI);
+  const given =
+    registry.restored?.at === reissuedAt
+      ? `The registry was restored at ${isoTime(reissuedAt)}`
+      : `Node ${id} was given an initial key at ${isoTime(reissuedAt)} that it had had before`;
+  const wasRefused = refused?.refusal === 'overloaded' && refused.at <= end + TS_WINDOW.M7.back;
+  if (now <= end && (initial || wasRefused)) {
+    return {
+      cause: 'held-off',
+      sentence: `${given}. Node ${id} gets no key before ${isoTime(end)}.`,
+      next: 'Wait until then. A node agent that runs tries again by itself.',
+    };
+  }
+  if (!wasRefused) return undefined;
+  return {
+    cause: 'held-off',
+    sentence: `${given}. A request for node ${id} that may be from before was refused, last at ${isoTime(refused.at)}.`,
+    next: 'A node agent that runs tries again by itself. If the node has not joined in ten minutes, look at the device: power, the way to its controller.',
+  };
 }
 
 function whyRefused(node: NodeFacts, refused: Refused | undefined): Why | undefined {

@@ -36,6 +36,9 @@ const NID_I = Uint8Array.from(Buffer.from('00000000000000000000ffffc0000207c000'
 /** Octets of the master key of every registry here. */
 export const MASTER: Uint8Array = randomBytes(16);
 
+/** Of the machine that the servers here run on. */
+const clock = (): { wall: number; steady: number } => ({ wall: Date.now(), steady: Date.now() });
+
 /** A key whose octets can be looked for. */
 export function drawn(): Secret {
   return Secret.from(randomBytes(16));
@@ -52,7 +55,7 @@ export class Office {
 
   /** A new registry with controllers 1 and 2. */
   static async open(): Promise<Office> {
-    const registry = await Registry.create(await tempFolder(), () => Promise.resolve(Secret.from(MASTER)), 'user ada');
+    const registry = await Registry.create(await tempFolder(), () => Promise.resolve(Secret.from(MASTER)), 'user ada', clock);
     const office = new Office(registry, new Map([C1, C2, STRANGE].map((idC) => [idC, drawn()])));
     onTestFinished(() => registry.close());
     for (const idC of [C1, C2]) {

@@ -15,6 +15,7 @@ import {
   sealM7,
   Secret,
 } from '@latchkey/protocol';
+import type { Clock } from '@latchkey/runtime';
 import { onTestFinished, vi } from 'vitest';
 import { tempFolder } from '../../runtime/test/fixtures.js';
 import { NodeBatch } from '../src/batch.js';
@@ -56,14 +57,14 @@ export function secretsMade(): () => string[] {
   return () => made.mock.results.map(({ value }) => String(value));
 }
 
-/** A new registry in a folder of its own; closed with the test unless it is closed before. */
-export async function newRegistry(): Promise<Registry> {
-  return closedAfter(await Registry.create(await tempFolder(), () => Promise.resolve(copyOf(MASTER)), 'test'));
+/** A new registry in a folder of its own; closed with the test unless it is closed before. `clock`: what changes in it go by. */
+export async function newRegistry(clock?: Clock): Promise<Registry> {
+  return closedAfter(await Registry.create(await tempFolder(), () => Promise.resolve(copyOf(MASTER)), 'test', clock));
 }
 
 /** Opens the registry in `folder` as another process would. */
-export async function openRegistry(folder: string): Promise<Registry> {
-  return closedAfter(await Registry.open(folder, copyOf(MASTER), 'test'));
+export async function openRegistry(folder: string, clock?: Clock): Promise<Registry> {
+  return closedAfter(await Registry.open(folder, copyOf(MASTER), 'test', clock));
 }
 
 /** A registry wipes its master key when it is closed. */

@@ -258,8 +258,30 @@ describe('a node that has joined', () => {
     await office.serving((serving) => serving.ask(serving.exchange(1, ik), 'm2'), start + MINUTE);
     expect(cause(start + 3 * MINUTE)).toBe('proof-missing');
     expect(why(registry, 1, start + 3 * MINUTE).next).toContain(`node reset ${ID}`);
-    await resetNode(registry, 1, ik);
+    await resetNode(registry, 1, drawn());
     expect(cause()).toBe('never-asked');
+  });
+
+  it('was reset to the initial key it had, and waits for 35 s; what comes from before is told apart', async () => {
+    await office.serving(async (serving) => {
+      const before = serving.exchange(1, ik);
+      await resetNode(registry, 1, ik);
+      const { reissuedAt: at } = registry.node(1)!;
+      const given = `Node ${ID} was given an initial key at ${iso(at!)} that it had had before.`;
+      expect([at! - 100_000, at!, at! + 35_000].map((ms) => cause(ms))).toEqual(['never-asked', 'held-off', 'held-off']);
+      expect(sentence(at)).toBe(`${given} Node ${ID} gets no key before ${iso(at! + 35_000)}.`);
+      expect(cause(at! + 35_001)).toBe('never-asked');
+
+      serving.now.wall = at! + 40_000;
+      serving.now.steady = at! + 40_000;
+      expect(await serving.ask(before, 'm7')).toBe('overloaded');
+      serving.now.wall += 1_000;
+      expect(await serving.ask(before, 'm7')).toBe('overloaded');
+    }, start);
+    expect(cause(start + 5 * MINUTE)).toBe('held-off');
+    expect(sentence(start + 5 * MINUTE)).toContain(`that may be from before was refused, last at `);
+    await office.join(1, ik, { wall: start + 10 * MINUTE });
+    expect(cause(start + 10 * MINUTE)).toBe('joined');
   });
 
   it('is well also when an M2 of the exchange comes once more after it', async () => {

@@ -52,6 +52,7 @@ export type { Source } from './source.js';
 export {
   type Commit,
   expiryOf,
+  type Holdoff,
   type Judgement,
   judge,
   type NodeRecord,

@@ -5,12 +5,12 @@
  * read), `judge`. Then
  *
  *   answer   seal M3 or M8 over this very request and send it
- *   commit   in ONE durable transaction: `stillInTime`, K_i compared with `from`, replaced by `to`. Lost comparison: read and
- *            judge again. Only after that write is durable everywhere: seal M8
+ *   commit   in ONE durable transaction: `stillInTime`, K_i compared with `from` and `reissuedAt` with what it was, K_i replaced by
+ *            `to`. Lost comparison: read and judge again. Only after that write is durable everywhere: seal M8
  *   refuse   seal M9 and send it
  */
 
-import { LIFETIME_LENGTH, TS_WINDOW, TYPE } from './constants.js';
+import { LIFETIME_LENGTH, MAX_REISSUE_AHEAD_MS, REISSUE_HOLDOFF_MS, TS_WINDOW, TYPE } from './constants.js';
 import { type LinkRefusal, REFUSALS } from './errors.js';
 import { type LinkRequest, type M2, type M7, openC5, openM2, openM7, sealM3, sealM8, sealM9 } from './messages.js';
 import { linkNonce } from './nonce.js';
@@ -35,6 +35,8 @@ export interface NodeRecord {
   readonly lifetime: number;
   /** Until when an expired key may still renew itself, in seconds after expiry. */
   readonly grace: number;
+  /** T: when an administrator gave it an initial key that its ID had had before, or the registry was restored; the later of both. */
+  readonly reissuedAt?: number | undefined;
   /** The commit that put K_i there. */
   readonly committed?: Commit | undefined;
 }
@@ -59,7 +61,14 @@ export type Judgement =
   | { readonly kind: 'answer'; readonly with: 'M3'; readonly key: Secret }
   | { readonly kind: 'answer'; readonly with: 'M8'; readonly lifetime: number }
   | { readonly kind: 'commit'; readonly from: Secret; readonly to: Secret; readonly commit: Commit }
-  | { readonly kind: 'refuse'; readonly refusal: LinkRefusal };
+  | { readonly kind: 'refuse'; readonly refusal: LinkRefusal; readonly holdoff?: Holdoff | undefined };
+
+/** Why no M7 of a node is committed for a while: an M7 from before `reissuedAt` could put a key back that the node has dropped. */
+export interface Holdoff {
+  readonly reissuedAt: number;
+  /** How long an M2 that comes now must wait, in ms. */
+  readonly leftMs: number;
+}
 
 /** `undefined`: does not open, or its M1 is not one. */
 export function openLinkRequest(request: LinkRequest, skCs: Secret): OpenedRequest | undefined {
@@ -83,6 +92,20 @@ export function expiryOf({ committed }: Pick<NodeRecord, 'committed'>): number |
   return committed === undefined || committed.lifetime === 0 ? undefined : committed.ts + 1000 * committed.lifetime;
 }
 
+/**
+ * Returns the hold-off of a node for a request with this TS, `undefined` if there is none. An M7 goes by its TS alone, which
+ * bounds when its M3 was given. An M2 goes by the clock, and by its TS where the controller's clock lags behind: otherwise the M7
+ * of that transaction, which has the same TS, would be refused.
+ */
+function holdoffOf({ type, body }: OpenedRequest, { reissuedAt }: NodeRecord, wall: number): Holdoff | undefined {
+  if (reissuedAt === undefined || reissuedAt > wall + MAX_REISSUE_AHEAD_MS) return undefined;
+  const end = reissuedAt + REISSUE_HOLDOFF_MS;
+  const ts = Number(body.ts);
+  const earliest = Math.min(ts, wall);
+  if ((type === 'M7' ? ts : earliest) > end) return undefined;
+  return { reissuedAt, leftMs: Math.max(0, end - (type === 'M7' ? wall : earliest)) };
+}
+
 /** Judges a request that opened, in the order of the profile's table. `wall` is the server's clock, ms since the epoch. */
 export function judge(opened: OpenedRequest, node: NodeRecord | undefined, wall: number): Judgement {
   if (!stillInTime(opened, wall)) return refuse('clock');
@@ -92,10 +115,12 @@ export function judge(opened: OpenedRequest, node: NodeRecord | undefined, wall:
   const expiry = expiryOf(node);
   if (expiry !== undefined && wall > expiry + 1000 * node.grace) return refuse('expired');
   if (node.initial && (wall < (node.joinFrom ?? wall) || wall > (node.joinUntil ?? wall))) return refuse('windowShut');
-  return opened.type === 'M2' ? { kind: 'answer', with: 'M3', key: node.key } : judgeProof(opened, node);
+  const holdoff = holdoffOf(opened, node, wall);
+  if (opened.type === 'M7') return judgeProof(opened, node, holdoff);
+  return holdoff === undefined ? { kind: 'answer', with: 'M3', key: node.key } : refuse('overloaded', holdoff);
 }
 
-function judgeProof(opened: Extract<OpenedRequest, { type: 'M7' }>, node: NodeRecord): Judgement {
+function judgeProof(opened: Extract<OpenedRequest, { type: 'M7' }>, node: NodeRecord, holdoff: Holdoff | undefined): Judgement {
   const { idC, tid, body } = opened;
   const { committed } = node;
   const context = { idC, tid, m1Octets: body.m1Octets };
@@ -107,7 +132,8 @@ function judgeProof(opened: Extract<OpenedRequest, { type: 'M7' }>, node: NodeRe
   if (committed?.idC === idC && committed.tid === tid && proves(node.key))
     return { kind: 'answer', with: 'M8', lifetime: committed.lifetime };
   const psk = derivePsk(node.key, body.m1.rnI, body.rnC);
-  if (proves(psk))
+  const proven = proves(psk);
+  if (proven && holdoff === undefined)
     return {
       kind: 'commit',
       from: node.key,
@@ -115,7 +141,7 @@ function judgeProof(opened: Extract<OpenedRequest, { type: 'M7' }>, node: NodeRe
       commit: { idC, tid, ts: Number(body.ts), nidI: body.nidI, lifetime: node.lifetime },
     };
   psk.wipe();
-  return refuse('proofFailed');
+  return proven ? refuse('overloaded', holdoff) : refuse('proofFailed');
 }
 
 /** M3, M8 or M9 over the request at hand. `random`: 13 octets, fresh, of which its nonce is made. */
@@ -142,6 +168,6 @@ export function sealAnswer(
   );
 }
 
-function refuse(refusal: LinkRefusal): Judgement {
-  return { kind: 'refuse', refusal };
+function refuse(refusal: LinkRefusal, holdoff?: Holdoff): Judgement {
+  return holdoff === undefined ? { kind: 'refuse', refusal } : { kind: 'refuse', refusal, holdoff };
 }

@@ -146,6 +146,73 @@ describe('each row at its millisecond', () => {
   });
 });
 
+describe('a node whose initial key was reissued', () => {
+  const reissued = (reissuedAt: number): NodeRecord => ({ ...FRESH, reissuedAt });
+  /** The judgement in one word, with the wait in ms where there is one. */
+  const held = ({ opened }: Asked, node: NodeRecord, wall = WALL): string => {
+    const judgement = judge(opened, node, wall);
+    if (judgement.kind !== 'refuse') return judgement.kind;
+    const { refusal, holdoff } = judgement;
+    return holdoff === undefined ? refusal : `${refusal} ${holdoff.leftMs}`;
+  };
+
+  it.each([
+    [0, 'overloaded 35000'],
+    [34_999, 'overloaded 1'],
+    [35_000, 'overloaded 0'],
+    [35_001, 'answer'],
+  ])('%i ms ago has its M2 refused with what is left of 35 s, then answered', (ago, expected) => {
+    expect(held(transaction().m2, reissued(WALL - ago))).toBe(expected);
+  });
+
+  it('has an M2 refused for as long as the controller’s clock lags behind, whose M7 would be refused', () => {
+    expect(held(transaction({ ts: WALL - 20_000 }).m2, reissued(WALL - 36_000))).toBe('overloaded 19000');
+    expect(held(transaction({ ts: WALL - 20_000 }).m2, reissued(WALL - 55_001))).toBe('answer');
+    // A clock that is ahead shortens nothing: the M2 may be from before.
+    expect(held(transaction({ ts: WALL + 30_000 }).m2, reissued(WALL - 34_999))).toBe('overloaded 1');
+  });
+
+  it.each([
+    [0, 'overloaded 35000'],
+    [-35_000, 'overloaded 70000'],
+    [-65_000, 'overloaded 100000'],
+    [-65_001, 'commit'],
+  ])('%i ms ago has no M7 of now committed, unless the clock was set back since', (ago, expected) => {
+    expect(held(transaction().m7, reissued(WALL - ago))).toBe(expected);
+  });
+
+  it('has an M7 refused by its TS, however late it comes', () => {
+    const m7 = (after: number): Asked => transaction({ ts: WALL + after }).m7;
+    const node = reissued(WALL);
+    expect(held(m7(35_000), node, WALL + 35_000)).toBe('overloaded 0');
+    expect(held(m7(35_000), node, WALL + 125_000)).toBe('overloaded 0');
+    expect(held(m7(35_001), node, WALL + 35_001)).toBe('commit');
+    expect(held(m7(35_001), node, WALL + 5_001)).toBe('commit');
+  });
+
+  it('is asked for its proof first, and its PSK is wiped', () => {
+    const [right, wrong] = [transaction(), transaction({ key: secret(0x77) })];
+    const made = vi.spyOn(Secret, 'from');
+    expect([held(right.m7, reissued(WALL)), held(wrong.m7, reissued(WALL))]).toEqual(['overloaded 35000', 'proofFailed']);
+    const shown = made.mock.results.map(({ value }) => String(value));
+    made.mockRestore();
+    expect(new Set(shown)).toEqual(new Set(['[secret wiped]']));
+  });
+
+  it('is refused for every other reason first', () => {
+    const { m2 } = transaction();
+    const node = { ...reissued(WALL), joinUntil: WALL - 1 };
+    expect(held(m2, node)).toBe('windowShut');
+    expect(held(m2, { ...node, controller: 2 })).toBe('notAssigned');
+  });
+
+  it('gets the M8 of what was committed last again: that changes no key', () => {
+    const { m7 } = transaction();
+    const joined = { ...committed(FRESH, m7), reissuedAt: WALL };
+    expect(judge(m7.opened, joined, WALL)).toEqual({ kind: 'answer', with: 'M8', lifetime: 3600 });
+  });
+});
+
 type CommitJudgement = Extract<Judgement, { kind: 'commit' }>;
 
 /** Commits an M7, as the store would. */

@@ -1,7 +1,7 @@
 /** Time, read in one place. */
 
 import { CLOCK_STEP_PENALTY_MS, type Now } from '@latchkey/protocol';
-import type { Times } from './times.js';
+import { lastShown, type Times } from './times.js';
 
 /** The wall clock and the monotonic one, in ms; the latter runs on from one process to the next until the machine is started anew. */
 export function readClock(): Now {
@@ -65,4 +65,13 @@ export class ClockStepWatch {
   get setBackAt(): number | undefined {
     return this.#setBackAt;
   }
+}
+
+/**
+ * Returns the time by the clock that servers go by, in ms since the epoch, for a process that reads a clock of its own. No server has
+ * given an M3 at a later one since the last break. Where the clock here is not the one that the servers kept (it was set meanwhile, or
+ * the machine started anew), that is the end of what they kept, which may lie 60 s ahead.
+ */
+export function timeOfServers(times: Times, now: Now): number {
+  return new ClockStepWatch(now, times).breaks === 0 ? now.wall : (lastShown(times) ?? now.wall);
 }

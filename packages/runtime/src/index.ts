@@ -2,7 +2,7 @@
 
 export { type ApplicationKeyOptions, applicationKeyOptions, formatApplicationKey, warnOfExpiry } from './application-key.js';
 export { idArgument, integerArgument, listenOption, logLevelOption, main, peerArgument, program, withExamples } from './cli.js';
-export { type Clock, ClockStepWatch, readClock, steadyNow } from './clock.js';
+export { type Clock, ClockStepWatch, readClock, steadyNow, timeOfServers } from './clock.js';
 export { CoapClient, type CoapClientOptions, type ExchangeOptions, type Outcome, type Response } from './coap/client.js';
 export { ClientCounts, ServerCounts } from './coap/counts.js';
 export { OPTION, parseDatagram } from './coap/datagram.js';

@@ -43,6 +43,11 @@ export function isKept({ shown }: Times, wall: number): boolean {
   return shown.some(({ from, until }) => from <= wall && wall <= until);
 }
 
+/** The latest time that was shown since the last break, or is about to be. */
+export function lastShown({ shown }: Times): number | undefined {
+  return shown.at(-1)?.until;
+}
+
 /** Whether it is time to keep this time. */
 export function isDue(times: Times, wall: number): boolean {
   return !isKept(times, wall) || !isKept(times, wall + KEPT_AGAIN_MS);

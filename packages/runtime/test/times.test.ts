@@ -1,8 +1,9 @@
 // Proves what is remembered of the times a clock showed, and that no M7 whose M3 was given before a break passes for one of after it.
 
+import { CLOCK_AGREEMENT_MS, MAX_REISSUE_AHEAD_MS } from '@latchkey/protocol';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ClockStepWatch } from '../src/clock.js';
+import { ClockStepWatch, timeOfServers } from '../src/clock.js';
 import {
   afterBreak,
   isDue,
@@ -50,6 +51,30 @@ describe('the time', () => {
       [20, 30],
     ]);
     expect(hours).toHaveLength(8);
+  });
+});
+
+describe('the time that servers go by', () => {
+  const times = withTime(withTime(NO_TIMES, at(0)), at(20_000));
+
+  it('is that of a process whose clocks agree with theirs, and of any while there is no server', () => {
+    expect(timeOfServers(times, at(25_000))).toBe(WALL + 25_000);
+    expect(timeOfServers(times, at(3_600_000))).toBe(WALL + 3_600_000);
+    expect(timeOfServers(times, { ...at(25_000), wall: WALL + 25_900 })).toBe(WALL + 25_900);
+    expect(timeOfServers(NO_TIMES, at(-YEAR))).toBe(WALL - YEAR);
+  });
+
+  it('is the latest that they may have shown where a clock was set, or the machine started anew', () => {
+    const latest = WALL + 80_000;
+    for (const wall of [-YEAR, 20_000, 30_000, YEAR])
+      expect(timeOfServers(times, { wall: WALL + wall, steady: 25_000 })).toBe(latest);
+    expect(timeOfServers(times, { wall: WALL + 25_000, steady: 5_000 })).toBe(latest);
+    // What they showed before a break is past.
+    expect(timeOfServers(afterBreak(times, at(-3_600_000), 0), { wall: WALL, steady: -3_500_000 })).toBe(WALL - 3_540_000);
+  });
+
+  it('is not so far ahead of their clock that an auth-server ignores it', () => {
+    expect(MAX_REISSUE_AHEAD_MS).toBeGreaterThanOrEqual(KEPT_AHEAD_MS + CLOCK_AGREEMENT_MS);
   });
 });
 

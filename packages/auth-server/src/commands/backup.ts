@@ -61,6 +61,7 @@ async function putBack(file: string, options: RegistryOptions & { readonly repla
     `The registry in ${options.data} is that of ${isoTime(backupAt)}, with ${counted(nodes, 'node')}.\n` +
       `It opens under the master key ${key}: that one is to be where the server looks for it.\n` +
       (aside === undefined ? '' : `The one that was there is in ${aside}\n`) +
+      'No node joins or renews in the first 35 s from now.\n' +
       'Nodes that got a key since then do not get in: `latchkey-auth-server node why ID` tells which.\n',
   );
 }

@@ -19,6 +19,10 @@ import { anew, why } from '../why.js';
 import { knownController } from './controller.js';
 import { confirm, counted, registryOptions, type RegistryOptions, withRegistry, yesOption } from './with-registry.js';
 
+/** What its agent proves after the reset, and before the device loses its state, counts for so long. */
+const LOST_STATE =
+  'If the device has lost its state, stop its agent for 130 s before you install it with that key, or reset it with --out.';
+
 interface ResetOptions extends RegistryOptions, Partial<HandoverOptions> {
   readonly order?: number;
   readonly ikFile?: string;
@@ -29,7 +33,9 @@ interface ResetOptions extends RegistryOptions, Partial<HandoverOptions> {
 export function resetCommand(): Command {
   const command = registryOptions(
     new Command('reset')
-      .description('put nodes back to an initial key: for a device that was reset to its own, or where initial keys got out')
+      .description(
+        'put nodes back to an initial key: for a device that was reset to its own, or where initial keys got out; with a key that the node had before it joins 35 s later at the earliest',
+      )
       .argument('[ids...]', 'ID_i, 8 hex digits each', idsArgument),
   )
     .option(
@@ -93,8 +99,9 @@ async function resetOne(registry: Registry, idI: number, options: ResetOptions):
   await (handover === undefined ? change() : handover.write([{ idI, idC, controller: nid, ik }], change));
   const { cause, sentence, next } = why(registry, idI, Date.now());
   const refused = cause === 'window-shut' || cause === 'disabled' ? `But: ${sentence}\n${next}\n` : '';
+  const waits = cause === 'held-off' ? `${sentence}\n${handover === undefined ? `${LOST_STATE}\n` : ''}` : '';
   const key = `initial key ${String(ik)}${handover === undefined ? ' again' : ''}`;
-  process.stdout.write(`Node ${id} joins with ${key}\n${handover === undefined ? '' : `${handover.advice}\n`}${refused}`);
+  process.stdout.write(`Node ${id} joins with ${key}\n${handover === undefined ? '' : `${handover.advice}\n`}${waits}${refused}`);
 }
 
 /** Each gets a key of its own. One after the other: who interrupts it runs it again, with keys that are drawn anew. */
