@@ -11,6 +11,7 @@ import {
   formatTid,
   type Joined,
   type LinkDecision,
+  MAX_HINT_SECONDS,
   maxAgeOf,
   type M1Decision,
   type Refusal,
@@ -41,7 +42,8 @@ type Vouch = KeyRequest['vouch'];
 const EXPIRE_EVERY_MS = 5_000;
 
 /** Reason 8 of an auth-server says that it is to be asked again, not what for. */
-const PUT_OFF = 'the auth-server commits nothing now: it is at its bounds, or its clock was set back; its log says which';
+const PUT_OFF =
+  'the auth-server commits nothing now: it is at its bounds, its clock was set back, or the node was just given an initial key again; its log says which';
 
 export interface ControllerOptions {
   readonly respondent: Respondent;
@@ -122,8 +124,12 @@ export class Controller {
     const since = performance.now();
     if (this.#tellsAll) this.#log.debug({ ...about(transaction), message: nameOf(request), octets: request.length }, 'sent');
     let decision: LinkDecision | undefined;
+    let maxAge: number | undefined;
     try {
-      decision = await this.#link.ask(request, (octets) => this.#judge(transaction, octets));
+      decision = await this.#link.ask(request, (octets, ofAnswer) => {
+        maxAge = ofAnswer;
+        return this.#judge(transaction, octets);
+      });
     } finally {
       this.#asking.delete(request);
     }
@@ -140,6 +146,7 @@ export class Controller {
           decision.refusal,
           { ...about(transaction), message: nameOf(request), from },
           decision.refusal === 'overloaded' ? PUT_OFF : undefined,
+          maxAge,
         );
       case 'forgotten':
         return this.#refuse('overloaded', { ...about(transaction), message: nameOf(request), from });
@@ -187,11 +194,13 @@ export class Controller {
     return { code: '2.04', payload: octets };
   }
 
-  #refuse(refusal: Refusal, about: object, why = `it ${REFUSALS[refusal].meaning}`): KeyAnswer {
+  /** `maxAge`: what the auth-server says; nobody has sealed that, so it is a hint within the profile's bound. */
+  #refuse(refusal: Refusal, about: object, why = `it ${REFUSALS[refusal].meaning}`, maxAge?: number): KeyAnswer {
     const { code } = REFUSALS[refusal];
     this.counts.joins.add(refusal);
     this.#strangers.warn(refusal, { ...about, code }, `refused: ${why}`);
-    return { code, maxAge: maxAgeOf(refusal) };
+    const usual = maxAgeOf(refusal);
+    return { code, maxAge: usual && Math.min(maxAge ?? usual, MAX_HINT_SECONDS) };
   }
 
   /** Waits for what is being stored. */

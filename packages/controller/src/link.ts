@@ -15,8 +15,8 @@ import {
   ping,
 } from '@latchkey/runtime';
 
-/** Judges what came back; `ignored` is no answer. */
-export type JudgeAnswer = (octets: Uint8Array) => LinkDecision;
+/** Judges what came back; `ignored` is no answer. `maxAge`: of the CoAP response, in seconds, where it has one. */
+export type JudgeAnswer = (octets: Uint8Array, maxAge?: number) => LinkDecision;
 
 export interface Link {
   /** Resolves with the first decision that is an answer, or `undefined`: nobody gave one in time. */
@@ -191,8 +191,8 @@ export class RelayLink implements Link {
         deadlineMs: end - performance.now(),
         maxIgnored: MAX_IGNORED,
         // The payload decides, not the code: without an M3, M8 or M9 that opens it is no answer.
-        judge: ({ payload }) => {
-          const decision = judge(payload);
+        judge: ({ payload, maxAge }) => {
+          const decision = judge(payload, maxAge);
           return decision.kind === 'ignored' ? undefined : decision;
         },
       });
@@ -249,8 +249,8 @@ export class LocalLink implements Link {
   }
 
   async ask(request: Uint8Array, judge: JudgeAnswer): Promise<LinkDecision | undefined> {
-    const { payload } = await this.#server.answer(request);
-    const decision = payload && judge(payload);
+    const { payload, maxAge } = await this.#server.answer(request);
+    const decision = payload && judge(payload, maxAge);
     return decision?.kind === 'ignored' ? undefined : decision;
   }
 

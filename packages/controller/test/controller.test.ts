@@ -1,9 +1,10 @@
 // Proves the controller on a real registry and a real key store: a node joins, copies wait for one question, refusals say what they may.
 
 import type { LinkDecision } from '@latchkey/protocol';
-import { Secret } from '@latchkey/protocol';
+import { sealM9, Secret } from '@latchkey/protocol';
 import { Failure } from '@latchkey/runtime';
 import { describe, expect, it } from 'vitest';
+import { resetNode } from '../../auth-server/dist/changes.js';
 import type { JudgeAnswer, Link } from '../src/link.js';
 import { ID_I, Network, newPskStore, newSecret, TestNode } from './fixtures.js';
 
@@ -227,6 +228,45 @@ describe('a node is refused', () => {
     expect(await network.ask(await new TestNode(network.ik).proveTo(network))).toEqual({ code: '5.03', maxAge: 10 });
     expect(network.log.text).toMatch(/"refused: the auth-server commits nothing now: [^"]* its clock was set back/);
     expect(network.log.text).not.toContain('bounds on work');
+  });
+
+  it('that was reset to the initial key it had with 5.03 for as long as its server says, and then joins', async () => {
+    const network = await Network.create();
+    await new TestNode(network.ik).join(network);
+    await resetNode(network.registry, ID_I, network.ik);
+    const pass = (ms: number): void => {
+      network.now.wall += ms;
+      network.now.steady += ms;
+    };
+    pass(4_500);
+    const node = new TestNode(network.ik);
+    expect(await network.ask(node.begin().m1)).toEqual({ code: '5.03', maxAge: 31 });
+    expect(network.log.text).toContain('or the node was just given an initial key again');
+    pass(31_000);
+    // A transaction of this node is open: it is asked to prove its address.
+    const m1 = node.begin();
+    const m5 = node.takeM4(m1, await network.ask(m1.m1, { proven: true }));
+    expect(node.takeM6(m5, await network.ask(m5.m5, { proven: true }))).toBe(3_600);
+  });
+
+  it.each([
+    [8, 7, 7],
+    [9, 31, 31],
+    [9, 4_000_000_000, 600],
+    [8, undefined, 10],
+    [9, undefined, 30],
+    [3, 31, undefined],
+  ])('for reason %i under a Max-Age of %s with one of %s', async (reason, maxAge, told) => {
+    const network = await Network.create({
+      link: () => ({
+        ask: (request, judge) => {
+          const m9 = sealM9({ reason, idI: ID_I }, new Uint8Array(13), request, network.skCs);
+          return Promise.resolve(judge(m9, maxAge));
+        },
+        close: () => Promise.resolve(),
+      }),
+    });
+    expect(await network.ask(new TestNode(network.ik).begin().m1)).toMatchObject({ maxAge: told });
   });
 
   it('with 5.04 where no server answers, and with 5.03 where no TID can be had', async () => {

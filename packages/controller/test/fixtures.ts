@@ -83,11 +83,11 @@ export class Network {
 
   static async create(options: NetworkOptions = {}): Promise<Network> {
     const master = (): Promise<Secret> => Promise.resolve(Secret.from(MASTER.expose()));
-    const registry = await Registry.create(await tempFolder(), master, 'test');
-    const psks = options.psks ?? (await newPskStore());
-    const [ik, skCs, log] = [newSecret(), newSecret(), new CapturedLog()];
     const now = { wall: WALL, steady: 1_000_000 };
     const clock = (): { wall: number; steady: number } => ({ ...now });
+    const registry = await Registry.create(await tempFolder(), master, 'test', clock);
+    const psks = options.psks ?? (await newPskStore());
+    const [ik, skCs, log] = [newSecret(), newSecret(), new CapturedLog()];
     await addController(registry, { idC: ID_C, skCs, nid: { host: '192.0.2.1', port: 5683 }, servers: [], addedAt: now.wall });
     await addNode(registry, ik, options.node);
     const local = new LocalLink(new AuthServer({ registry, clock, draw: randomBytes, log: log.log }));

@@ -17,6 +17,11 @@ function judge(octets: Uint8Array): LinkDecision {
   return Buffer.from(octets).toString() === 'right' ? { kind: 'answer', octets } : { kind: 'ignored' };
 }
 
+/** As it stands in a message: no more octets than it takes (RFC 7252, section 3.2). */
+function maxAgeOption(seconds: number): Buffer {
+  return seconds < 256 ? Buffer.of(seconds) : Buffer.of(seconds >> 8, seconds & 0xff);
+}
+
 function relay(...servers: readonly Endpoint[]): { link: RelayLink; log: CapturedLog } {
   const log = new CapturedLog();
   const link = new RelayLink(servers, log.log);
@@ -66,16 +71,27 @@ describe('a relay', () => {
     expect(await link.ask(QUESTION, judge)).toMatchObject({ kind: 'answer' });
   });
 
-  it('ignores answers that do not open, and takes the right one after them', async () => {
+  it('ignores answers that do not open, and takes the right one after them, with its Max-Age', async () => {
     const server = await UdpPeer.open();
     const { link } = relay(server.endpoint);
-    const asked = link.ask(QUESTION, judge);
+    const ages: (number | undefined)[] = [];
+    const asked = link.ask(QUESTION, (octets, maxAge) => {
+      ages.push(maxAge);
+      return judge(octets);
+    });
     const request = await server.next();
     const { messageId, token } = request;
-    for (const payload of ['wrong', '', 'right?', 'right']) {
-      server.reply(request, { code: '2.04', ack: true, messageId, token, payload: Buffer.from(payload) });
+    for (const [payload, maxAge] of [
+      ['wrong', 1],
+      ['', undefined],
+      ['right?', 300],
+      ['right', 35],
+    ] as const) {
+      const options = maxAge === undefined ? {} : { options: [{ name: 'Max-Age' as const, value: maxAgeOption(maxAge) }] };
+      server.reply(request, { code: '5.03', ack: true, messageId, token, payload: Buffer.from(payload), ...options });
     }
     expect(await asked).toMatchObject({ kind: 'answer' });
+    expect(ages).toEqual([1, undefined, 300, 35]);
   });
 
   it('turns to the second server from one whose answers do not open, says why, and asks it first from then on', async () => {
