@@ -9,6 +9,7 @@ import { forgedTs, otherController, replayedM3, splicedM3, typeConfusion } from 
 import { forgedM1, forgedM2, lostAnswer } from './attacks/premature-commit.js';
 import { pskOracle, pskSteered } from './attacks/psk-oracle.js';
 import { reflection } from './attacks/reflection.js';
+import { recordedCommit } from './attacks/reset.js';
 import { restoredState, resumedMemory } from './attacks/snapshot.js';
 
 export const ATTACKS: readonly Attack[] = [
@@ -17,6 +18,7 @@ export const ATTACKS: readonly Attack[] = [
   forgedM1,
   lostAnswer,
   forgedM2,
+  recordedCommit,
   splicedM3,
   replayedM3,
   typeConfusion,

@@ -140,6 +140,13 @@ export class ProfileNetwork {
     return new ProfileNode(idI, ik);
   }
 
+  /** A node that lost its state is put back to an initial key it had before, on the device and in the registry. */
+  reset(idI: number, ik: Secret): ProfileNode {
+    const node = this.install(idI, ik);
+    this.registry.set(idI, { ...this.registry.get(idI)!, reissuedAt: WALL + this.elapsed });
+    return node;
+  }
+
   /** What the auth-server answers to M2 or M7; `undefined`: nothing that opens. */
   serve(octets: Uint8Array): Uint8Array | undefined {
     const request = ifWellFormed(decodeLinkRequest, octets);

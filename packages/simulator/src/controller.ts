@@ -10,6 +10,7 @@ import {
   decodeM5,
   type LinkDecision,
   type M1Decision,
+  MAX_HINT_SECONDS,
   maxAgeOf,
   type Now,
   type Refusal,
@@ -22,7 +23,7 @@ import {
 } from '@latchkey/protocol';
 import { type Chance, hashText } from './chance.js';
 import { Violation } from './ground.js';
-import { type Link, LocalLink, RelayLink } from './link.js';
+import { type JudgeAnswer, type Link, LocalLink, RelayLink } from './link.js';
 import { type Address, type Datagram, hostOf } from './network.js';
 import { textOf } from './oracle.js';
 import { PrivateFile } from './private-file.js';
@@ -240,10 +241,14 @@ export class SimulatedController {
     const all = [done];
     this.#asking.set(request, all);
     this.#emitRequest(message, transaction, request);
-    const judge = (octets: Uint8Array): LinkDecision => this.#judge(transaction, request, octets);
+    let maxAge: number | undefined;
+    const judge: JudgeAnswer = (octets, ofAnswer) => {
+      maxAge = ofAnswer;
+      return this.#judge(transaction, request, octets);
+    };
     this.#link?.ask(request, judge, (decision) => {
       this.#asking.delete(request);
-      for (const each of all) this.#decided(message, decision, each);
+      for (const each of all) this.#decided(message, decision, maxAge, each);
     });
   }
 
@@ -264,12 +269,17 @@ export class SimulatedController {
     return decision;
   }
 
-  #decided(message: Uint8Array, decision: LinkDecision | undefined, done: (answer: KeyAnswer) => void): void {
+  #decided(
+    message: Uint8Array,
+    decision: LinkDecision | undefined,
+    maxAge: number | undefined,
+    done: (answer: KeyAnswer) => void,
+  ): void {
     switch (decision?.kind) {
       case 'answer':
         return this.#send(message, decision.octets, done);
       case 'refuse':
-        return done(this.#refuse(decision.refusal));
+        return done(this.#refuse(decision.refusal, maxAge));
       case 'forgotten':
         return done(this.#refuse('overloaded'));
       case 'ignored':
@@ -292,9 +302,10 @@ export class SimulatedController {
     done({ code: '2.04', payload: octets });
   }
 
-  #refuse(refusal: Refusal): KeyAnswer {
+  #refuse(refusal: Refusal, maxAge?: number): KeyAnswer {
     const { code, meaning } = REFUSALS[refusal];
     this.around.says(`c${this.idC}`, `refuses: it ${meaning}`);
-    return { code, maxAge: maxAgeOf(refusal) };
+    const usual = maxAgeOf(refusal);
+    return { code, maxAge: usual && Math.min(maxAge ?? usual, MAX_HINT_SECONDS) };
   }
 }

@@ -38,7 +38,7 @@ export interface FarmOptions {
 export const NOTHING_YET: BatchResult = {
   worlds: 0,
   events: 0,
-  counts: { commits: 0, joins: 0, promotions: 0, replaced: 0, waits: 0, lostComparisons: 0, late: 0 },
+  counts: { commits: 0, joins: 0, promotions: 0, replaced: 0, waits: 0, lostComparisons: 0, late: 0, resets: 0, heldOff: 0 },
   longestMs: 0,
   failed: undefined,
 };

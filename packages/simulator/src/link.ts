@@ -7,8 +7,8 @@ import type { Network } from './network.js';
 import type { Process } from './process.js';
 import type { SimulatedServer } from './server.js';
 
-/** Judges what came back; `ignored` is no answer. */
-export type JudgeAnswer = (octets: Uint8Array) => LinkDecision;
+/** Judges what came back, with the Max-Age it came under; `ignored` is no answer. */
+export type JudgeAnswer = (octets: Uint8Array, maxAge?: number) => LinkDecision;
 
 export interface Link {
   /** Tells the first decision that is an answer, or `undefined`: nobody gave one in time. */
@@ -78,8 +78,8 @@ export class RelayLink implements Link {
       deadlineMs,
       maxIgnored: MAX_IGNORED,
       // The payload decides, not the code: without an M3, M8 or M9 that opens it is no answer.
-      judge: ({ payload }) => {
-        const decision = judge(payload);
+      judge: ({ payload, maxAge }) => {
+        const decision = judge(payload, maxAge);
         return decision.kind === 'ignored' ? undefined : decision;
       },
       done,
@@ -100,8 +100,8 @@ export class LocalLink implements Link {
   }
 
   ask(request: Uint8Array, judge: JudgeAnswer, done: (decision: LinkDecision | undefined) => void): void {
-    this.#server.answer(request, ({ payload }) => {
-      const decision = payload && judge(payload);
+    this.#server.answer(request, ({ payload, maxAge }) => {
+      const decision = payload && judge(payload, maxAge);
       done(decision?.kind === 'ignored' ? undefined : decision);
     });
   }

@@ -17,7 +17,7 @@ import {
   type NodeClocks,
   type NodeState,
   RN_LENGTH,
-  type Secret,
+  Secret,
   saveIntervalMs,
   TRANSACTION_LIFE_MS,
   untilRenewal,
@@ -149,6 +149,21 @@ export class SimulatedNode {
     if (!state.initial) return;
     const installed = this.around.rules.roles.initiator.installNode({ idI, controllers, ik }, state);
     this.file.put(formatNode({ state: installed, membership: undefined, powered }));
+  }
+
+  /** Its agent is stopped until `release`. */
+  stop(): void {
+    this.process.stop();
+  }
+
+  release(): void {
+    this.process.release();
+  }
+
+  /** All that the device held is lost, and it is installed with its initial key. */
+  installAnew(ik: string): void {
+    const state: NodeState = { ...this.plan.state, confirmed: Secret.fromHex(ik) };
+    this.file.put(formatNode({ state, membership: undefined, powered: undefined }));
   }
 
   #reboot(): void {

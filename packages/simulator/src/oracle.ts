@@ -46,6 +46,8 @@ const NODE_KEY_LENGTH = 16;
 export class Oracle {
   readonly #ground: Ground;
   readonly #fallen = new Set<number>();
+  /** Nodes that are put back to their initial key: done on the device or in the registry, and not yet on both. */
+  readonly #resetting = new Set<number>();
   readonly #nodes = new Map<number, NodeSeen>();
   readonly #rows = new Map<number, NodeRow>();
   readonly #reassigned = new Map<number, Reassigned[]>();
@@ -60,7 +62,17 @@ export class Oracle {
   readonly #keyStarts = new Set<number>();
   readonly #parsed = new Map<string, readonly string[]>();
   /** What was seen on the way, to tell whether a run got anywhere. */
-  readonly counts = { commits: 0, joins: 0, promotions: 0, replaced: 0, waits: 0, lostComparisons: 0, late: 0 };
+  readonly counts = {
+    commits: 0,
+    joins: 0,
+    promotions: 0,
+    replaced: 0,
+    waits: 0,
+    lostComparisons: 0,
+    late: 0,
+    resets: 0,
+    heldOff: 0,
+  };
 
   constructor(ground: Ground) {
     this.#ground = ground;
@@ -75,6 +87,17 @@ export class Oracle {
   /** The attacker holds this node's key, and with what it sees every key that follows. */
   fell(idI: number): void {
     this.#fallen.add(idI);
+  }
+
+  /** An administrator puts the node back to its initial key: until that is done the two may differ. */
+  resetBegins(idI: number): void {
+    this.#resetting.add(idI);
+  }
+
+  resetEnds(idI: number): void {
+    this.#resetting.delete(idI);
+    this.counts.resets += 1;
+    this.checkLockout(idI);
   }
 
   isHonest(idI: number): boolean {
@@ -125,6 +148,16 @@ export class Oracle {
     this.checkLockout(row.idI);
   }
 
+  rowRemoved(idI: number): void {
+    this.#rows.delete(idI);
+  }
+
+  /** A row is as it was in a backup: nothing was committed. */
+  rowRestored(row: NodeRow): void {
+    this.#rows.set(row.idI, row);
+    this.checkLockout(row.idI);
+  }
+
   /** A commit is judged before it is written: one that was under way when the administrator reassigned the node still counts. */
   #wasAssigned(idI: number, idC: number): boolean {
     const since = this.#ground.now - COMMIT_LIMIT_MS - 1_000;
@@ -135,7 +168,7 @@ export class Oracle {
   checkLockout(idI: number): void {
     const row = this.#rows.get(idI);
     const node = this.#nodes.get(idI);
-    if (row === undefined || node === undefined || this.#fallen.has(idI)) return;
+    if (row === undefined || node === undefined || this.#fallen.has(idI) || this.#resetting.has(idI)) return;
     for (const found of node.found()) {
       if (typeof found === 'string')
         throw new Violation(1, `node n${idI} could come back from a loss of power with no file that can be read`);

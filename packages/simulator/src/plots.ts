@@ -5,7 +5,7 @@
 
 import type { Chance } from './chance.js';
 import { type Kind, KINDS } from './network.js';
-import { type Incident, type NodeScenario, ROGUE_IDC, type Scenario } from './scenario.js';
+import { drawReset, type Incident, type NodeScenario, ROGUE_IDC, type Scenario } from './scenario.js';
 
 const NONE_LOST = Object.fromEntries(KINDS.map((kind) => [kind, 0])) as Record<Kind, number>;
 
@@ -260,6 +260,50 @@ const powerCuts: Plot = (scenario, chance) => {
   };
 };
 
+/**
+ * What an administrator does at `at`, and who has recorded M7s sends them again from then on, for as long as a server takes them: those of
+ * nodes that have joined, or such as were kept back until then. Controllers' clocks may be ahead by as much as a server allows.
+ */
+function administered(scenario: Scenario, chance: Chance, at: number, acts: readonly Incident[]): Scenario {
+  const ahead = scenario.controllers.map((idC): Incident => ({
+    at: 0,
+    what: 'clock',
+    host: `c${idC}`,
+    error: chance.pick([0, 20_000, 25_000]),
+  }));
+  const calm = { perStep: 0, focus: undefined, power: 0, down: [200, 2_000] } as const;
+  return {
+    ...scenario,
+    nodes: scenario.nodes.map(withGoodDisk),
+    troubleMs: at + 150_000,
+    weather: {
+      ...scenario.weather,
+      lost: NONE_LOST,
+      siege: chance.below(2) === 0 ? { kinds: ['M7'], from: 0, to: at } : undefined,
+      held: { ...scenario.weather.held, probability: 0 },
+    },
+    mortality: { node: calm, controller: calm, server: calm },
+    store: { stalled: chance.pick([0, 0.8]), stallMs: [5_000, 15_000, 25_000], refused: 0 },
+    diskErrors: 0,
+    incidents: [...(scenario.combined ? [] : ahead), ...acts],
+    attacker: { tricks: ['commits'], turns: 24, from: at, reactions: [], persists: 'no' },
+  };
+}
+
+/** Nodes are put back to their initial keys within the time in which M7s from before still count. */
+const resetSoon: Plot = (scenario, chance) => {
+  const at = chance.between(25_000, 70_000);
+  const resets = scenario.nodes.map(({ idI }) => ({ ...drawReset(chance, idI, at), gapMs: chance.pick([0, 1_000, 5_000]) }));
+  return administered(scenario, chance, at, resets);
+};
+
+/** The registry is put back as it was before nodes joined. */
+const restoredSoon: Plot = (scenario, chance) => {
+  const at = chance.between(25_000, 60_000);
+  const restore: Incident = { at, what: 'restore', ageMs: at - chance.below(10_000), downMs: 1_000, gapMs: 1_000 };
+  return administered(scenario, chance, at, [restore]);
+};
+
 export type PlotName =
   | 'haste'
   | 'sleepyHaste'
@@ -274,7 +318,9 @@ export type PlotName =
   | 'setFarBack'
   | 'setBackWhileDown'
   | 'stoodStill'
-  | 'powerCuts';
+  | 'powerCuts'
+  | 'resetSoon'
+  | 'restoredSoon';
 
 const PLOTS: Readonly<Record<PlotName, Plot>> = {
   haste,
@@ -291,6 +337,8 @@ const PLOTS: Readonly<Record<PlotName, Plot>> = {
   setBackWhileDown,
   stoodStill,
   powerCuts,
+  resetSoon,
+  restoredSoon,
 };
 
 /** Some are more often needed than others. */
@@ -311,6 +359,9 @@ const DRAWN: readonly PlotName[] = [
   'setBackWhileDown',
   'stoodStill',
   'powerCuts',
+  'resetSoon',
+  'resetSoon',
+  'restoredSoon',
 ];
 
 /** Some worlds have a plot, most have none. */

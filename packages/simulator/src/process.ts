@@ -30,6 +30,7 @@ export class Process {
   #run = 0;
   #steps = 0;
   #up = false;
+  #stopped = false;
   #startedAt = 0;
   #asleepUntil = 0;
   /** Which start is awaited: a later one takes its place. */
@@ -61,8 +62,20 @@ export class Process {
     return this.ground.now - this.#startedAt - (this.#slept - this.#sleptBefore);
   }
 
+  /** Ends this run, and lets no other begin before `release`. */
+  stop(): void {
+    this.#stopped = true;
+    this.die('killed', 0);
+  }
+
+  /** Begins a run, after `stop`. */
+  release(): void {
+    this.#stopped = false;
+    this.start();
+  }
+
   start(): void {
-    if (this.#up) return;
+    if (this.#up || this.#stopped) return;
     this.#run += 1;
     this.#up = true;
     this.#startedAt = this.ground.now;

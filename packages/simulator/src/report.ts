@@ -26,11 +26,12 @@ export function failureLines(failed: Outcome, short: Outcome, command: string): 
 }
 
 export function summary({ worlds, events, counts, longestMs }: BatchResult, from: number, seconds: number): string[] {
-  const { commits, joins, promotions, replaced, waits, lostComparisons, late } = counts;
+  const { commits, joins, promotions, replaced, waits, lostComparisons, late, resets, heldOff } = counts;
   return [
     `${worlds} worlds, seeds ${from} to ${from + worlds - 1}, ${events} events in ${seconds.toFixed(1)} s: no invariant broken`,
     `  ${commits} commits, ${joins} joins, ${promotions} promotions, ${replaced} candidates replaced, ${waits} waits for one to grow old`,
     `  ${lostComparisons} commits that lost their comparison, ${late} that came too late`,
+    `  ${resets} nodes put back to their initial key, ${heldOff} requests held off that may have been from before`,
     `  all honest nodes had joined ${(longestMs / 1000).toFixed(0)} s after faults ended, at the latest`,
   ];
 }

@@ -3,6 +3,7 @@
  * that some seed catches each of them is the proof that this simulator can find faults.
  */
 
+import { Administrator } from './administrator.js';
 import { SimulatedController } from './controller.js';
 import { SimulatedNode } from './node.js';
 import { PROFILE_ROLES, type Roles } from './roles.js';
@@ -13,6 +14,7 @@ export interface Rules {
   readonly Node: typeof SimulatedNode;
   readonly Controller: typeof SimulatedController;
   readonly Server: typeof SimulatedServer;
+  readonly Administrator: typeof Administrator;
 }
 
 export const PROFILE: Rules = {
@@ -20,4 +22,5 @@ export const PROFILE: Rules = {
   Node: SimulatedNode,
   Controller: SimulatedController,
   Server: SimulatedServer,
+  Administrator,
 };

@@ -35,7 +35,30 @@ export type Incident =
   | { readonly at: number; readonly what: 'folder'; readonly idC: number; readonly downMs: number }
   | { readonly at: number; readonly what: 'off'; readonly server: number; readonly downMs: number }
   | { readonly at: number; readonly what: 'reassign'; readonly idI: number; readonly idC: number }
-  | { readonly at: number; readonly what: 'install'; readonly idI: number; readonly downMs: number };
+  | { readonly at: number; readonly what: 'install'; readonly idI: number; readonly downMs: number }
+  | Reset
+  | Restore;
+
+/** A device that has lost its state, and its node in the registry, are put back to the initial key, with `gapMs` between two steps. */
+export interface Reset {
+  readonly at: number;
+  readonly what: 'reset';
+  readonly idI: number;
+  /** `reset` in the registry, or removed and imported again. */
+  readonly how: 'reset' | 'import';
+  readonly first: 'device' | 'registry';
+  readonly gapMs: number;
+}
+
+/** The registry is put back as it was `ageMs` before, and each node that has got another key since to its initial key. */
+export interface Restore {
+  readonly at: number;
+  readonly what: 'restore';
+  readonly ageMs: number;
+  /** For how long no server runs. */
+  readonly downMs: number;
+  readonly gapMs: number;
+}
 
 /**
  * Devices whose power is cut again and again, on which nothing else fails: they must renew their
@@ -118,6 +141,7 @@ export function drawScenario(seed: number): Scenario {
   const attacked = rarely(0.6);
   const nodes = drawNodes(chance, controllers, rogue, attacked);
   const replicas = combined ? 1 : chance.pick([1, 2, 2, 3]);
+  const administered = drawAdministration(new Chance(seed, 'administrator'), troubleMs, nodes);
   return {
     nodes,
     controllers,
@@ -149,7 +173,7 @@ export function drawScenario(seed: number): Scenario {
     },
     diskErrors: chance.pick([0, 0, 0, 0.02, 0.2]),
     skews: Array.from({ length: 8 }, () => chance.between(-2_000, 2_000)),
-    incidents: drawIncidents(chance, troubleMs, controllers, nodes, replicas, combined),
+    incidents: [...drawIncidents(chance, troubleMs, controllers, nodes, replicas, combined), ...administered],
     attacker: attacked ? drawAttacker(chance, rogue) : undefined,
     sleepy: rarely(0.05)
       ? { after: chance.pick<Kind>(['M1', 'M5']), from: 0, probability: 0.1, ms: chance.pick([20_000, 310_000]) }
@@ -277,6 +301,28 @@ function drawIncidents(
   for (let i = times(0.2, 6); i > 0; i--)
     incidents.push({ at: at(), what: 'install', idI: chance.pick(nodes).idI, downMs: chance.between(1_000, 20_000) });
   return incidents;
+}
+
+function drawAdministration(chance: Chance, troubleMs: number, nodes: readonly NodeScenario[]): Incident[] {
+  const incidents: Incident[] = [];
+  for (let i = chance.uniform() < 0.2 ? chance.between(1, 4) : 0; i > 0; i--)
+    incidents.push(drawReset(chance, chance.pick(nodes).idI, chance.below(troubleMs)));
+  if (chance.uniform() < 0.07) {
+    const ageMs = chance.pick([1_000, 30_000, 100_000, 400_000]);
+    const at = Math.min(troubleMs - 1, ageMs + chance.below(troubleMs));
+    incidents.push({ at, what: 'restore', ageMs, downMs: chance.between(100, 20_000), gapMs: drawGap(chance) });
+  }
+  return incidents;
+}
+
+export function drawReset(chance: Chance, idI: number, at: number): Reset {
+  const how = chance.pick(['reset', 'import'] as const);
+  return { at, what: 'reset', idI, how, first: chance.pick(['device', 'registry'] as const), gapMs: drawGap(chance) };
+}
+
+/** Between two commands of an administrator's, in ms. */
+function drawGap(chance: Chance): number {
+  return chance.pick([0, 200, 5_000, 40_000]);
 }
 
 function drawAttacker(chance: Chance, rogue: boolean): AttackerScenario {

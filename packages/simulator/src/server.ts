@@ -25,7 +25,7 @@ import type { Chance } from './chance.js';
 import type { Datagram } from './network.js';
 import { textOf } from './oracle.js';
 import type { Mortality, Process } from './process.js';
-import { commitAction, type CommitResult, type Store } from './store.js';
+import { commitAction, type CommitResult, type JudgedCommit, type Store } from './store.js';
 import type { Surroundings } from './surroundings.js';
 
 /** As in auth-server.ts and store-watch.ts. */
@@ -52,7 +52,6 @@ export interface ServerPlan {
 }
 
 export type Final = Exclude<Judgement, { kind: 'commit' }>;
-export type Commitment = Extract<Judgement, { kind: 'commit' }>;
 
 export interface LinkAnswer {
   readonly code: CoapCode;
@@ -119,7 +118,7 @@ export class SimulatedServer {
   }
 
   /** The monotonic clock runs on while the machine does. */
-  protected get now(): Now {
+  get now(): Now {
     return { wall: this.wall, steady: this.around.ground.now - this.#bootedAt };
   }
 
@@ -215,10 +214,11 @@ export class SimulatedServer {
     if (round > MAX_JUDGEMENTS) return seal(refusal('overloaded'));
     const { idI } = opened.body.m1;
     this.#look();
-    const judgement = this.around.rules.roles.server.judge(opened, this.read(opened.type, idI), this.wall);
+    const node = this.read(opened.type, idI);
+    const judgement = this.around.rules.roles.server.judge(opened, node, this.wall);
     if (judgement.kind !== 'commit') return seal(judgement);
     if (!this.mayCommit(judgement.commit.ts) || this.#commits >= MAX_COMMITS) return seal(refusal('overloaded'));
-    this.commit(request, opened, judgement, (result) => {
+    this.commit(request, opened, { ...judgement, reissuedAt: node?.reissuedAt }, (result) => {
       if (result === 'lost') {
         this.around.oracle.counts.lostComparisons += 1;
         return this.decide(request, opened, round + 1, seal);
@@ -232,14 +232,14 @@ export class SimulatedServer {
   protected commit(
     _request: LinkRequest,
     opened: OpenedRequest,
-    { from, to, commit }: Commitment,
+    judged: JudgedCommit,
     done: (result: CommitResult) => void,
   ): void {
     const { idI } = opened.body.m1;
     const { rules } = this.around;
     this.#commits += 1;
     const inTime = (): boolean => rules.roles.server.stillInTime(opened, this.wall);
-    const action = commitAction(idI, from, to, commit, () => this.process.steady, inTime);
+    const action = commitAction(idI, judged, () => this.process.steady, inTime);
     this.proofAccepted(opened);
     this.plan.store.transact(this.process, action, (result) => {
       this.#commits -= 1;
@@ -275,9 +275,11 @@ export class SimulatedServer {
     const name = decision.kind === 'refuse' ? 'M9' : decision.with;
     oracle.emits(name, payload, [request.idC, textOf(request.octets)]);
     if (decision.kind !== 'refuse') return { code: '2.04', payload };
-    const { code, meaning } = REFUSALS[decision.refusal];
-    this.around.says(this.plan.name, `refuses: it ${meaning}`);
-    return { code, payload, maxAge: maxAgeOf(decision.refusal) };
+    const { refusal, holdoff } = decision;
+    const { code, meaning } = REFUSALS[refusal];
+    if (holdoff !== undefined) oracle.counts.heldOff += 1;
+    this.around.says(this.plan.name, holdoff === undefined ? `refuses: it ${meaning}` : 'refuses: it may be from before a reset');
+    return { code, payload, maxAge: holdoff?.leftMs ? Math.ceil(holdoff.leftMs / 1000) : maxAgeOf(refusal) };
   }
 }
 

@@ -14,6 +14,14 @@ export interface NodeRow extends Omit<NodeRecord, 'key'> {
   readonly key: string;
 }
 
+/** The registry at some moment, by the clock of the machine where that was taken. */
+export interface Snapshot {
+  readonly at: number;
+  readonly rows: readonly NodeRow[];
+  readonly lastHeld: ReadonlyMap<number, number>;
+  readonly times: Times;
+}
+
 export type CommitResult = 'committed' | 'lost' | 'late' | 'failed';
 
 /** How badly the disk does. */
@@ -51,11 +59,18 @@ export class Store {
   /** Those that wait for the lock. */
   readonly #queue: Transaction[] = [];
   #writing: Transaction | undefined;
+  /** Changes of the administrator that wait for the lock. */
+  readonly #changes: (() => void)[] = [];
   #count = 0;
+  /** Until when IDs that were removed had their initial key. */
+  readonly lastHeld: Map<number, number> = new Map();
   /** What the clocks of the servers showed. */
   times: Times = NO_TIMES;
   /** Told of each row that takes effect. */
   changed: (row: NodeRow) => void = () => undefined;
+  /** And of each that is gone, or is as it was in a backup. */
+  removed: (idI: number) => void = () => undefined;
+  restored: (row: NodeRow) => void = () => undefined;
 
   constructor(ground: Ground, weather: StoreWeather) {
     this.#ground = ground;
@@ -81,6 +96,37 @@ export class Store {
   put(row: NodeRow): void {
     this.#rows.set(row.idI, row);
     this.changed(row);
+  }
+
+  remove(idI: number): void {
+    this.#rows.delete(idI);
+    this.removed(idI);
+  }
+
+  /** Runs a change of the administrator's as soon as nobody writes. */
+  administer(change: () => void): void {
+    this.#changes.push(change);
+    if (this.#writing === undefined) this.#administer();
+  }
+
+  #administer(): void {
+    for (const change of this.#changes.splice(0)) change();
+  }
+
+  snapshot(at: number): Snapshot {
+    return { at, rows: [...this.#rows.values()], lastHeld: new Map(this.lastHeld), times: this.times };
+  }
+
+  /** While no server runs, so that nothing is pending. */
+  restore({ rows, lastHeld, times }: Snapshot): void {
+    this.#rows.clear();
+    this.lastHeld.clear();
+    for (const [idI, until] of lastHeld) this.lastHeld.set(idI, until);
+    this.times = times;
+    for (const row of rows) {
+      this.#rows.set(row.idI, row);
+      this.restored(row);
+    }
   }
 
   /**
@@ -135,6 +181,7 @@ export class Store {
         this.#takeEffect(transaction, row);
       if (this.#writing === transaction) this.#writing = undefined;
     }
+    if (this.#writing === undefined) this.#administer();
     this.#next();
   }
 
@@ -171,17 +218,24 @@ export class Store {
     const { process, run, done } = transaction;
     this.#writing = undefined;
     this.#pending.delete(transaction);
+    this.#administer();
     if (process.run === run) process.receive('learns how its commit ended', () => done(result));
     this.#next();
   }
 }
 
+/** A commit that was judged: by which key, and by which `reissuedAt`, it is compared when it is written. */
+export interface JudgedCommit {
+  readonly from: Secret;
+  readonly to: Secret;
+  readonly commit: Commit;
+  readonly reissuedAt: number | undefined;
+}
+
 /** The comparison and the write of a commit, as `Registry.commit` makes them. */
 export function commitAction(
   idI: number,
-  from: Secret,
-  to: Secret,
-  commit: Commit,
+  { from, to, commit, reissuedAt }: JudgedCommit,
   steady: () => number,
   inTime: () => boolean,
 ): Action {
@@ -190,7 +244,7 @@ export function commitAction(
   return (rows) => {
     if (steady() - since > COMMIT_LIMIT_MS || !inTime()) return 'late';
     const row = rows.get(idI);
-    if (row === undefined || row.key !== before) return 'lost';
-    return { ...row, key: after, initial: false, committed: commit };
+    if (row === undefined || row.key !== before || row.reissuedAt !== reissuedAt) return 'lost';
+    return { ...row, key: after, initial: false, committed: commit, reissuedAt: undefined };
   };
 }

@@ -1,6 +1,6 @@
 /** One world: its people, its trouble, its end. */
 
-import { expiryOf, Secret } from '@latchkey/protocol';
+import { expiryOf, type Now, Secret } from '@latchkey/protocol';
 import { Attacker } from './attacker.js';
 import { Chance } from './chance.js';
 import { Ground, type Invariant, Violation } from './ground.js';
@@ -10,6 +10,7 @@ import { Oracle } from './oracle.js';
 import type { SimulatedController } from './controller.js';
 import type { SimulatedNode } from './node.js';
 import { type PlotName, withPlot } from './plots.js';
+import { Resets } from './resets.js';
 import { PROFILE, type Rules } from './rules.js';
 import { drawScenario, type Incident, type NodeScenario, ROGUE_IDC, type Scenario } from './scenario.js';
 import type { SimulatedServer } from './server.js';
@@ -82,8 +83,10 @@ class World {
   readonly #nodes: SimulatedNode[] = [];
   readonly #controllers: SimulatedController[] = [];
   readonly #servers: SimulatedServer[] = [];
+  readonly #resets: Resets;
   /** The clock all replicas go by is this wrong, in ms. */
   #serverError = 0;
+  #clockWasWrong = false;
   /** The nodes that take part. */
   readonly #there = new Set<number>();
   readonly #iks = new Map<number, Secret>();
@@ -100,6 +103,8 @@ class World {
     const around = new Surroundings(ground, network, this.oracle, rules);
     this.#store = new Store(ground, scenario.store);
     this.#store.changed = (row): void => this.oracle.rowChanged(row);
+    this.#store.removed = (idI): void => this.oracle.rowRemoved(idI);
+    this.#store.restored = (row): void => this.oracle.rowRestored(row);
 
     const draw = ground.chance('keys');
     const skCs = new Map(
@@ -121,6 +126,8 @@ class World {
       });
       this.#servers.push(server);
     }
+    const clock = (): Now => this.#servers[0]?.now ?? { wall: ground.trueTime, steady: 0 };
+    this.#resets = new Resets(around, this.#store, new rules.Administrator(this.#store, clock), this.#servers);
     this.#addControllers(around, rules, skCs, names);
     const iks = new Map<number, Secret>();
     for (const node of scenario.nodes) {
@@ -183,6 +190,7 @@ class World {
     simulated.beforeStart = (): void => this.#switchOn(simulated);
     this.#nodes.push(simulated);
     this.#iks.set(idI, ik);
+    this.#resets.add(simulated, keyText(ik));
     if (fallen) this.oracle.fell(idI);
     else this.oracle.honestKey(ik, `node n${idI}`);
     this.#store.put({ idI, key: keyText(ik), initial: true, controller: at, disabled: false, lifetime, grace });
@@ -227,7 +235,10 @@ class World {
       this.#there.add(idI);
       timeline.after(startsAt, () => this.#nodes.find((node) => node.idI === idI)?.start());
     }
-    for (const [i, incident] of incidents.entries()) timeline.after(incident.at, () => this.#befall(i, incident));
+    for (const [i, incident] of incidents.entries()) {
+      timeline.after(incident.at, () => this.#befall(i, incident));
+      if (incident.what === 'restore') timeline.after(incident.at - incident.ageMs, () => this.#resets.backUp(i));
+    }
     if (this.#scenario.powerCuts !== undefined) this.#lookAtKeys();
     while (timeline.step(troubleMs)) this.#checkPace();
 
@@ -297,7 +308,15 @@ class World {
           faults.strikes(`${name}: n${incident.idI} is assigned to c${incident.idC}`)
         )
           this.#store.put({ ...row, controller: incident.idC });
+        return;
       }
+      case 'reset':
+        if (this.#there.has(incident.idI)) this.#resets.reset(name, incident, this.#assignedTo(incident.idI));
+        return;
+      case 'restore':
+        // Nobody has kept what the clock showed since the backup: it must have been right.
+        if (this.#clockWasWrong) return;
+        return this.#resets.restore(name, i, incident);
     }
   }
 
@@ -306,6 +325,7 @@ class World {
     this.#ground.note(host, `its clock is ${error} ms off`);
     if (host === 's' || host === 'all') {
       this.#serverError = error;
+      this.#clockWasWrong = true;
       if (this.#scenario.combined) for (const controller of this.#controllers) controller.clockError = error;
     }
     for (const controller of this.#controllers)
@@ -361,15 +381,21 @@ class World {
     });
   }
 
+  /** The controller that a node belongs to, whatever it was assigned to meanwhile. */
+  #assignedTo(idI: number): number {
+    const assigned = this.#scenario.nodes.find((node) => node.idI === idI)?.assigned ?? 0;
+    return this.#scenario.combined && assigned !== ROGUE_IDC ? 1 : assigned;
+  }
+
   /** Clocks are set right, nodes are assigned to whom they were. */
   #endTrouble(): void {
     this.#ground.note('all', 'faults end');
+    this.#resets.hurry();
     this.#serverError = 0;
     for (const controller of this.#controllers) controller.clockError = 0;
     for (const node of this.#nodes) node.clockError = 0;
-    for (const { idI, assigned } of this.#scenario.nodes) {
-      const row = this.#store.row(idI);
-      const controller = this.#scenario.combined && assigned !== ROGUE_IDC ? 1 : assigned;
+    for (const { idI } of this.#scenario.nodes) {
+      const [row, controller] = [this.#store.row(idI), this.#assignedTo(idI)];
       if (row !== undefined && row.controller !== controller) this.#store.put({ ...row, controller });
     }
   }
@@ -379,7 +405,7 @@ class World {
   }
 
   #allJoined(): boolean {
-    return this.#honest().every(({ idI }) => this.oracle.hasJoined(idI));
+    return this.#resets.underWay === 0 && this.#honest().every(({ idI }) => this.oracle.hasJoined(idI));
   }
 
   #waiting(): string {

@@ -2,21 +2,8 @@
 // the profile's five minutes alone, each of them locks nodes out.
 
 import { describe, expect, it } from 'vitest';
-import { mutantNamed } from '../src/mutants/index.ts';
 import type { PlotName } from '../src/plots.ts';
-import type { Rules } from '../src/rules.ts';
-import { run } from '../src/world.ts';
-
-const SEEDS = 200;
-
-function violations(plot: PlotName, rules: Rules | undefined, enough: number): unknown[] {
-  const found: unknown[] = [];
-  for (let seed = 1; seed <= SEEDS && found.length < enough; seed++) {
-    const { violation } = run(seed, { plot, ...(rules === undefined ? {} : { rules }) });
-    if (violation !== undefined) found.push(violation.invariant);
-  }
-  return found;
-}
+import { violations } from './fixtures.ts';
 
 describe.each<[string, PlotName, string]>([
   ['are set back together by minutes', 'setBackTogether', 'five minutes after a step back are enough'],
@@ -29,6 +16,6 @@ describe.each<[string, PlotName, string]>([
   });
 
   it(`would if ${mutant}`, () => {
-    expect(violations(plot, mutantNamed(mutant), 3)).toEqual([1, 1, 1]);
+    expect(violations(plot, mutant, 3)).toEqual([1, 1, 1]);
   });
 });

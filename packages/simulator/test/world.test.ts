@@ -22,7 +22,7 @@ describe('two hundred worlds', () => {
   });
 
   it('reach what they are meant to reach', () => {
-    const total = { commits: 0, joins: 0, promotions: 0, replaced: 0, waits: 0, lostComparisons: 0 };
+    const total = { commits: 0, joins: 0, promotions: 0, replaced: 0, waits: 0, lostComparisons: 0, resets: 0, heldOff: 0 };
     for (const seed of seeds) {
       const { counts } = outcomeOf(seed);
       for (const name of Object.keys(total) as (keyof typeof total)[]) total[name] += counts[name];
@@ -52,6 +52,9 @@ describe('two hundred worlds', () => {
       /is assigned to/,
       /is installed again/,
       /n\d boot \d+ ends after/,
+      /is put back to its initial key \(reset, device first\)/,
+      /is put back to its initial key \(import, registry first\)/,
+      /the registry is restored/,
       /n\d sleeps/,
       /x turn \d+: (?:replay|splice|forge|flood|outcome|commits|confirmations|own controller)/,
       /x reaction \d+/,

@@ -8,6 +8,7 @@ import {
   type NodeRecord,
   type OpenedRequest,
   REFUSALS,
+  REISSUE_HOLDOFF_MS,
   sealAnswer,
   sealM3,
   sealM8,
@@ -16,10 +17,11 @@ import {
 } from '@latchkey/protocol';
 
 import { ClockStepWatch, type Times } from '@latchkey/runtime';
+import { Administrator } from '../administrator.js';
 import { keyOctets, keyText } from '../key-text.js';
 import { PROFILE, type Rules } from '../rules.js';
-import { type Commitment, type Final, type LinkAnswer, SimulatedServer } from '../server.js';
-import { type Action, commitAction, type CommitResult } from '../store.js';
+import { type Final, type LinkAnswer, SimulatedServer } from '../server.js';
+import { type Action, commitAction, type CommitResult, type JudgedCommit, type NodeRow } from '../store.js';
 
 function withServer(Server: typeof SimulatedServer): Rules {
   return { ...PROFILE, Server };
@@ -48,7 +50,7 @@ class AnswersFirst extends SimulatedServer {
   protected override commit(
     request: LinkRequest,
     opened: OpenedRequest,
-    commitment: Commitment,
+    commitment: JudgedCommit,
     done: (result: CommitResult) => void,
   ): void {
     super.commit(request, opened, commitment, () => undefined);
@@ -57,13 +59,13 @@ class AnswersFirst extends SimulatedServer {
 }
 
 /** A commit that is written otherwise. */
-function writing(action: (server: Looking, opened: OpenedRequest, commitment: Commitment) => Action, watches: boolean): Rules {
+function writing(action: (server: Looking, opened: OpenedRequest, commitment: JudgedCommit) => Action, watches: boolean): Rules {
   return withServer(
     class extends Looking {
       protected override commit(
         _request: LinkRequest,
         opened: OpenedRequest,
-        commitment: Commitment,
+        commitment: JudgedCommit,
         done: (result: CommitResult) => void,
       ): void {
         this.proofAccepted(opened);
@@ -98,14 +100,27 @@ export const commitsWithoutComparing: Rules = writing(
   true,
 );
 
+/** The key is compared as the commit is written, and not whether an administrator has given that very key again since. */
+export const comparesKeyAlone: Rules = writing((server, opened, judged) => {
+  const { idI } = opened.body.m1;
+  const action = commitAction(
+    idI,
+    judged,
+    () => server.steady,
+    () => stillInTime(opened, server.time),
+  );
+  return (rows) => {
+    const row = rows.get(idI);
+    return action(row === undefined ? rows : new Map([[idI, { ...row, reissuedAt: judged.reissuedAt }]]));
+  };
+}, true);
+
 /** A write may take as long as it takes. */
 export const writesLate: Rules = writing(
-  (_, opened, { from, to, commit }) =>
+  (_, opened, judged) =>
     commitAction(
       opened.body.m1.idI,
-      from,
-      to,
-      commit,
+      judged,
       () => 0,
       () => true,
     ),
@@ -114,12 +129,10 @@ export const writesLate: Rules = writing(
 
 /** As the profile, but nothing ends a write that hangs in the disk. */
 export const doesNotWatch: Rules = writing(
-  (server, opened, { from, to, commit }) =>
+  (server, opened, judged) =>
     commitAction(
       opened.body.m1.idI,
-      from,
-      to,
-      commit,
+      judged,
       () => server.steady,
       () => stillInTime(opened, server.time),
     ),
@@ -238,6 +251,35 @@ export const needsNoProof: Rules = judging((opened, node, wall): Judgement => {
   return { kind: 'commit', from: node.key, to, commit };
 });
 
+/** An initial key that is given again counts as any other. */
+export const forgetsReissue: Rules = judging((opened, node, wall) =>
+  judge(opened, node && { ...node, reissuedAt: undefined }, wall),
+);
+
+/** What bears a TS from before T is refused; M3s given before T may bear a later one. */
+export const takesReissueForLatestTs: Rules = judging((opened, node, wall) => {
+  const { reissuedAt } = node ?? {};
+  return judge(
+    opened,
+    node && { ...node, reissuedAt: reissuedAt === undefined ? undefined : reissuedAt - REISSUE_HOLDOFF_MS },
+    wall,
+  );
+});
+
+/** A restore sets T for no node. */
+class RestoresAsItWas extends Administrator {
+  protected override restored(row: NodeRow): NodeRow {
+    return row;
+  }
+}
+
+/** A node that is removed is forgotten, with the key it had. */
+class ForgetsRemoved extends Administrator {
+  protected override hadBefore(): boolean {
+    return false;
+  }
+}
+
 /** M3 is not sealed. */
 export const sendsKeysInClear: Rules = {
   ...PROFILE,
@@ -255,6 +297,8 @@ export const sendsKeysInClear: Rules = {
   },
 };
 
+export const restoresAsItWas: Rules = { ...PROFILE, Administrator: RestoresAsItWas };
+export const forgetsRemoved: Rules = { ...PROFILE, Administrator: ForgetsRemoved };
 export const commitsOnM2: Rules = withServer(CommitsOnM2);
 export const answersFirst: Rules = withServer(AnswersFirst);
 export const readsStale: Rules = withServer(ReadsStale);
