@@ -16,6 +16,10 @@
  * That happens at some moment after it was opened, and before its candidate is 300 s old: this one relation between the clocks is
  * what rule 4 of the node stands on, and all that is modelled of them.
  *
+ * Resets. At any moment an administrator stops the node's agent, puts the device back to IK, which loses all else, and
+ * the registry as well, in either order. The device and the registry may differ until both are done. From then on M7s of
+ * transactions whose M3 was given before count no more: that is what the 35 s of an auth-server come to.
+ *
  * Each step is one of: a message comes; one durable write; somebody is killed; time passes.
  *
  * What stands under #ifdef beside a rule is a mutant that breaks it, for which `check` sees that spin finds out.
@@ -70,6 +74,9 @@ byte attempts;
 ltl joining { [] (calm -> <> joined) }
 #endif
 
+/* An administrator is at it; what is done by then. */
+bool resetting, deviceReset, registryReset;
+
 /* For use within one step, and as they are here between steps. */
 byte i, k, place, from, swapped;
 bool held;
@@ -84,7 +91,8 @@ inline holds(key) {
 
 /*
  * Nothing that is on its way of transaction t can change what the auth-server holds. K_i is replaced by comparison alone, so it is
- * never again what it was: an M7 proved under another key is void for good. (A mutant for which that is not so must not forget it.)
+ * never again what it was but by a reset, from which on M7s from before do not count: an M7 proved under another key is void for
+ * good. (A mutant for which that is not so must not forget it.)
  */
 #if defined(LATE_WRITE)
 #define too_late(t) (T[t].dead && !T[t].writing)
@@ -93,7 +101,9 @@ inline holds(key) {
 #else
 #define too_late(t) T[t].dead
 #endif
-#if defined(NO_COMPARE)
+#if defined(RESET_NO_WAIT)
+#define void(t) (T[t].base != K && T[t].base != IK && (K != t || T[t].phase == FORGOTTEN))
+#elif defined(NO_COMPARE)
 #define void(t) (T[t].base != K && !T[t].writing && K != t)
 #else
 #define void(t) (T[t].base != K && (K != t || T[t].phase == FORGOTTEN))
@@ -177,7 +187,11 @@ inline settle() {
   }
   for (i : 0 .. S - 1) {
     if
+#ifdef RESET_NO_WAIT
+    :: T[i].base != NONE && T[i].base != IK ->
+#else
     :: T[i].base != NONE ->
+#endif
        holds(T[i].base);
        if
        :: !held && K != T[i].base -> T[i].base = NOBODYS
@@ -206,7 +220,7 @@ inline settle() {
   from = 0;
   swapped = 0;
   holds(K);
-  assert(held);
+  assert(held || resetting);
   held = false
 }
 
@@ -304,7 +318,7 @@ active proctype Node() {
        if
        /* Draws RN_i, sends M1. */
        :: d_step {
-            node == IDLE && !joined && (!waits || room()) ->
+            node == IDLE && !joined && !resetting && (!waits || room()) ->
             node = AWAITS_M4;
             waits = false;
             drawnWithRoom = room();
@@ -458,6 +472,59 @@ end:
 #ifndef LATE_WRITE
             T[t].writing = false
 #endif
+          }
+       fi;
+       d_step { settle() }
+     }
+  od
+}
+
+/* ------------------------------------------------------------------------------------------------------ an administrator */
+
+active proctype Resetting() {
+end:
+  do
+  :: atomic {
+       if
+       /* The agent is stopped. */
+       :: d_step {
+            !calm && !resetting ->
+            end_attempt();
+            resetting = true
+          }
+       /* The device is installed with its initial key, and holds nothing else. */
+       :: d_step {
+            resetting && !deviceReset ->
+            keep_only(IK);
+            deviceReset = true
+          }
+       /* So is the registry: one durable transaction. */
+       :: d_step {
+            resetting && !registryReset ->
+            K = IK;
+#ifndef RESET_NO_WAIT
+            for (i : 0 .. S - 1) {
+              if
+#ifdef RESET_NOT_COMPARED
+              :: T[i].base != NONE && !T[i].writing -> T[i].dead = true
+#else
+              :: T[i].base != NONE ->
+                 T[i].dead = true;
+                 T[i].writing = false
+#endif
+              :: else
+              fi
+            }
+            i = 0;
+#endif
+            registryReset = true
+          }
+       /* The agent starts. */
+       :: d_step {
+            deviceReset && registryReset ->
+            resetting = false;
+            deviceReset = false;
+            registryReset = false
           }
        fi;
        d_step { settle() }

@@ -11,5 +11,5 @@ it.skipIf(!hasTools)('the model holds and no mutant of it does (needs spin and g
   const { status, stdout, stderr } = spawnSync(check, ['--quick'], { encoding: 'utf8' });
   expect(status, `${stdout}${stderr}`).toBe(0);
   expect(stdout.match(/^model: /gm)).toHaveLength(2);
-  expect(stdout.match(/^mutant: /gm)).toHaveLength(18);
+  expect(stdout.match(/^mutant: /gm)).toHaveLength(20);
 });
