@@ -54,6 +54,7 @@ export { lockBySocket, type SocketLock } from './socket-lock.js';
 export { BoundedLog, createLog, type Log, LOG_LEVELS, type LogLevel, type LogStream } from './log.js';
 export { formatManifest, MANIFEST_COLUMNS, type ManifestLine, MAX_MANIFEST, parseManifest } from './manifest.js';
 export { DEFAULT_MEMORY, LEAST_MEMORY, watchMemory } from './memory.js';
+export { dropNativeWords, holdNativeWords } from './native-words.js';
 export { encodeNid, formatNid } from './nid.js';
 export type { Check, Labels, Metric, Observation, Sample } from './observation.js';
 export { formatFields, formatTable } from './table.js';

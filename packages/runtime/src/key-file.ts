@@ -31,8 +31,15 @@ export async function readSecretFile(path: string, option: string): Promise<stri
   }
 }
 
-/** 32 hex digits, white space around them. `name` is where they come from, for the message. */
-export function parseKey(text: string, name: string): Secret {
-  if (!KEY.test(text.trim())) throw new UsageFailure(`${name}: expected one key of ${2 * KEY_LENGTH} hex digits`);
+/**
+ * Parses 32 hex digits, white space around them.
+ *
+ * @param name where they come from, for the message
+ */
+export function parseKey(text: string, name: string, advice?: string): Secret {
+  if (!KEY.test(text.trim())) {
+    const message = `${name}: expected one key of ${2 * KEY_LENGTH} hex digits`;
+    throw new UsageFailure(message, advice === undefined ? {} : { advice });
+  }
   return Secret.fromHex(text.trim());
 }

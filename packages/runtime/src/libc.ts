@@ -6,15 +6,22 @@ import type { LibraryHandle } from 'koffi';
 
 interface Libc {
   readonly library: LibraryHandle;
+  /** Reads a variable that holds a pointer. */
+  readonly pointer: (name: string) => unknown;
+  /** Allocates memory that is never freed. */
+  readonly allocate: (octets: number) => unknown;
   /** The name of the error that the last call left: `EAGAIN`, say. */
   readonly errorName: () => string;
 }
 
 /** Throws where koffi has nothing for this machine. */
 export function loadLibc(): Libc {
-  const { errno, load, os } = createRequire(import.meta.url)('koffi') as typeof koffi;
+  const { alloc, decode, errno, load, os } = createRequire(import.meta.url)('koffi') as typeof koffi;
+  const library = load(null);
   return {
-    library: load(null),
+    library,
+    pointer: (name) => decode(library.symbol(name), 'void *'),
+    allocate: (octets) => alloc('char', octets),
     errorName: () => Object.entries(os.errno).find(([, number]) => number === errno())?.[0] ?? 'unknown',
   };
 }

@@ -1,5 +1,6 @@
 /** How keys are kept on disk: LMDB opened the one safe way, and each key sealed under the store's master key. */
 
+export { DamagedStore } from './damage.js';
 export { type About, Keyring, type Place, PLACE } from './keyring.js';
 export {
   createMasterKey,
@@ -11,7 +12,8 @@ export {
   readOrCreateMasterKey,
   replaceMasterKey,
 } from './master-key.js';
-export { entriesIn, openStore, STORE_FILE, writeFailure } from './open.js';
+export { STORE_FILE } from './files.js';
+export { checkStore, entriesIn, openStore, writeFailure } from './open.js';
 export { resealTable } from './reseal.js';
 export { aboutFormer, nextMasterKey, type NextMasterKey, rotate, tellServing } from './rotation.js';
 export { rowsFrom } from './slices.js';

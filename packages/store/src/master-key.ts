@@ -23,6 +23,8 @@ const COMMAND_LIMIT_MS = 30_000;
 /** After this long somebody may wonder, in ms: it is said what is waited for. */
 const SAY_WAITING_MS = 2_000;
 
+const IF_SPOILED = 'Put back the copy that you kept of it: without it the keys in the store cannot be read.';
+
 export type MasterKeySource =
   | { readonly kind: 'file'; readonly path: string }
   | { readonly kind: 'credential'; readonly path: string }
@@ -71,7 +73,7 @@ export async function readMasterKey(source: MasterKeySource): Promise<Secret> {
           advice: 'Name it with --master-key-file or --master-key-command. Without it the keys in the store cannot be read.',
         });
       }
-      return parseKey(await readPrivateFile(source.path), source.path);
+      return parseKey(await readPrivateFile(source.path), source.path, IF_SPOILED);
     case 'credential':
       // systemd keeps others out by the folder; the mode it shows for a file is no measure.
       return parseKey(await readPlainFile(source.path), source.path);

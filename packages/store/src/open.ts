@@ -1,21 +1,32 @@
 /** LMDB, opened the one way that is safe here, with errors a person can act on. */
 
-import { access, chmod, constants, type FileHandle, open as openFile, statfs } from 'node:fs/promises';
+import { closeSync, fstatSync, openSync } from 'node:fs';
+import { access, chmod, constants, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { getSystemErrorName } from 'node:util';
-import { checkPrivateFile, exists, Failure, giveToOwnerOfFolder, openFolder, systemFailure } from '@latchkey/runtime';
+import {
+  checkPrivateFile,
+  dropNativeWords,
+  exists,
+  Failure,
+  giveToOwnerOfFolder,
+  holdNativeWords,
+  openFolder,
+  systemFailure,
+} from '@latchkey/runtime';
 import {
   type Database,
+  type DatabaseOptions,
   type Key,
   open,
   type RootDatabase,
   type RootDatabaseOptions,
   type RootDatabaseOptionsWithPath,
 } from 'lmdb';
+import { type Damaged, DamagedStore, explain, guardTable } from './damage.js';
+import { LOCK_FILE, prepareFiles, STORE_FILE } from './files.js';
+import { findDamage, isShort, latestSnapshot, type Snapshot } from './pages.js';
 import { Turnstile } from './turnstile.js';
-
-/** The file that holds the data of a store in a folder. */
-export const STORE_FILE = 'data.mdb';
 
 /**
  * - `overlappingSync: false`: a write is visible to nobody before it is on the disk (docs/decisions/0002).
@@ -25,53 +36,114 @@ export const STORE_FILE = 'data.mdb';
  */
 const SAFE = { overlappingSync: false, eventTurnBatching: false, noSubdir: false } as const;
 
-/** Opens the store in `path`, or makes one. Refuses one whose file others can read. */
+/**
+ * Every opening checks all pages of a file of this size or less: 0.1 s of CPU time for a million nodes. The
+ * pages of a larger file are checked only if it is short, and before a backup (docs/decisions/0015).
+ */
+const ALWAYS_CHECKED = 256 * 1024 * 1024;
+
+/** Advice for a damaged store. */
+const RESTORE = 'Nothing was changed. Restore it from a backup.';
+
+export interface StoreOptions extends Omit<RootDatabaseOptions, 'path'> {
+  /** Advice for a damaged store, in place of restoring it from a backup. */
+  readonly ifDamaged?: string;
+}
+
+/** Opens the store in `path`, or makes one. Refuses one whose file others can read, and one that is damaged. */
 export async function openStore<V, K extends Key>(
   path: string,
-  options: Omit<RootDatabaseOptions, 'path'> = {},
+  { ifDamaged = RESTORE, ...options }: StoreOptions = {},
 ): Promise<RootDatabase<V, K>> {
   const file = join(path, STORE_FILE);
+  const damaged: Damaged = (what, cause) => new DamagedStore(file, what, ifDamaged, cause);
   try {
     // LMDB would say less, and later.
     if (await exists(path)) await access(path, constants.R_OK | constants.W_OK);
     if (await exists(file)) await access(file, constants.R_OK | constants.W_OK);
     await checkPrivateFile(file);
-    if (await exists(file)) await refuseDamaged(file);
     quietLmdb();
     // LMDB makes its files with the mode the umask leaves: inside a folder nobody else enters, and closed before a key is in them.
     await openFolder(path);
     const turnstile = await Turnstile.of(path);
-    const store = await openBehind<V, K>(turnstile, { ...options, ...SAFE, path });
-    for (const made of [file, join(path, 'lock.mdb')]) {
-      await chmod(made, 0o600);
-      await giveToOwnerOfFolder(made);
+    try {
+      await turnstile.alone(() => prepareFiles(path));
+      for (const made of [file, join(path, LOCK_FILE)]) {
+        await chmod(made, 0o600);
+        await giveToOwnerOfFolder(made);
+      }
+      const store = await openChecked<V, K>(turnstile, { ...options, ...SAFE, path }, damaged);
+      return behind(turnstile, guardTable(store, damaged) as RootDatabase<V, K>, damaged);
+    } catch (error) {
+      await turnstile.close();
+      throw error;
     }
-    return store;
   } catch (error) {
-    throw systemFailure(`cannot open the store ${path}`, error);
+    throw systemFailure(`cannot open the store ${path}`, explain(error, damaged));
   }
 }
 
-/** Its transactions wait while another process opens it. */
-async function openBehind<V, K extends Key>(
+/** Nothing is read through LMDB before the pages are checked. */
+async function openChecked<V, K extends Key>(
   turnstile: Turnstile,
-  options: RootDatabaseOptionsWithPath,
+  options: RootDatabaseOptionsWithPath & { readonly path: string },
+  damaged: Damaged,
 ): Promise<RootDatabase<V, K>> {
-  let store: RootDatabase<V, K>;
+  let file: number | undefined;
+  let store: RootDatabase<V, K> | undefined;
   try {
-    store = await turnstile.alone(() => open<V, K>(options));
+    const { fd, opened, read, snapshot } = await turnstile.alone(() => {
+      const fd = (file = openSync(join(options.path, STORE_FILE), 'r'));
+      snapshotOf(fd, damaged);
+      const opened = (store = open<V, K>(options));
+      return { fd, opened, read: opened.useReadTransaction(), snapshot: snapshotOf(fd, damaged) };
+    });
+    const { size } = fstatSync(fd);
+    if (size <= ALWAYS_CHECKED || isShort(snapshot, size)) await checkPages(fd, snapshot, damaged);
+    // LMDB may print words about a page that it cannot read.
+    else holdNativeWords();
+    read.done();
+    return opened;
   } catch (error) {
-    await turnstile.close();
+    // Its read ends with it.
+    await store?.close();
     throw error;
+  } finally {
+    if (file !== undefined) closeSync(file);
   }
-  const [transaction, childTransaction, close] = [
+}
+
+/** Has the store's transactions wait while another process opens it, and its tables say what is wrong with them. */
+function behind<V, K extends Key>(turnstile: Turnstile, store: RootDatabase<V, K>, damaged: Damaged): RootDatabase<V, K> {
+  const [transaction, childTransaction, openDB, close] = [
     store.transaction.bind(store),
     store.childTransaction.bind(store),
+    store.openDB.bind(store),
     store.close.bind(store),
   ];
+  const failed = async (error: unknown): Promise<never> => {
+    dropNativeWords();
+    const explained = explain(await causeOf(error), damaged);
+    throw explained instanceof DamagedStore ? explained : error;
+  };
+  const run = <T>(start: (action: () => T) => Promise<T>, action: () => T): Promise<T> => {
+    holdNativeWords();
+    return turnstile.through(() => {
+      const running: unknown = start(turnstile.within(action));
+      // Inside another transaction lmdb has run it already.
+      return (running instanceof Promise ? running.catch(failed) : running) as Promise<T>;
+    });
+  };
   return Object.assign(store, {
-    transaction: <T>(action: () => T) => turnstile.through(() => transaction(turnstile.within(action))),
-    childTransaction: <T>(action: () => T) => turnstile.through(() => childTransaction(turnstile.within(action))),
+    transaction: <T>(action: () => T) => run<T>(transaction, action),
+    childTransaction: <T>(action: () => T) => run<T>(childTransaction, action),
+    openDB: (options: DatabaseOptions & { name: string }) => {
+      try {
+        return guardTable(openDB(options), damaged);
+      } catch (error) {
+        throw explain(error, damaged);
+      }
+    },
     close: async () => {
       await close();
       await turnstile.close();
@@ -79,51 +151,62 @@ async function openBehind<V, K extends Key>(
   });
 }
 
-/** LMDB's two meta pages, as lmdb lays them out behind a page header of 24 octets; offsets from the page's start. */
-const META = { magic: 24, pageSize: 48, lastPage: 144, end: 160 } as const;
-const MAGIC = 0xbeef_c0de;
-const PAGE_SIZES: ReadonlySet<number> = new Set([4096, 8192, 16_384, 32_768, 65_536]);
-
-/** LMDB maps the file into memory: one that is cut short, or is something else, would end the process without a word. */
-async function refuseDamaged(path: string): Promise<void> {
-  const file = await openFile(path, 'r');
+/** Rejects with a `DamagedStore` unless all pages of the store in `path` are in order, however large it is. */
+export async function checkStore(path: string, store: RootDatabase, ifDamaged: string = RESTORE): Promise<void> {
+  const file = join(path, STORE_FILE);
+  const damaged: Damaged = (what, cause) => new DamagedStore(file, what, ifDamaged, cause);
+  const fd = openSync(file, 'r');
+  const read = store.useReadTransaction();
   try {
-    const first = await readMeta(file, 0);
-    const second = first === undefined ? undefined : await readMeta(file, first.pageSize);
-    // In this order: a server that is writing meanwhile makes the file longer before a meta page says so.
-    const { size } = await file.stat();
-    const pages = Math.max(first?.lastPage ?? 0, second?.lastPage ?? 0) + 1;
-    if (first !== undefined && second !== undefined && size >= pages * first.pageSize) return;
+    // In a transaction, so that no process is just writing a meta page.
+    await checkPages(fd, await store.transaction(() => snapshotOf(fd, damaged)), damaged);
   } finally {
-    await file.close();
+    read.done();
+    closeSync(fd);
   }
-  throw new Failure(`the store ${path} is damaged or cut short`, { advice: 'Nothing was changed. Restore it from a backup.' });
 }
 
-async function readMeta(
-  file: FileHandle,
-  at: number,
-): Promise<{ readonly pageSize: number; readonly lastPage: number } | undefined> {
-  const { buffer, bytesRead } = await file.read(Buffer.alloc(META.end), 0, META.end, at);
-  const pageSize = buffer.readUInt32LE(META.pageSize);
-  if (bytesRead < META.end || buffer.readUInt32LE(META.magic) !== MAGIC || !PAGE_SIZES.has(pageSize)) return undefined;
-  return { pageSize, lastPage: Number(buffer.readBigUInt64LE(META.lastPage)) };
+/** While a read of this snapshot or an older one is open, no process reuses a page of it. */
+async function checkPages(fd: number, snapshot: Snapshot, damaged: Damaged): Promise<void> {
+  const damage = await findDamage(fd, snapshot);
+  if (damage !== undefined) throw damaged(damage);
+}
+
+function snapshotOf(fd: number, damaged: Damaged): Snapshot {
+  const snapshot = latestSnapshot(fd);
+  if (snapshot === undefined) throw damaged('it does not begin as a store does');
+  return snapshot;
 }
 
 /** A disk with fewer free blocks than this is full. */
 const FULL_BLOCKS = 64;
+/** LMDB takes no more writes after one of its meta pages failed, until the store is opened again. */
+const PANIC = -30_795;
 
-/** What a write that failed means. lmdb's own error says why in a promise beside it, by number. */
+/** Says why a write failed. */
 export async function writeFailure(path: string, error: unknown): Promise<Failure> {
-  const cause: unknown =
-    error instanceof Error && 'commitError' in error ? await Promise.resolve(error.commitError).catch((e: unknown) => e) : error;
-  if (cause instanceof Error && 'code' in cause && typeof cause.code === 'number' && cause.code > 0) {
-    const code = getSystemErrorName(-cause.code);
-    // LMDB calls a write that was cut short an I/O error.
-    const full = code === 'EIO' && (await statfs(path)).bavail < FULL_BLOCKS;
-    return systemFailure(`cannot write to the store ${path}`, Object.assign(cause, { code: full ? 'ENOSPC' : code }));
+  const cause = await causeOf(error);
+  const code = cause instanceof Error && 'code' in cause && typeof cause.code === 'number' ? cause.code : 0;
+  if (code === PANIC) {
+    return new Failure(`the store ${path} takes no more writes, since one has failed`, {
+      advice: 'Check the disk, then restart this process.',
+      cause,
+    });
   }
-  return systemFailure(`cannot write to the store ${path}`, cause);
+  if (code <= 0) return systemFailure(`cannot write to the store ${path}`, cause);
+  const name = getSystemErrorName(-code);
+  // LMDB calls a write that was cut short an I/O error.
+  const full = name === 'EIO' && (await statfs(path)).bavail < FULL_BLOCKS;
+  return systemFailure(`cannot write to the store ${path}`, Object.assign(cause as Error, { code: full ? 'ENOSPC' : name }));
+}
+
+/** lmdb's own error gives the reason of a failed commit, by number, in a promise of its own. */
+async function causeOf(error: unknown): Promise<unknown> {
+  try {
+    return error instanceof Error && 'commitError' in error ? await error.commitError : error;
+  } catch (cause) {
+    return cause;
+  }
 }
 
 /** lmdb prints the stack of a failed write to standard error; we say what happened ourselves. Nothing else here uses the console. */

@@ -276,12 +276,11 @@ describe('folders and files', () => {
         expect(refused?.code).toBe('5.03');
         expect(peer.option(refused!, 14)).toEqual(Buffer.of(30));
         await daemon.waitFor(({ msg }) => msg.endsWith('no space left on the device'));
-        expectFailure(
-          await network.try('auth-server', [...order, '--out', network.path('full-order-2')]),
-          1,
-          // LMDB calls a write that was cut short EIO: it should be told as what it is here, no space left (store/src/open.ts, writeFailure).
-          'cannot write to the store',
-        );
+        const ordered = await network.try('auth-server', [...order, '--out', network.path('full-order-2')]);
+        // LMDB calls a write that was cut short EIO: it should be told as what it is here, no space left (store/src/open.ts, writeFailure).
+        expectFailure(ordered, 1, 'cannot write to the store');
+        // LMDB prints to standard error, too, that a write failed.
+        expect([daemon.noise, ordered.stderr]).toEqual(['', expect.stringMatching(/^latchkey-auth-server: /)]);
         await rm(`${mount}/fill`);
         expect((await node.sendM5(endpointOf(address)))?.code).toBe('2.04');
         await daemon.waitFor(({ msg, node: name }) => msg === 'node has a new key' && name === id);
