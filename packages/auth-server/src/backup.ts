@@ -22,12 +22,12 @@ import {
   UsageFailure,
   withSpan,
 } from '@latchkey/runtime';
-import { entriesIn, STORE_FILE } from '@latchkey/store';
+import { checkStore, DamagedStore, entriesIn, STORE_FILE } from '@latchkey/store';
 import { formatHead, type Head } from './audit.js';
 import { isoTime } from './iso-time.js';
 import { type Registry, SCHEMA } from './registry.js';
 import { controllerFrom, keyOf, wipeKeys } from './rows.js';
-import { STORE, Tables } from './tables.js';
+import { restoreAdvice, STORE, Tables } from './tables.js';
 
 /** A backup is LMDB's own file, then this, then the SHA-256 of what comes before: LMDB itself has no checksums. */
 const TRAILER: Buffer = Buffer.from('latchkey backup\n');
@@ -42,10 +42,11 @@ export async function backup({ tables }: Registry, path: string): Promise<Head> 
   const written = removeIfInterrupted(aside);
   try {
     await mkdir(aside, { mode: 0o700 });
+    await checkStore(join(tables.folder, STORE), tables.env, restoreAdvice(tables.folder));
     await tables.write(() => tables.audit.append({ what: 'registry backed up', note: basename(path) }, Date.now()));
     tables.seeLatest();
     const { head } = tables.audit;
-    await tables.env.backup(aside, true);
+    await copyStore(tables, aside);
     await finishFile(copy);
     await giveNewName(copy, path);
     await syncFolderOf(path);
@@ -55,6 +56,20 @@ export async function backup({ tables }: Registry, path: string): Promise<Head> 
   } finally {
     await rm(aside, { recursive: true, force: true });
     written();
+  }
+}
+
+/**
+ * Leaves out what is free. LMDB does so only if it can account for every page: a page that is neither used
+ * nor free harms nobody, and the copy then takes all pages as they are.
+ */
+async function copyStore({ env }: Tables, folder: string): Promise<void> {
+  try {
+    await env.backup(folder, true);
+  } catch (error) {
+    if (!(error instanceof Error && error.message.startsWith('MDB_INCOMPATIBLE'))) throw error;
+    await rm(join(folder, STORE_FILE));
+    await env.backup(folder, false);
   }
 }
 
@@ -140,7 +155,7 @@ export async function restore(
       .catch((error: unknown) => {
         throw systemFailure(`cannot copy ${path}`, error);
       });
-    const { backupAt, nodes } = await examine(path, await Tables.open(folder, who, { store: fresh }), master, clock().wall);
+    const { backupAt, nodes } = await examine(path, await openCopy(path, folder, who, fresh), master, clock().wall);
     const aside = there ? join(folder, `${STORE}-before-${isoTime(Date.now()).replaceAll(':', '')}`) : undefined;
     if (aside !== undefined) await rename(join(folder, STORE), aside);
     await rename(join(folder, fresh), join(folder, STORE));
@@ -152,7 +167,17 @@ export async function restore(
   }
 }
 
-/** Opens what was copied: its version, its master key, its audit log, every key; and notes in it that it was restored. */
+async function openCopy(path: string, folder: string, who: string, store: string): Promise<Tables> {
+  try {
+    return await Tables.open(folder, who, { store });
+  } catch (error) {
+    if (!(error instanceof DamagedStore)) throw error;
+    const advice = 'Nothing was changed. Use another backup.';
+    throw new Failure(`${path} is a backup of a store that was damaged: ${error.what}`, { advice });
+  }
+}
+
+/** Examines what was copied: its version, its master key, its audit log, every key; and notes in it that it was restored. */
 async function examine(
   path: string,
   tables: Tables,

@@ -5,7 +5,7 @@
  */
 
 import type { Metric, Sample } from '@latchkey/runtime';
-import { samples, Tally } from '@latchkey/runtime';
+import { Failure, samples, Tally } from '@latchkey/runtime';
 import { NODE_STATES, type NodeStatus, stateOf } from './node-view.js';
 import { ORDER_STATES, orderStateOf, type OrderStatus } from './order-state.js';
 import type { Registry } from './registry.js';
@@ -73,10 +73,20 @@ export class Census {
   }
 
   #goOn(): void {
-    const slice = this.#walk?.slices.next();
-    if (slice?.done !== true) return;
+    const slice = this.#nextSlice();
+    if (slice?.done === false) return;
     this.close();
-    this.#latest = { ...slice.value, at: Date.now(), until: performance.now() + GOOD_FOR_MS };
+    if (slice?.done === true) this.#latest = { ...slice.value, at: Date.now(), until: performance.now() + GOOD_FOR_MS };
+  }
+
+  /** Returns `undefined` if the registry cannot be read: the latest count stays, with its time. */
+  #nextSlice(): IteratorResult<void, Count> | undefined {
+    try {
+      return this.#walk?.slices.next();
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      return undefined;
+    }
   }
 }
 

@@ -80,7 +80,10 @@ export class Registry {
       const beside = await onlyBeside(folder);
       if (beside !== undefined) throw beside;
     }
-    const tables = await Tables.open(folder, who, { clock });
+    const tables = await Tables.open(folder, who, {
+      clock,
+      ifDamaged: `Nothing was changed. If an earlier init was interrupted, remove ${join(folder, STORE)} first; else restore a backup.`,
+    });
     try {
       // What a creation that was killed left has no schema.
       if (tables.about.get('schema') !== undefined) {

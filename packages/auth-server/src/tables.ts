@@ -14,6 +14,11 @@ import type { ControllerSightingRow, NodeSightingRow } from './sightings.js';
 /** Folder of the store inside the registry's folder. */
 export const STORE = 'registry';
 
+/** Advice for a registry whose store is damaged. */
+export function restoreAdvice(folder: string): string {
+  return `Nothing was changed. Restore a backup: latchkey-auth-server restore FILE --data ${folder} --replace`;
+}
+
 /** Where a store of that schema lies while it is not the one in use: it is about to be, or was before an upgrade. */
 export function storeOfSchema(schema: number): string {
   return `${STORE}-schema-${schema}`;
@@ -70,13 +75,20 @@ export class Tables {
     this.audit = new AuditLog(env.openDB({ name: 'audit', encoding: 'binary' }), this.about, who);
   }
 
-  /** @param who stands in the audit log */
+  /**
+   * @param who stands in the audit log
+   * @param ifDamaged advice for a store that is damaged
+   */
   static async open(
     folder: string,
     who: string,
-    { store = STORE, clock = readClock }: { readonly store?: string; readonly clock?: Clock | undefined } = {},
+    {
+      store = STORE,
+      clock = readClock,
+      ifDamaged = restoreAdvice(folder),
+    }: { readonly store?: string; readonly clock?: Clock | undefined; readonly ifDamaged?: string } = {},
   ): Promise<Tables> {
-    return new Tables(folder, await openStore(join(folder, store), { maxDbs: 12 }), who, clock);
+    return new Tables(folder, await openStore(join(folder, store), { maxDbs: 12, ifDamaged }), who, clock);
   }
 
   get keyring(): Keyring {

@@ -16,7 +16,7 @@ import { DEFAULT_GRACE } from './enrolment.js';
 import { identify } from './ik-identity.js';
 import { SCHEMA } from './registry.js';
 import type { NodeRow, OrderRow } from './rows.js';
-import { STORE, storeOfSchema, Tables } from './tables.js';
+import { restoreAdvice, STORE, storeOfSchema, Tables } from './tables.js';
 
 const OLD = storeOfSchema(1);
 const NEW = storeOfSchema(SCHEMA);
@@ -59,7 +59,7 @@ export async function upgrade(folder: string, master: () => Promise<Secret>, who
     await rename(join(folder, NEW), store);
     return syncFolderOf(store);
   }
-  const env = await openStore<unknown, number>(store, { maxDbs: 12 });
+  const env = await openStore<unknown, number>(store, { maxDbs: 12, ifDamaged: restoreAdvice(folder) });
   try {
     if (env.openDB<unknown, string>({ name: 'about' }).get('schema') !== 1) return;
     await rm(join(folder, NEW), { recursive: true, force: true });
