@@ -1,11 +1,13 @@
 /** The keys of the nodes that joined through this controller, for talking to them later; sealed under the store's master key. */
 
-import { rm } from 'node:fs/promises';
+import { readdir, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Joined, Secret } from '@latchkey/protocol';
-import { Durations, Failure } from '@latchkey/runtime';
+import { Durations, Failure, type Log, syncFolderOf, systemFailure } from '@latchkey/runtime';
 import {
   type About,
+  DamagedStore,
   entriesIn,
   Keyring,
   type NextMasterKey,
@@ -32,6 +34,10 @@ interface Row {
 const GATHER_MS = 50;
 /** Keys that wait for the disk, as many as there are transactions open by default: one that hangs is not to cost the controller its memory. */
 const MAX_WAITING = 16_384;
+/** Advice for a command: the controller itself puts a damaged store aside. */
+const IF_DAMAGED = 'Start the controller: it puts the store aside, and has the key of a node again once that has renewed it.';
+/** In the name of a store that was put aside, before the time. */
+const DAMAGED = '-damaged-';
 /** Keys of a store of the version before that are written together. */
 const TAKEN_OVER_TOGETHER = 1_000;
 
@@ -56,6 +62,8 @@ export class PskStore {
   #waiting = 0;
   /** What is gathered and what is being written. */
   readonly #underWay = new Set<Promise<void>>();
+  /** Keys that the disk did not take, by ID_i. */
+  readonly #unwritten = new Map<number, Joined>();
   /** How long `put` took. */
   readonly puts: Durations = new Durations();
 
@@ -67,9 +75,23 @@ export class PskStore {
     this.keyring = keyring;
   }
 
+  /**
+   * Opens the store for the controller. A damaged store is put aside, and a new one takes its place: no
+   * join needs the keys, and each comes back as its node renews it.
+   */
+  static async openOrReplace(path: string, master: Secret, log: Log): Promise<PskStore> {
+    try {
+      return await PskStore.open(path, master);
+    } catch (error) {
+      if (!(error instanceof DamagedStore)) throw error;
+      await putAside(path, error, log);
+      return PskStore.open(path, master);
+    }
+  }
+
   /** Opens the store, or makes one. */
   static async open(path: string, master: Secret): Promise<PskStore> {
-    const env = await openStore(path, { maxDbs: 4 });
+    const env = await openStore(path, { maxDbs: 4, ifDamaged: IF_DAMAGED });
     try {
       const psks = env.openDB<Row, number>({ name: 'psks', keyEncoding: 'uint32' });
       const about: About = env.openDB({ name: 'about' });
@@ -95,7 +117,8 @@ export class PskStore {
 
   /**
    * Keeps the key of a newer transaction; resolves when the disk has it. The key is the caller's, and is to be there until then. All that
-   * is put within 50 ms is written together. Rejects with a Failure where the disk does not take it, or hangs with 16,384 keys before it.
+   * is put within 50 ms is written together. Rejects with a Failure where the disk does not take it, for `writeAgain`, or hangs with 16,384
+   * keys before it.
    */
   put(joined: Joined): Promise<void> {
     if (this.#waiting >= MAX_WAITING) {
@@ -124,6 +147,9 @@ export class PskStore {
           for (const { joined } of joins) this.#putSync(joined);
         });
         for (const { since } of joins) this.puts.addSince(since);
+      } catch (error) {
+        for (const { joined } of joins) this.#remember({ ...joined, psk: joined.psk.copy() });
+        throw error;
       } finally {
         this.#waiting -= joins.length;
         this.#underWay.delete(written);
@@ -132,6 +158,32 @@ export class PskStore {
     const written = write();
     this.#underWay.add(written);
     return { joins, written };
+  }
+
+  /** Takes over the key of `joined`; wipes it if there is a newer one, or no room. */
+  #remember(joined: Joined): void {
+    const before = this.#unwritten.get(joined.idI);
+    const kept = before === undefined ? this.#unwritten.size < MAX_WAITING : before.tid < joined.tid;
+    if (!kept) return joined.psk.wipe();
+    before?.psk.wipe();
+    this.#unwritten.set(joined.idI, joined);
+  }
+
+  /** Writes the keys that the disk did not take before. Returns how many; rejects with a Failure if it takes none. */
+  async writeAgain(): Promise<number> {
+    if (this.#unwritten.size === 0) return 0;
+    const due = [...this.#unwritten.values()];
+    this.#unwritten.clear();
+    try {
+      await this.#write(() => {
+        for (const joined of due) this.#putSync(joined);
+      });
+    } catch (error) {
+      for (const joined of due) this.#remember(joined);
+      throw error;
+    }
+    for (const { psk } of due) psk.wipe();
+    return due.length;
   }
 
   #putSync({ idI, tid, ts, nidI, psk, lifetime }: Joined): void {
@@ -147,7 +199,16 @@ export class PskStore {
   }
 
   /** Takes over the keys of a store of the version before, which lie open there, and removes it. */
-  async takeOver(path: string): Promise<void> {
+  async takeOver(path: string, log: Log): Promise<void> {
+    try {
+      await this.#takeOver(path);
+    } catch (error) {
+      if (!(error instanceof DamagedStore)) throw error;
+      await putAside(path, error, log);
+    }
+  }
+
+  async #takeOver(path: string): Promise<void> {
     const before = await openStore<Row, number>(path, { keyEncoding: 'uint32' });
     let joins: Joined[] = [];
     const putTogether = async (): Promise<void> => {
@@ -155,12 +216,15 @@ export class PskStore {
       for (const { psk } of joins) psk.wipe();
       joins = [];
     };
-    for (const { key: idI, value } of before.getRange()) {
-      joins.push({ ...value, idI, psk: Secret.from(value.psk), tid: BigInt(`0x${value.tid}`), ts: BigInt(value.ts) });
-      if (joins.length === TAKEN_OVER_TOGETHER) await putTogether();
+    try {
+      for (const { key: idI, value } of before.getRange()) {
+        joins.push({ ...value, idI, psk: Secret.from(value.psk), tid: BigInt(`0x${value.tid}`), ts: BigInt(value.ts) });
+        if (joins.length === TAKEN_OVER_TOGETHER) await putTogether();
+      }
+      await putTogether();
+    } finally {
+      await before.close();
     }
-    await putTogether();
-    await before.close();
     await rm(path, { recursive: true });
   }
 
@@ -217,6 +281,7 @@ export class PskStore {
   async close(): Promise<void> {
     await this.#env.close();
     this.keyring.wipe();
+    for (const { psk } of this.#unwritten.values()) psk.wipe();
   }
 
   async #write<T>(action: () => T): Promise<T> {
@@ -229,4 +294,21 @@ export class PskStore {
       throw error instanceof Failure ? error : await writeFailure(this.#path, error);
     }
   }
+}
+
+/** Renames the folder of a damaged store, and removes one that was put aside before. */
+async function putAside(path: string, damage: DamagedStore, log: Log): Promise<void> {
+  const aside = `${path}${DAMAGED}${new Date().toISOString().replaceAll(':', '')}`;
+  try {
+    const earlier = (await readdir(dirname(path))).filter((name) => name.startsWith(`${basename(path)}${DAMAGED}`));
+    await rename(path, aside);
+    await syncFolderOf(path);
+    for (const name of earlier) await rm(join(dirname(path), name), { recursive: true });
+  } catch (error) {
+    throw systemFailure(`cannot put the store ${path} aside`, error);
+  }
+  log.error(
+    { aside, advice: 'Check the disk. Nodes join as before; `key` has the key of a node again once that has renewed it.' },
+    `${damage.message}; it was put aside`,
+  );
 }

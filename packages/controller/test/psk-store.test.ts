@@ -1,12 +1,14 @@
 // Proves that the controller's own store keeps the key of each node's newest transaction, sealed and for its user alone.
 
-import { chmod, readdir, readFile, stat } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdir, readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Joined, Secret } from '@latchkey/protocol';
-import { openStore } from '@latchkey/store';
+import { openStore, STORE_FILE } from '@latchkey/store';
 import { describe, expect, it } from 'vitest';
-import { Child, tempFolder } from '../../runtime/test/fixtures.js';
+import { CapturedLog, Child, tempFolder } from '../../runtime/test/fixtures.js';
+import { PskStore } from '../src/psk-store.js';
 import { MASTER, newPskStore, newSecret, openPskStore } from './fixtures.js';
 
 const NID = Uint8Array.from({ length: 18 }, (_, i) => i);
@@ -114,7 +116,7 @@ describe('a key store', () => {
     await old.close();
     const [psks, newer] = [await newPskStore(), joined({ idI: 2, tid: 2n })];
     await psks.put(newer);
-    await psks.takeOver(join(folder, 'old'));
+    await psks.takeOver(join(folder, 'old'), new CapturedLog().log);
     const { psk, ...rest } = psks.get(1)!;
     expect([psk.toHex(), { ...rest, nidI: Uint8Array.from(rest.nidI) }]).toEqual([
       nodes[0]?.psk.toHex(),
@@ -134,7 +136,7 @@ describe('a key store', () => {
     });
     await old.close();
     const psks = await newPskStore();
-    await psks.takeOver(join(folder, 'old'));
+    await psks.takeOver(join(folder, 'old'), new CapturedLog().log);
     expect(nodes.filter(({ idI, psk }) => psks.get(idI)?.psk.toHex() !== psk.toHex())).toEqual([]);
     expect(psks.size).toBe(2_001);
   });
@@ -220,5 +222,77 @@ describe('a key store', () => {
       name: 'Failure',
       message: `the store ${path} is of another version (schema 3; this one has 2)`,
     });
+  });
+});
+
+describe('a store of keys that is damaged', () => {
+  const KEPT = /^keys-damaged-\d{4}-\d\d-\d\dT\d{6}\.\d{3}Z$/;
+
+  /** A store with the key of one node, closed; and a log. */
+  async function closedStore(): Promise<{ folder: string; path: string; file: string; log: CapturedLog }> {
+    const folder = await tempFolder();
+    const path = join(folder, 'keys');
+    const psks = await openPskStore(path);
+    await psks.put(joined());
+    await psks.close();
+    return { folder, path, file: join(path, STORE_FILE), log: new CapturedLog() };
+  }
+
+  it.each([
+    ['empty', (file: string) => truncate(file, 0)],
+    ['cut short', (file: string) => truncate(file, 12_288)],
+    ['zeroes behind its first pages', async (file: string) => writeFile(file, (await readFile(file)).fill(0, 8_192))],
+    ['random', (file: string) => writeFile(file, randomBytes(45_056))],
+  ])('being %s, is put aside for the controller, which says so and goes on without', async (_, damage) => {
+    const { folder, path, file, log } = await closedStore();
+    await damage(file);
+    const octets = await readFile(file);
+    await expect(openPskStore(path)).rejects.toMatchObject({
+      name: 'DamagedStore',
+      advice: expect.stringContaining('Start the controller') as string,
+    });
+    const psks = await PskStore.openOrReplace(path, Secret.from(MASTER.expose()), log.log);
+    expect(psks.get(0xffff_ffff)).toBeUndefined();
+    await psks.put(joined());
+    expect(psks.size).toBe(1);
+    await psks.close();
+    const [aside = '', ...rest] = (await readdir(folder)).filter((name) => name !== 'keys');
+    expect([aside, rest]).toEqual([expect.stringMatching(KEPT), []]);
+    expect((await readFile(join(folder, aside, STORE_FILE))).equals(octets)).toBe(true);
+    const msg = expect.stringMatching(`^the store ${file} is damaged: .*; it was put aside$`) as string;
+    expect(log.lines).toEqual([expect.objectContaining({ level: 'error', aside: join(folder, aside), msg })]);
+  });
+
+  it('takes the place of one that was put aside before', async () => {
+    const { folder, path, file, log } = await closedStore();
+    const asides = async (): Promise<string[]> => (await readdir(folder)).filter((name) => KEPT.test(name));
+    for (let i = 0; i < 2; i++) {
+      const before = await asides();
+      await writeFile(file, randomBytes(10_000));
+      await (await PskStore.openOrReplace(path, Secret.from(MASTER.expose()), log.log)).close();
+      expect([(await asides()).length, (await asides()).some((name) => before.includes(name))]).toEqual([1, false]);
+    }
+  });
+
+  it('is not taken for one under another master key, nor of a newer version: these stay', async () => {
+    const { folder, path, log } = await closedStore();
+    const open = (master: Secret): Promise<PskStore> => PskStore.openOrReplace(path, master, log.log);
+    await expect(open(newSecret())).rejects.toMatchObject({ name: 'UsageFailure' });
+    const env = await openStore(path, { maxDbs: 4 });
+    await env.openDB<number, string>({ name: 'about' }).put('schema', 3);
+    await env.close();
+    await expect(open(Secret.from(MASTER.expose()))).rejects.toThrow('is of another version');
+    expect([await readdir(folder), log.lines]).toEqual([['keys'], []]);
+  });
+
+  it('of the version before, is put aside, too', async () => {
+    const folder = await tempFolder();
+    const old = join(folder, 'keys');
+    await mkdir(old);
+    await writeFile(join(old, STORE_FILE), randomBytes(10_000), { mode: 0o600 });
+    const [psks, log] = [await newPskStore(), new CapturedLog()];
+    await psks.takeOver(old, log.log);
+    expect(await readdir(folder)).toEqual([expect.stringMatching(KEPT)]);
+    expect(log.lines).toMatchObject([{ level: 'error' }]);
   });
 });

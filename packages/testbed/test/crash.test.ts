@@ -58,7 +58,7 @@ async function expectCopyOrNone(id: string, state: string): Promise<void> {
   const args = ['key', id, '--state', network.path(`controller-${CONTROLLER}`), '--label', 'test'];
   const { code, stdout, stderr } = await network.try('controller', args);
   const ofNode = await network.run('node-agent', ['key', '--state', state, '--label', 'test']);
-  expect(code === 0 ? stdout === ofNode : stderr.includes('has not joined through this controller')).toBe(true);
+  expect(code === 0 ? stdout === ofNode : stderr.includes('this controller has no key of node')).toBe(true);
 }
 
 describe.each(cases)('$who killed when it has $when', ({ who, when }) => {

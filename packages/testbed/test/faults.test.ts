@@ -3,12 +3,13 @@
 import { spawnSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { mkdir, rename, rm } from 'node:fs/promises';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { CAN_INJECT_FAULTS, Faults } from '../src/faults.js';
-import type { Finished } from '../src/process.js';
+import type { DaemonProcess, Finished } from '../src/process.js';
 import { freePort, Network } from '../src/network.js';
 import { disagreements, Ground, type SoakNode } from '../src/soak/ground.js';
+import { applicationKeys, CONTROLLER, showNode } from './fixtures.js';
 
 const AN_INPUT_OUTPUT_ERROR = 'the device reports an input/output error';
 const PATIENCE_MS = 90_000;
@@ -58,20 +59,70 @@ describe.skipIf(!CAN_INJECT_FAULTS)('a disk that fails (needs gcc)', () => {
     expect(await disagreements(ground, [node])).toEqual([]);
   });
 
-  it('under the controller: nodes join all the same, and it says what it could not keep', { timeout: 180_000 }, async () => {
+  it('under the controller: nodes join all the same, it says so, and stores their keys when the disk is back', async () => {
     const { ground, node, faults } = await newGround();
     const controller = ground.startController(faults.environment);
     await Promise.all([ground.startAuthServer().listening(), controller.listening()]);
     faults.setDisk('fails');
     await ground.network.run('node-agent', ['join', '--state', node.folder]);
     await controller.waitFor(({ msg }) => msg.includes(AN_INPUT_OUTPUT_ERROR) && msg.endsWith('the node joined all the same'));
+    await expectNoKey(ground, node);
     faults.setDisk('works');
-    await ground.network.run('node-agent', ['join', '--state', node.folder]);
-    expect(await disagreements(ground, [node])).toEqual([]);
+    await expectKeyInTheEnd(ground, controller, node);
+    // LMDB prints to standard error that a write failed.
+    expect(controller.noise).toBe('');
   });
 });
 
+/** A node that has joined is not said to have not. */
+async function expectNoKey({ network }: Ground, { id }: SoakNode): Promise<void> {
+  const args = ['key', id, '--state', network.path(`controller-${CONTROLLER}`), '--label', 'test'];
+  const { code, stderr } = await network.try('controller', args);
+  expect([code, stderr]).toEqual([
+    1,
+    expect.stringMatching(`^latchkey-controller: this controller has no key of node ${id}\n.*node why ${id}`),
+  ]);
+  expect(await showNode(network, id)).toMatchObject({ state: 'joined' });
+}
+
+async function expectKeyInTheEnd(ground: Ground, controller: DaemonProcess, node: SoakNode): Promise<void> {
+  await controller.waitFor(({ msg }) => msg === 'keys that waited for the disk are stored', PATIENCE_MS);
+  const [ofNode, ofController] = await applicationKeys(ground.network, node.id, node.folder);
+  expect(ofNode).toBe(ofController);
+  expect(await disagreements(ground, [node])).toEqual([]);
+}
+
 describe.skipIf(process.getuid?.() !== 0)('a full disk (needs root)', () => {
+  it('under the controller: nodes join all the same, and their keys are stored when there is room', async ({ skip }) => {
+    const { ground, node } = await newGround();
+    const mount = ground.network.path(`controller-${CONTROLLER}`);
+    await mkdir(mount);
+    if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=128k,mode=700', 'tmpfs', mount]).status !== 0)
+      skip('nothing can be mounted');
+    onTestFinished(() => void spawnSync('umount', ['-l', mount]));
+    const fill = (): void => expect(spawnSync('dd', ['if=/dev/zero', `of=${mount}/fill`, 'bs=4k']).status).not.toBe(0);
+
+    // Without room for a store it does not start, and leaves nothing that keeps it from starting later.
+    await writeFile(`${mount}/master.key`, `${'5'.repeat(32)}\n`, { mode: 0o600 });
+    fill();
+    const refused = ground.startController();
+    expect(await refused.ended()).toBe(1);
+    expect(refused.noise).toContain('no space left on the device\nFree some space');
+    await rm(`${mount}/fill`);
+
+    const controller = ground.startController();
+    await Promise.all([ground.startAuthServer().listening(), controller.listening()]);
+    fill();
+    await ground.network.run('node-agent', ['join', '--state', node.folder]);
+    await controller.waitFor(
+      ({ msg }) => msg.includes('no space left on the device') && msg.endsWith('the node joined all the same'),
+    );
+    await expectNoKey(ground, node);
+    await rm(`${mount}/fill`);
+    await expectKeyInTheEnd(ground, controller, node);
+    expect(controller.noise).toBe('');
+  });
+
   it('under the node: it keeps the key it has, says so, and joins when there is room', { timeout: 180_000 }, async ({ skip }) => {
     const { ground, node } = await newGround();
     await Promise.all([ground.startAuthServer().listening(), ground.startController().listening()]);

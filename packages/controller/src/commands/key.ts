@@ -24,8 +24,9 @@ async function key(idI: number, options: ApplicationKeyOptions & StateOptions): 
   await withKeys(options, (psks) => {
     const stored = psks.get(idI);
     if (stored === undefined) {
-      throw new Failure(`node ${formatId(idI)} has not joined through this controller`, {
-        advice: `Run: latchkey-auth-server node why ${formatId(idI)}`,
+      // A join needs no write here: the key may still wait for room on the disk, or have been lost with a store.
+      throw new Failure(`this controller has no key of node ${formatId(idI)}`, {
+        advice: `See whether it has joined: latchkey-auth-server node why ${formatId(idI)}. If so, the controller's log says why its key is not stored; it is once the node renews it.`,
       });
     }
     warnOfExpiry(idI, stored.lifetime === 0 ? undefined : stored.ts + 1000 * stored.lifetime);

@@ -80,7 +80,7 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
   const { link, check, asked, registry, closeRegistry } = await openLink(credential, config, log);
   // First of what is in the state folder: it tells whose that is.
   const serials = await Serials.open(join(options.state, SERIALS_FILE), credential, readClock().wall, log);
-  const psks = await openKeys(options);
+  const psks = await openKeys(options, log);
   const respondent = new Respondent({
     idC: credential.idC,
     skCs: credential.skCs,
@@ -97,7 +97,7 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
     log,
     counts: served,
   });
-  const watches = [followMasterKey(psks, log), watchMemory(config.memory, log)];
+  const watches = [keepUp(psks, log), watchMemory(config.memory, log)];
   let inUse = credential;
   return {
     observation: observe({
@@ -144,25 +144,36 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
 }
 
 /** The store of the nodes' keys; its master key is made with it, what the version before kept is taken over. */
-async function openKeys(options: StateOptions): Promise<PskStore> {
+async function openKeys(options: StateOptions, log: Log): Promise<PskStore> {
   const [path, former] = [keyStorePath(options.state), formerKeyStorePath(options.state)];
   const source = await masterKeySourceOf(options);
   const master = (await exists(path)) ? await readMasterKey(source) : await readOrCreateMasterKey(source);
-  const psks = await PskStore.open(path, master);
-  if (await exists(former)) await psks.takeOver(former);
+  const psks = await PskStore.openOrReplace(path, master, log);
+  if (await exists(former)) await psks.takeOver(former, log);
   await psks.tellServing();
   return psks;
 }
 
-/** Takes up another master key when a command replaces it. */
-function followMasterKey(psks: PskStore, log: Log): () => void {
+/** Takes up another master key when a command replaces it, and writes the keys that the disk did not take. */
+function keepUp(psks: PskStore, log: Log): () => void {
   const timer = setInterval(() => {
     psks.tellServing().catch((error: unknown) => {
       if (!(error instanceof Failure)) throw error;
       log.error({ advice: error.advice }, error.message);
     });
+    void writeAgain(psks, log);
   }, 1_000);
   return () => clearInterval(timer);
+}
+
+async function writeAgain(psks: PskStore, log: Log): Promise<void> {
+  try {
+    const keys = await psks.writeAgain();
+    if (keys > 0) log.info({ keys }, 'keys that waited for the disk are stored');
+  } catch (error) {
+    // The log has told of the failure as the node joined.
+    if (!(error instanceof Failure)) throw error;
+  }
 }
 
 interface OpenedLink {
