@@ -38,7 +38,7 @@ const SAFE = { overlappingSync: false, eventTurnBatching: false, noSubdir: false
 
 /**
  * Every opening checks all pages of a file of this size or less: 0.1 s of CPU time for a million nodes. The
- * pages of a larger file are checked only if it is short, and before a backup (docs/decisions/0015).
+ * pages of a larger file are checked only if it is short, and before a backup (docs/decisions/0017).
  */
 const ALWAYS_CHECKED = 256 * 1024 * 1024;
 

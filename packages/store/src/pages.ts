@@ -1,7 +1,7 @@
 /**
  * Checks the pages of an LMDB file without LMDB, which trusts them. LMDB ends the process by SIGBUS,
  * SIGSEGV or an assertion where a file was cut short or a page was overwritten. The check reads with
- * pread(2) and accepts what a snapshot may refer to, no more (docs/decisions/0015).
+ * pread(2) and accepts what a snapshot may refer to, no more (docs/decisions/0017).
  *
  * Pages that nothing refers to are skipped. LMDB never writes a page that one transaction takes and
  * frees again, so the file of a healthy store may end before the last page that its meta page names.
