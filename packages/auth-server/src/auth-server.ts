@@ -27,6 +27,7 @@ import {
   stillInTime,
 } from '@latchkey/protocol';
 import { BoundedLog, type Clock, Failure, formatNid, type Log } from '@latchkey/runtime';
+import { ControllerClocks } from './controller-clocks.js';
 import { isoTime } from './iso-time.js';
 import { KeptControllers } from './kept-controllers.js';
 import type { Registry } from './registry.js';
@@ -73,6 +74,7 @@ export class AuthServer {
   readonly #strangers: BoundedLog;
   readonly #timekeeper: Timekeeper;
   readonly #sightings: Sightings;
+  readonly #clocks = new ControllerClocks();
   readonly #controllers: KeptControllers;
   #commits = 0;
 
@@ -144,6 +146,11 @@ export class AuthServer {
     return counts;
   }
 
+  /** Why no join can come to its end, for a clock; `undefined` if none is known to prevent it. */
+  clockFault(): string | undefined {
+    return this.#timekeeper.fault() ?? this.#clocks.fault(this.#clock());
+  }
+
   /** To be called every second or so, so that no request waits for it. */
   async keepTime(): Promise<void> {
     this.#timekeeper.readAgain();
@@ -163,6 +170,8 @@ export class AuthServer {
       if (typeof wall !== 'number') return wall;
       const node = i === 0 ? this.#registry.nodeBeside(idI) : this.#registry.node(idI);
       const judgement = judge(opened, node, wall);
+      // The window of an M7 is wider, and it may be late through a slow disk: an M2 tells of clocks only.
+      if (opened.type === 'M2') this.#noteClock(opened, judgement);
       if (judgement.kind !== 'commit' || node === undefined) {
         if (judgement.kind !== 'answer' || judgement.with !== 'M3') node?.key.wipe();
         else if (node !== undefined) {
@@ -257,6 +266,12 @@ export class AuthServer {
   #noteAsked({ idC, body }: OpenedRequest, node: RegisteredNode, tid: bigint): void {
     if (node.committed?.idC === idC && tid <= node.committed.tid) return;
     this.#sightings.asked(body.m1.idI, idC, this.#clock().wall);
+  }
+
+  #noteClock({ idC, body }: OpenedRequest, judgement: Judgement): void {
+    const now = this.#clock();
+    const refused = judgement.kind === 'refuse' && judgement.refusal === 'clock';
+    this.#clocks.judged(idC, refused ? Number(body.ts) - now.wall : undefined, now);
   }
 
   #noteRefusal({ idC, body }: OpenedRequest, refusal: LinkRefusal): void {

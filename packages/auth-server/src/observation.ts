@@ -17,15 +17,18 @@ import { Census } from './census.js';
 import type { Registry } from './registry.js';
 
 export class RegistryObservation {
-  readonly check: Check;
+  readonly checks: readonly Check[];
   /** By store, for the metric that a daemon has for all its stores. */
   readonly commits: Readonly<Record<'registry', Durations>>;
   readonly metrics: readonly Metric[];
   readonly #census: Census;
 
-  constructor(registry: Registry) {
+  constructor(registry: Registry, server: AuthServer) {
     this.#census = new Census(registry);
-    this.check = { name: 'registry', watchdog: 'waits', look: () => registry.probe(Date.now()).then(() => undefined) };
+    this.checks = [
+      { name: 'registry', watchdog: 'waits', look: () => registry.probe(Date.now()).then(() => undefined) },
+      { name: 'clock', watchdog: 'told', look: () => server.clockFault(), goodForMs: 0 },
+    ];
     this.commits = { registry: registry.commits };
     this.metrics = [
       ...this.#census.metrics(),
@@ -47,7 +50,7 @@ export function observe(
 ): Observation {
   return {
     serves: () => sockets.every((socket) => socket.isOpen),
-    checks: [registry.check],
+    checks: registry.checks,
     metrics: [
       joinsMetric(server.counts.joins),
       exchangesMetric(server.counts.exchanges),

@@ -51,6 +51,15 @@ export class Timekeeper {
     return `its TS is of a time that the clock showed before it was set back, or the machine started anew; such are refused until ${isoTime(refusedUntil(this.#times, ts) ?? ts)}`;
   }
 
+  /** Why no M7 of now is committed; `undefined` if it is. */
+  fault(): string | undefined {
+    const now = this.#clock();
+    if (this.#watch.observe(now)) return 'no key is committed: the clock was set back less than five minutes ago';
+    const until = refusedUntil(this.#times, now.wall);
+    if (until === undefined) return undefined;
+    return `no key is committed until ${isoTime(until)}: the clock shows times that it showed before it was set back, or the machine started anew`;
+  }
+
   /** What an administrator has changed, or another server. */
   readAgain(): void {
     if (this.#keeping === undefined) this.#times = this.#registry.times;

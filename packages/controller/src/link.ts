@@ -3,17 +3,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { AuthServer } from '@latchkey/auth-server';
 import type { LinkDecision } from '@latchkey/protocol';
-import {
-  BoundedLog,
-  ClientCounts,
-  CoapClient,
-  type Endpoint,
-  Failure,
-  formatEndpoint,
-  type Log,
-  type Outcome,
-  ping,
-} from '@latchkey/runtime';
+import { BoundedLog, ClientCounts, type Endpoint, Failure, formatEndpoint, type Log, type Outcome } from '@latchkey/runtime';
+import { ConnectionPool } from './connection-pool.js';
+import { LinkHealth } from './link-health.js';
 
 /** Judges what came back; `ignored` is no answer. `maxAge`: of the CoAP response, in seconds, where it has one. */
 export type JudgeAnswer = (octets: Uint8Array, maxAge?: number) => LinkDecision;
@@ -26,177 +18,119 @@ export interface Link {
 
 /** How long a request is repeated before the node is told that nobody answers, in ms. An M2 is good for 30 s at the server. */
 const ASK_BUDGET_MS = 15_000;
-/** With another server to turn to, one has this long: two transmissions, in ms. */
+/** How long a server has if something else can be tried after it, in ms: two transmissions. */
 const TURN_MS = 4_000;
-/** Between rounds in which every server failed at once, in ms. */
-const ROUND_PAUSE_MS = 500;
+/** From the start of a round to the next one, at least, in ms. */
+const ROUND_MS = 500;
 /** A server that failed is the first choice again after this, if the order says so, in ms. */
 const RETURN_AFTER_MS = 30_000;
-/**
- * Sockets per server: an ID comes round after 65,536 messages, and not within 247 s (EXCHANGE_LIFETIME, RFC 7252 section 4.4) up to 265 requests/s a socket.
- * So these are good for 4,200 joins/s that do not end.
- */
-const SOCKETS = 32;
-const MAX_IN_FLIGHT_PER_SOCKET = 512;
-const TOKEN_LENGTH = 8;
 const MAX_IGNORED = 16;
-/** An answer that opened shows for so long that a server is there, in ms. */
-const ANSWER_COUNTS_MS = 5_000;
-/** Answers that did not open show for so long that a server has another SK_cs, in ms. */
-const UNOPENED_COUNTS_MS = 60_000;
-
-/** A socket towards an auth-server. */
-interface Connection {
-  readonly connecting: Promise<CoapClient>;
-  /** Once it is connected: whoever need not wait does not. */
-  client: CoapClient | undefined;
-}
-
-/** One auth-server and the sockets connected to it. */
-class Peer {
-  readonly endpoint: Endpoint;
-  readonly #counts: ClientCounts;
-  readonly #connections = new Map<number, Connection>();
-  #turn = 0;
-  failedAt = -Infinity;
-
-  constructor(endpoint: Endpoint, counts: ClientCounts) {
-    this.endpoint = endpoint;
-    this.#counts = counts;
-  }
-
-  /** The socket whose turn it is. One that cannot be connected is not kept. */
-  next(): Connection {
-    this.#turn = (this.#turn + 1) % SOCKETS;
-    const turn = this.#turn;
-    const there = this.#connections.get(turn);
-    if (there !== undefined) return there;
-    const connecting = CoapClient.connect({
-      peer: this.endpoint,
-      tokenLength: TOKEN_LENGTH,
-      maxInFlight: MAX_IN_FLIGHT_PER_SOCKET,
-      counts: this.#counts,
-    });
-    const connection: Connection = { connecting, client: undefined };
-    this.#connections.set(turn, connection);
-    connecting.then(
-      (client) => (connection.client = client),
-      () => this.#forget(connection),
-    );
-    return connection;
-  }
-
-  /** The next request connects anew: the server's name may mean another address by then. Closes once nothing is under way on it. */
-  letGo(connection: Connection): void {
-    if (this.#forget(connection)) connection.connecting.then((client) => client.closeWhenIdle()).catch(() => undefined);
-  }
-
-  letGoOfAll(): void {
-    for (const connection of this.#connections.values()) this.letGo(connection);
-  }
-
-  #forget(connection: Connection): boolean {
-    for (const [turn, there] of this.#connections) {
-      if (there === connection) return this.#connections.delete(turn);
-    }
-    return false;
-  }
-
-  /** One whose server is still being looked for is not waited for. */
-  async close(): Promise<void> {
-    const closing = [...this.#connections.values()].flatMap(({ client, connecting }) => {
-      const closed = connecting.then((one) => one.close()).catch(() => undefined);
-      return client === undefined ? [] : [closed];
-    });
-    await Promise.all(closing);
-  }
-}
 
 /** Relays over CoAP, to the first server of the list that answers. */
 export class RelayLink implements Link {
   readonly counts: ClientCounts = new ClientCounts();
-  #peers: readonly Peer[];
+  #pools: readonly ConnectionPool[];
   readonly #log: BoundedLog;
-  /** When a server last gave an answer that opens, and when answers came of which none did; ms of the monotonic clock. */
-  #openedAt = -Infinity;
-  #unopenedAt = -Infinity;
-  #failedAt = -Infinity;
+  readonly #health = new LinkHealth();
   #closed = false;
 
   constructor(servers: readonly Endpoint[], log: Log) {
-    this.#peers = servers.map((endpoint) => new Peer(endpoint, this.counts));
+    this.#pools = servers.map((endpoint) => new ConnectionPool(endpoint, this.counts));
     this.#log = new BoundedLog(log);
   }
 
   async ask(request: Uint8Array, judge: JudgeAnswer): Promise<LinkDecision | undefined> {
-    const end = performance.now() + ASK_BUDGET_MS;
-    for (let first = true; ; first = false) {
-      if (!first) await pause(ROUND_PAUSE_MS);
-      for (const peer of this.#inOrder()) {
-        const left = end - performance.now();
-        if (left <= 0 || this.#closed) return undefined;
-        // Turned to others meanwhile: a socket that is opened now nobody would close.
-        if (!this.#peers.includes(peer)) break;
-        const outcome = await this.#exchange(peer, request, judge, this.#peers.length > 1 ? Math.min(left, TURN_MS) : left);
+    const askedAt = performance.now();
+    const end = askedAt + ASK_BUDGET_MS;
+    for (let nextRoundAt = askedAt; ;) {
+      const early = nextRoundAt - performance.now();
+      if (early > 0) await pause(early);
+      nextRoundAt = performance.now() + ROUND_MS;
+      for (const pool of this.#inOrder()) {
+        const since = performance.now();
+        if (since >= end || this.#closed) {
+          this.#health.unanswered(askedAt, since);
+          return undefined;
+        }
+        // Other servers were set while this request was under way: nobody would close a socket that is opened now.
+        if (!this.#pools.includes(pool)) break;
+        const outcome = await this.#exchange(pool, request, judge, since, end);
+        const now = performance.now();
         if (outcome.kind === 'answered') {
-          this.#openedAt = performance.now();
+          this.#health.answered(request, outcome.value, now);
           return outcome.value;
         }
-        peer.failedAt = performance.now();
-        this.#failedAt = peer.failedAt;
-        if (outcome.kind === 'deaf' || (outcome.kind === 'timeout' && outcome.ignored > 0)) this.#unopenedAt = peer.failedAt;
-        this.#report(peer, outcome);
+        pool.failedAt = now;
+        this.#health.failed(outcome.kind === 'deaf' || (outcome.kind === 'timeout' && outcome.ignored > 0), now);
+        this.#report(pool, outcome);
       }
     }
   }
 
-  /** Why M2 and M7 get no answer now; `undefined`: they do. An answer of late tells, else each server is pinged. */
-  async look(): Promise<string | undefined> {
-    const now = performance.now();
-    if (this.#openedAt > this.#failedAt && now - this.#openedAt < ANSWER_COUNTS_MS) return undefined;
-    const answers = await Promise.all(this.#peers.map(({ endpoint }) => ping(endpoint)));
-    if (!answers.includes(true)) return 'no auth-server answers';
-    const unopened = this.#unopenedAt > this.#openedAt && now - this.#unopenedAt < UNOPENED_COUNTS_MS;
-    return unopened ? 'an auth-server answers, but nothing that opens: its credential of this controller is another' : undefined;
+  /** Why M2 and M7 get no answer that helps; `undefined` if they do. */
+  look(): Promise<string | undefined> {
+    return this.#health.fault(async () => (await Promise.all(this.#pools.map((pool) => pool.ping()))).includes(true));
+  }
+
+  /** Why every join fails for a clock; `undefined` if none is known to. */
+  lookAtClock(): string | undefined {
+    return this.#health.clockFault();
   }
 
   /** Other servers from now on; what is under way with those before is finished. */
   turnTo(servers: readonly Endpoint[]): void {
-    const before = this.#peers;
-    this.#peers = servers.map((endpoint) => new Peer(endpoint, this.counts));
-    for (const peer of before) peer.letGoOfAll();
+    const before = this.#pools;
+    this.#pools = servers.map((endpoint) => new ConnectionPool(endpoint, this.counts));
+    for (const pool of before) pool.releaseAll();
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    await Promise.all(this.#peers.map((peer) => peer.close()));
+    await Promise.all(this.#pools.map((pool) => pool.close()));
   }
 
   /** As configured, but those that failed lately come last. */
-  #inOrder(): readonly Peer[] {
+  #inOrder(): readonly ConnectionPool[] {
     const now = performance.now();
-    const failed = (peer: Peer): boolean => now - peer.failedAt < RETURN_AFTER_MS;
-    if (!this.#peers.some(failed)) return this.#peers;
-    return [...this.#peers.filter((peer) => !failed(peer)), ...this.#peers.filter(failed)];
+    const failed = (pool: ConnectionPool): boolean => now - pool.failedAt < RETURN_AFTER_MS;
+    if (!this.#pools.some(failed)) return this.#pools;
+    return [...this.#pools.filter((pool) => !failed(pool)), ...this.#pools.filter(failed)];
   }
 
-  async #exchange(peer: Peer, request: Uint8Array, judge: JudgeAnswer, deadlineMs: number): Promise<Outcome<LinkDecision>> {
-    const connection = peer.next();
-    const end = performance.now() + deadlineMs;
+  /** One try, from `since` until `end` at most. */
+  async #exchange(
+    pool: ConnectionPool,
+    request: Uint8Array,
+    judge: JudgeAnswer,
+    since: number,
+    end: number,
+  ): Promise<Outcome<LinkDecision>> {
+    const others = this.#pools.length > 1;
+    const turnEnd = others ? Math.min(end, since + TURN_MS) : end;
+    const next = pool.next();
     try {
-      const client = connection.client ?? (await within(deadlineMs, connection.connecting));
-      if (client === undefined) return { kind: 'unreachable', code: 'its name was not found in time' };
-      const outcome = await client.exchange({
+      const connection = next.client === undefined ? await pool.connected(next, turnEnd - since) : next;
+      if (connection?.client === undefined) return { kind: 'unreachable', code: 'its name was not found in time' };
+      // A new socket may do better than this one, if it was open before, or goes to one of several addresses, or has bad luck.
+      const isOld = connection.openedAt < since || pool.hasOtherAddresses;
+      const mayDoBetter = !others && (isOld || end - since > 2 * TURN_MS);
+      const outcome = await connection.client.exchange({
         payload: request,
-        deadlineMs: end - performance.now(),
+        deadlineMs: turnEnd - performance.now(),
         maxIgnored: MAX_IGNORED,
+        unlessAlive: mayDoBetter ? { afterMs: TURN_MS, isAlive: () => connection.answeredAt > since } : undefined,
         // The payload decides, not the code: without an M3, M8 or M9 that opens it is no answer.
         judge: ({ payload, maxAge }) => {
           const decision = judge(payload, maxAge);
           return decision.kind === 'ignored' ? undefined : decision;
         },
       });
-      if (outcome.kind === 'unreachable' || outcome.kind === 'timeout') peer.letGo(connection);
+      if (outcome.kind === 'answered') pool.answered(connection, performance.now());
+      else if (outcome.kind !== 'busy') {
+        pool.unanswered(connection);
+        // Whatever this socket has outlived, those to other servers may have outlived too.
+        for (const each of this.#pools) each.suspect(since);
+      }
       return outcome;
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
@@ -204,7 +138,7 @@ export class RelayLink implements Link {
     }
   }
 
-  #report({ endpoint }: Peer, outcome: Exclude<Outcome<LinkDecision>, { kind: 'answered' }>): void {
+  #report({ endpoint }: ConnectionPool, outcome: Exclude<Outcome<LinkDecision>, { kind: 'answered' }>): void {
     const server = formatEndpoint(endpoint);
     switch (outcome.kind) {
       case 'unreachable':
@@ -227,16 +161,6 @@ export class RelayLink implements Link {
         );
       }
     }
-  }
-}
-
-/** `undefined`: nothing came of it in time. */
-async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
-  const settled = new AbortController();
-  try {
-    return await Promise.race([promise, pause(ms, undefined, { signal: settled.signal })]);
-  } finally {
-    settled.abort();
   }
 }
 

@@ -29,8 +29,8 @@ interface Observed {
   readonly served: ServerCounts;
   /** Towards auth-servers. */
   readonly asked: ClientCounts;
-  /** Whether whoever answers M2 and M7 can. */
-  readonly check: Check;
+  /** Whether M2 and M7 get answers that help. */
+  readonly linkChecks: readonly Check[];
   /** In combined mode. */
   readonly registry: RegistryObservation | undefined;
 }
@@ -44,12 +44,12 @@ export function observe({
   sockets,
   served,
   asked,
-  check,
+  linkChecks,
   registry,
 }: Observed): Observation {
   return {
     serves: () => sockets.every((socket) => socket.isOpen),
-    checks: [{ name: 'store', watchdog: 'waits', look: () => psks.probe(Date.now()).then(() => undefined) }, check],
+    checks: [{ name: 'store', watchdog: 'waits', look: () => psks.probe(Date.now()).then(() => undefined) }, ...linkChecks],
     metrics: [
       joinsMetric(controller.counts.joins),
       exchangesMetric(controller.counts.exchanges),

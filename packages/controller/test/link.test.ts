@@ -1,16 +1,16 @@
 // Proves the relay against servers on bare sockets: it turns from one that does not answer to one that does, and takes no answer that
 // does not open.
 
-import dns from 'node:dns/promises';
-import { syncBuiltinESMExports } from 'node:module';
-import type { LinkDecision } from '@latchkey/protocol';
+import { type LinkDecision, type LinkRefusal, TYPE } from '@latchkey/protocol';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { CapturedLog, UdpPeer } from '../../runtime/test/fixtures.js';
+import { CapturedLog, lookUpBy, type Received, UdpPeer } from '../../runtime/test/fixtures.js';
 import { RelayLink } from '../src/link.js';
 
 type Endpoint = UdpPeer['endpoint'];
 
 const QUESTION = Buffer.from('question');
+/** For what is waited for: longer than it takes on a busy machine. */
+const LONG = { timeout: 60_000, interval: 200 };
 
 /** Takes `right` for an answer that opens. */
 function judge(octets: Uint8Array): LinkDecision {
@@ -41,6 +41,55 @@ function answering(peer: UdpPeer, payload: string, { copies = 1, code = '2.04' }
     }
   })();
   return seen;
+}
+
+/** A server behind a NAT or firewall: it passes what comes from any port, until the flows there are get lost. */
+class ServerBehindFlows {
+  /** Requests by source port. */
+  readonly requests = new Map<number, number>();
+  readonly #lost = new Set<number>();
+  #answersPingsOnly = false;
+
+  private constructor(peer: UdpPeer) {
+    void this.#serve(peer);
+  }
+
+  static async open(): Promise<ServerBehindFlows & { readonly endpoint: Endpoint }> {
+    const peer = await UdpPeer.open();
+    return Object.assign(new ServerBehindFlows(peer), { endpoint: peer.endpoint });
+  }
+
+  /** From here on nothing from the ports that were seen gets through. */
+  loseFlows(): void {
+    for (const port of this.requests.keys()) this.#lost.add(port);
+  }
+
+  answerPingsOnly(only: boolean): void {
+    this.#answersPingsOnly = only;
+  }
+
+  /** Datagrams, of pings too, that got lost. */
+  get lost(): number {
+    return [...this.#lost].reduce((sum, port) => sum + (this.requests.get(port) ?? 0), 0);
+  }
+
+  async #serve(peer: UdpPeer): Promise<void> {
+    for (;;) {
+      const request = await peer.next();
+      const { messageId, token, code, from } = request;
+      this.requests.set(from.port, (this.requests.get(from.port) ?? 0) + 1);
+      if (this.#lost.has(from.port)) continue;
+      if (code === '0.00') peer.reply(request, { code, reset: true, messageId });
+      else if (!this.#answersPingsOnly)
+        peer.reply(request, { code: '2.04', ack: true, messageId, token, payload: Buffer.from('right') });
+    }
+  }
+}
+
+/** Asks so often that each socket of the pool is used. */
+async function useAllSockets(link: RelayLink): Promise<void> {
+  const answers = await Promise.all(Array.from({ length: 32 }, () => link.ask(QUESTION, judge)));
+  expect(answers).not.toContain(undefined);
 }
 
 /** A port where nobody listens. */
@@ -136,24 +185,14 @@ describe('a relay', () => {
   });
 
   it('turns to the second server while the first one’s name is looked up and nobody answers that, and looks it up once for all', async () => {
-    const { lookup } = dns;
-    let asked = 0;
-    dns.lookup = () => {
-      asked += 1;
-      return new Promise<never>(() => undefined);
-    };
-    syncBuiltinESMExports();
-    onTestFinished(() => {
-      dns.lookup = lookup;
-      syncBuiltinESMExports();
-    });
+    const lookUps = lookUpBy(() => new Promise<never>(() => undefined));
     const second = await UdpPeer.open();
     answering(second, 'right');
     const log = new CapturedLog();
-    const link = new RelayLink([{ host: 'auth.example', port: 5693 }, second.endpoint], log.log);
+    const link = new RelayLink([{ host: 'unfound.example', port: 5693 }, second.endpoint], log.log);
     const answers = await Promise.all(Array.from({ length: 8 }, () => link.ask(QUESTION, judge)));
     expect(answers.map((answer) => answer?.kind)).toEqual(Array.from({ length: 8 }, () => 'answer'));
-    expect(asked).toBe(1);
+    expect(lookUps.times).toBe(1);
     expect(log.text).toContain('its name was not found in time');
     // Nor is it waited for in the end.
     await link.close();
@@ -234,6 +273,108 @@ describe('sockets', () => {
   });
 });
 
+describe('sockets that outlived what they were made for', () => {
+  it('cost one question some seconds and none its answer, when the flows of all are lost', async () => {
+    const server = await ServerBehindFlows.open();
+    const { link } = relay(server.endpoint);
+    await useAllSockets(link);
+    expect(server.requests.size).toBe(32);
+    server.loseFlows();
+    const before = [...server.requests.values()].reduce((sum, n) => sum + n);
+    for (let i = 0; i < 64; i++) expect(await link.ask(QUESTION, judge)).toMatchObject({ kind: 'answer' });
+    // The first question and its repetition; every other one went to a new socket at once.
+    expect(server.lost - before).toBeLessThanOrEqual(2);
+  });
+
+  it('cost no question its answer that was under way on them either, with several servers too', async () => {
+    const servers = await Promise.all(Array.from({ length: 4 }, () => ServerBehindFlows.open()));
+    const networks = [servers.slice(0, 1), servers.slice(1)];
+    await Promise.all(
+      networks.map(async (network) => {
+        const { link } = relay(...network.map(({ endpoint }) => endpoint));
+        await useAllSockets(link);
+        // Those that come next in the order have open sockets, too.
+        await link.look();
+        for (const server of network) server.loseFlows();
+        const answers = await Promise.all(Array.from({ length: 64 }, () => link.ask(QUESTION, judge)));
+        expect(answers.map((answer) => answer?.kind)).toEqual(Array.from({ length: 64 }, () => 'answer'));
+      }),
+    );
+  });
+
+  it('are not taken for such while they bring answers, though one question waits for long', async () => {
+    const server = await UdpPeer.open();
+    const { link } = relay(server.endpoint);
+    const ports = new Set<number>();
+    const slow = Buffer.from('slow');
+    let waiting: Received | undefined;
+    let copies = 0;
+    const answer = (request: Received): void => {
+      const { messageId, token } = request;
+      server.reply(request, { code: '2.04', ack: true, messageId, token, payload: Buffer.from('right') });
+    };
+    void (async () => {
+      for (;;) {
+        const request = await server.next();
+        ports.add(request.from.port);
+        if (!request.payload.equals(slow)) answer(request);
+        // The third is what only an exchange that was not given up after two sends.
+        else if (waiting?.messageId === request.messageId && (copies += 1) === 2) answer(request);
+        else waiting ??= request;
+      }
+    })();
+    await useAllSockets(link);
+    const asked = link.ask(slow, judge);
+    const others = setInterval(() => void useAllSockets(link), 200);
+    onTestFinished(() => clearInterval(others));
+    expect(await asked).toMatchObject({ kind: 'answer' });
+    expect(ports.size).toBe(32);
+  });
+
+  it('are replaced by some to the address that the name means by then', async () => {
+    const before = await ServerBehindFlows.open();
+    const { port } = before.endpoint;
+    answering(await UdpPeer.open('127.0.0.2', port), 'right');
+    let address = '127.0.0.1';
+    lookUpBy(() => Promise.resolve([address]));
+    const { link } = relay({ host: 'moved.example', port });
+    await useAllSockets(link);
+    address = '127.0.0.2';
+    before.loseFlows();
+    before.answerPingsOnly(true);
+    for (let i = 0; i < 40; i++) expect(await link.ask(QUESTION, judge)).toMatchObject({ kind: 'answer' });
+  });
+
+  it('are replaced by some to the last known address where no name server answers any more', async () => {
+    const server = await ServerBehindFlows.open();
+    let answers = true;
+    lookUpBy(() =>
+      answers ? Promise.resolve(['127.0.0.1']) : Promise.reject(Object.assign(new Error('no answer'), { code: 'EAI_AGAIN' })),
+    );
+    const { link } = relay({ ...server.endpoint, host: 'known.example' });
+    await useAllSockets(link);
+    answers = false;
+    server.loseFlows();
+    for (let i = 0; i < 40; i++) expect(await link.ask(QUESTION, judge)).toMatchObject({ kind: 'answer' });
+  });
+});
+
+describe('a name with several addresses', () => {
+  it('is good if a server answers at any of them, one without a route or a silent one before it or not', async () => {
+    const silent = await UdpPeer.open('127.0.0.3');
+    const seen = answering(await UdpPeer.open('127.0.0.4', silent.endpoint.port), 'right');
+    // connect(2) refuses the broadcast address, as one without a route.
+    lookUpBy(() => Promise.resolve(['255.255.255.255', '127.0.0.3', '127.0.0.4']));
+    const { link } = relay({ host: 'several.example', port: silent.endpoint.port });
+    for (let i = 1; i <= 40; i++) {
+      expect(await link.ask(QUESTION, judge)).toMatchObject({ kind: 'answer' });
+      expect(seen.requests).toHaveLength(i);
+    }
+    // The first question and its repetition.
+    expect(silent.unread.length).toBeLessThanOrEqual(2);
+  });
+});
+
 describe('close', () => {
   it('ends the questions under way with no answer, and asks nobody any more', async () => {
     const [first, second] = [await UdpPeer.open(), await UdpPeer.open()];
@@ -304,11 +445,94 @@ describe('a look at the servers', () => {
     expect(await link.look()).toBe('no auth-server answers');
   });
 
+  it('goes the way that questions go: an open socket that is dead is found out, and replaced', async () => {
+    const server = await ServerBehindFlows.open();
+    const { link } = relay(server.endpoint);
+    await useAllSockets(link);
+    server.loseFlows();
+    // An answer of late counts for 5 s.
+    await vi.waitFor(async () => {
+      await link.look();
+      expect(server.requests.size).toBeGreaterThan(32);
+    }, LONG);
+    expect(await link.look()).toBeUndefined();
+    const before = server.lost;
+    expect(await link.ask(QUESTION, judge)).toMatchObject({ kind: 'answer' });
+    expect(server.lost).toBe(before);
+  });
+
+  it('believes a question without an answer more than a ping, until one gets an answer', async () => {
+    const server = await ServerBehindFlows.open();
+    const { link } = relay(server.endpoint);
+    server.answerPingsOnly(true);
+    expect(await link.look()).toBeUndefined();
+    expect(await link.ask(QUESTION, judge)).toBeUndefined();
+    expect(await link.look()).toBe('an auth-server answers pings, but the last request to it got no answer');
+    server.answerPingsOnly(false);
+    await link.ask(QUESTION, judge);
+    expect(await link.look()).toBeUndefined();
+  });
+
   it('is content with any that answers a ping', async () => {
     const server = await UdpPeer.open();
     aStranger(server);
     const { link } = relay(await deserted(), server.endpoint);
     expect(await link.look()).toBeUndefined();
+  });
+
+  describe('that refuse', () => {
+    const M2 = Buffer.of(TYPE.M2);
+    const M7 = Buffer.of(TYPE.M7);
+    /** A server whose answers mean what is set here. */
+    async function deciding(): Promise<{ link: RelayLink; ask: (request: Buffer, decision: LinkDecision) => Promise<unknown> }> {
+      const server = await UdpPeer.open();
+      answering(server, 'right');
+      const { link } = relay(server.endpoint);
+      return { link, ask: (request, decision) => link.ask(request, () => decision) };
+    }
+    const refused = (refusal: LinkRefusal): LinkDecision => ({ kind: 'refuse', refusal });
+    const given: LinkDecision = { kind: 'answer', octets: M2 };
+
+    it('every M2 for its time: not well until one is not refused for that', async () => {
+      for (const next of [given, refused('unknownNode'), refused('proofFailed')]) {
+        const { link, ask } = await deciding();
+        expect(link.lookAtClock()).toBeUndefined();
+        await ask(M2, refused('clock'));
+        await ask(M2, refused('overloaded'));
+        expect(link.lookAtClock()).toContain('differ by more than 30 s');
+        await ask(M2, next);
+        expect(link.lookAtClock()).toBeUndefined();
+      }
+    });
+
+    it('an M7 for its time: that may be a slow disk', async () => {
+      const { link, ask } = await deciding();
+      await ask(M7, refused('clock'));
+      expect(link.lookAtClock()).toBeUndefined();
+    });
+
+    it('an M2 for its time: no more once the clock here was set', async () => {
+      const { link, ask } = await deciding();
+      await ask(M2, refused('clock'));
+      const { now } = Date;
+      Date.now = () => now() + 300_000;
+      onTestFinished(() => void (Date.now = now));
+      expect(link.lookAtClock()).toBeUndefined();
+    });
+
+    it.each(['overloaded', 'storeFailed'] as const)(
+      'every M7 as %s: not well until one is not, whatever M2s get',
+      async (refusal) => {
+        const { link, ask } = await deciding();
+        await ask(M2, given);
+        await ask(M7, refused(refusal));
+        expect(await link.look()).toContain('the auth-server commits no keys now');
+        await ask(M2, given);
+        expect(await link.look()).toContain('the auth-server commits no keys now');
+        await ask(M7, given);
+        expect(await link.look()).toBeUndefined();
+      },
+    );
   });
 
   it('is content with an answer of late, and sends nothing', async () => {

@@ -19,15 +19,25 @@ import {
   type Secret,
   TRANSACTION_LIFE_MS,
 } from '@latchkey/protocol';
-import { CoapClient, type Endpoint, formatEndpoint, type Log, type Outcome, type Response, steadyNow } from '@latchkey/runtime';
+import {
+  addressesOf,
+  CoapClient,
+  type Endpoint,
+  formatEndpoint,
+  type Log,
+  type Outcome,
+  type Response,
+  steadyNow,
+} from '@latchkey/runtime';
 import type { NodeCounts } from './counts.js';
 import type { NodeFile } from './node-file.js';
 import type { PoweredClock } from './powered-clock.js';
 
 /** Octets of token. Two would do (profile, "CoAP binding"); four cost an off-path forger more and still fit one frame. */
 const TOKEN_LENGTH = 4;
-/** For an M4 to come: four of CoAP's five transmissions, in ms. */
+/** For an M4 or an M6 to come: four of CoAP's five transmissions, in ms. After that an M5 goes out once more, from a new socket. */
 const M4_DEADLINE_MS = 30_000;
+const M5_DEADLINE_MS = 30_000;
 /** For a right answer to come after an empty ACK or one that did not open, in ms: a controller waits 15 s for its auth-servers. */
 const PATIENCE_MS = 16_000;
 /** Between an M5 that was refused for the moment, or not answered, and the next, at least, in ms. */
@@ -58,6 +68,8 @@ type FailedExchange =
 export interface AttemptOptions {
   readonly file: NodeFile;
   readonly controller: Endpoint;
+  /** How many attempts at this controller came before: a name may mean several addresses, and each is the first one in turn. */
+  readonly turn: number;
   readonly powered: PoweredClock;
   readonly log: Log;
   readonly signal: AbortSignal;
@@ -70,42 +82,77 @@ type Answered<D> = { readonly kind: 'opened'; readonly decision: D } | FailedExc
 
 export async function attempt(options: AttemptOptions): Promise<AttemptResult> {
   const { signal } = options;
-  const connecting = CoapClient.connect({
-    peer: options.controller,
-    tokenLength: TOKEN_LENGTH,
-    maxInFlight: 1,
-    counts: options.counts.client,
-  });
-  const close = (): Promise<void> => connecting.then((client) => client.close()).catch(() => undefined);
-  let giveUp = (): void => undefined;
-  // Also while the controller's name is looked up, for which the system takes half a minute where nobody answers.
-  const givenUp = new Promise<undefined>((resolve) => {
-    giveUp = () => {
-      resolve(undefined);
-      void close();
-    };
-  });
+  const way = new Way(options);
+  const giveUp = (): void => void way.close();
   if (signal.aborted) giveUp();
   signal.addEventListener('abort', giveUp, { once: true });
   try {
-    const client = await Promise.race([connecting, givenUp]);
-    if (client === undefined) return { kind: 'failed', step: 'M1', why: { kind: 'unreachable', code: 'ECANCELED' } };
-    return await new Attempt(client, options).run();
+    return await new Attempt(way, options).run();
   } finally {
     signal.removeEventListener('abort', giveUp);
-    if (!signal.aborted) await close();
+    if (!signal.aborted) await way.close();
   }
 }
 
+/** The way to the controller: one socket at a time. */
+class Way {
+  readonly #options: AttemptOptions;
+  #connecting: Promise<CoapClient> | undefined;
+  #isClosed = false;
+  #close: () => void = () => undefined;
+  readonly #closed = new Promise<undefined>((resolve) => (this.#close = () => resolve(undefined)));
+
+  constructor(options: AttemptOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves with `undefined` once the way is closed, also while a name is looked up, for which the system may take half a minute. */
+  client(): Promise<CoapClient | undefined> {
+    if (this.#isClosed) return this.#closed;
+    this.#connecting ??= this.#connect();
+    return Promise.race([this.#closed, this.#connecting]);
+  }
+
+  /** The next client has a new socket, connected to what the controller's name means then. */
+  async renew(): Promise<void> {
+    const before = this.#connecting;
+    this.#connecting = undefined;
+    await closeOnceConnected(before);
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#close();
+    await closeOnceConnected(this.#connecting);
+  }
+
+  async #connect(): Promise<CoapClient> {
+    const { controller, turn, counts } = this.#options;
+    const addresses = await addressesOf(controller);
+    const first = turn % addresses.length;
+    return CoapClient.connect({
+      peer: controller,
+      addresses: [...addresses.slice(first), ...addresses.slice(0, first)],
+      tokenLength: TOKEN_LENGTH,
+      maxInFlight: 1,
+      counts: counts.client,
+    });
+  }
+}
+
+async function closeOnceConnected(connecting: Promise<CoapClient> | undefined): Promise<void> {
+  await connecting?.then((client) => client.close()).catch(() => undefined);
+}
+
 class Attempt {
-  readonly #client: CoapClient;
+  readonly #way: Way;
   readonly #options: AttemptOptions;
   readonly #end: number = steadyNow() + TRANSACTION_LIFE_MS;
   /** What the controller last asked to have brought back. It is good for M5 too, which then needs no round trip more. */
   #echo: Buffer | undefined;
 
-  constructor(client: CoapClient, options: AttemptOptions) {
-    this.#client = client;
+  constructor(way: Way, options: AttemptOptions) {
+    this.#way = way;
     this.#options = options;
   }
 
@@ -131,15 +178,21 @@ class Attempt {
     const { file, signal } = this.#options;
     for (let doubts = DOUBTED_REFUSALS; ;) {
       const { state } = file.record;
-      const answer = await this.#exchange('M5', awaitingM6.m5, this.#end - steadyNow(), (octets) =>
-        receiveM6(state, awaitingM6, octets),
-      );
+      const answer = await this.#exchange('M5', awaitingM6.m5, M5_DEADLINE_MS, (octets) => receiveM6(state, awaitingM6, octets));
       if (answer.kind === 'opened') return this.#confirm(answer.decision, awaitingM6);
       const passes = answer.kind !== 'unreachable' && (answer.kind !== 'refused' || PASSING.has(answer.code) || doubts-- > 0);
       const again = M5_PAUSE_MS + 1000 * (answer.kind === 'refused' ? (answer.maxAge ?? 0) : 0);
       if (!passes || signal.aborted || steadyNow() + again >= this.#end) return { kind: 'failed', step: 'M5', why: answer };
+      if (answer.kind === 'silent') await this.#startOver();
       await pause(again, undefined, { signal }).catch(() => undefined);
     }
+  }
+
+  /** The way to the controller may have changed under the socket: its address, this device's own, the flow that a NAT knows. */
+  async #startOver(): Promise<void> {
+    await this.#way.renew();
+    // An Echo is good for the address and port that it was issued to.
+    this.#echo = undefined;
   }
 
   /** The PSK is the confirmed key, all else is erased: one durable write. Only this is "joined". */
@@ -188,8 +241,10 @@ class Attempt {
     const { log, controller, counts, onSent } = this.#options;
     const since = steadyNow();
     const to = formatEndpoint(controller);
+    const client = await this.#way.client();
+    if (client === undefined) return { kind: 'unreachable', code: 'ECANCELED' };
     log.debug({ message: step, octets: payload.length, to }, 'sent');
-    const exchange = this.#client.exchange({
+    const exchange = client.exchange({
       payload,
       deadlineMs: Math.max(0, Math.min(deadlineMs, this.#end - steadyNow())),
       echo: this.#echo,

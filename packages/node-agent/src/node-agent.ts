@@ -28,6 +28,9 @@ const SAVED_AT_STOP_MS = 1_000;
 /** `ageCandidates` waits so long at most, and saves powered time so often, in ms. */
 const AGING = { limit: 120_000, save: 5_000 } as const;
 
+/** More than a node has controllers and addresses. */
+const TURNS = 2 ** 16;
+
 export interface NodeAgentOptions {
   readonly file: NodeFile;
   readonly folder: string;
@@ -57,8 +60,8 @@ export class NodeAgent {
   readonly #thrift: Thrift | undefined;
   readonly #powered: PoweredClock;
   readonly #stopping = new AbortController();
-  /** Attempts take the controllers in turn. */
-  #turn = 0;
+  /** Attempts take the controllers in turn, and the addresses of each. */
+  #turn: number;
   /** The hook that runs, and those that wait for it. */
   #telling: Promise<void> = Promise.resolve();
   /** The last try to save powered time, in ms of powered time. */
@@ -71,6 +74,9 @@ export class NodeAgent {
     this.#log = log;
     this.#thrift = thrift;
     this.#powered = new PoweredClock(file.record.powered);
+    // `join` makes one attempt: after one that failed, the next process must not try the same address again each time.
+    const { lastAttempt } = file.record;
+    this.#turn = lastAttempt === undefined || lastAttempt.outcome === 'joined' ? 0 : randomInt(0, TURNS);
   }
 
   /** One attempt. Throws a Failure that explains why there is no new key. */
@@ -191,14 +197,17 @@ export class NodeAgent {
 
   async #attempt(): Promise<Joined | Failed> {
     const { state, endpoints } = this.#file.record;
-    const controller = endpoints[this.#turn++ % endpoints.length];
+    const controller = endpoints[this.#turn % endpoints.length];
     if (controller === undefined) throw new Failure('the node has no controller');
+    const turn = Math.floor(this.#turn / endpoints.length);
+    this.#turn += 1;
     const node = formatId(state.idI);
     this.#log.debug({ node, controller: formatEndpoint(controller) }, 'attempt');
     try {
       const result = await attempt({
         file: this.#file,
         controller,
+        turn,
         powered: this.#powered,
         log: this.#log,
         signal: this.#stopping.signal,

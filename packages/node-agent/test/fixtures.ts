@@ -62,7 +62,7 @@ export async function install(record: NodeRecord, onKeyChange?: string): Promise
 
 /** A controller that holds K_i itself, as if the auth-server had just told it. */
 export class TestController {
-  readonly #peer: UdpPeer;
+  #peer: UdpPeer;
   readonly #key: Secret;
   #tid = 0n;
   #psk: Secret | undefined;
@@ -78,6 +78,11 @@ export class TestController {
 
   get endpoint(): Endpoint {
     return this.#peer.endpoint;
+  }
+
+  /** It is at another address of this machine from here on, on the same port. What comes to the old one is not heard. */
+  async moveTo(host: string): Promise<void> {
+    this.#peer = await UdpPeer.open(host, this.#peer.endpoint.port);
   }
 
   get psk(): Secret | undefined {

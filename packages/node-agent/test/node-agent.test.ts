@@ -4,7 +4,8 @@ import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Renewal } from '@latchkey/protocol';
 import { describe, expect, it } from 'vitest';
-import type { Received } from '../../runtime/test/fixtures.js';
+import { lookUpBy, type Received } from '../../runtime/test/fixtures.js';
+import { NodeAgent } from '../src/node-agent.js';
 import { NodeFile, type NodeRecord } from '../src/node-file.js';
 import { PoweredClock, type PoweredTime } from '../src/powered-clock.js';
 import { echoIn, ID_C, ID_I, install, type Installed, newMembership, newRecord, newSecret, TestController } from './fixtures.js';
@@ -55,6 +56,62 @@ describe('a node that joins', () => {
     expect([m5.payload, echoIn(m5)]).toEqual([stale.payload, Buffer.from('second')]);
     controller.answer(m5, controller.m6(m5));
     expect(await joining).toMatchObject({ kind: 'joined' });
+  });
+
+  it('sends M5 again from a new socket, to what the name means by then, when no answer comes to the first', async () => {
+    const record = newRecord();
+    const controller = await TestController.open(record.state.confirmed);
+    let address = '127.0.0.1';
+    lookUpBy(() => Promise.resolve([address]));
+    const { port } = controller.endpoint;
+    const { agent } = await install({ ...record, endpoints: [{ host: 'moving.example', port }] });
+    const joining = agent.join();
+    const first = await controller.next();
+    controller.prove(first, Buffer.from('of the first port'));
+    const m1 = await controller.next();
+    controller.answer(m1, controller.m4(m1));
+    const lost = await controller.next();
+    await controller.moveTo((address = '127.0.0.2'));
+    const m5 = await controller.next();
+    expect(m5.payload).toEqual(lost.payload);
+    expect(m5.from.port).not.toBe(lost.from.port);
+    expect([echoIn(lost), echoIn(m5)]).toEqual([Buffer.from('of the first port'), undefined]);
+    controller.answer(m5, controller.m6(m5));
+    expect(await joining).toMatchObject({ kind: 'joined' });
+  });
+
+  describe('has a controller by a name with several addresses, of which one alone answers', () => {
+    async function named(more: Partial<NodeRecord> = {}): Promise<Installed & { controller: TestController }> {
+      const record = newRecord(more);
+      const controller = await TestController.open(record.state.confirmed);
+      // Nobody is at the first one, and connect(2) refuses the broadcast address, as one without a route.
+      lookUpBy(() => Promise.resolve(['255.255.255.255', '127.0.0.5', '127.0.0.1']));
+      const endpoints = [{ host: 'several.example', port: controller.endpoint.port }];
+      return { controller, ...(await install({ ...record, endpoints })) };
+    }
+
+    it('and joins in the end', async () => {
+      const { agent, controller, log } = await named();
+      const running = agent.run();
+      await controller.admit();
+      expect(await log.until(({ msg }) => msg === 'joined')).toMatchObject({ key: controller.psk?.fingerprint });
+      agent.stop();
+      await running;
+    });
+
+    it('and joins in the end where each attempt is a process of its own', async () => {
+      const { controller, folder, log } = await named({ lastAttempt: { at: 0, outcome: 'no answer' } });
+      const admitted = controller.admit();
+      for (let joined = false; !joined;) {
+        const agent = new NodeAgent({ file: await NodeFile.open(folder), folder, onKeyChange: undefined, log: log.log });
+        joined = await agent.join().then(
+          () => true,
+          () => false,
+        );
+      }
+      await admitted;
+      expect((await NodeFile.open(folder)).record.state.confirmed.toHex()).toBe(controller.psk?.toHex());
+    });
   });
 
   it('takes a right M4 and a right M6 after wrong ones', async () => {

@@ -1,6 +1,6 @@
 /** HOST:PORT as people write it. */
 
-import { isIP } from 'node:net';
+import { isIP, SocketAddress } from 'node:net';
 import * as z from 'zod/mini';
 import { systemFailure } from './failure.js';
 
@@ -62,18 +62,24 @@ function endpointSchema(
   );
 }
 
-interface Address {
+export interface Address {
   readonly address: string;
   readonly family: 4 | 6;
 }
 
-/** By name: of those who ask at the same time one looks, since the system's look-up holds a thread that files need, too. */
-const lookingUp = new Map<string, Promise<Address>>();
+/** One at least. */
+export type Addresses = readonly [Address, ...Address[]];
 
-/** The address a name stands for now. */
-export async function addressOf(endpoint: Endpoint): Promise<Address> {
-  const literal = isIP(endpoint.host.replace(/%.*$/, ''));
-  if (literal !== 0) return { address: endpoint.host, family: literal === 6 ? 6 : 4 };
+/**
+ * Look-ups under way, by name. The system's look-up occupies a thread that file access needs too, so one look-up serves all who
+ * ask at the same time. No result is kept: a name may mean another address the next time.
+ */
+const lookingUp = new Map<string, Promise<Addresses>>();
+
+/** Returns the addresses that a name means now, in the order in which the system would try them. */
+export async function addressesOf(endpoint: Endpoint): Promise<Addresses> {
+  const literal = literalAddress(endpoint.host);
+  if (literal !== undefined) return [literal];
   try {
     let found = lookingUp.get(endpoint.host);
     if (found === undefined) {
@@ -86,10 +92,21 @@ export async function addressOf(endpoint: Endpoint): Promise<Address> {
   }
 }
 
-async function lookUp(name: string): Promise<Address> {
+async function lookUp(name: string): Promise<Addresses> {
   const { lookup } = await import('node:dns/promises');
-  const { address, family } = await lookup(name);
-  return { address, family: family === 6 ? 6 : 4 };
+  const found = await lookup(name, { all: true });
+  const [first, ...others] = found.map(({ address, family }): Address => ({ address, family: family === 6 ? 6 : 4 }));
+  if (first === undefined) throw Object.assign(new Error('no address'), { code: 'ENOTFOUND' });
+  return [first, ...others];
+}
+
+/** In the system's own spelling. IPv4 within IPv6 is IPv4: our sockets of IPv6 take nothing else. */
+function literalAddress(host: string): Address | undefined {
+  if (isIP(host) === 4) return { address: host, family: 4 };
+  if (isIP(host.replace(/%.*$/, '')) !== 6) return undefined;
+  if (host.includes('%')) return { address: host, family: 6 };
+  const address = plainAddress(new SocketAddress({ address: host, family: 'ipv6' }).address);
+  return { address, family: isIP(address) === 4 ? 4 : 6 };
 }
 
 /** One spelling per address: IPv4 in its own, without the mapping a dual-stack socket puts around it. */

@@ -6,7 +6,6 @@ export { type Clock, ClockStepWatch, readClock, steadyNow, timeOfServers } from 
 export { CoapClient, type CoapClientOptions, type ExchangeOptions, type Outcome, type Response } from './coap/client.js';
 export { ClientCounts, ServerCounts } from './coap/counts.js';
 export { OPTION, parseDatagram } from './coap/datagram.js';
-export { ping } from './coap/ping.js';
 export { CoapServer, type CoapServerOptions, type KeyAnswer, type KeyRequest } from './coap/server.js';
 export { loadConfig, loadPrivateJson } from './config.js';
 export { type Credential, readCredential, writeCredential } from './credential.js';
@@ -22,7 +21,16 @@ export {
   parseIdentities,
   parsePassphrase,
 } from './encrypted-manifest.js';
-export { type Endpoint, formatEndpoint, listenSchema, parseEndpoint, parsePeer, peerSchema } from './endpoint.js';
+export {
+  type Address,
+  addressesOf,
+  type Endpoint,
+  formatEndpoint,
+  listenSchema,
+  parseEndpoint,
+  parsePeer,
+  peerSchema,
+} from './endpoint.js';
 export { EXIT, Failure, systemCode, systemFailure, UsageFailure } from './failure.js';
 export { commitsMetric, dropsMetric, exchangesMetric, joinsMetric, samples } from './families.js';
 export {

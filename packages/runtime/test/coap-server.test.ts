@@ -5,7 +5,7 @@ import { generate, type Packet } from 'coap-packet';
 import * as fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { CoapServer, type KeyAnswer, type KeyRequest } from '../src/coap/server.js';
-import { CapturedLog, HAS_IPV6, IS_ROOT, type Received, UdpPeer } from './fixtures.js';
+import { CapturedLog, HAS_IPV6, IS_ROOT, lookUpBy, type Received, UdpPeer } from './fixtures.js';
 
 type Answer = (request: KeyRequest) => KeyAnswer | Promise<KeyAnswer>;
 
@@ -438,19 +438,57 @@ describe.skipIf(!HAS_IPV6)('over IPv6 (this machine has ::1)', () => {
     const nid = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, port >> 8, port & 0xff);
     expect(seen[0]?.source).toMatchObject({ address: '::1', port, nid });
   });
+});
 
-  it('a socket on [::] serves IPv4 as well, and names its sources without the mapping', async () => {
-    const seen: string[] = [];
-    const [served, peer] = [
-      await serve((request) => {
+/** Servers on all that `listen` stands for; stopped with the test. */
+async function serveOnAll(listen: { host: string; port: number }, answer: Answer = echoBack): Promise<CoapServer[]> {
+  const { log } = new CapturedLog();
+  const servers = await CoapServer.listenOnAll([listen], { resourceType: 'latchkey.sbr', answer, log });
+  onTestFinished(async () => void (await Promise.all(servers.map((server) => server.stop()))));
+  return servers;
+}
+
+describe('a place to listen on', () => {
+  it.each(['::', '0::0'])(
+    'that is all addresses, [%s], takes IPv4 too on the same port, and names its sources as such',
+    async (host) => {
+      const seen: string[] = [];
+      const servers = await serveOnAll({ host, port: 0 }, (request) => {
         seen.push(request.source.address);
         return echoBack(request);
-      }, '::'),
-      await UdpPeer.open(),
-    ];
-    const at = { host: '127.0.0.1', port: served.at.port };
-    expect((await ask(peer, { ...served, at }, post('four'))).payload.toString()).toBe('four');
-    expect(seen).toEqual(['127.0.0.1']);
+      });
+      const { port } = servers[0]!.address;
+      expect(new Set(servers.map(({ address }) => address.port))).toEqual(new Set([port]));
+      const homes = HAS_IPV6 ? ['127.0.0.1', '::1'] : ['127.0.0.1'];
+      for (const home of homes) {
+        const [peer, packet] = [await UdpPeer.open(home), post('x')];
+        peer.send(packet, { host: home, port });
+        expect(await peer.next()).toMatchObject({ messageId: packet.messageId, from: { address: home } });
+      }
+      expect(seen).toEqual(homes);
+    },
+  );
+
+  it('that is a name stands for all its addresses but those that the machine does not have', async () => {
+    lookUpBy(() => Promise.resolve(['192.0.2.77', '127.0.0.6', '127.0.0.7']));
+    const servers = await serveOnAll({ host: 'gateway.example', port: 0 });
+    expect(servers.map(({ address }) => address.host)).toEqual(['127.0.0.6', '127.0.0.7']);
+    lookUpBy(() => Promise.resolve(['192.0.2.77', '192.0.2.78']));
+    await expect(serveOnAll({ host: 'elsewhere.example', port: 0 })).rejects.toMatchObject({
+      name: 'Failure',
+      message: 'cannot listen on elsewhere.example:0: this machine does not have that address',
+    });
+  });
+
+  it('that another process has a part of is not had at all', async () => {
+    const taken = await UdpPeer.open('127.0.0.9');
+    const { port } = taken.endpoint;
+    lookUpBy(() => Promise.resolve(['127.0.0.8', '127.0.0.9']));
+    await expect(serveOnAll({ host: 'half.example', port })).rejects.toMatchObject({
+      message: `cannot listen on half.example:${port}: another process listens there`,
+    });
+    // Nothing is left open on the other part.
+    await UdpPeer.open('127.0.0.8', port);
   });
 });
 

@@ -2,7 +2,7 @@
 
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { addressOf, formatEndpoint, listenSchema, parseEndpoint, peerSchema, plainAddress } from '../src/endpoint.js';
+import { addressesOf, formatEndpoint, listenSchema, parseEndpoint, peerSchema, plainAddress } from '../src/endpoint.js';
 import { encodeNid, formatNid, networkOf } from '../src/nid.js';
 
 const hex = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex'));
@@ -120,11 +120,17 @@ describe('an address', () => {
   });
 
   it('is found for a name, and the failure to find one says which', async () => {
-    expect(await addressOf({ host: '127.0.0.1', port: 1 })).toEqual({ address: '127.0.0.1', family: 4 });
-    expect(await addressOf({ host: '::1', port: 1 })).toEqual({ address: '::1', family: 6 });
-    await expect(addressOf({ host: 'no-such-name.invalid', port: 5683 })).rejects.toMatchObject({
+    expect(await addressesOf({ host: '127.0.0.1', port: 1 })).toEqual([{ address: '127.0.0.1', family: 4 }]);
+    expect(await addressesOf({ host: '::1', port: 1 })).toEqual([{ address: '::1', family: 6 }]);
+    expect(await addressesOf({ host: 'fe80::1%eth0', port: 1 })).toEqual([{ address: 'fe80::1%eth0', family: 6 }]);
+    await expect(addressesOf({ host: 'no-such-name.invalid', port: 5683 })).rejects.toMatchObject({
       name: 'Failure',
       message: expect.stringContaining('cannot find no-such-name.invalid:5683') as string,
     });
   });
+
+  it.each(['::ffff:192.0.2.7', '::FFFF:c000:207', '0:0:0:0:0:ffff:192.0.2.7'])(
+    'of IPv4 within IPv6 is one of IPv4, whatever net.ipv6.bindv6only says: %s',
+    async (host) => expect(await addressesOf({ host, port: 1 })).toEqual([{ address: '192.0.2.7', family: 4 }]),
+  );
 });

@@ -2,8 +2,10 @@
 
 import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
+import dns from 'node:dns/promises';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -84,10 +86,10 @@ export class UdpPeer {
     });
   }
 
-  /** Bound to a port the system chooses; closed with the test. */
-  static async open(host: string = '127.0.0.1'): Promise<UdpPeer> {
+  /** Bound to a port the system chooses unless it is named; closed with the test. */
+  static async open(host: string = '127.0.0.1', port: number = 0): Promise<UdpPeer> {
     const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4');
-    socket.bind(0, host);
+    socket.bind(port, host);
     await once(socket, 'listening');
     onTestFinished(() => void socket.close());
     return new UdpPeer(socket);
@@ -116,6 +118,22 @@ export class UdpPeer {
   get unread(): readonly Received[] {
     return this.#heard;
   }
+}
+
+/** Stands for the system's look-up of names until the test ends; counts the look-ups. One that is left without an end is every later one of that name. */
+export function lookUpBy(answer: () => Promise<readonly string[]>): { times: number } {
+  const { lookup } = dns;
+  const seen = { times: 0 };
+  dns.lookup = (async () => {
+    seen.times += 1;
+    return (await answer()).map((address) => ({ address, family: 4 }));
+  }) as unknown as typeof dns.lookup;
+  syncBuiltinESMExports();
+  onTestFinished(() => {
+    dns.lookup = lookup;
+    syncBuiltinESMExports();
+  });
+  return seen;
 }
 
 export const HAS_IPV6: boolean = Object.values(networkInterfaces()).some((addresses) =>

@@ -1,4 +1,4 @@
-/** The way from a controller to whoever answers M2 and M7. Mirrors `link.ts` of packages/controller. */
+/** The way from a controller to whoever answers M2 and M7. Mirrors `link.ts` of packages/controller, but for its pools of sockets: no rule depends on them. */
 
 import type { LinkDecision } from '@latchkey/protocol';
 import type { Chance } from './chance.js';

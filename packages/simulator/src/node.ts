@@ -33,6 +33,7 @@ import type { Surroundings } from './surroundings.js';
 
 /** As in attempt.ts and node-agent.ts, all in ms. */
 const M4_DEADLINE_MS = 30_000;
+const M5_DEADLINE_MS = 30_000;
 const PATIENCE_MS = 16_000;
 const M5_PAUSE_MS = 2_000;
 const LOOK_EVERY_MS = 60_000;
@@ -348,7 +349,7 @@ export class SimulatedNode {
   /** Sends M5 until an M6 opens or the transaction at the controller is over. */
   protected prove(awaitingM6: AwaitingM6, done: (result: Result) => void, doubts: number = DOUBTED_REFUSALS): void {
     const judge = (octets: Uint8Array): M6Decision => this.judgeM6(awaitingM6, octets);
-    this.#exchange(awaitingM6.m5, this.#end - this.process.steady, judge, (answer) => {
+    this.#exchange(awaitingM6.m5, M5_DEADLINE_MS, judge, (answer) => {
       if (answer.kind === 'opened') return this.#confirm(answer.decision, done);
       const doubted = answer.kind === 'refused' && !PASSING.has(answer.code ?? '');
       const passes = answer.kind !== 'unreachable' && !(doubted && doubts === 0);

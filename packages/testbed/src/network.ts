@@ -73,8 +73,9 @@ export class Network {
     return runToEnd(name, args, input);
   }
 
-  start(name: CommandName, args: readonly string[], environment?: NodeJS.ProcessEnv): DaemonProcess {
-    const daemon = new DaemonProcess(name, args, environment);
+  /** `environment`, `within`: as of a DaemonProcess. */
+  start(name: CommandName, args: readonly string[], environment?: NodeJS.ProcessEnv, within?: readonly string[]): DaemonProcess {
+    const daemon = new DaemonProcess(name, args, environment, within);
     this.#daemons.push(daemon);
     return daemon;
   }

@@ -56,11 +56,15 @@ export class DaemonProcess {
   readonly #exit: Promise<number | null>;
   #exited = false;
 
-  /** @param environment added to this process's own */
-  constructor(name: CommandName, args: readonly string[], environment: NodeJS.ProcessEnv = {}) {
+  /**
+   * @param environment added to this process's own
+   * @param within a command that changes what the daemon finds around it, and then becomes the daemon, whose command line follows
+   */
+  constructor(name: CommandName, args: readonly string[], environment: NodeJS.ProcessEnv = {}, within: readonly string[] = []) {
     this.name = name;
     this.#news.setMaxListeners(0);
-    this.#child = spawn(process.execPath, commandLine(name, args), {
+    const [command = '', ...line] = [...within, process.execPath, ...commandLine(name, args)];
+    this.#child = spawn(command, line, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...environment },
     });

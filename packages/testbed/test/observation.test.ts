@@ -168,7 +168,7 @@ describe('readiness', () => {
     expect(fault).toMatchObject({
       status: 503,
       type: expect.stringContaining('application/json') as string,
-      text: '{"status":"not ready","checks":{"store":"ok","auth_server":"no auth-server answers"}}',
+      text: '{"status":"not ready","checks":{"store":"ok","auth_server":"no auth-server answers","clock":"ok"}}',
     });
     expect((await metricsOf(ofController)).get('latchkey_check_ok{check="auth_server"}')).toBe(0);
     expect(await get(ofController, '/healthz')).toMatchObject({ status: 200, text: '{"status":"serves"}' });

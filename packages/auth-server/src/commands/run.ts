@@ -78,7 +78,7 @@ async function start(options: RunOptions, listen: readonly Endpoint[], memory: n
     log,
     counts,
   });
-  const seen = new RegistryObservation(registry);
+  const seen = new RegistryObservation(registry, server);
   return {
     observation: observe(server, seen, sockets, counts),
     async stop() {

@@ -77,7 +77,7 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
   const credential = await readCredential(options.credential);
   await openFolder(options.state);
   const lock = await lockFolder(options.state, `latchkey-controller run for ${formatId(credential.idC)}`);
-  const { link, check, asked, registry, closeRegistry } = await openLink(credential, config, log);
+  const { link, checks: linkChecks, asked, registry, closeRegistry } = await openLink(credential, config, log);
   // First of what is in the state folder: it tells whose that is.
   const serials = await Serials.open(join(options.state, SERIALS_FILE), credential, readClock().wall, log);
   const psks = await openKeys(options, log);
@@ -109,7 +109,7 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
       sockets,
       served,
       asked,
-      check,
+      linkChecks,
       registry,
     }),
     async reload() {
@@ -178,8 +178,8 @@ async function writeAgain(psks: PskStore, log: Log): Promise<void> {
 
 interface OpenedLink {
   readonly link: Link;
-  /** Whether whoever answers M2 and M7 can. */
-  readonly check: Check;
+  /** Whether M2 and M7 get answers that help. */
+  readonly checks: readonly Check[];
   /** What is counted of questions to auth-servers. */
   readonly asked: ClientCounts;
   /** In combined mode. */
@@ -198,7 +198,10 @@ async function openLink(credential: Credential, config: Config, log: Log): Promi
   const link = new RelayLink(servers, log);
   return {
     link,
-    check: { name: 'auth_server', watchdog: 'told', look: () => link.look() },
+    checks: [
+      { name: 'auth_server', watchdog: 'told', look: () => link.look() },
+      { name: 'clock', watchdog: 'told', look: () => link.lookAtClock(), goodForMs: 0 },
+    ],
     asked: link.counts,
     closeRegistry: () => Promise.resolve(),
   };
@@ -229,10 +232,10 @@ async function openCombined(credential: Credential, config: Config, folder: stri
   const server = new AuthServer({ registry, clock: readClock, draw: drawOctets, log });
   await server.keepTime();
   const unwatch = watchStore(registry, server, log);
-  const seen = new RegistryObservation(registry);
+  const seen = new RegistryObservation(registry, server);
   return {
     link: new LocalLink(server),
-    check: seen.check,
+    checks: seen.checks,
     asked: new ClientCounts(),
     registry: seen,
     async closeRegistry() {

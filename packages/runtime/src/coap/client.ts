@@ -6,10 +6,11 @@
 
 import type { RemoteInfo } from 'node:dgram';
 import { once } from 'node:events';
+import { setTimeout as pause } from 'node:timers/promises';
 import { Agent, type OutgoingMessage } from 'coap';
 import { steadyNow } from '../clock.js';
-import { addressOf, type Endpoint, formatEndpoint } from '../endpoint.js';
-import { systemCode, systemFailure } from '../failure.js';
+import { type Address, addressesOf, type Endpoint, formatEndpoint } from '../endpoint.js';
+import { Failure, systemCode, systemFailure } from '../failure.js';
 import { LeavingMap } from '../leaving-map.js';
 import { drawOctets } from '../random.js';
 import type { ClientCounts } from './counts.js';
@@ -49,12 +50,16 @@ export interface ExchangeOptions<T> {
   readonly maxIgnored: number;
   /** How long to go on listening once something came that is no answer, an empty ACK too: the network works, so one would not be long, in ms. */
   readonly patienceMs?: number;
+  /** Ends the exchange as timed out `afterMs` from its start, unless `isAlive` then says that the way to the peer works. */
+  readonly unlessAlive?: { readonly afterMs: number; readonly isAlive: () => boolean } | undefined;
   /** What an answer is worth; `undefined`: it does not count, keep listening. */
   readonly judge: (response: Response) => T | undefined;
 }
 
 export interface CoapClientOptions {
   readonly peer: Endpoint;
+  /** Tried in this order until one can be connected. Without them the peer's name is looked up. */
+  readonly addresses?: readonly Address[];
   /** Octets of token: 2 to 8. */
   readonly tokenLength: number;
   readonly maxInFlight: number;
@@ -83,6 +88,7 @@ const ACKNOWLEDGED_KEPT = 32;
 const REFUSALS_THAT_COUNT = 2;
 /** What an exchange ends with when the client is closed. */
 const CLOSED = 'ECANCELED';
+const NO_PORT_ADVICE = 'Look for a program that holds many sockets, or widen the sysctl net.ipv4.ip_local_port_range.';
 /** Errors that another transmission will not mend within an exchange. */
 const FINAL: ReadonlySet<string> = new Set([CLOSED, 'ENETUNREACH', 'EHOSTUNREACH', 'EADDRNOTAVAIL', 'EINVAL', 'EACCES', 'EPERM']);
 
@@ -93,11 +99,16 @@ export class CoapClient {
   readonly #inFlight = new LeavingMap<string, InFlight>();
   /** Message IDs and tokens of confirmable responses, so that a copy is acknowledged again and not looked at (RFC 7252 section 4.2). */
   readonly #acknowledged: string[] = [];
+  /** Pings without an answer, by message ID. */
+  readonly #pings = new Map<number, AbortController>();
+  /** The address that the socket is connected to. */
+  readonly address: string;
   #idle: (() => void) | undefined;
   #closed = false;
 
-  private constructor(options: CoapClientOptions, family: 4 | 6) {
+  private constructor(options: CoapClientOptions, { address, family }: Address) {
     this.#options = options;
+    this.address = address;
     this.#socket = new ConnectedSocket(family, (octets, source) => this.#filter(octets, source));
     this.#agent = new Agent({ socket: this.#socket });
     this.#agent._msgIdToReq = new LeavingMap();
@@ -106,21 +117,28 @@ export class CoapClient {
     this.#agent.on('error', () => undefined);
   }
 
-  /** Resolves the peer's name and connects. Throws a Failure where the name means nothing or no route leads there. */
+  /** Connects to the first of the peer's addresses that has a route. Throws a Failure if the name is unknown or none has one. */
   static async connect(options: CoapClientOptions): Promise<CoapClient> {
-    const { address, family } = await addressOf(options.peer);
-    const client = new CoapClient(options, family);
-    const socket = client.#socket;
-    try {
-      const connected = once(socket, 'connect');
-      socket.connect(options.peer.port, address);
-      await connected;
-    } catch (error) {
-      socket.close();
-      throw systemFailure(`cannot reach ${formatEndpoint(options.peer)}`, error);
+    let failure: unknown;
+    for (const address of options.addresses ?? (await addressesOf(options.peer))) {
+      const client = new CoapClient(options, address);
+      try {
+        await client.#connect();
+        return client;
+      } catch (error) {
+        client.#socket.close();
+        failure ??= error;
+      }
     }
-    socket.on('error', (error) => client.#socketError(error));
-    return client;
+    throw connectFailure(options.peer, failure);
+  }
+
+  async #connect(): Promise<void> {
+    const socket = this.#socket;
+    const connected = once(socket, 'connect');
+    socket.connect(this.#options.peer.port, this.address);
+    await connected;
+    socket.on('error', (error) => this.#socketError(error));
   }
 
   /** POST /k, confirmable. Resolves with how it went; never rejects for what the network does. */
@@ -143,7 +161,12 @@ export class CoapClient {
         settle(outcome);
       };
       const timeOut = (): void => end({ kind: 'timeout', ignored, lastCode }, false);
-      let deadline = setTimeout(timeOut, options.deadlineMs);
+      const { unlessAlive } = options;
+      const doubt = (): void => {
+        if (unlessAlive?.isAlive() === true) deadline = setTimeout(timeOut, endsAt - steadyNow());
+        else timeOut();
+      };
+      let deadline = unlessAlive === undefined ? setTimeout(timeOut, options.deadlineMs) : setTimeout(doubt, unlessAlive.afterMs);
       const endsAt = steadyNow() + options.deadlineMs;
 
       const request = this.#agent.request({
@@ -187,6 +210,28 @@ export class CoapClient {
       request.end(options.payload);
       entry.messageId = request._packet.messageId ?? 0;
     });
+  }
+
+  /**
+   * Whether the peer answers a CoAP ping (RFC 7252 section 4.3), an empty confirmable message, by a Reset.
+   *
+   * @param waits a copy of the ping goes out for each, and is waited for so long, in ms
+   */
+  async ping(waits: readonly number[]): Promise<boolean> {
+    const messageId = this.#agent._nextMessageId();
+    const answered = new AbortController();
+    this.#pings.set(messageId, answered);
+    try {
+      for (const wait of waits) {
+        if (this.#closed) return false;
+        this.#sendEmpty(MESSAGE_TYPE.CON, messageId);
+        await pause(wait, undefined, { signal: answered.signal, ref: false }).catch(() => undefined);
+        if (answered.signal.aborted) return true;
+      }
+      return false;
+    } finally {
+      this.#pings.delete(messageId);
+    }
   }
 
   /** Closes the socket; exchanges in flight, and later ones, end as unreachable. */
@@ -235,7 +280,10 @@ export class CoapClient {
   /** An empty ACK stops retransmission; a Reset is an unauthenticated refusal, and counts as the network's. */
   #filterEmpty({ type, messageId }: Datagram, octets: Buffer): Buffer | undefined {
     const entry = [...this.#inFlight.values()].find((candidate) => candidate.messageId === messageId);
-    if (entry === undefined) return undefined;
+    if (entry === undefined) {
+      if (type === MESSAGE_TYPE.RST) this.#pings.get(messageId)?.abort();
+      return undefined;
+    }
     if (type === MESSAGE_TYPE.ACK) {
       entry.hurry();
       return octets;
@@ -270,7 +318,7 @@ export class CoapClient {
     return octets;
   }
 
-  #sendEmpty(type: 2 | 3, messageId: number): undefined {
+  #sendEmpty(type: 0 | 2 | 3, messageId: number): undefined {
     this.#socket.send(emptyMessage(type, messageId), () => undefined);
   }
 
@@ -289,6 +337,13 @@ export class CoapClient {
 /** The first retransmission comes at one of 20 times (RFC 7252 section 4.2), not of 1,000: timers of one duration share a list in Node.js. */
 function roundTimeout({ sender }: OutgoingMessage): void {
   sender._currentTime = Math.ceil(sender._currentTime / TIMEOUT_GRAIN_MS) * TIMEOUT_GRAIN_MS;
+}
+
+/** `EADDRINUSE` of a socket that asked for any port means that all are taken. */
+function connectFailure(peer: Endpoint, error: unknown): Failure {
+  const doing = `cannot reach ${formatEndpoint(peer)}`;
+  if (systemCode(error) !== 'EADDRINUSE') return systemFailure(doing, error);
+  return new Failure(`${doing}: no UDP port of this machine is free`, { advice: NO_PORT_ADVICE, cause: error });
 }
 
 function keyOf(token: Buffer): string {

@@ -4,8 +4,8 @@ import { createServer, type IncomingMessage, type OutgoingMessage, type Server }
 import type { RemoteInfo } from 'node:dgram';
 import { once } from 'node:events';
 import type { CoapCode } from '@latchkey/protocol';
-import { addressOf, type Endpoint, formatEndpoint, plainAddress } from '../endpoint.js';
-import { listenFailure, systemCode } from '../failure.js';
+import { type Address, type Endpoint, formatEndpoint, plainAddress } from '../endpoint.js';
+import { systemCode } from '../failure.js';
 import type { Log } from '../log.js';
 import { encodeNid, networkOf } from '../nid.js';
 import { ServerCounts } from './counts.js';
@@ -22,6 +22,7 @@ import {
 } from './datagram.js';
 import { EchoProof } from './echo.js';
 import { type DropCause, judgeRequest, MAX_DATAGRAM } from './guard.js';
+import { addressesAt, listenAt, placeFailure } from './places.js';
 import { ECHO, RESOURCE } from './resource.js';
 import { GuardedSocket } from './socket.js';
 import { Strangers } from './strangers.js';
@@ -145,10 +146,10 @@ export class CoapServer {
   #stopping = false;
   #idle: (() => void) | undefined;
 
-  private constructor(options: CoapServerOptions, family: 4 | 6) {
+  private constructor(options: CoapServerOptions, family: 4 | 6, strangers: Strangers | undefined) {
     this.#options = options;
     this.#counts = options.counts ?? new ServerCounts();
-    this.#strangers = options.askedByStrangers === true ? new Strangers() : undefined;
+    this.#strangers = strangers;
     this.#socket = new GuardedSocket(family, (octets, source) => this.#filter(octets, source));
     this.#coap = createServer({ cacheSize: CACHE_OCTETS, piggybackReplyMs: NEVER_SEPARATE_MS });
     this.#coap.on('request', (request: IncomingMessage, response: OutgoingMessage) => this.#receive(request, response));
@@ -157,35 +158,53 @@ export class CoapServer {
     this.#dropReport = setInterval(() => this.#reportDrops(), DROP_REPORT_MS).unref();
   }
 
-  /** Serves on each address alike, a socket each: so an answer comes from the address that was asked. */
-  static async listenOnAll(addresses: readonly Endpoint[], options: Omit<CoapServerOptions, 'listen'>): Promise<CoapServer[]> {
+  /**
+   * Serves on each address with a socket of its own, so that an answer comes from the address that was asked. Throws a Failure if a
+   * place cannot be had.
+   */
+  static async listenOnAll(places: readonly Endpoint[], options: Omit<CoapServerOptions, 'listen'>): Promise<CoapServer[]> {
+    const strangers = strangersOf(options);
     const servers: CoapServer[] = [];
-    for (const listen of addresses) servers.push(await CoapServer.listen({ ...options, listen }));
+    for (const listen of places) {
+      const bind = (address: Address, port: number): Promise<CoapServer> =>
+        CoapServer.#bind({ ...options, listen }, address, port, strangers);
+      servers.push(...(await listenAt(listen, bind)));
+    }
+    for (const { address } of servers) options.log.info({ address: formatEndpoint(address) }, 'listening');
     return servers;
   }
 
-  /** Binds and serves. Throws a Failure where the address cannot be had. */
+  /** Serves on the first address that `listen` stands for. Throws a Failure if it cannot be had. */
   static async listen(options: CoapServerOptions): Promise<CoapServer> {
-    const { address, family } = await addressOf(options.listen);
-    const server = new CoapServer(options, family);
+    const { listen, log } = options;
+    const [address] = await addressesAt(listen);
+    const server = await CoapServer.#bind(options, address, listen.port, strangersOf(options)).catch((error: unknown) => {
+      throw placeFailure(listen, error);
+    });
+    log.info({ address: formatEndpoint(server.address) }, 'listening');
+    return server;
+  }
+
+  static async #bind(
+    options: CoapServerOptions,
+    { address, family }: Address,
+    port: number,
+    strangers: Strangers | undefined,
+  ): Promise<CoapServer> {
+    const server = new CoapServer(options, family, strangers);
     try {
       const listening = once(server.#socket, 'listening');
-      server.#socket.bind(options.listen.port, address);
+      server.#socket.bind(port, address);
       await listening;
     } catch (error) {
       server.#socket.close();
       clearInterval(server.#dropReport);
-      // A machine without IPv6 has no [::], which is how all addresses are named by default.
-      if (options.listen.host === '::' && systemCode(error) === 'EAFNOSUPPORT') {
-        return CoapServer.listen({ ...options, listen: { ...options.listen, host: '0.0.0.0' } });
-      }
-      throw listenFailure(`cannot listen on ${formatEndpoint(options.listen)}`, 'listen', options.listen.port, error);
+      throw error;
     }
     server.#socket.on('error', (error) =>
       options.log.warn({ error: systemCode(error) ?? error.message }, 'the socket reports an error'),
     );
     server.#coap.listen(server.#socket);
-    options.log.info({ address: formatEndpoint(server.address) }, 'listening');
     return server;
   }
 
@@ -379,6 +398,10 @@ function send(response: OutgoingMessage, answer: Exclude<AnyAnswer, 'prove'>): v
   if (answer.contentFormat !== undefined) response.setOption('Content-Format', answer.contentFormat);
   if (answer.maxAge !== undefined) response.setOption('Max-Age', answer.maxAge);
   response.end(answer.payload);
+}
+
+function strangersOf({ askedByStrangers }: Pick<CoapServerOptions, 'askedByStrangers'>): Strangers | undefined {
+  return askedByStrangers === true ? new Strangers() : undefined;
 }
 
 /** Whom an Echo is issued to. */

@@ -18,10 +18,11 @@ export class GuardedSocket extends DgramSocket {
   readonly #filter: Filter;
 
   constructor(family: 4 | 6, filter: Filter) {
-    // Addresses alone come here (`addressOf`): without this, what resolves names would be loaded with each first socket. At once: a datagram is sent as it
+    // Addresses alone come here (`addressesOf`): without this, what resolves names would be loaded with each first socket. At once: a datagram is sent as it
     // is handed over, not in a later tick.
     const lookup: SocketOptions['lookup'] = (address, _options, found) => found(null, address, family);
-    super({ type: family === 6 ? 'udp6' : 'udp4', recvBufferSize: RECEIVE_BUFFER, lookup });
+    // What a socket of IPv6 does with IPv4 is not left to the system's default.
+    super({ type: family === 6 ? 'udp6' : 'udp4', ipv6Only: family === 6, recvBufferSize: RECEIVE_BUFFER, lookup });
     this.#filter = filter;
   }
 
