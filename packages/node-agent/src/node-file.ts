@@ -17,7 +17,7 @@ import {
   formatEndpoint,
   loadPrivateJson,
   openFolder,
-  peerSchema,
+  storedPeerSchema,
   replaceFile,
   UsageFailure,
 } from '@latchkey/runtime';
@@ -91,7 +91,7 @@ const schema = z.strictObject({
   version: z.literal(VERSION, { error: 'was written by another version of Latchkey' }),
   id: idSchema,
   controllers: z.union([z.literal('any'), z.array(idSchema).check(z.minLength(1))]),
-  addresses: z.array(peerSchema).check(z.minLength(1)),
+  addresses: z.array(storedPeerSchema).check(z.minLength(1)),
   confirmed: z.strictObject({ key: keySchema, initial: z.boolean() }),
   candidates: z.array(z.strictObject({ psk: keySchema, stored_at: msSchema })).check(z.maxLength(MAX_CANDIDATES)),
   membership: z.nullable(

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { formatId, parseId } from '@latchkey/protocol';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { describePeer, type Endpoint, parseEndpoint, parsePeer } from './endpoint.js';
+import { describeListen, describePeer, type Endpoint, parseEndpoint, parsePeer } from './endpoint.js';
 import { exitNow } from './exit-now.js';
 import { EXIT, Failure, systemFailure } from './failure.js';
 import { LOG_LEVELS } from './log.js';
@@ -106,7 +106,7 @@ export function peerArgument(text: string): Endpoint {
 /** A repeatable HOST:PORT option to listen on; port 0 lets the system choose. */
 export function listenOption(text: string, before: readonly Endpoint[] | undefined): readonly Endpoint[] {
   const endpoint = parseEndpoint(text);
-  if (endpoint === undefined) throw new InvalidArgumentError('expected HOST:PORT, e.g. 0.0.0.0:5683 or [::]:5683');
+  if (endpoint === undefined) throw new InvalidArgumentError(describeListen(text));
   return [...(before ?? []), endpoint];
 }
 

@@ -3,7 +3,7 @@
 import { formatId, parseId, Secret } from '@latchkey/protocol';
 import { z } from 'zod';
 import { loadPrivateJson } from './config.js';
-import { type Endpoint, formatEndpoint, peerSchema } from './endpoint.js';
+import { type Endpoint, formatEndpoint, storedPeerSchema } from './endpoint.js';
 import { createFile } from './files.js';
 
 export interface Credential {
@@ -16,7 +16,7 @@ export interface Credential {
 const schema = z.strictObject({
   id: z.string().refine((text) => parseId(text) !== undefined, 'expected 8 hex digits'),
   sk_cs: z.string().regex(/^[0-9a-fA-F]{32}$/, 'expected 32 hex digits'),
-  servers: z.array(peerSchema),
+  servers: z.array(storedPeerSchema),
 });
 
 /** Reads a credential file of mode 0600. */

@@ -2,7 +2,7 @@
 
 import { isIP, SocketAddress } from 'node:net';
 import * as z from 'zod/mini';
-import { systemFailure } from './failure.js';
+import { Failure, systemCode, systemFailure } from './failure.js';
 
 /** Where a peer is: a name or address, and a UDP port. */
 export interface Endpoint {
@@ -10,16 +10,35 @@ export interface Endpoint {
   readonly port: number;
 }
 
+/** Octets of an interface's name: IFNAMSIZ of Linux, less the one that ends it. */
+const MAX_INTERFACE_NAME = 15;
+/** fe80::/10: an address that means nothing without the link it is on (RFC 4007). */
+const LINK_LOCAL = /^fe[89ab][0-9a-f]:/i;
+
 /** `HOST:PORT`, `192.0.2.1:5683` or `[2001:db8::1]:5683`; `undefined` if it is none of these. */
 export function parseEndpoint(text: string): Endpoint | undefined {
-  const match = /^(?:\[(?<v6>[\w:.%-]+)\]|(?<name>[\p{L}\p{M}\p{N}._-]+)):(?<port>\d{1,5})$/u.exec(text);
-  const { v6, name, port } = match?.groups ?? {};
-  const host = v6 ?? name;
-  if (host === undefined || Number(port) > 65_535) return undefined;
-  if (v6 !== undefined && isIP(v6) !== 6) return undefined;
+  const endpoint = parseHostAndPort(text);
+  return endpoint !== undefined && LINK_LOCAL.test(endpoint.host) && !endpoint.host.includes('%') ? undefined : endpoint;
+}
+
+function parseHostAndPort(text: string): Endpoint | undefined {
+  const match = /^(?:\[(?<v6>[\w:.]+)(?:%(?<zone>[^\s/:\p{Cc}]+))?\]|(?<name>[\p{L}\p{M}\p{N}._-]+)):(?<port>\d{1,5})$/u.exec(
+    text,
+  );
+  const { v6, zone, name, port } = match?.groups ?? {};
+  if (Number(port) > 65_535) return undefined;
+  if (v6 !== undefined) {
+    if (isIP(v6) !== 6 || !isZone(zone)) return undefined;
+    return { host: zone === undefined ? v6 : `${v6}%${zone}`, port: Number(port) };
+  }
   // Digits and dots are an IPv4 address, or a mistake.
-  if (name !== undefined && /^[\d.]+$/.test(name) && isIP(name) !== 4) return undefined;
-  return { host, port: Number(port) };
+  if (name === undefined || (/^[\d.]+$/.test(name) && isIP(name) !== 4)) return undefined;
+  return { host: name, port: Number(port) };
+}
+
+/** Whether Linux lets an interface have this name: any characters, but for blanks, slashes and colons. */
+function isZone(zone: string | undefined): boolean {
+  return zone === undefined || (zone !== '.' && zone !== '..' && Buffer.byteLength(zone) <= MAX_INTERFACE_NAME);
 }
 
 export function formatEndpoint({ host, port }: Endpoint): string {
@@ -28,7 +47,10 @@ export function formatEndpoint({ host, port }: Endpoint): string {
 
 /** HOST:PORT where a peer is reached; `undefined` also for what is there to listen on alone: port 0, 0.0.0.0 and [::]. */
 export function parsePeer(text: string): Endpoint | undefined {
-  const endpoint = parseEndpoint(text);
+  return ifPeer(parseEndpoint(text));
+}
+
+function ifPeer(endpoint: Endpoint | undefined): Endpoint | undefined {
   return endpoint === undefined || endpoint.port === 0 || UNSPECIFIED.test(endpoint.host) ? undefined : endpoint;
 }
 
@@ -38,14 +60,30 @@ const UNSPECIFIED = /^(?:[0:]*:ffff:)?[0:.]+(?:%.*)?$/i;
 /** What was expected of a text that is no HOST:PORT, or none of a peer. */
 export function describePeer(text: string): string {
   const unspecified = UNSPECIFIED.test(parseEndpoint(text)?.host ?? '');
-  return `expected HOST:PORT, e.g. 192.0.2.7:5683 or [2001:db8::7]:5683${unspecified ? '; 0.0.0.0 and [::] are for listening alone' : ''}`;
+  return `expected HOST:PORT, e.g. 192.0.2.7:5683 or [2001:db8::7]:5683${unspecified ? '; 0.0.0.0 and [::] are for listening alone' : zoneHint(text)}`;
+}
+
+/** What was expected of a text that is no HOST:PORT to listen on. */
+export function describeListen(text: string): string {
+  return `expected HOST:PORT, e.g. 0.0.0.0:5683 or [::]:5683${zoneHint(text)}`;
+}
+
+function zoneHint(text: string): string {
+  const [, address = ''] = /^\[([^%\]]+)\]/.exec(text) ?? [];
+  return LINK_LOCAL.test(address) ? `; an address that begins with fe80 needs its interface: [${address}%eth0]` : '';
 }
 
 /** A schema for HOST:PORT where a peer is reached. */
 export const peerSchema: z.ZodMiniType<Endpoint, string> = endpointSchema(parsePeer, describePeer);
 
+/** The same in a file of ours: what an earlier version took there is taken, so that the rest of the file still counts. */
+export const storedPeerSchema: z.ZodMiniType<Endpoint, string> = endpointSchema(
+  (text) => ifPeer(parseHostAndPort(text)),
+  describePeer,
+);
+
 /** A schema for HOST:PORT to listen on: port 0 lets the system choose. */
-export const listenSchema: z.ZodMiniType<Endpoint, string> = endpointSchema(parseEndpoint, describePeer);
+export const listenSchema: z.ZodMiniType<Endpoint, string> = endpointSchema(parseEndpoint, describeListen);
 
 function endpointSchema(
   parse: (text: string) => Endpoint | undefined,
@@ -107,6 +145,16 @@ function literalAddress(host: string): Address | undefined {
   if (host.includes('%')) return { address: host, family: 6 };
   const address = plainAddress(new SocketAddress({ address: host, family: 'ipv6' }).address);
   return { address, family: isIP(address) === 4 ? 4 : 6 };
+}
+
+/** The Failure where the zone of an address is no interface of this machine; `undefined` for any other error. */
+export function interfaceFailure(doing: string, { host }: Endpoint, error: unknown): Failure | undefined {
+  const at = host.indexOf('%');
+  if (at === -1 || systemCode(error) !== 'EINVAL') return undefined;
+  return new Failure(`${doing}: this machine has no interface ${host.slice(at + 1)}`, {
+    advice: 'Compare the name after the % with what `ip link` shows.',
+    cause: error,
+  });
 }
 
 /** One spelling per address: IPv4 in its own, without the mapping a dual-stack socket puts around it. */

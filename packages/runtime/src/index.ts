@@ -30,6 +30,7 @@ export {
   parseEndpoint,
   parsePeer,
   peerSchema,
+  storedPeerSchema,
 } from './endpoint.js';
 export { EXIT, Failure, systemCode, systemFailure, UsageFailure } from './failure.js';
 export { commitsMetric, dropsMetric, exchangesMetric, joinsMetric, samples } from './families.js';

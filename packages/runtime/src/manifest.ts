@@ -35,9 +35,14 @@ const lineSchema = z.strictObject({
 /** A manifest as CSV with its header, to be written to a 0600 file. */
 export function formatManifest(lines: Iterable<ManifestLine>): string {
   const rows = Array.from(lines, (line) =>
-    [formatId(line.idI), formatId(line.idC), formatEndpoint(line.controller), line.ik.toHex()].join(','),
+    [formatId(line.idI), formatId(line.idC), formatField(formatEndpoint(line.controller)), line.ik.toHex()].join(','),
   );
   return [HEADER, ...rows, ''].join('\n');
+}
+
+/** The name of an interface, the zone of an address, may have what means something in CSV. */
+function formatField(text: string): string {
+  return /[",]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
 /**

@@ -2,7 +2,15 @@
 
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { addressesOf, formatEndpoint, listenSchema, parseEndpoint, peerSchema, plainAddress } from '../src/endpoint.js';
+import {
+  addressesOf,
+  formatEndpoint,
+  listenSchema,
+  parseEndpoint,
+  peerSchema,
+  plainAddress,
+  storedPeerSchema,
+} from '../src/endpoint.js';
 import { encodeNid, formatNid, networkOf } from '../src/nid.js';
 
 const hex = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex'));
@@ -14,6 +22,12 @@ describe('HOST:PORT', () => {
     ['[::]:0', '::', 0],
     ['[::ffff:192.0.2.1]:1', '::ffff:192.0.2.1', 1],
     ['[fe80::1%eth0]:5683', 'fe80::1%eth0', 5683],
+    ['[fe80::1%wg_home]:5683', 'fe80::1%wg_home', 5683],
+    ['[FE80::1%br-lan.7@x]:5683', 'FE80::1%br-lan.7@x', 5683],
+    ['[febf::1%"a,b;c%d]"]:5683', 'febf::1%"a,b;c%d]"', 5683],
+    ['[fe80::1%ümlaut-heißt]:5683', 'fe80::1%ümlaut-heißt', 5683],
+    ['[2001:db8::1%15-letters-long]:1', '2001:db8::1%15-letters-long', 1],
+    ['[fec0::1]:5683', 'fec0::1', 5683],
     ['controller.example:65535', 'controller.example', 65_535],
     ['localhost:00080', 'localhost', 80],
     ['straße.example:1', 'straße.example', 1],
@@ -47,6 +61,21 @@ describe('HOST:PORT', () => {
     'x;y:1',
     'x"y:1',
     'kim@host:5683',
+    // Link-local, of which nobody knows on which link.
+    '[fe80::1]:5683',
+    '[FEBF::1]:5683',
+    '[fe80::1%]:5683',
+    // No names of interfaces.
+    '[fe80::1%a b]:5683',
+    '[fe80::1%a/b]:5683',
+    '[fe80::1%a:b]:5683',
+    '[fe80::1%a\u0000]:5683',
+    '[fe80::1%.]:5683',
+    '[fe80::1%..]:5683',
+    '[fe80::1%16-letters-long-]:5683',
+    '[fe80::1%ümlaut-ist-lang]:5683',
+    '[192.0.2.1%eth0]:5683',
+    'host%eth0:5683',
   ])('is not %j', (text) => expect(parseEndpoint(text)).toBeUndefined());
 
   it('is written as it is read', () => {
@@ -69,6 +98,17 @@ describe('HOST:PORT', () => {
 
   it.each(['10.0.0.0:1', '[::1]:1', '[::ffff:10.0.0.0]:1', '[fe80::1%eth0]:1', '[f::]:1'])('of a peer may be %s', (text) => {
     expect(peerSchema.safeParse(text).success).toBe(true);
+  });
+
+  it('without the interface of a link-local address is refused where it is typed, and the message says how it is written', () => {
+    for (const schema of [peerSchema, listenSchema]) {
+      const message = expect.stringContaining('; an address that begins with fe80 needs its interface: [fe80::1%eth0]') as string;
+      expect(schema.safeParse('[fe80::1]:5683').error?.issues).toMatchObject([{ message }]);
+    }
+    expect(peerSchema.safeParse('[2001:db8::g]:5683').error?.issues[0]?.message).not.toContain('fe80');
+    // A file of an earlier version may have one beside others that are good.
+    expect(storedPeerSchema.parse('[fe80::1]:5683')).toEqual({ host: 'fe80::1', port: 5683 });
+    expect(storedPeerSchema.safeParse('[fe80::1%a/b]:5683').success).toBe(false);
   });
 
   it('of a peer is not on port 0, which is for listening', () => {

@@ -21,7 +21,7 @@ const line: fc.Arbitrary<ManifestLine> = fc.record({
       fc.ipV4().filter(isPeer),
       fc.ipV6().filter(isPeer),
       fc.domain(),
-      fc.constantFrom('fe80::1%eth0', 'FE80::1%Ethernet2', 'straße.example', 'Host'),
+      fc.constantFrom('fe80::1%eth0', 'fe80::1%wg_home', 'FE80::1%Ethernet2', 'straße.example', 'Host'),
     ),
     port: fc.integer({ min: 1, max: 65_535 }),
   }),

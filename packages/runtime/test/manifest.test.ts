@@ -16,7 +16,7 @@ const line: fc.Arbitrary<ManifestLine> = fc.record({
   controller: fc.record({
     host: fc.oneof(
       fc.ipV4().filter((address) => address !== '0.0.0.0'),
-      fc.constantFrom('2001:db8::1', 'controller.example', 'localhost'),
+      fc.constantFrom('2001:db8::1', 'controller.example', 'localhost', 'fe80::1%wg_home', 'fe80::1%a,"b"'),
     ),
     port: fc.integer({ min: 1, max: 65_535 }),
   }),

@@ -9,7 +9,7 @@ import { once } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Agent, type OutgoingMessage } from 'coap';
 import { steadyNow } from '../clock.js';
-import { type Address, addressesOf, type Endpoint, formatEndpoint } from '../endpoint.js';
+import { type Address, addressesOf, type Endpoint, formatEndpoint, interfaceFailure } from '../endpoint.js';
 import { Failure, systemCode, systemFailure } from '../failure.js';
 import { LeavingMap } from '../leaving-map.js';
 import { drawOctets } from '../random.js';
@@ -339,11 +339,12 @@ function roundTimeout({ sender }: OutgoingMessage): void {
   sender._currentTime = Math.ceil(sender._currentTime / TIMEOUT_GRAIN_MS) * TIMEOUT_GRAIN_MS;
 }
 
-/** `EADDRINUSE` of a socket that asked for any port means that all are taken. */
 function connectFailure(peer: Endpoint, error: unknown): Failure {
   const doing = `cannot reach ${formatEndpoint(peer)}`;
-  if (systemCode(error) !== 'EADDRINUSE') return systemFailure(doing, error);
-  return new Failure(`${doing}: no UDP port of this machine is free`, { advice: NO_PORT_ADVICE, cause: error });
+  // Of a socket that asked for any port.
+  if (systemCode(error) === 'EADDRINUSE')
+    return new Failure(`${doing}: no UDP port of this machine is free`, { advice: NO_PORT_ADVICE, cause: error });
+  return interfaceFailure(doing, peer, error) ?? systemFailure(doing, error);
 }
 
 function keyOf(token: Buffer): string {

@@ -1,6 +1,6 @@
 /** Which sockets a place to listen on takes. */
 
-import { type Address, type Addresses, addressesOf, type Endpoint, formatEndpoint } from '../endpoint.js';
+import { type Address, type Addresses, addressesOf, type Endpoint, formatEndpoint, interfaceFailure } from '../endpoint.js';
 import { type Failure, listenFailure, systemCode } from '../failure.js';
 
 const ALL_ADDRESSES: Addresses = [
@@ -68,5 +68,6 @@ async function listenOnEach<L extends Listener>(addresses: Addresses, port: numb
 
 /** Says what happened in words, and what to do. */
 export function placeFailure(place: Endpoint, error: unknown): Failure {
-  return listenFailure(`cannot listen on ${formatEndpoint(place)}`, 'listen', place.port, error);
+  const doing = `cannot listen on ${formatEndpoint(place)}`;
+  return interfaceFailure(doing, place, error) ?? listenFailure(doing, 'listen', place.port, error);
 }
