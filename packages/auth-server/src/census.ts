@@ -4,8 +4,7 @@
  * with what the walk before has counted. A small registry is counted at once.
  */
 
-import type { Metric, Sample } from '@latchkey/runtime';
-import { Failure, samples, Tally } from '@latchkey/runtime';
+import { Failure, type Log, type Metric, repeat, type Sample, samples, Tally } from '@latchkey/runtime';
 import { NODE_STATES, type NodeStatus, stateOf } from './node-view.js';
 import { ORDER_STATES, orderStateOf, type OrderStatus } from './order-state.js';
 import type { Registry } from './registry.js';
@@ -24,11 +23,13 @@ interface Count {
 
 export class Census {
   readonly #registry: Registry;
+  readonly #log: Log;
   #latest: (Count & { readonly at: number; readonly until: number }) | undefined;
-  #walk: { readonly slices: Iterator<void, Count>; readonly timer: NodeJS.Timeout } | undefined;
+  #walk: { readonly slices: Iterator<void, Count>; readonly stop: () => void } | undefined;
 
-  constructor(registry: Registry) {
+  constructor(registry: Registry, log: Log) {
     this.#registry = registry;
+    this.#log = log;
   }
 
   metrics(): Metric[] {
@@ -57,7 +58,7 @@ export class Census {
   }
 
   close(): void {
-    clearInterval(this.#walk?.timer);
+    this.#walk?.stop();
     this.#walk = undefined;
   }
 
@@ -67,8 +68,8 @@ export class Census {
   }
 
   #begin(): void {
-    const timer = setInterval(() => this.#goOn(), PAUSE_MS).unref();
-    this.#walk = { slices: walk(this.#registry), timer };
+    const stop = repeat({ what: 'to count nodes', everyMs: PAUSE_MS, log: this.#log, action: () => this.#goOn() });
+    this.#walk = { slices: walk(this.#registry), stop };
     this.#goOn();
   }
 
@@ -84,8 +85,10 @@ export class Census {
     try {
       return this.#walk?.slices.next();
     } catch (error) {
-      if (!(error instanceof Failure)) throw error;
-      return undefined;
+      if (error instanceof Failure) return undefined;
+      // The walk is over; another one begins when somebody asks again.
+      this.close();
+      throw error;
     }
   }
 }

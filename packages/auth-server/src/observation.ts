@@ -8,6 +8,7 @@ import {
   type Durations,
   exchangesMetric,
   joinsMetric,
+  type Log,
   type Metric,
   type Observation,
   type ServerCounts,
@@ -23,8 +24,8 @@ export class RegistryObservation {
   readonly metrics: readonly Metric[];
   readonly #census: Census;
 
-  constructor(registry: Registry, server: AuthServer) {
-    this.#census = new Census(registry);
+  constructor(registry: Registry, server: AuthServer, log: Log) {
+    this.#census = new Census(registry, log);
     this.checks = [
       { name: 'registry', watchdog: 'waits', look: () => registry.probe(Date.now()).then(() => undefined) },
       { name: 'clock', watchdog: 'told', look: () => server.clockFault(), goodForMs: 0 },

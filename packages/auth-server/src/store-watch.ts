@@ -1,5 +1,5 @@
 import { COMMIT_LIMIT_MS } from '@latchkey/protocol';
-import { Failure, type Log } from '@latchkey/runtime';
+import { type Log, repeat } from '@latchkey/runtime';
 import type { AuthServer } from './auth-server.js';
 import type { Registry } from './registry.js';
 
@@ -15,28 +15,44 @@ const FORGET_EVERY_MS = 60_000;
  * @returns a function that stops watching
  */
 export function watchStore(registry: Registry, server: AuthServer, log: Log): () => void {
-  const timer = setInterval(() => {
-    keepUp(registry, server).catch((error: unknown) => {
-      if (!(error instanceof Failure)) throw error;
-      log.error({ advice: error.advice }, error.message);
-    });
-    const since = registry.oldestCommit;
-    if (since === undefined || performance.now() - since < COMMIT_LIMIT_MS) return;
-    log.fatal(
-      { seconds: COMMIT_LIMIT_MS / 1000 },
-      'the disk has not taken a write in time; ending, so that it cannot take effect later',
-    );
-    process.kill(process.pid, 'SIGKILL');
-  }, LOOK_EVERY_MS);
-  const forgetting = setInterval(() => registry.forgetDeadReaders(), FORGET_EVERY_MS);
+  const stops = [
+    repeat({
+      what: 'to look after commits',
+      everyMs: LOOK_EVERY_MS,
+      log,
+      action() {
+        const since = registry.oldestCommit;
+        if (since === undefined || performance.now() - since < COMMIT_LIMIT_MS) return;
+        log.fatal(
+          { seconds: COMMIT_LIMIT_MS / 1000 },
+          'the disk has not taken a write in time; ending, so that it cannot take effect later',
+        );
+        process.kill(process.pid, 'SIGKILL');
+      },
+    }),
+    repeat({
+      what: 'to keep the time, and to follow the master key',
+      everyMs: LOOK_EVERY_MS,
+      log,
+      async action() {
+        await registry.tellServing();
+        await server.keepTime();
+      },
+    }),
+    repeat({
+      what: 'to forget reads of processes that are gone',
+      everyMs: FORGET_EVERY_MS,
+      log,
+      action: () => registry.forgetDeadReaders(),
+    }),
+    repeat({
+      what: 'to forget initial keys that nodes had long ago',
+      everyMs: LOOK_EVERY_MS,
+      log,
+      action: () => registry.forgetInitialKeys(),
+    }),
+  ];
   return () => {
-    clearInterval(timer);
-    clearInterval(forgetting);
+    for (const stop of stops) stop();
   };
-}
-
-async function keepUp(registry: Registry, server: AuthServer): Promise<void> {
-  await registry.tellServing();
-  await server.keepTime();
-  await registry.forgetInitialKeys();
 }

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { STORE_FILE } from '@latchkey/store';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { tempFolder } from '../../runtime/test/fixtures.js';
+import { CapturedLog, tempFolder } from '../../runtime/test/fixtures.js';
 import { NodeBatch } from '../src/batch.js';
 import { backup, restore, type RestoredFrom } from '../src/backup.js';
 import { addController, removeNodes } from '../src/changes.js';
@@ -177,7 +177,7 @@ describe('a row that cannot be read', () => {
     const said = { name: 'DamagedStore', message: expect.stringContaining('an entry is not as it was written') as string };
     expect(() => registry.node(1)).toThrow(expect.objectContaining(said) as Error);
     expect(() => [...registry.nodes()]).toThrow(expect.objectContaining(said) as Error);
-    const census = new Census(registry);
+    const census = new Census(registry, new CapturedLog().log);
     for (const { read } of census.metrics()) expect(read()).toEqual([]);
     await expect(removeNodes(registry, [1])).rejects.toMatchObject(said);
     await office.serving(async (serving) => {

@@ -49,7 +49,7 @@ export function observe({
 }: Observed): Observation {
   return {
     serves: () => sockets.every((socket) => socket.isOpen),
-    checks: [{ name: 'store', watchdog: 'waits', look: () => psks.probe(Date.now()).then(() => undefined) }, ...linkChecks],
+    checks: [{ name: 'store', watchdog: 'waits', look: () => psks.probe(Date.now()).then(() => serials.probe()) }, ...linkChecks],
     metrics: [
       joinsMetric(controller.counts.joins),
       exchangesMetric(controller.counts.exchanges),

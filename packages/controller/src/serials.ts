@@ -56,6 +56,8 @@ export class Serials {
   #block = FIRST_BLOCK;
   #storing: Promise<void> | undefined;
   #failedAt = -Infinity;
+  /** Whether the last try to store TIDs failed. */
+  #fails = false;
 
   private constructor(path: string, { idC, skCs }: Owner, log: Log, next: bigint, messages: number) {
     this.#path = path;
@@ -82,6 +84,13 @@ export class Serials {
   /** What may have been sealed under SK_cs. */
   get messages(): number {
     return this.#messages;
+  }
+
+  /** Why no TIDs can be stored ahead; `undefined` if they can. After a failure it tries again. */
+  async probe(): Promise<string | undefined> {
+    if (this.#fails && this.#mayStore) this.#storing = this.#storeAhead();
+    await this.#storing;
+    return this.#fails ? 'no TIDs can be stored ahead; the log says why' : undefined;
   }
 
   /** The next TID, or `undefined` while none is stored ahead, or when TIDs or the key are used up. */
@@ -114,9 +123,11 @@ export class Serials {
     if (this.#block < LARGEST_BLOCK) this.#block *= 2n;
     try {
       await this.#storeBlock();
+      this.#fails = false;
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       this.#failedAt = performance.now();
+      this.#fails = true;
       this.#log.error({ advice: error.advice }, error.message);
     } finally {
       this.#storing = undefined;

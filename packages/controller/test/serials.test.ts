@@ -166,6 +166,19 @@ describe('TIDs', () => {
     await rm(`${dirname(path)}.away`, { recursive: true });
   });
 
+  it('that cannot be stored ahead are told of before they run out, until they can, whether or not one is asked for', async () => {
+    const path = await newPath();
+    const serials = await openAt(path, WALL);
+    expect(await serials.probe()).toBeUndefined();
+    await rename(dirname(path), `${dirname(path)}.away`);
+    // Half of the block: the next one is to be stored.
+    take(serials, 513);
+    expect(await serials.probe()).toBe('no TIDs can be stored ahead; the log says why');
+    expect(serials.take()).toBeDefined();
+    await rename(`${dirname(path)}.away`, dirname(path));
+    await vi.waitFor(async () => expect(await serials.probe()).toBeUndefined(), { timeout: 60_000, interval: 100 });
+  });
+
   it('are not stored again for a second after that failed, however many ask, and at once for another SK_cs', async () => {
     vi.useFakeTimers({ toFake: ['performance'] });
     onTestFinished(() => void vi.useRealTimers());

@@ -54,7 +54,15 @@ export function writeCompiled(folder: string, source: string, compiled: Buffer):
     writeFileSync(aside, Buffer.concat([digest(source, compiled), compiled]), { mode: 0o600, flag: 'wx' });
     renameSync(aside, path);
   } catch {
-    rmSync(aside, { force: true });
+    removeIfPossible(aside);
+  }
+}
+
+function removeIfPossible(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch {
+    // A folder that may not be entered any more.
   }
 }
 

@@ -28,8 +28,8 @@ export interface Hook {
 export async function runHook({ command, idI, stateFolder, log, signal }: Hook): Promise<boolean> {
   if (signal.aborted) return false;
   const env = { ...process.env, LATCHKEY_ID: formatId(idI), LATCHKEY_STATE: stateFolder };
-  // A group of its own: what the shell started ends with it.
-  const child = spawn('/bin/sh', ['-c', command], { env, stdio: ['ignore', 'ignore', 'inherit'], detached: true });
+  const child = start(command, env, log);
+  if (child === undefined) return false;
   let last = setTimeout(() => end(child, 'SIGKILL'), LIMIT_MS);
   const stop = (): void => {
     clearTimeout(last);
@@ -44,12 +44,27 @@ export async function runHook({ command, idI, stateFolder, log, signal }: Hook):
     if (code === 0) return true;
     log.error({ code, signal: by }, 'on_key_change failed; it runs again with the next start or key');
   } catch (error) {
-    log.error({ error: error instanceof Error ? error.message : String(error) }, 'on_key_change could not be started');
+    tellNotStarted(error, log);
   } finally {
     clearTimeout(last);
     signal.removeEventListener('abort', stop);
   }
   return false;
+}
+
+/** `undefined`: the system has nothing left for another process; some of its errors are thrown, others come as an event. */
+function start(command: string, env: NodeJS.ProcessEnv, log: Log): ChildProcess | undefined {
+  try {
+    // A group of its own: what the shell started ends with it.
+    return spawn('/bin/sh', ['-c', command], { env, stdio: ['ignore', 'ignore', 'inherit'], detached: true });
+  } catch (error) {
+    tellNotStarted(error, log);
+    return undefined;
+  }
+}
+
+function tellNotStarted(error: unknown, log: Log): void {
+  log.error({ error: error instanceof Error ? error.message : String(error) }, 'on_key_change could not be started');
 }
 
 function end({ pid }: ChildProcess, signal: NodeJS.Signals): void {

@@ -39,6 +39,13 @@ describe('on_key_change', () => {
     expect(await readFile(join(folder, 'a'), 'utf8')).toBe('one\ntwo\n');
   });
 
+  it('that the system cannot start is a hook that failed, whether it says so by an event or throws', async () => {
+    // More than an argument may have (MAX_ARG_STRLEN): Node.js throws.
+    const { done, log } = await run(`true ${'#'.repeat(200_000)}`);
+    expect(done).toBe(false);
+    expect(log.lines).toMatchObject([{ level: 'error', error: 'spawn E2BIG', msg: 'on_key_change could not be started' }]);
+  });
+
   it('has nothing to read', async () => {
     expect((await run('test -z "$(cat)"')).done).toBe(true);
   });

@@ -25,6 +25,8 @@ export async function main(command: Command): Promise<void> {
   process.umask(0o077);
   // Node.js would open its debugger to every user of this machine, and with it all keys.
   process.on('SIGUSR1', () => undefined);
+  // A file that would get larger than this process may make one (RLIMIT_FSIZE) is a write that fails, not the end of the process.
+  process.on('SIGXFSZ', () => undefined);
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     // `command | head` closes our standard output early: no reason to complain.
     if (error.code === 'EPIPE') exitNow(EXIT.ok);

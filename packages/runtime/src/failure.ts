@@ -47,6 +47,12 @@ const SYSTEM_ADVICE: Readonly<Record<string, readonly [what: string, advice: str
   EISDIR: ['it is a folder, not a file', 'Check the path.'],
   EEXIST: ['it exists already', 'Choose another name, or move it away.'],
   EIO: ['the device reports an input/output error', 'Check the disk.'],
+  EMFILE: ['this process has too many files and sockets open', 'Raise its limit: LimitNOFILE= of systemd, ulimit -n of a shell.'],
+  ENFILE: ['this machine has too many files and sockets open', 'Raise the sysctl fs.file-max, or end what holds them.'],
+  EFBIG: [
+    'the file would become larger than this process may make one',
+    'Raise its limit: LimitFSIZE= of systemd, ulimit -f of a shell.',
+  ],
   EADDRINUSE: ['another process listens there', 'Stop it, or choose another address.'],
   EADDRNOTAVAIL: ['this machine does not have that address', 'Choose one of its addresses.'],
   ENETUNREACH: ['no route leads there', 'Check the address and this machine’s network.'],

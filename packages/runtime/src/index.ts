@@ -51,6 +51,7 @@ export {
   syncFolderOf,
 } from './files.js';
 export { healthCommand } from './http/health.js';
+export { repeat } from './housekeeping.js';
 export { httpOption, type HttpPlace, httpSchema } from './http/place.js';
 export { removeIfInterrupted } from './interruption.js';
 export { parseKey, readKeyFile, readSecretFile } from './key-file.js';

@@ -81,8 +81,8 @@ async function reload(daemon: Daemon, log: Log): Promise<void> {
   try {
     await daemon.reload?.();
   } catch (error) {
-    if (!(error instanceof Failure)) throw error;
-    log.error({ advice: error.advice }, `not reloaded: ${error.message}`);
+    const advice = error instanceof Failure ? error.advice : undefined;
+    log.error({ advice }, `not reloaded: ${error instanceof Error ? error.message : String(error)}`);
   }
 }
 

@@ -86,6 +86,10 @@ export class BoundedLog {
     this.#log = log;
   }
 
+  error(thing: string, fields: object, message: string): void {
+    this.#write('error', thing, fields, message);
+  }
+
   warn(thing: string, fields: object, message: string): void {
     this.#write('warn', thing, fields, message);
   }
@@ -94,7 +98,7 @@ export class BoundedLog {
     this.#write('info', thing, fields, message);
   }
 
-  #write(level: 'warn' | 'info', thing: string, fields: object, message: string): void {
+  #write(level: 'error' | 'warn' | 'info', thing: string, fields: object, message: string): void {
     const now = performance.now();
     let period = this.#things.get(thing);
     if (period === undefined || now - period.since >= PERIOD_MS) {

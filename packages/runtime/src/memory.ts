@@ -6,8 +6,9 @@
  * throughput.
  */
 
-import { readFileSync } from 'node:fs';
-import { setFlagsFromString } from 'node:v8';
+import { closeSync, openSync, readSync } from 'node:fs';
+import { getHeapStatistics, setFlagsFromString } from 'node:v8';
+import { repeat } from './housekeeping.js';
 import type { Log } from './log.js';
 
 const LOOK_EVERY_MS = 500;
@@ -39,10 +40,11 @@ export const LEAST_MEMORY = 128;
 /** @returns a function that stops watching */
 export function watchMemory(capMib: number, log: Log): () => void {
   setFlagsFromString(FROM_THE_START);
+  const gauge = new MemoryGauge();
   const taken = new Set<Measure>();
   let told = false;
-  const timer = setInterval(() => {
-    const part = ownMemory() / MIB / capMib;
+  const look = (): void => {
+    const part = gauge.read() / MIB / capMib;
     for (const measure of MEASURES) {
       if (taken.has(measure) ? part >= measure.until : part <= measure.from) continue;
       setFlagsFromString(taken.has(measure) ? measure.off : measure.on);
@@ -52,18 +54,47 @@ export function watchMemory(capMib: number, log: Log): () => void {
       told = true;
       log.warn({ memory: capMib, rss: Math.round(part * capMib) }, 'more memory is in use than configured, in MiB');
     }
-  }, LOOK_EVERY_MS);
-  timer.unref();
-  return () => clearInterval(timer);
+  };
+  const stop = repeat({ what: 'to measure memory', everyMs: LOOK_EVERY_MS, log, action: look });
+  return () => {
+    stop();
+    gauge.close();
+  };
 }
 
-/** RssAnon of proc_pid_status(5). Elsewhere than on Linux all that is resident counts. */
-function ownMemory(): number {
-  try {
-    const match = /^RssAnon:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'));
-    if (match !== null) return Number(match[1]) * 1024;
-  } catch {
-    // No /proc.
+const STATUS_OCTETS = 4_096;
+
+/**
+ * RssAnon of proc_pid_status(5), from a file that stays open: without a free file descriptor it could not be opened again, and what
+ * Node.js has for it would throw. Without /proc it is what V8 tells of its heap.
+ */
+class MemoryGauge {
+  readonly #status: number | undefined = openStatus();
+  readonly #text = Buffer.alloc(STATUS_OCTETS);
+
+  /** In octets. */
+  read(): number {
+    if (this.#status === undefined) return heapOctets();
+    const length = readSync(this.#status, this.#text, 0, STATUS_OCTETS, 0);
+    const match = /^RssAnon:\s+(\d+) kB$/m.exec(this.#text.toString('latin1', 0, length));
+    return match === null ? heapOctets() : Number(match[1]) * 1024;
   }
-  return process.memoryUsage.rss();
+
+  close(): void {
+    if (this.#status !== undefined) closeSync(this.#status);
+  }
+}
+
+function openStatus(): number | undefined {
+  try {
+    return openSync('/proc/self/status', 'r');
+  } catch {
+    // There is no /proc.
+    return undefined;
+  }
+}
+
+function heapOctets(): number {
+  const { total_physical_size: heap, malloced_memory: malloced, external_memory: external } = getHeapStatistics();
+  return heap + malloced + external;
 }

@@ -25,6 +25,7 @@ import {
 } from 'lmdb';
 import { type Damaged, DamagedStore, explain, guardTable } from './damage.js';
 import { LOCK_FILE, prepareFiles, STORE_FILE } from './files.js';
+import { InPlace } from './in-place.js';
 import { findDamage, isShort, latestSnapshot, type Snapshot } from './pages.js';
 import { Turnstile } from './turnstile.js';
 
@@ -66,15 +67,18 @@ export async function openStore<V, K extends Key>(
     // LMDB makes its files with the mode the umask leaves: inside a folder nobody else enters, and closed before a key is in them.
     await openFolder(path);
     const turnstile = await Turnstile.of(path);
+    let inPlace: InPlace | undefined;
     try {
       await turnstile.alone(() => prepareFiles(path));
       for (const made of [file, join(path, LOCK_FILE)]) {
         await chmod(made, 0o600);
         await giveToOwnerOfFolder(made);
       }
+      inPlace = await InPlace.watch(file);
       const store = await openChecked<V, K>(turnstile, { ...options, ...SAFE, path }, damaged);
-      return behind(turnstile, guardTable(store, damaged) as RootDatabase<V, K>, damaged);
+      return behind(turnstile, guardTable(store, damaged) as RootDatabase<V, K>, damaged, inPlace);
     } catch (error) {
+      inPlace?.close();
       await turnstile.close();
       throw error;
     }
@@ -113,8 +117,16 @@ async function openChecked<V, K extends Key>(
   }
 }
 
-/** Has the store's transactions wait while another process opens it, and its tables say what is wrong with them. */
-function behind<V, K extends Key>(turnstile: Turnstile, store: RootDatabase<V, K>, damaged: Damaged): RootDatabase<V, K> {
+/**
+ * Has the store's transactions wait while another process opens it, and refused while its file is not in place; its tables say what is
+ * wrong with them.
+ */
+function behind<V, K extends Key>(
+  turnstile: Turnstile,
+  store: RootDatabase<V, K>,
+  damaged: Damaged,
+  inPlace: InPlace,
+): RootDatabase<V, K> {
   const [transaction, childTransaction, openDB, close] = [
     store.transaction.bind(store),
     store.childTransaction.bind(store),
@@ -127,6 +139,8 @@ function behind<V, K extends Key>(turnstile: Turnstile, store: RootDatabase<V, K
     throw explained instanceof DamagedStore ? explained : error;
   };
   const run = <T>(start: (action: () => T) => Promise<T>, action: () => T): Promise<T> => {
+    const { fault } = inPlace;
+    if (fault !== undefined && !turnstile.isInside) return Promise.reject(fault);
     holdNativeWords();
     return turnstile.through(() => {
       const running: unknown = start(turnstile.within(action));
@@ -145,6 +159,7 @@ function behind<V, K extends Key>(turnstile: Turnstile, store: RootDatabase<V, K
       }
     },
     close: async () => {
+      inPlace.close();
       await close();
       await turnstile.close();
     },
@@ -196,7 +211,7 @@ export async function writeFailure(path: string, error: unknown): Promise<Failur
   if (code <= 0) return systemFailure(`cannot write to the store ${path}`, cause);
   const name = getSystemErrorName(-code);
   // LMDB calls a write that was cut short an I/O error.
-  const full = name === 'EIO' && (await statfs(path)).bavail < FULL_BLOCKS;
+  const full = name === 'EIO' && (await freeBlocks(path)) < FULL_BLOCKS;
   return systemFailure(`cannot write to the store ${path}`, Object.assign(cause as Error, { code: full ? 'ENOSPC' : name }));
 }
 
@@ -207,6 +222,14 @@ async function causeOf(error: unknown): Promise<unknown> {
   } catch (cause) {
     return cause;
   }
+}
+
+/** On the disk that `path` is on; without end where nobody can tell, as when the folder is gone. */
+async function freeBlocks(path: string): Promise<number> {
+  return statfs(path).then(
+    ({ bavail }) => bavail,
+    () => Infinity,
+  );
 }
 
 /** lmdb prints the stack of a failed write to standard error; we say what happened ourselves. Nothing else here uses the console. */

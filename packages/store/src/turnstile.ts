@@ -61,6 +61,11 @@ export class Turnstile {
     });
   }
 
+  /** Whether the action of a transaction runs now: what it starts in turn is part of it. */
+  get isInside(): boolean {
+    return this.#inside;
+  }
+
   /** Runs what opens the store. Throws a Failure where somebody goes on writing. */
   async alone<T>(action: () => T): Promise<T> {
     const end = performance.now() + PATIENCE_MS;

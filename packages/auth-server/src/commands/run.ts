@@ -78,7 +78,7 @@ async function start(options: RunOptions, listen: readonly Endpoint[], memory: n
     log,
     counts,
   });
-  const seen = new RegistryObservation(registry, server);
+  const seen = new RegistryObservation(registry, server, log);
   return {
     observation: observe(server, seen, sockets, counts),
     async stop() {

@@ -23,6 +23,7 @@ import {
   openFolder,
   readClock,
   readCredential,
+  repeat,
   runDaemon,
   ServerCounts,
   UsageFailure,
@@ -156,14 +157,13 @@ async function openKeys(options: StateOptions, log: Log): Promise<PskStore> {
 
 /** Takes up another master key when a command replaces it, and writes the keys that the disk did not take. */
 function keepUp(psks: PskStore, log: Log): () => void {
-  const timer = setInterval(() => {
-    psks.tellServing().catch((error: unknown) => {
-      if (!(error instanceof Failure)) throw error;
-      log.error({ advice: error.advice }, error.message);
-    });
-    void writeAgain(psks, log);
-  }, 1_000);
-  return () => clearInterval(timer);
+  const stops = [
+    repeat({ what: 'to follow the master key', everyMs: 1_000, log, action: () => psks.tellServing() }),
+    repeat({ what: 'to store keys that waited for the disk', everyMs: 1_000, log, action: () => writeAgain(psks, log) }),
+  ];
+  return () => {
+    for (const stop of stops) stop();
+  };
 }
 
 async function writeAgain(psks: PskStore, log: Log): Promise<void> {
@@ -232,7 +232,7 @@ async function openCombined(credential: Credential, config: Config, folder: stri
   const server = new AuthServer({ registry, clock: readClock, draw: drawOctets, log });
   await server.keepTime();
   const unwatch = watchStore(registry, server, log);
-  const seen = new RegistryObservation(registry, server);
+  const seen = new RegistryObservation(registry, server, log);
   return {
     link: new LocalLink(server),
     checks: seen.checks,

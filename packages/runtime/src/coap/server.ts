@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import type { CoapCode } from '@latchkey/protocol';
 import { type Address, type Endpoint, formatEndpoint, plainAddress } from '../endpoint.js';
 import { systemCode } from '../failure.js';
-import type { Log } from '../log.js';
+import { BoundedLog, type Log } from '../log.js';
 import { encodeNid, networkOf } from '../nid.js';
 import { ServerCounts } from './counts.js';
 import {
@@ -143,6 +143,8 @@ export class CoapServer {
   readonly #drops = new Map<DropCause, number>();
   readonly #counts: ServerCounts;
   readonly #dropReport: NodeJS.Timeout;
+  /** Peers may cause them. */
+  readonly #faults: BoundedLog;
   #stopping = false;
   #idle: (() => void) | undefined;
 
@@ -150,6 +152,7 @@ export class CoapServer {
     this.#options = options;
     this.#counts = options.counts ?? new ServerCounts();
     this.#strangers = strangers;
+    this.#faults = new BoundedLog(options.log);
     this.#socket = new GuardedSocket(family, (octets, source) => this.#filter(octets, source));
     this.#coap = createServer({ cacheSize: CACHE_OCTETS, piggybackReplyMs: NEVER_SEPARATE_MS });
     this.#coap.on('request', (request: IncomingMessage, response: OutgoingMessage) => this.#receive(request, response));
@@ -170,18 +173,18 @@ export class CoapServer {
         CoapServer.#bind({ ...options, listen }, address, port, strangers);
       servers.push(...(await listenAt(listen, bind)));
     }
-    for (const { address } of servers) options.log.info({ address: formatEndpoint(address) }, 'listening');
+    for (const server of servers) server.#tellListening();
     return servers;
   }
 
   /** Serves on the first address that `listen` stands for. Throws a Failure if it cannot be had. */
   static async listen(options: CoapServerOptions): Promise<CoapServer> {
-    const { listen, log } = options;
+    const { listen } = options;
     const [address] = await addressesAt(listen);
     const server = await CoapServer.#bind(options, address, listen.port, strangersOf(options)).catch((error: unknown) => {
       throw placeFailure(listen, error);
     });
-    log.info({ address: formatEndpoint(server.address) }, 'listening');
+    server.#tellListening();
     return server;
   }
 
@@ -202,10 +205,16 @@ export class CoapServer {
       throw error;
     }
     server.#socket.on('error', (error) =>
-      options.log.warn({ error: systemCode(error) ?? error.message }, 'the socket reports an error'),
+      server.#faults.warn('socket', { error: systemCode(error) ?? error.message }, 'the socket reports an error'),
     );
     server.#coap.listen(server.#socket);
     return server;
+  }
+
+  /** The kernel grants less of a buffer than was asked for where net.core.rmem_max says so, without a word. */
+  #tellListening(): void {
+    const receiveBuffer = this.#socket.getRecvBufferSize();
+    this.#options.log.info({ address: formatEndpoint(this.address), receiveBuffer }, 'listening');
   }
 
   /** Where it listens, with the port the system chose. */
@@ -323,7 +332,11 @@ export class CoapServer {
   }
 
   #fail(arrival: Arrival, response: OutgoingMessage, error: unknown, rsinfo: Peer): void {
-    this.#options.log.error({ error: error instanceof Error ? error.message : String(error) }, 'a request could not be answered');
+    this.#faults.error(
+      'request',
+      { error: error instanceof Error ? error.message : String(error) },
+      'a request could not be answered',
+    );
     this.#end(arrival, response, { code: '5.03', maxAge: BUSY_MAX_AGE }, rsinfo);
   }
 

@@ -1,6 +1,5 @@
 /** Whether a daemon can do its work: each check looked at when asked for, but not at every request, and not for ever. */
 
-import { Failure } from '../failure.js';
 import type { Check } from '../observation.js';
 
 /** A look that found all well is believed so long, in ms, unless its check says otherwise. */
@@ -74,8 +73,8 @@ export class Readiness {
     try {
       fault = await check.look();
     } catch (error) {
-      if (!(error instanceof Failure)) throw error;
-      fault = error.message;
+      // Of whatever kind: that it cannot be looked at is not well either, and no reason to end.
+      fault = error instanceof Error ? error.message : String(error);
     }
     watched.at = performance.now();
     watched.finding = { name: check.name, fault };

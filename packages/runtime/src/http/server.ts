@@ -7,8 +7,8 @@
  */
 
 import type { FastifyInstance } from 'fastify';
-import { listenFailure } from '../failure.js';
-import type { Log } from '../log.js';
+import { listenFailure, systemCode } from '../failure.js';
+import { BoundedLog, type Log } from '../log.js';
 import type { Observation } from '../observation.js';
 import { type About, expose } from './exposition.js';
 import { formatHttpPlace, type HttpPlace } from './place.js';
@@ -72,6 +72,11 @@ export async function serveHttp({ place, about, observation, readiness, log }: H
   server.get('/metrics', async (_, reply) => reply.type(metrics.contentType).send(await metrics.read()));
 
   await listen(server, place);
+  // Such as no file descriptor for a connection: whoever asked comes again.
+  const faults = new BoundedLog(log);
+  server.server.on('error', (error) => {
+    faults.warn('accept', { error: systemCode(error) ?? error.message }, 'a connection over HTTP could not be taken');
+  });
   const actual = placeOf(server, place);
   log.info({ http: formatHttpPlace(actual) }, 'serving health and metrics');
   return {
