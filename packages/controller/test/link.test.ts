@@ -282,8 +282,8 @@ describe('sockets that outlived what they were made for', () => {
     server.loseFlows();
     const before = [...server.requests.values()].reduce((sum, n) => sum + n);
     for (let i = 0; i < 64; i++) expect(await link.ask(QUESTION, judge)).toMatchObject({ kind: 'answer' });
-    // The first question and its repetition; every other one went to a new socket at once.
-    expect(server.lost - before).toBeLessThanOrEqual(2);
+    // The first question and its repetition; every other one went to a new socket at once. Such a one may have got a port that was lost.
+    expect(server.lost - before).toBeLessThanOrEqual(8);
   });
 
   it('cost no question its answer that was under way on them either, with several servers too', async () => {
@@ -457,8 +457,8 @@ describe('a look at the servers', () => {
     }, LONG);
     expect(await link.look()).toBeUndefined();
     const before = server.lost;
-    expect(await link.ask(QUESTION, judge)).toMatchObject({ kind: 'answer' });
-    expect(server.lost).toBe(before);
+    for (let i = 0; i < 32; i++) expect(await link.ask(QUESTION, judge)).toMatchObject({ kind: 'answer' });
+    expect(server.lost - before).toBeLessThanOrEqual(6);
   });
 
   it('believes a question without an answer more than a ping, until one gets an answer', async () => {
