@@ -1,7 +1,7 @@
 /** The sheet of labels an administrator prints for an installer: a QR code per node, in one page of HTML that loads nothing. */
 
 import { formatId } from '@latchkey/protocol';
-import { formatEndpoint, formatLabelInCapitals, type ManifestLine } from '@latchkey/runtime';
+import { formatDate, formatEndpoint, formatLabelInCapitals, type ManifestLine } from '@latchkey/runtime';
 import { encodeQR } from 'qr';
 import type { OrderRecord } from './rows.js';
 
@@ -31,7 +31,7 @@ function head({ number, installer, createdAt }: SheetHead): string {
 <body>
 <header>
 <h1>Order ${number} for ${escapeHtml(installer)}</h1>
-<p><time>${new Date(createdAt).toISOString().slice(0, 10)}</time></p>
+<p><time>${formatDate(createdAt)}</time></p>
 <p><strong>This sheet holds the initial keys of the nodes. Hand it to the installer and nobody else, and shred it after installing.</strong></p>
 <p>On each device, run <code>latchkey-node-agent install --state DIR --label -</code> and scan the code of its label.</p>
 </header>

@@ -1,7 +1,7 @@
 /** Which nodes a list or an export is about. */
 
 import { expiryOf, parseId } from '@latchkey/protocol';
-import { idArgument, integerArgument } from '@latchkey/runtime';
+import { type GivenTime, idArgument, integerArgument, startTimeArgument, TIME_HELP } from '@latchkey/runtime';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { NODE_STATES, type NodeStatus, stateOf } from './node-view.js';
 import { knownOrder } from './changes.js';
@@ -12,12 +12,11 @@ export interface FilterOptions {
   readonly state?: readonly NodeStatus[];
   readonly order?: number;
   readonly controller?: number;
-  readonly expiringBefore?: number;
+  readonly expiringBefore?: GivenTime;
   readonly neverJoined?: true;
 }
 
-/** @param time parses a time, ms since the epoch */
-export function filterOptions(command: Command, time: (text: string) => number): Command {
+export function filterOptions(command: Command): Command {
   return command
     .addOption(
       new Option('--state <state>', `${NODE_STATES.join(', ')}; may be given again`).argParser(
@@ -26,7 +25,7 @@ export function filterOptions(command: Command, time: (text: string) => number):
     )
     .option('--order <number>', 'of this order or import', integerArgument(1, 0xffff_ffff))
     .option('--controller <id>', 'assigned to this controller', idArgument)
-    .option('--expiring-before <time>', 'whose key expires before, e.g. 2026-12-01 or 2026-12-01T08:00Z', time)
+    .option('--expiring-before <time>', `whose key expires before: ${TIME_HELP}`, startTimeArgument)
     .option('--never-joined', 'that still hold their initial key, disabled ones too');
 }
 
@@ -34,6 +33,11 @@ function stateArgument(text: string): NodeStatus {
   const state = NODE_STATES.find((state) => state === text);
   if (state === undefined) throw new InvalidArgumentError(`expected one of ${NODE_STATES.join(', ')}`);
   return state;
+}
+
+/** Writes to standard error how a time was understood that came without its zone. */
+export function echoFilters({ expiringBefore }: FilterOptions): void {
+  if (expiringBefore?.local === true) process.stderr.write(`Nodes whose key expires before ${expiringBefore.text}\n`);
 }
 
 /** By ID, from `from` on. A Failure for an order or a controller that there is not: nothing that matches would look like an answer. */
@@ -56,7 +60,7 @@ function matches(
   if (order !== undefined && node.order !== order) return false;
   if (controller !== undefined && node.controller !== controller) return false;
   if (neverJoined === true && !node.initial) return false;
-  if (expiringBefore !== undefined && (expiryOf(node) ?? Infinity) >= expiringBefore) return false;
+  if (expiringBefore !== undefined && (expiryOf(node) ?? Infinity) >= expiringBefore.at) return false;
   return state === undefined || state.includes(stateOf(node, now));
 }
 

@@ -1,5 +1,6 @@
 // Proves that each command of the administrator tells how it is used, takes no key as an argument, and is wrong in words.
 
+import { endTimeArgument, startTimeArgument } from '@latchkey/runtime';
 import { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { auditCommand } from '../src/commands/audit.js';
@@ -12,7 +13,14 @@ import { initCommand } from '../src/commands/init.js';
 import { masterKeyCommand } from '../src/commands/master-key.js';
 import { nodeCommand } from '../src/commands/node.js';
 import { orderCommand } from '../src/commands/order.js';
-import { installerArgument, installerOfFile, timeArgument } from '../src/commands/order-terms.js';
+import {
+  checkWindow,
+  describeWindow,
+  installerArgument,
+  installerOfFile,
+  type JoinWindow,
+  storedWindow,
+} from '../src/commands/order-terms.js';
 import { runCommand } from '../src/commands/run.js';
 
 const program = new Command('latchkey-auth-server');
@@ -80,22 +88,54 @@ it('there are as many as are known: one that is added is looked at', () => {
   expect(commands.length).toBe(37);
 });
 
-describe('a time', () => {
-  it.each([
-    ['2026-12-01', '2026-12-01T00:00:00.000Z'],
-    ['2026-12-01T08:00Z', '2026-12-01T08:00:00.000Z'],
-    ['2026-12-01T08:00:01.5+01:00', '2026-12-01T07:00:01.500Z'],
-  ])('is read from %s', (text, time) => {
-    expect(new Date(timeArgument(text)).toISOString()).toBe(time);
+describe('an option that takes a time', () => {
+  const timed = commands.flatMap(([name, command]) =>
+    command.options.filter(({ flags }) => flags.endsWith('<time>')).map((option) => [`${name} ${option.long}`, option] as const),
+  );
+
+  it('is known here', () => {
+    expect(timed.map(([name]) => name.replace('latchkey-auth-server ', ''))).toEqual([
+      'export --expiring-before',
+      'node list --expiring-before',
+      'order create --join-from',
+      'order create --join-until',
+      'order open --join-from',
+      'order open --join-until',
+    ]);
   });
 
-  it.each(['', 'tomorrow', '2026-13-01', '2026-12-01T08:00', '01.12.2026', '1795000000000'])('is not read from "%s"', (text) => {
-    expect(() => timeArgument(text)).toThrow('expected a time such as');
+  // One parser: a date is the whole day, in local time.
+  it.each(timed)('%s takes a date for the whole day, and says so', (_, { long, description, parseArg }) => {
+    const { at } = parseArg?.('2026-12-24', undefined) as { at: number };
+    const [first, next] = [new Date(2026, 11, 24).getTime(), new Date(2026, 11, 25).getTime()];
+    expect(at).toBe(long === '--join-until' ? next - 1 : first);
+    expect(() => parseArg?.('soon', undefined)).toThrow('expected a date such as 2026-12-24');
+    expect(description).toContain('a date, which is the whole day, or a time; local, unless');
+  });
+});
+
+describe('a window for first joins', () => {
+  const window = (from: string | undefined, until: string): JoinWindow => ({
+    ...(from === undefined ? {} : { joinFrom: startTimeArgument(from) }),
+    joinUntil: endTimeArgument(until),
   });
 
-  // `Date.parse` takes the 31st of a month that has 30 days for the first of the next.
-  it('is not read from a day that there is not', () => {
-    expect(() => timeArgument('2026-02-31')).toThrow('expected a time such as');
+  it('may be one day, and has both ends with their zones', () => {
+    expect(() => checkWindow(window('2999-12-24', '2999-12-24'))).not.toThrow();
+    expect(describeWindow(window('2999-12-24T08:00Z', '2999-12-24+01:00'))).toBe(
+      ' from 2999-12-24T08:00:00Z until 2999-12-24T23:59:59.999+01:00',
+    );
+    expect(storedWindow(window('2999-12-24T08:00Z', '2999-12-24+01:00'))).toEqual({
+      joinFrom: Date.UTC(2999, 11, 24, 8),
+      joinUntil: Date.UTC(2999, 11, 24, 23) - 1,
+    });
+  });
+
+  it('is refused where it ends before it begins, and where it is over, with the times', () => {
+    expect(() => checkWindow(window('2999-12-25Z', '2999-12-24Z'))).toThrow(
+      '--join-until 2999-12-24T23:59:59.999Z is not after --join-from 2999-12-25T00:00:00Z',
+    );
+    expect(() => checkWindow(window(undefined, '2020-12-24Z'))).toThrow('2020-12-24T23:59:59.999Z is over already');
   });
 });
 

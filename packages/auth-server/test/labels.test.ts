@@ -3,7 +3,7 @@
 import { Secret } from '@latchkey/protocol';
 import { type ManifestLine, parseLabel } from '@latchkey/runtime';
 import jsQR from 'jsqr';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { labelSheet, type SheetHead } from '../src/labels.js';
 import { newSecret } from './fixtures.js';
 
@@ -61,9 +61,14 @@ describe('a sheet of labels', () => {
   it('says what it is, whose, of when, and what to do with it', () => {
     const page = sheet([lineTo('192.0.2.1')]);
     expect(page).toContain('<h1>Order 7 for Kim &amp; Sons</h1>');
-    expect(page).toContain('2026-11-23');
     expect(page).toContain('holds the initial keys');
     expect(page).toContain('shred it after installing');
+  });
+
+  it('has the date that it is here', () => {
+    vi.stubEnv('TZ', 'Pacific/Auckland');
+    expect(sheet([lineTo('192.0.2.1')])).toContain('<time>2026-11-24</time>');
+    vi.unstubAllEnvs();
   });
 
   it('takes every name as text', () => {

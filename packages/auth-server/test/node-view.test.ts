@@ -1,6 +1,7 @@
 // Proves in which state a node is said to be, to the millisecond, which nodes a filter finds, and that no view of one holds its key.
 
 import { type Secret } from '@latchkey/protocol';
+import type { GivenTime } from '@latchkey/runtime';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { moveNodes, resetNode, setDisabled, setTerms } from '../src/changes.js';
 import { filterNodes, type FilterOptions } from '../src/node-filter.js';
@@ -127,6 +128,7 @@ describe('a view', () => {
 });
 
 describe('a filter', () => {
+  const moment = (at: number): GivenTime => ({ at, text: '', local: false });
   const found = (options: FilterOptions, at: number = start, from?: number): number[] =>
     [...filterNodes(registry, options, at, from)].map(({ idI }) => idI);
 
@@ -157,9 +159,9 @@ describe('a filter', () => {
 
   it('by expiry leaves out what never expires, and the time itself', () => {
     const expiry = start + 1_000_000;
-    expect([found({ expiringBefore: expiry }), found({ expiringBefore: expiry + 1 })]).toEqual([[], [1]]);
-    expect(found({ expiringBefore: start + 3_600_001 })).toEqual([1, 4]);
-    expect(found({ expiringBefore: Number.MAX_SAFE_INTEGER })).toEqual([1, 4]);
+    expect([found({ expiringBefore: moment(expiry) }), found({ expiringBefore: moment(expiry + 1) })]).toEqual([[], [1]]);
+    expect(found({ expiringBefore: moment(start + 3_600_001) })).toEqual([1, 4]);
+    expect(found({ expiringBefore: moment(Number.MAX_SAFE_INTEGER) })).toEqual([1, 4]);
   });
 
   it('goes by the time one asks', () => {

@@ -91,6 +91,11 @@ function withoutKeys(text: string): string {
   return text.replace(/[0-9a-f]{32,}|AGE-SECRET-KEY-\S+/gi, '[withheld: it looks like a key]');
 }
 
+/** A word for advice that is pasted into a shell: quoted unless it is plain. */
+export function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
+
 /** An ID argument: 8 hex digits. */
 export function idArgument(text: string): number {
   const id = parseId(text);

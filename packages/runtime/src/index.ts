@@ -1,7 +1,17 @@
 /** Every side effect the daemons share: CoAP behind a guard, files, locks, clocks, configuration, logs, commands, lifecycle. */
 
 export { type ApplicationKeyOptions, applicationKeyOptions, formatApplicationKey, warnOfExpiry } from './application-key.js';
-export { idArgument, integerArgument, listenOption, logLevelOption, main, peerArgument, program, withExamples } from './cli.js';
+export {
+  idArgument,
+  integerArgument,
+  listenOption,
+  logLevelOption,
+  main,
+  peerArgument,
+  program,
+  shellWord,
+  withExamples,
+} from './cli.js';
 export { type Clock, ClockStepWatch, readClock, steadyNow, timeOfServers } from './clock.js';
 export { CoapClient, type CoapClientOptions, type ExchangeOptions, type Outcome, type Response } from './coap/client.js';
 export { ClientCounts, ServerCounts } from './coap/counts.js';
@@ -68,6 +78,7 @@ export { dropNativeWords, holdNativeWords } from './native-words.js';
 export { encodeNid, formatNid } from './nid.js';
 export type { Check, Labels, Metric, Observation, Sample } from './observation.js';
 export { formatFields, formatTable } from './table.js';
+export { endTimeArgument, formatDate, type GivenTime, startTimeArgument, TIME_HELP } from './time.js';
 export { Durations, Tally } from './tally.js';
 export { drawOctets } from './random.js';
 export {

@@ -2,7 +2,7 @@
 
 import { readFile, readdir } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { decryptManifest, exists } from '@latchkey/runtime';
 import { HAS_SCRIPT, Terminal } from '../../runtime/test/terminal.js';
 import { commandLine, Network } from '../src/index.js';
@@ -185,7 +185,7 @@ describe('a node whose order is closed for good', () => {
 
   it('of an order that is shut is told so when it is reset', async () => {
     const { number, ids } = await order('shut');
-    await admin.run('order', 'open', number, '--join-from', '2999-01-01');
+    await admin.run('order', 'open', number, '--join-from', '2999-01-01Z');
     const out = network.path('early');
     expect(await admin.run('node', 'reset', ids[0]!, '--out', out, '--yes')).toMatch(
       /\nBut: Order \d+ of node \w+ opens at 2999-01-01.*\nWait, or: latchkey-auth-server order open \d+\n$/,
@@ -203,13 +203,57 @@ describe('an order that was left open', () => {
       return shown['state'];
     };
     expect(await state()).toBe('open');
-    await admin.run('order', 'open', number, '--join-from', '2999-01-01');
+    await admin.run('order', 'open', number, '--join-from', '2999-01-01Z');
     expect(await state()).toBe('not-yet');
     expect(await admin.run('order', 'list')).toMatch(/ MAY JOIN FROM +UNTIL .*\n[^]* not-yet .* 2999-01-01T00:00:00\.000Z +- /);
     await admin.run('order', 'shut', number);
     expect(await state()).toBe('shut');
     await admin.run('order', 'close', number, '--yes');
     expect(await state()).toBe('closed');
+  });
+});
+
+describe('a date', () => {
+  beforeAll(() => vi.stubEnv('TZ', 'Europe/Berlin'));
+  afterAll(() => vi.unstubAllEnvs());
+
+  const CHRISTMAS_EVE = ['2999-12-23T23:00:00.000Z', '2999-12-24T22:59:59.999Z'] as const;
+
+  it('is the whole day here, and said with its zone, when an order is made and when it is opened', async () => {
+    const day = ['--join-from', '2999-12-24', '--join-until', '2999-12-24'];
+    const args = ['--installer', 'Kim', '--controller', CONTROLLER, '--count', '1'];
+    const said = await admin.run('order', 'create', ...args, '--out', network.path('day'), ...day);
+    const window = 'from 2999-12-24T00:00:00+01:00 (Europe/Berlin) until 2999-12-24T23:59:59.999+01:00 (Europe/Berlin)';
+    expect(said).toContain(`\nThey may join ${window}\n`);
+    const number = /^Order (\d+):/.exec(said)?.[1] ?? '';
+    const stored = async (): Promise<unknown> => {
+      const { join_from: from, join_until: until } = await admin.json('order', 'show', number);
+      return [from, until];
+    };
+    expect(await stored()).toEqual(CHRISTMAS_EVE);
+    await admin.run('order', 'open', number);
+    expect(await stored()).toEqual([null, null]);
+    expect(await admin.run('order', 'open', number, ...day)).toBe(`Order ${number} is open ${window}\n`);
+    expect(await stored()).toEqual(CHRISTMAS_EVE);
+    const made = await admin.json('order', 'create', ...args, '--out', network.path('day-json'), ...day);
+    expect([made['join_from'], made['join_until']]).toEqual(CHRISTMAS_EVE);
+  });
+
+  it('that is over is refused with its end, and with the command that shuts the order instead', async () => {
+    const { number } = await order('past');
+    const said = await admin.refused(2, 'order', 'open', number, '--join-until', '2020-12-24');
+    expect(said).toContain('--join-until 2020-12-24T23:59:59.999+01:00 (Europe/Berlin) is over already\nNothing was changed.');
+    const [, shut = ''] = /To shut the order: latchkey-auth-server (.*)\n$/.exec(said) ?? [];
+    const { code, stdout } = await admin.of('auth-server', shut.split(' '));
+    expect([code, stdout]).toEqual([0, expect.stringContaining(`Order ${number} is shut`)]);
+  });
+
+  it('that nodes are listed or exported by begins here, which standard error says unless it came with its zone', async () => {
+    for (const command of [['node', 'list'], ['export']]) {
+      const list = async (date: string): Promise<unknown> => (await admin.try(...command, '--expiring-before', date)).stderr;
+      expect(await list('2999-07-01')).toBe('Nodes whose key expires before 2999-07-01T00:00:00+02:00 (Europe/Berlin)\n');
+      expect(await list('2999-07-01Z')).toBe('');
+    }
   });
 });
 

@@ -1,10 +1,9 @@
 import { formatId } from '@latchkey/protocol';
 import { createFile, exists, UsageFailure, withExamples } from '@latchkey/runtime';
 import { Command } from 'commander';
-import { filterNodes, type FilterOptions, filterOptions } from '../node-filter.js';
+import { echoFilters, filterNodes, type FilterOptions, filterOptions } from '../node-filter.js';
 import { viewNode } from '../node-view.js';
 import type { Registry } from '../registry.js';
-import { timeArgument } from './order-terms.js';
 import { counted, printLines, registryOptions, type RegistryOptions, withRegistry } from './with-registry.js';
 
 interface ExportOptions extends RegistryOptions, FilterOptions {
@@ -15,7 +14,6 @@ interface ExportOptions extends RegistryOptions, FilterOptions {
 export function exportCommand(): Command {
   const command = filterOptions(
     registryOptions(new Command('export').description('write nodes as JSON Lines, by ID, without their keys')),
-    timeArgument,
   )
     .option('--with-keys', 'write their keys too, as secret_key; wants --out')
     .option('--out <file>', 'mode 0600, must not exist (default: standard output)')
@@ -32,6 +30,7 @@ async function write({ withKeys, out, ...options }: ExportOptions): Promise<void
     throw new UsageFailure('keys go to a file of mode 0600 alone', { advice: 'Name it with --out FILE.' });
   if (out !== undefined && (await exists(out)))
     throw new UsageFailure(`${out} exists already`, { advice: 'Nothing was written. Choose another name.' });
+  echoFilters(options);
   await withRegistry(options, async (registry) => {
     if (out === undefined) return printLines(linesOf(registry, options, false));
     const count = [...filterNodes(registry, options, Date.now())].length;

@@ -3,7 +3,7 @@ import { formatFields, formatTable, idArgument, integerArgument, withExamples } 
 import { Command } from 'commander';
 import type { Entry } from '../audit.js';
 import { isoTime } from '../iso-time.js';
-import { filterNodes, type FilterOptions, filterOptions } from '../node-filter.js';
+import { echoFilters, filterNodes, type FilterOptions, filterOptions } from '../node-filter.js';
 import { NODE_HEADINGS, nodeFields, nodeRow, type NodeView, viewNode } from '../node-view.js';
 import { notInRegistry, type Registry } from '../registry.js';
 import type { NodeFacts, RegisteredNode } from '../rows.js';
@@ -11,7 +11,6 @@ import { why } from '../why.js';
 import { disableCommand, enableCommand, moveCommand, removeCommand, setCommand } from './node-changes.js';
 import { resetCommand } from './node-reset.js';
 import { entryTable } from './entry-table.js';
-import { timeArgument } from './order-terms.js';
 import { printJson, printJsonList, registryOptions, type RegistryOptions, withRegistry } from './with-registry.js';
 
 const PAGE = 100;
@@ -39,7 +38,7 @@ interface ListOptions extends RegistryOptions, FilterOptions {
 }
 
 function listCommand(): Command {
-  const command = filterOptions(registryOptions(new Command('list').description('list the nodes, by ID')), timeArgument)
+  const command = filterOptions(registryOptions(new Command('list').description('list the nodes, by ID')))
     .option('--limit <n>', `nodes at most (default: ${PAGE} in a table, all in JSON)`, integerArgument(1, 0xffff_ffff))
     .option('--after <id>', 'go on after this ID', idArgument)
     .option('--json', 'as a JSON array, one node a line')
@@ -53,6 +52,7 @@ function listCommand(): Command {
 }
 
 async function list({ after, limit, json, ...options }: ListOptions): Promise<void> {
+  echoFilters(options);
   await withRegistry(options, (registry) => {
     const now = Date.now();
     const found = filterNodes(registry, options, now, after === undefined ? 0 : after + 1);

@@ -2,22 +2,30 @@ import { formatId } from '@latchkey/protocol';
 import { Failure, formatDuration, idArgument, integerArgument, withExamples } from '@latchkey/runtime';
 import { Command } from 'commander';
 import { enrol } from '../enrolment.js';
+import { isoTime } from '../iso-time.js';
 import { Handover, type HandoverOptions, handoverOptions } from '../handover.js';
 import { drawNodes, manifestOf, MAX_ORDER } from '../order.js';
 import { withProgress } from '../progress.js';
 import { knownController } from './controller.js';
-import { checkWindow, graceOption, installerArgument, joinWindow, lifetimeOption, timeArgument } from './order-terms.js';
+import {
+  checkWindow,
+  describeWindow,
+  graceOption,
+  installerArgument,
+  type JoinWindow,
+  joinWindowOptions,
+  lifetimeOption,
+  storedWindow,
+} from './order-terms.js';
 import { counted, printJson, registryOptions, type RegistryOptions, withRegistry } from './with-registry.js';
 
-interface CreateOptions extends RegistryOptions, HandoverOptions {
+interface CreateOptions extends RegistryOptions, HandoverOptions, JoinWindow {
   readonly installer: string;
   readonly controller: number;
   readonly count: number;
   readonly sharedKey?: true;
   readonly lifetime: number;
   readonly grace: number;
-  readonly joinFrom?: number;
-  readonly joinUntil?: number;
   readonly json?: true;
 }
 
@@ -32,10 +40,8 @@ export function createCommand(): Command {
     .requiredOption('--count <n>', 'how many nodes', integerArgument(1, MAX_ORDER))
     .option('--shared-key', 'one initial key for all of them: whoever holds it can join as any')
     .addOption(lifetimeOption())
-    .addOption(graceOption())
-    .option('--join-from <time>', 'none of them joins before, e.g. 2026-12-01 or 2026-12-01T08:00Z', timeArgument)
-    .option('--join-until <time>', 'none of them joins for the first time after', timeArgument);
-  handoverOptions(command).option('--json', 'tell of the order as JSON').action(create);
+    .addOption(graceOption());
+  handoverOptions(joinWindowOptions(command)).option('--json', 'tell of the order as JSON').action(create);
   return withExamples(
     command,
     'latchkey-auth-server order create --data ./data --installer "Kim & Sons" --controller 00000001 --count 40 --out ./for-kim',
@@ -45,16 +51,16 @@ export function createCommand(): Command {
 }
 
 async function create(options: CreateOptions): Promise<void> {
-  const { controller: idC, count, installer, lifetime, grace, joinFrom, joinUntil } = options;
+  const { controller: idC, count, installer, lifetime, grace } = options;
   const sharedKey = options.sharedKey === true;
-  checkWindow(joinFrom, joinUntil);
+  checkWindow(options);
   const [number, handover] = await withRegistry(options, async (registry) => {
     const controller = knownController(registry, idC);
     const handover = await Handover.prepare(options);
     const batch = drawNodes({ idC, count, sharedKey, isTaken: (idI) => registry.has(idI) });
     let number: number | undefined;
     try {
-      const terms = { kind: 'order', installer, idC, sharedKey, lifetime, grace, ...joinWindow(joinFrom, joinUntil) } as const;
+      const terms = { kind: 'order', installer, idC, sharedKey, lifetime, grace, ...storedWindow(options) } as const;
       await handover.write(manifestOf(batch, controller), async () => {
         number = await withProgress('storing', count, (progress) =>
           enrol(registry, { terms, batch, controllers: [idC], progress }),
@@ -69,6 +75,7 @@ async function create(options: CreateOptions): Promise<void> {
   });
   if (options.json === true) {
     const { path: manifest } = handover;
+    const { joinFrom, joinUntil } = storedWindow(options);
     return printJson({
       order: number,
       installer,
@@ -76,11 +83,15 @@ async function create(options: CreateOptions): Promise<void> {
       count,
       lifetime_seconds: lifetime,
       grace_seconds: grace,
+      join_from: joinFrom === undefined ? null : isoTime(joinFrom),
+      join_until: joinUntil === undefined ? null : isoTime(joinUntil),
       manifest,
     });
   }
+  const window = describeWindow(options);
+  const joins = window === '' ? '' : `They may join${window}\n`;
   process.stdout.write(
-    `Order ${number}: ${counted(count, 'node')} by ${installer}, keys last ${formatDuration(lifetime)}\n${handover.advice}\n`,
+    `Order ${number}: ${counted(count, 'node')} by ${installer}, keys last ${formatDuration(lifetime)}\n${joins}${handover.advice}\n`,
   );
 }
 

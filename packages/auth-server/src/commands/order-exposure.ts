@@ -1,5 +1,5 @@
 import { formatId } from '@latchkey/protocol';
-import { formatTable, integerArgument, withExamples } from '@latchkey/runtime';
+import { formatDate, formatTable, integerArgument, withExamples } from '@latchkey/runtime';
 import { Command } from 'commander';
 import { knownOrder } from '../changes.js';
 import { type Exposure, exposureOf, exposures } from '../exposure.js';
@@ -34,7 +34,7 @@ async function expose(number: number | undefined, options: ExposureOptions): Pro
     if (options.json === true) return printJsonList(all.map(viewOf));
     const rows = all.slice(0, options.limit).map((exposure) => {
       const { keys, given, held, joined, controllers, retired_at } = viewOf(exposure);
-      const who = given.map(({ installer, at }) => `${installer} ${at.slice(0, 10)}`).join(', ');
+      const who = given.map(({ installer, at }) => `${installer} ${formatDate(Date.parse(at))}`).join(', ');
       return [keys, who, String(held), String(joined), controllers.join(', ') || '-', retired_at ?? '-'];
     });
     process.stdout.write(formatTable(['INITIAL KEY', 'GIVEN TO', 'HELD BY', 'JOINED', 'SEEN BY CONTROLLERS', 'RETIRED'], rows));

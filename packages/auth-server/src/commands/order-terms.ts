@@ -1,6 +1,15 @@
 /** What commands about orders share: which order, and on which terms. */
 
-import { formatDuration, integerArgument, parseDuration, UsageFailure } from '@latchkey/runtime';
+import {
+  endTimeArgument,
+  formatDuration,
+  type GivenTime,
+  integerArgument,
+  parseDuration,
+  startTimeArgument,
+  TIME_HELP,
+  UsageFailure,
+} from '@latchkey/runtime';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { DEFAULT_GRACE } from '../enrolment.js';
 import { registryOptions } from './with-registry.js';
@@ -46,14 +55,16 @@ export function installerOfFile(path: string): string {
     .join('');
 }
 
-/** A time, ms since the epoch: ISO 8601 with its zone, or a date, which begins in UTC. */
-export function timeArgument(text: string): number {
-  const time = /^\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d))?$/.test(text)
-    ? Date.parse(text)
-    : Number.NaN;
-  if (Number.isNaN(time) || !isDay(text.slice(0, 10)))
-    throw new InvalidArgumentError('expected a time such as 2026-12-01 or 2026-12-01T08:00Z');
-  return time;
+/** When the nodes of an order may join for the first time. */
+export interface JoinWindow {
+  readonly joinFrom?: GivenTime;
+  readonly joinUntil?: GivenTime;
+}
+
+export function joinWindowOptions(command: Command): Command {
+  return command
+    .option('--join-from <time>', `no node joins for the first time before: ${TIME_HELP}`, startTimeArgument)
+    .option('--join-until <time>', `no node joins for the first time after: ${TIME_HELP}`, endTimeArgument);
 }
 
 /** A command about one order. */
@@ -61,26 +72,35 @@ export function orderOf(command: Command): Command {
   return registryOptions(command.argument('<number>', 'of the order', integerArgument(1, 0xffff_ffff)));
 }
 
-/** Refuses a window that is never open. */
-export function checkWindow(from: number | undefined, until: number | undefined): void {
-  if (from !== undefined && until !== undefined && from >= until) {
-    throw new UsageFailure('--join-until is not after --join-from', { advice: 'Nothing was changed.' });
+/**
+ * Rejects a window that is never open.
+ *
+ * @param shut the command that stops first joins at once, where the order exists
+ */
+export function checkWindow({ joinFrom, joinUntil }: JoinWindow, shut?: string): void {
+  if (joinUntil === undefined) return;
+  if (joinFrom !== undefined && joinFrom.at >= joinUntil.at) {
+    throw new UsageFailure(`--join-until ${joinUntil.text} is not after --join-from ${joinFrom.text}`, {
+      advice: 'Nothing was changed.',
+    });
   }
-  if (until !== undefined && until <= Date.now()) {
-    throw new UsageFailure('--join-until is over already', {
-      advice: 'Nothing was changed. To shut an order: latchkey-auth-server order shut',
+  if (joinUntil.at <= Date.now()) {
+    throw new UsageFailure(`--join-until ${joinUntil.text} is over already`, {
+      advice: `Nothing was changed.${shut === undefined ? '' : ` To shut the order: ${shut}`}`,
     });
   }
 }
 
-export function joinWindow(
-  joinFrom: number | undefined,
-  joinUntil: number | undefined,
-): { joinFrom?: number; joinUntil?: number } {
-  return { ...(joinFrom === undefined ? {} : { joinFrom }), ...(joinUntil === undefined ? {} : { joinUntil }) };
+/** The window as an order stores it. */
+export function storedWindow({ joinFrom, joinUntil }: JoinWindow): { joinFrom?: number; joinUntil?: number } {
+  return {
+    ...(joinFrom === undefined ? {} : { joinFrom: joinFrom.at }),
+    ...(joinUntil === undefined ? {} : { joinUntil: joinUntil.at }),
+  };
 }
 
-/** Date.parse takes the 31st of February for the 3rd of March. */
-function isDay(date: string): boolean {
-  return new Date(`${date}T00:00Z`).toISOString().startsWith(date);
+/** ` from TIME until TIME`, each with its zone; empty without a window. */
+export function describeWindow({ joinFrom, joinUntil }: JoinWindow): string {
+  const from = joinFrom === undefined ? '' : ` from ${joinFrom.text}`;
+  return `${from}${joinUntil === undefined ? '' : ` until ${joinUntil.text}`}`;
 }

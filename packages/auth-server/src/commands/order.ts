@@ -1,5 +1,5 @@
 import { formatId } from '@latchkey/protocol';
-import { formatDuration, formatFields, formatTable, withExamples } from '@latchkey/runtime';
+import { formatDuration, formatFields, formatTable, shellWord, withExamples } from '@latchkey/runtime';
 import { Command } from 'commander';
 import { knownOrder, noOrder, setJoinWindow, setOrderState } from '../changes.js';
 import { isoTime } from '../iso-time.js';
@@ -9,7 +9,7 @@ import type { OrderRecord } from '../rows.js';
 import { createCommand } from './order-create.js';
 import { exposureCommand } from './order-exposure.js';
 import { exportCommand, labelsCommand } from './order-export.js';
-import { checkWindow, joinWindow, orderOf, timeArgument } from './order-terms.js';
+import { checkWindow, describeWindow, type JoinWindow, joinWindowOptions, orderOf, storedWindow } from './order-terms.js';
 import {
   confirm,
   counted,
@@ -166,18 +166,10 @@ async function show(number: number, options: RegistryOptions & { readonly json?:
   });
 }
 
-interface OpenOptions extends RegistryOptions {
-  readonly joinFrom?: number;
-  readonly joinUntil?: number;
-}
-
 function openCommand(): Command {
-  const command = orderOf(
-    new Command('open').description('let nodes of the order join for the first time, now or in a window of time'),
-  )
-    .option('--join-from <time>', 'not before, e.g. 2026-12-01 or 2026-12-01T08:00Z', timeArgument)
-    .option('--join-until <time>', 'not after', timeArgument)
-    .action(open);
+  const command = joinWindowOptions(
+    orderOf(new Command('open').description('let nodes of the order join for the first time, now or in a window of time')),
+  ).action(open);
   return withExamples(
     command,
     'latchkey-auth-server order open 1 --data ./data',
@@ -185,15 +177,13 @@ function openCommand(): Command {
   );
 }
 
-async function open(number: number, { joinFrom, joinUntil, ...options }: OpenOptions): Promise<void> {
-  checkWindow(joinFrom, joinUntil);
+async function open(number: number, options: RegistryOptions & JoinWindow): Promise<void> {
+  checkWindow(options, `latchkey-auth-server order shut ${number} --data ${shellWord(options.data)}`);
   await withRegistry(options, async (registry) => {
     knownOrder(registry, number);
-    await setJoinWindow(registry, number, joinWindow(joinFrom, joinUntil));
+    await setJoinWindow(registry, number, storedWindow(options));
   });
-  const from = joinFrom === undefined ? '' : ` from ${isoTime(joinFrom)}`;
-  const until = joinUntil === undefined ? '' : ` until ${isoTime(joinUntil)}`;
-  process.stdout.write(`Order ${number} is open${from}${until}\n`);
+  process.stdout.write(`Order ${number} is open${describeWindow(options)}\n`);
 }
 
 function shutCommand(): Command {
