@@ -6,13 +6,13 @@ import {
   decryptManifest,
   encryptedTo,
   type Endpoint,
+  findManifestLine,
   isLabel,
   MAX_MANIFEST,
   type ManifestLine,
   parseIdentities,
   parseKey,
   parseLabel,
-  parseManifest,
   parsePassphrase,
   readOctets,
   readSecretFile,
@@ -82,14 +82,14 @@ async function fromManifest(options: InstallationOptions, path: string): Promise
   refuseController(options, '--manifest');
   if (options.id === undefined) throw new UsageFailure('--manifest has many nodes: tell which with --id');
   const name = nameOf(path);
-  const line = parseManifest(await manifestText(options, path), name).find(({ idI }) => idI === options.id);
-  if (line === undefined)
-    throw new UsageFailure(`${name} has no line for node ${formatId(options.id)}`, { advice: 'Check the ID on the label.' });
-  return line;
+  return findManifestLine(await manifestOctets(options, path), options.id, {
+    name,
+    decrypt: 'It was encrypted twice: decrypt it once before.',
+  });
 }
 
 /** A manifest in the clear is private; one that is encrypted may have come by any way. */
-async function manifestText({ passphraseFile, identity }: InstallationOptions, path: string): Promise<string> {
+async function manifestOctets({ passphraseFile, identity }: InstallationOptions, path: string): Promise<Uint8Array> {
   const name = nameOf(path);
   if (passphraseFile !== undefined && identity !== undefined) {
     throw new UsageFailure('--passphrase-file and --identity exclude each other');
@@ -106,7 +106,7 @@ async function manifestText({ passphraseFile, identity }: InstallationOptions, p
         advice: 'Leave that out, if you know how the manifest came here; whoever saw it has its keys.',
       });
     }
-    return Buffer.from(octets).toString('utf8');
+    return octets;
   }
   if (lock === 'passphrase') {
     if (passphraseFile === undefined) throw notOpened(name, 'a passphrase', '--passphrase-file FILE, or - to type it');

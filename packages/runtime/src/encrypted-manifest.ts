@@ -121,7 +121,7 @@ export async function parseIdentities(text: string, name: string): Promise<strin
  *
  * @param name of the file, for messages
  */
-export async function decryptManifest(octets: Uint8Array, name: string, key: ManifestKey): Promise<string> {
+export async function decryptManifest(octets: Uint8Array, name: string, key: ManifestKey): Promise<Uint8Array> {
   const { armor, Decrypter } = await import('age-encryption');
   const expected = encryptedTo(octets);
   if (expected === undefined) throw new UsageFailure(`${name}: expected a file that age has encrypted`);
@@ -134,7 +134,7 @@ export async function decryptManifest(octets: Uint8Array, name: string, key: Man
   else for (const identity of key.identities) decrypter.addIdentity(identity);
   try {
     const text = Buffer.from(octets).toString('latin1');
-    return await decrypter.decrypt(text.trimStart().startsWith(ARMOR) ? armor.decode(text) : octets, 'text');
+    return await decrypter.decrypt(text.trimStart().startsWith(ARMOR) ? armor.decode(text) : octets, 'uint8array');
   } catch (error) {
     throw decryptionFailure(error, name, key);
   }

@@ -100,6 +100,17 @@ function endpointSchema(
   );
 }
 
+/** Returns true if both are the same name or address, however they are spelled, and the same port. */
+export function isSameEndpoint(a: Endpoint, b: Endpoint): boolean {
+  return a.port === b.port && plainHost(a.host) === plainHost(b.host);
+}
+
+/** One spelling per host. */
+function plainHost(host: string): string {
+  const [address = '', ...zone] = plainAddress(host.toLowerCase()).split('%');
+  return isIP(address) === 6 ? [new URL(`http://[${address}]`).hostname, ...zone].join('%') : address.replace(/\.$/, '');
+}
+
 export interface Address {
   readonly address: string;
   readonly family: 4 | 6;

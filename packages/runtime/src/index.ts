@@ -36,6 +36,7 @@ export {
   addressesOf,
   type Endpoint,
   formatEndpoint,
+  isSameEndpoint,
   listenSchema,
   parseEndpoint,
   parsePeer,
@@ -72,11 +73,14 @@ export { type FileLock, nativeLocks } from './file-lock.js';
 export { lockFolder, refuseOtherNamespace } from './lock.js';
 export { lockBySocket, type SocketLock } from './socket-lock.js';
 export { BoundedLog, createLog, type Log, LOG_LEVELS, type LogLevel, type LogStream } from './log.js';
-export { formatManifest, MANIFEST_COLUMNS, type ManifestLine, MAX_MANIFEST, parseManifest } from './manifest.js';
+export { findManifestLine, formatManifest, type ManifestLine, MAX_MANIFEST, parseManifest } from './manifest.js';
 export { DEFAULT_MEMORY, LEAST_MEMORY, watchMemory } from './memory.js';
 export { dropNativeWords, holdNativeWords } from './native-words.js';
 export { encodeNid, formatNid } from './nid.js';
 export type { Check, Labels, Metric, Observation, Sample } from './observation.js';
+export { MANIFEST_HELP } from './provisioning/manifest-help.js';
+export { ManifestReader } from './provisioning/manifest-reader.js';
+export { MANIFEST_COLUMNS, type ManifestHandler, type ManifestProblem, type ManifestRow } from './provisioning/row-validator.js';
 export { formatFields, formatTable } from './table.js';
 export { endTimeArgument, formatDate, type GivenTime, startTimeArgument, TIME_HELP } from './time.js';
 export { Durations, Tally } from './tally.js';

@@ -1,6 +1,7 @@
 import { KEY_LENGTH, Secret } from '@latchkey/protocol';
 import { systemCode, UsageFailure } from './failure.js';
 import { readPrivateFile } from './files.js';
+import { isBlankKey, NO_KEY } from './provisioning/blank-key.js';
 import { readSecretInput } from './typed-line.js';
 
 const KEY = /^[0-9a-fA-F]{32}$/;
@@ -41,5 +42,6 @@ export function parseKey(text: string, name: string, advice?: string): Secret {
     const message = `${name}: expected one key of ${2 * KEY_LENGTH} hex digits`;
     throw new UsageFailure(message, advice === undefined ? {} : { advice });
   }
+  if (isBlankKey(text.trim())) throw new UsageFailure(`${name}: ${NO_KEY}`);
   return Secret.fromHex(text.trim());
 }

@@ -13,6 +13,7 @@ import { formatEndpoint, peerSchema } from './endpoint.js';
 import { inWords } from './expectation.js';
 import { UsageFailure } from './failure.js';
 import type { ManifestLine } from './manifest.js';
+import { isBlankKey, NO_KEY } from './provisioning/blank-key.js';
 
 const SCHEME = 'latchkey';
 const PROFILE = '1';
@@ -27,7 +28,10 @@ const idPart = z
 const partsSchema = z.object({
   id: idPart,
   controller_id: idPart,
-  ik: z.string().regex(/^[0-9a-fA-F]{32}$/, 'expected 32 hex digits'),
+  ik: z
+    .string()
+    .regex(/^[0-9a-fA-F]{32}$/, 'expected 32 hex digits')
+    .refine((text) => !isBlankKey(text), NO_KEY),
   controller: peerSchema,
 });
 

@@ -25,7 +25,10 @@ const line: fc.Arbitrary<ManifestLine> = fc.record({
     ),
     port: fc.integer({ min: 1, max: 65_535 }),
   }),
-  ik: fc.uint8Array({ minLength: 16, maxLength: 16 }).map((octets) => Secret.from(octets)),
+  ik: fc
+    .uint8Array({ minLength: 16, maxLength: 16 })
+    .filter((octets) => new Set(octets).size > 1)
+    .map((octets) => Secret.from(octets)),
 });
 
 /** With the key as digits, and names as they are compared: without case, but for an interface's. */
@@ -87,6 +90,12 @@ describe('a bad label', () => {
   it.each([
     ['has no text', '', 'expected one label, latchkey:1/ID/CONTROLLER_ID/IK/HOST:PORT'],
     ['is the key alone', KEY, 'expected one label'],
+    [
+      'has a key of zeros',
+      LABEL.replace(KEY, '0'.repeat(32)),
+      'ik: its digits are all 0 or all f: no key was ever written there',
+    ],
+    ['has a key of erased memory', LABEL.replace(KEY, 'f'.repeat(32)), 'ik: its digits are all 0 or all f'],
     ['is a line of a manifest', `0000a1b2,00000001,192.0.2.1:5683,${KEY}`, 'expected one label'],
     ['came through another keyboard layout', LABEL.replaceAll('/', '-').replace(':', 'Ö'), 'expected one label'],
     ['is of another version', LABEL.replace(':1/', ':2/'), 'version: expected a label of version 1'],

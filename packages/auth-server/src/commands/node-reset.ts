@@ -1,10 +1,14 @@
 import { formatId, type Secret } from '@latchkey/protocol';
 import {
+  checkPrivateFile,
+  findManifestLine,
   integerArgument,
   type ManifestLine,
-  parseManifest,
+  MANIFEST_HELP,
+  MAX_MANIFEST,
   readKeyFile,
-  readPrivateFile,
+  readOctets,
+  shellWord,
   UsageFailure,
   withExamples,
 } from '@latchkey/runtime';
@@ -44,7 +48,10 @@ export function resetCommand(): Command {
       integerArgument(1, 0xffff_ffff),
     )
     .addOption(
-      new Option('--manifest <file>', 'the initial key in its line of the manifest it came with').conflicts(['ikFile', 'out']),
+      new Option('--manifest <file>', `the initial key in its line of the manifest it came with: ${MANIFEST_HELP}`).conflicts([
+        'ikFile',
+        'out',
+      ]),
     )
     .addOption(new Option('--ik-file <file>', 'the initial key, 32 hex digits; - reads standard input').conflicts('out'))
     .option('--out <dir>', 'draw a new initial key for each and write their manifest there')
@@ -145,8 +152,11 @@ async function initialKey(
 ): Promise<{ readonly ik: Secret; readonly handover?: Handover }> {
   const { manifest, ikFile, out } = options;
   if (manifest !== undefined) {
-    const line = parseManifest(await readPrivateFile(manifest), manifest).find((line) => line.idI === idI);
-    if (line === undefined) throw new UsageFailure(`${manifest} has no line for node ${formatId(idI)}`);
+    await checkPrivateFile(manifest);
+    const line = findManifestLine(await readOctets(manifest, MAX_MANIFEST), idI, {
+      name: manifest,
+      decrypt: `Decrypt it first, into a file of mode 0600: (umask 077; age -d ${shellWord(manifest)} > manifest.csv)`,
+    });
     return { ik: line.ik };
   }
   if (ikFile !== undefined) return { ik: await readKeyFile(ikFile) };

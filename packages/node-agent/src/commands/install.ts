@@ -1,5 +1,14 @@
 import { formatId, installNode } from '@latchkey/protocol';
-import { Failure, formatEndpoint, idArgument, lockFolder, openFolder, peerArgument, withExamples } from '@latchkey/runtime';
+import {
+  Failure,
+  formatEndpoint,
+  idArgument,
+  lockFolder,
+  MANIFEST_HELP,
+  openFolder,
+  peerArgument,
+  withExamples,
+} from '@latchkey/runtime';
 import { Command } from 'commander';
 import type { InstallationOptions } from '../installation.js';
 import { NodeFile, type NodeRecord } from '../node-file.js';
@@ -22,7 +31,7 @@ export function installCommand(): Command {
     .addOption(stateOption())
     .option('--label <file>', 'take all of it from the label with the QR code; - takes it from a scanner or standard input')
     .option('--id <id>', 'ID_i, 8 hex digits', idArgument)
-    .option('--manifest <file>', 'take the rest from its line in the manifest; - reads standard input')
+    .option('--manifest <file>', `take the rest from its line in the manifest: ${MANIFEST_HELP}; - reads standard input`)
     .option('--passphrase-file <file>', 'what opens an encrypted manifest; - asks for it, or reads standard input')
     .option('--identity <file>', 'what opens an encrypted manifest: a file that age-keygen wrote')
     .option('--controller <host:port>', 'where its controller is', peerArgument)

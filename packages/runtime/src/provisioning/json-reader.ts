@@ -1,0 +1,125 @@
+/**
+ * Reads a manifest in JSON Lines or in a JSON array, object by object. No field of a manifest has a brace in it, so that each object ends
+ * at the next brace. A broken object therefore spoils no other.
+ */
+
+import { MAX_LINE } from './csv-reader.js';
+import { MANIFEST_COLUMNS, type ManifestHandler, RowValidator } from './row-validator.js';
+import { showValue } from './shown-value.js';
+
+const [LINE_FEED, CARRIAGE_RETURN] = [0x0a, 0x0d];
+const [OPEN, CLOSE, OPEN_ARRAY, CLOSE_ARRAY] = [0x7b, 0x7d, 0x5b, 0x5d];
+/** White space, and the comma of an array. */
+const BETWEEN: ReadonlySet<number> = new Set([0x20, 0x09, LINE_FEED, CARRIAGE_RETURN, 0x2c]);
+const COLUMNS: ReadonlySet<string> = new Set(MANIFEST_COLUMNS);
+const NOTHING = Buffer.alloc(0);
+const EXPECTED = `expected a JSON object with ${MANIFEST_COLUMNS.join(', ')}`;
+
+export class JsonReader {
+  readonly #handler: ManifestHandler;
+  readonly #rows: RowValidator;
+  readonly #array: boolean;
+  #inArray = false;
+  #inObject = false;
+  /** True after the object was reported as too long: the rest of it is dropped. */
+  #dropping = false;
+  /** The octets of an object that has not ended yet. */
+  #begun: Buffer = NOTHING;
+  #objectLine = 1;
+  #line = 1;
+  #afterCr = false;
+  /** The last line with a problem: a broken line is reported once. */
+  #problemLine = 0;
+
+  /** @param array is true for objects in an array, false for one object a line */
+  constructor(handler: ManifestHandler, array: boolean) {
+    this.#handler = handler;
+    this.#rows = new RowValidator(handler);
+    this.#array = array;
+  }
+
+  push(chunk: Buffer): void {
+    const octets = this.#begun.length === 0 ? chunk : Buffer.concat([this.#begun, chunk]);
+    let from = 0;
+    let afterCr = this.#afterCr;
+    for (let at = this.#begun.length; at < octets.length; at++) {
+      const octet = octets[at] ?? 0;
+      // Most octets of an object are between line breaks and braces.
+      if (octet > CARRIAGE_RETURN && octet < OPEN && this.#inObject) {
+        afterCr = false;
+        continue;
+      }
+      if (octet === OPEN) {
+        this.#beginObject();
+        from = at;
+      } else if (!this.#inObject) this.#between(octet);
+      else if (octet === CLOSE) this.#endObject(octets, from, at + 1);
+      if (octet === CARRIAGE_RETURN || (octet === LINE_FEED && !afterCr)) this.#line += 1;
+      afterCr = octet === CARRIAGE_RETURN;
+    }
+    this.#afterCr = afterCr;
+    this.#begun = this.#inObject && !this.#dropping ? Buffer.from(octets.subarray(from)) : NOTHING;
+    if (this.#begun.length > MAX_LINE) this.#drop();
+  }
+
+  end(): void {
+    if (this.#inObject) this.#problem(this.#objectLine, EXPECTED);
+    if (this.#inArray) this.#problem(this.#line, 'the array has no end: the file seems to be cut short');
+  }
+
+  #between(octet: number): void {
+    if (BETWEEN.has(octet)) return;
+    if (this.#array && octet === OPEN_ARRAY && !this.#inArray) this.#inArray = true;
+    else if (octet === CLOSE_ARRAY && this.#inArray) this.#inArray = false;
+    else this.#problem(this.#line, EXPECTED);
+  }
+
+  #beginObject(): void {
+    if (this.#inObject) this.#problem(this.#objectLine, EXPECTED);
+    this.#inObject = true;
+    this.#dropping = false;
+    this.#objectLine = this.#line;
+  }
+
+  #endObject(octets: Buffer, from: number, to: number): void {
+    if (to - from > MAX_LINE) this.#drop();
+    if (!this.#dropping) this.#row(octets.toString('utf8', from, to));
+    this.#inObject = false;
+    this.#dropping = false;
+  }
+
+  #drop(): void {
+    this.#dropping = true;
+    this.#begun = NOTHING;
+    this.#problem(this.#objectLine, `longer than ${MAX_LINE} octets`);
+  }
+
+  #row(text: string): void {
+    const record = parseObject(text);
+    if (record === undefined) return this.#problem(this.#objectLine, EXPECTED);
+    const { id, controller_id: controllerId, controller, ik } = record;
+    const unknown = Object.keys(record).find((key) => !COLUMNS.has(key));
+    if (unknown === undefined)
+      this.#rows.take(this.#objectLine, orEmpty(id), orEmpty(controllerId), orEmpty(controller), orEmpty(ik));
+    else this.#rows.reject(this.#objectLine, id, `it has ${showValue(unknown)}, which is none of ${MANIFEST_COLUMNS.join(', ')}`);
+  }
+
+  #problem(line: number, reason: string): void {
+    if (line === this.#problemLine) return;
+    this.#problemLine = line;
+    this.#handler.problem({ line, reason });
+  }
+}
+
+/** An empty row of a spreadsheet may have null in its fields. */
+function orEmpty(value: unknown): unknown {
+  return value === null ? '' : value;
+}
+
+function parseObject(text: string): Record<string, unknown> | undefined {
+  try {
+    return JSON.parse(text) as Record<string, unknown>;
+  } catch {
+    return undefined;
+  }
+}
