@@ -1,5 +1,6 @@
 /** Many nodes at once, in 28 octets each instead of objects: an order or an import may have two million. */
 
+import { timingSafeEqual } from 'node:crypto';
 import { KEY_LENGTH, Secret } from '@latchkey/protocol';
 
 /** Nodes in one order or import at most. An index fits beside an ID in the 53 bits of a number. */
@@ -55,6 +56,15 @@ export class NodeBatch {
 
   ik(i: number): Secret {
     return Secret.from(this.#keyOf(i));
+  }
+
+  /** The octets of the key in the batch itself, not a copy: neither keep nor change them. */
+  ikOctets(i: number): Uint8Array {
+    return this.#keyOf(i);
+  }
+
+  isSameKey(i: number, j: number): boolean {
+    return timingSafeEqual(this.#keyOf(i), this.#keyOf(j));
   }
 
   #keyOf(i: number): Uint8Array {

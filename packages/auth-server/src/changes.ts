@@ -170,6 +170,18 @@ export function ikStillHeld(registry: Registry, idI: number): Secret | undefined
   return undefined;
 }
 
+/** Finds another node that has this initial key or came with it, unless the order of either shares its keys. */
+export function otherHolderOf(registry: Registry, ik: Secret, idI: number): number | undefined {
+  const identityKey = ikIdentityKey(registry.tables);
+  const wanted = Buffer.from(identify(identityKey, ik)).toString('hex', 0, 8);
+  identityKey.wipe();
+  const shares = (order: number | undefined): boolean => order !== undefined && registry.order(order)?.sharedKey === true;
+  if (shares(registry.tables.nodes.get(idI)?.order)) return undefined;
+  for (const { idI: holder, order, ik: held } of registry.nodes())
+    if (holder !== idI && held.identity === wanted && !shares(order)) return holder;
+  return undefined;
+}
+
 /** Shuts an order, opens it, or closes it for good: whether its nodes may join for the first time. */
 export async function setOrderState({ tables }: Registry, number: number, state: 'open' | 'shut' | 'closed'): Promise<void> {
   const what = { open: 'order opened', shut: 'order shut', closed: 'order closed' } as const;

@@ -24,7 +24,7 @@ export const DEFAULT_GRACE = 604_800;
 export type Terms = Pick<OrderRow, 'kind' | 'installer' | 'idC' | 'sharedKey' | 'lifetime' | 'grace' | 'joinFrom' | 'joinUntil'>;
 
 /** What is to happen to each node of a batch. */
-export type Verdict = 'add' | 'change' | 'unchanged' | 'refuse';
+export type Verdict = 'add' | 'change' | 'unchanged' | 'duplicate' | 'refuse';
 
 export interface Enrolment {
   readonly terms: Terms;

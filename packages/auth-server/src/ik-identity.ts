@@ -1,4 +1,4 @@
-import { createCipheriv } from 'node:crypto';
+import { type Cipher, createCipheriv } from 'node:crypto';
 import type { Secret } from '@latchkey/protocol';
 import { PLACE } from '@latchkey/store';
 import type { Tables } from './tables.js';
@@ -13,9 +13,14 @@ export function identify(identity: Secret, ik: Secret): Uint8Array {
   return identifier(identity)(ik);
 }
 
+/** AES-128 under the identity key: the first 8 octets of each block that it gives are the identity of an IK. */
+export function identityCipher(identity: Secret): Cipher {
+  return createCipheriv('aes-128-ecb', identity.expose(), null);
+}
+
 /** As `identify`, for many IKs: the key schedule is made once. */
 export function identifier(identity: Secret): (ik: Secret) => Uint8Array {
-  const cipher = createCipheriv('aes-128-ecb', identity.expose(), null);
+  const cipher = identityCipher(identity);
   return (ik) => {
     const octets = new Uint8Array(10);
     octets.set(cipher.update(ik.expose()).subarray(0, 8));

@@ -4,10 +4,11 @@
  */
 
 import { stat } from 'node:fs/promises';
-import { MAX_ID } from '@latchkey/protocol';
-import { Failure, UsageFailure } from '@latchkey/runtime';
+import { formatId, MAX_ID } from '@latchkey/protocol';
+import { Failure, type ManifestProblem, type ManifestRow, UsageFailure } from '@latchkey/runtime';
 import { MAX_BATCH, NodeBatch } from './batch.js';
-import { readImport } from './import-file.js';
+import { inputName, readImport } from './import-file.js';
+import type { KeyRows } from './import-keys.js';
 import type { Problem } from './import-plan.js';
 
 /** Lines in one part, 37 octets each. */
@@ -15,55 +16,110 @@ const PART = 2 ** 18;
 /** IDs are counted by this many of their upper bits. */
 const COUNTED_BITS = 16;
 
-export interface ImportFile {
+export interface ImportFile extends KeyRows {
   /** Lines that are well-formed. */
   readonly length: number;
   /** Each has the nodes of a range of IDs; ranges ascend. Wipe each. */
   parts(): AsyncGenerator<NodeBatch>;
 }
 
-/** Looks at a file; `problem` is told of each line that is not well-formed. `part`: lines in memory at once. */
-export async function openImport(path: string, problem: (problem: Problem) => void, part: number = PART): Promise<ImportFile> {
-  const again = path !== '-' && (await stat(path).catch(() => undefined))?.isFile() === true;
-  return again ? inParts(path, problem, part) : atOnce(path, problem);
+export interface ImportFileOptions {
+  /** What to do with a file that is encrypted. */
+  readonly decrypt: string;
+  /** Is told of each row that cannot be used, once. */
+  readonly problem: (problem: Problem) => void;
+  /** Is shown each other row, once. */
+  readonly row?: (row: ManifestRow) => void;
+  /** Rows in memory at once. */
+  readonly part?: number;
 }
 
-async function atOnce(path: string, problem: (problem: Problem) => void): Promise<ImportFile> {
+/** Reads a file through once, to learn what is in it. */
+export async function openImport(path: string, options: ImportFileOptions): Promise<ImportFile> {
+  const readable = path !== '-' && (await stat(path).catch(() => undefined))?.isFile() === true;
+  return readable ? inParts(path, options) : atOnce(path, options);
+}
+
+async function atOnce(path: string, { decrypt, row, problem }: ImportFileOptions): Promise<ImportFile> {
   const batch = new NodeBatch();
-  await fill(batch, path, 0, MAX_ID, problem);
+  await readImport(path, decrypt, {
+    row(found) {
+      row?.(found);
+      addTo(batch, path, found);
+    },
+    problem: (found) => problem(toProblem(found)),
+  });
+  return batchAsFile(batch);
+}
+
+function batchAsFile(batch: NodeBatch): ImportFile {
   return {
     length: batch.length,
     async *parts() {
       yield batch;
     },
+    async forEachRow(row) {
+      for (let i = 0; i < batch.length; i++) row({ line: batch.line(i), idI: batch.idI(i), ik: batch.ikOctets(i) });
+    },
   };
 }
 
-async function inParts(path: string, problem: (problem: Problem) => void, part: number): Promise<ImportFile> {
+async function inParts(path: string, options: ImportFileOptions): Promise<ImportFile> {
+  const { decrypt, part = PART } = options;
+  return new FileInParts(path, { decrypt, part, ...(await countRows(path, options)) });
+}
+
+interface Counts {
+  /** By the upper bits of the ID. */
+  readonly counts: Uint32Array;
+  readonly length: number;
+}
+
+async function countRows(path: string, { decrypt, row, problem }: ImportFileOptions): Promise<Counts> {
   const counts = new Uint32Array(2 ** COUNTED_BITS);
   let length = 0;
-  await readImport(path, {
-    line({ idI }) {
-      const place = idI >>> (32 - COUNTED_BITS);
+  await readImport(path, decrypt, {
+    row(found) {
+      row?.(found);
+      const place = found.idI >>> (32 - COUNTED_BITS);
       counts[place] = (counts[place] ?? 0) + 1;
       length += 1;
     },
-    problem: (line, reason) => problem({ line, reason }),
+    problem: (found) => problem(toProblem(found)),
   });
-  return {
-    length,
-    async *parts() {
-      let read = 0;
-      for (const { from, to } of ranges(counts, part)) {
-        const batch = new NodeBatch();
-        await fill(batch, path, from, to);
-        read += batch.length;
-        yield batch;
-      }
-      if (read !== length)
-        throw new Failure(`${path} changed while it was read`, { advice: 'Nothing was changed. Import it again.' });
-    },
-  };
+  return { counts, length };
+}
+
+class FileInParts implements ImportFile {
+  readonly length: number;
+  readonly #path: string;
+  readonly #decrypt: string;
+  readonly #part: number;
+  readonly #counts: Uint32Array;
+
+  constructor(path: string, { decrypt, part, counts, length }: Counts & { readonly decrypt: string; readonly part: number }) {
+    [this.#path, this.#decrypt, this.#part, this.#counts, this.length] = [path, decrypt, part, counts, length];
+  }
+
+  async *parts(): AsyncGenerator<NodeBatch> {
+    let read = 0;
+    for (const { from, to } of ranges(this.#counts, this.#part)) {
+      const batch = new NodeBatch();
+      await readImport(this.#path, this.#decrypt, {
+        wants: (idI) => idI >= from && idI <= to,
+        row: (row) => addTo(batch, this.#path, row),
+        problem: () => undefined,
+      });
+      read += batch.length;
+      yield batch;
+    }
+    if (read !== this.length)
+      throw new Failure(`${this.#path} changed while it was read`, { advice: 'Nothing was changed. Import it again.' });
+  }
+
+  forEachRow(row: (row: ManifestRow) => void): Promise<void> {
+    return readImport(this.#path, this.#decrypt, { row, problem: () => undefined });
+  }
 }
 
 interface Range {
@@ -85,19 +141,11 @@ function* ranges(counts: Uint32Array, part: number): Generator<Range> {
   yield { from, to: MAX_ID };
 }
 
-async function fill(
-  batch: NodeBatch,
-  path: string,
-  from: number,
-  to: number,
-  problem: (problem: Problem) => void = () => undefined,
-): Promise<void> {
-  await readImport(path, {
-    wants: (idI) => idI >= from && idI <= to,
-    line({ idI, idC, ik, line }) {
-      if (batch.add(idI, idC, ik, line)) return;
-      throw new UsageFailure(`${path} has more than ${MAX_BATCH} nodes`, { advice: 'Split it.' });
-    },
-    problem: (line, reason) => problem({ line, reason }),
-  });
+function addTo(batch: NodeBatch, path: string, { idI, idC, ik, line }: ManifestRow): void {
+  if (batch.add(idI, idC, ik, line)) return;
+  throw new UsageFailure(`${inputName(path)} has more than ${MAX_BATCH} nodes`, { advice: 'Nothing was changed. Split it.' });
+}
+
+function toProblem({ line, idI, reason }: ManifestProblem): Problem {
+  return { line, reason, ...(idI === undefined ? {} : { id: formatId(idI) }) };
 }

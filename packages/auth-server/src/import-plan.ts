@@ -1,10 +1,12 @@
 /** What an import would do to the registry, line by line, before it does it. */
 
-import { formatId } from '@latchkey/protocol';
+import { formatId, type Secret } from '@latchkey/protocol';
 import { type NodeBatch } from './batch.js';
 import type { Verdict } from './enrolment.js';
-import { identify, ikIdentityKey } from './ik-identity.js';
+import { identifier, ikIdentityKey } from './ik-identity.js';
+import { identityOf, type RepeatedKeys } from './import-keys.js';
 import type { Registry } from './registry.js';
+import type { NodeRow } from './rows.js';
 
 /** Problems of which line and reason are kept; the rest is counted. */
 const MAX_PROBLEMS = 100_000;
@@ -12,7 +14,7 @@ const MAX_PROBLEMS = 100_000;
 /** Nodes that one import changes: they are changed in one transaction, which holds up every commit for some 30 us each. */
 const MAX_CHANGES = 100_000;
 
-const VERDICTS = ['add', 'change', 'unchanged', 'refuse'] as const satisfies readonly Verdict[];
+const VERDICTS = ['add', 'change', 'unchanged', 'duplicate', 'refuse'] as const satisfies readonly Verdict[];
 
 export interface Problem {
   readonly line: number;
@@ -23,13 +25,17 @@ export interface Problem {
 
 /** What an import would do, in numbers and in words. */
 export class ImportReport {
-  readonly counts: Record<Verdict, number> = { add: 0, change: 0, unchanged: 0, refuse: 0 };
+  readonly counts: Record<Verdict, number> = { add: 0, change: 0, unchanged: 0, duplicate: 0, refuse: 0 };
   /** Those that nodes are assigned to. */
   readonly controllers: Set<number> = new Set();
   /** Lines that are refused. */
   readonly problems: Problem[] = [];
   /** Nodes that get another key or controller. */
   readonly changes: Problem[] = [];
+  /** How many of those move, by `FROM to TO`. */
+  readonly moves: Map<string, number> = new Map();
+  /** Lines that are refused because another node has their key. */
+  sharedKeys = 0;
   /** Nodes that are new; of very many, the first that were met. */
   readonly additions: Omit<Problem, 'reason'>[] = [];
 
@@ -40,12 +46,18 @@ export class ImportReport {
   }
 
   /** Adds what is true of another part. */
-  take({ counts, controllers, problems, changes, additions }: ImportReport): void {
+  take({ counts, controllers, problems, changes, additions, moves, sharedKeys }: ImportReport): void {
+    this.sharedKeys += sharedKeys;
+    for (const [way, count] of moves) this.move(way, count);
     for (const verdict of VERDICTS) this.counts[verdict] += counts[verdict];
     for (const idC of controllers) this.controllers.add(idC);
     for (const change of changes) this.changes.push(change);
     for (const addition of additions) if (this.additions.length < MAX_PROBLEMS) this.additions.push(addition);
     for (const problem of problems) if (this.problems.length < MAX_PROBLEMS) this.problems.push(problem);
+  }
+
+  move(way: string, count: number): void {
+    this.moves.set(way, (this.moves.get(way) ?? 0) + count);
   }
 
   /** Puts what is told in the order of the file. */
@@ -83,64 +95,125 @@ interface PlanOptions {
   readonly changedBefore?: number;
   /** Whether nodes that are added are to be named. */
   readonly naming?: boolean;
+  /** Initial keys that are refused, since several nodes have them. */
+  readonly repeated?: RepeatedKeys;
 }
 
+const NONE: RepeatedKeys = new Map();
+
 /** Compares each node of the batch with the registry. */
-export function planImport(
-  registry: Registry,
-  batch: NodeBatch,
-  { maxChanges = MAX_CHANGES, changedBefore = 0, naming = false }: PlanOptions = {},
-): ImportPlan {
+export function planImport(registry: Registry, batch: NodeBatch, options: PlanOptions = {}): ImportPlan {
+  const { naming = false } = options;
   const plan = new ImportPlan(batch.length);
-  const { nodes } = registry.tables;
-  const controllers = new Set([...registry.controllers()].map(({ idC }) => idC));
-  const identity = ikIdentityKey(registry.tables);
-  const wanted = (i: number): Buffer => {
-    const ik = batch.ik(i);
-    const octets = Buffer.from(identify(identity, ik));
-    ik.wipe();
-    return octets;
-  };
+  const compare = new Comparison(registry, batch, options);
   registry.tables.seeLatest();
-  let [before, lineBefore] = [-1, 0];
+  let before: number | undefined;
   for (const i of batch.inOrder()) {
-    const [idI, idC, line] = [batch.idI(i), batch.idC(i), batch.line(i)];
-    const refuse = (reason: string): void => plan.decideAgainst(i, { line, id: formatId(idI), reason });
-    if (idI === before) {
-      refuse(`stands in line ${lineBefore} already`);
+    const [id, line] = [formatId(batch.idI(i)), batch.line(i)];
+    if (before === undefined || batch.idI(before) !== batch.idI(i)) {
+      before = i;
+      if (compare.controllers.has(batch.idC(i))) plan.controllers.add(batch.idC(i));
+      const { verdict, reason, ...more } = compare.node(i, plan.counts.change);
+      if (verdict === 'refuse') plan.decideAgainst(i, { line, id, reason });
+      else plan.decide(i, verdict);
+      if (verdict === 'change') plan.changes.push({ line, id, reason });
+      if (verdict === 'add' && naming && plan.additions.length < MAX_PROBLEMS) plan.additions.push({ line, id });
+      if (more.move !== undefined) plan.move(more.move, 1);
+      if (more.sharedKey === true) plan.sharedKeys += 1;
       continue;
     }
-    [before, lineBefore] = [idI, line];
-    if (controllers.has(idC)) plan.controllers.add(idC);
-    const row = nodes.get(idI);
-    // What an order left unfinished is cleared away before anything is written.
-    const there = row !== undefined && registry.order(row.order)?.state !== 'pending' ? row : undefined;
-    if (!controllers.has(idC)) refuse(`controller ${formatId(idC)} is not in the registry`);
-    else if (there === undefined) {
-      plan.decide(i, 'add');
-      if (naming && plan.additions.length < MAX_PROBLEMS) plan.additions.push({ line, id: formatId(idI) });
-    } else {
-      const sameKey = wanted(i).equals(there.ik);
-      if (sameKey && there.controller === idC) plan.decide(i, 'unchanged');
-      else if (!there.initial)
-        refuse(
-          sameKey ? 'has joined, through another controller: node move' : 'has joined, with another initial key: node reset',
-        );
-      else if (registry.order(there.order)?.state === 'closed')
-        refuse(`its order ${there.order} is closed for good, so that it cannot join: node remove, then import it again`);
-      else if (changedBefore + plan.counts.change >= maxChanges)
-        refuse(`more than ${maxChanges} nodes to change: import them in parts`);
-      else {
-        plan.decide(i, 'change');
-        const what = [
-          ...(sameKey ? [] : ['another key']),
-          ...(there.controller === idC ? [] : [`controller ${formatId(there.controller)} -> ${formatId(idC)}`]),
-        ];
-        plan.changes.push({ line, id: formatId(idI), reason: what.join(', ') });
-      }
+    const differs = differencesOf(batch, before, i);
+    if (differs.length === 0) plan.decide(i, 'duplicate');
+    else {
+      const reason = `stands in line ${batch.line(before)} already, with another ${differs.join(' and ')}`;
+      plan.decideAgainst(i, { line, id, reason });
     }
   }
-  identity.wipe();
   plan.sort();
   return plan;
+}
+
+interface Decision {
+  readonly verdict: Exclude<Verdict, 'duplicate'>;
+  /** Why the node is refused, or what changes; else empty. */
+  readonly reason: string;
+  /** Set if the node moves: `from FROM to TO`. */
+  readonly move?: string;
+  /** Set if the node is refused because another one has its key. */
+  readonly sharedKey?: true;
+}
+
+/** Compares nodes of a batch with the registry, one by one. */
+class Comparison {
+  readonly controllers: ReadonlySet<number>;
+  readonly #registry: Registry;
+  readonly #batch: NodeBatch;
+  readonly #identify: (ik: Secret) => Uint8Array;
+  readonly #repeated: RepeatedKeys;
+  readonly #maxChanges: number;
+  readonly #changedBefore: number;
+
+  constructor(registry: Registry, batch: NodeBatch, options: PlanOptions) {
+    const { maxChanges = MAX_CHANGES, changedBefore = 0, repeated = NONE } = options;
+    [this.#registry, this.#batch, this.#repeated] = [registry, batch, repeated];
+    [this.#maxChanges, this.#changedBefore] = [maxChanges, changedBefore];
+    this.controllers = new Set([...registry.controllers()].map(({ idC }) => idC));
+    const identity = ikIdentityKey(registry.tables);
+    this.#identify = identifier(identity);
+    identity.wipe();
+  }
+
+  /** @param changed nodes of the batch that change so far */
+  node(i: number, changed: number): Decision {
+    const [idI, idC] = [this.#batch.idI(i), this.#batch.idC(i)];
+    if (!this.controllers.has(idC)) return refuse(`controller ${formatId(idC)} is not in the registry`);
+    const row = this.#registry.tables.nodes.get(idI);
+    // What an order left unfinished is cleared away before anything is written.
+    if (row === undefined || this.#registry.order(row.order)?.state === 'pending')
+      return this.#sharedKey(i) ?? { verdict: 'add', reason: '' };
+    const sameKey = this.#identityOf(i).equals(row.ik);
+    if (sameKey && row.controller === idC) return { verdict: 'unchanged', reason: '' };
+    return this.#refusalOf(row, sameKey, changed) ?? (sameKey ? undefined : this.#sharedKey(i)) ?? changeOf(row, idC, sameKey);
+  }
+
+  #refusalOf(row: NodeRow, sameKey: boolean, changed: number): Decision | undefined {
+    if (!row.initial && sameKey) return refuse('has joined, through another controller: node move');
+    if (!row.initial) return refuse('has joined, with another initial key: node reset');
+    if (this.#registry.order(row.order)?.state === 'closed')
+      return refuse(`its order ${row.order} is closed for good, so that it cannot join: node remove, then import it again`);
+    if (this.#changedBefore + changed < this.#maxChanges) return undefined;
+    return refuse(`more than ${this.#maxChanges} nodes to change: import them in parts`);
+  }
+
+  /** Refuses a node that would have the key of another one. */
+  #sharedKey(i: number): Decision | undefined {
+    if (this.#repeated.size === 0) return undefined;
+    const holders = this.#repeated.get(identityOf(this.#identityOf(i)));
+    const other = holders?.find(({ idI }) => idI !== this.#batch.idI(i));
+    if (other === undefined) return undefined;
+    const where = other.line === undefined ? `of order ${other.order} in the registry` : `in line ${other.line}`;
+    return { ...refuse(`its initial key is that of node ${formatId(other.idI)} ${where}, too`), sharedKey: true };
+  }
+
+  #identityOf(i: number): Buffer {
+    const ik = this.#batch.ik(i);
+    const octets = Buffer.from(this.#identify(ik));
+    ik.wipe();
+    return octets;
+  }
+}
+
+function refuse(reason: string): Decision {
+  return { verdict: 'refuse', reason };
+}
+
+function changeOf(row: NodeRow, idC: number, sameKey: boolean): Decision {
+  const [from, to] = [formatId(row.controller), formatId(idC)];
+  const changes = [...(sameKey ? [] : ['another key']), ...(from === to ? [] : [`controller ${from} -> ${to}`])];
+  return { verdict: 'change', reason: changes.join(', '), ...(from === to ? {} : { move: `from ${from} to ${to}` }) };
+}
+
+/** In what two lines about one node differ. */
+function differencesOf(batch: NodeBatch, i: number, j: number): string[] {
+  return [...(batch.isSameKey(i, j) ? [] : ['initial key']), ...(batch.idC(i) === batch.idC(j) ? [] : ['controller'])];
 }

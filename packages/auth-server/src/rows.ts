@@ -117,23 +117,24 @@ export interface NodeFacts extends Omit<NodeRecord, 'key'> {
 
 /** The IK a node came with. A request asks for none of it: what is text is made for those who do. */
 export class GivenIk {
-  readonly #octets: Uint8Array;
+  /** 8 octets of identity, and 2 of fingerprint. */
+  readonly octets: Uint8Array;
   /** When it was handed out. */
   readonly givenAt: number;
 
   constructor(octets: Uint8Array, givenAt: number) {
-    this.#octets = octets;
+    this.octets = octets;
     this.givenAt = givenAt;
   }
 
   /** 16 hex digits. */
   get identity(): string {
-    return Buffer.from(this.#octets).toString('hex', 0, 8);
+    return Buffer.from(this.octets).toString('hex', 0, 8);
   }
 
   /** 4 hex digits. */
   get fingerprint(): string {
-    return Buffer.from(this.#octets).toString('hex', 8, 10);
+    return Buffer.from(this.octets).toString('hex', 8, 10);
   }
 }
 

@@ -106,9 +106,9 @@ describe('an option that takes a time', () => {
 
   // One parser: a date is the whole day, in local time.
   it.each(timed)('%s takes a date for the whole day, and says so', (_, { long, description, parseArg }) => {
-    const { at } = parseArg?.('2026-12-24', undefined) as { at: number };
+    const time: unknown = parseArg?.('2026-12-24', undefined);
     const [first, next] = [new Date(2026, 11, 24).getTime(), new Date(2026, 11, 25).getTime()];
-    expect(at).toBe(long === '--join-until' ? next - 1 : first);
+    expect(time).toMatchObject({ at: long === '--join-until' ? next - 1 : first });
     expect(() => parseArg?.('soon', undefined)).toThrow('expected a date such as 2026-12-24');
     expect(description).toContain('a date, which is the whole day, or a time; local, unless');
   });

@@ -1,7 +1,7 @@
 // Proves that a file read in parts is the file: each line in one part, in memory for no more than that, and no other file on the way.
 
 import { execFileSync } from 'node:child_process';
-import { createWriteStream } from 'node:fs';
+import { createReadStream, createWriteStream } from 'node:fs';
 import { appendFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
@@ -11,6 +11,7 @@ import type { NodeBatch } from '../src/batch.js';
 import { openImport } from '../src/import-parts.js';
 
 const HEADER = 'id,controller_id,controller,ik\n';
+const QUIET = { decrypt: '', problem: (): void => undefined };
 const row = (id: number, ik: number): string =>
   `${id.toString(16).padStart(8, '0')},00000001,192.0.2.1:5683,${ik.toString(16).padStart(32, '0')}\n`;
 
@@ -27,7 +28,7 @@ function nodesOf(batch: NodeBatch): [number, number, number][] {
 
 async function partsOf(path: string, part?: number): Promise<[number, number, number][][]> {
   const parts: [number, number, number][][] = [];
-  const file = await openImport(path, () => undefined, part);
+  const file = await openImport(path, { ...QUIET, ...(part === undefined ? {} : { part }) });
   for await (const batch of file.parts()) parts.push(nodesOf(batch));
   expect(parts.flat()).toHaveLength(file.length);
   return parts;
@@ -38,10 +39,10 @@ describe('a file in parts', () => {
     const id = fc.oneof(fc.integer({ min: 0, max: 0xffff_ffff }), fc.integer({ min: 0, max: 300_000 }));
     await fc.assert(
       fc.asyncProperty(fc.array(id, { maxLength: 60 }), fc.integer({ min: 1, max: 20 }), async (ids, part) => {
-        const path = await fileOf(HEADER + ids.map((id, i) => row(id, i)).join(''));
+        const path = await fileOf(HEADER + ids.map((id, i) => row(id, i + 1)).join(''));
         const parts = await partsOf(path, part);
         const all = parts.flat().toSorted(([a], [b]) => a - b);
-        expect(all).toEqual(ids.map((id, i) => [i + 2, id, i]));
+        expect(all).toEqual(ids.map((id, i) => [i + 2, id, i + 1]));
         const ranges = parts.filter((nodes) => nodes.length > 0).map((nodes) => nodes.map(([, id]) => id));
         for (const [i, ids] of ranges.entries())
           expect(Math.max(...ids)).toBeLessThan(Math.min(...(ranges[i + 1] ?? [Infinity])));
@@ -51,7 +52,7 @@ describe('a file in parts', () => {
   });
 
   it('has no more lines in one than it may, where IDs differ in their upper bits', async () => {
-    const path = await fileOf(HEADER + Array.from({ length: 1_000 }, (_, i) => row(i * 4_000_000, i)).join(''));
+    const path = await fileOf(HEADER + Array.from({ length: 1_000 }, (_, i) => row(i * 4_000_000, i + 1)).join(''));
     const sizes = (await partsOf(path, 64)).map(({ length }) => length);
     expect(sizes).toHaveLength(16);
     expect(Math.max(...sizes)).toBeLessThanOrEqual(64);
@@ -71,14 +72,27 @@ describe('a file in parts', () => {
   it('tells of a bad line once', async () => {
     const told: number[] = [];
     const path = await fileOf(`${HEADER}${row(1, 1)}nonsense\n${row(0xffff_ffff, 2)}`);
-    const file = await openImport(path, ({ line }) => told.push(line), 1);
+    const file = await openImport(path, { ...QUIET, problem: ({ line }) => told.push(line), part: 1 });
     for await (const batch of file.parts()) batch.wipe();
     expect(told).toEqual([3]);
   });
 
+  it('shows each row once, whether it can be read again or not', async () => {
+    const path = await fileOf(HEADER + row(7, 1) + row(0xffff_0000, 2) + row(7, 3));
+    const pipe = join(await tempFolder(), 'pipe');
+    execFileSync('mkfifo', ['-m', '600', pipe]);
+    createReadStream(path).pipe(createWriteStream(pipe));
+    for (const from of [path, pipe]) {
+      const seen: number[] = [];
+      const file = await openImport(from, { ...QUIET, row: ({ line }) => seen.push(line), part: 1 });
+      for await (const batch of file.parts()) batch.wipe();
+      expect(seen).toEqual([2, 3, 4]);
+    }
+  });
+
   it('is refused where it changes while it is read', async () => {
     const path = await fileOf(HEADER + row(1, 1) + row(0xffff_ffff, 2));
-    const file = await openImport(path, () => undefined, 1);
+    const file = await openImport(path, { ...QUIET, part: 1 });
     await appendFile(path, row(2, 3));
     await expect(async () => {
       for await (const batch of file.parts()) batch.wipe();

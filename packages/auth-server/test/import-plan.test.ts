@@ -21,7 +21,7 @@ async function registryOfTen(): Promise<Registry> {
 const line = (idI: number, key: number = idI, idC: number = 1): ReturnType<typeof newNode> =>
   newNode(idI, { key: numbered(key), controller: idC });
 
-const none = { add: 0, change: 0, unchanged: 0, refuse: 0 };
+const none = { add: 0, change: 0, unchanged: 0, duplicate: 0, refuse: 0 };
 
 describe('a line', () => {
   it('is added where its ID is new, also beside nodes that were taken out of another order', async () => {
@@ -67,18 +67,16 @@ describe('a line', () => {
       { line: 2, id: '0000001f', reason: 'controller 00000003 is not in the registry' },
       { line: 3, id: '0000000f', reason: 'has joined, through another controller: node move' },
       { line: 4, id: '00000010', reason: 'has joined, with another initial key: node reset' },
-      { line: 5, id: '0000001e', reason: 'stands in line 1 already' },
-      { line: 7, id: '0000000a', reason: 'stands in line 6 already' },
-      { line: 8, id: '0000001e', reason: 'stands in line 1 already' },
+      { line: 5, id: '0000001e', reason: 'stands in line 1 already, with another initial key' },
     ]);
     expect(lines.map((_, i) => plan.verdict(i))).toEqual([
       'add',
       ...Array<string>(4).fill('refuse'),
       'unchanged',
-      'refuse',
-      'refuse',
+      'duplicate',
+      'duplicate',
     ]);
-    expect(plan.counts).toEqual({ add: 1, change: 0, unchanged: 1, refuse: 6 });
+    expect(plan.counts).toEqual({ ...none, add: 1, unchanged: 1, duplicate: 2, refuse: 4 });
   });
 
   it('is told in words that hold no key', async () => {
@@ -98,18 +96,19 @@ describe('a plan', () => {
     const plan = planImport(registry, batch);
     expect(registry.audit.head).toEqual(head);
     await enrol(registry, { terms: { ...TERMS, kind: 'import' }, batch, verdict: (i) => plan.verdict(i) });
-    expect(plan.counts).toEqual({ add: 1, change: 2, unchanged: 1, refuse: 2 });
+    expect(plan.counts).toEqual({ ...none, add: 1, change: 2, unchanged: 1, refuse: 2 });
     const again = planImport(registry, batch);
-    expect(again.counts).toEqual({ add: 0, change: 0, unchanged: 4, refuse: 2 });
+    expect(again.counts).toEqual({ ...none, unchanged: 4, refuse: 2 });
     expect([...registry.nodes()]).toHaveLength(11);
   });
 
   it('of 50,000 lines in any order says which of two lines comes first', async () => {
     const registry = await registryOfTen();
-    const lines = Array.from({ length: 50_000 }, (_, i) => line(((i * 7_919) % 25_000) + 100));
+    const lines = Array.from({ length: 50_000 }, (_, i) => line(((i * 7_919) % 25_000) + 100, i));
     const plan = planImport(registry, batchOf(lines));
     expect(plan.counts).toEqual({ ...none, add: 25_000, refuse: 25_000 });
-    expect(plan.problems.every(({ line: at, reason }) => reason === `stands in line ${at - 25_000} already`)).toBe(true);
+    const words = (at: number): string => `stands in line ${at - 25_000} already, with another initial key`;
+    expect(plan.problems.every(({ line: at, reason }) => reason === words(at))).toBe(true);
     expect(plan.problems.map(({ line: at }) => at)).toEqual(Array.from({ length: 25_000 }, (_, i) => 25_001 + i));
   });
 

@@ -256,7 +256,7 @@ describe('an import', () => {
     });
     expect(dry.problems.map(({ line }) => line)).toEqual([3, 4, 5, 6]);
     expect(dry.problems.map(({ reason }) => reason).join('\n')).toMatch(
-      /controller 00000009 is not in the registry\nstands in line 2 already\n.*8 hex digits.*\nhas joined, with another initial key: node reset/,
+      /controller 00000009 is not in the registry\nstands in line 2 already, with another initial key\n.*8 hex digits.*\nhas joined, with another initial key: node reset/,
     );
     expect(await admin.refused(2, 'import', file)).toContain('4 lines of');
     expect(await Promise.all([list(), admin.run('audit', 'list')])).toEqual(before);

@@ -376,7 +376,9 @@ describe('configuration and usage', () => {
     const finished = await network.try('auth-server', ['import', manifest, '--data', network.registry]);
     expectFailure(finished, 2, 'bad.csv are refused; nothing was changed', '--skip-bad');
     // Of each line the first thing that is wrong.
-    expect(finished.stdout).toMatch(/^2 +- +id: expected 8 hex digits\n3 +- +controller: expected HOST:PORT\n/m);
+    expect(finished.stdout).toMatch(
+      /^2 +- +id: expected 8 hex digits, not "0000000z"\n3 +00000002 +controller: expected HOST:PORT, .*, not "nowhere"\n/m,
+    );
     expect(finished.stderr).not.toContain(key);
   });
 

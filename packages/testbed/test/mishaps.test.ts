@@ -124,7 +124,7 @@ describe('a manifest that is encrypted', () => {
     const encrypted = `${out}/manifest.csv.age`;
     const said = await admin.refused(2, 'import', encrypted);
     expect(said).toMatch(
-      /is encrypted, in the age format\nNothing was changed\. Run: age -d \S+ \| latchkey-auth-server import -\n$/,
+      /is encrypted, in the age format\nNothing was changed\. Run: age -d \S+ \| latchkey-auth-server import - --data \S+\n$/,
     );
     expect(await admin.refused(2, 'node', 'reset', ids[0]!, '--manifest', encrypted, '--yes')).toContain('Decrypt it first');
     const text = Buffer.from(await decryptManifest(await readFile(encrypted), encrypted, { passphrase: secret })).toString();

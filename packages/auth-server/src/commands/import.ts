@@ -1,12 +1,16 @@
-import { formatTable, UsageFailure, withExamples } from '@latchkey/runtime';
+import { formatTable, MANIFEST_HELP, shellWord, UsageFailure, withExamples } from '@latchkey/runtime';
 import { Command } from 'commander';
 import { DEFAULT_GRACE, Enrolling } from '../enrolment.js';
+import { ikIdentityKey } from '../ik-identity.js';
+import { ImportControllers } from '../import-controllers.js';
+import { inputName } from '../import-file.js';
+import { ImportKeys, type RepeatedKeys } from '../import-keys.js';
 import { type ImportFile, openImport } from '../import-parts.js';
 import { ImportReport, planImport } from '../import-plan.js';
 import { withProgress } from '../progress.js';
 import type { Registry } from '../registry.js';
 import { installerArgument, installerOfFile, lifetimeOption } from './order-terms.js';
-import { counted, printJson, registryOptions, type RegistryOptions, withRegistry } from './with-registry.js';
+import { confirm, counted, printJson, registryOptions, type RegistryOptions, withRegistry, yesOption } from './with-registry.js';
 
 /** Lines of a table of problems or changes; `--json` has them all. */
 const SHOWN = 50;
@@ -14,23 +18,26 @@ const SHOWN = 50;
 interface ImportOptions extends RegistryOptions {
   readonly lifetime: number;
   readonly installer?: string;
+  readonly sharedKey?: true;
   readonly dryRun?: true;
   readonly skipBad?: true;
+  readonly yes?: true;
   readonly json?: true;
 }
 
 export function importCommand(): Command {
   const command = registryOptions(
     new Command('import')
-      .description(
-        'add nodes that were ordered elsewhere, all or none: CSV with the header id,controller_id,controller,ik, or JSON Lines with those names',
-      )
+      .summary('add nodes that were ordered elsewhere, all or none, from CSV or JSON')
+      .description(`add nodes that were ordered elsewhere, all or none, from ${MANIFEST_HELP}`)
       .argument('<file>', 'mode 0600: it holds initial keys; - reads standard input'),
   )
     .addOption(lifetimeOption())
     .option('--installer <name>', 'who holds their keys (default: the name of the file)', installerArgument)
+    .option('--shared-key', 'nodes may have an initial key that others have, too: whoever holds it can join as any of them')
     .option('--dry-run', 'tell what would be added, changed and refused, and change nothing')
     .option('--skip-bad', 'leave out the lines that are refused instead of refusing all')
+    .addOption(yesOption())
     .option('--json', 'tell of it as JSON')
     .action(importFile);
   return withExamples(
@@ -43,74 +50,117 @@ export function importCommand(): Command {
 async function importFile(file: string, options: ImportOptions): Promise<void> {
   await withRegistry(options, async (registry) => {
     const report = new ImportReport();
-    const input = await openImport(file, (problem) => report.refuse(problem));
-    if (input.length + report.counts.refuse === 0) {
-      throw new UsageFailure(`${file === '-' ? 'standard input' : file} has no nodes in it`, {
-        advice: 'Nothing was changed. Expected a line for each below the header, or JSON Lines.',
+    const { input, repeated, warnings } = await look(registry, file, report, options);
+    const { lifetime, installer = installerOfFile(file), dryRun, sharedKey = false } = options;
+    const terms = { kind: 'import', installer, idC: undefined, sharedKey, lifetime, grace: DEFAULT_GRACE } as const;
+    const enrolling = dryRun === true ? undefined : await Enrolling.begin(registry, terms);
+    try {
+      await withProgress('importing', input.length, (progress) =>
+        write(registry, input, { report, repeated, enrolling, options }, progress),
+      );
+      report.sort();
+      if (options.json !== true) printTables(report);
+      for (const warning of warnings) process.stderr.write(`Warning: ${warning}\n`);
+      if (warnings.length > 0)
+        process.stderr.write('A device that is installed from this file asks at the address in the file.\n');
+      const order = await finish(file, enrolling, report, options).catch((error: unknown) => {
+        printSummary(report, warnings, options, { done: false, order: undefined });
+        throw error;
       });
-    }
-    const order = await withProgress('importing', input.length, (progress) =>
-      run(registry, file, input, report, options, progress),
-    );
-    report.sort();
-    const refused = report.counts.refuse > 0 && options.skipBad !== true;
-    tell(report, order, options, options.dryRun !== true && !refused);
-    if (refused) {
-      const are = options.dryRun === true ? 'would be' : report.counts.refuse === 1 ? 'is' : 'are';
-      throw new UsageFailure(`${counted(report.counts.refuse, 'line')} of ${file} ${are} refused; nothing was changed`, {
-        advice: 'Put them right, or leave them out with --skip-bad.',
-      });
+      printSummary(report, warnings, options, { done: enrolling !== undefined, order });
+    } finally {
+      await enrolling?.end();
     }
   });
 }
 
-/** Compares part by part, and writes it unless something is refused. Gives the number of the order, if nodes were added. */
-async function run(
+/** A file that has been read once. */
+interface Look {
+  readonly input: ImportFile;
+  readonly repeated: RepeatedKeys;
+  /** About lines that are imported nevertheless. */
+  readonly warnings: readonly string[];
+}
+
+async function look(registry: Registry, file: string, report: ImportReport, { sharedKey }: ImportOptions): Promise<Look> {
+  const identity = ikIdentityKey(registry.tables);
+  const keys = sharedKey === true ? undefined : new ImportKeys(registry, identity);
+  identity.wipe();
+  const controllers = new ImportControllers(registry);
+  const input = await openImport(file, {
+    decrypt: `Nothing was changed. ${file === '-' ? 'Pipe it through age -d first.' : `Run: age -d ${shellWord(file)} | ${importOfInput(file)}`}`,
+    problem: (problem) => report.refuse(problem),
+    row(row) {
+      keys?.add(row);
+      controllers.add(row);
+    },
+  });
+  if (input.length + report.counts.refuse === 0) {
+    throw new UsageFailure(`${inputName(file)} has no nodes in it`, {
+      advice: 'Nothing was changed. Expected a line for each below the header, or JSON with an object for each.',
+    });
+  }
+  return { input, repeated: (await keys?.repeated(input)) ?? new Map(), warnings: controllers.warnings };
+}
+
+/** The command that this process runs, with standard input for its file. */
+function importOfInput(file: string): string {
+  const words = process.argv.slice(2).map((word) => (word === file ? '-' : shellWord(word)));
+  return ['latchkey-auth-server', ...words].join(' ');
+}
+
+interface Writing {
+  readonly report: ImportReport;
+  readonly repeated: RepeatedKeys;
+  readonly enrolling: Enrolling | undefined;
+  readonly options: ImportOptions;
+}
+
+/** Compares part by part, and writes what is added where nobody sees it, unless something is refused. */
+async function write(
   registry: Registry,
-  file: string,
   input: ImportFile,
-  report: ImportReport,
-  options: ImportOptions,
+  { report, repeated, enrolling, options }: Writing,
   progress: (done: number) => void,
-): Promise<number | undefined> {
-  const { lifetime, installer = installerOfFile(file) } = options;
-  const terms = { kind: 'import', installer, idC: undefined, sharedKey: false, lifetime, grace: DEFAULT_GRACE } as const;
-  const enrolling = options.dryRun === true ? undefined : await Enrolling.begin(registry, terms);
-  const mayGoOn = (): boolean => report.counts.refuse === 0 || options.skipBad === true;
-  try {
-    for await (const batch of input.parts()) {
-      const plan = planImport(registry, batch, { changedBefore: report.counts.change, naming: options.dryRun === true });
-      report.take(plan);
-      if (mayGoOn()) await enrolling?.add(batch, (i) => plan.verdict(i), progress);
-      batch.wipe();
-    }
-    return mayGoOn() ? await enrolling?.finish(report.controllers) : undefined;
-  } finally {
-    await enrolling?.end();
+): Promise<void> {
+  for await (const batch of input.parts()) {
+    const naming = options.dryRun === true;
+    const plan = planImport(registry, batch, { changedBefore: report.counts.change, naming, repeated });
+    report.take(plan);
+    if (mayGoOn(report, options)) await enrolling?.add(batch, (i) => plan.verdict(i), progress);
+    batch.wipe();
   }
 }
 
-function tell(
-  { counts, additions, changes, problems }: ImportReport,
-  order: number | undefined,
-  { json, dryRun }: ImportOptions,
-  done: boolean,
-): void {
-  const { add, change, unchanged, refuse } = counts;
-  if (json === true) {
-    return printJson({
-      dry_run: dryRun === true,
-      done,
-      order: order ?? null,
-      added: add,
-      changed: change,
-      unchanged,
-      refused: refuse,
-      additions,
-      changes,
-      problems,
+function mayGoOn(report: ImportReport, { skipBad }: ImportOptions): boolean {
+  return report.counts.refuse === 0 || skipBad === true;
+}
+
+/** Shows what was written, and makes the changes. Gives the number of the order, if nodes were added. */
+async function finish(
+  file: string,
+  enrolling: Enrolling | undefined,
+  report: ImportReport,
+  options: ImportOptions,
+): Promise<number | undefined> {
+  if (!mayGoOn(report, options)) {
+    const are = enrolling === undefined ? 'would be' : report.counts.refuse === 1 ? 'is' : 'are';
+    const share = report.sharedKeys === 0 ? '' : ' Where nodes are to share an initial key, say --shared-key.';
+    throw new UsageFailure(`${counted(report.counts.refuse, 'line')} of ${file} ${are} refused; nothing was changed`, {
+      advice: `Put them right, or leave them out with --skip-bad.${share}`,
     });
   }
+  if (enrolling === undefined) return undefined;
+  const moving = [...report.moves.values()].reduce((sum, count) => sum + count, 0);
+  if (moving > 0) {
+    const ways = [...report.moves].map(([way, count]) => `${count} ${way}`).join(', ');
+    const move = `${counted(moving, 'node')} move${moving === 1 ? 's' : ''} to another controller (${ways})`;
+    await confirm(`${move}; a device that is installed already still asks the former one. Import the file?`, options.yes);
+  }
+  return enrolling.finish(report.controllers);
+}
+
+function printTables({ additions, changes, problems }: ImportReport): void {
   for (const [title, lines] of [
     ['ADDED', additions.map((addition) => ({ ...addition, reason: '' }))],
     ['CHANGED', changes],
@@ -126,7 +176,35 @@ function tell(
     if (lines.length > SHOWN) process.stdout.write(`and ${lines.length - SHOWN} more; --json has them all\n`);
     process.stdout.write('\n');
   }
+}
+
+function printSummary(
+  { counts, additions, changes, problems }: ImportReport,
+  warnings: readonly string[],
+  { json, dryRun }: ImportOptions,
+  { done, order }: { readonly done: boolean; readonly order: number | undefined },
+): void {
+  const { add, change, unchanged, duplicate, refuse } = counts;
+  if (json === true) {
+    return printJson({
+      dry_run: dryRun === true,
+      done,
+      order: order ?? null,
+      added: add,
+      changed: change,
+      unchanged,
+      duplicates: duplicate,
+      refused: refuse,
+      additions,
+      changes,
+      problems,
+      warnings,
+    });
+  }
   const would = done ? '' : 'would be ';
+  const twice = duplicate === 0 ? '' : `, ${counted(duplicate, 'duplicate line')}`;
   const as = order === undefined ? '' : `, as order ${order}`;
-  process.stdout.write(`${add} ${would}added, ${change} ${would}changed, ${unchanged} unchanged, ${refuse} refused${as}\n`);
+  process.stdout.write(
+    `${add} ${would}added, ${change} ${would}changed, ${unchanged} unchanged, ${refuse} refused${twice}${as}\n`,
+  );
 }

@@ -13,7 +13,7 @@ import {
   withExamples,
 } from '@latchkey/runtime';
 import { Command, Option } from 'commander';
-import { ikStillHeld, knownOrder, resetNode } from '../changes.js';
+import { ikStillHeld, knownOrder, otherHolderOf, resetNode } from '../changes.js';
 import { Handover, type HandoverOptions } from '../handover.js';
 import { idsArgument } from '../node-filter.js';
 import { drawKey } from '../order.js';
@@ -101,6 +101,7 @@ async function resetOne(registry: Registry, idI: number, options: ResetOptions):
   const id = formatId(idI);
   const { idC, nid } = controllerOf(registry, idI);
   const { ik, handover } = await initialKey(registry, idI, options);
+  if (options.manifest !== undefined || options.ikFile !== undefined) warnOfOtherHolder(registry, ik, idI);
   await confirm(`Put node ${id} back to the initial key ${String(ik)}? The key it holds now lets it in no more.`, options.yes);
   const change = (): Promise<void> => resetNode(registry, idI, ik);
   await (handover === undefined ? change() : handover.write([{ idI, idC, controller: nid, ik }], change));
@@ -109,6 +110,12 @@ async function resetOne(registry: Registry, idI: number, options: ResetOptions):
   const waits = cause === 'held-off' ? `${sentence}\n${handover === undefined ? `${LOST_STATE}\n` : ''}` : '';
   const key = `initial key ${String(ik)}${handover === undefined ? ' again' : ''}`;
   process.stdout.write(`Node ${id} joins with ${key}\n${handover === undefined ? '' : `${handover.advice}\n`}${waits}${refused}`);
+}
+
+function warnOfOtherHolder(registry: Registry, ik: Secret, idI: number): void {
+  const other = otherHolderOf(registry, ik, idI);
+  if (other === undefined) return;
+  process.stderr.write(`Warning: node ${formatId(other)} has this initial key, too: a device that holds it can join as either\n`);
 }
 
 /** Each gets a key of its own. One after the other: who interrupts it runs it again, with keys that are drawn anew. */

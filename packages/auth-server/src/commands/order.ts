@@ -93,6 +93,11 @@ function viewOrder(
   };
 }
 
+function keysOf({ kind, shared_key: shared }: OrderView): string {
+  if (!shared) return 'one per node';
+  return kind === 'import' ? 'shared by several nodes' : 'one for all';
+}
+
 const HEADINGS: readonly string[] = [
   'ORDER',
   'KIND',
@@ -155,7 +160,7 @@ async function show(number: number, options: RegistryOptions & { readonly json?:
         installer: view.installer,
         controller: view.controller ?? undefined,
         nodes: `${view.nodes}, of which ${view.joined} joined`,
-        'initial key': view.shared_key ? 'one for all' : 'one per node',
+        'initial key': keysOf(view),
         lifetime: `${formatDuration(view.lifetime_seconds)}, grace ${formatDuration(view.grace_seconds)}`,
         'may join from': view.join_from ?? undefined,
         'may join until': view.join_until ?? undefined,
