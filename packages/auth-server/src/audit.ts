@@ -23,6 +23,7 @@ export type What =
   | 'master key change begun'
   | 'master key changed'
   | 'controller added'
+  | 'controller changed'
   | 'controller removed'
   | 'controller key ordered'
   | 'controller key changed'

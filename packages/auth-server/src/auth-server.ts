@@ -41,6 +41,9 @@ const MAX_COMMITS = 1_024;
 /** How often a commit that lost its comparison is judged anew before the controller is asked to come again. */
 const MAX_JUDGEMENTS = 4;
 
+/** Refusals for which the TS of the request may not have been looked at. */
+const UNTIMED: ReadonlySet<LinkRefusal> = new Set(['overloaded', 'storeFailed']);
+
 export interface AuthServerOptions {
   readonly registry: Registry;
   readonly clock: Clock;
@@ -254,6 +257,7 @@ export class AuthServer {
       );
       return { code, payload, maxAge: decision.maxAge ?? maxAgeOf(decision.refusal) };
     }
+    this.#sightings.timely(request.idC);
     if (decision.with === 'M3') decision.key.wipe();
     if (this.#log.isLevelEnabled('debug')) {
       const { with: message } = decision;
@@ -279,6 +283,7 @@ export class AuthServer {
     const skew = refusal === 'clock' ? Number(body.ts) - now : undefined;
     this.#sightings.refused(body.m1.idI, idC, refusal, now, skew);
     if (skew !== undefined) this.#sightings.skewed(idC, skew, now);
+    else if (!UNTIMED.has(refusal)) this.#sightings.timely(idC);
   }
 }
 

@@ -1,7 +1,7 @@
 /** What an administrator changes in the registry, one function a change: each in one transaction with its entry in the audit log. */
 
 import { formatId, type Secret } from '@latchkey/protocol';
-import { Failure, formatDuration, UsageFailure } from '@latchkey/runtime';
+import { type Endpoint, Failure, formatDuration, formatEndpoint, UsageFailure } from '@latchkey/runtime';
 import { PLACE } from '@latchkey/store';
 import type { Event, What } from './audit.js';
 import { identify, ikIdentityKey } from './ik-identity.js';
@@ -21,19 +21,66 @@ export async function addController({ tables }: Registry, controller: Controller
   });
 }
 
+/** What an administrator may change of a controller. */
+export type ControllerAddresses = Partial<Pick<ControllerRecord, 'nid' | 'servers'>>;
+
+/**
+ * Changes where nodes reach a controller, and where it reaches auth-servers. Returns false if
+ * nothing differs.
+ */
+export async function setController({ tables }: Registry, idC: number, addresses: ControllerAddresses): Promise<boolean> {
+  return tables.write(() => {
+    const row = rowOf(tables, idC);
+    const { nid = row.nid, servers = row.servers } = addresses;
+    const notes = [
+      noteOf('nid', formatEndpoint(row.nid), formatEndpoint(nid)),
+      noteOf('servers', formatEndpoints(row.servers), formatEndpoints(servers)),
+    ].flat();
+    if (notes.length === 0) return false;
+    tables.controllers.putSync(idC, { ...row, nid, servers: [...servers] });
+    tables.audit.append({ what: 'controller changed', controller: idC, note: notes.join('; ') }, Date.now());
+    return true;
+  });
+}
+
+function noteOf(name: string, before: string, after: string): string[] {
+  return before === after ? [] : [`${name} ${before} -> ${after}`];
+}
+
+/** In the order in which they are tried. */
+export function formatEndpoints(endpoints: readonly Endpoint[]): string {
+  return endpoints.map(formatEndpoint).join(', ') || 'none';
+}
+
+/** Fails while nodes are assigned to the controller. */
+export function refuseWithNodes(registry: Registry, idC: number): void {
+  const id = formatId(idC);
+  let nodes = 0;
+  for (const { controller } of registry.nodes()) if (controller === idC) nodes += 1;
+  if (nodes === 0) return;
+  const [other] = [...registry.controllers()].filter((controller) => controller.idC !== idC).map((one) => formatId(one.idC));
+  const node = ['latchkey-auth-server', 'node'];
+  throw new UsageFailure(
+    `${nodes} node${nodes === 1 ? ' is' : 's are'} assigned to controller ${id}`,
+    other === undefined
+      ? {
+          advice: 'Nothing was changed. Remove them, or add another controller and move them to it. List them:',
+          run: [[...node, 'list', '--controller', id]],
+        }
+      : {
+          advice: `Nothing was changed. Move them first, to controller ${other} say:`,
+          run: [[...node, 'move', '--from', id, '--controller', other]],
+        },
+  );
+}
+
 /** Fails while nodes are assigned to it. */
 export async function removeController(registry: Registry, idC: number): Promise<void> {
   const { tables } = registry;
   const id = formatId(idC);
   for (;;) {
     const counted = tables.audit.head?.seq ?? 0;
-    let nodes = 0;
-    for (const { controller } of registry.nodes()) if (controller === idC) nodes += 1;
-    if (nodes > 0) {
-      throw new UsageFailure(`${nodes} node${nodes === 1 ? ' is' : 's are'} assigned to controller ${id}`, {
-        advice: `Nothing was changed. Move them first: latchkey-auth-server node move --from ${id} --controller ID`,
-      });
-    }
+    refuseWithNodes(registry, idC);
     const removed = await tables.write(() => {
       rowOf(tables, idC);
       // What was assigned to it since nodes were counted: counting them here would hold up every commit.
@@ -215,7 +262,9 @@ async function changeOrder(
     const order = tables.orders.get(number);
     if (order === undefined || order.state === 'pending') throw noOrder(number);
     if (order.state === 'closed' && event.what !== 'order closed') {
-      throw new UsageFailure(`order ${number} is closed for good`, { advice: 'Nothing was changed. Order the nodes anew.' });
+      throw new UsageFailure(`order ${number} is closed for good`, {
+        advice: 'Nothing was changed. How to let in a node of it nevertheless, `latchkey-auth-server node why` says.',
+      });
     }
     tables.orders.putSync(number, { ...change(order), entry: tables.audit.append({ ...event, order: number }, Date.now()) });
   });
@@ -229,5 +278,5 @@ export function knownOrder(registry: Registry, number: number): OrderRecord {
 }
 
 export function noOrder(number: number): Failure {
-  return new Failure(`there is no order ${number}`, { advice: 'Run: latchkey-auth-server order list' });
+  return new Failure(`there is no order ${number}`, { advice: 'List them:', run: [['latchkey-auth-server', 'order', 'list']] });
 }

@@ -3,7 +3,15 @@
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
-import { checkPrivateFile, exists, type ManifestHandler, ManifestReader, systemFailure, UsageFailure } from '@latchkey/runtime';
+import {
+  type Advice,
+  checkPrivateFile,
+  exists,
+  type ManifestHandler,
+  ManifestReader,
+  systemFailure,
+  UsageFailure,
+} from '@latchkey/runtime';
 
 /** How a file is named in messages. */
 export function inputName(path: string): string {
@@ -15,7 +23,7 @@ export function inputName(path: string): string {
  *
  * @param decrypt what to do with a file that is encrypted
  */
-export async function readImport(path: string, decrypt: string, handler: ManifestHandler): Promise<void> {
+export async function readImport(path: string, decrypt: Advice, handler: ManifestHandler): Promise<void> {
   const name = inputName(path);
   const input = path === '-' ? process.stdin : await openPrivate(path);
   const reader = new ManifestReader({ name, decrypt }, handler);

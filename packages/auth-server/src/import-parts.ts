@@ -5,7 +5,7 @@
 
 import { stat } from 'node:fs/promises';
 import { formatId, MAX_ID } from '@latchkey/protocol';
-import { Failure, type ManifestProblem, type ManifestRow, UsageFailure } from '@latchkey/runtime';
+import { type Advice, Failure, type ManifestProblem, type ManifestRow, UsageFailure } from '@latchkey/runtime';
 import { MAX_BATCH, NodeBatch } from './batch.js';
 import { inputName, readImport } from './import-file.js';
 import type { KeyRows } from './import-keys.js';
@@ -25,7 +25,7 @@ export interface ImportFile extends KeyRows {
 
 export interface ImportFileOptions {
   /** What to do with a file that is encrypted. */
-  readonly decrypt: string;
+  readonly decrypt: Advice;
   /** Is told of each row that cannot be used, once. */
   readonly problem: (problem: Problem) => void;
   /** Is shown each other row, once. */
@@ -93,11 +93,11 @@ async function countRows(path: string, { decrypt, row, problem }: ImportFileOpti
 class FileInParts implements ImportFile {
   readonly length: number;
   readonly #path: string;
-  readonly #decrypt: string;
+  readonly #decrypt: Advice;
   readonly #part: number;
   readonly #counts: Uint32Array;
 
-  constructor(path: string, { decrypt, part, counts, length }: Counts & { readonly decrypt: string; readonly part: number }) {
+  constructor(path: string, { decrypt, part, counts, length }: Counts & { readonly decrypt: Advice; readonly part: number }) {
     [this.#path, this.#decrypt, this.#part, this.#counts, this.length] = [path, decrypt, part, counts, length];
   }
 

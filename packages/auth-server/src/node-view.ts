@@ -4,7 +4,7 @@ import { expiryOf, formatId, formatTid } from '@latchkey/protocol';
 import { formatDuration, formatNid } from '@latchkey/runtime';
 import { isoTime } from './iso-time.js';
 import type { NodeFacts, RegisteredNode } from './rows.js';
-import { renewalDue } from './why.js';
+import { renewalDue } from './diagnosis-situation.js';
 
 /** `expiring`: it should have renewed its key by now. `expired`: it may still, within its grace. */
 export const NODE_STATES = ['enrolled', 'joined', 'expiring', 'expired', 'disabled'] as const;
@@ -35,7 +35,7 @@ export function stateOf(node: NodeFacts, now: number): NodeStatus {
   if (committed === undefined) return 'enrolled';
   if (expiry === undefined) return 'joined';
   if (now > expiry) return 'expired';
-  return now > renewalDue(committed) ? 'expiring' : 'joined';
+  return now > renewalDue(node) ? 'expiring' : 'joined';
 }
 
 export function viewNode(node: RegisteredNode, now: number): NodeView {

@@ -239,6 +239,15 @@ export class Registry {
     return this.tables.latestWall;
   }
 
+  /**
+   * When a server last wrote what its clock showed, ms since the epoch: every half minute while one
+   * runs. `undefined`: none ever ran.
+   */
+  get servedAt(): number | undefined {
+    this.tables.seeLatest();
+    return (this.tables.about.get('times') as Times | undefined)?.kept?.wall;
+  }
+
   /** What the clocks of the servers showed. */
   get times(): Times {
     this.tables.seeLatest();
@@ -416,7 +425,8 @@ async function onlyBeside(folder: string): Promise<UsageFailure | undefined> {
   if (names.length === 0) return undefined;
   if ([SCHEMA - 1, SCHEMA].every((schema) => names.includes(storeOfSchema(schema))))
     return new UsageFailure(`the upgrade of the registry in ${folder} was interrupted`, {
-      advice: `Run: latchkey-auth-server run --data ${folder}. That finishes it.`,
+      advice: 'Start the auth-server, which finishes it:',
+      run: [['latchkey-auth-server', 'run', '--data', folder]],
     });
   return new UsageFailure(`${folder} holds no ${STORE}, but ${names.toSorted().join(', ')}`, {
     advice: `Nothing was changed. Restore a backup, or rename the one that is to serve to ${STORE}. Before you make a new one, move them away.`,
@@ -424,13 +434,18 @@ async function onlyBeside(folder: string): Promise<UsageFailure | undefined> {
 }
 
 function noRegistry(folder: string): UsageFailure {
-  return new UsageFailure(`${folder} holds no registry`, { advice: `Run: latchkey-auth-server init --data ${folder}` });
+  // No command with this path: if it is mistyped, pasting that would make a new registry there.
+  return new UsageFailure(`${folder} holds no registry`, {
+    advice: 'Check the path: --data, or LATCHKEY_DATA. How a new registry is made:',
+    run: [['latchkey-auth-server', 'init', '--help']],
+  });
 }
 
 function otherSchema(folder: string, schema: number): Failure {
   return schema < SCHEMA
     ? new Failure(`the registry in ${folder} is of an older version (schema ${schema}; this one has ${SCHEMA})`, {
-        advice: `Run: latchkey-auth-server run --data ${folder}. That upgrades it, after a backup.`,
+        advice: 'Start the auth-server, which upgrades it, and keeps what it was beside it:',
+        run: [['latchkey-auth-server', 'run', '--data', folder]],
       })
     : new Failure(`the registry in ${folder} is of a newer version (schema ${schema}; this one has ${SCHEMA})`, {
         advice: 'Use the version of Latchkey that wrote it, or a newer one.',
@@ -438,5 +453,8 @@ function otherSchema(folder: string, schema: number): Failure {
 }
 
 export function notInRegistry(what: 'node' | 'controller', id: number): Failure {
-  return new Failure(`${what} ${formatId(id)} is not in the registry`, { advice: `Run: latchkey-auth-server ${what} list` });
+  return new Failure(`${what} ${formatId(id)} is not in the registry`, {
+    advice: 'List them:',
+    run: [['latchkey-auth-server', what, 'list']],
+  });
 }

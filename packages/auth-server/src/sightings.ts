@@ -21,14 +21,14 @@ const PERIOD_MS = 1_000;
 const MAX_WAITING = 4_096;
 const MAX_STRANGERS = 1_024;
 
-/** A run of one thing happening again and again; times are ms since the epoch. */
+/** A run of like events, with no event between them that ends it. Times are ms since the epoch. */
 interface Run {
   since: number;
   at: number;
   count: number;
 }
 
-export interface Refused extends Run {
+interface Refused extends Run {
   refusal: LinkRefusal;
   /** ID_c of who asked. */
   by: number;
@@ -47,15 +47,27 @@ export interface ControllerSightingRow {
   heard?: Run | undefined;
   /** Requests under its ID do not open. */
   unopened?: Run | undefined;
-  /** TS minus the server's clock when that was last too far off, ms. */
+  /**
+   * Requests whose TS is too far off, all to the same side; until one is in time. `skew`: TS minus
+   * the server's clock, ms.
+   */
   skewed?: (Run & { skew: number }) | undefined;
+}
+
+/**
+ * A row that is being gathered, with the runs of the stored row that have ended since that was
+ * written.
+ */
+interface GatheredController extends ControllerSightingRow {
+  unopenedEnded?: true;
+  skewedEnded?: true;
 }
 
 export class Sightings {
   readonly #tables: Tables;
   readonly #log: Log;
   readonly #nodes = new Map<number, NodeSightingRow>();
-  readonly #controllers = new Map<number, ControllerSightingRow>();
+  readonly #controllers = new Map<number, GatheredController>();
   #writing: Promise<void> | undefined;
   #closed = new AbortController();
 
@@ -64,20 +76,25 @@ export class Sightings {
     this.#log = log;
   }
 
-  /** Controller `idC` was given the key of node `idI`. */
+  /**
+   * Controller `idC` was given the key of node `idI`: what it was refused for before is over, but
+   * for a proof that failed.
+   */
   asked(idI: number, idC: number, at: number): void {
     const noted = this.#node(idI);
     if (noted === undefined) return;
     // Not `again`, spread: it is noted for each join.
     const { since = at, count = 0 } = noted.asked ?? {};
     noted.asked = { since, at, count: count + 1, by: idC };
+    if (noted.refused?.refusal !== 'proofFailed') noted.refused = undefined;
   }
 
   refused(idI: number, idC: number, refusal: LinkRefusal, at: number, skew?: number): void {
     const noted = this.#node(idI);
     if (noted === undefined) return;
-    const before = noted.refused?.refusal === refusal && noted.refused.by === idC ? noted.refused : undefined;
-    noted.refused = { ...again(before, at), refusal, by: idC, ...(skew === undefined ? {} : { skew }) };
+    const next = { refusal, by: idC, ...(skew === undefined ? {} : { skew }) };
+    const before = noted.refused;
+    noted.refused = { ...again(before !== undefined && isSameRefusal(before, next) ? before : undefined, at), ...next };
   }
 
   /** The node has proven itself: that it was asked for is no news. */
@@ -85,9 +102,13 @@ export class Sightings {
     this.#nodes.delete(idI);
   }
 
+  /** A request of the controller opened. */
   heard(idC: number, at: number): void {
     const noted = this.#controller(idC);
-    if (noted !== undefined) noted.heard = again(noted.heard, at);
+    if (noted === undefined) return;
+    noted.heard = again(noted.heard, at);
+    noted.unopened = undefined;
+    noted.unopenedEnded = true;
   }
 
   unopened(idC: number, at: number): void {
@@ -95,9 +116,19 @@ export class Sightings {
     if (noted !== undefined) noted.unopened = again(noted.unopened, at);
   }
 
+  /** The TS of a request was in time. */
+  timely(idC: number): void {
+    const noted = this.#controller(idC);
+    if (noted === undefined) return;
+    noted.skewed = undefined;
+    noted.skewedEnded = true;
+  }
+
   skewed(idC: number, skew: number, at: number): void {
     const noted = this.#controller(idC);
-    if (noted !== undefined) noted.skewed = { ...again(noted.skewed, at), skew };
+    if (noted === undefined) return;
+    const before = noted.skewed;
+    noted.skewed = { ...again(before !== undefined && isSameSide(before.skew, skew) ? before : undefined, at), skew };
   }
 
   /** Writes what is waiting. */
@@ -111,7 +142,7 @@ export class Sightings {
     return this.#noted(this.#nodes, idI);
   }
 
-  #controller(idC: number): ControllerSightingRow | undefined {
+  #controller(idC: number): GatheredController | undefined {
     return this.#noted(this.#controllers, idC);
   }
 
@@ -163,7 +194,9 @@ export class Sightings {
     const unsettled = <R extends Run>(run: R | undefined): R | undefined =>
       run !== undefined && run.at > joinedAt ? run : undefined;
     const { asked, refused } = sightings.get(idI) ?? {};
-    const same = noted.refused === undefined || (refused?.refusal === noted.refused.refusal && refused.by === noted.refused.by);
+    // As in `asked`.
+    const goesOn = refused !== undefined && (noted.asked === undefined || refused.refusal === 'proofFailed');
+    const same = goesOn && (noted.refused === undefined || isSameRefusal(refused, noted.refused));
     sightings.putSync(
       idI,
       present({
@@ -176,18 +209,29 @@ export class Sightings {
     if (seenBy !== row.seenBy) nodes.putSync(idI, { ...row, seenBy });
   }
 
-  #mergeController(idC: number, noted: ControllerSightingRow): void {
+  #mergeController(idC: number, noted: GatheredController): void {
     const { controllerSightings } = this.#tables;
     const { heard, unopened, skewed } = controllerSightings.get(idC) ?? {};
+    const sameSide = skewed !== undefined && (noted.skewed === undefined || isSameSide(skewed.skew, noted.skewed.skew));
     controllerSightings.putSync(
       idC,
       present({
         heard: goingOn(heard, noted.heard),
-        unopened: goingOn(unopened, noted.unopened),
-        skewed: goingOn(skewed, noted.skewed),
+        unopened: goingOn(noted.unopenedEnded ? undefined : unopened, noted.unopened),
+        skewed: goingOn(sameSide && !noted.skewedEnded ? skewed : undefined, noted.skewed),
       }),
     );
   }
+}
+
+/** Whether a clock that was off by `one` ms and then by `other` was off to the same side. */
+function isSameSide(one: number, other: number): boolean {
+  return Math.sign(one) === Math.sign(other);
+}
+
+/** Whether two refusals in a row are one run. */
+function isSameRefusal(one: Pick<Refused, 'refusal' | 'by' | 'skew'>, other: Pick<Refused, 'refusal' | 'by' | 'skew'>): boolean {
+  return one.refusal === other.refusal && one.by === other.by && isSameSide(one.skew ?? 0, other.skew ?? 0);
 }
 
 function again(before: Run | undefined, at: number): Run {

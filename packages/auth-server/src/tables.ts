@@ -140,7 +140,10 @@ export class Tables {
   /** Inside a write transaction: nodes are assigned to controllers that are there alone. */
   requireController(idC: number): void {
     if (this.controllers.doesExist(idC)) return;
-    throw new UsageFailure(`controller ${formatId(idC)} is not in the registry`, { advice: 'Nothing was changed.' });
+    throw new UsageFailure(`controller ${formatId(idC)} is not in the registry`, {
+      advice: 'Nothing was changed. Name one of these, or add it first:',
+      run: [['latchkey-auth-server', 'controller', 'list']],
+    });
   }
 
   /** Reads from here on see every write that was acknowledged before, also another process's. */

@@ -23,6 +23,8 @@ import type { Entry } from '../src/audit.js';
 import { AuthServer } from '../src/auth-server.js';
 import { NodeBatch } from '../src/batch.js';
 import { addController } from '../src/changes.js';
+import { type Diagnosis, diagnoseNode } from '../src/diagnosis.js';
+import { type Surroundings, surroundingsOf } from '../src/diagnosis-situation.js';
 import { enrol, type Terms } from '../src/enrolment.js';
 import { Registry } from '../src/registry.js';
 import { STORE } from '../src/tables.js';
@@ -168,6 +170,15 @@ export class Serving {
     const { code, payload } = await this.server.answer(exchange[request]);
     return exchange.read(request, payload) ?? code;
   }
+}
+
+/** What is found at `at` beside a server that runs, whose clock was never set back. */
+export function diagnosisOf(registry: Registry, idI: number, at: number, more: Partial<Surroundings> = {}): Diagnosis {
+  registry.tables.seeLatest();
+  const lock = { locked: true, holder: 'latchkey-auth-server run (process 1, since some time)' };
+  const surroundings = surroundingsOf(registry, lock, { wall: at, steady: at });
+  const server = { runs: true, combined: false, seenAt: at };
+  return diagnoseNode(registry, idI, { ...surroundings, server, heldUntil: undefined, ...more });
 }
 
 let lastTid = 0n;

@@ -13,7 +13,6 @@ import { AuthServer } from '../src/auth-server.js';
 import { backup, restore, type RestoredFrom } from '../src/backup.js';
 import { addController } from '../src/changes.js';
 import type { Registry } from '../src/registry.js';
-import { why } from '../src/why.js';
 import {
   addNodes,
   COMMIT,
@@ -29,6 +28,7 @@ import {
   openRegistry,
   withRegistry,
 } from './fixtures.js';
+import { diagnosisOf } from './administration.js';
 
 interface BackedUp {
   readonly registry: Registry;
@@ -382,14 +382,14 @@ describe('a node that got a key after the backup', () => {
 
     const later = wall + 120_000;
     for (const idI of [9, 11]) {
-      expect(why(restored, idI, later)).toMatchObject({
+      expect(diagnosisOf(restored, idI, later)).toMatchObject({
         cause: 'restored',
-        sentence: expect.stringContaining('the registry was restored at') as string,
-        next: `Reset the device to its initial key, then: latchkey-auth-server node reset ${formatId(idI)}`,
+        sentence: expect.stringContaining('The registry was restored at') as string,
+        action: { kind: 'reset-node', node: formatId(idI), initial_key: 'new' },
       });
     }
-    expect(why(restored, 10, later).cause).toBe('joined');
-    expect(why(restored, 12, later).cause).toBe('joined');
-    expect(why(restored, 13, later).cause).toBe('never-asked');
+    expect(diagnosisOf(restored, 10, later).cause).toBe('joined');
+    expect(diagnosisOf(restored, 12, later).cause).toBe('joined');
+    expect(diagnosisOf(restored, 13, later).cause).toBe('never-asked');
   });
 });

@@ -8,6 +8,7 @@ import {
   moveNodes,
   noteExport,
   orderControllerKey,
+  setController,
   removeController,
   removeNodes,
   resetNode,
@@ -17,6 +18,7 @@ import {
   setTerms,
 } from '../src/changes.js';
 import type { Registry } from '../src/registry.js';
+import type { Endpoint } from '@latchkey/runtime';
 import type { ControllerRecord } from '../src/rows.js';
 import { C1, C2, drawn, Office } from './administration.js';
 
@@ -136,7 +138,7 @@ describe('nodes', () => {
     await expect(change([1, 2, 77, 3])).rejects.toMatchObject({
       name: 'Failure',
       message: 'node 0000004d is not in the registry',
-      advice: 'Run: latchkey-auth-server node list',
+      run: [['latchkey-auth-server', 'node', 'list']],
     });
     expect([node(1), node(2), node(3)]).toEqual(before);
     expect(office.seq).toBe(seq);
@@ -292,11 +294,43 @@ describe('controllers', () => {
     expect(registry.controller(9)?.skCs.toHex()).toBe(skCs.toHex());
   });
 
+  it('get other addresses, each change with what it was in the log, and one that differs in nothing is none', async () => {
+    const before = registry.controller(C1)!;
+    const [nid, server, other] = ['192.0.2.77', '192.0.2.7', '2001:db8::7'].map((host) => ({ host, port: 5683 })) as [
+      Endpoint,
+      Endpoint,
+      Endpoint,
+    ];
+    expect(await told(() => setController(registry, C1, { nid, servers: [server] }))).toMatchObject([
+      {
+        what: 'controller changed',
+        controller: '00000001',
+        note: 'nid 192.0.2.1:5684 -> 192.0.2.77:5683; servers none -> 192.0.2.7:5683',
+      },
+    ]);
+    expect(await told(() => setController(registry, C1, { servers: [other, server] }))).toMatchObject([
+      { note: 'servers 192.0.2.7:5683 -> [2001:db8::7]:5683, 192.0.2.7:5683' },
+    ]);
+    expect(await told(() => setController(registry, C1, { nid, servers: [other, server] }))).toEqual([]);
+    const after = registry.controller(C1)!;
+    expect(after).toMatchObject({ nid, servers: [other, server], addedAt: before.addedAt });
+    expect(after.skCs.equals(before.skCs)).toBe(true);
+    await expect(setController(registry, 77, { nid })).rejects.toThrow('controller 0000004d is not in the registry');
+  });
+
+  it('keep the SK_cs that waits for them when their addresses are changed', async () => {
+    const next = drawn();
+    await orderControllerKey(registry, C1, next);
+    await setController(registry, C1, { servers: [{ host: '192.0.2.7', port: 5693 }] });
+    expect(registry.controller(C1)?.nextSkCs?.equals(next)).toBe(true);
+  });
+
   it('are removed when no node is assigned to them, and then nobody is answered under their key', async () => {
     await expect(removeController(registry, C1)).rejects.toMatchObject({
       name: 'UsageFailure',
       message: '3 nodes are assigned to controller 00000001',
-      advice: 'Nothing was changed. Move them first: latchkey-auth-server node move --from 00000001 --controller ID',
+      advice: 'Nothing was changed. Move them first, to controller 00000002 say:',
+      run: [['latchkey-auth-server', 'node', 'move', '--from', '00000001', '--controller', '00000002']],
     });
     await moveNodes(registry, [1, 2, 3], C2);
     expect(await told(() => removeController(registry, C1))).toEqual([{ what: 'controller removed', controller: '00000001' }]);

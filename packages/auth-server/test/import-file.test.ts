@@ -22,10 +22,14 @@ interface Read {
 
 async function readFrom(path: string): Promise<Read> {
   const [rows, problems]: [string[], string[]] = [[], []];
-  const failure = await readImport(path, 'Decrypt it.', {
-    row: ({ line, idI }) => void rows.push(`${line} ${idI}`),
-    problem: ({ line, reason }) => void problems.push(`${line} ${reason}`),
-  }).then(
+  const failure = await readImport(
+    path,
+    { advice: 'Decrypt it.' },
+    {
+      row: ({ line, idI }) => void rows.push(`${line} ${idI}`),
+      problem: ({ line, reason }) => void problems.push(`${line} ${reason}`),
+    },
+  ).then(
     () => undefined,
     (error: unknown) => error as Failure,
   );

@@ -11,7 +11,7 @@ import type { NodeBatch } from '../src/batch.js';
 import { openImport } from '../src/import-parts.js';
 
 const HEADER = 'id,controller_id,controller,ik\n';
-const QUIET = { decrypt: '', problem: (): void => undefined };
+const QUIET = { decrypt: {}, problem: (): void => undefined };
 const row = (id: number, ik: number): string =>
   `${id.toString(16).padStart(8, '0')},00000001,192.0.2.1:5683,${ik.toString(16).padStart(32, '0')}\n`;
 

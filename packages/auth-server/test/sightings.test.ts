@@ -80,6 +80,40 @@ describe('what is seen of a node', () => {
     expect(registry.sightingOf(1)?.refused).toEqual({ since: 30, at: 40, count: 2, refusal: 'clock', by: C1, skew: -91_000 });
   });
 
+  it('begins anew when it is refused again after it was given its key, or the clock is off to the other side', async () => {
+    const refuse = async (...skews: readonly [at: number, skew: number][]): Promise<void> => {
+      const seen = sightings();
+      for (const [at, skew] of skews) seen.refused(1, C1, 'clock', at, skew);
+      await seen.close();
+      registry.tables.seeLatest();
+    };
+    await refuse([10, -90_000], [20, -90_000]);
+    await refuse([30, 300_000]);
+    expect(registry.sightingOf(1)?.refused).toMatchObject({ since: 30, at: 30, count: 1, skew: 300_000 });
+    await refuse([40, 300_000], [50, -90_000], [60, -90_000]);
+    expect(registry.sightingOf(1)?.refused).toMatchObject({ since: 50, at: 60, count: 2 });
+    const seen = sightings();
+    seen.asked(1, C1, 70);
+    await seen.close();
+    registry.tables.seeLatest();
+    expect(registry.sightingOf(1)).toEqual({ asked: { since: 70, at: 70, count: 1, by: C1 } });
+    await refuse([80, -90_000]);
+    expect(registry.sightingOf(1)?.refused).toMatchObject({ since: 80, count: 1 });
+  });
+
+  it('is still a proof that failed when the key is given out again', async () => {
+    const seen = sightings();
+    seen.refused(1, C1, 'proofFailed', 10);
+    seen.asked(1, C1, 20);
+    await seen.close();
+    const later = sightings();
+    later.asked(1, C1, 30);
+    later.refused(1, C1, 'proofFailed', 40);
+    await later.close();
+    registry.tables.seeLatest();
+    expect(registry.sightingOf(1)?.refused).toMatchObject({ since: 10, at: 40, count: 2 });
+  });
+
   it('is settled by a join: what is seen after it begins anew', async () => {
     const now = Date.now();
     await office.serving((serving) => serving.ask(serving.exchange(1, drawn()), 'm7'), now);
@@ -128,6 +162,67 @@ describe('what is seen of a node', () => {
       await serving.ask(serving.exchange(1, ik, { idC: C2 }), 'm2');
     });
     expect(office.seq).toBe(seq);
+  });
+});
+
+describe('what is seen of a controller', () => {
+  /** One after the other, each written before the next if `apart`. */
+  async function see(apart: boolean, ...events: readonly ((seen: Sightings) => void)[]): Promise<void> {
+    let seen = sightings();
+    for (const event of events) {
+      event(seen);
+      if (!apart) continue;
+      await seen.close();
+      seen = sightings();
+    }
+    await seen.close();
+    registry.tables.seeLatest();
+  }
+
+  // It said "clock 300 s off" long after the clock was put right, and since when it had been off to
+  // the other side.
+  it.each([false, true])(
+    'is no clock that was put right, nor since when it was off to the other side; each written: %s',
+    async (apart) => {
+      const off = (at: number, skew: number) => (seen: Sightings) => seen.skewed(C1, skew, at);
+      const right = (seen: Sightings): void => seen.timely(C1);
+      await see(apart, off(10, 300_000), off(20, 301_000));
+      expect(registry.sightingOfController(C1)?.skewed).toEqual({ since: 10, at: 20, count: 2, skew: 301_000 });
+      await see(apart, off(30, -300_000), off(40, -300_000));
+      expect(registry.sightingOfController(C1)?.skewed).toEqual({ since: 30, at: 40, count: 2, skew: -300_000 });
+      await see(apart, right);
+      expect(registry.sightingOfController(C1)?.skewed).toBeUndefined();
+      await see(apart, off(50, -300_000), right, off(60, -300_000), off(70, -300_000));
+      expect(registry.sightingOfController(C1)?.skewed).toEqual({ since: 60, at: 70, count: 2, skew: -300_000 });
+    },
+  );
+
+  it.each([false, true])(
+    'is no SK_cs that was put right, nor since when it was another before that; each written: %s',
+    async (apart) => {
+      const [opens, not] = [
+        (at: number) => (seen: Sightings) => seen.heard(C1, at),
+        (at: number) => (seen: Sightings) => seen.unopened(C1, at),
+      ];
+      await see(apart, not(10), not(20));
+      expect(registry.sightingOfController(C1)?.unopened).toEqual({ since: 10, at: 20, count: 2 });
+      await see(apart, opens(30));
+      expect(registry.sightingOfController(C1)?.unopened).toBeUndefined();
+      await see(apart, not(40), opens(50), not(60));
+      expect(registry.sightingOfController(C1)).toEqual({
+        heard: { since: 30, at: 50, count: 2 },
+        unopened: { since: 60, at: 60, count: 1 },
+      });
+    },
+  );
+
+  it('is a clock that is right once a request is in time, whatever is decided of it', async () => {
+    const ask = (ts: number, idI: number): Promise<string> =>
+      office.serving((serving) => serving.ask(serving.exchange(idI, ik, { ts }), 'm2'), 1_000_000);
+    expect(await ask(1_300_000, 1)).toBe('clock');
+    expect(registry.sightingOfController(C1)?.skewed).toMatchObject({ skew: 300_000 });
+    expect(await ask(1_000_000, 9)).toBe('unknownNode');
+    expect(registry.sightingOfController(C1)?.skewed).toBeUndefined();
   });
 });
 

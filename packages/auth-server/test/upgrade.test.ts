@@ -131,7 +131,7 @@ describe('a registry of schema 1', () => {
     const folder = await oldRegistry(IDS);
     await expect(openRegistry(folder)).rejects.toMatchObject({
       message: `the registry in ${folder} is of an older version (schema 1; this one has 2)`,
-      advice: expect.stringContaining(`latchkey-auth-server run --data ${folder}`) as string,
+      run: [['latchkey-auth-server', 'run', '--data', folder]],
     });
   });
 
@@ -283,7 +283,7 @@ describe('an upgrade', () => {
     const refusal = {
       name: 'UsageFailure',
       message: `the upgrade of the registry in ${folder} was interrupted`,
-      advice: `Run: latchkey-auth-server run --data ${folder}. That finishes it.`,
+      run: [['latchkey-auth-server', 'run', '--data', folder]],
     };
     await expect(createdIn(folder)).rejects.toMatchObject(refusal);
     await expect(openRegistry(folder)).rejects.toMatchObject(refusal);

@@ -9,7 +9,18 @@
  */
 
 import { formatId, MAX_LINK_MESSAGES, MAX_TID, type Secret } from '@latchkey/protocol';
-import { type Credential, exists, Failure, loadPrivateJson, type Log, replaceFile, UsageFailure } from '@latchkey/runtime';
+import {
+  type CommandLine,
+  type Credential,
+  exists,
+  Failure,
+  formatCommandLine,
+  loadPrivateJson,
+  type Log,
+  replaceFile,
+  STATE_FOLDERS,
+  UsageFailure,
+} from '@latchkey/runtime';
 import { z } from 'zod';
 
 /**
@@ -41,6 +52,12 @@ const fileSchema = z.strictObject({
   sk_cs: z.string().regex(/^[0-9a-f]{4}$/, 'expected a fingerprint'),
   messages: z.number().int().nonnegative(),
 });
+
+/** Writes another credential, on the machine of the registry. */
+export function rotateCommand(idC: number, folder: string = STATE_FOLDERS['auth-server']): CommandLine {
+  const id = formatId(idC);
+  return ['latchkey-auth-server', 'controller', 'rotate', id, '--data', folder, '--out', `controller-${id}.json`];
+}
 
 /** Whose they are: its credential. */
 type Owner = Pick<Credential, 'idC' | 'skCs'>;
@@ -144,7 +161,7 @@ export class Serials {
       });
     if (messages > MAX_LINK_MESSAGES) {
       throw new Failure(`SK_cs [secret ${this.#fingerprint}] has sealed all it may`, {
-        advice: 'Give it another: latchkey-auth-server controller rotate ID --out FILE.',
+        advice: `Give it another: ${formatCommandLine(rotateCommand(this.#idC))}`,
       });
     }
     if (messages > MAX_LINK_MESSAGES * WARN_AT)

@@ -265,7 +265,8 @@ describe('what SK_cs has sealed', () => {
     await expect(openAt(path, WALL)).rejects.toMatchObject({
       name: 'Failure',
       message: `SK_cs [secret ${SK_CS.fingerprint}] has sealed all it may`,
-      advice: 'Give it another: latchkey-auth-server controller rotate ID --out FILE.',
+      advice:
+        'Give it another: latchkey-auth-server controller rotate 00000001 --data /var/lib/latchkey/auth-server --out controller-00000001.json',
     });
   });
 

@@ -63,7 +63,8 @@ type FailedExchange =
   | { readonly kind: 'refused'; readonly code: string; readonly maxAge: number | undefined }
   | { readonly kind: 'silent' }
   | { readonly kind: 'unreachable'; readonly code: string }
-  | { readonly kind: 'not opened'; readonly answers: number };
+  /** `foreign`: ID_c of an answer from a controller that the node was not installed for. */
+  | { readonly kind: 'not opened'; readonly answers: number; readonly foreign?: number | undefined };
 
 export interface AttemptOptions {
   readonly file: NodeFile;
@@ -150,6 +151,7 @@ class Attempt {
   readonly #end: number = steadyNow() + TRANSACTION_LIFE_MS;
   /** What the controller last asked to have brought back. It is good for M5 too, which then needs no round trip more. */
   #echo: Buffer | undefined;
+  #foreign: number | undefined;
 
   constructor(way: Way, options: AttemptOptions) {
     this.#way = way;
@@ -250,38 +252,44 @@ class Attempt {
       echo: this.#echo,
       maxIgnored: MAX_IGNORED_ANSWERS,
       patienceMs: PATIENCE_MS,
-      judge: (response) => weigh(response, judge, log),
+      judge: (response) => weigh(response, judge, log, (foreign) => (this.#foreign = foreign)),
     });
     // The socket has it after what is queued now.
     setImmediate(onSent);
     const outcome = await exchange;
     counts.exchanges[step].add(steadyNow() - since);
-    return outcome.kind === 'answered' ? outcome.value : failed(outcome);
+    return outcome.kind === 'answered' ? outcome.value : failed(outcome, this.#foreign);
   }
 }
 
 /** What a response is worth: a message that opens, an error, or nothing. */
-function weigh<D extends M4Decision | M6Decision>(response: Response, judge: (octets: Uint8Array) => D, log: Log) {
+function weigh<D extends M4Decision | M6Decision>(
+  response: Response,
+  judge: (octets: Uint8Array) => D,
+  log: Log,
+  onForeign: (idC: number) => void,
+) {
   const { code, payload, maxAge, echo } = response;
   if (code === PROVE_ADDRESS && echo !== undefined) return { kind: 'echo', echo } as const;
   if (code !== CHANGED) return { kind: 'refused', code, maxAge } as const;
   const decision = judge(payload);
   if (decision.kind === 'ignored') {
     log.debug({ octets: payload.length, why: decision.why }, 'an answer was ignored');
+    if (decision.foreign !== undefined) onForeign(decision.foreign);
     return undefined;
   }
   log.debug({ message: `M${(payload[0] ?? 0) & 0x0f}`, octets: payload.length }, 'received');
   return { kind: 'opened', decision: decision as Exclude<D, { kind: 'ignored' }> } as const;
 }
 
-function failed(outcome: Exclude<Outcome<unknown>, { kind: 'answered' }>): FailedExchange {
+function failed(outcome: Exclude<Outcome<unknown>, { kind: 'answered' }>, foreign: number | undefined): FailedExchange {
   switch (outcome.kind) {
     case 'unreachable':
       return { kind: 'unreachable', code: outcome.code };
     case 'deaf':
-      return { kind: 'not opened', answers: outcome.ignored };
+      return { kind: 'not opened', answers: outcome.ignored, foreign };
     case 'timeout':
-      return outcome.ignored > 0 ? { kind: 'not opened', answers: outcome.ignored } : { kind: 'silent' };
+      return outcome.ignored > 0 ? { kind: 'not opened', answers: outcome.ignored, foreign } : { kind: 'silent' };
     case 'busy':
       return { kind: 'silent' };
   }

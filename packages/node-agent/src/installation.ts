@@ -84,7 +84,7 @@ async function fromManifest(options: InstallationOptions, path: string): Promise
   const name = nameOf(path);
   return findManifestLine(await manifestOctets(options, path), options.id, {
     name,
-    decrypt: 'It was encrypted twice: decrypt it once before.',
+    decrypt: { advice: 'It was encrypted twice: decrypt it once before.' },
   });
 }
 

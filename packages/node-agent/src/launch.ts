@@ -50,5 +50,7 @@ if (KEPT.has(command)) {
 function stateFolder(words: readonly string[]): string | undefined {
   const at = words.lastIndexOf('--state');
   const given = at === -1 ? words.findLast((word) => word.startsWith('--state='))?.slice('--state='.length) : words[at + 1];
-  return given ?? process.env['LATCHKEY_STATE'];
+  // One that is set but empty counts as unset: the folder would be the working directory, which
+  // others may write to.
+  return given ?? (process.env['LATCHKEY_STATE'] || undefined);
 }

@@ -12,7 +12,7 @@ import {
   saveIntervalMs,
   untilRenewal,
 } from '@latchkey/protocol';
-import { Failure, formatEndpoint, type Log, steadyNow } from '@latchkey/runtime';
+import { adviceInOneLine, Failure, formatEndpoint, type Log, steadyNow } from '@latchkey/runtime';
 import { attempt, type AttemptResult } from './attempt.js';
 import { NodeCounts } from './counts.js';
 import { explain } from './explain.js';
@@ -118,7 +118,7 @@ export class NodeAgent {
       failures += 1;
       const delay = Math.min(backOff(failures, randomInt(0, 2 ** 32) / 2 ** 32, result.maxAge), result.waitMs);
       this.#log.warn(
-        { advice: result.failure.advice, failures, nextInSeconds: Math.round(delay / 1000) },
+        { advice: adviceInOneLine(result.failure), failures, nextInSeconds: Math.round(delay / 1000) },
         result.failure.message,
       );
       this.#thrift?.rest();
@@ -222,7 +222,11 @@ export class NodeAgent {
         return result;
       }
       const maxAge = result.kind === 'failed' && result.why.kind === 'refused' ? (result.why.maxAge ?? 0) : 0;
-      return await this.#failed(explain(result, state.idI, controller), maxAge, result.kind === 'wait' ? result.forMs : Infinity);
+      return await this.#failed(
+        explain(result, { state, folder: this.#folder, controller }),
+        maxAge,
+        result.kind === 'wait' ? result.forMs : Infinity,
+      );
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       this.counts.ended(undefined);

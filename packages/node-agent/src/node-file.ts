@@ -146,14 +146,16 @@ export class NodeFile {
   static async look(folder: string): Promise<void> {
     if (await NodeFile.isInstalled(folder)) return;
     throw new UsageFailure(`${folder} holds no installed node`, {
-      advice: `Run: latchkey-node-agent install --state ${folder} ...`,
+      advice: 'Check the path: --state, or LATCHKEY_STATE. How a node is installed:',
+      run: [['latchkey-node-agent', 'install', '--help']],
     });
   }
 
   static async open(folder: string): Promise<NodeFile> {
     await NodeFile.look(folder);
     const path = join(folder, FILE);
-    const advice = 'The file was changed by something else. Restore it, or install the node anew.';
+    const advice =
+      'The file was changed by something else. Restore it, or install the node again with --replace; if it has joined, after `node reset`.';
     return new NodeFile(path, parse(await loadPrivateJson(schema, path, advice)));
   }
 

@@ -59,6 +59,11 @@ export interface AwaitingM6 {
 interface Ignored {
   readonly kind: 'ignored';
   readonly why: string;
+  /**
+   * ID_c in the answer, if the node was not ordered for that controller. Anybody may have written
+   * it.
+   */
+  readonly foreign?: number;
 }
 
 export type M4Decision =
@@ -112,7 +117,7 @@ export function receiveM4(state: NodeState, attempt: AwaitingM4, octets: Uint8Ar
   const m4 = ifWellFormed(decodeM4, octets);
   if (m4 === undefined) return ignored('not an M4');
   if (state.controllers !== 'any' && !state.controllers.includes(m4.idC))
-    return ignored('from a controller this node was not ordered for');
+    return { ...ignored('from a controller this node was not ordered for'), foreign: m4.idC };
 
   const opened = openUnderAny(state, attempt, m4);
   if (opened === undefined) return ignored('does not open under any key this node holds');

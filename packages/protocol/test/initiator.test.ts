@@ -134,10 +134,17 @@ describe('rule 1: M1, and what is ignored', () => {
     ['a key the node never had', m4Under(secret(9), attempt), 'does not open'],
     ['the M1 of another attempt', m4Under(state.confirmed, attempt, { m1: begin(state).m1 }), 'does not open'],
     ['another RN_i inside', m4Under(state.confirmed, attempt, { rnI: draw(16) }), 'bears the RN_i'],
-    ['a controller not ordered for', m4Under(state.confirmed, attempt, { idC: 3 }), 'not ordered for'],
   ])('an M4 that is or has %s is ignored', (_, octets, why) => {
     const decision = receiveM4(state, attempt, octets, ARRIVED_AT);
     expect(decision).toEqual({ kind: 'ignored', why: expect.stringContaining(why) as string });
+  });
+
+  it('an M4 that has a controller not ordered for is ignored, and that one is named', () => {
+    expect(receiveM4(state, attempt, m4Under(state.confirmed, attempt, { idC: 3 }), ARRIVED_AT)).toEqual({
+      kind: 'ignored',
+      why: expect.stringContaining('not ordered for') as string,
+      foreign: 3,
+    });
   });
 
   it('the right one still counts after them', () => {
@@ -188,6 +195,7 @@ describe('rule 2 for a node whose installer named no controller (docs/PROTOCOL.m
     expect(receiveM4(state, attempt, m4Under(state.confirmed, attempt, { idC }), ARRIVED_AT)).toEqual({
       kind: 'ignored',
       why: expect.stringContaining('not ordered for') as string,
+      foreign: idC,
     });
   });
 });

@@ -3,7 +3,7 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Failure } from '@latchkey/runtime';
-import { type OutputOptions, rolldown, type RolldownOutput } from 'rolldown';
+import { rolldown } from 'rolldown';
 import { changed } from './changes.js';
 import { type Dependency, dependencyOf } from './dependency.js';
 import { type Product, ROOT } from './product.js';
@@ -38,19 +38,11 @@ export async function bundle(product: Bundled): Promise<Bundle> {
     external: [/^node:/, ...product.natives.map((name) => new RegExp(`^${name}$`))],
     resolve: { alias: { ...INSTEAD, ...exactly(product.parts) } },
     logLevel: 'silent',
+    // What is needed from the start lies in one file: what is loaded later may take of it from there.
     preserveEntrySignatures: 'allow-extension',
     plugins: [{ name: 'changes', transform: changed }],
   });
-  const options: OutputOptions = { format: 'cjs', minify: true, comments: false };
-  const groups = Object.keys(product.entries).map((name) => ({ name, modules: new Set<string>() }));
-  const first = await build.generate(options);
-  for (const { name, modules } of groups) neededAtStart(`${name}.js`, first, modules);
-  const codeSplitting = {
-    // Each group has the modules that it needs already.
-    includeDependenciesRecursively: false,
-    groups: groups.map(({ name, modules }) => ({ name, test: (id: string) => modules.has(id) })),
-  };
-  const { output } = await build.generate({ ...options, codeSplitting });
+  const { output } = await build.generate({ format: 'cjs', minify: true, comments: false });
   await build.close();
   const tree: Tree = new Map();
   const dependencies = new Map<string, Dependency>();
@@ -66,18 +58,6 @@ export async function bundle(product: Bundled): Promise<Bundle> {
     }
   }
   return { tree, dependencies: [...dependencies.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1)) };
-}
-
-/**
- * Adds the modules that an entry loads at its start. They go into one file, and parts that are
- * loaded later take them from there: rolldown by itself gives what is shared files of its own,
- * which the node-agent would compile again at each start.
- */
-function neededAtStart(file: string, { output }: Pick<RolldownOutput, 'output'>, modules: Set<string>): void {
-  const chunk = output.find(({ fileName }) => fileName === file);
-  if (chunk?.type !== 'chunk') return;
-  for (const id of chunk.moduleIds) modules.add(id);
-  for (const imported of chunk.imports) neededAtStart(imported, { output }, modules);
 }
 
 /** For the alias of a package, but not of its files. */

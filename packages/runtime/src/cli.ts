@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { formatId, parseId } from '@latchkey/protocol';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { type CommandLine, formatCommandLine, withPlaceOptions } from './advice.js';
 import { describeListen, describePeer, type Endpoint, parseEndpoint, parsePeer } from './endpoint.js';
 import { exitNow } from './exit-now.js';
 import { EXIT, Failure, systemFailure } from './failure.js';
@@ -34,12 +35,26 @@ export async function main(command: Command): Promise<void> {
   });
   exitOverrideAll(command, command.name());
   refuseRepeated(command);
+  unsetEmptyVariables(command);
+  let called: Command | undefined;
+  command.hook('preAction', (_, action) => {
+    called = action;
+  });
   try {
     await command.parseAsync();
   } catch (error) {
     // A daemon that could not start may hold sockets and timers already.
-    process.exit(report(command.name(), error));
+    process.exit(report(command.name(), error, called));
   }
+}
+
+/**
+ * `NAME=` in a unit, a script or an image means that NAME is not set; commander would take it for
+ * an empty value.
+ */
+function unsetEmptyVariables(command: Command): void {
+  for (const { envVar } of command.options) if (envVar !== undefined && process.env[envVar] === '') delete process.env[envVar];
+  command.commands.forEach(unsetEmptyVariables);
 }
 
 /** What was asked for may be done by the time that it is told: an order, say. */
@@ -72,11 +87,12 @@ function refuseRepeated(command: Command): void {
   command.commands.forEach(refuseRepeated);
 }
 
-function report(name: string, error: unknown): number {
+function report(name: string, error: unknown, called?: Command): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
   if (error instanceof Failure) {
-    const advice = error.advice === undefined ? '' : `\n${error.advice}`;
-    process.stderr.write(withoutKeys(`${name}: ${error.message}${advice}\n`));
+    const advice = error.advice === undefined ? [] : [error.advice];
+    const lines = [`${name}: ${error.message}`, ...advice, ...error.run.map((words) => commandToRun(words, called))];
+    process.stderr.write(withoutKeys(`${lines.join('\n')}\n`));
     return error.exitCode;
   }
   const message = error instanceof Error ? error.message : String(error);
@@ -86,14 +102,16 @@ function report(name: string, error: unknown): number {
   return EXIT.failed;
 }
 
+/**
+ * A line with a command to run next, for a person to paste: indented, and as `called` was called.
+ */
+export function commandToRun(words: CommandLine, called: Command | undefined): string {
+  return `  ${formatCommandLine(called === undefined ? words : withPlaceOptions(words, called))}`;
+}
+
 /** A key that was given where a name belongs is not repeated. */
 function withoutKeys(text: string): string {
   return text.replace(/[0-9a-f]{32,}|AGE-SECRET-KEY-\S+/gi, '[withheld: it looks like a key]');
-}
-
-/** A word for advice that is pasted into a shell: quoted unless it is plain. */
-export function shellWord(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 /** An ID argument: 8 hex digits. */
@@ -101,6 +119,15 @@ export function idArgument(text: string): number {
   const id = parseId(text);
   if (id === undefined) throw new InvalidArgumentError(`an ID is written as 8 hex digits, e.g. ${formatId(1)}`);
   return id;
+}
+
+/**
+ * The path of a folder: an empty one, as of a variable that is not set, would be the working
+ * directory.
+ */
+export function folderArgument(text: string): string {
+  if (text === '') throw new InvalidArgumentError('expected the path of a folder');
+  return text;
 }
 
 /** A HOST:PORT argument that names a peer. */

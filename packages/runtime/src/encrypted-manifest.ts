@@ -3,6 +3,7 @@
  * whose identity files open it. `age-encryption` is loaded only where one is written or read: daemons do without it.
  */
 
+import { decryptInto } from './advice.js';
 import { UsageFailure } from './failure.js';
 
 /** Who may read it. */
@@ -98,7 +99,7 @@ export async function parseIdentities(text: string, name: string): Promise<strin
   const { Decrypter } = await import('age-encryption');
   if (encryptedTo(Buffer.from(text)) !== undefined) {
     throw new UsageFailure(`${name}: the identity file is encrypted itself`, {
-      advice: `Run: age -d ${name}, into a file of mode 0600.`,
+      advice: decryptInto(name, 'identity.txt'),
     });
   }
   const identities = text.split('\n').flatMap((row, i) => {

@@ -1,23 +1,35 @@
 /** What a person is told when something cannot be done: what happened, what to do, and the exit code. */
 
+import type { CommandLine } from './advice.js';
+
 /** Exit codes of every command. */
 export const EXIT = { ok: 0, failed: 1, usage: 2 } as const;
 
-interface FailureOptions {
-  /** What to do about it. */
+/** What to do about a failure. */
+export interface Advice {
   readonly advice?: string;
+  /**
+   * Commands that do it, one a line below the advice. Options such as `--data` are repeated by
+   * `main`.
+   */
+  readonly run?: readonly CommandLine[];
+}
+
+interface FailureOptions extends Advice {
   readonly cause?: unknown;
 }
 
 /** Failure at work: exit code 1. The message is for a person and holds no key. */
 export class Failure extends Error {
   readonly advice: string | undefined;
+  readonly run: readonly CommandLine[];
   readonly exitCode: number = EXIT.failed;
 
   constructor(message: string, options: FailureOptions = {}) {
     super(message, { cause: options.cause });
     this.name = 'Failure';
     this.advice = options.advice;
+    this.run = options.run ?? [];
   }
 }
 

@@ -17,6 +17,8 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import { shellWord } from './advice.js';
+import { environment } from './environment.js';
 import { systemCode, systemFailure, UsageFailure } from './failure.js';
 import { lockFile } from './file-lock.js';
 import { removeIfInterrupted } from './interruption.js';
@@ -260,14 +262,16 @@ async function* pieces(file: FileHandle, size: number): AsyncIterable<Buffer> {
 
 /** Whether systemd gave it to this service: it keeps others out by the folder, and the mode it shows for a file is no measure. */
 function isCredential(path: string): boolean {
-  const folder = process.env['CREDENTIALS_DIRECTORY'];
+  const folder = environment('CREDENTIALS_DIRECTORY');
   return folder !== undefined && dirname(resolve(path)) === resolve(folder);
 }
 
 function refuseLooseMode(path: string, info: Stats): void {
   if ((info.mode & OTHERS) === 0) return;
   const mode = (info.mode & 0o777).toString(8).padStart(4, '0');
-  throw new UsageFailure(`${path} holds a key and has mode ${mode}: others can read it`, { advice: `Run: chmod 600 ${path}` });
+  throw new UsageFailure(`${path} holds a key and has mode ${mode}: others can read it`, {
+    advice: `Run: chmod 600 ${shellWord(path)}`,
+  });
 }
 
 /** Refuses `path` if it exists with a mode that lets others in. */
@@ -286,7 +290,7 @@ export async function openFolder(path: string): Promise<void> {
   } catch (error) {
     throw systemFailure(`cannot use the folder ${path}`, error);
   }
-  throw new UsageFailure(`everybody may write into the folder ${path}`, { advice: `Run: chmod 700 ${path}` });
+  throw new UsageFailure(`everybody may write into the folder ${path}`, { advice: `Run: chmod 700 ${shellWord(path)}` });
 }
 
 /**

@@ -1,7 +1,19 @@
 /** Every side effect the daemons share: CoAP behind a guard, files, locks, clocks, configuration, logs, commands, lifecycle. */
 
+export {
+  adviceInOneLine,
+  type CommandLine,
+  decryptInto,
+  formatCommandLine,
+  repeatInAdvice,
+  shellWord,
+  STATE_FOLDERS,
+  withPlaceOptions,
+} from './advice.js';
 export { type ApplicationKeyOptions, applicationKeyOptions, formatApplicationKey, warnOfExpiry } from './application-key.js';
 export {
+  commandToRun,
+  folderArgument,
   idArgument,
   integerArgument,
   listenOption,
@@ -9,7 +21,6 @@ export {
   main,
   peerArgument,
   program,
-  shellWord,
   withExamples,
 } from './cli.js';
 export { type Clock, ClockStepWatch, readClock, steadyNow, timeOfServers } from './clock.js';
@@ -43,7 +54,8 @@ export {
   peerSchema,
   storedPeerSchema,
 } from './endpoint.js';
-export { EXIT, Failure, systemCode, systemFailure, UsageFailure } from './failure.js';
+export { environment } from './environment.js';
+export { type Advice, EXIT, Failure, systemCode, systemFailure, UsageFailure } from './failure.js';
 export { commitsMetric, dropsMetric, exchangesMetric, joinsMetric, samples } from './families.js';
 export {
   checkPrivateFile,
@@ -70,7 +82,7 @@ export { formatLabel, formatLabelInCapitals, isLabel, parseLabel } from './label
 export { type Daemon, runDaemon } from './lifecycle.js';
 export { LeavingMap } from './leaving-map.js';
 export { type FileLock, nativeLocks } from './file-lock.js';
-export { lockFolder, refuseOtherNamespace } from './lock.js';
+export { type FolderLockState, lockFolder, readFolderLock, refuseOtherNamespace } from './lock.js';
 export { lockBySocket, type SocketLock } from './socket-lock.js';
 export { BoundedLog, createLog, type Log, LOG_LEVELS, type LogLevel, type LogStream } from './log.js';
 export { findManifestLine, formatManifest, type ManifestLine, MAX_MANIFEST, parseManifest } from './manifest.js';

@@ -17,7 +17,10 @@ export interface Daemon {
   readonly observation?: Observation;
   /** Stops taking work, finishes what is in flight, lets go of sockets and files. */
   stop(): Promise<void>;
-  /** Reads anew what an administrator may have replaced, on SIGHUP. A Failure is logged, and nothing changes. */
+  /**
+   * Reads anew what an administrator may have replaced, on SIGHUP, and logs whether it has changed.
+   * A Failure is logged, and nothing changes.
+   */
   reload?(): Promise<void>;
 }
 
@@ -78,8 +81,12 @@ export async function runDaemon(log: Log, start: () => Promise<Daemon>, outlook?
 }
 
 async function reload(daemon: Daemon, log: Log): Promise<void> {
+  if (daemon.reload === undefined) {
+    log.info({ signal: 'SIGHUP', advice: 'To have a configuration read, restart it.' }, 'nothing to reload: nothing has changed');
+    return;
+  }
   try {
-    await daemon.reload?.();
+    await daemon.reload();
   } catch (error) {
     const advice = error instanceof Failure ? error.advice : undefined;
     log.error({ advice }, `not reloaded: ${error instanceof Error ? error.message : String(error)}`);

@@ -2,11 +2,18 @@
 
 import { type FileHandle, open, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Failure, systemFailure } from './failure.js';
+import { setTimeout as pause } from 'node:timers/promises';
+import { Failure, systemCode, systemFailure } from './failure.js';
 import { type FileLock, lockFile } from './file-lock.js';
 import { giveToOwnerOfFolder } from './files.js';
 
 const LOCK_FILE = 'lock';
+/**
+ * `readFolderLock` has the lock for a moment, and must keep no daemon from starting: how often, and
+ * how long apart, a lock is tried.
+ */
+const TRIES = 10;
+const RETRY_DELAY_MS = 20;
 
 /**
  * Takes the exclusive lock on a state folder.
@@ -26,6 +33,10 @@ export async function lockFolder(folder: string, who: string): Promise<FileLock>
   let held: FileLock | undefined;
   try {
     held = await lockFile(file);
+    for (let tries = 1; held === undefined && tries < TRIES; tries++) {
+      await pause(RETRY_DELAY_MS);
+      held = await lockFile(file);
+    }
     if (held === undefined) {
       const [holder = ''] = (await file.readFile('utf8')).split('\n');
       throw new Failure(`the folder ${folder} is in use${holder === '' ? '' : ` by ${holder}`}`, {
@@ -39,6 +50,41 @@ export async function lockFolder(folder: string, who: string): Promise<FileLock>
   // The lock is held whether or not a full or failing disk takes the words about it. What cannot do without the disk says so itself.
   await describe(file, who).catch(() => undefined);
   return held;
+}
+
+export interface FolderLockState {
+  readonly locked: boolean;
+  /**
+   * The process that has the lock, or had it last, as it named itself to `lockFolder`. `undefined`
+   * if none ever did.
+   */
+  readonly holder: string | undefined;
+}
+
+/**
+ * Reads whether a process holds the lock on a state folder, and which.
+ *
+ * @throws Failure if the lock cannot be tried
+ */
+export async function readFolderLock(folder: string): Promise<FolderLockState> {
+  const path = join(folder, LOCK_FILE);
+  let file: FileHandle;
+  try {
+    file = await open(path, 'r+');
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return { locked: false, holder: undefined };
+    throw systemFailure(`cannot look at the lock of the folder ${folder}`, error);
+  }
+  try {
+    const [holder = ''] = (await file.readFile('utf8')).split('\n');
+    const lock = await lockFile(file);
+    await lock?.release();
+    return { locked: lock === undefined, holder: holder === '' ? undefined : holder };
+  } catch (error) {
+    throw systemFailure(`cannot look at the lock of the folder ${folder}`, error);
+  } finally {
+    await file.close();
+  }
 }
 
 /**

@@ -2,6 +2,7 @@
 
 import { timingSafeEqual } from 'node:crypto';
 import { formatId, Secret } from '@latchkey/protocol';
+import { decryptInto } from './advice.js';
 import { type Endpoint, formatEndpoint, isSameEndpoint } from './endpoint.js';
 import { UsageFailure } from './failure.js';
 import { ManifestReader, type ManifestReaderOptions } from './provisioning/manifest-reader.js';
@@ -45,7 +46,7 @@ export function parseManifest(text: string, name: string): ManifestLine[] {
   const lines = new Map<number, NumberedLine>();
   read(
     Buffer.from(text),
-    { name, decrypt: 'Decrypt it first.' },
+    { name, decrypt: { advice: decryptInto(name, 'manifest.csv') } },
     {
       row: (row) => {
         const before = lines.get(row.idI);

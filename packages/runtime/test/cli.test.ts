@@ -18,7 +18,9 @@ interface Ended {
 /** Arguments of Node.js that run a command with options, an argument and the given action. */
 function scriptOf(action: string, ...args: readonly string[]): string[] {
   const script = `
-    import { idArgument, integerArgument, listenOption, logLevelOption, main, peerArgument, program } from ${dist('cli')};
+    import { folderArgument, idArgument, integerArgument, listenOption, logLevelOption, main, peerArgument, program } from ${dist('cli')};
+    import { repeatInAdvice } from ${dist('advice')};
+    import { Option } from ${JSON.stringify(import.meta.resolve('commander'))};
     import { Failure, UsageFailure } from ${dist('failure')};
     const command = program('latchkey-test', 'a test', new URL('../package.json', ${dist('cli')}))
       .argument('[id]', 'an ID', idArgument)
@@ -26,6 +28,7 @@ function scriptOf(action: string, ...args: readonly string[]): string[] {
       .option('--listen <host:port>', 'an address', listenOption)
       .option('--count <n>', 'a number', integerArgument(1, 5))
       .addOption(logLevelOption())
+      .addOption(repeatInAdvice(new Option('--data <dir>', 'a folder').env('LATCHKEY_TEST_DATA').argParser(folderArgument)))
       .action(async (id, options) => { ${action} });
     await main(command);`;
   return ['--input-type=module', '--eval', script, '--', ...args];
@@ -33,7 +36,13 @@ function scriptOf(action: string, ...args: readonly string[]): string[] {
 
 /** Runs it in a process of its own. */
 async function run(action: string, ...args: readonly string[]): Promise<Ended> {
-  const child = spawn(process.execPath, scriptOf(action, ...args), { stdio: ['ignore', 'pipe', 'pipe'] });
+  return runIn({}, action, ...args);
+}
+
+/** The same with more variables in its environment. */
+async function runIn(environment: NodeJS.ProcessEnv, action: string, ...args: readonly string[]): Promise<Ended> {
+  const env = { ...process.env, ...environment };
+  const child = spawn(process.execPath, scriptOf(action, ...args), { stdio: ['ignore', 'pipe', 'pipe'], env });
   const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')]);
   return { code: child.exitCode, stdout, stderr };
 }
@@ -92,6 +101,38 @@ describe('a command', () => {
     ['wrong usage', `throw new UsageFailure('not like this')`, 2, 'latchkey-test: not like this\n'],
   ])('that meets %s ends with its code, and says why and what to do', async (_, action, code, stderr) => {
     expect(await run(action)).toEqual({ code, stdout: '', stderr });
+  });
+
+  const ADVICE = `throw new Failure('no', {
+    advice: 'Do that:',
+    run: [['latchkey-test', 'do', "a b's"], ['age', '-d', 'x', '|', 'latchkey-test', 'import', '-'], ['latchkey-other', 'y']],
+  })`;
+
+  it('names commands to run next as it was called itself: quoted for a shell, with the options that say where', async () => {
+    expect((await run(ADVICE, '--data', './it is here', '--count', '2')).stderr).toBe(
+      `latchkey-test: no
+Do that:
+  latchkey-test do 'a b'\\''s' --data './it is here'
+  age -d x | latchkey-test import - --data './it is here'
+  latchkey-other y
+`,
+    );
+    // What the environment says it says again.
+    const { stderr } = await runIn({ LATCHKEY_TEST_DATA: '/srv/it' }, ADVICE);
+    expect(stderr.split('\n')[2]).toBe(`  latchkey-test do 'a b'\\''s'`);
+    const help = `throw new Failure('no', { run: [['latchkey-test', 'do', '--help']] })`;
+    expect((await run(help, '--data', '/here')).stderr).toBe('latchkey-test: no\n  latchkey-test do --help\n');
+    const given = `throw new Failure('no', { run: [['latchkey-test', 'do', '--data', '/there']] })`;
+    expect((await run(given, '--data', '/here')).stderr).toBe('latchkey-test: no\n  latchkey-test do --data /there\n');
+  });
+
+  it('takes a variable that is set but empty for one that is not set, and no empty folder', async () => {
+    const tell = `process.stdout.write(String(options.data) + ('LATCHKEY_TEST_DATA' in process.env))`;
+    expect(await runIn({ LATCHKEY_TEST_DATA: '' }, tell)).toEqual({ code: 0, stdout: 'undefinedfalse', stderr: '' });
+    expect(await runIn({ LATCHKEY_TEST_DATA: '/x' }, tell)).toMatchObject({ stdout: '/xtrue' });
+    const refused = await run(tell, '--data', '');
+    expect([refused.code, refused.stdout]).toEqual([2, '']);
+    expect(refused.stderr).toContain('expected the path of a folder');
   });
 
   it('that meets a mistake of its own ends with code 1, in words and without a stack', async () => {

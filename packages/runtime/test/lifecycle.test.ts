@@ -48,6 +48,13 @@ describe('a daemon', () => {
     expect(await nextMessage(child)).toMatchObject({ msg: 'read anew' });
   });
 
+  it('that has nothing to reload says so on SIGHUP', async () => {
+    const child = daemon(`log.info('up'); return { stop: async () => undefined };`);
+    expect(await nextMessage(child)).toMatchObject({ msg: 'up' });
+    void child.kill('SIGHUP');
+    expect(await nextMessage(child)).toMatchObject({ level: 'info', msg: 'nothing to reload: nothing has changed' });
+  });
+
   it('that is asked to stop while its start does not come to an end is ended 10 s later', async () => {
     const child = daemon(`log.info('starting'); await new Promise(() => undefined);`);
     expect(await nextMessage(child)).toMatchObject({ msg: 'starting' });

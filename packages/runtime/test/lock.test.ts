@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { lockFolder, refuseOtherNamespace } from '../src/lock.js';
+import { lockFolder, readFolderLock, refuseOtherNamespace } from '../src/lock.js';
 import { Child, IS_ROOT, tempFolder, unprivileged } from './fixtures.js';
 
 const HOLDER = `
@@ -54,6 +54,27 @@ describe('a folder lock', () => {
     const locks = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
     expect(locks).toHaveLength(1);
     await locks[0]?.release();
+  });
+
+  it('can be looked at: who holds it, or held it last', async () => {
+    const folder = await tempFolder();
+    expect(await readFolderLock(folder)).toEqual({ locked: false, holder: undefined });
+    const holder = new Child(HOLDER, [folder]);
+    expect(await holder.line()).toBe('locked');
+    const words = expect.stringMatching(new RegExp(String.raw`^the holder \(process ${holder.pid}, since 2`)) as string;
+    expect(await readFolderLock(folder)).toEqual({ locked: true, holder: words });
+    await holder.kill('SIGKILL');
+    expect(await readFolderLock(folder)).toEqual({ locked: false, holder: words });
+  });
+
+  // A command that looks at the lock has it for a moment.
+  it('is waited for where another lets go of it at once: a look keeps no daemon from starting', async () => {
+    const folder = await tempFolder();
+    const look = await lockFolder(folder, 'a look');
+    setTimeout(() => void look.release(), 1);
+    const daemon = await lockFolder(folder, 'a daemon');
+    expect(await readFolderLock(folder)).toMatchObject({ locked: true });
+    await daemon.release();
   });
 
   it('is a private file', async () => {

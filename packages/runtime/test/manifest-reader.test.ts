@@ -23,7 +23,7 @@ interface Read {
 function read(content: string | Uint8Array, size = Infinity): Read {
   const [rows, problems]: [string[], string[]] = [[], []];
   const reader = new ManifestReader(
-    { name: 'm.csv', decrypt: 'Decrypt it.' },
+    { name: 'm.csv', decrypt: { advice: 'Decrypt it.' } },
     {
       row: ({ line, idI, idC, controller, ik }) => {
         const at = formatEndpoint(controller);
@@ -392,7 +392,10 @@ describe('a file', () => {
 
   it('that is encrypted is called that, with what to do', () => {
     const text = `age-encryption.org/v1\n-> X25519 ${'x'.repeat(43)}\n`;
-    expect(read(text, 5).failure).toMatchObject({ message: 'm.csv is encrypted, in the age format', advice: 'Decrypt it.' });
+    expect(read(text, 5).failure).toMatchObject({
+      message: 'm.csv is encrypted, in the age format',
+      advice: 'Decrypt it.',
+    });
   });
 
   // The header is asked for with the first line alone, which never comes.
@@ -405,7 +408,7 @@ describe('a row', () => {
   it('of a node that nobody asks for is not looked at, even where it is bad', () => {
     const seen: string[] = [];
     const reader = new ManifestReader(
-      { name: 'm.csv', decrypt: '' },
+      { name: 'm.csv', decrypt: {} },
       {
         wants: (idI) => idI === 2,
         row: ({ line }) => void seen.push(`row ${line}`),

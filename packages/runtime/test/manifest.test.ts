@@ -128,7 +128,7 @@ it('a line that stands twice alike is one line', () => {
 
 describe('the line of one node', () => {
   const find = (lines: readonly string[], idI = 0xa1b2): ManifestLine =>
-    findManifestLine(Buffer.from([HEADER, ...lines].join('\n')), idI, { name: 'manifest.csv', decrypt: '' });
+    findManifestLine(Buffer.from([HEADER, ...lines].join('\n')), idI, { name: 'manifest.csv', decrypt: {} });
   const refused = (lines: readonly string[], idI = 0xa1b2): Error => {
     try {
       find(lines, idI);

@@ -13,6 +13,7 @@ import { Failure, UsageFailure } from '@latchkey/runtime';
 import { aeskw } from '@noble/ciphers/aes.js';
 import type { Database } from 'lmdb';
 import { KeyWrap, WRAPPED_LENGTH } from './key-wrap.js';
+import { MASTER_KEY_NAMED } from './master-key.js';
 import { isStored, storedOctets } from './stored-octets.js';
 
 /** Whose key it is. A kind is sealed with the key: it never changes its meaning. */
@@ -90,8 +91,7 @@ export class Keyring {
       row !== undefined && next !== undefined && opens(master, next.check) ? keyFrom(master, next.wrappedThis) : undefined;
     if (row === undefined || before === undefined) {
       throw new UsageFailure(`the keys in ${store} are not sealed under the master key ${String(master)}`, {
-        advice:
-          'Nothing was changed. Name the right one with --master-key-file or --master-key-command. One that was replaced is kept beside the one in use, as FILE.before-TIME.',
+        advice: `Nothing was changed. Name the right one with ${MASTER_KEY_NAMED}. One that was replaced is kept beside the one in use, as FILE.before-TIME.`,
       });
     }
     const keyring = new Keyring(about, store, row.number, before);

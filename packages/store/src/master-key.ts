@@ -7,16 +7,22 @@ import { join } from 'node:path';
 import { KEY_LENGTH, Secret } from '@latchkey/protocol';
 import {
   createFile,
+  environment,
   exists,
   Failure,
   parseKey,
   readPlainFile,
   readPrivateFile,
+  repeatInAdvice,
   syncFolderOf,
   systemFailure,
   UsageFailure,
 } from '@latchkey/runtime';
 import { type Command, Option } from 'commander';
+
+/** Where a master key is named that is not where it is looked for. */
+export const MASTER_KEY_NAMED =
+  '--master-key-file or --master-key-command (for the registry in a controller: `registry_master_key_file:` of its configuration)';
 
 /** A command has this long to print the key, in ms. */
 const COMMAND_LIMIT_MS = 30_000;
@@ -50,14 +56,14 @@ export function masterKeyOptions(command: Command): Command {
   // A flag is stronger than the environment, which is read after all flags; it names the one or the other.
   command.on(`option:${file.name()}`, () => delete printed.envVar);
   command.on(`option:${printed.name()}`, () => delete file.envVar);
-  return command.addOption(file).addOption(printed);
+  return command.addOption(repeatInAdvice(file)).addOption(repeatInAdvice(printed));
 }
 
 /** Where to look in order: what the options name, systemd's credential `name`, the file `master.key` in `folder`. */
 export async function findMasterKey(options: MasterKeyOptions, name: string, folder: string): Promise<MasterKeySource> {
   if (options.masterKeyCommand !== undefined) return { kind: 'command', command: options.masterKeyCommand };
   if (options.masterKeyFile !== undefined) return { kind: 'file', path: options.masterKeyFile };
-  const credentials = process.env['CREDENTIALS_DIRECTORY'];
+  const credentials = environment('CREDENTIALS_DIRECTORY');
   if (credentials !== undefined && (await exists(join(credentials, name)))) {
     return { kind: 'credential', path: join(credentials, name) };
   }
@@ -70,7 +76,7 @@ export async function readMasterKey(source: MasterKeySource): Promise<Secret> {
     case 'file':
       if (!(await exists(source.path))) {
         throw new UsageFailure(`the master key ${source.path} is not there`, {
-          advice: 'Name it with --master-key-file or --master-key-command. Without it the keys in the store cannot be read.',
+          advice: `Name it with ${MASTER_KEY_NAMED}. Without it the keys in the store cannot be read.`,
         });
       }
       return parseKey(await readPrivateFile(source.path), source.path, IF_SPOILED);

@@ -308,7 +308,9 @@ describe('nodes', () => {
     keys.push(await keyIn(network.credential('00000002')));
     const { ids } = await order('moved', '--installer', 'Mo', '--count', '1');
     const [id] = ids;
-    expect(await admin.refused(2, 'node', 'move', id!, '--controller', '00000077')).toContain('controller add 00000077');
+    expect(await admin.refused(2, 'node', 'move', id!, '--controller', '00000077')).toContain(
+      'latchkey-auth-server controller list --data ',
+    );
     expect(await admin.run('node', 'move', id!, '--controller', '00000002')).toBe('1 node moved to 00000002\n');
     expect(await admin.join(id!)).toBe(1);
     // What is seen is written once a second at most.

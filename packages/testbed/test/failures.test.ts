@@ -140,7 +140,12 @@ describe('the registry says no', () => {
     await controller.waitFor(({ msg }) => msg === 'refused: it names a node that is assigned to another controller');
 
     await install('wrong-ik', node, '00112233445566778899aabbccddeeff');
-    expectFailure(await join(network.node('wrong-ik')), 1, 'none opens under its key', 'compare with the manifest');
+    expectFailure(
+      await join(network.node('wrong-ik')),
+      1,
+      'none opens under its initial key',
+      'another key than the registry has',
+    );
 
     const credential = JSON.parse(await readFile(network.credential(other.id), 'utf8')) as object;
     const wrong = await network.file('wrong.json', JSON.stringify({ ...credential, sk_cs: 'ffeeddccbbaa99887766554433221100' }));
@@ -187,7 +192,7 @@ describe('folders and files', () => {
   const run = (...args: readonly string[]): Promise<Finished> => network.try('auth-server', ['run', ...args]);
 
   it('no registry there', async () => {
-    expectFailure(await run('--data', network.path('nothing')), 2, 'holds no registry', 'latchkey-auth-server init');
+    expectFailure(await run('--data', network.path('nothing')), 2, 'holds no registry', 'Check the path');
   });
 
   it('a registry is never made anew over one that is there', async () => {

@@ -80,7 +80,9 @@ async function expectNoKey({ network }: Ground, { id }: SoakNode): Promise<void>
   const { code, stderr } = await network.try('controller', args);
   expect([code, stderr]).toEqual([
     1,
-    expect.stringMatching(`^latchkey-controller: this controller has no key of node ${id}\n.*node why ${id}`),
+    expect.stringMatching(
+      `^latchkey-controller: this controller has no key of node ${id}\n.*\n  latchkey-auth-server node why ${id}`,
+    ),
   ]);
   expect(await showNode(network, id)).toMatchObject({ state: 'joined' });
 }

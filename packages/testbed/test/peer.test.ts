@@ -277,7 +277,7 @@ it('a node whose key another network holds is told so within seconds', async () 
   );
   const failed = await network.try('node-agent', ['join', '--state', state]);
   expect(failed.code).toBe(1);
-  expect(failed.stderr).toContain('none opens under its key');
+  expect(failed.stderr).toContain('none opens under its initial key');
   expect(failed.stderr).not.toContain(IK.toString('hex'));
 });
 

@@ -177,7 +177,10 @@ async function prune({ through, out, yes, ...options }: PruneOptions): Promise<v
   await withRegistry(options, async (registry) => {
     const { tables, audit } = registry;
     if (audit.entry(through) === undefined)
-      throw new UsageFailure(`there is no entry ${through}`, { advice: 'Run: latchkey-auth-server audit list' });
+      throw new UsageFailure(`there is no entry ${through}`, {
+        advice: 'List them:',
+        run: [['latchkey-auth-server', 'audit', 'list']],
+      });
     await confirm(`Take the entries through ${through} out of the log, after writing them to ${out}?`, yes);
     await createFile(out, linesThrough(audit, 1, through));
     const total = audit.length - ((audit.head?.seq ?? through) - through);

@@ -62,6 +62,6 @@ async function putBack(file: string, options: RegistryOptions & { readonly repla
       `It opens under the master key ${key}: that one is to be where the server looks for it.\n` +
       (aside === undefined ? '' : `The one that was there is in ${aside}\n`) +
       'No node joins or renews in the first 35 s from now.\n' +
-      'Nodes that got a key since then do not get in: `latchkey-auth-server node why ID` tells which.\n',
+      'Nodes that got a key since then do not get in. Where one does not, `latchkey-auth-server node why` and its ID tell what to do.\n',
   );
 }

@@ -51,7 +51,7 @@ function releaseCommand(): Command {
   return withExamples(
     command,
     'latchkey-auth-server clock release --data ./data',
-    '# after another SK_cs for each controller: latchkey-auth-server controller rotate',
+    '# after another SK_cs for each controller: latchkey-auth-server controller rotate 00000001 --data ./data --out FILE',
   );
 }
 
@@ -87,7 +87,7 @@ async function confirmKeys(registry: Registry, yes: true | undefined): Promise<v
 function keysInWords(keys: readonly string[]): string {
   return keys.length === 0
     ? 'Every controller has another SK_cs than before: `clock release` is safe.'
-    : `Who kept back an M7 of controller ${keys.join(', ')} could lock its node out: replace those SK_cs first (controller rotate).`;
+    : `Who kept back an M7 of controller ${keys.join(', ')} could lock its node out. Replace those SK_cs first: latchkey-auth-server controller rotate, with the ID and --out FILE.`;
 }
 
 function inWords({ from, until }: Span): { readonly from: string; readonly until: string } {

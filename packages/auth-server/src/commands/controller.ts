@@ -6,18 +6,20 @@ import {
   formatEndpoint,
   formatFields,
   formatTable,
-  idArgument,
   peerArgument,
   UsageFailure,
   withExamples,
   writeCredential,
 } from '@latchkey/runtime';
 import { Command } from 'commander';
-import { addController, orderControllerKey, removeController } from '../changes.js';
+import { addController, orderControllerKey, refuseWithNodes, removeController } from '../changes.js';
 import { isoTime } from '../iso-time.js';
 import { drawKey } from '../order.js';
 import { notInRegistry, type Registry } from '../registry.js';
 import { type ControllerFacts, controllerFacts, wipeKeys } from '../rows.js';
+import { controllerOf, serverOption } from './controller-options.js';
+import { setCommand } from './controller-set.js';
+import { TAKE_UP_CREDENTIAL } from './next-steps.js';
 import {
   confirm,
   printJson,
@@ -34,12 +36,9 @@ export function controllerCommand(): Command {
     .addCommand(addCommand())
     .addCommand(listCommand())
     .addCommand(showCommand())
+    .addCommand(setCommand())
     .addCommand(rotateCommand())
     .addCommand(removeCommand());
-}
-
-function idOf(command: Command): Command {
-  return registryOptions(command.argument('<id>', 'ID_c, 8 hex digits', idArgument));
 }
 
 interface AddOptions extends RegistryOptions {
@@ -49,13 +48,11 @@ interface AddOptions extends RegistryOptions {
 }
 
 function addCommand(): Command {
-  const command = idOf(new Command('add').description('add a controller and write its credential, a JSON file for it alone'))
+  const command = controllerOf(
+    new Command('add').description('add a controller and write its credential, a JSON file for it alone'),
+  )
     .requiredOption('--nid <host:port>', 'where nodes reach it', peerArgument)
-    .option(
-      '--server <host:port>',
-      'where it reaches an auth-server; may be given again, in the order they are tried',
-      (text: string, before: readonly Endpoint[] | undefined) => [...(before ?? []), peerArgument(text)],
-    )
+    .addOption(serverOption())
     .requiredOption('--out <file>', 'the credential; must not exist')
     .action(add);
   return withExamples(
@@ -68,7 +65,9 @@ async function add(idC: number, options: AddOptions): Promise<void> {
   const servers = options.server ?? [];
   await withRegistry(options, async (registry) => {
     if (registry.controllerRow(idC) !== undefined) {
-      throw new UsageFailure(`controller ${formatId(idC)} is in the registry already`, { advice: 'Nothing was changed.' });
+      throw new UsageFailure(`controller ${formatId(idC)} is in the registry already`, {
+        advice: 'Nothing was changed. To change its addresses: latchkey-auth-server controller set --help',
+      });
     }
     const skCs = drawKey();
     await writing(options.out, { idC, skCs, servers }, () =>
@@ -95,7 +94,7 @@ async function writing(
 }
 
 function rotateCommand(): Command {
-  const command = idOf(
+  const command = controllerOf(
     new Command('rotate').description(
       'write a credential with another SK_cs; the old one counts until the controller uses the new one',
     ),
@@ -121,12 +120,12 @@ async function rotate(idC: number, options: RegistryOptions & { readonly out: st
     process.stdout.write(`The one that was ordered before, [secret ${before}], was never used and is worth nothing now.\n`);
   process.stdout.write(
     `The next credential of controller ${formatId(idC)} is in ${options.out}.\n` +
-      'Put it in the place of the old one and send the controller SIGHUP, or restart it where it is a unit of systemd; with its first request the old SK_cs is erased.\n',
+      `Put it in the place of the old one. ${TAKE_UP_CREDENTIAL} With its first request the old SK_cs is erased.\n`,
   );
 }
 
 function removeCommand(): Command {
-  const command = idOf(new Command('remove').description('remove a controller that has no nodes'))
+  const command = controllerOf(new Command('remove').description('remove a controller that has no nodes'))
     .addOption(yesOption())
     .action(remove);
   return withExamples(command, 'latchkey-auth-server controller remove 00000001 --data ./data --yes');
@@ -135,6 +134,7 @@ function removeCommand(): Command {
 async function remove(idC: number, options: RegistryOptions & { readonly yes?: true }): Promise<void> {
   await withRegistry(options, async (registry) => {
     if (registry.controllerRow(idC) === undefined) throw notInRegistry('controller', idC);
+    refuseWithNodes(registry, idC);
     await confirm(`Remove controller ${formatId(idC)}? Its credential is worth nothing then.`, options.yes);
     await removeController(registry, idC);
   });
@@ -169,7 +169,7 @@ async function list(options: RegistryOptions & { readonly json?: true }): Promis
 }
 
 function showCommand(): Command {
-  const command = idOf(new Command('show').description('tell all about one controller but its key'))
+  const command = controllerOf(new Command('show').description('tell all about one controller but its key'))
     .option('--json', 'as a JSON object')
     .action(show);
   return withExamples(command, 'latchkey-auth-server controller show 00000001 --data ./data');
@@ -187,7 +187,7 @@ async function show(idC: number, options: RegistryOptions & { readonly json?: tr
     }
     const view = { ...seen, nodes, joined };
     if (options.json === true) return printJson(view);
-    const { unopened_since: unopened, clock_skew_ms: skew } = view;
+    const { unopened_since: unopened } = view;
     process.stdout.write(
       formatFields({
         id: view.id,
@@ -198,12 +198,19 @@ async function show(idC: number, options: RegistryOptions & { readonly json?: tr
         added: view.added_at,
         heard: view.heard_at ?? 'never',
         'does not open': unopened === null ? undefined : `since ${unopened}: it has another SK_cs`,
-        clock: skew === null ? undefined : `${Math.round(skew / 1000)} s off, ${view.clock_skewed_at ?? ''}`,
+        clock: clockOf(view),
         nodes: `${nodes}, of which ${joined} joined`,
       }),
     );
     return undefined;
   });
+}
+
+/** `undefined` if it is right, as far as the server has seen. */
+function clockOf({ clock_skew_ms: skew, clock_skewed_since: since, clock_skewed_at: at }: ControllerView): string | undefined {
+  if (skew === null) return undefined;
+  const off = `${Math.round(Math.abs(skew) / 1000)} s ${skew < 0 ? 'behind' : 'ahead'}`;
+  return `${off} since ${since ?? ''}, last seen at ${at ?? ''}`;
 }
 
 interface ControllerView {
@@ -216,6 +223,7 @@ interface ControllerView {
   readonly heard_at: string | null;
   readonly unopened_since: string | null;
   readonly clock_skew_ms: number | null;
+  readonly clock_skewed_since: string | null;
   readonly clock_skewed_at: string | null;
 }
 
@@ -235,6 +243,7 @@ function viewController(registry: Registry, idC: number): ControllerView | undef
     heard_at: heard === undefined ? null : isoTime(heard.at),
     unopened_since: stillUnopened ? isoTime(unopened.since) : null,
     clock_skew_ms: skewed?.skew ?? null,
+    clock_skewed_since: skewed === undefined ? null : isoTime(skewed.since),
     clock_skewed_at: skewed === undefined ? null : isoTime(skewed.at),
   };
   wipeKeys(controller);
@@ -246,6 +255,7 @@ export function knownController(registry: Registry, idC: number): ControllerFact
   const row = registry.controllerRow(idC);
   if (row !== undefined) return controllerFacts(idC, row);
   throw new UsageFailure(`controller ${formatId(idC)} is not in the registry`, {
-    advice: `Run: latchkey-auth-server controller add ${formatId(idC)} ...`,
+    advice: 'Nothing was changed. Name one of these, or add it first:',
+    run: [['latchkey-auth-server', 'controller', 'list']],
   });
 }

@@ -1,4 +1,4 @@
-import { formatTable, MANIFEST_HELP, shellWord, UsageFailure, withExamples } from '@latchkey/runtime';
+import { type CommandLine, formatTable, MANIFEST_HELP, UsageFailure, withExamples } from '@latchkey/runtime';
 import { Command } from 'commander';
 import { DEFAULT_GRACE, Enrolling } from '../enrolment.js';
 import { ikIdentityKey } from '../ik-identity.js';
@@ -88,7 +88,10 @@ async function look(registry: Registry, file: string, report: ImportReport, { sh
   identity.wipe();
   const controllers = new ImportControllers(registry);
   const input = await openImport(file, {
-    decrypt: `Nothing was changed. ${file === '-' ? 'Pipe it through age -d first.' : `Run: age -d ${shellWord(file)} | ${importOfInput(file)}`}`,
+    decrypt:
+      file === '-'
+        ? { advice: 'Nothing was changed. Pipe it through age -d first.' }
+        : { advice: 'Nothing was changed. Decrypt it on the way:', run: [['age', '-d', file, '|', ...importOfInput(file)]] },
     problem: (problem) => report.refuse(problem),
     row(row) {
       keys?.add(row);
@@ -104,9 +107,8 @@ async function look(registry: Registry, file: string, report: ImportReport, { sh
 }
 
 /** The command that this process runs, with standard input for its file. */
-function importOfInput(file: string): string {
-  const words = process.argv.slice(2).map((word) => (word === file ? '-' : shellWord(word)));
-  return ['latchkey-auth-server', ...words].join(' ');
+function importOfInput(file: string): CommandLine {
+  return ['latchkey-auth-server', ...process.argv.slice(2).map((word) => (word === file ? '-' : word))];
 }
 
 interface Writing {

@@ -121,12 +121,23 @@ interface SetOptions extends Selection {
 
 export function setCommand(): Command {
   const command = nodesOf(
-    new Command('set').description('give nodes a lifetime or a grace of their own, for the keys they get from now on'),
+    new Command('set').description(
+      'give nodes a lifetime of their own, for the keys they get from now on, or a grace, for the key they have too',
+    ),
   )
     .addOption(new Option('--lifetime <duration>', 'of their keys: 45s, 90m, 12h, 30d, 2w, or none').argParser(durationArgument))
-    .addOption(new Option('--grace <duration>', 'how long an expired key may still renew itself').argParser(durationArgument))
+    .addOption(
+      new Option('--grace <duration>', 'how long an expired key may still renew itself, also one whose grace is over').argParser(
+        durationArgument,
+      ),
+    )
     .action(set);
-  return withExamples(command, 'latchkey-auth-server node set 0000a1b2 --lifetime 90d --data ./data');
+  return withExamples(
+    command,
+    'latchkey-auth-server node set 0000a1b2 --lifetime 90d --data ./data',
+    '# a node whose grace is over renews its key with its next attempt, within 10 minutes, after',
+    'latchkey-auth-server node set 0000a1b2 --grace 30d --data ./data',
+  );
 }
 
 async function set(ids: readonly number[] | undefined, options: SetOptions): Promise<void> {

@@ -1,26 +1,30 @@
 import { formatId, type Secret } from '@latchkey/protocol';
 import {
   checkPrivateFile,
+  decryptInto,
   findManifestLine,
   integerArgument,
   type ManifestLine,
   MANIFEST_HELP,
   MAX_MANIFEST,
   readKeyFile,
+  readClock,
+  readFolderLock,
   readOctets,
-  shellWord,
   UsageFailure,
   withExamples,
 } from '@latchkey/runtime';
 import { Command, Option } from 'commander';
 import { ikStillHeld, knownOrder, otherHolderOf, resetNode } from '../changes.js';
+import { diagnoseNode } from '../diagnosis.js';
+import { surroundingsOf } from '../diagnosis-situation.js';
 import { Handover, type HandoverOptions } from '../handover.js';
 import { idsArgument } from '../node-filter.js';
 import { drawKey } from '../order.js';
 import { withProgress } from '../progress.js';
 import { notInRegistry, type Registry } from '../registry.js';
-import { anew, why } from '../why.js';
 import { knownController } from './controller.js';
+import { enrolAgain, formatAdvice, freeName } from './next-steps.js';
 import { confirm, counted, registryOptions, type RegistryOptions, withRegistry, yesOption } from './with-registry.js';
 
 /** What its agent proves after the reset, and before the device loses its state, counts for so long. */
@@ -65,11 +69,12 @@ export function resetCommand(): Command {
   );
 }
 
-async function reset(ids: readonly number[] | undefined, options: ResetOptions): Promise<void> {
+async function reset(ids: readonly number[] | undefined, options: ResetOptions, called: Command): Promise<void> {
   await withRegistry(options, async (registry) => {
     const selected = select(registry, ids, options);
     const [only] = selected;
-    if (only !== undefined && selected.length === 1 && options.order === undefined) await resetOne(registry, only, options);
+    if (only !== undefined && selected.length === 1 && options.order === undefined)
+      await resetOne(registry, only, options, called);
     else await resetAll(registry, selected, options);
   });
 }
@@ -92,12 +97,14 @@ function controllerOf(registry: Registry, idI: number): ReturnType<typeof knownC
   node.key.wipe();
   if (node.orderState !== 'closed') return knownController(registry, node.controller);
   const id = formatId(idI);
+  const steps = enrolAgain(id, { installer: knownOrder(registry, node.order).installer, lifetime_seconds: node.lifetime });
   throw new UsageFailure(`order ${node.order} of node ${id} is closed for good: with an initial key it cannot join`, {
-    advice: `Nothing was changed. ${anew(id)}`,
+    advice: 'Nothing was changed. If the node may join all the same, remove it, and import its line of the manifest again:',
+    run: steps.flatMap(({ command }) => (command === undefined ? [] : [command])),
   });
 }
 
-async function resetOne(registry: Registry, idI: number, options: ResetOptions): Promise<void> {
+async function resetOne(registry: Registry, idI: number, options: ResetOptions, called: Command): Promise<void> {
   const id = formatId(idI);
   const { idC, nid } = controllerOf(registry, idI);
   const { ik, handover } = await initialKey(registry, idI, options);
@@ -105,8 +112,13 @@ async function resetOne(registry: Registry, idI: number, options: ResetOptions):
   await confirm(`Put node ${id} back to the initial key ${String(ik)}? The key it holds now lets it in no more.`, options.yes);
   const change = (): Promise<void> => resetNode(registry, idI, ik);
   await (handover === undefined ? change() : handover.write([{ idI, idC, controller: nid, ik }], change));
-  const { cause, sentence, next } = why(registry, idI, Date.now());
-  const refused = cause === 'window-shut' || cause === 'disabled' ? `But: ${sentence}\n${next}\n` : '';
+  const now = readClock();
+  const surroundings = surroundingsOf(registry, await readFolderLock(options.data), now);
+  // What the registry says of the node, whether or not a server runs on it now.
+  const server = { ...surroundings.server, runs: true, seenAt: now.wall };
+  const { cause, sentence, action, instead } = diagnoseNode(registry, idI, { ...surroundings, server, heldUntil: undefined });
+  const refused =
+    cause === 'window-shut' || cause === 'disabled' ? `But: ${sentence}\n${formatAdvice(action, instead, called)}` : '';
   const waits = cause === 'held-off' ? `${sentence}\n${handover === undefined ? `${LOST_STATE}\n` : ''}` : '';
   const key = `initial key ${String(ik)}${handover === undefined ? ' again' : ''}`;
   process.stdout.write(`Node ${id} joins with ${key}\n${handover === undefined ? '' : `${handover.advice}\n`}${waits}${refused}`);
@@ -162,7 +174,7 @@ async function initialKey(
     await checkPrivateFile(manifest);
     const line = findManifestLine(await readOctets(manifest, MAX_MANIFEST), idI, {
       name: manifest,
-      decrypt: `Decrypt it first, into a file of mode 0600: (umask 077; age -d ${shellWord(manifest)} > manifest.csv)`,
+      decrypt: { advice: decryptInto(manifest, 'manifest.csv') },
     });
     return { ik: line.ik };
   }
@@ -177,7 +189,8 @@ async function initialKey(
   throw new UsageFailure(
     `the initial key of node ${formatId(idI)} is not in the registry any more: it was erased when the node traded it in`,
     {
-      advice: 'Name it with --manifest or --ik-file, or draw another with --out and install the device anew.',
+      advice: 'Name it with --manifest or --ik-file, or give the node another, with which the device is installed again:',
+      run: [['latchkey-auth-server', 'node', 'reset', formatId(idI), '--out', freeName(`./reset-${formatId(idI)}`)]],
     },
   );
 }

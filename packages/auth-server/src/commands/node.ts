@@ -1,16 +1,27 @@
-import { formatId } from '@latchkey/protocol';
-import { formatFields, formatTable, idArgument, integerArgument, withExamples } from '@latchkey/runtime';
-import { Command } from 'commander';
+import {
+  formatCommandLine,
+  formatFields,
+  formatTable,
+  idArgument,
+  integerArgument,
+  readClock,
+  readFolderLock,
+  withExamples,
+  withPlaceOptions,
+} from '@latchkey/runtime';
+import { Command, InvalidArgumentError } from 'commander';
 import type { Entry } from '../audit.js';
+import { diagnoseNode } from '../diagnosis.js';
+import { surroundingsOf } from '../diagnosis-situation.js';
 import { isoTime } from '../iso-time.js';
 import { echoFilters, filterNodes, type FilterOptions, filterOptions } from '../node-filter.js';
 import { NODE_HEADINGS, nodeFields, nodeRow, type NodeView, viewNode } from '../node-view.js';
 import { notInRegistry, type Registry } from '../registry.js';
 import type { NodeFacts, RegisteredNode } from '../rows.js';
-import { why } from '../why.js';
 import { disableCommand, enableCommand, moveCommand, removeCommand, setCommand } from './node-changes.js';
 import { resetCommand } from './node-reset.js';
 import { entryTable } from './entry-table.js';
+import { formatAdvice, type Step, stepsFor } from './next-steps.js';
 import { printJson, printJsonList, registryOptions, type RegistryOptions, withRegistry } from './with-registry.js';
 
 const PAGE = 100;
@@ -123,22 +134,59 @@ function ordersEntry(registry: Registry, { order, addedAt }: RegisteredNode): En
   return entry === undefined || entry.at !== isoTime(addedAt) ? [] : [entry];
 }
 
+interface WhyOptions extends RegistryOptions {
+  readonly holds?: string;
+  readonly json?: true;
+}
+
 function whyCommand(): Command {
   const command = registryOptions(
     new Command('why')
-      .description('tell why a node has not joined, or fails, and what to do next')
+      .description('tell why a node has not joined, or does not renew its key, and what to do next')
       .argument('<id>', 'ID_i, 8 hex digits', idArgument),
   )
+    .option(
+      '--holds <fingerprint>',
+      'the key in the device, by the 4 hex digits that `latchkey-node-agent status` shows there',
+      fingerprintArgument,
+    )
     .option('--json', 'as a JSON object, with a stable word for the cause')
     .action(tellWhy);
-  return withExamples(command, 'latchkey-auth-server node why 0000a1b2 --data ./data');
+  return withExamples(
+    command,
+    'latchkey-auth-server node why 0000a1b2 --data ./data',
+    'latchkey-auth-server node why 0000a1b2 --data ./data --holds 1b21',
+  );
 }
 
-async function tellWhy(idI: number, options: RegistryOptions & { readonly json?: true }): Promise<void> {
-  await withRegistry(options, (registry) => {
-    const { cause, sentence, next } = why(registry, idI, Date.now());
-    if (options.json === true) return printJson({ id: formatId(idI), cause, sentence, next });
-    process.stdout.write(`${sentence}\n${next}\n`);
+function fingerprintArgument(text: string): string {
+  if (!/^[0-9a-f]{4}$/i.test(text)) throw new InvalidArgumentError('expected a fingerprint of 4 hex digits, e.g. 1b21');
+  return text.toLowerCase();
+}
+
+async function tellWhy(idI: number, { holds, json, ...options }: WhyOptions, called: Command): Promise<void> {
+  await withRegistry(options, async (registry) => {
+    const surroundings = surroundingsOf(registry, await readFolderLock(options.data), readClock(), holds);
+    const diagnosis = diagnoseNode(registry, idI, surroundings);
+    const { id, cause, sentence, facts, action, instead } = diagnosis;
+    if (json === true) {
+      const inJson = ({ on, says, command }: Step): object => ({
+        on,
+        says,
+        command: command === undefined ? null : formatCommandLine(withPlaceOptions(command, called)),
+      });
+      return printJson({
+        id,
+        cause,
+        sentence,
+        facts,
+        action,
+        steps: stepsFor(action).map(inJson),
+        instead,
+        instead_steps: instead === null ? [] : stepsFor(instead).map(inJson),
+      });
+    }
+    process.stdout.write(`${sentence}\n${formatAdvice(action, instead, called)}`);
     return undefined;
   });
 }

@@ -68,7 +68,7 @@ async function create(options: CreateOptions): Promise<void> {
       });
       return [number, handover] as const;
     } catch (error) {
-      throw number === undefined ? error : withoutManifest(number, error);
+      throw number === undefined ? error : withoutManifest(number, options.out, error);
     } finally {
       batch.wipe();
     }
@@ -96,9 +96,10 @@ async function create(options: CreateOptions): Promise<void> {
 }
 
 /** The order is there, and the last step of its manifest failed. */
-function withoutManifest(number: number, error: unknown): Failure {
+function withoutManifest(number: number, out: string, error: unknown): Failure {
   return new Failure(error instanceof Error ? error.message : String(error), {
-    advice: `Order ${number} is in the registry all the same. Write its manifest again: latchkey-auth-server order export ${number} --out DIR`,
+    advice: `Order ${number} is in the registry. Write its manifest again:`,
+    run: [['latchkey-auth-server', 'order', 'export', String(number), '--out', out]],
     cause: error,
   });
 }

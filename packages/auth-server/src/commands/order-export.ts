@@ -5,6 +5,7 @@ import { Handover, type HandoverOptions, handoverOptions } from '../handover.js'
 import { labelSheet } from '../labels.js';
 import { manifestAgain } from '../order.js';
 import type { Registry } from '../registry.js';
+import { freeName } from './next-steps.js';
 import { orderOf } from './order-terms.js';
 import { counted, type RegistryOptions, withRegistry } from './with-registry.js';
 
@@ -50,7 +51,8 @@ async function labels(number: number, options: RegistryOptions & { readonly out:
       throw new UsageFailure(
         `${lines.length} nodes of order ${number} have not joined, and a sheet has ${MAX_LABELS} labels at most`,
         {
-          advice: 'Hand over the manifest instead: latchkey-auth-server order export.',
+          advice: 'Hand over the manifest instead:',
+          run: [['latchkey-auth-server', 'order', 'export', String(number), '--out', freeName(`./order-${number}`)]],
         },
       );
     }

@@ -1,6 +1,7 @@
 /** What commands about orders share: which order, and on which terms. */
 
 import {
+  type CommandLine,
   endTimeArgument,
   formatDuration,
   type GivenTime,
@@ -77,7 +78,7 @@ export function orderOf(command: Command): Command {
  *
  * @param shut the command that stops first joins at once, where the order exists
  */
-export function checkWindow({ joinFrom, joinUntil }: JoinWindow, shut?: string): void {
+export function checkWindow({ joinFrom, joinUntil }: JoinWindow, shut?: CommandLine): void {
   if (joinUntil === undefined) return;
   if (joinFrom !== undefined && joinFrom.at >= joinUntil.at) {
     throw new UsageFailure(`--join-until ${joinUntil.text} is not after --join-from ${joinFrom.text}`, {
@@ -86,7 +87,8 @@ export function checkWindow({ joinFrom, joinUntil }: JoinWindow, shut?: string):
   }
   if (joinUntil.at <= Date.now()) {
     throw new UsageFailure(`--join-until ${joinUntil.text} is over already`, {
-      advice: `Nothing was changed.${shut === undefined ? '' : ` To shut the order: ${shut}`}`,
+      advice: `Nothing was changed.${shut === undefined ? '' : ' To shut the order:'}`,
+      run: shut === undefined ? [] : [shut],
     });
   }
 }

@@ -1,5 +1,5 @@
 import { formatId } from '@latchkey/protocol';
-import { formatDuration, formatFields, formatTable, shellWord, withExamples } from '@latchkey/runtime';
+import { formatDuration, formatFields, formatTable, withExamples } from '@latchkey/runtime';
 import { Command } from 'commander';
 import { knownOrder, noOrder, setJoinWindow, setOrderState } from '../changes.js';
 import { isoTime } from '../iso-time.js';
@@ -183,7 +183,7 @@ function openCommand(): Command {
 }
 
 async function open(number: number, options: RegistryOptions & JoinWindow): Promise<void> {
-  checkWindow(options, `latchkey-auth-server order shut ${number} --data ${shellWord(options.data)}`);
+  checkWindow(options, ['latchkey-auth-server', 'order', 'shut', String(number)]);
   await withRegistry(options, async (registry) => {
     knownOrder(registry, number);
     await setJoinWindow(registry, number, storedWindow(options));

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { userInfo } from 'node:os';
 import { createInterface } from 'node:readline/promises';
-import { refuseOtherNamespace, UsageFailure } from '@latchkey/runtime';
+import { folderArgument, refuseOtherNamespace, repeatInAdvice, UsageFailure } from '@latchkey/runtime';
 import { findMasterKey, type MasterKeyOptions, masterKeyOptions, type MasterKeySource, readMasterKey } from '@latchkey/store';
 import type { Secret } from '@latchkey/protocol';
 import { type Command, Option } from 'commander';
@@ -21,7 +21,8 @@ export function registryOptions(command: Command): Command {
 
 /** Every command names the folder of the registry, or the environment does. */
 function dataOption(): Option {
-  return new Option('--data <dir>', 'folder of the registry').env('LATCHKEY_DATA').makeOptionMandatory();
+  const option = new Option('--data <dir>', 'folder of the registry').env('LATCHKEY_DATA').argParser(folderArgument);
+  return repeatInAdvice(option.makeOptionMandatory());
 }
 
 export function masterKeySourceOf(options: RegistryOptions): Promise<MasterKeySource> {

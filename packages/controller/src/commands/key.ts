@@ -5,6 +5,7 @@ import {
   Failure,
   formatApplicationKey,
   idArgument,
+  STATE_FOLDERS,
   warnOfExpiry,
   withExamples,
 } from '@latchkey/runtime';
@@ -26,7 +27,9 @@ async function key(idI: number, options: ApplicationKeyOptions & StateOptions): 
     if (stored === undefined) {
       // A join needs no write here: the key may still wait for room on the disk, or have been lost with a store.
       throw new Failure(`this controller has no key of node ${formatId(idI)}`, {
-        advice: `See whether it has joined: latchkey-auth-server node why ${formatId(idI)}. If so, the controller's log says why its key is not stored; it is once the node renews it.`,
+        advice:
+          "If it has joined, the controller's log says why its key is not stored; it is once the node renews it. Whether it has, on the machine of the registry:",
+        run: [['latchkey-auth-server', 'node', 'why', formatId(idI), '--data', STATE_FOLDERS['auth-server']]],
       });
     }
     warnOfExpiry(idI, stored.lifetime === 0 ? undefined : stored.ts + 1000 * stored.lifetime);

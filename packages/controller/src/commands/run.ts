@@ -12,6 +12,7 @@ import {
   type Endpoint,
   exists,
   Failure,
+  formatEndpoint,
   httpOption,
   type HttpPlace,
   listenOption,
@@ -37,10 +38,12 @@ import { Controller } from '../controller.js';
 import { type Link, LocalLink, RelayLink } from '../link.js';
 import { observe } from '../observation.js';
 import { PskStore } from '../psk-store.js';
-import { Serials } from '../serials.js';
+import { rotateCommand, Serials } from '../serials.js';
 import { formerKeyStorePath, keyStorePath, masterKeySourceOf, type StateOptions, stateOptions } from './state.js';
 
 const SERIALS_FILE = 'serials.json';
+const NOT_REPLACED =
+  'Was the file put in the place of the old one? A unit of systemd gets what is in /etc/credstore when it is restarted.';
 
 interface RunOptions extends StateOptions {
   readonly credential: string;
@@ -124,12 +127,19 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
           },
         );
       }
-      if (link instanceof RelayLink && config.servers === undefined && next.servers.length > 0) link.turnTo(next.servers);
+      const [before, servers] = [inUse, next].map((one) => one.servers.map(formatEndpoint).join(', '));
+      if (next.skCs.equals(inUse.skCs) && before === servers) {
+        next.skCs.wipe();
+        log.info({ key: inUse.skCs.fingerprint, advice: NOT_REPLACED }, 'credential read anew: nothing has changed');
+        return;
+      }
+      const turns = link instanceof RelayLink && config.servers === undefined && next.servers.length > 0;
+      if (turns) link.turnTo(next.servers);
       // Before it is wiped.
       const keyBefore = inUse.skCs.fingerprint;
       serials.rekey(next.skCs);
       controller.rekey(next.skCs);
-      log.info({ keyBefore, key: next.skCs.fingerprint }, 'credential read anew');
+      log.info({ keyBefore, key: next.skCs.fingerprint, servers: turns ? servers : undefined }, 'credential read anew');
       inUse = next;
     },
     async stop() {
@@ -192,7 +202,8 @@ async function openLink(credential: Credential, config: Config, log: Log): Promi
   const servers = config.servers ?? credential.servers;
   if (servers.length === 0) {
     throw new UsageFailure('no auth-server is named', {
-      advice: 'Name one in the credential or under `servers:`, or set `mode: combined`.',
+      advice:
+        'Name one under `servers:` of the configuration, or for good with `controller set` and `controller rotate` on the auth-server, or set `mode: combined`.',
     });
   }
   const link = new RelayLink(servers, log);
@@ -215,7 +226,10 @@ async function openCombined(credential: Credential, config: Config, folder: stri
     folder,
   );
   if (!(await exists(folder)))
-    throw new UsageFailure(`the registry ${folder} is not there`, { advice: `Run: latchkey-auth-server init --data ${folder}` });
+    throw new UsageFailure(`the registry ${folder} is not there`, {
+      advice: 'Check the path: `registry:` of the configuration. How a new registry is made:',
+      run: [['latchkey-auth-server', 'init', '--help']],
+    });
   const lock = await lockFolder(folder, 'latchkey-controller run in combined mode');
   await upgrade(folder, () => readMasterKey(source), who, log);
   const registry = await Registry.open(folder, await readMasterKey(source), who);
@@ -223,7 +237,8 @@ async function openCombined(credential: Credential, config: Config, folder: stri
     throw new UsageFailure(
       `the registry in ${folder} does not have controller ${formatId(credential.idC)} with this credential`,
       {
-        advice: 'Use the credential that `latchkey-auth-server controller add` wrote for this registry.',
+        advice: 'Use the credential that was written for this registry last. If it is lost, write another:',
+        run: [rotateCommand(credential.idC, folder)],
       },
     );
   }

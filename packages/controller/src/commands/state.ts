@@ -1,14 +1,15 @@
 import { join } from 'node:path';
-import { exists, refuseOtherNamespace, UsageFailure } from '@latchkey/runtime';
+import { exists, folderArgument, refuseOtherNamespace, repeatInAdvice, UsageFailure } from '@latchkey/runtime';
 import { findMasterKey, type MasterKeyOptions, masterKeyOptions, type MasterKeySource, readMasterKey } from '@latchkey/store';
 import { type Command, Option } from 'commander';
 import { PskStore } from '../psk-store.js';
 
 /** Every command names the controller's state folder, or the environment does. */
 function stateOption(): Option {
-  return new Option('--state <dir>', "folder for the controller's serial numbers and its nodes' keys")
+  const option = new Option('--state <dir>', "folder for the controller's serial numbers and its nodes' keys")
     .env('LATCHKEY_STATE')
-    .makeOptionMandatory();
+    .argParser(folderArgument);
+  return repeatInAdvice(option.makeOptionMandatory());
 }
 
 /** What every command on the keys of nodes is told. */
@@ -39,7 +40,10 @@ export async function withKeys(
   use: (psks: PskStore, source: MasterKeySource) => void | Promise<void>,
 ): Promise<void> {
   const path = keyStorePath(options.state);
-  if (!(await exists(path))) throw new UsageFailure(`${options.state} is not the state folder of a controller`);
+  if (!(await exists(path)))
+    throw new UsageFailure(`${options.state} is not the state folder of a controller`, {
+      advice: 'Check --state, or LATCHKEY_STATE.',
+    });
   await refuseOtherNamespace(options.state);
   const source = await masterKeySourceOf(options);
   const psks = await PskStore.open(path, await readMasterKey(source));

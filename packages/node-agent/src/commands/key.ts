@@ -28,7 +28,8 @@ async function key(options: ApplicationKeyOptions & { readonly state: string }):
   const { idI, confirmed, initial } = record.state;
   if (initial) {
     throw new Failure(`node ${formatId(idI)} has only its initial key, which others know: no application key comes from it`, {
-      advice: `Run: latchkey-node-agent join --state ${options.state}`,
+      advice: 'Let it join first, if no agent runs that does:',
+      run: [['latchkey-node-agent', 'join']],
     });
   }
   warnOfExpiry(idI, expiryOf(record, new PoweredClock(record.powered).clocks()));

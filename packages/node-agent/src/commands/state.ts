@@ -1,10 +1,11 @@
-import { type FileLock, lockFolder } from '@latchkey/runtime';
+import { type FileLock, folderArgument, lockFolder, repeatInAdvice } from '@latchkey/runtime';
 import { Option } from 'commander';
 import { NodeFile } from '../node-file.js';
 
 /** Every command names the node's state folder, or the environment does. */
 export function stateOption(): Option {
-  return new Option('--state <dir>', "folder for the node's keys").env('LATCHKEY_STATE').makeOptionMandatory();
+  const option = new Option('--state <dir>', "folder for the node's keys").env('LATCHKEY_STATE').argParser(folderArgument);
+  return repeatInAdvice(option.makeOptionMandatory());
 }
 
 /** The node's file, for the one process that may change it. */

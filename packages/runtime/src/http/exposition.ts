@@ -1,6 +1,7 @@
 /** A daemon's numbers in Prometheus' format, read from where they are counted when somebody asks. */
 
 import type * as Prom from 'prom-client';
+import { environment } from '../environment.js';
 import type { Metric, Sample } from '../observation.js';
 import { DURATION_BOUNDS } from '../tally.js';
 import { readVersion } from '../version.js';
@@ -91,7 +92,7 @@ function histogram({ name, help, read }: Histogram): Prom.Metric {
 
 function buildInfo({ daemon }: About): Metric {
   const { version, gitHead } = readVersion();
-  const revision = gitHead ?? process.env['LATCHKEY_REVISION'] ?? 'unknown';
+  const revision = gitHead ?? environment('LATCHKEY_REVISION') ?? 'unknown';
   return {
     type: 'gauge',
     name: 'latchkey_build_info',

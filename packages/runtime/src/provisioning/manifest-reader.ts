@@ -1,7 +1,7 @@
 /** Reads a manifest in the notation that its first octets tell, in memory that does not grow with the file. */
 
 import { encryptedTo, OPENING } from '../encrypted-manifest.js';
-import { UsageFailure } from '../failure.js';
+import { type Advice, UsageFailure } from '../failure.js';
 import { CsvReader } from './csv-reader.js';
 import { JsonReader } from './json-reader.js';
 import { MANIFEST_COLUMNS, type ManifestHandler } from './row-validator.js';
@@ -24,7 +24,7 @@ export interface ManifestReaderOptions {
   /** Of the file, for messages. */
   readonly name: string;
   /** What to do with a file that is encrypted. */
-  readonly decrypt: string;
+  readonly decrypt: Advice;
 }
 
 /** Takes a file piece by piece: `push` each, then `end`. */
@@ -65,8 +65,7 @@ export class ManifestReader {
         advice: `Expected the header ${MANIFEST_COLUMNS.join(',')} and a line below it, or JSON with those names.`,
       });
     }
-    if (encryptedTo(opening) !== undefined)
-      throw new UsageFailure(`${name} is encrypted, in the age format`, { advice: decrypt });
+    if (encryptedTo(opening) !== undefined) throw new UsageFailure(`${name} is encrypted, in the age format`, decrypt);
     const start = opening.toString('latin1', 0, OPENING);
     const other = OTHER_FORMATS.find(([magic]) => start.startsWith(magic));
     if (other !== undefined) throw new UsageFailure(`${name} is ${other[1]}, not CSV or JSON`, { advice: other[2] });

@@ -1,0 +1,117 @@
+import { formatId } from '@latchkey/protocol';
+import {
+  commandToRun,
+  type CommandLine,
+  type Endpoint,
+  formatEndpoint,
+  peerArgument,
+  STATE_FOLDERS,
+  UsageFailure,
+  withExamples,
+} from '@latchkey/runtime';
+import { Command } from 'commander';
+import { formatEndpoints, setController } from '../changes.js';
+import { notInRegistry, type Registry } from '../registry.js';
+import { type ControllerFacts, controllerFacts } from '../rows.js';
+import { controllerOf, serverOption } from './controller-options.js';
+import { freeName, TAKE_UP_CREDENTIAL } from './next-steps.js';
+import { counted, type RegistryOptions, withRegistry } from './with-registry.js';
+
+/** Orders that are named with a command each. */
+const MAX_ORDERS = 20;
+const PROGRAM = 'latchkey-auth-server';
+
+interface SetOptions extends RegistryOptions {
+  readonly nid?: Endpoint;
+  readonly server?: readonly Endpoint[];
+}
+
+export function setCommand(): Command {
+  const command = controllerOf(
+    new Command('set').description(
+      'change where nodes reach a controller, or where it reaches auth-servers, while everything runs; it keeps its SK_cs',
+    ),
+  )
+    .option('--nid <host:port>', 'where nodes reach it from now on', peerArgument)
+    .addOption(serverOption())
+    .action(set);
+  return withExamples(
+    command,
+    'latchkey-auth-server controller set 00000001 --data ./data --nid 192.0.2.9:5683',
+    'latchkey-auth-server controller set 00000001 --data ./data --server 192.0.2.7:5693 --server 192.0.2.8:5693',
+  );
+}
+
+async function set(idC: number, { nid, server: servers, ...options }: SetOptions, called: Command): Promise<void> {
+  if (nid === undefined && servers === undefined) throw new UsageFailure('expected --nid or --server');
+  await withRegistry(options, async (registry) => {
+    const row = registry.controllerRow(idC);
+    if (row === undefined) throw notInRegistry('controller', idC);
+    const before = controllerFacts(idC, row);
+    const addresses = { ...(nid === undefined ? {} : { nid }), ...(servers === undefined ? {} : { servers }) };
+    if (!(await setController(registry, idC, addresses))) {
+      process.stdout.write(`Controller ${formatId(idC)} has these addresses already. Nothing was changed.\n`);
+      return;
+    }
+    const lines = [...aboutNid(registry, before, nid), ...aboutServers(before, servers)];
+    process.stdout.write(lines.map((line) => `${typeof line === 'string' ? line : commandToRun(line, called)}\n`).join(''));
+  });
+}
+
+/** A sentence, or a command to paste. */
+type Line = string | CommandLine;
+
+/** Manifests, labels and devices have the address where nodes reach a controller. */
+function aboutNid(registry: Registry, { idC, nid: before }: ControllerFacts, after: Endpoint = before): Line[] {
+  const [id, old, address] = [formatId(idC), formatEndpoint(before), formatEndpoint(after)];
+  if (old === address) return [];
+  const [joined, waiting] = nodesOf(registry, idC);
+  const lines: Line[] = [`Nodes reach controller ${id} at ${address} from now on, no longer at ${old}.`];
+  const count = [...waiting.values()].reduce((sum, nodes) => sum + nodes, 0);
+  if (count > 0) {
+    const orders = [...waiting.keys()].toSorted((a, b) => a - b);
+    lines.push(
+      `Manifests and labels of ${counted(count, 'node')} that ${count === 1 ? 'has' : 'have'} not joined are out of date: they say ${old}. Write new ones (labels: order labels):`,
+      ...orders
+        .slice(0, MAX_ORDERS)
+        .map((order) => [PROGRAM, 'order', 'export', String(order), '--out', freeName(`./order-${order}`)]),
+    );
+    if (orders.length > MAX_ORDERS)
+      lines.push(`and ${orders.length - MAX_ORDERS} more orders: ${orders.slice(MAX_ORDERS).join(', ')}`);
+  }
+  if (count + joined > 0) {
+    const installed = joined === 0 ? '' : `, as those of ${counted(joined, 'node')} that ${joined === 1 ? 'has' : 'have'} joined`;
+    lines.push(
+      `Devices that are installed${installed}, go on asking at ${old}. Unless something answers for the controller there, on each, its agent stopped:`,
+      ['latchkey-node-agent', 'move', '--state', STATE_FOLDERS['node-agent'], '--controller', address],
+    );
+  }
+  return lines;
+}
+
+/** The credential of a controller has the addresses of the auth-servers. */
+function aboutServers({ idC, servers: before }: ControllerFacts, after: readonly Endpoint[] = before): Line[] {
+  const [id, old, addresses] = [formatId(idC), formatEndpoints(before), formatEndpoints(after)];
+  if (old === addresses) return [];
+  return [
+    `Controller ${id} is to ask auth-servers at ${addresses}, no longer at ${old}.`,
+    'Its credential is out of date: it says where they were. Write another, which brings another SK_cs:',
+    [PROGRAM, 'controller', 'rotate', id, '--out', freeName(`./controller-${id}.json`)],
+    `Put it in the place of the old one. ${TAKE_UP_CREDENTIAL} \`servers:\` in its configuration is stronger than the credential.`,
+  ];
+}
+
+/**
+ * How many nodes of a controller have joined; and how many have not, by order, but for orders that
+ * are closed for good.
+ */
+function nodesOf(registry: Registry, idC: number): readonly [joined: number, waiting: ReadonlyMap<number, number>] {
+  let joined = 0;
+  const waiting = new Map<number, number>();
+  for (const { controller, initial, order, orderState } of registry.nodes()) {
+    if (controller !== idC) continue;
+    if (!initial) joined += 1;
+    else if (orderState !== 'closed') waiting.set(order, (waiting.get(order) ?? 0) + 1);
+  }
+  return [joined, waiting];
+}
