@@ -313,7 +313,7 @@ it('a file that is encrypted is refused with the command that imports it, which 
   const out = network.path("kim's");
   await admin.run('order', 'export', String(order.order), '--out', out, '--recipient', recipient);
   const said = await admin.refused(2, 'import', `${out}/manifest.csv.age`, '--lifetime', 'none');
-  const [, advice = ''] = /^Nothing was changed\. Run: (.*)$/m.exec(said) ?? [];
+  const [, advice = ''] = /^Nothing was changed\. Decrypt it on the way:\n {2}(.*)$/m.exec(said) ?? [];
   expect(advice).toMatch(/^age -d .*manifest\.csv\.age'? \| latchkey-auth-server import - --lifetime none --data /);
   // As if age had decrypted it.
   expect(runAsPrinted(advice.replace(/age -d (?:'.*?'(?:\\''.*?')*|\S+)/, `age -d '${order.manifest}'`))).toBe(

@@ -243,7 +243,7 @@ describe('a date', () => {
     const { number } = await order('past');
     const said = await admin.refused(2, 'order', 'open', number, '--join-until', '2020-12-24');
     expect(said).toContain('--join-until 2020-12-24T23:59:59.999+01:00 (Europe/Berlin) is over already\nNothing was changed.');
-    const [, shut = ''] = /To shut the order: latchkey-auth-server (.*)\n$/.exec(said) ?? [];
+    const [, shut = ''] = /To shut the order:\n {2}latchkey-auth-server (.*)\n$/.exec(said) ?? [];
     const { code, stdout } = await admin.of('auth-server', shut.split(' '));
     expect([code, stdout]).toEqual([0, expect.stringContaining(`Order ${number} is shut`)]);
   });

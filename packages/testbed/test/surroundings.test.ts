@@ -203,7 +203,7 @@ describe.skipIf(!HAS_PRLIMIT)('without a file descriptor left (needs prlimit)', 
     for (const name of NAMES) limit(daemons[name].pid, '--nofile=1024:');
     await trio.joinsAgain();
     daemons.controller.signal('SIGHUP');
-    await daemons.controller.waitFor(({ msg }) => msg === 'credential read anew');
+    await daemons.controller.waitFor(({ msg }) => msg.startsWith('credential read anew'));
     await expectWhole(trio);
   });
 });

@@ -268,11 +268,11 @@ const ROWS: readonly Row[] = [
     cause: 'window-shut',
     when: 'its order opens in years, and is opened now',
     joined: false,
-    order: ['--join-from', '2998-01-01', '--join-until', '2999-01-01'],
+    order: ['--join-from', '2998-01-01Z', '--join-until', '2999-01-01Z'],
     make: nothing,
     instead: true,
     lines: 1,
-    orderIs: { join_from: null, join_until: '2999-01-01T00:00:00.000Z' },
+    orderIs: { join_from: null, join_until: '2999-01-01T23:59:59.999Z' },
   },
   {
     cause: 'window-shut',
