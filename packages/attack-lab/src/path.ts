@@ -17,13 +17,13 @@ export async function listen(network: ProfileNetwork): Promise<CoapServer> {
   const answer = ({ payload, source }: KeyRequest): KeyAnswer => {
     const decision = network.decide(payload, source);
     switch (decision.kind) {
-      case 'prove':
-        return 'prove';
+      case 'challenge':
+        return 'challenge';
       case 'answer':
         return { code: '2.04', payload: decision.octets };
       case 'refuse':
         return { code: REFUSALS[decision.refusal].code };
-      case 'ask': {
+      case 'forward': {
         const { transaction } = decision;
         const judged = network
           .respondent()

@@ -9,11 +9,11 @@ import {
   type AwaitingM6,
   beginAttempt,
   decodeLinkRequest,
-  ifWellFormed,
-  judge,
-  type Judgement,
+  tryDecode,
+  decide,
+  type ServerDecision,
   type M1Decision,
-  type NodeRecord,
+  type ServerNodeRecord,
   type NodeState,
   openLinkRequest,
   receiveM4,
@@ -23,7 +23,7 @@ import {
   sealAnswer,
   Secret,
   type Source,
-  stillInTime,
+  isWithinTimeWindow,
   TYPE,
   RN_LENGTH,
 } from '@latchkey/protocol';
@@ -44,7 +44,7 @@ export function newSecret(): Secret {
 }
 
 export function sourceAt(address: string, proven = false): Source {
-  return { address, network: address, nid: Buffer.alloc(18, address), proven };
+  return { address, prefix: address, nid: Buffer.alloc(18, address), addressValidated: proven };
 }
 
 /** A node, whose keys are written as they would be to the disk: before anything goes out. */
@@ -108,7 +108,7 @@ export function recordingGenerator(): { readonly drawn: Uint8Array[]; readonly d
 }
 
 export class ProfileNetwork {
-  readonly registry: Map<number, NodeRecord> = new Map();
+  readonly registry: Map<number, ServerNodeRecord> = new Map();
   readonly skCs: ReadonlyMap<number, Secret> = new Map([ID_C, OTHER_ID_C].map((idC) => [idC, newSecret()]));
   readonly #options: ProfileOptions;
   readonly #respondents = new Map<number, Respondent>();
@@ -125,7 +125,7 @@ export class ProfileNetwork {
     const { bounds = { total: 1_024, perSource: 256 }, draw = randomBytes } = this.#options;
     for (const [idC, skCs] of this.skCs) {
       let next = firstTid;
-      this.#respondents.set(idC, new Respondent({ idC, skCs, bounds, draw, takeTid: () => next++ }));
+      this.#respondents.set(idC, new Respondent({ idC, skCs, bounds, randomBytes: draw, nextTid: () => next++ }));
     }
   }
 
@@ -135,7 +135,15 @@ export class ProfileNetwork {
 
   /** A node assigned to controller 1. */
   install(idI: number, ik: Secret): ProfileNode {
-    const record: NodeRecord = { idI, key: ik, initial: true, controller: ID_C, disabled: false, lifetime: LIFETIME, grace: 60 };
+    const record: ServerNodeRecord = {
+      idI,
+      key: ik,
+      initial: true,
+      controller: ID_C,
+      disabled: false,
+      lifetime: LIFETIME,
+      grace: 60,
+    };
     this.registry.set(idI, record);
     return new ProfileNode(idI, ik);
   }
@@ -149,18 +157,18 @@ export class ProfileNetwork {
 
   /** What the auth-server answers to M2 or M7; `undefined`: nothing that opens. */
   serve(octets: Uint8Array): Uint8Array | undefined {
-    const request = ifWellFormed(decodeLinkRequest, octets);
+    const request = tryDecode(decodeLinkRequest, octets);
     const skCs = request && this.skCs.get(request.idC);
     const opened = skCs && openLinkRequest(request, skCs);
     if (request === undefined || skCs === undefined || opened === undefined) return undefined;
     const record = this.registry.get(opened.body.m1.idI);
-    const judgement = judge(opened, record, WALL + this.elapsed);
+    const judgement = decide(opened, record, WALL + this.elapsed);
     const draw = this.#options.draw ?? randomBytes;
-    return sealAnswer(request, opened, this.#commit(judgement, stillInTime(opened, WALL + this.elapsed)), draw(13), skCs);
+    return sealAnswer(request, opened, this.#commit(judgement, isWithinTimeWindow(opened, WALL + this.elapsed)), draw(13), skCs);
   }
 
   /** Here the write is done at once, so that no comparison is lost. */
-  #commit(judgement: Judgement, inTime: boolean): Exclude<Judgement, { kind: 'commit' }> {
+  #commit(judgement: ServerDecision, inTime: boolean): Exclude<ServerDecision, { kind: 'commit' }> {
     if (judgement.kind !== 'commit') return judgement;
     const { to, commit } = judgement;
     const record = [...this.registry.values()].find(({ key }) => key === judgement.from);
@@ -171,7 +179,7 @@ export class ProfileNetwork {
 
   /** What the controller decides on M1 or M5, before it asks anybody. */
   decide(octets: Uint8Array, source: Source = sourceAt('node'), idC: number = ID_C): M1Decision {
-    const now = { wall: WALL + this.elapsed, steady: this.elapsed };
+    const now = { wallMs: WALL + this.elapsed, monotonicMs: this.elapsed };
     const respondent = this.respondent(idC);
     return octets[0] === TYPE.M5 ? respondent.receiveM5(octets, source, now) : respondent.receiveM1(octets, source, now);
   }
@@ -194,10 +202,10 @@ export class ProfileNetwork {
   ): Uint8Array | undefined {
     const decision = this.decide(octets, source, idC);
     // Asked to, an honest node shows that it receives what is sent to its address.
-    if (decision.kind === 'prove' && !source.proven)
-      return this.ask(octets, { source: { ...source, proven: true }, idC, onLink });
+    if (decision.kind === 'challenge' && !source.addressValidated)
+      return this.ask(octets, { source: { ...source, addressValidated: true }, idC, onLink });
     if (decision.kind === 'answer') return decision.octets;
-    if (decision.kind !== 'ask') return undefined;
+    if (decision.kind !== 'forward') return undefined;
     const answer = onLink(decision.transaction.request!);
     const judged = answer && this.respondent(idC).receiveLinkAnswer(decision.transaction, answer);
     return judged?.kind === 'answer' ? judged.octets : undefined;

@@ -11,12 +11,12 @@ import {
   formatId,
   formatTid,
   type Holdoff,
-  ifWellFormed,
-  type Judgement,
-  judge,
+  tryDecode,
+  type ServerDecision,
+  decide,
   type LinkRefusal,
   type LinkRequest,
-  maxAgeOf,
+  retryAfterSeconds,
   NONCE_LENGTH,
   type OpenedRequest,
   openLinkRequest,
@@ -24,7 +24,7 @@ import {
   REISSUE_HOLDOFF_MS,
   sealAnswer,
   type Secret,
-  stillInTime,
+  isWithinTimeWindow,
 } from '@latchkey/protocol';
 import { BoundedLog, type Clock, Failure, formatNid, type Log } from '@latchkey/runtime';
 import { ControllerClocks } from './controller-clocks.js';
@@ -60,7 +60,7 @@ export interface LinkAnswer {
 
 /** What is answered. M9 says no more than its reason: `because` is for the log here. */
 type Final =
-  | Extract<Judgement, { kind: 'answer' }>
+  | Extract<ServerDecision, { kind: 'answer' }>
   | { readonly kind: 'refuse'; readonly refusal: LinkRefusal; readonly because?: Because; readonly maxAge?: number | undefined };
 
 interface Because {
@@ -94,7 +94,7 @@ export class AuthServer {
 
   /** Answers M2 with M3, M7 with M8, either with M9. */
   async answer(octets: Uint8Array): Promise<LinkAnswer> {
-    const request = ifWellFormed(decodeLinkRequest, octets);
+    const request = tryDecode(decodeLinkRequest, octets);
     if (request === undefined) {
       this.counts.joins.add('malformed');
       return { code: REFUSALS.malformed.code };
@@ -109,7 +109,7 @@ export class AuthServer {
       // The registry cannot be read: with no key, all that can be said is to come again.
       this.#strangers.warn('registry', { ...about(request), advice: error.advice }, error.message);
       this.counts.joins.add('storeFailed');
-      return { code: REFUSALS.storeFailed.code, maxAge: maxAgeOf('storeFailed') };
+      return { code: REFUSALS.storeFailed.code, maxAge: retryAfterSeconds('storeFailed') };
     } finally {
       this.counts.exchanges[request.type].addSince(since);
     }
@@ -129,11 +129,11 @@ export class AuthServer {
           ? 'from a controller the registry does not have'
           : 'does not open: the credential of its controller differs from ours';
       this.#strangers.warn('link', about(request), `${request.type} ${what}`);
-      if (controller !== undefined) this.#sightings.unopened(idC, this.#clock().wall);
+      if (controller !== undefined) this.#sightings.unopened(idC, this.#clock().wallMs);
       this.counts.joins.add('notAuthentic');
       return { code: REFUSALS.notAuthentic.code };
     }
-    this.#sightings.heard(idC, this.#clock().wall);
+    this.#sightings.heard(idC, this.#clock().wallMs);
     return this.#seal(request, opened.request, await this.#decide(opened.request, request.tid), opened.skCs);
   }
 
@@ -172,7 +172,7 @@ export class AuthServer {
       const wall = this.#timekeeper.look() ?? (await this.#keptTime());
       if (typeof wall !== 'number') return wall;
       const node = i === 0 ? this.#registry.nodeBeside(idI) : this.#registry.node(idI);
-      const judgement = judge(opened, node, wall);
+      const judgement = decide(opened, node, wall);
       // The window of an M7 is wider, and it may be late through a slow disk: an M2 tells of clocks only.
       if (opened.type === 'M2') this.#noteClock(opened, judgement);
       if (judgement.kind !== 'commit' || node === undefined) {
@@ -211,13 +211,13 @@ export class AuthServer {
   async #commit(
     opened: OpenedRequest,
     node: RegisteredNode,
-    { to, commit }: Extract<Judgement, { kind: 'commit' }>,
+    { to, commit }: Extract<ServerDecision, { kind: 'commit' }>,
   ): Promise<Final | 'lost'> {
     const { idI } = node;
     this.#commits += 1;
     try {
-      const wall = (): number => this.#clock().wall;
-      const result = await this.#registry.commit(node, to, commit, wall, (now) => stillInTime(opened, now));
+      const wall = (): number => this.#clock().wallMs;
+      const result = await this.#registry.commit(node, to, commit, wall, (now) => isWithinTimeWindow(opened, now));
       if (result === 'lost') return 'lost';
       if (result === 'late') return refusal('clock');
       const { idC, tid, nidI, lifetime } = commit;
@@ -255,7 +255,7 @@ export class AuthServer {
         { ...about(request), node: formatId(opened.body.m1.idI), reason, advice: decision.because?.advice },
         `refused: ${decision.because?.why ?? `it ${meaning}`}`,
       );
-      return { code, payload, maxAge: decision.maxAge ?? maxAgeOf(decision.refusal) };
+      return { code, payload, maxAge: decision.maxAge ?? retryAfterSeconds(decision.refusal) };
     }
     this.#sightings.timely(request.idC);
     if (decision.with === 'M3') decision.key.wipe();
@@ -269,17 +269,17 @@ export class AuthServer {
   /** Not for a copy of an M2 whose transaction the node has completed. */
   #noteAsked({ idC, body }: OpenedRequest, node: RegisteredNode, tid: bigint): void {
     if (node.committed?.idC === idC && tid <= node.committed.tid) return;
-    this.#sightings.asked(body.m1.idI, idC, this.#clock().wall);
+    this.#sightings.asked(body.m1.idI, idC, this.#clock().wallMs);
   }
 
-  #noteClock({ idC, body }: OpenedRequest, judgement: Judgement): void {
+  #noteClock({ idC, body }: OpenedRequest, judgement: ServerDecision): void {
     const now = this.#clock();
     const refused = judgement.kind === 'refuse' && judgement.refusal === 'clock';
-    this.#clocks.judged(idC, refused ? Number(body.ts) - now.wall : undefined, now);
+    this.#clocks.judged(idC, refused ? Number(body.ts) - now.wallMs : undefined, now);
   }
 
   #noteRefusal({ idC, body }: OpenedRequest, refusal: LinkRefusal): void {
-    const now = this.#clock().wall;
+    const now = this.#clock().wallMs;
     const skew = refusal === 'clock' ? Number(body.ts) - now : undefined;
     this.#sightings.refused(body.m1.idI, idC, refusal, now, skew);
     if (skew !== undefined) this.#sightings.skewed(idC, skew, now);
@@ -297,10 +297,10 @@ function refusal(name: LinkRefusal, because?: Because): Final {
 }
 
 /** The wire has one reason for all that passes. The log tells this one, and the node when to come again. */
-function heldOff(refusal: LinkRefusal, { reissuedAt, leftMs }: Holdoff): Final {
+function heldOff(refusal: LinkRefusal, { reissuedAt, remainingMs }: Holdoff): Final {
   const end = isoTime(reissuedAt + REISSUE_HOLDOFF_MS);
   const why = `at ${isoTime(reissuedAt)} its node was given an initial key again, or the registry was restored; what bears a TS up to ${end} may be from before`;
-  const maxAge = leftMs > 0 ? Math.ceil(leftMs / 1000) : maxAgeOf(refusal);
+  const maxAge = remainingMs > 0 ? Math.ceil(remainingMs / 1000) : retryAfterSeconds(refusal);
   return { kind: 'refuse', refusal, because: { why }, maxAge };
 }
 

@@ -5,7 +5,7 @@ import { createReadStream } from 'node:fs';
 import { appendFile, copyFile, mkdir, open, rename, rm, truncate } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { CLOCK_AGREEMENT_MS, type Secret } from '@latchkey/protocol';
+import { MAX_SERVER_CLOCK_SKEW_MS, type Secret } from '@latchkey/protocol';
 import {
   checkPrivateFile,
   type Clock,
@@ -155,7 +155,7 @@ export async function restore(
       .catch((error: unknown) => {
         throw systemFailure(`cannot copy ${path}`, error);
       });
-    const { backupAt, nodes } = await examine(path, await openCopy(path, folder, who, fresh), master, clock().wall);
+    const { backupAt, nodes } = await examine(path, await openCopy(path, folder, who, fresh), master, clock().wallMs);
     const aside = there ? join(folder, `${STORE}-before-${isoTime(Date.now()).replaceAll(':', '')}`) : undefined;
     if (aside !== undefined) await rename(join(folder, STORE), aside);
     await rename(join(folder, fresh), join(folder, STORE));
@@ -210,7 +210,7 @@ async function examine(
       tables.about.putSync('restored', { at: now, backupAt });
       // What was shown since the backup nobody has kept.
       const times = tables.about.get('times') as Times | undefined;
-      const span = { from: Math.min(backupAt, now), until: now + CLOCK_AGREEMENT_MS };
+      const span = { from: Math.min(backupAt, now), until: now + MAX_SERVER_CLOCK_SKEW_MS };
       if (times !== undefined) tables.about.putSync('times', withSpan(times, span));
       tables.audit.append({ what: 'registry restored', note }, Date.now());
     });

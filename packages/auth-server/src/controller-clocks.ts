@@ -3,7 +3,7 @@
  * of every controller that asked. What is known of the controllers is in memory only, and void once this machine's clock is set.
  */
 
-import { BACKOFF, type Now } from '@latchkey/protocol';
+import { BACKOFF, type Clocks } from '@latchkey/protocol';
 
 /** A refusal counts for this long, in ms: a refused node tries again sooner, so the fault shows without a gap until it is mended. */
 const COUNTS_MS: number = BACKOFF.last + 60_000;
@@ -25,25 +25,25 @@ export class ControllerClocks {
   readonly #latest = new Map<number, Latest>();
 
   /** An M2 of controller `idC` was judged. `skew`: as in `Latest`. */
-  judged(idC: number, skew: number | undefined, { wall, steady }: Now): void {
+  judged(idC: number, skew: number | undefined, { wallMs, monotonicMs }: Clocks): void {
     const latest = this.#latest.get(idC);
-    const ahead = wall - steady;
+    const ahead = wallMs - monotonicMs;
     if (latest !== undefined) {
       latest.skew = skew;
-      latest.at = steady;
+      latest.at = monotonicMs;
       latest.ahead = ahead;
       return;
     }
     if (this.#latest.size >= MAX_CONTROLLERS) this.#latest.clear();
-    this.#latest.set(idC, { skew, at: steady, ahead });
+    this.#latest.set(idC, { skew, at: monotonicMs, ahead });
   }
 
   /** Why every join fails; `undefined` if a controller is known whose clock agrees, or none is known. */
-  fault({ wall, steady }: Now): string | undefined {
-    const ahead = wall - steady;
+  fault({ wallMs, monotonicMs }: Clocks): string | undefined {
+    const ahead = wallMs - monotonicMs;
     const known = [...this.#latest.values()].filter((latest) => Math.abs(ahead - latest.ahead) <= STEP_MS);
     if (known.some(({ skew }) => skew === undefined)) return undefined;
-    const skews = known.flatMap(({ skew, at }) => (skew === undefined || steady - at >= COUNTS_MS ? [] : [Math.abs(skew)]));
+    const skews = known.flatMap(({ skew, at }) => (skew === undefined || monotonicMs - at >= COUNTS_MS ? [] : [Math.abs(skew)]));
     if (skews.length === 0) return undefined;
     const whose = skews.length === 1 ? 'the only controller that asks' : `all ${skews.length} controllers that ask`;
     return `requests are refused for their time: this machine's clock differs from that of ${whose}, by ${Math.round(Math.min(...skews) / 1000)} s`;

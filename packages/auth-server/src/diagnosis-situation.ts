@@ -3,7 +3,7 @@
  * judged in `diagnosis-cause.ts`.
  */
 
-import { formatId, type Now } from '@latchkey/protocol';
+import { formatId, type Clocks } from '@latchkey/protocol';
 import { type Endpoint, formatEndpoint, type FolderLockState, nativeLocks, refusedUntil } from '@latchkey/runtime';
 import type { Entry } from './audit.js';
 import { waitsUntil } from './past-times.js';
@@ -216,8 +216,8 @@ function deviceKeyOf(registry: Registry, node: NodeFacts, key: string | undefine
 }
 
 /** The surroundings as a command finds them beside the server, if one runs. */
-export function surroundingsOf(registry: Registry, lock: FolderLockState, clock: Now, deviceKey?: string): Surroundings {
-  const { wall: now } = clock;
+export function surroundingsOf(registry: Registry, lock: FolderLockState, clock: Clocks, deviceKey?: string): Surroundings {
+  const { wallMs: now } = clock;
   const seenAt = registry.servedAt;
   let punctuality: Punctuality | undefined;
   return {
@@ -238,9 +238,9 @@ function isServed({ locked, holder }: FolderLockState): boolean {
   return locked && (holder === undefined || / run\b/.test(holder));
 }
 
-function holdOff(registry: Registry, clock: Now): HoldOff | undefined {
+function holdOff(registry: Registry, clock: Clocks): HoldOff | undefined {
   const { times } = registry;
-  const [stepped, past] = [waitsUntil(times, clock), refusedUntil(times, clock.wall)];
+  const [stepped, past] = [waitsUntil(times, clock), refusedUntil(times, clock.wallMs)];
   if (stepped === undefined && past === undefined) return undefined;
   return { until: Math.max(stepped ?? 0, past ?? 0), mayRelease: stepped === undefined };
 }

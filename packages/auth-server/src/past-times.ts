@@ -1,7 +1,7 @@
 /** Times that the clock showed before a break, and the way to commit M7s of such times again (runtime, times.ts). */
 
 import { ClockStepWatch, pastOf, type Span, type Times } from '@latchkey/runtime';
-import { CLOCK_STEP_PENALTY_MS, formatId, type Now } from '@latchkey/protocol';
+import { CLOCK_STEP_HOLDOFF_MS, formatId, type Clocks } from '@latchkey/protocol';
 import type { Registry } from './registry.js';
 
 /** Those that the clock has not yet left behind: now, or once it comes to them, no key is committed. */
@@ -13,13 +13,13 @@ export function pastAhead({ past }: Times, wall: number): readonly Span[] {
  * Until when nothing at all is committed, ms since the epoch: a step back is less than five minutes ago, which a server has noticed, or will
  * notice as it starts. No command shortens that.
  */
-export function waitsUntil(times: Times, now: Now): number | undefined {
+export function waitsUntil(times: Times, now: Clocks): number | undefined {
   const { setBackAt: willNotice = -Infinity } = new ClockStepWatch(now, times);
   const { setBackAt: noticed = -Infinity } = times;
   // One that lies ahead is of a monotonic clock from before the machine was started anew.
-  const setBackAt = Math.max(willNotice, noticed <= now.steady ? noticed : -Infinity);
-  const left = setBackAt + CLOCK_STEP_PENALTY_MS - now.steady;
-  return left > 0 ? now.wall + left : undefined;
+  const setBackAt = Math.max(willNotice, noticed <= now.monotonicMs ? noticed : -Infinity);
+  const left = setBackAt + CLOCK_STEP_HOLDOFF_MS - now.monotonicMs;
+  return left > 0 ? now.wallMs + left : undefined;
 }
 
 /**

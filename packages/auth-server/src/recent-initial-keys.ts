@@ -7,7 +7,7 @@
  * M7 is outside the window for its TS. After a step back no M7 from before the step is committed at all (runtime, times.ts).
  */
 
-import { INITIAL_KEY_MEMORY_MS } from '@latchkey/protocol';
+import { INITIAL_KEY_RETENTION_MS } from '@latchkey/protocol';
 import { rowsFrom } from '@latchkey/store';
 import type { Database } from 'lmdb';
 
@@ -86,7 +86,7 @@ export class RecentInitialKeys {
 
 /** One that lies far ahead is from before a step back of the clock. */
 function recent(keys: readonly RecentInitialKey[], at: number): RecentInitialKey[] {
-  return keys.filter(({ until }) => Math.abs(at - until) <= INITIAL_KEY_MEMORY_MS);
+  return keys.filter(({ until }) => Math.abs(at - until) <= INITIAL_KEY_RETENTION_MS);
 }
 
 function isSame(a: Uint8Array, b: Uint8Array): boolean {

@@ -10,7 +10,7 @@
 import { randomBytes } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Commit, COMMIT_LIMIT_MS, formatId, KEY_LENGTH, Secret } from '@latchkey/protocol';
+import { type Commit, COMMIT_TIMEOUT_MS, formatId, KEY_LENGTH, Secret } from '@latchkey/protocol';
 import {
   type Clock,
   Durations,
@@ -245,7 +245,7 @@ export class Registry {
    */
   get servedAt(): number | undefined {
     this.tables.seeLatest();
-    return (this.tables.about.get('times') as Times | undefined)?.kept?.wall;
+    return (this.tables.about.get('times') as Times | undefined)?.kept?.wallMs;
   }
 
   /** What the clocks of the servers showed. */
@@ -312,7 +312,7 @@ export class Registry {
       // Not a child transaction, which costs more: it decides before it writes, so that there is nothing to undo.
       const result = await env.transaction((): CommitResult => {
         const now = wall();
-        if (performance.now() - underWay.since > COMMIT_LIMIT_MS || !inTime(now)) return 'late';
+        if (performance.now() - underWay.since > COMMIT_TIMEOUT_MS || !inTime(now)) return 'late';
         keyring.refresh();
         // Octets that are others may be the same key all the same, under another master key.
         const { stored } = node;

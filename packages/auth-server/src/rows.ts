@@ -1,7 +1,7 @@
 /** What the registry's tables hold, and what is made of a row for those who ask. */
 
 import type { OpenedRow } from './kept-nodes.js';
-import { type Commit, type NodeRecord, type Secret } from '@latchkey/protocol';
+import { type Commit, type ServerNodeRecord, type Secret } from '@latchkey/protocol';
 import type { Endpoint } from '@latchkey/runtime';
 import { type Keyring, PLACE } from '@latchkey/store';
 
@@ -99,7 +99,7 @@ export interface FormerIkRow {
 }
 
 /** A node with what only the administrator's side asks for, but without its key: that takes opening. */
-export interface NodeFacts extends Omit<NodeRecord, 'key'> {
+export interface NodeFacts extends Omit<ServerNodeRecord, 'key'> {
   readonly order: number;
   readonly addedAt: number;
   /** When K_i was committed, by the server's clock. */

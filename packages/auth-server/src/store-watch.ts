@@ -1,4 +1,4 @@
-import { COMMIT_LIMIT_MS } from '@latchkey/protocol';
+import { COMMIT_TIMEOUT_MS } from '@latchkey/protocol';
 import { type Log, repeat } from '@latchkey/runtime';
 import type { AuthServer } from './auth-server.js';
 import type { Registry } from './registry.js';
@@ -22,9 +22,9 @@ export function watchStore(registry: Registry, server: AuthServer, log: Log): ()
       log,
       action() {
         const since = registry.oldestCommit;
-        if (since === undefined || performance.now() - since < COMMIT_LIMIT_MS) return;
+        if (since === undefined || performance.now() - since < COMMIT_TIMEOUT_MS) return;
         log.fatal(
-          { seconds: COMMIT_LIMIT_MS / 1000 },
+          { seconds: COMMIT_TIMEOUT_MS / 1000 },
           'the disk has not taken a write in time; ending, so that it cannot take effect later',
         );
         process.kill(process.pid, 'SIGKILL');

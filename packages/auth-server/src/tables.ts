@@ -117,7 +117,11 @@ export class Tables {
     const times = this.about.get('times') as Times | undefined;
     if (times !== undefined) return times;
     const wall = this.latestWall;
-    return { shown: [{ from: 0, until: wall + KEPT_AHEAD_MS }], past: [], kept: { wall, steady: Number.POSITIVE_INFINITY } };
+    return {
+      shown: [{ from: 0, until: wall + KEPT_AHEAD_MS }],
+      past: [],
+      kept: { wallMs: wall, monotonicMs: Number.POSITIVE_INFINITY },
+    };
   }
 
   /** The time by the servers' clock, ms since the epoch, whatever the clock of this process shows. */

@@ -40,7 +40,7 @@ export class Timekeeper {
   look(): number | undefined {
     const now = this.#clock();
     this.#watch.observe(now);
-    return this.#watch.breaks === this.#told && isKept(this.#times, now.wall) ? now.wall : undefined;
+    return this.#watch.breaks === this.#told && isKept(this.#times, now.wallMs) ? now.wallMs : undefined;
   }
 
   /** Why an M7 with this TS is not committed; `undefined`: it may be. After `look`. */
@@ -55,7 +55,7 @@ export class Timekeeper {
   fault(): string | undefined {
     const now = this.#clock();
     if (this.#watch.observe(now)) return 'no key is committed: the clock was set back less than five minutes ago';
-    const until = refusedUntil(this.#times, now.wall);
+    const until = refusedUntil(this.#times, now.wallMs);
     if (until === undefined) return undefined;
     return `no key is committed until ${isoTime(until)}: the clock shows times that it showed before it was set back, or the machine started anew`;
   }
@@ -69,7 +69,7 @@ export class Timekeeper {
   async keep(): Promise<void> {
     const now = this.#clock();
     this.#watch.observe(now);
-    if (this.#watch.breaks === this.#told && !isDue(this.#times, now.wall)) return;
+    if (this.#watch.breaks === this.#told && !isDue(this.#times, now.wallMs)) return;
     this.#keeping ??= this.#write().finally(() => {
       this.#keeping = undefined;
     });
@@ -83,11 +83,11 @@ export class Timekeeper {
     const broken = breaks !== this.#told;
     this.#times = await this.#registry.keepTimes(
       (times) => (broken ? afterBreak(times, now, setBackAt) : withTime(times, now)),
-      now.wall,
-      broken ? this.#whyBroken(now.steady) : undefined,
+      now.wallMs,
+      broken ? this.#whyBroken(now.monotonicMs) : undefined,
     );
     this.#told = breaks;
-    if (broken) this.#tellOfBreak(now.wall);
+    if (broken) this.#tellOfBreak(now.wallMs);
   }
 
   #whyBroken(steady: number): string {

@@ -11,7 +11,7 @@ import {
   openM3,
   openM8,
   openM9,
-  refusalOfReason,
+  refusalFromReason,
   sealM2,
   sealM5,
   sealM7,
@@ -39,7 +39,7 @@ const NID_I = Uint8Array.from(Buffer.from('00000000000000000000ffffc0000207c000'
 export const MASTER: Uint8Array = randomBytes(16);
 
 /** Of the machine that the servers here run on. */
-const clock = (): { wall: number; steady: number } => ({ wall: Date.now(), steady: Date.now() });
+const clock = (): { wallMs: number; monotonicMs: number } => ({ wallMs: Date.now(), monotonicMs: Date.now() });
 
 /** A key whose octets can be looked for. */
 export function drawn(): Secret {
@@ -149,19 +149,19 @@ export class Office {
 export class Serving {
   readonly server: AuthServer;
   readonly log: CapturedLog = new CapturedLog();
-  readonly now: { wall: number; steady: number };
+  readonly now: { wallMs: number; monotonicMs: number };
   readonly #office: Office;
 
   constructor(office: Office, wall: number) {
     this.#office = office;
     // Of one machine, whose monotonic clock runs on from one server to the next.
-    this.now = { wall, steady: wall };
-    const clock = (): { wall: number; steady: number } => ({ ...this.now });
+    this.now = { wallMs: wall, monotonicMs: wall };
+    const clock = (): { wallMs: number; monotonicMs: number } => ({ ...this.now });
     this.server = new AuthServer({ registry: office.registry, clock, draw: randomBytes, log: this.log.log });
   }
 
   exchange(idI: number, key: Secret, more: { idC?: number; ts?: number; skCs?: Secret } = {}): Exchange {
-    const { idC = C1, ts = this.now.wall } = more;
+    const { idC = C1, ts = this.now.wallMs } = more;
     return new Exchange({ idI, key, idC, ts, skCs: more.skCs ?? this.#office.key(idC) });
   }
 
@@ -176,7 +176,7 @@ export class Serving {
 export function diagnosisOf(registry: Registry, idI: number, at: number, more: Partial<Surroundings> = {}): Diagnosis {
   registry.tables.seeLatest();
   const lock = { locked: true, holder: 'latchkey-auth-server run (process 1, since some time)' };
-  const surroundings = surroundingsOf(registry, lock, { wall: at, steady: at });
+  const surroundings = surroundingsOf(registry, lock, { wallMs: at, monotonicMs: at });
   const server = { runs: true, combined: false, seenAt: at };
   return diagnoseNode(registry, idI, { ...surroundings, server, heldUntil: undefined, ...more });
 }
@@ -211,6 +211,6 @@ export class Exchange {
     if (openM3(payload, octets, this.#skCs) !== undefined) return 'M3';
     if (openM8(payload, octets, this.#skCs) !== undefined) return 'M8';
     const m9 = openM9(payload, octets, this.#skCs);
-    return m9 && (refusalOfReason(m9.reason) ?? 'another reason');
+    return m9 && (refusalFromReason(m9.reason) ?? 'another reason');
   }
 }

@@ -1,6 +1,6 @@
 // Proves the auth-server whole, on a real registry: what it answers to M2 and M7, in which order it refuses, and that no key is logged.
 
-import { encodeM1, type NodeRecord, type Now, type Secret } from '@latchkey/protocol';
+import { encodeM1, type ServerNodeRecord, type Clocks, type Secret } from '@latchkey/protocol';
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { Failure } from '@latchkey/runtime';
@@ -32,10 +32,10 @@ interface Setting {
   readonly server: AuthServer;
   readonly log: CapturedLog;
   /** The server's clocks; set them. */
-  readonly now: { wall: number; steady: number };
+  readonly now: { wallMs: number; monotonicMs: number };
 }
 
-async function setting(nodes: readonly NodeRecord[] = [], clock?: (now: Now) => Now): Promise<Setting> {
+async function setting(nodes: readonly ServerNodeRecord[] = [], clock?: (now: Clocks) => Clocks): Promise<Setting> {
   const registry = await newRegistry();
   await addController(registry, controller({ skCs: copyOf(SK_CS), addedAt: WALL - 1_000_000 }));
   await addNodes(registry, nodes);
@@ -45,8 +45,8 @@ async function setting(nodes: readonly NodeRecord[] = [], clock?: (now: Now) => 
 /** A server as it starts on this registry. */
 function serverOn(
   registry: Registry,
-  clock: (now: Now) => Now = (now) => ({ ...now }),
-  start: Now = { wall: WALL, steady: 1_000_000 },
+  clock: (now: Clocks) => Clocks = (now) => ({ ...now }),
+  start: Clocks = { wallMs: WALL, monotonicMs: 1_000_000 },
 ): Omit<Setting, 'registry'> {
   const log = new CapturedLog();
   const now = { ...start };
@@ -121,7 +121,7 @@ describe('M7', () => {
     // As by a server at a time when the node's lifetime was another.
     const commit = { tid: asked.tid, ts: WALL, lifetime: 77 };
     expect(await commitTo(registry, registry.node(ID_I), asked.psk, commit)).toBe('committed');
-    now.wall += 5_000;
+    now.wallMs += 5_000;
     const [one, two] = [await server.answer(asked.m7), await server.answer(asked.m7)];
     expect([asked.openM8(one.payload), asked.openM8(two.payload)]).toEqual([
       { idI: ID_I, lifetime: 77 },
@@ -164,7 +164,7 @@ describe('M7', () => {
     const node = newNode(ID_I);
     let looks = 0;
     // In time when it is judged, two minutes later when it is written.
-    const { server, registry } = await setting([node], (now) => ({ ...now, wall: now.wall + (++looks > 4 ? 120_000 : 0) }));
+    const { server, registry } = await setting([node], (now) => ({ ...now, wallMs: now.wallMs + (++looks > 4 ? 120_000 : 0) }));
     const asked = exchange(node.key);
     expect(refusal(asked, 'm7', await server.answer(asked.m7))).toBe('5.03 6 of the node');
     expect(registry.node(ID_I)).toMatchObject({ initial: true });
@@ -192,9 +192,9 @@ describe('a request is refused', () => {
 
   /** Each row mends what the row before was refused for: so the order is proven too. */
   it('for the first of all the reasons there are, in the order of the profile', async () => {
-    const joined: NodeRecord = newNode(ID_I, { grace: 99, controller: 2, disabled: true });
+    const joined: ServerNodeRecord = newNode(ID_I, { grace: 99, controller: 2, disabled: true });
     const psk = newSecret();
-    const ask = async (node: NodeRecord | undefined, ts: number, key: Secret): Promise<string[]> => {
+    const ask = async (node: ServerNodeRecord | undefined, ts: number, key: Secret): Promise<string[]> => {
       const { server, registry } = await setting(node === undefined ? [] : [node]);
       if (node !== undefined) await commitTo(registry, registry.node(ID_I), psk, expired);
       const asked = exchange(key, { ts });
@@ -302,7 +302,7 @@ describe('a clock that was set back', () => {
   it('has M7 refused for five minutes, and M2 answered', async () => {
     const node = newNode(ID_I);
     const { server, registry, now, log } = await setting([node]);
-    now.wall -= 10_000;
+    now.wallMs -= 10_000;
     const asked = exchange(node.key, { ts: WALL - 10_000 });
     const refused = await server.answer(asked.m7);
     expect([refusal(asked, 'm7', refused), refused.maxAge]).toEqual(['5.03 8 of the node', 10]);
@@ -314,9 +314,9 @@ describe('a clock that was set back', () => {
     expect((await server.answer(asked.m2)).code).toBe('2.04');
     expect(registry.node(ID_I)).toMatchObject({ initial: true });
 
-    now.wall += 300_000;
-    now.steady += 300_000;
-    const later = exchange(node.key, { ts: now.wall });
+    now.wallMs += 300_000;
+    now.monotonicMs += 300_000;
+    const later = exchange(node.key, { ts: now.wallMs });
     expect(later.openM8((await server.answer(later.m7)).payload)).toBeDefined();
   });
 
@@ -326,7 +326,7 @@ describe('a clock that was set back', () => {
     const first = exchange(node.key);
     await server.answer(first.m7);
 
-    const restarted = serverOn(registry, (now) => ({ ...now, wall: now.wall - 10_000 }));
+    const restarted = serverOn(registry, (now) => ({ ...now, wallMs: now.wallMs - 10_000 }));
     expect(restarted.log.saying('the clock was set back: no key is committed for five minutes')).toHaveLength(1);
     const second = exchange(first.psk, { ts: WALL - 10_000 });
     expect(refusal(second, 'm7', await restarted.server.answer(second.m7))).toBe('5.03 8 of the node');
@@ -338,13 +338,13 @@ describe('a clock that was set back', () => {
     const node = newNode(ID_I);
     const { server, registry, now, log } = await setting([node]);
     const pass = (ms: number): void => {
-      now.wall += ms;
-      now.steady += ms;
+      now.wallMs += ms;
+      now.monotonicMs += ms;
     };
-    const keptBack = exchange(node.key, { ts: now.wall });
+    const keptBack = exchange(node.key, { ts: now.wallMs });
     expect((await server.answer(keptBack.m2)).code).toBe('2.04');
     pass(10_000);
-    now.wall -= 3_600_000;
+    now.wallMs -= 3_600_000;
     await server.keepTime();
     pass(3_565_000);
     for (const ms of [0, 40_000, 40_000]) {
@@ -357,7 +357,7 @@ describe('a clock that was set back', () => {
     ]);
     // The first that cannot be from before.
     const until = WALL + 90_000;
-    pass(until + 1 - now.wall);
+    pass(until + 1 - now.wallMs);
     const last = exchange(node.key, { ts: until });
     expect(refusal(last, 'm7', await server.answer(last.m7))).toBe('5.03 8 of the node');
     const later = exchange(node.key, { ts: until + 1 });
@@ -372,17 +372,17 @@ describe('a clock that was set back', () => {
     const [one, two] = [newNode(ID_I), newNode(ID_I + 1)];
     const { server, now } = await setting([one, two]);
     await server.keepTime();
-    now.wall += year;
+    now.wallMs += year;
     await server.keepTime();
-    now.wall -= year;
+    now.wallMs -= year;
     await server.keepTime();
-    now.wall += 300_000;
-    now.steady += 300_000;
-    const joins = exchange(one.key, { ts: now.wall });
+    now.wallMs += 300_000;
+    now.monotonicMs += 300_000;
+    const joins = exchange(one.key, { ts: now.wallMs });
     expect(joins.openM8((await server.answer(joins.m7)).payload)).toBeDefined();
-    now.wall = WALL + year;
-    now.steady += year;
-    const refused = exchange(two.key, { idI: ID_I + 1, ts: now.wall });
+    now.wallMs = WALL + year;
+    now.monotonicMs += year;
+    const refused = exchange(two.key, { idI: ID_I + 1, ts: now.wallMs });
     expect((await server.answer(refused.m7)).code).toBe('5.03');
   });
 
@@ -391,13 +391,13 @@ describe('a clock that was set back', () => {
     const { server, registry } = await setting([node]);
     const keptBack = exchange(node.key);
     await server.answer(keptBack.m2);
-    const restarted = serverOn(registry, undefined, { wall: WALL + 1_000, steady: 20_000 });
+    const restarted = serverOn(registry, undefined, { wallMs: WALL + 1_000, monotonicMs: 20_000 });
     expect(restarted.log.saying('the clock was set back: no key is committed for five minutes')).toEqual([]);
     expect(refusal(keptBack, 'm7', await restarted.server.answer(keptBack.m7))).toBe('5.03 8 of the node');
     const { now } = restarted;
-    now.wall += 90_000;
-    now.steady += 90_000;
-    const later = exchange(node.key, { ts: now.wall });
+    now.wallMs += 90_000;
+    now.monotonicMs += 90_000;
+    const later = exchange(node.key, { ts: now.wallMs });
     expect(later.openM8((await restarted.server.answer(later.m7)).payload)).toBeDefined();
   });
 
@@ -405,20 +405,20 @@ describe('a clock that was set back', () => {
     const { server, registry, now } = await setting();
     await server.keepTime();
     expect(waitsUntil(registry.times, now)).toBeUndefined();
-    now.wall -= 10_000;
+    now.wallMs -= 10_000;
     // It will be noticed, and then it is.
-    expect(waitsUntil(registry.times, now)).toBe(now.wall + 300_000);
+    expect(waitsUntil(registry.times, now)).toBe(now.wallMs + 300_000);
     await server.keepTime();
-    now.wall += 100_000;
-    now.steady += 100_000;
-    expect(waitsUntil(registry.times, now)).toBe(now.wall + 200_000);
+    now.wallMs += 100_000;
+    now.monotonicMs += 100_000;
+    expect(waitsUntil(registry.times, now)).toBe(now.wallMs + 200_000);
     // Set right again it waits all the same.
-    expect(waitsUntil(registry.times, { ...now, wall: now.wall + 3_600_000 })).toBe(now.wall + 3_800_000);
-    now.wall += 200_000;
-    now.steady += 200_000;
+    expect(waitsUntil(registry.times, { ...now, wallMs: now.wallMs + 3_600_000 })).toBe(now.wallMs + 3_800_000);
+    now.wallMs += 200_000;
+    now.monotonicMs += 200_000;
     expect(waitsUntil(registry.times, now)).toBeUndefined();
     // Of a machine that was started anew the monotonic clock tells nothing.
-    expect(waitsUntil(registry.times, { wall: now.wall, steady: 1_000 })).toBeUndefined();
+    expect(waitsUntil(registry.times, { wallMs: now.wallMs, monotonicMs: 1_000 })).toBeUndefined();
   });
 
   it('does not matter to a server that starts again where the clock ran on', async () => {
@@ -426,7 +426,7 @@ describe('a clock that was set back', () => {
     const { server, registry } = await setting([node]);
     const asked = exchange(node.key);
     await server.answer(asked.m2);
-    const restarted = serverOn(registry, undefined, { wall: WALL + 5_000, steady: 1_005_000 });
+    const restarted = serverOn(registry, undefined, { wallMs: WALL + 5_000, monotonicMs: 1_005_000 });
     expect(asked.openM8((await restarted.server.answer(asked.m7)).payload)).toBeDefined();
   });
 
@@ -437,9 +437,9 @@ describe('a clock that was set back', () => {
     expect((await server.answer(first.m2)).code).toBe('2.04');
     const keepTimes = registry.keepTimes.bind(registry);
     registry.keepTimes = (): Promise<never> => Promise.reject(new Failure('the disk is full', { advice: 'Make room.' }));
-    now.wall += 60_001;
-    now.steady += 60_001;
-    const second = exchange(node.key, { ts: now.wall });
+    now.wallMs += 60_001;
+    now.monotonicMs += 60_001;
+    const second = exchange(node.key, { ts: now.wallMs });
     expect(refusal(second, 'm2', await server.answer(second.m2))).toBe('5.03 9 of the node');
     registry.keepTimes = keepTimes;
     expect((await server.answer(second.m2)).code).toBe('2.04');
@@ -452,15 +452,15 @@ describe('a clock that was set back', () => {
     await addNodes(registry, [node]);
     await registry.tables.about.remove('times');
     await registry.probe(WALL);
-    const { server, now } = serverOn(registry, undefined, { wall: WALL + 10_000, steady: 1_000_000 });
+    const { server, now } = serverOn(registry, undefined, { wallMs: WALL + 10_000, monotonicMs: 1_000_000 });
     for (const [after, answer] of [
       [0, '5.03'],
       [80_000, '5.03'],
       [80_001, '2.04'],
     ] as const) {
-      now.wall = WALL + 10_000 + after;
-      now.steady = 1_000_000 + after;
-      expect((await server.answer(exchange(node.key, { ts: now.wall }).m7)).code).toBe(answer);
+      now.wallMs = WALL + 10_000 + after;
+      now.monotonicMs = 1_000_000 + after;
+      expect((await server.answer(exchange(node.key, { ts: now.wallMs }).m7)).code).toBe(answer);
     }
   });
 
@@ -469,26 +469,26 @@ describe('a clock that was set back', () => {
     const { server, registry, now } = await setting([node]);
     for (let i = 0; i < 10; i++) {
       await server.keepTime();
-      now.wall += 40_000;
-      now.steady += 40_000;
+      now.wallMs += 40_000;
+      now.monotonicMs += 40_000;
     }
-    now.wall -= 350_000;
+    now.wallMs -= 350_000;
     await server.keepTime();
-    now.wall += 300_000;
-    now.steady += 300_000;
-    const asked = exchange(node.key, { ts: now.wall });
+    now.wallMs += 300_000;
+    now.monotonicMs += 300_000;
+    const asked = exchange(node.key, { ts: now.wallMs });
     expect(refusal(asked, 'm7', await server.answer(asked.m7))).toBe('5.03 8 of the node');
     expect(keysFromBefore(registry)).toEqual([ID_C]);
-    expect(await releasePast(registry, now.wall)).toEqual([{ from: WALL, until: WALL + 420_000 }]);
+    expect(await releasePast(registry, now.wallMs)).toEqual([{ from: WALL, until: WALL + 420_000 }]);
     await server.keepTime();
     expect(asked.openM8((await server.answer(asked.m7)).payload)).toBeDefined();
-    expect(await releasePast(registry, now.wall)).toEqual([]);
+    expect(await releasePast(registry, now.wallMs)).toEqual([]);
   });
 
   it('leaves nothing to fear from a controller whose SK_cs was replaced since', async () => {
     const { server, registry, now } = await setting();
     await server.keepTime();
-    now.wall -= 3_600_000;
+    now.wallMs -= 3_600_000;
     await server.keepTime();
     const next = newSecret();
     await orderControllerKey(registry, ID_C, copyOf(next));

@@ -367,7 +367,12 @@ describe('a node that got a key after the backup', () => {
     // The first 35 s nobody gets a key (reissue.test.ts).
     const wall = Date.now() + 36_000;
     const log = new CapturedLog();
-    const server = new AuthServer({ registry: restored, clock: () => ({ wall, steady: wall }), draw: randomBytes, log: log.log });
+    const server = new AuthServer({
+      registry: restored,
+      clock: () => ({ wallMs: wall, monotonicMs: wall }),
+      draw: randomBytes,
+      log: log.log,
+    });
     // The new key is another: what M3 gives out opens nothing for the node, and no M7 comes.
     for (const [idI, key] of [
       [9, newSecret()],

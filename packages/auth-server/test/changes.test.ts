@@ -164,9 +164,9 @@ describe('a commit that races with a change', () => {
     ['move', 'notAssigned', () => moveNodes(registry, [1], C2)],
     ['remove', 'unknownNode', () => removeNodes(registry, [1])],
     ['reset', 'proofFailed', () => resetNode(registry, 1, drawn())],
-    ['shut', 'windowShut', () => setOrderState(registry, number, 'shut')],
-    ['close', 'windowShut', () => setOrderState(registry, number, 'closed')],
-    ['window', 'windowShut', () => setJoinWindow(registry, number, { joinFrom: Date.now() + 3_600_000 })],
+    ['shut', 'outsideJoinWindow', () => setOrderState(registry, number, 'shut')],
+    ['close', 'outsideJoinWindow', () => setOrderState(registry, number, 'closed')],
+    ['window', 'outsideJoinWindow', () => setJoinWindow(registry, number, { joinFrom: Date.now() + 3_600_000 })],
   ];
 
   it.each(changes)('%s: judged before it, it is judged anew and refused (%s)', async (_, refusal, change) => {
@@ -236,7 +236,7 @@ describe('a commit that races with a change', () => {
 describe('orders', () => {
   it('are shut, opened and closed for good', async () => {
     expect(await told(() => setOrderState(registry, number, 'shut'))).toEqual([{ what: 'order shut', order: number }]);
-    await office.serving(async (serving) => expect(await serving.ask(serving.exchange(1, ik), 'm2')).toBe('windowShut'));
+    await office.serving(async (serving) => expect(await serving.ask(serving.exchange(1, ik), 'm2')).toBe('outsideJoinWindow'));
     const [from, until] = [Date.now() - 1_000, Date.now() + 60_000];
     expect(await told(() => setJoinWindow(registry, number, { joinFrom: from, joinUntil: until }))).toEqual([
       { what: 'order opened', order: number },
@@ -251,7 +251,7 @@ describe('orders', () => {
     for (const change of [() => setOrderState(registry, number, 'shut'), () => setJoinWindow(registry, number, {})])
       await expect(change()).rejects.toMatchObject({ name: 'UsageFailure', message: `order ${number} is closed for good` });
     expect(office.seq).toBe(seq);
-    await office.serving(async (serving) => expect(await serving.ask(serving.exchange(1, ik), 'm2')).toBe('windowShut'));
+    await office.serving(async (serving) => expect(await serving.ask(serving.exchange(1, ik), 'm2')).toBe('outsideJoinWindow'));
   });
 
   it('that are shut let in whoever has joined, and nobody else', async () => {

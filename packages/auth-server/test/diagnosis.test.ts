@@ -110,7 +110,7 @@ describe('a node that never joined', () => {
   it('is joining for a minute, and then its proof is missing', async () => {
     await office.serving(async (serving) => {
       await serving.ask(serving.exchange(1, drawn()), 'm2');
-      serving.now.wall += 10_000;
+      serving.now.wallMs += 10_000;
       await serving.ask(serving.exchange(1, drawn()), 'm2');
     }, start);
     expect([cause(start + 10_000), cause(start + MINUTE - 1), cause(start + MINUTE)]).toEqual([
@@ -250,7 +250,7 @@ describe('a node of either kind', () => {
     await office.serving(async (serving) => {
       for (let i = 0; i < 3; i++) {
         expect(await serving.ask(serving.exchange(1, drawn()), 'm7')).toBe('proofFailed');
-        serving.now.wall += 1_000;
+        serving.now.wallMs += 1_000;
       }
     }, start);
     expect(cause()).toBe('proof-failed');
@@ -274,7 +274,7 @@ describe('a node of either kind', () => {
 
   it('could not be committed: the clock was set back', async () => {
     await office.serving(async (serving) => {
-      serving.now.wall -= 10_000;
+      serving.now.wallMs -= 10_000;
       expect(await serving.ask(serving.exchange(1, ik), 'm7')).toBe('overloaded');
     }, start + MINUTE);
     const now = { wall: start + MINUTE - 10_000, steady: start + MINUTE };
@@ -481,10 +481,10 @@ describe('a node that has joined', () => {
       expect(diagnosis(at).action).toEqual({ kind: 'wait', until: iso(at! + 35_000) });
       expect(cause(at! + 35_001)).toBe('never-asked');
 
-      serving.now.wall = at! + 40_000;
-      serving.now.steady = at! + 40_000;
+      serving.now.wallMs = at! + 40_000;
+      serving.now.monotonicMs = at! + 40_000;
       expect(await serving.ask(before, 'm7')).toBe('overloaded');
-      serving.now.wall += 1_000;
+      serving.now.wallMs += 1_000;
       expect(await serving.ask(before, 'm7')).toBe('overloaded');
     }, start);
     expect(cause(start + 5 * MINUTE)).toBe('held-off');
@@ -501,7 +501,7 @@ describe('a node that has joined', () => {
     await office.serving(async (serving) => {
       const exchange = serving.exchange(1, psk);
       expect([await serving.ask(exchange, 'm2'), await serving.ask(exchange, 'm7')]).toEqual(['M3', 'M8']);
-      serving.now.wall += 1_000;
+      serving.now.wallMs += 1_000;
       expect(await serving.ask(exchange, 'm2')).toBe('M3');
     }, start + MINUTE);
     expect(cause(start + 5 * MINUTE)).toBe('joined');

@@ -6,7 +6,7 @@ import {
   decodeM5,
   derivePsk,
   encodeM1,
-  type NodeRecord,
+  type ServerNodeRecord,
   openM3,
   openM8,
   openM9,
@@ -90,7 +90,7 @@ export function controller(more: Partial<ControllerRecord> = {}): ControllerReco
 }
 
 /** A node that has never joined. */
-export function newNode(idI: number, more: Partial<NodeRecord> = {}): NodeRecord {
+export function newNode(idI: number, more: Partial<ServerNodeRecord> = {}): ServerNodeRecord {
   return { idI, key: newSecret(), initial: true, controller: ID_C, disabled: false, lifetime: 3_600, grace: 60, ...more };
 }
 
@@ -105,7 +105,7 @@ export const TERMS: Terms = {
 };
 
 /** A batch of these nodes; they keep their keys. The line of each is its place, from 1. */
-export function batchOf(nodes: readonly Pick<NodeRecord, 'idI' | 'controller' | 'key'>[]): NodeBatch {
+export function batchOf(nodes: readonly Pick<ServerNodeRecord, 'idI' | 'controller' | 'key'>[]): NodeBatch {
   const batch = new NodeBatch();
   nodes.forEach(({ idI, controller: idC, key }, i) => batch.add(idI, idC, key.expose(), i + 1));
   return batch;
@@ -114,10 +114,10 @@ export function batchOf(nodes: readonly Pick<NodeRecord, 'idI' | 'controller' | 
 /** Adds nodes that have never joined, in one order for all that have the same terms. Gives the numbers of the orders. */
 export async function addNodes(
   registry: Registry,
-  nodes: readonly NodeRecord[],
+  nodes: readonly ServerNodeRecord[],
   terms: Partial<Terms> = {},
 ): Promise<readonly number[]> {
-  const orders = new Map<string, NodeRecord[]>();
+  const orders = new Map<string, ServerNodeRecord[]>();
   for (const node of nodes) {
     const same = JSON.stringify([node.lifetime, node.grace, node.joinFrom, node.joinUntil]);
     const group = orders.get(same);

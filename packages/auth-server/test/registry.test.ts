@@ -3,7 +3,7 @@
 import { execFileSync } from 'node:child_process';
 import { chmod, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { NodeRecord, Secret } from '@latchkey/protocol';
+import type { ServerNodeRecord, Secret } from '@latchkey/protocol';
 import type { UsageFailure } from '@latchkey/runtime';
 import { describe, expect, it } from 'vitest';
 import { Child, IS_ROOT, NOBODY, tempFolder } from '../../runtime/test/fixtures.js';
@@ -28,7 +28,7 @@ import {
   withRegistry,
 } from './fixtures.js';
 
-function expectUntouched(registry: Registry, { idI, key }: NodeRecord): void {
+function expectUntouched(registry: Registry, { idI, key }: ServerNodeRecord): void {
   const now = registry.node(idI);
   expect([now?.initial, now?.committed, now?.key.toHex()]).toEqual([true, undefined, key.toHex()]);
 }

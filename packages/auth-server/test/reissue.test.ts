@@ -3,7 +3,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { INITIAL_KEY_MEMORY_MS, type Now, type Secret } from '@latchkey/protocol';
+import { INITIAL_KEY_RETENTION_MS, type Clocks, type Secret } from '@latchkey/protocol';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { CapturedLog, tempFolder } from '../../runtime/test/fixtures.js';
 import { AuthServer } from '../src/auth-server.js';
@@ -32,17 +32,17 @@ import {
 const ID_I = 0xa1b2;
 const SK_CS = newSecret();
 
-let now: { wall: number; steady: number };
+let now: { wallMs: number; monotonicMs: number };
 let registry: Registry;
 let server: AuthServer;
 let log: CapturedLog;
 let ik: Secret;
 
-const clock = (): Now => ({ ...now });
+const clock = (): Clocks => ({ ...now });
 
 function pass(ms: number): void {
-  now.wall += ms;
-  now.steady += ms;
+  now.wallMs += ms;
+  now.monotonicMs += ms;
 }
 
 function serve(): void {
@@ -51,7 +51,7 @@ function serve(): void {
 }
 
 beforeEach(async () => {
-  now = { wall: WALL, steady: 1_000_000 };
+  now = { wallMs: WALL, monotonicMs: 1_000_000 };
   registry = await newRegistry(clock);
   await addController(registry, controller({ skCs: copyOf(SK_CS) }));
   ik = newSecret();
@@ -60,7 +60,7 @@ beforeEach(async () => {
 });
 
 function exchange(key: Secret = ik): Exchange {
-  return new Exchange({ idI: ID_I, key, skCs: SK_CS, ts: now.wall });
+  return new Exchange({ idI: ID_I, key, skCs: SK_CS, ts: now.wallMs });
 }
 
 /** `M3`, `M8`, or the reason and what the node is told of when to come again. */
@@ -251,7 +251,7 @@ describe('a commit under way', () => {
   it('is compared by that time itself, whatever else the row says', async () => {
     const judged = registry.node(ID_I);
     const row = registry.tables.nodes.get(ID_I)!;
-    await registry.tables.nodes.put(ID_I, { ...row, reissuedAt: now.wall });
+    await registry.tables.nodes.put(ID_I, { ...row, reissuedAt: now.wallMs });
     expect(await commitTo(registry, judged, newSecret())).toBe('lost');
     expect(await commitTo(registry, registry.node(ID_I), newSecret())).toBe('committed');
   });
@@ -307,10 +307,10 @@ describe('a registry that is restored', () => {
     const before = await joins();
     await putBack();
     await server.keepTime();
-    now.wall -= 70_000;
+    now.wallMs -= 70_000;
     await server.keepTime();
     pass(300_000);
-    now.wall = WALL + 60_000;
+    now.wallMs = WALL + 60_000;
     expect(await ask(before, 'm7')).toMatch(/^reason 8,/);
   });
 });
@@ -318,10 +318,10 @@ describe('a registry that is restored', () => {
 describe('the time that counts', () => {
   it('is by the servers’ clock: where the one of the command is another, the latest that they showed', async () => {
     const before = await joins();
-    const other = await openRegistry(registry.folder, () => ({ wall: WALL - 3_600_000, steady: now.steady }));
+    const other = await openRegistry(registry.folder, () => ({ wallMs: WALL - 3_600_000, monotonicMs: now.monotonicMs }));
     await resetNode(other, ID_I, ik);
     expect(registry.node(ID_I)?.reissuedAt).toBe(WALL + 60_000);
-    const ahead = await openRegistry(registry.folder, () => ({ wall: WALL + 3_600_000, steady: now.steady }));
+    const ahead = await openRegistry(registry.folder, () => ({ wallMs: WALL + 3_600_000, monotonicMs: now.monotonicMs }));
     await resetNode(ahead, ID_I, ik);
     expect(registry.node(ID_I)?.reissuedAt).toBe(WALL + 60_000);
     expect(await ask(before, 'm7')).toBe('reason 8, Max-Age 95');
@@ -331,12 +331,12 @@ describe('the time that counts', () => {
 
   it('has nobody wait for a clock that was far ahead, and is set right', async () => {
     const year = 31_536_000_000;
-    now.wall += year;
+    now.wallMs += year;
     await server.keepTime();
     const before = await joins();
     await resetNode(registry, ID_I, ik);
     expect(registry.node(ID_I)?.reissuedAt).toBe(WALL + year);
-    now.wall -= year;
+    now.wallMs -= year;
     await server.keepTime();
     expect(await ask(exchange(), 'm2')).toBe('M3');
     pass(300_000);
@@ -348,7 +348,7 @@ describe('the time that counts', () => {
     const before = await joins();
     pass(50_000);
     await resetNode(registry, ID_I, ik);
-    now.wall -= 50_000;
+    now.wallMs -= 50_000;
     await server.keepTime();
     for (let i = 0; i < 30; i++) {
       pass(10_000);
@@ -367,7 +367,7 @@ describe('what is remembered of initial keys', () => {
   it('is one ID’s, and old five minutes later', async () => {
     await write(() => recent().remember(1, keys[0]!, 1_000));
     expect([had(0, 1_000), had(1, 1_000), recent().had(2, keys[0]!, 1_000)]).toEqual([true, false, false]);
-    const old = 1_000 + INITIAL_KEY_MEMORY_MS;
+    const old = 1_000 + INITIAL_KEY_RETENTION_MS;
     expect([had(0, old), had(0, old + 1)]).toEqual([true, false]);
     await write(() => recent().remember(1, keys[0]!, 2_000));
     expect(had(0, old + 1_000)).toBe(true);
@@ -379,7 +379,7 @@ describe('what is remembered of initial keys', () => {
     for (let i = 8; i < 10; i++) await write(() => recent().remember(1, keys[i]!, 1_000 + i));
     expect([0, 1, 9, 11].map((i) => had(i, 1_010))).toEqual([true, true, true, true]);
     // Until the last of those is old that it stands for.
-    const old = 1_002 + INITIAL_KEY_MEMORY_MS;
+    const old = 1_002 + INITIAL_KEY_RETENTION_MS;
     expect([had(11, old), had(11, old + 1), had(3, old + 1)]).toEqual([true, false, true]);
   });
 
@@ -387,7 +387,7 @@ describe('what is remembered of initial keys', () => {
     await write(() => {
       for (let idI = 0; idI < 2_500; idI++) recent().remember(idI, keys[0]!, idI % 2 === 0 ? 1_000 : 9_000);
     });
-    const at = 1_001 + INITIAL_KEY_MEMORY_MS;
+    const at = 1_001 + INITIAL_KEY_RETENTION_MS;
     const forgotten: number[] = [];
     for (let i = 0; i < 4; i++) forgotten.push(await recent().forget(at, write));
     expect(forgotten).toEqual([512, 512, 226, 0]);
@@ -399,7 +399,7 @@ describe('what is remembered of initial keys', () => {
     await removeNodes(registry, [ID_I]);
     await registry.forgetInitialKeys();
     expect(recent().had(ID_I, identity, WALL)).toBe(true);
-    pass(INITIAL_KEY_MEMORY_MS + 1);
+    pass(INITIAL_KEY_RETENTION_MS + 1);
     await registry.forgetInitialKeys();
     expect(recent().had(ID_I, identity, WALL)).toBe(false);
   });

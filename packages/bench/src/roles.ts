@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import {
   beginAttempt,
   decodeLinkRequest,
-  judge,
+  decide,
   openLinkRequest,
   receiveM4,
   receiveM6,
@@ -20,7 +20,7 @@ export type Side = 'node' | 'controller' | 'auth-server';
 export type As = <T>(side: Side, run: () => T) => T;
 
 const ID_I = 7;
-const SOURCE = { address: '192.0.2.9', network: '192.0.2.9', nid: encodeNid('192.0.2.9', 5683), proven: true };
+const SOURCE = { address: '192.0.2.9', prefix: '192.0.2.9', nid: encodeNid('192.0.2.9', 5683), addressValidated: true };
 const RECORD = { idI: ID_I, controller: 1, disabled: false, initial: true, lifetime: 0, grace: 0, committed: undefined };
 
 /** The auth-server's part is without what its store takes: its keys are wrapped there. */
@@ -33,7 +33,7 @@ export class Roles {
   constructor(as: As) {
     this.#as = as;
     const bounds = { total: 8, perSource: 8 };
-    this.#respondent = new Respondent({ idC: 1, skCs: this.#skCs, bounds, draw: randomBytes, takeTid: () => (this.#tid += 1n) });
+    this.#respondent = new Respondent({ idC: 1, skCs: this.#skCs, bounds, randomBytes, nextTid: () => (this.#tid += 1n) });
   }
 
   /** Plays a join, from an initial key. */
@@ -54,7 +54,8 @@ export class Roles {
   #ask(octets: Uint8Array, receive: 'receiveM1' | 'receiveM5', key: Secret): Uint8Array {
     const now = { wall: Date.now(), steady: performance.now() };
     const asked = this.#as('controller', () => this.#respondent[receive](octets, SOURCE, now));
-    if (asked.kind !== 'ask' || asked.transaction.request === undefined) throw new Error(`the controller would ${asked.kind}`);
+    if (asked.kind !== 'forward' || asked.transaction.request === undefined)
+      throw new Error(`the controller would ${asked.kind}`);
     const { transaction } = asked;
     const answer = this.#as('auth-server', () => this.#answer(asked.transaction.request ?? octets, key, now.wall));
     const decision = this.#as('controller', () => this.#respondent.receiveLinkAnswer(transaction, answer));
@@ -66,7 +67,7 @@ export class Roles {
     const request = decodeLinkRequest(octets);
     const opened = openLinkRequest(request, this.#skCs);
     if (opened === undefined) throw new Error('the auth-server cannot open it');
-    const judgement = judge(opened, { ...RECORD, key }, wall);
+    const judgement = decide(opened, { ...RECORD, key }, wall);
     const final = judgement.kind === 'commit' ? ({ kind: 'answer', with: 'M8', lifetime: 0 } as const) : judgement;
     return sealAnswer(request, opened, final, randomBytes(13), this.#skCs);
   }

@@ -9,10 +9,10 @@
 import {
   formatId,
   formatTid,
-  type Joined,
+  type JoinResult,
   type LinkDecision,
-  MAX_HINT_SECONDS,
-  maxAgeOf,
+  MAX_RETRY_AFTER_SECONDS,
+  retryAfterSeconds,
   type M1Decision,
   type Refusal,
   REFUSALS,
@@ -72,7 +72,7 @@ export class Controller {
     this.#clock = clock;
     this.#log = log;
     this.#strangers = new BoundedLog(log);
-    this.#expiry = setInterval(() => respondent.expire(clock().steady), EXPIRE_EVERY_MS);
+    this.#expiry = setInterval(() => respondent.expire(clock().monotonicMs), EXPIRE_EVERY_MS);
   }
 
   /** Answers M1 with M4 and M5 with M6. */
@@ -84,10 +84,10 @@ export class Controller {
     switch (decision.kind) {
       case 'answer':
         return this.#send(decision.octets, from);
-      case 'ask':
+      case 'forward':
         return this.#askOnce(decision.transaction, from, vouch);
-      case 'prove':
-        return 'prove';
+      case 'challenge':
+        return 'challenge';
       case 'refuse':
         return this.#refuse(decision.refusal, { message: nameOf(payload), from });
     }
@@ -137,7 +137,7 @@ export class Controller {
     switch (decision?.kind) {
       case 'answer':
         if (decision.joined !== undefined) {
-          vouch(transaction.proven ? 1 : 2);
+          vouch(transaction.addressValidated ? 1 : 2);
           this.#keep(decision.joined);
         }
         return this.#send(decision.octets, from);
@@ -148,11 +148,11 @@ export class Controller {
           decision.refusal === 'overloaded' ? PUT_OFF : undefined,
           maxAge,
         );
-      case 'forgotten':
+      case 'unknown-transaction':
         return this.#refuse('overloaded', { ...about(transaction), message: nameOf(request), from });
       case 'ignored':
       case undefined:
-        return this.#refuse('noServer', { ...about(transaction), message: nameOf(request), from });
+        return this.#refuse('serverUnavailable', { ...about(transaction), message: nameOf(request), from });
     }
   }
 
@@ -164,7 +164,7 @@ export class Controller {
   }
 
   /** The node has its new key; this controller keeps it too. */
-  #keep(joined: Joined): void {
+  #keep(joined: JoinResult): void {
     const { idI, tid, nidI, psk, lifetime } = joined;
     this.counts.joins.add('joined');
     // Not `about`, spread: this line is written for each join.
@@ -199,8 +199,8 @@ export class Controller {
     const { code } = REFUSALS[refusal];
     this.counts.joins.add(refusal);
     this.#strangers.warn(refusal, { ...about, code }, `refused: ${why}`);
-    const usual = maxAgeOf(refusal);
-    return { code, maxAge: usual && Math.min(maxAge ?? usual, MAX_HINT_SECONDS) };
+    const usual = retryAfterSeconds(refusal);
+    return { code, maxAge: usual && Math.min(maxAge ?? usual, MAX_RETRY_AFTER_SECONDS) };
   }
 
   /** Waits for what is being stored. */

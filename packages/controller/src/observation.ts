@@ -54,7 +54,7 @@ export function observe({
       joinsMetric(controller.counts.joins),
       exchangesMetric(controller.counts.exchanges),
       commitsMetric({ keys: psks.puts, ...registry?.commits }),
-      gauge('latchkey_transactions_open', 'Transactions that wait for a message', () => respondent.open),
+      gauge('latchkey_transactions_open', 'Transactions that wait for a message', () => respondent.pendingCount),
       gauge('latchkey_transactions_bound', 'Open transactions that there may be', () => bound),
       gauge('latchkey_keys_stored', 'Nodes whose key this controller keeps', () => psks.size),
       gauge(

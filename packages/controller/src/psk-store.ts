@@ -3,7 +3,7 @@
 import { readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { type Joined, Secret } from '@latchkey/protocol';
+import { type JoinResult, Secret } from '@latchkey/protocol';
 import { Durations, Failure, type Log, syncFolderOf, systemFailure } from '@latchkey/runtime';
 import {
   type About,
@@ -43,11 +43,11 @@ const TAKEN_OVER_TOGETHER = 1_000;
 
 /** What is written together. */
 interface Gathered {
-  readonly joins: { readonly joined: Joined; readonly since: number }[];
+  readonly joins: { readonly joined: JoinResult; readonly since: number }[];
   readonly written: Promise<void>;
 }
 
-export interface StoredPsk extends Omit<Joined, 'idI' | 'ts'> {
+export interface StoredPsk extends Omit<JoinResult, 'idI' | 'ts'> {
   /** ms since the epoch. */
   readonly ts: number;
 }
@@ -63,7 +63,7 @@ export class PskStore {
   /** What is gathered and what is being written. */
   readonly #underWay = new Set<Promise<void>>();
   /** Keys that the disk did not take, by ID_i. */
-  readonly #unwritten = new Map<number, Joined>();
+  readonly #unwritten = new Map<number, JoinResult>();
   /** How long `put` took. */
   readonly puts: Durations = new Durations();
 
@@ -120,7 +120,7 @@ export class PskStore {
    * is put within 50 ms is written together. Rejects with a Failure where the disk does not take it, for `writeAgain`, or hangs with 16,384
    * keys before it.
    */
-  put(joined: Joined): Promise<void> {
+  put(joined: JoinResult): Promise<void> {
     if (this.#waiting >= MAX_WAITING) {
       const message = `cannot write to the store ${this.#path}: ${MAX_WAITING} keys wait for the disk`;
       return Promise.reject(new Failure(message, { advice: 'Check the disk.' }));
@@ -161,7 +161,7 @@ export class PskStore {
   }
 
   /** Takes over the key of `joined`; wipes it if there is a newer one, or no room. */
-  #remember(joined: Joined): void {
+  #remember(joined: JoinResult): void {
     const before = this.#unwritten.get(joined.idI);
     const kept = before === undefined ? this.#unwritten.size < MAX_WAITING : before.tid < joined.tid;
     if (!kept) return joined.psk.wipe();
@@ -186,7 +186,7 @@ export class PskStore {
     return due.length;
   }
 
-  #putSync({ idI, tid, ts, nidI, psk, lifetime }: Joined): void {
+  #putSync({ idI, tid, ts, nidI, psk, lifetime }: JoinResult): void {
     const before = this.#psks.get(idI);
     if (before !== undefined && BigInt(`0x${before.tid}`) >= tid) return;
     const sealed = this.keyring.seal({ kind: PLACE.psk, id: idI }, psk);
@@ -210,7 +210,7 @@ export class PskStore {
 
   async #takeOver(path: string): Promise<void> {
     const before = await openStore<Row, number>(path, { keyEncoding: 'uint32' });
-    let joins: Joined[] = [];
+    let joins: JoinResult[] = [];
     const putTogether = async (): Promise<void> => {
       await Promise.all(joins.map((joined) => this.put(joined)));
       for (const { psk } of joins) psk.wipe();

@@ -48,7 +48,7 @@ describe('a node', () => {
     expect(psk).not.toBe(network.ik.toHex());
     expect(network.registry.node(ID_I)?.key.toHex()).toBe(psk);
     await network.controller.stop();
-    expect(network.psks.get(ID_I)).toMatchObject({ tid: 1n, ts: network.now.wall, lifetime: 3_600 });
+    expect(network.psks.get(ID_I)).toMatchObject({ tid: 1n, ts: network.now.wallMs, lifetime: 3_600 });
     expect(network.psks.get(ID_I)?.psk.toHex()).toBe(psk);
   });
 
@@ -74,7 +74,7 @@ describe('a node', () => {
     const m5 = await node.proveTo(network);
     expect(network.vouched).toEqual([]);
     const copies = await Promise.all(Array.from({ length: 3 }, () => network.ask(m5)));
-    expect(new Set(copies.map((copy) => copy !== 'prove' && copy.code))).toEqual(new Set(['2.04']));
+    expect(new Set(copies.map((copy) => copy !== 'challenge' && copy.code))).toEqual(new Set(['2.04']));
     await network.ask(m5);
     expect(network.vouched).toEqual([2]);
   });
@@ -213,7 +213,7 @@ describe('a node is refused', () => {
     const network = await Network.create({
       link: (local) => ({
         async ask(request, judge) {
-          network.now.wall += 31_000;
+          network.now.wallMs += 31_000;
           return local.ask(request, judge);
         },
         close: () => local.close(),
@@ -224,7 +224,7 @@ describe('a node is refused', () => {
 
   it('whose server’s clock was set back with 5.03, and its log does not blame the load', async () => {
     const network = await Network.create();
-    network.now.wall -= 10_000;
+    network.now.wallMs -= 10_000;
     expect(await network.ask(await new TestNode(network.ik).proveTo(network))).toEqual({ code: '5.03', maxAge: 10 });
     expect(network.log.text).toMatch(/"refused: the auth-server commits nothing now: [^"]* its clock was set back/);
     expect(network.log.text).not.toContain('bounds on work');
@@ -235,8 +235,8 @@ describe('a node is refused', () => {
     await new TestNode(network.ik).join(network);
     await resetNode(network.registry, ID_I, network.ik);
     const pass = (ms: number): void => {
-      network.now.wall += ms;
-      network.now.steady += ms;
+      network.now.wallMs += ms;
+      network.now.monotonicMs += ms;
     };
     pass(4_500);
     const node = new TestNode(network.ik);
@@ -286,7 +286,7 @@ describe('a node is refused', () => {
     expect(await network.ask(m5(1))).toMatchObject({ code: '4.04' });
     link.open();
     const attempt = node.takeM4(m1, await asking);
-    network.now.steady += 60_000;
+    network.now.monotonicMs += 60_000;
     expect(await network.ask(attempt.m5)).toMatchObject({ code: '4.04' });
     expect(network.registry.node(ID_I)?.initial).toBe(true);
   });
@@ -309,7 +309,7 @@ describe('a node is refused', () => {
     const node = new TestNode(network.ik);
     await network.ask(node.begin().m1, { address: '192.0.2.66' });
     const m1 = node.begin();
-    expect(await network.ask(m1.m1)).toBe('prove');
+    expect(await network.ask(m1.m1)).toBe('challenge');
     const m5 = node.takeM4(m1, await network.ask(m1.m1, { proven: true }));
     expect(node.takeM6(m5, await network.ask(m5.m5))).toBe(3_600);
   });

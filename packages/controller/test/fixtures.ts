@@ -7,7 +7,7 @@ import {
   type AwaitingM4,
   type AwaitingM6,
   beginAttempt,
-  type NodeRecord,
+  type ServerNodeRecord,
   type NodeState,
   receiveM4,
   receiveM6,
@@ -53,7 +53,7 @@ export async function newPskStore(): Promise<PskStore> {
 
 export interface NetworkOptions {
   readonly bounds?: RespondentBounds;
-  readonly node?: Partial<NodeRecord>;
+  readonly node?: Partial<ServerNodeRecord>;
   /** Stands between the controller and the server. */
   readonly link?: (local: Link) => Link;
   readonly takeTid?: () => bigint | undefined;
@@ -67,7 +67,7 @@ export class Network {
   readonly psks: PskStore;
   readonly log: CapturedLog;
   /** The clocks of controller and server; set them. */
-  readonly now: { wall: number; steady: number };
+  readonly now: { wallMs: number; monotonicMs: number };
   readonly ik: Secret;
   readonly skCs: Secret;
 
@@ -83,12 +83,12 @@ export class Network {
 
   static async create(options: NetworkOptions = {}): Promise<Network> {
     const master = (): Promise<Secret> => Promise.resolve(Secret.from(MASTER.expose()));
-    const now = { wall: WALL, steady: 1_000_000 };
-    const clock = (): { wall: number; steady: number } => ({ ...now });
+    const now = { wallMs: WALL, monotonicMs: 1_000_000 };
+    const clock = (): { wallMs: number; monotonicMs: number } => ({ ...now });
     const registry = await Registry.create(await tempFolder(), master, 'test', clock);
     const psks = options.psks ?? (await newPskStore());
     const [ik, skCs, log] = [newSecret(), newSecret(), new CapturedLog()];
-    await addController(registry, { idC: ID_C, skCs, nid: { host: '192.0.2.1', port: 5683 }, servers: [], addedAt: now.wall });
+    await addController(registry, { idC: ID_C, skCs, nid: { host: '192.0.2.1', port: 5683 }, servers: [], addedAt: now.wallMs });
     await addNode(registry, ik, options.node);
     const local = new LocalLink(new AuthServer({ registry, clock, draw: randomBytes, log: log.log }));
     let tid = 0n;
@@ -96,8 +96,8 @@ export class Network {
       idC: ID_C,
       skCs,
       bounds: options.bounds ?? { total: 64, perSource: 64 },
-      draw: randomBytes,
-      takeTid: options.takeTid ?? (() => (tid += 1n)),
+      randomBytes,
+      nextTid: options.takeTid ?? (() => (tid += 1n)),
     });
     const link = options.link?.(local) ?? local;
     const controller = new Controller({ respondent, link, psks, clock, log: log.log });
@@ -151,7 +151,7 @@ export class TestNode {
   /** Takes an M6, which must open; gives the lifetime. */
   takeM6(attempt: AwaitingM6, answer: KeyAnswer): number {
     const decision = receiveM6(this.state, attempt, payloadOf(answer));
-    if (decision.kind !== 'joined') throw new Error(`M6 was not taken: ${decision.why}`);
+    if (decision.kind !== 'joined') throw new Error(`M6 was not taken: ${decision.reason}`);
     this.state = decision.state;
     return decision.lifetime;
   }
@@ -171,6 +171,6 @@ export class TestNode {
 }
 
 function payloadOf(answer: KeyAnswer): Uint8Array {
-  if (answer === 'prove' || answer.payload === undefined) throw new Error(`no payload: ${JSON.stringify(answer)}`);
+  if (answer === 'challenge' || answer.payload === undefined) throw new Error(`no payload: ${JSON.stringify(answer)}`);
   return answer.payload;
 }

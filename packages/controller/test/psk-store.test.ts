@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { type Joined, Secret } from '@latchkey/protocol';
+import { type JoinResult, Secret } from '@latchkey/protocol';
 import { openStore, STORE_FILE } from '@latchkey/store';
 import { describe, expect, it } from 'vitest';
 import { CapturedLog, Child, tempFolder } from '../../runtime/test/fixtures.js';
@@ -13,7 +13,7 @@ import { MASTER, newPskStore, newSecret, openPskStore } from './fixtures.js';
 
 const NID = Uint8Array.from({ length: 18 }, (_, i) => i);
 
-function joined(more: Partial<Joined> = {}): Joined {
+function joined(more: Partial<JoinResult> = {}): JoinResult {
   return {
     idI: 0xffff_ffff,
     tid: 0xffff_ffff_ffff_fff0n,

@@ -9,7 +9,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import {
   type AwaitingM6,
   beginAttempt,
-  drawRenewal,
+  scheduleRenewal,
   MAX_IGNORED_ANSWERS,
   type M4Decision,
   type M6Decision,
@@ -17,7 +17,7 @@ import {
   receiveM6,
   RN_LENGTH,
   type Secret,
-  TRANSACTION_LIFE_MS,
+  TRANSACTION_LIFETIME_MS,
 } from '@latchkey/protocol';
 import {
   addressesOf,
@@ -148,7 +148,7 @@ async function closeOnceConnected(connecting: Promise<CoapClient> | undefined): 
 class Attempt {
   readonly #way: Way;
   readonly #options: AttemptOptions;
-  readonly #end: number = steadyNow() + TRANSACTION_LIFE_MS;
+  readonly #end: number = steadyNow() + TRANSACTION_LIFETIME_MS;
   /** What the controller last asked to have brought back. It is good for M5 too, which then needs no round trip more. */
   #echo: Buffer | undefined;
   #foreign: number | undefined;
@@ -206,9 +206,9 @@ class Attempt {
     const keyBefore = file.record.state.confirmed.fingerprint;
     // A node whose installer named no ID_c is the first one's that proves the key.
     const controllers = state.controllers === 'any' ? [idC] : state.controllers;
-    const { wall: at, powered: poweredAt, boots } = powered.clocks();
+    const { wallMs: at, poweredMs: poweredAt, boots } = powered.clocks();
     const joinedAt = file.record.membership?.joinedAt ?? at;
-    const renewal = drawRenewal(lifetime, () => randomInt(0, UNIFORM) / UNIFORM);
+    const renewal = scheduleRenewal(lifetime, () => randomInt(0, UNIFORM) / UNIFORM);
     await file.write({
       state: { ...state, controllers },
       membership: { joinedAt, at, poweredAt, boots, lifetime, renewal },
@@ -274,7 +274,7 @@ function weigh<D extends M4Decision | M6Decision>(
   if (code !== CHANGED) return { kind: 'refused', code, maxAge } as const;
   const decision = judge(payload);
   if (decision.kind === 'ignored') {
-    log.debug({ octets: payload.length, why: decision.why }, 'an answer was ignored');
+    log.debug({ octets: payload.length, why: decision.reason }, 'an answer was ignored');
     if (decision.foreign !== undefined) onForeign(decision.foreign);
     return undefined;
   }

@@ -10,7 +10,7 @@ import {
   MAX_CANDIDATES,
   type NodeClocks,
   saveIntervalMs,
-  untilRenewal,
+  msUntilRenewal,
 } from '@latchkey/protocol';
 import { adviceInOneLine, Failure, formatEndpoint, type Log, steadyNow } from '@latchkey/runtime';
 import { attempt, type AttemptResult } from './attempt.js';
@@ -147,7 +147,7 @@ export class NodeAgent {
   #untilDue(): number {
     const { state, membership } = this.#file.record;
     if (state.initial || state.candidates.length > 0 || membership === undefined) return 0;
-    return Math.max(0, untilRenewal(membership, this.clocks()));
+    return Math.max(0, msUntilRenewal(membership, this.clocks()));
   }
 
   /**

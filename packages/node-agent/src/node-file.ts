@@ -42,8 +42,8 @@ const CLOCK_SET_MS = 60_000;
  * Returns when the key was confirmed, in ms since the epoch of the wall clock as it is now. If that
  * clock was ahead then and is not now, the time stored with the key is wrong by as much.
  */
-export function confirmedAt({ at, poweredAt }: Membership, { wall, powered }: NodeClocks): number {
-  const setBack = powered - poweredAt - (wall - at);
+export function confirmedAt({ at, poweredAt }: Membership, { wallMs, poweredMs }: NodeClocks): number {
+  const setBack = poweredMs - poweredAt - (wallMs - at);
   return setBack > CLOCK_SET_MS ? at - setBack : at;
 }
 

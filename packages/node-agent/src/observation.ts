@@ -51,7 +51,7 @@ export function observe(agent: NodeAgent, file: NodeFile, folder: string): Obser
 function faultOfKey(file: NodeFile, now: NodeClocks): string | undefined {
   const { state, membership } = file.record;
   if (state.initial || membership === undefined) return 'the node has not joined yet: it holds its initial key';
-  return now.wall > (expiryOf(file.record, now) ?? Infinity) ? 'the key has expired' : undefined;
+  return now.wallMs > (expiryOf(file.record, now) ?? Infinity) ? 'the key has expired' : undefined;
 }
 
 function seconds(ms: number | undefined): { readonly value: number }[] {

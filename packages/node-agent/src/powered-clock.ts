@@ -37,7 +37,7 @@ export class PoweredClock {
   }
 
   clocks(): NodeClocks {
-    return { wall: Date.now(), powered: this.now(), boots: this.boots };
+    return { wallMs: Date.now(), poweredMs: this.now(), boots: this.boots };
   }
 
   now(): number {

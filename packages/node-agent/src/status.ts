@@ -1,6 +1,6 @@
 /** What a node tells of itself, for people and for scripts: never a key. */
 
-import { formatId, type NodeClocks, untilRenewal } from '@latchkey/protocol';
+import { formatId, type NodeClocks, msUntilRenewal } from '@latchkey/protocol';
 import { formatDuration, formatEndpoint, formatFields } from '@latchkey/runtime';
 import { expiryOf, type NodeRecord } from './node-file.js';
 
@@ -39,7 +39,7 @@ export function statusText(record: NodeRecord, now: NodeClocks): string {
 
 function viewOf(record: NodeRecord, now: NodeClocks): StatusView {
   const { state, endpoints, membership, lastAttempt } = record;
-  const due = membership?.renewal === undefined ? undefined : now.wall + untilRenewal(membership, now);
+  const due = membership?.renewal === undefined ? undefined : now.wallMs + msUntilRenewal(membership, now);
   const expiry = expiryOf(record, now);
   return {
     id: formatId(state.idI),
@@ -62,7 +62,7 @@ function viewOf(record: NodeRecord, now: NodeClocks): StatusView {
 function statusOf({ candidates, initial }: NodeRecord['state'], expiry: number | undefined, now: NodeClocks): Status {
   if (candidates.length > 0) return 'unconfirmed';
   if (initial) return 'installed';
-  return now.wall > (expiry ?? Infinity) ? 'expired' : 'joined';
+  return now.wallMs > (expiry ?? Infinity) ? 'expired' : 'joined';
 }
 
 function fieldsOf(view: StatusView): Record<string, string | undefined> {

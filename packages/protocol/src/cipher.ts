@@ -9,7 +9,7 @@
 
 import { unsafe } from '@noble/ciphers/aes.js';
 import { KEY_LENGTH, NONCE_LENGTH, TAG_LENGTH } from './constants.js';
-import { room, wordRoom } from './octets.js';
+import { allocate, allocateWords } from './octets.js';
 
 const BLOCK = 16;
 
@@ -24,11 +24,11 @@ const MAX_ASSOCIATED = 0xfeff;
 const block: Uint8Array = new Uint8Array(BLOCK);
 const words: DataView = new DataView(block.buffer);
 /** Where a key stands while its schedule is made, all zero between uses: a view of one in V8's heap would move it out, at the price of ten blocks. */
-const keyRoom: Uint8Array = new Uint8Array(new ArrayBuffer(KEY_LENGTH));
+const keyScratch: Uint8Array = new Uint8Array(new ArrayBuffer(KEY_LENGTH));
 /** Words of a schedule: 11 round keys of 4. */
 const SCHEDULE = 44;
 /** Where a tag waits for its key stream; zero between uses, too. */
-const waiting: Uint8Array = new Uint8Array(BLOCK);
+const tagScratch: Uint8Array = new Uint8Array(BLOCK);
 
 /** One key's schedule, until it is wiped. */
 export class BlockCipher {
@@ -38,9 +38,9 @@ export class BlockCipher {
   /** @param key 16 octets, of which nothing is kept but the schedule */
   constructor(key: Uint8Array) {
     if (key.length !== KEY_LENGTH) throw new RangeError(`AES-128 takes a key of ${KEY_LENGTH} octets`);
-    for (let i = 0; i < KEY_LENGTH; i++) keyRoom[i] = key[i]!;
-    this.#schedule = unsafe.expandKeyLE(keyRoom, wordRoom(SCHEDULE));
-    keyRoom.fill(0);
+    for (let i = 0; i < KEY_LENGTH; i++) keyScratch[i] = key[i]!;
+    this.#schedule = unsafe.expandKeyLE(keyScratch, allocateWords(SCHEDULE));
+    keyScratch.fill(0);
   }
 
   /** AES-128 of one block, 16 octets to 16 octets (FIPS 197). */
@@ -48,7 +48,7 @@ export class BlockCipher {
     if (input.length !== BLOCK) throw new RangeError(`a block has ${BLOCK} octets`);
     for (let i = 0; i < BLOCK; i++) block[i] = input[i]!;
     this.encryptInPlace();
-    return takeBlock();
+    return copyAndClearBlock();
   }
 
   /** For this file's modes: `block` becomes its own encryption. The words are signed, as V8 has them without an object each. */
@@ -83,7 +83,7 @@ export class BlockCipher {
 }
 
 /** A copy of `block`, which is zero after that. */
-function takeBlock(): Uint8Array {
+function copyAndClearBlock(): Uint8Array {
   const out = new Uint8Array(BLOCK);
   for (let i = 0; i < BLOCK; i++) out[i] = block[i]!;
   clearBlock();
@@ -113,7 +113,7 @@ function lengthOf(parts: Parts): number {
 }
 
 /** Takes octets into the CBC-MAC in `block`, `at` octets into which stand already; gives how many stand there then. */
-function absorb(cipher: BlockCipher, octets: Uint8Array, from: number, to: number, at: number): number {
+function cbcMacUpdate(cipher: BlockCipher, octets: Uint8Array, from: number, to: number, at: number): number {
   let next = at;
   for (let i = from; i < to; i++) {
     block[next]! ^= octets[i]!;
@@ -139,7 +139,7 @@ function ccmMac(
   const length = to - from;
   const associatedLength = lengthOf(associated);
   block[0] = (associatedLength > 0 ? 0x40 : 0) | (((tagLength - 2) / 2) << 3) | (LENGTH_OCTETS - 1);
-  putNonce(nonce);
+  writeNonce(nonce);
   block[14] = length >> 8;
   block[15] = length & 0xff;
   cipher.encryptInPlace();
@@ -147,21 +147,21 @@ function ccmMac(
     block[0] ^= associatedLength >> 8;
     block[1]! ^= associatedLength & 0xff;
     let at = 2;
-    if (associated instanceof Uint8Array) at = absorb(cipher, associated, 0, associated.length, at);
-    else for (const part of associated) at = absorb(cipher, part, 0, part.length, at);
+    if (associated instanceof Uint8Array) at = cbcMacUpdate(cipher, associated, 0, associated.length, at);
+    else for (const part of associated) at = cbcMacUpdate(cipher, part, 0, part.length, at);
     if (at > 0) cipher.encryptInPlace();
   }
-  if (absorb(cipher, text, from, to, 0) > 0) cipher.encryptInPlace();
+  if (cbcMacUpdate(cipher, text, from, to, 0) > 0) cipher.encryptInPlace();
 }
 
-function putNonce(nonce: Uint8Array): void {
+function writeNonce(nonce: Uint8Array): void {
   for (let i = 0; i < NONCE_LENGTH; i++) block[1 + i] = nonce[i]!;
 }
 
 /** S_i of RFC 3610 section 2.3, i being `counter`: in `block`. */
 function keyStream(cipher: BlockCipher, nonce: Uint8Array, counter: number): void {
   block[0] = FLAGS_COUNTER;
-  putNonce(nonce);
+  writeNonce(nonce);
   block[14] = counter >> 8;
   block[15] = counter & 0xff;
   cipher.encryptInPlace();
@@ -184,12 +184,12 @@ function checkSizes(nonce: Uint8Array, associated: Parts, length: number, tagLen
   if (length > MAX_PLAINTEXT) throw new RangeError(`a plaintext is limited to ${MAX_PLAINTEXT} octets`);
 }
 
-/** The schedule of `key`: one that is kept, or one for this use alone, which `letGo` wipes. */
-function under(key: Uint8Array | BlockCipher): BlockCipher {
+/** The schedule of `key`: one that is kept, or one for this use alone, which `release` wipes. */
+function cipherFor(key: Uint8Array | BlockCipher): BlockCipher {
   return key instanceof BlockCipher ? key : new BlockCipher(key);
 }
 
-function letGo(cipher: BlockCipher, key: Uint8Array | BlockCipher): void {
+function release(cipher: BlockCipher, key: Uint8Array | BlockCipher): void {
   if (cipher !== key) cipher.wipe();
 }
 
@@ -207,10 +207,10 @@ export function ccmSeal(
   plaintext: Uint8Array,
   tagLength: number = TAG_LENGTH,
 ): Uint8Array {
-  const sealed = room(plaintext.length + tagLength);
-  sealed.set(plaintext);
-  ccmSealInPlace(key, nonce, associated, sealed, 0, tagLength);
-  return sealed;
+  const output = allocate(plaintext.length + tagLength);
+  output.set(plaintext);
+  ccmSealInPlace(key, nonce, associated, output, 0, tagLength);
+  return output;
 }
 
 /** `ccmSeal` where a message is built: what stands from octet `from` on becomes ciphertext, the last `tagLength` octets the tag. */
@@ -224,14 +224,14 @@ export function ccmSealInPlace(
 ): void {
   const end = octets.length - tagLength;
   checkSizes(nonce, associated, end - from, tagLength);
-  const cipher = under(key);
+  const cipher = cipherFor(key);
   ccmMac(cipher, nonce, associated, octets, from, end, tagLength);
   for (let i = 0; i < tagLength; i++) octets[end + i] = block[i]!;
   xorText(cipher, nonce, octets, from, end);
   keyStream(cipher, nonce, 0);
   for (let i = 0; i < tagLength; i++) octets[end + i]! ^= block[i]!;
   clearBlock();
-  letGo(cipher, key);
+  release(cipher, key);
 }
 
 /**
@@ -251,20 +251,20 @@ export function ccmOpen(
   const length = octets.length - tagLength - from;
   checkSizes(nonce, associated, length, tagLength);
   if (length < 0) return undefined;
-  const cipher = under(key);
-  const plaintext = room(length);
+  const cipher = cipherFor(key);
+  const plaintext = allocate(length);
   for (let i = 0; i < length; i++) plaintext[i] = octets[from + i]!;
   xorText(cipher, nonce, plaintext, 0, length);
   keyStream(cipher, nonce, 0);
-  for (let i = 0; i < tagLength; i++) waiting[i] = block[i]! ^ octets[from + length + i]!;
+  for (let i = 0; i < tagLength; i++) tagScratch[i] = block[i]! ^ octets[from + length + i]!;
   ccmMac(cipher, nonce, associated, plaintext, 0, length, tagLength);
   let difference = 0;
   for (let i = 0; i < tagLength; i++) {
-    difference |= waiting[i]! ^ block[i]!;
-    waiting[i] = 0;
+    difference |= tagScratch[i]! ^ block[i]!;
+    tagScratch[i] = 0;
   }
   clearBlock();
-  letGo(cipher, key);
+  release(cipher, key);
   if (difference === 0) return plaintext;
   plaintext.fill(0);
   return undefined;
@@ -272,10 +272,10 @@ export function ccmOpen(
 
 /** AES-CMAC (RFC 4493, SP 800-38B) over the parts one after the other: 16 octets. */
 export function cmac(key: Uint8Array | BlockCipher, ...parts: readonly Uint8Array[]): Uint8Array {
-  const cipher = under(key);
+  const cipher = cipherFor(key);
   const { whole, padded } = cipher.subkeys;
   const length = lengthOf(parts);
-  const ragged = length === 0 || length % BLOCK > 0;
+  const needsPadding = length === 0 || length % BLOCK > 0;
   let at = 0;
   let left = length;
   for (const part of parts) {
@@ -289,10 +289,10 @@ export function cmac(key: Uint8Array | BlockCipher, ...parts: readonly Uint8Arra
       at = 0;
     }
   }
-  if (ragged) block[at]! ^= 0x80;
-  const last = ragged ? padded : whole;
+  if (needsPadding) block[at]! ^= 0x80;
+  const last = needsPadding ? padded : whole;
   for (let i = 0; i < BLOCK; i++) block[i]! ^= last[i]!;
   cipher.encryptInPlace();
-  letGo(cipher, key);
-  return takeBlock();
+  release(cipher, key);
+  return copyAndClearBlock();
 }

@@ -50,7 +50,7 @@ export const CANDIDATE_MIN_AGE_MS = 300_000;
 export const MAX_IGNORED_ANSWERS = 16;
 
 /** How long a transaction lives at the controller from its first M1, in ms. */
-export const TRANSACTION_LIFE_MS = 60_000;
+export const TRANSACTION_LIFETIME_MS = 60_000;
 
 /** Open transactions of one node at a controller. */
 export const MAX_TRANSACTIONS_PER_NODE = 4;
@@ -62,38 +62,38 @@ export const TS_WINDOW = {
 } as const;
 
 /** A commit that has not finished after this long must not take effect any more, in ms. */
-export const COMMIT_LIMIT_MS = 30_000;
+export const COMMIT_TIMEOUT_MS = 30_000;
 
 /** How far apart the clocks of the auth-servers on one registry may be, in ms. */
-export const CLOCK_AGREEMENT_MS = 5_000;
+export const MAX_SERVER_CLOCK_SKEW_MS = 5_000;
 
 /**
  * For how long after T no M7 is committed, by its TS, in ms. At T an administrator gave the node an initial key that its ID had
  * had before, or the registry was restored. An M3 from before T has a TS of T + 35 s at most: 30 s ahead of the clock of the
  * server that gave it, and 5 s between that clock and the one that T is taken from.
  */
-export const REISSUE_HOLDOFF_MS: number = TS_WINDOW.M2.ahead + CLOCK_AGREEMENT_MS;
+export const REISSUE_HOLDOFF_MS: number = TS_WINDOW.M2.ahead + MAX_SERVER_CLOCK_SKEW_MS;
 
 /**
  * A T that lies further ahead of the clock is ignored, in ms: the clock was set back after T was taken. No M7 from before such a
  * step is committed in any case. T itself may be 60 s ahead: an auth-server stores the times that it shows so far in advance.
  */
-export const MAX_REISSUE_AHEAD_MS: number = 60_000 + CLOCK_AGREEMENT_MS;
+export const MAX_REISSUE_AHEAD_MS: number = 60_000 + MAX_SERVER_CLOCK_SKEW_MS;
 
 /**
  * For how long a registry remembers which initial keys an ID had, in ms. An M7 from before that key was taken away is 125 s old at
  * most when it can still be committed (90 s, and `REISSUE_HOLDOFF_MS`). The rest covers a disk that is slow to take the change.
  */
-export const INITIAL_KEY_MEMORY_MS = 300_000;
+export const INITIAL_KEY_RETENTION_MS = 300_000;
 
 /** For how long a server whose clock stepped back refuses M7, in ms. */
-export const CLOCK_STEP_PENALTY_MS = 300_000;
+export const CLOCK_STEP_HOLDOFF_MS = 300_000;
 
 /** Back-off between a node's attempts, in ms: exponential with full jitter between these. */
 export const BACKOFF = { first: 5_000, last: 600_000 } as const;
 
 /** A Max-Age in an (unauthenticated) error counts for this many seconds at most. */
-export const MAX_HINT_SECONDS = 600;
+export const MAX_RETRY_AFTER_SECONDS = 600;
 
 /** A renewal is due at a uniformly drawn part of the lifetime between these. */
 export const RENEWAL = { from: 0.72, to: 0.88 } as const;

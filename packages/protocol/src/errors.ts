@@ -21,7 +21,7 @@ export type LinkRefusal =
   | 'unknownNode'
   | 'notAssigned'
   | 'disabled'
-  | 'windowShut'
+  | 'outsideJoinWindow'
   | 'expired'
   | 'clock'
   | 'proofFailed'
@@ -29,7 +29,7 @@ export type LinkRefusal =
   | 'storeFailed';
 
 /** Every refusal, by name; what M9 does not carry is said by the CoAP code alone. */
-export type Refusal = LinkRefusal | 'malformed' | 'notAuthentic' | 'noTransaction' | 'tooMany' | 'noServer';
+export type Refusal = LinkRefusal | 'malformed' | 'notAuthentic' | 'noTransaction' | 'rateLimited' | 'serverUnavailable';
 
 interface RefusalEntry {
   readonly code: CoapCode;
@@ -43,7 +43,7 @@ export const REFUSALS: Readonly<Record<Refusal, RefusalEntry> & Record<LinkRefus
   unknownNode: { reason: 1, code: '4.03', meaning: 'names a node the registry does not have' },
   notAssigned: { reason: 2, code: '4.03', meaning: 'names a node that is assigned to another controller' },
   disabled: { reason: 3, code: '4.03', meaning: 'names a node that is disabled' },
-  windowShut: { reason: 4, code: '4.03', meaning: 'comes outside the join window of its node' },
+  outsideJoinWindow: { reason: 4, code: '4.03', meaning: 'comes outside the join window of its node' },
   expired: { reason: 5, code: '4.03', meaning: 'names a node whose key has expired past its grace' },
   clock: {
     reason: 6,
@@ -56,8 +56,8 @@ export const REFUSALS: Readonly<Record<Refusal, RefusalEntry> & Record<LinkRefus
   malformed: { code: '4.00', meaning: 'is not a message of this profile' },
   notAuthentic: { code: '4.01', meaning: 'does not open under the key it claims' },
   noTransaction: { code: '4.04', meaning: 'names no open transaction' },
-  tooMany: { code: '4.29', maxAge: 30, meaning: 'is one too many from its source' },
-  noServer: { code: '5.04', meaning: 'got no answer that opens from any auth-server' },
+  rateLimited: { code: '4.29', maxAge: 30, meaning: 'is one too many from its source' },
+  serverUnavailable: { code: '5.04', meaning: 'got no answer that opens from any auth-server' },
 };
 
 const BY_REASON: ReadonlyMap<number, LinkRefusal> = new Map(
@@ -66,7 +66,7 @@ const BY_REASON: ReadonlyMap<number, LinkRefusal> = new Map(
       'unknownNode',
       'notAssigned',
       'disabled',
-      'windowShut',
+      'outsideJoinWindow',
       'expired',
       'clock',
       'proofFailed',
@@ -77,12 +77,12 @@ const BY_REASON: ReadonlyMap<number, LinkRefusal> = new Map(
 );
 
 /** The refusal that a reason octet of M9 means, or `undefined` for one this profile does not have. */
-export function refusalOfReason(reason: number): LinkRefusal | undefined {
+export function refusalFromReason(reason: number): LinkRefusal | undefined {
   return BY_REASON.get(reason);
 }
 
 /** Seconds after which the refused may try again, where the profile says so. */
-export function maxAgeOf(refusal: Refusal): number | undefined {
+export function retryAfterSeconds(refusal: Refusal): number | undefined {
   return REFUSALS[refusal].maxAge;
 }
 
@@ -95,7 +95,7 @@ export class MalformedMessage extends Error {
 }
 
 /** What `decode` makes of `octets`, or `undefined` where they are malformed. */
-export function ifWellFormed<T>(decode: (octets: Uint8Array) => T, octets: Uint8Array): T | undefined {
+export function tryDecode<T>(decode: (octets: Uint8Array) => T, octets: Uint8Array): T | undefined {
   try {
     return decode(octets);
   } catch (error) {

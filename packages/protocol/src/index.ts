@@ -4,12 +4,12 @@ export { aes128, BlockCipher, ccmOpen, ccmSeal, cmac } from './cipher.js';
 export * from './constants.js';
 export {
   type CoapCode,
-  ifWellFormed,
+  tryDecode,
   type LinkRefusal,
   MalformedMessage,
-  maxAgeOf,
+  retryAfterSeconds,
   type Refusal,
-  refusalOfReason,
+  refusalFromReason,
   REFUSALS,
 } from './errors.js';
 export { formatId, formatTid, parseId } from './id.js';
@@ -37,28 +37,28 @@ export {
   type EapPskSessionKeys,
 } from './psk.js';
 export {
-  type Joined,
+  type JoinResult,
   type LinkDecision,
   type M1Decision,
   type M5Decision,
-  type Now,
+  type Clocks,
   Respondent,
   type RespondentBounds,
   type RespondentOptions,
 } from './respondent.js';
-export { type Confirmation, drawRenewal, type NodeClocks, type Renewal, saveIntervalMs, untilRenewal } from './renewal.js';
+export { type Confirmation, scheduleRenewal, type NodeClocks, type Renewal, saveIntervalMs, msUntilRenewal } from './renewal.js';
 export { Secret } from './secret.js';
 export type { Source } from './source.js';
 export {
   type Commit,
   expiryOf,
   type Holdoff,
-  type Judgement,
-  judge,
-  type NodeRecord,
+  type ServerDecision,
+  decide,
+  type ServerNodeRecord,
   openLinkRequest,
   type OpenedRequest,
   sealAnswer,
-  stillInTime,
+  isWithinTimeWindow,
 } from './server.js';
 export type { Transaction } from './transaction.js';

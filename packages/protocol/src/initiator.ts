@@ -12,8 +12,8 @@
  * Wipe `dropped` once the write is durable. The state that a message is judged by must be the one last written.
  */
 
-import { BACKOFF, CANDIDATE_MIN_AGE_MS, MAX_CANDIDATES, MAX_HINT_SECONDS } from './constants.js';
-import { ifWellFormed } from './errors.js';
+import { BACKOFF, CANDIDATE_MIN_AGE_MS, MAX_CANDIDATES, MAX_RETRY_AFTER_SECONDS } from './constants.js';
+import { tryDecode } from './errors.js';
 import { decodeM4, encodeM1, type M4, type M4Header, openM4, openM6, sealM5 } from './messages.js';
 import { equalInConstantTime } from './octets.js';
 import { derivePsk } from './psk.js';
@@ -44,7 +44,7 @@ export interface AwaitingM4 {
   readonly m1: Uint8Array;
   readonly rnI: Uint8Array;
   /** Powered time at which RN_i was drawn, in ms. */
-  readonly drawnAt: number;
+  readonly generatedAt: number;
 }
 
 /** M5 is out. */
@@ -58,7 +58,7 @@ export interface AwaitingM6 {
 
 interface Ignored {
   readonly kind: 'ignored';
-  readonly why: string;
+  readonly reason: string;
   /**
    * ID_c in the answer, if the node was not ordered for that controller. Anybody may have written
    * it.
@@ -94,14 +94,14 @@ export type M6Decision =
  * with the same initial key stay: an M7 that was kept back, and is delivered only now, makes one of
  * them K_i.
  *
- * @param former what the node held before
+ * @param previous what the node held before
  */
 export function installNode(
   { idI, controllers, ik }: Pick<NodeState, 'idI' | 'controllers'> & { readonly ik: Secret },
-  former: NodeState | undefined,
+  previous: NodeState | undefined,
 ): NodeState {
-  const isSame = former !== undefined && former.idI === idI && former.initial && former.confirmed.equals(ik);
-  return { idI, controllers, confirmed: ik, initial: true, candidates: isSame ? former.candidates : [] };
+  const isSame = previous !== undefined && previous.idI === idI && previous.initial && previous.confirmed.equals(ik);
+  return { idI, controllers, confirmed: ik, initial: true, candidates: isSame ? previous.candidates : [] };
 }
 
 /**
@@ -109,17 +109,17 @@ export function installNode(
  * @param poweredNow ms of powered time: a clock that is never set and goes on where it was after a restart
  */
 export function beginAttempt(state: NodeState, rnI: Uint8Array, poweredNow: number): AwaitingM4 {
-  return { awaiting: 'M4', m1: encodeM1({ idI: state.idI, rnI }), rnI, drawnAt: poweredNow };
+  return { awaiting: 'M4', m1: encodeM1({ idI: state.idI, rnI }), rnI, generatedAt: poweredNow };
 }
 
 /** Judges an answer to M1 (profile, "Node", rules 2 to 4). */
 export function receiveM4(state: NodeState, attempt: AwaitingM4, octets: Uint8Array, poweredNow: number): M4Decision {
-  const m4 = ifWellFormed(decodeM4, octets);
+  const m4 = tryDecode(decodeM4, octets);
   if (m4 === undefined) return ignored('not an M4');
   if (state.controllers !== 'any' && !state.controllers.includes(m4.idC))
     return { ...ignored('from a controller this node was not ordered for'), foreign: m4.idC };
 
-  const opened = openUnderAny(state, attempt, m4);
+  const opened = openWithAnyKey(state, attempt, m4);
   if (opened === undefined) return ignored('does not open under any key this node holds');
   if (!equalInConstantTime(opened.m4.rnI, attempt.rnI)) return ignored('bears the RN_i of another attempt');
 
@@ -152,7 +152,7 @@ export function receiveM4(state: NodeState, attempt: AwaitingM4, octets: Uint8Ar
       dropped: [],
     };
   }
-  const age = attempt.drawnAt - oldest.storedAt;
+  const age = attempt.generatedAt - oldest.storedAt;
   if (age < CANDIDATE_MIN_AGE_MS) {
     psk.wipe();
     return { kind: 'wait', forMs: CANDIDATE_MIN_AGE_MS - age };
@@ -190,11 +190,11 @@ export function receiveM6(state: NodeState, attempt: AwaitingM6, octets: Uint8Ar
  */
 export function backOff(failures: number, uniform: number, maxAge: number = 0): number {
   const ceiling = Math.min(BACKOFF.last, BACKOFF.first * 2 ** (failures - 1));
-  return Math.max(Math.round(uniform * ceiling), Math.min(maxAge, MAX_HINT_SECONDS) * 1000);
+  return Math.max(Math.round(uniform * ceiling), Math.min(maxAge, MAX_RETRY_AFTER_SECONDS) * 1000);
 }
 
 /** The confirmed key first, then the candidates, newest first (rule 2). */
-function openUnderAny(
+function openWithAnyKey(
   state: NodeState,
   attempt: AwaitingM4,
   m4: M4Header,
@@ -206,6 +206,6 @@ function openUnderAny(
   return undefined;
 }
 
-function ignored(why: string): Ignored {
-  return { kind: 'ignored', why };
+function ignored(reason: string): Ignored {
+  return { kind: 'ignored', reason };
 }

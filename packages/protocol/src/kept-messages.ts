@@ -1,58 +1,58 @@
 import { LENGTH } from './constants.js';
 
-const ROW: number = LENGTH.M1 + LENGTH.M4 + LENGTH.M5 + LENGTH.M6;
-const M4_AT = LENGTH.M1;
-const M5_AT: number = M4_AT + LENGTH.M4;
-const M6_AT: number = M5_AT + LENGTH.M5;
+const SLOT_LENGTH: number = LENGTH.M1 + LENGTH.M4 + LENGTH.M5 + LENGTH.M6;
+const M4_OFFSET = LENGTH.M1;
+const M5_OFFSET: number = M4_OFFSET + LENGTH.M4;
+const M6_OFFSET: number = M5_OFFSET + LENGTH.M5;
 
 /**
  * M1, M4, M5 and M6 of transactions that are through, for whoever sends M1 or M5 once more: a row of one piece of memory each, since there may be as
  * many of these as of open ones, and four arrays each would take six times as much.
  */
-export class KeptMessages {
+export class CompletedMessages {
   readonly #octets: Uint8Array;
-  readonly #free: number[] = [];
-  #unused = 0;
+  readonly #freeSlots: number[] = [];
+  #nextSlot = 0;
 
-  /** @param rows that there may be at once */
-  constructor(rows: number) {
-    this.#octets = new Uint8Array(rows * ROW);
+  /** @param capacity that there may be at once */
+  constructor(capacity: number) {
+    this.#octets = new Uint8Array(capacity * SLOT_LENGTH);
   }
 
   /** Takes copies; gives the row. There must be one left. */
-  keep(m1: Uint8Array, m4: Uint8Array, m5: Uint8Array, m6: Uint8Array): number {
-    const row = this.#free.pop() ?? this.#unused++;
-    const at = row * ROW;
-    this.#octets.set(m1, at);
-    this.#octets.set(m4, at + M4_AT);
-    this.#octets.set(m5, at + M5_AT);
-    this.#octets.set(m6, at + M6_AT);
-    return row;
+  insert(m1: Uint8Array, m4: Uint8Array, m5: Uint8Array, m6: Uint8Array): number {
+    const slot = this.#freeSlots.pop() ?? this.#nextSlot++;
+    const offset = slot * SLOT_LENGTH;
+    this.#octets.set(m1, offset);
+    this.#octets.set(m4, offset + M4_OFFSET);
+    this.#octets.set(m5, offset + M5_OFFSET);
+    this.#octets.set(m6, offset + M6_OFFSET);
+    return slot;
   }
 
-  m1(row: number): Uint8Array {
-    return this.#part(row, 0, LENGTH.M1);
+  m1(slot: number): Uint8Array {
+    return this.#slice(slot, 0, LENGTH.M1);
   }
 
-  m4(row: number): Uint8Array {
-    return this.#part(row, M4_AT, LENGTH.M4);
+  m4(slot: number): Uint8Array {
+    return this.#slice(slot, M4_OFFSET, LENGTH.M4);
   }
 
-  m5(row: number): Uint8Array {
-    return this.#part(row, M5_AT, LENGTH.M5);
+  m5(slot: number): Uint8Array {
+    return this.#slice(slot, M5_OFFSET, LENGTH.M5);
   }
 
-  m6(row: number): Uint8Array {
-    return this.#part(row, M6_AT, LENGTH.M6);
+  m6(slot: number): Uint8Array {
+    return this.#slice(slot, M6_OFFSET, LENGTH.M6);
   }
 
   /** The row may be used again. */
-  drop(row: number): void {
-    this.#free.push(row);
+  free(slot: number): void {
+    this.#freeSlots.push(slot);
   }
 
-  #part(row: number, from: number, length: number): Uint8Array {
-    const at = row * ROW + from;
-    return this.#octets.slice(at, at + length);
+  #slice(slot: number, from: number, length: number): Uint8Array {
+    const offset = slot * SLOT_LENGTH + from;
+    return this.#octets.slice(offset, offset + length);
   }
 }

@@ -2,9 +2,9 @@
  * Things in the order in which they came, any of which may leave at any time, at the same cost however many there are. A Map or Set keeps
  * that order too, but whoever asks it for the first looks past all that have left.
  */
-export class Line<T> {
-  #first: Place<T> | undefined;
-  #last: Place<T> | undefined;
+export class LinkedList<T> {
+  #first: ListNode<T> | undefined;
+  #last: ListNode<T> | undefined;
   #length = 0;
 
   get length(): number {
@@ -13,31 +13,31 @@ export class Line<T> {
 
   /** What came before all others that are still there. */
   get first(): T | undefined {
-    return this.#first?.thing;
+    return this.#first?.value;
   }
 
   /** Gives the place to leave from. */
-  join(thing: T): Place<T> {
-    const place: Place<T> = { thing, before: this.#last, after: undefined };
-    if (this.#last === undefined) this.#first = place;
-    else this.#last.after = place;
-    this.#last = place;
+  append(value: T): ListNode<T> {
+    const node: ListNode<T> = { value, previous: this.#last, next: undefined };
+    if (this.#last === undefined) this.#first = node;
+    else this.#last.next = node;
+    this.#last = node;
     this.#length += 1;
-    return place;
+    return node;
   }
 
   /** Once from each place. */
-  leave(place: Place<T>): void {
-    if (place.before === undefined) this.#first = place.after;
-    else place.before.after = place.after;
-    if (place.after === undefined) this.#last = place.before;
-    else place.after.before = place.before;
+  remove(node: ListNode<T>): void {
+    if (node.previous === undefined) this.#first = node.next;
+    else node.previous.next = node.next;
+    if (node.next === undefined) this.#last = node.previous;
+    else node.next.previous = node.previous;
     this.#length -= 1;
   }
 }
 
-export interface Place<T> {
-  readonly thing: T;
-  before: Place<T> | undefined;
-  after: Place<T> | undefined;
+export interface ListNode<T> {
+  readonly value: T;
+  previous: ListNode<T> | undefined;
+  next: ListNode<T> | undefined;
 }

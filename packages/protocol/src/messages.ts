@@ -31,11 +31,11 @@ import { Secret } from './secret.js';
 const HEADER_LENGTH = 13;
 const C5_LENGTH: number = RN_LENGTH + TAG_LENGTH;
 /** Where the sealed part begins: of M2 and M7, of M3, M8 and M9, of M4, of M5, of M6. */
-const LINK_REQUEST_SEALED: number = HEADER_LENGTH + NONCE_LENGTH;
-const LINK_ANSWER_SEALED: number = 1 + NONCE_LENGTH;
-const M4_SEALED = HEADER_LENGTH;
-const M5_SEALED = 9;
-const M6_SEALED = 1;
+const LINK_REQUEST_CIPHERTEXT_OFFSET: number = HEADER_LENGTH + NONCE_LENGTH;
+const LINK_ANSWER_CIPHERTEXT_OFFSET: number = 1 + NONCE_LENGTH;
+const M4_CIPHERTEXT_OFFSET = HEADER_LENGTH;
+const M5_CIPHERTEXT_OFFSET = 9;
+const M6_CIPHERTEXT_OFFSET = 1;
 
 type MessageName = keyof typeof TYPE;
 
@@ -57,14 +57,14 @@ function impliedNonce(type: number, idC: number, tid: bigint): Uint8Array {
 }
 
 /** The message in `w`, which is complete but for its tag: what stands from octet `from` on is sealed. */
-function sealed(w: Writer, from: number, key: BlockCipher, nonce: Uint8Array, associated: Parts): Uint8Array {
+function sealMessage(w: Writer, from: number, key: BlockCipher, nonce: Uint8Array, associated: Parts): Uint8Array {
   const octets = w.zeros(TAG_LENGTH).done();
   ccmSealInPlace(key, nonce, associated, octets, from);
   return octets;
 }
 
 /** What is sealed in `octets` from octet `from` on. */
-function opened(
+function openMessage(
   octets: Uint8Array,
   from: number,
   key: BlockCipher,
@@ -131,14 +131,14 @@ export function sealM2({ idC, tid, nonce }: LinkHeader, m: Omit<M2, 'm1'>, skCs:
   const clear = header(TYPE.M2, idC, tid);
   const w = new Writer(LENGTH.M2).bytes(clear, HEADER_LENGTH).bytes(nonce, NONCE_LENGTH);
   w.bytes(m.rnC, RN_LENGTH).u64(m.ts).bytes(m.m1Octets, LENGTH.M1);
-  return sealed(w, LINK_REQUEST_SEALED, skCs.cipher, nonce, clear);
+  return sealMessage(w, LINK_REQUEST_CIPHERTEXT_OFFSET, skCs.cipher, nonce, clear);
 }
 
 export function sealM7({ idC, tid, nonce }: LinkHeader, m: Omit<M7, 'm1'>, skCs: Secret): Uint8Array {
   const clear = header(TYPE.M7, idC, tid);
   const w = new Writer(LENGTH.M7).bytes(clear, HEADER_LENGTH).bytes(nonce, NONCE_LENGTH);
   w.bytes(m.rnC, RN_LENGTH).u64(m.ts).bytes(m.nidI, NID_LENGTH).bytes(m.m1Octets, LENGTH.M1).bytes(m.c5, C5_LENGTH);
-  return sealed(w, LINK_REQUEST_SEALED, skCs.cipher, nonce, clear);
+  return sealMessage(w, LINK_REQUEST_CIPHERTEXT_OFFSET, skCs.cipher, nonce, clear);
 }
 
 export function decodeLinkRequest(octets: Uint8Array): LinkRequest {
@@ -175,7 +175,7 @@ export function openM7(request: LinkRequest, skCs: Secret): M7 | undefined {
 
 function openLinkRequest(request: LinkRequest, skCs: Secret): Uint8Array | undefined {
   const clear = request.octets.slice(0, HEADER_LENGTH);
-  return opened(request.octets, LINK_REQUEST_SEALED, skCs.cipher, request.nonce, clear);
+  return openMessage(request.octets, LINK_REQUEST_CIPHERTEXT_OFFSET, skCs.cipher, request.nonce, clear);
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ function linkAnswer(name: 'M3' | 'M8' | 'M9', nonce: Uint8Array): Writer {
 }
 
 function sealLinkAnswer(type: number, w: Writer, nonce: Uint8Array, request: Uint8Array, skCs: Secret): Uint8Array {
-  return sealed(w, LINK_ANSWER_SEALED, skCs.cipher, nonce, [Uint8Array.of(type), request]);
+  return sealMessage(w, LINK_ANSWER_CIPHERTEXT_OFFSET, skCs.cipher, nonce, [Uint8Array.of(type), request]);
 }
 
 export function openM3(octets: Uint8Array, request: Uint8Array, skCs: Secret): M3 | undefined {
@@ -249,7 +249,7 @@ export function openM9(octets: Uint8Array, request: Uint8Array, skCs: Secret): M
 function openLinkAnswer(name: 'M3' | 'M8' | 'M9', octets: Uint8Array, request: Uint8Array, skCs: Secret): Uint8Array | undefined {
   if (octets.length !== LENGTH[name] || octets[0] !== TYPE[name]) return undefined;
   const nonce = reader(name, octets).bytes(NONCE_LENGTH);
-  return opened(octets, LINK_ANSWER_SEALED, skCs.cipher, nonce, [Uint8Array.of(TYPE[name]), request]);
+  return openMessage(octets, LINK_ANSWER_CIPHERTEXT_OFFSET, skCs.cipher, nonce, [Uint8Array.of(TYPE[name]), request]);
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -270,7 +270,7 @@ export interface M4 {
 export function sealM4(h: { readonly idC: number; readonly tid: bigint }, m: M4, key: Secret, m1Octets: Uint8Array): Uint8Array {
   const clear = header(TYPE.M4, h.idC, h.tid);
   const w = new Writer(LENGTH.M4).bytes(clear, HEADER_LENGTH).bytes(m.rnI, RN_LENGTH).bytes(m.rnC, RN_LENGTH);
-  return sealed(w, M4_SEALED, key.ccmCipher(LABEL_M4), clear, [clear, m1Octets]);
+  return sealMessage(w, M4_CIPHERTEXT_OFFSET, key.ccmCipher(LABEL_M4), clear, [clear, m1Octets]);
 }
 
 export function decodeM4(octets: Uint8Array): M4Header {
@@ -280,7 +280,7 @@ export function decodeM4(octets: Uint8Array): M4Header {
 
 export function openM4(m4: M4Header, key: Secret, m1Octets: Uint8Array): M4 | undefined {
   const clear = header(TYPE.M4, m4.idC, m4.tid);
-  const body = opened(m4.octets, M4_SEALED, key.ccmCipher(LABEL_M4), clear, [clear, m1Octets]);
+  const body = openMessage(m4.octets, M4_CIPHERTEXT_OFFSET, key.ccmCipher(LABEL_M4), clear, [clear, m1Octets]);
   if (body === undefined) return undefined;
   const r = new Reader(body);
   return { rnI: r.bytes(RN_LENGTH), rnC: r.bytes(RN_LENGTH) };
@@ -303,14 +303,14 @@ export interface ProofContext {
 }
 
 function m5Clear(tid: bigint): Uint8Array {
-  return new Writer(M5_SEALED).u8(TYPE.M5).u64(tid).done();
+  return new Writer(M5_CIPHERTEXT_OFFSET).u8(TYPE.M5).u64(tid).done();
 }
 
 export function sealM5(context: ProofContext, rnC: Uint8Array, psk: Secret): Uint8Array {
   const clear = m5Clear(context.tid);
   const nonce = impliedNonce(TYPE.M5, context.idC, context.tid);
-  const w = new Writer(LENGTH.M5).bytes(clear, M5_SEALED).bytes(rnC, RN_LENGTH);
-  return sealed(w, M5_SEALED, psk.ccmCipher(LABEL_M5_M6), nonce, [clear, context.m1Octets]);
+  const w = new Writer(LENGTH.M5).bytes(clear, M5_CIPHERTEXT_OFFSET).bytes(rnC, RN_LENGTH);
+  return sealMessage(w, M5_CIPHERTEXT_OFFSET, psk.ccmCipher(LABEL_M5_M6), nonce, [clear, context.m1Octets]);
 }
 
 export function decodeM5(octets: Uint8Array): M5 {
@@ -327,7 +327,7 @@ export function encodeM5(m5: M5): Uint8Array {
 export function openC5(context: ProofContext, c5: Uint8Array, psk: Secret): Uint8Array | undefined {
   if (c5.length !== C5_LENGTH) return undefined;
   const nonce = impliedNonce(TYPE.M5, context.idC, context.tid);
-  return opened(c5, 0, psk.ccmCipher(LABEL_M5_M6), nonce, [m5Clear(context.tid), context.m1Octets]);
+  return openMessage(c5, 0, psk.ccmCipher(LABEL_M5_M6), nonce, [m5Clear(context.tid), context.m1Octets]);
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -342,7 +342,7 @@ export interface M6 {
 export function sealM6(context: Omit<ProofContext, 'm1Octets'>, m: M6, psk: Secret, m5Octets: Uint8Array): Uint8Array {
   const nonce = impliedNonce(TYPE.M6, context.idC, context.tid);
   const w = new Writer(LENGTH.M6).u8(TYPE.M6).u32(m.lifetime);
-  return sealed(w, M6_SEALED, psk.ccmCipher(LABEL_M5_M6), nonce, [Uint8Array.of(TYPE.M6), m5Octets]);
+  return sealMessage(w, M6_CIPHERTEXT_OFFSET, psk.ccmCipher(LABEL_M5_M6), nonce, [Uint8Array.of(TYPE.M6), m5Octets]);
 }
 
 export function openM6(
@@ -353,6 +353,6 @@ export function openM6(
 ): M6 | undefined {
   if (octets.length !== LENGTH.M6 || octets[0] !== TYPE.M6) return undefined;
   const nonce = impliedNonce(TYPE.M6, context.idC, context.tid);
-  const body = opened(octets, M6_SEALED, psk.ccmCipher(LABEL_M5_M6), nonce, [Uint8Array.of(TYPE.M6), m5Octets]);
+  const body = openMessage(octets, M6_CIPHERTEXT_OFFSET, psk.ccmCipher(LABEL_M5_M6), nonce, [Uint8Array.of(TYPE.M6), m5Octets]);
   return body === undefined ? undefined : { lifetime: new Reader(body).u32() };
 }

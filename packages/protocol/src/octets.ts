@@ -3,21 +3,21 @@
 import { equalBytes } from '@noble/ciphers/utils.js';
 
 /** Up to so many octets V8 keeps an array inside its heap. */
-const INSIDE = 64;
+const MAX_ON_HEAP = 64;
 /** Octets of memory that larger ones share. */
-const SHARED = 4_096;
+const POOL_SIZE = 4_096;
 
-let shared = new ArrayBuffer(0);
-let taken = 0;
+let pool = new ArrayBuffer(0);
+let poolUsed = 0;
 
-/** Where the next `length` octets begin, a multiple of 4, in `shared`. */
-function share(length: number): number {
-  if (taken + length > shared.byteLength) {
-    shared = new ArrayBuffer(Math.max(SHARED, length));
-    taken = 0;
+/** Where the next `length` octets begin, a multiple of 4, in `pool`. */
+function reserve(length: number): number {
+  if (poolUsed + length > pool.byteLength) {
+    pool = new ArrayBuffer(Math.max(POOL_SIZE, length));
+    poolUsed = 0;
   }
-  const at = taken;
-  taken += (length + 3) & ~3;
+  const at = poolUsed;
+  poolUsed += (length + 3) & ~3;
   return at;
 }
 
@@ -25,16 +25,16 @@ function share(length: number): number {
  * `length` octets, all zero. An array that V8 does not keep inside its heap has memory of its own, which costs more to have and to free than
  * all that is done here with what is in it: such ones share theirs, and it goes with the last of them.
  */
-export function room(length: number): Uint8Array {
-  if (length <= INSIDE) return new Uint8Array(length);
-  const at = share(length);
-  return new Uint8Array(shared, at, length);
+export function allocate(length: number): Uint8Array {
+  if (length <= MAX_ON_HEAP) return new Uint8Array(length);
+  const at = reserve(length);
+  return new Uint8Array(pool, at, length);
 }
 
 /** The same for words of 32 bits. */
-export function wordRoom(length: number): Uint32Array {
-  const at = share(4 * length);
-  return new Uint32Array(shared, at, length);
+export function allocateWords(length: number): Uint32Array {
+  const at = reserve(4 * length);
+  return new Uint32Array(pool, at, length);
 }
 
 /** Writes the fields of one message, in order, into a buffer of exactly `length` octets. */
@@ -43,17 +43,17 @@ export class Writer {
   #at = 0;
 
   constructor(length: number) {
-    this.octets = room(length);
+    this.octets = allocate(length);
   }
 
   u8(value: number): this {
-    inRange(value, 0xff);
+    assertInRange(value, 0xff);
     this.#put(value);
     return this;
   }
 
   u32(value: number): this {
-    inRange(value, 0xffff_ffff);
+    assertInRange(value, 0xffff_ffff);
     // By hand: a DataView would give each message a buffer outside the heap.
     for (let shift = 24; shift >= 0; shift -= 8) this.#put(value >>> shift);
     return this;
@@ -91,7 +91,7 @@ export class Writer {
 }
 
 /** A field that does not fit is a mistake, not a number modulo something: a lifetime of 2^32 s must not become "no expiry". */
-function inRange(value: number, max: number): void {
+function assertInRange(value: number, max: number): void {
   if (!Number.isInteger(value) || value < 0 || value > max) throw new RangeError(`a field of up to ${max} was given ${value}`);
 }
 
@@ -105,7 +105,7 @@ export class Reader {
   }
 
   u8(): number {
-    return this.#octets[this.#at++] ?? pastTheEnd();
+    return this.#octets[this.#at++] ?? throwTruncated();
   }
 
   u32(): number {
@@ -120,7 +120,7 @@ export class Reader {
 
   /** A copy: what is read outlives the datagram it came in. */
   bytes(length: number): Uint8Array {
-    const out = room(length);
+    const out = allocate(length);
     for (let i = 0; i < length; i++) out[i] = this.u8();
     return out;
   }
@@ -130,7 +130,7 @@ export class Reader {
   }
 }
 
-function pastTheEnd(): never {
+function throwTruncated(): never {
   throw new RangeError('a message ends before its last field');
 }
 

@@ -9,7 +9,7 @@ import { Secret } from './secret.js';
 /** `PSK_i = AES-128(K_i, RN_i XOR RN_c)` (draft section 4). */
 export function derivePsk(key: Secret, rnI: Uint8Array, rnC: Uint8Array): Secret {
   if (rnI.length !== RN_LENGTH || rnC.length !== RN_LENGTH) throw new RangeError(`a random number has ${RN_LENGTH} octets`);
-  return wrap(key.cipher.encrypt(xor(rnI, rnC)));
+  return toSecret(key.cipher.encrypt(xor(rnI, rnC)));
 }
 
 /** The keys EAP-PSK sets up from a PSK (RFC 4764 section 3.1): AK authenticates, KDK derives. */
@@ -21,7 +21,7 @@ export interface EapPskKeys {
 /** `AK = AES(PSK, AES(PSK, 0) XOR c1)`, `KDK = AES(PSK, AES(PSK, 0) XOR c2)`, c_i the block of integer i (RFC 4764 section 3.1). */
 export function deriveEapPskKeys(psk: Secret): EapPskKeys {
   const [ak, kdk] = modifiedCounterMode(psk.expose(), new Uint8Array(16), 1, 2);
-  return { ak: wrap(ak!), kdk: wrap(kdk!) };
+  return { ak: toSecret(ak!), kdk: toSecret(kdk!) };
 }
 
 /** TEK 16 octets, MSK and EMSK 64 octets each (RFC 4764 section 3.2). Wipe them after use. */
@@ -75,7 +75,7 @@ function u32(value: number): Uint8Array {
 }
 
 /** Takes over freshly computed octets: they live on in the Secret alone. */
-function wrap(octets: Uint8Array): Secret {
+function toSecret(octets: Uint8Array): Secret {
   const secret = Secret.from(octets);
   octets.fill(0);
   return secret;

@@ -30,9 +30,9 @@ export interface Renewal {
 /** A node's clocks at one moment. */
 export interface NodeClocks {
   /** The wall clock, ms since the epoch. It may show any time. */
-  readonly wall: number;
+  readonly wallMs: number;
   /** Powered time, in ms: never ahead of real time. */
-  readonly powered: number;
+  readonly poweredMs: number;
   /** The boots that this node has seen. */
   readonly boots: number;
 }
@@ -54,7 +54,7 @@ export interface Confirmation {
  * @param lifetime seconds, 0 = no expiry
  * @param uniform draws from [0, 1)
  */
-export function drawRenewal(lifetime: number, uniform: () => number): Renewal | undefined {
+export function scheduleRenewal(lifetime: number, uniform: () => number): Renewal | undefined {
   if (lifetime === 0) return undefined;
   const afterMs = Math.round(lifetime * 1000 * (RENEWAL.from + (RENEWAL.to - RENEWAL.from) * uniform()));
   const afterBoots = BOOTS.from + Math.floor((BOOTS.to - BOOTS.from + 1) * uniform());
@@ -65,10 +65,10 @@ export function drawRenewal(lifetime: number, uniform: () => number): Renewal | 
  * Returns the time until a key is due in ms, negative once it is overdue, or `Infinity` if it never
  * is.
  */
-export function untilRenewal({ at, poweredAt, boots, renewal }: Confirmation, now: NodeClocks): number {
+export function msUntilRenewal({ at, poweredAt, boots, renewal }: Confirmation, now: NodeClocks): number {
   if (renewal === undefined) return Infinity;
-  const counted = now.powered - poweredAt + (now.boots - boots) * bootShare(renewal);
-  return renewal.afterMs - Math.max(counted, now.wall - at);
+  const elapsedMs = now.poweredMs - poweredAt + (now.boots - boots) * msPerBoot(renewal);
+  return renewal.afterMs - Math.max(elapsedMs, now.wallMs - at);
 }
 
 /**
@@ -77,13 +77,13 @@ export function untilRenewal({ at, poweredAt, boots, renewal }: Confirmation, no
  * for which the node ran.
  */
 export function saveIntervalMs(renewal: Renewal): number {
-  return Math.min(MAX_SAVE_INTERVAL_MS, bootShare(renewal));
+  return Math.min(MAX_SAVE_INTERVAL_MS, msPerBoot(renewal));
 }
 
 /**
  * Returns the time that one boot counts for, in ms. Rounded up, so that the last boot is not a
  * millisecond short.
  */
-function bootShare({ afterMs, afterBoots }: Renewal): number {
+function msPerBoot({ afterMs, afterBoots }: Renewal): number {
   return Math.ceil(afterMs / afterBoots);
 }

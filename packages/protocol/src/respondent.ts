@@ -4,9 +4,9 @@
  * How it is driven: hand each M1 and M5 to `receiveM1` and `receiveM5`.
  *
  *   answer   send `octets` as 2.04
- *   ask      send `transaction.request` to an auth-server, then hand what comes back to `receiveLinkAnswer`. The decision is the
+ *   forward  send `transaction.request` to an auth-server, then hand what comes back to `receiveLinkAnswer`. The decision is the
  *            same for a copy: whoever drives this keeps one request under way per transaction and lets copies wait for it.
- *   prove    ask for proof of the source address (Echo), with nothing remembered
+ *   challenge ask for proof of the source address (Echo), with nothing remembered
  *   refuse   send the refusal's code
  *
  * Transactions live 60 s; `expire` drops what is older and wipes its keys. The bounds hold whoever sends what (invariant 7).
@@ -18,11 +18,11 @@ import {
   NONCE_LENGTH,
   RN_LENGTH,
   TID_LENGTH,
-  TRANSACTION_LIFE_MS,
+  TRANSACTION_LIFETIME_MS,
   TS_LENGTH,
   TYPE,
 } from './constants.js';
-import { ifWellFormed, type LinkRefusal, type Refusal, refusalOfReason } from './errors.js';
+import { tryDecode, type LinkRefusal, type Refusal, refusalFromReason } from './errors.js';
 import {
   decodeM1,
   decodeM5,
@@ -37,23 +37,23 @@ import {
   sealM6,
   sealM7,
 } from './messages.js';
-import { KeptMessages } from './kept-messages.js';
-import { Line, type Place } from './line.js';
+import { CompletedMessages } from './kept-messages.js';
+import { LinkedList, type ListNode } from './line.js';
 import { linkNonce } from './nonce.js';
 import { equalInConstantTime, Writer } from './octets.js';
 import { derivePsk } from './psk.js';
 import type { Secret } from './secret.js';
 import type { Source } from './source.js';
-import { type OfNode, OpenTransaction, type Phase, type Transaction } from './transaction.js';
-import { WrongProofs } from './wrong-proofs.js';
+import { type NodeTransactions, TransactionRecord, type Phase, type Transaction } from './transaction.js';
+import { FailedProofLimiter } from './wrong-proofs.js';
 
-const NOTHING: Uint8Array = new Uint8Array(0);
-const NONE: readonly OpenTransaction[] = [];
+const EMPTY: Uint8Array = new Uint8Array(0);
+const EMPTY_LIST: readonly TransactionRecord[] = [];
 
-/** Two clocks in ms: `wall` goes into TS, `steady` never jumps and measures lives. */
-export interface Now {
-  readonly wall: number;
-  readonly steady: number;
+/** Two clocks in ms: `wallMs` goes into TS, `monotonicMs` never jumps and measures lives. */
+export interface Clocks {
+  readonly wallMs: number;
+  readonly monotonicMs: number;
 }
 
 /**
@@ -70,12 +70,12 @@ export interface RespondentOptions {
   readonly skCs: Secret;
   readonly bounds: RespondentBounds;
   /** `n` octets from the system's generator. */
-  readonly draw: (n: number) => Uint8Array;
+  readonly randomBytes: (n: number) => Uint8Array;
   /** The next TID: larger than every one before, over the controller's whole life. `undefined`: none can be had now. */
-  readonly takeTid: () => bigint | undefined;
+  readonly nextTid: () => bigint | undefined;
 }
 
-type Asked = Pick<Extract<Phase, { name: 'asking' }>, 'request' | 'skCs'>;
+type PendingRequest = Pick<Extract<Phase, { name: 'awaiting-M3' }>, 'request' | 'skCs'>;
 
 interface Refused {
   readonly kind: 'refuse';
@@ -87,16 +87,16 @@ interface Answer {
   readonly octets: Uint8Array;
 }
 
-interface Ask {
-  readonly kind: 'ask';
+interface Forward {
+  readonly kind: 'forward';
   readonly transaction: Transaction;
 }
 
-export type M1Decision = Answer | Ask | Refused | { readonly kind: 'prove' };
+export type M1Decision = Answer | Forward | Refused | { readonly kind: 'challenge' };
 export type M5Decision = M1Decision;
 
 /** M8 has opened: the auth-server holds `psk` for this node. */
-export interface Joined {
+export interface JoinResult {
   readonly idI: number;
   readonly tid: bigint;
   readonly ts: bigint;
@@ -107,34 +107,34 @@ export interface Joined {
 }
 
 export type LinkDecision =
-  | (Answer & { /** With the first M8 alone. */ readonly joined?: Joined })
+  | (Answer & { /** With the first M8 alone. */ readonly joined?: JoinResult })
   | { readonly kind: 'refuse'; readonly refusal: LinkRefusal }
   /** Not an M3, M8 or M9 that opens: no answer. */
   | { readonly kind: 'ignored' }
   /** The transaction is gone: expired, or made room for another. */
-  | { readonly kind: 'forgotten' };
+  | { readonly kind: 'unknown-transaction' };
 
 export class Respondent {
   readonly #options: RespondentOptions;
   /** All, and where they stand in the order they were opened in, which is the order they expire in. */
-  readonly #byTid = new Map<bigint, Place<OpenTransaction>>();
-  readonly #all = new Line<OpenTransaction>();
-  readonly #byNode = new Map<number, OfNode>();
+  readonly #byTid = new Map<bigint, ListNode<TransactionRecord>>();
+  readonly #all = new LinkedList<TransactionRecord>();
+  readonly #byNode = new Map<number, NodeTransactions>();
   /** How many are open, by source. */
   readonly #perSource = new Map<string, number>();
   /** Those that are through, in that order, and what is kept of them. */
-  readonly #through = new Line<OpenTransaction>();
-  readonly #kept: KeptMessages;
-  readonly #wrongProofs = new WrongProofs();
+  readonly #completed = new LinkedList<TransactionRecord>();
+  readonly #completedMessages: CompletedMessages;
+  readonly #failedProofs = new FailedProofLimiter();
   #skCs: Secret;
   /** SK_cs that were replaced, each with the last transaction that may still need it. */
-  #former: { readonly skCs: Secret; readonly lastTid: bigint }[] = [];
+  #retiredKeys: { readonly skCs: Secret; readonly lastTid: bigint }[] = [];
   #lastTid = -1n;
 
   constructor(options: RespondentOptions) {
     this.#options = options;
     this.#skCs = options.skCs;
-    this.#kept = new KeptMessages(options.bounds.total + 1);
+    this.#completedMessages = new CompletedMessages(options.bounds.total + 1);
   }
 
   /**
@@ -142,156 +142,159 @@ export class Respondent {
    * one before, which is wiped after that.
    */
   rekey(skCs: Secret): void {
-    this.#former.push({ skCs: this.#skCs, lastTid: this.#lastTid });
+    this.#retiredKeys.push({ skCs: this.#skCs, lastTid: this.#lastTid });
     this.#skCs = skCs;
-    this.#wipeFormer();
+    this.#wipeRetiredKeys();
   }
 
   /** How many transactions are open. */
-  get open(): number {
-    return this.#byTid.size - this.#through.length;
+  get pendingCount(): number {
+    return this.#byTid.size - this.#completed.length;
   }
 
-  receiveM1(octets: Uint8Array, source: Source, now: Now): M1Decision {
-    const m1 = ifWellFormed(decodeM1, octets);
+  receiveM1(octets: Uint8Array, source: Source, now: Clocks): M1Decision {
+    const m1 = tryDecode(decodeM1, octets);
     if (m1 === undefined) return refuse('malformed');
-    this.expire(now.steady);
+    this.expire(now.monotonicMs);
 
-    const ofNode = this.#byNode.get(m1.idI);
-    const copy = ofNode && this.#copyOf(octets, ofNode);
-    if (copy !== undefined)
-      return copy.phase.name === 'asking'
-        ? { kind: 'ask', transaction: copy }
-        : { kind: 'answer', octets: this.#m4Of(copy.phase) };
+    const transactions = this.#byNode.get(m1.idI);
+    const retransmitted = transactions && this.#findRetransmitted(octets, transactions);
+    if (retransmitted !== undefined)
+      return retransmitted.phase.name === 'awaiting-M3'
+        ? { kind: 'forward', transaction: retransmitted }
+        : { kind: 'answer', octets: this.#m4Of(retransmitted.phase) };
 
-    const counted = countedAs(source);
-    const room = this.#roomFor(ofNode?.open ?? NONE, source, counted);
-    if (room === 'prove') return { kind: 'prove' };
-    if (room === 'tooMany' || room === 'overloaded') return refuse(room);
-    return this.#openTransaction(
+    const limitKey = limitKeyOf(source);
+    const admission = this.#admit(transactions?.pending ?? EMPTY_LIST, source, limitKey);
+    if (admission === 'challenge') return { kind: 'challenge' };
+    if (admission === 'rateLimited' || admission === 'overloaded') return refuse(admission);
+    return this.#beginTransaction(
       m1,
       octets,
-      { proven: source.proven, network: source.network, countedAs: counted },
+      { addressValidated: source.addressValidated, prefix: source.prefix, limitKey },
       now,
-      room.evicting,
+      admission.evicting,
     );
   }
 
-  receiveM5(octets: Uint8Array, source: Source, now: Now): M5Decision {
-    const m5 = ifWellFormed(decodeM5, octets);
+  receiveM5(octets: Uint8Array, source: Source, now: Clocks): M5Decision {
+    const m5 = tryDecode(decodeM5, octets);
     if (m5 === undefined) return refuse('malformed');
-    this.expire(now.steady);
+    this.expire(now.monotonicMs);
 
-    const transaction = this.#byTid.get(m5.tid)?.thing;
-    if (transaction === undefined || transaction.phase.name === 'asking') return refuse('noTransaction');
+    const transaction = this.#byTid.get(m5.tid)?.value;
+    if (transaction === undefined || transaction.phase.name === 'awaiting-M3') return refuse('noTransaction');
     const { phase } = transaction;
     // A copy of the right M5 is proof by itself.
-    if (phase.name !== 'answered' && equalInConstantTime(octets, this.#m5Of(phase))) {
-      return phase.name === 'committing' ? { kind: 'ask', transaction } : { kind: 'answer', octets: this.#kept.m6(phase.row) };
+    if (phase.name !== 'awaiting-M5' && equalInConstantTime(octets, this.#m5Of(phase))) {
+      return phase.name === 'awaiting-M8'
+        ? { kind: 'forward', transaction }
+        : { kind: 'answer', octets: this.#completedMessages.m6(phase.slot) };
     }
-    if (this.#wrongProofs.tooMany(source, now.steady)) return source.proven ? refuse('tooMany') : { kind: 'prove' };
+    if (this.#failedProofs.isLimited(source, now.monotonicMs))
+      return source.addressValidated ? refuse('rateLimited') : { kind: 'challenge' };
     const decision =
-      phase.name === 'answered' ? this.#receiveProof(transaction, phase, m5, octets, source) : refuse('proofFailed');
-    if (decision.kind === 'refuse') this.#wrongProofs.count(source, now.steady);
+      phase.name === 'awaiting-M5' ? this.#receiveProof(transaction, phase, m5, octets, source) : refuse('proofFailed');
+    if (decision.kind === 'refuse') this.#failedProofs.record(source, now.monotonicMs);
     return decision;
   }
 
   /** Judges what came back for `transaction.request`: M3 or M9 for M2, M8 or M9 for M7. */
-  receiveLinkAnswer(given: Transaction, octets: Uint8Array): LinkDecision {
-    const transaction = this.#byTid.get(given.tid)?.thing;
-    if (transaction === undefined || transaction !== given) return { kind: 'forgotten' };
+  receiveLinkAnswer(expected: Transaction, octets: Uint8Array): LinkDecision {
+    const transaction = this.#byTid.get(expected.tid)?.value;
+    if (transaction === undefined || transaction !== expected) return { kind: 'unknown-transaction' };
     const { phase } = transaction;
     switch (phase.name) {
-      case 'asking':
+      case 'awaiting-M3':
         return this.#receiveM3(transaction, phase, octets) ?? this.#receiveM9(transaction, phase, octets);
-      case 'answered':
+      case 'awaiting-M5':
         return { kind: 'answer', octets: phase.m4 };
-      case 'committing':
+      case 'awaiting-M8':
         return this.#receiveM8(transaction, phase, octets) ?? this.#receiveM9(transaction, phase, octets);
-      case 'joined':
-        return { kind: 'answer', octets: this.#kept.m6(phase.row) };
+      case 'completed':
+        return { kind: 'answer', octets: this.#completedMessages.m6(phase.slot) };
     }
   }
 
-  /** Drops the transactions whose life is over at `steady` ms. */
-  expire(steady: number): void {
+  /** Drops the transactions whose life is over at `monotonicMs`. */
+  expire(monotonicMs: number): void {
     for (let { first } = this.#all; first !== undefined; { first } = this.#all) {
-      if (steady - first.openedAt < TRANSACTION_LIFE_MS) break;
+      if (monotonicMs - first.startedAt < TRANSACTION_LIFETIME_MS) break;
       this.#drop(first);
     }
-    if (this.#former.length > 0) this.#wipeFormer();
+    if (this.#retiredKeys.length > 0) this.#wipeRetiredKeys();
   }
 
   /** TIDs only grow: the oldest that is left tells whether any of an earlier SK_cs is. */
-  #wipeFormer(): void {
+  #wipeRetiredKeys(): void {
     const oldest = this.#all.first?.tid;
-    const needed = this.#former.filter(({ lastTid }) => oldest !== undefined && oldest <= lastTid);
-    for (const former of this.#former) if (!needed.includes(former)) former.skCs.wipe();
-    this.#former = needed;
+    const stillUsed = this.#retiredKeys.filter(({ lastTid }) => oldest !== undefined && oldest <= lastTid);
+    for (const retired of this.#retiredKeys) if (!stillUsed.includes(retired)) retired.skCs.wipe();
+    this.#retiredKeys = stillUsed;
   }
 
   /** The transaction that this very M1 opened. */
-  #copyOf(m1: Uint8Array, { open, through }: OfNode): OpenTransaction | undefined {
-    return open.find((t) => equalInConstantTime(t.m1, m1)) ?? through.find((t) => equalInConstantTime(this.#m1Of(t), m1));
+  #findRetransmitted(m1: Uint8Array, { pending, completed }: NodeTransactions): TransactionRecord | undefined {
+    return pending.find((t) => equalInConstantTime(t.m1, m1)) ?? completed.find((t) => equalInConstantTime(this.#m1Of(t), m1));
   }
 
   /** Whether an M1 with a new RN_i may have a transaction beside those of its node, and which one must go for it. */
-  #roomFor(
-    ofNode: readonly OpenTransaction[],
+  #admit(
+    pending: readonly TransactionRecord[],
     source: Source,
-    counted: string,
-  ): { readonly evicting: OpenTransaction | undefined } | 'prove' | 'tooMany' | 'overloaded' {
+    limitKey: string,
+  ): { readonly evicting: TransactionRecord | undefined } | 'challenge' | 'rateLimited' | 'overloaded' {
     const { total, perSource } = this.#options.bounds;
-    const sourceIsFull = (this.#perSource.get(counted) ?? 0) >= perSource;
-    if (!source.proven) {
-      return ofNode.length > 0 || this.open * 2 >= total || sourceIsFull ? 'prove' : { evicting: undefined };
+    const sourceIsFull = (this.#perSource.get(limitKey) ?? 0) >= perSource;
+    if (!source.addressValidated) {
+      return pending.length > 0 || this.pendingCount * 2 >= total || sourceIsFull ? 'challenge' : { evicting: undefined };
     }
-    const nodeIsFull = ofNode.length >= MAX_TRANSACTIONS_PER_NODE;
-    if (!nodeIsFull && !sourceIsFull && this.open < total) return { evicting: undefined };
+    const nodeIsFull = pending.length >= MAX_TRANSACTIONS_PER_NODE;
+    if (!nodeIsFull && !sourceIsFull && this.pendingCount < total) return { evicting: undefined };
     // The oldest without a right M5; of those the source's own first, so that nobody pushes out another's.
-    const mayGo = ofNode.filter(({ phase }) => phase.name === 'asking' || phase.name === 'answered');
+    const evictable = pending.filter(({ phase }) => phase.name === 'awaiting-M3' || phase.name === 'awaiting-M5');
     const evicting = sourceIsFull
-      ? mayGo.find((t) => t.countedAs === counted)
-      : (mayGo.find((t) => t.network === source.network) ?? mayGo[0]);
+      ? evictable.find((t) => t.limitKey === limitKey)
+      : (evictable.find((t) => t.prefix === source.prefix) ?? evictable[0]);
     if (evicting !== undefined) return { evicting };
-    return nodeIsFull || sourceIsFull ? 'tooMany' : 'overloaded';
+    return nodeIsFull || sourceIsFull ? 'rateLimited' : 'overloaded';
   }
 
-  #openTransaction(
+  #beginTransaction(
     m1: M1,
     octets: Uint8Array,
-    from: Pick<OpenTransaction, 'proven' | 'network' | 'countedAs'>,
-    now: Now,
-    evicting: OpenTransaction | undefined,
+    source: Pick<TransactionRecord, 'addressValidated' | 'prefix' | 'limitKey'>,
+    now: Clocks,
+    evicting: TransactionRecord | undefined,
   ): M1Decision {
-    const { idC, draw, takeTid } = this.#options;
+    const { idC, randomBytes, nextTid } = this.#options;
     const skCs = this.#skCs;
-    const tid = takeTid();
+    const tid = nextTid();
     if (tid === undefined) return refuse('overloaded');
     if (evicting !== undefined) this.#drop(evicting);
-    const rnC = draw(RN_LENGTH);
-    const ts = BigInt(now.wall);
+    const rnC = randomBytes(RN_LENGTH);
+    const ts = BigInt(now.wallMs);
     const m1Octets = Uint8Array.from(octets);
     const nonce = this.#nonce(TYPE.M2, tid, ts, rnC, m1Octets);
     const request = sealM2({ idC, tid, nonce }, { rnC, ts, m1Octets }, skCs);
-    const transaction = new OpenTransaction({
+    const transaction = new TransactionRecord({
       idI: m1.idI,
       tid,
       ts,
       m1: m1Octets,
       rnC,
-      ...from,
-      openedAt: now.steady,
-      phase: { name: 'asking', request, skCs },
+      ...source,
+      startedAt: now.monotonicMs,
+      phase: { name: 'awaiting-M3', request, skCs },
     });
     this.#lastTid = tid;
-    this.#byTid.set(tid, this.#all.join(transaction));
-    this.#ofNode(m1.idI).open.push(transaction);
-    this.#perSource.set(from.countedAs, (this.#perSource.get(from.countedAs) ?? 0) + 1);
-    return { kind: 'ask', transaction };
+    this.#byTid.set(tid, this.#all.append(transaction));
+    this.#transactionsOf(m1.idI).pending.push(transaction);
+    this.#perSource.set(source.limitKey, (this.#perSource.get(source.limitKey) ?? 0) + 1);
+    return { kind: 'forward', transaction };
   }
 
-  #receiveM3(transaction: OpenTransaction, { request, skCs }: Asked, octets: Uint8Array): LinkDecision | undefined {
+  #receiveM3(transaction: TransactionRecord, { request, skCs }: PendingRequest, octets: Uint8Array): LinkDecision | undefined {
     const { idC } = this.#options;
     const m3 = openM3(octets, request, skCs);
     if (m3 === undefined) return undefined;
@@ -303,13 +306,13 @@ export class Respondent {
     const psk = derivePsk(m3.key, rnI, transaction.rnC);
     const m4 = sealM4({ idC, tid: transaction.tid }, { rnI, rnC: transaction.rnC }, m3.key, transaction.m1);
     m3.key.wipe();
-    transaction.phase = { name: 'answered', m4, psk };
+    transaction.phase = { name: 'awaiting-M5', m4, psk };
     return { kind: 'answer', octets: m4 };
   }
 
   #receiveProof(
-    transaction: OpenTransaction,
-    phase: Extract<Phase, { name: 'answered' }>,
+    transaction: TransactionRecord,
+    phase: Extract<Phase, { name: 'awaiting-M5' }>,
     m5: M5,
     octets: Uint8Array,
     source: Source,
@@ -322,13 +325,13 @@ export class Respondent {
     const nidI = source.nid;
     const nonce = this.#nonce(TYPE.M7, tid, ts, rnC, nidI, m1, m5.c5);
     const request = sealM7({ idC, tid, nonce }, { rnC, ts, nidI, m1Octets: m1, c5: m5.c5 }, skCs);
-    transaction.phase = { name: 'committing', m4: phase.m4, psk: phase.psk, m5: Uint8Array.from(octets), nidI, request, skCs };
-    return { kind: 'ask', transaction };
+    transaction.phase = { name: 'awaiting-M8', m4: phase.m4, psk: phase.psk, m5: Uint8Array.from(octets), nidI, request, skCs };
+    return { kind: 'forward', transaction };
   }
 
   #receiveM8(
-    transaction: OpenTransaction,
-    phase: Extract<Phase, { name: 'committing' }>,
+    transaction: TransactionRecord,
+    phase: Extract<Phase, { name: 'awaiting-M8' }>,
     octets: Uint8Array,
   ): LinkDecision | undefined {
     const m8 = openM8(octets, phase.request, phase.skCs);
@@ -336,91 +339,91 @@ export class Respondent {
     if (m8.idI !== transaction.idI) return { kind: 'ignored' };
     const { idI, tid, ts } = transaction;
     const m6 = sealM6({ idC: this.#options.idC, tid }, { lifetime: m8.lifetime }, phase.psk, phase.m5);
-    this.#keep(transaction, phase, m6);
+    this.#complete(transaction, phase, m6);
     return { kind: 'answer', octets: m6, joined: { idI, tid, ts, nidI: phase.nidI, psk: phase.psk, lifetime: m8.lifetime } };
   }
 
   /** It is through: from here on it counts no more, and copies are answered with what is kept of it. */
-  #keep(transaction: OpenTransaction, { m4, m5 }: Phased<'committing'>, m6: Uint8Array): void {
-    this.#close(transaction);
-    const { through } = this.#ofNode(transaction.idI);
-    const row = this.#kept.keep(transaction.m1, m4, m5, m6);
-    transaction.phase = { name: 'joined', row, place: this.#through.join(transaction) };
-    transaction.m1 = NOTHING;
-    transaction.rnC = NOTHING;
-    through.push(transaction);
+  #complete(transaction: TransactionRecord, { m4, m5 }: Phased<'awaiting-M8'>, m6: Uint8Array): void {
+    this.#removePending(transaction);
+    const { completed } = this.#transactionsOf(transaction.idI);
+    const slot = this.#completedMessages.insert(transaction.m1, m4, m5, m6);
+    transaction.phase = { name: 'completed', slot, node: this.#completed.append(transaction) };
+    transaction.m1 = EMPTY;
+    transaction.rnC = EMPTY;
+    completed.push(transaction);
     const oldest =
-      through.length > MAX_TRANSACTIONS_PER_NODE
-        ? through[0]
-        : this.#through.length > this.#options.bounds.total
-          ? this.#through.first
+      completed.length > MAX_TRANSACTIONS_PER_NODE
+        ? completed[0]
+        : this.#completed.length > this.#options.bounds.total
+          ? this.#completed.first
           : undefined;
     if (oldest !== undefined) this.#drop(oldest);
   }
 
   /** Refusals are not kept, so that a copy asks anew; those that pass by themselves leave the transaction open. */
-  #receiveM9(transaction: OpenTransaction, { request, skCs }: Asked, octets: Uint8Array): LinkDecision {
+  #receiveM9(transaction: TransactionRecord, { request, skCs }: PendingRequest, octets: Uint8Array): LinkDecision {
     const m9 = openM9(octets, request, skCs);
-    const refusal = m9 === undefined ? undefined : refusalOfReason(m9.reason);
+    const refusal = m9 === undefined ? undefined : refusalFromReason(m9.reason);
     if (m9 === undefined || refusal === undefined || m9.idI !== transaction.idI) return { kind: 'ignored' };
     if (refusal !== 'overloaded' && refusal !== 'storeFailed') this.#drop(transaction);
     return { kind: 'refuse', refusal };
   }
 
   #nonce(type: number, tid: bigint, ts: bigint, ...rest: readonly Uint8Array[]): Uint8Array {
-    const { idC, draw } = this.#options;
+    const { idC, randomBytes } = this.#options;
     const header = new Writer(1 + ID_LENGTH + TID_LENGTH + TS_LENGTH).u8(type).u32(idC).u64(tid).u64(ts).done();
-    return linkNonce(this.#skCs, draw(NONCE_LENGTH), header, ...rest);
+    return linkNonce(this.#skCs, randomBytes(NONCE_LENGTH), header, ...rest);
   }
 
-  #drop(transaction: OpenTransaction): void {
+  #drop(transaction: TransactionRecord): void {
     transaction.wipe();
-    const place = this.#byTid.get(transaction.tid);
-    if (place === undefined) return;
+    const node = this.#byTid.get(transaction.tid);
+    if (node === undefined) return;
     this.#byTid.delete(transaction.tid);
-    this.#all.leave(place);
+    this.#all.remove(node);
     const { phase } = transaction;
-    if (phase.name !== 'joined') return this.#close(transaction);
-    this.#through.leave(phase.place);
-    this.#kept.drop(phase.row);
-    this.#leaveNode(transaction, 'through');
+    if (phase.name !== 'completed') return this.#removePending(transaction);
+    this.#completed.remove(phase.node);
+    this.#completedMessages.free(phase.slot);
+    this.#detach(transaction, 'completed');
   }
 
   /** It no longer counts as open. */
-  #close(transaction: OpenTransaction): void {
-    this.#leaveNode(transaction, 'open');
-    const left = (this.#perSource.get(transaction.countedAs) ?? 1) - 1;
-    if (left === 0) this.#perSource.delete(transaction.countedAs);
-    else this.#perSource.set(transaction.countedAs, left);
+  #removePending(transaction: TransactionRecord): void {
+    this.#detach(transaction, 'pending');
+    const remaining = (this.#perSource.get(transaction.limitKey) ?? 1) - 1;
+    if (remaining === 0) this.#perSource.delete(transaction.limitKey);
+    else this.#perSource.set(transaction.limitKey, remaining);
   }
 
-  #ofNode(idI: number): OfNode {
-    let ofNode = this.#byNode.get(idI);
-    if (ofNode === undefined) this.#byNode.set(idI, (ofNode = { open: [], through: [] }));
-    return ofNode;
+  #transactionsOf(idI: number): NodeTransactions {
+    let transactions = this.#byNode.get(idI);
+    if (transactions === undefined) this.#byNode.set(idI, (transactions = { pending: [], completed: [] }));
+    return transactions;
   }
 
-  #leaveNode(transaction: OpenTransaction, state: keyof OfNode): void {
-    const ofNode = this.#ofNode(transaction.idI);
-    ofNode[state].splice(ofNode[state].indexOf(transaction), 1);
-    if (ofNode.open.length + ofNode.through.length === 0) this.#byNode.delete(transaction.idI);
+  #detach(transaction: TransactionRecord, state: keyof NodeTransactions): void {
+    const transactions = this.#transactionsOf(transaction.idI);
+    transactions[state].splice(transactions[state].indexOf(transaction), 1);
+    if (transactions.pending.length + transactions.completed.length === 0) this.#byNode.delete(transaction.idI);
   }
 
-  #m1Of({ phase, m1 }: OpenTransaction): Uint8Array {
-    return phase.name === 'joined' ? this.#kept.m1(phase.row) : m1;
+  #m1Of({ phase, m1 }: TransactionRecord): Uint8Array {
+    return phase.name === 'completed' ? this.#completedMessages.m1(phase.slot) : m1;
   }
 
-  #m4Of(phase: Phased<'answered' | 'committing' | 'joined'>): Uint8Array {
-    return phase.name === 'joined' ? this.#kept.m4(phase.row) : phase.m4;
+  #m4Of(phase: Phased<'awaiting-M5' | 'awaiting-M8' | 'completed'>): Uint8Array {
+    return phase.name === 'completed' ? this.#completedMessages.m4(phase.slot) : phase.m4;
   }
 
-  #m5Of(phase: Phased<'committing' | 'joined'>): Uint8Array {
-    return phase.name === 'joined' ? this.#kept.m5(phase.row) : phase.m5;
+  #m5Of(phase: Phased<'awaiting-M8' | 'completed'>): Uint8Array {
+    return phase.name === 'completed' ? this.#completedMessages.m5(phase.slot) : phase.m5;
   }
 }
 
-function countedAs(source: Source): string {
-  return `${source.proven ? 'proven' : 'claimed'} ${source.network}`;
+function limitKeyOf(source: Source): string {
+  return `${source.addressValidated ? 'validated' : 'unvalidated'} ${source.prefix}`;
 }
 
 type Phased<N extends Phase['name']> = Extract<Phase, { readonly name: N }>;

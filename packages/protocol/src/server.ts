@@ -2,11 +2,11 @@
  * The auth-server (SBS): what it answers, as a pure function of one request and one node's record. It holds no transaction.
  *
  * How it is driven: `decodeLinkRequest`, look up the controller's SK_cs, `openLinkRequest`, look up the node (a linearizable
- * read), `judge`. Then
+ * read), `decide`. Then
  *
  *   answer   seal M3 or M8 over this very request and send it
- *   commit   in ONE durable transaction: `stillInTime`, K_i compared with `from` and `reissuedAt` with what it was, K_i replaced by
- *            `to`. Lost comparison: read and judge again. Only after that write is durable everywhere: seal M8
+ *   commit   in ONE durable transaction: `isWithinTimeWindow`, K_i compared with `from` and `reissuedAt` with what it was, K_i replaced by
+ *            `to`. Lost comparison: read and decide again. Only after that write is durable everywhere: seal M8
  *   refuse   seal M9 and send it
  */
 
@@ -19,7 +19,7 @@ import { derivePsk } from './psk.js';
 import type { Secret } from './secret.js';
 
 /** What the auth-server knows of one node. Times are ms since the Unix epoch. */
-export interface NodeRecord {
+export interface ServerNodeRecord {
   readonly idI: number;
   /** K_i. */
   readonly key: Secret;
@@ -57,7 +57,7 @@ export type OpenedRequest =
   | { readonly type: 'M2'; readonly idC: number; readonly body: M2 }
   | { readonly type: 'M7'; readonly idC: number; readonly tid: bigint; readonly body: M7 };
 
-export type Judgement =
+export type ServerDecision =
   | { readonly kind: 'answer'; readonly with: 'M3'; readonly key: Secret }
   | { readonly kind: 'answer'; readonly with: 'M8'; readonly lifetime: number }
   | { readonly kind: 'commit'; readonly from: Secret; readonly to: Secret; readonly commit: Commit }
@@ -67,7 +67,7 @@ export type Judgement =
 export interface Holdoff {
   readonly reissuedAt: number;
   /** How long an M2 that comes now must wait, in ms. */
-  readonly leftMs: number;
+  readonly remainingMs: number;
 }
 
 /** `undefined`: does not open, or its M1 is not one. */
@@ -80,15 +80,15 @@ export function openLinkRequest(request: LinkRequest, skCs: Secret): OpenedReque
   return body && { type: 'M7', idC: request.idC, tid: request.tid, body };
 }
 
-/** Whether TS lies in the window that M2 or M7 has around `wall` (ms since the epoch). */
-export function stillInTime(opened: OpenedRequest, wall: number): boolean {
+/** Whether TS lies in the window that M2 or M7 has around `wallMs` (ms since the epoch). */
+export function isWithinTimeWindow(opened: OpenedRequest, wallMs: number): boolean {
   const { back, ahead } = TS_WINDOW[opened.type];
   const ts = opened.body.ts;
-  return ts >= BigInt(wall - back) && ts <= BigInt(wall + ahead);
+  return ts >= BigInt(wallMs - back) && ts <= BigInt(wallMs + ahead);
 }
 
 /** When K_i expires, in ms since the epoch: TS + 1000 x lifetime. `undefined`: never. */
-export function expiryOf({ committed }: Pick<NodeRecord, 'committed'>): number | undefined {
+export function expiryOf({ committed }: Pick<ServerNodeRecord, 'committed'>): number | undefined {
   return committed === undefined || committed.lifetime === 0 ? undefined : committed.ts + 1000 * committed.lifetime;
 }
 
@@ -97,42 +97,47 @@ export function expiryOf({ committed }: Pick<NodeRecord, 'committed'>): number |
  * bounds when its M3 was given. An M2 goes by the clock, and by its TS where the controller's clock lags behind: otherwise the M7
  * of that transaction, which has the same TS, would be refused.
  */
-function holdoffOf({ type, body }: OpenedRequest, { reissuedAt }: NodeRecord, wall: number): Holdoff | undefined {
-  if (reissuedAt === undefined || reissuedAt > wall + MAX_REISSUE_AHEAD_MS) return undefined;
-  const end = reissuedAt + REISSUE_HOLDOFF_MS;
+function holdoffOf({ type, body }: OpenedRequest, { reissuedAt }: ServerNodeRecord, wallMs: number): Holdoff | undefined {
+  if (reissuedAt === undefined || reissuedAt > wallMs + MAX_REISSUE_AHEAD_MS) return undefined;
+  const endsAt = reissuedAt + REISSUE_HOLDOFF_MS;
   const ts = Number(body.ts);
-  const earliest = Math.min(ts, wall);
-  if ((type === 'M7' ? ts : earliest) > end) return undefined;
-  return { reissuedAt, leftMs: Math.max(0, end - (type === 'M7' ? wall : earliest)) };
+  const earliest = Math.min(ts, wallMs);
+  if ((type === 'M7' ? ts : earliest) > endsAt) return undefined;
+  return { reissuedAt, remainingMs: Math.max(0, endsAt - (type === 'M7' ? wallMs : earliest)) };
 }
 
-/** Judges a request that opened, in the order of the profile's table. `wall` is the server's clock, ms since the epoch. */
-export function judge(opened: OpenedRequest, node: NodeRecord | undefined, wall: number): Judgement {
-  if (!stillInTime(opened, wall)) return refuse('clock');
+/** Judges a request that opened, in the order of the profile's table. `wallMs` is the server's clock, ms since the epoch. */
+export function decide(opened: OpenedRequest, node: ServerNodeRecord | undefined, wallMs: number): ServerDecision {
+  if (!isWithinTimeWindow(opened, wallMs)) return refuse('clock');
   if (node === undefined) return refuse('unknownNode');
   if (node.controller !== opened.idC) return refuse('notAssigned');
   if (node.disabled) return refuse('disabled');
   const expiry = expiryOf(node);
-  if (expiry !== undefined && wall > expiry + 1000 * node.grace) return refuse('expired');
-  if (node.initial && (wall < (node.joinFrom ?? wall) || wall > (node.joinUntil ?? wall))) return refuse('windowShut');
-  const holdoff = holdoffOf(opened, node, wall);
-  if (opened.type === 'M7') return judgeProof(opened, node, holdoff);
+  if (expiry !== undefined && wallMs > expiry + 1000 * node.grace) return refuse('expired');
+  if (node.initial && (wallMs < (node.joinFrom ?? wallMs) || wallMs > (node.joinUntil ?? wallMs)))
+    return refuse('outsideJoinWindow');
+  const holdoff = holdoffOf(opened, node, wallMs);
+  if (opened.type === 'M7') return verifyProof(opened, node, holdoff);
   return holdoff === undefined ? { kind: 'answer', with: 'M3', key: node.key } : refuse('overloaded', holdoff);
 }
 
-function judgeProof(opened: Extract<OpenedRequest, { type: 'M7' }>, node: NodeRecord, holdoff: Holdoff | undefined): Judgement {
+function verifyProof(
+  opened: Extract<OpenedRequest, { type: 'M7' }>,
+  node: ServerNodeRecord,
+  holdoff: Holdoff | undefined,
+): ServerDecision {
   const { idC, tid, body } = opened;
   const { committed } = node;
   const context = { idC, tid, m1Octets: body.m1Octets };
-  const proves = (psk: Secret): boolean => {
+  const isProvenBy = (psk: Secret): boolean => {
     const rnC = openC5(context, body.c5, psk);
     return rnC !== undefined && equalInConstantTime(rnC, body.rnC);
   };
 
-  if (committed?.idC === idC && committed.tid === tid && proves(node.key))
+  if (committed?.idC === idC && committed.tid === tid && isProvenBy(node.key))
     return { kind: 'answer', with: 'M8', lifetime: committed.lifetime };
   const psk = derivePsk(node.key, body.m1.rnI, body.rnC);
-  const proven = proves(psk);
+  const proven = isProvenBy(psk);
   if (proven && holdoff === undefined)
     return {
       kind: 'commit',
@@ -148,26 +153,26 @@ function judgeProof(opened: Extract<OpenedRequest, { type: 'M7' }>, node: NodeRe
 export function sealAnswer(
   request: LinkRequest,
   opened: OpenedRequest,
-  judgement: Exclude<Judgement, { kind: 'commit' }>,
+  decision: Exclude<ServerDecision, { kind: 'commit' }>,
   random: Uint8Array,
   skCs: Secret,
 ): Uint8Array {
   const { idI } = opened.body.m1;
   const nonce = (type: number, content: Uint8Array | Secret): Uint8Array =>
     linkNonce(skCs, random, Uint8Array.of(type), request.octets, content);
-  if (judgement.kind === 'refuse') {
-    const { reason } = REFUSALS[judgement.refusal];
+  if (decision.kind === 'refuse') {
+    const { reason } = REFUSALS[decision.refusal];
     return sealM9({ reason, idI }, nonce(TYPE.M9, Uint8Array.of(reason)), request.octets, skCs);
   }
-  if (judgement.with === 'M3') return sealM3({ key: judgement.key, idI }, nonce(TYPE.M3, judgement.key), request.octets, skCs);
+  if (decision.with === 'M3') return sealM3({ key: decision.key, idI }, nonce(TYPE.M3, decision.key), request.octets, skCs);
   return sealM8(
-    { idI, lifetime: judgement.lifetime },
-    nonce(TYPE.M8, new Writer(LIFETIME_LENGTH).u32(judgement.lifetime).done()),
+    { idI, lifetime: decision.lifetime },
+    nonce(TYPE.M8, new Writer(LIFETIME_LENGTH).u32(decision.lifetime).done()),
     request.octets,
     skCs,
   );
 }
 
-function refuse(refusal: LinkRefusal, holdoff?: Holdoff): Judgement {
+function refuse(refusal: LinkRefusal, holdoff?: Holdoff): ServerDecision {
   return holdoff === undefined ? { kind: 'refuse', refusal } : { kind: 'refuse', refusal, holdoff };
 }

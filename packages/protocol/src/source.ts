@@ -3,9 +3,9 @@ export interface Source {
   /** The address alone, in one spelling: what wrong proofs count against. */
   readonly address: string;
   /** What the bound per source counts: an IPv4 address, the /64 of an IPv6 address, a link-local address. */
-  readonly network: string;
+  readonly prefix: string;
   /** NID: address and port, 18 octets. */
   readonly nid: Uint8Array;
   /** Whether the source has shown that it receives what is sent to its address. */
-  readonly proven: boolean;
+  readonly addressValidated: boolean;
 }

@@ -1,14 +1,14 @@
 /** A transaction of the controller, {ID_i, TID, M1, RN_c, TS, source}, and how far it is. */
 
-import type { Place } from './line.js';
+import type { ListNode } from './line.js';
 import type { Secret } from './secret.js';
 
 /** `skCs` is what `request` was sealed under, and its answer will be. */
 export type Phase =
-  | { readonly name: 'asking'; readonly request: Uint8Array; readonly skCs: Secret }
-  | { readonly name: 'answered'; readonly m4: Uint8Array; readonly psk: Secret }
+  | { readonly name: 'awaiting-M3'; readonly request: Uint8Array; readonly skCs: Secret }
+  | { readonly name: 'awaiting-M5'; readonly m4: Uint8Array; readonly psk: Secret }
   | {
-      readonly name: 'committing';
+      readonly name: 'awaiting-M8';
       readonly m4: Uint8Array;
       readonly psk: Secret;
       readonly m5: Uint8Array;
@@ -17,7 +17,7 @@ export type Phase =
       readonly skCs: Secret;
     }
   /** It is through. `row` has its messages, which are all that is left of it. */
-  | { readonly name: 'joined'; readonly row: number; readonly place: Place<OpenTransaction> };
+  | { readonly name: 'completed'; readonly slot: number; readonly node: ListNode<TransactionRecord> };
 
 /** One transaction {ID_i, TID, M1, RN_c, TS, source} and how far it is. */
 export interface Transaction {
@@ -26,31 +26,31 @@ export interface Transaction {
   readonly ts: bigint;
   readonly m1: Uint8Array;
   /** Whether its M1 came with a proof of its source address. */
-  readonly proven: boolean;
+  readonly addressValidated: boolean;
   /** Sent with each request to an auth-server: M2 while asking, M7 while committing. */
   readonly request: Uint8Array | undefined;
 }
 
-export class OpenTransaction implements Transaction {
+export class TransactionRecord implements Transaction {
   readonly idI: number;
   readonly tid: bigint;
   readonly ts: bigint;
   m1: Uint8Array;
   rnC: Uint8Array;
-  readonly proven: boolean;
+  readonly addressValidated: boolean;
   /** Where its M1 came from, or claimed to. */
-  readonly network: string;
+  readonly prefix: string;
   /** Whom the bound per source counts it against: a forged address never fills the share of a proven one. */
-  readonly countedAs: string;
-  readonly openedAt: number;
+  readonly limitKey: string;
+  readonly startedAt: number;
   phase: Phase;
 
   constructor(
     fields: Omit<Transaction, 'request'> & {
       readonly rnC: Uint8Array;
-      readonly network: string;
-      readonly countedAs: string;
-      readonly openedAt: number;
+      readonly prefix: string;
+      readonly limitKey: string;
+      readonly startedAt: number;
       readonly phase: Phase;
     },
   ) {
@@ -59,25 +59,25 @@ export class OpenTransaction implements Transaction {
     this.ts = fields.ts;
     this.m1 = fields.m1;
     this.rnC = fields.rnC;
-    this.proven = fields.proven;
-    this.network = fields.network;
-    this.countedAs = fields.countedAs;
-    this.openedAt = fields.openedAt;
+    this.addressValidated = fields.addressValidated;
+    this.prefix = fields.prefix;
+    this.limitKey = fields.limitKey;
+    this.startedAt = fields.startedAt;
     this.phase = fields.phase;
   }
 
   get request(): Uint8Array | undefined {
-    return this.phase.name === 'asking' || this.phase.name === 'committing' ? this.phase.request : undefined;
+    return this.phase.name === 'awaiting-M3' || this.phase.name === 'awaiting-M8' ? this.phase.request : undefined;
   }
 
   /** The key goes with the transaction; after M8 it is the store's. */
   wipe(): void {
-    if (this.phase.name === 'answered' || this.phase.name === 'committing') this.phase.psk.wipe();
+    if (this.phase.name === 'awaiting-M5' || this.phase.name === 'awaiting-M8') this.phase.psk.wipe();
   }
 }
 
 /** Of one node; in the order in which they were opened, and in which they were through. */
-export interface OfNode {
-  readonly open: OpenTransaction[];
-  readonly through: OpenTransaction[];
+export interface NodeTransactions {
+  readonly pending: TransactionRecord[];
+  readonly completed: TransactionRecord[];
 }

@@ -1,42 +1,46 @@
-import { TRANSACTION_LIFE_MS } from './constants.js';
+import { TRANSACTION_LIFETIME_MS } from './constants.js';
 import type { Source } from './source.js';
 
 /** How many wrong M5 came from each source lately. A forged source address counts for the unproven alone. */
-export class WrongProofs {
+export class FailedProofLimiter {
   /** Sources of either kind remembered at once; the one that came first makes room. */
   static readonly #MAX_SOURCES = 1024;
   /** Wrong M5 from one source in one transaction's life before it must prove its address, and proven before it is refused. */
-  static readonly #MAX_WRONG = 16;
+  static readonly #MAX_FAILURES = 16;
 
-  readonly #proven = new Map<string, WrongCount>();
-  readonly #claimed = new Map<string, WrongCount>();
+  readonly #validated = new Map<string, FailureCount>();
+  readonly #unvalidated = new Map<string, FailureCount>();
 
-  tooMany(source: Source, steady: number): boolean {
+  isLimited(source: Source, monotonicMs: number): boolean {
     const entry = this.#table(source).get(source.address);
-    return entry !== undefined && steady - entry.since < TRANSACTION_LIFE_MS && entry.wrong >= WrongProofs.#MAX_WRONG;
+    return (
+      entry !== undefined &&
+      monotonicMs - entry.since < TRANSACTION_LIFETIME_MS &&
+      entry.failures >= FailedProofLimiter.#MAX_FAILURES
+    );
   }
 
-  count(source: Source, steady: number): void {
+  record(source: Source, monotonicMs: number): void {
     const table = this.#table(source);
     const entry = table.get(source.address);
-    if (entry !== undefined && steady - entry.since < TRANSACTION_LIFE_MS) {
-      entry.wrong += 1;
+    if (entry !== undefined && monotonicMs - entry.since < TRANSACTION_LIFETIME_MS) {
+      entry.failures += 1;
       return;
     }
     table.delete(source.address);
-    for (const first of table.keys()) {
-      if (table.size < WrongProofs.#MAX_SOURCES) break;
-      table.delete(first);
+    for (const oldest of table.keys()) {
+      if (table.size < FailedProofLimiter.#MAX_SOURCES) break;
+      table.delete(oldest);
     }
-    table.set(source.address, { wrong: 1, since: steady });
+    table.set(source.address, { failures: 1, since: monotonicMs });
   }
 
-  #table(source: Source): Map<string, WrongCount> {
-    return source.proven ? this.#proven : this.#claimed;
+  #table(source: Source): Map<string, FailureCount> {
+    return source.addressValidated ? this.#validated : this.#unvalidated;
   }
 }
 
-interface WrongCount {
-  wrong: number;
+interface FailureCount {
+  failures: number;
   readonly since: number;
 }

@@ -8,7 +8,7 @@ import { createCipheriv } from 'node:crypto';
 import * as fc from 'fast-check';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { aes128, BlockCipher, ccmOpen, ccmSeal, cmac } from '../src/cipher.js';
-import { drawing, flipped, hex, octets } from './fixtures.js';
+import { seededRandomBytes, flipped, hex, octets } from './fixtures.js';
 import ccm from './vectors/ccm.json' with { type: 'json' };
 
 function opensslSeal(
@@ -23,9 +23,9 @@ function opensslSeal(
   return Uint8Array.from(Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]));
 }
 
-const draw = drawing('cipher');
-const KEY = draw(16);
-const NONCE = draw(13);
+const randomBytes = seededRandomBytes('cipher');
+const KEY = randomBytes(16);
+const NONCE = randomBytes(13);
 const of = (length: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ minLength: length, maxLength: length });
 const upTo = (length: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ maxLength: length, size: 'max' });
 
@@ -61,13 +61,13 @@ describe('agreement with OpenSSL', () => {
   });
 
   it.each(BOUNDARIES)('on %i octets of associated data with texts at every block boundary', (length) => {
-    const associated = draw(64).subarray(0, length);
-    for (const plaintext of BOUNDARIES.map((n) => draw(64).subarray(0, n)))
+    const associated = randomBytes(64).subarray(0, length);
+    for (const plaintext of BOUNDARIES.map((n) => randomBytes(64).subarray(0, n)))
       expect(ccmSeal(KEY, NONCE, associated, plaintext)).toEqual(opensslSeal(KEY, NONCE, associated, plaintext, 8));
   });
 
   it('on octets that do not start a buffer of their own', () => {
-    const [key, nonce, text] = [draw(19).subarray(3), draw(14).subarray(1), draw(38).subarray(5)];
+    const [key, nonce, text] = [randomBytes(19).subarray(3), randomBytes(14).subarray(1), randomBytes(38).subarray(5)];
     const sealed = opensslSeal(key, nonce, text, text, 8);
     const shifted = Uint8Array.from([0, ...sealed]).subarray(1);
     expect(ccmSeal(key, nonce, text, text)).toEqual(sealed);
@@ -83,7 +83,7 @@ describe('agreement with OpenSSL', () => {
 });
 
 describe('what does not verify', () => {
-  const [associated, plaintext] = [draw(13), draw(37)];
+  const [associated, plaintext] = [randomBytes(13), randomBytes(37)];
   const sealed = ccmSeal(KEY, NONCE, associated, plaintext);
   const open = { key: KEY, nonce: NONCE, associated, sealed };
 
@@ -111,7 +111,7 @@ describe('what does not verify', () => {
     ['Buffer', (given: Uint8Array) => Buffer.from(given)],
   ])('leaves the message as it was, so that it can be tried under another key: %s', (_, copy) => {
     const message = copy(sealed);
-    ccmOpen(draw(16), NONCE, associated, message);
+    ccmOpen(randomBytes(16), NONCE, associated, message);
     expect(hex(message)).toBe(hex(sealed));
     ccmOpen(KEY, NONCE, associated, message);
     expect(hex(message)).toBe(hex(sealed));
@@ -161,8 +161,8 @@ describe('sizes', () => {
 
 describe('what is made of a key', () => {
   it('is not shared with what is made of another, however many there are', () => {
-    const block = draw(16);
-    const all = Array.from({ length: 200 }, () => draw(16)).map((key) => ({ key, cipher: new BlockCipher(key) }));
+    const block = randomBytes(16);
+    const all = Array.from({ length: 200 }, () => randomBytes(16)).map((key) => ({ key, cipher: new BlockCipher(key) }));
     const kept = all.filter((_, i) => i % 3 !== 0);
     for (const { cipher } of all.filter((_, i) => i % 3 === 0)) cipher.wipe();
     expect(kept.map(({ cipher }) => hex(cipher.encrypt(block)))).toEqual(kept.map(({ key }) => hex(aes128(key, block))));

@@ -1,7 +1,7 @@
 // Proves the profile's table of failures: the reason M9 carries, the CoAP code, and whether it says when to try again.
 
 import { describe, expect, it } from 'vitest';
-import { ifWellFormed, MalformedMessage, maxAgeOf, type Refusal, refusalOfReason, REFUSALS } from '../src/errors.js';
+import { tryDecode, MalformedMessage, retryAfterSeconds, type Refusal, refusalFromReason, REFUSALS } from '../src/errors.js';
 
 const TABLE: Record<Refusal, readonly [reason: number | undefined, code: string, maxAge: boolean]> = {
   malformed: [undefined, '4.00', false],
@@ -11,26 +11,26 @@ const TABLE: Record<Refusal, readonly [reason: number | undefined, code: string,
   notAssigned: [2, '4.03', false],
   disabled: [3, '4.03', false],
   expired: [5, '4.03', false],
-  windowShut: [4, '4.03', false],
+  outsideJoinWindow: [4, '4.03', false],
   proofFailed: [7, '4.01', false],
   overloaded: [8, '5.03', true],
   storeFailed: [9, '5.03', true],
   noTransaction: [undefined, '4.04', false],
-  tooMany: [undefined, '4.29', true],
-  noServer: [undefined, '5.04', false],
+  rateLimited: [undefined, '4.29', true],
+  serverUnavailable: [undefined, '5.04', false],
 };
 
 describe('refusals', () => {
   it.each(Object.keys(REFUSALS) as Refusal[])('%s', (refusal) => {
     const entry: object & { readonly code: string } = REFUSALS[refusal];
     const reason = 'reason' in entry ? entry.reason : undefined;
-    expect([reason, entry.code, maxAgeOf(refusal) !== undefined]).toEqual(TABLE[refusal]);
+    expect([reason, entry.code, retryAfterSeconds(refusal) !== undefined]).toEqual(TABLE[refusal]);
   });
 
   it('every reason octet from 0 to 255 is read as the refusal it stands for, or none', () => {
     const refusals = Object.entries(TABLE);
     for (let octet = 0; octet <= 255; octet++)
-      expect(refusalOfReason(octet)).toBe(refusals.find(([, [reason]]) => reason === octet)?.[0]);
+      expect(refusalFromReason(octet)).toBe(refusals.find(([, [reason]]) => reason === octet)?.[0]);
   });
 });
 
@@ -40,8 +40,8 @@ function throwing(error: Error): () => never {
   };
 }
 
-it('ifWellFormed takes a malformed message for undefined, and no other error', () => {
+it('tryDecode takes a malformed message for undefined, and no other error', () => {
   const none = new Uint8Array(0);
-  expect(ifWellFormed(throwing(new MalformedMessage('M1', none, 21)), none)).toBeUndefined();
-  expect(() => ifWellFormed(throwing(new RangeError('a mistake')), none)).toThrow('a mistake');
+  expect(tryDecode(throwing(new MalformedMessage('M1', none, 21)), none)).toBeUndefined();
+  expect(() => tryDecode(throwing(new RangeError('a mistake')), none)).toThrow('a mistake');
 });

@@ -5,14 +5,14 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { TYPE } from '../src/constants.js';
 import { backOff } from '../src/initiator.js';
-import { drawRenewal } from '../src/renewal.js';
-import { CONTROLLERS, type Event, type Letter, World } from './world.js';
+import { scheduleRenewal } from '../src/renewal.js';
+import { CONTROLLERS, type Event, type Message, World } from './world.js';
 
 /** One attempt with everything delivered once. */
 function attempt(world: World, idC: number): void {
-  const at = world.post.length;
+  const at = world.messages.length;
   world.begin(idC);
-  world.settle(at);
+  world.deliverAllFrom(at);
   world.check();
 }
 
@@ -34,17 +34,17 @@ function joinsWithin(attempts: number, world: World): boolean {
 
 const isOf =
   (type: number) =>
-  (letter: Letter): boolean =>
-    letter.to !== 'store' && letter.octets[0] === type;
+  (message: Message): boolean =>
+    message.to !== 'store' && message.octets[0] === type;
 const [isM4, isM5, isM6] = [isOf(TYPE.M4), isOf(TYPE.M5), isOf(TYPE.M6)];
-const isWrite = (letter: Letter): boolean => letter.to === 'store';
+const isWrite = (message: Message): boolean => message.to === 'store';
 
 /** One attempt until such a letter is in the post, which is not delivered. */
-function beginUpTo(world: World, wanted: (letter: Letter) => boolean): Letter {
-  let next = world.post.length;
+function beginUpTo(world: World, wanted: (message: Message) => boolean): Message {
+  let next = world.messages.length;
   world.begin(1);
-  for (; !wanted(world.post.at(-1)!); next++) world.deliver(world.post[next]!);
-  return world.post.at(-1)!;
+  for (; !wanted(world.messages.at(-1)!); next++) world.deliver(world.messages[next]!);
+  return world.messages.at(-1)!;
 }
 
 describe('one exchange after the other', () => {
@@ -56,13 +56,13 @@ describe('one exchange after the other', () => {
     const first = world.record.key;
     expect(first.equals(initial)).toBe(false);
 
-    world.tick(drawRenewal(1000, () => 0.5)!.afterMs);
+    world.tick(scheduleRenewal(1000, () => 0.5)!.afterMs);
     attempt(world, 1);
     expectJoined(world);
     expect(world.record.key.equals(first)).toBe(false);
     expect(world.events).toEqual(['stored', 'committed', 'joined', 'stored', 'committed', 'joined']);
     const route = ['controller', 'server', 'link', 'node', 'controller', 'server', 'store', 'link', 'node'];
-    expect(world.post.map(({ to }) => to)).toEqual([...route, ...route]);
+    expect(world.messages.map(({ to }) => to)).toEqual([...route, ...route]);
   });
 
   it('a controller the node is not assigned to gets no key, and the node holds on to its own', () => {
@@ -77,9 +77,10 @@ describe('one exchange after the other', () => {
   it.each([1, 2, 3, 4])('%i commits in a row whose M6 is lost leave a node that still joins', (losses) => {
     const world = new World();
     for (let n = 0; n < losses; n++) {
-      const at = world.post.length;
+      const at = world.messages.length;
       world.begin(1);
-      for (let next = at; next < world.post.length; next++) if (!isM6(world.post[next]!)) world.deliver(world.post[next]!);
+      for (let next = at; next < world.messages.length; next++)
+        if (!isM6(world.messages[next]!)) world.deliver(world.messages[next]!);
       world.check();
     }
     expect(world.node.candidates).toHaveLength(1);
@@ -108,10 +109,10 @@ describe('one exchange after the other', () => {
     const world = new World();
     const write = beginUpTo(world, isWrite);
     for (let n = 0; n < 3; n++) beginUpTo(world, isM5);
-    const heldBack = beginUpTo(world, isM4);
+    const delayed = beginUpTo(world, isM4);
     world.deliver(write);
     world.tick(300_000);
-    world.deliver(heldBack);
+    world.deliver(delayed);
     world.check();
     expect(world.events.slice(-2)).toEqual(['committed', 'waited']);
     attempt(world, 1);
@@ -123,11 +124,11 @@ describe('one exchange after the other', () => {
     const first = beginUpTo(world, isWrite);
     world.tick(10_000);
     const second = beginUpTo(world, isWrite);
-    const at = world.post.length;
+    const at = world.messages.length;
     for (const write of [second, first]) world.deliver(write);
     expect(world.events.slice(-2)).toEqual(['committed', 'lost comparison']);
     world.check();
-    world.settle(at);
+    world.deliverAllFrom(at);
     expectJoined(world);
   });
 });
@@ -147,7 +148,7 @@ describe('whatever happens', () => {
   type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
   function take(world: World, given: Step): void {
-    const back = (n: number): Letter | undefined => world.post.at(-1 - n);
+    const back = (n: number): Message | undefined => world.messages.at(-1 - n);
     if ('begin' in given) {
       world.begin(given.begin);
       for (let n = 0; n < given.letters; n++) world.deliver(back(0)!);
@@ -157,10 +158,10 @@ describe('whatever happens', () => {
       if (given.restart === 0) world.restartNode();
       else world.restartController(given.restart);
     } else {
-      const letter = back('deliver' in given ? given.deliver : given.tamper);
-      if (letter === undefined) return;
-      if ('deliver' in given) world.deliver(letter);
-      else world.deliverTampered(letter, given.bit);
+      const message = back('deliver' in given ? given.deliver : given.tamper);
+      if (message === undefined) return;
+      if ('deliver' in given) world.deliver(message);
+      else world.deliverTampered(message, given.bit);
     }
   }
 

@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto';
 import { expect } from 'vitest';
 import { LABEL_M4, LABEL_M5_M6, type LENGTH } from '../src/constants.js';
-import { ifWellFormed } from '../src/errors.js';
+import { tryDecode } from '../src/errors.js';
 import {
   decodeLinkRequest,
   decodeM1,
@@ -55,11 +55,11 @@ export function secret(octet: number): Secret {
 }
 
 /** Octets that differ from draw to draw, and not from run to run. */
-export function drawing(seed: string): (n: number) => Uint8Array {
-  let drawn = 0;
+export function seededRandomBytes(seed: string): (n: number) => Uint8Array {
+  let calls = 0;
   return (n) => {
-    drawn += 1;
-    return Uint8Array.from(createHash('sha512').update(`${seed} ${drawn}`).digest().subarray(0, n));
+    calls += 1;
+    return Uint8Array.from(createHash('sha512').update(`${seed} ${calls}`).digest().subarray(0, n));
   };
 }
 
@@ -150,25 +150,25 @@ type Receive = (given: Uint8Array, of: Exchange) => unknown;
 
 /** What the receiver of a message in the exchange `of` makes of `given`: its content, or `undefined` where it is refused. */
 export const receive: Readonly<Record<MessageName, Receive>> = {
-  M1: (given) => ifWellFormed(decodeM1, given),
+  M1: (given) => tryDecode(decodeM1, given),
   M2: (given, of) => {
-    const request = ifWellFormed(decodeLinkRequest, given);
+    const request = tryDecode(decodeLinkRequest, given);
     return request && openM2(request, of.skCs);
   },
   M3: (given, of) => ofNode(of, openM3(given, of.M2, of.skCs)),
   M4: (given, of) => {
-    const m4 = ifWellFormed(decodeM4, given);
+    const m4 = tryDecode(decodeM4, given);
     const opened = m4 && openM4(m4, of.key, of.M1);
     return opened && equalInConstantTime(opened.rnI, of.rnI) ? opened : undefined;
   },
   M5: (given, of) => {
-    const m5 = ifWellFormed(decodeM5, given);
+    const m5 = tryDecode(decodeM5, given);
     const rnC = m5 && openC5({ ...of, tid: m5.tid }, m5.c5, of.psk);
     return rnC && m5.tid === of.tid && equalInConstantTime(rnC, of.rnC) ? rnC : undefined;
   },
   M6: (given, of) => openM6(of, given, of.psk, of.M5),
   M7: (given, of) => {
-    const request = ifWellFormed(decodeLinkRequest, given);
+    const request = tryDecode(decodeLinkRequest, given);
     return request && openM7(request, of.skCs);
   },
   M8: (given, of) => ofNode(of, openM8(given, of.M7, of.skCs)),

@@ -18,28 +18,28 @@ import {
 import { decodeM1, decodeM5, openC5, sealM4, sealM6 } from '../src/messages.js';
 import { derivePsk } from '../src/psk.js';
 import { Secret } from '../src/secret.js';
-import { drawing, flipped, secret } from './fixtures.js';
+import { seededRandomBytes, flipped, secret } from './fixtures.js';
 
-const draw = drawing('initiator');
+const randomBytes = seededRandomBytes('initiator');
 const CONTROLLER = 0x0000_0001;
 const OTHER_CONTROLLER = 0x0000_0002;
 const TID = 77n;
-const DRAWN_AT = 1_000_000;
-const ARRIVED_AT = DRAWN_AT + 700;
+const GENERATED_AT = 1_000_000;
+const ARRIVED_AT = GENERATED_AT + 700;
 
-/** A node whose candidates, oldest first, had these ages when `DRAWN_AT` came. */
+/** A node whose candidates, oldest first, had these ages when `GENERATED_AT` came. */
 function nodeWith(ages: readonly number[] = []): NodeState {
   return {
     idI: 0xa1b2,
     controllers: [CONTROLLER, OTHER_CONTROLLER],
-    confirmed: Secret.from(draw(16)),
+    confirmed: Secret.from(randomBytes(16)),
     initial: true,
-    candidates: ages.map((age) => ({ psk: Secret.from(draw(16)), storedAt: DRAWN_AT - age })),
+    candidates: ages.map((age) => ({ psk: Secret.from(randomBytes(16)), storedAt: GENERATED_AT - age })),
   };
 }
 
 function begin(state: NodeState): AwaitingM4 {
-  return beginAttempt(state, draw(16), DRAWN_AT);
+  return beginAttempt(state, randomBytes(16), GENERATED_AT);
 }
 
 interface M4Terms {
@@ -51,7 +51,7 @@ interface M4Terms {
 }
 
 function m4Under(key: Secret, attempt: AwaitingM4, terms: M4Terms = {}): Uint8Array {
-  const { idC = CONTROLLER, tid = TID, rnI = attempt.rnI, rnC = draw(16), m1 = attempt.m1 } = terms;
+  const { idC = CONTROLLER, tid = TID, rnI = attempt.rnI, rnC = randomBytes(16), m1 = attempt.m1 } = terms;
   return sealM4({ idC, tid }, { rnI, rnC }, key, m1);
 }
 
@@ -106,7 +106,7 @@ describe('a node that is installed', () => {
 
   it.each<[string, Partial<NodeState>]>([
     ['has traded it in', { initial: false }],
-    ['held another initial key', { initial: true, confirmed: Secret.from(draw(16)) }],
+    ['held another initial key', { initial: true, confirmed: Secret.from(randomBytes(16)) }],
     ['was another node', { initial: true, idI: former.idI + 1 }],
   ])('again keeps none where it %s', (_, more) => {
     expect(installNode(again, { ...former, ...more }).candidates).toEqual([]);
@@ -116,9 +116,9 @@ describe('a node that is installed', () => {
 describe('rule 1: M1, and what is ignored', () => {
   it('M1 bears the ID_i and the RN_i handed in', () => {
     const state = nodeWith();
-    const rnI = draw(16);
-    const attempt = beginAttempt(state, rnI, DRAWN_AT);
-    expect(attempt).toMatchObject({ awaiting: 'M4', rnI, drawnAt: DRAWN_AT });
+    const rnI = randomBytes(16);
+    const attempt = beginAttempt(state, rnI, GENERATED_AT);
+    expect(attempt).toMatchObject({ awaiting: 'M4', rnI, generatedAt: GENERATED_AT });
     expect(decodeM1(attempt.m1)).toEqual({ idI: state.idI, rnI });
   });
 
@@ -133,16 +133,16 @@ describe('rule 1: M1, and what is ignored', () => {
     ['a flipped tag', flipped(right, right.length * 8 - 1), 'does not open'],
     ['a key the node never had', m4Under(secret(9), attempt), 'does not open'],
     ['the M1 of another attempt', m4Under(state.confirmed, attempt, { m1: begin(state).m1 }), 'does not open'],
-    ['another RN_i inside', m4Under(state.confirmed, attempt, { rnI: draw(16) }), 'bears the RN_i'],
+    ['another RN_i inside', m4Under(state.confirmed, attempt, { rnI: randomBytes(16) }), 'bears the RN_i'],
   ])('an M4 that is or has %s is ignored', (_, octets, why) => {
     const decision = receiveM4(state, attempt, octets, ARRIVED_AT);
-    expect(decision).toEqual({ kind: 'ignored', why: expect.stringContaining(why) as string });
+    expect(decision).toEqual({ kind: 'ignored', reason: expect.stringContaining(why) as string });
   });
 
   it('an M4 that has a controller not ordered for is ignored, and that one is named', () => {
     expect(receiveM4(state, attempt, m4Under(state.confirmed, attempt, { idC: 3 }), ARRIVED_AT)).toEqual({
       kind: 'ignored',
-      why: expect.stringContaining('not ordered for') as string,
+      reason: expect.stringContaining('not ordered for') as string,
       foreign: 3,
     });
   });
@@ -194,7 +194,7 @@ describe('rule 2 for a node whose installer named no controller (docs/PROTOCOL.m
     const attempt = begin(state);
     expect(receiveM4(state, attempt, m4Under(state.confirmed, attempt, { idC }), ARRIVED_AT)).toEqual({
       kind: 'ignored',
-      why: expect.stringContaining('not ordered for') as string,
+      reason: expect.stringContaining('not ordered for') as string,
       foreign: idC,
     });
   });
@@ -204,7 +204,7 @@ describe('rule 3: what is stored before M5', () => {
   it('M5 proves the PSK of this RN_i and RN_c, to this controller and transaction', () => {
     const state = nodeWith();
     const attempt = begin(state);
-    const rnC = draw(16);
+    const rnC = randomBytes(16);
     const decision = stored(receiveM4(state, attempt, m4Under(state.confirmed, attempt, { rnC }), ARRIVED_AT));
     const psk = derivePsk(state.confirmed, attempt.rnI, rnC);
     const { tid, c5 } = decodeM5(decision.m5);
@@ -227,7 +227,7 @@ describe('rule 3: what is stored before M5', () => {
     (nth, n) => {
       const before = nodeWith(open.slice(0, n));
       const promotedKey = before.candidates[nth - 1]!.psk;
-      const rnC = draw(16);
+      const rnC = randomBytes(16);
       const { state, promoted, dropped, attempt, m1 } = proven(before, { rnC }, promotedKey);
       const others = before.candidates.map((c) => c.psk).filter((psk) => psk !== promotedKey);
       expect(promoted).toBe(true);
@@ -276,7 +276,7 @@ describe('rule 4: four candidates open, and M4 under the confirmed key', () => {
   it('its age counts when RN_i was drawn, however late M4 comes', () => {
     const state = nodeWith([299_999, 0, 0, 0]);
     const attempt = begin(state);
-    expect(receiveM4(state, attempt, m4Under(state.confirmed, attempt), DRAWN_AT + 3_600_000).kind).toBe('wait');
+    expect(receiveM4(state, attempt, m4Under(state.confirmed, attempt), GENERATED_AT + 3_600_000).kind).toBe('wait');
   });
 
   it('waiting wipes no key that is held', () => {
@@ -341,7 +341,7 @@ describe('rule 5: M6', () => {
     ['an M4', m4Under(before.confirmed, begin(before))],
   ])('that is or has %s is ignored', (_, octets) => {
     const decision = receiveM6(second.state, second.attempt, octets);
-    expect(decision).toEqual({ kind: 'ignored', why: 'not an M6 that opens in this attempt' });
+    expect(decision).toEqual({ kind: 'ignored', reason: 'not an M6 that opens in this attempt' });
   });
 
   it('the right one still counts after them', () => {

@@ -2,24 +2,24 @@
 
 import * as fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { Line, type Place } from '../src/line.js';
+import { LinkedList, type ListNode } from '../src/line.js';
 
 it('is as a list would be, whatever joins and leaves', () => {
-  const step = fc.oneof(fc.constant('join' as const), fc.nat());
+  const step = fc.oneof(fc.constant('append' as const), fc.nat());
   fc.assert(
     fc.property(fc.array(step, { maxLength: 200, size: 'max' }), (steps) => {
-      const line = new Line<number>();
-      const there: { readonly thing: number; readonly place: Place<number> }[] = [];
-      for (const [thing, what] of steps.entries()) {
-        if (what === 'join') there.push({ thing, place: line.join(thing) });
-        else for (const { place } of there.splice(what % (there.length || 1), 1)) line.leave(place);
-        expect([line.first, line.length]).toEqual([there[0]?.thing, there.length]);
+      const list = new LinkedList<number>();
+      const expected: { readonly value: number; readonly node: ListNode<number> }[] = [];
+      for (const [value, what] of steps.entries()) {
+        if (what === 'append') expected.push({ value, node: list.append(value) });
+        else for (const { node } of expected.splice(what % (expected.length || 1), 1)) list.remove(node);
+        expect([list.first, list.length]).toEqual([expected[0]?.value, expected.length]);
       }
-      for (const { thing, place } of there) {
-        expect(line.first).toBe(thing);
-        line.leave(place);
+      for (const { value, node } of expected) {
+        expect(list.first).toBe(value);
+        list.remove(node);
       }
-      expect([line.first, line.length]).toEqual([undefined, 0]);
+      expect([list.first, list.length]).toEqual([undefined, 0]);
     }),
   );
 });

@@ -6,7 +6,7 @@ import { decodeLinkRequest, encodeM1, type LinkRequest } from '../src/messages.j
 import { linkNonce } from '../src/nonce.js';
 import { Respondent } from '../src/respondent.js';
 import { openLinkRequest, sealAnswer } from '../src/server.js';
-import { drawing, hex, octets, secret } from './fixtures.js';
+import { seededRandomBytes, hex, octets, secret } from './fixtures.js';
 
 const SK_CS = secret(0xcc);
 const bytes = fc.uint8Array({ minLength: 13, maxLength: 13 });
@@ -17,15 +17,15 @@ function requestFor(idI: number): LinkRequest {
     idC: 1,
     skCs: SK_CS,
     bounds: { total: 8, perSource: 8 },
-    draw: drawing('set back'),
-    takeTid: () => 7n,
+    randomBytes: seededRandomBytes('set back'),
+    nextTid: () => 7n,
   });
-  const source = { address: 'a', network: 'a', nid: new Uint8Array(18), proven: true };
+  const source = { address: 'a', prefix: 'a', nid: new Uint8Array(18), addressValidated: true };
   const decision = respondent.receiveM1(encodeM1({ idI, rnI: new Uint8Array(16) }), source, {
-    wall: 1_795_000_000_000,
-    steady: 0,
+    wallMs: 1_795_000_000_000,
+    monotonicMs: 0,
   });
-  if (decision.kind !== 'ask' || decision.transaction.request === undefined) throw new Error(decision.kind);
+  if (decision.kind !== 'forward' || decision.transaction.request === undefined) throw new Error(decision.kind);
   return decodeLinkRequest(decision.transaction.request);
 }
 

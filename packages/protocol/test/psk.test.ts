@@ -6,7 +6,7 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { deriveApplicationKey, deriveEapPskKeys, deriveEapPskSessionKeys, derivePsk } from '../src/psk.js';
 import { Secret } from '../src/secret.js';
-import { drawing, hex, octets, secret } from './fixtures.js';
+import { seededRandomBytes, hex, octets, secret } from './fixtures.js';
 
 function aesBlock(key: Uint8Array, block: Uint8Array): Buffer {
   return createCipheriv('aes-128-ecb', key, null).setAutoPadding(false).update(block);
@@ -54,7 +54,7 @@ function modifiedCounter(key: Uint8Array, input: Uint8Array, counters: number[])
 }
 
 const any16 = fc.uint8Array({ minLength: 16, maxLength: 16 });
-const draw = drawing('psk');
+const randomBytes = seededRandomBytes('psk');
 
 describe('AES-CMAC', () => {
   const key = octets('2b7e151628aed2a6abf7158809cf4f3c');
@@ -87,7 +87,7 @@ describe('PSK_i and EK', () => {
   });
 
   it.each([0x14, 0x15] as const)('EK under label %i is one AES block of the label and zeroes', (label) => {
-    const [key, block] = [draw(16), draw(16)];
+    const [key, block] = [randomBytes(16), randomBytes(16)];
     const ek = aesBlock(key, octets(label.toString(16).padEnd(32, '0')));
     expect(hex(Secret.from(key).ccmCipher(label).encrypt(block))).toBe(hex(aesBlock(ek, block)));
   });
@@ -135,7 +135,10 @@ describe('application keys', () => {
   });
 
   it('have 16 octets unless asked, and a longer one does not begin with a shorter', () => {
-    const [short, long] = [deriveApplicationKey(secret(1), 'a', draw(4)), deriveApplicationKey(secret(1), 'a', draw(4), 32)];
+    const [short, long] = [
+      deriveApplicationKey(secret(1), 'a', randomBytes(4)),
+      deriveApplicationKey(secret(1), 'a', randomBytes(4), 32),
+    ];
     expect(short).toHaveLength(16);
     expect(hex(long).startsWith(hex(short))).toBe(false);
   });
@@ -147,7 +150,7 @@ describe('application keys', () => {
     ['256 octets', 'a', 256],
     ['half an octet', 'a', 1.5],
   ])('are refused for %s', (_, label, length) => {
-    expect(() => deriveApplicationKey(secret(1), label, draw(4), length)).toThrow(RangeError);
+    expect(() => deriveApplicationKey(secret(1), label, randomBytes(4), length)).toThrow(RangeError);
   });
 });
 

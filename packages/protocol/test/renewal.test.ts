@@ -4,7 +4,14 @@
 
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Confirmation, drawRenewal, type NodeClocks, type Renewal, saveIntervalMs, untilRenewal } from '../src/renewal.js';
+import {
+  type Confirmation,
+  scheduleRenewal,
+  type NodeClocks,
+  type Renewal,
+  saveIntervalMs,
+  msUntilRenewal,
+} from '../src/renewal.js';
 
 const HOUR_MS = 3_600_000;
 const DAY_S = 86_400;
@@ -12,7 +19,7 @@ const uniform = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
 const lifetime = fc.integer({ min: 1, max: 0xffff_ffff });
 const renewal = fc
   .tuple(lifetime, uniform, uniform)
-  .map(([seconds, ...draws]) => ({ seconds, drawn: drawRenewal(seconds, () => draws.shift()!)! }));
+  .map(([seconds, ...draws]) => ({ seconds, drawn: scheduleRenewal(seconds, () => draws.shift()!)! }));
 
 /** Of a fixed sequence, the same in each run. */
 function sequence(seed: number): () => number {
@@ -28,19 +35,19 @@ function confirmed(drawn: Renewal | undefined, more: Partial<Confirmation> = {})
 }
 
 function clocks({ at, poweredAt, boots }: Confirmation, more: Partial<NodeClocks> = {}): NodeClocks {
-  return { wall: at + (more.wall ?? 0), powered: poweredAt + (more.powered ?? 0), boots: boots + (more.boots ?? 0) };
+  return { wallMs: at + (more.wallMs ?? 0), poweredMs: poweredAt + (more.poweredMs ?? 0), boots: boots + (more.boots ?? 0) };
 }
 
 describe('a renewal', () => {
   it('is due after 72 to 88 % of the lifetime or at the 4th to 8th boot, and never with lifetime 0', () => {
-    const drawn = [0, 0.5, 1 - Number.EPSILON].map((u) => drawRenewal(1000, () => u));
+    const drawn = [0, 0.5, 1 - Number.EPSILON].map((u) => scheduleRenewal(1000, () => u));
     expect(drawn).toEqual([
       { afterMs: 720_000, afterBoots: 4 },
       { afterMs: 800_000, afterBoots: 6 },
       { afterMs: 880_000, afterBoots: 8 },
     ]);
-    expect(drawRenewal(0, () => 0.5)).toBeUndefined();
-    expect(untilRenewal(confirmed(undefined), { wall: Infinity, powered: Infinity, boots: Infinity })).toBe(Infinity);
+    expect(scheduleRenewal(0, () => 0.5)).toBeUndefined();
+    expect(msUntilRenewal(confirmed(undefined), { wallMs: Infinity, poweredMs: Infinity, boots: Infinity })).toBe(Infinity);
     fc.assert(
       fc.property(renewal, ({ seconds, drawn: { afterMs, afterBoots } }) => {
         expect(afterMs).toBeGreaterThanOrEqual(Math.floor(720 * seconds));
@@ -53,17 +60,17 @@ describe('a renewal', () => {
   const drawn: Renewal = { afterMs: 60_000, afterBoots: 6 };
   it.each<[string, Partial<NodeClocks>, number]>([
     ['as it is confirmed', {}, 60_000],
-    ['by the wall clock', { wall: 59_999 }, 1],
-    ['by powered time', { powered: 60_001 }, -1],
+    ['by the wall clock', { wallMs: 59_999 }, 1],
+    ['by powered time', { poweredMs: 60_001 }, -1],
     ['by boots', { boots: 5 }, 10_000],
     ['by boots, the last of them', { boots: 6 }, 0],
-    ['by powered time and boots together', { powered: 20_000, boots: 4 }, 0],
-    ['by powered time, the wall clock being behind', { wall: -1e12, powered: 50_000 }, 10_000],
-    ['by the wall clock, were it ahead', { wall: 1e12 }, 60_000 - 1e12],
-    ['by the wall clock, which is not added to the others', { wall: 50_000, powered: 20_000, boots: 1 }, 10_000],
+    ['by powered time and boots together', { poweredMs: 20_000, boots: 4 }, 0],
+    ['by powered time, the wall clock being behind', { wallMs: -1e12, poweredMs: 50_000 }, 10_000],
+    ['by the wall clock, were it ahead', { wallMs: 1e12 }, 60_000 - 1e12],
+    ['by the wall clock, which is not added to the others', { wallMs: 50_000, poweredMs: 20_000, boots: 1 }, 10_000],
   ])('is judged %s', (_, passed, left) => {
     const confirmation = confirmed(drawn);
-    expect(untilRenewal(confirmation, clocks(confirmation, passed))).toBe(left);
+    expect(msUntilRenewal(confirmation, clocks(confirmation, passed))).toBe(left);
   });
 });
 
@@ -81,14 +88,14 @@ describe('a device with no clock whose power is cut', () => {
           // as the boot began.
           const interval = saveIntervalMs(drawn);
           const left = (passed: number): number =>
-            untilRenewal(confirmation, { wall: confirmation.at, powered: saved + passed, boots: boot });
+            msUntilRenewal(confirmation, { wallMs: confirmation.at, poweredMs: saved + passed, boots: boot });
           expect(drawn.afterMs - left(ms)).toBeGreaterThanOrEqual(ran + ms);
           saved += Math.floor(ms / interval) * interval;
           ran += ms;
         }
-        const last = { wall: confirmation.at, powered: 0, boots: drawn.afterBoots };
-        expect(untilRenewal(confirmation, last)).toBeLessThanOrEqual(0);
-        expect(untilRenewal(confirmation, { ...last, boots: drawn.afterBoots - 1 })).toBeGreaterThan(0);
+        const last = { wallMs: confirmation.at, poweredMs: 0, boots: drawn.afterBoots };
+        expect(msUntilRenewal(confirmation, last)).toBeLessThanOrEqual(0);
+        expect(msUntilRenewal(confirmation, { ...last, boots: drawn.afterBoots - 1 })).toBeGreaterThan(0);
       }),
     );
   });
@@ -106,12 +113,12 @@ describe('a device with no clock whose power is cut', () => {
 
 describe('ten thousand nodes that joined together', () => {
   const draw = sequence(1);
-  const nodes = Array.from({ length: 10_000 }, () => confirmed(drawRenewal(30 * DAY_S, draw)));
+  const nodes = Array.from({ length: 10_000 }, () => confirmed(scheduleRenewal(30 * DAY_S, draw)));
 
   it('renew a quarter of them at most as their power comes back, however often it fails', () => {
     const waiting = new Set(nodes);
     for (let boots = 1; boots <= 8; boots++) {
-      const due = [...waiting].filter((node) => untilRenewal(node, clocks(node, { boots })) <= 0);
+      const due = [...waiting].filter((node) => msUntilRenewal(node, clocks(node, { boots })) <= 0);
       for (const node of due) waiting.delete(node);
       expect(due.length).toBeLessThanOrEqual(boots < 4 ? 0 : 2_500);
     }
@@ -121,7 +128,7 @@ describe('ten thousand nodes that joined together', () => {
   it('renew less than a fifth of them at a power failure, if they have long renewed at different times', () => {
     const due = nodes.filter((node) => {
       const passed = draw() * node.renewal!.afterMs;
-      return untilRenewal(node, clocks(node, { wall: passed, powered: passed, boots: 1 })) <= 0;
+      return msUntilRenewal(node, clocks(node, { wallMs: passed, poweredMs: passed, boots: 1 })) <= 0;
     });
     expect(due.length).toBeGreaterThan(0);
     expect(due.length).toBeLessThan(2_000);

@@ -6,25 +6,33 @@ import type { LinkRefusal } from '../src/errors.js';
 import { decodeLinkRequest, encodeM1, openM3, openM8, openM9, sealM2, sealM5, sealM7 } from '../src/messages.js';
 import { derivePsk } from '../src/psk.js';
 import { Secret } from '../src/secret.js';
-import { expiryOf, type Judgement, judge, type NodeRecord, openLinkRequest, sealAnswer } from '../src/server.js';
-import { drawing, secret } from './fixtures.js';
+import { expiryOf, type ServerDecision, decide, type ServerNodeRecord, openLinkRequest, sealAnswer } from '../src/server.js';
+import { seededRandomBytes, secret } from './fixtures.js';
 
-const draw = drawing('server');
+const randomBytes = seededRandomBytes('server');
 const WALL = 1_795_000_000_000;
 const ID_I = 0xa1b2;
 const ID_C = 1;
 const SK_CS = secret(0xcc);
 const IK = secret(0x11);
-const NID = draw(18);
+const NID = randomBytes(18);
 
-const FRESH: NodeRecord = { idI: ID_I, key: IK, initial: true, controller: ID_C, disabled: false, lifetime: 3600, grace: 60 };
-const RENEWING: NodeRecord = {
+const FRESH: ServerNodeRecord = {
+  idI: ID_I,
+  key: IK,
+  initial: true,
+  controller: ID_C,
+  disabled: false,
+  lifetime: 3600,
+  grace: 60,
+};
+const RENEWING: ServerNodeRecord = {
   ...FRESH,
   initial: false,
   committed: { idC: ID_C, tid: 1n, ts: WALL - 3_600_000, nidI: NID, lifetime: 3600 },
 };
 
-function committedAt(ts: number): NodeRecord {
+function committedAt(ts: number): ServerNodeRecord {
   return { ...RENEWING, committed: { ...RENEWING.committed!, ts } };
 }
 
@@ -38,7 +46,7 @@ interface RequestTerms {
 
 /** An M2 and an M7 of one transaction, as the server finds them. */
 function transaction({ ts = WALL, tid = 9n, idC = ID_C, key = IK }: RequestTerms = {}) {
-  const [rnI, rnC] = [draw(16), draw(16)];
+  const [rnI, rnC] = [randomBytes(16), randomBytes(16)];
   const m1Octets = encodeM1({ idI: ID_I, rnI });
   const psk = derivePsk(key, rnI, rnC);
   const c5 = sealM5({ idC, tid, m1Octets }, rnC, psk).subarray(9);
@@ -50,24 +58,24 @@ function transaction({ ts = WALL, tid = 9n, idC = ID_C, key = IK }: RequestTerms
   };
   return {
     psk,
-    m2: opened(sealM2({ ...header, nonce: draw(13) }, body, SK_CS)),
-    m7: opened(sealM7({ ...header, nonce: draw(13) }, body, SK_CS)),
+    m2: opened(sealM2({ ...header, nonce: randomBytes(13) }, body, SK_CS)),
+    m7: opened(sealM7({ ...header, nonce: randomBytes(13) }, body, SK_CS)),
     /** The same M7 body, sealed anew. */
-    again: () => opened(sealM7({ ...header, nonce: draw(13) }, body, SK_CS)),
+    again: () => opened(sealM7({ ...header, nonce: randomBytes(13) }, body, SK_CS)),
   };
 }
 
-type Asked = ReturnType<typeof transaction>['m2'];
+type ServerRequest = ReturnType<typeof transaction>['m2'];
 
-function verdict({ opened }: Asked, node: NodeRecord | undefined, wall: number): string {
-  const judgement = judge(opened, node, wall);
-  return judgement.kind === 'refuse' ? judgement.refusal : judgement.kind;
+function verdict({ opened }: ServerRequest, node: ServerNodeRecord | undefined, wallMs: number): string {
+  const decision = decide(opened, node, wallMs);
+  return decision.kind === 'refuse' ? decision.refusal : decision.kind;
 }
 
 describe('the table, in its order', () => {
   /** Everything is wrong at first; each step sets one row right, and the next row must then be the one that refuses. */
   const late = 300_000;
-  const wrong: NodeRecord = {
+  const wrong: ServerNodeRecord = {
     ...RENEWING,
     controller: 2,
     disabled: true,
@@ -76,15 +84,15 @@ describe('the table, in its order', () => {
     joinUntil: WALL - 1,
     committed: { ...RENEWING.committed!, ts: WALL - 3_600_001 },
   };
-  const steps: { readonly refused: LinkRefusal; readonly wall: number; readonly node: NodeRecord | undefined }[] = [
+  const steps: { readonly refused: LinkRefusal; readonly wall: number; readonly node: ServerNodeRecord | undefined }[] = [
     { refused: 'clock', wall: WALL + late, node: undefined },
     { refused: 'unknownNode', wall: WALL, node: undefined },
     { refused: 'notAssigned', wall: WALL, node: wrong },
     { refused: 'disabled', wall: WALL, node: { ...wrong, controller: ID_C } },
     { refused: 'expired', wall: WALL, node: { ...wrong, controller: ID_C, disabled: false } },
-    { refused: 'windowShut', wall: WALL, node: { ...wrong, controller: ID_C, disabled: false, grace: 1 } },
+    { refused: 'outsideJoinWindow', wall: WALL, node: { ...wrong, controller: ID_C, disabled: false, grace: 1 } },
   ];
-  const right: NodeRecord = { ...wrong, controller: ID_C, disabled: false, grace: 1, joinUntil: WALL };
+  const right: ServerNodeRecord = { ...wrong, controller: ID_C, disabled: false, grace: 1, joinUntil: WALL };
 
   it.each(steps)('$refused, for M2 and M7', ({ refused, wall, node }) => {
     const { m2, m7 } = transaction({ key: secret(0x77) });
@@ -111,9 +119,9 @@ describe('each row at its millisecond', () => {
   });
 
   it.each([0n, 0xffff_ffff_ffff_ffffn])('a TS of %i is outside', (ts) => {
-    const m1Octets = encodeM1({ idI: ID_I, rnI: draw(16) });
-    const octets = sealM2({ idC: ID_C, tid: 1n, nonce: draw(13) }, { rnC: draw(16), ts, m1Octets }, SK_CS);
-    expect(judge(openLinkRequest(decodeLinkRequest(octets), SK_CS)!, FRESH, WALL)).toEqual({ kind: 'refuse', refusal: 'clock' });
+    const m1Octets = encodeM1({ idI: ID_I, rnI: randomBytes(16) });
+    const octets = sealM2({ idC: ID_C, tid: 1n, nonce: randomBytes(13) }, { rnC: randomBytes(16), ts, m1Octets }, SK_CS);
+    expect(decide(openLinkRequest(decodeLinkRequest(octets), SK_CS)!, FRESH, WALL)).toEqual({ kind: 'refuse', refusal: 'clock' });
   });
 
   it('expiry and grace', () => {
@@ -131,13 +139,13 @@ describe('each row at its millisecond', () => {
   it('the join window', () => {
     const from = (joinFrom: number): string => verdict(transaction().m2, { ...FRESH, joinFrom }, WALL);
     const until = (joinUntil: number): string => verdict(transaction().m2, { ...FRESH, joinUntil }, WALL);
-    expect([from(WALL), from(WALL + 1)]).toEqual(['answer', 'windowShut']);
-    expect([until(WALL), until(WALL - 1)]).toEqual(['answer', 'windowShut']);
+    expect([from(WALL), from(WALL + 1)]).toEqual(['answer', 'outsideJoinWindow']);
+    expect([until(WALL), until(WALL - 1)]).toEqual(['answer', 'outsideJoinWindow']);
   });
 
   it('the join window is asked only while K_i is IK_i', () => {
     const shut = { joinFrom: WALL + 1, joinUntil: WALL - 1 };
-    expect(verdict(transaction().m2, { ...FRESH, ...shut }, WALL)).toBe('windowShut');
+    expect(verdict(transaction().m2, { ...FRESH, ...shut }, WALL)).toBe('outsideJoinWindow');
     expect(verdict(transaction().m2, { ...RENEWING, ...shut }, WALL)).toBe('answer');
   });
 
@@ -147,13 +155,13 @@ describe('each row at its millisecond', () => {
 });
 
 describe('a node whose initial key was reissued', () => {
-  const reissued = (reissuedAt: number): NodeRecord => ({ ...FRESH, reissuedAt });
+  const reissued = (reissuedAt: number): ServerNodeRecord => ({ ...FRESH, reissuedAt });
   /** The judgement in one word, with the wait in ms where there is one. */
-  const held = ({ opened }: Asked, node: NodeRecord, wall = WALL): string => {
-    const judgement = judge(opened, node, wall);
-    if (judgement.kind !== 'refuse') return judgement.kind;
-    const { refusal, holdoff } = judgement;
-    return holdoff === undefined ? refusal : `${refusal} ${holdoff.leftMs}`;
+  const held = ({ opened }: ServerRequest, node: ServerNodeRecord, wall = WALL): string => {
+    const decision = decide(opened, node, wall);
+    if (decision.kind !== 'refuse') return decision.kind;
+    const { refusal, holdoff } = decision;
+    return holdoff === undefined ? refusal : `${refusal} ${holdoff.remainingMs}`;
   };
 
   it.each([
@@ -182,7 +190,7 @@ describe('a node whose initial key was reissued', () => {
   });
 
   it('has an M7 refused by its TS, however late it comes', () => {
-    const m7 = (after: number): Asked => transaction({ ts: WALL + after }).m7;
+    const m7 = (after: number): ServerRequest => transaction({ ts: WALL + after }).m7;
     const node = reissued(WALL);
     expect(held(m7(35_000), node, WALL + 35_000)).toBe('overloaded 0');
     expect(held(m7(35_000), node, WALL + 125_000)).toBe('overloaded 0');
@@ -202,41 +210,41 @@ describe('a node whose initial key was reissued', () => {
   it('is refused for every other reason first', () => {
     const { m2 } = transaction();
     const node = { ...reissued(WALL), joinUntil: WALL - 1 };
-    expect(held(m2, node)).toBe('windowShut');
+    expect(held(m2, node)).toBe('outsideJoinWindow');
     expect(held(m2, { ...node, controller: 2 })).toBe('notAssigned');
   });
 
   it('gets the M8 of what was committed last again: that changes no key', () => {
     const { m7 } = transaction();
     const joined = { ...committed(FRESH, m7), reissuedAt: WALL };
-    expect(judge(m7.opened, joined, WALL)).toEqual({ kind: 'answer', with: 'M8', lifetime: 3600 });
+    expect(decide(m7.opened, joined, WALL)).toEqual({ kind: 'answer', with: 'M8', lifetime: 3600 });
   });
 });
 
-type CommitJudgement = Extract<Judgement, { kind: 'commit' }>;
+type CommitDecision = Extract<ServerDecision, { kind: 'commit' }>;
 
 /** Commits an M7, as the store would. */
-function committed(node: NodeRecord, { opened }: Asked, wall = WALL): NodeRecord {
-  const judgement = judge(opened, node, wall);
-  expect(judgement.kind).toBe('commit');
-  const { to, commit } = judgement as CommitJudgement;
+function committed(node: ServerNodeRecord, { opened }: ServerRequest, wallMs = WALL): ServerNodeRecord {
+  const decision = decide(opened, node, wallMs);
+  expect(decision.kind).toBe('commit');
+  const { to, commit } = decision as CommitDecision;
   return { ...node, key: to, initial: false, committed: commit };
 }
 
 describe('commit', () => {
   it('replaces the key C5 was verified under by the PSK, with lifetime, ID_c, TID, TS and NID_i', () => {
     const { m7, psk } = transaction({ tid: 42n, ts: WALL - 5 });
-    const judgement = judge(m7.opened, FRESH, WALL) as CommitJudgement;
-    expect(judgement).toMatchObject({
+    const decision = decide(m7.opened, FRESH, WALL) as CommitDecision;
+    expect(decision).toMatchObject({
       kind: 'commit',
       commit: { idC: ID_C, tid: 42n, ts: WALL - 5, nidI: NID, lifetime: 3600 },
     });
-    expect(judgement.from).toBe(FRESH.key);
-    expect(judgement.to).toEqual(psk);
+    expect(decision.from).toBe(FRESH.key);
+    expect(decision.to).toEqual(psk);
   });
 
   it('M2 hands out K_i as it is now and changes nothing', () => {
-    expect(judge(transaction().m2.opened, FRESH, WALL)).toEqual({ kind: 'answer', with: 'M3', key: FRESH.key });
+    expect(decide(transaction().m2.opened, FRESH, WALL)).toEqual({ kind: 'answer', with: 'M3', key: FRESH.key });
   });
 
   it('a C5 under another key, another RN_c, TID, controller or M1 is no proof', () => {
@@ -244,20 +252,20 @@ describe('commit', () => {
     if (m7.opened.type !== 'M7') throw new Error('not an M7');
     const { opened } = m7;
     const { body } = opened;
-    const otherM1 = { m1: { idI: ID_I, rnI: draw(16) } };
-    const wrongInside = sealM5({ ...opened, m1Octets: body.m1Octets }, draw(16), derivePsk(IK, body.m1.rnI, body.rnC));
+    const otherM1 = { m1: { idI: ID_I, rnI: randomBytes(16) } };
+    const wrongInside = sealM5({ ...opened, m1Octets: body.m1Octets }, randomBytes(16), derivePsk(IK, body.m1.rnI, body.rnC));
     const mutants = [
       { ...opened, body: { ...body, c5: wrongInside.subarray(9) } },
-      { ...opened, body: { ...body, rnC: draw(16) } },
-      { ...opened, body: { ...body, c5: draw(24) } },
+      { ...opened, body: { ...body, rnC: randomBytes(16) } },
+      { ...opened, body: { ...body, c5: randomBytes(24) } },
       { ...opened, body: { ...body, ...otherM1 } },
       { ...opened, body: { ...body, m1Octets: encodeM1(otherM1.m1) } },
       { ...opened, tid: opened.tid + 1n },
     ];
-    const refusals = mutants.map((mutant) => judge(mutant, FRESH, WALL));
+    const refusals = mutants.map((mutant) => decide(mutant, FRESH, WALL));
     expect(refusals).toEqual(mutants.map(() => ({ kind: 'refuse', refusal: 'proofFailed' })));
-    expect(judge({ ...opened, idC: 2 }, { ...FRESH, controller: 2 }, WALL)).toMatchObject({ refusal: 'proofFailed' });
-    expect(judge(opened, { ...FRESH, key: secret(0x77) }, WALL)).toMatchObject({ refusal: 'proofFailed' });
+    expect(decide({ ...opened, idC: 2 }, { ...FRESH, controller: 2 }, WALL)).toMatchObject({ refusal: 'proofFailed' });
+    expect(decide(opened, { ...FRESH, key: secret(0x77) }, WALL)).toMatchObject({ refusal: 'proofFailed' });
   });
 });
 
@@ -280,8 +288,8 @@ describe('repeats', () => {
   it('the M7 committed last is answered with the lifetime stored then, octet for octet or sealed anew', () => {
     const changed = { ...joined, lifetime: 5 };
     const answer = { kind: 'answer', with: 'M8', lifetime: 3600 };
-    expect(judge(first.m7.opened, changed, WALL)).toEqual(answer);
-    expect(judge(first.again().opened, changed, WALL)).toEqual(answer);
+    expect(decide(first.m7.opened, changed, WALL)).toEqual(answer);
+    expect(decide(first.again().opened, changed, WALL)).toEqual(answer);
   });
 
   it('a repeat passes the rest of the table first', () => {
@@ -314,8 +322,8 @@ describe('repeats', () => {
   });
 });
 
-function seal({ request, opened }: Asked, judgement: Exclude<Judgement, CommitJudgement>): Uint8Array {
-  return sealAnswer(request, opened, judgement, draw(13), SK_CS);
+function seal({ request, opened }: ServerRequest, decision: Exclude<ServerDecision, CommitDecision>): Uint8Array {
+  return sealAnswer(request, opened, decision, randomBytes(13), SK_CS);
 }
 
 describe('answers', () => {
@@ -335,7 +343,7 @@ describe('answers', () => {
 
   it('M9 opens to its reason and ID_i, over this very M2 or M7', () => {
     for (const asked of [m2, m7]) {
-      const m9 = seal(asked, { kind: 'refuse', refusal: 'windowShut' });
+      const m9 = seal(asked, { kind: 'refuse', refusal: 'outsideJoinWindow' });
       expect(openM9(m9, asked.request.octets, SK_CS)).toEqual({ reason: 4, idI: ID_I });
       expect(openM9(m9, transaction().m7.request.octets, SK_CS)).toBeUndefined();
     }

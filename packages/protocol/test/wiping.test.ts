@@ -3,7 +3,7 @@
 import type * as Aes from '@noble/ciphers/aes.js';
 import { beforeEach, expect, it, vi } from 'vitest';
 import { BlockCipher } from '../src/cipher.js';
-import { drawing } from './fixtures.js';
+import { seededRandomBytes } from './fixtures.js';
 
 const { expand } = vi.hoisted(() => ({ expand: vi.fn<(key: Uint8Array, schedule?: Uint32Array) => Uint32Array>() }));
 
@@ -13,7 +13,7 @@ vi.mock('@noble/ciphers/aes.js', async (library) => {
   return { ...rest, unsafe: { ...unsafe, expandKeyLE: expand } };
 });
 
-const KEY = drawing('wiping')(16);
+const KEY = seededRandomBytes('wiping')(16);
 
 beforeEach(() => {
   expand.mockClear();

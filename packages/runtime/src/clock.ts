@@ -1,11 +1,11 @@
 /** Time, read in one place. */
 
-import { CLOCK_STEP_PENALTY_MS, type Now } from '@latchkey/protocol';
+import { CLOCK_STEP_HOLDOFF_MS, type Clocks } from '@latchkey/protocol';
 import { lastShown, type Times } from './times.js';
 
 /** The wall clock and the monotonic one, in ms; the latter runs on from one process to the next until the machine is started anew. */
-export function readClock(): Now {
-  return { wall: Date.now(), steady: Number(process.hrtime.bigint() / 1_000n) / 1_000 };
+export function readClock(): Clocks {
+  return { wallMs: Date.now(), monotonicMs: Number(process.hrtime.bigint() / 1_000n) / 1_000 };
 }
 
 /** The monotonic clock alone, in ms, from another origin than `performance.now()`: that takes a device 2 ms to load. */
@@ -13,7 +13,7 @@ export function steadyNow(): number {
   return Number(process.hrtime.bigint()) / 1e6;
 }
 
-export type Clock = () => Now;
+export type Clock = () => Clocks;
 
 /** Less than this is the clock being slewed, not stepped, in ms. */
 const STEP_MS = 1_000;
@@ -29,32 +29,32 @@ export class ClockStepWatch {
   #setBackAt: number | undefined;
   #breaks = 0;
 
-  constructor(start: Now, { kept, setBackAt }: Pick<Times, 'kept' | 'setBackAt'> = {}) {
-    this.#ahead = start.wall - start.steady;
+  constructor(start: Clocks, { kept, setBackAt }: Pick<Times, 'kept' | 'setBackAt'> = {}) {
+    this.#ahead = start.wallMs - start.monotonicMs;
     if (kept === undefined) return;
-    const before = kept.wall - kept.steady;
-    const ranOn = start.steady >= kept.steady && Math.abs(this.#ahead - before) <= STEP_MS;
+    const before = kept.wallMs - kept.monotonicMs;
+    const ranOn = start.monotonicMs >= kept.monotonicMs && Math.abs(this.#ahead - before) <= STEP_MS;
     if (ranOn) {
       this.#ahead = Math.max(this.#ahead, before);
-      if (setBackAt !== undefined && setBackAt <= start.steady) this.#setBackAt = setBackAt;
+      if (setBackAt !== undefined && setBackAt <= start.monotonicMs) this.#setBackAt = setBackAt;
       return;
     }
     this.#breaks = 1;
     // Of a machine that was started anew the monotonic clock tells nothing.
-    const lags = start.steady >= kept.steady && this.#ahead < before;
-    if (lags || start.wall < kept.wall - STEP_MS) this.#setBackAt = start.steady;
+    const lags = start.monotonicMs >= kept.monotonicMs && this.#ahead < before;
+    if (lags || start.wallMs < kept.wallMs - STEP_MS) this.#setBackAt = start.monotonicMs;
   }
 
   /** Takes note of the clocks and tells whether a step back is less than five minutes ago. */
-  observe(now: Now): boolean {
-    const ahead = now.wall - now.steady;
+  observe(now: Clocks): boolean {
+    const ahead = now.wallMs - now.monotonicMs;
     if (this.#ahead - ahead > STEP_MS) {
-      this.#setBackAt = now.steady;
+      this.#setBackAt = now.monotonicMs;
       this.#breaks += 1;
       this.#ahead = ahead;
     }
     this.#ahead = Math.max(this.#ahead, ahead);
-    return this.#setBackAt !== undefined && now.steady - this.#setBackAt < CLOCK_STEP_PENALTY_MS;
+    return this.#setBackAt !== undefined && now.monotonicMs - this.#setBackAt < CLOCK_STEP_HOLDOFF_MS;
   }
 
   get breaks(): number {
@@ -72,6 +72,6 @@ export class ClockStepWatch {
  * given an M3 at a later one since the last break. Where the clock here is not the one that the servers kept (it was set meanwhile, or
  * the machine started anew), that is the end of what they kept, which may lie 60 s ahead.
  */
-export function timeOfServers(times: Times, now: Now): number {
-  return new ClockStepWatch(now, times).breaks === 0 ? now.wall : (lastShown(times) ?? now.wall);
+export function timeOfServers(times: Times, now: Clocks): number {
+  return new ClockStepWatch(now, times).breaks === 0 ? now.wallMs : (lastShown(times) ?? now.wallMs);
 }

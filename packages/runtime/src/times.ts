@@ -9,7 +9,7 @@
  * what the controllers' clocks did meanwhile makes no difference.
  */
 
-import { type Now, TS_WINDOW } from '@latchkey/protocol';
+import { type Clocks, TS_WINDOW } from '@latchkey/protocol';
 
 /** Both ends belong to it; ms since the epoch. */
 export interface Span {
@@ -23,7 +23,7 @@ export interface Times {
   /** Shown before it. */
   readonly past: readonly Span[];
   /** The clocks when that was last written. */
-  readonly kept?: Now | undefined;
+  readonly kept?: Clocks | undefined;
   /** When a step back was last noticed, by the monotonic clock of `kept`. */
   readonly setBackAt?: number | undefined;
 }
@@ -54,8 +54,8 @@ export function isDue(times: Times, wall: number): boolean {
 }
 
 /** With this time and what follows on it. */
-export function withTime(times: Times, now: Now): Times {
-  return { ...withSpan(times, ahead(now.wall)), kept: now };
+export function withTime(times: Times, now: Clocks): Times {
+  return { ...withSpan(times, ahead(now.wallMs)), kept: now };
 }
 
 export function withSpan(times: Times, span: Span): Times {
@@ -63,8 +63,8 @@ export function withSpan(times: Times, span: Span): Times {
 }
 
 /** After a break. */
-export function afterBreak({ past, shown }: Times, now: Now, setBackAt: number | undefined): Times {
-  return { past: joined([...past, ...shown]), shown: [ahead(now.wall)], kept: now, setBackAt };
+export function afterBreak({ past, shown }: Times, now: Clocks, setBackAt: number | undefined): Times {
+  return { past: joined([...past, ...shown]), shown: [ahead(now.wallMs)], kept: now, setBackAt };
 }
 
 /** The span before a break that an M7 with this TS may be from. */

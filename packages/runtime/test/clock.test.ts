@@ -2,11 +2,11 @@
 
 import { execFileSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
-import type { Now } from '@latchkey/protocol';
+import type { Clocks } from '@latchkey/protocol';
 import { ClockStepWatch, readClock } from '../src/clock.js';
 
 const WALL = 1_795_000_000_000;
-const at = (wall: number, steady: number): Now => ({ wall: WALL + wall, steady });
+const at = (wall: number, steady: number): Clocks => ({ wallMs: WALL + wall, monotonicMs: steady });
 
 describe('a clock that is watched', () => {
   it.each([
@@ -23,9 +23,9 @@ describe('a clock that is watched', () => {
   ])('and is set back %s is refused for five minutes from then', (_, now) => {
     const watch = new ClockStepWatch(at(0, 0));
     expect(watch.observe(now)).toBe(true);
-    const later = (steady: number): { wall: number; steady: number } => ({
-      wall: now.wall + steady,
-      steady: now.steady + steady,
+    const later = (ms: number): { wallMs: number; monotonicMs: number } => ({
+      wallMs: now.wallMs + ms,
+      monotonicMs: now.monotonicMs + ms,
     });
     expect(watch.observe(later(299_999))).toBe(true);
     expect(watch.observe(later(300_000))).toBe(false);
@@ -63,7 +63,7 @@ describe('a clock that is watched', () => {
 describe('a clock that was watched before the start', () => {
   const kept = at(0, 100_000);
   /** Whether M7 is refused for five minutes, how many breaks. */
-  const started = (start: Now, before: ConstructorParameters<typeof ClockStepWatch>[1] = { kept }): [boolean, number] => {
+  const started = (start: Clocks, before: ConstructorParameters<typeof ClockStepWatch>[1] = { kept }): [boolean, number] => {
     const watch = new ClockStepWatch(start, before);
     return [watch.observe(start), watch.breaks];
   };
@@ -93,18 +93,18 @@ describe('a clock that was watched before the start', () => {
 
 describe('the clock', () => {
   it('goes by a monotonic clock that the next process goes by too', () => {
-    const before = readClock().steady;
+    const before = readClock().monotonicMs;
     const script = 'process.stdout.write(String(Number(process.hrtime.bigint()) / 1e6))';
     const theirs = Number(execFileSync(process.execPath, ['-e', script], { encoding: 'utf8' }));
     expect(theirs).toBeGreaterThan(before);
-    expect(theirs).toBeLessThan(readClock().steady);
+    expect(theirs).toBeLessThan(readClock().monotonicMs);
   });
 
   it('tells milliseconds since the epoch, whole, and a time that does not go back', () => {
     const before = Date.now();
     const [first, second] = [readClock(), readClock()];
-    expect(Number.isInteger(first.wall)).toBe(true);
-    expect(first.wall).toBeGreaterThanOrEqual(before);
-    expect(second.steady).toBeGreaterThanOrEqual(first.steady);
+    expect(Number.isInteger(first.wallMs)).toBe(true);
+    expect(first.wallMs).toBeGreaterThanOrEqual(before);
+    expect(second.monotonicMs).toBeGreaterThanOrEqual(first.monotonicMs);
   });
 });

@@ -391,7 +391,7 @@ describe('/.well-known/core', () => {
 });
 
 describe('proof of a source address', () => {
-  const prove = ({ source }: KeyRequest): KeyAnswer => (source.proven ? { code: '2.04' } : 'prove');
+  const prove = ({ source }: KeyRequest): KeyAnswer => (source.proven ? { code: '2.04' } : 'challenge');
   const withEcho = (echo: Buffer): Packet =>
     post('x', {
       options: [

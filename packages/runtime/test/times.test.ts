@@ -1,6 +1,6 @@
 // Proves what is remembered of the times a clock showed, and that no M7 whose M3 was given before a break passes for one of after it.
 
-import { CLOCK_AGREEMENT_MS, MAX_REISSUE_AHEAD_MS } from '@latchkey/protocol';
+import { MAX_SERVER_CLOCK_SKEW_MS, MAX_REISSUE_AHEAD_MS } from '@latchkey/protocol';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ClockStepWatch, timeOfServers } from '../src/clock.js';
@@ -19,7 +19,7 @@ import {
 
 const WALL = 1_795_000_000_000;
 const YEAR = 31_536_000_000;
-const at = (wall: number): { wall: number; steady: number } => ({ wall: WALL + wall, steady: wall });
+const at = (ms: number): { wallMs: number; monotonicMs: number } => ({ wallMs: WALL + ms, monotonicMs: ms });
 
 describe('the time', () => {
   it('is kept for a minute ahead, and due again when half of that is over', () => {
@@ -60,21 +60,21 @@ describe('the time that servers go by', () => {
   it('is that of a process whose clocks agree with theirs, and of any while there is no server', () => {
     expect(timeOfServers(times, at(25_000))).toBe(WALL + 25_000);
     expect(timeOfServers(times, at(3_600_000))).toBe(WALL + 3_600_000);
-    expect(timeOfServers(times, { ...at(25_000), wall: WALL + 25_900 })).toBe(WALL + 25_900);
+    expect(timeOfServers(times, { ...at(25_000), wallMs: WALL + 25_900 })).toBe(WALL + 25_900);
     expect(timeOfServers(NO_TIMES, at(-YEAR))).toBe(WALL - YEAR);
   });
 
   it('is the latest that they may have shown where a clock was set, or the machine started anew', () => {
     const latest = WALL + 80_000;
     for (const wall of [-YEAR, 20_000, 30_000, YEAR])
-      expect(timeOfServers(times, { wall: WALL + wall, steady: 25_000 })).toBe(latest);
-    expect(timeOfServers(times, { wall: WALL + 25_000, steady: 5_000 })).toBe(latest);
+      expect(timeOfServers(times, { wallMs: WALL + wall, monotonicMs: 25_000 })).toBe(latest);
+    expect(timeOfServers(times, { wallMs: WALL + 25_000, monotonicMs: 5_000 })).toBe(latest);
     // What they showed before a break is past.
-    expect(timeOfServers(afterBreak(times, at(-3_600_000), 0), { wall: WALL, steady: -3_500_000 })).toBe(WALL - 3_540_000);
+    expect(timeOfServers(afterBreak(times, at(-3_600_000), 0), { wallMs: WALL, monotonicMs: -3_500_000 })).toBe(WALL - 3_540_000);
   });
 
   it('is not so far ahead of their clock that an auth-server ignores it', () => {
-    expect(MAX_REISSUE_AHEAD_MS).toBeGreaterThanOrEqual(KEPT_AHEAD_MS + CLOCK_AGREEMENT_MS);
+    expect(MAX_REISSUE_AHEAD_MS).toBeGreaterThanOrEqual(KEPT_AHEAD_MS + MAX_SERVER_CLOCK_SKEW_MS);
   });
 });
 
@@ -126,7 +126,7 @@ describe('whatever a clock does', () => {
       fc.property(fc.array(move, { minLength: 2, maxLength: 25 }), fc.integer({ min: -30_000, max: 30_000 }), (moves, skew) => {
         let [now, error, booted] = [0, 0, 0];
         let times: Times = NO_TIMES;
-        const clocks = (): { wall: number; steady: number } => ({ wall: WALL + now + error, steady: now - booted });
+        const clocks = (): { wallMs: number; monotonicMs: number } => ({ wallMs: WALL + now + error, monotonicMs: now - booted });
         let watch = new ClockStepWatch(clocks(), times);
         let told = 0;
         const given: { readonly ts: number; readonly at: number }[] = [];
@@ -139,24 +139,24 @@ describe('whatever a clock does', () => {
             fc.pre(
               !(
                 times.kept &&
-                times.kept.steady <= 15_000 &&
-                Math.abs(times.kept.wall - times.kept.steady - WALL - error - booted) <= 1_000
+                times.kept.monotonicMs <= 15_000 &&
+                Math.abs(times.kept.wallMs - times.kept.monotonicMs - WALL - error - booted) <= 1_000
               ),
             );
             watch = new ClockStepWatch(clocks(), times);
             told = 0;
           }
-          const { wall, steady } = clocks();
-          const setBack = watch.observe({ wall, steady });
-          if (watch.breaks !== told) times = afterBreak(times, { wall, steady }, watch.setBackAt);
-          else if (isDue(times, wall)) times = withTime(times, { wall, steady });
+          const { wallMs, monotonicMs } = clocks();
+          const setBack = watch.observe({ wallMs: wallMs, monotonicMs: monotonicMs });
+          if (watch.breaks !== told) times = afterBreak(times, { wallMs: wallMs, monotonicMs: monotonicMs }, watch.setBackAt);
+          else if (isDue(times, wallMs)) times = withTime(times, { wallMs: wallMs, monotonicMs: monotonicMs });
           told = watch.breaks;
-          expect(isKept(times, wall)).toBe(true);
+          expect(isKept(times, wallMs)).toBe(true);
           const ages = given
-            .filter(({ ts }) => wall - 90_000 <= ts && ts <= wall + 30_000 && pastOf(times, ts) === undefined)
+            .filter(({ ts }) => wallMs - 90_000 <= ts && ts <= wallMs + 30_000 && pastOf(times, ts) === undefined)
             .map((m3) => now - m3.at);
           expect(setBack ? 0 : Math.max(0, ...ages)).toBeLessThanOrEqual(121_000);
-          given.push({ ts: wall + skew, at: now });
+          given.push({ ts: wallMs + skew, at: now });
         }
       }),
       { numRuns: 2_000 },

@@ -3,16 +3,16 @@
  * `enrolment.ts`, `recent-initial-keys.ts` and `backup.ts` of packages/auth-server. A node has one initial key here, whatever is done to it.
  */
 
-import { CLOCK_AGREEMENT_MS, INITIAL_KEY_MEMORY_MS, type Now } from '@latchkey/protocol';
+import { MAX_SERVER_CLOCK_SKEW_MS, INITIAL_KEY_RETENTION_MS, type Clocks } from '@latchkey/protocol';
 import { timeOfServers, withSpan } from '@latchkey/runtime';
 import type { NodeRow, Snapshot, Store } from './store.js';
 
 export class Administrator {
   protected readonly store: Store;
-  readonly #clock: () => Now;
+  readonly #clock: () => Clocks;
 
   /** @param clock of the machine where the commands run */
-  constructor(store: Store, clock: () => Now) {
+  constructor(store: Store, clock: () => Clocks) {
     this.store = store;
     this.#clock = clock;
   }
@@ -50,14 +50,14 @@ export class Administrator {
 
   protected hadBefore(idI: number): boolean {
     const until = this.store.lastHeld.get(idI);
-    return until !== undefined && Math.abs(this.now - until) <= INITIAL_KEY_MEMORY_MS;
+    return until !== undefined && Math.abs(this.now - until) <= INITIAL_KEY_RETENTION_MS;
   }
 
   /** `restore`, while no server runs. The time counts for every node. */
   restore(snapshot: Snapshot): void {
-    const at = this.#clock().wall;
+    const at = this.#clock().wallMs;
     const rows = snapshot.rows.map((row) => this.restored(row, at));
-    const times = withSpan(snapshot.times, { from: Math.min(snapshot.at, at), until: at + CLOCK_AGREEMENT_MS });
+    const times = withSpan(snapshot.times, { from: Math.min(snapshot.at, at), until: at + MAX_SERVER_CLOCK_SKEW_MS });
     this.store.restore({ ...snapshot, rows, times });
   }
 
@@ -67,6 +67,6 @@ export class Administrator {
 
   /** `backup`. */
   backup(done: (snapshot: Snapshot) => void): void {
-    this.store.administer(() => done(this.store.snapshot(this.#clock().wall)));
+    this.store.administer(() => done(this.store.snapshot(this.#clock().wallMs)));
   }
 }

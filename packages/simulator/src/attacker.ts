@@ -12,7 +12,7 @@ import {
   decodeM5,
   derivePsk,
   encodeM1,
-  ifWellFormed,
+  tryDecode,
   LENGTH,
   NONCE_LENGTH,
   openM3,
@@ -213,7 +213,7 @@ export class Attacker {
     const tid = this.#anyTid(chance);
     switch (kindOf(open)) {
       case 'M1': {
-        const m1 = ifWellFormed(decodeM1, open.payload);
+        const m1 = tryDecode(decodeM1, open.payload);
         return this.#answer(open, sealM4({ idC, tid }, { ...rn, rnI: m1?.rnI ?? rn.rnI }, key, open.payload));
       }
       case 'M5':
@@ -242,7 +242,7 @@ export class Attacker {
   /** A TID that went by. */
   #anyTid(chance: Chance): bigint {
     const m4 = this.#anySeen(chance, ['M4']);
-    return (m4 && ifWellFormed(decodeM4, m4.payload)?.tid) ?? 1n;
+    return (m4 && tryDecode(decodeM4, m4.payload)?.tid) ?? 1n;
   }
 
   /** M1s with known IDs from addresses that are not its own. */
@@ -302,7 +302,7 @@ export class Attacker {
       this.#anySeen(chance, ['M1'])?.payload ?? encodeM1({ idI: chance.pick(this.#plan.ids), rnI: chance.octets(RN_LENGTH) });
     if (m1Octets.length !== LENGTH.M1) return;
     const m5 = this.#anySeen(chance, ['M5']);
-    const c5 = (m5 && ifWellFormed(decodeM5, m5.payload)?.c5) ?? chance.octets(24);
+    const c5 = (m5 && tryDecode(decodeM5, m5.payload)?.c5) ?? chance.octets(24);
     const body = { rnC: chance.octets(RN_LENGTH), ts: BigInt(this.#plan.clock()), m1Octets };
     const header = {
       idC: chance.pick([ROGUE_IDC, ROGUE_IDC, ...this.#plan.controllers]),
@@ -316,7 +316,7 @@ export class Attacker {
 
   /** A wrong M5 for a transaction that has just got its M4, before the right one can come. */
   #wrongProof({ from, to, payload }: Datagram): void {
-    const m4 = ifWellFormed(decodeM4, payload);
+    const m4 = tryDecode(decodeM4, payload);
     if (m4 === undefined) return;
     const forged = new Uint8Array(LENGTH.M5);
     forged[0] = TYPE.M5;
@@ -335,8 +335,8 @@ export class Attacker {
 
   /** With K_i, M1 and M4 give the PSK. */
   #learnPsk(m1Octets: Uint8Array, octets: Uint8Array): void {
-    const m1 = ifWellFormed(decodeM1, m1Octets);
-    const m4 = ifWellFormed(decodeM4, octets);
+    const m1 = tryDecode(decodeM1, m1Octets);
+    const m4 = tryDecode(decodeM4, octets);
     if (m1 === undefined || m4 === undefined) return;
     for (const key of this.#keys.slice(-MAX_KEYS)) {
       const opened = openM4(m4, key, m1Octets);
@@ -345,7 +345,7 @@ export class Attacker {
   }
 
   #learnFromM3(request: Uint8Array, octets: Uint8Array, skCs: Secret): void {
-    if (ifWellFormed(decodeLinkRequest, request) === undefined) return;
+    if (tryDecode(decodeLinkRequest, request) === undefined) return;
     const m3 = openM3(octets, request, skCs);
     if (m3 !== undefined) this.#keep(m3.key, 'from M3');
   }

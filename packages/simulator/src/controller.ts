@@ -10,9 +10,9 @@ import {
   decodeM5,
   type LinkDecision,
   type M1Decision,
-  MAX_HINT_SECONDS,
-  maxAgeOf,
-  type Now,
+  MAX_RETRY_AFTER_SECONDS,
+  retryAfterSeconds,
+  type Clocks,
   type Refusal,
   REFUSALS,
   type RespondentBounds,
@@ -52,10 +52,10 @@ export interface ControllerPlan {
   readonly networkOf: (host: string) => string;
 }
 
-/** How a request is answered. `prove`: 4.01 with an Echo option for the source to bring back. */
+/** How a request is answered. `challenge`: 4.01 with an Echo option for the source to bring back. */
 export type KeyAnswer =
   | { readonly code: CoapCode; readonly payload?: Uint8Array; readonly maxAge?: number | undefined }
-  | 'prove';
+  | 'challenge';
 
 export class SimulatedController {
   protected readonly around: Surroundings;
@@ -105,8 +105,8 @@ export class SimulatedController {
     this.process.start();
   }
 
-  get now(): Now {
-    return { wall: this.around.ground.trueTime + this.clockError, steady: this.process.steady };
+  get now(): Clocks {
+    return { wallMs: this.around.ground.trueTime + this.clockError, monotonicMs: this.process.steady };
   }
 
   crash(death: 'killed' | 'power lost'): void {
@@ -122,7 +122,7 @@ export class SimulatedController {
     this.beforeStart();
     const { network, rules } = this.around;
     const { idC, skCs, bounds, servers } = this.plan;
-    const serials = this.serials(this.file, this.now.wall);
+    const serials = this.serials(this.file, this.now.wallMs);
     this.#echoKey = `${this.chance.u32()}`;
     serials.open((opened) => {
       if (!opened) return this.process.die('killed', RESTART_MS);
@@ -133,7 +133,13 @@ export class SimulatedController {
         if (tid !== undefined && tid > this.#lastTid) this.#lastTid = tid;
         return tid;
       };
-      this.respondent = rules.roles.respondent({ idC, skCs, bounds, draw: (n) => this.chance.octets(n), takeTid });
+      this.respondent = rules.roles.respondent({
+        idC,
+        skCs,
+        bounds,
+        randomBytes: (n) => this.chance.octets(n),
+        nextTid: takeTid,
+      });
       network.listen(`c${idC}:5683`, (datagram) => this.process.receive('takes a request', () => this.#serve(datagram)));
       this.#expire();
     });
@@ -145,7 +151,7 @@ export class SimulatedController {
 
   /** The state folder is lost, and with it the process. What makes up for it is a clock that is ahead of every TID taken. */
   loseFolder(downMs: number): boolean {
-    if (!this.process.up || BigInt(this.now.wall) * 1000n <= this.#lastTid) return false;
+    if (!this.process.up || BigInt(this.now.wallMs) * 1000n <= this.#lastTid) return false;
     this.process.die('killed', downMs);
     this.file.lose();
     return true;
@@ -153,7 +159,7 @@ export class SimulatedController {
 
   #expire(): void {
     this.process.after(EXPIRE_EVERY_MS, 'drops old transactions', () => {
-      this.respondent?.expire(this.now.steady);
+      this.respondent?.expire(this.now.monotonicMs);
       this.#expire();
     });
   }
@@ -168,7 +174,7 @@ export class SimulatedController {
     this.#answer(payload, this.sourceOf(from, echo), this.#proves(echo, from), (answer) => {
       this.#inWork.delete(key);
       const response =
-        answer === 'prove'
+        answer === 'challenge'
           ? { code: '4.01' as const, payload: new Uint8Array(0), echo: this.#issueEcho(from) }
           : { code: answer.code, payload: answer.payload ?? new Uint8Array(0), maxAge: answer.maxAge };
       this.around.network.send({ from: to, to: from, kind: 'answer', token, ...response });
@@ -179,7 +185,7 @@ export class SimulatedController {
     const host = hostOf(from);
     const nid = new Uint8Array(18);
     new DataView(nid.buffer).setUint32(0, hashText(from));
-    return { address: host, network: this.plan.networkOf(host), nid, proven: this.#proves(echo, from) };
+    return { address: host, prefix: this.plan.networkOf(host), nid, addressValidated: this.#proves(echo, from) };
   }
 
   /** Echo (echo.ts): a time and a tag over time and address, of which an attacker can make neither. */
@@ -197,7 +203,7 @@ export class SimulatedController {
   #answer(payload: Uint8Array, source: Source, proven: boolean, done: (answer: KeyAnswer) => void): void {
     const { respondent } = this;
     if (respondent === undefined) return;
-    const openBefore = respondent.open;
+    const openBefore = respondent.pendingCount;
     const isM5 = payload[0] === TYPE.M5;
     const decision: M1Decision = isM5
       ? respondent.receiveM5(payload, source, this.now)
@@ -206,21 +212,21 @@ export class SimulatedController {
     switch (decision.kind) {
       case 'answer':
         return this.#send(payload, decision.octets, done);
-      case 'ask':
+      case 'forward':
         if (isM5) this.#m5Accepted(payload, decision.transaction);
         return this.askOnce(payload, decision.transaction, done);
-      case 'prove':
-        return done('prove');
+      case 'challenge':
+        return done('challenge');
       case 'refuse':
         return done(this.#refuse(decision.refusal));
     }
   }
 
   /** Invariant 7. */
-  #checkBounds({ open }: RespondentRole, before: number, proven: boolean): void {
+  #checkBounds({ pendingCount }: RespondentRole, before: number, proven: boolean): void {
     const { total } = this.plan.bounds;
-    if (open > total) throw new Violation(7, `c${this.idC} has ${open} open transactions of ${total}`);
-    if (!proven && open > before && before * 2 >= total)
+    if (pendingCount > total) throw new Violation(7, `c${this.idC} has ${pendingCount} open transactions of ${total}`);
+    if (!proven && pendingCount > before && before * 2 >= total)
       throw new Violation(7, `c${this.idC} opens a transaction for an unproven source with ${before} of ${total} open`);
   }
 
@@ -260,7 +266,7 @@ export class SimulatedController {
 
   #judge(transaction: Transaction, request: Uint8Array, octets: Uint8Array): LinkDecision {
     const awaited = transaction.request === request;
-    const decision = this.respondent?.receiveLinkAnswer(transaction, octets) ?? { kind: 'forgotten' };
+    const decision = this.respondent?.receiveLinkAnswer(transaction, octets) ?? { kind: 'unknown-transaction' };
     const { kind } = decision;
     if (this.plan.honest && awaited && (kind === 'answer' || kind === 'refuse')) {
       const name = kind === 'refuse' ? 'M9' : request[0] === TYPE.M2 ? 'M3' : 'M8';
@@ -280,11 +286,11 @@ export class SimulatedController {
         return this.#send(message, decision.octets, done);
       case 'refuse':
         return done(this.#refuse(decision.refusal, maxAge));
-      case 'forgotten':
+      case 'unknown-transaction':
         return done(this.#refuse('overloaded'));
       case 'ignored':
       case undefined:
-        return done(this.#refuse('noServer'));
+        return done(this.#refuse('serverUnavailable'));
     }
   }
 
@@ -305,7 +311,7 @@ export class SimulatedController {
   #refuse(refusal: Refusal, maxAge?: number): KeyAnswer {
     const { code, meaning } = REFUSALS[refusal];
     this.around.says(`c${this.idC}`, `refuses: it ${meaning}`);
-    const usual = maxAgeOf(refusal);
-    return { code, maxAge: usual && Math.min(maxAge ?? usual, MAX_HINT_SECONDS) };
+    const usual = retryAfterSeconds(refusal);
+    return { code, maxAge: usual && Math.min(maxAge ?? usual, MAX_RETRY_AFTER_SECONDS) };
   }
 }

@@ -11,7 +11,7 @@ import {
   type CoapCode,
   type M4Decision,
   type M6Decision,
-  drawRenewal,
+  scheduleRenewal,
   MAX_CANDIDATES,
   MAX_IGNORED_ANSWERS,
   type NodeClocks,
@@ -19,8 +19,8 @@ import {
   RN_LENGTH,
   Secret,
   saveIntervalMs,
-  TRANSACTION_LIFE_MS,
-  untilRenewal,
+  TRANSACTION_LIFETIME_MS,
+  msUntilRenewal,
 } from '@latchkey/protocol';
 import type { Chance } from './chance.js';
 import { Client, type Response } from './exchange.js';
@@ -214,7 +214,7 @@ export class SimulatedNode {
   }
 
   protected get clocks(): NodeClocks {
-    return { wall: this.wall, powered: this.#powered, boots: this.boots };
+    return { wallMs: this.wall, poweredMs: this.#powered, boots: this.boots };
   }
 
   protected save(): PoweredTime {
@@ -269,7 +269,7 @@ export class SimulatedNode {
   #untilDue(): number {
     const { state, membership } = this.record;
     if (state.initial || state.candidates.length > 0 || membership === undefined) return 0;
-    return Math.max(0, untilRenewal(membership, this.clocks));
+    return Math.max(0, msUntilRenewal(membership, this.clocks));
   }
 
   #saveTime(done: () => void): void {
@@ -293,7 +293,7 @@ export class SimulatedNode {
     this.#client?.close();
     const address = `n${this.idI}:${40_000 + this.#sockets}`;
     this.#client = new Client(this.process, this.around.network, this.chance, address, `c${idC}:5683`);
-    this.#end = this.process.steady + TRANSACTION_LIFE_MS;
+    this.#end = this.process.steady + TRANSACTION_LIFETIME_MS;
     this.#begin((result) => {
       this.#client?.close();
       done(result);
@@ -372,8 +372,8 @@ export class SimulatedNode {
 
   /** The PSK is the confirmed key, all else is erased: one durable write. Only this is "joined". */
   #confirm({ state, lifetime, dropped }: Extract<M6Decision, { kind: 'joined' }>, done: (result: Result) => void): void {
-    const { wall: at, powered: poweredAt, boots } = this.clocks;
-    const membership = { at, poweredAt, boots, renewal: drawRenewal(lifetime, () => this.chance.uniform()) };
+    const { wallMs: at, poweredMs: poweredAt, boots } = this.clocks;
+    const membership = { at, poweredAt, boots, renewal: scheduleRenewal(lifetime, () => this.chance.uniform()) };
     this.write({ state, membership, powered: this.save() }, (written) => {
       if (!written) return done({ kind: 'failed', maxAge: 0 });
       wipeAll(dropped);
@@ -425,7 +425,7 @@ export class SimulatedNode {
     if (code !== '2.04') return { kind: 'refused', code, maxAge };
     const decision = judge(payload);
     if (decision.kind === 'ignored') {
-      this.around.says(`n${this.idI}`, `ignores an answer: ${decision.why}`);
+      this.around.says(`n${this.idI}`, `ignores an answer: ${decision.reason}`);
       return undefined;
     }
     return { kind: 'opened', decision: decision as Exclude<D, { kind: 'ignored' }> };

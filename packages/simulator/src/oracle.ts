@@ -6,7 +6,7 @@
  * Nodes whose key the attacker holds ("fallen") are outside the invariants' premise and are not checked; that their fall stays theirs is.
  */
 
-import { COMMIT_LIMIT_MS, type Secret } from '@latchkey/protocol';
+import { COMMIT_TIMEOUT_MS, type Secret } from '@latchkey/protocol';
 import { type Ground, Violation } from './ground.js';
 import { keyText } from './key-text.js';
 import type { Datagram, Kind } from './network.js';
@@ -160,7 +160,7 @@ export class Oracle {
 
   /** A commit is judged before it is written: one that was under way when the administrator reassigned the node still counts. */
   #wasAssigned(idI: number, idC: number): boolean {
-    const since = this.#ground.now - COMMIT_LIMIT_MS - 1_000;
+    const since = this.#ground.now - COMMIT_TIMEOUT_MS - 1_000;
     return (this.#reassigned.get(idI) ?? []).some(({ from, at }) => from === idC && at >= since);
   }
 

@@ -1,18 +1,18 @@
 import {
   beginAttempt,
   installNode,
-  judge,
+  decide,
   openLinkRequest,
   receiveM4,
   receiveM6,
   Respondent,
   type RespondentOptions,
   sealAnswer,
-  stillInTime,
+  isWithinTimeWindow,
 } from '@latchkey/protocol';
 
 /** The respondent as its shell drives it. */
-export type RespondentRole = Pick<Respondent, 'open' | 'receiveM1' | 'receiveM5' | 'receiveLinkAnswer' | 'expire'>;
+export type RespondentRole = Pick<Respondent, 'pendingCount' | 'receiveM1' | 'receiveM5' | 'receiveLinkAnswer' | 'expire'>;
 
 /** The three roles of @latchkey/protocol, as the shells take them. */
 export interface Roles {
@@ -25,14 +25,14 @@ export interface Roles {
   readonly respondent: (options: RespondentOptions) => RespondentRole;
   readonly server: {
     readonly openLinkRequest: typeof openLinkRequest;
-    readonly judge: typeof judge;
+    readonly decide: typeof decide;
     readonly sealAnswer: typeof sealAnswer;
-    readonly stillInTime: typeof stillInTime;
+    readonly isWithinTimeWindow: typeof isWithinTimeWindow;
   };
 }
 
 export const PROFILE_ROLES: Roles = {
   initiator: { installNode, beginAttempt, receiveM4, receiveM6 },
   respondent: (options) => new Respondent(options),
-  server: { openLinkRequest, judge, sealAnswer, stillInTime },
+  server: { openLinkRequest, decide, sealAnswer, isWithinTimeWindow },
 };

@@ -5,17 +5,17 @@
 
 import {
   type CoapCode,
-  COMMIT_LIMIT_MS,
+  COMMIT_TIMEOUT_MS,
   decodeLinkRequest,
   encodeM5,
-  ifWellFormed,
-  type Judgement,
+  tryDecode,
+  type ServerDecision,
   type LinkRefusal,
   type LinkRequest,
-  maxAgeOf,
-  type NodeRecord,
+  retryAfterSeconds,
+  type ServerNodeRecord,
   NONCE_LENGTH,
-  type Now,
+  type Clocks,
   type OpenedRequest,
   REFUSALS,
   type Secret,
@@ -51,7 +51,7 @@ export interface ServerPlan {
   readonly isAttackers: (idC: number) => boolean;
 }
 
-export type Final = Exclude<Judgement, { kind: 'commit' }>;
+export type Final = Exclude<ServerDecision, { kind: 'commit' }>;
 
 export interface LinkAnswer {
   readonly code: CoapCode;
@@ -118,8 +118,8 @@ export class SimulatedServer {
   }
 
   /** The monotonic clock runs on while the machine does. */
-  get now(): Now {
-    return { wall: this.wall, steady: this.around.ground.now - this.#bootedAt };
+  get now(): Clocks {
+    return { wallMs: this.wall, monotonicMs: this.around.ground.now - this.#bootedAt };
   }
 
   /** As the daemon's watch over its store does. */
@@ -137,7 +137,7 @@ export class SimulatedServer {
     watch.observe(now);
     const { breaks, setBackAt } = watch;
     if (breaks !== this.#told) store.times = afterBreak(store.times, now, setBackAt);
-    else if (isDue(store.times, now.wall)) store.times = withTime(store.times, now);
+    else if (isDue(store.times, now.wallMs)) store.times = withTime(store.times, now);
     this.#told = breaks;
   }
 
@@ -183,7 +183,7 @@ export class SimulatedServer {
   /** Answers M2 with M3, M7 with M8, either with M9. */
   answer(octets: Uint8Array, done: (answer: LinkAnswer) => void): void {
     const { roles } = this.around.rules;
-    const request = ifWellFormed(decodeLinkRequest, octets);
+    const request = tryDecode(decodeLinkRequest, octets);
     if (request === undefined) return done({ code: REFUSALS.malformed.code });
     const skCs = this.plan.controllers.get(request.idC);
     const opened = skCs && roles.server.openLinkRequest(request, skCs);
@@ -206,7 +206,7 @@ export class SimulatedServer {
   }
 
   /** Linearizable, for an M2 as for an M7. */
-  protected read(_for: 'M2' | 'M7', idI: number): NodeRecord | undefined {
+  protected read(_for: 'M2' | 'M7', idI: number): ServerNodeRecord | undefined {
     return this.plan.store.node(idI);
   }
 
@@ -215,7 +215,7 @@ export class SimulatedServer {
     const { idI } = opened.body.m1;
     this.#look();
     const node = this.read(opened.type, idI);
-    const judgement = this.around.rules.roles.server.judge(opened, node, this.wall);
+    const judgement = this.around.rules.roles.server.decide(opened, node, this.wall);
     if (judgement.kind !== 'commit') return seal(judgement);
     if (!this.mayCommit(judgement.commit.ts) || this.#commits >= MAX_COMMITS) return seal(refusal('overloaded'));
     this.commit(request, opened, { ...judgement, reissuedAt: node?.reissuedAt }, (result) => {
@@ -238,7 +238,7 @@ export class SimulatedServer {
     const { idI } = opened.body.m1;
     const { rules } = this.around;
     this.#commits += 1;
-    const inTime = (): boolean => rules.roles.server.stillInTime(opened, this.wall);
+    const inTime = (): boolean => rules.roles.server.isWithinTimeWindow(opened, this.wall);
     const action = commitAction(idI, judged, () => this.process.steady, inTime);
     this.proofAccepted(opened);
     this.plan.store.transact(this.process, action, (result) => {
@@ -258,9 +258,9 @@ export class SimulatedServer {
 
   /** Ends the process when a commit has not finished in 30 s: it must not take effect later. */
   protected watchStore(): void {
-    this.process.after(COMMIT_LIMIT_MS + LOOK_EVERY_MS, 'looks after its commits', () => {
+    this.process.after(COMMIT_TIMEOUT_MS + LOOK_EVERY_MS, 'looks after its commits', () => {
       const since = this.plan.store.oldestOf(this.process);
-      if (since !== undefined && this.process.steady - since >= COMMIT_LIMIT_MS) this.process.die('killed', 5_000);
+      if (since !== undefined && this.process.steady - since >= COMMIT_TIMEOUT_MS) this.process.die('killed', 5_000);
     });
   }
 
@@ -279,7 +279,7 @@ export class SimulatedServer {
     const { code, meaning } = REFUSALS[refusal];
     if (holdoff !== undefined) oracle.counts.heldOff += 1;
     this.around.says(this.plan.name, holdoff === undefined ? `refuses: it ${meaning}` : 'refuses: it may be from before a reset');
-    return { code, payload, maxAge: holdoff?.leftMs ? Math.ceil(holdoff.leftMs / 1000) : maxAgeOf(refusal) };
+    return { code, payload, maxAge: holdoff?.remainingMs ? Math.ceil(holdoff.remainingMs / 1000) : retryAfterSeconds(refusal) };
   }
 }
 

@@ -3,14 +3,14 @@
  * nobody before the disk has it, and takes effect whole or not at all.
  */
 
-import { type Commit, COMMIT_LIMIT_MS, type NodeRecord, Secret } from '@latchkey/protocol';
+import { type Commit, COMMIT_TIMEOUT_MS, type ServerNodeRecord, Secret } from '@latchkey/protocol';
 import type { Ground } from './ground.js';
 import { keyText } from './key-text.js';
 import { NO_TIMES, type Times } from '@latchkey/runtime';
 import type { Process } from './process.js';
 
 /** A node as it stands on the disk: the key in hex digits. */
-export interface NodeRow extends Omit<NodeRecord, 'key'> {
+export interface NodeRow extends Omit<ServerNodeRecord, 'key'> {
   readonly key: string;
 }
 
@@ -78,7 +78,7 @@ export class Store {
   }
 
   /** Sees every commit that was acknowledged before the call. */
-  node(idI: number): NodeRecord | undefined {
+  node(idI: number): ServerNodeRecord | undefined {
     const row = this.#rows.get(idI);
     return row && { ...row, key: Secret.fromHex(row.key) };
   }
@@ -242,7 +242,7 @@ export function commitAction(
   const since = steady();
   const [before, after] = [keyText(from), keyText(to)];
   return (rows) => {
-    if (steady() - since > COMMIT_LIMIT_MS || !inTime()) return 'late';
+    if (steady() - since > COMMIT_TIMEOUT_MS || !inTime()) return 'late';
     const row = rows.get(idI);
     if (row === undefined || row.key !== before || row.reissuedAt !== reissuedAt) return 'lost';
     return { ...row, key: after, initial: false, committed: commit, reissuedAt: undefined };

@@ -1,6 +1,6 @@
 /** One world: its people, its trouble, its end. */
 
-import { expiryOf, type Now, Secret } from '@latchkey/protocol';
+import { expiryOf, type Clocks, Secret } from '@latchkey/protocol';
 import { Attacker } from './attacker.js';
 import { Chance } from './chance.js';
 import { Ground, type Invariant, Violation } from './ground.js';
@@ -126,7 +126,7 @@ class World {
       });
       this.#servers.push(server);
     }
-    const clock = (): Now => this.#servers[0]?.now ?? { wall: ground.trueTime, steady: 0 };
+    const clock = (): Clocks => this.#servers[0]?.now ?? { wallMs: ground.trueTime, monotonicMs: 0 };
     this.#resets = new Resets(around, this.#store, new rules.Administrator(this.#store, clock), this.#servers);
     this.#addControllers(around, rules, skCs, names);
     const iks = new Map<number, Secret>();

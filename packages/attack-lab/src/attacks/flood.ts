@@ -24,7 +24,7 @@ export const halfOpen: Attack = {
     const victim = network.install(VICTIM, newSecret());
     for (let i = 0; i < FORGED; i++)
       network.decide(encodeM1({ idI: 0x1000 + i, rnI: randomBytes(16) }), sourceAt(`attacker ${i % 10_000}`));
-    return network.respondent().open > bounds.total || !network.stillJoins(victim);
+    return network.respondent().pendingCount > bounds.total || !network.stillJoins(victim);
   },
 };
 

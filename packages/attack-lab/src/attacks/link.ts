@@ -125,7 +125,7 @@ export const typeConfusion: Attack = {
         const wrong = instead(request).filter(([type]) => type === TYPE[request] || (type !== TYPE.M2 && type !== TYPE.M7));
         confused ||= wrong.some((other) => network.serve(other) !== undefined);
         const asked = network.decide(sent);
-        if (asked.kind !== 'ask') return undefined;
+        if (asked.kind !== 'forward') return undefined;
         const judge = (other: Uint8Array) => network.respondent().receiveLinkAnswer(asked.transaction, other);
         confused ||= instead(answer).some((other) => judge(other).kind !== 'ignored');
         const right = network.serve(octets)!;
@@ -138,7 +138,7 @@ export const typeConfusion: Attack = {
     confused ||= instead('M4').some((octets) => node.receiveM4(octets) !== undefined);
     seen.push(m4);
     const m5 = node.receiveM4(m4)!;
-    confused ||= instead('M5').some((octets) => octets[0] === TYPE.M5 && network.decide(octets).kind === 'ask');
+    confused ||= instead('M5').some((octets) => octets[0] === TYPE.M5 && network.decide(octets).kind === 'forward');
     seen.push(m5);
     const m6 = network.ask(m5, { onLink: onLink(m5, 'M7', 'M8') })!;
     confused ||= instead('M6').some((octets) => node.receiveM6(octets));

@@ -1,7 +1,7 @@
 /** The key is replaced before the node has shown that it took part. */
 
 import { randomBytes } from 'node:crypto';
-import { CANDIDATE_MIN_AGE_MS, encodeM1, sealM2, TRANSACTION_LIFE_MS } from '@latchkey/protocol';
+import { CANDIDATE_MIN_AGE_MS, encodeM1, sealM2, TRANSACTION_LIFETIME_MS } from '@latchkey/protocol';
 import type { Attack } from '../attack.js';
 import { DraftNetwork, encodeM1 as draftM1, encodeM2 } from '../draft.js';
 import { ID_C, newSecret, ProfileNetwork, sourceAt, WALL } from '../profile.js';
@@ -51,8 +51,8 @@ export const lostAnswer: Attack = {
             network.ask(m5, { onLink: (m7) => (lost === 'M8' ? void network.serve(m7) : network.serve(m7)) });
           if (network.lockedOut(victim)) return true;
           // An attempt lasts as long as a transaction lives.
-          network.elapsed += TRANSACTION_LIFE_MS;
-          victim.powered += TRANSACTION_LIFE_MS;
+          network.elapsed += TRANSACTION_LIFETIME_MS;
+          victim.powered += TRANSACTION_LIFETIME_MS;
         }
         // Four candidates may be open: the node waits until the oldest may go.
         network.elapsed += CANDIDATE_MIN_AGE_MS;

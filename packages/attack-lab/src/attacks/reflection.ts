@@ -34,7 +34,7 @@ export const reflection: Attack = {
       for (let at = 0; at + C5_LENGTH <= LENGTH.M4; at++) {
         const m5 = encodeM5({ tid, c5: m4.subarray(at, at + C5_LENGTH) });
         // From a source of its own each, so that none is refused for the number alone.
-        if (network.decide(m5, sourceAt(`reflecting ${at}`)).kind === 'ask') return true;
+        if (network.decide(m5, sourceAt(`reflecting ${at}`)).kind === 'forward') return true;
       }
     }
     return false;

@@ -115,7 +115,7 @@ async function resetOne(registry: Registry, idI: number, options: ResetOptions, 
   const now = readClock();
   const surroundings = surroundingsOf(registry, await readFolderLock(options.data), now);
   // What the registry says of the node, whether or not a server runs on it now.
-  const server = { ...surroundings.server, runs: true, seenAt: now.wall };
+  const server = { ...surroundings.server, runs: true, seenAt: now.wallMs };
   const { cause, sentence, action, instead } = diagnoseNode(registry, idI, { ...surroundings, server, heldUntil: undefined });
   const refused =
     cause === 'window-shut' || cause === 'disabled' ? `But: ${sentence}\n${formatAdvice(action, instead, called)}` : '';

@@ -5,7 +5,7 @@ import {
   derivePsk,
   encodeM1,
   equalInConstantTime,
-  ifWellFormed,
+  tryDecode,
   openM4,
   openM6,
   Secret,
@@ -38,7 +38,7 @@ export class PlayedNode {
 
   /** M5 and what goes with it, or `undefined`: no M4 that opens. The new key is a candidate from now on. */
   prove(m4Octets: Uint8Array, m1: Uint8Array): Proof | undefined {
-    const m4 = ifWellFormed(decodeM4, m4Octets);
+    const m4 = tryDecode(decodeM4, m4Octets);
     if (m4 === undefined) return undefined;
     const rnI = m1.subarray(5);
     for (const key of this.#held) {

@@ -6,7 +6,7 @@
 import { randomFillSync } from 'node:crypto';
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
-import { backOff, LENGTH, TRANSACTION_LIFE_MS } from '@latchkey/protocol';
+import { backOff, LENGTH, TRANSACTION_LIFETIME_MS } from '@latchkey/protocol';
 import { parseEndpoint } from '@latchkey/runtime';
 import { Fleet, initialKey } from '../registry/fleet.js';
 
@@ -164,7 +164,7 @@ export class Player {
       transmissions: 0,
       timeoutMs: 0,
       deadline: now + M4_DEADLINE_MS,
-      endsAt: now + TRANSACTION_LIFE_MS,
+      endsAt: now + TRANSACTION_LIFETIME_MS,
       echo: undefined,
       proof: undefined,
       step: 'M1',

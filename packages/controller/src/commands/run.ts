@@ -83,14 +83,14 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
   const lock = await lockFolder(options.state, `latchkey-controller run for ${formatId(credential.idC)}`);
   const { link, checks: linkChecks, asked, registry, closeRegistry } = await openLink(credential, config, log);
   // First of what is in the state folder: it tells whose that is.
-  const serials = await Serials.open(join(options.state, SERIALS_FILE), credential, readClock().wall, log);
+  const serials = await Serials.open(join(options.state, SERIALS_FILE), credential, readClock().wallMs, log);
   const psks = await openKeys(options, log);
   const respondent = new Respondent({
     idC: credential.idC,
     skCs: credential.skCs,
     bounds: { total: config.bounds.transactions, perSource: config.bounds.per_source },
-    draw: drawOctets,
-    takeTid: () => serials.take(),
+    randomBytes: drawOctets,
+    nextTid: () => serials.take(),
   });
   const controller = new Controller({ respondent, link, psks, clock: readClock, log });
   const served = new ServerCounts();

@@ -108,13 +108,13 @@ interface Arrival {
 const ARRIVAL: unique symbol = Symbol('arrival');
 type Marked = Peer & { [ARRIVAL]?: Arrival };
 
-/** How a request is answered. `prove`: 4.01 with an Echo option for the source to bring back. */
+/** How a request is answered. `challenge`: 4.01 with an Echo option for the source to bring back. */
 export type KeyAnswer =
   | { readonly code: CoapCode; readonly payload?: Uint8Array | undefined; readonly maxAge?: number | undefined }
-  | 'prove';
+  | 'challenge';
 
 /** Of whatever is asked for. */
-type AnyAnswer = 'prove' | (Exclude<KeyAnswer, 'prove'> & { readonly contentFormat?: number });
+type AnyAnswer = 'challenge' | (Exclude<KeyAnswer, 'challenge'> & { readonly contentFormat?: number });
 
 export interface CoapServerOptions {
   readonly listen: Endpoint;
@@ -341,7 +341,7 @@ export class CoapServer {
   }
 
   #end({ key, proven }: Arrival, response: OutgoingMessage, answer: AnyAnswer, rsinfo: Peer): void {
-    if (answer === 'prove') {
+    if (answer === 'challenge') {
       response.setOption(ECHO, this.#echo.issue(nameOf(rsinfo), performance.now()));
       send(response, { code: '4.01' });
     } else send(response, answer);
@@ -406,7 +406,7 @@ function pathOf({ options }: Datagram): string {
   return path === '' ? '/' : path;
 }
 
-function send(response: OutgoingMessage, answer: Exclude<AnyAnswer, 'prove'>): void {
+function send(response: OutgoingMessage, answer: Exclude<AnyAnswer, 'challenge'>): void {
   response.code = answer.code;
   if (answer.contentFormat !== undefined) response.setOption('Content-Format', answer.contentFormat);
   if (answer.maxAge !== undefined) response.setOption('Max-Age', answer.maxAge);

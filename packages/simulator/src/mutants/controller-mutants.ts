@@ -10,7 +10,7 @@ import {
   type M1Decision,
   type M5Decision,
   NONCE_LENGTH,
-  type Now,
+  type Clocks,
   openM2,
   openM3,
   Respondent,
@@ -53,21 +53,21 @@ class Knowing implements RespondentRole {
     this.real = new Respondent(options);
   }
 
-  get open(): number {
-    return this.real.open;
+  get pendingCount(): number {
+    return this.real.pendingCount;
   }
 
   expire(steady: number): void {
     this.real.expire(steady);
   }
 
-  receiveM1(octets: Uint8Array, source: Source, now: Now): M1Decision {
+  receiveM1(octets: Uint8Array, source: Source, now: Clocks): M1Decision {
     const decision = this.real.receiveM1(octets, source, now);
-    if (decision.kind === 'ask') this.#sources.set(decision.transaction.tid, source);
+    if (decision.kind === 'forward') this.#sources.set(decision.transaction.tid, source);
     return decision;
   }
 
-  receiveM5(octets: Uint8Array, source: Source, now: Now): M5Decision {
+  receiveM5(octets: Uint8Array, source: Source, now: Clocks): M5Decision {
     return this.real.receiveM5(octets, source, now);
   }
 
@@ -93,7 +93,7 @@ function tidOf(m4: Uint8Array): bigint {
 
 /** M4 with no associated data. */
 class WithoutAad extends Knowing {
-  override receiveM1(octets: Uint8Array, source: Source, now: Now): M1Decision {
+  override receiveM1(octets: Uint8Array, source: Source, now: Clocks): M1Decision {
     const decision = super.receiveM1(octets, source, now);
     return decision.kind === 'answer' ? { ...decision, octets: this.#bare(decision.octets) } : decision;
   }
@@ -132,13 +132,13 @@ function withoutAad(compareRnI: boolean): Rules {
 
 /** A copy of M1 gets an M4 sealed anew, around another RN_c. */
 class SealsAnew extends Knowing {
-  override receiveM1(octets: Uint8Array, source: Source, now: Now): M1Decision {
+  override receiveM1(octets: Uint8Array, source: Source, now: Clocks): M1Decision {
     const decision = super.receiveM1(octets, source, now);
     const known = decision.kind === 'answer' ? this.known.get(tidOf(decision.octets)) : undefined;
     if (known === undefined) return decision;
-    const { idC, draw } = this.options;
+    const { idC, randomBytes } = this.options;
     const { tid } = known.transaction;
-    return { kind: 'answer', octets: sealM4({ idC, tid }, { rnI: known.rnI, rnC: draw(RN_LENGTH) }, known.key, octets) };
+    return { kind: 'answer', octets: sealM4({ idC, tid }, { rnI: known.rnI, rnC: randomBytes(RN_LENGTH) }, known.key, octets) };
   }
 }
 
@@ -159,18 +159,18 @@ class RemembersKey extends Knowing {
 
 /** An M5 that fits no transaction is taken for the latest of its node's address, whatever TID it bears. */
 class TakesM5ForLatest extends Knowing {
-  override receiveM5(octets: Uint8Array, source: Source, now: Now): M5Decision {
+  override receiveM5(octets: Uint8Array, source: Source, now: Clocks): M5Decision {
     const decision = super.receiveM5(octets, source, now);
     if (decision.kind !== 'refuse' || octets[0] !== TYPE.M5 || octets.length !== 33) return decision;
     const latest = [...this.known.values()].findLast((known) => known.source.address === source.address);
     if (latest === undefined) return decision;
-    const { idC, draw, skCs } = this.options;
+    const { idC, randomBytes, skCs } = this.options;
     const { transaction, rnC } = latest;
     const { idI, tid, ts, m1 } = transaction;
     const { c5 } = decodeM5(octets);
-    const nonce = draw(NONCE_LENGTH);
+    const nonce = randomBytes(NONCE_LENGTH);
     const request = sealM7({ idC, tid, nonce }, { rnC, ts, nidI: source.nid, m1Octets: m1, c5 }, skCs);
-    return { kind: 'ask', transaction: { idI, tid, ts, m1, proven: source.proven, request } };
+    return { kind: 'forward', transaction: { idI, tid, ts, m1, addressValidated: source.addressValidated, request } };
   }
 }
 
@@ -178,7 +178,7 @@ class TakesM5ForLatest extends Knowing {
 class EvictsOnWrongM5 extends Knowing {
   readonly #gone = new Set<bigint>();
 
-  override receiveM5(octets: Uint8Array, source: Source, now: Now): M5Decision {
+  override receiveM5(octets: Uint8Array, source: Source, now: Clocks): M5Decision {
     const tid = octets.length === 33 ? decodeTid(octets) : undefined;
     if (tid !== undefined && this.#gone.has(tid)) return { kind: 'refuse', refusal: 'noTransaction' };
     const decision = super.receiveM5(octets, source, now);
@@ -255,7 +255,7 @@ function withSerials(Tids: typeof Serials): Rules {
 /** Every source counts as proven. */
 class AsksNoProof extends SimulatedController {
   protected override sourceOf(...given: Parameters<SimulatedController['sourceOf']>): Source {
-    return { ...super.sourceOf(...given), proven: true };
+    return { ...super.sourceOf(...given), addressValidated: true };
   }
 }
 

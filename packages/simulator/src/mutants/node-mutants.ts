@@ -5,7 +5,7 @@ import {
   CANDIDATE_MIN_AGE_MS,
   ccmOpen,
   decodeM4,
-  ifWellFormed,
+  tryDecode,
   installNode,
   LABEL_M4,
   type M4Decision,
@@ -64,11 +64,11 @@ export const erasesWithoutPromoting: Rules = storing((decision, before) =>
 );
 
 export const fifthWithoutWait: Rules = withReceiveM4((state, attempt, ...rest) =>
-  receiveM4(state, { ...attempt, drawnAt: Number.MAX_SAFE_INTEGER }, ...rest),
+  receiveM4(state, { ...attempt, generatedAt: Number.MAX_SAFE_INTEGER }, ...rest),
 );
 
 export const dropsByAgeAtM4: Rules = withReceiveM4((state, attempt, octets, now) =>
-  receiveM4(state, { ...attempt, drawnAt: now }, octets, now),
+  receiveM4(state, { ...attempt, generatedAt: now }, octets, now),
 );
 
 export const takesAnyController: Rules = withReceiveM4((state, ...rest) => {
@@ -79,8 +79,8 @@ export const takesAnyController: Rules = withReceiveM4((state, ...rest) => {
 /** Opens an M4 that was sealed with no associated data, and hands the real initiator the M4 it would have been. */
 export function receiveM4WithoutAad(compareRnI: boolean): ReceiveM4 {
   return (state, attempt, octets, now) => {
-    const m4 = ifWellFormed(decodeM4, octets);
-    if (m4 === undefined) return { kind: 'ignored', why: 'not an M4' };
+    const m4 = tryDecode(decodeM4, octets);
+    if (m4 === undefined) return { kind: 'ignored', reason: 'not an M4' };
     for (const key of [state.confirmed, ...state.candidates.map(({ psk }) => psk).toReversed()]) {
       const body = openBare(key, octets);
       if (body === undefined) continue;
@@ -88,7 +88,7 @@ export function receiveM4WithoutAad(compareRnI: boolean): ReceiveM4 {
       const rnI = compareRnI ? body.slice(0, RN_LENGTH) : attempt.rnI;
       return receiveM4(state, attempt, sealM4(m4, { rnI, rnC }, key, attempt.m1), now);
     }
-    return { kind: 'ignored', why: 'does not open' };
+    return { kind: 'ignored', reason: 'does not open' };
   };
 }
 

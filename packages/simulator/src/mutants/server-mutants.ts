@@ -2,10 +2,10 @@
 
 import {
   derivePsk,
-  judge,
-  type Judgement,
+  decide,
+  type ServerDecision,
   type LinkRequest,
-  type NodeRecord,
+  type ServerNodeRecord,
   type OpenedRequest,
   REFUSALS,
   REISSUE_HOLDOFF_MS,
@@ -27,8 +27,8 @@ function withServer(Server: typeof SimulatedServer): Rules {
   return { ...PROFILE, Server };
 }
 
-function judging(judge: Rules['roles']['server']['judge']): Rules {
-  return { ...PROFILE, roles: { ...PROFILE.roles, server: { ...PROFILE.roles.server, judge } } };
+function judging(judge: Rules['roles']['server']['decide']): Rules {
+  return { ...PROFILE, roles: { ...PROFILE.roles, server: { ...PROFILE.roles.server, decide: judge } } };
 }
 
 /** The draft read literally: the key is replaced on M2, which no node has authenticated. */
@@ -87,14 +87,14 @@ class Looking extends SimulatedServer {
   }
 }
 
-const { stillInTime } = PROFILE.roles.server;
+const { isWithinTimeWindow } = PROFILE.roles.server;
 
 /** Whatever K_i is by now, it is replaced. */
 export const commitsWithoutComparing: Rules = writing(
   (server, opened, { to, commit }) =>
     (rows) => {
       const row = rows.get(opened.body.m1.idI);
-      if (!stillInTime(opened, server.time)) return 'late';
+      if (!isWithinTimeWindow(opened, server.time)) return 'late';
       return row === undefined ? 'lost' : { ...row, key: keyText(to), initial: false, committed: commit };
     },
   true,
@@ -107,7 +107,7 @@ export const comparesKeyAlone: Rules = writing((server, opened, judged) => {
     idI,
     judged,
     () => server.steady,
-    () => stillInTime(opened, server.time),
+    () => isWithinTimeWindow(opened, server.time),
   );
   return (rows) => {
     const row = rows.get(idI);
@@ -134,16 +134,16 @@ export const doesNotWatch: Rules = writing(
       opened.body.m1.idI,
       judged,
       () => server.steady,
-      () => stillInTime(opened, server.time),
+      () => isWithinTimeWindow(opened, server.time),
     ),
   false,
 );
 
 /** M2 is answered from a copy of the registry that is minutes old. */
 class ReadsStale extends SimulatedServer {
-  readonly #copies = new Map<number, { readonly record: NodeRecord | undefined; readonly at: number }>();
+  readonly #copies = new Map<number, { readonly record: ServerNodeRecord | undefined; readonly at: number }>();
 
-  protected override read(of: 'M2' | 'M7', idI: number): NodeRecord | undefined {
+  protected override read(of: 'M2' | 'M7', idI: number): ServerNodeRecord | undefined {
     if (of === 'M7') return super.read(of, idI);
     const { now } = this.around.ground;
     const copy = this.#copies.get(idI);
@@ -156,7 +156,7 @@ class ReadsStale extends SimulatedServer {
 
 /** A key is seen before the disk has it. */
 class ReadsUnsynced extends SimulatedServer {
-  protected override read(of: 'M2' | 'M7', idI: number): NodeRecord | undefined {
+  protected override read(of: 'M2' | 'M7', idI: number): ServerNodeRecord | undefined {
     const row = this.plan.store.unsynced;
     return row?.idI === idI ? { ...row, key: Secret.fromHex(row.key) } : super.read(of, idI);
   }
@@ -179,7 +179,7 @@ class WaitsFiveMinutes extends SimulatedServer {
 class TrustsStarts extends SimulatedServer {
   protected override newWatch(times: Times): ClockStepWatch {
     const { kept } = times;
-    return kept !== undefined && this.wall >= kept.wall ? new ClockStepWatch(this.now) : super.newWatch(times);
+    return kept !== undefined && this.wall >= kept.wallMs ? new ClockStepWatch(this.now) : super.newWatch(times);
   }
 }
 
@@ -215,8 +215,8 @@ class LogsKeys extends SimulatedServer {
 }
 
 /** A repeat of M8 grants what is left of the lifetime. */
-export const grantsWhatIsLeft: Rules = judging((opened, node, wall): Judgement => {
-  const judgement = judge(opened, node, wall);
+export const grantsWhatIsLeft: Rules = judging((opened, node, wall): ServerDecision => {
+  const judgement = decide(opened, node, wall);
   if (judgement.kind !== 'answer' || judgement.with !== 'M8' || judgement.lifetime === 0) return judgement;
   const gone = Math.round((wall - (node?.committed?.ts ?? wall)) / 1000);
   return { ...judgement, lifetime: Math.max(1, judgement.lifetime - Math.max(0, gone)) };
@@ -229,20 +229,20 @@ export const ignoresTs: Rules = {
     ...PROFILE.roles,
     server: {
       ...PROFILE.roles.server,
-      judge: (opened, node) => judge(opened, node, Number(opened.body.ts)),
-      stillInTime: () => true,
+      decide: (opened, node) => decide(opened, node, Number(opened.body.ts)),
+      isWithinTimeWindow: () => true,
     },
   },
 };
 
 /** Any controller may ask for any node. */
 export const assignsToAll: Rules = judging((opened, node, wall) =>
-  judge(opened, node && { ...node, controller: opened.idC }, wall),
+  decide(opened, node && { ...node, controller: opened.idC }, wall),
 );
 
 /** An M7 is taken on the controller's word. */
-export const needsNoProof: Rules = judging((opened, node, wall): Judgement => {
-  const judgement = judge(opened, node, wall);
+export const needsNoProof: Rules = judging((opened, node, wall): ServerDecision => {
+  const judgement = decide(opened, node, wall);
   if (judgement.kind !== 'refuse' || judgement.refusal !== 'proofFailed' || opened.type !== 'M7' || node === undefined)
     return judgement;
   const { idC, tid, body } = opened;
@@ -253,13 +253,13 @@ export const needsNoProof: Rules = judging((opened, node, wall): Judgement => {
 
 /** An initial key that is given again counts as any other. */
 export const forgetsReissue: Rules = judging((opened, node, wall) =>
-  judge(opened, node && { ...node, reissuedAt: undefined }, wall),
+  decide(opened, node && { ...node, reissuedAt: undefined }, wall),
 );
 
 /** What bears a TS from before T is refused; M3s given before T may bear a later one. */
 export const takesReissueForLatestTs: Rules = judging((opened, node, wall) => {
   const { reissuedAt } = node ?? {};
-  return judge(
+  return decide(
     opened,
     node && { ...node, reissuedAt: reissuedAt === undefined ? undefined : reissuedAt - REISSUE_HOLDOFF_MS },
     wall,
