@@ -3,7 +3,7 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { REFUSALS } from '@latchkey/protocol';
-import { CoapClient, CoapServer, createLog, type Endpoint, type KeyAnswer, type KeyRequest } from '@latchkey/runtime';
+import { CoapClient, CoapServer, createLog, type Endpoint, type PostResponse, type PostRequest } from '@latchkey/runtime';
 import type { ProfileNetwork, ProfileNode } from './profile.js';
 
 const LOOPBACK = '127.0.0.1';
@@ -14,7 +14,7 @@ const DEADLINE_MS = 5_000;
 
 /** The controller of `network` behind Latchkey's CoAP server. */
 export async function listen(network: ProfileNetwork): Promise<CoapServer> {
-  const answer = ({ payload, source }: KeyRequest): KeyAnswer => {
+  const answer = ({ payload, source }: PostRequest): PostResponse => {
     const decision = network.decide(payload, source);
     switch (decision.kind) {
       case 'challenge':
@@ -101,7 +101,7 @@ async function exchange<T>(
       deadlineMs,
       maxIgnored: 16,
       echo,
-      judge: (response) => {
+      accept: (response) => {
         if (response.code !== '2.04') return { echo: response.echo };
         const taken = takes(response.payload);
         return taken === undefined ? undefined : { taken };

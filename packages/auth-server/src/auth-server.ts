@@ -26,7 +26,7 @@ import {
   type Secret,
   isWithinTimeWindow,
 } from '@latchkey/protocol';
-import { BoundedLog, type Clock, Failure, formatNid, type Log } from '@latchkey/runtime';
+import { RateLimitedLog, type Clock, Failure, formatNid, type Log } from '@latchkey/runtime';
 import { ControllerClocks } from './controller-clocks.js';
 import { isoTime } from './iso-time.js';
 import { KeptControllers } from './kept-controllers.js';
@@ -74,7 +74,7 @@ export class AuthServer {
   readonly #clock: Clock;
   readonly #draw: (n: number) => Uint8Array;
   readonly #log: Log;
-  readonly #strangers: BoundedLog;
+  readonly #strangers: RateLimitedLog;
   readonly #timekeeper: Timekeeper;
   readonly #sightings: Sightings;
   readonly #clocks = new ControllerClocks();
@@ -86,7 +86,7 @@ export class AuthServer {
     this.#clock = clock;
     this.#draw = draw;
     this.#log = log;
-    this.#strangers = new BoundedLog(log);
+    this.#strangers = new RateLimitedLog(log);
     this.#controllers = new KeptControllers(registry);
     this.#sightings = new Sightings(registry.tables, log);
     this.#timekeeper = new Timekeeper(registry, clock, log);
@@ -96,7 +96,7 @@ export class AuthServer {
   async answer(octets: Uint8Array): Promise<LinkAnswer> {
     const request = tryDecode(decodeLinkRequest, octets);
     if (request === undefined) {
-      this.counts.joins.add('malformed');
+      this.counts.joins.increment('malformed');
       return { code: REFUSALS.malformed.code };
     }
     const since = performance.now();
@@ -108,10 +108,10 @@ export class AuthServer {
       if (!(error instanceof Failure)) throw error;
       // The registry cannot be read: with no key, all that can be said is to come again.
       this.#strangers.warn('registry', { ...about(request), advice: error.advice }, error.message);
-      this.counts.joins.add('storeFailed');
+      this.counts.joins.increment('storeFailed');
       return { code: REFUSALS.storeFailed.code, maxAge: retryAfterSeconds('storeFailed') };
     } finally {
-      this.counts.exchanges[request.type].addSince(since);
+      this.counts.exchanges[request.type].observeSince(since);
     }
   }
 
@@ -130,7 +130,7 @@ export class AuthServer {
           : 'does not open: the credential of its controller differs from ours';
       this.#strangers.warn('link', about(request), `${request.type} ${what}`);
       if (controller !== undefined) this.#sightings.unopened(idC, this.#clock().wallMs);
-      this.counts.joins.add('notAuthentic');
+      this.counts.joins.increment('notAuthentic');
       return { code: REFUSALS.notAuthentic.code };
     }
     this.#sightings.heard(idC, this.#clock().wallMs);
@@ -222,7 +222,7 @@ export class AuthServer {
       if (result === 'late') return refusal('clock');
       const { idC, tid, nidI, lifetime } = commit;
       this.#sightings.joined(idI);
-      this.counts.joins.add(node.initial ? 'joined' : 'renewed');
+      this.counts.joins.increment(node.initial ? 'joined' : 'renewed');
       const line = {
         node: formatId(idI),
         controller: formatId(idC),
@@ -249,7 +249,7 @@ export class AuthServer {
     if (decision.kind === 'refuse') {
       const { reason, code, meaning } = REFUSALS[decision.refusal];
       this.#noteRefusal(opened, decision.refusal);
-      this.counts.joins.add(decision.refusal);
+      this.counts.joins.increment(decision.refusal);
       this.#strangers.warn(
         decision.refusal,
         { ...about(request), node: formatId(opened.body.m1.idI), reason, advice: decision.because?.advice },

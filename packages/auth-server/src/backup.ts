@@ -11,16 +11,16 @@ import {
   type Clock,
   exists,
   Failure,
-  giveNewName,
+  linkIntoPlace,
   lockFolder,
-  openFolder,
+  ensurePrivateFolder,
   readClock,
-  removeIfInterrupted,
+  removeOnSignal,
   syncFolderOf,
   systemFailure,
-  type Times,
+  type ClockHistory,
   UsageFailure,
-  withSpan,
+  addRange,
 } from '@latchkey/runtime';
 import { checkStore, DamagedStore, entriesIn, STORE_FILE } from '@latchkey/store';
 import { formatHead, type Head } from './audit.js';
@@ -39,7 +39,7 @@ export async function backup({ tables }: Registry, path: string): Promise<Head> 
     throw new UsageFailure(`${path} exists already`, { advice: 'Nothing was written. Choose another name.' });
   const aside = join(dirname(path), `.${basename(path)}.${randomBytes(4).toString('hex')}`);
   const copy = join(aside, STORE_FILE);
-  const written = removeIfInterrupted(aside);
+  const written = removeOnSignal(aside);
   try {
     await mkdir(aside, { mode: 0o700 });
     await checkStore(join(tables.folder, STORE), tables.env, restoreAdvice(tables.folder));
@@ -48,7 +48,7 @@ export async function backup({ tables }: Registry, path: string): Promise<Head> 
     const { head } = tables.audit;
     await copyStore(tables, aside);
     await finishFile(copy);
-    await giveNewName(copy, path);
+    await linkIntoPlace(copy, path);
     await syncFolderOf(path);
     return head ?? { seq: 0, hash: '' };
   } catch (error) {
@@ -137,7 +137,7 @@ export async function restore(
   if (!(await exists(path))) throw new UsageFailure(`${path} is not there`, { advice: 'Check the path.' });
   await checkPrivateFile(path);
   const length = await storeIn(path);
-  await openFolder(folder);
+  await ensurePrivateFolder(folder);
   const lock = await lockFolder(folder, 'latchkey-auth-server restore');
   try {
     const there = await exists(join(folder, STORE));
@@ -148,7 +148,7 @@ export async function restore(
     }
     const fresh = `${STORE}-restoring`;
     await rm(join(folder, fresh), { recursive: true, force: true });
-    await openFolder(join(folder, fresh));
+    await ensurePrivateFolder(join(folder, fresh));
     const target = join(folder, fresh, STORE_FILE);
     await copyFile(path, target)
       .then(() => truncate(target, length))
@@ -209,9 +209,9 @@ async function examine(
       // For every node: a key that was replaced since the backup is back (protocol, `reissuedAt`).
       tables.about.putSync('restored', { at: now, backupAt });
       // What was shown since the backup nobody has kept.
-      const times = tables.about.get('times') as Times | undefined;
+      const times = tables.about.get('times') as ClockHistory | undefined;
       const span = { from: Math.min(backupAt, now), until: now + MAX_SERVER_CLOCK_SKEW_MS };
-      if (times !== undefined) tables.about.putSync('times', withSpan(times, span));
+      if (times !== undefined) tables.about.putSync('times', addRange(times, span));
       tables.audit.append({ what: 'registry restored', note }, Date.now());
     });
     return { backupAt, nodes };

@@ -4,7 +4,7 @@
  * with what the walk before has counted. A small registry is counted at once.
  */
 
-import { Failure, type Log, type Metric, repeat, type Sample, samples, Tally } from '@latchkey/runtime';
+import { Failure, type Log, type Metric, repeat, type Sample, samples, LabelledCounter } from '@latchkey/runtime';
 import { NODE_STATES, type NodeStatus, stateOf } from './node-view.js';
 import { ORDER_STATES, orderStateOf, type OrderStatus } from './order-state.js';
 import type { Registry } from './registry.js';
@@ -17,8 +17,8 @@ const PAUSE_MS = 245;
 const GOOD_FOR_MS = 10_000;
 
 interface Count {
-  readonly nodes: Tally<NodeStatus>;
-  readonly orders: Tally<OrderStatus>;
+  readonly nodes: LabelledCounter<NodeStatus>;
+  readonly orders: LabelledCounter<OrderStatus>;
 }
 
 export class Census {
@@ -95,20 +95,20 @@ export class Census {
 
 /** Yields when it has worked for a slice. No read of the store stays open meanwhile. */
 function* walk(registry: Registry): Generator<void, Count> {
-  const orders = new Tally<OrderStatus>(ORDER_STATES);
-  const nodes = new Tally<NodeStatus>(NODE_STATES);
+  const orders = new LabelledCounter<OrderStatus>(ORDER_STATES);
+  const nodes = new LabelledCounter<NodeStatus>(NODE_STATES);
   yield* inSlices(
     (from) => registry.orders(from),
     ({ number }) => number,
     (order) => {
       const state = orderStateOf(order, Date.now());
-      if (state !== undefined) orders.add(state);
+      if (state !== undefined) orders.increment(state);
     },
   );
   yield* inSlices(
     (from) => registry.nodes(from),
     ({ idI }) => idI,
-    (node) => nodes.add(stateOf(node, Date.now())),
+    (node) => nodes.increment(stateOf(node, Date.now())),
   );
   return { nodes, orders };
 }

@@ -1,9 +1,9 @@
 import {
   DEFAULT_MEMORY,
   type Endpoint,
-  type HttpPlace,
+  type ListenAddress,
   httpSchema,
-  LEAST_MEMORY,
+  MIN_MEMORY,
   listenSchema,
   type LogLevel,
   LOG_LEVELS,
@@ -20,12 +20,12 @@ export interface Config {
   /** MiB that may be resident. */
   readonly memory: number;
   /** Where health and metrics are served; nowhere without it. */
-  readonly http?: HttpPlace | undefined;
+  readonly http?: ListenAddress | undefined;
 }
 
 export const configSchema: z.ZodType<Config> = z.strictObject({
   listen: z.array(listenSchema).min(1).prefault([DEFAULT_LISTEN]),
   log_level: z.enum(LOG_LEVELS).default('info'),
-  memory: z.int().min(LEAST_MEMORY).default(DEFAULT_MEMORY),
+  memory: z.int().min(MIN_MEMORY).default(DEFAULT_MEMORY),
   http: z.optional(httpSchema),
 });

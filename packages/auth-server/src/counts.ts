@@ -1,7 +1,7 @@
 /** What the auth-server counts as it works. */
 
 import { type LinkRefusal, type Refusal, REFUSALS } from '@latchkey/protocol';
-import { Durations, Tally } from '@latchkey/runtime';
+import { Histogram, LabelledCounter } from '@latchkey/runtime';
 
 /** How M7 ended, and M2 where it was refused. */
 type Outcome = 'joined' | 'renewed' | LinkRefusal | 'malformed' | 'notAuthentic';
@@ -13,7 +13,7 @@ const REASONS = (Object.keys(REFUSALS) as Refusal[]).filter(
 );
 
 export class AuthServerCounts {
-  readonly joins: Tally<Outcome> = new Tally<Outcome>(['joined', 'renewed', ...REASONS]);
+  readonly joins: LabelledCounter<Outcome> = new LabelledCounter<Outcome>(['joined', 'renewed', ...REASONS]);
   /** From a request to its answer. */
-  readonly exchanges: Readonly<Record<'M2' | 'M7', Durations>> = { M2: new Durations(), M7: new Durations() };
+  readonly exchanges: Readonly<Record<'M2' | 'M7', Histogram>> = { M2: new Histogram(), M7: new Histogram() };
 }

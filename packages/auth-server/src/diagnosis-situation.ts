@@ -4,7 +4,7 @@
  */
 
 import { formatId, type Clocks } from '@latchkey/protocol';
-import { type Endpoint, formatEndpoint, type FolderLockState, nativeLocks, refusedUntil } from '@latchkey/runtime';
+import { type Endpoint, formatEndpoint, type FolderLockState, nativeLocks, rejectedUntil } from '@latchkey/runtime';
 import type { Entry } from './audit.js';
 import { waitsUntil } from './past-times.js';
 import type { Registry, Restored } from './registry.js';
@@ -240,7 +240,7 @@ function isServed({ locked, holder }: FolderLockState): boolean {
 
 function holdOff(registry: Registry, clock: Clocks): HoldOff | undefined {
   const { times } = registry;
-  const [stepped, past] = [waitsUntil(times, clock), refusedUntil(times, clock.wallMs)];
+  const [stepped, past] = [waitsUntil(times, clock), rejectedUntil(times, clock.wallMs)];
   if (stepped === undefined && past === undefined) return undefined;
   return { until: Math.max(stepped ?? 0, past ?? 0), mayRelease: stepped === undefined };
 }

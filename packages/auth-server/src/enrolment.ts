@@ -7,7 +7,7 @@
 
 import { join } from 'node:path';
 import { formatId, type Secret } from '@latchkey/protocol';
-import { Failure, lockFolder, openFolder, UsageFailure } from '@latchkey/runtime';
+import { Failure, lockFolder, ensurePrivateFolder, UsageFailure } from '@latchkey/runtime';
 import { PLACE } from '@latchkey/store';
 import type { Event } from './audit.js';
 import { NodeBatch } from './batch.js';
@@ -149,7 +149,7 @@ function openOrder({ orders, audit }: Tables, number: number, row: OrderRow): vo
 /** One at a time: what is pending otherwise belongs to nobody. */
 async function lockForEnrolment(folder: string): Promise<{ release(): Promise<void> }> {
   const path = join(folder, 'enrolment');
-  await openFolder(path);
+  await ensurePrivateFolder(path);
   return lockFolder(path, 'another order or import');
 }
 

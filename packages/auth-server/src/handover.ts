@@ -9,8 +9,8 @@ import {
   exists,
   formatManifest,
   type ManifestLine,
-  type ManifestReaders,
-  openFolder,
+  type ManifestRecipients,
+  ensurePrivateFolder,
   parsePassphrase,
   readSecretFile,
   readSecretInput,
@@ -43,9 +43,9 @@ export function handoverOptions(command: Command): Command {
 /** A place for a manifest that is free, and who may read what is put there. */
 export class Handover {
   readonly path: string;
-  readonly readers: ManifestReaders | undefined;
+  readonly readers: ManifestRecipients | undefined;
 
-  private constructor(path: string, readers: ManifestReaders | undefined) {
+  private constructor(path: string, readers: ManifestRecipients | undefined) {
     this.path = path;
     this.readers = readers;
   }
@@ -53,7 +53,7 @@ export class Handover {
   /** Before anything is drawn or changed: whatever is wrong with the options is found here. */
   static async prepare({ out, recipient, passphraseFile }: HandoverOptions): Promise<Handover> {
     const readers = await readersOf(recipient, passphraseFile);
-    await openFolder(out);
+    await ensurePrivateFolder(out);
     const path = join(out, readers === undefined ? 'manifest.csv' : 'manifest.csv.age');
     if (await exists(path))
       throw new UsageFailure(`${path} exists already`, { advice: 'Nothing was changed. Choose another folder.' });
@@ -78,7 +78,7 @@ export class Handover {
 async function readersOf(
   recipients: readonly string[] | undefined,
   passphraseFile: string | undefined,
-): Promise<ManifestReaders | undefined> {
+): Promise<ManifestRecipients | undefined> {
   if (recipients !== undefined) {
     await checkRecipients(recipients);
     return { recipients };

@@ -4,7 +4,7 @@
  */
 
 import type { Secret } from '@latchkey/protocol';
-import { LeavingMap } from '@latchkey/runtime';
+import { BoxedMap } from '@latchkey/runtime';
 import type { NodeRow } from './rows.js';
 
 /** At the bound the oldest goes. */
@@ -24,7 +24,7 @@ interface Kept extends OpenedRow {
 }
 
 export class KeptNodes {
-  readonly #kept = new LeavingMap<number, Kept>();
+  readonly #kept = new BoxedMap<number, Kept>();
   #sweep: NodeJS.Timeout | undefined;
 
   /** Keeps a copy of the key. */

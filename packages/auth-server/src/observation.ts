@@ -5,13 +5,13 @@ import {
   type CoapServer,
   commitsMetric,
   dropsMetric,
-  type Durations,
+  type Histogram,
   exchangesMetric,
   joinsMetric,
   type Log,
   type Metric,
-  type Observation,
-  type ServerCounts,
+  type Telemetry,
+  type ServerMetrics,
 } from '@latchkey/runtime';
 import type { AuthServer } from './auth-server.js';
 import { Census } from './census.js';
@@ -20,15 +20,15 @@ import type { Registry } from './registry.js';
 export class RegistryObservation {
   readonly checks: readonly Check[];
   /** By store, for the metric that a daemon has for all its stores. */
-  readonly commits: Readonly<Record<'registry', Durations>>;
+  readonly commits: Readonly<Record<'registry', Histogram>>;
   readonly metrics: readonly Metric[];
   readonly #census: Census;
 
   constructor(registry: Registry, server: AuthServer, log: Log) {
     this.#census = new Census(registry, log);
     this.checks = [
-      { name: 'registry', watchdog: 'waits', look: () => registry.probe(Date.now()).then(() => undefined) },
-      { name: 'clock', watchdog: 'told', look: () => server.clockFault(), goodForMs: 0 },
+      { name: 'registry', watchdog: 'required', run: () => registry.probe(Date.now()).then(() => undefined) },
+      { name: 'clock', watchdog: 'told', run: () => server.clockFault(), cacheMs: 0 },
     ];
     this.commits = { registry: registry.commits };
     this.metrics = [
@@ -47,17 +47,17 @@ export function observe(
   server: AuthServer,
   registry: RegistryObservation,
   sockets: readonly CoapServer[],
-  counts: ServerCounts,
-): Observation {
+  counts: ServerMetrics,
+): Telemetry {
   return {
-    serves: () => sockets.every((socket) => socket.isOpen),
+    isServing: () => sockets.every((socket) => socket.isOpen),
     checks: registry.checks,
     metrics: [
       joinsMetric(server.counts.joins),
       exchangesMetric(server.counts.exchanges),
       commitsMetric(registry.commits),
       ...registry.metrics,
-      ...counts.metrics(),
+      ...counts.definitions(),
       dropsMetric(counts.drops),
     ],
   };

@@ -1,21 +1,21 @@
 /** Times that the clock showed before a break, and the way to commit M7s of such times again (runtime, times.ts). */
 
-import { ClockStepWatch, pastOf, type Span, type Times } from '@latchkey/runtime';
+import { ClockStepDetector, findPreviousRange, type TimeRange, type ClockHistory } from '@latchkey/runtime';
 import { CLOCK_STEP_HOLDOFF_MS, formatId, type Clocks } from '@latchkey/protocol';
 import type { Registry } from './registry.js';
 
 /** Those that the clock has not yet left behind: now, or once it comes to them, no key is committed. */
-export function pastAhead({ past }: Times, wall: number): readonly Span[] {
-  return past.filter((span) => span.until >= wall || pastOf({ past: [span] }, wall) !== undefined);
+export function pastAhead({ previous }: ClockHistory, wall: number): readonly TimeRange[] {
+  return previous.filter((span) => span.until >= wall || findPreviousRange({ previous: [span] }, wall) !== undefined);
 }
 
 /**
  * Until when nothing at all is committed, ms since the epoch: a step back is less than five minutes ago, which a server has noticed, or will
  * notice as it starts. No command shortens that.
  */
-export function waitsUntil(times: Times, now: Clocks): number | undefined {
-  const { setBackAt: willNotice = -Infinity } = new ClockStepWatch(now, times);
-  const { setBackAt: noticed = -Infinity } = times;
+export function waitsUntil(times: ClockHistory, now: Clocks): number | undefined {
+  const { steppedBackAt: willNotice = -Infinity } = new ClockStepDetector(now, times);
+  const { steppedBackAt: noticed = -Infinity } = times;
   // One that lies ahead is of a monotonic clock from before the machine was started anew.
   const setBackAt = Math.max(willNotice, noticed <= now.monotonicMs ? noticed : -Infinity);
   const left = setBackAt + CLOCK_STEP_HOLDOFF_MS - now.monotonicMs;
@@ -36,7 +36,7 @@ export function keysFromBefore(registry: Registry): number[] {
 }
 
 /** M7s of those times count again. Gives what was released. */
-export async function releasePast(registry: Registry, wall: number): Promise<readonly Span[]> {
+export async function releasePast(registry: Registry, wall: number): Promise<readonly TimeRange[]> {
   const released = pastAhead(registry.times, wall);
   if (released.length === 0) return released;
   await registry.releaseTimes(released);

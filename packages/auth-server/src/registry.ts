@@ -13,13 +13,13 @@ import { join } from 'node:path';
 import { type Commit, COMMIT_TIMEOUT_MS, formatId, KEY_LENGTH, Secret } from '@latchkey/protocol';
 import {
   type Clock,
-  Durations,
+  Histogram,
   exists,
   Failure,
-  NO_TIMES,
-  openFolder,
-  type Span,
-  type Times,
+  EMPTY_HISTORY,
+  ensurePrivateFolder,
+  type TimeRange,
+  type ClockHistory,
   UsageFailure,
 } from '@latchkey/runtime';
 import { isStored, type Keyring, PLACE, rowsFrom, STORE_FILE, storedOctets, tellServing, writeFailure } from '@latchkey/store';
@@ -61,7 +61,7 @@ export class Registry {
   /** For what changes the registry (`enrolment`, `node-changes`, ...); readers use the methods here. */
   readonly tables: Tables;
   /** How long commits took. */
-  readonly commits: Durations = new Durations();
+  readonly commits: Histogram = new Histogram();
   /** When each commit under way began, by the monotonic clock, oldest first. */
   readonly #underWay = new Set<{ readonly since: number }>();
   readonly #kept = new KeptNodes();
@@ -75,7 +75,7 @@ export class Registry {
 
   /** Makes a new, empty registry in `folder`, sealed under what `master` gives. Refuses to touch one that is there, or to make one beside it. */
   static async create(folder: string, master: () => Promise<Secret>, who: string, clock?: Clock): Promise<Registry> {
-    await openFolder(folder);
+    await ensurePrivateFolder(folder);
     if (!(await exists(join(folder, STORE, STORE_FILE)))) {
       const beside = await onlyBeside(folder);
       if (beside !== undefined) throw beside;
@@ -97,7 +97,7 @@ export class Registry {
       await tables.write(() => {
         tables.lockUnder(key, Secret.from(octets));
         tables.about.putSync('schema', SCHEMA);
-        tables.about.putSync('times', NO_TIMES);
+        tables.about.putSync('times', EMPTY_HISTORY);
         tables.audit.append({ what: 'registry created' }, Date.now());
       });
       octets.fill(0);
@@ -125,7 +125,7 @@ export class Registry {
 
   static async #openTables(folder: string, who: string, clock: Clock | undefined): Promise<Tables> {
     await requireRegistry(folder);
-    await openFolder(folder);
+    await ensurePrivateFolder(folder);
     return Tables.open(folder, who, { clock });
   }
 
@@ -245,17 +245,17 @@ export class Registry {
    */
   get servedAt(): number | undefined {
     this.tables.seeLatest();
-    return (this.tables.about.get('times') as Times | undefined)?.kept?.wallMs;
+    return (this.tables.about.get('times') as ClockHistory | undefined)?.savedAt?.wallMs;
   }
 
   /** What the clocks of the servers showed. */
-  get times(): Times {
+  get times(): ClockHistory {
     this.tables.seeLatest();
     return this.tables.times;
   }
 
   /** Writes what becomes of `times`, and gives it, once the disk has it. `wall`: the time it is; `broken`: why a break comes before it. */
-  async keepTimes(change: (times: Times) => Times, wall: number, broken?: string): Promise<Times> {
+  async keepTimes(change: (times: ClockHistory) => ClockHistory, wall: number, broken?: string): Promise<ClockHistory> {
     return this.tables.write(() => {
       const times = change(this.tables.times);
       this.tables.about.putSync('times', times);
@@ -266,12 +266,14 @@ export class Registry {
   }
 
   /** M7s of these times count again. */
-  async releaseTimes(released: readonly Span[]): Promise<void> {
+  async releaseTimes(released: readonly TimeRange[]): Promise<void> {
     const note = released.map(({ from, until }) => `${isoTime(from)} to ${isoTime(until)}`).join(', ');
     await this.tables.change({ what: 'clock released', note }, () => {
       const { times } = this.tables;
-      const past = times.past.filter(({ from, until }) => !released.some((span) => span.from === from && span.until === until));
-      this.tables.about.putSync('times', { ...times, past });
+      const previous = times.previous.filter(
+        ({ from, until }) => !released.some((span) => span.from === from && span.until === until),
+      );
+      this.tables.about.putSync('times', { ...times, previous });
     });
   }
 
@@ -340,7 +342,7 @@ export class Registry {
         nodes.putSync(idI, next);
         return 'committed';
       });
-      if (result === 'committed') this.commits.addSince(underWay.since);
+      if (result === 'committed') this.commits.observeSince(underWay.since);
       return result;
     } catch (error) {
       throw error instanceof Failure ? error : await writeFailure(this.folder, error);

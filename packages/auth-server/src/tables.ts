@@ -2,7 +2,7 @@
 
 import { join } from 'node:path';
 import { PLACE, type About, Keyring, openStore, writeFailure } from '@latchkey/store';
-import { type Clock, Failure, KEPT_AHEAD_MS, readClock, type Times, timeOfServers, UsageFailure } from '@latchkey/runtime';
+import { type Clock, Failure, RESERVE_AHEAD_MS, readClock, type ClockHistory, serverTime, UsageFailure } from '@latchkey/runtime';
 import { formatId, type Secret } from '@latchkey/protocol';
 import type { Database, RootDatabase } from 'lmdb';
 import { AuditLog, type Event } from './audit.js';
@@ -113,20 +113,20 @@ export class Tables {
   }
 
   /** What the clocks of the servers showed. An older version kept the latest of it alone. */
-  get times(): Times {
-    const times = this.about.get('times') as Times | undefined;
+  get times(): ClockHistory {
+    const times = this.about.get('times') as ClockHistory | undefined;
     if (times !== undefined) return times;
     const wall = this.latestWall;
     return {
-      shown: [{ from: 0, until: wall + KEPT_AHEAD_MS }],
-      past: [],
-      kept: { wallMs: wall, monotonicMs: Number.POSITIVE_INFINITY },
+      current: [{ from: 0, until: wall + RESERVE_AHEAD_MS }],
+      previous: [],
+      savedAt: { wallMs: wall, monotonicMs: Number.POSITIVE_INFINITY },
     };
   }
 
   /** The time by the servers' clock, ms since the epoch, whatever the clock of this process shows. */
   get timeOfServers(): number {
-    return timeOfServers(this.times, this.#clock());
+    return serverTime(this.times, this.#clock());
   }
 
   /**

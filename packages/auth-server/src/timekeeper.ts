@@ -1,16 +1,16 @@
 /** What one server does about clocks that are set back: it keeps the times it shows in the registry, and refuses M7s of times that are past (runtime, times.ts). */
 
 import {
-  afterBreak,
+  afterDiscontinuity,
   type Clock,
-  ClockStepWatch,
-  isDue,
-  isKept,
+  ClockStepDetector,
+  needsExtension,
+  isCovered,
   type Log,
-  pastOf,
-  refusedUntil,
-  type Times,
-  withTime,
+  findPreviousRange,
+  rejectedUntil,
+  type ClockHistory,
+  extendTo,
 } from '@latchkey/runtime';
 import { isoTime } from './iso-time.js';
 import { pastAhead } from './past-times.js';
@@ -20,9 +20,9 @@ export class Timekeeper {
   readonly #registry: Registry;
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #watch: ClockStepWatch;
+  readonly #watch: ClockStepDetector;
   /** As they were last read or written. */
-  #times: Times;
+  #times: ClockHistory;
   /** How many breaks the registry knows of. */
   #told = 0;
   #keeping: Promise<void> | undefined;
@@ -32,7 +32,7 @@ export class Timekeeper {
     this.#clock = clock;
     this.#log = log;
     this.#times = registry.times;
-    this.#watch = new ClockStepWatch(clock(), this.#times);
+    this.#watch = new ClockStepDetector(clock(), this.#times);
     if (this.#watch.observe(clock())) log.warn('the clock was set back: no key is committed for five minutes');
   }
 
@@ -40,22 +40,22 @@ export class Timekeeper {
   look(): number | undefined {
     const now = this.#clock();
     this.#watch.observe(now);
-    return this.#watch.breaks === this.#told && isKept(this.#times, now.wallMs) ? now.wallMs : undefined;
+    return this.#watch.discontinuities === this.#told && isCovered(this.#times, now.wallMs) ? now.wallMs : undefined;
   }
 
   /** Why an M7 with this TS is not committed; `undefined`: it may be. After `look`. */
   refuses(ts: number): string | undefined {
     if (this.#watch.observe(this.#clock())) return 'the clock was set back less than five minutes ago';
-    const span = pastOf(this.#times, ts);
+    const span = findPreviousRange(this.#times, ts);
     if (span === undefined) return undefined;
-    return `its TS is of a time that the clock showed before it was set back, or the machine started anew; such are refused until ${isoTime(refusedUntil(this.#times, ts) ?? ts)}`;
+    return `its TS is of a time that the clock showed before it was set back, or the machine started anew; such are refused until ${isoTime(rejectedUntil(this.#times, ts) ?? ts)}`;
   }
 
   /** Why no M7 of now is committed; `undefined` if it is. */
   fault(): string | undefined {
     const now = this.#clock();
     if (this.#watch.observe(now)) return 'no key is committed: the clock was set back less than five minutes ago';
-    const until = refusedUntil(this.#times, now.wallMs);
+    const until = rejectedUntil(this.#times, now.wallMs);
     if (until === undefined) return undefined;
     return `no key is committed until ${isoTime(until)}: the clock shows times that it showed before it was set back, or the machine started anew`;
   }
@@ -69,7 +69,7 @@ export class Timekeeper {
   async keep(): Promise<void> {
     const now = this.#clock();
     this.#watch.observe(now);
-    if (this.#watch.breaks === this.#told && !isDue(this.#times, now.wallMs)) return;
+    if (this.#watch.discontinuities === this.#told && !needsExtension(this.#times, now.wallMs)) return;
     this.#keeping ??= this.#write().finally(() => {
       this.#keeping = undefined;
     });
@@ -79,20 +79,20 @@ export class Timekeeper {
   async #write(): Promise<void> {
     const now = this.#clock();
     this.#watch.observe(now);
-    const { breaks, setBackAt } = this.#watch;
-    const broken = breaks !== this.#told;
+    const { discontinuities, steppedBackAt } = this.#watch;
+    const broken = discontinuities !== this.#told;
     this.#times = await this.#registry.keepTimes(
-      (times) => (broken ? afterBreak(times, now, setBackAt) : withTime(times, now)),
+      (times) => (broken ? afterDiscontinuity(times, now, steppedBackAt) : extendTo(times, now)),
       now.wallMs,
       broken ? this.#whyBroken(now.monotonicMs) : undefined,
     );
-    this.#told = breaks;
+    this.#told = discontinuities;
     if (broken) this.#tellOfBreak(now.wallMs);
   }
 
   #whyBroken(steady: number): string {
-    const { setBackAt } = this.#watch;
-    return setBackAt === undefined || setBackAt < steady - 60_000
+    const { steppedBackAt } = this.#watch;
+    return steppedBackAt === undefined || steppedBackAt < steady - 60_000
       ? 'nobody knows whether the clock ran on since a server last kept the time'
       : 'the clock was set back';
   }

@@ -137,7 +137,7 @@ describe('M7', () => {
     const asked = exchange(node.key);
     const answers = await Promise.all(Array.from({ length: 20 }, () => server.answer(asked.m7)));
     for (const { payload } of answers) expect(asked.openM8(payload)).toEqual({ idI: ID_I, lifetime: 3_600 });
-    expect(log.saying('node has a new key')).toHaveLength(1);
+    expect(log.withMessage('node has a new key')).toHaveLength(1);
   });
 
   it('that loses its comparison is judged anew: one of two transactions of a node wins', async () => {
@@ -248,7 +248,7 @@ describe('a request is refused', () => {
     const { server, log } = await setting([newNode(ID_I)]);
     const asked = exchange(newSecret(), { idC: 0xdead });
     expect(await server.answer(asked[request])).toEqual({ code: '4.01' });
-    expect(log.saying(`${request.toUpperCase()} from a controller the registry does not have`)).toMatchObject([
+    expect(log.withMessage(`${request.toUpperCase()} from a controller the registry does not have`)).toMatchObject([
       { controller: '0000dead' },
     ]);
   });
@@ -307,7 +307,7 @@ describe('a clock that was set back', () => {
     const refused = await server.answer(asked.m7);
     expect([refusal(asked, 'm7', refused), refused.maxAge]).toEqual(['5.03 8 of the node', 10]);
     // The wire has one reason for all that passes; the log tells this one.
-    expect(log.saying('refused: the clock was set back less than five minutes ago')).toMatchObject([
+    expect(log.withMessage('refused: the clock was set back less than five minutes ago')).toMatchObject([
       { node: '0000a1b2', reason: 8 },
     ]);
     expect(log.text).not.toContain('bounds on work');
@@ -327,7 +327,7 @@ describe('a clock that was set back', () => {
     await server.answer(first.m7);
 
     const restarted = serverOn(registry, (now) => ({ ...now, wallMs: now.wallMs - 10_000 }));
-    expect(restarted.log.saying('the clock was set back: no key is committed for five minutes')).toHaveLength(1);
+    expect(restarted.log.withMessage('the clock was set back: no key is committed for five minutes')).toHaveLength(1);
     const second = exchange(first.psk, { ts: WALL - 10_000 });
     expect(refusal(second, 'm7', await restarted.server.answer(second.m7))).toBe('5.03 8 of the node');
     // The commit of before is no new one.
@@ -352,7 +352,7 @@ describe('a clock that was set back', () => {
       expect(refusal(keptBack, 'm7', await server.answer(keptBack.m7))).toBe('5.03 8 of the node');
     }
     const [from, shownUntil] = [WALL, WALL + 60_000].map((ms) => new Date(ms).toISOString());
-    expect(log.saying('no key is committed while the clock shows times that it has shown before')).toMatchObject([
+    expect(log.withMessage('no key is committed while the clock shows times that it has shown before')).toMatchObject([
       { spans: [{ from, until: shownUntil }] },
     ]);
     // The first that cannot be from before.
@@ -392,7 +392,7 @@ describe('a clock that was set back', () => {
     const keptBack = exchange(node.key);
     await server.answer(keptBack.m2);
     const restarted = serverOn(registry, undefined, { wallMs: WALL + 1_000, monotonicMs: 20_000 });
-    expect(restarted.log.saying('the clock was set back: no key is committed for five minutes')).toEqual([]);
+    expect(restarted.log.withMessage('the clock was set back: no key is committed for five minutes')).toEqual([]);
     expect(refusal(keptBack, 'm7', await restarted.server.answer(keptBack.m7))).toBe('5.03 8 of the node');
     const { now } = restarted;
     now.wallMs += 90_000;
@@ -510,7 +510,7 @@ describe('the log', () => {
       await server.answer(m7.subarray(1));
     }
     expect(log.lines.length).toBeGreaterThan(8);
-    expect(log.saying('node has a new key')).toMatchObject([
+    expect(log.withMessage('node has a new key')).toMatchObject([
       { node: '0000a1b2', keyBefore: node.key.fingerprint, key: asked.psk.fingerprint, at: '192.0.2.7:49152' },
     ]);
     for (const key of [node.key, asked.psk, SK_CS, stranger.psk]) {

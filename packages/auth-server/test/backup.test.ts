@@ -4,7 +4,7 @@ import { createHash, randomBytes, randomInt } from 'node:crypto';
 import { chmod, copyFile, readdir, readFile, rename, stat, truncate, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { formatId, type Secret } from '@latchkey/protocol';
-import { isKept, lockFolder } from '@latchkey/runtime';
+import { isCovered, lockFolder } from '@latchkey/runtime';
 import { STORE_FILE } from '@latchkey/store';
 import { describe, expect, it } from 'vitest';
 import { CapturedLog, Child, hasGcc, tempFolder, withoutLinks } from '../../runtime/test/fixtures.js';
@@ -352,7 +352,7 @@ describe('the times that the clock showed after the backup', () => {
     const folder = await tempFolder();
     const { backupAt } = await put(file, folder);
     const { times } = await openRegistry(folder);
-    expect([backupAt, restoredAt].map((wall) => isKept(times, wall))).toEqual([true, true]);
+    expect([backupAt, restoredAt].map((wall) => isCovered(times, wall))).toEqual([true, true]);
   });
 });
 

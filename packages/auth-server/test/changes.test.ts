@@ -179,7 +179,7 @@ describe('a commit that races with a change', () => {
       const { seq } = office;
       expect(await answering).toBe(refusal);
       expect(office.seq).toBe(seq);
-      expect(serving.log.saying('node has a new key')).toEqual([]);
+      expect(serving.log.withMessage('node has a new key')).toEqual([]);
     });
     expect(registry.node(1)?.committed).toBeUndefined();
   });

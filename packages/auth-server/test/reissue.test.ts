@@ -133,7 +133,7 @@ describe('the initial key that a node has, or had, given again', () => {
     await resetNode(registry, ID_I, ik);
     await ask(before, 'm7');
     const [at, end] = [WALL, WALL + 35_000].map((ms) => new Date(ms).toISOString());
-    const [line] = log.saying(
+    const [line] = log.withMessage(
       `refused: at ${at} its node was given an initial key again, or the registry was restored; what bears a TS up to ${end} may be from before`,
     );
     expect(line).toMatchObject({ node: '0000a1b2', reason: 8 });

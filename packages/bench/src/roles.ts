@@ -52,12 +52,12 @@ export class Roles {
   }
 
   #ask(octets: Uint8Array, receive: 'receiveM1' | 'receiveM5', key: Secret): Uint8Array {
-    const now = { wall: Date.now(), steady: performance.now() };
+    const now = { wallMs: Date.now(), monotonicMs: performance.now() };
     const asked = this.#as('controller', () => this.#respondent[receive](octets, SOURCE, now));
     if (asked.kind !== 'forward' || asked.transaction.request === undefined)
       throw new Error(`the controller would ${asked.kind}`);
     const { transaction } = asked;
-    const answer = this.#as('auth-server', () => this.#answer(asked.transaction.request ?? octets, key, now.wall));
+    const answer = this.#as('auth-server', () => this.#answer(asked.transaction.request ?? octets, key, now.wallMs));
     const decision = this.#as('controller', () => this.#respondent.receiveLinkAnswer(transaction, answer));
     if (decision.kind !== 'answer') throw new Error(`the controller would ${decision.kind}`);
     return decision.octets;

@@ -1,9 +1,9 @@
 import {
   DEFAULT_MEMORY,
   type Endpoint,
-  type HttpPlace,
+  type ListenAddress,
   httpSchema,
-  LEAST_MEMORY,
+  MIN_MEMORY,
   listenSchema,
   type LogLevel,
   LOG_LEVELS,
@@ -29,7 +29,7 @@ export interface Config {
   /** MiB that may be resident. */
   readonly memory: number;
   /** Where health and metrics are served; nowhere without it. */
-  readonly http?: HttpPlace | undefined;
+  readonly http?: ListenAddress | undefined;
   readonly bounds: {
     /** Open transactions in all; some 1.5 KB each, and as many again that are through. */
     readonly transactions: number;
@@ -51,7 +51,7 @@ export const configSchema: z.ZodType<Config> = z
     servers: z.array(peerSchema).min(1).optional(),
     listen: z.array(listenSchema).min(1).prefault([DEFAULT_LISTEN]),
     log_level: z.enum(LOG_LEVELS).default('info'),
-    memory: z.int().min(LEAST_MEMORY).default(DEFAULT_MEMORY),
+    memory: z.int().min(MIN_MEMORY).default(DEFAULT_MEMORY),
     http: z.optional(httpSchema),
     bounds: boundsSchema.prefault({}),
   })

@@ -1,7 +1,7 @@
 /** The sockets of a controller towards one auth-server, and which of them are still good. */
 
 import { setTimeout as pause } from 'node:timers/promises';
-import { type Address, addressesOf, type ClientCounts, CoapClient, type Endpoint, Failure } from '@latchkey/runtime';
+import { type Address, addressesOf, type ClientMetrics, CoapClient, type Endpoint, Failure } from '@latchkey/runtime';
 
 /**
  * Sockets per server. A message ID repeats after 65,536 messages: at less than 265 requests/s per socket that takes longer than
@@ -37,7 +37,7 @@ export class ConnectionPool {
   readonly endpoint: Endpoint;
   /** When a request to this server last got no answer. */
   failedAt: number = -Infinity;
-  readonly #counts: ClientCounts;
+  readonly #counts: ClientMetrics;
   readonly #connections = new Map<number, Connection>();
   #turn = 0;
   #others = 0;
@@ -46,7 +46,7 @@ export class ConnectionPool {
   /** Those of its addresses from which no answer came. They are tried last. */
   readonly #silent = new Set<string>();
 
-  constructor(endpoint: Endpoint, counts: ClientCounts) {
+  constructor(endpoint: Endpoint, counts: ClientMetrics) {
     this.endpoint = endpoint;
     this.#counts = counts;
   }
@@ -146,7 +146,7 @@ export class ConnectionPool {
       addresses: this.#inOrder(await this.#lookUp()),
       tokenLength: TOKEN_LENGTH,
       maxInFlight: MAX_IN_FLIGHT_PER_SOCKET,
-      counts: this.#counts,
+      metrics: this.#counts,
     });
   }
 

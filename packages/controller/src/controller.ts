@@ -22,21 +22,21 @@ import {
   TYPE,
 } from '@latchkey/protocol';
 import {
-  BoundedLog,
+  RateLimitedLog,
   type Clock,
   Failure,
   formatEndpoint,
   formatNid,
-  type KeyAnswer,
-  type KeyRequest,
-  LeavingMap,
+  type PostResponse,
+  type PostRequest,
+  BoxedMap,
   type Log,
 } from '@latchkey/runtime';
 import { ControllerCounts } from './counts.js';
 import type { Link } from './link.js';
 import type { PskStore } from './psk-store.js';
 
-type Vouch = KeyRequest['vouch'];
+type Vouch = PostRequest['confirmLegitimate'];
 
 /** How often transactions whose life is over are cleared away, in ms. */
 const EXPIRE_EVERY_MS = 5_000;
@@ -60,9 +60,9 @@ export class Controller {
   readonly #psks: PskStore;
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #strangers: BoundedLog;
+  readonly #strangers: RateLimitedLog;
   /** The question under way for each request, so that copies wait for it. */
-  readonly #asking = new LeavingMap<Uint8Array, Promise<KeyAnswer>>();
+  readonly #asking = new BoxedMap<Uint8Array, Promise<PostResponse>>();
   readonly #expiry: NodeJS.Timeout;
 
   constructor({ respondent, link, psks, clock, log }: ControllerOptions) {
@@ -71,21 +71,21 @@ export class Controller {
     this.#psks = psks;
     this.#clock = clock;
     this.#log = log;
-    this.#strangers = new BoundedLog(log);
+    this.#strangers = new RateLimitedLog(log);
     this.#expiry = setInterval(() => respondent.expire(clock().monotonicMs), EXPIRE_EVERY_MS);
   }
 
   /** Answers M1 with M4 and M5 with M6. */
-  answer({ payload, source, vouch }: KeyRequest): KeyAnswer | Promise<KeyAnswer> {
+  answer({ payload, source, confirmLegitimate }: PostRequest): PostResponse | Promise<PostResponse> {
     const from = formatEndpoint({ host: source.address, port: source.port });
     if (this.#tellsAll)
-      this.#log.debug({ message: nameOf(payload), octets: payload.length, from, proven: source.proven }, 'received');
+      this.#log.debug({ message: nameOf(payload), octets: payload.length, from, proven: source.addressValidated }, 'received');
     const decision = this.#decide(payload, source);
     switch (decision.kind) {
       case 'answer':
         return this.#send(decision.octets, from);
       case 'forward':
-        return this.#askOnce(decision.transaction, from, vouch);
+        return this.#askOnce(decision.transaction, from, confirmLegitimate);
       case 'challenge':
         return 'challenge';
       case 'refuse':
@@ -103,14 +103,14 @@ export class Controller {
     this.#respondent.rekey(skCs);
   }
 
-  #decide(payload: Uint8Array, source: KeyRequest['source']): M1Decision {
+  #decide(payload: Uint8Array, source: PostRequest['source']): M1Decision {
     const now = this.#clock();
     return payload[0] === TYPE.M5
       ? this.#respondent.receiveM5(payload, source, now)
       : this.#respondent.receiveM1(payload, source, now);
   }
 
-  #askOnce(transaction: Transaction, from: string, vouch: Vouch): Promise<KeyAnswer> {
+  #askOnce(transaction: Transaction, from: string, vouch: Vouch): Promise<PostResponse> {
     const { request } = transaction;
     if (request === undefined) return Promise.resolve(this.#refuse('noTransaction', { from }));
     const underWay = this.#asking.get(request);
@@ -120,7 +120,7 @@ export class Controller {
     return asking;
   }
 
-  async #ask(transaction: Transaction, request: Uint8Array, from: string, vouch: Vouch): Promise<KeyAnswer> {
+  async #ask(transaction: Transaction, request: Uint8Array, from: string, vouch: Vouch): Promise<PostResponse> {
     const since = performance.now();
     if (this.#tellsAll) this.#log.debug({ ...about(transaction), message: nameOf(request), octets: request.length }, 'sent');
     let decision: LinkDecision | undefined;
@@ -133,7 +133,7 @@ export class Controller {
     } finally {
       this.#asking.delete(request);
     }
-    this.counts.exchanges[request[0] === TYPE.M7 ? 'M5' : 'M1'].addSince(since);
+    this.counts.exchanges[request[0] === TYPE.M7 ? 'M5' : 'M1'].observeSince(since);
     switch (decision?.kind) {
       case 'answer':
         if (decision.joined !== undefined) {
@@ -166,7 +166,7 @@ export class Controller {
   /** The node has its new key; this controller keeps it too. */
   #keep(joined: JoinResult): void {
     const { idI, tid, nidI, psk, lifetime } = joined;
-    this.counts.joins.add('joined');
+    this.counts.joins.increment('joined');
     // Not `about`, spread: this line is written for each join.
     const line = {
       node: formatId(idI),
@@ -189,15 +189,15 @@ export class Controller {
     );
   }
 
-  #send(octets: Uint8Array, to: string): KeyAnswer {
+  #send(octets: Uint8Array, to: string): PostResponse {
     if (this.#tellsAll) this.#log.debug({ message: nameOf(octets), octets: octets.length, to }, 'sent');
     return { code: '2.04', payload: octets };
   }
 
   /** `maxAge`: what the auth-server says; nobody has sealed that, so it is a hint within the profile's bound. */
-  #refuse(refusal: Refusal, about: object, why = `it ${REFUSALS[refusal].meaning}`, maxAge?: number): KeyAnswer {
+  #refuse(refusal: Refusal, about: object, why = `it ${REFUSALS[refusal].meaning}`, maxAge?: number): PostResponse {
     const { code } = REFUSALS[refusal];
-    this.counts.joins.add(refusal);
+    this.counts.joins.increment(refusal);
     this.#strangers.warn(refusal, { ...about, code }, `refused: ${why}`);
     const usual = retryAfterSeconds(refusal);
     return { code, maxAge: usual && Math.min(maxAge ?? usual, MAX_RETRY_AFTER_SECONDS) };

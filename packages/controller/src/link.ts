@@ -3,7 +3,15 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { AuthServer } from '@latchkey/auth-server';
 import type { LinkDecision } from '@latchkey/protocol';
-import { BoundedLog, ClientCounts, type Endpoint, Failure, formatEndpoint, type Log, type Outcome } from '@latchkey/runtime';
+import {
+  RateLimitedLog,
+  ClientMetrics,
+  type Endpoint,
+  Failure,
+  formatEndpoint,
+  type Log,
+  type ExchangeOutcome,
+} from '@latchkey/runtime';
 import { ConnectionPool } from './connection-pool.js';
 import { LinkHealth } from './link-health.js';
 
@@ -28,15 +36,15 @@ const MAX_IGNORED = 16;
 
 /** Relays over CoAP, to the first server of the list that answers. */
 export class RelayLink implements Link {
-  readonly counts: ClientCounts = new ClientCounts();
+  readonly counts: ClientMetrics = new ClientMetrics();
   #pools: readonly ConnectionPool[];
-  readonly #log: BoundedLog;
+  readonly #log: RateLimitedLog;
   readonly #health = new LinkHealth();
   #closed = false;
 
   constructor(servers: readonly Endpoint[], log: Log) {
     this.#pools = servers.map((endpoint) => new ConnectionPool(endpoint, this.counts));
-    this.#log = new BoundedLog(log);
+    this.#log = new RateLimitedLog(log);
   }
 
   async ask(request: Uint8Array, judge: JudgeAnswer): Promise<LinkDecision | undefined> {
@@ -61,7 +69,7 @@ export class RelayLink implements Link {
           return outcome.value;
         }
         pool.failedAt = now;
-        this.#health.failed(outcome.kind === 'deaf' || (outcome.kind === 'timeout' && outcome.ignored > 0), now);
+        this.#health.failed(outcome.kind === 'too-many-invalid' || (outcome.kind === 'timeout' && outcome.ignored > 0), now);
         this.#report(pool, outcome);
       }
     }
@@ -104,7 +112,7 @@ export class RelayLink implements Link {
     judge: JudgeAnswer,
     since: number,
     end: number,
-  ): Promise<Outcome<LinkDecision>> {
+  ): Promise<ExchangeOutcome<LinkDecision>> {
     const others = this.#pools.length > 1;
     const turnEnd = others ? Math.min(end, since + TURN_MS) : end;
     const next = pool.next();
@@ -120,7 +128,7 @@ export class RelayLink implements Link {
         maxIgnored: MAX_IGNORED,
         unlessAlive: mayDoBetter ? { afterMs: TURN_MS, isAlive: () => connection.answeredAt > since } : undefined,
         // The payload decides, not the code: without an M3, M8 or M9 that opens it is no answer.
-        judge: ({ payload, maxAge }) => {
+        accept: ({ payload, maxAge }) => {
           const decision = judge(payload, maxAge);
           return decision.kind === 'ignored' ? undefined : decision;
         },
@@ -138,7 +146,7 @@ export class RelayLink implements Link {
     }
   }
 
-  #report({ endpoint }: ConnectionPool, outcome: Exclude<Outcome<LinkDecision>, { kind: 'answered' }>): void {
+  #report({ endpoint }: ConnectionPool, outcome: Exclude<ExchangeOutcome<LinkDecision>, { kind: 'answered' }>): void {
     const server = formatEndpoint(endpoint);
     switch (outcome.kind) {
       case 'unreachable':
@@ -146,7 +154,7 @@ export class RelayLink implements Link {
       case 'busy':
         return this.#log.warn('server', { server }, 'too many requests to the auth-server are under way');
       case 'timeout':
-      case 'deaf': {
+      case 'too-many-invalid': {
         const code = outcome.kind === 'timeout' ? outcome.lastCode : undefined;
         if (code === undefined && outcome.ignored === 0)
           return this.#log.warn('server', { server }, 'the auth-server does not answer');

@@ -4,15 +4,15 @@ import type { RegistryObservation } from '@latchkey/auth-server';
 import { MAX_LINK_MESSAGES, type Respondent } from '@latchkey/protocol';
 import {
   type Check,
-  type ClientCounts,
+  type ClientMetrics,
   type CoapServer,
   commitsMetric,
   dropsMetric,
   exchangesMetric,
   joinsMetric,
   type Metric,
-  type Observation,
-  type ServerCounts,
+  type Telemetry,
+  type ServerMetrics,
 } from '@latchkey/runtime';
 import type { Controller } from './controller.js';
 import type { PskStore } from './psk-store.js';
@@ -26,9 +26,9 @@ interface Observed {
   readonly psks: PskStore;
   readonly serials: Serials;
   readonly sockets: readonly CoapServer[];
-  readonly served: ServerCounts;
+  readonly served: ServerMetrics;
   /** Towards auth-servers. */
-  readonly asked: ClientCounts;
+  readonly asked: ClientMetrics;
   /** Whether M2 and M7 get answers that help. */
   readonly linkChecks: readonly Check[];
   /** In combined mode. */
@@ -46,10 +46,13 @@ export function observe({
   asked,
   linkChecks,
   registry,
-}: Observed): Observation {
+}: Observed): Telemetry {
   return {
-    serves: () => sockets.every((socket) => socket.isOpen),
-    checks: [{ name: 'store', watchdog: 'waits', look: () => psks.probe(Date.now()).then(() => serials.probe()) }, ...linkChecks],
+    isServing: () => sockets.every((socket) => socket.isOpen),
+    checks: [
+      { name: 'store', watchdog: 'required', run: () => psks.probe(Date.now()).then(() => serials.probe()) },
+      ...linkChecks,
+    ],
     metrics: [
       joinsMetric(controller.counts.joins),
       exchangesMetric(controller.counts.exchanges),
@@ -63,8 +66,8 @@ export function observe({
         () => serials.messages / MAX_LINK_MESSAGES,
       ),
       ...(registry?.metrics ?? []),
-      ...served.metrics(),
-      ...asked.metrics(),
+      ...served.definitions(),
+      ...asked.definitions(),
       dropsMetric(served.drops, asked.drops),
     ],
   };

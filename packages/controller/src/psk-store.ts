@@ -4,7 +4,7 @@ import { readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type JoinResult, Secret } from '@latchkey/protocol';
-import { Durations, Failure, type Log, syncFolderOf, systemFailure } from '@latchkey/runtime';
+import { Histogram, Failure, type Log, syncFolderOf, systemFailure } from '@latchkey/runtime';
 import {
   type About,
   DamagedStore,
@@ -65,7 +65,7 @@ export class PskStore {
   /** Keys that the disk did not take, by ID_i. */
   readonly #unwritten = new Map<number, JoinResult>();
   /** How long `put` took. */
-  readonly puts: Durations = new Durations();
+  readonly puts: Histogram = new Histogram();
 
   private constructor(path: string, env: RootDatabase, psks: Database<Row, number>, about: About, keyring: Keyring) {
     this.#path = path;
@@ -146,7 +146,7 @@ export class PskStore {
         await this.#write(() => {
           for (const { joined } of joins) this.#putSync(joined);
         });
-        for (const { since } of joins) this.puts.addSince(since);
+        for (const { since } of joins) this.puts.observeSince(since);
       } catch (error) {
         for (const { joined } of joins) this.#remember({ ...joined, psk: joined.psk.copy() });
         throw error;

@@ -119,7 +119,7 @@ describe('a node', () => {
     const node = new TestNode(network.ik);
     expect(await node.join(network)).toBe(3_600);
     await network.controller.stop();
-    expect(network.log.saying('the key store is full; the node joined all the same')).toMatchObject([
+    expect(network.log.withMessage('the key store is full; the node joined all the same')).toMatchObject([
       { level: 'error', node: '0000a1b2' },
     ]);
   });
@@ -149,7 +149,7 @@ describe('copies', () => {
     expect(new Set([...answers, later].map((answer) => JSON.stringify(answer))).size).toBe(1);
     expect(node.takeM6(m5, later)).toBe(3_600);
     expect(link.asked).toHaveLength(2);
-    expect(network.log.saying('node joined')).toHaveLength(1);
+    expect(network.log.withMessage('node joined')).toHaveLength(1);
   });
 
   it('of M1 after one that nobody answered ask anew, with the same M2', async () => {
@@ -369,7 +369,7 @@ describe('the log', () => {
     }
     await network.ask(new TestNode(newSecret(), 0xbeef).begin().m1);
     await network.ask(new Uint8Array(33).fill(0x15));
-    expect(network.log.saying('node joined')).toHaveLength(2);
+    expect(network.log.withMessage('node joined')).toHaveLength(2);
     for (const key of keys) {
       expect(network.log.text.toLowerCase()).not.toContain(key.slice(0, 8));
       expect(network.log.text).not.toContain(Buffer.from(key, 'hex').toString('base64').slice(0, 8));

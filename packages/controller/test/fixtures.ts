@@ -15,7 +15,7 @@ import {
   type RespondentBounds,
   Secret,
 } from '@latchkey/protocol';
-import { encodeNid, type KeyAnswer, type KeyRequest } from '@latchkey/runtime';
+import { encodeNid, type PostResponse, type PostRequest } from '@latchkey/runtime';
 import { onTestFinished } from 'vitest';
 // The package's own, as `AuthServer` above is, but not exported: only an administrator adds nodes.
 import { NodeBatch } from '../../auth-server/dist/batch.js';
@@ -112,9 +112,19 @@ export class Network {
   readonly vouched: number[] = [];
 
   /** The controller's answer to what a node sends from `address`. */
-  async ask(payload: Uint8Array, { address = '192.0.2.7', port = 49_152, proven = false } = {}): Promise<KeyAnswer> {
-    const source: KeyRequest['source'] = { address, network: address, port, nid: encodeNid(address, port), proven };
-    return this.controller.answer({ payload: Buffer.from(payload), source, vouch: (requests) => this.vouched.push(requests) });
+  async ask(payload: Uint8Array, { address = '192.0.2.7', port = 49_152, proven = false } = {}): Promise<PostResponse> {
+    const source: PostRequest['source'] = {
+      address,
+      prefix: address,
+      port,
+      nid: encodeNid(address, port),
+      addressValidated: proven,
+    };
+    return this.controller.answer({
+      payload: Buffer.from(payload),
+      source,
+      confirmLegitimate: (requests) => this.vouched.push(requests),
+    });
   }
 }
 
@@ -141,7 +151,7 @@ export class TestNode {
   }
 
   /** Takes an M4, which must open. */
-  takeM4(attempt: AwaitingM4, answer: KeyAnswer): AwaitingM6 {
+  takeM4(attempt: AwaitingM4, answer: PostResponse): AwaitingM6 {
     const decision = receiveM4(this.state, attempt, payloadOf(answer), 0);
     if (decision.kind !== 'store') throw new Error(`M4 was not taken: ${JSON.stringify(decision)}`);
     this.state = decision.state;
@@ -149,7 +159,7 @@ export class TestNode {
   }
 
   /** Takes an M6, which must open; gives the lifetime. */
-  takeM6(attempt: AwaitingM6, answer: KeyAnswer): number {
+  takeM6(attempt: AwaitingM6, answer: PostResponse): number {
     const decision = receiveM6(this.state, attempt, payloadOf(answer));
     if (decision.kind !== 'joined') throw new Error(`M6 was not taken: ${decision.reason}`);
     this.state = decision.state;
@@ -170,7 +180,7 @@ export class TestNode {
   }
 }
 
-function payloadOf(answer: KeyAnswer): Uint8Array {
+function payloadOf(answer: PostResponse): Uint8Array {
   if (answer === 'challenge' || answer.payload === undefined) throw new Error(`no payload: ${JSON.stringify(answer)}`);
   return answer.payload;
 }

@@ -25,9 +25,9 @@ import {
   type Endpoint,
   formatEndpoint,
   type Log,
-  type Outcome,
+  type ExchangeOutcome,
   type Response,
-  steadyNow,
+  monotonicNow,
 } from '@latchkey/runtime';
 import type { NodeCounts } from './counts.js';
 import type { NodeFile } from './node-file.js';
@@ -136,7 +136,7 @@ class Way {
       addresses: [...addresses.slice(first), ...addresses.slice(0, first)],
       tokenLength: TOKEN_LENGTH,
       maxInFlight: 1,
-      counts: counts.client,
+      metrics: counts.client,
     });
   }
 }
@@ -148,7 +148,7 @@ async function closeOnceConnected(connecting: Promise<CoapClient> | undefined): 
 class Attempt {
   readonly #way: Way;
   readonly #options: AttemptOptions;
-  readonly #end: number = steadyNow() + TRANSACTION_LIFETIME_MS;
+  readonly #end: number = monotonicNow() + TRANSACTION_LIFETIME_MS;
   /** What the controller last asked to have brought back. It is good for M5 too, which then needs no round trip more. */
   #echo: Buffer | undefined;
   #foreign: number | undefined;
@@ -184,7 +184,7 @@ class Attempt {
       if (answer.kind === 'opened') return this.#confirm(answer.decision, awaitingM6);
       const passes = answer.kind !== 'unreachable' && (answer.kind !== 'refused' || PASSING.has(answer.code) || doubts-- > 0);
       const again = M5_PAUSE_MS + 1000 * (answer.kind === 'refused' ? (answer.maxAge ?? 0) : 0);
-      if (!passes || signal.aborted || steadyNow() + again >= this.#end) return { kind: 'failed', step: 'M5', why: answer };
+      if (!passes || signal.aborted || monotonicNow() + again >= this.#end) return { kind: 'failed', step: 'M5', why: answer };
       if (answer.kind === 'silent') await this.#startOver();
       await pause(again, undefined, { signal }).catch(() => undefined);
     }
@@ -241,23 +241,23 @@ class Attempt {
     judge: (octets: Uint8Array) => D,
   ): Promise<Answered<Exclude<D, { kind: 'ignored' }>> | { readonly kind: 'echo'; readonly echo: Buffer }> {
     const { log, controller, counts, onSent } = this.#options;
-    const since = steadyNow();
+    const since = monotonicNow();
     const to = formatEndpoint(controller);
     const client = await this.#way.client();
     if (client === undefined) return { kind: 'unreachable', code: 'ECANCELED' };
     log.debug({ message: step, octets: payload.length, to }, 'sent');
     const exchange = client.exchange({
       payload,
-      deadlineMs: Math.max(0, Math.min(deadlineMs, this.#end - steadyNow())),
+      deadlineMs: Math.max(0, Math.min(deadlineMs, this.#end - monotonicNow())),
       echo: this.#echo,
       maxIgnored: MAX_IGNORED_ANSWERS,
-      patienceMs: PATIENCE_MS,
-      judge: (response) => weigh(response, judge, log, (foreign) => (this.#foreign = foreign)),
+      graceMs: PATIENCE_MS,
+      accept: (response) => weigh(response, judge, log, (foreign) => (this.#foreign = foreign)),
     });
     // The socket has it after what is queued now.
     setImmediate(onSent);
     const outcome = await exchange;
-    counts.exchanges[step].add(steadyNow() - since);
+    counts.exchanges[step].observe(monotonicNow() - since);
     return outcome.kind === 'answered' ? outcome.value : failed(outcome, this.#foreign);
   }
 }
@@ -282,11 +282,11 @@ function weigh<D extends M4Decision | M6Decision>(
   return { kind: 'opened', decision: decision as Exclude<D, { kind: 'ignored' }> } as const;
 }
 
-function failed(outcome: Exclude<Outcome<unknown>, { kind: 'answered' }>, foreign: number | undefined): FailedExchange {
+function failed(outcome: Exclude<ExchangeOutcome<unknown>, { kind: 'answered' }>, foreign: number | undefined): FailedExchange {
   switch (outcome.kind) {
     case 'unreachable':
       return { kind: 'unreachable', code: outcome.code };
-    case 'deaf':
+    case 'too-many-invalid':
       return { kind: 'not opened', answers: outcome.ignored, foreign };
     case 'timeout':
       return outcome.ignored > 0 ? { kind: 'not opened', answers: outcome.ignored, foreign } : { kind: 'silent' };

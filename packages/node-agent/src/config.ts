@@ -1,4 +1,4 @@
-import { type HttpPlace, httpSchema, LOG_LEVELS, type LogLevel } from '@latchkey/runtime';
+import { type ListenAddress, httpSchema, LOG_LEVELS, type LogLevel } from '@latchkey/runtime';
 import * as z from 'zod/mini';
 
 /** `latchkey-node-agent run --config FILE`. */
@@ -7,7 +7,7 @@ export interface Config {
   readonly on_key_change?: string | undefined;
   readonly log_level: LogLevel;
   /** Where health and metrics are served; nowhere without it. */
-  readonly http?: HttpPlace | undefined;
+  readonly http?: ListenAddress | undefined;
 }
 
 export const configSchema: z.ZodMiniType<Config> = z.strictObject({

@@ -1,6 +1,6 @@
 /** What the node counts as it works. */
 
-import { ClientCounts, Durations, Tally } from '@latchkey/runtime';
+import { ClientMetrics, Histogram, LabelledCounter } from '@latchkey/runtime';
 import type { AttemptResult } from './attempt.js';
 
 /** Codes that a controller refuses with; any other is `other code`, as who answers may be anybody. */
@@ -18,7 +18,7 @@ type Outcome =
   | (typeof CODES)[number];
 
 export class NodeCounts {
-  readonly joins: Tally<Outcome> = new Tally<Outcome>([
+  readonly joins: LabelledCounter<Outcome> = new LabelledCounter<Outcome>([
     'joined',
     'wait',
     'silent',
@@ -29,15 +29,15 @@ export class NodeCounts {
     ...CODES,
   ]);
   /** From a request to the answer that opens, or to giving up. */
-  readonly exchanges: Readonly<Record<'M1' | 'M5', Durations>> = { M1: new Durations(), M5: new Durations() };
-  readonly client: ClientCounts = new ClientCounts();
+  readonly exchanges: Readonly<Record<'M1' | 'M5', Histogram>> = { M1: new Histogram(), M5: new Histogram() };
+  readonly client: ClientMetrics = new ClientMetrics();
   /** Attempts since the last that gave a key. */
   failuresInRow = 0;
 
   /** @param result `undefined`: it could not be made, or what it gave could not be stored */
   ended(result: AttemptResult | undefined): void {
     const outcome = result === undefined ? 'failed here' : outcomeOf(result);
-    this.joins.add(outcome);
+    this.joins.increment(outcome);
     this.failuresInRow = outcome === 'joined' ? 0 : this.failuresInRow + 1;
   }
 }

@@ -4,7 +4,7 @@ import { formatId } from '@latchkey/protocol';
 import {
   checkPrivateFile,
   decryptManifest,
-  encryptedTo,
+  detectEncryption,
   type Endpoint,
   findManifestLine,
   isLabel,
@@ -98,7 +98,7 @@ async function manifestOctets({ passphraseFile, identity }: InstallationOptions,
     throw new UsageFailure('standard input cannot be both the manifest and what opens it');
   }
   const octets = path === STANDARD_INPUT ? await readStandardOctets(MAX_MANIFEST) : await readOctets(path, MAX_MANIFEST);
-  const lock = encryptedTo(octets);
+  const lock = detectEncryption(octets);
   if (lock === undefined) {
     if (path !== STANDARD_INPUT) await checkPrivateFile(path);
     if (passphraseFile !== undefined || identity !== undefined) {

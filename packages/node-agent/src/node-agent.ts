@@ -12,7 +12,7 @@ import {
   saveIntervalMs,
   msUntilRenewal,
 } from '@latchkey/protocol';
-import { adviceInOneLine, Failure, formatEndpoint, type Log, steadyNow } from '@latchkey/runtime';
+import { adviceInOneLine, Failure, formatEndpoint, type Log, monotonicNow } from '@latchkey/runtime';
 import { attempt, type AttemptResult } from './attempt.js';
 import { NodeCounts } from './counts.js';
 import { explain } from './explain.js';
@@ -164,8 +164,8 @@ export class NodeAgent {
    * would otherwise get a second older with each boot.
    */
   async ageCandidates(): Promise<void> {
-    const end = steadyNow() + AGING.limit;
-    while (this.#isTooYoung() && steadyNow() < end) {
+    const end = monotonicNow() + AGING.limit;
+    while (this.#isTooYoung() && monotonicNow() < end) {
       await this.#sleep(AGING.save);
       await this.#saveTime();
     }

@@ -16,7 +16,7 @@ import {
   exists,
   formatEndpoint,
   loadPrivateJson,
-  openFolder,
+  ensurePrivateFolder,
   storedPeerSchema,
   replaceFile,
   UsageFailure,
@@ -127,7 +127,7 @@ export class NodeFile {
 
   /** Installs a node (the draft's step 3). Unless told to replace, refuses where one is installed: its key would be lost. */
   static async create(folder: string, record: NodeRecord, replace: boolean): Promise<void> {
-    await openFolder(folder);
+    await ensurePrivateFolder(folder);
     const path = join(folder, FILE);
     if (replace) return replaceFile(path, format(record));
     if (await exists(path)) {

@@ -6,7 +6,7 @@ import {
   exchangesMetric,
   joinsMetric,
   type Metric,
-  type Observation,
+  type Telemetry,
   probeFolder,
 } from '@latchkey/runtime';
 import type { NodeClocks } from '@latchkey/protocol';
@@ -16,14 +16,14 @@ import { confirmedAt, expiryOf, type NodeFile } from './node-file.js';
 /** A probe writes to flash: not at every look, in ms. */
 const STORE_GOOD_FOR_MS = 60_000;
 
-export function observe(agent: NodeAgent, file: NodeFile, folder: string): Observation {
+export function observe(agent: NodeAgent, file: NodeFile, folder: string): Telemetry {
   const { counts } = agent;
   const checks: Check[] = [
-    { name: 'key', watchdog: 'told', look: () => faultOfKey(file, agent.clocks()), goodForMs: 0 },
-    { name: 'store', look: () => probeFolder(folder).then(() => undefined), goodForMs: STORE_GOOD_FOR_MS },
+    { name: 'key', watchdog: 'reported', run: () => faultOfKey(file, agent.clocks()), cacheMs: 0 },
+    { name: 'store', run: () => probeFolder(folder).then(() => undefined), cacheMs: STORE_GOOD_FOR_MS },
   ];
   return {
-    serves: () => true,
+    isServing: () => true,
     checks,
     metrics: [
       joinsMetric(counts.joins),
@@ -42,7 +42,7 @@ export function observe(agent: NodeAgent, file: NodeFile, folder: string): Obser
         help: 'When the key expires, where it does',
         read: () => seconds(expiryOf(file.record, agent.clocks())),
       },
-      ...counts.client.metrics(),
+      ...counts.client.definitions(),
       dropsMetric(counts.client.drops),
     ],
   };

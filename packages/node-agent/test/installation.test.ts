@@ -4,7 +4,7 @@ import { chmod, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { encryptManifest, formatLabel, formatLabelInCapitals, formatManifest, type ManifestLine } from '@latchkey/runtime';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { type AgeReader, newAgeReader } from '../../runtime/test/age-reader.js';
+import { type AgeKeyPair, newAgeKeyPair } from '../../runtime/test/age-reader.js';
 import { tempFolder } from '../../runtime/test/fixtures.js';
 import { type Installation, type InstallationOptions, readInstallation } from '../src/installation.js';
 import { newSecret } from './fixtures.js';
@@ -15,12 +15,12 @@ const other: ManifestLine = { ...line, idI: 0xa1b3, ik: newSecret() };
 const manifest = formatManifest([other, line]);
 
 const PASSPHRASE = 'correct horse battery staple';
-let reader: AgeReader;
+let reader: AgeKeyPair;
 let forRecipient: Uint8Array;
 let forPassphrase: Uint8Array;
 
 beforeAll(async () => {
-  reader = await newAgeReader();
+  reader = await newAgeKeyPair();
   forRecipient = await encryptManifest(manifest, { recipients: [reader.recipient] });
   forPassphrase = await encryptManifest(manifest, { passphrase: PASSPHRASE });
 });

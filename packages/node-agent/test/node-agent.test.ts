@@ -238,10 +238,10 @@ describe('a node that runs', () => {
     const { agent, controller, file, log } = await setting();
     const running = agent.run();
     for (let i = 0; i < 3; i++) await controllerAdmitsUnderItsLastKey(controller, i);
-    await log.until(({ msg }) => msg === 'joined' && log.saying('joined').length === 3);
+    await log.until(({ msg }) => msg === 'joined' && log.withMessage('joined').length === 3);
     agent.stop();
     await running;
-    const keys = log.saying('joined').map(({ keyBefore, key }) => [keyBefore, key]);
+    const keys = log.withMessage('joined').map(({ keyBefore, key }) => [keyBefore, key]);
     expect([keys[0]?.[1], keys[1]?.[1], keys[2]?.[1]]).toEqual([
       keys[1]?.[0],
       keys[2]?.[0],

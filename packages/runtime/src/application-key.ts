@@ -32,7 +32,7 @@ export function formatApplicationKey(psk: Secret, idI: number, { label, octets, 
 }
 
 /** Says on standard error, where no script reads, that the node's key is over. `expiry`: ms since the epoch; `undefined`: never. */
-export function warnOfExpiry(idI: number, expiry: number | undefined): void {
+export function warnIfExpired(idI: number, expiry: number | undefined): void {
   if (expiry === undefined || Date.now() <= expiry) return;
   process.stderr.write(
     `Warning: the key of node ${formatId(idI)}, which this one comes from, expired at ${new Date(expiry).toISOString()}. The node is to join again.\n`,

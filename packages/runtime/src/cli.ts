@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { formatId, parseId } from '@latchkey/protocol';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { type CommandLine, formatCommandLine, withPlaceOptions } from './advice.js';
-import { describeListen, describePeer, type Endpoint, parseEndpoint, parsePeer } from './endpoint.js';
+import { describeListen, explainPeerSyntax, type Endpoint, parseEndpoint, parsePeerEndpoint } from './endpoint.js';
 import { exitNow } from './exit-now.js';
 import { EXIT, Failure, systemFailure } from './failure.js';
 import { LOG_LEVELS } from './log.js';
@@ -31,10 +31,10 @@ export async function main(command: Command): Promise<void> {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     // `command | head` closes our standard output early: no reason to complain.
     if (error.code === 'EPIPE') exitNow(EXIT.ok);
-    exitNow(report(command.name(), unsaid(error)));
+    exitNow(reportError(command.name(), stdoutFailure(error)));
   });
   exitOverrideAll(command, command.name());
-  refuseRepeated(command);
+  rejectRepeatedOptions(command);
   unsetEmptyVariables(command);
   let called: Command | undefined;
   command.hook('preAction', (_, action) => {
@@ -44,7 +44,7 @@ export async function main(command: Command): Promise<void> {
     await command.parseAsync();
   } catch (error) {
     // A daemon that could not start may hold sockets and timers already.
-    process.exit(report(command.name(), error, called));
+    process.exit(reportError(command.name(), error, called));
   }
 }
 
@@ -58,7 +58,7 @@ function unsetEmptyVariables(command: Command): void {
 }
 
 /** What was asked for may be done by the time that it is told: an order, say. */
-function unsaid(error: Error): Failure {
+function stdoutFailure(error: Error): Failure {
   const { message } = systemFailure('cannot write to standard output', error);
   return new Failure(message, {
     advice: 'What was to be done may be done all the same: look before you run it again.',
@@ -69,12 +69,12 @@ function unsaid(error: Error): Failure {
 /** Without this a subcommand's usage error would end the process with commander's own exit code. */
 function exitOverrideAll(command: Command, name: string): void {
   command.exitOverride().showHelpAfterError('(--help shows how it is used)');
-  command.configureOutput({ outputError: (text, write) => write(`${name}: ${withoutKeys(text)}`) });
+  command.configureOutput({ outputError: (text, write) => write(`${name}: ${redactKeys(text)}`) });
   for (const sub of command.commands) exitOverrideAll(sub, name);
 }
 
 /** Of an option that is given twice commander takes the last, and drops the other without a word. Those that may be given again make a list. */
-function refuseRepeated(command: Command): void {
+function rejectRepeatedOptions(command: Command): void {
   for (const option of command.options) {
     if (option.isBoolean()) continue;
     let times = 0;
@@ -84,20 +84,20 @@ function refuseRepeated(command: Command): void {
         command.error(`error: option '${option.flags}' is given twice, and takes one value`);
     });
   }
-  command.commands.forEach(refuseRepeated);
+  command.commands.forEach(rejectRepeatedOptions);
 }
 
-function report(name: string, error: unknown, called?: Command): number {
+function reportError(name: string, error: unknown, called?: Command): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
   if (error instanceof Failure) {
     const advice = error.advice === undefined ? [] : [error.advice];
     const lines = [`${name}: ${error.message}`, ...advice, ...error.run.map((words) => commandToRun(words, called))];
-    process.stderr.write(withoutKeys(`${lines.join('\n')}\n`));
+    process.stderr.write(redactKeys(`${lines.join('\n')}\n`));
     return error.exitCode;
   }
   const message = error instanceof Error ? error.message : String(error);
   process.stderr.write(
-    withoutKeys(`${name}: a mistake in this program: ${message}\nPlease report it with the command you ran.\n`),
+    redactKeys(`${name}: a mistake in this program: ${message}\nPlease report it with the command you ran.\n`),
   );
   return EXIT.failed;
 }
@@ -110,7 +110,7 @@ export function commandToRun(words: CommandLine, called: Command | undefined): s
 }
 
 /** A key that was given where a name belongs is not repeated. */
-function withoutKeys(text: string): string {
+function redactKeys(text: string): string {
   return text.replace(/[0-9a-f]{32,}|AGE-SECRET-KEY-\S+/gi, '[withheld: it looks like a key]');
 }
 
@@ -132,8 +132,8 @@ export function folderArgument(text: string): string {
 
 /** A HOST:PORT argument that names a peer. */
 export function peerArgument(text: string): Endpoint {
-  const endpoint = parsePeer(text);
-  if (endpoint === undefined) throw new InvalidArgumentError(describePeer(text));
+  const endpoint = parsePeerEndpoint(text);
+  if (endpoint === undefined) throw new InvalidArgumentError(explainPeerSyntax(text));
   return endpoint;
 }
 

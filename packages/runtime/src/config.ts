@@ -2,34 +2,34 @@
 
 import type { Document } from 'yaml';
 import * as z from 'zod/mini';
-import { inWords } from './expectation.js';
+import { errorMap } from './expectation.js';
 import { UsageFailure } from './failure.js';
 import { readPlainFile, readPrivateFile } from './files.js';
 
 /** A line of YAML that says nothing. */
-const SAYS_NOTHING = /^\s*(?:#.*)?$/;
+const BLANK_OR_COMMENT = /^\s*(?:#.*)?$/;
 
 /** Reads `path` (or nothing) as YAML of the given schema. A strict schema refuses unknown keys. */
 export async function loadConfig<S extends z.core.$ZodType>(schema: S, path: string | undefined): Promise<z.output<S>> {
   if (path === undefined) return z.parse(schema, {});
   const text = await readPlainFile(path);
   // As it is installed, all of it comments. The parser is a tenth of what a device would start with, so it is loaded where there is something to parse.
-  if (text.split('\n').every((line) => SAYS_NOTHING.test(line))) return z.parse(schema, {});
+  if (text.split('\n').every((line) => BLANK_OR_COMMENT.test(line))) return z.parse(schema, {});
   const { LineCounter, parseDocument } = await import('yaml');
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
-  const [broken] = document.errors;
-  if (broken !== undefined) {
-    const { line, col } = lines.linePos(broken.pos[0]);
+  const [syntaxError] = document.errors;
+  if (syntaxError !== undefined) {
+    const { line, col } = lines.linePos(syntaxError.pos[0]);
     const at = `${path}, line ${line}, column ${col}`;
-    if (broken.code === 'MULTIPLE_DOCS') {
+    if (syntaxError.code === 'MULTIPLE_DOCS') {
       throw new UsageFailure(`${at}: a second document begins, and one is expected`, {
         advice: 'Put all of it into one, without `---` between.',
       });
     }
-    throw new UsageFailure(`${at}: not YAML: ${broken.message}`);
+    throw new UsageFailure(`${at}: not YAML: ${syntaxError.message}`);
   }
-  const result = z.safeParse(schema, plainValue(document, path) ?? {}, { error: inWords });
+  const result = z.safeParse(schema, toPlainValue(document, path) ?? {}, { error: errorMap });
   if (result.success) return result.data;
   const problems = result.error.issues.map((issue) => {
     const unknownKey = issue.code === 'unrecognized_keys' ? issue.keys.slice(0, 1) : [];
@@ -42,7 +42,7 @@ export async function loadConfig<S extends z.core.$ZodType>(schema: S, path: str
 }
 
 /** Aliases are resolved here: one of nothing, or too many, is the file's mistake. */
-function plainValue(document: Document, path: string): unknown {
+function toPlainValue(document: Document, path: string): unknown {
   try {
     return document.toJS();
   } catch (error) {
@@ -81,7 +81,7 @@ export async function loadPrivateJson<S extends z.core.$ZodType>(schema: S, path
 
 /** The problems of `value` under `schema`, thrown as a UsageFailure that names `where`; else the parsed value. */
 function parseOrFail<S extends z.core.$ZodType>(schema: S, value: unknown, where: string): z.output<S> {
-  const result = z.safeParse(schema, value, { error: inWords });
+  const result = z.safeParse(schema, value, { error: errorMap });
   if (result.success) return result.data;
   throw new UsageFailure(`${where}: ${result.error.issues.map(describeIssue).join('; ')}`);
 }

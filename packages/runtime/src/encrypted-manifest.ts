@@ -7,7 +7,7 @@ import { decryptInto } from './advice.js';
 import { UsageFailure } from './failure.js';
 
 /** Who may read it. */
-export type ManifestReaders = { readonly passphrase: string } | { readonly recipients: readonly string[] };
+export type ManifestRecipients = { readonly passphrase: string } | { readonly recipients: readonly string[] };
 
 /** What opens it: identities are `AGE-SECRET-KEY-...`. */
 export type ManifestKey = { readonly passphrase: string } | { readonly identities: readonly string[] };
@@ -15,23 +15,23 @@ export type ManifestKey = { readonly passphrase: string } | { readonly identitie
 /** Whoever gets hold of the file can try passphrases as fast as they can buy machines. */
 const MIN_PASSPHRASE = 12;
 
-const FIRST_LINE = 'age-encryption.org/v1\n';
-const ARMOR = '-----BEGIN AGE ENCRYPTED FILE-----';
+const AGE_HEADER = 'age-encryption.org/v1\n';
+const ARMOR_HEADER = '-----BEGIN AGE ENCRYPTED FILE-----';
 /** Octets of a file that tell whether it is encrypted: enough for the armor's first two lines. */
-export const OPENING = 256;
+export const HEADER_PREFIX_LENGTH = 256;
 
 /** What opens an encrypted manifest; `undefined` if it is not encrypted. */
-export function encryptedTo(octets: Uint8Array): 'passphrase' | 'recipients' | undefined {
-  const opening = openingOf(octets);
-  if (!opening.startsWith(FIRST_LINE)) return undefined;
+export function detectEncryption(octets: Uint8Array): 'passphrase' | 'recipients' | undefined {
+  const header = headerPrefix(octets);
+  if (!header.startsWith(AGE_HEADER)) return undefined;
   // A passphrase stands alone: https://age-encryption.org/v1, "scrypt recipient stanza".
-  return opening.startsWith('-> scrypt ', FIRST_LINE.length) ? 'passphrase' : 'recipients';
+  return header.startsWith('-> scrypt ', AGE_HEADER.length) ? 'passphrase' : 'recipients';
 }
 
-function openingOf(octets: Uint8Array): string {
-  const opening = Buffer.from(octets.subarray(0, OPENING)).toString('latin1').trimStart();
-  if (!opening.startsWith(ARMOR)) return opening;
-  const [, line = ''] = opening.split('\n');
+function headerPrefix(octets: Uint8Array): string {
+  const header = Buffer.from(octets.subarray(0, HEADER_PREFIX_LENGTH)).toString('latin1').trimStart();
+  if (!header.startsWith(ARMOR_HEADER)) return header;
+  const [, line = ''] = header.split('\n');
   return Buffer.from(line, 'base64').toString('latin1');
 }
 
@@ -40,15 +40,15 @@ function openingOf(octets: Uint8Array): string {
  *
  * @throws UsageFailure for a passphrase that is too short and for recipients that are none
  */
-export async function encryptManifest(text: string, readers: ManifestReaders): Promise<Uint8Array> {
+export async function encryptManifest(text: string, target: ManifestRecipients): Promise<Uint8Array> {
   const { Encrypter } = await import('age-encryption');
   const encrypter = new Encrypter();
-  if ('passphrase' in readers) {
-    checkNewPassphrase(readers.passphrase);
-    encrypter.setPassphrase(readers.passphrase);
+  if ('passphrase' in target) {
+    checkNewPassphrase(target.passphrase);
+    encrypter.setPassphrase(target.passphrase);
   } else {
-    await checkRecipients(readers.recipients);
-    for (const recipient of readers.recipients) encrypter.addRecipient(recipient);
+    await checkRecipients(target.recipients);
+    for (const recipient of target.recipients) encrypter.addRecipient(recipient);
   }
   return encrypter.encrypt(text);
 }
@@ -69,13 +69,13 @@ export async function checkRecipients(recipients: readonly string[]): Promise<vo
     try {
       new Encrypter().addRecipient(recipient);
     } catch {
-      throw notRecipient(recipient);
+      throw invalidRecipient(recipient);
     }
   }
 }
 
 /** The library's own message may quote the text, which may be a secret. */
-function notRecipient(text: string): UsageFailure {
+function invalidRecipient(text: string): UsageFailure {
   if (/^age-secret-key-/i.test(text)) {
     return new UsageFailure('a recipient was expected, and an identity, which is secret, was given', {
       advice: 'Others may have read it: make another with age-keygen, and give the public key it prints.',
@@ -97,7 +97,7 @@ export function parsePassphrase(text: string, name: string): string {
 /** The identities of a file as age-keygen writes it: one a line, among comments and empty lines. */
 export async function parseIdentities(text: string, name: string): Promise<string[]> {
   const { Decrypter } = await import('age-encryption');
-  if (encryptedTo(Buffer.from(text)) !== undefined) {
+  if (detectEncryption(Buffer.from(text)) !== undefined) {
     throw new UsageFailure(`${name}: the identity file is encrypted itself`, {
       advice: decryptInto(name, 'identity.txt'),
     });
@@ -124,10 +124,10 @@ export async function parseIdentities(text: string, name: string): Promise<strin
  */
 export async function decryptManifest(octets: Uint8Array, name: string, key: ManifestKey): Promise<Uint8Array> {
   const { armor, Decrypter } = await import('age-encryption');
-  const expected = encryptedTo(octets);
-  if (expected === undefined) throw new UsageFailure(`${name}: expected a file that age has encrypted`);
-  if ((expected === 'passphrase') !== 'passphrase' in key) {
-    const other = expected === 'passphrase' ? 'a passphrase, not to recipients' : 'recipients, not to a passphrase';
+  const encryption = detectEncryption(octets);
+  if (encryption === undefined) throw new UsageFailure(`${name}: expected a file that age has encrypted`);
+  if ((encryption === 'passphrase') !== 'passphrase' in key) {
+    const other = encryption === 'passphrase' ? 'a passphrase, not to recipients' : 'recipients, not to a passphrase';
     throw new UsageFailure(`${name} is encrypted to ${other}`);
   }
   const decrypter = new Decrypter();
@@ -135,7 +135,7 @@ export async function decryptManifest(octets: Uint8Array, name: string, key: Man
   else for (const identity of key.identities) decrypter.addIdentity(identity);
   try {
     const text = Buffer.from(octets).toString('latin1');
-    return await decrypter.decrypt(text.trimStart().startsWith(ARMOR) ? armor.decode(text) : octets, 'uint8array');
+    return await decrypter.decrypt(text.trimStart().startsWith(ARMOR_HEADER) ? armor.decode(text) : octets, 'uint8array');
   } catch (error) {
     throw decryptionFailure(error, name, key);
   }

@@ -46,7 +46,7 @@ export function formatEndpoint({ host, port }: Endpoint): string {
 }
 
 /** HOST:PORT where a peer is reached; `undefined` also for what is there to listen on alone: port 0, 0.0.0.0 and [::]. */
-export function parsePeer(text: string): Endpoint | undefined {
+export function parsePeerEndpoint(text: string): Endpoint | undefined {
   return ifPeer(parseEndpoint(text));
 }
 
@@ -58,7 +58,7 @@ function ifPeer(endpoint: Endpoint | undefined): Endpoint | undefined {
 const UNSPECIFIED = /^(?:[0:]*:ffff:)?[0:.]+(?:%.*)?$/i;
 
 /** What was expected of a text that is no HOST:PORT, or none of a peer. */
-export function describePeer(text: string): string {
+export function explainPeerSyntax(text: string): string {
   const unspecified = UNSPECIFIED.test(parseEndpoint(text)?.host ?? '');
   return `expected HOST:PORT, e.g. 192.0.2.7:5683 or [2001:db8::7]:5683${unspecified ? '; 0.0.0.0 and [::] are for listening alone' : zoneHint(text)}`;
 }
@@ -74,12 +74,12 @@ function zoneHint(text: string): string {
 }
 
 /** A schema for HOST:PORT where a peer is reached. */
-export const peerSchema: z.ZodMiniType<Endpoint, string> = endpointSchema(parsePeer, describePeer);
+export const peerSchema: z.ZodMiniType<Endpoint, string> = endpointSchema(parsePeerEndpoint, explainPeerSyntax);
 
 /** The same in a file of ours: what an earlier version took there is taken, so that the rest of the file still counts. */
 export const storedPeerSchema: z.ZodMiniType<Endpoint, string> = endpointSchema(
   (text) => ifPeer(parseHostAndPort(text)),
-  describePeer,
+  explainPeerSyntax,
 );
 
 /** A schema for HOST:PORT to listen on: port 0 lets the system choose. */
@@ -107,7 +107,7 @@ export function isSameEndpoint(a: Endpoint, b: Endpoint): boolean {
 
 /** One spelling per host. */
 function plainHost(host: string): string {
-  const [address = '', ...zone] = plainAddress(host.toLowerCase()).split('%');
+  const [address = '', ...zone] = unmapIPv4(host.toLowerCase()).split('%');
   return isIP(address) === 6 ? [new URL(`http://[${address}]`).hostname, ...zone].join('%') : address.replace(/\.$/, '');
 }
 
@@ -123,17 +123,17 @@ export type Addresses = readonly [Address, ...Address[]];
  * Look-ups under way, by name. The system's look-up occupies a thread that file access needs too, so one look-up serves all who
  * ask at the same time. No result is kept: a name may mean another address the next time.
  */
-const lookingUp = new Map<string, Promise<Addresses>>();
+const pendingLookups = new Map<string, Promise<Addresses>>();
 
 /** Returns the addresses that a name means now, in the order in which the system would try them. */
 export async function addressesOf(endpoint: Endpoint): Promise<Addresses> {
   const literal = literalAddress(endpoint.host);
   if (literal !== undefined) return [literal];
   try {
-    let found = lookingUp.get(endpoint.host);
+    let found = pendingLookups.get(endpoint.host);
     if (found === undefined) {
-      found = lookUp(endpoint.host).finally(() => lookingUp.delete(endpoint.host));
-      lookingUp.set(endpoint.host, found);
+      found = lookUp(endpoint.host).finally(() => pendingLookups.delete(endpoint.host));
+      pendingLookups.set(endpoint.host, found);
     }
     return await found;
   } catch (error) {
@@ -154,7 +154,7 @@ function literalAddress(host: string): Address | undefined {
   if (isIP(host) === 4) return { address: host, family: 4 };
   if (isIP(host.replace(/%.*$/, '')) !== 6) return undefined;
   if (host.includes('%')) return { address: host, family: 6 };
-  const address = plainAddress(new SocketAddress({ address: host, family: 'ipv6' }).address);
+  const address = unmapIPv4(new SocketAddress({ address: host, family: 'ipv6' }).address);
   return { address, family: isIP(address) === 4 ? 4 : 6 };
 }
 
@@ -169,6 +169,6 @@ export function interfaceFailure(doing: string, { host }: Endpoint, error: unkno
 }
 
 /** One spelling per address: IPv4 in its own, without the mapping a dual-stack socket puts around it. */
-export function plainAddress(address: string): string {
+export function unmapIPv4(address: string): string {
   return address.startsWith('::ffff:') && address.includes('.') ? address.slice('::ffff:'.length) : address;
 }

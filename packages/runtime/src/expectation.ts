@@ -5,7 +5,7 @@
 
 import type * as z from 'zod/mini';
 
-const KINDS: Readonly<Record<string, string>> = {
+const TYPE_NAMES: Readonly<Record<string, string>> = {
   string: 'text',
   number: 'a number',
   int: 'a whole number',
@@ -14,14 +14,14 @@ const KINDS: Readonly<Record<string, string>> = {
   object: 'names with values',
 };
 
-export function inWords(issue: z.core.$ZodRawIssue): string {
-  return `expected ${expectation(issue)}${issue.input === undefined ? ', and it is missing' : ''}`;
+export function errorMap(issue: z.core.$ZodRawIssue): string {
+  return `expected ${describeExpectation(issue)}${issue.input === undefined ? ', and it is missing' : ''}`;
 }
 
-function expectation(issue: z.core.$ZodRawIssue): string {
+function describeExpectation(issue: z.core.$ZodRawIssue): string {
   switch (issue.code) {
     case 'invalid_type':
-      return KINDS[issue.expected] ?? issue.expected;
+      return TYPE_NAMES[issue.expected] ?? issue.expected;
     case 'too_small':
       return atLeast(issue.origin, Number(issue.minimum));
     case 'too_big':
@@ -29,7 +29,7 @@ function expectation(issue: z.core.$ZodRawIssue): string {
     case 'invalid_value':
       return oneOf(issue.values.map(String));
     case 'unrecognized_keys':
-      return oneOf(namesIn(issue.inst));
+      return oneOf(allowedKeys(issue.inst));
     case 'invalid_format':
       return issue.format === 'datetime' ? 'a time such as 2026-12-01T08:00:00.000Z' : 'another form';
     case 'invalid_union':
@@ -49,6 +49,6 @@ function oneOf(words: readonly string[]): string {
 }
 
 /** The names that the schema of an object allows. */
-function namesIn(schema: unknown): string[] {
+function allowedKeys(schema: unknown): string[] {
   return Object.keys((schema as z.core.$ZodObject)._zod.def.shape);
 }

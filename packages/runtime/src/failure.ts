@@ -75,21 +75,21 @@ const SYSTEM_ADVICE: Readonly<Record<string, readonly [what: string, advice: str
 };
 
 /** A Failure that says what was being done when the system refused, e.g. `cannot write /x: the file system is read-only`. */
-export function systemFailure(doing: string, error: unknown): Failure {
+export function systemFailure(action: string, error: unknown): Failure {
   if (error instanceof Failure) return error;
   const code = systemCode(error);
   const known = code === undefined ? undefined : SYSTEM_ADVICE[code];
   if (known === undefined)
-    return new Failure(`${doing}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
-  return new Failure(`${doing}: ${known[0]}`, { advice: known[1], cause: error });
+    return new Failure(`${action}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  return new Failure(`${action}: ${known[0]}`, { advice: known[1], cause: error });
 }
 
 /** Ports below this are for privileged processes, unless the system was told otherwise. */
 const UNPRIVILEGED_PORTS = 1_024;
 
 /** The same where nobody can listen on what the option `--NAME`, or `NAME:` of the configuration, says. */
-export function listenFailure(doing: string, name: 'listen' | 'http', port: number | undefined, error: unknown): Failure {
-  const failure = systemFailure(doing, error);
+export function listenFailure(action: string, name: 'listen' | 'http', port: number | undefined, error: unknown): Failure {
+  const failure = systemFailure(action, error);
   const code = systemCode(error);
   const options = { cause: failure.cause };
   const another = `--${name}, or \`${name}:\` of the configuration`;

@@ -1,7 +1,7 @@
 /** Families of numbers that several daemons have, so that they have one name and one meaning. */
 
 import type { Metric, Sample } from './observation.js';
-import type { Durations, Tally } from './tally.js';
+import type { Histogram, LabelledCounter } from './tally.js';
 
 /** Samples of a tally under one label. */
 export function samples(label: string, counts: Iterable<readonly [string, number]>): Sample[] {
@@ -9,7 +9,7 @@ export function samples(label: string, counts: Iterable<readonly [string, number
 }
 
 /** Datagrams dropped at all sockets of a daemon, servers' and clients'. */
-export function dropsMetric(...tallies: readonly Tally<string>[]): Metric {
+export function dropsMetric(...counters: readonly LabelledCounter<string>[]): Metric {
   return {
     type: 'counter',
     name: 'latchkey_datagrams_dropped_total',
@@ -17,7 +17,7 @@ export function dropsMetric(...tallies: readonly Tally<string>[]): Metric {
     labels: ['cause'],
     read: () => {
       const sums = new Map<string, number>();
-      for (const tally of tallies) for (const [cause, times] of tally) sums.set(cause, (sums.get(cause) ?? 0) + times);
+      for (const counter of counters) for (const [cause, times] of counter) sums.set(cause, (sums.get(cause) ?? 0) + times);
       return samples('cause', sums);
     },
   };
@@ -32,28 +32,28 @@ export function joinsMetric(joins: Iterable<readonly [string, number]>): Metric 
     labels: ['outcome', 'reason'],
     read: () =>
       [...joins].map(([name, value]) => {
-        const good = name === 'joined' || name === 'renewed';
-        return { labels: { outcome: good ? name : 'failed', reason: good ? '' : name }, value };
+        const succeeded = name === 'joined' || name === 'renewed';
+        return { labels: { outcome: succeeded ? name : 'failed', reason: succeeded ? '' : name }, value };
       }),
   };
 }
 
 /** @param exchanges by the message that asks: `M1`, `M5`, ... */
-export function exchangesMetric(exchanges: Readonly<Record<string, Durations>>): Metric {
+export function exchangesMetric(exchanges: Readonly<Record<string, Histogram>>): Metric {
   return {
     type: 'histogram',
     name: 'latchkey_exchange_seconds',
     help: 'From a request to its answer, by the message that asks',
-    read: () => Object.entries(exchanges).map(([message, durations]) => ({ labels: { message }, durations })),
+    read: () => Object.entries(exchanges).map(([message, histogram]) => ({ labels: { message }, histogram })),
   };
 }
 
 /** @param commits by store: `registry`, `keys` */
-export function commitsMetric(commits: Readonly<Record<string, Durations>>): Metric {
+export function commitsMetric(commits: Readonly<Record<string, Histogram>>): Metric {
   return {
     type: 'histogram',
     name: 'latchkey_store_commit_seconds',
     help: 'From handing a key to a store to its being on the disk',
-    read: () => Object.entries(commits).map(([store, durations]) => ({ labels: { store }, durations })),
+    read: () => Object.entries(commits).map(([store, histogram]) => ({ labels: { store }, histogram })),
   };
 }

@@ -3,7 +3,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { systemCode } from './failure.js';
-import { lockBySocket } from './socket-lock.js';
+import { lockWithSocket } from './socket-lock.js';
 
 /** The native part of `fs-native-extensions`: locks of the kernel on an open file (F_OFD_SETLK, fcntl(2)). */
 export interface NativeLocks {
@@ -21,7 +21,7 @@ export interface FileLock {
 export async function lockFile(file: FileHandle): Promise<FileLock | undefined> {
   const native = nativeLocks();
   if (native === undefined) {
-    const socket = await lockBySocket(file);
+    const socket = await lockWithSocket(file);
     if (socket === undefined) return undefined;
     return { release: () => socket.release().then(() => file.close()) };
   }

@@ -21,21 +21,21 @@ import { shellWord } from './advice.js';
 import { environment } from './environment.js';
 import { systemCode, systemFailure, UsageFailure } from './failure.js';
 import { lockFile } from './file-lock.js';
-import { removeIfInterrupted } from './interruption.js';
+import { removeOnSignal } from './interruption.js';
 
 const PRIVATE_FILE = 0o600;
 const PRIVATE_FOLDER = 0o700;
-const OTHERS = 0o077;
+const GROUP_AND_OTHERS = 0o077;
 const WORLD_WRITABLE = 0o002;
 
 /** A configuration, credential or state file has this many octets at most. */
 const MAX_FILE = 1024 * 1024;
 /** Octets of a file asked for at once. */
-const PIECE = 64 * 1024;
+const CHUNK_SIZE = 64 * 1024;
 /** What open(2) says of a path that is wrong. */
-const WRONG_PATH: ReadonlySet<string> = new Set(['ENOENT', 'EACCES', 'EISDIR', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG']);
+const PATH_ERRORS: ReadonlySet<string> = new Set(['ENOENT', 'EACCES', 'EISDIR', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG']);
 /** What link(2) says where the file system has no hard links; FAT says EPERM. */
-const NO_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']);
+const NO_HARD_LINKS_ERRORS: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']);
 
 /** What a file is made of; text as UTF-8, and in pieces where it would make a very long string. */
 export type Content = string | Uint8Array | Iterable<string>;
@@ -45,60 +45,60 @@ export type Content = string | Uint8Array | Iterable<string>;
  * a key perhaps, goes with the next write. One writer at a time.
  */
 export async function replaceFile(path: string, content: string): Promise<void> {
-  await writeAside(path, asideOf(path, 'new'), content, (aside) => rename(aside, path));
+  await writeTemp(path, tempPathFor(path, 'new'), content, (tempPath) => rename(tempPath, path));
 }
 
 /**
  * Creates `path` durably with `content`, mode 0600; fails if it exists, also where many want to create it at once. What was written aside
  * goes where a signal ends the process, and where a crash left it, with the next write of `path`.
  *
- * @param first what is to be done before the content, which the disk has by then, gets its name: it gets none if that fails
+ * @param beforeCommit what is to be done before the content, which the disk has by then, gets its name: it gets none if that fails
  */
-export async function createFile(path: string, content: Content, first?: () => Promise<void>): Promise<void> {
-  const aside = asideOf(path, randomBytes(4).toString('hex'));
-  const written = removeIfInterrupted(aside);
+export async function createFile(path: string, content: Content, beforeCommit?: () => Promise<void>): Promise<void> {
+  const tempPath = tempPathFor(path, randomBytes(4).toString('hex'));
+  const cancelRemoval = removeOnSignal(tempPath);
   try {
-    await clearLeftAside(path);
-    const file = await open(aside, 'wx', PRIVATE_FILE);
+    await removeStaleTemps(path);
+    const file = await open(tempPath, 'wx', PRIVATE_FILE);
     // Before anything is in it, so that nobody clears it. A file system without locks has none to clear by either.
     const lock = await lockFile(file).catch(() => undefined);
     try {
-      await fill(file, dirname(path), content);
-      await first?.();
-      await giveNewName(aside, path);
+      await writeAndSync(file, dirname(path), content);
+      await beforeCommit?.();
+      await linkIntoPlace(tempPath, path);
     } finally {
       await lock?.release();
       await file.close();
     }
     await syncFolder(dirname(path));
   } catch (error) {
-    await rm(aside, { force: true }).catch(() => undefined);
+    await rm(tempPath, { force: true }).catch(() => undefined);
     throw systemFailure(`cannot write ${path}`, error);
   } finally {
-    written();
+    cancelRemoval();
   }
 }
 
 /** Gives what was written aside the name `path`, which nothing may have. */
-export async function giveNewName(aside: string, path: string): Promise<void> {
+export async function linkIntoPlace(tempPath: string, path: string): Promise<void> {
   try {
-    await link(aside, path);
+    await link(tempPath, path);
   } catch (error) {
-    if (!NO_LINKS.has(systemCode(error) ?? '')) throw error;
-    await takeName(aside, path);
+    if (!NO_HARD_LINKS_ERRORS.has(systemCode(error) ?? '')) throw error;
+    await renameOntoPlaceholder(tempPath, path);
     return;
   }
-  await unlink(aside);
+  await unlink(tempPath);
 }
 
 /**
  * The same on a file system without hard links, as on a USB stick: an empty file takes the name, and what was written replaces it. A
  * crash in between leaves the empty one, which nobody takes for whole.
  */
-async function takeName(aside: string, path: string): Promise<void> {
+async function renameOntoPlaceholder(tempPath: string, path: string): Promise<void> {
   await (await open(path, 'wx', PRIVATE_FILE)).close();
   try {
-    await rename(aside, path);
+    await rename(tempPath, path);
   } catch (error) {
     await rm(path, { force: true });
     throw error;
@@ -106,72 +106,77 @@ async function takeName(aside: string, path: string): Promise<void> {
 }
 
 /** Removes what processes that were killed left beside `path`: whoever still writes holds a lock. What cannot be removed stays. */
-async function clearLeftAside(path: string): Promise<void> {
+async function removeStaleTemps(path: string): Promise<void> {
   const folder = dirname(path);
-  const owner = (await otherOwner(folder))?.uid ?? process.geteuid?.();
+  const owner = (await foreignOwner(folder))?.uid ?? process.geteuid?.();
   const prefix = `.${basename(path)}.`;
   for (const name of await readdir(folder).catch(() => [])) {
     if (name.startsWith(prefix) && /^[0-9a-f]{8}$/.test(name.slice(prefix.length)))
-      await clearUnlessWritten(join(folder, name), owner).catch(() => undefined);
+      await removeTempUnlessLocked(join(folder, name), owner).catch(() => undefined);
   }
 }
 
-async function clearUnlessWritten(aside: string, owner: number | undefined): Promise<void> {
-  const info = await lstat(aside);
+async function removeTempUnlessLocked(tempPath: string, owner: number | undefined): Promise<void> {
+  const info = await lstat(tempPath);
   // One without content has its lock still to come, and holds no key.
   if (!info.isFile() || info.uid !== owner || info.size === 0) return;
-  const file = await open(aside, constants.O_RDWR | constants.O_NOFOLLOW);
+  const file = await open(tempPath, constants.O_RDWR | constants.O_NOFOLLOW);
   try {
     const lock = await lockFile(file);
     if (lock === undefined) return;
-    await unlink(aside);
+    await unlink(tempPath);
     await lock.release();
   } finally {
     await file.close();
   }
 }
 
-function asideOf(path: string, suffix: string): string {
+function tempPathFor(path: string, suffix: string): string {
   return join(dirname(path), `.${basename(path)}.${suffix}`);
 }
 
-async function writeAside(path: string, aside: string, content: string, put: (aside: string) => Promise<void>): Promise<void> {
+async function writeTemp(
+  path: string,
+  tempPath: string,
+  content: string,
+  commit: (tempPath: string) => Promise<void>,
+): Promise<void> {
   try {
-    await rm(aside, { force: true });
-    const file = await open(aside, 'wx', PRIVATE_FILE);
+    await rm(tempPath, { force: true });
+    const file = await open(tempPath, 'wx', PRIVATE_FILE);
     try {
-      await fill(file, dirname(path), content);
+      await writeAndSync(file, dirname(path), content);
     } finally {
       await file.close();
     }
-    await put(aside);
+    await commit(tempPath);
     await syncFolder(dirname(path));
   } catch (error) {
-    await rm(aside, { force: true }).catch(() => undefined);
+    await rm(tempPath, { force: true }).catch(() => undefined);
     throw systemFailure(`cannot write ${path}`, error);
   }
 }
 
 /** All that is to be in a new file of `folder` before it gets its name. */
-async function fill(file: FileHandle, folder: string, content: Content): Promise<void> {
-  await giveToOwner(file, folder);
+async function writeAndSync(file: FileHandle, folder: string, content: Content): Promise<void> {
+  await chownToOwnerOf(file, folder);
   await writeFile(file, content);
   await file.sync();
 }
 
 /** What root writes into another user's folder is that user's: a daemon must be able to read what a command of root left there. */
-async function giveToOwner(file: FileHandle, folder: string): Promise<void> {
-  const owner = await otherOwner(folder);
+async function chownToOwnerOf(file: FileHandle, folder: string): Promise<void> {
+  const owner = await foreignOwner(folder);
   if (owner !== undefined) await file.chown(owner.uid, owner.gid);
 }
 
 /** The same for what was made at `path` by other means. */
-export async function giveToOwnerOfFolder(path: string): Promise<void> {
-  const owner = await otherOwner(dirname(path));
+export async function chownToFolderOwner(path: string): Promise<void> {
+  const owner = await foreignOwner(dirname(path));
   if (owner !== undefined) await lchown(path, owner.uid, owner.gid);
 }
 
-async function otherOwner(folder: string): Promise<Stats | undefined> {
+async function foreignOwner(folder: string): Promise<Stats | undefined> {
   if (process.getuid?.() !== 0) return undefined;
   const info = await stat(folder);
   return info.uid === 0 ? undefined : info;
@@ -180,7 +185,7 @@ async function otherOwner(folder: string): Promise<Stats | undefined> {
 /** Resolves when a file in `folder` was written, synced and removed. Throws a Failure where the folder takes no writes. */
 export async function probeFolder(folder: string): Promise<void> {
   const path = join(folder, '.probe');
-  await writeAside(path, path, 'x', (aside) => unlink(aside));
+  await writeTemp(path, path, 'x', (tempPath) => unlink(tempPath));
 }
 
 /** Makes what happened to the name `path` durable. */
@@ -201,7 +206,7 @@ async function syncFolder(folder: string): Promise<void> {
 /** Reads a file that holds keys. Refuses one that others may read, and one larger than `maxOctets`. */
 export async function readPrivateFile(path: string, maxOctets: number = MAX_FILE): Promise<string> {
   const { octets, info } = await readWhole(path, maxOctets);
-  if (!isCredential(path)) refuseLooseMode(path, info);
+  if (!isSystemdCredential(path)) assertPrivateMode(path, info);
   return octets.toString('utf8');
 }
 
@@ -225,7 +230,7 @@ async function readWhole(path: string, maxOctets: number): Promise<{ readonly oc
         throw new UsageFailure(`cannot read ${path}: it has ${info.size} octets, more than ${maxOctets}`);
       // A pipe, or a file that grows, does not tell its size beforehand.
       const octets = await collect(
-        pieces(file, info.isFile() ? Math.min(info.size + 1, PIECE) : PIECE),
+        chunks(file, info.isFile() ? Math.min(info.size + 1, CHUNK_SIZE) : CHUNK_SIZE),
         maxOctets,
         `cannot read ${path}: it`,
       );
@@ -243,7 +248,7 @@ async function openToRead(path: string): Promise<FileHandle> {
   try {
     return await open(path, constants.O_RDONLY);
   } catch (error) {
-    if (!WRONG_PATH.has(systemCode(error) ?? '')) throw error;
+    if (!PATH_ERRORS.has(systemCode(error) ?? '')) throw error;
     throw new UsageFailure(systemFailure(`cannot read ${path}`, error).message, {
       advice: 'Check the path and its owner.',
       cause: error,
@@ -252,7 +257,7 @@ async function openToRead(path: string): Promise<FileHandle> {
 }
 
 /** As they are read. A stream takes longer to make than most files to read. */
-async function* pieces(file: FileHandle, size: number): AsyncIterable<Buffer> {
+async function* chunks(file: FileHandle, size: number): AsyncIterable<Buffer> {
   for (;;) {
     const { bytesRead, buffer } = await file.read(Buffer.alloc(size), 0, size, null);
     if (bytesRead === 0) return;
@@ -261,13 +266,13 @@ async function* pieces(file: FileHandle, size: number): AsyncIterable<Buffer> {
 }
 
 /** Whether systemd gave it to this service: it keeps others out by the folder, and the mode it shows for a file is no measure. */
-function isCredential(path: string): boolean {
+function isSystemdCredential(path: string): boolean {
   const folder = environment('CREDENTIALS_DIRECTORY');
   return folder !== undefined && dirname(resolve(path)) === resolve(folder);
 }
 
-function refuseLooseMode(path: string, info: Stats): void {
-  if ((info.mode & OTHERS) === 0) return;
+function assertPrivateMode(path: string, info: Stats): void {
+  if ((info.mode & GROUP_AND_OTHERS) === 0) return;
   const mode = (info.mode & 0o777).toString(8).padStart(4, '0');
   throw new UsageFailure(`${path} holds a key and has mode ${mode}: others can read it`, {
     advice: `Run: chmod 600 ${shellWord(path)}`,
@@ -277,11 +282,11 @@ function refuseLooseMode(path: string, info: Stats): void {
 /** Refuses `path` if it exists with a mode that lets others in. */
 export async function checkPrivateFile(path: string): Promise<void> {
   const info = await stat(path).catch(() => undefined);
-  if (info !== undefined) refuseLooseMode(path, info);
+  if (info !== undefined) assertPrivateMode(path, info);
 }
 
 /** Makes sure the folder is there (new ones with mode 0700) and that not everybody may write into it. */
-export async function openFolder(path: string): Promise<void> {
+export async function ensurePrivateFolder(path: string): Promise<void> {
   try {
     await makeFolder(resolve(path));
     const info = await stat(path);
@@ -306,7 +311,7 @@ async function makeFolder(path: string): Promise<void> {
     await makeFolder(dirname(path));
     await mkdir(path, PRIVATE_FOLDER);
   }
-  await giveToOwnerOfFolder(path);
+  await chownToFolderOwner(path);
   await syncFolder(dirname(path));
 }
 

@@ -10,7 +10,7 @@ export {
   STATE_FOLDERS,
   withPlaceOptions,
 } from './advice.js';
-export { type ApplicationKeyOptions, applicationKeyOptions, formatApplicationKey, warnOfExpiry } from './application-key.js';
+export { type ApplicationKeyOptions, applicationKeyOptions, formatApplicationKey, warnIfExpired } from './application-key.js';
 export {
   commandToRun,
   folderArgument,
@@ -23,11 +23,11 @@ export {
   program,
   withExamples,
 } from './cli.js';
-export { type Clock, ClockStepWatch, readClock, steadyNow, timeOfServers } from './clock.js';
-export { CoapClient, type CoapClientOptions, type ExchangeOptions, type Outcome, type Response } from './coap/client.js';
-export { ClientCounts, ServerCounts } from './coap/counts.js';
+export { type Clock, ClockStepDetector, readClock, monotonicNow, serverTime } from './clock.js';
+export { CoapClient, type CoapClientOptions, type ExchangeOptions, type ExchangeOutcome, type Response } from './coap/client.js';
+export { ClientMetrics, ServerMetrics } from './coap/counts.js';
 export { OPTION, parseDatagram } from './coap/datagram.js';
-export { CoapServer, type CoapServerOptions, type KeyAnswer, type KeyRequest } from './coap/server.js';
+export { CoapServer, type CoapServerOptions, type PostResponse, type PostRequest } from './coap/server.js';
 export { loadConfig, loadPrivateJson } from './config.js';
 export { type Credential, readCredential, writeCredential } from './credential.js';
 export { formatDuration, parseDuration } from './duration.js';
@@ -35,10 +35,10 @@ export {
   checkNewPassphrase,
   checkRecipients,
   decryptManifest,
-  encryptedTo,
+  detectEncryption,
   encryptManifest,
   type ManifestKey,
-  type ManifestReaders,
+  type ManifestRecipients,
   parseIdentities,
   parsePassphrase,
 } from './encrypted-manifest.js';
@@ -50,7 +50,7 @@ export {
   isSameEndpoint,
   listenSchema,
   parseEndpoint,
-  parsePeer,
+  parsePeerEndpoint,
   peerSchema,
   storedPeerSchema,
 } from './endpoint.js';
@@ -62,9 +62,9 @@ export {
   type Content,
   createFile,
   exists,
-  giveNewName,
-  giveToOwnerOfFolder,
-  openFolder,
+  linkIntoPlace,
+  chownToFolderOwner,
+  ensurePrivateFolder,
   probeFolder,
   readOctets,
   readPlainFile,
@@ -75,39 +75,39 @@ export {
 } from './files.js';
 export { healthCommand } from './http/health.js';
 export { repeat } from './housekeeping.js';
-export { httpOption, type HttpPlace, httpSchema } from './http/place.js';
-export { removeIfInterrupted } from './interruption.js';
+export { httpOption, type ListenAddress, httpSchema } from './http/place.js';
+export { removeOnSignal } from './interruption.js';
 export { parseKey, readKeyFile, readSecretFile } from './key-file.js';
 export { formatLabel, formatLabelInCapitals, isLabel, parseLabel } from './label.js';
 export { type Daemon, runDaemon } from './lifecycle.js';
-export { LeavingMap } from './leaving-map.js';
+export { BoxedMap } from './leaving-map.js';
 export { type FileLock, nativeLocks } from './file-lock.js';
-export { type FolderLockState, lockFolder, readFolderLock, refuseOtherNamespace } from './lock.js';
-export { lockBySocket, type SocketLock } from './socket-lock.js';
-export { BoundedLog, createLog, type Log, LOG_LEVELS, type LogLevel, type LogStream } from './log.js';
+export { type FolderLockState, lockFolder, readFolderLock, assertSamePidNamespace } from './lock.js';
+export { lockWithSocket, type SocketLock } from './socket-lock.js';
+export { RateLimitedLog, createLog, type Log, LOG_LEVELS, type LogLevel, type LogStream } from './log.js';
 export { findManifestLine, formatManifest, type ManifestLine, MAX_MANIFEST, parseManifest } from './manifest.js';
-export { DEFAULT_MEMORY, LEAST_MEMORY, watchMemory } from './memory.js';
+export { DEFAULT_MEMORY, MIN_MEMORY, limitMemory } from './memory.js';
 export { dropNativeWords, holdNativeWords } from './native-words.js';
 export { encodeNid, formatNid } from './nid.js';
-export type { Check, Labels, Metric, Observation, Sample } from './observation.js';
+export type { Check, Labels, Metric, Telemetry, Sample } from './observation.js';
 export { MANIFEST_HELP } from './provisioning/manifest-help.js';
 export { ManifestReader } from './provisioning/manifest-reader.js';
 export { MANIFEST_COLUMNS, type ManifestHandler, type ManifestProblem, type ManifestRow } from './provisioning/row-validator.js';
 export { formatFields, formatTable } from './table.js';
 export { endTimeArgument, formatDate, type GivenTime, startTimeArgument, TIME_HELP } from './time.js';
-export { Durations, Tally } from './tally.js';
-export { drawOctets } from './random.js';
+export { Histogram, LabelledCounter } from './tally.js';
+export { randomOctets } from './random.js';
 export {
-  afterBreak,
-  isDue,
-  isKept,
-  KEPT_AHEAD_MS,
-  NO_TIMES,
-  pastOf,
-  refusedUntil,
-  type Span,
-  type Times,
-  withSpan,
-  withTime,
+  afterDiscontinuity,
+  needsExtension,
+  isCovered,
+  RESERVE_AHEAD_MS,
+  EMPTY_HISTORY,
+  findPreviousRange,
+  rejectedUntil,
+  type TimeRange,
+  type ClockHistory,
+  addRange,
+  extendTo,
 } from './times.js';
 export { readSecretInput } from './typed-line.js';

@@ -10,7 +10,7 @@ import { formatId, parseId, Secret } from '@latchkey/protocol';
 import { z } from 'zod';
 import { describeIssue } from './config.js';
 import { formatEndpoint, peerSchema } from './endpoint.js';
-import { inWords } from './expectation.js';
+import { errorMap } from './expectation.js';
 import { UsageFailure } from './failure.js';
 import type { ManifestLine } from './manifest.js';
 import { isBlankKey, NO_KEY } from './provisioning/blank-key.js';
@@ -67,7 +67,7 @@ export function parseLabel(text: string, name: string): ManifestLine {
   if (head !== `${SCHEME}:${PROFILE}`) throw new UsageFailure(`${name}: version: expected a label of version ${PROFILE}`);
   if (/\s/.test(label)) throw new UsageFailure(`${name}: expected one label without white space in it`);
   if (controller === undefined || rest.length > 0) throw new UsageFailure(`${name}: expected five parts, ${SHAPE}`);
-  const result = partsSchema.safeParse({ id, controller_id, ik, controller }, { error: inWords });
+  const result = partsSchema.safeParse({ id, controller_id, ik, controller }, { error: errorMap });
   if (!result.success) throw new UsageFailure(`${name}: ${result.error.issues.map(describeIssue).join('; ')}`);
   const parts = result.data;
   return { idI: parts.id, idC: parts.controller_id, controller: parts.controller, ik: Secret.fromHex(parts.ik) };

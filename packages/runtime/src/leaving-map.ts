@@ -1,4 +1,4 @@
-interface Cell<V> {
+interface Box<V> {
   value: V | undefined;
 }
 
@@ -7,58 +7,58 @@ interface Cell<V> {
  * grown old keeps all later ones from a young collection, and with them whatever stood in them when they were left, which is all that hangs on the
  * requests then under way. So values stand in cells here, which are emptied as they leave.
  */
-export class LeavingMap<K, V> implements Map<K, V> {
-  readonly #cells = new Map<K, Cell<V>>();
+export class BoxedMap<K, V> implements Map<K, V> {
+  readonly #boxes = new Map<K, Box<V>>();
 
   constructor(entries: Iterable<readonly [K, V]> = []) {
     for (const [key, value] of entries) this.set(key, value);
   }
 
   get size(): number {
-    return this.#cells.size;
+    return this.#boxes.size;
   }
 
   has(key: K): boolean {
-    return this.#cells.has(key);
+    return this.#boxes.has(key);
   }
 
   get(key: K): V | undefined {
-    return this.#cells.get(key)?.value;
+    return this.#boxes.get(key)?.value;
   }
 
   set(key: K, value: V): this {
-    const cell = this.#cells.get(key);
-    if (cell === undefined) this.#cells.set(key, { value });
-    else cell.value = value;
+    const box = this.#boxes.get(key);
+    if (box === undefined) this.#boxes.set(key, { value });
+    else box.value = value;
     return this;
   }
 
   delete(key: K): boolean {
-    const cell = this.#cells.get(key);
-    if (cell === undefined) return false;
-    cell.value = undefined;
-    return this.#cells.delete(key);
+    const box = this.#boxes.get(key);
+    if (box === undefined) return false;
+    box.value = undefined;
+    return this.#boxes.delete(key);
   }
 
   clear(): void {
-    for (const cell of this.#cells.values()) cell.value = undefined;
-    this.#cells.clear();
+    for (const box of this.#boxes.values()) box.value = undefined;
+    this.#boxes.clear();
   }
 
   *entries(): MapIterator<[K, V]> {
-    for (const [key, { value }] of this.#cells) yield [key, value as V];
+    for (const [key, { value }] of this.#boxes) yield [key, value as V];
   }
 
   keys(): MapIterator<K> {
-    return this.#cells.keys();
+    return this.#boxes.keys();
   }
 
   *values(): MapIterator<V> {
-    for (const { value } of this.#cells.values()) yield value as V;
+    for (const { value } of this.#boxes.values()) yield value as V;
   }
 
-  forEach(look: (value: V, key: K, map: Map<K, V>) => void): void {
-    for (const [key, value] of this) look(value, key, this);
+  forEach(callback: (value: V, key: K, map: Map<K, V>) => void): void {
+    for (const [key, value] of this) callback(value, key, this);
   }
 
   [Symbol.iterator](): MapIterator<[K, V]> {
@@ -66,6 +66,6 @@ export class LeavingMap<K, V> implements Map<K, V> {
   }
 
   get [Symbol.toStringTag](): string {
-    return 'LeavingMap';
+    return 'BoxedMap';
   }
 }

@@ -2,19 +2,19 @@
 
 import { exitNow } from './exit-now.js';
 import { EXIT, Failure } from './failure.js';
-import type { HttpPlace } from './http/place.js';
+import type { ListenAddress } from './http/place.js';
 import { Readiness } from './http/readiness.js';
 import type { HttpOptions, HttpServer } from './http/server.js';
 import type { Log } from './log.js';
-import type { Observation } from './observation.js';
-import { Supervisor } from './supervisor.js';
+import type { Telemetry } from './observation.js';
+import { SystemdNotifier } from './supervisor.js';
 
 /** What is in flight when a daemon is asked to stop has this long to finish, in ms. */
-const STOP_LIMIT_MS = 10_000;
+const STOP_TIMEOUT_MS = 10_000;
 
 export interface Daemon {
   /** What others may see of it. */
-  readonly observation?: Observation;
+  readonly telemetry?: Telemetry;
   /** Stops taking work, finishes what is in flight, lets go of sockets and files. */
   stop(): Promise<void>;
   /**
@@ -25,26 +25,26 @@ export interface Daemon {
 }
 
 /** Where a daemon is seen from outside, and under which name. */
-export interface Outlook {
+export interface TelemetryOptions {
   /** `controller`, say. */
   readonly name: string;
   /** Where health and metrics are served; `undefined`: nowhere. */
-  readonly http: HttpPlace | undefined;
+  readonly http: ListenAddress | undefined;
 }
 
-const UNSEEN: Observation = { serves: () => true, checks: [], metrics: [] };
+const NO_TELEMETRY: Telemetry = { isServing: () => true, checks: [], metrics: [] };
 
 /**
  * Runs a daemon until SIGTERM or SIGINT, then stops it within 10 seconds, started or not; a second signal ends it at once. The process ends with
  * the daemon; a Failure to start is thrown. A mistake nobody caught is logged and ends it too: a daemon in an unknown state serves nobody.
  */
-export async function runDaemon(log: Log, start: () => Promise<Daemon>, outlook?: Outlook): Promise<never> {
+export async function runDaemon(log: Log, start: () => Promise<Daemon>, telemetryOptions?: TelemetryOptions): Promise<never> {
   process.on('uncaughtException', (error) => {
-    log.fatal({ error: error.message, where: whereThrown(error) }, 'a mistake in this program; it ends');
+    log.fatal({ error: error.message, where: topFrame(error) }, 'a mistake in this program; it ends');
     exitNow(EXIT.failed);
   });
 
-  const asked = new Promise<void>((resolve) => {
+  const shutdownRequested = new Promise<void>((resolve) => {
     let signals = 0;
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.on(signal, () => {
@@ -52,28 +52,28 @@ export async function runDaemon(log: Log, start: () => Promise<Daemon>, outlook?
         if (signals > 1) exitNow(EXIT.failed);
         log.info({ signal }, 'stopping');
         setTimeout(() => {
-          log.warn({ limitSeconds: STOP_LIMIT_MS / 1000 }, 'stopped with work still in flight');
+          log.warn({ limitSeconds: STOP_TIMEOUT_MS / 1000 }, 'stopped with work still in flight');
           exitNow(EXIT.failed);
-        }, STOP_LIMIT_MS);
+        }, STOP_TIMEOUT_MS);
         resolve();
       });
     }
   });
   // Whoever replaces a file while it is being read has it read once more.
-  let started: (() => void) | undefined;
-  const mayReload = new Promise<void>((resolve) => (started = resolve));
-  process.on('SIGHUP', () => void mayReload.then(() => supervisor.reloading(() => reload(daemon, log))));
+  let markStarted: (() => void) | undefined;
+  const started = new Promise<void>((resolve) => (markStarted = resolve));
+  process.on('SIGHUP', () => void started.then(() => notifier.reloading(() => reload(daemon, log))));
 
-  const supervisor = Supervisor.find(log);
+  const notifier = SystemdNotifier.fromEnvironment(log);
   const daemon = await start();
-  const { observation = UNSEEN } = daemon;
-  const readiness = new Readiness(observation.checks);
-  const place = outlook?.http;
-  const http = place && (await serve({ place, about: { daemon: outlook.name }, observation, readiness, log }));
-  supervisor.ready(readiness);
-  started?.();
-  await asked;
-  supervisor.stopping();
+  const { telemetry = NO_TELEMETRY } = daemon;
+  const readiness = new Readiness(telemetry.checks);
+  const address = telemetryOptions?.http;
+  const http = address && (await serve({ address, info: { daemon: telemetryOptions.name }, telemetry, readiness, log }));
+  notifier.ready(readiness);
+  markStarted?.();
+  await shutdownRequested;
+  notifier.stopping();
   await http?.close();
   await daemon.stop();
   log.info('stopped');
@@ -100,6 +100,6 @@ async function serve(options: HttpOptions): Promise<HttpServer> {
 }
 
 /** The innermost frame, for a bug report: file and line, not a stack. */
-function whereThrown(error: Error): string | undefined {
+function topFrame(error: Error): string | undefined {
   return error.stack?.split('\n')[1]?.trim();
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Failure, systemCode, systemFailure } from './failure.js';
 import { type FileLock, lockFile } from './file-lock.js';
-import { giveToOwnerOfFolder } from './files.js';
+import { chownToFolderOwner } from './files.js';
 
 const LOCK_FILE = 'lock';
 /**
@@ -18,28 +18,28 @@ const RETRY_DELAY_MS = 20;
 /**
  * Takes the exclusive lock on a state folder.
  *
- * @param who names the holder to whoever comes second, e.g. `latchkey-controller run`
+ * @param holder names the holder to whoever comes second, e.g. `latchkey-controller run`
  * @throws Failure that says who holds it
  */
-export async function lockFolder(folder: string, who: string): Promise<FileLock> {
+export async function lockFolder(folder: string, holder: string): Promise<FileLock> {
   const path = join(folder, LOCK_FILE);
   let file: FileHandle;
   try {
     file = await open(path, 'a+', 0o600);
-    await giveToOwnerOfFolder(path);
+    await chownToFolderOwner(path);
   } catch (error) {
     throw systemFailure(`cannot lock the folder ${folder}`, error);
   }
-  let held: FileLock | undefined;
+  let lock: FileLock | undefined;
   try {
-    held = await lockFile(file);
-    for (let tries = 1; held === undefined && tries < TRIES; tries++) {
+    lock = await lockFile(file);
+    for (let tries = 1; lock === undefined && tries < TRIES; tries++) {
       await pause(RETRY_DELAY_MS);
-      held = await lockFile(file);
+      lock = await lockFile(file);
     }
-    if (held === undefined) {
-      const [holder = ''] = (await file.readFile('utf8')).split('\n');
-      throw new Failure(`the folder ${folder} is in use${holder === '' ? '' : ` by ${holder}`}`, {
+    if (lock === undefined) {
+      const [currentHolder = ''] = (await file.readFile('utf8')).split('\n');
+      throw new Failure(`the folder ${folder} is in use${currentHolder === '' ? '' : ` by ${currentHolder}`}`, {
         advice: 'Stop that process first: two on one folder would undo each other.',
       });
     }
@@ -48,8 +48,8 @@ export async function lockFolder(folder: string, who: string): Promise<FileLock>
     throw systemFailure(`cannot lock the folder ${folder}`, error);
   }
   // The lock is held whether or not a full or failing disk takes the words about it. What cannot do without the disk says so itself.
-  await describe(file, who).catch(() => undefined);
-  return held;
+  await writeHolder(file, holder).catch(() => undefined);
+  return lock;
 }
 
 export interface FolderLockState {
@@ -93,7 +93,7 @@ export async function readFolderLock(folder: string): Promise<FolderLockState> {
  *
  * @throws Failure that says who holds it, and where to run instead
  */
-export async function refuseOtherNamespace(folder: string): Promise<void> {
+export async function assertSamePidNamespace(folder: string): Promise<void> {
   const [holder, namespace] = (await readFile(join(folder, LOCK_FILE), 'utf8').catch(() => '')).split('\n');
   if (!namespace?.startsWith('pid:') || namespace === (await pidNamespace())) return;
   const file = await open(join(folder, LOCK_FILE), 'r+');
@@ -110,7 +110,7 @@ function pidNamespace(): Promise<string | undefined> {
   return readlink('/proc/self/ns/pid').catch(() => undefined);
 }
 
-async function describe(file: FileHandle, who: string): Promise<void> {
+async function writeHolder(file: FileHandle, holder: string): Promise<void> {
   await file.truncate(0);
-  await file.write(`${who} (process ${process.pid}, since ${new Date().toISOString()})\n${(await pidNamespace()) ?? ''}\n`);
+  await file.write(`${holder} (process ${process.pid}, since ${new Date().toISOString()})\n${(await pidNamespace()) ?? ''}\n`);
 }

@@ -27,21 +27,21 @@ export async function createLog(name: string, level: LogLevel, stream: LogStream
 }
 
 /** Octets of lines that wait for a place where they can be written. */
-const MAX_WAITING = 1024 * 1024;
+const MAX_BUFFERED = 1024 * 1024;
 /** Characters of lines that are written at once, and how long a line waits for others, in ms. */
-const TOGETHER = 8 * 1024;
-const GATHER_MS = 10;
+const FLUSH_SIZE = 8 * 1024;
+const FLUSH_INTERVAL_MS = 10;
 
 /**
  * Writes what is logged within a few milliseconds together: a write for each line takes longer than all else that is done for it. A process
  * that is killed loses these lines; at `debug`, where each message is told of, no line waits.
  */
-function together(lines: SonicBoom): DestinationStream & { flushSync(): void } {
-  let waiting = '';
+function bufferedDestination(lines: SonicBoom): DestinationStream & { flushSync(): void } {
+  let buffered = '';
   const flush = (): void => {
-    if (waiting === '') return;
-    const text = waiting;
-    waiting = '';
+    if (buffered === '') return;
+    const text = buffered;
+    buffered = '';
     lines.write(text);
   };
   process.on('exit', flush);
@@ -49,9 +49,9 @@ function together(lines: SonicBoom): DestinationStream & { flushSync(): void } {
     // What is fatal is written at once: pino asks for it.
     flushSync: flush,
     write(line) {
-      if (waiting === '') setTimeout(flush, GATHER_MS);
-      waiting += line;
-      if (waiting.length >= TOGETHER) flush();
+      if (buffered === '') setTimeout(flush, FLUSH_INTERVAL_MS);
+      buffered += line;
+      if (buffered.length >= FLUSH_SIZE) flush();
     },
   };
 }
@@ -60,9 +60,9 @@ async function destination(stream: LogStream, level: LogLevel): Promise<Destinat
   const { fd, isTTY } = process[stream];
   if (!isTTY) {
     // A log that cannot be written, on a full disk say, is no reason to stop serving: lines wait, up to 1 MiB, then get lost.
-    const lines = pino.destination({ dest: fd, sync: true, maxLength: MAX_WAITING });
+    const lines = pino.destination({ dest: fd, sync: true, maxLength: MAX_BUFFERED });
     lines.on('error', () => undefined);
-    return level === 'debug' ? lines : together(lines);
+    return level === 'debug' ? lines : bufferedDestination(lines);
   }
   const { default: pretty } = await import('pino-pretty');
   const colorize = (process.env['NO_COLOR'] ?? '') === '';
@@ -72,15 +72,15 @@ async function destination(stream: LogStream, level: LogLevel): Promise<Destinat
 /** Lines about one thing in one period before the rest are only counted. */
 const LINES_PER_PERIOD = 20;
 const PERIOD_MS = 10_000;
-const THINGS = 64;
+const MAX_TOPICS = 64;
 
 /**
  * Log lines that strangers can cause: at most 20 about one thing in 10 seconds, then one that says how many were left out.
  * What a thing is, the caller names with a constant.
  */
-export class BoundedLog {
+export class RateLimitedLog {
   readonly #log: Log;
-  readonly #things = new Map<string, { since: number; lines: number; leftOut: number }>();
+  readonly #topics = new Map<string, { since: number; lines: number; suppressed: number }>();
 
   constructor(log: Log) {
     this.#log = log;
@@ -90,26 +90,26 @@ export class BoundedLog {
     this.#write('error', thing, fields, message);
   }
 
-  warn(thing: string, fields: object, message: string): void {
-    this.#write('warn', thing, fields, message);
+  warn(topic: string, fields: object, message: string): void {
+    this.#write('warn', topic, fields, message);
   }
 
-  info(thing: string, fields: object, message: string): void {
-    this.#write('info', thing, fields, message);
+  info(topic: string, fields: object, message: string): void {
+    this.#write('info', topic, fields, message);
   }
 
-  #write(level: 'error' | 'warn' | 'info', thing: string, fields: object, message: string): void {
+  #write(level: 'error' | 'warn' | 'info', topic: string, fields: object, message: string): void {
     const now = performance.now();
-    let period = this.#things.get(thing);
+    let period = this.#topics.get(topic);
     if (period === undefined || now - period.since >= PERIOD_MS) {
-      if (period !== undefined && period.leftOut > 0)
-        this.#log[level]({ about: thing, leftOut: period.leftOut }, 'lines like this were left out');
-      if (this.#things.size >= THINGS) this.#things.clear();
-      period = { since: now, lines: 0, leftOut: 0 };
-      this.#things.set(thing, period);
+      if (period !== undefined && period.suppressed > 0)
+        this.#log[level]({ topic, suppressed: period.suppressed }, 'lines like this were left out');
+      if (this.#topics.size >= MAX_TOPICS) this.#topics.clear();
+      period = { since: now, lines: 0, suppressed: 0 };
+      this.#topics.set(topic, period);
     }
     if (period.lines >= LINES_PER_PERIOD) {
-      period.leftOut += 1;
+      period.suppressed += 1;
       return;
     }
     period.lines += 1;

@@ -11,17 +11,17 @@ import { getHeapStatistics, setFlagsFromString } from 'node:v8';
 import { repeat } from './housekeeping.js';
 import type { Log } from './log.js';
 
-const LOOK_EVERY_MS = 500;
+const POLL_INTERVAL_MS = 500;
 const MIB = 1024 * 1024;
 /** Parts of what it may have. Flags of V8 that it reads at each collection: few may change while it runs. */
-const MEASURES: readonly Measure[] = [
-  { from: 0.5, until: 0.3, on: '--heap-growing-percent=30', off: '--heap-growing-percent=0' },
-  { from: 0.75, until: 0.55, on: '--optimize-for-size', off: '--no-optimize-for-size' },
+const PRESSURE_LEVELS: readonly PressureLevel[] = [
+  { enterAt: 0.5, leaveAt: 0.3, on: '--heap-growing-percent=30', off: '--heap-growing-percent=0' },
+  { enterAt: 0.75, leaveAt: 0.55, on: '--optimize-for-size', off: '--no-optimize-for-size' },
 ];
 
-interface Measure {
-  readonly from: number;
-  readonly until: number;
+interface PressureLevel {
+  readonly enterAt: number;
+  readonly leaveAt: number;
   readonly on: string;
   readonly off: string;
 }
@@ -30,32 +30,32 @@ interface Measure {
  * V8 allocates straight in the old space what it has seen to live long, by the place in the code that made it: here all that hangs on requests, once many of
  * them were under way together. What is dead there keeps alive what it points to until the next full collection, and so on.
  */
-const FROM_THE_START = '--no-allocation-site-pretenuring';
+const STARTUP_FLAGS = '--no-allocation-site-pretenuring';
 
 /** MiB that a daemon may have resident, unless told otherwise. */
 export const DEFAULT_MEMORY = 256;
 /** A daemon that has done nothing yet has 80. */
-export const LEAST_MEMORY = 128;
+export const MIN_MEMORY = 128;
 
 /** @returns a function that stops watching */
-export function watchMemory(capMib: number, log: Log): () => void {
-  setFlagsFromString(FROM_THE_START);
+export function limitMemory(limitMib: number, log: Log): () => void {
+  setFlagsFromString(STARTUP_FLAGS);
   const gauge = new MemoryGauge();
-  const taken = new Set<Measure>();
-  let told = false;
+  const active = new Set<PressureLevel>();
+  let warned = false;
   const look = (): void => {
-    const part = gauge.read() / MIB / capMib;
-    for (const measure of MEASURES) {
-      if (taken.has(measure) ? part >= measure.until : part <= measure.from) continue;
-      setFlagsFromString(taken.has(measure) ? measure.off : measure.on);
-      if (!taken.delete(measure)) taken.add(measure);
+    const ratio = gauge.read() / MIB / limitMib;
+    for (const level of PRESSURE_LEVELS) {
+      if (active.has(level) ? ratio >= level.leaveAt : ratio <= level.enterAt) continue;
+      setFlagsFromString(active.has(level) ? level.off : level.on);
+      if (!active.delete(level)) active.add(level);
     }
-    if (part > 1 && !told) {
-      told = true;
-      log.warn({ memory: capMib, rss: Math.round(part * capMib) }, 'more memory is in use than configured, in MiB');
+    if (ratio > 1 && !warned) {
+      warned = true;
+      log.warn({ memory: limitMib, rss: Math.round(ratio * limitMib) }, 'more memory is in use than configured, in MiB');
     }
   };
-  const stop = repeat({ what: 'to measure memory', everyMs: LOOK_EVERY_MS, log, action: look });
+  const stop = repeat({ what: 'to measure memory', everyMs: POLL_INTERVAL_MS, log, action: look });
   return () => {
     stop();
     gauge.close();

@@ -3,10 +3,10 @@
 import { isIPv4 } from 'node:net';
 import { NID_LENGTH } from '@latchkey/protocol';
 import ipaddr from 'ipaddr.js';
-import { formatEndpoint, plainAddress } from './endpoint.js';
+import { formatEndpoint, unmapIPv4 } from './endpoint.js';
 
 /** Whom an address stands for where sources are counted: an IPv4 address for itself, an IPv6 address for its /64. */
-export function networkOf(address: string): string {
+export function sourcePrefix(address: string): string {
   if (isIPv4(address)) return address;
   const parsed = ipaddr.parse(address.replace(/%.*$/, ''));
   if (parsed instanceof ipaddr.IPv4 || parsed.range() === 'linkLocal') return address;
@@ -14,15 +14,15 @@ export function networkOf(address: string): string {
 }
 
 /** What stands before an IPv4 address mapped into IPv6 (RFC 4291 section 2.5.5.2). */
-const MAPPED: readonly number[] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+const IPV4_MAPPED_PREFIX: readonly number[] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 
 /** NID: IPv6 (or IPv4-mapped) address 16 octets, UDP port 2. */
 export function encodeNid(address: string, port: number): Uint8Array {
-  const plain = plainAddress(address);
+  const plain = unmapIPv4(address);
   if (isIPv4(plain)) {
     const nid = new Uint8Array(NID_LENGTH);
-    nid.set(MAPPED);
-    let at = MAPPED.length;
+    nid.set(IPV4_MAPPED_PREFIX);
+    let at = IPV4_MAPPED_PREFIX.length;
     for (const octet of plain.split('.')) nid[at++] = Number(octet);
     nid[16] = port >> 8;
     nid[17] = port & 0xff;
@@ -37,6 +37,6 @@ export function encodeNid(address: string, port: number): Uint8Array {
 export function formatNid(nid: Uint8Array): string {
   if (nid.length !== NID_LENGTH) throw new RangeError(`a NID has ${NID_LENGTH} octets`);
   const port = ((nid[16] ?? 0) << 8) | (nid[17] ?? 0);
-  if (MAPPED.every((octet, i) => nid[i] === octet)) return `${nid[12]}.${nid[13]}.${nid[14]}.${nid[15]}:${port}`;
+  if (IPV4_MAPPED_PREFIX.every((octet, i) => nid[i] === octet)) return `${nid[12]}.${nid[13]}.${nid[14]}.${nid[15]}:${port}`;
   return formatEndpoint({ host: ipaddr.process(ipaddr.fromByteArray([...nid.subarray(0, 16)]).toString()).toString(), port });
 }

@@ -23,17 +23,17 @@ export function openNotifySocket(name: string): NotifySocket {
   const { library, errorName } = libc();
   const socket = library.func('int socket(int, int, int)');
   const sendto = library.func('intptr_t sendto(int, void *, size_t, int, void *, uint32_t)');
-  const refused = (): Failure => {
+  const notifyFailure = (): Failure => {
     const code = errorName();
     return systemFailure('systemd cannot be notified', Object.assign(new Error(code), { code }));
   };
   const fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0) as number;
-  if (fd < 0) throw refused();
+  if (fd < 0) throw notifyFailure();
   return {
     send(text) {
       const octets = Buffer.from(text);
       const sent = sendto(fd, octets, octets.length, MSG_DONTWAIT | MSG_NOSIGNAL, address, address.length) as number;
-      if (sent < 0) throw refused();
+      if (sent < 0) throw notifyFailure();
     },
   };
 }

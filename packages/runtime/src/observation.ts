@@ -1,20 +1,20 @@
 /** What a daemon lets others see of it: whether it serves, whether it can do its work, and its numbers. */
 
-import type { Durations } from './tally.js';
+import type { Histogram } from './tally.js';
 
 /** Something the daemon's work depends on. */
 export interface Check {
   /** `store`, `auth_server`, ...: a label in metrics. */
   readonly name: string;
   /** Resolves with `undefined` where all is well, else with what is not, for a person. Holds no key and no ID. */
-  readonly look: () => Promise<string | undefined> | string | undefined;
+  readonly run: () => Promise<string | undefined> | string | undefined;
   /**
-   * `waits`: the watchdog is told that the daemon lives once this has an answer, be it a fault: a store that hangs is a daemon that hangs.
-   * `told`: it is looked at for the status line alone. Without either: only when somebody asks over HTTP.
+   * `required`: the watchdog is told that the daemon lives once this has an answer, be it a fault: a store that hangs is a daemon that hangs.
+   * `reported`: it is looked at for the status line alone. Without either: only when somebody asks over HTTP.
    */
-  readonly watchdog?: 'waits' | 'told';
+  readonly watchdog?: 'required' | 'reported';
   /** For how long a look that found all well is believed, in ms. */
-  readonly goodForMs?: number;
+  readonly cacheMs?: number;
 }
 
 export type Labels = Readonly<Record<string, string>>;
@@ -31,12 +31,12 @@ export interface Sample {
  */
 export type Metric = { readonly name: string; readonly help: string } & (
   | { readonly type: 'counter' | 'gauge'; readonly labels?: readonly string[]; readonly read: () => Iterable<Sample> | number }
-  | { readonly type: 'histogram'; readonly read: () => Iterable<{ readonly labels?: Labels; readonly durations: Durations }> }
+  | { readonly type: 'histogram'; readonly read: () => Iterable<{ readonly labels?: Labels; readonly histogram: Histogram }> }
 );
 
-export interface Observation {
+export interface Telemetry {
   /** Whether its sockets are open. */
-  readonly serves: () => boolean;
+  readonly isServing: () => boolean;
   readonly checks: readonly Check[];
   readonly metrics: readonly Metric[];
 }

@@ -14,7 +14,7 @@ export interface SocketLock {
 }
 
 /** `undefined` where another has it. */
-export async function lockBySocket(file: FileHandle): Promise<SocketLock | undefined> {
+export async function lockWithSocket(file: FileHandle): Promise<SocketLock | undefined> {
   const { dev, ino } = await file.stat({ bigint: true });
   const server = createServer((socket) => socket.destroy());
   try {

@@ -7,69 +7,69 @@ import type { Log } from './log.js';
 import { type NotifySocket, openNotifySocket } from './notify-socket.js';
 
 /** How often the status line is renewed where no watchdog asks for more, in ms. */
-const STATUS_EVERY_MS = 30_000;
+const STATUS_INTERVAL_MS = 30_000;
 
-export class Supervisor {
+export class SystemdNotifier {
   readonly #socket: NotifySocket | undefined;
   /** Between two signs of life, in ms; `undefined`: none are asked for. */
-  readonly #aliveEveryMs: number | undefined;
+  readonly #watchdogIntervalMs: number | undefined;
   readonly #log: Log;
   readonly #stopping = new AbortController();
 
-  private constructor(socket: NotifySocket | undefined, aliveEveryMs: number | undefined, log: Log) {
+  private constructor(socket: NotifySocket | undefined, watchdogIntervalMs: number | undefined, log: Log) {
     this.#socket = socket;
-    this.#aliveEveryMs = aliveEveryMs;
+    this.#watchdogIntervalMs = watchdogIntervalMs;
     this.#log = log;
   }
 
   /** From the environment, which children then no longer have: they are not the service. */
-  static find(log: Log): Supervisor {
+  static fromEnvironment(log: Log): SystemdNotifier {
     const { NOTIFY_SOCKET: name, WATCHDOG_USEC: usec, WATCHDOG_PID: pid } = process.env;
     for (const variable of ['NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID']) delete process.env[variable];
     const forUs = pid === undefined || Number(pid) === process.pid;
     const watchdogMs = forUs && Number(usec) > 0 ? Number(usec) / 1000 : undefined;
     try {
       const socket = name === undefined || name === '' ? undefined : openNotifySocket(name);
-      return new Supervisor(socket, watchdogMs && watchdogMs / 2, log);
+      return new SystemdNotifier(socket, watchdogMs && watchdogMs / 2, log);
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       log.error({ advice: error.advice }, error.message);
-      return new Supervisor(undefined, undefined, log);
+      return new SystemdNotifier(undefined, undefined, log);
     }
   }
 
   /** The daemon serves. From here on its status is told, and that it lives, as long as its event loop turns and its stores answer. */
   ready(readiness: Readiness): void {
-    this.#tell('READY=1');
-    if (this.#socket !== undefined) void this.#keepTelling(readiness);
+    this.#notify('READY=1');
+    if (this.#socket !== undefined) void this.#runWatchdog(readiness);
   }
 
   /** Around a reload, whatever comes of it. */
   async reloading(reload: () => Promise<void>): Promise<void> {
-    this.#tell('RELOADING=1', `MONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
+    this.#notify('RELOADING=1', `MONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
     try {
       await reload();
     } finally {
-      this.#tell('READY=1');
+      this.#notify('READY=1');
     }
   }
 
   stopping(): void {
     this.#stopping.abort();
-    this.#tell('STOPPING=1', 'STATUS=stopping');
+    this.#notify('STOPPING=1', 'STATUS=stopping');
   }
 
-  async #keepTelling(readiness: Readiness): Promise<void> {
+  async #runWatchdog(readiness: Readiness): Promise<void> {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
       const status = await readiness.status();
       if (this.#stopping.signal.aborted) return;
-      this.#tell(`STATUS=${status}`, ...(this.#aliveEveryMs === undefined ? [] : ['WATCHDOG=1']));
-      await pause(this.#aliveEveryMs ?? STATUS_EVERY_MS, undefined, { signal, ref: false }).catch(() => undefined);
+      this.#notify(`STATUS=${status}`, ...(this.#watchdogIntervalMs === undefined ? [] : ['WATCHDOG=1']));
+      await pause(this.#watchdogIntervalMs ?? STATUS_INTERVAL_MS, undefined, { signal, ref: false }).catch(() => undefined);
     }
   }
 
-  #tell(...lines: readonly string[]): void {
+  #notify(...lines: readonly string[]): void {
     try {
       this.#socket?.send(lines.join('\n'));
     } catch (error) {

@@ -12,95 +12,99 @@
 import { type Clocks, TS_WINDOW } from '@latchkey/protocol';
 
 /** Both ends belong to it; ms since the epoch. */
-export interface Span {
+export interface TimeRange {
   readonly from: number;
   readonly until: number;
 }
 
-export interface Times {
+export interface ClockHistory {
   /** Shown since the last break, or about to be: ascending, apart from each other. More than one where the clock was set forward. */
-  readonly shown: readonly Span[];
+  readonly current: readonly TimeRange[];
   /** Shown before it. */
-  readonly past: readonly Span[];
+  readonly previous: readonly TimeRange[];
   /** The clocks when that was last written. */
-  readonly kept?: Clocks | undefined;
-  /** When a step back was last noticed, by the monotonic clock of `kept`. */
-  readonly setBackAt?: number | undefined;
+  readonly savedAt?: Clocks | undefined;
+  /** When a step back was last noticed, by the monotonic clock of `savedAt`. */
+  readonly steppedBackAt?: number | undefined;
 }
 
-export const NO_TIMES: Times = { shown: [], past: [] };
+export const EMPTY_HISTORY: ClockHistory = { current: [], previous: [] };
 
 /** How far ahead of the clock a time is kept, and what must be left of that where it is not kept anew, in ms. */
-export const KEPT_AHEAD_MS = 60_000;
-const KEPT_AGAIN_MS = 30_000;
+export const RESERVE_AHEAD_MS = 60_000;
+const EXTEND_BELOW_MS = 30_000;
 /** What lies between two spans that are no further apart than this counts as shown, in ms. */
-const NO_GAP_MS = 60_000;
+const MERGE_GAP_MS = 60_000;
 /** Of more than this the two that are next to each other become one, as if all between had been shown. */
-const MAX_SPANS = 8;
+const MAX_RANGES = 8;
 
 /** Whether an M3 may be given at this time. */
-export function isKept({ shown }: Times, wall: number): boolean {
-  return shown.some(({ from, until }) => from <= wall && wall <= until);
+export function isCovered({ current }: ClockHistory, wallMs: number): boolean {
+  return current.some(({ from, until }) => from <= wallMs && wallMs <= until);
 }
 
 /** The latest time that was shown since the last break, or is about to be. */
-export function lastShown({ shown }: Times): number | undefined {
-  return shown.at(-1)?.until;
+export function latestCovered({ current }: ClockHistory): number | undefined {
+  return current.at(-1)?.until;
 }
 
 /** Whether it is time to keep this time. */
-export function isDue(times: Times, wall: number): boolean {
-  return !isKept(times, wall) || !isKept(times, wall + KEPT_AGAIN_MS);
+export function needsExtension(history: ClockHistory, wallMs: number): boolean {
+  return !isCovered(history, wallMs) || !isCovered(history, wallMs + EXTEND_BELOW_MS);
 }
 
 /** With this time and what follows on it. */
-export function withTime(times: Times, now: Clocks): Times {
-  return { ...withSpan(times, ahead(now.wallMs)), kept: now };
+export function extendTo(history: ClockHistory, now: Clocks): ClockHistory {
+  return { ...addRange(history, rangeAhead(now.wallMs)), savedAt: now };
 }
 
-export function withSpan(times: Times, span: Span): Times {
-  return { ...times, shown: joined([...times.shown, span]) };
+export function addRange(history: ClockHistory, range: TimeRange): ClockHistory {
+  return { ...history, current: mergeRanges([...history.current, range]) };
 }
 
 /** After a break. */
-export function afterBreak({ past, shown }: Times, now: Clocks, setBackAt: number | undefined): Times {
-  return { past: joined([...past, ...shown]), shown: [ahead(now.wallMs)], kept: now, setBackAt };
+export function afterDiscontinuity(
+  { previous, current }: ClockHistory,
+  now: Clocks,
+  steppedBackAt: number | undefined,
+): ClockHistory {
+  return { previous: mergeRanges([...previous, ...current]), current: [rangeAhead(now.wallMs)], savedAt: now, steppedBackAt };
 }
 
 /** The span before a break that an M7 with this TS may be from. */
-export function pastOf({ past }: Pick<Times, 'past'>, ts: number): Span | undefined {
-  return past.find(({ from, until }) => ts >= from - TS_WINDOW.M2.back && ts <= until + TS_WINDOW.M2.ahead);
+export function findPreviousRange({ previous }: Pick<ClockHistory, 'previous'>, ts: number): TimeRange | undefined {
+  return previous.find(({ from, until }) => ts >= from - TS_WINDOW.M2.back && ts <= until + TS_WINDOW.M2.ahead);
 }
 
-/** From when on an M7 with a TS of now is committed again, by the clock that shows `wall`; `undefined`: it is. */
-export function refusedUntil(times: Pick<Times, 'past'>, wall: number): number | undefined {
-  const span = pastOf(times, wall);
-  return span && span.until + TS_WINDOW.M2.ahead;
+/** From when on an M7 with a TS of now is committed again, by the clock that shows `wallMs`; `undefined`: it is. */
+export function rejectedUntil(history: Pick<ClockHistory, 'previous'>, wallMs: number): number | undefined {
+  const range = findPreviousRange(history, wallMs);
+  return range && range.until + TS_WINDOW.M2.ahead;
 }
 
-function ahead(wall: number): Span {
-  return { from: wall, until: wall + KEPT_AHEAD_MS };
+function rangeAhead(wallMs: number): TimeRange {
+  return { from: wallMs, until: wallMs + RESERVE_AHEAD_MS };
 }
 
-function joined(spans: readonly Span[]): Span[] {
-  const all: Span[] = [];
-  for (const span of spans.toSorted((a, b) => a.from - b.from)) {
+function mergeRanges(ranges: readonly TimeRange[]): TimeRange[] {
+  const all: TimeRange[] = [];
+  for (const range of ranges.toSorted((a, b) => a.from - b.from)) {
     const last = all.at(-1);
-    if (last !== undefined && span.from <= last.until + NO_GAP_MS)
-      all[all.length - 1] = { from: last.from, until: Math.max(last.until, span.until) };
-    else all.push(span);
+    if (last !== undefined && range.from <= last.until + MERGE_GAP_MS)
+      all[all.length - 1] = { from: last.from, until: Math.max(last.until, range.until) };
+    else all.push(range);
   }
-  while (all.length > MAX_SPANS) all.splice(nearest(all), 2, ...both(all, nearest(all)));
+  while (all.length > MAX_RANGES) all.splice(closestPair(all), 2, ...mergePair(all, closestPair(all)));
   return all;
 }
 
 /** The place of the span that is nearest to the next. */
-function nearest(spans: readonly Span[]): number {
-  const gaps = spans.slice(1).map(({ from }, i) => from - (spans[i]?.until ?? from));
+function closestPair(ranges: readonly TimeRange[]): number {
+  const gaps = ranges.slice(1).map(({ from }, i) => from - (ranges[i]?.until ?? from));
   return gaps.indexOf(Math.min(...gaps));
 }
 
-function both(spans: readonly Span[], i: number): Span[] {
-  const [one, next] = [spans[i], spans[i + 1]];
+function mergePair(ranges: readonly TimeRange[], i: number): TimeRange[] {
+  const [one, next] = [ranges[i], ranges[i + 1]];
   return one === undefined || next === undefined ? [] : [{ from: one.from, until: next.until }];
 }

@@ -10,10 +10,10 @@ import { readStandardInput } from './files.js';
  *
  * @param what it is, for the message where nothing is typed
  */
-export async function readTypedLine(prompt: string, what: string): Promise<string> {
-  const unseen = new Writable({ write: (_chunk, _encoding, done) => done() });
+export async function promptSecret(prompt: string, what: string): Promise<string> {
+  const discard = new Writable({ write: (_chunk, _encoding, done) => done() });
   // This turns the terminal's echo off, so it comes before the prompt.
-  const lines = createInterface({ input: process.stdin, output: unseen, terminal: true, historySize: 0 });
+  const lines = createInterface({ input: process.stdin, output: discard, terminal: true, historySize: 0 });
   process.stderr.write(`${prompt} `);
   try {
     return await new Promise<string>((resolve, reject) => {
@@ -29,5 +29,5 @@ export async function readTypedLine(prompt: string, what: string): Promise<strin
 
 /** A secret from standard input: a line that is typed where that is a terminal, all of it where it is not. */
 export function readSecretInput(prompt: string, what: string): Promise<string> {
-  return process.stdin.isTTY ? readTypedLine(prompt, what) : readStandardInput();
+  return process.stdin.isTTY ? promptSecret(prompt, what) : readStandardInput();
 }

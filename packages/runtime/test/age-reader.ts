@@ -2,13 +2,13 @@
 
 import { generateIdentity, identityToRecipient } from 'age-encryption';
 
-export interface AgeReader {
+export interface AgeKeyPair {
   /** Secret. */
   readonly identity: string;
   readonly recipient: string;
 }
 
-export async function newAgeReader(): Promise<AgeReader> {
+export async function newAgeKeyPair(): Promise<AgeKeyPair> {
   const identity = await generateIdentity();
   return { identity, recipient: await identityToRecipient(identity) };
 }

@@ -3,7 +3,7 @@
 import { execFileSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
 import type { Clocks } from '@latchkey/protocol';
-import { ClockStepWatch, readClock } from '../src/clock.js';
+import { ClockStepDetector, readClock } from '../src/clock.js';
 
 const WALL = 1_795_000_000_000;
 const at = (wall: number, steady: number): Clocks => ({ wallMs: WALL + wall, monotonicMs: steady });
@@ -14,58 +14,61 @@ describe('a clock that is watched', () => {
     ['is set forward', at(3_600_000, 10_000)],
     ['is slewed by less than a second', at(9_001, 10_000)],
   ])('and %s has not been set back', (_, now) => {
-    expect(new ClockStepWatch(at(0, 0)).observe(now)).toBe(false);
+    expect(new ClockStepDetector(at(0, 0)).observe(now)).toBe(false);
   });
 
   it.each([
     ['to before the start', at(-1_500, 10)],
     ['by more than a second between two looks', at(8_900, 10_000)],
   ])('and is set back %s is refused for five minutes from then', (_, now) => {
-    const watch = new ClockStepWatch(at(0, 0));
-    expect(watch.observe(now)).toBe(true);
+    const detector = new ClockStepDetector(at(0, 0));
+    expect(detector.observe(now)).toBe(true);
     const later = (ms: number): { wallMs: number; monotonicMs: number } => ({
       wallMs: now.wallMs + ms,
       monotonicMs: now.monotonicMs + ms,
     });
-    expect(watch.observe(later(299_999))).toBe(true);
-    expect(watch.observe(later(300_000))).toBe(false);
+    expect(detector.observe(later(299_999))).toBe(true);
+    expect(detector.observe(later(300_000))).toBe(false);
   });
 
   it('and is set back by many small steps is refused once they come to more than a second', () => {
-    const watch = new ClockStepWatch(at(0, 0));
+    const detector = new ClockStepDetector(at(0, 0));
     for (const [i, back] of [300, 600, 900, 1_000].entries())
-      expect(watch.observe(at(10_000 * i - back, 10_000 * i))).toBe(false);
-    expect(watch.observe(at(40_000 - 1_200, 40_000))).toBe(true);
-    expect(watch.observe(at(340_000 - 1_200, 340_000))).toBe(false);
-    expect(watch.observe(at(350_000 - 1_500, 350_000))).toBe(false);
+      expect(detector.observe(at(10_000 * i - back, 10_000 * i))).toBe(false);
+    expect(detector.observe(at(40_000 - 1_200, 40_000))).toBe(true);
+    expect(detector.observe(at(340_000 - 1_200, 340_000))).toBe(false);
+    expect(detector.observe(at(350_000 - 1_500, 350_000))).toBe(false);
   });
 
   it('begins five minutes anew with each step back', () => {
-    const watch = new ClockStepWatch(at(0, 0));
-    expect(watch.observe(at(-5_000, 0))).toBe(true);
-    expect(watch.observe(at(280_000, 299_000))).toBe(true);
-    expect(watch.observe(at(580_000, 598_999))).toBe(true);
-    expect(watch.observe(at(581_000, 600_000))).toBe(false);
+    const detector = new ClockStepDetector(at(0, 0));
+    expect(detector.observe(at(-5_000, 0))).toBe(true);
+    expect(detector.observe(at(280_000, 299_000))).toBe(true);
+    expect(detector.observe(at(580_000, 598_999))).toBe(true);
+    expect(detector.observe(at(581_000, 600_000))).toBe(false);
   });
 
   it('counts a break for each step back that it notices', () => {
-    const watch = new ClockStepWatch(at(0, 0));
-    const breaks = [at(10_000, 10_000), at(5_000, 20_000), at(14_500, 30_000), at(0, 40_000), at(3_600_000, 50_000)].map(
+    const detector = new ClockStepDetector(at(0, 0));
+    const discontinuities = [at(10_000, 10_000), at(5_000, 20_000), at(14_500, 30_000), at(0, 40_000), at(3_600_000, 50_000)].map(
       (now) => {
-        watch.observe(now);
-        return watch.breaks;
+        detector.observe(now);
+        return detector.discontinuities;
       },
     );
-    expect(breaks).toEqual([0, 1, 1, 2, 2]);
+    expect(discontinuities).toEqual([0, 1, 1, 2, 2]);
   });
 });
 
 describe('a clock that was watched before the start', () => {
   const kept = at(0, 100_000);
   /** Whether M7 is refused for five minutes, how many breaks. */
-  const started = (start: Clocks, before: ConstructorParameters<typeof ClockStepWatch>[1] = { kept }): [boolean, number] => {
-    const watch = new ClockStepWatch(start, before);
-    return [watch.observe(start), watch.breaks];
+  const started = (
+    start: Clocks,
+    before: ConstructorParameters<typeof ClockStepDetector>[1] = { savedAt: kept },
+  ): [boolean, number] => {
+    const detector = new ClockStepDetector(start, before);
+    return [detector.observe(start), detector.discontinuities];
   };
 
   it.each([
@@ -82,8 +85,8 @@ describe('a clock that was watched before the start', () => {
   });
 
   it('and set back then is refused for what is left of the five minutes', () => {
-    expect(started(at(10_000, 110_000), { kept, setBackAt: 90_000 })).toEqual([true, 0]);
-    expect(started(at(290_000, 390_000), { kept, setBackAt: 90_000 })).toEqual([false, 0]);
+    expect(started(at(10_000, 110_000), { savedAt: kept, steppedBackAt: 90_000 })).toEqual([true, 0]);
+    expect(started(at(290_000, 390_000), { savedAt: kept, steppedBackAt: 90_000 })).toEqual([false, 0]);
   });
 
   it('and of which nothing is kept is as good as new', () => {

@@ -7,7 +7,13 @@ import { OutgoingMessage } from 'coap';
 import type { Packet } from 'coap-packet';
 import * as fc from 'fast-check';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { CoapClient, type CoapClientOptions, type ExchangeOptions, type Outcome, type Response } from '../src/coap/client.js';
+import {
+  CoapClient,
+  type CoapClientOptions,
+  type ExchangeOptions,
+  type ExchangeOutcome,
+  type Response,
+} from '../src/coap/client.js';
 import type { Endpoint } from '../src/endpoint.js';
 import { HAS_IPV6, type Received, UdpPeer } from './fixtures.js';
 
@@ -21,12 +27,12 @@ async function connect(peer: Endpoint, options: Partial<CoapClientOptions> = {})
 }
 
 /** An exchange in which `right` counts and nothing else does. */
-function send(client: CoapClient, more: Partial<ExchangeOptions<Response>> = {}): Promise<Outcome<Response>> {
+function send(client: CoapClient, more: Partial<ExchangeOptions<Response>> = {}): Promise<ExchangeOutcome<Response>> {
   return client.exchange({
     payload: Buffer.from('question'),
     deadlineMs: LONG,
     maxIgnored: 16,
-    judge: (response) => (response.payload.toString() === 'right' ? response : undefined),
+    accept: (response) => (response.payload.toString() === 'right' ? response : undefined),
     ...more,
   });
 }
@@ -161,7 +167,7 @@ describe('an answer counts', () => {
         payload: Buffer.of(i),
         deadlineMs: LONG,
         maxIgnored: 1,
-        judge: ({ payload }) => payload[0],
+        accept: ({ payload }) => payload[0],
       }),
     );
     const requests: Received[] = [];
@@ -191,11 +197,11 @@ describe('an answer is ignored', () => {
     ['with a Block2', (request) => piggybacked(request, 'forged', { options: [{ name: 'Block2', value: Buffer.of(0x0e) }] })],
   ])('%s', async (_, wrong) => {
     const peer = await UdpPeer.open();
-    const judged: string[] = [];
+    const accepted: string[] = [];
     const outcome = send(await connect(peer.endpoint), {
       maxIgnored: 1,
-      judge: (response) => {
-        judged.push(response.payload.toString());
+      accept: (response) => {
+        accepted.push(response.payload.toString());
         return response;
       },
     });
@@ -203,15 +209,15 @@ describe('an answer is ignored', () => {
     peer.reply(request, wrong(request));
     peer.reply(request, piggybacked(request, 'right'));
     expect(await outcome).toMatchObject({ kind: 'answered', value: { code: '2.04' } });
-    expect(judged).toEqual(['right']);
+    expect(accepted).toEqual(['right']);
   });
 
   it('from another port, and from another address', async () => {
     const [peer, otherPort, otherAddress] = [await UdpPeer.open(), await UdpPeer.open(), await UdpPeer.open('127.0.0.2')];
-    const judged: string[] = [];
+    const accepted: string[] = [];
     const outcome = send(await connect(peer.endpoint), {
-      judge: (response) => {
-        judged.push(response.payload.toString());
+      accept: (response) => {
+        accepted.push(response.payload.toString());
         return response;
       },
     });
@@ -220,7 +226,7 @@ describe('an answer is ignored', () => {
     otherAddress.reply(request, piggybacked(request, 'forged'));
     peer.reply(request, piggybacked(request, 'right'));
     expect(await outcome).toMatchObject({ kind: 'answered' });
-    expect(judged).toEqual(['right']);
+    expect(accepted).toEqual(['right']);
   });
 
   it('that is judged not to count, and the right one later counts', async () => {
@@ -278,7 +284,7 @@ describe('an exchange ends', () => {
     const request = await peer.next();
     for (let i = 0; i < 17; i++) peer.reply(request, piggybacked(request, 'wrong'));
     peer.reply(request, piggybacked(request, 'right'));
-    expect(await outcome).toEqual({ kind: 'deaf', ignored: 17 });
+    expect(await outcome).toEqual({ kind: 'too-many-invalid', ignored: 17 });
   });
 
   it('at its deadline, where nobody says anything', async () => {
@@ -298,7 +304,7 @@ describe('an exchange ends', () => {
 
   it('soon after an answer that does not count, where that is asked for, with its code', async () => {
     const peer = await UdpPeer.open();
-    const outcome = send(await connect(peer.endpoint), { patienceMs: 20 });
+    const outcome = send(await connect(peer.endpoint), { graceMs: 20 });
     const request = await peer.next();
     peer.reply(request, piggybacked(request, 'wrong', { code: '4.03' }));
     expect(await outcome).toEqual({ kind: 'timeout', ignored: 1, lastCode: '4.03' });
@@ -306,7 +312,7 @@ describe('an exchange ends', () => {
 
   it('soon after an empty ACK, where that is asked for: what was lost then comes no more', async () => {
     const peer = await UdpPeer.open();
-    const outcome = send(await connect(peer.endpoint), { patienceMs: 20 });
+    const outcome = send(await connect(peer.endpoint), { graceMs: 20 });
     const request = await peer.next();
     peer.reply(request, { code: '0.00', ack: true, messageId: request.messageId });
     expect(await outcome).toEqual({ kind: 'timeout', ignored: 0, lastCode: undefined });
@@ -398,7 +404,7 @@ describe('after 10,000 exchanges', () => {
   it('that ended in every way there is, nothing is kept of them', async () => {
     const peer = await UdpPeer.open();
     const client = await connect(peer.endpoint, { maxInFlight: 64 });
-    const counts = { answered: 0, deaf: 0, timeout: 0 };
+    const counts = { answered: 0, 'too-many-invalid': 0, timeout: 0 };
     const before = queryObjects(OutgoingMessage, { format: 'count' });
 
     const play = async (i: number): Promise<void> => {
@@ -417,9 +423,9 @@ describe('after 10,000 exchanges', () => {
     for (let i = 0; i < 10_000; i += 50) await Promise.all(Array.from({ length: 50 }, (_, k) => play(i + k)));
     await answering;
 
-    expect(counts.answered + counts.deaf + counts.timeout).toBe(10_000);
+    expect(counts.answered + counts['too-many-invalid'] + counts.timeout).toBe(10_000);
     expect(counts.answered).toBeGreaterThan(8_000);
-    expect(counts.deaf).toBeGreaterThan(500);
+    expect(counts['too-many-invalid']).toBeGreaterThan(500);
     // The last few may wait for timers of Node.js's own; ten thousand may not.
     expect(queryObjects(OutgoingMessage, { format: 'count' }) - before).toBeLessThan(100);
   });

@@ -4,10 +4,10 @@ import { execFileSync } from 'node:child_process';
 import { generate, type Packet } from 'coap-packet';
 import * as fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { CoapServer, type KeyAnswer, type KeyRequest } from '../src/coap/server.js';
+import { CoapServer, type PostResponse, type PostRequest } from '../src/coap/server.js';
 import { CapturedLog, HAS_IPV6, IS_ROOT, lookUpBy, type Received, UdpPeer } from './fixtures.js';
 
-type Answer = (request: KeyRequest) => KeyAnswer | Promise<KeyAnswer>;
+type Answer = (request: PostRequest) => PostResponse | Promise<PostResponse>;
 
 const ECHO = 252;
 
@@ -33,7 +33,7 @@ async function serve(answer: Answer = echoBack, host = '127.0.0.1'): Promise<Ser
   return { server, log, at: server.address };
 }
 
-function echoBack({ payload }: KeyRequest): KeyAnswer {
+function echoBack({ payload }: PostRequest): PostResponse {
   return { code: '2.04', payload };
 }
 
@@ -82,19 +82,19 @@ function optionOf(received: Received, name: string | number): Buffer | undefined
 }
 
 /** A handler that waits until it is let go. */
-function gated(answer: KeyAnswer): { handler: Answer; begun: Promise<void>; letGo: () => void; calls: () => number } {
+function gated(answer: PostResponse): { handler: Answer; started: Promise<void>; release: () => void; calls: () => number } {
   let calls = 0;
   let begin = (): void => undefined;
-  let letGo = (): void => undefined;
-  const begun = new Promise<void>((resolve) => (begin = resolve));
-  const gate = new Promise<void>((resolve) => (letGo = resolve));
-  const handler = async (): Promise<KeyAnswer> => {
+  let release = (): void => undefined;
+  const started = new Promise<void>((resolve) => (begin = resolve));
+  const gate = new Promise<void>((resolve) => (release = resolve));
+  const handler = async (): Promise<PostResponse> => {
     calls += 1;
     begin();
     await gate;
     return answer;
   };
-  return { handler, begun, letGo, calls: () => calls };
+  return { handler, started, release, calls: () => calls };
 }
 
 describe('what ends a bare `coap`', () => {
@@ -127,7 +127,7 @@ describe('what ends a bare `coap`', () => {
     sendFromPort0(generate(post('x')), served.at.port);
     await settled(peer, served);
     await served.server.stop();
-    expect(served.log.saying('datagrams dropped')).toMatchObject([{ drops: { 'source port 0': 1 } }]);
+    expect(served.log.withMessage('datagrams dropped')).toMatchObject([{ drops: { 'source port 0': 1 } }]);
   });
 });
 
@@ -195,13 +195,13 @@ describe('a flood of datagrams', () => {
 
 describe('copies of a request', () => {
   it('that is being worked on run the handler once and get one answer', async () => {
-    const { handler, begun, letGo, calls } = gated({ code: '2.04', payload: Buffer.from('done') });
+    const { handler, started, release, calls } = gated({ code: '2.04', payload: Buffer.from('done') });
     const [served, peer] = [await serve(handler), await UdpPeer.open()];
     const packet = post('work');
     for (let i = 0; i < 5; i++) peer.send(packet, served.at);
-    await begun;
+    await started;
     await settled(peer, served);
-    letGo();
+    release();
     const answer = await peer.next();
     expect([answer.code, answer.messageId, answer.payload.toString()]).toEqual(['2.04', packet.messageId, 'done']);
     await settled(peer, served);
@@ -243,7 +243,7 @@ describe('an answer', () => {
   });
 
   it('to a CON is piggybacked: no CON of our own, however slow the handler', async () => {
-    const slow = async ({ payload }: KeyRequest): Promise<KeyAnswer> => {
+    const slow = async ({ payload }: PostRequest): Promise<PostResponse> => {
       // `coap` by itself acknowledges after 50 ms and answers with a CON of its own.
       await new Promise((resolve) => setTimeout(resolve, 200));
       return { code: '2.04', payload };
@@ -258,15 +258,15 @@ describe('an answer', () => {
 
   it('leaves nothing to wait for, nor does its request while it is worked on', async () => {
     const timers = (): number => process.getActiveResourcesInfo().filter((what) => what === 'Timeout').length;
-    const { handler, begun, letGo } = gated({ code: '2.04' });
+    const { handler, started, release } = gated({ code: '2.04' });
     const [served, peer] = [await serve(handler), await UdpPeer.open()];
     const before = timers();
     const packets = Array.from({ length: 100 }, (_, i) => post('x', { token: Buffer.from(`t${i}`) }));
     for (const packet of packets) peer.send(packet, served.at);
-    await begun;
+    await started;
     await settled(peer, served);
     const [worked, answers] = [timers(), packets.map(() => peer.next())];
-    letGo();
+    release();
     await Promise.all(answers);
     // Some are the test runner's own.
     expect([worked - before, timers() - before].filter((more) => more > 20)).toEqual([]);
@@ -296,17 +296,17 @@ describe('an answer', () => {
   });
 
   it('is 5.03 where the handler fails, and the log says so', async () => {
-    const failing = (): Promise<KeyAnswer> => Promise.reject(new Error('out of luck'));
+    const failing = (): Promise<PostResponse> => Promise.reject(new Error('out of luck'));
     const [served, peer] = [await serve(failing), await UdpPeer.open()];
     const answer = await ask(peer, served, post('x'));
     expect([answer.code, answer.payload.length]).toEqual(['5.03', 0]);
-    expect(served.log.saying('a request could not be answered')).toMatchObject([{ level: 'error', error: 'out of luck' }]);
+    expect(served.log.withMessage('a request could not be answered')).toMatchObject([{ level: 'error', error: 'out of luck' }]);
   });
 });
 
 describe('a request', () => {
   it('brings the address, the port and the NID of its source', async () => {
-    const seen: KeyRequest[] = [];
+    const seen: PostRequest[] = [];
     const [served, peer] = [
       await serve((request) => {
         seen.push(request);
@@ -317,7 +317,10 @@ describe('a request', () => {
     await ask(peer, served, post('x'));
     const { port } = peer.endpoint;
     const nid = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1, port >> 8, port & 0xff);
-    expect(seen[0]).toMatchObject({ payload: Buffer.from('x'), source: { address: '127.0.0.1', port, nid, proven: false } });
+    expect(seen[0]).toMatchObject({
+      payload: Buffer.from('x'),
+      source: { address: '127.0.0.1', port, nid, addressValidated: false },
+    });
   });
 
   it.each([
@@ -391,7 +394,7 @@ describe('/.well-known/core', () => {
 });
 
 describe('proof of a source address', () => {
-  const prove = ({ source }: KeyRequest): KeyAnswer => (source.proven ? { code: '2.04' } : 'challenge');
+  const challenge = ({ source }: PostRequest): PostResponse => (source.addressValidated ? { code: '2.04' } : 'challenge');
   const withEcho = (echo: Buffer): Packet =>
     post('x', {
       options: [
@@ -401,7 +404,7 @@ describe('proof of a source address', () => {
     });
 
   it('is asked for with 4.01 and an Echo, and given by bringing that back', async () => {
-    const [served, peer] = [await serve(prove), await UdpPeer.open()];
+    const [served, peer] = [await serve(challenge), await UdpPeer.open()];
     const asked = await ask(peer, served, post('x'));
     const echo = optionOf(asked, ECHO);
     expect([asked.code, asked.payload.length, echo?.length]).toEqual(['4.01', 0, 12]);
@@ -409,7 +412,7 @@ describe('proof of a source address', () => {
   });
 
   it('is not given by an Echo of another port, nor by one made up', async () => {
-    const [served, peer, other] = [await serve(prove), await UdpPeer.open(), await UdpPeer.open()];
+    const [served, peer, other] = [await serve(challenge), await UdpPeer.open(), await UdpPeer.open()];
     const echo = optionOf(await ask(other, served, post('x')), ECHO)!;
     expect((await ask(peer, served, withEcho(echo))).code).toBe('4.01');
     expect((await ask(peer, served, withEcho(Buffer.alloc(12)))).code).toBe('4.01');
@@ -417,7 +420,7 @@ describe('proof of a source address', () => {
   });
 
   it('is not given by an Echo of another server', async () => {
-    const [one, two, peer] = [await serve(prove), await serve(prove), await UdpPeer.open()];
+    const [one, two, peer] = [await serve(challenge), await serve(challenge), await UdpPeer.open()];
     const echo = optionOf(await ask(peer, one, post('x')), ECHO)!;
     expect((await ask(peer, two, withEcho(echo))).code).toBe('4.01');
   });
@@ -425,7 +428,7 @@ describe('proof of a source address', () => {
 
 describe.skipIf(!HAS_IPV6)('over IPv6 (this machine has ::1)', () => {
   it('requests are answered and sources have their IPv6 NID', async () => {
-    const seen: KeyRequest[] = [];
+    const seen: PostRequest[] = [];
     const [served, peer] = [
       await serve((request) => {
         seen.push(request);
@@ -494,17 +497,17 @@ describe('a place to listen on', () => {
 
 describe('stop', () => {
   it('waits for what is in flight, answers it, and takes nothing more', async () => {
-    const { handler, begun, letGo, calls } = gated({ code: '2.04', payload: Buffer.from('last') });
+    const { handler, started, release, calls } = gated({ code: '2.04', payload: Buffer.from('last') });
     const [served, peer] = [await serve(handler), await UdpPeer.open()];
     const packet = post('work');
     peer.send(packet, served.at);
-    await begun;
+    await started;
     let stopped = false;
     const stopping = served.server.stop().then(() => (stopped = true));
     peer.send(post('too late'), served.at);
     await new Promise(setImmediate);
     expect(stopped).toBe(false);
-    letGo();
+    release();
     await stopping;
     // What stop let out is at the peer by now, before anything that is sent after.
     peer.send(post('from the peer to itself'), peer.endpoint);

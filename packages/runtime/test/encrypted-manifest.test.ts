@@ -8,21 +8,21 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import {
   checkRecipients,
   decryptManifest,
-  encryptedTo,
+  detectEncryption,
   encryptManifest,
   parseIdentities,
   parsePassphrase,
 } from '../src/encrypted-manifest.js';
 import { createFile } from '../src/files.js';
-import { type AgeReader, newAgeReader } from './age-reader.js';
+import { type AgeKeyPair, newAgeKeyPair } from './age-reader.js';
 import { tempFolder } from './fixtures.js';
 
 const TEXT = 'id,controller_id,controller,ik\n0000a1b2,00000001,192.0.2.1:5683,5b2e9d0c4f61a7384c1d9e0b7a6f5e4d\n';
 const PASSPHRASE = 'correct horse bättery staple';
 const HAS_AGE = spawnSync('age', ['--version']).error === undefined && spawnSync('age-keygen', ['--version']).error === undefined;
 
-let ada: AgeReader;
-let kim: AgeReader;
+let ada: AgeKeyPair;
+let kim: AgeKeyPair;
 let forAda: Uint8Array;
 let forWhoKnows: Uint8Array;
 
@@ -39,7 +39,7 @@ async function quicklyToPassphrase(text: string): Promise<Uint8Array> {
 }
 
 beforeAll(async () => {
-  [ada, kim] = [await newAgeReader(), await newAgeReader()];
+  [ada, kim] = [await newAgeKeyPair(), await newAgeKeyPair()];
   forAda = await encryptManifest(TEXT, { recipients: [ada.recipient] });
   forWhoKnows = await quicklyToPassphrase(TEXT);
 });
@@ -81,10 +81,10 @@ describe('an encrypted manifest', () => {
   });
 
   it('is told from one in the clear by its first octets, with what opens it', () => {
-    expect([forAda, inArmor(forAda)].map(encryptedTo)).toEqual(['recipients', 'recipients']);
-    expect([forWhoKnows, inArmor(forWhoKnows)].map(encryptedTo)).toEqual(['passphrase', 'passphrase']);
+    expect([forAda, inArmor(forAda)].map(detectEncryption)).toEqual(['recipients', 'recipients']);
+    expect([forWhoKnows, inArmor(forWhoKnows)].map(detectEncryption)).toEqual(['passphrase', 'passphrase']);
     for (const text of [TEXT, '', '{"id":"0000a1b2"}', 'age-encryption.org/v2\n', '-----BEGIN CERTIFICATE-----\nAAAA\n']) {
-      expect(encryptedTo(Buffer.from(text))).toBeUndefined();
+      expect(detectEncryption(Buffer.from(text))).toBeUndefined();
     }
   });
 });

@@ -8,10 +8,10 @@ import {
   listenSchema,
   parseEndpoint,
   peerSchema,
-  plainAddress,
+  unmapIPv4,
   storedPeerSchema,
 } from '../src/endpoint.js';
-import { encodeNid, formatNid, networkOf } from '../src/nid.js';
+import { encodeNid, formatNid, sourcePrefix } from '../src/nid.js';
 
 const hex = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex'));
 
@@ -149,14 +149,14 @@ describe('an address', () => {
     ['2001:db8::7', '2001:db8::7'],
     ['::ffff:c000:207', '::ffff:c000:207'],
     ['fe80::1%eth0', 'fe80::1%eth0'],
-  ])('%s is called %s', (address, plain) => expect(plainAddress(address)).toBe(plain));
+  ])('%s is called %s', (address, plain) => expect(unmapIPv4(address)).toBe(plain));
 
   it('counts for itself in IPv4 and on the link, for its /64 in IPv6', () => {
-    expect(networkOf('192.0.2.7')).not.toBe(networkOf('192.0.2.8'));
-    expect(networkOf('2001:db8:1:2::1')).toBe(networkOf('2001:db8:1:2:ffff:ffff:ffff:ffff'));
-    expect(networkOf('2001:db8:1:2::1')).not.toBe(networkOf('2001:db8:1:3::1'));
-    expect(networkOf('fe80::1%eth0')).not.toBe(networkOf('fe80::2%eth0'));
-    expect(networkOf('fe80::1%eth0')).not.toBe(networkOf('fe80::1%eth1'));
+    expect(sourcePrefix('192.0.2.7')).not.toBe(sourcePrefix('192.0.2.8'));
+    expect(sourcePrefix('2001:db8:1:2::1')).toBe(sourcePrefix('2001:db8:1:2:ffff:ffff:ffff:ffff'));
+    expect(sourcePrefix('2001:db8:1:2::1')).not.toBe(sourcePrefix('2001:db8:1:3::1'));
+    expect(sourcePrefix('fe80::1%eth0')).not.toBe(sourcePrefix('fe80::2%eth0'));
+    expect(sourcePrefix('fe80::1%eth0')).not.toBe(sourcePrefix('fe80::1%eth1'));
   });
 
   it('is found for a name, and the failure to find one says which', async () => {

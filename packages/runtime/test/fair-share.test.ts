@@ -1,7 +1,7 @@
 // Proves that what is scarce is shared fairly: who asks seldom is served under a flood, who asks alone gets all, and the sum holds.
 
 import { describe, expect, it } from 'vitest';
-import { FairShare } from '../src/coap/fair-share.js';
+import { FairRateLimiter } from '../src/coap/fair-share.js';
 
 const PER_SECOND = 1_000;
 
@@ -11,7 +11,7 @@ interface Stream {
 }
 
 /** Plays `streams` for so many seconds of made-up time; gives how many requests of each were served after the first second. */
-function play(share: FairShare, streams: readonly Stream[], seconds: number): number[] {
+function play(limiter: FairRateLimiter, streams: readonly Stream[], seconds: number): number[] {
   const served = streams.map(() => 0);
   const counts = streams.map(() => 0);
   const step = 0.25;
@@ -19,7 +19,7 @@ function play(share: FairShare, streams: readonly Stream[], seconds: number): nu
     streams.forEach(({ source, perSecond }, which) => {
       const due = Math.floor(((now + step) * perSecond) / 1_000);
       for (; (counts[which] ?? 0) < due; counts[which] = (counts[which] ?? 0) + 1) {
-        if (share.grants(source(counts[which] ?? 0), now) && now >= 1_000) served[which] = (served[which] ?? 0) + 1;
+        if (limiter.allow(source(counts[which] ?? 0), now) && now >= 1_000) served[which] = (served[which] ?? 0) + 1;
       }
     });
   }
@@ -28,12 +28,12 @@ function play(share: FairShare, streams: readonly Stream[], seconds: number): nu
 
 describe('a fair share', () => {
   it('serves everybody while there is enough, also one who asks for all of it', () => {
-    const [alone] = play(new FairShare(PER_SECOND), [{ source: () => '192.0.2.1', perSecond: 900 }], 3);
+    const [alone] = play(new FairRateLimiter(PER_SECOND), [{ source: () => '192.0.2.1', perSecond: 900 }], 3);
     expect(alone).toBe(1_800);
   });
 
   it('gives one who asks for more than there is about all there is', () => {
-    const [alone = 0] = play(new FairShare(PER_SECOND), [{ source: () => '192.0.2.1', perSecond: 20_000 }], 4);
+    const [alone = 0] = play(new FairRateLimiter(PER_SECOND), [{ source: () => '192.0.2.1', perSecond: 20_000 }], 4);
     expect(alone).toBeGreaterThan(3_000 * 0.7);
     expect(alone).toBeLessThan(3_000 * 1.3);
   });
@@ -41,22 +41,22 @@ describe('a fair share', () => {
   it('serves who asks seldom, each time, whoever floods', () => {
     const flood: Stream = { source: (i) => `127.1.${(i * 7) % 100}.${(i * i) % 11}`, perSecond: 50_000 };
     const honest: Stream = { source: (i) => `198.51.100.${i}`, perSecond: 5 };
-    const [flooded = 0, served] = play(new FairShare(PER_SECOND), [flood, honest], 5);
+    const [flooded = 0, served] = play(new FairRateLimiter(PER_SECOND), [flood, honest], 5);
     expect(served).toBe(20);
     expect(flooded).toBeLessThan(4_000 * 1.3);
   });
 
   it('holds the sum also where no source comes twice', () => {
     const flood: Stream = { source: (i) => `10.${i & 255}.${(i >> 8) & 255}.${i >> 16}`, perSecond: 60_000 };
-    const [served = 0] = play(new FairShare(PER_SECOND), [flood], 3);
+    const [served = 0] = play(new FairRateLimiter(PER_SECOND), [flood], 3);
     expect(served).toBeLessThanOrEqual(4 * 2_000);
   });
 
   it('serves a second’s worth at once after it was quiet, though it comes from few sources, and no more', () => {
     const begin = (requests: number, everyMs: number): number => {
-      const share = new FairShare(PER_SECOND);
+      const limiter = new FairRateLimiter(PER_SECOND);
       let served = 0;
-      for (let i = 0; i < requests; i++) if (share.grants(`192.0.2.${i % 3}`, 10_000 + i * everyMs)) served += 1;
+      for (let i = 0; i < requests; i++) if (limiter.allow(`192.0.2.${i % 3}`, 10_000 + i * everyMs)) served += 1;
       return served;
     };
     expect(begin(PER_SECOND, 0.3)).toBe(PER_SECOND);
@@ -68,9 +68,9 @@ describe('a fair share', () => {
   });
 
   it('is generous again when the flood is over', () => {
-    const share = new FairShare(PER_SECOND);
-    play(share, [{ source: () => '192.0.2.1', perSecond: 20_000 }], 3);
-    const later = [5_000, 5_001, 5_002, 5_003].map((now) => share.grants('192.0.2.1', now));
+    const limiter = new FairRateLimiter(PER_SECOND);
+    play(limiter, [{ source: () => '192.0.2.1', perSecond: 20_000 }], 3);
+    const later = [5_000, 5_001, 5_002, 5_003].map((now) => limiter.allow('192.0.2.1', now));
     expect(later).toEqual([true, true, true, true]);
   });
 });

@@ -9,7 +9,7 @@ import {
   checkPrivateFile,
   createFile,
   exists,
-  openFolder,
+  ensurePrivateFolder,
   readOctets,
   readPlainFile,
   readPrivateFile,
@@ -372,19 +372,19 @@ describe('readOctets', () => {
   });
 });
 
-describe('openFolder', () => {
+describe('ensurePrivateFolder', () => {
   it('makes folders of mode 0700', async () => {
     const folder = join(await tempFolder(), 'a', 'b');
-    await openFolder(folder);
+    await ensurePrivateFolder(folder);
     expect(await modeOf(folder)).toBe('700');
     expect(await modeOf(join(folder, '..'))).toBe('700');
-    await openFolder(folder);
+    await ensurePrivateFolder(folder);
   });
 
   it.each([0o777, 0o703, 0o702, 0o1777])('refuses a folder of mode %o, into which everybody may write', async (mode) => {
     const folder = await tempFolder();
     await chmod(folder, mode);
-    await expect(openFolder(folder)).rejects.toMatchObject({
+    await expect(ensurePrivateFolder(folder)).rejects.toMatchObject({
       name: 'UsageFailure',
       message: `everybody may write into the folder ${folder}`,
       advice: `Run: chmod 700 ${folder}`,
@@ -394,11 +394,11 @@ describe('openFolder', () => {
   it('names a path it cannot make a folder of', async () => {
     const path = join(await tempFolder(), 'file');
     await writeFile(path, '');
-    await expect(openFolder(path)).rejects.toMatchObject({
+    await expect(ensurePrivateFolder(path)).rejects.toMatchObject({
       name: 'UsageFailure',
       message: `cannot use the folder ${path}: it is a file`,
     });
-    await expect(openFolder(join(path, 'below'))).rejects.toMatchObject({
+    await expect(ensurePrivateFolder(join(path, 'below'))).rejects.toMatchObject({
       name: 'Failure',
       message: `cannot use the folder ${join(path, 'below')}: part of the path is not a folder`,
     });

@@ -45,7 +45,7 @@ export class CapturedLog {
   }
 
   /** The lines with this message. */
-  saying(msg: string): LogLine[] {
+  withMessage(msg: string): LogLine[] {
     return this.lines.filter((line) => line.msg === msg);
   }
 
@@ -55,11 +55,11 @@ export class CapturedLog {
       const found = this.lines.find(matches);
       if (found !== undefined) return found;
       await new Promise<void>((resolve) => {
-        const look = (): void => {
-          this.#waiting.delete(look);
+        const check = (): void => {
+          this.#waiting.delete(check);
           resolve();
         };
-        this.#waiting.add(look);
+        this.#waiting.add(check);
       });
     }
   }

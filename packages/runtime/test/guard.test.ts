@@ -12,7 +12,7 @@ import {
   type Option,
   parseDatagram,
 } from '../src/coap/datagram.js';
-import { judgeRequest, judgeResponse, type Verdict } from '../src/coap/guard.js';
+import { filterRequest, filterResponse, type Verdict } from '../src/coap/guard.js';
 
 const { CON, NON, ACK } = MESSAGE_TYPE;
 const PORT = 40_000;
@@ -47,7 +47,7 @@ function responseWith(...options: readonly Option[]): Buffer {
 }
 
 /** The option numbers of what was passed on, octets and reading alike. */
-function passedOn(verdict: Verdict): readonly number[] {
+function passedOptions(verdict: Verdict): readonly number[] {
   if (verdict.kind !== 'pass') throw new Error(`not passed but: ${JSON.stringify(verdict)}`);
   expect(verdict.datagram).toEqual(parseDatagram(verdict.octets));
   return verdict.datagram.options.map(({ number }) => number);
@@ -67,24 +67,24 @@ function repliedCode(verdict: Verdict): string {
 }
 
 describe.each([
-  ['a server', judgeRequest, octetsOf({})],
-  ['a client', judgeResponse, responseWith()],
-] as const)('the guard of %s', (_, judge, good) => {
+  ['a server', filterRequest, octetsOf({})],
+  ['a client', filterResponse, responseWith()],
+] as const)('the guard of %s', (_, filter, good) => {
   it('passes on a good datagram as it came', () => {
-    const verdict = judge(good, PORT);
+    const verdict = filter(good, PORT);
     expect(verdict).toEqual({ kind: 'pass', datagram: parseDatagram(good), octets: good });
   });
 
   it('drops what comes from port 0', () => {
-    expect(judge(good, 0)).toEqual({ kind: 'drop', cause: 'source port 0' });
-    expect(judge(good, 1).kind).toBe('pass');
-    expect(judge(good, 65_535).kind).toBe('pass');
+    expect(filter(good, 0)).toEqual({ kind: 'drop', cause: 'source port 0' });
+    expect(filter(good, 1).kind).toBe('pass');
+    expect(filter(good, 65_535).kind).toBe('pass');
   });
 
   it('looks at 512 octets and no more', () => {
     const filled = (length: number): Buffer => Buffer.concat([good, Buffer.alloc(length - good.length, 1)]);
-    expect(judge(filled(512), PORT).kind).toBe('pass');
-    expect(judge(filled(513), PORT)).toEqual({ kind: 'drop', cause: 'too large' });
+    expect(filter(filled(512), PORT).kind).toBe('pass');
+    expect(filter(filled(513), PORT)).toEqual({ kind: 'drop', cause: 'too large' });
   });
 
   it.each([
@@ -95,7 +95,7 @@ describe.each([
     ['an option cut short', '40020001b2'],
     ['a payload marker with nothing behind it', '40020001ff'],
   ])('drops %s', (_name, hex) => {
-    expect(judge(Buffer.from(hex, 'hex'), PORT)).toEqual({ kind: 'drop', cause: 'not CoAP' });
+    expect(filter(Buffer.from(hex, 'hex'), PORT)).toEqual({ kind: 'drop', cause: 'not CoAP' });
   });
 
   it('passes on nothing but what the parser behind it reads the same way, whatever comes', () => {
@@ -124,7 +124,7 @@ describe.each([
     const anything = fc.uint8Array({ maxLength: 60 }).map((array) => Buffer.from(array));
     fc.assert(
       fc.property(fc.oneof(near, anything), (octets) => {
-        const verdict = judge(octets, PORT);
+        const verdict = filter(octets, PORT);
         if (verdict.kind !== 'pass') return;
         passed += 1;
         const read = parse(verdict.octets);
@@ -139,7 +139,7 @@ describe.each([
 
 describe('the guard of a server', () => {
   it('answers a ping with a Reset of its message ID', () => {
-    const verdict = judgeRequest(Buffer.from('4000beef', 'hex'), PORT);
+    const verdict = filterRequest(Buffer.from('4000beef', 'hex'), PORT);
     expect(verdict).toEqual({ kind: 'reply', octets: Buffer.from('7000beef', 'hex') });
   });
 
@@ -156,17 +156,17 @@ describe('the guard of a server', () => {
     ['a code of class 1', '40200001'],
     ['a code of class 7', '40e10001'],
   ])('drops %s', (_, hex) => {
-    expect(judgeRequest(Buffer.from(hex, 'hex'), PORT)).toEqual({ kind: 'drop', cause: 'not a request' });
+    expect(filterRequest(Buffer.from(hex, 'hex'), PORT)).toEqual({ kind: 'drop', cause: 'not a request' });
   });
 
   it.each(['0.01', '0.02', '0.03', '0.04'])('passes on method %s, confirmable or not', (code) => {
-    expect(judgeRequest(octetsOf({ code }), PORT).kind).toBe('pass');
-    expect(judgeRequest(octetsOf({ code, type: NON }), PORT).kind).toBe('pass');
+    expect(filterRequest(octetsOf({ code }), PORT).kind).toBe('pass');
+    expect(filterRequest(octetsOf({ code, type: NON }), PORT).kind).toBe('pass');
   });
 
   it.each(['0.05', '0.06', '0.07', '0.31'])('refuses method %s with 4.05, and a NON in silence', (code) => {
-    expect(repliedCode(judgeRequest(octetsOf({ code }), PORT))).toBe('4.05');
-    expect(judgeRequest(octetsOf({ code, type: NON }), PORT).kind).toBe('drop');
+    expect(repliedCode(filterRequest(octetsOf({ code }), PORT))).toBe('4.05');
+    expect(filterRequest(octetsOf({ code, type: NON }), PORT).kind).toBe('drop');
   });
 
   it.each([
@@ -191,8 +191,8 @@ describe('the guard of a server', () => {
     ['a second Accept', [option(OPTION.accept, 1), option(OPTION.accept, 1)]],
   ])('refuses a critical option it does not understand with 4.02, and a NON in silence: %s', (_, bad) => {
     const options = [PATH, ...(Array.isArray(bad) ? bad : [bad])];
-    expect(repliedCode(judgeRequest(octetsOf({ options }), PORT))).toBe('4.02');
-    expect(judgeRequest(octetsOf({ options, type: NON }), PORT)).toEqual({ kind: 'drop', cause: 'unknown critical option' });
+    expect(repliedCode(filterRequest(octetsOf({ options }), PORT))).toBe('4.02');
+    expect(filterRequest(octetsOf({ options, type: NON }), PORT)).toEqual({ kind: 'drop', cause: 'unknown critical option' });
   });
 
   it.each([
@@ -210,18 +210,18 @@ describe('the guard of a server', () => {
     ['an Echo of no octets', option(OPTION.echo, 0)],
     ['an Echo of 41 octets', option(OPTION.echo, 41)],
   ])('leaves out what may be ignored: %s', (_, elective) => {
-    expect(passedOn(judgeRequest(requestWith(elective), PORT))).toEqual([OPTION.uriPath]);
+    expect(passedOptions(filterRequest(requestWith(elective), PORT))).toEqual([OPTION.uriPath]);
   });
 
   it('leaves out the second of an elective option that may stand once, and keeps the first', () => {
     const first = { number: OPTION.echo, value: Buffer.of(1) };
-    const verdict = judgeRequest(requestWith(first, { number: OPTION.echo, value: Buffer.of(2) }), PORT);
-    expect(passedOn(verdict)).toEqual([OPTION.uriPath, OPTION.echo]);
+    const verdict = filterRequest(requestWith(first, { number: OPTION.echo, value: Buffer.of(2) }), PORT);
+    expect(passedOptions(verdict)).toEqual([OPTION.uriPath, OPTION.echo]);
     expect(verdict).toMatchObject({ datagram: { options: [PATH, first] } });
   });
 
   it('keeps what it understands, in order, with several segments of path and query', () => {
-    const verdict = judgeRequest(
+    const verdict = filterRequest(
       requestWith(
         PATH,
         option(OPTION.uriPath, 0),
@@ -233,7 +233,7 @@ describe('the guard of a server', () => {
       ),
       PORT,
     );
-    expect(passedOn(verdict)).toEqual([11, 11, 11, 12, 15, 15, 17, 252]);
+    expect(passedOptions(verdict)).toEqual([11, 11, 11, 12, 15, 15, 17, 252]);
   });
 
   it('leaves out options from the middle without moving the others', () => {
@@ -243,8 +243,8 @@ describe('the guard of a server', () => {
       { number: OPTION.echo, value: Buffer.of(9, 9) },
       option(60, 1),
     );
-    const verdict = judgeRequest(given, PORT);
-    expect(passedOn(verdict)).toEqual([OPTION.uriPath, OPTION.echo]);
+    const verdict = filterRequest(given, PORT);
+    expect(passedOptions(verdict)).toEqual([OPTION.uriPath, OPTION.echo]);
     const options = [PATH, { number: OPTION.echo, value: Buffer.of(9, 9) }];
     expect(verdict).toMatchObject({ datagram: { ...parseDatagram(given), options } });
   });
@@ -252,7 +252,7 @@ describe('the guard of a server', () => {
 
 describe('the guard of a client', () => {
   it.each(['60000001', '70000001'])('passes on the empty message %s', (hex) => {
-    expect(judgeResponse(Buffer.from(hex, 'hex'), PORT).kind).toBe('pass');
+    expect(filterResponse(Buffer.from(hex, 'hex'), PORT).kind).toBe('pass');
   });
 
   it.each([
@@ -265,12 +265,12 @@ describe('the guard of a client', () => {
     ['a code of class 3', '62640001aabb'],
     ['a code of class 7', '62e10001aabb'],
   ])('drops %s', (_, hex) => {
-    expect(judgeResponse(Buffer.from(hex, 'hex'), PORT)).toEqual({ kind: 'drop', cause: 'not a response' });
+    expect(filterResponse(Buffer.from(hex, 'hex'), PORT)).toEqual({ kind: 'drop', cause: 'not a response' });
   });
 
   it.each([ACK, CON, NON])('passes on answers of classes 2, 4 and 5 in a message of type %i', (type) => {
     for (const code of ['2.04', '4.29', '5.03']) {
-      expect(judgeResponse(octetsOf({ type, code, options: [] }), PORT).kind).toBe('pass');
+      expect(filterResponse(octetsOf({ type, code, options: [] }), PORT).kind).toBe('pass');
     }
   });
 
@@ -282,7 +282,7 @@ describe('the guard of a client', () => {
     ['a Uri-Path', option(OPTION.uriPath, 1)],
     ['number 65,535', option(0xffff, 0)],
   ])('drops an answer with a critical option it does not understand: %s', (_, bad) => {
-    expect(judgeResponse(responseWith(bad), PORT)).toEqual({ kind: 'drop', cause: 'unknown critical option' });
+    expect(filterResponse(responseWith(bad), PORT)).toEqual({ kind: 'drop', cause: 'unknown critical option' });
   });
 
   it.each([
@@ -295,12 +295,12 @@ describe('the guard of a client', () => {
     ['a second Max-Age', [option(OPTION.maxAge, 1), option(OPTION.maxAge, 1)]],
   ])('leaves out what may be ignored: %s', (_, elective) => {
     const options = Array.isArray(elective) ? elective : [elective];
-    const kept = passedOn(judgeResponse(responseWith(...options), PORT));
+    const kept = passedOptions(filterResponse(responseWith(...options), PORT));
     expect(kept).toEqual(options.length === 2 ? [OPTION.maxAge] : []);
   });
 
   it('keeps Content-Format, Max-Age and Echo', () => {
     const given = responseWith(option(OPTION.contentFormat, 1), option(OPTION.maxAge, 4), option(OPTION.echo, 40));
-    expect(passedOn(judgeResponse(given, PORT))).toEqual([12, 14, 252]);
+    expect(passedOptions(filterResponse(given, PORT))).toEqual([12, 14, 252]);
   });
 });

@@ -1,11 +1,11 @@
 import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
-import { LeavingMap } from '../src/index.js';
+import { BoxedMap } from '../src/index.js';
 
-describe('LeavingMap', () => {
+describe('BoxedMap', () => {
   it('is a Map', () => {
-    const map = new LeavingMap<string, number>();
+    const map = new BoxedMap<string, number>();
     expect(map.set('one', 1).set('two', 2).set('one', 11)).toBe(map);
     expect([map.size, map.get('one'), map.get('three'), map.has('two'), map.has('three')]).toEqual([
       2,
@@ -29,7 +29,7 @@ describe('LeavingMap', () => {
   });
 
   it('lets what is walked through leave on the way', () => {
-    const map = new LeavingMap([1, 2, 3].map((key) => [key, key] as const));
+    const map = new BoxedMap([1, 2, 3].map((key) => [key, key] as const));
     const seen: number[] = [];
     for (const [key] of map) {
       seen.push(key);
@@ -61,9 +61,9 @@ describe('LeavingMap', () => {
       }
       return oldSpace() - before;
     };
-    const [plain, leaving] = [kept(new Map()), kept(new LeavingMap())];
+    const [plain, boxed] = [kept(new Map()), kept(new BoxedMap())];
     expect(plain).toBeGreaterThan(1_000_000);
-    expect(leaving).toBeLessThan(plain / 4);
+    expect(boxed).toBeLessThan(plain / 4);
   });
 });
 

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { lockFolder, readFolderLock, refuseOtherNamespace } from '../src/lock.js';
+import { lockFolder, readFolderLock, assertSamePidNamespace } from '../src/lock.js';
 import { Child, IS_ROOT, tempFolder, unprivileged } from './fixtures.js';
 
 const HOLDER = `
@@ -114,22 +114,22 @@ describe('a folder that a process of another container holds', () => {
     onTestFinished(() => void holder.kill('SIGKILL'));
     expect(String((await once(holder.stdout, 'data'))[0])).toBe('locked\n');
     const ended = once(holder.stdout, 'close');
-    await expect(refuseOtherNamespace(folder)).rejects.toMatchObject({
+    await expect(assertSamePidNamespace(folder)).rejects.toMatchObject({
       message: expect.stringMatching(/is in use by the holder \(process 1, since .*\), in another container$/) as string,
       advice: expect.stringContaining('PID namespace') as string,
     });
     holder.kill('SIGKILL');
     await ended;
-    await expect(refuseOtherNamespace(folder)).resolves.toBeUndefined();
+    await expect(assertSamePidNamespace(folder)).resolves.toBeUndefined();
   });
 
   it('is not refused where that is this one’s own, nor where nobody holds it', async () => {
     const folder = await tempFolder();
-    const looks = [await refuseOtherNamespace(folder)];
+    const looks = [await assertSamePidNamespace(folder)];
     const lock = await lockFolder(folder, 'first');
-    looks.push(await refuseOtherNamespace(folder));
+    looks.push(await assertSamePidNamespace(folder));
     await lock.release();
-    await expect(refuseOtherNamespace(folder)).resolves.toBeUndefined();
+    await expect(assertSamePidNamespace(folder)).resolves.toBeUndefined();
     expect(looks).toEqual([undefined, undefined]);
   });
 });

@@ -2,7 +2,7 @@
 
 import { Secret } from '@latchkey/protocol';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { BoundedLog } from '../src/log.js';
+import { RateLimitedLog } from '../src/log.js';
 import { CapturedLog, Child } from './fixtures.js';
 
 const KEY = '5b2e9d0c4f61a7384c1d9e0b7a6f5e4d';
@@ -13,28 +13,28 @@ describe('a bounded log', () => {
 
   it('writes 20 lines about a thing in 10 seconds, then says how many it left out', () => {
     const { log, lines } = new CapturedLog();
-    const bounded = new BoundedLog(log);
-    for (let i = 0; i < 25; i++) bounded.warn('link', { i }, 'refused');
+    const limited = new RateLimitedLog(log);
+    for (let i = 0; i < 25; i++) limited.warn('link', { i }, 'refused');
     expect(lines.map(({ i }) => i)).toEqual(Array.from({ length: 20 }, (_, i) => i));
 
     vi.advanceTimersByTime(9_999);
-    bounded.warn('link', {}, 'refused');
+    limited.warn('link', {}, 'refused');
     expect(lines).toHaveLength(20);
 
     vi.advanceTimersByTime(1);
-    bounded.warn('link', { i: 'next' }, 'refused');
+    limited.warn('link', { i: 'next' }, 'refused');
     expect(lines.slice(20)).toMatchObject([
-      { level: 'warn', about: 'link', leftOut: 6, msg: 'lines like this were left out' },
+      { level: 'warn', topic: 'link', suppressed: 6, msg: 'lines like this were left out' },
       { level: 'warn', i: 'next', msg: 'refused' },
     ]);
   });
 
   it('says nothing of left-out lines where there were none', () => {
     const { log, lines } = new CapturedLog();
-    const bounded = new BoundedLog(log);
-    bounded.info('link', {}, 'one');
+    const limited = new RateLimitedLog(log);
+    limited.info('link', {}, 'one');
     vi.advanceTimersByTime(10_000);
-    bounded.info('link', {}, 'two');
+    limited.info('link', {}, 'two');
     expect(lines.map(({ level, msg }) => [level, msg])).toEqual([
       ['info', 'one'],
       ['info', 'two'],
@@ -43,10 +43,10 @@ describe('a bounded log', () => {
 
   it('counts each thing by itself', () => {
     const { log, lines } = new CapturedLog();
-    const bounded = new BoundedLog(log);
+    const limited = new RateLimitedLog(log);
     for (let i = 0; i < 30; i++) {
-      bounded.warn('one', {}, 'about one');
-      bounded.info('two', {}, 'about two');
+      limited.warn('one', {}, 'about one');
+      limited.info('two', {}, 'about two');
     }
     expect(lines.filter(({ msg }) => msg === 'about one')).toHaveLength(20);
     expect(lines.filter(({ msg }) => msg === 'about two')).toHaveLength(20);
@@ -54,8 +54,8 @@ describe('a bounded log', () => {
 
   it('remembers few things, however many there are', () => {
     const { log, lines } = new CapturedLog();
-    const bounded = new BoundedLog(log);
-    for (let i = 0; i < 10_000; i++) bounded.warn(`thing ${i}`, {}, 'refused');
+    const limited = new RateLimitedLog(log);
+    for (let i = 0; i < 10_000; i++) limited.warn(`thing ${i}`, {}, 'refused');
     expect(lines).toHaveLength(10_000);
   });
 });

@@ -2,15 +2,15 @@
 
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { watchMemory } from '../src/index.js';
+import { limitMemory } from '../src/index.js';
 import { CapturedLog } from './fixtures.js';
 
 /** Fills what lives on from one place in the code, then makes 2,000,000 of its like that do not; prints MB by which the old space grew meanwhile. */
 const STORM = `
   import { setImmediate as turn } from 'node:timers/promises';
   import { getHeapSpaceStatistics } from 'node:v8';
-  import { watchMemory } from ${JSON.stringify(new URL('../dist/index.js', import.meta.url).href)};
-  if (process.argv[1] === 'watched') watchMemory(100_000, undefined);
+  import { limitMemory } from ${JSON.stringify(new URL('../dist/index.js', import.meta.url).href)};
+  if (process.argv[1] === 'watched') limitMemory(100_000, undefined);
   const oldSpace = () => getHeapSpaceStatistics().find(({ space_name }) => space_name === 'old_space').space_used_size;
   const make = (i) => ({ a: i, b: [i, { c: i }] });
   const kept = [];
@@ -36,7 +36,7 @@ describe('memory', () => {
     vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
     onTestFinished(() => void vi.useRealTimers());
     const log = new CapturedLog();
-    const stop = watchMemory(1, log.log);
+    const stop = limitMemory(1, log.log);
     for (let looks = 0; looks < 3; looks++) vi.advanceTimersByTime(500);
     expect(log.lines).toMatchObject([{ level: 'warn', memory: 1 }]);
     stop();

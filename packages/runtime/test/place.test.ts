@@ -2,24 +2,24 @@
 
 import { Command } from 'commander';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { formatHttpPlace, httpOption, type HttpPlace } from '../src/http/place.js';
+import { formatListenAddress, httpOption, type ListenAddress } from '../src/http/place.js';
 
 afterEach(() => {
   vi.unstubAllEnvs();
 });
 
-function parse(...args: readonly string[]): HttpPlace | undefined {
+function parse(...args: readonly string[]): ListenAddress | undefined {
   const command = new Command('x').exitOverride().configureOutput({ writeErr: () => undefined });
-  return command.addOption(httpOption('where')).parse(args, { from: 'user' }).opts<{ http?: HttpPlace }>().http;
+  return command.addOption(httpOption('where')).parse(args, { from: 'user' }).opts<{ http?: ListenAddress }>().http;
 }
 
 describe('where health and metrics are served', () => {
   it('is what the option says, before what the environment says', () => {
     vi.stubEnv('LATCHKEY_HTTP', '127.0.0.1:2');
-    expect(formatHttpPlace(parse('--http', '127.0.0.1:1')!)).toBe('127.0.0.1:1');
-    expect(formatHttpPlace(parse()!)).toBe('127.0.0.1:2');
+    expect(formatListenAddress(parse('--http', '127.0.0.1:1')!)).toBe('127.0.0.1:1');
+    expect(formatListenAddress(parse()!)).toBe('127.0.0.1:2');
     vi.stubEnv('LATCHKEY_HTTP', '');
-    expect(formatHttpPlace(parse('--http', '127.0.0.1:1')!)).toBe('127.0.0.1:1');
+    expect(formatListenAddress(parse('--http', '127.0.0.1:1')!)).toBe('127.0.0.1:1');
   });
 
   it.each([

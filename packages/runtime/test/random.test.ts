@@ -1,15 +1,15 @@
 // Proves that octets are drawn once each, of any length, and that they are no pattern.
 
 import { expect, it } from 'vitest';
-import { drawOctets } from '../src/random.js';
+import { randomOctets } from '../src/random.js';
 
 it('draws the length that is asked for, up to 4,096, and says so beyond', () => {
-  for (const length of [0, 1, 8, 13, 16, 4_095, 4_096]) expect(drawOctets(length)).toHaveLength(length);
-  expect(() => drawOctets(4_097)).toThrow(RangeError);
+  for (const length of [0, 1, 8, 13, 16, 4_095, 4_096]) expect(randomOctets(length)).toHaveLength(length);
+  expect(() => randomOctets(4_097)).toThrow(RangeError);
 });
 
 it('never draws the same twice, across many pools, and every bit of it is set about half of the time', () => {
-  const drawn = Array.from({ length: 20_000 }, () => drawOctets(13));
+  const drawn = Array.from({ length: 20_000 }, () => randomOctets(13));
   expect(new Set(drawn.map((octets) => octets.join())).size).toBe(drawn.length);
   const set = Array.from({ length: 13 * 8 }, () => 0);
   for (const octets of drawn)

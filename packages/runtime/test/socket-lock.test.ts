@@ -3,13 +3,13 @@
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { lockBySocket } from '../src/socket-lock.js';
+import { lockWithSocket } from '../src/socket-lock.js';
 import { Child, tempFolder } from './fixtures.js';
 
 const HOLDER = `
   import { open } from 'node:fs/promises';
-  import { lockBySocket } from ${JSON.stringify(new URL('../dist/socket-lock.js', import.meta.url).href)};
-  globalThis.lock = await lockBySocket(await open(process.argv[1], 'a+'));
+  import { lockWithSocket } from ${JSON.stringify(new URL('../dist/socket-lock.js', import.meta.url).href)};
+  globalThis.lock = await lockWithSocket(await open(process.argv[1], 'a+'));
   console.log(globalThis.lock === undefined ? 'in use' : 'locked');
   setInterval(() => undefined, 1000);`;
 
@@ -28,25 +28,25 @@ describe.skipIf(process.platform !== 'linux')('a lock by socket', () => {
     const path = await lockFile();
     const holder = new Child(HOLDER, [path]);
     expect(await holder.line()).toBe('locked');
-    expect(await lockBySocket(await opened(path))).toBeUndefined();
+    expect(await lockWithSocket(await opened(path))).toBeUndefined();
     const second = new Child(HOLDER, [path]);
     expect(await second.line()).toBe('in use');
     await second.kill('SIGKILL');
     await holder.kill('SIGKILL');
-    const next = await lockBySocket(await opened(path));
+    const next = await lockWithSocket(await opened(path));
     expect(next).toBeDefined();
     await next?.release();
   });
 
   it('is had once in one process too, until it is released; another file has another', async () => {
     const [path, other] = [await lockFile(), await lockFile()];
-    const first = await lockBySocket(await opened(path));
-    expect(await lockBySocket(await opened(path))).toBeUndefined();
-    const elsewhere = await lockBySocket(await opened(other));
+    const first = await lockWithSocket(await opened(path));
+    expect(await lockWithSocket(await opened(path))).toBeUndefined();
+    const elsewhere = await lockWithSocket(await opened(other));
     expect(elsewhere).toBeDefined();
     await elsewhere?.release();
     await first?.release();
-    const again = await lockBySocket(await opened(path));
+    const again = await lockWithSocket(await opened(path));
     expect(again).toBeDefined();
     await again?.release();
   });

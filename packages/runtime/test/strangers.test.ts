@@ -3,16 +3,16 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { CoapServer } from '../src/coap/server.js';
 import { GuardedSocket } from '../src/coap/socket.js';
-import { Strangers } from '../src/coap/strangers.js';
+import { AdmissionControl } from '../src/coap/strangers.js';
 import { CapturedLog, UdpPeer } from './fixtures.js';
 
 const ECHO = '252' as never;
 
 describe('strangers', () => {
   it('are served some at once, and more as time goes by', () => {
-    const strangers = new Strangers();
+    const admission = new AdmissionControl();
     const served = (now: number, asked: number): number =>
-      Array.from({ length: asked }, () => strangers.mayBeServed(now, 0, 8)).filter((may) => may).length;
+      Array.from({ length: asked }, () => admission.admitRequest(now, 0, 8)).filter((may) => may).length;
     expect(served(1_000, 1_000)).toBe(256);
     expect(served(1_000, 10)).toBe(0);
     expect(served(1_010, 1_000)).toBe(5);
@@ -20,24 +20,30 @@ describe('strangers', () => {
   });
 
   it('are served as many more as turned out to be honest, and never more at once than the bound', () => {
-    const strangers = new Strangers();
+    const admission = new AdmissionControl();
     const served = (asked: number): number =>
-      Array.from({ length: asked }, () => strangers.mayBeServed(1_000, 0, 8)).filter((may) => may).length;
+      Array.from({ length: asked }, () => admission.admitRequest(1_000, 0, 8)).filter((may) => may).length;
     expect(served(1_000)).toBe(256);
-    strangers.giveBack(2);
+    admission.refund(2);
     expect(served(1_000)).toBe(2);
-    strangers.giveBack(1_000);
+    admission.refund(1_000);
     expect(served(1_000)).toBe(256);
   });
 
   it('have half of the room for work at most', () => {
-    const strangers = new Strangers();
-    expect([0, 1, 3, 4, 8].map((inWork) => strangers.mayBeServed(1_000, inWork, 8))).toEqual([true, true, true, false, false]);
+    const admission = new AdmissionControl();
+    expect([0, 1, 3, 4, 8].map((inFlight) => admission.admitRequest(1_000, inFlight, 8))).toEqual([
+      true,
+      true,
+      true,
+      false,
+      false,
+    ]);
   });
 
   it('are heard as long as they ask for no more than can be looked at', () => {
-    const strangers = new Strangers();
-    for (let i = 0; i < 10_000; i++) expect(strangers.mayBeHeard('192.0.2.1', i / 10)).toBe(true);
+    const admission = new AdmissionControl();
+    for (let i = 0; i < 10_000; i++) expect(admission.admitDatagram('192.0.2.1', i / 10)).toBe(true);
   });
 });
 
@@ -46,9 +52,9 @@ async function serve(): Promise<{ server: CoapServer; log: CapturedLog; served: 
   const server = await CoapServer.listen({
     listen: { host: '127.0.0.1', port: 0 },
     resourceType: 'latchkey.sbr',
-    askedByStrangers: true,
+    validateAddresses: true,
     answer: ({ payload, source }) => {
-      served.push(`${source.proven}`);
+      served.push(`${source.addressValidated}`);
       return { code: '2.04', payload };
     },
     log: log.log,
@@ -93,7 +99,7 @@ describe('a server that strangers ask', () => {
     const sockets = handles.filter((handle): handle is GuardedSocket => handle instanceof GuardedSocket);
     expect(sockets.length).toBeGreaterThan(0);
     for (const socket of sockets) socket.emit('error', Object.assign(new Error('recvmsg ENOBUFS'), { code: 'ENOBUFS' }));
-    expect(log.saying('the socket reports an error')).toMatchObject([{ level: 'warn', error: 'ENOBUFS' }]);
+    expect(log.withMessage('the socket reports an error')).toMatchObject([{ level: 'warn', error: 'ENOBUFS' }]);
     const peer = await UdpPeer.open();
     peer.send({ code: 'GET', confirmable: true, messageId: 1, token: Buffer.from('ab') }, server.address);
     expect(await peer.next()).toMatchObject({ code: '4.04' });

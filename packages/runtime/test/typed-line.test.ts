@@ -6,9 +6,9 @@ import { HAS_SCRIPT, Terminal } from './terminal.js';
 const SECRET = 'LATCHKEY:1/5b2e9d0c4f61a738';
 const PROMPT = 'Scan the label: ';
 const CODE = `
-  import { readTypedLine } from ${JSON.stringify(new URL('../dist/typed-line.js', import.meta.url).href)};
+  import { promptSecret } from ${JSON.stringify(new URL('../dist/typed-line.js', import.meta.url).href)};
   const say = (text) => process.stdout.write(text + '\\n');
-  readTypedLine(${JSON.stringify(PROMPT.trim())}, 'a label').then(
+  promptSecret(${JSON.stringify(PROMPT.trim())}, 'a label').then(
     (line) => say(line === ${JSON.stringify(SECRET)} ? 'taken' : 'taken wrongly'),
     (error) => say(error.name + ': ' + error.message));`;
 

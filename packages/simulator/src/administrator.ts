@@ -4,7 +4,7 @@
  */
 
 import { MAX_SERVER_CLOCK_SKEW_MS, INITIAL_KEY_RETENTION_MS, type Clocks } from '@latchkey/protocol';
-import { timeOfServers, withSpan } from '@latchkey/runtime';
+import { serverTime, addRange } from '@latchkey/runtime';
 import type { NodeRow, Snapshot, Store } from './store.js';
 
 export class Administrator {
@@ -18,7 +18,7 @@ export class Administrator {
   }
 
   protected get now(): number {
-    return timeOfServers(this.store.times, this.#clock());
+    return serverTime(this.store.times, this.#clock());
   }
 
   /** `node reset`, with the initial key that the node came with. */
@@ -57,7 +57,7 @@ export class Administrator {
   restore(snapshot: Snapshot): void {
     const at = this.#clock().wallMs;
     const rows = snapshot.rows.map((row) => this.restored(row, at));
-    const times = withSpan(snapshot.times, { from: Math.min(snapshot.at, at), until: at + MAX_SERVER_CLOCK_SKEW_MS });
+    const times = addRange(snapshot.times, { from: Math.min(snapshot.at, at), until: at + MAX_SERVER_CLOCK_SKEW_MS });
     this.store.restore({ ...snapshot, rows, times });
   }
 

@@ -20,7 +20,14 @@ import {
   REFUSALS,
   type Secret,
 } from '@latchkey/protocol';
-import { afterBreak, ClockStepWatch, isDue, pastOf, type Times, withTime } from '@latchkey/runtime';
+import {
+  afterDiscontinuity,
+  ClockStepDetector,
+  needsExtension,
+  findPreviousRange,
+  type ClockHistory,
+  extendTo,
+} from '@latchkey/runtime';
 import type { Chance } from './chance.js';
 import type { Datagram } from './network.js';
 import { textOf } from './oracle.js';
@@ -66,7 +73,7 @@ export class SimulatedServer {
   protected readonly chance: Chance;
   readonly #inWork = new Set<string>();
   #commits = 0;
-  #watch: ClockStepWatch | undefined;
+  #watch: ClockStepDetector | undefined;
   /** How many breaks the store knows of. */
   #told = 0;
   /** When the machine was started, and whether it has to be. */
@@ -135,14 +142,14 @@ export class SimulatedServer {
     if (watch === undefined) return;
     const { now } = this;
     watch.observe(now);
-    const { breaks, setBackAt } = watch;
-    if (breaks !== this.#told) store.times = afterBreak(store.times, now, setBackAt);
-    else if (isDue(store.times, now.wallMs)) store.times = withTime(store.times, now);
-    this.#told = breaks;
+    const { discontinuities, steppedBackAt } = watch;
+    if (discontinuities !== this.#told) store.times = afterDiscontinuity(store.times, now, steppedBackAt);
+    else if (needsExtension(store.times, now.wallMs)) store.times = extendTo(store.times, now);
+    this.#told = discontinuities;
   }
 
-  protected newWatch(times: Times): ClockStepWatch {
-    return new ClockStepWatch(this.now, times);
+  protected newWatch(times: ClockHistory): ClockStepDetector {
+    return new ClockStepDetector(this.now, times);
   }
 
   /** Whether an M7 of this time may be committed, as far as the clocks go. */
@@ -157,7 +164,7 @@ export class SimulatedServer {
 
   /** Whether an M7 with this time stamp may be from before a break. */
   protected isPast(ts: number): boolean {
-    return pastOf(this.plan.store.times, ts) !== undefined;
+    return findPreviousRange(this.plan.store.times, ts) !== undefined;
   }
 
   #serve({ kind, from, to, token, payload }: Datagram): void {

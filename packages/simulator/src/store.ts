@@ -6,7 +6,7 @@
 import { type Commit, COMMIT_TIMEOUT_MS, type ServerNodeRecord, Secret } from '@latchkey/protocol';
 import type { Ground } from './ground.js';
 import { keyText } from './key-text.js';
-import { NO_TIMES, type Times } from '@latchkey/runtime';
+import { EMPTY_HISTORY, type ClockHistory } from '@latchkey/runtime';
 import type { Process } from './process.js';
 
 /** A node as it stands on the disk: the key in hex digits. */
@@ -19,7 +19,7 @@ export interface Snapshot {
   readonly at: number;
   readonly rows: readonly NodeRow[];
   readonly lastHeld: ReadonlyMap<number, number>;
-  readonly times: Times;
+  readonly times: ClockHistory;
 }
 
 export type CommitResult = 'committed' | 'lost' | 'late' | 'failed';
@@ -65,7 +65,7 @@ export class Store {
   /** Until when IDs that were removed had their initial key. */
   readonly lastHeld: Map<number, number> = new Map();
   /** What the clocks of the servers showed. */
-  times: Times = NO_TIMES;
+  times: ClockHistory = EMPTY_HISTORY;
   /** Told of each row that takes effect. */
   changed: (row: NodeRow) => void = () => undefined;
   /** And of each that is gone, or is as it was in a backup. */

@@ -9,9 +9,9 @@ import {
   dropNativeWords,
   exists,
   Failure,
-  giveToOwnerOfFolder,
+  chownToFolderOwner,
   holdNativeWords,
-  openFolder,
+  ensurePrivateFolder,
   systemFailure,
 } from '@latchkey/runtime';
 import {
@@ -65,14 +65,14 @@ export async function openStore<V, K extends Key>(
     await checkPrivateFile(file);
     quietLmdb();
     // LMDB makes its files with the mode the umask leaves: inside a folder nobody else enters, and closed before a key is in them.
-    await openFolder(path);
+    await ensurePrivateFolder(path);
     const turnstile = await Turnstile.of(path);
     let inPlace: InPlace | undefined;
     try {
       await turnstile.alone(() => prepareFiles(path));
       for (const made of [file, join(path, LOCK_FILE)]) {
         await chmod(made, 0o600);
-        await giveToOwnerOfFolder(made);
+        await chownToFolderOwner(made);
       }
       inPlace = await InPlace.watch(file);
       const store = await openChecked<V, K>(turnstile, { ...options, ...SAFE, path }, damaged);

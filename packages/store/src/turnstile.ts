@@ -10,7 +10,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { Failure, giveToOwnerOfFolder, lockBySocket, nativeLocks, type SocketLock, systemCode } from '@latchkey/runtime';
+import { Failure, chownToFolderOwner, lockWithSocket, nativeLocks, type SocketLock, systemCode } from '@latchkey/runtime';
 
 const FILE = 'turnstile';
 /** Octets of it that are locked. */
@@ -51,9 +51,9 @@ export class Turnstile {
   static async of(folder: string): Promise<Turnstile> {
     const path = join(folder, FILE);
     const file = await open(path, 'a+', 0o600);
-    await giveToOwnerOfFolder(path);
+    await chownToFolderOwner(path);
     if (nativeLocks() !== undefined) return new Turnstile(folder, file, undefined);
-    const socket = await lockBySocket(file);
+    const socket = await lockWithSocket(file);
     if (socket !== undefined) return new Turnstile(folder, file, socket);
     await file.close();
     throw new Failure(`the store ${folder} is in use by another process, and cannot be shared on this system`, {

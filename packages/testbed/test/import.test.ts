@@ -5,7 +5,7 @@ import { writeFile } from 'node:fs/promises';
 import { Secret } from '@latchkey/protocol';
 import { formatLabel } from '@latchkey/runtime';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { newAgeReader } from '../../runtime/test/age-reader.js';
+import { newAgeKeyPair } from '../../runtime/test/age-reader.js';
 import { commandLine, Network } from '../src/index.js';
 import { Administrator, expectNoKey } from './administrator.js';
 import { CONTROLLER } from './fixtures.js';
@@ -309,7 +309,7 @@ it('a file that is encrypted is refused with the command that imports it, which 
     '--out',
     network.path('kim and sons'),
   );
-  const { recipient } = await newAgeReader();
+  const { recipient } = await newAgeKeyPair();
   const out = network.path("kim's");
   await admin.run('order', 'export', String(order.order), '--out', out, '--recipient', recipient);
   const said = await admin.refused(2, 'import', `${out}/manifest.csv.age`, '--lifetime', 'none');

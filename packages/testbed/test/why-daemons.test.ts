@@ -110,7 +110,7 @@ class Site {
     const registry = await this.network.openRegistry();
     const now = Date.now();
     const past = [{ from: now - 60 * MINUTE, until: now + 60 * MINUTE }];
-    await registry.keepTimes((times) => ({ ...times, past }), now);
+    await registry.keepTimes((times) => ({ ...times, previous: past }), now);
     await registry.close();
   }
 

@@ -1,5 +1,5 @@
 import { formatId } from '@latchkey/protocol';
-import { formatTable, readClock, type Span, type Times, UsageFailure, withExamples } from '@latchkey/runtime';
+import { formatTable, readClock, type TimeRange, type ClockHistory, UsageFailure, withExamples } from '@latchkey/runtime';
 import { Command } from 'commander';
 import { isoTime } from '../iso-time.js';
 import { keysFromBefore, pastAhead, releasePast, waitsUntil } from '../past-times.js';
@@ -69,7 +69,7 @@ async function release({ yes, ...options }: RegistryOptions & { readonly yes?: t
   if (released.wait !== undefined) process.stdout.write(`${waitInWords(released.wait)}\n`);
 }
 
-function waitOf(times: Times): string | undefined {
+function waitOf(times: ClockHistory): string | undefined {
   const until = waitsUntil(times, readClock());
   return until === undefined ? undefined : isoTime(until);
 }
@@ -90,6 +90,6 @@ function keysInWords(keys: readonly string[]): string {
     : `Who kept back an M7 of controller ${keys.join(', ')} could lock its node out. Replace those SK_cs first: latchkey-auth-server controller rotate, with the ID and --out FILE.`;
 }
 
-function inWords({ from, until }: Span): { readonly from: string; readonly until: string } {
+function inWords({ from, until }: TimeRange): { readonly from: string; readonly until: string } {
   return { from: isoTime(from), until: isoTime(until) };
 }

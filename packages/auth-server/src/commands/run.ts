@@ -2,11 +2,11 @@ import {
   CoapServer,
   createLog,
   type Daemon,
-  drawOctets,
+  randomOctets,
   type Endpoint,
   exists,
   httpOption,
-  type HttpPlace,
+  type ListenAddress,
   listenOption,
   loadConfig,
   lockFolder,
@@ -15,8 +15,8 @@ import {
   logLevelOption,
   readClock,
   runDaemon,
-  ServerCounts,
-  watchMemory,
+  ServerMetrics,
+  limitMemory,
   withExamples,
 } from '@latchkey/runtime';
 import { Command } from 'commander';
@@ -36,7 +36,7 @@ interface RunOptions extends RegistryOptions {
   readonly config?: string;
   readonly listen?: readonly Endpoint[];
   readonly logLevel?: LogLevel;
-  readonly http?: HttpPlace;
+  readonly http?: ListenAddress;
 }
 
 export function runCommand(): Command {
@@ -68,19 +68,19 @@ async function start(options: RunOptions, listen: readonly Endpoint[], memory: n
   const registry = await Registry.open(folder, await masterKeyOf(options), WHO);
   await registry.tellServing();
   tellHead(registry, log);
-  const server = new AuthServer({ registry, clock: readClock, draw: drawOctets, log });
+  const server = new AuthServer({ registry, clock: readClock, draw: randomOctets, log });
   await server.keepTime();
-  const unwatch = [watchStore(registry, server, log), watchMemory(memory, log)];
-  const counts = new ServerCounts();
+  const unwatch = [watchStore(registry, server, log), limitMemory(memory, log)];
+  const counts = new ServerMetrics();
   const sockets = await CoapServer.listenOnAll(listen, {
     resourceType: 'latchkey.sbs',
     answer: ({ payload }) => server.answer(payload),
     log,
-    counts,
+    metrics: counts,
   });
   const seen = new RegistryObservation(registry, server, log);
   return {
-    observation: observe(server, seen, sockets, counts),
+    telemetry: observe(server, seen, sockets, counts),
     async stop() {
       await Promise.all(sockets.map((socket) => socket.stop()));
       for (const stop of unwatch) stop();

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { userInfo } from 'node:os';
 import { createInterface } from 'node:readline/promises';
-import { folderArgument, refuseOtherNamespace, repeatInAdvice, UsageFailure } from '@latchkey/runtime';
+import { folderArgument, assertSamePidNamespace, repeatInAdvice, UsageFailure } from '@latchkey/runtime';
 import { findMasterKey, type MasterKeyOptions, masterKeyOptions, type MasterKeySource, readMasterKey } from '@latchkey/store';
 import type { Secret } from '@latchkey/protocol';
 import { type Command, Option } from 'commander';
@@ -46,7 +46,7 @@ export function operator(): string {
 /** Opens the registry for one command, beside a server that may be running on it. */
 export async function withRegistry<T>(options: RegistryOptions, use: (registry: Registry) => T | Promise<T>): Promise<T> {
   await requireRegistry(options.data);
-  await refuseOtherNamespace(options.data);
+  await assertSamePidNamespace(options.data);
   const registry = await Registry.open(options.data, await masterKeyOf(options), operator());
   try {
     return await use(registry);

@@ -49,7 +49,12 @@ async function joinOver(address: string, { fleet }: Site, skCs: Secret, joins: n
   let turn = 0;
   const answers = async (payload: Uint8Array): Promise<string> => {
     turn = (turn + 1) % SOCKETS;
-    const outcome = await clients[turn]?.exchange({ payload, deadlineMs: DEADLINE_MS, maxIgnored: 1, judge: ({ code }) => code });
+    const outcome = await clients[turn]?.exchange({
+      payload,
+      deadlineMs: DEADLINE_MS,
+      maxIgnored: 1,
+      accept: ({ code }) => code,
+    });
     return outcome?.kind === 'answered' ? outcome.value : `nothing (${outcome?.kind})`;
   };
   try {

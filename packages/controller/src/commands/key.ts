@@ -6,7 +6,7 @@ import {
   formatApplicationKey,
   idArgument,
   STATE_FOLDERS,
-  warnOfExpiry,
+  warnIfExpired,
   withExamples,
 } from '@latchkey/runtime';
 import { Command } from 'commander';
@@ -32,7 +32,7 @@ async function key(idI: number, options: ApplicationKeyOptions & StateOptions): 
         run: [['latchkey-auth-server', 'node', 'why', formatId(idI), '--data', STATE_FOLDERS['auth-server']]],
       });
     }
-    warnOfExpiry(idI, stored.lifetime === 0 ? undefined : stored.ts + 1000 * stored.lifetime);
+    warnIfExpired(idI, stored.lifetime === 0 ? undefined : stored.ts + 1000 * stored.lifetime);
     process.stdout.write(formatApplicationKey(stored.psk, idI, options));
     stored.psk.wipe();
   });

@@ -3,32 +3,32 @@ import { AuthServer, Registry, RegistryObservation, tellHead, upgrade, watchStor
 import { formatId, Respondent } from '@latchkey/protocol';
 import {
   type Check,
-  ClientCounts,
+  ClientMetrics,
   CoapServer,
   createLog,
   type Credential,
   type Daemon,
-  drawOctets,
+  randomOctets,
   type Endpoint,
   exists,
   Failure,
   formatEndpoint,
   httpOption,
-  type HttpPlace,
+  type ListenAddress,
   listenOption,
   loadConfig,
   lockFolder,
   type Log,
   type LogLevel,
   logLevelOption,
-  openFolder,
+  ensurePrivateFolder,
   readClock,
   readCredential,
   repeat,
   runDaemon,
-  ServerCounts,
+  ServerMetrics,
   UsageFailure,
-  watchMemory,
+  limitMemory,
   withExamples,
 } from '@latchkey/runtime';
 import { findMasterKey, readMasterKey, readOrCreateMasterKey } from '@latchkey/store';
@@ -50,7 +50,7 @@ interface RunOptions extends StateOptions {
   readonly config?: string;
   readonly listen?: readonly Endpoint[];
   readonly logLevel?: LogLevel;
-  readonly http?: HttpPlace;
+  readonly http?: ListenAddress;
 }
 
 export function runCommand(): Command {
@@ -79,7 +79,7 @@ async function run(options: RunOptions): Promise<void> {
 
 async function start(options: RunOptions, config: Config, log: Log): Promise<Daemon> {
   const credential = await readCredential(options.credential);
-  await openFolder(options.state);
+  await ensurePrivateFolder(options.state);
   const lock = await lockFolder(options.state, `latchkey-controller run for ${formatId(credential.idC)}`);
   const { link, checks: linkChecks, asked, registry, closeRegistry } = await openLink(credential, config, log);
   // First of what is in the state folder: it tells whose that is.
@@ -89,22 +89,22 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
     idC: credential.idC,
     skCs: credential.skCs,
     bounds: { total: config.bounds.transactions, perSource: config.bounds.per_source },
-    randomBytes: drawOctets,
+    randomBytes: randomOctets,
     nextTid: () => serials.take(),
   });
   const controller = new Controller({ respondent, link, psks, clock: readClock, log });
-  const served = new ServerCounts();
+  const served = new ServerMetrics();
   const sockets = await CoapServer.listenOnAll(options.listen ?? config.listen, {
     resourceType: 'latchkey.sbr',
-    askedByStrangers: true,
+    validateAddresses: true,
     answer: (request) => controller.answer(request),
     log,
-    counts: served,
+    metrics: served,
   });
-  const watches = [keepUp(psks, log), watchMemory(config.memory, log)];
+  const watches = [keepUp(psks, log), limitMemory(config.memory, log)];
   let inUse = credential;
   return {
-    observation: observe({
+    telemetry: observe({
       controller,
       respondent,
       bound: config.bounds.transactions,
@@ -191,7 +191,7 @@ interface OpenedLink {
   /** Whether M2 and M7 get answers that help. */
   readonly checks: readonly Check[];
   /** What is counted of questions to auth-servers. */
-  readonly asked: ClientCounts;
+  readonly asked: ClientMetrics;
   /** In combined mode. */
   readonly registry?: RegistryObservation;
   readonly closeRegistry: () => Promise<void>;
@@ -210,8 +210,8 @@ async function openLink(credential: Credential, config: Config, log: Log): Promi
   return {
     link,
     checks: [
-      { name: 'auth_server', watchdog: 'told', look: () => link.look() },
-      { name: 'clock', watchdog: 'told', look: () => link.lookAtClock(), goodForMs: 0 },
+      { name: 'auth_server', watchdog: 'reported', run: () => link.look() },
+      { name: 'clock', watchdog: 'reported', run: () => link.lookAtClock(), cacheMs: 0 },
     ],
     asked: link.counts,
     closeRegistry: () => Promise.resolve(),
@@ -244,14 +244,14 @@ async function openCombined(credential: Credential, config: Config, folder: stri
   }
   await registry.tellServing();
   tellHead(registry, log);
-  const server = new AuthServer({ registry, clock: readClock, draw: drawOctets, log });
+  const server = new AuthServer({ registry, clock: readClock, draw: randomOctets, log });
   await server.keepTime();
   const unwatch = watchStore(registry, server, log);
   const seen = new RegistryObservation(registry, server, log);
   return {
     link: new LocalLink(server),
     checks: seen.checks,
-    asked: new ClientCounts(),
+    asked: new ClientMetrics(),
     registry: seen,
     async closeRegistry() {
       unwatch();

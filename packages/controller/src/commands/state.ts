@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { exists, folderArgument, refuseOtherNamespace, repeatInAdvice, UsageFailure } from '@latchkey/runtime';
+import { exists, folderArgument, assertSamePidNamespace, repeatInAdvice, UsageFailure } from '@latchkey/runtime';
 import { findMasterKey, type MasterKeyOptions, masterKeyOptions, type MasterKeySource, readMasterKey } from '@latchkey/store';
 import { type Command, Option } from 'commander';
 import { PskStore } from '../psk-store.js';
@@ -44,7 +44,7 @@ export async function withKeys(
     throw new UsageFailure(`${options.state} is not the state folder of a controller`, {
       advice: 'Check --state, or LATCHKEY_STATE.',
     });
-  await refuseOtherNamespace(options.state);
+  await assertSamePidNamespace(options.state);
   const source = await masterKeySourceOf(options);
   const psks = await PskStore.open(path, await readMasterKey(source));
   try {

@@ -5,7 +5,7 @@ import {
   idArgument,
   lockFolder,
   MANIFEST_HELP,
-  openFolder,
+  ensurePrivateFolder,
   peerArgument,
   withExamples,
 } from '@latchkey/runtime';
@@ -52,7 +52,7 @@ async function install(options: InstallOptions): Promise<void> {
   // Manifests, labels and their encryption: a daemon has no use for them, and is small without.
   const { readInstallation } = await import('../installation.js');
   const { idI, idC, controller, ik } = await readInstallation(options);
-  await openFolder(options.state);
+  await ensurePrivateFolder(options.state);
   const lock = await lockFolder(options.state, 'latchkey-node-agent install');
   try {
     const former = options.replace === true ? await readFormer(options.state, idI) : undefined;

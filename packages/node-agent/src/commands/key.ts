@@ -4,7 +4,7 @@ import {
   applicationKeyOptions,
   Failure,
   formatApplicationKey,
-  warnOfExpiry,
+  warnIfExpired,
   withExamples,
 } from '@latchkey/runtime';
 import { Command } from 'commander';
@@ -32,6 +32,6 @@ async function key(options: ApplicationKeyOptions & { readonly state: string }):
       run: [['latchkey-node-agent', 'join']],
     });
   }
-  warnOfExpiry(idI, expiryOf(record, new PoweredClock(record.powered).clocks()));
+  warnIfExpired(idI, expiryOf(record, new PoweredClock(record.powered).clocks()));
   process.stdout.write(formatApplicationKey(confirmed, idI, options));
 }

@@ -2,7 +2,7 @@ import {
   createLog,
   type Daemon,
   httpOption,
-  type HttpPlace,
+  type ListenAddress,
   loadConfig,
   type Log,
   type LogLevel,
@@ -22,7 +22,7 @@ interface RunOptions {
   readonly state: string;
   readonly config?: string;
   readonly logLevel?: LogLevel;
-  readonly http?: HttpPlace;
+  readonly http?: ListenAddress;
 }
 
 export function runCommand(keepCompiled: KeepCompiled): Command {
@@ -54,7 +54,7 @@ async function start(folder: string, config: Config, log: Log, keepCompiled: Kee
   log.info({ node: formatId(file.record.state.idI) }, 'started');
   const running = agent.run();
   return {
-    observation: observe(agent, file, folder),
+    telemetry: observe(agent, file, folder),
     async stop() {
       agent.stop();
       await running;

@@ -8,14 +8,14 @@ import type { RemoteInfo } from 'node:dgram';
 import { once } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Agent, type OutgoingMessage } from 'coap';
-import { steadyNow } from '../clock.js';
+import { monotonicNow } from '../clock.js';
 import { type Address, addressesOf, type Endpoint, formatEndpoint, interfaceFailure } from '../endpoint.js';
 import { Failure, systemCode, systemFailure } from '../failure.js';
-import { LeavingMap } from '../leaving-map.js';
-import { drawOctets } from '../random.js';
-import type { ClientCounts } from './counts.js';
+import { BoxedMap } from '../leaving-map.js';
+import { randomOctets } from '../random.js';
+import type { ClientMetrics } from './counts.js';
 import { codeText, type Datagram, emptyMessage, MESSAGE_TYPE, opaqueOption, OPTION, uintOption } from './datagram.js';
-import { judgeResponse } from './guard.js';
+import { filterResponse } from './guard.js';
 import { ECHO, RESOURCE } from './resource.js';
 import { ConnectedSocket } from './socket.js';
 
@@ -30,12 +30,12 @@ export interface Response {
 }
 
 /** How an exchange ended. */
-export type Outcome<T> =
+export type ExchangeOutcome<T> =
   | { readonly kind: 'answered'; readonly value: T }
   /** Nothing that counts came in time; `ignored` answers did not count, the last of them with `lastCode`. */
   | { readonly kind: 'timeout'; readonly ignored: number; readonly lastCode: string | undefined }
   /** More answers that do not count than the caller wants to look at. */
-  | { readonly kind: 'deaf'; readonly ignored: number }
+  | { readonly kind: 'too-many-invalid'; readonly ignored: number }
   /** The network or the peer's machine says that nobody is there (`ECONNREFUSED`, `EHOSTUNREACH`, ...). */
   | { readonly kind: 'unreachable'; readonly code: string }
   /** The bound on requests in flight is reached. */
@@ -49,11 +49,11 @@ export interface ExchangeOptions<T> {
   /** Answers that do not count that are passed over; one more ends the exchange. */
   readonly maxIgnored: number;
   /** How long to go on listening once something came that is no answer, an empty ACK too: the network works, so one would not be long, in ms. */
-  readonly patienceMs?: number;
+  readonly graceMs?: number;
   /** Ends the exchange as timed out `afterMs` from its start, unless `isAlive` then says that the way to the peer works. */
   readonly unlessAlive?: { readonly afterMs: number; readonly isAlive: () => boolean } | undefined;
   /** What an answer is worth; `undefined`: it does not count, keep listening. */
-  readonly judge: (response: Response) => T | undefined;
+  readonly accept: (response: Response) => T | undefined;
 }
 
 export interface CoapClientOptions {
@@ -64,16 +64,16 @@ export interface CoapClientOptions {
   readonly tokenLength: number;
   readonly maxInFlight: number;
   /** Where it counts; may be shared by several. */
-  readonly counts?: ClientCounts;
+  readonly metrics?: ClientMetrics;
 }
 
 interface InFlight {
   readonly request: OutgoingMessage;
   messageId: number;
   /** Looks at a response; true when it ends the exchange. */
-  readonly offer: (response: Response) => boolean;
+  readonly handleResponse: (response: Response) => boolean;
   /** Something came that is no answer. */
-  readonly hurry: () => void;
+  readonly shortenDeadline: () => void;
   readonly fail: (code: string) => void;
 }
 
@@ -83,27 +83,35 @@ const URI_PATH = { name: 'Uri-Path', value: Buffer.from(RESOURCE.slice(1)) } as 
 const TIMEOUT_GRAIN_MS = 50;
 
 /** The oldest is forgotten, and a copy of it answered with a Reset. */
-const ACKNOWLEDGED_KEPT = 32;
+const MAX_ACKNOWLEDGED = 32;
 /** One ICMP error may be the past's or a forger's; two in one exchange are taken for an answer. */
-const REFUSALS_THAT_COUNT = 2;
+const ERRORS_BEFORE_UNREACHABLE = 2;
 /** What an exchange ends with when the client is closed. */
 const CLOSED = 'ECANCELED';
 const NO_PORT_ADVICE = 'Look for a program that holds many sockets, or widen the sysctl net.ipv4.ip_local_port_range.';
 /** Errors that another transmission will not mend within an exchange. */
-const FINAL: ReadonlySet<string> = new Set([CLOSED, 'ENETUNREACH', 'EHOSTUNREACH', 'EADDRNOTAVAIL', 'EINVAL', 'EACCES', 'EPERM']);
+const FATAL_ERRORS: ReadonlySet<string> = new Set([
+  CLOSED,
+  'ENETUNREACH',
+  'EHOSTUNREACH',
+  'EADDRNOTAVAIL',
+  'EINVAL',
+  'EACCES',
+  'EPERM',
+]);
 
 export class CoapClient {
   readonly #options: CoapClientOptions;
   readonly #socket: ConnectedSocket;
   readonly #agent: Agent;
-  readonly #inFlight = new LeavingMap<string, InFlight>();
+  readonly #inFlight = new BoxedMap<string, InFlight>();
   /** Message IDs and tokens of confirmable responses, so that a copy is acknowledged again and not looked at (RFC 7252 section 4.2). */
   readonly #acknowledged: string[] = [];
   /** Pings without an answer, by message ID. */
   readonly #pings = new Map<number, AbortController>();
   /** The address that the socket is connected to. */
   readonly address: string;
-  #idle: (() => void) | undefined;
+  #onIdle: (() => void) | undefined;
   #closed = false;
 
   private constructor(options: CoapClientOptions, { address, family }: Address) {
@@ -111,8 +119,8 @@ export class CoapClient {
     this.address = address;
     this.#socket = new ConnectedSocket(family, (octets, source) => this.#filter(octets, source));
     this.#agent = new Agent({ socket: this.#socket });
-    this.#agent._msgIdToReq = new LeavingMap();
-    this.#agent._tkToReq = new LeavingMap();
+    this.#agent._msgIdToReq = new BoxedMap();
+    this.#agent._tkToReq = new BoxedMap();
     // It passes on the socket's errors, which are handled where the socket is.
     this.#agent.on('error', () => undefined);
   }
@@ -142,32 +150,33 @@ export class CoapClient {
   }
 
   /** POST /k, confirmable. Resolves with how it went; never rejects for what the network does. */
-  exchange<T>(options: ExchangeOptions<T>): Promise<Outcome<T>> {
+  exchange<T>(options: ExchangeOptions<T>): Promise<ExchangeOutcome<T>> {
     if (this.#closed) return Promise.resolve({ kind: 'unreachable', code: CLOSED });
     if (this.#inFlight.size >= this.#options.maxInFlight) return Promise.resolve({ kind: 'busy' });
-    return new Promise((settle) => {
+    return new Promise((resolve) => {
       const token = this.#freshToken();
-      const key = keyOf(token);
+      const key = tokenKey(token);
       let ignored = 0;
-      let refusals = 0;
+      let errors = 0;
       let lastCode: string | undefined;
 
-      const end = (outcome: Outcome<T>, answered: boolean): void => {
+      const finish = (outcome: ExchangeOutcome<T>, answered: boolean): void => {
         clearTimeout(deadline);
         this.#inFlight.delete(key);
-        if (this.#inFlight.size === 0) this.#idle?.();
+        if (this.#inFlight.size === 0) this.#onIdle?.();
         // With an answer `coap` clears up by itself, as it is handed on.
         if (!answered) this.#abort(request);
-        settle(outcome);
+        resolve(outcome);
       };
-      const timeOut = (): void => end({ kind: 'timeout', ignored, lastCode }, false);
+      const onTimeout = (): void => finish({ kind: 'timeout', ignored, lastCode }, false);
       const { unlessAlive } = options;
       const doubt = (): void => {
-        if (unlessAlive?.isAlive() === true) deadline = setTimeout(timeOut, endsAt - steadyNow());
-        else timeOut();
+        if (unlessAlive?.isAlive() === true) deadline = setTimeout(onTimeout, deadlineAt - monotonicNow());
+        else onTimeout();
       };
-      let deadline = unlessAlive === undefined ? setTimeout(timeOut, options.deadlineMs) : setTimeout(doubt, unlessAlive.afterMs);
-      const endsAt = steadyNow() + options.deadlineMs;
+      let deadline =
+        unlessAlive === undefined ? setTimeout(onTimeout, options.deadlineMs) : setTimeout(doubt, unlessAlive.afterMs);
+      const deadlineAt = monotonicNow() + options.deadlineMs;
 
       const request = this.#agent.request({
         hostname: this.#options.peer.host,
@@ -181,31 +190,31 @@ export class CoapClient {
       if (options.echo !== undefined) request.setOption(ECHO, options.echo);
       request.on('error', (error) => fail(systemCode(error) ?? error.message));
       const fail = (code: string): void => {
-        refusals += 1;
-        if (refusals >= REFUSALS_THAT_COUNT || FINAL.has(code)) end({ kind: 'unreachable', code }, false);
+        errors += 1;
+        if (errors >= ERRORS_BEFORE_UNREACHABLE || FATAL_ERRORS.has(code)) finish({ kind: 'unreachable', code }, false);
       };
-      const offer = (response: Response): boolean => {
-        const value = options.judge(response);
+      const handleResponse = (response: Response): boolean => {
+        const value = options.accept(response);
         if (value !== undefined) {
-          end({ kind: 'answered', value }, true);
+          finish({ kind: 'answered', value }, true);
           return true;
         }
         ignored += 1;
         lastCode = response.code;
-        hurry();
-        if (ignored > options.maxIgnored) end({ kind: 'deaf', ignored }, false);
+        shortenDeadline();
+        if (ignored > options.maxIgnored) finish({ kind: 'too-many-invalid', ignored }, false);
         return false;
       };
-      let { patienceMs } = options;
-      const hurry = (): void => {
-        if (patienceMs === undefined) return;
+      let { graceMs } = options;
+      const shortenDeadline = (): void => {
+        if (graceMs === undefined) return;
         clearTimeout(deadline);
-        deadline = setTimeout(timeOut, Math.min(patienceMs, endsAt - steadyNow()));
-        patienceMs = undefined;
+        deadline = setTimeout(onTimeout, Math.min(graceMs, deadlineAt - monotonicNow()));
+        graceMs = undefined;
       };
       roundTimeout(request);
-      this.#countSends(request);
-      const entry: InFlight = { request, messageId: 0, offer, hurry, fail };
+      this.#countTransmissions(request);
+      const entry: InFlight = { request, messageId: 0, handleResponse, shortenDeadline, fail };
       this.#inFlight.set(key, entry);
       request.end(options.payload);
       entry.messageId = request._packet.messageId ?? 0;
@@ -247,31 +256,31 @@ export class CoapClient {
 
   /** Closes once the exchanges in flight have ended. */
   async closeWhenIdle(): Promise<void> {
-    if (this.#inFlight.size > 0) await new Promise<void>((resolve) => (this.#idle = resolve));
+    if (this.#inFlight.size > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve));
     await this.close();
   }
 
-  #countSends({ sender }: OutgoingMessage): void {
-    const { counts } = this.#options;
-    if (counts === undefined) return;
-    counts.requests += 1;
-    let sent = 0;
+  #countTransmissions({ sender }: OutgoingMessage): void {
+    const { metrics } = this.#options;
+    if (metrics === undefined) return;
+    metrics.requests += 1;
+    let transmissions = 0;
     sender.on('sending', () => {
-      sent += 1;
-      if (sent > 1) counts.retransmissions += 1;
+      transmissions += 1;
+      if (transmissions > 1) metrics.retransmissions += 1;
     });
   }
 
   #freshToken(): Buffer {
     for (;;) {
-      const token = Buffer.from(drawOctets(this.#options.tokenLength));
-      if (!this.#inFlight.has(keyOf(token))) return token;
+      const token = Buffer.from(randomOctets(this.#options.tokenLength));
+      if (!this.#inFlight.has(tokenKey(token))) return token;
     }
   }
 
   #filter(octets: Buffer, source: RemoteInfo): Buffer | undefined {
-    const verdict = judgeResponse(octets, source.port);
-    if (verdict.kind === 'drop') this.#options.counts?.drops.add(verdict.cause);
+    const verdict = filterResponse(octets, source.port);
+    if (verdict.kind === 'drop') this.#options.metrics?.drops.increment(verdict.cause);
     if (verdict.kind !== 'pass') return undefined;
     const { datagram } = verdict;
     return datagram.code === 0 ? this.#filterEmpty(datagram, octets) : this.#filterResponse(datagram, verdict.octets, source);
@@ -285,7 +294,7 @@ export class CoapClient {
       return undefined;
     }
     if (type === MESSAGE_TYPE.ACK) {
-      entry.hurry();
+      entry.shortenDeadline();
       return octets;
     }
     entry.fail('ECONNRESET');
@@ -294,26 +303,27 @@ export class CoapClient {
 
   #filterResponse(datagram: Datagram, octets: Buffer, source: RemoteInfo): Buffer | undefined {
     const { type, messageId } = datagram;
-    const key = keyOf(datagram.token);
-    const copy = `${messageId} ${key}`;
-    if (type === MESSAGE_TYPE.CON && this.#acknowledged.includes(copy)) return this.#sendEmpty(MESSAGE_TYPE.ACK, messageId);
+    const key = tokenKey(datagram.token);
+    const duplicateKey = `${messageId} ${key}`;
+    if (type === MESSAGE_TYPE.CON && this.#acknowledged.includes(duplicateKey))
+      return this.#sendEmpty(MESSAGE_TYPE.ACK, messageId);
     const entry = this.#inFlight.get(key);
     if (entry === undefined) return type === MESSAGE_TYPE.CON ? this.#sendEmpty(MESSAGE_TYPE.RST, messageId) : undefined;
     if (type === MESSAGE_TYPE.ACK && messageId !== entry.messageId) return undefined;
     if (type === MESSAGE_TYPE.CON) {
-      this.#acknowledged.push(copy);
-      if (this.#acknowledged.length > ACKNOWLEDGED_KEPT) this.#acknowledged.shift();
+      this.#acknowledged.push(duplicateKey);
+      if (this.#acknowledged.length > MAX_ACKNOWLEDGED) this.#acknowledged.shift();
     }
-    const ends = entry.offer({
+    const finished = entry.handleResponse({
       code: codeText(datagram.code),
       payload: datagram.payload,
       maxAge: uintOption(datagram, OPTION.maxAge),
       echo: opaqueOption(datagram, OPTION.echo),
     });
-    if (!ends) return type === MESSAGE_TYPE.CON ? this.#sendEmpty(MESSAGE_TYPE.ACK, messageId) : undefined;
+    if (!finished) return type === MESSAGE_TYPE.CON ? this.#sendEmpty(MESSAGE_TYPE.ACK, messageId) : undefined;
     if (type !== MESSAGE_TYPE.ACK) {
       // `coap` forgets a request by its message ID only when an ACK bears it: hand it the ACK that a separate response implies.
-      this.#socket.handOn(emptyMessage(MESSAGE_TYPE.ACK, entry.messageId), source);
+      this.#socket.deliver(emptyMessage(MESSAGE_TYPE.ACK, entry.messageId), source);
     }
     return octets;
   }
@@ -347,6 +357,6 @@ function connectFailure(peer: Endpoint, error: unknown): Failure {
   return interfaceFailure(doing, peer, error) ?? systemFailure(doing, error);
 }
 
-function keyOf(token: Buffer): string {
+function tokenKey(token: Buffer): string {
   return token.toString('latin1');
 }

@@ -2,20 +2,20 @@
 
 import { samples } from '../families.js';
 import type { Metric } from '../observation.js';
-import { Tally } from '../tally.js';
+import { LabelledCounter } from '../tally.js';
 import { DROP_CAUSES, type DropCause } from './guard.js';
 
 /** Of a daemon's servers. */
-export class ServerCounts {
-  readonly drops: Tally<DropCause> = new Tally(DROP_CAUSES);
+export class ServerMetrics {
+  readonly drops: LabelledCounter<DropCause> = new LabelledCounter(DROP_CAUSES);
   /** Answers by CoAP code, but those of the guard. */
-  readonly answers: Tally<string> = new Tally();
+  readonly answers: LabelledCounter<string> = new LabelledCounter();
   /** Copies of requests that were being worked on. */
-  copies = 0;
-  inWork = 0;
+  retransmissions = 0;
+  inFlight = 0;
 
   /** But drops, which a daemon tells of once for all its sockets. */
-  metrics(): Metric[] {
+  definitions(): Metric[] {
     return [
       {
         type: 'counter',
@@ -28,20 +28,20 @@ export class ServerCounts {
         type: 'counter',
         name: 'latchkey_retransmissions_received_total',
         help: 'Copies of requests that came while the first was being worked on',
-        read: () => this.copies,
+        read: () => this.retransmissions,
       },
-      { type: 'gauge', name: 'latchkey_requests_in_work', help: 'Requests being worked on', read: () => this.inWork },
+      { type: 'gauge', name: 'latchkey_requests_in_work', help: 'Requests being worked on', read: () => this.inFlight },
     ];
   }
 }
 
 /** Of a daemon's clients. */
-export class ClientCounts {
-  readonly drops: Tally<DropCause> = new Tally(DROP_CAUSES);
+export class ClientMetrics {
+  readonly drops: LabelledCounter<DropCause> = new LabelledCounter(DROP_CAUSES);
   requests = 0;
   retransmissions = 0;
 
-  metrics(): Metric[] {
+  definitions(): Metric[] {
     return [
       {
         type: 'counter',

@@ -103,12 +103,12 @@ export function formatDatagram(datagram: Datagram): Buffer {
     Uint8Array.of((VERSION << 6) | (type << 4) | token.length, code, messageId >> 8, messageId & 0xff),
     token,
   ];
-  let before = 0;
+  let previousNumber = 0;
   for (const { number, value } of options) {
-    const [delta, deltaMore] = extension(number - before);
+    const [delta, deltaMore] = extension(number - previousNumber);
     const [length, lengthMore] = extension(value.length);
     parts.push(Uint8Array.of((delta << 4) | length, ...deltaMore, ...lengthMore), value);
-    before = number;
+    previousNumber = number;
   }
   if (payload.length > 0) parts.push(Uint8Array.of(PAYLOAD_MARKER), payload);
   return Buffer.concat(parts);

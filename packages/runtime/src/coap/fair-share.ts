@@ -10,83 +10,83 @@
 
 import { randomInt } from 'node:crypto';
 
-const PLACES = 2 ** 17;
+const TABLE_SIZE = 2 ** 17;
 /** How often the wait is fitted to what is asked, in ms. */
 const WINDOW_MS = 50;
 /** How much of what is missing or too much it makes up for in one step; all of it at once would overshoot. */
-const GAIN = 0.25;
+const ADJUSTMENT_EXPONENT = 0.25;
 /** Where far too many are served it doubles: up from the least to seconds takes less than one. */
-const FAR_TOO_MANY = 3;
+const OVERLOAD_FACTOR = 3;
 /** A sudden flood is faster than the steps: more than so many times what is meant, and what was saved, are not served in one window. */
-const CAP = 4;
-const LONGEST_WAIT_MS = 10_000;
+const BURST_FACTOR = 4;
+const MAX_WAIT_MS = 10_000;
 
-export class FairShare {
+export class FairRateLimiter {
   readonly #perSecond: number;
   readonly #perWindow: number;
-  readonly #leastWait: number;
+  readonly #minWait: number;
   readonly #tables: readonly Table[] = [new Table(), new Table()];
-  #windowEnds = 0;
+  #windowEndsAt = 0;
   /** How many more than so many a second may be served, since fewer were before. */
-  #saved = 0;
+  #credit = 0;
   /** In this window: how many asked, and how many of them had waited long enough. */
-  #asked = 0;
-  #waited = 0;
+  #arrivals = 0;
+  #eligible = 0;
   /** Between two requests of one source, in ms; 0 while there is enough for all. */
   #wait = 0;
 
   constructor(perSecond: number) {
     this.#perSecond = perSecond;
     this.#perWindow = (perSecond * WINDOW_MS) / 1_000;
-    this.#leastWait = 1_000 / perSecond;
+    this.#minWait = 1_000 / perSecond;
   }
 
-  /** Whether a request of `source` at `steady` ms is served. */
-  grants(source: string, steady: number): boolean {
-    if (steady >= this.#windowEnds) this.#beginWindow(steady);
-    this.#asked += 1;
+  /** Whether a request of `source` at `monotonicMs` is served. */
+  allow(source: string, monotonicMs: number): boolean {
+    if (monotonicMs >= this.#windowEndsAt) this.#beginWindow(monotonicMs);
+    this.#arrivals += 1;
     // Not quite the same for all, so that they do not come in step.
     const wait = this.#wait * (0.5 + Math.random());
-    if (!this.#tables.some((table) => steady - table.lastServed(source) >= wait)) return false;
-    this.#waited += 1;
-    if (this.#waited > CAP * this.#perWindow + this.#saved) return false;
-    for (const table of this.#tables) table.serve(source, steady);
+    if (!this.#tables.some((table) => monotonicMs - table.lastAllowed(source) >= wait)) return false;
+    this.#eligible += 1;
+    if (this.#eligible > BURST_FACTOR * this.#perWindow + this.#credit) return false;
+    for (const table of this.#tables) table.record(source, monotonicMs);
     return true;
   }
 
-  #beginWindow(steady: number): void {
-    const windows = 1 + Math.floor((steady - this.#windowEnds) / WINDOW_MS);
-    this.#saved = Math.min(this.#perSecond, this.#saved + windows * this.#perWindow - this.#asked);
-    if (this.#saved >= 0) this.#wait = 0;
+  #beginWindow(monotonicMs: number): void {
+    const windows = 1 + Math.floor((monotonicMs - this.#windowEndsAt) / WINDOW_MS);
+    this.#credit = Math.min(this.#perSecond, this.#credit + windows * this.#perWindow - this.#arrivals);
+    if (this.#credit >= 0) this.#wait = 0;
     else {
-      const tooMany = Math.max(this.#waited, 1) / this.#perWindow;
-      const factor = tooMany > FAR_TOO_MANY ? 2 : tooMany ** GAIN;
-      this.#wait = Math.min(LONGEST_WAIT_MS, Math.max(this.#leastWait, this.#wait * factor));
+      const overload = Math.max(this.#eligible, 1) / this.#perWindow;
+      const factor = overload > OVERLOAD_FACTOR ? 2 : overload ** ADJUSTMENT_EXPONENT;
+      this.#wait = Math.min(MAX_WAIT_MS, Math.max(this.#minWait, this.#wait * factor));
     }
-    this.#saved = Math.max(0, this.#saved);
-    this.#windowEnds = steady + WINDOW_MS;
-    this.#asked = 0;
-    this.#waited = 0;
+    this.#credit = Math.max(0, this.#credit);
+    this.#windowEndsAt = monotonicMs + WINDOW_MS;
+    this.#arrivals = 0;
+    this.#eligible = 0;
   }
 }
 
 class Table {
   readonly #salt = randomInt(2 ** 32);
-  readonly #servedAt = new Float64Array(PLACES).fill(-Infinity);
+  readonly #allowedAt = new Float64Array(TABLE_SIZE).fill(-Infinity);
 
-  lastServed(source: string): number {
-    return this.#servedAt[this.#placeOf(source)] ?? 0;
+  lastAllowed(source: string): number {
+    return this.#allowedAt[this.#slotOf(source)] ?? 0;
   }
 
-  serve(source: string, steady: number): void {
-    this.#servedAt[this.#placeOf(source)] = steady;
+  record(source: string, monotonicMs: number): void {
+    this.#allowedAt[this.#slotOf(source)] = monotonicMs;
   }
 
   /** FNV-1a over the text, from a secret start. Who can forge sources need not find two that collide. */
-  #placeOf(source: string): number {
+  #slotOf(source: string): number {
     let value = this.#salt;
     for (let i = 0; i < source.length; i++) value = Math.imul(value ^ source.charCodeAt(i), 0x01000193);
     value ^= value >>> 15;
-    return (value ^ (value >>> 7)) & (PLACES - 1);
+    return (value ^ (value >>> 7)) & (TABLE_SIZE - 1);
   }
 }

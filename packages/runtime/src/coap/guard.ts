@@ -20,7 +20,7 @@ export const MAX_DATAGRAM = 512;
 /** Why a datagram was dropped: names for counters. */
 export const DROP_CAUSES = [
   'unknown method',
-  'more than its share',
+  'rate limited',
   'source port 0',
   'too large',
   'not CoAP',
@@ -60,48 +60,48 @@ const RESPONSE_OPTIONS: Readonly<Record<number, OptionRule>> = {
 };
 
 /** A server answers whoever asks under any of its names: these two say nothing it needs. */
-const NOT_PASSED_ON: ReadonlySet<number> = new Set([OPTION.uriHost, OPTION.uriPort]);
+const STRIPPED_OPTIONS: ReadonlySet<number> = new Set([OPTION.uriHost, OPTION.uriPort]);
 
-const HIGHEST_METHOD = 4;
-const NOTHING = Buffer.alloc(0);
+const MAX_METHOD_CODE = 4;
+const EMPTY = Buffer.alloc(0);
 
 /** What a server does with a datagram. It never sends a CON, so ACK and RST are nobody's. */
-export function judgeRequest(octets: Buffer, sourcePort: number): Verdict {
-  const datagram = wellFormed(octets, sourcePort);
+export function filterRequest(octets: Buffer, sourcePort: number): Verdict {
+  const datagram = parseStrictly(octets, sourcePort);
   if ('kind' in datagram) return datagram;
   const { type, code } = datagram;
   if (code === 0 && type === MESSAGE_TYPE.CON)
     return { kind: 'reply', octets: emptyMessage(MESSAGE_TYPE.RST, datagram.messageId) };
   if (code === 0 || code >> 5 !== 0 || type > MESSAGE_TYPE.NON) return drop('not a request');
-  if (code > HIGHEST_METHOD) return refuse(datagram, '4.05', 'unknown method');
-  const sifted = sift(datagram, REQUEST_OPTIONS);
-  if (sifted === undefined) return refuse(datagram, '4.02', 'unknown critical option');
-  return pass(octets, datagram, sifted);
+  if (code > MAX_METHOD_CODE) return reject(datagram, '4.05', 'unknown method');
+  const options = stripOptions(datagram, REQUEST_OPTIONS);
+  if (options === undefined) return reject(datagram, '4.02', 'unknown critical option');
+  return pass(octets, datagram, options);
 }
 
 /** What a client does with a datagram from the peer it is connected to. */
-export function judgeResponse(octets: Buffer, sourcePort: number): Verdict {
-  const datagram = wellFormed(octets, sourcePort);
+export function filterResponse(octets: Buffer, sourcePort: number): Verdict {
+  const datagram = parseStrictly(octets, sourcePort);
   if ('kind' in datagram) return datagram;
   const { type, code } = datagram;
-  const kind = code >> 5;
+  const codeClass = code >> 5;
   const empty = code === 0 && (type === MESSAGE_TYPE.ACK || type === MESSAGE_TYPE.RST);
-  const response = (kind === 2 || kind === 4 || kind === 5) && type !== MESSAGE_TYPE.RST;
+  const response = (codeClass === 2 || codeClass === 4 || codeClass === 5) && type !== MESSAGE_TYPE.RST;
   if (!empty && !response) return drop('not a response');
-  const sifted = sift(datagram, RESPONSE_OPTIONS);
-  return sifted === undefined ? drop('unknown critical option') : pass(octets, datagram, sifted);
+  const options = stripOptions(datagram, RESPONSE_OPTIONS);
+  return options === undefined ? drop('unknown critical option') : pass(octets, datagram, options);
 }
 
-function wellFormed(octets: Buffer, sourcePort: number): Datagram | Extract<Verdict, { kind: 'drop' }> {
+function parseStrictly(octets: Buffer, sourcePort: number): Datagram | Extract<Verdict, { kind: 'drop' }> {
   if (sourcePort === 0) return drop('source port 0');
   if (octets.length > MAX_DATAGRAM) return drop('too large');
   return parseDatagram(octets) ?? drop('not CoAP');
 }
 
 /** The options to pass on, or `undefined` where a critical one is not understood (RFC 7252 section 5.4.1). */
-function sift(datagram: Datagram, rules: Readonly<Record<number, OptionRule>>): readonly Option[] | undefined {
-  const kept: Option[] = [];
-  let before: number | undefined;
+function stripOptions(datagram: Datagram, rules: Readonly<Record<number, OptionRule>>): readonly Option[] | undefined {
+  const passed: Option[] = [];
+  let previousNumber: number | undefined;
   for (const option of datagram.options) {
     const { number, value } = option;
     const rule = rules[number];
@@ -109,28 +109,28 @@ function sift(datagram: Datagram, rules: Readonly<Record<number, OptionRule>>): 
       rule !== undefined &&
       value.length >= rule.min &&
       value.length <= rule.max &&
-      (number !== before || rule.repeatable === true);
+      (number !== previousNumber || rule.repeatable === true);
     const critical = (number & 1) === 1;
     if (!understood && critical) return undefined;
-    if (understood && !NOT_PASSED_ON.has(number)) kept.push(option);
-    before = number;
+    if (understood && !STRIPPED_OPTIONS.has(number)) passed.push(option);
+    previousNumber = number;
   }
-  return kept;
+  return passed;
 }
 
 function pass(octets: Buffer, datagram: Datagram, options: readonly Option[]): Verdict {
   if (options.length === datagram.options.length) return { kind: 'pass', octets, datagram };
-  const sifted = { ...datagram, options };
-  return { kind: 'pass', octets: formatDatagram(sifted), datagram: sifted };
+  const stripped = { ...datagram, options };
+  return { kind: 'pass', octets: formatDatagram(stripped), datagram: stripped };
 }
 
 /** An error with nothing in it: piggybacked for a CON; for a NON the request is rejected in silence (RFC 7252 section 4.3). */
-function refuse(datagram: Datagram, code: string, cause: DropCause): Verdict {
+function reject(datagram: Datagram, code: string, cause: DropCause): Verdict {
   if (datagram.type !== MESSAGE_TYPE.CON) return drop(cause);
   const { messageId, token } = datagram;
   return {
     kind: 'reply',
-    octets: formatDatagram({ type: MESSAGE_TYPE.ACK, code: codeOctet(code), messageId, token, options: [], payload: NOTHING }),
+    octets: formatDatagram({ type: MESSAGE_TYPE.ACK, code: codeOctet(code), messageId, token, options: [], payload: EMPTY }),
   };
 }
 

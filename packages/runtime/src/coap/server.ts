@@ -4,11 +4,11 @@ import { createServer, type IncomingMessage, type OutgoingMessage, type Server }
 import type { RemoteInfo } from 'node:dgram';
 import { once } from 'node:events';
 import type { CoapCode } from '@latchkey/protocol';
-import { type Address, type Endpoint, formatEndpoint, plainAddress } from '../endpoint.js';
+import { type Address, type Endpoint, formatEndpoint, unmapIPv4 } from '../endpoint.js';
 import { systemCode } from '../failure.js';
-import { BoundedLog, type Log } from '../log.js';
-import { encodeNid, networkOf } from '../nid.js';
-import { ServerCounts } from './counts.js';
+import { RateLimitedLog, type Log } from '../log.js';
+import { encodeNid, sourcePrefix } from '../nid.js';
+import { ServerMetrics } from './counts.js';
 import {
   codeOctet,
   type Datagram,
@@ -20,29 +20,29 @@ import {
   parseDatagram,
   uintOption,
 } from './datagram.js';
-import { EchoProof } from './echo.js';
-import { type DropCause, judgeRequest, MAX_DATAGRAM } from './guard.js';
+import { EchoValidator } from './echo.js';
+import { type DropCause, filterRequest, MAX_DATAGRAM } from './guard.js';
 import { addressesAt, listenAt, placeFailure } from './places.js';
 import { ECHO, RESOURCE } from './resource.js';
 import { GuardedSocket } from './socket.js';
-import { Strangers } from './strangers.js';
+import { AdmissionControl } from './strangers.js';
 
 const WELL_KNOWN_CORE = '/.well-known/core';
 /** Content-Formats (RFC 7252 section 12.3). */
 const LINK_FORMAT = 40;
 const OCTET_STREAM = 42;
 const METHOD = { GET: 1, POST: 2 } as const;
-const NOTHING = Buffer.alloc(0);
+const EMPTY = Buffer.alloc(0);
 
 /** Requests being worked on at once. Beyond that a request is answered 5.03. Each takes some 4 KB, most of it in `coap`, and what its handler keeps. */
 const MAX_IN_FLIGHT = 4_096;
-const BUSY_MAX_AGE = 10;
+const OVERLOAD_MAX_AGE = 10;
 
 /**
  * For `coap`'s cache of answers, in octets: none. It would keep the request with each, and all that hangs on it, which then outlives a garbage
  * collection. A copy of what has been answered runs the handler again: answers are idempotent.
  */
-const CACHE_OCTETS = 0;
+const RESPONSE_CACHE_SIZE = 0;
 
 /** An answer to a source that has not proven its address is at most this many times its request (RFC 9175 section 2.4). */
 const MAX_AMPLIFICATION = 3;
@@ -51,27 +51,27 @@ const MAX_AMPLIFICATION = 3;
  * `coap` would send an empty ACK after 50 ms and then a confirmable response, retransmitted to a source that has not shown it
  * exists. Longer than any handler takes: responses are piggybacked, always. Longer than a timer can run, too: none is set.
  */
-const NEVER_SEPARATE_MS = 2 ** 31;
+const PIGGYBACK_ALWAYS_MS = 2 ** 31;
 
 /** How often the drops of the last while are logged, if there were any. */
-const DROP_REPORT_MS = 60_000;
+const DROP_REPORT_INTERVAL_MS = 60_000;
 
-export interface KeyRequest {
+export interface PostRequest {
   readonly payload: Buffer;
   /**
    * To be called once, when the peer turns out to be an honest one by what it asked for: with how many requests of its were served
    * without proof of its address if this one was. They count no more.
    */
-  readonly vouch: (requests: number) => void;
+  readonly confirmLegitimate: (requests: number) => void;
   readonly source: {
     readonly address: string;
     /** What the bound per source counts. */
-    readonly network: string;
+    readonly prefix: string;
     readonly port: number;
     /** 18 octets. */
     readonly nid: Uint8Array;
     /** Brought back a fresh Echo. */
-    readonly proven: boolean;
+    readonly addressValidated: boolean;
   };
 }
 
@@ -80,16 +80,16 @@ type Peer = Pick<RemoteInfo, 'address' | 'port'>;
 class Source {
   readonly address: string;
   readonly port: number;
-  readonly proven: boolean;
+  readonly addressValidated: boolean;
 
-  constructor({ address, port }: Peer, proven: boolean) {
-    this.address = plainAddress(address);
+  constructor({ address, port }: Peer, addressValidated: boolean) {
+    this.address = unmapIPv4(address);
     this.port = port;
-    this.proven = proven;
+    this.addressValidated = addressValidated;
   }
 
-  get network(): string {
-    return networkOf(this.address);
+  get prefix(): string {
+    return sourcePrefix(this.address);
   }
 
   get nid(): Uint8Array {
@@ -98,67 +98,67 @@ class Source {
 }
 
 /** A request that `coap` is handed, as the guard has read it. */
-interface Arrival {
+interface RequestContext {
   readonly datagram: Datagram;
   readonly key: string;
-  readonly proven: boolean;
+  readonly addressValidated: boolean;
 }
 
 /** Where an arrival travels through `coap`: on the object that says whom a datagram came from, which `coap` hands back with the request. */
-const ARRIVAL: unique symbol = Symbol('arrival');
-type Marked = Peer & { [ARRIVAL]?: Arrival };
+const REQUEST_CONTEXT: unique symbol = Symbol('request context');
+type Annotated = Peer & { [REQUEST_CONTEXT]?: RequestContext };
 
 /** How a request is answered. `challenge`: 4.01 with an Echo option for the source to bring back. */
-export type KeyAnswer =
+export type PostResponse =
   | { readonly code: CoapCode; readonly payload?: Uint8Array | undefined; readonly maxAge?: number | undefined }
   | 'challenge';
 
 /** Of whatever is asked for. */
-type AnyAnswer = 'challenge' | (Exclude<KeyAnswer, 'challenge'> & { readonly contentFormat?: number });
+type AnyResponse = 'challenge' | (Exclude<PostResponse, 'challenge'> & { readonly contentFormat?: number });
 
 export interface CoapServerOptions {
   readonly listen: Endpoint;
   /** `rt` of the resource in /.well-known/core (RFC 6690). */
   readonly resourceType: string;
   /** Anybody may ask, and has to prove his address under load. Without it all who ask can show by the payload who they are. */
-  readonly askedByStrangers?: true;
+  readonly validateAddresses?: true;
   /** Answers POST /k. Copies of a request that is being worked on do not reach it. */
-  readonly answer: (request: KeyRequest) => KeyAnswer | Promise<KeyAnswer>;
+  readonly answer: (request: PostRequest) => PostResponse | Promise<PostResponse>;
   readonly log: Log;
   /** Where it counts; may be shared by several. */
-  readonly counts?: ServerCounts;
+  readonly metrics?: ServerMetrics;
 }
 
 export class CoapServer {
   readonly #options: CoapServerOptions;
   readonly #socket: GuardedSocket;
   readonly #coap: Server;
-  readonly #echo = new EchoProof();
-  readonly #strangers: Strangers | undefined;
+  readonly #echo = new EchoValidator();
+  readonly #admission: AdmissionControl | undefined;
   /** Keys of requests whose handler has not answered yet. */
   readonly #inFlight = new Set<string>();
   /** How many of those came without proof of their address. */
-  #unproven = 0;
+  #unvalidated = 0;
   /** Since they were last logged. */
   readonly #drops = new Map<DropCause, number>();
-  readonly #counts: ServerCounts;
+  readonly #metrics: ServerMetrics;
   readonly #dropReport: NodeJS.Timeout;
   /** Peers may cause them. */
-  readonly #faults: BoundedLog;
+  readonly #faults: RateLimitedLog;
   #stopping = false;
-  #idle: (() => void) | undefined;
+  #onIdle: (() => void) | undefined;
 
-  private constructor(options: CoapServerOptions, family: 4 | 6, strangers: Strangers | undefined) {
+  private constructor(options: CoapServerOptions, family: 4 | 6, strangers: AdmissionControl | undefined) {
     this.#options = options;
-    this.#counts = options.counts ?? new ServerCounts();
-    this.#strangers = strangers;
-    this.#faults = new BoundedLog(options.log);
+    this.#metrics = options.metrics ?? new ServerMetrics();
+    this.#admission = strangers;
+    this.#faults = new RateLimitedLog(options.log);
     this.#socket = new GuardedSocket(family, (octets, source) => this.#filter(octets, source));
-    this.#coap = createServer({ cacheSize: CACHE_OCTETS, piggybackReplyMs: NEVER_SEPARATE_MS });
+    this.#coap = createServer({ cacheSize: RESPONSE_CACHE_SIZE, piggybackReplyMs: PIGGYBACK_ALWAYS_MS });
     this.#coap.on('request', (request: IncomingMessage, response: OutgoingMessage) => this.#receive(request, response));
     // It passes on the socket's errors, which are logged where the socket is.
     this.#coap.on('error', () => undefined);
-    this.#dropReport = setInterval(() => this.#reportDrops(), DROP_REPORT_MS).unref();
+    this.#dropReport = setInterval(() => this.#reportDrops(), DROP_REPORT_INTERVAL_MS).unref();
   }
 
   /**
@@ -192,7 +192,7 @@ export class CoapServer {
     options: CoapServerOptions,
     { address, family }: Address,
     port: number,
-    strangers: Strangers | undefined,
+    strangers: AdmissionControl | undefined,
   ): Promise<CoapServer> {
     const server = new CoapServer(options, family, strangers);
     try {
@@ -231,7 +231,7 @@ export class CoapServer {
   /** Takes no more requests, waits for those in flight, closes the socket. */
   async stop(): Promise<void> {
     this.#stopping = true;
-    if (this.#inFlight.size > 0) await new Promise<void>((resolve) => (this.#idle = resolve));
+    if (this.#inFlight.size > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve));
     // What the system did not take at once goes out in the next turn, and not any more once the socket is closed.
     await new Promise(setImmediate);
     clearInterval(this.#dropReport);
@@ -244,8 +244,8 @@ export class CoapServer {
 
   #filter(octets: Buffer, source: RemoteInfo): Buffer | undefined {
     if (this.#stopping) return undefined;
-    if (!this.#isHeard(octets, source)) return this.#drop('more than its share');
-    const verdict = judgeRequest(octets, source.port);
+    if (!this.#admit(octets, source)) return this.#drop('rate limited');
+    const verdict = filterRequest(octets, source.port);
     switch (verdict.kind) {
       case 'drop':
         return this.#drop(verdict.cause);
@@ -253,57 +253,57 @@ export class CoapServer {
         this.#reply(verdict.octets, source);
         return undefined;
       case 'pass':
-        return this.#mayPass(verdict.datagram, octets.length, source) ? verdict.octets : undefined;
+        return this.#dispatch(verdict.datagram, octets.length, source) ? verdict.octets : undefined;
     }
   }
 
   /** Under load whoever asks more than others is heard only with a proof of his address. */
-  #isHeard(octets: Buffer, source: RemoteInfo): boolean {
+  #admit(octets: Buffer, source: RemoteInfo): boolean {
     const now = performance.now();
-    if (this.#strangers === undefined || this.#strangers.mayBeHeard(source.address, now)) return true;
+    if (this.#admission === undefined || this.#admission.admitDatagram(source.address, now)) return true;
     const datagram = octets.length > MAX_DATAGRAM ? undefined : parseDatagram(octets);
     const echo = datagram && opaqueOption(datagram, OPTION.echo);
-    return echo !== undefined && this.#strangers.mayShowProof(source.address, now) && this.#proves(echo, source);
+    return echo !== undefined && this.#admission.admitProofCheck(source.address, now) && this.#verifyEcho(echo, source);
   }
 
-  #mayPass(datagram: Datagram, octets: number, source: RemoteInfo): boolean {
+  #dispatch(datagram: Datagram, octets: number, source: RemoteInfo): boolean {
     const key = exchangeKey(datagram, source);
     // A copy of what is being worked on: the first one's answer is its answer.
     if (this.#inFlight.has(key)) {
-      this.#counts.copies += 1;
+      this.#metrics.retransmissions += 1;
       return false;
     }
-    const proven = this.#proves(opaqueOption(datagram, OPTION.echo), source);
-    if (!proven && this.#strangers !== undefined) {
-      if (!this.#strangers.mayBeServed(performance.now(), this.#unproven, MAX_IN_FLIGHT)) {
-        this.#askForProof(datagram, octets, source);
+    const addressValidated = this.#verifyEcho(opaqueOption(datagram, OPTION.echo), source);
+    if (!addressValidated && this.#admission !== undefined) {
+      if (!this.#admission.admitRequest(performance.now(), this.#unvalidated, MAX_IN_FLIGHT)) {
+        this.#challenge(datagram, octets, source);
         return false;
       }
     }
     if (this.#inFlight.size < MAX_IN_FLIGHT) {
-      (source as Marked)[ARRIVAL] = { datagram, key, proven };
+      (source as Annotated)[REQUEST_CONTEXT] = { datagram, key, addressValidated };
       return true;
     }
-    this.#counts.answers.add('5.03');
-    this.#reply(answerTo(datagram, '5.03', { number: OPTION.maxAge, value: Buffer.of(BUSY_MAX_AGE) }), source);
+    this.#metrics.answers.increment('5.03');
+    this.#reply(buildReply(datagram, '5.03', { number: OPTION.maxAge, value: Buffer.of(OVERLOAD_MAX_AGE) }), source);
     return false;
   }
 
-  #askForProof(datagram: Datagram, octets: number, source: RemoteInfo): void {
-    const echo = this.#echo.issue(nameOf(source), performance.now());
-    const question = answerTo(datagram, '4.01', { number: OPTION.echo, value: echo });
-    if (question.length > MAX_AMPLIFICATION * octets) return;
-    this.#counts.answers.add('4.01');
-    this.#reply(question, source);
+  #challenge(datagram: Datagram, octets: number, source: RemoteInfo): void {
+    const echo = this.#echo.issue(endpointKey(source), performance.now());
+    const challenge = buildReply(datagram, '4.01', { number: OPTION.echo, value: echo });
+    if (challenge.length > MAX_AMPLIFICATION * octets) return;
+    this.#metrics.answers.increment('4.01');
+    this.#reply(challenge, source);
   }
 
-  #proves(echo: Buffer | undefined, source: Peer): boolean {
-    return echo !== undefined && this.#echo.proves(echo, nameOf(source), performance.now());
+  #verifyEcho(echo: Buffer | undefined, source: Peer): boolean {
+    return echo !== undefined && this.#echo.verify(echo, endpointKey(source), performance.now());
   }
 
   #drop(cause: DropCause): undefined {
     this.#drops.set(cause, (this.#drops.get(cause) ?? 0) + 1);
-    this.#counts.drops.add(cause);
+    this.#metrics.drops.increment(cause);
   }
 
   #reply(octets: Buffer, source: RemoteInfo): void {
@@ -311,48 +311,48 @@ export class CoapServer {
   }
 
   #receive({ rsinfo }: IncomingMessage, response: OutgoingMessage): void {
-    const arrival = (rsinfo as Marked)[ARRIVAL];
-    if (arrival === undefined) return;
+    const context = (rsinfo as Annotated)[REQUEST_CONTEXT];
+    if (context === undefined) return;
     // `coap` tells of a failed send through the response; a client that is gone asks again or does not.
     response.on('error', () => undefined);
-    this.#inFlight.add(arrival.key);
-    this.#counts.inWork += 1;
-    if (!arrival.proven) this.#unproven += 1;
+    this.#inFlight.add(context.key);
+    this.#metrics.inFlight += 1;
+    if (!context.addressValidated) this.#unvalidated += 1;
     try {
-      const answer = this.#answer(arrival, rsinfo);
+      const answer = this.#answer(context, rsinfo);
       if (answer instanceof Promise) {
         answer.then(
-          (later) => this.#end(arrival, response, later, rsinfo),
-          (error: unknown) => this.#fail(arrival, response, error, rsinfo),
+          (later) => this.#respond(context, response, later, rsinfo),
+          (error: unknown) => this.#respondWithError(context, response, error, rsinfo),
         );
-      } else this.#end(arrival, response, answer, rsinfo);
+      } else this.#respond(context, response, answer, rsinfo);
     } catch (error) {
-      this.#fail(arrival, response, error, rsinfo);
+      this.#respondWithError(context, response, error, rsinfo);
     }
   }
 
-  #fail(arrival: Arrival, response: OutgoingMessage, error: unknown, rsinfo: Peer): void {
+  #respondWithError(context: RequestContext, response: OutgoingMessage, error: unknown, rsinfo: Peer): void {
     this.#faults.error(
       'request',
       { error: error instanceof Error ? error.message : String(error) },
       'a request could not be answered',
     );
-    this.#end(arrival, response, { code: '5.03', maxAge: BUSY_MAX_AGE }, rsinfo);
+    this.#respond(context, response, { code: '5.03', maxAge: OVERLOAD_MAX_AGE }, rsinfo);
   }
 
-  #end({ key, proven }: Arrival, response: OutgoingMessage, answer: AnyAnswer, rsinfo: Peer): void {
+  #respond({ key, addressValidated }: RequestContext, response: OutgoingMessage, answer: AnyResponse, rsinfo: Peer): void {
     if (answer === 'challenge') {
-      response.setOption(ECHO, this.#echo.issue(nameOf(rsinfo), performance.now()));
+      response.setOption(ECHO, this.#echo.issue(endpointKey(rsinfo), performance.now()));
       send(response, { code: '4.01' });
     } else send(response, answer);
     this.#inFlight.delete(key);
-    this.#counts.inWork -= 1;
-    this.#counts.answers.add(response.code);
-    if (!proven) this.#unproven -= 1;
-    if (this.#inFlight.size === 0) this.#idle?.();
+    this.#metrics.inFlight -= 1;
+    this.#metrics.answers.increment(response.code);
+    if (!addressValidated) this.#unvalidated -= 1;
+    if (this.#inFlight.size === 0) this.#onIdle?.();
   }
 
-  #answer({ datagram, proven }: Arrival, rsinfo: Peer): AnyAnswer | Promise<AnyAnswer> {
+  #answer({ datagram, addressValidated }: RequestContext, rsinfo: Peer): AnyResponse | Promise<AnyResponse> {
     const { code, payload } = datagram;
     const path = pathOf(datagram);
     const accept = uintOption(datagram, OPTION.accept);
@@ -369,9 +369,9 @@ export class CoapServer {
     if (accept !== undefined && accept !== OCTET_STREAM) return { code: '4.06' };
     return this.#options.answer({
       payload,
-      source: new Source(rsinfo, proven),
-      vouch: (requests) => {
-        if (!proven) this.#strangers?.giveBack(requests);
+      source: new Source(rsinfo, addressValidated),
+      confirmLegitimate: (requests) => {
+        if (!addressValidated) this.#admission?.refund(requests);
       },
     });
   }
@@ -406,24 +406,24 @@ function pathOf({ options }: Datagram): string {
   return path === '' ? '/' : path;
 }
 
-function send(response: OutgoingMessage, answer: Exclude<AnyAnswer, 'challenge'>): void {
+function send(response: OutgoingMessage, answer: Exclude<AnyResponse, 'challenge'>): void {
   response.code = answer.code;
   if (answer.contentFormat !== undefined) response.setOption('Content-Format', answer.contentFormat);
   if (answer.maxAge !== undefined) response.setOption('Max-Age', answer.maxAge);
   response.end(answer.payload);
 }
 
-function strangersOf({ askedByStrangers }: Pick<CoapServerOptions, 'askedByStrangers'>): Strangers | undefined {
-  return askedByStrangers === true ? new Strangers() : undefined;
+function strangersOf({ validateAddresses }: Pick<CoapServerOptions, 'askedByStrangers'>): AdmissionControl | undefined {
+  return validateAddresses === true ? new AdmissionControl() : undefined;
 }
 
 /** Whom an Echo is issued to. */
-function nameOf({ address, port }: Peer): string {
+function endpointKey({ address, port }: Peer): string {
   return `${address} ${port}`;
 }
 
 /** An answer past `coap`, with one option and no payload. */
-function answerTo({ type, messageId, token }: Datagram, code: string, option: Option): Buffer {
+function buildReply({ type, messageId, token }: Datagram, code: string, option: Option): Buffer {
   const answerType = type === MESSAGE_TYPE.CON ? MESSAGE_TYPE.ACK : MESSAGE_TYPE.NON;
-  return formatDatagram({ type: answerType, code: codeOctet(code), messageId, token, options: [option], payload: NOTHING });
+  return formatDatagram({ type: answerType, code: codeOctet(code), messageId, token, options: [option], payload: EMPTY });
 }

@@ -30,11 +30,11 @@ export class GuardedSocket extends DgramSocket {
     if (event !== 'message') return super.emit(event, ...values);
     const [octets, source] = values as [Buffer, RemoteInfo];
     const passed = this.#filter(octets, source);
-    return passed !== undefined && this.handOn(passed, source);
+    return passed !== undefined && this.deliver(passed, source);
   }
 
   /** Gives the listeners a datagram past the filter. */
-  handOn(octets: Buffer, source: RemoteInfo): boolean {
+  deliver(octets: Buffer, source: RemoteInfo): boolean {
     return super.emit('message', octets, source);
   }
 }

@@ -3,12 +3,12 @@
 import type * as Prom from 'prom-client';
 import { environment } from '../environment.js';
 import type { Metric, Sample } from '../observation.js';
-import { DURATION_BOUNDS } from '../tally.js';
+import { DEFAULT_BUCKETS } from '../tally.js';
 import { readVersion } from '../version.js';
 import type { Readiness } from './readiness.js';
 
 /** What is told of the program itself. */
-export interface About {
+export interface DaemonInfo {
   readonly daemon: string;
 }
 
@@ -19,11 +19,11 @@ export interface Exposition {
   close(): void;
 }
 
-export async function expose(about: About, metrics: readonly Metric[], readiness: Readiness): Promise<Exposition> {
+export async function expose(info: DaemonInfo, metrics: readonly Metric[], readiness: Readiness): Promise<Exposition> {
   const { default: prom } = await import('prom-client');
   const registry = new prom.Registry();
-  for (const metric of [buildInfo(about), ...metrics]) {
-    registry.registerMetric(metric.type === 'histogram' ? histogram(metric) : numbers(prom, metric));
+  for (const metric of [buildInfo(info), ...metrics]) {
+    registry.registerMetric(metric.type === 'histogram' ? toPromHistogram(metric) : toPromMetric(prom, metric));
   }
   const ok = new prom.Gauge({
     name: 'latchkey_check_ok',
@@ -31,11 +31,11 @@ export async function expose(about: About, metrics: readonly Metric[], readiness
     labelNames: ['check'],
     registers: [registry],
   });
-  prom.collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: LOOP_PRECISION_MS });
+  prom.collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: EVENT_LOOP_RESOLUTION_MS });
   return {
     contentType: registry.contentType,
     async read() {
-      for (const { name, fault } of await readiness.look()) ok.set({ check: name }, fault === undefined ? 1 : 0);
+      for (const { name, fault } of await readiness.check()) ok.set({ check: name }, fault === undefined ? 1 : 0);
       return registry.metrics();
     },
     close: () => registry.clear(),
@@ -43,12 +43,12 @@ export async function expose(about: About, metrics: readonly Metric[], readiness
 }
 
 /** How closely the event loop's delay is watched, in ms: closer costs wake-ups. */
-const LOOP_PRECISION_MS = 100;
+const EVENT_LOOP_RESOLUTION_MS = 100;
 
-type Numbers = Extract<Metric, { type: 'counter' | 'gauge' }>;
-type Histogram = Extract<Metric, { type: 'histogram' }>;
+type NumberMetric = Extract<Metric, { type: 'counter' | 'gauge' }>;
+type HistogramMetric = Extract<Metric, { type: 'histogram' }>;
 
-function numbers(prom: typeof Prom.default, metric: Numbers): Prom.Metric {
+function toPromMetric(prom: typeof Prom.default, metric: NumberMetric): Prom.Metric {
   const { name, help, labels = [], type } = metric;
   const options = { name, help, labelNames: [...labels], registers: [] };
   const read = (): Iterable<Sample> => {
@@ -74,13 +74,13 @@ function numbers(prom: typeof Prom.default, metric: Numbers): Prom.Metric {
 }
 
 /** What prom-client asks of a metric when it writes them all; its own histograms cannot be set from numbers that are there already. */
-function histogram({ name, help, read }: Histogram): Prom.Metric {
+function toPromHistogram({ name, help, read }: HistogramMetric): Prom.Metric {
   const values = (): object[] => {
     const lines: object[] = [];
-    for (const { labels = {}, durations } of read()) {
-      const { cumulative, sum } = durations;
+    for (const { labels = {}, histogram } of read()) {
+      const { cumulative, sum } = histogram;
       for (const [i, value] of cumulative.entries())
-        lines.push({ metricName: `${name}_bucket`, labels: { ...labels, le: DURATION_BOUNDS[i] ?? '+Inf' }, value });
+        lines.push({ metricName: `${name}_bucket`, labels: { ...labels, le: DEFAULT_BUCKETS[i] ?? '+Inf' }, value });
       lines.push({ metricName: `${name}_sum`, labels, value: sum });
       lines.push({ metricName: `${name}_count`, labels, value: cumulative.at(-1) ?? 0 });
     }
@@ -90,7 +90,7 @@ function histogram({ name, help, read }: Histogram): Prom.Metric {
   return metric as unknown as Prom.Metric;
 }
 
-function buildInfo({ daemon }: About): Metric {
+function buildInfo({ daemon }: DaemonInfo): Metric {
   const { version, gitHead } = readVersion();
   const revision = gitHead ?? environment('LATCHKEY_REVISION') ?? 'unknown';
   return {

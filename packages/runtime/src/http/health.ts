@@ -5,14 +5,14 @@ import * as z from 'zod/mini';
 import { withExamples } from '../cli.js';
 import { loadConfig } from '../config.js';
 import { Failure, systemFailure, UsageFailure } from '../failure.js';
-import { formatHttpPlace, httpOption, type HttpPlace, httpSchema } from './place.js';
+import { formatListenAddress, httpOption, type ListenAddress, httpSchema } from './place.js';
 
 /** For the whole answer, in ms. */
-const LIMIT_MS = 10_000;
+const TIMEOUT_MS = 10_000;
 const MAX_ANSWER = 64 * 1024;
 
 interface HealthOptions {
-  readonly http?: HttpPlace;
+  readonly http?: ListenAddress;
   readonly config?: string;
   readonly ready?: true;
 }
@@ -33,17 +33,17 @@ export function healthCommand(name: string): Command {
 }
 
 async function health({ http, config, ready }: HealthOptions): Promise<void> {
-  const place = http ?? (await loadConfig(z.object({ http: z.optional(httpSchema) }), config)).http;
-  if (place === undefined) {
+  const address = http ?? (await loadConfig(z.object({ http: z.optional(httpSchema) }), config)).http;
+  if (address === undefined) {
     throw new UsageFailure('it is not known where the daemon serves health and metrics', {
       advice: 'Name the place with --http, or a configuration that has `http:` with --config.',
     });
   }
-  const { status, text } = await get(place, ready === true ? '/readyz' : '/healthz');
+  const { status, text } = await get(address, ready === true ? '/readyz' : '/healthz');
   const answer = z.safeParse(answerSchema(), parseJson(text)).data;
-  if (answer === undefined) throw new Failure(`what answers on ${formatHttpPlace(place)} is not a Latchkey daemon`);
-  const faults = Object.entries(answer.checks).filter(([, finding]) => finding !== 'ok');
-  const line = [answer.status, ...faults.map(([check, finding]) => `${check}: ${finding}`)].join('; ');
+  if (answer === undefined) throw new Failure(`what answers on ${formatListenAddress(address)} is not a Latchkey daemon`);
+  const faults = Object.entries(answer.checks).filter(([, result]) => result !== 'ok');
+  const line = [answer.status, ...faults.map(([check, result]) => `${check}: ${result}`)].join('; ');
   if (status !== 200) throw new Failure(line);
   process.stdout.write(`${line}\n`);
 }
@@ -51,18 +51,21 @@ async function health({ http, config, ready }: HealthOptions): Promise<void> {
 /** Made here alone, as it takes a daemon time to start with. */
 const answerSchema = () => z.object({ status: z.string(), checks: z._default(z.record(z.string(), z.string()), {}) });
 
-async function get(place: HttpPlace, path: string): Promise<{ readonly status: number | undefined; readonly text: string }> {
+async function get(
+  address: ListenAddress,
+  path: string,
+): Promise<{ readonly status: number | undefined; readonly text: string }> {
   // Loaded here alone: a node-agent on its way to a key has no need of it.
   const { request } = await import('node:http');
-  const where = place.kind === 'unix' ? { socketPath: place.path } : place.endpoint;
+  const target = address.kind === 'unix' ? { socketPath: address.path } : address.endpoint;
   return new Promise((resolve, reject) => {
     const fail = (error: Error): void =>
       reject(
         error.name === 'AbortError' || error.name === 'TimeoutError'
-          ? new Failure(`no answer on ${formatHttpPlace(place)} within ${LIMIT_MS / 1000} s`)
-          : systemFailure(`no answer on ${formatHttpPlace(place)}`, error),
+          ? new Failure(`no answer on ${formatListenAddress(address)} within ${TIMEOUT_MS / 1000} s`)
+          : systemFailure(`no answer on ${formatListenAddress(address)}`, error),
       );
-    const asked = request({ ...where, path, agent: false, signal: AbortSignal.timeout(LIMIT_MS) }, (response) => {
+    const clientRequest = request({ ...target, path, agent: false, signal: AbortSignal.timeout(TIMEOUT_MS) }, (response) => {
       let text = '';
       response.setEncoding('utf8');
       response.on('data', (part: string) => {
@@ -72,8 +75,8 @@ async function get(place: HttpPlace, path: string): Promise<{ readonly status: n
       response.on('end', () => resolve({ status: response.statusCode, text }));
       response.on('error', fail);
     });
-    asked.on('error', fail);
-    asked.end();
+    clientRequest.on('error', fail);
+    clientRequest.end();
   });
 }
 

@@ -7,9 +7,11 @@ import * as z from 'zod/mini';
 import { type Endpoint, formatEndpoint, parseEndpoint } from '../endpoint.js';
 import { UsageFailure } from '../failure.js';
 
-export type HttpPlace = { readonly kind: 'tcp'; readonly endpoint: Endpoint } | { readonly kind: 'unix'; readonly path: string };
+export type ListenAddress =
+  | { readonly kind: 'tcp'; readonly endpoint: Endpoint }
+  | { readonly kind: 'unix'; readonly path: string };
 
-const UNIX = 'unix:';
+const UNIX_SCHEME = 'unix:';
 /** sun_path of unix(7), less the octet that ends it. */
 const MAX_SOCKET_PATH = 107;
 const EXPECTED = 'expected HOST:PORT of this machine, e.g. 127.0.0.1:9464, or unix:/path';
@@ -19,9 +21,9 @@ const EXPECTED = 'expected HOST:PORT of this machine, e.g. 127.0.0.1:9464, or un
  *
  * @throws UsageFailure for anything else, also for addresses that others could reach
  */
-function parseHttpPlace(text: string): HttpPlace {
-  if (text.startsWith(UNIX)) {
-    const path = text.slice(UNIX.length);
+function parseListenAddress(text: string): ListenAddress {
+  if (text.startsWith(UNIX_SCHEME)) {
+    const path = text.slice(UNIX_SCHEME.length);
     if (!isAbsolute(path)) throw new UsageFailure(`${EXPECTED}: the path of a socket starts with /`);
     if (Buffer.byteLength(path) > MAX_SOCKET_PATH)
       throw new UsageFailure(`the path of a unix socket has ${MAX_SOCKET_PATH} octets at most`);
@@ -48,18 +50,18 @@ function isLoopback(host: string): boolean {
   return loopback.check(address, family === 4 ? 'ipv4' : 'ipv6');
 }
 
-export function formatHttpPlace(place: HttpPlace): string {
-  return place.kind === 'unix' ? `${UNIX}${place.path}` : formatEndpoint(place.endpoint);
+export function formatListenAddress(address: ListenAddress): string {
+  return address.kind === 'unix' ? `${UNIX_SCHEME}${address.path}` : formatEndpoint(address.endpoint);
 }
 
 /** The configuration's `http:`. */
-export const httpSchema: z.ZodMiniType<HttpPlace, string> = z.pipe(
+export const httpSchema: z.ZodMiniType<ListenAddress, string> = z.pipe(
   z.string(),
   z.transform((text, { issues }) => {
     try {
-      return parseHttpPlace(text);
+      return parseListenAddress(text);
     } catch (error) {
-      issues.push({ code: 'custom', message: whatIsWrong(error), input: text });
+      issues.push({ code: 'custom', message: errorText(error), input: text });
       return z.NEVER;
     }
   }),
@@ -69,15 +71,15 @@ export const httpSchema: z.ZodMiniType<HttpPlace, string> = z.pipe(
 export function httpOption(description: string): Option {
   return new Option('--http <where>', description).env('LATCHKEY_HTTP').argParser((text) => {
     try {
-      return parseHttpPlace(text);
+      return parseListenAddress(text);
     } catch (error) {
       // With it commander says which: the option, or the variable of the environment.
-      throw new InvalidArgumentError(whatIsWrong(error));
+      throw new InvalidArgumentError(errorText(error));
     }
   });
 }
 
-function whatIsWrong(error: unknown): string {
+function errorText(error: unknown): string {
   if (!(error instanceof UsageFailure)) throw error;
   return [error.message, error.advice].filter((part) => part !== undefined).join('. ');
 }

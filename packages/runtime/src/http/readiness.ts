@@ -3,83 +3,83 @@
 import type { Check } from '../observation.js';
 
 /** A look that found all well is believed so long, in ms, unless its check says otherwise. */
-const GOOD_FOR_MS = 5_000;
+const OK_TTL_MS = 5_000;
 /** One that found a fault is believed for less: its end is news. */
-const BAD_FOR_MS = 1_000;
+const FAULT_TTL_MS = 1_000;
 /** A look that takes longer is a fault in itself, in ms; none is begun beside it. */
-const LIMIT_MS = 4_000;
+const CHECK_TIMEOUT_MS = 4_000;
 
-export interface Finding {
+export interface CheckResult {
   readonly name: string;
   /** What is not well, for a person; `undefined`: all is. */
   readonly fault: string | undefined;
 }
 
-interface Watched {
+interface CheckState {
   readonly check: Check;
-  finding: Finding | undefined;
-  at: number;
-  looking: Promise<Finding> | undefined;
+  result: CheckResult | undefined;
+  checkedAt: number;
+  running: Promise<CheckResult> | undefined;
 }
 
 export class Readiness {
-  readonly #watched: readonly Watched[];
+  readonly #states: readonly CheckState[];
 
   constructor(checks: readonly Check[]) {
-    this.#watched = checks.map((check) => ({ check, finding: undefined, at: -Infinity, looking: undefined }));
+    this.#states = checks.map((check) => ({ check, result: undefined, checkedAt: -Infinity, running: undefined }));
   }
 
   /** In the order of the checks, within 4 seconds. */
-  look(): Promise<Finding[]> {
-    return Promise.all(this.#watched.map((watched) => this.#lookAt(watched)));
+  check(): Promise<CheckResult[]> {
+    return Promise.all(this.#states.map((state) => this.#resultWithTimeout(state)));
   }
 
   /** One line for a person. Waits for the checks that the watchdog waits for, however long they take, and knows no others. */
   async status(): Promise<string> {
-    const findings = await Promise.all(
-      this.#watched
+    const results = await Promise.all(
+      this.#states
         .filter(({ check }) => check.watchdog !== undefined)
-        .map((watched) => (watched.check.watchdog === 'waits' ? this.#findingOf(watched) : this.#lookAt(watched))),
+        .map((state) => (state.check.watchdog === 'required' ? this.#resultOf(state) : this.#resultWithTimeout(state))),
     );
-    const faults = findings.flatMap(({ name, fault }) => (fault === undefined ? [] : [`${name}: ${fault}`]));
+    const faults = results.flatMap(({ name, fault }) => (fault === undefined ? [] : [`${name}: ${fault}`]));
     return faults.length === 0 ? 'ready' : `not ready; ${faults.join('; ').replaceAll('\n', ' ')}`;
   }
 
   /** What is known, or what a look now finds. */
-  async #findingOf(watched: Watched): Promise<Finding> {
-    const { check, finding, at } = watched;
-    const goodFor = finding?.fault === undefined ? (check.goodForMs ?? GOOD_FOR_MS) : BAD_FOR_MS;
-    if (finding !== undefined && performance.now() - at < goodFor) return finding;
-    watched.looking ??= this.#lookAnew(watched).finally(() => (watched.looking = undefined));
-    return watched.looking;
+  async #resultOf(state: CheckState): Promise<CheckResult> {
+    const { check, result, checkedAt } = state;
+    const ttlMs = result?.fault === undefined ? (check.cacheMs ?? OK_TTL_MS) : FAULT_TTL_MS;
+    if (result !== undefined && performance.now() - checkedAt < ttlMs) return result;
+    state.running ??= this.#runCheck(state).finally(() => (state.running = undefined));
+    return state.running;
   }
 
   /** The same, but within the limit. */
-  async #lookAt(watched: Watched): Promise<Finding> {
+  async #resultWithTimeout(state: CheckState): Promise<CheckResult> {
     let timer: NodeJS.Timeout | undefined;
-    const limit = new Promise<Finding>((resolve) => {
-      timer = setTimeout(() => resolve({ name: watched.check.name, fault: HANGS }), LIMIT_MS);
+    const timeout = new Promise<CheckResult>((resolve) => {
+      timer = setTimeout(() => resolve({ name: state.check.name, fault: TIMEOUT_FAULT }), CHECK_TIMEOUT_MS);
     });
     try {
-      return await Promise.race([this.#findingOf(watched), limit]);
+      return await Promise.race([this.#resultOf(state), timeout]);
     } finally {
       clearTimeout(timer);
     }
   }
 
-  async #lookAnew(watched: Watched): Promise<Finding> {
-    const { check } = watched;
+  async #runCheck(state: CheckState): Promise<CheckResult> {
+    const { check } = state;
     let fault: string | undefined;
     try {
-      fault = await check.look();
+      fault = await check.run();
     } catch (error) {
       // Of whatever kind: that it cannot be looked at is not well either, and no reason to end.
       fault = error instanceof Error ? error.message : String(error);
     }
-    watched.at = performance.now();
-    watched.finding = { name: check.name, fault };
-    return watched.finding;
+    state.checkedAt = performance.now();
+    state.result = { name: check.name, fault };
+    return state.result;
   }
 }
 
-const HANGS = `no answer within ${LIMIT_MS / 1000} s`;
+const TIMEOUT_FAULT = `no answer within ${CHECK_TIMEOUT_MS / 1000} s`;

@@ -8,49 +8,49 @@
 
 import type { FastifyInstance } from 'fastify';
 import { listenFailure, systemCode } from '../failure.js';
-import { BoundedLog, type Log } from '../log.js';
-import type { Observation } from '../observation.js';
-import { type About, expose } from './exposition.js';
-import { formatHttpPlace, type HttpPlace } from './place.js';
+import { RateLimitedLog, type Log } from '../log.js';
+import type { Telemetry } from '../observation.js';
+import { type DaemonInfo, expose } from './exposition.js';
+import { formatListenAddress, type ListenAddress } from './place.js';
 import type { Readiness } from './readiness.js';
-import { makeRoomForSocket, openSocketToGroup } from './unix-socket.js';
+import { removeStaleSocket, allowGroup } from './unix-socket.js';
 
 /** One scraper, a health check or two, a person: beyond that connections are closed unheard. */
 const MAX_CONNECTIONS = 32;
 /** For a request to come whole, and for a connection that says nothing, in ms. */
-const REQUEST_LIMIT_MS = 5_000;
-const IDLE_LIMIT_MS = 30_000;
-const MAX_HEADERS = 8_192;
+const REQUEST_TIMEOUT_MS = 5_000;
+const IDLE_TIMEOUT_MS = 30_000;
+const MAX_HEADER_SIZE = 8_192;
 /** Nothing here takes a body. */
 const MAX_BODY = 1;
 
 export interface HttpOptions {
-  readonly place: HttpPlace;
-  readonly about: About;
-  readonly observation: Observation;
+  readonly address: ListenAddress;
+  readonly info: DaemonInfo;
+  readonly telemetry: Telemetry;
   readonly readiness: Readiness;
   readonly log: Log;
 }
 
 export interface HttpServer {
   /** With the port that the system chose. */
-  readonly place: HttpPlace;
+  readonly address: ListenAddress;
   /** Ends it, with the requests in work. */
   close(): Promise<void>;
 }
 
-export async function serveHttp({ place, about, observation, readiness, log }: HttpOptions): Promise<HttpServer> {
+export async function serveHttp({ address, info, telemetry, readiness, log }: HttpOptions): Promise<HttpServer> {
   const { fastify } = await import('fastify');
   const server = fastify({
     bodyLimit: MAX_BODY,
-    requestTimeout: REQUEST_LIMIT_MS,
-    connectionTimeout: IDLE_LIMIT_MS,
-    keepAliveTimeout: IDLE_LIMIT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    connectionTimeout: IDLE_TIMEOUT_MS,
+    keepAliveTimeout: IDLE_TIMEOUT_MS,
     forceCloseConnections: true,
-    http: { maxHeaderSize: MAX_HEADERS },
+    http: { maxHeaderSize: MAX_HEADER_SIZE },
   });
   server.server.maxConnections = MAX_CONNECTIONS;
-  const metrics = await expose(about, observation.metrics, readiness);
+  const metrics = await expose(info, telemetry.metrics, readiness);
 
   server.addHook('onSend', async (_, reply) => void reply.header('cache-control', 'no-store'));
   server.setErrorHandler(async (error, _, reply) => {
@@ -60,27 +60,27 @@ export async function serveHttp({ place, about, observation, readiness, log }: H
   });
   server.setNotFoundHandler(async (_, reply) => reply.code(404).send({ status: 'nothing here' }));
   server.get('/healthz', async (_, reply) => {
-    const serves = observation.serves();
+    const serves = telemetry.isServing();
     return reply.code(serves ? 200 : 503).send({ status: serves ? 'serves' : 'does not serve' });
   });
   server.get('/readyz', async (_, reply) => {
-    const findings = await readiness.look();
-    const ready = observation.serves() && findings.every(({ fault }) => fault === undefined);
-    const checks = Object.fromEntries(findings.map(({ name, fault }) => [name, fault ?? 'ok']));
+    const results = await readiness.check();
+    const ready = telemetry.isServing() && results.every(({ fault }) => fault === undefined);
+    const checks = Object.fromEntries(results.map(({ name, fault }) => [name, fault ?? 'ok']));
     return reply.code(ready ? 200 : 503).send({ status: ready ? 'ready' : 'not ready', checks });
   });
   server.get('/metrics', async (_, reply) => reply.type(metrics.contentType).send(await metrics.read()));
 
-  await listen(server, place);
+  await listen(server, address);
   // Such as no file descriptor for a connection: whoever asked comes again.
-  const faults = new BoundedLog(log);
+  const faults = new RateLimitedLog(log);
   server.server.on('error', (error) => {
     faults.warn('accept', { error: systemCode(error) ?? error.message }, 'a connection over HTTP could not be taken');
   });
-  const actual = placeOf(server, place);
-  log.info({ http: formatHttpPlace(actual) }, 'serving health and metrics');
+  const actualAddress = addressOf(server, address);
+  log.info({ http: formatListenAddress(actualAddress) }, 'serving health and metrics');
   return {
-    place: actual,
+    address: actualAddress,
     async close() {
       metrics.close();
       await server.close();
@@ -88,24 +88,24 @@ export async function serveHttp({ place, about, observation, readiness, log }: H
   };
 }
 
-async function listen(server: FastifyInstance, place: HttpPlace): Promise<void> {
+async function listen(server: FastifyInstance, address: ListenAddress): Promise<void> {
   try {
-    if (place.kind === 'tcp') {
-      await server.listen(place.endpoint);
+    if (address.kind === 'tcp') {
+      await server.listen(address.endpoint);
       return;
     }
-    await makeRoomForSocket(place.path);
-    await server.listen({ path: place.path });
-    await openSocketToGroup(place.path);
+    await removeStaleSocket(address.path);
+    await server.listen({ path: address.path });
+    await allowGroup(address.path);
   } catch (error) {
     await server.close();
-    const port = place.kind === 'tcp' ? place.endpoint.port : undefined;
-    throw listenFailure(`cannot serve health and metrics on ${formatHttpPlace(place)}`, 'http', port, error);
+    const port = address.kind === 'tcp' ? address.endpoint.port : undefined;
+    throw listenFailure(`cannot serve health and metrics on ${formatListenAddress(address)}`, 'http', port, error);
   }
 }
 
-function placeOf(server: FastifyInstance, place: HttpPlace): HttpPlace {
-  const address = server.server.address();
-  if (place.kind === 'unix' || address === null || typeof address === 'string') return place;
-  return { kind: 'tcp', endpoint: { host: place.endpoint.host, port: address.port } };
+function addressOf(server: FastifyInstance, address: ListenAddress): ListenAddress {
+  const bound = server.server.address();
+  if (address.kind === 'unix' || bound === null || typeof bound === 'string') return address;
+  return { kind: 'tcp', endpoint: { host: address.endpoint.host, port: bound.port } };
 }

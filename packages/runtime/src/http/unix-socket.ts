@@ -9,14 +9,14 @@ import { listenFailure, systemCode, UsageFailure } from '../failure.js';
 const SOCKET_MODE = 0o660;
 
 /** Removes a socket at `path` that nobody listens on. Throws where somebody does, where it is no socket, or where no folder is there for it. */
-export async function makeRoomForSocket(path: string): Promise<void> {
-  await requireFolder(path);
+export async function removeStaleSocket(path: string): Promise<void> {
+  await assertFolderExists(path);
   try {
     if (!(await lstat(path)).isSocket())
       throw new UsageFailure(`${path} is there already, and is no socket`, {
         advice: 'Nothing was changed. Choose another path.',
       });
-    if (await isListenedOn(path)) throw Object.assign(new Error('in use'), { code: 'EADDRINUSE' });
+    if (await isInUse(path)) throw Object.assign(new Error('in use'), { code: 'EADDRINUSE' });
     await unlink(path);
   } catch (error) {
     if (systemCode(error) !== 'ENOENT') throw listenFailure(`cannot listen on ${path}`, 'http', undefined, error);
@@ -24,7 +24,7 @@ export async function makeRoomForSocket(path: string): Promise<void> {
 }
 
 /** Node.js says of a folder that is missing that permission is denied. */
-async function requireFolder(path: string): Promise<void> {
+async function assertFolderExists(path: string): Promise<void> {
   await stat(dirname(path)).catch((error: unknown) => {
     if (systemCode(error) !== 'ENOENT') throw listenFailure(`cannot listen on ${path}`, 'http', undefined, error);
     throw new UsageFailure(`cannot listen on ${path}: the folder ${dirname(path)} is not there`, {
@@ -34,11 +34,11 @@ async function requireFolder(path: string): Promise<void> {
 }
 
 /** Its file was made for the owner alone, by the umask of every command; from here on the group may use it too. */
-export function openSocketToGroup(path: string): Promise<void> {
+export function allowGroup(path: string): Promise<void> {
   return chmod(path, SOCKET_MODE);
 }
 
-function isListenedOn(path: string): Promise<boolean> {
+function isInUse(path: string): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const socket = connect(path);
     socket.once('connect', () => {

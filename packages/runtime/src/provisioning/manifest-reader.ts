@@ -1,6 +1,6 @@
 /** Reads a manifest in the notation that its first octets tell, in memory that does not grow with the file. */
 
-import { encryptedTo, OPENING } from '../encrypted-manifest.js';
+import { detectEncryption, HEADER_PREFIX_LENGTH } from '../encrypted-manifest.js';
 import { type Advice, UsageFailure } from '../failure.js';
 import { CsvReader } from './csv-reader.js';
 import { JsonReader } from './json-reader.js';
@@ -47,7 +47,8 @@ export class ManifestReader {
     if (this.#reader !== undefined) return this.#reader.push(this.#decode(chunk));
     const opening = Buffer.concat([this.#opening, chunk]);
     this.#opening = opening;
-    if (opening.length >= OPENING && (opening.length > MAX_BLANK || /\S/.test(opening.toString('latin1')))) this.#begin();
+    if (opening.length >= HEADER_PREFIX_LENGTH && (opening.length > MAX_BLANK || /\S/.test(opening.toString('latin1'))))
+      this.#begin();
   }
 
   /** @throws UsageFailure as `push` does */
@@ -65,8 +66,8 @@ export class ManifestReader {
         advice: `Expected the header ${MANIFEST_COLUMNS.join(',')} and a line below it, or JSON with those names.`,
       });
     }
-    if (encryptedTo(opening) !== undefined) throw new UsageFailure(`${name} is encrypted, in the age format`, decrypt);
-    const start = opening.toString('latin1', 0, OPENING);
+    if (detectEncryption(opening) !== undefined) throw new UsageFailure(`${name} is encrypted, in the age format`, decrypt);
+    const start = opening.toString('latin1', 0, HEADER_PREFIX_LENGTH);
     const other = OTHER_FORMATS.find(([magic]) => start.startsWith(magic));
     if (other !== undefined) throw new UsageFailure(`${name} is ${other[1]}, not CSV or JSON`, { advice: other[2] });
     this.#decode = decoderOf(opening);
@@ -99,6 +100,6 @@ function decoderOf(opening: Buffer): (octets?: Buffer) => Buffer {
 
 /** Detects UTF-16 without a byte order mark. A manifest is ASCII, so that every second octet is 0, from place `zero` on. */
 function isUtf16(opening: Buffer, zero: 0 | 1): boolean {
-  const start = opening.subarray(0, OPENING);
+  const start = opening.subarray(0, HEADER_PREFIX_LENGTH);
   return start.length > 1 && start.every((octet, i) => (octet === 0) === (i % 2 === zero));
 }

@@ -1,7 +1,7 @@
 /** Checks the four fields of a manifest's row. A message shows the wrong value, but never one of the key's column. */
 
 import { parseId } from '@latchkey/protocol';
-import { describePeer, type Endpoint, parsePeer } from '../endpoint.js';
+import { explainPeerSyntax, type Endpoint, parsePeerEndpoint } from '../endpoint.js';
 import { isBlankKey, NO_KEY } from './blank-key.js';
 import { showValue } from './shown-value.js';
 
@@ -80,7 +80,7 @@ export class RowValidator {
   #endpointOf(text: unknown): Endpoint | undefined {
     if (text === this.#controllerText && this.#controller !== undefined) return this.#controller;
     if (typeof text !== 'string') return undefined;
-    const endpoint = parsePeer(text);
+    const endpoint = parsePeerEndpoint(text);
     if (endpoint !== undefined) [this.#controllerText, this.#controller] = [text, endpoint];
     return endpoint;
   }
@@ -100,7 +100,7 @@ function describeId(value: unknown): string {
 
 function describeController(value: unknown): string {
   if (typeof value !== 'string') return `expected HOST:PORT${lack(value)}`;
-  return `${describePeer(value)}, ${value === '' ? 'and it is empty' : `not ${showValue(value)}`}`;
+  return `${explainPeerSyntax(value)}, ${value === '' ? 'and it is empty' : `not ${showValue(value)}`}`;
 }
 
 /** Shows no digit of the value. */

@@ -16,7 +16,7 @@ import {
   Secret,
 } from '@latchkey/protocol';
 
-import { ClockStepWatch, type Times } from '@latchkey/runtime';
+import { ClockStepDetector, type ClockHistory } from '@latchkey/runtime';
 import { Administrator } from '../administrator.js';
 import { keyOctets, keyText } from '../key-text.js';
 import { PROFILE, type Rules } from '../rules.js';
@@ -177,16 +177,16 @@ class WaitsFiveMinutes extends SimulatedServer {
 
 /** A clock that shows a later time than before the start has run on. */
 class TrustsStarts extends SimulatedServer {
-  protected override newWatch(times: Times): ClockStepWatch {
-    const { kept } = times;
-    return kept !== undefined && this.wall >= kept.wallMs ? new ClockStepWatch(this.now) : super.newWatch(times);
+  protected override newWatch(times: ClockHistory): ClockStepDetector {
+    const { savedAt } = times;
+    return savedAt !== undefined && this.wall >= savedAt.wallMs ? new ClockStepDetector(this.now) : super.newWatch(times);
   }
 }
 
 /** Whatever lies before the latest time that was ever shown is past: also what the clock, far ahead for a while, never showed. */
 class WaitsForLatest extends SimulatedServer {
   protected override isPast(ts: number): boolean {
-    return this.plan.store.times.past.some(({ until }) => ts <= until);
+    return this.plan.store.times.previous.some(({ until }) => ts <= until);
   }
 }
 
