@@ -32,69 +32,72 @@ import {
   BoxedMap,
   type Log,
 } from '@latchkey/runtime';
-import { ControllerCounts } from './counts.js';
-import type { Link } from './link.js';
+import { ControllerMetrics } from './counts.js';
+import type { AuthServerClient } from './link.js';
 import type { PskStore } from './psk-store.js';
 
-type Vouch = PostRequest['confirmLegitimate'];
+type ConfirmLegitimate = PostRequest['confirmLegitimate'];
 
 /** How often transactions whose life is over are cleared away, in ms. */
-const EXPIRE_EVERY_MS = 5_000;
+const EXPIRY_INTERVAL_MS = 5_000;
 
 /** Reason 8 of an auth-server says that it is to be asked again, not what for. */
-const PUT_OFF =
+const OVERLOADED_HINT =
   'the auth-server commits nothing now: it is at its bounds, its clock was set back, or the node was just given an initial key again; its log says which';
 
 export interface ControllerOptions {
   readonly respondent: Respondent;
-  readonly link: Link;
+  readonly authServer: AuthServerClient;
   readonly psks: PskStore;
   readonly clock: Clock;
   readonly log: Log;
 }
 
 export class Controller {
-  readonly counts: ControllerCounts = new ControllerCounts();
+  readonly metrics: ControllerMetrics = new ControllerMetrics();
   readonly #respondent: Respondent;
-  readonly #link: Link;
+  readonly #authServer: AuthServerClient;
   readonly #psks: PskStore;
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #strangers: RateLimitedLog;
+  readonly #rateLimitedLog: RateLimitedLog;
   /** The question under way for each request, so that copies wait for it. */
-  readonly #asking = new BoxedMap<Uint8Array, Promise<PostResponse>>();
-  readonly #expiry: NodeJS.Timeout;
+  readonly #inFlight = new BoxedMap<Uint8Array, Promise<PostResponse>>();
+  readonly #expiryTimer: NodeJS.Timeout;
 
-  constructor({ respondent, link, psks, clock, log }: ControllerOptions) {
+  constructor({ respondent, authServer, psks, clock, log }: ControllerOptions) {
     this.#respondent = respondent;
-    this.#link = link;
+    this.#authServer = authServer;
     this.#psks = psks;
     this.#clock = clock;
     this.#log = log;
-    this.#strangers = new RateLimitedLog(log);
-    this.#expiry = setInterval(() => respondent.expire(clock().monotonicMs), EXPIRE_EVERY_MS);
+    this.#rateLimitedLog = new RateLimitedLog(log);
+    this.#expiryTimer = setInterval(() => respondent.expire(clock().monotonicMs), EXPIRY_INTERVAL_MS);
   }
 
   /** Answers M1 with M4 and M5 with M6. */
   answer({ payload, source, confirmLegitimate }: PostRequest): PostResponse | Promise<PostResponse> {
     const from = formatEndpoint({ host: source.address, port: source.port });
-    if (this.#tellsAll)
-      this.#log.debug({ message: nameOf(payload), octets: payload.length, from, proven: source.addressValidated }, 'received');
+    if (this.#debugEnabled)
+      this.#log.debug(
+        { message: messageName(payload), octets: payload.length, from, addressValidated: source.addressValidated },
+        'received',
+      );
     const decision = this.#decide(payload, source);
     switch (decision.kind) {
       case 'answer':
         return this.#send(decision.octets, from);
       case 'forward':
-        return this.#askOnce(decision.transaction, from, confirmLegitimate);
+        return this.#forwardOnce(decision.transaction, from, confirmLegitimate);
       case 'challenge':
         return 'challenge';
       case 'refuse':
-        return this.#refuse(decision.refusal, { message: nameOf(payload), from });
+        return this.#refuse(decision.refusal, { message: messageName(payload), from });
     }
   }
 
   /** Whether anybody wants to know of each message. */
-  get #tellsAll(): boolean {
+  get #debugEnabled(): boolean {
     return this.#log.isLevelEnabled('debug');
   }
 
@@ -110,79 +113,85 @@ export class Controller {
       : this.#respondent.receiveM1(payload, source, now);
   }
 
-  #askOnce(transaction: Transaction, from: string, vouch: Vouch): Promise<PostResponse> {
+  #forwardOnce(transaction: Transaction, from: string, confirmLegitimate: ConfirmLegitimate): Promise<PostResponse> {
     const { request } = transaction;
     if (request === undefined) return Promise.resolve(this.#refuse('noTransaction', { from }));
-    const underWay = this.#asking.get(request);
-    if (underWay !== undefined) return underWay;
-    const asking = this.#ask(transaction, request, from, vouch);
-    this.#asking.set(request, asking);
-    return asking;
+    const inFlight = this.#inFlight.get(request);
+    if (inFlight !== undefined) return inFlight;
+    const forwarding = this.#forward(transaction, request, from, confirmLegitimate);
+    this.#inFlight.set(request, forwarding);
+    return forwarding;
   }
 
-  async #ask(transaction: Transaction, request: Uint8Array, from: string, vouch: Vouch): Promise<PostResponse> {
+  async #forward(
+    transaction: Transaction,
+    request: Uint8Array,
+    from: string,
+    confirmLegitimate: ConfirmLegitimate,
+  ): Promise<PostResponse> {
     const since = performance.now();
-    if (this.#tellsAll) this.#log.debug({ ...about(transaction), message: nameOf(request), octets: request.length }, 'sent');
+    if (this.#debugEnabled)
+      this.#log.debug({ ...logFields(transaction), message: messageName(request), octets: request.length }, 'sent');
     let decision: LinkDecision | undefined;
     let maxAge: number | undefined;
     try {
-      decision = await this.#link.ask(request, (octets, ofAnswer) => {
-        maxAge = ofAnswer;
-        return this.#judge(transaction, octets);
+      decision = await this.#authServer.request(request, (octets, answerMaxAge) => {
+        maxAge = answerMaxAge;
+        return this.#acceptAnswer(transaction, octets);
       });
     } finally {
-      this.#asking.delete(request);
+      this.#inFlight.delete(request);
     }
-    this.counts.exchanges[request[0] === TYPE.M7 ? 'M5' : 'M1'].observeSince(since);
+    this.metrics.exchanges[request[0] === TYPE.M7 ? 'M5' : 'M1'].observeSince(since);
     switch (decision?.kind) {
       case 'answer':
         if (decision.joined !== undefined) {
-          vouch(transaction.addressValidated ? 1 : 2);
-          this.#keep(decision.joined);
+          confirmLegitimate(transaction.addressValidated ? 1 : 2);
+          this.#storePsk(decision.joined);
         }
         return this.#send(decision.octets, from);
       case 'refuse':
         return this.#refuse(
           decision.refusal,
-          { ...about(transaction), message: nameOf(request), from },
-          decision.refusal === 'overloaded' ? PUT_OFF : undefined,
+          { ...logFields(transaction), message: messageName(request), from },
+          decision.refusal === 'overloaded' ? OVERLOADED_HINT : undefined,
           maxAge,
         );
       case 'unknown-transaction':
-        return this.#refuse('overloaded', { ...about(transaction), message: nameOf(request), from });
+        return this.#refuse('overloaded', { ...logFields(transaction), message: messageName(request), from });
       case 'ignored':
       case undefined:
-        return this.#refuse('serverUnavailable', { ...about(transaction), message: nameOf(request), from });
+        return this.#refuse('serverUnavailable', { ...logFields(transaction), message: messageName(request), from });
     }
   }
 
-  #judge(transaction: Transaction, octets: Uint8Array): LinkDecision {
+  #acceptAnswer(transaction: Transaction, octets: Uint8Array): LinkDecision {
     const decision = this.#respondent.receiveLinkAnswer(transaction, octets);
-    if (this.#tellsAll && decision.kind !== 'ignored')
-      this.#log.debug({ ...about(transaction), message: nameOf(octets), octets: octets.length }, 'received');
+    if (this.#debugEnabled && decision.kind !== 'ignored')
+      this.#log.debug({ ...logFields(transaction), message: messageName(octets), octets: octets.length }, 'received');
     return decision;
   }
 
   /** The node has its new key; this controller keeps it too. */
-  #keep(joined: JoinResult): void {
+  #storePsk(joined: JoinResult): void {
     const { idI, tid, nidI, psk, lifetime } = joined;
-    this.counts.joins.increment('joined');
-    // Not `about`, spread: this line is written for each join.
-    const line = {
+    this.metrics.joins.increment('joined');
+    // Not `logFields`, spread: this line is written for each join.
+    const fields = {
       node: formatId(idI),
       tid: formatTid(tid),
       at: formatNid(nidI),
       key: psk.fingerprint,
       lifetimeSeconds: lifetime,
     };
-    this.#log.info(line, 'node joined');
+    this.#log.info(fields, 'node joined');
     this.#psks.put(joined).then(
       () => psk.wipe(),
       (error: unknown) => {
         psk.wipe();
         if (!(error instanceof Failure)) throw error;
         this.#log.error(
-          { ...about(joined), at: formatNid(nidI), advice: error.advice },
+          { ...logFields(joined), at: formatNid(nidI), advice: error.advice },
           `${error.message}; the node joined all the same`,
         );
       },
@@ -190,34 +199,37 @@ export class Controller {
   }
 
   #send(octets: Uint8Array, to: string): PostResponse {
-    if (this.#tellsAll) this.#log.debug({ message: nameOf(octets), octets: octets.length, to }, 'sent');
+    if (this.#debugEnabled) this.#log.debug({ message: messageName(octets), octets: octets.length, to }, 'sent');
     return { code: '2.04', payload: octets };
   }
 
   /** `maxAge`: what the auth-server says; nobody has sealed that, so it is a hint within the profile's bound. */
-  #refuse(refusal: Refusal, about: object, why = `it ${REFUSALS[refusal].meaning}`, maxAge?: number): PostResponse {
+  #refuse(refusal: Refusal, fields: object, why = `it ${REFUSALS[refusal].meaning}`, maxAge?: number): PostResponse {
     const { code } = REFUSALS[refusal];
-    this.counts.joins.increment(refusal);
-    this.#strangers.warn(refusal, { ...about, code }, `refused: ${why}`);
-    const usual = retryAfterSeconds(refusal);
-    return { code, maxAge: usual && Math.min(maxAge ?? usual, MAX_RETRY_AFTER_SECONDS) };
+    this.metrics.joins.increment(refusal);
+    this.#rateLimitedLog.warn(refusal, { ...fields, code }, `refused: ${why}`);
+    const defaultMaxAge = retryAfterSeconds(refusal);
+    return { code, maxAge: defaultMaxAge && Math.min(maxAge ?? defaultMaxAge, MAX_RETRY_AFTER_SECONDS) };
   }
 
   /** Waits for what is being stored. */
   async stop(): Promise<void> {
-    clearInterval(this.#expiry);
-    await this.#psks.settled();
-    await this.#link.close();
+    clearInterval(this.#expiryTimer);
+    await this.#psks.flushed();
+    await this.#authServer.close();
   }
 }
 
 /** For the log. */
-function about({ idI, tid }: { readonly idI: number; readonly tid: bigint }): { readonly node: string; readonly tid: string } {
+function logFields({ idI, tid }: { readonly idI: number; readonly tid: bigint }): {
+  readonly node: string;
+  readonly tid: string;
+} {
   return { node: formatId(idI), tid: formatTid(tid) };
 }
 
 /** `M1` to `M9`, for the log. */
-function nameOf(octets: Uint8Array): string {
+function messageName(octets: Uint8Array): string {
   const type = octets[0] ?? 0;
   return type >= TYPE.M1 && type <= TYPE.M9 ? `M${type & 0x0f}` : 'unknown';
 }

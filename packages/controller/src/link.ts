@@ -16,53 +16,53 @@ import { ConnectionPool } from './connection-pool.js';
 import { LinkHealth } from './link-health.js';
 
 /** Judges what came back; `ignored` is no answer. `maxAge`: of the CoAP response, in seconds, where it has one. */
-export type JudgeAnswer = (octets: Uint8Array, maxAge?: number) => LinkDecision;
+export type AcceptAnswer = (octets: Uint8Array, maxAge?: number) => LinkDecision;
 
-export interface Link {
+export interface AuthServerClient {
   /** Resolves with the first decision that is an answer, or `undefined`: nobody gave one in time. */
-  ask(request: Uint8Array, judge: JudgeAnswer): Promise<LinkDecision | undefined>;
+  request(request: Uint8Array, accept: AcceptAnswer): Promise<LinkDecision | undefined>;
   close(): Promise<void>;
 }
 
 /** How long a request is repeated before the node is told that nobody answers, in ms. An M2 is good for 30 s at the server. */
-const ASK_BUDGET_MS = 15_000;
+const REQUEST_TIMEOUT_MS = 15_000;
 /** How long a server has if something else can be tried after it, in ms: two transmissions. */
-const TURN_MS = 4_000;
+const PER_SERVER_TIMEOUT_MS = 4_000;
 /** From the start of a round to the next one, at least, in ms. */
 const ROUND_MS = 500;
 /** A server that failed is the first choice again after this, if the order says so, in ms. */
-const RETURN_AFTER_MS = 30_000;
+const FAILBACK_AFTER_MS = 30_000;
 const MAX_IGNORED = 16;
 
 /** Relays over CoAP, to the first server of the list that answers. */
-export class RelayLink implements Link {
-  readonly counts: ClientMetrics = new ClientMetrics();
+export class CoapAuthServerClient implements AuthServerClient {
+  readonly metrics: ClientMetrics = new ClientMetrics();
   #pools: readonly ConnectionPool[];
   readonly #log: RateLimitedLog;
   readonly #health = new LinkHealth();
   #closed = false;
 
   constructor(servers: readonly Endpoint[], log: Log) {
-    this.#pools = servers.map((endpoint) => new ConnectionPool(endpoint, this.counts));
+    this.#pools = servers.map((endpoint) => new ConnectionPool(endpoint, this.metrics));
     this.#log = new RateLimitedLog(log);
   }
 
-  async ask(request: Uint8Array, judge: JudgeAnswer): Promise<LinkDecision | undefined> {
+  async request(request: Uint8Array, accept: AcceptAnswer): Promise<LinkDecision | undefined> {
     const askedAt = performance.now();
-    const end = askedAt + ASK_BUDGET_MS;
+    const deadlineAt = askedAt + REQUEST_TIMEOUT_MS;
     for (let nextRoundAt = askedAt; ;) {
       const early = nextRoundAt - performance.now();
       if (early > 0) await pause(early);
       nextRoundAt = performance.now() + ROUND_MS;
-      for (const pool of this.#inOrder()) {
+      for (const pool of this.#byPreference()) {
         const since = performance.now();
-        if (since >= end || this.#closed) {
+        if (since >= deadlineAt || this.#closed) {
           this.#health.unanswered(askedAt, since);
           return undefined;
         }
         // Other servers were set while this request was under way: nobody would close a socket that is opened now.
         if (!this.#pools.includes(pool)) break;
-        const outcome = await this.#exchange(pool, request, judge, since, end);
+        const outcome = await this.#exchange(pool, request, accept, since, deadlineAt);
         const now = performance.now();
         if (outcome.kind === 'answered') {
           this.#health.answered(request, outcome.value, now);
@@ -70,13 +70,13 @@ export class RelayLink implements Link {
         }
         pool.failedAt = now;
         this.#health.failed(outcome.kind === 'too-many-invalid' || (outcome.kind === 'timeout' && outcome.ignored > 0), now);
-        this.#report(pool, outcome);
+        this.#logFailure(pool, outcome);
       }
     }
   }
 
   /** Why M2 and M7 get no answer that helps; `undefined` if they do. */
-  look(): Promise<string | undefined> {
+  checkReachability(): Promise<string | undefined> {
     return this.#health.fault(async () => (await Promise.all(this.#pools.map((pool) => pool.ping()))).includes(true));
   }
 
@@ -86,10 +86,10 @@ export class RelayLink implements Link {
   }
 
   /** Other servers from now on; what is under way with those before is finished. */
-  turnTo(servers: readonly Endpoint[]): void {
-    const before = this.#pools;
-    this.#pools = servers.map((endpoint) => new ConnectionPool(endpoint, this.counts));
-    for (const pool of before) pool.releaseAll();
+  setServers(servers: readonly Endpoint[]): void {
+    const previous = this.#pools;
+    this.#pools = servers.map((endpoint) => new ConnectionPool(endpoint, this.metrics));
+    for (const pool of previous) pool.releaseAll();
   }
 
   async close(): Promise<void> {
@@ -98,9 +98,9 @@ export class RelayLink implements Link {
   }
 
   /** As configured, but those that failed lately come last. */
-  #inOrder(): readonly ConnectionPool[] {
+  #byPreference(): readonly ConnectionPool[] {
     const now = performance.now();
-    const failed = (pool: ConnectionPool): boolean => now - pool.failedAt < RETURN_AFTER_MS;
+    const failed = (pool: ConnectionPool): boolean => now - pool.failedAt < FAILBACK_AFTER_MS;
     if (!this.#pools.some(failed)) return this.#pools;
     return [...this.#pools.filter((pool) => !failed(pool)), ...this.#pools.filter(failed)];
   }
@@ -109,27 +109,27 @@ export class RelayLink implements Link {
   async #exchange(
     pool: ConnectionPool,
     request: Uint8Array,
-    judge: JudgeAnswer,
+    accept: AcceptAnswer,
     since: number,
-    end: number,
+    deadlineAt: number,
   ): Promise<ExchangeOutcome<LinkDecision>> {
     const others = this.#pools.length > 1;
-    const turnEnd = others ? Math.min(end, since + TURN_MS) : end;
+    const turnEnd = others ? Math.min(deadlineAt, since + PER_SERVER_TIMEOUT_MS) : deadlineAt;
     const next = pool.next();
     try {
       const connection = next.client === undefined ? await pool.connected(next, turnEnd - since) : next;
       if (connection?.client === undefined) return { kind: 'unreachable', code: 'its name was not found in time' };
       // A new socket may do better than this one, if it was open before, or goes to one of several addresses, or has bad luck.
       const isOld = connection.openedAt < since || pool.hasOtherAddresses;
-      const mayDoBetter = !others && (isOld || end - since > 2 * TURN_MS);
+      const mayDoBetter = !others && (isOld || deadlineAt - since > 2 * PER_SERVER_TIMEOUT_MS);
       const outcome = await connection.client.exchange({
         payload: request,
         deadlineMs: turnEnd - performance.now(),
         maxIgnored: MAX_IGNORED,
-        unlessAlive: mayDoBetter ? { afterMs: TURN_MS, isAlive: () => connection.answeredAt > since } : undefined,
+        unlessAlive: mayDoBetter ? { afterMs: PER_SERVER_TIMEOUT_MS, isAlive: () => connection.answeredAt > since } : undefined,
         // The payload decides, not the code: without an M3, M8 or M9 that opens it is no answer.
         accept: ({ payload, maxAge }) => {
-          const decision = judge(payload, maxAge);
+          const decision = accept(payload, maxAge);
           return decision.kind === 'ignored' ? undefined : decision;
         },
       });
@@ -146,7 +146,7 @@ export class RelayLink implements Link {
     }
   }
 
-  #report({ endpoint }: ConnectionPool, outcome: Exclude<ExchangeOutcome<LinkDecision>, { kind: 'answered' }>): void {
+  #logFailure({ endpoint }: ConnectionPool, outcome: Exclude<ExchangeOutcome<LinkDecision>, { kind: 'answered' }>): void {
     const server = formatEndpoint(endpoint);
     switch (outcome.kind) {
       case 'unreachable':
@@ -173,16 +173,16 @@ export class RelayLink implements Link {
 }
 
 /** Combined mode: the same server rules in the same process, no wire between. */
-export class LocalLink implements Link {
+export class InProcessAuthServerClient implements AuthServerClient {
   readonly #server: AuthServer;
 
   constructor(server: AuthServer) {
     this.#server = server;
   }
 
-  async ask(request: Uint8Array, judge: JudgeAnswer): Promise<LinkDecision | undefined> {
+  async request(request: Uint8Array, accept: AcceptAnswer): Promise<LinkDecision | undefined> {
     const { payload, maxAge } = await this.#server.answer(request);
-    const decision = payload && judge(payload, maxAge);
+    const decision = payload && accept(payload, maxAge);
     return decision?.kind === 'ignored' ? undefined : decision;
   }
 

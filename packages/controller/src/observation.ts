@@ -16,59 +16,56 @@ import {
 } from '@latchkey/runtime';
 import type { Controller } from './controller.js';
 import type { PskStore } from './psk-store.js';
-import type { Serials } from './serials.js';
+import type { TidAllocator } from './serials.js';
 
-interface Observed {
+interface TelemetrySources {
   readonly controller: Controller;
   readonly respondent: Respondent;
   /** Open transactions that it may have. */
-  readonly bound: number;
+  readonly maxTransactions: number;
   readonly psks: PskStore;
-  readonly serials: Serials;
+  readonly tids: TidAllocator;
   readonly sockets: readonly CoapServer[];
-  readonly served: ServerMetrics;
+  readonly serverMetrics: ServerMetrics;
   /** Towards auth-servers. */
-  readonly asked: ClientMetrics;
+  readonly upstreamMetrics: ClientMetrics;
   /** Whether M2 and M7 get answers that help. */
   readonly linkChecks: readonly Check[];
   /** In combined mode. */
   readonly registry: RegistryObservation | undefined;
 }
 
-export function observe({
+export function telemetryOf({
   controller,
   respondent,
-  bound,
+  maxTransactions,
   psks,
-  serials,
+  tids,
   sockets,
-  served,
-  asked,
+  serverMetrics,
+  upstreamMetrics,
   linkChecks,
   registry,
-}: Observed): Telemetry {
+}: TelemetrySources): Telemetry {
   return {
     isServing: () => sockets.every((socket) => socket.isOpen),
-    checks: [
-      { name: 'store', watchdog: 'required', run: () => psks.probe(Date.now()).then(() => serials.probe()) },
-      ...linkChecks,
-    ],
+    checks: [{ name: 'store', watchdog: 'required', run: () => psks.probe(Date.now()).then(() => tids.probe()) }, ...linkChecks],
     metrics: [
-      joinsMetric(controller.counts.joins),
-      exchangesMetric(controller.counts.exchanges),
-      commitsMetric({ keys: psks.puts, ...registry?.commits }),
+      joinsMetric(controller.metrics.joins),
+      exchangesMetric(controller.metrics.exchanges),
+      commitsMetric({ keys: psks.putDurations, ...registry?.commits }),
       gauge('latchkey_transactions_open', 'Transactions that wait for a message', () => respondent.pendingCount),
-      gauge('latchkey_transactions_bound', 'Open transactions that there may be', () => bound),
+      gauge('latchkey_transactions_bound', 'Open transactions that there may be', () => maxTransactions),
       gauge('latchkey_keys_stored', 'Nodes whose key this controller keeps', () => psks.size),
       gauge(
         'latchkey_link_key_used_ratio',
         'The part that is used of what SK_cs may seal',
-        () => serials.messages / MAX_LINK_MESSAGES,
+        () => tids.messages / MAX_LINK_MESSAGES,
       ),
       ...(registry?.metrics ?? []),
-      ...served.definitions(),
-      ...asked.definitions(),
-      dropsMetric(served.drops, asked.drops),
+      ...serverMetrics.definitions(),
+      ...upstreamMetrics.definitions(),
+      dropsMetric(serverMetrics.drops, upstreamMetrics.drops),
     ],
   };
 }

@@ -9,7 +9,7 @@ import type { Command } from 'commander';
 const NAME = 'latchkey-controller';
 
 export function controllerProgram(): Command {
-  const whole = program(
+  const command = program(
     NAME,
     'Controller (SBR): serves nodes and asks an auth-server for them',
     new URL('../package.json', import.meta.url),
@@ -19,7 +19,7 @@ export function controllerProgram(): Command {
     .addCommand(keyCommand())
     .addCommand(withExamples(masterKeyCommand(), `${NAME} master-key rotate --state ./state`));
   return withExamples(
-    whole,
+    command,
     `${NAME} run --credential controller-1.json --state ./state`,
     `${NAME} key 0000a1b2 --state ./state --label dtls-psk`,
     `${NAME} run --help`,

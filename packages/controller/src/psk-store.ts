@@ -31,18 +31,18 @@ interface Row {
 }
 
 /** How long keys are gathered before they are written together, in ms: a transaction takes longer than all else that a key does. */
-const GATHER_MS = 50;
+const BATCH_DELAY_MS = 50;
 /** Keys that wait for the disk, as many as there are transactions open by default: one that hangs is not to cost the controller its memory. */
-const MAX_WAITING = 16_384;
+const MAX_QUEUED = 16_384;
 /** Advice for a command: the controller itself puts a damaged store aside. */
 const IF_DAMAGED = 'Start the controller: it puts the store aside, and has the key of a node again once that has renewed it.';
 /** In the name of a store that was put aside, before the time. */
 const DAMAGED = '-damaged-';
 /** Keys of a store of the version before that are written together. */
-const TAKEN_OVER_TOGETHER = 1_000;
+const LEGACY_BATCH = 1_000;
 
 /** What is written together. */
-interface Gathered {
+interface WriteBatch {
   readonly joins: { readonly joined: JoinResult; readonly since: number }[];
   readonly written: Promise<void>;
 }
@@ -56,22 +56,22 @@ export class PskStore {
   readonly #path: string;
   readonly #env: RootDatabase;
   readonly #psks: Database<Row, number>;
-  readonly #about: About;
+  readonly #metadata: About;
   readonly keyring: Keyring;
-  #gathered: Gathered | undefined;
-  #waiting = 0;
+  #batch: WriteBatch | undefined;
+  #queued = 0;
   /** What is gathered and what is being written. */
-  readonly #underWay = new Set<Promise<void>>();
+  readonly #pendingWrites = new Set<Promise<void>>();
   /** Keys that the disk did not take, by ID_i. */
   readonly #unwritten = new Map<number, JoinResult>();
   /** How long `put` took. */
-  readonly puts: Histogram = new Histogram();
+  readonly putDurations: Histogram = new Histogram();
 
-  private constructor(path: string, env: RootDatabase, psks: Database<Row, number>, about: About, keyring: Keyring) {
+  private constructor(path: string, env: RootDatabase, psks: Database<Row, number>, metadata: About, keyring: Keyring) {
     this.#path = path;
     this.#env = env;
     this.#psks = psks;
-    this.#about = about;
+    this.#metadata = metadata;
     this.keyring = keyring;
   }
 
@@ -94,8 +94,8 @@ export class PskStore {
     const env = await openStore(path, { maxDbs: 4, ifDamaged: IF_DAMAGED });
     try {
       const psks = env.openDB<Row, number>({ name: 'psks', keyEncoding: 'uint32' });
-      const about: About = env.openDB({ name: 'about' });
-      const schema = about.get('schema') as number | undefined;
+      const metadata: About = env.openDB({ name: 'about' });
+      const schema = metadata.get('schema') as number | undefined;
       if (schema !== undefined && schema !== SCHEMA) {
         throw new Failure(`the store ${path} is of another version (schema ${schema}; this one has ${SCHEMA})`, {
           advice: 'Use the version of Latchkey that wrote it, or a newer one.',
@@ -103,12 +103,12 @@ export class PskStore {
       }
       const keyring =
         schema === SCHEMA
-          ? Keyring.open(about, path, master)
+          ? Keyring.open(metadata, path, master)
           : await env.childTransaction(() => {
-              about.putSync('schema', SCHEMA);
-              return Keyring.create(about, path, master);
+              metadata.putSync('schema', SCHEMA);
+              return Keyring.create(metadata, path, master);
             });
-      return new PskStore(path, env, psks, about, keyring);
+      return new PskStore(path, env, psks, metadata, keyring);
     } catch (error) {
       await env.close();
       throw error instanceof Failure ? error : await writeFailure(path, error);
@@ -121,49 +121,49 @@ export class PskStore {
    * keys before it.
    */
   put(joined: JoinResult): Promise<void> {
-    if (this.#waiting >= MAX_WAITING) {
-      const message = `cannot write to the store ${this.#path}: ${MAX_WAITING} keys wait for the disk`;
+    if (this.#queued >= MAX_QUEUED) {
+      const message = `cannot write to the store ${this.#path}: ${MAX_QUEUED} keys wait for the disk`;
       return Promise.reject(new Failure(message, { advice: 'Check the disk.' }));
     }
-    this.#waiting += 1;
-    this.#gathered ??= this.#gather();
-    const { joins, written } = this.#gathered;
+    this.#queued += 1;
+    this.#batch ??= this.#startBatch();
+    const { joins, written } = this.#batch;
     joins.push({ joined, since: performance.now() });
     return written;
   }
 
   /** Resolves when all that was put so far is written, or could not be. */
-  async settled(): Promise<void> {
-    await Promise.allSettled(this.#underWay);
+  async flushed(): Promise<void> {
+    await Promise.allSettled(this.#pendingWrites);
   }
 
-  #gather(): Gathered {
-    const joins: Gathered['joins'] = [];
+  #startBatch(): WriteBatch {
+    const joins: WriteBatch['joins'] = [];
     const write = async (): Promise<void> => {
-      await pause(GATHER_MS);
-      this.#gathered = undefined;
+      await pause(BATCH_DELAY_MS);
+      this.#batch = undefined;
       try {
         await this.#write(() => {
           for (const { joined } of joins) this.#putSync(joined);
         });
-        for (const { since } of joins) this.puts.observeSince(since);
+        for (const { since } of joins) this.putDurations.observeSince(since);
       } catch (error) {
         for (const { joined } of joins) this.#remember({ ...joined, psk: joined.psk.copy() });
         throw error;
       } finally {
-        this.#waiting -= joins.length;
-        this.#underWay.delete(written);
+        this.#queued -= joins.length;
+        this.#pendingWrites.delete(written);
       }
     };
     const written = write();
-    this.#underWay.add(written);
+    this.#pendingWrites.add(written);
     return { joins, written };
   }
 
   /** Takes over the key of `joined`; wipes it if there is a newer one, or no room. */
   #remember(joined: JoinResult): void {
     const before = this.#unwritten.get(joined.idI);
-    const kept = before === undefined ? this.#unwritten.size < MAX_WAITING : before.tid < joined.tid;
+    const kept = before === undefined ? this.#unwritten.size < MAX_QUEUED : before.tid < joined.tid;
     if (!kept) return joined.psk.wipe();
     before?.psk.wipe();
     this.#unwritten.set(joined.idI, joined);
@@ -187,8 +187,8 @@ export class PskStore {
   }
 
   #putSync({ idI, tid, ts, nidI, psk, lifetime }: JoinResult): void {
-    const before = this.#psks.get(idI);
-    if (before !== undefined && BigInt(`0x${before.tid}`) >= tid) return;
+    const existing = this.#psks.get(idI);
+    if (existing !== undefined && BigInt(`0x${existing.tid}`) >= tid) return;
     const sealed = this.keyring.seal({ kind: PLACE.psk, id: idI }, psk);
     this.#psks.putSync(idI, { psk: sealed, tid: tid.toString(16), ts: Number(ts), nidI, lifetime });
   }
@@ -199,7 +199,7 @@ export class PskStore {
   }
 
   /** Takes over the keys of a store of the version before, which lie open there, and removes it. */
-  async takeOver(path: string, log: Log): Promise<void> {
+  async importLegacyStore(path: string, log: Log): Promise<void> {
     try {
       await this.#takeOver(path);
     } catch (error) {
@@ -219,7 +219,7 @@ export class PskStore {
     try {
       for (const { key: idI, value } of before.getRange()) {
         joins.push({ ...value, idI, psk: Secret.from(value.psk), tid: BigInt(`0x${value.tid}`), ts: BigInt(value.ts) });
-        if (joins.length === TAKEN_OVER_TOGETHER) await putTogether();
+        if (joins.length === LEGACY_BATCH) await putTogether();
       }
       await putTogether();
     } finally {
@@ -246,7 +246,7 @@ export class PskStore {
     let done = 0;
     await rotate({
       folder,
-      about: this.#about,
+      about: this.#metadata,
       keyring,
       next,
       write: (action) => this.#write(action),
@@ -268,14 +268,14 @@ export class PskStore {
   }
 
   /** Resolves when the disk has taken a write. Throws a Failure where it does not. */
-  async probe(wall: number): Promise<void> {
-    await this.#write(() => this.#about.putSync('probe', wall));
+  async probe(wallMs: number): Promise<void> {
+    await this.#write(() => this.#metadata.putSync('probe', wallMs));
   }
 
   /** Tells `rotate` in another process that this one serves, and under which master key; again whenever that changed. */
-  async tellServing(): Promise<void> {
+  async announceAdoption(): Promise<void> {
     this.#env.resetReadTxn();
-    await tellServing(this.#about, this.keyring, (action) => this.#write(action));
+    await tellServing(this.#metadata, this.keyring, (action) => this.#write(action));
   }
 
   async close(): Promise<void> {

@@ -30,13 +30,13 @@ import { z } from 'zod';
 const FIRST_BLOCK = 1_024n;
 const LARGEST_BLOCK = 65_536n;
 /** After a failure nothing is stored for so long, in ms: each M1, a stranger's too, asks for a TID, and each failure is a line in the log. */
-const RETRY_AFTER_MS = 1_000;
+const RETRY_DELAY_MS = 1_000;
 /** M2 and M7 of one transaction, each answered under the same key. */
 const MESSAGES_PER_TID = 4;
 /** From this part of what SK_cs may seal, the log asks for another key. */
 const WARN_AT = 0.5;
 
-const IF_BROKEN = "If this machine's clock is right, remove the file: TIDs go on from the clock.";
+const CORRUPT_ADVICE = "If this machine's clock is right, remove the file: TIDs go on from the clock.";
 
 const fileSchema = z.strictObject({
   /** ID_c. A file of before has none: it is of whoever comes first. */
@@ -62,7 +62,7 @@ export function rotateCommand(idC: number, folder: string = STATE_FOLDERS['auth-
 /** Whose they are: its credential. */
 type Owner = Pick<Credential, 'idC' | 'skCs'>;
 
-export class Serials {
+export class TidAllocator {
   readonly #path: string;
   readonly #idC: number;
   #fingerprint: string;
@@ -86,16 +86,16 @@ export class Serials {
     this.#messages = messages;
   }
 
-  /** Reads the file, or starts one, and stores the first block. `wall`: ms since the epoch. */
-  static async open(path: string, owner: Owner, wall: number, log: Log): Promise<Serials> {
-    const before = (await exists(path)) ? await loadPrivateJson(fileSchema, path, IF_BROKEN) : undefined;
-    refuseOther(path, before?.id_c, formatId(owner.idC));
-    const clock = BigInt(wall) * 1000n;
-    const next = before === undefined || BigInt(before.last_tid) < clock ? clock : BigInt(before.last_tid) + 1n;
-    const messages = before?.sk_cs === owner.skCs.fingerprint ? before.messages : 0;
-    const serials = new Serials(path, owner, log, next, messages);
-    await serials.#storeBlock();
-    return serials;
+  /** Reads the file, or starts one, and stores the first block. `wallMs`: ms since the epoch. */
+  static async open(path: string, owner: Owner, wallMs: number, log: Log): Promise<TidAllocator> {
+    const saved = (await exists(path)) ? await loadPrivateJson(fileSchema, path, CORRUPT_ADVICE) : undefined;
+    assertOwner(path, saved?.id_c, formatId(owner.idC));
+    const clock = BigInt(wallMs) * 1000n;
+    const next = saved === undefined || BigInt(saved.last_tid) < clock ? clock : BigInt(saved.last_tid) + 1n;
+    const messages = saved?.sk_cs === owner.skCs.fingerprint ? saved.messages : 0;
+    const allocator = new TidAllocator(path, owner, log, next, messages);
+    await allocator.#storeBlock();
+    return allocator;
   }
 
   /** What may have been sealed under SK_cs. */
@@ -111,7 +111,7 @@ export class Serials {
   }
 
   /** The next TID, or `undefined` while none is stored ahead, or when TIDs or the key are used up. */
-  take(): bigint | undefined {
+  next(): bigint | undefined {
     if (this.#stored - this.#next < this.#block / 2n && this.#mayStore) this.#storing = this.#storeAhead();
     if (this.#next > this.#stored) return undefined;
     this.#next += 1n;
@@ -119,7 +119,7 @@ export class Serials {
   }
 
   get #mayStore(): boolean {
-    return this.#storing === undefined && performance.now() - this.#failedAt >= RETRY_AFTER_MS;
+    return this.#storing === undefined && performance.now() - this.#failedAt >= RETRY_DELAY_MS;
   }
 
   /** Another SK_cs: what may be sealed under it is counted from zero. Stored with the next block. */
@@ -179,9 +179,9 @@ export class Serials {
   }
 }
 
-function refuseOther(path: string, of: string | undefined, idC: string): void {
-  if (of === undefined || of === idC) return;
-  throw new UsageFailure(`${path} is of controller ${of}, and the credential is of controller ${idC}`, {
-    advice: `Nothing was changed. Each controller has a state folder of its own: name another with --state, or give this one the credential of ${of}.`,
+function assertOwner(path: string, owner: string | undefined, idC: string): void {
+  if (owner === undefined || owner === idC) return;
+  throw new UsageFailure(`${path} is of controller ${owner}, and the credential is of controller ${idC}`, {
+    advice: `Nothing was changed. Each controller has a state folder of its own: name another with --state, or give this one the credential of ${owner}.`,
   });
 }

@@ -5,25 +5,25 @@ import { sealM9, Secret } from '@latchkey/protocol';
 import { Failure } from '@latchkey/runtime';
 import { describe, expect, it } from 'vitest';
 import { resetNode } from '../../auth-server/dist/changes.js';
-import type { JudgeAnswer, Link } from '../src/link.js';
+import type { AcceptAnswer, AuthServerClient } from '../src/link.js';
 import { ID_I, Network, newPskStore, newSecret, TestNode } from './fixtures.js';
 
-/** A link that counts the questions and lets them through once it is opened. */
-class GatedLink implements Link {
-  readonly asked: Uint8Array[] = [];
-  readonly #local: Link;
+/** A client that counts the questions and lets them through once it is opened. */
+class GatedClient implements AuthServerClient {
+  readonly requests: Uint8Array[] = [];
+  readonly #local: AuthServerClient;
   readonly #gate: Promise<void>;
   open: () => void = () => undefined;
 
-  constructor(local: Link) {
+  constructor(local: AuthServerClient) {
     this.#local = local;
     this.#gate = new Promise((resolve) => (this.open = resolve));
   }
 
-  async ask(request: Uint8Array, judge: JudgeAnswer): Promise<LinkDecision | undefined> {
-    this.asked.push(request);
+  async request(request: Uint8Array, accept: AcceptAnswer): Promise<LinkDecision | undefined> {
+    this.requests.push(request);
     await this.#gate;
-    return this.#local.ask(request, judge);
+    return this.#local.request(request, accept);
   }
 
   close(): Promise<void> {
@@ -31,13 +31,13 @@ class GatedLink implements Link {
   }
 }
 
-async function gatedNetwork(): Promise<{ network: Network; link: GatedLink }> {
-  let link: GatedLink | undefined;
-  const network = await Network.create({ link: (local) => (link = new GatedLink(local)) });
-  return { network, link: link! };
+async function gatedNetwork(): Promise<{ network: Network; client: GatedClient }> {
+  let client: GatedClient | undefined;
+  const network = await Network.create({ authServer: (local) => (client = new GatedClient(local)) });
+  return { network, client: client! };
 }
 
-const silent: Link = { ask: () => Promise.resolve(undefined), close: () => Promise.resolve() };
+const silent: AuthServerClient = { request: () => Promise.resolve(undefined), close: () => Promise.resolve() };
 
 describe('a node', () => {
   it('joins: node, registry and key store of the controller have the same new key', async () => {
@@ -71,19 +71,19 @@ describe('a node', () => {
   it('is vouched for once, with its M1 and its M5, however many copies of M5 come', async () => {
     const network = await Network.create();
     const node = new TestNode(network.ik);
-    const m5 = await node.proveTo(network);
-    expect(network.vouched).toEqual([]);
+    const m5 = await node.prepareM5(network);
+    expect(network.confirmedLegitimate).toEqual([]);
     const copies = await Promise.all(Array.from({ length: 3 }, () => network.ask(m5)));
     expect(new Set(copies.map((copy) => copy !== 'challenge' && copy.code))).toEqual(new Set(['2.04']));
     await network.ask(m5);
-    expect(network.vouched).toEqual([2]);
+    expect(network.confirmedLegitimate).toEqual([2]);
   });
 
   it('that proved its address for M1 is vouched for with its M5 alone', async () => {
     const network = await Network.create();
-    const m5 = await new TestNode(network.ik).proveTo(network, { proven: true });
+    const m5 = await new TestNode(network.ik).prepareM5(network, { addressValidated: true });
     await network.ask(m5);
-    expect(network.vouched).toEqual([1]);
+    expect(network.confirmedLegitimate).toEqual([1]);
   });
 
   it('joins again and again, each time under the key of before', async () => {
@@ -127,20 +127,20 @@ describe('a node', () => {
 
 describe('copies', () => {
   it('of M1 wait for one question and get one M4, octet for octet, also later', async () => {
-    const { network, link } = await gatedNetwork();
+    const { network, client } = await gatedNetwork();
     const { m1 } = new TestNode(network.ik).begin();
     const waiting = Array.from({ length: 5 }, (_, i) => network.ask(m1, { port: 40_000 + i }));
-    link.open();
+    client.open();
     const answers = await Promise.all(waiting);
     const later = await network.ask(m1, { address: '192.0.2.99' });
     expect(new Set([...answers, later].map((answer) => JSON.stringify(answer))).size).toBe(1);
     expect(answers[0]).toMatchObject({ code: '2.04' });
-    expect(link.asked).toHaveLength(1);
+    expect(client.requests).toHaveLength(1);
   });
 
   it('of M5 wait for one question and get one M6, octet for octet, also later', async () => {
-    const { network, link } = await gatedNetwork();
-    link.open();
+    const { network, client } = await gatedNetwork();
+    client.open();
     const node = new TestNode(network.ik);
     const m1 = node.begin();
     const m5 = node.takeM4(m1, await network.ask(m1.m1));
@@ -148,15 +148,15 @@ describe('copies', () => {
     const later = await network.ask(m5.m5);
     expect(new Set([...answers, later].map((answer) => JSON.stringify(answer))).size).toBe(1);
     expect(node.takeM6(m5, later)).toBe(3_600);
-    expect(link.asked).toHaveLength(2);
+    expect(client.requests).toHaveLength(2);
     expect(network.log.withMessage('node joined')).toHaveLength(1);
   });
 
   it('of M1 after one that nobody answered ask anew, with the same M2', async () => {
     const asked: Uint8Array[] = [];
     const network = await Network.create({
-      link: (local) => ({
-        ask: (request, judge) => (asked.push(request) === 1 ? Promise.resolve(undefined) : local.ask(request, judge)),
+      authServer: (local) => ({
+        request: (request, accept) => (asked.push(request) === 1 ? Promise.resolve(undefined) : local.request(request, accept)),
         close: () => local.close(),
       }),
     });
@@ -169,10 +169,10 @@ describe('copies', () => {
   it('of M5 after one that nobody answered ask anew, with the same M7, and the node joins', async () => {
     const asked: Uint8Array[] = [];
     const network = await Network.create({
-      link: (local) => ({
+      authServer: (local) => ({
         // The first M7 reaches the server; its M8 is lost.
-        ask: (request, judge) =>
-          asked.push(request) === 2 ? local.ask(request, () => ({ kind: 'ignored' })) : local.ask(request, judge),
+        request: (request, accept) =>
+          asked.push(request) === 2 ? local.request(request, () => ({ kind: 'ignored' })) : local.request(request, accept),
         close: () => local.close(),
       }),
     });
@@ -211,10 +211,10 @@ describe('a node is refused', () => {
 
   it('whose clocks differ from its server by more than 30 s with 5.03', async () => {
     const network = await Network.create({
-      link: (local) => ({
-        async ask(request, judge) {
+      authServer: (local) => ({
+        async request(request, accept) {
           network.now.wallMs += 31_000;
-          return local.ask(request, judge);
+          return local.request(request, accept);
         },
         close: () => local.close(),
       }),
@@ -225,7 +225,7 @@ describe('a node is refused', () => {
   it('whose server’s clock was set back with 5.03, and its log does not blame the load', async () => {
     const network = await Network.create();
     network.now.wallMs -= 10_000;
-    expect(await network.ask(await new TestNode(network.ik).proveTo(network))).toEqual({ code: '5.03', maxAge: 10 });
+    expect(await network.ask(await new TestNode(network.ik).prepareM5(network))).toEqual({ code: '5.03', maxAge: 10 });
     expect(network.log.text).toMatch(/"refused: the auth-server commits nothing now: [^"]* its clock was set back/);
     expect(network.log.text).not.toContain('bounds on work');
   });
@@ -245,8 +245,8 @@ describe('a node is refused', () => {
     pass(31_000);
     // A transaction of this node is open: it is asked to prove its address.
     const m1 = node.begin();
-    const m5 = node.takeM4(m1, await network.ask(m1.m1, { proven: true }));
-    expect(node.takeM6(m5, await network.ask(m5.m5, { proven: true }))).toBe(3_600);
+    const m5 = node.takeM4(m1, await network.ask(m1.m1, { addressValidated: true }));
+    expect(node.takeM6(m5, await network.ask(m5.m5, { addressValidated: true }))).toBe(3_600);
   });
 
   it.each([
@@ -258,10 +258,10 @@ describe('a node is refused', () => {
     [3, 31, undefined],
   ])('for reason %i under a Max-Age of %s with one of %s', async (reason, maxAge, told) => {
     const network = await Network.create({
-      link: () => ({
-        ask: (request, judge) => {
+      authServer: () => ({
+        request: (request, accept) => {
           const m9 = sealM9({ reason, idI: ID_I }, new Uint8Array(13), request, network.skCs);
-          return Promise.resolve(judge(m9, maxAge));
+          return Promise.resolve(accept(m9, maxAge));
         },
         close: () => Promise.resolve(),
       }),
@@ -270,21 +270,21 @@ describe('a node is refused', () => {
   });
 
   it('with 5.04 where no server answers, and with 5.03 where no TID can be had', async () => {
-    const dumb = await Network.create({ link: () => silent });
+    const dumb = await Network.create({ authServer: () => silent });
     expect(await dumb.ask(new TestNode(dumb.ik).begin().m1)).toMatchObject({ code: '5.04' });
-    const spent = await Network.create({ takeTid: () => undefined });
+    const spent = await Network.create({ nextTid: () => undefined });
     expect(await spent.ask(new TestNode(spent.ik).begin().m1)).toEqual({ code: '5.03', maxAge: 10 });
   });
 
   it('with 4.04 for an M5 of no transaction, of one still asking, and of one 60 s old', async () => {
-    const { network, link } = await gatedNetwork();
+    const { network, client } = await gatedNetwork();
     const m5 = (tid: number): Uint8Array => Uint8Array.of(0x15, 0, 0, 0, 0, 0, 0, 0, tid, ...new Uint8Array(24));
     expect(await network.ask(m5(1))).toMatchObject({ code: '4.04' });
     const node = new TestNode(network.ik);
     const m1 = node.begin();
     const asking = network.ask(m1.m1);
     expect(await network.ask(m5(1))).toMatchObject({ code: '4.04' });
-    link.open();
+    client.open();
     const attempt = node.takeM4(m1, await asking);
     network.now.monotonicMs += 60_000;
     expect(await network.ask(attempt.m5)).toMatchObject({ code: '4.04' });
@@ -310,7 +310,7 @@ describe('a node is refused', () => {
     await network.ask(node.begin().m1, { address: '192.0.2.66' });
     const m1 = node.begin();
     expect(await network.ask(m1.m1)).toBe('challenge');
-    const m5 = node.takeM4(m1, await network.ask(m1.m1, { proven: true }));
+    const m5 = node.takeM4(m1, await network.ask(m1.m1, { addressValidated: true }));
     expect(node.takeM6(m5, await network.ask(m5.m5))).toBe(3_600);
   });
 });
@@ -319,16 +319,16 @@ describe('an answer that is none of the server’s', () => {
   it('is not taken, and the question stays open', async () => {
     const judged: LinkDecision[] = [];
     const network = await Network.create({
-      link: (local) => ({
-        async ask(request, judge) {
+      authServer: (local) => ({
+        async request(request, accept) {
           const forged = [
             new Uint8Array(0),
             new Uint8Array(42).fill(0x13),
             new Uint8Array(30).fill(0x18),
             new Uint8Array(27).fill(0x19),
           ];
-          judged.push(...forged.map(judge));
-          return local.ask(request, judge);
+          judged.push(...forged.map(accept));
+          return local.request(request, accept);
         },
         close: () => local.close(),
       }),
@@ -341,12 +341,12 @@ describe('an answer that is none of the server’s', () => {
     const answers: Uint8Array[] = [];
     const kinds: string[] = [];
     const network = await Network.create({
-      link: (local) => ({
-        ask: (request, judge) =>
-          local.ask(request, (octets) => {
-            kinds.push(...answers.map((other) => judge(other).kind));
+      authServer: (local) => ({
+        request: (request, accept) =>
+          local.request(request, (octets) => {
+            kinds.push(...answers.map((other) => accept(other).kind));
             answers.push(octets);
-            return judge(octets);
+            return accept(octets);
           }),
         close: () => local.close(),
       }),

@@ -23,7 +23,7 @@ import { addController, setDisabled } from '../../auth-server/dist/changes.js';
 import { enrol } from '../../auth-server/dist/enrolment.js';
 import { CapturedLog, tempFolder } from '../../runtime/test/fixtures.js';
 import { Controller } from '../src/controller.js';
-import { type Link, LocalLink } from '../src/link.js';
+import { type AuthServerClient, InProcessAuthServerClient } from '../src/link.js';
 import { PskStore } from '../src/psk-store.js';
 
 // As every command does: what LMDB makes is for this user alone.
@@ -55,8 +55,8 @@ export interface NetworkOptions {
   readonly bounds?: RespondentBounds;
   readonly node?: Partial<ServerNodeRecord>;
   /** Stands between the controller and the server. */
-  readonly link?: (local: Link) => Link;
-  readonly takeTid?: () => bigint | undefined;
+  readonly authServer?: (local: AuthServerClient) => AuthServerClient;
+  readonly nextTid?: () => bigint | undefined;
   readonly psks?: PskStore;
 }
 
@@ -90,17 +90,17 @@ export class Network {
     const [ik, skCs, log] = [newSecret(), newSecret(), new CapturedLog()];
     await addController(registry, { idC: ID_C, skCs, nid: { host: '192.0.2.1', port: 5683 }, servers: [], addedAt: now.wallMs });
     await addNode(registry, ik, options.node);
-    const local = new LocalLink(new AuthServer({ registry, clock, draw: randomBytes, log: log.log }));
+    const local = new InProcessAuthServerClient(new AuthServer({ registry, clock, draw: randomBytes, log: log.log }));
     let tid = 0n;
     const respondent = new Respondent({
       idC: ID_C,
       skCs,
       bounds: options.bounds ?? { total: 64, perSource: 64 },
       randomBytes,
-      nextTid: options.takeTid ?? (() => (tid += 1n)),
+      nextTid: options.nextTid ?? (() => (tid += 1n)),
     });
-    const link = options.link?.(local) ?? local;
-    const controller = new Controller({ respondent, link, psks, clock, log: log.log });
+    const authServer = options.authServer?.(local) ?? local;
+    const controller = new Controller({ respondent, authServer, psks, clock, log: log.log });
     onTestFinished(async () => {
       await controller.stop();
       await registry.close();
@@ -109,21 +109,21 @@ export class Network {
   }
 
   /** With how many requests each peer was vouched for. */
-  readonly vouched: number[] = [];
+  readonly confirmedLegitimate: number[] = [];
 
   /** The controller's answer to what a node sends from `address`. */
-  async ask(payload: Uint8Array, { address = '192.0.2.7', port = 49_152, proven = false } = {}): Promise<PostResponse> {
+  async ask(payload: Uint8Array, { address = '192.0.2.7', port = 49_152, addressValidated = false } = {}): Promise<PostResponse> {
     const source: PostRequest['source'] = {
       address,
       prefix: address,
       port,
       nid: encodeNid(address, port),
-      addressValidated: proven,
+      addressValidated: addressValidated,
     };
     return this.controller.answer({
       payload: Buffer.from(payload),
       source,
-      confirmLegitimate: (requests) => this.vouched.push(requests),
+      confirmLegitimate: (requests) => this.confirmedLegitimate.push(requests),
     });
   }
 }
@@ -167,7 +167,7 @@ export class TestNode {
   }
 
   /** M1 and M4; gives the M5 that is to be sent. */
-  async proveTo(network: Network, from: { readonly proven?: boolean } = {}): Promise<Uint8Array> {
+  async prepareM5(network: Network, from: { readonly addressValidated?: boolean } = {}): Promise<Uint8Array> {
     const m1 = this.begin();
     return this.takeM4(m1, await network.ask(m1.m1, from)).m5;
   }

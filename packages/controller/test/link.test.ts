@@ -4,7 +4,7 @@
 import { type LinkDecision, type LinkRefusal, TYPE } from '@latchkey/protocol';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { CapturedLog, lookUpBy, type Received, UdpPeer } from '../../runtime/test/fixtures.js';
-import { RelayLink } from '../src/link.js';
+import { CoapAuthServerClient } from '../src/link.js';
 
 type Endpoint = UdpPeer['endpoint'];
 
@@ -13,7 +13,7 @@ const QUESTION = Buffer.from('question');
 const LONG = { timeout: 60_000, interval: 200 };
 
 /** Takes `right` for an answer that opens. */
-function judge(octets: Uint8Array): LinkDecision {
+function accept(octets: Uint8Array): LinkDecision {
   return Buffer.from(octets).toString() === 'right' ? { kind: 'answer', octets } : { kind: 'ignored' };
 }
 
@@ -22,15 +22,15 @@ function maxAgeOption(seconds: number): Buffer {
   return seconds < 256 ? Buffer.of(seconds) : Buffer.of(seconds >> 8, seconds & 0xff);
 }
 
-function relay(...servers: readonly Endpoint[]): { link: RelayLink; log: CapturedLog } {
+function newClient(...servers: readonly Endpoint[]): { client: CoapAuthServerClient; log: CapturedLog } {
   const log = new CapturedLog();
-  const link = new RelayLink(servers, log.log);
-  onTestFinished(() => link.close());
-  return { link, log };
+  const client = new CoapAuthServerClient(servers, log.log);
+  onTestFinished(() => client.close());
+  return { client, log };
 }
 
 /** A server that answers each request `copies` times with `payload`, until the test ends; counts the requests. */
-function answering(peer: UdpPeer, payload: string, { copies = 1, code = '2.04' } = {}): { requests: Buffer[] } {
+function answerWith(peer: UdpPeer, payload: string, { copies = 1, code = '2.04' } = {}): { requests: Buffer[] } {
   const seen = { requests: [] as Buffer[] };
   void (async () => {
     for (;;) {
@@ -87,13 +87,13 @@ class ServerBehindFlows {
 }
 
 /** Asks so often that each socket of the pool is used. */
-async function useAllSockets(link: RelayLink): Promise<void> {
-  const answers = await Promise.all(Array.from({ length: 32 }, () => link.ask(QUESTION, judge)));
+async function useAllSockets(client: CoapAuthServerClient): Promise<void> {
+  const answers = await Promise.all(Array.from({ length: 32 }, () => client.request(QUESTION, accept)));
   expect(answers).not.toContain(undefined);
 }
 
 /** A port where nobody listens. */
-async function deserted(): Promise<Endpoint> {
+async function unusedPort(): Promise<Endpoint> {
   // Bound for the time of the test, by a socket connected elsewhere: whatever comes is refused.
   const { createSocket } = await import('node:dgram');
   const socket = createSocket('udp4');
@@ -106,27 +106,27 @@ async function deserted(): Promise<Endpoint> {
 describe('a relay', () => {
   it('asks the first server, and gives its answer', async () => {
     const [first, second] = [await UdpPeer.open(), await UdpPeer.open()];
-    const { link } = relay(first.endpoint, second.endpoint);
-    const [ours, theirs] = [answering(first, 'right'), answering(second, 'right')];
-    expect(await link.ask(QUESTION, judge)).toMatchObject({ kind: 'answer' });
+    const { client } = newClient(first.endpoint, second.endpoint);
+    const [ours, theirs] = [answerWith(first, 'right'), answerWith(second, 'right')];
+    expect(await client.request(QUESTION, accept)).toMatchObject({ kind: 'answer' });
     expect(ours.requests).toEqual([QUESTION]);
     expect(theirs.requests).toEqual([]);
   });
 
   it.each(['4.01', '4.03', '5.03'])('goes by the payload: an answer that opens counts under %s too', async (code) => {
     const server = await UdpPeer.open();
-    const { link } = relay(server.endpoint);
-    answering(server, 'right', { code });
-    expect(await link.ask(QUESTION, judge)).toMatchObject({ kind: 'answer' });
+    const { client } = newClient(server.endpoint);
+    answerWith(server, 'right', { code });
+    expect(await client.request(QUESTION, accept)).toMatchObject({ kind: 'answer' });
   });
 
   it('ignores answers that do not open, and takes the right one after them, with its Max-Age', async () => {
     const server = await UdpPeer.open();
-    const { link } = relay(server.endpoint);
+    const { client } = newClient(server.endpoint);
     const ages: (number | undefined)[] = [];
-    const asked = link.ask(QUESTION, (octets, maxAge) => {
+    const asked = client.request(QUESTION, (octets, maxAge) => {
       ages.push(maxAge);
-      return judge(octets);
+      return accept(octets);
     });
     const request = await server.next();
     const { messageId, token } = request;
@@ -145,10 +145,10 @@ describe('a relay', () => {
 
   it('turns to the second server from one whose answers do not open, says why, and asks it first from then on', async () => {
     const [first, second] = [await UdpPeer.open(), await UdpPeer.open()];
-    const { link, log } = relay(first.endpoint, second.endpoint);
-    const [wrong, right] = [answering(first, '', { copies: 17, code: '4.01' }), answering(second, 'right')];
+    const { client, log } = newClient(first.endpoint, second.endpoint);
+    const [wrong, right] = [answerWith(first, '', { copies: 17, code: '4.01' }), answerWith(second, 'right')];
     for (let i = 1; i <= 3; i++) {
-      expect(await link.ask(QUESTION, judge)).toMatchObject({ kind: 'answer' });
+      expect(await client.request(QUESTION, accept)).toMatchObject({ kind: 'answer' });
       expect(right.requests).toHaveLength(i);
     }
     expect(wrong.requests).toHaveLength(1);
@@ -158,9 +158,9 @@ describe('a relay', () => {
 
   it('asks the same question octet for octet at both', async () => {
     const [first, second] = [await UdpPeer.open(), await UdpPeer.open()];
-    const { link } = relay(first.endpoint, second.endpoint);
-    const [one, two] = [answering(first, '', { copies: 17 }), answering(second, 'right')];
-    await link.ask(QUESTION, judge);
+    const { client } = newClient(first.endpoint, second.endpoint);
+    const [one, two] = [answerWith(first, '', { copies: 17 }), answerWith(second, 'right')];
+    await client.request(QUESTION, accept);
     expect([one.requests, two.requests]).toEqual([[QUESTION], [QUESTION]]);
   });
 
@@ -168,7 +168,7 @@ describe('a relay', () => {
     const silent = (await UdpPeer.open()).endpoint;
     const firsts = [
       silent,
-      await deserted(),
+      await unusedPort(),
       { host: 'no-such-name.invalid', port: 5693 },
       // connect(2) refuses the broadcast address, as one without a route.
       { host: '255.255.255.255', port: 5693 },
@@ -176,9 +176,9 @@ describe('a relay', () => {
     await Promise.all(
       firsts.map(async (first) => {
         const second = await UdpPeer.open();
-        const { link, log } = relay(first, second.endpoint);
-        answering(second, 'right');
-        expect(await link.ask(QUESTION, judge)).toMatchObject({ kind: 'answer' });
+        const { client, log } = newClient(first, second.endpoint);
+        answerWith(second, 'right');
+        expect(await client.request(QUESTION, accept)).toMatchObject({ kind: 'answer' });
         expect(log.lines).toMatchObject([{ level: 'warn', server: `${first.host}:${first.port}` }]);
       }),
     );
@@ -187,20 +187,20 @@ describe('a relay', () => {
   it('turns to the second server while the first one’s name is looked up and nobody answers that, and looks it up once for all', async () => {
     const lookUps = lookUpBy(() => new Promise<never>(() => undefined));
     const second = await UdpPeer.open();
-    answering(second, 'right');
+    answerWith(second, 'right');
     const log = new CapturedLog();
-    const link = new RelayLink([{ host: 'unfound.example', port: 5693 }, second.endpoint], log.log);
-    const answers = await Promise.all(Array.from({ length: 8 }, () => link.ask(QUESTION, judge)));
+    const client = new CoapAuthServerClient([{ host: 'unfound.example', port: 5693 }, second.endpoint], log.log);
+    const answers = await Promise.all(Array.from({ length: 8 }, () => client.request(QUESTION, accept)));
     expect(answers.map((answer) => answer?.kind)).toEqual(Array.from({ length: 8 }, () => 'answer'));
     expect(lookUps.times).toBe(1);
     expect(log.text).toContain('its name was not found in time');
     // Nor is it waited for in the end.
-    await link.close();
+    await client.close();
   });
 
   it('answers many questions at once, each with its own answer', async () => {
     const server = await UdpPeer.open();
-    const { link } = relay(server.endpoint);
+    const { client } = newClient(server.endpoint);
     void (async () => {
       for (;;) {
         const request = await server.next();
@@ -210,19 +210,19 @@ describe('a relay', () => {
     })();
     const questions = Array.from({ length: 100 }, (_, i) => Buffer.from(`question ${i}`));
     const answers = await Promise.all(
-      questions.map((question) => link.ask(question, (octets) => ({ kind: 'answer', octets: Buffer.from(octets) }))),
+      questions.map((question) => client.request(question, (octets) => ({ kind: 'answer', octets: Buffer.from(octets) }))),
     );
     expect(answers).toEqual(questions.map((octets) => ({ kind: 'answer', octets })));
   });
 
   it('gives nothing where nobody answers in time, and says so of each server', async () => {
     const [silent, mute, wrong] = [await UdpPeer.open(), await UdpPeer.open(), await UdpPeer.open()];
-    answering(wrong, 'wrong', { copies: 17 });
-    const networks = [[silent.endpoint], [await deserted()], [wrong.endpoint, mute.endpoint]];
+    answerWith(wrong, 'wrong', { copies: 17 });
+    const networks = [[silent.endpoint], [await unusedPort()], [wrong.endpoint, mute.endpoint]];
     await Promise.all(
       networks.map(async (servers) => {
-        const { link, log } = relay(...servers);
-        expect(await link.ask(QUESTION, judge)).toBeUndefined();
+        const { client, log } = newClient(...servers);
+        expect(await client.request(QUESTION, accept)).toBeUndefined();
         for (const { port } of servers) {
           expect(log.lines.some(({ level, server }) => level === 'warn' && server === `127.0.0.1:${port}`)).toBe(true);
         }
@@ -234,9 +234,9 @@ describe('a relay', () => {
 describe('sockets', () => {
   it('take turns, so many that no message ID comes round within its life at 4,200 joins/s', async () => {
     const server = await UdpPeer.open();
-    const { link } = relay(server.endpoint);
+    const { client } = newClient(server.endpoint);
     const ports = new Map<number, number>();
-    const asked = Array.from({ length: 320 }, () => link.ask(QUESTION, judge));
+    const asked = Array.from({ length: 320 }, () => client.request(QUESTION, accept));
     for (let i = 0; i < asked.length; i++) {
       const request = await server.next();
       ports.set(request.from.port, (ports.get(request.from.port) ?? 0) + 1);
@@ -251,10 +251,10 @@ describe('sockets', () => {
 
   it('on which a server was not to be had are not used again', async () => {
     const server = await UdpPeer.open();
-    const { link } = relay(server.endpoint);
+    const { client } = newClient(server.endpoint);
     const refusedOn = new Set<number>();
     const answeredOn: number[] = [];
-    const asked = Array.from({ length: 32 }, () => link.ask(QUESTION, judge));
+    const asked = Array.from({ length: 32 }, () => client.request(QUESTION, accept));
     const answers = Promise.all(asked).then(() => undefined);
     for (;;) {
       const request = await Promise.race([server.next(), answers]);
@@ -276,12 +276,12 @@ describe('sockets', () => {
 describe('sockets that outlived what they were made for', () => {
   it('cost one question some seconds and none its answer, when the flows of all are lost', async () => {
     const server = await ServerBehindFlows.open();
-    const { link } = relay(server.endpoint);
-    await useAllSockets(link);
+    const { client } = newClient(server.endpoint);
+    await useAllSockets(client);
     expect(server.requests.size).toBe(32);
     server.loseFlows();
     const before = [...server.requests.values()].reduce((sum, n) => sum + n);
-    for (let i = 0; i < 64; i++) expect(await link.ask(QUESTION, judge)).toMatchObject({ kind: 'answer' });
+    for (let i = 0; i < 64; i++) expect(await client.request(QUESTION, accept)).toMatchObject({ kind: 'answer' });
     // The first question and its repetition; every other one went to a new socket at once. Such a one may have got a port that was lost.
     expect(server.lost - before).toBeLessThanOrEqual(8);
   });
@@ -291,12 +291,12 @@ describe('sockets that outlived what they were made for', () => {
     const networks = [servers.slice(0, 1), servers.slice(1)];
     await Promise.all(
       networks.map(async (network) => {
-        const { link } = relay(...network.map(({ endpoint }) => endpoint));
-        await useAllSockets(link);
+        const { client } = newClient(...network.map(({ endpoint }) => endpoint));
+        await useAllSockets(client);
         // Those that come next in the order have open sockets, too.
-        await link.look();
+        await client.checkReachability();
         for (const server of network) server.loseFlows();
-        const answers = await Promise.all(Array.from({ length: 64 }, () => link.ask(QUESTION, judge)));
+        const answers = await Promise.all(Array.from({ length: 64 }, () => client.request(QUESTION, accept)));
         expect(answers.map((answer) => answer?.kind)).toEqual(Array.from({ length: 64 }, () => 'answer'));
       }),
     );
@@ -304,7 +304,7 @@ describe('sockets that outlived what they were made for', () => {
 
   it('are not taken for such while they bring answers, though one question waits for long', async () => {
     const server = await UdpPeer.open();
-    const { link } = relay(server.endpoint);
+    const { client } = newClient(server.endpoint);
     const ports = new Set<number>();
     const slow = Buffer.from('slow');
     let waiting: Received | undefined;
@@ -323,9 +323,9 @@ describe('sockets that outlived what they were made for', () => {
         else waiting ??= request;
       }
     })();
-    await useAllSockets(link);
-    const asked = link.ask(slow, judge);
-    const others = setInterval(() => void useAllSockets(link), 200);
+    await useAllSockets(client);
+    const asked = client.request(slow, accept);
+    const others = setInterval(() => void useAllSockets(client), 200);
     onTestFinished(() => clearInterval(others));
     expect(await asked).toMatchObject({ kind: 'answer' });
     expect(ports.size).toBe(32);
@@ -334,15 +334,15 @@ describe('sockets that outlived what they were made for', () => {
   it('are replaced by some to the address that the name means by then', async () => {
     const before = await ServerBehindFlows.open();
     const { port } = before.endpoint;
-    answering(await UdpPeer.open('127.0.0.2', port), 'right');
+    answerWith(await UdpPeer.open('127.0.0.2', port), 'right');
     let address = '127.0.0.1';
     lookUpBy(() => Promise.resolve([address]));
-    const { link } = relay({ host: 'moved.example', port });
-    await useAllSockets(link);
+    const { client } = newClient({ host: 'moved.example', port });
+    await useAllSockets(client);
     address = '127.0.0.2';
     before.loseFlows();
     before.answerPingsOnly(true);
-    for (let i = 0; i < 40; i++) expect(await link.ask(QUESTION, judge)).toMatchObject({ kind: 'answer' });
+    for (let i = 0; i < 40; i++) expect(await client.request(QUESTION, accept)).toMatchObject({ kind: 'answer' });
   });
 
   it('are replaced by some to the last known address where no name server answers any more', async () => {
@@ -351,23 +351,23 @@ describe('sockets that outlived what they were made for', () => {
     lookUpBy(() =>
       answers ? Promise.resolve(['127.0.0.1']) : Promise.reject(Object.assign(new Error('no answer'), { code: 'EAI_AGAIN' })),
     );
-    const { link } = relay({ ...server.endpoint, host: 'known.example' });
-    await useAllSockets(link);
+    const { client } = newClient({ ...server.endpoint, host: 'known.example' });
+    await useAllSockets(client);
     answers = false;
     server.loseFlows();
-    for (let i = 0; i < 40; i++) expect(await link.ask(QUESTION, judge)).toMatchObject({ kind: 'answer' });
+    for (let i = 0; i < 40; i++) expect(await client.request(QUESTION, accept)).toMatchObject({ kind: 'answer' });
   });
 });
 
 describe('a name with several addresses', () => {
   it('is good if a server answers at any of them, one without a route or a silent one before it or not', async () => {
     const silent = await UdpPeer.open('127.0.0.3');
-    const seen = answering(await UdpPeer.open('127.0.0.4', silent.endpoint.port), 'right');
+    const seen = answerWith(await UdpPeer.open('127.0.0.4', silent.endpoint.port), 'right');
     // connect(2) refuses the broadcast address, as one without a route.
     lookUpBy(() => Promise.resolve(['255.255.255.255', '127.0.0.3', '127.0.0.4']));
-    const { link } = relay({ host: 'several.example', port: silent.endpoint.port });
+    const { client } = newClient({ host: 'several.example', port: silent.endpoint.port });
     for (let i = 1; i <= 40; i++) {
-      expect(await link.ask(QUESTION, judge)).toMatchObject({ kind: 'answer' });
+      expect(await client.request(QUESTION, accept)).toMatchObject({ kind: 'answer' });
       expect(seen.requests).toHaveLength(i);
     }
     // The first question and its repetition.
@@ -378,18 +378,18 @@ describe('a name with several addresses', () => {
 describe('close', () => {
   it('ends the questions under way with no answer, and asks nobody any more', async () => {
     const [first, second] = [await UdpPeer.open(), await UdpPeer.open()];
-    const link = new RelayLink([first.endpoint, second.endpoint], new CapturedLog().log);
-    const asked = link.ask(QUESTION, judge);
+    const client = new CoapAuthServerClient([first.endpoint, second.endpoint], new CapturedLog().log);
+    const asked = client.request(QUESTION, accept);
     await first.next();
-    await link.close();
+    await client.close();
     expect(await asked).toBeUndefined();
-    expect(await link.ask(QUESTION, judge)).toBeUndefined();
+    expect(await client.request(QUESTION, accept)).toBeUndefined();
     expect([first.unread, second.unread]).toEqual([[], []]);
   });
 
   it('does not fail where a server is being looked for that has no name', async () => {
-    const link = new RelayLink([{ host: 'no-such-name.invalid', port: 1 }], new CapturedLog().log);
-    void link.ask(QUESTION, judge);
+    const link = new CoapAuthServerClient([{ host: 'no-such-name.invalid', port: 1 }], new CapturedLog().log);
+    void link.request(QUESTION, accept);
     await expect(link.close()).resolves.toBeUndefined();
   });
 });
@@ -400,10 +400,10 @@ describe('other servers', () => {
     process.on('unhandledRejection', lost);
     onTestFinished(() => void process.off('unhandledRejection', lost));
     const next = await UdpPeer.open();
-    answering(next, 'right');
-    const { link } = relay({ host: 'no-such-name.invalid', port: 1 });
-    const asked = link.ask(QUESTION, judge);
-    link.turnTo([next.endpoint]);
+    answerWith(next, 'right');
+    const { client } = newClient({ host: 'no-such-name.invalid', port: 1 });
+    const asked = client.request(QUESTION, accept);
+    client.setServers([next.endpoint]);
     expect(await asked).toMatchObject({ kind: 'answer' });
     expect(lost).not.toHaveBeenCalled();
   });
@@ -412,11 +412,11 @@ describe('other servers', () => {
 describe('servers that were turned from', () => {
   it('are asked nothing more, by a question that is under way either', async () => {
     const [first, second, third] = [await UdpPeer.open(), await UdpPeer.open(), await UdpPeer.open()];
-    const { link } = relay(first.endpoint, second.endpoint);
-    const [former, next] = [answering(second, 'right'), answering(third, 'right')];
-    const asked = link.ask(QUESTION, judge);
+    const { client } = newClient(first.endpoint, second.endpoint);
+    const [former, next] = [answerWith(second, 'right'), answerWith(third, 'right')];
+    const asked = client.request(QUESTION, accept);
     const request = await first.next();
-    link.turnTo([third.endpoint]);
+    client.setServers([third.endpoint]);
     const { messageId, token } = request;
     for (let i = 0; i < 17; i++)
       first.reply(request, { code: '2.04', ack: true, messageId, token, payload: Buffer.from('wrong') });
@@ -427,7 +427,7 @@ describe('servers that were turned from', () => {
 
 describe('a look at the servers', () => {
   /** Answers pings, and every request with so many answers that do not open that the relay gives up. */
-  function aStranger(peer: UdpPeer): void {
+  function answerWithoutKey(peer: UdpPeer): void {
     void (async () => {
       for (;;) {
         const request = await peer.next();
@@ -441,54 +441,57 @@ describe('a look at the servers', () => {
   }
 
   it('finds nobody where nobody answers', async () => {
-    const { link } = relay(await deserted(), { host: 'no-such-name.invalid', port: 5693 });
-    expect(await link.look()).toBe('no auth-server answers');
+    const { client } = newClient(await unusedPort(), { host: 'no-such-name.invalid', port: 5693 });
+    expect(await client.checkReachability()).toBe('no auth-server answers');
   });
 
   it('goes the way that questions go: an open socket that is dead is found out, and replaced', async () => {
     const server = await ServerBehindFlows.open();
-    const { link } = relay(server.endpoint);
-    await useAllSockets(link);
+    const { client } = newClient(server.endpoint);
+    await useAllSockets(client);
     server.loseFlows();
     // An answer of late counts for 5 s.
     await vi.waitFor(async () => {
-      await link.look();
+      await client.checkReachability();
       expect(server.requests.size).toBeGreaterThan(32);
     }, LONG);
-    expect(await link.look()).toBeUndefined();
+    expect(await client.checkReachability()).toBeUndefined();
     const before = server.lost;
-    for (let i = 0; i < 32; i++) expect(await link.ask(QUESTION, judge)).toMatchObject({ kind: 'answer' });
+    for (let i = 0; i < 32; i++) expect(await client.request(QUESTION, accept)).toMatchObject({ kind: 'answer' });
     expect(server.lost - before).toBeLessThanOrEqual(6);
   });
 
   it('believes a question without an answer more than a ping, until one gets an answer', async () => {
     const server = await ServerBehindFlows.open();
-    const { link } = relay(server.endpoint);
+    const { client } = newClient(server.endpoint);
     server.answerPingsOnly(true);
-    expect(await link.look()).toBeUndefined();
-    expect(await link.ask(QUESTION, judge)).toBeUndefined();
-    expect(await link.look()).toBe('an auth-server answers pings, but the last request to it got no answer');
+    expect(await client.checkReachability()).toBeUndefined();
+    expect(await client.request(QUESTION, accept)).toBeUndefined();
+    expect(await client.checkReachability()).toBe('an auth-server answers pings, but the last request to it got no answer');
     server.answerPingsOnly(false);
-    await link.ask(QUESTION, judge);
-    expect(await link.look()).toBeUndefined();
+    await client.request(QUESTION, accept);
+    expect(await client.checkReachability()).toBeUndefined();
   });
 
   it('is content with any that answers a ping', async () => {
     const server = await UdpPeer.open();
-    aStranger(server);
-    const { link } = relay(await deserted(), server.endpoint);
-    expect(await link.look()).toBeUndefined();
+    answerWithoutKey(server);
+    const { client } = newClient(await unusedPort(), server.endpoint);
+    expect(await client.checkReachability()).toBeUndefined();
   });
 
   describe('that refuse', () => {
     const M2 = Buffer.of(TYPE.M2);
     const M7 = Buffer.of(TYPE.M7);
     /** A server whose answers mean what is set here. */
-    async function deciding(): Promise<{ link: RelayLink; ask: (request: Buffer, decision: LinkDecision) => Promise<unknown> }> {
+    async function deciding(): Promise<{
+      link: CoapAuthServerClient;
+      ask: (request: Buffer, decision: LinkDecision) => Promise<unknown>;
+    }> {
       const server = await UdpPeer.open();
-      answering(server, 'right');
-      const { link } = relay(server.endpoint);
-      return { link, ask: (request, decision) => link.ask(request, () => decision) };
+      answerWith(server, 'right');
+      const { client } = newClient(server.endpoint);
+      return { link: client, ask: (request, decision) => client.request(request, () => decision) };
     }
     const refused = (refusal: LinkRefusal): LinkDecision => ({ kind: 'refuse', refusal });
     const given: LinkDecision = { kind: 'answer', octets: M2 };
@@ -526,30 +529,30 @@ describe('a look at the servers', () => {
         const { link, ask } = await deciding();
         await ask(M2, given);
         await ask(M7, refused(refusal));
-        expect(await link.look()).toContain('the auth-server commits no keys now');
+        expect(await link.checkReachability()).toContain('the auth-server commits no keys now');
         await ask(M2, given);
-        expect(await link.look()).toContain('the auth-server commits no keys now');
+        expect(await link.checkReachability()).toContain('the auth-server commits no keys now');
         await ask(M7, given);
-        expect(await link.look()).toBeUndefined();
+        expect(await link.checkReachability()).toBeUndefined();
       },
     );
   });
 
   it('is content with an answer of late, and sends nothing', async () => {
     const server = await UdpPeer.open();
-    const { link } = relay(server.endpoint);
-    const seen = answering(server, 'right');
-    await link.ask(QUESTION, judge);
-    expect(await link.look()).toBeUndefined();
+    const { client } = newClient(server.endpoint);
+    const seen = answerWith(server, 'right');
+    await client.request(QUESTION, accept);
+    expect(await client.checkReachability()).toBeUndefined();
     expect(seen.requests).toHaveLength(1);
   });
 
   it('tells when a server answers, but nothing that opens', async () => {
     const server = await UdpPeer.open();
-    aStranger(server);
-    const { link, log } = relay(server.endpoint);
-    void link.ask(QUESTION, judge);
+    answerWithoutKey(server);
+    const { client, log } = newClient(server.endpoint);
+    void client.request(QUESTION, accept);
     await vi.waitFor(() => expect(log.lines.length).toBeGreaterThan(0));
-    expect(await link.look()).toContain('nothing that opens');
+    expect(await client.checkReachability()).toContain('nothing that opens');
   });
 });

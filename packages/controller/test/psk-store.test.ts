@@ -50,7 +50,7 @@ describe('a key store', () => {
     await Promise.all(joins.map((one) => store.put(one)));
     expect(store.size).toBe(10);
     for (let idI = 0; idI < 10; idI++) expect(store.get(idI)?.psk.toHex()).toBe(joins[idI]!.psk.toHex());
-    expect(store.puts.cumulative.at(-1)).toBe(50);
+    expect(store.putDurations.cumulative.at(-1)).toBe(50);
     await store.close();
   });
 
@@ -116,7 +116,7 @@ describe('a key store', () => {
     await old.close();
     const [psks, newer] = [await newPskStore(), joined({ idI: 2, tid: 2n })];
     await psks.put(newer);
-    await psks.takeOver(join(folder, 'old'), new CapturedLog().log);
+    await psks.importLegacyStore(join(folder, 'old'), new CapturedLog().log);
     const { psk, ...rest } = psks.get(1)!;
     expect([psk.toHex(), { ...rest, nidI: Uint8Array.from(rest.nidI) }]).toEqual([
       nodes[0]?.psk.toHex(),
@@ -136,7 +136,7 @@ describe('a key store', () => {
     });
     await old.close();
     const psks = await newPskStore();
-    await psks.takeOver(join(folder, 'old'), new CapturedLog().log);
+    await psks.importLegacyStore(join(folder, 'old'), new CapturedLog().log);
     expect(nodes.filter(({ idI, psk }) => psks.get(idI)?.psk.toHex() !== psk.toHex())).toEqual([]);
     expect(psks.size).toBe(2_001);
   });
@@ -158,7 +158,7 @@ describe('a key store', () => {
       await pause(3);
     }
     const most = 1 + Math.floor((performance.now() - since) / 50);
-    await psks.settled();
+    await psks.flushed();
     await psks.close();
     expect((await transactions()) - before).toBeLessThanOrEqual(most);
   });
@@ -291,7 +291,7 @@ describe('a store of keys that is damaged', () => {
     await mkdir(old);
     await writeFile(join(old, STORE_FILE), randomBytes(10_000), { mode: 0o600 });
     const [psks, log] = [await newPskStore(), new CapturedLog()];
-    await psks.takeOver(old, log.log);
+    await psks.importLegacyStore(old, log.log);
     expect(await readdir(folder)).toEqual([expect.stringMatching(KEPT)]);
     expect(log.lines).toMatchObject([{ level: 'error' }]);
   });

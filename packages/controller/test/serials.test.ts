@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import type { Secret } from '@latchkey/protocol';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { CapturedLog, Child, tempFolder } from '../../runtime/test/fixtures.js';
-import { Serials } from '../src/serials.js';
+import { TidAllocator } from '../src/serials.js';
 import { newSecret } from './fixtures.js';
 
 const WALL = 1_795_000_000_000;
@@ -15,30 +15,30 @@ async function newPath(): Promise<string> {
   return join(await tempFolder(), 'serials.json');
 }
 
-function openAt(path: string, wall: number, skCs: Secret = SK_CS, log: CapturedLog = new CapturedLog()): Promise<Serials> {
-  return Serials.open(path, { idC: 1, skCs }, wall, log.log);
+function openAt(path: string, wall: number, skCs: Secret = SK_CS, log: CapturedLog = new CapturedLog()): Promise<TidAllocator> {
+  return TidAllocator.open(path, { idC: 1, skCs }, wall, log.log);
 }
 
 /** The next `n` TIDs, all of which must be there. */
-function take(serials: Serials, n: number): bigint[] {
+function take(allocator: TidAllocator, n: number): bigint[] {
   return Array.from({ length: n }, () => {
-    const tid = serials.take();
+    const tid = allocator.next();
     if (tid === undefined) throw new Error('no TID');
     return tid;
   });
 }
 
 /** All that can be had without waiting. */
-function drain(serials: Serials): bigint[] {
+function drain(allocator: TidAllocator): bigint[] {
   const tids: bigint[] = [];
-  for (let tid = serials.take(); tid !== undefined; tid = serials.take()) tids.push(tid);
+  for (let tid = allocator.next(); tid !== undefined; tid = allocator.next()) tids.push(tid);
   return tids;
 }
 
 /** The next TID once one has been stored ahead. */
-async function awaitTid(serials: Serials): Promise<bigint> {
+async function awaitTid(allocator: TidAllocator): Promise<bigint> {
   for (;;) {
-    const tid = serials.take();
+    const tid = allocator.next();
     if (tid !== undefined) return tid;
     await new Promise(setImmediate);
   }
@@ -61,7 +61,7 @@ describe('the file', () => {
     const path = await newPath();
     await openAt(path, WALL);
     const before = await readFile(path, 'utf8');
-    const other = Serials.open(path, { idC: 2, skCs: newSecret() }, WALL, new CapturedLog().log);
+    const other = TidAllocator.open(path, { idC: 2, skCs: newSecret() }, WALL, new CapturedLog().log);
     await expect(other).rejects.toMatchObject({
       name: 'UsageFailure',
       message: `${path} is of controller 00000001, and the credential is of controller 00000002`,
@@ -94,8 +94,8 @@ describe('TIDs', () => {
     const path = await newPath();
     const given: bigint[] = [];
     for (let i = 0; i < 6; i++) {
-      const serials = await openAt(path, WALL + (i % 2 === 0 ? 0 : step));
-      given.push(...take(serials, 10 * i + 1));
+      const allocator = await openAt(path, WALL + (i % 2 === 0 ? 0 : step));
+      given.push(...take(allocator, 10 * i + 1));
     }
     expectIncreasing(given);
   });
@@ -123,12 +123,12 @@ describe('TIDs', () => {
     const script = `
       import { writeSync } from 'node:fs';
       import { createLog } from ${JSON.stringify(new URL('../../runtime/dist/index.js', import.meta.url).href)};
-      import { Serials } from ${JSON.stringify(new URL('../dist/serials.js', import.meta.url).href)};
+      import { TidAllocator } from ${JSON.stringify(new URL('../dist/serials.js', import.meta.url).href)};
       import { Secret } from ${JSON.stringify(new URL('../../protocol/dist/index.js', import.meta.url).href)};
-      const serials = await Serials.open(process.argv[1], { idC: 1, skCs: Secret.from(new Uint8Array(16)) }, ${WALL}, await createLog('test', 'error'));
-      let last = serials.take();
+      const allocator = await TidAllocator.open(process.argv[1], { idC: 1, skCs: Secret.from(new Uint8Array(16)) }, ${WALL}, await createLog('test', 'error'));
+      let last = allocator.next();
       for (;;) {
-        for (let i = 0; i < 5000; i++) last = serials.take() ?? last;
+        for (let i = 0; i < 5000; i++) last = allocator.next() ?? last;
         writeSync(1, String(last) + '\\n');
         await new Promise(setImmediate);
       }`;
@@ -145,50 +145,50 @@ describe('TIDs', () => {
 
   it('are stored before they are given: taken faster, they run out for a moment, and go on without a gap', async () => {
     const path = await newPath();
-    const serials = await openAt(path, WALL);
+    const allocator = await openAt(path, WALL);
     for (let i = 0; i < 12; i++) {
-      const block = drain(serials);
-      expect(serials.take()).toBeUndefined();
+      const block = drain(allocator);
+      expect(allocator.next()).toBeUndefined();
       expect(BigInt((await fileOf(path)).last_tid) >= block.at(-1)!).toBe(true);
-      expect(await awaitTid(serials)).toBe(block.at(-1)! + 1n);
+      expect(await awaitTid(allocator)).toBe(block.at(-1)! + 1n);
     }
   });
 
   it('run out where the file cannot be written, the log says so, and they go on once it can', async () => {
     const [path, log] = [await newPath(), new CapturedLog()];
-    const serials = await openAt(path, WALL, SK_CS, log);
+    const allocator = await openAt(path, WALL, SK_CS, log);
     await rename(dirname(path), `${dirname(path)}.away`);
-    const block = drain(serials);
+    const block = drain(allocator);
     await log.until(({ level, msg }) => level === 'error' && msg === `cannot write ${path}: no such file or folder`);
-    expect(serials.take()).toBeUndefined();
+    expect(allocator.next()).toBeUndefined();
     await mkdir(dirname(path), { mode: 0o700 });
-    expect(await awaitTid(serials)).toBe(block.at(-1)! + 1n);
+    expect(await awaitTid(allocator)).toBe(block.at(-1)! + 1n);
     await rm(`${dirname(path)}.away`, { recursive: true });
   });
 
   it('that cannot be stored ahead are told of before they run out, until they can, whether or not one is asked for', async () => {
     const path = await newPath();
-    const serials = await openAt(path, WALL);
-    expect(await serials.probe()).toBeUndefined();
+    const allocator = await openAt(path, WALL);
+    expect(await allocator.probe()).toBeUndefined();
     await rename(dirname(path), `${dirname(path)}.away`);
     // Half of the block: the next one is to be stored.
-    take(serials, 513);
-    expect(await serials.probe()).toBe('no TIDs can be stored ahead; the log says why');
-    expect(serials.take()).toBeDefined();
+    take(allocator, 513);
+    expect(await allocator.probe()).toBe('no TIDs can be stored ahead; the log says why');
+    expect(allocator.next()).toBeDefined();
     await rename(`${dirname(path)}.away`, dirname(path));
-    await vi.waitFor(async () => expect(await serials.probe()).toBeUndefined(), { timeout: 60_000, interval: 100 });
+    await vi.waitFor(async () => expect(await allocator.probe()).toBeUndefined(), { timeout: 60_000, interval: 100 });
   });
 
   it('are not stored again for a second after that failed, however many ask, and at once for another SK_cs', async () => {
     vi.useFakeTimers({ toFake: ['performance'] });
     onTestFinished(() => void vi.useRealTimers());
     const [path, log] = [await newPath(), new CapturedLog()];
-    const serials = await openAt(path, WALL, SK_CS, log);
+    const allocator = await openAt(path, WALL, SK_CS, log);
     await rm(dirname(path), { recursive: true });
     const askOften = async (): Promise<number> => {
       for (let i = 0; i < 1_500; i++) {
-        serials.take();
-        await serials.close();
+        allocator.next();
+        await allocator.close();
       }
       return log.lines.length;
     };
@@ -197,19 +197,19 @@ describe('TIDs', () => {
     expect(await askOften()).toBe(1);
     vi.advanceTimersByTime(1);
     expect(await askOften()).toBe(2);
-    serials.rekey(newSecret());
+    allocator.rekey(newSecret());
     expect(await askOften()).toBe(3);
     await mkdir(dirname(path), { mode: 0o700 });
-    expect(serials.take()).toBeUndefined();
+    expect(allocator.next()).toBeUndefined();
     vi.advanceTimersByTime(1_000);
-    expect(await awaitTid(serials)).toBe(BigInt(WALL) * 1000n + 1_024n);
+    expect(await awaitTid(allocator)).toBe(BigInt(WALL) * 1000n + 1_024n);
   });
 
   it('end at the largest there is, and the controller does not start after that', async () => {
     const path = await newPath();
     await writeSerials(path, String(2n ** 64n - 3n));
-    const serials = await openAt(path, WALL);
-    expect(drain(serials)).toEqual([2n ** 64n - 2n, 2n ** 64n - 1n]);
+    const allocator = await openAt(path, WALL);
+    expect(drain(allocator)).toEqual([2n ** 64n - 2n, 2n ** 64n - 1n]);
     await expect(openAt(path, WALL)).rejects.toMatchObject({
       name: 'Failure',
       message: expect.stringContaining('the last TID is used') as string,
@@ -223,11 +223,11 @@ describe('what SK_cs has sealed', () => {
     await openAt(path, WALL);
     const first = 1_024;
     expect((await fileOf(path)).messages).toBe(4 * first);
-    const serials = await openAt(path, WALL);
+    const allocator = await openAt(path, WALL);
     expect(await fileOf(path)).toMatchObject({ messages: 8 * first, sk_cs: SK_CS.fingerprint });
-    const tids = drain(serials);
-    tids.push(await awaitTid(serials), ...drain(serials));
-    await serials.close();
+    const tids = drain(allocator);
+    tids.push(await awaitTid(allocator), ...drain(allocator));
+    await allocator.close();
     expect((await fileOf(path)).messages).toBeGreaterThanOrEqual(4 * (first + tids.length));
     const other = newSecret();
     await openAt(path, WALL, other);

@@ -1,4 +1,4 @@
-/** TIDs that never repeat. Mirrors `Serials` of packages/controller, with small blocks, so that a world sees many of them stored. */
+/** TIDs that never repeat. Mirrors `TidAllocator` of packages/controller, with small blocks, so that a world sees many of them stored. */
 
 import type { PrivateFile } from './private-file.js';
 

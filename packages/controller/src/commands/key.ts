@@ -10,7 +10,7 @@ import {
   withExamples,
 } from '@latchkey/runtime';
 import { Command } from 'commander';
-import { type StateOptions, stateOptions, withKeys } from './state.js';
+import { type StateOptions, stateOptions, withPskStore } from './state.js';
 
 export function keyCommand(): Command {
   const command = applicationKeyOptions(
@@ -22,7 +22,7 @@ export function keyCommand(): Command {
 }
 
 async function key(idI: number, options: ApplicationKeyOptions & StateOptions): Promise<void> {
-  await withKeys(options, (psks) => {
+  await withPskStore(options, (psks) => {
     const stored = psks.get(idI);
     if (stored === undefined) {
       // A join needs no write here: the key may still wait for room on the disk, or have been lost with a store.

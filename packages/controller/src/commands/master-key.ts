@@ -1,7 +1,7 @@
 import { withExamples } from '@latchkey/runtime';
 import { aboutFormer, nextMasterKey } from '@latchkey/store';
 import { Command } from 'commander';
-import { type StateOptions, stateOptions, withKeys } from './state.js';
+import { type StateOptions, stateOptions, withPskStore } from './state.js';
 
 export function masterKeyCommand(): Command {
   return new Command('master-key').description("the key under which the nodes' keys are sealed here").addCommand(rotateCommand());
@@ -19,7 +19,7 @@ function rotateCommand(): Command {
 }
 
 async function rotate(options: StateOptions & { readonly to?: string }): Promise<void> {
-  await withKeys(options, async (psks, source) => {
+  await withPskStore(options, async (psks, source) => {
     const next = await nextMasterKey(source, options.to, psks.keyring);
     const key = String(next.key);
     const keys = await psks.rotate(options.state, next);

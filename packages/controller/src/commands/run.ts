@@ -35,11 +35,11 @@ import { findMasterKey, readMasterKey, readOrCreateMasterKey } from '@latchkey/s
 import { Command } from 'commander';
 import { type Config, configSchema } from '../config.js';
 import { Controller } from '../controller.js';
-import { type Link, LocalLink, RelayLink } from '../link.js';
-import { observe } from '../observation.js';
+import { type AuthServerClient, InProcessAuthServerClient, CoapAuthServerClient } from '../link.js';
+import { telemetryOf } from '../observation.js';
 import { PskStore } from '../psk-store.js';
-import { rotateCommand, Serials } from '../serials.js';
-import { formerKeyStorePath, keyStorePath, masterKeySourceOf, type StateOptions, stateOptions } from './state.js';
+import { rotateCommand, TidAllocator } from '../serials.js';
+import { legacyKeyStorePath, keyStorePath, masterKeySourceOf, type StateOptions, stateOptions } from './state.js';
 
 const SERIALS_FILE = 'serials.json';
 const NOT_REPLACED =
@@ -81,72 +81,78 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
   const credential = await readCredential(options.credential);
   await ensurePrivateFolder(options.state);
   const lock = await lockFolder(options.state, `latchkey-controller run for ${formatId(credential.idC)}`);
-  const { link, checks: linkChecks, asked, registry, closeRegistry } = await openLink(credential, config, log);
+  const {
+    client,
+    checks: linkChecks,
+    upstreamMetrics,
+    registry,
+    closeRegistry,
+  } = await openAuthServerClient(credential, config, log);
   // First of what is in the state folder: it tells whose that is.
-  const serials = await Serials.open(join(options.state, SERIALS_FILE), credential, readClock().wallMs, log);
-  const psks = await openKeys(options, log);
+  const tids = await TidAllocator.open(join(options.state, SERIALS_FILE), credential, readClock().wallMs, log);
+  const psks = await openPskStore(options, log);
   const respondent = new Respondent({
     idC: credential.idC,
     skCs: credential.skCs,
     bounds: { total: config.bounds.transactions, perSource: config.bounds.per_source },
     randomBytes: randomOctets,
-    nextTid: () => serials.take(),
+    nextTid: () => tids.next(),
   });
-  const controller = new Controller({ respondent, link, psks, clock: readClock, log });
-  const served = new ServerMetrics();
+  const controller = new Controller({ respondent, authServer: client, psks, clock: readClock, log });
+  const serverMetrics = new ServerMetrics();
   const sockets = await CoapServer.listenOnAll(options.listen ?? config.listen, {
     resourceType: 'latchkey.sbr',
     validateAddresses: true,
     answer: (request) => controller.answer(request),
     log,
-    metrics: served,
+    metrics: serverMetrics,
   });
-  const watches = [keepUp(psks, log), limitMemory(config.memory, log)];
-  let inUse = credential;
+  const stopFunctions = [keepUp(psks, log), limitMemory(config.memory, log)];
+  let current = credential;
   return {
-    telemetry: observe({
+    telemetry: telemetryOf({
       controller,
       respondent,
-      bound: config.bounds.transactions,
+      maxTransactions: config.bounds.transactions,
       psks,
-      serials,
+      tids,
       sockets,
-      served,
-      asked,
+      serverMetrics,
+      upstreamMetrics,
       linkChecks,
       registry,
     }),
     async reload() {
       const next = await readCredential(options.credential);
-      if (next.idC !== inUse.idC) {
+      if (next.idC !== current.idC) {
         next.skCs.wipe();
         throw new UsageFailure(
-          `${options.credential} is the credential of controller ${formatId(next.idC)}, not ${formatId(inUse.idC)}`,
+          `${options.credential} is the credential of controller ${formatId(next.idC)}, not ${formatId(current.idC)}`,
           {
             advice: 'Start another controller for it.',
           },
         );
       }
-      const [before, servers] = [inUse, next].map((one) => one.servers.map(formatEndpoint).join(', '));
-      if (next.skCs.equals(inUse.skCs) && before === servers) {
+      const [before, servers] = [current, next].map((one) => one.servers.map(formatEndpoint).join(', '));
+      if (next.skCs.equals(current.skCs) && before === servers) {
         next.skCs.wipe();
-        log.info({ key: inUse.skCs.fingerprint, advice: NOT_REPLACED }, 'credential read anew: nothing has changed');
+        log.info({ key: current.skCs.fingerprint, advice: NOT_REPLACED }, 'credential read anew: nothing has changed');
         return;
       }
-      const turns = link instanceof RelayLink && config.servers === undefined && next.servers.length > 0;
-      if (turns) link.turnTo(next.servers);
+      const turns = client instanceof CoapAuthServerClient && config.servers === undefined && next.servers.length > 0;
+      if (turns) client.setServers(next.servers);
       // Before it is wiped.
-      const keyBefore = inUse.skCs.fingerprint;
-      serials.rekey(next.skCs);
+      const keyBefore = current.skCs.fingerprint;
+      tids.rekey(next.skCs);
       controller.rekey(next.skCs);
       log.info({ keyBefore, key: next.skCs.fingerprint, servers: turns ? servers : undefined }, 'credential read anew');
-      inUse = next;
+      current = next;
     },
     async stop() {
       await Promise.all(sockets.map((socket) => socket.stop()));
       await controller.stop();
-      for (const stop of watches) stop();
-      await serials.close();
+      for (const stop of stopFunctions) stop();
+      await tids.close();
       await psks.close();
       await closeRegistry();
       await lock.release();
@@ -155,20 +161,20 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
 }
 
 /** The store of the nodes' keys; its master key is made with it, what the version before kept is taken over. */
-async function openKeys(options: StateOptions, log: Log): Promise<PskStore> {
-  const [path, former] = [keyStorePath(options.state), formerKeyStorePath(options.state)];
+async function openPskStore(options: StateOptions, log: Log): Promise<PskStore> {
+  const [path, legacyPath] = [keyStorePath(options.state), legacyKeyStorePath(options.state)];
   const source = await masterKeySourceOf(options);
   const master = (await exists(path)) ? await readMasterKey(source) : await readOrCreateMasterKey(source);
   const psks = await PskStore.openOrReplace(path, master, log);
-  if (await exists(former)) await psks.takeOver(former, log);
-  await psks.tellServing();
+  if (await exists(legacyPath)) await psks.importLegacyStore(legacyPath, log);
+  await psks.announceAdoption();
   return psks;
 }
 
 /** Takes up another master key when a command replaces it, and writes the keys that the disk did not take. */
 function keepUp(psks: PskStore, log: Log): () => void {
   const stops = [
-    repeat({ what: 'to follow the master key', everyMs: 1_000, log, action: () => psks.tellServing() }),
+    repeat({ what: 'to follow the master key', everyMs: 1_000, log, action: () => psks.announceAdoption() }),
     repeat({ what: 'to store keys that waited for the disk', everyMs: 1_000, log, action: () => writeAgain(psks, log) }),
   ];
   return () => {
@@ -186,18 +192,18 @@ async function writeAgain(psks: PskStore, log: Log): Promise<void> {
   }
 }
 
-interface OpenedLink {
-  readonly link: Link;
+interface OpenedAuthServerClient {
+  readonly client: AuthServerClient;
   /** Whether M2 and M7 get answers that help. */
   readonly checks: readonly Check[];
   /** What is counted of questions to auth-servers. */
-  readonly asked: ClientMetrics;
+  readonly upstreamMetrics: ClientMetrics;
   /** In combined mode. */
   readonly registry?: RegistryObservation;
   readonly closeRegistry: () => Promise<void>;
 }
 
-async function openLink(credential: Credential, config: Config, log: Log): Promise<OpenedLink> {
+async function openAuthServerClient(credential: Credential, config: Config, log: Log): Promise<OpenedAuthServerClient> {
   if (config.mode === 'combined' && config.registry !== undefined) return openCombined(credential, config, config.registry, log);
   const servers = config.servers ?? credential.servers;
   if (servers.length === 0) {
@@ -206,20 +212,20 @@ async function openLink(credential: Credential, config: Config, log: Log): Promi
         'Name one under `servers:` of the configuration, or for good with `controller set` and `controller rotate` on the auth-server, or set `mode: combined`.',
     });
   }
-  const link = new RelayLink(servers, log);
+  const client = new CoapAuthServerClient(servers, log);
   return {
-    link,
+    client,
     checks: [
-      { name: 'auth_server', watchdog: 'reported', run: () => link.look() },
-      { name: 'clock', watchdog: 'reported', run: () => link.lookAtClock(), cacheMs: 0 },
+      { name: 'auth_server', watchdog: 'reported', run: () => client.checkReachability() },
+      { name: 'clock', watchdog: 'reported', run: () => client.lookAtClock(), cacheMs: 0 },
     ],
-    asked: link.counts,
+    upstreamMetrics: client.metrics,
     closeRegistry: () => Promise.resolve(),
   };
 }
 
-async function openCombined(credential: Credential, config: Config, folder: string, log: Log): Promise<OpenedLink> {
-  const who = `controller ${formatId(credential.idC)}`;
+async function openCombined(credential: Credential, config: Config, folder: string, log: Log): Promise<OpenedAuthServerClient> {
+  const actor = `controller ${formatId(credential.idC)}`;
   const source = await findMasterKey(
     config.registry_master_key_file === undefined ? {} : { masterKeyFile: config.registry_master_key_file },
     'registry-master-key',
@@ -231,8 +237,8 @@ async function openCombined(credential: Credential, config: Config, folder: stri
       run: [['latchkey-auth-server', 'init', '--help']],
     });
   const lock = await lockFolder(folder, 'latchkey-controller run in combined mode');
-  await upgrade(folder, () => readMasterKey(source), who, log);
-  const registry = await Registry.open(folder, await readMasterKey(source), who);
+  await upgrade(folder, () => readMasterKey(source), actor, log);
+  const registry = await Registry.open(folder, await readMasterKey(source), actor);
   if (!registry.knows(credential.idC, credential.skCs)) {
     throw new UsageFailure(
       `the registry in ${folder} does not have controller ${formatId(credential.idC)} with this credential`,
@@ -247,15 +253,15 @@ async function openCombined(credential: Credential, config: Config, folder: stri
   const server = new AuthServer({ registry, clock: readClock, draw: randomOctets, log });
   await server.keepTime();
   const unwatch = watchStore(registry, server, log);
-  const seen = new RegistryObservation(registry, server, log);
+  const registryTelemetry = new RegistryObservation(registry, server, log);
   return {
-    link: new LocalLink(server),
-    checks: seen.checks,
-    asked: new ClientMetrics(),
-    registry: seen,
+    client: new InProcessAuthServerClient(server),
+    checks: registryTelemetry.checks,
+    upstreamMetrics: new ClientMetrics(),
+    registry: registryTelemetry,
     async closeRegistry() {
       unwatch();
-      seen.close();
+      registryTelemetry.close();
       await server.close();
       await registry.close();
       await lock.release();

@@ -26,7 +26,7 @@ export function masterKeySourceOf(options: StateOptions): Promise<MasterKeySourc
 }
 
 /** Where the version before kept keys unsealed. */
-export function formerKeyStorePath(state: string): string {
+export function legacyKeyStorePath(state: string): string {
   return join(state, 'keys');
 }
 
@@ -35,7 +35,7 @@ export function keyStorePath(state: string): string {
 }
 
 /** Opens the keys for one command, beside a controller that may be running on them. */
-export async function withKeys(
+export async function withPskStore(
   options: StateOptions,
   use: (psks: PskStore, source: MasterKeySource) => void | Promise<void>,
 ): Promise<void> {
