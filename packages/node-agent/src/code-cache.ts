@@ -19,23 +19,23 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 
-const FILE = 'compiled';
+const FILE = 'code-cache';
 /** SHA-256 of what it is for and of what follows. */
 const DIGEST_LENGTH = 32;
 /** Some 400 KiB are expected. */
 const MAX_OCTETS = 4 * 1024 * 1024;
 
 /** @param source of the program it has to be of */
-export function readCompiled(folder: string, source: string): Buffer | undefined {
+export function readCodeCache(folder: string, source: string): Buffer | undefined {
   let file: number | undefined;
   try {
-    if (!isOurs(statSync(folder))) return undefined;
+    if (!hasTrustedOwner(statSync(folder))) return undefined;
     file = openSync(join(folder, FILE), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     const info = fstatSync(file);
-    if (!info.isFile() || info.nlink !== 1 || info.size > MAX_OCTETS || !isOurs(info)) return undefined;
+    if (!info.isFile() || info.nlink !== 1 || info.size > MAX_OCTETS || !hasTrustedOwner(info)) return undefined;
     const octets = readFileSync(file);
-    const compiled = octets.subarray(DIGEST_LENGTH);
-    return octets.subarray(0, DIGEST_LENGTH).equals(digest(source, compiled)) ? compiled : undefined;
+    const code = octets.subarray(DIGEST_LENGTH);
+    return octets.subarray(0, DIGEST_LENGTH).equals(digest(source, code)) ? code : undefined;
   } catch {
     // There is none, or none to be had: the program gets compiled.
     return undefined;
@@ -45,16 +45,16 @@ export function readCompiled(folder: string, source: string): Buffer | undefined
 }
 
 /** Written aside and renamed. It is of no consequence when it cannot be. */
-export function writeCompiled(folder: string, source: string, compiled: Buffer): void {
+export function writeCodeCache(folder: string, source: string, code: Buffer): void {
   const path = join(folder, FILE);
-  const aside = join(folder, `.${FILE}.new`);
+  const tempPath = join(folder, `.${FILE}.new`);
   try {
-    if (!isOurs(statSync(folder))) return;
-    rmSync(aside, { force: true });
-    writeFileSync(aside, Buffer.concat([digest(source, compiled), compiled]), { mode: 0o600, flag: 'wx' });
-    renameSync(aside, path);
+    if (!hasTrustedOwner(statSync(folder))) return;
+    rmSync(tempPath, { force: true });
+    writeFileSync(tempPath, Buffer.concat([digest(source, code), code]), { mode: 0o600, flag: 'wx' });
+    renameSync(tempPath, path);
   } catch {
-    removeIfPossible(aside);
+    removeIfPossible(tempPath);
   }
 }
 
@@ -67,12 +67,12 @@ function removeIfPossible(path: string): void {
 }
 
 /** Whether nobody but root and this process's own user can write to it. */
-function isOurs({ uid, mode }: Stats): boolean {
+function hasTrustedOwner({ uid, mode }: Stats): boolean {
   return (uid === 0 || uid === process.geteuid?.()) && (mode & 0o022) === 0;
 }
 
-function digest(source: string, compiled: Uint8Array): Buffer {
+function digest(source: string, code: Uint8Array): Buffer {
   const { size, mtimeMs } = statSync(process.execPath);
-  const madeFor = `${process.version} ${process.arch} ${size} ${mtimeMs} ${source.length}\n`;
-  return createHash('sha256').update(madeFor).update(source, 'latin1').update(compiled).digest();
+  const target = `${process.version} ${process.arch} ${size} ${mtimeMs} ${source.length}\n`;
+  return createHash('sha256').update(target).update(source, 'latin1').update(code).digest();
 }

@@ -6,25 +6,25 @@ import type { AttemptResult } from './attempt.js';
 /** Codes that a controller refuses with; any other is `other code`, as who answers may be anybody. */
 const CODES = ['4.00', '4.01', '4.03', '4.04', '4.29', '5.03', '5.04'] as const;
 
-/** How an attempt ended; `failed here`: a name that means nothing, a disk that takes no key. */
-type Outcome =
+/** How an attempt ended; `local failure`: a name that means nothing, a disk that takes no key. */
+type AttemptOutcome =
   | 'joined'
   | 'wait'
-  | 'silent'
+  | 'no answer'
   | 'unreachable'
-  | 'not opened'
-  | 'failed here'
+  | 'undecryptable'
+  | 'local failure'
   | 'other code'
   | (typeof CODES)[number];
 
-export class NodeCounts {
-  readonly joins: LabelledCounter<Outcome> = new LabelledCounter<Outcome>([
+export class NodeMetrics {
+  readonly joins: LabelledCounter<AttemptOutcome> = new LabelledCounter<AttemptOutcome>([
     'joined',
     'wait',
-    'silent',
+    'no answer',
     'unreachable',
-    'not opened',
-    'failed here',
+    'undecryptable',
+    'local failure',
     'other code',
     ...CODES,
   ]);
@@ -35,16 +35,16 @@ export class NodeCounts {
   failuresInRow = 0;
 
   /** @param result `undefined`: it could not be made, or what it gave could not be stored */
-  ended(result: AttemptResult | undefined): void {
-    const outcome = result === undefined ? 'failed here' : outcomeOf(result);
+  recordResult(result: AttemptResult | undefined): void {
+    const outcome = result === undefined ? 'local failure' : outcomeOf(result);
     this.joins.increment(outcome);
     this.failuresInRow = outcome === 'joined' ? 0 : this.failuresInRow + 1;
   }
 }
 
-function outcomeOf(result: AttemptResult): Outcome {
+function outcomeOf(result: AttemptResult): AttemptOutcome {
   if (result.kind !== 'failed') return result.kind;
-  if (result.why.kind !== 'refused') return result.why.kind;
-  const { code } = result.why;
+  if (result.reason.kind !== 'refused') return result.reason.kind;
+  const { code } = result.reason;
   return CODES.find((known) => known === code) ?? 'other code';
 }

@@ -12,9 +12,9 @@ interface Attempted {
   readonly controller: Endpoint;
 }
 
-type Why = Extract<AttemptResult, { kind: 'failed' }>['why'];
+type Why = Extract<AttemptResult, { kind: 'failed' }>['reason'];
 
-export function explain(result: Exclude<AttemptResult, { kind: 'joined' }>, attempted: Attempted): Failure {
+export function describeFailure(result: Exclude<AttemptResult, { kind: 'joined' }>, attempted: Attempted): Failure {
   const { state, controller } = attempted;
   const node = formatId(state.idI);
   const at = formatEndpoint(controller);
@@ -26,26 +26,26 @@ export function explain(result: Exclude<AttemptResult, { kind: 'joined' }>, atte
       },
     );
   }
-  const { why, step } = result;
-  switch (why.kind) {
+  const { reason, step } = result;
+  switch (reason.kind) {
     case 'unreachable':
-      return new Failure(`node ${node} cannot reach its controller at ${at} (${why.code})`, {
+      return new Failure(`node ${node} cannot reach its controller at ${at} (${reason.code})`, {
         advice: 'Is the controller running, and is that its address?',
       });
-    case 'silent':
+    case 'no answer':
       return new Failure(`node ${node} gets no answer from its controller at ${at}`, {
         advice:
           'Is the controller running, is that its address, and does the network let UDP through? A controller with several addresses may answer from another than was asked, which is no answer: name the address that nodes ask in its `listen:`.',
       });
-    case 'not opened':
-      return step === 'M1' ? notOpened(why, attempted) : unconfirmed(node, at);
+    case 'undecryptable':
+      return step === 'M1' ? notOpened(reason, attempted) : unconfirmed(node, at);
     case 'refused':
-      return refused(why.code, step, attempted);
+      return refused(reason.code, step, attempted);
   }
 }
 
 /** No M4 opened: the node tried each key that it holds. */
-function notOpened(why: Extract<Why, { kind: 'not opened' }>, attempted: Attempted): Failure {
+function notOpened(why: Extract<Why, { kind: 'undecryptable' }>, attempted: Attempted): Failure {
   const { state, controller } = attempted;
   const [node, at] = [formatId(state.idI), formatEndpoint(controller)];
   if (why.foreign !== undefined && state.controllers !== 'any')

@@ -6,9 +6,9 @@ import { formatId } from '@latchkey/protocol';
 import type { Log } from '@latchkey/runtime';
 
 /** A hook that takes longer is killed, in ms. */
-const LIMIT_MS = 60_000;
+const HOOK_TIMEOUT_MS = 60_000;
 /** When the agent stops, what runs may finish for so long, has then to end, and is killed after as long again, in ms. */
-const STOP_MS = 3_000;
+const STOP_GRACE_MS = 3_000;
 
 export interface Hook {
   /** A line of the shell. */
@@ -30,23 +30,23 @@ export async function runHook({ command, idI, stateFolder, log, signal }: Hook):
   const env = { ...process.env, LATCHKEY_ID: formatId(idI), LATCHKEY_STATE: stateFolder };
   const child = start(command, env, log);
   if (child === undefined) return false;
-  let last = setTimeout(() => end(child, 'SIGKILL'), LIMIT_MS);
+  let timer = setTimeout(() => signalGroup(child, 'SIGKILL'), HOOK_TIMEOUT_MS);
   const stop = (): void => {
-    clearTimeout(last);
-    last = setTimeout(() => {
-      end(child, 'SIGTERM');
-      last = setTimeout(() => end(child, 'SIGKILL'), STOP_MS);
-    }, STOP_MS);
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      signalGroup(child, 'SIGTERM');
+      timer = setTimeout(() => signalGroup(child, 'SIGKILL'), STOP_GRACE_MS);
+    }, STOP_GRACE_MS);
   };
   signal.addEventListener('abort', stop, { once: true });
   try {
-    const [code, by] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
+    const [code, killedBy] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
     if (code === 0) return true;
-    log.error({ code, signal: by }, 'on_key_change failed; it runs again with the next start or key');
+    log.error({ code, signal: killedBy }, 'on_key_change failed; it runs again with the next start or key');
   } catch (error) {
     tellNotStarted(error, log);
   } finally {
-    clearTimeout(last);
+    clearTimeout(timer);
     signal.removeEventListener('abort', stop);
   }
   return false;
@@ -67,7 +67,7 @@ function tellNotStarted(error: unknown, log: Log): void {
   log.error({ error: error instanceof Error ? error.message : String(error) }, 'on_key_change could not be started');
 }
 
-function end({ pid }: ChildProcess, signal: NodeJS.Signals): void {
+function signalGroup({ pid }: ChildProcess, signal: NodeJS.Signals): void {
   try {
     if (pid !== undefined) process.kill(-pid, signal);
   } catch {

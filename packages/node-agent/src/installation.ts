@@ -22,7 +22,7 @@ import {
 } from '@latchkey/runtime';
 
 /** 32 hex digits. */
-const KEY = /^[0-9a-fA-F]{32}$/;
+const KEY_PATTERN = /^[0-9a-fA-F]{32}$/;
 const NEVER_AN_ARGUMENT = 'An initial key is never an argument: others could read it.';
 const STANDARD_INPUT = '-';
 
@@ -63,13 +63,13 @@ export async function readInstallation(options: InstallationOptions): Promise<In
 }
 
 async function fromLabel(options: InstallationOptions, path: string): Promise<Installation> {
-  refuseController(options, '--label');
+  rejectControllerOption(options, '--label');
   if (isLabel(path)) {
     throw new UsageFailure('--label takes the name of a file, or -, not the label itself', {
       advice: `${NEVER_AN_ARGUMENT} Run it with --label - and scan the label, or pipe it in.`,
     });
   }
-  const line = parseLabel(await readSecret(path, 'Scan the label (it is not shown):', 'a label', '--label'), nameOf(path));
+  const line = parseLabel(await readSecret(path, 'Scan the label (it is not shown):', 'a label', '--label'), displayName(path));
   if (options.id !== undefined && options.id !== line.idI) {
     throw new UsageFailure(`the label is of node ${formatId(line.idI)}, and --id says ${formatId(options.id)}`, {
       advice: 'Scan the label of this device, or leave out --id.',
@@ -79,9 +79,9 @@ async function fromLabel(options: InstallationOptions, path: string): Promise<In
 }
 
 async function fromManifest(options: InstallationOptions, path: string): Promise<Installation> {
-  refuseController(options, '--manifest');
+  rejectControllerOption(options, '--manifest');
   if (options.id === undefined) throw new UsageFailure('--manifest has many nodes: tell which with --id');
-  const name = nameOf(path);
+  const name = displayName(path);
   return findManifestLine(await manifestOctets(options, path), options.id, {
     name,
     decrypt: { advice: 'It was encrypted twice: decrypt it once before.' },
@@ -90,7 +90,7 @@ async function fromManifest(options: InstallationOptions, path: string): Promise
 
 /** A manifest in the clear is private; one that is encrypted may have come by any way. */
 async function manifestOctets({ passphraseFile, identity }: InstallationOptions, path: string): Promise<Uint8Array> {
-  const name = nameOf(path);
+  const name = displayName(path);
   if (passphraseFile !== undefined && identity !== undefined) {
     throw new UsageFailure('--passphrase-file and --identity exclude each other');
   }
@@ -109,24 +109,26 @@ async function manifestOctets({ passphraseFile, identity }: InstallationOptions,
     return octets;
   }
   if (lock === 'passphrase') {
-    if (passphraseFile === undefined) throw notOpened(name, 'a passphrase', '--passphrase-file FILE, or - to type it');
+    if (passphraseFile === undefined)
+      throw decryptionOptionMissing(name, 'a passphrase', '--passphrase-file FILE, or - to type it');
     const passphrase = await readSecret(
       passphraseFile,
       `Passphrase of ${name} (it is not shown):`,
       'a passphrase',
       '--passphrase-file',
     );
-    return decryptManifest(octets, name, { passphrase: parsePassphrase(passphrase, nameOf(passphraseFile)) });
+    return decryptManifest(octets, name, { passphrase: parsePassphrase(passphrase, displayName(passphraseFile)) });
   }
-  if (identity === undefined) throw notOpened(name, 'recipients', '--identity FILE, with a file that age-keygen wrote');
+  if (identity === undefined)
+    throw decryptionOptionMissing(name, 'recipients', '--identity FILE, with a file that age-keygen wrote');
   const identities = await parseIdentities(
     await readSecret(identity, 'Identity (it is not shown):', 'an identity', '--identity'),
-    nameOf(identity),
+    displayName(identity),
   );
   return decryptManifest(octets, name, { identities });
 }
 
-function notOpened(name: string, to: string, option: string): UsageFailure {
+function decryptionOptionMissing(name: string, to: string, option: string): UsageFailure {
   return new UsageFailure(`${name} is encrypted to ${to}`, { advice: `Give ${option}.` });
 }
 
@@ -135,13 +137,13 @@ async function fromOptions({ id, controller, controllerId, ikFile }: Installatio
     throw new UsageFailure('expected --label, --manifest, or both --controller and --ik-file', { advice: NEVER_AN_ARGUMENT });
   }
   if (id === undefined) throw new UsageFailure('--ik-file tells nothing but the key: tell which node with --id');
-  if (KEY.test(ikFile))
+  if (KEY_PATTERN.test(ikFile))
     throw new UsageFailure('--ik-file takes the name of a file, or -, not the key itself', { advice: NEVER_AN_ARGUMENT });
   const text = await readSecret(ikFile, 'Initial key (it is not shown):', 'a key', '--ik-file');
-  return { idI: id, idC: controllerId, controller, ik: parseKey(text, nameOf(ikFile)) };
+  return { idI: id, idC: controllerId, controller, ik: parseKey(text, displayName(ikFile)) };
 }
 
-function refuseController({ controller, controllerId }: InstallationOptions, source: string): void {
+function rejectControllerOption({ controller, controllerId }: InstallationOptions, source: string): void {
   if (controller === undefined && controllerId === undefined) return;
   throw new UsageFailure(`${source} tells the controller already`, { advice: 'Leave out --controller and --controller-id.' });
 }
@@ -152,6 +154,6 @@ async function readSecret(path: string, prompt: string, what: string, option: st
   return readSecretInput(prompt, what);
 }
 
-function nameOf(path: string): string {
+function displayName(path: string): string {
   return path === STANDARD_INPUT ? 'standard input' : path;
 }

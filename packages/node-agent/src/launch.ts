@@ -8,42 +8,44 @@ import { readFileSync } from 'node:fs';
 import { createRequire, Module } from 'node:module';
 import { join } from 'node:path';
 import { constants, Script } from 'node:vm';
-import { readCompiled, writeCompiled } from './code-cache.js';
+import { readCodeCache, writeCodeCache } from './code-cache.js';
 import type { start } from './start.js';
 
 interface Program {
   readonly start: typeof start;
 }
 
-const PATH = join(import.meta.dirname, 'program.js');
-const KEPT: ReadonlySet<string | undefined> = new Set(['run', 'join']);
+const PROGRAM_PATH = join(import.meta.dirname, 'program.js');
+const CACHED_COMMANDS: ReadonlySet<string | undefined> = new Set(['run', 'join']);
 /** As Node.js wraps a CommonJS module. */
 const WRAPPED = ['(function (exports, require, module, __filename, __dirname) { ', '\n})'] as const;
 
-const require = createRequire(PATH);
+const require = createRequire(PROGRAM_PATH);
 const [, , command, ...options] = process.argv;
 
-if (KEPT.has(command)) {
+if (CACHED_COMMANDS.has(command)) {
   // The bundle is ASCII.
-  const source = readFileSync(PATH, 'latin1');
+  const source = readFileSync(PROGRAM_PATH, 'latin1');
   const folder = stateFolder(options);
-  const cachedData = folder === undefined ? undefined : readCompiled(folder, source);
+  const cachedData = folder === undefined ? undefined : readCodeCache(folder, source);
   const script = new Script(WRAPPED.join(source), {
-    filename: PATH,
+    filename: PROGRAM_PATH,
     columnOffset: -WRAPPED[0].length,
     importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
     ...(cachedData === undefined ? {} : { cachedData }),
   });
-  const taken = cachedData !== undefined && script.cachedDataRejected === false;
-  const module = new Module(PATH);
-  module.filename = PATH;
+  const cacheAccepted = cachedData !== undefined && script.cachedDataRejected === false;
+  const module = new Module(PROGRAM_PATH);
+  module.filename = PROGRAM_PATH;
   // Parts of the program that are loaded later look for this one there.
-  require.cache[PATH] = module;
-  script.runInThisContext()(module.exports, require, module, PATH, import.meta.dirname);
+  require.cache[PROGRAM_PATH] = module;
+  script.runInThisContext()(module.exports, require, module, PROGRAM_PATH, import.meta.dirname);
   module.loaded = true;
-  void (module.exports as Program).start(taken ? undefined : (to) => writeCompiled(to, source, script.createCachedData()));
+  void (module.exports as Program).start(
+    cacheAccepted ? undefined : (to) => writeCodeCache(to, source, script.createCachedData()),
+  );
 } else {
-  void (require(PATH) as Program).start();
+  void (require(PROGRAM_PATH) as Program).start();
 }
 
 /** Where the command line says it is, before anything is there that reads command lines: where this is mistaken, the program gets compiled. */

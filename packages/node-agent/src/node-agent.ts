@@ -13,20 +13,20 @@ import {
   msUntilRenewal,
 } from '@latchkey/protocol';
 import { adviceInOneLine, Failure, formatEndpoint, type Log, monotonicNow } from '@latchkey/runtime';
-import { attempt, type AttemptResult } from './attempt.js';
-import { NodeCounts } from './counts.js';
-import { explain } from './explain.js';
+import { attemptJoin, type AttemptResult } from './attempt.js';
+import { NodeMetrics } from './counts.js';
+import { describeFailure } from './explain.js';
 import { runHook } from './hook.js';
 import type { NodeFile, RecordChange } from './node-file.js';
-import { PoweredClock } from './powered-clock.js';
-import type { Thrift } from './thrift.js';
+import { CumulativeUptime } from './powered-clock.js';
+import type { MemorySaver } from './thrift.js';
 
 /** Longest sleep before the clocks are looked at again, in ms: a wall clock may be set meanwhile. */
-const LOOK_EVERY_MS = 60_000;
+const POLL_INTERVAL_MS = 60_000;
 /** At a stop powered time is saved unless it was saved less than this before, in ms. */
-const SAVED_AT_STOP_MS = 1_000;
+const STOP_SAVE_AFTER_MS = 1_000;
 /** `ageCandidates` waits so long at most, and saves powered time so often, in ms. */
-const AGING = { limit: 120_000, save: 5_000 } as const;
+const AGING = { limitMs: 120_000, saveIntervalMs: 5_000 } as const;
 
 /** More than a node has controllers and addresses. */
 const TURNS = 2 ** 16;
@@ -37,10 +37,10 @@ export interface NodeAgentOptions {
   readonly onKeyChange: string | undefined;
   readonly log: Log;
   /** Of whoever has the process to itself. */
-  readonly thrift?: Thrift;
+  readonly memorySaver?: MemorySaver;
 }
 
-type Joined = Extract<AttemptResult, { kind: 'joined' }>;
+type JoinedResult = Extract<AttemptResult, { kind: 'joined' }>;
 
 interface Failed {
   readonly kind: 'failed';
@@ -48,39 +48,39 @@ interface Failed {
   /** The network's wish, in seconds. */
   readonly maxAge: number;
   /** After which another attempt can come to more: it is not put off for longer, in ms. */
-  readonly waitMs: number;
+  readonly maxDelayMs: number;
 }
 
 export class NodeAgent {
-  readonly counts: NodeCounts = new NodeCounts();
+  readonly metrics: NodeMetrics = new NodeMetrics();
   readonly #file: NodeFile;
   readonly #folder: string;
   readonly #onKeyChange: string | undefined;
   readonly #log: Log;
-  readonly #thrift: Thrift | undefined;
-  readonly #powered: PoweredClock;
+  readonly #memorySaver: MemorySaver | undefined;
+  readonly #uptime: CumulativeUptime;
   readonly #stopping = new AbortController();
   /** Attempts take the controllers in turn, and the addresses of each. */
-  #turn: number;
+  #nextController: number;
   /** The hook that runs, and those that wait for it. */
-  #telling: Promise<void> = Promise.resolve();
+  #hookRun: Promise<void> = Promise.resolve();
   /** The last try to save powered time, in ms of powered time. */
-  #saveTriedAt = -Infinity;
+  #saveAttemptedAt = -Infinity;
 
-  constructor({ file, folder, onKeyChange, log, thrift }: NodeAgentOptions) {
+  constructor({ file, folder, onKeyChange, log, memorySaver }: NodeAgentOptions) {
     this.#file = file;
     this.#folder = resolve(folder);
     this.#onKeyChange = onKeyChange;
     this.#log = log;
-    this.#thrift = thrift;
-    this.#powered = new PoweredClock(file.record.powered);
+    this.#memorySaver = memorySaver;
+    this.#uptime = new CumulativeUptime(file.record.powered);
     // `join` makes one attempt: after one that failed, the next process must not try the same address again each time.
     const { lastAttempt } = file.record;
-    this.#turn = lastAttempt === undefined || lastAttempt.outcome === 'joined' ? 0 : randomInt(0, TURNS);
+    this.#nextController = lastAttempt === undefined || lastAttempt.outcome === 'joined' ? 0 : randomInt(0, TURNS);
   }
 
   /** One attempt. Throws a Failure that explains why there is no new key. */
-  async join(): Promise<Joined> {
+  async join(): Promise<JoinedResult> {
     const result = await this.#attempt();
     if (result.kind === 'joined') return result;
     throw result.failure;
@@ -89,26 +89,26 @@ export class NodeAgent {
   /** Joins and renews until `stop`. */
   async run(): Promise<void> {
     // A hook that hangs must not keep a device that is soon switched off again from its attempt.
-    void this.tell();
-    await this.#keepJoined();
-    await this.#telling;
-    const { state, membership } = this.#file.record;
-    const counts = membership?.renewal !== undefined || state.candidates.length > 0;
-    if (counts && this.#powered.now() - this.#savedAt >= SAVED_AT_STOP_MS) await this.#saveTime();
+    void this.runPendingHook();
+    await this.#joinAndRenew();
+    await this.#hookRun;
+    const { state, keyLease } = this.#file.record;
+    const savesUptime = keyLease?.renewal !== undefined || state.candidates.length > 0;
+    if (savesUptime && this.#uptime.now() - this.#savedAt >= STOP_SAVE_AFTER_MS) await this.#saveUptime();
   }
 
-  async #keepJoined(): Promise<void> {
-    let rested = false;
+  async #joinAndRenew(): Promise<void> {
+    let footprintReduced = false;
     for (let failures = 0; !this.#isStopped();) {
-      const wait = failures === 0 ? this.#untilDue() : 0;
+      const wait = failures === 0 ? this.#msUntilDue() : 0;
       if (wait > 0) {
-        await this.saveTime();
-        if (!rested) this.#thrift?.rest();
-        rested = true;
-        await this.#sleep(Math.min(wait, LOOK_EVERY_MS, this.#untilSave()));
+        await this.saveUptime();
+        if (!footprintReduced) this.#memorySaver?.collectGarbage();
+        footprintReduced = true;
+        await this.#sleep(Math.min(wait, POLL_INTERVAL_MS, this.#msUntilSave()));
         continue;
       }
-      rested = false;
+      footprintReduced = false;
       const result = await this.#attempt();
       if (result.kind === 'joined') {
         failures = 0;
@@ -116,12 +116,12 @@ export class NodeAgent {
       }
       if (this.#isStopped()) return;
       failures += 1;
-      const delay = Math.min(backOff(failures, randomInt(0, 2 ** 32) / 2 ** 32, result.maxAge), result.waitMs);
+      const delay = Math.min(backOff(failures, randomInt(0, 2 ** 32) / 2 ** 32, result.maxAge), result.maxDelayMs);
       this.#log.warn(
         { advice: adviceInOneLine(result.failure), failures, nextInSeconds: Math.round(delay / 1000) },
         result.failure.message,
       );
-      this.#thrift?.rest();
+      this.#memorySaver?.collectGarbage();
       await this.#sleep(delay);
     }
   }
@@ -136,26 +136,26 @@ export class NodeAgent {
 
   /** Whether an attempt is due: not joined, a candidate is open, or it is time to renew. */
   get isDue(): boolean {
-    return this.#untilDue() === 0;
+    return this.#msUntilDue() === 0;
   }
 
   clocks(): NodeClocks {
-    return this.#powered.clocks();
+    return this.#uptime.clocks();
   }
 
   /** ms until the next attempt. */
-  #untilDue(): number {
-    const { state, membership } = this.#file.record;
-    if (state.initial || state.candidates.length > 0 || membership === undefined) return 0;
-    return Math.max(0, msUntilRenewal(membership, this.clocks()));
+  #msUntilDue(): number {
+    const { state, keyLease } = this.#file.record;
+    if (state.initial || state.candidates.length > 0 || keyLease === undefined) return 0;
+    return Math.max(0, msUntilRenewal(keyLease, this.clocks()));
   }
 
   /**
    * Saves powered time if the key's renewal depends on it and the last write of it is as old as a
    * boot may lose. The first call in each boot saves it at once.
    */
-  async saveTime(): Promise<void> {
-    if (this.#untilSave() === 0) await this.#saveTime();
+  async saveUptime(): Promise<void> {
+    if (this.#msUntilSave() === 0) await this.#saveUptime();
   }
 
   /**
@@ -164,88 +164,88 @@ export class NodeAgent {
    * would otherwise get a second older with each boot.
    */
   async ageCandidates(): Promise<void> {
-    const end = monotonicNow() + AGING.limit;
-    while (this.#isTooYoung() && monotonicNow() < end) {
-      await this.#sleep(AGING.save);
-      await this.#saveTime();
+    const deadlineAt = monotonicNow() + AGING.limitMs;
+    while (this.#isOldestCandidateTooYoung() && monotonicNow() < deadlineAt) {
+      await this.#sleep(AGING.saveIntervalMs);
+      await this.#saveUptime();
     }
   }
 
-  #isTooYoung(): boolean {
+  #isOldestCandidateTooYoung(): boolean {
     const { candidates } = this.#file.record.state;
     const [oldest] = candidates;
-    return candidates.length === MAX_CANDIDATES && this.#powered.now() - (oldest?.storedAt ?? 0) < CANDIDATE_MIN_AGE_MS;
+    return candidates.length === MAX_CANDIDATES && this.#uptime.now() - (oldest?.storedAt ?? 0) < CANDIDATE_MIN_AGE_MS;
   }
 
-  async #saveTime(): Promise<void> {
+  async #saveUptime(): Promise<void> {
     // If the disk takes nothing, the next try is as far off as after a write.
-    this.#saveTriedAt = this.#powered.now();
-    await this.#write({ powered: this.#powered.save() });
+    this.#saveAttemptedAt = this.#uptime.now();
+    await this.#write({ powered: this.#uptime.save() });
   }
 
-  #untilSave(): number {
-    const { membership } = this.#file.record;
-    if (membership?.renewal === undefined) return Infinity;
-    return Math.max(0, this.#savedAt + saveIntervalMs(membership.renewal) - this.#powered.now());
+  #msUntilSave(): number {
+    const { keyLease } = this.#file.record;
+    if (keyLease?.renewal === undefined) return Infinity;
+    return Math.max(0, this.#savedAt + saveIntervalMs(keyLease.renewal) - this.#uptime.now());
   }
 
   /** When powered time was last saved in this boot, in ms of powered time. */
   get #savedAt(): number {
     const { powered } = this.#file.record;
-    return Math.max(this.#saveTriedAt, powered?.boots === this.#powered.boots ? powered.ms : -Infinity);
+    return Math.max(this.#saveAttemptedAt, powered?.boots === this.#uptime.boots ? powered.ms : -Infinity);
   }
 
-  async #attempt(): Promise<Joined | Failed> {
+  async #attempt(): Promise<JoinedResult | Failed> {
     const { state, endpoints } = this.#file.record;
-    const controller = endpoints[this.#turn % endpoints.length];
+    const controller = endpoints[this.#nextController % endpoints.length];
     if (controller === undefined) throw new Failure('the node has no controller');
-    const turn = Math.floor(this.#turn / endpoints.length);
-    this.#turn += 1;
+    const turn = Math.floor(this.#nextController / endpoints.length);
+    this.#nextController += 1;
     const node = formatId(state.idI);
     this.#log.debug({ node, controller: formatEndpoint(controller) }, 'attempt');
     try {
-      const result = await attempt({
+      const result = await attemptJoin({
         file: this.#file,
         controller,
         turn,
-        powered: this.#powered,
+        uptime: this.#uptime,
         log: this.#log,
         signal: this.#stopping.signal,
-        counts: this.counts,
-        onSent: () => this.#thrift?.spare(),
+        metrics: this.metrics,
+        onSent: () => this.#memorySaver?.reduceFootprint(),
       });
-      this.counts.ended(result);
+      this.metrics.recordResult(result);
       if (result.kind === 'joined') {
         const { keyBefore, key, lifetime } = result;
         this.#log.info({ node, keyBefore, key, lifetimeSeconds: lifetime }, 'joined');
-        await this.tell();
+        await this.runPendingHook();
         return result;
       }
-      const maxAge = result.kind === 'failed' && result.why.kind === 'refused' ? (result.why.maxAge ?? 0) : 0;
+      const maxAge = result.kind === 'failed' && result.reason.kind === 'refused' ? (result.reason.maxAge ?? 0) : 0;
       return await this.#failed(
-        explain(result, { state, folder: this.#folder, controller }),
+        describeFailure(result, { state, folder: this.#folder, controller }),
         maxAge,
         result.kind === 'wait' ? result.forMs : Infinity,
       );
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
-      this.counts.ended(undefined);
+      this.metrics.recordResult(undefined);
       return this.#failed(error, 0, Infinity);
     }
   }
 
-  async #failed(failure: Failure, maxAge: number, waitMs: number): Promise<Failed> {
-    await this.#remember(failure.message);
-    await this.tell();
-    return { kind: 'failed', failure, maxAge, waitMs };
+  async #failed(failure: Failure, maxAge: number, maxDelayMs: number): Promise<Failed> {
+    await this.#recordAttempt(failure.message);
+    await this.runPendingHook();
+    return { kind: 'failed', failure, maxAge, maxDelayMs };
   }
 
   /**
    * Powered time is saved with each attempt, too: a candidate grows old also on a device that is
    * switched off and on.
    */
-  async #remember(outcome: string): Promise<void> {
-    await this.#write({ powered: this.#powered.save(), lastAttempt: { at: Date.now(), outcome } });
+  async #recordAttempt(outcome: string): Promise<void> {
+    await this.#write({ powered: this.#uptime.save(), lastAttempt: { at: Date.now(), outcome } });
   }
 
   /** Writes what may be lost: no key depends on it, so that a disk that takes nothing is logged and no more. */
@@ -262,13 +262,13 @@ export class NodeAgent {
    * Runs the hook if the confirmed key is news, one at a time; what crashes in between is told at
    * the next start.
    */
-  tell(): Promise<void> {
-    this.#telling = this.#telling.then(() => this.#tell());
-    return this.#telling;
+  runPendingHook(): Promise<void> {
+    this.#hookRun = this.#hookRun.then(() => this.#runPendingHook());
+    return this.#hookRun;
   }
 
-  async #tell(): Promise<void> {
-    if (!this.#file.record.hookDue || this.#onKeyChange === undefined) return;
+  async #runPendingHook(): Promise<void> {
+    if (!this.#file.record.hookPending || this.#onKeyChange === undefined) return;
     const { idI, confirmed } = this.#file.record.state;
     const done = await runHook({
       command: this.#onKeyChange,
@@ -278,7 +278,7 @@ export class NodeAgent {
       signal: this.#stopping.signal,
     });
     // By now there may be another key, which it does not know of.
-    if (done) await this.#write(({ state, hookDue }) => ({ hookDue: hookDue && state.confirmed !== confirmed }));
+    if (done) await this.#write(({ state, hookPending }) => ({ hookPending: hookPending && state.confirmed !== confirmed }));
   }
 
   async #sleep(ms: number): Promise<void> {

@@ -22,13 +22,13 @@ import {
   UsageFailure,
 } from '@latchkey/runtime';
 import * as z from 'zod/mini';
-import type { PoweredTime } from './powered-clock.js';
+import type { SavedUptime } from './powered-clock.js';
 
 const FILE = 'node.json';
 const VERSION = 1;
 
 /** A key that M6 confirmed. */
-interface Membership extends Confirmation {
+interface KeyLease extends Confirmation {
   /** When the initial key was traded in, by the wall clock, ms since the epoch. */
   readonly joinedAt: number;
   /** Seconds; 0 = no expiry. */
@@ -36,24 +36,24 @@ interface Membership extends Confirmation {
 }
 
 /** The wall clock and powered time differ by more only if the wall clock was set, in ms. */
-const CLOCK_SET_MS = 60_000;
+const CLOCK_STEP_MS = 60_000;
 
 /**
  * Returns when the key was confirmed, in ms since the epoch of the wall clock as it is now. If that
  * clock was ahead then and is not now, the time stored with the key is wrong by as much.
  */
-export function confirmedAt({ at, poweredAt }: Membership, { wallMs, poweredMs }: NodeClocks): number {
-  const setBack = poweredMs - poweredAt - (wallMs - at);
-  return setBack > CLOCK_SET_MS ? at - setBack : at;
+export function confirmedAt({ at, poweredAt }: KeyLease, { wallMs, poweredMs }: NodeClocks): number {
+  const steppedBackMs = poweredMs - poweredAt - (wallMs - at);
+  return steppedBackMs > CLOCK_STEP_MS ? at - steppedBackMs : at;
 }
 
 /**
  * Returns when the confirmed key expires, in ms since the epoch, or `undefined` if it does not, or
  * the node has not joined.
  */
-export function expiryOf({ membership }: Pick<NodeRecord, 'membership'>, now: NodeClocks): number | undefined {
-  if (membership === undefined || membership.lifetime === 0) return undefined;
-  return confirmedAt(membership, now) + 1000 * membership.lifetime;
+export function expiryOf({ keyLease }: Pick<StoredNode, 'keyLease'>, now: NodeClocks): number | undefined {
+  if (keyLease === undefined || keyLease.lifetime === 0) return undefined;
+  return confirmedAt(keyLease, now) + 1000 * keyLease.lifetime;
 }
 
 /** How the latest attempt ended. */
@@ -62,19 +62,19 @@ interface LastAttempt {
   readonly outcome: string;
 }
 
-export interface NodeRecord {
+export interface StoredNode {
   readonly state: NodeState;
   /** Where its controllers are. */
   readonly endpoints: readonly Endpoint[];
-  readonly membership: Membership | undefined;
+  readonly keyLease: KeyLease | undefined;
   readonly lastAttempt: LastAttempt | undefined;
-  readonly powered: PoweredTime | undefined;
+  readonly powered: SavedUptime | undefined;
   /** Whether `on_key_change` has still to be run for the confirmed key. */
-  readonly hookDue: boolean;
+  readonly hookPending: boolean;
 }
 
 /** What is written, or how it follows from the record as it is when it is written. */
-export type RecordChange = Partial<NodeRecord> | ((record: NodeRecord) => Partial<NodeRecord>);
+export type RecordChange = Partial<StoredNode> | ((record: StoredNode) => Partial<StoredNode>);
 
 const idSchema = z.pipe(
   z.string().check(z.refine((text) => parseId(text) !== undefined, 'expected 8 hex digits')),
@@ -111,22 +111,22 @@ const schema = z.strictObject({
 
 export class NodeFile {
   readonly #path: string;
-  #record: NodeRecord;
+  #record: StoredNode;
   /** The write that every later one waits for. It never rejects. */
   #lastWrite: Promise<unknown> = Promise.resolve();
 
-  private constructor(path: string, record: NodeRecord) {
+  private constructor(path: string, record: StoredNode) {
     this.#path = path;
     this.#record = record;
   }
 
   /** What the disk holds. */
-  get record(): NodeRecord {
+  get record(): StoredNode {
     return this.#record;
   }
 
   /** Installs a node (the draft's step 3). Unless told to replace, refuses where one is installed: its key would be lost. */
-  static async create(folder: string, record: NodeRecord, replace: boolean): Promise<void> {
+  static async create(folder: string, record: StoredNode, replace: boolean): Promise<void> {
     await ensurePrivateFolder(folder);
     const path = join(folder, FILE);
     if (replace) return replaceFile(path, format(record));
@@ -143,7 +143,7 @@ export class NodeFile {
   }
 
   /** Throws a UsageFailure where no node is installed. */
-  static async look(folder: string): Promise<void> {
+  static async assertInstalled(folder: string): Promise<void> {
     if (await NodeFile.isInstalled(folder)) return;
     throw new UsageFailure(`${folder} holds no installed node`, {
       advice: 'Check the path: --state, or LATCHKEY_STATE. How a node is installed:',
@@ -152,7 +152,7 @@ export class NodeFile {
   }
 
   static async open(folder: string): Promise<NodeFile> {
-    await NodeFile.look(folder);
+    await NodeFile.assertInstalled(folder);
     const path = join(folder, FILE);
     const advice =
       'The file was changed by something else. Restore it, or install the node again with --replace; if it has joined, after `node reset`.';
@@ -178,7 +178,7 @@ export class NodeFile {
   }
 }
 
-function format({ state, endpoints, membership, lastAttempt, powered, hookDue }: NodeRecord): string {
+function format({ state, endpoints, keyLease, lastAttempt, powered, hookPending }: StoredNode): string {
   const json: z.input<typeof schema> = {
     version: VERSION,
     id: formatId(state.idI),
@@ -187,25 +187,25 @@ function format({ state, endpoints, membership, lastAttempt, powered, hookDue }:
     confirmed: { key: state.confirmed.toHex(), initial: state.initial },
     candidates: state.candidates.map(({ psk, storedAt }) => ({ psk: psk.toHex(), stored_at: storedAt })),
     membership:
-      membership === undefined
+      keyLease === undefined
         ? null
         : {
-            joined_at: new Date(membership.joinedAt).toISOString(),
-            at: new Date(membership.at).toISOString(),
-            powered_at: membership.poweredAt,
-            boots: membership.boots,
-            lifetime: membership.lifetime,
+            joined_at: new Date(keyLease.joinedAt).toISOString(),
+            at: new Date(keyLease.at).toISOString(),
+            powered_at: keyLease.poweredAt,
+            boots: keyLease.boots,
+            lifetime: keyLease.lifetime,
             renew_after:
-              membership.renewal === undefined ? null : { ms: membership.renewal.afterMs, boots: membership.renewal.afterBoots },
+              keyLease.renewal === undefined ? null : { ms: keyLease.renewal.afterMs, boots: keyLease.renewal.afterBoots },
           },
     last_attempt: lastAttempt === undefined ? null : { at: new Date(lastAttempt.at).toISOString(), outcome: lastAttempt.outcome },
     powered: powered === undefined ? null : { ...powered, boot: powered.boot ?? null },
-    hook_due: hookDue,
+    hook_due: hookPending,
   };
   return `${JSON.stringify(json, null, 2)}\n`;
 }
 
-function parse(json: z.output<typeof schema>): NodeRecord {
+function parse(json: z.output<typeof schema>): StoredNode {
   const { membership, last_attempt: lastAttempt, powered } = json;
   return {
     state: {
@@ -216,14 +216,14 @@ function parse(json: z.output<typeof schema>): NodeRecord {
       candidates: json.candidates.map(({ psk, stored_at }) => ({ psk, storedAt: stored_at })),
     },
     endpoints: json.addresses,
-    membership: membership === null ? undefined : membershipFrom(membership),
+    keyLease: membership === null ? undefined : keyLeaseFrom(membership),
     lastAttempt: lastAttempt === null ? undefined : { at: Date.parse(lastAttempt.at), outcome: lastAttempt.outcome },
     powered: powered === null ? undefined : { ...powered, boot: powered.boot ?? undefined },
-    hookDue: json.hook_due,
+    hookPending: json.hook_due,
   };
 }
 
-function membershipFrom(json: NonNullable<z.output<typeof schema>['membership']>): Membership {
+function keyLeaseFrom(json: NonNullable<z.output<typeof schema>['membership']>): KeyLease {
   const { renew_after: renewAfter } = json;
   return {
     joinedAt: Date.parse(json.joined_at),

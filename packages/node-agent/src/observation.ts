@@ -14,27 +14,27 @@ import type { NodeAgent } from './node-agent.js';
 import { confirmedAt, expiryOf, type NodeFile } from './node-file.js';
 
 /** A probe writes to flash: not at every look, in ms. */
-const STORE_GOOD_FOR_MS = 60_000;
+const STORE_CACHE_MS = 60_000;
 
-export function observe(agent: NodeAgent, file: NodeFile, folder: string): Telemetry {
-  const { counts } = agent;
+export function telemetryOf(agent: NodeAgent, file: NodeFile, folder: string): Telemetry {
+  const { metrics } = agent;
   const checks: Check[] = [
-    { name: 'key', watchdog: 'reported', run: () => faultOfKey(file, agent.clocks()), cacheMs: 0 },
-    { name: 'store', run: () => probeFolder(folder).then(() => undefined), cacheMs: STORE_GOOD_FOR_MS },
+    { name: 'key', watchdog: 'reported', run: () => keyFault(file, agent.clocks()), cacheMs: 0 },
+    { name: 'store', run: () => probeFolder(folder).then(() => undefined), cacheMs: STORE_CACHE_MS },
   ];
   return {
     isServing: () => true,
     checks,
     metrics: [
-      joinsMetric(counts.joins),
-      exchangesMetric(counts.exchanges),
+      joinsMetric(metrics.joins),
+      exchangesMetric(metrics.exchanges),
       gauge('latchkey_node_joined', 'Whether the node has a key of its own', () => (file.record.state.initial ? 0 : 1)),
-      gauge('latchkey_node_failures', 'Attempts in a row that gave no key', () => counts.failuresInRow),
+      gauge('latchkey_node_failures', 'Attempts in a row that gave no key', () => metrics.failuresInRow),
       {
         type: 'gauge',
         name: 'latchkey_key_renewed_timestamp_seconds',
         help: 'When the node got the key it has',
-        read: () => seconds(file.record.membership && confirmedAt(file.record.membership, agent.clocks())),
+        read: () => seconds(file.record.keyLease && confirmedAt(file.record.keyLease, agent.clocks())),
       },
       {
         type: 'gauge',
@@ -42,15 +42,15 @@ export function observe(agent: NodeAgent, file: NodeFile, folder: string): Telem
         help: 'When the key expires, where it does',
         read: () => seconds(expiryOf(file.record, agent.clocks())),
       },
-      ...counts.client.definitions(),
-      dropsMetric(counts.client.drops),
+      ...metrics.client.definitions(),
+      dropsMetric(metrics.client.drops),
     ],
   };
 }
 
-function faultOfKey(file: NodeFile, now: NodeClocks): string | undefined {
-  const { state, membership } = file.record;
-  if (state.initial || membership === undefined) return 'the node has not joined yet: it holds its initial key';
+function keyFault(file: NodeFile, now: NodeClocks): string | undefined {
+  const { state, keyLease } = file.record;
+  if (state.initial || keyLease === undefined) return 'the node has not joined yet: it holds its initial key';
   return now.wallMs > (expiryOf(file.record, now) ?? Infinity) ? 'the key has expired' : undefined;
 }
 

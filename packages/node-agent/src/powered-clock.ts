@@ -11,7 +11,7 @@ import { uptime } from 'node:os';
 import type { NodeClocks } from '@latchkey/protocol';
 
 /** What is kept of powered time on disk. */
-export interface PoweredTime {
+export interface SavedUptime {
   readonly ms: number;
   /** The boot it was saved in, where the system tells boots apart. */
   readonly boot: string | undefined;
@@ -23,14 +23,14 @@ export interface PoweredTime {
   readonly boots: number;
 }
 
-export class PoweredClock {
+export class CumulativeUptime {
   readonly #boot: string | undefined = bootId();
   readonly #offset: number;
   /** Boots this node has seen, this one included. */
   readonly boots: number;
 
   /** Goes on from what was saved: in the same boot also the time between two runs counts. */
-  constructor(saved: PoweredTime | undefined) {
+  constructor(saved: SavedUptime | undefined) {
     const sameBoot = saved?.boot !== undefined && saved.boot === this.#boot && saved.uptime_ms <= uptimeMs();
     this.#offset = (saved?.ms ?? 0) - (sameBoot ? saved.uptime_ms : uptimeMs());
     this.boots = (saved?.boots ?? 0) + (sameBoot ? 0 : 1);
@@ -44,7 +44,7 @@ export class PoweredClock {
     return Math.round(this.#offset + uptimeMs());
   }
 
-  save(): PoweredTime {
+  save(): SavedUptime {
     const uptime_ms = uptimeMs();
     return { ms: Math.round(this.#offset + uptime_ms), boot: this.#boot, uptime_ms, boots: this.boots };
   }

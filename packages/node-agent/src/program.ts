@@ -7,12 +7,12 @@ import { keyCommand } from './commands/key.js';
 import { moveCommand } from './commands/move.js';
 import { runCommand } from './commands/run.js';
 import { statusCommand } from './commands/status.js';
-import type { KeepCompiled } from './thrift.js';
+import type { SaveCodeCache } from './thrift.js';
 import type { Command } from 'commander';
 
 const NAME = 'latchkey-node-agent';
 
-const COMMANDS: Readonly<Record<string, (keepCompiled: KeepCompiled) => Command>> = {
+const COMMANDS: Readonly<Record<string, (saveCodeCache: SaveCodeCache) => Command>> = {
   install: installCommand,
   join: joinCommand,
   run: runCommand,
@@ -22,23 +22,23 @@ const COMMANDS: Readonly<Record<string, (keepCompiled: KeepCompiled) => Command>
   key: keyCommand,
 };
 
-interface Purpose {
+interface ProgramOptions {
   /** The command that was asked for: where there is such a one no other is made. */
-  readonly asked?: string | undefined;
-  readonly keepCompiled?: KeepCompiled | undefined;
+  readonly commandName?: string | undefined;
+  readonly saveCodeCache?: SaveCodeCache | undefined;
 }
 
-export function nodeAgentProgram({ asked, keepCompiled = () => undefined }: Purpose = {}): Command {
-  const whole = program(
+export function nodeAgentProgram({ commandName, saveCodeCache = () => undefined }: ProgramOptions = {}): Command {
+  const command = program(
     NAME,
     'Node agent (SBI): replaces the key an installer gave this device',
     new URL('../package.json', import.meta.url),
   );
-  const made = Object.entries(COMMANDS);
-  const one = made.filter(([name]) => name === asked);
-  for (const [, make] of one.length > 0 ? one : made) whole.addCommand(make(keepCompiled));
+  const entries = Object.entries(COMMANDS);
+  const selected = entries.filter(([name]) => name === commandName);
+  for (const [, make] of selected.length > 0 ? selected : entries) command.addCommand(make(saveCodeCache));
   return withExamples(
-    whole,
+    command,
     `${NAME} install --state ./node --manifest manifest.csv --id 0000a1b2`,
     `${NAME} join --state ./node`,
     `${NAME} status --state ./node`,

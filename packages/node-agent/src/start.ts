@@ -2,8 +2,8 @@
 
 import { main } from '@latchkey/runtime';
 import { nodeAgentProgram } from './program.js';
-import type { KeepCompiled } from './thrift.js';
+import type { SaveCodeCache } from './thrift.js';
 
-export function start(keepCompiled?: KeepCompiled): Promise<void> {
-  return main(nodeAgentProgram({ asked: process.argv[2], keepCompiled }));
+export function start(saveCodeCache?: SaveCodeCache): Promise<void> {
+  return main(nodeAgentProgram({ commandName: process.argv[2], saveCodeCache }));
 }

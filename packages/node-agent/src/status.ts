@@ -2,7 +2,7 @@
 
 import { formatId, type NodeClocks, msUntilRenewal } from '@latchkey/protocol';
 import { formatDuration, formatEndpoint, formatFields } from '@latchkey/runtime';
-import { expiryOf, type NodeRecord } from './node-file.js';
+import { expiryOf, type StoredNode } from './node-file.js';
 
 /**
  * `installed`: it has its initial key; `joined`: a key of its own; `expired`: that is over; `unconfirmed`: it may have another, the network has
@@ -29,17 +29,17 @@ interface StatusView {
   readonly last_attempt: string | null;
 }
 
-export function statusJson(record: NodeRecord, now: NodeClocks): string {
+export function statusJson(record: StoredNode, now: NodeClocks): string {
   return `${JSON.stringify(viewOf(record, now), null, 2)}\n`;
 }
 
-export function statusText(record: NodeRecord, now: NodeClocks): string {
+export function statusText(record: StoredNode, now: NodeClocks): string {
   return formatFields(fieldsOf(viewOf(record, now)));
 }
 
-function viewOf(record: NodeRecord, now: NodeClocks): StatusView {
-  const { state, endpoints, membership, lastAttempt } = record;
-  const due = membership?.renewal === undefined ? undefined : now.wallMs + msUntilRenewal(membership, now);
+function viewOf(record: StoredNode, now: NodeClocks): StatusView {
+  const { state, endpoints, keyLease, lastAttempt } = record;
+  const due = keyLease?.renewal === undefined ? undefined : now.wallMs + msUntilRenewal(keyLease, now);
   const expiry = expiryOf(record, now);
   return {
     id: formatId(state.idI),
@@ -49,9 +49,9 @@ function viewOf(record: NodeRecord, now: NodeClocks): StatusView {
     open_candidates: state.candidates.length,
     controllers: state.controllers === 'any' ? 'any' : state.controllers.map(formatId),
     addresses: endpoints.map(formatEndpoint),
-    joined_at: isoTime(membership?.joinedAt),
-    renewed_at: isoTime(membership?.at === membership?.joinedAt ? undefined : membership?.at),
-    lifetime_seconds: membership?.lifetime ?? null,
+    joined_at: isoTime(keyLease?.joinedAt),
+    renewed_at: isoTime(keyLease?.at === keyLease?.joinedAt ? undefined : keyLease?.at),
+    lifetime_seconds: keyLease?.lifetime ?? null,
     renewal_due_at: isoTime(due),
     expires_at: isoTime(expiry),
     last_attempt_at: isoTime(lastAttempt?.at),
@@ -59,7 +59,7 @@ function viewOf(record: NodeRecord, now: NodeClocks): StatusView {
   };
 }
 
-function statusOf({ candidates, initial }: NodeRecord['state'], expiry: number | undefined, now: NodeClocks): Status {
+function statusOf({ candidates, initial }: StoredNode['state'], expiry: number | undefined, now: NodeClocks): Status {
   if (candidates.length > 0) return 'unconfirmed';
   if (initial) return 'installed';
   return now.wallMs > (expiry ?? Infinity) ? 'expired' : 'joined';

@@ -7,40 +7,40 @@
 import { runInNewContext } from 'node:vm';
 
 /** Loaded no sooner than it is needed. */
-const setFlags = (...flags: readonly string[]): void => {
+const setV8Flags = (...flags: readonly string[]): void => {
   const { setFlagsFromString } = process.getBuiltinModule('node:v8');
   for (const flag of flags) setFlagsFromString(flag);
 };
 
 /** Keeps in the state folder what V8 has compiled so far, so that the next start need not compile it (`launch`). */
-export type KeepCompiled = (folder: string) => void;
+export type SaveCodeCache = (folder: string) => void;
 
-export class Thrift {
-  readonly #keepCompiled: KeepCompiled;
+export class MemorySaver {
+  readonly #saveCodeCache: SaveCodeCache;
   readonly #folder: string;
-  #spares = false;
+  #reduced = false;
 
-  constructor(folder: string, keepCompiled: KeepCompiled) {
+  constructor(folder: string, saveCodeCache: SaveCodeCache) {
     this.#folder = folder;
-    this.#keepCompiled = keepCompiled;
+    this.#saveCodeCache = saveCodeCache;
   }
 
   /** From here on memory counts more than time. */
-  spare(): void {
-    if (this.#spares) return;
-    this.#spares = true;
+  reduceFootprint(): void {
+    if (this.#reduced) return;
+    this.#reduced = true;
     // Compiled code too is good for the flags it was made with.
-    this.#keepCompiled(this.#folder);
-    setFlags('--no-opt', '--semi-space-growth-factor=1');
+    this.#saveCodeCache(this.#folder);
+    setV8Flags('--no-opt', '--semi-space-growth-factor=1');
   }
 
   /**
    * Gives back what starting and joining have left behind, a megabyte or two, before a wait. Node.js has no call for it: V8 hands its collector to
    * contexts that are made after it was asked to.
    */
-  rest(): void {
-    this.spare();
-    setFlags('--expose-gc', '--compact-on-every-full-gc');
+  collectGarbage(): void {
+    this.reduceFootprint();
+    setV8Flags('--expose-gc', '--compact-on-every-full-gc');
     (runInNewContext('gc') as () => void)();
   }
 }

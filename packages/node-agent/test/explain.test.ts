@@ -4,7 +4,7 @@
 import { type NodeState, Secret } from '@latchkey/protocol';
 import { describe, expect, it } from 'vitest';
 import type { AttemptResult } from '../src/attempt.js';
-import { explain } from '../src/explain.js';
+import { describeFailure } from '../src/explain.js';
 
 type Failed = Extract<AttemptResult, { kind: 'failed' }>;
 
@@ -15,31 +15,31 @@ const JOINED: NodeState = { ...INSTALLED, confirmed: key(2), initial: false };
 const WHY = ['latchkey-auth-server', 'node', 'why', '0000a1b2'];
 const DATA = ['--data', '/var/lib/latchkey/auth-server'];
 
-function explained(result: Exclude<AttemptResult, { kind: 'joined' }>, state = INSTALLED): ReturnType<typeof explain> {
-  return explain(result, { state, folder: '/var/lib/it', controller: AT });
+function explained(result: Exclude<AttemptResult, { kind: 'joined' }>, state = INSTALLED): ReturnType<typeof describeFailure> {
+  return describeFailure(result, { state, folder: '/var/lib/it', controller: AT });
 }
 
-function failed(why: Failed['why'], step: Failed['step'], state = INSTALLED): ReturnType<typeof explain> {
-  return explained({ kind: 'failed', step, why }, state);
+function failed(reason: Failed['reason'], step: Failed['step'], state = INSTALLED): ReturnType<typeof describeFailure> {
+  return explained({ kind: 'failed', step, reason }, state);
 }
 
 describe('a failed attempt', () => {
   const cases: [string, Exclude<AttemptResult, { kind: 'joined' }>, RegExp, RegExp][] = [
     [
       'with nobody there',
-      { kind: 'failed', step: 'M1', why: { kind: 'unreachable', code: 'ECONNREFUSED' } },
+      { kind: 'failed', step: 'M1', reason: { kind: 'unreachable', code: 'ECONNREFUSED' } },
       /cannot reach its controller at \[2001:db8::1\]:5683 \(ECONNREFUSED\)$/,
       /Is the controller running/,
     ],
     [
       'with no answer',
-      { kind: 'failed', step: 'M1', why: { kind: 'silent' } },
+      { kind: 'failed', step: 'M1', reason: { kind: 'no answer' } },
       /gets no answer from its controller at \[2001:db8::1\]:5683$/,
       /let UDP through\? .*may answer from another than was asked.*`listen:`/,
     ],
     [
       'with answers to M5 that do not open: the key is right',
-      { kind: 'failed', step: 'M5', why: { kind: 'not opened', answers: 3 } },
+      { kind: 'failed', step: 'M5', reason: { kind: 'undecryptable', answers: 3 } },
       /gets answers to M5 from \[2001:db8::1\]:5683, but none opens$/,
       /^Its key is right/,
     ],
@@ -77,7 +77,7 @@ describe('a failed attempt', () => {
 });
 
 describe('answers of which none opens', () => {
-  const why = { kind: 'not opened', answers: 3 } as const;
+  const why = { kind: 'undecryptable', answers: 3 } as const;
 
   it('are told by the initial key to a node that has not joined', () => {
     const failure = failed(why, 'M1');

@@ -7,7 +7,7 @@ import { decodeM1, decodeM5 } from '@latchkey/protocol';
 import { onTestFinished } from 'vitest';
 import { CapturedLog, type Received, tempFolder, UdpPeer } from '../../runtime/test/fixtures.js';
 import { NodeAgent } from '../src/node-agent.js';
-import { NodeFile, type NodeRecord } from '../src/node-file.js';
+import { NodeFile, type StoredNode } from '../src/node-file.js';
 
 export const ID_I = 0xa1b2;
 export const ID_C = 1;
@@ -25,21 +25,21 @@ export function newSecret(): Secret {
 }
 
 /** A node as it is installed. */
-export function newRecord(more: Partial<NodeRecord> = {}): NodeRecord {
+export function newRecord(more: Partial<StoredNode> = {}): StoredNode {
   const state: NodeState = { idI: ID_I, controllers: [ID_C], confirmed: newSecret(), initial: true, candidates: [] };
   return {
     state,
     endpoints: [{ host: '127.0.0.1', port: 5683 }],
-    membership: undefined,
+    keyLease: undefined,
     lastAttempt: undefined,
     powered: undefined,
-    hookDue: false,
+    hookPending: false,
     ...more,
   };
 }
 
 /** A key that was confirmed a moment ago, at powered time 0 and in the first boot. */
-export function newMembership(renewal: Renewal | undefined): NodeRecord['membership'] {
+export function newKeyLease(renewal: Renewal | undefined): StoredNode['keyLease'] {
   const now = Date.now();
   return { joinedAt: now, at: now, poweredAt: 0, boots: 1, lifetime: (renewal?.afterMs ?? 0) / 800, renewal };
 }
@@ -51,7 +51,7 @@ export interface Installed {
   readonly agent: NodeAgent;
 }
 
-export async function install(record: NodeRecord, onKeyChange?: string): Promise<Installed> {
+export async function install(record: StoredNode, onKeyChange?: string): Promise<Installed> {
   const folder = await tempFolder();
   await NodeFile.create(folder, record, false);
   const [file, log] = [await NodeFile.open(folder), new CapturedLog()];
@@ -110,7 +110,7 @@ export class TestController {
   }
 
   /** Asks for proof of the node's address. */
-  prove(to: Received, echo: Buffer): void {
+  challenge(to: Received, echo: Buffer): void {
     const { messageId, token } = to;
     const options = [{ name: ECHO, value: echo }];
     this.#peer.reply(to, { code: '4.01', ack: true, messageId, token, options });

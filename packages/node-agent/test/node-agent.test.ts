@@ -6,9 +6,9 @@ import type { Renewal } from '@latchkey/protocol';
 import { describe, expect, it } from 'vitest';
 import { lookUpBy, type Received } from '../../runtime/test/fixtures.js';
 import { NodeAgent } from '../src/node-agent.js';
-import { NodeFile, type NodeRecord } from '../src/node-file.js';
-import { PoweredClock, type PoweredTime } from '../src/powered-clock.js';
-import { echoIn, ID_C, ID_I, install, type Installed, newMembership, newRecord, newSecret, TestController } from './fixtures.js';
+import { NodeFile, type StoredNode } from '../src/node-file.js';
+import { CumulativeUptime, type SavedUptime } from '../src/powered-clock.js';
+import { echoIn, ID_C, ID_I, install, type Installed, newKeyLease, newRecord, newSecret, TestController } from './fixtures.js';
 
 async function setting(onKeyChange?: string): Promise<Installed & { controller: TestController }> {
   const record = newRecord();
@@ -31,11 +31,11 @@ describe('a node that joins', () => {
 
     controller.answer(m5, controller.m6(m5, 7_200));
     expect(await joining).toMatchObject({ kind: 'joined', lifetime: 7_200, key: controller.psk?.fingerprint });
-    const { state, membership, lastAttempt } = (await NodeFile.open(folder)).record;
+    const { state, keyLease, lastAttempt } = (await NodeFile.open(folder)).record;
     expect([state.confirmed.toHex(), state.initial, state.candidates]).toEqual([controller.psk?.toHex(), false, []]);
-    expect(membership?.lifetime).toBe(7_200);
-    expect(membership?.renewal?.afterMs).toBeGreaterThanOrEqual(0.72 * 7_200_000);
-    expect(membership?.renewal?.afterMs).toBeLessThanOrEqual(0.88 * 7_200_000);
+    expect(keyLease?.lifetime).toBe(7_200);
+    expect(keyLease?.renewal?.afterMs).toBeGreaterThanOrEqual(0.72 * 7_200_000);
+    expect(keyLease?.renewal?.afterMs).toBeLessThanOrEqual(0.88 * 7_200_000);
     expect(lastAttempt?.outcome).toBe('joined');
     expect(agent.isDue).toBe(false);
   });
@@ -45,13 +45,13 @@ describe('a node that joins', () => {
     const joining = agent.join();
     const first = await controller.next();
     expect(echoIn(first)).toBeUndefined();
-    controller.prove(first, Buffer.from('first'));
+    controller.challenge(first, Buffer.from('first'));
     const m1 = await controller.next();
     expect([m1.payload, echoIn(m1)]).toEqual([first.payload, Buffer.from('first')]);
     controller.answer(m1, controller.m4(m1));
     const stale = await controller.next();
     expect(echoIn(stale)).toEqual(Buffer.from('first'));
-    controller.prove(stale, Buffer.from('second'));
+    controller.challenge(stale, Buffer.from('second'));
     const m5 = await controller.next();
     expect([m5.payload, echoIn(m5)]).toEqual([stale.payload, Buffer.from('second')]);
     controller.answer(m5, controller.m6(m5));
@@ -67,7 +67,7 @@ describe('a node that joins', () => {
     const { agent } = await install({ ...record, endpoints: [{ host: 'moving.example', port }] });
     const joining = agent.join();
     const first = await controller.next();
-    controller.prove(first, Buffer.from('of the first port'));
+    controller.challenge(first, Buffer.from('of the first port'));
     const m1 = await controller.next();
     controller.answer(m1, controller.m4(m1));
     const lost = await controller.next();
@@ -81,7 +81,7 @@ describe('a node that joins', () => {
   });
 
   describe('has a controller by a name with several addresses, of which one alone answers', () => {
-    async function named(more: Partial<NodeRecord> = {}): Promise<Installed & { controller: TestController }> {
+    async function named(more: Partial<StoredNode> = {}): Promise<Installed & { controller: TestController }> {
       const record = newRecord(more);
       const controller = await TestController.open(record.state.confirmed);
       // Nobody is at the first one, and connect(2) refuses the broadcast address, as one without a route.
@@ -173,7 +173,7 @@ describe('a node that joins', () => {
     controller.answer(next, controller.m4(next, { key: candidate }));
     const proof = await controller.next();
     expect(file.record.state.confirmed.toHex()).toBe(candidate.toHex());
-    expect(file.record.hookDue).toBe(true);
+    expect(file.record.hookPending).toBe(true);
     controller.answer(proof, controller.m6(proof));
     expect(await again).toMatchObject({ keyBefore: candidate.fingerprint, key: controller.psk?.fingerprint });
   });
@@ -214,7 +214,7 @@ describe('a node that runs', () => {
     await log.until(({ msg }) => msg === 'joined');
     agent.stop();
     await running;
-    expect(file.record).toMatchObject({ hookDue: false, state: { idI: ID_I, initial: false } });
+    expect(file.record).toMatchObject({ hookPending: false, state: { idI: ID_I, initial: false } });
   });
 
   it('tries again with its back-off, not once the oldest of four keys may go: the controller may hold one of them by then', async () => {
@@ -250,18 +250,18 @@ describe('a node that runs', () => {
   });
 
   it('tells the hook at the next start where it failed or was not run', async () => {
-    const record = newRecord({ hookDue: true });
+    const record = newRecord({ hookPending: true });
     const state = { ...record.state, initial: false };
-    const { agent, file, log } = await install({ ...record, state, membership: newMembership(undefined) }, 'exit 1');
+    const { agent, file, log } = await install({ ...record, state, keyLease: newKeyLease(undefined) }, 'exit 1');
     const running = agent.run();
     await log.until(({ msg }) => msg.startsWith('on_key_change failed'));
     agent.stop();
     await running;
-    expect(file.record.hookDue).toBe(true);
+    expect(file.record.hookPending).toBe(true);
   });
 
   it('goes on where the disk takes nothing after the hook has run', async () => {
-    const record = newRecord({ hookDue: true });
+    const record = newRecord({ hookPending: true });
     const controller = await TestController.open(record.state.confirmed);
     // The hook takes the disk away, so to speak.
     const { agent, log } = await install({ ...record, endpoints: [controller.endpoint] }, 'rm -r "$LATCHKEY_STATE"');
@@ -316,9 +316,9 @@ const DAY_MS = 86_400_000;
 const OTHER_BOOT = '00000000-0000-0000-0000-000000000000';
 
 /** A node that has joined, and had its powered time saved `ago` before. */
-function joinedRecord(renewal: Renewal, { ago = 0, ...saved }: Partial<PoweredTime> & { ago?: number } = {}): NodeRecord {
-  const record = newRecord({ membership: newMembership(renewal) });
-  const now = new PoweredClock(undefined).save();
+function joinedRecord(renewal: Renewal, { ago = 0, ...saved }: Partial<SavedUptime> & { ago?: number } = {}): StoredNode {
+  const record = newRecord({ keyLease: newKeyLease(renewal) });
+  const now = new CumulativeUptime(undefined).save();
   const powered = { ...now, uptime_ms: now.uptime_ms - ago, ...saved };
   return { ...record, state: { ...record.state, initial: false }, powered };
 }
@@ -352,7 +352,7 @@ describe('powered time', () => {
   it('is saved as the node stops, and not before where the last time is less than an hour ago', async () => {
     const { agent, file } = await install(joinedRecord({ afterMs: 30 * DAY_MS, afterBoots: 8 }, { ago: DAY_MS / 48 }));
     const [running, before] = [agent.run(), file.record.powered!];
-    await agent.saveTime();
+    await agent.saveUptime();
     expect(file.record.powered).toBe(before);
     agent.stop();
     await running;
@@ -362,16 +362,16 @@ describe('powered time', () => {
   it('that cannot be saved is not tried again at once', async () => {
     const { agent, folder, log } = await install(joinedRecord({ afterMs: 30 * DAY_MS, afterBoots: 8 }, { boot: OTHER_BOOT }));
     await rm(folder, { recursive: true });
-    await agent.saveTime();
-    await agent.saveTime();
+    await agent.saveUptime();
+    await agent.saveUptime();
     expect(log.lines.filter(({ level }) => level === 'error')).toHaveLength(1);
   });
 
   it('of a key that does not expire is not saved without an attempt', async () => {
     const record = joinedRecord({ afterMs: 1, afterBoots: 8 }, { boot: OTHER_BOOT });
-    const { agent, file } = await install({ ...record, membership: newMembership(undefined) });
+    const { agent, file } = await install({ ...record, keyLease: newKeyLease(undefined) });
     const running = agent.run();
-    await agent.saveTime();
+    await agent.saveUptime();
     agent.stop();
     await running;
     expect(file.record.powered).toEqual(record.powered);
@@ -380,7 +380,7 @@ describe('powered time', () => {
 
 describe('an on_key_change that hangs', () => {
   it('does not keep a node from an attempt that is due, and runs again for the key that comes of it', async () => {
-    const record = { ...joinedRecord({ afterMs: DAY_MS, afterBoots: 1 }, { boot: OTHER_BOOT }), hookDue: true };
+    const record = { ...joinedRecord({ afterMs: DAY_MS, afterBoots: 1 }, { boot: OTHER_BOOT }), hookPending: true };
     const controller = await TestController.open(record.state.confirmed);
     const hook = 'echo >> "$LATCHKEY_STATE/said"; until test -e "$LATCHKEY_STATE/go"; do sleep 0.1; done';
     const { agent, folder, file, log } = await install({ ...record, endpoints: [controller.endpoint] }, hook);
@@ -389,7 +389,7 @@ describe('an on_key_change that hangs', () => {
     await log.until(({ msg }) => msg === 'joined');
     expect(await readFile(join(folder, 'said'), 'utf8')).toBe('\n');
     await writeFile(join(folder, 'go'), '');
-    await expect.poll(() => file.record.hookDue, { timeout: 60_000 }).toBe(false);
+    await expect.poll(() => file.record.hookPending, { timeout: 60_000 }).toBe(false);
     expect(await readFile(join(folder, 'said'), 'utf8')).toBe('\n\n');
     agent.stop();
     await running;

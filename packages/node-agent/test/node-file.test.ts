@@ -6,7 +6,7 @@ import { Secret } from '@latchkey/protocol';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Child, tempFolder } from '../../runtime/test/fixtures.js';
-import { NodeFile, type NodeRecord } from '../src/node-file.js';
+import { NodeFile, type StoredNode } from '../src/node-file.js';
 import { newRecord, newSecret } from './fixtures.js';
 
 const KEY = '5b2e9d0c4f61a7384c1d9e0b7a6f5e4d';
@@ -14,7 +14,7 @@ const KEY = '5b2e9d0c4f61a7384c1d9e0b7a6f5e4d';
 const secret = fc.uint8Array({ minLength: 16, maxLength: 16 }).map((octets) => Secret.from(octets));
 const id = fc.nat(0xffff_ffff);
 const ms = fc.nat(2 ** 42);
-const record: fc.Arbitrary<NodeRecord> = fc.record({
+const record: fc.Arbitrary<StoredNode> = fc.record({
   state: fc.record({
     idI: id,
     controllers: fc.oneof(fc.constant('any' as const), fc.array(id, { minLength: 1, maxLength: 3 })),
@@ -29,7 +29,7 @@ const record: fc.Arbitrary<NodeRecord> = fc.record({
     }),
     { minLength: 1, maxLength: 3 },
   ),
-  membership: fc.option(
+  keyLease: fc.option(
     fc.record({
       joinedAt: ms,
       at: ms,
@@ -44,18 +44,18 @@ const record: fc.Arbitrary<NodeRecord> = fc.record({
   powered: fc.option(fc.record({ ms, boot: fc.option(fc.uuid(), { nil: undefined }), uptime_ms: ms, boots: fc.nat() }), {
     nil: undefined,
   }),
-  hookDue: fc.boolean(),
+  hookPending: fc.boolean(),
 });
 
 /** With keys as digits, which can be compared. */
-function plain(given: NodeRecord): unknown {
+function plain(given: StoredNode): unknown {
   return JSON.parse(
     JSON.stringify(given, (_, value: unknown) => (value === undefined ? 'undefined' : value)).replaceAll('"undefined"', 'null'),
   );
 }
 
 /** JSON.stringify asks a Secret for JSON, which throws: so the keys go by hand. */
-function withoutKeys(given: NodeRecord): NodeRecord {
+function withoutKeys(given: StoredNode): StoredNode {
   const { state } = given;
   const digits = (key: Secret): never => key.toHex() as never;
   return {
@@ -68,7 +68,7 @@ function withoutKeys(given: NodeRecord): NodeRecord {
   };
 }
 
-async function installed(given: NodeRecord = newRecord()): Promise<{ folder: string; path: string; file: NodeFile }> {
+async function installed(given: StoredNode = newRecord()): Promise<{ folder: string; path: string; file: NodeFile }> {
   const folder = join(await tempFolder(), 'node');
   await NodeFile.create(folder, given, false);
   return { folder, path: join(folder, 'node.json'), file: await NodeFile.open(folder) };
@@ -88,7 +88,7 @@ describe('what a node holds', () => {
 
   it('is one file of mode 0600 in a folder of mode 0700, also after it was changed', async () => {
     const { folder, path, file } = await installed();
-    await file.write({ hookDue: true });
+    await file.write({ hookPending: true });
     expect([(await stat(folder)).mode & 0o777, (await stat(path)).mode & 0o777]).toEqual([0o700, 0o600]);
     expect(await readdir(folder)).toEqual(['node.json']);
   });
@@ -96,27 +96,27 @@ describe('what a node holds', () => {
   it('changes field by field, on the disk before in memory', async () => {
     const { folder, file } = await installed();
     const before = file.record;
-    const writing = file.write({ hookDue: true });
+    const writing = file.write({ hookPending: true });
     expect(file.record).toBe(before);
     await writing;
-    expect(file.record).toEqual({ ...before, hookDue: true });
-    expect((await NodeFile.open(folder)).record.hookDue).toBe(true);
+    expect(file.record).toEqual({ ...before, hookPending: true });
+    expect((await NodeFile.open(folder)).record.hookPending).toBe(true);
   });
 
   it('changes in the order of the calls, each on top of the one before', async () => {
-    const { folder, file } = await installed(newRecord({ hookDue: true }));
+    const { folder, file } = await installed(newRecord({ hookPending: true }));
     const [state, seen] = [{ ...newRecord().state, initial: false }, [] as boolean[]];
     await Promise.all([
       file.write({ state }),
       file.write((record) => {
         seen.push(record.state === state);
-        return { hookDue: false };
+        return { hookPending: false };
       }),
       file.write({ lastAttempt: { at: 0, outcome: 'joined' } }),
     ]);
     expect(seen).toEqual([true]);
     const { record } = await NodeFile.open(folder);
-    expect([record.state.confirmed.toHex(), record.state.initial, record.hookDue, record.lastAttempt?.outcome]).toEqual([
+    expect([record.state.confirmed.toHex(), record.state.initial, record.hookPending, record.lastAttempt?.outcome]).toEqual([
       state.confirmed.toHex(),
       false,
       false,
@@ -127,18 +127,18 @@ describe('what a node holds', () => {
   it('changes after a write that failed', async () => {
     const { folder, file } = await installed();
     await rm(folder, { recursive: true });
-    const failing = file.write({ hookDue: true });
+    const failing = file.write({ hookPending: true });
     await expect(failing).rejects.toMatchObject({ name: 'Failure' });
     await mkdir(folder, { mode: 0o700 });
-    await file.write({ hookDue: true });
-    expect((await NodeFile.open(folder)).record.hookDue).toBe(true);
+    await file.write({ hookPending: true });
+    expect((await NodeFile.open(folder)).record.hookPending).toBe(true);
   });
 
   it('stays as it was, on disk and in memory, where it cannot be written', async () => {
     const { folder, file } = await installed();
     await rm(folder, { recursive: true });
     const before = file.record;
-    await expect(file.write({ hookDue: true })).rejects.toMatchObject({ name: 'Failure' });
+    await expect(file.write({ hookPending: true })).rejects.toMatchObject({ name: 'Failure' });
     expect(file.record).toBe(before);
   });
 

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { uptime } from 'node:os';
 import { describe, expect, it } from 'vitest';
-import { PoweredClock } from '../src/powered-clock.js';
+import { CumulativeUptime } from '../src/powered-clock.js';
 
 function uptimeMs(): number {
   return Math.round(uptime() * 1000);
@@ -19,14 +19,14 @@ function between(read: () => number): { value: number; low: number; high: number
 describe('powered time', () => {
   it('begins at 0 and does not run ahead of the system', () => {
     const start = uptimeMs();
-    const clock = new PoweredClock(undefined);
+    const clock = new CumulativeUptime(undefined);
     const { value, high } = between(() => clock.now());
     expect(value).toBeGreaterThanOrEqual(0);
     expect(value).toBeLessThanOrEqual(high - start);
   });
 
   it('never goes back', () => {
-    const clock = new PoweredClock(undefined);
+    const clock = new CumulativeUptime(undefined);
     let before = clock.now();
     for (let i = 0; i < 10_000; i++) {
       const now = clock.now();
@@ -36,9 +36,9 @@ describe('powered time', () => {
   });
 
   it('counts the time between two runs in the same boot', () => {
-    const saved = new PoweredClock(undefined).save();
+    const saved = new CumulativeUptime(undefined).save();
     const earlier = { ...saved, ms: 5_000, uptime_ms: saved.uptime_ms - 60_000 };
-    const clock = new PoweredClock(earlier);
+    const clock = new CumulativeUptime(earlier);
     const { value, low, high } = between(() => clock.now());
     expect(value).toBeGreaterThanOrEqual(5_000 + low - earlier.uptime_ms);
     expect(value).toBeLessThanOrEqual(5_000 + high - earlier.uptime_ms);
@@ -49,31 +49,31 @@ describe('powered time', () => {
     ['a system that does not tell boots apart', { boot: undefined, uptime_ms: uptimeMs() - 60_000 }],
     ['this boot, but a later time in it, as an image of another machine would have', { uptime_ms: uptimeMs() + 3_600_000 }],
   ])('goes on from what was saved in %s, and counts nothing in between', (_, more) => {
-    const saved = { ...new PoweredClock(undefined).save(), ms: 5_000, ...more };
+    const saved = { ...new CumulativeUptime(undefined).save(), ms: 5_000, ...more };
     const start = uptimeMs();
-    const clock = new PoweredClock(saved);
+    const clock = new CumulativeUptime(saved);
     const { value, high } = between(() => clock.now());
     expect(value).toBeGreaterThanOrEqual(5_000);
     expect(value).toBeLessThanOrEqual(5_000 + high - start);
   });
 
   it('is saved with the boot and the uptime of the moment, and read back without a jump', () => {
-    const clock = new PoweredClock({ ms: 7_000, boot: undefined, uptime_ms: 0, boots: 2 });
+    const clock = new CumulativeUptime({ ms: 7_000, boot: undefined, uptime_ms: 0, boots: 2 });
     const { value, low, high } = between(() => clock.save().uptime_ms);
     expect(value).toBeGreaterThanOrEqual(low);
     expect(value).toBeLessThanOrEqual(high);
     const saved = clock.save();
     expect(saved.boot).toBe(readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim());
-    expect(new PoweredClock(saved).now()).toBeGreaterThanOrEqual(saved.ms);
+    expect(new CumulativeUptime(saved).now()).toBeGreaterThanOrEqual(saved.ms);
     expect(Number.isInteger(saved.ms) && Number.isInteger(saved.uptime_ms)).toBe(true);
   });
 
   it('counts each boot once, from the first that it sees, and each start if the system does not tell boots apart', () => {
-    const first = new PoweredClock(undefined);
+    const first = new CumulativeUptime(undefined);
     expect([first.boots, first.save().boots, first.clocks().boots]).toEqual([1, 1, 1]);
-    expect(new PoweredClock(first.save()).boots).toBe(1);
-    expect(new PoweredClock({ ...first.save(), boot: '00000000-0000-0000-0000-000000000000' }).boots).toBe(2);
-    expect(new PoweredClock({ ...first.save(), boot: undefined, boots: 7 }).boots).toBe(8);
-    expect(new PoweredClock({ ...first.save(), uptime_ms: uptimeMs() + 3_600_000 }).boots).toBe(2);
+    expect(new CumulativeUptime(first.save()).boots).toBe(1);
+    expect(new CumulativeUptime({ ...first.save(), boot: '00000000-0000-0000-0000-000000000000' }).boots).toBe(2);
+    expect(new CumulativeUptime({ ...first.save(), boot: undefined, boots: 7 }).boots).toBe(8);
+    expect(new CumulativeUptime({ ...first.save(), uptime_ms: uptimeMs() + 3_600_000 }).boots).toBe(2);
   });
 });

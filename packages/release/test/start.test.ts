@@ -93,16 +93,16 @@ describe('what V8 has compiled', () => {
   it('is kept for the next start, for its own user alone', async () => {
     const state = await install();
     await run(state);
-    const first = statSync(join(state, 'compiled'));
+    const first = statSync(join(state, 'code-cache'));
     expect(first.mode & 0o777).toBe(0o600);
     await run(state);
-    expect(statSync(join(state, 'compiled')).ino).toBe(first.ino);
+    expect(statSync(join(state, 'code-cache')).ino).toBe(first.ino);
   });
 
   it('is made anew where it is not what was kept', async () => {
     const state = await install();
     await run(state);
-    const path = join(state, 'compiled');
+    const path = join(state, 'code-cache');
     const octets = readFileSync(path);
     const broken = Uint8Array.from(octets);
     broken[broken.length >> 1]! ^= 1;
@@ -115,7 +115,7 @@ describe('what V8 has compiled', () => {
     const state = await install();
     chmodSync(state, 0o770);
     await run(state);
-    expect(existsSync(join(state, 'compiled'))).toBe(false);
+    expect(existsSync(join(state, 'code-cache'))).toBe(false);
   });
 });
 
@@ -140,6 +140,6 @@ describe('any other command', () => {
     const state = await install();
     const child = command('status', '--state', state);
     expect(await once(child, 'exit')).toEqual([0, null]);
-    expect(existsSync(join(state, 'compiled'))).toBe(false);
+    expect(existsSync(join(state, 'code-cache'))).toBe(false);
   });
 });

@@ -11,14 +11,14 @@ import {
 } from '@latchkey/runtime';
 import { Command } from 'commander';
 import type { InstallationOptions } from '../installation.js';
-import { NodeFile, type NodeRecord } from '../node-file.js';
+import { NodeFile, type StoredNode } from '../node-file.js';
 import { stateOption } from './state.js';
 
 /**
  * No M7 is committed later than 125 s after its M3, nor 5 s more between the clocks of servers
  * (runtime's `times`).
  */
-const LATEST_COMMIT_S = 130;
+const MAX_COMMIT_DELAY_SECONDS = 130;
 
 interface InstallOptions extends InstallationOptions {
   readonly state: string;
@@ -55,15 +55,15 @@ async function install(options: InstallOptions): Promise<void> {
   await ensurePrivateFolder(options.state);
   const lock = await lockFolder(options.state, 'latchkey-node-agent install');
   try {
-    const former = options.replace === true ? await readFormer(options.state, idI) : undefined;
-    const state = installNode({ idI, controllers: idC === undefined ? 'any' : [idC], ik }, former?.state);
-    const nothingYet = { membership: undefined, lastAttempt: undefined, hookDue: false };
+    const previous = options.replace === true ? await readPrevious(options.state, idI) : undefined;
+    const state = installNode({ idI, controllers: idC === undefined ? 'any' : [idC], ik }, previous?.state);
+    const nothingYet = { keyLease: undefined, lastAttempt: undefined, hookPending: false };
     // The age of a candidate goes by powered time, which therefore stays too.
-    const record = { state, endpoints: [controller], powered: former?.powered, ...nothingYet };
+    const record = { state, endpoints: [controller], powered: previous?.powered, ...nothingYet };
     await NodeFile.create(options.state, record, options.replace === true);
-    const who = idC === undefined ? '' : ` ${formatId(idC)}`;
+    const controllerText = idC === undefined ? '' : ` ${formatId(idC)}`;
     process.stdout.write(
-      `Node ${formatId(idI)} is installed with initial key ${String(ik)}; its controller${who} is at ${formatEndpoint(controller)}\n`,
+      `Node ${formatId(idI)} is installed with initial key ${String(ik)}; its controller${controllerText} is at ${formatEndpoint(controller)}\n`,
     );
     if (state.candidates.length > 0)
       process.stdout.write(
@@ -78,7 +78,7 @@ async function install(options: InstallOptions): Promise<void> {
  * Returns what is installed in the folder. Returns `undefined` if nothing is, or, with a warning,
  * if it cannot be read.
  */
-async function readFormer(folder: string, idI: number): Promise<NodeRecord | undefined> {
+async function readPrevious(folder: string, idI: number): Promise<StoredNode | undefined> {
   if (!(await NodeFile.isInstalled(folder))) return undefined;
   try {
     return (await NodeFile.open(folder)).record;
@@ -87,7 +87,7 @@ async function readFormer(folder: string, idI: number): Promise<NodeRecord | und
     const id = formatId(idI);
     process.stderr.write(
       `Warning: the keys that were installed here cannot be read, and are lost: ${error.message}\n` +
-        `If the initial key is the same as before, start no agent for ${LATEST_COMMIT_S} s. Or give the node another, on the auth-server:\n` +
+        `If the initial key is the same as before, start no agent for ${MAX_COMMIT_DELAY_SECONDS} s. Or give the node another, on the auth-server:\n` +
         `latchkey-auth-server node reset ${id} --data /var/lib/latchkey/auth-server --out ./node-${id}\n`,
     );
     return undefined;

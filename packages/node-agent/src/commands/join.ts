@@ -3,7 +3,7 @@ import { createLog, loadConfig, type LogLevel, logLevelOption, withExamples } fr
 import { Command } from 'commander';
 import { configSchema } from '../config.js';
 import { NodeAgent } from '../node-agent.js';
-import { type KeepCompiled, Thrift } from '../thrift.js';
+import { type SaveCodeCache, MemorySaver } from '../thrift.js';
 import { openLocked, stateOption } from './state.js';
 
 interface JoinOptions {
@@ -13,14 +13,14 @@ interface JoinOptions {
   readonly logLevel?: LogLevel;
 }
 
-export function joinCommand(keepCompiled: KeepCompiled): Command {
+export function joinCommand(saveCodeCache: SaveCodeCache): Command {
   const command = new Command('join')
     .description('get a new key, once; exit code 0 if the node has it, 1 if not')
     .addOption(stateOption())
     .option('--config <file>', 'YAML configuration: on_key_change, log_level')
     .option('--if-due', 'get no key while the node has one that need not be renewed')
     .addOption(logLevelOption())
-    .action((options: JoinOptions) => join(options, keepCompiled));
+    .action((options: JoinOptions) => join(options, saveCodeCache));
   return withExamples(
     command,
     'latchkey-node-agent join --state ./node',
@@ -28,18 +28,18 @@ export function joinCommand(keepCompiled: KeepCompiled): Command {
   );
 }
 
-async function join(options: JoinOptions, keepCompiled: KeepCompiled): Promise<void> {
+async function join(options: JoinOptions, saveCodeCache: SaveCodeCache): Promise<void> {
   const config = await loadConfig(configSchema, options.config);
   const log = await createLog('node-agent', options.logLevel ?? 'error', 'stderr');
   const { file, lock } = await openLocked(options.state, 'latchkey-node-agent join');
   try {
     const id = formatId(file.record.state.idI);
-    const thrift = new Thrift(options.state, keepCompiled);
-    const agent = new NodeAgent({ file, folder: options.state, onKeyChange: config.on_key_change, log, thrift });
+    const memorySaver = new MemorySaver(options.state, saveCodeCache);
+    const agent = new NodeAgent({ file, folder: options.state, onKeyChange: config.on_key_change, log, memorySaver });
     if (options.ifDue === true && !agent.isDue) {
-      await agent.saveTime();
+      await agent.saveUptime();
       // What did not succeed after the last key runs again: with a timer there is no other start.
-      await agent.tell();
+      await agent.runPendingHook();
       process.stdout.write(`Node ${id} has a key that need not be renewed yet\n`);
       return;
     }

@@ -9,7 +9,7 @@ import {
 } from '@latchkey/runtime';
 import { Command } from 'commander';
 import { expiryOf, NodeFile } from '../node-file.js';
-import { PoweredClock } from '../powered-clock.js';
+import { CumulativeUptime } from '../powered-clock.js';
 import { stateOption } from './state.js';
 
 export function keyCommand(): Command {
@@ -32,6 +32,6 @@ async function key(options: ApplicationKeyOptions & { readonly state: string }):
       run: [['latchkey-node-agent', 'join']],
     });
   }
-  warnIfExpired(idI, expiryOf(record, new PoweredClock(record.powered).clocks()));
+  warnIfExpired(idI, expiryOf(record, new CumulativeUptime(record.powered).clocks()));
   process.stdout.write(formatApplicationKey(confirmed, idI, options));
 }

@@ -30,8 +30,8 @@ async function move(options: MoveOptions): Promise<void> {
     const { state } = file.record;
     const controllers = controllerId === undefined ? state.controllers : [controllerId];
     await file.write({ state: { ...state, controllers }, endpoints: [controller] });
-    const who = controllers === 'any' ? '' : ` ${controllers.map(formatId).join(', ')}`;
-    process.stdout.write(`Node ${formatId(state.idI)} has its controller${who} at ${formatEndpoint(controller)}\n`);
+    const controllerText = controllers === 'any' ? '' : ` ${controllers.map(formatId).join(', ')}`;
+    process.stdout.write(`Node ${formatId(state.idI)} has its controller${controllerText} at ${formatEndpoint(controller)}\n`);
   } finally {
     await lock.release();
   }

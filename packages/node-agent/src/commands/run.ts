@@ -14,8 +14,8 @@ import { formatId } from '@latchkey/protocol';
 import { Command } from 'commander';
 import { type Config, configSchema } from '../config.js';
 import { NodeAgent } from '../node-agent.js';
-import { observe } from '../observation.js';
-import { type KeepCompiled, Thrift } from '../thrift.js';
+import { telemetryOf } from '../observation.js';
+import { type SaveCodeCache, MemorySaver } from '../thrift.js';
 import { openLocked, stateOption } from './state.js';
 
 interface RunOptions {
@@ -25,36 +25,42 @@ interface RunOptions {
   readonly http?: ListenAddress;
 }
 
-export function runCommand(keepCompiled: KeepCompiled): Command {
+export function runCommand(saveCodeCache: SaveCodeCache): Command {
   const command = new Command('run')
     .description('join, renew before the key expires, try again after failures, until SIGTERM')
     .addOption(stateOption())
     .option('--config <file>', 'YAML configuration: on_key_change, log_level, http')
     .addOption(logLevelOption())
     .addOption(httpOption('where to serve health and metrics: HOST:PORT of this machine, or unix:/path'))
-    .action((options: RunOptions) => run(options, keepCompiled));
+    .action((options: RunOptions) => run(options, saveCodeCache));
   return withExamples(
     command,
     'latchkey-node-agent run --state /var/lib/latchkey/node-agent --config /etc/latchkey/node-agent.yaml',
   );
 }
 
-async function run(options: RunOptions, keepCompiled: KeepCompiled): Promise<void> {
+async function run(options: RunOptions, saveCodeCache: SaveCodeCache): Promise<void> {
   const config = await loadConfig(configSchema, options.config);
   const log = await createLog('node-agent', options.logLevel ?? config.log_level);
-  await runDaemon(log, () => start(options.state, config, log, keepCompiled), {
+  await runDaemon(log, () => start(options.state, config, log, saveCodeCache), {
     name: 'node-agent',
     http: options.http ?? config.http,
   });
 }
 
-async function start(folder: string, config: Config, log: Log, keepCompiled: KeepCompiled): Promise<Daemon> {
+async function start(folder: string, config: Config, log: Log, saveCodeCache: SaveCodeCache): Promise<Daemon> {
   const { file, lock } = await openLocked(folder, 'latchkey-node-agent run');
-  const agent = new NodeAgent({ file, folder, onKeyChange: config.on_key_change, log, thrift: new Thrift(folder, keepCompiled) });
+  const agent = new NodeAgent({
+    file,
+    folder,
+    onKeyChange: config.on_key_change,
+    log,
+    memorySaver: new MemorySaver(folder, saveCodeCache),
+  });
   log.info({ node: formatId(file.record.state.idI) }, 'started');
   const running = agent.run();
   return {
-    telemetry: observe(agent, file, folder),
+    telemetry: telemetryOf(agent, file, folder),
     async stop() {
       agent.stop();
       await running;

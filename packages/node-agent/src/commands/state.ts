@@ -9,10 +9,10 @@ export function stateOption(): Option {
 }
 
 /** The node's file, for the one process that may change it. */
-export async function openLocked(folder: string, who: string): Promise<{ readonly file: NodeFile; readonly lock: FileLock }> {
+export async function openLocked(folder: string, holder: string): Promise<{ readonly file: NodeFile; readonly lock: FileLock }> {
   // Without a node there the folder is left as it is, not locked.
-  await NodeFile.look(folder);
-  const lock = await lockFolder(folder, who);
+  await NodeFile.assertInstalled(folder);
+  const lock = await lockFolder(folder, holder);
   try {
     return { file: await NodeFile.open(folder), lock };
   } catch (error) {

@@ -1,7 +1,7 @@
 import { withExamples } from '@latchkey/runtime';
 import { Command } from 'commander';
 import { NodeFile } from '../node-file.js';
-import { PoweredClock } from '../powered-clock.js';
+import { CumulativeUptime } from '../powered-clock.js';
 import { stateOption } from './state.js';
 
 export function statusCommand(): Command {
@@ -21,6 +21,6 @@ async function status({ state, json }: { state: string; json?: true }): Promise<
   const { record } = await NodeFile.open(state);
   // What aligns columns by their width on a terminal takes as long to load as a daemon takes to start without it.
   const { statusJson, statusText } = await import('../status.js');
-  const now = new PoweredClock(record.powered).clocks();
+  const now = new CumulativeUptime(record.powered).clocks();
   process.stdout.write(json === true ? statusJson(record, now) : statusText(record, now));
 }

@@ -1,6 +1,6 @@
 /** What a campaign plays on: one controller, one auth-server, nodes with their files; and what both sides' stores say. */
 
-import { NodeFile, type NodeRecord } from '@latchkey/node-agent';
+import { NodeFile, type StoredNode } from '@latchkey/node-agent';
 import { formatId } from '@latchkey/protocol';
 import { type Endpoint, parseEndpoint } from '@latchkey/runtime';
 import { freePort, Network, type OrderOptions } from '../network.js';
@@ -76,7 +76,7 @@ export class Ground {
         const id = formatId(idI);
         const folder = this.network.node(id);
         const state = { idI, controllers: [idC], confirmed: ik, initial: true, candidates: [] };
-        const nothingYet = { membership: undefined, lastAttempt: undefined, powered: undefined, hookDue: false };
+        const nothingYet = { keyLease: undefined, lastAttempt: undefined, powered: undefined, hookPending: false };
         await NodeFile.create(folder, { state, endpoints: [controller], ...nothingYet }, false);
         return { id, folder };
       }),
@@ -91,7 +91,7 @@ export class Ground {
 }
 
 /** What a node's disk holds. The node must not be running, or hold still. */
-export async function nodeOnDisk({ folder }: SoakNode): Promise<NodeRecord> {
+export async function nodeOnDisk({ folder }: SoakNode): Promise<StoredNode> {
   return (await NodeFile.open(folder)).record;
 }
 
