@@ -10,7 +10,7 @@
 
 import { createHash, hash as hashAtOnce } from 'node:crypto';
 import { formatId, formatTid, type Secret } from '@latchkey/protocol';
-import { type About, entriesIn, isStored, rowsFrom, storedOctets } from '@latchkey/store';
+import { type MetadataTable, countEntries, rawValueEquals, scanTable, readRawValue } from '@latchkey/store';
 import type { Database } from 'lmdb';
 import { isoTime } from './iso-time.js';
 
@@ -107,12 +107,12 @@ const NOTHING: HeadRow = { seq: 0, hash: new Uint8Array(HASH), at: 0 };
 
 export class AuditLog {
   readonly #entries: Database<Buffer, number>;
-  readonly #about: About;
+  readonly #about: MetadataTable;
   readonly #who: string;
   /** The last row that was written here: as long as the store has it, it need not be decoded. */
   #written: { readonly octets: Buffer; readonly row: HeadRow } | undefined;
 
-  constructor(entries: Database<Buffer, number>, about: About, who: string) {
+  constructor(entries: Database<Buffer, number>, about: MetadataTable, who: string) {
     this.#entries = entries;
     this.#about = about;
     this.#who = who;
@@ -149,7 +149,7 @@ export class AuditLog {
     this.#entries.putSync(seq, octets);
     const row: HeadRow = { seq, hash, at };
     this.#about.putSync(HEAD_ROW, row);
-    const written = storedOctets(this.#about, HEAD_ROW);
+    const written = readRawValue(this.#about, HEAD_ROW);
     this.#written = written && { octets: written, row };
     return seq;
   }
@@ -162,7 +162,7 @@ export class AuditLog {
 
   /** How many entries there are. */
   get length(): number {
-    return entriesIn(this.#entries);
+    return countEntries(this.#entries);
   }
 
   /** When the last entry was written, ms since the epoch. */
@@ -177,7 +177,7 @@ export class AuditLog {
 
   /** In ascending order, from entry `from` on, for who takes his time: those that are written meanwhile too. */
   *entries(from: number = 1): Generator<Entry> {
-    for (const { value } of rowsFrom(this.#entries, from)) {
+    for (const { value } of scanTable(this.#entries, from)) {
       const entry = parse(value);
       if (entry !== undefined) yield entry;
     }
@@ -290,7 +290,7 @@ export class AuditLog {
   }
 
   #head(): HeadRow {
-    if (this.#written !== undefined && isStored(this.#about, HEAD_ROW, this.#written.octets)) return this.#written.row;
+    if (this.#written !== undefined && rawValueEquals(this.#about, HEAD_ROW, this.#written.octets)) return this.#written.row;
     return (this.#about.get(HEAD_ROW) as HeadRow | undefined) ?? NOTHING;
   }
 }

@@ -22,7 +22,7 @@ import {
   UsageFailure,
   addRange,
 } from '@latchkey/runtime';
-import { checkStore, DamagedStore, entriesIn, STORE_FILE } from '@latchkey/store';
+import { checkStore, DamagedStore, countEntries, STORE_FILE } from '@latchkey/store';
 import { formatHead, type Head } from './audit.js';
 import { isoTime } from './iso-time.js';
 import { type Registry, SCHEMA } from './registry.js';
@@ -202,7 +202,7 @@ async function examine(
       });
     for (const { key, value } of tables.nodes.getRange()) keyOf(tables.keyring, key, value).wipe();
     for (const { key, value } of tables.controllers.getRange()) wipeKeys(controllerFrom(tables.keyring, key, value));
-    const [backupAt, nodes] = [tables.audit.latest, entriesIn(tables.nodes)];
+    const [backupAt, nodes] = [tables.audit.latest, countEntries(tables.nodes)];
     await tables.write(() => {
       const { head } = tables.audit;
       const note = `from a backup of ${isoTime(backupAt)}${head === undefined ? '' : `, HEAD ${formatHead(head)}`}`;

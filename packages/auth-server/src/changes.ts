@@ -2,7 +2,7 @@
 
 import { formatId, type Secret } from '@latchkey/protocol';
 import { type Endpoint, Failure, formatDuration, formatEndpoint, UsageFailure } from '@latchkey/runtime';
-import { PLACE } from '@latchkey/store';
+import { KEY_KIND } from '@latchkey/store';
 import type { Event, What } from './audit.js';
 import { identify, ikIdentityKey } from './ik-identity.js';
 import { isUnknown } from './recent-initial-keys.js';
@@ -15,7 +15,7 @@ export async function addController({ tables }: Registry, controller: Controller
   const { idC, skCs, nid, servers, addedAt } = controller;
   await tables.write(() => {
     if (tables.controllers.doesExist(idC)) throw new UsageFailure(`controller ${formatId(idC)} is in the registry already`);
-    const sealed = tables.keyring.seal({ kind: PLACE.controller, id: idC }, skCs);
+    const sealed = tables.keyring.seal({ kind: KEY_KIND.controller, id: idC }, skCs);
     tables.controllers.putSync(idC, { skCs: sealed, nid, servers: [...servers], addedAt });
     tables.audit.append({ what: 'controller added', controller: idC, key: skCs }, addedAt);
   });
@@ -103,7 +103,7 @@ const ASSIGNING: ReadonlySet<What> = new Set<What>(['order created', 'nodes impo
 export async function orderControllerKey({ tables }: Registry, idC: number, next: Secret): Promise<void> {
   await tables.write(() => {
     const row = rowOf(tables, idC);
-    tables.controllers.putSync(idC, { ...row, next: tables.keyring.seal({ kind: PLACE.nextOfController, id: idC }, next) });
+    tables.controllers.putSync(idC, { ...row, next: tables.keyring.seal({ kind: KEY_KIND.stagedController, id: idC }, next) });
     tables.audit.append({ what: 'controller key ordered', controller: idC, key: next }, Date.now());
   });
 }
@@ -191,7 +191,7 @@ export async function resetNode(registry: Registry, idI: number, ik: Secret): Pr
       const at = tables.timeOfServers;
       return {
         ...row,
-        key: tables.keyring.seal({ kind: PLACE.node, id: idI }, ik),
+        key: tables.keyring.seal({ kind: KEY_KIND.node, id: idI }, ik),
         initial: true,
         ik: given,
         resetAt: Date.now(),

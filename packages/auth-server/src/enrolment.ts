@@ -8,7 +8,7 @@
 import { join } from 'node:path';
 import { formatId, type Secret } from '@latchkey/protocol';
 import { Failure, lockFolder, ensurePrivateFolder, UsageFailure } from '@latchkey/runtime';
-import { PLACE } from '@latchkey/store';
+import { KEY_KIND } from '@latchkey/store';
 import type { Event } from './audit.js';
 import { NodeBatch } from './batch.js';
 import { identifier, ikIdentityKey } from './ik-identity.js';
@@ -170,7 +170,7 @@ class NewRows {
   of(batch: NodeBatch, i: number): NodeRow {
     const ik = batch.ik(i);
     const row: NodeRow = {
-      key: this.#tables.keyring.seal({ kind: PLACE.node, id: batch.idI(i) }, ik),
+      key: this.#tables.keyring.seal({ kind: KEY_KIND.node, id: batch.idI(i) }, ik),
       initial: true,
       ik: this.#identify(ik),
       controller: batch.idC(i),

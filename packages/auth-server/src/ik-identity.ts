@@ -1,11 +1,11 @@
 import { type Cipher, createCipheriv } from 'node:crypto';
 import type { Secret } from '@latchkey/protocol';
-import { PLACE } from '@latchkey/store';
+import { KEY_KIND } from '@latchkey/store';
 import type { Tables } from './tables.js';
 
 /** Under which IKs are told apart, also after they are erased. */
 export function ikIdentityKey({ about, keyring }: Tables): Secret {
-  return keyring.unseal({ kind: PLACE.ikIdentity, id: 0 }, about.get('ik identity') as Uint8Array);
+  return keyring.unseal({ kind: KEY_KIND.initialKeyId, id: 0 }, about.get('ik identity') as Uint8Array);
 }
 
 /** What is kept of an IK for good: AES-128(identity key, IK), 8 octets of it, and its fingerprint, 2. */

@@ -3,7 +3,7 @@
  * serves. Another process may change them at any time, so they are looked at each time; they are decoded once.
  */
 
-import { isStored, storedOctets } from '@latchkey/store';
+import { rawValueEquals, readRawValue } from '@latchkey/store';
 import type { Database } from 'lmdb';
 
 /** At the bound the oldest goes. */
@@ -20,9 +20,9 @@ export class KeptRows<R> {
   /** The row as it is now, the same object as before if it has not changed; not to be changed. */
   get(key: number): R | undefined {
     const kept = this.#kept.get(key);
-    if (kept !== undefined && isStored(this.#table, key, kept.octets)) return kept.row;
+    if (kept !== undefined && rawValueEquals(this.#table, key, kept.octets)) return kept.row;
     this.#kept.delete(key);
-    const octets = storedOctets(this.#table, key);
+    const octets = readRawValue(this.#table, key);
     const row = octets && this.#table.get(key);
     if (octets === undefined || row === undefined) return undefined;
     if (this.#kept.size >= MAX_KEPT) {

@@ -8,7 +8,7 @@
  */
 
 import { INITIAL_KEY_RETENTION_MS } from '@latchkey/protocol';
-import { rowsFrom } from '@latchkey/store';
+import { scanTable } from '@latchkey/store';
 import type { Database } from 'lmdb';
 
 /** Keys of one ID at most. At the bound the two oldest become one, which stands for any key. */
@@ -62,7 +62,7 @@ export class RecentInitialKeys {
     let looked = 0;
     const from = this.#next;
     this.#next = 0;
-    for (const { key: idI, value } of rowsFrom(this.#table, from)) {
+    for (const { key: idI, value } of scanTable(this.#table, from)) {
       if (looked === CHUNK) {
         this.#next = idI;
         break;

@@ -22,7 +22,16 @@ import {
   type ClockHistory,
   UsageFailure,
 } from '@latchkey/runtime';
-import { isStored, type Keyring, PLACE, rowsFrom, STORE_FILE, storedOctets, tellServing, writeFailure } from '@latchkey/store';
+import {
+  rawValueEquals,
+  type Keyring,
+  KEY_KIND,
+  scanTable,
+  STORE_FILE,
+  readRawValue,
+  announceAdoption,
+  writeFailure,
+} from '@latchkey/store';
 import type { AuditLog } from './audit.js';
 import { isoTime } from './iso-time.js';
 import { KeptNodes } from './kept-nodes.js';
@@ -146,8 +155,8 @@ export class Registry {
   /** The node as it was, or later, when anything else was last looked up: for one request the controller and the node, with one look at the store. */
   nodeBeside(idI: number): RegisteredNode | undefined {
     const { nodes } = this.tables;
-    const kept = this.#kept.take(idI, (octets) => isStored(nodes, idI, octets));
-    const octets = kept?.octets ?? storedOctets(nodes, idI);
+    const kept = this.#kept.take(idI, (octets) => rawValueEquals(nodes, idI, octets));
+    const octets = kept?.octets ?? readRawValue(nodes, idI);
     if (octets === undefined) return undefined;
     const row = kept?.row ?? nodes.get(idI);
     const facts = row && this.#facts(idI, row);
@@ -202,7 +211,7 @@ export class Registry {
   /** In ascending order of ID, from `from` on, without their keys; each as it is when it is come to, for who takes his time. */
   *nodes(from: number = 0): Generator<NodeFacts> {
     this.tables.seeLatest();
-    for (const { key, value } of rowsFrom(this.tables.nodes, from)) {
+    for (const { key, value } of scanTable(this.tables.nodes, from)) {
       const facts = this.#facts(key, value);
       if (facts !== undefined) yield facts;
     }
@@ -315,10 +324,10 @@ export class Registry {
       const result = await env.transaction((): CommitResult => {
         const now = wall();
         if (performance.now() - underWay.since > COMMIT_TIMEOUT_MS || !inTime(now)) return 'late';
-        keyring.refresh();
+        keyring.reload();
         // Octets that are others may be the same key all the same, under another master key.
         const { stored } = node;
-        const same = stored.key === node.key && isStored(nodes, idI, stored.octets);
+        const same = stored.key === node.key && rawValueEquals(nodes, idI, stored.octets);
         const row = same ? stored.row : nodes.get(idI);
         if (row?.entry !== node.entry || keptOrders.get(row.order)?.entry !== node.orderEntry) return 'lost';
         // The key may be the same one, given again since.
@@ -329,7 +338,7 @@ export class Registry {
         const before = row.entry === 0 ? undefined : row.entry;
         // A copy, then what is new: in one literal V8 defines each property anew.
         const next = { ...row };
-        next.key = keyring.seal({ kind: PLACE.node, id: idI }, to);
+        next.key = keyring.seal({ kind: KEY_KIND.node, id: idI }, to);
         next.initial = false;
         next.committed = { idC, tid: tid.toString(16), ts, nidI, lifetime, at: now };
         // No M7 from before `reissuedAt` opens under the new key.
@@ -365,7 +374,7 @@ export class Registry {
       wipeKeys(opened);
       if (inUse || !isNext) return inUse;
       const { next: _, ...rest } = row;
-      controllers.putSync(idC, { ...rest, skCs: keyring.seal({ kind: PLACE.controller, id: idC }, used) });
+      controllers.putSync(idC, { ...rest, skCs: keyring.seal({ kind: KEY_KIND.controller, id: idC }, used) });
       audit.append({ what: 'controller key changed', controller: idC, key: used }, Date.now());
       return true;
     });
@@ -388,7 +397,7 @@ export class Registry {
   /** Tells others that this process serves, and under which master key; again whenever that changed. */
   async tellServing(): Promise<void> {
     this.tables.seeLatest();
-    await tellServing(this.tables.about, this.tables.keyring, (action) => this.tables.write(action));
+    await announceAdoption(this.tables.about, this.tables.keyring, (action) => this.tables.write(action));
   }
 
   async close(): Promise<void> {

@@ -1,6 +1,6 @@
 /** Another master key for the registry: everything is sealed anew while the server runs, and a crash costs nothing but time. */
 
-import { type NextMasterKey, PLACE, resealTable, rotate } from '@latchkey/store';
+import { type NextMasterKey, KEY_KIND, rewrapTable, rotate } from '@latchkey/store';
 import type { Registry } from './registry.js';
 
 /** @param progress nodes looked at so far */
@@ -13,29 +13,34 @@ export async function rotateMasterKey(
   const write = <T>(action: () => T): Promise<T> => tables.write(action);
   await rotate({
     folder,
-    about,
+    metadata: about,
     keyring,
     next,
     write,
-    seeLatest: () => tables.seeLatest(),
-    begun: () => audit.append({ what: 'master key change begun', key: next.key }, Date.now()),
-    finished: () => audit.append({ what: 'master key changed', key: next.key }, Date.now()),
-    async reseal() {
+    refreshSnapshot: () => tables.seeLatest(),
+    onBegun: () => audit.append({ what: 'master key change begun', key: next.key }, Date.now()),
+    onFinished: () => audit.append({ what: 'master key changed', key: next.key }, Date.now()),
+    async rewrapAll() {
       let done = 0;
-      await resealTable(
+      await rewrapTable(
         nodes,
         write,
         (id, row) =>
-          keyring.isFresh(row.key) ? undefined : { ...row, key: keyring.reseal({ kind: PLACE.node, id: id }, row.key) },
+          keyring.isUnderCurrentKey(row.key)
+            ? undefined
+            : { ...row, key: keyring.rewrap({ kind: KEY_KIND.node, id: id }, row.key) },
         (rows) => progress?.((done += rows)),
       );
-      await resealTable(controllers, write, (id, row) => ({
+      await rewrapTable(controllers, write, (id, row) => ({
         ...row,
-        skCs: keyring.reseal({ kind: PLACE.controller, id: id }, row.skCs),
-        ...(row.next === undefined ? {} : { next: keyring.reseal({ kind: PLACE.nextOfController, id: id }, row.next) }),
+        skCs: keyring.rewrap({ kind: KEY_KIND.controller, id: id }, row.skCs),
+        ...(row.next === undefined ? {} : { next: keyring.rewrap({ kind: KEY_KIND.stagedController, id: id }, row.next) }),
       }));
       await write(() =>
-        about.putSync('ik identity', keyring.reseal({ kind: PLACE.ikIdentity, id: 0 }, about.get('ik identity') as Uint8Array)),
+        about.putSync(
+          'ik identity',
+          keyring.rewrap({ kind: KEY_KIND.initialKeyId, id: 0 }, about.get('ik identity') as Uint8Array),
+        ),
       );
     },
   });

@@ -3,7 +3,7 @@
 import type { OpenedRow } from './kept-nodes.js';
 import { type Commit, type ServerNodeRecord, type Secret } from '@latchkey/protocol';
 import type { Endpoint } from '@latchkey/runtime';
-import { type Keyring, PLACE } from '@latchkey/store';
+import { type Keyring, KEY_KIND } from '@latchkey/store';
 
 /** Controllers remembered as having seen an IK; further ones are not added. */
 const MAX_SEEN_BY = 16;
@@ -190,7 +190,7 @@ export function seenByToo(row: NodeRow, idC: number): number[] {
 }
 
 export function keyOf(keyring: Keyring, idI: number, row: NodeRow): Secret {
-  return keyring.unseal({ kind: PLACE.node, id: idI }, row.key);
+  return keyring.unseal({ kind: KEY_KIND.node, id: idI }, row.key);
 }
 
 export function controllerFacts(idC: number, { nid, servers, addedAt }: ControllerRow): ControllerFacts {
@@ -207,8 +207,8 @@ export function controllerFrom(keyring: Keyring, idC: number, row: ControllerRow
   const { nid, servers, addedAt, next } = row;
   return {
     idC,
-    skCs: keyring.unseal({ kind: PLACE.controller, id: idC }, row.skCs),
-    nextSkCs: next === undefined ? undefined : keyring.unseal({ kind: PLACE.nextOfController, id: idC }, next),
+    skCs: keyring.unseal({ kind: KEY_KIND.controller, id: idC }, row.skCs),
+    nextSkCs: next === undefined ? undefined : keyring.unseal({ kind: KEY_KIND.stagedController, id: idC }, next),
     nid,
     servers,
     addedAt,

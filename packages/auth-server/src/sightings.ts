@@ -9,7 +9,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { LinkRefusal } from '@latchkey/protocol';
 import { Failure, type Log } from '@latchkey/runtime';
-import { entriesIn, writeFailure } from '@latchkey/store';
+import { countEntries, writeFailure } from '@latchkey/store';
 import { seenByToo } from './rows.js';
 import type { Tables } from './tables.js';
 
@@ -186,7 +186,7 @@ export class Sightings {
   #mergeNode(idI: number, noted: NodeSightingRow): void {
     const { nodes, strangerSightings } = this.#tables;
     const row = nodes.get(idI);
-    if (row === undefined && !strangerSightings.doesExist(idI) && entriesIn(strangerSightings) >= MAX_STRANGERS)
+    if (row === undefined && !strangerSightings.doesExist(idI) && countEntries(strangerSightings) >= MAX_STRANGERS)
       strangerSightings.clearSync();
     const sightings = row === undefined ? strangerSightings : this.#tables.nodeSightings;
     const joinedAt = row?.committed?.at ?? -Infinity;

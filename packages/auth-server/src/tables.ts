@@ -1,7 +1,7 @@
 /** The registry's tables in one LMDB store, and the one way to write to them. */
 
 import { join } from 'node:path';
-import { PLACE, type About, Keyring, openStore, writeFailure } from '@latchkey/store';
+import { KEY_KIND, type MetadataTable, Keyring, openStore, writeFailure } from '@latchkey/store';
 import { type Clock, Failure, RESERVE_AHEAD_MS, readClock, type ClockHistory, serverTime, UsageFailure } from '@latchkey/runtime';
 import { formatId, type Secret } from '@latchkey/protocol';
 import type { Database, RootDatabase } from 'lmdb';
@@ -51,7 +51,7 @@ export class Tables {
   /** For what reads them with every request. */
   readonly keptControllers: KeptRows<ControllerRow>;
   readonly keptOrders: KeptRows<OrderRow>;
-  readonly about: About;
+  readonly about: MetadataTable;
   readonly audit: AuditLog;
   /** Of this process. */
   readonly #clock: Clock;
@@ -104,7 +104,7 @@ export class Tables {
   /** For a new store, inside a write transaction. */
   lockUnder(master: Secret, ikIdentity: Secret): void {
     this.#keyring = Keyring.create(this.about, this.folder, master);
-    this.about.putSync('ik identity', this.#keyring.seal({ kind: PLACE.ikIdentity, id: 0 }, ikIdentity));
+    this.about.putSync('ik identity', this.#keyring.seal({ kind: KEY_KIND.initialKeyId, id: 0 }, ikIdentity));
   }
 
   /** The latest time that a change or a server saw, ms since the epoch. */
@@ -162,7 +162,7 @@ export class Tables {
   async write<T>(action: () => T): Promise<T> {
     try {
       return await this.env.childTransaction(() => {
-        this.#keyring?.refresh();
+        this.#keyring?.reload();
         return action();
       });
     } catch (error) {

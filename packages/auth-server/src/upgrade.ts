@@ -9,7 +9,7 @@ import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { KEY_LENGTH, Secret } from '@latchkey/protocol';
 import { type Endpoint, exists, Failure, type Log, syncFolderOf } from '@latchkey/runtime';
-import { entriesIn, openStore, PLACE, STORE_FILE } from '@latchkey/store';
+import { countEntries, openStore, KEY_KIND, STORE_FILE } from '@latchkey/store';
 import { randomBytes } from 'node:crypto';
 import type { Database, RootDatabase } from 'lmdb';
 import { DEFAULT_GRACE } from './enrolment.js';
@@ -91,11 +91,11 @@ async function fill(env: RootDatabase, folder: string, master: Secret, who: stri
     const imported = await tables.write(() => {
       tables.lockUnder(master, identity);
       const entry = tables.audit.append(
-        { what: 'registry upgraded', note: `from schema 1 to ${SCHEMA}`, count: entriesIn(old.nodes) },
+        { what: 'registry upgraded', note: `from schema 1 to ${SCHEMA}`, count: countEntries(old.nodes) },
         now,
       );
       for (const { key, value } of old.controllers.getRange()) {
-        const skCs = tables.keyring.seal({ kind: PLACE.controller, id: key }, Secret.from(value.skCs));
+        const skCs = tables.keyring.seal({ kind: KEY_KIND.controller, id: key }, Secret.from(value.skCs));
         tables.controllers.putSync(key, { ...value, skCs });
       }
       return copyOrders(old.orders, tables, entry, now);
@@ -145,7 +145,7 @@ async function copyNodes(nodes: Database<OldNodeRow, number>, tables: Tables, id
     chunk.push([
       idI,
       {
-        key: tables.keyring.seal({ kind: PLACE.node, id: idI }, key),
+        key: tables.keyring.seal({ kind: KEY_KIND.node, id: idI }, key),
         initial,
         // Of an IK that was traded in nothing is left to tell it by.
         ik: initial ? identify(identity, key) : new Uint8Array(10),

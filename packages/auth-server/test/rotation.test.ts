@@ -37,7 +37,7 @@ function openUnder(folder: string, master: Secret): Promise<Registry> {
 
 /** A next master key that stands in no file. */
 function next(key: Secret): NextMasterKey {
-  return { path: '/nowhere', key: copyOf(key), putInPlace: () => Promise.resolve() };
+  return { path: '/nowhere', key: copyOf(key), install: () => Promise.resolve() };
 }
 
 /** Whether a sealed key opens under a master key, by another implementation. */
@@ -147,7 +147,7 @@ describe('another master key', () => {
     const [other, second] = [await openRegistry(registry.folder), newSecret()];
     expect(numberOf(other.node(1)?.key)).toBe(1);
     const rotating = rotateMasterKey(registry, next(second));
-    while (!other.tables.keyring.isChanging) await other.tellServing();
+    while (!other.tables.keyring.isRotating) await other.tellServing();
     await rotating;
     expect(await commitTo(other, other.node(2), numbered(1_002))).toBe('committed');
     expect([numberOf(other.node(1)?.key), numberOf(registry.node(2)?.key)]).toEqual([1, 1_002]);
@@ -176,7 +176,7 @@ describe('another master key', () => {
     const killed = {
       ...first,
       async putInPlace() {
-        await first.putInPlace();
+        await first.install();
         throw new RangeError('killed');
       },
     };
@@ -195,7 +195,7 @@ describe('another master key', () => {
     await late.tellServing();
     let rotated = false;
     const rotating = rotateMasterKey(registry, next(second)).finally(() => (rotated = true));
-    await until(() => registry.tables.keyring.isChanging && !sealedKeys(registry).some((sealed) => opensUnder(MASTER, sealed)));
+    await until(() => registry.tables.keyring.isRotating && !sealedKeys(registry).some((sealed) => opensUnder(MASTER, sealed)));
     await new Promise((resolve) => setTimeout(resolve, 300));
     expect(rotated).toBe(false);
     expect(numberOf((await openRegistry(registry.folder)).node(1)?.key)).toBe(1);

@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { expect, it, onTestFinished, vi } from 'vitest';
 import { CapturedLog, Child } from '../../runtime/test/fixtures.js';
-import { openReads } from '../../store/test/fixtures.js';
+import { openReaders } from '../../store/test/fixtures.js';
 import { AuthServer } from '../src/auth-server.js';
 import { setDisabled } from '../src/changes.js';
 import { watchStore } from '../src/store-watch.js';
@@ -20,7 +20,7 @@ it('a list of nodes, or of the log, that waits for its reader has no read of the
   for (const list of [registry.nodes(), audit.entries()]) {
     expect(list.next().done).toBe(false);
     tables.seeLatest();
-    expect(openReads(tables.env)).toEqual([]);
+    expect(openReaders(tables.env)).toEqual([]);
     expect([...list].length).toBeGreaterThan(1);
   }
 });
@@ -42,7 +42,7 @@ it('the read of a process that was killed is forgotten within a minute', async (
   expect(await child.line()).toBe('reads');
   await child.kill('SIGKILL');
   registry.tables.seeLatest();
-  expect(openReads(registry.tables.env)).toHaveLength(1);
+  expect(openReaders(registry.tables.env)).toHaveLength(1);
 
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
   onTestFinished(() => void vi.useRealTimers());
@@ -52,5 +52,5 @@ it('the read of a process that was killed is forgotten within a minute', async (
   expect(vi.getTimerCount()).toBe(0);
   await server.close();
   registry.tables.seeLatest();
-  expect(openReads(registry.tables.env)).toEqual([]);
+  expect(openReaders(registry.tables.env)).toEqual([]);
 });

@@ -6,16 +6,16 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { type JoinResult, Secret } from '@latchkey/protocol';
 import { Histogram, Failure, type Log, syncFolderOf, systemFailure } from '@latchkey/runtime';
 import {
-  type About,
+  type MetadataTable,
   DamagedStore,
-  entriesIn,
+  countEntries,
   Keyring,
   type NextMasterKey,
   openStore,
-  PLACE,
-  resealTable,
+  KEY_KIND,
+  rewrapTable,
   rotate,
-  tellServing,
+  announceAdoption,
   writeFailure,
 } from '@latchkey/store';
 import type { Database, RootDatabase } from 'lmdb';
@@ -56,7 +56,7 @@ export class PskStore {
   readonly #path: string;
   readonly #env: RootDatabase;
   readonly #psks: Database<Row, number>;
-  readonly #metadata: About;
+  readonly #metadata: MetadataTable;
   readonly keyring: Keyring;
   #batch: WriteBatch | undefined;
   #queued = 0;
@@ -67,7 +67,7 @@ export class PskStore {
   /** How long `put` took. */
   readonly putDurations: Histogram = new Histogram();
 
-  private constructor(path: string, env: RootDatabase, psks: Database<Row, number>, metadata: About, keyring: Keyring) {
+  private constructor(path: string, env: RootDatabase, psks: Database<Row, number>, metadata: MetadataTable, keyring: Keyring) {
     this.#path = path;
     this.#env = env;
     this.#psks = psks;
@@ -94,7 +94,7 @@ export class PskStore {
     const env = await openStore(path, { maxDbs: 4, ifDamaged: IF_DAMAGED });
     try {
       const psks = env.openDB<Row, number>({ name: 'psks', keyEncoding: 'uint32' });
-      const metadata: About = env.openDB({ name: 'about' });
+      const metadata: MetadataTable = env.openDB({ name: 'about' });
       const schema = metadata.get('schema') as number | undefined;
       if (schema !== undefined && schema !== SCHEMA) {
         throw new Failure(`the store ${path} is of another version (schema ${schema}; this one has ${SCHEMA})`, {
@@ -189,13 +189,13 @@ export class PskStore {
   #putSync({ idI, tid, ts, nidI, psk, lifetime }: JoinResult): void {
     const existing = this.#psks.get(idI);
     if (existing !== undefined && BigInt(`0x${existing.tid}`) >= tid) return;
-    const sealed = this.keyring.seal({ kind: PLACE.psk, id: idI }, psk);
+    const sealed = this.keyring.seal({ kind: KEY_KIND.psk, id: idI }, psk);
     this.#psks.putSync(idI, { psk: sealed, tid: tid.toString(16), ts: Number(ts), nidI, lifetime });
   }
 
   /** How many nodes it has the key of. */
   get size(): number {
-    return entriesIn(this.#psks);
+    return countEntries(this.#psks);
   }
 
   /** Takes over the keys of a store of the version before, which lie open there, and removes it. */
@@ -232,7 +232,7 @@ export class PskStore {
     this.#env.resetReadTxn();
     const row = this.#psks.get(idI);
     if (row === undefined) return undefined;
-    return { ...row, psk: this.keyring.unseal({ kind: PLACE.psk, id: idI }, row.psk), tid: BigInt(`0x${row.tid}`) };
+    return { ...row, psk: this.keyring.unseal({ kind: KEY_KIND.psk, id: idI }, row.psk), tid: BigInt(`0x${row.tid}`) };
   }
 
   /**
@@ -246,18 +246,18 @@ export class PskStore {
     let done = 0;
     await rotate({
       folder,
-      about: this.#metadata,
+      metadata: this.#metadata,
       keyring,
       next,
       write: (action) => this.#write(action),
-      seeLatest: () => this.#env.resetReadTxn(),
-      reseal: () =>
-        resealTable(
+      refreshSnapshot: () => this.#env.resetReadTxn(),
+      rewrapAll: () =>
+        rewrapTable(
           this.#psks,
           (action) => this.#write(action),
           (id, row) => {
-            if (keyring.isFresh(row.psk)) return undefined;
-            return { ...row, psk: keyring.reseal({ kind: PLACE.psk, id }, row.psk) };
+            if (keyring.isUnderCurrentKey(row.psk)) return undefined;
+            return { ...row, psk: keyring.rewrap({ kind: KEY_KIND.psk, id }, row.psk) };
           },
           (rows) => {
             done += rows;
@@ -275,7 +275,7 @@ export class PskStore {
   /** Tells `rotate` in another process that this one serves, and under which master key; again whenever that changed. */
   async announceAdoption(): Promise<void> {
     this.#env.resetReadTxn();
-    await tellServing(this.#metadata, this.keyring, (action) => this.#write(action));
+    await announceAdoption(this.#metadata, this.keyring, (action) => this.#write(action));
   }
 
   async close(): Promise<void> {
@@ -287,7 +287,7 @@ export class PskStore {
   async #write<T>(action: () => T): Promise<T> {
     try {
       return await this.#env.childTransaction(() => {
-        this.keyring.refresh();
+        this.keyring.reload();
         return action();
       });
     } catch (error) {

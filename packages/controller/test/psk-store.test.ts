@@ -195,7 +195,7 @@ describe('a key store', () => {
     const [psks, second] = [await openPskStore(path), newSecret()];
     const nodes = Array.from({ length: 500 }, (_, idI) => joined({ idI }));
     await Promise.all(nodes.slice(0, 250).map((node) => psks.put(node)));
-    const next = { path: '/nowhere', key: Secret.from(second.expose()), putInPlace: () => Promise.resolve() };
+    const next = { path: '/nowhere', key: Secret.from(second.expose()), install: () => Promise.resolve() };
     await Promise.all([psks.rotate(folder, next), ...nodes.slice(250).map((node) => psks.put(node))]);
     await psks.close();
     await expect(openPskStore(path)).rejects.toMatchObject({ name: 'UsageFailure' });
@@ -208,7 +208,7 @@ describe('a key store', () => {
   it('says how many keys were sealed under another master key', async () => {
     const [folder, psks] = [await tempFolder(), await newPskStore()];
     for (const idI of [1, 2, 3]) await psks.put(joined({ idI }));
-    const next = { path: '/nowhere', key: newSecret(), putInPlace: () => Promise.resolve() };
+    const next = { path: '/nowhere', key: newSecret(), install: () => Promise.resolve() };
     expect(await psks.rotate(folder, next)).toBe(3);
   });
 

@@ -1,7 +1,7 @@
 /** How keys are kept on disk: LMDB opened the one safe way, and each key sealed under the store's master key. */
 
 export { DamagedStore } from './damage.js';
-export { type About, Keyring, type Place, PLACE } from './keyring.js';
+export { type MetadataTable, Keyring, type KeyContext, KEY_KIND } from './keyring.js';
 export {
   createMasterKey,
   findMasterKey,
@@ -13,8 +13,8 @@ export {
   replaceMasterKey,
 } from './master-key.js';
 export { STORE_FILE } from './files.js';
-export { checkStore, entriesIn, openStore, writeFailure } from './open.js';
-export { resealTable } from './reseal.js';
-export { aboutFormer, nextMasterKey, type NextMasterKey, rotate, tellServing } from './rotation.js';
-export { rowsFrom } from './slices.js';
-export { isStored, storedOctets } from './stored-octets.js';
+export { checkStore, countEntries, openStore, writeFailure } from './open.js';
+export { rewrapTable } from './reseal.js';
+export { formerKeyNotice, nextMasterKey, type NextMasterKey, rotate, announceAdoption } from './rotation.js';
+export { scanTable } from './slices.js';
+export { rawValueEquals, readRawValue } from './stored-octets.js';

@@ -33,12 +33,18 @@ export class KeyWrap {
     octets.set(plain, 8);
     let [a0, a1] = [INITIAL_VALUE, INITIAL_VALUE];
     for (let step = 1; step <= ROUNDS * SEMIBLOCKS; step++) {
-      const at = 8 + ((step - 1) % SEMIBLOCKS) * 8;
-      const { s0, s1, s2, s3 } = unsafe.encrypt(this.#forward, a0, a1, words.getInt32(at, true), words.getInt32(at + 4, true));
+      const offset = 8 + ((step - 1) % SEMIBLOCKS) * 8;
+      const { s0, s1, s2, s3 } = unsafe.encrypt(
+        this.#forward,
+        a0,
+        a1,
+        words.getInt32(offset, true),
+        words.getInt32(offset + 4, true),
+      );
       // The step counts in the last octet of A, the highest of a little-endian word.
       [a0, a1] = [s0, s1 ^ (step << 24)];
-      words.setInt32(at, s2, true);
-      words.setInt32(at + 4, s3, true);
+      words.setInt32(offset, s2, true);
+      words.setInt32(offset + 4, s3, true);
     }
     words.setInt32(0, a0, true);
     words.setInt32(4, a1, true);
@@ -48,9 +54,9 @@ export class KeyWrap {
   }
 
   /** 32 octets, from octet `from` on, to 24; `undefined`: they were not wrapped under this key. */
-  unwrap(wrapped: Uint8Array, from: number = 0): Uint8Array | undefined {
-    if (wrapped.length !== from + WRAPPED_LENGTH) return undefined;
-    for (let i = 0; i < WRAPPED_LENGTH; i++) octets[i] = wrapped[from + i]!;
+  unwrap(wrapped: Uint8Array, offset: number = 0): Uint8Array | undefined {
+    if (wrapped.length !== offset + WRAPPED_LENGTH) return undefined;
+    for (let i = 0; i < WRAPPED_LENGTH; i++) octets[i] = wrapped[offset + i]!;
     let [a0, a1] = [words.getInt32(0, true), words.getInt32(4, true)];
     for (let step = ROUNDS * SEMIBLOCKS; step >= 1; step--) {
       const at = 8 + ((step - 1) % SEMIBLOCKS) * 8;
@@ -65,8 +71,8 @@ export class KeyWrap {
       words.setInt32(at, s2, true);
       words.setInt32(at + 4, s3, true);
     }
-    const opens = ((a0 ^ INITIAL_VALUE) | (a1 ^ INITIAL_VALUE)) === 0;
-    const plain = opens ? octets.slice(8) : undefined;
+    const isAuthentic = ((a0 ^ INITIAL_VALUE) | (a1 ^ INITIAL_VALUE)) === 0;
+    const plain = isAuthentic ? octets.slice(8) : undefined;
     octets.fill(0);
     return plain;
   }

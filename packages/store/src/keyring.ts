@@ -14,25 +14,25 @@ import { aeskw } from '@noble/ciphers/aes.js';
 import type { Database } from 'lmdb';
 import { KeyWrap, WRAPPED_LENGTH } from './key-wrap.js';
 import { MASTER_KEY_NAMED } from './master-key.js';
-import { isStored, storedOctets } from './stored-octets.js';
+import { rawValueEquals, readRawValue } from './stored-octets.js';
 
 /** Whose key it is. A kind is sealed with the key: it never changes its meaning. */
-export const PLACE = { node: 1, controller: 2, nextOfController: 3, psk: 4, ikIdentity: 5 } as const;
+export const KEY_KIND = { node: 1, controller: 2, stagedController: 3, psk: 4, initialKeyId: 5 } as const;
 
-export interface Place {
-  readonly kind: (typeof PLACE)[keyof typeof PLACE];
+export interface KeyContext {
+  readonly kind: (typeof KEY_KIND)[keyof typeof KEY_KIND];
   /** ID_i or ID_c, or 0 where there is one of the kind. */
   readonly id: number;
 }
 
-const PLACE_LENGTH = 8;
+const CONTEXT_LENGTH = 8;
 const SEALED_LENGTH = 1 + WRAPPED_LENGTH;
 
 /** Under which name a store keeps what tells whether a master key is its own. */
-const ROW = 'master key';
-const CHECK: Uint8Array = new TextEncoder().encode('latchkey master!');
+const MASTER_KEY_ROW = 'master key';
+const KEY_CHECK_VALUE: Uint8Array = new TextEncoder().encode('latchkey master!');
 
-interface MasterRow {
+interface MasterKeyRow {
   /** Counts the master keys of this store, from 1. */
   number: number;
   /** KW(master, a constant): opens under the right one alone. */
@@ -42,96 +42,96 @@ interface MasterRow {
     check: Uint8Array;
     /** The next one, wrapped under this one, and the other way round. */
     wrapped: Uint8Array;
-    wrappedThis: Uint8Array;
+    wrappedCurrent: Uint8Array;
   };
 }
 
 /** Rows of a store that are not about one thing: all that a keyring needs of it. */
-export type About = Database<unknown, string>;
+export type MetadataTable = Database<unknown, string>;
 
 export class Keyring {
-  readonly #about: About;
+  readonly #metadata: MetadataTable;
   readonly #store: string;
   #number: number;
   #master: Secret;
   #next: Secret | undefined;
   /** The row that these are of. */
-  #noted: Buffer | undefined;
+  #rawRow: Buffer | undefined;
   /** Under the master keys above; wiped with them. */
-  readonly #wraps = new Map<Secret, KeyWrap>();
+  readonly #keyWraps = new Map<Secret, KeyWrap>();
 
-  private constructor(about: About, store: string, number: number, master: Secret) {
-    this.#about = about;
+  private constructor(metadata: MetadataTable, store: string, number: number, master: Secret) {
+    this.#metadata = metadata;
     this.#store = store;
     this.#number = number;
     this.#master = master;
   }
 
   /** For a new store, inside the write transaction that makes it. `store` names it in messages. */
-  static create(about: About, store: string, master: Secret): Keyring {
-    about.putSync(ROW, { number: 1, check: wrap(master, CHECK) } satisfies MasterRow);
-    return new Keyring(about, store, 1, master);
+  static create(metadata: MetadataTable, store: string, master: Secret): Keyring {
+    metadata.putSync(MASTER_KEY_ROW, { number: 1, check: wrap(master, KEY_CHECK_VALUE) } satisfies MasterKeyRow);
+    return new Keyring(metadata, store, 1, master);
   }
 
   /** Whether the store was made with a master key at all. */
-  static isIn(about: About): boolean {
-    return about.get(ROW) !== undefined;
+  static existsIn(metadata: MetadataTable): boolean {
+    return metadata.get(MASTER_KEY_ROW) !== undefined;
   }
 
   /** @throws UsageFailure if `master` is not the store's */
-  static open(about: About, store: string, master: Secret): Keyring {
-    const row = rowOf(about);
+  static open(metadata: MetadataTable, store: string, master: Secret): Keyring {
+    const row = readMasterKeyRow(metadata);
     const next = row?.next;
-    if (row !== undefined && opens(master, row.check)) {
-      const keyring = new Keyring(about, store, row.number, master);
-      if (next !== undefined) keyring.#next = keyFrom(master, next.wrapped);
+    if (row !== undefined && unwraps(master, row.check)) {
+      const keyring = new Keyring(metadata, store, row.number, master);
+      if (next !== undefined) keyring.#next = unwrapKey(master, next.wrapped);
       return keyring;
     }
-    const before =
-      row !== undefined && next !== undefined && opens(master, next.check) ? keyFrom(master, next.wrappedThis) : undefined;
-    if (row === undefined || before === undefined) {
+    const current =
+      row !== undefined && next !== undefined && unwraps(master, next.check) ? unwrapKey(master, next.wrappedCurrent) : undefined;
+    if (row === undefined || current === undefined) {
       throw new UsageFailure(`the keys in ${store} are not sealed under the master key ${String(master)}`, {
         advice: `Nothing was changed. Name the right one with ${MASTER_KEY_NAMED}. One that was replaced is kept beside the one in use, as FILE.before-TIME.`,
       });
     }
-    const keyring = new Keyring(about, store, row.number, before);
+    const keyring = new Keyring(metadata, store, row.number, current);
     keyring.#next = master;
     return keyring;
   }
 
   /** The master key that new rows are sealed under, counted from 1. */
-  get number(): number {
+  get masterKeyNumber(): number {
     return this.#next === undefined ? this.#number : this.#number + 1;
   }
 
   /** Whether the master key is being replaced. */
-  get isChanging(): boolean {
+  get isRotating(): boolean {
     return this.#next !== undefined;
   }
 
   /** Whether `key` is the one that takes over. */
-  isNext(key: Secret): boolean {
+  isNextKey(key: Secret): boolean {
     return this.#next?.equals(key) === true;
   }
 
   /** 33 octets. */
-  seal(place: Place, key: Secret): Uint8Array {
-    const plain = new Uint8Array(KEY_LENGTH + PLACE_LENGTH);
+  seal(context: KeyContext, key: Secret): Uint8Array {
+    const plain = new Uint8Array(KEY_LENGTH + CONTEXT_LENGTH);
     plain.set(key.expose());
-    plain.set(encodePlace(place), KEY_LENGTH);
+    plain.set(encodeContext(context), KEY_LENGTH);
     const sealed = new Uint8Array(SEALED_LENGTH);
-    sealed[0] = this.number & 0xff;
-    sealed.set(this.#wrapOf(this.#next ?? this.#master).wrap(plain), 1);
+    sealed[0] = this.masterKeyNumber & 0xff;
+    sealed.set(this.#keyWrapFor(this.#next ?? this.#master).wrap(plain), 1);
     plain.fill(0);
     return sealed;
   }
 
   /** @throws Failure if what is there is not what was put there, or under a master key nobody told us of */
-  unseal(place: Place, sealed: Uint8Array): Secret {
-    const master = this.#masterOf(sealed) ?? (this.refresh(), this.#masterOf(sealed));
-    if (master === undefined) throw this.#changedMeanwhile();
-    const plain = this.#wrapOf(master).unwrap(sealed, 1);
-    if (plain === undefined || encodePlace(place).some((octet, i) => plain[KEY_LENGTH + i] !== octet)) {
+  unseal(context: KeyContext, sealed: Uint8Array): Secret {
+    const master = this.#masterKeyOf(sealed) ?? (this.reload(), this.#masterKeyOf(sealed));
+    if (master === undefined) throw this.#replacedConcurrently();
+    const plain = this.#keyWrapFor(master).unwrap(sealed, 1);
+    if (plain === undefined || encodeContext(context).some((octet, i) => plain[KEY_LENGTH + i] !== octet)) {
       throw new Failure(`a key in ${this.#store} does not open in its place: the store was changed by something else`, {
         advice: 'Restore it from a backup.',
       });
@@ -144,35 +144,35 @@ export class Keyring {
   }
 
   /** The same key, sealed as new ones are. */
-  reseal(place: Place, sealed: Uint8Array): Uint8Array {
-    const key = this.unseal(place, sealed);
-    const fresh = this.seal(place, key);
+  rewrap(context: KeyContext, sealed: Uint8Array): Uint8Array {
+    const key = this.unseal(context, sealed);
+    const rewrapped = this.seal(context, key);
     key.wipe();
-    return fresh;
+    return rewrapped;
   }
 
   /** Whether a row is sealed as new ones are. */
-  isFresh(sealed: Uint8Array): boolean {
-    return sealed[0] === (this.number & 0xff);
+  isUnderCurrentKey(sealed: Uint8Array): boolean {
+    return sealed[0] === (this.masterKeyNumber & 0xff);
   }
 
   /** Takes note of what another process did to the master key. First thing in every write transaction. */
-  refresh(): void {
-    if (this.#noted !== undefined && isStored(this.#about, ROW, this.#noted)) return;
-    const octets = storedOctets(this.#about, ROW);
-    const row = rowOf(this.#about);
+  reload(): void {
+    if (this.#rawRow !== undefined && rawValueEquals(this.#metadata, MASTER_KEY_ROW, this.#rawRow)) return;
+    const octets = readRawValue(this.#metadata, MASTER_KEY_ROW);
+    const row = readMasterKeyRow(this.#metadata);
     if (row?.number === this.#number + 1 && this.#next !== undefined) {
       this.#wipe(this.#master);
       [this.#master, this.#next, this.#number] = [this.#next, undefined, row.number];
     }
-    if (row?.number !== this.#number) throw this.#changedMeanwhile();
+    if (row?.number !== this.#number) throw this.#replacedConcurrently();
     if (row.next === undefined) this.#next = undefined;
-    else this.#next ??= keyFrom(this.#master, row.next.wrapped);
-    this.#noted = octets;
+    else this.#next ??= unwrapKey(this.#master, row.next.wrapped);
+    this.#rawRow = octets;
   }
 
   /** Begins to replace the master key, inside a write transaction; goes on where `next` is being taken up already. */
-  begin(next: Secret): void {
+  beginRotation(next: Secret): void {
     if (this.#next !== undefined) {
       if (this.#next.equals(next)) return;
       throw new UsageFailure(
@@ -184,18 +184,24 @@ export class Keyring {
     }
     if (next.equals(this.#master))
       throw new UsageFailure('the new master key is the one in use', { advice: 'Nothing was changed.' });
-    const row = { number: this.#number, check: wrap(this.#master, CHECK) };
-    const both = { wrapped: wrap(this.#master, next.expose()), wrappedThis: wrap(next, this.#master.expose()) };
-    this.#about.putSync(ROW, { ...row, next: { check: wrap(next, CHECK), ...both } } satisfies MasterRow);
+    const row = { number: this.#number, check: wrap(this.#master, KEY_CHECK_VALUE) };
+    const crossWrapped = { wrapped: wrap(this.#master, next.expose()), wrappedCurrent: wrap(next, this.#master.expose()) };
+    this.#metadata.putSync(MASTER_KEY_ROW, {
+      ...row,
+      next: { check: wrap(next, KEY_CHECK_VALUE), ...crossWrapped },
+    } satisfies MasterKeyRow);
     this.#next = next;
     // The transaction may fail: whatever the row is then, it is to be looked at.
-    this.#noted = undefined;
+    this.#rawRow = undefined;
   }
 
   /** Erases the old master key, inside a write transaction: nothing may be sealed under it any more. Taken note of by the next `refresh`. */
-  finish(): void {
+  finishRotation(): void {
     if (this.#next === undefined) return;
-    this.#about.putSync(ROW, { number: this.#number + 1, check: wrap(this.#next, CHECK) } satisfies MasterRow);
+    this.#metadata.putSync(MASTER_KEY_ROW, {
+      number: this.#number + 1,
+      check: wrap(this.#next, KEY_CHECK_VALUE),
+    } satisfies MasterKeyRow);
   }
 
   wipe(): void {
@@ -203,38 +209,38 @@ export class Keyring {
     if (this.#next !== undefined) this.#wipe(this.#next);
   }
 
-  #wrapOf(master: Secret): KeyWrap {
-    const there = this.#wraps.get(master);
-    if (there !== undefined) return there;
-    const made = new KeyWrap(master);
-    this.#wraps.set(master, made);
-    return made;
+  #keyWrapFor(master: Secret): KeyWrap {
+    const cached = this.#keyWraps.get(master);
+    if (cached !== undefined) return cached;
+    const created = new KeyWrap(master);
+    this.#keyWraps.set(master, created);
+    return created;
   }
 
   #wipe(master: Secret): void {
-    this.#wraps.get(master)?.wipe();
-    this.#wraps.delete(master);
+    this.#keyWraps.get(master)?.wipe();
+    this.#keyWraps.delete(master);
     master.wipe();
   }
 
-  #masterOf(sealed: Uint8Array): Secret | undefined {
+  #masterKeyOf(sealed: Uint8Array): Secret | undefined {
     if (sealed[0] === (this.#number & 0xff)) return this.#master;
     return sealed[0] === ((this.#number + 1) & 0xff) ? this.#next : undefined;
   }
 
-  #changedMeanwhile(): Failure {
+  #replacedConcurrently(): Failure {
     return new Failure(`the master key of ${this.#store} was replaced meanwhile`, {
       advice: 'Run the command again; restart a daemon.',
     });
   }
 }
 
-function rowOf(about: About): MasterRow | undefined {
-  return about.get(ROW) as MasterRow | undefined;
+function readMasterKeyRow(metadata: MetadataTable): MasterKeyRow | undefined {
+  return metadata.get(MASTER_KEY_ROW) as MasterKeyRow | undefined;
 }
 
-function encodePlace({ kind, id }: Place): Uint8Array {
-  const octets = new Uint8Array(PLACE_LENGTH);
+function encodeContext({ kind, id }: KeyContext): Uint8Array {
+  const octets = new Uint8Array(CONTEXT_LENGTH);
   octets[0] = kind;
   for (let i = 0; i < 4; i++) octets[1 + i] = id >>> (24 - 8 * i);
   return octets;
@@ -253,11 +259,11 @@ function unwrap(master: Secret, wrapped: Uint8Array): Uint8Array | undefined {
   }
 }
 
-function opens(master: Secret, check: Uint8Array): boolean {
+function unwraps(master: Secret, check: Uint8Array): boolean {
   return unwrap(master, check) !== undefined;
 }
 
-function keyFrom(master: Secret, wrapped: Uint8Array): Secret {
+function unwrapKey(master: Secret, wrapped: Uint8Array): Secret {
   const plain = unwrap(master, wrapped);
   if (plain === undefined)
     throw new Failure('the store’s own record of its master key is damaged', { advice: 'Restore it from a backup.' });

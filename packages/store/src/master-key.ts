@@ -25,9 +25,9 @@ export const MASTER_KEY_NAMED =
   '--master-key-file or --master-key-command (for the registry in a controller: `registry_master_key_file:` of its configuration)';
 
 /** A command has this long to print the key, in ms. */
-const COMMAND_LIMIT_MS = 30_000;
+const COMMAND_TIMEOUT_MS = 30_000;
 /** After this long somebody may wonder, in ms: it is said what is waited for. */
-const SAY_WAITING_MS = 2_000;
+const WAIT_NOTICE_MS = 2_000;
 
 const IF_SPOILED = 'Put back the copy that you kept of it: without it the keys in the store cannot be read.';
 
@@ -44,19 +44,19 @@ export interface MasterKeyOptions {
 
 /** `--master-key-file` and `--master-key-command`, on every command that opens a store. */
 export function masterKeyOptions(command: Command): Command {
-  const file = new Option(
+  const fileOption = new Option(
     '--master-key-file <file>',
     'master key of the store, 32 hex digits, mode 0600 (default: master.key beside the store)',
   )
     .env('LATCHKEY_MASTER_KEY_FILE')
     .conflicts('masterKeyCommand');
-  const printed = new Option('--master-key-command <command>', 'a command that prints the master key, run by sh').env(
+  const commandOption = new Option('--master-key-command <command>', 'a command that prints the master key, run by sh').env(
     'LATCHKEY_MASTER_KEY_COMMAND',
   );
   // A flag is stronger than the environment, which is read after all flags; it names the one or the other.
-  command.on(`option:${file.name()}`, () => delete printed.envVar);
-  command.on(`option:${printed.name()}`, () => delete file.envVar);
-  return command.addOption(repeatInAdvice(file)).addOption(repeatInAdvice(printed));
+  command.on(`option:${fileOption.name()}`, () => delete commandOption.envVar);
+  command.on(`option:${commandOption.name()}`, () => delete fileOption.envVar);
+  return command.addOption(repeatInAdvice(fileOption)).addOption(repeatInAdvice(commandOption));
 }
 
 /** Where to look in order: what the options name, systemd's credential `name`, the file `master.key` in `folder`. */
@@ -84,7 +84,7 @@ export async function readMasterKey(source: MasterKeySource): Promise<Secret> {
       // systemd keeps others out by the folder; the mode it shows for a file is no measure.
       return parseKey(await readPlainFile(source.path), source.path);
     case 'command':
-      return parseKey(await outputOf(source.command), 'the output of the master key command');
+      return parseKey(await runKeyCommand(source.command), 'the output of the master key command');
   }
 }
 
@@ -107,14 +107,14 @@ export async function createMasterKey(path: string): Promise<Secret> {
  * Where the master key of `inUse` is kept once the one in the file `next` took its place. Its time is when the new one was made, whose
  * file keeps it as it is renamed: after a crash the name is the same.
  */
-export async function formerPath(inUse: string, next: string): Promise<string> {
+export async function archivedKeyPath(inUse: string, next: string): Promise<string> {
   return `${inUse}.before-${(await stat(next)).mtime.toISOString().replaceAll(':', '')}`;
 }
 
 /** Keeps a master key that is about to be replaced: backups made before open under no other. */
-export async function keepMasterKey(key: Secret, path: string): Promise<void> {
-  const kept = (await exists(path)) ? await readMasterKey({ kind: 'file', path }) : undefined;
-  if (kept?.equals(key) !== true) await createFile(path, `${key.toHex()}\n`);
+export async function archiveMasterKey(key: Secret, path: string): Promise<void> {
+  const archived = (await exists(path)) ? await readMasterKey({ kind: 'file', path }) : undefined;
+  if (archived?.equals(key) !== true) await createFile(path, `${key.toHex()}\n`);
 }
 
 /** Puts the file of the new master key in the place of the old one's, durably. */
@@ -127,24 +127,24 @@ export async function replaceMasterKey(from: string, to: string): Promise<void> 
   }
 }
 
-function outputOf(command: string): Promise<string> {
+function runKeyCommand(command: string): Promise<string> {
   return new Promise((resolve, reject) => {
-    const waiting = setTimeout(() => {
-      process.stderr.write(`waiting for the master key command, ${COMMAND_LIMIT_MS / 1000} s at most\n`);
-    }, SAY_WAITING_MS);
-    const child = execFile('/bin/sh', ['-c', command], { timeout: COMMAND_LIMIT_MS, maxBuffer: 4_096 }, (error, stdout) => {
-      clearTimeout(waiting);
+    const noticeTimer = setTimeout(() => {
+      process.stderr.write(`waiting for the master key command, ${COMMAND_TIMEOUT_MS / 1000} s at most\n`);
+    }, WAIT_NOTICE_MS);
+    const child = execFile('/bin/sh', ['-c', command], { timeout: COMMAND_TIMEOUT_MS, maxBuffer: 4_096 }, (error, stdout) => {
+      clearTimeout(noticeTimer);
       if (error === null) return resolve(stdout);
-      const how = howItFailed(error);
+      const how = describeExit(error);
       reject(new Failure(`the master key command ${how}`, { advice: 'Run it by hand, to see what it prints.' }));
     });
     child.stderr?.pipe(process.stderr);
   });
 }
 
-function howItFailed(error: ExecFileException): string {
+function describeExit(error: ExecFileException): string {
   if (error.code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER') return 'printed more than a key';
   return error.killed === true
-    ? `did not end within ${COMMAND_LIMIT_MS / 1000} s`
+    ? `did not end within ${COMMAND_TIMEOUT_MS / 1000} s`
     : `ended with ${error.code ?? error.signal ?? 'an error'}`;
 }

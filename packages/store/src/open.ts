@@ -27,7 +27,7 @@ import { type Damaged, DamagedStore, explain, guardTable } from './damage.js';
 import { LOCK_FILE, prepareFiles, STORE_FILE } from './files.js';
 import { InPlace } from './in-place.js';
 import { findDamage, isShort, latestSnapshot, type Snapshot } from './pages.js';
-import { Turnstile } from './turnstile.js';
+import { StoreOpenLock } from './turnstile.js';
 
 /**
  * - `overlappingSync: false`: a write is visible to nobody before it is on the disk (docs/decisions/0002).
@@ -35,7 +35,7 @@ import { Turnstile } from './turnstile.js';
  *   that are queued together share one sync all the same.
  * - `noSubdir: false`: a folder is a folder, also where its name has a dot.
  */
-const SAFE = { overlappingSync: false, eventTurnBatching: false, noSubdir: false } as const;
+const SAFE_OPTIONS = { overlappingSync: false, eventTurnBatching: false, noSubdir: false } as const;
 
 /**
  * Every opening checks all pages of a file of this size or less: 0.1 s of CPU time for a million nodes. The
@@ -63,23 +63,23 @@ export async function openStore<V, K extends Key>(
     if (await exists(path)) await access(path, constants.R_OK | constants.W_OK);
     if (await exists(file)) await access(file, constants.R_OK | constants.W_OK);
     await checkPrivateFile(file);
-    quietLmdb();
+    silenceLmdb();
     // LMDB makes its files with the mode the umask leaves: inside a folder nobody else enters, and closed before a key is in them.
     await ensurePrivateFolder(path);
-    const turnstile = await Turnstile.of(path);
+    const openLock = await StoreOpenLock.open(path);
     let inPlace: InPlace | undefined;
     try {
-      await turnstile.alone(() => prepareFiles(path));
-      for (const made of [file, join(path, LOCK_FILE)]) {
-        await chmod(made, 0o600);
-        await chownToFolderOwner(made);
+      await openLock.exclusive(() => prepareFiles(path));
+      for (const created of [file, join(path, LOCK_FILE)]) {
+        await chmod(created, 0o600);
+        await chownToFolderOwner(created);
       }
       inPlace = await InPlace.watch(file);
-      const store = await openChecked<V, K>(turnstile, { ...options, ...SAFE, path }, damaged);
-      return behind(turnstile, guardTable(store, damaged) as RootDatabase<V, K>, damaged, inPlace);
+      const store = await openChecked<V, K>(openLock, { ...options, ...SAFE_OPTIONS, path }, damaged);
+      return behind(openLock, guardTable(store, damaged) as RootDatabase<V, K>, damaged, inPlace);
     } catch (error) {
       inPlace?.close();
-      await turnstile.close();
+      await openLock.close();
       throw error;
     }
   } catch (error) {
@@ -89,14 +89,14 @@ export async function openStore<V, K extends Key>(
 
 /** Nothing is read through LMDB before the pages are checked. */
 async function openChecked<V, K extends Key>(
-  turnstile: Turnstile,
+  turnstile: StoreOpenLock,
   options: RootDatabaseOptionsWithPath & { readonly path: string },
   damaged: Damaged,
 ): Promise<RootDatabase<V, K>> {
   let file: number | undefined;
   let store: RootDatabase<V, K> | undefined;
   try {
-    const { fd, opened, read, snapshot } = await turnstile.alone(() => {
+    const { fd, opened, read, snapshot } = await turnstile.exclusive(() => {
       const fd = (file = openSync(join(options.path, STORE_FILE), 'r'));
       snapshotOf(fd, damaged);
       const opened = (store = open<V, K>(options));
@@ -122,7 +122,7 @@ async function openChecked<V, K extends Key>(
  * wrong with them.
  */
 function behind<V, K extends Key>(
-  turnstile: Turnstile,
+  turnstile: StoreOpenLock,
   store: RootDatabase<V, K>,
   damaged: Damaged,
   inPlace: InPlace,
@@ -142,8 +142,8 @@ function behind<V, K extends Key>(
     const { fault } = inPlace;
     if (fault !== undefined && !turnstile.isInside) return Promise.reject(fault);
     holdNativeWords();
-    return turnstile.through(() => {
-      const running: unknown = start(turnstile.within(action));
+    return turnstile.shared(() => {
+      const running: unknown = start(turnstile.reentrant(action));
       // Inside another transaction lmdb has run it already.
       return (running instanceof Promise ? running.catch(failed) : running) as Promise<T>;
     });
@@ -194,7 +194,7 @@ function snapshotOf(fd: number, damaged: Damaged): Snapshot {
 }
 
 /** A disk with fewer free blocks than this is full. */
-const FULL_BLOCKS = 64;
+const MIN_FREE_BLOCKS = 64;
 /** LMDB takes no more writes after one of its meta pages failed, until the store is opened again. */
 const PANIC = -30_795;
 
@@ -211,7 +211,7 @@ export async function writeFailure(path: string, error: unknown): Promise<Failur
   if (code <= 0) return systemFailure(`cannot write to the store ${path}`, cause);
   const name = getSystemErrorName(-code);
   // LMDB calls a write that was cut short an I/O error.
-  const full = name === 'EIO' && (await freeBlocks(path)) < FULL_BLOCKS;
+  const full = name === 'EIO' && (await freeBlocks(path)) < MIN_FREE_BLOCKS;
   return systemFailure(`cannot write to the store ${path}`, Object.assign(cause as Error, { code: full ? 'ENOSPC' : name }));
 }
 
@@ -233,11 +233,11 @@ async function freeBlocks(path: string): Promise<number> {
 }
 
 /** lmdb prints the stack of a failed write to standard error; we say what happened ourselves. Nothing else here uses the console. */
-function quietLmdb(): void {
+function silenceLmdb(): void {
   console.error = () => undefined;
 }
 
 /** How many entries a table has, without looking at them. */
-export function entriesIn(table: Database<unknown>): number {
+export function countEntries(table: Database<unknown>): number {
   return (table.getStats() as { readonly entryCount: number }).entryCount;
 }

@@ -3,10 +3,10 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { exists, Failure, type FileLock, lockFolder, UsageFailure } from '@latchkey/runtime';
 import type { Secret } from '@latchkey/protocol';
-import type { About, Keyring } from './keyring.js';
+import type { MetadataTable, Keyring } from './keyring.js';
 import {
-  formerPath,
-  keepMasterKey,
+  archivedKeyPath,
+  archiveMasterKey,
   type MasterKeySource,
   readMasterKey,
   readOrCreateMasterKey,
@@ -14,18 +14,18 @@ import {
 } from './master-key.js';
 
 /** A daemon that serves has this long to take up the new master key, in ms; it looks every second. */
-const TAKE_UP_LIMIT_MS = 30_000;
-const LOOK_EVERY_MS = 100;
+const ADOPTION_TIMEOUT_MS = 30_000;
+const POLL_INTERVAL_MS = 100;
 /** Under which name a store keeps how many master keys whoever serves from it has seen. */
-const SERVING = 'serving';
+const ADOPTED_BY = 'adopted by';
 
 export interface NextMasterKey {
   readonly path: string;
   readonly key: Secret;
   /** Where the one in use is kept, if this one takes its place. */
-  readonly former?: string;
+  readonly archivedPath?: string;
   /** Puts it where the store's master key is looked for, if that is a file of ours to replace, and keeps the one that was there. */
-  putInPlace(): Promise<void>;
+  install(): Promise<void>;
 }
 
 /**
@@ -33,68 +33,74 @@ export interface NextMasterKey {
  * After a crash the same one is found again: in that file, or in its place already.
  */
 export async function nextMasterKey(inUse: MasterKeySource, to: string | undefined, keyring: Keyring): Promise<NextMasterKey> {
-  const stay = (): Promise<void> => Promise.resolve();
-  if (to !== undefined) return { path: to, key: await readOrCreateMasterKey({ kind: 'file', path: to }), putInPlace: stay };
+  const noop = (): Promise<void> => Promise.resolve();
+  if (to !== undefined) return { path: to, key: await readOrCreateMasterKey({ kind: 'file', path: to }), install: noop };
   if (inUse.kind !== 'file') {
     throw new UsageFailure('the master key in use does not come from a file that could be replaced', {
       advice: 'Name the file of the new one with --to FILE; it is made if it is not there.',
     });
   }
   const path = `${inUse.path}.next`;
-  const inPlace = await readMasterKey(inUse);
-  if (keyring.isNext(inPlace)) {
-    const former = await formerPath(inUse.path, inUse.path);
-    return { path: inUse.path, key: inPlace, putInPlace: stay, ...((await exists(former)) ? { former } : {}) };
+  const current = await readMasterKey(inUse);
+  if (keyring.isNextKey(current)) {
+    const archivedPath = await archivedKeyPath(inUse.path, inUse.path);
+    return {
+      path: inUse.path,
+      key: current,
+      install: noop,
+      ...((await exists(archivedPath)) ? { archivedPath: archivedPath } : {}),
+    };
   }
   const key = await readOrCreateMasterKey({ kind: 'file', path });
-  const former = await formerPath(inUse.path, path);
-  const putInPlace = async (): Promise<void> => {
-    await keepMasterKey(inPlace, former);
+  const archivedPath = await archivedKeyPath(inUse.path, path);
+  const install = async (): Promise<void> => {
+    await archiveMasterKey(current, archivedPath);
     await replaceMasterKey(path, inUse.path);
   };
-  return { path, key, former, putInPlace };
+  return { path, key, archivedPath: archivedPath, install: install };
 }
 
 /** What is said of the one before: of `what` was made before, nothing opens without it. */
-export function aboutFormer({ former }: NextMasterKey, what: string): string {
-  const kept = former === undefined ? 'the one before: keep it' : `the one before, which is in ${former}: keep it`;
-  return `${what} made before need ${kept} as long as them, and destroy it with them.`;
+export function formerKeyNotice({ archivedPath }: NextMasterKey, what: string): string {
+  const formerKey =
+    archivedPath === undefined ? 'the one before: keep it' : `the one before, which is in ${archivedPath}: keep it`;
+  return `${what} made before need ${formerKey} as long as them, and destroy it with them.`;
 }
 
 /** What a store says of itself for its master key to be replaced. */
 export interface Rotation {
   /** Whoever serves from the store holds the lock on this folder. */
   readonly folder: string;
-  readonly about: About;
+  readonly metadata: MetadataTable;
   readonly keyring: Keyring;
   readonly next: NextMasterKey;
   write<T>(action: () => T): Promise<T>;
   /** Reads from here on see the latest. */
-  seeLatest(): void;
+  refreshSnapshot(): void;
   /** Seals anew what is not sealed under the next master key. */
-  reseal(): Promise<void>;
+  rewrapAll(): Promise<void>;
   /** Inside the transactions that begin and end it. */
-  begun?(): void;
-  finished?(): void;
+  onBegun?(): void;
+  onFinished?(): void;
 }
 
 /** Seals every key anew under the next master key, then erases the old one. Run again after a crash it goes on. */
-export async function rotate({ folder, about, keyring, next, ...store }: Rotation): Promise<void> {
+export async function rotate({ folder, metadata, keyring, next, ...store }: Rotation): Promise<void> {
   await store.write(() => {
-    const begins = !keyring.isChanging;
-    keyring.begin(next.key);
-    if (begins) store.begun?.();
+    const isNew = !keyring.isRotating;
+    keyring.beginRotation(next.key);
+    if (isNew) store.onBegun?.();
   });
-  await store.reseal();
-  await next.putInPlace();
-  const lock = await untilTakenUp(folder, () => {
-    store.seeLatest();
-    return about.get(SERVING) === keyring.number;
+  await store.rewrapAll();
+  await next.install();
+  const lock = await waitForAdoption(folder, () => {
+    store.refreshSnapshot();
+    return metadata.get(ADOPTED_BY) === keyring.masterKeyNumber;
   });
   try {
     await store.write(() => {
-      keyring.finish();
-      store.finished?.();
+      keyring.finishRotation();
+      store.onFinished?.();
     });
   } finally {
     await lock?.release();
@@ -102,11 +108,15 @@ export async function rotate({ folder, about, keyring, next, ...store }: Rotatio
 }
 
 /** Tells `rotate` in another process that this one serves, and under which master key: at start, and again every second. */
-export async function tellServing(about: About, keyring: Keyring, write: (action: () => void) => Promise<void>): Promise<void> {
-  keyring.refresh();
-  if (about.get(SERVING) !== keyring.number)
+export async function announceAdoption(
+  metadata: MetadataTable,
+  keyring: Keyring,
+  write: (action: () => void) => Promise<void>,
+): Promise<void> {
+  keyring.reload();
+  if (metadata.get(ADOPTED_BY) !== keyring.masterKeyNumber)
     await write(() => {
-      about.putSync(SERVING, keyring.number);
+      metadata.putSync(ADOPTED_BY, keyring.masterKeyNumber);
     });
 }
 
@@ -114,19 +124,19 @@ export async function tellServing(about: About, keyring: Keyring, write: (action
  * Waits until nobody needs the old master key any more: the folder is ours, so that nobody serves from it, or who serves says that
  * he took up the new one.
  */
-async function untilTakenUp(folder: string, hasTakenUp: () => boolean): Promise<FileLock | undefined> {
-  const end = performance.now() + TAKE_UP_LIMIT_MS;
+async function waitForAdoption(folder: string, hasAdopted: () => boolean): Promise<FileLock | undefined> {
+  const deadline = performance.now() + ADOPTION_TIMEOUT_MS;
   for (;;) {
     const lock = await lockFolder(folder, 'master-key rotate').catch((error: unknown) => {
       if (error instanceof Failure) return undefined;
       throw error;
     });
-    if (lock !== undefined || hasTakenUp()) return lock;
-    if (performance.now() > end) {
+    if (lock !== undefined || hasAdopted()) return lock;
+    if (performance.now() > deadline) {
       throw new Failure('the daemon that runs has not taken up the new master key', {
         advice: 'Every key is sealed under the new one, and both open the store. Restart the daemon, then run this again.',
       });
     }
-    await pause(LOOK_EVERY_MS);
+    await pause(POLL_INTERVAL_MS);
   }
 }

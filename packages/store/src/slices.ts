@@ -3,7 +3,7 @@
 import type { Database } from 'lmdb';
 
 /** Rows that are read at once. */
-const SLICE = 256;
+const PAGE_SIZE = 256;
 
 /**
  * The rows of a table in ascending order of key, from `from` on, a slice at a time. No read stays open between two slices, nor while whoever asked
@@ -11,12 +11,12 @@ const SLICE = 256;
  *
  * So each slice is as the store is when it is read: a row that is put in, changed or removed meanwhile is met as it is by then, each key at most once.
  */
-export function* rowsFrom<V>(table: Database<V, number>, from: number): Generator<{ readonly key: number; readonly value: V }> {
-  let slice = Array.from(table.getRange({ start: from, limit: SLICE }));
+export function* scanTable<V>(table: Database<V, number>, from: number): Generator<{ readonly key: number; readonly value: V }> {
+  let page = Array.from(table.getRange({ start: from, limit: PAGE_SIZE }));
   for (;;) {
-    yield* slice;
-    const last = slice.at(-1);
-    if (last === undefined || slice.length < SLICE) return;
-    slice = Array.from(table.getRange({ start: last.key, exclusiveStart: true, limit: SLICE }));
+    yield* page;
+    const lastRow = page.at(-1);
+    if (lastRow === undefined || page.length < PAGE_SIZE) return;
+    page = Array.from(table.getRange({ start: lastRow.key, exclusiveStart: true, limit: PAGE_SIZE }));
   }
 }

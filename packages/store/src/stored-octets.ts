@@ -6,14 +6,14 @@
 import type { Database, Key } from 'lmdb';
 
 /** Whether these very octets are there. */
-export function isStored<V, K extends Key>(table: Database<V, K>, key: K, octets: Buffer): boolean {
-  const there = table.getBinaryFast(key);
+export function rawValueEquals<V, K extends Key>(table: Database<V, K>, key: K, octets: Buffer): boolean {
+  const stored = table.getBinaryFast(key);
   // With its end named: the buffer is longer than its `length`.
-  return there !== undefined && there.length === octets.length && octets.compare(there, 0, octets.length) === 0;
+  return stored !== undefined && stored.length === octets.length && octets.compare(stored, 0, octets.length) === 0;
 }
 
 /** A copy of them; `undefined`: there is nothing. */
-export function storedOctets<V, K extends Key>(table: Database<V, K>, key: K): Buffer | undefined {
-  const there = table.getBinaryFast(key);
-  return there && Buffer.from(there.subarray(0, there.length));
+export function readRawValue<V, K extends Key>(table: Database<V, K>, key: K): Buffer | undefined {
+  const stored = table.getBinaryFast(key);
+  return stored && Buffer.from(stored.subarray(0, stored.length));
 }

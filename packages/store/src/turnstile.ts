@@ -12,30 +12,30 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Failure, chownToFolderOwner, lockWithSocket, nativeLocks, type SocketLock, systemCode } from '@latchkey/runtime';
 
-const FILE = 'turnstile';
+const FILE_NAME = 'turnstile';
 /** Octets of it that are locked. */
-const GATE = 0;
-const BUSY = 1;
+const GATE_BYTE = 0;
+const WRITERS_BYTE = 1;
 
 /** While it goes on writing, a process looks at the gate so often, in ms. */
-const LOOK_EVERY_MS = 2;
+const GATE_CHECK_INTERVAL_MS = 2;
 /** Between two tries, in ms. */
-const FIRST_WAIT_MS = 1;
-const LONGEST_WAIT_MS = 16;
+const MIN_RETRY_DELAY_MS = 1;
+const MAX_RETRY_DELAY_MS = 16;
 /** How long an opener waits for those who write, in ms: none takes longer unless its disk, or itself, stands still. */
-const PATIENCE_MS = 30_000;
+const OPEN_TIMEOUT_MS = 30_000;
 
-export class Turnstile {
+export class StoreOpenLock {
   readonly #folder: string;
   readonly #file: FileHandle;
   /** The whole store, where there is no other lock. */
   readonly #socket: SocketLock | undefined;
   /** Transactions of this process that are not done. */
-  #underWay = 0;
-  #lookedAt = -Infinity;
+  #activeTransactions = 0;
+  #gateCheckedAt = -Infinity;
   /** While another process opens the store. */
-  #opening: Promise<void> | undefined;
-  #inside = false;
+  #openerDone: Promise<void> | undefined;
+  #insideTransaction = false;
   #closed = false;
 
   private constructor(folder: string, file: FileHandle, socket: SocketLock | undefined) {
@@ -48,13 +48,13 @@ export class Turnstile {
    * @param folder of the store, which is there
    * @throws Failure where another process has it and the two could not share it
    */
-  static async of(folder: string): Promise<Turnstile> {
-    const path = join(folder, FILE);
+  static async open(folder: string): Promise<StoreOpenLock> {
+    const path = join(folder, FILE_NAME);
     const file = await open(path, 'a+', 0o600);
     await chownToFolderOwner(path);
-    if (nativeLocks() !== undefined) return new Turnstile(folder, file, undefined);
+    if (nativeLocks() !== undefined) return new StoreOpenLock(folder, file, undefined);
     const socket = await lockWithSocket(file);
-    if (socket !== undefined) return new Turnstile(folder, file, socket);
+    if (socket !== undefined) return new StoreOpenLock(folder, file, socket);
     await file.close();
     throw new Failure(`the store ${folder} is in use by another process, and cannot be shared on this system`, {
       advice: 'Stop that process first.',
@@ -63,29 +63,29 @@ export class Turnstile {
 
   /** Whether the action of a transaction runs now: what it starts in turn is part of it. */
   get isInside(): boolean {
-    return this.#inside;
+    return this.#insideTransaction;
   }
 
   /** Runs what opens the store. Throws a Failure where somebody goes on writing. */
-  async alone<T>(action: () => T): Promise<T> {
-    const end = performance.now() + PATIENCE_MS;
-    const have = (octet: number): boolean => {
-      if (this.#take(octet, true)) return true;
-      if (performance.now() < end) return false;
+  async exclusive<T>(action: () => T): Promise<T> {
+    const deadline = performance.now() + OPEN_TIMEOUT_MS;
+    const isLocked = (octet: number): boolean => {
+      if (this.#tryLock(octet, true)) return true;
+      if (performance.now() < deadline) return false;
       throw new Failure(`the store ${this.#folder} cannot be opened: another process does not finish what it writes`, {
         advice: 'Look for one that is stopped, or for a disk that does not answer.',
       });
     };
-    await until(() => have(GATE));
+    await retryUntil(() => isLocked(GATE_BYTE));
     try {
-      await until(() => have(BUSY));
+      await retryUntil(() => isLocked(WRITERS_BYTE));
       try {
         return action();
       } finally {
-        this.#give(BUSY);
+        this.#unlock(WRITERS_BYTE);
       }
     } finally {
-      this.#give(GATE);
+      this.#unlock(GATE_BYTE);
     }
   }
 
@@ -94,23 +94,23 @@ export class Turnstile {
    *
    * @param start its promise resolves when the disk has it
    */
-  through<T>(start: () => Promise<T>): Promise<T> {
+  shared<T>(start: () => Promise<T>): Promise<T> {
     // Within a transaction's own action it is through; a store that is closed says so itself.
-    if (this.#inside || this.#closed) return start();
-    if (this.#opening === undefined && this.#enter()) return this.#counted(start);
-    this.#opening ??= this.#untilOpened();
-    return this.#opening.then(() => this.through(start));
+    if (this.#insideTransaction || this.#closed) return start();
+    if (this.#openerDone === undefined && this.#tryEnter()) return this.#runCounted(start);
+    this.#openerDone ??= this.#waitForOpener();
+    return this.#openerDone.then(() => this.shared(start));
   }
 
   /** The action of a transaction: what it starts in turn is part of it. */
-  within<T>(action: () => T): () => T {
+  reentrant<T>(action: () => T): () => T {
     return () => {
-      const before = this.#inside;
-      this.#inside = true;
+      const outer = this.#insideTransaction;
+      this.#insideTransaction = true;
       try {
         return action();
       } finally {
-        this.#inside = before;
+        this.#insideTransaction = outer;
       }
     };
   }
@@ -121,40 +121,40 @@ export class Turnstile {
     await this.#file.close();
   }
 
-  #enter(): boolean {
+  #tryEnter(): boolean {
     const now = performance.now();
-    if (this.#underWay > 0 && now - this.#lookedAt < LOOK_EVERY_MS) return true;
-    if (!this.#take(GATE, false)) return false;
-    this.#lookedAt = now;
-    const entered = this.#underWay > 0 || this.#take(BUSY, false);
-    this.#give(GATE);
+    if (this.#activeTransactions > 0 && now - this.#gateCheckedAt < GATE_CHECK_INTERVAL_MS) return true;
+    if (!this.#tryLock(GATE_BYTE, false)) return false;
+    this.#gateCheckedAt = now;
+    const entered = this.#activeTransactions > 0 || this.#tryLock(WRITERS_BYTE, false);
+    this.#unlock(GATE_BYTE);
     return entered;
   }
 
-  async #counted<T>(start: () => Promise<T>): Promise<T> {
-    this.#underWay += 1;
+  async #runCounted<T>(start: () => Promise<T>): Promise<T> {
+    this.#activeTransactions += 1;
     try {
       return await start();
     } finally {
-      this.#underWay -= 1;
-      if (this.#underWay === 0 && !this.#closed) this.#give(BUSY);
+      this.#activeTransactions -= 1;
+      if (this.#activeTransactions === 0 && !this.#closed) this.#unlock(WRITERS_BYTE);
     }
   }
 
-  async #untilOpened(): Promise<void> {
+  async #waitForOpener(): Promise<void> {
     try {
-      await until(() => this.#closed || this.#take(GATE, false));
-      if (!this.#closed) this.#give(GATE);
+      await retryUntil(() => this.#closed || this.#tryLock(GATE_BYTE, false));
+      if (!this.#closed) this.#unlock(GATE_BYTE);
     } finally {
       // Also where the system gives no lock now: whoever comes next asks it again.
-      this.#opening = undefined;
+      this.#openerDone = undefined;
     }
   }
 
   /** Whether it could be had. */
-  #take(octet: number, alone: boolean): boolean {
+  #tryLock(octet: number, exclusive: boolean): boolean {
     try {
-      nativeLocks()?.tryLock(this.#file.fd, octet, 1, alone);
+      nativeLocks()?.tryLock(this.#file.fd, octet, 1, exclusive);
       return true;
     } catch (error) {
       if (systemCode(error) === 'EAGAIN') return false;
@@ -162,12 +162,12 @@ export class Turnstile {
     }
   }
 
-  #give(octet: number): void {
+  #unlock(octet: number): void {
     nativeLocks()?.unlock(this.#file.fd, octet, 1);
   }
 }
 
 /** Tries again and again, at longer and longer intervals. */
-async function until(done: () => boolean): Promise<void> {
-  for (let ms = FIRST_WAIT_MS; !done(); ms = Math.min(2 * ms, LONGEST_WAIT_MS)) await pause(ms);
+async function retryUntil(isDone: () => boolean): Promise<void> {
+  for (let ms = MIN_RETRY_DELAY_MS; !isDone(); ms = Math.min(2 * ms, MAX_RETRY_DELAY_MS)) await pause(ms);
 }

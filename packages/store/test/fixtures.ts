@@ -6,7 +6,7 @@ import { Secret } from '@latchkey/protocol';
 import type { Database, RootDatabase } from 'lmdb';
 import { onTestFinished } from 'vitest';
 import { tempFolder } from '../../runtime/test/fixtures.js';
-import { type About, Keyring } from '../src/keyring.js';
+import { type MetadataTable, Keyring } from '../src/keyring.js';
 import { openStore } from '../src/open.js';
 
 process.umask(0o077);
@@ -21,7 +21,7 @@ export function copyOf(key: Secret): Secret {
 }
 
 /** Reads of a store that are open, whatever the process: its number, and that of the transaction that is read. */
-export function openReads(env: RootDatabase): string[] {
+export function openReaders(env: RootDatabase): string[] {
   const readers = env.readerList().split('\n');
   return readers.filter((line) => /^ *\d+ +[0-9a-f]+ +\d+$/.test(line));
 }
@@ -33,21 +33,21 @@ export const NAME = '/somewhere/store';
 export class SealedStore {
   readonly folder: string;
   readonly env: RootDatabase;
-  readonly about: About;
+  readonly metadata: MetadataTable;
   readonly keys: Database<Uint8Array, number>;
   #keyring: Keyring | undefined;
 
   private constructor(folder: string, env: RootDatabase) {
     this.folder = folder;
     this.env = env;
-    this.about = env.openDB({ name: 'about' });
+    this.metadata = env.openDB({ name: 'about' });
     this.keys = env.openDB({ name: 'keys', keyEncoding: 'uint32' });
   }
 
   static async create(master: Secret): Promise<SealedStore> {
     const store = await SealedStore.#at(await tempFolder());
     await store.env.childTransaction(() => {
-      store.#keyring = Keyring.create(store.about, NAME, copyOf(master));
+      store.#keyring = Keyring.create(store.metadata, NAME, copyOf(master));
     });
     return store;
   }
@@ -55,7 +55,7 @@ export class SealedStore {
   /** As another process would. */
   static async open(folder: string, master: Secret): Promise<SealedStore> {
     const store = await SealedStore.#at(folder);
-    store.#keyring = Keyring.open(store.about, NAME, copyOf(master));
+    store.#keyring = Keyring.open(store.metadata, NAME, copyOf(master));
     return store;
   }
 
@@ -73,7 +73,7 @@ export class SealedStore {
   /** A write transaction as every store makes one. */
   write<T>(action: () => T): Promise<T> {
     return this.env.childTransaction(() => {
-      this.keyring.refresh();
+      this.keyring.reload();
       return action();
     });
   }

@@ -4,10 +4,10 @@ import { createDecipheriv, randomBytes } from 'node:crypto';
 import { Secret } from '@latchkey/protocol';
 import { aeskw } from '@noble/ciphers/aes.js';
 import { describe, expect, it } from 'vitest';
-import { Keyring, PLACE, type Place } from '../src/keyring.js';
+import { Keyring, KEY_KIND, type KeyContext } from '../src/keyring.js';
 import { copyOf, NAME, newSecret, SealedStore } from './fixtures.js';
 
-const NODE: Place = { kind: PLACE.node, id: 0xa1b2_c3d4 };
+const NODE: KeyContext = { kind: KEY_KIND.node, id: 0xa1b2_c3d4 };
 
 /** The other implementation: node:crypto's, with the initial value of RFC 3394, section 2.2.3.1. */
 function unwrapByNode(master: Uint8Array, wrapped: Uint8Array): Buffer {
@@ -41,7 +41,7 @@ describe('a sealed key', () => {
   it('is the number of the master key, then the key and its place wrapped, as another implementation unwraps it', async () => {
     const [master, key] = [newSecret(), newSecret()];
     const { keyring } = await SealedStore.create(master);
-    const places = Object.values(PLACE).flatMap((kind) => [0, 1, 0xffff_ffff].map((id): Place => ({ kind, id })));
+    const places = Object.values(KEY_KIND).flatMap((kind) => [0, 1, 0xffff_ffff].map((id): KeyContext => ({ kind, id })));
     expect(places).toHaveLength(15);
     for (const place of places) {
       const sealed = keyring.seal(place, key);
@@ -55,7 +55,7 @@ describe('a sealed key', () => {
   it('does not open in another place', async () => {
     const { keyring } = await SealedStore.create(newSecret());
     const sealed = keyring.seal(NODE, newSecret());
-    for (const kind of Object.values(PLACE)) {
+    for (const kind of Object.values(KEY_KIND)) {
       for (const id of [0, 1, NODE.id, NODE.id + 1]) {
         if (kind === NODE.kind && id === NODE.id) continue;
         expect(outcome(() => keyring.unseal({ kind, id }, sealed))).toBe(MOVED);
@@ -105,22 +105,22 @@ describe('a sealed key', () => {
 describe('a store', () => {
   it('opens under its own master key, and no other, which writes nothing', async () => {
     const [master, other] = [newSecret(), newSecret()];
-    const { folder, about, keyring } = await SealedStore.create(master);
-    const [sealed, before] = [keyring.seal(NODE, newSecret()), about.get('master key')];
+    const { folder, metadata, keyring } = await SealedStore.create(master);
+    const [sealed, before] = [keyring.seal(NODE, newSecret()), metadata.get('master key')];
     const again = await SealedStore.open(folder, master);
     expect(outcome(() => again.keyring.unseal(NODE, sealed))).toBe(outcome(() => keyring.unseal(NODE, sealed)));
-    expect(() => Keyring.open(about, NAME, copyOf(other))).toThrow(
+    expect(() => Keyring.open(metadata, NAME, copyOf(other))).toThrow(
       `the keys in ${NAME} are not sealed under the master key [secret ${other.fingerprint}]`,
     );
-    expect(about.get('master key')).toEqual(before);
+    expect(metadata.get('master key')).toEqual(before);
   });
 
   it('that was made without a master key does not open under any', async () => {
-    const { about } = await SealedStore.create(newSecret());
-    expect(Keyring.isIn(about)).toBe(true);
-    about.removeSync('master key');
-    expect(Keyring.isIn(about)).toBe(false);
-    expect(() => Keyring.open(about, NAME, newSecret())).toThrow('are not sealed under the master key');
+    const { metadata } = await SealedStore.create(newSecret());
+    expect(Keyring.existsIn(metadata)).toBe(true);
+    metadata.removeSync('master key');
+    expect(Keyring.existsIn(metadata)).toBe(false);
+    expect(() => Keyring.open(metadata, NAME, newSecret())).toThrow('are not sealed under the master key');
   });
 });
 
@@ -130,23 +130,23 @@ describe('while its master key is replaced, a store', () => {
     const store = await SealedStore.create(first);
     const { keyring, folder } = store;
     const old = keyring.seal(NODE, key);
-    expect([keyring.number, keyring.isChanging, keyring.isFresh(old)]).toEqual([1, false, true]);
-    await store.write(() => keyring.begin(copyOf(second)));
-    expect([keyring.number, keyring.isChanging, keyring.isFresh(old)]).toEqual([2, true, false]);
+    expect([keyring.masterKeyNumber, keyring.isRotating, keyring.isUnderCurrentKey(old)]).toEqual([1, false, true]);
+    await store.write(() => keyring.beginRotation(copyOf(second)));
+    expect([keyring.masterKeyNumber, keyring.isRotating, keyring.isUnderCurrentKey(old)]).toEqual([2, true, false]);
 
     const fresh = keyring.seal(NODE, key);
-    expect(keyring.isFresh(fresh)).toBe(true);
+    expect(keyring.isUnderCurrentKey(fresh)).toBe(true);
     expect(unwrapByNode(second.expose(), fresh.subarray(1)).toString('hex', 0, 16)).toBe(key.toHex());
     for (const master of [first, second]) {
       const { keyring: other } = await SealedStore.open(folder, master);
       for (const sealed of [old, fresh]) expect(outcome(() => other.unseal(NODE, sealed))).toBe(key.toHex());
-      expect([other.number, other.isChanging, other.isFresh(other.seal(NODE, key))]).toEqual([2, true, true]);
+      expect([other.masterKeyNumber, other.isRotating, other.isUnderCurrentKey(other.seal(NODE, key))]).toEqual([2, true, true]);
     }
     await expect(SealedStore.open(folder, newSecret())).rejects.toThrow('are not sealed under the master key');
 
-    await store.write(() => keyring.finish());
-    keyring.refresh();
-    expect([keyring.number, keyring.isChanging]).toEqual([2, false]);
+    await store.write(() => keyring.finishRotation());
+    keyring.reload();
+    expect([keyring.masterKeyNumber, keyring.isRotating]).toEqual([2, false]);
     for (const { keyring: one } of [store, await SealedStore.open(folder, second)]) {
       expect(outcome(() => one.unseal(NODE, fresh))).toBe(key.toHex());
       expect(outcome(() => one.unseal(NODE, old))).toBe(REPLACED);
@@ -160,20 +160,21 @@ describe('while its master key is replaced, a store', () => {
   it('keeps neither master key unwrapped, and the old one in no form after that', async () => {
     const [first, second] = [newSecret(), newSecret()];
     const store = await SealedStore.create(first);
-    const row = (): string => JSON.stringify(store.about.get('master key'), (_, value: unknown) => hexOf(value));
-    await store.write(() => store.keyring.begin(copyOf(second)));
+    const row = (): string => JSON.stringify(store.metadata.get('master key'), (_, value: unknown) => hexOf(value));
+    await store.write(() => store.keyring.beginRotation(copyOf(second)));
     for (const master of [first, second]) expect(row()).not.toContain(master.toHex());
     expect(row()).toContain('wrapped');
-    await store.write(() => store.keyring.finish());
+    await store.write(() => store.keyring.finishRotation());
     expect(row()).not.toContain('wrapped');
   });
 
   it('goes on with the same next one, and refuses a third, or the one in use', async () => {
     const [first, second, third] = [newSecret(), newSecret(), newSecret()];
     const store = await SealedStore.create(first);
-    const begin = (store: SealedStore, next: Secret): Promise<void> => store.write(() => store.keyring.begin(copyOf(next)));
+    const begin = (store: SealedStore, next: Secret): Promise<void> =>
+      store.write(() => store.keyring.beginRotation(copyOf(next)));
     await expect(begin(store, first)).rejects.toMatchObject({ message: 'the new master key is the one in use' });
-    expect(store.keyring.isChanging).toBe(false);
+    expect(store.keyring.isRotating).toBe(false);
     await begin(store, second);
     await begin(await SealedStore.open(store.folder, first), second);
     await begin(await SealedStore.open(store.folder, second), second);
@@ -185,7 +186,7 @@ describe('while its master key is replaced, a store', () => {
     };
     await expect(begin(store, third)).rejects.toMatchObject(refused);
     await expect(begin(await SealedStore.open(store.folder, first), third)).rejects.toMatchObject(refused);
-    expect([store.keyring.number, store.keyring.isChanging]).toEqual([2, true]);
+    expect([store.keyring.masterKeyNumber, store.keyring.isRotating]).toEqual([2, true]);
   });
 
   it('follows another process that begins and ends it, in what it writes and in what it reads', async () => {
@@ -193,36 +194,36 @@ describe('while its master key is replaced, a store', () => {
     const one = await SealedStore.create(first);
     const two = await SealedStore.open(one.folder, first);
     const put = (store: SealedStore, id: number): Promise<void> =>
-      store.write(() => store.keys.putSync(id, store.keyring.seal({ kind: PLACE.node, id }, key)));
+      store.write(() => store.keys.putSync(id, store.keyring.seal({ kind: KEY_KIND.node, id }, key)));
     const read = (store: SealedStore, id: number): string => {
       store.env.resetReadTxn();
-      return outcome(() => store.keyring.unseal({ kind: PLACE.node, id }, store.keys.get(id)!));
+      return outcome(() => store.keyring.unseal({ kind: KEY_KIND.node, id }, store.keys.get(id)!));
     };
     await put(two, 1);
-    await one.write(() => one.keyring.begin(copyOf(second)));
+    await one.write(() => one.keyring.beginRotation(copyOf(second)));
     await put(one, 2);
     expect(read(two, 2)).toBe(key.toHex());
     await put(two, 3);
-    expect(two.keyring.number).toBe(2);
+    expect(two.keyring.masterKeyNumber).toBe(2);
     for (const store of [one, two]) for (const id of [1, 2, 3]) expect(read(store, id)).toBe(key.toHex());
     for (const id of [1, 2, 3]) await put(one, id);
-    await one.write(() => one.keyring.finish());
+    await one.write(() => one.keyring.finishRotation());
     await put(two, 4);
-    expect([two.keyring.number, two.keyring.isChanging]).toEqual([2, false]);
+    expect([two.keyring.masterKeyNumber, two.keyring.isRotating]).toEqual([2, false]);
     for (const store of [one, two]) for (const id of [1, 2, 3, 4]) expect(read(store, id)).toBe(key.toHex());
     // And on to a third, begun by the other.
     const third = newSecret();
-    await two.write(() => two.keyring.begin(copyOf(third)));
+    await two.write(() => two.keyring.beginRotation(copyOf(third)));
     await put(one, 5);
-    expect([one.keyring.number, read(two, 5)]).toEqual([3, key.toHex()]);
+    expect([one.keyring.masterKeyNumber, read(two, 5)]).toEqual([3, key.toHex()]);
   });
 
   it('tells one that slept through all of it, and refuses its writes', async () => {
     const [first, second] = [newSecret(), newSecret()];
     const one = await SealedStore.create(first);
     const asleep = await SealedStore.open(one.folder, first);
-    await one.write(() => one.keyring.begin(copyOf(second)));
-    await one.write(() => one.keyring.finish());
+    await one.write(() => one.keyring.beginRotation(copyOf(second)));
+    await one.write(() => one.keyring.finishRotation());
     const sealed = one.keyring.seal(NODE, newSecret());
     asleep.env.resetReadTxn();
     expect(outcome(() => asleep.keyring.unseal(NODE, sealed))).toBe(REPLACED);
@@ -235,12 +236,12 @@ describe('while its master key is replaced, a store', () => {
     const store = await SealedStore.create(first);
     const { keyring } = store;
     const taken = store.write(() => {
-      keyring.begin(copyOf(second));
+      keyring.beginRotation(copyOf(second));
       throw new RangeError('taken back');
     });
     await expect(taken).rejects.toThrow('taken back');
     const sealed = await store.write(() => keyring.seal(NODE, key));
-    expect([keyring.number, keyring.isChanging, sealed[0]]).toEqual([1, false, 1]);
+    expect([keyring.masterKeyNumber, keyring.isRotating, sealed[0]]).toEqual([1, false, 1]);
     expect(unwrapByNode(first.expose(), sealed.subarray(1)).toString('hex', 0, 16)).toBe(key.toHex());
     await SealedStore.open(store.folder, first);
     await expect(SealedStore.open(store.folder, second)).rejects.toMatchObject({ name: 'UsageFailure' });
@@ -252,15 +253,15 @@ describe('while its master key is replaced, a store', () => {
     const store = await SealedStore.create(first);
     const { keyring } = store;
     const old = keyring.seal(NODE, key);
-    await store.write(() => keyring.begin(copyOf(second)));
+    await store.write(() => keyring.beginRotation(copyOf(second)));
     const taken = store.write(() => {
-      keyring.finish();
+      keyring.finishRotation();
       throw new RangeError('taken back');
     });
     await expect(taken).rejects.toThrow('taken back');
     for (const master of [first, second]) await SealedStore.open(store.folder, master);
     expect(outcome(() => keyring.unseal(NODE, old))).toBe(key.toHex());
-    await store.write(() => keyring.finish());
+    await store.write(() => keyring.finishRotation());
     await expect(SealedStore.open(store.folder, first)).rejects.toMatchObject({ name: 'UsageFailure' });
   });
 
@@ -270,13 +271,13 @@ describe('while its master key is replaced, a store', () => {
     const { keyring } = store;
     let sealed = keyring.seal(NODE, key);
     for (const next of masters.slice(1)) {
-      await store.write(() => keyring.begin(copyOf(next)));
-      expect([keyring.isFresh(sealed), outcome(() => keyring.unseal(NODE, sealed))]).toEqual([false, key.toHex()]);
+      await store.write(() => keyring.beginRotation(copyOf(next)));
+      expect([keyring.isUnderCurrentKey(sealed), outcome(() => keyring.unseal(NODE, sealed))]).toEqual([false, key.toHex()]);
       sealed = keyring.seal(NODE, key);
-      await store.write(() => keyring.finish());
+      await store.write(() => keyring.finishRotation());
       expect(outcome(() => keyring.unseal(NODE, sealed))).toBe(key.toHex());
     }
-    expect(keyring.number).toBe(260);
+    expect(keyring.masterKeyNumber).toBe(260);
     await SealedStore.open(store.folder, masters[259]!);
   });
 });

@@ -10,14 +10,14 @@ import { tempFolder } from '../../runtime/test/fixtures.js';
 import {
   createMasterKey,
   findMasterKey,
-  keepMasterKey,
+  archiveMasterKey,
   masterKeyOptions,
   type MasterKeySource,
   readMasterKey,
   readOrCreateMasterKey,
 } from '../src/master-key.js';
 import type { Keyring } from '../src/keyring.js';
-import { aboutFormer, nextMasterKey } from '../src/rotation.js';
+import { formerKeyNotice, nextMasterKey } from '../src/rotation.js';
 import { newSecret, SealedStore } from './fixtures.js';
 
 const KEY = '00112233445566778899aabbccddeeff';
@@ -34,7 +34,7 @@ async function keyFile(text: string, mode: number = 0o600): Promise<MasterKeySou
 }
 
 /** What a person is told, all of it. */
-async function told(source: MasterKeySource): Promise<Failure & { readonly words: string }> {
+async function failureOf(source: MasterKeySource): Promise<Failure & { readonly words: string }> {
   const failure = (await readMasterKey(source).catch((error: unknown) => error)) as Failure;
   const words = [failure.name, failure.message, failure.advice, String(failure.cause), failure.stack].join(' ');
   return Object.assign(failure, { words });
@@ -80,14 +80,14 @@ describe('a file', () => {
 
   it.each([0o640, 0o604, 0o644, 0o660, 0o666, 0o610])('is refused with mode %o', async (mode) => {
     const source = await keyFile(KEY, mode);
-    const failure = await told(source);
+    const failure = await failureOf(source);
     expect(failure).toMatchObject({ name: 'UsageFailure', exitCode: 2, advice: `Run: chmod 600 ${source.path}` });
     expect(failure.words).not.toContain(KEY.slice(0, 8));
   });
 
   it('is refused where it is not there, with the options that name another', async () => {
     const path = join(await tempFolder(), 'master.key');
-    expect(await told({ kind: 'file', path })).toMatchObject({
+    expect(await failureOf({ kind: 'file', path })).toMatchObject({
       name: 'UsageFailure',
       message: `the master key ${path} is not there`,
       advice: expect.stringContaining('--master-key-file or --master-key-command') as string,
@@ -106,7 +106,7 @@ describe('a file', () => {
     [Buffer.from(KEY, 'hex').toString('latin1'), 'octets'],
   ])('is refused with %j: %s', async (text) => {
     const source = await keyFile(text);
-    const failure = await told(source);
+    const failure = await failureOf(source);
     expect(failure).toMatchObject({ name: 'UsageFailure', message: expect.stringContaining(source.path) as string });
     for (const part of [KEY.slice(0, 8), KEY.slice(-8), 'ABEiM0', 'AA==']) expect(failure.words).not.toContain(part);
   });
@@ -114,7 +114,7 @@ describe('a file', () => {
   it('is refused where it is a folder', async () => {
     const path = join(await tempFolder(), 'master.key');
     await mkdir(path);
-    expect(await told({ kind: 'file', path })).toMatchObject({ name: 'UsageFailure' });
+    expect(await failureOf({ kind: 'file', path })).toMatchObject({ name: 'UsageFailure' });
   });
 
   it('is made where it is not there, once, with a new key, for its user alone', async () => {
@@ -135,7 +135,7 @@ describe('a credential', () => {
     const { path } = await keyFile(KEY, 0o440);
     expect((await readMasterKey({ kind: 'credential', path })).toHex()).toBe(KEY);
     const bad = await keyFile(`${KEY}${KEY}`, 0o440);
-    const failure = await told({ kind: 'credential', path: bad.path });
+    const failure = await failureOf({ kind: 'credential', path: bad.path });
     expect(failure).toMatchObject({ name: 'UsageFailure', message: expect.stringContaining(bad.path) as string });
     expect(failure.words).not.toContain(KEY.slice(0, 8));
   });
@@ -154,7 +154,7 @@ describe('a command', () => {
     ['no-such-command 2>&-', 'the master key command ended with 127'],
     ['kill -TERM $$', 'the master key command ended with SIGTERM'],
   ])('that fails is named with what it ended with: %s', async (command, message) => {
-    expect(await told(run(command))).toMatchObject({
+    expect(await failureOf(run(command))).toMatchObject({
       name: 'Failure',
       message,
       advice: 'Run it by hand, to see what it prints.',
@@ -163,7 +163,7 @@ describe('a command', () => {
 
   it('that prints the key and fails does not have its output told', async () => {
     const { path } = await keyFile(KEY);
-    const failure = await told(run(`cat '${path}'; exit 1`));
+    const failure = await failureOf(run(`cat '${path}'; exit 1`));
     expect(failure.message).toBe('the master key command ended with 1');
     expect(failure.words).not.toContain(KEY.slice(0, 8));
   });
@@ -171,7 +171,7 @@ describe('a command', () => {
   it.each(['true', 'echo', 'echo no key', `printf '%s' ${KEY.slice(2)}`])(
     'that prints no key is refused: %s',
     async (command) => {
-      const failure = await told(run(command));
+      const failure = await failureOf(run(command));
       expect(failure.name).toBe('UsageFailure');
       expect(failure.words).not.toContain(KEY.slice(2, 10));
     },
@@ -179,7 +179,7 @@ describe('a command', () => {
 
   // Node.js says `killed` for output that is too long, as for time that is over.
   it('that prints too much is refused, and not for the time it took', async () => {
-    const failure = await told(run('yes 00112233445566778899aabbccddeeff | head -n 1000'));
+    const failure = await failureOf(run('yes 00112233445566778899aabbccddeeff | head -n 1000'));
     expect(failure.name).toBe('Failure');
     expect(failure.words).not.toContain(KEY.slice(0, 8));
     expect(failure.message).not.toContain('did not end');
@@ -188,7 +188,7 @@ describe('a command', () => {
   it('that does not end is ended after 30 s, and what is waited for is said before', async () => {
     const said = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
     onTestFinished(() => said.mockRestore());
-    expect(await told(run('sleep 45; true'))).toMatchObject({
+    expect(await failureOf(run('sleep 45; true'))).toMatchObject({
       name: 'Failure',
       message: 'the master key command did not end within 30 s',
     });
@@ -205,42 +205,42 @@ describe('the next master key', () => {
   it('is drawn beside the one in use, found there again, and takes its place in the end, where that one is kept', async () => {
     const source = await keyFile(`${KEY}\n`);
     const next = await nextMasterKey(source, undefined, keyring);
-    const former = next.former ?? '';
+    const former = next.archivedPath ?? '';
     expect(next.path).toBe(`${source.path}.next`);
     expect(next.key.toHex()).not.toBe(KEY);
     expect((await nextMasterKey(source, undefined, keyring)).key.toHex()).toBe(next.key.toHex());
-    await next.putInPlace();
+    await next.install();
     expect((await readMasterKey(source)).toHex()).toBe(next.key.toHex());
     expect((await stat(source.path)).mode & 0o777).toBe(0o600);
     expect(former).toMatch(/\/master\.key\.before-[0-9-]+T[0-9.]+Z$/);
     expect(await readdir(join(source.path, '..'))).toEqual(['master.key', basename(former)]);
     expect((await readMasterKey({ kind: 'file', path: former })).toHex()).toBe(KEY);
     expect((await stat(former)).mode & 0o777).toBe(0o600);
-    expect(aboutFormer(next, 'Backups')).toContain(former);
+    expect(formerKeyNotice(next, 'Backups')).toContain(former);
   });
 
   it('has the one before it kept under one name, wherever the command was killed', async () => {
     const source = await keyFile(`${KEY}\n`);
-    const { key, former = '', path } = await nextMasterKey(source, undefined, keyring);
+    const { key, archivedPath = '', path } = await nextMasterKey(source, undefined, keyring);
     // Kept, and then killed.
-    await keepMasterKey(Secret.fromHex(KEY), former);
+    await archiveMasterKey(Secret.fromHex(KEY), archivedPath);
     const again = await nextMasterKey(source, undefined, keyring);
-    expect(again.former).toBe(former);
-    await again.putInPlace();
+    expect(again.archivedPath).toBe(archivedPath);
+    await again.install();
     // In its place, and then killed.
-    keyring.begin(key);
+    keyring.beginRotation(key);
     const third = await nextMasterKey(source, undefined, keyring);
-    expect(third).toMatchObject({ path: source.path, former });
-    await third.putInPlace();
-    expect(await readdir(join(path, '..'))).toEqual(['master.key', basename(former)]);
-    expect((await readMasterKey({ kind: 'file', path: former })).toHex()).toBe(KEY);
+    expect(third).toMatchObject({ path: source.path, archivedPath });
+    await third.install();
+    expect(await readdir(join(path, '..'))).toEqual(['master.key', basename(archivedPath)]);
+    expect((await readMasterKey({ kind: 'file', path: archivedPath })).toHex()).toBe(KEY);
   });
 
   it('does not take the place of one that could not be kept', async () => {
     const source = await keyFile(`${KEY}\n`);
     const next = await nextMasterKey(source, undefined, keyring);
-    await writeFile(next.former ?? '', newSecret().toHex(), { mode: 0o600 });
-    await expect(next.putInPlace()).rejects.toMatchObject({
+    await writeFile(next.archivedPath ?? '', newSecret().toHex(), { mode: 0o600 });
+    await expect(next.install()).rejects.toMatchObject({
       name: 'Failure',
       message: expect.stringContaining('it exists already') as string,
     });
@@ -250,9 +250,9 @@ describe('the next master key', () => {
   it('is the one in a file of its own, which stays there', async () => {
     const [source, to] = [await keyFile(`${KEY}\n`), await keyFile(newSecret().toHex())];
     const next = await nextMasterKey(source, to.path, keyring);
-    await next.putInPlace();
-    expect(next.former).toBeUndefined();
-    expect(aboutFormer(next, 'Backups')).toBe(
+    await next.install();
+    expect(next.archivedPath).toBeUndefined();
+    expect(formerKeyNotice(next, 'Backups')).toBe(
       'Backups made before need the one before: keep it as long as them, and destroy it with them.',
     );
     expect((await readMasterKey(to)).toHex()).toBe(next.key.toHex());

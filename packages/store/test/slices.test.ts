@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import type { RootDatabase } from 'lmdb';
 import { beforeEach, expect, it, onTestFinished } from 'vitest';
 import { tempFolder } from '../../runtime/test/fixtures.js';
-import { openStore, rowsFrom } from '../src/index.js';
-import { openReads } from './fixtures.js';
+import { openStore, scanTable } from '../src/index.js';
+import { openReaders } from './fixtures.js';
 
 let table: RootDatabase<string, number>;
 
@@ -21,7 +21,7 @@ async function fill(keys: readonly number[]): Promise<void> {
 }
 
 function keysFrom(from: number): number[] {
-  return [...rowsFrom(table, from)].map(({ key, value }) => (value === `row ${key}` ? key : Number.NaN));
+  return [...scanTable(table, from)].map(({ key, value }) => (value === `row ${key}` ? key : Number.NaN));
 }
 
 it.each([0, 1, 254, 255, 256, 511, 1_000])(
@@ -37,10 +37,10 @@ it.each([0, 1, 254, 255, 256, 511, 1_000])(
 
 it('a reader that waits has no read open, and meets what has changed meanwhile', async () => {
   await fill(Array.from({ length: 600 }, (_, i) => i));
-  const rows = rowsFrom(table, 0);
+  const rows = scanTable(table, 0);
   expect(rows.next().value).toEqual({ key: 0, value: 'row 0' });
   table.resetReadTxn();
-  expect(openReads(table)).toEqual([]);
+  expect(openReaders(table)).toEqual([]);
   await table.transaction(() => {
     table.removeSync(500);
     table.putSync(1_000, 'row 1000');
@@ -58,7 +58,7 @@ it('one that reads in one go has', async () => {
   const rows = table.getRange()[Symbol.iterator]();
   rows.next();
   table.resetReadTxn();
-  expect(openReads(table)).toHaveLength(1);
+  expect(openReaders(table)).toHaveLength(1);
   rows.return?.();
-  expect(openReads(table)).toEqual([]);
+  expect(openReaders(table)).toEqual([]);
 });

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { RootDatabase } from 'lmdb';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { isStored, openStore, storedOctets } from '../src/index.js';
+import { rawValueEquals, openStore, readRawValue } from '../src/index.js';
 
 let folder: string;
 let table: RootDatabase<Buffer, string>;
@@ -33,23 +33,23 @@ describe.each(LENGTHS)('%d octets', (length) => {
     await table.put('longer', octetsOf(length + 1, 1));
     await table.put('other', Buffer.concat([octets.subarray(1), Buffer.of(2)]));
     for (const before of ['longer', 'shorter', 'other', 'one', 'none']) {
-      storedOctets(table, before);
-      expect([isStored(table, 'one', octets), storedOctets(table, 'one')?.equals(octets)]).toEqual([true, true]);
+      readRawValue(table, before);
+      expect([rawValueEquals(table, 'one', octets), readRawValue(table, 'one')?.equals(octets)]).toEqual([true, true]);
     }
-    expect(['shorter', 'longer', 'other', 'none'].map((key) => isStored(table, key, octets))).toEqual([
+    expect(['shorter', 'longer', 'other', 'none'].map((key) => rawValueEquals(table, key, octets))).toEqual([
       false,
       false,
       false,
       false,
     ]);
-    expect(storedOctets(table, 'none')).toBeUndefined();
+    expect(readRawValue(table, 'none')).toBeUndefined();
   });
 
   it('stay what they were when others are looked at', async () => {
     await table.put('one', octetsOf(length, 1));
     await table.put('two', octetsOf(length, 2));
-    const one = storedOctets(table, 'one');
-    storedOctets(table, 'two');
+    const one = readRawValue(table, 'one');
+    readRawValue(table, 'two');
     expect(one?.equals(octetsOf(length, 1))).toBe(true);
   });
 
@@ -57,7 +57,10 @@ describe.each(LENGTHS)('%d octets', (length) => {
     await table.put('one', octetsOf(length, 1));
     await table.transaction(() => {
       table.putSync('one', octetsOf(length, 2));
-      expect([isStored(table, 'one', octetsOf(length, 1)), isStored(table, 'one', octetsOf(length, 2))]).toEqual([false, true]);
+      expect([rawValueEquals(table, 'one', octetsOf(length, 1)), rawValueEquals(table, 'one', octetsOf(length, 2))]).toEqual([
+        false,
+        true,
+      ]);
     });
   });
 });

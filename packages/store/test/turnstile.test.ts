@@ -7,16 +7,16 @@ import type { RootDatabase } from 'lmdb';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { Child, tempFolder } from '../../runtime/test/fixtures.js';
 import { openStore } from '../src/open.js';
-import { Turnstile } from '../src/turnstile.js';
+import { StoreOpenLock } from '../src/turnstile.js';
 
 const module = (name: string): string => JSON.stringify(new URL(`../dist/${name}.js`, import.meta.url).href);
 
 /** A process with the store open; `say` writes a line, `stand` holds its thread up. */
-function other(path: string, script: string): Child {
+function otherProcess(path: string, script: string): Child {
   return new Child(
     `import { writeSync, writeFileSync } from 'node:fs';
      import { openStore } from ${module('open')};
-     import { Turnstile } from ${module('turnstile')};
+     import { StoreOpenLock } from ${module('turnstile')};
      const path = process.argv[1];
      const say = (word) => writeSync(1, word + '\\n');
      const stand = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
@@ -25,14 +25,14 @@ function other(path: string, script: string): Child {
   );
 }
 
-const opened = `const store = await openStore(path, { keyEncoding: 'uint32' });`;
+const OPEN_SCRIPT = `const store = await openStore(path, { keyEncoding: 'uint32' });`;
 
 /** A process in the middle of a transaction, for so long; it leaves a marker before it is done. */
-async function writing(path: string, ms: number): Promise<{ readonly writer: Child; readonly marker: string }> {
+async function startWriter(path: string, ms: number): Promise<{ readonly writer: Child; readonly marker: string }> {
   const marker = `${path}.marker`;
-  const writer = other(
+  const writer = otherProcess(
     path,
-    `${opened}
+    `${OPEN_SCRIPT}
      await store.transaction(() => {
        store.putSync(1, 'written');
        say('writing');
@@ -54,18 +54,18 @@ async function newStore(): Promise<{ readonly path: string; readonly store: Root
 describe('a store that another process writes to', () => {
   it('is opened once that is done', async () => {
     const path = join(await tempFolder(), 'store');
-    const { marker } = await writing(path, 500);
-    const turnstile = await Turnstile.of(path);
-    onTestFinished(() => turnstile.close());
-    expect(await turnstile.alone(() => existsSync(marker))).toBe(true);
+    const { marker } = await startWriter(path, 500);
+    const openLock = await StoreOpenLock.open(path);
+    onTestFinished(() => openLock.close());
+    expect(await openLock.exclusive(() => existsSync(marker))).toBe(true);
   });
 
   it('is opened by `openStore` alone', async () => {
     const path = await tempFolder();
-    const turnstile = await Turnstile.of(path);
-    onTestFinished(() => turnstile.close());
+    const openLock = await StoreOpenLock.open(path);
+    onTestFinished(() => openLock.close());
     let done = false;
-    const transaction = turnstile.through(() => pause(300).then(() => (done = true)));
+    const transaction = openLock.shared(() => pause(300).then(() => (done = true)));
     const store = await openStore(path);
     onTestFinished(() => store.close());
     expect(done).toBe(true);
@@ -74,11 +74,11 @@ describe('a store that another process writes to', () => {
 
   it('is opened though it writes on and on', async () => {
     const path = join(await tempFolder(), 'store');
-    const writer = other(
+    const writer = otherProcess(
       path,
-      `${opened}
-       const turnstile = await Turnstile.of(path);
-       const write = () => turnstile.through(() => new Promise((resolve) => setTimeout(resolve, 100)));
+      `${OPEN_SCRIPT}
+       const openLock = await StoreOpenLock.open(path);
+       const write = () => openLock.shared(() => new Promise((resolve) => setTimeout(resolve, 100)));
        setInterval(write, 5);
        setTimeout(say, 50, 'writing');`,
     );
@@ -88,7 +88,7 @@ describe('a store that another process writes to', () => {
 
   it('is opened when that process is killed at it', async () => {
     const path = join(await tempFolder(), 'store');
-    const { writer } = await writing(path, 600_000);
+    const { writer } = await startWriter(path, 600_000);
     const opening = openStore<string, number>(path, { keyEncoding: 'uint32' });
     await writer.kill('SIGKILL');
     const store = await opening;
@@ -140,8 +140,8 @@ describe('a store without locks of the kernel', () => {
 
 describe('a transaction', () => {
   const opening = (marker: string): string =>
-    `const turnstile = await Turnstile.of(path);
-     await turnstile.alone(() => {
+    `const openLock = await StoreOpenLock.open(path);
+     await openLock.exclusive(() => {
        say('opening');
        stand(500);
        writeFileSync(${JSON.stringify(marker)}, '');
@@ -150,14 +150,17 @@ describe('a transaction', () => {
   it.each(['transaction', 'childTransaction'] as const)('waits while another process opens the store: %s', async (kind) => {
     const { path, store } = await newStore();
     const marker = join(path, 'marker');
-    expect(await other(path, opening(marker)).line()).toBe('opening');
+    expect(await otherProcess(path, opening(marker)).line()).toBe('opening');
     const seen = await store[kind](() => existsSync(marker));
     expect(seen).toBe(true);
   });
 
   it('goes on when that process is killed at it', async () => {
     const { path, store } = await newStore();
-    const opener = other(path, `await (await Turnstile.of(path)).alone(() => { say('opening'); stand(600_000); });`);
+    const opener = otherProcess(
+      path,
+      `await (await StoreOpenLock.open(path)).exclusive(() => { say('opening'); stand(600_000); });`,
+    );
     expect(await opener.line()).toBe('opening');
     const written = store.transaction(() => store.putSync(1, 'written'));
     await opener.kill('SIGKILL');
@@ -167,11 +170,11 @@ describe('a transaction', () => {
 
   it('within another is part of it, though somebody waits to open the store', async () => {
     const { path, store } = await newStore();
-    const turnstile = await Turnstile.of(path);
-    onTestFinished(() => turnstile.close());
+    const openLock = await StoreOpenLock.open(path);
+    onTestFinished(() => openLock.close());
     const { opening, inner } = await store.transaction(() => {
       store.putSync(1, 'outer');
-      const begun = turnstile.alone(() => 'opened');
+      const begun = openLock.exclusive(() => 'opened');
       // Until the gate is to be looked at again.
       for (const since = performance.now(); performance.now() - since < 10;);
       return { opening: { begun }, inner: store.childTransaction(() => store.get(1)) };

@@ -1,5 +1,5 @@
 import { withExamples } from '@latchkey/runtime';
-import { aboutFormer, entriesIn, nextMasterKey } from '@latchkey/store';
+import { formerKeyNotice, countEntries, nextMasterKey } from '@latchkey/store';
 import { Command } from 'commander';
 import { withProgress } from '../progress.js';
 import { rotateMasterKey } from '../rotation.js';
@@ -31,9 +31,9 @@ async function rotate(options: RegistryOptions & { readonly to?: string }): Prom
   const [nodes, key, before] = await withRegistry(options, async (registry) => {
     const next = await nextMasterKey(source, options.to, registry.tables.keyring);
     const fingerprint = String(next.key);
-    const total = entriesIn(registry.tables.nodes);
+    const total = countEntries(registry.tables.nodes);
     await withProgress('sealing', total, (progress) => rotateMasterKey(registry, next, progress));
-    return [total, fingerprint, aboutFormer(next, 'Backups')] as const;
+    return [total, fingerprint, formerKeyNotice(next, 'Backups')] as const;
   });
   const where = options.to === undefined ? '' : `; it is in ${options.to}: put it where the server looks for its master key`;
   process.stdout.write(`The keys of ${counted(nodes, 'node')} are sealed under the master key ${key}${where}\n${before}\n`);

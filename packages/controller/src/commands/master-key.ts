@@ -1,5 +1,5 @@
 import { withExamples } from '@latchkey/runtime';
-import { aboutFormer, nextMasterKey } from '@latchkey/store';
+import { formerKeyNotice, nextMasterKey } from '@latchkey/store';
 import { Command } from 'commander';
 import { type StateOptions, stateOptions, withPskStore } from './state.js';
 
@@ -26,7 +26,7 @@ async function rotate(options: StateOptions & { readonly to?: string }): Promise
     const where =
       options.to === undefined ? '' : `; it is in ${options.to}: put it where the controller looks for its master key`;
     process.stdout.write(
-      `${keys} keys are sealed under the master key ${key}${where}\n${aboutFormer(next, 'Copies of the state folder')}\n`,
+      `${keys} keys are sealed under the master key ${key}${where}\n${formerKeyNotice(next, 'Copies of the state folder')}\n`,
     );
   });
 }
