@@ -5,10 +5,10 @@ import { formatHead } from './audit.js';
 import type { Registry } from './registry.js';
 
 /** Entries, some 400 octets each, from which on the log asks to be pruned: 4 GB. */
-const LONG_AUDIT_LOG = 10_000_000;
+const PRUNE_WARNING_ENTRIES = 10_000_000;
 
-export function tellHead({ audit: { head, length } }: Registry, log: Log): void {
+export function logCheckpoint({ audit: { head, length } }: Registry, log: Log): void {
   if (head !== undefined) log.info({ head: formatHead(head) }, 'audit log');
-  if (length > LONG_AUDIT_LOG)
+  if (length > PRUNE_WARNING_ENTRIES)
     log.warn({ entries: length }, 'the audit log is long: keep its old entries elsewhere, with `audit prune`');
 }

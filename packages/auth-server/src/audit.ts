@@ -15,7 +15,7 @@ import type { Database } from 'lmdb';
 import { isoTime } from './iso-time.js';
 
 /** What an entry can tell of. */
-export type What =
+export type AuditAction =
   | 'registry created'
   | 'registry upgraded'
   | 'registry restored'
@@ -48,8 +48,8 @@ export type What =
   | 'log pruned';
 
 /** What is to be told. Keys go in as fingerprints. */
-export interface Event {
-  readonly what: What;
+export interface AuditEvent {
+  readonly what: AuditAction;
   readonly node?: number;
   readonly controller?: number;
   readonly order?: number;
@@ -58,20 +58,20 @@ export interface Event {
   readonly key?: Secret;
   readonly count?: number;
   /** The last entry that is taken out of the log. */
-  readonly through?: number;
+  readonly upTo?: number;
   readonly note?: string;
   /** Number of the entry before this one that is about the same node. */
-  readonly before?: number | undefined;
+  readonly previousEntry?: number | undefined;
 }
 
 /** One entry as it is stored and exported. */
-export interface Entry {
+export interface AuditEntry {
   readonly seq: number;
   /** ISO 8601. */
   readonly at: string;
   /** `user NAME`, `auth-server`, or `controller ID_c` in combined mode. */
-  readonly who: string;
-  readonly what: What;
+  readonly actor: string;
+  readonly what: AuditAction;
   readonly node?: string;
   readonly controller?: string;
   readonly order?: number;
@@ -79,9 +79,9 @@ export interface Entry {
   readonly key_before?: string;
   readonly key?: string;
   readonly count?: number;
-  readonly through?: number;
+  readonly up_to?: number;
   readonly note?: string;
-  readonly before?: number;
+  readonly previous_entry?: number;
 }
 
 /** How far the chain goes: `SEQ:HASH` where it is written down. */
@@ -97,37 +97,37 @@ interface HeadRow {
   at: number;
 }
 
-const HASH = 32;
-const HEAD_ROW = 'audit head';
+const HASH_LENGTH = 32;
+const HEAD_KEY = 'audit head';
 /** Where a pruned log starts: the last entry that was taken out. */
-const START_ROW = 'audit start';
+const START_KEY = 'audit start';
 /** Entries that are taken out in one transaction. */
-const CHUNK = 4_096;
-const NOTHING: HeadRow = { seq: 0, hash: new Uint8Array(HASH), at: 0 };
+const ENTRIES_PER_TRANSACTION = 4_096;
+const EMPTY_HEAD: HeadRow = { seq: 0, hash: new Uint8Array(HASH_LENGTH), at: 0 };
 
 export class AuditLog {
   readonly #entries: Database<Buffer, number>;
-  readonly #about: MetadataTable;
-  readonly #who: string;
+  readonly #metadata: MetadataTable;
+  readonly #actor: string;
   /** The last row that was written here: as long as the store has it, it need not be decoded. */
-  #written: { readonly octets: Buffer; readonly row: HeadRow } | undefined;
+  #lastWritten: { readonly octets: Buffer; readonly row: HeadRow } | undefined;
 
-  constructor(entries: Database<Buffer, number>, about: MetadataTable, who: string) {
+  constructor(entries: Database<Buffer, number>, metadata: MetadataTable, actor: string) {
     this.#entries = entries;
-    this.#about = about;
-    this.#who = who;
+    this.#metadata = metadata;
+    this.#actor = actor;
   }
 
   /** Inside the write transaction that makes the change. Gives the entry's number. `at`: ms since the epoch. */
-  append(event: Event, at: number): number {
+  append(event: AuditEvent, at: number): number {
     const last = this.#head();
     const seq = last.seq + 1;
-    const { what, node, controller, order, tid, keyBefore, key, count, through, note, before } = event;
+    const { what, node, controller, order, tid, keyBefore, key, count, upTo, note, previousEntry } = event;
     // What is undefined does not go into JSON.
-    const entry: { readonly [K in keyof Entry]: Entry[K] | undefined } = {
+    const entry: { readonly [K in keyof AuditEntry]: AuditEntry[K] | undefined } = {
       seq,
       at: isoTime(at),
-      who: this.#who,
+      actor: this.#actor,
       what,
       node: node === undefined ? undefined : formatId(node),
       controller: controller === undefined ? undefined : formatId(controller),
@@ -136,21 +136,21 @@ export class AuditLog {
       key_before: keyBefore?.fingerprint,
       key: key?.fingerprint,
       count,
-      through,
+      up_to: upTo,
       note,
-      before,
+      previous_entry: previousEntry,
     };
     const json = JSON.stringify(entry);
-    const octets = Buffer.allocUnsafe(2 * HASH + Buffer.byteLength(json));
-    octets.set(last.hash, HASH);
-    octets.write(json, 2 * HASH);
-    const hash = hashAtOnce('sha256', octets.subarray(HASH), 'buffer');
+    const octets = Buffer.allocUnsafe(2 * HASH_LENGTH + Buffer.byteLength(json));
+    octets.set(last.hash, HASH_LENGTH);
+    octets.write(json, 2 * HASH_LENGTH);
+    const hash = hashAtOnce('sha256', octets.subarray(HASH_LENGTH), 'buffer');
     octets.set(hash);
     this.#entries.putSync(seq, octets);
     const row: HeadRow = { seq, hash, at };
-    this.#about.putSync(HEAD_ROW, row);
-    const written = readRawValue(this.#about, HEAD_ROW);
-    this.#written = written && { octets: written, row };
+    this.#metadata.putSync(HEAD_KEY, row);
+    const written = readRawValue(this.#metadata, HEAD_KEY);
+    this.#lastWritten = written && { octets: written, row };
     return seq;
   }
 
@@ -166,38 +166,38 @@ export class AuditLog {
   }
 
   /** When the last entry was written, ms since the epoch. */
-  get latest(): number {
+  get lastWrittenAt(): number {
     return this.#head().at;
   }
 
-  entry(seq: number): Entry | undefined {
+  entry(seq: number): AuditEntry | undefined {
     const row = this.#entries.get(seq);
-    return row && parse(row);
+    return row && parseEntry(row);
   }
 
   /** In ascending order, from entry `from` on, for who takes his time: those that are written meanwhile too. */
-  *entries(from: number = 1): Generator<Entry> {
+  *entries(from: number = 1): Generator<AuditEntry> {
     for (const { value } of scanTable(this.#entries, from)) {
-      const entry = parse(value);
+      const entry = parseEntry(value);
       if (entry !== undefined) yield entry;
     }
   }
 
   /** In descending order. */
-  *latestFirst(): Generator<Entry> {
+  *newestFirst(): Generator<AuditEntry> {
     for (const { value } of this.#entries.getRange({ reverse: true })) {
-      const entry = parse(value);
+      const entry = parseEntry(value);
       if (entry !== undefined) yield entry;
     }
   }
 
   /** What happened to one node, latest first: `last` is the number of its latest entry. */
-  *ofNode(last: number | undefined): Generator<Entry> {
+  *entriesOfNode(last: number | undefined): Generator<AuditEntry> {
     for (let seq = last; seq !== undefined;) {
       const entry = this.entry(seq);
       if (entry === undefined) return;
       yield entry;
-      seq = entry.before !== undefined && entry.before < seq ? entry.before : undefined;
+      seq = entry.previous_entry !== undefined && entry.previous_entry < seq ? entry.previous_entry : undefined;
     }
   }
 
@@ -207,18 +207,18 @@ export class AuditLog {
    * @param against a HEAD that was written down earlier
    */
   *verify(against?: Head): Generator<string> {
-    const start = (this.#about.get(START_ROW) as HeadRow | undefined) ?? NOTHING;
+    const start = (this.#metadata.get(START_KEY) as HeadRow | undefined) ?? EMPTY_HEAD;
     let before: { readonly seq: number; readonly hash: Uint8Array } = start;
     let prunedThrough = 0;
-    let met: Uint8Array | undefined = against?.seq === start.seq ? start.hash : undefined;
+    let hashAtHead: Uint8Array | undefined = against?.seq === start.seq ? start.hash : undefined;
     for (const { key: seq, value } of this.#entries.getRange()) {
       if (!Number.isInteger(seq) || seq <= before.seq) {
         yield `an entry was put in at ${seq}`;
         continue;
       }
-      const [hash, previous, json] = partsOf(value);
-      if (seq > before.seq + 1) yield missing(before.seq + 1, seq - 1);
-      const entry = parse(value);
+      const [hash, previous, json] = splitRow(value);
+      if (seq > before.seq + 1) yield describeRemoved(before.seq + 1, seq - 1);
+      const entry = parseEntry(value);
       if (!hashOf(previous, json).equals(hash)) yield `entry ${seq} was changed`;
       else if (entry === undefined) yield `entry ${seq} was changed, with its hash`;
       else if (entry.seq !== seq) yield `entry ${entry.seq} stands in the place of entry ${seq}`;
@@ -227,25 +227,25 @@ export class AuditLog {
           ? `entry ${seq} does not follow the start of the log`
           : `entry ${before.seq} was changed, with its hash`;
       }
-      if (entry?.what === 'log pruned') prunedThrough = Math.max(prunedThrough, entry.through ?? 0);
-      if (seq === against?.seq) met = hash;
+      if (entry?.what === 'log pruned') prunedThrough = Math.max(prunedThrough, entry.up_to ?? 0);
+      if (seq === against?.seq) hashAtHead = hash;
       before = { seq, hash };
     }
     // A pruning that was interrupted, or goes on, has left some of what its entry tells.
-    if (start.seq > prunedThrough) yield `${missing(prunedThrough + 1, start.seq)}, and no entry tells of a pruning`;
+    if (start.seq > prunedThrough) yield `${describeRemoved(prunedThrough + 1, start.seq)}, and no entry tells of a pruning`;
     yield* this.#verifyEnd(before);
     if (against === undefined) return;
     if (against.seq < start.seq) yield `entry ${against.seq}, which the HEAD names, was pruned`;
-    else if (met === undefined)
+    else if (hashAtHead === undefined)
       yield `entry ${against.seq}, which the HEAD names, is not there: entries were removed from the end`;
-    else if (Buffer.from(met).toString('hex') !== against.hash)
+    else if (Buffer.from(hashAtHead).toString('hex') !== against.hash)
       yield `entry ${against.seq} is not the one the HEAD names: the log was rewritten up to it`;
   }
 
   /** Compares the last entry with what the store says is the last. */
   *#verifyEnd(last: { readonly seq: number; readonly hash: Uint8Array }): Generator<string> {
     const head = this.#head();
-    if (head.seq > last.seq) yield missing(last.seq + 1, head.seq);
+    if (head.seq > last.seq) yield describeRemoved(last.seq + 1, head.seq);
     else if (head.seq < last.seq) yield `entries were put in after entry ${head.seq}, the last one that was written`;
     else if (!Buffer.from(last.hash).equals(head.hash)) yield `entry ${head.seq} was changed, with its hash`;
   }
@@ -260,38 +260,39 @@ export class AuditLog {
    */
   async prune(
     last: number,
-    keptIn: string,
+    archivePath: string,
     write: (action: () => number) => Promise<number>,
     progress?: (done: number) => void,
   ): Promise<void> {
-    const begin = (): number => {
+    const removeFirstBatch = (): number => {
       if (!this.#entries.doesExist(last)) return 0;
-      const removed = this.#removeChunk(last);
-      this.append({ what: 'log pruned', through: last, note: `kept in ${keptIn}` }, Date.now());
+      const removed = this.#removeBatch(last);
+      this.append({ what: 'log pruned', upTo: last, note: `kept in ${archivePath}` }, Date.now());
       return removed;
     };
-    let removed = await write(begin);
-    for (let done = removed; removed === CHUNK; done += removed) {
+    let removed = await write(removeFirstBatch);
+    for (let done = removed; removed === ENTRIES_PER_TRANSACTION; done += removed) {
       progress?.(done);
-      removed = await write(() => this.#removeChunk(last));
+      removed = await write(() => this.#removeBatch(last));
     }
   }
 
   /** Takes out the first entries, through `last` at most; gives how many. */
-  #removeChunk(last: number): number {
-    const keys = Array.from(this.#entries.getKeys({ end: last + 1, limit: CHUNK }));
+  #removeBatch(last: number): number {
+    const keys = Array.from(this.#entries.getKeys({ end: last + 1, limit: ENTRIES_PER_TRANSACTION }));
     // What somebody put in between is no start.
     const seq = keys.findLast((key) => Number.isInteger(key));
     const row = seq === undefined ? undefined : this.#entries.get(seq);
     if (seq !== undefined && row !== undefined)
-      this.#about.putSync(START_ROW, { seq, hash: partsOf(row)[0], at: 0 } satisfies HeadRow);
+      this.#metadata.putSync(START_KEY, { seq, hash: splitRow(row)[0], at: 0 } satisfies HeadRow);
     for (const key of keys) this.#entries.removeSync(key);
     return keys.length;
   }
 
   #head(): HeadRow {
-    if (this.#written !== undefined && rawValueEquals(this.#about, HEAD_ROW, this.#written.octets)) return this.#written.row;
-    return (this.#about.get(HEAD_ROW) as HeadRow | undefined) ?? NOTHING;
+    if (this.#lastWritten !== undefined && rawValueEquals(this.#metadata, HEAD_KEY, this.#lastWritten.octets))
+      return this.#lastWritten.row;
+    return (this.#metadata.get(HEAD_KEY) as HeadRow | undefined) ?? EMPTY_HEAD;
   }
 }
 
@@ -310,19 +311,19 @@ function hashOf(previous: Uint8Array, json: Uint8Array): Buffer {
   return createHash('sha256').update(previous).update(json).digest();
 }
 
-function partsOf(row: Buffer): [hash: Buffer, previous: Buffer, json: Buffer] {
-  return [row.subarray(0, HASH), row.subarray(HASH, 2 * HASH), row.subarray(2 * HASH)];
+function splitRow(row: Buffer): [hash: Buffer, previous: Buffer, json: Buffer] {
+  return [row.subarray(0, HASH_LENGTH), row.subarray(HASH_LENGTH, 2 * HASH_LENGTH), row.subarray(2 * HASH_LENGTH)];
 }
 
-function parse(row: Buffer): Entry | undefined {
+function parseEntry(row: Buffer): AuditEntry | undefined {
   try {
-    const entry: unknown = JSON.parse(row.toString('utf8', 2 * HASH));
-    return typeof entry === 'object' && entry !== null ? (entry as Entry) : undefined;
+    const entry: unknown = JSON.parse(row.toString('utf8', 2 * HASH_LENGTH));
+    return typeof entry === 'object' && entry !== null ? (entry as AuditEntry) : undefined;
   } catch {
     return undefined;
   }
 }
 
-function missing(from: number, to: number): string {
+function describeRemoved(from: number, to: number): string {
   return from === to ? `entry ${from} was removed` : `entries ${from} to ${to} were removed`;
 }

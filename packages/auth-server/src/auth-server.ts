@@ -29,17 +29,17 @@ import {
 import { RateLimitedLog, type Clock, Failure, formatNid, type Log } from '@latchkey/runtime';
 import { ControllerClocks } from './controller-clocks.js';
 import { isoTime } from './iso-time.js';
-import { KeptControllers } from './kept-controllers.js';
+import { ControllerCache } from './kept-controllers.js';
 import type { Registry } from './registry.js';
-import type { ControllerRecord, RegisteredNode } from './rows.js';
-import { AuthServerCounts } from './counts.js';
-import { Sightings } from './sightings.js';
-import { Timekeeper } from './timekeeper.js';
+import type { ControllerRecord, UnsealedNode } from './rows.js';
+import { AuthServerMetrics } from './counts.js';
+import { ActivityLog } from './sightings.js';
+import { ClockRollbackGuard } from './timekeeper.js';
 
 /** Commits under way at once. LMDB gets slow for good when thousands join one transaction. */
-const MAX_COMMITS = 1_024;
+const MAX_CONCURRENT_COMMITS = 1_024;
 /** How often a commit that lost its comparison is judged anew before the controller is asked to come again. */
-const MAX_JUDGEMENTS = 4;
+const MAX_COMMIT_RETRIES = 4;
 
 /** Refusals for which the TS of the request may not have been looked at. */
 const UNTIMED: ReadonlySet<LinkRefusal> = new Set(['overloaded', 'storeFailed']);
@@ -47,7 +47,7 @@ const UNTIMED: ReadonlySet<LinkRefusal> = new Set(['overloaded', 'storeFailed'])
 export interface AuthServerOptions {
   readonly registry: Registry;
   readonly clock: Clock;
-  readonly draw: (n: number) => Uint8Array;
+  readonly randomBytes: (n: number) => Uint8Array;
   readonly log: Log;
 }
 
@@ -59,171 +59,176 @@ export interface LinkAnswer {
 }
 
 /** What is answered. M9 says no more than its reason: `because` is for the log here. */
-type Final =
+type FinalDecision =
   | Extract<ServerDecision, { kind: 'answer' }>
-  | { readonly kind: 'refuse'; readonly refusal: LinkRefusal; readonly because?: Because; readonly maxAge?: number | undefined };
+  | {
+      readonly kind: 'refuse';
+      readonly refusal: LinkRefusal;
+      readonly detail?: RejectionDetail;
+      readonly maxAge?: number | undefined;
+    };
 
-interface Because {
-  readonly why: string;
+interface RejectionDetail {
+  readonly reason: string;
   readonly advice?: string | undefined;
 }
 
 export class AuthServer {
-  readonly counts: AuthServerCounts = new AuthServerCounts();
+  readonly metrics: AuthServerMetrics = new AuthServerMetrics();
   readonly #registry: Registry;
   readonly #clock: Clock;
-  readonly #draw: (n: number) => Uint8Array;
+  readonly #randomBytes: (n: number) => Uint8Array;
   readonly #log: Log;
-  readonly #strangers: RateLimitedLog;
-  readonly #timekeeper: Timekeeper;
-  readonly #sightings: Sightings;
+  readonly #rateLimitedLog: RateLimitedLog;
+  readonly #clockGuard: ClockRollbackGuard;
+  readonly #activity: ActivityLog;
   readonly #clocks = new ControllerClocks();
-  readonly #controllers: KeptControllers;
-  #commits = 0;
+  readonly #controllerCache: ControllerCache;
+  #activeCommits = 0;
 
-  constructor({ registry, clock, draw, log }: AuthServerOptions) {
+  constructor({ registry, clock, randomBytes, log }: AuthServerOptions) {
     this.#registry = registry;
     this.#clock = clock;
-    this.#draw = draw;
+    this.#randomBytes = randomBytes;
     this.#log = log;
-    this.#strangers = new RateLimitedLog(log);
-    this.#controllers = new KeptControllers(registry);
-    this.#sightings = new Sightings(registry.tables, log);
-    this.#timekeeper = new Timekeeper(registry, clock, log);
+    this.#rateLimitedLog = new RateLimitedLog(log);
+    this.#controllerCache = new ControllerCache(registry);
+    this.#activity = new ActivityLog(registry.tables, log);
+    this.#clockGuard = new ClockRollbackGuard(registry, clock, log);
   }
 
   /** Answers M2 with M3, M7 with M8, either with M9. */
   async answer(octets: Uint8Array): Promise<LinkAnswer> {
     const request = tryDecode(decodeLinkRequest, octets);
     if (request === undefined) {
-      this.counts.joins.increment('malformed');
+      this.metrics.joins.increment('malformed');
       return { code: REFUSALS.malformed.code };
     }
     const since = performance.now();
-    if (this.#log.isLevelEnabled('debug')) this.#log.debug({ ...about(request), octets: octets.length }, 'received');
+    if (this.#log.isLevelEnabled('debug')) this.#log.debug({ ...logFields(request), octets: octets.length }, 'received');
 
     try {
-      return await this.#controllers.with(request.idC, (controller) => this.#answer(request, controller));
+      return await this.#controllerCache.use(request.idC, (controller) => this.#answer(request, controller));
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       // The registry cannot be read: with no key, all that can be said is to come again.
-      this.#strangers.warn('registry', { ...about(request), advice: error.advice }, error.message);
-      this.counts.joins.increment('storeFailed');
+      this.#rateLimitedLog.warn('registry', { ...logFields(request), advice: error.advice }, error.message);
+      this.metrics.joins.increment('storeFailed');
       return { code: REFUSALS.storeFailed.code, maxAge: retryAfterSeconds('storeFailed') };
     } finally {
-      this.counts.exchanges[request.type].observeSince(since);
+      this.metrics.exchanges[request.type].observeSince(since);
     }
   }
 
   async #answer(request: LinkRequest, controller: ControllerRecord | undefined): Promise<LinkAnswer> {
     const { idC } = request;
-    const opened = controller && openUnder(request, controller);
+    const opened = controller && openWithEitherKey(request, controller);
     // What need not be waited for is not: most requests do not wait at all but for the disk.
     if (
       controller === undefined ||
       opened === undefined ||
-      (opened.skCs !== controller.skCs && !(await this.#mayUse(controller, opened.skCs)))
+      (opened.skCs !== controller.skCs && !(await this.#activateIfStaged(controller, opened.skCs)))
     ) {
-      const what =
+      const problem =
         controller === undefined
           ? 'from a controller the registry does not have'
           : 'does not open: the credential of its controller differs from ours';
-      this.#strangers.warn('link', about(request), `${request.type} ${what}`);
-      if (controller !== undefined) this.#sightings.unopened(idC, this.#clock().wallMs);
-      this.counts.joins.increment('notAuthentic');
+      this.#rateLimitedLog.warn('link', logFields(request), `${request.type} ${problem}`);
+      if (controller !== undefined) this.#activity.recordAuthenticationFailure(idC, this.#clock().wallMs);
+      this.metrics.joins.increment('notAuthentic');
       return { code: REFUSALS.notAuthentic.code };
     }
-    this.#sightings.heard(idC, this.#clock().wallMs);
+    this.#activity.recordControllerSeen(idC, this.#clock().wallMs);
     return this.#seal(request, opened.request, await this.#decide(opened.request, request.tid), opened.skCs);
   }
 
   /** With the first request under the SK_cs that is to take over it does. */
-  async #mayUse({ idC, nextSkCs }: ControllerRecord, used: Secret): Promise<boolean> {
-    if (used !== nextSkCs) return false;
-    const counts = await this.#registry.takeOverNextKey(idC, used);
-    if (counts)
+  async #activateIfStaged({ idC, stagedSkCs }: ControllerRecord, used: Secret): Promise<boolean> {
+    if (used !== stagedSkCs) return false;
+    const isActivated = await this.#registry.activateStagedKey(idC, used);
+    if (isActivated)
       this.#log.info(
         { controller: formatId(idC), key: used.fingerprint },
         'controller uses its new SK_cs; the old one is erased',
       );
-    return counts;
+    return isActivated;
   }
 
   /** Why no join can come to its end, for a clock; `undefined` if none is known to prevent it. */
   clockFault(): string | undefined {
-    return this.#timekeeper.fault() ?? this.#clocks.fault(this.#clock());
+    return this.#clockGuard.fault() ?? this.#clocks.fault(this.#clock());
   }
 
   /** To be called every second or so, so that no request waits for it. */
-  async keepTime(): Promise<void> {
-    this.#timekeeper.readAgain();
-    await this.#timekeeper.keep();
+  async persistClock(): Promise<void> {
+    this.#clockGuard.reload();
+    await this.#clockGuard.persist();
   }
 
   /** Writes what was seen and not written yet. */
   async close(): Promise<void> {
-    await this.#sightings.close();
-    this.#controllers.close();
+    await this.#activity.close();
+    this.#controllerCache.close();
   }
 
-  async #decide(opened: OpenedRequest, tid: bigint): Promise<Final> {
+  async #decide(opened: OpenedRequest, tid: bigint): Promise<FinalDecision> {
     const { idI } = opened.body.m1;
-    for (let i = 0; i < MAX_JUDGEMENTS; i++) {
-      const wall = this.#timekeeper.look() ?? (await this.#keptTime());
+    for (let i = 0; i < MAX_COMMIT_RETRIES; i++) {
+      const wall = this.#clockGuard.trustedNow() ?? (await this.#trustedTime());
       if (typeof wall !== 'number') return wall;
-      const node = i === 0 ? this.#registry.nodeBeside(idI) : this.#registry.node(idI);
-      const judgement = decide(opened, node, wall);
+      const node = i === 0 ? this.#registry.nodeInSnapshot(idI) : this.#registry.node(idI);
+      const decision = decide(opened, node, wall);
       // The window of an M7 is wider, and it may be late through a slow disk: an M2 tells of clocks only.
-      if (opened.type === 'M2') this.#noteClock(opened, judgement);
-      if (judgement.kind !== 'commit' || node === undefined) {
-        if (judgement.kind !== 'answer' || judgement.with !== 'M3') node?.key.wipe();
+      if (opened.type === 'M2') this.#noteClock(opened, decision);
+      if (decision.kind !== 'commit' || node === undefined) {
+        if (decision.kind !== 'answer' || decision.with !== 'M3') node?.key.wipe();
         else if (node !== undefined) {
-          this.#noteAsked(opened, node, tid);
-          this.#registry.keepOpen(node);
+          this.#recordKeyRequest(opened, node, tid);
+          this.#registry.cacheNode(node);
         }
-        if (judgement.kind === 'refuse' && judgement.holdoff !== undefined) return heldOff(judgement.refusal, judgement.holdoff);
-        return judgement as Final;
+        if (decision.kind === 'refuse' && decision.holdoff !== undefined) return heldOff(decision.refusal, decision.holdoff);
+        return decision as FinalDecision;
       }
-      const why = this.#timekeeper.refuses(judgement.commit.ts);
-      if (why !== undefined || this.#commits >= MAX_COMMITS) {
+      const reason = this.#clockGuard.rejectionReason(decision.commit.ts);
+      if (reason !== undefined || this.#activeCommits >= MAX_CONCURRENT_COMMITS) {
         node.key.wipe();
-        judgement.to.wipe();
-        return refusal('overloaded', why === undefined ? undefined : { why });
+        decision.to.wipe();
+        return rejection('overloaded', reason === undefined ? undefined : { reason: reason });
       }
-      const result = await this.#commit(opened, node, judgement);
-      if (result !== 'lost') return result;
+      const result = await this.#commit(opened, node, decision);
+      if (result !== 'conflict') return result;
     }
-    return refusal('overloaded');
+    return rejection('overloaded');
   }
 
   /** The time it is: one that is kept, or nothing is judged by it. */
-  async #keptTime(): Promise<number | Final> {
+  async #trustedTime(): Promise<number | FinalDecision> {
     try {
-      await this.#timekeeper.keep();
+      await this.#clockGuard.persist();
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
-      return refusal('storeFailed', { why: error.message, advice: error.advice });
+      return rejection('storeFailed', { reason: error.message, advice: error.advice });
     }
-    return this.#timekeeper.look() ?? refusal('overloaded', { why: 'the clock is being set' });
+    return this.#clockGuard.trustedNow() ?? rejection('overloaded', { reason: 'the clock is being set' });
   }
 
-  /** `lost`: somebody else's commit came first; what now holds must be judged anew. */
+  /** `conflict`: somebody else's commit came first; what now holds must be judged anew. */
   async #commit(
     opened: OpenedRequest,
-    node: RegisteredNode,
+    node: UnsealedNode,
     { to, commit }: Extract<ServerDecision, { kind: 'commit' }>,
-  ): Promise<Final | 'lost'> {
+  ): Promise<FinalDecision | 'conflict'> {
     const { idI } = node;
-    this.#commits += 1;
+    this.#activeCommits += 1;
     try {
       const wall = (): number => this.#clock().wallMs;
       const result = await this.#registry.commit(node, to, commit, wall, (now) => isWithinTimeWindow(opened, now));
-      if (result === 'lost') return 'lost';
-      if (result === 'late') return refusal('clock');
+      if (result === 'conflict') return 'conflict';
+      if (result === 'expired') return rejection('clock');
       const { idC, tid, nidI, lifetime } = commit;
-      this.#sightings.joined(idI);
-      this.counts.joins.increment(node.initial ? 'joined' : 'renewed');
-      const line = {
+      this.#activity.recordJoin(idI);
+      this.metrics.joins.increment(node.initial ? 'joined' : 'renewed');
+      const fields = {
         node: formatId(idI),
         controller: formatId(idC),
         tid: formatTid(tid),
@@ -232,44 +237,44 @@ export class AuthServer {
         keyBefore: node.key.fingerprint,
         key: to.fingerprint,
       };
-      this.#log.info(line, 'node has a new key');
+      this.#log.info(fields, 'node has a new key');
       return { kind: 'answer', with: 'M8', lifetime };
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
-      return refusal('storeFailed', { why: error.message, advice: error.advice });
+      return rejection('storeFailed', { reason: error.message, advice: error.advice });
     } finally {
-      this.#commits -= 1;
+      this.#activeCommits -= 1;
       node.key.wipe();
       to.wipe();
     }
   }
 
-  #seal(request: LinkRequest, opened: OpenedRequest, decision: Final, skCs: Secret): LinkAnswer {
-    const payload = sealAnswer(request, opened, decision, this.#draw(NONCE_LENGTH), skCs);
+  #seal(request: LinkRequest, opened: OpenedRequest, decision: FinalDecision, skCs: Secret): LinkAnswer {
+    const payload = sealAnswer(request, opened, decision, this.#randomBytes(NONCE_LENGTH), skCs);
     if (decision.kind === 'refuse') {
       const { reason, code, meaning } = REFUSALS[decision.refusal];
-      this.#noteRefusal(opened, decision.refusal);
-      this.counts.joins.increment(decision.refusal);
-      this.#strangers.warn(
+      this.#recordRejection(opened, decision.refusal);
+      this.metrics.joins.increment(decision.refusal);
+      this.#rateLimitedLog.warn(
         decision.refusal,
-        { ...about(request), node: formatId(opened.body.m1.idI), reason, advice: decision.because?.advice },
-        `refused: ${decision.because?.why ?? `it ${meaning}`}`,
+        { ...logFields(request), node: formatId(opened.body.m1.idI), reason, advice: decision.detail?.advice },
+        `refused: ${decision.detail?.reason ?? `it ${meaning}`}`,
       );
       return { code, payload, maxAge: decision.maxAge ?? retryAfterSeconds(decision.refusal) };
     }
-    this.#sightings.timely(request.idC);
+    this.#activity.timely(request.idC);
     if (decision.with === 'M3') decision.key.wipe();
     if (this.#log.isLevelEnabled('debug')) {
       const { with: message } = decision;
-      this.#log.debug({ ...about(request), node: formatId(opened.body.m1.idI), message, octets: payload.length }, 'sent');
+      this.#log.debug({ ...logFields(request), node: formatId(opened.body.m1.idI), message, octets: payload.length }, 'sent');
     }
     return { code: '2.04', payload };
   }
 
   /** Not for a copy of an M2 whose transaction the node has completed. */
-  #noteAsked({ idC, body }: OpenedRequest, node: RegisteredNode, tid: bigint): void {
+  #recordKeyRequest({ idC, body }: OpenedRequest, node: UnsealedNode, tid: bigint): void {
     if (node.committed?.idC === idC && tid <= node.committed.tid) return;
-    this.#sightings.asked(body.m1.idI, idC, this.#clock().wallMs);
+    this.#activity.recordKeyRequest(body.m1.idI, idC, this.#clock().wallMs);
   }
 
   #noteClock({ idC, body }: OpenedRequest, judgement: ServerDecision): void {
@@ -278,38 +283,42 @@ export class AuthServer {
     this.#clocks.judged(idC, refused ? Number(body.ts) - now.wallMs : undefined, now);
   }
 
-  #noteRefusal({ idC, body }: OpenedRequest, refusal: LinkRefusal): void {
+  #recordRejection({ idC, body }: OpenedRequest, refusal: LinkRefusal): void {
     const now = this.#clock().wallMs;
     const skew = refusal === 'clock' ? Number(body.ts) - now : undefined;
-    this.#sightings.refused(body.m1.idI, idC, refusal, now, skew);
-    if (skew !== undefined) this.#sightings.skewed(idC, skew, now);
-    else if (!UNTIMED.has(refusal)) this.#sightings.timely(idC);
+    this.#activity.recordRejection(body.m1.idI, idC, refusal, now, skew);
+    if (skew !== undefined) this.#activity.recordClockSkew(idC, skew, now);
+    else if (!UNTIMED.has(refusal)) this.#activity.timely(idC);
   }
 }
 
 /** For the log. */
-function about({ type, idC, tid }: LinkRequest): { readonly message: string; readonly controller: string; readonly tid: string } {
+function logFields({ type, idC, tid }: LinkRequest): {
+  readonly message: string;
+  readonly controller: string;
+  readonly tid: string;
+} {
   return { message: type, controller: formatId(idC), tid: formatTid(tid) };
 }
 
-function refusal(name: LinkRefusal, because?: Because): Final {
-  return { kind: 'refuse', refusal: name, ...(because === undefined ? {} : { because }) };
+function rejection(name: LinkRefusal, detail?: RejectionDetail): FinalDecision {
+  return { kind: 'refuse', refusal: name, ...(detail === undefined ? {} : { detail: detail }) };
 }
 
 /** The wire has one reason for all that passes. The log tells this one, and the node when to come again. */
-function heldOff(refusal: LinkRefusal, { reissuedAt, remainingMs }: Holdoff): Final {
+function heldOff(refusal: LinkRefusal, { reissuedAt, remainingMs }: Holdoff): FinalDecision {
   const end = isoTime(reissuedAt + REISSUE_HOLDOFF_MS);
   const why = `at ${isoTime(reissuedAt)} its node was given an initial key again, or the registry was restored; what bears a TS up to ${end} may be from before`;
   const maxAge = remainingMs > 0 ? Math.ceil(remainingMs / 1000) : retryAfterSeconds(refusal);
-  return { kind: 'refuse', refusal, because: { why }, maxAge };
+  return { kind: 'refuse', refusal, detail: { reason: why }, maxAge };
 }
 
 /** Under the SK_cs in use, or the one that is to take over. */
-function openUnder(
+function openWithEitherKey(
   request: LinkRequest,
-  { skCs, nextSkCs }: ControllerRecord,
+  { skCs, stagedSkCs }: ControllerRecord,
 ): { readonly request: OpenedRequest; readonly skCs: Secret } | undefined {
-  for (const key of [skCs, nextSkCs]) {
+  for (const key of [skCs, stagedSkCs]) {
     const opened = key && openLinkRequest(request, key);
     if (key !== undefined && opened !== undefined) return { request: opened, skCs: key };
   }

@@ -26,36 +26,36 @@ import { checkStore, DamagedStore, countEntries, STORE_FILE } from '@latchkey/st
 import { formatHead, type Head } from './audit.js';
 import { isoTime } from './iso-time.js';
 import { type Registry, SCHEMA } from './registry.js';
-import { controllerFrom, keyOf, wipeKeys } from './rows.js';
-import { restoreAdvice, STORE, Tables } from './tables.js';
+import { unsealController, unsealNodeKey, wipeKeys } from './rows.js';
+import { restoreAdvice, STORE_FOLDER, Tables } from './tables.js';
 
 /** A backup is LMDB's own file, then this, then the SHA-256 of what comes before: LMDB itself has no checksums. */
 const TRAILER: Buffer = Buffer.from('latchkey backup\n');
-const HASH = 32;
+const HASH_LENGTH = 32;
 
 /** Writes a backup to the new file `path`, mode 0600, while the server goes on. Gives the HEAD of the log in it. */
 export async function backup({ tables }: Registry, path: string): Promise<Head> {
   if (await exists(path))
     throw new UsageFailure(`${path} exists already`, { advice: 'Nothing was written. Choose another name.' });
-  const aside = join(dirname(path), `.${basename(path)}.${randomBytes(4).toString('hex')}`);
-  const copy = join(aside, STORE_FILE);
-  const written = removeOnSignal(aside);
+  const stagingFolder = join(dirname(path), `.${basename(path)}.${randomBytes(4).toString('hex')}`);
+  const copy = join(stagingFolder, STORE_FILE);
+  const removeSignalCleanup = removeOnSignal(stagingFolder);
   try {
-    await mkdir(aside, { mode: 0o700 });
-    await checkStore(join(tables.folder, STORE), tables.env, restoreAdvice(tables.folder));
+    await mkdir(stagingFolder, { mode: 0o700 });
+    await checkStore(join(tables.folder, STORE_FOLDER), tables.env, restoreAdvice(tables.folder));
     await tables.write(() => tables.audit.append({ what: 'registry backed up', note: basename(path) }, Date.now()));
-    tables.seeLatest();
+    tables.refreshSnapshot();
     const { head } = tables.audit;
-    await copyStore(tables, aside);
-    await finishFile(copy);
+    await copyStore(tables, stagingFolder);
+    await appendTrailer(copy);
     await linkIntoPlace(copy, path);
     await syncFolderOf(path);
     return head ?? { seq: 0, hash: '' };
   } catch (error) {
     throw systemFailure(`cannot write ${path}`, error);
   } finally {
-    await rm(aside, { recursive: true, force: true });
-    written();
+    await rm(stagingFolder, { recursive: true, force: true });
+    removeSignalCleanup();
   }
 }
 
@@ -73,8 +73,8 @@ async function copyStore({ env }: Tables, folder: string): Promise<void> {
   }
 }
 
-async function finishFile(path: string): Promise<void> {
-  const hash = await hashOf(path, Infinity);
+async function appendTrailer(path: string): Promise<void> {
+  const hash = await hashPrefix(path, Infinity);
   await appendFile(path, Buffer.concat([TRAILER, hash]));
   const file = await open(path, 'r+');
   try {
@@ -86,24 +86,29 @@ async function finishFile(path: string): Promise<void> {
 }
 
 /** SHA-256 of the first `length` octets. */
-async function hashOf(path: string, length: number): Promise<Buffer> {
+async function hashPrefix(path: string, length: number): Promise<Buffer> {
   const hash = createHash('sha256');
   if (length > 0) await pipeline(createReadStream(path, { end: length - 1 }), hash);
   return hash.digest();
 }
 
 /** How many octets of a backup are the store's. Refuses what is no backup, or not as it was written. */
-async function storeIn(path: string): Promise<number> {
+async function verifyBackup(path: string): Promise<number> {
   const file = await open(path, 'r');
   try {
-    const length = (await file.stat()).size - TRAILER.length - HASH;
-    const { buffer } = await file.read(Buffer.alloc(TRAILER.length + HASH), 0, TRAILER.length + HASH, Math.max(length, 0));
+    const length = (await file.stat()).size - TRAILER.length - HASH_LENGTH;
+    const { buffer } = await file.read(
+      Buffer.alloc(TRAILER.length + HASH_LENGTH),
+      0,
+      TRAILER.length + HASH_LENGTH,
+      Math.max(length, 0),
+    );
     if (length < 0 || !buffer.subarray(0, TRAILER.length).equals(TRAILER)) {
       throw new Failure(`${path} is not a backup of a registry, or was cut short`, {
         advice: 'Nothing was changed. Use another backup.',
       });
     }
-    if (!(await hashOf(path, length)).equals(buffer.subarray(TRAILER.length))) {
+    if (!(await hashPrefix(path, length)).equals(buffer.subarray(TRAILER.length))) {
       throw new Failure(`${path} is damaged: it is not what was written`, { advice: 'Nothing was changed. Use another backup.' });
     }
     return length;
@@ -115,7 +120,7 @@ async function storeIn(path: string): Promise<number> {
 export interface RestoreOptions {
   readonly folder: string;
   readonly master: Secret;
-  readonly who: string;
+  readonly actor: string;
   /** Puts aside a registry that is there, instead of refusing. */
   readonly replace: boolean;
   readonly clock?: Clock;
@@ -126,43 +131,50 @@ export interface RestoredFrom {
   readonly backupAt: number;
   readonly nodes: number;
   /** Where the registry that was there is now. */
-  readonly aside: string | undefined;
+  readonly previousFolder: string | undefined;
 }
 
 /** Makes `folder` a registry again from a backup, which is looked at in full before anything is replaced. */
 export async function restore(
   path: string,
-  { folder, master, who, replace, clock = readClock }: RestoreOptions,
+  { folder, master, actor, replace, clock = readClock }: RestoreOptions,
 ): Promise<RestoredFrom> {
   if (!(await exists(path))) throw new UsageFailure(`${path} is not there`, { advice: 'Check the path.' });
   await checkPrivateFile(path);
-  const length = await storeIn(path);
+  const length = await verifyBackup(path);
   await ensurePrivateFolder(folder);
   const lock = await lockFolder(folder, 'latchkey-auth-server restore');
   try {
-    const there = await exists(join(folder, STORE));
-    if (there && !replace) {
+    const isOccupied = await exists(join(folder, STORE_FOLDER));
+    if (isOccupied && !replace) {
       throw new UsageFailure(`${folder} holds a registry already`, {
         advice: 'Nothing was changed. Restore into another folder, or put the one there aside with --replace.',
       });
     }
-    const fresh = `${STORE}-restoring`;
-    await rm(join(folder, fresh), { recursive: true, force: true });
-    await ensurePrivateFolder(join(folder, fresh));
-    const target = join(folder, fresh, STORE_FILE);
+    const staging = `${STORE_FOLDER}-restoring`;
+    await rm(join(folder, staging), { recursive: true, force: true });
+    await ensurePrivateFolder(join(folder, staging));
+    const target = join(folder, staging, STORE_FILE);
     await copyFile(path, target)
       .then(() => truncate(target, length))
       .catch((error: unknown) => {
         throw systemFailure(`cannot copy ${path}`, error);
       });
-    const { backupAt, nodes } = await examine(path, await openCopy(path, folder, who, fresh), master, clock().wallMs);
-    const aside = there ? join(folder, `${STORE}-before-${isoTime(Date.now()).replaceAll(':', '')}`) : undefined;
-    if (aside !== undefined) await rename(join(folder, STORE), aside);
-    await rename(join(folder, fresh), join(folder, STORE));
-    await syncFolderOf(join(folder, STORE));
-    return { backupAt, nodes, aside };
+    const { backupAt, nodes } = await verifyAndMarkRestored(
+      path,
+      await openCopy(path, folder, actor, staging),
+      master,
+      clock().wallMs,
+    );
+    const previousFolder = isOccupied
+      ? join(folder, `${STORE_FOLDER}-before-${isoTime(Date.now()).replaceAll(':', '')}`)
+      : undefined;
+    if (previousFolder !== undefined) await rename(join(folder, STORE_FOLDER), previousFolder);
+    await rename(join(folder, staging), join(folder, STORE_FOLDER));
+    await syncFolderOf(join(folder, STORE_FOLDER));
+    return { backupAt, nodes, previousFolder: previousFolder };
   } finally {
-    await rm(join(folder, `${STORE}-restoring`), { recursive: true, force: true });
+    await rm(join(folder, `${STORE_FOLDER}-restoring`), { recursive: true, force: true });
     await lock.release();
   }
 }
@@ -178,14 +190,14 @@ async function openCopy(path: string, folder: string, who: string, store: string
 }
 
 /** Examines what was copied: its version, its master key, its audit log, every key; and notes in it that it was restored. */
-async function examine(
+async function verifyAndMarkRestored(
   path: string,
   tables: Tables,
   master: Secret,
   now: number,
 ): Promise<{ readonly backupAt: number; readonly nodes: number }> {
   try {
-    const schema = tables.about.get('schema') as number | undefined;
+    const schema = tables.metadata.get('schema') as number | undefined;
     if (schema !== SCHEMA) {
       throw new Failure(
         `${path} is ${schema === undefined ? 'not a backup of a registry' : `of schema ${schema}; this version has ${SCHEMA}`}`,
@@ -194,24 +206,24 @@ async function examine(
         },
       );
     }
-    tables.unlock(master, path);
-    const [wrong] = tables.audit.verify();
-    if (wrong !== undefined)
-      throw new Failure(`the audit log in ${path} does not hold: ${wrong}`, {
+    tables.openKeyring(master, path);
+    const [problem] = tables.audit.verify();
+    if (problem !== undefined)
+      throw new Failure(`the audit log in ${path} does not hold: ${problem}`, {
         advice: 'Nothing was changed. Use another backup.',
       });
-    for (const { key, value } of tables.nodes.getRange()) keyOf(tables.keyring, key, value).wipe();
-    for (const { key, value } of tables.controllers.getRange()) wipeKeys(controllerFrom(tables.keyring, key, value));
-    const [backupAt, nodes] = [tables.audit.latest, countEntries(tables.nodes)];
+    for (const { key, value } of tables.nodes.getRange()) unsealNodeKey(tables.keyring, key, value).wipe();
+    for (const { key, value } of tables.controllers.getRange()) wipeKeys(unsealController(tables.keyring, key, value));
+    const [backupAt, nodes] = [tables.audit.lastWrittenAt, countEntries(tables.nodes)];
     await tables.write(() => {
       const { head } = tables.audit;
       const note = `from a backup of ${isoTime(backupAt)}${head === undefined ? '' : `, HEAD ${formatHead(head)}`}`;
       // For every node: a key that was replaced since the backup is back (protocol, `reissuedAt`).
-      tables.about.putSync('restored', { at: now, backupAt });
+      tables.metadata.putSync('restored', { at: now, backupAt });
       // What was shown since the backup nobody has kept.
-      const times = tables.about.get('times') as ClockHistory | undefined;
+      const times = tables.metadata.get('times') as ClockHistory | undefined;
       const span = { from: Math.min(backupAt, now), until: now + MAX_SERVER_CLOCK_SKEW_MS };
-      if (times !== undefined) tables.about.putSync('times', addRange(times, span));
+      if (times !== undefined) tables.metadata.putSync('times', addRange(times, span));
       tables.audit.append({ what: 'registry restored', note }, Date.now());
     });
     return { backupAt, nodes };

@@ -4,20 +4,20 @@ import { timingSafeEqual } from 'node:crypto';
 import { KEY_LENGTH, Secret } from '@latchkey/protocol';
 
 /** Nodes in one order or import at most. An index fits beside an ID in the 53 bits of a number. */
-export const MAX_BATCH: number = 2 ** 21;
+export const MAX_BATCH_NODES: number = 2 ** 21;
 
-const ID_I = 0;
-const ID_C = 4;
-const LINE = 8;
-const IK = 12;
-const RECORD = IK + KEY_LENGTH;
+const ID_I_OFFSET = 0;
+const ID_C_OFFSET = 4;
+const LINE_OFFSET = 8;
+const IK_OFFSET = 12;
+const RECORD_LENGTH = IK_OFFSET + KEY_LENGTH;
 /** Records in one block: a batch grows block by block, so that nothing is copied and no old copy waits for the collector. */
-const BLOCK = 2 ** 15;
+const RECORDS_PER_BLOCK = 2 ** 15;
 
 export class NodeBatch {
   readonly #blocks: DataView[] = [];
   #length = 0;
-  #order: Uint32Array | undefined;
+  #sortedIndices: Uint32Array | undefined;
 
   get length(): number {
     return this.#length;
@@ -25,33 +25,34 @@ export class NodeBatch {
 
   /** `line`: where it stands in a file, for messages. The key is copied. At `MAX_BATCH` nodes it gives false and adds nothing. */
   add(idI: number, idC: number, ik: Uint8Array, line: number): boolean {
-    if (this.#length >= MAX_BATCH) return false;
-    if (this.#length % BLOCK === 0) this.#blocks.push(new DataView(new ArrayBuffer(BLOCK * RECORD)));
+    if (this.#length >= MAX_BATCH_NODES) return false;
+    if (this.#length % RECORDS_PER_BLOCK === 0)
+      this.#blocks.push(new DataView(new ArrayBuffer(RECORDS_PER_BLOCK * RECORD_LENGTH)));
     const i = this.#length++;
-    this.#order = undefined;
+    this.#sortedIndices = undefined;
     const block = this.#blockOf(i);
-    block.setUint32(placeOf(i) + ID_I, idI);
-    block.setUint32(placeOf(i) + ID_C, idC);
-    block.setUint32(placeOf(i) + LINE, line);
-    new Uint8Array(block.buffer, placeOf(i) + IK, KEY_LENGTH).set(ik);
+    block.setUint32(recordOffset(i) + ID_I_OFFSET, idI);
+    block.setUint32(recordOffset(i) + ID_C_OFFSET, idC);
+    block.setUint32(recordOffset(i) + LINE_OFFSET, line);
+    new Uint8Array(block.buffer, recordOffset(i) + IK_OFFSET, KEY_LENGTH).set(ik);
     return true;
   }
 
   /** Puts node `i` into another batch as well. */
-  copy(i: number, into: NodeBatch): void {
+  copyTo(i: number, into: NodeBatch): void {
     into.add(this.idI(i), this.idC(i), this.#keyOf(i), this.line(i));
   }
 
   idI(i: number): number {
-    return this.#blockOf(i).getUint32(placeOf(i) + ID_I);
+    return this.#blockOf(i).getUint32(recordOffset(i) + ID_I_OFFSET);
   }
 
   idC(i: number): number {
-    return this.#blockOf(i).getUint32(placeOf(i) + ID_C);
+    return this.#blockOf(i).getUint32(recordOffset(i) + ID_C_OFFSET);
   }
 
   line(i: number): number {
-    return this.#blockOf(i).getUint32(placeOf(i) + LINE);
+    return this.#blockOf(i).getUint32(recordOffset(i) + LINE_OFFSET);
   }
 
   ik(i: number): Secret {
@@ -68,13 +69,13 @@ export class NodeBatch {
   }
 
   #keyOf(i: number): Uint8Array {
-    return new Uint8Array(this.#blockOf(i).buffer, placeOf(i) + IK, KEY_LENGTH);
+    return new Uint8Array(this.#blockOf(i).buffer, recordOffset(i) + IK_OFFSET, KEY_LENGTH);
   }
 
   /** Indices in ascending order of ID, then of place: LMDB takes keys in that order many times faster than at random. */
-  inOrder(): Uint32Array {
-    this.#order ??= this.#sort();
-    return this.#order;
+  indicesById(): Uint32Array {
+    this.#sortedIndices ??= this.#sort();
+    return this.#sortedIndices;
   }
 
   wipe(): void {
@@ -82,23 +83,23 @@ export class NodeBatch {
   }
 
   #sort(): Uint32Array {
-    const keys = new Float64Array(this.#length);
-    for (let i = 0; i < keys.length; i++) keys[i] = this.idI(i) * MAX_BATCH + i;
-    keys.sort();
+    const sortKeys = new Float64Array(this.#length);
+    for (let i = 0; i < sortKeys.length; i++) sortKeys[i] = this.idI(i) * MAX_BATCH_NODES + i;
+    sortKeys.sort();
     // In the same octets: an index is written where no key is left to be read.
-    const order = new Uint32Array(keys.buffer, 0, keys.length);
-    for (let i = 0; i < order.length; i++) order[i] = (keys[i] ?? 0) % MAX_BATCH;
-    return order;
+    const indices = new Uint32Array(sortKeys.buffer, 0, sortKeys.length);
+    for (let i = 0; i < indices.length; i++) indices[i] = (sortKeys[i] ?? 0) % MAX_BATCH_NODES;
+    return indices;
   }
 
   #blockOf(i: number): DataView {
-    const block = this.#blocks[Math.floor(i / BLOCK)];
+    const block = this.#blocks[Math.floor(i / RECORDS_PER_BLOCK)];
     if (block === undefined || i >= this.#length) throw new RangeError(`a batch of ${this.#length} has no node ${i}`);
     return block;
   }
 }
 
 /** Of record `i`, in its block. */
-function placeOf(i: number): number {
-  return (i % BLOCK) * RECORD;
+function recordOffset(i: number): number {
+  return (i % RECORDS_PER_BLOCK) * RECORD_LENGTH;
 }

@@ -5,27 +5,27 @@
  */
 
 import { Failure, type Log, type Metric, repeat, type Sample, samples, LabelledCounter } from '@latchkey/runtime';
-import { NODE_STATES, type NodeStatus, stateOf } from './node-view.js';
-import { ORDER_STATES, orderStateOf, type OrderStatus } from './order-state.js';
+import { NODE_STATES, type NodeStatus, nodeState } from './node-view.js';
+import { ORDER_STATES, orderStatus, type OrderStatus } from './order-state.js';
 import type { Registry } from './registry.js';
 
 /** Work at a time, in ms. */
-const SLICE_MS = 5;
+const TIME_SLICE_MS = 5;
 /** The pause after it, in ms: the walk takes at most a fiftieth of one core. */
-const PAUSE_MS = 245;
+const SLICE_PAUSE_MS = 245;
 /** From the end of a walk to the next, at least, in ms. */
-const GOOD_FOR_MS = 10_000;
+const STATISTICS_TTL_MS = 10_000;
 
-interface Count {
+interface StateCounts {
   readonly nodes: LabelledCounter<NodeStatus>;
   readonly orders: LabelledCounter<OrderStatus>;
 }
 
-export class Census {
+export class RegistryStatistics {
   readonly #registry: Registry;
   readonly #log: Log;
-  #latest: (Count & { readonly at: number; readonly until: number }) | undefined;
-  #walk: { readonly slices: Iterator<void, Count>; readonly stop: () => void } | undefined;
+  #latest: (StateCounts & { readonly at: number; readonly until: number }) | undefined;
+  #scan: { readonly slices: Iterator<void, StateCounts>; readonly stop: () => void } | undefined;
 
   constructor(registry: Registry, log: Log) {
     this.#registry = registry;
@@ -58,32 +58,32 @@ export class Census {
   }
 
   close(): void {
-    this.#walk?.stop();
-    this.#walk = undefined;
+    this.#scan?.stop();
+    this.#scan = undefined;
   }
 
-  #read(tell: (count: Count & { readonly at: number }) => Sample[]): Sample[] {
-    if (this.#walk === undefined && performance.now() >= (this.#latest?.until ?? 0)) this.#begin();
-    return this.#latest === undefined ? [] : tell(this.#latest);
+  #read(toSamples: (count: StateCounts & { readonly at: number }) => Sample[]): Sample[] {
+    if (this.#scan === undefined && performance.now() >= (this.#latest?.until ?? 0)) this.#startScan();
+    return this.#latest === undefined ? [] : toSamples(this.#latest);
   }
 
-  #begin(): void {
-    const stop = repeat({ what: 'to count nodes', everyMs: PAUSE_MS, log: this.#log, action: () => this.#goOn() });
-    this.#walk = { slices: walk(this.#registry), stop };
-    this.#goOn();
+  #startScan(): void {
+    const stop = repeat({ what: 'to count nodes', everyMs: SLICE_PAUSE_MS, log: this.#log, action: () => this.#continueScan() });
+    this.#scan = { slices: scan(this.#registry), stop };
+    this.#continueScan();
   }
 
-  #goOn(): void {
+  #continueScan(): void {
     const slice = this.#nextSlice();
     if (slice?.done === false) return;
     this.close();
-    if (slice?.done === true) this.#latest = { ...slice.value, at: Date.now(), until: performance.now() + GOOD_FOR_MS };
+    if (slice?.done === true) this.#latest = { ...slice.value, at: Date.now(), until: performance.now() + STATISTICS_TTL_MS };
   }
 
   /** Returns `undefined` if the registry cannot be read: the latest count stays, with its time. */
-  #nextSlice(): IteratorResult<void, Count> | undefined {
+  #nextSlice(): IteratorResult<void, StateCounts> | undefined {
     try {
-      return this.#walk?.slices.next();
+      return this.#scan?.slices.next();
     } catch (error) {
       if (error instanceof Failure) return undefined;
       // The walk is over; another one begins when somebody asks again.
@@ -94,35 +94,35 @@ export class Census {
 }
 
 /** Yields when it has worked for a slice. No read of the store stays open meanwhile. */
-function* walk(registry: Registry): Generator<void, Count> {
+function* scan(registry: Registry): Generator<void, StateCounts> {
   const orders = new LabelledCounter<OrderStatus>(ORDER_STATES);
   const nodes = new LabelledCounter<NodeStatus>(NODE_STATES);
-  yield* inSlices(
+  yield* inTimeSlices(
     (from) => registry.orders(from),
     ({ number }) => number,
     (order) => {
-      const state = orderStateOf(order, Date.now());
+      const state = orderStatus(order, Date.now());
       if (state !== undefined) orders.increment(state);
     },
   );
-  yield* inSlices(
+  yield* inTimeSlices(
     (from) => registry.nodes(from),
     ({ idI }) => idI,
-    (node) => nodes.increment(stateOf(node, Date.now())),
+    (node) => nodes.increment(nodeState(node, Date.now())),
   );
   return { nodes, orders };
 }
 
-function* inSlices<R>(
-  rowsFrom: (from: number) => Iterable<R>,
+function* inTimeSlices<R>(
+  scanFrom: (from: number) => Iterable<R>,
   keyOf: (row: R) => number,
   count: (row: R) => void,
 ): Generator<void> {
   for (let from: number | undefined = 0; from !== undefined;) {
-    const until = performance.now() + SLICE_MS;
+    const sliceEnd = performance.now() + TIME_SLICE_MS;
     let next: number | undefined;
-    for (const row of rowsFrom(from)) {
-      if (performance.now() > until) {
+    for (const row of scanFrom(from)) {
+      if (performance.now() > sliceEnd) {
         next = keyOf(row);
         break;
       }

@@ -3,10 +3,10 @@
 import { formatId, type Secret } from '@latchkey/protocol';
 import { type Endpoint, Failure, formatDuration, formatEndpoint, UsageFailure } from '@latchkey/runtime';
 import { KEY_KIND } from '@latchkey/store';
-import type { Event, What } from './audit.js';
-import { identify, ikIdentityKey } from './ik-identity.js';
+import type { AuditEvent, AuditAction } from './audit.js';
+import { initialKeyId, initialKeyIdKey } from './ik-identity.js';
 import { isUnknown } from './recent-initial-keys.js';
-import { notInRegistry, type Registry } from './registry.js';
+import { notFound, type Registry } from './registry.js';
 import type { ControllerRecord, ControllerRow, NodeRow, OrderRecord, OrderRow } from './rows.js';
 import type { Tables } from './tables.js';
 
@@ -30,7 +30,7 @@ export type ControllerAddresses = Partial<Pick<ControllerRecord, 'nid' | 'server
  */
 export async function setController({ tables }: Registry, idC: number, addresses: ControllerAddresses): Promise<boolean> {
   return tables.write(() => {
-    const row = rowOf(tables, idC);
+    const row = requireControllerRow(tables, idC);
     const { nid = row.nid, servers = row.servers } = addresses;
     const notes = [
       noteOf('nid', formatEndpoint(row.nid), formatEndpoint(nid)),
@@ -79,16 +79,16 @@ export async function removeController(registry: Registry, idC: number): Promise
   const { tables } = registry;
   const id = formatId(idC);
   for (;;) {
-    const counted = tables.audit.head?.seq ?? 0;
+    const countedUpTo = tables.audit.head?.seq ?? 0;
     refuseWithNodes(registry, idC);
     const removed = await tables.write(() => {
-      rowOf(tables, idC);
+      requireControllerRow(tables, idC);
       // What was assigned to it since nodes were counted: counting them here would hold up every commit.
-      for (const { what, controller } of tables.audit.entries(counted + 1)) {
-        if (ASSIGNING.has(what) && (controller === undefined || controller === id)) return false;
+      for (const { what, controller } of tables.audit.entries(countedUpTo + 1)) {
+        if (ASSIGNING_ACTIONS.has(what) && (controller === undefined || controller === id)) return false;
       }
       tables.controllers.removeSync(idC);
-      tables.controllerSightings.removeSync(idC);
+      tables.controllerActivity.removeSync(idC);
       tables.audit.append({ what: 'controller removed', controller: idC }, Date.now());
       return true;
     });
@@ -97,20 +97,28 @@ export async function removeController(registry: Registry, idC: number): Promise
 }
 
 /** Entries of the audit log that may tell of a node assigned to a controller; an import has several. */
-const ASSIGNING: ReadonlySet<What> = new Set<What>(['order created', 'nodes imported', 'node changed by import', 'node moved']);
+const ASSIGNING_ACTIONS: ReadonlySet<AuditAction> = new Set<AuditAction>([
+  'order created',
+  'nodes imported',
+  'node changed by import',
+  'node moved',
+]);
 
 /** Another SK_cs for a controller: both count until it uses the new one. One that was ordered before and never used goes. */
-export async function orderControllerKey({ tables }: Registry, idC: number, next: Secret): Promise<void> {
+export async function stageControllerKey({ tables }: Registry, idC: number, staged: Secret): Promise<void> {
   await tables.write(() => {
-    const row = rowOf(tables, idC);
-    tables.controllers.putSync(idC, { ...row, next: tables.keyring.seal({ kind: KEY_KIND.stagedController, id: idC }, next) });
-    tables.audit.append({ what: 'controller key ordered', controller: idC, key: next }, Date.now());
+    const row = requireControllerRow(tables, idC);
+    tables.controllers.putSync(idC, {
+      ...row,
+      stagedSkCs: tables.keyring.seal({ kind: KEY_KIND.stagedController, id: idC }, staged),
+    });
+    tables.audit.append({ what: 'controller key ordered', controller: idC, key: staged }, Date.now());
   });
 }
 
-function rowOf({ controllers }: Tables, idC: number): ControllerRow {
+function requireControllerRow({ controllers }: Tables, idC: number): ControllerRow {
   const row = controllers.get(idC);
-  if (row === undefined) throw notInRegistry('controller', idC);
+  if (row === undefined) throw notFound('controller', idC);
   return row;
 }
 
@@ -118,23 +126,23 @@ function rowOf({ controllers }: Tables, idC: number): ControllerRow {
 async function changeNodes(
   { tables }: Registry,
   ids: readonly number[],
-  event: Omit<Event, 'node' | 'before'>,
+  event: Omit<AuditEvent, 'node' | 'before'>,
   change: (row: NodeRow, idI: number) => NodeRow | 'remove' | undefined,
 ): Promise<number> {
-  const { nodes, orders, audit, nodeSightings } = tables;
+  const { nodes, orders, audit, nodeActivity } = tables;
   return tables.write(() => {
     let changed = 0;
     for (const idI of ids) {
       const row = nodes.get(idI);
-      if (row === undefined || orders.get(row.order)?.state === 'pending') throw notInRegistry('node', idI);
+      if (row === undefined || orders.get(row.order)?.state === 'pending') throw notFound('node', idI);
       const after = change(row, idI);
       if (after === undefined) continue;
       changed += 1;
-      const entry = audit.append({ ...event, node: idI, ...(row.entry === 0 ? {} : { before: row.entry }) }, Date.now());
-      if (after === 'remove' || !Buffer.from(after.ik).equals(row.ik)) tables.keepFormerIk(idI, row);
+      const entry = audit.append({ ...event, node: idI, ...(row.entry === 0 ? {} : { previousEntry: row.entry }) }, Date.now());
+      if (after === 'remove' || !Buffer.from(after.ik).equals(row.ik)) tables.retireInitialKey(idI, row);
       if (after === 'remove') {
         nodes.removeSync(idI);
-        nodeSightings.removeSync(idI);
+        nodeActivity.removeSync(idI);
       } else nodes.putSync(idI, { ...after, entry });
     }
     return changed;
@@ -143,7 +151,7 @@ async function changeNodes(
 
 /** A disabled node is refused whatever it proves; its key stays. Gives how many were not so already. */
 export function setDisabled(registry: Registry, ids: readonly number[], disabled: boolean): Promise<number> {
-  const what: What = disabled ? 'node disabled' : 'node enabled';
+  const what: AuditAction = disabled ? 'node disabled' : 'node enabled';
   return changeNodes(registry, ids, { what }, (row) => {
     const { disabled: before, ...rest } = row;
     if ((before === true) === disabled) return undefined;
@@ -164,7 +172,7 @@ export function moveNodes(registry: Registry, ids: readonly number[], idC: numbe
 }
 
 /** Lifetime and grace of the keys that nodes get from now on, in seconds. */
-export function setTerms(
+export function setKeyLifetime(
   registry: Registry,
   ids: readonly number[],
   terms: Pick<NodeRow, 'lifetime' | 'grace'>,
@@ -182,12 +190,12 @@ export function setTerms(
 /** Back to an IK: what the node proved since is forgotten, and it joins as a new one. */
 export async function resetNode(registry: Registry, idI: number, ik: Secret): Promise<void> {
   const { tables } = registry;
-  const identity = ikIdentityKey(tables);
+  const idKey = initialKeyIdKey(tables);
   try {
     await changeNodes(registry, [idI], { what: 'node reset', key: ik }, (before) => {
       const { committed: _, joinedAt: __, reissuedAt: ___, seenBy, ...row } = before;
-      const given = identify(identity, ik);
-      const same = Buffer.compare(row.ik, given) === 0;
+      const given = initialKeyId(idKey, ik);
+      const sameKey = Buffer.compare(row.ik, given) === 0;
       const at = tables.timeOfServers;
       return {
         ...row,
@@ -196,36 +204,35 @@ export async function resetNode(registry: Registry, idI: number, ik: Secret): Pr
         ik: given,
         resetAt: Date.now(),
         // Who has seen the IK that comes back has seen it.
-        ...(same && seenBy !== undefined ? { seenBy } : {}),
-        ...(same ? {} : { ikAt: Date.now() }),
-        ...(same || isUnknown(row.ik) || tables.recentInitialKeys.had(idI, given, at) ? { reissuedAt: at } : {}),
+        ...(sameKey && seenBy !== undefined ? { seenBy } : {}),
+        ...(sameKey ? {} : { initialKeyIssuedAt: Date.now() }),
+        ...(sameKey || isUnknown(row.ik) || tables.recentInitialKeys.had(idI, given, at) ? { reissuedAt: at } : {}),
       };
     });
-    await tables.write(() => tables.nodeSightings.removeSync(idI));
+    await tables.write(() => tables.nodeActivity.removeSync(idI));
   } finally {
-    identity.wipe();
+    idKey.wipe();
   }
 }
 
 /** The IK a node came with, as long as another node still holds it. */
-export function ikStillHeld(registry: Registry, idI: number): Secret | undefined {
+export function findHeldInitialKey(registry: Registry, idI: number): Secret | undefined {
   const identity = registry.tables.nodes.get(idI)?.ik;
   if (identity === undefined) return undefined;
   const wanted = Buffer.from(identity).toString('hex', 0, 8);
-  for (const { idI: holder, initial, ik } of registry.nodes())
-    if (initial && ik.identity === wanted) return registry.node(holder)?.key;
+  for (const { idI: holder, initial, ik } of registry.nodes()) if (initial && ik.id === wanted) return registry.node(holder)?.key;
   return undefined;
 }
 
 /** Finds another node that has this initial key or came with it, unless the order of either shares its keys. */
 export function otherHolderOf(registry: Registry, ik: Secret, idI: number): number | undefined {
-  const identityKey = ikIdentityKey(registry.tables);
-  const wanted = Buffer.from(identify(identityKey, ik)).toString('hex', 0, 8);
+  const identityKey = initialKeyIdKey(registry.tables);
+  const wanted = Buffer.from(initialKeyId(identityKey, ik)).toString('hex', 0, 8);
   identityKey.wipe();
   const shares = (order: number | undefined): boolean => order !== undefined && registry.order(order)?.sharedKey === true;
   if (shares(registry.tables.nodes.get(idI)?.order)) return undefined;
   for (const { idI: holder, order, ik: held } of registry.nodes())
-    if (holder !== idI && held.identity === wanted && !shares(order)) return holder;
+    if (holder !== idI && held.id === wanted && !shares(order)) return holder;
   return undefined;
 }
 
@@ -248,19 +255,19 @@ export async function setJoinWindow(
 }
 
 /** Notes that the initial keys of an order left the registry once more. */
-export async function noteExport({ tables }: Registry, number: number, count: number, note: string): Promise<void> {
+export async function recordExport({ tables }: Registry, number: number, count: number, note: string): Promise<void> {
   await changeOrder(tables, number, { what: 'order exported', count, note }, (order) => order);
 }
 
 async function changeOrder(
   tables: Tables,
   number: number,
-  event: Omit<Event, 'order'>,
+  event: Omit<AuditEvent, 'order'>,
   change: (order: OrderRow) => OrderRow,
 ): Promise<void> {
   await tables.write(() => {
     const order = tables.orders.get(number);
-    if (order === undefined || order.state === 'pending') throw noOrder(number);
+    if (order === undefined || order.state === 'pending') throw orderNotFound(number);
     if (order.state === 'closed' && event.what !== 'order closed') {
       throw new UsageFailure(`order ${number} is closed for good`, {
         advice: 'Nothing was changed. How to let in a node of it nevertheless, `latchkey-auth-server node why` says.',
@@ -271,12 +278,12 @@ async function changeOrder(
 }
 
 /** The order, finished, or a Failure that says where they are listed. */
-export function knownOrder(registry: Registry, number: number): OrderRecord {
+export function requireOrder(registry: Registry, number: number): OrderRecord {
   const order = registry.order(number);
-  if (order === undefined || order.state === 'pending') throw noOrder(number);
+  if (order === undefined || order.state === 'pending') throw orderNotFound(number);
   return order;
 }
 
-export function noOrder(number: number): Failure {
+export function orderNotFound(number: number): Failure {
   return new Failure(`there is no order ${number}`, { advice: 'List them:', run: [['latchkey-auth-server', 'order', 'list']] });
 }

@@ -7,7 +7,7 @@
 import { expiryOf, formatId, MAX_REISSUE_AHEAD_MS, REISSUE_HOLDOFF_MS, TS_WINDOW } from '@latchkey/protocol';
 import { isLate, renewalDue, type Situation } from './diagnosis-situation.js';
 import { isoTime } from './iso-time.js';
-import { orderStateOf } from './order-state.js';
+import { orderStatus } from './order-state.js';
 
 /** Stable words for scripts. */
 export const CAUSES = [
@@ -182,7 +182,7 @@ function findExpired({ node, id, now, refused }: Situation): Finding | undefined
 function findShutOrder({ node, id, order, now }: Situation): Finding | undefined {
   if (node === undefined || order === undefined) return undefined;
   const open: Action = { kind: 'open-order', order: order.number, join_until: null };
-  switch (orderStateOf(order, now)) {
+  switch (orderStatus(order, now)) {
     case 'closed':
       return {
         cause: 'window-shut',
@@ -214,11 +214,12 @@ function findObstacle(situation: Situation): Finding | undefined {
     const wait: Action = { kind: 'wait', until: isoTime(heldUntil.until) };
     return { cause: 'clock-set-back', action: wait, ...(heldUntil.mayRelease ? { instead: { kind: 'release-clock' } } : {}) };
   }
-  const { unopened, heard } = controller?.sighting ?? {};
-  if (controller === undefined || unopened === undefined || unopened.at <= (heard?.at ?? -Infinity)) return undefined;
+  const { authenticationFailed, lastSeen } = controller?.sighting ?? {};
+  if (controller === undefined || authenticationFailed === undefined || authenticationFailed.at <= (lastSeen?.at ?? -Infinity))
+    return undefined;
   // A device that asks through another controller has its own cause.
   const { refused } = situation;
-  if (refused?.refusal === 'notAssigned' && refused.at > unopened.at) return undefined;
+  if (refused?.refusal === 'notAssigned' && refused.at > authenticationFailed.at) return undefined;
   return { cause: 'controller-key', action: { kind: 'rotate-controller', controller: controller.id } };
 }
 
@@ -315,7 +316,7 @@ function findUnproven(situation: Situation): Finding | undefined {
 function findSilentController(situation: Situation): Finding | undefined {
   const { node, controller, now, surroundings } = situation;
   if (node === undefined || controller === undefined) return undefined;
-  const heardAt = controller.sighting.heard?.at ?? -Infinity;
+  const heardAt = controller.sighting.lastSeen?.at ?? -Infinity;
   if (now - heardAt < SILENCE_MS) return undefined;
   const { missed } = surroundings.punctuality().of(node.controller);
   const itself = isLate(node, now) && renewalDue(node) > heardAt ? 1 : 0;
@@ -334,7 +335,7 @@ function findSilentDevice(situation: Situation): Finding {
   const { node, refused, controller, id, now } = situation;
   const check: Action = { kind: 'check-device', node: id, ...placeOf(controller) };
   if (node === undefined || controller === undefined) return { cause: 'device-silent', action: check };
-  const heardAt = controller.sighting.heard?.at;
+  const heardAt = controller.sighting.lastSeen?.at;
   // Where nothing came from its controller either, the server cannot tell which of the two is
   // silent.
   const instead = now - (heardAt ?? -Infinity) < SILENCE_MS ? {} : { instead: checkController(controller) };

@@ -5,11 +5,11 @@
 
 import { formatId, type Clocks } from '@latchkey/protocol';
 import { type Endpoint, formatEndpoint, type FolderLockState, nativeLocks, rejectedUntil } from '@latchkey/runtime';
-import type { Entry } from './audit.js';
-import { waitsUntil } from './past-times.js';
+import type { AuditEntry } from './audit.js';
+import { holdoffUntil } from './past-times.js';
 import type { Registry, Restored } from './registry.js';
-import type { NodeFacts, OrderRecord } from './rows.js';
-import type { ControllerSightingRow, NodeSightingRow } from './sightings.js';
+import type { NodeInfo, OrderRecord } from './rows.js';
+import type { ControllerActivity, NodeActivity } from './sightings.js';
 
 /** Entries of the audit log that are looked through for the removal of a node. */
 const MAX_ENTRIES = 20_000;
@@ -84,25 +84,25 @@ interface ControllerInQuestion {
   /** Where nodes reach it. */
   readonly address: string;
   readonly servers: readonly string[];
-  readonly sighting: ControllerSightingRow;
+  readonly sighting: ControllerActivity;
 }
 
 export interface Situation {
   readonly id: string;
   readonly now: number;
-  readonly node: NodeFacts | undefined;
+  readonly node: NodeInfo | undefined;
   /** Fingerprint of K_i. */
   readonly key: string | undefined;
   readonly order: OrderRecord | undefined;
   /** What was seen since the node last proved itself, or was reset. */
-  readonly asked: NodeSightingRow['asked'];
-  readonly refused: NodeSightingRow['refused'];
+  readonly asked: NodeActivity['keyRequested'];
+  readonly refused: NodeActivity['rejected'];
   readonly controller: ControllerInQuestion | undefined;
   /** The controller whose request was refused, and by how many ms its clock is off still. */
   readonly refusing: ControllerInQuestion | undefined;
   readonly skewOfRefusing: number | undefined;
-  readonly disabled: Entry | undefined;
-  readonly removed: (Pick<Entry, 'at' | 'who'> & { readonly joinedBefore: boolean }) | undefined;
+  readonly disabled: AuditEntry | undefined;
+  readonly removed: (Pick<AuditEntry, 'at' | 'who'> & { readonly joinedBefore: boolean }) | undefined;
   readonly registryRestored: Restored | undefined;
   readonly deviceKey: DeviceKey | undefined;
   readonly surroundings: Surroundings;
@@ -112,12 +112,12 @@ export interface Situation {
  * Nodes renew at 72 to 88 % of the lifetime (profile, "Node", 6); ms since the epoch. Infinity:
  * never.
  */
-export function renewalDue({ committed }: Pick<NodeFacts, 'committed'>): number {
+export function renewalDue({ committed }: Pick<NodeInfo, 'committed'>): number {
   return committed === undefined || committed.lifetime === 0 ? Infinity : committed.ts + 880 * committed.lifetime;
 }
 
 /** Whether a node should have renewed its key by now. */
-export function isLate(node: Pick<NodeFacts, 'committed' | 'disabled'>, now: number): boolean {
+export function isLate(node: Pick<NodeInfo, 'committed' | 'disabled'>, now: number): boolean {
   return !node.disabled && now > renewalDue(node);
 }
 
@@ -126,19 +126,19 @@ export function situationOf(registry: Registry, idI: number, surroundings: Surro
   const node = registry.node(idI);
   const key = node?.key.fingerprint;
   node?.key.wipe();
-  const { asked, refused } = unsettled(registry.sightingOf(idI), node);
-  const refusing = refused && controllerInQuestion(registry, refused.by);
+  const { keyRequested, rejected } = unsettled(registry.nodeActivity(idI), node);
+  const refusing = rejected && controllerInQuestion(registry, rejected.by);
   return {
     id: formatId(idI),
     now,
     node,
     key,
     order: node && registry.order(node.order),
-    asked,
-    refused,
+    asked: keyRequested,
+    refused: rejected,
     controller: node && controllerInQuestion(registry, node.controller),
     refusing,
-    skewOfRefusing: refusing?.sighting.skewed?.skew,
+    skewOfRefusing: refusing?.sighting.clockSkew?.skew,
     disabled: node?.disabled === true ? findEntry(registry, node, 'node disabled') : undefined,
     removed: node === undefined ? removalOf(registry, idI) : undefined,
     registryRestored: registry.restored,
@@ -151,12 +151,12 @@ export function situationOf(registry: Registry, idI: number, surroundings: Surro
 }
 
 /** A sighting before the node's last join, or before it was reset, is settled by that. */
-function unsettled(sighting: NodeSightingRow = {}, { committedAt, resetAt }: Partial<NodeFacts> = {}): NodeSightingRow {
+function unsettled(sighting: NodeActivity = {}, { committedAt, resetAt }: Partial<NodeInfo> = {}): NodeActivity {
   const since = Math.max(committedAt ?? -Infinity, resetAt ?? -Infinity);
-  const { asked, refused } = sighting;
+  const { keyRequested, rejected } = sighting;
   return {
-    asked: asked !== undefined && asked.at > since ? asked : undefined,
-    refused: refused !== undefined && refused.at > since ? refused : undefined,
+    keyRequested: keyRequested !== undefined && keyRequested.at > since ? keyRequested : undefined,
+    rejected: rejected !== undefined && rejected.at > since ? rejected : undefined,
   };
 }
 
@@ -167,19 +167,19 @@ function controllerInQuestion(registry: Registry, idC: number): ControllerInQues
       id: formatId(idC),
       address: formatEndpoint(row.nid),
       servers: row.servers.map((server: Endpoint) => formatEndpoint(server)),
-      sighting: registry.sightingOfController(idC) ?? {},
+      sighting: registry.controllerActivity(idC) ?? {},
     }
   );
 }
 
-function findEntry(registry: Registry, node: NodeFacts, what: Entry['what']): Entry | undefined {
+function findEntry(registry: Registry, node: NodeInfo, what: AuditEntry['what']): AuditEntry | undefined {
   return lifeOf(registry, node.entry).find((entry) => entry.what === what);
 }
 
 /** A node's entries in the audit log, latest first. */
-function lifeOf(registry: Registry, last: number | undefined): Entry[] {
-  const entries: Entry[] = [];
-  for (const entry of registry.audit.ofNode(last === 0 ? undefined : last)) {
+function lifeOf(registry: Registry, last: number | undefined): AuditEntry[] {
+  const entries: AuditEntry[] = [];
+  for (const entry of registry.audit.entriesOfNode(last === 0 ? undefined : last)) {
     if (entries.length >= MAX_LIFE) break;
     entries.push(entry);
   }
@@ -190,10 +190,10 @@ function lifeOf(registry: Registry, last: number | undefined): Entry[] {
 function removalOf(registry: Registry, idI: number): Situation['removed'] {
   const id = formatId(idI);
   let looked = 0;
-  for (const entry of registry.audit.latestFirst()) {
+  for (const entry of registry.audit.newestFirst()) {
     if (entry.node === id && entry.what === 'node removed') {
-      const joinedBefore = lifeOf(registry, entry.before).some(({ what }) => what === 'node joined');
-      return { at: entry.at, who: entry.who, joinedBefore };
+      const joinedBefore = lifeOf(registry, entry.previous_entry).some(({ what }) => what === 'node joined');
+      return { at: entry.at, actor: entry.actor, joinedBefore };
     }
     looked += 1;
     if (looked >= MAX_ENTRIES) return undefined;
@@ -201,7 +201,7 @@ function removalOf(registry: Registry, idI: number): Situation['removed'] {
   return undefined;
 }
 
-function deviceKeyOf(registry: Registry, node: NodeFacts, key: string | undefined, fingerprint: string): DeviceKey {
+function deviceKeyOf(registry: Registry, node: NodeInfo, key: string | undefined, fingerprint: string): DeviceKey {
   const [since, until] = [null, null];
   if (fingerprint === key) return { fingerprint, is: 'current', since, until };
   const life = lifeOf(registry, node.entry);
@@ -239,8 +239,8 @@ function isServed({ locked, holder }: FolderLockState): boolean {
 }
 
 function holdOff(registry: Registry, clock: Clocks): HoldOff | undefined {
-  const { times } = registry;
-  const [stepped, past] = [waitsUntil(times, clock), rejectedUntil(times, clock.wallMs)];
+  const { clockHistory } = registry;
+  const [stepped, past] = [holdoffUntil(clockHistory, clock), rejectedUntil(clockHistory, clock.wallMs)];
   if (stepped === undefined && past === undefined) return undefined;
   return { until: Math.max(stepped ?? 0, past ?? 0), mayRelease: stepped === undefined };
 }
@@ -252,7 +252,7 @@ function countNodes(registry: Registry, now: number): Punctuality {
     if (node.initial || node.disabled) continue;
     let count = counts.get(node.controller);
     if (count === undefined) {
-      const heardAt = registry.sightingOfController(node.controller)?.heard?.at ?? -Infinity;
+      const heardAt = registry.controllerActivity(node.controller)?.lastSeen?.at ?? -Infinity;
       count = { joined: 0, late: 0, missed: 0, heardAt };
       counts.set(node.controller, count);
     }

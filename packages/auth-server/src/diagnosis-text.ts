@@ -4,7 +4,7 @@ import { expiryOf, formatId, REFUSALS } from '@latchkey/protocol';
 import { countOf, type Finding, holdoffEnd } from './diagnosis-cause.js';
 import { isLate, renewalDue, type Situation } from './diagnosis-situation.js';
 import { isoTime } from './iso-time.js';
-import { orderStateOf } from './order-state.js';
+import { orderStatus } from './order-state.js';
 
 export function sentenceOf(finding: Finding, situation: Situation): string {
   const { id, node, now, controller, surroundings, asked, refused } = situation;
@@ -14,7 +14,7 @@ export function sentenceOf(finding: Finding, situation: Situation): string {
       return unknown(situation);
     case 'disabled': {
       const { disabled } = situation;
-      return `Node ${id} is disabled${disabled === undefined ? '' : ` since ${disabled.at}, by ${disabled.who}`}.`;
+      return `Node ${id} is disabled${disabled === undefined ? '' : ` since ${disabled.at}, by ${disabled.actor}`}.`;
     }
     case 'expired':
       return expired(situation);
@@ -31,7 +31,7 @@ export function sentenceOf(finding: Finding, situation: Situation): string {
     case 'clock-set-back':
       return `${cannot(situation)} before ${isoTime(surroundings.heldUntil?.until ?? now)}: the clock of the auth-server was set back, and it commits no key until then.`;
     case 'controller-key':
-      return `${cannot(situation)}: requests of its controller ${idC} do not open since ${isoTime(controller?.sighting.unopened?.since ?? now)}. It has another SK_cs than the registry. ${lateNodes(finding, situation)}`.trimEnd();
+      return `${cannot(situation)}: requests of its controller ${idC} do not open since ${isoTime(controller?.sighting.authenticationFailed?.since ?? now)}. It has another SK_cs than the registry. ${lateNodes(finding, situation)}`.trimEnd();
     case 'controller-silent':
       return silentController(finding, situation);
     case 'device-has-this-key':
@@ -46,7 +46,7 @@ export function sentenceOf(finding: Finding, situation: Situation): string {
     case 'clock': {
       const skew = situation.skewOfRefusing ?? 0;
       const off = `${Math.round(Math.abs(skew) / 1000)} s ${skew < 0 ? 'behind' : 'ahead of'}`;
-      const since = isoTime(situation.refusing?.sighting.skewed?.since ?? now);
+      const since = isoTime(situation.refusing?.sighting.clockSkew?.since ?? now);
       return `The clock of controller ${formatId(refused?.by ?? 0)} is ${off} the clock of the auth-server, since ${since}. Node ${id} was refused for that, last at ${isoTime(refused?.at ?? now)}.`;
     }
     case 'store':
@@ -83,7 +83,7 @@ function timeOf(at: number | undefined): string {
 }
 
 function unknown({ id, refused, removed }: Situation): string {
-  const gone = removed === undefined ? '' : `: ${removed.who} removed it at ${removed.at}`;
+  const gone = removed === undefined ? '' : `: ${removed.actor} removed it at ${removed.at}`;
   const asked =
     refused === undefined
       ? 'No controller asked for it.'
@@ -104,7 +104,7 @@ function expired({ id, node, refused, now }: Situation): string {
 function windowShut({ id, order, now }: Situation): string {
   if (order === undefined) return '';
   const { number, joinFrom = now, joinUntil = now } = order;
-  switch (orderStateOf(order, now)) {
+  switch (orderStatus(order, now)) {
     case 'closed':
       return `Order ${number} of node ${id} is closed for good.`;
     case 'not-yet':
@@ -132,7 +132,7 @@ function heldOff(situation: Situation): string {
 /** A controller that was never heard may run: it sends nothing before a node asks it. */
 function silentController(finding: Finding, situation: Situation): string {
   const { controller, id } = situation;
-  const heardAt = controller?.sighting.heard?.at;
+  const heardAt = controller?.sighting.lastSeen?.at;
   return heardAt === undefined
     ? `No controller ever asked for node ${id}. ${heard(situation)} ${lateNodes(finding, situation)}`.trimEnd()
     : `${cannot(situation)}: its controller ${controller?.id ?? ''} is silent since ${isoTime(heardAt)}. ${lateNodes(finding, situation)}`.trimEnd();
@@ -177,7 +177,7 @@ function expiring({ id, node, now }: Situation): string {
 }
 
 function heard({ controller }: Situation): string {
-  const at = controller?.sighting.heard?.at;
+  const at = controller?.sighting.lastSeen?.at;
   return at === undefined
     ? `Its controller ${controller?.id ?? ''} was never heard: a controller sends nothing before a node asks it.`
     : `Its controller ${controller?.id ?? ''} was heard last at ${isoTime(at)}.`;

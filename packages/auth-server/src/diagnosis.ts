@@ -9,7 +9,7 @@ import { type Action, type Cause, countOf, findCause, type Finding, type LateNod
 import { type DeviceKey, renewalDue, type Situation, situationOf, type Surroundings } from './diagnosis-situation.js';
 import { sentenceOf } from './diagnosis-text.js';
 import { isoTime } from './iso-time.js';
-import { orderStateOf } from './order-state.js';
+import { orderStatus } from './order-state.js';
 import type { Registry } from './registry.js';
 
 /** What the cause was found from. Times are ISO 8601, keys fingerprints of 4 hex digits. */
@@ -84,9 +84,9 @@ function factsOf(finding: Finding, situation: Situation): Facts {
     key: situation.key ?? null,
     key_is_initial: node?.initial ?? null,
     order: node?.order ?? null,
-    order_state: (order && orderStateOf(order, now)) ?? null,
-    disabled: disabled === undefined ? null : { since: disabled.at, by: disabled.who },
-    removed: removed === undefined ? null : { at: removed.at, by: removed.who },
+    order_state: (order && orderStatus(order, now)) ?? null,
+    disabled: disabled === undefined ? null : { since: disabled.at, by: disabled.actor },
+    removed: removed === undefined ? null : { at: removed.at, by: removed.actor },
     joined_at: time(node?.joinedAt),
     renewed_at: time(node?.committedAt === node?.joinedAt ? undefined : node?.committedAt),
     renewal_due_at: node === undefined || expiry === undefined ? null : isoTime(renewalDue(node)),
@@ -98,9 +98,9 @@ function factsOf(finding: Finding, situation: Situation): Facts {
         : {
             id: controller.id,
             address: controller.address,
-            heard_at: time(controller.sighting.heard?.at),
-            unopened_since: time(controller.sighting.unopened?.since),
-            clock_skew_ms: controller.sighting.skewed?.skew ?? null,
+            heard_at: time(controller.sighting.lastSeen?.at),
+            unopened_since: time(controller.sighting.authenticationFailed?.since),
+            clock_skew_ms: controller.sighting.clockSkew?.skew ?? null,
           },
     nodes: countOf(finding, situation),
     server: { runs: surroundings.server.runs, seen_at: time(surroundings.server.seenAt) },

@@ -9,28 +9,31 @@ import { join } from 'node:path';
 import { formatId, type Secret } from '@latchkey/protocol';
 import { Failure, lockFolder, ensurePrivateFolder, UsageFailure } from '@latchkey/runtime';
 import { KEY_KIND } from '@latchkey/store';
-import type { Event } from './audit.js';
+import type { AuditEvent } from './audit.js';
 import { NodeBatch } from './batch.js';
-import { identifier, ikIdentityKey } from './ik-identity.js';
+import { initialKeyIdentifier, initialKeyIdKey } from './ik-identity.js';
 import type { Registry } from './registry.js';
 import type { NodeRow, OrderRow } from './rows.js';
 import type { Tables } from './tables.js';
 
 /** Nodes written in one transaction: long enough to be fast, short enough to hold up no commit. */
-const CHUNK = 4_096;
+const NODES_PER_TRANSACTION = 4_096;
 /** Seconds: 7 days. */
 export const DEFAULT_GRACE = 604_800;
 
-export type Terms = Pick<OrderRow, 'kind' | 'installer' | 'idC' | 'sharedKey' | 'lifetime' | 'grace' | 'joinFrom' | 'joinUntil'>;
+export type OrderTerms = Pick<
+  OrderRow,
+  'kind' | 'installer' | 'idC' | 'sharedKey' | 'lifetime' | 'grace' | 'joinFrom' | 'joinUntil'
+>;
 
 /** What is to happen to each node of a batch. */
-export type Verdict = 'add' | 'change' | 'unchanged' | 'duplicate' | 'refuse';
+export type ImportAction = 'add' | 'change' | 'unchanged' | 'duplicate' | 'reject';
 
 export interface Enrolment {
-  readonly terms: Terms;
+  readonly terms: OrderTerms;
   readonly batch: NodeBatch;
   /** What to do with the node at an index of the batch; by itself it is added. */
-  readonly verdict?: (i: number) => Verdict;
+  readonly action?: (i: number) => ImportAction;
   /** Must still be in the registry as the nodes appear. */
   readonly controllers?: Iterable<number>;
   /** Nodes written so far. */
@@ -40,26 +43,26 @@ export interface Enrolment {
 /** Adds the nodes of `batch` as one order, and gives its number. All or none. Changes alone make no order: then it is `undefined`. */
 export async function enrol(
   registry: Registry,
-  { terms, batch, verdict, controllers, progress }: Enrolment,
+  { terms, batch, action, controllers, progress }: Enrolment,
 ): Promise<number | undefined> {
-  const enrolling = await Enrolling.begin(registry, terms);
+  const transaction = await EnrolmentTransaction.begin(registry, terms);
   try {
-    await enrolling.add(batch, verdict, progress);
-    return await enrolling.finish(controllers);
+    await transaction.add(batch, action, progress);
+    return await transaction.commit(controllers);
   } finally {
-    await enrolling.end();
+    await transaction.close();
   }
 }
 
 /** An order or import while it is written, part by part: nobody sees any of it before `finish`. `end` it in any case. */
-export class Enrolling {
+export class EnrolmentTransaction {
   readonly #tables: Tables;
   readonly #row: OrderRow;
   readonly #lock: { release(): Promise<void> };
   /** Nodes that are there and change: with the last transaction. */
   readonly #changes = new NodeBatch();
-  #rows: NewRows | undefined;
-  #number: number | undefined;
+  #rows: RowFactory | undefined;
+  #orderNumber: number | undefined;
   #count = 0;
 
   private constructor(tables: Tables, row: OrderRow, lock: { release(): Promise<void> }) {
@@ -69,62 +72,66 @@ export class Enrolling {
   }
 
   /** Fails where another is under way. */
-  static async begin({ tables }: Registry, terms: Terms): Promise<Enrolling> {
+  static async begin({ tables }: Registry, terms: OrderTerms): Promise<EnrolmentTransaction> {
     const lock = await lockForEnrolment(tables.folder);
     try {
-      await clearUnfinished(tables);
+      await removeUnfinished(tables);
     } catch (error) {
       await lock.release();
       throw error;
     }
     const row: OrderRow = { ...terms, state: 'pending', count: 0, createdAt: Date.now(), createdEntry: 0, entry: 0 };
-    return new Enrolling(tables, row, lock);
+    return new EnrolmentTransaction(tables, row, lock);
   }
 
   /** `progress`: nodes written so far, of all parts. */
-  async add(batch: NodeBatch, verdict: (i: number) => Verdict = () => 'add', progress?: (done: number) => void): Promise<void> {
+  async add(
+    batch: NodeBatch,
+    action: (i: number) => ImportAction = () => 'add',
+    progress?: (done: number) => void,
+  ): Promise<void> {
     const tables = this.#tables;
-    for (const chunk of chunksOf(batch.inOrder(), (i) => verdict(i) === 'add')) {
-      this.#number ??= await tables.write(() => addOrder(tables, this.#row));
-      const rows = (this.#rows ??= new NewRows(tables, this.#number));
+    for (const chunk of chunksOf(batch.indicesById(), (i) => action(i) === 'add')) {
+      this.#orderNumber ??= await tables.write(() => addOrder(tables, this.#row));
+      const rows = (this.#rows ??= new RowFactory(tables, this.#orderNumber));
       await tables.write(() => {
-        for (const i of chunk) add(tables, batch.idI(i), rows.of(batch, i));
+        for (const i of chunk) add(tables, batch.idI(i), rows.create(batch, i));
       });
       this.#count += chunk.length;
       progress?.(this.#count);
     }
-    for (const i of batch.inOrder()) if (verdict(i) === 'change') batch.copy(i, this.#changes);
+    for (const i of batch.indicesById()) if (action(i) === 'change') batch.copyTo(i, this.#changes);
   }
 
   /** Shows all of it. `controllers` must still be in the registry. */
-  async finish(controllers: Iterable<number> = []): Promise<number | undefined> {
+  async commit(controllers: Iterable<number> = []): Promise<number | undefined> {
     const tables = this.#tables;
-    const [number, changes] = [this.#number, this.#changes];
-    const rows = this.#rows ?? new NewRows(tables, 0);
+    const [number, changes] = [this.#orderNumber, this.#changes];
+    const rows = this.#rows ?? new RowFactory(tables, 0);
     await tables.write(() => {
       for (const idC of controllers) tables.requireController(idC);
-      for (const i of changes.inOrder()) change(tables, changes, i, rows);
-      if (number !== undefined) openOrder(tables, number, { ...this.#row, count: this.#count });
+      for (const i of changes.indicesById()) change(tables, changes, i, rows);
+      if (number !== undefined) publishOrder(tables, number, { ...this.#row, count: this.#count });
     });
-    this.#number = undefined;
+    this.#orderNumber = undefined;
     return number;
   }
 
   /** Takes back what was not finished, and lets others in. */
-  async end(): Promise<void> {
+  async close(): Promise<void> {
     this.#changes.wipe();
-    if (this.#number !== undefined) await clearUnfinished(this.#tables).catch(() => undefined);
+    if (this.#orderNumber !== undefined) await removeUnfinished(this.#tables).catch(() => undefined);
     await this.#lock.release();
   }
 }
 
 /** Those that are wanted, a transaction's worth at a time. */
-function* chunksOf(indices: Uint32Array, wanted: (i: number) => boolean): Generator<number[]> {
+function* chunksOf(indices: Uint32Array, isWanted: (i: number) => boolean): Generator<number[]> {
   let chunk: number[] = [];
   for (const i of indices) {
-    if (!wanted(i)) continue;
+    if (!isWanted(i)) continue;
     chunk.push(i);
-    if (chunk.length < CHUNK) continue;
+    if (chunk.length < NODES_PER_TRANSACTION) continue;
     yield chunk;
     chunk = [];
   }
@@ -138,10 +145,10 @@ function addOrder({ orders }: Tables, row: OrderRow): number {
 }
 
 /** From here on its nodes are there. */
-function openOrder({ orders, audit }: Tables, number: number, row: OrderRow): void {
+function publishOrder({ orders, audit }: Tables, number: number, row: OrderRow): void {
   const { kind, count, installer, idC } = row;
   const what = kind === 'order' ? 'order created' : 'nodes imported';
-  const event: Event = { what, order: number, count, note: installer, ...(idC === undefined ? {} : { controller: idC }) };
+  const event: AuditEvent = { what, order: number, count, note: installer, ...(idC === undefined ? {} : { controller: idC }) };
   const entry = audit.append(event, row.createdAt);
   orders.putSync(number, { ...row, state: 'open', createdEntry: entry, entry });
 }
@@ -154,7 +161,7 @@ async function lockForEnrolment(folder: string): Promise<{ release(): Promise<vo
 }
 
 /** Makes rows of nodes that have never joined. */
-class NewRows {
+class RowFactory {
   readonly #tables: Tables;
   readonly #order: number;
   readonly #identify: (ik: Secret) => Uint8Array;
@@ -162,12 +169,12 @@ class NewRows {
   constructor(tables: Tables, order: number) {
     this.#tables = tables;
     this.#order = order;
-    const identity = ikIdentityKey(tables);
-    this.#identify = identifier(identity);
+    const identity = initialKeyIdKey(tables);
+    this.#identify = initialKeyIdentifier(identity);
     identity.wipe();
   }
 
-  of(batch: NodeBatch, i: number): NodeRow {
+  create(batch: NodeBatch, i: number): NodeRow {
     const ik = batch.ik(i);
     const row: NodeRow = {
       key: this.#tables.keyring.seal({ kind: KEY_KIND.node, id: batch.idI(i) }, ik),
@@ -196,37 +203,37 @@ function reissued(tables: Tables, idI: number, ik: Uint8Array): Pick<NodeRow, 'r
 }
 
 /** A node that has not joined takes the line's key and controller. */
-function change(tables: Tables, batch: NodeBatch, i: number, rows: NewRows): void {
+function change(tables: Tables, batch: NodeBatch, i: number, rows: RowFactory): void {
   const { nodes, audit } = tables;
   const idI = batch.idI(i);
   const before = nodes.get(idI);
   if (before?.initial !== true)
     throw new UsageFailure(`node ${formatId(idI)} joined meanwhile`, { advice: 'Nothing was changed. Try again.' });
-  const { key, ik, controller } = rows.of(batch, i);
-  const otherIk = Buffer.compare(ik, before.ik) !== 0;
-  if (otherIk) tables.keepFormerIk(idI, before);
-  const event: Event = { what: 'node changed by import', node: idI, controller, before: before.entry };
+  const { key, ik, controller } = rows.create(batch, i);
+  const ikChanged = Buffer.compare(ik, before.ik) !== 0;
+  if (ikChanged) tables.retireInitialKey(idI, before);
+  const event: AuditEvent = { what: 'node changed by import', node: idI, controller, previousEntry: before.entry };
   const entry = audit.append(event, Date.now());
   const { reissuedAt: _, ...rest } = before;
-  const given = otherIk ? { ...rest, ikAt: Date.now(), ...reissued(tables, idI, ik) } : before;
+  const given = ikChanged ? { ...rest, ikAt: Date.now(), ...reissued(tables, idI, ik) } : before;
   nodes.putSync(idI, { ...given, key, ik, controller, entry });
 }
 
 /** Removes the orders that were not finished, with their nodes. */
-async function clearUnfinished(tables: Tables): Promise<void> {
-  tables.seeLatest();
+async function removeUnfinished(tables: Tables): Promise<void> {
+  tables.refreshSnapshot();
   const unfinished = [...tables.orders.getRange()].filter(({ value }) => value.state === 'pending');
   for (const { key: number } of unfinished) {
     for (let from = 0; from <= 0xffff_ffff;) {
-      from = await tables.write(() => removeNodesOf(tables, number, from));
+      from = await tables.write(() => removeNodesOfOrder(tables, number, from));
     }
     await tables.write(() => tables.orders.removeSync(number));
   }
 }
 
 /** Looks at one chunk of nodes from ID `from` on; gives the ID to go on at. */
-function removeNodesOf({ nodes }: Tables, order: number, from: number): number {
-  const chunk = [...nodes.getRange({ start: from, limit: CHUNK })];
+function removeNodesOfOrder({ nodes }: Tables, order: number, from: number): number {
+  const chunk = [...nodes.getRange({ start: from, limit: NODES_PER_TRANSACTION })];
   for (const { key, value } of chunk) if (value.order === order) nodes.removeSync(key);
-  return (chunk.length < CHUNK ? 0xffff_ffff : (chunk.at(-1)?.key ?? 0xffff_ffff)) + 1;
+  return (chunk.length < NODES_PER_TRANSACTION ? 0xffff_ffff : (chunk.at(-1)?.key ?? 0xffff_ffff)) + 1;
 }

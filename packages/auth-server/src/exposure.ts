@@ -4,9 +4,9 @@
  */
 
 import type { Registry } from './registry.js';
-import { GivenIk } from './rows.js';
+import { InitialKeyInfo } from './rows.js';
 
-interface Giving {
+interface Issue {
   readonly order: number;
   readonly installer: string;
   /** ms since the epoch. */
@@ -18,7 +18,7 @@ export interface Exposure {
   readonly keys:
     | { readonly kind: 'one'; readonly fingerprint: string }
     | { readonly kind: 'order'; readonly order: number; readonly count: number };
-  readonly given: readonly Giving[];
+  readonly issues: readonly Issue[];
   readonly nodes: number;
   /** Nodes whose key it still is, and nodes that traded it in. */
   readonly held: number;
@@ -29,88 +29,105 @@ export interface Exposure {
 }
 
 /** An IK in one node's hands, now or once. */
-interface Holding {
-  readonly identity: string;
+interface Possession {
+  readonly initialKeyId: string;
   readonly fingerprint: string;
   readonly order: number;
-  readonly givenAt: number;
+  readonly issuedAt: number;
   readonly seenBy: readonly number[];
   readonly held: boolean;
   readonly joined: boolean;
   /** When the node traded it in or had it taken, ms since the epoch. */
-  readonly until: number;
+  readonly heldUntil: number;
 }
 
-function* holdings(registry: Registry): Generator<Holding> {
+function* possessions(registry: Registry): Generator<Possession> {
   for (const { ik, order, seenBy, initial, joinedAt } of registry.nodes()) {
-    const { identity, fingerprint, givenAt } = ik;
-    yield { identity, fingerprint, givenAt, order, seenBy, held: initial, joined: !initial, until: joinedAt ?? 0 };
+    const { id, fingerprint, issuedAt: givenAt } = ik;
+    yield {
+      initialKeyId: id,
+      fingerprint,
+      issuedAt: givenAt,
+      order,
+      seenBy,
+      held: initial,
+      joined: !initial,
+      heldUntil: joinedAt ?? 0,
+    };
   }
-  for (const { value } of registry.tables.formerIks.getRange()) {
-    const { order, givenAt, at, joined, seenBy } = value;
-    const { identity, fingerprint } = new GivenIk(value.ik, givenAt);
-    yield { identity, fingerprint, order, givenAt, seenBy, held: false, joined, until: at };
+  for (const { value } of registry.tables.retiredInitialKeys.getRange()) {
+    const { order, issuedAt, retiredAt, joined, seenBy } = value;
+    const { id, fingerprint } = new InitialKeyInfo(value.ik, issuedAt);
+    yield { initialKeyId: id, fingerprint, order, issuedAt: issuedAt, seenBy, held: false, joined, heldUntil: retiredAt };
   }
 }
 
-class Count {
-  readonly given = new Map<string, { readonly order: number; readonly at: number }>();
+class ExposureTally {
+  readonly issues = new Map<string, { readonly order: number; readonly at: number }>();
   readonly controllers = new Set<number>();
   nodes = 0;
   held = 0;
   joined = 0;
-  latest = 0;
+  lastHeldAt = 0;
 
-  add({ order, givenAt, seenBy, held, joined, until }: Holding): void {
-    this.given.set(`${order} ${givenAt}`, { order, at: givenAt });
+  add({ order, issuedAt, seenBy, held, joined, heldUntil }: Possession): void {
+    this.issues.set(`${order} ${issuedAt}`, { order, at: issuedAt });
     for (const idC of seenBy) this.controllers.add(idC);
     this.nodes += 1;
     if (held) this.held += 1;
     if (joined) this.joined += 1;
-    this.latest = Math.max(this.latest, until);
+    this.lastHeldAt = Math.max(this.lastHeldAt, heldUntil);
   }
 
-  exposure(registry: Registry, keys: Exposure['keys']): Exposure {
-    const given = [...this.given.values()]
+  toExposure(registry: Registry, keys: Exposure['keys']): Exposure {
+    const given = [...this.issues.values()]
       .toSorted((a, b) => a.at - b.at)
       .map(({ order, at }) => ({ order, installer: registry.order(order)?.installer ?? '', at }));
-    const { nodes, held, joined, latest } = this;
+    const { nodes, held, joined, lastHeldAt } = this;
     const controllers = [...this.controllers].toSorted((a, b) => a - b);
-    return { keys, given, nodes, held, joined, controllers, retiredAt: held === 0 && latest > 0 ? latest : undefined };
+    return {
+      keys,
+      issues: given,
+      nodes,
+      held,
+      joined,
+      controllers,
+      retiredAt: held === 0 && lastHeldAt > 0 ? lastHeldAt : undefined,
+    };
   }
 }
 
 /** Each IK of one order; also what other orders have of it. */
-export function exposureOf(registry: Registry, order: number): Exposure[] {
-  const keys = new Map<string, { readonly fingerprint: string; readonly count: Count }>();
-  for (const { identity, fingerprint, order: of } of holdings(registry)) {
-    if (of === order && !keys.has(identity)) keys.set(identity, { fingerprint, count: new Count() });
+export function exposureOfOrder(registry: Registry, order: number): Exposure[] {
+  const keys = new Map<string, { readonly fingerprint: string; readonly count: ExposureTally }>();
+  for (const { initialKeyId, fingerprint, order: of } of possessions(registry)) {
+    if (of === order && !keys.has(initialKeyId)) keys.set(initialKeyId, { fingerprint, count: new ExposureTally() });
   }
-  for (const holding of holdings(registry)) keys.get(holding.identity)?.count.add(holding);
-  return [...keys.values()].map(({ fingerprint, count }) => count.exposure(registry, { kind: 'one', fingerprint }));
+  for (const possession of possessions(registry)) keys.get(possession.initialKeyId)?.count.add(possession);
+  return [...keys.values()].map(({ fingerprint, count }) => count.toExposure(registry, { kind: 'one', fingerprint }));
 }
 
 /** One line an order; an order with one IK for all tells of that IK, wherever else it is. */
-export function exposures(registry: Registry): Exposure[] {
+export function exposureByOrder(registry: Registry): Exposure[] {
   const orders = new Map<
     number,
-    { readonly identity: string; readonly fingerprint: string; several: boolean; readonly count: Count }
+    { readonly identity: string; readonly fingerprint: string; several: boolean; readonly count: ExposureTally }
   >();
-  for (const holding of holdings(registry)) {
-    const { identity, fingerprint, order } = holding;
-    const there = orders.get(order) ?? { identity, fingerprint, several: false, count: new Count() };
-    if (there.identity !== identity) there.several = true;
-    there.count.add(holding);
-    orders.set(order, there);
+  for (const possession of possessions(registry)) {
+    const { initialKeyId, fingerprint, order } = possession;
+    const entry = orders.get(order) ?? { identity: initialKeyId, fingerprint, several: false, count: new ExposureTally() };
+    if (entry.identity !== initialKeyId) entry.several = true;
+    entry.count.add(possession);
+    orders.set(order, entry);
   }
-  const shared = new Map<string, Count>();
-  for (const { several, identity } of orders.values()) if (!several) shared.set(identity, new Count());
-  for (const holding of holdings(registry)) shared.get(holding.identity)?.add(holding);
+  const shared = new Map<string, ExposureTally>();
+  for (const { several, identity } of orders.values()) if (!several) shared.set(identity, new ExposureTally());
+  for (const possession of possessions(registry)) shared.get(possession.initialKeyId)?.add(possession);
   return [...orders]
     .toSorted(([a], [b]) => a - b)
     .map(([order, { several, identity, fingerprint, count }]) =>
       several
-        ? count.exposure(registry, { kind: 'order', order, count: count.nodes })
-        : (shared.get(identity) ?? count).exposure(registry, { kind: 'one', fingerprint }),
+        ? count.toExposure(registry, { kind: 'order', order, count: count.nodes })
+        : (shared.get(identity) ?? count).toExposure(registry, { kind: 'one', fingerprint }),
     );
 }

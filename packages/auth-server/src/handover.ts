@@ -18,13 +18,13 @@ import {
 } from '@latchkey/runtime';
 import { type Command, Option } from 'commander';
 
-export interface HandoverOptions {
+export interface ManifestOutputOptions {
   readonly out: string;
   readonly recipient?: readonly string[];
   readonly passphraseFile?: string;
 }
 
-export function handoverOptions(command: Command): Command {
+export function manifestOutputOptions(command: Command): Command {
   return command
     .requiredOption('--out <dir>', 'folder for manifest.csv, which holds the initial keys')
     .addOption(
@@ -41,41 +41,45 @@ export function handoverOptions(command: Command): Command {
 }
 
 /** A place for a manifest that is free, and who may read what is put there. */
-export class Handover {
+export class ManifestOutput {
   readonly path: string;
-  readonly readers: ManifestRecipients | undefined;
+  readonly recipients: ManifestRecipients | undefined;
 
-  private constructor(path: string, readers: ManifestRecipients | undefined) {
+  private constructor(path: string, recipients: ManifestRecipients | undefined) {
     this.path = path;
-    this.readers = readers;
+    this.recipients = recipients;
   }
 
   /** Before anything is drawn or changed: whatever is wrong with the options is found here. */
-  static async prepare({ out, recipient, passphraseFile }: HandoverOptions): Promise<Handover> {
-    const readers = await readersOf(recipient, passphraseFile);
+  static async prepare({ out, recipient, passphraseFile }: ManifestOutputOptions): Promise<ManifestOutput> {
+    const recipients = await recipientsFrom(recipient, passphraseFile);
     await ensurePrivateFolder(out);
-    const path = join(out, readers === undefined ? 'manifest.csv' : 'manifest.csv.age');
+    const path = join(out, recipients === undefined ? 'manifest.csv' : 'manifest.csv.age');
     if (await exists(path))
       throw new UsageFailure(`${path} exists already`, { advice: 'Nothing was changed. Choose another folder.' });
-    return new Handover(path, readers);
+    return new ManifestOutput(path, recipients);
   }
 
   /** The manifest gets its name once `change` has put what it says into the registry: nobody takes one that is worth nothing. */
-  async write(lines: Iterable<ManifestLine>, change?: () => Promise<void>): Promise<void> {
+  async write(lines: Iterable<ManifestLine>, beforeCommit?: () => Promise<void>): Promise<void> {
     const text = formatManifest(lines);
-    await createFile(this.path, this.readers === undefined ? text : await encryptManifest(text, this.readers), change);
+    await createFile(
+      this.path,
+      this.recipients === undefined ? text : await encryptManifest(text, this.recipients),
+      beforeCommit,
+    );
   }
 
   /** What to tell whoever ordered. */
   get advice(): string {
-    if (this.readers === undefined)
+    if (this.recipients === undefined)
       return `The manifest is ${this.path}. It holds the initial keys: hand it to the installer and nobody else.`;
-    const who = 'passphrase' in this.readers ? 'whoever has the passphrase' : 'its recipients';
+    const who = 'passphrase' in this.recipients ? 'whoever has the passphrase' : 'its recipients';
     return `The manifest is ${this.path}, encrypted: ${who} can read it.`;
   }
 }
 
-async function readersOf(
+async function recipientsFrom(
   recipients: readonly string[] | undefined,
   passphraseFile: string | undefined,
 ): Promise<ManifestRecipients | undefined> {
@@ -84,19 +88,19 @@ async function readersOf(
     return { recipients };
   }
   if (passphraseFile === undefined) return undefined;
-  if (passphraseFile === '-') return { passphrase: await newPassphrase() };
+  if (passphraseFile === '-') return { passphrase: await promptNewPassphrase() };
   const passphrase = parsePassphrase(await readSecretFile(passphraseFile, '--passphrase-file'), passphraseFile);
   checkNewPassphrase(passphrase);
   return { passphrase };
 }
 
 /** Who types it does not see it, and types it twice. */
-async function newPassphrase(): Promise<string> {
-  const typed = async (prompt: string): Promise<string> =>
+async function promptNewPassphrase(): Promise<string> {
+  const promptPassphrase = async (prompt: string): Promise<string> =>
     parsePassphrase(await readSecretInput(prompt, 'a passphrase'), 'standard input');
-  const passphrase = await typed('New passphrase (it is not shown):');
+  const passphrase = await promptPassphrase('New passphrase (it is not shown):');
   checkNewPassphrase(passphrase);
-  if (process.stdin.isTTY && (await typed('The same once more:')) !== passphrase)
+  if (process.stdin.isTTY && (await promptPassphrase('The same once more:')) !== passphrase)
     throw new UsageFailure('the two passphrases differ', { advice: 'Nothing was changed. Try again.' });
   return passphrase;
 }

@@ -4,13 +4,13 @@ import { KEY_KIND } from '@latchkey/store';
 import type { Tables } from './tables.js';
 
 /** Under which IKs are told apart, also after they are erased. */
-export function ikIdentityKey({ about, keyring }: Tables): Secret {
-  return keyring.unseal({ kind: KEY_KIND.initialKeyId, id: 0 }, about.get('ik identity') as Uint8Array);
+export function initialKeyIdKey({ metadata, keyring }: Tables): Secret {
+  return keyring.unseal({ kind: KEY_KIND.initialKeyId, id: 0 }, metadata.get('ik identity') as Uint8Array);
 }
 
 /** What is kept of an IK for good: AES-128(identity key, IK), 8 octets of it, and its fingerprint, 2. */
-export function identify(identity: Secret, ik: Secret): Uint8Array {
-  return identifier(identity)(ik);
+export function initialKeyId(idKey: Secret, ik: Secret): Uint8Array {
+  return initialKeyIdentifier(idKey)(ik);
 }
 
 /** AES-128 under the identity key: the first 8 octets of each block that it gives are the identity of an IK. */
@@ -19,8 +19,8 @@ export function identityCipher(identity: Secret): Cipher {
 }
 
 /** As `identify`, for many IKs: the key schedule is made once. */
-export function identifier(identity: Secret): (ik: Secret) => Uint8Array {
-  const cipher = identityCipher(identity);
+export function initialKeyIdentifier(idKey: Secret): (ik: Secret) => Uint8Array {
+  const cipher = identityCipher(idKey);
   return (ik) => {
     const octets = new Uint8Array(10);
     octets.set(cipher.update(ik.expose()).subarray(0, 8));

@@ -6,21 +6,21 @@
 import { stat } from 'node:fs/promises';
 import { formatId, MAX_ID } from '@latchkey/protocol';
 import { type Advice, Failure, type ManifestProblem, type ManifestRow, UsageFailure } from '@latchkey/runtime';
-import { MAX_BATCH, NodeBatch } from './batch.js';
+import { MAX_BATCH_NODES, NodeBatch } from './batch.js';
 import { inputName, readImport } from './import-file.js';
 import type { KeyRows } from './import-keys.js';
 import type { Problem } from './import-plan.js';
 
 /** Lines in one part, 37 octets each. */
-const PART = 2 ** 18;
+const PARTITION_LINES = 2 ** 18;
 /** IDs are counted by this many of their upper bits. */
-const COUNTED_BITS = 16;
+const PREFIX_BITS = 16;
 
 export interface ImportFile extends KeyRows {
   /** Lines that are well-formed. */
   readonly length: number;
   /** Each has the nodes of a range of IDs; ranges ascend. Wipe each. */
-  parts(): AsyncGenerator<NodeBatch>;
+  partitions(): AsyncGenerator<NodeBatch>;
 }
 
 export interface ImportFileOptions {
@@ -37,10 +37,10 @@ export interface ImportFileOptions {
 /** Reads a file through once, to learn what is in it. */
 export async function openImport(path: string, options: ImportFileOptions): Promise<ImportFile> {
   const readable = path !== '-' && (await stat(path).catch(() => undefined))?.isFile() === true;
-  return readable ? inParts(path, options) : atOnce(path, options);
+  return readable ? readPartitions(path, options) : readWhole(path, options);
 }
 
-async function atOnce(path: string, { decrypt, row, problem }: ImportFileOptions): Promise<ImportFile> {
+async function readWhole(path: string, { decrypt, row, problem }: ImportFileOptions): Promise<ImportFile> {
   const batch = new NodeBatch();
   await readImport(path, decrypt, {
     row(found) {
@@ -55,7 +55,7 @@ async function atOnce(path: string, { decrypt, row, problem }: ImportFileOptions
 function batchAsFile(batch: NodeBatch): ImportFile {
   return {
     length: batch.length,
-    async *parts() {
+    async *partitions() {
       yield batch;
     },
     async forEachRow(row) {
@@ -64,9 +64,9 @@ function batchAsFile(batch: NodeBatch): ImportFile {
   };
 }
 
-async function inParts(path: string, options: ImportFileOptions): Promise<ImportFile> {
-  const { decrypt, part = PART } = options;
-  return new FileInParts(path, { decrypt, part, ...(await countRows(path, options)) });
+async function readPartitions(path: string, options: ImportFileOptions): Promise<ImportFile> {
+  const { decrypt, part: partitionLines = PARTITION_LINES } = options;
+  return new FileInParts(path, { decrypt, part: partitionLines, ...(await countRows(path, options)) });
 }
 
 interface Counts {
@@ -76,12 +76,12 @@ interface Counts {
 }
 
 async function countRows(path: string, { decrypt, row, problem }: ImportFileOptions): Promise<Counts> {
-  const counts = new Uint32Array(2 ** COUNTED_BITS);
+  const counts = new Uint32Array(2 ** PREFIX_BITS);
   let length = 0;
   await readImport(path, decrypt, {
     row(found) {
       row?.(found);
-      const place = found.idI >>> (32 - COUNTED_BITS);
+      const place = found.idI >>> (32 - PREFIX_BITS);
       counts[place] = (counts[place] ?? 0) + 1;
       length += 1;
     },
@@ -101,9 +101,9 @@ class FileInParts implements ImportFile {
     [this.#path, this.#decrypt, this.#part, this.#counts, this.length] = [path, decrypt, part, counts, length];
   }
 
-  async *parts(): AsyncGenerator<NodeBatch> {
+  async *partitions(): AsyncGenerator<NodeBatch> {
     let read = 0;
-    for (const { from, to } of ranges(this.#counts, this.#part)) {
+    for (const { from, to } of idRanges(this.#counts, this.#part)) {
       const batch = new NodeBatch();
       await readImport(this.#path, this.#decrypt, {
         wants: (idI) => idI >= from && idI <= to,
@@ -122,19 +122,19 @@ class FileInParts implements ImportFile {
   }
 }
 
-interface Range {
+interface IdRange {
   readonly from: number;
   readonly to: number;
 }
 
 /** Ranges of IDs with so many lines each, or as few more as their upper bits allow. */
-function* ranges(counts: Uint32Array, part: number): Generator<Range> {
-  const width = 2 ** (32 - COUNTED_BITS);
+function* idRanges(counts: Uint32Array, partitionLines: number): Generator<IdRange> {
+  const width = 2 ** (32 - PREFIX_BITS);
   let [from, lines] = [0, 0];
-  for (const [place, count] of counts.entries()) {
-    if (lines > 0 && lines + count > part) {
-      yield { from, to: place * width - 1 };
-      [from, lines] = [place * width, 0];
+  for (const [prefix, count] of counts.entries()) {
+    if (lines > 0 && lines + count > partitionLines) {
+      yield { from, to: prefix * width - 1 };
+      [from, lines] = [prefix * width, 0];
     }
     lines += count;
   }
@@ -143,7 +143,9 @@ function* ranges(counts: Uint32Array, part: number): Generator<Range> {
 
 function addTo(batch: NodeBatch, path: string, { idI, idC, ik, line }: ManifestRow): void {
   if (batch.add(idI, idC, ik, line)) return;
-  throw new UsageFailure(`${inputName(path)} has more than ${MAX_BATCH} nodes`, { advice: 'Nothing was changed. Split it.' });
+  throw new UsageFailure(`${inputName(path)} has more than ${MAX_BATCH_NODES} nodes`, {
+    advice: 'Nothing was changed. Split it.',
+  });
 }
 
 function toProblem({ line, idI, reason }: ManifestProblem): Problem {

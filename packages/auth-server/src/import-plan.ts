@@ -2,8 +2,8 @@
 
 import { formatId, type Secret } from '@latchkey/protocol';
 import { type NodeBatch } from './batch.js';
-import type { Verdict } from './enrolment.js';
-import { identifier, ikIdentityKey } from './ik-identity.js';
+import type { ImportAction } from './enrolment.js';
+import { initialKeyIdentifier, initialKeyIdKey } from './ik-identity.js';
 import { identityOf, type RepeatedKeys } from './import-keys.js';
 import type { Registry } from './registry.js';
 import type { NodeRow } from './rows.js';
@@ -14,7 +14,7 @@ const MAX_PROBLEMS = 100_000;
 /** Nodes that one import changes: they are changed in one transaction, which holds up every commit for some 30 us each. */
 const MAX_CHANGES = 100_000;
 
-const VERDICTS = ['add', 'change', 'unchanged', 'duplicate', 'refuse'] as const satisfies readonly Verdict[];
+const IMPORT_ACTIONS = ['add', 'change', 'unchanged', 'duplicate', 'reject'] as const satisfies readonly ImportAction[];
 
 export interface Problem {
   readonly line: number;
@@ -25,7 +25,7 @@ export interface Problem {
 
 /** What an import would do, in numbers and in words. */
 export class ImportReport {
-  readonly counts: Record<Verdict, number> = { add: 0, change: 0, unchanged: 0, duplicate: 0, refuse: 0 };
+  readonly counts: Record<ImportAction, number> = { add: 0, change: 0, unchanged: 0, duplicate: 0, reject: 0 };
   /** Those that nodes are assigned to. */
   readonly controllers: Set<number> = new Set();
   /** Lines that are refused. */
@@ -40,16 +40,16 @@ export class ImportReport {
   readonly additions: Omit<Problem, 'reason'>[] = [];
 
   /** A line that is refused; of very many, only how many there are. */
-  refuse(problem: Problem): void {
-    this.counts.refuse += 1;
+  addRejected(problem: Problem): void {
+    this.counts.reject += 1;
     if (this.problems.length < MAX_PROBLEMS) this.problems.push(problem);
   }
 
   /** Adds what is true of another part. */
-  take({ counts, controllers, problems, changes, additions, moves, sharedKeys }: ImportReport): void {
+  merge({ counts, controllers, problems, changes, additions, moves, sharedKeys }: ImportReport): void {
     this.sharedKeys += sharedKeys;
     for (const [way, count] of moves) this.move(way, count);
-    for (const verdict of VERDICTS) this.counts[verdict] += counts[verdict];
+    for (const action of IMPORT_ACTIONS) this.counts[action] += counts[action];
     for (const idC of controllers) this.controllers.add(idC);
     for (const change of changes) this.changes.push(change);
     for (const addition of additions) if (this.additions.length < MAX_PROBLEMS) this.additions.push(addition);
@@ -62,30 +62,30 @@ export class ImportReport {
 
   /** Puts what is told in the order of the file. */
   sort(): void {
-    for (const told of [this.problems, this.changes, this.additions]) told.sort((a, b) => a.line - b.line);
+    for (const list of [this.problems, this.changes, this.additions]) list.sort((a, b) => a.line - b.line);
   }
 }
 
 export class ImportPlan extends ImportReport {
-  readonly #verdicts: Uint8Array;
+  readonly #actions: Uint8Array;
 
   constructor(length: number) {
     super();
-    this.#verdicts = new Uint8Array(length);
+    this.#actions = new Uint8Array(length);
   }
 
-  verdict(i: number): Verdict {
-    return VERDICTS[this.#verdicts[i] ?? 0] ?? 'refuse';
+  actionFor(i: number): ImportAction {
+    return IMPORT_ACTIONS[this.#actions[i] ?? 0] ?? 'reject';
   }
 
-  decide(i: number, verdict: Exclude<Verdict, 'refuse'>): void {
-    this.#verdicts[i] = VERDICTS.indexOf(verdict);
-    this.counts[verdict] += 1;
+  decide(i: number, action: Exclude<ImportAction, 'reject'>): void {
+    this.#actions[i] = IMPORT_ACTIONS.indexOf(action);
+    this.counts[action] += 1;
   }
 
-  decideAgainst(i: number, problem: Problem): void {
-    this.#verdicts[i] = VERDICTS.indexOf('refuse');
-    this.refuse(problem);
+  reject(i: number, problem: Problem): void {
+    this.#actions[i] = IMPORT_ACTIONS.indexOf('reject');
+    this.addRejected(problem);
   }
 }
 
@@ -94,7 +94,7 @@ interface PlanOptions {
   /** Nodes that other parts of the import change. */
   readonly changedBefore?: number;
   /** Whether nodes that are added are to be named. */
-  readonly naming?: boolean;
+  readonly listAdditions?: boolean;
   /** Initial keys that are refused, since several nodes have them. */
   readonly repeated?: RepeatedKeys;
 }
@@ -103,30 +103,30 @@ const NONE: RepeatedKeys = new Map();
 
 /** Compares each node of the batch with the registry. */
 export function planImport(registry: Registry, batch: NodeBatch, options: PlanOptions = {}): ImportPlan {
-  const { naming = false } = options;
+  const { listAdditions = false } = options;
   const plan = new ImportPlan(batch.length);
   const compare = new Comparison(registry, batch, options);
-  registry.tables.seeLatest();
-  let before: number | undefined;
-  for (const i of batch.inOrder()) {
+  registry.tables.refreshSnapshot();
+  let previousId: number | undefined;
+  for (const i of batch.indicesById()) {
     const [id, line] = [formatId(batch.idI(i)), batch.line(i)];
-    if (before === undefined || batch.idI(before) !== batch.idI(i)) {
-      before = i;
+    if (previousId === undefined || batch.idI(previousId) !== batch.idI(i)) {
+      previousId = i;
       if (compare.controllers.has(batch.idC(i))) plan.controllers.add(batch.idC(i));
       const { verdict, reason, ...more } = compare.node(i, plan.counts.change);
-      if (verdict === 'refuse') plan.decideAgainst(i, { line, id, reason });
+      if (verdict === 'reject') plan.reject(i, { line, id, reason });
       else plan.decide(i, verdict);
       if (verdict === 'change') plan.changes.push({ line, id, reason });
-      if (verdict === 'add' && naming && plan.additions.length < MAX_PROBLEMS) plan.additions.push({ line, id });
+      if (verdict === 'add' && listAdditions && plan.additions.length < MAX_PROBLEMS) plan.additions.push({ line, id });
       if (more.move !== undefined) plan.move(more.move, 1);
       if (more.sharedKey === true) plan.sharedKeys += 1;
       continue;
     }
-    const differs = differencesOf(batch, before, i);
+    const differs = differencesOf(batch, previousId, i);
     if (differs.length === 0) plan.decide(i, 'duplicate');
     else {
-      const reason = `stands in line ${batch.line(before)} already, with another ${differs.join(' and ')}`;
-      plan.decideAgainst(i, { line, id, reason });
+      const reason = `stands in line ${batch.line(previousId)} already, with another ${differs.join(' and ')}`;
+      plan.reject(i, { line, id, reason });
     }
   }
   plan.sort();
@@ -134,7 +134,7 @@ export function planImport(registry: Registry, batch: NodeBatch, options: PlanOp
 }
 
 interface Decision {
-  readonly verdict: Exclude<Verdict, 'duplicate'>;
+  readonly verdict: Exclude<ImportAction, 'duplicate'>;
   /** Why the node is refused, or what changes; else empty. */
   readonly reason: string;
   /** Set if the node moves: `from FROM to TO`. */
@@ -158,8 +158,8 @@ class Comparison {
     [this.#registry, this.#batch, this.#repeated] = [registry, batch, repeated];
     [this.#maxChanges, this.#changedBefore] = [maxChanges, changedBefore];
     this.controllers = new Set([...registry.controllers()].map(({ idC }) => idC));
-    const identity = ikIdentityKey(registry.tables);
-    this.#identify = identifier(identity);
+    const identity = initialKeyIdKey(registry.tables);
+    this.#identify = initialKeyIdentifier(identity);
     identity.wipe();
   }
 
@@ -204,7 +204,7 @@ class Comparison {
 }
 
 function refuse(reason: string): Decision {
-  return { verdict: 'refuse', reason };
+  return { verdict: 'reject', reason };
 }
 
 function changeOf(row: NodeRow, idC: number, sameKey: boolean): Decision {

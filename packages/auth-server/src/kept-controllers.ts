@@ -8,61 +8,61 @@ import type { Registry } from './registry.js';
 import { type ControllerRecord, type ControllerRow, wipeKeys } from './rows.js';
 
 /** At the bound all go. */
-const MAX_KEPT = 256;
+const MAX_ENTRIES = 256;
 
-interface Kept {
+interface CacheEntry {
   readonly row: ControllerRow;
   readonly record: ControllerRecord;
   /** Requests that use it now. */
-  uses: number;
+  useCount: number;
   /** Handed to no further request: wiped when the last of those is done. */
-  retired: boolean;
+  evicted: boolean;
 }
 
-export class KeptControllers {
+export class ControllerCache {
   readonly #registry: Registry;
-  readonly #kept = new Map<number, Kept>();
+  readonly #entries = new Map<number, CacheEntry>();
 
   constructor(registry: Registry) {
     this.#registry = registry;
   }
 
   /** Hands `use` the controller as it is now. Its keys are not to be kept beyond that. */
-  async with<T>(idC: number, use: (controller: ControllerRecord | undefined) => Promise<T>): Promise<T> {
-    const kept = this.#latest(idC);
-    if (kept === undefined) return use(undefined);
-    kept.uses += 1;
+  async use<T>(idC: number, use: (controller: ControllerRecord | undefined) => Promise<T>): Promise<T> {
+    const entry = this.#lookUp(idC);
+    if (entry === undefined) return use(undefined);
+    entry.useCount += 1;
     try {
-      return await use(kept.record);
+      return await use(entry.record);
     } finally {
-      kept.uses -= 1;
-      if (kept.retired && kept.uses === 0) wipeKeys(kept.record);
+      entry.useCount -= 1;
+      if (entry.evicted && entry.useCount === 0) wipeKeys(entry.record);
     }
   }
 
   /** Wipes each of them, once nothing uses it any more. */
   close(): void {
-    for (const kept of this.#kept.values()) retire(kept);
-    this.#kept.clear();
+    for (const kept of this.#entries.values()) evict(kept);
+    this.#entries.clear();
   }
 
-  #latest(idC: number): Kept | undefined {
+  #lookUp(idC: number): CacheEntry | undefined {
     const row = this.#registry.controllerRow(idC);
-    const kept = this.#kept.get(idC);
-    if (kept !== undefined) {
-      if (kept.row === row) return kept;
-      this.#kept.delete(idC);
-      retire(kept);
+    const cached = this.#entries.get(idC);
+    if (cached !== undefined) {
+      if (cached.row === row) return cached;
+      this.#entries.delete(idC);
+      evict(cached);
     }
     if (row === undefined) return undefined;
-    if (this.#kept.size >= MAX_KEPT) this.close();
-    const opened = { row, record: this.#registry.openController(idC, row), uses: 0, retired: false };
-    this.#kept.set(idC, opened);
-    return opened;
+    if (this.#entries.size >= MAX_ENTRIES) this.close();
+    const entry = { row, record: this.#registry.unsealController(idC, row), useCount: 0, evicted: false };
+    this.#entries.set(idC, entry);
+    return entry;
   }
 }
 
-function retire(kept: Kept): void {
-  kept.retired = true;
-  if (kept.uses === 0) wipeKeys(kept.record);
+function evict(entry: CacheEntry): void {
+  entry.evicted = true;
+  if (entry.useCount === 0) wipeKeys(entry.record);
 }

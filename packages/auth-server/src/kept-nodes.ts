@@ -8,62 +8,62 @@ import { BoxedMap } from '@latchkey/runtime';
 import type { NodeRow } from './rows.js';
 
 /** At the bound the oldest goes. */
-const MAX_KEPT = 1_024;
+const MAX_ENTRIES = 1_024;
 /** An M7 that comes later than this after its M2 is one of a slow node, in ms. */
-const KEPT_FOR_MS = 5_000;
+const TTL_MS = 5_000;
 
 /** A node's row as it stands in the store, decoded, and its key. */
-export interface OpenedRow {
+export interface UnsealedRow {
   readonly octets: Buffer;
   readonly row: NodeRow;
   readonly key: Secret;
 }
 
-interface Kept extends OpenedRow {
-  readonly since: number;
+interface CacheEntry extends UnsealedRow {
+  readonly cachedAt: number;
 }
 
-export class KeptNodes {
-  readonly #kept = new BoxedMap<number, Kept>();
-  #sweep: NodeJS.Timeout | undefined;
+export class NodeCache {
+  readonly #entries = new BoxedMap<number, CacheEntry>();
+  #sweepTimer: NodeJS.Timeout | undefined;
 
   /** Keeps a copy of the key. */
-  keep(idI: number, { octets, row, key }: OpenedRow): void {
-    this.drop(idI);
-    if (this.#kept.size >= MAX_KEPT) {
-      const [oldest] = this.#kept.keys();
-      if (oldest !== undefined) this.drop(oldest);
+  put(idI: number, { octets, row, key }: UnsealedRow): void {
+    this.delete(idI);
+    if (this.#entries.size >= MAX_ENTRIES) {
+      const [oldest] = this.#entries.keys();
+      if (oldest !== undefined) this.delete(oldest);
     }
-    this.#kept.set(idI, { octets, row, key: key.copy(), since: performance.now() });
-    this.#sweep ??= setInterval(() => this.#dropOld(), KEPT_FOR_MS).unref();
+    this.#entries.set(idI, { octets, row, key: key.copy(), cachedAt: performance.now() });
+    this.#sweepTimer ??= setInterval(() => this.#evictExpired(), TTL_MS).unref();
   }
 
   /** What was kept, once: the key is the caller's from here on. `undefined` unless its octets are what the store has. */
-  take(idI: number, isStored: (octets: Buffer) => boolean): OpenedRow | undefined {
-    const kept = this.#kept.get(idI);
-    if (kept === undefined) return undefined;
-    this.#kept.delete(idI);
-    if (isStored(kept.octets)) return kept;
-    kept.key.wipe();
+  take(idI: number, isCurrent: (octets: Buffer) => boolean): UnsealedRow | undefined {
+    const entry = this.#entries.get(idI);
+    if (entry === undefined) return undefined;
+    this.#entries.delete(idI);
+    if (isCurrent(entry.octets)) return entry;
+    entry.key.wipe();
     return undefined;
   }
 
-  drop(idI: number): void {
-    this.#kept.get(idI)?.key.wipe();
-    this.#kept.delete(idI);
+  delete(idI: number): void {
+    this.#entries.get(idI)?.key.wipe();
+    this.#entries.delete(idI);
   }
 
   close(): void {
-    clearInterval(this.#sweep);
-    for (const { key } of this.#kept.values()) key.wipe();
-    this.#kept.clear();
+    clearInterval(this.#sweepTimer);
+    for (const { key } of this.#entries.values()) key.wipe();
+    this.#entries.clear();
   }
 
-  #dropOld(): void {
+  #evictExpired(): void {
     const now = performance.now();
-    for (const [idI, { since }] of this.#kept) if (now - since >= KEPT_FOR_MS) this.drop(idI);
-    if (this.#kept.size > 0) return;
-    clearInterval(this.#sweep);
-    this.#sweep = undefined;
+    for (const [idI, { cachedAt }] of this.#entries) if (now - cachedAt >= TTL_MS) this.delete(idI);
+    if (this.#entries.size > 0) return;
+    clearInterval(this.#sweepTimer);
+    this.#sweepTimer = undefined;
   }
 }

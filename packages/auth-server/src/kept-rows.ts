@@ -7,11 +7,11 @@ import { rawValueEquals, readRawValue } from '@latchkey/store';
 import type { Database } from 'lmdb';
 
 /** At the bound the oldest goes. */
-const MAX_KEPT = 256;
+const MAX_ENTRIES = 256;
 
-export class KeptRows<R> {
+export class RowCache<R> {
   readonly #table: Database<R, number>;
-  readonly #kept = new Map<number, { readonly octets: Buffer; readonly row: R }>();
+  readonly #entries = new Map<number, { readonly octets: Buffer; readonly row: R }>();
 
   constructor(table: Database<R, number>) {
     this.#table = table;
@@ -19,17 +19,17 @@ export class KeptRows<R> {
 
   /** The row as it is now, the same object as before if it has not changed; not to be changed. */
   get(key: number): R | undefined {
-    const kept = this.#kept.get(key);
-    if (kept !== undefined && rawValueEquals(this.#table, key, kept.octets)) return kept.row;
-    this.#kept.delete(key);
+    const entry = this.#entries.get(key);
+    if (entry !== undefined && rawValueEquals(this.#table, key, entry.octets)) return entry.row;
+    this.#entries.delete(key);
     const octets = readRawValue(this.#table, key);
     const row = octets && this.#table.get(key);
     if (octets === undefined || row === undefined) return undefined;
-    if (this.#kept.size >= MAX_KEPT) {
-      const [oldest] = this.#kept.keys();
-      if (oldest !== undefined) this.#kept.delete(oldest);
+    if (this.#entries.size >= MAX_ENTRIES) {
+      const [oldest] = this.#entries.keys();
+      if (oldest !== undefined) this.#entries.delete(oldest);
     }
-    this.#kept.set(key, { octets, row });
+    this.#entries.set(key, { octets, row });
     return row;
   }
 }

@@ -6,19 +6,19 @@ import { encodeQR } from 'qr';
 import type { OrderRecord } from './rows.js';
 
 /** What the head of the sheet tells of the order. */
-export type SheetHead = Pick<OrderRecord, 'number' | 'installer' | 'createdAt'>;
+export type SheetHeader = Pick<OrderRecord, 'number' | 'installer' | 'createdAt'>;
 
 /** Light modules around a QR code (ISO/IEC 18004, 5.3.8). */
 const QUIET_ZONE = 4;
 
 /** The sheet in pieces, one a label: some kilobytes each, so that a large order is never one string. */
-export function* labelSheet(lines: Iterable<ManifestLine>, order: SheetHead): Iterable<string> {
-  yield head(order);
+export function* labelSheet(lines: Iterable<ManifestLine>, order: SheetHeader): Iterable<string> {
+  yield headerOf(order);
   for (const line of lines) yield labelOf(line);
   yield '</main>\n</body>\n</html>\n';
 }
 
-function head({ number, installer, createdAt }: SheetHead): string {
+function headerOf({ number, installer, createdAt }: SheetHeader): string {
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -56,13 +56,13 @@ function qrCode(text: string, title: string): string {
   return `<svg role="img" aria-label="${title}" viewBox="0 0 ${rows.length} ${rows.length}"><path d="${path}"/></svg>`;
 }
 
-interface Run {
+interface ModuleRun {
   readonly x: number;
   readonly length: number;
 }
 
-function runs(row: readonly boolean[]): Run[] {
-  const found: Run[] = [];
+function runs(row: readonly boolean[]): ModuleRun[] {
+  const found: ModuleRun[] = [];
   for (let x = row.indexOf(true); x !== -1;) {
     const light = row.indexOf(false, x);
     const end = light === -1 ? row.length : light;

@@ -3,10 +3,10 @@
 import { expiryOf, parseId } from '@latchkey/protocol';
 import { type GivenTime, idArgument, integerArgument, startTimeArgument, TIME_HELP } from '@latchkey/runtime';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { NODE_STATES, type NodeStatus, stateOf } from './node-view.js';
-import { knownOrder } from './changes.js';
-import { notInRegistry, type Registry } from './registry.js';
-import type { NodeFacts } from './rows.js';
+import { NODE_STATES, type NodeStatus, nodeState } from './node-view.js';
+import { requireOrder } from './changes.js';
+import { notFound, type Registry } from './registry.js';
+import type { NodeInfo } from './rows.js';
 
 export interface FilterOptions {
   readonly state?: readonly NodeStatus[];
@@ -41,27 +41,23 @@ export function echoFilters({ expiringBefore }: FilterOptions): void {
 }
 
 /** By ID, from `from` on. A Failure for an order or a controller that there is not: nothing that matches would look like an answer. */
-export function filterNodes(registry: Registry, options: FilterOptions, now: number, from: number = 0): Generator<NodeFacts> {
+export function filterNodes(registry: Registry, options: FilterOptions, now: number, from: number = 0): Generator<NodeInfo> {
   const { order, controller } = options;
-  if (order !== undefined) knownOrder(registry, order);
-  if (controller !== undefined && registry.controllerRow(controller) === undefined) throw notInRegistry('controller', controller);
-  return matching(registry, options, now, from);
+  if (order !== undefined) requireOrder(registry, order);
+  if (controller !== undefined && registry.controllerRow(controller) === undefined) throw notFound('controller', controller);
+  return matchingNodes(registry, options, now, from);
 }
 
-function* matching(registry: Registry, options: FilterOptions, now: number, from: number): Generator<NodeFacts> {
-  for (const node of registry.nodes(from)) if (matches(node, options, now)) yield node;
+function* matchingNodes(registry: Registry, options: FilterOptions, now: number, from: number): Generator<NodeInfo> {
+  for (const node of registry.nodes(from)) if (isMatch(node, options, now)) yield node;
 }
 
-function matches(
-  node: NodeFacts,
-  { state, order, controller, expiringBefore, neverJoined }: FilterOptions,
-  now: number,
-): boolean {
+function isMatch(node: NodeInfo, { state, order, controller, expiringBefore, neverJoined }: FilterOptions, now: number): boolean {
   if (order !== undefined && node.order !== order) return false;
   if (controller !== undefined && node.controller !== controller) return false;
   if (neverJoined === true && !node.initial) return false;
   if (expiringBefore !== undefined && (expiryOf(node) ?? Infinity) >= expiringBefore.at) return false;
-  return state === undefined || state.includes(stateOf(node, now));
+  return state === undefined || state.includes(nodeState(node, now));
 }
 
 /** IDs given one by one, as arguments. */

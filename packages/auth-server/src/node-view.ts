@@ -3,7 +3,7 @@
 import { expiryOf, formatId, formatTid } from '@latchkey/protocol';
 import { formatDuration, formatNid } from '@latchkey/runtime';
 import { isoTime } from './iso-time.js';
-import type { NodeFacts, RegisteredNode } from './rows.js';
+import type { NodeInfo, UnsealedNode } from './rows.js';
 import { renewalDue } from './diagnosis-situation.js';
 
 /** `expiring`: it should have renewed its key by now. `expired`: it may still, within its grace. */
@@ -28,7 +28,7 @@ export interface NodeView {
   readonly tid: string | null;
 }
 
-export function stateOf(node: NodeFacts, now: number): NodeStatus {
+export function nodeState(node: NodeInfo, now: number): NodeStatus {
   const expiry = expiryOf(node);
   const { committed } = node;
   if (node.disabled) return 'disabled';
@@ -38,13 +38,13 @@ export function stateOf(node: NodeFacts, now: number): NodeStatus {
   return now > renewalDue(node) ? 'expiring' : 'joined';
 }
 
-export function viewNode(node: RegisteredNode, now: number): NodeView {
+export function viewNode(node: UnsealedNode, now: number): NodeView {
   const expiry = expiryOf(node);
   const { committed, committedAt, joinedAt } = node;
-  const time = (at: number | undefined): string | null => (at === undefined ? null : isoTime(at));
+  const isoOrNull = (at: number | undefined): string | null => (at === undefined ? null : isoTime(at));
   return {
     id: formatId(node.idI),
-    state: stateOf(node, now),
+    state: nodeState(node, now),
     controller: formatId(node.controller),
     order: node.order,
     key: node.key.fingerprint,
@@ -52,9 +52,9 @@ export function viewNode(node: RegisteredNode, now: number): NodeView {
     lifetime_seconds: node.lifetime,
     grace_seconds: node.grace,
     added_at: isoTime(node.addedAt),
-    joined_at: time(joinedAt),
-    renewed_at: time(committedAt === joinedAt ? undefined : committedAt),
-    expires_at: time(expiry),
+    joined_at: isoOrNull(joinedAt),
+    renewed_at: isoOrNull(committedAt === joinedAt ? undefined : committedAt),
+    expires_at: isoOrNull(expiry),
     address: committed === undefined ? null : formatNid(committed.nidI),
     tid: committed === undefined ? null : formatTid(committed.tid),
   };
@@ -62,7 +62,7 @@ export function viewNode(node: RegisteredNode, now: number): NodeView {
 
 export const NODE_HEADINGS: readonly string[] = ['ID', 'STATE', 'CONTROLLER', 'ORDER', 'KEY', 'JOINED', 'EXPIRES', 'ADDRESS'];
 
-export function nodeRow(view: NodeView): string[] {
+export function nodeTableRow(view: NodeView): string[] {
   const { id, state, controller, order, key, joined_at, expires_at, address } = view;
   return [id, state, controller, String(order), key, joined_at ?? '-', expires_at ?? '-', address ?? '-'];
 }

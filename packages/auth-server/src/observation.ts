@@ -14,51 +14,51 @@ import {
   type ServerMetrics,
 } from '@latchkey/runtime';
 import type { AuthServer } from './auth-server.js';
-import { Census } from './census.js';
+import { RegistryStatistics } from './census.js';
 import type { Registry } from './registry.js';
 
-export class RegistryObservation {
+export class RegistryTelemetry {
   readonly checks: readonly Check[];
   /** By store, for the metric that a daemon has for all its stores. */
-  readonly commits: Readonly<Record<'registry', Histogram>>;
+  readonly commitDurations: Readonly<Record<'registry', Histogram>>;
   readonly metrics: readonly Metric[];
-  readonly #census: Census;
+  readonly #statistics: RegistryStatistics;
 
   constructor(registry: Registry, server: AuthServer, log: Log) {
-    this.#census = new Census(registry, log);
+    this.#statistics = new RegistryStatistics(registry, log);
     this.checks = [
       { name: 'registry', watchdog: 'required', run: () => registry.probe(Date.now()).then(() => undefined) },
       { name: 'clock', watchdog: 'told', run: () => server.clockFault(), cacheMs: 0 },
     ];
-    this.commits = { registry: registry.commits };
+    this.commitDurations = { registry: registry.commitDurations };
     this.metrics = [
-      ...this.#census.metrics(),
-      { type: 'gauge', name: 'latchkey_commits_in_work', help: 'Commits under way', read: () => registry.commitsUnderWay },
+      ...this.#statistics.metrics(),
+      { type: 'gauge', name: 'latchkey_commits_in_work', help: 'Commits under way', read: () => registry.pendingCommitCount },
       { type: 'gauge', name: 'latchkey_audit_entries', help: 'Entries in the audit log', read: () => registry.audit.length },
     ];
   }
 
   close(): void {
-    this.#census.close();
+    this.#statistics.close();
   }
 }
 
-export function observe(
+export function telemetryOf(
   server: AuthServer,
-  registry: RegistryObservation,
+  registry: RegistryTelemetry,
   sockets: readonly CoapServer[],
-  counts: ServerMetrics,
+  serverMetrics: ServerMetrics,
 ): Telemetry {
   return {
     isServing: () => sockets.every((socket) => socket.isOpen),
     checks: registry.checks,
     metrics: [
-      joinsMetric(server.counts.joins),
-      exchangesMetric(server.counts.exchanges),
-      commitsMetric(registry.commits),
+      joinsMetric(server.metrics.joins),
+      exchangesMetric(server.metrics.exchanges),
+      commitsMetric(registry.commitDurations),
       ...registry.metrics,
-      ...counts.definitions(),
-      dropsMetric(counts.drops),
+      ...serverMetrics.definitions(),
+      dropsMetric(serverMetrics.drops),
     ],
   };
 }

@@ -7,7 +7,7 @@ export const ORDER_STATES = ['open', 'not-yet', 'over', 'shut', 'closed'] as con
 export type OrderStatus = (typeof ORDER_STATES)[number];
 
 /** `undefined`: the order is not finished, and not there for anybody. */
-export function orderStateOf({ state, joinFrom, joinUntil }: OrderRecord, now: number): OrderStatus | undefined {
+export function orderStatus({ state, joinFrom, joinUntil }: OrderRecord, now: number): OrderStatus | undefined {
   if (state === 'pending') return undefined;
   if (state !== 'open') return state;
   if (joinFrom !== undefined && now < joinFrom) return 'not-yet';

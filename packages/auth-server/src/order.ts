@@ -5,7 +5,7 @@ import { KEY_LENGTH, MAX_ID, RN_LENGTH, Secret } from '@latchkey/protocol';
 import { Failure, type ManifestLine } from '@latchkey/runtime';
 import { NodeBatch } from './batch.js';
 import type { Registry } from './registry.js';
-import type { ControllerFacts } from './rows.js';
+import type { ControllerInfo } from './rows.js';
 
 export interface OrderRequest {
   readonly idC: number;
@@ -16,10 +16,10 @@ export interface OrderRequest {
 }
 
 /** Draws an ID and an IK for each node. */
-export function drawNodes({ idC, count, sharedKey, isTaken }: OrderRequest): NodeBatch {
+export function generateNodes({ idC, count, sharedKey, isTaken }: OrderRequest): NodeBatch {
   const batch = new NodeBatch();
   const ik = randomBytes(KEY_LENGTH);
-  for (const idI of drawIds(count, isTaken)) {
+  for (const idI of generateIds(count, isTaken)) {
     batch.add(idI, idC, ik, 0);
     if (!sharedKey) randomFillSync(ik);
   }
@@ -28,14 +28,14 @@ export function drawNodes({ idC, count, sharedKey, isTaken }: OrderRequest): Nod
 }
 
 /** What the installer gets to know of each node, by ID. */
-export function* manifestOf(batch: NodeBatch, controller: ControllerFacts): Generator<ManifestLine> {
-  for (const i of batch.inOrder()) {
+export function* manifestOf(batch: NodeBatch, controller: ControllerInfo): Generator<ManifestLine> {
+  for (const i of batch.indicesById()) {
     yield { idI: batch.idI(i), idC: controller.idC, controller: controller.nid, ik: batch.ik(i) };
   }
 }
 
 /** What the installer needs of the nodes of an order that have not joined yet: handed over again. */
-export function* manifestAgain(registry: Registry, order: number): Generator<ManifestLine> {
+export function* remainingManifest(registry: Registry, order: number): Generator<ManifestLine> {
   const controllers = new Map([...registry.controllers()].map((controller) => [controller.idC, controller]));
   for (const { idI, controller, initial, order: of } of registry.nodes()) {
     const [nid, node] = [controllers.get(controller)?.nid, of === order && initial ? registry.node(idI) : undefined];
@@ -44,20 +44,20 @@ export function* manifestAgain(registry: Registry, order: number): Generator<Man
 }
 
 /** Nodes in one order at most. */
-export const MAX_ORDER = 1_000_000;
+export const MAX_ORDER_NODES = 1_000_000;
 
-export function drawKey(): Secret {
+export function generateKey(): Secret {
   const octets = randomBytes(RN_LENGTH);
   const key = Secret.from(octets);
   octets.fill(0);
   return key;
 }
 
-function drawIds(count: number, isTaken: (idI: number) => boolean): Set<number> {
+function generateIds(count: number, isTaken: (idI: number) => boolean): Set<number> {
   const ids = new Set<number>();
   // Of 2^32 IDs a registry holds a few million: one draw in a thousand meets a taken one.
-  for (let draws = 0; ids.size < count; draws++) {
-    if (draws > 2 * count + 1000) throw new Failure('no unused IDs can be found for the order');
+  for (let attempts = 0; ids.size < count; attempts++) {
+    if (attempts > 2 * count + 1000) throw new Failure('no unused IDs can be found for the order');
     const id = randomInt(0, MAX_ID + 1);
     if (!isTaken(id)) ids.add(id);
   }

@@ -17,7 +17,7 @@ import type { Command } from 'commander';
 const NAME = 'latchkey-auth-server';
 
 export function authServerProgram(): Command {
-  const whole = program(
+  const root = program(
     NAME,
     'Authentication server (SBS): keeps the registry and answers controllers',
     new URL('../package.json', import.meta.url),
@@ -56,7 +56,7 @@ export function authServerProgram(): Command {
     .addCommand(restoreCommand())
     .addCommand(withExamples(masterKeyCommand(), `${NAME} master-key rotate --data ./data`));
   return withExamples(
-    whole,
+    root,
     `${NAME} init --data ./data`,
     `${NAME} run --data ./data`,
     `${NAME} node why 0000a1b2 --data ./data`,

@@ -34,30 +34,30 @@ import {
 } from '@latchkey/store';
 import type { AuditLog } from './audit.js';
 import { isoTime } from './iso-time.js';
-import { KeptNodes } from './kept-nodes.js';
+import { NodeCache } from './kept-nodes.js';
 import {
-  type ControllerFacts,
-  controllerFacts,
-  controllerFrom,
+  type ControllerInfo,
+  toControllerInfo,
+  unsealController,
   type ControllerRecord,
   type ControllerRow,
-  factsFrom,
-  keyOf,
-  type NodeFacts,
+  toNodeInfo,
+  unsealNodeKey,
+  type NodeInfo,
   type NodeRow,
   type OrderRecord,
-  type RegisteredNode,
-  seenByToo,
+  type UnsealedNode,
+  addSeenBy,
   wipeKeys,
 } from './rows.js';
-import type { ControllerSightingRow, NodeSightingRow } from './sightings.js';
-import { STORE, storeOfSchema, Tables } from './tables.js';
+import type { ControllerActivity, NodeActivity } from './sightings.js';
+import { STORE_FOLDER, storeFolderOfSchema, Tables } from './tables.js';
 
 /** Version of what is in the tables. */
 export const SCHEMA = 2;
 
-/** How a commit ended: `lost` means that the node was not what it was judged by any more, `late` that the time for it was over. */
-export type CommitResult = 'committed' | 'lost' | 'late';
+/** How a commit ended: `conflict` means that the node was not what it was judged by any more, `expired` that the time for it was over. */
+export type CommitResult = 'committed' | 'conflict' | 'expired';
 
 /** A registry that was put back from a backup. Times are ms since the epoch. */
 export interface Restored {
@@ -70,10 +70,10 @@ export class Registry {
   /** For what changes the registry (`enrolment`, `node-changes`, ...); readers use the methods here. */
   readonly tables: Tables;
   /** How long commits took. */
-  readonly commits: Histogram = new Histogram();
+  readonly commitDurations: Histogram = new Histogram();
   /** When each commit under way began, by the monotonic clock, oldest first. */
-  readonly #underWay = new Set<{ readonly since: number }>();
-  readonly #kept = new KeptNodes();
+  readonly #pendingCommits = new Set<{ readonly since: number }>();
+  readonly #nodeCache = new NodeCache();
   /** Nobody restores a registry that a server has open. */
   readonly #restoredAt: number | undefined;
 
@@ -83,19 +83,19 @@ export class Registry {
   }
 
   /** Makes a new, empty registry in `folder`, sealed under what `master` gives. Refuses to touch one that is there, or to make one beside it. */
-  static async create(folder: string, master: () => Promise<Secret>, who: string, clock?: Clock): Promise<Registry> {
+  static async create(folder: string, master: () => Promise<Secret>, actor: string, clock?: Clock): Promise<Registry> {
     await ensurePrivateFolder(folder);
-    if (!(await exists(join(folder, STORE, STORE_FILE)))) {
-      const beside = await onlyBeside(folder);
-      if (beside !== undefined) throw beside;
+    if (!(await exists(join(folder, STORE_FOLDER, STORE_FILE)))) {
+      const misplaced = await describeMisplacedStore(folder);
+      if (misplaced !== undefined) throw misplaced;
     }
-    const tables = await Tables.open(folder, who, {
+    const tables = await Tables.open(folder, actor, {
       clock,
-      ifDamaged: `Nothing was changed. If an earlier init was interrupted, remove ${join(folder, STORE)} first; else restore a backup.`,
+      ifDamaged: `Nothing was changed. If an earlier init was interrupted, remove ${join(folder, STORE_FOLDER)} first; else restore a backup.`,
     });
     try {
       // What a creation that was killed left has no schema.
-      if (tables.about.get('schema') !== undefined) {
+      if (tables.metadata.get('schema') !== undefined) {
         throw new UsageFailure(`${folder} holds a registry already`, {
           advice: 'Nothing was changed. Choose another folder for a new one.',
         });
@@ -104,9 +104,9 @@ export class Registry {
       const key = await master();
       const octets = randomBytes(KEY_LENGTH);
       await tables.write(() => {
-        tables.lockUnder(key, Secret.from(octets));
-        tables.about.putSync('schema', SCHEMA);
-        tables.about.putSync('times', EMPTY_HISTORY);
+        tables.initializeKeyring(key, Secret.from(octets));
+        tables.metadata.putSync('schema', SCHEMA);
+        tables.metadata.putSync('times', EMPTY_HISTORY);
         tables.audit.append({ what: 'registry created' }, Date.now());
       });
       octets.fill(0);
@@ -118,13 +118,13 @@ export class Registry {
   }
 
   /** Opens the registry that `create` made. `who` stands in the audit log. */
-  static async open(folder: string, master: Secret, who: string, clock?: Clock): Promise<Registry> {
-    const tables = await Registry.#openTables(folder, who, clock);
+  static async open(folder: string, master: Secret, actor: string, clock?: Clock): Promise<Registry> {
+    const tables = await Registry.#openTables(folder, actor, clock);
     try {
-      const schema = tables.about.get('schema') as number | undefined;
-      if (schema === undefined) throw noRegistry(folder);
-      if (schema !== SCHEMA) throw otherSchema(folder, schema);
-      tables.unlock(master);
+      const schema = tables.metadata.get('schema') as number | undefined;
+      if (schema === undefined) throw registryNotFound(folder);
+      if (schema !== SCHEMA) throw schemaMismatch(folder, schema);
+      tables.openKeyring(master);
       return new Registry(tables);
     } catch (error) {
       await tables.close();
@@ -132,10 +132,10 @@ export class Registry {
     }
   }
 
-  static async #openTables(folder: string, who: string, clock: Clock | undefined): Promise<Tables> {
+  static async #openTables(folder: string, actor: string, clock: Clock | undefined): Promise<Tables> {
     await requireRegistry(folder);
     await ensurePrivateFolder(folder);
-    return Tables.open(folder, who, { clock });
+    return Tables.open(folder, actor, { clock });
   }
 
   get folder(): string {
@@ -147,104 +147,104 @@ export class Registry {
   }
 
   /** The node as it is now: sees every commit that was acknowledged before the call, also another process's. */
-  node(idI: number): RegisteredNode | undefined {
-    this.tables.seeLatest();
-    return this.nodeBeside(idI);
+  node(idI: number): UnsealedNode | undefined {
+    this.tables.refreshSnapshot();
+    return this.nodeInSnapshot(idI);
   }
 
   /** The node as it was, or later, when anything else was last looked up: for one request the controller and the node, with one look at the store. */
-  nodeBeside(idI: number): RegisteredNode | undefined {
+  nodeInSnapshot(idI: number): UnsealedNode | undefined {
     const { nodes } = this.tables;
-    const kept = this.#kept.take(idI, (octets) => rawValueEquals(nodes, idI, octets));
-    const octets = kept?.octets ?? readRawValue(nodes, idI);
+    const cached = this.#nodeCache.take(idI, (octets) => rawValueEquals(nodes, idI, octets));
+    const octets = cached?.octets ?? readRawValue(nodes, idI);
     if (octets === undefined) return undefined;
-    const row = kept?.row ?? nodes.get(idI);
-    const facts = row && this.#facts(idI, row);
-    if (row === undefined || facts === undefined) {
-      kept?.key.wipe();
+    const row = cached?.row ?? nodes.get(idI);
+    const info = row && this.#nodeInfo(idI, row);
+    if (row === undefined || info === undefined) {
+      cached?.key.wipe();
       return undefined;
     }
-    const key = kept?.key ?? keyOf(this.tables.keyring, idI, row);
-    return Object.assign(facts, { key, stored: { octets, row, key } });
+    const key = cached?.key ?? unsealNodeKey(this.tables.keyring, idI, row);
+    return Object.assign(info, { key, stored: { octets, row, key } });
   }
 
   /** The node will be asked for again soon: until then it stays open, its key a copy. */
-  keepOpen({ idI, stored }: RegisteredNode): void {
-    this.#kept.keep(idI, stored);
+  cacheNode({ idI, stored }: UnsealedNode): void {
+    this.#nodeCache.put(idI, stored);
   }
 
   /** Whether an ID is taken, be it by an order that is not finished. */
-  has(idI: number): boolean {
+  isIdTaken(idI: number): boolean {
     return this.tables.nodes.doesExist(idI);
   }
 
   controller(idC: number): ControllerRecord | undefined {
     const row = this.controllerRow(idC);
-    return row && this.openController(idC, row);
+    return row && this.unsealController(idC, row);
   }
 
   /** The same object as long as the controller is the same, its keys sealed. */
   controllerRow(idC: number): ControllerRow | undefined {
-    this.tables.seeLatest();
-    return this.tables.keptControllers.get(idC);
+    this.tables.refreshSnapshot();
+    return this.tables.controllerCache.get(idC);
   }
 
-  openController(idC: number, row: ControllerRow): ControllerRecord {
-    return controllerFrom(this.tables.keyring, idC, row);
+  unsealController(idC: number, row: ControllerRow): ControllerRecord {
+    return unsealController(this.tables.keyring, idC, row);
   }
 
   /** Whether the controller is in the registry, with this SK_cs: the one in use, or the one that is to take over. */
-  knows(idC: number, skCs: Secret): boolean {
+  hasCredential(idC: number, skCs: Secret): boolean {
     const controller = this.controller(idC);
     if (controller === undefined) return false;
-    const known = controller.skCs.equals(skCs) || controller.nextSkCs?.equals(skCs) === true;
+    const isKnown = controller.skCs.equals(skCs) || controller.stagedSkCs?.equals(skCs) === true;
     wipeKeys(controller);
-    return known;
+    return isKnown;
   }
 
   /** In ascending order of ID, without their keys. */
-  *controllers(): Generator<ControllerFacts> {
-    this.tables.seeLatest();
-    for (const { key, value } of this.tables.controllers.getRange()) yield controllerFacts(key, value);
+  *controllers(): Generator<ControllerInfo> {
+    this.tables.refreshSnapshot();
+    for (const { key, value } of this.tables.controllers.getRange()) yield toControllerInfo(key, value);
   }
 
   /** In ascending order of ID, from `from` on, without their keys; each as it is when it is come to, for who takes his time. */
-  *nodes(from: number = 0): Generator<NodeFacts> {
-    this.tables.seeLatest();
+  *nodes(from: number = 0): Generator<NodeInfo> {
+    this.tables.refreshSnapshot();
     for (const { key, value } of scanTable(this.tables.nodes, from)) {
-      const facts = this.#facts(key, value);
-      if (facts !== undefined) yield facts;
+      const info = this.#nodeInfo(key, value);
+      if (info !== undefined) yield info;
     }
   }
 
   order(number: number): OrderRecord | undefined {
-    this.tables.seeLatest();
+    this.tables.refreshSnapshot();
     const row = this.tables.orders.get(number);
     return row && { number, ...row };
   }
 
   /** In ascending order of number, from `from` on. */
   *orders(from: number = 0): Generator<OrderRecord> {
-    this.tables.seeLatest();
+    this.tables.refreshSnapshot();
     for (const { key, value } of this.tables.orders.getRange({ start: from })) yield { number: key, ...value };
   }
 
   /** What was seen of an ID, be it of a node or not. */
-  sightingOf(idI: number): NodeSightingRow | undefined {
-    const { nodes, nodeSightings, strangerSightings } = this.tables;
-    return (nodes.doesExist(idI) ? nodeSightings : strangerSightings).get(idI);
+  nodeActivity(idI: number): NodeActivity | undefined {
+    const { nodes, nodeActivity, unknownNodeActivity } = this.tables;
+    return (nodes.doesExist(idI) ? nodeActivity : unknownNodeActivity).get(idI);
   }
 
-  sightingOfController(idC: number): ControllerSightingRow | undefined {
-    return this.tables.controllerSightings.get(idC);
+  controllerActivity(idC: number): ControllerActivity | undefined {
+    return this.tables.controllerActivity.get(idC);
   }
 
   get restored(): Restored | undefined {
-    return this.tables.about.get('restored') as Restored | undefined;
+    return this.tables.metadata.get('restored') as Restored | undefined;
   }
 
   /** The latest time that a change or a server saw, ms since the epoch. */
-  get latestWall(): number {
+  get lastWallClock(): number {
     return this.tables.latestWall;
   }
 
@@ -253,51 +253,55 @@ export class Registry {
    * runs. `undefined`: none ever ran.
    */
   get servedAt(): number | undefined {
-    this.tables.seeLatest();
-    return (this.tables.about.get('times') as ClockHistory | undefined)?.savedAt?.wallMs;
+    this.tables.refreshSnapshot();
+    return (this.tables.metadata.get('times') as ClockHistory | undefined)?.savedAt?.wallMs;
   }
 
   /** What the clocks of the servers showed. */
-  get times(): ClockHistory {
-    this.tables.seeLatest();
+  get clockHistory(): ClockHistory {
+    this.tables.refreshSnapshot();
     return this.tables.times;
   }
 
   /** Writes what becomes of `times`, and gives it, once the disk has it. `wall`: the time it is; `broken`: why a break comes before it. */
-  async keepTimes(change: (times: ClockHistory) => ClockHistory, wall: number, broken?: string): Promise<ClockHistory> {
+  async saveClockHistory(
+    change: (history: ClockHistory) => ClockHistory,
+    wall: number,
+    discontinuity?: string,
+  ): Promise<ClockHistory> {
     return this.tables.write(() => {
-      const times = change(this.tables.times);
-      this.tables.about.putSync('times', times);
-      this.tables.about.putSync('wall', Math.max(wall, this.latestWall));
-      if (broken !== undefined) this.tables.audit.append({ what: 'clock break', note: broken }, wall);
-      return times;
+      const history = change(this.tables.times);
+      this.tables.metadata.putSync('times', history);
+      this.tables.metadata.putSync('wall', Math.max(wall, this.lastWallClock));
+      if (discontinuity !== undefined) this.tables.audit.append({ what: 'clock break', note: discontinuity }, wall);
+      return history;
     });
   }
 
   /** M7s of these times count again. */
-  async releaseTimes(released: readonly TimeRange[]): Promise<void> {
+  async releaseClockRanges(released: readonly TimeRange[]): Promise<void> {
     const note = released.map(({ from, until }) => `${isoTime(from)} to ${isoTime(until)}`).join(', ');
-    await this.tables.change({ what: 'clock released', note }, () => {
+    await this.tables.audited({ what: 'clock released', note }, () => {
       const { times } = this.tables;
       const previous = times.previous.filter(
         ({ from, until }) => !released.some((span) => span.from === from && span.until === until),
       );
-      this.tables.about.putSync('times', { ...times, previous });
+      this.tables.metadata.putSync('times', { ...times, previous });
     });
   }
 
   /** Resolves when the disk has taken a write. Throws a Failure where it does not. */
   async probe(wall: number): Promise<void> {
-    await this.tables.write(() => this.tables.about.putSync('wall', Math.max(wall, this.latestWall)));
+    await this.tables.write(() => this.tables.metadata.putSync('wall', Math.max(wall, this.lastWallClock)));
   }
 
-  get commitsUnderWay(): number {
-    return this.#underWay.size;
+  get pendingCommitCount(): number {
+    return this.#pendingCommits.size;
   }
 
   /** Since when the oldest commit under way has not finished, ms of the monotonic clock. */
-  get oldestCommit(): number | undefined {
-    const [oldest] = this.#underWay;
+  get oldestPendingCommit(): number | undefined {
+    const [oldest] = this.#pendingCommits;
     return oldest?.since;
   }
 
@@ -306,57 +310,60 @@ export class Registry {
    * when the disk has it.
    *
    * @param node as it was judged: neither its key nor anything else an administrator sets may have changed since
-   * @param inTime asked once more inside the transaction: the time stamp must still be in its window
+   * @param isInTime asked once more inside the transaction: the time stamp must still be in its window
    */
   async commit(
-    node: RegisteredNode,
+    node: UnsealedNode,
     to: Secret,
     commit: Commit,
     wall: () => number,
-    inTime: (wall: number) => boolean,
+    isInTime: (wall: number) => boolean,
   ): Promise<CommitResult> {
-    const underWay = { since: performance.now() };
-    const { nodes, keptOrders, env, keyring, audit } = this.tables;
+    const pending = { since: performance.now() };
+    const { nodes, orderCache, env, keyring, audit } = this.tables;
     const { idI } = node;
-    this.#underWay.add(underWay);
+    this.#pendingCommits.add(pending);
     try {
       // Not a child transaction, which costs more: it decides before it writes, so that there is nothing to undo.
       const result = await env.transaction((): CommitResult => {
         const now = wall();
-        if (performance.now() - underWay.since > COMMIT_TIMEOUT_MS || !inTime(now)) return 'late';
+        if (performance.now() - pending.since > COMMIT_TIMEOUT_MS || !isInTime(now)) return 'expired';
         keyring.reload();
         // Octets that are others may be the same key all the same, under another master key.
         const { stored } = node;
-        const same = stored.key === node.key && rawValueEquals(nodes, idI, stored.octets);
-        const row = same ? stored.row : nodes.get(idI);
-        if (row?.entry !== node.entry || keptOrders.get(row.order)?.entry !== node.orderEntry) return 'lost';
+        const isUnchanged = stored.key === node.key && rawValueEquals(nodes, idI, stored.octets);
+        const row = isUnchanged ? stored.row : nodes.get(idI);
+        if (row?.entry !== node.entry || orderCache.get(row.order)?.entry !== node.orderEntry) return 'conflict';
         // The key may be the same one, given again since.
-        if (row.reissuedAt !== stored.row.reissuedAt) return 'lost';
-        if (!same && !holds(keyring, idI, row, node.key)) return 'lost';
+        if (row.reissuedAt !== stored.row.reissuedAt) return 'conflict';
+        if (!isUnchanged && !holdsKey(keyring, idI, row, node.key)) return 'conflict';
         const { idC, tid, ts, nidI, lifetime } = commit;
         const what = row.initial ? 'node joined' : 'node renewed';
-        const before = row.entry === 0 ? undefined : row.entry;
+        const previousEntry = row.entry === 0 ? undefined : row.entry;
         // A copy, then what is new: in one literal V8 defines each property anew.
-        const next = { ...row };
-        next.key = keyring.seal({ kind: KEY_KIND.node, id: idI }, to);
-        next.initial = false;
-        next.committed = { idC, tid: tid.toString(16), ts, nidI, lifetime, at: now };
+        const updated = { ...row };
+        updated.key = keyring.seal({ kind: KEY_KIND.node, id: idI }, to);
+        updated.initial = false;
+        updated.committed = { idC, tid: tid.toString(16), ts, nidI, lifetime, at: now };
         // No M7 from before `reissuedAt` opens under the new key.
-        if (row.reissuedAt !== undefined) delete next.reissuedAt;
-        next.entry = audit.append({ what, node: idI, controller: idC, tid, keyBefore: node.key, key: to, before }, now);
+        if (row.reissuedAt !== undefined) delete updated.reissuedAt;
+        updated.entry = audit.append(
+          { what, node: idI, controller: idC, tid, keyBefore: node.key, key: to, previousEntry: previousEntry },
+          now,
+        );
         if (row.initial) {
-          next.joinedAt = now;
-          next.seenBy = seenByToo(row, idC);
+          updated.joinedAt = now;
+          updated.seenBy = addSeenBy(row, idC);
         }
-        nodes.putSync(idI, next);
+        nodes.putSync(idI, updated);
         return 'committed';
       });
-      if (result === 'committed') this.commits.observeSince(underWay.since);
+      if (result === 'committed') this.commitDurations.observeSince(pending.since);
       return result;
     } catch (error) {
       throw error instanceof Failure ? error : await writeFailure(this.folder, error);
     } finally {
-      this.#underWay.delete(underWay);
+      this.#pendingCommits.delete(pending);
     }
   }
 
@@ -364,16 +371,16 @@ export class Registry {
    * The controller has used the SK_cs that was to take over: it takes over, durably, and the old one is erased. Gives false, and changes nothing,
    * if another was ordered meanwhile, for which this one was given up.
    */
-  async takeOverNextKey(idC: number, used: Secret): Promise<boolean> {
+  async activateStagedKey(idC: number, used: Secret): Promise<boolean> {
     const { controllers, keyring, audit } = this.tables;
     return this.tables.write(() => {
       const row = controllers.get(idC);
       if (row === undefined) return false;
-      const opened = controllerFrom(keyring, idC, row);
-      const [inUse, isNext] = [opened.skCs.equals(used), opened.nextSkCs?.equals(used) === true];
+      const opened = unsealController(keyring, idC, row);
+      const [isActive, isStaged] = [opened.skCs.equals(used), opened.stagedSkCs?.equals(used) === true];
       wipeKeys(opened);
-      if (inUse || !isNext) return inUse;
-      const { next: _, ...rest } = row;
+      if (isActive || !isStaged) return isActive;
+      const { stagedSkCs: _, ...rest } = row;
       controllers.putSync(idC, { ...rest, skCs: keyring.seal({ kind: KEY_KIND.controller, id: idC }, used) });
       audit.append({ what: 'controller key changed', controller: idC, key: used }, Date.now());
       return true;
@@ -390,61 +397,61 @@ export class Registry {
    * Forgets the reads of processes that were killed over them, until which the file of the store grows with every commit. LMDB does so itself
    * when the store is opened, and at no other time.
    */
-  forgetDeadReaders(): void {
+  clearStaleReaders(): void {
     this.tables.env.readerCheck();
   }
 
   /** Tells others that this process serves, and under which master key; again whenever that changed. */
-  async tellServing(): Promise<void> {
-    this.tables.seeLatest();
-    await announceAdoption(this.tables.about, this.tables.keyring, (action) => this.tables.write(action));
+  async announceAdoption(): Promise<void> {
+    this.tables.refreshSnapshot();
+    await announceAdoption(this.tables.metadata, this.tables.keyring, (action) => this.tables.write(action));
   }
 
   async close(): Promise<void> {
-    this.#kept.close();
+    this.#nodeCache.close();
     await this.tables.close();
   }
 
   /** `undefined`: its order is not finished, or was left unfinished: then it is as if the node were not there. */
-  #facts(idI: number, row: NodeRow): NodeFacts | undefined {
-    const order = this.tables.keptOrders.get(row.order);
-    return order === undefined || order.state === 'pending' ? undefined : factsFrom(idI, row, order, this.#restoredAt);
+  #nodeInfo(idI: number, row: NodeRow): NodeInfo | undefined {
+    const order = this.tables.orderCache.get(row.order);
+    return order === undefined || order.state === 'pending' ? undefined : toNodeInfo(idI, row, order, this.#restoredAt);
   }
 }
 
 /** Whether the row's key is `key`. */
-function holds(keyring: Keyring, idI: number, row: NodeRow, key: Secret): boolean {
-  const there = keyOf(keyring, idI, row);
-  const equal = there.equals(key);
-  there.wipe();
+function holdsKey(keyring: Keyring, idI: number, row: NodeRow, key: Secret): boolean {
+  const stored = unsealNodeKey(keyring, idI, row);
+  const equal = stored.equals(key);
+  stored.wipe();
   return equal;
 }
 
 /** Before a master key is asked for: whether there is something to open at all. */
 export async function requireRegistry(folder: string): Promise<void> {
-  if (await exists(join(folder, STORE, STORE_FILE))) return;
-  throw ((await exists(folder)) ? await onlyBeside(folder) : undefined) ?? noRegistry(folder);
+  if (await exists(join(folder, STORE_FOLDER, STORE_FILE))) return;
+  throw ((await exists(folder)) ? await describeMisplacedStore(folder) : undefined) ?? registryNotFound(folder);
 }
 
 /**
  * What to say where the registry is there under other names alone: what puts a store in the place of another, an upgrade or `restore --replace`,
  * was interrupted between its two steps. `undefined`: there is nothing of that kind.
  */
-async function onlyBeside(folder: string): Promise<UsageFailure | undefined> {
+async function describeMisplacedStore(folder: string): Promise<UsageFailure | undefined> {
   const folders = (await readdir(folder, { withFileTypes: true })).filter((there) => there.isDirectory());
-  const names = folders.map(({ name }) => name).filter((name) => name.startsWith(`${STORE}-`));
+  const names = folders.map(({ name }) => name).filter((name) => name.startsWith(`${STORE_FOLDER}-`));
   if (names.length === 0) return undefined;
-  if ([SCHEMA - 1, SCHEMA].every((schema) => names.includes(storeOfSchema(schema))))
+  if ([SCHEMA - 1, SCHEMA].every((schema) => names.includes(storeFolderOfSchema(schema))))
     return new UsageFailure(`the upgrade of the registry in ${folder} was interrupted`, {
       advice: 'Start the auth-server, which finishes it:',
       run: [['latchkey-auth-server', 'run', '--data', folder]],
     });
-  return new UsageFailure(`${folder} holds no ${STORE}, but ${names.toSorted().join(', ')}`, {
-    advice: `Nothing was changed. Restore a backup, or rename the one that is to serve to ${STORE}. Before you make a new one, move them away.`,
+  return new UsageFailure(`${folder} holds no ${STORE_FOLDER}, but ${names.toSorted().join(', ')}`, {
+    advice: `Nothing was changed. Restore a backup, or rename the one that is to serve to ${STORE_FOLDER}. Before you make a new one, move them away.`,
   });
 }
 
-function noRegistry(folder: string): UsageFailure {
+function registryNotFound(folder: string): UsageFailure {
   // No command with this path: if it is mistyped, pasting that would make a new registry there.
   return new UsageFailure(`${folder} holds no registry`, {
     advice: 'Check the path: --data, or LATCHKEY_DATA. How a new registry is made:',
@@ -452,7 +459,7 @@ function noRegistry(folder: string): UsageFailure {
   });
 }
 
-function otherSchema(folder: string, schema: number): Failure {
+function schemaMismatch(folder: string, schema: number): Failure {
   return schema < SCHEMA
     ? new Failure(`the registry in ${folder} is of an older version (schema ${schema}; this one has ${SCHEMA})`, {
         advice: 'Start the auth-server, which upgrades it, and keeps what it was beside it:',
@@ -463,7 +470,7 @@ function otherSchema(folder: string, schema: number): Failure {
       });
 }
 
-export function notInRegistry(what: 'node' | 'controller', id: number): Failure {
+export function notFound(what: 'node' | 'controller', id: number): Failure {
   return new Failure(`${what} ${formatId(id)} is not in the registry`, {
     advice: 'List them:',
     run: [['latchkey-auth-server', what, 'list']],

@@ -9,15 +9,15 @@ export async function rotateMasterKey(
   next: NextMasterKey,
   progress?: (done: number) => void,
 ): Promise<void> {
-  const { keyring, nodes, controllers, about, audit, folder } = tables;
+  const { keyring, nodes, controllers, metadata, audit, folder } = tables;
   const write = <T>(action: () => T): Promise<T> => tables.write(action);
   await rotate({
     folder,
-    metadata: about,
+    metadata: metadata,
     keyring,
     next,
     write,
-    refreshSnapshot: () => tables.seeLatest(),
+    refreshSnapshot: () => tables.refreshSnapshot(),
     onBegun: () => audit.append({ what: 'master key change begun', key: next.key }, Date.now()),
     onFinished: () => audit.append({ what: 'master key changed', key: next.key }, Date.now()),
     async rewrapAll() {
@@ -34,12 +34,14 @@ export async function rotateMasterKey(
       await rewrapTable(controllers, write, (id, row) => ({
         ...row,
         skCs: keyring.rewrap({ kind: KEY_KIND.controller, id: id }, row.skCs),
-        ...(row.next === undefined ? {} : { next: keyring.rewrap({ kind: KEY_KIND.stagedController, id: id }, row.next) }),
+        ...(row.stagedSkCs === undefined
+          ? {}
+          : { stagedSkCs: keyring.rewrap({ kind: KEY_KIND.stagedController, id: id }, row.stagedSkCs) }),
       }));
       await write(() =>
-        about.putSync(
+        metadata.putSync(
           'ik identity',
-          keyring.rewrap({ kind: KEY_KIND.initialKeyId, id: 0 }, about.get('ik identity') as Uint8Array),
+          keyring.rewrap({ kind: KEY_KIND.initialKeyId, id: 0 }, metadata.get('ik identity') as Uint8Array),
         ),
       );
     },

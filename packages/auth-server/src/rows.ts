@@ -1,6 +1,6 @@
 /** What the registry's tables hold, and what is made of a row for those who ask. */
 
-import type { OpenedRow } from './kept-nodes.js';
+import type { UnsealedRow } from './kept-nodes.js';
 import { type Commit, type ServerNodeRecord, type Secret } from '@latchkey/protocol';
 import type { Endpoint } from '@latchkey/runtime';
 import { type Keyring, KEY_KIND } from '@latchkey/store';
@@ -13,7 +13,7 @@ export interface ControllerRecord {
   readonly idC: number;
   readonly skCs: Secret;
   /** The SK_cs that is to take over as soon as the controller uses it. */
-  readonly nextSkCs?: Secret | undefined;
+  readonly stagedSkCs?: Secret | undefined;
   /** Where nodes reach it. */
   readonly nid: Endpoint;
   /** Where it reaches auth-servers. */
@@ -22,11 +22,11 @@ export interface ControllerRecord {
 }
 
 /** A controller without its keys, which take opening. */
-export type ControllerFacts = Omit<ControllerRecord, 'skCs' | 'nextSkCs'>;
+export type ControllerInfo = Omit<ControllerRecord, 'skCs' | 'nextSkCs'>;
 
 export interface ControllerRow {
   skCs: Uint8Array;
-  next?: Uint8Array;
+  stagedSkCs?: Uint8Array;
   nid: Endpoint;
   servers: Endpoint[];
   addedAt: number;
@@ -78,7 +78,7 @@ export interface NodeRow {
   joinedAt?: number;
   resetAt?: number;
   /** When its IK was handed out, if not with its order. */
-  ikAt?: number;
+  initialKeyIssuedAt?: number;
   /** When it was given this IK, by the servers' clock, if its ID had had that before. Goes with the IK. */
   reissuedAt?: number;
   /** Controllers that were given the IK. */
@@ -87,19 +87,19 @@ export interface NodeRow {
 }
 
 /** An IK that was taken from a node by `remove`, `reset` or an import, not traded in: what is told of it later. */
-export interface FormerIkRow {
+export interface RetiredInitialKeyRow {
   ik: Uint8Array;
   order: number;
   /** ms since the epoch, as is `at`, when it was taken. */
-  givenAt: number;
-  at: number;
+  issuedAt: number;
+  retiredAt: number;
   /** Whether the node had traded it in before. */
   joined: boolean;
   seenBy: number[];
 }
 
 /** A node with what only the administrator's side asks for, but without its key: that takes opening. */
-export interface NodeFacts extends Omit<ServerNodeRecord, 'key'> {
+export interface NodeInfo extends Omit<ServerNodeRecord, 'key'> {
   readonly order: number;
   readonly addedAt: number;
   /** When K_i was committed, by the server's clock. */
@@ -107,7 +107,7 @@ export interface NodeFacts extends Omit<ServerNodeRecord, 'key'> {
   /** When it traded its IK in. */
   readonly joinedAt: number | undefined;
   readonly resetAt: number | undefined;
-  readonly ik: GivenIk;
+  readonly ik: InitialKeyInfo;
   readonly seenBy: readonly number[];
   /** Its latest entry in the audit log, and its order's. */
   readonly entry: number;
@@ -116,19 +116,19 @@ export interface NodeFacts extends Omit<ServerNodeRecord, 'key'> {
 }
 
 /** The IK a node came with. A request asks for none of it: what is text is made for those who do. */
-export class GivenIk {
+export class InitialKeyInfo {
   /** 8 octets of identity, and 2 of fingerprint. */
   readonly octets: Uint8Array;
   /** When it was handed out. */
-  readonly givenAt: number;
+  readonly issuedAt: number;
 
-  constructor(octets: Uint8Array, givenAt: number) {
+  constructor(octets: Uint8Array, issuedAt: number) {
     this.octets = octets;
-    this.givenAt = givenAt;
+    this.issuedAt = issuedAt;
   }
 
   /** 16 hex digits. */
-  get identity(): string {
+  get id(): string {
     return Buffer.from(this.octets).toString('hex', 0, 8);
   }
 
@@ -138,16 +138,16 @@ export class GivenIk {
   }
 }
 
-export interface RegisteredNode extends NodeFacts {
+export interface UnsealedNode extends NodeInfo {
   readonly key: Secret;
   /** Its row as it was read, and the key that was in it. */
-  readonly stored: OpenedRow;
+  readonly stored: UnsealedRow;
 }
 
 /** `restoredAt`: when the registry was put back from a backup. */
-export function factsFrom(idI: number, row: NodeRow, order: OrderRow, restoredAt: number | undefined): NodeFacts {
+export function toNodeInfo(idI: number, row: NodeRow, order: OrderRow, restoredAt: number | undefined): NodeInfo {
   const { committed } = row;
-  const shut = order.state === 'shut' || order.state === 'closed';
+  const isJoiningClosed = order.state === 'shut' || order.state === 'closed';
   const commit: Commit | undefined = committed && {
     idC: committed.idC,
     tid: BigInt(`0x${committed.tid}`),
@@ -161,7 +161,7 @@ export function factsFrom(idI: number, row: NodeRow, order: OrderRow, restoredAt
     controller: row.controller,
     disabled: row.disabled === true,
     joinFrom: order.joinFrom,
-    joinUntil: shut ? 0 : order.joinUntil,
+    joinUntil: isJoiningClosed ? 0 : order.joinUntil,
     lifetime: row.lifetime ?? order.lifetime,
     grace: row.grace ?? order.grace,
     reissuedAt: later(row.reissuedAt, restoredAt),
@@ -171,7 +171,7 @@ export function factsFrom(idI: number, row: NodeRow, order: OrderRow, restoredAt
     committedAt: committed?.at,
     joinedAt: row.joinedAt,
     resetAt: row.resetAt,
-    ik: new GivenIk(row.ik, row.ikAt ?? order.createdAt),
+    ik: new InitialKeyInfo(row.ik, row.initialKeyIssuedAt ?? order.createdAt),
     seenBy: row.seenBy ?? [],
     entry: row.entry,
     orderEntry: order.entry,
@@ -184,31 +184,31 @@ function later(one: number | undefined, other: number | undefined): number | und
 }
 
 /** The row's `seenBy` with `idC` in it. */
-export function seenByToo(row: NodeRow, idC: number): number[] {
+export function addSeenBy(row: NodeRow, idC: number): number[] {
   const before = row.seenBy ?? [];
   return before.includes(idC) || before.length >= MAX_SEEN_BY ? before : [...before, idC];
 }
 
-export function keyOf(keyring: Keyring, idI: number, row: NodeRow): Secret {
+export function unsealNodeKey(keyring: Keyring, idI: number, row: NodeRow): Secret {
   return keyring.unseal({ kind: KEY_KIND.node, id: idI }, row.key);
 }
 
-export function controllerFacts(idC: number, { nid, servers, addedAt }: ControllerRow): ControllerFacts {
+export function toControllerInfo(idC: number, { nid, servers, addedAt }: ControllerRow): ControllerInfo {
   return { idC, nid, servers, addedAt };
 }
 
-export function wipeKeys({ skCs, nextSkCs }: ControllerRecord): void {
+export function wipeKeys({ skCs, stagedSkCs }: ControllerRecord): void {
   skCs.wipe();
-  nextSkCs?.wipe();
+  stagedSkCs?.wipe();
 }
 
 /** Opens both keys of a controller; `wipeKeys` ends that. */
-export function controllerFrom(keyring: Keyring, idC: number, row: ControllerRow): ControllerRecord {
-  const { nid, servers, addedAt, next } = row;
+export function unsealController(keyring: Keyring, idC: number, row: ControllerRow): ControllerRecord {
+  const { nid, servers, addedAt, stagedSkCs } = row;
   return {
     idC,
     skCs: keyring.unseal({ kind: KEY_KIND.controller, id: idC }, row.skCs),
-    nextSkCs: next === undefined ? undefined : keyring.unseal({ kind: KEY_KIND.stagedController, id: idC }, next),
+    stagedSkCs: stagedSkCs === undefined ? undefined : keyring.unseal({ kind: KEY_KIND.stagedController, id: idC }, stagedSkCs),
     nid,
     servers,
     addedAt,

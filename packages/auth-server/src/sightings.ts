@@ -10,25 +10,25 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { LinkRefusal } from '@latchkey/protocol';
 import { Failure, type Log } from '@latchkey/runtime';
 import { countEntries, writeFailure } from '@latchkey/store';
-import { seenByToo } from './rows.js';
+import { addSeenBy } from './rows.js';
 import type { Tables } from './tables.js';
 
 /** From what is seen to its being written, in ms: a node that joins meanwhile was not seen waiting. */
-const DELAY_MS = 100;
+const WRITE_DELAY_MS = 100;
 /** Between two writes, in ms. */
-const PERIOD_MS = 1_000;
+const WRITE_INTERVAL_MS = 1_000;
 /** Nodes and controllers of which something is to be written; at the bound the rest is not noted. */
-const MAX_WAITING = 4_096;
-const MAX_STRANGERS = 1_024;
+const MAX_PENDING = 4_096;
+const MAX_UNKNOWN_NODES = 1_024;
 
 /** A run of like events, with no event between them that ends it. Times are ms since the epoch. */
-interface Run {
+interface EventRun {
   since: number;
   at: number;
   count: number;
 }
 
-interface Refused extends Run {
+interface RejectionRun extends EventRun {
   refusal: LinkRefusal;
   /** ID_c of who asked. */
   by: number;
@@ -36,38 +36,38 @@ interface Refused extends Run {
   skew?: number;
 }
 
-export interface NodeSightingRow {
+export interface NodeActivity {
   /** Its key was given out for an M2; since the node last proved itself. */
-  asked?: (Run & { by: number }) | undefined;
-  refused?: Refused | undefined;
+  keyRequested?: (EventRun & { by: number }) | undefined;
+  rejected?: RejectionRun | undefined;
 }
 
-export interface ControllerSightingRow {
+export interface ControllerActivity {
   /** A request of its opened. */
-  heard?: Run | undefined;
+  lastSeen?: EventRun | undefined;
   /** Requests under its ID do not open. */
-  unopened?: Run | undefined;
+  authenticationFailed?: EventRun | undefined;
   /**
    * Requests whose TS is too far off, all to the same side; until one is in time. `skew`: TS minus
    * the server's clock, ms.
    */
-  skewed?: (Run & { skew: number }) | undefined;
+  clockSkew?: (EventRun & { skew: number }) | undefined;
 }
 
 /**
  * A row that is being gathered, with the runs of the stored row that have ended since that was
  * written.
  */
-interface GatheredController extends ControllerSightingRow {
+interface GatheredController extends ControllerActivity {
   unopenedEnded?: true;
   skewedEnded?: true;
 }
 
-export class Sightings {
+export class ActivityLog {
   readonly #tables: Tables;
   readonly #log: Log;
-  readonly #nodes = new Map<number, NodeSightingRow>();
-  readonly #controllers = new Map<number, GatheredController>();
+  readonly #pendingNodes = new Map<number, NodeActivity>();
+  readonly #pendingControllers = new Map<number, GatheredController>();
   #writing: Promise<void> | undefined;
   #closed = new AbortController();
 
@@ -80,55 +80,55 @@ export class Sightings {
    * Controller `idC` was given the key of node `idI`: what it was refused for before is over, but
    * for a proof that failed.
    */
-  asked(idI: number, idC: number, at: number): void {
-    const noted = this.#node(idI);
-    if (noted === undefined) return;
+  recordKeyRequest(idI: number, idC: number, at: number): void {
+    const pending = this.#pendingNode(idI);
+    if (pending === undefined) return;
     // Not `again`, spread: it is noted for each join.
-    const { since = at, count = 0 } = noted.asked ?? {};
-    noted.asked = { since, at, count: count + 1, by: idC };
-    if (noted.refused?.refusal !== 'proofFailed') noted.refused = undefined;
+    const { since = at, count = 0 } = pending.keyRequested ?? {};
+    pending.keyRequested = { since, at, count: count + 1, by: idC };
+    if (pending.rejected?.refusal !== 'proofFailed') pending.rejected = undefined;
   }
 
-  refused(idI: number, idC: number, refusal: LinkRefusal, at: number, skew?: number): void {
-    const noted = this.#node(idI);
-    if (noted === undefined) return;
+  recordRejection(idI: number, idC: number, refusal: LinkRefusal, at: number, skew?: number): void {
+    const pending = this.#pendingNode(idI);
+    if (pending === undefined) return;
     const next = { refusal, by: idC, ...(skew === undefined ? {} : { skew }) };
-    const before = noted.refused;
-    noted.refused = { ...again(before !== undefined && isSameRefusal(before, next) ? before : undefined, at), ...next };
+    const before = pending.rejected;
+    pending.rejected = { ...extendRun(before !== undefined && isSameRefusal(before, next) ? before : undefined, at), ...next };
   }
 
   /** The node has proven itself: that it was asked for is no news. */
-  joined(idI: number): void {
-    this.#nodes.delete(idI);
+  recordJoin(idI: number): void {
+    this.#pendingNodes.delete(idI);
   }
 
   /** A request of the controller opened. */
-  heard(idC: number, at: number): void {
-    const noted = this.#controller(idC);
-    if (noted === undefined) return;
-    noted.heard = again(noted.heard, at);
-    noted.unopened = undefined;
-    noted.unopenedEnded = true;
+  recordControllerSeen(idC: number, at: number): void {
+    const pending = this.#pendingController(idC);
+    if (pending === undefined) return;
+    pending.lastSeen = extendRun(pending.lastSeen, at);
+    pending.authenticationFailed = undefined;
+    pending.unopenedEnded = true;
   }
 
-  unopened(idC: number, at: number): void {
-    const noted = this.#controller(idC);
-    if (noted !== undefined) noted.unopened = again(noted.unopened, at);
+  recordAuthenticationFailure(idC: number, at: number): void {
+    const pending = this.#pendingController(idC);
+    if (pending !== undefined) pending.authenticationFailed = extendRun(pending.authenticationFailed, at);
   }
 
   /** The TS of a request was in time. */
   timely(idC: number): void {
-    const noted = this.#controller(idC);
-    if (noted === undefined) return;
-    noted.skewed = undefined;
-    noted.skewedEnded = true;
+    const pending = this.#pendingController(idC);
+    if (pending === undefined) return;
+    pending.clockSkew = undefined;
+    pending.skewedEnded = true;
   }
 
-  skewed(idC: number, skew: number, at: number): void {
-    const noted = this.#controller(idC);
-    if (noted === undefined) return;
-    const before = noted.skewed;
-    noted.skewed = { ...again(before !== undefined && isSameSide(before.skew, skew) ? before : undefined, at), skew };
+  recordClockSkew(idC: number, skew: number, at: number): void {
+    const pending = this.#pendingController(idC);
+    if (pending === undefined) return;
+    const before = pending.clockSkew;
+    pending.clockSkew = { ...extendRun(before !== undefined && isSameSide(before.skew, skew) ? before : undefined, at), skew };
   }
 
   /** Writes what is waiting. */
@@ -138,44 +138,45 @@ export class Sightings {
     await this.#write();
   }
 
-  #node(idI: number): NodeSightingRow | undefined {
-    return this.#noted(this.#nodes, idI);
+  #pendingNode(idI: number): NodeActivity | undefined {
+    return this.#pendingEntry(this.#pendingNodes, idI);
   }
 
-  #controller(idC: number): GatheredController | undefined {
-    return this.#noted(this.#controllers, idC);
+  #pendingController(idC: number): GatheredController | undefined {
+    return this.#pendingEntry(this.#pendingControllers, idC);
   }
 
-  #noted<R extends object>(waiting: Map<number, R>, id: number): R | undefined {
+  #pendingEntry<R extends object>(waiting: Map<number, R>, id: number): R | undefined {
     const there = waiting.get(id);
     if (there !== undefined) return there;
-    if (waiting.size >= MAX_WAITING) return undefined;
-    const noted = {} as R;
-    waiting.set(id, noted);
+    if (waiting.size >= MAX_PENDING) return undefined;
+    const pending = {} as R;
+    waiting.set(id, pending);
     this.#writing ??= this.#writeSoon();
-    return noted;
+    return pending;
   }
 
   /** Soon, then not again for a second. */
   async #writeSoon(): Promise<void> {
     const wait = (ms: number): Promise<void> =>
       pause(ms, undefined, { signal: this.#closed.signal, ref: false }).catch(() => undefined);
-    await wait(DELAY_MS);
+    await wait(WRITE_DELAY_MS);
     await this.#write();
-    await wait(PERIOD_MS - DELAY_MS);
-    this.#writing = this.#nodes.size + this.#controllers.size > 0 && !this.#closed.signal.aborted ? this.#writeSoon() : undefined;
+    await wait(WRITE_INTERVAL_MS - WRITE_DELAY_MS);
+    this.#writing =
+      this.#pendingNodes.size + this.#pendingControllers.size > 0 && !this.#closed.signal.aborted ? this.#writeSoon() : undefined;
   }
 
   async #write(): Promise<void> {
-    const [nodes, controllers] = [[...this.#nodes].toSorted(byId), [...this.#controllers].toSorted(byId)];
-    this.#nodes.clear();
-    this.#controllers.clear();
+    const [nodes, controllers] = [[...this.#pendingNodes].toSorted(byId), [...this.#pendingControllers].toSorted(byId)];
+    this.#pendingNodes.clear();
+    this.#pendingControllers.clear();
     if (nodes.length + controllers.length === 0) return;
     const { env, folder } = this.#tables;
     try {
       await env.transaction(() => {
-        for (const [idI, noted] of nodes) this.#mergeNode(idI, noted);
-        for (const [idC, noted] of controllers) this.#mergeController(idC, noted);
+        for (const [idI, pending] of nodes) this.#mergeNode(idI, pending);
+        for (const [idC, pending] of controllers) this.#mergeController(idC, pending);
       });
     } catch (error) {
       const failure = error instanceof Failure ? error : await writeFailure(folder, error);
@@ -183,42 +184,43 @@ export class Sightings {
     }
   }
 
-  #mergeNode(idI: number, noted: NodeSightingRow): void {
-    const { nodes, strangerSightings } = this.#tables;
+  #mergeNode(idI: number, pending: NodeActivity): void {
+    const { nodes, unknownNodeActivity } = this.#tables;
     const row = nodes.get(idI);
-    if (row === undefined && !strangerSightings.doesExist(idI) && countEntries(strangerSightings) >= MAX_STRANGERS)
-      strangerSightings.clearSync();
-    const sightings = row === undefined ? strangerSightings : this.#tables.nodeSightings;
+    if (row === undefined && !unknownNodeActivity.doesExist(idI) && countEntries(unknownNodeActivity) >= MAX_UNKNOWN_NODES)
+      unknownNodeActivity.clearSync();
+    const table = row === undefined ? unknownNodeActivity : this.#tables.nodeActivity;
     const joinedAt = row?.committed?.at ?? -Infinity;
     // What was seen before the node's last join is settled by it.
-    const unsettled = <R extends Run>(run: R | undefined): R | undefined =>
+    const sinceLastJoin = <R extends EventRun>(run: R | undefined): R | undefined =>
       run !== undefined && run.at > joinedAt ? run : undefined;
-    const { asked, refused } = sightings.get(idI) ?? {};
+    const { keyRequested, rejected } = table.get(idI) ?? {};
     // As in `asked`.
-    const goesOn = refused !== undefined && (noted.asked === undefined || refused.refusal === 'proofFailed');
-    const same = goesOn && (noted.refused === undefined || isSameRefusal(refused, noted.refused));
-    sightings.putSync(
+    const goesOn = rejected !== undefined && (pending.keyRequested === undefined || rejected.refusal === 'proofFailed');
+    const isSameRejection = goesOn && (pending.rejected === undefined || isSameRefusal(rejected, pending.rejected));
+    table.putSync(
       idI,
-      present({
-        asked: goingOn(unsettled(asked), noted.asked),
-        refused: goingOn(same ? unsettled(refused) : undefined, noted.refused),
+      omitUndefined({
+        keyRequested: mergeRuns(sinceLastJoin(keyRequested), pending.keyRequested),
+        rejected: mergeRuns(isSameRejection ? sinceLastJoin(rejected) : undefined, pending.rejected),
       }),
     );
-    if (noted.asked === undefined || row?.initial !== true) return;
-    const seenBy = seenByToo(row, noted.asked.by);
+    if (pending.keyRequested === undefined || row?.initial !== true) return;
+    const seenBy = addSeenBy(row, pending.keyRequested.by);
     if (seenBy !== row.seenBy) nodes.putSync(idI, { ...row, seenBy });
   }
 
-  #mergeController(idC: number, noted: GatheredController): void {
-    const { controllerSightings } = this.#tables;
-    const { heard, unopened, skewed } = controllerSightings.get(idC) ?? {};
-    const sameSide = skewed !== undefined && (noted.skewed === undefined || isSameSide(skewed.skew, noted.skewed.skew));
-    controllerSightings.putSync(
+  #mergeController(idC: number, pending: GatheredController): void {
+    const { controllerActivity } = this.#tables;
+    const { lastSeen, authenticationFailed, clockSkew } = controllerActivity.get(idC) ?? {};
+    const sameSide =
+      clockSkew !== undefined && (pending.clockSkew === undefined || isSameSide(clockSkew.skew, pending.clockSkew.skew));
+    controllerActivity.putSync(
       idC,
-      present({
-        heard: goingOn(heard, noted.heard),
-        unopened: goingOn(noted.unopenedEnded ? undefined : unopened, noted.unopened),
-        skewed: goingOn(sameSide && !noted.skewedEnded ? skewed : undefined, noted.skewed),
+      omitUndefined({
+        lastSeen: mergeRuns(lastSeen, pending.lastSeen),
+        authenticationFailed: mergeRuns(pending.unopenedEnded ? undefined : authenticationFailed, pending.authenticationFailed),
+        clockSkew: mergeRuns(sameSide && !pending.skewedEnded ? clockSkew : undefined, pending.clockSkew),
       }),
     );
   }
@@ -230,22 +232,25 @@ function isSameSide(one: number, other: number): boolean {
 }
 
 /** Whether two refusals in a row are one run. */
-function isSameRefusal(one: Pick<Refused, 'refusal' | 'by' | 'skew'>, other: Pick<Refused, 'refusal' | 'by' | 'skew'>): boolean {
+function isSameRefusal(
+  one: Pick<RejectionRun, 'refusal' | 'by' | 'skew'>,
+  other: Pick<RejectionRun, 'refusal' | 'by' | 'skew'>,
+): boolean {
   return one.refusal === other.refusal && one.by === other.by && isSameSide(one.skew ?? 0, other.skew ?? 0);
 }
 
-function again(before: Run | undefined, at: number): Run {
+function extendRun(before: EventRun | undefined, at: number): EventRun {
   return { since: before?.since ?? at, at, count: (before?.count ?? 0) + 1 };
 }
 
 /** A run that was noted before goes on with what is noted now. */
-function goingOn<R extends Run>(before: R | undefined, noted: R | undefined): R | undefined {
+function mergeRuns<R extends EventRun>(before: R | undefined, noted: R | undefined): R | undefined {
   if (before === undefined || noted === undefined) return noted ?? before;
   return { ...noted, since: before.since, count: before.count + noted.count };
 }
 
 /** The row without what is `undefined`: the store would keep that too. */
-function present<R extends object>(row: R): R {
+function omitUndefined<R extends object>(row: R): R {
   return Object.fromEntries(Object.entries(row).filter(([, value]) => value !== undefined)) as R;
 }
 

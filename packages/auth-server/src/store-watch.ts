@@ -3,8 +3,8 @@ import { type Log, repeat } from '@latchkey/runtime';
 import type { AuthServer } from './auth-server.js';
 import type { Registry } from './registry.js';
 
-const LOOK_EVERY_MS = 1_000;
-const FORGET_EVERY_MS = 60_000;
+const POLL_INTERVAL_MS = 1_000;
+const STALE_READER_INTERVAL_MS = 60_000;
 
 /**
  * Ends the process, at once and without clearing up, when a commit has not finished in 30 s: it must not take effect later,
@@ -14,14 +14,14 @@ const FORGET_EVERY_MS = 60_000;
  *
  * @returns a function that stops watching
  */
-export function watchStore(registry: Registry, server: AuthServer, log: Log): () => void {
+export function startStoreWatchdog(registry: Registry, server: AuthServer, log: Log): () => void {
   const stops = [
     repeat({
       what: 'to look after commits',
-      everyMs: LOOK_EVERY_MS,
+      everyMs: POLL_INTERVAL_MS,
       log,
       action() {
-        const since = registry.oldestCommit;
+        const since = registry.oldestPendingCommit;
         if (since === undefined || performance.now() - since < COMMIT_TIMEOUT_MS) return;
         log.fatal(
           { seconds: COMMIT_TIMEOUT_MS / 1000 },
@@ -32,22 +32,22 @@ export function watchStore(registry: Registry, server: AuthServer, log: Log): ()
     }),
     repeat({
       what: 'to keep the time, and to follow the master key',
-      everyMs: LOOK_EVERY_MS,
+      everyMs: POLL_INTERVAL_MS,
       log,
       async action() {
-        await registry.tellServing();
-        await server.keepTime();
+        await registry.announceAdoption();
+        await server.persistClock();
       },
     }),
     repeat({
       what: 'to forget reads of processes that are gone',
-      everyMs: FORGET_EVERY_MS,
+      everyMs: STALE_READER_INTERVAL_MS,
       log,
-      action: () => registry.forgetDeadReaders(),
+      action: () => registry.clearStaleReaders(),
     }),
     repeat({
       what: 'to forget initial keys that nodes had long ago',
-      everyMs: LOOK_EVERY_MS,
+      everyMs: POLL_INTERVAL_MS,
       log,
       action: () => registry.forgetInitialKeys(),
     }),

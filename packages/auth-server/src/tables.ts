@@ -5,14 +5,14 @@ import { KEY_KIND, type MetadataTable, Keyring, openStore, writeFailure } from '
 import { type Clock, Failure, RESERVE_AHEAD_MS, readClock, type ClockHistory, serverTime, UsageFailure } from '@latchkey/runtime';
 import { formatId, type Secret } from '@latchkey/protocol';
 import type { Database, RootDatabase } from 'lmdb';
-import { AuditLog, type Event } from './audit.js';
-import { KeptRows } from './kept-rows.js';
+import { AuditLog, type AuditEvent } from './audit.js';
+import { RowCache } from './kept-rows.js';
 import { RecentInitialKeys } from './recent-initial-keys.js';
-import type { ControllerRow, FormerIkRow, NodeRow, OrderRow } from './rows.js';
-import type { ControllerSightingRow, NodeSightingRow } from './sightings.js';
+import type { ControllerRow, RetiredInitialKeyRow, NodeRow, OrderRow } from './rows.js';
+import type { ControllerActivity, NodeActivity } from './sightings.js';
 
 /** Folder of the store inside the registry's folder. */
-export const STORE = 'registry';
+export const STORE_FOLDER = 'registry';
 
 /** Advice for a registry whose store is damaged. */
 export function restoreAdvice(folder: string): string {
@@ -20,8 +20,8 @@ export function restoreAdvice(folder: string): string {
 }
 
 /** Where a store of that schema lies while it is not the one in use: it is about to be, or was before an upgrade. */
-export function storeOfSchema(schema: number): string {
-  return `${STORE}-schema-${schema}`;
+export function storeFolderOfSchema(schema: number): string {
+  return `${STORE_FOLDER}-schema-${schema}`;
 }
 
 /**
@@ -43,52 +43,52 @@ export class Tables {
   readonly nodes: Database<NodeRow, number>;
   readonly controllers: Database<ControllerRow, number>;
   readonly orders: Database<OrderRow, number>;
-  readonly formerIks: Database<FormerIkRow, number>;
+  readonly retiredInitialKeys: Database<RetiredInitialKeyRow, number>;
   readonly recentInitialKeys: RecentInitialKeys;
-  readonly nodeSightings: Database<NodeSightingRow, number>;
-  readonly strangerSightings: Database<NodeSightingRow, number>;
-  readonly controllerSightings: Database<ControllerSightingRow, number>;
+  readonly nodeActivity: Database<NodeActivity, number>;
+  readonly unknownNodeActivity: Database<NodeActivity, number>;
+  readonly controllerActivity: Database<ControllerActivity, number>;
   /** For what reads them with every request. */
-  readonly keptControllers: KeptRows<ControllerRow>;
-  readonly keptOrders: KeptRows<OrderRow>;
-  readonly about: MetadataTable;
+  readonly controllerCache: RowCache<ControllerRow>;
+  readonly orderCache: RowCache<OrderRow>;
+  readonly metadata: MetadataTable;
   readonly audit: AuditLog;
   /** Of this process. */
   readonly #clock: Clock;
   #keyring: Keyring | undefined;
 
-  private constructor(folder: string, env: RootDatabase, who: string, clock: Clock) {
+  private constructor(folder: string, env: RootDatabase, actor: string, clock: Clock) {
     this.folder = folder;
     this.env = env;
     this.#clock = clock;
     this.nodes = env.openDB({ name: 'nodes', keyEncoding: 'uint32' });
     this.controllers = env.openDB({ name: 'controllers', keyEncoding: 'uint32' });
     this.orders = env.openDB({ name: 'orders', keyEncoding: 'uint32' });
-    this.formerIks = env.openDB({ name: 'former iks', keyEncoding: 'uint32' });
+    this.retiredInitialKeys = env.openDB({ name: 'former iks', keyEncoding: 'uint32' });
     this.recentInitialKeys = new RecentInitialKeys(env.openDB({ name: 'recent initial keys', keyEncoding: 'uint32' }));
-    this.nodeSightings = env.openDB({ name: 'node sightings', keyEncoding: 'uint32' });
-    this.strangerSightings = env.openDB({ name: 'stranger sightings', keyEncoding: 'uint32' });
-    this.controllerSightings = env.openDB({ name: 'controller sightings', keyEncoding: 'uint32' });
-    this.keptControllers = new KeptRows(this.controllers);
-    this.keptOrders = new KeptRows(this.orders);
-    this.about = env.openDB({ name: 'about' });
-    this.audit = new AuditLog(env.openDB({ name: 'audit', encoding: 'binary' }), this.about, who);
+    this.nodeActivity = env.openDB({ name: 'node sightings', keyEncoding: 'uint32' });
+    this.unknownNodeActivity = env.openDB({ name: 'stranger sightings', keyEncoding: 'uint32' });
+    this.controllerActivity = env.openDB({ name: 'controller sightings', keyEncoding: 'uint32' });
+    this.controllerCache = new RowCache(this.controllers);
+    this.orderCache = new RowCache(this.orders);
+    this.metadata = env.openDB({ name: 'about' });
+    this.audit = new AuditLog(env.openDB({ name: 'audit', encoding: 'binary' }), this.metadata, actor);
   }
 
   /**
-   * @param who stands in the audit log
+   * @param actor stands in the audit log
    * @param ifDamaged advice for a store that is damaged
    */
   static async open(
     folder: string,
-    who: string,
+    actor: string,
     {
-      store = STORE,
+      store = STORE_FOLDER,
       clock = readClock,
       ifDamaged = restoreAdvice(folder),
     }: { readonly store?: string; readonly clock?: Clock | undefined; readonly ifDamaged?: string } = {},
   ): Promise<Tables> {
-    return new Tables(folder, await openStore(join(folder, store), { maxDbs: 12, ifDamaged }), who, clock);
+    return new Tables(folder, await openStore(join(folder, store), { maxDbs: 12, ifDamaged }), actor, clock);
   }
 
   get keyring(): Keyring {
@@ -97,24 +97,24 @@ export class Tables {
   }
 
   /** `name`: what messages call the store. */
-  unlock(master: Secret, name: string = this.folder): void {
-    this.#keyring = Keyring.open(this.about, name, master);
+  openKeyring(master: Secret, name: string = this.folder): void {
+    this.#keyring = Keyring.open(this.metadata, name, master);
   }
 
   /** For a new store, inside a write transaction. */
-  lockUnder(master: Secret, ikIdentity: Secret): void {
-    this.#keyring = Keyring.create(this.about, this.folder, master);
-    this.about.putSync('ik identity', this.#keyring.seal({ kind: KEY_KIND.initialKeyId, id: 0 }, ikIdentity));
+  initializeKeyring(master: Secret, idKey: Secret): void {
+    this.#keyring = Keyring.create(this.metadata, this.folder, master);
+    this.metadata.putSync('ik identity', this.#keyring.seal({ kind: KEY_KIND.initialKeyId, id: 0 }, idKey));
   }
 
   /** The latest time that a change or a server saw, ms since the epoch. */
   get latestWall(): number {
-    return Math.max(this.audit.latest, (this.about.get('wall') as number | undefined) ?? 0);
+    return Math.max(this.audit.lastWrittenAt, (this.metadata.get('wall') as number | undefined) ?? 0);
   }
 
   /** What the clocks of the servers showed. An older version kept the latest of it alone. */
   get times(): ClockHistory {
-    const times = this.about.get('times') as ClockHistory | undefined;
+    const times = this.metadata.get('times') as ClockHistory | undefined;
     if (times !== undefined) return times;
     const wall = this.latestWall;
     return {
@@ -133,12 +133,12 @@ export class Tables {
    * Inside a write transaction: the IK of a node that is removed, or gets another, stays known by its fingerprint, and for a while as one that
    * this ID had.
    */
-  keepFormerIk(idI: number, row: NodeRow): void {
+  retireInitialKey(idI: number, row: NodeRow): void {
     this.recentInitialKeys.remember(idI, row.ik, this.timeOfServers);
-    const [last = 0] = this.formerIks.getKeys({ reverse: true, limit: 1 });
-    const { ik, order, ikAt, initial, seenBy = [] } = row;
-    const givenAt = ikAt ?? this.orders.get(order)?.createdAt ?? 0;
-    this.formerIks.putSync(last + 1, { ik, order, givenAt, at: Date.now(), joined: !initial, seenBy });
+    const [last = 0] = this.retiredInitialKeys.getKeys({ reverse: true, limit: 1 });
+    const { ik, order, initialKeyIssuedAt, initial, seenBy = [] } = row;
+    const issuedAt = initialKeyIssuedAt ?? this.orders.get(order)?.createdAt ?? 0;
+    this.retiredInitialKeys.putSync(last + 1, { ik, order, issuedAt: issuedAt, retiredAt: Date.now(), joined: !initial, seenBy });
   }
 
   /** Inside a write transaction: nodes are assigned to controllers that are there alone. */
@@ -151,7 +151,7 @@ export class Tables {
   }
 
   /** Reads from here on see every write that was acknowledged before, also another process's. */
-  seeLatest(): void {
+  refreshSnapshot(): void {
     this.env.resetReadTxn();
   }
 
@@ -172,7 +172,7 @@ export class Tables {
   }
 
   /** As `write`, and tells of it in the audit log; `action` is given the number of the entry. */
-  change<T>(event: Event, action: (entry: number) => T): Promise<T> {
+  audited<T>(event: AuditEvent, action: (entry: number) => T): Promise<T> {
     return this.write(() => action(this.audit.append(event, Date.now())));
   }
 

@@ -13,92 +13,94 @@ import {
   extendTo,
 } from '@latchkey/runtime';
 import { isoTime } from './iso-time.js';
-import { pastAhead } from './past-times.js';
+import { blockedRanges } from './past-times.js';
 import type { Registry } from './registry.js';
 
-export class Timekeeper {
+export class ClockRollbackGuard {
   readonly #registry: Registry;
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #watch: ClockStepDetector;
+  readonly #stepDetector: ClockStepDetector;
   /** As they were last read or written. */
-  #times: ClockHistory;
+  #history: ClockHistory;
   /** How many breaks the registry knows of. */
-  #told = 0;
-  #keeping: Promise<void> | undefined;
+  #persistedSteps = 0;
+  #persisting: Promise<void> | undefined;
 
   constructor(registry: Registry, clock: Clock, log: Log) {
     this.#registry = registry;
     this.#clock = clock;
     this.#log = log;
-    this.#times = registry.times;
-    this.#watch = new ClockStepDetector(clock(), this.#times);
-    if (this.#watch.observe(clock())) log.warn('the clock was set back: no key is committed for five minutes');
+    this.#history = registry.clockHistory;
+    this.#stepDetector = new ClockStepDetector(clock(), this.#history);
+    if (this.#stepDetector.observe(clock())) log.warn('the clock was set back: no key is committed for five minutes');
   }
 
   /** The time it is, ms since the epoch; `undefined` while it is not kept. */
-  look(): number | undefined {
+  trustedNow(): number | undefined {
     const now = this.#clock();
-    this.#watch.observe(now);
-    return this.#watch.discontinuities === this.#told && isCovered(this.#times, now.wallMs) ? now.wallMs : undefined;
+    this.#stepDetector.observe(now);
+    return this.#stepDetector.discontinuities === this.#persistedSteps && isCovered(this.#history, now.wallMs)
+      ? now.wallMs
+      : undefined;
   }
 
   /** Why an M7 with this TS is not committed; `undefined`: it may be. After `look`. */
-  refuses(ts: number): string | undefined {
-    if (this.#watch.observe(this.#clock())) return 'the clock was set back less than five minutes ago';
-    const span = findPreviousRange(this.#times, ts);
+  rejectionReason(ts: number): string | undefined {
+    if (this.#stepDetector.observe(this.#clock())) return 'the clock was set back less than five minutes ago';
+    const span = findPreviousRange(this.#history, ts);
     if (span === undefined) return undefined;
-    return `its TS is of a time that the clock showed before it was set back, or the machine started anew; such are refused until ${isoTime(rejectedUntil(this.#times, ts) ?? ts)}`;
+    return `its TS is of a time that the clock showed before it was set back, or the machine started anew; such are refused until ${isoTime(rejectedUntil(this.#history, ts) ?? ts)}`;
   }
 
   /** Why no M7 of now is committed; `undefined` if it is. */
   fault(): string | undefined {
     const now = this.#clock();
-    if (this.#watch.observe(now)) return 'no key is committed: the clock was set back less than five minutes ago';
-    const until = rejectedUntil(this.#times, now.wallMs);
+    if (this.#stepDetector.observe(now)) return 'no key is committed: the clock was set back less than five minutes ago';
+    const until = rejectedUntil(this.#history, now.wallMs);
     if (until === undefined) return undefined;
     return `no key is committed until ${isoTime(until)}: the clock shows times that it showed before it was set back, or the machine started anew`;
   }
 
   /** What an administrator has changed, or another server. */
-  readAgain(): void {
-    if (this.#keeping === undefined) this.#times = this.#registry.times;
+  reload(): void {
+    if (this.#persisting === undefined) this.#history = this.#registry.clockHistory;
   }
 
   /** Keeps the time where that is due. Resolves when the disk has it. */
-  async keep(): Promise<void> {
+  async persist(): Promise<void> {
     const now = this.#clock();
-    this.#watch.observe(now);
-    if (this.#watch.discontinuities === this.#told && !needsExtension(this.#times, now.wallMs)) return;
-    this.#keeping ??= this.#write().finally(() => {
-      this.#keeping = undefined;
+    this.#stepDetector.observe(now);
+    if (this.#stepDetector.discontinuities === this.#persistedSteps && !needsExtension(this.#history, now.wallMs)) return;
+    this.#persisting ??= this.#write().finally(() => {
+      this.#persisting = undefined;
     });
-    await this.#keeping;
+    await this.#persisting;
   }
 
   async #write(): Promise<void> {
     const now = this.#clock();
-    this.#watch.observe(now);
-    const { discontinuities, steppedBackAt } = this.#watch;
-    const broken = discontinuities !== this.#told;
-    this.#times = await this.#registry.keepTimes(
-      (times) => (broken ? afterDiscontinuity(times, now, steppedBackAt) : extendTo(times, now)),
+    this.#stepDetector.observe(now);
+    const { discontinuities, steppedBackAt } = this.#stepDetector;
+    const isDiscontinuous = discontinuities !== this.#persistedSteps;
+    this.#history = await this.#registry.saveClockHistory(
+      (times) => (isDiscontinuous ? afterDiscontinuity(times, now, steppedBackAt) : extendTo(times, now)),
       now.wallMs,
-      broken ? this.#whyBroken(now.monotonicMs) : undefined,
+      isDiscontinuous ? this.#discontinuityCause(now.monotonicMs) : undefined,
     );
-    this.#told = discontinuities;
-    if (broken) this.#tellOfBreak(now.wallMs);
+    this.#persistedSteps = discontinuities;
+    if (isDiscontinuous) this.#logDiscontinuity(now.wallMs);
   }
 
-  #whyBroken(steady: number): string {
-    const { steppedBackAt } = this.#watch;
+  #discontinuityCause(steady: number): string {
+    const { steppedBackAt } = this.#stepDetector;
     return steppedBackAt === undefined || steppedBackAt < steady - 60_000
       ? 'nobody knows whether the clock ran on since a server last kept the time'
       : 'the clock was set back';
   }
 
-  #tellOfBreak(wall: number): void {
-    const spans = pastAhead(this.#times, wall).map(({ from, until }) => ({ from: isoTime(from), until: isoTime(until) }));
+  #logDiscontinuity(wall: number): void {
+    const spans = blockedRanges(this.#history, wall).map(({ from, until }) => ({ from: isoTime(from), until: isoTime(until) }));
     if (spans.length === 0) return;
     this.#log.warn(
       { spans, advice: 'If that is too long: docs/OPERATIONS.md, "Clocks".' },

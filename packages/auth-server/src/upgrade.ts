@@ -13,13 +13,13 @@ import { countEntries, openStore, KEY_KIND, STORE_FILE } from '@latchkey/store';
 import { randomBytes } from 'node:crypto';
 import type { Database, RootDatabase } from 'lmdb';
 import { DEFAULT_GRACE } from './enrolment.js';
-import { identify } from './ik-identity.js';
+import { initialKeyId } from './ik-identity.js';
 import { SCHEMA } from './registry.js';
 import type { NodeRow, OrderRow } from './rows.js';
-import { restoreAdvice, STORE, storeOfSchema, Tables } from './tables.js';
+import { restoreAdvice, STORE_FOLDER, storeFolderOfSchema, Tables } from './tables.js';
 
-const OLD = storeOfSchema(1);
-const NEW = storeOfSchema(SCHEMA);
+const OLD = storeFolderOfSchema(1);
+const NEW = storeFolderOfSchema(SCHEMA);
 const CHUNK = 4_096;
 
 interface OldNodeRow {
@@ -52,7 +52,7 @@ interface OldOrderRow {
 
 /** Under the folder's lock, before it is opened. `master`: asked only where there is something to upgrade. */
 export async function upgrade(folder: string, master: () => Promise<Secret>, who: string, log: Log): Promise<void> {
-  const [store, old] = [join(folder, STORE), join(folder, OLD)];
+  const [store, old] = [join(folder, STORE_FOLDER), join(folder, OLD)];
   if (!(await exists(join(store, STORE_FILE)))) {
     // Killed between the last two steps.
     if (!(await exists(old)) || !(await exists(join(folder, NEW)))) return;
@@ -89,7 +89,7 @@ async function fill(env: RootDatabase, folder: string, master: Secret, who: stri
     // Not before what the old one saw: a clock that was set back meanwhile is to be noticed.
     const now = Math.max(Date.now(), env.openDB<number, string>({ name: 'about' }).get('wall') ?? 0);
     const imported = await tables.write(() => {
-      tables.lockUnder(master, identity);
+      tables.initializeKeyring(master, identity);
       const entry = tables.audit.append(
         { what: 'registry upgraded', note: `from schema 1 to ${SCHEMA}`, count: countEntries(old.nodes) },
         now,
@@ -101,7 +101,7 @@ async function fill(env: RootDatabase, folder: string, master: Secret, who: stri
       return copyOrders(old.orders, tables, entry, now);
     });
     await copyNodes(old.nodes, tables, identity, imported);
-    await tables.write(() => tables.about.putSync('schema', SCHEMA));
+    await tables.write(() => tables.metadata.putSync('schema', SCHEMA));
   } finally {
     await tables.close();
   }
@@ -148,7 +148,7 @@ async function copyNodes(nodes: Database<OldNodeRow, number>, tables: Tables, id
         key: tables.keyring.seal({ kind: KEY_KIND.node, id: idI }, key),
         initial,
         // Of an IK that was traded in nothing is left to tell it by.
-        ik: initial ? identify(identity, key) : new Uint8Array(10),
+        ik: initial ? initialKeyId(identity, key) : new Uint8Array(10),
         controller,
         order: order ?? imported,
         entry: 0,

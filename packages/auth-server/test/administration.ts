@@ -19,21 +19,21 @@ import {
 } from '@latchkey/protocol';
 import { onTestFinished } from 'vitest';
 import { CapturedLog, tempFolder } from '../../runtime/test/fixtures.js';
-import type { Entry } from '../src/audit.js';
+import type { AuditEntry } from '../src/audit.js';
 import { AuthServer } from '../src/auth-server.js';
 import { NodeBatch } from '../src/batch.js';
 import { addController } from '../src/changes.js';
 import { type Diagnosis, diagnoseNode } from '../src/diagnosis.js';
 import { type Surroundings, surroundingsOf } from '../src/diagnosis-situation.js';
-import { enrol, type Terms } from '../src/enrolment.js';
+import { enrol, type OrderTerms } from '../src/enrolment.js';
 import { Registry } from '../src/registry.js';
-import { STORE } from '../src/tables.js';
+import { STORE_FOLDER } from '../src/tables.js';
 
 // As every command does: what LMDB makes is for this user alone.
 process.umask(0o077);
 
 /** Controllers of every registry here; 3 is not in it. */
-export const [C1, C2, STRANGE] = [1, 2, 3] as const;
+export const [C1, C2, UNKNOWN_CONTROLLER] = [1, 2, 3] as const;
 const NID_I = Uint8Array.from(Buffer.from('00000000000000000000ffffc0000207c000', 'hex'));
 /** Octets of the master key of every registry here. */
 export const MASTER: Uint8Array = randomBytes(16);
@@ -42,11 +42,11 @@ export const MASTER: Uint8Array = randomBytes(16);
 const clock = (): { wallMs: number; monotonicMs: number } => ({ wallMs: Date.now(), monotonicMs: Date.now() });
 
 /** A key whose octets can be looked for. */
-export function drawn(): Secret {
+export function newSecret(): Secret {
   return Secret.from(randomBytes(16));
 }
 
-export class Office {
+export class AdminFixture {
   readonly registry: Registry;
   readonly #skCs: ReadonlyMap<number, Secret>;
 
@@ -56,46 +56,54 @@ export class Office {
   }
 
   /** A new registry with controllers 1 and 2. */
-  static async open(): Promise<Office> {
+  static async open(): Promise<AdminFixture> {
     const registry = await Registry.create(await tempFolder(), () => Promise.resolve(Secret.from(MASTER)), 'user ada', clock);
-    const office = new Office(registry, new Map([C1, C2, STRANGE].map((idC) => [idC, drawn()])));
+    const fixture = new AdminFixture(registry, new Map([C1, C2, UNKNOWN_CONTROLLER].map((idC) => [idC, newSecret()])));
     onTestFinished(() => registry.close());
     for (const idC of [C1, C2]) {
       const nid = { host: '192.0.2.1', port: 5683 + idC };
-      await addController(registry, { idC, skCs: office.key(idC), nid, servers: [], addedAt: Date.now() });
+      await addController(registry, { idC, skCs: fixture.skCs(idC), nid, servers: [], addedAt: Date.now() });
     }
-    return office;
+    return fixture;
   }
 
   /** Its registry as another process would open it; close it. */
-  again(): Promise<Registry> {
+  reopen(): Promise<Registry> {
     return Registry.open(this.registry.folder, Secret.from(MASTER), 'user bo');
   }
 
   /** The same office as it is now, later: its store is copied, and says that it was put back from a backup. */
-  async copied(): Promise<() => Promise<Office>> {
+  async snapshot(): Promise<() => Promise<AdminFixture>> {
     const folder = await tempFolder();
-    const store = join(folder, STORE);
+    const store = join(folder, STORE_FOLDER);
     await mkdir(store);
-    await this.registry.tables.change({ what: 'registry backed up' }, () => undefined);
-    const backupAt = this.registry.latestWall;
+    await this.registry.tables.audited({ what: 'registry backed up' }, () => undefined);
+    const backupAt = this.registry.lastWallClock;
     await this.registry.tables.env.backup(store, true);
     return async () => {
       const registry = await Registry.open(folder, Secret.from(MASTER), 'user ada');
       onTestFinished(() => registry.close());
-      await registry.tables.write(() => registry.tables.about.putSync('restored', { at: Date.now(), backupAt }));
-      return new Office(registry, this.#skCs);
+      await registry.tables.write(() => registry.tables.metadata.putSync('restored', { at: Date.now(), backupAt }));
+      return new AdminFixture(registry, this.#skCs);
     };
   }
 
   /** The SK_cs of a controller; a copy, since whoever gets it may wipe it. */
-  key(idC: number): Secret {
+  skCs(idC: number): Secret {
     return Secret.from(this.#skCs.get(idC)?.expose() ?? new Uint8Array(16));
   }
 
   /** Adds nodes as one order, each with the IK at its place; gives the order's number. */
-  async order(nodes: Readonly<Record<number, Secret>>, more: Partial<Terms> = {}): Promise<number> {
-    const terms: Terms = { kind: 'order', installer: 'Kim', idC: C1, sharedKey: false, lifetime: 3_600, grace: 600, ...more };
+  async order(nodes: Readonly<Record<number, Secret>>, more: Partial<OrderTerms> = {}): Promise<number> {
+    const terms: OrderTerms = {
+      kind: 'order',
+      installer: 'Kim',
+      idC: C1,
+      sharedKey: false,
+      lifetime: 3_600,
+      grace: 600,
+      ...more,
+    };
     const batch = new NodeBatch();
     for (const [id, ik] of Object.entries(nodes)) batch.add(Number(id), terms.idC ?? C1, ik.expose(), 0);
     const number = await enrol(this.registry, { terms, batch });
@@ -104,77 +112,77 @@ export class Office {
   }
 
   /** What the log says, from the entry after `seq`. */
-  entriesAfter(seq: number): Entry[] {
-    this.registry.tables.seeLatest();
+  entriesAfter(seq: number): AuditEntry[] {
+    this.registry.tables.refreshSnapshot();
     return [...this.registry.audit.entries(seq + 1)];
   }
 
-  get seq(): number {
-    this.registry.tables.seeLatest();
+  get headSeq(): number {
+    this.registry.tables.refreshSnapshot();
     return this.registry.audit.head?.seq ?? 0;
   }
 
   /** Takes the entries through `last` out of the log, which is looked at after each transaction. */
-  async prune(last: number, look: () => void = () => undefined): Promise<void> {
+  async prune(last: number, inspect: () => void = () => undefined): Promise<void> {
     const { tables, audit } = this.registry;
     const write = async (action: () => number): Promise<number> => {
       const removed = await tables.write(action);
-      look();
+      inspect();
       return removed;
     };
     await audit.prune(last, 'a file', write);
   }
 
   /** A server with a clock of its own; when `use` is through, what it has seen is written. */
-  async serving<T>(use: (server: Serving) => T | Promise<T>, wall: number = Date.now()): Promise<T> {
-    const serving = new Serving(this, wall);
-    const result = await use(serving);
-    await serving.server.close();
-    this.registry.tables.seeLatest();
+  async testServer<T>(use: (server: TestServer) => T | Promise<T>, wall: number = Date.now()): Promise<T> {
+    const testServer = new TestServer(this, wall);
+    const result = await use(testServer);
+    await testServer.authServer.close();
+    this.registry.tables.refreshSnapshot();
     return result;
   }
 
   /** Node `idI` joins, or renews, at `wall`; gives its new key. */
   async join(idI: number, key: Secret, { idC = C1, wall = Date.now() }: { idC?: number; wall?: number } = {}): Promise<Secret> {
-    return this.serving(async (serving) => {
-      const exchange = serving.exchange(idI, key, { idC });
-      await serving.ask(exchange, 'm2');
-      const answer = await serving.ask(exchange, 'm7');
+    return this.testServer(async (withServer) => {
+      const exchange = withServer.exchange(idI, key, { idC });
+      await withServer.request(exchange, 'm2');
+      const answer = await withServer.request(exchange, 'm7');
       if (answer !== 'M8') throw new Error(`node ${formatId(idI)} was answered ${answer}`);
       return exchange.psk;
     }, wall);
   }
 }
 
-export class Serving {
-  readonly server: AuthServer;
+export class TestServer {
+  readonly authServer: AuthServer;
   readonly log: CapturedLog = new CapturedLog();
   readonly now: { wallMs: number; monotonicMs: number };
-  readonly #office: Office;
+  readonly #fixture: AdminFixture;
 
-  constructor(office: Office, wall: number) {
-    this.#office = office;
+  constructor(fixture: AdminFixture, wall: number) {
+    this.#fixture = fixture;
     // Of one machine, whose monotonic clock runs on from one server to the next.
     this.now = { wallMs: wall, monotonicMs: wall };
     const clock = (): { wallMs: number; monotonicMs: number } => ({ ...this.now });
-    this.server = new AuthServer({ registry: office.registry, clock, draw: randomBytes, log: this.log.log });
+    this.authServer = new AuthServer({ registry: fixture.registry, clock, randomBytes: randomBytes, log: this.log.log });
   }
 
   exchange(idI: number, key: Secret, more: { idC?: number; ts?: number; skCs?: Secret } = {}): Exchange {
     const { idC = C1, ts = this.now.wallMs } = more;
-    return new Exchange({ idI, key, idC, ts, skCs: more.skCs ?? this.#office.key(idC) });
+    return new Exchange({ idI, key, idC, ts, skCs: more.skCs ?? this.#fixture.skCs(idC) });
   }
 
   /** `M3`, `M8`, the refusal in M9, or the bare code. */
-  async ask(exchange: Exchange, request: 'm2' | 'm7'): Promise<string> {
-    const { code, payload } = await this.server.answer(exchange[request]);
+  async request(exchange: Exchange, request: 'm2' | 'm7'): Promise<string> {
+    const { code, payload } = await this.authServer.answer(exchange[request]);
     return exchange.read(request, payload) ?? code;
   }
 }
 
 /** What is found at `at` beside a server that runs, whose clock was never set back. */
 export function diagnosisOf(registry: Registry, idI: number, at: number, more: Partial<Surroundings> = {}): Diagnosis {
-  registry.tables.seeLatest();
+  registry.tables.refreshSnapshot();
   const lock = { locked: true, holder: 'latchkey-auth-server run (process 1, since some time)' };
   const surroundings = surroundingsOf(registry, lock, { wallMs: at, monotonicMs: at });
   const server = { runs: true, combined: false, seenAt: at };

@@ -6,22 +6,22 @@ import * as fc from 'fast-check';
 import type { Database } from 'lmdb';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { AuditLog, formatHead, type Head, parseHead } from '../src/audit.js';
-import { moveNodes, orderControllerKey, resetNode, setDisabled, setJoinWindow, setOrderState } from '../src/changes.js';
+import { moveNodes, stageControllerKey, resetNode, setDisabled, setJoinWindow, setOrderState } from '../src/changes.js';
 import type { Registry } from '../src/registry.js';
-import { C1, C2, drawn, Office } from './administration.js';
+import { C1, C2, newSecret, AdminFixture } from './administration.js';
 
 const LENGTH = 12;
 
 /** What somebody sees of the log who can write to the store. */
-class Thief {
+class Tamperer {
   readonly registry: Registry;
   readonly entries: Database<Buffer, number>;
-  readonly about: Database<unknown, string>;
+  readonly metadata: Database<unknown, string>;
 
   constructor(registry: Registry) {
     this.registry = registry;
     this.entries = registry.tables.env.openDB({ name: 'audit', encoding: 'binary' });
-    this.about = registry.tables.about;
+    this.metadata = registry.tables.metadata;
   }
 
   row(seq: number): Buffer {
@@ -29,7 +29,7 @@ class Thief {
   }
 
   get head(): { seq: number; hash: Uint8Array; at: number } {
-    return this.about.get('audit head') as { seq: number; hash: Uint8Array; at: number };
+    return this.metadata.get('audit head') as { seq: number; hash: Uint8Array; at: number };
   }
 
   /** An entry with the hash it should have. */
@@ -60,7 +60,7 @@ class Thief {
       await this.tamper(() => {
         for (const key of Array.from(this.entries.getKeys())) this.entries.removeSync(key);
         for (const [key, value] of rows) this.entries.putSync(key, value);
-        this.about.putSync('audit head', head);
+        this.metadata.putSync('audit head', head);
       });
     }
   }
@@ -72,22 +72,22 @@ function hexOf(head: Head | undefined): Head {
 }
 
 describe('the log', () => {
-  let office: Office;
-  let thief: Thief;
-  const problems = (against?: Head): string[] => [...office.registry.audit.verify(against)];
-  const head = (): Head => hexOf(office.registry.audit.head);
+  let fixture: AdminFixture;
+  let tamperer: Tamperer;
+  const problems = (against?: Head): string[] => [...fixture.registry.audit.verify(against)];
+  const head = (): Head => hexOf(fixture.registry.audit.head);
 
   beforeEach(async () => {
-    office = await Office.open();
-    thief = new Thief(office.registry);
-    await office.order({ 1: drawn() });
-    while (office.seq < LENGTH) await setDisabled(office.registry, [1], office.seq % 2 === 0);
+    fixture = await AdminFixture.open();
+    tamperer = new Tamperer(fixture.registry);
+    await fixture.order({ 1: newSecret() });
+    while (fixture.headSeq < LENGTH) await setDisabled(fixture.registry, [1], fixture.headSeq % 2 === 0);
   });
 
   it('of a healthy registry holds, also against each of its earlier HEADs', async () => {
     const heads: Head[] = [head()];
     for (let i = 0; i < 4; i++) {
-      await setDisabled(office.registry, [1], i % 2 === 0);
+      await setDisabled(fixture.registry, [1], i % 2 === 0);
       heads.push(head());
     }
     for (const earlier of heads) expect(problems(earlier)).toEqual([]);
@@ -101,10 +101,10 @@ describe('the log', () => {
         fc.integer({ min: 1, max: LENGTH }),
         fc.double({ min: 0, max: 1, noNaN: true, maxExcluded: true }),
         async (seq, where) => {
-          const row = thief.row(seq);
+          const row = tamperer.row(seq);
           const bit = Math.floor(where * row.length * 8);
           row[bit >> 3]! ^= 1 << (bit & 7);
-          const found = await thief.tampered(() => thief.entries.putSync(seq, row), problems);
+          const found = await tamperer.tampered(() => tamperer.entries.putSync(seq, row), problems);
           expect(found[0]).toMatch(new RegExp(`^entry ${seq} was changed`));
         },
       ),
@@ -125,7 +125,7 @@ describe('the log', () => {
     );
     await fc.assert(
       fc.asyncProperty(tampering, async ({ kind, from, to }) => {
-        const { entries } = thief;
+        const { entries } = tamperer;
         const wanted = {
           rewritten: `entry ${from} was changed, with its hash`,
           removed: from === to ? `entry ${from} was removed` : `entries ${from} to ${to} were removed`,
@@ -133,22 +133,25 @@ describe('the log', () => {
           'put in': `entry ${from} stands in the place of entry ${from + 1}`,
         };
         const action = {
-          rewritten: () => entries.putSync(from, thief.rewritten(from)),
+          rewritten: () => entries.putSync(from, tamperer.rewritten(from)),
           removed: () => {
             for (let seq = from; seq <= to; seq++) entries.removeSync(seq);
           },
           swapped: () => {
-            const [one, other] = [thief.row(from), thief.row(to)];
+            const [one, other] = [tamperer.row(from), tamperer.row(to)];
             entries.putSync(from, other);
             entries.putSync(to, one);
           },
           'put in': () => {
-            const forged = thief.forged(JSON.stringify({ seq: from, what: 'node enabled' }), thief.row(from).subarray(32, 64));
-            for (let seq = LENGTH; seq >= from; seq--) entries.putSync(seq + 1, thief.row(seq));
+            const forged = tamperer.forged(
+              JSON.stringify({ seq: from, what: 'node enabled' }),
+              tamperer.row(from).subarray(32, 64),
+            );
+            for (let seq = LENGTH; seq >= from; seq--) entries.putSync(seq + 1, tamperer.row(seq));
             entries.putSync(from, forged);
           },
         };
-        const found = await thief.tampered(action[kind], problems);
+        const found = await tamperer.tampered(action[kind], problems);
         expect(found).toContain(wanted[kind]);
         expect(found.filter((problem) => /\b(?:NaN|undefined)\b/.test(problem))).toEqual([]);
       }),
@@ -158,37 +161,43 @@ describe('the log', () => {
   });
 
   it('names the last entry when the head row tells another hash', async () => {
-    const hash = Buffer.from(thief.head.hash);
+    const hash = Buffer.from(tamperer.head.hash);
     hash[0]! ^= 1;
-    const found = await thief.tampered(() => thief.about.putSync('audit head', { ...thief.head, hash }), problems);
+    const found = await tamperer.tampered(() => tamperer.metadata.putSync('audit head', { ...tamperer.head, hash }), problems);
     expect(found).toEqual([`entry ${LENGTH} was changed, with its hash`]);
-    const ahead = await thief.tampered(() => thief.about.putSync('audit head', { ...thief.head, seq: LENGTH + 2 }), problems);
+    const ahead = await tamperer.tampered(
+      () => tamperer.metadata.putSync('audit head', { ...tamperer.head, seq: LENGTH + 2 }),
+      problems,
+    );
     expect(ahead).toEqual([`entries ${LENGTH + 1} to ${LENGTH + 2} were removed`]);
   });
 
   it('names what stands behind its head, when the head row was set back', async () => {
-    const [hash] = [thief.row(LENGTH - 3).subarray(0, 32)];
-    const back = { ...thief.head, seq: LENGTH - 3, hash: Uint8Array.from(hash) };
-    expect(await thief.tampered(() => thief.about.putSync('audit head', back), problems)).not.toEqual([]);
+    const [hash] = [tamperer.row(LENGTH - 3).subarray(0, 32)];
+    const back = { ...tamperer.head, seq: LENGTH - 3, hash: Uint8Array.from(hash) };
+    expect(await tamperer.tampered(() => tamperer.metadata.putSync('audit head', back), problems)).not.toEqual([]);
   });
 
   it('names its entries when the head row is gone', async () => {
-    expect(await thief.tampered(() => thief.about.removeSync('audit head'), problems)).not.toEqual([]);
+    expect(await tamperer.tampered(() => tamperer.metadata.removeSync('audit head'), problems)).not.toEqual([]);
   });
 
   it('names an entry that was put after the last one', async () => {
-    const forged = thief.forged(JSON.stringify({ seq: LENGTH + 1, what: 'node enabled' }), thief.row(LENGTH).subarray(0, 32));
-    expect(await thief.tampered(() => thief.entries.putSync(LENGTH + 1, forged), problems)).not.toEqual([]);
+    const forged = tamperer.forged(
+      JSON.stringify({ seq: LENGTH + 1, what: 'node enabled' }),
+      tamperer.row(LENGTH).subarray(0, 32),
+    );
+    expect(await tamperer.tampered(() => tamperer.entries.putSync(LENGTH + 1, forged), problems)).not.toEqual([]);
   });
 
   it('names an entry that was put between two others', async () => {
-    const forged = thief.forged(JSON.stringify({ seq: 4.5, what: 'node enabled' }), thief.row(4).subarray(0, 32));
-    expect(await thief.tampered(() => thief.entries.putSync(4.5, forged), problems)).not.toEqual([]);
+    const forged = tamperer.forged(JSON.stringify({ seq: 4.5, what: 'node enabled' }), tamperer.row(4).subarray(0, 32));
+    expect(await tamperer.tampered(() => tamperer.entries.putSync(4.5, forged), problems)).not.toEqual([]);
   });
 
   it('names an entry that is JSON but none, with its hash made right', async () => {
-    const forged = thief.forged('null', thief.row(5).subarray(32, 64));
-    expect(await thief.tampered(() => thief.entries.putSync(5, forged), problems)).toContain(
+    const forged = tamperer.forged('null', tamperer.row(5).subarray(32, 64));
+    expect(await tamperer.tampered(() => tamperer.entries.putSync(5, forged), problems)).toContain(
       'entry 5 was changed, with its hash',
     );
   });
@@ -197,21 +206,25 @@ describe('the log', () => {
     const before = head();
     const to = LENGTH - 4;
     const cut = (): void => {
-      for (let seq = to + 1; seq <= LENGTH; seq++) thief.entries.removeSync(seq);
-      thief.about.putSync('audit head', { ...thief.head, seq: to, hash: Uint8Array.from(thief.row(to).subarray(0, 32)) });
+      for (let seq = to + 1; seq <= LENGTH; seq++) tamperer.entries.removeSync(seq);
+      tamperer.metadata.putSync('audit head', {
+        ...tamperer.head,
+        seq: to,
+        hash: Uint8Array.from(tamperer.row(to).subarray(0, 32)),
+      });
     };
-    expect(await thief.tampered(cut, problems)).toEqual([]);
-    expect(await thief.tampered(cut, () => problems(before))).toEqual([
+    expect(await tamperer.tampered(cut, problems)).toEqual([]);
+    expect(await tamperer.tampered(cut, () => problems(before))).toEqual([
       `entry ${LENGTH}, which the HEAD names, is not there: entries were removed from the end`,
     ]);
   });
 
   it('that was written anew from its first entry is found against a HEAD', async () => {
     const before = head();
-    await thief.tamper(() => {
-      for (const key of Array.from(thief.entries.getKeys())) thief.entries.removeSync(key);
-      thief.about.removeSync('audit head');
-      const forger = new AuditLog(thief.entries, thief.about, 'user nobody');
+    await tamperer.tamper(() => {
+      for (const key of Array.from(tamperer.entries.getKeys())) tamperer.entries.removeSync(key);
+      tamperer.metadata.removeSync('audit head');
+      const forger = new AuditLog(tamperer.entries, tamperer.metadata, 'user nobody');
       for (let seq = 1; seq <= LENGTH + 3; seq++) forger.append({ what: 'node enabled', node: 1 }, Date.now());
     });
     expect(problems()).toEqual([]);
@@ -219,32 +232,32 @@ describe('the log', () => {
   });
 
   it('goes on after it was pruned, and tells what it no longer can', async () => {
-    const { registry } = office;
-    const heads = [5, 6, 7].map((seq): Head => ({ seq, hash: thief.row(seq).toString('hex', 0, 32) }));
-    await office.prune(6);
+    const { registry } = fixture;
+    const heads = [5, 6, 7].map((seq): Head => ({ seq, hash: tamperer.row(seq).toString('hex', 0, 32) }));
+    await fixture.prune(6);
     await setDisabled(registry, [1], true);
     expect([...registry.audit.entries()].map(({ seq }) => seq)[0]).toBe(7);
     expect(problems()).toEqual([]);
     expect(heads.map(problems)).toEqual([['entry 5, which the HEAD names, was pruned'], [], []]);
     const other: Head = { seq: 6, hash: '0'.repeat(64) };
     expect(problems(other)).toEqual(['entry 6 is not the one the HEAD names: the log was rewritten up to it']);
-    expect(await thief.tampered(() => thief.entries.removeSync(7), problems)).toEqual(['entry 7 was removed']);
-    expect(await thief.tampered(() => thief.entries.putSync(8, thief.rewritten(8)), problems)).toEqual([
+    expect(await tamperer.tampered(() => tamperer.entries.removeSync(7), problems)).toEqual(['entry 7 was removed']);
+    expect(await tamperer.tampered(() => tamperer.entries.putSync(8, tamperer.rewritten(8)), problems)).toEqual([
       'entry 8 was changed, with its hash',
     ]);
   });
 
   it('is pruned of nothing by a number it does not have, and wholly but for the entry that says so', async () => {
-    const { registry } = office;
-    await office.prune(LENGTH + 50);
+    const { registry } = fixture;
+    await fixture.prune(LENGTH + 50);
     expect([...registry.audit.entries()]).toHaveLength(LENGTH);
-    await office.prune(LENGTH);
+    await fixture.prune(LENGTH);
     expect([...registry.audit.entries()].map(({ what }) => what)).toEqual(['log pruned']);
     expect(problems()).toEqual([]);
   });
 
   it('is pruned in parts, each of which leaves a log that holds, and is gone on with when interrupted', async () => {
-    const { registry } = office;
+    const { registry } = fixture;
     const last = 10_000;
     const before = head();
     await registry.tables.write(() => {
@@ -252,9 +265,9 @@ describe('the log', () => {
     });
     const first = (): number | undefined => [...registry.audit.entries()][0]?.seq;
     const told = (): number[] =>
-      [...registry.audit.entries()].filter(({ what }) => what === 'log pruned').map(({ through }) => through ?? 0);
+      [...registry.audit.entries()].filter(({ what }) => what === 'log pruned').map(({ up_to }) => up_to ?? 0);
     const interrupted = new Error('interrupted');
-    const killed = office.prune(last, () => {
+    const killed = fixture.prune(last, () => {
       expect(problems()).toEqual([]);
       throw interrupted;
     });
@@ -263,7 +276,7 @@ describe('the log', () => {
     expect(problems(before)).toEqual([`entry ${LENGTH}, which the HEAD names, was pruned`]);
 
     const starts: (number | undefined)[] = [];
-    await office.prune(last, () => {
+    await fixture.prune(last, () => {
       expect(problems()).toEqual([]);
       starts.push(first());
     });
@@ -274,88 +287,89 @@ describe('the log', () => {
   });
 
   it('names what was removed beyond what a pruning tells', async () => {
-    await office.prune(6);
-    await thief.tamper(() => {
-      thief.about.putSync('audit start', { seq: 7, hash: Uint8Array.from(thief.row(7).subarray(0, 32)), at: 0 });
-      thief.entries.removeSync(7);
+    await fixture.prune(6);
+    await tamperer.tamper(() => {
+      tamperer.metadata.putSync('audit start', { seq: 7, hash: Uint8Array.from(tamperer.row(7).subarray(0, 32)), at: 0 });
+      tamperer.entries.removeSync(7);
     });
     expect(problems()).toEqual(['entry 7 was removed, and no entry tells of a pruning']);
   });
 
   it('names its first entries when they were removed as if it had been pruned', async () => {
     const later = head();
-    await thief.tamper(() => {
+    await tamperer.tamper(() => {
       for (let seq = 1; seq <= 6; seq++) {
-        if (seq === 6) thief.about.putSync('audit start', { seq, hash: Uint8Array.from(thief.row(seq).subarray(0, 32)), at: 0 });
-        thief.entries.removeSync(seq);
+        if (seq === 6)
+          tamperer.metadata.putSync('audit start', { seq, hash: Uint8Array.from(tamperer.row(seq).subarray(0, 32)), at: 0 });
+        tamperer.entries.removeSync(seq);
       }
     });
     expect(problems(later)).not.toEqual([]);
   });
 
   it('has no entry of a change that failed, and the change did not happen', async () => {
-    const { registry } = office;
+    const { registry } = fixture;
     const before = head();
     await expect(
-      registry.tables.change({ what: 'node removed', node: 1 }, () => {
+      registry.tables.audited({ what: 'node removed', node: 1 }, () => {
         registry.tables.nodes.removeSync(1);
         throw new Failure('in the middle');
       }),
     ).rejects.toThrow('in the middle');
-    await expect(setDisabled(registry, [1, 99], office.seq % 2 === 0)).rejects.toThrow('00000063 is not in the registry');
+    await expect(setDisabled(registry, [1, 99], fixture.headSeq % 2 === 0)).rejects.toThrow('00000063 is not in the registry');
     expect(head()).toEqual(before);
     expect(registry.node(1)).toBeDefined();
     expect(problems(before)).toEqual([]);
   });
 
   it('is one chain when several write to it at once', async () => {
-    const other = await office.again();
-    await office.order({ 2: drawn() });
-    const before = office.seq;
+    const other = await fixture.reopen();
+    await fixture.order({ 2: newSecret() });
+    const before = fixture.headSeq;
     const changes = Array.from({ length: 20 }, (_, i) => [
-      setDisabled(office.registry, [1], i % 2 === 0),
+      setDisabled(fixture.registry, [1], i % 2 === 0),
       setDisabled(other, [2], i % 2 === 0),
     ]);
     const changed = (await Promise.all(changes.flat())).reduce((sum, count) => sum + count, 0);
     expect(problems()).toEqual([]);
-    expect(office.seq - before).toBe(changed);
-    const who = new Set(office.entriesAfter(before).map((entry) => `${entry.who} ${entry.node}`));
+    expect(fixture.headSeq - before).toBe(changed);
+    const who = new Set(fixture.entriesAfter(before).map((entry) => `${entry.actor} ${entry.node}`));
     expect(who).toEqual(new Set(['user ada 00000001', 'user bo 00000002']));
     await other.close();
   });
 
   it('tells the life of a node latest first, with a gap where it was pruned', async () => {
-    const { registry } = office;
+    const { registry } = fixture;
     await moveNodes(registry, [1], C2);
     await setDisabled(registry, [1], true);
     const { entry } = registry.node(1)!;
-    const life = [...registry.audit.ofNode(entry)];
+    const life = [...registry.audit.entriesOfNode(entry)];
     expect(life.slice(0, 2).map(({ what }) => what)).toEqual(expect.arrayContaining(['node moved']) as string[]);
     expect(life.map(({ seq }) => seq)).toEqual(life.map(({ seq }) => seq).toSorted((a, b) => b - a));
     expect(new Set(life.map(({ node }) => node))).toEqual(new Set(['00000001']));
-    await office.prune(LENGTH);
-    expect([...registry.audit.ofNode(entry)].every(({ seq }) => seq > LENGTH)).toBe(true);
+    await fixture.prune(LENGTH);
+    expect([...registry.audit.entriesOfNode(entry)].every(({ seq }) => seq > LENGTH)).toBe(true);
   });
 });
 
 it('no key stands in the log, in whatever way it is written', async () => {
-  const office = await Office.open();
-  const { registry } = office;
-  const [ik, next, again] = [drawn(), drawn(), drawn()];
-  const number = await office.order({ 1: ik });
-  const psk = await office.join(1, ik);
-  const renewed = await office.join(1, psk);
-  await orderControllerKey(registry, C1, next);
-  await registry.takeOverNextKey(C1, next);
+  const fixture = await AdminFixture.open();
+  const { registry } = fixture;
+  const [ik, next, again] = [newSecret(), newSecret(), newSecret()];
+  const number = await fixture.order({ 1: ik });
+  const psk = await fixture.join(1, ik);
+  const renewed = await fixture.join(1, psk);
+  await stageControllerKey(registry, C1, next);
+  await registry.activateStagedKey(C1, next);
   await setJoinWindow(registry, number, { joinUntil: Date.now() + 1_000 });
   await resetNode(registry, 1, again);
   await setOrderState(registry, number, 'closed');
 
-  const fingerprints = office.entriesAfter(0).flatMap(({ key, key_before: before }) => [key, before]);
+  const fingerprints = fixture.entriesAfter(0).flatMap(({ key, key_before: before }) => [key, before]);
   for (const key of [ik, psk, renewed, next, again]) expect(fingerprints).toContain(key.fingerprint);
-  const rows = [...new Thief(registry).entries.getRange()].map(({ value }) => Buffer.from(value));
+  const rows = [...new Tamperer(registry).entries.getRange()].map(({ value }) => Buffer.from(value));
   expect(rows.length).toBeGreaterThan(8);
-  for (const key of [ik, psk, renewed, next, again, office.key(C1), office.key(C2)]) {
+  for (const key of [ik, psk, renewed, next, again, fixture.skCs(C1), fixture.skCs(C2)]) {
     const octets = Buffer.from(key.expose());
     // Eight octets in a row are as bad as all.
     for (const part of [octets.subarray(0, 8), octets.subarray(8)]) {

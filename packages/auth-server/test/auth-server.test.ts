@@ -7,8 +7,8 @@ import { Failure } from '@latchkey/runtime';
 import { CapturedLog } from '../../runtime/test/fixtures.js';
 import { AuthServer, type LinkAnswer } from '../src/auth-server.js';
 import { type Registry } from '../src/registry.js';
-import { addController, orderControllerKey } from '../src/changes.js';
-import { keysFromBefore, releasePast, waitsUntil } from '../src/past-times.js';
+import { addController, stageControllerKey } from '../src/changes.js';
+import { controllersWithOldKeys, releaseRanges, holdoffUntil } from '../src/past-times.js';
 import {
   addNodes,
   commitTo,
@@ -27,7 +27,7 @@ import {
 const ID_I = 0xa1b2;
 const SK_CS = newSecret();
 
-interface Setting {
+interface TestSetup {
   readonly registry: Registry;
   readonly server: AuthServer;
   readonly log: CapturedLog;
@@ -35,7 +35,7 @@ interface Setting {
   readonly now: { wallMs: number; monotonicMs: number };
 }
 
-async function setting(nodes: readonly ServerNodeRecord[] = [], clock?: (now: Clocks) => Clocks): Promise<Setting> {
+async function newTestSetup(nodes: readonly ServerNodeRecord[] = [], clock?: (now: Clocks) => Clocks): Promise<TestSetup> {
   const registry = await newRegistry();
   await addController(registry, controller({ skCs: copyOf(SK_CS), addedAt: WALL - 1_000_000 }));
   await addNodes(registry, nodes);
@@ -47,10 +47,10 @@ function serverOn(
   registry: Registry,
   clock: (now: Clocks) => Clocks = (now) => ({ ...now }),
   start: Clocks = { wallMs: WALL, monotonicMs: 1_000_000 },
-): Omit<Setting, 'registry'> {
+): Omit<TestSetup, 'registry'> {
   const log = new CapturedLog();
   const now = { ...start };
-  return { server: new AuthServer({ registry, clock: () => clock(now), draw: randomBytes, log: log.log }), log, now };
+  return { server: new AuthServer({ registry, clock: () => clock(now), randomBytes: randomBytes, log: log.log }), log, now };
 }
 
 function exchange(key: Secret, more: Partial<ConstructorParameters<typeof Exchange>[0]> = {}): Exchange {
@@ -68,7 +68,7 @@ function refusal(asked: Exchange, request: 'm2' | 'm7', { code, payload }: LinkA
 describe('M2', () => {
   it('is answered with the key the registry holds, and changes nothing', async () => {
     const node = newNode(ID_I);
-    const { server, registry } = await setting([node]);
+    const { server, registry } = await newTestSetup([node]);
     const asked = exchange(node.key);
     const answer = await server.answer(asked.m2);
     expect([answer.code, answer.maxAge]).toEqual(['2.04', undefined]);
@@ -79,7 +79,7 @@ describe('M2', () => {
 
   it('is answered the same again, sealed anew', async () => {
     const node = newNode(ID_I);
-    const { server } = await setting([node]);
+    const { server } = await newTestSetup([node]);
     const asked = exchange(node.key);
     const [one, two] = [await server.answer(asked.m2), await server.answer(asked.m2)];
     expect(asked.openM3(two.payload)).toEqual(asked.openM3(one.payload));
@@ -88,7 +88,7 @@ describe('M2', () => {
 
   it('is answered with the new key once that is committed', async () => {
     const node = newNode(ID_I);
-    const { server } = await setting([node]);
+    const { server } = await newTestSetup([node]);
     const first = exchange(node.key);
     await server.answer(first.m7);
     const next = exchange(first.psk);
@@ -99,7 +99,7 @@ describe('M2', () => {
 describe('M7', () => {
   it('replaces the key, and is answered with the lifetime once it has', async () => {
     const node = newNode(ID_I, { lifetime: 86_400 });
-    const { server, registry } = await setting([node]);
+    const { server, registry } = await newTestSetup([node]);
     const asked = exchange(node.key);
     const answer = await server.answer(asked.m7);
     expect(answer.code).toBe('2.04');
@@ -116,7 +116,7 @@ describe('M7', () => {
 
   it('that was committed last is answered again, with the lifetime that was stored, and stored once', async () => {
     const node = newNode(ID_I, { lifetime: 3_600 });
-    const { server, registry, now } = await setting([node]);
+    const { server, registry, now } = await newTestSetup([node]);
     const asked = exchange(node.key);
     // As by a server at a time when the node's lifetime was another.
     const commit = { tid: asked.tid, ts: WALL, lifetime: 77 };
@@ -133,7 +133,7 @@ describe('M7', () => {
 
   it('that comes many times at once is committed once and answered each time', async () => {
     const node = newNode(ID_I);
-    const { server, log } = await setting([node]);
+    const { server, log } = await newTestSetup([node]);
     const asked = exchange(node.key);
     const answers = await Promise.all(Array.from({ length: 20 }, () => server.answer(asked.m7)));
     for (const { payload } of answers) expect(asked.openM8(payload)).toEqual({ idI: ID_I, lifetime: 3_600 });
@@ -142,7 +142,7 @@ describe('M7', () => {
 
   it('that loses its comparison is judged anew: one of two transactions of a node wins', async () => {
     const node = newNode(ID_I);
-    const { server, registry } = await setting([node]);
+    const { server, registry } = await newTestSetup([node]);
     const [one, two] = [exchange(node.key), exchange(node.key)];
     const [first, second] = await Promise.all([server.answer(one.m7), server.answer(two.m7)]);
     expect(one.openM8(first.payload)).toEqual({ idI: ID_I, lifetime: 3_600 });
@@ -152,7 +152,7 @@ describe('M7', () => {
 
   it('of a transaction before the last one is refused', async () => {
     const node = newNode(ID_I);
-    const { server } = await setting([node]);
+    const { server } = await newTestSetup([node]);
     const first = exchange(node.key);
     await server.answer(first.m7);
     const second = exchange(first.psk);
@@ -164,7 +164,10 @@ describe('M7', () => {
     const node = newNode(ID_I);
     let looks = 0;
     // In time when it is judged, two minutes later when it is written.
-    const { server, registry } = await setting([node], (now) => ({ ...now, wallMs: now.wallMs + (++looks > 4 ? 120_000 : 0) }));
+    const { server, registry } = await newTestSetup([node], (now) => ({
+      ...now,
+      wallMs: now.wallMs + (++looks > 4 ? 120_000 : 0),
+    }));
     const asked = exchange(node.key);
     expect(refusal(asked, 'm7', await server.answer(asked.m7))).toBe('5.03 6 of the node');
     expect(registry.node(ID_I)).toMatchObject({ initial: true });
@@ -172,7 +175,7 @@ describe('M7', () => {
 
   it('is refused for the moment where a thousand commits are under way', async () => {
     const nodes = Array.from({ length: 1_030 }, (_, i) => newNode(i));
-    const { server } = await setting(nodes);
+    const { server } = await newTestSetup(nodes);
     const asked = nodes.map(({ idI, key }) => exchange(key, { idI }));
     const made = secretsMade();
     const answers = await Promise.all(asked.map(({ m7 }) => server.answer(m7)));
@@ -195,7 +198,7 @@ describe('a request is refused', () => {
     const joined: ServerNodeRecord = newNode(ID_I, { grace: 99, controller: 2, disabled: true });
     const psk = newSecret();
     const ask = async (node: ServerNodeRecord | undefined, ts: number, key: Secret): Promise<string[]> => {
-      const { server, registry } = await setting(node === undefined ? [] : [node]);
+      const { server, registry } = await newTestSetup(node === undefined ? [] : [node]);
       if (node !== undefined) await commitTo(registry, registry.node(ID_I), psk, expired);
       const asked = exchange(key, { ts });
       return [refusal(asked, 'm2', await server.answer(asked.m2)), refusal(asked, 'm7', await server.answer(asked.m7))];
@@ -219,7 +222,7 @@ describe('a request is refused', () => {
     ['after', { joinUntil: WALL - 1 }],
   ])('%s the join window of a node that has its initial key', async (_, window) => {
     const node = newNode(ID_I, window);
-    const { server } = await setting([node]);
+    const { server } = await newTestSetup([node]);
     const asked = exchange(node.key);
     expect(refusal(asked, 'm2', await server.answer(asked.m2))).toBe('4.03 4 of the node');
     expect(refusal(asked, 'm7', await server.answer(asked.m7))).toBe('4.03 4 of the node');
@@ -238,14 +241,14 @@ describe('a request is refused', () => {
     ['m7', 30_001, false],
   ] as const)('where the time of %s is %i ms from ours: accepted is %s', async (request, ahead, accepted) => {
     const node = newNode(ID_I);
-    const { server } = await setting([node]);
+    const { server } = await newTestSetup([node]);
     const asked = exchange(node.key, { ts: WALL + ahead });
     const answer = await server.answer(asked[request]);
     expect(refusal(asked, request, answer)).toBe(accepted ? '2.04 and no M9 that opens' : '5.03 6 of the node');
   });
 
   it.each(['m2', 'm7'] as const)('with a bare 4.01 where %s comes from a controller nobody knows', async (request) => {
-    const { server, log } = await setting([newNode(ID_I)]);
+    const { server, log } = await newTestSetup([newNode(ID_I)]);
     const asked = exchange(newSecret(), { idC: 0xdead });
     expect(await server.answer(asked[request])).toEqual({ code: '4.01' });
     expect(log.withMessage(`${request.toUpperCase()} from a controller the registry does not have`)).toMatchObject([
@@ -255,14 +258,14 @@ describe('a request is refused', () => {
 
   it.each(['m2', 'm7'] as const)('with a bare 4.01 where %s is sealed under another SK_cs', async (request) => {
     const node = newNode(ID_I);
-    const { server } = await setting([node]);
+    const { server } = await newTestSetup([node]);
     const asked = exchange(node.key, { skCs: newSecret() });
     expect(await server.answer(asked[request])).toEqual({ code: '4.01' });
   });
 
   it.each(['m2', 'm7'] as const)('with a bare 4.01 where the M1 in %s is not one', async (request) => {
     const node = newNode(ID_I);
-    const { server } = await setting([node]);
+    const { server } = await newTestSetup([node]);
     const m1Octets = encodeM1({ idI: ID_I, rnI: randomBytes(16) });
     m1Octets[0] = 0x14;
     expect(await server.answer(exchange(node.key, { m1Octets })[request])).toEqual({ code: '4.01' });
@@ -270,7 +273,7 @@ describe('a request is refused', () => {
 
   it('with a bare 4.01 where one bit of it is another', async () => {
     const node = newNode(ID_I);
-    const { server } = await setting([node]);
+    const { server } = await newTestSetup([node]);
     const { m7 } = exchange(node.key);
     for (let bit = 8; bit < m7.length * 8; bit += 7) {
       const changed = Uint8Array.from(m7);
@@ -281,7 +284,7 @@ describe('a request is refused', () => {
 
   it('with a bare 4.00 where it is no message of the link', async () => {
     const node = newNode(ID_I);
-    const { server } = await setting([node]);
+    const { server } = await newTestSetup([node]);
     const { m2, m7 } = exchange(node.key);
     const first = (octets: Uint8Array, octet: number): Uint8Array => Uint8Array.of(octet, ...octets.subarray(1));
     const bad = [
@@ -301,7 +304,7 @@ describe('a request is refused', () => {
 describe('a clock that was set back', () => {
   it('has M7 refused for five minutes, and M2 answered', async () => {
     const node = newNode(ID_I);
-    const { server, registry, now, log } = await setting([node]);
+    const { server, registry, now, log } = await newTestSetup([node]);
     now.wallMs -= 10_000;
     const asked = exchange(node.key, { ts: WALL - 10_000 });
     const refused = await server.answer(asked.m7);
@@ -322,7 +325,7 @@ describe('a clock that was set back', () => {
 
   it('is noticed across a restart, from the latest time a commit saw', async () => {
     const node = newNode(ID_I);
-    const { server, registry } = await setting([node]);
+    const { server, registry } = await newTestSetup([node]);
     const first = exchange(node.key);
     await server.answer(first.m7);
 
@@ -336,7 +339,7 @@ describe('a clock that was set back', () => {
 
   it('has no M7 from before committed, however far the clock was set back, and however late it comes', async () => {
     const node = newNode(ID_I);
-    const { server, registry, now, log } = await setting([node]);
+    const { server, registry, now, log } = await newTestSetup([node]);
     const pass = (ms: number): void => {
       now.wallMs += ms;
       now.monotonicMs += ms;
@@ -345,7 +348,7 @@ describe('a clock that was set back', () => {
     expect((await server.answer(keptBack.m2)).code).toBe('2.04');
     pass(10_000);
     now.wallMs -= 3_600_000;
-    await server.keepTime();
+    await server.persistClock();
     pass(3_565_000);
     for (const ms of [0, 40_000, 40_000]) {
       pass(ms);
@@ -363,19 +366,19 @@ describe('a clock that was set back', () => {
     const later = exchange(node.key, { ts: until + 1 });
     expect(later.openM8((await server.answer(later.m7)).payload)).toBeDefined();
     expect(
-      [...registry.audit.latestFirst()].some(({ what, note }) => what === 'clock break' && note === 'the clock was set back'),
+      [...registry.audit.newestFirst()].some(({ what, note }) => what === 'clock break' && note === 'the clock was set back'),
     ).toBe(true);
   });
 
   it('from far ahead has keys committed again after five minutes, and none once it comes there again', async () => {
     const year = 31_536_000_000;
     const [one, two] = [newNode(ID_I), newNode(ID_I + 1)];
-    const { server, now } = await setting([one, two]);
-    await server.keepTime();
+    const { server, now } = await newTestSetup([one, two]);
+    await server.persistClock();
     now.wallMs += year;
-    await server.keepTime();
+    await server.persistClock();
     now.wallMs -= year;
-    await server.keepTime();
+    await server.persistClock();
     now.wallMs += 300_000;
     now.monotonicMs += 300_000;
     const joins = exchange(one.key, { ts: now.wallMs });
@@ -388,7 +391,7 @@ describe('a clock that was set back', () => {
 
   it('lets no M7 from before the machine was off count, whose clock stood still', async () => {
     const node = newNode(ID_I);
-    const { server, registry } = await setting([node]);
+    const { server, registry } = await newTestSetup([node]);
     const keptBack = exchange(node.key);
     await server.answer(keptBack.m2);
     const restarted = serverOn(registry, undefined, { wallMs: WALL + 1_000, monotonicMs: 20_000 });
@@ -402,28 +405,28 @@ describe('a clock that was set back', () => {
   });
 
   it('is told of as long as nothing is committed, also by who looks at the registry', async () => {
-    const { server, registry, now } = await setting();
-    await server.keepTime();
-    expect(waitsUntil(registry.times, now)).toBeUndefined();
+    const { server, registry, now } = await newTestSetup();
+    await server.persistClock();
+    expect(holdoffUntil(registry.clockHistory, now)).toBeUndefined();
     now.wallMs -= 10_000;
     // It will be noticed, and then it is.
-    expect(waitsUntil(registry.times, now)).toBe(now.wallMs + 300_000);
-    await server.keepTime();
+    expect(holdoffUntil(registry.clockHistory, now)).toBe(now.wallMs + 300_000);
+    await server.persistClock();
     now.wallMs += 100_000;
     now.monotonicMs += 100_000;
-    expect(waitsUntil(registry.times, now)).toBe(now.wallMs + 200_000);
+    expect(holdoffUntil(registry.clockHistory, now)).toBe(now.wallMs + 200_000);
     // Set right again it waits all the same.
-    expect(waitsUntil(registry.times, { ...now, wallMs: now.wallMs + 3_600_000 })).toBe(now.wallMs + 3_800_000);
+    expect(holdoffUntil(registry.clockHistory, { ...now, wallMs: now.wallMs + 3_600_000 })).toBe(now.wallMs + 3_800_000);
     now.wallMs += 200_000;
     now.monotonicMs += 200_000;
-    expect(waitsUntil(registry.times, now)).toBeUndefined();
+    expect(holdoffUntil(registry.clockHistory, now)).toBeUndefined();
     // Of a machine that was started anew the monotonic clock tells nothing.
-    expect(waitsUntil(registry.times, { wallMs: now.wallMs, monotonicMs: 1_000 })).toBeUndefined();
+    expect(holdoffUntil(registry.clockHistory, { wallMs: now.wallMs, monotonicMs: 1_000 })).toBeUndefined();
   });
 
   it('does not matter to a server that starts again where the clock ran on', async () => {
     const node = newNode(ID_I);
-    const { server, registry } = await setting([node]);
+    const { server, registry } = await newTestSetup([node]);
     const asked = exchange(node.key);
     await server.answer(asked.m2);
     const restarted = serverOn(registry, undefined, { wallMs: WALL + 5_000, monotonicMs: 1_005_000 });
@@ -432,16 +435,16 @@ describe('a clock that was set back', () => {
 
   it('is not asked for a time that the disk did not keep', async () => {
     const node = newNode(ID_I);
-    const { server, registry, now } = await setting([node]);
+    const { server, registry, now } = await newTestSetup([node]);
     const first = exchange(node.key);
     expect((await server.answer(first.m2)).code).toBe('2.04');
-    const keepTimes = registry.keepTimes.bind(registry);
-    registry.keepTimes = (): Promise<never> => Promise.reject(new Failure('the disk is full', { advice: 'Make room.' }));
+    const keepTimes = registry.saveClockHistory.bind(registry);
+    registry.saveClockHistory = (): Promise<never> => Promise.reject(new Failure('the disk is full', { advice: 'Make room.' }));
     now.wallMs += 60_001;
     now.monotonicMs += 60_001;
     const second = exchange(node.key, { ts: now.wallMs });
     expect(refusal(second, 'm2', await server.answer(second.m2))).toBe('5.03 9 of the node');
-    registry.keepTimes = keepTimes;
+    registry.saveClockHistory = keepTimes;
     expect((await server.answer(second.m2)).code).toBe('2.04');
   });
 
@@ -450,7 +453,7 @@ describe('a clock that was set back', () => {
     const registry = await newRegistry();
     await addController(registry, controller({ skCs: copyOf(SK_CS) }));
     await addNodes(registry, [node]);
-    await registry.tables.about.remove('times');
+    await registry.tables.metadata.remove('times');
     await registry.probe(WALL);
     const { server, now } = serverOn(registry, undefined, { wallMs: WALL + 10_000, monotonicMs: 1_000_000 });
     for (const [after, answer] of [
@@ -466,42 +469,42 @@ describe('a clock that was set back', () => {
 
   it('is released by an administrator, whose word a running server takes', async () => {
     const node = newNode(ID_I);
-    const { server, registry, now } = await setting([node]);
+    const { server, registry, now } = await newTestSetup([node]);
     for (let i = 0; i < 10; i++) {
-      await server.keepTime();
+      await server.persistClock();
       now.wallMs += 40_000;
       now.monotonicMs += 40_000;
     }
     now.wallMs -= 350_000;
-    await server.keepTime();
+    await server.persistClock();
     now.wallMs += 300_000;
     now.monotonicMs += 300_000;
     const asked = exchange(node.key, { ts: now.wallMs });
     expect(refusal(asked, 'm7', await server.answer(asked.m7))).toBe('5.03 8 of the node');
-    expect(keysFromBefore(registry)).toEqual([ID_C]);
-    expect(await releasePast(registry, now.wallMs)).toEqual([{ from: WALL, until: WALL + 420_000 }]);
-    await server.keepTime();
+    expect(controllersWithOldKeys(registry)).toEqual([ID_C]);
+    expect(await releaseRanges(registry, now.wallMs)).toEqual([{ from: WALL, until: WALL + 420_000 }]);
+    await server.persistClock();
     expect(asked.openM8((await server.answer(asked.m7)).payload)).toBeDefined();
-    expect(await releasePast(registry, now.wallMs)).toEqual([]);
+    expect(await releaseRanges(registry, now.wallMs)).toEqual([]);
   });
 
   it('leaves nothing to fear from a controller whose SK_cs was replaced since', async () => {
-    const { server, registry, now } = await setting();
-    await server.keepTime();
+    const { server, registry, now } = await newTestSetup();
+    await server.persistClock();
     now.wallMs -= 3_600_000;
-    await server.keepTime();
+    await server.persistClock();
     const next = newSecret();
-    await orderControllerKey(registry, ID_C, copyOf(next));
-    expect(keysFromBefore(registry)).toEqual([ID_C]);
-    await registry.takeOverNextKey(ID_C, next);
-    expect(keysFromBefore(registry)).toEqual([]);
+    await stageControllerKey(registry, ID_C, copyOf(next));
+    expect(controllersWithOldKeys(registry)).toEqual([ID_C]);
+    await registry.activateStagedKey(ID_C, next);
+    expect(controllersWithOldKeys(registry)).toEqual([]);
   });
 });
 
 describe('the log', () => {
   it('has no key, nor what could give one, whatever happens', async () => {
     const node = newNode(ID_I);
-    const { server, log } = await setting([node]);
+    const { server, log } = await newTestSetup([node]);
     const asked = exchange(node.key);
     const stranger = exchange(newSecret(), { skCs: newSecret() });
     for (const { m2, m7 } of [asked, exchange(newSecret()), stranger]) {
@@ -520,7 +523,7 @@ describe('the log', () => {
   });
 
   it('is not filled by strangers', async () => {
-    const { server, log } = await setting();
+    const { server, log } = await newTestSetup();
     for (let i = 0; i < 100; i++) await server.answer(exchange(newSecret(), { idC: i + 2 }).m2);
     expect(log.lines.filter(({ level }) => level === 'warn')).toHaveLength(20);
   });

@@ -30,7 +30,7 @@ import {
 } from './fixtures.js';
 import { diagnosisOf } from './administration.js';
 
-interface BackedUp {
+interface BackupFixture {
   readonly registry: Registry;
   readonly file: string;
 }
@@ -44,7 +44,7 @@ async function commitNow(registry: Registry, idI: number, to: Secret): Promise<v
 }
 
 /** A registry of 300 nodes, every third of which has joined, and its backup. */
-async function backedUp(): Promise<BackedUp> {
+async function newBackup(): Promise<BackupFixture> {
   const registry = await newRegistry();
   await addController(registry, controller());
   await addNodes(
@@ -63,7 +63,7 @@ function put(
   more: { readonly master?: Secret; readonly replace?: boolean } = {},
 ): Promise<RestoredFrom> {
   const { master = MASTER, replace = false } = more;
-  return restore(file, { folder, master: copyOf(master), who: 'test', replace });
+  return restore(file, { folder, master: copyOf(master), actor: 'test', replace });
 }
 
 function keysOf(registry: Registry): Map<number, number> {
@@ -83,7 +83,7 @@ describe('a backup', () => {
   });
 
   it('has no key in it that is not sealed', async () => {
-    const { registry, file } = await backedUp();
+    const { registry, file } = await newBackup();
     const octets = await readFile(file);
     expect(octets.includes(Buffer.from('Kim & Sons'))).toBe(true);
     const { skCs } = registry.controller(1) ?? controller();
@@ -196,15 +196,15 @@ describe('a backup', () => {
 
 describe('a restored registry', () => {
   it('in a new folder is what was backed up, and says what happened to it', async () => {
-    const { registry, file } = await backedUp();
-    const before = { keys: keysOf(registry), head: registry.audit.head!, latest: registry.audit.latest };
+    const { registry, file } = await newBackup();
+    const before = { keys: keysOf(registry), head: registry.audit.head!, latest: registry.audit.lastWrittenAt };
     const folder = join(await tempFolder(), 'new', 'data');
-    expect(await put(file, folder)).toEqual({ backupAt: before.latest, nodes: 300, aside: undefined });
+    expect(await put(file, folder)).toEqual({ backupAt: before.latest, nodes: 300, previousFolder: undefined });
     const restored = await openRegistry(folder);
     expect(keysOf(restored)).toEqual(before.keys);
     expect([...restored.orders()]).toEqual([...registry.orders()]);
     expect([...restored.audit.verify(before.head)]).toEqual([]);
-    const [last] = restored.audit.latestFirst();
+    const [last] = restored.audit.newestFirst();
     expect(last).toMatchObject({
       what: 'registry restored',
       who: 'test',
@@ -217,7 +217,7 @@ describe('a restored registry', () => {
   });
 
   it('takes the place of another only where that is asked for, and that stays aside, whole', async () => {
-    const { registry, file } = await backedUp();
+    const { registry, file } = await newBackup();
     for (let i = 0; i < 300; i += 7) await commitNow(registry, i, numbered(5_000 + i));
     const [now, { folder }] = [keysOf(registry), registry];
     await registry.close();
@@ -229,18 +229,18 @@ describe('a restored registry', () => {
     expect(keysOf(unchanged)).toEqual(now);
     await unchanged.close();
 
-    const { aside = '' } = await put(file, folder, { replace: true });
+    const { previousFolder = '' } = await put(file, folder, { replace: true });
     const restored = await openRegistry(folder);
     expect([numberOf(restored.node(7)?.key), numberOf(restored.node(3)?.key)]).toEqual([7, 1_003]);
     await restored.close();
-    expect((await readdir(folder)).toSorted()).toEqual(['enrolment', 'lock', 'registry', basename(aside)].toSorted());
+    expect((await readdir(folder)).toSorted()).toEqual(['enrolment', 'lock', 'registry', basename(previousFolder)].toSorted());
     const old = await tempFolder();
-    await rename(aside, join(old, 'registry'));
+    await rename(previousFolder, join(old, 'registry'));
     expect(keysOf(await openRegistry(old))).toEqual(now);
   });
 
   it('is not made under a server that runs', async () => {
-    const { registry, file } = await backedUp();
+    const { registry, file } = await newBackup();
     const lock = await lockFolder(registry.folder, 'latchkey-auth-server run');
     await expect(put(file, registry.folder, { replace: true })).rejects.toMatchObject({
       message: expect.stringContaining('is in use by latchkey-auth-server run') as string,
@@ -251,7 +251,7 @@ describe('a restored registry', () => {
 });
 
 describe('a backup is refused, and what was there stays,', () => {
-  async function expectRefused(made: BackedUp, master: Secret = MASTER): Promise<Error & { advice: string }> {
+  async function expectRefused(made: BackupFixture, master: Secret = MASTER): Promise<Error & { advice: string }> {
     const { registry, file } = made;
     const before = keysOf(registry);
     const files = await readdir(registry.folder);
@@ -264,36 +264,36 @@ describe('a backup is refused, and what was there stays,', () => {
 
   it('under another master key', async () => {
     const other = newSecret();
-    const { message } = await expectRefused(await backedUp(), other);
+    const { message } = await expectRefused(await newBackup(), other);
     expect(message).toContain(`not sealed under the master key [secret ${other.fingerprint}]`);
   });
 
   it('where it is not there', async () => {
-    const made = await backedUp();
+    const made = await newBackup();
     expect(await expectRefused({ ...made, file: `${made.file}.x` })).toMatchObject({ message: `${made.file}.x is not there` });
   });
 
   it.each([
-    ['text', ({ file }: BackedUp) => writeFile(file, 'this is no backup\n'.repeat(1_000))],
-    ['empty', ({ file }: BackedUp) => truncate(file, 0)],
-    ['cut in half', async ({ file }: BackedUp) => truncate(file, Math.floor((await stat(file)).size / 2))],
-    ['an octet short', async ({ file }: BackedUp) => truncate(file, (await stat(file)).size - 1)],
-    ['an octet longer', async ({ file }: BackedUp) => truncate(file, (await stat(file)).size + 1)],
-    ['a store', ({ file, registry }: BackedUp) => copyFile(join(registry.folder, 'registry', STORE_FILE), file)],
+    ['text', ({ file }: BackupFixture) => writeFile(file, 'this is no backup\n'.repeat(1_000))],
+    ['empty', ({ file }: BackupFixture) => truncate(file, 0)],
+    ['cut in half', async ({ file }: BackupFixture) => truncate(file, Math.floor((await stat(file)).size / 2))],
+    ['an octet short', async ({ file }: BackupFixture) => truncate(file, (await stat(file)).size - 1)],
+    ['an octet longer', async ({ file }: BackupFixture) => truncate(file, (await stat(file)).size + 1)],
+    ['a store', ({ file, registry }: BackupFixture) => copyFile(join(registry.folder, 'registry', STORE_FILE), file)],
   ])('where it is %s, by its name', async (_, damage) => {
-    const made = await backedUp();
+    const made = await newBackup();
     await damage(made);
     expect((await expectRefused(made)).message).toBe(`${made.file} is not a backup of a registry, or was cut short`);
   });
 
   it('where others can read it', async () => {
-    const made = await backedUp();
+    const made = await newBackup();
     await chmod(made.file, 0o644);
     expect((await expectRefused(made)).advice).toBe(`Run: chmod 600 ${made.file}`);
   });
 
   it('where any octet of it is another', async () => {
-    const { file } = await backedUp();
+    const { file } = await newBackup();
     const [whole, folder] = [await readFile(file), await tempFolder()];
     for (let round = 0; round < 100; round++) {
       const octets = Buffer.from(whole);
@@ -319,22 +319,22 @@ describe('a backup is refused, and what was there stays,', () => {
   }
 
   it('where its schema is another', async () => {
-    const { registry, file } = await backedUp();
+    const { registry, file } = await newBackup();
     const older = `${file}.older`;
-    await registry.tables.about.put('schema', 1);
+    await registry.tables.metadata.put('schema', 1);
     await backup(registry, older);
-    await registry.tables.about.put('schema', 2);
+    await registry.tables.metadata.put('schema', 2);
     expect((await expectRefused({ registry, file: older })).message).toBe(`${older} is of schema 1; this version has 2`);
   });
 
   it('where an entry of its log was changed', async () => {
-    const made = await backedUp();
+    const made = await newBackup();
     await forge(made.file, (octets) => octets.write('"node reset" ', octets.indexOf('"node joined"')));
     expect((await expectRefused(made)).message).toMatch(/the audit log in .* does not hold: entry \d+ was changed/);
   });
 
   it('where a key in it does not open', async () => {
-    const made = await backedUp();
+    const made = await newBackup();
     const row = made.registry.tables.nodes.get(7)!;
     await forge(made.file, (octets) => {
       const at = octets.indexOf(Buffer.from(row.key));
@@ -347,18 +347,18 @@ describe('a backup is refused, and what was there stays,', () => {
 
 describe('the times that the clock showed after the backup', () => {
   it('count as shown, though nobody kept them', async () => {
-    const { file } = await backedUp();
+    const { file } = await newBackup();
     const restoredAt = Date.now();
     const folder = await tempFolder();
     const { backupAt } = await put(file, folder);
-    const { times } = await openRegistry(folder);
-    expect([backupAt, restoredAt].map((wall) => isCovered(times, wall))).toEqual([true, true]);
+    const { clockHistory } = await openRegistry(folder);
+    expect([backupAt, restoredAt].map((wall) => isCovered(clockHistory, wall))).toEqual([true, true]);
   });
 });
 
 describe('a node that got a key after the backup', () => {
   it('asks and proves nothing, and `why` says that the registry was restored; one that did not joins', async () => {
-    const { registry, file } = await backedUp();
+    const { registry, file } = await newBackup();
     for (const idI of [9, 11]) await commitNow(registry, idI, newSecret());
     const folder = await tempFolder();
     await put(file, folder);
@@ -370,7 +370,7 @@ describe('a node that got a key after the backup', () => {
     const server = new AuthServer({
       registry: restored,
       clock: () => ({ wallMs: wall, monotonicMs: wall }),
-      draw: randomBytes,
+      randomBytes: randomBytes,
       log: log.log,
     });
     // The new key is another: what M3 gives out opens nothing for the node, and no M7 comes.

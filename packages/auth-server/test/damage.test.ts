@@ -10,12 +10,12 @@ import { CapturedLog, tempFolder } from '../../runtime/test/fixtures.js';
 import { NodeBatch } from '../src/batch.js';
 import { backup, restore, type RestoredFrom } from '../src/backup.js';
 import { addController, removeNodes } from '../src/changes.js';
-import { Census } from '../src/census.js';
+import { RegistryStatistics } from '../src/census.js';
 import { enrol } from '../src/enrolment.js';
 import { planImport } from '../src/import-plan.js';
 import type { Registry } from '../src/registry.js';
-import { STORE } from '../src/tables.js';
-import { drawn, Office } from './administration.js';
+import { STORE_FOLDER } from '../src/tables.js';
+import { newSecret, AdminFixture } from './administration.js';
 import { addNodes, controller, copyOf, ID_C, MASTER, newNode, newRegistry, numbered, openRegistry, TERMS } from './fixtures.js';
 
 const PAGE = 4_096;
@@ -56,7 +56,7 @@ async function take(
   const controllers = kind === 'import' ? plan.controllers : [ID_C + 1];
   const terms = { ...TERMS, kind: 'import', idC: undefined } as const;
   try {
-    await enrol(registry, { terms, batch, verdict: (i) => plan.verdict(i), controllers });
+    await enrol(registry, { terms, batch, action: (i) => plan.actionFor(i), controllers });
     return [...ids, ...more];
   } catch (error) {
     if (kind === 'import') throw error;
@@ -65,7 +65,7 @@ async function take(
 }
 
 const restoreInto = (file: string, folder: string): Promise<RestoredFrom> =>
-  restore(file, { folder, master: copyOf(MASTER), who: 'test', replace: false });
+  restore(file, { folder, master: copyOf(MASTER), actor: 'test', replace: false });
 
 describe('a registry', () => {
   it('opens after each order, import, removal of nodes and pruning of its log, and is backed up', async () => {
@@ -97,7 +97,7 @@ describe('a registry', () => {
       Array.from({ length: 100 }, (_, idI) => newNode(idI)),
     );
     await registry.close();
-    await losePage(join(registry.folder, STORE, STORE_FILE));
+    await losePage(join(registry.folder, STORE_FOLDER, STORE_FILE));
     const again = await openRegistry(registry.folder);
     const file = join(await tempFolder(), 'registry.lkb');
     await backup(again, file);
@@ -126,7 +126,7 @@ describe('a registry whose store is damaged', () => {
       Array.from({ length: 100 }, (_, idI) => newNode(idI)),
     );
     await registry.close();
-    const path = join(registry.folder, STORE, STORE_FILE);
+    const path = join(registry.folder, STORE_FOLDER, STORE_FILE);
     await writeFile(path, (await readFile(path)).fill(0, 2 * PAGE));
     return registry.folder;
   }
@@ -136,7 +136,7 @@ describe('a registry whose store is damaged', () => {
     await expect(openRegistry(folder)).rejects.toMatchObject({
       name: 'DamagedStore',
       message: expect.stringMatching(
-        `^the store ${folder}/${STORE}/${STORE_FILE} is damaged: page \\d+ is not as it was written$`,
+        `^the store ${folder}/${STORE_FOLDER}/${STORE_FILE} is damaged: page \\d+ is not as it was written$`,
       ) as string,
       advice: `Nothing was changed. Restore a backup: latchkey-auth-server restore FILE --data ${folder} --replace`,
     });
@@ -148,7 +148,7 @@ describe('a registry whose store is damaged', () => {
       registry,
       Array.from({ length: 100 }, (_, idI) => newNode(idI)),
     );
-    const [path, folder] = [join(registry.folder, STORE, STORE_FILE), await tempFolder()];
+    const [path, folder] = [join(registry.folder, STORE_FOLDER, STORE_FILE), await tempFolder()];
     const octets = await readFile(path);
     // A page that nothing has read yet.
     const row = octets.lastIndexOf(Buffer.from(registry.tables.nodes.get(50)!.key));
@@ -167,8 +167,8 @@ describe('a registry whose store is damaged', () => {
 
 describe('a row that cannot be read', () => {
   it('is named by those who need it, and stops neither other nodes nor the server', async () => {
-    const office = await Office.open();
-    const [bad, good] = [drawn(), drawn()];
+    const office = await AdminFixture.open();
+    const [bad, good] = [newSecret(), newSecret()];
     await office.order({ 1: bad, 2: good });
     const { registry } = office;
     const raw = registry.tables.env.openDB<Uint8Array, number>({ name: 'nodes', keyEncoding: 'uint32', encoding: 'binary' });
@@ -177,16 +177,16 @@ describe('a row that cannot be read', () => {
     const said = { name: 'DamagedStore', message: expect.stringContaining('an entry is not as it was written') as string };
     expect(() => registry.node(1)).toThrow(expect.objectContaining(said) as Error);
     expect(() => [...registry.nodes()]).toThrow(expect.objectContaining(said) as Error);
-    const census = new Census(registry, new CapturedLog().log);
+    const census = new RegistryStatistics(registry, new CapturedLog().log);
     for (const { read } of census.metrics()) expect(read()).toEqual([]);
     await expect(removeNodes(registry, [1])).rejects.toMatchObject(said);
-    await office.serving(async (serving) => {
-      expect(await serving.ask(serving.exchange(1, bad), 'm2')).toBe('5.03');
+    await office.testServer(async (serving) => {
+      expect(await serving.request(serving.exchange(1, bad), 'm2')).toBe('5.03');
       expect(serving.log.lines).toContainEqual(
         expect.objectContaining({ level: 'warn', msg: expect.stringContaining('is damaged') as string }),
       );
       const exchange = serving.exchange(2, good);
-      expect([await serving.ask(exchange, 'm2'), await serving.ask(exchange, 'm7')]).toEqual(['M3', 'M8']);
+      expect([await serving.request(exchange, 'm2'), await serving.request(exchange, 'm7')]).toEqual(['M3', 'M8']);
     });
   });
 });

@@ -3,15 +3,15 @@
 
 import { formatId, type Secret } from '@latchkey/protocol';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { moveNodes, removeNodes, resetNode, setDisabled, setJoinWindow, setOrderState, setTerms } from '../src/changes.js';
+import { moveNodes, removeNodes, resetNode, setDisabled, setJoinWindow, setOrderState, setKeyLifetime } from '../src/changes.js';
 import type { Registry } from '../src/registry.js';
 import type { Diagnosis } from '../src/diagnosis.js';
 import { type Surroundings, surroundingsOf } from '../src/diagnosis-situation.js';
-import { C1, C2, diagnosisOf, drawn, Office, STRANGE } from './administration.js';
+import { C1, C2, diagnosisOf, newSecret, AdminFixture, UNKNOWN_CONTROLLER } from './administration.js';
 
 const ID = '00000001';
 const MINUTE = 60_000;
-let office: Office;
+let office: AdminFixture;
 let registry: Registry;
 let ik: Secret;
 let number: number;
@@ -19,10 +19,10 @@ let number: number;
 let start: number;
 
 beforeEach(async () => {
-  office = await Office.open();
+  office = await AdminFixture.open();
   ({ registry } = office);
-  ik = drawn();
-  number = await office.order({ 1: ik, 2: drawn() });
+  ik = newSecret();
+  number = await office.order({ 1: ik, 2: newSecret() });
   start = Date.now();
 });
 
@@ -53,8 +53,8 @@ describe('a node that is not in the registry', () => {
   it('is unknown, and whoever asked for it is named', async () => {
     expect(cause(start, 9)).toBe('unknown');
     expect(sentence(start, 9)).toBe('Node 00000009 is not in the registry. No controller asked for it.');
-    await office.serving(async (serving) => {
-      expect(await serving.ask(serving.exchange(9, drawn(), { idC: C2 }), 'm2')).toBe('unknownNode');
+    await office.testServer(async (serving) => {
+      expect(await serving.request(serving.exchange(9, newSecret(), { idC: C2 }), 'm2')).toBe('unknownNode');
     }, start);
     expect(sentence(start, 9)).toBe(
       `Node 00000009 is not in the registry. Controller 00000002 asked for it, last at ${iso(start)}.`,
@@ -85,17 +85,17 @@ describe('a node that never joined', () => {
   });
 
   it('has a controller with another SK_cs, until that is put right', async () => {
-    await office.serving(async (serving) => {
-      expect(await serving.ask(serving.exchange(2, drawn(), { skCs: drawn() }), 'm2')).toBe('4.01');
+    await office.testServer(async (serving) => {
+      expect(await serving.request(serving.exchange(2, newSecret(), { skCs: newSecret() }), 'm2')).toBe('4.01');
     }, start);
     expect(cause()).toBe('controller-key');
     expect(sentence()).toContain(`do not open since ${iso(start)}`);
-    await office.serving((serving) => serving.ask(serving.exchange(2, drawn()), 'm2'), start + MINUTE);
+    await office.testServer((serving) => serving.request(serving.exchange(2, newSecret()), 'm2'), start + MINUTE);
     expect(cause(start + MINUTE)).toBe('never-asked');
   });
 
   it('was never asked for, by a controller that was heard', async () => {
-    await office.serving((serving) => serving.ask(serving.exchange(2, drawn()), 'm2'), start);
+    await office.testServer((serving) => serving.request(serving.exchange(2, newSecret()), 'm2'), start);
     expect(cause()).toBe('never-asked');
     expect(sentence()).toContain(`Its controller 00000001 was heard last at ${iso(start)}`);
     // As long as it was heard lately, the device is what is silent.
@@ -108,10 +108,10 @@ describe('a node that never joined', () => {
   });
 
   it('is joining for a minute, and then its proof is missing', async () => {
-    await office.serving(async (serving) => {
-      await serving.ask(serving.exchange(1, drawn()), 'm2');
+    await office.testServer(async (serving) => {
+      await serving.request(serving.exchange(1, newSecret()), 'm2');
       serving.now.wallMs += 10_000;
-      await serving.ask(serving.exchange(1, drawn()), 'm2');
+      await serving.request(serving.exchange(1, newSecret()), 'm2');
     }, start);
     expect([cause(start + 10_000), cause(start + MINUTE - 1), cause(start + MINUTE)]).toEqual([
       'joining',
@@ -127,8 +127,8 @@ describe('a node that never joined', () => {
   });
 
   it('is asked for by the wrong controller, until it is moved there', async () => {
-    await office.serving(async (serving) => {
-      expect(await serving.ask(serving.exchange(1, ik, { idC: C2 }), 'm2')).toBe('notAssigned');
+    await office.testServer(async (serving) => {
+      expect(await serving.request(serving.exchange(1, ik, { idC: C2 }), 'm2')).toBe('notAssigned');
     }, start);
     expect(cause()).toBe('wrong-controller');
     expect(sentence()).toBe(`Controller 00000002 asked for node ${ID}, which is assigned to 00000001, last at ${iso(start)}.`);
@@ -140,8 +140,8 @@ describe('a node that never joined', () => {
     expect(cause()).not.toBe('wrong-controller');
     // A controller the registry does not have is nobody.
     await moveNodes(registry, [1], C1);
-    await office.serving(async (serving) => {
-      expect(await serving.ask(serving.exchange(2, ik, { idC: STRANGE }), 'm2')).toBe('4.01');
+    await office.testServer(async (serving) => {
+      expect(await serving.request(serving.exchange(2, ik, { idC: UNKNOWN_CONTROLLER }), 'm2')).toBe('4.01');
     });
     expect(cause(start, 2)).toBe('controller-silent');
   });
@@ -150,7 +150,7 @@ describe('a node that never joined', () => {
     const [from, until] = [start + MINUTE, start + 2 * MINUTE];
     await setJoinWindow(registry, number, { joinFrom: from, joinUntil: until });
     const asked = async (at: number): Promise<string> =>
-      office.serving((serving) => serving.ask(serving.exchange(1, ik), 'm2'), at);
+      office.testServer((serving) => serving.request(serving.exchange(1, ik), 'm2'), at);
     // What `why` says and what the server does are one, to the millisecond.
     expect([await asked(from - 1), cause(from - 1)]).toEqual(['windowShut', 'window-shut']);
     expect(sentence(from - 1)).toContain(`opens at ${iso(from)}`);
@@ -173,7 +173,7 @@ describe('a node that never joined', () => {
 
   it('is not said to have never been asked for when it was refused before: it comes again, or is silent by now', async () => {
     await setOrderState(registry, number, 'shut');
-    await office.serving((serving) => serving.ask(serving.exchange(1, ik), 'm2'), start);
+    await office.testServer((serving) => serving.request(serving.exchange(1, ik), 'm2'), start);
     await setOrderState(registry, number, 'open');
     expect([cause(), cause(start + 20 * MINUTE), cause(start + 20 * MINUTE + 1)]).toEqual([
       'was-refused',
@@ -185,37 +185,37 @@ describe('a node that never joined', () => {
   });
 
   it('was refused for something that is over after it had been given its key: that key is not in question', async () => {
-    await office.serving((serving) => serving.ask(serving.exchange(1, ik), 'm2'), start);
+    await office.testServer((serving) => serving.request(serving.exchange(1, ik), 'm2'), start);
     await setDisabled(registry, [1], true);
-    await office.serving((serving) => serving.ask(serving.exchange(1, ik), 'm2'), start + 5 * MINUTE);
+    await office.testServer((serving) => serving.request(serving.exchange(1, ik), 'm2'), start + 5 * MINUTE);
     await setDisabled(registry, [1], false);
     expect(cause(start + 6 * MINUTE)).toBe('was-refused');
   });
 
   it('is not explained by a clock that was set right before it was asked for again', async () => {
-    await office.serving(async (serving) => {
-      expect(await serving.ask(serving.exchange(1, ik, { ts: start - 100_000 }), 'm2')).toBe('clock');
+    await office.testServer(async (serving) => {
+      expect(await serving.request(serving.exchange(1, ik, { ts: start - 100_000 }), 'm2')).toBe('clock');
     }, start);
-    await office.serving(
+    await office.testServer(
       async (serving) => {
-        expect(await serving.ask(serving.exchange(1, ik), 'm2')).toBe('M3');
+        expect(await serving.request(serving.exchange(1, ik), 'm2')).toBe('M3');
       },
       start + 60 * MINUTE,
     );
     expect(cause(start + 62 * MINUTE)).toBe('proof-missing');
-    expect(registry.sightingOf(1)?.refused).toBeUndefined();
+    expect(registry.nodeActivity(1)?.rejected).toBeUndefined();
   });
 
   it('is not explained by a clock that was set right since, as requests for other nodes show', async () => {
-    await office.serving((serving) => serving.ask(serving.exchange(1, ik, { ts: start - 100_000 }), 'm2'), start);
+    await office.testServer((serving) => serving.request(serving.exchange(1, ik, { ts: start - 100_000 }), 'm2'), start);
     expect(cause(start)).toBe('clock');
-    await office.serving((serving) => serving.ask(serving.exchange(2, ik), 'm2'), start + MINUTE);
+    await office.testServer((serving) => serving.request(serving.exchange(2, ik), 'm2'), start + MINUTE);
     expect(cause(start + MINUTE)).toBe('was-refused');
   });
 
   it('is not explained by the wrong controller once the right one has asked', async () => {
-    await office.serving((serving) => serving.ask(serving.exchange(1, ik, { idC: C2 }), 'm2'), start);
-    await office.serving((serving) => serving.ask(serving.exchange(1, ik), 'm2'), start + 60 * MINUTE);
+    await office.testServer((serving) => serving.request(serving.exchange(1, ik, { idC: C2 }), 'm2'), start);
+    await office.testServer((serving) => serving.request(serving.exchange(1, ik), 'm2'), start + 60 * MINUTE);
     expect(cause(start + 62 * MINUTE)).toBe('proof-missing');
   });
 });
@@ -224,13 +224,13 @@ describe('a node of either kind', () => {
   it('is disabled, since when and by whom', async () => {
     await setDisabled(registry, [1], true);
     const entry = office.entriesAfter(0).at(-1)!;
-    await office.serving(async (serving) => {
-      expect(await serving.ask(serving.exchange(1, ik), 'm2')).toBe('disabled');
+    await office.testServer(async (serving) => {
+      expect(await serving.request(serving.exchange(1, ik), 'm2')).toBe('disabled');
     });
     expect([cause(), sentence()]).toEqual(['disabled', `Node ${ID} is disabled since ${entry.at}, by user ada.`]);
     await moveNodes(registry, [1], C2);
     expect(sentence()).toContain(`since ${entry.at}`);
-    await office.prune(office.seq);
+    await office.prune(office.headSeq);
     expect(sentence()).toBe(`Node ${ID} is disabled.`);
   });
 
@@ -238,18 +238,18 @@ describe('a node of either kind', () => {
     [-100_000, '100 s behind'],
     [100_000, '100 s ahead of'],
   ])('has a controller whose clock is %i ms off', async (skew, words) => {
-    await office.serving(async (serving) => {
-      expect(await serving.ask(serving.exchange(1, ik, { ts: start + skew }), 'm2')).toBe('clock');
+    await office.testServer(async (serving) => {
+      expect(await serving.request(serving.exchange(1, ik, { ts: start + skew }), 'm2')).toBe('clock');
     }, start);
     expect(cause()).toBe('clock');
     expect(sentence()).toContain(`controller 00000001 is ${words} the clock of the auth-server, since ${iso(start)}`);
-    expect(registry.sightingOfController(C1)?.skewed).toMatchObject({ skew });
+    expect(registry.controllerActivity(C1)?.clockSkew).toMatchObject({ skew });
   });
 
   it('failed in its proof: who else holds its key?', async () => {
-    await office.serving(async (serving) => {
+    await office.testServer(async (serving) => {
       for (let i = 0; i < 3; i++) {
-        expect(await serving.ask(serving.exchange(1, drawn()), 'm7')).toBe('proofFailed');
+        expect(await serving.request(serving.exchange(1, newSecret()), 'm7')).toBe('proofFailed');
         serving.now.wallMs += 1_000;
       }
     }, start);
@@ -262,9 +262,9 @@ describe('a node of either kind', () => {
   it('could not be committed: the store failed', async () => {
     const { env } = registry.tables;
     const transaction = env.transaction.bind(env);
-    await office.serving(async (serving) => {
+    await office.testServer(async (serving) => {
       env.transaction = () => Promise.reject(Object.assign(new Error('MDB_MAP_FULL'), { code: 'ENOSPC' }));
-      expect(await serving.ask(serving.exchange(1, ik), 'm7')).toBe('storeFailed');
+      expect(await serving.request(serving.exchange(1, ik), 'm7')).toBe('storeFailed');
       env.transaction = transaction;
     }, start);
     expect(cause(start, 1, { server: { runs: true, combined: false, seenAt: start } })).toBe('store');
@@ -273,9 +273,9 @@ describe('a node of either kind', () => {
   });
 
   it('could not be committed: the clock was set back', async () => {
-    await office.serving(async (serving) => {
+    await office.testServer(async (serving) => {
       serving.now.wallMs -= 10_000;
-      expect(await serving.ask(serving.exchange(1, ik), 'm7')).toBe('overloaded');
+      expect(await serving.request(serving.exchange(1, ik), 'm7')).toBe('overloaded');
     }, start + MINUTE);
     const now = { wall: start + MINUTE - 10_000, steady: start + MINUTE };
     const { heldUntil } = surroundingsOf(registry, { locked: true, holder: undefined }, now);
@@ -353,7 +353,8 @@ describe('a node that has joined', () => {
     expect(sentence(expiry + 1)).toContain(`until ${iso(end)} it still can be`);
     expect(sentence(end + 1)).toContain(`its grace ended at ${iso(end)}`);
     // The server agrees.
-    const ask = (at: number): Promise<string> => office.serving((serving) => serving.ask(serving.exchange(1, psk), 'm2'), at);
+    const ask = (at: number): Promise<string> =>
+      office.testServer((serving) => serving.request(serving.exchange(1, psk), 'm2'), at);
     expect([await ask(end), await ask(end + 1)]).toEqual(['M3', 'expired']);
     expect(sentence(end + 1)).toContain(`It was refused for that since ${iso(end + 1)}`);
     const renew = { kind: 'extend-grace', node: ID, grace_seconds: 86_400 };
@@ -365,12 +366,12 @@ describe('a node that has joined', () => {
       { grace_seconds: 86_400 },
       { grace_seconds: 2 * 86_400 },
     ]);
-    await setTerms(registry, [1], { grace: 2 * 86_400 });
+    await setKeyLifetime(registry, [1], { grace: 2 * 86_400 });
     expect([cause(later + 1), await ask(later + 1)]).toEqual(['expiring', 'M3']);
   });
 
   it('is as late as others of its controller, which is silent since then; another controller is not', async () => {
-    const others = [drawn(), drawn()];
+    const others = [newSecret(), newSecret()];
     await office.order({ 5: others[0]! });
     await office.order({ 6: others[1]! }, { idC: C2 });
     await office.join(5, others[0]!, { wall: start + 1_000 });
@@ -395,13 +396,13 @@ describe('a node that has joined', () => {
     expect([cause(over), cause(over, 6)]).toEqual(['controller-silent', 'expired']);
     expect(cause(over, 6, { server: { runs: false, combined: false, seenAt: start } })).toBe('server-silent');
     // It was heard since, for another node: the devices are silent.
-    await office.serving((serving) => serving.ask(serving.exchange(2, drawn()), 'm2'), late - MINUTE);
+    await office.testServer((serving) => serving.request(serving.exchange(2, newSecret()), 'm2'), late - MINUTE);
     expect([cause(late), cause(late, 5)]).toEqual(['expiring', 'expiring']);
     expect(diagnosis(late)).toMatchObject({ action: { kind: 'check-device' }, instead: null });
   });
 
   it('is the only one that is late: the device is looked at first, then the controller', async () => {
-    const other = drawn();
+    const other = newSecret();
     await office.order({ 5: other }, { lifetime: 0 });
     await office.join(5, other, { wall: start });
     const late = start + 890 * 3_600;
@@ -411,7 +412,7 @@ describe('a node that has joined', () => {
   });
 
   it('has a controller with another SK_cs: it is told while it is well, and is the cause once it is late', async () => {
-    await office.serving((serving) => serving.ask(serving.exchange(1, psk, { skCs: drawn() }), 'm2'), start + MINUTE);
+    await office.testServer((serving) => serving.request(serving.exchange(1, psk, { skCs: newSecret() }), 'm2'), start + MINUTE);
     const late = start + 890 * 3_600;
     expect([cause(start + MINUTE), cause(late)]).toEqual(['joined', 'controller-key']);
     for (const at of [start + MINUTE, late]) {
@@ -434,7 +435,7 @@ describe('a node that has joined', () => {
 
   it('was refused while it was disabled, and was enabled again: it is well, or comes again, or is silent', async () => {
     await setDisabled(registry, [1], true);
-    await office.serving((serving) => serving.ask(serving.exchange(1, psk), 'm2'), start + MINUTE);
+    await office.testServer((serving) => serving.request(serving.exchange(1, psk), 'm2'), start + MINUTE);
     await setDisabled(registry, [1], false);
     expect([cause(start + 2 * MINUTE), cause(start + 30 * MINUTE), cause(start + 890 * 3_600)]).toEqual([
       'was-refused',
@@ -444,12 +445,12 @@ describe('a node that has joined', () => {
   });
 
   it('is asked for by the wrong controller, as one that never joined', async () => {
-    await office.serving((serving) => serving.ask(serving.exchange(1, psk, { idC: C2 }), 'm2'), start + MINUTE);
+    await office.testServer((serving) => serving.request(serving.exchange(1, psk, { idC: C2 }), 'm2'), start + MINUTE);
     expect(cause(start + MINUTE)).toBe('wrong-controller');
   });
 
   it('whose key does not expire is well for good', async () => {
-    const key = drawn();
+    const key = newSecret();
     await office.order({ 5: key }, { lifetime: 0 });
     await office.join(5, key);
     expect(cause(start + 1e12, 5)).toBe('joined');
@@ -457,7 +458,7 @@ describe('a node that has joined', () => {
   });
 
   it('asked and proved nothing: it may have been reset', async () => {
-    await office.serving((serving) => serving.ask(serving.exchange(1, ik), 'm2'), start + MINUTE);
+    await office.testServer((serving) => serving.request(serving.exchange(1, ik), 'm2'), start + MINUTE);
     expect(cause(start + 3 * MINUTE)).toBe('proof-missing');
     expect(sentence(start + 3 * MINUTE)).toContain(
       `another key than [secret ${psk.fingerprint}], which the node got at ${iso(start)}`,
@@ -466,12 +467,12 @@ describe('a node that has joined', () => {
       action: { kind: 'reset-node', initial_key: 'new' },
       instead: { kind: 'reset-node', initial_key: 'same' },
     });
-    await resetNode(registry, 1, drawn());
+    await resetNode(registry, 1, newSecret());
     expect(cause()).toBe('never-asked');
   });
 
   it('was reset to the initial key it had, and waits for 35 s; what comes from before is told apart', async () => {
-    await office.serving(async (serving) => {
+    await office.testServer(async (serving) => {
       const before = serving.exchange(1, ik);
       await resetNode(registry, 1, ik);
       const { reissuedAt: at } = registry.node(1)!;
@@ -483,9 +484,9 @@ describe('a node that has joined', () => {
 
       serving.now.wallMs = at! + 40_000;
       serving.now.monotonicMs = at! + 40_000;
-      expect(await serving.ask(before, 'm7')).toBe('overloaded');
+      expect(await serving.request(before, 'm7')).toBe('overloaded');
       serving.now.wallMs += 1_000;
-      expect(await serving.ask(before, 'm7')).toBe('overloaded');
+      expect(await serving.request(before, 'm7')).toBe('overloaded');
     }, start);
     expect(cause(start + 5 * MINUTE)).toBe('held-off');
     expect(sentence(start + 5 * MINUTE)).toContain(`that may be from before was refused, last at `);
@@ -498,17 +499,17 @@ describe('a node that has joined', () => {
   });
 
   it('is well also when an M2 of the exchange comes once more after it', async () => {
-    await office.serving(async (serving) => {
+    await office.testServer(async (serving) => {
       const exchange = serving.exchange(1, psk);
-      expect([await serving.ask(exchange, 'm2'), await serving.ask(exchange, 'm7')]).toEqual(['M3', 'M8']);
+      expect([await serving.request(exchange, 'm2'), await serving.request(exchange, 'm7')]).toEqual(['M3', 'M8']);
       serving.now.wallMs += 1_000;
-      expect(await serving.ask(exchange, 'm2')).toBe('M3');
+      expect(await serving.request(exchange, 'm2')).toBe('M3');
     }, start + MINUTE);
     expect(cause(start + 5 * MINUTE)).toBe('joined');
   });
 
   it('is told apart when the registry is older than its key', async () => {
-    const putBack = await office.copied();
+    const putBack = await office.snapshot();
     const renewed = await office.join(1, psk, { wall: Date.now() + 10 });
     office = await putBack();
     ({ registry } = office);
@@ -516,13 +517,13 @@ describe('a node that has joined', () => {
     expect(restored!.backupAt).toBeGreaterThanOrEqual(start);
     expect(cause()).toBe('joined');
     const after = restored!.at + MINUTE;
-    await office.serving((serving) => serving.ask(serving.exchange(1, renewed), 'm2'), after);
+    await office.testServer((serving) => serving.request(serving.exchange(1, renewed), 'm2'), after);
     expect(cause(after)).toBe('restored');
     expect(sentence(after)).toContain(`restored at ${iso(restored!.at)} from a backup of ${iso(restored!.backupAt)}`);
     // One whose key is as old as the registry is not blamed on it: it can go on.
     await office.join(1, psk, { wall: after + MINUTE });
     expect(cause(after + MINUTE)).toBe('joined');
-    await resetNode(registry, 1, drawn());
+    await resetNode(registry, 1, newSecret());
     expect(cause(after + 2 * MINUTE)).not.toBe('restored');
   });
 });
@@ -535,10 +536,10 @@ describe('the key in a device, by its fingerprint,', () => {
     const first = await office.join(1, ik, { wall: start });
     const second = await office.join(1, first, { wall: start + MINUTE });
     skip(new Set([ik, first, second].map(({ fingerprint }) => fingerprint)).size < 3, 'two of the keys have one fingerprint');
-    const other = Array.from({ length: 64 }, drawn).find(
+    const other = Array.from({ length: 64 }, newSecret).find(
       ({ fingerprint }) => ![ik, first, second].some((key) => key.fingerprint === fingerprint),
     )!;
-    await office.serving((serving) => serving.ask(serving.exchange(1, other), 'm2'), start + 2 * MINUTE);
+    await office.testServer((serving) => serving.request(serving.exchange(1, other), 'm2'), start + 2 * MINUTE);
     expect([ik, second, first, other].map(told)).toEqual([
       'device-has-initial-key',
       'device-has-this-key',
@@ -564,16 +565,16 @@ describe('the key in a device, by its fingerprint,', () => {
   });
 
   it('of a node that never joined is the one that the registry has, or another', async () => {
-    await office.serving((serving) => serving.ask(serving.exchange(1, ik), 'm2'), start);
+    await office.testServer((serving) => serving.request(serving.exchange(1, ik), 'm2'), start);
     expect(told(ik)).toBe('device-has-this-key');
-    await resetNode(registry, 1, drawn());
+    await resetNode(registry, 1, newSecret());
     expect(told(ik)).toBe('device-has-other-key');
     expect(held(ik).sentence).toContain(', an initial key. It was installed from another manifest');
   });
 
   it('of a registry that was restored is newer than that', async () => {
     const psk = await office.join(1, ik, { wall: start });
-    const putBack = await office.copied();
+    const putBack = await office.snapshot();
     const renewed = await office.join(1, psk, { wall: Date.now() + 10 });
     office = await putBack();
     ({ registry } = office);

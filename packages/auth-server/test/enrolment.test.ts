@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { Child } from '../../runtime/test/fixtures.js';
 import { NodeBatch } from '../src/batch.js';
 import { moveNodes } from '../src/changes.js';
-import { enrol, Enrolling, type Verdict } from '../src/enrolment.js';
+import { enrol, EnrolmentTransaction, type ImportAction } from '../src/enrolment.js';
 import type { Registry } from '../src/registry.js';
 import {
   addNodes,
@@ -34,7 +34,7 @@ function seen(registry: Registry): number[] {
 
 /** Rows in the store, whoever may see them. */
 function rows(registry: Registry): number {
-  registry.tables.seeLatest();
+  registry.tables.refreshSnapshot();
   return registry.tables.nodes.getCount();
 }
 
@@ -54,7 +54,7 @@ describe('a batch', () => {
     ids.forEach((idI, i) => {
       expect([batch.idI(i), batch.idC(i), batch.line(i), numberOf(batch.ik(i))]).toEqual([idI, i + 1, 0xffff_ffff - i, i]);
     });
-    const inOrder = [...batch.inOrder()];
+    const inOrder = [...batch.indicesById()];
     expect(inOrder.map((i) => batch.idI(i))).toEqual([...ids, ids[7]!].toSorted((a, b) => a - b));
     expect(inOrder.indexOf(5_000)).toBe(inOrder.indexOf(7) + 1);
   });
@@ -98,7 +98,7 @@ describe('an order', () => {
     const glimpses: unknown[] = [];
     const progress = (): void => {
       expect(rows(registry)).toBeGreaterThan(0);
-      expect(registry.has(0)).toBe(true);
+      expect(registry.isIdTaken(0)).toBe(true);
       glimpses.push([seen(registry), registry.node(0), registry.order(1)?.state, registry.audit.head]);
     };
     await enrol(registry, { terms: TERMS, batch: many(0), progress });
@@ -133,7 +133,7 @@ describe('an order', () => {
   it('is one at a time: the second is refused in words, at once, and the first goes on', async () => {
     const registry = await newRegistry();
     const other = await openRegistry(registry.folder);
-    const first = await Enrolling.begin(registry, TERMS);
+    const first = await EnrolmentTransaction.begin(registry, TERMS);
     await first.add(many(0));
     for (const second of [registry, other]) {
       await expect(enrol(second, { terms: TERMS, batch: batchOf([newNode(0xffff)]) })).rejects.toMatchObject({
@@ -141,8 +141,8 @@ describe('an order', () => {
         message: expect.stringContaining('is in use by another order or import') as string,
       });
     }
-    expect(await first.finish()).toBe(1);
-    await first.end();
+    expect(await first.commit()).toBe(1);
+    await first.close();
     expect(seen(registry)).toHaveLength(MANY);
     expect(await enrol(other, { terms: TERMS, batch: batchOf([newNode(0xffff)]) })).toBe(2);
   });
@@ -154,7 +154,7 @@ describe('an order', () => {
       withRegistry(`
         for (let i = 1; ; i++) {
           const began = performance.now();
-          if (await commitAs(0xff0000, numbered(i)) !== 'committed') throw new Error('lost');
+          if (await commitAs(0xff0000, numbered(i)) !== 'committed') throw new Error('conflict');
           say(i);
         }`),
       [registry.folder],
@@ -182,7 +182,7 @@ describe('an import', () => {
   async function mixed(): Promise<{
     readonly registry: Registry;
     readonly batch: NodeBatch;
-    readonly verdict: (i: number) => Verdict;
+    readonly action: (i: number) => ImportAction;
   }> {
     const registry = await newRegistry();
     await addNodes(
@@ -195,8 +195,8 @@ describe('an import', () => {
       newNode(10, { key: numbered(10), controller: 2 }),
       newNode(11, { key: numbered(111) }),
     ];
-    const verdicts: Verdict[] = ['change', 'add', 'change', 'unchanged'];
-    return { registry, batch: batchOf(lines), verdict: (i) => verdicts[i] ?? 'refuse' };
+    const verdicts: ImportAction[] = ['change', 'add', 'change', 'unchanged'];
+    return { registry, batch: batchOf(lines), action: (i) => verdicts[i] ?? 'reject' };
   }
 
   const keys = (registry: Registry): [number, number, number, number][] =>
@@ -221,9 +221,9 @@ describe('an import', () => {
   });
 
   it('that changes alone makes no order', async () => {
-    const { registry, batch, verdict } = await mixed();
-    const changes = (i: number): Verdict => (verdict(i) === 'add' ? 'refuse' : verdict(i));
-    expect(await enrol(registry, { terms: TERMS, batch, verdict: changes })).toBeUndefined();
+    const { registry, batch, action } = await mixed();
+    const changes = (i: number): ImportAction => (action(i) === 'add' ? 'reject' : action(i));
+    expect(await enrol(registry, { terms: TERMS, batch, action: changes })).toBeUndefined();
     expect([seen(registry), [...registry.orders()].length]).toEqual([[10, 11, 12], 1]);
   });
 
@@ -243,7 +243,7 @@ describe('an import', () => {
     const { registry, ...what } = await mixed();
     const judged = registry.node(12);
     await enrol(registry, { terms: TERMS, ...what });
-    expect(await commitTo(registry, judged, newSecret())).toBe('lost');
+    expect(await commitTo(registry, judged, newSecret())).toBe('conflict');
     expect(numberOf(registry.node(12)?.key)).toBe(112);
   });
 });
@@ -270,7 +270,7 @@ describe('a process that is killed', () => {
       outcomes[after === before ? 'none' : 'all'] += 1;
       expect([...registry.orders()].filter(({ state }) => state !== 'pending').length).toBe(after / MANY);
       const left = rows(registry) > after;
-      expect([registry.has(round * MANY), registry.node(round * MANY) !== undefined]).toEqual([
+      expect([registry.isIdTaken(round * MANY), registry.node(round * MANY) !== undefined]).toEqual([
         left || after > before,
         after > before,
       ]);

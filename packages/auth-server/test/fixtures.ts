@@ -20,9 +20,9 @@ import { onTestFinished, vi } from 'vitest';
 import { tempFolder } from '../../runtime/test/fixtures.js';
 import { NodeBatch } from '../src/batch.js';
 import { setDisabled } from '../src/changes.js';
-import { enrol, type Terms } from '../src/enrolment.js';
+import { enrol, type OrderTerms } from '../src/enrolment.js';
 import { type CommitResult, Registry } from '../src/registry.js';
-import type { ControllerRecord, RegisteredNode } from '../src/rows.js';
+import type { ControllerRecord, UnsealedNode } from '../src/rows.js';
 
 // As every command does: what LMDB makes is for this user alone.
 process.umask(0o077);
@@ -95,7 +95,7 @@ export function newNode(idI: number, more: Partial<ServerNodeRecord> = {}): Serv
 }
 
 /** The terms of an order under which `newNode` comes. */
-export const TERMS: Terms = {
+export const TERMS: OrderTerms = {
   kind: 'order',
   installer: 'Kim & Sons',
   idC: ID_C,
@@ -115,7 +115,7 @@ export function batchOf(nodes: readonly Pick<ServerNodeRecord, 'idI' | 'controll
 export async function addNodes(
   registry: Registry,
   nodes: readonly ServerNodeRecord[],
-  terms: Partial<Terms> = {},
+  terms: Partial<OrderTerms> = {},
 ): Promise<readonly number[]> {
   const orders = new Map<string, ServerNodeRecord[]>();
   for (const node of nodes) {
@@ -141,7 +141,7 @@ export const COMMIT: Commit = { idC: ID_C, tid: 0xffff_ffff_ffff_fff0n, ts: WALL
 /** Commits a key to the node as it is judged by, at `WALL`. */
 export function commitTo(
   registry: Registry,
-  node: RegisteredNode | undefined,
+  node: UnsealedNode | undefined,
   to: Secret,
   more: Partial<Commit> = {},
 ): Promise<CommitResult> {

@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { addController, removeNodes } from '../src/changes.js';
-import { identify, ikIdentityKey } from '../src/ik-identity.js';
+import { initialKeyId, initialKeyIdKey } from '../src/ik-identity.js';
 import { identityOf, ImportKeys, type KeyHolder, type KeyRows, type RepeatedKeys } from '../src/import-keys.js';
 import { planImport } from '../src/import-plan.js';
 import type { Registry } from '../src/registry.js';
@@ -21,7 +21,7 @@ async function newRegistryWith(...nodes: readonly ReturnType<typeof newNode>[]):
 type Rows = readonly (readonly [idI: number, key: number])[];
 
 async function repeatedOf(registry: Registry, rows: Rows): Promise<RepeatedKeys> {
-  const identity = ikIdentityKey(registry.tables);
+  const identity = initialKeyIdKey(registry.tables);
   const keys = new ImportKeys(registry, identity);
   identity.wipe();
   const forEachRow = async (row: Parameters<KeyRows['forEachRow']>[0]): Promise<void> => {
@@ -33,9 +33,9 @@ async function repeatedOf(registry: Registry, rows: Rows): Promise<RepeatedKeys>
 
 /** Holders by the number of the key. */
 async function holdersOf(registry: Registry, rows: Rows): Promise<Record<number, readonly KeyHolder[]>> {
-  const identity = ikIdentityKey(registry.tables);
+  const identity = initialKeyIdKey(registry.tables);
   const numbers = new Map(
-    [...new Set(rows.map(([, key]) => key))].map((key) => [identityOf(identify(identity, numbered(key))), key]),
+    [...new Set(rows.map(([, key]) => key))].map((key) => [identityOf(initialKeyId(identity, numbered(key))), key]),
   );
   return Object.fromEntries([...(await repeatedOf(registry, rows))].map(([key, holders]) => [numbers.get(key) ?? -1, holders]));
 }
@@ -97,7 +97,7 @@ describe('in a file', () => {
 
   it('more rows than there is room for are refused', async () => {
     const registry = await newRegistryWith();
-    const identity = ikIdentityKey(registry.tables);
+    const identity = initialKeyIdKey(registry.tables);
     const keys = new ImportKeys(registry, identity);
     const ik = numbered(1).expose();
     for (let i = 0; i < 4_194_304; i++) keys.add({ idI: i, line: i + 2, ik });

@@ -26,10 +26,10 @@ function nodesOf(batch: NodeBatch): [number, number, number][] {
   return Array.from({ length: batch.length }, (_, i) => [batch.line(i), batch.idI(i), Number.parseInt(batch.ik(i).toHex(), 16)]);
 }
 
-async function partsOf(path: string, part?: number): Promise<[number, number, number][][]> {
+async function partitionsOf(path: string, part?: number): Promise<[number, number, number][][]> {
   const parts: [number, number, number][][] = [];
   const file = await openImport(path, { ...QUIET, ...(part === undefined ? {} : { part }) });
-  for await (const batch of file.parts()) parts.push(nodesOf(batch));
+  for await (const batch of file.partitions()) parts.push(nodesOf(batch));
   expect(parts.flat()).toHaveLength(file.length);
   return parts;
 }
@@ -40,7 +40,7 @@ describe('a file in parts', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(id, { maxLength: 60 }), fc.integer({ min: 1, max: 20 }), async (ids, part) => {
         const path = await fileOf(HEADER + ids.map((id, i) => row(id, i + 1)).join(''));
-        const parts = await partsOf(path, part);
+        const parts = await partitionsOf(path, part);
         const all = parts.flat().toSorted(([a], [b]) => a - b);
         expect(all).toEqual(ids.map((id, i) => [i + 2, id, i + 1]));
         const ranges = parts.filter((nodes) => nodes.length > 0).map((nodes) => nodes.map(([, id]) => id));
@@ -53,14 +53,14 @@ describe('a file in parts', () => {
 
   it('has no more lines in one than it may, where IDs differ in their upper bits', async () => {
     const path = await fileOf(HEADER + Array.from({ length: 1_000 }, (_, i) => row(i * 4_000_000, i + 1)).join(''));
-    const sizes = (await partsOf(path, 64)).map(({ length }) => length);
+    const sizes = (await partitionsOf(path, 64)).map(({ length }) => length);
     expect(sizes).toHaveLength(16);
     expect(Math.max(...sizes)).toBeLessThanOrEqual(64);
   });
 
   it('has two lines of one node in one part', async () => {
     const path = await fileOf(HEADER + row(7, 1) + row(0xffff_0000, 2) + row(7, 3));
-    expect((await partsOf(path, 1)).filter((nodes) => nodes.length > 0)).toEqual([
+    expect((await partitionsOf(path, 1)).filter((nodes) => nodes.length > 0)).toEqual([
       [
         [2, 7, 1],
         [4, 7, 3],
@@ -73,7 +73,7 @@ describe('a file in parts', () => {
     const told: number[] = [];
     const path = await fileOf(`${HEADER}${row(1, 1)}nonsense\n${row(0xffff_ffff, 2)}`);
     const file = await openImport(path, { ...QUIET, problem: ({ line }) => told.push(line), part: 1 });
-    for await (const batch of file.parts()) batch.wipe();
+    for await (const batch of file.partitions()) batch.wipe();
     expect(told).toEqual([3]);
   });
 
@@ -85,7 +85,7 @@ describe('a file in parts', () => {
     for (const from of [path, pipe]) {
       const seen: number[] = [];
       const file = await openImport(from, { ...QUIET, row: ({ line }) => seen.push(line), part: 1 });
-      for await (const batch of file.parts()) batch.wipe();
+      for await (const batch of file.partitions()) batch.wipe();
       expect(seen).toEqual([2, 3, 4]);
     }
   });
@@ -95,12 +95,12 @@ describe('a file in parts', () => {
     const file = await openImport(path, { ...QUIET, part: 1 });
     await appendFile(path, row(2, 3));
     await expect(async () => {
-      for await (const batch of file.parts()) batch.wipe();
+      for await (const batch of file.partitions()) batch.wipe();
     }).rejects.toMatchObject({ name: 'Failure', message: `${path} changed while it was read` });
   });
 
   it('of no lines has one part with none', async () => {
-    expect(await partsOf(await fileOf(HEADER))).toEqual([[]]);
+    expect(await partitionsOf(await fileOf(HEADER))).toEqual([[]]);
   });
 });
 
@@ -109,7 +109,7 @@ it('what can be read but once is one part', async () => {
   execFileSync('mkfifo', ['-m', '600', path]);
   const writing = createWriteStream(path);
   writing.end(HEADER + row(1, 1) + row(0xffff_ffff, 2));
-  expect(await partsOf(path, 1)).toEqual([
+  expect(await partitionsOf(path, 1)).toEqual([
     [
       [2, 1, 1],
       [3, 0xffff_ffff, 2],

@@ -21,13 +21,13 @@ async function registryOfTen(): Promise<Registry> {
 const line = (idI: number, key: number = idI, idC: number = 1): ReturnType<typeof newNode> =>
   newNode(idI, { key: numbered(key), controller: idC });
 
-const none = { add: 0, change: 0, unchanged: 0, duplicate: 0, refuse: 0 };
+const none = { add: 0, change: 0, unchanged: 0, duplicate: 0, reject: 0 };
 
 describe('a line', () => {
   it('is added where its ID is new, also beside nodes that were taken out of another order', async () => {
     const plan = planImport(await registryOfTen(), batchOf([line(9), line(0), line(0xffff_ffff)]));
     expect([plan.counts, plan.problems, plan.changes]).toEqual([{ ...none, add: 3 }, [], []]);
-    expect([0, 1, 2].map((i) => plan.verdict(i))).toEqual(['add', 'add', 'add']);
+    expect([0, 1, 2].map((i) => plan.actionFor(i))).toEqual(['add', 'add', 'add']);
   });
 
   it('is as it was where the node has that key and controller, also one that has joined or is disabled', async () => {
@@ -69,14 +69,14 @@ describe('a line', () => {
       { line: 4, id: '00000010', reason: 'has joined, with another initial key: node reset' },
       { line: 5, id: '0000001e', reason: 'stands in line 1 already, with another initial key' },
     ]);
-    expect(lines.map((_, i) => plan.verdict(i))).toEqual([
+    expect(lines.map((_, i) => plan.actionFor(i))).toEqual([
       'add',
-      ...Array<string>(4).fill('refuse'),
+      ...Array<string>(4).fill('reject'),
       'unchanged',
       'duplicate',
       'duplicate',
     ]);
-    expect(plan.counts).toEqual({ ...none, add: 1, unchanged: 1, duplicate: 2, refuse: 4 });
+    expect(plan.counts).toEqual({ ...none, add: 1, unchanged: 1, duplicate: 2, reject: 4 });
   });
 
   it('is told in words that hold no key', async () => {
@@ -95,10 +95,10 @@ describe('a plan', () => {
     const batch = batchOf([line(40), line(11, 99), line(12, 12, 2), line(13), line(15, 99), line(41, 41, 9)]);
     const plan = planImport(registry, batch);
     expect(registry.audit.head).toEqual(head);
-    await enrol(registry, { terms: { ...TERMS, kind: 'import' }, batch, verdict: (i) => plan.verdict(i) });
-    expect(plan.counts).toEqual({ ...none, add: 1, change: 2, unchanged: 1, refuse: 2 });
+    await enrol(registry, { terms: { ...TERMS, kind: 'import' }, batch, action: (i) => plan.actionFor(i) });
+    expect(plan.counts).toEqual({ ...none, add: 1, change: 2, unchanged: 1, reject: 2 });
     const again = planImport(registry, batch);
-    expect(again.counts).toEqual({ ...none, unchanged: 4, refuse: 2 });
+    expect(again.counts).toEqual({ ...none, unchanged: 4, reject: 2 });
     expect([...registry.nodes()]).toHaveLength(11);
   });
 
@@ -106,7 +106,7 @@ describe('a plan', () => {
     const registry = await registryOfTen();
     const lines = Array.from({ length: 50_000 }, (_, i) => line(((i * 7_919) % 25_000) + 100, i));
     const plan = planImport(registry, batchOf(lines));
-    expect(plan.counts).toEqual({ ...none, add: 25_000, refuse: 25_000 });
+    expect(plan.counts).toEqual({ ...none, add: 25_000, reject: 25_000 });
     const words = (at: number): string => `stands in line ${at - 25_000} already, with another initial key`;
     expect(plan.problems.every(({ line: at, reason }) => reason === words(at))).toBe(true);
     expect(plan.problems.map(({ line: at }) => at)).toEqual(Array.from({ length: 25_000 }, (_, i) => 25_001 + i));
@@ -114,7 +114,7 @@ describe('a plan', () => {
 
   it('keeps a bounded number of problems', () => {
     const plan = new ImportPlan(0);
-    for (let i = 0; i < 150_000; i++) plan.refuse({ line: i, reason: 'x' });
+    for (let i = 0; i < 150_000; i++) plan.addRejected({ line: i, reason: 'x' });
     expect(plan.problems).toHaveLength(100_000);
   });
 });
@@ -123,7 +123,7 @@ it('names what it would add, by line, where that is wanted', async () => {
   const registry = await registryOfTen();
   const batch = batchOf([line(9), line(10), line(0)]);
   expect(planImport(registry, batch).additions).toEqual([]);
-  expect(planImport(registry, batch, { naming: true }).additions).toEqual([
+  expect(planImport(registry, batch, { listAdditions: true }).additions).toEqual([
     { line: batch.line(0), id: '00000009' },
     { line: batch.line(2), id: '00000000' },
   ]);

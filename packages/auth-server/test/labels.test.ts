@@ -4,16 +4,16 @@ import { Secret } from '@latchkey/protocol';
 import { type ManifestLine, parseLabel } from '@latchkey/runtime';
 import jsQR from 'jsqr';
 import { describe, expect, it, vi } from 'vitest';
-import { labelSheet, type SheetHead } from '../src/labels.js';
+import { labelSheet, type SheetHeader } from '../src/labels.js';
 import { newSecret } from './fixtures.js';
 
-const ORDER: SheetHead = { number: 7, installer: 'Kim & Sons', createdAt: Date.UTC(2026, 10, 23, 22) };
+const ORDER: SheetHeader = { number: 7, installer: 'Kim & Sons', createdAt: Date.UTC(2026, 10, 23, 22) };
 
 function lineTo(host: string, idI = 0xa1b2): ManifestLine {
   return { idI, idC: 0x1f, controller: { host, port: 5683 }, ik: newSecret() };
 }
 
-function sheet(lines: Iterable<ManifestLine>, order: SheetHead = ORDER): string {
+function sheet(lines: Iterable<ManifestLine>, order: SheetHeader = ORDER): string {
   return [...labelSheet(lines, order)].join('');
 }
 

@@ -3,28 +3,28 @@
 import { type Secret } from '@latchkey/protocol';
 import type { GivenTime } from '@latchkey/runtime';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { moveNodes, resetNode, setDisabled, setTerms } from '../src/changes.js';
+import { moveNodes, resetNode, setDisabled, setKeyLifetime } from '../src/changes.js';
 import { filterNodes, type FilterOptions } from '../src/node-filter.js';
-import { nodeFields, nodeRow, NODE_STATES, stateOf, viewNode } from '../src/node-view.js';
+import { nodeFields, nodeTableRow, NODE_STATES, nodeState, viewNode } from '../src/node-view.js';
 import type { Registry } from '../src/registry.js';
-import { C1, C2, drawn, Office } from './administration.js';
+import { C1, C2, newSecret, AdminFixture } from './administration.js';
 
-let office: Office;
+let fixture: AdminFixture;
 let registry: Registry;
 let ik: Secret;
 let start: number;
 
 beforeEach(async () => {
-  office = await Office.open();
-  ({ registry } = office);
-  ik = drawn();
+  fixture = await AdminFixture.open();
+  ({ registry } = fixture);
+  ik = newSecret();
   // 1,000 s, so that 880 s is when a renewal is due.
-  await office.order({ 1: ik }, { lifetime: 1_000, grace: 10 });
+  await fixture.order({ 1: ik }, { lifetime: 1_000, grace: 10 });
   start = Date.now();
 });
 
 function state(at: number, idI = 1): string {
-  return stateOf(registry.node(idI)!, at);
+  return nodeState(registry.node(idI)!, at);
 }
 
 describe('the state of a node', () => {
@@ -33,7 +33,7 @@ describe('the state of a node', () => {
   });
 
   it('is joined, expiring and expired, at the profile’s boundaries', async () => {
-    await office.join(1, ik, { wall: start });
+    await fixture.join(1, ik, { wall: start });
     const due = start + 880_000;
     const expiry = start + 1_000_000;
     expect([start, due, due + 1, expiry, expiry + 1, expiry + 1e12].map((at) => state(at))).toEqual([
@@ -47,16 +47,16 @@ describe('the state of a node', () => {
   });
 
   it('counts from the time stamp of the controller, not from the server’s clock', async () => {
-    await office.serving(async (serving) => {
-      expect(await serving.ask(serving.exchange(1, ik, { ts: start - 80_000 }), 'm7')).toBe('M8');
+    await fixture.testServer(async (server) => {
+      expect(await server.request(server.exchange(1, ik, { ts: start - 80_000 }), 'm7')).toBe('M8');
     }, start);
     expect([state(start + 920_000), state(start + 920_001)]).toEqual(['expiring', 'expired']);
   });
 
   it('is joined for good where the key does not expire', async () => {
-    const other = drawn();
-    await office.order({ 2: other }, { lifetime: 0 });
-    await office.join(2, other);
+    const other = newSecret();
+    await fixture.order({ 2: other }, { lifetime: 0 });
+    await fixture.join(2, other);
     expect(state(start + 1e12, 2)).toBe('joined');
   });
 
@@ -64,7 +64,7 @@ describe('the state of a node', () => {
     await setDisabled(registry, [1], true);
     expect(state(start)).toBe('disabled');
     await setDisabled(registry, [1], false);
-    await office.join(1, ik, { wall: start });
+    await fixture.join(1, ik, { wall: start });
     await setDisabled(registry, [1], true);
     expect([state(start), state(start + 1e12)]).toEqual(['disabled', 'disabled']);
     await setDisabled(registry, [1], false);
@@ -72,22 +72,22 @@ describe('the state of a node', () => {
   });
 
   it('is that of the key it has, not of the lifetime it will get', async () => {
-    await office.join(1, ik, { wall: start });
-    await setTerms(registry, [1], { lifetime: 5 });
+    await fixture.join(1, ik, { wall: start });
+    await setKeyLifetime(registry, [1], { lifetime: 5 });
     expect(state(start + 800_000)).toBe('joined');
   });
 
   it('is enrolled again when it is reset', async () => {
-    await office.join(1, ik, { wall: start });
-    await resetNode(registry, 1, drawn());
+    await fixture.join(1, ik, { wall: start });
+    await resetNode(registry, 1, newSecret());
     expect(state(start + 1e12)).toBe('enrolled');
   });
 });
 
 describe('a view', () => {
   it('tells all but the key', async () => {
-    const psk = await office.join(1, ik, { wall: start });
-    const renewed = await office.join(1, psk, { wall: start + 5_000 });
+    const psk = await fixture.join(1, ik, { wall: start });
+    const renewed = await fixture.join(1, psk, { wall: start + 5_000 });
     const node = registry.node(1)!;
     const view = viewNode(node, start + 5_000);
     expect(view).toEqual({
@@ -106,7 +106,7 @@ describe('a view', () => {
       address: expect.stringMatching(/^192\.0\.2\.7:\d+$/) as string,
       tid: expect.stringMatching(/^[0-9a-f]{16}$/) as string,
     });
-    const text = JSON.stringify([view, nodeRow(view), nodeFields(view)]);
+    const text = JSON.stringify([view, nodeTableRow(view), nodeFields(view)]);
     for (const key of [ik, psk, renewed]) expect(text).not.toContain(key.toHex().slice(0, 12));
     expect(nodeFields(view)).toMatchObject({ lifetime: '1000s, grace 10s', key: `[secret ${renewed.fingerprint}]` });
   });
@@ -121,7 +121,7 @@ describe('a view', () => {
       address: null,
       tid: null,
     });
-    expect(nodeRow(view).slice(-3)).toEqual(['-', '-', '-']);
+    expect(nodeTableRow(view).slice(-3)).toEqual(['-', '-', '-']);
     const shown = Object.entries(nodeFields(view)).filter(([, value]) => value !== undefined);
     expect(shown.map(([name]) => name)).toEqual(['id', 'state', 'controller', 'order', 'key', 'lifetime', 'added', 'joined']);
   });
@@ -134,12 +134,12 @@ describe('a filter', () => {
 
   beforeEach(async () => {
     // 1 and 4 join, 2 is disabled before it does, 3 goes to the other controller; 5 and 6 are of another order, 6 never expires.
-    const [four, six] = [drawn(), drawn()];
-    await office.order({ 2: drawn(), 3: drawn(), 4: four });
-    await office.order({ 5: drawn(), 6: six }, { lifetime: 0 });
-    await office.join(1, ik, { wall: start });
-    await office.join(4, four, { wall: start });
-    await office.join(6, six, { wall: start });
+    const [four, six] = [newSecret(), newSecret()];
+    await fixture.order({ 2: newSecret(), 3: newSecret(), 4: four });
+    await fixture.order({ 5: newSecret(), 6: six }, { lifetime: 0 });
+    await fixture.join(1, ik, { wall: start });
+    await fixture.join(4, four, { wall: start });
+    await fixture.join(6, six, { wall: start });
     await setDisabled(registry, [2], true);
     await moveNodes(registry, [3], C2);
   });

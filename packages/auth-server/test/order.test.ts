@@ -5,8 +5,8 @@ import { createFile, MAX_MANIFEST, Failure, formatManifest, parseManifest, readP
 import { describe, expect, it } from 'vitest';
 import { tempFolder } from '../../runtime/test/fixtures.js';
 import type { NodeBatch } from '../src/batch.js';
-import { drawNodes, manifestAgain, manifestOf } from '../src/order.js';
-import { orderStateOf } from '../src/order-state.js';
+import { generateNodes, remainingManifest, manifestOf } from '../src/order.js';
+import { orderStatus } from '../src/order-state.js';
 import type { OrderRecord } from '../src/rows.js';
 import { addController } from '../src/changes.js';
 import { addNodes, commitTo, controller, newNode, newRegistry, newSecret, TERMS } from './fixtures.js';
@@ -20,30 +20,30 @@ function drawn(batch: NodeBatch): [number, string][] {
 
 describe('an order', () => {
   it('has an ID and a key for each node, and its controller', () => {
-    const nodes = drawNodes(order);
+    const nodes = generateNodes(order);
     expect(new Set(drawn(nodes).map(([idI]) => idI)).size).toBe(500);
     expect(new Set(drawn(nodes).map(([, key]) => key)).size).toBe(500);
     for (let i = 0; i < 500; i++) expect(nodes.idC(i)).toBe(9);
   });
 
   it('has one key where it is to be shared, another for each order', () => {
-    const keys = [1, 2].flatMap(() => drawn(drawNodes({ ...order, sharedKey: true })).map(([, key]) => key));
+    const keys = [1, 2].flatMap(() => drawn(generateNodes({ ...order, sharedKey: true })).map(([, key]) => key));
     expect(new Set(keys).size).toBe(2);
   });
 
   it('passes over IDs that are taken', () => {
     const asked: number[] = [];
     const isTaken = (idI: number): boolean => asked.push(idI) % 2 === 1;
-    const ids = drawn(drawNodes({ ...order, isTaken })).map(([idI]) => idI);
+    const ids = drawn(generateNodes({ ...order, isTaken })).map(([idI]) => idI);
     expect(ids).toEqual(asked.filter((_, i) => i % 2 === 1));
   });
 
   it('fails rather than look for free IDs for ever', () => {
-    expect(() => drawNodes({ ...order, isTaken: () => true })).toThrow(Failure);
+    expect(() => generateNodes({ ...order, isTaken: () => true })).toThrow(Failure);
   });
 
   it.each([1, 500, 20_000])('of %i nodes has a manifest that can be read again', async (count) => {
-    const [nodes, to] = [drawNodes({ ...order, count }), controller({ idC: 9 })];
+    const [nodes, to] = [generateNodes({ ...order, count }), controller({ idC: 9 })];
     const path = join(await tempFolder(), 'manifest.csv');
     await createFile(path, formatManifest(manifestOf(nodes, to)));
     const lines = parseManifest(await readPrivateFile(path, MAX_MANIFEST), path);
@@ -60,7 +60,7 @@ describe('an order', () => {
     await addNodes(registry, [newNode(4)]);
     await commitTo(registry, registry.node(1), newSecret());
     expect(
-      [...manifestAgain(registry, number)].map(({ idI, idC, controller: nid, ik }) => [idI, idC, { ...nid }, ik.toHex()]),
+      [...remainingManifest(registry, number)].map(({ idI, idC, controller: nid, ik }) => [idI, idC, { ...nid }, ik.toHex()]),
     ).toEqual([
       [2, to.idC, to.nid, nodes[2]?.key.toHex()],
       [3, to.idC, to.nid, nodes[0]?.key.toHex()],
@@ -79,10 +79,10 @@ describe('the state of an order', () => {
     ['shut', { state: 'shut', joinUntil: 999 }],
     ['closed', { state: 'closed', joinFrom: 1_001 }],
   ])('is %s with %o', (state, more) => {
-    expect(orderStateOf({ ...made, ...more }, 1_000)).toBe(state);
+    expect(orderStatus({ ...made, ...more }, 1_000)).toBe(state);
   });
 
   it('is none as long as it is not finished', () => {
-    expect(orderStateOf({ ...made, state: 'pending' }, 1_000)).toBeUndefined();
+    expect(orderStatus({ ...made, state: 'pending' }, 1_000)).toBeUndefined();
   });
 });

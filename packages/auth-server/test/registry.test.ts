@@ -8,7 +8,7 @@ import type { UsageFailure } from '@latchkey/runtime';
 import { describe, expect, it } from 'vitest';
 import { Child, IS_ROOT, NOBODY, tempFolder } from '../../runtime/test/fixtures.js';
 import { Registry } from '../src/registry.js';
-import { addController, moveNodes, setDisabled, setJoinWindow, setOrderState, setTerms } from '../src/changes.js';
+import { addController, moveNodes, setDisabled, setJoinWindow, setOrderState, setKeyLifetime } from '../src/changes.js';
 import { Tables } from '../src/tables.js';
 import {
   addNodes,
@@ -37,9 +37,13 @@ describe('a new registry', () => {
   it('is empty, and opens again', async () => {
     const registry = await newRegistry();
     expect([...registry.nodes(), ...registry.controllers(), ...registry.orders()]).toEqual([]);
-    expect([registry.node(1), registry.controller(1), registry.order(1), registry.restored, registry.oldestCommit]).toEqual(
-      Array.from({ length: 5 }, () => undefined),
-    );
+    expect([
+      registry.node(1),
+      registry.controller(1),
+      registry.order(1),
+      registry.restored,
+      registry.oldestPendingCommit,
+    ]).toEqual(Array.from({ length: 5 }, () => undefined));
     expect([...registry.audit.entries()]).toMatchObject([{ seq: 1, what: 'registry created', who: 'test' }]);
     await registry.close();
     await openRegistry(registry.folder);
@@ -97,7 +101,7 @@ describe('a registry is refused', () => {
     [256, 'a newer'],
   ])('that has schema %i', async (schema, version) => {
     const registry = await newRegistry();
-    await registry.tables.about.put('schema', schema);
+    await registry.tables.metadata.put('schema', schema);
     await registry.close();
     await expect(openRegistry(registry.folder)).rejects.toMatchObject({
       name: 'Failure',
@@ -187,7 +191,7 @@ describe('a commit', () => {
       entry: registry.audit.head?.seq,
     });
     expect(now).toMatchObject({ order, joinFrom: 1, joinUntil: 2, lifetime: 3_600, grace: 60 });
-    expect(registry.latestWall).toBe(WALL);
+    expect(registry.lastWallClock).toBe(WALL);
   });
 
   it('stands in the audit log, with fingerprints and without keys, a first one and the next', async () => {
@@ -196,7 +200,7 @@ describe('a commit', () => {
     await addNodes(registry, [node]);
     await commitTo(registry, registry.node(7), one);
     await commitTo(registry, registry.node(7), two, { tid: 0x10n });
-    const [renewed, joined] = [...registry.audit.ofNode(registry.node(7)?.entry)];
+    const [renewed, joined] = [...registry.audit.entriesOfNode(registry.node(7)?.entry)];
     const about = { who: 'test', node: '00000007', controller: '00000001', at: new Date(WALL).toISOString() };
     expect(joined).toMatchObject({
       ...about,
@@ -211,7 +215,7 @@ describe('a commit', () => {
       tid: '0000000000000010',
       key_before: one.fingerprint,
       key: two.fingerprint,
-      before: joined?.seq,
+      previous_entry: joined?.seq,
     });
     expect(JSON.stringify([...registry.audit.entries()])).not.toMatch(/[0-9a-f]{32}/);
     expect([...registry.audit.verify()]).toEqual([]);
@@ -222,8 +226,8 @@ describe('a commit', () => {
     const node = newNode(7);
     await addNodes(registry, [node]);
     const { head } = registry.audit;
-    expect(await commitTo(registry, { ...registry.node(7)!, key: newSecret() }, newSecret())).toBe('lost');
-    expect(await commitTo(registry, { ...registry.node(7)!, idI: 8 }, newSecret())).toBe('lost');
+    expect(await commitTo(registry, { ...registry.node(7)!, key: newSecret() }, newSecret())).toBe('conflict');
+    expect(await commitTo(registry, { ...registry.node(7)!, idI: 8 }, newSecret())).toBe('conflict');
     expectUntouched(registry, node);
     expect([registry.node(8), registry.audit.head]).toEqual([undefined, head]);
   });
@@ -231,7 +235,7 @@ describe('a commit', () => {
   it.each<[string, (registry: Registry, order: number) => Promise<unknown>]>([
     ['disabled', (registry) => setDisabled(registry, [7], true)],
     ['moved', (registry) => moveNodes(registry, [7], 2)],
-    ['given another lifetime', (registry) => setTerms(registry, [7], { lifetime: 60 })],
+    ['given another lifetime', (registry) => setKeyLifetime(registry, [7], { lifetime: 60 })],
     ['shut out with its order', (registry, order) => setOrderState(registry, order, 'shut')],
     ['given another join window', (registry, order) => setJoinWindow(registry, order, { joinUntil: 1 })],
     [
@@ -245,7 +249,7 @@ describe('a commit', () => {
     const [order = 0] = await addNodes(registry, [node]);
     const judged = registry.node(7);
     await change(registry, order);
-    expect(await commitTo(registry, judged, newSecret())).toBe('lost');
+    expect(await commitTo(registry, judged, newSecret())).toBe('conflict');
     expectUntouched(registry, node);
     expect(await commitTo(registry, registry.node(7), newSecret())).toBe('committed');
   });
@@ -259,7 +263,7 @@ describe('a commit', () => {
       asked.push(now);
       return false;
     };
-    expect(await registry.commit(registry.node(7)!, newSecret(), COMMIT, () => WALL, inTime)).toBe('late');
+    expect(await registry.commit(registry.node(7)!, newSecret(), COMMIT, () => WALL, inTime)).toBe('expired');
     expect(asked).toEqual([WALL]);
     expectUntouched(registry, node);
   });
@@ -269,10 +273,10 @@ describe('a commit', () => {
     await addNodes(registry, [newNode(7), newNode(8)]);
     const before = performance.now();
     const commits = [7, 8].map((idI) => commitTo(registry, registry.node(idI), newSecret()));
-    expect(registry.oldestCommit).toBeGreaterThanOrEqual(before);
-    expect(registry.oldestCommit).toBeLessThanOrEqual(performance.now());
+    expect(registry.oldestPendingCommit).toBeGreaterThanOrEqual(before);
+    expect(registry.oldestPendingCommit).toBeLessThanOrEqual(performance.now());
     await Promise.all(commits);
-    expect(registry.oldestCommit).toBeUndefined();
+    expect(registry.oldestPendingCommit).toBeUndefined();
   });
 
   it('is written to the disk together with those that come at the same time', async () => {
@@ -295,7 +299,7 @@ describe('a commit', () => {
     racers.sort((a, b) => a.to.toHex().localeCompare(b.to.toHex()));
     const results = await Promise.all(racers.map(({ idI, to }) => commitTo(registry, registry.node(idI), to)));
     const winners = racers.filter((_, i) => results[i] === 'committed');
-    expect(results.filter((result) => result === 'lost')).toHaveLength(1_800);
+    expect(results.filter((result) => result === 'conflict')).toHaveLength(1_800);
     expect(winners.map(({ idI }) => idI).toSorted((a, b) => a - b)).toEqual(nodes.map(({ idI }) => idI));
     for (const { idI, to } of winners) expect(registry.node(idI)!.key.toHex()).toBe(to.toHex());
   });
@@ -319,7 +323,7 @@ describe('a commit', () => {
     const ours = await Promise.all(nodes.map(({ idI }) => commitTo(registry, judged[idI], numbered(1_000 + idI))));
     const theirs = JSON.parse((await other.line()) ?? '[]') as string[];
     for (const { idI } of nodes) {
-      expect(new Set([ours[idI], theirs[idI]])).toEqual(new Set(['committed', 'lost']));
+      expect(new Set([ours[idI], theirs[idI]])).toEqual(new Set(['committed', 'conflict']));
       expect(numberOf(registry.node(idI)?.key)).toBe(ours[idI] === 'committed' ? 1_000 + idI : 2_000 + idI);
     }
   });
@@ -355,8 +359,8 @@ describe('what is on the disk', () => {
   it.each<[string, (registry: Registry) => unknown, unknown]>([
     ['a node', (registry) => numberOf(registry.node(7)?.key), 2],
     ['a controller', (registry) => registry.controller(9)?.idC, 9],
-    ['a node beside what was looked up before', (registry) => numberOf(registry.nodeBeside(7)?.key), 1],
-    ['a node beside its controller', (registry) => registry.controllerRow(9) && numberOf(registry.nodeBeside(7)?.key), 2],
+    ['a node beside what was looked up before', (registry) => numberOf(registry.nodeInSnapshot(7)?.key), 1],
+    ['a node beside its controller', (registry) => registry.controllerRow(9) && numberOf(registry.nodeInSnapshot(7)?.key), 2],
   ])('is seen in the very turn in which it was something else: %s', async (_, look, seen) => {
     const registry = await newRegistry();
     await addNodes(registry, [newNode(7, { key: numbered(1) })]);

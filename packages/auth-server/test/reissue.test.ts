@@ -47,7 +47,7 @@ function pass(ms: number): void {
 
 function serve(): void {
   log = new CapturedLog();
-  server = new AuthServer({ registry, clock, draw: randomBytes, log: log.log });
+  server = new AuthServer({ registry, clock, randomBytes: randomBytes, log: log.log });
 }
 
 beforeEach(async () => {
@@ -78,7 +78,7 @@ async function add(key: Secret): Promise<void> {
 /** As an import does that finds the node there, not joined. */
 async function change(key: Secret, idC: number = ID_C): Promise<void> {
   const batch = batchOf([{ idI: ID_I, controller: idC, key }]);
-  await enrol(registry, { terms: { ...TERMS, kind: 'import' }, batch, verdict: () => 'change' });
+  await enrol(registry, { terms: { ...TERMS, kind: 'import' }, batch, action: () => 'change' });
 }
 
 /** The node joins by the M7 that is given. */
@@ -218,7 +218,7 @@ describe('nobody waits', () => {
     // The server keeps the time, as it does all along.
     for (let i = 0; i < 10; i++) {
       pass(30_001);
-      await server.keepTime();
+      await server.persistClock();
     }
     await add(ik);
     expect(await ask(before, 'm7')).toBe('reason 6, Max-Age undefined');
@@ -266,7 +266,7 @@ describe('a registry that is restored', () => {
       await server.close();
       await registry.close();
       const folder = await tempFolder();
-      await restore(file, { folder, master: copyOf(MASTER), who: 'test', replace: false, clock });
+      await restore(file, { folder, master: copyOf(MASTER), actor: 'test', replace: false, clock });
       registry = await openRegistry(folder, clock);
       serve();
     };
@@ -306,9 +306,9 @@ describe('a registry that is restored', () => {
     const putBack = await restored();
     const before = await joins();
     await putBack();
-    await server.keepTime();
+    await server.persistClock();
     now.wallMs -= 70_000;
-    await server.keepTime();
+    await server.persistClock();
     pass(300_000);
     now.wallMs = WALL + 60_000;
     expect(await ask(before, 'm7')).toMatch(/^reason 8,/);
@@ -332,12 +332,12 @@ describe('the time that counts', () => {
   it('has nobody wait for a clock that was far ahead, and is set right', async () => {
     const year = 31_536_000_000;
     now.wallMs += year;
-    await server.keepTime();
+    await server.persistClock();
     const before = await joins();
     await resetNode(registry, ID_I, ik);
     expect(registry.node(ID_I)?.reissuedAt).toBe(WALL + year);
     now.wallMs -= year;
-    await server.keepTime();
+    await server.persistClock();
     expect(await ask(exchange(), 'm2')).toBe('M3');
     pass(300_000);
     await joins();
@@ -349,7 +349,7 @@ describe('the time that counts', () => {
     pass(50_000);
     await resetNode(registry, ID_I, ik);
     now.wallMs -= 50_000;
-    await server.keepTime();
+    await server.persistClock();
     for (let i = 0; i < 30; i++) {
       pass(10_000);
       expect(await ask(before, 'm7')).toMatch(/^reason [68],/);

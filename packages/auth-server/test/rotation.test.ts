@@ -9,7 +9,7 @@ import { type NextMasterKey, nextMasterKey, readMasterKey } from '@latchkey/stor
 import { describe, expect, it } from 'vitest';
 import { Child, tempFolder } from '../../runtime/test/fixtures.js';
 import { backup, restore } from '../src/backup.js';
-import { addController, orderControllerKey } from '../src/changes.js';
+import { addController, stageControllerKey } from '../src/changes.js';
 import { Registry } from '../src/registry.js';
 import { rotateMasterKey } from '../src/rotation.js';
 import {
@@ -53,7 +53,7 @@ function opensUnder(master: Secret, sealed: Uint8Array): boolean {
 }
 
 /** The master keys that are kept beside a file of one, oldest first. */
-async function keptBeside(path: string): Promise<Secret[]> {
+async function archivedKeysBeside(path: string): Promise<Secret[]> {
   const names = (await readdir(dirname(path))).filter((name) => name.startsWith(`${basename(path)}.before-`));
   return Promise.all(names.toSorted().map((name) => readMasterKey({ kind: 'file', path: join(dirname(path), name) })));
 }
@@ -67,13 +67,13 @@ async function until(holds: () => boolean): Promise<void> {
 
 /** Every sealed key in the registry's rows. */
 function sealedKeys({ tables }: Registry): Uint8Array[] {
-  tables.seeLatest();
+  tables.refreshSnapshot();
   const keys = Array.from(tables.nodes.getRange(), ({ value }) => value.key);
   for (const { value } of tables.controllers.getRange()) {
     keys.push(value.skCs);
-    if (value.next !== undefined) keys.push(value.next);
+    if (value.stagedSkCs !== undefined) keys.push(value.stagedSkCs);
   }
-  return [...keys, tables.about.get('ik identity') as Uint8Array];
+  return [...keys, tables.metadata.get('ik identity') as Uint8Array];
 }
 
 function expectAllUnder(registry: Registry, master: Secret, notUnder: Secret): void {
@@ -86,7 +86,7 @@ function expectAllUnder(registry: Registry, master: Secret, notUnder: Secret): v
 async function registryOf(count: number): Promise<Registry> {
   const registry = await newRegistry();
   await addController(registry, controller({ skCs: numbered(70_001) }));
-  await orderControllerKey(registry, 1, numbered(70_002));
+  await stageControllerKey(registry, 1, numbered(70_002));
   await addNodes(
     registry,
     Array.from({ length: count }, (_, i) => newNode(i, { key: numbered(i) })),
@@ -100,11 +100,11 @@ function server(folder: string): Child {
     withRegistry(`
       const { lockFolder } = await import(${JSON.stringify(new URL('../../runtime/dist/index.js', import.meta.url).href)});
       const lock = await lockFolder(process.argv[1], 'latchkey-auth-server run');
-      await registry.tellServing();
-      setInterval(() => registry.tellServing(), 200);
+      await registry.announceAdoption();
+      setInterval(() => registry.announceAdoption(), 200);
       for (let i = 1; ; i++) {
         const k = i % ${SERVED};
-        if (await commitAs(k, numbered(100000 + i)) !== 'committed') throw new Error('lost');
+        if (await commitAs(k, numbered(100000 + i)) !== 'committed') throw new Error('conflict');
         if (registry.controller(1) === undefined) throw new Error('no controller');
         say(i);
       }`),
@@ -122,7 +122,7 @@ describe('another master key', () => {
     expectAllUnder(registry, second, MASTER);
     for (const one of [registry, await openUnder(folder, second)]) {
       for (let i = 0; i < 300; i++) expect(numberOf(one.node(i)?.key)).toBe(i);
-      expect([numberOf(one.controller(1)?.skCs), numberOf(one.controller(1)?.nextSkCs)]).toEqual([70_001, 70_002]);
+      expect([numberOf(one.controller(1)?.skCs), numberOf(one.controller(1)?.stagedSkCs)]).toEqual([70_001, 70_002]);
       expect(await commitTo(one, one.node(7), numbered(7))).toBe('committed');
     }
     await expect(openRegistry(folder)).rejects.toMatchObject({ name: 'UsageFailure' });
@@ -136,10 +136,10 @@ describe('another master key', () => {
 
   it('keeps the fingerprints by which IKs are told apart', async () => {
     const registry = await registryOf(10);
-    const before = registry.node(3)?.ik.identity;
+    const before = registry.node(3)?.ik.id;
     await rotateMasterKey(registry, next(newSecret()));
     await addNodes(registry, [newNode(99, { key: numbered(3) })]);
-    expect([registry.node(3)?.ik.identity, registry.node(99)?.ik.identity]).toEqual([before, before]);
+    expect([registry.node(3)?.ik.id, registry.node(99)?.ik.id]).toEqual([before, before]);
   });
 
   it('is followed by another process that has the registry open', async () => {
@@ -147,7 +147,7 @@ describe('another master key', () => {
     const [other, second] = [await openRegistry(registry.folder), newSecret()];
     expect(numberOf(other.node(1)?.key)).toBe(1);
     const rotating = rotateMasterKey(registry, next(second));
-    while (!other.tables.keyring.isRotating) await other.tellServing();
+    while (!other.tables.keyring.isRotating) await other.announceAdoption();
     await rotating;
     expect(await commitTo(other, other.node(2), numbered(1_002))).toBe('committed');
     expect([numberOf(other.node(1)?.key), numberOf(registry.node(2)?.key)]).toEqual([1, 1_002]);
@@ -157,7 +157,7 @@ describe('another master key', () => {
   it('that was begun is gone on with, and another is refused meanwhile', async () => {
     const [registry, second, third] = [await registryOf(50), newSecret(), newSecret()];
     const stuck = next(second);
-    const crash = { ...stuck, putInPlace: () => Promise.reject(new RangeError('killed')) };
+    const crash = { ...stuck, install: () => Promise.reject(new RangeError('killed')) };
     await expect(rotateMasterKey(registry, crash)).rejects.toThrow('killed');
     for (const master of [MASTER, second]) expect(numberOf((await openUnder(registry.folder, master)).node(7)?.key)).toBe(7);
     await expect(rotateMasterKey(registry, next(third))).rejects.toMatchObject({ name: 'UsageFailure' });
@@ -175,7 +175,7 @@ describe('another master key', () => {
     const first = await nextMasterKey(source, undefined, registry.tables.keyring);
     const killed = {
       ...first,
-      async putInPlace() {
+      async install() {
         await first.install();
         throw new RangeError('killed');
       },
@@ -184,7 +184,7 @@ describe('another master key', () => {
     const again = await openUnder(registry.folder, await readMasterKey(source));
     await rotateMasterKey(again, await nextMasterKey(source, undefined, again.tables.keyring));
     expectAllUnder(again, await readMasterKey(source), MASTER);
-    expect((await keptBeside(source.path)).map((key) => key.equals(MASTER))).toEqual([true]);
+    expect((await archivedKeysBeside(source.path)).map((key) => key.equals(MASTER))).toEqual([true]);
   });
 
   it('is not the end of the old one while a server that runs has not taken it up', async () => {
@@ -192,14 +192,14 @@ describe('another master key', () => {
     const lock = await lockFolder(registry.folder, 'latchkey-auth-server run');
     // This one looks, but a little later.
     const late = await openRegistry(registry.folder);
-    await late.tellServing();
+    await late.announceAdoption();
     let rotated = false;
     const rotating = rotateMasterKey(registry, next(second)).finally(() => (rotated = true));
     await until(() => registry.tables.keyring.isRotating && !sealedKeys(registry).some((sealed) => opensUnder(MASTER, sealed)));
     await new Promise((resolve) => setTimeout(resolve, 300));
     expect(rotated).toBe(false);
     expect(numberOf((await openRegistry(registry.folder)).node(1)?.key)).toBe(1);
-    await late.tellServing();
+    await late.announceAdoption();
     await rotating;
     expect(numberOf(late.node(1)?.key)).toBe(1);
     await expect(openRegistry(registry.folder)).rejects.toMatchObject({ name: 'UsageFailure' });
@@ -212,7 +212,7 @@ describe('another master key', () => {
     await backup(registry, file);
     await rotateMasterKey(registry, next(second));
     const to = (master: Secret): Promise<unknown> =>
-      tempFolder().then((folder) => restore(file, { folder, master: copyOf(master), who: 'test', replace: false }));
+      tempFolder().then((folder) => restore(file, { folder, master: copyOf(master), actor: 'test', replace: false }));
     await expect(to(second)).rejects.toMatchObject({ name: 'UsageFailure' });
     await expect(to(MASTER)).resolves.toMatchObject({ nodes: 10 });
   });
@@ -267,7 +267,7 @@ describe('while a server commits', () => {
     await reading;
 
     // Each that was in use is kept, MASTER first: a command killed at its very end was followed by one that did it once more.
-    const kept = await keptBeside(keyFile);
+    const kept = await archivedKeysBeside(keyFile);
     expect(kept[0]?.equals(MASTER)).toBe(true);
 
     const after = await openUnder(folder, second);

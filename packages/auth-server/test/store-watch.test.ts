@@ -6,7 +6,7 @@ import { CapturedLog, Child } from '../../runtime/test/fixtures.js';
 import { openReaders } from '../../store/test/fixtures.js';
 import { AuthServer } from '../src/auth-server.js';
 import { setDisabled } from '../src/changes.js';
-import { watchStore } from '../src/store-watch.js';
+import { startStoreWatchdog } from '../src/store-watch.js';
 import { addNodes, newNode, newRegistry, WALL, withRegistry } from './fixtures.js';
 
 it('a list of nodes, or of the log, that waits for its reader has no read of the store open', async () => {
@@ -19,7 +19,7 @@ it('a list of nodes, or of the log, that waits for its reader has no read of the
   await setDisabled(registry, [1, 2], true);
   for (const list of [registry.nodes(), audit.entries()]) {
     expect(list.next().done).toBe(false);
-    tables.seeLatest();
+    tables.refreshSnapshot();
     expect(openReaders(tables.env)).toEqual([]);
     expect([...list].length).toBeGreaterThan(1);
   }
@@ -28,10 +28,10 @@ it('a list of nodes, or of the log, that waits for its reader has no read of the
 it('the read of a process that was killed is forgotten within a minute', async () => {
   const registry = await newRegistry();
   const { log } = new CapturedLog();
-  const server = new AuthServer({ registry, clock: () => ({ wallMs: WALL, monotonicMs: WALL }), draw: randomBytes, log });
+  const server = new AuthServer({ registry, clock: () => ({ wallMs: WALL, monotonicMs: WALL }), randomBytes: randomBytes, log });
   // So that the watch has nothing to write.
-  await registry.tellServing();
-  await server.keepTime();
+  await registry.announceAdoption();
+  await server.persistClock();
   await addNodes(registry, [newNode(1), newNode(2)]);
   const child = new Child(
     withRegistry(
@@ -41,16 +41,16 @@ it('the read of a process that was killed is forgotten within a minute', async (
   );
   expect(await child.line()).toBe('reads');
   await child.kill('SIGKILL');
-  registry.tables.seeLatest();
+  registry.tables.refreshSnapshot();
   expect(openReaders(registry.tables.env)).toHaveLength(1);
 
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
   onTestFinished(() => void vi.useRealTimers());
-  const stop = watchStore(registry, server, log);
+  const stop = startStoreWatchdog(registry, server, log);
   vi.advanceTimersByTime(60_000);
   stop();
   expect(vi.getTimerCount()).toBe(0);
   await server.close();
-  registry.tables.seeLatest();
+  registry.tables.refreshSnapshot();
   expect(openReaders(registry.tables.env)).toEqual([]);
 });

@@ -140,8 +140,8 @@ describe('a registry of schema 1', () => {
     expectSame(registry, IDS);
     const controllers = [...registry.controllers()].map(({ idC }) => registry.controller(idC)!);
     expect(controllers.map(({ skCs }) => numberOf(skCs))).toEqual([0x20_0001, 0x20_0002]);
-    for (const { nid, servers, addedAt, nextSkCs } of controllers)
-      expect({ nid, servers, addedAt, nextSkCs }).toEqual({ ...CONTROLLER, nextSkCs: undefined });
+    for (const { nid, servers, addedAt, stagedSkCs } of controllers)
+      expect({ nid, servers, addedAt, stagedSkCs: stagedSkCs }).toEqual({ ...CONTROLLER, stagedSkCs: undefined });
     const [one, two, rest, none] = [...registry.orders()];
     expect(none).toBeUndefined();
     expect([one, two]).toMatchObject(ORDERS);
@@ -163,7 +163,7 @@ describe('a registry of schema 1', () => {
   it('tells the IKs apart that were not traded in: one where an order shares it', async () => {
     const registry = await upgraded(await oldRegistry(IDS));
     const initial = [...registry.nodes()].filter((node) => node.initial);
-    const ofOrder = (number: number): string[] => initial.filter(({ order }) => order === number).map(({ ik }) => ik.identity);
+    const ofOrder = (number: number): string[] => initial.filter(({ order }) => order === number).map(({ ik }) => ik.id);
     expect(new Set(ofOrder(2)).size).toBe(1);
     expect(new Set([...ofOrder(1), ...ofOrder(3)]).size).toBe(initial.length - ofOrder(2).length);
     expect(registry.node(1)?.ik.fingerprint).toBe(numbered(1).fingerprint);
@@ -202,7 +202,7 @@ describe('a registry of schema 1', () => {
   // 'wall' is not brought over: the latest time is that of the upgrade.
   it('remembers the latest time a commit saw, so that a clock that was set back is noticed', async () => {
     const wall = Date.now() + DAY;
-    expect((await upgraded(await oldRegistry(IDS, { wall }))).latestWall).toBeGreaterThanOrEqual(wall);
+    expect((await upgraded(await oldRegistry(IDS, { wall }))).lastWallClock).toBeGreaterThanOrEqual(wall);
   });
 });
 

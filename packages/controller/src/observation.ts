@@ -1,6 +1,6 @@
 /** What the controller lets others see of it. */
 
-import type { RegistryObservation } from '@latchkey/auth-server';
+import type { RegistryTelemetry } from '@latchkey/auth-server';
 import { MAX_LINK_MESSAGES, type Respondent } from '@latchkey/protocol';
 import {
   type Check,
@@ -32,7 +32,7 @@ interface TelemetrySources {
   /** Whether M2 and M7 get answers that help. */
   readonly linkChecks: readonly Check[];
   /** In combined mode. */
-  readonly registry: RegistryObservation | undefined;
+  readonly registry: RegistryTelemetry | undefined;
 }
 
 export function telemetryOf({
@@ -53,7 +53,7 @@ export function telemetryOf({
     metrics: [
       joinsMetric(controller.metrics.joins),
       exchangesMetric(controller.metrics.exchanges),
-      commitsMetric({ keys: psks.putDurations, ...registry?.commits }),
+      commitsMetric({ keys: psks.putDurations, ...registry?.commitDurations }),
       gauge('latchkey_transactions_open', 'Transactions that wait for a message', () => respondent.pendingCount),
       gauge('latchkey_transactions_bound', 'Open transactions that there may be', () => maxTransactions),
       gauge('latchkey_keys_stored', 'Nodes whose key this controller keeps', () => psks.size),

@@ -90,7 +90,7 @@ export class Network {
     const [ik, skCs, log] = [newSecret(), newSecret(), new CapturedLog()];
     await addController(registry, { idC: ID_C, skCs, nid: { host: '192.0.2.1', port: 5683 }, servers: [], addedAt: now.wallMs });
     await addNode(registry, ik, options.node);
-    const local = new InProcessAuthServerClient(new AuthServer({ registry, clock, draw: randomBytes, log: log.log }));
+    const local = new InProcessAuthServerClient(new AuthServer({ registry, clock, randomBytes: randomBytes, log: log.log }));
     let tid = 0n;
     const respondent = new Respondent({
       idC: ID_C,

@@ -95,10 +95,10 @@ class Site {
   /** The controller was last heard so long ago. */
   async ageController(ms: number): Promise<void> {
     const registry = await this.network.openRegistry();
-    const { controllerSightings } = registry.tables;
-    const [idC, seen] = [Number.parseInt(CONTROLLER, 16), registry.sightingOfController(Number.parseInt(CONTROLLER, 16))];
-    const heard = seen?.heard && { ...seen.heard, at: seen.heard.at - ms, since: seen.heard.since - ms };
-    await registry.tables.write(() => controllerSightings.putSync(idC, { ...seen, heard }));
+    const { controllerActivity } = registry.tables;
+    const [idC, seen] = [Number.parseInt(CONTROLLER, 16), registry.controllerActivity(Number.parseInt(CONTROLLER, 16))];
+    const heard = seen?.lastSeen && { ...seen.lastSeen, at: seen.lastSeen.at - ms, since: seen.lastSeen.since - ms };
+    await registry.tables.write(() => controllerActivity.putSync(idC, { ...seen, lastSeen: heard }));
     await registry.close();
   }
 
@@ -110,7 +110,7 @@ class Site {
     const registry = await this.network.openRegistry();
     const now = Date.now();
     const past = [{ from: now - 60 * MINUTE, until: now + 60 * MINUTE }];
-    await registry.keepTimes((times) => ({ ...times, previous: past }), now);
+    await registry.saveClockHistory((times) => ({ ...times, previous: past }), now);
     await registry.close();
   }
 

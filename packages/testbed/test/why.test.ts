@@ -124,7 +124,7 @@ class Case {
 
   /** When its key was last given out, by the clock of the server. */
   async asked(): Promise<number> {
-    return (await this.#seen())?.asked?.at ?? 0;
+    return (await this.#seen())?.keyRequested?.at ?? 0;
   }
 
   /**
@@ -146,11 +146,11 @@ class Case {
   async age(ms: number): Promise<void> {
     const [registry, idI] = [await network.openRegistry(), Number.parseInt(this.id, 16)];
     try {
-      const { refused } = registry.sightingOf(idI) ?? {};
-      if (refused === undefined) throw new Error(`node ${this.id} was not refused`);
-      const { nodeSightings } = registry.tables;
+      const { rejected } = registry.nodeActivity(idI) ?? {};
+      if (rejected === undefined) throw new Error(`node ${this.id} was not refused`);
+      const { nodeActivity } = registry.tables;
       await registry.tables.write(() =>
-        nodeSightings.putSync(idI, { refused: { ...refused, at: refused.at - ms, since: refused.since - ms } }),
+        nodeActivity.putSync(idI, { rejected: { ...rejected, at: rejected.at - ms, since: rejected.since - ms } }),
       );
     } finally {
       await registry.close();
@@ -158,13 +158,13 @@ class Case {
   }
 
   async refused(): Promise<boolean> {
-    return (await this.#seen())?.refused !== undefined;
+    return (await this.#seen())?.rejected !== undefined;
   }
 
-  async #seen(): Promise<ReturnType<Registry['sightingOf']>> {
+  async #seen(): Promise<ReturnType<Registry['nodeActivity']>> {
     const registry = await network.openRegistry();
     try {
-      return registry.sightingOf(Number.parseInt(this.id, 16));
+      return registry.nodeActivity(Number.parseInt(this.id, 16));
     } finally {
       await registry.close();
     }

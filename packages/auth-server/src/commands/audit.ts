@@ -2,10 +2,10 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { formatId } from '@latchkey/protocol';
 import { createFile, Failure, idArgument, integerArgument, UsageFailure, withExamples } from '@latchkey/runtime';
 import { Command } from 'commander';
-import { type AuditLog, type Entry, formatHead, parseHead } from '../audit.js';
+import { type AuditLog, type AuditEntry, formatHead, parseHead } from '../audit.js';
 import { withProgress } from '../progress.js';
 import type { Registry } from '../registry.js';
-import { entryTable } from './entry-table.js';
+import { auditTable } from './entry-table.js';
 import {
   confirm,
   printJson,
@@ -17,8 +17,8 @@ import {
   yesOption,
 } from './with-registry.js';
 
-const PAGE = 100;
-const FOLLOW_EVERY_MS = 500;
+const DEFAULT_LIMIT = 100;
+const FOLLOW_INTERVAL_MS = 500;
 /** Problems of a log that are named; more would tell nothing new. */
 const MAX_PROBLEMS = 20;
 
@@ -43,7 +43,7 @@ function listCommand(): Command {
   const command = registryOptions(new Command('list').description('list entries: the latest ones, oldest first'))
     .option('--node <id>', 'about this node', idArgument)
     .option('--from <number>', 'from this entry on', integerArgument(1, Number.MAX_SAFE_INTEGER))
-    .option('--limit <n>', 'entries at most', integerArgument(1, 1_000_000), PAGE)
+    .option('--limit <n>', 'entries at most', integerArgument(1, 1_000_000), DEFAULT_LIMIT)
     .option('--json', 'as a JSON array')
     .action(list);
   return withExamples(
@@ -55,16 +55,16 @@ function listCommand(): Command {
 
 async function list({ node, from, limit, json, ...options }: ListOptions): Promise<void> {
   await withRegistry(options, (registry) => {
-    const entries = select(registry, node === undefined ? undefined : formatId(node), from, limit);
+    const entries = selectEntries(registry, node === undefined ? undefined : formatId(node), from, limit);
     if (json === true) return printJsonList(entries);
-    process.stdout.write(entryTable(entries));
+    process.stdout.write(auditTable(entries));
     return undefined;
   });
 }
 
-function select({ audit }: Registry, node: string | undefined, from: number | undefined, limit: number): Entry[] {
-  const found: Entry[] = [];
-  for (const entry of from === undefined ? audit.latestFirst() : audit.entries(from)) {
+function selectEntries({ audit }: Registry, node: string | undefined, from: number | undefined, limit: number): AuditEntry[] {
+  const found: AuditEntry[] = [];
+  for (const entry of from === undefined ? audit.newestFirst() : audit.entries(from)) {
     if (node !== undefined && entry.node !== node) continue;
     found.push(entry);
     if (found.length >= limit) break;
@@ -87,12 +87,12 @@ async function follow({ from, ...options }: RegistryOptions & { readonly from?: 
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
     let next = from ?? (registry.audit.head?.seq ?? 0) + 1;
     while (!stop.signal.aborted) {
-      registry.tables.seeLatest();
+      registry.tables.refreshSnapshot();
       for (const entry of registry.audit.entries(next)) {
         process.stdout.write(`${JSON.stringify(entry)}\n`);
         next = entry.seq + 1;
       }
-      await pause(FOLLOW_EVERY_MS, undefined, { signal: stop.signal }).catch(() => undefined);
+      await pause(FOLLOW_INTERVAL_MS, undefined, { signal: stop.signal }).catch(() => undefined);
     }
   });
 }
@@ -102,15 +102,15 @@ function exportCommand(): Command {
     new Command('export').description('write the whole log as JSON Lines, and its HEAD to standard error'),
   )
     .option('--from <number>', 'from this entry on', integerArgument(1, Number.MAX_SAFE_INTEGER))
-    .action(writeAll);
+    .action(exportLog);
   return withExamples(command, 'latchkey-auth-server audit export --data ./data > audit.jsonl');
 }
 
-async function writeAll({ from, ...options }: RegistryOptions & { readonly from?: number }): Promise<void> {
+async function exportLog({ from, ...options }: RegistryOptions & { readonly from?: number }): Promise<void> {
   await withRegistry(options, async (registry) => {
     // What is written while somebody reads is not of it: the HEAD is that of the last line.
     const { head } = registry.audit;
-    await printLines(linesThrough(registry.audit, from, head?.seq ?? 0));
+    await printLines(linesUpTo(registry.audit, from, head?.seq ?? 0));
     if (head !== undefined) process.stderr.write(`HEAD ${formatHead(head)}\n`);
   });
 }
@@ -134,19 +134,19 @@ async function verify({
   json,
   ...options
 }: RegistryOptions & { readonly against?: string; readonly json?: true }): Promise<void> {
-  const wanted = against === undefined ? undefined : parseHead(against);
-  if (against !== undefined && wanted === undefined)
+  const expectedHead = against === undefined ? undefined : parseHead(against);
+  if (against !== undefined && expectedHead === undefined)
     throw new UsageFailure('--against: expected SEQ:HASH, a number and 64 hex digits');
   await withRegistry(options, (registry) => {
     const { head } = registry.audit;
     const problems: string[] = [];
-    for (const problem of registry.audit.verify(wanted)) {
+    for (const problem of registry.audit.verify(expectedHead)) {
       problems.push(problem);
       if (problems.length >= MAX_PROBLEMS) break;
     }
-    const where = head === undefined ? 'none' : formatHead(head);
-    if (json === true) printJson({ holds: problems.length === 0, head: where, problems });
-    else if (problems.length === 0) process.stdout.write(`The log holds. HEAD ${where}\n`);
+    const headText = head === undefined ? 'none' : formatHead(head);
+    if (json === true) printJson({ holds: problems.length === 0, head: headText, problems });
+    else if (problems.length === 0) process.stdout.write(`The log holds. HEAD ${headText}\n`);
     else process.stdout.write(problems.map((problem) => `${problem}\n`).join(''));
     if (problems.length > 0) {
       throw new Failure('the audit log does not hold', {
@@ -168,29 +168,29 @@ function pruneCommand(): Command {
 }
 
 interface PruneOptions extends RegistryOptions {
-  readonly through: number;
+  readonly upTo: number;
   readonly out: string;
   readonly yes?: true;
 }
 
-async function prune({ through, out, yes, ...options }: PruneOptions): Promise<void> {
+async function prune({ upTo, out, yes, ...options }: PruneOptions): Promise<void> {
   await withRegistry(options, async (registry) => {
     const { tables, audit } = registry;
-    if (audit.entry(through) === undefined)
-      throw new UsageFailure(`there is no entry ${through}`, {
+    if (audit.entry(upTo) === undefined)
+      throw new UsageFailure(`there is no entry ${upTo}`, {
         advice: 'List them:',
         run: [['latchkey-auth-server', 'audit', 'list']],
       });
-    await confirm(`Take the entries through ${through} out of the log, after writing them to ${out}?`, yes);
-    await createFile(out, linesThrough(audit, 1, through));
-    const total = audit.length - ((audit.head?.seq ?? through) - through);
+    await confirm(`Take the entries through ${upTo} out of the log, after writing them to ${out}?`, yes);
+    await createFile(out, linesUpTo(audit, 1, upTo));
+    const total = audit.length - ((audit.head?.seq ?? upTo) - upTo);
     const write = (action: () => number): Promise<number> => tables.write(action);
-    await withProgress('pruning', total, (progress) => audit.prune(through, out, write, progress));
-    process.stdout.write(`The entries through ${through} are in ${out} and no longer in the registry\n`);
+    await withProgress('pruning', total, (progress) => audit.prune(upTo, out, write, progress));
+    process.stdout.write(`The entries through ${upTo} are in ${out} and no longer in the registry\n`);
   });
 }
 
-function* linesThrough(audit: AuditLog, from: number | undefined, last: number): Generator<string> {
+function* linesUpTo(audit: AuditLog, from: number | undefined, last: number): Generator<string> {
   for (const entry of audit.entries(from)) {
     if (entry.seq > last) return;
     yield `${JSON.stringify(entry)}\n`;

@@ -5,9 +5,9 @@ import { backup, restore } from '../backup.js';
 import { isoTime } from '../iso-time.js';
 import {
   confirm,
-  counted,
+  pluralize,
   masterKeyOf,
-  operator,
+  currentUser,
   registryOptions,
   type RegistryOptions,
   withRegistry,
@@ -38,7 +38,7 @@ export function restoreCommand(): Command {
   )
     .option('--replace', 'put the registry that is there aside')
     .addOption(yesOption())
-    .action(putBack);
+    .action(restoreBackup);
   return withExamples(
     command,
     'latchkey-auth-server restore --data ./new-data --master-key-file master.key backup-2026-11-23.lkb',
@@ -46,7 +46,10 @@ export function restoreCommand(): Command {
   );
 }
 
-async function putBack(file: string, options: RegistryOptions & { readonly replace?: true; readonly yes?: true }): Promise<void> {
+async function restoreBackup(
+  file: string,
+  options: RegistryOptions & { readonly replace?: true; readonly yes?: true },
+): Promise<void> {
   const replace = options.replace === true;
   if (replace)
     await confirm(
@@ -56,11 +59,16 @@ async function putBack(file: string, options: RegistryOptions & { readonly repla
   if (!(await exists(file))) throw new UsageFailure(`${file} is not there`, { advice: 'Check the path.' });
   const master = await masterKeyOf(options);
   const key = String(master);
-  const { backupAt, nodes, aside } = await restore(file, { folder: options.data, master, who: operator(), replace });
+  const { backupAt, nodes, previousFolder } = await restore(file, {
+    folder: options.data,
+    master,
+    actor: currentUser(),
+    replace,
+  });
   process.stdout.write(
-    `The registry in ${options.data} is that of ${isoTime(backupAt)}, with ${counted(nodes, 'node')}.\n` +
+    `The registry in ${options.data} is that of ${isoTime(backupAt)}, with ${pluralize(nodes, 'node')}.\n` +
       `It opens under the master key ${key}: that one is to be where the server looks for it.\n` +
-      (aside === undefined ? '' : `The one that was there is in ${aside}\n`) +
+      (previousFolder === undefined ? '' : `The one that was there is in ${previousFolder}\n`) +
       'No node joins or renews in the first 35 s from now.\n' +
       'Nodes that got a key since then do not get in. Where one does not, `latchkey-auth-server node why` and its ID tell what to do.\n',
   );

@@ -2,7 +2,7 @@ import { formatId } from '@latchkey/protocol';
 import { formatTable, readClock, type TimeRange, type ClockHistory, UsageFailure, withExamples } from '@latchkey/runtime';
 import { Command } from 'commander';
 import { isoTime } from '../iso-time.js';
-import { keysFromBefore, pastAhead, releasePast, waitsUntil } from '../past-times.js';
+import { controllersWithOldKeys, blockedRanges, releaseRanges, holdoffUntil } from '../past-times.js';
 import type { Registry } from '../registry.js';
 import { confirm, printJson, registryOptions, type RegistryOptions, withRegistry, yesOption } from './with-registry.js';
 
@@ -22,19 +22,19 @@ function showCommand(): Command {
 
 async function show({ json, ...options }: RegistryOptions & { readonly json?: true }): Promise<void> {
   await withRegistry(options, (registry) => {
-    const spans = pastAhead(registry.times, Date.now()).map(inWords);
-    const keys = keysFromBefore(registry).map(formatId);
-    const wait = waitOf(registry.times);
-    if (json === true) return printJson({ waits_until: wait ?? null, past: spans, keys_from_before: keys });
-    if (wait !== undefined) process.stdout.write(`${waitInWords(wait)}\n`);
-    else if (spans.length === 0)
+    const ranges = blockedRanges(registry.clockHistory, Date.now()).map(formatRange);
+    const controllers = controllersWithOldKeys(registry).map(formatId);
+    const holdoff = holdoffOf(registry.clockHistory);
+    if (json === true) return printJson({ waits_until: holdoff ?? null, past: ranges, keys_from_before: controllers });
+    if (holdoff !== undefined) process.stdout.write(`${formatHoldoff(holdoff)}\n`);
+    else if (ranges.length === 0)
       process.stdout.write('Keys are committed whatever the time: the clock is past all that it has shown\n');
-    if (spans.length > 0)
+    if (ranges.length > 0)
       process.stdout.write(
         `${formatTable(
           ['from', 'until'],
-          spans.map(({ from, until }) => [from, until]),
-        )}${keysInWords(keys)}\n`,
+          ranges.map(({ from, until }) => [from, until]),
+        )}${formatOldKeys(controllers)}\n`,
       );
     return undefined;
   });
@@ -57,39 +57,39 @@ function releaseCommand(): Command {
 
 async function release({ yes, ...options }: RegistryOptions & { readonly yes?: true }): Promise<void> {
   const released = await withRegistry(options, async (registry) => {
-    const wait = waitOf(registry.times);
-    if (pastAhead(registry.times, Date.now()).length === 0) {
-      const nothing = wait === undefined ? 'nothing is refused for the clock' : 'there is nothing to release but to wait';
-      throw new UsageFailure(nothing, { advice: wait === undefined ? 'Nothing was changed.' : `${waitInWords(wait)}.` });
+    const holdoff = holdoffOf(registry.clockHistory);
+    if (blockedRanges(registry.clockHistory, Date.now()).length === 0) {
+      const nothing = holdoff === undefined ? 'nothing is refused for the clock' : 'there is nothing to release but to wait';
+      throw new UsageFailure(nothing, { advice: holdoff === undefined ? 'Nothing was changed.' : `${formatHoldoff(holdoff)}.` });
     }
-    await confirmKeys(registry, yes);
-    return { spans: (await releasePast(registry, Date.now())).map(inWords), wait };
+    await confirmOldKeys(registry, yes);
+    return { spans: (await releaseRanges(registry, Date.now())).map(formatRange), wait: holdoff };
   });
   for (const { from, until } of released.spans) process.stdout.write(`Keys are committed from ${from} until ${until} again\n`);
-  if (released.wait !== undefined) process.stdout.write(`${waitInWords(released.wait)}\n`);
+  if (released.wait !== undefined) process.stdout.write(`${formatHoldoff(released.wait)}\n`);
 }
 
-function waitOf(times: ClockHistory): string | undefined {
-  const until = waitsUntil(times, readClock());
+function holdoffOf(times: ClockHistory): string | undefined {
+  const until = holdoffUntil(times, readClock());
   return until === undefined ? undefined : isoTime(until);
 }
 
-function waitInWords(until: string): string {
+function formatHoldoff(until: string): string {
   return `No key is committed before ${until}: the clock was set back less than five minutes ago, and nothing shortens that`;
 }
 
 /** No question where nothing can come of it. */
-async function confirmKeys(registry: Registry, yes: true | undefined): Promise<void> {
-  const keys = keysFromBefore(registry).map(formatId);
-  if (keys.length > 0) await confirm(`${keysInWords(keys)} Release all the same?`, yes);
+async function confirmOldKeys(registry: Registry, yes: true | undefined): Promise<void> {
+  const keys = controllersWithOldKeys(registry).map(formatId);
+  if (keys.length > 0) await confirm(`${formatOldKeys(keys)} Release all the same?`, yes);
 }
 
-function keysInWords(keys: readonly string[]): string {
+function formatOldKeys(keys: readonly string[]): string {
   return keys.length === 0
     ? 'Every controller has another SK_cs than before: `clock release` is safe.'
     : `Who kept back an M7 of controller ${keys.join(', ')} could lock its node out. Replace those SK_cs first: latchkey-auth-server controller rotate, with the ID and --out FILE.`;
 }
 
-function inWords({ from, until }: TimeRange): { readonly from: string; readonly until: string } {
+function formatRange({ from, until }: TimeRange): { readonly from: string; readonly until: string } {
   return { from: isoTime(from), until: isoTime(until) };
 }

@@ -11,11 +11,11 @@ import {
 } from '@latchkey/runtime';
 import { Command } from 'commander';
 import { formatEndpoints, setController } from '../changes.js';
-import { notInRegistry, type Registry } from '../registry.js';
-import { type ControllerFacts, controllerFacts } from '../rows.js';
+import { notFound, type Registry } from '../registry.js';
+import { type ControllerInfo, toControllerInfo } from '../rows.js';
 import { controllerOf, serverOption } from './controller-options.js';
 import { freeName, TAKE_UP_CREDENTIAL } from './next-steps.js';
-import { counted, type RegistryOptions, withRegistry } from './with-registry.js';
+import { pluralize, type RegistryOptions, withRegistry } from './with-registry.js';
 
 /** Orders that are named with a command each. */
 const MAX_ORDERS = 20;
@@ -46,8 +46,8 @@ async function set(idC: number, { nid, server: servers, ...options }: SetOptions
   if (nid === undefined && servers === undefined) throw new UsageFailure('expected --nid or --server');
   await withRegistry(options, async (registry) => {
     const row = registry.controllerRow(idC);
-    if (row === undefined) throw notInRegistry('controller', idC);
-    const before = controllerFacts(idC, row);
+    if (row === undefined) throw notFound('controller', idC);
+    const before = toControllerInfo(idC, row);
     const addresses = { ...(nid === undefined ? {} : { nid }), ...(servers === undefined ? {} : { servers }) };
     if (!(await setController(registry, idC, addresses))) {
       process.stdout.write(`Controller ${formatId(idC)} has these addresses already. Nothing was changed.\n`);
@@ -62,7 +62,7 @@ async function set(idC: number, { nid, server: servers, ...options }: SetOptions
 type Line = string | CommandLine;
 
 /** Manifests, labels and devices have the address where nodes reach a controller. */
-function aboutNid(registry: Registry, { idC, nid: before }: ControllerFacts, after: Endpoint = before): Line[] {
+function aboutNid(registry: Registry, { idC, nid: before }: ControllerInfo, after: Endpoint = before): Line[] {
   const [id, old, address] = [formatId(idC), formatEndpoint(before), formatEndpoint(after)];
   if (old === address) return [];
   const [joined, waiting] = nodesOf(registry, idC);
@@ -71,7 +71,7 @@ function aboutNid(registry: Registry, { idC, nid: before }: ControllerFacts, aft
   if (count > 0) {
     const orders = [...waiting.keys()].toSorted((a, b) => a - b);
     lines.push(
-      `Manifests and labels of ${counted(count, 'node')} that ${count === 1 ? 'has' : 'have'} not joined are out of date: they say ${old}. Write new ones (labels: order labels):`,
+      `Manifests and labels of ${pluralize(count, 'node')} that ${count === 1 ? 'has' : 'have'} not joined are out of date: they say ${old}. Write new ones (labels: order labels):`,
       ...orders
         .slice(0, MAX_ORDERS)
         .map((order) => [PROGRAM, 'order', 'export', String(order), '--out', freeName(`./order-${order}`)]),
@@ -80,7 +80,8 @@ function aboutNid(registry: Registry, { idC, nid: before }: ControllerFacts, aft
       lines.push(`and ${orders.length - MAX_ORDERS} more orders: ${orders.slice(MAX_ORDERS).join(', ')}`);
   }
   if (count + joined > 0) {
-    const installed = joined === 0 ? '' : `, as those of ${counted(joined, 'node')} that ${joined === 1 ? 'has' : 'have'} joined`;
+    const installed =
+      joined === 0 ? '' : `, as those of ${pluralize(joined, 'node')} that ${joined === 1 ? 'has' : 'have'} joined`;
     lines.push(
       `Devices that are installed${installed}, go on asking at ${old}. Unless something answers for the controller there, on each, its agent stopped:`,
       ['latchkey-node-agent', 'move', '--state', STATE_FOLDERS['node-agent'], '--controller', address],
@@ -90,7 +91,7 @@ function aboutNid(registry: Registry, { idC, nid: before }: ControllerFacts, aft
 }
 
 /** The credential of a controller has the addresses of the auth-servers. */
-function aboutServers({ idC, servers: before }: ControllerFacts, after: readonly Endpoint[] = before): Line[] {
+function aboutServers({ idC, servers: before }: ControllerInfo, after: readonly Endpoint[] = before): Line[] {
   const [id, old, addresses] = [formatId(idC), formatEndpoints(before), formatEndpoints(after)];
   if (old === addresses) return [];
   return [

@@ -12,11 +12,11 @@ import {
   writeCredential,
 } from '@latchkey/runtime';
 import { Command } from 'commander';
-import { addController, orderControllerKey, refuseWithNodes, removeController } from '../changes.js';
+import { addController, stageControllerKey, refuseWithNodes, removeController } from '../changes.js';
 import { isoTime } from '../iso-time.js';
-import { drawKey } from '../order.js';
-import { notInRegistry, type Registry } from '../registry.js';
-import { type ControllerFacts, controllerFacts, wipeKeys } from '../rows.js';
+import { generateKey } from '../order.js';
+import { notFound, type Registry } from '../registry.js';
+import { type ControllerInfo, toControllerInfo, wipeKeys } from '../rows.js';
 import { controllerOf, serverOption } from './controller-options.js';
 import { setCommand } from './controller-set.js';
 import { TAKE_UP_CREDENTIAL } from './next-steps.js';
@@ -69,8 +69,8 @@ async function add(idC: number, options: AddOptions): Promise<void> {
         advice: 'Nothing was changed. To change its addresses: latchkey-auth-server controller set --help',
       });
     }
-    const skCs = drawKey();
-    await writing(options.out, { idC, skCs, servers }, () =>
+    const skCs = generateKey();
+    await writeCredentialThen(options.out, { idC, skCs, servers }, () =>
       addController(registry, { idC, skCs, nid: options.nid, servers, addedAt: Date.now() }),
     );
   });
@@ -78,7 +78,7 @@ async function add(idC: number, options: AddOptions): Promise<void> {
 }
 
 /** Writes a credential, then changes the registry; without that change the file goes again. */
-async function writing(
+async function writeCredentialThen(
   out: string,
   credential: Parameters<typeof writeCredential>[1],
   change: () => Promise<void>,
@@ -110,10 +110,10 @@ function rotateCommand(): Command {
 
 async function rotate(idC: number, options: RegistryOptions & { readonly out: string }): Promise<void> {
   const before = await withRegistry(options, async (registry) => {
-    const { servers } = knownController(registry, idC);
-    const before = viewController(registry, idC)?.next_key ?? undefined;
-    const skCs = drawKey();
-    await writing(options.out, { idC, skCs, servers }, () => orderControllerKey(registry, idC, skCs));
+    const { servers } = requireController(registry, idC);
+    const before = viewController(registry, idC)?.staged_key ?? undefined;
+    const skCs = generateKey();
+    await writeCredentialThen(options.out, { idC, skCs, servers }, () => stageControllerKey(registry, idC, skCs));
     return before;
   });
   if (before !== undefined)
@@ -133,7 +133,7 @@ function removeCommand(): Command {
 
 async function remove(idC: number, options: RegistryOptions & { readonly yes?: true }): Promise<void> {
   await withRegistry(options, async (registry) => {
-    if (registry.controllerRow(idC) === undefined) throw notInRegistry('controller', idC);
+    if (registry.controllerRow(idC) === undefined) throw notFound('controller', idC);
     refuseWithNodes(registry, idC);
     await confirm(`Remove controller ${formatId(idC)}? Its credential is worth nothing then.`, options.yes);
     await removeController(registry, idC);
@@ -160,8 +160,8 @@ async function list(options: RegistryOptions & { readonly json?: true }): Promis
       view.id,
       view.nid,
       view.servers.join(', ') || '-',
-      view.next_key === null ? view.key : `${view.key}, next ${view.next_key}`,
-      view.heard_at ?? 'never',
+      view.staged_key === null ? view.key : `${view.key}, next ${view.staged_key}`,
+      view.last_seen_at ?? 'never',
     ]);
     process.stdout.write(formatTable(['ID', 'NODES REACH IT AT', 'SERVERS', 'SK_CS', 'HEARD'], rows));
     return undefined;
@@ -178,7 +178,7 @@ function showCommand(): Command {
 async function show(idC: number, options: RegistryOptions & { readonly json?: true }): Promise<void> {
   await withRegistry(options, (registry) => {
     const seen = viewController(registry, idC);
-    if (seen === undefined) throw notInRegistry('controller', idC);
+    if (seen === undefined) throw notFound('controller', idC);
     let [nodes, joined] = [0, 0];
     for (const node of registry.nodes()) {
       if (node.controller !== idC) continue;
@@ -187,16 +187,16 @@ async function show(idC: number, options: RegistryOptions & { readonly json?: tr
     }
     const view = { ...seen, nodes, joined };
     if (options.json === true) return printJson(view);
-    const { unopened_since: unopened } = view;
+    const { authentication_failing_since: unopened } = view;
     process.stdout.write(
       formatFields({
         id: view.id,
         'nodes reach it at': view.nid,
         servers: view.servers.join(', ') || 'none',
         SK_cs: `[secret ${view.key}]`,
-        'next SK_cs': view.next_key === null ? undefined : `[secret ${view.next_key}], not used yet`,
+        'next SK_cs': view.staged_key === null ? undefined : `[secret ${view.staged_key}], not used yet`,
         added: view.added_at,
-        heard: view.heard_at ?? 'never',
+        heard: view.last_seen_at ?? 'never',
         'does not open': unopened === null ? undefined : `since ${unopened}: it has another SK_cs`,
         clock: clockOf(view),
         nodes: `${nodes}, of which ${joined} joined`,
@@ -218,10 +218,10 @@ interface ControllerView {
   readonly nid: string;
   readonly servers: readonly string[];
   readonly key: string;
-  readonly next_key: string | null;
+  readonly staged_key: string | null;
   readonly added_at: string;
-  readonly heard_at: string | null;
-  readonly unopened_since: string | null;
+  readonly last_seen_at: string | null;
+  readonly authentication_failing_since: string | null;
   readonly clock_skew_ms: number | null;
   readonly clock_skewed_since: string | null;
   readonly clock_skewed_at: string | null;
@@ -231,29 +231,29 @@ interface ControllerView {
 function viewController(registry: Registry, idC: number): ControllerView | undefined {
   const controller = registry.controller(idC);
   if (controller === undefined) return undefined;
-  const { heard, unopened, skewed } = registry.sightingOfController(idC) ?? {};
-  const stillUnopened = unopened !== undefined && unopened.at > (heard?.at ?? -Infinity);
+  const { lastSeen, authenticationFailed, clockSkew } = registry.controllerActivity(idC) ?? {};
+  const isFailing = authenticationFailed !== undefined && authenticationFailed.at > (lastSeen?.at ?? -Infinity);
   const view = {
     id: formatId(idC),
     nid: formatEndpoint(controller.nid),
     servers: controller.servers.map(formatEndpoint),
     key: controller.skCs.fingerprint,
-    next_key: controller.nextSkCs?.fingerprint ?? null,
+    staged_key: controller.stagedSkCs?.fingerprint ?? null,
     added_at: isoTime(controller.addedAt),
-    heard_at: heard === undefined ? null : isoTime(heard.at),
-    unopened_since: stillUnopened ? isoTime(unopened.since) : null,
-    clock_skew_ms: skewed?.skew ?? null,
-    clock_skewed_since: skewed === undefined ? null : isoTime(skewed.since),
-    clock_skewed_at: skewed === undefined ? null : isoTime(skewed.at),
+    last_seen_at: lastSeen === undefined ? null : isoTime(lastSeen.at),
+    authentication_failing_since: isFailing ? isoTime(authenticationFailed.since) : null,
+    clock_skew_ms: clockSkew?.skew ?? null,
+    clock_skewed_since: clockSkew === undefined ? null : isoTime(clockSkew.since),
+    clock_skewed_at: clockSkew === undefined ? null : isoTime(clockSkew.at),
   };
   wipeKeys(controller);
   return view;
 }
 
 /** The controller without its keys, or a UsageFailure that says how to add it. */
-export function knownController(registry: Registry, idC: number): ControllerFacts {
+export function requireController(registry: Registry, idC: number): ControllerInfo {
   const row = registry.controllerRow(idC);
-  if (row !== undefined) return controllerFacts(idC, row);
+  if (row !== undefined) return toControllerInfo(idC, row);
   throw new UsageFailure(`controller ${formatId(idC)} is not in the registry`, {
     advice: 'Nothing was changed. Name one of these, or add it first:',
     run: [['latchkey-auth-server', 'controller', 'list']],

@@ -1,22 +1,22 @@
 import { formatTable } from '@latchkey/runtime';
-import type { Entry } from '../audit.js';
-import { counted } from './with-registry.js';
+import type { AuditEntry } from '../audit.js';
+import { pluralize } from './with-registry.js';
 
 /** Entries of the audit log, one a row. */
-export function entryTable(entries: readonly Entry[]): string {
+export function auditTable(entries: readonly AuditEntry[]): string {
   return formatTable(
     ['ENTRY', 'TIME', 'WHO', 'WHAT', 'NODE', 'DETAILS'],
-    entries.map((entry) => [String(entry.seq), entry.at, entry.who, entry.what, entry.node ?? '-', detailsOf(entry)]),
+    entries.map((entry) => [String(entry.seq), entry.at, entry.actor, entry.what, entry.node ?? '-', detailsOf(entry)]),
   );
 }
 
-function detailsOf({ order, controller, tid, count, through, key_before, key, note }: Entry): string {
+function detailsOf({ order, controller, tid, count, up_to, key_before, key, note }: AuditEntry): string {
   const parts = [
     order === undefined ? [] : [`order ${order}`],
     controller === undefined ? [] : [`controller ${controller}`],
     tid === undefined ? [] : [`tid ${tid}`],
-    count === undefined ? [] : [counted(count, 'node')],
-    through === undefined ? [] : [`through entry ${through}`],
+    count === undefined ? [] : [pluralize(count, 'node')],
+    up_to === undefined ? [] : [`through entry ${up_to}`],
     key === undefined ? [] : [`key ${key_before === undefined ? '' : `${key_before} -> `}${key}`],
     note === undefined ? [] : [note],
   ];

@@ -4,7 +4,7 @@ import { Command } from 'commander';
 import { echoFilters, filterNodes, type FilterOptions, filterOptions } from '../node-filter.js';
 import { viewNode } from '../node-view.js';
 import type { Registry } from '../registry.js';
-import { counted, printLines, registryOptions, type RegistryOptions, withRegistry } from './with-registry.js';
+import { pluralize, printLines, registryOptions, type RegistryOptions, withRegistry } from './with-registry.js';
 
 interface ExportOptions extends RegistryOptions, FilterOptions {
   readonly withKeys?: true;
@@ -17,7 +17,7 @@ export function exportCommand(): Command {
   )
     .option('--with-keys', 'write their keys too, as secret_key; wants --out')
     .option('--out <file>', 'mode 0600, must not exist (default: standard output)')
-    .action(write);
+    .action(exportNodes);
   return withExamples(
     command,
     'latchkey-auth-server export --data ./data --state joined > joined.jsonl',
@@ -25,7 +25,7 @@ export function exportCommand(): Command {
   );
 }
 
-async function write({ withKeys, out, ...options }: ExportOptions): Promise<void> {
+async function exportNodes({ withKeys, out, ...options }: ExportOptions): Promise<void> {
   if (withKeys === true && out === undefined)
     throw new UsageFailure('keys go to a file of mode 0600 alone', { advice: 'Name it with --out FILE.' });
   if (out !== undefined && (await exists(out)))
@@ -35,9 +35,9 @@ async function write({ withKeys, out, ...options }: ExportOptions): Promise<void
     if (out === undefined) return printLines(linesOf(registry, options, false));
     const count = [...filterNodes(registry, options, Date.now())].length;
     // That keys leave the registry stands in the audit log before they do.
-    if (withKeys === true) await registry.tables.change({ what: 'nodes exported', count, note: 'with keys' }, () => undefined);
+    if (withKeys === true) await registry.tables.audited({ what: 'nodes exported', count, note: 'with keys' }, () => undefined);
     await createFile(out, linesOf(registry, options, withKeys === true));
-    process.stdout.write(`${counted(count, 'node')} written to ${out}\n`);
+    process.stdout.write(`${pluralize(count, 'node')} written to ${out}\n`);
   });
 }
 

@@ -1,7 +1,7 @@
 import { type CommandLine, formatTable, MANIFEST_HELP, UsageFailure, withExamples } from '@latchkey/runtime';
 import { Command } from 'commander';
-import { DEFAULT_GRACE, Enrolling } from '../enrolment.js';
-import { ikIdentityKey } from '../ik-identity.js';
+import { DEFAULT_GRACE, EnrolmentTransaction } from '../enrolment.js';
+import { initialKeyIdKey } from '../ik-identity.js';
 import { ImportControllers } from '../import-controllers.js';
 import { inputName } from '../import-file.js';
 import { ImportKeys, type RepeatedKeys } from '../import-keys.js';
@@ -10,10 +10,18 @@ import { ImportReport, planImport } from '../import-plan.js';
 import { withProgress } from '../progress.js';
 import type { Registry } from '../registry.js';
 import { installerArgument, installerOfFile, lifetimeOption } from './order-terms.js';
-import { confirm, counted, printJson, registryOptions, type RegistryOptions, withRegistry, yesOption } from './with-registry.js';
+import {
+  confirm,
+  pluralize,
+  printJson,
+  registryOptions,
+  type RegistryOptions,
+  withRegistry,
+  yesOption,
+} from './with-registry.js';
 
 /** Lines of a table of problems or changes; `--json` has them all. */
-const SHOWN = 50;
+const MAX_TABLE_LINES = 50;
 
 interface ImportOptions extends RegistryOptions {
   readonly lifetime: number;
@@ -53,7 +61,7 @@ async function importFile(file: string, options: ImportOptions): Promise<void> {
     const { input, repeated, warnings } = await look(registry, file, report, options);
     const { lifetime, installer = installerOfFile(file), dryRun, sharedKey = false } = options;
     const terms = { kind: 'import', installer, idC: undefined, sharedKey, lifetime, grace: DEFAULT_GRACE } as const;
-    const enrolling = dryRun === true ? undefined : await Enrolling.begin(registry, terms);
+    const enrolling = dryRun === true ? undefined : await EnrolmentTransaction.begin(registry, terms);
     try {
       await withProgress('importing', input.length, (progress) =>
         write(registry, input, { report, repeated, enrolling, options }, progress),
@@ -69,7 +77,7 @@ async function importFile(file: string, options: ImportOptions): Promise<void> {
       });
       printSummary(report, warnings, options, { done: enrolling !== undefined, order });
     } finally {
-      await enrolling?.end();
+      await enrolling?.close();
     }
   });
 }
@@ -83,7 +91,7 @@ interface Look {
 }
 
 async function look(registry: Registry, file: string, report: ImportReport, { sharedKey }: ImportOptions): Promise<Look> {
-  const identity = ikIdentityKey(registry.tables);
+  const identity = initialKeyIdKey(registry.tables);
   const keys = sharedKey === true ? undefined : new ImportKeys(registry, identity);
   identity.wipe();
   const controllers = new ImportControllers(registry);
@@ -92,13 +100,13 @@ async function look(registry: Registry, file: string, report: ImportReport, { sh
       file === '-'
         ? { advice: 'Nothing was changed. Pipe it through age -d first.' }
         : { advice: 'Nothing was changed. Decrypt it on the way:', run: [['age', '-d', file, '|', ...importOfInput(file)]] },
-    problem: (problem) => report.refuse(problem),
+    problem: (problem) => report.addRejected(problem),
     row(row) {
       keys?.add(row);
       controllers.add(row);
     },
   });
-  if (input.length + report.counts.refuse === 0) {
+  if (input.length + report.counts.reject === 0) {
     throw new UsageFailure(`${inputName(file)} has no nodes in it`, {
       advice: 'Nothing was changed. Expected a line for each below the header, or JSON with an object for each.',
     });
@@ -114,7 +122,7 @@ function importOfInput(file: string): CommandLine {
 interface Writing {
   readonly report: ImportReport;
   readonly repeated: RepeatedKeys;
-  readonly enrolling: Enrolling | undefined;
+  readonly enrolling: EnrolmentTransaction | undefined;
   readonly options: ImportOptions;
 }
 
@@ -125,30 +133,30 @@ async function write(
   { report, repeated, enrolling, options }: Writing,
   progress: (done: number) => void,
 ): Promise<void> {
-  for await (const batch of input.parts()) {
+  for await (const batch of input.partitions()) {
     const naming = options.dryRun === true;
-    const plan = planImport(registry, batch, { changedBefore: report.counts.change, naming, repeated });
-    report.take(plan);
-    if (mayGoOn(report, options)) await enrolling?.add(batch, (i) => plan.verdict(i), progress);
+    const plan = planImport(registry, batch, { changedBefore: report.counts.change, listAdditions: naming, repeated });
+    report.merge(plan);
+    if (mayGoOn(report, options)) await enrolling?.add(batch, (i) => plan.actionFor(i), progress);
     batch.wipe();
   }
 }
 
 function mayGoOn(report: ImportReport, { skipBad }: ImportOptions): boolean {
-  return report.counts.refuse === 0 || skipBad === true;
+  return report.counts.reject === 0 || skipBad === true;
 }
 
 /** Shows what was written, and makes the changes. Gives the number of the order, if nodes were added. */
 async function finish(
   file: string,
-  enrolling: Enrolling | undefined,
+  enrolling: EnrolmentTransaction | undefined,
   report: ImportReport,
   options: ImportOptions,
 ): Promise<number | undefined> {
   if (!mayGoOn(report, options)) {
-    const are = enrolling === undefined ? 'would be' : report.counts.refuse === 1 ? 'is' : 'are';
+    const are = enrolling === undefined ? 'would be' : report.counts.reject === 1 ? 'is' : 'are';
     const share = report.sharedKeys === 0 ? '' : ' Where nodes are to share an initial key, say --shared-key.';
-    throw new UsageFailure(`${counted(report.counts.refuse, 'line')} of ${file} ${are} refused; nothing was changed`, {
+    throw new UsageFailure(`${pluralize(report.counts.reject, 'line')} of ${file} ${are} refused; nothing was changed`, {
       advice: `Put them right, or leave them out with --skip-bad.${share}`,
     });
   }
@@ -156,10 +164,10 @@ async function finish(
   const moving = [...report.moves.values()].reduce((sum, count) => sum + count, 0);
   if (moving > 0) {
     const ways = [...report.moves].map(([way, count]) => `${count} ${way}`).join(', ');
-    const move = `${counted(moving, 'node')} move${moving === 1 ? 's' : ''} to another controller (${ways})`;
+    const move = `${pluralize(moving, 'node')} move${moving === 1 ? 's' : ''} to another controller (${ways})`;
     await confirm(`${move}; a device that is installed already still asks the former one. Import the file?`, options.yes);
   }
-  return enrolling.finish(report.controllers);
+  return enrolling.commit(report.controllers);
 }
 
 function printTables({ additions, changes, problems }: ImportReport): void {
@@ -172,10 +180,10 @@ function printTables({ additions, changes, problems }: ImportReport): void {
     process.stdout.write(
       formatTable(
         ['LINE', 'ID', title],
-        lines.slice(0, SHOWN).map(({ line, id, reason }) => [String(line), id ?? '-', reason]),
+        lines.slice(0, MAX_TABLE_LINES).map(({ line, id, reason }) => [String(line), id ?? '-', reason]),
       ),
     );
-    if (lines.length > SHOWN) process.stdout.write(`and ${lines.length - SHOWN} more; --json has them all\n`);
+    if (lines.length > MAX_TABLE_LINES) process.stdout.write(`and ${lines.length - MAX_TABLE_LINES} more; --json has them all\n`);
     process.stdout.write('\n');
   }
 }
@@ -196,7 +204,7 @@ function printSummary(
       changed: change,
       unchanged,
       duplicates: duplicate,
-      refused: refuse,
+      rejected: reject,
       additions,
       changes,
       problems,
@@ -204,9 +212,9 @@ function printSummary(
     });
   }
   const would = done ? '' : 'would be ';
-  const twice = duplicate === 0 ? '' : `, ${counted(duplicate, 'duplicate line')}`;
+  const twice = duplicate === 0 ? '' : `, ${pluralize(duplicate, 'duplicate line')}`;
   const as = order === undefined ? '' : `, as order ${order}`;
   process.stdout.write(
-    `${add} ${would}added, ${change} ${would}changed, ${unchanged} unchanged, ${refuse} refused${twice}${as}\n`,
+    `${add} ${would}added, ${change} ${would}changed, ${unchanged} unchanged, ${reject} rejected${twice}${as}\n`,
   );
 }

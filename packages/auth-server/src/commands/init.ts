@@ -2,7 +2,7 @@ import { withExamples } from '@latchkey/runtime';
 import { readOrCreateMasterKey } from '@latchkey/store';
 import { Command } from 'commander';
 import { Registry } from '../registry.js';
-import { masterKeySourceOf, operator, registryOptions, type RegistryOptions } from './with-registry.js';
+import { masterKeySourceOf, currentUser, registryOptions, type RegistryOptions } from './with-registry.js';
 
 export function initCommand(): Command {
   const command = registryOptions(
@@ -18,7 +18,7 @@ export function initCommand(): Command {
 
 async function init(options: RegistryOptions): Promise<void> {
   const source = await masterKeySourceOf(options);
-  const registry = await Registry.create(options.data, () => readOrCreateMasterKey(source), operator());
+  const registry = await Registry.create(options.data, () => readOrCreateMasterKey(source), currentUser());
   await registry.close();
   const where = source.kind === 'command' ? 'what the command prints' : source.path;
   process.stdout.write(

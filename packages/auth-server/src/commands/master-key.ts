@@ -3,7 +3,7 @@ import { formerKeyNotice, countEntries, nextMasterKey } from '@latchkey/store';
 import { Command } from 'commander';
 import { withProgress } from '../progress.js';
 import { rotateMasterKey } from '../rotation.js';
-import { counted, masterKeySourceOf, registryOptions, type RegistryOptions, withRegistry } from './with-registry.js';
+import { pluralize, masterKeySourceOf, registryOptions, type RegistryOptions, withRegistry } from './with-registry.js';
 
 export function masterKeyCommand(): Command {
   return new Command('master-key')
@@ -28,13 +28,15 @@ function rotateCommand(): Command {
 
 async function rotate(options: RegistryOptions & { readonly to?: string }): Promise<void> {
   const source = await masterKeySourceOf(options);
-  const [nodes, key, before] = await withRegistry(options, async (registry) => {
+  const [nodes, key, formerKey] = await withRegistry(options, async (registry) => {
     const next = await nextMasterKey(source, options.to, registry.tables.keyring);
     const fingerprint = String(next.key);
     const total = countEntries(registry.tables.nodes);
     await withProgress('sealing', total, (progress) => rotateMasterKey(registry, next, progress));
     return [total, fingerprint, formerKeyNotice(next, 'Backups')] as const;
   });
-  const where = options.to === undefined ? '' : `; it is in ${options.to}: put it where the server looks for its master key`;
-  process.stdout.write(`The keys of ${counted(nodes, 'node')} are sealed under the master key ${key}${where}\n${before}\n`);
+  const location = options.to === undefined ? '' : `; it is in ${options.to}: put it where the server looks for its master key`;
+  process.stdout.write(
+    `The keys of ${pluralize(nodes, 'node')} are sealed under the master key ${key}${location}\n${formerKey}\n`,
+  );
 }

@@ -1,29 +1,29 @@
 import { formatId } from '@latchkey/protocol';
 import { formatDuration, idArgument, integerArgument, UsageFailure, withExamples } from '@latchkey/runtime';
 import { Command, Option } from 'commander';
-import { knownOrder, moveNodes, removeNodes, setDisabled, setTerms } from '../changes.js';
+import { requireOrder, moveNodes, removeNodes, setDisabled, setKeyLifetime } from '../changes.js';
 import { idsArgument } from '../node-filter.js';
-import { notInRegistry, type Registry } from '../registry.js';
-import { knownController } from './controller.js';
+import { notFound, type Registry } from '../registry.js';
+import { requireController } from './controller.js';
 import { durationArgument } from './order-terms.js';
-import { confirm, counted, registryOptions, type RegistryOptions, withRegistry, yesOption } from './with-registry.js';
+import { confirm, pluralize, registryOptions, type RegistryOptions, withRegistry, yesOption } from './with-registry.js';
 
 /** Nodes changed in one transaction: each such part is done whole or not at all. */
-const CHUNK = 4_096;
+const NODES_PER_TRANSACTION = 4_096;
 
-interface Selection extends RegistryOptions {
+interface NodeSelection extends RegistryOptions {
   readonly order?: number;
   readonly from?: number;
 }
 
 /** A command about the nodes whose IDs are given, or all of an order or of a controller. */
-function nodesOf(command: Command): Command {
+function withNodeSelection(command: Command): Command {
   return registryOptions(command.argument('[ids...]', 'ID_i, 8 hex digits each', idsArgument))
     .option('--order <number>', 'all nodes of this order or import', integerArgument(1, 0xffff_ffff))
     .option('--from <controller>', 'all nodes assigned to this controller', idArgument);
 }
 
-function select(registry: Registry, ids: readonly number[] | undefined, { order, from }: Selection): readonly number[] {
+function selectNodes(registry: Registry, ids: readonly number[] | undefined, { order, from }: NodeSelection): readonly number[] {
   if (ids !== undefined && ids.length > 0) {
     if (order !== undefined || from !== undefined)
       throw new UsageFailure('IDs were given, and --order or --from', { advice: 'Say one of them.' });
@@ -31,8 +31,8 @@ function select(registry: Registry, ids: readonly number[] | undefined, { order,
   }
   if (order === undefined && from === undefined)
     throw new UsageFailure('no node is named', { advice: 'Give IDs, --order or --from.' });
-  if (order !== undefined) knownOrder(registry, order);
-  if (from !== undefined && registry.controllerRow(from) === undefined) throw notInRegistry('controller', from);
+  if (order !== undefined) requireOrder(registry, order);
+  if (from !== undefined && registry.controllerRow(from) === undefined) throw notFound('controller', from);
   const found: number[] = [];
   for (const node of registry.nodes()) {
     if ((order === undefined || node.order === order) && (from === undefined || node.controller === from)) found.push(node.idI);
@@ -41,35 +41,35 @@ function select(registry: Registry, ids: readonly number[] | undefined, { order,
 }
 
 /** Applies a change to the selected nodes, part by part, and tells how many were changed. */
-async function changeAll(
+async function updateNodes(
   ids: readonly number[] | undefined,
-  options: Selection,
+  options: NodeSelection,
   done: string,
   change: (registry: Registry, part: readonly number[]) => Promise<number>,
-  question?: (count: number) => Promise<void>,
+  confirmCount?: (count: number) => Promise<void>,
 ): Promise<void> {
   await withRegistry(options, async (registry) => {
-    const selected = select(registry, ids, options);
-    await question?.(selected.length);
+    const selected = selectNodes(registry, ids, options);
+    await confirmCount?.(selected.length);
     let changed = 0;
-    for (let from = 0; from < selected.length; from += CHUNK)
-      changed += await change(registry, selected.slice(from, from + CHUNK));
+    for (let from = 0; from < selected.length; from += NODES_PER_TRANSACTION)
+      changed += await change(registry, selected.slice(from, from + NODES_PER_TRANSACTION));
     const unchanged = selected.length - changed;
-    process.stdout.write(`${counted(changed, 'node')} ${done}${unchanged === 0 ? '' : `, ${unchanged} already so`}\n`);
+    process.stdout.write(`${pluralize(changed, 'node')} ${done}${unchanged === 0 ? '' : `, ${unchanged} already so`}\n`);
   });
 }
 
 export function disableCommand(): Command {
-  const command = nodesOf(new Command('disable').description('refuse nodes whatever they prove; their keys stay'))
+  const command = withNodeSelection(new Command('disable').description('refuse nodes whatever they prove; their keys stay'))
     .addOption(yesOption())
-    .action((ids: readonly number[] | undefined, options: Selection & { readonly yes?: true }) =>
-      changeAll(
+    .action((ids: readonly number[] | undefined, options: NodeSelection & { readonly yes?: true }) =>
+      updateNodes(
         ids,
         options,
         'disabled',
         (registry, part) => setDisabled(registry, part, true),
         // Who names nodes one by one knows how many they are.
-        (count) => confirm(`Disable ${counted(count, 'node')}?`, (ids?.length ?? 0) > 0 ? true : options.yes),
+        (count) => confirm(`Disable ${pluralize(count, 'node')}?`, (ids?.length ?? 0) > 0 ? true : options.yes),
       ),
     );
   return withExamples(
@@ -80,30 +80,30 @@ export function disableCommand(): Command {
 }
 
 export function enableCommand(): Command {
-  const command = nodesOf(new Command('enable').description('let disabled nodes in again')).action(
-    (ids: readonly number[] | undefined, options: Selection) =>
-      changeAll(ids, options, 'enabled', (registry, part) => setDisabled(registry, part, false)),
+  const command = withNodeSelection(new Command('enable').description('let disabled nodes in again')).action(
+    (ids: readonly number[] | undefined, options: NodeSelection) =>
+      updateNodes(ids, options, 'enabled', (registry, part) => setDisabled(registry, part, false)),
   );
   return withExamples(command, 'latchkey-auth-server node enable 0000a1b2 --data ./data');
 }
 
 export function removeCommand(): Command {
-  const command = nodesOf(new Command('remove').description('take nodes out of the registry, with their keys'))
+  const command = withNodeSelection(new Command('remove').description('take nodes out of the registry, with their keys'))
     .addOption(yesOption())
-    .action((ids: readonly number[] | undefined, options: Selection & { readonly yes?: true }) =>
-      changeAll(ids, options, 'removed', removeNodes, (count) =>
-        confirm(`Remove ${counted(count, 'node')}? Their keys are erased.`, options.yes),
+    .action((ids: readonly number[] | undefined, options: NodeSelection & { readonly yes?: true }) =>
+      updateNodes(ids, options, 'removed', removeNodes, (count) =>
+        confirm(`Remove ${pluralize(count, 'node')}? Their keys are erased.`, options.yes),
       ),
     );
   return withExamples(command, 'latchkey-auth-server node remove 0000a1b2 --data ./data --yes');
 }
 
 export function moveCommand(): Command {
-  const command = nodesOf(new Command('move').description('assign nodes to another controller'))
+  const command = withNodeSelection(new Command('move').description('assign nodes to another controller'))
     .requiredOption('--controller <id>', 'the controller they join through from now on', idArgument)
-    .action((ids: readonly number[] | undefined, options: Selection & { readonly controller: number }) =>
-      changeAll(ids, options, `moved to ${formatId(options.controller)}`, async (registry, part) => {
-        knownController(registry, options.controller);
+    .action((ids: readonly number[] | undefined, options: NodeSelection & { readonly controller: number }) =>
+      updateNodes(ids, options, `moved to ${formatId(options.controller)}`, async (registry, part) => {
+        requireController(registry, options.controller);
         return moveNodes(registry, part, options.controller);
       }),
     );
@@ -114,13 +114,13 @@ export function moveCommand(): Command {
   );
 }
 
-interface SetOptions extends Selection {
+interface SetOptions extends NodeSelection {
   readonly lifetime?: number;
   readonly grace?: number;
 }
 
 export function setCommand(): Command {
-  const command = nodesOf(
+  const command = withNodeSelection(
     new Command('set').description(
       'give nodes a lifetime of their own, for the keys they get from now on, or a grace, for the key they have too',
     ),
@@ -144,9 +144,11 @@ async function set(ids: readonly number[] | undefined, options: SetOptions): Pro
   const { lifetime, grace } = options;
   if (lifetime === undefined && grace === undefined) throw new UsageFailure('expected --lifetime or --grace');
   const terms = { ...(lifetime === undefined ? {} : { lifetime }), ...(grace === undefined ? {} : { grace }) };
-  const says = [
+  const changes = [
     lifetime === undefined ? [] : [`lifetime ${formatDuration(lifetime)}`],
     grace === undefined ? [] : [`grace ${formatDuration(grace)}`],
   ];
-  await changeAll(ids, options, `set to ${says.flat().join(', ')}`, (registry, part) => setTerms(registry, part, terms));
+  await updateNodes(ids, options, `set to ${changes.flat().join(', ')}`, (registry, part) =>
+    setKeyLifetime(registry, part, terms),
+  );
 }

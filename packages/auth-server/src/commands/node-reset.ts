@@ -15,23 +15,23 @@ import {
   withExamples,
 } from '@latchkey/runtime';
 import { Command, Option } from 'commander';
-import { ikStillHeld, knownOrder, otherHolderOf, resetNode } from '../changes.js';
+import { findHeldInitialKey, requireOrder, otherHolderOf, resetNode } from '../changes.js';
 import { diagnoseNode } from '../diagnosis.js';
 import { surroundingsOf } from '../diagnosis-situation.js';
-import { Handover, type HandoverOptions } from '../handover.js';
+import { ManifestOutput, type ManifestOutputOptions } from '../handover.js';
 import { idsArgument } from '../node-filter.js';
-import { drawKey } from '../order.js';
+import { generateKey } from '../order.js';
 import { withProgress } from '../progress.js';
-import { notInRegistry, type Registry } from '../registry.js';
-import { knownController } from './controller.js';
+import { notFound, type Registry } from '../registry.js';
+import { requireController } from './controller.js';
 import { enrolAgain, formatAdvice, freeName } from './next-steps.js';
-import { confirm, counted, registryOptions, type RegistryOptions, withRegistry, yesOption } from './with-registry.js';
+import { confirm, pluralize, registryOptions, type RegistryOptions, withRegistry, yesOption } from './with-registry.js';
 
 /** What its agent proves after the reset, and before the device loses its state, counts for so long. */
 const LOST_STATE =
   'If the device has lost its state, stop its agent for 130 s before you install it with that key, or reset it with --out.';
 
-interface ResetOptions extends RegistryOptions, Partial<HandoverOptions> {
+interface ResetOptions extends RegistryOptions, Partial<ManifestOutputOptions> {
   readonly order?: number;
   readonly ikFile?: string;
   readonly manifest?: string;
@@ -71,7 +71,7 @@ export function resetCommand(): Command {
 
 async function reset(ids: readonly number[] | undefined, options: ResetOptions, called: Command): Promise<void> {
   await withRegistry(options, async (registry) => {
-    const selected = select(registry, ids, options);
+    const selected = selectNodes(registry, ids, options);
     const [only] = selected;
     if (only !== undefined && selected.length === 1 && options.order === undefined)
       await resetOne(registry, only, options, called);
@@ -79,25 +79,25 @@ async function reset(ids: readonly number[] | undefined, options: ResetOptions, 
   });
 }
 
-function select(registry: Registry, ids: readonly number[] | undefined, { order }: ResetOptions): readonly number[] {
+function selectNodes(registry: Registry, ids: readonly number[] | undefined, { order }: ResetOptions): readonly number[] {
   const named = [...new Set(ids)];
   if (order === undefined) {
     if (named.length === 0) throw new UsageFailure('no node is named', { advice: 'Give IDs, or --order.' });
     return named;
   }
   if (named.length > 0) throw new UsageFailure('IDs were given, and --order', { advice: 'Say one of them.' });
-  knownOrder(registry, order);
+  requireOrder(registry, order);
   return [...registry.nodes()].filter((node) => node.order === order && node.initial).map(({ idI }) => idI);
 }
 
 /** The controller of the node, if an initial key lets that in at all. */
-function controllerOf(registry: Registry, idI: number): ReturnType<typeof knownController> {
+function controllerOf(registry: Registry, idI: number): ReturnType<typeof requireController> {
   const node = registry.node(idI);
-  if (node === undefined) throw notInRegistry('node', idI);
+  if (node === undefined) throw notFound('node', idI);
   node.key.wipe();
-  if (node.orderState !== 'closed') return knownController(registry, node.controller);
+  if (node.orderState !== 'closed') return requireController(registry, node.controller);
   const id = formatId(idI);
-  const steps = enrolAgain(id, { installer: knownOrder(registry, node.order).installer, lifetime_seconds: node.lifetime });
+  const steps = enrolAgain(id, { installer: requireOrder(registry, node.order).installer, lifetime_seconds: node.lifetime });
   throw new UsageFailure(`order ${node.order} of node ${id} is closed for good: with an initial key it cannot join`, {
     advice: 'Nothing was changed. If the node may join all the same, remove it, and import its line of the manifest again:',
     run: steps.flatMap(({ command }) => (command === undefined ? [] : [command])),
@@ -107,11 +107,11 @@ function controllerOf(registry: Registry, idI: number): ReturnType<typeof knownC
 async function resetOne(registry: Registry, idI: number, options: ResetOptions, called: Command): Promise<void> {
   const id = formatId(idI);
   const { idC, nid } = controllerOf(registry, idI);
-  const { ik, handover } = await initialKey(registry, idI, options);
+  const { ik, output } = await initialKey(registry, idI, options);
   if (options.manifest !== undefined || options.ikFile !== undefined) warnOfOtherHolder(registry, ik, idI);
   await confirm(`Put node ${id} back to the initial key ${String(ik)}? The key it holds now lets it in no more.`, options.yes);
   const change = (): Promise<void> => resetNode(registry, idI, ik);
-  await (handover === undefined ? change() : handover.write([{ idI, idC, controller: nid, ik }], change));
+  await (output === undefined ? change() : output.write([{ idI, idC, controller: nid, ik }], change));
   const now = readClock();
   const surroundings = surroundingsOf(registry, await readFolderLock(options.data), now);
   // What the registry says of the node, whether or not a server runs on it now.
@@ -119,9 +119,9 @@ async function resetOne(registry: Registry, idI: number, options: ResetOptions, 
   const { cause, sentence, action, instead } = diagnoseNode(registry, idI, { ...surroundings, server, heldUntil: undefined });
   const refused =
     cause === 'window-shut' || cause === 'disabled' ? `But: ${sentence}\n${formatAdvice(action, instead, called)}` : '';
-  const waits = cause === 'held-off' ? `${sentence}\n${handover === undefined ? `${LOST_STATE}\n` : ''}` : '';
-  const key = `initial key ${String(ik)}${handover === undefined ? ' again' : ''}`;
-  process.stdout.write(`Node ${id} joins with ${key}\n${handover === undefined ? '' : `${handover.advice}\n`}${waits}${refused}`);
+  const waits = cause === 'held-off' ? `${sentence}\n${output === undefined ? `${LOST_STATE}\n` : ''}` : '';
+  const key = `initial key ${String(ik)}${output === undefined ? ' again' : ''}`;
+  process.stdout.write(`Node ${id} joins with ${key}\n${output === undefined ? '' : `${output.advice}\n`}${waits}${refused}`);
 }
 
 function warnOfOtherHolder(registry: Registry, ik: Secret, idI: number): void {
@@ -132,7 +132,7 @@ function warnOfOtherHolder(registry: Registry, ik: Secret, idI: number): void {
 
 /** Each gets a key of its own. One after the other: who interrupts it runs it again, with keys that are drawn anew. */
 async function resetAll(registry: Registry, ids: readonly number[], { order, out, yes }: ResetOptions): Promise<void> {
-  const nodes = counted(ids.length, 'node');
+  const nodes = pluralize(ids.length, 'node');
   if (ids.length === 0) {
     process.stdout.write(`No node of order ${order} holds its initial key any more\n`);
     return;
@@ -145,11 +145,11 @@ async function resetAll(registry: Registry, ids: readonly number[], { order, out
   try {
     for (const idI of ids) {
       const { idC, nid } = controllerOf(registry, idI);
-      lines.push({ idI, idC, controller: nid, ik: drawKey() });
+      lines.push({ idI, idC, controller: nid, ik: generateKey() });
     }
-    const handover = await Handover.prepare({ out });
+    const output = await ManifestOutput.prepare({ out });
     await confirm(`Put ${nodes} back to initial keys of their own? The keys they hold now let them in no more.`, yes);
-    await handover.write(lines, () =>
+    await output.write(lines, () =>
       withProgress('resetting', lines.length, async (progress) => {
         for (const [done, { idI, ik }] of lines.entries()) {
           await resetNode(registry, idI, ik);
@@ -157,7 +157,7 @@ async function resetAll(registry: Registry, ids: readonly number[], { order, out
         }
       }),
     );
-    process.stdout.write(`${nodes} join with initial keys of their own\n${handover.advice}\n`);
+    process.stdout.write(`${nodes} join with initial keys of their own\n${output.advice}\n`);
   } finally {
     for (const { ik } of lines) ik.wipe();
   }
@@ -168,7 +168,7 @@ async function initialKey(
   registry: Registry,
   idI: number,
   options: ResetOptions,
-): Promise<{ readonly ik: Secret; readonly handover?: Handover }> {
+): Promise<{ readonly ik: Secret; readonly output?: ManifestOutput }> {
   const { manifest, ikFile, out } = options;
   if (manifest !== undefined) {
     await checkPrivateFile(manifest);
@@ -180,11 +180,11 @@ async function initialKey(
   }
   if (ikFile !== undefined) return { ik: await readKeyFile(ikFile) };
   if (out !== undefined) {
-    const handover = await Handover.prepare({ out });
-    const ik = drawKey();
-    return { ik, handover };
+    const handover = await ManifestOutput.prepare({ out });
+    const ik = generateKey();
+    return { ik, output: handover };
   }
-  const ik = ikStillHeld(registry, idI);
+  const ik = findHeldInitialKey(registry, idI);
   if (ik !== undefined) return { ik };
   throw new UsageFailure(
     `the initial key of node ${formatId(idI)} is not in the registry any more: it was erased when the node traded it in`,

@@ -10,21 +10,21 @@ import {
   withPlaceOptions,
 } from '@latchkey/runtime';
 import { Command, InvalidArgumentError } from 'commander';
-import type { Entry } from '../audit.js';
+import type { AuditEntry } from '../audit.js';
 import { diagnoseNode } from '../diagnosis.js';
 import { surroundingsOf } from '../diagnosis-situation.js';
 import { isoTime } from '../iso-time.js';
 import { echoFilters, filterNodes, type FilterOptions, filterOptions } from '../node-filter.js';
-import { NODE_HEADINGS, nodeFields, nodeRow, type NodeView, viewNode } from '../node-view.js';
-import { notInRegistry, type Registry } from '../registry.js';
-import type { NodeFacts, RegisteredNode } from '../rows.js';
+import { NODE_HEADINGS, nodeFields, nodeTableRow, type NodeView, viewNode } from '../node-view.js';
+import { notFound, type Registry } from '../registry.js';
+import type { NodeInfo, UnsealedNode } from '../rows.js';
 import { disableCommand, enableCommand, moveCommand, removeCommand, setCommand } from './node-changes.js';
 import { resetCommand } from './node-reset.js';
-import { entryTable } from './entry-table.js';
+import { auditTable } from './entry-table.js';
 import { formatAdvice, type Step, stepsFor } from './next-steps.js';
 import { printJson, printJsonList, registryOptions, type RegistryOptions, withRegistry } from './with-registry.js';
 
-const PAGE = 100;
+const DEFAULT_LIMIT = 100;
 /** Entries of a node's life that `show` tells. */
 const TIMELINE = 50;
 
@@ -50,7 +50,7 @@ interface ListOptions extends RegistryOptions, FilterOptions {
 
 function listCommand(): Command {
   const command = filterOptions(registryOptions(new Command('list').description('list the nodes, by ID')))
-    .option('--limit <n>', `nodes at most (default: ${PAGE} in a table, all in JSON)`, integerArgument(1, 0xffff_ffff))
+    .option('--limit <n>', `nodes at most (default: ${DEFAULT_LIMIT} in a table, all in JSON)`, integerArgument(1, 0xffff_ffff))
     .option('--after <id>', 'go on after this ID', idArgument)
     .option('--json', 'as a JSON array, one node a line')
     .action(list);
@@ -68,15 +68,15 @@ async function list({ after, limit, json, ...options }: ListOptions): Promise<vo
     const now = Date.now();
     const found = filterNodes(registry, options, now, after === undefined ? 0 : after + 1);
     if (json === true) return printJsonList(viewsOf(registry, limited(found, limit ?? Infinity), now));
-    const page = [...viewsOf(registry, limited(found, limit ?? PAGE), now)];
-    process.stdout.write(formatTable(NODE_HEADINGS, page.map(nodeRow)));
+    const page = [...viewsOf(registry, limited(found, limit ?? DEFAULT_LIMIT), now)];
+    process.stdout.write(formatTable(NODE_HEADINGS, page.map(nodeTableRow)));
     const last = page.at(-1);
     if (last !== undefined && found.next().done !== true) process.stderr.write(`There are more: --after ${last.id}\n`);
     return undefined;
   });
 }
 
-function* limited(nodes: Iterator<NodeFacts>, limit: number): Generator<NodeFacts> {
+function* limited(nodes: Iterator<NodeInfo>, limit: number): Generator<NodeInfo> {
   for (let i = 0; i < limit; i++) {
     const next = nodes.next();
     if (next.done === true) return;
@@ -84,7 +84,7 @@ function* limited(nodes: Iterator<NodeFacts>, limit: number): Generator<NodeFact
   }
 }
 
-function* viewsOf(registry: Registry, nodes: Iterable<NodeFacts>, now: number): Generator<NodeView> {
+function* viewsOf(registry: Registry, nodes: Iterable<NodeInfo>, now: number): Generator<NodeView> {
   for (const { idI } of nodes) {
     const node = registry.node(idI);
     if (node === undefined) continue;
@@ -107,28 +107,28 @@ function showCommand(): Command {
 async function show(idI: number, options: RegistryOptions & { readonly json?: true }): Promise<void> {
   await withRegistry(options, (registry) => {
     const node = registry.node(idI);
-    if (node === undefined) throw notInRegistry('node', idI);
+    if (node === undefined) throw notFound('node', idI);
     const view = viewNode(node, Date.now());
     const life = lifeOf(registry, node);
     if (options.json === true) return printJson({ ...view, initial_key: node.ik.fingerprint, life });
-    process.stdout.write(`${formatFields(nodeFields(view))}\n${entryTable(life)}`);
+    process.stdout.write(`${formatFields(nodeFields(view))}\n${auditTable(life)}`);
     return undefined;
   });
 }
 
 /** What happened to a node, oldest first: the latest entries, after the one that brought it. */
-function lifeOf(registry: Registry, node: RegisteredNode): Entry[] {
-  const entries: Entry[] = [];
-  for (const entry of registry.audit.ofNode(node.entry === 0 ? undefined : node.entry)) {
+function lifeOf(registry: Registry, node: UnsealedNode): AuditEntry[] {
+  const entries: AuditEntry[] = [];
+  for (const entry of registry.audit.entriesOfNode(node.entry === 0 ? undefined : node.entry)) {
     if (entries.length >= TIMELINE) break;
     entries.push(entry);
   }
-  const [first] = ordersEntry(registry, node);
+  const [first] = orderEntryOf(registry, node);
   return [...(first === undefined ? [] : [first]), ...entries.toReversed()];
 }
 
 /** The entry that tells of the node's order, if the log still has it. */
-function ordersEntry(registry: Registry, { order, addedAt }: RegisteredNode): Entry[] {
+function orderEntryOf(registry: Registry, { order, addedAt }: UnsealedNode): AuditEntry[] {
   const created = registry.order(order)?.createdEntry;
   const entry = created === undefined ? undefined : registry.audit.entry(created);
   return entry === undefined || entry.at !== isoTime(addedAt) ? [] : [entry];
@@ -151,7 +151,7 @@ function whyCommand(): Command {
       fingerprintArgument,
     )
     .option('--json', 'as a JSON object, with a stable word for the cause')
-    .action(tellWhy);
+    .action(printDiagnosis);
   return withExamples(
     command,
     'latchkey-auth-server node why 0000a1b2 --data ./data',
@@ -164,7 +164,7 @@ function fingerprintArgument(text: string): string {
   return text.toLowerCase();
 }
 
-async function tellWhy(idI: number, { holds, json, ...options }: WhyOptions, called: Command): Promise<void> {
+async function printDiagnosis(idI: number, { holds, json, ...options }: WhyOptions, called: Command): Promise<void> {
   await withRegistry(options, async (registry) => {
     const surroundings = surroundingsOf(registry, await readFolderLock(options.data), readClock(), holds);
     const diagnosis = diagnoseNode(registry, idI, surroundings);

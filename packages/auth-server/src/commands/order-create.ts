@@ -3,10 +3,10 @@ import { Failure, formatDuration, idArgument, integerArgument, withExamples } fr
 import { Command } from 'commander';
 import { enrol } from '../enrolment.js';
 import { isoTime } from '../iso-time.js';
-import { Handover, type HandoverOptions, handoverOptions } from '../handover.js';
-import { drawNodes, manifestOf, MAX_ORDER } from '../order.js';
+import { ManifestOutput, type ManifestOutputOptions, manifestOutputOptions } from '../handover.js';
+import { generateNodes, manifestOf, MAX_ORDER_NODES } from '../order.js';
 import { withProgress } from '../progress.js';
-import { knownController } from './controller.js';
+import { requireController } from './controller.js';
 import {
   checkWindow,
   describeWindow,
@@ -17,9 +17,9 @@ import {
   lifetimeOption,
   storedWindow,
 } from './order-terms.js';
-import { counted, printJson, registryOptions, type RegistryOptions, withRegistry } from './with-registry.js';
+import { pluralize, printJson, registryOptions, type RegistryOptions, withRegistry } from './with-registry.js';
 
-interface CreateOptions extends RegistryOptions, HandoverOptions, JoinWindow {
+interface CreateOptions extends RegistryOptions, ManifestOutputOptions, JoinWindow {
   readonly installer: string;
   readonly controller: number;
   readonly count: number;
@@ -37,11 +37,11 @@ export function createCommand(): Command {
   )
     .requiredOption('--installer <name>', 'who will install the nodes', installerArgument)
     .requiredOption('--controller <id>', 'the controller they join through', idArgument)
-    .requiredOption('--count <n>', 'how many nodes', integerArgument(1, MAX_ORDER))
+    .requiredOption('--count <n>', 'how many nodes', integerArgument(1, MAX_ORDER_NODES))
     .option('--shared-key', 'one initial key for all of them: whoever holds it can join as any')
     .addOption(lifetimeOption())
     .addOption(graceOption());
-  handoverOptions(joinWindowOptions(command)).option('--json', 'tell of the order as JSON').action(create);
+  manifestOutputOptions(joinWindowOptions(command)).option('--json', 'tell of the order as JSON').action(create);
   return withExamples(
     command,
     'latchkey-auth-server order create --data ./data --installer "Kim & Sons" --controller 00000001 --count 40 --out ./for-kim',
@@ -54,10 +54,10 @@ async function create(options: CreateOptions): Promise<void> {
   const { controller: idC, count, installer, lifetime, grace } = options;
   const sharedKey = options.sharedKey === true;
   checkWindow(options);
-  const [number, handover] = await withRegistry(options, async (registry) => {
-    const controller = knownController(registry, idC);
-    const handover = await Handover.prepare(options);
-    const batch = drawNodes({ idC, count, sharedKey, isTaken: (idI) => registry.has(idI) });
+  const [number, output] = await withRegistry(options, async (registry) => {
+    const controller = requireController(registry, idC);
+    const handover = await ManifestOutput.prepare(options);
+    const batch = generateNodes({ idC, count, sharedKey, isTaken: (idI) => registry.isIdTaken(idI) });
     let number: number | undefined;
     try {
       const terms = { kind: 'order', installer, idC, sharedKey, lifetime, grace, ...storedWindow(options) } as const;
@@ -68,13 +68,13 @@ async function create(options: CreateOptions): Promise<void> {
       });
       return [number, handover] as const;
     } catch (error) {
-      throw number === undefined ? error : withoutManifest(number, options.out, error);
+      throw number === undefined ? error : manifestNotWritten(number, options.out, error);
     } finally {
       batch.wipe();
     }
   });
   if (options.json === true) {
-    const { path: manifest } = handover;
+    const { path: manifest } = output;
     const { joinFrom, joinUntil } = storedWindow(options);
     return printJson({
       order: number,
@@ -91,12 +91,12 @@ async function create(options: CreateOptions): Promise<void> {
   const window = describeWindow(options);
   const joins = window === '' ? '' : `They may join${window}\n`;
   process.stdout.write(
-    `Order ${number}: ${counted(count, 'node')} by ${installer}, keys last ${formatDuration(lifetime)}\n${joins}${handover.advice}\n`,
+    `Order ${number}: ${pluralize(count, 'node')} by ${installer}, keys last ${formatDuration(lifetime)}\n${joins}${output.advice}\n`,
   );
 }
 
 /** The order is there, and the last step of its manifest failed. */
-function withoutManifest(number: number, out: string, error: unknown): Failure {
+function manifestNotWritten(number: number, out: string, error: unknown): Failure {
   return new Failure(error instanceof Error ? error.message : String(error), {
     advice: `Order ${number} is in the registry. Write its manifest again:`,
     run: [['latchkey-auth-server', 'order', 'export', String(number), '--out', out]],

@@ -1,8 +1,8 @@
 import { formatId } from '@latchkey/protocol';
 import { formatDate, formatTable, integerArgument, withExamples } from '@latchkey/runtime';
 import { Command } from 'commander';
-import { knownOrder } from '../changes.js';
-import { type Exposure, exposureOf, exposures } from '../exposure.js';
+import { requireOrder } from '../changes.js';
+import { type Exposure, exposureOfOrder, exposureByOrder } from '../exposure.js';
 import { isoTime } from '../iso-time.js';
 import { printJsonList, registryOptions, type RegistryOptions, withRegistry } from './with-registry.js';
 
@@ -29,13 +29,13 @@ export function exposureCommand(): Command {
 
 async function expose(number: number | undefined, options: ExposureOptions): Promise<void> {
   await withRegistry(options, (registry) => {
-    if (number !== undefined) knownOrder(registry, number);
-    const all = number === undefined ? exposures(registry) : exposureOf(registry, number);
+    if (number !== undefined) requireOrder(registry, number);
+    const all = number === undefined ? exposureByOrder(registry) : exposureOfOrder(registry, number);
     if (options.json === true) return printJsonList(all.map(viewOf));
     const rows = all.slice(0, options.limit).map((exposure) => {
-      const { keys, given, held, joined, controllers, retired_at } = viewOf(exposure);
-      const who = given.map(({ installer, at }) => `${installer} ${formatDate(Date.parse(at))}`).join(', ');
-      return [keys, who, String(held), String(joined), controllers.join(', ') || '-', retired_at ?? '-'];
+      const { keys, issued, held, joined, controllers, retired_at } = viewOf(exposure);
+      const holders = issued.map(({ installer, at }) => `${installer} ${formatDate(Date.parse(at))}`).join(', ');
+      return [keys, holders, String(held), String(joined), controllers.join(', ') || '-', retired_at ?? '-'];
     });
     process.stdout.write(formatTable(['INITIAL KEY', 'GIVEN TO', 'HELD BY', 'JOINED', 'SEEN BY CONTROLLERS', 'RETIRED'], rows));
     if (all.length > rows.length) process.stderr.write(`${rows.length} of ${all.length} shown; --limit shows more\n`);
@@ -45,7 +45,7 @@ async function expose(number: number | undefined, options: ExposureOptions): Pro
 
 interface ExposureView {
   readonly keys: string;
-  readonly given: readonly { readonly order: number; readonly installer: string; readonly at: string }[];
+  readonly issued: readonly { readonly order: number; readonly installer: string; readonly at: string }[];
   readonly nodes: number;
   readonly held: number;
   readonly joined: number;
@@ -53,10 +53,10 @@ interface ExposureView {
   readonly retired_at: string | null;
 }
 
-function viewOf({ keys, given, nodes, held, joined, controllers, retiredAt }: Exposure): ExposureView {
+function viewOf({ keys, issues, nodes, held, joined, controllers, retiredAt }: Exposure): ExposureView {
   return {
     keys: keys.kind === 'one' ? keys.fingerprint : `${keys.count} of order ${keys.order}`,
-    given: given.map(({ order, installer, at }) => ({ order, installer, at: isoTime(at) })),
+    issued: issues.map(({ order, installer, at }) => ({ order, installer, at: isoTime(at) })),
     nodes,
     held,
     joined,

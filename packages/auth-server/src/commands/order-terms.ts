@@ -69,7 +69,7 @@ export function joinWindowOptions(command: Command): Command {
 }
 
 /** A command about one order. */
-export function orderOf(command: Command): Command {
+export function withOrderNumber(command: Command): Command {
   return registryOptions(command.argument('<number>', 'of the order', integerArgument(1, 0xffff_ffff)));
 }
 

@@ -1,18 +1,18 @@
 import { formatId } from '@latchkey/protocol';
 import { formatDuration, formatFields, formatTable, withExamples } from '@latchkey/runtime';
 import { Command } from 'commander';
-import { knownOrder, noOrder, setJoinWindow, setOrderState } from '../changes.js';
+import { requireOrder, orderNotFound, setJoinWindow, setOrderState } from '../changes.js';
 import { isoTime } from '../iso-time.js';
-import { orderStateOf, type OrderStatus } from '../order-state.js';
+import { orderStatus, type OrderStatus } from '../order-state.js';
 import type { Registry } from '../registry.js';
 import type { OrderRecord } from '../rows.js';
 import { createCommand } from './order-create.js';
 import { exposureCommand } from './order-exposure.js';
 import { exportCommand, labelsCommand } from './order-export.js';
-import { checkWindow, describeWindow, type JoinWindow, joinWindowOptions, orderOf, storedWindow } from './order-terms.js';
+import { checkWindow, describeWindow, type JoinWindow, joinWindowOptions, withOrderNumber, storedWindow } from './order-terms.js';
 import {
   confirm,
-  counted,
+  pluralize,
   printJson,
   printJsonList,
   registryOptions,
@@ -30,7 +30,7 @@ export function orderCommand(): Command {
     .addCommand(exportCommand())
     .addCommand(labelsCommand())
     .addCommand(openCommand())
-    .addCommand(shutCommand())
+    .addCommand(suspendCommand())
     .addCommand(closeCommand())
     .addCommand(exposureCommand());
 }
@@ -65,7 +65,7 @@ function viewsOf(registry: Registry, number?: number): OrderView[] {
   }
   return [...registry.orders()].flatMap((order) => {
     const count = counts.get(order.number);
-    const state = orderStateOf(order, now);
+    const state = orderStatus(order, now);
     return count === undefined || state === undefined ? [] : [viewOrder(order, state, count)];
   });
 }
@@ -75,7 +75,7 @@ function viewOrder(
   state: OrderStatus,
   { nodes, joined }: { readonly nodes: number; readonly joined: number },
 ): OrderView {
-  const time = (at: number | undefined): string | null => (at === undefined ? null : isoTime(at));
+  const isoOrNull = (at: number | undefined): string | null => (at === undefined ? null : isoTime(at));
   return {
     order: order.number,
     kind: order.kind,
@@ -87,8 +87,8 @@ function viewOrder(
     shared_key: order.sharedKey,
     lifetime_seconds: order.lifetime,
     grace_seconds: order.grace,
-    join_from: time(order.joinFrom),
-    join_until: time(order.joinUntil),
+    join_from: isoOrNull(order.joinFrom),
+    join_until: isoOrNull(order.joinUntil),
     created_at: isoTime(order.createdAt),
   };
 }
@@ -140,7 +140,7 @@ async function list(options: RegistryOptions & { readonly json?: true }): Promis
 }
 
 function showCommand(): Command {
-  const command = orderOf(new Command('show').description('tell all about one order'))
+  const command = withOrderNumber(new Command('show').description('tell all about one order'))
     .option('--json', 'as a JSON object')
     .action(show);
   return withExamples(command, 'latchkey-auth-server order show 1 --data ./data');
@@ -148,9 +148,9 @@ function showCommand(): Command {
 
 async function show(number: number, options: RegistryOptions & { readonly json?: true }): Promise<void> {
   await withRegistry(options, (registry) => {
-    knownOrder(registry, number);
+    requireOrder(registry, number);
     const [view] = viewsOf(registry, number);
-    if (view === undefined) throw noOrder(number);
+    if (view === undefined) throw orderNotFound(number);
     if (options.json === true) return printJson(view);
     process.stdout.write(
       formatFields({
@@ -173,7 +173,9 @@ async function show(number: number, options: RegistryOptions & { readonly json?:
 
 function openCommand(): Command {
   const command = joinWindowOptions(
-    orderOf(new Command('open').description('let nodes of the order join for the first time, now or in a window of time')),
+    withOrderNumber(
+      new Command('open').description('let nodes of the order join for the first time, now or in a window of time'),
+    ),
   ).action(open);
   return withExamples(
     command,
@@ -185,29 +187,29 @@ function openCommand(): Command {
 async function open(number: number, options: RegistryOptions & JoinWindow): Promise<void> {
   checkWindow(options, ['latchkey-auth-server', 'order', 'shut', String(number)]);
   await withRegistry(options, async (registry) => {
-    knownOrder(registry, number);
+    requireOrder(registry, number);
     await setJoinWindow(registry, number, storedWindow(options));
   });
   process.stdout.write(`Order ${number} is open${describeWindow(options)}\n`);
 }
 
-function shutCommand(): Command {
-  const command = orderOf(
+function suspendCommand(): Command {
+  const command = withOrderNumber(
     new Command('shut').description('let no more nodes of the order join for the first time, until it is opened'),
-  ).action(shut);
+  ).action(suspend);
   return withExamples(command, 'latchkey-auth-server order shut 1 --data ./data');
 }
 
-async function shut(number: number, options: RegistryOptions): Promise<void> {
+async function suspend(number: number, options: RegistryOptions): Promise<void> {
   await withRegistry(options, async (registry) => {
-    knownOrder(registry, number);
+    requireOrder(registry, number);
     await setOrderState(registry, number, 'shut');
   });
   process.stdout.write(`Order ${number} is shut; nodes that have joined renew their keys as before\n`);
 }
 
 function closeCommand(): Command {
-  const command = orderOf(
+  const command = withOrderNumber(
     new Command('close').description('shut an order for good: its initial keys are worth nothing from then on'),
   )
     .addOption(yesOption())
@@ -217,11 +219,11 @@ function closeCommand(): Command {
 
 async function close(number: number, options: RegistryOptions & { readonly yes?: true }): Promise<void> {
   await withRegistry(options, async (registry) => {
-    knownOrder(registry, number);
+    requireOrder(registry, number);
     const [view] = viewsOf(registry, number);
-    const waiting = (view?.nodes ?? 0) - (view?.joined ?? 0);
-    if (waiting > 0)
-      await confirm(`${counted(waiting, 'node')} of order ${number} have not joined and never will. Close it?`, options.yes);
+    const remaining = (view?.nodes ?? 0) - (view?.joined ?? 0);
+    if (remaining > 0)
+      await confirm(`${pluralize(remaining, 'node')} of order ${number} have not joined and never will. Close it?`, options.yes);
     await setOrderState(registry, number, 'closed');
   });
   process.stdout.write(`Order ${number} is closed\n`);

@@ -20,17 +20,17 @@ import {
   withExamples,
 } from '@latchkey/runtime';
 import { Command } from 'commander';
-import { tellHead } from '../audit-head.js';
+import { logCheckpoint } from '../audit-head.js';
 import { AuthServer } from '../auth-server.js';
 import { configSchema } from '../config.js';
-import { observe, RegistryObservation } from '../observation.js';
+import { telemetryOf, RegistryTelemetry } from '../observation.js';
 import { Registry, requireRegistry } from '../registry.js';
-import { watchStore } from '../store-watch.js';
+import { startStoreWatchdog } from '../store-watch.js';
 import { upgrade } from '../upgrade.js';
 import { masterKeyOf, registryOptions, type RegistryOptions } from './with-registry.js';
 
 /** In the audit log. */
-const WHO = 'auth-server';
+const AUDIT_ACTOR = 'auth-server';
 
 interface RunOptions extends RegistryOptions {
   readonly config?: string;
@@ -56,35 +56,35 @@ export function runCommand(): Command {
 async function run(options: RunOptions): Promise<void> {
   const config = await loadConfig(configSchema, options.config);
   const log = await createLog('auth-server', options.logLevel ?? config.log_level);
-  const outlook = { name: 'auth-server', http: options.http ?? config.http };
-  await runDaemon(log, () => start(options, options.listen ?? config.listen, config.memory, log), outlook);
+  const telemetry = { name: 'auth-server', http: options.http ?? config.http };
+  await runDaemon(log, () => start(options, options.listen ?? config.listen, config.memory, log), telemetry);
 }
 
 async function start(options: RunOptions, listen: readonly Endpoint[], memory: number, log: Log): Promise<Daemon> {
   const { data: folder } = options;
   if (!(await exists(folder))) await requireRegistry(folder);
   const lock = await lockFolder(folder, 'latchkey-auth-server run');
-  await upgrade(folder, () => masterKeyOf(options), WHO, log);
-  const registry = await Registry.open(folder, await masterKeyOf(options), WHO);
-  await registry.tellServing();
-  tellHead(registry, log);
-  const server = new AuthServer({ registry, clock: readClock, draw: randomOctets, log });
-  await server.keepTime();
-  const unwatch = [watchStore(registry, server, log), limitMemory(memory, log)];
-  const counts = new ServerMetrics();
+  await upgrade(folder, () => masterKeyOf(options), AUDIT_ACTOR, log);
+  const registry = await Registry.open(folder, await masterKeyOf(options), AUDIT_ACTOR);
+  await registry.announceAdoption();
+  logCheckpoint(registry, log);
+  const server = new AuthServer({ registry, clock: readClock, randomBytes: randomOctets, log });
+  await server.persistClock();
+  const stopFunctions = [startStoreWatchdog(registry, server, log), limitMemory(memory, log)];
+  const serverMetrics = new ServerMetrics();
   const sockets = await CoapServer.listenOnAll(listen, {
     resourceType: 'latchkey.sbs',
     answer: ({ payload }) => server.answer(payload),
     log,
-    metrics: counts,
+    metrics: serverMetrics,
   });
-  const seen = new RegistryObservation(registry, server, log);
+  const registryTelemetry = new RegistryTelemetry(registry, server, log);
   return {
-    telemetry: observe(server, seen, sockets, counts),
+    telemetry: telemetryOf(server, registryTelemetry, sockets, serverMetrics),
     async stop() {
       await Promise.all(sockets.map((socket) => socket.stop()));
-      for (const stop of unwatch) stop();
-      seen.close();
+      for (const stop of stopFunctions) stop();
+      registryTelemetry.close();
       await server.close();
       await registry.close();
       await lock.release();

@@ -8,7 +8,7 @@ import { type Command, Option } from 'commander';
 import { Registry, requireRegistry } from '../registry.js';
 
 /** Characters written at once. */
-const PRINT_AT = 65_536;
+const WRITE_THRESHOLD = 65_536;
 
 /** What every command on a registry is told: its folder, and where its master key is. */
 export interface RegistryOptions extends MasterKeyOptions {
@@ -34,7 +34,7 @@ export async function masterKeyOf(options: RegistryOptions): Promise<Secret> {
 }
 
 /** Who runs this command, for the audit log. */
-export function operator(): string {
+export function currentUser(): string {
   try {
     return `user ${userInfo().username}`;
   } catch {
@@ -47,7 +47,7 @@ export function operator(): string {
 export async function withRegistry<T>(options: RegistryOptions, use: (registry: Registry) => T | Promise<T>): Promise<T> {
   await requireRegistry(options.data);
   await assertSamePidNamespace(options.data);
-  const registry = await Registry.open(options.data, await masterKeyOf(options), operator());
+  const registry = await Registry.open(options.data, await masterKeyOf(options), currentUser());
   try {
     return await use(registry);
   } finally {
@@ -93,17 +93,17 @@ function* listLines(values: Iterable<unknown>): Generator<string> {
 
 /** Writes pieces to standard output no faster than they are read, which may take for ever: they are to hold nothing open meanwhile. */
 export async function printLines(pieces: Iterable<string>): Promise<void> {
-  let waiting = '';
+  let buffered = '';
   for (const piece of pieces) {
-    waiting += piece;
-    if (waiting.length < PRINT_AT) continue;
-    if (!process.stdout.write(waiting)) await once(process.stdout, 'drain');
-    waiting = '';
+    buffered += piece;
+    if (buffered.length < WRITE_THRESHOLD) continue;
+    if (!process.stdout.write(buffered)) await once(process.stdout, 'drain');
+    buffered = '';
   }
-  process.stdout.write(waiting);
+  process.stdout.write(buffered);
 }
 
 /** `1 node`, `2 nodes`. */
-export function counted(count: number, noun: string): string {
+export function pluralize(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }

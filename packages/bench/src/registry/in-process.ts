@@ -29,7 +29,7 @@ export class InProcess {
     const registry = await site.open();
     // As a daemon logs to a file nobody reads the lines of: its cost is not the registry's.
     const log = await createLog('bench', 'error', 'stderr');
-    const server = new AuthServer({ registry, clock: readClock, draw: randomBytes, log });
+    const server = new AuthServer({ registry, clock: readClock, randomBytes: randomBytes, log });
     return new InProcess(site.fleet, registry, server, await site.skCs());
   }
 

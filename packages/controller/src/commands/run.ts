@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { AuthServer, Registry, RegistryObservation, tellHead, upgrade, watchStore } from '@latchkey/auth-server';
+import { AuthServer, Registry, RegistryTelemetry, logCheckpoint, upgrade, startStoreWatchdog } from '@latchkey/auth-server';
 import { formatId, Respondent } from '@latchkey/protocol';
 import {
   type Check,
@@ -199,7 +199,7 @@ interface OpenedAuthServerClient {
   /** What is counted of questions to auth-servers. */
   readonly upstreamMetrics: ClientMetrics;
   /** In combined mode. */
-  readonly registry?: RegistryObservation;
+  readonly registry?: RegistryTelemetry;
   readonly closeRegistry: () => Promise<void>;
 }
 
@@ -239,7 +239,7 @@ async function openCombined(credential: Credential, config: Config, folder: stri
   const lock = await lockFolder(folder, 'latchkey-controller run in combined mode');
   await upgrade(folder, () => readMasterKey(source), actor, log);
   const registry = await Registry.open(folder, await readMasterKey(source), actor);
-  if (!registry.knows(credential.idC, credential.skCs)) {
+  if (!registry.hasCredential(credential.idC, credential.skCs)) {
     throw new UsageFailure(
       `the registry in ${folder} does not have controller ${formatId(credential.idC)} with this credential`,
       {
@@ -248,12 +248,12 @@ async function openCombined(credential: Credential, config: Config, folder: stri
       },
     );
   }
-  await registry.tellServing();
-  tellHead(registry, log);
-  const server = new AuthServer({ registry, clock: readClock, draw: randomOctets, log });
-  await server.keepTime();
-  const unwatch = watchStore(registry, server, log);
-  const registryTelemetry = new RegistryObservation(registry, server, log);
+  await registry.announceAdoption();
+  logCheckpoint(registry, log);
+  const server = new AuthServer({ registry, clock: readClock, randomBytes: randomOctets, log });
+  await server.persistClock();
+  const unwatch = startStoreWatchdog(registry, server, log);
+  const registryTelemetry = new RegistryTelemetry(registry, server, log);
   return {
     client: new InProcessAuthServerClient(server),
     checks: registryTelemetry.checks,
