@@ -5,20 +5,20 @@
 
 import { MAX_SERVER_CLOCK_SKEW_MS, INITIAL_KEY_RETENTION_MS, type Clocks } from '@latchkey/protocol';
 import { serverTime, addRange } from '@latchkey/runtime';
-import type { NodeRow, Snapshot, Store } from './store.js';
+import type { RegistryRow, Snapshot, SimulatedStore } from './store.js';
 
 export class Administrator {
-  protected readonly store: Store;
+  protected readonly store: SimulatedStore;
   readonly #clock: () => Clocks;
 
   /** @param clock of the machine where the commands run */
-  constructor(store: Store, clock: () => Clocks) {
+  constructor(store: SimulatedStore, clock: () => Clocks) {
     this.store = store;
     this.#clock = clock;
   }
 
   protected get now(): number {
-    return serverTime(this.store.times, this.#clock());
+    return serverTime(this.store.clockHistory, this.#clock());
   }
 
   /** `node reset`, with the initial key that the node came with. */
@@ -40,7 +40,7 @@ export class Administrator {
   }
 
   /** `import` of a node that was removed. */
-  add(row: NodeRow, ik: string, done: () => void): void {
+  add(row: RegistryRow, ik: string, done: () => void): void {
     this.store.administer(() => {
       const reissuedAt = this.hadBefore(row.idI) ? this.now : undefined;
       this.store.put({ ...row, key: ik, initial: true, committed: undefined, reissuedAt });
@@ -61,7 +61,7 @@ export class Administrator {
     this.store.restore({ ...snapshot, rows, times });
   }
 
-  protected restored(row: NodeRow, at: number): NodeRow {
+  protected restored(row: RegistryRow, at: number): RegistryRow {
     return { ...row, reissuedAt: at };
   }
 

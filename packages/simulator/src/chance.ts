@@ -19,7 +19,7 @@ export function mix(a: number, b: number): number {
 }
 
 /** sfc32 (Chris Doty-Humphrey's Small Fast Counting generator, 128 bits of state) on one stream of one seed. */
-export class Chance {
+export class SeededRandom {
   #a: number;
   #b: number;
   #c: number;

@@ -21,22 +21,22 @@ import {
   type Transaction,
   TYPE,
 } from '@latchkey/protocol';
-import { type Chance, hashText } from './chance.js';
+import { type SeededRandom, hashText } from './chance.js';
 import { Violation } from './ground.js';
-import { type JudgeAnswer, type Link, LocalLink, RelayLink } from './link.js';
+import { type AcceptAnswer, type AuthServerClient, InProcessAuthServerClient, CoapAuthServerClient } from './link.js';
 import { type Address, type Datagram, hostOf } from './network.js';
 import { textOf } from './oracle.js';
-import { PrivateFile } from './private-file.js';
-import type { Mortality, Process } from './process.js';
+import { SimulatedFile } from './private-file.js';
+import type { CrashModel, Process } from './process.js';
 import type { RespondentRole } from './roles.js';
-import { Serials } from './serials.js';
+import { TidAllocator } from './serials.js';
 import type { SimulatedServer } from './server.js';
-import type { Surroundings } from './surroundings.js';
+import type { SimulationContext } from './surroundings.js';
 
-const EXPIRE_EVERY_MS = 5_000;
-const ECHO_FRESH_MS = 60_000;
+const EXPIRY_INTERVAL_MS = 5_000;
+const ECHO_LIFETIME_MS = 60_000;
 /** A supervisor starts a process again that could not start, after this many ms. */
-const RESTART_MS = 5_000;
+const RESTART_DELAY_MS = 5_000;
 
 export interface ControllerPlan {
   readonly idC: number;
@@ -46,28 +46,28 @@ export interface ControllerPlan {
   readonly bounds: RespondentBounds;
   /** The servers it relays to, by name; none: it has the registry itself. */
   readonly servers: readonly string[];
-  readonly mortality: Mortality;
-  readonly diskErrors: number;
+  readonly crashModel: CrashModel;
+  readonly diskErrorProbability: number;
   /** Several hosts behind one address, as behind a NAT, share a network. */
   readonly networkOf: (host: string) => string;
 }
 
 /** How a request is answered. `challenge`: 4.01 with an Echo option for the source to bring back. */
-export type KeyAnswer =
+export type PostResponse =
   | { readonly code: CoapCode; readonly payload?: Uint8Array; readonly maxAge?: number | undefined }
   | 'challenge';
 
 export class SimulatedController {
-  protected readonly around: Surroundings;
+  protected readonly context: SimulationContext;
   protected readonly plan: ControllerPlan;
   protected readonly process: Process;
-  protected readonly chance: Chance;
-  protected readonly file: PrivateFile;
+  protected readonly random: SeededRandom;
+  protected readonly file: SimulatedFile;
   protected respondent: RespondentRole | undefined;
-  #link: Link | undefined;
+  #authServer: AuthServerClient | undefined;
   /** Those who wait for the answer to a request that is under way. */
-  readonly #asking = new Map<Uint8Array, ((answer: KeyAnswer) => void)[]>();
-  readonly #inWork = new Set<string>();
+  readonly #inFlight = new Map<Uint8Array, ((answer: PostResponse) => void)[]>();
+  readonly #inFlightRequests = new Set<string>();
   /** In combined mode. */
   readonly #server: SimulatedServer | undefined;
   #echoKey = '';
@@ -77,20 +77,20 @@ export class SimulatedController {
   /** Told before each start, when a clock may be wrong. */
   beforeStart: () => void = () => undefined;
 
-  constructor(around: Surroundings, plan: ControllerPlan, server?: SimulatedServer) {
-    this.around = around;
+  constructor(context: SimulationContext, plan: ControllerPlan, server?: SimulatedServer) {
+    this.context = context;
     this.plan = plan;
     this.#server = server;
-    this.chance = around.ground.chance(`c${plan.idC} draws`);
+    this.random = context.simulation.random(`c${plan.idC} draws`);
     this.process =
       server?.process ??
-      around.process(
+      context.process(
         `c${plan.idC}`,
-        plan.mortality,
+        plan.crashModel,
         () => this.start(),
-        (death) => this.crash(death),
+        (kind) => this.crash(kind),
       );
-    this.file = new PrivateFile(this.process, plan.diskErrors);
+    this.file = new SimulatedFile(this.process, plan.diskErrorProbability);
   }
 
   get idC(): number {
@@ -106,30 +106,32 @@ export class SimulatedController {
   }
 
   get now(): Clocks {
-    return { wallMs: this.around.ground.trueTime + this.clockError, monotonicMs: this.process.steady };
+    return { wallMs: this.context.simulation.trueTime + this.clockError, monotonicMs: this.process.monotonicMs };
   }
 
-  crash(death: 'killed' | 'power lost'): void {
-    this.file.crash(death);
+  crash(kind: 'killed' | 'power lost'): void {
+    this.file.crash(kind);
     this.respondent = undefined;
-    this.#asking.clear();
-    this.#inWork.clear();
-    this.around.network.close(`c${this.idC}:5683`);
-    if (this.#link instanceof RelayLink) this.#link.close();
+    this.#inFlight.clear();
+    this.#inFlightRequests.clear();
+    this.context.network.close(`c${this.idC}:5683`);
+    if (this.#authServer instanceof CoapAuthServerClient) this.#authServer.close();
   }
 
   start(): void {
     this.beforeStart();
-    const { network, rules } = this.around;
+    const { network, rules } = this.context;
     const { idC, skCs, bounds, servers } = this.plan;
-    const serials = this.serials(this.file, this.now.wallMs);
-    this.#echoKey = `${this.chance.u32()}`;
-    serials.open((opened) => {
-      if (!opened) return this.process.die('killed', RESTART_MS);
-      this.#link =
-        this.#server === undefined ? new RelayLink(this.process, network, this.chance, servers) : new LocalLink(this.#server);
+    const tids = this.newTidAllocator(this.file, this.now.wallMs);
+    this.#echoKey = `${this.random.u32()}`;
+    tids.open((opened) => {
+      if (!opened) return this.process.crash('killed', RESTART_DELAY_MS);
+      this.#authServer =
+        this.#server === undefined
+          ? new CoapAuthServerClient(this.process, network, this.random, servers)
+          : new InProcessAuthServerClient(this.#server);
       const takeTid = (): bigint | undefined => {
-        const tid = serials.take();
+        const tid = tids.next();
         if (tid !== undefined && tid > this.#lastTid) this.#lastTid = tid;
         return tid;
       };
@@ -137,7 +139,7 @@ export class SimulatedController {
         idC,
         skCs,
         bounds,
-        randomBytes: (n) => this.chance.octets(n),
+        randomBytes: (n) => this.random.octets(n),
         nextTid: takeTid,
       });
       network.listen(`c${idC}:5683`, (datagram) => this.process.receive('takes a request', () => this.#serve(datagram)));
@@ -145,20 +147,20 @@ export class SimulatedController {
     });
   }
 
-  protected serials(file: PrivateFile, wall: number): Serials {
-    return new Serials(file, wall);
+  protected newTidAllocator(file: SimulatedFile, wall: number): TidAllocator {
+    return new TidAllocator(file, wall);
   }
 
   /** The state folder is lost, and with it the process. What makes up for it is a clock that is ahead of every TID taken. */
   loseFolder(downMs: number): boolean {
     if (!this.process.up || BigInt(this.now.wallMs) * 1000n <= this.#lastTid) return false;
-    this.process.die('killed', downMs);
-    this.file.lose();
+    this.process.crash('killed', downMs);
+    this.file.remove();
     return true;
   }
 
   #expire(): void {
-    this.process.after(EXPIRE_EVERY_MS, 'drops old transactions', () => {
+    this.process.schedule(EXPIRY_INTERVAL_MS, 'drops old transactions', () => {
       this.respondent?.expire(this.now.monotonicMs);
       this.#expire();
     });
@@ -169,15 +171,15 @@ export class SimulatedController {
     const { from, to, token, payload, echo } = datagram;
     // A copy of what is being worked on: the first one's answer is its answer.
     const key = `${from} ${token}`;
-    if (this.#inWork.has(key)) return;
-    this.#inWork.add(key);
-    this.#answer(payload, this.sourceOf(from, echo), this.#proves(echo, from), (answer) => {
-      this.#inWork.delete(key);
+    if (this.#inFlightRequests.has(key)) return;
+    this.#inFlightRequests.add(key);
+    this.#answer(payload, this.sourceOf(from, echo), this.#verifyEcho(echo, from), (answer) => {
+      this.#inFlightRequests.delete(key);
       const response =
         answer === 'challenge'
           ? { code: '4.01' as const, payload: new Uint8Array(0), echo: this.#issueEcho(from) }
           : { code: answer.code, payload: answer.payload ?? new Uint8Array(0), maxAge: answer.maxAge };
-      this.around.network.send({ from: to, to: from, kind: 'answer', token, ...response });
+      this.context.network.send({ from: to, to: from, kind: 'answer', token, ...response });
     });
   }
 
@@ -185,22 +187,22 @@ export class SimulatedController {
     const host = hostOf(from);
     const nid = new Uint8Array(18);
     new DataView(nid.buffer).setUint32(0, hashText(from));
-    return { address: host, prefix: this.plan.networkOf(host), nid, addressValidated: this.#proves(echo, from) };
+    return { address: host, prefix: this.plan.networkOf(host), nid, addressValidated: this.#verifyEcho(echo, from) };
   }
 
   /** Echo (echo.ts): a time and a tag over time and address, of which an attacker can make neither. */
   #issueEcho(from: Address): string {
-    return `${this.#echoKey} ${this.process.steady} ${from}`;
+    return `${this.#echoKey} ${this.process.monotonicMs} ${from}`;
   }
 
-  #proves(echo: string | undefined, from: Address): boolean {
+  #verifyEcho(echo: string | undefined, from: Address): boolean {
     const [key, at, source] = echo?.split(' ') ?? [];
-    const age = this.process.steady - Number(at);
-    return key === this.#echoKey && source === from && age >= 0 && age < ECHO_FRESH_MS;
+    const age = this.process.monotonicMs - Number(at);
+    return key === this.#echoKey && source === from && age >= 0 && age < ECHO_LIFETIME_MS;
   }
 
   /** Answers M1 with M4 and M5 with M6. */
-  #answer(payload: Uint8Array, source: Source, proven: boolean, done: (answer: KeyAnswer) => void): void {
+  #answer(payload: Uint8Array, source: Source, proven: boolean, done: (answer: PostResponse) => void): void {
     const { respondent } = this;
     if (respondent === undefined) return;
     const openBefore = respondent.pendingCount;
@@ -214,7 +216,7 @@ export class SimulatedController {
         return this.#send(payload, decision.octets, done);
       case 'forward':
         if (isM5) this.#m5Accepted(payload, decision.transaction);
-        return this.askOnce(payload, decision.transaction, done);
+        return this.forwardOnce(payload, decision.transaction, done);
       case 'challenge':
         return done('challenge');
       case 'refuse':
@@ -231,46 +233,46 @@ export class SimulatedController {
   }
 
   #m5Accepted(octets: Uint8Array, { idI, tid, m1 }: Transaction): void {
-    if (this.around.oracle.isHonest(idI))
-      this.around.oracle.accepts(`c${this.idC}`, 'M5', octets, [this.idC, tid, idI, textOf(m1)]);
+    if (this.context.oracle.isHonest(idI))
+      this.context.oracle.checkAccepted(`c${this.idC}`, 'M5', octets, [this.idC, tid, idI, textOf(m1)]);
   }
 
   /** A question that is under way already is not asked again: its answer is for all who wait. */
-  protected askOnce(message: Uint8Array, transaction: Transaction, done: (answer: KeyAnswer) => void): void {
+  protected forwardOnce(message: Uint8Array, transaction: Transaction, done: (answer: PostResponse) => void): void {
     const { request } = transaction;
     if (request === undefined) return done(this.#refuse('noTransaction'));
-    const waiting = this.#asking.get(request);
+    const waiting = this.#inFlight.get(request);
     if (waiting !== undefined) {
       waiting.push(done);
       return;
     }
     const all = [done];
-    this.#asking.set(request, all);
+    this.#inFlight.set(request, all);
     this.#emitRequest(message, transaction, request);
     let maxAge: number | undefined;
-    const judge: JudgeAnswer = (octets, ofAnswer) => {
+    const accept: AcceptAnswer = (octets, ofAnswer) => {
       maxAge = ofAnswer;
-      return this.#judge(transaction, request, octets);
+      return this.#acceptAnswer(transaction, request, octets);
     };
-    this.#link?.ask(request, judge, (decision) => {
-      this.#asking.delete(request);
+    this.#authServer?.request(request, accept, (decision) => {
+      this.#inFlight.delete(request);
       for (const each of all) this.#decided(message, decision, maxAge, each);
     });
   }
 
   #emitRequest(message: Uint8Array, { tid, m1 }: Transaction, request: Uint8Array): void {
-    const { oracle } = this.around;
-    if (request[0] === TYPE.M2) return oracle.emits('M2', request, [this.idC, tid, textOf(m1)]);
-    oracle.emits('M7', request, [this.idC, tid, textOf(m1), textOf(decodeM5(message).c5)]);
+    const { oracle } = this.context;
+    if (request[0] === TYPE.M2) return oracle.recordSent('M2', request, [this.idC, tid, textOf(m1)]);
+    oracle.recordSent('M7', request, [this.idC, tid, textOf(m1), textOf(decodeM5(message).c5)]);
   }
 
-  #judge(transaction: Transaction, request: Uint8Array, octets: Uint8Array): LinkDecision {
+  #acceptAnswer(transaction: Transaction, request: Uint8Array, octets: Uint8Array): LinkDecision {
     const awaited = transaction.request === request;
     const decision = this.respondent?.receiveLinkAnswer(transaction, octets) ?? { kind: 'unknown-transaction' };
     const { kind } = decision;
     if (this.plan.honest && awaited && (kind === 'answer' || kind === 'refuse')) {
       const name = kind === 'refuse' ? 'M9' : request[0] === TYPE.M2 ? 'M3' : 'M8';
-      this.around.oracle.accepts(`c${this.idC}`, name, octets, [this.idC, textOf(request)]);
+      this.context.oracle.checkAccepted(`c${this.idC}`, name, octets, [this.idC, textOf(request)]);
     }
     return decision;
   }
@@ -279,7 +281,7 @@ export class SimulatedController {
     message: Uint8Array,
     decision: LinkDecision | undefined,
     maxAge: number | undefined,
-    done: (answer: KeyAnswer) => void,
+    done: (answer: PostResponse) => void,
   ): void {
     switch (decision?.kind) {
       case 'answer':
@@ -295,22 +297,22 @@ export class SimulatedController {
   }
 
   /** M4 for an M1, M6 for an M5. */
-  #send(message: Uint8Array, octets: Uint8Array, done: (answer: KeyAnswer) => void): void {
-    const { oracle } = this.around;
+  #send(message: Uint8Array, octets: Uint8Array, done: (answer: PostResponse) => void): void {
+    const { oracle } = this.context;
     if (octets[0] === TYPE.M4) {
       const tid = new DataView(octets.buffer, octets.byteOffset).getBigUint64(5);
       // An M5 of a transaction that was answered is answered with M6 alone.
       if (message[0] === TYPE.M1 && oracle.isHonest(decodeM1(message).idI))
-        oracle.emits('M4', octets, [this.idC, tid, textOf(message)]);
+        oracle.recordSent('M4', octets, [this.idC, tid, textOf(message)]);
     } else if (octets[0] === TYPE.M6 && message[0] === TYPE.M5) {
-      oracle.emits('M6', octets, [this.idC, decodeM5(message).tid, textOf(message)]);
+      oracle.recordSent('M6', octets, [this.idC, decodeM5(message).tid, textOf(message)]);
     }
     done({ code: '2.04', payload: octets });
   }
 
-  #refuse(refusal: Refusal, maxAge?: number): KeyAnswer {
+  #refuse(refusal: Refusal, maxAge?: number): PostResponse {
     const { code, meaning } = REFUSALS[refusal];
-    this.around.says(`c${this.idC}`, `refuses: it ${meaning}`);
+    this.context.log(`c${this.idC}`, `refuses: it ${meaning}`);
     const usual = retryAfterSeconds(refusal);
     return { code, maxAge: usual && Math.min(maxAge ?? usual, MAX_RETRY_AFTER_SECONDS) };
   }

@@ -4,7 +4,7 @@
  * synced may come back empty or cut short.
  */
 
-import type { Chance } from './chance.js';
+import type { SeededRandom } from './chance.js';
 
 interface Content {
   now: string;
@@ -13,7 +13,7 @@ interface Content {
 }
 
 /** What may stand under a name after a loss of power. `torn`: part of something. */
-export type Found = { readonly text: string } | 'torn' | 'nothing';
+export type PossibleContent = { readonly text: string } | 'torn' | 'nothing';
 
 export class Disk {
   #names = new Map<string, Content>();
@@ -73,7 +73,7 @@ export class Disk {
   }
 
   /** All that may be found under `name` if the power goes now. */
-  afterPowerLoss(name: string): Found[] {
+  afterPowerLoss(name: string): PossibleContent[] {
     return [this.#syncedNames.get(name), this.#names.get(name)].map((content) => {
       if (content === undefined) return 'nothing';
       return content.synced === content.now ? { text: content.now } : 'torn';
@@ -81,12 +81,12 @@ export class Disk {
   }
 
   /** The power goes, and comes back. */
-  losePower(chance: Chance): void {
+  losePower(random: SeededRandom): void {
     this.version += 1;
-    const kept = chance.below(2) === 0 ? this.#names : this.#syncedNames;
+    const kept = random.below(2) === 0 ? this.#names : this.#syncedNames;
     this.#names = new Map();
     for (const [name, { now, synced }] of kept) {
-      const text = synced ?? now.slice(0, chance.pick([0, chance.below(now.length + 1), now.length]));
+      const text = synced ?? now.slice(0, random.pick([0, random.below(now.length + 1), now.length]));
       this.#names.set(name, { now: text, synced: text });
     }
     this.#syncedNames = new Map(this.#names);

@@ -1,12 +1,12 @@
 /** Many worlds on all cores. */
 
 import { Worker } from 'node:worker_threads';
-import type { Outcome } from './world.js';
+import type { WorldResult } from './world.js';
 
 /** Worlds that a worker runs before it tells of them. */
-const BATCH = 25;
+const WORLDS_PER_BATCH = 25;
 
-export interface Batch {
+export interface SeedBatch {
   readonly from: number;
   readonly count: number;
   readonly mutant: string | undefined;
@@ -16,13 +16,13 @@ export interface Batch {
 export interface BatchResult {
   readonly worlds: number;
   readonly events: number;
-  readonly counts: Outcome['counts'];
+  readonly counts: WorldResult['counts'];
   readonly longestMs: number;
   /** The first seed that failed. */
   readonly failed: number | undefined;
 }
 
-export interface FarmOptions {
+export interface RunSeedsOptions {
   readonly from: number;
   /** How many worlds at least. */
   readonly seeds: number;
@@ -35,15 +35,15 @@ export interface FarmOptions {
   readonly progress: (total: BatchResult) => void;
 }
 
-export const NOTHING_YET: BatchResult = {
+export const EMPTY_RESULT: BatchResult = {
   worlds: 0,
   events: 0,
-  counts: { commits: 0, joins: 0, promotions: 0, replaced: 0, waits: 0, lostComparisons: 0, late: 0, resets: 0, heldOff: 0 },
+  counts: { commits: 0, joins: 0, promotions: 0, replaced: 0, waits: 0, conflicts: 0, expired: 0, resets: 0, heldOff: 0 },
   longestMs: 0,
   failed: undefined,
 };
 
-export function added(a: BatchResult, b: BatchResult): BatchResult {
+export function mergeResults(a: BatchResult, b: BatchResult): BatchResult {
   const names = Object.keys(a.counts) as (keyof BatchResult['counts'])[];
   return {
     worlds: a.worlds + b.worlds,
@@ -55,23 +55,23 @@ export function added(a: BatchResult, b: BatchResult): BatchResult {
 }
 
 /** Runs worlds until all are done, or one has failed. */
-export async function farm(options: FarmOptions): Promise<BatchResult> {
+export async function runSeeds(options: RunSeedsOptions): Promise<BatchResult> {
   const { from, seeds, until, now, mutant, progress } = options;
-  let total = NOTHING_YET;
+  let total = EMPTY_RESULT;
   let next = from;
-  const take = (): Batch | undefined => {
+  const nextBatch = (): SeedBatch | undefined => {
     const left = from + seeds - next;
     if (total.failed !== undefined || (left <= 0 && now() >= until)) return undefined;
-    const count = left > 0 ? Math.min(BATCH, left) : BATCH;
+    const count = left > 0 ? Math.min(WORLDS_PER_BATCH, left) : WORLDS_PER_BATCH;
     next += count;
     return { from: next - count, count, mutant };
   };
   const work = async (): Promise<void> => {
     const worker = new Worker(new URL('./worker.js', import.meta.url));
     try {
-      for (let batch = take(); batch !== undefined; batch = take()) {
-        const result = await runIn(worker, batch);
-        total = added(total, result);
+      for (let batch = nextBatch(); batch !== undefined; batch = nextBatch()) {
+        const result = await runBatch(worker, batch);
+        total = mergeResults(total, result);
         progress(total);
       }
     } finally {
@@ -82,7 +82,7 @@ export async function farm(options: FarmOptions): Promise<BatchResult> {
   return total;
 }
 
-function runIn(worker: Worker, batch: Batch): Promise<BatchResult> {
+function runBatch(worker: Worker, batch: SeedBatch): Promise<BatchResult> {
   return new Promise((resolve, reject) => {
     worker.once('message', (result: BatchResult) => {
       worker.off('error', reject);

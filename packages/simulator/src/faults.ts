@@ -3,13 +3,13 @@
  * run can be repeated with a few of its faults and none of the others: that is how a failure is made short.
  */
 
-import { Chance, mix } from './chance.js';
+import { SeededRandom, mix } from './chance.js';
 
-export class Faults {
+export class FaultPlan {
   readonly #seed: number;
   readonly #only: ReadonlySet<string> | undefined;
   /** Those that struck, in that order. */
-  readonly happened: string[] = [];
+  readonly triggered: string[] = [];
   #over = false;
 
   /** @param only the faults that may strike; all if left out */
@@ -28,19 +28,19 @@ export class Faults {
   }
 
   /** Draws for all that may befall one thing. */
-  chance(of: string): Chance {
-    return new Chance(this.#seed, of);
+  random(of: string): SeededRandom {
+    return new SeededRandom(this.#seed, of);
   }
 
   /** Whether something of `probability` strikes at the `count`th turn of a stream: cheap where it nearly never does. */
-  dice(stream: number, count: number, probability: number): boolean {
+  roll(stream: number, count: number, probability: number): boolean {
     return !this.#over && probability > 0 && mix(mix(this.#seed >>> 0, stream), count) / 2 ** 32 < probability;
   }
 
   /** Notes that the fault called `name` is due, and tells whether it may strike. */
-  strikes(name: string): boolean {
+  trigger(name: string): boolean {
     if (this.#over || (this.#only !== undefined && !this.#only.has(name))) return false;
-    this.happened.push(name);
+    this.triggered.push(name);
     return true;
   }
 }

@@ -1,11 +1,11 @@
 /** What all in a world stand on: its time, its faults, its record of what happened. */
 
-import { Chance, hashText, mix } from './chance.js';
-import { Faults } from './faults.js';
-import { Timeline } from './timeline.js';
+import { SeededRandom, hashText, mix } from './chance.js';
+import { FaultPlan } from './faults.js';
+import { EventQueue } from './timeline.js';
 
 /** Simulated time starts here, in ms since the epoch. */
-const EPOCH = 1_795_000_000_000;
+const SIMULATION_EPOCH = 1_795_000_000_000;
 
 /** An invariant does not hold. */
 export class Violation extends Error {
@@ -22,37 +22,37 @@ export class Violation extends Error {
 /** The seven of docs/PROTOCOL.md; `liveness`: every honest node joins once faults end; `crash`: a role throws. */
 export type Invariant = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 'liveness' | 'crash';
 
-export class Ground {
+export class Simulation {
   readonly seed: number;
-  readonly timeline: Timeline = new Timeline();
-  readonly faults: Faults;
+  readonly events: EventQueue = new EventQueue();
+  readonly faults: FaultPlan;
   /** What happened, in words; kept only where somebody wants to read it. */
-  readonly log: string[] | undefined;
+  readonly trace: string[] | undefined;
   readonly #hashes = new Map<string, number>();
   #hash = 0x811c9dc5;
-  #events = 0;
+  #eventCount = 0;
 
   constructor(seed: number, options: { readonly only?: readonly string[] | undefined; readonly trace?: boolean | undefined }) {
     this.seed = seed;
-    this.faults = new Faults(seed, options.only);
-    this.log = options.trace === true ? [] : undefined;
+    this.faults = new FaultPlan(seed, options.only);
+    this.trace = options.trace === true ? [] : undefined;
   }
 
   get now(): number {
-    return this.timeline.now;
+    return this.events.now;
   }
 
   /** The true time, ms since the epoch. */
   get trueTime(): number {
-    return EPOCH + this.now;
+    return SIMULATION_EPOCH + this.now;
   }
 
-  chance(stream: string): Chance {
-    return new Chance(this.seed, stream);
+  random(stream: string): SeededRandom {
+    return new SeededRandom(this.seed, stream);
   }
 
-  get events(): number {
-    return this.#events;
+  get eventCount(): number {
+    return this.#eventCount;
   }
 
   /** Two runs with one hash went the same way. */
@@ -61,11 +61,11 @@ export class Ground {
   }
 
   /** Something happened to `who`. The octets of a message, if there is one, count for the hash. */
-  note(who: string, what: string, octets?: Uint8Array): void {
-    this.#events += 1;
+  record(who: string, what: string, octets?: Uint8Array): void {
+    this.#eventCount += 1;
     this.#hash = mix(mix(this.#hash, this.now), mix(this.#textHash(who), this.#textHash(what)));
     if (octets !== undefined) for (const octet of octets) this.#hash = Math.imul(this.#hash ^ octet, 0x01000193) >>> 0;
-    this.log?.push(`${(this.now / 1000).toFixed(3).padStart(9)}  ${who.padEnd(4)} ${what}`);
+    this.trace?.push(`${(this.now / 1000).toFixed(3).padStart(9)}  ${who.padEnd(4)} ${what}`);
   }
 
   #textHash(text: string): number {

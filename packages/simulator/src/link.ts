@@ -1,85 +1,85 @@
 /** The way from a controller to whoever answers M2 and M7. Mirrors `link.ts` of packages/controller, but for its pools of sockets: no rule depends on them. */
 
 import type { LinkDecision } from '@latchkey/protocol';
-import type { Chance } from './chance.js';
-import { Client, type Outcome } from './exchange.js';
-import type { Network } from './network.js';
+import type { SeededRandom } from './chance.js';
+import { SimulatedClient, type ExchangeOutcome } from './exchange.js';
+import type { SimulatedNetwork } from './network.js';
 import type { Process } from './process.js';
 import type { SimulatedServer } from './server.js';
 
 /** Judges what came back, with the Max-Age it came under; `ignored` is no answer. */
-export type JudgeAnswer = (octets: Uint8Array, maxAge?: number) => LinkDecision;
+export type AcceptAnswer = (octets: Uint8Array, maxAge?: number) => LinkDecision;
 
-export interface Link {
+export interface AuthServerClient {
   /** Tells the first decision that is an answer, or `undefined`: nobody gave one in time. */
-  ask(request: Uint8Array, judge: JudgeAnswer, done: (decision: LinkDecision | undefined) => void): void;
+  request(request: Uint8Array, accept: AcceptAnswer, done: (decision: LinkDecision | undefined) => void): void;
 }
 
 /** As in link.ts, all in ms. */
-const ASK_BUDGET_MS = 15_000;
-const TURN_MS = 4_000;
-const ROUND_PAUSE_MS = 500;
-const RETURN_AFTER_MS = 30_000;
+const REQUEST_TIMEOUT_MS = 15_000;
+const PER_SERVER_TIMEOUT_MS = 4_000;
+const RETRY_DELAY_MS = 500;
+const FAILBACK_AFTER_MS = 30_000;
 const MAX_IGNORED = 16;
 
 interface Peer {
-  readonly client: Client;
+  readonly client: SimulatedClient;
   failedAt: number;
 }
 
 /** Relays over CoAP, to the first server of the list that answers. */
-export class RelayLink implements Link {
+export class CoapAuthServerClient implements AuthServerClient {
   readonly #process: Process;
   readonly #peers: readonly Peer[];
 
-  constructor(process: Process, network: Network, chance: Chance, servers: readonly string[]) {
+  constructor(process: Process, network: SimulatedNetwork, random: SeededRandom, servers: readonly string[]) {
     this.#process = process;
     this.#peers = servers.map((server) => ({
-      client: new Client(process, network, chance, `${process.name}:${server}`, `${server}:5693`),
+      client: new SimulatedClient(process, network, random, `${process.name}:${server}`, `${server}:5693`),
       failedAt: -Infinity,
     }));
   }
 
-  ask(request: Uint8Array, judge: JudgeAnswer, done: (decision: LinkDecision | undefined) => void): void {
-    this.#round(request, judge, this.#process.steady + ASK_BUDGET_MS, done);
+  request(request: Uint8Array, accept: AcceptAnswer, done: (decision: LinkDecision | undefined) => void): void {
+    this.#round(request, accept, this.#process.monotonicMs + REQUEST_TIMEOUT_MS, done);
   }
 
-  #round(request: Uint8Array, judge: JudgeAnswer, end: number, done: (decision: LinkDecision | undefined) => void): void {
-    const turn = ([peer, ...rest]: readonly Peer[]): void => {
-      const left = end - this.#process.steady;
+  #round(request: Uint8Array, accept: AcceptAnswer, end: number, done: (decision: LinkDecision | undefined) => void): void {
+    const tryNext = ([peer, ...rest]: readonly Peer[]): void => {
+      const left = end - this.#process.monotonicMs;
       if (left <= 0) return done(undefined);
       if (peer === undefined)
-        return this.#process.after(ROUND_PAUSE_MS, 'asks all again', () => this.#round(request, judge, end, done));
-      this.#exchange(peer, request, judge, this.#peers.length > 1 ? Math.min(left, TURN_MS) : left, (outcome) => {
+        return this.#process.schedule(RETRY_DELAY_MS, 'asks all again', () => this.#round(request, accept, end, done));
+      this.#exchange(peer, request, accept, this.#peers.length > 1 ? Math.min(left, PER_SERVER_TIMEOUT_MS) : left, (outcome) => {
         if (outcome.kind === 'answered') return done(outcome.value);
-        peer.failedAt = this.#process.steady;
-        turn(rest);
+        peer.failedAt = this.#process.monotonicMs;
+        tryNext(rest);
       });
     };
-    turn(this.#inOrder());
+    tryNext(this.#byPreference());
   }
 
   /** As configured, but those that failed lately come last. */
-  #inOrder(): Peer[] {
-    const now = this.#process.steady;
-    const failed = (peer: Peer): boolean => now - peer.failedAt < RETURN_AFTER_MS;
+  #byPreference(): Peer[] {
+    const now = this.#process.monotonicMs;
+    const failed = (peer: Peer): boolean => now - peer.failedAt < FAILBACK_AFTER_MS;
     return [...this.#peers.filter((peer) => !failed(peer)), ...this.#peers.filter(failed)];
   }
 
   #exchange(
     { client }: Peer,
     request: Uint8Array,
-    judge: JudgeAnswer,
+    accept: AcceptAnswer,
     deadlineMs: number,
-    done: (outcome: Outcome<LinkDecision>) => void,
+    done: (outcome: ExchangeOutcome<LinkDecision>) => void,
   ): void {
     client.exchange({
       payload: request,
       deadlineMs,
       maxIgnored: MAX_IGNORED,
       // The payload decides, not the code: without an M3, M8 or M9 that opens it is no answer.
-      judge: ({ payload, maxAge }) => {
-        const decision = judge(payload, maxAge);
+      accept: ({ payload, maxAge }) => {
+        const decision = accept(payload, maxAge);
         return decision.kind === 'ignored' ? undefined : decision;
       },
       done,
@@ -92,16 +92,16 @@ export class RelayLink implements Link {
 }
 
 /** Combined mode: the same server rules in the same process, no wire between. */
-export class LocalLink implements Link {
+export class InProcessAuthServerClient implements AuthServerClient {
   readonly #server: SimulatedServer;
 
   constructor(server: SimulatedServer) {
     this.#server = server;
   }
 
-  ask(request: Uint8Array, judge: JudgeAnswer, done: (decision: LinkDecision | undefined) => void): void {
+  request(request: Uint8Array, accept: AcceptAnswer, done: (decision: LinkDecision | undefined) => void): void {
     this.#server.answer(request, ({ payload, maxAge }) => {
-      const decision = payload && judge(payload, maxAge);
+      const decision = payload && accept(payload, maxAge);
       done(decision?.kind === 'ignored' ? undefined : decision);
     });
   }

@@ -2,11 +2,11 @@
 
 import { availableParallelism } from 'node:os';
 import { EXIT, integerArgument, main, program, UsageFailure, withExamples } from '@latchkey/runtime';
-import { farm } from './farm.js';
+import { runSeeds } from './farm.js';
 import { firstCaught, mutantNamed, MUTANTS } from './mutants/index.js';
-import { failureLines, promiseOf, summary } from './report.js';
-import { shorten } from './shorten.js';
-import { LIVENESS_MS, type Outcome, run, type RunOptions } from './world.js';
+import { failureLines, invariantName, summary } from './report.js';
+import { minimize } from './shorten.js';
+import { LIVENESS_MS, type WorldResult, run, type RunOptions } from './world.js';
 
 const MAX_SEED = Number.MAX_SAFE_INTEGER / 2;
 /** Each mutant must be caught by a seed up to this. */
@@ -65,7 +65,7 @@ async function simulate(options: Options): Promise<void> {
 async function runMany({ seeds, from, minutes = 0, workers, mutant, json }: Options): Promise<void> {
   const start = performance.now();
   const seconds = (): number => (performance.now() - start) / 1000;
-  const total = await farm({
+  const total = await runSeeds({
     from,
     seeds,
     until: minutes * 60,
@@ -86,28 +86,28 @@ function showSeed(seed: number, { mutant, trace, json }: Options): void {
   const outcome = run(seed, { ...rulesOf(mutant), trace: trace === true });
   if (trace === true) {
     if (json === true) print(JSON.stringify(outcome));
-    else print(...outcome.log, '', verdictOf(outcome));
+    else print(...outcome.log, '', describeResult(outcome));
     if (outcome.violation !== undefined) process.exitCode = EXIT.failed;
     return;
   }
   if (outcome.violation !== undefined) return fail(outcome, mutant, json === true);
-  print(json === true ? JSON.stringify(outcome) : verdictOf(outcome));
+  print(json === true ? JSON.stringify(outcome) : describeResult(outcome));
 }
 
-function verdictOf({ seed, hash, events, faults, joinedAfterMs, violation }: Outcome): string {
+function describeResult({ seed, hash, events, faults, joinedAfterMs, violation }: WorldResult): string {
   const end =
     violation === undefined
       ? `all honest nodes had joined ${(joinedAfterMs / 1000).toFixed(1)} s after faults ended (${LIVENESS_MS / 1000} s allowed)`
-      : `breaks ${promiseOf(violation)}: ${violation.what}`;
+      : `breaks ${invariantName(violation)}: ${violation.what}`;
   return `seed ${seed}, trace ${hash}: ${events} events, ${faults.length} faults; ${end}`;
 }
 
-function fail(failed: Outcome, mutant: string | undefined, json: boolean): void {
+function fail(failed: WorldResult, mutant: string | undefined, json: boolean): void {
   process.exitCode = EXIT.failed;
-  const short = shorten(failed, rulesOf(mutant));
-  const again = `pnpm simulate --seed ${failed.seed}${mutant === undefined ? '' : ` --mutant '${mutant}'`}`;
-  if (json) print(JSON.stringify({ ...short, allFaults: failed.faults.length, again }));
-  else print(...failureLines(failed, short, again));
+  const minimized = minimize(failed, rulesOf(mutant));
+  const command = `pnpm simulate --seed ${failed.seed}${mutant === undefined ? '' : ` --mutant '${mutant}'`}`;
+  if (json) print(JSON.stringify({ ...minimized, allFaults: failed.faults.length, again: command }));
+  else print(...failureLines(failed, minimized, command));
 }
 
 function rulesOf(mutant: string | undefined): RunOptions {
@@ -122,7 +122,7 @@ function catchMutants({ json }: Options): void {
     if (json === true) print(JSON.stringify({ mutant: mutant.name, ...caught }));
     else
       print(
-        `${mutant.name.padEnd(52)} ${caught === undefined ? 'not caught' : `seed ${String(caught.seed).padStart(4)}  ${promiseOf(caught)}`}`,
+        `${mutant.name.padEnd(52)} ${caught === undefined ? 'not caught' : `seed ${String(caught.seed).padStart(4)}  ${invariantName(caught)}`}`,
       );
   }
 }

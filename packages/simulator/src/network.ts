@@ -4,8 +4,8 @@
  */
 
 import { type CoapCode, TYPE } from '@latchkey/protocol';
-import type { Chance } from './chance.js';
-import type { Ground } from './ground.js';
+import type { SeededRandom } from './chance.js';
+import type { Simulation } from './ground.js';
 
 /** `host:port`, as in `n1:40001` and `c1:5683`. */
 export type Address = string;
@@ -31,16 +31,16 @@ export type Kind = (typeof MESSAGES)[number] | 'error';
 export const KINDS: readonly Kind[] = [...MESSAGES, 'error'];
 
 /** How the network is. Probabilities are for each datagram, times in ms. */
-export interface Weather {
+export interface NetworkConditions {
   readonly lost: Readonly<Record<Kind, number>>;
   /** Kinds that never arrive for a while. */
-  readonly siege: { readonly kinds: readonly Kind[]; readonly from: number; readonly to: number } | undefined;
+  readonly blackout: { readonly kinds: readonly Kind[]; readonly from: number; readonly to: number } | undefined;
   readonly doubled: number;
   readonly corrupted: number;
   readonly misrouted: number;
   /** On its way an M1 becomes that of another node. */
   readonly rewritten: number;
-  readonly held: { readonly kinds: readonly Kind[]; readonly probability: number; readonly ms: readonly [number, number] };
+  readonly delayed: { readonly kinds: readonly Kind[]; readonly probability: number; readonly ms: readonly [number, number] };
 }
 
 export function hostOf(address: Address): string {
@@ -53,20 +53,20 @@ export function kindOf({ payload }: Pick<Datagram, 'payload'>): Kind {
 }
 
 /** A copy with one bit changed, bit 0 being the highest of the first octet. */
-export function flipped(octets: Uint8Array, bit: number): Uint8Array {
+export function flipBit(octets: Uint8Array, bit: number): Uint8Array {
   return octets.map((octet, i) => (i === bit >> 3 ? octet ^ (0x80 >> (bit & 7)) : octet));
 }
 
 type Listener = (datagram: Datagram) => void;
 
-export class Network {
-  readonly #ground: Ground;
-  readonly #weather: Weather;
+export class SimulatedNetwork {
+  readonly #simulation: Simulation;
+  readonly #conditions: NetworkConditions;
   readonly #listeners = new Map<Address, Listener>();
   readonly #sent = new Map<string, number>();
-  readonly #chance: Chance;
+  readonly #random: SeededRandom;
   /** Whether there is a siege, once that is known. */
-  #siege: boolean | undefined;
+  #isBlackoutTriggered: boolean | undefined;
   /** Sees all that is sent, and by whom in truth. */
   tap: (datagram: Datagram, sender: string) => void = () => undefined;
   /** Where a misrouted datagram may end up. */
@@ -74,10 +74,10 @@ export class Network {
   /** IDs that a rewritten M1 may bear. */
   ids: readonly number[] = [];
 
-  constructor(ground: Ground, weather: Weather) {
-    this.#ground = ground;
-    this.#weather = weather;
-    this.#chance = ground.chance('network');
+  constructor(simulation: Simulation, conditions: NetworkConditions) {
+    this.#simulation = simulation;
+    this.#conditions = conditions;
+    this.#random = simulation.random('network');
   }
 
   listen(address: Address, listener: Listener): void {
@@ -90,86 +90,93 @@ export class Network {
 
   /** Sends for `sender`, who need not be who `from` says. */
   send(datagram: Datagram, sender: string = hostOf(datagram.from)): void {
-    const { faults } = this.#ground;
+    const { faults } = this.#simulation;
     const count = (this.#sent.get(sender) ?? 0) + 1;
     this.#sent.set(sender, count);
-    this.#ground.note(sender, `sends ${describe(datagram)} to ${datagram.to}`, datagram.payload);
+    this.#simulation.record(sender, `sends ${describeDatagram(datagram)} to ${datagram.to}`, datagram.payload);
     this.tap(datagram, sender);
     if (faults.over) return this.#deliver(datagram, this.#latency());
 
     const name = `${sender}#${count} ${kindOf(datagram)}`;
-    const chance = faults.chance(name);
-    const latency = chance.between(1, 40);
-    if (this.#isLost(datagram, name, chance)) return this.#ground.note(sender, `that ${kindOf(datagram)} is lost`);
-    const changed = this.#change(datagram, name, chance);
-    const at = this.#whereTo(datagram, name, chance);
-    this.#deliver(changed, latency + this.#delay(datagram, name, chance), at);
-    if (chance.uniform() < this.#weather.doubled && faults.strikes(`${name} doubled`))
-      this.#deliver(changed, latency + chance.between(1, 5_000), at);
+    const random = faults.random(name);
+    const latency = random.between(1, 40);
+    if (this.#isLost(datagram, name, random)) return this.#simulation.record(sender, `that ${kindOf(datagram)} is lost`);
+    const changed = this.#mutate(datagram, name, random);
+    const at = this.#destinationOf(datagram, name, random);
+    this.#deliver(changed, latency + this.#delay(datagram, name, random), at);
+    if (random.uniform() < this.#conditions.doubled && faults.trigger(`${name} doubled`))
+      this.#deliver(changed, latency + random.between(1, 5_000), at);
   }
 
   /** As `send`, with nothing going wrong: an attacker knows how to. */
   inject(datagram: Datagram): void {
-    this.#ground.note('x', `sends ${describe(datagram)} to ${datagram.to} as ${datagram.from}`, datagram.payload);
+    this.#simulation.record('x', `sends ${describeDatagram(datagram)} to ${datagram.to} as ${datagram.from}`, datagram.payload);
     this.#deliver(datagram, 1);
   }
 
   #latency(): number {
-    return this.#chance.between(1, 40);
+    return this.#random.between(1, 40);
   }
 
-  #isLost(datagram: Datagram, name: string, chance: Chance): boolean {
-    const { lost } = this.#weather;
-    const unlucky = chance.uniform() < lost[kindOf(datagram)];
-    return this.#isBesieged(kindOf(datagram)) || (unlucky && this.#ground.faults.strikes(`${name} lost`));
+  #isLost(datagram: Datagram, name: string, random: SeededRandom): boolean {
+    const { lost } = this.#conditions;
+    const unlucky = random.uniform() < lost[kindOf(datagram)];
+    return this.#isBlackedOut(kindOf(datagram)) || (unlucky && this.#simulation.faults.trigger(`${name} lost`));
   }
 
   /** One fault, however many datagrams it takes. */
-  #isBesieged(kind: Kind): boolean {
-    const { siege } = this.#weather;
-    const { now, faults } = this.#ground;
-    if (siege === undefined || now < siege.from || now >= siege.to || !siege.kinds.includes(kind)) return false;
-    this.#siege ??= faults.strikes(`no ${siege.kinds.join(', ')} arrives from ${siege.from} to ${siege.to} ms`);
-    return this.#siege;
+  #isBlackedOut(kind: Kind): boolean {
+    const { blackout } = this.#conditions;
+    const { now, faults } = this.#simulation;
+    if (blackout === undefined || now < blackout.from || now >= blackout.to || !blackout.kinds.includes(kind)) return false;
+    this.#isBlackoutTriggered ??= faults.trigger(
+      `no ${blackout.kinds.join(', ')} arrives from ${blackout.from} to ${blackout.to} ms`,
+    );
+    return this.#isBlackoutTriggered;
   }
 
-  #delay(datagram: Datagram, name: string, chance: Chance): number {
-    const { kinds, probability, ms } = this.#weather.held;
-    const [unlucky, delay] = [chance.uniform() < probability, chance.between(...ms)];
-    return unlucky && kinds.includes(kindOf(datagram)) && this.#ground.faults.strikes(`${name} held for ${delay} ms`) ? delay : 0;
+  #delay(datagram: Datagram, name: string, random: SeededRandom): number {
+    const { kinds, probability, ms } = this.#conditions.delayed;
+    const [unlucky, delay] = [random.uniform() < probability, random.between(...ms)];
+    return unlucky && kinds.includes(kindOf(datagram)) && this.#simulation.faults.trigger(`${name} held for ${delay} ms`)
+      ? delay
+      : 0;
   }
 
-  #change(datagram: Datagram, name: string, chance: Chance): Datagram {
-    const { corrupted, rewritten } = this.#weather;
-    const { faults } = this.#ground;
+  #mutate(datagram: Datagram, name: string, random: SeededRandom): Datagram {
+    const { corrupted, rewritten } = this.#conditions;
+    const { faults } = this.#simulation;
     const { payload } = datagram;
     let changed = datagram;
-    const bit = chance.below(payload.length * 8);
-    if (chance.uniform() < corrupted && payload.length > 0 && faults.strikes(`${name} corrupted`))
-      changed = { ...changed, payload: flipped(payload, bit) };
-    if (chance.uniform() < rewritten && payload[0] === TYPE.M1 && faults.strikes(`${name} rewritten`)) {
+    const bit = random.below(payload.length * 8);
+    if (random.uniform() < corrupted && payload.length > 0 && faults.trigger(`${name} corrupted`))
+      changed = { ...changed, payload: flipBit(payload, bit) };
+    if (random.uniform() < rewritten && payload[0] === TYPE.M1 && faults.trigger(`${name} rewritten`)) {
       const octets = Uint8Array.from(changed.payload);
-      new DataView(octets.buffer).setUint32(1, chance.pick(this.ids));
+      new DataView(octets.buffer).setUint32(1, random.pick(this.ids));
       changed = { ...changed, payload: octets };
     }
     return changed;
   }
 
   /** Another of its kind than it is meant for, whose answer will look as if it came from there. */
-  #whereTo({ to, kind }: Datagram, name: string, chance: Chance): Address {
+  #destinationOf({ to, kind }: Datagram, name: string, random: SeededRandom): Address {
     const others = this.peers.filter((peer) => peer !== to && peer[0] === to[0]);
-    const [unlucky, other] = [chance.uniform() < this.#weather.misrouted, others[chance.below(Math.max(1, others.length))]];
-    return unlucky && other !== undefined && kind === 'request' && this.#ground.faults.strikes(`${name} misrouted to ${other}`)
+    const [unlucky, other] = [random.uniform() < this.#conditions.misrouted, others[random.below(Math.max(1, others.length))]];
+    return unlucky &&
+      other !== undefined &&
+      kind === 'request' &&
+      this.#simulation.faults.trigger(`${name} misrouted to ${other}`)
       ? other
       : to;
   }
 
   #deliver(datagram: Datagram, ms: number, at: Address = datagram.to): void {
-    this.#ground.timeline.after(ms, () => this.#listeners.get(at)?.(datagram));
+    this.#simulation.events.schedule(ms, () => this.#listeners.get(at)?.(datagram));
   }
 }
 
-function describe({ kind, code, payload, maxAge }: Datagram): string {
+function describeDatagram({ kind, code, payload, maxAge }: Datagram): string {
   if (kind === 'reset') return 'a reset';
   const content = payload.length === 0 ? 'nothing' : kindOf({ payload }) === 'error' ? 'octets' : kindOf({ payload });
   return `${code === undefined ? '' : `${code} with `}${content}${maxAge === undefined ? '' : `, Max-Age ${maxAge}`}`;

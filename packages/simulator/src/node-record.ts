@@ -7,43 +7,43 @@ import { keyText } from './key-text.js';
  * Powered time at some moment, in ms, the boot and uptime it was saved in, and how many boots the
  * node had seen.
  */
-export interface PoweredTime {
+export interface SavedUptime {
   readonly ms: number;
   readonly boot: number;
   readonly uptime: number;
   readonly boots: number;
 }
 
-export interface NodeRecord {
+export interface StoredNode {
   readonly state: NodeState;
-  readonly membership: Confirmation | undefined;
-  readonly powered: PoweredTime | undefined;
+  readonly keyLease: Confirmation | undefined;
+  readonly powered: SavedUptime | undefined;
 }
 
-interface Json extends Omit<NodeRecord, 'state'> {
+interface StoredNodeJson extends Omit<StoredNode, 'state'> {
   readonly state: Omit<NodeState, 'confirmed' | 'candidates'> & {
     readonly confirmed: string;
     readonly candidates: readonly { readonly psk: string; readonly storedAt: number }[];
   };
 }
 
-export function formatNode({ state, membership, powered }: NodeRecord): string {
+export function formatNode({ state, keyLease, powered }: StoredNode): string {
   const { confirmed, candidates, ...rest } = state;
-  const json: Json = {
+  const json: StoredNodeJson = {
     state: {
       ...rest,
       confirmed: keyText(confirmed),
       candidates: candidates.map(({ psk, storedAt }) => ({ psk: keyText(psk), storedAt })),
     },
-    membership,
+    keyLease,
     powered,
   };
   return JSON.stringify(json);
 }
 
 /** Throws where `text` is not whole. */
-export function parseNode(text: string): NodeRecord {
-  const { state, membership, powered } = JSON.parse(text) as Json;
+export function parseNode(text: string): StoredNode {
+  const { state, keyLease, powered } = JSON.parse(text) as StoredNodeJson;
   const { confirmed, candidates, ...rest } = state;
   return {
     state: {
@@ -51,7 +51,7 @@ export function parseNode(text: string): NodeRecord {
       confirmed: Secret.fromHex(confirmed),
       candidates: candidates.map(({ psk, storedAt }) => ({ psk: Secret.fromHex(psk), storedAt })),
     },
-    membership,
+    keyLease,
     powered,
   };
 }

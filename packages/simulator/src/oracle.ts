@@ -7,12 +7,12 @@
  */
 
 import { COMMIT_TIMEOUT_MS, type Secret } from '@latchkey/protocol';
-import { type Ground, Violation } from './ground.js';
+import { type Simulation, Violation } from './ground.js';
 import { keyText } from './key-text.js';
 import type { Datagram, Kind } from './network.js';
 import { parseNode } from './node-record.js';
-import type { Found } from './disk.js';
-import type { NodeRow } from './store.js';
+import type { PossibleContent } from './disk.js';
+import type { RegistryRow } from './store.js';
 
 /** Octets as a text that a map can hold. */
 export function textOf(octets: Uint8Array): string {
@@ -20,7 +20,7 @@ export function textOf(octets: Uint8Array): string {
 }
 
 /** What a sent message is about: who it is for, the transaction, and the message it answers. */
-export type About = readonly (string | number | bigint)[];
+export type MessageContext = readonly (string | number | bigint)[];
 
 /** That a node was assigned to another controller until then. */
 interface Reassigned {
@@ -28,37 +28,37 @@ interface Reassigned {
   readonly at: number;
 }
 
-interface CommitSeen {
+interface TrackedCommit {
   readonly lifetime: number;
   readonly assigned: boolean;
 }
 
-interface NodeSeen {
+interface TrackedNode {
   /** All that its disk may come back with. */
-  found: () => readonly Found[];
+  possibleContents: () => readonly PossibleContent[];
   /** What it works with, while it runs. */
-  held: () => readonly Secret[] | undefined;
+  keysInUse: () => readonly Secret[] | undefined;
   joins: number;
 }
 
 const NODE_KEY_LENGTH = 16;
 
 export class Oracle {
-  readonly #ground: Ground;
-  readonly #fallen = new Set<number>();
+  readonly #simulation: Simulation;
+  readonly #compromised = new Set<number>();
   /** Nodes that are put back to their initial key: done on the device or in the registry, and not yet on both. */
   readonly #resetting = new Set<number>();
-  readonly #nodes = new Map<number, NodeSeen>();
-  readonly #rows = new Map<number, NodeRow>();
+  readonly #nodes = new Map<number, TrackedNode>();
+  readonly #rows = new Map<number, RegistryRow>();
   readonly #reassigned = new Map<number, Reassigned[]>();
   /** By node and key. */
-  readonly #commits = new Map<string, CommitSeen>();
+  readonly #commits = new Map<string, TrackedCommit>();
   /** What honest roles have sent: octets -> what it was. */
   readonly #sent = new Map<string, string>();
   /** What was sealed under each (key, nonce). */
   readonly #sealed = new Map<string, string>();
   /** Keys that only server, node and honest controllers know: octets -> whose. */
-  readonly #honestKeys = new Map<string, string>();
+  readonly #protectedKeys = new Map<string, string>();
   readonly #keyStarts = new Set<number>();
   readonly #parsed = new Map<string, readonly string[]>();
   /** What was seen on the way, to tell whether a run got anywhere. */
@@ -68,25 +68,25 @@ export class Oracle {
     promotions: 0,
     replaced: 0,
     waits: 0,
-    lostComparisons: 0,
-    late: 0,
+    conflicts: 0,
+    expired: 0,
     resets: 0,
     heldOff: 0,
   };
 
-  constructor(ground: Ground) {
-    this.#ground = ground;
+  constructor(simulation: Simulation) {
+    this.#simulation = simulation;
   }
 
   // What there is.
 
-  addNode(idI: number, found: () => readonly Found[], held: () => readonly Secret[] | undefined): void {
-    this.#nodes.set(idI, { found, held, joins: 0 });
+  addNode(idI: number, possibleContents: () => readonly PossibleContent[], keysInUse: () => readonly Secret[] | undefined): void {
+    this.#nodes.set(idI, { possibleContents: possibleContents, keysInUse: keysInUse, joins: 0 });
   }
 
   /** The attacker holds this node's key, and with what it sees every key that follows. */
-  fell(idI: number): void {
-    this.#fallen.add(idI);
+  markCompromised(idI: number): void {
+    this.#compromised.add(idI);
   }
 
   /** An administrator puts the node back to its initial key: until that is done the two may differ. */
@@ -101,12 +101,12 @@ export class Oracle {
   }
 
   isHonest(idI: number): boolean {
-    return this.#nodes.has(idI) && !this.#fallen.has(idI);
+    return this.#nodes.has(idI) && !this.#compromised.has(idI);
   }
 
   /** `whose` key nobody else may learn. */
-  honestKey(key: Secret, whose: string): void {
-    this.#honestKey(keyText(key), whose);
+  protectKey(key: Secret, whose: string): void {
+    this.#protectKey(keyText(key), whose);
   }
 
   joinsOf(idI: number): number {
@@ -121,21 +121,21 @@ export class Oracle {
       row !== undefined &&
       !row.initial &&
       node !== undefined &&
-      node.found().every((found) => typeof found === 'object' && this.#keysIn(found.text).join() === row.key)
+      node.possibleContents().every((found) => typeof found === 'object' && this.#keysIn(found.text).join() === row.key)
     );
   }
 
   // Invariants 1, 2 and 4: keys.
 
   /** A row of the registry has changed: by a commit, or by the administrator. */
-  rowChanged(row: NodeRow): void {
+  rowChanged(row: RegistryRow): void {
     const before = this.#rows.get(row.idI);
     this.#rows.set(row.idI, row);
     const { committed } = row;
     if (before !== undefined && before.controller !== row.controller)
       this.#reassigned.set(row.idI, [
         ...(this.#reassigned.get(row.idI) ?? []),
-        { from: before.controller, at: this.#ground.now },
+        { from: before.controller, at: this.#simulation.now },
       ]);
     if (committed !== undefined && before?.key !== row.key) {
       this.counts.commits += 1;
@@ -143,7 +143,7 @@ export class Oracle {
         lifetime: committed.lifetime,
         assigned: committed.idC === row.controller || this.#wasAssigned(row.idI, committed.idC),
       });
-      if (this.isHonest(row.idI)) this.#honestKey(row.key, `node n${row.idI}`);
+      if (this.isHonest(row.idI)) this.#protectKey(row.key, `node n${row.idI}`);
     }
     this.checkLockout(row.idI);
   }
@@ -153,14 +153,14 @@ export class Oracle {
   }
 
   /** A row is as it was in a backup: nothing was committed. */
-  rowRestored(row: NodeRow): void {
+  rowRestored(row: RegistryRow): void {
     this.#rows.set(row.idI, row);
     this.checkLockout(row.idI);
   }
 
   /** A commit is judged before it is written: one that was under way when the administrator reassigned the node still counts. */
   #wasAssigned(idI: number, idC: number): boolean {
-    const since = this.#ground.now - COMMIT_TIMEOUT_MS - 1_000;
+    const since = this.#simulation.now - COMMIT_TIMEOUT_MS - 1_000;
     return (this.#reassigned.get(idI) ?? []).some(({ from, at }) => from === idC && at >= since);
   }
 
@@ -168,21 +168,21 @@ export class Oracle {
   checkLockout(idI: number): void {
     const row = this.#rows.get(idI);
     const node = this.#nodes.get(idI);
-    if (row === undefined || node === undefined || this.#fallen.has(idI) || this.#resetting.has(idI)) return;
-    for (const found of node.found()) {
+    if (row === undefined || node === undefined || this.#compromised.has(idI) || this.#resetting.has(idI)) return;
+    for (const found of node.possibleContents()) {
       if (typeof found === 'string')
         throw new Violation(1, `node n${idI} could come back from a loss of power with no file that can be read`);
       if (!this.#keysIn(found.text).includes(row.key))
         throw new Violation(1, `node n${idI} holds on its disk, or may after a crash, none that is K_i at the server`);
     }
-    const held = node.held();
+    const held = node.keysInUse();
     if (held !== undefined && !held.some((key) => keyText(key) === row.key))
       throw new Violation(1, `node n${idI} works with keys none of which is K_i at the server`);
   }
 
   /** Invariant 2: the node is about to take `key` for confirmed. `lifetime`: what M6 said, if it was M6. */
-  confirms(idI: number, key: Secret, lifetime: number | undefined): void {
-    if (this.#fallen.has(idI)) return;
+  checkConfirmed(idI: number, key: Secret, lifetime: number | undefined): void {
+    if (this.#compromised.has(idI)) return;
     const commit = this.#commits.get(`${idI} ${keyText(key)}`);
     if (commit === undefined) throw new Violation(2, `node n${idI} confirms a key the server has not committed for it`);
     if (!commit.assigned)
@@ -197,12 +197,12 @@ export class Oracle {
 
   /** Invariant 4: the attacker has found out a key. */
   attackerLearns(key: Secret, how: string): void {
-    const whose = this.#honestKeys.get(keyText(key));
+    const whose = this.#protectedKeys.get(keyText(key));
     if (whose !== undefined) throw new Violation(4, `the attacker learns a key of ${whose} ${how}`);
   }
 
   /** Invariant 4: the server is about to give K_i to controller `idC`. */
-  serves(idI: number, idC: number): void {
+  checkServed(idI: number, idC: number): void {
     const row = this.#rows.get(idI);
     if (this.isHonest(idI) && row?.controller !== idC)
       throw new Violation(4, `the server gives the key of node n${idI} to controller c${idC}, which it is not assigned to`);
@@ -211,40 +211,40 @@ export class Oracle {
   // Invariants 3, 5 and 6: messages.
 
   /** An honest role has sealed, and is about to send, `octets`. */
-  emits(kind: Kind, octets: Uint8Array, about: About): void {
+  recordSent(kind: Kind, octets: Uint8Array, context: MessageContext): void {
     const text = textOf(octets);
-    const what = `${kind} ${about.join(' ')}`;
+    const what = `${kind} ${context.join(' ')}`;
     const before = this.#sent.get(text);
     if (before === undefined) this.#sent.set(text, what);
     else if (before !== what) throw new Violation(5, `one text was sent as ${readable(before)} and as ${readable(what)}`);
-    this.#sealedOnce(kind, octets, about, text);
+    this.#sealedOnce(kind, octets, context, text);
   }
 
   /** Invariant 5: an honest role has accepted `octets` as `kind`, about that. */
-  accepts(who: string, kind: Kind, octets: Uint8Array, about: About): void {
+  checkAccepted(who: string, kind: Kind, octets: Uint8Array, context: MessageContext): void {
     const sent = this.#sent.get(textOf(octets));
-    if (sent === `${kind} ${about.join(' ')}`) return;
+    if (sent === `${kind} ${context.join(' ')}`) return;
     const instead = sent === undefined ? 'nobody honest has sent' : `was sent as ${readable(sent)}`;
-    throw new Violation(5, `${who} accepts as ${readable(`${kind} ${about.join(' ')}`)} what ${instead}`);
+    throw new Violation(5, `${who} accepts as ${readable(`${kind} ${context.join(' ')}`)} what ${instead}`);
   }
 
   /** Invariant 6: what goes over the network, whoever sends it, shows no key. */
-  inClear({ payload }: Datagram, sender: string): void {
+  assertNotInClear({ payload }: Datagram, sender: string): void {
     for (let at = 0; at + NODE_KEY_LENGTH <= payload.length; at++) {
       const start =
         (((payload[at] ?? 0) << 24) | ((payload[at + 1] ?? 0) << 16) | ((payload[at + 2] ?? 0) << 8) | (payload[at + 3] ?? 0)) >>>
         0;
       if (!this.#keyStarts.has(start)) continue;
       const key = hexOf(payload.subarray(at, at + NODE_KEY_LENGTH));
-      const whose = this.#honestKeys.get(key);
+      const whose = this.#protectedKeys.get(key);
       if (whose !== undefined) throw new Violation(6, `${sender} sends the key of ${whose} in clear`);
     }
   }
 
   /** Invariant 6: what a role says in a log or an error shows no key. */
-  says(who: string, text: string): void {
+  assertNoKeyInLog(who: string, text: string): void {
     for (const [digits] of text.matchAll(/[0-9a-f]{32}/gi)) {
-      const whose = this.#honestKeys.get(digits.toLowerCase());
+      const whose = this.#protectedKeys.get(digits.toLowerCase());
       if (whose !== undefined) throw new Violation(6, `${who} says the key of ${whose}`);
     }
   }
@@ -253,8 +253,8 @@ export class Oracle {
    * Invariant 3. CCM is deterministic: one (key, nonce) pair seals one text if and only if it gives one ciphertext and tag. Nonces under
    * node keys are held to more: a controller uses none of them twice, whatever the key, and a node none of its own.
    */
-  #sealedOnce(kind: Kind, octets: Uint8Array, about: About, text: string): void {
-    const use = nonceOf(kind, octets, about);
+  #sealedOnce(kind: Kind, octets: Uint8Array, context: MessageContext, text: string): void {
+    const use = nonceOf(kind, octets, context);
     if (use === undefined) return;
     const before = this.#sealed.get(use) ?? text;
     if (before !== text) throw new Violation(3, `two texts sealed under ${readable(use)}`);
@@ -270,28 +270,28 @@ export class Oracle {
     return keys;
   }
 
-  #honestKey(text: string, whose: string): void {
-    if (this.#honestKeys.has(text)) return;
-    this.#honestKeys.set(text, whose);
+  #protectKey(text: string, whose: string): void {
+    if (this.#protectedKeys.has(text)) return;
+    this.#protectedKeys.set(text, whose);
     this.#keyStarts.add(Number.parseInt(text.slice(0, 8), 16));
   }
 }
 
 /** Under whose key, and which nonce: M4, M5 and M6 have theirs from ID_c and TID, which `about` begins with. */
-function nonceOf(kind: Kind, octets: Uint8Array, about: About): string | undefined {
+function nonceOf(kind: Kind, octets: Uint8Array, context: MessageContext): string | undefined {
   switch (kind) {
     case 'M2':
     case 'M7':
-      return `SK of c${about[0]}, nonce ${textOf(octets.subarray(13, 26))}`;
+      return `SK of c${context[0]}, nonce ${textOf(octets.subarray(13, 26))}`;
     case 'M3':
     case 'M8':
     case 'M9':
-      return `SK of c${about[0]}, nonce ${textOf(octets.subarray(1, 14))}`;
+      return `SK of c${context[0]}, nonce ${textOf(octets.subarray(1, 14))}`;
     case 'M4':
     case 'M6':
-      return `nonce of ${kind} c${about[0]} ${about[1]}`;
+      return `nonce of ${kind} c${context[0]} ${context[1]}`;
     case 'M5':
-      return `nonce of M5 c${about[0]} ${about[1]} at n${about[2]}`;
+      return `nonce of M5 c${context[0]} ${context[1]} at n${context[2]}`;
     case 'M1':
     case 'error':
       return undefined;

@@ -4,30 +4,30 @@
  */
 
 import { hashText } from './chance.js';
-import { Disk, type Found } from './disk.js';
-import type { Death, Process } from './process.js';
+import { Disk, type PossibleContent } from './disk.js';
+import type { CrashKind, Process } from './process.js';
 
 export const FILE = 'file';
-const ASIDE = '.file.new';
+const TEMP_FILE = '.file.new';
 /** What a process that was killed has left unsynced the system writes by itself, after so many ms. */
-const WRITE_BACK_MS = 30_000;
+const WRITE_BACK_DELAY_MS = 30_000;
 
 export type Step = readonly [name: string, action: () => void];
 
-export class PrivateFile {
+export class SimulatedFile {
   readonly #process: Process;
-  readonly #errors: number;
+  readonly #errorProbability: number;
   readonly #disk = new Disk();
   readonly #stream: number;
   #steps = 0;
   #crashes = 0;
   /** Told of each step that changes what the disk holds. */
-  changed: () => void = () => undefined;
+  onChange: () => void = () => undefined;
 
-  /** @param errors that the disk refuses a step */
-  constructor(process: Process, errors: number, text?: string) {
+  /** @param errorProbability that the disk refuses a step */
+  constructor(process: Process, errorProbability: number, text?: string) {
     this.#process = process;
-    this.#errors = errors;
+    this.#errorProbability = errorProbability;
     this.#stream = hashText(`${process.name} disk`);
     if (text === undefined) return;
     this.#disk.write(FILE, text);
@@ -39,13 +39,13 @@ export class PrivateFile {
     return this.#disk.read(FILE);
   }
 
-  afterPowerLoss(): Found[] {
+  afterPowerLoss(): PossibleContent[] {
     return this.#disk.afterPowerLoss(FILE);
   }
 
   /** Durable when it tells `true`. */
   replace(text: string, done: (written: boolean) => void): void {
-    this.#take(this.steps(this.#disk, text), done);
+    this.#runSteps(this.steps(this.#disk, text), done);
   }
 
   /** Another program writes it, while this one does not run: durable at once. */
@@ -53,53 +53,53 @@ export class PrivateFile {
     this.#disk.write(FILE, text);
     this.#disk.sync(FILE);
     this.#disk.syncFolder();
-    this.changed();
+    this.onChange();
   }
 
   protected steps(disk: Disk, text: string): readonly Step[] {
     return [
-      ['writes a file aside', () => disk.write(ASIDE, text)],
-      ['syncs the file aside', () => disk.sync(ASIDE)],
-      ['renames the file', () => disk.rename(ASIDE, FILE)],
+      ['writes a file aside', () => disk.write(TEMP_FILE, text)],
+      ['syncs the file aside', () => disk.sync(TEMP_FILE)],
+      ['renames the file', () => disk.rename(TEMP_FILE, FILE)],
       ['syncs the folder', () => disk.syncFolder()],
       ['goes on after a write', () => undefined],
     ];
   }
 
   /** Takes the steps of a write, one after another. */
-  #take([first, ...rest]: readonly Step[], done: (written: boolean) => void): void {
+  #runSteps([first, ...rest]: readonly Step[], done: (written: boolean) => void): void {
     if (first === undefined) return done(true);
     const [name, action] = first;
-    this.#process.after(1, name, () => {
-      if (this.#isRefused(name)) return done(false);
+    this.#process.schedule(1, name, () => {
+      if (this.#isRejected(name)) return done(false);
       action();
-      this.changed();
-      this.#take(rest, done);
+      this.onChange();
+      this.#runSteps(rest, done);
     });
   }
 
-  #isRefused(step: string): boolean {
-    const { ground, name } = this.#process;
+  #isRejected(step: string): boolean {
+    const { simulation, name } = this.#process;
     const count = this.#steps++;
-    if (!ground.faults.dice(this.#stream, count, this.#errors)) return false;
-    if (!ground.faults.strikes(`${name} disk step ${count} fails: ${step}`)) return false;
-    ground.note(name, `the disk refuses: ${step}`);
+    if (!simulation.faults.roll(this.#stream, count, this.#errorProbability)) return false;
+    if (!simulation.faults.trigger(`${name} disk step ${count} fails: ${step}`)) return false;
+    simulation.record(name, `the disk refuses: ${step}`);
     return true;
   }
 
   /** The process is gone, or the power with it. */
-  crash(death: Death): void {
+  crash(kind: CrashKind): void {
     this.#crashes += 1;
-    const { ground, name } = this.#process;
-    if (death === 'power lost') return this.#disk.losePower(ground.faults.chance(`${name} crash ${this.#crashes}`));
-    ground.timeline.after(WRITE_BACK_MS, () => {
+    const { simulation, name } = this.#process;
+    if (kind === 'power lost') return this.#disk.losePower(simulation.faults.random(`${name} crash ${this.#crashes}`));
+    simulation.events.schedule(WRITE_BACK_DELAY_MS, () => {
       this.#disk.writeBack();
-      this.changed();
+      this.onChange();
     });
   }
 
   /** The folder is lost. */
-  lose(): void {
+  remove(): void {
     this.#disk.remove(FILE);
   }
 }

@@ -3,18 +3,18 @@
  * that nothing is left half done.
  */
 
-import type { Timeline } from './timeline.js';
+import type { EventQueue } from './timeline.js';
 
 /** Calls `done` once it is done. */
 export type Step = (done: () => void) => void;
 
 export class Procedures {
-  readonly #timeline: Timeline;
+  readonly #timeline: EventQueue;
   /** Of each that is under way: how it goes on, if it waits for time to pass. */
   readonly #underWay = new Map<string, (() => void) | undefined>();
   #hurried = false;
 
-  constructor(timeline: Timeline) {
+  constructor(timeline: EventQueue) {
     this.#timeline = timeline;
   }
 
@@ -51,6 +51,6 @@ export class Procedures {
     };
     if (this.#hurried || steps.length === 0) return goOn();
     this.#underWay.set(name, goOn);
-    this.#timeline.after(gapMs, goOn);
+    this.#timeline.schedule(gapMs, goOn);
   }
 }

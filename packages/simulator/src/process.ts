@@ -4,48 +4,54 @@
  */
 
 import { hashText } from './chance.js';
-import type { Ground } from './ground.js';
+import type { Simulation } from './ground.js';
 
 /** `killed`: the system goes on, and with it what was written. `power lost`: what was not synced may be gone. */
-export type Death = 'killed' | 'power lost';
+export type CrashKind = 'killed' | 'power lost';
 
-export interface Mortality {
+export interface CrashModel {
   /** That a step is the last, for each step. */
-  readonly perStep: number;
+  readonly probabilityPerStep: number;
   /** Steps so called are fatal with this probability instead. */
-  readonly focus: { readonly step: string; readonly probability: number } | undefined;
+  readonly hotStep: { readonly step: string; readonly probability: number } | undefined;
   /** That power is lost with it. */
-  readonly power: number;
+  readonly powerLossProbability: number;
   /** How long it stays down, in ms. */
-  readonly down: readonly [from: number, to: number];
+  readonly downtimeMs: readonly [from: number, to: number];
 }
 
 export class Process {
   readonly name: string;
-  readonly ground: Ground;
-  readonly #mortality: Mortality;
+  readonly simulation: Simulation;
+  readonly #crashModel: CrashModel;
   readonly #stream: number;
   readonly #start: () => void;
-  readonly #died: (death: Death) => void;
+  readonly #onCrash: (kind: CrashKind) => void;
   #run = 0;
   #steps = 0;
   #up = false;
   #stopped = false;
   #startedAt = 0;
-  #asleepUntil = 0;
+  #suspendedUntil = 0;
   /** Which start is awaited: a later one takes its place. */
   #awaited = 0;
   /** How long the machine has slept since the world began, in ms; a sleep under way counts whole. */
-  #slept = 0;
-  #sleptBefore = 0;
+  #suspendedMs = 0;
+  #suspendedMsAtStart = 0;
 
-  constructor(ground: Ground, name: string, mortality: Mortality, start: () => void, died: (death: Death) => void) {
-    this.ground = ground;
+  constructor(
+    simulation: Simulation,
+    name: string,
+    crashModel: CrashModel,
+    start: () => void,
+    onCrash: (kind: CrashKind) => void,
+  ) {
+    this.simulation = simulation;
     this.name = name;
-    this.#mortality = mortality;
+    this.#crashModel = crashModel;
     this.#stream = hashText(`${name} steps`);
     this.#start = start;
-    this.#died = died;
+    this.#onCrash = onCrash;
   }
 
   get up(): boolean {
@@ -58,14 +64,14 @@ export class Process {
   }
 
   /** The monotonic clock: ms since this run began, sleep left out. */
-  get steady(): number {
-    return this.ground.now - this.#startedAt - (this.#slept - this.#sleptBefore);
+  get monotonicMs(): number {
+    return this.simulation.now - this.#startedAt - (this.#suspendedMs - this.#suspendedMsAtStart);
   }
 
   /** Ends this run, and lets no other begin before `release`. */
   stop(): void {
     this.#stopped = true;
-    this.die('killed', 0);
+    this.crash('killed', 0);
   }
 
   /** Begins a run, after `stop`. */
@@ -78,42 +84,44 @@ export class Process {
     if (this.#up || this.#stopped) return;
     this.#run += 1;
     this.#up = true;
-    this.#startedAt = this.ground.now;
-    this.#sleptBefore = this.#slept;
-    this.ground.note(this.name, 'starts');
+    this.#startedAt = this.simulation.now;
+    this.#suspendedMsAtStart = this.#suspendedMs;
+    this.simulation.record(this.name, 'starts');
     this.#start();
   }
 
   /** Takes `action` as a step, `ms` from now by the monotonic clock. */
-  after(ms: number, step: string, action: () => void): void {
+  schedule(ms: number, step: string, action: () => void): void {
     const run = this.#run;
-    const slept = this.#slept;
-    this.ground.timeline.after(ms, () => this.#take(run, step, action, slept));
+    const suspendedMs = this.#suspendedMs;
+    this.simulation.events.schedule(ms, () => this.#runStep(run, step, action, suspendedMs));
   }
 
   /** Hands in something from outside, now or as soon as the machine is awake. */
   receive(step: string, action: () => void): void {
     if (!this.#up) return;
     const run = this.#run;
-    if (this.ground.now >= this.#asleepUntil) return this.#take(run, step, action, this.#slept);
-    this.ground.timeline.after(this.#asleepUntil - this.ground.now, () => this.#take(run, step, action, this.#slept));
+    if (this.simulation.now >= this.#suspendedUntil) return this.#runStep(run, step, action, this.#suspendedMs);
+    this.simulation.events.schedule(this.#suspendedUntil - this.simulation.now, () =>
+      this.#runStep(run, step, action, this.#suspendedMs),
+    );
   }
 
   /** The machine is suspended: its monotonic clock stands still, datagrams wait in the socket. */
-  sleep(ms: number): void {
-    if (!this.#up || this.ground.now < this.#asleepUntil) return;
-    this.ground.note(this.name, `its machine sleeps for ${ms} ms`);
-    this.#asleepUntil = this.ground.now + ms;
-    this.#slept += ms;
+  suspend(ms: number): void {
+    if (!this.#up || this.simulation.now < this.#suspendedUntil) return;
+    this.simulation.record(this.name, `its machine sleeps for ${ms} ms`);
+    this.#suspendedUntil = this.simulation.now + ms;
+    this.#suspendedMs += ms;
   }
 
   /** Ends this run; the next begins after `downMs`. */
-  die(death: Death, downMs: number): void {
+  crash(kind: CrashKind, downMs: number): void {
     if (!this.#up) return;
     this.#up = false;
-    this.#asleepUntil = this.ground.now;
-    this.ground.note(this.name, death);
-    this.#died(death);
+    this.#suspendedUntil = this.simulation.now;
+    this.simulation.record(this.name, kind);
+    this.#onCrash(kind);
     this.#startAfter(downMs);
   }
 
@@ -121,42 +129,42 @@ export class Process {
    * The power of the machine is cut, whether this program runs or not; it starts with the machine.
    */
   losePower(offMs: number): void {
-    if (this.#up) return this.die('power lost', offMs);
-    this.ground.note(this.name, 'power lost');
-    this.#died('power lost');
+    if (this.#up) return this.crash('power lost', offMs);
+    this.simulation.record(this.name, 'power lost');
+    this.#onCrash('power lost');
     this.#startAfter(offMs);
   }
 
   #startAfter(ms: number): void {
     this.#awaited += 1;
     const awaited = this.#awaited;
-    this.ground.timeline.after(ms, () => {
+    this.simulation.events.schedule(ms, () => {
       if (this.#awaited === awaited) this.start();
     });
   }
 
-  #take(run: number, step: string, action: () => void, slept: number): void {
+  #runStep(run: number, step: string, action: () => void, suspendedMs: number): void {
     if (!this.#up || this.#run !== run) return;
     // A timer that was set before the machine slept has that much longer to go.
-    const missing = this.#slept - slept;
+    const missing = this.#suspendedMs - suspendedMs;
     if (missing > 0) {
-      const now = this.#slept;
-      this.ground.timeline.after(missing, () => this.#take(run, step, action, now));
+      const now = this.#suspendedMs;
+      this.simulation.events.schedule(missing, () => this.#runStep(run, step, action, now));
       return;
     }
-    if (!this.#isFatal(step)) action();
+    if (!this.#mayCrash(step)) action();
   }
 
-  #isFatal(step: string): boolean {
-    const { perStep, focus, power, down } = this.#mortality;
-    const { faults } = this.ground;
+  #mayCrash(step: string): boolean {
+    const { probabilityPerStep, hotStep, powerLossProbability, downtimeMs } = this.#crashModel;
+    const { faults } = this.simulation;
     const count = this.#steps++;
-    if (!faults.dice(this.#stream, count, focus?.step === step ? focus.probability : perStep)) return false;
-    const chance = faults.chance(`${this.name} step ${count}`);
-    const death: Death = chance.uniform() < power ? 'power lost' : 'killed';
-    if (!faults.strikes(`${this.name} step ${count} ${death} before: ${step}`)) return false;
-    this.ground.note(this.name, `does not come to: ${step}`);
-    this.die(death, chance.between(...down));
+    if (!faults.roll(this.#stream, count, hotStep?.step === step ? hotStep.probability : probabilityPerStep)) return false;
+    const random = faults.random(`${this.name} step ${count}`);
+    const kind: CrashKind = random.uniform() < powerLossProbability ? 'power lost' : 'killed';
+    if (!faults.trigger(`${this.name} step ${count} ${kind} before: ${step}`)) return false;
+    this.simulation.record(this.name, `does not come to: ${step}`);
+    this.crash(kind, random.between(...downtimeMs));
     return true;
   }
 }

@@ -5,8 +5,8 @@ import type { SimulatedNode } from './node.js';
 import { Procedures, type Step } from './procedures.js';
 import type { Reset, Restore } from './scenario.js';
 import type { SimulatedServer } from './server.js';
-import type { Snapshot, Store } from './store.js';
-import type { Surroundings } from './surroundings.js';
+import type { Snapshot, SimulatedStore } from './store.js';
+import type { SimulationContext } from './surroundings.js';
 
 const RESTORE = 'restore';
 
@@ -17,8 +17,8 @@ interface Installed {
 }
 
 export class Resets {
-  readonly #around: Surroundings;
-  readonly #store: Store;
+  readonly #around: SimulationContext;
+  readonly #store: SimulatedStore;
   readonly #administrator: Administrator;
   readonly #servers: readonly SimulatedServer[];
   readonly #procedures: Procedures;
@@ -26,12 +26,17 @@ export class Resets {
   /** By incident. */
   readonly #snapshots = new Map<number, Snapshot>();
 
-  constructor(around: Surroundings, store: Store, administrator: Administrator, servers: readonly SimulatedServer[]) {
+  constructor(
+    around: SimulationContext,
+    store: SimulatedStore,
+    administrator: Administrator,
+    servers: readonly SimulatedServer[],
+  ) {
     this.#around = around;
     this.#store = store;
     this.#administrator = administrator;
     this.#servers = servers;
-    this.#procedures = new Procedures(around.ground.timeline);
+    this.#procedures = new Procedures(around.simulation.events);
   }
 
   add(node: SimulatedNode, ik: string): void {
@@ -52,8 +57,8 @@ export class Resets {
     const [row, installed] = [this.#store.row(idI), this.#nodes.get(idI)];
     if (row === undefined || installed === undefined) return;
     if (this.#procedures.isUnderWay(`n${idI}`) || this.#procedures.isUnderWay(RESTORE)) return;
-    const { faults } = this.#around.ground;
-    if (!faults.strikes(`${name}: n${idI} is put back to its initial key (${how}, ${first} first)`)) return;
+    const { faults } = this.#around.simulation;
+    if (!faults.trigger(`${name}: n${idI} is put back to its initial key (${how}, ${first} first)`)) return;
     const { ik } = installed;
     const registry: readonly Step[] =
       how === 'reset'
@@ -67,10 +72,10 @@ export class Resets {
 
   /** The agent does not run until device and registry have the initial key; in which order they get it makes no difference. */
   #putBack({ node, ik }: Installed, registry: readonly Step[], first: Reset['first'], gapMs: number): void {
-    const { ground, oracle } = this.#around;
+    const { simulation, oracle } = this.#around;
     const { idI } = node;
     const device: Step = (done) => {
-      ground.note(`n${idI}`, 'is installed with its initial key');
+      simulation.record(`n${idI}`, 'is installed with its initial key');
       node.installAnew(ik);
       done();
     };
@@ -79,7 +84,7 @@ export class Resets {
       node.release();
       done();
     };
-    ground.note(`n${idI}`, 'is to be put back to its initial key');
+    simulation.record(`n${idI}`, 'is to be put back to its initial key');
     oracle.resetBegins(idI);
     node.stop();
     this.#procedures.begin(`n${idI}`, first === 'device' ? [device, ...registry, end] : [...registry, device, end], gapMs);
@@ -92,12 +97,12 @@ export class Resets {
 
   /** Nodes that have got a key since the backup are put back to their initial keys, in the registry where it holds another. */
   restore(name: string, incident: number, { downMs, gapMs }: Restore): void {
-    const { ground, oracle } = this.#around;
+    const { simulation, oracle } = this.#around;
     const snapshot = this.#snapshots.get(incident);
-    if (snapshot === undefined || this.underWay > 0 || !ground.faults.strikes(`${name}: the registry is restored`)) return;
+    if (snapshot === undefined || this.underWay > 0 || !simulation.faults.trigger(`${name}: the registry is restored`)) return;
     for (const { process } of this.#servers) process.stop();
     const begin: Step = (done) => {
-      ground.note('all', 'the registry is restored');
+      simulation.record('all', 'the registry is restored');
       const others = snapshot.rows.filter(({ idI, key }) => this.#store.row(idI)?.key !== key);
       for (const { idI } of others) oracle.resetBegins(idI);
       this.#administrator.restore(snapshot);

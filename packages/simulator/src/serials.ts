@@ -1,24 +1,24 @@
 /** TIDs that never repeat. Mirrors `TidAllocator` of packages/controller, with small blocks, so that a world sees many of them stored. */
 
-import type { PrivateFile } from './private-file.js';
+import type { SimulatedFile } from './private-file.js';
 
 const FIRST_BLOCK = 4n;
 const LARGEST_BLOCK = 16n;
 
-export class Serials {
-  protected readonly file: PrivateFile;
-  protected next: bigint;
+export class TidAllocator {
+  protected readonly file: SimulatedFile;
+  protected nextTid: bigint;
   protected stored: bigint;
   #block: bigint = FIRST_BLOCK;
   #storing = false;
 
   /** @param wall ms since the epoch */
-  constructor(file: PrivateFile, wall: number) {
+  constructor(file: SimulatedFile, wall: number) {
     this.file = file;
     const before = file.read();
     const clock = BigInt(wall) * 1000n;
-    this.next = before === undefined || BigInt(before) < clock ? clock : BigInt(before) + 1n;
-    this.stored = this.next - 1n;
+    this.nextTid = before === undefined || BigInt(before) < clock ? clock : BigInt(before) + 1n;
+    this.stored = this.nextTid - 1n;
   }
 
   /** Stores the first block. */
@@ -27,11 +27,11 @@ export class Serials {
   }
 
   /** The next TID, or `undefined` while none is stored ahead. */
-  take(): bigint | undefined {
-    if (this.stored - this.next < this.#block / 2n && !this.#storing) this.#storeAhead();
-    if (this.next > this.stored) return undefined;
-    this.next += 1n;
-    return this.next - 1n;
+  next(): bigint | undefined {
+    if (this.stored - this.nextTid < this.#block / 2n && !this.#storing) this.#storeAhead();
+    if (this.nextTid > this.stored) return undefined;
+    this.nextTid += 1n;
+    return this.nextTid - 1n;
   }
 
   #storeAhead(): void {

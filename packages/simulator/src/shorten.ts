@@ -1,15 +1,15 @@
 /** Makes a failure short: looks for few faults that are enough for it (ddmin, Zeller and Hildebrandt 2002), and runs those alone. */
 
-import { type Outcome, run, type RunOptions } from './world.js';
+import { type WorldResult, run, type RunOptions } from './world.js';
 
 /** Runs that a search may cost. */
 const MAX_RUNS = 600;
 
-export function shorten(failed: Outcome, options: RunOptions = {}): Outcome {
+export function minimize(failed: WorldResult, options: RunOptions = {}): WorldResult {
   let best = failed;
   let runs = 0;
   /** Whether these faults alone break the same invariant. */
-  const isEnough = (only: readonly string[]): boolean => {
+  const reproduces = (only: readonly string[]): boolean => {
     runs += 1;
     const outcome = run(failed.seed, { ...options, only });
     if (outcome.violation?.invariant !== failed.violation?.invariant) return false;
@@ -17,7 +17,7 @@ export function shorten(failed: Outcome, options: RunOptions = {}): Outcome {
     return true;
   };
 
-  if (isEnough([])) return traced(best, options);
+  if (reproduces([])) return traced(best, options);
   const isAffordable = (): boolean => runs < MAX_RUNS;
   let parts = 2;
   while (best.faults.length > 1 && isAffordable()) {
@@ -27,13 +27,13 @@ export function shorten(failed: Outcome, options: RunOptions = {}): Outcome {
       ...faults.slice(0, i * size),
       ...faults.slice((i + 1) * size),
     ]);
-    if (without.some((only) => isAffordable() && isEnough(only))) parts = Math.max(2, parts - 1);
+    if (without.some((only) => isAffordable() && reproduces(only))) parts = Math.max(2, parts - 1);
     else if (size > 1) parts = Math.min(faults.length, 2 * parts);
     else break;
   }
   return traced(best, options);
 }
 
-function traced({ seed, faults }: Outcome, options: RunOptions): Outcome {
+function traced({ seed, faults }: WorldResult, options: RunOptions): WorldResult {
   return run(seed, { ...options, only: faults, trace: true });
 }

@@ -4,56 +4,56 @@
  */
 
 import { type Commit, COMMIT_TIMEOUT_MS, type ServerNodeRecord, Secret } from '@latchkey/protocol';
-import type { Ground } from './ground.js';
+import type { Simulation } from './ground.js';
 import { keyText } from './key-text.js';
 import { EMPTY_HISTORY, type ClockHistory } from '@latchkey/runtime';
 import type { Process } from './process.js';
 
 /** A node as it stands on the disk: the key in hex digits. */
-export interface NodeRow extends Omit<ServerNodeRecord, 'key'> {
+export interface RegistryRow extends Omit<ServerNodeRecord, 'key'> {
   readonly key: string;
 }
 
 /** The registry at some moment, by the clock of the machine where that was taken. */
 export interface Snapshot {
   readonly at: number;
-  readonly rows: readonly NodeRow[];
+  readonly rows: readonly RegistryRow[];
   readonly lastHeld: ReadonlyMap<number, number>;
   readonly times: ClockHistory;
 }
 
-export type CommitResult = 'committed' | 'lost' | 'late' | 'failed';
+export type CommitResult = 'committed' | 'conflict' | 'expired' | 'failed';
 
 /** How badly the disk does. */
-export interface StoreWeather {
+export interface StoreConditions {
   /** That a transaction is held up, and by how many ms. */
-  readonly stalled: number;
+  readonly stallProbability: number;
   readonly stallMs: readonly number[];
   /** That the disk refuses a write. */
-  readonly refused: number;
+  readonly failureProbability: number;
 }
 
 /** What a transaction does once it is its turn: the row to be written, or why there is none. */
-export type Action = (rows: ReadonlyMap<number, NodeRow>) => NodeRow | Exclude<CommitResult, 'committed' | 'failed'>;
+export type WriteAction = (rows: ReadonlyMap<number, RegistryRow>) => RegistryRow | Exclude<CommitResult, 'committed' | 'failed'>;
 
 interface Transaction {
   readonly number: number;
   readonly process: Process;
   readonly run: number;
   readonly since: number;
-  readonly action: Action;
+  readonly action: WriteAction;
   readonly done: (result: CommitResult) => void;
   /** What it writes, once it has run. */
-  row: NodeRow | undefined;
+  row: RegistryRow | undefined;
   /** How long the disk takes beyond the usual. */
   readonly syncMs: number;
   readonly refused: boolean;
 }
 
-export class Store {
-  readonly #ground: Ground;
-  readonly #weather: StoreWeather;
-  readonly #rows = new Map<number, NodeRow>();
+export class SimulatedStore {
+  readonly #simulation: Simulation;
+  readonly #conditions: StoreConditions;
+  readonly #rows = new Map<number, RegistryRow>();
   /** All that have not finished, the oldest first. */
   readonly #pending = new Set<Transaction>();
   /** Those that wait for the lock. */
@@ -65,16 +65,16 @@ export class Store {
   /** Until when IDs that were removed had their initial key. */
   readonly lastHeld: Map<number, number> = new Map();
   /** What the clocks of the servers showed. */
-  times: ClockHistory = EMPTY_HISTORY;
+  clockHistory: ClockHistory = EMPTY_HISTORY;
   /** Told of each row that takes effect. */
-  changed: (row: NodeRow) => void = () => undefined;
+  onChange: (row: RegistryRow) => void = () => undefined;
   /** And of each that is gone, or is as it was in a backup. */
   removed: (idI: number) => void = () => undefined;
-  restored: (row: NodeRow) => void = () => undefined;
+  restored: (row: RegistryRow) => void = () => undefined;
 
-  constructor(ground: Ground, weather: StoreWeather) {
-    this.#ground = ground;
-    this.#weather = weather;
+  constructor(simulation: Simulation, conditions: StoreConditions) {
+    this.#simulation = simulation;
+    this.#conditions = conditions;
   }
 
   /** Sees every commit that was acknowledged before the call. */
@@ -83,19 +83,19 @@ export class Store {
     return row && { ...row, key: Secret.fromHex(row.key) };
   }
 
-  row(idI: number): NodeRow | undefined {
+  row(idI: number): RegistryRow | undefined {
     return this.#rows.get(idI);
   }
 
   /** What is being written, which nobody is to see before the disk has it. */
-  get unsynced(): NodeRow | undefined {
+  get unsynced(): RegistryRow | undefined {
     return this.#writing?.row;
   }
 
   /** The administrator's doing, not a commit. */
-  put(row: NodeRow): void {
+  put(row: RegistryRow): void {
     this.#rows.set(row.idI, row);
-    this.changed(row);
+    this.onChange(row);
   }
 
   remove(idI: number): void {
@@ -114,7 +114,7 @@ export class Store {
   }
 
   snapshot(at: number): Snapshot {
-    return { at, rows: [...this.#rows.values()], lastHeld: new Map(this.lastHeld), times: this.times };
+    return { at, rows: [...this.#rows.values()], lastHeld: new Map(this.lastHeld), times: this.clockHistory };
   }
 
   /** While no server runs, so that nothing is pending. */
@@ -122,7 +122,7 @@ export class Store {
     this.#rows.clear();
     this.lastHeld.clear();
     for (const [idI, until] of lastHeld) this.lastHeld.set(idI, until);
-    this.times = times;
+    this.clockHistory = times;
     for (const row of rows) {
       this.#rows.set(row.idI, row);
       this.restored(row);
@@ -133,31 +133,31 @@ export class Store {
    * Runs `action` in one durable transaction of `process`; `done` is told when the disk has it. It may have to wait before it gets to the
    * lock, so that another overtakes it.
    */
-  transact(process: Process, action: Action, done: (result: CommitResult) => void): void {
+  transact(process: Process, action: WriteAction, done: (result: CommitResult) => void): void {
     this.#count += 1;
     const number = this.#count;
-    const { ground, weather } = { ground: this.#ground, weather: this.#weather };
-    const { faults, timeline } = ground;
-    const chance = faults.chance(`w${number}`);
+    const { ground: simulation, weather: conditions } = { ground: this.#simulation, weather: this.#conditions };
+    const { faults, events } = simulation;
+    const random = faults.random(`w${number}`);
     const stall = (name: string): number => {
-      const [unlucky, ms] = [chance.uniform() < weather.stalled, chance.pick(weather.stallMs)];
-      return unlucky && faults.strikes(`w${number} ${name} ${ms} ms`) ? ms : 0;
+      const [unlucky, ms] = [random.uniform() < conditions.stallProbability, random.pick(conditions.stallMs)];
+      return unlucky && faults.trigger(`w${number} ${name} ${ms} ms`) ? ms : 0;
     };
     const wait = stall('waits');
     const transaction: Transaction = {
       number,
       process,
       run: process.run,
-      since: process.steady,
+      since: process.monotonicMs,
       action,
       done,
       row: undefined,
       syncMs: stall('syncs'),
-      refused: chance.uniform() < weather.refused && faults.strikes(`w${number} refused by the disk`),
+      refused: random.uniform() < conditions.failureProbability && faults.trigger(`w${number} refused by the disk`),
     };
-    ground.note(process.name, `commits (write ${number})`);
+    simulation.record(process.name, `commits (write ${number})`);
     this.#pending.add(transaction);
-    timeline.after(wait, () => {
+    events.schedule(wait, () => {
       if (!this.#pending.has(transaction)) return;
       this.#queue.push(transaction);
       this.#next();
@@ -165,19 +165,19 @@ export class Store {
   }
 
   /** Since when the oldest commit of `process` has not finished, by its monotonic clock. */
-  oldestOf(process: Process): number | undefined {
+  oldestTransactionOf(process: Process): number | undefined {
     for (const transaction of this.#pending) if (transaction.process === process) return transaction.since;
     return undefined;
   }
 
   /** A process is gone: what it had not begun to write never will be; of what it was writing the disk has all or nothing. */
-  forget(process: Process): void {
-    const { faults } = this.#ground;
+  abandon(process: Process): void {
+    const { faults } = this.#simulation;
     for (const transaction of this.#pending) {
       if (transaction.process !== process) continue;
       this.#pending.delete(transaction);
       const { number, row } = transaction;
-      if (row !== undefined && faults.chance(`w${number} left`).below(2) === 0 && faults.strikes(`w${number} reaches the disk`))
+      if (row !== undefined && faults.random(`w${number} left`).below(2) === 0 && faults.trigger(`w${number} reaches the disk`))
         this.#takeEffect(transaction, row);
       if (this.#writing === transaction) this.#writing = undefined;
     }
@@ -191,7 +191,7 @@ export class Store {
       if (transaction === undefined) return;
       if (!this.#pending.has(transaction)) continue;
       this.#writing = transaction;
-      this.#ground.timeline.after(1, () => {
+      this.#simulation.events.schedule(1, () => {
         if (this.#writing === transaction) this.#run(transaction);
       });
     }
@@ -201,17 +201,17 @@ export class Store {
     const result = transaction.refused ? 'failed' : transaction.action(this.#rows);
     if (typeof result === 'string') return this.#finish(transaction, result);
     transaction.row = result;
-    this.#ground.timeline.after(1 + transaction.syncMs, () => {
+    this.#simulation.events.schedule(1 + transaction.syncMs, () => {
       if (this.#writing !== transaction) return;
       this.#takeEffect(transaction, result);
       this.#finish(transaction, 'committed');
     });
   }
 
-  #takeEffect({ number, process }: Transaction, row: NodeRow): void {
-    this.#ground.note(process.name, `write ${number} is on the disk`);
+  #takeEffect({ number, process }: Transaction, row: RegistryRow): void {
+    this.#simulation.record(process.name, `write ${number} is on the disk`);
     this.#rows.set(row.idI, row);
-    this.changed(row);
+    this.onChange(row);
   }
 
   #finish(transaction: Transaction, result: CommitResult): void {
@@ -236,15 +236,15 @@ export interface JudgedCommit {
 export function commitAction(
   idI: number,
   { from, to, commit, reissuedAt }: JudgedCommit,
-  steady: () => number,
-  inTime: () => boolean,
-): Action {
-  const since = steady();
+  monotonicNow: () => number,
+  isInTime: () => boolean,
+): WriteAction {
+  const since = monotonicNow();
   const [before, after] = [keyText(from), keyText(to)];
   return (rows) => {
-    if (steady() - since > COMMIT_TIMEOUT_MS || !inTime()) return 'late';
+    if (monotonicNow() - since > COMMIT_TIMEOUT_MS || !isInTime()) return 'expired';
     const row = rows.get(idI);
-    if (row === undefined || row.key !== before || row.reissuedAt !== reissuedAt) return 'lost';
+    if (row === undefined || row.key !== before || row.reissuedAt !== reissuedAt) return 'conflict';
     return { ...row, key: after, initial: false, committed: commit, reissuedAt: undefined };
   };
 }

@@ -1,30 +1,30 @@
-import type { Ground } from './ground.js';
-import type { Network } from './network.js';
+import type { Simulation } from './ground.js';
+import type { SimulatedNetwork } from './network.js';
 import type { Oracle } from './oracle.js';
-import { type Death, type Mortality, Process } from './process.js';
+import { type CrashKind, type CrashModel, Process } from './process.js';
 import type { Roles } from './roles.js';
 
 /** What a shell is given to live in. */
-export class Surroundings {
-  readonly ground: Ground;
-  readonly network: Network;
+export class SimulationContext {
+  readonly simulation: Simulation;
+  readonly network: SimulatedNetwork;
   readonly oracle: Oracle;
   readonly rules: { readonly roles: Roles };
 
-  constructor(ground: Ground, network: Network, oracle: Oracle, rules: { readonly roles: Roles }) {
-    this.ground = ground;
+  constructor(simulation: Simulation, network: SimulatedNetwork, oracle: Oracle, rules: { readonly roles: Roles }) {
+    this.simulation = simulation;
     this.network = network;
     this.oracle = oracle;
     this.rules = rules;
   }
 
-  process(name: string, mortality: Mortality, start: () => void, died: (death: Death) => void): Process {
-    return new Process(this.ground, name, mortality, start, died);
+  process(name: string, mortality: CrashModel, start: () => void, died: (death: CrashKind) => void): Process {
+    return new Process(this.simulation, name, mortality, start, died);
   }
 
   /** A line in the log of `who`. */
-  says(who: string, text: string): void {
-    this.oracle.says(who, text);
-    this.ground.note(who, text);
+  log(who: string, text: string): void {
+    this.oracle.assertNoKeyInLog(who, text);
+    this.simulation.record(who, text);
   }
 }

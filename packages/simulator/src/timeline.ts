@@ -1,30 +1,30 @@
 /** Simulated time: ms since the world began, whole numbers, and what is to happen when. Nothing waits. */
 
-interface Entry {
+interface ScheduledEvent {
   readonly at: number;
   /** What was put in first happens first. */
   readonly order: number;
   readonly action: () => void;
 }
 
-export class Timeline {
+export class EventQueue {
   #now = 0;
   #order = 0;
   /** A binary heap, the next entry on top. */
-  readonly #heap: Entry[] = [];
+  readonly #heap: ScheduledEvent[] = [];
 
   get now(): number {
     return this.#now;
   }
 
   /** `ms` from now, in whole ms. */
-  after(ms: number, action: () => void): void {
+  schedule(ms: number, action: () => void): void {
     const entry = { at: this.#now + Math.max(0, Math.round(ms)), order: this.#order++, action };
     let at = this.#heap.push(entry) - 1;
     while (at > 0) {
       const parent = (at - 1) >> 1;
       const above = this.#heap[parent];
-      if (above === undefined || !before(entry, above)) break;
+      if (above === undefined || !isBefore(entry, above)) break;
       this.#heap[at] = above;
       at = parent;
     }
@@ -39,12 +39,12 @@ export class Timeline {
       return false;
     }
     this.#now = next.at;
-    this.#takeTop();
+    this.#removeTop();
     next.action();
     return true;
   }
 
-  #takeTop(): void {
+  #removeTop(): void {
     const last = this.#heap.pop();
     if (last === undefined || this.#heap.length === 0) return;
     let at = 0;
@@ -52,9 +52,9 @@ export class Timeline {
       let child = 2 * at + 1;
       const [left, right] = [this.#heap[child], this.#heap[child + 1]];
       if (left === undefined) break;
-      if (right !== undefined && before(right, left)) child += 1;
+      if (right !== undefined && isBefore(right, left)) child += 1;
       const smaller = child === 2 * at + 1 ? left : right;
-      if (smaller === undefined || !before(smaller, last)) break;
+      if (smaller === undefined || !isBefore(smaller, last)) break;
       this.#heap[at] = smaller;
       at = child;
     }
@@ -62,6 +62,6 @@ export class Timeline {
   }
 }
 
-function before(a: Entry, b: Entry): boolean {
+function isBefore(a: ScheduledEvent, b: ScheduledEvent): boolean {
   return a.at < b.at || (a.at === b.at && a.order < b.order);
 }

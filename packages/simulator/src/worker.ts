@@ -1,15 +1,15 @@
 import { parentPort } from 'node:worker_threads';
-import { added, type Batch, type BatchResult, NOTHING_YET } from './farm.js';
+import { mergeResults, type SeedBatch, type BatchResult, EMPTY_RESULT } from './farm.js';
 import { mutantNamed } from './mutants/index.js';
 import { run } from './world.js';
 
-parentPort?.on('message', ({ from, count, mutant }: Batch) => {
+parentPort?.on('message', ({ from, count, mutant }: SeedBatch) => {
   const rules = mutantNamed(mutant);
-  let total = NOTHING_YET;
+  let total = EMPTY_RESULT;
   for (let seed = from; seed < from + count && total.failed === undefined; seed++) {
     const { events, counts, joinedAfterMs, violation } = run(seed, rules === undefined ? {} : { rules });
     const one: BatchResult = { worlds: 1, events, counts, longestMs: joinedAfterMs, failed: violation && seed };
-    total = added(total, one);
+    total = mergeResults(total, one);
   }
   parentPort?.postMessage(total);
 });

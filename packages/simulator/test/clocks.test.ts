@@ -2,20 +2,20 @@
 // the profile's five minutes alone, each of them locks nodes out.
 
 import { describe, expect, it } from 'vitest';
-import type { PlotName } from '../src/plots.ts';
+import type { DirectedScenarioName } from '../src/plots.ts';
 import { violations } from './fixtures.ts';
 
-describe.each<[string, PlotName, string]>([
+describe.each<[string, DirectedScenarioName, string]>([
   ['are set back together by minutes', 'setBackTogether', 'five minutes after a step back are enough'],
   ['are right but for a server that is set far back', 'setFarBack', 'five minutes after a step back are enough'],
   ['of a server are set back while it is down', 'setBackWhileDown', 'five minutes after a step back are enough'],
-  ['stand still while the power is off', 'stoodStill', 'a clock that stood still while the machine was off is trusted'],
-])('an attacker who has kept M7s back, where clocks %s,', (_, plot, mutant) => {
+  ['stand still while the power is off', 'clockStopped', 'a clock that stood still while the machine was off is trusted'],
+])('an attacker who has kept M7s back, where clocks %s,', (_, scenario, mutant) => {
   it('locks no node out', () => {
-    expect(violations(plot, undefined, 1)).toEqual([]);
+    expect(violations(scenario, undefined, 1)).toEqual([]);
   });
 
   it(`would if ${mutant}`, () => {
-    expect(violations(plot, mutant, 3)).toEqual([1, 1, 1]);
+    expect(violations(scenario, mutant, 3)).toEqual([1, 1, 1]);
   });
 });

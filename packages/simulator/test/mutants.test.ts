@@ -4,7 +4,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Invariant } from '../src/ground.ts';
 import { firstCaught, MUTANTS } from '../src/mutants/index.ts';
-import { shorten } from '../src/shorten.ts';
+import { minimize } from '../src/shorten.ts';
 import { run } from '../src/world.ts';
 
 const SEEDS = 2_000;
@@ -34,9 +34,9 @@ it('a failure is told in few faults, which fail the same way', () => {
   const { rules } = mutant;
   const { seed } = firstCaught(mutant, SEEDS)!;
   const failed = run(seed, { rules });
-  const short = shorten(failed, { rules });
-  expect(short.violation?.invariant).toBe(failed.violation?.invariant);
-  expect(short.faults.length).toBeLessThan(failed.faults.length);
-  expect(short.log.length).toBeGreaterThan(0);
-  expect(run(seed, { rules, only: short.faults }).hash).toBe(short.hash);
+  const minimized = minimize(failed, { rules });
+  expect(minimized.violation?.invariant).toBe(failed.violation?.invariant);
+  expect(minimized.faults.length).toBeLessThan(failed.faults.length);
+  expect(minimized.log.length).toBeGreaterThan(0);
+  expect(run(seed, { rules, only: minimized.faults }).hash).toBe(minimized.hash);
 });

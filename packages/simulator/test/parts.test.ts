@@ -1,45 +1,45 @@
 // Tests what the worlds are built on: chance, time, disks.
 
 import { describe, expect, it } from 'vitest';
-import { Chance } from '../src/chance.ts';
+import { SeededRandom } from '../src/chance.ts';
 import { Disk } from '../src/disk.ts';
-import { Timeline } from '../src/timeline.ts';
+import { EventQueue } from '../src/timeline.ts';
 
 describe('chance', () => {
   it('is the same for a seed and a stream, and another for any other', () => {
-    const draw = (seed: number, stream: string): string => Buffer.from(new Chance(seed, stream).octets(16)).toString('hex');
+    const draw = (seed: number, stream: string): string => Buffer.from(new SeededRandom(seed, stream).octets(16)).toString('hex');
     expect(draw(1, 'a')).toBe(draw(1, 'a'));
     const all = [draw(1, 'a'), draw(1, 'b'), draw(2, 'a'), draw(1 + 2 ** 32, 'a'), draw(2 ** 32, 'a')];
     expect(new Set(all).size).toBe(all.length);
   });
 
   it('draws every value of a range, and nothing else', () => {
-    const chance = new Chance(7, 'range');
-    const drawn = new Set(Array.from({ length: 1000 }, () => chance.between(3, 7)));
+    const random = new SeededRandom(7, 'range');
+    const drawn = new Set(Array.from({ length: 1000 }, () => random.between(3, 7)));
     expect(drawn).toEqual(new Set([3, 4, 5, 6, 7]));
   });
 });
 
 describe('the timeline', () => {
   it('lets things happen in the order of their times, then of their entry', () => {
-    const timeline = new Timeline();
+    const queue = new EventQueue();
     const seen: string[] = [];
-    const chance = new Chance(1, 'timeline');
+    const random = new SeededRandom(1, 'timeline');
     for (let i = 0; i < 500; i++) {
-      const at = chance.below(50);
-      timeline.after(at, () => seen.push(`${String(at).padStart(2, '0')} ${String(i).padStart(3, '0')}`));
+      const at = random.below(50);
+      queue.schedule(at, () => seen.push(`${String(at).padStart(2, '0')} ${String(i).padStart(3, '0')}`));
     }
-    while (timeline.step(100));
+    while (queue.step(100));
     expect(seen).toHaveLength(500);
     expect(seen).toEqual(seen.toSorted());
   });
 
   it('stops at the time it is given', () => {
-    const timeline = new Timeline();
-    timeline.after(11, () => undefined);
-    expect(timeline.step(10)).toBe(false);
-    expect(timeline.now).toBe(10);
-    expect(timeline.step(11)).toBe(true);
+    const queue = new EventQueue();
+    queue.schedule(11, () => undefined);
+    expect(queue.step(10)).toBe(false);
+    expect(queue.now).toBe(10);
+    expect(queue.step(11)).toBe(true);
   });
 });
 
@@ -54,7 +54,7 @@ describe('a disk', () => {
       disk.syncFolder();
       write(disk);
       const foreseen = disk.afterPowerLoss('f').map((each) => (typeof each === 'object' ? each.text : each));
-      disk.losePower(new Chance(seed, 'power'));
+      disk.losePower(new SeededRandom(seed, 'power'));
       const text = disk.read('f');
       found.add(text);
       expect(foreseen.includes('torn') ? 'torn' : text).toBeOneOf(foreseen);

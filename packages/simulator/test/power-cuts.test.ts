@@ -3,10 +3,10 @@
 // with attempts, under each kind of clock, with an agent and with a timer.
 
 import { describe, expect, it } from 'vitest';
-import { Chance } from '../src/chance.ts';
+import { SeededRandom } from '../src/chance.ts';
 import { mutantNamed } from '../src/mutants/index.ts';
-import { withPlot } from '../src/plots.ts';
-import { drawScenario } from '../src/scenario.ts';
+import { withDirectedScenario } from '../src/plots.ts';
+import { generateScenario } from '../src/scenario.ts';
 import { run } from '../src/world.ts';
 
 const seeds = Array.from({ length: 150 }, (_, i) => i + 1);
@@ -15,13 +15,13 @@ const seeds = Array.from({ length: 150 }, (_, i) => i + 1);
 function broken(mutant: string | undefined): { seed: number; invariant: unknown }[] {
   const rules = mutantNamed(mutant);
   return seeds.flatMap((seed) => {
-    const { violation } = run(seed, { plot: 'powerCuts', ...(rules === undefined ? {} : { rules }) });
+    const { violation } = run(seed, { directedScenario: 'powerCuts', ...(rules === undefined ? {} : { rules }) });
     return violation === undefined ? [] : [{ seed, invariant: violation.invariant }];
   });
 }
 
 function kindOf(seed: number): string {
-  const { powerCuts } = withPlot(drawScenario(seed), new Chance(seed, 'plot'), 'powerCuts');
+  const { powerCuts } = withDirectedScenario(generateScenario(seed), new SeededRandom(seed, 'plot'), 'powerCuts');
   return `${powerCuts?.clock}, ${powerCuts?.lookEveryMs === undefined ? 'agent' : 'timer'}`;
 }
 

@@ -2,11 +2,11 @@
 // such worlds get to where it would: with any part of the rule left out, some of them lock nodes out.
 
 import { describe, expect, it } from 'vitest';
-import type { PlotName } from '../src/plots.ts';
+import type { DirectedScenarioName } from '../src/plots.ts';
 import { run } from '../src/world.ts';
 import { SEEDS, violations } from './fixtures.ts';
 
-describe.each<[string, PlotName, readonly string[]]>([
+describe.each<[string, DirectedScenarioName, readonly string[]]>([
   [
     'nodes are put back to their initial keys',
     'resetSoon',
@@ -20,7 +20,7 @@ describe.each<[string, PlotName, readonly string[]]>([
   ['a registry is restored', 'restoredSoon', ['a registry restored without a wait']],
 ])('an attacker who sends recorded M7s again as %s', (_, plot, mutants) => {
   it('locks no node out, and some of those M7s are held off', () => {
-    const outcomes = Array.from({ length: SEEDS }, (__, i) => run(i + 1, { plot }));
+    const outcomes = Array.from({ length: SEEDS }, (__, i) => run(i + 1, { directedScenario: plot }));
     expect(outcomes.filter(({ violation }) => violation !== undefined)).toEqual([]);
     const reached = outcomes.filter(({ counts: { resets, heldOff } }) => resets > 0 && heldOff > 0);
     expect(reached.length).toBeGreaterThan(SEEDS / 4);

@@ -2,13 +2,13 @@
 // get to the places where rules could break. CI runs new seeds each time (`pnpm simulate`).
 
 import { describe, expect, it } from 'vitest';
-import { drawScenario } from '../src/scenario.ts';
-import { LIVENESS_MS, type Outcome, run } from '../src/world.ts';
+import { generateScenario } from '../src/scenario.ts';
+import { LIVENESS_MS, type WorldResult, run } from '../src/world.ts';
 
 const SEEDS = 200;
-const outcomes = new Map<number, Outcome>();
+const outcomes = new Map<number, WorldResult>();
 /** Each world is run once, whoever asks first. */
-function outcomeOf(seed: number): Outcome {
+function outcomeOf(seed: number): WorldResult {
   const known = outcomes.get(seed) ?? run(seed);
   outcomes.set(seed, known);
   return known;
@@ -22,7 +22,7 @@ describe('two hundred worlds', () => {
   });
 
   it('reach what they are meant to reach', () => {
-    const total = { commits: 0, joins: 0, promotions: 0, replaced: 0, waits: 0, lostComparisons: 0, resets: 0, heldOff: 0 };
+    const total = { commits: 0, joins: 0, promotions: 0, replaced: 0, waits: 0, conflicts: 0, resets: 0, heldOff: 0 };
     for (const seed of seeds) {
       const { counts } = outcomeOf(seed);
       for (const name of Object.keys(total) as (keyof typeof total)[]) total[name] += counts[name];
@@ -63,17 +63,17 @@ describe('two hundred worlds', () => {
   });
 
   it('are of every kind', () => {
-    const scenarios = seeds.map((seed) => drawScenario(seed));
+    const scenarios = seeds.map((seed) => generateScenario(seed));
     for (const kind of [
       scenarios.some(({ combined }) => combined),
       scenarios.some(({ rogue }) => rogue),
       scenarios.some(({ controllers }) => controllers.length === 3),
       scenarios.some(({ replicas }) => replicas === 3),
-      scenarios.some(({ nodes }) => nodes.some(({ fallen }) => fallen)),
+      scenarios.some(({ nodes }) => nodes.some(({ compromised }) => compromised)),
       scenarios.some(({ nodes }) => new Set(nodes.map(({ ik }) => ik)).size < nodes.length),
       scenarios.some(({ nodes }) => nodes.some(({ controllers }) => controllers === 'any')),
-      scenarios.some(({ attacker }) => attacker?.persists === 'flood'),
-      scenarios.some(({ attacker }) => attacker?.persists === 'wrong proofs'),
+      scenarios.some(({ attacker }) => attacker?.persistsWith === 'flood'),
+      scenarios.some(({ attacker }) => attacker?.persistsWith === 'wrong proofs'),
     ])
       expect(kind).toBe(true);
   });

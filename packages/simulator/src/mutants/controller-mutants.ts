@@ -24,15 +24,15 @@ import {
   type Transaction,
   TYPE,
 } from '@latchkey/protocol';
-import { type KeyAnswer, SimulatedController } from '../controller.js';
-import type { PrivateFile } from '../private-file.js';
+import { type PostResponse, SimulatedController } from '../controller.js';
+import type { SimulatedFile } from '../private-file.js';
 import type { RespondentRole } from '../roles.js';
 import { PROFILE, type Rules } from '../rules.js';
-import { Serials } from '../serials.js';
+import { TidAllocator } from '../serials.js';
 import { receiveM4WithoutAad } from './node-mutants.js';
 
 /** What a transaction is made of. */
-interface Known {
+interface KnownTransaction {
   readonly transaction: Transaction;
   readonly rnI: Uint8Array;
   readonly rnC: Uint8Array;
@@ -42,10 +42,10 @@ interface Known {
 }
 
 /** The real respondent, and all it knows: a mutant has K_i and the PSK of each transaction at hand. */
-class Knowing implements RespondentRole {
+class InspectingRespondent implements RespondentRole {
   protected readonly options: RespondentOptions;
   protected readonly real: Respondent;
-  readonly known = new Map<bigint, Known>();
+  readonly known = new Map<bigint, KnownTransaction>();
   readonly #sources = new Map<bigint, Source>();
 
   constructor(options: RespondentOptions) {
@@ -92,7 +92,7 @@ function tidOf(m4: Uint8Array): bigint {
 }
 
 /** M4 with no associated data. */
-class WithoutAad extends Knowing {
+class WithoutAad extends InspectingRespondent {
   override receiveM1(octets: Uint8Array, source: Source, now: Clocks): M1Decision {
     const decision = super.receiveM1(octets, source, now);
     return decision.kind === 'answer' ? { ...decision, octets: this.#bare(decision.octets) } : decision;
@@ -131,7 +131,7 @@ function withoutAad(compareRnI: boolean): Rules {
 }
 
 /** A copy of M1 gets an M4 sealed anew, around another RN_c. */
-class SealsAnew extends Knowing {
+class SealsAnew extends InspectingRespondent {
   override receiveM1(octets: Uint8Array, source: Source, now: Clocks): M1Decision {
     const decision = super.receiveM1(octets, source, now);
     const known = decision.kind === 'answer' ? this.known.get(tidOf(decision.octets)) : undefined;
@@ -143,7 +143,7 @@ class SealsAnew extends Knowing {
 }
 
 /** The K_i of a node's first M3 is remembered for all its transactions. */
-class RemembersKey extends Knowing {
+class RemembersKey extends InspectingRespondent {
   readonly #first = new Map<number, Secret>();
 
   override receiveLinkAnswer(transaction: Transaction, octets: Uint8Array): LinkDecision {
@@ -158,7 +158,7 @@ class RemembersKey extends Knowing {
 }
 
 /** An M5 that fits no transaction is taken for the latest of its node's address, whatever TID it bears. */
-class TakesM5ForLatest extends Knowing {
+class TakesM5ForLatest extends InspectingRespondent {
   override receiveM5(octets: Uint8Array, source: Source, now: Clocks): M5Decision {
     const decision = super.receiveM5(octets, source, now);
     if (decision.kind !== 'refuse' || octets[0] !== TYPE.M5 || octets.length !== 33) return decision;
@@ -175,7 +175,7 @@ class TakesM5ForLatest extends Knowing {
 }
 
 /** One wrong M5 and the transaction is gone. */
-class EvictsOnWrongM5 extends Knowing {
+class EvictsOnWrongM5 extends InspectingRespondent {
   readonly #gone = new Set<bigint>();
 
   override receiveM5(octets: Uint8Array, source: Source, now: Clocks): M5Decision {
@@ -193,59 +193,59 @@ function decodeTid(m5: Uint8Array): bigint {
 
 /** M6 goes out with M7. */
 class ConfirmsFirst extends SimulatedController {
-  protected override askOnce(message: Uint8Array, transaction: Transaction, done: (answer: KeyAnswer) => void): void {
+  protected override forwardOnce(message: Uint8Array, transaction: Transaction, done: (answer: PostResponse) => void): void {
     const { respondent } = this;
-    const known = respondent instanceof Knowing ? respondent.known.get(transaction.tid) : undefined;
-    if (message[0] !== TYPE.M5 || known === undefined) return super.askOnce(message, transaction, done);
-    super.askOnce(message, transaction, () => undefined);
+    const known = respondent instanceof InspectingRespondent ? respondent.known.get(transaction.tid) : undefined;
+    if (message[0] !== TYPE.M5 || known === undefined) return super.forwardOnce(message, transaction, done);
+    super.forwardOnce(message, transaction, () => undefined);
     const { tid } = transaction;
     done({ code: '2.04', payload: sealM6({ idC: this.idC, tid }, { lifetime: 0 }, known.psk, message) });
   }
 }
 
 /** TIDs from 1 at each start. */
-class FromOne extends Serials {
-  constructor(file: PrivateFile, wall: number) {
+class FromOne extends TidAllocator {
+  constructor(file: SimulatedFile, wall: number) {
     super(file, wall);
-    this.next = 1n;
+    this.nextTid = 1n;
     this.stored = 0n;
   }
 }
 
 /** The clock alone, nothing stored. */
-class FromClock extends Serials {
-  constructor(file: PrivateFile, wall: number) {
+class FromClock extends TidAllocator {
+  constructor(file: SimulatedFile, wall: number) {
     super(file, wall);
-    this.next = BigInt(wall) * 1000n;
-    this.stored = this.next - 1n;
+    this.nextTid = BigInt(wall) * 1000n;
+    this.stored = this.nextTid - 1n;
   }
 }
 
 /** Stored, but only after they were used. */
-class StoredBehind extends Serials {
-  constructor(file: PrivateFile, wall: number) {
+class StoredBehind extends TidAllocator {
+  constructor(file: SimulatedFile, wall: number) {
     super(file, wall);
     const before = file.read();
-    this.next = before === undefined ? BigInt(wall) * 1000n : BigInt(before) + 1n;
-    this.stored = this.next - 1n;
+    this.nextTid = before === undefined ? BigInt(wall) * 1000n : BigInt(before) + 1n;
+    this.stored = this.nextTid - 1n;
   }
 
   override open(done: (opened: boolean) => void): void {
     done(true);
   }
 
-  override take(): bigint {
-    this.next += 1n;
-    this.file.replace(String(this.next - 1n), () => undefined);
-    return this.next - 1n;
+  override next(): bigint {
+    this.nextTid += 1n;
+    this.file.replace(String(this.nextTid - 1n), () => undefined);
+    return this.nextTid - 1n;
   }
 }
 
-function withSerials(Tids: typeof Serials): Rules {
+function withTidAllocator(Tids: typeof TidAllocator): Rules {
   return {
     ...PROFILE,
     Controller: class extends SimulatedController {
-      protected override serials(file: PrivateFile, wall: number): Serials {
+      protected override newTidAllocator(file: SimulatedFile, wall: number): TidAllocator {
         return new Tids(file, wall);
       }
     },
@@ -272,8 +272,11 @@ export const evictsOnWrongM5: Rules = withRespondent((options) => new EvictsOnWr
 export const hasNoBounds: Rules = withRespondent(
   (options) => new Respondent({ ...options, bounds: { total: 1_000_000, perSource: 1_000_000 } }),
 );
-export const confirmsFirst: Rules = { ...withRespondent((options) => new Knowing(options)), Controller: ConfirmsFirst };
-export const tidsFromOne: Rules = withSerials(FromOne);
-export const tidsFromClock: Rules = withSerials(FromClock);
-export const tidsStoredBehind: Rules = withSerials(StoredBehind);
+export const confirmsFirst: Rules = {
+  ...withRespondent((options) => new InspectingRespondent(options)),
+  Controller: ConfirmsFirst,
+};
+export const tidsFromOne: Rules = withTidAllocator(FromOne);
+export const tidsFromClock: Rules = withTidAllocator(FromClock);
+export const tidsStoredBehind: Rules = withTidAllocator(StoredBehind);
 export const asksNoProof: Rules = { ...PROFILE, Controller: AsksNoProof };

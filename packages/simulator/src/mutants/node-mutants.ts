@@ -18,8 +18,8 @@ import {
 } from '@latchkey/protocol';
 import type { Disk } from '../disk.js';
 import type { Response } from '../exchange.js';
-import { type Answered, type Result, SimulatedNode } from '../node.js';
-import { FILE, PrivateFile, type Step } from '../private-file.js';
+import { type ExchangeResult, type AttemptResult, SimulatedNode } from '../node.js';
+import { FILE, SimulatedFile, type Step } from '../private-file.js';
 import { PROFILE, type Rules } from '../rules.js';
 
 type Store = Extract<M4Decision, { kind: 'store' }>;
@@ -34,19 +34,19 @@ function withReceiveM4(receive: ReceiveM4): Rules {
 }
 
 /** What a node stores is something else than the profile says. */
-function storing(change: (decision: Store, before: NodeState) => Store): Rules {
+function withStoredState(change: (decision: Store, before: NodeState) => Store): Rules {
   return withReceiveM4((state, ...rest) => {
     const decision = receiveM4(state, ...rest);
     return decision.kind === 'store' ? change(decision, state) : decision;
   });
 }
 
-export const dropsKeyBeforeM6: Rules = storing((decision) => ({
+export const dropsKeyBeforeM6: Rules = withStoredState((decision) => ({
   ...decision,
   state: { ...decision.state, confirmed: decision.attempt.psk, initial: false, candidates: [] },
 }));
 
-export const doesNotPromote: Rules = storing((decision, before) =>
+export const doesNotPromote: Rules = withStoredState((decision, before) =>
   decision.promoted
     ? {
         ...decision,
@@ -57,7 +57,7 @@ export const doesNotPromote: Rules = storing((decision, before) =>
     : decision,
 );
 
-export const erasesWithoutPromoting: Rules = storing((decision, before) =>
+export const erasesWithoutPromoting: Rules = withStoredState((decision, before) =>
   decision.promoted
     ? { ...decision, promoted: false, dropped: [], state: { ...before, candidates: decision.state.candidates } }
     : decision,
@@ -98,8 +98,8 @@ function openBare(key: Secret, m4: Uint8Array): Uint8Array | undefined {
 
 /** M5 goes out while the candidate is still being written. */
 class SendsM5First extends SimulatedNode {
-  protected override store(decision: Store, done: (result: Result) => void): void {
-    this.write({ state: decision.state, powered: this.save() }, () => undefined);
+  protected override store(decision: Store, done: (result: AttemptResult) => void): void {
+    this.write({ state: decision.state, powered: this.saveUptime() }, () => undefined);
     this.prove(decision.attempt, done);
   }
 }
@@ -109,9 +109,9 @@ class BelievesAny204 extends SimulatedNode {
   protected override judgeM6(awaitingM6: AwaitingM6, octets: Uint8Array): M6Decision {
     const decision = super.judgeM6(awaitingM6, octets);
     if (decision.kind === 'joined') return decision;
-    const { state } = this.record;
+    const { state } = this.stored;
     const next: NodeState = { ...state, confirmed: awaitingM6.psk, initial: false, candidates: [] };
-    if (this.around.oracle.isHonest(this.idI)) this.around.oracle.confirms(this.idI, awaitingM6.psk, 0);
+    if (this.context.oracle.isHonest(this.idI)) this.context.oracle.checkConfirmed(this.idI, awaitingM6.psk, 0);
     return { kind: 'joined', state: next, lifetime: 0, dropped: [] };
   }
 }
@@ -120,7 +120,7 @@ class BelievesAny204 extends SimulatedNode {
 class TakesEarlierM6 extends SimulatedNode {
   readonly #earlier: AwaitingM6[] = [];
 
-  protected override prove(awaitingM6: AwaitingM6, done: (result: Result) => void): void {
+  protected override prove(awaitingM6: AwaitingM6, done: (result: AttemptResult) => void): void {
     if (!this.#earlier.includes(awaitingM6)) this.#earlier.push(awaitingM6);
     super.prove(awaitingM6, done);
   }
@@ -137,7 +137,7 @@ class TakesEarlierM6 extends SimulatedNode {
   }
 
   #holds({ psk }: AwaitingM6): boolean {
-    const { confirmed, candidates } = this.record.state;
+    const { confirmed, candidates } = this.stored.state;
     return [confirmed, ...candidates.map((candidate) => candidate.psk)].includes(psk);
   }
 }
@@ -151,12 +151,12 @@ class AgesByWallClock extends SimulatedNode {
 
 /** "Not your network any more": a node that believes an error and begins anew with its confirmed key. */
 class BelievesErrors extends SimulatedNode {
-  protected override weigh<D extends M4Decision | M6Decision>(
+  protected override classify<D extends M4Decision | M6Decision>(
     response: Response,
     judge: (octets: Uint8Array) => D,
-  ): Answered<Exclude<D, { kind: 'ignored' }>> | undefined {
-    if (response.code === '4.03') this.record = { ...this.record, state: { ...this.record.state, candidates: [] } };
-    return super.weigh(response, judge);
+  ): ExchangeResult<Exclude<D, { kind: 'ignored' }>> | undefined {
+    if (response.code === '4.03') this.stored = { ...this.stored, state: { ...this.stored.state, candidates: [] } };
+    return super.classify(response, judge);
   }
 }
 
@@ -181,7 +181,7 @@ class AgesCandidatesByBoots extends SimulatedNode {
   }
 }
 
-class WrittenInPlace extends PrivateFile {
+class WrittenInPlace extends SimulatedFile {
   protected override steps(disk: Disk, text: string): readonly Step[] {
     return [
       ['writes a file aside', () => disk.overwrite(FILE, text)],
@@ -191,23 +191,23 @@ class WrittenInPlace extends PrivateFile {
   }
 }
 
-class NeverSynced extends PrivateFile {
+class NeverSynced extends SimulatedFile {
   protected override steps(disk: Disk, text: string): readonly Step[] {
     return super.steps(disk, text).filter(([name]) => !name.startsWith('syncs'));
   }
 }
 
-class FolderNotSynced extends PrivateFile {
+class FolderNotSynced extends SimulatedFile {
   protected override steps(disk: Disk, text: string): readonly Step[] {
     return super.steps(disk, text).filter(([name]) => name !== 'syncs the folder');
   }
 }
 
-function withFile(File: typeof PrivateFile): Rules {
+function withFile(File: typeof SimulatedFile): Rules {
   return withNode(
     class extends SimulatedNode {
-      protected override newFile(text: string): PrivateFile {
-        return new File(this.process, this.plan.diskErrors, text);
+      protected override newFile(text: string): SimulatedFile {
+        return new File(this.process, this.plan.diskErrorProbability, text);
       }
     },
   );

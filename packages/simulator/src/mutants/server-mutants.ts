@@ -20,20 +20,20 @@ import { ClockStepDetector, type ClockHistory } from '@latchkey/runtime';
 import { Administrator } from '../administrator.js';
 import { keyOctets, keyText } from '../key-text.js';
 import { PROFILE, type Rules } from '../rules.js';
-import { type Final, type LinkAnswer, SimulatedServer } from '../server.js';
-import { type Action, commitAction, type CommitResult, type JudgedCommit, type NodeRow } from '../store.js';
+import { type FinalDecision, type ServerAnswer, SimulatedServer } from '../server.js';
+import { type WriteAction, commitAction, type CommitResult, type JudgedCommit, type RegistryRow } from '../store.js';
 
 function withServer(Server: typeof SimulatedServer): Rules {
   return { ...PROFILE, Server };
 }
 
-function judging(judge: Rules['roles']['server']['decide']): Rules {
+function withDecide(judge: Rules['roles']['server']['decide']): Rules {
   return { ...PROFILE, roles: { ...PROFILE.roles, server: { ...PROFILE.roles.server, decide: judge } } };
 }
 
 /** The draft read literally: the key is replaced on M2, which no node has authenticated. */
 class CommitsOnM2 extends SimulatedServer {
-  protected override seal(request: LinkRequest, opened: OpenedRequest, decision: Final, skCs: Secret): LinkAnswer {
+  protected override seal(request: LinkRequest, opened: OpenedRequest, decision: FinalDecision, skCs: Secret): ServerAnswer {
     const answer = super.seal(request, opened, decision, skCs);
     const { rnC, m1, ts } = opened.body;
     const row = this.plan.store.row(m1.idI);
@@ -59,9 +59,12 @@ class AnswersFirst extends SimulatedServer {
 }
 
 /** A commit that is written otherwise. */
-function writing(action: (server: Looking, opened: OpenedRequest, commitment: JudgedCommit) => Action, watches: boolean): Rules {
+function withCommitAction(
+  action: (server: ExposedServer, opened: OpenedRequest, commitment: JudgedCommit) => WriteAction,
+  watches: boolean,
+): Rules {
   return withServer(
-    class extends Looking {
+    class extends ExposedServer {
       protected override commit(
         _request: LinkRequest,
         opened: OpenedRequest,
@@ -77,36 +80,36 @@ function writing(action: (server: Looking, opened: OpenedRequest, commitment: Ju
 }
 
 /** What an action may look at. */
-class Looking extends SimulatedServer {
+class ExposedServer extends SimulatedServer {
   get time(): number {
     return this.wall;
   }
 
-  get steady(): number {
-    return this.process.steady;
+  get monotonicNow(): number {
+    return this.process.monotonicMs;
   }
 }
 
 const { isWithinTimeWindow } = PROFILE.roles.server;
 
 /** Whatever K_i is by now, it is replaced. */
-export const commitsWithoutComparing: Rules = writing(
+export const commitsWithoutComparing: Rules = withCommitAction(
   (server, opened, { to, commit }) =>
     (rows) => {
       const row = rows.get(opened.body.m1.idI);
-      if (!isWithinTimeWindow(opened, server.time)) return 'late';
-      return row === undefined ? 'lost' : { ...row, key: keyText(to), initial: false, committed: commit };
+      if (!isWithinTimeWindow(opened, server.time)) return 'expired';
+      return row === undefined ? 'conflict' : { ...row, key: keyText(to), initial: false, committed: commit };
     },
   true,
 );
 
 /** The key is compared as the commit is written, and not whether an administrator has given that very key again since. */
-export const comparesKeyAlone: Rules = writing((server, opened, judged) => {
+export const comparesKeyAlone: Rules = withCommitAction((server, opened, judged) => {
   const { idI } = opened.body.m1;
   const action = commitAction(
     idI,
     judged,
-    () => server.steady,
+    () => server.monotonicNow,
     () => isWithinTimeWindow(opened, server.time),
   );
   return (rows) => {
@@ -116,7 +119,7 @@ export const comparesKeyAlone: Rules = writing((server, opened, judged) => {
 }, true);
 
 /** A write may take as long as it takes. */
-export const writesLate: Rules = writing(
+export const writesLate: Rules = withCommitAction(
   (_, opened, judged) =>
     commitAction(
       opened.body.m1.idI,
@@ -128,12 +131,12 @@ export const writesLate: Rules = writing(
 );
 
 /** As the profile, but nothing ends a write that hangs in the disk. */
-export const doesNotWatch: Rules = writing(
+export const doesNotWatch: Rules = withCommitAction(
   (server, opened, judged) =>
     commitAction(
       opened.body.m1.idI,
       judged,
-      () => server.steady,
+      () => server.monotonicNow,
       () => isWithinTimeWindow(opened, server.time),
     ),
   false,
@@ -145,7 +148,7 @@ class ReadsStale extends SimulatedServer {
 
   protected override read(of: 'M2' | 'M7', idI: number): ServerNodeRecord | undefined {
     if (of === 'M7') return super.read(of, idI);
-    const { now } = this.around.ground;
+    const { now } = this.context.simulation;
     const copy = this.#copies.get(idI);
     if (copy !== undefined && now - copy.at < 600_000) return copy.record;
     const record = super.read(of, idI);
@@ -170,23 +173,23 @@ class IgnoresSteps extends SimulatedServer {
 
 /** The profile's five minutes after a step back, and nothing beyond. */
 class WaitsFiveMinutes extends SimulatedServer {
-  protected override isPast(): boolean {
+  protected override isFromBlockedRange(): boolean {
     return false;
   }
 }
 
 /** A clock that shows a later time than before the start has run on. */
 class TrustsStarts extends SimulatedServer {
-  protected override newWatch(times: ClockHistory): ClockStepDetector {
+  protected override newStepDetector(times: ClockHistory): ClockStepDetector {
     const { savedAt } = times;
-    return savedAt !== undefined && this.wall >= savedAt.wallMs ? new ClockStepDetector(this.now) : super.newWatch(times);
+    return savedAt !== undefined && this.wall >= savedAt.wallMs ? new ClockStepDetector(this.now) : super.newStepDetector(times);
   }
 }
 
 /** Whatever lies before the latest time that was ever shown is past: also what the clock, far ahead for a while, never showed. */
 class WaitsForLatest extends SimulatedServer {
-  protected override isPast(ts: number): boolean {
-    return this.plan.store.times.previous.some(({ until }) => ts <= until);
+  protected override isFromBlockedRange(ts: number): boolean {
+    return this.plan.store.clockHistory.previous.some(({ until }) => ts <= until);
   }
 }
 
@@ -207,19 +210,19 @@ class CountsNonces extends SimulatedServer {
 
 /** A helpful log. */
 class LogsKeys extends SimulatedServer {
-  protected override seal(request: LinkRequest, opened: OpenedRequest, decision: Final, skCs: Secret): LinkAnswer {
+  protected override seal(request: LinkRequest, opened: OpenedRequest, decision: FinalDecision, skCs: Secret): ServerAnswer {
     if (decision.kind === 'answer' && decision.with === 'M3')
-      this.around.says(this.plan.name, `answers with the key ${keyText(decision.key)}`);
+      this.context.log(this.plan.name, `answers with the key ${keyText(decision.key)}`);
     return super.seal(request, opened, decision, skCs);
   }
 }
 
 /** A repeat of M8 grants what is left of the lifetime. */
-export const grantsWhatIsLeft: Rules = judging((opened, node, wall): ServerDecision => {
-  const judgement = decide(opened, node, wall);
-  if (judgement.kind !== 'answer' || judgement.with !== 'M8' || judgement.lifetime === 0) return judgement;
+export const grantsWhatIsLeft: Rules = withDecide((opened, node, wall): ServerDecision => {
+  const decision = decide(opened, node, wall);
+  if (decision.kind !== 'answer' || decision.with !== 'M8' || decision.lifetime === 0) return decision;
   const gone = Math.round((wall - (node?.committed?.ts ?? wall)) / 1000);
-  return { ...judgement, lifetime: Math.max(1, judgement.lifetime - Math.max(0, gone)) };
+  return { ...decision, lifetime: Math.max(1, decision.lifetime - Math.max(0, gone)) };
 });
 
 /** TS is not looked at. */
@@ -236,15 +239,15 @@ export const ignoresTs: Rules = {
 };
 
 /** Any controller may ask for any node. */
-export const assignsToAll: Rules = judging((opened, node, wall) =>
+export const assignsToAll: Rules = withDecide((opened, node, wall) =>
   decide(opened, node && { ...node, controller: opened.idC }, wall),
 );
 
 /** An M7 is taken on the controller's word. */
-export const needsNoProof: Rules = judging((opened, node, wall): ServerDecision => {
-  const judgement = decide(opened, node, wall);
-  if (judgement.kind !== 'refuse' || judgement.refusal !== 'proofFailed' || opened.type !== 'M7' || node === undefined)
-    return judgement;
+export const needsNoProof: Rules = withDecide((opened, node, wall): ServerDecision => {
+  const decision = decide(opened, node, wall);
+  if (decision.kind !== 'refuse' || decision.refusal !== 'proofFailed' || opened.type !== 'M7' || node === undefined)
+    return decision;
   const { idC, tid, body } = opened;
   const to = derivePsk(node.key, body.m1.rnI, body.rnC);
   const commit = { idC, tid, ts: Number(body.ts), nidI: body.nidI, lifetime: node.lifetime };
@@ -252,12 +255,12 @@ export const needsNoProof: Rules = judging((opened, node, wall): ServerDecision 
 });
 
 /** An initial key that is given again counts as any other. */
-export const forgetsReissue: Rules = judging((opened, node, wall) =>
+export const forgetsReissue: Rules = withDecide((opened, node, wall) =>
   decide(opened, node && { ...node, reissuedAt: undefined }, wall),
 );
 
 /** What bears a TS from before T is refused; M3s given before T may bear a later one. */
-export const takesReissueForLatestTs: Rules = judging((opened, node, wall) => {
+export const takesReissueForLatestTs: Rules = withDecide((opened, node, wall) => {
   const { reissuedAt } = node ?? {};
   return decide(
     opened,
@@ -268,7 +271,7 @@ export const takesReissueForLatestTs: Rules = judging((opened, node, wall) => {
 
 /** A restore sets T for no node. */
 class RestoresAsItWas extends Administrator {
-  protected override restored(row: NodeRow): NodeRow {
+  protected override restored(row: RegistryRow): RegistryRow {
     return row;
   }
 }
@@ -287,10 +290,10 @@ export const sendsKeysInClear: Rules = {
     ...PROFILE.roles,
     server: {
       ...PROFILE.roles.server,
-      sealAnswer: (request, opened, judgement, nonce, skCs) => {
-        const sealed = sealAnswer(request, opened, judgement, nonce, skCs);
-        if (judgement.kind !== 'answer' || judgement.with !== 'M3') return sealed;
-        sealed.set(keyOctets(judgement.key), 14);
+      sealAnswer: (request, opened, decision, nonce, skCs) => {
+        const sealed = sealAnswer(request, opened, decision, nonce, skCs);
+        if (decision.kind !== 'answer' || decision.with !== 'M3') return sealed;
+        sealed.set(keyOctets(decision.key), 14);
         return sealed;
       },
     },
@@ -314,14 +317,14 @@ export const countsNonces: Rules = {
     ...PROFILE.roles,
     server: {
       ...PROFILE.roles.server,
-      sealAnswer: (request, opened, judgement, nonce, skCs) => {
+      sealAnswer: (request, opened, decision, nonce, skCs) => {
         const { idI } = opened.body.m1;
-        if (judgement.kind === 'refuse') {
-          return sealM9({ reason: REFUSALS[judgement.refusal].reason, idI }, nonce, request.octets, skCs);
+        if (decision.kind === 'refuse') {
+          return sealM9({ reason: REFUSALS[decision.refusal].reason, idI }, nonce, request.octets, skCs);
         }
-        return judgement.with === 'M3'
-          ? sealM3({ key: judgement.key, idI }, nonce, request.octets, skCs)
-          : sealM8({ idI, lifetime: judgement.lifetime }, nonce, request.octets, skCs);
+        return decision.with === 'M3'
+          ? sealM3({ key: decision.key, idI }, nonce, request.octets, skCs)
+          : sealM8({ idI, lifetime: decision.lifetime }, nonce, request.octets, skCs);
       },
     },
   },
