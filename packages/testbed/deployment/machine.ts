@@ -10,15 +10,15 @@ import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Finished } from '../src/process.js';
+import type { CommandResult } from '../src/process.js';
 
 /** Debian 13 is the first whose Node.js is new enough. */
 const RELEASE = 'trixie';
 const PACKAGES = 'ca-certificates,iproute2,nodejs,systemd';
-const BOOT_LIMIT_MS = 60_000;
+const BOOT_TIMEOUT_MS = 60_000;
 
 /** Why there can be no machines here; `undefined` where there can. */
-export function noMachines(): string | undefined {
+export function missingForMachines(): string | undefined {
   if (process.getuid?.() !== 0) return 'needs root';
   if (spawnSync('debootstrap', ['--version']).error !== undefined) return 'needs debootstrap';
   const { status } = spawnSync('unshare', ['--mount', '--cgroup', 'sh', '-c', 'mount -t cgroup2 none /mnt'], { stdio: 'ignore' });
@@ -30,20 +30,20 @@ export async function debianRoot(): Promise<string> {
   const root = join(tmpdir(), `latchkey-debian-${RELEASE}`);
   if (existsSync(root)) return root;
   const making = await mkdtemp(`${root}-`);
-  await must('debootstrap', ['--variant=minbase', `--include=${PACKAGES}`, RELEASE, making]);
+  await mustRun('debootstrap', ['--variant=minbase', `--include=${PACKAGES}`, RELEASE, making]);
   await writeFile(join(making, 'etc/machine-id'), '');
   await rename(making, root);
   return root;
 }
 
 /** Runs a command that has to succeed. */
-export async function must(command: string, args: readonly string[]): Promise<string> {
+export async function mustRun(command: string, args: readonly string[]): Promise<string> {
   const { code, stdout, stderr } = await run(command, args);
   if (code !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${code}:\n${stdout}${stderr}`);
   return stdout;
 }
 
-async function run(command: string, args: readonly string[], limitMs = 300_000): Promise<Finished> {
+async function run(command: string, args: readonly string[], limitMs = 300_000): Promise<CommandResult> {
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], timeout: limitMs, killSignal: 'SIGKILL' });
   let [stdout, stderr] = ['', ''];
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
@@ -93,9 +93,9 @@ export class Lab {
   static async create(): Promise<Lab> {
     const root = await debianRoot();
     const lab = new Lab(await mkdtemp(join(tmpdir(), 'latchkey-lab-')), root);
-    await must('ip', ['netns', 'add', lab.#bridge]);
-    await must('ip', ['-n', lab.#bridge, 'link', 'add', 'name', 'switch', 'type', 'bridge']);
-    await must('ip', ['-n', lab.#bridge, 'link', 'set', 'switch', 'up']);
+    await mustRun('ip', ['netns', 'add', lab.#bridge]);
+    await mustRun('ip', ['-n', lab.#bridge, 'link', 'add', 'name', 'switch', 'type', 'bridge']);
+    await mustRun('ip', ['-n', lab.#bridge, 'link', 'set', 'switch', 'up']);
     return lab;
   }
 
@@ -103,7 +103,7 @@ export class Lab {
   async boot(name: string, address: string): Promise<Machine> {
     const folder = join(this.folder, name);
     await mkdir(folder);
-    await must('mount', ['-t', 'tmpfs', '-o', 'mode=755', 'tmpfs', folder]);
+    await mustRun('mount', ['-t', 'tmpfs', '-o', 'mode=755', 'tmpfs', folder]);
     const kinds = ['--mount', '--pid', '--uts', '--ipc', '--net', '--cgroup'];
     const child = spawn('unshare', [...kinds, '--fork', '--kill-child', 'sh', '-c', BOOT, 'boot', this.#root, folder], {
       stdio: 'ignore',
@@ -112,7 +112,7 @@ export class Lab {
     this.#machines.push(machine);
     await machine.booted();
     const end = `${this.#bridge}-${this.#machines.length}`;
-    await must('ip', [
+    await mustRun('ip', [
       '-n',
       this.#bridge,
       'link',
@@ -127,7 +127,7 @@ export class Lab {
       'netns',
       String(machine.pid),
     ]);
-    await must('ip', ['-n', this.#bridge, 'link', 'set', end, 'master', 'switch', 'up']);
+    await mustRun('ip', ['-n', this.#bridge, 'link', 'set', end, 'master', 'switch', 'up']);
     for (const line of [`address add ${address} dev lan`, 'link set lan up', 'link set lo up']) await machine.must(`ip ${line}`);
     return machine;
   }
@@ -159,7 +159,7 @@ export class Machine {
 
   /** Resolves when systemd has started what it starts by itself. */
   async booted(): Promise<void> {
-    const limit = performance.now() + BOOT_LIMIT_MS;
+    const limit = performance.now() + BOOT_TIMEOUT_MS;
     for (; performance.now() < limit; await pause(100)) {
       this.#pid ||= Number((await run('pgrep', ['-P', String(this.#child.pid)])).stdout.trim());
       if (this.#pid === 0) continue;
@@ -167,11 +167,11 @@ export class Machine {
       const { stdout } = await this.run('test "$(cat /proc/1/comm)" = systemd && systemctl is-system-running --wait');
       if (/^(?:running|degraded)$/m.test(stdout)) return;
     }
-    throw new Error(`${this.name} has not booted within ${BOOT_LIMIT_MS / 1000} s`);
+    throw new Error(`${this.name} has not booted within ${BOOT_TIMEOUT_MS / 1000} s`);
   }
 
   /** Runs a line of the shell on it as its root would. */
-  run(line: string, limitMs?: number): Promise<Finished> {
+  run(line: string, limitMs?: number): Promise<CommandResult> {
     const enter = ['--target', String(this.#pid), '--all'];
     const environment = [
       'env',
@@ -195,7 +195,7 @@ export class Machine {
 
   /** Puts a file of this machine into its /root. */
   async receive(path: string, name: string): Promise<void> {
-    await must('cp', [path, `/proc/${this.#pid}/root/root/${name}`]);
+    await mustRun('cp', [path, `/proc/${this.#pid}/root/root/${name}`]);
   }
 
   async stop(): Promise<void> {

@@ -4,7 +4,7 @@ import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Lab, type Machine, noMachines } from './machine.js';
+import { Lab, type Machine, missingForMachines } from './machine.js';
 import { releaseDebs } from './released.js';
 
 const TITLE = '## From unpacking to a joined node';
@@ -40,7 +40,7 @@ async function readBlocks(): Promise<Block[]> {
   return blocks;
 }
 
-const why = noMachines();
+const why = missingForMachines();
 
 describe.skipIf(why !== undefined)(`docs/OPERATIONS.md${why === undefined ? '' : ` SKIPPED: ${why}`}`, () => {
   let lab: Lab | undefined;

@@ -2,7 +2,7 @@
 
 import { formatId, type Secret } from '@latchkey/protocol';
 import { formatApplicationKey, formatTable, type ManifestLine } from '@latchkey/runtime';
-import { freePort, type Network, type Order } from './network.js';
+import { freePort, type TestNetwork, type Order } from './network.js';
 import type { DaemonProcess, LogLine } from './process.js';
 
 const CONTROLLER = '00000001';
@@ -23,7 +23,7 @@ const MESSAGES: Readonly<Record<string, readonly [way: string, what: string]>> =
 type Print = (text?: string) => void;
 
 /** Plays the demo; resolves with whether node and server hold the same new key for each node. */
-export async function demo(network: Network, print: Print): Promise<boolean> {
+export async function demo(network: TestNetwork, print: Print): Promise<boolean> {
   print('Latchkey demo: three devices trade the key their installer knows for one of their own\n');
 
   print('1. The administrator adds a controller and orders three nodes from two installers');
@@ -67,7 +67,7 @@ function installations(orders: readonly Order[]): { readonly line: ManifestLine;
   return orders.flatMap(({ lines, manifest }) => lines.map((line) => ({ line, manifest })));
 }
 
-async function join(network: Network, line: ManifestLine, daemons: readonly DaemonProcess[], print: Print): Promise<boolean> {
+async function join(network: TestNetwork, line: ManifestLine, daemons: readonly DaemonProcess[], print: Print): Promise<boolean> {
   const id = formatId(line.idI);
   const serverBefore = await serverKey(network, line.idI);
   const node = network.start('node-agent', ['run', '--state', network.node(id), '--log-level', 'debug']);
@@ -97,7 +97,7 @@ function belongs(log: LogLine, first: LogLine | undefined): boolean {
   return first !== undefined && log.time >= first.time;
 }
 
-async function serverKey(network: Network, idI: number): Promise<Secret> {
+async function serverKey(network: TestNetwork, idI: number): Promise<Secret> {
   const registry = await network.openRegistry();
   try {
     const node = registry.node(idI);
@@ -108,7 +108,7 @@ async function serverKey(network: Network, idI: number): Promise<Secret> {
   }
 }
 
-async function nodeTable(network: Network): Promise<string> {
+async function nodeTable(network: TestNetwork): Promise<string> {
   const json = await network.run('auth-server', ['node', 'list', '--data', network.registry, '--json']);
   const nodes = JSON.parse(json) as { id: string; state: string; controller: string; key: string; expires_at: string | null }[];
   return formatTable(

@@ -4,30 +4,30 @@ import { spawnSync } from 'node:child_process';
 import { closeSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { endianness } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import type { Network } from './network.js';
+import type { TestNetwork } from './network.js';
 
 const SOURCE = fileURLToPath(new URL('../faults/faults.c', import.meta.url));
-const OCTETS = 16;
-const CLOCK_AT = 8;
+const CONTROL_LENGTH = 16;
+const CLOCK_OFFSET = 8;
 
 export const CAN_INJECT_FAULTS: boolean = process.platform === 'linux' && spawnSync('gcc', ['--version']).status === 0;
 
-export class Faults {
+export class FaultInjector {
   /** For the daemon to be started in. */
   readonly environment: NodeJS.ProcessEnv;
   readonly #file: number;
 
   private constructor(library: string, path: string) {
-    writeFileSync(path, Buffer.alloc(OCTETS));
+    writeFileSync(path, Buffer.alloc(CONTROL_LENGTH));
     this.#file = openSync(path, 'r+');
     this.environment = { LD_PRELOAD: library, LATCHKEY_FAULTS: path };
   }
 
-  static create(network: Network, name: string): Faults {
+  static create(network: TestNetwork, name: string): FaultInjector {
     const library = network.path('faults.so');
     const built = spawnSync('gcc', ['-O1', '-shared', '-fPIC', '-o', library, SOURCE, '-ldl'], { encoding: 'utf8' });
     if (built.status !== 0) throw new Error(`gcc: ${built.stderr}`);
-    return new Faults(library, network.path(`faults-${name}`));
+    return new FaultInjector(library, network.path(`faults-${name}`));
   }
 
   /** Whether writes and syncs of files fail with EIO. */
@@ -37,10 +37,10 @@ export class Faults {
 
   /** What the daemon's wall clock is off by, in ms. */
   setClock(ms: number): void {
-    const octets = Buffer.alloc(OCTETS - CLOCK_AT);
+    const octets = Buffer.alloc(CONTROL_LENGTH - CLOCK_OFFSET);
     if (endianness() === 'LE') octets.writeBigInt64LE(BigInt(ms));
     else octets.writeBigInt64BE(BigInt(ms));
-    writeSync(this.#file, octets, 0, octets.length, CLOCK_AT);
+    writeSync(this.#file, octets, 0, octets.length, CLOCK_OFFSET);
   }
 
   close(): void {

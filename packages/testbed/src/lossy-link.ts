@@ -2,13 +2,13 @@
 
 import { listenOption, main, peerArgument, program, type Endpoint, UsageFailure, withExamples } from '@latchkey/runtime';
 import { InvalidArgumentError } from 'commander';
-import { Draw } from './soak/draw.js';
-import { type Faults, FaultyNetwork } from './soak/faulty-network.js';
+import { SeededRandom } from './soak/draw.js';
+import { type FaultProbabilities, FaultyNetwork } from './soak/faulty-network.js';
 
 /** Between lines that tell what happened, in ms. */
-const TELL_EVERY_MS = 60_000;
+const REPORT_INTERVAL_MS = 60_000;
 
-interface Options extends Faults {
+interface Options extends FaultProbabilities {
   readonly listen?: readonly Endpoint[];
   readonly to: Endpoint;
 }
@@ -19,22 +19,22 @@ async function run({ listen = [{ host: '0.0.0.0', port: 5683 }], to, ...faults }
   const stopping = new Promise((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, resolve);
   });
-  const link = await FaultyNetwork.open(at, to, faults, new Draw(Date.now()));
-  tell('carrying');
-  const timer = setInterval(() => tell('carried', link.counts), TELL_EVERY_MS);
+  const link = await FaultyNetwork.open(at, to, faults, new SeededRandom(Date.now()));
+  log('carrying');
+  const timer = setInterval(() => log('carried', link.counts), REPORT_INTERVAL_MS);
   await stopping;
   clearInterval(timer);
   link.close();
-  tell('stopped', link.counts);
+  log('stopped', link.counts);
 }
 
-function tell(msg: string, fields: object = {}): void {
+function log(msg: string, fields: object = {}): void {
   process.stdout.write(
     `${JSON.stringify({ level: 'info', time: new Date().toISOString(), name: 'lossy-link', ...fields, msg })}\n`,
   );
 }
 
-function chance(text: string): number {
+function probabilityArgument(text: string): number {
   const value = Number(text);
   if (!/^\d*\.?\d+$/.test(text) || value > 1) throw new InvalidArgumentError('expected a chance from 0 to 1, e.g. 0.2');
   return value;
@@ -49,11 +49,11 @@ await main(
     )
       .option('--listen <host:port>', 'where the nodes send to (default 0.0.0.0:5683)', listenOption)
       .requiredOption('--to <host:port>', 'the controller', peerArgument)
-      .option('--lost <chance>', 'of a datagram, one way', chance, 0)
-      .option('--delayed <chance>', 'by up to 1.5 s', chance, 0)
-      .option('--doubled <chance>', 'carried twice', chance, 0)
-      .option('--reordered <chance>', 'held until others have overtaken it', chance, 0)
-      .option('--corrupted <chance>', 'up to three octets changed', chance, 0)
+      .option('--lost <chance>', 'of a datagram, one way', probabilityArgument, 0)
+      .option('--delayed <chance>', 'by up to 1.5 s', probabilityArgument, 0)
+      .option('--doubled <chance>', 'carried twice', probabilityArgument, 0)
+      .option('--reordered <chance>', 'held until others have overtaken it', probabilityArgument, 0)
+      .option('--corrupted <chance>', 'up to three octets changed', probabilityArgument, 0)
       .action(run),
     'node dist/lossy-link.js --to 192.0.2.1:5683 --lost 0.2 --delayed 0.1',
   ),

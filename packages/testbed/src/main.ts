@@ -1,14 +1,14 @@
 /** `pnpm demo` */
 
 import { demo } from './demo.js';
-import { Network } from './network.js';
+import { TestNetwork } from './network.js';
 
 /** Once somebody wants it to end, or nobody reads it any more, it clears up and says no more. */
-const interruption = new AbortController();
-let network: Network | undefined;
+const interrupted = new AbortController();
+let network: TestNetwork | undefined;
 
 function interrupt(): void {
-  interruption.abort();
+  interrupted.abort();
   void network?.remove();
 }
 
@@ -16,16 +16,16 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, interrup
 process.stdout.on('error', interrupt);
 
 function print(text = ''): void {
-  interruption.signal.throwIfAborted();
+  interrupted.signal.throwIfAborted();
   process.stdout.write(`${text}\n`);
 }
 
 try {
-  network = await Network.create();
+  network = await TestNetwork.create();
   process.exitCode = (await demo(network, print)) ? 0 : 1;
 } catch (error) {
   process.exitCode = 1;
-  if (!interruption.signal.aborted)
+  if (!interrupted.signal.aborted)
     process.stderr.write(`The demo failed: ${error instanceof Error ? error.message : String(error)}\n`);
 } finally {
   await network?.remove();

@@ -14,7 +14,7 @@ import { join } from 'node:path';
 
 const [folder = '/run/latchkey', port = '9465'] = process.argv.slice(2);
 /** For an answer of a daemon, in ms. */
-const LIMIT_MS = 8_000;
+const TIMEOUT_MS = 8_000;
 const MAX_CONNECTIONS = 64;
 
 /** The path of each daemon's socket by its name. */
@@ -43,7 +43,7 @@ function answer({ url = '', headers: { host = '' } }: IncomingMessage, response:
     return;
   }
   const failed = (): void => void (response.headersSent ? response.destroy() : response.writeHead(502).end());
-  request({ socketPath, path: '/metrics', agent: false, signal: AbortSignal.timeout(LIMIT_MS) }, (metrics) => {
+  request({ socketPath, path: '/metrics', agent: false, signal: AbortSignal.timeout(TIMEOUT_MS) }, (metrics) => {
     response.writeHead(metrics.statusCode ?? 502, { 'content-type': metrics.headers['content-type'] ?? 'text/plain' });
     metrics.on('error', failed).pipe(response);
   })
@@ -51,7 +51,7 @@ function answer({ url = '', headers: { host = '' } }: IncomingMessage, response:
     .end();
 }
 
-const server = createServer({ requestTimeout: LIMIT_MS }, answer);
+const server = createServer({ requestTimeout: TIMEOUT_MS }, answer);
 server.maxConnections = MAX_CONNECTIONS;
 server.listen(Number(port), () => process.stdout.write(`listening on ${String((server.address() as AddressInfo).port)}\n`));
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { Registry } from '@latchkey/auth-server';
 import { type ManifestLine, parseManifest } from '@latchkey/runtime';
 import { readMasterKey } from '@latchkey/store';
-import { type CommandName, DaemonProcess, type Finished, runToEnd } from './process.js';
+import { type CommandName, DaemonProcess, type CommandResult, runCommand } from './process.js';
 
 export interface OrderOptions {
   readonly controller: string;
@@ -25,18 +25,18 @@ export interface Order {
   readonly lines: readonly ManifestLine[];
 }
 
-export class Network {
+export class TestNetwork {
   readonly folder: string;
   readonly #daemons: DaemonProcess[] = [];
-  #orders = 0;
+  #orderCount = 0;
 
   private constructor(folder: string) {
     this.folder = folder;
   }
 
   /** An empty registry in a new temporary folder. */
-  static async create(): Promise<Network> {
-    const network = new Network(await mkdtemp(join(tmpdir(), 'latchkey-')));
+  static async create(): Promise<TestNetwork> {
+    const network = new TestNetwork(await mkdtemp(join(tmpdir(), 'latchkey-')));
     try {
       await network.run('auth-server', ['init', '--data', network.registry]);
     } catch (error) {
@@ -69,8 +69,8 @@ export class Network {
   }
 
   /** Runs a command that may fail. */
-  try(name: CommandName, args: readonly string[], input?: string): Promise<Finished> {
-    return runToEnd(name, args, input);
+  try(name: CommandName, args: readonly string[], input?: string): Promise<CommandResult> {
+    return runCommand(name, args, input);
   }
 
   /** `environment`, `within`: as of a DaemonProcess. */
@@ -136,8 +136,8 @@ export class Network {
   }
 
   async order({ controller, count, installer = 'Ada', sharedKey = false, lifetime }: OrderOptions): Promise<Order> {
-    this.#orders += 1;
-    const out = this.path(`order-${this.#orders}`);
+    this.#orderCount += 1;
+    const out = this.path(`order-${this.#orderCount}`);
     const flags = [...(sharedKey ? ['--shared-key'] : []), ...(lifetime === undefined ? [] : ['--lifetime', lifetime])];
     const args = [
       '--data',
@@ -174,7 +174,7 @@ export class Network {
   }
 
   /** Every log line and every other word of the daemons. */
-  logs(): string {
+  transcripts(): string {
     return this.#daemons.map((daemon) => daemon.transcript()).join('\n');
   }
 
@@ -186,16 +186,16 @@ export class Network {
 }
 
 /** Below those that systems give out by themselves. */
-const PORTS = [10_000, 32_768] as const;
-const PORT_TRIES = 100;
+const PORT_RANGE = [10_000, 32_768] as const;
+const MAX_PORT_ATTEMPTS = 100;
 
 /**
  * A UDP port of 127.0.0.1 that nobody has, and that the system gives to nobody who asks for any: a daemon that is ended and started
  * anew finds it again.
  */
 export async function freePort(): Promise<string> {
-  for (let i = 0; i < PORT_TRIES; i++) {
-    const port = randomInt(...PORTS);
+  for (let i = 0; i < MAX_PORT_ATTEMPTS; i++) {
+    const port = randomInt(...PORT_RANGE);
     const socket = createSocket('udp4').bind(port, '127.0.0.1');
     try {
       await once(socket, 'listening');
@@ -206,5 +206,5 @@ export async function freePort(): Promise<string> {
     await once(socket, 'close');
     return `127.0.0.1:${port}`;
   }
-  throw new Error(`no UDP port between ${PORTS.join(' and ')} is free`);
+  throw new Error(`no UDP port between ${PORT_RANGE.join(' and ')} is free`);
 }

@@ -19,14 +19,14 @@ export function commandLine(name: CommandName, args: readonly string[]): string[
   return [fileURLToPath(new URL(path, import.meta.url)), ...args];
 }
 
-export interface Finished {
+export interface CommandResult {
   readonly code: number | null;
   readonly stdout: string;
   readonly stderr: string;
 }
 
 /** Runs a command to its end. */
-export async function runToEnd(name: CommandName, args: readonly string[], input = ''): Promise<Finished> {
+export async function runCommand(name: CommandName, args: readonly string[], input = ''): Promise<CommandResult> {
   const child = spawn(process.execPath, commandLine(name, args), { stdio: ['pipe', 'pipe', 'pipe'] });
   let stdout = '';
   let stderr = '';
@@ -50,9 +50,9 @@ export class DaemonProcess {
   readonly name: CommandName;
   readonly lines: LogLine[] = [];
   /** What came on standard output and standard error that is not a log line. */
-  noise = '';
+  unparsedOutput = '';
   readonly #child: ChildProcessByStdio<null, Readable, Readable>;
-  readonly #news = new EventEmitter();
+  readonly #events = new EventEmitter();
   readonly #exit: Promise<number | null>;
   #exited = false;
 
@@ -62,17 +62,17 @@ export class DaemonProcess {
    */
   constructor(name: CommandName, args: readonly string[], environment: NodeJS.ProcessEnv = {}, within: readonly string[] = []) {
     this.name = name;
-    this.#news.setMaxListeners(0);
+    this.#events.setMaxListeners(0);
     const [command = '', ...line] = [...within, process.execPath, ...commandLine(name, args)];
     this.#child = spawn(command, line, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...environment },
     });
-    this.#child.stderr.setEncoding('utf8').on('data', (text: string) => (this.noise += text));
+    this.#child.stderr.setEncoding('utf8').on('data', (text: string) => (this.unparsedOutput += text));
     createInterface({ input: this.#child.stdout }).on('line', (line) => this.#receive(line));
     this.#exit = once(this.#child, 'close').then((values) => {
       this.#exited = true;
-      this.#news.emit('line');
+      this.#events.emit('line');
       return (values as [number | null])[0];
     });
   }
@@ -82,15 +82,15 @@ export class DaemonProcess {
   }
 
   /** The first line, of those there are and those to come, that `matches`. Fails when the daemon ends without one. */
-  async waitFor(matches: (line: LogLine) => boolean, limitMs = 60_000): Promise<LogLine> {
-    const limit = AbortSignal.timeout(limitMs);
+  async waitFor(matches: (line: LogLine) => boolean, timeoutMs = 60_000): Promise<LogLine> {
+    const timeout = AbortSignal.timeout(timeoutMs);
     for (let seen = 0; ;) {
       const line = this.lines.slice(seen).find(matches);
       seen = this.lines.length;
       if (line !== undefined) return line;
-      if (this.#exited || limit.aborted)
+      if (this.#exited || timeout.aborted)
         throw new Error(`${this.name} ${this.#exited ? 'ended' : 'said nothing like it'}:\n${this.transcript()}`);
-      await once(this.#news, 'line', { signal: limit }).catch(() => undefined);
+      await once(this.#events, 'line', { signal: timeout }).catch(() => undefined);
     }
   }
 
@@ -115,15 +115,15 @@ export class DaemonProcess {
   }
 
   transcript(): string {
-    return [...this.lines.map((line) => JSON.stringify(line)), this.noise].join('\n');
+    return [...this.lines.map((line) => JSON.stringify(line)), this.unparsedOutput].join('\n');
   }
 
   #receive(text: string): void {
     try {
       this.lines.push(JSON.parse(text) as LogLine);
     } catch {
-      this.noise += `${text}\n`;
+      this.unparsedOutput += `${text}\n`;
     }
-    this.#news.emit('line');
+    this.#events.emit('line');
   }
 }

@@ -3,20 +3,23 @@
 import { readFile, stat } from 'node:fs/promises';
 import { formatId, Secret } from '@latchkey/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Administrator, expectNoKey, keyIn } from './administrator.js';
-import { CONTROLLER, type Running, startNetwork } from './fixtures.js';
+import { AdminClient, expectNoKey, readKeyFrom } from './administrator.js';
+import { CONTROLLER, type RunningNetwork, startNetwork } from './fixtures.js';
 import { freePort } from '../src/index.js';
 import { parseManifest } from '@latchkey/runtime';
 
-let running: Running;
-let admin: Administrator;
+let running: RunningNetwork;
+let admin: AdminClient;
 /** All keys there ever were: none of them is to be said. */
 const keys: Secret[] = [];
 
 beforeAll(async () => {
   running = await startNetwork();
-  admin = new Administrator(running.network);
-  keys.push(await keyIn(running.network.path('auth-server', 'master.key')), await keyIn(running.network.credential(CONTROLLER)));
+  admin = new AdminClient(running.network);
+  keys.push(
+    await readKeyFrom(running.network.path('auth-server', 'master.key')),
+    await readKeyFrom(running.network.credential(CONTROLLER)),
+  );
 });
 afterAll(() => running.network.remove());
 
@@ -93,9 +96,9 @@ describe('orders', () => {
     const create = ['order', 'create', '--installer', 'Bo', '--count', '1'];
     const out = (name: string): string[] => ['--out', network.path(name)];
     const said = await Promise.all([
-      admin.refused(2, ...create, '--controller', CONTROLLER, ...out('kim')),
-      admin.refused(2, ...create, '--controller', '00000077', ...out('bo')),
-      admin.refused(
+      admin.expectRejected(2, ...create, '--controller', CONTROLLER, ...out('kim')),
+      admin.expectRejected(2, ...create, '--controller', '00000077', ...out('bo')),
+      admin.expectRejected(
         2,
         ...create,
         '--controller',
@@ -106,9 +109,9 @@ describe('orders', () => {
         '--join-until',
         '2029-01-01',
       ),
-      admin.refused(2, ...create, '--controller', CONTROLLER, ...out('bo'), '--lifetime', 'soon'),
-      admin.refused(1, 'order', 'show', '77'),
-      admin.refused(2, ...create, '--controller', CONTROLLER, ...out('bo'), '--passphrase-file', 'correct horse battery'),
+      admin.expectRejected(2, ...create, '--controller', CONTROLLER, ...out('bo'), '--lifetime', 'soon'),
+      admin.expectRejected(1, 'order', 'show', '77'),
+      admin.expectRejected(2, ...create, '--controller', CONTROLLER, ...out('bo'), '--passphrase-file', 'correct horse battery'),
     ]);
     const named = ['exists already', 'not in the registry', 'not after', '45s', 'order list', 'that --passphrase-file names'];
     for (const [i, words] of named.entries()) expect(said[i]).toContain(words);
@@ -140,7 +143,7 @@ describe('orders', () => {
 
   // It prints an empty table and ends with 0.
   it('that are not there have no exposure', async () => {
-    expect(await admin.refused(1, 'order', 'exposure', '77')).toContain('there is no order 77');
+    expect(await admin.expectRejected(1, 'order', 'exposure', '77')).toContain('there is no order 77');
   });
 
   it('that are shut let nobody in for the first time, at once, until they are opened', async () => {
@@ -162,8 +165,8 @@ describe('orders', () => {
     expect(exported.split('\n').toSorted()).toEqual(original.toSorted());
     expect((await stat(html)).mode & 0o777).toBe(0o600);
     expect((await readFile(html, 'utf8')).match(/<svg/g)).toHaveLength(2);
-    expect(await admin.refused(2, 'order', 'labels', '1', '--out', html)).toContain('exists already');
-    expect(await admin.refused(2, 'order', 'export', '2', '--out', network.path('none'))).toContain(
+    expect(await admin.expectRejected(2, 'order', 'labels', '1', '--out', html)).toContain('exists already');
+    expect(await admin.expectRejected(2, 'order', 'export', '2', '--out', network.path('none'))).toContain(
       'all nodes of order 2 have joined',
     );
     const entries = await admin.json<Record<string, unknown>[]>('audit', 'list', '--limit', '2');
@@ -175,10 +178,11 @@ describe('orders', () => {
 
   it('that are closed stay so', async () => {
     const bo = await order('bo', '--installer', 'Bo', '--count', '1');
-    expect(await admin.refused(2, 'order', 'close', '3')).toContain('Say --yes');
+    expect(await admin.expectRejected(2, 'order', 'close', '3')).toContain('Say --yes');
     await admin.run('order', 'close', '3', '--yes');
     expect([await admin.join(bo.ids[0]!), await admin.why(bo.ids[0]!)]).toEqual([1, 'window-shut']);
-    for (const command of ['open', 'shut']) expect(await admin.refused(2, 'order', command, '3')).toContain('closed for good');
+    for (const command of ['open', 'shut'])
+      expect(await admin.expectRejected(2, 'order', command, '3')).toContain('closed for good');
     await admin.run('node', 'remove', '--order', '3', '--yes');
   });
 
@@ -216,13 +220,13 @@ describe('orders', () => {
       .map((line) => JSON.parse(line) as Row);
     expect(rows.map(({ id }) => id)).toEqual(kim.ids.toSorted());
     expect(plain).not.toContain('secret_key');
-    expect(await admin.refused(2, 'export', '--with-keys')).toContain('--out FILE');
+    expect(await admin.expectRejected(2, 'export', '--with-keys')).toContain('--out FILE');
     expect(await admin.run('export', '--with-keys', '--never-joined', '--out', file)).toBe(`2 nodes written to ${file}\n`);
     expect((await stat(file)).mode & 0o777).toBe(0o600);
     const manifest = await readFile(kim.manifest, 'utf8');
     for (const line of (await readFile(file, 'utf8')).trimEnd().split('\n'))
       expect(manifest).toContain((JSON.parse(line) as { secret_key: string }).secret_key);
-    expect(await admin.refused(2, 'export', '--out', file)).toContain('exists already');
+    expect(await admin.expectRejected(2, 'export', '--out', file)).toContain('exists already');
   });
 });
 
@@ -258,7 +262,7 @@ describe('an import', () => {
     expect(dry.problems.map(({ reason }) => reason).join('\n')).toMatch(
       /controller 00000009 is not in the registry\nstands in line 2 already, with another initial key\n.*8 hex digits.*\nhas joined, with another initial key: node reset/,
     );
-    expect(await admin.refused(2, 'import', file)).toContain('4 lines of');
+    expect(await admin.expectRejected(2, 'import', file)).toContain('4 lines of');
     expect(await Promise.all([list(), admin.run('audit', 'list')])).toEqual(before);
 
     expect(await admin.run('import', file, '--skip-bad', '--installer', 'Lee')).toContain(
@@ -286,7 +290,7 @@ describe('nodes', () => {
     expect(await list('--state', 'disabled')).toEqual([id]);
     expect(await admin.run('node', 'enable', id!)).toBe('1 node enabled\n');
     expect(await admin.join(id!)).toBe(0);
-    expect(await admin.refused(2, 'node', 'disable', '--order', '1')).toMatch(/Disable \d+ nodes\?[^]*--yes/);
+    expect(await admin.expectRejected(2, 'node', 'disable', '--order', '1')).toMatch(/Disable \d+ nodes\?[^]*--yes/);
     expect(await list('--state', 'disabled')).toEqual([]);
     const life = await admin.run('node', 'show', id!);
     expect(life).toMatch(/node disabled[^]*node enabled[^]*node renewed/);
@@ -298,24 +302,24 @@ describe('nodes', () => {
     expect(await admin.join(id!)).toBe(0);
     const { expires_at: expires } = await admin.json<{ expires_at: string }>('node', 'show', id!);
     expect(Date.parse(expires) - Date.now()).toBeLessThanOrEqual(3_600_000);
-    expect(await admin.refused(2, 'node', 'set', id!)).toContain('--lifetime or --grace');
+    expect(await admin.expectRejected(2, 'node', 'set', id!)).toContain('--lifetime or --grace');
   });
 
   it('are moved to another controller, and refused by the one they had', async () => {
     const { network, serverAddress } = running;
     const address = await freePort();
     await network.addController('00000002', address, [serverAddress]);
-    keys.push(await keyIn(network.credential('00000002')));
+    keys.push(await readKeyFrom(network.credential('00000002')));
     const { ids } = await order('moved', '--installer', 'Mo', '--count', '1');
     const [id] = ids;
-    expect(await admin.refused(2, 'node', 'move', id!, '--controller', '00000077')).toContain(
+    expect(await admin.expectRejected(2, 'node', 'move', id!, '--controller', '00000077')).toContain(
       'latchkey-auth-server controller list --data ',
     );
     expect(await admin.run('node', 'move', id!, '--controller', '00000002')).toBe('1 node moved to 00000002\n');
     expect(await admin.join(id!)).toBe(1);
     // What is seen is written once a second at most.
     await expect.poll(() => admin.why(id!), { timeout: 60_000 }).toBe('wrong-controller');
-    expect(await admin.refused(2, 'controller', 'remove', '00000002', '--yes')).toContain('1 node is assigned');
+    expect(await admin.expectRejected(2, 'controller', 'remove', '00000002', '--yes')).toContain('1 node is assigned');
     await admin.run('node', 'move', '--from', '00000002', '--controller', CONTROLLER);
     expect(await admin.join(id!)).toBe(0);
     await admin.run('controller', 'remove', '00000002', '--yes');
@@ -329,16 +333,16 @@ describe('nodes', () => {
     const device = async (from: string): Promise<number | null> => {
       const state = network.node(`${id}-${Math.random()}`);
       await network.run('node-agent', ['install', '--state', state, '--manifest', from, '--id', id]);
-      return (await admin.of('node-agent', ['join', '--state', state])).code;
+      return (await admin.runOther('node-agent', ['join', '--state', state])).code;
     };
     expect(await admin.join(id)).toBe(0);
-    expect(await admin.refused(2, 'node', 'reset', id)).toContain('Say --yes');
+    expect(await admin.expectRejected(2, 'node', 'reset', id)).toContain('Say --yes');
     // Another node of the order still holds it: nobody has to look for the manifest.
     expect(await admin.run('node', 'reset', id, '--yes')).toMatch(/that it had had before\. Node \w+ gets no key before 20\d\d-/);
     expect([await device(manifest), await admin.why(id)]).toEqual([1, 'held-off']);
     await expect.poll(() => device(manifest), { timeout: 180_000, interval: 5_000 }).toBe(0);
     expect(await admin.join(other)).toBe(0);
-    expect(await admin.refused(2, 'node', 'reset', id, '--yes')).toContain('not in the registry any more');
+    expect(await admin.expectRejected(2, 'node', 'reset', id, '--yes')).toContain('not in the registry any more');
     await admin.run('node', 'reset', id, '--manifest', manifest, '--yes');
     expect([await device(manifest), await admin.why(id)]).toEqual([1, 'held-off']);
 
@@ -348,7 +352,7 @@ describe('nodes', () => {
     expect(await device(`${out}/manifest.csv`)).toBe(0);
     const ik = '0123456789abcdef0123456789abcdef';
     const reset = ['node', 'reset', id, '--ik-file', '-', '--yes', '--data', network.registry];
-    expect((await admin.of('auth-server', reset, ik)).code).toBe(0);
+    expect((await admin.runOther('auth-server', reset, ik)).code).toBe(0);
     expect(await admin.json('node', 'show', id)).toMatchObject({ state: 'enrolled', key_is_initial: true });
   }, 300_000);
 
@@ -359,7 +363,7 @@ describe('nodes', () => {
     expect(await admin.join(joined)).toBe(0);
     const { order: number } = await admin.json<{ readonly order: number }>('node', 'show', joined);
     const reset = ['node', 'reset', '--order', String(number), '--yes'];
-    expect(await admin.refused(2, ...reset)).toContain('--out is missing');
+    expect(await admin.expectRejected(2, ...reset)).toContain('--out is missing');
     const out = network.path('of-their-own');
     expect(await admin.run(...reset, '--out', out)).toContain('2 nodes join with initial keys of their own');
     const lines = (await readFile(`${out}/manifest.csv`, 'utf8')).trim().split('\n').slice(1);
@@ -375,25 +379,29 @@ describe('nodes', () => {
     ] as const) {
       const state = network.node(`${others[0]}-${code}`);
       await network.run('node-agent', ['install', '--state', state, '--manifest', from, '--id', others[0]]);
-      expect((await admin.of('node-agent', ['join', '--state', state])).code).toBe(code);
+      expect((await admin.runOther('node-agent', ['join', '--state', state])).code).toBe(code);
     }
-    expect(await admin.refused(2, 'node', 'reset', ...others, '--yes')).toContain('2 nodes are to get an initial key each');
+    expect(await admin.expectRejected(2, 'node', 'reset', ...others, '--yes')).toContain(
+      '2 nodes are to get an initial key each',
+    );
   });
 
   it('that are removed are unknown', async () => {
     const [id] = await list('--state', 'joined');
-    expect(await admin.refused(2, 'node', 'remove', id!)).toContain('Remove 1 node? Their keys are erased.');
-    expect(await admin.refused(1, 'node', 'remove', id!, '00000bad', '--yes')).toContain('node 00000bad is not in the registry');
+    expect(await admin.expectRejected(2, 'node', 'remove', id!)).toContain('Remove 1 node? Their keys are erased.');
+    expect(await admin.expectRejected(1, 'node', 'remove', id!, '00000bad', '--yes')).toContain(
+      'node 00000bad is not in the registry',
+    );
     expect(await admin.run('node', 'remove', id!, '--yes')).toBe('1 node removed\n');
     expect([await admin.join(id!), await admin.why(id!)]).toEqual([1, 'unknown']);
-    expect(await admin.refused(1, 'node', 'show', id!)).toContain('not in the registry');
+    expect(await admin.expectRejected(1, 'node', 'show', id!)).toContain('not in the registry');
   });
 
   it('have told no key to anybody, in all of this', async () => {
     const registry = await running.network.openRegistry();
     try {
       for (const { idI } of registry.nodes()) keys.push(registry.node(idI)!.key);
-      expectNoKey(admin.said + running.network.logs(), keys);
+      expectNoKey(admin.output + running.network.transcripts(), keys);
     } finally {
       await registry.close();
     }

@@ -3,21 +3,21 @@
 import { readFile } from 'node:fs/promises';
 import { Secret } from '@latchkey/protocol';
 import { expect } from 'vitest';
-import type { CommandName, Finished, Network } from '../src/index.js';
+import type { CommandName, CommandResult, TestNetwork } from '../src/index.js';
 
-export class Administrator {
-  readonly network: Network;
+export class AdminClient {
+  readonly network: TestNetwork;
   /** Everything any command said. */
-  said = '';
+  output = '';
 
-  constructor(network: Network) {
+  constructor(network: TestNetwork) {
     this.network = network;
   }
 
   /** Runs a command of the auth-server on the registry, which must succeed; gives its standard output. */
   async run(...args: readonly string[]): Promise<string> {
     const finished = await this.try(...args);
-    this.#mustEnd(0, finished, args);
+    this.#expectExitCode(0, finished, args);
     return finished.stdout;
   }
 
@@ -26,9 +26,9 @@ export class Administrator {
   }
 
   /** Runs a command that is refused, and gives what it says of that: in words, and not as a mistake in the program. */
-  async refused(code: 1 | 2, ...args: readonly string[]): Promise<string> {
+  async expectRejected(code: 1 | 2, ...args: readonly string[]): Promise<string> {
     const finished = await this.try(...args);
-    this.#mustEnd(code, finished, args);
+    this.#expectExitCode(code, finished, args);
     if (
       !finished.stderr.startsWith('latchkey-auth-server: ') ||
       /^\s+at |a mistake in this program|\.js:\d/m.test(finished.stderr)
@@ -38,23 +38,23 @@ export class Administrator {
   }
 
   /** Runs a command of the auth-server on the registry that may fail. */
-  async try(...args: readonly string[]): Promise<Finished> {
-    return this.of('auth-server', [...args, '--data', this.network.registry]);
+  async try(...args: readonly string[]): Promise<CommandResult> {
+    return this.runOther('auth-server', [...args, '--data', this.network.registry]);
   }
 
-  async of(name: CommandName, args: readonly string[], input?: string): Promise<Finished> {
+  async runOther(name: CommandName, args: readonly string[], input?: string): Promise<CommandResult> {
     const finished = await this.network.try(name, args, input);
-    this.said += `${finished.stdout}${finished.stderr}`;
+    this.output += `${finished.stdout}${finished.stderr}`;
     return finished;
   }
 
-  #mustEnd(wanted: number, { code, stdout, stderr }: Finished, args: readonly string[]): void {
+  #expectExitCode(wanted: number, { code, stdout, stderr }: CommandResult, args: readonly string[]): void {
     if (code !== wanted) throw new Error(`${args.join(' ')} ended with ${code}, not ${wanted}:\n${stdout}${stderr}`);
   }
 
   /** Whether a node gets its key, by the exit code of `join`. */
   async join(id: string): Promise<number | null> {
-    const { code } = await this.of('node-agent', ['join', '--state', this.network.node(id)]);
+    const { code } = await this.runOther('node-agent', ['join', '--state', this.network.node(id)]);
     return code;
   }
 
@@ -78,7 +78,7 @@ export function expectNoKey(text: string, keys: Iterable<Secret>): void {
 }
 
 /** The key in a file that holds one, or a credential. */
-export async function keyIn(path: string): Promise<Secret> {
+export async function readKeyFrom(path: string): Promise<Secret> {
   const [hex = ''] = /[0-9a-f]{32}/.exec(await readFile(path, 'utf8')) ?? [];
   return Secret.fromHex(hex);
 }

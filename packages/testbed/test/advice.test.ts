@@ -6,14 +6,14 @@ import { join } from 'node:path';
 import { formatId } from '@latchkey/protocol';
 import { encryptManifest, exists } from '@latchkey/runtime';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { type DaemonProcess, freePort, Network } from '../src/index.js';
+import { type DaemonProcess, freePort, TestNetwork } from '../src/index.js';
 import { type Advice, adviceIn, Desk } from './desk.js';
-import { CONTROLLER, orderAndInstall, type Running, showNode, startNetwork } from './fixtures.js';
+import { CONTROLLER, orderAndInstall, type RunningNetwork, showNode, startNetwork } from './fixtures.js';
 
 const OTHER = '00000002';
 
-let running: Running;
-let network: Network;
+let running: RunningNetwork;
+let network: TestNetwork;
 let desks = 0;
 
 beforeAll(async () => {
@@ -186,14 +186,14 @@ describe('a command that fails prints the next one so that it works', () => {
 });
 
 describe('`controller set`', () => {
-  async function open(): Promise<{ own: Running; desk: Desk; admin: (...args: readonly string[]) => Promise<string> }> {
+  async function open(): Promise<{ own: RunningNetwork; desk: Desk; admin: (...args: readonly string[]) => Promise<string> }> {
     const own = await startNetwork();
     onTestFinished(() => own.network.remove());
     const desk = await Desk.open(own.network, 'set', own.network.path('no-node'));
     return { own, desk, admin: (...args) => own.network.run('auth-server', [...args, '--data', own.network.registry]) };
   }
 
-  async function startController(own: Running, listen: string): Promise<DaemonProcess> {
+  async function startController(own: RunningNetwork, listen: string): Promise<DaemonProcess> {
     await own.controller.stop();
     return own.network.startController(CONTROLLER, listen);
   }
@@ -274,7 +274,7 @@ describe('a variable that is set but empty counts as unset', () => {
   const MORE = { CREDENTIALS_DIRECTORY: '', NOTIFY_SOCKET: '', WATCHDOG_USEC: '', WATCHDOG_PID: '', LATCHKEY_REVISION: '' };
 
   it('by all three daemons', async () => {
-    const own = await Network.create();
+    const own = await TestNetwork.create();
     onTestFinished(() => own.remove());
     const [server, address] = [await freePort(), await freePort()];
     await own.addController(CONTROLLER, address, [server]);
@@ -292,7 +292,7 @@ describe('a variable that is set but empty counts as unset', () => {
     for (const daemon of [agent, controller, authServer]) {
       daemon.signal('SIGHUP');
       await daemon.waitFor(({ msg }) => msg.endsWith('nothing has changed'));
-      expect([await daemon.stop(), daemon.noise]).toEqual([0, '']);
+      expect([await daemon.stop(), daemon.unparsedOutput]).toEqual([0, '']);
     }
   });
 

@@ -2,10 +2,10 @@
 
 import { spawnSync } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { freePort, Network, type Order } from '../src/index.js';
+import { freePort, TestNetwork, type Order } from '../src/index.js';
 import { CONTROLLER, endpointOf, ID_C } from './fixtures.js';
 import { FlowRelay } from './flow-relay.js';
-import { get, httpOf, metricsOf, until } from './http.js';
+import { get, httpOf, metricsOf, pollUntil } from './http.js';
 import { PeerNode, RawSocket } from './peer.js';
 
 /** Longer than a controller waits for its auth-server. */
@@ -49,13 +49,13 @@ const unanswered = async (where: string): Promise<number | undefined> =>
 const isReady = async (where: string): Promise<boolean> => (await get(where, '/readyz')).status === 200;
 
 describe('a controller whose flows to the auth-server get lost', () => {
-  let network: Network;
+  let network: TestNetwork;
   let relay: FlowRelay;
   let nodes: Nodes;
   let where: string;
 
   beforeAll(async () => {
-    network = await Network.create();
+    network = await TestNetwork.create();
     const [server, between, address] = [await freePort(), await freePort(), await freePort()];
     await network.addController(CONTROLLER, address, [between]);
     await network.startAuthServer(server);
@@ -90,7 +90,7 @@ describe('a controller whose flows to the auth-server get lost', () => {
     relay.loseFlows();
     const flows = relay.flows;
     // What was answered just now is believed for some seconds; then a ping goes out where requests would.
-    await until(
+    await pollUntil(
       () => isReady(where),
       (ready) => ready && relay.flows > flows,
       60_000,
@@ -103,13 +103,13 @@ describe('a controller whose flows to the auth-server get lost', () => {
 
   it('is not ready while nothing gets through, and is so again once something does', async () => {
     relay.pass(false);
-    await until(
+    await pollUntil(
       () => isReady(where),
       (ready) => !ready,
       60_000,
     );
     relay.pass(true);
-    await until(() => isReady(where), Boolean, 60_000);
+    await pollUntil(() => isReady(where), Boolean, 60_000);
     await nodes.joinTogether(SOCKETS);
     expect(await unanswered(where)).toBe(0);
   });
@@ -128,7 +128,7 @@ function canReplaceHosts(): boolean {
 
 describe.skipIf(!canReplaceHosts())('a controller whose auth-server has another address (needs root, unshare, getent)', () => {
   it('refuses no join: the name is looked up anew', async () => {
-    const network = await Network.create();
+    const network = await TestNetwork.create();
     try {
       const [server, address] = [await freePort(), await freePort()];
       const { port } = endpointOf(server);

@@ -3,12 +3,12 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CONTROLLER, orderAndInstall, type Running, startNetwork } from './fixtures.js';
+import { CONTROLLER, orderAndInstall, type RunningNetwork, startNetwork } from './fixtures.js';
 
 const canUnshare = spawnSync('unshare', ['--pid', '--fork', 'true']).status === 0;
 
 describe.skipIf(!canUnshare)('a command in another PID namespace (needs root and unshare)', () => {
-  let running: Running;
+  let running: RunningNetwork;
   let id: string;
   beforeAll(async () => {
     running = await startNetwork();

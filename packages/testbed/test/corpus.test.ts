@@ -7,9 +7,9 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { DaemonProcess } from '../src/index.js';
 import { CORPUS, type Malformation } from '../src/soak/corpus.js';
-import { Draw } from '../src/soak/draw.js';
+import { SeededRandom } from '../src/soak/draw.js';
 import { mutant } from '../src/soak/mutator.js';
-import { endpointOf, orderAndInstall, type Running, startNetwork } from './fixtures.js';
+import { endpointOf, orderAndInstall, type RunningNetwork, startNetwork } from './fixtures.js';
 import type { Endpoint } from './peer.js';
 
 /** An answer to a source that has not proven its address: at most so many times the request, and so many octets. */
@@ -18,7 +18,7 @@ const LARGEST_ANSWER = 136;
 const PING = Buffer.of(0x40, 0x00, 0xff, 0xfe);
 const PONG = Buffer.of(0x70, 0x00, 0xff, 0xfe);
 
-let running: Running;
+let running: RunningNetwork;
 beforeAll(async () => {
   running = await startNetwork();
 });
@@ -61,7 +61,7 @@ describe.each(Object.entries(daemons))('the %s', (_, address) => {
 
   it('answers mutants no more', async () => {
     const seed = Date.now() % 2 ** 31;
-    const draw = new Draw(seed);
+    const draw = new SeededRandom(seed);
     for (let i = 0; i < 1_000; i++) {
       const octets = mutant(draw);
       expectSmall({ name: `seed ${seed}: ${octets.toString('hex')}`, octets }, await answerTo(octets, endpointOf(address())));
@@ -77,7 +77,7 @@ it('under load the controller answers M1 with little, too', { timeout: 240_000 }
   await once(child.stdout, 'data');
   const answers: number[] = [];
   for (let i = 0; i < 50; i++) {
-    const octets = Buffer.concat([Buffer.from('420212340000b16bff11', 'hex'), new Draw(i).octets(20)]);
+    const octets = Buffer.concat([Buffer.from('420212340000b16bff11', 'hex'), new SeededRandom(i).octets(20)]);
     const socket = createSocket('udp4').bind(0, `127.9.0.${i + 1}`);
     await once(socket, 'listening');
     const answer = once(socket, 'message', { signal: AbortSignal.timeout(500) }).catch(() => []) as Promise<Buffer[]>;
@@ -93,8 +93,8 @@ it('under load the controller answers M1 with little, too', { timeout: 240_000 }
 it('and a node joins through them afterwards', async () => {
   const { state } = await orderAndInstall(running.network);
   await running.network.run('node-agent', ['join', '--state', state]);
-  for (const { noise, lines } of [running.controller, running.authServer] satisfies DaemonProcess[]) {
-    expect(noise).toBe('');
+  for (const { unparsedOutput, lines } of [running.controller, running.authServer] satisfies DaemonProcess[]) {
+    expect(unparsedOutput).toBe('');
     expect(lines.filter(({ level }) => level === 'error' || level === 'fatal')).toEqual([]);
   }
 });

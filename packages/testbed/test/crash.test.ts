@@ -2,9 +2,17 @@
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { DaemonProcess, LogLine } from '../src/index.js';
-import { applicationKeys, CONTROLLER, orderAndInstall, type Running, showNode, showStatus, startNetwork } from './fixtures.js';
+import {
+  applicationKeys,
+  CONTROLLER,
+  orderAndInstall,
+  type RunningNetwork,
+  showNode,
+  showStatus,
+  startNetwork,
+} from './fixtures.js';
 
-let running: Running;
+let running: RunningNetwork;
 beforeAll(async () => {
   running = await startNetwork();
 });

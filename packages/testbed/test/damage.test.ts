@@ -5,12 +5,12 @@ import { copyFile, cp, readdir, readFile, rm, truncate, writeFile } from 'node:f
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { exists } from '@latchkey/runtime';
-import type { DaemonProcess, Finished } from '../src/process.js';
-import { applicationKeys, CONTROLLER, orderAndInstall, type Running, showNode, startNetwork } from './fixtures.js';
+import type { DaemonProcess, CommandResult } from '../src/process.js';
+import { applicationKeys, CONTROLLER, orderAndInstall, type RunningNetwork, showNode, startNetwork } from './fixtures.js';
 
 const PAGE = 4_096;
 
-let running: Running;
+let running: RunningNetwork;
 /** A node that has joined. */
 let node: { readonly id: string; readonly state: string };
 let state: string;
@@ -63,7 +63,7 @@ describe('the keys of the nodes at a controller', () => {
     const { network, serverAddress } = running;
     await Promise.all([putBackAfterTest(state), putBackAfterTest(network.registry), putBackAfterTest(node.state)]);
     await spoil(join(state, 'psks', 'data.mdb'));
-    const key = (): Promise<Finished> => network.try('controller', ['key', node.id, '--state', state, '--label', 'test']);
+    const key = (): Promise<CommandResult> => network.try('controller', ['key', node.id, '--state', state, '--label', 'test']);
     expect(await key()).toMatchObject({ code: 1, stderr: expect.stringContaining('is damaged: ') as string });
 
     const controller = controllerRun();
@@ -80,7 +80,7 @@ describe('the keys of the nodes at a controller', () => {
     const [ofNode, ofController] = await applicationKeys(network, node.id, node.state);
     expect(ofNode).toBe(ofController);
     await Promise.all([server.stop(), controller.stop()]);
-    expect(controller.noise).toBe('');
+    expect(controller.unparsedOutput).toBe('');
   });
 });
 
@@ -146,7 +146,7 @@ describe('another file', () => {
       const serves = said === undefined;
       if (serves) await controller.listening();
       const code = await (serves ? controller.stop() : controller.ended());
-      expect(`${code} "${controller.noise}"`).toContain(serves ? '0 ""' : `2 "latchkey-controller: ${path}: ${said}`);
+      expect(`${code} "${controller.unparsedOutput}"`).toContain(serves ? '0 ""' : `2 "latchkey-controller: ${path}: ${said}`);
       await writeFile(path, octets);
     }
   });

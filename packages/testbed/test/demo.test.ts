@@ -3,10 +3,10 @@
 import { existsSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { demo } from '../src/demo.js';
-import { Network } from '../src/index.js';
+import { TestNetwork } from '../src/index.js';
 
 it('plays the five steps and shows the same new key on node and server', async () => {
-  const network = await Network.create();
+  const network = await TestNetwork.create();
   const lines: string[] = [];
   try {
     expect(await demo(network, (text = '') => lines.push(text))).toBe(true);

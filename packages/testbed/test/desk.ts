@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect } from 'vitest';
 import { HAS_SCRIPT } from '../../runtime/test/terminal.js';
-import { commandLine, type Finished, type Network } from '../src/index.js';
+import { commandLine, type CommandResult, type TestNetwork } from '../src/index.js';
 
 /** What a packaged machine has at a fixed place, and the testbed elsewhere. */
 const DEVICE_STATE = '/var/lib/latchkey/node-agent';
@@ -53,10 +53,10 @@ function stepsIn(text: string): Step[] {
 export class Desk {
   readonly folder: string;
   readonly device: string;
-  readonly #network: Network;
+  readonly #network: TestNetwork;
   readonly #state: string;
 
-  private constructor(network: Network, name: string, state: string) {
+  private constructor(network: TestNetwork, name: string, state: string) {
     this.#network = network;
     this.#state = state;
     this.folder = network.path(`desk-${name}`);
@@ -64,7 +64,7 @@ export class Desk {
   }
 
   /** @param manifest that both have */
-  static async open(network: Network, name: string, state: string, manifest?: string): Promise<Desk> {
+  static async open(network: TestNetwork, name: string, state: string, manifest?: string): Promise<Desk> {
     const desk = new Desk(network, name, state);
     for (const folder of [desk.folder, desk.device]) {
       await mkdir(folder);
@@ -74,8 +74,8 @@ export class Desk {
   }
 
   /** Pastes each line where it was said to be pasted; every command must succeed. */
-  async follow(steps: readonly Step[], environment: NodeJS.ProcessEnv = {}): Promise<Finished[]> {
-    const all: Finished[] = [];
+  async follow(steps: readonly Step[], environment: NodeJS.ProcessEnv = {}): Promise<CommandResult[]> {
+    const all: CommandResult[] = [];
     for (const { on, says, line } of steps) {
       const [, carried] = /Take (\S+) to the device/.exec(says) ?? [];
       if (carried !== undefined) await copyFile(join(this.folder, carried), join(this.device, 'manifest.csv'));
@@ -87,7 +87,7 @@ export class Desk {
   }
 
   /** Pastes a line into a shell. What asks is answered with yes. */
-  async paste(line: string, on: Step['on'] = 'desk', environment: NodeJS.ProcessEnv = {}): Promise<Finished> {
+  async paste(line: string, on: Step['on'] = 'desk', environment: NodeJS.ProcessEnv = {}): Promise<CommandResult> {
     const here = line.replaceAll(DEVICE_STATE, this.#state).replaceAll(REGISTRY, this.#network.registry);
     const [program = ''] = commandLine('auth-server', []);
     const path = [join(this.folder, 'bin'), dirname(program), dirname(process.execPath), process.env['PATH'] ?? ''].join(':');
@@ -96,7 +96,7 @@ export class Desk {
 }
 
 /** Without `script`, of util-linux, nothing can be asked: then --yes stands for the answer. */
-async function runInShell(line: string, cwd: string, env: NodeJS.ProcessEnv): Promise<Finished> {
+async function runInShell(line: string, cwd: string, env: NodeJS.ProcessEnv): Promise<CommandResult> {
   const asks = / node (?:reset|remove) | clock release/.test(line);
   const onTerminal = asks && HAS_SCRIPT;
   const child = onTerminal
@@ -147,6 +147,6 @@ export function mustBe(seen: unknown, wanted: unknown): void {
 }
 
 /** The cause that `node why --json` named, or what went wrong. */
-export function causeIn({ stdout, stderr }: Finished): string {
+export function causeIn({ stdout, stderr }: CommandResult): string {
   return stdout === '' ? stderr : (JSON.parse(stdout) as { cause: string }).cause;
 }

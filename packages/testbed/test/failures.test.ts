@@ -7,18 +7,18 @@ import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { exists, readCredential } from '@latchkey/runtime';
-import { type Finished, freePort, Network } from '../src/index.js';
+import { type CommandResult, freePort, TestNetwork } from '../src/index.js';
 import { CONTROLLER, endpointOf, orderAndInstall, showNode } from './fixtures.js';
 import * as peer from './peer.js';
 
-let network: Network;
+let network: TestNetwork;
 beforeAll(async () => {
-  network = await Network.create();
+  network = await TestNetwork.create();
 });
 afterAll(() => network.remove());
 
 /** A failure a person can act on: the code, what happened, what to do, and no stack trace. */
-function expectFailure(finished: Finished, code: 1 | 2, ...words: readonly string[]): void {
+function expectFailure(finished: CommandResult, code: 1 | 2, ...words: readonly string[]): void {
   const said = finished.stdout + finished.stderr;
   expect(finished.code, said).toBe(code);
   for (const word of words) expect(said).toContain(word);
@@ -38,7 +38,7 @@ async function newController(servers: readonly string[]): Promise<{ id: string; 
   return { id, address, node, state };
 }
 
-const join = (state: string): Promise<Finished> => network.try('node-agent', ['join', '--state', state]);
+const join = (state: string): Promise<CommandResult> => network.try('node-agent', ['join', '--state', state]);
 
 describe('the network is not whole', () => {
   it('controller down', async () => {
@@ -47,7 +47,7 @@ describe('the network is not whole', () => {
   });
 
   it('nobody answers at the address, or somebody from another, of which the node hears nothing', async () => {
-    const joinAt = async (controller: string): Promise<Finished> => {
+    const joinAt = async (controller: string): Promise<CommandResult> => {
       const state = network.node(controller);
       const args = ['install', '--state', state, '--id', '00000077', '--controller', controller, '--ik-file', '-'];
       await network.run('node-agent', args, '00112233445566778899aabbccddeeff');
@@ -99,7 +99,7 @@ describe('the network is not whole', () => {
     const taken = createServer().listen(0, '127.0.0.1');
     await once(taken, 'listening');
     const { port } = taken.address() as AddressInfo;
-    const run = (http: string): Promise<Finished> =>
+    const run = (http: string): Promise<CommandResult> =>
       network.try('auth-server', ['run', '--data', network.registry, '--listen', '127.0.0.1:0', '--http', http]);
     const finished = await run(`127.0.0.1:${port}`);
     expectFailure(finished, 1, `health and metrics on 127.0.0.1:${port}: another process listens there`, '--http');
@@ -110,7 +110,7 @@ describe('the network is not whole', () => {
   });
 
   it('an address this machine does not have, and a name nobody has', async () => {
-    const run = (listen: string): Promise<Finished> =>
+    const run = (listen: string): Promise<CommandResult> =>
       network.try('auth-server', ['run', '--data', network.registry, '--listen', listen]);
     expectFailure(await run('192.0.2.1:5693'), 1, 'cannot listen on 192.0.2.1:5693', 'does not have that address');
     expectFailure(await run('no-such-host.invalid:5693'), 1, 'cannot find no-such-host.invalid:5693');
@@ -189,7 +189,7 @@ describe('the registry says no', () => {
 });
 
 describe('folders and files', () => {
-  const run = (...args: readonly string[]): Promise<Finished> => network.try('auth-server', ['run', ...args]);
+  const run = (...args: readonly string[]): Promise<CommandResult> => network.try('auth-server', ['run', ...args]);
 
   it('no registry there', async () => {
     expectFailure(await run('--data', network.path('nothing')), 2, 'holds no registry', 'Check the path');
@@ -285,7 +285,7 @@ describe('folders and files', () => {
         // LMDB calls a write that was cut short EIO: it should be told as what it is here, no space left (store/src/open.ts, writeFailure).
         expectFailure(ordered, 1, 'cannot write to the store');
         // LMDB prints to standard error, too, that a write failed.
-        expect([daemon.noise, ordered.stderr]).toEqual(['', expect.stringMatching(/^latchkey-auth-server: /)]);
+        expect([daemon.unparsedOutput, ordered.stderr]).toEqual(['', expect.stringMatching(/^latchkey-auth-server: /)]);
         await rm(`${mount}/fill`);
         expect((await node.sendM5(endpointOf(address)))?.code).toBe('2.04');
         await daemon.waitFor(({ msg, node: name }) => msg === 'node has a new key' && name === id);

@@ -5,26 +5,26 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { CAN_INJECT_FAULTS, Faults } from '../src/faults.js';
-import type { DaemonProcess, Finished } from '../src/process.js';
-import { freePort, Network } from '../src/network.js';
-import { disagreements, Ground, type SoakNode } from '../src/soak/ground.js';
+import { CAN_INJECT_FAULTS, FaultInjector } from '../src/faults.js';
+import type { DaemonProcess, CommandResult } from '../src/process.js';
+import { freePort, TestNetwork } from '../src/network.js';
+import { findKeyMismatches, SoakEnvironment, type SoakNode } from '../src/soak/ground.js';
 import { applicationKeys, CONTROLLER, showNode } from './fixtures.js';
 
 const AN_INPUT_OUTPUT_ERROR = 'the device reports an input/output error';
-const PATIENCE_MS = 90_000;
+const TIMEOUT_MS = 90_000;
 
 /** A network whose daemons are not up yet; it goes with the test. */
-async function newGround(): Promise<{ ground: Ground; node: SoakNode; faults: Faults }> {
-  const ground = await Ground.create();
+async function newEnvironment(): Promise<{ environment: SoakEnvironment; node: SoakNode; faults: FaultInjector }> {
+  const ground = await SoakEnvironment.create();
   const [node] = await ground.install({ count: 1 });
-  const faults = Faults.create(ground.network, 'one');
+  const faults = FaultInjector.create(ground.network, 'one');
   onTestFinished(async () => {
     faults.close();
     await ground.network.remove();
   });
   if (node === undefined) throw new Error('nothing was installed');
-  return { ground, node, faults };
+  return { environment: ground, node, faults };
 }
 
 describe.skipIf(!CAN_INJECT_FAULTS)('a disk that fails (needs gcc)', () => {
@@ -32,50 +32,50 @@ describe.skipIf(!CAN_INJECT_FAULTS)('a disk that fails (needs gcc)', () => {
     'under the auth-server: no key is replaced, it says so, and the node joins when the disk is back',
     { timeout: 180_000 },
     async () => {
-      const { ground, node, faults } = await newGround();
-      const server = ground.startAuthServer(faults.environment);
-      await Promise.all([server.listening(), ground.startController().listening()]);
+      const { environment, node, faults } = await newEnvironment();
+      const server = environment.startAuthServer(faults.environment);
+      await Promise.all([server.listening(), environment.startController().listening()]);
       faults.setDisk('fails');
-      const agent = ground.startNode(node);
+      const agent = environment.startNode(node);
       await server.waitFor(({ msg }) => msg.includes(AN_INPUT_OUTPUT_ERROR));
-      expect(await disagreements(ground, [node])).toEqual([]);
+      expect(await findKeyMismatches(environment, [node])).toEqual([]);
       faults.setDisk('works');
-      await agent.waitFor(({ msg }) => msg === 'joined', PATIENCE_MS);
+      await agent.waitFor(({ msg }) => msg === 'joined', TIMEOUT_MS);
       await agent.stop();
-      expect(await disagreements(ground, [node])).toEqual([]);
+      expect(await findKeyMismatches(environment, [node])).toEqual([]);
     },
   );
 
   it('under the node: it keeps the key it has, says so, and joins when the disk is back', { timeout: 180_000 }, async () => {
-    const { ground, node, faults } = await newGround();
-    await Promise.all([ground.startAuthServer().listening(), ground.startController().listening()]);
+    const { environment, node, faults } = await newEnvironment();
+    await Promise.all([environment.startAuthServer().listening(), environment.startController().listening()]);
     faults.setDisk('fails');
-    const agent = ground.startNode(node, faults.environment);
+    const agent = environment.startNode(node, faults.environment);
     await agent.waitFor(({ msg }) => msg.includes(AN_INPUT_OUTPUT_ERROR));
-    expect(await disagreements(ground, [node])).toEqual([]);
+    expect(await findKeyMismatches(environment, [node])).toEqual([]);
     faults.setDisk('works');
-    await agent.waitFor(({ msg }) => msg === 'joined', PATIENCE_MS);
+    await agent.waitFor(({ msg }) => msg === 'joined', TIMEOUT_MS);
     await agent.stop();
-    expect(await disagreements(ground, [node])).toEqual([]);
+    expect(await findKeyMismatches(environment, [node])).toEqual([]);
   });
 
   it('under the controller: nodes join all the same, it says so, and stores their keys when the disk is back', async () => {
-    const { ground, node, faults } = await newGround();
-    const controller = ground.startController(faults.environment);
-    await Promise.all([ground.startAuthServer().listening(), controller.listening()]);
+    const { environment, node, faults } = await newEnvironment();
+    const controller = environment.startController(faults.environment);
+    await Promise.all([environment.startAuthServer().listening(), controller.listening()]);
     faults.setDisk('fails');
-    await ground.network.run('node-agent', ['join', '--state', node.folder]);
+    await environment.network.run('node-agent', ['join', '--state', node.folder]);
     await controller.waitFor(({ msg }) => msg.includes(AN_INPUT_OUTPUT_ERROR) && msg.endsWith('the node joined all the same'));
-    await expectNoKey(ground, node);
+    await expectNoKey(environment, node);
     faults.setDisk('works');
-    await expectKeyInTheEnd(ground, controller, node);
+    await expectKeyInTheEnd(environment, controller, node);
     // LMDB prints to standard error that a write failed.
-    expect(controller.noise).toBe('');
+    expect(controller.unparsedOutput).toBe('');
   });
 });
 
 /** A node that has joined is not said to have not. */
-async function expectNoKey({ network }: Ground, { id }: SoakNode): Promise<void> {
+async function expectNoKey({ network }: SoakEnvironment, { id }: SoakNode): Promise<void> {
   const args = ['key', id, '--state', network.path(`controller-${CONTROLLER}`), '--label', 'test'];
   const { code, stderr } = await network.try('controller', args);
   expect([code, stderr]).toEqual([
@@ -87,17 +87,17 @@ async function expectNoKey({ network }: Ground, { id }: SoakNode): Promise<void>
   expect(await showNode(network, id)).toMatchObject({ state: 'joined' });
 }
 
-async function expectKeyInTheEnd(ground: Ground, controller: DaemonProcess, node: SoakNode): Promise<void> {
-  await controller.waitFor(({ msg }) => msg === 'keys that waited for the disk are stored', PATIENCE_MS);
+async function expectKeyInTheEnd(ground: SoakEnvironment, controller: DaemonProcess, node: SoakNode): Promise<void> {
+  await controller.waitFor(({ msg }) => msg === 'keys that waited for the disk are stored', TIMEOUT_MS);
   const [ofNode, ofController] = await applicationKeys(ground.network, node.id, node.folder);
   expect(ofNode).toBe(ofController);
-  expect(await disagreements(ground, [node])).toEqual([]);
+  expect(await findKeyMismatches(ground, [node])).toEqual([]);
 }
 
 describe.skipIf(process.getuid?.() !== 0)('a full disk (needs root)', () => {
   it('under the controller: nodes join all the same, and their keys are stored when there is room', async ({ skip }) => {
-    const { ground, node } = await newGround();
-    const mount = ground.network.path(`controller-${CONTROLLER}`);
+    const { environment, node } = await newEnvironment();
+    const mount = environment.network.path(`controller-${CONTROLLER}`);
     await mkdir(mount);
     if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=128k,mode=700', 'tmpfs', mount]).status !== 0)
       skip('nothing can be mounted');
@@ -107,28 +107,28 @@ describe.skipIf(process.getuid?.() !== 0)('a full disk (needs root)', () => {
     // Without room for a store it does not start, and leaves nothing that keeps it from starting later.
     await writeFile(`${mount}/master.key`, `${'5'.repeat(32)}\n`, { mode: 0o600 });
     fill();
-    const refused = ground.startController();
+    const refused = environment.startController();
     expect(await refused.ended()).toBe(1);
-    expect(refused.noise).toContain('no space left on the device\nFree some space');
+    expect(refused.unparsedOutput).toContain('no space left on the device\nFree some space');
     await rm(`${mount}/fill`);
 
-    const controller = ground.startController();
-    await Promise.all([ground.startAuthServer().listening(), controller.listening()]);
+    const controller = environment.startController();
+    await Promise.all([environment.startAuthServer().listening(), controller.listening()]);
     fill();
-    await ground.network.run('node-agent', ['join', '--state', node.folder]);
+    await environment.network.run('node-agent', ['join', '--state', node.folder]);
     await controller.waitFor(
       ({ msg }) => msg.includes('no space left on the device') && msg.endsWith('the node joined all the same'),
     );
-    await expectNoKey(ground, node);
+    await expectNoKey(environment, node);
     await rm(`${mount}/fill`);
-    await expectKeyInTheEnd(ground, controller, node);
-    expect(controller.noise).toBe('');
+    await expectKeyInTheEnd(environment, controller, node);
+    expect(controller.unparsedOutput).toBe('');
   });
 
   it('under the node: it keeps the key it has, says so, and joins when there is room', { timeout: 180_000 }, async ({ skip }) => {
-    const { ground, node } = await newGround();
-    await Promise.all([ground.startAuthServer().listening(), ground.startController().listening()]);
-    const mount = ground.network.path('small');
+    const { environment, node } = await newEnvironment();
+    await Promise.all([environment.startAuthServer().listening(), environment.startController().listening()]);
+    const mount = environment.network.path('small');
     await mkdir(mount);
     if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k,mode=700', 'tmpfs', mount]).status !== 0)
       skip('nothing can be mounted');
@@ -137,56 +137,56 @@ describe.skipIf(process.getuid?.() !== 0)('a full disk (needs root)', () => {
     spawnSync('cp', ['-a', node.folder, moved.folder]);
     await rename(node.folder, `${node.folder}-before`);
     expect(spawnSync('dd', ['if=/dev/zero', `of=${mount}/fill`, 'bs=4k']).status).not.toBe(0);
-    const agent = ground.startNode(moved);
+    const agent = environment.startNode(moved);
     await agent.waitFor(({ msg }) => msg.includes('no space left on the device'));
-    expect(await disagreements(ground, [moved])).toEqual([]);
+    expect(await findKeyMismatches(environment, [moved])).toEqual([]);
     await rm(`${mount}/fill`);
-    await agent.waitFor(({ msg }) => msg === 'joined', PATIENCE_MS);
+    await agent.waitFor(({ msg }) => msg === 'joined', TIMEOUT_MS);
     await agent.stop();
-    expect(await disagreements(ground, [moved])).toEqual([]);
+    expect(await findKeyMismatches(environment, [moved])).toEqual([]);
   });
 });
 
 describe.skipIf(!CAN_INJECT_FAULTS)('a clock that jumps (needs gcc)', () => {
   it("the controller's, ten minutes forward: no key changes; back again: the node joins", { timeout: 180_000 }, async () => {
-    const { ground, node, faults } = await newGround();
-    const controller = ground.startController(faults.environment);
-    await Promise.all([ground.startAuthServer().listening(), controller.listening()]);
+    const { environment, node, faults } = await newEnvironment();
+    const controller = environment.startController(faults.environment);
+    await Promise.all([environment.startAuthServer().listening(), controller.listening()]);
     faults.setClock(600_000);
-    const agent = ground.startNode(node);
+    const agent = environment.startNode(node);
     await controller.waitFor(({ msg }) => msg.includes("the controller's clock and the auth-server's differ"));
-    expect(await disagreements(ground, [node])).toEqual([]);
+    expect(await findKeyMismatches(environment, [node])).toEqual([]);
     faults.setClock(0);
-    await agent.waitFor(({ msg }) => msg === 'joined', PATIENCE_MS);
+    await agent.waitFor(({ msg }) => msg === 'joined', TIMEOUT_MS);
     await agent.stop();
-    expect(await disagreements(ground, [node])).toEqual([]);
+    expect(await findKeyMismatches(environment, [node])).toEqual([]);
   });
 
   it("the auth-server's, twenty seconds forward: nodes join; back: nothing is committed for five minutes, and no key is lost", async () => {
-    const { ground, node, faults } = await newGround();
-    const server = ground.startAuthServer(faults.environment);
-    await Promise.all([server.listening(), ground.startController().listening()]);
+    const { environment, node, faults } = await newEnvironment();
+    const server = environment.startAuthServer(faults.environment);
+    await Promise.all([server.listening(), environment.startController().listening()]);
     faults.setClock(20_000);
-    await ground.network.run('node-agent', ['join', '--state', node.folder]);
+    await environment.network.run('node-agent', ['join', '--state', node.folder]);
     faults.setClock(0);
-    const again = await ground.startFleet('once', [node]);
+    const again = await environment.startFleet('once', [node]);
     await server.waitFor(({ msg }) => msg === 'refused: the clock was set back less than five minutes ago');
     await again.stop();
     expect(again.lines.some(({ msg }) => msg === 'joined')).toBe(false);
-    expect(await disagreements(ground, [node])).toEqual([]);
+    expect(await findKeyMismatches(environment, [node])).toEqual([]);
   });
 });
 
 describe.skipIf(!CAN_INJECT_FAULTS)('the clock command (needs gcc)', () => {
   it("shows at what times no key is committed since the auth-server's clock was set back, and releases them", async () => {
-    const { ground, faults } = await newGround();
-    const { network } = ground;
-    const clock = (...args: readonly string[]): Promise<Finished> =>
+    const { environment, faults } = await newEnvironment();
+    const { network } = environment;
+    const clock = (...args: readonly string[]): Promise<CommandResult> =>
       network.try('auth-server', ['clock', ...args, '--data', network.registry]);
     const nothing = 'nothing is refused for the clock';
     expect(await clock('release', '--yes')).toMatchObject({ code: 2, stderr: expect.stringContaining(nothing) as string });
 
-    const server = ground.startAuthServer(faults.environment);
+    const server = environment.startAuthServer(faults.environment);
     await server.listening();
     faults.setClock(-3_600_000);
     await server.waitFor(({ msg }) => msg === 'no key is committed while the clock shows times that it has shown before');
@@ -213,28 +213,28 @@ describe.skipIf(!CAN_INJECT_FAULTS)('the clock command (needs gcc)', () => {
 
 describe('a replica that goes', () => {
   it('while nodes join: they go on through the other', { timeout: 180_000 }, async () => {
-    const ground = await Ground.create({ replicas: 2 });
+    const ground = await SoakEnvironment.create({ replicas: 2 });
     onTestFinished(() => ground.network.remove());
     const [first, second] = ground.serverAddresses;
     const nodes = await ground.install({ count: 24 });
     const fleets = [await ground.startFleet('run', nodes.slice(0, 12))];
     const server = ground.startAuthServer({}, first);
     await Promise.all([server.listening(), ground.startController().listening()]);
-    await server.waitFor(({ msg }) => msg === 'node has a new key', PATIENCE_MS);
+    await server.waitFor(({ msg }) => msg === 'node has a new key', TIMEOUT_MS);
     // Gone without a word, and the other takes over the one store; what is under way then goes there.
     await server.stop('SIGKILL');
     fleets.push(await ground.startFleet('run', nodes.slice(12)));
     await ground.startAuthServer({}, second).listening();
     for (const [i, fleet] of fleets.entries()) {
       for (const { id } of nodes.slice(12 * i, 12 * (i + 1)))
-        await fleet.waitFor(({ msg, node }) => msg === 'joined' && node === id, PATIENCE_MS);
+        await fleet.waitFor(({ msg, node }) => msg === 'joined' && node === id, TIMEOUT_MS);
       await fleet.stop();
     }
-    expect(await disagreements(ground, nodes)).toEqual([]);
+    expect(await findKeyMismatches(ground, nodes)).toEqual([]);
   });
 
   it('silent, not gone: nodes join through the second all the same', async () => {
-    const network = await Network.create();
+    const network = await TestNetwork.create();
     onTestFinished(() => network.remove());
     const silent = createSocket('udp4').bind(0, '127.0.0.1');
     await once(silent, 'listening');

@@ -2,14 +2,14 @@
 
 import { formatId } from '@latchkey/protocol';
 import { parseEndpoint } from '@latchkey/runtime';
-import { type DaemonProcess, freePort, Network, type Order, type OrderOptions } from '../src/index.js';
+import { type DaemonProcess, freePort, TestNetwork, type Order, type OrderOptions } from '../src/index.js';
 import type { Endpoint } from './peer.js';
 
 export const ID_C = 1;
 export const CONTROLLER = formatId(ID_C);
 
-export interface Running {
-  readonly network: Network;
+export interface RunningNetwork {
+  readonly network: TestNetwork;
   readonly authServer: DaemonProcess;
   readonly controller: DaemonProcess;
   readonly serverAddress: string;
@@ -17,8 +17,8 @@ export interface Running {
 }
 
 /** Both daemons, real ones, on free ports. */
-export async function startNetwork(): Promise<Running> {
-  const network = await Network.create();
+export async function startNetwork(): Promise<RunningNetwork> {
+  const network = await TestNetwork.create();
   const [serverAddress, controllerAddress] = [await freePort(), await freePort()];
   await network.addController(CONTROLLER, controllerAddress, [serverAddress]);
   const authServer = await network.startAuthServer(serverAddress);
@@ -28,7 +28,7 @@ export async function startNetwork(): Promise<Running> {
 
 /** Orders nodes from controller 00000001 and installs the first. */
 export async function orderAndInstall(
-  network: Network,
+  network: TestNetwork,
   options: Partial<OrderOptions> = {},
 ): Promise<{ id: string; state: string; order: Order }> {
   const order = await network.order({ controller: CONTROLLER, count: 1, ...options });
@@ -37,7 +37,7 @@ export async function orderAndInstall(
 }
 
 /** What `node show` says of a node. */
-export async function showNode(network: Network, id: string): Promise<Record<string, unknown>> {
+export async function showNode(network: TestNetwork, id: string): Promise<Record<string, unknown>> {
   return JSON.parse(await network.run('auth-server', ['node', 'show', id, '--data', network.registry, '--json'])) as Record<
     string,
     unknown
@@ -45,13 +45,13 @@ export async function showNode(network: Network, id: string): Promise<Record<str
 }
 
 /** What `status` says of a node. */
-export async function showStatus(network: Network, state: string): Promise<Record<string, unknown>> {
+export async function showStatus(network: TestNetwork, state: string): Promise<Record<string, unknown>> {
   return JSON.parse(await network.run('node-agent', ['status', '--state', state, '--json'])) as Record<string, unknown>;
 }
 
 /** Both ends of an application key: what node and controller print. */
 export async function applicationKeys(
-  network: Network,
+  network: TestNetwork,
   id: string,
   state: string,
 ): Promise<readonly [node: string, controller: string]> {

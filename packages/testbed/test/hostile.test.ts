@@ -6,10 +6,10 @@ import { once } from 'node:events';
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { DaemonProcess } from '../src/index.js';
-import { endpointOf, orderAndInstall, type Running, startNetwork } from './fixtures.js';
+import { endpointOf, orderAndInstall, type RunningNetwork, startNetwork } from './fixtures.js';
 import { RawSocket } from './peer.js';
 
-let running: Running;
+let running: RunningNetwork;
 beforeAll(async () => {
   running = await startNetwork();
 });
@@ -27,7 +27,7 @@ const targets = (): readonly [string, DaemonProcess][] => [
 ];
 
 /** Deterministic octets: a failure can be played again. */
-function* random(seed: number): Generator<number, never> {
+function* randomWords(seed: number): Generator<number, never> {
   let state = seed;
   for (;;) {
     state = (state + 0x6d2b79f5) | 0;
@@ -99,7 +99,7 @@ for port in map(int, sys.argv[1:]):
 
   it('goes on serving after 100,000 random datagrams to each, of noise and of mangled requests', async () => {
     const seed = Date.now();
-    const draw = random(seed);
+    const draw = randomWords(seed);
     const number = (below: number): number => draw.next().value % below;
     function* datagrams(): Generator<Buffer> {
       for (let i = 0; i < 100_000; i++) {
@@ -120,7 +120,7 @@ for port in map(int, sys.argv[1:]):
     for (const [address] of targets()) await flood(address, datagrams());
     await expectJoin();
     for (const [, daemon] of targets()) {
-      expect(daemon.noise, `seed ${seed}`).toBe('');
+      expect(daemon.unparsedOutput, `seed ${seed}`).toBe('');
       expect(
         daemon.lines.filter(({ level }) => level === 'error' || level === 'fatal'),
         `seed ${seed}`,
@@ -185,7 +185,7 @@ it('no key of the run is in any log', async () => {
   await agent.stop();
   const credential = JSON.parse(await readFile(network.credential('00000001'), 'utf8')) as { sk_cs: string };
   const nodeFile = JSON.parse(await readFile(`${state}/node.json`, 'utf8')) as { confirmed: { key: string } };
-  const logs = network.logs().toLowerCase();
+  const logs = network.transcripts().toLowerCase();
   expect(logs).toContain(id);
   for (const key of [credential.sk_cs, nodeFile.confirmed.key, order.lines[0]!.ik.toHex()]) {
     const octets = Buffer.from(key, 'hex');

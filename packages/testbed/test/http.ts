@@ -45,10 +45,10 @@ export async function namesOf(where: string): Promise<string[]> {
 }
 
 /** Asks again and again until what comes back is as wanted; fails when that has not come within the limit. */
-export async function until<T>(ask: () => Promise<T>, wanted: (answer: T) => boolean, limitMs = 20_000): Promise<T> {
-  const end = performance.now() + limitMs;
+export async function pollUntil<T>(query: () => Promise<T>, wanted: (answer: T) => boolean, timeoutMs = 20_000): Promise<T> {
+  const end = performance.now() + timeoutMs;
   for (;;) {
-    const answer = await ask();
+    const answer = await query();
     if (wanted(answer)) return answer;
     if (performance.now() > end) throw new Error(`it stays at ${JSON.stringify(answer)}`);
   }

@@ -6,24 +6,24 @@ import { Secret } from '@latchkey/protocol';
 import { formatLabel } from '@latchkey/runtime';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newAgeKeyPair } from '../../runtime/test/age-reader.js';
-import { commandLine, Network } from '../src/index.js';
-import { Administrator, expectNoKey } from './administrator.js';
+import { commandLine, TestNetwork } from '../src/index.js';
+import { AdminClient, expectNoKey } from './administrator.js';
 import { CONTROLLER } from './fixtures.js';
 
 const OTHER = '00000002';
 const [AT, OTHER_AT] = ['192.0.2.1:5683', '192.0.2.2:5683'];
 const HEADER = 'id,controller_id,controller,ik';
 
-let network: Network;
-let admin: Administrator;
+let network: TestNetwork;
+let admin: AdminClient;
 beforeAll(async () => {
-  network = await Network.create();
-  admin = new Administrator(network);
+  network = await TestNetwork.create();
+  admin = new AdminClient(network);
   await network.addController(CONTROLLER, AT, ['192.0.2.7:5693']);
   await network.addController(OTHER, OTHER_AT, ['192.0.2.7:5693']);
 });
 afterAll(async () => {
-  expectNoKey(admin.said, keys);
+  expectNoKey(admin.output, keys);
   await network.remove();
 });
 
@@ -46,7 +46,7 @@ async function file(content: string | Uint8Array): Promise<string> {
   return path;
 }
 
-const tryToImport = async (content: string | Uint8Array, ...more: readonly string[]): ReturnType<Administrator['try']> =>
+const tryToImport = async (content: string | Uint8Array, ...more: readonly string[]): ReturnType<AdminClient['try']> =>
   admin.try('import', await file(content), ...more);
 
 async function taken(content: string | Uint8Array, ...more: readonly string[]): Promise<string> {
@@ -56,8 +56,8 @@ async function taken(content: string | Uint8Array, ...more: readonly string[]): 
 }
 
 /** What a node-agent that installs a node says, and its exit code. */
-const install = (id: string, ...more: readonly string[]): ReturnType<Administrator['of']> =>
-  admin.of('node-agent', ['install', '--state', network.path(`device-${++files}`), '--id', id, ...more]);
+const install = (id: string, ...more: readonly string[]): ReturnType<AdminClient['runOther']> =>
+  admin.runOther('node-agent', ['install', '--state', network.path(`device-${++files}`), '--id', id, ...more]);
 
 describe('a file of nodes', () => {
   it('is taken in whatever notation it comes, by an import and by a device', async () => {
@@ -90,7 +90,7 @@ describe('a file of nodes', () => {
   it('with another delimiter is refused by the name of that, by both', async () => {
     const path = await file(csv(row('0000a003', newKey())).replaceAll(',', '|'));
     const words = 'its fields are separated by "|"; commas, semicolons and tabs are read';
-    expect(await admin.refused(2, 'import', path)).toContain(words);
+    expect(await admin.expectRejected(2, 'import', path)).toContain(words);
     expect(await install('0000a003', '--manifest', path)).toMatchObject({
       code: 2,
       stderr: expect.stringContaining(words) as string,
@@ -155,8 +155,8 @@ describe('an initial key', () => {
       const keyFile = await file(none);
       const label = formatLabel({ idI: 0xb001, idC: 1, controller: { host: '192.0.2.1', port: 5683 }, ik: Secret.fromHex(none) });
       const refusals = [
-        await admin.refused(2, 'node', 'reset', '0000b001', '--ik-file', keyFile, '--yes'),
-        await admin.refused(2, 'node', 'reset', '0000b001', '--manifest', path, '--yes'),
+        await admin.expectRejected(2, 'node', 'reset', '0000b001', '--ik-file', keyFile, '--yes'),
+        await admin.expectRejected(2, 'node', 'reset', '0000b001', '--manifest', path, '--yes'),
         (await install('0000b001', '--manifest', path)).stderr,
         (await install('0000b001', '--controller', AT, '--ik-file', keyFile)).stderr,
         (await install('0000b001', '--label', await file(label))).stderr,
@@ -312,7 +312,7 @@ it('a file that is encrypted is refused with the command that imports it, which 
   const { recipient } = await newAgeKeyPair();
   const out = network.path("kim's");
   await admin.run('order', 'export', String(order.order), '--out', out, '--recipient', recipient);
-  const said = await admin.refused(2, 'import', `${out}/manifest.csv.age`, '--lifetime', 'none');
+  const said = await admin.expectRejected(2, 'import', `${out}/manifest.csv.age`, '--lifetime', 'none');
   const [, advice = ''] = /^Nothing was changed\. Decrypt it on the way:\n {2}(.*)$/m.exec(said) ?? [];
   expect(advice).toMatch(/^age -d .*manifest\.csv\.age'? \| latchkey-auth-server import - --lifetime none --data /);
   // As if age had decrypted it.

@@ -7,7 +7,15 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { formatId } from '@latchkey/protocol';
 import type { Order } from '../src/index.js';
-import { applicationKeys, CONTROLLER, orderAndInstall, type Running, showNode, showStatus, startNetwork } from './fixtures.js';
+import {
+  applicationKeys,
+  CONTROLLER,
+  orderAndInstall,
+  type RunningNetwork,
+  showNode,
+  showStatus,
+  startNetwork,
+} from './fixtures.js';
 
 interface NodeJson {
   confirmed: { key: string; initial: boolean };
@@ -15,7 +23,7 @@ interface NodeJson {
   powered: { ms: number } | null;
 }
 
-let running: Running;
+let running: RunningNetwork;
 beforeAll(async () => {
   running = await startNetwork();
 });

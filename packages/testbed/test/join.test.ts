@@ -5,11 +5,19 @@ import { networkInterfaces } from 'node:os';
 import { formatId } from '@latchkey/protocol';
 import { createFile, encryptManifest, formatLabelInCapitals } from '@latchkey/runtime';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { freePort, Network } from '../src/index.js';
-import { applicationKeys, CONTROLLER, orderAndInstall, type Running, showNode, showStatus, startNetwork } from './fixtures.js';
+import { freePort, TestNetwork } from '../src/index.js';
+import {
+  applicationKeys,
+  CONTROLLER,
+  orderAndInstall,
+  type RunningNetwork,
+  showNode,
+  showStatus,
+  startNetwork,
+} from './fixtures.js';
 
 describe('a network with one controller', () => {
-  let running: Running;
+  let running: RunningNetwork;
   beforeAll(async () => {
     running = await startNetwork();
   });
@@ -218,7 +226,7 @@ describe('a network with one controller', () => {
 
 describe('combined mode', () => {
   it('serves nodes from a registry in the controller, with no auth-server', async () => {
-    const network = await Network.create();
+    const network = await TestNetwork.create();
     try {
       const address = await freePort();
       await network.addController(CONTROLLER, address, []);
@@ -247,7 +255,7 @@ describe('combined mode', () => {
 describe('one socket for all addresses', () => {
   const hasIPv6 = Object.values(networkInterfaces()).some((addresses) => addresses?.some(({ address }) => address === '::1'));
   it.skipIf(!hasIPv6)('serves nodes over IPv4 and IPv6, each seen at its own address (needs ::1)', async () => {
-    const network = await Network.create();
+    const network = await TestNetwork.create();
     try {
       const port = (await freePort()).split(':')[1]!;
       const server = await freePort();
@@ -285,7 +293,7 @@ describe('one socket for all addresses', () => {
 
 describe('two auth-servers in a row', () => {
   it('turns to the second when the first does not answer', async () => {
-    const network = await Network.create();
+    const network = await TestNetwork.create();
     try {
       const [dead, alive, address] = [await freePort(), await freePort(), await freePort()];
       await network.addController(CONTROLLER, address, [dead, alive]);

@@ -5,15 +5,15 @@ import { setImmediate } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { decryptManifest, exists } from '@latchkey/runtime';
 import { HAS_SCRIPT, Terminal } from '../../runtime/test/terminal.js';
-import { commandLine, Network } from '../src/index.js';
-import { Administrator } from './administrator.js';
+import { commandLine, TestNetwork } from '../src/index.js';
+import { AdminClient } from './administrator.js';
 import { CONTROLLER } from './fixtures.js';
 
-let network: Network;
-let admin: Administrator;
+let network: TestNetwork;
+let admin: AdminClient;
 beforeAll(async () => {
-  network = await Network.create();
-  admin = new Administrator(network);
+  network = await TestNetwork.create();
+  admin = new AdminClient(network);
   await network.addController(CONTROLLER, '192.0.2.1:5683', ['192.0.2.7:5693']);
 });
 afterAll(() => network.remove());
@@ -106,12 +106,12 @@ describe('an order or a controller that there is not', () => {
     ['export', ['--order', '77'], 'there is no order 77'],
     ['export', ['--controller', '00000099'], 'controller 00000099 is not in the registry'],
   ])('is no filter of %s %j', async (command, filters, said) => {
-    expect(await admin.refused(1, ...command.split(' '), ...filters)).toContain(said);
+    expect(await admin.expectRejected(1, ...command.split(' '), ...filters)).toContain(said);
   });
 
   it('is not exported to a file either', async () => {
     const out = network.path('nothing.jsonl');
-    expect(await admin.refused(1, 'export', '--order', '77', '--out', out)).toContain('there is no order 77');
+    expect(await admin.expectRejected(1, 'export', '--order', '77', '--out', out)).toContain('there is no order 77');
     expect(await exists(out)).toBe(false);
   });
 });
@@ -122,13 +122,15 @@ describe('a manifest that is encrypted', () => {
     const file = await network.file('passphrase', `${secret}\n`);
     await admin.run('order', 'export', number, '--out', out, '--passphrase-file', file);
     const encrypted = `${out}/manifest.csv.age`;
-    const said = await admin.refused(2, 'import', encrypted);
+    const said = await admin.expectRejected(2, 'import', encrypted);
     expect(said).toMatch(
       /is encrypted, in the age format\nNothing was changed\. Decrypt it on the way:\n {2}age -d \S+ \| latchkey-auth-server import - --data \S+\n$/,
     );
-    expect(await admin.refused(2, 'node', 'reset', ids[0]!, '--manifest', encrypted, '--yes')).toContain('Decrypt it first');
+    expect(await admin.expectRejected(2, 'node', 'reset', ids[0]!, '--manifest', encrypted, '--yes')).toContain(
+      'Decrypt it first',
+    );
     const text = Buffer.from(await decryptManifest(await readFile(encrypted), encrypted, { passphrase: secret })).toString();
-    const imported = await admin.of('auth-server', ['import', '-', '--data', network.registry], text);
+    const imported = await admin.runOther('auth-server', ['import', '-', '--data', network.registry], text);
     expect([imported.code, imported.stdout]).toEqual([0, '0 added, 0 changed, 1 unchanged, 0 refused\n']);
   });
 });
@@ -147,14 +149,14 @@ describe('an import', () => {
   it('of a header and nothing below it is refused, as an empty file is', async () => {
     const header = 'id,controller_id,controller,ik\n';
     const file = await network.file('header.csv', header);
-    expect(await admin.refused(2, 'import', file)).toContain(`${file} has no nodes in it\nNothing was changed.`);
-    const piped = await admin.of('auth-server', ['import', '-', '--dry-run', '--data', network.registry], `${header}\n`);
+    expect(await admin.expectRejected(2, 'import', file)).toContain(`${file} has no nodes in it\nNothing was changed.`);
+    const piped = await admin.runOther('auth-server', ['import', '-', '--dry-run', '--data', network.registry], `${header}\n`);
     expect([piped.code, piped.stderr]).toEqual([2, expect.stringContaining('standard input has no nodes in it')]);
   });
 
   // Nobody is told to change the mode of /tmp.
   it.each(['/tmp', '/dev/null'])('of %s, which is no file, is refused without advice about its mode', async (path) => {
-    const said = await admin.refused(2, 'import', path);
+    const said = await admin.expectRejected(2, 'import', path);
     expect([said.includes('it is not a file'), said.includes('chmod')]).toEqual([true, false]);
   });
 });
@@ -168,10 +170,10 @@ describe('a node whose order is closed for good', () => {
     await admin.run('order', 'close', number, '--yes');
     const out = network.path('worthless');
     const wayOut = `  latchkey-auth-server node remove ${id} --data ${network.registry}\n`;
-    expect(await admin.refused(2, 'node', 'reset', id, '--out', out, '--yes')).toMatch(
+    expect(await admin.expectRejected(2, 'node', 'reset', id, '--out', out, '--yes')).toMatch(
       /closed for good.*\nNothing was changed\./,
     );
-    expect(await admin.refused(2, 'node', 'reset', id, '--yes')).toContain(wayOut);
+    expect(await admin.expectRejected(2, 'node', 'reset', id, '--yes')).toContain(wayOut);
     expect(await admin.run('node', 'why', id)).toContain(wayOut);
     expect(await exists(out)).toBe(false);
 
@@ -241,10 +243,10 @@ describe('a date', () => {
 
   it('that is over is refused with its end, and with the command that shuts the order instead', async () => {
     const { number } = await order('past');
-    const said = await admin.refused(2, 'order', 'open', number, '--join-until', '2020-12-24');
+    const said = await admin.expectRejected(2, 'order', 'open', number, '--join-until', '2020-12-24');
     expect(said).toContain('--join-until 2020-12-24T23:59:59.999+01:00 (Europe/Berlin) is over already\nNothing was changed.');
     const [, shut = ''] = /To shut the order:\n {2}latchkey-auth-server (.*)\n$/.exec(said) ?? [];
-    const { code, stdout } = await admin.of('auth-server', shut.split(' '));
+    const { code, stdout } = await admin.runOther('auth-server', shut.split(' '));
     expect([code, stdout]).toEqual([0, expect.stringContaining(`Order ${number} is shut`)]);
   });
 
@@ -261,7 +263,7 @@ describe('nodes that are named', () => {
   it('twice are meant once', async () => {
     const [id, other] = (await order('twice', 2)).ids as [string, string];
     expect(await admin.run('node', 'disable', id, other, id)).toBe('2 nodes disabled\n');
-    expect(await admin.refused(2, 'node', 'remove', id, id)).toContain('Remove 1 node?');
+    expect(await admin.expectRejected(2, 'node', 'remove', id, id)).toContain('Remove 1 node?');
     expect(await admin.run('node', 'remove', id, id, '--yes')).toBe('1 node removed\n');
     expect(await admin.why(other)).toBe('disabled');
   });

@@ -1,16 +1,16 @@
 // Proves that a node goes on with the key it has when it is assigned to another controller, and only then.
 
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { freePort, Network } from '../src/index.js';
+import { freePort, TestNetwork } from '../src/index.js';
 import { CONTROLLER, orderAndInstall, showNode, showStatus } from './fixtures.js';
 
 const OTHER = '00000002';
 
-let network: Network;
+let network: TestNetwork;
 let other: string;
 
 beforeAll(async () => {
-  network = await Network.create();
+  network = await TestNetwork.create();
   const [server, address] = [await freePort(), await freePort()];
   other = await freePort();
   await network.addController(CONTROLLER, address, [server]);

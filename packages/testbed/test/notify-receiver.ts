@@ -23,14 +23,14 @@ export class NotifyReceiver {
   readonly messages: string[] = [];
   readonly name: string;
   readonly #child: ChildProcessByStdio<null, Readable, null>;
-  readonly #news = new EventEmitter();
+  readonly #events = new EventEmitter();
 
   private constructor(name: string) {
     this.name = name;
     this.#child = spawn('python3', ['-c', SCRIPT, name], { stdio: ['ignore', 'pipe', 'inherit'] });
     createInterface({ input: this.#child.stdout }).on('line', (line) => {
       this.messages.push(JSON.parse(line) as string);
-      this.#news.emit('message');
+      this.#events.emit('message');
     });
   }
 
@@ -43,13 +43,13 @@ export class NotifyReceiver {
   }
 
   /** The first message, of those from `from` on that came or are to come, that `matches`. */
-  async next(matches: (message: string) => boolean, from: number = 0, limitMs: number = 20_000): Promise<string> {
-    const signal = AbortSignal.timeout(limitMs);
+  async next(matches: (message: string) => boolean, from: number = 0, timeoutMs: number = 20_000): Promise<string> {
+    const signal = AbortSignal.timeout(timeoutMs);
     for (;;) {
       const message = this.messages.slice(from).find(matches);
       if (message !== undefined) return message;
       if (signal.aborted) throw new Error(`no such message: ${JSON.stringify(this.messages)}`);
-      await once(this.#news, 'message', { signal }).catch(() => undefined);
+      await once(this.#events, 'message', { signal }).catch(() => undefined);
     }
   }
 

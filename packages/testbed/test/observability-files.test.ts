@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { freePort, Network } from '../src/index.js';
+import { freePort, TestNetwork } from '../src/index.js';
 import { CONTROLLER, orderAndInstall } from './fixtures.js';
 import { get, httpOf, metricsOf, namesOf } from './http.js';
 
@@ -28,11 +28,11 @@ const rules = (parse(read('docker/observe/alerts.yml')) as { groups: { rules: Ru
 const dashboard = JSON.parse(read('docker/observe/latchkey.json')) as { panels: { targets: { expr: string }[] }[] };
 
 describe('metrics', () => {
-  let network: Network;
+  let network: TestNetwork;
   let exported: ReadonlySet<string>;
   let sockets: string;
   beforeAll(async () => {
-    network = await Network.create();
+    network = await TestNetwork.create();
     sockets = network.path('sockets');
     mkdirSync(sockets);
     const http = (name: string): string => `unix:${join(sockets, `${name}.sock`)}`;
@@ -149,7 +149,7 @@ describe('units', () => {
   );
 
   it.skipIf(!hasAnalyze)('have nothing that systemd does not understand (needs systemd-analyze)', async () => {
-    const network = await Network.create();
+    const network = await TestNetwork.create();
     try {
       const paths = units.map((unit) => {
         const path = network.path(unit);

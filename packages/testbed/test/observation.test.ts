@@ -6,12 +6,12 @@ import { stat, writeFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { exists } from '@latchkey/runtime';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CAN_INJECT_FAULTS, Faults } from '../src/faults.js';
-import { type DaemonProcess, freePort, Network } from '../src/index.js';
+import { CAN_INJECT_FAULTS, FaultInjector } from '../src/faults.js';
+import { type DaemonProcess, freePort, TestNetwork } from '../src/index.js';
 import { CONTROLLER, endpointOf, orderAndInstall } from './fixtures.js';
-import { get, httpOf, metricsOf, until } from './http.js';
+import { get, httpOf, metricsOf, pollUntil } from './http.js';
 
-let network: Network;
+let network: TestNetwork;
 let authServer: DaemonProcess;
 let controller: DaemonProcess;
 let serverAddress: string;
@@ -24,7 +24,7 @@ const startAuthServer = (): Promise<DaemonProcess> =>
   network.startAuthServer(serverAddress, '--http', `unix:${network.path('auth-server.sock')}`);
 
 beforeAll(async () => {
-  network = await Network.create();
+  network = await TestNetwork.create();
   [serverAddress, controllerAddress] = [await freePort(), await freePort()];
   await network.addController(CONTROLLER, controllerAddress, [serverAddress]);
   authServer = await startAuthServer();
@@ -59,7 +59,7 @@ describe('metrics', () => {
     expect(atServer!('latchkey_store_commit_seconds_sum{store="registry"}')).toBeGreaterThan(0);
     expect(atController('latchkey_answers_total{code="2.04"}')).toBe(2);
     expect(atController('latchkey_requests_sent_total')).toBe(2);
-    await until(
+    await pollUntil(
       () => metricsOf(ofController),
       (metrics) => metrics.get('latchkey_keys_stored') === 1,
     );
@@ -80,7 +80,7 @@ describe('metrics', () => {
     await network.run('node-agent', ['join', '--state', state]);
     const list = await network.run('auth-server', ['node', 'list', '--data', network.registry, '--json']);
     const states = (JSON.parse(list) as { state: string }[]).map((node) => node.state);
-    const metrics = await until(
+    const metrics = await pollUntil(
       () => metricsOf(ofServer),
       (latest) => latest.get('latchkey_nodes{state="enrolled"}') === states.filter((name) => name === 'enrolled').length,
     );
@@ -95,7 +95,7 @@ describe('metrics', () => {
     const drops = 'latchkey_datagrams_dropped_total{cause="not CoAP"}';
     expect((await metricsOf(ofController)).get(drops)).toBe(0);
     socket.send('?', port, host);
-    await until(
+    await pollUntil(
       () => metricsOf(ofController),
       (metrics) => metrics.get(drops) === 1,
     );
@@ -158,9 +158,9 @@ describe('metrics', () => {
 
 describe('readiness', () => {
   it('of a controller goes with its auth-server and comes back with it', async () => {
-    await until(() => get(ofController, '/readyz'), isReady);
+    await pollUntil(() => get(ofController, '/readyz'), isReady);
     await authServer.stop('SIGKILL');
-    const fault = await until(
+    const fault = await pollUntil(
       () => get(ofController, '/readyz'),
       (answer) => !isReady(answer),
       60_000,
@@ -179,7 +179,7 @@ describe('readiness', () => {
     });
     authServer = await startAuthServer();
     ofServer = await httpOf(authServer);
-    await until(() => get(ofController, '/readyz'), isReady);
+    await pollUntil(() => get(ofController, '/readyz'), isReady);
     expect(await network.try('controller', ['health', '--http', ofController, '--ready'])).toMatchObject({
       code: 0,
       stdout: 'ready\n',
@@ -187,8 +187,8 @@ describe('readiness', () => {
   });
 
   it.skipIf(!CAN_INJECT_FAULTS)('goes with a disk that takes no writes and comes back with it (needs gcc)', async () => {
-    const faults = Faults.create(network, 'disk');
-    const apart = await Network.create();
+    const faults = FaultInjector.create(network, 'disk');
+    const apart = await TestNetwork.create();
     try {
       const address = await freePort();
       await apart.addController(CONTROLLER, address, [await freePort()]);
@@ -198,9 +198,9 @@ describe('readiness', () => {
         faults.environment,
       );
       const where = await httpOf(server);
-      await until(() => get(where, '/readyz'), isReady);
+      await pollUntil(() => get(where, '/readyz'), isReady);
       faults.setDisk('fails');
-      const fault = await until(
+      const fault = await pollUntil(
         () => get(where, '/readyz'),
         (answer) => !isReady(answer),
       );
@@ -209,7 +209,7 @@ describe('readiness', () => {
         checks: { registry: expect.stringMatching(/^cannot write to the store .*input\/output error$/) as string },
       });
       faults.setDisk('works');
-      await until(() => get(where, '/readyz'), isReady);
+      await pollUntil(() => get(where, '/readyz'), isReady);
     } finally {
       faults.close();
       await apart.remove();
@@ -311,7 +311,7 @@ describe('HTTP', () => {
     }
     await once(sockets[32]!.resume(), 'close');
     for (const socket of sockets) socket.destroy();
-    const again = await until(() => get(ofController, '/healthz').catch(() => ({ status: 0 })), isReady);
+    const again = await pollUntil(() => get(ofController, '/healthz').catch(() => ({ status: 0 })), isReady);
     expect(again.status).toBe(200);
   });
 });

@@ -4,14 +4,23 @@ import { randomBytes } from 'node:crypto';
 import { formatId, type Secret } from '@latchkey/protocol';
 import { readCredential } from '@latchkey/runtime';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { DaemonProcess, freePort, type Network } from '../src/index.js';
-import { CONTROLLER, endpointOf, ID_C, orderAndInstall, type Running, showNode, showStatus, startNetwork } from './fixtures.js';
+import { DaemonProcess, freePort, type TestNetwork } from '../src/index.js';
+import {
+  CONTROLLER,
+  endpointOf,
+  ID_C,
+  orderAndInstall,
+  type RunningNetwork,
+  showNode,
+  showStatus,
+  startNetwork,
+} from './fixtures.js';
 import * as peer from './peer.js';
 
 const IK = Buffer.from('000102030405060708090a0b0c0d0e0f', 'hex');
 const octetsOf = (secret: Secret): Buffer => Buffer.from(secret.expose());
 
-let running: Running;
+let running: RunningNetwork;
 let socket: peer.RawSocket;
 beforeEach(async () => {
   running = await startNetwork();
@@ -27,7 +36,7 @@ async function orderedNode(lifetime = '30d'): Promise<peer.PeerNode> {
   return new peer.PeerNode(socket, { id: lines[0]!.idI, key: octetsOf(lines[0]!.ik), controllers: [ID_C] });
 }
 
-async function credentialOf(network: Network): Promise<{ id: number; skCs: Buffer }> {
+async function credentialOf(network: TestNetwork): Promise<{ id: number; skCs: Buffer }> {
   const { idC, skCs } = await readCredential(network.credential(CONTROLLER));
   return { id: idC, skCs: octetsOf(skCs) };
 }

@@ -5,7 +5,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { orderAndInstall, type Running, showNode, showStatus, startNetwork } from './fixtures.js';
+import { orderAndInstall, type RunningNetwork, showNode, showStatus, startNetwork } from './fixtures.js';
 
 /** A key is renewed at this boot at the latest (docs/decisions/0015). */
 const BOOTS = 8;
@@ -18,7 +18,7 @@ interface NodeJson {
   candidates: { psk: string; stored_at: number }[];
 }
 
-let running: Running;
+let running: RunningNetwork;
 beforeAll(async () => {
   running = await startNetwork();
 });

@@ -1,9 +1,9 @@
 // `/readyz` tells the truth while a clock makes every join fail: the controller's, or the auth-server's. Real processes, clocks that are off.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { CAN_INJECT_FAULTS, Faults } from '../src/faults.js';
-import { freePort, Network } from '../src/index.js';
-import { get, httpOf, until } from './http.js';
+import { CAN_INJECT_FAULTS, FaultInjector } from '../src/faults.js';
+import { freePort, TestNetwork } from '../src/index.js';
+import { get, httpOf, pollUntil } from './http.js';
 
 const FIRST = '00000001';
 const SECOND = '00000002';
@@ -19,28 +19,28 @@ async function faultsAt(where: string): Promise<Record<string, string>> {
 }
 
 const untilReady = (where: string): Promise<unknown> =>
-  until(
+  pollUntil(
     () => faultsAt(where),
     (faults) => Object.keys(faults).length === 0,
     60_000,
   );
 
 describe.skipIf(!CAN_INJECT_FAULTS)('readiness while a clock makes every join fail (needs gcc)', () => {
-  let network: Network;
+  let network: TestNetwork;
   let server: string;
   /** Where each of them serves health. */
   const at: Record<string, string> = {};
-  let clocks: Record<'server' | typeof FIRST | typeof SECOND, Faults>;
+  let clocks: Record<'server' | typeof FIRST | typeof SECOND, FaultInjector>;
   /** Of one node of each controller. */
   const nodes: Record<string, string> = {};
 
   beforeEach(async () => {
-    network = await Network.create();
+    network = await TestNetwork.create();
     server = await freePort();
     clocks = {
-      server: Faults.create(network, 'server'),
-      [FIRST]: Faults.create(network, FIRST),
-      [SECOND]: Faults.create(network, SECOND),
+      server: FaultInjector.create(network, 'server'),
+      [FIRST]: FaultInjector.create(network, FIRST),
+      [SECOND]: FaultInjector.create(network, SECOND),
     };
     const daemon = network.start(
       'auth-server',
@@ -107,7 +107,7 @@ describe.skipIf(!CAN_INJECT_FAULTS)('readiness while a clock makes every join fa
 
   it("the auth-server's, set back: nothing is committed, which all say whose joins come to nothing", async () => {
     clocks.server.setClock(-10_000);
-    await until(
+    await pollUntil(
       () => faultsAt(at['server']!),
       ({ clock }) => clock === 'no key is committed: the clock was set back less than five minutes ago',
       60_000,

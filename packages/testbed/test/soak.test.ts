@@ -17,7 +17,7 @@ describe('the soak in short form', () => {
     expect(await failuresOf(campaign)).toEqual([]);
   });
 
-  it.skipIf(!Firewall.IS_THERE)('firewall (needs root and nft)', LONG, async () => {
+  it.skipIf(!Firewall.AVAILABLE)('firewall (needs root and nft)', LONG, async () => {
     expect(await failuresOf(firewall)).toEqual([]);
   });
 });
@@ -25,6 +25,6 @@ describe('the soak in short form', () => {
 /** With the seed, if there are any. */
 async function failuresOf(campaign: Campaign): Promise<string[]> {
   const seed = Date.now() % 2 ** 31;
-  const { failures } = await campaign({ scale: 'short', seed, say: () => undefined });
+  const { failures } = await campaign({ scale: 'short', seed, report: () => undefined });
   return failures.map((failure) => `seed ${seed}: ${failure}`);
 }

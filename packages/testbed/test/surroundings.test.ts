@@ -8,9 +8,9 @@ import { mkdir, rename, rm } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import { formatId } from '@latchkey/protocol';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { type CommandName, type DaemonProcess, freePort, Network, type Order } from '../src/index.js';
+import { type CommandName, type DaemonProcess, freePort, TestNetwork, type Order } from '../src/index.js';
 import { CONTROLLER, endpointOf, ID_C } from './fixtures.js';
-import { type Answer, get, httpOf, metricsOf, until } from './http.js';
+import { type Answer, get, httpOf, metricsOf, pollUntil } from './http.js';
 import { CAN_RECEIVE, NotifyReceiver } from './notify-receiver.js';
 import { type Endpoint, PeerNode, RawSocket } from './peer.js';
 
@@ -35,7 +35,7 @@ interface Surroundings {
 
 /** One of each, with nodes besides that are not up; all of it goes with the test. */
 class Trio {
-  readonly network: Network;
+  readonly network: TestNetwork;
   readonly daemons: Readonly<Record<Name, DaemonProcess>>;
   readonly folders: Readonly<Record<Name, string>>;
   readonly others: readonly string[];
@@ -57,7 +57,7 @@ class Trio {
     { within = [], environment = {}, listen, nid }: Surroundings = {},
     beforeStart: (folders: Readonly<Record<Name, string>>) => Promise<void> | void = () => undefined,
   ): Promise<Trio> {
-    const network = await Network.create();
+    const network = await TestNetwork.create();
     onTestFinished(() => network.remove());
     const { server, controller } = listen ?? { server: await freePort(), controller: await freePort() };
     const reached = nid ?? controller;
@@ -99,7 +99,7 @@ class Trio {
   }
 
   untilFaulty(name: Name, check: string): Promise<unknown> {
-    return until(
+    return pollUntil(
       () => this.faultsOf(name),
       (faults) => faults.includes(check),
       LIMIT_MS,
@@ -146,7 +146,7 @@ async function expectWhole(trio: Trio): Promise<void> {
   await trio.othersJoin();
   await trio.joinsAgain();
   for (const name of NAMES) {
-    await until(
+    await pollUntil(
       () => trio.ask(name, '/readyz'),
       ({ status }) => status === 200,
       LIMIT_MS,

@@ -2,17 +2,17 @@
 
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CAN_INJECT_FAULTS, Faults } from '../src/faults.js';
-import { type DaemonProcess, freePort, Network } from '../src/index.js';
+import { CAN_INJECT_FAULTS, FaultInjector } from '../src/faults.js';
+import { type DaemonProcess, freePort, TestNetwork } from '../src/index.js';
 import { CONTROLLER, orderAndInstall } from './fixtures.js';
 import { CAN_RECEIVE, NotifyReceiver } from './notify-receiver.js';
 
 const HALF_A_SECOND = '500000';
 
-let network: Network;
+let network: TestNetwork;
 let receivers = 0;
 beforeAll(async () => {
-  network = await Network.create();
+  network = await TestNetwork.create();
 });
 afterAll(() => network.remove());
 
@@ -24,13 +24,13 @@ async function supervised(abstract = false): Promise<{ receiver: NotifyReceiver;
   return { receiver, environment: { NOTIFY_SOCKET: receiver.name, WATCHDOG_USEC: HALF_A_SECOND } };
 }
 
-const isAlive = (message: string): boolean => message.split('\n').includes('WATCHDOG=1');
+const isWatchdogPing = (message: string): boolean => message.split('\n').includes('WATCHDOG=1');
 
 async function expectWholeLife(daemon: DaemonProcess, receiver: NotifyReceiver): Promise<void> {
   await receiver.next((message) => message === 'READY=1');
   const first = receiver.messages.length;
-  expect(await receiver.next(isAlive, first)).toMatch(/^STATUS=/m);
-  await receiver.next(isAlive, receiver.messages.length);
+  expect(await receiver.next(isWatchdogPing, first)).toMatch(/^STATUS=/m);
+  await receiver.next(isWatchdogPing, receiver.messages.length);
 
   const before = receiver.messages.length;
   daemon.signal('SIGHUP');
@@ -42,7 +42,7 @@ async function expectWholeLife(daemon: DaemonProcess, receiver: NotifyReceiver):
   expect(await daemon.stop()).toBe(0);
   const stopping = receiver.messages.length;
   await receiver.next((message) => message.startsWith('STOPPING=1'));
-  expect(receiver.messages.slice(stopping).filter(isAlive)).toEqual([]);
+  expect(receiver.messages.slice(stopping).filter(isWatchdogPing)).toEqual([]);
 }
 
 describe.skipIf(!CAN_RECEIVE)('systemd is told (needs Linux and python3)', () => {
@@ -88,22 +88,22 @@ describe.skipIf(!CAN_RECEIVE)('systemd is told (needs Linux and python3)', () =>
     const daemon = network.start('node-agent', ['run', '--state', state], { ...environment, WATCHDOG_PID: '1' });
     await receiver.next((message) => message.startsWith('STATUS='));
     expect(await daemon.stop()).toBe(0);
-    expect(receiver.messages.filter(isAlive)).toEqual([]);
+    expect(receiver.messages.filter(isWatchdogPing)).toEqual([]);
   });
 
   it.skipIf(!CAN_INJECT_FAULTS)(
     'that a daemon lives whose disk takes no writes, and what is wrong with it (needs gcc)',
     async () => {
       const { receiver, environment } = await supervised();
-      const apart = await Network.create();
-      const faults = Faults.create(apart, 'disk');
+      const apart = await TestNetwork.create();
+      const faults = FaultInjector.create(apart, 'disk');
       try {
         const args = ['run', '--data', apart.registry, '--listen', '127.0.0.1:0'];
         apart.start('auth-server', args, { ...environment, ...faults.environment });
         await receiver.next((message) => message.includes('STATUS=ready'));
         faults.setDisk('fails');
         const told = await receiver.next((message) => message.includes('STATUS=not ready; registry: cannot write'));
-        expect(isAlive(told)).toBe(true);
+        expect(isWatchdogPing(told)).toBe(true);
       } finally {
         faults.close();
         await apart.remove();

@@ -4,9 +4,9 @@
 import { readFile, rename, stat, writeFile } from 'node:fs/promises';
 import type { Secret } from '@latchkey/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type DaemonProcess, freePort, Network } from '../src/index.js';
-import { Administrator, expectNoKey, keyIn } from './administrator.js';
-import { applicationKeys, CONTROLLER, orderAndInstall, type Running, startNetwork } from './fixtures.js';
+import { type DaemonProcess, freePort, TestNetwork } from '../src/index.js';
+import { AdminClient, expectNoKey, readKeyFrom } from './administrator.js';
+import { applicationKeys, CONTROLLER, orderAndInstall, type RunningNetwork, startNetwork } from './fixtures.js';
 
 /** Joins again and again until it is told to stop; fails if one does not get its key. */
 class Joining {
@@ -14,7 +14,7 @@ class Joining {
   #going = true;
   readonly #done: Promise<void>;
 
-  constructor(admin: Administrator, id: string) {
+  constructor(admin: AdminClient, id: string) {
     this.#done = this.#join(admin, id);
   }
 
@@ -23,10 +23,10 @@ class Joining {
     await this.#done;
   }
 
-  async #join(admin: Administrator, id: string): Promise<void> {
+  async #join(admin: AdminClient, id: string): Promise<void> {
     do {
       const { network } = admin;
-      const { code, stderr } = await admin.of('node-agent', ['join', '--state', network.node(id)]);
+      const { code, stderr } = await admin.runOther('node-agent', ['join', '--state', network.node(id)]);
       if (code !== 0) throw new Error(`node ${id} did not join: ${stderr}`);
       this.joins += 1;
     } while (this.#going);
@@ -34,15 +34,15 @@ class Joining {
 }
 
 describe('with an auth-server of its own', () => {
-  let running: Running;
-  let admin: Administrator;
+  let running: RunningNetwork;
+  let admin: AdminClient;
   let id: string;
   const keys: Secret[] = [];
   /** What was said of a rotation, and what should have been. */
   let rotated: [string, string] | undefined;
   beforeAll(async () => {
     running = await startNetwork();
-    admin = new Administrator(running.network);
+    admin = new AdminClient(running.network);
     ({ id } = await orderAndInstall(running.network));
     await running.network.run('node-agent', ['join', '--state', running.network.node(id)]);
   });
@@ -53,10 +53,10 @@ describe('with an auth-server of its own', () => {
     const [credential, state] = [network.credential(CONTROLLER), network.path('next.json')];
     const joining = new Joining(admin, id);
     for (let i = 0; i < 2; i++) {
-      const before = await keyIn(credential);
+      const before = await readKeyFrom(credential);
       const said = await admin.run('controller', 'rotate', CONTROLLER, '--out', state);
       expect(said).toContain('SIGHUP');
-      const next = await keyIn(state);
+      const next = await readKeyFrom(state);
       keys.push(before, next);
       expect(await admin.json('controller', 'show', CONTROLLER)).toMatchObject({
         key: before.fingerprint,
@@ -70,8 +70,8 @@ describe('with an auth-server of its own', () => {
     }
     await joining.stop();
     expect(joining.joins).toBeGreaterThan(1);
-    expect(await admin.refused(2, 'controller', 'rotate', '00000009', '--out', state)).toContain('not in the registry');
-    expect(await admin.refused(2, 'controller', 'rotate', CONTROLLER, '--out', credential)).toContain('exists already');
+    expect(await admin.expectRejected(2, 'controller', 'rotate', '00000009', '--out', state)).toContain('not in the registry');
+    expect(await admin.expectRejected(2, 'controller', 'rotate', CONTROLLER, '--out', credential)).toContain('exists already');
     expect(await admin.json('controller', 'show', CONTROLLER)).toMatchObject({ next_key: null });
   });
 
@@ -95,15 +95,15 @@ describe('with an auth-server of its own', () => {
     const { network } = running;
     const state = network.path(`controller-${CONTROLLER}`);
     const files = [network.path('auth-server', 'master.key'), `${state}/master.key`];
-    const before = await Promise.all(files.map(keyIn));
+    const before = await Promise.all(files.map(readKeyFrom));
     await admin.run('backup', network.path('before.lkb'));
     const joining = new Joining(admin, id);
     const [said, controllers] = await Promise.all([
       admin.run('master-key', 'rotate'),
-      admin.of('controller', ['master-key', 'rotate', '--state', state]),
+      admin.runOther('controller', ['master-key', 'rotate', '--state', state]),
     ]);
     await joining.stop();
-    const after = await Promise.all(files.map(keyIn));
+    const after = await Promise.all(files.map(readKeyFrom));
     keys.push(...before, ...after);
     const kept = [said, controllers.stdout].map((text) => /which is in (\S+): keep it/.exec(text)?.[1] ?? '');
     rotated = [
@@ -116,7 +116,7 @@ describe('with an auth-server of its own', () => {
       stdout: expect.stringContaining(`[secret ${after[1]!.fingerprint}]`) as string,
     });
     for (const [i, path] of kept.entries()) {
-      expect((await keyIn(path)).equals(before[i]!)).toBe(true);
+      expect((await readKeyFrom(path)).equals(before[i]!)).toBe(true);
       expect((await stat(path)).mode & 0o777).toBe(0o600);
     }
     for (const [i, key] of after.entries()) expect(key.equals(before[i]!)).toBe(false);
@@ -125,9 +125,11 @@ describe('with an auth-server of its own', () => {
     const [ofNode, ofController] = await applicationKeys(network, id, network.node(id));
     expect(ofNode).toBe(ofController);
     const old = await network.file('old.key', `${before[0]!.toHex()}\n`);
-    expect(await admin.refused(2, 'node', 'list', '--master-key-file', old)).toContain('are not sealed under the master key');
+    expect(await admin.expectRejected(2, 'node', 'list', '--master-key-file', old)).toContain(
+      'are not sealed under the master key',
+    );
     expect(
-      await admin.refused(2, 'node', 'list', '--master-key-command', `cat ${network.path('nowhere')}`).catch(String),
+      await admin.expectRejected(2, 'node', 'list', '--master-key-command', `cat ${network.path('nowhere')}`).catch(String),
     ).toBeTruthy();
     expect(await admin.run('node', 'list', '--master-key-command', `cat ${files[0]!}`)).toContain(id);
   });
@@ -136,11 +138,11 @@ describe('with an auth-server of its own', () => {
     const { network } = running;
     const restore = ['restore', network.path('before.lkb'), '--data', network.path('restored')];
     const at = ['--master-key-file', network.path('auth-server', 'master.key')];
-    const refused = await admin.of('auth-server', [...restore, ...at]);
+    const refused = await admin.runOther('auth-server', [...restore, ...at]);
     expect(refused).toMatchObject({ code: 2, stderr: expect.stringContaining('FILE.before-TIME') as string });
     const former = /which is in (\S+): keep it/.exec(rotated?.[0] ?? '')?.[1] ?? '';
-    const { code, stdout } = await admin.of('auth-server', [...restore, '--master-key-file', former]);
-    expect([code, stdout]).toEqual([0, expect.stringContaining(`[secret ${(await keyIn(former)).fingerprint}]`)]);
+    const { code, stdout } = await admin.runOther('auth-server', [...restore, '--master-key-file', former]);
+    expect([code, stdout]).toEqual([0, expect.stringContaining(`[secret ${(await readKeyFrom(former)).fingerprint}]`)]);
   });
 
   it('the fingerprint of the new master key is told', () => {
@@ -179,24 +181,26 @@ describe('with an auth-server of its own', () => {
     };
     await expect.poll(changes, { timeout: 60_000 }).toBeGreaterThan(0);
     expect(follow.lines[0]).toMatchObject({ what: 'node set', node: id, note: expect.stringMatching(/^grace \d+d$/) as string });
-    expect([await follow.stop('SIGINT'), follow.noise]).toEqual([0, '']);
+    expect([await follow.stop('SIGINT'), follow.unparsedOutput]).toEqual([0, '']);
 
     expect(await admin.run('audit', 'verify', '--against', head)).toMatch(/^The log holds\. HEAD /);
     expect(await admin.json('audit', 'verify')).toMatchObject({ holds: true, problems: [] });
-    expect(await admin.refused(1, 'audit', 'verify', '--against', `2${head.slice(head.indexOf(':'))}`)).toContain(
+    expect(await admin.expectRejected(1, 'audit', 'verify', '--against', `2${head.slice(head.indexOf(':'))}`)).toContain(
       'does not hold',
     );
-    expect(await admin.refused(2, 'audit', 'verify', '--against', 'HEAD')).toContain('SEQ:HASH');
+    expect(await admin.expectRejected(2, 'audit', 'verify', '--against', 'HEAD')).toContain('SEQ:HASH');
     const table = await admin.run('audit', 'list', '--node', id, '--limit', '2');
     expect(table.trimEnd().split('\n')).toHaveLength(3);
 
     const kept = network.path('kept.jsonl');
-    expect(await admin.refused(2, 'audit', 'prune', '--through', '3', '--out', kept)).toContain('Say --yes');
+    expect(await admin.expectRejected(2, 'audit', 'prune', '--through', '3', '--out', kept)).toContain('Say --yes');
     await admin.run('audit', 'prune', '--through', '3', '--out', kept, '--yes');
     expect(await readFile(kept, 'utf8')).toBe(exported.stdout.split('\n').slice(0, 3).join('\n').concat('\n'));
     expect(await admin.run('audit', 'verify', '--against', head)).toMatch(/^The log holds\. HEAD /);
     expect((await admin.json<{ seq: number }[]>('audit', 'list', '--from', '1', '--limit', '1'))[0]?.seq).toBe(4);
-    expect(await admin.refused(2, 'audit', 'prune', '--through', '3', '--out', kept, '--yes')).toContain('there is no entry 3');
+    expect(await admin.expectRejected(2, 'audit', 'prune', '--through', '3', '--out', kept, '--yes')).toContain(
+      'there is no entry 3',
+    );
     expect(await admin.join(id)).toBe(0);
   });
 
@@ -207,13 +211,13 @@ describe('with an auth-server of its own', () => {
       /sealed under its master key, which is not in it; audit HEAD \d+:[0-9a-f]{64}\n$/,
     );
     expect((await stat(file)).mode & 0o777).toBe(0o600);
-    expect(await admin.refused(2, 'backup', file)).toContain('exists already');
+    expect(await admin.expectRejected(2, 'backup', file)).toContain('exists already');
     expect(await admin.join(id)).toBe(0);
-    expect(await admin.refused(1, 'restore', file, '--replace', '--yes')).toContain('in use by latchkey-auth-server run');
+    expect(await admin.expectRejected(1, 'restore', file, '--replace', '--yes')).toContain('in use by latchkey-auth-server run');
 
     await running.authServer.stop();
-    expect(await admin.refused(2, 'restore', file)).toContain('holds a registry already');
-    expect(await admin.refused(2, 'restore', file, '--replace')).toContain('Say --yes');
+    expect(await admin.expectRejected(2, 'restore', file)).toContain('holds a registry already');
+    expect(await admin.expectRejected(2, 'restore', file, '--replace')).toContain('Say --yes');
     expect(await admin.run('restore', file, '--replace', '--yes')).toContain('with 1 node.');
     running = { ...running, authServer: await network.startAuthServer(serverAddress) };
     // For 35 s nobody gets a key; after that this node's key is not the registry's.
@@ -227,18 +231,18 @@ describe('with an auth-server of its own', () => {
   }, 300_000);
 
   it('has told no key to anybody, in all of this', async () => {
-    expectNoKey(admin.said + running.network.logs(), keys);
-    expect(running.network.logs()).not.toMatch(/^\s+at .*:\d+:\d+/m);
+    expectNoKey(admin.output + running.network.transcripts(), keys);
+    expect(running.network.transcripts()).not.toMatch(/^\s+at .*:\d+:\d+/m);
   });
 });
 
 describe('with the registry in the controller', () => {
-  let network: Network;
-  let admin: Administrator;
+  let network: TestNetwork;
+  let admin: AdminClient;
   let controller: DaemonProcess;
   beforeAll(async () => {
-    network = await Network.create();
-    admin = new Administrator(network);
+    network = await TestNetwork.create();
+    admin = new AdminClient(network);
     const address = await freePort();
     await network.addController(CONTROLLER, address, []);
     const config = await network.file('combined.yaml', `mode: combined\nregistry: ${network.registry}\n`);
@@ -257,20 +261,20 @@ describe('with the registry in the controller', () => {
     await admin.run('node', 'enable', id);
 
     const [before, next, credential] = [
-      await keyIn(network.credential(CONTROLLER)),
+      await readKeyFrom(network.credential(CONTROLLER)),
       network.path('next.json'),
       network.credential(CONTROLLER),
     ];
     await Promise.all([
       admin.run('master-key', 'rotate'),
-      admin.of('controller', ['master-key', 'rotate', '--state', network.path(`controller-${CONTROLLER}`)]),
+      admin.runOther('controller', ['master-key', 'rotate', '--state', network.path(`controller-${CONTROLLER}`)]),
     ]);
     await admin.run('controller', 'rotate', CONTROLLER, '--out', next);
     await rename(next, credential);
     process.kill(controller.pid, 'SIGHUP');
     await controller.waitFor(({ msg }) => msg === 'credential read anew');
     expect(await admin.join(id)).toBe(0);
-    const now = await keyIn(credential);
+    const now = await readKeyFrom(credential);
     expect(await admin.json('controller', 'show', CONTROLLER)).toMatchObject({ key: now.fingerprint, next_key: null });
 
     const life = await admin.json<{ life: { what: string; who: string }[] }>('node', 'show', id);
@@ -281,7 +285,7 @@ describe('with the registry in the controller', () => {
       ['node renewed', 'controller'],
     ]);
     expect(await admin.run('audit', 'verify')).toContain('The log holds');
-    expectNoKey(admin.said + network.logs(), [before, now]);
+    expectNoKey(admin.output + network.transcripts(), [before, now]);
     expect(await controller.stop()).toBe(0);
   });
 });

@@ -5,8 +5,8 @@
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { CAN_INJECT_FAULTS, Faults } from '../src/faults.js';
-import { type DaemonProcess, freePort, Network } from '../src/index.js';
+import { CAN_INJECT_FAULTS, FaultInjector } from '../src/faults.js';
+import { type DaemonProcess, freePort, TestNetwork } from '../src/index.js';
 import { type Advice, adviceIn, causeIn, clocksOff, Desk, mustBe, type Step, until } from './desk.js';
 import { CONTROLLER } from './fixtures.js';
 
@@ -16,7 +16,7 @@ vi.setConfig({ testTimeout: 15 * MINUTE });
 
 /** A network in which each daemon is started, and ended, by the test. */
 class Site {
-  readonly network: Network;
+  readonly network: TestNetwork;
   readonly serverAddress: string;
   readonly address: string;
   readonly desk: Desk;
@@ -24,7 +24,7 @@ class Site {
   controller: DaemonProcess | undefined;
   #orders = 0;
 
-  private constructor(network: Network, serverAddress: string, address: string, desk: Desk) {
+  private constructor(network: TestNetwork, serverAddress: string, address: string, desk: Desk) {
     this.network = network;
     this.serverAddress = serverAddress;
     this.address = address;
@@ -32,7 +32,7 @@ class Site {
   }
 
   static async open(): Promise<Site> {
-    const network = await Network.create();
+    const network = await TestNetwork.create();
     onTestFinished(() => network.remove());
     const [serverAddress, address] = [await freePort(), await freePort()];
     await network.addController(CONTROLLER, address, [serverAddress]);
@@ -315,7 +315,7 @@ describe.each(STAGES)('%s', (_, joined) => {
   it.skipIf(!CAN_INJECT_FAULTS)('store: the disk of the registry takes no writes (needs Linux and gcc)', async () => {
     const { site, first } = await open();
     await site.server!.stop();
-    const faults = Faults.create(site.network, 'disk');
+    const faults = FaultInjector.create(site.network, 'disk');
     onTestFinished(() => faults.close());
     await site.startServer(faults.environment);
     faults.setDisk('fails');

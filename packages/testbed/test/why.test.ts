@@ -12,7 +12,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CAUSES } from '../../auth-server/src/diagnosis-cause.js';
 import type { Registry } from '@latchkey/auth-server';
-import { freePort, Network } from '../src/index.js';
+import { freePort, TestNetwork } from '../src/index.js';
 import { type Advice, adviceIn, causeIn, Desk, mustBe, until } from './desk.js';
 import { CONTROLLER, endpointOf, showNode, showStatus } from './fixtures.js';
 import * as peer from './peer.js';
@@ -21,13 +21,13 @@ const OTHER = '00000002';
 const MINUTE = 60_000;
 const TEST_LIMIT_MS = 900_000;
 
-let network: Network;
+let network: TestNetwork;
 let address: string;
 let otherAddress: string;
 let nodes = 0;
 
 beforeAll(async () => {
-  network = await Network.create();
+  network = await TestNetwork.create();
   const server = await freePort();
   [address, otherAddress] = [await freePort(), await freePort()];
   await network.addController(CONTROLLER, address, [server]);

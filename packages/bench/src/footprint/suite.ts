@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { formatId } from '@latchkey/protocol';
-import { freePort, Network } from '@latchkey/testbed';
+import { freePort, TestNetwork } from '@latchkey/testbed';
 import { figure } from '../figure.js';
 import { install } from '../installed.js';
 import { resourcesOf } from '../machine.js';
@@ -75,8 +75,8 @@ export async function footprintSuite({ rounds, tell }: Run): Promise<Outcome> {
   }
 }
 
-async function startNetwork(): Promise<Network> {
-  const network = await Network.create();
+async function startNetwork(): Promise<TestNetwork> {
+  const network = await TestNetwork.create();
   const [server, controller] = [await freePort(), await freePort()];
   await network.addController(CONTROLLER, controller, [server]);
   await network.startAuthServer(server);
@@ -85,7 +85,7 @@ async function startNetwork(): Promise<Network> {
 }
 
 /** The state folder of a node that has joined. */
-async function joinedNode(network: Network): Promise<string> {
+async function joinedNode(network: TestNetwork): Promise<string> {
   const order = await network.order({ controller: CONTROLLER, count: 1 });
   const state = await network.install(formatId(order.lines[0]?.idI ?? 0), order.manifest);
   await network.run('node-agent', ['join', '--state', state]);
@@ -98,7 +98,7 @@ interface Waiting {
 }
 
 /** Nodes whose controller only listens. */
-async function controllerThatListens(network: Network): Promise<{ install(): Promise<Waiting>; close(): Promise<void> }> {
+async function controllerThatListens(network: TestNetwork): Promise<{ install(): Promise<Waiting>; close(): Promise<void> }> {
   const socket = createSocket('udp4');
   socket.bind(0, '127.0.0.1');
   await once(socket, 'listening');

@@ -7,13 +7,13 @@ interface CampaignOptions {
   readonly scale: Scale;
   readonly seed: number;
   /** Tells how far it is, for whoever waits. */
-  readonly say: (text: string) => void;
+  readonly report: (text: string) => void;
 }
 
 /** What was run, with counts, and what did not hold: nothing, or the campaign has failed. */
-export interface Outcome {
+export interface CampaignResult {
   readonly counts: Readonly<Record<string, number | string>>;
   readonly failures: readonly string[];
 }
 
-export type Campaign = (options: CampaignOptions) => Promise<Outcome>;
+export type Campaign = (options: CampaignOptions) => Promise<CampaignResult>;

@@ -25,7 +25,7 @@ const M5 = `15 ${zeros(32)}`;
 /** POST /k with M1, and these options (hex) before Uri-Path or after it. */
 const post = (before: string, after = ''): string => `42 02 1234 aabb ${before} ${after} ff ${M1}`;
 
-const WRITTEN: Readonly<Record<string, string>> = {
+const MALFORMED: Readonly<Record<string, string>> = {
   'an empty datagram': '',
   'one octet': '40',
   'three octets': '40 02 12',
@@ -168,6 +168,6 @@ const LARGE: readonly Malformation[] = [
 ];
 
 export const CORPUS: readonly Malformation[] = [
-  ...Object.entries(WRITTEN).map(([name, text]) => ({ name, octets: hex(text) })),
+  ...Object.entries(MALFORMED).map(([name, text]) => ({ name, octets: hex(text) })),
   ...LARGE,
 ];

@@ -1,5 +1,5 @@
 /** Randomness from a seed, so that a run that failed can be played again as far as the system's timing lets it. */
-export class Draw {
+export class SeededRandom {
   #state: number;
 
   constructor(seed: number) {
@@ -7,7 +7,7 @@ export class Draw {
   }
 
   /** A whole number from 0 to 2^32 - 1 (mulberry32). */
-  word(): number {
+  u32(): number {
     this.#state = (this.#state + 0x6d2b79f5) | 0;
     let mixed = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1);
     mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
@@ -16,12 +16,12 @@ export class Draw {
 
   /** A whole number from 0 to below `bound`. */
   below(bound: number): number {
-    return this.word() % bound;
+    return this.u32() % bound;
   }
 
   /** True with this probability. */
-  chance(probability: number): boolean {
-    return this.word() < probability * 2 ** 32;
+  withProbability(probability: number): boolean {
+    return this.u32() < probability * 2 ** 32;
   }
 
   pick<T>(values: readonly T[]): T {
@@ -32,7 +32,7 @@ export class Draw {
 
   octets(length: number): Buffer {
     const octets = Buffer.allocUnsafe(length);
-    for (let i = 0; i < length; i++) octets[i] = this.word() >>> 24;
+    for (let i = 0; i < length; i++) octets[i] = this.u32() >>> 24;
     return octets;
   }
 }

@@ -6,10 +6,10 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import type { Endpoint } from '@latchkey/runtime';
-import type { Draw } from './draw.js';
+import type { SeededRandom } from './draw.js';
 
 /** The chance of each fault for a datagram, one way. */
-export interface Faults {
+export interface FaultProbabilities {
   readonly lost: number;
   readonly delayed: number;
   readonly doubled: number;
@@ -19,17 +19,17 @@ export interface Faults {
   readonly corrupted: number;
 }
 
-type Fault = keyof Faults;
+type Fault = keyof FaultProbabilities;
 
-const LONGEST_DELAY_MS = 1_500;
-const HELD_BACK_MS = 40;
+const MAX_DELAY_MS = 1_500;
+const REORDER_DELAY_MS = 40;
 /** A client that says nothing for this long is forgotten: an attempt is over by then. */
 const IDLE_MS = 70_000;
 const MAX_CLIENTS = 6_000;
 /** Datagrams held back at once; beyond that they are lost, as they would be. */
 const MAX_HELD = 20_000;
 
-interface Client {
+interface ProxyClient {
   readonly upstream: Socket;
   lastHeard: number;
 }
@@ -45,25 +45,25 @@ export class FaultyNetwork {
     corrupted: 0,
   };
   readonly #front = createSocket({ type: 'udp4', recvBufferSize: 4 * 1024 * 1024 });
-  readonly #clients = new Map<string, Client>();
+  readonly #clients = new Map<string, ProxyClient>();
   readonly #held = new Set<NodeJS.Timeout>();
-  readonly #faults: Faults;
-  readonly #draw: Draw;
+  readonly #faults: FaultProbabilities;
+  readonly #random: SeededRandom;
   readonly #sweep: NodeJS.Timeout;
 
-  private constructor(to: Endpoint, faults: Faults, draw: Draw) {
+  private constructor(to: Endpoint, faults: FaultProbabilities, random: SeededRandom) {
     this.#faults = faults;
-    this.#draw = draw;
+    this.#random = random;
     this.#front.on('message', (octets, { address, port }) => {
       const client = this.#clientOf(address, port, to);
-      if (client !== undefined) this.#carry(octets, (carried) => sendQuietly(client.upstream, carried, to.port, to.host));
+      if (client !== undefined) this.#forward(octets, (forwarded) => sendQuietly(client.upstream, forwarded, to.port, to.host));
     });
     this.#sweep = setInterval(() => this.#forgetIdle(), 5_000);
   }
 
   /** Listens on `at` and carries what comes to `to`, and the answers back. */
-  static async open(at: Endpoint, to: Endpoint, faults: Faults, draw: Draw): Promise<FaultyNetwork> {
-    const network = new FaultyNetwork(to, faults, draw);
+  static async open(at: Endpoint, to: Endpoint, faults: FaultProbabilities, random: SeededRandom): Promise<FaultyNetwork> {
+    const network = new FaultyNetwork(to, faults, random);
     network.#front.bind(at.port, at.host);
     await once(network.#front, 'listening');
     return network;
@@ -77,7 +77,7 @@ export class FaultyNetwork {
     this.#front.close();
   }
 
-  #clientOf(address: string, port: number, to: Endpoint): Client | undefined {
+  #clientOf(address: string, port: number, to: Endpoint): ProxyClient | undefined {
     const key = `${address} ${port}`;
     const known = this.#clients.get(key);
     if (known !== undefined) {
@@ -87,7 +87,7 @@ export class FaultyNetwork {
     if (this.#clients.size >= MAX_CLIENTS) return undefined;
     const upstream = createSocket('udp4');
     upstream.on('message', (octets, from) => {
-      if (from.port === to.port) this.#carry(octets, (carried) => sendQuietly(this.#front, carried, port, address));
+      if (from.port === to.port) this.#forward(octets, (forwarded) => sendQuietly(this.#front, forwarded, port, address));
     });
     // A controller that is being killed refuses: that is lost, as on a network.
     upstream.on('error', () => undefined);
@@ -96,16 +96,17 @@ export class FaultyNetwork {
     return client;
   }
 
-  #carry(octets: Buffer, send: (octets: Buffer) => void): void {
+  #forward(octets: Buffer, send: (octets: Buffer) => void): void {
     this.counts.datagrams += 1;
-    if (this.#happens('lost')) return;
-    const carried = this.#happens('corrupted') ? this.#corrupt(octets) : octets;
-    const copies = this.#happens('doubled') ? 2 : 1;
+    if (this.#isTriggered('lost')) return;
+    const forwarded = this.#isTriggered('corrupted') ? this.#corrupt(octets) : octets;
+    const copies = this.#isTriggered('doubled') ? 2 : 1;
     for (let i = 0; i < copies; i++) {
       const wait =
-        (this.#happens('delayed') ? this.#draw.below(LONGEST_DELAY_MS) : 0) + (this.#happens('reordered') ? HELD_BACK_MS : 0);
-      if (wait === 0) send(carried);
-      else if (this.#held.size < MAX_HELD) this.#hold(() => send(carried), wait);
+        (this.#isTriggered('delayed') ? this.#random.below(MAX_DELAY_MS) : 0) +
+        (this.#isTriggered('reordered') ? REORDER_DELAY_MS : 0);
+      if (wait === 0) send(forwarded);
+      else if (this.#held.size < MAX_HELD) this.#hold(() => send(forwarded), wait);
     }
   }
 
@@ -117,17 +118,17 @@ export class FaultyNetwork {
     this.#held.add(timer);
   }
 
-  #happens(fault: Fault): boolean {
-    const happens = this.#draw.chance(this.#faults[fault]);
+  #isTriggered(fault: Fault): boolean {
+    const happens = this.#random.withProbability(this.#faults[fault]);
     if (happens) this.counts[fault] += 1;
     return happens;
   }
 
   #corrupt(octets: Buffer): Buffer {
     const corrupted = Buffer.from(octets);
-    for (let i = this.#draw.below(3); i >= 0; i--) {
-      const at = this.#draw.below(corrupted.length);
-      corrupted[at] = (corrupted[at] ?? 0) ^ (1 + this.#draw.below(255));
+    for (let i = this.#random.below(3); i >= 0; i--) {
+      const at = this.#random.below(corrupted.length);
+      corrupted[at] = (corrupted[at] ?? 0) ^ (1 + this.#random.below(255));
     }
     return corrupted;
   }

@@ -8,7 +8,7 @@ const PORT = 'define port = 5683';
 const TABLE = 'latchkey-controller';
 
 export class Firewall {
-  static readonly IS_THERE: boolean = process.getuid?.() === 0 && spawnSync('nft', ['list', 'ruleset']).status === 0;
+  static readonly AVAILABLE: boolean = process.getuid?.() === 0 && spawnSync('nft', ['list', 'ruleset']).status === 0;
 
   /** Its own, so that it neither takes the place of rules that are in force here nor takes them away. */
   readonly #table: string;
@@ -17,7 +17,7 @@ export class Firewall {
     this.#table = table;
   }
 
-  static raise(port: number): Firewall {
+  static install(port: number): Firewall {
     const table = `latchkey-soak-${port}`;
     const rules = readFileSync(RULES, 'utf8');
     if (!rules.includes(PORT)) throw new Error(`the rules do not say "${PORT}"`);

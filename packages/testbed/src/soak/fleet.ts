@@ -15,7 +15,7 @@ import { formatId } from '@latchkey/protocol';
 import { createLog, Failure, runDaemon } from '@latchkey/runtime';
 
 /** Between attempts of a node that must join once more, in ms. The back-off proper is what `run` shows. */
-const TRY_AGAIN_MS = 2_000;
+const RETRY_DELAY_MS = 2_000;
 
 const log = await createLog('fleet', 'info');
 
@@ -24,8 +24,8 @@ async function agentsIn(list: string): Promise<NodeAgent[]> {
   return Promise.all(
     folders.map(async (folder) => {
       const file = await NodeFile.open(folder);
-      const about = log.child({ node: formatId(file.record.state.idI) });
-      return new NodeAgent({ file, folder, onKeyChange: undefined, log: about });
+      const nodeLog = log.child({ node: formatId(file.record.state.idI) });
+      return new NodeAgent({ file, folder, onKeyChange: undefined, log: nodeLog });
     }),
   );
 }
@@ -38,7 +38,7 @@ async function joinOnce(agent: NodeAgent): Promise<void> {
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       log.warn(error.message);
-      await pause(TRY_AGAIN_MS);
+      await pause(RETRY_DELAY_MS);
     }
   }
 }

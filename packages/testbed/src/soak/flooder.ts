@@ -11,11 +11,11 @@ import { createSocket, type Socket } from 'node:dgram';
 import { randomBytes, randomInt } from 'node:crypto';
 import { once } from 'node:events';
 
-const AT_ONCE = 64;
+const BATCH_SIZE = 64;
 const M1_LENGTH = 21;
 /** CON POST, a token of 2 octets, Uri-Path "k", the payload marker. */
-const HEAD = Buffer.of(0x42, 0x02, 0, 0, 0, 0, 0xb1, 0x6b, 0xff);
-const ID_AT = HEAD.length + 1;
+const HEADER = Buffer.of(0x42, 0x02, 0, 0, 0, 0, 0xb1, 0x6b, 0xff);
+const ID_OFFSET = HEADER.length + 1;
 
 const [port = 0, sources = 0, seconds = 0] = process.argv.slice(2, 5).map(Number);
 const ids = (process.argv[5] ?? '').split(',').filter((id) => id !== '');
@@ -41,13 +41,13 @@ process.stdout.write(`${JSON.stringify({ msg: 'flooding', sources: sockets.lengt
 let sent = 0;
 const end = performance.now() + seconds * 1_000;
 while (performance.now() < end) {
-  const noise = randomBytes(AT_ONCE * (M1_LENGTH + 4));
-  for (let i = 0; i < AT_ONCE; i++, sent++) {
+  const noise = randomBytes(BATCH_SIZE * (M1_LENGTH + 4));
+  for (let i = 0; i < BATCH_SIZE; i++, sent++) {
     const at = i * (M1_LENGTH + 4);
-    const datagram = Buffer.concat([HEAD, noise.subarray(at, at + M1_LENGTH)]);
+    const datagram = Buffer.concat([HEADER, noise.subarray(at, at + M1_LENGTH)]);
     noise.copy(datagram, 2, at + M1_LENGTH, at + M1_LENGTH + 4);
-    datagram[HEAD.length] = 0x11;
-    if (ids.length > 0 && sent % 2 === 0) datagram.write(ids[randomInt(ids.length)] ?? '', ID_AT, 'hex');
+    datagram[HEADER.length] = 0x11;
+    if (ids.length > 0 && sent % 2 === 0) datagram.write(ids[randomInt(ids.length)] ?? '', ID_OFFSET, 'hex');
     sockets[randomInt(sockets.length)]?.send(datagram, port, '127.0.0.1');
   }
   await new Promise(setImmediate);

@@ -3,63 +3,63 @@
 import { NodeFile, type StoredNode } from '@latchkey/node-agent';
 import { formatId } from '@latchkey/protocol';
 import { type Endpoint, parseEndpoint } from '@latchkey/runtime';
-import { freePort, Network, type OrderOptions } from '../network.js';
+import { freePort, TestNetwork, type OrderOptions } from '../network.js';
 import type { DaemonProcess } from '../process.js';
 
 const CONTROLLER = '00000001';
 
 /** Quiet, or a million refusals fill the memory of whoever listens. */
-const LEVEL = ['--log-level', 'info'];
+const LOG_LEVEL_ARGS = ['--log-level', 'info'];
 
 export interface SoakNode {
   readonly id: string;
   readonly folder: string;
 }
 
-export class Ground {
-  readonly network: Network;
+export class SoakEnvironment {
+  readonly network: TestNetwork;
   /** Where controllers look for auth-servers, in this order. */
   readonly serverAddresses: readonly string[];
   readonly controllerAddress: string;
   /** Where nodes are told to find the controller: itself, or what stands before it. */
-  readonly nodesGoTo: string;
+  readonly nodeFacingAddress: string;
 
-  private constructor(fields: Pick<Ground, 'network' | 'serverAddresses' | 'controllerAddress' | 'nodesGoTo'>) {
+  private constructor(fields: Pick<SoakEnvironment, 'network' | 'serverAddresses' | 'controllerAddress' | 'nodeFacingAddress'>) {
     this.network = fields.network;
     this.serverAddresses = fields.serverAddresses;
     this.controllerAddress = fields.controllerAddress;
-    this.nodesGoTo = fields.nodesGoTo;
+    this.nodeFacingAddress = fields.nodeFacingAddress;
   }
 
   /** @param through nodes are told another address than the controller's */
   static async create({
-    through = false,
+    through: proxied = false,
     replicas = 1,
-  }: { readonly through?: boolean; readonly replicas?: number } = {}): Promise<Ground> {
-    const network = await Network.create();
+  }: { readonly through?: boolean; readonly replicas?: number } = {}): Promise<SoakEnvironment> {
+    const network = await TestNetwork.create();
     const serverAddresses = await Promise.all(Array.from({ length: replicas }, freePort));
     const controllerAddress = await freePort();
-    const nodesGoTo = through ? await freePort() : controllerAddress;
+    const nodesGoTo = proxied ? await freePort() : controllerAddress;
     await network.addController(CONTROLLER, nodesGoTo, serverAddresses);
-    return new Ground({ network, serverAddresses, controllerAddress, nodesGoTo });
+    return new SoakEnvironment({ network, serverAddresses, controllerAddress, nodeFacingAddress: nodesGoTo });
   }
 
   get serverAddress(): string {
     return this.serverAddresses[0] ?? '';
   }
 
-  startAuthServer(environment?: NodeJS.ProcessEnv, listen: string = this.serverAddress): DaemonProcess {
-    const args = ['run', '--data', this.network.registry, '--listen', listen, ...LEVEL];
-    return this.network.start('auth-server', args, environment);
+  startAuthServer(env?: NodeJS.ProcessEnv, listen: string = this.serverAddress): DaemonProcess {
+    const args = ['run', '--data', this.network.registry, '--listen', listen, ...LOG_LEVEL_ARGS];
+    return this.network.start('auth-server', args, env);
   }
 
-  startController(environment?: NodeJS.ProcessEnv): DaemonProcess {
+  startController(env?: NodeJS.ProcessEnv): DaemonProcess {
     const where = ['--credential', this.network.credential(CONTROLLER), '--state', this.network.path(`controller-${CONTROLLER}`)];
-    return this.network.start('controller', ['run', ...where, '--listen', this.controllerAddress, ...LEVEL], environment);
+    return this.network.start('controller', ['run', ...where, '--listen', this.controllerAddress, ...LOG_LEVEL_ARGS], env);
   }
 
-  startNode({ folder }: SoakNode, environment?: NodeJS.ProcessEnv): DaemonProcess {
-    return this.network.start('node-agent', ['run', '--state', folder, ...LEVEL], environment);
+  startNode({ folder }: SoakNode, env?: NodeJS.ProcessEnv): DaemonProcess {
+    return this.network.start('node-agent', ['run', '--state', folder, ...LOG_LEVEL_ARGS], env);
   }
 
   /** One process for all of them. */
@@ -96,7 +96,7 @@ export async function nodeOnDisk({ folder }: SoakNode): Promise<StoredNode> {
 }
 
 /** HOST:PORT that this testbed made itself. */
-export function endpoint(address: string): Endpoint {
+export function endpointOf(address: string): Endpoint {
   const parsed = parseEndpoint(address);
   if (parsed === undefined) throw new Error(`${address} is not HOST:PORT`);
   return parsed;
@@ -106,8 +106,8 @@ export function endpoint(address: string): Endpoint {
  * What node files and registry do not agree in, once nothing runs: K_i must be among the keys of its node (invariant 1), and be the
  * only one where no candidate is open.
  */
-export async function disagreements(ground: Ground, nodes: readonly SoakNode[]): Promise<string[]> {
-  const keys = await ground.registryKeys();
+export async function findKeyMismatches(environment: SoakEnvironment, nodes: readonly SoakNode[]): Promise<string[]> {
+  const keys = await environment.registryKeys();
   const found = await Promise.all(
     nodes.map(async (node) => {
       const { state } = await nodeOnDisk(node);

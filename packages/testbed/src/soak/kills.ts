@@ -6,10 +6,10 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { type DaemonProcess } from '../process.js';
 import type { Campaign, Scale } from './campaign.js';
-import { Draw } from './draw.js';
-import { disagreements, Ground, nodeOnDisk, type SoakNode } from './ground.js';
+import { SeededRandom } from './draw.js';
+import { findKeyMismatches, SoakEnvironment, nodeOnDisk, type SoakNode } from './ground.js';
 
-interface Size {
+interface KillSize {
   readonly kills: number;
   readonly agents: number;
   readonly fleets: number;
@@ -18,7 +18,7 @@ interface Size {
   readonly blackoutEvery: number;
 }
 
-const SIZES: Readonly<Record<Scale, Size>> = {
+const SIZES: Readonly<Record<Scale, KillSize>> = {
   full: { kills: 1_000, agents: 8, fleets: 4, nodesPerFleet: 15, blackoutEvery: 100 },
   medium: { kills: 60, agents: 4, fleets: 2, nodesPerFleet: 10, blackoutEvery: 30 },
   short: { kills: 20, agents: 2, fleets: 1, nodesPerFleet: 8, blackoutEvery: 20 },
@@ -27,12 +27,12 @@ const SIZES: Readonly<Record<Scale, Size>> = {
 /** Renewed after some five seconds. */
 const LIFETIME = '6s';
 /** Between two kills at most, in ms: long enough for what was killed to come up and be killed at work, not only in starting. */
-const LONGEST_PAUSE_MS = 1_400;
+const MAX_KILL_INTERVAL_MS = 1_400;
 /** For every node to join once more when all is up again: candidates may have to grow 300 s old first. In ms. */
-const LAST_JOIN_MS = 12 * 60_000;
+const FINAL_JOIN_TIMEOUT_MS = 12 * 60_000;
 
 /** A daemon that is started again whenever it was killed. */
-interface Victim {
+interface RestartedProcess {
   readonly kind: 'auth-server' | 'controller' | 'node-agent' | 'fleet';
   readonly nodes: readonly SoakNode[];
   readonly start: () => Promise<DaemonProcess>;
@@ -40,22 +40,22 @@ interface Victim {
 }
 
 /** A key that a node had confirmed when it was looked at. */
-interface Confirmed {
+interface ConfirmedKey {
   readonly node: string;
   readonly key: string;
 }
 
-class Carnage {
-  readonly counts: Record<Victim['kind'], number> = { 'auth-server': 0, controller: 0, 'node-agent': 0, fleet: 0 };
-  readonly confirmed: Confirmed[] = [];
-  readonly #ground: Ground;
-  readonly #victims: readonly Victim[];
+class KillCampaign {
+  readonly counts: Record<RestartedProcess['kind'], number> = { 'auth-server': 0, controller: 0, 'node-agent': 0, fleet: 0 };
+  readonly confirmed: ConfirmedKey[] = [];
+  readonly #environment: SoakEnvironment;
+  readonly #victims: readonly RestartedProcess[];
   readonly #servers: DaemonProcess[] = [];
   /** `ID key`, as the registry had it whenever its server was dead: also what was committed a moment before, with no time to say so. */
   readonly #registered = new Set<string>();
 
-  constructor(ground: Ground, victims: readonly Victim[]) {
-    this.#ground = ground;
+  constructor(environment: SoakEnvironment, victims: readonly RestartedProcess[]) {
+    this.#environment = environment;
     this.#victims = victims;
   }
 
@@ -63,16 +63,16 @@ class Carnage {
     return Object.values(this.counts).reduce((sum, n) => sum + n, 0);
   }
 
-  async killAndRestart(victim: Victim): Promise<void> {
+  async killAndRestart(victim: RestartedProcess): Promise<void> {
     await this.#kill(victim);
-    await this.#look(victim.nodes);
+    await this.#recordConfirmedKeys(victim.nodes);
     victim.running = await victim.start();
   }
 
   /** Everything at once; `whileDark` sees what the disks hold. */
   async blackout<T>(whileDark: () => Promise<T>): Promise<T> {
     await this.killAll();
-    await this.#look(this.#victims.flatMap(({ nodes }) => nodes));
+    await this.#recordConfirmedKeys(this.#victims.flatMap(({ nodes }) => nodes));
     const seen = await whileDark();
     await Promise.all(this.#victims.map(async (victim) => (victim.running = await victim.start())));
     return seen;
@@ -83,7 +83,7 @@ class Carnage {
   }
 
   /** Keys that nodes confirmed and no auth-server ever had (invariant 2). */
-  unfounded(): string[] {
+  findUncommittedKeys(): string[] {
     const said = this.#servers
       .flatMap(({ lines }) => lines)
       .filter(({ msg }) => msg === 'node has a new key')
@@ -94,17 +94,17 @@ class Carnage {
       .map(({ node, key }) => `node ${node} confirmed ${key}, which no server committed`);
   }
 
-  async #kill(victim: Victim): Promise<void> {
+  async #kill(victim: RestartedProcess): Promise<void> {
     const code = await victim.running.stop('SIGKILL');
     // A daemon that ended by itself before is a failure of its own.
     if (code !== null) throw new Error(`${victim.kind} had ended with ${code}:\n${victim.running.transcript().slice(-2_000)}`);
     this.counts[victim.kind] += 1;
     if (victim.kind !== 'auth-server') return;
     this.#servers.push(victim.running);
-    for (const [node, key] of await this.#ground.registryKeys()) this.#registered.add(`${node} ${key}`);
+    for (const [node, key] of await this.#environment.registryKeys()) this.#registered.add(`${node} ${key}`);
   }
 
-  async #look(nodes: readonly SoakNode[]): Promise<void> {
+  async #recordConfirmedKeys(nodes: readonly SoakNode[]): Promise<void> {
     for (const node of nodes) {
       const { state } = await nodeOnDisk(node);
       if (!state.initial) this.confirmed.push({ node: node.id, key: state.confirmed.fingerprint });
@@ -112,37 +112,45 @@ class Carnage {
   }
 }
 
-export const kills: Campaign = async ({ scale, seed, say }) => {
+export const kills: Campaign = async ({ scale, seed, report }) => {
   const size = SIZES[scale];
-  const draw = new Draw(seed);
-  const ground = await Ground.create();
+  const random = new SeededRandom(seed);
+  const environment = await SoakEnvironment.create();
   try {
-    const nodes = await ground.install({ count: size.agents + size.fleets * size.nodesPerFleet, lifetime: LIFETIME });
-    const victims = await startVictims(ground, nodes, size);
-    const carnage = new Carnage(ground, victims);
+    const nodes = await environment.install({ count: size.agents + size.fleets * size.nodesPerFleet, lifetime: LIFETIME });
+    const victims = await startVictims(environment, nodes, size);
+    const campaign = new KillCampaign(environment, victims);
     const failures: string[] = [];
     for (let i = 1; i <= size.kills; i++) {
-      await pause(draw.below(LONGEST_PAUSE_MS));
-      if (i % size.blackoutEvery === 0) failures.push(...(await carnage.blackout(() => disagreements(ground, nodes))));
-      else await carnage.killAndRestart(victimOf(victims, draw));
-      say(`${carnage.total} kills, ${carnage.confirmed.length} looks at what a node confirmed`);
-      if (carnage.total >= size.kills) break;
+      await pause(random.below(MAX_KILL_INTERVAL_MS));
+      if (i % size.blackoutEvery === 0) failures.push(...(await campaign.blackout(() => findKeyMismatches(environment, nodes))));
+      else await campaign.killAndRestart(victimOf(victims, random));
+      report(`${campaign.total} kills, ${campaign.confirmed.length} looks at what a node confirmed`);
+      if (campaign.total >= size.kills) break;
     }
-    await carnage.killAll();
-    failures.push(...(await disagreements(ground, nodes)), ...carnage.unfounded());
-    say('every node joins once more');
-    failures.push(...(await joinOnceMore(ground, nodes)));
+    await campaign.killAll();
+    failures.push(...(await findKeyMismatches(environment, nodes)), ...campaign.findUncommittedKeys());
+    report('every node joins once more');
+    failures.push(...(await joinAll(environment, nodes)));
     return {
-      counts: { nodes: nodes.length, ...carnage.counts, kills: carnage.total, 'keys compared': carnage.confirmed.length },
+      counts: { nodes: nodes.length, ...campaign.counts, kills: campaign.total, 'keys compared': campaign.confirmed.length },
       failures,
     };
   } finally {
-    await ground.network.remove();
+    await environment.network.remove();
   }
 };
 
-async function startVictims(ground: Ground, nodes: readonly SoakNode[], size: Size): Promise<Victim[]> {
-  const of = async (kind: Victim['kind'], its: readonly SoakNode[], start: Victim['start']): Promise<Victim> => ({
+async function startVictims(
+  environment: SoakEnvironment,
+  nodes: readonly SoakNode[],
+  size: KillSize,
+): Promise<RestartedProcess[]> {
+  const of = async (
+    kind: RestartedProcess['kind'],
+    its: readonly SoakNode[],
+    start: RestartedProcess['start'],
+  ): Promise<RestartedProcess> => ({
     kind,
     nodes: its,
     start,
@@ -154,27 +162,27 @@ async function startVictims(ground: Ground, nodes: readonly SoakNode[], size: Si
     return nodes.slice(from, from + size.nodesPerFleet);
   });
   return Promise.all([
-    of('auth-server', [], () => Promise.resolve(ground.startAuthServer())),
-    of('controller', [], () => Promise.resolve(ground.startController())),
-    ...agents.map((node) => of('node-agent', [node], () => Promise.resolve(ground.startNode(node)))),
-    ...fleets.map((fleet) => of('fleet', fleet, () => ground.startFleet('run', fleet))),
+    of('auth-server', [], () => Promise.resolve(environment.startAuthServer())),
+    of('controller', [], () => Promise.resolve(environment.startController())),
+    ...agents.map((node) => of('node-agent', [node], () => Promise.resolve(environment.startNode(node)))),
+    ...fleets.map((fleet) => of('fleet', fleet, () => environment.startFleet('run', fleet))),
   ]);
 }
 
 /** Each kind as often as the next: there is one controller and many nodes. */
-function victimOf(victims: readonly Victim[], draw: Draw): Victim {
-  const kind = draw.pick(['auth-server', 'controller', 'node-agent', 'fleet'] as const);
-  return draw.pick(victims.filter((victim) => victim.kind === kind));
+function victimOf(victims: readonly RestartedProcess[], random: SeededRandom): RestartedProcess {
+  const kind = random.pick(['auth-server', 'controller', 'node-agent', 'fleet'] as const);
+  return random.pick(victims.filter((victim) => victim.kind === kind));
 }
 
 /** With nobody killed any more, each node gets a key, and both sides hold the same one: none was locked out. */
-async function joinOnceMore(ground: Ground, nodes: readonly SoakNode[]): Promise<string[]> {
-  await Promise.all([ground.startAuthServer().listening(), ground.startController().listening()]);
-  const fleet = await ground.startFleet('once', nodes);
-  const all = await fleet.waitFor(({ msg }) => msg === 'all joined', LAST_JOIN_MS).catch(() => undefined);
+async function joinAll(environment: SoakEnvironment, nodes: readonly SoakNode[]): Promise<string[]> {
+  await Promise.all([environment.startAuthServer().listening(), environment.startController().listening()]);
+  const fleet = await environment.startFleet('once', nodes);
+  const all = await fleet.waitFor(({ msg }) => msg === 'all joined', FINAL_JOIN_TIMEOUT_MS).catch(() => undefined);
   await fleet.stop();
   const joined = new Set(fleet.lines.filter(({ msg }) => msg === 'joined').map((line) => String(line['node'])));
   const late =
     all === undefined ? nodes.filter(({ id }) => !joined.has(id)).map(({ id }) => `node ${id} did not join again`) : [];
-  return [...late, ...(await disagreements(ground, nodes))];
+  return [...late, ...(await findKeyMismatches(environment, nodes))];
 }

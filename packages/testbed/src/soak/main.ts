@@ -2,7 +2,7 @@
 
 import { integerArgument, main, program, withExamples } from '@latchkey/runtime';
 import { Argument } from 'commander';
-import type { Campaign, Outcome, Scale } from './campaign.js';
+import type { Campaign, CampaignResult, Scale } from './campaign.js';
 import { firewall, floods } from './floods.js';
 import { hostile } from './hostile.js';
 import { kills } from './kills.js';
@@ -22,10 +22,10 @@ async function run(name: string, { short, medium, seed = Date.now() % 2 ** 31, j
   const names = name === 'all' ? Object.keys(CAMPAIGNS) : [name];
   for (const each of names) {
     const began = performance.now();
-    const outcome = await CAMPAIGNS[each]?.({ scale, seed, say: tell });
+    const outcome = await CAMPAIGNS[each]?.({ scale, seed, report: showProgress });
     if (outcome === undefined) continue;
     const seconds = Math.round((performance.now() - began) / 1000);
-    tell('');
+    showProgress('');
     if (json === true) process.stdout.write(`${JSON.stringify({ campaign: each, scale, seed, seconds, ...outcome })}\n`);
     else print(each, { seed, seconds, ...outcome });
     if (outcome.failures.length > 0) process.exitCode = 1;
@@ -34,7 +34,7 @@ async function run(name: string, { short, medium, seed = Date.now() % 2 ** 31, j
 
 function print(
   name: string,
-  { counts, failures, seed, seconds }: Outcome & { readonly seed: number; readonly seconds: number },
+  { counts, failures, seed, seconds }: CampaignResult & { readonly seed: number; readonly seconds: number },
 ): void {
   process.stdout.write(`${name}, seed ${seed}, ${seconds} s\n`);
   for (const [what, count] of Object.entries(counts)) process.stdout.write(`  ${what}: ${count}\n`);
@@ -44,7 +44,7 @@ function print(
 }
 
 /** On a terminal one line that is written over. */
-function tell(text: string): void {
+function showProgress(text: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
 }
 

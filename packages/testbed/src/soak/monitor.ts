@@ -11,7 +11,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
 /** What the monitor tells. Times in ms, sizes in octets. */
-export interface Watched {
+export interface MonitorReport {
   /** How often it was asked to begin anew. */
   readonly round: number;
   readonly late: number;
@@ -23,14 +23,14 @@ export interface Watched {
 }
 
 const TICK_MS = 10;
-const WRITE_EVERY_MS = 500;
+const WRITE_INTERVAL_MS = 500;
 /** For V8's other threads to give back the pages that a collection has emptied: read sooner, what is resident was up to a tenth more by chance. */
-const GIVEN_BACK_MS = 2_000;
+const HEAP_SETTLE_MS = 2_000;
 
 const path = process.env['LATCHKEY_SOAK_MONITOR'];
-if (path !== undefined) watch(path);
+if (path !== undefined) monitor(path);
 
-function watch(file: string): void {
+function monitor(file: string): void {
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as () => void;
   let state = { round: 0, late: 0, busy: 0, highestRss: 0, alive: 0 };
@@ -51,7 +51,7 @@ function watch(file: string): void {
     renameSync(`${file}.new`, file);
   };
   setInterval(tick, TICK_MS).unref();
-  setInterval(write, WRITE_EVERY_MS).unref();
+  setInterval(write, WRITE_INTERVAL_MS).unref();
   process.on('SIGUSR2', () => {
     collect();
     collect();
@@ -60,6 +60,6 @@ function watch(file: string): void {
       state = { round: state.round + 1, late: 0, busy: 0, highestRss: 0, alive: heapUsed + external };
       before = { at: performance.now(), cpu: process.cpuUsage() };
       write();
-    }, GIVEN_BACK_MS).unref();
+    }, HEAP_SETTLE_MS).unref();
   });
 }

@@ -1,41 +1,41 @@
 /** Datagrams that nobody thought of: the corpus with octets changed, cut, doubled, spliced, and noise. */
 
 import { CORPUS } from './corpus.js';
-import type { Draw } from './draw.js';
+import type { SeededRandom } from './draw.js';
 
 /** What a daemon looks at is at most 512 octets; larger ones come whole from the corpus. */
-const LARGEST_MUTANT = 600;
-const LONGEST_NOISE = 64;
-const ID_AT = 2;
+const MAX_MUTANT_LENGTH = 600;
+const MAX_NOISE_LENGTH = 64;
+const MESSAGE_ID_OFFSET = 2;
 
-export function mutant(draw: Draw): Buffer {
-  if (draw.chance(0.1)) return draw.octets(draw.below(LONGEST_NOISE));
-  const { octets } = draw.pick(CORPUS);
-  if (octets.length > LARGEST_MUTANT || draw.chance(0.2)) return octets;
-  const mutated = change(octets, draw);
+export function mutant(random: SeededRandom): Buffer {
+  if (random.withProbability(0.1)) return random.octets(random.below(MAX_NOISE_LENGTH));
+  const { octets } = random.pick(CORPUS);
+  if (octets.length > MAX_MUTANT_LENGTH || random.withProbability(0.2)) return octets;
+  const mutated = mutate(octets, random);
   // Else most would be copies of one another.
-  if (mutated.length >= ID_AT + 2) mutated.writeUInt16BE(draw.below(2 ** 16), ID_AT);
+  if (mutated.length >= MESSAGE_ID_OFFSET + 2) mutated.writeUInt16BE(random.below(2 ** 16), MESSAGE_ID_OFFSET);
   return mutated;
 }
 
-function change(octets: Buffer, draw: Draw): Buffer {
-  const at = draw.below(octets.length + 1);
-  switch (draw.below(6)) {
+function mutate(octets: Buffer, random: SeededRandom): Buffer {
+  const at = random.below(octets.length + 1);
+  switch (random.below(6)) {
     case 0:
       return Buffer.from(octets.subarray(0, at));
     case 1:
-      return Buffer.concat([octets, draw.octets(1 + draw.below(LONGEST_NOISE))]);
+      return Buffer.concat([octets, random.octets(1 + random.below(MAX_NOISE_LENGTH))]);
     case 2:
-      return Buffer.concat([octets.subarray(0, at), draw.octets(1 + draw.below(4)), octets.subarray(at)]);
+      return Buffer.concat([octets.subarray(0, at), random.octets(1 + random.below(4)), octets.subarray(at)]);
     case 3: {
-      const other = draw.pick(CORPUS).octets.subarray(0, LARGEST_MUTANT);
-      return Buffer.concat([octets.subarray(0, at), other.subarray(draw.below(other.length + 1))]);
+      const other = random.pick(CORPUS).octets.subarray(0, MAX_MUTANT_LENGTH);
+      return Buffer.concat([octets.subarray(0, at), other.subarray(random.below(other.length + 1))]);
     }
     case 4:
-      return Buffer.concat([octets.subarray(0, at), octets.subarray(draw.below(at + 1))]);
+      return Buffer.concat([octets.subarray(0, at), octets.subarray(random.below(at + 1))]);
     default: {
       const changed = Buffer.from(octets);
-      for (let i = draw.below(4); i >= 0 && changed.length > 0; i--) changed[draw.below(changed.length)] = draw.below(256);
+      for (let i = random.below(4); i >= 0 && changed.length > 0; i--) changed[random.below(changed.length)] = random.below(256);
       return changed;
     }
   }

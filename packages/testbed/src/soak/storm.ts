@@ -12,64 +12,64 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { BACKOFF } from '@latchkey/protocol';
 import type { DaemonProcess } from '../process.js';
-import type { Campaign, Outcome, Scale } from './campaign.js';
-import { Draw } from './draw.js';
-import { type Faults, FaultyNetwork } from './faulty-network.js';
-import { disagreements, endpoint, Ground } from './ground.js';
+import type { Campaign, CampaignResult, Scale } from './campaign.js';
+import { SeededRandom } from './draw.js';
+import { type FaultProbabilities, FaultyNetwork } from './faulty-network.js';
+import { findKeyMismatches, endpointOf, SoakEnvironment } from './ground.js';
 
-interface Size {
+interface StormSize {
   readonly nodes: number;
   readonly fault: number;
   /** Attempts that may fail one after the other before a node counts as late. */
   readonly attempts: number;
   /** After this even the last must be in, in ms. */
-  readonly patienceMs: number;
+  readonly timeoutMs: number;
 }
 
-const SIZES: Readonly<Record<Scale, Size>> = {
-  full: { nodes: 2_000, fault: 0.2, attempts: 14, patienceMs: 90 * 60_000 },
-  medium: { nodes: 100, fault: 0.1, attempts: 14, patienceMs: 20 * 60_000 },
-  short: { nodes: 40, fault: 0.05, attempts: 14, patienceMs: 5 * 60_000 },
+const SIZES: Readonly<Record<Scale, StormSize>> = {
+  full: { nodes: 2_000, fault: 0.2, attempts: 14, timeoutMs: 90 * 60_000 },
+  medium: { nodes: 100, fault: 0.1, attempts: 14, timeoutMs: 20 * 60_000 },
+  short: { nodes: 40, fault: 0.05, attempts: 14, timeoutMs: 5 * 60_000 },
 };
 
 /** Part of the nodes that must be in by the deadline. */
-const IN_TIME = 0.999;
-const ATTEMPT_MS = 30_000;
+const REQUIRED_FRACTION = 0.999;
+const ATTEMPT_DURATION_MS = 30_000;
 
 /** Attempts of 30 s with the waits between them at the middle of their ceilings, in ms. */
 function stormDeadline(attempts: number): number {
   let waits = 0;
   for (let failures = 1; failures < attempts; failures++)
     waits += Math.min(BACKOFF.last, BACKOFF.first * 2 ** (failures - 1)) / 2;
-  return waits + attempts * ATTEMPT_MS;
+  return waits + attempts * ATTEMPT_DURATION_MS;
 }
 
-export const storm: Campaign = async ({ scale, seed, say }) => {
-  const { nodes: count, fault, attempts, patienceMs } = SIZES[scale];
-  const ground = await Ground.create({ through: true });
-  const faults: Faults = { lost: fault, delayed: fault, doubled: fault, reordered: fault, corrupted: fault };
-  const [front, back] = [endpoint(ground.nodesGoTo), endpoint(ground.controllerAddress)];
-  const network = await FaultyNetwork.open(front, back, faults, new Draw(seed));
+export const storm: Campaign = async ({ scale, seed, report }) => {
+  const { nodes: count, fault, attempts, timeoutMs } = SIZES[scale];
+  const environment = await SoakEnvironment.create({ through: true });
+  const faults: FaultProbabilities = { lost: fault, delayed: fault, doubled: fault, reordered: fault, corrupted: fault };
+  const [front, back] = [endpointOf(environment.nodeFacingAddress), endpointOf(environment.controllerAddress)];
+  const network = await FaultyNetwork.open(front, back, faults, new SeededRandom(seed));
   try {
-    const nodes = await ground.install({ count });
-    await Promise.all([ground.startAuthServer().listening(), ground.startController().listening()]);
-    const fleet = await ground.startFleet('run', nodes);
-    const joins = await joinTimes(fleet, count, patienceMs, say);
+    const nodes = await environment.install({ count });
+    await Promise.all([environment.startAuthServer().listening(), environment.startController().listening()]);
+    const fleet = await environment.startFleet('run', nodes);
+    const joins = await joinTimes(fleet, count, timeoutMs, report);
     await fleet.stop();
 
     const deadline = stormDeadline(attempts);
     const times = [...joins.values()].toSorted((a, b) => a - b);
     const inTime = times.filter((ms) => ms <= deadline).length;
     const failures = [
-      ...(inTime < IN_TIME * count ? [`${inTime} of ${count} nodes joined within ${deadline / 1000} s`] : []),
+      ...(inTime < REQUIRED_FRACTION * count ? [`${inTime} of ${count} nodes joined within ${deadline / 1000} s`] : []),
       ...(times.length < count ? [`${count - times.length} nodes have not joined at all`] : []),
-      ...(await disagreements(ground, nodes)),
+      ...(await findKeyMismatches(environment, nodes)),
     ];
     const failed = fleet.lines.filter(({ level }) => level === 'warn').length;
     return { counts: countsOf(times, { count, inTime, deadline, failed, network }), failures };
   } finally {
     network.close();
-    await ground.network.remove();
+    await environment.network.remove();
   }
 };
 
@@ -77,13 +77,13 @@ export const storm: Campaign = async ({ scale, seed, say }) => {
 async function joinTimes(
   fleet: DaemonProcess,
   count: number,
-  patienceMs: number,
+  timeoutMs: number,
   say: (text: string) => void,
 ): Promise<ReadonlyMap<string, number>> {
   const started = await fleet.waitFor(({ msg }) => msg === 'started');
   const began = Date.parse(started.time);
   const joins = new Map<string, number>();
-  const end = performance.now() + patienceMs;
+  const end = performance.now() + timeoutMs;
   for (let seen = 0; joins.size < count && performance.now() < end;) {
     for (; seen < fleet.lines.length; seen++) {
       const line = fleet.lines[seen];
@@ -105,7 +105,7 @@ function countsOf(
     readonly failed: number;
     readonly network: FaultyNetwork;
   },
-): Outcome['counts'] {
+): CampaignResult['counts'] {
   const at = (part: number): string => `${((times[Math.ceil(part * times.length) - 1] ?? NaN) / 1000).toFixed(1)} s`;
   return {
     nodes: of.count,
