@@ -9,10 +9,10 @@ export interface Attack {
   /** One sentence: what becomes of the draft, and what stops the attack here. */
   readonly sentence: string;
   /** Succeeds against the profile too, and no implementation can help it: the sentence is what the user is told. */
-  readonly told?: true;
+  readonly inherent?: true;
 }
 
-export interface Outcome {
+export interface AttackResult {
   readonly attack: string;
   readonly againstDraft: Verdict;
   readonly againstProfile: Verdict;
@@ -23,14 +23,14 @@ export interface Outcome {
 
 type Verdict = 'succeeds' | 'fails';
 
-export async function play(attack: Attack): Promise<Outcome> {
+export async function play(attack: Attack): Promise<AttackResult> {
   const [draft, profile] = [await attack.draft(), await attack.profile()];
   return {
     attack: attack.name,
     againstDraft: verdict(draft),
     againstProfile: verdict(profile),
     sentence: attack.sentence,
-    asDocumented: draft && profile === (attack.told ?? false),
+    asDocumented: draft && profile === (attack.inherent ?? false),
   };
 }
 

@@ -3,7 +3,7 @@
 import type { Attack } from './attack.js';
 import { alteredM4, misbinding, wrongController } from './attacks/binding.js';
 import { amplification, forgedRefusal, offPath } from './attacks/coap.js';
-import { halfOpen, keptOut } from './attacks/flood.js';
+import { halfOpen, lockOutByForgedM1 } from './attacks/flood.js';
 import { listeningInstaller, offlineGuessing } from './attacks/initial-key.js';
 import { forgedTs, otherController, replayedM3, splicedM3, typeConfusion } from './attacks/link.js';
 import { forgedM1, forgedM2, lostAnswer } from './attacks/premature-commit.js';
@@ -32,7 +32,7 @@ export const ATTACKS: readonly Attack[] = [
   offPath,
   forgedRefusal,
   halfOpen,
-  keptOut,
+  lockOutByForgedM1,
   amplification,
   resumedMemory,
   offlineGuessing,

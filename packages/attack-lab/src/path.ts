@@ -40,14 +40,14 @@ export async function listen(network: ProfileNetwork): Promise<CoapServer> {
   });
 }
 
-async function bound(): Promise<Socket> {
+async function bindSocket(): Promise<Socket> {
   const socket = createSocket('udp4').bind(0, LOOPBACK);
   await once(socket, 'listening');
   return socket;
 }
 
 /** Passes a node's datagrams on to the controller, and its answers back, from the address the node knows. */
-export class Path {
+export class MitmRelay {
   readonly #front: Socket;
   readonly #back: Socket;
   #node: RemoteInfo | undefined;
@@ -56,20 +56,20 @@ export class Path {
     front: Socket,
     back: Socket,
     controller: Endpoint,
-    forge: (request: Buffer, path: Path) => 'pass' | 'stop',
+    intercept: (request: Buffer, path: MitmRelay) => 'pass' | 'stop',
   ) {
     this.#front = front;
     this.#back = back;
     front.on('message', (octets, node) => {
       this.#node = node;
-      if (forge(octets, this) === 'pass') back.send(octets, controller.port, controller.host);
+      if (intercept(octets, this) === 'pass') back.send(octets, controller.port, controller.host);
     });
     back.on('message', (octets) => this.toNode(octets));
   }
 
   /** `forge` sees each request before it is passed on, and says whether it is. */
-  static async open(controller: Endpoint, forge: (request: Buffer, path: Path) => 'pass' | 'stop'): Promise<Path> {
-    return new Path(await bound(), await bound(), controller, forge);
+  static async open(controller: Endpoint, intercept: (request: Buffer, path: MitmRelay) => 'pass' | 'stop'): Promise<MitmRelay> {
+    return new MitmRelay(await bindSocket(), await bindSocket(), controller, intercept);
   }
 
   get endpoint(): Endpoint {
@@ -93,9 +93,9 @@ async function exchange<T>(
   client: CoapClient,
   payload: Uint8Array,
   deadlineMs: number,
-  takes: (octets: Uint8Array) => T | undefined,
+  accept: (octets: Uint8Array) => T | undefined,
 ): Promise<T | undefined> {
-  const send = (echo?: Buffer): ReturnType<typeof client.exchange<{ echo?: Buffer | undefined; taken?: T }>> =>
+  const send = (echo?: Buffer): ReturnType<typeof client.exchange<{ echo?: Buffer | undefined; accepted?: T }>> =>
     client.exchange({
       payload,
       deadlineMs,
@@ -103,14 +103,14 @@ async function exchange<T>(
       echo,
       accept: (response) => {
         if (response.code !== '2.04') return { echo: response.echo };
-        const taken = takes(response.payload);
-        return taken === undefined ? undefined : { taken };
+        const accepted = accept(response.payload);
+        return accepted === undefined ? undefined : { accepted };
       },
     });
   const first = await send();
   const echo = first.kind === 'answered' ? first.value.echo : undefined;
   const outcome = echo === undefined ? first : await send(echo);
-  return outcome.kind === 'answered' ? outcome.value.taken : undefined;
+  return outcome.kind === 'answered' ? outcome.value.accepted : undefined;
 }
 
 /** One attempt of a node over CoAP; whether it joined. */
@@ -125,8 +125,8 @@ export async function attemptOver(peer: Endpoint, node: ProfileNode, deadlineMs:
 }
 
 /** Sends each request from an address that proves nothing and acknowledges nothing; gives what comes back first. */
-export async function provoke(peer: Endpoint, requests: readonly Buffer[]): Promise<(Buffer | undefined)[]> {
-  const socket = await bound();
+export async function sendUnvalidated(peer: Endpoint, requests: readonly Buffer[]): Promise<(Buffer | undefined)[]> {
+  const socket = await bindSocket();
   const answers: (Buffer | undefined)[] = [];
   try {
     for (const request of requests) {

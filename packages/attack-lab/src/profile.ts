@@ -91,20 +91,20 @@ export class ProfileNode {
 export interface ProfileOptions {
   readonly bounds?: RespondentBounds;
   /** Where controllers and server draw randomness; a snapshot draws the same twice. */
-  readonly draw?: (n: number) => Uint8Array;
+  readonly randomOctets?: (n: number) => Uint8Array;
   /** The controllers' first TID. */
   readonly firstTid?: bigint;
 }
 
 /** The system's generator, and what it drew for the random numbers of the controller: an attacker may be given it. */
-export function recordingGenerator(): { readonly drawn: Uint8Array[]; readonly draw: (n: number) => Uint8Array } {
+export function recordingGenerator(): { readonly recorded: Uint8Array[]; readonly randomOctets: (n: number) => Uint8Array } {
   const drawn: Uint8Array[] = [];
   const draw = (n: number): Uint8Array => {
     const octets = randomBytes(n);
     if (n === RN_LENGTH) drawn.push(octets);
     return octets;
   };
-  return { drawn, draw };
+  return { recorded: drawn, randomOctets: draw };
 }
 
 export class ProfileNetwork {
@@ -122,10 +122,10 @@ export class ProfileNetwork {
 
   /** Controllers start anew, with their transactions gone. */
   restart(firstTid: bigint): void {
-    const { bounds = { total: 1_024, perSource: 256 }, draw = randomBytes } = this.#options;
+    const { bounds = { total: 1_024, perSource: 256 }, randomOctets = randomBytes } = this.#options;
     for (const [idC, skCs] of this.skCs) {
       let next = firstTid;
-      this.#respondents.set(idC, new Respondent({ idC, skCs, bounds, randomBytes: draw, nextTid: () => next++ }));
+      this.#respondents.set(idC, new Respondent({ idC, skCs, bounds, randomBytes: randomOctets, nextTid: () => next++ }));
     }
   }
 
@@ -162,16 +162,16 @@ export class ProfileNetwork {
     const opened = skCs && openLinkRequest(request, skCs);
     if (request === undefined || skCs === undefined || opened === undefined) return undefined;
     const record = this.registry.get(opened.body.m1.idI);
-    const judgement = decide(opened, record, WALL + this.elapsed);
-    const draw = this.#options.draw ?? randomBytes;
-    return sealAnswer(request, opened, this.#commit(judgement, isWithinTimeWindow(opened, WALL + this.elapsed)), draw(13), skCs);
+    const decision = decide(opened, record, WALL + this.elapsed);
+    const draw = this.#options.randomOctets ?? randomBytes;
+    return sealAnswer(request, opened, this.#commit(decision, isWithinTimeWindow(opened, WALL + this.elapsed)), draw(13), skCs);
   }
 
   /** Here the write is done at once, so that no comparison is lost. */
-  #commit(judgement: ServerDecision, inTime: boolean): Exclude<ServerDecision, { kind: 'commit' }> {
-    if (judgement.kind !== 'commit') return judgement;
-    const { to, commit } = judgement;
-    const record = [...this.registry.values()].find(({ key }) => key === judgement.from);
+  #commit(decision: ServerDecision, inTime: boolean): Exclude<ServerDecision, { kind: 'commit' }> {
+    if (decision.kind !== 'commit') return decision;
+    const { to, commit } = decision;
+    const record = [...this.registry.values()].find(({ key }) => key === decision.from);
     if (record === undefined || !inTime) return { kind: 'refuse', refusal: 'clock' };
     this.registry.set(record.idI, { ...record, key: to, initial: false, committed: commit });
     return { kind: 'answer', with: 'M8', lifetime: commit.lifetime };

@@ -2,14 +2,14 @@
 
 import { readPlainFile, UsageFailure } from '@latchkey/runtime';
 import { z } from 'zod';
-import type { Figure } from './figure.js';
+import type { RatioMetric } from './figure.js';
 import { number, type Report } from './report.js';
 
 /** A ratio that is this many times worse fails the run, if the figure is a steady one. */
-const WORSE = 1.25;
+const REGRESSION_FACTOR = 1.25;
 
 /** What is read of a stored run. */
-export interface Stored {
+export interface StoredRun {
   readonly suites: readonly {
     readonly suite: string;
     readonly figures: readonly (Named & { readonly ratio: { readonly median: number } })[];
@@ -19,16 +19,21 @@ export interface Stored {
 interface Named {
   readonly what: string;
   readonly of: { readonly name: string };
-  readonly per: { readonly name: string };
+  readonly baseline: { readonly name: string };
 }
 
 const nameSchema = z.object({ name: z.string() });
-const figureSchema = z.object({ what: z.string(), of: nameSchema, per: nameSchema, ratio: z.object({ median: z.number() }) });
-const storedSchema: z.ZodType<Stored> = z.object({
+const figureSchema = z.object({
+  what: z.string(),
+  of: nameSchema,
+  baseline: nameSchema,
+  ratio: z.object({ median: z.number() }),
+});
+const storedSchema: z.ZodType<StoredRun> = z.object({
   suites: z.array(z.object({ suite: z.string(), figures: z.array(figureSchema) })),
 });
 
-export async function readStored(path: string): Promise<Stored> {
+export async function readStoredRun(path: string): Promise<StoredRun> {
   const text = await readPlainFile(path);
   try {
     return storedSchema.parse(JSON.parse(text));
@@ -43,11 +48,11 @@ export interface Comparison {
   readonly now: number;
   /** How many times worse: below 1 is better. */
   readonly worse: number;
-  readonly steady: boolean;
+  readonly stable: boolean;
 }
 
 /** Figures that both runs have. */
-export function compareRuns(stored: Stored, report: Report): Comparison[] {
+export function compareRuns(stored: StoredRun, report: Report): Comparison[] {
   return report.suites.flatMap(({ suite, figures }) => {
     const before = new Map(
       stored.suites
@@ -62,8 +67,8 @@ export function compareRuns(stored: Stored, report: Report): Comparison[] {
 }
 
 /** Whether a run is to be failed for it. */
-export function fails({ worse, steady }: Comparison): boolean {
-  return steady && worse > WORSE;
+export function isRegression({ worse, stable }: Comparison): boolean {
+  return stable && worse > REGRESSION_FACTOR;
 }
 
 /** What differs by more than a twentieth, the worst first. */
@@ -73,17 +78,17 @@ export function formatComparison(comparisons: readonly Comparison[]): string {
     .toSorted((a, b) => b.worse - a.worse)
     .map((one) => {
       const word = one.worse > 1 ? `${number(one.worse)} times worse` : `${number(1 / one.worse)} times better`;
-      return `${fails(one) ? 'FAILS  ' : '       '}${one.name}: ${number(one.before)} then, ${number(one.now)} now: ${word}${one.steady ? '' : ' (not a steady figure)'}\n`;
+      return `${isRegression(one) ? 'FAILS  ' : '       '}${one.name}: ${number(one.before)} then, ${number(one.now)} now: ${word}${one.stable ? '' : ' (not a steady figure)'}\n`;
     });
   return `\n${comparisons.length} figures compared, ${lines.length} of them differ by more than a twentieth\n${lines.join('')}`;
 }
 
-function compareFigure(suite: string, figure: Figure, before: number): Comparison {
+function compareFigure(suite: string, figure: RatioMetric, before: number): Comparison {
   const now = figure.ratio.median;
   const worse = before === now ? 1 : figure.better === 'higher' ? before / now : now / before;
-  return { name: `${suite}: ${nameOf(figure)}`, before, now, worse, steady: figure.steady === true };
+  return { name: `${suite}: ${nameOf(figure)}`, before, now, worse, stable: figure.stable === true };
 }
 
-function nameOf({ what, of, per }: Named): string {
-  return `${what}, ${of.name} per ${per.name}`;
+function nameOf({ what, of, baseline }: Named): string {
+  return `${what}, ${of.name} per ${baseline.name}`;
 }

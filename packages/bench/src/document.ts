@@ -9,7 +9,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Failure } from '@latchkey/runtime';
-import { type Figure, holds } from './figure.js';
+import { type RatioMetric, withinLimits } from './figure.js';
 import { drawPlot } from './plot.js';
 import { describeRun, type Report, spread, type SuiteReport, verdict } from './report.js';
 
@@ -43,7 +43,7 @@ export function fillDocument(document: string, report: Report): string {
 }
 
 function formatMarkdown(suite: SuiteReport, report: Report): string {
-  const limits = suite.figures.filter((figure) => holds(figure) !== undefined);
+  const limits = suite.figures.filter((figure) => withinLimits(figure) !== undefined);
   return (
     [
       markdownTable(['what', 'measured', 'per', 'ratio'], suite.figures.map(row)),
@@ -55,8 +55,13 @@ function formatMarkdown(suite: SuiteReport, report: Report): string {
   );
 }
 
-function row({ what, unit, of, per, ratio }: Figure): string[] {
-  return [what, `${spread(of.measured, unit)}, ${of.name}`, `${spread(per.measured, unit)}, ${per.name}`, spread(ratio)];
+function row({ what, unit, of, baseline, ratio }: RatioMetric): string[] {
+  return [
+    what,
+    `${spread(of.measured, unit)}, ${of.name}`,
+    `${spread(baseline.measured, unit)}, ${baseline.name}`,
+    spread(ratio),
+  ];
 }
 
 function markdownTable(head: readonly string[], rows: readonly (readonly string[])[]): string {

@@ -11,7 +11,7 @@ export interface Side {
   readonly values: readonly number[];
 }
 
-export interface Rules {
+export interface RatioLimits {
   /** The median of the ratio must not be above it; for what is better when higher: not below it. */
   readonly limit?: number;
   /** The median of what was measured must not be above it. */
@@ -19,30 +19,30 @@ export interface Rules {
   /** Rates are; everything else is better when lower. */
   readonly better?: 'higher';
   /** Steady enough for a noisy machine: a run may be failed for it. */
-  readonly steady?: true;
+  readonly stable?: true;
 }
 
-export interface Figure extends Rules {
+export interface RatioMetric extends RatioLimits {
   readonly what: string;
   readonly unit: Unit;
   readonly of: { readonly name: string; readonly measured: Summary };
-  readonly per: { readonly name: string; readonly measured: Summary };
+  readonly baseline: { readonly name: string; readonly measured: Summary };
   readonly ratio: Summary;
 }
 
-export function figure(what: string, unit: Unit, of: Side, per: Side, rules: Rules = {}): Figure {
+export function ratioMetric(what: string, unit: Unit, of: Side, baseline: Side, rules: RatioLimits = {}): RatioMetric {
   return {
     what,
     unit,
     of: { name: of.name, measured: summarise(of.values) },
-    per: { name: per.name, measured: summarise(per.values) },
-    ratio: summarise(ratios(of.values, per.values)),
+    baseline: { name: baseline.name, measured: summarise(baseline.values) },
+    ratio: summarise(ratios(of.values, baseline.values)),
     ...rules,
   };
 }
 
 /** `undefined` where a figure has neither limit nor bound. */
-export function holds({ of, ratio, limit, bound, better }: Figure): boolean | undefined {
+export function withinLimits({ of, ratio, limit, bound, better }: RatioMetric): boolean | undefined {
   if (limit === undefined && bound === undefined) return undefined;
   const withinLimit = limit === undefined || (better === 'higher' ? ratio.median >= limit : ratio.median <= limit);
   return withinLimit && (bound === undefined || of.measured.median <= bound);

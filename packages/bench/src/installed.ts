@@ -7,13 +7,13 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { bundle } from '@latchkey/release/bundle';
 import { installCheckout } from '@latchkey/release/checkout';
-import { layDown } from '@latchkey/release/tree';
+import { writeTree } from '@latchkey/release/tree';
 
 /** `limits`: bare `coap` and bare sockets instead of Latchkey. */
 export type Program = 'auth-server' | 'controller' | 'node-agent' | 'limits';
 
 /** From src/ under vitest as from dist/. */
-const HERE = fileURLToPath(new URL('..', import.meta.url));
+const PACKAGE_FOLDER = fileURLToPath(new URL('..', import.meta.url));
 
 const installed = new Map<Program, Promise<string>>();
 
@@ -34,8 +34,8 @@ async function installProduct(product: Exclude<Program, 'limits'>): Promise<stri
 async function installLimits(): Promise<string> {
   const folder = await temporaryFolder();
   const { tree } = await bundle({ name: 'bench', entries: { main: 'limits/main.js' }, parts: {}, natives: ['lmdb'] });
-  await layDown(tree, folder);
-  await symlink(join(HERE, 'node_modules'), join(folder, 'node_modules'));
+  await writeTree(tree, folder);
+  await symlink(join(PACKAGE_FOLDER, 'node_modules'), join(folder, 'node_modules'));
   return join(folder, 'dist/main.js');
 }
 

@@ -29,11 +29,11 @@ export function load(): number {
 }
 
 /** File systems in memory (statfs(2)). */
-const IN_MEMORY: ReadonlySet<number> = new Set([0x0102_1994, 0x8584_58f6]);
+const IN_MEMORY_FILE_SYSTEMS: ReadonlySet<number> = new Set([0x0102_1994, 0x8584_58f6]);
 
 /** @throws UsageFailure where a durable write would cost nothing */
-export async function refuseMemory(folder: string): Promise<void> {
-  if (!IN_MEMORY.has((await statfs(folder)).type)) return;
+export async function assertOnDisk(folder: string): Promise<void> {
+  if (!IN_MEMORY_FILE_SYSTEMS.has((await statfs(folder)).type)) return;
   throw new UsageFailure(`${folder} is kept in memory: a durable write costs nothing there`, {
     advice: 'Name a folder on a disk with --folder.',
   });

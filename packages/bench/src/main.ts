@@ -6,16 +6,16 @@ import { join } from 'node:path';
 import { createFile, Failure, main, program, withExamples } from '@latchkey/runtime';
 import { Argument } from 'commander';
 import { airSuite } from './air/suite.js';
-import { compareRuns, fails, formatComparison, readStored } from './compare.js';
+import { compareRuns, isRegression, formatComparison, readStoredRun } from './compare.js';
 import { writeDocument } from './document.js';
-import { holds } from './figure.js';
+import { withinLimits } from './figure.js';
 import { joinsSuite } from './joins/suite.js';
-import { describeMachine, load, refuseMemory } from './machine.js';
+import { describeMachine, load, assertOnDisk } from './machine.js';
 import { peersSuite } from './peers/suite.js';
 import { registrySuite } from './registry/suite.js';
 import { footprintSuite } from './footprint/suite.js';
 import { describeRun, formatSuite, type Report, type SuiteReport } from './report.js';
-import type { Extent, Suite } from './suite.js';
+import type { Depth, Suite } from './suite.js';
 
 const ROUNDS = 5;
 const QUICK_ROUNDS = 3;
@@ -28,7 +28,7 @@ const SUITES: Readonly<Record<string, Suite>> = {
   peers: peersSuite,
 };
 /** Wants what is not in every machine: with --peers, or by name. */
-const USUAL: readonly string[] = Object.keys(SUITES).filter((name) => name !== 'peers');
+const DEFAULT_SUITES: readonly string[] = Object.keys(SUITES).filter((name) => name !== 'peers');
 
 interface BenchOptions {
   readonly quick?: true;
@@ -42,18 +42,21 @@ interface BenchOptions {
 }
 
 async function bench(names: readonly string[], options: BenchOptions): Promise<void> {
-  const stored = options.compare === undefined ? undefined : await readStored(options.compare);
-  await refuseMemory(options.folder);
-  const report = await measure(names.length > 0 ? names : [...USUAL, ...(options.peers === true ? ['peers'] : [])], options);
+  const stored = options.compare === undefined ? undefined : await readStoredRun(options.compare);
+  await assertOnDisk(options.folder);
+  const report = await measure(
+    names.length > 0 ? names : [...DEFAULT_SUITES, ...(options.peers === true ? ['peers'] : [])],
+    options,
+  );
   if (options.json !== undefined) await createFile(options.json, `${JSON.stringify(report, null, 2)}\n`);
   if (stored !== undefined) {
     const comparisons = compareRuns(stored, report);
     process.stdout.write(formatComparison(comparisons));
-    const worse = comparisons.filter(fails).length;
+    const worse = comparisons.filter(isRegression).length;
     if (worse > 0)
       throw new Failure(`${worse} ${worse === 1 ? 'ratio is' : 'ratios are'} a quarter worse than in ${options.compare}`);
   }
-  const broken = report.suites.flatMap(({ figures }) => figures).filter((figure) => holds(figure) === false).length;
+  const broken = report.suites.flatMap(({ figures }) => figures).filter((figure) => withinLimits(figure) === false).length;
   if (options.check === true && broken > 0) throw new Failure(`${broken} ${broken === 1 ? 'limit does' : 'limits do'} not hold`);
 }
 
@@ -62,12 +65,12 @@ async function measure(names: readonly string[], { quick, long, out, folder: par
   const clear = (): Promise<void> => rm(folder, { recursive: true, force: true });
   // What runs meanwhile fails for want of it, and with that the command ends.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void clear());
-  const extent: Extent = quick === true ? 'quick' : long === true ? 'long' : 'full';
+  const depth: Depth = quick === true ? 'quick' : long === true ? 'long' : 'full';
   const rounds = quick === true ? QUICK_ROUNDS : ROUNDS;
   const [date, loadBefore, machine] = [new Date().toISOString(), load(), describeMachine()];
-  const reportOf = (suites: readonly SuiteReport[]): Report => ({
+  const reportWith = (suites: readonly SuiteReport[]): Report => ({
     date,
-    extent,
+    depth: depth,
     rounds,
     machine,
     load: [loadBefore, load()],
@@ -81,23 +84,23 @@ async function measure(names: readonly string[], { quick, long, out, folder: par
       const own = await mkdtemp(join(folder, `${name}-`));
       const measured = {
         suite: name,
-        ...(await suite({ rounds, extent, folder: own, tell: (what) => tell(`${name}: ${what}`) })),
+        ...(await suite({ rounds, depth: depth, folder: own, report: (what) => showProgress(`${name}: ${what}`) })),
       };
       suites.push(measured);
       process.stdout.write(formatSuite(measured));
       // At once: a later suite that fails does not take half an hour's figures with it.
-      if (out !== undefined) await writeDocument(out, reportOf([measured]));
+      if (out !== undefined) await writeDocument(out, reportWith([measured]));
       await rm(own, { recursive: true, force: true });
     }
   } finally {
     await clear();
   }
-  const report = reportOf(suites);
+  const report = reportWith(suites);
   process.stdout.write(`\n${describeRun(report)}\n`);
   return report;
 }
 
-function tell(what: string): void {
+function showProgress(what: string): void {
   if (process.stderr.isTTY) process.stderr.write(`${what} ...\n`);
 }
 

@@ -1,15 +1,15 @@
 /** What a run found, for people and for programs. */
 
 import { formatTable } from '@latchkey/runtime';
-import { type Figure, holds } from './figure.js';
+import { type RatioMetric, withinLimits } from './figure.js';
 import type { Machine } from './machine.js';
 import type { Summary } from './statistics.js';
-import type { Extent, Outcome } from './suite.js';
+import type { Depth, SuiteResult } from './suite.js';
 
 export interface Report {
   /** ISO 8601. */
   readonly date: string;
-  readonly extent: Extent;
+  readonly depth: Depth;
   readonly rounds: number;
   readonly machine: Machine;
   /** Of the last minute, when it began and when it ended. */
@@ -17,7 +17,7 @@ export interface Report {
   readonly suites: readonly SuiteReport[];
 }
 
-export interface SuiteReport extends Outcome {
+export interface SuiteReport extends SuiteResult {
   readonly suite: string;
 }
 
@@ -41,33 +41,33 @@ export function formatSuite({ suite, figures, remarks, tables = [] }: SuiteRepor
       '\n',
     ]),
     ...remarks.map((remark) => `${remark}\n`),
-    ...figures.filter((figure) => holds(figure) !== undefined).map((figure) => `${verdict(figure)}\n`),
+    ...figures.filter((figure) => withinLimits(figure) !== undefined).map((figure) => `${verdict(figure)}\n`),
   ].join('');
 }
 
-function row({ what, unit, of, per, ratio }: Figure): string[] {
-  return [what, `${spread(of.measured, unit)} ${of.name}`, `${spread(per.measured, unit)} ${per.name}`, spread(ratio)];
+function row({ what, unit, of, baseline, ratio }: RatioMetric): string[] {
+  return [what, `${spread(of.measured, unit)} ${of.name}`, `${spread(baseline.measured, unit)} ${baseline.name}`, spread(ratio)];
 }
 
 /** What is wanted of a figure, and whether it is so. */
-export function verdict(figure: Figure): string {
-  const { what, unit, of, per, ratio, limit, bound, better } = figure;
-  const word = holds(figure) === true ? 'holds' : 'DOES NOT HOLD';
+export function verdict(figure: RatioMetric): string {
+  const { what, unit, of, baseline, ratio, limit, bound, better } = figure;
+  const word = withinLimits(figure) === true ? 'holds' : 'DOES NOT HOLD';
   const limits =
     limit === undefined
       ? []
-      : [`${number(ratio.median)} times ${per.name}, ${better === 'higher' ? 'at least' : 'at most'} ${limit} wanted`];
+      : [`${number(ratio.median)} times ${baseline.name}, ${better === 'higher' ? 'at least' : 'at most'} ${limit} wanted`];
   const bounds =
     bound === undefined ? [] : [`${withUnit(number(of.measured.median), unit)}, at most ${withUnit(String(bound), unit)} wanted`];
   return `${what}, ${of.name}: ${[...limits, ...bounds].join('; ')}: ${word}`;
 }
 
-export function spread({ median, low, high }: Summary, unit: Figure['unit'] = 'n'): string {
+export function spread({ median, low, high }: Summary, unit: RatioMetric['unit'] = 'n'): string {
   const middle = withUnit(number(median), unit);
   return low === high ? middle : `${middle} (${number(low)} to ${number(high)})`;
 }
 
-function withUnit(text: string, unit: Figure['unit']): string {
+function withUnit(text: string, unit: RatioMetric['unit']): string {
   return unit === 'n' ? text : `${text} ${unit}`;
 }
 

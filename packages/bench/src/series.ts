@@ -17,6 +17,6 @@ export interface Series {
 
 /** Load beyond which more in flight brings less than a tenth more: the first point whose successors all stay within that. */
 export function knee(points: readonly Point[]): Point | undefined {
-  const GAIN = 1.1;
-  return points.find(({ perSecond }, i) => points.slice(i + 1).every((later) => later.perSecond < perSecond * GAIN));
+  const MIN_GAIN = 1.1;
+  return points.find(({ perSecond }, i) => points.slice(i + 1).every((later) => later.perSecond < perSecond * MIN_GAIN));
 }

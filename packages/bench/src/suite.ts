@@ -1,18 +1,18 @@
-import type { Figure } from './figure.js';
+import type { RatioMetric } from './figure.js';
 import type { Series } from './series.js';
 
 /** How much time there is: for a check in CI, for a person, for ten minutes of one thing. */
-export type Extent = 'quick' | 'full' | 'long';
+export type Depth = 'quick' | 'full' | 'long';
 
 /** What every suite is told. */
-export interface Run {
+export interface SuiteRun {
   /** Rounds of each measurement. */
   readonly rounds: number;
-  readonly extent: Extent;
+  readonly depth: Depth;
   /** On a real disk; the suite may fill it, whoever made it removes it. */
   readonly folder: string;
   /** Says what is being measured, for a person who waits. */
-  readonly tell: (what: string) => void;
+  readonly report: (what: string) => void;
 }
 
 /** What is not a ratio. */
@@ -22,12 +22,12 @@ export interface Table {
   readonly rows: readonly (readonly string[])[];
 }
 
-export interface Outcome {
-  readonly figures: readonly Figure[];
+export interface SuiteResult {
+  readonly figures: readonly RatioMetric[];
   /** What is to be known of them, a sentence each. */
   readonly remarks: readonly string[];
   readonly series?: readonly Series[];
   readonly tables?: readonly Table[];
 }
 
-export type Suite = (run: Run) => Promise<Outcome>;
+export type Suite = (run: SuiteRun) => Promise<SuiteResult>;

@@ -4,34 +4,35 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { compareRuns, fails, formatComparison, readStored } from '../src/compare.js';
+import { compareRuns, isRegression, formatComparison, readStoredRun } from '../src/compare.js';
 import { fillDocument } from '../src/document.js';
-import { type Figure, figure, holds, type Rules } from '../src/figure.js';
+import { type RatioMetric, ratioMetric, withinLimits, type RatioLimits } from '../src/figure.js';
 import { drawPlot } from '../src/plot.js';
 import type { Report } from '../src/report.js';
 import { knee, type Point } from '../src/series.js';
 
-const of = (value: number, rules: Rules, what = 'x'): Figure =>
-  figure(what, 'us', { name: 'a', values: [value] }, { name: 'b', values: [10] }, rules);
+const of = (value: number, rules: RatioLimits, what = 'x'): RatioMetric =>
+  ratioMetric(what, 'us', { name: 'a', values: [value] }, { name: 'b', values: [10] }, rules);
 
-function reportOf(...figures: readonly Figure[]): Report {
+function reportOf(...figures: readonly RatioMetric[]): Report {
   const machine = { processor: 'a processor', cores: 2, memoryMiB: 1, system: 'a system', node: 'v20' };
   const suites = [{ suite: 'joins', figures, remarks: ['A remark.'] }];
-  return { date: '2026-01-01T00:00:00.000Z', extent: 'quick', rounds: 1, machine, load: [0, 0], suites };
+  return { date: '2026-01-01T00:00:00.000Z', depth: 'quick', rounds: 1, machine, load: [0, 0], suites };
 }
 
 describe('compared with a stored run', () => {
-  const judge = (before: Figure, now: Figure): boolean[] => compareRuns(reportOf(before), reportOf(now)).map(fails);
+  const judge = (before: RatioMetric, now: RatioMetric): boolean[] =>
+    compareRuns(reportOf(before), reportOf(now)).map(isRegression);
 
   it('a steady ratio that is a quarter worse fails, and one that is less so does not', () => {
-    expect(judge(of(10, {}), of(12.6, { steady: true }))).toEqual([true]);
-    expect(judge(of(10, {}), of(12.4, { steady: true }))).toEqual([false]);
-    expect(judge(of(10, {}), of(1, { steady: true }))).toEqual([false]);
+    expect(judge(of(10, {}), of(12.6, { stable: true }))).toEqual([true]);
+    expect(judge(of(10, {}), of(12.4, { stable: true }))).toEqual([false]);
+    expect(judge(of(10, {}), of(1, { stable: true }))).toEqual([false]);
   });
 
   it('what is better when higher is worse when lower', () => {
-    expect(judge(of(10, {}), of(7.9, { steady: true, better: 'higher' }))).toEqual([true]);
-    expect(judge(of(10, {}), of(99, { steady: true, better: 'higher' }))).toEqual([false]);
+    expect(judge(of(10, {}), of(7.9, { stable: true, better: 'higher' }))).toEqual([true]);
+    expect(judge(of(10, {}), of(99, { stable: true, better: 'higher' }))).toEqual([false]);
   });
 
   it('a figure that is not steady is told of and fails nobody; a new one is compared with nothing', () => {
@@ -39,12 +40,12 @@ describe('compared with a stored run', () => {
     expect(formatComparison(compareRuns(reportOf(of(10, {})), reportOf(of(100, {}))))).toContain(
       '10.0 times worse (not a steady figure)',
     );
-    expect(judge(of(10, {}), of(100, { steady: true }, 'another'))).toEqual([]);
+    expect(judge(of(10, {}), of(100, { stable: true }, 'another'))).toEqual([]);
   });
 
   it('zero then and zero now is no worse', () => {
-    expect(judge(of(0, {}), of(0, { steady: true }))).toEqual([false]);
-    expect(judge(of(0, {}), of(1, { steady: true }))).toEqual([true]);
+    expect(judge(of(0, {}), of(0, { stable: true }))).toEqual([false]);
+    expect(judge(of(0, {}), of(1, { stable: true }))).toEqual([true]);
   });
 
   it('is read from the file that was written, and anything else is refused', async () => {
@@ -52,9 +53,9 @@ describe('compared with a stored run', () => {
     onTestFinished(() => rm(folder, { recursive: true, force: true }));
     const path = join(folder, 'stored.json');
     await writeFile(path, JSON.stringify(reportOf(of(10, {}))));
-    expect((await readStored(path)).suites[0]?.figures[0]?.ratio.median).toBe(1);
+    expect((await readStoredRun(path)).suites[0]?.figures[0]?.ratio.median).toBe(1);
     await writeFile(path, '{"suites": 1}');
-    await expect(readStored(path)).rejects.toMatchObject({
+    await expect(readStoredRun(path)).rejects.toMatchObject({
       name: 'UsageFailure',
       message: `${path} is not what --json wrote`,
     });
@@ -62,10 +63,10 @@ describe('compared with a stored run', () => {
 });
 
 it('a limit holds from below for what is better when higher, and a bound is on what was measured', () => {
-  expect(holds(of(9, { limit: 0.8, better: 'higher' }))).toBe(true);
-  expect(holds(of(7, { limit: 0.8, better: 'higher' }))).toBe(false);
-  expect(holds(of(9, { bound: 9 }))).toBe(true);
-  expect(holds(of(9, { bound: 8 }))).toBe(false);
+  expect(withinLimits(of(9, { limit: 0.8, better: 'higher' }))).toBe(true);
+  expect(withinLimits(of(7, { limit: 0.8, better: 'higher' }))).toBe(false);
+  expect(withinLimits(of(9, { bound: 9 }))).toBe(true);
+  expect(withinLimits(of(9, { bound: 8 }))).toBe(false);
 });
 
 describe('latency against load', () => {

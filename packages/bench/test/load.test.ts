@@ -12,19 +12,19 @@ import { Failure } from '@latchkey/runtime';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { airSuite } from '../src/air/suite.js';
 import { EXCHANGES, total } from '../src/air/specifications.js';
-import type { Figure } from '../src/figure.js';
+import type { RatioMetric } from '../src/figure.js';
 import { joinsSuite } from '../src/joins/suite.js';
-import { PlayedNode } from '../src/load/node.js';
+import { VirtualNode } from '../src/load/node.js';
 import { percentile } from '../src/load/plan.js';
-import { NO_TICK, TimerWheel, type Waiting } from '../src/load/timer-wheel.js';
+import { NO_TICK, TimerWheel, type Scheduled } from '../src/load/timer-wheel.js';
 import { packRequest, readAnswer } from '../src/load/wire.js';
-import { Peer } from '../src/peers/peer.js';
-import { PEERS } from '../src/peers/programs.js';
+import { ReferenceServer } from '../src/peers/peer.js';
+import { REFERENCE_PROGRAMS } from '../src/peers/programs.js';
 import { peersSuite } from '../src/peers/suite.js';
 
-function expectNumbers(figures: readonly Figure[]): void {
-  for (const { what, of, per, ratio } of figures) {
-    for (const summary of [of.measured, per.measured]) expect(Number.isFinite(summary.median), what).toBe(true);
+function expectNumbers(figures: readonly RatioMetric[]): void {
+  for (const { what, of, baseline, ratio } of figures) {
+    for (const summary of [of.measured, baseline.measured]) expect(Number.isFinite(summary.median), what).toBe(true);
     expect(Number.isNaN(ratio.median), what).toBe(false);
   }
 }
@@ -57,7 +57,7 @@ describe('a node as it is played', () => {
   const [idC, tid, rnC] = [1, 99n, randomBytes(16)];
 
   it('answers M4 as the protocol does, and opens M6 alone', () => {
-    const node = new PlayedNode(7, ik);
+    const node = new VirtualNode(7, ik);
     const key = Secret.from(ik);
     const rnI = randomBytes(16);
     const m1 = node.m1(rnI);
@@ -77,7 +77,7 @@ describe('a node as it is played', () => {
   });
 
   it('keeps a key that M5 was sent under until another is confirmed', () => {
-    const node = new PlayedNode(7, ik);
+    const node = new VirtualNode(7, ik);
     const [first, second] = [randomBytes(16), randomBytes(16)].map((rnI) => ({ rnI, m1: node.m1(rnI) }));
     if (first === undefined || second === undefined) throw new Error('no attempts');
     const proof = node.prove(Buffer.from(sealM4({ idC, tid }, { rnI: first.rnI, rnC }, Secret.from(ik), first.m1)), first.m1);
@@ -91,10 +91,10 @@ describe('a node as it is played', () => {
 
 it('a timer wheel fires what is due, later when put off, earlier when brought forward, and not what was called off', () => {
   const fired: string[] = [];
-  const wheel = new TimerWheel<Waiting & { name: string }>(({ name }) => fired.push(name));
+  const wheel = new TimerWheel<Scheduled & { name: string }>(({ name }) => fired.push(name));
   onTestFinished(() => wheel.close());
   const now = performance.now();
-  const add = (name: string, ms: number): Waiting & { name: string } => {
+  const add = (name: string, ms: number): Scheduled & { name: string } => {
     const what = { name, dueAt: now + ms, tick: NO_TICK };
     wheel.add(what);
     return what;
@@ -137,7 +137,7 @@ it('joins are measured at tiny sizes: every figure is a number, storms are compl
     computed: 20,
   };
   const told: string[] = [];
-  const run = { rounds: 1, extent: 'quick', folder: await temporaryFolder(), tell: (what: string) => told.push(what) } as const;
+  const run = { rounds: 1, depth: 'quick', folder: await temporaryFolder(), report: (what: string) => told.push(what) } as const;
   const { figures, series = [], remarks } = await joinsSuite(run, tiny);
   expectNumbers(figures);
   const failed = figures.find(({ what }) => what.endsWith('attempts that failed'));
@@ -172,21 +172,21 @@ it('octets on the air are those of the messages, and AES blocks are counted', as
 });
 
 it('peers that are not installed are skipped with a word', async () => {
-  const run = { rounds: 1, extent: 'quick', folder: await temporaryFolder(), tell: () => undefined } as const;
-  const missing = PEERS.map((peer) => ({ ...peer, server: 'a-command-that-is-not-there' }));
+  const run = { rounds: 1, depth: 'quick', folder: await temporaryFolder(), report: () => undefined } as const;
+  const missing = REFERENCE_PROGRAMS.map((peer) => ({ ...peer, server: 'a-command-that-is-not-there' }));
   const { figures, remarks } = await peersSuite(run, undefined, missing);
   expect(figures).toEqual([]);
-  expect(remarks).toHaveLength(PEERS.length);
+  expect(remarks).toHaveLength(REFERENCE_PROGRAMS.length);
   for (const remark of remarks) expect(remark).toMatch(/^Skipped: .*a-command-that-is-not-there.*Debian: /);
 });
 
 describe('a peer that refuses a client', () => {
   /** Refuses so many clients, once it has started: each takes away what refuses it. */
-  async function peerRefusing(clients: number): Promise<Peer> {
+  async function peerRefusing(clients: number): Promise<ReferenceServer> {
     const folder = await temporaryFolder();
     const refusals = Array.from({ length: clients }, (_, i) => join(folder, `refusal-${i}`));
     const client = [...refusals.map((path) => `rmdir ${path} 2>/dev/null`), 'echo in'].join(' || ');
-    const peer = await Peer.start(
+    const peer = await ReferenceServer.start(
       {
         name: 'somebody',
         packages: [],

@@ -13,9 +13,9 @@ it('runs at tiny sizes: every figure is a number, and the report has all of them
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   const told: string[] = [];
   const sizes = { few: 20, many: 60, shortImport: 30, lookUps: 10, alone: 4, together: 16, serverJoins: 100 };
-  const outcome = await registrySuite({ rounds: 1, extent: 'quick', folder, tell: (what) => told.push(what) }, sizes);
-  for (const { of, per, ratio } of outcome.figures) {
-    for (const summary of [of.measured, per.measured, ratio]) {
+  const outcome = await registrySuite({ rounds: 1, depth: 'quick', folder, report: (what) => told.push(what) }, sizes);
+  for (const { of, baseline, ratio } of outcome.figures) {
+    for (const summary of [of.measured, baseline.measured, ratio]) {
       expect(Number.isFinite(summary.median)).toBe(true);
       expect(summary.low).toBeLessThanOrEqual(summary.high);
     }
@@ -47,6 +47,6 @@ it('runs at tiny sizes: every figure is a number, and the report has all of them
 it('has a fleet whose IDs are all different', () => {
   const fleet = new Fleet(100_000);
   expect(new Set(Array.from({ length: fleet.size }, (_, i) => fleet.idI(i))).size).toBe(fleet.size);
-  expect(new Set(fleet.draw(1_000)).size).toBe(1_000);
-  expect(new Fleet(5).draw(10)).toHaveLength(5);
+  expect(new Set(fleet.pick(1_000)).size).toBe(1_000);
+  expect(new Fleet(5).pick(10)).toHaveLength(5);
 });

@@ -1,9 +1,9 @@
 // Proves what every figure rests on: medians, spreads and ratios, turns in turn, and limits.
 
 import { describe, expect, it } from 'vitest';
-import { figure, holds } from '../src/figure.js';
+import { ratioMetric, withinLimits } from '../src/figure.js';
 import { ratios, summarise } from '../src/statistics.js';
-import { inTurn, quantity } from '../src/turns.js';
+import { interleave, quantity } from '../src/turns.js';
 
 describe('a summary', () => {
   it('is the middle one of an odd number of samples, with the lowest and the highest', () => {
@@ -26,7 +26,7 @@ describe('a summary', () => {
 
 describe('a ratio', () => {
   it('is taken round by round: a load that slows both does not count', () => {
-    const { ratio } = figure('x', 'us', { name: 'a', values: [2, 20, 200] }, { name: 'b', values: [1, 10, 100] });
+    const { ratio } = ratioMetric('x', 'us', { name: 'a', values: [2, 20, 200] }, { name: 'b', values: [1, 10, 100] });
     expect(ratio).toEqual({ median: 2, low: 2, high: 2 });
   });
 
@@ -36,7 +36,9 @@ describe('a ratio', () => {
 
   it('holds up to its limit, by its median', () => {
     const of = (values: readonly number[], limit?: number): boolean | undefined =>
-      holds(figure('x', 'us', { name: 'a', values }, { name: 'b', values: [10, 10, 10] }, limit === undefined ? {} : { limit }));
+      withinLimits(
+        ratioMetric('x', 'us', { name: 'a', values }, { name: 'b', values: [10, 10, 10] }, limit === undefined ? {} : { limit }),
+      );
     expect(of([13, 99, 1], 1.3)).toBe(true);
     expect(of([14, 14, 1], 1.3)).toBe(false);
     expect(of([14, 14, 1])).toBeUndefined();
@@ -50,7 +52,7 @@ describe('rounds', () => {
       order.push(`${name}${round}`);
       return { x: round };
     };
-    const { a, b } = await inTurn(3, { a: contender('a'), b: contender('b') });
+    const { a, b } = await interleave(3, { a: contender('a'), b: contender('b') });
     expect(order).toEqual(['a0', 'b0', 'b1', 'a1', 'a2', 'b2']);
     expect([quantity(a, 'x'), quantity(b, 'x')]).toEqual([
       [0, 1, 2],

@@ -4,13 +4,13 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Failure } from '@latchkey/runtime';
 import { rolldown } from 'rolldown';
-import { changed } from './changes.js';
+import { patchSource } from './changes.js';
 import { type Dependency, dependencyOf } from './dependency.js';
 import { type Product, ROOT } from './product.js';
 import type { Tree } from './tree.js';
 
 /** `name`: the folder of packages/ that its entries are built in. */
-type Bundled = Pick<Product, 'name' | 'entries' | 'parts' | 'natives'>;
+type BundleInput = Pick<Product, 'name' | 'entries' | 'parts' | 'natives'>;
 
 export interface Bundle {
   /** `dist/main.js` and what it loads. */
@@ -23,24 +23,24 @@ export interface Bundle {
  * Instead of what npm packages bring along for other platforms: `readable-stream` is a copy of Node.js's own streams, and pino starts a worker
  * only for transports, which nothing here has.
  */
-const INSTEAD: Readonly<Record<string, string>> = {
+const ALIASES: Readonly<Record<string, string>> = {
   'readable-stream': 'node:stream',
   'thread-stream': fileURLToPath(new URL('no-worker.js', import.meta.url)),
 };
 
 /** CommonJS: it starts sooner than ES modules, and `#!` lines need no package.json to say what they are. */
-export async function bundle(product: Bundled): Promise<Bundle> {
+export async function bundle(product: BundleInput): Promise<Bundle> {
   const build = await rolldown({
     input: Object.fromEntries(
       Object.entries(product.entries).map(([file, module]) => [file, join(ROOT, 'packages', product.name, 'dist', module)]),
     ),
     platform: 'node',
     external: [/^node:/, ...product.natives.map((name) => new RegExp(`^${name}$`))],
-    resolve: { alias: { ...INSTEAD, ...exactly(product.parts) } },
+    resolve: { alias: { ...ALIASES, ...exactAliases(product.parts) } },
     logLevel: 'silent',
     // What is needed from the start lies in one file: what is loaded later may take of it from there.
     preserveEntrySignatures: 'allow-extension',
-    plugins: [{ name: 'changes', transform: changed }],
+    plugins: [{ name: 'changes', transform: patchSource }],
   });
   const { output } = await build.generate({ format: 'cjs', minify: true, comments: false });
   await build.close();
@@ -61,7 +61,7 @@ export async function bundle(product: Bundled): Promise<Bundle> {
 }
 
 /** For the alias of a package, but not of its files. */
-function exactly(parts: Product['parts']): Record<string, string> {
+function exactAliases(parts: Product['parts']): Record<string, string> {
   return Object.fromEntries(Object.entries(parts).map(([name, file]) => [`${name}$`, file]));
 }
 

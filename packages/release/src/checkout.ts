@@ -6,7 +6,7 @@ import { dependencyIn } from './dependency.js';
 import { directNatives } from './native.js';
 import { manifest } from './npm.js';
 import { type Product, PRODUCTS, ROOT } from './product.js';
-import { graft, layDown, type Tree } from './tree.js';
+import { mount, writeTree, type Tree } from './tree.js';
 
 /**
  * @param folder an empty one, or a new one
@@ -16,14 +16,14 @@ import { graft, layDown, type Tree } from './tree.js';
 export async function installCheckout(folder: string, only?: string): Promise<string> {
   const tree: Tree = new Map();
   const { version } = dependencyIn(ROOT);
-  for (const product of PRODUCTS.filter(({ name }) => name === (only ?? name))) await graftProduct(tree, product, version);
-  await layDown(tree, folder);
+  for (const product of PRODUCTS.filter(({ name }) => name === (only ?? name))) await mountProduct(tree, product, version);
+  await writeTree(tree, folder);
   return join(folder, 'bin');
 }
 
-async function graftProduct(tree: Tree, product: Product, version: string): Promise<void> {
+async function mountProduct(tree: Tree, product: Product, version: string): Promise<void> {
   const home = `lib/latchkey/${product.name}`;
-  graft(tree, home, (await bundle(product)).tree);
+  mount(tree, home, (await bundle(product)).tree);
   tree.set(`${home}/package.json`, { octets: manifest(product, version, []) });
   for (const { name, folder } of await directNatives(product)) tree.set(`${home}/node_modules/${name}`, { link: folder });
   tree.set(`bin/${product.command}`, { link: `../${home}/dist/main.js` });

@@ -1,26 +1,26 @@
 /** Completions for bash, zsh and fish: the names of commands and options, the choices of an option, else a file. */
 
-import { flatten, type OptionOutline, type Outline } from './outline.js';
+import { flatten, type OptionNode, type CommandNode } from './outline.js';
 
 /** `install`, `node list`; the program itself is ''. */
-function pathOf({ path }: Outline): string {
+function pathOf({ path }: CommandNode): string {
   return path.slice(1).join(' ');
 }
 
-function functionName({ path: [name = ''] }: Outline): string {
+function functionName({ path: [name = ''] }: CommandNode): string {
   return `_${name.replaceAll('-', '_')}`;
 }
 
-function spellings({ long, short }: OptionOutline): string[] {
+function spellings({ long, short }: OptionNode): string[] {
   return short === undefined ? [long] : [long, short];
 }
 
-function wordsOf({ commands, options }: Outline): string {
+function wordsOf({ commands, options }: CommandNode): string {
   return [...commands.map(({ path }) => path.at(-1)), ...options.map(({ long }) => long)].join(' ');
 }
 
 /** Lines of a `case` on `path option`: what may stand behind an option that takes a value. */
-function valueCases(all: readonly Outline[], choices: (words: string) => string, file: string): string[] {
+function valueCases(all: readonly CommandNode[], choices: (words: string) => string, file: string): string[] {
   return all.flatMap((command) =>
     command.options
       .filter(({ takesValue }) => takesValue)
@@ -31,7 +31,7 @@ function valueCases(all: readonly Outline[], choices: (words: string) => string,
   );
 }
 
-export function bash(root: Outline): string {
+export function bash(root: CommandNode): string {
   const all = flatten(root);
   const name = functionName(root);
   return `# bash completion for ${root.path[0]}
@@ -55,7 +55,7 @@ complete -o default -F ${name} ${root.path[0]}
 `;
 }
 
-export function zsh(root: Outline): string {
+export function zsh(root: CommandNode): string {
   const all = flatten(root);
   return `#compdef ${root.path[0]}
 local path_= word previous=\${words[CURRENT-1]}
@@ -90,7 +90,7 @@ esac
 `;
 }
 
-export function fish(root: Outline): string {
+export function fish(root: CommandNode): string {
   const all = flatten(root);
   const [name = ''] = root.path;
   const at = `_${functionName(root)}_at`;

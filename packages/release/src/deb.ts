@@ -3,10 +3,10 @@
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { installedTree, type Parts, unitsOf, withSystemNode } from './installed.js';
+import { installedTree, type ReleaseParts, unitsOf, withSystemNode } from './installed.js';
 import type { Product } from './product.js';
 import { runTool } from './tool.js';
-import { kibibytes, layDown, type Tree } from './tree.js';
+import { kibibytes, writeTree, type Tree } from './tree.js';
 
 export type DebArch = 'amd64' | 'arm64';
 
@@ -17,7 +17,7 @@ export function debVersion(version: string): string {
   return `${version}-1`;
 }
 
-export async function buildDeb(product: Product, arch: DebArch, parts: Parts, folder: string, to: string): Promise<void> {
+export async function buildDeb(product: Product, arch: DebArch, parts: ReleaseParts, folder: string, to: string): Promise<void> {
   const tree = withSystemNode(installedTree(product, parts));
   const { command, name } = product;
   const doc = `usr/share/doc/${command}`;
@@ -25,7 +25,7 @@ export async function buildDeb(product: Product, arch: DebArch, parts: Parts, fo
   tree.set(`${doc}/changelog.Debian.gz`, { octets: gzipSync(changelog(command, parts), { level: 9 }) });
   tree.set(`${doc}/THIRD-PARTY-NOTICES.gz`, { octets: gzipSync(parts.notices, { level: 9 }) });
 
-  await layDown(tree, folder);
+  await writeTree(tree, folder);
   await chmod(folder, 0o755);
   const control = join(folder, 'DEBIAN');
   await mkdir(control);
@@ -126,7 +126,7 @@ exit 0
 `;
 }
 
-function changelog(command: string, { version, epoch }: Parts): string {
+function changelog(command: string, { version, epoch }: ReleaseParts): string {
   const date = new Date(epoch * 1000).toUTCString().replace('GMT', '+0000');
   return `${command} (${debVersion(version)}) unstable; urgency=medium
 

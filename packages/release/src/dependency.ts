@@ -75,9 +75,9 @@ let lock: Promise<z.output<typeof lockSchema>> | undefined;
 /** A package for another processor, which is not installed here: fetched by npm once, and compared with the lockfile. */
 export function fetchPinned(name: string, version: string): Promise<Dependency> {
   const id = `${name}@${version}`;
-  const under = fetched.get(id) ?? fetchPackage(name, version);
-  fetched.set(id, under);
-  return under;
+  const pending = fetched.get(id) ?? fetchPackage(name, version);
+  fetched.set(id, pending);
+  return pending;
 }
 
 const fetched = new Map<string, Promise<Dependency>>();

@@ -6,11 +6,11 @@ import { gzipSync } from 'node:zlib';
 import { bash, fish, zsh } from './completion.js';
 import { manual } from './manual.js';
 import { manifest } from './npm.js';
-import { outline } from './outline.js';
+import { commandTree } from './outline.js';
 import { type Product, PRODUCTS, ROOT } from './product.js';
-import { graft, type Tree } from './tree.js';
+import { mount, type Tree } from './tree.js';
 
-export interface Parts {
+export interface ReleaseParts {
   readonly version: string;
   /** Of the commit, seconds. */
   readonly epoch: number;
@@ -23,18 +23,18 @@ export interface Parts {
 /** Where the system's Node.js is; a tarball finds it by PATH. */
 const SYSTEM_NODE = '#!/usr/bin/node';
 
-export function installedTree(product: Product, parts: Parts): Tree {
+export function installedTree(product: Product, parts: ReleaseParts): Tree {
   const { name, command, program } = product;
   const { version, epoch } = parts;
   const tree: Tree = new Map();
   const home = `usr/lib/latchkey/${name}`;
-  graft(tree, home, parts.bundle);
-  graft(tree, `${home}/node_modules`, parts.natives);
+  mount(tree, home, parts.bundle);
+  mount(tree, `${home}/node_modules`, parts.natives);
   tree.set(`${home}/package.json`, { octets: manifest(product, version, []) });
   tree.set(`usr/bin/${command}`, { link: `../lib/latchkey/${name}/dist/main.js` });
 
-  const shape = outline(program);
-  const page = manual(shape, {
+  const commands = commandTree(program);
+  const page = manual(commands, {
     version,
     date: new Date(epoch * 1000).toISOString().slice(0, 10),
     files: [
@@ -44,9 +44,9 @@ export function installedTree(product: Product, parts: Parts): Tree {
     seeAlso: PRODUCTS.filter((other) => other.name !== name).map((other) => other.command),
   });
   tree.set(`usr/share/man/man1/${command}.1.gz`, { octets: gzipSync(page, { level: 9 }) });
-  tree.set(`usr/share/bash-completion/completions/${command}`, { octets: bash(shape) });
-  tree.set(`usr/share/zsh/vendor-completions/_${command}`, { octets: zsh(shape) });
-  tree.set(`usr/share/fish/vendor_completions.d/${command}.fish`, { octets: fish(shape) });
+  tree.set(`usr/share/bash-completion/completions/${command}`, { octets: bash(commands) });
+  tree.set(`usr/share/zsh/vendor-completions/_${command}`, { octets: zsh(commands) });
+  tree.set(`usr/share/fish/vendor_completions.d/${command}.fish`, { octets: fish(commands) });
   tree.set(`etc/latchkey/${name}.yaml`, { octets: readFileSync(join(ROOT, `packaging/config/${name}.yaml`)) });
   for (const unit of unitsOf(product))
     tree.set(`usr/lib/systemd/system/${unit}`, { octets: readFileSync(join(ROOT, 'packaging/systemd', unit)) });

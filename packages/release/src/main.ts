@@ -9,7 +9,7 @@ import { InvalidArgumentError, Option } from 'commander';
 import { bundle } from './bundle.js';
 import { buildDeb, type DebArch, debVersion } from './deb.js';
 import { dependencyIn, type Dependency } from './dependency.js';
-import type { Parts } from './installed.js';
+import type { ReleaseParts } from './installed.js';
 import { type Arch, collectNatives, directNatives } from './native.js';
 import { notices } from './notices.js';
 import { npmTree } from './npm.js';
@@ -17,7 +17,7 @@ import { type Product, PRODUCTS, ROOT } from './product.js';
 import { sbom } from './sbom.js';
 import { tarballTree } from './tarball.js';
 import { runTool } from './tool.js';
-import { layDown, packTarball, type Tree } from './tree.js';
+import { writeTree, packTarball, type Tree } from './tree.js';
 
 const ARCHS: Readonly<Record<DebArch, Arch>> = { amd64: 'x64', arm64: 'arm64' };
 const KINDS = ['npm', 'deb', 'tar'] as const;
@@ -88,7 +88,11 @@ async function releaseOne(product: Product, job: Job): Promise<void> {
     await describe(`${name}.tar.gz`, all, job);
   }
 
-  async function partsFor(of: Product, processors: readonly Arch[], musl: boolean): Promise<{ parts: Parts; all: Dependency[] }> {
+  async function partsFor(
+    of: Product,
+    processors: readonly Arch[],
+    musl: boolean,
+  ): Promise<{ parts: ReleaseParts; all: Dependency[] }> {
     const natives = await collectNatives(of, { archs: processors, musl });
     const all = [...inBundle.dependencies, ...natives.dependencies];
     return { parts: { version, epoch, bundle: inBundle.tree, natives: natives.tree, notices: notices(all) }, all };
@@ -97,7 +101,7 @@ async function releaseOne(product: Product, job: Job): Promise<void> {
 
 async function pack(tree: Tree, name: string, file: string, { scratch, epoch, out }: Job): Promise<void> {
   const folder = await mkdtemp(join(scratch, 'tar-'));
-  await layDown(new Map([...tree].map(([path, entry]) => [`${name}/${path}`, entry])), folder);
+  await writeTree(new Map([...tree].map(([path, entry]) => [`${name}/${path}`, entry])), folder);
   await packTarball(folder, name, epoch, join(out, file));
 }
 

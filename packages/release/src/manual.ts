@@ -1,8 +1,8 @@
 /** The manual page of a command, in man(7). */
 
-import { flatten, type OptionOutline, type Outline } from './outline.js';
+import { flatten, type OptionNode, type CommandNode } from './outline.js';
 
-export interface ManualFacts {
+export interface ManualInfo {
   readonly version: string;
   /** YYYY-MM-DD */
   readonly date: string;
@@ -10,7 +10,7 @@ export interface ManualFacts {
   readonly seeAlso: readonly string[];
 }
 
-export function manual(root: Outline, { version, date, files, seeAlso }: ManualFacts): string {
+export function manual(root: CommandNode, { version, date, files, seeAlso }: ManualInfo): string {
   const [name = ''] = root.path;
   const below = flatten(root).slice(1);
   const lines = [
@@ -37,11 +37,11 @@ export function manual(root: Outline, { version, date, files, seeAlso }: ManualF
   return `${lines.join('\n')}\n`;
 }
 
-function synopsis({ path, usage }: Outline): string {
+function synopsis({ path, usage }: CommandNode): string {
   return `.B ${roff(path.join(' '))}\n${roff(usage)}`;
 }
 
-function commandLines(command: Outline): string[] {
+function commandLines(command: CommandNode): string[] {
   return [
     `.SS ${roff(command.path.slice(1).join(' '))}`,
     roff(command.description),
@@ -51,7 +51,7 @@ function commandLines(command: Outline): string[] {
   ];
 }
 
-function optionLines({ flags, description, choices }: OptionOutline): string[] {
+function optionLines({ flags, description, choices }: OptionNode): string[] {
   const among = choices.length === 0 ? '' : ` (${choices.join(', ')})`;
   return ['.TP', `.B ${roff(flags)}`, roff(`${description}${among}`)];
 }

@@ -28,7 +28,7 @@ interface Recipe {
   readonly perArch?: { readonly name: (arch: Arch) => string; readonly files: (arch: Arch, musl: boolean) => readonly RegExp[] };
 }
 
-const only =
+const onlyFiles =
   (...files: readonly string[]): Recipe['files'] =>
   () =>
     files;
@@ -37,26 +37,26 @@ const RECIPES: Readonly<Record<string, Recipe>> = {
   // Its file is loaded by name (runtime, `file-lock`). It has none for musl: the lock is another one there.
   'fs-native-extensions': { files: ({ archs }) => archs.map((arch) => `prebuilds/linux-${arch}/fs-native-extensions.node`) },
   koffi: {
-    files: only('index.cjs', 'src/koffi/index.cjs', 'src/koffi/src/static.cjs'),
+    files: onlyFiles('index.cjs', 'src/koffi/index.cjs', 'src/koffi/src/static.cjs'),
     perArch: {
       name: (arch) => `@koromix/koffi-linux-${arch}`,
       files: (arch, musl) => [/^index\.js$/, musl ? /^(?:linux|musl)_/ : new RegExp(`^linux_${arch}/`)],
     },
   },
   lmdb: {
-    files: only('dist/index.cjs'),
+    files: onlyFiles('dist/index.cjs'),
     needs: ['@harperfast/extended-iterable', 'msgpackr', 'node-gyp-build-optional-packages', 'ordered-binary', 'weak-lru-cache'],
     perArch: {
       name: (arch) => `@lmdb/lmdb-linux-${arch}`,
       files: (_arch, musl) => [/^index\.js$/, musl ? /^node\.napi\..*\.node$/ : /\.glibc\.node$/],
     },
   },
-  '@harperfast/extended-iterable': { files: only('dist/index.cjs') },
+  '@harperfast/extended-iterable': { files: onlyFiles('dist/index.cjs') },
   'detect-libc': { files: () => [/^lib\/.*\.js$/] },
-  msgpackr: { files: only('dist/node.cjs') },
-  'node-gyp-build-optional-packages': { files: only('index.js', 'node-gyp-build.js'), needs: ['detect-libc'] },
-  'ordered-binary': { files: only('dist/index.cjs') },
-  'weak-lru-cache': { files: only('dist/index.cjs') },
+  msgpackr: { files: onlyFiles('dist/node.cjs') },
+  'node-gyp-build-optional-packages': { files: onlyFiles('index.js', 'node-gyp-build.js'), needs: ['detect-libc'] },
+  'ordered-binary': { files: onlyFiles('dist/index.cjs') },
+  'weak-lru-cache': { files: onlyFiles('dist/index.cjs') },
 };
 
 export interface Natives {
@@ -69,7 +69,7 @@ export async function collectNatives(product: Product, target: Target): Promise<
   const tree: Tree = new Map();
   const found = new Map<string, Dependency>();
 
-  const take = async (dependency: Dependency, wanted: readonly (string | RegExp)[]): Promise<void> => {
+  const addFiles = async (dependency: Dependency, wanted: readonly (string | RegExp)[]): Promise<void> => {
     found.set(dependency.name, dependency);
     const files = readdirSync(dependency.folder, { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
@@ -81,31 +81,33 @@ export async function collectNatives(product: Product, target: Target): Promise<
       tree.set(`${dependency.name}/${file}`, { octets: await readFile(join(dependency.folder, file)) });
   };
 
-  const follow = async (name: string, from: string): Promise<void> => {
+  const addPackage = async (name: string, from: string): Promise<void> => {
     if (found.has(name)) return;
     const dependency = await resolveFrom(from, name);
     const recipe = RECIPES[name];
     if (dependency === undefined || recipe === undefined)
       throw new Failure(`${name} is not installed`, { advice: 'Run: pnpm install' });
-    await take(dependency, recipe.files(target));
-    for (const need of recipe.needs ?? []) await follow(need, dependency.folder);
+    await addFiles(dependency, recipe.files(target));
+    for (const need of recipe.needs ?? []) await addPackage(need, dependency.folder);
     for (const arch of recipe.perArch === undefined ? [] : target.archs) {
       const foreign = recipe.perArch!.name(arch);
       const compiled = (await resolveFrom(dependency.folder, foreign)) ?? (await fetchPinned(foreign, dependency.version));
-      await take(compiled, recipe.perArch!.files(arch, target.musl));
+      await addFiles(compiled, recipe.perArch!.files(arch, target.musl));
     }
   };
 
-  for (const name of product.natives) await follow(name, await homeOf(name));
+  for (const name of product.natives) await addPackage(name, await packageDependingOn(name));
   return { tree, dependencies: [...found.values()] };
 }
 
 /** Direct dependencies, at the version that is installed. */
 export async function directNatives({ natives }: Product): Promise<readonly Dependency[]> {
-  return Promise.all(natives.map(async (name) => dependencyIn(await realpath(join(await homeOf(name), 'node_modules', name)))));
+  return Promise.all(
+    natives.map(async (name) => dependencyIn(await realpath(join(await packageDependingOn(name), 'node_modules', name)))),
+  );
 }
 
 /** The package of this project that has it among its dependencies. */
-async function homeOf(name: string): Promise<string> {
+async function packageDependingOn(name: string): Promise<string> {
   return realpath(join(ROOT, 'packages', name === 'lmdb' ? 'store' : 'runtime'));
 }

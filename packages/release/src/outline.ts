@@ -2,7 +2,7 @@
 
 import type { Command, Option } from 'commander';
 
-export interface OptionOutline {
+export interface OptionNode {
   readonly long: string;
   readonly short: string | undefined;
   /** `--state <dir>` */
@@ -14,39 +14,39 @@ export interface OptionOutline {
   readonly choices: readonly string[];
 }
 
-export interface Outline {
+export interface CommandNode {
   /** `latchkey-auth-server`, `node`, `list` */
   readonly path: readonly string[];
   readonly description: string;
   /** What stands behind the names: `<id> [options]` */
   readonly usage: string;
-  readonly options: readonly OptionOutline[];
+  readonly options: readonly OptionNode[];
   readonly examples: readonly string[];
-  readonly commands: readonly Outline[];
+  readonly commands: readonly CommandNode[];
 }
 
-export function outline(command: Command, above: readonly string[] = []): Outline {
+export function commandTree(command: Command, above: readonly string[] = []): CommandNode {
   const path = [...above, command.name()];
   const help = command.createHelp();
   return {
     path,
     description: command.description(),
     usage: command.usage(),
-    options: help.visibleOptions(command).map(optionOutline),
+    options: help.visibleOptions(command).map(optionNode),
     examples: examplesOf(command),
     commands: help
       .visibleCommands(command)
       .filter((sub) => sub.name() !== 'help')
-      .map((sub) => outline(sub, path)),
+      .map((sub) => commandTree(sub, path)),
   };
 }
 
 /** The command and all below it. */
-export function flatten(command: Outline): Outline[] {
+export function flatten(command: CommandNode): CommandNode[] {
   return [command, ...command.commands.flatMap(flatten)];
 }
 
-function optionOutline(option: Option): OptionOutline {
+function optionNode(option: Option): OptionNode {
   const { long, short, flags, description, argChoices, required, optional } = option;
   return {
     long: long ?? flags,

@@ -2,11 +2,11 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { installedTree, type Parts } from './installed.js';
+import { installedTree, type ReleaseParts } from './installed.js';
 import { type Product, ROOT } from './product.js';
 import type { Tree } from './tree.js';
 
-export function tarballTree(product: Product, parts: Parts): Tree {
+export function tarballTree(product: Product, parts: ReleaseParts): Tree {
   const { name, command } = product;
   const tree = installedTree(product, parts);
   tree.set(`etc/init.d/${command}`, { octets: readFileSync(join(ROOT, `packaging/openwrt/${command}`)), executable: true });

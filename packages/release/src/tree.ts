@@ -10,12 +10,12 @@ type Entry = { readonly octets: Uint8Array | string; readonly executable?: true 
 export type Tree = Map<string, Entry>;
 
 /** All of `from` below `folder` of `into`. */
-export function graft(into: Tree, folder: string, from: Tree): void {
+export function mount(into: Tree, folder: string, from: Tree): void {
   for (const [path, entry] of from) into.set(`${folder}/${path}`, entry);
 }
 
 /** Writes it below `folder`: 0644, programs and folders 0755, whatever the umask. */
-export async function layDown(tree: Tree, folder: string): Promise<void> {
+export async function writeTree(tree: Tree, folder: string): Promise<void> {
   for (const [path, entry] of tree) {
     const full = join(folder, path);
     await openFolders(folder, dirname(path));

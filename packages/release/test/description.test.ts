@@ -7,16 +7,16 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { bash, fish, zsh } from '../src/completion.js';
 import { manual } from '../src/manual.js';
-import { flatten, outline } from '../src/outline.js';
+import { flatten, commandTree } from '../src/outline.js';
 import { PRODUCTS } from '../src/product.js';
 
-const facts = {
+const info = {
   version: '0.1.0',
   date: '2026-01-01',
   files: [['/etc/latchkey/x.yaml', 'configuration']] as const,
   seeAlso: ['x'],
 };
-const shapes = PRODUCTS.map(({ command, program }) => [command, outline(program)] as const);
+const trees = PRODUCTS.map(({ command, program }) => [command, commandTree(program)] as const);
 
 function has(program: string): boolean {
   return spawnSync(program, ['--version']).error === undefined;
@@ -35,7 +35,7 @@ function check(program: string, args: readonly string[], input: string): string 
   return stdout + stderr;
 }
 
-describe.each(shapes)('%s', (_command, shape) => {
+describe.each(trees)('%s', (_command, shape) => {
   const all = flatten(shape);
 
   it('has commands, options and examples', () => {
@@ -57,7 +57,7 @@ describe.each(shapes)('%s', (_command, shape) => {
   });
 
   it('is whole in manual and completions', () => {
-    const page = manual(shape, facts).replaceAll('\\-', '-');
+    const page = manual(shape, info).replaceAll('\\-', '-');
     const shells = [bash(shape), zsh(shape), fish(shape)];
     for (const { path, options } of all) {
       expect(page).toContain(path.slice(1).join(' '));
@@ -89,7 +89,7 @@ describe.each(shapes)('%s', (_command, shape) => {
 
   it.skipIf(!has('man'))('is formatted by man without a warning (needs man)', () => {
     const { stderr } = spawnSync('man', ['--warnings', '-l', '-'], {
-      input: manual(shape, facts),
+      input: manual(shape, info),
       encoding: 'utf8',
       env: { ...process.env, MANPAGER: 'cat' },
     });

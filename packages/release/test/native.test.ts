@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import { expect, it, onTestFinished } from 'vitest';
 import { collectNatives } from '../src/native.js';
 import { PRODUCTS } from '../src/product.js';
-import { graft, layDown, type Tree } from '../src/tree.js';
+import { mount, writeTree, type Tree } from '../src/tree.js';
 
 /** As the daemons load it. */
 const LOADS: Readonly<Record<string, string>> = {
@@ -22,12 +22,12 @@ it.each(PRODUCTS)('$name loads what is compiled for it', async (product) => {
   const folder = await mkdtemp(join(tmpdir(), 'latchkey-native-'));
   onTestFinished(() => rm(folder, { recursive: true }));
   const tree: Tree = new Map();
-  graft(
+  mount(
     tree,
     'node_modules',
     (await collectNatives(product, { archs: [process.arch === 'arm64' ? 'arm64' : 'x64'], musl: false })).tree,
   );
-  await layDown(tree, folder);
+  await writeTree(tree, folder);
   const words = product.natives.map((name) => LOADS[name] ?? `'${name}'`).join(', ');
   const { stdout } = await promisify(execFile)(process.execPath, ['--eval', `console.log([${words}].join())`], { cwd: folder });
   expect(stdout).toBe(`${product.natives.map(() => 'function').join()}\n`);

@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { bundle } from '../src/bundle.js';
 import { manifest } from '../src/npm.js';
 import { PRODUCTS, ROOT } from '../src/product.js';
-import { layDown, type Tree } from '../src/tree.js';
+import { writeTree, type Tree } from '../src/tree.js';
 
 const product = PRODUCTS.find(({ name }) => name === 'node-agent')!;
 const folder = mkdtempSync(join(tmpdir(), 'latchkey-start-'));
@@ -27,7 +27,7 @@ const PROBE = `process.on('SIGUSR2', () => require('node:fs').writeFileSync(${JS
 
 beforeAll(async () => {
   ({ tree } = await bundle(product));
-  await layDown(tree, folder);
+  await writeTree(tree, folder);
   writeFileSync(join(folder, 'package.json'), manifest(product, '0.1.0', []));
   symlinkSync(join(ROOT, 'packages/runtime/node_modules'), join(folder, 'node_modules'));
   writeFileSync(join(folder, 'probe.cjs'), PROBE);

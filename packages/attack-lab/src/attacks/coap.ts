@@ -6,11 +6,11 @@ import type { Attack } from '../attack.js';
 import { empty, get, headerOf, MESSAGE_TYPE, ping, post, response } from '../datagram.js';
 import { DraftExchange } from '../draft-exchange.js';
 import { DraftNetwork } from '../draft.js';
-import { attemptOver, listen, Path, provoke } from '../path.js';
+import { attemptOver, listen, MitmRelay, sendUnvalidated } from '../path.js';
 import { newSecret, ProfileNetwork } from '../profile.js';
 
 const VICTIM = 0xa1;
-const NOTHING = Buffer.alloc(0);
+const EMPTY = Buffer.alloc(0);
 const [CHANGED, FORBIDDEN] = [0x44, 0x83];
 const MESSAGE_IDS = 65_536;
 /** For an exchange that is meant to come to its deadline. */
@@ -32,12 +32,15 @@ function lockedOutBy(forged: (exchange: DraftExchange) => Iterable<Buffer>): boo
  * Latchkey's node joins through Latchkey's controller over a path on which `forge` adds datagrams to each request of the first attempt.
  * Whether the node ends locked out or cannot join any more.
  */
-async function harmedBy(forge: (request: Buffer, path: Path) => 'pass' | 'stop', deadlineMs?: number): Promise<boolean> {
+async function harmedBy(
+  intercept: (request: Buffer, relay: MitmRelay) => 'pass' | 'stop',
+  deadlineMs?: number,
+): Promise<boolean> {
   const network = new ProfileNetwork();
   const victim = network.install(VICTIM, newSecret());
   const server = await listen(network);
   let forging = true;
-  const path = await Path.open(server.address, (request, on) => (forging ? forge(request, on) : 'pass'));
+  const path = await MitmRelay.open(server.address, (request, on) => (forging ? intercept(request, on) : 'pass'));
   try {
     await attemptOver(path.endpoint, victim, deadlineMs);
     if (network.lockedOut(victim)) return true;
@@ -71,7 +74,7 @@ export const offPath: Attack = {
       path.toNode(empty('RST', messageId));
       for (let i = 0; i < 100; i++) {
         path.toNode(response('ACK', CHANGED, { messageId, token: randomBytes(4) }, randomBytes(53)));
-        path.toNode(response('NON', FORBIDDEN, { messageId: i, token: NOTHING }, NOTHING));
+        path.toNode(response('NON', FORBIDDEN, { messageId: i, token: EMPTY }, EMPTY));
       }
       return 'pass';
     });
@@ -97,22 +100,22 @@ export const forgedRefusal: Attack = {
     "One forged 4.03 is the answer to the draft's M1, M4 comes too late, and the key is gone; here an error changes when the node tries again, never what keys it holds or falls back to.",
   draft() {
     return lockedOutBy(function* (exchange) {
-      yield response('NON', FORBIDDEN, { messageId: 0, token: exchange.token }, NOTHING);
+      yield response('NON', FORBIDDEN, { messageId: 0, token: exchange.token }, EMPTY);
     });
   },
   async profile() {
-    const refuse = (request: Buffer, path: Path): 'pass' => {
-      path.toNode(response('ACK', FORBIDDEN, headerOf(request), NOTHING));
+    const refuse = (request: Buffer, path: MitmRelay): 'pass' => {
+      path.toNode(response('ACK', FORBIDDEN, headerOf(request), EMPTY));
       return 'pass';
     };
     // A bare 2.04, what is not an M6, and silence, to M5 alone; the server commits all the same.
     const toM5 =
-      (forge: (request: Buffer, path: Path) => void) =>
-      (request: Buffer, path: Path): 'pass' => {
+      (forge: (request: Buffer, path: MitmRelay) => void) =>
+      (request: Buffer, path: MitmRelay): 'pass' => {
         if (request.includes(Buffer.of(0xff, 0x15))) forge(request, path);
         return 'pass';
       };
-    const bare = toM5((request, path) => path.toNode(response('ACK', CHANGED, headerOf(request), NOTHING)));
+    const bare = toM5((request, path) => path.toNode(response('ACK', CHANGED, headerOf(request), EMPTY)));
     const wrong = toM5((request, path) => {
       for (let i = 0; i < 16; i++)
         path.toNode(response('ACK', CHANGED, headerOf(request), Buffer.concat([Buffer.of(0x16), randomBytes(12)])));
@@ -152,7 +155,7 @@ export const amplification: Attack = {
       ping(),
     ];
     try {
-      const answers = await provoke(server.address, requests);
+      const answers = await sendUnvalidated(server.address, requests);
       return answers.some((answer, i) => {
         if (answer === undefined) throw new Error(`request ${i} got no answer`);
         const times = headerOf(answer).type === MESSAGE_TYPE.CON ? 5 : 1;

@@ -28,7 +28,7 @@ export const halfOpen: Attack = {
   },
 };
 
-export const keptOut: Attack = {
+export const lockOutByForgedM1: Attack = {
   name: "forged M1 with one node's ID keep it out",
   sentence:
     "The first forged M1 takes the draft's node its key; here a node that has a transaction open is asked for proof of its address, which a forger of addresses cannot bring, and a flooder who can pushes out its own.",

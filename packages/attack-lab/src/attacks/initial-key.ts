@@ -20,7 +20,7 @@ function weakKey(): Buffer {
 
 export const offlineGuessing: Attack = {
   name: 'offline guessing of a weak IK',
-  told: true,
+  inherent: true,
   sentence: 'Whoever has heard M1 and M4 tries keys at leisure: IKs must be random, as those of an order are, 128 bits each.',
   draft() {
     const network = new DraftNetwork();
@@ -48,7 +48,7 @@ export const offlineGuessing: Attack = {
 
 export const listeningInstaller: Attack = {
   name: 'installer with IK, listening',
-  told: true,
+  inherent: true,
   sentence:
     'Whoever knows IK_i and hears M1 and M4 computes the PSK: give each node an IK of its own, the default of an order, and join where its installer does not listen.',
   draft() {

@@ -36,14 +36,14 @@ export const pskOracle: Attack = {
   },
   profile() {
     // RN_c is sealed in M2 and M4: the attacker is given it all the same.
-    const { drawn, draw } = recordingGenerator();
-    const network = new ProfileNetwork({ draw });
+    const { recorded, randomOctets } = recordingGenerator();
+    const network = new ProfileNetwork({ randomOctets: randomOctets });
     const ik = newSecret();
     const victim = network.install(VICTIM, ik);
     network.install(SIBLING, ik);
     const { m1, m4 } = network.join(victim)!;
 
-    const rn = xor(Buffer.from(m1.subarray(5)), Buffer.from(drawn[0]!));
+    const rn = xor(Buffer.from(m1.subarray(5)), Buffer.from(recorded[0]!));
     const answer = Buffer.from(network.ask(encodeM1({ idI: SIBLING, rnI: rn }), { source: sourceAt('attacker') })!);
     // What M4 seals begins with what the attacker sent: so it has the key stream.
     const keyStream = xor(answer.subarray(13, 29), rn);
@@ -71,7 +71,7 @@ export const pskSteered: Attack = {
     // A generator that the attacker can foretell, and TIDs, which anybody can.
     const rnC = randomBytes(RN_LENGTH);
     const [tid, idC] = [1n, ID_C];
-    const network = new ProfileNetwork({ firstTid: tid, draw: (n) => (n === RN_LENGTH ? rnC : randomBytes(n)) });
+    const network = new ProfileNetwork({ firstTid: tid, randomOctets: (n) => (n === RN_LENGTH ? rnC : randomBytes(n)) });
     const victim = network.install(VICTIM, newSecret());
     // RN_i xor RN_c = A_1, the counter block of M4's first 16 octets (RFC 3610): the PSK would be M4's key stream, were K_i M4's key.
     const a1 = Buffer.alloc(16);

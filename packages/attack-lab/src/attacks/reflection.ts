@@ -23,12 +23,12 @@ export const reflection: Attack = {
     return network.controller.receiveM5(block(m4.subarray(4), 0), 'first');
   },
   profile() {
-    const { drawn, draw } = recordingGenerator();
-    const network = new ProfileNetwork({ draw });
+    const { recorded, randomOctets } = recordingGenerator();
+    const network = new ProfileNetwork({ randomOctets: randomOctets });
     network.install(VICTIM, newSecret());
     const first = network.ask(encodeM1({ idI: VICTIM, rnI: randomBytes(16) }))!;
     const { tid } = decodeM4(first);
-    const second = network.ask(encodeM1({ idI: VICTIM, rnI: drawn[0]! }), { source: sourceAt('second') })!;
+    const second = network.ask(encodeM1({ idI: VICTIM, rnI: recorded[0]! }), { source: sourceAt('second') })!;
     // Every run of octets that might pass for C5, from the second M4 and from the first itself.
     for (const m4 of [first, second]) {
       for (let at = 0; at + C5_LENGTH <= LENGTH.M4; at++) {

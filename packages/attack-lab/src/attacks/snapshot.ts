@@ -55,7 +55,7 @@ export const resumedMemory: Attack = {
   profile() {
     const seed = randomBytes(8).toString('hex');
     let draw: (n: number) => Buffer = generator(seed);
-    const network = new ProfileNetwork({ draw: (n) => draw(n) });
+    const network = new ProfileNetwork({ randomOctets: (n) => draw(n) });
     const [key, ownKey] = [newSecret(), newSecret()];
     network.install(VICTIM, key);
     network.install(OWN, ownKey);

@@ -1,12 +1,12 @@
 /** How many AES blocks each side encrypts for one join: counted while the roles run, not guessed. */
 
 import { BlockCipher } from '@latchkey/protocol';
-import { Roles, type Side } from '../roles.js';
+import { InProcessJoin, type Side } from '../roles.js';
 
 export function countBlocks(): Readonly<Record<Side, number>> {
   const counts = { node: 0, controller: 0, 'auth-server': 0 };
   const { encryptInPlace: original } = BlockCipher.prototype as { readonly encryptInPlace: (this: BlockCipher) => void };
-  const as = <T>(side: Side, run: () => T): T => {
+  const runAs = <T>(side: Side, run: () => T): T => {
     BlockCipher.prototype.encryptInPlace = function count(): void {
       counts[side] += 1;
       original.call(this);
@@ -17,6 +17,6 @@ export function countBlocks(): Readonly<Record<Side, number>> {
       BlockCipher.prototype.encryptInPlace = original;
     }
   };
-  new Roles(as).join();
+  new InProcessJoin(runAs).join();
   return counts;
 }

@@ -1,30 +1,30 @@
 /** `bench air`: what a join costs the device, in octets and in AES blocks. Nothing here depends on the machine. */
 
-import { type Figure, figure } from '../figure.js';
-import type { Outcome, Table } from '../suite.js';
+import { type RatioMetric, ratioMetric } from '../figure.js';
+import type { SuiteResult, Table } from '../suite.js';
 import { countBlocks } from './blocks.js';
 import { EXCHANGES, total } from './specifications.js';
 
-export function airSuite(): Promise<Outcome> {
+export function airSuite(): Promise<SuiteResult> {
   const [own, ...others] = EXCHANGES;
   if (own === undefined) throw new RangeError('no exchanges');
   const blocks = countBlocks();
-  const octets: Figure[] = others.map((other) =>
-    figure(
+  const octets: RatioMetric[] = others.map((other) =>
+    ratioMetric(
       'octets on the air, UDP payload',
       'octets',
       { name: own.name, values: [total(own.messages, 'datagram')] },
       { name: other.name, values: [total(other.messages, 'datagram')] },
-      { steady: true },
+      { stable: true },
     ),
   );
   const perSide = (['controller', 'auth-server'] as const).map((side) =>
-    figure(
+    ratioMetric(
       'AES blocks of a join',
       'n',
       { name: 'node', values: [blocks.node] },
       { name: side, values: [blocks[side]] },
-      { steady: true },
+      { stable: true },
     ),
   );
   return Promise.resolve({ figures: [...octets, ...perSide], remarks: [], tables: [table()] });

@@ -7,11 +7,11 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { formatId } from '@latchkey/protocol';
 import { freePort, TestNetwork } from '@latchkey/testbed';
-import { figure } from '../figure.js';
+import { ratioMetric } from '../figure.js';
 import { install } from '../installed.js';
 import { resourcesOf } from '../machine.js';
-import type { Outcome, Run } from '../suite.js';
-import { inTurn, quantity, type Sample } from '../turns.js';
+import type { SuiteResult, SuiteRun } from '../suite.js';
+import { interleave, quantity, type Measurement } from '../turns.js';
 
 /** Limits of the issue that asked for a small agent. */
 const MAX_RESIDENT = 1.35;
@@ -19,9 +19,9 @@ const MAX_START = 2.5;
 
 const CONTROLLER = '00000001';
 /** Between two looks at a process's memory, in ms; it is at rest when it has not changed for as many looks. */
-const LOOK_EVERY_MS = 250;
-const STILL_LOOKS = 6;
-const MAX_LOOKS = 80;
+const SAMPLE_INTERVAL_MS = 250;
+const STABLE_SAMPLES = 6;
+const MAX_SAMPLES = 80;
 /** Starts are short: this many in each round, of which the median of the rounds is taken. */
 const STARTS_PER_ROUND = 5;
 
@@ -30,30 +30,30 @@ const ENVIRONMENT = { PATH: process.env['PATH'] };
 
 type Quantity = 'startMs' | 'firstStartMs' | 'residentMiB' | 'anonymousMiB';
 
-export async function footprintSuite({ rounds, tell }: Run): Promise<Outcome> {
-  tell('building what gets installed');
+export async function footprintSuite({ rounds, report }: SuiteRun): Promise<SuiteResult> {
+  report('building what gets installed');
   const main = await install('node-agent');
   const network = await startNetwork();
   try {
     const joined = await joinedNode(network);
     const waiting = await controllerThatListens(network);
-    tell('starting and looking, in turn');
-    const { bare, agent } = await inTurn<'bare' | 'agent', Quantity>(rounds, {
+    report('starting and looking, in turn');
+    const { bare, agent } = await interleave<'bare' | 'agent', Quantity>(rounds, {
       bare: async () => {
-        const startMs = await mean(timeOfBare);
-        return { startMs, firstStartMs: startMs, ...(await restOf(['-e', 'setInterval(() => undefined, 2 ** 30)'])) };
+        const startMs = await mean(timeBareNode);
+        return { startMs, firstStartMs: startMs, ...(await memoryAtRest(['-e', 'setInterval(() => undefined, 2 ** 30)'])) };
       },
       agent: async () => {
         const node = await waiting.install();
         return {
           firstStartMs: await node.timeToM1(main),
           startMs: await mean(() => node.timeToM1(main)),
-          ...(await restOf([main, 'run', '--state', joined])),
+          ...(await memoryAtRest([main, 'run', '--state', joined])),
         };
       },
     });
     const compare = (what: string, name: Quantity, unit: 'ms' | 'MiB', names: readonly [string, string], limit?: number) =>
-      figure(
+      ratioMetric(
         what,
         unit,
         { name: names[0], values: quantity(agent, name) },
@@ -92,13 +92,13 @@ async function joinedNode(network: TestNetwork): Promise<string> {
   return state;
 }
 
-interface Waiting {
+interface WaitingNode {
   /** From the start of a process to its M1, in ms. The first one goes on until it has said it again, and so has kept what it keeps for the next. */
   timeToM1(main: string): Promise<number>;
 }
 
 /** Nodes whose controller only listens. */
-async function controllerThatListens(network: TestNetwork): Promise<{ install(): Promise<Waiting>; close(): Promise<void> }> {
+async function controllerThatListens(network: TestNetwork): Promise<{ install(): Promise<WaitingNode>; close(): Promise<void> }> {
   const socket = createSocket('udp4');
   socket.bind(0, '127.0.0.1');
   await once(socket, 'listening');
@@ -131,7 +131,7 @@ async function controllerThatListens(network: TestNetwork): Promise<{ install():
   };
 }
 
-async function timeOfBare(): Promise<number> {
+async function timeBareNode(): Promise<number> {
   const since = performance.now();
   await once(start(['-e', '0']), 'exit');
   return performance.now() - since;
@@ -144,17 +144,17 @@ async function mean(measure: () => Promise<number>): Promise<number> {
 }
 
 /** Memory of a process once it does nothing any more. */
-async function restOf(args: readonly string[]): Promise<Pick<Sample<Quantity>, 'residentMiB' | 'anonymousMiB'>> {
+async function memoryAtRest(args: readonly string[]): Promise<Pick<Measurement<Quantity>, 'residentMiB' | 'anonymousMiB'>> {
   const child = start(args);
   try {
     let [still, before] = [0, 0];
-    for (let looks = 0; looks < MAX_LOOKS; looks++) {
-      await pause(LOOK_EVERY_MS);
+    for (let looks = 0; looks < MAX_SAMPLES; looks++) {
+      await pause(SAMPLE_INTERVAL_MS);
       const now = resourcesOf(child.pid ?? 0);
       if (now === undefined) throw new Error(`node ${args.join(' ')} ended`);
       still = now.residentMiB === before ? still + 1 : 0;
       before = now.residentMiB;
-      if (still >= STILL_LOOKS) return { residentMiB: now.residentMiB, anonymousMiB: now.anonymousMiB };
+      if (still >= STABLE_SAMPLES) return { residentMiB: now.residentMiB, anonymousMiB: now.anonymousMiB };
     }
     throw new Error(`node ${args.join(' ')} never came to rest`);
   } finally {

@@ -3,10 +3,10 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Daemon } from '../daemon.js';
-import { Generator } from '../load/generator.js';
-import type { Plan, Played, Script } from '../load/plan.js';
+import { LoadGenerator } from '../load/generator.js';
+import type { LoadProfile, LoadResult, Workload } from '../load/plan.js';
 import { Fleet } from '../registry/fleet.js';
-import { Site } from '../registry/site.js';
+import { RegistryFixture } from '../registry/site.js';
 
 /** `relayed`, `combined`: Latchkey. `coap`, `dgram`: what stands in for it. */
 export const NETWORKS = ['relayed', 'combined', 'coap', 'dgram'] as const;
@@ -17,21 +17,21 @@ const SOCKETS = 64;
 const LOOPBACK = '127.0.0.1:0';
 
 /** What one plan took. */
-export interface Taken {
-  readonly played: Played;
+export interface PlanResult {
+  readonly result: LoadResult;
   /** Of the daemons' processes, ms. */
   readonly controllerCpuMs: number;
   readonly serverCpuMs: number;
 }
 
-export class Network {
+export class MeasuredNetwork {
   readonly name: NetworkName;
   readonly controller: Daemon;
   /** `undefined` in combined mode. */
   readonly server: Daemon | undefined;
-  readonly #generator: Generator;
+  readonly #generator: LoadGenerator;
 
-  private constructor(name: NetworkName, controller: Daemon, server: Daemon | undefined, generator: Generator) {
+  private constructor(name: NetworkName, controller: Daemon, server: Daemon | undefined, generator: LoadGenerator) {
     this.name = name;
     this.controller = controller;
     this.server = server;
@@ -39,24 +39,24 @@ export class Network {
   }
 
   /** @param folder for its stores; `nodes`: how many there are */
-  static async start(name: NetworkName, folder: string, nodes: number): Promise<Network> {
+  static async start(name: NetworkName, folder: string, nodes: number): Promise<MeasuredNetwork> {
     await mkdir(folder, { mode: 0o700 });
     const { server, controller } = await startDaemons(name, folder, nodes);
-    const script: Script = name === 'relayed' || name === 'combined' ? 'join' : 'plain';
+    const script: Workload = name === 'relayed' || name === 'combined' ? 'join' : 'plain';
     try {
-      const generator = await Generator.start({ to: controller.address, script, nodes, sockets: SOCKETS });
-      return new Network(name, controller, server, generator);
+      const generator = await LoadGenerator.start({ to: controller.address, workload: script, nodes, sockets: SOCKETS });
+      return new MeasuredNetwork(name, controller, server, generator);
     } catch (error) {
       await Promise.all([controller.stop(), server?.stop()]);
       throw error;
     }
   }
 
-  async play(plan: Plan): Promise<Taken> {
+  async play(plan: LoadProfile): Promise<PlanResult> {
     const before = [this.controller.resources().cpuMs, this.server?.resources().cpuMs ?? 0] as const;
-    const played = await this.#generator.play(plan);
+    const result = await this.#generator.play(plan);
     return {
-      played,
+      result: result,
       controllerCpuMs: this.controller.resources().cpuMs - before[0],
       serverCpuMs: (this.server?.resources().cpuMs ?? 0) - before[1],
     };
@@ -88,9 +88,9 @@ async function startDaemons(name: NetworkName, folder: string, nodes: number): P
     const server = await Daemon.start('limits', name === 'coap' ? ['coap-server', join(folder, 'store')] : ['dgram-server']);
     return { server, controller: await Daemon.start('limits', [`${name}-controller`, server.address]) };
   }
-  const site = new Site(join(folder, 'registry'), new Fleet(nodes), join(folder, 'fleet.csv'));
+  const site = new RegistryFixture(join(folder, 'registry'), new Fleet(nodes), join(folder, 'fleet.csv'));
   await site.fleet.writeCsv(join(folder, 'fleet.csv'));
-  await site.fill();
+  await site.create();
   if (name === 'combined') {
     const config = [`mode: combined`, `registry: ${site.folder}`];
     return { server: undefined, controller: await startController(site, folder, config) };
@@ -99,7 +99,7 @@ async function startDaemons(name: NetworkName, folder: string, nodes: number): P
   return { server, controller: await startController(site, folder, [`servers: ['${server.address}']`]) };
 }
 
-async function startController(site: Site, folder: string, config: readonly string[]): Promise<Daemon> {
+async function startController(site: RegistryFixture, folder: string, config: readonly string[]): Promise<Daemon> {
   const path = join(folder, 'controller.yaml');
   await writeFile(path, `${config.join('\n')}\n`, { mode: 0o600 });
   const where = ['--credential', site.credential, '--state', join(folder, 'state'), '--config', path, '--listen', LOOPBACK];

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import type { Endpoint } from '@latchkey/runtime';
 import { openStore } from '@latchkey/store';
 import { Agent, createServer, type IncomingMessage, type OutgoingMessage } from 'coap';
-import { ANSWERED, ASKED, ROW } from './sizes.js';
+import { LINK_REQUESTS, NODE_REQUESTS, ROW_LENGTH } from './sizes.js';
 
 const RECEIVE_BUFFER = 4 * 1024 * 1024;
 const NEVER_SEPARATE_MS = 2 ** 31;
@@ -14,7 +14,7 @@ const TOKEN_LENGTH = 8;
 /** Rows that are written over and over. */
 const ROWS = 10_000;
 
-function socketOf(): Socket {
+function newSocket(): Socket {
   return createSocket({ type: 'udp4', recvBufferSize: RECEIVE_BUFFER });
 }
 
@@ -28,7 +28,7 @@ async function serve(answer: (payload: Buffer) => Promise<Buffer>): Promise<stri
     };
     void send();
   });
-  const socket = socketOf();
+  const socket = newSocket();
   socket.bind(0, '127.0.0.1');
   await once(socket, 'listening');
   server.listen(socket);
@@ -39,10 +39,10 @@ async function serve(answer: (payload: Buffer) => Promise<Buffer>): Promise<stri
 /** @param store folder of a store that is made for it */
 export async function coapServer(store: string): Promise<string> {
   const env = await openStore<Buffer, number>(store, { keyEncoding: 'uint32', encoding: 'binary' });
-  const row = Buffer.alloc(ROW, 1);
+  const row = Buffer.alloc(ROW_LENGTH, 1);
   let next = 0;
   return serve(async (payload) => {
-    const answered = ANSWERED.get(payload.length);
+    const answered = LINK_REQUESTS.get(payload.length);
     if (answered === undefined) throw new Error(`a request of ${payload.length} octets`);
     next = (next + 1) % ROWS;
     const key = next;
@@ -54,7 +54,7 @@ export async function coapServer(store: string): Promise<string> {
 export async function coapController(server: Endpoint): Promise<string> {
   const agents = await Promise.all(
     Array.from({ length: AGENTS }, async () => {
-      const socket = socketOf();
+      const socket = newSocket();
       socket.bind(0, '127.0.0.1');
       await once(socket, 'listening');
       return new Agent({ socket });
@@ -63,7 +63,7 @@ export async function coapController(server: Endpoint): Promise<string> {
   let turn = 0;
   let token = 0;
   return serve((payload) => {
-    const asked = ASKED.get(payload.length);
+    const asked = NODE_REQUESTS.get(payload.length);
     if (asked === undefined) throw new Error(`a request of ${payload.length} octets`);
     turn = (turn + 1) % AGENTS;
     const octets = Buffer.alloc(TOKEN_LENGTH);

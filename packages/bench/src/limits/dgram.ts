@@ -3,7 +3,7 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import type { Endpoint } from '@latchkey/runtime';
-import { ANSWERED, ASKED } from './sizes.js';
+import { LINK_REQUESTS, NODE_REQUESTS } from './sizes.js';
 
 const RECEIVE_BUFFER = 4 * 1024 * 1024;
 /** As `coap` sends them: a request has its head, Uri-Path and payload marker besides the token; an answer head and marker. */
@@ -11,7 +11,7 @@ const NODE = { token: 4, request: 4 + 4 + 2 + 1, answer: 4 + 4 + 1 } as const;
 const LINK = { token: 8, request: 4 + 8 + 2 + 1, answer: 4 + 8 + 1 } as const;
 const ACK_CHANGED = 0x44;
 
-async function bound(): Promise<Socket> {
+async function bindSocket(): Promise<Socket> {
   const socket = createSocket({ type: 'udp4', recvBufferSize: RECEIVE_BUFFER });
   socket.bind(0, '127.0.0.1');
   await once(socket, 'listening');
@@ -35,22 +35,22 @@ function answer(request: Buffer, token: number, payload: Buffer): Buffer {
 }
 
 export async function dgramServer(): Promise<string> {
-  const socket = await bound();
+  const socket = await bindSocket();
   socket.on('message', (octets, { port, address }) => {
-    const answered = ANSWERED.get(octets.length - LINK.request);
+    const answered = LINK_REQUESTS.get(octets.length - LINK.request);
     if (answered !== undefined) socket.send(answer(octets, LINK.token, answered.answer), port, address);
   });
   return addressOf(socket);
 }
 
 export async function dgramController(server: Endpoint): Promise<string> {
-  const [front, back] = [await bound(), await bound()];
+  const [front, back] = [await bindSocket(), await bindSocket()];
   back.connect(server.port, server.host);
   await once(back, 'connect');
   const waiting = new Map<number, { readonly octets: Buffer; readonly port: number; readonly address: string }>();
   let token = 0;
   front.on('message', (octets, { port, address }) => {
-    const asked = ASKED.get(octets.length - NODE.request);
+    const asked = NODE_REQUESTS.get(octets.length - NODE.request);
     if (asked === undefined) return;
     token = (token + 1) >>> 0;
     const request = Buffer.alloc(LINK.request + asked.request.length, 1);
@@ -63,7 +63,7 @@ export async function dgramController(server: Endpoint): Promise<string> {
     const asked = waiting.get(key);
     if (asked === undefined) return;
     waiting.delete(key);
-    const payload = ASKED.get(asked.octets.length - NODE.request)?.answer ?? Buffer.alloc(0);
+    const payload = NODE_REQUESTS.get(asked.octets.length - NODE.request)?.answer ?? Buffer.alloc(0);
     front.send(answer(asked.octets, NODE.token, payload), asked.port, asked.address);
   });
   return addressOf(front);

@@ -2,13 +2,13 @@
 
 import { rm } from 'node:fs/promises';
 import { openStore } from '@latchkey/store';
-import type { Sample } from '../turns.js';
-import { ROW } from './sizes.js';
+import type { Measurement } from '../turns.js';
+import { ROW_LENGTH } from './sizes.js';
 
-export async function measureWrites(folder: string, writes: number, inFlight: number): Promise<Sample<'wallUs' | 'cpuUs'>> {
+export async function measureWrites(folder: string, writes: number, inFlight: number): Promise<Measurement<'wallUs' | 'cpuUs'>> {
   const env = await openStore<Buffer, number>(folder, { keyEncoding: 'uint32', encoding: 'binary' });
   try {
-    const row = Buffer.alloc(ROW, 1);
+    const row = Buffer.alloc(ROW_LENGTH, 1);
     let next = 0;
     const writer = async (): Promise<void> => {
       while (next < writes) {

@@ -1,11 +1,11 @@
 /** What the protocol alone takes of a join in controller and auth-server: what it computes, and nothing around it. */
 
-import { Roles, type Side } from '../roles.js';
-import type { Sample } from '../turns.js';
+import { InProcessJoin, type Side } from '../roles.js';
+import type { Measurement } from '../turns.js';
 
-export function measureProtocol(joins: number): Sample<'cpuUs'> {
+export function measureProtocol(joins: number): Measurement<'cpuUs'> {
   let ms = 0;
-  const roles = new Roles(<T>(side: Side, run: () => T): T => {
+  const roles = new InProcessJoin(<T>(side: Side, run: () => T): T => {
     if (side === 'node') return run();
     const since = performance.now();
     const done = run();

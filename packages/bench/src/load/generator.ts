@@ -3,28 +3,28 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import type { Cast, Plan, Played } from './plan.js';
+import type { LoadTarget, LoadProfile, LoadResult } from './plan.js';
 
-export class Generator {
+export class LoadGenerator {
   readonly #child: ChildProcess;
 
   private constructor(child: ChildProcess) {
     this.#child = child;
   }
 
-  static async start(cast: Cast): Promise<Generator> {
+  static async start(target: LoadTarget): Promise<LoadGenerator> {
     // From src/ under vitest as from dist/.
     const path = fileURLToPath(new URL('../../dist/load/main.js', import.meta.url));
-    const child = fork(path, [JSON.stringify(cast)], { execArgv: ['--max-semi-space-size=32'] });
-    const generator = new Generator(child);
-    await generator.#answer();
+    const child = fork(path, [JSON.stringify(target)], { execArgv: ['--max-semi-space-size=32'] });
+    const generator = new LoadGenerator(child);
+    await generator.#nextMessage();
     return generator;
   }
 
-  async play(plan: Plan): Promise<Played> {
-    const answer = this.#answer();
+  async play(plan: LoadProfile): Promise<LoadResult> {
+    const answer = this.#nextMessage();
     this.#child.send(plan);
-    return (await answer) as Played;
+    return (await answer) as LoadResult;
   }
 
   async stop(): Promise<void> {
@@ -34,7 +34,7 @@ export class Generator {
     await gone;
   }
 
-  async #answer(): Promise<unknown> {
+  async #nextMessage(): Promise<unknown> {
     const ended = new AbortController();
     try {
       const exit = once(this.#child, 'exit', { signal: ended.signal }).then(() => {

@@ -23,13 +23,13 @@ export interface Proof {
   readonly psk: Secret;
 }
 
-export class PlayedNode {
+export class VirtualNode {
   readonly idI: number;
-  #held: Secret[];
+  #keys: Secret[];
 
   constructor(idI: number, ik: Uint8Array) {
     this.idI = idI;
-    this.#held = [Secret.from(ik)];
+    this.#keys = [Secret.from(ik)];
   }
 
   m1(rnI: Uint8Array): Buffer {
@@ -41,12 +41,12 @@ export class PlayedNode {
     const m4 = tryDecode(decodeM4, m4Octets);
     if (m4 === undefined) return undefined;
     const rnI = m1.subarray(5);
-    for (const key of this.#held) {
+    for (const key of this.#keys) {
       const opened = openM4(m4, key, m1);
       if (opened === undefined || !equalInConstantTime(opened.rnI, rnI)) continue;
       const { idC, tid } = m4;
       const psk = derivePsk(key, rnI, opened.rnC);
-      this.#held = [key, psk, ...this.#held.filter((other) => other !== key)].slice(0, MAX_CANDIDATES);
+      this.#keys = [key, psk, ...this.#keys.filter((other) => other !== key)].slice(0, MAX_CANDIDATES);
       return { idC, tid, m5: asBuffer(sealM5({ idC, tid, m1Octets: m1 }, opened.rnC, psk)), psk };
     }
     return undefined;
@@ -55,7 +55,7 @@ export class PlayedNode {
   /** Whether this M6 ends the attempt: the new key is the only one then. */
   confirm(m6: Uint8Array, { idC, tid, m5, psk }: Proof): boolean {
     if (openM6({ idC, tid }, m6, psk, m5) === undefined) return false;
-    this.#held = [psk];
+    this.#keys = [psk];
     return true;
   }
 }

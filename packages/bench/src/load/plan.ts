@@ -1,20 +1,20 @@
 /** What a load generator is asked to play, and what it tells of it afterwards. */
 
 /** `join`: M1 to M6 with all their cryptography. `plain`: the same exchanges with octets that mean nothing. */
-export type Script = 'join' | 'plain';
+export type Workload = 'join' | 'plain';
 
 /** Where and as whom a generator plays. */
-export interface Cast {
+export interface LoadTarget {
   /** HOST:PORT of the controller. */
   readonly to: string;
-  readonly script: Script;
+  readonly workload: Workload;
   /** Nodes of the fleet it plays. */
   readonly nodes: number;
   /** Each on an address of its own in 127.0.0.0/8. */
   readonly sockets: number;
 }
 
-export type Plan =
+export type LoadProfile =
   /** So many nodes at once: one that has joined makes room for the next. */
   | { readonly kind: 'closed'; readonly inFlight: number; readonly ms: number; readonly joins?: number }
   /** Nodes begin when they begin, at so many a second on average (Poisson); latency counts from when one was to begin. */
@@ -23,7 +23,7 @@ export type Plan =
   | { readonly kind: 'storm'; readonly joins: number };
 
 /** Times in ms. */
-export interface Played {
+export interface LoadResult {
   /** Joins that were completed. */
   readonly joins: number;
   /** Attempts that were not. In a storm they were made again. */
@@ -46,7 +46,7 @@ export interface Played {
   /** CPU time of the generator itself. */
   readonly cpuMs: number;
   /** What the failed attempts ended with. */
-  readonly ends: Readonly<Record<string, number>>;
+  readonly failureReasons: Readonly<Record<string, number>>;
 }
 
 /** @param sorted ascending; `NaN` of nothing */

@@ -10,9 +10,9 @@ import { backOff, LENGTH, TRANSACTION_LIFETIME_MS } from '@latchkey/protocol';
 import { parseEndpoint } from '@latchkey/runtime';
 import { Fleet, initialKey } from '../registry/fleet.js';
 
-import { PlayedNode, type Proof } from './node.js';
-import { type Cast, percentile, type Plan, type Played } from './plan.js';
-import { NO_TICK, TimerWheel, type Waiting } from './timer-wheel.js';
+import { VirtualNode, type Proof } from './node.js';
+import { type LoadTarget, percentile, type LoadProfile, type LoadResult } from './plan.js';
+import { NO_TICK, TimerWheel, type Scheduled } from './timer-wheel.js';
 import { CODE, packRequest, readAnswer } from './wire.js';
 
 /** RFC 7252 section 4.8: ACK_TIMEOUT, ACK_RANDOM_FACTOR - 1, MAX_RETRANSMIT. */
@@ -22,15 +22,15 @@ const MAX_RETRANSMIT = 4;
 /** As node-agent: for an M4 to come, and between an M5 that was refused for the moment and the next. */
 const M4_DEADLINE_MS = 30_000;
 const M5_PAUSE_MS = 2_000;
-const PASSING: ReadonlySet<number> = new Set([0x9d, 0xa3, 0xa4]);
+const RETRYABLE: ReadonlySet<number> = new Set([0x9d, 0xa3, 0xa4]);
 /** A storm that is not over by then is given up. */
-const STORM_PATIENCE_MS = 600_000;
+const STORM_TIMEOUT_MS = 600_000;
 const RECEIVE_BUFFER = 4 * 1024 * 1024;
 const RANDOM_POOL = 16 * 1024;
 
 /** One attempt to join. */
-interface Attempt extends Waiting {
-  readonly node: PlayedNode | undefined;
+interface Attempt extends Scheduled {
+  readonly node: VirtualNode | undefined;
   readonly channel: Channel;
   /** When it was to begin: latency counts from here. In a storm: when the first attempt was. */
   readonly since: number;
@@ -54,9 +54,9 @@ interface Channel {
   nextMessageId: number;
 }
 
-export class Player {
+export class LoadClient {
   readonly #channels: readonly Channel[];
-  readonly #nodes: readonly PlayedNode[];
+  readonly #nodes: readonly VirtualNode[];
   readonly #wheel: TimerWheel<Attempt> = new TimerWheel((attempt) => this.#due(attempt));
   readonly #byToken = new Map<number, Attempt>();
   readonly #random: Buffer = Buffer.alloc(RANDOM_POOL);
@@ -64,17 +64,17 @@ export class Player {
   #nextNode = 0;
   #nextChannel = 0;
   #nextToken = 0;
-  #run = new Run();
+  #run = new PlanRun();
 
-  private constructor(cast: Cast, channels: readonly Channel[]) {
+  private constructor(cast: LoadTarget, channels: readonly Channel[]) {
     this.#channels = channels;
     const fleet = new Fleet(cast.nodes);
-    const played = cast.script === 'join' ? cast.nodes : 0;
-    this.#nodes = Array.from({ length: played }, (_, i) => new PlayedNode(fleet.idI(i), initialKey(i)));
+    const played = cast.workload === 'join' ? cast.nodes : 0;
+    this.#nodes = Array.from({ length: played }, (_, i) => new VirtualNode(fleet.idI(i), initialKey(i)));
     for (const channel of channels) channel.socket.on('message', (octets) => this.#receive(octets));
   }
 
-  static async open(cast: Cast): Promise<Player> {
+  static async open(cast: LoadTarget): Promise<LoadClient> {
     const to = parseEndpoint(cast.to);
     if (to === undefined) throw new Error(`${cast.to} is not HOST:PORT`);
     const channels: Channel[] = [];
@@ -88,27 +88,27 @@ export class Player {
       socket.on('error', () => undefined);
       channels.push({ socket, nextMessageId: Math.floor(Math.random() * 0x10000) });
     }
-    return new Player(cast, channels);
+    return new LoadClient(cast, channels);
   }
 
-  async play(plan: Plan): Promise<Played> {
-    const run = new Run();
+  async play(plan: LoadProfile): Promise<LoadResult> {
+    const run = new PlanRun();
     this.#run = run;
-    run.mayRetry = plan.kind === 'storm';
+    run.retriesFailures = plan.kind === 'storm';
     switch (plan.kind) {
       case 'closed':
-        run.until = run.began + plan.ms;
-        run.left = plan.joins ?? Infinity;
-        run.keepsGoing = true;
-        for (let i = 0; i < plan.inFlight && i < run.left + i; i++) this.#beginNext();
+        run.stopAt = run.startedAt + plan.ms;
+        run.remaining = plan.joins ?? Infinity;
+        run.isClosedLoop = true;
+        for (let i = 0; i < plan.inFlight && i < run.remaining + i; i++) this.#startNext();
         break;
       case 'storm':
-        run.until = run.began + STORM_PATIENCE_MS;
-        for (let i = 0; i < plan.joins; i++) this.#begin(run.began);
+        run.stopAt = run.startedAt + STORM_TIMEOUT_MS;
+        for (let i = 0; i < plan.joins; i++) this.#start(run.startedAt);
         break;
       case 'open':
-        await this.#beginAtRate(plan.perSecond, run.began + plan.ms);
-        run.until = run.began + plan.ms;
+        await this.#startAtRate(plan.perSecond, run.startedAt + plan.ms);
+        run.stopAt = run.startedAt + plan.ms;
         break;
     }
     await run.idle();
@@ -121,37 +121,37 @@ export class Player {
   }
 
   /** Poisson arrivals. What is due is begun a millisecond late at most, and latency counts from when it was due. */
-  async #beginAtRate(perSecond: number, until: number): Promise<void> {
+  async #startAtRate(perSecond: number, until: number): Promise<void> {
     const interval = (): number => (-Math.log(1 - Math.random()) * 1000) / perSecond;
     let next = performance.now() + interval();
     while (next < until) {
       const now = performance.now();
-      for (; next <= now && next < until; next += interval()) this.#begin(next);
+      for (; next <= now && next < until; next += interval()) this.#start(next);
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
   }
 
-  #beginNext(): void {
+  #startNext(): void {
     const run = this.#run;
     const now = performance.now();
-    if (!run.keepsGoing || run.left <= 0 || now >= run.until) return;
-    run.left -= 1;
-    this.#begin(now);
+    if (!run.isClosedLoop || run.remaining <= 0 || now >= run.stopAt) return;
+    run.remaining -= 1;
+    this.#start(now);
   }
 
-  #begin(since: number): void {
+  #start(since: number): void {
     const node = this.#nodes[this.#nextNode];
     this.#nextNode = (this.#nextNode + 1) % Math.max(this.#nodes.length, 1);
-    this.#run.underWay += 1;
+    this.#run.inFlight += 1;
     this.#attempt(node, since, 0);
   }
 
-  #attempt(node: PlayedNode | undefined, since: number, failures: number): void {
+  #attempt(node: VirtualNode | undefined, since: number, failures: number): void {
     const channel = this.#channels[this.#nextChannel];
     if (channel === undefined) throw new Error('no sockets');
     this.#nextChannel = (this.#nextChannel + 1) % this.#channels.length;
     const now = performance.now();
-    const m1 = node?.m1(this.#draw16()) ?? Buffer.alloc(LENGTH.M1);
+    const m1 = node?.m1(this.#random16()) ?? Buffer.alloc(LENGTH.M1);
     const attempt: Attempt = {
       node,
       channel,
@@ -260,13 +260,13 @@ export class Player {
   #done(attempt: Attempt, now: number): void {
     attempt.dueAt = Infinity;
     this.#run.joined(now, now - attempt.since);
-    this.#beginNext();
+    this.#startNext();
     this.#run.endIfIdle();
   }
 
   #refused(attempt: Attempt, code: number, maxAge: number, now: number): void {
     const again = now + M5_PAUSE_MS + 1000 * maxAge;
-    if (attempt.step === 'M5' && PASSING.has(code) && again < attempt.endsAt) {
+    if (attempt.step === 'M5' && RETRYABLE.has(code) && again < attempt.endsAt) {
       attempt.step = 'pause';
       attempt.dueAt = again;
       return this.#wheel.add(attempt);
@@ -278,18 +278,18 @@ export class Player {
     const run = this.#run;
     this.#byToken.delete(attempt.token);
     run.fail(end);
-    if (run.mayRetry && performance.now() < run.until) {
+    if (run.retriesFailures && performance.now() < run.stopAt) {
       attempt.step = 'back-off';
       attempt.dueAt = performance.now() + backOff(attempt.failures + 1, Math.random(), maxAge);
       return this.#wheel.add(attempt);
     }
     attempt.dueAt = Infinity;
-    run.underWay -= 1;
-    this.#beginNext();
+    run.inFlight -= 1;
+    this.#startNext();
     run.endIfIdle();
   }
 
-  #draw16(): Buffer {
+  #random16(): Buffer {
     if (this.#randomAt + 16 > RANDOM_POOL) {
       randomFillSync(this.#random);
       this.#randomAt = 0;
@@ -300,15 +300,15 @@ export class Player {
 }
 
 /** One plan being played, and its counts. */
-class Run {
-  readonly began: number = performance.now();
+class PlanRun {
+  readonly startedAt: number = performance.now();
   readonly #cpu = process.cpuUsage();
   /** No new attempt from then on. */
-  until = Infinity;
-  left = Infinity;
-  keepsGoing = false;
-  mayRetry = false;
-  underWay = 0;
+  stopAt = Infinity;
+  remaining = Infinity;
+  isClosedLoop = false;
+  retriesFailures = false;
+  inFlight = 0;
   retransmissions = 0;
   echoes = 0;
   readonly #latencies: number[] = [];
@@ -317,7 +317,7 @@ class Run {
   #failed = 0;
   #datagrams = 0;
   #octets = 0;
-  #last: number = this.began;
+  #last: number = this.startedAt;
   #whenIdle: (() => void) | undefined;
 
   sent(octets: number): void {
@@ -330,10 +330,10 @@ class Run {
   }
 
   joined(now: number, latency: number): void {
-    this.underWay -= 1;
+    this.inFlight -= 1;
     this.#latencies.push(latency);
     this.#last = now;
-    if (now <= this.until) this.#joinsInTime += 1;
+    if (now <= this.stopAt) this.#joinsInTime += 1;
   }
 
   fail(end: string): void {
@@ -342,25 +342,25 @@ class Run {
   }
 
   endIfIdle(): void {
-    if (this.underWay === 0) this.#whenIdle?.();
+    if (this.inFlight === 0) this.#whenIdle?.();
   }
 
   idle(): Promise<void> {
-    return this.underWay === 0 ? Promise.resolve() : new Promise((resolve) => (this.#whenIdle = resolve));
+    return this.inFlight === 0 ? Promise.resolve() : new Promise((resolve) => (this.#whenIdle = resolve));
   }
 
-  outcome(): Played {
+  outcome(): LoadResult {
     const sorted = Float64Array.from(this.#latencies).toSorted();
     const { user, system } = process.cpuUsage(this.#cpu);
     // Where none was through in time there is no rate but that of all.
     const [counted, wall] =
       this.#joinsInTime > 0
-        ? [this.#joinsInTime, Math.min(this.until, this.#last) - this.began]
-        : [sorted.length, this.#last - this.began];
+        ? [this.#joinsInTime, Math.min(this.stopAt, this.#last) - this.startedAt]
+        : [sorted.length, this.#last - this.startedAt];
     return {
       joins: sorted.length,
       failed: this.#failed,
-      ms: this.#last - this.began,
+      ms: this.#last - this.startedAt,
       perSecond: (counted * 1000) / wall,
       p50: percentile(sorted, 0.5),
       p90: percentile(sorted, 0.9),
@@ -372,7 +372,7 @@ class Run {
       retransmissions: this.retransmissions,
       echoes: this.echoes,
       cpuMs: (user + system) / 1000,
-      ends: Object.fromEntries(this.#ends),
+      failureReasons: Object.fromEntries(this.#ends),
     };
   }
 }

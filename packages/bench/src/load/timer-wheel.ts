@@ -4,7 +4,7 @@ const TICK_MS = 50;
 const SLOTS = 256;
 
 /** Whatever waits. */
-export interface Waiting {
+export interface Scheduled {
   /** When it is due, in ms of the monotonic clock; `Infinity`: not any more. */
   dueAt: number;
   /** The wheel's own: the tick whose slot it stands in. A place it was given for a later tick counts no more. */
@@ -14,14 +14,14 @@ export interface Waiting {
 /** What has never been on a wheel. */
 export const NO_TICK: number = Infinity;
 
-export class TimerWheel<T extends Waiting> {
+export class TimerWheel<T extends Scheduled> {
   readonly #slots: T[][] = Array.from({ length: SLOTS }, () => []);
-  readonly #due: (what: T) => void;
+  readonly #onDue: (what: T) => void;
   readonly #timer: NodeJS.Timeout;
   #tick: number = Math.floor(performance.now() / TICK_MS);
 
-  constructor(due: (what: T) => void) {
-    this.#due = due;
+  constructor(onDue: (what: T) => void) {
+    this.#onDue = onDue;
     this.#timer = setInterval(() => this.advance(performance.now()), TICK_MS);
   }
 
@@ -50,7 +50,7 @@ export class TimerWheel<T extends Waiting> {
         if (what.tick !== this.#tick) continue;
         what.tick = NO_TICK;
         if (what.dueAt === Infinity) continue;
-        if (what.dueAt <= now) this.#due(what);
+        if (what.dueAt <= now) this.#onDue(what);
         else this.add(what);
       }
     }

@@ -3,7 +3,7 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 
-export interface Counted {
+export interface RelayCounts {
   /** Clients that were seen. */
   readonly clients: number;
   readonly datagrams: number;
@@ -13,7 +13,7 @@ export interface Counted {
   readonly times: readonly number[];
 }
 
-interface Client {
+interface RelayClient {
   readonly back: Socket;
   readonly first: number;
   last: number;
@@ -21,7 +21,7 @@ interface Client {
 
 export class CountingRelay {
   readonly #front: Socket;
-  readonly #clients = new Map<number, Client>();
+  readonly #clients = new Map<number, RelayClient>();
   readonly #port: number;
   #datagrams = 0;
   #octets = 0;
@@ -45,7 +45,7 @@ export class CountingRelay {
   }
 
   /** What was counted since the last time. */
-  take(): Counted {
+  takeCounts(): RelayCounts {
     const clients = [...this.#clients.values()];
     const counted = { clients: clients.length, datagrams: this.#datagrams, octets: this.#octets };
     for (const { back } of clients) back.close();
@@ -56,7 +56,7 @@ export class CountingRelay {
   }
 
   close(): void {
-    this.take();
+    this.takeCounts();
     this.#front.close();
   }
 
@@ -66,9 +66,9 @@ export class CountingRelay {
     client.back.send(octets, this.#port, '127.0.0.1');
   }
 
-  #newClient(from: number): Client {
+  #newClient(from: number): RelayClient {
     const now = performance.now();
-    const client: Client = { back: createSocket('udp4'), first: now, last: now };
+    const client: RelayClient = { back: createSocket('udp4'), first: now, last: now };
     client.back.on('message', (answer) => {
       this.#count(client, answer);
       this.#front.send(answer, from, '127.0.0.1');
@@ -77,7 +77,7 @@ export class CountingRelay {
     return client;
   }
 
-  #count(client: Client, octets: Buffer): void {
+  #count(client: RelayClient, octets: Buffer): void {
     client.last = performance.now();
     this.#datagrams += 1;
     this.#octets += octets.length;

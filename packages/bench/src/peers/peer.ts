@@ -7,12 +7,12 @@ import { delimiter, join } from 'node:path';
 import { Failure } from '@latchkey/runtime';
 import { resourcesOf } from '../machine.js';
 import { percentile } from '../load/plan.js';
-import type { Sample } from '../turns.js';
+import type { Measurement } from '../turns.js';
 import { CountingRelay } from './counting-relay.js';
 
-export type PeerCost = Sample<'cpuUs' | 'p50' | 'datagrams' | 'octets'>;
+export type ReferenceCost = Measurement<'cpuUs' | 'p50' | 'datagrams' | 'octets'>;
 
-export interface PeerProgram {
+export interface ReferenceProgram {
   readonly name: string;
   /** Debian's packages that have its commands. */
   readonly packages: readonly string[];
@@ -26,13 +26,13 @@ export interface PeerProgram {
 }
 
 /** Until a server answers its first client. */
-const START_LIMIT_MS = 10_000;
-const CLIENTS_AT_ONCE = 4;
+const START_TIMEOUT_MS = 10_000;
+const CONCURRENT_CLIENTS = 4;
 /** The part of clients that may be refused, and come again at the peer's cost: more would be told in its figures. */
-const MAX_REFUSED = 0.02;
+const MAX_REJECTED_FRACTION = 0.02;
 
 /** Whether its commands are there. */
-export async function isInstalled({ server, client }: PeerProgram): Promise<boolean> {
+export async function isInstalled({ server, client }: ReferenceProgram): Promise<boolean> {
   const found = await Promise.all([server, client].map(find));
   return found.every((path) => path !== undefined);
 }
@@ -52,33 +52,33 @@ async function find(command: string): Promise<string | undefined> {
   return undefined;
 }
 
-export class Peer {
-  readonly #program: PeerProgram;
+export class ReferenceServer {
+  readonly #program: ReferenceProgram;
   readonly #server: ChildProcess;
   readonly #relay: CountingRelay;
   readonly #client: readonly string[];
 
-  private constructor(program: PeerProgram, server: ChildProcess, relay: CountingRelay, client: readonly string[]) {
+  private constructor(program: ReferenceProgram, server: ChildProcess, relay: CountingRelay, client: readonly string[]) {
     this.#program = program;
     this.#server = server;
     this.#relay = relay;
     this.#client = client;
   }
 
-  static async start(program: PeerProgram, folder: string): Promise<Peer> {
+  static async start(program: ReferenceProgram, folder: string): Promise<ReferenceServer> {
     const [serverPath, clientPath] = await Promise.all([find(program.server), find(program.client)]);
     if (serverPath === undefined || clientPath === undefined) throw new Error(`${program.name} is not installed`);
     const { args, port } = await program.prepare(folder);
     const relay = await CountingRelay.open(port);
     const clientArgs = await program.clientArgs(folder, relay.port);
     const server = spawn(serverPath, args, { stdio: 'ignore' });
-    const peer = new Peer(program, server, relay, [clientPath, ...clientArgs]);
+    const peer = new ReferenceServer(program, server, relay, [clientPath, ...clientArgs]);
     try {
       for (const since = performance.now(); !(await peer.#authenticate());) {
-        if (performance.now() - since > START_LIMIT_MS || server.exitCode !== null)
+        if (performance.now() - since > START_TIMEOUT_MS || server.exitCode !== null)
           throw new Error(`${program.name} lets nobody in`);
       }
-      peer.#relay.take();
+      peer.#relay.takeCounts();
       return peer;
     } catch (error) {
       await peer.stop();
@@ -87,23 +87,23 @@ export class Peer {
   }
 
   /** So many authentications, a few at once; latency is of one at a time in the client, the others wait in their processes' start. */
-  async measure(count: number): Promise<PeerCost> {
-    this.#relay.take();
+  async measure(count: number): Promise<ReferenceCost> {
+    this.#relay.takeCounts();
     const before = this.#cpuMs();
     let left = count;
-    let refused = 0;
+    let rejected = 0;
     const worker = async (): Promise<void> => {
       while (left > 0) {
         left -= 1;
         while (!(await this.#authenticate())) {
-          refused += 1;
-          if (refused > count * MAX_REFUSED) throw new Failure(`${this.#program.name} refused ${refused} clients`);
+          rejected += 1;
+          if (rejected > count * MAX_REJECTED_FRACTION) throw new Failure(`${this.#program.name} refused ${rejected} clients`);
         }
       }
     };
-    await Promise.all(Array.from({ length: CLIENTS_AT_ONCE }, worker));
+    await Promise.all(Array.from({ length: CONCURRENT_CLIENTS }, worker));
     const cpuMs = this.#cpuMs() - before;
-    const { datagrams, octets, times } = this.#relay.take();
+    const { datagrams, octets, times } = this.#relay.takeCounts();
     return {
       cpuUs: (cpuMs * 1000) / count,
       p50: percentile(

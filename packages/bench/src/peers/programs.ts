@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { freePort } from '@latchkey/testbed';
-import type { PeerProgram } from './peer.js';
+import type { ReferenceProgram } from './peer.js';
 
 const PRIVATE = { mode: 0o600 } as const;
 const KEY = randomBytes(16).toString('hex');
@@ -14,7 +14,7 @@ async function port(): Promise<number> {
 }
 
 /** DTLS 1.2 with a PSK, then one GET: `coap-server` listens for DTLS one port higher. */
-function libcoap(library: 'openssl' | 'gnutls'): PeerProgram {
+function libcoap(library: 'openssl' | 'gnutls'): ReferenceProgram {
   return {
     name: `libcoap, ${library}: DTLS-PSK handshake and one request`,
     packages: ['libcoap3-bin'],
@@ -32,7 +32,7 @@ function libcoap(library: 'openssl' | 'gnutls'): PeerProgram {
 const RADIUS_SECRET = randomBytes(16).toString('hex');
 
 /** hostapd as a RADIUS server with EAP-PSK in it; what is counted is the leg between the authenticator and it. */
-const hostapd: PeerProgram = {
+const hostapd: ReferenceProgram = {
   name: 'hostapd: EAP-PSK over RADIUS',
   packages: ['hostapd', 'eapoltest'],
   server: 'hostapd',
@@ -56,4 +56,4 @@ const hostapd: PeerProgram = {
   success: /^SUCCESS$/m,
 };
 
-export const PEERS: readonly PeerProgram[] = [libcoap('openssl'), libcoap('gnutls'), hostapd];
+export const REFERENCE_PROGRAMS: readonly ReferenceProgram[] = [libcoap('openssl'), libcoap('gnutls'), hostapd];

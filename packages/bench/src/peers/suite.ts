@@ -2,12 +2,12 @@
 
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Figure, figure, type Rules } from '../figure.js';
-import { Network } from '../joins/network.js';
-import type { Outcome, Run } from '../suite.js';
-import { inTurn, quantity, type Sample } from '../turns.js';
-import { isInstalled, Peer, type PeerProgram } from './peer.js';
-import { PEERS } from './programs.js';
+import { type RatioMetric, ratioMetric, type RatioLimits } from '../figure.js';
+import { MeasuredNetwork } from '../joins/network.js';
+import type { SuiteResult, SuiteRun } from '../suite.js';
+import { interleave, quantity, type Measurement } from '../turns.js';
+import { isInstalled, ReferenceServer, type ReferenceProgram } from './peer.js';
+import { REFERENCE_PROGRAMS } from './programs.js';
 
 interface Sizes {
   readonly nodes: number;
@@ -23,21 +23,21 @@ const QUICK: Sizes = { nodes: 1_000, warmUp: 3_000, ms: 1_000, authentications: 
 type Quantity = 'cpuUs' | 'p50' | 'datagrams' | 'octets';
 
 export async function peersSuite(
-  run: Run,
-  sizes: Sizes = run.extent === 'quick' ? QUICK : FULL,
-  peers: readonly PeerProgram[] = PEERS,
-): Promise<Outcome> {
+  run: SuiteRun,
+  sizes: Sizes = run.depth === 'quick' ? QUICK : FULL,
+  peers: readonly ReferenceProgram[] = REFERENCE_PROGRAMS,
+): Promise<SuiteResult> {
   const remarks: string[] = [];
-  const there: PeerProgram[] = [];
+  const there: ReferenceProgram[] = [];
   for (const peer of peers) {
     if (await isInstalled(peer)) there.push(peer);
     else
       remarks.push(`Skipped: ${peer.name}, for want of ${peer.server} or ${peer.client} (Debian: ${peer.packages.join(', ')}).`);
   }
   if (there.length === 0) return { figures: [], remarks };
-  run.tell('starting Latchkey');
-  const latchkey = await Network.start('relayed', join(run.folder, 'latchkey'), sizes.nodes);
-  const figures: Figure[] = [];
+  run.report('starting Latchkey');
+  const latchkey = await MeasuredNetwork.start('relayed', join(run.folder, 'latchkey'), sizes.nodes);
+  const figures: RatioMetric[] = [];
   try {
     await latchkey.play({ kind: 'closed', inFlight: 64, ms: 60_000, joins: sizes.warmUp });
     for (const [i, program] of there.entries()) figures.push(...(await comparePeer(run, sizes, latchkey, program, i)));
@@ -47,19 +47,31 @@ export async function peersSuite(
   return { figures, remarks };
 }
 
-async function comparePeer(run: Run, sizes: Sizes, latchkey: Network, program: PeerProgram, i: number): Promise<Figure[]> {
-  run.tell(program.name);
+async function comparePeer(
+  run: SuiteRun,
+  sizes: Sizes,
+  latchkey: MeasuredNetwork,
+  program: ReferenceProgram,
+  i: number,
+): Promise<RatioMetric[]> {
+  run.report(program.name);
   const folder = join(run.folder, `peer-${i}`);
   await mkdir(folder, { mode: 0o700 });
-  const peer = await Peer.start(program, folder);
+  const peer = await ReferenceServer.start(program, folder);
   try {
-    const rounds = await inTurn<'alone' | 'together' | 'peer', Quantity>(run.rounds, {
+    const rounds = await interleave<'alone' | 'together' | 'peer', Quantity>(run.rounds, {
       alone: () => joinsOf(latchkey, 1, sizes.ms),
       together: () => joinsOf(latchkey, 64, sizes.ms),
       peer: () => peer.measure(sizes.authentications),
     });
-    const compared = (what: string, unit: Figure['unit'], name: Quantity, of: 'alone' | 'together', rules: Rules = {}): Figure =>
-      figure(
+    const compared = (
+      what: string,
+      unit: RatioMetric['unit'],
+      name: Quantity,
+      of: 'alone' | 'together',
+      rules: RatioLimits = {},
+    ): RatioMetric =>
+      ratioMetric(
         what,
         unit,
         { name: of === 'alone' ? 'Latchkey, 1 in flight' : 'Latchkey, 64 in flight', values: quantity(rounds[of], name) },
@@ -80,8 +92,8 @@ async function comparePeer(run: Run, sizes: Sizes, latchkey: Network, program: P
   }
 }
 
-async function joinsOf(latchkey: Network, inFlight: number, ms: number): Promise<Sample<Quantity>> {
-  const { played, controllerCpuMs, serverCpuMs } = await latchkey.play({ kind: 'closed', inFlight, ms });
-  const { joins, p50, datagrams, octets } = played;
+async function joinsOf(latchkey: MeasuredNetwork, inFlight: number, ms: number): Promise<Measurement<Quantity>> {
+  const { result, controllerCpuMs, serverCpuMs } = await latchkey.play({ kind: 'closed', inFlight, ms });
+  const { joins, p50, datagrams, octets } = result;
   return { cpuUs: ((controllerCpuMs + serverCpuMs) * 1000) / joins, p50, datagrams: datagrams / joins, octets: octets / joins };
 }

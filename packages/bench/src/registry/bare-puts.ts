@@ -4,14 +4,17 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openStore } from '@latchkey/store';
 import type { Database } from 'lmdb';
-import type { Site } from './site.js';
+import type { RegistryFixture } from './site.js';
 
 /** As many as an import writes at once. */
 const ROWS_PER_TRANSACTION = 4_096;
 
 /** Puts the rows of the site's nodes into a bare store, in the order of their IDs; gives ms. */
-export async function measureBarePuts(site: Site, folder: string): Promise<{ readonly wallMs: number; readonly cpuMs: number }> {
-  const from = await openStore(join(site.folder, 'registry'), { maxDbs: 12 });
+export async function measureLmdbBaseline(
+  fixture: RegistryFixture,
+  folder: string,
+): Promise<{ readonly wallMs: number; readonly cpuMs: number }> {
+  const from = await openStore(join(fixture.folder, 'registry'), { maxDbs: 12 });
   const to = await openStore(folder, { maxDbs: 1 });
   try {
     const binary = { name: 'nodes', keyEncoding: 'uint32', encoding: 'binary' } as const;

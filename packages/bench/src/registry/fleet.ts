@@ -10,8 +10,8 @@ import { MANIFEST_COLUMNS } from '@latchkey/runtime';
 export const ID_C = 1;
 export const NID = '192.0.2.1:5683';
 /** Odd: times this, modulo 2^32, is a permutation of the IDs that scatters them. */
-const SCATTER = 2_654_435_761;
-const LINES_AT_ONCE = 10_000;
+const SCATTER_MULTIPLIER = 2_654_435_761;
+const LINES_PER_WRITE = 10_000;
 
 export class Fleet {
   readonly size: number;
@@ -23,7 +23,7 @@ export class Fleet {
   }
 
   idI(i: number): number {
-    return Number((BigInt(i + 1) * BigInt(SCATTER)) & 0xffff_ffffn);
+    return Number((BigInt(i + 1) * BigInt(SCATTER_MULTIPLIER)) & 0xffff_ffffn);
   }
 
   /** A copy of K_i. */
@@ -36,7 +36,7 @@ export class Fleet {
   }
 
   /** `count` different nodes at random. */
-  draw(count: number): number[] {
+  pick(count: number): number[] {
     const drawn = new Set<number>();
     while (drawn.size < Math.min(count, this.size)) drawn.add(randomInt(this.size));
     return [...drawn];
@@ -46,9 +46,9 @@ export class Fleet {
   async writeCsv(path: string): Promise<void> {
     const file = createWriteStream(path, { mode: 0o600, flags: 'wx' });
     file.write(`${MANIFEST_COLUMNS.join(',')}\n`);
-    for (let from = 0; from < this.size; from += LINES_AT_ONCE) {
+    for (let from = 0; from < this.size; from += LINES_PER_WRITE) {
       let lines = '';
-      for (let i = from; i < Math.min(from + LINES_AT_ONCE, this.size); i++)
+      for (let i = from; i < Math.min(from + LINES_PER_WRITE, this.size); i++)
         lines += `${formatId(this.idI(i))},${formatId(ID_C)},${NID},${initialKey(i).toString('hex')}\n`;
       if (!file.write(lines)) await once(file, 'drain');
     }

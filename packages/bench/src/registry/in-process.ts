@@ -4,15 +4,15 @@ import { randomBytes } from 'node:crypto';
 import { AuthServer, type Registry } from '@latchkey/auth-server';
 import { Secret } from '@latchkey/protocol';
 import { createLog, encodeNid, readClock } from '@latchkey/runtime';
-import type { Sample } from '../turns.js';
+import type { Measurement } from '../turns.js';
 import { type Fleet, ID_C } from './fleet.js';
-import { inFlightAtOnce, join, prepareJoin } from './joins.js';
-import type { Site } from './site.js';
+import { runConcurrently, join, prepareJoin } from './joins.js';
+import type { RegistryFixture } from './site.js';
 
 /** Per operation. CPU time is all threads', LMDB's own included. */
-export type Cost = Sample<'wallUs' | 'cpuUs'>;
+export type Cost = Measurement<'wallUs' | 'cpuUs'>;
 
-export class InProcess {
+export class InProcessRegistry {
   readonly #fleet: Fleet;
   readonly #registry: Registry;
   readonly #server: AuthServer;
@@ -25,17 +25,17 @@ export class InProcess {
     this.#skCs = skCs;
   }
 
-  static async open(site: Site): Promise<InProcess> {
-    const registry = await site.open();
+  static async open(fixture: RegistryFixture): Promise<InProcessRegistry> {
+    const registry = await fixture.open();
     // As a daemon logs to a file nobody reads the lines of: its cost is not the registry's.
     const log = await createLog('bench', 'error', 'stderr');
     const server = new AuthServer({ registry, clock: readClock, randomBytes: randomBytes, log });
-    return new InProcess(site.fleet, registry, server, await site.skCs());
+    return new InProcessRegistry(fixture.fleet, registry, server, await fixture.skCs());
   }
 
   /** Nodes at random, with their keys. */
   async lookUp(count: number): Promise<Cost> {
-    const ids = this.#fleet.draw(count).map((i) => this.#fleet.idI(i));
+    const ids = this.#fleet.pick(count).map((i) => this.#fleet.idI(i));
     return costOf(ids.length, () => {
       for (const idI of ids) this.#node(idI).key.wipe();
     });
@@ -43,11 +43,11 @@ export class InProcess {
 
   /** Commits of nodes that were looked up before, each durable. */
   async commit(count: number, inFlight: number): Promise<Cost> {
-    const nodes = this.#fleet.draw(count);
+    const nodes = this.#fleet.pick(count);
     const items = nodes.map((i) => ({ i, node: this.#node(this.#fleet.idI(i)), to: Secret.from(randomBytes(16)) }));
     const nidI = encodeNid('192.0.2.77', 49_152);
     const cost = await costOf(items.length, () =>
-      inFlightAtOnce(items, inFlight, async ({ i, node, to }) => {
+      runConcurrently(items, inFlight, async ({ i, node, to }) => {
         const commit = { idC: ID_C, tid: BigInt(i), ts: Date.now(), nidI, lifetime: 0 };
         const result = await this.#registry.commit(node, to, commit, Date.now, () => true);
         if (result !== 'committed') throw new Error(`a commit was ${result}`);
@@ -59,9 +59,9 @@ export class InProcess {
 
   /** Whole joins: M2 answered, M7 committed. */
   async join(count: number, inFlight: number): Promise<Cost> {
-    const joins = this.#fleet.draw(count).map((i) => prepareJoin(this.#fleet, i, this.#skCs));
-    const answers = async (octets: Uint8Array): Promise<string> => (await this.#server.answer(octets)).code;
-    return costOf(joins.length, () => inFlightAtOnce(joins, inFlight, (one) => join(this.#fleet, one, answers)));
+    const joins = this.#fleet.pick(count).map((i) => prepareJoin(this.#fleet, i, this.#skCs));
+    const answer = async (octets: Uint8Array): Promise<string> => (await this.#server.answer(octets)).code;
+    return costOf(joins.length, () => runConcurrently(joins, inFlight, (one) => join(this.#fleet, one, answer)));
   }
 
   async close(): Promise<void> {

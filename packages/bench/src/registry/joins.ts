@@ -14,7 +14,7 @@ export interface Join {
 }
 
 /** Whoever answers M2 and M7: gives the CoAP code. */
-export type Answers = (octets: Uint8Array) => Promise<string>;
+export type AnswerRequest = (octets: Uint8Array) => Promise<string>;
 
 const NID_I: Uint8Array = encodeNid('192.0.2.77', 49_152);
 let lastTid = BigInt(Date.now()) * 1000n;
@@ -35,16 +35,16 @@ export function prepareJoin(fleet: Fleet, node: number, skCs: Secret): Join {
 }
 
 /** M2 answered, then M7 committed. */
-export async function join(fleet: Fleet, { node, psk, m2, m7 }: Join, answers: Answers): Promise<void> {
+export async function join(fleet: Fleet, { node, psk, m2, m7 }: Join, answer: AnswerRequest): Promise<void> {
   for (const request of [m2, m7]) {
-    const code = await answers(request);
+    const code = await answer(request);
     if (code !== '2.04') throw new Error(`the auth-server answered ${code}`);
   }
   fleet.joined(node, psk);
 }
 
 /** Works through `items`, `inFlight` at a time. */
-export async function inFlightAtOnce<T>(items: readonly T[], inFlight: number, work: (item: T) => Promise<void>): Promise<void> {
+export async function runConcurrently<T>(items: readonly T[], inFlight: number, work: (item: T) => Promise<void>): Promise<void> {
   const waiting = items.values();
   const worker = async (): Promise<void> => {
     for (const item of waiting) await work(item);

@@ -4,29 +4,29 @@ import type { Secret } from '@latchkey/protocol';
 import { CoapClient, parseEndpoint } from '@latchkey/runtime';
 import { Daemon } from '../daemon.js';
 import { install } from '../installed.js';
-import type { Sample } from '../turns.js';
-import { inFlightAtOnce, join, prepareJoin } from './joins.js';
-import type { Site } from './site.js';
+import type { Measurement } from '../turns.js';
+import { runConcurrently, join, prepareJoin } from './joins.js';
+import type { RegistryFixture } from './site.js';
 
-export type ServerCost = Sample<
+export type ServerCost = Measurement<
   'startMs' | 'anonymousMiB' | 'residentMiB' | 'anonymousAfterMiB' | 'residentAfterMiB' | 'cpuUsPerJoin'
 >;
 
 const IN_FLIGHT = 64;
 /** Prepared at once: a time stamp is good for 30 s. */
-const JOINS_AT_ONCE = 500;
+const JOINS_PER_BATCH = 500;
 /** Message IDs of one socket are used once in 247 s (RFC 7252 section 4.8.2). */
 const SOCKETS = 8;
 const DEADLINE_MS = 20_000;
 
-export async function measureServer(site: Site, joins: number): Promise<ServerCost> {
+export async function measureServer(fixture: RegistryFixture, joins: number): Promise<ServerCost> {
   await install('auth-server');
   const since = performance.now();
-  const daemon = await Daemon.start('auth-server', ['run', '--data', site.folder, '--listen', '127.0.0.1:0']);
+  const daemon = await Daemon.start('auth-server', ['run', '--data', fixture.folder, '--listen', '127.0.0.1:0']);
   try {
     const startMs = performance.now() - since;
     const before = daemon.resources();
-    await joinOver(daemon.address, site, await site.skCs(), joins);
+    await joinOver(daemon.address, fixture, await fixture.skCs(), joins);
     const after = daemon.resources();
     return {
       startMs,
@@ -41,13 +41,13 @@ export async function measureServer(site: Site, joins: number): Promise<ServerCo
   }
 }
 
-async function joinOver(address: string, { fleet }: Site, skCs: Secret, joins: number): Promise<void> {
+async function joinOver(address: string, { fleet }: RegistryFixture, skCs: Secret, joins: number): Promise<void> {
   const peer = parseEndpoint(address);
   if (peer === undefined) throw new Error(`the auth-server listens on ${address}`);
   const options = { peer, tokenLength: 8, maxInFlight: IN_FLIGHT };
   const clients = await Promise.all(Array.from({ length: SOCKETS }, () => CoapClient.connect(options)));
   let turn = 0;
-  const answers = async (payload: Uint8Array): Promise<string> => {
+  const answer = async (payload: Uint8Array): Promise<string> => {
     turn = (turn + 1) % SOCKETS;
     const outcome = await clients[turn]?.exchange({
       payload,
@@ -59,9 +59,9 @@ async function joinOver(address: string, { fleet }: Site, skCs: Secret, joins: n
   };
   try {
     for (let done = 0; done < joins;) {
-      const nodes = fleet.draw(Math.min(JOINS_AT_ONCE, joins - done));
+      const nodes = fleet.pick(Math.min(JOINS_PER_BATCH, joins - done));
       const prepared = nodes.map((i) => prepareJoin(fleet, i, skCs));
-      await inFlightAtOnce(prepared, IN_FLIGHT, (one) => join(fleet, one, answers));
+      await runConcurrently(prepared, IN_FLIGHT, (one) => join(fleet, one, answer));
       done += prepared.length;
     }
   } finally {

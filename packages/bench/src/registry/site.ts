@@ -6,10 +6,10 @@ import { Registry } from '@latchkey/auth-server';
 import { formatId, type Secret } from '@latchkey/protocol';
 import { readCredential } from '@latchkey/runtime';
 import { readMasterKey } from '@latchkey/store';
-import { measureCommand, type Taken } from '../command.js';
+import { measureCommand, type ResourceUsage } from '../command.js';
 import { type Fleet, ID_C, NID } from './fleet.js';
 
-export class Site {
+export class RegistryFixture {
   readonly folder: string;
   readonly fleet: Fleet;
   readonly #csv: string;
@@ -27,7 +27,7 @@ export class Site {
   }
 
   /** Makes the registry with its controller, then measures the import of the fleet. */
-  async fill(): Promise<Taken> {
+  async create(): Promise<ResourceUsage> {
     await measureCommand(['init', '--data', this.folder]);
     const controller = ['--nid', NID, '--server', '192.0.2.7:5693', '--out', this.credential];
     await measureCommand(['controller', 'add', formatId(ID_C), '--data', this.folder, ...controller]);
