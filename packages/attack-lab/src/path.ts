@@ -67,7 +67,7 @@ export class MitmRelay {
     back.on('message', (octets) => this.toNode(octets));
   }
 
-  /** `forge` sees each request before it is passed on, and says whether it is. */
+  /** `intercept` sees each request before it is passed on, and says whether it is. */
   static async open(controller: Endpoint, intercept: (request: Buffer, path: MitmRelay) => 'pass' | 'stop'): Promise<MitmRelay> {
     return new MitmRelay(await bindSocket(), await bindSocket(), controller, intercept);
   }
@@ -88,7 +88,7 @@ export class MitmRelay {
   }
 }
 
-/** One exchange of the node's with whoever listens at `peer`: the payload that `takes` says counts, or how it ended without. */
+/** One exchange of the node's with whoever listens at `peer`: the payload that `accept` says counts, or how it ended without. */
 async function exchange<T>(
   client: CoapClient,
   payload: Uint8Array,

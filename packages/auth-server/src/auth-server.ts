@@ -58,7 +58,7 @@ export interface LinkAnswer {
   readonly maxAge?: number | undefined;
 }
 
-/** What is answered. M9 says no more than its reason: `because` is for the log here. */
+/** What is answered. M9 says no more than its reason: `detail` is for the log here. */
 type FinalDecision =
   | Extract<ServerDecision, { kind: 'answer' }>
   | {
@@ -193,7 +193,7 @@ export class AuthServer {
       if (reason !== undefined || this.#activeCommits >= MAX_CONCURRENT_COMMITS) {
         node.key.wipe();
         decision.to.wipe();
-        return rejection('overloaded', reason === undefined ? undefined : { reason: reason });
+        return rejection('overloaded', reason === undefined ? undefined : { reason });
       }
       const result = await this.#commit(opened, node, decision);
       if (result !== 'conflict') return result;
@@ -302,7 +302,7 @@ function logFields({ type, idC, tid }: LinkRequest): {
 }
 
 function rejection(name: LinkRefusal, detail?: RejectionDetail): FinalDecision {
-  return { kind: 'refuse', refusal: name, ...(detail === undefined ? {} : { detail: detail }) };
+  return { kind: 'refuse', refusal: name, ...(detail === undefined ? {} : { detail }) };
 }
 
 /** The wire has one reason for all that passes. The log tells this one, and the node when to come again. */

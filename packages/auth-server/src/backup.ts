@@ -172,7 +172,7 @@ export async function restore(
     if (previousFolder !== undefined) await rename(join(folder, STORE_FOLDER), previousFolder);
     await rename(join(folder, staging), join(folder, STORE_FOLDER));
     await syncFolderOf(join(folder, STORE_FOLDER));
-    return { backupAt, nodes, previousFolder: previousFolder };
+    return { backupAt, nodes, previousFolder };
   } finally {
     await rm(join(folder, `${STORE_FOLDER}-restoring`), { recursive: true, force: true });
     await lock.release();
@@ -221,9 +221,9 @@ async function verifyAndMarkRestored(
       // For every node: a key that was replaced since the backup is back (protocol, `reissuedAt`).
       tables.metadata.putSync('restored', { at: now, backupAt });
       // What was shown since the backup nobody has kept.
-      const times = tables.metadata.get('times') as ClockHistory | undefined;
+      const times = tables.metadata.get('clock history') as ClockHistory | undefined;
       const span = { from: Math.min(backupAt, now), until: now + MAX_SERVER_CLOCK_SKEW_MS };
-      if (times !== undefined) tables.metadata.putSync('times', addRange(times, span));
+      if (times !== undefined) tables.metadata.putSync('clock history', addRange(times, span));
       tables.audit.append({ what: 'registry restored', note }, Date.now());
     });
     return { backupAt, nodes };

@@ -23,7 +23,7 @@ export class NodeBatch {
     return this.#length;
   }
 
-  /** `line`: where it stands in a file, for messages. The key is copied. At `MAX_BATCH` nodes it gives false and adds nothing. */
+  /** `line`: where it stands in a file, for messages. The key is copied. At `MAX_BATCH_NODES` nodes it gives false and adds nothing. */
   add(idI: number, idC: number, ik: Uint8Array, line: number): boolean {
     if (this.#length >= MAX_BATCH_NODES) return false;
     if (this.#length % RECORDS_PER_BLOCK === 0)

@@ -112,7 +112,7 @@ export async function stageControllerKey({ tables }: Registry, idC: number, stag
       ...row,
       stagedSkCs: tables.keyring.seal({ kind: KEY_KIND.stagedController, id: idC }, staged),
     });
-    tables.audit.append({ what: 'controller key ordered', controller: idC, key: staged }, Date.now());
+    tables.audit.append({ what: 'controller key staged', controller: idC, key: staged }, Date.now());
   });
 }
 
@@ -180,7 +180,7 @@ export function setKeyLifetime(
   const note = Object.entries(terms)
     .map(([name, seconds]) => `${name} ${formatDuration(seconds)}`)
     .join(', ');
-  return changeNodes(registry, ids, { what: 'node set', note }, (row) =>
+  return changeNodes(registry, ids, { what: 'node lifetime changed', note }, (row) =>
     Object.entries(terms).every(([name, seconds]) => row[name as keyof typeof terms] === seconds)
       ? undefined
       : { ...row, ...terms },
@@ -236,9 +236,9 @@ export function otherHolderOf(registry: Registry, ik: Secret, idI: number): numb
   return undefined;
 }
 
-/** Shuts an order, opens it, or closes it for good: whether its nodes may join for the first time. */
-export async function setOrderState({ tables }: Registry, number: number, state: 'open' | 'shut' | 'closed'): Promise<void> {
-  const what = { open: 'order opened', shut: 'order shut', closed: 'order closed' } as const;
+/** Suspends an order, resumes it within its join window, or closes it for good: whether its nodes may join for the first time. */
+export async function setOrderState({ tables }: Registry, number: number, state: 'open' | 'suspended' | 'closed'): Promise<void> {
+  const what = { open: 'order resumed', suspended: 'order suspended', closed: 'order closed' } as const;
   await changeOrder(tables, number, { what: what[state] }, (order) => ({ ...order, state }));
 }
 

@@ -15,7 +15,7 @@ export const CAUSES = [
   'joining',
   'unknown',
   'disabled',
-  'window-shut',
+  'outside-join-window',
   'held-off',
   'expired',
   'expiring',
@@ -52,6 +52,7 @@ export type Action =
   | { readonly kind: 'import-node'; readonly node: string; readonly joined_before: boolean | null }
   | { readonly kind: 'enable-node'; readonly node: string }
   | { readonly kind: 'enrol-again'; readonly node: string; readonly installer: string; readonly lifetime_seconds: number }
+  | { readonly kind: 'resume-order'; readonly order: number }
   | { readonly kind: 'open-order'; readonly order: number; readonly join_until: string | null }
   /** `asked_at`: when the device last asked, if that was lately. */
   | { readonly kind: 'extend-grace'; readonly node: string; readonly grace_seconds: number; readonly asked_at: string | null }
@@ -167,7 +168,7 @@ function well(obstacle: Finding | undefined): Finding {
 function findForbidden(situation: Situation): Finding | undefined {
   const { node, id } = situation;
   if (node?.disabled === true) return { cause: 'disabled', action: { kind: 'enable-node', node: id } };
-  return node?.initial === true ? findShutOrder(situation) : undefined;
+  return node?.initial === true ? findOrderObstacle(situation) : undefined;
 }
 
 /** Its grace is over: with more of it, the key that it has renews itself. */
@@ -179,26 +180,27 @@ function findExpired({ node, id, now, refused }: Situation): Finding | undefined
   return { cause: 'expired', action: { kind: 'extend-grace', node: id, grace_seconds, asked_at } };
 }
 
-function findShutOrder({ node, id, order, now }: Situation): Finding | undefined {
+function findOrderObstacle({ node, id, order, now }: Situation): Finding | undefined {
   if (node === undefined || order === undefined) return undefined;
   const open: Action = { kind: 'open-order', order: order.number, join_until: null };
   switch (orderStatus(order, now)) {
     case 'closed':
       return {
-        cause: 'window-shut',
+        cause: 'outside-join-window',
         action: { kind: 'enrol-again', node: id, installer: order.installer, lifetime_seconds: node.lifetime },
       };
-    case 'not-yet': {
+    case 'scheduled': {
       const { joinFrom, joinUntil } = order;
       return {
-        cause: 'window-shut',
+        cause: 'outside-join-window',
         action: { kind: 'wait', until: joinFrom === undefined ? null : isoTime(joinFrom) },
         instead: { ...open, join_until: joinUntil === undefined ? null : isoTime(joinUntil) },
       };
     }
-    case 'over':
-    case 'shut':
-      return { cause: 'window-shut', action: open };
+    case 'ended':
+      return { cause: 'outside-join-window', action: open };
+    case 'suspended':
+      return { cause: 'outside-join-window', action: { kind: 'resume-order', order: order.number } };
     default:
       return undefined;
   }

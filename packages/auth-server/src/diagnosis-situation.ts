@@ -102,7 +102,7 @@ export interface Situation {
   readonly refusing: ControllerInQuestion | undefined;
   readonly skewOfRefusing: number | undefined;
   readonly disabled: AuditEntry | undefined;
-  readonly removed: (Pick<AuditEntry, 'at' | 'who'> & { readonly joinedBefore: boolean }) | undefined;
+  readonly removed: (Pick<AuditEntry, 'at' | 'actor'> & { readonly joinedBefore: boolean }) | undefined;
   readonly registryRestored: Restored | undefined;
   readonly deviceKey: DeviceKey | undefined;
   readonly surroundings: Surroundings;

@@ -18,8 +18,8 @@ export function sentenceOf(finding: Finding, situation: Situation): string {
     }
     case 'expired':
       return expired(situation);
-    case 'window-shut':
-      return windowShut(situation);
+    case 'outside-join-window':
+      return outsideJoinWindow(situation);
     case 'held-off':
       return heldOff(situation);
     case 'server-silent': {
@@ -101,18 +101,18 @@ function expired({ id, node, refused, now }: Situation): string {
   return `The key of node ${id} expired at ${isoTime(expiry)}, and its grace ended at ${graceEnd}. ${since}`;
 }
 
-function windowShut({ id, order, now }: Situation): string {
+function outsideJoinWindow({ id, order, now }: Situation): string {
   if (order === undefined) return '';
   const { number, joinFrom = now, joinUntil = now } = order;
   switch (orderStatus(order, now)) {
     case 'closed':
       return `Order ${number} of node ${id} is closed for good.`;
-    case 'not-yet':
+    case 'scheduled':
       return `Order ${number} of node ${id} opens at ${isoTime(joinFrom)}.`;
-    case 'over':
+    case 'ended':
       return `The join window of order ${number} of node ${id} ended at ${isoTime(joinUntil)}.`;
     default:
-      return `Order ${number} of node ${id} is shut.`;
+      return `Order ${number} of node ${id} is suspended.`;
   }
 }
 

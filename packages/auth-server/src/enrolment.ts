@@ -54,7 +54,7 @@ export async function enrol(
   }
 }
 
-/** An order or import while it is written, part by part: nobody sees any of it before `finish`. `end` it in any case. */
+/** An order or import while it is written, part by part: nobody sees any of it before `commit`. `close` it in any case. */
 export class EnrolmentTransaction {
   readonly #tables: Tables;
   readonly #row: OrderRow;

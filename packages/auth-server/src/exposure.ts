@@ -58,7 +58,7 @@ function* possessions(registry: Registry): Generator<Possession> {
   for (const { value } of registry.tables.retiredInitialKeys.getRange()) {
     const { order, issuedAt, retiredAt, joined, seenBy } = value;
     const { id, fingerprint } = new InitialKeyInfo(value.ik, issuedAt);
-    yield { initialKeyId: id, fingerprint, order, issuedAt: issuedAt, seenBy, held: false, joined, heldUntil: retiredAt };
+    yield { initialKeyId: id, fingerprint, order, issuedAt, seenBy, held: false, joined, heldUntil: retiredAt };
   }
 }
 

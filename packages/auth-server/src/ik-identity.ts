@@ -5,7 +5,7 @@ import type { Tables } from './tables.js';
 
 /** Under which IKs are told apart, also after they are erased. */
 export function initialKeyIdKey({ metadata, keyring }: Tables): Secret {
-  return keyring.unseal({ kind: KEY_KIND.initialKeyId, id: 0 }, metadata.get('ik identity') as Uint8Array);
+  return keyring.unseal({ kind: KEY_KIND.initialKeyId, id: 0 }, metadata.get('initial key id key') as Uint8Array);
 }
 
 /** What is kept of an IK for good: AES-128(identity key, IK), 8 octets of it, and its fingerprint, 2. */
@@ -18,7 +18,7 @@ export function identityCipher(identity: Secret): Cipher {
   return createCipheriv('aes-128-ecb', identity.expose(), null);
 }
 
-/** As `identify`, for many IKs: the key schedule is made once. */
+/** As `initialKeyId`, for many IKs: the key schedule is made once. */
 export function initialKeyIdentifier(idKey: Secret): (ik: Secret) => Uint8Array {
   const cipher = identityCipher(idKey);
   return (ik) => {

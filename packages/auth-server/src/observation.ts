@@ -28,12 +28,12 @@ export class RegistryTelemetry {
     this.#statistics = new RegistryStatistics(registry, log);
     this.checks = [
       { name: 'registry', watchdog: 'required', run: () => registry.probe(Date.now()).then(() => undefined) },
-      { name: 'clock', watchdog: 'told', run: () => server.clockFault(), cacheMs: 0 },
+      { name: 'clock', watchdog: 'reported', run: () => server.clockFault(), cacheMs: 0 },
     ];
     this.commitDurations = { registry: registry.commitDurations };
     this.metrics = [
       ...this.#statistics.metrics(),
-      { type: 'gauge', name: 'latchkey_commits_in_work', help: 'Commits under way', read: () => registry.pendingCommitCount },
+      { type: 'gauge', name: 'latchkey_commits_in_flight', help: 'Commits under way', read: () => registry.pendingCommitCount },
       { type: 'gauge', name: 'latchkey_audit_entries', help: 'Entries in the audit log', read: () => registry.audit.length },
     ];
   }

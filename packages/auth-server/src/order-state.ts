@@ -2,14 +2,14 @@
 
 import type { OrderRecord } from './rows.js';
 
-/** `not-yet`, `over`: it was left open, and its window is not. */
-export const ORDER_STATES = ['open', 'not-yet', 'over', 'shut', 'closed'] as const;
+/** `scheduled`, `ended`: it was left open, and its window is not. */
+export const ORDER_STATES = ['open', 'scheduled', 'ended', 'suspended', 'closed'] as const;
 export type OrderStatus = (typeof ORDER_STATES)[number];
 
 /** `undefined`: the order is not finished, and not there for anybody. */
 export function orderStatus({ state, joinFrom, joinUntil }: OrderRecord, now: number): OrderStatus | undefined {
   if (state === 'pending') return undefined;
   if (state !== 'open') return state;
-  if (joinFrom !== undefined && now < joinFrom) return 'not-yet';
-  return joinUntil !== undefined && now > joinUntil ? 'over' : 'open';
+  if (joinFrom !== undefined && now < joinFrom) return 'scheduled';
+  return joinUntil !== undefined && now > joinUntil ? 'ended' : 'open';
 }

@@ -29,8 +29,9 @@ export function holdoffUntil(history: ClockHistory, now: Clocks): number | undef
 export function controllersWithOldKeys(registry: Registry): number[] {
   const replaced = new Set<string>();
   for (const { what, controller } of registry.audit.newestFirst()) {
-    if (what === 'clock break') break;
-    if (controller !== undefined && (what === 'controller key changed' || what === 'controller added')) replaced.add(controller);
+    if (what === 'clock discontinuity') break;
+    if (controller !== undefined && (what === 'controller key activated' || what === 'controller added'))
+      replaced.add(controller);
   }
   return [...registry.controllers()].map(({ idC }) => idC).filter((idC) => !replaced.has(formatId(idC)));
 }

@@ -3,7 +3,7 @@
  * before may still come: the row keeps that time (protocol, `reissuedAt`). `remove` takes the row away, and the key with it, so that is
  * kept here, by the key's identity.
  *
- * What is kept is needed for `INITIAL_KEY_MEMORY_MS` only. If the clock steps meanwhile nothing is lost. After a step forward an old
+ * What is kept is needed for `INITIAL_KEY_RETENTION_MS` only. If the clock steps meanwhile nothing is lost. After a step forward an old
  * M7 is outside the window for its TS. After a step back no M7 from before the step is committed at all (runtime, times.ts).
  */
 

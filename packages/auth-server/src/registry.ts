@@ -106,7 +106,7 @@ export class Registry {
       await tables.write(() => {
         tables.initializeKeyring(key, Secret.from(octets));
         tables.metadata.putSync('schema', SCHEMA);
-        tables.metadata.putSync('times', EMPTY_HISTORY);
+        tables.metadata.putSync('clock history', EMPTY_HISTORY);
         tables.audit.append({ what: 'registry created' }, Date.now());
       });
       octets.fill(0);
@@ -117,7 +117,7 @@ export class Registry {
     return new Registry(tables);
   }
 
-  /** Opens the registry that `create` made. `who` stands in the audit log. */
+  /** Opens the registry that `create` made. `actor` stands in the audit log. */
   static async open(folder: string, master: Secret, actor: string, clock?: Clock): Promise<Registry> {
     const tables = await Registry.#openTables(folder, actor, clock);
     try {
@@ -254,7 +254,7 @@ export class Registry {
    */
   get servedAt(): number | undefined {
     this.tables.refreshSnapshot();
-    return (this.tables.metadata.get('times') as ClockHistory | undefined)?.savedAt?.wallMs;
+    return (this.tables.metadata.get('clock history') as ClockHistory | undefined)?.savedAt?.wallMs;
   }
 
   /** What the clocks of the servers showed. */
@@ -263,7 +263,7 @@ export class Registry {
     return this.tables.times;
   }
 
-  /** Writes what becomes of `times`, and gives it, once the disk has it. `wall`: the time it is; `broken`: why a break comes before it. */
+  /** Writes what becomes of `times`, and gives it, once the disk has it. `wall`: the time it is; `discontinuity`: why a break comes before it. */
   async saveClockHistory(
     change: (history: ClockHistory) => ClockHistory,
     wall: number,
@@ -271,9 +271,9 @@ export class Registry {
   ): Promise<ClockHistory> {
     return this.tables.write(() => {
       const history = change(this.tables.times);
-      this.tables.metadata.putSync('times', history);
-      this.tables.metadata.putSync('wall', Math.max(wall, this.lastWallClock));
-      if (discontinuity !== undefined) this.tables.audit.append({ what: 'clock break', note: discontinuity }, wall);
+      this.tables.metadata.putSync('clock history', history);
+      this.tables.metadata.putSync('last wall clock', Math.max(wall, this.lastWallClock));
+      if (discontinuity !== undefined) this.tables.audit.append({ what: 'clock discontinuity', note: discontinuity }, wall);
       return history;
     });
   }
@@ -286,13 +286,13 @@ export class Registry {
       const previous = times.previous.filter(
         ({ from, until }) => !released.some((span) => span.from === from && span.until === until),
       );
-      this.tables.metadata.putSync('times', { ...times, previous });
+      this.tables.metadata.putSync('clock history', { ...times, previous });
     });
   }
 
   /** Resolves when the disk has taken a write. Throws a Failure where it does not. */
   async probe(wall: number): Promise<void> {
-    await this.tables.write(() => this.tables.metadata.putSync('wall', Math.max(wall, this.lastWallClock)));
+    await this.tables.write(() => this.tables.metadata.putSync('last wall clock', Math.max(wall, this.lastWallClock)));
   }
 
   get pendingCommitCount(): number {
@@ -347,10 +347,7 @@ export class Registry {
         updated.committed = { idC, tid: tid.toString(16), ts, nidI, lifetime, at: now };
         // No M7 from before `reissuedAt` opens under the new key.
         if (row.reissuedAt !== undefined) delete updated.reissuedAt;
-        updated.entry = audit.append(
-          { what, node: idI, controller: idC, tid, keyBefore: node.key, key: to, previousEntry: previousEntry },
-          now,
-        );
+        updated.entry = audit.append({ what, node: idI, controller: idC, tid, keyBefore: node.key, key: to, previousEntry }, now);
         if (row.initial) {
           updated.joinedAt = now;
           updated.seenBy = addSeenBy(row, idC);
@@ -382,7 +379,7 @@ export class Registry {
       if (isActive || !isStaged) return isActive;
       const { stagedSkCs: _, ...rest } = row;
       controllers.putSync(idC, { ...rest, skCs: keyring.seal({ kind: KEY_KIND.controller, id: idC }, used) });
-      audit.append({ what: 'controller key changed', controller: idC, key: used }, Date.now());
+      audit.append({ what: 'controller key activated', controller: idC, key: used }, Date.now());
       return true;
     });
   }

@@ -13,35 +13,33 @@ export async function rotateMasterKey(
   const write = <T>(action: () => T): Promise<T> => tables.write(action);
   await rotate({
     folder,
-    metadata: metadata,
+    metadata,
     keyring,
     next,
     write,
     refreshSnapshot: () => tables.refreshSnapshot(),
-    onBegun: () => audit.append({ what: 'master key change begun', key: next.key }, Date.now()),
-    onFinished: () => audit.append({ what: 'master key changed', key: next.key }, Date.now()),
+    onBegun: () => audit.append({ what: 'master key rotation started', key: next.key }, Date.now()),
+    onFinished: () => audit.append({ what: 'master key rotated', key: next.key }, Date.now()),
     async rewrapAll() {
       let done = 0;
       await rewrapTable(
         nodes,
         write,
         (id, row) =>
-          keyring.isUnderCurrentKey(row.key)
-            ? undefined
-            : { ...row, key: keyring.rewrap({ kind: KEY_KIND.node, id: id }, row.key) },
+          keyring.isUnderCurrentKey(row.key) ? undefined : { ...row, key: keyring.rewrap({ kind: KEY_KIND.node, id }, row.key) },
         (rows) => progress?.((done += rows)),
       );
       await rewrapTable(controllers, write, (id, row) => ({
         ...row,
-        skCs: keyring.rewrap({ kind: KEY_KIND.controller, id: id }, row.skCs),
+        skCs: keyring.rewrap({ kind: KEY_KIND.controller, id }, row.skCs),
         ...(row.stagedSkCs === undefined
           ? {}
-          : { stagedSkCs: keyring.rewrap({ kind: KEY_KIND.stagedController, id: id }, row.stagedSkCs) }),
+          : { stagedSkCs: keyring.rewrap({ kind: KEY_KIND.stagedController, id }, row.stagedSkCs) }),
       }));
       await write(() =>
         metadata.putSync(
-          'ik identity',
-          keyring.rewrap({ kind: KEY_KIND.initialKeyId, id: 0 }, metadata.get('ik identity') as Uint8Array),
+          'initial key id key',
+          keyring.rewrap({ kind: KEY_KIND.initialKeyId, id: 0 }, metadata.get('initial key id key') as Uint8Array),
         ),
       );
     },

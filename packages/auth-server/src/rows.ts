@@ -36,13 +36,13 @@ export interface ControllerRow {
  * What an administrator ordered from an installer, or imported: nodes that came to be together.
  *
  * - `pending`: being written, or left unfinished by a crash; its nodes are not there yet
- * - `open`, `shut`: whether its nodes may join for the first time
- * - `closed`: shut for good
+ * - `open`, `suspended`: whether its nodes may join for the first time
+ * - `closed`: none of its nodes may join for the first time any more, for good
  */
 export interface OrderRecord {
   readonly number: number;
   readonly kind: 'order' | 'import';
-  readonly state: 'pending' | 'open' | 'shut' | 'closed';
+  readonly state: 'pending' | 'open' | 'suspended' | 'closed';
   readonly installer: string;
   /** The controller of all its nodes when it was made; an import may have several. */
   readonly idC: number | undefined;
@@ -147,7 +147,7 @@ export interface UnsealedNode extends NodeInfo {
 /** `restoredAt`: when the registry was put back from a backup. */
 export function toNodeInfo(idI: number, row: NodeRow, order: OrderRow, restoredAt: number | undefined): NodeInfo {
   const { committed } = row;
-  const isJoiningClosed = order.state === 'shut' || order.state === 'closed';
+  const isJoiningClosed = order.state === 'suspended' || order.state === 'closed';
   const commit: Commit | undefined = committed && {
     idC: committed.idC,
     tid: BigInt(`0x${committed.tid}`),

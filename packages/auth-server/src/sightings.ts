@@ -83,7 +83,7 @@ export class ActivityLog {
   recordKeyRequest(idI: number, idC: number, at: number): void {
     const pending = this.#pendingNode(idI);
     if (pending === undefined) return;
-    // Not `again`, spread: it is noted for each join.
+    // Not `extendRun`, spread: it is noted for each join.
     const { since = at, count = 0 } = pending.keyRequested ?? {};
     pending.keyRequested = { since, at, count: count + 1, by: idC };
     if (pending.rejected?.refusal !== 'proofFailed') pending.rejected = undefined;

@@ -29,13 +29,13 @@ export function storeFolderOfSchema(schema: number): string {
  *   controllers            ID_c -> ControllerRow
  *   orders                 number, from 1 -> OrderRow
  *   audit                  number, from 1 -> entry (audit.ts)
- *   former iks             number, from 1 -> FormerIkRow
+ *   retired initial keys   number, from 1 -> RetiredInitialKeyRow
  *   recent initial keys    ID_i -> RecentInitialKey[]
- *   node sightings         ID_i -> NodeSightingRow
- *   stranger sightings     the same, of IDs that are not in the registry
- *   controller sightings   ID_c -> ControllerSightingRow
- *   about                  'schema', 'master key' (store), 'ik identity', 'audit head', 'audit start', 'serving', 'restored', 'wall',
- *                          'times' (runtime, times.ts)
+ *   node activity          ID_i -> NodeActivity
+ *   unknown node activity  the same, of IDs that are not in the registry
+ *   controller activity    ID_c -> ControllerActivity
+ *   metadata               'schema', 'master key' (keyring), 'initial key id key', 'audit head', 'audit start', 'adopted by', 'restored',
+ *                          'last wall clock', 'clock history'
  */
 export class Tables {
   readonly folder: string;
@@ -64,14 +64,14 @@ export class Tables {
     this.nodes = env.openDB({ name: 'nodes', keyEncoding: 'uint32' });
     this.controllers = env.openDB({ name: 'controllers', keyEncoding: 'uint32' });
     this.orders = env.openDB({ name: 'orders', keyEncoding: 'uint32' });
-    this.retiredInitialKeys = env.openDB({ name: 'former iks', keyEncoding: 'uint32' });
+    this.retiredInitialKeys = env.openDB({ name: 'retired initial keys', keyEncoding: 'uint32' });
     this.recentInitialKeys = new RecentInitialKeys(env.openDB({ name: 'recent initial keys', keyEncoding: 'uint32' }));
-    this.nodeActivity = env.openDB({ name: 'node sightings', keyEncoding: 'uint32' });
-    this.unknownNodeActivity = env.openDB({ name: 'stranger sightings', keyEncoding: 'uint32' });
-    this.controllerActivity = env.openDB({ name: 'controller sightings', keyEncoding: 'uint32' });
+    this.nodeActivity = env.openDB({ name: 'node activity', keyEncoding: 'uint32' });
+    this.unknownNodeActivity = env.openDB({ name: 'unknown node activity', keyEncoding: 'uint32' });
+    this.controllerActivity = env.openDB({ name: 'controller activity', keyEncoding: 'uint32' });
     this.controllerCache = new RowCache(this.controllers);
     this.orderCache = new RowCache(this.orders);
-    this.metadata = env.openDB({ name: 'about' });
+    this.metadata = env.openDB({ name: 'metadata' });
     this.audit = new AuditLog(env.openDB({ name: 'audit', encoding: 'binary' }), this.metadata, actor);
   }
 
@@ -104,17 +104,17 @@ export class Tables {
   /** For a new store, inside a write transaction. */
   initializeKeyring(master: Secret, idKey: Secret): void {
     this.#keyring = Keyring.create(this.metadata, this.folder, master);
-    this.metadata.putSync('ik identity', this.#keyring.seal({ kind: KEY_KIND.initialKeyId, id: 0 }, idKey));
+    this.metadata.putSync('initial key id key', this.#keyring.seal({ kind: KEY_KIND.initialKeyId, id: 0 }, idKey));
   }
 
   /** The latest time that a change or a server saw, ms since the epoch. */
   get latestWall(): number {
-    return Math.max(this.audit.lastWrittenAt, (this.metadata.get('wall') as number | undefined) ?? 0);
+    return Math.max(this.audit.lastWrittenAt, (this.metadata.get('last wall clock') as number | undefined) ?? 0);
   }
 
   /** What the clocks of the servers showed. An older version kept the latest of it alone. */
   get times(): ClockHistory {
-    const times = this.metadata.get('times') as ClockHistory | undefined;
+    const times = this.metadata.get('clock history') as ClockHistory | undefined;
     if (times !== undefined) return times;
     const wall = this.latestWall;
     return {
@@ -138,7 +138,7 @@ export class Tables {
     const [last = 0] = this.retiredInitialKeys.getKeys({ reverse: true, limit: 1 });
     const { ik, order, initialKeyIssuedAt, initial, seenBy = [] } = row;
     const issuedAt = initialKeyIssuedAt ?? this.orders.get(order)?.createdAt ?? 0;
-    this.retiredInitialKeys.putSync(last + 1, { ik, order, issuedAt: issuedAt, retiredAt: Date.now(), joined: !initial, seenBy });
+    this.retiredInitialKeys.putSync(last + 1, { ik, order, issuedAt, retiredAt: Date.now(), joined: !initial, seenBy });
   }
 
   /** Inside a write transaction: nodes are assigned to controllers that are there alone. */

@@ -45,7 +45,7 @@ export class ClockRollbackGuard {
       : undefined;
   }
 
-  /** Why an M7 with this TS is not committed; `undefined`: it may be. After `look`. */
+  /** Why an M7 with this TS is not committed; `undefined`: it may be. After `trustedNow`. */
   rejectionReason(ts: number): string | undefined {
     if (this.#stepDetector.observe(this.#clock())) return 'the clock was set back less than five minutes ago';
     const span = findPreviousRange(this.#history, ts);

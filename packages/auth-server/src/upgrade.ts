@@ -61,7 +61,7 @@ export async function upgrade(folder: string, master: () => Promise<Secret>, who
   }
   const env = await openStore<unknown, number>(store, { maxDbs: 12, ifDamaged: restoreAdvice(folder) });
   try {
-    if (env.openDB<unknown, string>({ name: 'about' }).get('schema') !== 1) return;
+    if (env.openDB<unknown, string>({ name: 'metadata' }).get('schema') !== 1) return;
     await rm(join(folder, NEW), { recursive: true, force: true });
     await fill(env, folder, await master(), who);
   } finally {
@@ -87,7 +87,7 @@ async function fill(env: RootDatabase, folder: string, master: Secret, who: stri
   octets.fill(0);
   try {
     // Not before what the old one saw: a clock that was set back meanwhile is to be noticed.
-    const now = Math.max(Date.now(), env.openDB<number, string>({ name: 'about' }).get('wall') ?? 0);
+    const now = Math.max(Date.now(), env.openDB<number, string>({ name: 'metadata' }).get('last wall clock') ?? 0);
     const imported = await tables.write(() => {
       tables.initializeKeyring(master, identity);
       const entry = tables.audit.append(

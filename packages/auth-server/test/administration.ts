@@ -165,7 +165,7 @@ export class TestServer {
     // Of one machine, whose monotonic clock runs on from one server to the next.
     this.now = { wallMs: wall, monotonicMs: wall };
     const clock = (): { wallMs: number; monotonicMs: number } => ({ ...this.now });
-    this.authServer = new AuthServer({ registry: fixture.registry, clock, randomBytes: randomBytes, log: this.log.log });
+    this.authServer = new AuthServer({ registry: fixture.registry, clock, randomBytes, log: this.log.log });
   }
 
   exchange(idI: number, key: Secret, more: { idC?: number; ts?: number; skCs?: Secret } = {}): Exchange {

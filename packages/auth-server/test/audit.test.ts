@@ -38,11 +38,11 @@ class Tamperer {
     return Buffer.concat([hash, previous, Buffer.from(json)]);
   }
 
-  /** Entry `seq` with another `who`, its hash made right. */
-  rewritten(seq: number, who: string = 'user nobody'): Buffer {
+  /** Entry `seq` with another `actor`, its hash made right. */
+  rewritten(seq: number, actor: string = 'user nobody'): Buffer {
     const row = this.row(seq);
     const entry = JSON.parse(row.toString('utf8', 64)) as object;
-    return this.forged(JSON.stringify({ ...entry, who }), row.subarray(32, 64));
+    return this.forged(JSON.stringify({ ...entry, actor }), row.subarray(32, 64));
   }
 
   async tamper(action: () => void): Promise<void> {

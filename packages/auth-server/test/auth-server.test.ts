@@ -50,7 +50,7 @@ function serverOn(
 ): Omit<TestSetup, 'registry'> {
   const log = new CapturedLog();
   const now = { ...start };
-  return { server: new AuthServer({ registry, clock: () => clock(now), randomBytes: randomBytes, log: log.log }), log, now };
+  return { server: new AuthServer({ registry, clock: () => clock(now), randomBytes, log: log.log }), log, now };
 }
 
 function exchange(key: Secret, more: Partial<ConstructorParameters<typeof Exchange>[0]> = {}): Exchange {
@@ -366,7 +366,9 @@ describe('a clock that was set back', () => {
     const later = exchange(node.key, { ts: until + 1 });
     expect(later.openM8((await server.answer(later.m7)).payload)).toBeDefined();
     expect(
-      [...registry.audit.newestFirst()].some(({ what, note }) => what === 'clock break' && note === 'the clock was set back'),
+      [...registry.audit.newestFirst()].some(
+        ({ what, note }) => what === 'clock discontinuity' && note === 'the clock was set back',
+      ),
     ).toBe(true);
   });
 
@@ -453,7 +455,7 @@ describe('a clock that was set back', () => {
     const registry = await newRegistry();
     await addController(registry, controller({ skCs: copyOf(SK_CS) }));
     await addNodes(registry, [node]);
-    await registry.tables.metadata.remove('times');
+    await registry.tables.metadata.remove('clock history');
     await registry.probe(WALL);
     const { server, now } = serverOn(registry, undefined, { wallMs: WALL + 10_000, monotonicMs: 1_000_000 });
     for (const [after, answer] of [

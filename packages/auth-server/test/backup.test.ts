@@ -207,7 +207,7 @@ describe('a restored registry', () => {
     const [last] = restored.audit.newestFirst();
     expect(last).toMatchObject({
       what: 'registry restored',
-      who: 'test',
+      actor: 'test',
       note: expect.stringContaining(formatHead(before.head)) as string,
     });
     expect(restored.restored).toMatchObject({ backupAt: before.latest });
@@ -370,7 +370,7 @@ describe('a node that got a key after the backup', () => {
     const server = new AuthServer({
       registry: restored,
       clock: () => ({ wallMs: wall, monotonicMs: wall }),
-      randomBytes: randomBytes,
+      randomBytes,
       log: log.log,
     });
     // The new key is another: what M3 gives out opens nothing for the node, and no M7 comes.

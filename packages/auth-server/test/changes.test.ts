@@ -78,7 +78,7 @@ describe('nodes', () => {
 
   it('get a lifetime and a grace of their own, and keep the other', async () => {
     expect(await auditEntriesOf(() => setKeyLifetime(registry, [1], { lifetime: 7 }))).toMatchObject([
-      { what: 'node set', note: 'lifetime 7s' },
+      { what: 'node lifetime changed', note: 'lifetime 7s' },
     ]);
     expect(node()).toMatchObject({ lifetime: 7, grace: 600 });
     await setKeyLifetime(registry, [1], { grace: 0 });
@@ -168,7 +168,7 @@ describe('a commit that races with a change', () => {
     ['move', 'notAssigned', () => moveNodes(registry, [1], C2)],
     ['remove', 'unknownNode', () => removeNodes(registry, [1])],
     ['reset', 'proofFailed', () => resetNode(registry, 1, newSecret())],
-    ['shut', 'outsideJoinWindow', () => setOrderState(registry, number, 'shut')],
+    ['suspended', 'outsideJoinWindow', () => setOrderState(registry, number, 'suspended')],
     ['close', 'outsideJoinWindow', () => setOrderState(registry, number, 'closed')],
     ['window', 'outsideJoinWindow', () => setJoinWindow(registry, number, { joinFrom: Date.now() + 3_600_000 })],
   ];
@@ -211,13 +211,13 @@ describe('a commit that races with a change', () => {
     await other.close();
   });
 
-  it('that does not touch it goes through: another lifetime is granted, a shut order is nothing to a joined node', async () => {
+  it('that does not touch it goes through: another lifetime is granted, a suspended order is nothing to a joined node', async () => {
     const psk = await fixture.join(1, ik);
     await fixture.testServer(async (server) => {
       const exchange = server.exchange(1, psk);
       const changing = Promise.all([
         setKeyLifetime(registry, [1], { lifetime: 11 }),
-        setOrderState(registry, number, 'shut'),
+        setOrderState(registry, number, 'suspended'),
         recordExport(registry, number, 2, 'manifest'),
       ]);
       const answering = server.request(exchange, 'm7');
@@ -238,8 +238,14 @@ describe('a commit that races with a change', () => {
 });
 
 describe('orders', () => {
-  it('are shut, opened and closed for good', async () => {
-    expect(await auditEntriesOf(() => setOrderState(registry, number, 'shut'))).toEqual([{ what: 'order shut', order: number }]);
+  it('are suspended, resumed, opened and closed for good', async () => {
+    expect(await auditEntriesOf(() => setOrderState(registry, number, 'suspended'))).toEqual([
+      { what: 'order suspended', order: number },
+    ]);
+    expect(await auditEntriesOf(() => setOrderState(registry, number, 'open'))).toEqual([
+      { what: 'order resumed', order: number },
+    ]);
+    await setOrderState(registry, number, 'suspended');
     await fixture.testServer(async (server) =>
       expect(await server.request(server.exchange(1, ik), 'm2')).toBe('outsideJoinWindow'),
     );
@@ -254,7 +260,7 @@ describe('orders', () => {
 
     await setOrderState(registry, number, 'closed');
     const { headSeq } = fixture;
-    for (const change of [() => setOrderState(registry, number, 'shut'), () => setJoinWindow(registry, number, {})])
+    for (const change of [() => setOrderState(registry, number, 'suspended'), () => setJoinWindow(registry, number, {})])
       await expect(change()).rejects.toMatchObject({ name: 'UsageFailure', message: `order ${number} is closed for good` });
     expect(fixture.headSeq).toBe(headSeq);
     await fixture.testServer(async (server) =>
@@ -262,9 +268,9 @@ describe('orders', () => {
     );
   });
 
-  it('that are shut let in whoever has joined, and nobody else', async () => {
+  it('that are suspended let in whoever has joined, and nobody else', async () => {
     const psk = await fixture.join(1, ik);
-    await setOrderState(registry, number, 'shut');
+    await setOrderState(registry, number, 'suspended');
     const renewed = await fixture.join(1, psk);
     expect(registry.node(1)?.key.toHex()).toBe(renewed.toHex());
     expect(registry.node(2)).toMatchObject({ initial: true, joinUntil: 0 });
@@ -278,7 +284,7 @@ describe('orders', () => {
   });
 
   it('that are not there are not changed', async () => {
-    await expect(setOrderState(registry, 99, 'shut')).rejects.toThrow('there is no order 99');
+    await expect(setOrderState(registry, 99, 'suspended')).rejects.toThrow('there is no order 99');
     await expect(setJoinWindow(registry, 99, {})).rejects.toThrow('there is no order 99');
     await expect(recordExport(registry, 99, 1, '')).rejects.toThrow('there is no order 99');
   });
@@ -358,14 +364,14 @@ describe('controllers', () => {
   it('have two SK_cs until they use the new one; then the old one opens nothing', async () => {
     const [first, next] = [fixture.skCs(C1), newSecret()];
     expect(await auditEntriesOf(() => stageControllerKey(registry, C1, next))).toEqual([
-      { what: 'controller key ordered', controller: '00000001', key: next.fingerprint },
+      { what: 'controller key staged', controller: '00000001', key: next.fingerprint },
     ]);
     await fixture.testServer(async (server) => {
       const ask = (skCs: Secret): Promise<string> => server.request(server.exchange(1, ik, { skCs }), 'm2');
       expect(await ask(first)).toBe('M3');
       expect(registry.controller(C1)?.stagedSkCs?.toHex()).toBe(next.toHex());
       expect(await auditEntriesOf(() => Promise.all([ask(next), ask(next), ask(next)]))).toEqual([
-        { what: 'controller key changed', controller: '00000001', key: next.fingerprint },
+        { what: 'controller key activated', controller: '00000001', key: next.fingerprint },
       ]);
       expect(await ask(first)).toBe('4.01');
       expect(await ask(next)).toBe('M3');

@@ -3,9 +3,9 @@
 import { describe, expect, it } from 'vitest';
 import { ControllerClocks } from '../src/controller-clocks.js';
 
-const START = { wall: 2_000_000_000_000, steady: 1_000_000 };
+const START = { wallMs: 2_000_000_000_000, monotonicMs: 1_000_000 };
 /** `ms` later, with the wall clock set by `set` ms meanwhile. */
-const later = (ms: number, set = 0): typeof START => ({ wall: START.wall + ms + set, steady: START.steady + ms });
+const later = (ms: number, set = 0): typeof START => ({ wallMs: START.wallMs + ms + set, monotonicMs: START.monotonicMs + ms });
 
 describe('the clocks of controllers', () => {
   it('say nothing while none has asked, or while one of them agrees', () => {

@@ -146,13 +146,13 @@ describe('a node that never joined', () => {
     expect(cause(start, 2)).toBe('controller-silent');
   });
 
-  it('is kept out by the window of its order, told apart from an order that is shut or closed', async () => {
+  it('is kept out by the window of its order, told apart from an order that is suspended or closed', async () => {
     const [from, until] = [start + MINUTE, start + 2 * MINUTE];
     await setJoinWindow(registry, number, { joinFrom: from, joinUntil: until });
     const asked = async (at: number): Promise<string> =>
       office.testServer((serving) => serving.request(serving.exchange(1, ik), 'm2'), at);
     // What `why` says and what the server does are one, to the millisecond.
-    expect([await asked(from - 1), cause(from - 1)]).toEqual(['windowShut', 'window-shut']);
+    expect([await asked(from - 1), cause(from - 1)]).toEqual(['outsideJoinWindow', 'outside-join-window']);
     expect(sentence(from - 1)).toContain(`opens at ${iso(from)}`);
     // Opened before, it still ends when it was to end.
     expect(diagnosis(from - 1)).toMatchObject({
@@ -161,18 +161,18 @@ describe('a node that never joined', () => {
     });
     expect([await asked(from), cause(from)]).toEqual(['M3', 'joining']);
     expect([await asked(until), cause(until)]).toEqual(['M3', 'proof-missing']);
-    expect([await asked(until + 1), cause(until + 1)]).toEqual(['windowShut', 'window-shut']);
+    expect([await asked(until + 1), cause(until + 1)]).toEqual(['outsideJoinWindow', 'outside-join-window']);
     expect(sentence(until + 1)).toContain(`ended at ${iso(until)}`);
-    await setOrderState(registry, number, 'shut');
-    expect([cause(), sentence()]).toEqual(['window-shut', `Order ${number} of node ${ID} is shut.`]);
-    expect(diagnosis().action).toEqual({ kind: 'open-order', order: number, join_until: null });
+    await setOrderState(registry, number, 'suspended');
+    expect([cause(), sentence()]).toEqual(['outside-join-window', `Order ${number} of node ${ID} is suspended.`]);
+    expect(diagnosis().action).toEqual({ kind: 'resume-order', order: number });
     await setOrderState(registry, number, 'closed');
-    expect([cause(), sentence()]).toEqual(['window-shut', `Order ${number} of node ${ID} is closed for good.`]);
+    expect([cause(), sentence()]).toEqual(['outside-join-window', `Order ${number} of node ${ID} is closed for good.`]);
     expect(diagnosis().action).toEqual({ kind: 'enrol-again', node: ID, installer: 'Kim', lifetime_seconds: 3_600 });
   });
 
   it('is not said to have never been asked for when it was refused before: it comes again, or is silent by now', async () => {
-    await setOrderState(registry, number, 'shut');
+    await setOrderState(registry, number, 'suspended');
     await office.testServer((serving) => serving.request(serving.exchange(1, ik), 'm2'), start);
     await setOrderState(registry, number, 'open');
     expect([cause(), cause(start + 20 * MINUTE), cause(start + 20 * MINUTE + 1)]).toEqual([
@@ -277,13 +277,15 @@ describe('a node of either kind', () => {
       serving.now.wallMs -= 10_000;
       expect(await serving.request(serving.exchange(1, ik), 'm7')).toBe('overloaded');
     }, start + MINUTE);
-    const now = { wall: start + MINUTE - 10_000, steady: start + MINUTE };
+    const now = { wallMs: start + MINUTE - 10_000, monotonicMs: start + MINUTE };
     const { heldUntil } = surroundingsOf(registry, { locked: true, holder: undefined }, now);
     expect(heldUntil).toMatchObject({ mayRelease: false });
-    expect(cause(now.wall, 1, { heldUntil })).toBe('clock-set-back');
-    expect(diagnosis(now.wall, 1, { heldUntil }).action).toEqual({ kind: 'wait', until: iso(heldUntil!.until) });
+    expect(cause(now.wallMs, 1, { heldUntil })).toBe('clock-set-back');
+    expect(diagnosis(now.wallMs, 1, { heldUntil }).action).toEqual({ kind: 'wait', until: iso(heldUntil!.until) });
     // The five minutes are over, and the clock shows what it has shown before: a command ends that.
-    expect(diagnosis(now.wall, 1, { heldUntil: { ...heldUntil!, mayRelease: true } }).instead).toEqual({ kind: 'release-clock' });
+    expect(diagnosis(now.wallMs, 1, { heldUntil: { ...heldUntil!, mayRelease: true } }).instead).toEqual({
+      kind: 'release-clock',
+    });
     expect(cause(heldUntil!.until, 1, { heldUntil })).toBe('was-refused');
   });
 
@@ -323,7 +325,7 @@ describe('a node of either kind', () => {
     ['latchkey-auth-server restore (process 1, since 2026-11-24T15:31:19.975Z)', false],
     ['master-key rotate (process 1, since 2026-11-24T15:31:19.975Z)', false],
   ])('has a server where its folder is locked by %s: %s', (holder, runs) => {
-    const clock = { wall: start, steady: start };
+    const clock = { wallMs: start, monotonicMs: start };
     expect(surroundingsOf(registry, { locked: true, holder }, clock).server.runs).toBe(runs);
     expect(surroundingsOf(registry, { locked: false, holder }, clock).server.runs).toBe(false);
   });

@@ -23,6 +23,7 @@ const ACTIONS: { readonly [K in Action['kind']]: readonly Extract<Action, { kind
   'import-node': [null, false, true].map((joined_before) => ({ kind: 'import-node', node: NODE, joined_before })),
   'enable-node': [{ kind: 'enable-node', node: NODE }],
   'enrol-again': [{ kind: 'enrol-again', node: NODE, installer: "Kim's & Sons", lifetime_seconds: 90 }],
+  'resume-order': [{ kind: 'resume-order', order: 3 }],
   'open-order': [
     { kind: 'open-order', order: 3, join_until: null },
     { kind: 'open-order', order: 3, join_until: '2026-11-24T15:31:19.975Z' },

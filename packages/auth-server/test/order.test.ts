@@ -74,9 +74,9 @@ describe('the state of an order', () => {
   it.each<[string, Partial<OrderRecord>]>([
     ['open', {}],
     ['open', { joinFrom: 1_000, joinUntil: 1_000 }],
-    ['not-yet', { joinFrom: 1_001 }],
-    ['over', { joinUntil: 999 }],
-    ['shut', { state: 'shut', joinUntil: 999 }],
+    ['scheduled', { joinFrom: 1_001 }],
+    ['ended', { joinUntil: 999 }],
+    ['suspended', { state: 'suspended', joinUntil: 999 }],
     ['closed', { state: 'closed', joinFrom: 1_001 }],
   ])('is %s with %o', (state, more) => {
     expect(orderStatus({ ...made, ...more }, 1_000)).toBe(state);

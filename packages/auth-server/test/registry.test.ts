@@ -44,7 +44,7 @@ describe('a new registry', () => {
       registry.restored,
       registry.oldestPendingCommit,
     ]).toEqual(Array.from({ length: 5 }, () => undefined));
-    expect([...registry.audit.entries()]).toMatchObject([{ seq: 1, what: 'registry created', who: 'test' }]);
+    expect([...registry.audit.entries()]).toMatchObject([{ seq: 1, what: 'registry created', actor: 'test' }]);
     await registry.close();
     await openRegistry(registry.folder);
   });
@@ -201,7 +201,7 @@ describe('a commit', () => {
     await commitTo(registry, registry.node(7), one);
     await commitTo(registry, registry.node(7), two, { tid: 0x10n });
     const [renewed, joined] = [...registry.audit.entriesOfNode(registry.node(7)?.entry)];
-    const about = { who: 'test', node: '00000007', controller: '00000001', at: new Date(WALL).toISOString() };
+    const about = { actor: 'test', node: '00000007', controller: '00000001', at: new Date(WALL).toISOString() };
     expect(joined).toMatchObject({
       ...about,
       what: 'node joined',
@@ -236,7 +236,7 @@ describe('a commit', () => {
     ['disabled', (registry) => setDisabled(registry, [7], true)],
     ['moved', (registry) => moveNodes(registry, [7], 2)],
     ['given another lifetime', (registry) => setKeyLifetime(registry, [7], { lifetime: 60 })],
-    ['shut out with its order', (registry, order) => setOrderState(registry, order, 'shut')],
+    ['kept out with its order', (registry, order) => setOrderState(registry, order, 'suspended')],
     ['given another join window', (registry, order) => setJoinWindow(registry, order, { joinUntil: 1 })],
     [
       'disabled and enabled',

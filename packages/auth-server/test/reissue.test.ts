@@ -47,7 +47,7 @@ function pass(ms: number): void {
 
 function serve(): void {
   log = new CapturedLog();
-  server = new AuthServer({ registry, clock, randomBytes: randomBytes, log: log.log });
+  server = new AuthServer({ registry, clock, randomBytes, log: log.log });
 }
 
 beforeEach(async () => {
@@ -231,7 +231,7 @@ describe('a commit under way', () => {
     const before = await keptBack();
     const [judged, psk] = [registry.node(ID_I), newSecret()];
     await resetNode(registry, ID_I, ik);
-    expect(await commitTo(registry, judged, psk)).toBe('lost');
+    expect(await commitTo(registry, judged, psk)).toBe('conflict');
     // Through the server: the reset is written while its transaction waits.
     await removeNodes(registry, [ID_I]);
     await add(ik);
@@ -252,7 +252,7 @@ describe('a commit under way', () => {
     const judged = registry.node(ID_I);
     const row = registry.tables.nodes.get(ID_I)!;
     await registry.tables.nodes.put(ID_I, { ...row, reissuedAt: now.wallMs });
-    expect(await commitTo(registry, judged, newSecret())).toBe('lost');
+    expect(await commitTo(registry, judged, newSecret())).toBe('conflict');
     expect(await commitTo(registry, registry.node(ID_I), newSecret())).toBe('committed');
   });
 });

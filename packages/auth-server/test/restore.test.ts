@@ -36,7 +36,7 @@ it('a registry is put back as it was, node by node, and goes on from there', asy
   expect(registry.node(1)).toMatchObject({ disabled: false, initial: false });
   expect(registry.node(1)?.key.toHex()).toBe(psk.toHex());
   expect([...registry.audit.verify(head)]).toEqual([]);
-  expect([...registry.audit.newestFirst()][0]).toMatchObject({ what: 'registry restored', who: 'user cy' });
+  expect([...registry.audit.newestFirst()][0]).toMatchObject({ what: 'registry restored', actor: 'user cy' });
   await registry.close();
 
   await expect(restore(file, restoreOptions(folder))).rejects.toThrow('holds a registry already');

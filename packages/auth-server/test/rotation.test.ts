@@ -73,7 +73,7 @@ function sealedKeys({ tables }: Registry): Uint8Array[] {
     keys.push(value.skCs);
     if (value.stagedSkCs !== undefined) keys.push(value.stagedSkCs);
   }
-  return [...keys, tables.metadata.get('ik identity') as Uint8Array];
+  return [...keys, tables.metadata.get('initial key id key') as Uint8Array];
 }
 
 function expectAllUnder(registry: Registry, master: Secret, notUnder: Secret): void {
@@ -128,8 +128,8 @@ describe('another master key', () => {
     await expect(openRegistry(folder)).rejects.toMatchObject({ name: 'UsageFailure' });
     const log = [...registry.audit.entries()].filter(({ what }) => what.startsWith('master key'));
     expect(log).toMatchObject([
-      { what: 'master key change begun', key: second.fingerprint },
-      { what: 'master key changed', key: second.fingerprint },
+      { what: 'master key rotation started', key: second.fingerprint },
+      { what: 'master key rotated', key: second.fingerprint },
     ]);
     expect([...registry.audit.verify()]).toEqual([]);
   });
@@ -163,7 +163,7 @@ describe('another master key', () => {
     await expect(rotateMasterKey(registry, next(third))).rejects.toMatchObject({ name: 'UsageFailure' });
     await rotateMasterKey(registry, next(second));
     expectAllUnder(registry, second, MASTER);
-    expect([...registry.audit.entries()].filter(({ what }) => what === 'master key change begun')).toHaveLength(1);
+    expect([...registry.audit.entries()].filter(({ what }) => what === 'master key rotation started')).toHaveLength(1);
     await rotateMasterKey(registry, next(third));
     expectAllUnder(registry, third, second);
   });
@@ -283,7 +283,7 @@ describe('while a server commits', () => {
     expect([...after.audit.verify()]).toEqual([]);
     // A command that was killed as it ended had done it; the one after that did it once more.
     const changes = [...after.audit.entries()].map(({ what }) => what).filter((what) => what.startsWith('master key'));
-    expect(changes).toEqual(changes.map((_, i) => (i % 2 === 0 ? 'master key change begun' : 'master key changed')));
+    expect(changes).toEqual(changes.map((_, i) => (i % 2 === 0 ? 'master key rotation started' : 'master key rotated')));
     expect(changes).toHaveLength(2 * kept.length);
   }, 180_000);
 });

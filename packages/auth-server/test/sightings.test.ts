@@ -212,8 +212,8 @@ describe('what is seen of a controller', () => {
       expect(registry.controllerActivity(C1)?.authenticationFailed).toBeUndefined();
       await see(apart, not(40), opens(50), not(60));
       expect(registry.controllerActivity(C1)).toEqual({
-        heard: { since: 30, at: 50, count: 2 },
-        unopened: { since: 60, at: 60, count: 1 },
+        lastSeen: { since: 30, at: 50, count: 2 },
+        authenticationFailed: { since: 60, at: 60, count: 1 },
       });
     },
   );

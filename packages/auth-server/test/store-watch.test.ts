@@ -28,7 +28,7 @@ it('a list of nodes, or of the log, that waits for its reader has no read of the
 it('the read of a process that was killed is forgotten within a minute', async () => {
   const registry = await newRegistry();
   const { log } = new CapturedLog();
-  const server = new AuthServer({ registry, clock: () => ({ wallMs: WALL, monotonicMs: WALL }), randomBytes: randomBytes, log });
+  const server = new AuthServer({ registry, clock: () => ({ wallMs: WALL, monotonicMs: WALL }), randomBytes, log });
   // So that the watch has nothing to write.
   await registry.announceAdoption();
   await server.persistClock();

@@ -73,7 +73,7 @@ async function oldRegistry(
   const nodes = env.openDB<OldNode, number>({ name: 'nodes', keyEncoding: 'uint32' });
   const controllers = env.openDB<object, number>({ name: 'controllers', keyEncoding: 'uint32' });
   const orders = env.openDB<object, number>({ name: 'orders', keyEncoding: 'uint32' });
-  const about = env.openDB<number, string>({ name: 'about' });
+  const about = env.openDB<number, string>({ name: 'metadata' });
   await env.transaction(() => {
     about.putSync('schema', more.schema ?? 1);
     about.putSync('wall', more.wall ?? ADDED + 2 * DAY);
@@ -141,7 +141,7 @@ describe('a registry of schema 1', () => {
     const controllers = [...registry.controllers()].map(({ idC }) => registry.controller(idC)!);
     expect(controllers.map(({ skCs }) => numberOf(skCs))).toEqual([0x20_0001, 0x20_0002]);
     for (const { nid, servers, addedAt, stagedSkCs } of controllers)
-      expect({ nid, servers, addedAt, stagedSkCs: stagedSkCs }).toEqual({ ...CONTROLLER, stagedSkCs: undefined });
+      expect({ nid, servers, addedAt, stagedSkCs }).toEqual({ ...CONTROLLER, stagedSkCs: undefined });
     const [one, two, rest, none] = [...registry.orders()];
     expect(none).toBeUndefined();
     expect([one, two]).toMatchObject(ORDERS);
@@ -155,7 +155,7 @@ describe('a registry of schema 1', () => {
       count: IDS.filter((id) => id % 3 === 0).length,
     });
     expect([...registry.audit.entries()]).toMatchObject([
-      { seq: 1, what: 'registry upgraded', who: 'auth-server', count: IDS.length },
+      { seq: 1, what: 'registry upgraded', actor: 'auth-server', count: IDS.length },
     ]);
     expect([...registry.audit.verify()]).toEqual([]);
   });

@@ -70,7 +70,7 @@ async function measure(names: readonly string[], { quick, long, out, folder: par
   const [date, loadBefore, machine] = [new Date().toISOString(), load(), describeMachine()];
   const reportWith = (suites: readonly SuiteReport[]): Report => ({
     date,
-    depth: depth,
+    depth,
     rounds,
     machine,
     load: [loadBefore, load()],
@@ -84,7 +84,7 @@ async function measure(names: readonly string[], { quick, long, out, folder: par
       const own = await mkdtemp(join(folder, `${name}-`));
       const measured = {
         suite: name,
-        ...(await suite({ rounds, depth: depth, folder: own, report: (what) => showProgress(`${name}: ${what}`) })),
+        ...(await suite({ rounds, depth, folder: own, report: (what) => showProgress(`${name}: ${what}`) })),
       };
       suites.push(measured);
       process.stdout.write(formatSuite(measured));

@@ -39,7 +39,7 @@ export class LinkHealth {
   /** A request was answered by something that opens. */
   answered(request: Uint8Array, decision: LinkDecision, now: number): void {
     // Nobody could open it any more.
-    if (decision.kind === 'forgotten') return;
+    if (decision.kind === 'unknown-transaction') return;
     this.#openedAt = now;
     const [type = 0] = request;
     const refusal = decision.kind === 'refuse' ? decision.refusal : undefined;

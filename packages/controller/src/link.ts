@@ -105,7 +105,7 @@ export class CoapAuthServerClient implements AuthServerClient {
     return [...this.#pools.filter((pool) => !failed(pool)), ...this.#pools.filter(failed)];
   }
 
-  /** One try, from `since` until `end` at most. */
+  /** One try, from `since` until `deadlineAt` at most. */
   async #exchange(
     pool: ConnectionPool,
     request: Uint8Array,

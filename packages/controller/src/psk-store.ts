@@ -94,7 +94,7 @@ export class PskStore {
     const env = await openStore(path, { maxDbs: 4, ifDamaged: IF_DAMAGED });
     try {
       const psks = env.openDB<Row, number>({ name: 'psks', keyEncoding: 'uint32' });
-      const metadata: MetadataTable = env.openDB({ name: 'about' });
+      const metadata: MetadataTable = env.openDB({ name: 'metadata' });
       const schema = metadata.get('schema') as number | undefined;
       if (schema !== undefined && schema !== SCHEMA) {
         throw new Failure(`the store ${path} is of another version (schema ${schema}; this one has ${SCHEMA})`, {

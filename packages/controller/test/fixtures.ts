@@ -90,7 +90,7 @@ export class Network {
     const [ik, skCs, log] = [newSecret(), newSecret(), new CapturedLog()];
     await addController(registry, { idC: ID_C, skCs, nid: { host: '192.0.2.1', port: 5683 }, servers: [], addedAt: now.wallMs });
     await addNode(registry, ik, options.node);
-    const local = new InProcessAuthServerClient(new AuthServer({ registry, clock, randomBytes: randomBytes, log: log.log }));
+    const local = new InProcessAuthServerClient(new AuthServer({ registry, clock, randomBytes, log: log.log }));
     let tid = 0n;
     const respondent = new Respondent({
       idC: ID_C,
@@ -113,13 +113,7 @@ export class Network {
 
   /** The controller's answer to what a node sends from `address`. */
   async ask(payload: Uint8Array, { address = '192.0.2.7', port = 49_152, addressValidated = false } = {}): Promise<PostResponse> {
-    const source: PostRequest['source'] = {
-      address,
-      prefix: address,
-      port,
-      nid: encodeNid(address, port),
-      addressValidated: addressValidated,
-    };
+    const source: PostRequest['source'] = { address, prefix: address, port, nid: encodeNid(address, port), addressValidated };
     return this.controller.answer({
       payload: Buffer.from(payload),
       source,

@@ -216,7 +216,7 @@ describe('a key store', () => {
     const path = join(await tempFolder(), 'keys');
     await (await openPskStore(path)).close();
     const env = await openStore(path, { maxDbs: 4 });
-    await env.openDB<number, string>({ name: 'about' }).put('schema', 3);
+    await env.openDB<number, string>({ name: 'metadata' }).put('schema', 3);
     await env.close();
     await expect(openPskStore(path)).rejects.toMatchObject({
       name: 'Failure',
@@ -279,7 +279,7 @@ describe('a store of keys that is damaged', () => {
     const open = (master: Secret): Promise<PskStore> => PskStore.openOrReplace(path, master, log.log);
     await expect(open(newSecret())).rejects.toMatchObject({ name: 'UsageFailure' });
     const env = await openStore(path, { maxDbs: 4 });
-    await env.openDB<number, string>({ name: 'about' }).put('schema', 3);
+    await env.openDB<number, string>({ name: 'metadata' }).put('schema', 3);
     await env.close();
     await expect(open(Secret.from(MASTER.expose()))).rejects.toThrow('is of another version');
     expect([await readdir(folder), log.lines]).toEqual([['keys'], []]);

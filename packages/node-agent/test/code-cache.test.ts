@@ -43,7 +43,7 @@ describe('what V8 compiled', () => {
 
   it('is replaced as a whole', () => {
     const { folder, path } = kept();
-    writeFileSync(join(folder, '.compiled.new'), 'left by a crash');
+    writeFileSync(join(folder, '.code-cache.new'), 'left by a crash');
     const before = statSync(path).ino;
     writeCodeCache(folder, SOURCE, Buffer.from('something else'));
     expect(statSync(path).ino).not.toBe(before);

@@ -16,7 +16,7 @@ export type Phase =
       readonly request: Uint8Array;
       readonly skCs: Secret;
     }
-  /** It is through. `row` has its messages, which are all that is left of it. */
+  /** It is through. `slot` has its messages, which are all that is left of it. */
   | { readonly name: 'completed'; readonly slot: number; readonly node: ListNode<TransactionRecord> };
 
 /** One transaction {ID_i, TID, M1, RN_c, TS, source} and how far it is. */

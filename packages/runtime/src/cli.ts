@@ -96,9 +96,7 @@ function reportError(name: string, error: unknown, called?: Command): number {
     return error.exitCode;
   }
   const message = error instanceof Error ? error.message : String(error);
-  process.stderr.write(
-    redactKeys(`${name}: a mistake in this program: ${message}\nPlease report it with the command you ran.\n`),
-  );
+  process.stderr.write(redactKeys(`${name}: internal error: ${message}\nPlease report it with the command you ran.\n`));
   return EXIT.failed;
 }
 

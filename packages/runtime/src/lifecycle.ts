@@ -40,7 +40,7 @@ const NO_TELEMETRY: Telemetry = { isServing: () => true, checks: [], metrics: []
  */
 export async function runDaemon(log: Log, start: () => Promise<Daemon>, telemetryOptions?: TelemetryOptions): Promise<never> {
   process.on('uncaughtException', (error) => {
-    log.fatal({ error: error.message, where: topFrame(error) }, 'a mistake in this program; it ends');
+    log.fatal({ error: error.message, where: topFrame(error) }, 'internal error; exiting');
     exitNow(EXIT.failed);
   });
 

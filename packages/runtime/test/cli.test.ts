@@ -137,10 +137,7 @@ Do that:
 
   it('that meets a mistake of its own ends with code 1, in words and without a stack', async () => {
     const { code, stderr } = await run(`throw new TypeError('oops')`);
-    expect([code, stderr]).toEqual([
-      1,
-      'latchkey-test: a mistake in this program: oops\nPlease report it with the command you ran.\n',
-    ]);
+    expect([code, stderr]).toEqual([1, 'latchkey-test: internal error: oops\nPlease report it with the command you ran.\n']);
   });
 
   it.each([

@@ -100,7 +100,7 @@ describe('a daemon', () => {
     ['a rejection', `void Promise.reject(new Error('oops'));`],
   ])('that meets %s nobody caught logs it and ends with code 1', async (_, mistake) => {
     const child = daemon(`${mistake} return { stop: async () => undefined };`);
-    expect(await nextMessage(child)).toMatchObject({ level: 'fatal', error: 'oops', msg: 'a mistake in this program; it ends' });
+    expect(await nextMessage(child)).toMatchObject({ level: 'fatal', error: 'oops', msg: 'internal error; exiting' });
     expect(await child.exited).toEqual({ code: 1, signal: null });
   });
 });

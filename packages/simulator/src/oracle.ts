@@ -81,7 +81,7 @@ export class Oracle {
   // What there is.
 
   addNode(idI: number, possibleContents: () => readonly PossibleContent[], keysInUse: () => readonly Secret[] | undefined): void {
-    this.#nodes.set(idI, { possibleContents: possibleContents, keysInUse: keysInUse, joins: 0 });
+    this.#nodes.set(idI, { possibleContents, keysInUse, joins: 0 });
   }
 
   /** The attacker holds this node's key, and with what it sees every key that follows. */
@@ -277,7 +277,7 @@ export class Oracle {
   }
 }
 
-/** Under whose key, and which nonce: M4, M5 and M6 have theirs from ID_c and TID, which `about` begins with. */
+/** Under whose key, and which nonce: M4, M5 and M6 have theirs from ID_c and TID, which `context` begins with. */
 function nonceOf(kind: Kind, octets: Uint8Array, context: MessageContext): string | undefined {
   switch (kind) {
     case 'M2':

@@ -191,7 +191,7 @@ const noRtc: DirectedScenario = (scenario, random) => ({
   },
 });
 
-/** As `heldBackCommits`, but the controllers' clocks are set back with the server's, early enough for its five minutes to pass. */
+/** As `delayedCommits`, but the controllers' clocks are set back with the server's, early enough for its five minutes to pass. */
 const setBackTogether: DirectedScenario = (scenario, random) => {
   const at = random.between(60_000, 120_000);
   return {
@@ -200,7 +200,7 @@ const setBackTogether: DirectedScenario = (scenario, random) => {
   };
 };
 
-/** As `heldBackCommits`, but the server's clock is set so far back that M7s count again when its five minutes have passed. */
+/** As `delayedCommits`, but the server's clock is set so far back that M7s count again when its five minutes have passed. */
 const setFarBack: DirectedScenario = (scenario, random) => {
   const at = random.between(330_000, 370_000);
   return {
@@ -214,7 +214,7 @@ function poweredOff(at: number, downMs: number, { replicas }: Scenario): Inciden
   return Array.from({ length: replicas }, (_, server): Incident => ({ at, what: 'off', server, downMs }));
 }
 
-/** As `heldBackCommits`, but the server is down when its clock is set back, and what it last wrote is older still. */
+/** As `delayedCommits`, but the server is down when its clock is set back, and what it last wrote is older still. */
 const setBackWhileDown: DirectedScenario = (scenario, random) => {
   const at = random.between(330_000, 390_000);
   return {

@@ -156,7 +156,7 @@ export function generateScenario(seed: number): Scenario {
       { total: 16, perSource: 8 },
       { total: 64, perSource: 16 },
     ]),
-    faultPhaseMs: faultPhaseMs,
+    faultPhaseMs,
     networkConditions: generateNetworkConditions(random, faultPhaseMs),
     storeConditions: {
       stallProbability: random.pick([0, 0, 0.02, 0.2, 0.5]),
@@ -200,7 +200,7 @@ function generateNodes(random: SeededRandom, controllers: readonly number[], rog
       endpoints: assigned === ROGUE_IDC ? [ROGUE_IDC] : bound,
       assigned,
       lifetime: random.pick(lifetimes),
-      compromised: compromised,
+      compromised,
       diskErrorProbability: random.pick([0, 0, 0, 0.02, 0.1]),
       startsAt: random.below(20_000),
     };

@@ -1,6 +1,6 @@
 /**
  * The auth-server's shell: mirrors `AuthServer` of packages/auth-server (`answer`, `#decide`, `#commit`: M8 is sealed after the store has the
- * key), and `Timekeeper` and `watchStore` beside it. It holds no transaction.
+ * key), and `ClockRollbackGuard` and `watchStore` beside it. It holds no transaction.
  */
 
 import {

@@ -160,7 +160,7 @@ class World {
           bounds,
           servers: idC % 2 === 0 ? servers.toReversed() : servers,
           crashModel: crashModels.controller,
-          diskErrorProbability: diskErrorProbability,
+          diskErrorProbability,
           networkOf: (host) => (sharedNetwork && host.startsWith('n') ? 'lan' : host),
         },
         local,
@@ -188,7 +188,7 @@ class World {
       state,
       endpoints: combined ? [at] : endpoints,
       crashModel: crashModels.node,
-      diskErrorProbability: diskErrorProbability,
+      diskErrorProbability,
       lookEveryMs: powerCuts?.lookEveryMs,
     });
     simulated.beforeStart = (): void => this.#switchOn(simulated);

@@ -53,7 +53,7 @@ export class KeyWrap {
     return out;
   }
 
-  /** 32 octets, from octet `from` on, to 24; `undefined`: they were not wrapped under this key. */
+  /** 32 octets, from octet `offset` on, to 24; `undefined`: they were not wrapped under this key. */
   unwrap(wrapped: Uint8Array, offset: number = 0): Uint8Array | undefined {
     if (wrapped.length !== offset + WRAPPED_LENGTH) return undefined;
     for (let i = 0; i < WRAPPED_LENGTH; i++) octets[i] = wrapped[offset + i]!;

@@ -195,7 +195,7 @@ export class Keyring {
     this.#rawRow = undefined;
   }
 
-  /** Erases the old master key, inside a write transaction: nothing may be sealed under it any more. Taken note of by the next `refresh`. */
+  /** Erases the old master key, inside a write transaction: nothing may be sealed under it any more. Taken note of by the next `reload`. */
   finishRotation(): void {
     if (this.#next === undefined) return;
     this.#metadata.putSync(MASTER_KEY_ROW, {

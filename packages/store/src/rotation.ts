@@ -44,12 +44,7 @@ export async function nextMasterKey(inUse: MasterKeySource, to: string | undefin
   const current = await readMasterKey(inUse);
   if (keyring.isNextKey(current)) {
     const archivedPath = await archivedKeyPath(inUse.path, inUse.path);
-    return {
-      path: inUse.path,
-      key: current,
-      install: noop,
-      ...((await exists(archivedPath)) ? { archivedPath: archivedPath } : {}),
-    };
+    return { path: inUse.path, key: current, install: noop, ...((await exists(archivedPath)) ? { archivedPath } : {}) };
   }
   const key = await readOrCreateMasterKey({ kind: 'file', path });
   const archivedPath = await archivedKeyPath(inUse.path, path);
@@ -57,7 +52,7 @@ export async function nextMasterKey(inUse: MasterKeySource, to: string | undefin
     await archiveMasterKey(current, archivedPath);
     await replaceMasterKey(path, inUse.path);
   };
-  return { path, key, archivedPath: archivedPath, install: install };
+  return { path, key, archivedPath, install };
 }
 
 /** What is said of the one before: of `what` was made before, nothing opens without it. */

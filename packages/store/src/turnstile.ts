@@ -2,7 +2,7 @@
  * Opening a store, and writing to it, never at once, whatever the process. As LMDB opens a store it sets the number of the latest transaction to what it
  * has read a moment before: what another process committed in between would be undone by the next one, and the store damaged (docs/decisions/0014).
  *
- * Whoever writes has `BUSY` together with other writers; LMDB itself lets in one at a time. Whoever opens has it alone, and waits for it with `GATE` in
+ * Whoever writes has `WRITERS_BYTE` together with other writers; LMDB itself lets in one at a time. Whoever opens has it alone, and waits for it with `GATE_BYTE` in
  * hand, at which all who are about to write stop. The kernel takes both from a process that ends. Where it cannot be asked for them (musl, rarer
  * processors), one process has the store at a time.
  */
@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Failure, chownToFolderOwner, lockWithSocket, nativeLocks, type SocketLock, systemCode } from '@latchkey/runtime';
 
-const FILE_NAME = 'turnstile';
+const FILE_NAME = 'open.lock';
 /** Octets of it that are locked. */
 const GATE_BYTE = 0;
 const WRITERS_BYTE = 1;

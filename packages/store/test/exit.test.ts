@@ -56,7 +56,7 @@ describe('a daemon that writes without a pause', () => {
 
   it('ends by a mistake nobody caught, once it has said so', async () => {
     const { path, child } = await daemon(`setImmediate(() => { throw new Error('oops'); });`);
-    expect(await nextMessage(child)).toBe('a mistake in this program; it ends');
+    expect(await nextMessage(child)).toBe('internal error; exiting');
     expect(await child.exited).toEqual({ code: 1, signal: null });
     await expectServes(path);
   });

@@ -40,7 +40,7 @@ export class SealedStore {
   private constructor(folder: string, env: RootDatabase) {
     this.folder = folder;
     this.env = env;
-    this.metadata = env.openDB({ name: 'about' });
+    this.metadata = env.openDB({ name: 'metadata' });
     this.keys = env.openDB({ name: 'keys', keyEncoding: 'uint32' });
   }
 

@@ -124,20 +124,20 @@ describe('orders', () => {
     expect(await admin.json('order', 'exposure')).toMatchObject([
       {
         keys: '3 of order 1',
-        given: [{ order: 1, installer: 'Kim & Sons' }],
+        issued: [{ order: 1, installer: 'Kim & Sons' }],
         held: 3,
         joined: 0,
         controllers: [],
         retired_at: null,
       },
-      { given: [{ installer: 'Ada' }], nodes: 2, held: 2 },
+      { issued: [{ installer: 'Ada' }], nodes: 2, held: 2 },
     ]);
     expect(await Promise.all(ada.ids.map((id) => admin.join(id)))).toEqual([0, 0]);
     const [one] = await admin.json<Record<string, unknown>[]>('order', 'exposure', '2');
     expect(one).toMatchObject({ held: 0, joined: 2, controllers: [CONTROLLER] });
     expect(one?.['retired_at']).toMatch(/^2\d{3}-/);
     expect(await admin.run('order', 'exposure', '2')).toMatch(
-      /^INITIAL KEY +GIVEN TO +HELD BY +JOINED +SEEN BY CONTROLLERS +RETIRED\n/,
+      /^INITIAL KEY +ISSUED TO +HELD BY +JOINED +SEEN BY CONTROLLERS +RETIRED\n/,
     );
   });
 
@@ -146,11 +146,11 @@ describe('orders', () => {
     expect(await admin.expectRejected(1, 'order', 'exposure', '77')).toContain('there is no order 77');
   });
 
-  it('that are shut let nobody in for the first time, at once, until they are opened', async () => {
-    await admin.run('order', 'shut', '1');
-    expect([await admin.join(kim.ids[0]!), await admin.why(kim.ids[0]!)]).toEqual([1, 'window-shut']);
+  it('that are suspended let nobody in for the first time, at once, until they are opened', async () => {
+    await admin.run('order', 'suspend', '1');
+    expect([await admin.join(kim.ids[0]!), await admin.why(kim.ids[0]!)]).toEqual([1, 'outside-join-window']);
     await admin.run('order', 'open', '1', '--join-from', '2999-01-01');
-    expect([await admin.join(kim.ids[0]!), await admin.why(kim.ids[0]!)]).toEqual([1, 'window-shut']);
+    expect([await admin.join(kim.ids[0]!), await admin.why(kim.ids[0]!)]).toEqual([1, 'outside-join-window']);
     await admin.run('order', 'open', '1');
     expect([await admin.join(kim.ids[0]!), await admin.why(kim.ids[0]!)]).toEqual([0, 'joined']);
   });
@@ -180,8 +180,8 @@ describe('orders', () => {
     const bo = await order('bo', '--installer', 'Bo', '--count', '1');
     expect(await admin.expectRejected(2, 'order', 'close', '3')).toContain('Say --yes');
     await admin.run('order', 'close', '3', '--yes');
-    expect([await admin.join(bo.ids[0]!), await admin.why(bo.ids[0]!)]).toEqual([1, 'window-shut']);
-    for (const command of ['open', 'shut'])
+    expect([await admin.join(bo.ids[0]!), await admin.why(bo.ids[0]!)]).toEqual([1, 'outside-join-window']);
+    for (const command of ['open', 'suspend', 'resume'])
       expect(await admin.expectRejected(2, 'order', command, '3')).toContain('closed for good');
     await admin.run('node', 'remove', '--order', '3', '--yes');
   });
@@ -255,7 +255,7 @@ describe('an import', () => {
       order: null,
       added: 1,
       changed: 1,
-      refused: 4,
+      rejected: 4,
       changes: [{ line: 7, id: waiting }],
     });
     expect(dry.problems.map(({ line }) => line)).toEqual([3, 4, 5, 6]);
@@ -266,7 +266,7 @@ describe('an import', () => {
     expect(await Promise.all([list(), admin.run('audit', 'list')])).toEqual(before);
 
     expect(await admin.run('import', file, '--skip-bad', '--installer', 'Lee')).toContain(
-      '1 added, 1 changed, 0 unchanged, 4 refused, as order 4\n',
+      '1 added, 1 changed, 0 unchanged, 4 rejected, as order 4\n',
     );
     expect(await list('--order', '4')).toEqual(['000000f1']);
     const node = ['install', '--state', network.node('000000f1'), '--id', '000000f1', '--controller', controllerAddress];

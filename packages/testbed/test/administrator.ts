@@ -29,10 +29,7 @@ export class AdminClient {
   async expectRejected(code: 1 | 2, ...args: readonly string[]): Promise<string> {
     const finished = await this.try(...args);
     this.#expectExitCode(code, finished, args);
-    if (
-      !finished.stderr.startsWith('latchkey-auth-server: ') ||
-      /^\s+at |a mistake in this program|\.js:\d/m.test(finished.stderr)
-    )
+    if (!finished.stderr.startsWith('latchkey-auth-server: ') || /^\s+at |internal error|\.js:\d/m.test(finished.stderr))
       throw new Error(`${args.join(' ')} says of its failure:\n${finished.stderr}`);
     return finished.stderr;
   }

@@ -192,9 +192,9 @@ describe.skipIf(!CAN_INJECT_FAULTS)('the clock command (needs gcc)', () => {
     await server.waitFor(({ msg }) => msg === 'no key is committed while the clock shows times that it has shown before');
     const shown = JSON.parse((await clock('show', '--json')).stdout) as unknown;
     expect(shown).toEqual({
-      waits_until: expect.any(String),
-      past: [{ from: expect.any(String), until: expect.any(String) }],
-      keys_from_before: ['00000001'],
+      holdoff_until: expect.any(String),
+      blocked_ranges: [{ from: expect.any(String), until: expect.any(String) }],
+      controllers_with_old_keys: ['00000001'],
     });
     expect((await clock('show')).stdout).toMatch(
       /^No key is committed before \S+Z: the clock was set back [^]*Who kept back an M7 of controller 00000001/,

@@ -199,8 +199,8 @@ describe('a network with one controller', () => {
       `{"id":"0000a1b2","controller_id":"${CONTROLLER}","controller":"${controllerAddress}","ik":"${ik}"}\n`,
     );
     const importing = ['import', jsonl, '--data', network.registry];
-    expect(await network.run('auth-server', importing)).toMatch(/^1 added, 0 changed, 0 unchanged, 0 refused, as order \d+\n$/);
-    expect(await network.run('auth-server', importing)).toBe('0 added, 0 changed, 1 unchanged, 0 refused\n');
+    expect(await network.run('auth-server', importing)).toMatch(/^1 added, 0 changed, 0 unchanged, 0 rejected, as order \d+\n$/);
+    expect(await network.run('auth-server', importing)).toBe('0 added, 0 changed, 1 unchanged, 0 rejected\n');
     const install = [
       'install',
       '--state',
@@ -215,7 +215,7 @@ describe('a network with one controller', () => {
     await network.run('node-agent', install, `${ik}\n`);
     expect(await network.run('node-agent', ['join', '--state', network.node('bought')])).toMatch(/^Node 0000a1b2 joined/);
     expect(await showStatus(network, network.node('bought'))).toMatchObject({ controllers: [CONTROLLER] });
-    expect(await network.run('auth-server', importing)).toBe('0 added, 0 changed, 1 unchanged, 0 refused\n');
+    expect(await network.run('auth-server', importing)).toBe('0 added, 0 changed, 1 unchanged, 0 rejected\n');
     const other = await network.file('other.jsonl', (await readFile(jsonl, 'utf8')).replace(ik, ik.replaceAll('0', 'f')));
     expect(await network.try('auth-server', ['import', other, '--data', network.registry])).toMatchObject({
       code: 2,

@@ -131,7 +131,7 @@ describe('a manifest that is encrypted', () => {
     );
     const text = Buffer.from(await decryptManifest(await readFile(encrypted), encrypted, { passphrase: secret })).toString();
     const imported = await admin.runOther('auth-server', ['import', '-', '--data', network.registry], text);
-    expect([imported.code, imported.stdout]).toEqual([0, '0 added, 0 changed, 1 unchanged, 0 refused\n']);
+    expect([imported.code, imported.stdout]).toEqual([0, '0 added, 0 changed, 1 unchanged, 0 rejected\n']);
   });
 });
 
@@ -141,9 +141,9 @@ describe('an import', () => {
     const file = await network.file('bad.csv', text);
     const told = async (...more: readonly string[]): Promise<unknown> =>
       JSON.parse((await admin.try('import', file, '--json', ...more)).stdout);
-    expect(await told()).toMatchObject({ dry_run: false, done: false, refused: 1 });
-    expect(await told('--dry-run')).toMatchObject({ dry_run: true, done: false, refused: 1 });
-    expect(await told('--skip-bad')).toMatchObject({ dry_run: false, done: true, refused: 1 });
+    expect(await told()).toMatchObject({ dry_run: false, done: false, rejected: 1 });
+    expect(await told('--dry-run')).toMatchObject({ dry_run: true, done: false, rejected: 1 });
+    expect(await told('--skip-bad')).toMatchObject({ dry_run: false, done: true, rejected: 1 });
   });
 
   it('of a header and nothing below it is refused, as an empty file is', async () => {
@@ -182,11 +182,11 @@ describe('a node whose order is closed for good', () => {
     expect([refused.code, refused.stdout]).toEqual([2, expect.stringContaining(`its order ${number} is closed for good`)]);
     await admin.run('node', 'remove', id, '--yes');
     await admin.run('import', file);
-    expect([await admin.why(id), await admin.why(other)]).toEqual(['server-silent', 'window-shut']);
+    expect([await admin.why(id), await admin.why(other)]).toEqual(['server-silent', 'outside-join-window']);
   });
 
-  it('of an order that is shut is told so when it is reset', async () => {
-    const { number, ids } = await order('shut');
+  it('of an order that is suspended is told so when it is reset', async () => {
+    const { number, ids } = await order('suspended');
     await admin.run('order', 'open', number, '--join-from', '2999-01-01Z');
     const out = network.path('early');
     expect(await admin.run('node', 'reset', ids[0]!, '--out', out, '--yes')).toMatch(
@@ -206,10 +206,13 @@ describe('an order that was left open', () => {
     };
     expect(await state()).toBe('open');
     await admin.run('order', 'open', number, '--join-from', '2999-01-01Z');
-    expect(await state()).toBe('not-yet');
-    expect(await admin.run('order', 'list')).toMatch(/ MAY JOIN FROM +UNTIL .*\n[^]* not-yet .* 2999-01-01T00:00:00\.000Z +- /);
-    await admin.run('order', 'shut', number);
-    expect(await state()).toBe('shut');
+    expect(await state()).toBe('scheduled');
+    expect(await admin.run('order', 'list')).toMatch(/ MAY JOIN FROM +UNTIL .*\n[^]* scheduled .* 2999-01-01T00:00:00\.000Z +- /);
+    await admin.run('order', 'suspend', number);
+    expect(await state()).toBe('suspended');
+    expect(await admin.run('order', 'resume', number)).toBe(`Order ${number} is resumed: scheduled\n`);
+    expect(await state()).toBe('scheduled');
+    await admin.run('order', 'suspend', number);
     await admin.run('order', 'close', number, '--yes');
     expect(await state()).toBe('closed');
   });
@@ -241,13 +244,13 @@ describe('a date', () => {
     expect([made['join_from'], made['join_until']]).toEqual(CHRISTMAS_EVE);
   });
 
-  it('that is over is refused with its end, and with the command that shuts the order instead', async () => {
+  it('that is over is refused with its end, and with the command that suspends the order instead', async () => {
     const { number } = await order('past');
     const said = await admin.expectRejected(2, 'order', 'open', number, '--join-until', '2020-12-24');
     expect(said).toContain('--join-until 2020-12-24T23:59:59.999+01:00 (Europe/Berlin) is over already\nNothing was changed.');
-    const [, shut = ''] = /To shut the order:\n {2}latchkey-auth-server (.*)\n$/.exec(said) ?? [];
-    const { code, stdout } = await admin.runOther('auth-server', shut.split(' '));
-    expect([code, stdout]).toEqual([0, expect.stringContaining(`Order ${number} is shut`)]);
+    const [, suspend = ''] = /To suspend the order:\n {2}latchkey-auth-server (.*)\n$/.exec(said) ?? [];
+    const { code, stdout } = await admin.runOther('auth-server', suspend.split(' '));
+    expect([code, stdout]).toEqual([0, expect.stringContaining(`Order ${number} is suspended`)]);
   });
 
   it('that nodes are listed or exported by begins here, which standard error says unless it came with its zone', async () => {

@@ -60,19 +60,19 @@ describe('with an auth-server of its own', () => {
       keys.push(before, next);
       expect(await admin.json('controller', 'show', CONTROLLER)).toMatchObject({
         key: before.fingerprint,
-        next_key: next.fingerprint,
+        staged_key: next.fingerprint,
       });
       await rename(state, credential);
       process.kill(controller.pid, 'SIGHUP');
       await controller.waitFor(({ msg, key }) => msg === 'credential read anew' && key === next.fingerprint);
       await running.authServer.waitFor(({ msg, key }) => /the old one is erased/.test(msg) && key === next.fingerprint);
-      expect(await admin.json('controller', 'show', CONTROLLER)).toMatchObject({ key: next.fingerprint, next_key: null });
+      expect(await admin.json('controller', 'show', CONTROLLER)).toMatchObject({ key: next.fingerprint, staged_key: null });
     }
     await joining.stop();
     expect(joining.joins).toBeGreaterThan(1);
     expect(await admin.expectRejected(2, 'controller', 'rotate', '00000009', '--out', state)).toContain('not in the registry');
     expect(await admin.expectRejected(2, 'controller', 'rotate', CONTROLLER, '--out', credential)).toContain('exists already');
-    expect(await admin.json('controller', 'show', CONTROLLER)).toMatchObject({ next_key: null });
+    expect(await admin.json('controller', 'show', CONTROLLER)).toMatchObject({ staged_key: null });
   });
 
   it('a credential that is not the controller’s own, or none, changes nothing on SIGHUP', async () => {
@@ -157,7 +157,7 @@ describe('with an auth-server of its own', () => {
     const entries = exported.stdout
       .trimEnd()
       .split('\n')
-      .map((line) => JSON.parse(line) as { seq: number; what: string; who: string });
+      .map((line) => JSON.parse(line) as { seq: number; what: string; actor: string });
     const head = /^HEAD (\d+:[0-9a-f]{64})\n$/.exec(exported.stderr)?.[1] ?? '';
     expect(entries.map(({ seq }) => seq)).toEqual(entries.map((_, i) => i + 1));
     for (const what of [
@@ -165,11 +165,11 @@ describe('with an auth-server of its own', () => {
       'controller added',
       'order created',
       'node joined',
-      'controller key changed',
-      'master key changed',
+      'controller key activated',
+      'master key rotated',
     ])
       expect(entries.map((entry) => entry.what)).toContain(what);
-    const who = new Set(entries.map((entry) => entry.who));
+    const who = new Set(entries.map((entry) => entry.actor));
     expect([...who].toSorted()).toEqual(['auth-server', expect.stringMatching(/^user \S+$/)]);
 
     // It follows from when it has opened the registry: something has to be written until it says so.
@@ -180,11 +180,15 @@ describe('with an auth-server of its own', () => {
       return follow.lines.length;
     };
     await expect.poll(changes, { timeout: 60_000 }).toBeGreaterThan(0);
-    expect(follow.lines[0]).toMatchObject({ what: 'node set', node: id, note: expect.stringMatching(/^grace \d+d$/) as string });
+    expect(follow.lines[0]).toMatchObject({
+      what: 'node lifetime changed',
+      node: id,
+      note: expect.stringMatching(/^grace \d+d$/) as string,
+    });
     expect([await follow.stop('SIGINT'), follow.unparsedOutput]).toEqual([0, '']);
 
     expect(await admin.run('audit', 'verify', '--against', head)).toMatch(/^The log holds\. HEAD /);
-    expect(await admin.json('audit', 'verify')).toMatchObject({ holds: true, problems: [] });
+    expect(await admin.json('audit', 'verify')).toMatchObject({ valid: true, problems: [] });
     expect(await admin.expectRejected(1, 'audit', 'verify', '--against', `2${head.slice(head.indexOf(':'))}`)).toContain(
       'does not hold',
     );
@@ -193,12 +197,12 @@ describe('with an auth-server of its own', () => {
     expect(table.trimEnd().split('\n')).toHaveLength(3);
 
     const kept = network.path('kept.jsonl');
-    expect(await admin.expectRejected(2, 'audit', 'prune', '--through', '3', '--out', kept)).toContain('Say --yes');
-    await admin.run('audit', 'prune', '--through', '3', '--out', kept, '--yes');
+    expect(await admin.expectRejected(2, 'audit', 'prune', '--up-to', '3', '--out', kept)).toContain('Say --yes');
+    await admin.run('audit', 'prune', '--up-to', '3', '--out', kept, '--yes');
     expect(await readFile(kept, 'utf8')).toBe(exported.stdout.split('\n').slice(0, 3).join('\n').concat('\n'));
     expect(await admin.run('audit', 'verify', '--against', head)).toMatch(/^The log holds\. HEAD /);
     expect((await admin.json<{ seq: number }[]>('audit', 'list', '--from', '1', '--limit', '1'))[0]?.seq).toBe(4);
-    expect(await admin.expectRejected(2, 'audit', 'prune', '--through', '3', '--out', kept, '--yes')).toContain(
+    expect(await admin.expectRejected(2, 'audit', 'prune', '--up-to', '3', '--out', kept, '--yes')).toContain(
       'there is no entry 3',
     );
     expect(await admin.join(id)).toBe(0);
@@ -252,8 +256,8 @@ describe('with the registry in the controller', () => {
 
   it('the commands show and change at once what the controller goes by', async () => {
     const { id } = await orderAndInstall(network);
-    await admin.run('order', 'shut', '1');
-    expect([await admin.join(id), await admin.why(id)]).toEqual([1, 'window-shut']);
+    await admin.run('order', 'suspend', '1');
+    expect([await admin.join(id), await admin.why(id)]).toEqual([1, 'outside-join-window']);
     await admin.run('order', 'open', '1');
     expect(await admin.join(id)).toBe(0);
     await admin.run('node', 'disable', id);
@@ -275,10 +279,12 @@ describe('with the registry in the controller', () => {
     await controller.waitFor(({ msg }) => msg === 'credential read anew');
     expect(await admin.join(id)).toBe(0);
     const now = await readKeyFrom(credential);
-    expect(await admin.json('controller', 'show', CONTROLLER)).toMatchObject({ key: now.fingerprint, next_key: null });
+    expect(await admin.json('controller', 'show', CONTROLLER)).toMatchObject({ key: now.fingerprint, staged_key: null });
 
-    const life = await admin.json<{ life: { what: string; who: string }[] }>('node', 'show', id);
-    expect(life.life.filter(({ what }) => what.startsWith('node ')).map(({ what, who }) => [what, who.split(' ')[0]])).toEqual([
+    const life = await admin.json<{ life: { what: string; actor: string }[] }>('node', 'show', id);
+    expect(
+      life.life.filter(({ what }) => what.startsWith('node ')).map(({ what, actor }) => [what, actor.split(' ')[0]]),
+    ).toEqual([
       ['node joined', 'controller'],
       ['node disabled', 'user'],
       ['node enabled', 'user'],

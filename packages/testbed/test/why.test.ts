@@ -258,14 +258,14 @@ const ROWS: readonly Row[] = [
     lines: 1,
   }),
   {
-    cause: 'window-shut',
-    when: 'its order is shut',
+    cause: 'outside-join-window',
+    when: 'its order is suspended',
     joined: false,
-    make: async (one) => void (await one.admin('order', 'shut', one.order)),
+    make: async (one) => void (await one.admin('order', 'suspend', one.order)),
     lines: 1,
   },
   {
-    cause: 'window-shut',
+    cause: 'outside-join-window',
     when: 'its order opens in years, and is opened now',
     joined: false,
     order: ['--join-from', '2998-01-01Z', '--join-until', '2999-01-01Z'],
@@ -275,7 +275,7 @@ const ROWS: readonly Row[] = [
     orderIs: { join_from: null, join_until: '2999-01-01T23:59:59.999Z' },
   },
   {
-    cause: 'window-shut',
+    cause: 'outside-join-window',
     when: 'the join window of its order is over',
     joined: false,
     // No command sets a window that is over.
@@ -291,7 +291,7 @@ const ROWS: readonly Row[] = [
     lines: 1,
   },
   {
-    cause: 'window-shut',
+    cause: 'outside-join-window',
     when: 'its order is closed for good',
     joined: false,
     order: ['--lifetime', '90d'],
@@ -510,7 +510,7 @@ const ROWS: readonly Row[] = [
     when: 'it was refused, and has been switched off since',
     joined: false,
     make: async (one) => {
-      await one.admin('order', 'shut', one.order);
+      await one.admin('order', 'suspend', one.order);
       mustBe(await one.join(), 1);
       await until('it was refused', () => one.refused(), Boolean);
       await one.admin('order', 'open', one.order);
@@ -645,7 +645,7 @@ describe('every cause that there is', () => {
 
   it.each([
     // A node that has joined renews whatever its order says; one that is silent is late, or well.
-    [true, ['window-shut', 'never-asked', 'device-silent']],
+    [true, ['outside-join-window', 'never-asked', 'device-silent']],
     // A node that has not has no key that could expire.
     [false, ['expired', 'expiring', 'joined']],
   ])('is made above, by nodes of which it is true that they joined: %s, but where it cannot be', (joined, impossible) => {

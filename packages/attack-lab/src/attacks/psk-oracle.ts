@@ -37,7 +37,7 @@ export const pskOracle: Attack = {
   profile() {
     // RN_c is sealed in M2 and M4: the attacker is given it all the same.
     const { recorded, randomOctets } = recordingGenerator();
-    const network = new ProfileNetwork({ randomOctets: randomOctets });
+    const network = new ProfileNetwork({ randomOctets });
     const ik = newSecret();
     const victim = network.install(VICTIM, ik);
     network.install(SIBLING, ik);

@@ -24,7 +24,7 @@ export const reflection: Attack = {
   },
   profile() {
     const { recorded, randomOctets } = recordingGenerator();
-    const network = new ProfileNetwork({ randomOctets: randomOctets });
+    const network = new ProfileNetwork({ randomOctets });
     network.install(VICTIM, newSecret());
     const first = network.ask(encodeM1({ idI: VICTIM, rnI: randomBytes(16) }))!;
     const { tid } = decodeM4(first);

@@ -145,7 +145,7 @@ async function verify({
       if (problems.length >= MAX_PROBLEMS) break;
     }
     const headText = head === undefined ? 'none' : formatHead(head);
-    if (json === true) printJson({ holds: problems.length === 0, head: headText, problems });
+    if (json === true) printJson({ valid: problems.length === 0, head: headText, problems });
     else if (problems.length === 0) process.stdout.write(`The log holds. HEAD ${headText}\n`);
     else process.stdout.write(problems.map((problem) => `${problem}\n`).join(''));
     if (problems.length > 0) {
@@ -160,11 +160,11 @@ function pruneCommand(): Command {
   const command = registryOptions(
     new Command('prune').description('write entries to a file, then take them out of the registry; the chain goes on'),
   )
-    .requiredOption('--through <number>', 'the last entry that goes', integerArgument(1, Number.MAX_SAFE_INTEGER))
+    .requiredOption('--up-to <number>', 'the last entry that goes', integerArgument(1, Number.MAX_SAFE_INTEGER))
     .requiredOption('--out <file>', 'where they are kept; must not exist')
     .addOption(yesOption())
     .action(prune);
-  return withExamples(command, 'latchkey-auth-server audit prune --data ./data --through 1000000 --out audit-2026.jsonl');
+  return withExamples(command, 'latchkey-auth-server audit prune --data ./data --up-to 1000000 --out audit-2026.jsonl');
 }
 
 interface PruneOptions extends RegistryOptions {

@@ -25,7 +25,8 @@ async function show({ json, ...options }: RegistryOptions & { readonly json?: tr
     const ranges = blockedRanges(registry.clockHistory, Date.now()).map(formatRange);
     const controllers = controllersWithOldKeys(registry).map(formatId);
     const holdoff = holdoffOf(registry.clockHistory);
-    if (json === true) return printJson({ waits_until: holdoff ?? null, past: ranges, keys_from_before: controllers });
+    if (json === true)
+      return printJson({ holdoff_until: holdoff ?? null, blocked_ranges: ranges, controllers_with_old_keys: controllers });
     if (holdoff !== undefined) process.stdout.write(`${formatHoldoff(holdoff)}\n`);
     else if (ranges.length === 0)
       process.stdout.write('Keys are committed whatever the time: the clock is past all that it has shown\n');

@@ -117,7 +117,7 @@ async function rotate(idC: number, options: RegistryOptions & { readonly out: st
     return before;
   });
   if (before !== undefined)
-    process.stdout.write(`The one that was ordered before, [secret ${before}], was never used and is worth nothing now.\n`);
+    process.stdout.write(`The key that was staged before, [secret ${before}], was never used and is worth nothing now.\n`);
   process.stdout.write(
     `The next credential of controller ${formatId(idC)} is in ${options.out}.\n` +
       `Put it in the place of the old one. ${TAKE_UP_CREDENTIAL} With its first request the old SK_cs is erased.\n`,
@@ -160,10 +160,10 @@ async function list(options: RegistryOptions & { readonly json?: true }): Promis
       view.id,
       view.nid,
       view.servers.join(', ') || '-',
-      view.staged_key === null ? view.key : `${view.key}, next ${view.staged_key}`,
+      view.staged_key === null ? view.key : `${view.key}, staged ${view.staged_key}`,
       view.last_seen_at ?? 'never',
     ]);
-    process.stdout.write(formatTable(['ID', 'NODES REACH IT AT', 'SERVERS', 'SK_CS', 'HEARD'], rows));
+    process.stdout.write(formatTable(['ID', 'NODES REACH IT AT', 'SERVERS', 'SK_CS', 'LAST SEEN'], rows));
     return undefined;
   });
 }
@@ -194,10 +194,10 @@ async function show(idC: number, options: RegistryOptions & { readonly json?: tr
         'nodes reach it at': view.nid,
         servers: view.servers.join(', ') || 'none',
         SK_cs: `[secret ${view.key}]`,
-        'next SK_cs': view.staged_key === null ? undefined : `[secret ${view.staged_key}], not used yet`,
+        'staged SK_cs': view.staged_key === null ? undefined : `[secret ${view.staged_key}], not used yet`,
         added: view.added_at,
-        heard: view.last_seen_at ?? 'never',
-        'does not open': unopened === null ? undefined : `since ${unopened}: it has another SK_cs`,
+        'last seen': view.last_seen_at ?? 'never',
+        'authentication fails': unopened === null ? undefined : `since ${unopened}: it has another SK_cs`,
         clock: clockOf(view),
         nodes: `${nodes}, of which ${joined} joined`,
       }),

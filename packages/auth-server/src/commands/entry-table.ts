@@ -5,7 +5,7 @@ import { pluralize } from './with-registry.js';
 /** Entries of the audit log, one a row. */
 export function auditTable(entries: readonly AuditEntry[]): string {
   return formatTable(
-    ['ENTRY', 'TIME', 'WHO', 'WHAT', 'NODE', 'DETAILS'],
+    ['ENTRY', 'TIME', 'ACTOR', 'WHAT', 'NODE', 'DETAILS'],
     entries.map((entry) => [String(entry.seq), entry.at, entry.actor, entry.what, entry.node ?? '-', detailsOf(entry)]),
   );
 }
@@ -16,7 +16,7 @@ function detailsOf({ order, controller, tid, count, up_to, key_before, key, note
     controller === undefined ? [] : [`controller ${controller}`],
     tid === undefined ? [] : [`tid ${tid}`],
     count === undefined ? [] : [pluralize(count, 'node')],
-    up_to === undefined ? [] : [`through entry ${up_to}`],
+    up_to === undefined ? [] : [`up to entry ${up_to}`],
     key === undefined ? [] : [`key ${key_before === undefined ? '' : `${key_before} -> `}${key}`],
     note === undefined ? [] : [note],
   ];

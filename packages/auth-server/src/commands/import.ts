@@ -174,7 +174,7 @@ function printTables({ additions, changes, problems }: ImportReport): void {
   for (const [title, lines] of [
     ['ADDED', additions.map((addition) => ({ ...addition, reason: '' }))],
     ['CHANGED', changes],
-    ['REFUSED', problems],
+    ['REJECTED', problems],
   ] as const) {
     if (lines.length === 0) continue;
     process.stdout.write(
@@ -194,7 +194,7 @@ function printSummary(
   { json, dryRun }: ImportOptions,
   { done, order }: { readonly done: boolean; readonly order: number | undefined },
 ): void {
-  const { add, change, unchanged, duplicate, refuse } = counts;
+  const { add, change, unchanged, duplicate, reject } = counts;
   if (json === true) {
     return printJson({
       dry_run: dryRun === true,

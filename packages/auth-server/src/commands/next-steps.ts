@@ -40,6 +40,8 @@ export function stepsFor(action: Action): readonly Step[] {
       return [{ on: 'auth-server', says: 'Enable it:', command: [PROGRAM, 'node', 'enable', action.node] }];
     case 'enrol-again':
       return enrolAgain(action.node, action);
+    case 'resume-order':
+      return [resumeOrder(action)];
     case 'open-order':
       return [openOrder(action)];
     case 'extend-grace':
@@ -162,6 +164,14 @@ function importNode({ node, joined_before: joinedBefore }: Extract<Action, { kin
     },
     ...(joinedBefore === false ? [] : [again]),
   ];
+}
+
+function resumeOrder({ order }: Extract<Action, { kind: 'resume-order' }>): Step {
+  return {
+    on: 'auth-server',
+    says: 'Resume the order:',
+    command: [PROGRAM, 'order', 'resume', String(order)],
+  };
 }
 
 function openOrder({ order, join_until: until }: Extract<Action, { kind: 'open-order' }>): Step {

@@ -118,7 +118,7 @@ async function resetOne(registry: Registry, idI: number, options: ResetOptions, 
   const server = { ...surroundings.server, runs: true, seenAt: now.wallMs };
   const { cause, sentence, action, instead } = diagnoseNode(registry, idI, { ...surroundings, server, heldUntil: undefined });
   const refused =
-    cause === 'window-shut' || cause === 'disabled' ? `But: ${sentence}\n${formatAdvice(action, instead, called)}` : '';
+    cause === 'outside-join-window' || cause === 'disabled' ? `But: ${sentence}\n${formatAdvice(action, instead, called)}` : '';
   const waits = cause === 'held-off' ? `${sentence}\n${output === undefined ? `${LOST_STATE}\n` : ''}` : '';
   const key = `initial key ${String(ik)}${output === undefined ? ' again' : ''}`;
   process.stdout.write(`Node ${id} joins with ${key}\n${output === undefined ? '' : `${output.advice}\n`}${waits}${refused}`);

@@ -37,7 +37,7 @@ async function expose(number: number | undefined, options: ExposureOptions): Pro
       const holders = issued.map(({ installer, at }) => `${installer} ${formatDate(Date.parse(at))}`).join(', ');
       return [keys, holders, String(held), String(joined), controllers.join(', ') || '-', retired_at ?? '-'];
     });
-    process.stdout.write(formatTable(['INITIAL KEY', 'GIVEN TO', 'HELD BY', 'JOINED', 'SEEN BY CONTROLLERS', 'RETIRED'], rows));
+    process.stdout.write(formatTable(['INITIAL KEY', 'ISSUED TO', 'HELD BY', 'JOINED', 'SEEN BY CONTROLLERS', 'RETIRED'], rows));
     if (all.length > rows.length) process.stderr.write(`${rows.length} of ${all.length} shown; --limit shows more\n`);
     return undefined;
   });

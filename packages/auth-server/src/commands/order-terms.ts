@@ -76,9 +76,9 @@ export function withOrderNumber(command: Command): Command {
 /**
  * Rejects a window that is never open.
  *
- * @param shut the command that stops first joins at once, where the order exists
+ * @param suspend the command that stops first joins at once, where the order exists
  */
-export function checkWindow({ joinFrom, joinUntil }: JoinWindow, shut?: CommandLine): void {
+export function checkWindow({ joinFrom, joinUntil }: JoinWindow, suspend?: CommandLine): void {
   if (joinUntil === undefined) return;
   if (joinFrom !== undefined && joinFrom.at >= joinUntil.at) {
     throw new UsageFailure(`--join-until ${joinUntil.text} is not after --join-from ${joinFrom.text}`, {
@@ -87,8 +87,8 @@ export function checkWindow({ joinFrom, joinUntil }: JoinWindow, shut?: CommandL
   }
   if (joinUntil.at <= Date.now()) {
     throw new UsageFailure(`--join-until ${joinUntil.text} is over already`, {
-      advice: `Nothing was changed.${shut === undefined ? '' : ' To shut the order:'}`,
-      run: shut === undefined ? [] : [shut],
+      advice: `Nothing was changed.${suspend === undefined ? '' : ' To suspend the order:'}`,
+      run: suspend === undefined ? [] : [suspend],
     });
   }
 }

@@ -31,6 +31,7 @@ export function orderCommand(): Command {
     .addCommand(labelsCommand())
     .addCommand(openCommand())
     .addCommand(suspendCommand())
+    .addCommand(resumeCommand())
     .addCommand(closeCommand())
     .addCommand(exposureCommand());
 }
@@ -185,7 +186,7 @@ function openCommand(): Command {
 }
 
 async function open(number: number, options: RegistryOptions & JoinWindow): Promise<void> {
-  checkWindow(options, ['latchkey-auth-server', 'order', 'shut', String(number)]);
+  checkWindow(options, ['latchkey-auth-server', 'order', 'suspend', String(number)]);
   await withRegistry(options, async (registry) => {
     requireOrder(registry, number);
     await setJoinWindow(registry, number, storedWindow(options));
@@ -195,22 +196,38 @@ async function open(number: number, options: RegistryOptions & JoinWindow): Prom
 
 function suspendCommand(): Command {
   const command = withOrderNumber(
-    new Command('shut').description('let no more nodes of the order join for the first time, until it is opened'),
+    new Command('suspend').description('let no more nodes of the order join for the first time, until it is resumed'),
   ).action(suspend);
-  return withExamples(command, 'latchkey-auth-server order shut 1 --data ./data');
+  return withExamples(command, 'latchkey-auth-server order suspend 1 --data ./data');
 }
 
 async function suspend(number: number, options: RegistryOptions): Promise<void> {
   await withRegistry(options, async (registry) => {
     requireOrder(registry, number);
-    await setOrderState(registry, number, 'shut');
+    await setOrderState(registry, number, 'suspended');
   });
-  process.stdout.write(`Order ${number} is shut; nodes that have joined renew their keys as before\n`);
+  process.stdout.write(`Order ${number} is suspended; nodes that have joined renew their keys as before\n`);
+}
+
+function resumeCommand(): Command {
+  const command = withOrderNumber(
+    new Command('resume').description('let nodes of a suspended order join again, within its join window'),
+  ).action(resume);
+  return withExamples(command, 'latchkey-auth-server order resume 1 --data ./data');
+}
+
+async function resume(number: number, options: RegistryOptions): Promise<void> {
+  const state = await withRegistry(options, async (registry) => {
+    requireOrder(registry, number);
+    await setOrderState(registry, number, 'open');
+    return orderStatus(requireOrder(registry, number), Date.now());
+  });
+  process.stdout.write(`Order ${number} is resumed: ${state}\n`);
 }
 
 function closeCommand(): Command {
   const command = withOrderNumber(
-    new Command('close').description('shut an order for good: its initial keys are worth nothing from then on'),
+    new Command('close').description('close an order for good: its initial keys are worth nothing from then on'),
   )
     .addOption(yesOption())
     .action(close);

@@ -56,7 +56,7 @@ export class MeasuredNetwork {
     const before = [this.controller.resources().cpuMs, this.server?.resources().cpuMs ?? 0] as const;
     const result = await this.#generator.play(plan);
     return {
-      result: result,
+      result,
       controllerCpuMs: this.controller.resources().cpuMs - before[0],
       serverCpuMs: (this.server?.resources().cpuMs ?? 0) - before[1],
     };

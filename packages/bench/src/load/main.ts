@@ -1,4 +1,4 @@
-/** A load generator as a process of its own: `Cast` as its one argument, then plans in and what was played out, over IPC. */
+/** A load generator as a process of its own: `LoadTarget` as its one argument, then plans in and what was played out, over IPC. */
 
 import { LoadClient } from './player.js';
 import type { LoadTarget, LoadProfile } from './plan.js';

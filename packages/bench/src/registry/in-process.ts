@@ -29,7 +29,7 @@ export class InProcessRegistry {
     const registry = await fixture.open();
     // As a daemon logs to a file nobody reads the lines of: its cost is not the registry's.
     const log = await createLog('bench', 'error', 'stderr');
-    const server = new AuthServer({ registry, clock: readClock, randomBytes: randomBytes, log });
+    const server = new AuthServer({ registry, clock: readClock, randomBytes, log });
     return new InProcessRegistry(fixture.fleet, registry, server, await fixture.skCs());
   }
 

@@ -159,7 +159,7 @@ async function measureImports(
     `The longer import read ${formatCount(rate(figures[0]))} lines/s, and ${formatCount(rate(figures[1]))} in a second of CPU time; ` +
       `${formatCount(LINES_PER_SECOND)} lines/s are wanted where nothing else runs.`,
   ];
-  return { figures, remarks, fixture: fixture };
+  return { figures, remarks, fixture };
 }
 
 type ImportQuantity = 'wallUs' | 'cpuUs' | 'anonymousMiB' | 'residentMiB' | 'bareWallUs' | 'bareCpuUs';

@@ -31,7 +31,7 @@ export function legacyKeyStorePath(state: string): string {
 }
 
 export function keyStorePath(state: string): string {
-  return join(state, 'psks');
+  return join(state, 'application-roots');
 }
 
 /** Opens the keys for one command, beside a controller that may be running on them. */

@@ -30,7 +30,7 @@ export class ServerMetrics {
         help: 'Copies of requests that came while the first was being worked on',
         read: () => this.retransmissions,
       },
-      { type: 'gauge', name: 'latchkey_requests_in_work', help: 'Requests being worked on', read: () => this.inFlight },
+      { type: 'gauge', name: 'latchkey_requests_in_flight', help: 'Requests being worked on', read: () => this.inFlight },
     ];
   }
 }

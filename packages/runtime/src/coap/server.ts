@@ -413,7 +413,7 @@ function send(response: OutgoingMessage, answer: Exclude<AnyResponse, 'challenge
   response.end(answer.payload);
 }
 
-function strangersOf({ validateAddresses }: Pick<CoapServerOptions, 'askedByStrangers'>): AdmissionControl | undefined {
+function strangersOf({ validateAddresses }: Pick<CoapServerOptions, 'validateAddresses'>): AdmissionControl | undefined {
   return validateAddresses === true ? new AdmissionControl() : undefined;
 }
 
