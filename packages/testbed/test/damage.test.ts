@@ -163,7 +163,8 @@ describe('another file', () => {
     await putBackAfterTest(node.state);
     await spoil(join(node.state, 'node.json'));
     const { code, stderr } = await running.network.try('node-agent', ['status', '--state', node.state]);
-    const said = /node\.json: .*\nThe file was changed by something else\. Restore it, or install the node again with --replace; .*\n$/;
+    const said =
+      /node\.json: .*\nThe file was changed by something else\. Restore it, or install the node again with --replace; .*\n$/;
     expect([code, stderr]).toEqual([2, expect.stringMatching(said)]);
   });
 });
