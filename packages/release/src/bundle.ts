@@ -3,7 +3,7 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Failure } from '@latchkey/runtime';
-import { rolldown } from 'rolldown';
+import { type OutputOptions, rolldown, type RolldownOutput } from 'rolldown';
 import { patchSource } from './changes.js';
 import { type Dependency, dependencyOf } from './dependency.js';
 import { type Product, ROOT } from './product.js';
@@ -38,11 +38,19 @@ export async function bundle(product: BundleInput): Promise<Bundle> {
     external: [/^node:/, ...product.natives.map((name) => new RegExp(`^${name}$`))],
     resolve: { alias: { ...ALIASES, ...exactAliases(product.parts) } },
     logLevel: 'silent',
-    // What is needed from the start lies in one file: what is loaded later may take of it from there.
     preserveEntrySignatures: 'allow-extension',
     plugins: [{ name: 'changes', transform: patchSource }],
   });
-  const { output } = await build.generate({ format: 'cjs', minify: true, comments: false });
+  const options: OutputOptions = { format: 'cjs', minify: true, comments: false };
+  const groups = Object.keys(product.entries).map((name) => ({ name, modules: new Set<string>() }));
+  const first = await build.generate(options);
+  for (const { name, modules } of groups) collectStartModules(`${name}.js`, first, modules);
+  const codeSplitting = {
+    // Each group has the modules that it needs already.
+    includeDependenciesRecursively: false,
+    groups: groups.map(({ name, modules }) => ({ name, test: (id: string) => modules.has(id) })),
+  };
+  const { output } = await build.generate({ ...options, codeSplitting });
   await build.close();
   const tree: Tree = new Map();
   const dependencies = new Map<string, Dependency>();
@@ -58,6 +66,18 @@ export async function bundle(product: BundleInput): Promise<Bundle> {
     }
   }
   return { tree, dependencies: [...dependencies.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1)) };
+}
+
+/**
+ * Adds the modules that an entry loads at its start. They go into one file, and parts that are
+ * loaded later take them from there: rolldown by itself gives what is shared files of its own,
+ * which the node-agent would compile again at each start.
+ */
+function collectStartModules(file: string, { output }: Pick<RolldownOutput, 'output'>, modules: Set<string>): void {
+  const chunk = output.find(({ fileName }) => fileName === file);
+  if (chunk?.type !== 'chunk') return;
+  for (const id of chunk.moduleIds) modules.add(id);
+  for (const imported of chunk.imports) collectStartModules(imported, { output }, modules);
 }
 
 /** For the alias of a package, but not of its files. */

@@ -75,7 +75,7 @@ describe('the lock file of a store', () => {
 describe('a new store', () => {
   it('has files of its user alone, which have room on the disk', async () => {
     const { path, lock } = await newStore();
-    expect((await readdir(path)).toSorted()).toEqual([STORE_FILE, LOCK_FILE, 'turnstile']);
+    expect((await readdir(path)).toSorted()).toEqual([STORE_FILE, LOCK_FILE, 'open.lock']);
     const { mode, size, blocks } = await stat(lock);
     expect([mode & 0o777, 512 * blocks >= size]).toEqual([0o600, true]);
   });
@@ -85,6 +85,6 @@ describe('a new store', () => {
     await mkdir(path);
     await writeFile(join(path, `.${STORE_FILE}.new`), 'half');
     await (await openStore(path)).close();
-    expect((await readdir(path)).toSorted()).toEqual([STORE_FILE, LOCK_FILE, 'turnstile']);
+    expect((await readdir(path)).toSorted()).toEqual([STORE_FILE, LOCK_FILE, 'open.lock']);
   });
 });

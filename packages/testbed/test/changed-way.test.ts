@@ -45,7 +45,7 @@ class Nodes {
 }
 
 const unanswered = async (where: string): Promise<number | undefined> =>
-  (await metricsOf(where)).get('latchkey_joins_total{outcome="failed",reason="noServer"}');
+  (await metricsOf(where)).get('latchkey_joins_total{outcome="failed",reason="serverUnavailable"}');
 const isReady = async (where: string): Promise<boolean> => (await get(where, '/readyz')).status === 200;
 
 describe('a controller whose flows to the auth-server get lost', () => {

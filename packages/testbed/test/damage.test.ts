@@ -62,7 +62,7 @@ describe('the keys of the nodes at a controller', () => {
   it.each(Object.entries({ ...spoiled, ...pages }))('%s: are put aside, and come back as nodes join', async (_, spoil) => {
     const { network, serverAddress } = running;
     await Promise.all([putBackAfterTest(state), putBackAfterTest(network.registry), putBackAfterTest(node.state)]);
-    await spoil(join(state, 'psks', 'data.mdb'));
+    await spoil(join(state, 'application-roots', 'data.mdb'));
     const key = (): Promise<CommandResult> => network.try('controller', ['key', node.id, '--state', state, '--label', 'test']);
     expect(await key()).toMatchObject({ code: 1, stderr: expect.stringContaining('is damaged: ') as string });
 
@@ -70,7 +70,10 @@ describe('the keys of the nodes at a controller', () => {
     const server = await network.startAuthServer(serverAddress);
     await controller.listening();
     const said = await controller.waitFor(({ msg }) => msg.endsWith('; it was put aside'));
-    expect(said).toMatchObject({ level: 'error', aside: expect.stringContaining(`${state}/psks-damaged-`) as string });
+    expect(said).toMatchObject({
+      level: 'error',
+      aside: expect.stringContaining(`${state}/application-roots-damaged-`) as string,
+    });
     expect(await readdir(String(said['aside']))).toContain('data.mdb');
     const { code, stderr } = await key();
     expect([code, stderr]).toEqual([1, expect.stringContaining(`no key of node ${node.id}`)]);
@@ -128,8 +131,8 @@ describe('another file', () => {
   /** With what a controller says of it, unless it serves. */
   const files = (): readonly (readonly [path: string, said?: string])[] => [
     [join(state, 'lock')],
-    [join(state, 'psks', 'lock.mdb')],
-    [join(state, 'psks', 'turnstile')],
+    [join(state, 'application-roots', 'lock.mdb')],
+    [join(state, 'application-roots', 'open.lock')],
     [join(state, 'serials.json'), "not JSON\nIf this machine's clock is right, remove the file"],
     [join(state, 'master.key'), 'expected one key of 32 hex digits\nPut back the copy'],
     [join(state, 'credential.json'), 'not JSON\nExpected what `latchkey-auth-server controller add --out FILE` writes'],

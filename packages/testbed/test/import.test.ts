@@ -63,7 +63,7 @@ describe('a file of nodes', () => {
   it('is taken in whatever notation it comes, by an import and by a device', async () => {
     const rows = [row('0000a001', newKey()), row('0000a002', newKey())];
     const plain = csv(...rows);
-    expect(await taken(plain)).toMatch(/^2 added, 0 changed, 0 unchanged, 0 refused, as order \d+\n$/);
+    expect(await taken(plain)).toMatch(/^2 added, 0 changed, 0 unchanged, 0 rejected, as order \d+\n$/);
     const objects = rows.map((text) => {
       const [id, controller_id, controller, ik] = text.split(',');
       return { id, controller_id, controller, ik };
@@ -81,7 +81,7 @@ describe('a file of nodes', () => {
       plain.replaceAll('\n', ',,\n'),
     ];
     for (const content of notations) {
-      expect(await taken(content), String(content)).toBe('0 added, 0 changed, 2 unchanged, 0 refused\n');
+      expect(await taken(content), String(content)).toBe('0 added, 0 changed, 2 unchanged, 0 rejected\n');
       const { code, stdout } = await install('0000a002', '--manifest', await file(content));
       expect([code, stdout], String(content)).toEqual([0, expect.stringContaining(`controller ${CONTROLLER} is at ${AT}`)]);
     }
@@ -122,11 +122,11 @@ describe('a file of nodes', () => {
   it('has one row where that stands twice alike, and is refused where it stands twice otherwise', async () => {
     const [id, ik] = ['0000a010', newKey()];
     const twice = csv(row(id, ik), row('0000a011', newKey()), row(id, ik.toUpperCase()));
-    expect(await taken(twice)).toMatch(/^2 added, 0 changed, 0 unchanged, 0 refused, 1 duplicate line, as order \d+\n$/);
+    expect(await taken(twice)).toMatch(/^2 added, 0 changed, 0 unchanged, 0 rejected, 1 duplicate line, as order \d+\n$/);
     const { stdout } = await tryToImport(csv(row(id, ik), row(id, newKey()), row(id, ik, OTHER, OTHER_AT)), '--json');
     expect(JSON.parse(stdout)).toMatchObject({
       unchanged: 1,
-      refused: 2,
+      rejected: 2,
       duplicates: 0,
       problems: [
         { line: 3, id, reason: 'stands in line 2 already, with another initial key' },
@@ -140,7 +140,7 @@ describe('a file of nodes', () => {
     const { code, stdout } = await tryToImport(csv(`"${row('0000a022', newKey())}`, ...good), '--skip-bad');
     expect(code).toBe(0);
     expect(stdout).toContain('a quote stands in the wrong place, or does not end');
-    expect(stdout).toMatch(/\n2 added, 0 changed, 0 unchanged, 1 refused, as order \d+\n$/);
+    expect(stdout).toMatch(/\n2 added, 0 changed, 0 unchanged, 1 rejected, as order \d+\n$/);
   });
 });
 
@@ -171,7 +171,7 @@ describe('an initial key', () => {
     const tried = await tryToImport(content, '--json');
     expect([tried.code, tried.stderr]).toEqual([2, expect.stringMatching(/\n.*--shared-key.*\n$/)]);
     expect(JSON.parse(tried.stdout)).toMatchObject({
-      refused: 3,
+      rejected: 3,
       problems: [
         { line: 2, id: '0000b010', reason: 'its initial key is that of node 0000b012 in line 4, too' },
         { line: 4, id: '0000b012', reason: 'its initial key is that of node 0000b010 in line 2, too' },
@@ -182,7 +182,7 @@ describe('an initial key', () => {
     expect(await admin.run('order', 'show', order)).toMatch(/^initial key +shared by several nodes$/m);
     expect(await admin.json('order', 'show', order)).toMatchObject({ shared_key: true, nodes: 4 });
     // They are there, and share it already.
-    expect(await taken(content)).toBe('0 added, 0 changed, 4 unchanged, 0 refused\n');
+    expect(await taken(content)).toBe('0 added, 0 changed, 4 unchanged, 0 rejected\n');
 
     const late = await tryToImport(csv(row('0000b014', shared)));
     expect(late.stdout).toMatch(
@@ -207,7 +207,7 @@ describe('an initial key', () => {
     const [one, two] = [newKey(), newKey()];
     await taken(csv(row('0000b020', one), row('0000b021', two)));
     expect(await taken(csv(row('0000b020', two), row('0000b021', one)))).toMatch(
-      /\n0 added, 2 changed, 0 unchanged, 0 refused\n$/,
+      /\n0 added, 2 changed, 0 unchanged, 0 rejected\n$/,
     );
   });
 });
@@ -256,7 +256,7 @@ describe('an import that moves nodes to another controller', () => {
     expect((await tryToImport(moved, '--dry-run')).code).toBe(0);
     expect(await controllers()).toEqual([CONTROLLER, CONTROLLER]);
 
-    expect(await taken(moved, '--yes')).toMatch(/\n1 added, 2 changed, 0 unchanged, 0 refused, as order \d+\n$/);
+    expect(await taken(moved, '--yes')).toMatch(/\n1 added, 2 changed, 0 unchanged, 0 rejected, as order \d+\n$/);
     expect(await controllers()).toEqual([OTHER, OTHER]);
   });
 });
@@ -317,6 +317,6 @@ it('a file that is encrypted is refused with the command that imports it, which 
   expect(advice).toMatch(/^age -d .*manifest\.csv\.age'? \| latchkey-auth-server import - --lifetime none --data /);
   // As if age had decrypted it.
   expect(runAsPrinted(advice.replace(/age -d (?:'.*?'(?:\\''.*?')*|\S+)/, `age -d '${order.manifest}'`))).toBe(
-    '0 added, 0 changed, 2 unchanged, 0 refused\n',
+    '0 added, 0 changed, 2 unchanged, 0 rejected\n',
   );
 });

@@ -85,7 +85,7 @@ describe.skipIf(!CAN_INJECT_FAULTS)('readiness while a clock makes every join fa
 
     // With another controller whose clock agrees it does know.
     expect((await join(SECOND)).code).toBe(0);
-    expect(await faultsAt(at['server']!)).toEqual({});
+    await untilReady(at['server']!);
     expect(await faultsAt(at[SECOND]!)).toEqual({});
     expect(await faultsAt(at[FIRST]!)).toEqual(ofController);
 

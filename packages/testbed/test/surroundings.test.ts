@@ -392,7 +392,7 @@ describe.skipIf(!canMakeNamespaces())('with a kernel (needs root, unshare, nsent
     // The node needs one of them for each join, and the controller asked for the others in the first two.
     for (let i = 0; i < 4; i++) await trio.joinsAgain();
     const metrics = await metricsOf(`unix:${trio.network.path('controller.sock')}`);
-    expect(metrics.get('latchkey_joins_total{outcome="failed",reason="noServer"}')).toBe(0);
+    expect(metrics.get('latchkey_joins_total{outcome="failed",reason="serverUnavailable"}')).toBe(0);
     await expectEnds(trio);
   });
 });
