@@ -17,7 +17,6 @@ import { isoTime } from './iso-time.js';
 /** What an entry can tell of. */
 export type AuditAction =
   | 'registry created'
-  | 'registry upgraded'
   | 'registry restored'
   | 'registry backed up'
   | 'master key rotation started'

@@ -18,7 +18,6 @@ import {
   removeOnSignal,
   syncFolderOf,
   systemFailure,
-  type ClockHistory,
   UsageFailure,
   addRange,
 } from '@latchkey/runtime';
@@ -221,9 +220,8 @@ async function verifyAndMarkRestored(
       // For every node: a key that was replaced since the backup is back (protocol, `reissuedAt`).
       tables.metadata.putSync('restored', { at: now, backupAt });
       // What was shown since the backup nobody has kept.
-      const times = tables.metadata.get('clock history') as ClockHistory | undefined;
       const span = { from: Math.min(backupAt, now), until: now + MAX_SERVER_CLOCK_SKEW_MS };
-      if (times !== undefined) tables.metadata.putSync('clock history', addRange(times, span));
+      tables.metadata.putSync('clock history', addRange(tables.times, span));
       tables.audit.append({ what: 'registry restored', note }, Date.now());
     });
     return { backupAt, nodes };

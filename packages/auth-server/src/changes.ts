@@ -5,7 +5,6 @@ import { type Endpoint, Failure, formatDuration, formatEndpoint, UsageFailure } 
 import { KEY_KIND } from '@latchkey/store';
 import type { AuditEvent, AuditAction } from './audit.js';
 import { initialKeyId, initialKeyIdKey } from './ik-identity.js';
-import { isUnknown } from './recent-initial-keys.js';
 import { notFound, type Registry } from './registry.js';
 import type { ControllerRecord, ControllerRow, NodeRow, OrderRecord, OrderRow } from './rows.js';
 import type { Tables } from './tables.js';
@@ -206,7 +205,7 @@ export async function resetNode(registry: Registry, idI: number, ik: Secret): Pr
         // Who has seen the IK that comes back has seen it.
         ...(sameKey && seenBy !== undefined ? { seenBy } : {}),
         ...(sameKey ? {} : { initialKeyIssuedAt: Date.now() }),
-        ...(sameKey || isUnknown(row.ik) || tables.recentInitialKeys.had(idI, given, at) ? { reissuedAt: at } : {}),
+        ...(sameKey || tables.recentInitialKeys.had(idI, given, at) ? { reissuedAt: at } : {}),
       };
     });
     await tables.write(() => tables.nodeActivity.removeSync(idI));

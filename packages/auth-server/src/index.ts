@@ -2,7 +2,6 @@
 
 export { logCheckpoint } from './audit-head.js';
 export { AuthServer, type AuthServerOptions, type LinkAnswer } from './auth-server.js';
-export { upgrade } from './upgrade.js';
 export { RegistryTelemetry } from './observation.js';
 export { Registry } from './registry.js';
 export { startStoreWatchdog } from './store-watch.js';

@@ -45,12 +45,11 @@ export class RecentInitialKeys {
 
   /** Inside a write transaction: the ID has this key until now. */
   remember(idI: number, ik: Uint8Array, at: number): void {
-    const key = isUnknown(ik) ? ANY : ik;
-    const others = this.#of(idI, at).filter((other) => !isSame(other.ik, key));
+    const others = this.#of(idI, at).filter((other) => !isSame(other.ik, ik));
     const [oldest, next] = others;
     if (others.length >= MAX_PER_ID && oldest !== undefined && next !== undefined)
       others.splice(0, 2, { ik: ANY, until: Math.max(oldest.until, next.until) });
-    this.#table.putSync(idI, [...others, { ik: key, until: at }]);
+    this.#table.putSync(idI, [...others, { ik, until: at }]);
   }
 
   /**
@@ -91,9 +90,4 @@ function recent(keys: readonly RecentInitialKey[], at: number): RecentInitialKey
 
 function isSame(a: Uint8Array, b: Uint8Array): boolean {
   return Buffer.compare(a, b) === 0;
-}
-
-/** What an upgrade leaves for a key that a node had traded in before. */
-export function isUnknown(ik: Uint8Array): boolean {
-  return ik.every((octet) => octet === 0);
 }

@@ -51,10 +51,10 @@ import {
   wipeKeys,
 } from './rows.js';
 import type { ControllerActivity, NodeActivity } from './sightings.js';
-import { STORE_FOLDER, storeFolderOfSchema, Tables } from './tables.js';
+import { STORE_FOLDER, Tables } from './tables.js';
 
 /** Version of what is in the tables. */
-export const SCHEMA = 2;
+export const SCHEMA = 1;
 
 /** How a commit ended: `conflict` means that the node was not what it was judged by any more, `expired` that the time for it was over. */
 export type CommitResult = 'committed' | 'conflict' | 'expired';
@@ -431,18 +431,13 @@ export async function requireRegistry(folder: string): Promise<void> {
 }
 
 /**
- * What to say where the registry is there under other names alone: what puts a store in the place of another, an upgrade or `restore --replace`,
- * was interrupted between its two steps. `undefined`: there is nothing of that kind.
+ * Describes a folder whose store lies there only under other names: `restore --replace` was killed between its two renames. Returns
+ * `undefined` if there is no such store.
  */
 async function describeMisplacedStore(folder: string): Promise<UsageFailure | undefined> {
   const folders = (await readdir(folder, { withFileTypes: true })).filter((there) => there.isDirectory());
   const names = folders.map(({ name }) => name).filter((name) => name.startsWith(`${STORE_FOLDER}-`));
   if (names.length === 0) return undefined;
-  if ([SCHEMA - 1, SCHEMA].every((schema) => names.includes(storeFolderOfSchema(schema))))
-    return new UsageFailure(`the upgrade of the registry in ${folder} was interrupted`, {
-      advice: 'Start the auth-server, which finishes it:',
-      run: [['latchkey-auth-server', 'run', '--data', folder]],
-    });
   return new UsageFailure(`${folder} holds no ${STORE_FOLDER}, but ${names.toSorted().join(', ')}`, {
     advice: `Nothing was changed. Restore a backup, or rename the one that is to serve to ${STORE_FOLDER}. Before you make a new one, move them away.`,
   });
@@ -457,14 +452,9 @@ function registryNotFound(folder: string): UsageFailure {
 }
 
 function schemaMismatch(folder: string, schema: number): Failure {
-  return schema < SCHEMA
-    ? new Failure(`the registry in ${folder} is of an older version (schema ${schema}; this one has ${SCHEMA})`, {
-        advice: 'Start the auth-server, which upgrades it, and keeps what it was beside it:',
-        run: [['latchkey-auth-server', 'run', '--data', folder]],
-      })
-    : new Failure(`the registry in ${folder} is of a newer version (schema ${schema}; this one has ${SCHEMA})`, {
-        advice: 'Use the version of Latchkey that wrote it, or a newer one.',
-      });
+  return new Failure(`the registry in ${folder} has schema ${schema}; this version of Latchkey reads schema ${SCHEMA}`, {
+    advice: 'Nothing was changed. Use the version of Latchkey that wrote the registry.',
+  });
 }
 
 export function notFound(what: 'node' | 'controller', id: number): Failure {

@@ -2,7 +2,7 @@
 
 import { join } from 'node:path';
 import { KEY_KIND, type MetadataTable, Keyring, openStore, writeFailure } from '@latchkey/store';
-import { type Clock, Failure, RESERVE_AHEAD_MS, readClock, type ClockHistory, serverTime, UsageFailure } from '@latchkey/runtime';
+import { type Clock, Failure, readClock, type ClockHistory, serverTime, UsageFailure } from '@latchkey/runtime';
 import { formatId, type Secret } from '@latchkey/protocol';
 import type { Database, RootDatabase } from 'lmdb';
 import { AuditLog, type AuditEvent } from './audit.js';
@@ -17,11 +17,6 @@ export const STORE_FOLDER = 'registry';
 /** Advice for a registry whose store is damaged. */
 export function restoreAdvice(folder: string): string {
   return `Nothing was changed. Restore a backup: latchkey-auth-server restore FILE --data ${folder} --replace`;
-}
-
-/** Where a store of that schema lies while it is not the one in use: it is about to be, or was before an upgrade. */
-export function storeFolderOfSchema(schema: number): string {
-  return `${STORE_FOLDER}-schema-${schema}`;
 }
 
 /**
@@ -112,16 +107,9 @@ export class Tables {
     return Math.max(this.audit.lastWrittenAt, (this.metadata.get('last wall clock') as number | undefined) ?? 0);
   }
 
-  /** What the clocks of the servers showed. An older version kept the latest of it alone. */
+  /** What the clocks of the servers showed. */
   get times(): ClockHistory {
-    const times = this.metadata.get('clock history') as ClockHistory | undefined;
-    if (times !== undefined) return times;
-    const wall = this.latestWall;
-    return {
-      current: [{ from: 0, until: wall + RESERVE_AHEAD_MS }],
-      previous: [],
-      savedAt: { wallMs: wall, monotonicMs: Number.POSITIVE_INFINITY },
-    };
+    return this.metadata.get('clock history') as ClockHistory;
   }
 
   /** The time by the servers' clock, ms since the epoch, whatever the clock of this process shows. */

@@ -450,25 +450,6 @@ describe('a clock that was set back', () => {
     expect((await server.answer(second.m2)).code).toBe('2.04');
   });
 
-  it('is held to all that an older version may have shown, which kept the latest time alone', async () => {
-    const node = newNode(ID_I);
-    const registry = await newRegistry();
-    await addController(registry, controller({ skCs: copyOf(SK_CS) }));
-    await addNodes(registry, [node]);
-    await registry.tables.metadata.remove('clock history');
-    await registry.probe(WALL);
-    const { server, now } = serverOn(registry, undefined, { wallMs: WALL + 10_000, monotonicMs: 1_000_000 });
-    for (const [after, answer] of [
-      [0, '5.03'],
-      [80_000, '5.03'],
-      [80_001, '2.04'],
-    ] as const) {
-      now.wallMs = WALL + 10_000 + after;
-      now.monotonicMs = 1_000_000 + after;
-      expect((await server.answer(exchange(node.key, { ts: now.wallMs }).m7)).code).toBe(answer);
-    }
-  });
-
   it('is released by an administrator, whose word a running server takes', async () => {
     const node = newNode(ID_I);
     const { server, registry, now } = await newTestSetup([node]);

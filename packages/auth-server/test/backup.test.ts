@@ -320,11 +320,11 @@ describe('a backup is refused, and what was there stays,', () => {
 
   it('where its schema is another', async () => {
     const { registry, file } = await newBackup();
-    const older = `${file}.older`;
-    await registry.tables.metadata.put('schema', 1);
-    await backup(registry, older);
+    const other = `${file}.other`;
     await registry.tables.metadata.put('schema', 2);
-    expect((await expectRefused({ registry, file: older })).message).toBe(`${older} is of schema 1; this version has 2`);
+    await backup(registry, other);
+    await registry.tables.metadata.put('schema', 1);
+    expect((await expectRefused({ registry, file: other })).message).toBe(`${other} is of schema 2; this version has 1`);
   });
 
   it('where an entry of its log was changed', async () => {

@@ -1,7 +1,7 @@
 // Proves on a real disk, with real processes, that the registry changes a key once, durably, and all or nothing.
 
 import { execFileSync } from 'node:child_process';
-import { chmod, readdir, stat } from 'node:fs/promises';
+import { chmod, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ServerNodeRecord, Secret } from '@latchkey/protocol';
 import type { UsageFailure } from '@latchkey/runtime';
@@ -82,6 +82,10 @@ describe('a new registry', () => {
   });
 });
 
+function createIn(folder: string): Promise<Registry> {
+  return Registry.create(folder, () => Promise.resolve(copyOf(MASTER)), 'test');
+}
+
 describe('a registry is refused', () => {
   it('where there is none, and none is made', async () => {
     const folder = await tempFolder();
@@ -94,20 +98,35 @@ describe('a registry is refused', () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
-  it.each([
-    [0, 'an older'],
-    [1, 'an older'],
-    [3, 'a newer'],
-    [256, 'a newer'],
-  ])('that has schema %i', async (schema, version) => {
+  it.each([0, 2, 256])('that has schema %i, and is left as it is', async (schema) => {
     const registry = await newRegistry();
     await registry.tables.metadata.put('schema', schema);
     await registry.close();
+    const file = join(registry.folder, 'registry', 'data.mdb');
+    const before = await readFile(file);
     await expect(openRegistry(registry.folder)).rejects.toMatchObject({
       name: 'Failure',
-      message: `the registry in ${registry.folder} is of ${version} version (schema ${schema}; this one has 2)`,
+      message: `the registry in ${registry.folder} has schema ${schema}; this version of Latchkey reads schema 1`,
+      advice: 'Nothing was changed. Use the version of Latchkey that wrote the registry.',
     });
+    expect((await readFile(file)).equals(before)).toBe(true);
   });
+
+  it.each(['registry-before-2026-11-28T102030Z', 'registry-restoring'])(
+    'where a restore that was killed left only %s, and no empty one is made',
+    async (name) => {
+      const registry = await newRegistry();
+      const { folder } = registry;
+      await registry.close();
+      await rename(join(folder, 'registry'), join(folder, name));
+      const refusal = { name: 'UsageFailure', message: `${folder} holds no registry, but ${name}` };
+      await expect(openRegistry(folder)).rejects.toMatchObject(refusal);
+      await expect(createIn(folder)).rejects.toMatchObject(refusal);
+      expect(await readdir(folder)).toEqual([name]);
+      await rm(join(folder, name), { recursive: true });
+      await (await createIn(folder)).close();
+    },
+  );
 
   it('under another master key, which is not told, and nothing is written', async () => {
     const registry = await newRegistry();

@@ -147,14 +147,6 @@ describe('the initial key that a node has, or had, given again', () => {
     await expectHeldOff(before);
   });
 
-  it('by a reset of a node that an upgrade brought over joined, whose initial key nobody knows', async () => {
-    const before = await joins();
-    const row = registry.tables.nodes.get(ID_I)!;
-    await registry.tables.nodes.put(ID_I, { ...row, ik: new Uint8Array(10) });
-    await resetNode(registry, ID_I, ik);
-    await expectHeldOff(before);
-  });
-
   it('by removing and importing it again', async () => {
     const before = await joins();
     await removeNodes(registry, [ID_I]);

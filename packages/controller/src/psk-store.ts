@@ -3,7 +3,7 @@
 import { readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { type JoinResult, Secret } from '@latchkey/protocol';
+import { type JoinResult, type Secret } from '@latchkey/protocol';
 import { Histogram, Failure, type Log, syncFolderOf, systemFailure } from '@latchkey/runtime';
 import {
   type MetadataTable,
@@ -20,7 +20,8 @@ import {
 } from '@latchkey/store';
 import type { Database, RootDatabase } from 'lmdb';
 
-const SCHEMA = 2;
+/** Version of the tables. */
+const SCHEMA = 1;
 
 interface Row {
   psk: Uint8Array;
@@ -38,8 +39,6 @@ const MAX_QUEUED = 16_384;
 const IF_DAMAGED = 'Start the controller: it puts the store aside, and has the key of a node again once that has renewed it.';
 /** In the name of a store that was put aside, before the time. */
 const DAMAGED = '-damaged-';
-/** Keys of a store of the version before that are written together. */
-const LEGACY_BATCH = 1_000;
 
 /** What is written together. */
 interface WriteBatch {
@@ -97,8 +96,8 @@ export class PskStore {
       const metadata: MetadataTable = env.openDB({ name: 'metadata' });
       const schema = metadata.get('schema') as number | undefined;
       if (schema !== undefined && schema !== SCHEMA) {
-        throw new Failure(`the store ${path} is of another version (schema ${schema}; this one has ${SCHEMA})`, {
-          advice: 'Use the version of Latchkey that wrote it, or a newer one.',
+        throw new Failure(`the store ${path} has schema ${schema}; this version of Latchkey reads schema ${SCHEMA}`, {
+          advice: `Nothing was changed. Use the version that wrote the store, or move ${path} away: each node's key comes back when the node renews it.`,
         });
       }
       const keyring =
@@ -196,36 +195,6 @@ export class PskStore {
   /** How many nodes it has the key of. */
   get size(): number {
     return countEntries(this.#psks);
-  }
-
-  /** Takes over the keys of a store of the version before, which lie open there, and removes it. */
-  async importLegacyStore(path: string, log: Log): Promise<void> {
-    try {
-      await this.#takeOver(path);
-    } catch (error) {
-      if (!(error instanceof DamagedStore)) throw error;
-      await putAside(path, error, log);
-    }
-  }
-
-  async #takeOver(path: string): Promise<void> {
-    const before = await openStore<Row, number>(path, { keyEncoding: 'uint32' });
-    let joins: JoinResult[] = [];
-    const putTogether = async (): Promise<void> => {
-      await Promise.all(joins.map((joined) => this.put(joined)));
-      for (const { psk } of joins) psk.wipe();
-      joins = [];
-    };
-    try {
-      for (const { key: idI, value } of before.getRange()) {
-        joins.push({ ...value, idI, psk: Secret.from(value.psk), tid: BigInt(`0x${value.tid}`), ts: BigInt(value.ts) });
-        if (joins.length === LEGACY_BATCH) await putTogether();
-      }
-      await putTogether();
-    } finally {
-      await before.close();
-    }
-    await rm(path, { recursive: true });
   }
 
   get(idI: number): StoredPsk | undefined {

@@ -1,7 +1,7 @@
 // Proves that the controller's own store keeps the key of each node's newest transaction, sealed and for its user alone.
 
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises';
+import { chmod, readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type JoinResult, Secret } from '@latchkey/protocol';
@@ -107,40 +107,6 @@ describe('a key store', () => {
     await again.close();
   });
 
-  it('takes over what lay open in one of the version before, where it has nothing newer, and removes that', async () => {
-    const folder = await tempFolder();
-    const old = await openStore<object, number>(join(folder, 'old'), { keyEncoding: 'uint32' });
-    const nodes = [joined({ idI: 1 }), joined({ idI: 2, tid: 1n }), joined({ idI: 3 })];
-    for (const { idI, psk, tid, ts, nidI, lifetime } of nodes)
-      await old.put(idI, { psk: psk.expose(), tid: tid.toString(16), ts: Number(ts), nidI, lifetime });
-    await old.close();
-    const [psks, newer] = [await newPskStore(), joined({ idI: 2, tid: 2n })];
-    await psks.put(newer);
-    await psks.importLegacyStore(join(folder, 'old'), new CapturedLog().log);
-    const { psk, ...rest } = psks.get(1)!;
-    expect([psk.toHex(), { ...rest, nidI: Uint8Array.from(rest.nidI) }]).toEqual([
-      nodes[0]?.psk.toHex(),
-      { tid: nodes[0]?.tid, ts: 1_795_000_000_000, nidI: NID, lifetime: 3_600 },
-    ]);
-    expect([psks.get(2)?.psk.toHex(), psks.get(3)?.psk.toHex()]).toEqual([newer.psk.toHex(), nodes[2]?.psk.toHex()]);
-    expect(await readdir(folder)).toEqual([]);
-  });
-
-  it('takes over more keys than it writes together', async () => {
-    const folder = await tempFolder();
-    const old = await openStore<object, number>(join(folder, 'old'), { keyEncoding: 'uint32' });
-    const nodes = Array.from({ length: 2_001 }, (_, idI) => joined({ idI }));
-    await old.transaction(() => {
-      for (const { idI, psk, tid, ts, nidI, lifetime } of nodes)
-        old.putSync(idI, { psk: psk.expose(), tid: tid.toString(16), ts: Number(ts), nidI, lifetime });
-    });
-    await old.close();
-    const psks = await newPskStore();
-    await psks.importLegacyStore(join(folder, 'old'), new CapturedLog().log);
-    expect(nodes.filter(({ idI, psk }) => psks.get(idI)?.psk.toHex() !== psk.toHex())).toEqual([]);
-    expect(psks.size).toBe(2_001);
-  });
-
   it('writes keys that are put within 50 ms together', async () => {
     const path = join(await tempFolder(), 'keys');
     const transactions = async (): Promise<number> => {
@@ -212,15 +178,16 @@ describe('a key store', () => {
     expect(await psks.rotate(folder, next)).toBe(3);
   });
 
-  it('of a newer version is refused', async () => {
+  it.each([0, 2])('of schema %i is refused', async (schema) => {
     const path = join(await tempFolder(), 'keys');
     await (await openPskStore(path)).close();
     const env = await openStore(path, { maxDbs: 4 });
-    await env.openDB<number, string>({ name: 'metadata' }).put('schema', 3);
+    await env.openDB<number, string>({ name: 'metadata' }).put('schema', schema);
     await env.close();
     await expect(openPskStore(path)).rejects.toMatchObject({
       name: 'Failure',
-      message: `the store ${path} is of another version (schema 3; this one has 2)`,
+      message: `the store ${path} has schema ${schema}; this version of Latchkey reads schema 1`,
+      advice: expect.stringContaining(`move ${path} away`) as string,
     });
   });
 });
@@ -274,25 +241,14 @@ describe('a store of keys that is damaged', () => {
     }
   });
 
-  it('is not taken for one under another master key, nor of a newer version: these stay', async () => {
+  it('is not taken for one under another master key, nor of another schema: these stay', async () => {
     const { folder, path, log } = await closedStore();
     const open = (master: Secret): Promise<PskStore> => PskStore.openOrReplace(path, master, log.log);
     await expect(open(newSecret())).rejects.toMatchObject({ name: 'UsageFailure' });
     const env = await openStore(path, { maxDbs: 4 });
-    await env.openDB<number, string>({ name: 'metadata' }).put('schema', 3);
+    await env.openDB<number, string>({ name: 'metadata' }).put('schema', 2);
     await env.close();
-    await expect(open(Secret.from(MASTER.expose()))).rejects.toThrow('is of another version');
+    await expect(open(Secret.from(MASTER.expose()))).rejects.toThrow('has schema 2');
     expect([await readdir(folder), log.lines]).toEqual([['keys'], []]);
-  });
-
-  it('of the version before, is put aside, too', async () => {
-    const folder = await tempFolder();
-    const old = join(folder, 'keys');
-    await mkdir(old);
-    await writeFile(join(old, STORE_FILE), randomBytes(10_000), { mode: 0o600 });
-    const [psks, log] = [await newPskStore(), new CapturedLog()];
-    await psks.importLegacyStore(old, log.log);
-    expect(await readdir(folder)).toEqual([expect.stringMatching(KEPT)]);
-    expect(log.lines).toMatchObject([{ level: 'error' }]);
   });
 });

@@ -26,7 +26,6 @@ import { configSchema } from '../config.js';
 import { telemetryOf, RegistryTelemetry } from '../observation.js';
 import { Registry, requireRegistry } from '../registry.js';
 import { startStoreWatchdog } from '../store-watch.js';
-import { upgrade } from '../upgrade.js';
 import { masterKeyOf, registryOptions, type RegistryOptions } from './with-registry.js';
 
 /** In the audit log. */
@@ -64,7 +63,6 @@ async function start(options: RunOptions, listen: readonly Endpoint[], memory: n
   const { data: folder } = options;
   if (!(await exists(folder))) await requireRegistry(folder);
   const lock = await lockFolder(folder, 'latchkey-auth-server run');
-  await upgrade(folder, () => masterKeyOf(options), AUDIT_ACTOR, log);
   const registry = await Registry.open(folder, await masterKeyOf(options), AUDIT_ACTOR);
   await registry.announceAdoption();
   logCheckpoint(registry, log);

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { AuthServer, Registry, RegistryTelemetry, logCheckpoint, upgrade, startStoreWatchdog } from '@latchkey/auth-server';
+import { AuthServer, Registry, RegistryTelemetry, logCheckpoint, startStoreWatchdog } from '@latchkey/auth-server';
 import { formatId, Respondent } from '@latchkey/protocol';
 import {
   type Check,
@@ -39,7 +39,7 @@ import { type AuthServerClient, InProcessAuthServerClient, CoapAuthServerClient 
 import { telemetryOf } from '../observation.js';
 import { PskStore } from '../psk-store.js';
 import { rotateCommand, TidAllocator } from '../serials.js';
-import { legacyKeyStorePath, keyStorePath, masterKeySourceOf, type StateOptions, stateOptions } from './state.js';
+import { keyStorePath, masterKeySourceOf, type StateOptions, stateOptions } from './state.js';
 
 const SERIALS_FILE = 'serials.json';
 const NOT_REPLACED =
@@ -160,13 +160,12 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
   };
 }
 
-/** The store of the nodes' keys; its master key is made with it, what the version before kept is taken over. */
+/** Opens the store of the nodes' keys, or creates it with its master key. */
 async function openPskStore(options: StateOptions, log: Log): Promise<PskStore> {
-  const [path, legacyPath] = [keyStorePath(options.state), legacyKeyStorePath(options.state)];
+  const path = keyStorePath(options.state);
   const source = await masterKeySourceOf(options);
   const master = (await exists(path)) ? await readMasterKey(source) : await readOrCreateMasterKey(source);
   const psks = await PskStore.openOrReplace(path, master, log);
-  if (await exists(legacyPath)) await psks.importLegacyStore(legacyPath, log);
   await psks.announceAdoption();
   return psks;
 }
@@ -237,7 +236,6 @@ async function openCombined(credential: Credential, config: Config, folder: stri
       run: [['latchkey-auth-server', 'init', '--help']],
     });
   const lock = await lockFolder(folder, 'latchkey-controller run in combined mode');
-  await upgrade(folder, () => readMasterKey(source), actor, log);
   const registry = await Registry.open(folder, await readMasterKey(source), actor);
   if (!registry.hasCredential(credential.idC, credential.skCs)) {
     throw new UsageFailure(

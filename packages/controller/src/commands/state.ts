@@ -25,11 +25,6 @@ export function masterKeySourceOf(options: StateOptions): Promise<MasterKeySourc
   return findMasterKey(options, 'master-key', options.state);
 }
 
-/** Where the version before kept keys unsealed. */
-export function legacyKeyStorePath(state: string): string {
-  return join(state, 'keys');
-}
-
 export function keyStorePath(state: string): string {
   return join(state, 'application-roots');
 }
