@@ -68,12 +68,14 @@ export class ActivityLog {
   readonly #log: Log;
   readonly #pendingNodes = new Map<number, NodeActivity>();
   readonly #pendingControllers = new Map<number, GatheredController>();
+  readonly #writeIntervalMs: number;
   #writing: Promise<void> | undefined;
   #closed = new AbortController();
 
-  constructor(tables: Tables, log: Log) {
+  constructor(tables: Tables, log: Log, writeIntervalMs: number = WRITE_INTERVAL_MS) {
     this.#tables = tables;
     this.#log = log;
+    this.#writeIntervalMs = writeIntervalMs;
   }
 
   /**
@@ -156,13 +158,13 @@ export class ActivityLog {
     return pending;
   }
 
-  /** Soon, then not again for a second. */
+  /** Soon, then not again for `#writeIntervalMs`. */
   async #writeSoon(): Promise<void> {
     const wait = (ms: number): Promise<void> =>
       pause(ms, undefined, { signal: this.#closed.signal, ref: false }).catch(() => undefined);
     await wait(WRITE_DELAY_MS);
     await this.#write();
-    await wait(WRITE_INTERVAL_MS - WRITE_DELAY_MS);
+    await wait(this.#writeIntervalMs - WRITE_DELAY_MS);
     this.#writing =
       this.#pendingNodes.size + this.#pendingControllers.size > 0 && !this.#closed.signal.aborted ? this.#writeSoon() : undefined;
   }

@@ -229,7 +229,7 @@ it('figures are in the document as soon as their suite has ended', async () => {
     process.kill(-child.pid!, 'SIGKILL');
     await ended;
   });
-  await vi.waitFor(async () => expect(await readFile(path, 'utf8')).toContain('AES blocks of a join'), 20_000);
+  await vi.waitFor(async () => expect(await readFile(path, 'utf8')).toContain('AES blocks of a join'), 120_000);
   expect(child.exitCode).toBeNull();
   expect(await readFile(path, 'utf8')).toMatch(/<!-- bench joins -->\n<!-- end -->/);
 });

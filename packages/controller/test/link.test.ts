@@ -552,7 +552,7 @@ describe('a look at the servers', () => {
     answerWithoutKey(server);
     const { client, log } = newClient(server.endpoint);
     void client.request(QUESTION, accept);
-    await vi.waitFor(() => expect(log.lines.length).toBeGreaterThan(0));
+    await vi.waitFor(() => expect(log.lines.length).toBeGreaterThan(0), LONG);
     expect(await client.checkReachability()).toContain('nothing that opens');
   });
 });

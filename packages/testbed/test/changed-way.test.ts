@@ -109,7 +109,7 @@ describe('a controller whose flows to the auth-server get lost', () => {
       60_000,
     );
     relay.pass(true);
-    await pollUntil(() => isReady(where), Boolean, 60_000);
+    await pollUntil(() => isReady(where), Boolean);
     await nodes.joinTogether(SOCKETS);
     expect(await unanswered(where)).toBe(0);
   });

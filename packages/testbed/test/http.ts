@@ -45,7 +45,7 @@ export async function namesOf(where: string): Promise<string[]> {
 }
 
 /** Asks again and again until what comes back is as wanted; fails when that has not come within the limit. */
-export async function pollUntil<T>(query: () => Promise<T>, wanted: (answer: T) => boolean, timeoutMs = 20_000): Promise<T> {
+export async function pollUntil<T>(query: () => Promise<T>, wanted: (answer: T) => boolean, timeoutMs = 60_000): Promise<T> {
   const end = performance.now() + timeoutMs;
   for (;;) {
     const answer = await query();

@@ -131,7 +131,7 @@ describe('a foreign controller', () => {
     const proved = controller.m7For(answered, m5, peer.nid(socket));
     const committed = await controller.commit(proved);
     expect(committed.lifetime).toBe(43_200);
-    const repeated = await controller.ask(proved.m7, { timeoutMs: 5_000, ...socket.fresh() });
+    const repeated = await controller.ask(proved.m7, socket.fresh());
     expect(repeated?.code).toBe('2.04');
     expect(repeated?.payload).not.toEqual(committed.m8);
     expect(peer.openM8(controller.skCs, proved.m7, repeated!.payload)).toEqual({ idI: lines[0]!.idI, lifetime: 43_200 });
@@ -155,8 +155,10 @@ describe('a foreign controller', () => {
     const refused = (reason: number) => expect.objectContaining({ reason });
     await expect(controller.commit(controller.m7For(answered, wrongM5, peer.nid(socket)))).rejects.toEqual(refused(7));
     const late = BigInt(Date.now() - 91_000);
+    // Far ahead: the server reads its clock later than this test does.
+    const early = (): bigint => BigInt(Date.now() + 600_000);
     await expect(controller.commit(controller.m7For(answered, m5, peer.nid(socket), { ts: late }))).rejects.toEqual(refused(6));
-    await expect(controller.transact(m1, { ts: BigInt(Date.now() + 31_000) })).rejects.toEqual(refused(6));
+    await expect(controller.transact(m1, { ts: early() })).rejects.toEqual(refused(6));
     await running.authServer.waitFor(
       ({ msg, level }) => level === 'warn' && msg.includes("the controller's clock and the auth-server's differ"),
     );
@@ -165,7 +167,7 @@ describe('a foreign controller', () => {
     for (const at of [0, 1, 5, 13, 26, proved.m7.length - 1]) {
       const wrong = Buffer.from(proved.m7);
       wrong[at]! ^= 0x01;
-      const answer = await controller.ask(wrong, { timeoutMs: 5_000 });
+      const answer = await controller.ask(wrong);
       expect(answer?.code).toMatch(/^4\.0[01]$/);
       expect(answer?.payload).toHaveLength(0);
     }

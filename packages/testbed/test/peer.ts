@@ -563,7 +563,7 @@ export class PeerController {
   /** The auth-server asked; a test may turn to another. */
   server: Endpoint;
   /** How long an M2 or M7 waits for an answer that opens. */
-  linkTimeoutMs = 10_000;
+  linkTimeoutMs = 30_000;
   /** PSKs committed, by node. */
   readonly psks = new Map<number, Buffer>();
   /** Transactions by M1, whose ID_i and RN_i are what makes a copy. */
