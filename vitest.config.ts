@@ -1,5 +1,60 @@
 import { defineConfig } from 'vitest/config';
 
+// A test file belongs to one project. Its name decides, so that it can move to another package: a name in none of these lists is a
+// unit test. packages/testbed/test/test-projects.test.ts checks that each file is in exactly one project, and each name in use.
+
+/** Tests of stores, files and locks on a real disk: LMDB, kill -9, disk faults. */
+export const STORAGE: readonly string[] = [
+  'audit',
+  'backup',
+  'controller-clocks',
+  'damage',
+  'diagnosis',
+  'enrolment',
+  'exit',
+  'files',
+  'import-controllers',
+  'import-keys',
+  'in-place',
+  'master-key',
+  'next-steps',
+  'node-file',
+  'pages',
+  'places',
+  'registry',
+  'reissue',
+  'rotation',
+  'serials',
+  'turnstile',
+];
+
+/** Tests with real processes, or with seconds of network time, in addition to all tests of the testbed. */
+export const SYSTEM: readonly string[] = [
+  'cli',
+  'controller',
+  'encrypted-manifest',
+  'housekeeping',
+  'init-scripts',
+  'installation',
+  'lifecycle',
+  'link',
+  'load',
+  'manifest-reader',
+  'memory',
+  'native-words',
+  'node-agent',
+  'registry-suite',
+  'start',
+  'time',
+];
+
+const ALL = 'packages/**/test/**/*.test.ts';
+const TESTBED = 'packages/**/testbed/test/**/*.test.ts';
+/** All tests of the simulator that simulate worlds. */
+const WORLDS = 'packages/**/simulator/test/**/!(parts).test.ts';
+const NODE_MODULES = '**/node_modules/**';
+const named = (names: readonly string[]): string[] => names.map((name) => `packages/**/test/**/${name}.test.ts`);
+
 export default defineConfig({
   test: {
     // Most tests wait for processes and disks: more of them than cores.
@@ -11,13 +66,26 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: 'parts', include: ['packages/*/test/**/*.test.ts'], exclude: ['packages/testbed/**'] },
+        test: {
+          name: 'unit',
+          include: [ALL],
+          exclude: [NODE_MODULES, TESTBED, WORLDS, ...named(STORAGE), ...named(SYSTEM)],
+        },
+      },
+      {
+        extends: true,
+        test: { name: 'storage', include: named(STORAGE), exclude: [NODE_MODULES, TESTBED, WORLDS] },
+      },
+      {
+        extends: true,
+        test: { name: 'simulation', include: [WORLDS], exclude: [NODE_MODULES] },
       },
       {
         extends: true,
         test: {
-          name: 'whole',
-          include: ['packages/testbed/test/**/*.test.ts'],
+          name: 'system',
+          include: [TESTBED, ...named(SYSTEM)],
+          exclude: [NODE_MODULES],
           globalSetup: 'packages/testbed/test/installed.ts',
         },
       },
