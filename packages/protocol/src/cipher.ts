@@ -39,7 +39,10 @@ export class BlockCipher {
   constructor(key: Uint8Array) {
     if (key.length !== KEY_LENGTH) throw new RangeError(`AES-128 takes a key of ${KEY_LENGTH} octets`);
     for (let i = 0; i < KEY_LENGTH; i++) keyScratch[i] = key[i]!;
-    this.#schedule = unsafe.expandKeyLE(keyScratch, allocateWords(SCHEDULE));
+    const expanded = unsafe.expandKeyLE(keyScratch);
+    this.#schedule = allocateWords(SCHEDULE);
+    this.#schedule.set(expanded);
+    expanded.fill(0);
     keyScratch.fill(0);
   }
 

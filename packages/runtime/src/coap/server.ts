@@ -1,6 +1,6 @@
 /** A CoAP server on a socket of its own, behind the guard: no datagram ends it, stalls it or makes it remember too much. */
 
-import { createServer, type IncomingMessage, type OutgoingMessage, type Server } from 'coap';
+import { createServer, type IncomingMessage, type OutgoingMessage, type Server, updateTiming } from 'coap';
 import type { RemoteInfo } from 'node:dgram';
 import { once } from 'node:events';
 import type { CoapCode } from '@latchkey/protocol';
@@ -39,19 +39,26 @@ const MAX_IN_FLIGHT = 4_096;
 const OVERLOAD_MAX_AGE = 10;
 
 /**
- * For `coap`'s cache of answers, in octets: none. It would keep the request with each, and all that hangs on it, which then outlives a garbage
- * collection. A copy of what has been answered runs the handler again: answers are idempotent.
+ * For `coap`'s cache of answers, in octets: too few for any answer, so that none is stored. `coap` throws at 0. An answer in the cache
+ * would keep its request, and all that hangs on it, past a garbage collection. A copy of a request that was answered runs the handler
+ * again: answers are idempotent.
  */
-const RESPONSE_CACHE_SIZE = 0;
+const RESPONSE_CACHE_SIZE = 1;
 
 /** An answer to a source that has not proven its address is at most this many times its request (RFC 9175 section 2.4). */
 const MAX_AMPLIFICATION = 3;
 
 /**
  * `coap` would send an empty ACK after 50 ms and then a confirmable response, retransmitted to a source that has not shown it
- * exists. Longer than any handler takes: responses are piggybacked, always. Longer than a timer can run, too: none is set.
+ * exists. The longest that a timer can run, and longer than any handler takes: responses are piggybacked, always.
  */
-const PIGGYBACK_ALWAYS_MS = 2 ** 31;
+const PIGGYBACK_ALWAYS_MS = 2 ** 31 - 1;
+
+/**
+ * `coap` as published has a timer for each response, of MAX_RTT (RFC 7252 section 4.8.2), which keeps the response for so long: 2 s
+ * with this, 202 s without. A request of the client has 47 s then, and its deadline comes sooner.
+ */
+updateTiming({ maxLatency: 0 });
 
 /** How often the drops of the last while are logged, if there were any. */
 const DROP_REPORT_INTERVAL_MS = 60_000;
