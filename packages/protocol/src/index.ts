@@ -13,6 +13,7 @@ export {
   REFUSALS,
 } from './errors.js';
 export { formatId, formatTid, parseId } from './id.js';
+export { deriveInitialKey } from './initial-key.js';
 export {
   type AwaitingM4,
   type AwaitingM6,
