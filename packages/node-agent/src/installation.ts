@@ -36,6 +36,7 @@ export interface InstallationOptions {
   readonly controller?: Endpoint;
   readonly controllerId?: number;
   readonly ikFile?: string;
+  readonly deviceKeyFile?: string;
 }
 
 /** What is put into the device. */

@@ -71,6 +71,8 @@ export interface StoredNode {
   readonly powered: SavedUptime | undefined;
   /** Whether `on_key_change` has still to be run for the confirmed key. */
   readonly hookPending: boolean;
+  /** True if its initial key was made of a device key and the installer's half. */
+  readonly split?: boolean;
 }
 
 /** What is written, or how it follows from the record as it is when it is written. */
@@ -107,6 +109,7 @@ const schema = z.strictObject({
   last_attempt: z.nullable(z.strictObject({ at: z.iso.datetime(), outcome: z.string() })),
   powered: z.nullable(z.strictObject({ ms: msSchema, boot: z.nullable(z.string()), uptime_ms: msSchema, boots: countSchema })),
   hook_due: z.boolean(),
+  split: z.optional(z.literal(true)),
 });
 
 export class NodeFile {
@@ -178,7 +181,7 @@ export class NodeFile {
   }
 }
 
-function format({ state, endpoints, keyLease, lastAttempt, powered, hookPending }: StoredNode): string {
+function format({ state, endpoints, keyLease, lastAttempt, powered, hookPending, split }: StoredNode): string {
   const json: z.input<typeof schema> = {
     version: VERSION,
     id: formatId(state.idI),
@@ -201,6 +204,7 @@ function format({ state, endpoints, keyLease, lastAttempt, powered, hookPending 
     last_attempt: lastAttempt === undefined ? null : { at: new Date(lastAttempt.at).toISOString(), outcome: lastAttempt.outcome },
     powered: powered === undefined ? null : { ...powered, boot: powered.boot ?? null },
     hook_due: hookPending,
+    ...(split === true ? { split } : {}),
   };
   return `${JSON.stringify(json, null, 2)}\n`;
 }
@@ -220,6 +224,7 @@ function parse(json: z.output<typeof schema>): StoredNode {
     lastAttempt: lastAttempt === null ? undefined : { at: Date.parse(lastAttempt.at), outcome: lastAttempt.outcome },
     powered: powered === null ? undefined : { ...powered, boot: powered.boot ?? undefined },
     hookPending: json.hook_due,
+    ...(json.split === true ? { split: true } : {}),
   };
 }
 

@@ -5,6 +5,7 @@ import { installCommand } from './commands/install.js';
 import { joinCommand } from './commands/join.js';
 import { keyCommand } from './commands/key.js';
 import { moveCommand } from './commands/move.js';
+import { provisionCommand } from './commands/provision.js';
 import { runCommand } from './commands/run.js';
 import { statusCommand } from './commands/status.js';
 import type { SaveCodeCache } from './thrift.js';
@@ -13,6 +14,7 @@ import type { Command } from 'commander';
 const NAME = 'latchkey-node-agent';
 
 const COMMANDS: Readonly<Record<string, (saveCodeCache: SaveCodeCache) => Command>> = {
+  provision: provisionCommand,
   install: installCommand,
   join: joinCommand,
   run: runCommand,

@@ -15,6 +15,10 @@ interface StatusView {
   readonly status: Status;
   readonly key: string;
   readonly key_is_initial: boolean;
+  /** Whether the initial key was made of a device key and the installer's half. */
+  readonly split: boolean;
+  /** Whether the device key is in the state folder. */
+  readonly device_key_here: boolean;
   readonly open_candidates: number;
   readonly controllers: readonly string[] | 'any';
   readonly addresses: readonly string[];
@@ -29,15 +33,15 @@ interface StatusView {
   readonly last_attempt: string | null;
 }
 
-export function statusJson(record: StoredNode, now: NodeClocks): string {
-  return `${JSON.stringify(viewOf(record, now), null, 2)}\n`;
+export function statusJson(record: StoredNode, now: NodeClocks, deviceKeyHere: boolean): string {
+  return `${JSON.stringify(viewOf(record, now, deviceKeyHere), null, 2)}\n`;
 }
 
-export function statusText(record: StoredNode, now: NodeClocks): string {
-  return formatFields(fieldsOf(viewOf(record, now)));
+export function statusText(record: StoredNode, now: NodeClocks, deviceKeyHere: boolean): string {
+  return formatFields(fieldsOf(viewOf(record, now, deviceKeyHere)));
 }
 
-function viewOf(record: StoredNode, now: NodeClocks): StatusView {
+function viewOf(record: StoredNode, now: NodeClocks, deviceKeyHere: boolean): StatusView {
   const { state, endpoints, keyLease, lastAttempt } = record;
   const due = keyLease?.renewal === undefined ? undefined : now.wallMs + msUntilRenewal(keyLease, now);
   const expiry = expiryOf(record, now);
@@ -46,6 +50,8 @@ function viewOf(record: StoredNode, now: NodeClocks): StatusView {
     status: statusOf(state, expiry, now),
     key: state.confirmed.fingerprint,
     key_is_initial: state.initial,
+    split: record.split === true,
+    device_key_here: deviceKeyHere,
     open_candidates: state.candidates.length,
     controllers: state.controllers === 'any' ? 'any' : state.controllers.map(formatId),
     addresses: endpoints.map(formatEndpoint),
@@ -70,6 +76,7 @@ function fieldsOf(view: StatusView): Record<string, string | undefined> {
     id: view.id,
     status: view.status,
     key: `[secret ${view.key}]${view.key_is_initial ? ', the initial key' : ''}`,
+    'device key': view.device_key_here ? 'here' : view.split ? 'used for the initial key, not here any more' : undefined,
     'open candidates': view.open_candidates === 0 ? undefined : String(view.open_candidates),
     controller: `${view.controllers === 'any' ? 'any' : view.controllers.join(', ')} at ${view.addresses.join(', ')}`,
     joined: view.joined_at ?? 'never',

@@ -18,9 +18,20 @@ export function statusCommand(): Command {
 }
 
 async function status({ state, json }: { state: string; json?: true }): Promise<void> {
+  const { hasDeviceKey } = await import('../device-key.js');
+  const deviceKeyHere = await hasDeviceKey(state);
+  if (deviceKeyHere && !(await NodeFile.isInstalled(state))) {
+    const provisioned = { status: 'provisioned', device_key_here: true };
+    process.stdout.write(
+      json === true
+        ? `${JSON.stringify(provisioned, null, 2)}\n`
+        : 'status  provisioned: a device key is here, and no node is installed\n',
+    );
+    return;
+  }
   const { record } = await NodeFile.open(state);
   // What aligns columns by their width on a terminal takes as long to load as a daemon takes to start without it.
   const { statusJson, statusText } = await import('../status.js');
   const now = new CumulativeUptime(record.powered).clocks();
-  process.stdout.write(json === true ? statusJson(record, now) : statusText(record, now));
+  process.stdout.write(json === true ? statusJson(record, now, deviceKeyHere) : statusText(record, now, deviceKeyHere));
 }
