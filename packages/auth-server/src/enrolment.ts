@@ -215,7 +215,7 @@ function change(tables: Tables, batch: NodeBatch, i: number, rows: RowFactory): 
   const event: AuditEvent = { what: 'node changed by import', node: idI, controller, previousEntry: before.entry };
   const entry = audit.append(event, Date.now());
   const { reissuedAt: _, ...rest } = before;
-  const given = ikChanged ? { ...rest, ikAt: Date.now(), ...reissued(tables, idI, ik) } : before;
+  const given = ikChanged ? { ...rest, initialKeyIssuedAt: Date.now(), ...reissued(tables, idI, ik) } : before;
   nodes.putSync(idI, { ...given, key, ik, controller, entry });
 }
 

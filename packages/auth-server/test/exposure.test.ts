@@ -1,7 +1,9 @@
 // Proves who is told to know an initial key: given by which orders, held by how many, seen by which controllers, retired when.
 
 import { beforeEach, describe, expect, it } from 'vitest';
+import { NodeBatch } from '../src/batch.js';
 import { moveNodes, removeNodes, resetNode } from '../src/changes.js';
+import { enrol } from '../src/enrolment.js';
 import { type Exposure, exposureOfOrder, exposureByOrder } from '../src/exposure.js';
 import type { Registry } from '../src/registry.js';
 import { C1, C2, newSecret, AdminFixture } from './administration.js';
@@ -97,6 +99,18 @@ describe('a key that several orders have', () => {
     await fixture.join(1, ik);
     expect(exposureByOrder(registry).filter(({ retiredAt }) => retiredAt !== undefined)).toEqual([]);
   });
+});
+
+it('a key that an import gave to a node of an order was given out at that time', async () => {
+  const order = await fixture.order({ 1: newSecret() });
+  const before = registry.order(order)!.createdAt;
+  while (Date.now() === before);
+  const batch = new NodeBatch();
+  batch.add(1, C1, newSecret().expose(), 2);
+  const terms = { kind: 'import', installer: 'Ada', idC: undefined, sharedKey: false, lifetime: 0, grace: 0 } as const;
+  await enrol(registry, { terms, batch, action: () => 'change' });
+  const imported = exposureOfOrder(registry, order).find(({ held }) => held === 1);
+  expect(imported?.issues[0]?.at).toBeGreaterThan(before);
 });
 
 describe('a node that is reset', () => {
