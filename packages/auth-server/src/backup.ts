@@ -25,7 +25,7 @@ import { checkStore, DamagedStore, countEntries, STORE_FILE } from '@latchkey/st
 import { formatHead, type Head } from './audit.js';
 import { isoTime } from './iso-time.js';
 import { type Registry, SCHEMA } from './registry.js';
-import { unsealController, unsealNodeKey, wipeKeys } from './rows.js';
+import { unsealController, unsealInstallerHalf, unsealNodeKey, wipeKeys } from './rows.js';
 import { restoreAdvice, STORE_FOLDER, Tables } from './tables.js';
 
 /** A backup is LMDB's own file, then this, then the SHA-256 of what comes before: LMDB itself has no checksums. */
@@ -211,7 +211,10 @@ async function verifyAndMarkRestored(
       throw new Failure(`the audit log in ${path} does not hold: ${problem}`, {
         advice: 'Nothing was changed. Use another backup.',
       });
-    for (const { key, value } of tables.nodes.getRange()) unsealNodeKey(tables.keyring, key, value).wipe();
+    for (const { key, value } of tables.nodes.getRange()) {
+      unsealNodeKey(tables.keyring, key, value).wipe();
+      unsealInstallerHalf(tables.keyring, key, value)?.wipe();
+    }
     for (const { key, value } of tables.controllers.getRange()) wipeKeys(unsealController(tables.keyring, key, value));
     const [backupAt, nodes] = [tables.audit.lastWrittenAt, countEntries(tables.nodes)];
     await tables.write(() => {

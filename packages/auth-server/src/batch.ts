@@ -1,4 +1,7 @@
-/** Many nodes at once, in 28 octets each instead of objects: an order or an import may have two million. */
+/**
+ * Many nodes at once: an order or an import may have two million. Each takes 28 octets instead of
+ * an object, or 44 octets with split keys.
+ */
 
 import { timingSafeEqual } from 'node:crypto';
 import { KEY_LENGTH, Secret } from '@latchkey/protocol';
@@ -10,53 +13,78 @@ const ID_I_OFFSET = 0;
 const ID_C_OFFSET = 4;
 const LINE_OFFSET = 8;
 const IK_OFFSET = 12;
-const RECORD_LENGTH = IK_OFFSET + KEY_LENGTH;
+const HALF_OFFSET = IK_OFFSET + KEY_LENGTH;
+/** In octets, with whole keys and with split ones. */
+const RECORD_LENGTH = HALF_OFFSET;
+const SPLIT_RECORD_LENGTH = HALF_OFFSET + KEY_LENGTH;
 /** Records in one block: a batch grows block by block, so that nothing is copied and no old copy waits for the collector. */
 const RECORDS_PER_BLOCK = 2 ** 15;
 
 export class NodeBatch {
+  /** Whether each node also has the installer's half of its initial key. */
+  readonly isSplit: boolean;
+  readonly #recordLength: number;
   readonly #blocks: DataView[] = [];
   #length = 0;
   #sortedIndices: Uint32Array | undefined;
+
+  constructor(isSplit = false) {
+    this.isSplit = isSplit;
+    this.#recordLength = isSplit ? SPLIT_RECORD_LENGTH : RECORD_LENGTH;
+  }
 
   get length(): number {
     return this.#length;
   }
 
-  /** `line`: where it stands in a file, for messages. The key is copied. At `MAX_BATCH_NODES` nodes it gives false and adds nothing. */
-  add(idI: number, idC: number, ik: Uint8Array, line: number): boolean {
+  /**
+   * Copies the key. Returns false, and adds nothing, at `MAX_BATCH_NODES` nodes.
+   *
+   * @param line where the node stands in a file, for messages
+   * @param half the installer's half of the key, in a batch of split keys; copied, too
+   */
+  add(idI: number, idC: number, ik: Uint8Array, line: number, half?: Uint8Array): boolean {
     if (this.#length >= MAX_BATCH_NODES) return false;
+    if ((half !== undefined) !== this.isSplit) throw new RangeError("a batch of split keys takes the installer's half of each");
     if (this.#length % RECORDS_PER_BLOCK === 0)
-      this.#blocks.push(new DataView(new ArrayBuffer(RECORDS_PER_BLOCK * RECORD_LENGTH)));
+      this.#blocks.push(new DataView(new ArrayBuffer(RECORDS_PER_BLOCK * this.#recordLength)));
     const i = this.#length++;
     this.#sortedIndices = undefined;
     const block = this.#blockOf(i);
-    block.setUint32(recordOffset(i) + ID_I_OFFSET, idI);
-    block.setUint32(recordOffset(i) + ID_C_OFFSET, idC);
-    block.setUint32(recordOffset(i) + LINE_OFFSET, line);
-    new Uint8Array(block.buffer, recordOffset(i) + IK_OFFSET, KEY_LENGTH).set(ik);
+    const offset = this.#offsetOf(i);
+    block.setUint32(offset + ID_I_OFFSET, idI);
+    block.setUint32(offset + ID_C_OFFSET, idC);
+    block.setUint32(offset + LINE_OFFSET, line);
+    new Uint8Array(block.buffer, offset + IK_OFFSET, KEY_LENGTH).set(ik);
+    if (half !== undefined) new Uint8Array(block.buffer, offset + HALF_OFFSET, KEY_LENGTH).set(half);
     return true;
   }
 
   /** Puts node `i` into another batch as well. */
   copyTo(i: number, into: NodeBatch): void {
-    into.add(this.idI(i), this.idC(i), this.#keyOf(i), this.line(i));
+    into.add(this.idI(i), this.idC(i), this.#keyOf(i), this.line(i), this.#halfOf(i));
   }
 
   idI(i: number): number {
-    return this.#blockOf(i).getUint32(recordOffset(i) + ID_I_OFFSET);
+    return this.#blockOf(i).getUint32(this.#offsetOf(i) + ID_I_OFFSET);
   }
 
   idC(i: number): number {
-    return this.#blockOf(i).getUint32(recordOffset(i) + ID_C_OFFSET);
+    return this.#blockOf(i).getUint32(this.#offsetOf(i) + ID_C_OFFSET);
   }
 
   line(i: number): number {
-    return this.#blockOf(i).getUint32(recordOffset(i) + LINE_OFFSET);
+    return this.#blockOf(i).getUint32(this.#offsetOf(i) + LINE_OFFSET);
   }
 
   ik(i: number): Secret {
     return Secret.from(this.#keyOf(i));
+  }
+
+  /** Returns the installer's half of the key, or `undefined` in a batch of whole keys. The caller wipes it. */
+  half(i: number): Secret | undefined {
+    const octets = this.#halfOf(i);
+    return octets && Secret.from(octets);
   }
 
   /** The octets of the key in the batch itself, not a copy: neither keep nor change them. */
@@ -69,7 +97,11 @@ export class NodeBatch {
   }
 
   #keyOf(i: number): Uint8Array {
-    return new Uint8Array(this.#blockOf(i).buffer, recordOffset(i) + IK_OFFSET, KEY_LENGTH);
+    return new Uint8Array(this.#blockOf(i).buffer, this.#offsetOf(i) + IK_OFFSET, KEY_LENGTH);
+  }
+
+  #halfOf(i: number): Uint8Array | undefined {
+    return this.isSplit ? new Uint8Array(this.#blockOf(i).buffer, this.#offsetOf(i) + HALF_OFFSET, KEY_LENGTH) : undefined;
   }
 
   /** Indices in ascending order of ID, then of place: LMDB takes keys in that order many times faster than at random. */
@@ -97,9 +129,9 @@ export class NodeBatch {
     if (block === undefined || i >= this.#length) throw new RangeError(`a batch of ${this.#length} has no node ${i}`);
     return block;
   }
-}
 
-/** Of record `i`, in its block. */
-function recordOffset(i: number): number {
-  return (i % RECORDS_PER_BLOCK) * RECORD_LENGTH;
+  /** Of record `i`, in its block. */
+  #offsetOf(i: number): number {
+    return (i % RECORDS_PER_BLOCK) * this.#recordLength;
+  }
 }

@@ -4,6 +4,7 @@ import { formatId, type Secret } from '@latchkey/protocol';
 import { type Endpoint, Failure, formatDuration, formatEndpoint, UsageFailure } from '@latchkey/runtime';
 import { KEY_KIND } from '@latchkey/store';
 import type { AuditEvent, AuditAction } from './audit.js';
+import { splitNote } from './enrolment.js';
 import { initialKeyId, initialKeyIdKey } from './ik-identity.js';
 import { notFound, type Registry } from './registry.js';
 import type { ControllerRecord, ControllerRow, NodeRow, OrderRecord, OrderRow } from './rows.js';
@@ -186,13 +187,34 @@ export function setKeyLifetime(
   );
 }
 
-/** Back to an IK: what the node proved since is forgotten, and it joins as a new one. */
-export async function resetNode(registry: Registry, idI: number, ik: Secret): Promise<void> {
+/** The installer's half of a split IK, and who has the device key. */
+export interface SplitKey {
+  readonly half: Secret;
+  readonly manufacturer: string;
+}
+
+/**
+ * Back to an IK: what the node proved since is forgotten, and it joins as a new one.
+ *
+ * @param split if the IK is split; without it the node is not split any more
+ */
+export async function resetNode(registry: Registry, idI: number, ik: Secret, split?: SplitKey): Promise<void> {
   const { tables } = registry;
   const idKey = initialKeyIdKey(tables);
   try {
-    await changeNodes(registry, [idI], { what: 'node reset', key: ik }, (before) => {
-      const { committed: _, joinedAt: __, reissuedAt: ___, seenBy, ...row } = before;
+    const wasSplit = tables.nodes.get(idI)?.split === true;
+    const event = { what: 'node reset', key: ik, ...splitNote(wasSplit, split !== undefined) } as const;
+    await changeNodes(registry, [idI], event, (before) => {
+      const {
+        committed: _,
+        joinedAt: __,
+        reissuedAt: ___,
+        split: ____,
+        half: _____,
+        manufacturer: ______,
+        seenBy,
+        ...row
+      } = before;
       const given = initialKeyId(idKey, ik);
       const sameKey = Buffer.compare(row.ik, given) === 0;
       const at = tables.timeOfServers;
@@ -201,6 +223,7 @@ export async function resetNode(registry: Registry, idI: number, ik: Secret): Pr
         key: tables.keyring.seal({ kind: KEY_KIND.node, id: idI }, ik),
         initial: true,
         ik: given,
+        ...(split === undefined ? {} : splitFields(tables, idI, row.order, split)),
         resetAt: Date.now(),
         // Who has seen the IK that comes back has seen it.
         ...(sameKey && seenBy !== undefined ? { seenBy } : {}),
@@ -212,6 +235,19 @@ export async function resetNode(registry: Registry, idI: number, ik: Secret): Pr
   } finally {
     idKey.wipe();
   }
+}
+
+function splitFields(
+  { keyring, orders }: Tables,
+  idI: number,
+  order: number,
+  { half, manufacturer }: SplitKey,
+): Pick<NodeRow, 'split' | 'half' | 'manufacturer'> {
+  return {
+    split: true,
+    half: keyring.seal({ kind: KEY_KIND.installerHalf, id: idI }, half),
+    ...(orders.get(order)?.manufacturer === manufacturer ? {} : { manufacturer }),
+  };
 }
 
 /** The IK a node came with, as long as another node still holds it. */

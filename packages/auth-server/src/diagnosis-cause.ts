@@ -62,10 +62,10 @@ export type Action =
   | { readonly kind: 'move-device'; readonly node: string; readonly controller: string; readonly address: string }
   /**
    * `new`: a new initial key, and the device is installed again. `same`: the one that the device
-   * has.
+   * has. `split`: a device key is one half of the initial key.
    */
-  | { readonly kind: 'reset-node'; readonly node: string; readonly initial_key: 'new' | 'same' }
-  | { readonly kind: 'reinstall-device'; readonly node: string }
+  | { readonly kind: 'reset-node'; readonly node: string; readonly initial_key: 'new' | 'same'; readonly split?: true }
+  | { readonly kind: 'reinstall-device'; readonly node: string; readonly split?: true }
   | { readonly kind: 'check-device'; readonly node: string; readonly controller: string; readonly address: string }
   /** Answers do not reach the device. */
   | { readonly kind: 'check-way-back'; readonly node: string; readonly controller: string; readonly address: string }

@@ -70,9 +70,15 @@ export function diagnoseNode(registry: Registry, idI: number, surroundings: Surr
     cause,
     sentence: sentenceOf(finding, situation),
     facts: factsOf(finding, situation),
-    action,
-    instead,
+    action: withHalves(action, situation),
+    instead: instead && withHalves(instead, situation),
   };
+}
+
+/** Notes of an action with an initial key whether that takes the device key, too. */
+function withHalves(action: Action, { node }: Situation): Action {
+  const takesKey = action.kind === 'reset-node' || action.kind === 'reinstall-device';
+  return takesKey && node?.split === true ? { ...action, split: true } : action;
 }
 
 function factsOf(finding: Finding, situation: Situation): Facts {

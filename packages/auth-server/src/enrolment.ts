@@ -23,7 +23,7 @@ export const DEFAULT_GRACE = 604_800;
 
 export type OrderTerms = Pick<
   OrderRow,
-  'kind' | 'installer' | 'idC' | 'sharedKey' | 'lifetime' | 'grace' | 'joinFrom' | 'joinUntil'
+  'kind' | 'installer' | 'idC' | 'sharedKey' | 'manufacturer' | 'lifetime' | 'grace' | 'joinFrom' | 'joinUntil'
 >;
 
 /** What is to happen to each node of a batch. */
@@ -60,7 +60,7 @@ export class EnrolmentTransaction {
   readonly #row: OrderRow;
   readonly #lock: { release(): Promise<void> };
   /** Nodes that are there and change: with the last transaction. */
-  readonly #changes = new NodeBatch();
+  readonly #changes: NodeBatch;
   #rows: RowFactory | undefined;
   #orderNumber: number | undefined;
   #count = 0;
@@ -69,6 +69,7 @@ export class EnrolmentTransaction {
     this.#tables = tables;
     this.#row = row;
     this.#lock = lock;
+    this.#changes = new NodeBatch(row.manufacturer !== undefined);
   }
 
   /** Fails where another is under way. */
@@ -110,7 +111,7 @@ export class EnrolmentTransaction {
     const rows = this.#rows ?? new RowFactory(tables, 0);
     await tables.write(() => {
       for (const idC of controllers) tables.requireController(idC);
-      for (const i of changes.indicesById()) change(tables, changes, i, rows);
+      for (const i of changes.indicesById()) change(tables, changes, i, rows, this.#row.manufacturer);
       if (number !== undefined) publishOrder(tables, number, { ...this.#row, count: this.#count });
     });
     this.#orderNumber = undefined;
@@ -146,9 +147,10 @@ function addOrder({ orders }: Tables, row: OrderRow): number {
 
 /** From here on its nodes are there. */
 function publishOrder({ orders, audit }: Tables, number: number, row: OrderRow): void {
-  const { kind, count, installer, idC } = row;
+  const { kind, count, installer, idC, manufacturer } = row;
   const what = kind === 'order' ? 'order created' : 'nodes imported';
-  const event: AuditEvent = { what, order: number, count, note: installer, ...(idC === undefined ? {} : { controller: idC }) };
+  const note = manufacturer === undefined ? installer : `${installer}; split initial keys, device keys from ${manufacturer}`;
+  const event: AuditEvent = { what, order: number, count, note, ...(idC === undefined ? {} : { controller: idC }) };
   const entry = audit.append(event, row.createdAt);
   orders.putSync(number, { ...row, state: 'open', createdEntry: entry, entry });
 }
@@ -175,16 +177,19 @@ class RowFactory {
   }
 
   create(batch: NodeBatch, i: number): NodeRow {
-    const ik = batch.ik(i);
+    const { keyring } = this.#tables;
+    const [idI, ik, half] = [batch.idI(i), batch.ik(i), batch.half(i)];
     const row: NodeRow = {
-      key: this.#tables.keyring.seal({ kind: KEY_KIND.node, id: batch.idI(i) }, ik),
+      key: keyring.seal({ kind: KEY_KIND.node, id: idI }, ik),
       initial: true,
       ik: this.#identify(ik),
       controller: batch.idC(i),
       order: this.#order,
       entry: 0,
+      ...(half === undefined ? {} : { split: true, half: keyring.seal({ kind: KEY_KIND.installerHalf, id: idI }, half) }),
     };
     ik.wipe();
+    half?.wipe();
     return row;
   }
 }
@@ -203,20 +208,29 @@ function reissued(tables: Tables, idI: number, ik: Uint8Array): Pick<NodeRow, 'r
 }
 
 /** A node that has not joined takes the line's key and controller. */
-function change(tables: Tables, batch: NodeBatch, i: number, rows: RowFactory): void {
+function change(tables: Tables, batch: NodeBatch, i: number, rows: RowFactory, manufacturer: string | undefined): void {
   const { nodes, audit } = tables;
   const idI = batch.idI(i);
   const before = nodes.get(idI);
   if (before?.initial !== true)
     throw new UsageFailure(`node ${formatId(idI)} joined meanwhile`, { advice: 'Nothing was changed. Try again.' });
-  const { key, ik, controller } = rows.create(batch, i);
+  const { key, ik, controller, split, half } = rows.create(batch, i);
   const ikChanged = Buffer.compare(ik, before.ik) !== 0;
   if (ikChanged) tables.retireInitialKey(idI, before);
-  const event: AuditEvent = { what: 'node changed by import', node: idI, controller, previousEntry: before.entry };
+  const note = ikChanged ? splitNote(before.split === true, split === true) : {};
+  const event: AuditEvent = { what: 'node changed by import', node: idI, controller, previousEntry: before.entry, ...note };
   const entry = audit.append(event, Date.now());
-  const { reissuedAt: _, ...rest } = before;
-  const given = ikChanged ? { ...rest, initialKeyIssuedAt: Date.now(), ...reissued(tables, idI, ik) } : before;
+  const { reissuedAt: _, split: __, half: ___, manufacturer: ____, ...rest } = before;
+  const halves =
+    split === undefined || half === undefined ? {} : { split, half, ...(manufacturer === undefined ? {} : { manufacturer }) };
+  const given = ikChanged ? { ...rest, initialKeyIssuedAt: Date.now(), ...reissued(tables, idI, ik), ...halves } : before;
   nodes.putSync(idI, { ...given, key, ik, controller, entry });
+}
+
+/** Says in the audit log whether a node that is given another IK has a split one. */
+export function splitNote(wasSplit: boolean, isSplit: boolean): Pick<AuditEvent, 'note'> {
+  if (isSplit) return { note: 'split initial key' };
+  return wasSplit ? { note: 'whole initial key, no longer split' } : {};
 }
 
 /** Removes the orders that were not finished, with their nodes. */

@@ -1,5 +1,5 @@
 /**
- * Who could know an initial key: whom it was given to, and which controllers were shown it; and how many nodes it still opens the door
+ * Who could know an initial key: whom it was given to, or either half of it, and which controllers were shown it; and how many nodes it still opens the door
  * for. An IK that no node holds any more is retired: it is nowhere in the registry but for its fingerprint.
  */
 
@@ -13,12 +13,23 @@ interface Issue {
   readonly at: number;
 }
 
+/** Who has the device keys. */
+interface DeviceKeyHolder {
+  readonly order: number;
+  readonly manufacturer: string;
+}
+
 export interface Exposure {
   /** One IK, or all of an order together. */
   readonly keys:
     | { readonly kind: 'one'; readonly fingerprint: string }
     | { readonly kind: 'order'; readonly order: number; readonly count: number };
+  /** Of the keys; of the installer's halves, if they are split. */
   readonly issues: readonly Issue[];
+  /** Of the other halves; empty if the keys are whole. */
+  readonly deviceKeyHolders: readonly DeviceKeyHolder[];
+  /** Whether every one of the keys is split. */
+  readonly split: boolean;
   readonly nodes: number;
   /** Nodes whose key it still is, and nodes that traded it in. */
   readonly held: number;
@@ -33,6 +44,8 @@ interface Possession {
   readonly initialKeyId: string;
   readonly fingerprint: string;
   readonly order: number;
+  /** Who has the device key, if the IK is split. */
+  readonly manufacturer: string | undefined;
   readonly issuedAt: number;
   readonly seenBy: readonly number[];
   readonly held: boolean;
@@ -42,13 +55,14 @@ interface Possession {
 }
 
 function* possessions(registry: Registry): Generator<Possession> {
-  for (const { ik, order, seenBy, initial, joinedAt } of registry.nodes()) {
+  for (const { ik, order, seenBy, initial, joinedAt, manufacturer } of registry.nodes()) {
     const { id, fingerprint, issuedAt: givenAt } = ik;
     yield {
       initialKeyId: id,
       fingerprint,
       issuedAt: givenAt,
       order,
+      manufacturer,
       seenBy,
       held: initial,
       joined: !initial,
@@ -56,22 +70,28 @@ function* possessions(registry: Registry): Generator<Possession> {
     };
   }
   for (const { value } of registry.tables.retiredInitialKeys.getRange()) {
-    const { order, issuedAt, retiredAt, joined, seenBy } = value;
+    const { order, issuedAt, retiredAt, joined, seenBy, manufacturer } = value;
     const { id, fingerprint } = new InitialKeyInfo(value.ik, issuedAt);
-    yield { initialKeyId: id, fingerprint, order, issuedAt, seenBy, held: false, joined, heldUntil: retiredAt };
+    yield { initialKeyId: id, fingerprint, order, manufacturer, issuedAt, seenBy, held: false, joined, heldUntil: retiredAt };
   }
 }
 
 class ExposureTally {
   readonly issues = new Map<string, { readonly order: number; readonly at: number }>();
+  readonly deviceKeyHolders = new Map<string, DeviceKeyHolder>();
   readonly controllers = new Set<number>();
   nodes = 0;
+  split = 0;
   held = 0;
   joined = 0;
   lastHeldAt = 0;
 
-  add({ order, issuedAt, seenBy, held, joined, heldUntil }: Possession): void {
+  add({ order, manufacturer, issuedAt, seenBy, held, joined, heldUntil }: Possession): void {
     this.issues.set(`${order} ${issuedAt}`, { order, at: issuedAt });
+    if (manufacturer !== undefined) {
+      this.split += 1;
+      this.deviceKeyHolders.set(`${order} ${manufacturer}`, { order, manufacturer });
+    }
     for (const idC of seenBy) this.controllers.add(idC);
     this.nodes += 1;
     if (held) this.held += 1;
@@ -88,6 +108,8 @@ class ExposureTally {
     return {
       keys,
       issues: given,
+      deviceKeyHolders: [...this.deviceKeyHolders.values()].toSorted((a, b) => a.order - b.order),
+      split: this.split === nodes,
       nodes,
       held,
       joined,

@@ -24,9 +24,16 @@ export function inputName(path: string): string {
  * @param decrypt what to do with a file that is encrypted
  */
 export async function readImport(path: string, decrypt: Advice, handler: ManifestHandler): Promise<void> {
+  await readInto(path, new ManifestReader({ name: inputName(path), decrypt }, handler));
+}
+
+/** Passes `path`, mode 0600, or standard input for `-`, to a reader. */
+export async function readInto(
+  path: string,
+  reader: { readonly push: (chunk: Uint8Array) => void; readonly end: () => void },
+): Promise<void> {
   const name = inputName(path);
   const input = path === '-' ? process.stdin : await openPrivate(path);
-  const reader = new ManifestReader({ name, decrypt }, handler);
   try {
     for await (const chunk of input) reader.push(chunk as Buffer);
     reader.end();

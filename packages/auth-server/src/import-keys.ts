@@ -179,14 +179,14 @@ class Holders {
 }
 
 /** Those that stand there more than once, each once. */
-function twiceIn(sorted: BigUint64Array): BigUint64Array {
+export function twiceIn(sorted: BigUint64Array): BigUint64Array {
   const isTwice = (identity: bigint, i: number): boolean => identity === sorted[i + 1] && (i === 0 || identity !== sorted[i - 1]);
   return sorted.filter(isTwice);
 }
 
-function includes(sorted: BigUint64Array, value: bigint): boolean;
-function includes(sorted: Uint32Array, value: number): boolean;
-function includes(sorted: BigUint64Array | Uint32Array, value: bigint | number): boolean {
+export function includes(sorted: BigUint64Array, value: bigint): boolean;
+export function includes(sorted: Uint32Array, value: number): boolean;
+export function includes(sorted: BigUint64Array | Uint32Array, value: bigint | number): boolean {
   return sorted[lowerBound(sorted, value)] === value;
 }
 

@@ -4,9 +4,17 @@
  */
 
 import { stat } from 'node:fs/promises';
-import { formatId, MAX_ID } from '@latchkey/protocol';
-import { type Advice, Failure, type ManifestProblem, type ManifestRow, UsageFailure } from '@latchkey/runtime';
+import { formatId, MAX_ID, Secret } from '@latchkey/protocol';
+import {
+  type Advice,
+  Failure,
+  type ManifestHandler,
+  type ManifestProblem,
+  type ManifestRow,
+  UsageFailure,
+} from '@latchkey/runtime';
 import { MAX_BATCH_NODES, NodeBatch } from './batch.js';
+import type { DeviceKeys } from './device-keys.js';
 import { inputName, readImport } from './import-file.js';
 import type { KeyRows } from './import-keys.js';
 import type { Problem } from './import-plan.js';
@@ -15,6 +23,15 @@ import type { Problem } from './import-plan.js';
 const PARTITION_LINES = 2 ** 18;
 /** IDs are counted by this many of their upper bits. */
 const PREFIX_BITS = 16;
+
+/** A row with its whole initial key and, if that is split, the installer's half. */
+interface ImportRow extends ManifestRow {
+  readonly half?: Uint8Array;
+}
+
+interface ImportRowHandler extends Omit<ManifestHandler, 'row'> {
+  row(row: ImportRow): void;
+}
 
 export interface ImportFile extends KeyRows {
   /** Lines that are well-formed. */
@@ -26,6 +43,8 @@ export interface ImportFile extends KeyRows {
 export interface ImportFileOptions {
   /** What to do with a file that is encrypted. */
   readonly decrypt: Advice;
+  /** What makes initial keys of the halves in the file. Without them the keys in the file are whole. */
+  readonly deviceKeys?: DeviceKeys | undefined;
   /** Is told of each row that cannot be used, once. */
   readonly problem: (problem: Problem) => void;
   /** Is shown each other row, once. */
@@ -40,15 +59,43 @@ export async function openImport(path: string, options: ImportFileOptions): Prom
   return readable ? readPartitions(path, options) : readWhole(path, options);
 }
 
-async function readWhole(path: string, { decrypt, row, problem }: ImportFileOptions): Promise<ImportFile> {
-  const batch = new NodeBatch();
-  await readImport(path, decrypt, {
-    row(found) {
-      row?.(found);
-      addTo(batch, path, found);
+type ReadOptions = Pick<ImportFileOptions, 'decrypt' | 'deviceKeys'>;
+
+/** Reads the rows of a file, with keys made of both halves if there are device keys. */
+async function readRows(path: string, { decrypt, deviceKeys }: ReadOptions, handler: ImportRowHandler): Promise<void> {
+  if (deviceKeys === undefined) return readImport(path, decrypt, handler);
+  return readImport(path, decrypt, {
+    ...(handler.wants === undefined ? {} : { wants: (idI: number) => handler.wants?.(idI) ?? true }),
+    row(row) {
+      const half = Secret.from(row.ik);
+      const ik = deviceKeys.includesKey(half) ? undefined : deviceKeys.combine(row.idI, half);
+      if (ik !== undefined) handler.row({ ...row, ik: ik.expose(), half: half.expose() });
+      else {
+        const reason = deviceKeys.has(row.idI)
+          ? `ik: it is a device key of ${deviceKeys.name}, which no installer must have`
+          : `id: ${deviceKeys.name} has no device key for it`;
+        handler.problem({ line: row.line, idI: row.idI, reason });
+      }
+      ik?.wipe();
+      half.wipe();
     },
-    problem: (found) => problem(toProblem(found)),
+    problem: (problem) => handler.problem(problem),
   });
+}
+
+async function readWhole(path: string, { decrypt, deviceKeys, row, problem }: ImportFileOptions): Promise<ImportFile> {
+  const batch = new NodeBatch(deviceKeys !== undefined);
+  await readRows(
+    path,
+    { decrypt, deviceKeys },
+    {
+      row(found) {
+        row?.(found);
+        addTo(batch, path, found);
+      },
+      problem: (found) => problem(toProblem(found)),
+    },
+  );
   return batchAsFile(batch);
 }
 
@@ -65,8 +112,8 @@ function batchAsFile(batch: NodeBatch): ImportFile {
 }
 
 async function readPartitions(path: string, options: ImportFileOptions): Promise<ImportFile> {
-  const { decrypt, part: partitionLines = PARTITION_LINES } = options;
-  return new FileInParts(path, { decrypt, part: partitionLines, ...(await countRows(path, options)) });
+  const { decrypt, deviceKeys, part: partitionLines = PARTITION_LINES } = options;
+  return new FileInParts(path, { decrypt, deviceKeys, part: partitionLines, ...(await countRows(path, options)) });
 }
 
 interface Counts {
@@ -75,37 +122,41 @@ interface Counts {
   readonly length: number;
 }
 
-async function countRows(path: string, { decrypt, row, problem }: ImportFileOptions): Promise<Counts> {
+async function countRows(path: string, { decrypt, deviceKeys, row, problem }: ImportFileOptions): Promise<Counts> {
   const counts = new Uint32Array(2 ** PREFIX_BITS);
   let length = 0;
-  await readImport(path, decrypt, {
-    row(found) {
-      row?.(found);
-      const place = found.idI >>> (32 - PREFIX_BITS);
-      counts[place] = (counts[place] ?? 0) + 1;
-      length += 1;
+  await readRows(
+    path,
+    { decrypt, deviceKeys },
+    {
+      row(found) {
+        row?.(found);
+        const place = found.idI >>> (32 - PREFIX_BITS);
+        counts[place] = (counts[place] ?? 0) + 1;
+        length += 1;
+      },
+      problem: (found) => problem(toProblem(found)),
     },
-    problem: (found) => problem(toProblem(found)),
-  });
+  );
   return { counts, length };
 }
 
 class FileInParts implements ImportFile {
   readonly length: number;
   readonly #path: string;
-  readonly #decrypt: Advice;
+  readonly #options: ReadOptions;
   readonly #part: number;
   readonly #counts: Uint32Array;
 
-  constructor(path: string, { decrypt, part, counts, length }: Counts & { readonly decrypt: Advice; readonly part: number }) {
-    [this.#path, this.#decrypt, this.#part, this.#counts, this.length] = [path, decrypt, part, counts, length];
+  constructor(path: string, { part, counts, length, ...options }: Counts & ReadOptions & { readonly part: number }) {
+    [this.#path, this.#options, this.#part, this.#counts, this.length] = [path, options, part, counts, length];
   }
 
   async *partitions(): AsyncGenerator<NodeBatch> {
     let read = 0;
     for (const { from, to } of idRanges(this.#counts, this.#part)) {
-      const batch = new NodeBatch();
-      await readImport(this.#path, this.#decrypt, {
+      const batch = new NodeBatch(this.#options.deviceKeys !== undefined);
+      await readRows(this.#path, this.#options, {
         wants: (idI) => idI >= from && idI <= to,
         row: (row) => addTo(batch, this.#path, row),
         problem: () => undefined,
@@ -118,7 +169,7 @@ class FileInParts implements ImportFile {
   }
 
   forEachRow(row: (row: ManifestRow) => void): Promise<void> {
-    return readImport(this.#path, this.#decrypt, { row, problem: () => undefined });
+    return readRows(this.#path, this.#options, { row, problem: () => undefined });
   }
 }
 
@@ -141,8 +192,8 @@ function* idRanges(counts: Uint32Array, partitionLines: number): Generator<IdRan
   yield { from, to: MAX_ID };
 }
 
-function addTo(batch: NodeBatch, path: string, { idI, idC, ik, line }: ManifestRow): void {
-  if (batch.add(idI, idC, ik, line)) return;
+function addTo(batch: NodeBatch, path: string, { idI, idC, ik, line, half }: ImportRow): void {
+  if (batch.add(idI, idC, ik, line, half)) return;
   throw new UsageFailure(`${inputName(path)} has more than ${MAX_BATCH_NODES} nodes`, {
     advice: 'Nothing was changed. Split it.',
   });

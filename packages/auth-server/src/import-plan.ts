@@ -172,6 +172,8 @@ class Comparison {
     if (row === undefined || this.#registry.order(row.order)?.state === 'pending')
       return this.#sharedKey(i) ?? { verdict: 'add', reason: '' };
     const sameKey = this.#identityOf(i).equals(row.ik);
+    if (row.initial && row.split === true && !sameKey && !this.#batch.isSplit)
+      return refuse('its initial key is split: --device-keys, or node reset --unsplit');
     if (sameKey && row.controller === idC) return { verdict: 'unchanged', reason: '' };
     return this.#refusalOf(row, sameKey, changed) ?? (sameKey ? undefined : this.#sharedKey(i)) ?? changeOf(row, idC, sameKey);
   }

@@ -18,6 +18,8 @@ export interface NodeView {
   readonly order: number;
   readonly key: string;
   readonly key_is_initial: boolean;
+  /** Whether its initial key is, or was, made of a device key and the installer's half. */
+  readonly split: boolean;
   readonly lifetime_seconds: number;
   readonly grace_seconds: number;
   readonly added_at: string;
@@ -49,6 +51,7 @@ export function viewNode(node: UnsealedNode, now: number): NodeView {
     order: node.order,
     key: node.key.fingerprint,
     key_is_initial: node.initial,
+    split: node.split,
     lifetime_seconds: node.lifetime,
     grace_seconds: node.grace,
     added_at: isoTime(node.addedAt),
@@ -75,6 +78,7 @@ export function nodeFields(view: NodeView): Record<string, string | undefined> {
     controller: view.controller,
     order: String(view.order),
     key: `[secret ${view.key}]${view.key_is_initial ? ', the initial key' : ''}`,
+    'initial key': view.split ? "split: a device key and the installer's half" : undefined,
     lifetime: `${formatDuration(view.lifetime_seconds)}, grace ${formatDuration(view.grace_seconds)}`,
     added: view.added_at,
     joined: view.joined_at ?? 'never',

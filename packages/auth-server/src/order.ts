@@ -4,6 +4,7 @@ import { randomBytes, randomFillSync, randomInt } from 'node:crypto';
 import { KEY_LENGTH, MAX_ID, RN_LENGTH, Secret } from '@latchkey/protocol';
 import { Failure, type ManifestLine } from '@latchkey/runtime';
 import { NodeBatch } from './batch.js';
+import type { DeviceKeys } from './device-keys.js';
 import type { Registry } from './registry.js';
 import type { ControllerInfo } from './rows.js';
 
@@ -27,10 +28,30 @@ export function generateNodes({ idC, count, sharedKey, isTaken }: OrderRequest):
   return batch;
 }
 
-/** What the installer gets to know of each node, by ID. */
+/**
+ * Draws the installer's half of each initial key, and makes the key of it and the device key. The IDs
+ * are the manufacturer's.
+ */
+export function generateSplitNodes(idC: number, deviceKeys: DeviceKeys, sharedHalf: boolean): NodeBatch {
+  const batch = new NodeBatch(true);
+  let half = generateKey();
+  for (const { idI, line } of deviceKeys.entries()) {
+    const ik = deviceKeys.combine(idI, half);
+    if (ik === undefined) throw new RangeError('a device key is not where it was');
+    batch.add(idI, idC, ik.expose(), line, half.expose());
+    ik.wipe();
+    if (sharedHalf) continue;
+    half.wipe();
+    half = generateKey();
+  }
+  half.wipe();
+  return batch;
+}
+
+/** What the installer gets to know of each node, by ID: the whole initial key, or the installer's half. */
 export function* manifestOf(batch: NodeBatch, controller: ControllerInfo): Generator<ManifestLine> {
   for (const i of batch.indicesById()) {
-    yield { idI: batch.idI(i), idC: controller.idC, controller: controller.nid, ik: batch.ik(i) };
+    yield { idI: batch.idI(i), idC: controller.idC, controller: controller.nid, ik: batch.half(i) ?? batch.ik(i) };
   }
 }
 
@@ -39,7 +60,8 @@ export function* remainingManifest(registry: Registry, order: number): Generator
   const controllers = new Map([...registry.controllers()].map((controller) => [controller.idC, controller]));
   for (const { idI, controller, initial, order: of } of registry.nodes()) {
     const [nid, node] = [controllers.get(controller)?.nid, of === order && initial ? registry.node(idI) : undefined];
-    if (nid !== undefined && node?.initial === true) yield { idI, idC: controller, controller: nid, ik: node.key };
+    if (nid !== undefined && node?.initial === true)
+      yield { idI, idC: controller, controller: nid, ik: registry.installerHalf(node) ?? node.key };
   }
 }
 

@@ -42,6 +42,7 @@ import {
   type ControllerRecord,
   type ControllerRow,
   toNodeInfo,
+  unsealInstallerHalf,
   unsealNodeKey,
   type NodeInfo,
   type NodeRow,
@@ -166,6 +167,14 @@ export class Registry {
     }
     const key = cached?.key ?? unsealNodeKey(this.tables.keyring, idI, row);
     return Object.assign(info, { key, stored: { octets, row, key } });
+  }
+
+  /**
+   * Returns the installer's half of a node's IK, or `undefined` if the IK is not split, or traded
+   * in. The caller wipes it.
+   */
+  installerHalf({ idI, stored }: UnsealedNode): Secret | undefined {
+    return unsealInstallerHalf(this.tables.keyring, idI, stored.row);
   }
 
   /** The node will be asked for again soon: until then it stays open, its key a copy. */
@@ -349,6 +358,7 @@ export class Registry {
         if (row.reissuedAt !== undefined) delete updated.reissuedAt;
         updated.entry = audit.append({ what, node: idI, controller: idC, tid, keyBefore: node.key, key: to, previousEntry }, now);
         if (row.initial) {
+          if (row.half !== undefined) delete updated.half;
           updated.joinedAt = now;
           updated.seenBy = addSeenBy(row, idC);
         }

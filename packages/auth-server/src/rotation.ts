@@ -26,7 +26,14 @@ export async function rotateMasterKey(
         nodes,
         write,
         (id, row) =>
-          keyring.isUnderCurrentKey(row.key) ? undefined : { ...row, key: keyring.rewrap({ kind: KEY_KIND.node, id }, row.key) },
+          keyring.isUnderCurrentKey(row.key)
+            ? undefined
+            : {
+                ...row,
+                key: keyring.rewrap({ kind: KEY_KIND.node, id }, row.key),
+                // Sealed with the key, each time.
+                ...(row.half === undefined ? {} : { half: keyring.rewrap({ kind: KEY_KIND.installerHalf, id }, row.half) }),
+              },
         (rows) => progress?.((done += rows)),
       );
       await rewrapTable(controllers, write, (id, row) => ({

@@ -48,6 +48,8 @@ export interface OrderRecord {
   readonly idC: number | undefined;
   readonly count: number;
   readonly sharedKey: boolean;
+  /** Who has the device keys of its nodes: their initial keys are split. */
+  readonly manufacturer?: string | undefined;
   /** Seconds; 0 = no expiry. A node may have its own. */
   readonly lifetime: number;
   /** Seconds after expiry in which a key may still renew itself. */
@@ -83,6 +85,12 @@ export interface NodeRow {
   reissuedAt?: number;
   /** Controllers that were given the IK. */
   seenBy?: number[];
+  /** Set if its IK is made of a device key and the installer's half. Outlives the IK: the device may still have its half. */
+  split?: true;
+  /** The installer's half of its IK, sealed. Goes with the IK. */
+  half?: Uint8Array;
+  /** Who has its device key, if not the manufacturer of its order. */
+  manufacturer?: string;
   committed?: { idC: number; tid: string; ts: number; nidI: Uint8Array; lifetime: number; at: number };
 }
 
@@ -95,6 +103,8 @@ export interface RetiredInitialKeyRow {
   retiredAt: number;
   /** Whether the node had traded it in before. */
   joined: boolean;
+  /** Who had the device key, if it was split. */
+  manufacturer?: string;
   seenBy: number[];
 }
 
@@ -108,6 +118,10 @@ export interface NodeInfo extends Omit<ServerNodeRecord, 'key'> {
   readonly joinedAt: number | undefined;
   readonly resetAt: number | undefined;
   readonly ik: InitialKeyInfo;
+  /** Whether its IK is, or was, made of a device key and the installer's half. */
+  readonly split: boolean;
+  /** Who has its device key, if it is split. */
+  readonly manufacturer: string | undefined;
   readonly seenBy: readonly number[];
   /** Its latest entry in the audit log, and its order's. */
   readonly entry: number;
@@ -172,6 +186,8 @@ export function toNodeInfo(idI: number, row: NodeRow, order: OrderRow, restoredA
     joinedAt: row.joinedAt,
     resetAt: row.resetAt,
     ik: new InitialKeyInfo(row.ik, row.initialKeyIssuedAt ?? order.createdAt),
+    split: row.split === true,
+    manufacturer: manufacturerOf(row, order),
     seenBy: row.seenBy ?? [],
     entry: row.entry,
     orderEntry: order.entry,
@@ -183,10 +199,23 @@ function later(one: number | undefined, other: number | undefined): number | und
   return one === undefined || (other !== undefined && other > one) ? other : one;
 }
 
+/** Returns who has the device key of a node, or `undefined` if its IK is not split. */
+export function manufacturerOf(row: NodeRow, order: OrderRow | undefined): string | undefined {
+  return row.split === true ? (row.manufacturer ?? order?.manufacturer ?? '') : undefined;
+}
+
 /** The row's `seenBy` with `idC` in it. */
 export function addSeenBy(row: NodeRow, idC: number): number[] {
   const before = row.seenBy ?? [];
   return before.includes(idC) || before.length >= MAX_SEEN_BY ? before : [...before, idC];
+}
+
+/**
+ * Returns the installer's half of the node's IK, or `undefined` if the IK is not split, or traded
+ * in. The caller wipes it.
+ */
+export function unsealInstallerHalf(keyring: Keyring, idI: number, row: NodeRow): Secret | undefined {
+  return row.half === undefined ? undefined : keyring.unseal({ kind: KEY_KIND.installerHalf, id: idI }, row.half);
 }
 
 export function unsealNodeKey(keyring: Keyring, idI: number, row: NodeRow): Secret {

@@ -8,7 +8,7 @@ import type { Database, RootDatabase } from 'lmdb';
 import { AuditLog, type AuditEvent } from './audit.js';
 import { RowCache } from './kept-rows.js';
 import { RecentInitialKeys } from './recent-initial-keys.js';
-import type { ControllerRow, RetiredInitialKeyRow, NodeRow, OrderRow } from './rows.js';
+import { type ControllerRow, manufacturerOf, type RetiredInitialKeyRow, type NodeRow, type OrderRow } from './rows.js';
 import type { ControllerActivity, NodeActivity } from './sightings.js';
 
 /** Folder of the store inside the registry's folder. */
@@ -125,8 +125,11 @@ export class Tables {
     this.recentInitialKeys.remember(idI, row.ik, this.timeOfServers);
     const [last = 0] = this.retiredInitialKeys.getKeys({ reverse: true, limit: 1 });
     const { ik, order, initialKeyIssuedAt, initial, seenBy = [] } = row;
-    const issuedAt = initialKeyIssuedAt ?? this.orders.get(order)?.createdAt ?? 0;
-    this.retiredInitialKeys.putSync(last + 1, { ik, order, issuedAt, retiredAt: Date.now(), joined: !initial, seenBy });
+    const orderRow = this.orders.get(order);
+    const issuedAt = initialKeyIssuedAt ?? orderRow?.createdAt ?? 0;
+    const manufacturer = manufacturerOf(row, orderRow);
+    const split = manufacturer === undefined ? {} : { manufacturer };
+    this.retiredInitialKeys.putSync(last + 1, { ik, order, issuedAt, retiredAt: Date.now(), joined: !initial, seenBy, ...split });
   }
 
   /** Inside a write transaction: nodes are assigned to controllers that are there alone. */

@@ -75,7 +75,7 @@ describe.each(commands)('%s', (name, command) => {
 
   it('takes its keys from files and commands, never as an argument', () => {
     const named = command.options.filter(({ long, flags }) => /key|ik|secret|passphrase/.test(long ?? '') && flags.includes('<'));
-    for (const { long } of named) expect(long).toMatch(/-(?:file|command)$/);
+    for (const { flags } of named) expect(flags).toMatch(/-(?:file|command) <|<file>$/);
     for (const argument of command.registeredArguments) expect(argument.name()).not.toMatch(/key|secret/);
   });
 

@@ -97,6 +97,7 @@ describe('a view', () => {
       order: 1,
       key: renewed.fingerprint,
       key_is_initial: false,
+      split: false,
       lifetime_seconds: 1_000,
       grace_seconds: 10,
       added_at: new Date(node.addedAt).toISOString(),

@@ -1,6 +1,7 @@
 import { type CommandLine, formatTable, MANIFEST_HELP, UsageFailure, withExamples } from '@latchkey/runtime';
 import { Command } from 'commander';
 import { DEFAULT_GRACE, EnrolmentTransaction } from '../enrolment.js';
+import { DeviceKeys } from '../device-keys.js';
 import { initialKeyIdKey } from '../ik-identity.js';
 import { ImportControllers } from '../import-controllers.js';
 import { inputName } from '../import-file.js';
@@ -9,7 +10,15 @@ import { type ImportFile, openImport } from '../import-parts.js';
 import { ImportReport, planImport } from '../import-plan.js';
 import { withProgress } from '../progress.js';
 import type { Registry } from '../registry.js';
-import { installerArgument, installerOfFile, lifetimeOption } from './order-terms.js';
+import {
+  type DeviceKeyOptions,
+  deviceKeyOptions,
+  installerArgument,
+  installerOfFile,
+  lifetimeOption,
+  manufacturerFrom,
+  rejectBothFromStandardInput,
+} from './order-terms.js';
 import {
   confirm,
   pluralize,
@@ -23,7 +32,7 @@ import {
 /** Lines of a table of problems or changes; `--json` has them all. */
 const MAX_TABLE_LINES = 50;
 
-interface ImportOptions extends RegistryOptions {
+interface ImportOptions extends RegistryOptions, DeviceKeyOptions {
   readonly lifetime: number;
   readonly installer?: string;
   readonly sharedKey?: true;
@@ -39,8 +48,8 @@ export function importCommand(): Command {
       .summary('add nodes that were ordered elsewhere, all or none, from CSV or JSON')
       .description(`add nodes that were ordered elsewhere, all or none, from ${MANIFEST_HELP}`)
       .argument('<file>', 'mode 0600: it holds initial keys; - reads standard input'),
-  )
-    .addOption(lifetimeOption())
+  ).addOption(lifetimeOption());
+  deviceKeyOptions(command, "the keys in <file> are the installer's halves")
     .option('--installer <name>', 'who holds their keys (default: the name of the file)', installerArgument)
     .option('--shared-key', 'nodes may have an initial key that others have, too: whoever holds it can join as any of them')
     .option('--dry-run', 'tell what would be added, changed and refused, and change nothing')
@@ -51,16 +60,21 @@ export function importCommand(): Command {
   return withExamples(
     command,
     'latchkey-auth-server import --data ./data --dry-run nodes.csv',
+    'latchkey-auth-server import --data ./data --device-keys devices.csv --manufacturer ACME nodes.csv',
     'latchkey-auth-server import --data ./data --lifetime none --installer "Kim & Sons" nodes.jsonl',
   );
 }
 
 async function importFile(file: string, options: ImportOptions): Promise<void> {
+  const manufacturer = manufacturerFrom(options);
+  rejectBothFromStandardInput(options.deviceKeys, file);
   await withRegistry(options, async (registry) => {
     const report = new ImportReport();
-    const { input, repeated, warnings } = await look(registry, file, report, options);
+    const deviceKeys = options.deviceKeys === undefined ? undefined : await DeviceKeys.read(registry, options.deviceKeys);
+    const { input, repeated, warnings } = await look(registry, file, { report, deviceKeys, options });
     const { lifetime, installer = installerOfFile(file), dryRun, sharedKey = false } = options;
-    const terms = { kind: 'import', installer, idC: undefined, sharedKey, lifetime, grace: DEFAULT_GRACE } as const;
+    const split = manufacturer === undefined ? {} : { manufacturer };
+    const terms = { kind: 'import', installer, idC: undefined, sharedKey, ...split, lifetime, grace: DEFAULT_GRACE } as const;
     const enrolling = dryRun === true ? undefined : await EnrolmentTransaction.begin(registry, terms);
     try {
       await withProgress('importing', input.length, (progress) =>
@@ -78,6 +92,7 @@ async function importFile(file: string, options: ImportOptions): Promise<void> {
       printSummary(report, warnings, options, { done: enrolling !== undefined, order });
     } finally {
       await enrolling?.close();
+      deviceKeys?.wipe();
     }
   });
 }
@@ -90,12 +105,19 @@ interface Look {
   readonly warnings: readonly string[];
 }
 
-async function look(registry: Registry, file: string, report: ImportReport, { sharedKey }: ImportOptions): Promise<Look> {
+interface Looking {
+  readonly report: ImportReport;
+  readonly deviceKeys: DeviceKeys | undefined;
+  readonly options: ImportOptions;
+}
+
+async function look(registry: Registry, file: string, { report, deviceKeys, options: { sharedKey } }: Looking): Promise<Look> {
   const identity = initialKeyIdKey(registry.tables);
   const keys = sharedKey === true ? undefined : new ImportKeys(registry, identity);
   identity.wipe();
   const controllers = new ImportControllers(registry);
   const input = await openImport(file, {
+    deviceKeys,
     decrypt:
       file === '-'
         ? { advice: 'Nothing was changed. Pipe it through age -d first.' }

@@ -58,13 +58,13 @@ export function stepsFor(action: Action): readonly Step[] {
     case 'move-device':
       return [moveDevice(action, `If controller ${action.controller} is the right one, stop the agent. On the device, name it:`)];
     case 'reset-node':
-      return action.initial_key === 'new' ? resetNode(action.node) : [resetToSameKey(action.node)];
+      return action.initial_key === 'new' ? resetNode(action) : [resetToSameKey(action)];
     case 'reinstall-device':
       return [
         {
           on: 'device',
           says: 'Stop the agent. On the device, install it again from the manifest that it came with:',
-          command: installAgain(action.node),
+          command: installAgain(action),
         },
       ];
     case 'check-device':
@@ -154,7 +154,7 @@ function importNode({ node, joined_before: joinedBefore }: Extract<Action, { kin
       joinedBefore === null
         ? 'If the device has joined before, it holds another key by now. Stop the agent. On the device, install it again:'
         : 'The device has joined before, and holds another key. Stop the agent. On the device, install it again:',
-    command: installAgain(node),
+    command: installAgain({ node }),
   };
   return [
     {
@@ -208,35 +208,48 @@ function moveDevice({ controller, address }: { readonly controller: string; read
   };
 }
 
+/** A node whose initial key is the matter. */
+interface Keyed {
+  readonly node: string;
+  /** A device key is one half of the key. */
+  readonly split?: true | undefined;
+}
+
 /** With a key that no recorded message was made under: the device must be installed with it. */
-function resetNode(node: string): readonly Step[] {
+function resetNode({ node, split }: Keyed): readonly Step[] {
   const out = freeName(`./reset-${node}`);
   return [
     {
       on: 'auth-server',
       says: 'If the device holds another key, give the node a new initial key:',
-      command: [PROGRAM, 'node', 'reset', node, '--out', out],
+      command: [PROGRAM, 'node', 'reset', node, '--out', out, ...deviceKeysOf(split)],
     },
     {
       on: 'device',
       says: `Take ${out}/manifest.csv to the device, and stop the agent. On the device, install it again:`,
-      command: installAgain(node),
+      command: installAgain({ node, split }),
     },
   ];
 }
 
-function resetToSameKey(node: string): Step {
+function resetToSameKey({ node, split }: Keyed): Step {
   return {
     on: 'auth-server',
     says:
       'If the device was installed again from its manifest, and nobody else has that, take the node back to that key. ' +
       'The agent must have been stopped for 130 s before it was installed:',
-    command: [PROGRAM, 'node', 'reset', node, '--manifest', 'manifest.csv'],
+    command: [PROGRAM, 'node', 'reset', node, '--manifest', 'manifest.csv', ...deviceKeysOf(split)],
   };
 }
 
-function installAgain(node: string): CommandLine {
-  return [AGENT, 'install', '--replace', ...DEVICE, '--manifest', 'manifest.csv', '--id', node];
+/** The half of the initial key that no manifest has. */
+function deviceKeysOf(split: true | undefined): readonly string[] {
+  return split === true ? ['--device-keys', 'device-keys.csv'] : [];
+}
+
+function installAgain({ node, split }: Keyed): CommandLine {
+  const deviceKey = split === true ? ['--device-key-file', 'device.key'] : [];
+  return [AGENT, 'install', '--replace', ...DEVICE, '--manifest', 'manifest.csv', '--id', node, ...deviceKey];
 }
 
 function checkDevice({ controller, address }: Extract<Action, { kind: 'check-device' }>): Step {

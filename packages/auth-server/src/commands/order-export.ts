@@ -6,7 +6,7 @@ import { labelSheet } from '../labels.js';
 import { remainingManifest } from '../order.js';
 import type { Registry } from '../registry.js';
 import { freeName } from './next-steps.js';
-import { withOrderNumber } from './order-terms.js';
+import { INSTALLER_HALVES, withOrderNumber } from './order-terms.js';
 import { pluralize, type RegistryOptions, withRegistry } from './with-registry.js';
 
 /** Labels on one sheet at most: some 500 pages, 30 MB. */
@@ -31,7 +31,9 @@ async function exportOrder(number: number, options: RegistryOptions & ManifestOu
     const output = await ManifestOutput.prepare(options);
     await recordExport(registry, number, lines.length, output.recipients === undefined ? 'manifest' : 'encrypted manifest');
     await output.write(lines);
-    process.stdout.write(`${pluralize(lines.length, 'node')} of order ${number} have not joined.\n${output.advice}\n`);
+    process.stdout.write(
+      `${pluralize(lines.length, 'node')} of order ${number} have not joined.\n${output.advice}\n${halvesNote(registry, number)}`,
+    );
   });
 }
 
@@ -61,9 +63,13 @@ async function labels(number: number, options: RegistryOptions & { readonly out:
     await recordExport(registry, number, lines.length, 'labels');
     await createFile(options.out, labelSheet(lines, requireOrder(registry, number)));
     process.stdout.write(
-      `Labels of ${pluralize(lines.length, 'node')} are in ${options.out}: print it, then delete it. They hold the initial keys.\n`,
+      `Labels of ${pluralize(lines.length, 'node')} are in ${options.out}: print it, then delete it. They hold the initial keys.\n${halvesNote(registry, number)}`,
     );
   });
+}
+
+function halvesNote(registry: Registry, number: number): string {
+  return requireOrder(registry, number).manufacturer === undefined ? '' : INSTALLER_HALVES;
 }
 
 /** Nodes that have not joined; that keys of them leave the registry stands in the audit log before they do. */

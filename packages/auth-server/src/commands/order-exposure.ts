@@ -14,7 +14,9 @@ interface ExposureOptions extends RegistryOptions {
 export function exposureCommand(): Command {
   const command = registryOptions(
     new Command('exposure')
-      .description('tell who was given which initial key, how many nodes still hold it, and which controllers have seen it')
+      .description(
+        'tell who was given which initial key, or which half of it, how many nodes still hold it, and which controllers have seen it',
+      )
       .argument('[number]', 'of an order: its keys one by one; without it, all orders', integerArgument(1, 0xffff_ffff)),
   )
     .option('--limit <n>', 'rows of the table', integerArgument(1, 1_000_000), 100)
@@ -33,8 +35,11 @@ async function expose(number: number | undefined, options: ExposureOptions): Pro
     const all = number === undefined ? exposureByOrder(registry) : exposureOfOrder(registry, number);
     if (options.json === true) return printJsonList(all.map(viewOf));
     const rows = all.slice(0, options.limit).map((exposure) => {
-      const { keys, issued, held, joined, controllers, retired_at } = viewOf(exposure);
-      const holders = issued.map(({ installer, at }) => `${installer} ${formatDate(Date.parse(at))}`).join(', ');
+      const { keys, split, issued, device_keys: deviceKeys, held, joined, controllers, retired_at } = viewOf(exposure);
+      const names = issued.map(({ installer, at }) => `${installer} ${formatDate(Date.parse(at))}`).join(', ');
+      const manufacturers = [...new Set(deviceKeys.map(({ manufacturer }) => manufacturer))].join(', ');
+      const given = split ? "installer's half" : "key or installer's half";
+      const holders = deviceKeys.length === 0 ? names : `${given}: ${names}; device key: ${manufacturers}`;
       return [keys, holders, String(held), String(joined), controllers.join(', ') || '-', retired_at ?? '-'];
     });
     process.stdout.write(formatTable(['INITIAL KEY', 'ISSUED TO', 'HELD BY', 'JOINED', 'SEEN BY CONTROLLERS', 'RETIRED'], rows));
@@ -45,7 +50,12 @@ async function expose(number: number | undefined, options: ExposureOptions): Pro
 
 interface ExposureView {
   readonly keys: string;
+  /** Whether all of the keys are made of a device key and the installer's half. */
+  readonly split: boolean;
+  /** Who was given the key; the installer's half, if it is split. */
   readonly issued: readonly { readonly order: number; readonly installer: string; readonly at: string }[];
+  /** Who has the device keys; empty if the keys are whole. */
+  readonly device_keys: readonly { readonly order: number; readonly manufacturer: string }[];
   readonly nodes: number;
   readonly held: number;
   readonly joined: number;
@@ -53,10 +63,12 @@ interface ExposureView {
   readonly retired_at: string | null;
 }
 
-function viewOf({ keys, issues, nodes, held, joined, controllers, retiredAt }: Exposure): ExposureView {
+function viewOf({ keys, issues, deviceKeyHolders, split, nodes, held, joined, controllers, retiredAt }: Exposure): ExposureView {
   return {
     keys: keys.kind === 'one' ? keys.fingerprint : `${keys.count} of order ${keys.order}`,
+    split,
     issued: issues.map(({ order, installer, at }) => ({ order, installer, at: isoTime(at) })),
+    device_keys: deviceKeyHolders,
     nodes,
     held,
     joined,

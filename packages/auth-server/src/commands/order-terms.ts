@@ -2,6 +2,7 @@
 
 import {
   type CommandLine,
+  DEVICE_KEYS_HELP,
   endTimeArgument,
   formatDuration,
   type GivenTime,
@@ -54,6 +55,41 @@ export function installerOfFile(path: string): string {
   return Array.from(path.replaceAll(/\p{Cc}/gu, '?'))
     .slice(-MAX_NAME)
     .join('');
+}
+
+/** Where the device keys of nodes are, and who has them too. */
+export interface DeviceKeyOptions {
+  readonly deviceKeys?: string;
+  readonly manufacturer?: string;
+}
+
+/** What to do with a manifest or labels of split keys. */
+export const INSTALLER_HALVES =
+  "The keys in it are the installer's halves: each device needs its device key, too (latchkey-node-agent provision).\n";
+
+/** @param what the initial keys are, with device keys */
+export function deviceKeyOptions(command: Command, what: string): Command {
+  return command
+    .option(
+      '--device-keys <file>',
+      `mode 0600, the manufacturer's device keys, ${DEVICE_KEYS_HELP}: ${what}; - reads standard input`,
+    )
+    .option('--manufacturer <name>', 'who else holds the device keys (default: the name of the file)', installerArgument);
+}
+
+/** Returns who holds the device keys, or `undefined` if none were given. */
+export function manufacturerFrom({ deviceKeys, manufacturer }: DeviceKeyOptions): string | undefined {
+  if (deviceKeys !== undefined) return manufacturer ?? installerOfFile(deviceKeys);
+  if (manufacturer === undefined) return undefined;
+  throw new UsageFailure('--manufacturer is of --device-keys, which is missing', { advice: 'Nothing was changed. Give both.' });
+}
+
+/** Two files of one command cannot both come from standard input. */
+export function rejectBothFromStandardInput(deviceKeys: string | undefined, other: string | undefined): void {
+  if (deviceKeys !== '-' || other !== '-') return;
+  throw new UsageFailure('standard input cannot be both the device keys and another file', {
+    advice: 'Nothing was changed. Put one of them into a file of mode 0600.',
+  });
 }
 
 /** When the nodes of an order may join for the first time. */

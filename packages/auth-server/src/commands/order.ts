@@ -45,6 +45,9 @@ interface OrderView {
   readonly nodes: number;
   readonly joined: number;
   readonly shared_key: boolean;
+  /** Whether its initial keys are made of device keys and the installer's halves. */
+  readonly split: boolean;
+  readonly manufacturer: string | null;
   readonly lifetime_seconds: number;
   readonly grace_seconds: number;
   readonly join_from: string | null;
@@ -86,6 +89,8 @@ function viewOrder(
     nodes,
     joined,
     shared_key: order.sharedKey,
+    split: order.manufacturer !== undefined,
+    manufacturer: order.manufacturer ?? null,
     lifetime_seconds: order.lifetime,
     grace_seconds: order.grace,
     join_from: isoOrNull(order.joinFrom),
@@ -94,7 +99,11 @@ function viewOrder(
   };
 }
 
-function keysOf({ kind, shared_key: shared }: OrderView): string {
+function keysOf({ kind, shared_key: shared, manufacturer }: OrderView): string {
+  if (manufacturer !== null) {
+    const halves = shared ? "one installer's half for all" : "an installer's half per node";
+    return `${halves}, and device keys from ${manufacturer}`;
+  }
   if (!shared) return 'one per node';
   return kind === 'import' ? 'shared by several nodes' : 'one for all';
 }

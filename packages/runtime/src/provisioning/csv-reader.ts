@@ -1,15 +1,15 @@
 /**
- * Reads a manifest in CSV. The header says which delimiter the file has, and in which order its columns stand. No field of a manifest has
- * a line break in it, so that each line is a row. A quote in the wrong place therefore spoils its own line only.
+ * Reads a manifest, or a file of device keys, in CSV. The header says which delimiter the file has,
+ * and in which order its columns stand. No field has a line break in it, so that each line is a row.
+ * A quote in the wrong place therefore spoils its own line only.
  */
 
 import { CsvError, parse } from 'csv-parse/sync';
 import { UsageFailure } from '../failure.js';
 import { CsvLines } from './csv-lines.js';
-import { MANIFEST_COLUMNS, type ManifestHandler, RowValidator } from './row-validator.js';
+import type { ManifestHandler, RowChecker } from './row-validator.js';
 import { showValue } from './shown-value.js';
 
-const HEADER: string = MANIFEST_COLUMNS.join(',');
 /** In octets: a line that `formatManifest` writes has 80. */
 export const MAX_LINE = 4_096;
 /** Lines that the parser gets at once: one by one, each takes six times as long. */
@@ -30,9 +30,9 @@ const NONE = /$^./;
 
 interface Columns {
   readonly delimiter: string;
-  /** Where each of `MANIFEST_COLUMNS` stands in a row. */
+  /** Where each of the checker's columns stands in a row. */
   readonly places: readonly number[];
-  /** True if they are the first four, in the order of `MANIFEST_COLUMNS`. */
+  /** True if they are the first ones, in the checker's order. */
   readonly usual: boolean;
 }
 
@@ -43,8 +43,9 @@ interface Line {
 
 export class CsvReader {
   readonly #name: string;
-  readonly #rows: RowValidator;
-  readonly #handler: ManifestHandler;
+  readonly #rows: RowChecker;
+  readonly #header: string;
+  readonly #handler: Pick<ManifestHandler, 'problem'>;
   readonly #lines: CsvLines;
   /** The delimiter that a line above the header names. */
   #declared: string | undefined;
@@ -53,10 +54,11 @@ export class CsvReader {
   #batch: Line[] = [];
 
   /** @param name of the file, for messages */
-  constructor(name: string, handler: ManifestHandler) {
+  constructor(name: string, handler: Pick<ManifestHandler, 'problem'>, rows: RowChecker) {
     this.#name = name;
     this.#handler = handler;
-    this.#rows = new RowValidator(handler);
+    this.#rows = rows;
+    this.#header = rows.columns.join(',');
     const lines = { line: this.#line.bind(this), tooLong: this.#tooLong.bind(this) };
     this.#lines = new CsvLines(lines, NONE, MAX_LINE);
   }
@@ -69,12 +71,12 @@ export class CsvReader {
   end(): void {
     this.#lines.end();
     this.#parseBatch();
-    if (this.#columns === undefined) throw new UsageFailure(`${this.#name}: expected the header ${HEADER}`);
+    if (this.#columns === undefined) throw new UsageFailure(`${this.#name}: expected the header ${this.#header}`);
   }
 
   #line(text: string, number: number, plain: boolean): void {
     const columns = this.#columns;
-    if (columns === undefined) return this.#header(text, number);
+    if (columns === undefined) return this.#readHeader(text, number);
     if (plain && this.#batch.length === 0) {
       if (text !== '') this.#row(columns, text.split(columns.delimiter), number);
       return;
@@ -85,12 +87,12 @@ export class CsvReader {
   }
 
   #tooLong(number: number): void {
-    if (this.#columns === undefined) throw new UsageFailure(`${this.#name}, line ${number}: expected the header ${HEADER}`);
+    if (this.#columns === undefined) throw new UsageFailure(`${this.#name}, line ${number}: expected the header ${this.#header}`);
     this.#parseBatch();
     this.#handler.problem({ line: number, reason: `longer than ${MAX_LINE} octets` });
   }
 
-  #header(text: string, number: number): void {
+  #readHeader(text: string, number: number): void {
     if (text.trim() === '') return;
     const declared = this.#declared === undefined ? SEPARATOR_LINE.exec(text)?.[1] : undefined;
     if (declared !== undefined) {
@@ -98,14 +100,14 @@ export class CsvReader {
       return;
     }
     for (const delimiter of this.#declared === undefined ? DELIMITERS : [this.#declared]) {
-      const columns = columnsOf(text, delimiter);
+      const columns = columnsOf(text, delimiter, this.#rows.columns);
       if (columns === undefined) continue;
       this.#columns = columns;
       this.#lines.plain = delimiter === '\t' ? PLAIN_WITH_TABS : PLAIN;
       return;
     }
-    const problem = describeHeader(text, this.#declared);
-    throw new UsageFailure(`${this.#name}, line ${number}: expected the header ${HEADER}${problem}`);
+    const problem = describeHeader(text, this.#declared, this.#rows.columns);
+    throw new UsageFailure(`${this.#name}, line ${number}: expected the header ${this.#header}${problem}`);
   }
 
   #parseBatch(): void {
@@ -124,16 +126,13 @@ export class CsvReader {
   }
 
   #row({ delimiter, places, usual }: Columns, record: readonly string[], line: number): void {
-    if (usual && record.length === MANIFEST_COLUMNS.length)
-      return this.#rows.take(line, record[0], record[1], record[2], record[3]);
+    const { length } = this.#rows.columns;
+    if (usual && record.length === length) return this.#rows.take(line, record);
     if (record.every((field) => field === '')) return;
     const fields = places.map((place) => record[place]);
     const surplus = record.filter((field, place) => field !== '' && !places.includes(place)).length;
-    if (surplus === 0 && !fields.includes(undefined)) {
-      const [id, controllerId, controller, ik] = fields;
-      return this.#rows.take(line, id, controllerId, controller, ik);
-    }
-    const count = `expected ${MANIFEST_COLUMNS.length} fields, not ${record.length}`;
+    if (surplus === 0 && !fields.includes(undefined)) return this.#rows.take(line, fields);
+    const count = `expected ${length} fields, not ${record.length}`;
     const other = record.length === 1 && DELIMITERS.find((mark) => mark !== delimiter && record[0]?.includes(mark) === true);
     const mixed = other ? `: ${nameOf(other)} stand in it, and ${nameOf(delimiter)} in the header` : '';
     this.#rows.reject(line, fields[0], `${count}${mixed}`);
@@ -154,26 +153,25 @@ function recordsOf(lines: readonly string[], delimiter: string): (string[] | und
   return [...recordsOf(lines.slice(0, half), delimiter), ...recordsOf(lines.slice(half), delimiter)];
 }
 
-/** Returns `undefined` if this delimiter does not separate the four names in the header. */
-function columnsOf(text: string, delimiter: string): Columns | undefined {
+/** Returns `undefined` if this delimiter does not separate the expected names in the header. */
+function columnsOf(text: string, delimiter: string, expected: readonly string[]): Columns | undefined {
   const names = recordsOf([text], delimiter)[0]?.map((name) => name.toLowerCase());
-  if (names === undefined || names.filter((name) => name !== '').length !== MANIFEST_COLUMNS.length) return undefined;
-  const places = MANIFEST_COLUMNS.map((column) => names.indexOf(column));
+  if (names === undefined || names.filter((name) => name !== '').length !== expected.length) return undefined;
+  const places = expected.map((column) => names.indexOf(column));
   if (places.includes(-1)) return undefined;
   return { delimiter, places, usual: places.every((place, i) => place === i) };
 }
 
 /** Says what is wrong with a header, as far as that is certain. */
-function describeHeader(text: string, declared: string | undefined): string {
+function describeHeader(text: string, declared: string | undefined, expected: readonly string[]): string {
   const bare = text
     .replaceAll(/"([^"]*)"/g, '$1')
     .trim()
     .toLowerCase();
-  const between = /^[a-z_]+(?<delimiter>[^a-z_]+)[a-z_]+\k<delimiter>[a-z_]+\k<delimiter>[a-z_]+$/.exec(bare)?.groups?.[
-    'delimiter'
-  ];
+  const further = `(?:\\k<delimiter>[a-z_]+){${expected.length - 2}}`;
+  const between = new RegExp(`^[a-z_]+(?<delimiter>[^a-z_]+)[a-z_]+${further}$`).exec(bare)?.groups?.['delimiter'];
   const found = between?.trim() === '' ? ' ' : between?.trim();
-  if (between !== undefined && found !== undefined && columnsOf(bare.replaceAll(between, ','), ',') !== undefined) {
+  if (between !== undefined && found !== undefined && columnsOf(bare.replaceAll(between, ','), ',', expected) !== undefined) {
     if (declared !== undefined)
       return `: its fields are separated by ${nameOf(found)}, and the line above it says ${nameOf(declared)}`;
     return `: its fields are separated by ${nameOf(found)}; commas, semicolons and tabs are read`;
@@ -182,15 +180,13 @@ function describeHeader(text: string, declared: string | undefined): string {
   const names = records.reduce((most, record) => ((record?.length ?? 0) > (most?.length ?? 0) ? record : most), undefined);
   if (names === undefined) return `: ${BAD_QUOTE}`;
   const known = names.map((name) => name.toLowerCase());
-  const missing = MANIFEST_COLUMNS.filter((column) => !known.includes(column));
-  if (missing.length === MANIFEST_COLUMNS.length) return '';
+  const missing = expected.filter((column) => !known.includes(column));
+  if (missing.length === expected.length) return '';
   if (missing.length > 0) return `; ${missing.join(', ')} ${missing.length === 1 ? 'is' : 'are'} missing`;
-  const unknown = names.filter((name, i) => name !== '' && (!isColumn(known[i]) || known.indexOf(known[i] ?? '') !== i));
+  const unknown = names.filter(
+    (name, i) => name !== '' && (!expected.includes(known[i] ?? '') || known.indexOf(known[i] ?? '') !== i),
+  );
   return `; it also has ${unknown.map(showValue).join(', ')}`;
-}
-
-function isColumn(name: string | undefined): boolean {
-  return (MANIFEST_COLUMNS as readonly (string | undefined)[]).includes(name);
 }
 
 function nameOf(delimiter: string): string {

@@ -1,23 +1,23 @@
 /**
- * Reads a manifest in JSON Lines or in a JSON array, object by object. No field of a manifest has a brace in it, so that each object ends
- * at the next brace. A broken object therefore spoils no other.
+ * Reads a manifest, or a file of device keys, in JSON Lines or in a JSON array, object by object. No
+ * field has a brace in it, so that each object ends at the next brace. A broken object therefore
+ * spoils no other.
  */
 
 import { MAX_LINE } from './csv-reader.js';
-import { MANIFEST_COLUMNS, type ManifestHandler, RowValidator } from './row-validator.js';
+import type { ManifestHandler, RowChecker } from './row-validator.js';
 import { showValue } from './shown-value.js';
 
 const [LINE_FEED, CARRIAGE_RETURN] = [0x0a, 0x0d];
 const [OPEN, CLOSE, OPEN_ARRAY, CLOSE_ARRAY] = [0x7b, 0x7d, 0x5b, 0x5d];
 /** White space, and the comma of an array. */
 const BETWEEN: ReadonlySet<number> = new Set([0x20, 0x09, LINE_FEED, CARRIAGE_RETURN, 0x2c]);
-const COLUMNS: ReadonlySet<string> = new Set(MANIFEST_COLUMNS);
 const NOTHING = Buffer.alloc(0);
-const EXPECTED = `expected a JSON object with ${MANIFEST_COLUMNS.join(', ')}`;
 
 export class JsonReader {
-  readonly #handler: ManifestHandler;
-  readonly #rows: RowValidator;
+  readonly #handler: Pick<ManifestHandler, 'problem'>;
+  readonly #rows: RowChecker;
+  readonly #expected: string;
   readonly #array: boolean;
   #inArray = false;
   #inObject = false;
@@ -32,9 +32,10 @@ export class JsonReader {
   #problemLine = 0;
 
   /** @param array is true for objects in an array, false for one object a line */
-  constructor(handler: ManifestHandler, array: boolean) {
+  constructor(handler: Pick<ManifestHandler, 'problem'>, rows: RowChecker, array: boolean) {
     this.#handler = handler;
-    this.#rows = new RowValidator(handler);
+    this.#rows = rows;
+    this.#expected = `expected a JSON object with ${rows.columns.join(', ')}`;
     this.#array = array;
   }
 
@@ -63,7 +64,7 @@ export class JsonReader {
   }
 
   end(): void {
-    if (this.#inObject) this.#problem(this.#objectLine, EXPECTED);
+    if (this.#inObject) this.#problem(this.#objectLine, this.#expected);
     if (this.#inArray) this.#problem(this.#line, 'the array has no end: the file seems to be cut short');
   }
 
@@ -71,11 +72,11 @@ export class JsonReader {
     if (BETWEEN.has(octet)) return;
     if (this.#array && octet === OPEN_ARRAY && !this.#inArray) this.#inArray = true;
     else if (octet === CLOSE_ARRAY && this.#inArray) this.#inArray = false;
-    else this.#problem(this.#line, EXPECTED);
+    else this.#problem(this.#line, this.#expected);
   }
 
   #beginObject(): void {
-    if (this.#inObject) this.#problem(this.#objectLine, EXPECTED);
+    if (this.#inObject) this.#problem(this.#objectLine, this.#expected);
     this.#inObject = true;
     this.#dropping = false;
     this.#objectLine = this.#line;
@@ -96,12 +97,17 @@ export class JsonReader {
 
   #row(text: string): void {
     const record = parseObject(text);
-    if (record === undefined) return this.#problem(this.#objectLine, EXPECTED);
-    const { id, controller_id: controllerId, controller, ik } = record;
-    const unknown = Object.keys(record).find((key) => !COLUMNS.has(key));
-    if (unknown === undefined)
-      this.#rows.take(this.#objectLine, orEmpty(id), orEmpty(controllerId), orEmpty(controller), orEmpty(ik));
-    else this.#rows.reject(this.#objectLine, id, `it has ${showValue(unknown)}, which is none of ${MANIFEST_COLUMNS.join(', ')}`);
+    if (record === undefined) return this.#problem(this.#objectLine, this.#expected);
+    const { columns } = this.#rows;
+    const unknown = Object.keys(record).find((key) => !columns.includes(key));
+    if (unknown !== undefined) {
+      const reason = `it has ${showValue(unknown)}, which is none of ${columns.join(', ')}`;
+      return this.#rows.reject(this.#objectLine, record['id'], reason);
+    }
+    this.#rows.take(
+      this.#objectLine,
+      columns.map((column) => orEmpty(record[column])),
+    );
   }
 
   #problem(line: number, reason: string): void {

@@ -1,10 +1,10 @@
-/** Reads a manifest in the notation that its first octets tell, in memory that does not grow with the file. */
+/** Reads a manifest, or a file of device keys, in the notation that its first octets tell, in memory that does not grow with the file. */
 
 import { detectEncryption, HEADER_PREFIX_LENGTH } from '../encrypted-manifest.js';
 import { type Advice, UsageFailure } from '../failure.js';
 import { CsvReader } from './csv-reader.js';
 import { JsonReader } from './json-reader.js';
-import { MANIFEST_COLUMNS, type ManifestHandler } from './row-validator.js';
+import { type ManifestHandler, type RowChecker, RowValidator } from './row-validator.js';
 
 const AS_CSV = 'Save it as CSV in UTF-8.';
 /** Files that are taken for a manifest, by the octets that they begin with. */
@@ -28,17 +28,19 @@ export interface ManifestReaderOptions {
 }
 
 /** Takes a file piece by piece: `push` each, then `end`. */
-export class ManifestReader {
+export class RowReader {
   readonly #options: ManifestReaderOptions;
-  readonly #handler: ManifestHandler;
+  readonly #handler: Pick<ManifestHandler, 'problem'>;
+  readonly #rows: RowChecker;
   /** The first octets, until they tell the notation. */
   #opening: Buffer = Buffer.alloc(0);
   #decode: (octets?: Buffer) => Buffer = (octets = Buffer.alloc(0)) => octets;
   #reader: CsvReader | JsonReader | undefined;
 
-  constructor(options: ManifestReaderOptions, handler: ManifestHandler) {
+  constructor(options: ManifestReaderOptions, handler: Pick<ManifestHandler, 'problem'>, rows: RowChecker) {
     this.#options = options;
     this.#handler = handler;
+    this.#rows = rows;
   }
 
   /** @throws UsageFailure if the file is no manifest. A row that cannot be used goes to the handler instead. */
@@ -63,7 +65,7 @@ export class ManifestReader {
     this.#opening = Buffer.alloc(0);
     if (opening.length === 0) {
       throw new UsageFailure(`${name} is empty`, {
-        advice: `Expected the header ${MANIFEST_COLUMNS.join(',')} and a line below it, or JSON with those names.`,
+        advice: `Expected the header ${this.#rows.columns.join(',')} and a line below it, or JSON with those names.`,
       });
     }
     if (detectEncryption(opening) !== undefined) throw new UsageFailure(`${name} is encrypted, in the age format`, decrypt);
@@ -74,9 +76,18 @@ export class ManifestReader {
     const octets = this.#decode(opening);
     const first = octets.toString('latin1').trimStart()[0];
     const json = first === '{' || first === '[';
-    this.#reader = json ? new JsonReader(this.#handler, first === '[') : new CsvReader(name, this.#handler);
+    this.#reader = json
+      ? new JsonReader(this.#handler, this.#rows, first === '[')
+      : new CsvReader(name, this.#handler, this.#rows);
     this.#reader.push(octets);
     return this.#reader;
+  }
+}
+
+/** Reads the rows of a manifest. */
+export class ManifestReader extends RowReader {
+  constructor(options: ManifestReaderOptions, handler: ManifestHandler) {
+    super(options, handler, new RowValidator(handler));
   }
 }
 

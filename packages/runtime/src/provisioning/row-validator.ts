@@ -35,12 +35,23 @@ export interface ManifestHandler {
   problem(problem: ManifestProblem): void;
 }
 
+/** Checks the rows of a file, whichever notation they have. */
+export interface RowChecker {
+  /** The fields of a row, in the order in which they are written. */
+  readonly columns: readonly string[];
+  /** Passes a row on, or reports the first field that is wrong. A row of empty fields is none. */
+  take(line: number, fields: readonly unknown[]): void;
+  /** Reports a row whose fields cannot be told apart. */
+  reject(line: number, id: unknown, reason: string): void;
+}
+
 const KEY = /^[0-9a-fA-F]{32}$/;
 /** A number as spreadsheets write it in place of digits: `1E+05`, `1.23E+31`, `1,23E+31`, `12.0`. */
 const NUMBER = /^\d+(?:[.,]\d+(?:e[+-]?\d+)?|e[+-]\d+)$/i;
 const AS_TEXT = 'a spreadsheet made a number of it; import the original file with this column as text';
 
-export class RowValidator {
+export class RowValidator implements RowChecker {
+  readonly columns: readonly string[] = MANIFEST_COLUMNS;
   readonly #handler: ManifestHandler;
   readonly #ik = Buffer.alloc(16);
   /** Those of the last row: a file names few controllers, one after the other. */
@@ -51,8 +62,7 @@ export class RowValidator {
     this.#handler = handler;
   }
 
-  /** Passes a row on, or reports the first field that is wrong. A row of empty fields is none. */
-  take(line: number, id: unknown, controllerId: unknown, controller: unknown, ik: unknown): void {
+  take(line: number, [id, controllerId, controller, ik]: readonly unknown[]): void {
     if (id === '' && controllerId === '' && controller === '' && ik === '') return;
     const idI = typeof id === 'string' ? parseId(id) : undefined;
     if (idI === undefined) return this.#problem(line, undefined, `id: ${describeId(id)}`);
@@ -61,13 +71,11 @@ export class RowValidator {
     if (idC === undefined) return this.#problem(line, idI, `controller_id: ${describeId(controllerId)}`);
     const endpoint = this.#endpointOf(controller);
     if (endpoint === undefined) return this.#problem(line, idI, `controller: ${describeController(controller)}`);
-    if (typeof ik !== 'string' || !KEY.test(ik)) return this.#problem(line, idI, `ik: ${describeKey(ik)}`);
-    if (isBlankKey(ik)) return this.#problem(line, idI, `ik: ${NO_KEY}`);
-    this.#ik.write(ik, 'hex');
+    const wrong = readKey(ik, this.#ik);
+    if (wrong !== undefined) return this.#problem(line, idI, `ik: ${wrong}`);
     this.#handler.row({ line, idI, idC, controller: endpoint, ik: this.#ik });
   }
 
-  /** Reports a row whose fields cannot be told apart. */
   reject(line: number, id: unknown, reason: string): void {
     const idI = typeof id === 'string' ? parseId(id) : undefined;
     if (idI === undefined || this.#handler.wants?.(idI) !== false) this.#problem(line, idI, reason);
@@ -86,7 +94,15 @@ export class RowValidator {
   }
 }
 
-function describeId(value: unknown): string {
+/** Reads a key of 32 hex digits into `octets`. Returns what is wrong with it, if anything, without a digit of it. */
+export function readKey(value: unknown, octets: Buffer): string | undefined {
+  if (typeof value !== 'string' || !KEY.test(value)) return describeKey(value);
+  if (isBlankKey(value)) return NO_KEY;
+  octets.write(value, 'hex');
+  return undefined;
+}
+
+export function describeId(value: unknown): string {
   const expected = 'expected 8 hex digits';
   if (typeof value === 'number') return `${expected} in quotes, not the number ${showValue(String(value)).replaceAll('"', '')}`;
   if (typeof value !== 'string') return `${expected}${lack(value)}`;
