@@ -4,7 +4,12 @@ import type { Attack } from './attack.js';
 import { alteredM4, misbinding, wrongController } from './attacks/binding.js';
 import { amplification, forgedRefusal, offPath } from './attacks/coap.js';
 import { halfOpen, lockOutByForgedM1 } from './attacks/flood.js';
-import { listeningInstaller, offlineGuessing } from './attacks/initial-key.js';
+import {
+  listeningInstaller,
+  listeningInstallerOfSplitKeys,
+  manufacturerWithExtractedKey,
+  offlineGuessing,
+} from './attacks/initial-key.js';
 import { forgedTs, otherController, replayedM3, splicedM3, typeConfusion } from './attacks/link.js';
 import { forgedM1, forgedM2, lostAnswer } from './attacks/premature-commit.js';
 import { pskOracle, pskSteered } from './attacks/psk-oracle.js';
@@ -37,4 +42,6 @@ export const ATTACKS: readonly Attack[] = [
   resumedMemory,
   offlineGuessing,
   listeningInstaller,
+  listeningInstallerOfSplitKeys,
+  manufacturerWithExtractedKey,
 ];
