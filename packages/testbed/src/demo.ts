@@ -1,5 +1,6 @@
 /** The demo: the draft's steps 1 to 5 on loopback, told as they happen. */
 
+import { randomBytes } from 'node:crypto';
 import { formatId, type Secret } from '@latchkey/protocol';
 import { formatApplicationKey, formatTable, type ManifestLine } from '@latchkey/runtime';
 import { freePort, type TestNetwork, type Order } from './network.js';
@@ -29,11 +30,13 @@ export async function demo(network: TestNetwork, print: Print): Promise<boolean>
   print('1. The administrator adds a controller and orders three nodes from two installers');
   const [server, controller] = [await freePort(), await freePort()];
   await network.addController(CONTROLLER, controller, [server]);
+  const device = await manufacture(network);
   const orders = [
     await network.order({ controller: CONTROLLER, count: 2, installer: 'Ada', sharedKey: true }),
-    await network.order({ controller: CONTROLLER, count: 1, installer: 'Kim' }),
+    await network.order({ controller: CONTROLLER, count: 1, installer: 'Kim', deviceKeys: device.list }),
   ];
-  print(`   Ada gets 2 nodes that share one initial key, Kim 1 node with its own; keys last 30 days\n`);
+  print('   Ada gets 2 nodes that share one initial key; keys last 30 days');
+  print('   Kim gets 1 node with one half of its initial key; the manufacturer has put the other half into the device\n');
 
   print('2. The auth-server has stored the same: ID, controller and initial key of each node');
   print(indent(await nodeTable(network)));
@@ -41,7 +44,8 @@ export async function demo(network: TestNetwork, print: Print): Promise<boolean>
   print('3. The installers put ID, controller and initial key into the devices');
   for (const { line, manifest } of installations(orders)) {
     await network.install(formatId(line.idI), manifest);
-    print(`   node ${formatId(line.idI)}: controller ${CONTROLLER} at ${controller}, initial key ${String(line.ik)}`);
+    const what = formatId(line.idI) === device.id ? "installer's half of its initial key" : 'initial key';
+    print(`   node ${formatId(line.idI)}: controller ${CONTROLLER} at ${controller}, ${what} ${String(line.ik)}`);
   }
   print();
 
@@ -57,10 +61,17 @@ export async function demo(network: TestNetwork, print: Print): Promise<boolean>
   print(indent(await nodeTable(network)));
   print(
     same
-      ? 'Each node and the auth-server hold the same new key. An installer who did not listen to the exchange knows none of them.'
+      ? 'Each node and the auth-server hold the same new key. Ada knows none of them unless she listened to the exchange; Kim, with half of an initial key, knows none even then.'
       : 'A node and the auth-server hold different keys: this must not happen.',
   );
   return same;
+}
+
+/** Puts a device key into a device. Returns its ID, and the file that the manufacturer sends to the administrator. */
+async function manufacture(network: TestNetwork): Promise<{ readonly id: string; readonly list: string }> {
+  const [id, deviceKey] = [randomBytes(4).toString('hex'), randomBytes(16).toString('hex')];
+  await network.run('node-agent', ['provision', '--state', network.node(id), '--device-key-file', '-'], deviceKey);
+  return { id, list: await network.file('device-keys.csv', `id,device_key\n${id},${deviceKey}\n`) };
 }
 
 function installations(orders: readonly Order[]): { readonly line: ManifestLine; readonly manifest: string }[] {

@@ -17,6 +17,8 @@ export interface OrderOptions {
   readonly installer?: string;
   readonly sharedKey?: boolean;
   readonly lifetime?: string;
+  /** A file of device keys: the manifest has installer's halves of the initial keys. */
+  readonly deviceKeys?: string;
 }
 
 /** What an order put into the installer's hands. */
@@ -135,10 +137,14 @@ export class TestNetwork {
     return daemon;
   }
 
-  async order({ controller, count, installer = 'Ada', sharedKey = false, lifetime }: OrderOptions): Promise<Order> {
+  async order({ controller, count, installer = 'Ada', sharedKey = false, lifetime, deviceKeys }: OrderOptions): Promise<Order> {
     this.#orderCount += 1;
     const out = this.path(`order-${this.#orderCount}`);
-    const flags = [...(sharedKey ? ['--shared-key'] : []), ...(lifetime === undefined ? [] : ['--lifetime', lifetime])];
+    const flags = [
+      ...(sharedKey ? ['--shared-key'] : []),
+      ...(lifetime === undefined ? [] : ['--lifetime', lifetime]),
+      ...(deviceKeys === undefined ? [] : ['--device-keys', deviceKeys]),
+    ];
     const args = [
       '--data',
       this.registry,

@@ -18,6 +18,8 @@ it('plays the five steps and shows the same new key on node and server', async (
   for (const size of ['M1.* 21', 'M2.* 79', 'M3.* 42', 'M4.* 53', 'M5.* 33', 'M6.* 13', 'M7.* 121', 'M8.* 30']) {
     expect(transcript.match(new RegExp(`${size} octets`, 'g'))).toHaveLength(3);
   }
+  expect(transcript).toMatch(/^ {3}node .* installer's half of its initial key \[secret/m);
+  expect(lines.at(-1)).toContain('Kim, with half of an initial key, knows none even then');
   expect(transcript).not.toMatch(/[0-9a-f]{32}/);
   expect(existsSync(network.folder)).toBe(false);
 });
