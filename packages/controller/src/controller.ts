@@ -2,8 +2,8 @@
  * SBR at work: a node's request in, its answer out, with a question to an auth-server in between where one is needed. What is
  * decided is decided by `Respondent`; here it is carried out.
  *
- * Persist first, then answer: a TID is stored ahead before it is used. The PSK goes to this controller's own store beside M6,
- * not before it: the node's key does not depend on it (docs/decisions/0004).
+ * Persist first, then answer: a TID is stored ahead before it is used. The application root goes to this controller's own store
+ * beside M6, not before it: the node's key does not depend on it (docs/decisions/0004).
  */
 
 import {
@@ -34,7 +34,7 @@ import {
 } from '@latchkey/runtime';
 import { ControllerMetrics } from './counts.js';
 import type { AuthServerClient } from './link.js';
-import type { PskStore } from './psk-store.js';
+import type { ApplicationRootStore } from './psk-store.js';
 
 type ConfirmLegitimate = PostRequest['confirmLegitimate'];
 
@@ -48,7 +48,7 @@ const OVERLOADED_HINT =
 export interface ControllerOptions {
   readonly respondent: Respondent;
   readonly authServer: AuthServerClient;
-  readonly psks: PskStore;
+  readonly applicationRoots: ApplicationRootStore;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -57,7 +57,7 @@ export class Controller {
   readonly metrics: ControllerMetrics = new ControllerMetrics();
   readonly #respondent: Respondent;
   readonly #authServer: AuthServerClient;
-  readonly #psks: PskStore;
+  readonly #applicationRoots: ApplicationRootStore;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #rateLimitedLog: RateLimitedLog;
@@ -65,10 +65,10 @@ export class Controller {
   readonly #inFlight = new BoxedMap<Uint8Array, Promise<PostResponse>>();
   readonly #expiryTimer: NodeJS.Timeout;
 
-  constructor({ respondent, authServer, psks, clock, log }: ControllerOptions) {
+  constructor({ respondent, authServer, applicationRoots, clock, log }: ControllerOptions) {
     this.#respondent = respondent;
     this.#authServer = authServer;
-    this.#psks = psks;
+    this.#applicationRoots = applicationRoots;
     this.#clock = clock;
     this.#log = log;
     this.#rateLimitedLog = new RateLimitedLog(log);
@@ -147,7 +147,7 @@ export class Controller {
       case 'answer':
         if (decision.joined !== undefined) {
           confirmLegitimate(transaction.addressValidated ? 1 : 2);
-          this.#storePsk(decision.joined);
+          this.#storeApplicationRoot(decision.joined);
         }
         return this.#send(decision.octets, from);
       case 'refuse':
@@ -172,23 +172,23 @@ export class Controller {
     return decision;
   }
 
-  /** The node has its new key; this controller keeps it too. */
-  #storePsk(joined: JoinResult): void {
-    const { idI, tid, nidI, psk, lifetime } = joined;
+  /** The node has its new key; this controller keeps what applications get from it. */
+  #storeApplicationRoot(joined: JoinResult): void {
+    const { idI, tid, nidI, applicationRoot, keyId, lifetime } = joined;
     this.metrics.joins.increment('joined');
     // Not `logFields`, spread: this line is written for each join.
     const fields = {
       node: formatId(idI),
       tid: formatTid(tid),
       at: formatNid(nidI),
-      key: psk.fingerprint,
+      keyId,
       lifetimeSeconds: lifetime,
     };
     this.#log.info(fields, 'node joined');
-    this.#psks.put(joined).then(
-      () => psk.wipe(),
+    this.#applicationRoots.put(joined).then(
+      () => applicationRoot.wipe(),
       (error: unknown) => {
-        psk.wipe();
+        applicationRoot.wipe();
         if (!(error instanceof Failure)) throw error;
         this.#log.error(
           { ...logFields(joined), at: formatNid(nidI), advice: error.advice },
@@ -215,7 +215,7 @@ export class Controller {
   /** Waits for what is being stored. */
   async stop(): Promise<void> {
     clearInterval(this.#expiryTimer);
-    await this.#psks.flushed();
+    await this.#applicationRoots.flushed();
     await this.#authServer.close();
   }
 }

@@ -15,7 +15,7 @@ import {
   type ServerMetrics,
 } from '@latchkey/runtime';
 import type { Controller } from './controller.js';
-import type { PskStore } from './psk-store.js';
+import type { ApplicationRootStore } from './psk-store.js';
 import type { TidAllocator } from './serials.js';
 
 interface TelemetrySources {
@@ -23,7 +23,7 @@ interface TelemetrySources {
   readonly respondent: Respondent;
   /** Open transactions that it may have. */
   readonly maxTransactions: number;
-  readonly psks: PskStore;
+  readonly applicationRoots: ApplicationRootStore;
   readonly tids: TidAllocator;
   readonly sockets: readonly CoapServer[];
   readonly serverMetrics: ServerMetrics;
@@ -39,7 +39,7 @@ export function telemetryOf({
   controller,
   respondent,
   maxTransactions,
-  psks,
+  applicationRoots,
   tids,
   sockets,
   serverMetrics,
@@ -49,14 +49,17 @@ export function telemetryOf({
 }: TelemetrySources): Telemetry {
   return {
     isServing: () => sockets.every((socket) => socket.isOpen),
-    checks: [{ name: 'store', watchdog: 'required', run: () => psks.probe(Date.now()).then(() => tids.probe()) }, ...linkChecks],
+    checks: [
+      { name: 'store', watchdog: 'required', run: () => applicationRoots.probe(Date.now()).then(() => tids.probe()) },
+      ...linkChecks,
+    ],
     metrics: [
       joinsMetric(controller.metrics.joins),
       exchangesMetric(controller.metrics.exchanges),
-      commitsMetric({ keys: psks.putDurations, ...registry?.commitDurations }),
+      commitsMetric({ keys: applicationRoots.putDurations, ...registry?.commitDurations }),
       gauge('latchkey_transactions_open', 'Transactions that wait for a message', () => respondent.pendingCount),
       gauge('latchkey_transactions_bound', 'Open transactions that there may be', () => maxTransactions),
-      gauge('latchkey_keys_stored', 'Nodes whose key this controller keeps', () => psks.size),
+      gauge('latchkey_keys_stored', 'Nodes whose application root this controller keeps', () => applicationRoots.size),
       gauge(
         'latchkey_link_key_used_ratio',
         'The part that is used of what SK_cs may seal',

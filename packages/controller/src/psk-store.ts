@@ -1,10 +1,13 @@
-/** The keys of the nodes that joined through this controller, for talking to them later; sealed under the store's master key. */
+/**
+ * The application roots of the nodes that joined through this controller, from which application keys are derived; sealed under
+ * the store's master key. No PSK is stored: nothing in here opens a message of the protocol.
+ */
 
 import { readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type JoinResult, type Secret } from '@latchkey/protocol';
-import { Histogram, Failure, type Log, syncFolderOf, systemFailure } from '@latchkey/runtime';
+import { Histogram, Failure, type Log, syncFolderOf, systemFailure, UsageFailure } from '@latchkey/runtime';
 import {
   type MetadataTable,
   DamagedStore,
@@ -24,7 +27,10 @@ import type { Database, RootDatabase } from 'lmdb';
 const SCHEMA = 1;
 
 interface Row {
-  psk: Uint8Array;
+  /** AR_i, sealed. */
+  applicationRoot: Uint8Array;
+  /** KID, 8 hex digits: which generation of the node's key it comes from. */
+  keyId: string;
   tid: string;
   ts: number;
   nidI: Uint8Array;
@@ -46,15 +52,15 @@ interface WriteBatch {
   readonly written: Promise<void>;
 }
 
-export interface StoredPsk extends Omit<JoinResult, 'idI' | 'ts'> {
+export interface StoredApplicationRoot extends Omit<JoinResult, 'idI' | 'ts'> {
   /** ms since the epoch. */
   readonly ts: number;
 }
 
-export class PskStore {
+export class ApplicationRootStore {
   readonly #path: string;
   readonly #env: RootDatabase;
-  readonly #psks: Database<Row, number>;
+  readonly #applicationRoots: Database<Row, number>;
   readonly #metadata: MetadataTable;
   readonly keyring: Keyring;
   #batch: WriteBatch | undefined;
@@ -66,10 +72,16 @@ export class PskStore {
   /** How long `put` took. */
   readonly putDurations: Histogram = new Histogram();
 
-  private constructor(path: string, env: RootDatabase, psks: Database<Row, number>, metadata: MetadataTable, keyring: Keyring) {
+  private constructor(
+    path: string,
+    env: RootDatabase,
+    applicationRoots: Database<Row, number>,
+    metadata: MetadataTable,
+    keyring: Keyring,
+  ) {
     this.#path = path;
     this.#env = env;
-    this.#psks = psks;
+    this.#applicationRoots = applicationRoots;
     this.#metadata = metadata;
     this.keyring = keyring;
   }
@@ -78,21 +90,21 @@ export class PskStore {
    * Opens the store for the controller. A damaged store is put aside, and a new one takes its place: no
    * join needs the keys, and each comes back as its node renews it.
    */
-  static async openOrReplace(path: string, master: Secret, log: Log): Promise<PskStore> {
+  static async openOrReplace(path: string, master: Secret, log: Log): Promise<ApplicationRootStore> {
     try {
-      return await PskStore.open(path, master);
+      return await ApplicationRootStore.open(path, master);
     } catch (error) {
       if (!(error instanceof DamagedStore)) throw error;
       await putAside(path, error, log);
-      return PskStore.open(path, master);
+      return ApplicationRootStore.open(path, master);
     }
   }
 
   /** Opens the store, or makes one. */
-  static async open(path: string, master: Secret): Promise<PskStore> {
+  static async open(path: string, master: Secret): Promise<ApplicationRootStore> {
     const env = await openStore(path, { maxDbs: 4, ifDamaged: IF_DAMAGED });
     try {
-      const psks = env.openDB<Row, number>({ name: 'psks', keyEncoding: 'uint32' });
+      const applicationRoots = env.openDB<Row, number>({ name: 'applicationRoots', keyEncoding: 'uint32' });
       const metadata: MetadataTable = env.openDB({ name: 'metadata' });
       const schema = metadata.get('schema') as number | undefined;
       if (schema !== undefined && schema !== SCHEMA) {
@@ -107,7 +119,7 @@ export class PskStore {
               metadata.putSync('schema', SCHEMA);
               return Keyring.create(metadata, path, master);
             });
-      return new PskStore(path, env, psks, metadata, keyring);
+      return new ApplicationRootStore(path, env, applicationRoots, metadata, keyring);
     } catch (error) {
       await env.close();
       throw error instanceof Failure ? error : await writeFailure(path, error);
@@ -115,7 +127,7 @@ export class PskStore {
   }
 
   /**
-   * Keeps the key of a newer transaction; resolves when the disk has it. The key is the caller's, and is to be there until then. All that
+   * Keeps the application root of a newer transaction; resolves when the disk has it. It is the caller's, and is to be there until then. All that
    * is put within 50 ms is written together. Rejects with a Failure where the disk does not take it, for `writeAgain`, or hangs with 16,384
    * keys before it.
    */
@@ -147,7 +159,7 @@ export class PskStore {
         });
         for (const { since } of joins) this.putDurations.observeSince(since);
       } catch (error) {
-        for (const { joined } of joins) this.#remember({ ...joined, psk: joined.psk.copy() });
+        for (const { joined } of joins) this.#remember({ ...joined, applicationRoot: joined.applicationRoot.copy() });
         throw error;
       } finally {
         this.#queued -= joins.length;
@@ -163,8 +175,8 @@ export class PskStore {
   #remember(joined: JoinResult): void {
     const before = this.#unwritten.get(joined.idI);
     const kept = before === undefined ? this.#unwritten.size < MAX_QUEUED : before.tid < joined.tid;
-    if (!kept) return joined.psk.wipe();
-    before?.psk.wipe();
+    if (!kept) return joined.applicationRoot.wipe();
+    before?.applicationRoot.wipe();
     this.#unwritten.set(joined.idI, joined);
   }
 
@@ -181,27 +193,35 @@ export class PskStore {
       for (const joined of due) this.#remember(joined);
       throw error;
     }
-    for (const { psk } of due) psk.wipe();
+    for (const { applicationRoot } of due) applicationRoot.wipe();
     return due.length;
   }
 
-  #putSync({ idI, tid, ts, nidI, psk, lifetime }: JoinResult): void {
-    const existing = this.#psks.get(idI);
+  #putSync({ idI, tid, ts, nidI, applicationRoot, keyId, lifetime }: JoinResult): void {
+    const existing = this.#applicationRoots.get(idI);
     if (existing !== undefined && BigInt(`0x${existing.tid}`) >= tid) return;
-    const sealed = this.keyring.seal({ kind: KEY_KIND.psk, id: idI }, psk);
-    this.#psks.putSync(idI, { psk: sealed, tid: tid.toString(16), ts: Number(ts), nidI, lifetime });
+    const sealed = this.keyring.seal({ kind: KEY_KIND.applicationRoot, id: idI }, applicationRoot);
+    this.#applicationRoots.putSync(idI, {
+      applicationRoot: sealed,
+      keyId,
+      tid: tid.toString(16),
+      ts: Number(ts),
+      nidI,
+      lifetime,
+    });
   }
 
   /** How many nodes it has the key of. */
   get size(): number {
-    return countEntries(this.#psks);
+    return countEntries(this.#applicationRoots);
   }
 
-  get(idI: number): StoredPsk | undefined {
+  get(idI: number): StoredApplicationRoot | undefined {
     this.#env.resetReadTxn();
-    const row = this.#psks.get(idI);
+    const row = this.#applicationRoots.get(idI);
     if (row === undefined) return undefined;
-    return { ...row, psk: this.keyring.unseal({ kind: KEY_KIND.psk, id: idI }, row.psk), tid: BigInt(`0x${row.tid}`) };
+    const applicationRoot = this.keyring.unseal({ kind: KEY_KIND.applicationRoot, id: idI }, row.applicationRoot);
+    return { ...row, applicationRoot, tid: BigInt(`0x${row.tid}`) };
   }
 
   /**
@@ -222,11 +242,12 @@ export class PskStore {
       refreshSnapshot: () => this.#env.resetReadTxn(),
       rewrapAll: () =>
         rewrapTable(
-          this.#psks,
+          this.#applicationRoots,
           (action) => this.#write(action),
           (id, row) => {
-            if (keyring.isUnderCurrentKey(row.psk)) return undefined;
-            return { ...row, psk: keyring.rewrap({ kind: KEY_KIND.psk, id }, row.psk) };
+            if (keyring.isUnderCurrentKey(row.applicationRoot)) return undefined;
+            const context = { kind: KEY_KIND.applicationRoot, id };
+            return { ...row, applicationRoot: keyring.rewrap(context, row.applicationRoot) };
           },
           (rows) => {
             done += rows;
@@ -250,7 +271,7 @@ export class PskStore {
   async close(): Promise<void> {
     await this.#env.close();
     this.keyring.wipe();
-    for (const { psk } of this.#unwritten.values()) psk.wipe();
+    for (const { applicationRoot } of this.#unwritten.values()) applicationRoot.wipe();
   }
 
   async #write<T>(action: () => T): Promise<T> {
@@ -263,6 +284,15 @@ export class PskStore {
       throw error instanceof Failure ? error : await writeFailure(this.#path, error);
     }
   }
+}
+
+/** What to say of a store of keys from before there were application roots. */
+export function holdsPsks(path: string): UsageFailure {
+  return new UsageFailure(`${path} holds PSKs of nodes, which a controller no longer keeps`, {
+    advice:
+      'Remove it, with no controller running on it. Nodes join as before, and `key` has the key of each once it has renewed it.',
+    run: [['rm', '-r', path]],
+  });
 }
 
 /** Renames the folder of a damaged store, and removes one that was put aside before. */

@@ -1,12 +1,12 @@
 // Proves the controller on a real registry and a real key store: a node joins, copies wait for one question, refusals say what they may.
 
 import type { LinkDecision } from '@latchkey/protocol';
-import { sealM9, Secret } from '@latchkey/protocol';
+import { deriveApplicationRoot, deriveKeyId, sealM9, Secret } from '@latchkey/protocol';
 import { Failure } from '@latchkey/runtime';
 import { describe, expect, it } from 'vitest';
 import { resetNode } from '../../auth-server/dist/changes.js';
 import type { AcceptAnswer, AuthServerClient } from '../src/link.js';
-import { ID_I, Network, newPskStore, newSecret, TestNode } from './fixtures.js';
+import { ID_I, Network, newApplicationRootStore, newSecret, TestNode } from './fixtures.js';
 
 /** A client that counts the questions and lets them through once it is opened. */
 class GatedClient implements AuthServerClient {
@@ -40,7 +40,7 @@ async function gatedNetwork(): Promise<{ network: Network; client: GatedClient }
 const silent: AuthServerClient = { request: () => Promise.resolve(undefined), close: () => Promise.resolve() };
 
 describe('a node', () => {
-  it('joins: node, registry and key store of the controller have the same new key', async () => {
+  it('joins: node and registry have the same new key, and the controller stores what applications get from it', async () => {
     const network = await Network.create();
     const node = new TestNode(network.ik);
     expect(await node.join(network)).toBe(3_600);
@@ -48,18 +48,22 @@ describe('a node', () => {
     expect(psk).not.toBe(network.ik.toHex());
     expect(network.registry.node(ID_I)?.key.toHex()).toBe(psk);
     await network.controller.stop();
-    expect(network.psks.get(ID_I)).toMatchObject({ tid: 1n, ts: network.now.wallMs, lifetime: 3_600 });
-    expect(network.psks.get(ID_I)?.psk.toHex()).toBe(psk);
+    const stored = network.applicationRoots.get(ID_I)!;
+    const root = deriveApplicationRoot(node.state.confirmed, ID_I);
+    const keyId = deriveKeyId(root, ID_I);
+    expect(stored).toMatchObject({ keyId, tid: 1n, ts: network.now.wallMs, lifetime: 3_600 });
+    expect(stored.applicationRoot.toHex()).toBe(root.toHex());
+    expect(network.log.withMessage('node joined')).toMatchObject([{ node: '0000a1b2', keyId }]);
   });
 
   it('has its key wiped in the controller once that is stored, and once it could not be', async () => {
     for (const fails of [false, true]) {
-      const psks = await newPskStore();
-      const network = await Network.create({ psks });
-      const put = psks.put.bind(psks);
+      const applicationRoots = await newApplicationRootStore();
+      const network = await Network.create({ applicationRoots });
+      const put = applicationRoots.put.bind(applicationRoots);
       const taken: Secret[] = [];
-      psks.put = (joined) => {
-        taken.push(joined.psk);
+      applicationRoots.put = (joined) => {
+        taken.push(joined.applicationRoot);
         return fails ? Promise.reject(new Failure('the key store is full')) : put(joined);
       };
       await new TestNode(network.ik).join(network);
@@ -97,7 +101,9 @@ describe('a node', () => {
     }
     expect(keys.size).toBe(5);
     await network.controller.stop();
-    expect(network.psks.get(ID_I)?.psk.toHex()).toBe(node.state.confirmed.toHex());
+    expect(network.applicationRoots.get(ID_I)?.applicationRoot.toHex()).toBe(
+      deriveApplicationRoot(node.state.confirmed, ID_I).toHex(),
+    );
   });
 
   it('is known to the registry by where its first right M5 came from', async () => {
@@ -112,10 +118,10 @@ describe('a node', () => {
   });
 
   it('joins although the controller cannot keep its key, and the log says so', async () => {
-    const psks = await newPskStore();
-    const network = await Network.create({ psks });
+    const applicationRoots = await newApplicationRootStore();
+    const network = await Network.create({ applicationRoots });
     // A key store that takes no writes: its own failure, not a stand-in's.
-    psks.put = () => Promise.reject(new Failure('the key store is full'));
+    applicationRoots.put = () => Promise.reject(new Failure('the key store is full'));
     const node = new TestNode(network.ik);
     expect(await node.join(network)).toBe(3_600);
     await network.controller.stop();

@@ -24,7 +24,7 @@ import { enrol } from '../../auth-server/dist/enrolment.js';
 import { CapturedLog, tempFolder } from '../../runtime/test/fixtures.js';
 import { Controller } from '../src/controller.js';
 import { type AuthServerClient, InProcessAuthServerClient } from '../src/link.js';
-import { PskStore } from '../src/psk-store.js';
+import { ApplicationRootStore } from '../src/psk-store.js';
 
 // As every command does: what LMDB makes is for this user alone.
 process.umask(0o077);
@@ -41,14 +41,14 @@ export function newSecret(): Secret {
 }
 
 /** Opens the store of keys in `path`; it wipes its copy of the master key when it is closed. */
-export function openPskStore(path: string, master: Secret = MASTER): Promise<PskStore> {
-  return PskStore.open(path, Secret.from(master.expose()));
+export function openApplicationRootStore(path: string, master: Secret = MASTER): Promise<ApplicationRootStore> {
+  return ApplicationRootStore.open(path, Secret.from(master.expose()));
 }
 
-export async function newPskStore(): Promise<PskStore> {
-  const psks = await openPskStore(join(await tempFolder(), 'keys'));
-  onTestFinished(() => psks.close());
-  return psks;
+export async function newApplicationRootStore(): Promise<ApplicationRootStore> {
+  const applicationRoots = await openApplicationRootStore(join(await tempFolder(), 'keys'));
+  onTestFinished(() => applicationRoots.close());
+  return applicationRoots;
 }
 
 export interface NetworkOptions {
@@ -57,24 +57,24 @@ export interface NetworkOptions {
   /** Stands between the controller and the server. */
   readonly authServer?: (local: AuthServerClient) => AuthServerClient;
   readonly nextTid?: () => bigint | undefined;
-  readonly psks?: PskStore;
+  readonly applicationRoots?: ApplicationRootStore;
 }
 
 /** A controller in combined mode, and one node in its registry. */
 export class Network {
   readonly registry: Registry;
   readonly controller: Controller;
-  readonly psks: PskStore;
+  readonly applicationRoots: ApplicationRootStore;
   readonly log: CapturedLog;
   /** The clocks of controller and server; set them. */
   readonly now: { wallMs: number; monotonicMs: number };
   readonly ik: Secret;
   readonly skCs: Secret;
 
-  private constructor(fields: Pick<Network, 'registry' | 'controller' | 'psks' | 'log' | 'now' | 'ik' | 'skCs'>) {
+  private constructor(fields: Pick<Network, 'registry' | 'controller' | 'applicationRoots' | 'log' | 'now' | 'ik' | 'skCs'>) {
     this.registry = fields.registry;
     this.controller = fields.controller;
-    this.psks = fields.psks;
+    this.applicationRoots = fields.applicationRoots;
     this.log = fields.log;
     this.now = fields.now;
     this.ik = fields.ik;
@@ -86,7 +86,7 @@ export class Network {
     const now = { wallMs: WALL, monotonicMs: 1_000_000 };
     const clock = (): { wallMs: number; monotonicMs: number } => ({ ...now });
     const registry = await Registry.create(await tempFolder(), master, 'test', clock);
-    const psks = options.psks ?? (await newPskStore());
+    const applicationRoots = options.applicationRoots ?? (await newApplicationRootStore());
     const [ik, skCs, log] = [newSecret(), newSecret(), new CapturedLog()];
     await addController(registry, { idC: ID_C, skCs, nid: { host: '192.0.2.1', port: 5683 }, servers: [], addedAt: now.wallMs });
     await addNode(registry, ik, options.node);
@@ -100,12 +100,12 @@ export class Network {
       nextTid: options.nextTid ?? (() => (tid += 1n)),
     });
     const authServer = options.authServer?.(local) ?? local;
-    const controller = new Controller({ respondent, authServer, psks, clock, log: log.log });
+    const controller = new Controller({ respondent, authServer, applicationRoots, clock, log: log.log });
     onTestFinished(async () => {
       await controller.stop();
       await registry.close();
     });
-    return new Network({ registry, controller, psks, log, now, ik, skCs });
+    return new Network({ registry, controller, applicationRoots, log, now, ik, skCs });
   }
 
   /** With how many requests each peer was vouched for. */

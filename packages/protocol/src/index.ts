@@ -31,11 +31,14 @@ export * from './messages.js';
 export { equalInConstantTime } from './octets.js';
 export {
   deriveApplicationKey,
+  deriveApplicationRoot,
   deriveEapPskKeys,
   deriveEapPskSessionKeys,
+  deriveKeyId,
   derivePsk,
   type EapPskKeys,
   type EapPskSessionKeys,
+  isReservedLabel,
 } from './psk.js';
 export {
   type JoinResult,

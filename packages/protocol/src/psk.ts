@@ -1,9 +1,9 @@
 /** What is derived from a node's key: the next key, and the keys applications get. */
 
-import { concatBytes, utf8ToBytes } from '@noble/ciphers/utils.js';
+import { bytesToHex, concatBytes, utf8ToBytes } from '@noble/ciphers/utils.js';
 import { aes128, cmac } from './cipher.js';
-import { KEY_LENGTH, RN_LENGTH } from './constants.js';
-import { xor } from './octets.js';
+import { ID_LENGTH, KEY_LENGTH, RN_LENGTH } from './constants.js';
+import { Writer, xor } from './octets.js';
 import { Secret } from './secret.js';
 
 /** `PSK_i = AES-128(K_i, RN_i XOR RN_c)` (draft section 4). */
@@ -12,15 +12,20 @@ export function derivePsk(key: Secret, rnI: Uint8Array, rnC: Uint8Array): Secret
   return toSecret(key.cipher.encrypt(xor(rnI, rnC)));
 }
 
-/** The keys EAP-PSK sets up from a PSK (RFC 4764 section 3.1): AK authenticates, KDK derives. */
+/** The keys EAP-PSK sets up from its PSK (RFC 4764 section 3.1): AK authenticates, KDK derives. */
 export interface EapPskKeys {
   readonly ak: Secret;
   readonly kdk: Secret;
 }
 
-/** `AK = AES(PSK, AES(PSK, 0) XOR c1)`, `KDK = AES(PSK, AES(PSK, 0) XOR c2)`, c_i the block of integer i (RFC 4764 section 3.1). */
-export function deriveEapPskKeys(psk: Secret): EapPskKeys {
-  const [ak, kdk] = modifiedCounterMode(psk.expose(), new Uint8Array(16), 1, 2);
+/**
+ * `AK = AES(PSK, AES(PSK, 0) XOR c1)`, `KDK = AES(PSK, AES(PSK, 0) XOR c2)`, c_i the block of integer i (RFC 4764 section 3.1).
+ *
+ * @param eapPsk what EAP-PSK calls the PSK: the application key with label `eap-psk`, 16 octets, never PSK_i itself
+ */
+export function deriveEapPskKeys(eapPsk: Uint8Array): EapPskKeys {
+  if (eapPsk.length !== KEY_LENGTH) throw new RangeError(`EAP-PSK takes a key of ${KEY_LENGTH} octets`);
+  const [ak, kdk] = modifiedCounterMode(eapPsk, new Uint8Array(16), 1, 2);
   return { ak: toSecret(ak!), kdk: toSecret(kdk!) };
 }
 
@@ -51,21 +56,60 @@ function modifiedCounterMode(key: Uint8Array, input: Uint8Array, from: number, t
   return blocks;
 }
 
+/** Labels that begin so are the profile's own: no application key has one. */
+const RESERVED_LABELS = 'latchkey ';
+const LABEL_APPLICATION_ROOT = 'latchkey application root';
+const LABEL_KEY_ID = 'latchkey key id';
+const KEY_ID_LENGTH = 4;
+
 /**
- * An application key: NIST SP 800-108r1 section 4.1, KDF in counter mode with AES-128-CMAC, r = 32, counter first:
- * `K(i) = CMAC(PSK, [i]_32 || Label || 0x00 || Context || [L]_32)`, L in bits.
+ * AR_i, the application root of node `idI`: all application keys come from it, and nothing that opens a message of this profile does.
+ * Whoever derives application keys needs no PSK.
+ */
+export function deriveApplicationRoot(psk: Secret, idI: number): Secret {
+  return toSecret(kdf(psk, LABEL_APPLICATION_ROOT, idI, KEY_LENGTH));
+}
+
+/** KID_i, 8 hex digits: names one generation of a node's key. It is not secret. */
+export function deriveKeyId(applicationRoot: Secret, idI: number): string {
+  return bytesToHex(kdf(applicationRoot, LABEL_KEY_ID, idI, KEY_ID_LENGTH));
+}
+
+/**
+ * An application key of node `idI`.
  *
- * @param label UTF-8 text that names the use, e.g. `dtls-psk`; no NUL, at least one character
- * @param context binds the key to its holder; Latchkey's commands use the node's ID_i (4 octets)
+ * @param label names the use, e.g. `dtls-psk`; at least one character, no NUL, not one of the reserved labels (`isReservedLabel`)
  * @param length of the key in octets, 1 to 255
  */
-export function deriveApplicationKey(psk: Secret, label: string, context: Uint8Array, length: number = KEY_LENGTH): Uint8Array {
+export function deriveApplicationKey(
+  applicationRoot: Secret,
+  label: string,
+  idI: number,
+  length: number = KEY_LENGTH,
+): Uint8Array {
   if (label.length === 0 || label.includes('\0')) throw new RangeError('a label is a text of at least one character without NUL');
+  if (isReservedLabel(label)) throw new RangeError(`a label that begins with "${RESERVED_LABELS}" is reserved`);
   if (!Number.isInteger(length) || length < 1 || length > 255) throw new RangeError('an application key has 1 to 255 octets');
+  return kdf(applicationRoot, label, idI, length);
+}
+
+/** Whether a label is one of those that begin with `latchkey `, under which the profile derives keys of its own. */
+export function isReservedLabel(label: string): boolean {
+  return label.startsWith(RESERVED_LABELS);
+}
+
+/**
+ * NIST SP 800-108r1 section 4.1, KDF in counter mode with AES-128-CMAC, r = 32, counter first:
+ * `K(i) = CMAC(key, [i]_32 || Label || 0x00 || Context || [L]_32)`, the context being ID_i, L in bits.
+ */
+function kdf(key: Secret, label: string, idI: number, length: number): Uint8Array {
+  const context = new Writer(ID_LENGTH).u32(idI).done();
   const fixed = concatBytes(utf8ToBytes(label), Uint8Array.of(0), context, u32(length * 8));
   const out = new Uint8Array(Math.ceil(length / 16) * 16);
-  for (let i = 0; i * 16 < length; i++) out.set(cmac(psk.cipher, u32(i + 1), fixed), i * 16);
-  return out.slice(0, length);
+  for (let i = 0; i * 16 < length; i++) out.set(cmac(key.cipher, u32(i + 1), fixed), i * 16);
+  const octets = out.slice(0, length);
+  out.fill(0);
+  return octets;
 }
 
 function u32(value: number): Uint8Array {

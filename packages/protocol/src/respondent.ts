@@ -41,7 +41,7 @@ import { CompletedMessages } from './kept-messages.js';
 import { LinkedList, type ListNode } from './line.js';
 import { linkNonce } from './nonce.js';
 import { equalInConstantTime, Writer } from './octets.js';
-import { derivePsk } from './psk.js';
+import { deriveApplicationRoot, deriveKeyId, derivePsk } from './psk.js';
 import type { Secret } from './secret.js';
 import type { Source } from './source.js';
 import { type NodeTransactions, TransactionRecord, type Phase, type Transaction } from './transaction.js';
@@ -95,13 +95,16 @@ interface Forward {
 export type M1Decision = Answer | Forward | Refused | { readonly kind: 'challenge' };
 export type M5Decision = M1Decision;
 
-/** M8 has opened: the auth-server holds `psk` for this node. */
+/** The auth-server has committed a new key for this node; what applications get from that key. The PSK itself is wiped. */
 export interface JoinResult {
   readonly idI: number;
   readonly tid: bigint;
   readonly ts: bigint;
   readonly nidI: Uint8Array;
-  readonly psk: Secret;
+  /** AR_i of the new key; whoever takes it wipes it. */
+  readonly applicationRoot: Secret;
+  /** KID of the new key, 8 hex digits. */
+  readonly keyId: string;
   /** Seconds; 0 = no expiry. */
   readonly lifetime: number;
 }
@@ -339,8 +342,15 @@ export class Respondent {
     if (m8.idI !== transaction.idI) return { kind: 'ignored' };
     const { idI, tid, ts } = transaction;
     const m6 = sealM6({ idC: this.#options.idC, tid }, { lifetime: m8.lifetime }, phase.psk, phase.m5);
+    const applicationRoot = deriveApplicationRoot(phase.psk, idI);
+    phase.psk.wipe();
     this.#complete(transaction, phase, m6);
-    return { kind: 'answer', octets: m6, joined: { idI, tid, ts, nidI: phase.nidI, psk: phase.psk, lifetime: m8.lifetime } };
+    const keyId = deriveKeyId(applicationRoot, idI);
+    return {
+      kind: 'answer',
+      octets: m6,
+      joined: { idI, tid, ts, nidI: phase.nidI, applicationRoot, keyId, lifetime: m8.lifetime },
+    };
   }
 
   /** It is through: from here on it counts no more, and copies are answered with what is kept of it. */

@@ -70,7 +70,7 @@ export class TransactionRecord implements Transaction {
     return this.phase.name === 'awaiting-M3' || this.phase.name === 'awaiting-M8' ? this.phase.request : undefined;
   }
 
-  /** The key goes with the transaction; after M8 it is the store's. */
+  /** The PSK goes with the transaction, or as its M6 is sealed. */
   wipe(): void {
     if (this.phase.name === 'awaiting-M5' || this.phase.name === 'awaiting-M8') this.phase.psk.wipe();
   }

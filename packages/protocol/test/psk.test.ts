@@ -4,7 +4,14 @@ import { createCipheriv } from 'node:crypto';
 import { cmac } from '@noble/ciphers/aes.js';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { deriveApplicationKey, deriveEapPskKeys, deriveEapPskSessionKeys, derivePsk } from '../src/psk.js';
+import {
+  deriveApplicationKey,
+  deriveApplicationRoot,
+  deriveEapPskKeys,
+  deriveEapPskSessionKeys,
+  deriveKeyId,
+  derivePsk,
+} from '../src/psk.js';
 import { Secret } from '../src/secret.js';
 import { seededRandomBytes, hex, octets, secret } from './fixtures.js';
 
@@ -116,29 +123,36 @@ describe('application keys', () => {
     expect(hex(independentCounterMode(octets(key), octets(fixed), out.length / 2))).toBe(out);
   });
 
-  it('agree with it for any key, label, context and length', () => {
-    const label = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 40 }).filter((text) => !text.includes('\0'));
+  const context = (idI: number): Uint8Array => octets(idI.toString(16).padStart(8, '0'));
+  const fixedInput = (label: string, idI: number, length: number): Uint8Array =>
+    Buffer.concat([Buffer.from(label), Uint8Array.of(0), context(idI), integerBlock(length * 8).subarray(12)]);
+  const anyId = fc.integer({ min: 0, max: 0xffff_ffff });
+
+  it('agree with it for any root, label, node and length', () => {
+    const label = fc
+      .string({ unit: 'grapheme', minLength: 1, maxLength: 40 })
+      .filter((text) => !text.includes('\0') && !text.startsWith('latchkey '));
     fc.assert(
-      fc.property(
-        any16,
-        label,
-        fc.uint8Array({ maxLength: 40 }),
-        fc.integer({ min: 1, max: 255 }),
-        (key, text, context, length) => {
-          const fixed = Buffer.concat([Buffer.from(text), Uint8Array.of(0), context, integerBlock(length * 8).subarray(12)]);
-          expect(deriveApplicationKey(Secret.from(key), text, context, length)).toEqual(
-            independentCounterMode(key, fixed, length),
-          );
-        },
-      ),
+      fc.property(any16, label, anyId, fc.integer({ min: 1, max: 255 }), (root, text, idI, length) => {
+        expect(deriveApplicationKey(Secret.from(root), text, idI, length)).toEqual(
+          independentCounterMode(root, fixedInput(text, idI, length), length),
+        );
+      }),
+    );
+  });
+
+  it('come from an application root, which comes from the PSK in the same way, as the key ID comes from it', () => {
+    fc.assert(
+      fc.property(any16, anyId, (psk, idI) => {
+        const root = deriveApplicationRoot(Secret.from(psk), idI);
+        expect(root.toHex()).toBe(hex(independentCounterMode(psk, fixedInput('latchkey application root', idI, 16), 16)));
+        expect(deriveKeyId(root, idI)).toBe(hex(independentCounterMode(root.expose(), fixedInput('latchkey key id', idI, 4), 4)));
+      }),
     );
   });
 
   it('have 16 octets unless asked, and a longer one does not begin with a shorter', () => {
-    const [short, long] = [
-      deriveApplicationKey(secret(1), 'a', randomBytes(4)),
-      deriveApplicationKey(secret(1), 'a', randomBytes(4), 32),
-    ];
+    const [short, long] = [deriveApplicationKey(secret(1), 'a', 1), deriveApplicationKey(secret(1), 'a', 1, 32)];
     expect(short).toHaveLength(16);
     expect(hex(long).startsWith(hex(short))).toBe(false);
   });
@@ -146,11 +160,17 @@ describe('application keys', () => {
   it.each([
     ['an empty label', '', 16],
     ['a label with a NUL, which would end it early', 'a\0b', 16],
+    ['a label of the profile itself', 'latchkey key id', 16],
+    ['another label that is reserved', 'latchkey ', 16],
     ['no octets', 'a', 0],
     ['256 octets', 'a', 256],
     ['half an octet', 'a', 1.5],
   ])('are refused for %s', (_, label, length) => {
-    expect(() => deriveApplicationKey(secret(1), label, randomBytes(4), length)).toThrow(RangeError);
+    expect(() => deriveApplicationKey(secret(1), label, 1, length)).toThrow(RangeError);
+  });
+
+  it.each(['latchkey', 'latchkey-dtls', 'Latchkey dtls'])('have labels that only look reserved: %s', (label) => {
+    expect(deriveApplicationKey(secret(1), label, 1)).toHaveLength(16);
   });
 });
 
@@ -158,10 +178,14 @@ describe('EAP-PSK (RFC 4764)', () => {
   it('AK and KDK are the first two blocks over zero', () => {
     fc.assert(
       fc.property(any16, (psk) => {
-        const { ak, kdk } = deriveEapPskKeys(Secret.from(psk));
+        const { ak, kdk } = deriveEapPskKeys(psk);
         expect(ak.toHex() + kdk.toHex()).toBe(modifiedCounter(psk, new Uint8Array(16), [1, 2]));
       }),
     );
+  });
+
+  it.each([0, 15, 17])('a key of %i octets is refused', (length) => {
+    expect(() => deriveEapPskKeys(new Uint8Array(length))).toThrow(RangeError);
   });
 
   it('TEK, MSK and EMSK are the nine blocks over RAND_P', () => {

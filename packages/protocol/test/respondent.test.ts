@@ -19,7 +19,7 @@ import {
   sealM8,
   sealM9,
 } from '../src/messages.js';
-import { derivePsk } from '../src/psk.js';
+import { deriveApplicationRoot, deriveKeyId, derivePsk } from '../src/psk.js';
 import { type LinkDecision, type M1Decision, type Clocks, Respondent, type RespondentBounds } from '../src/respondent.js';
 import type { Transaction } from '../src/transaction.js';
 import { Secret } from '../src/secret.js';
@@ -444,7 +444,7 @@ describe('wrong M5s count against their source alone', () => {
 });
 
 describe('M8', () => {
-  it('gives M6 with the lifetime, and the PSK with all that the store keeps, once', () => {
+  it('gives M6 with the lifetime, and the application root with all that the store keeps, once', () => {
     const { respondent } = controller();
     const { m4, m5, m1, transaction, source } = reach.awaitingM8(respondent);
     const m8 = link.m8(transaction, 86_400);
@@ -452,7 +452,9 @@ describe('M8', () => {
     const opened = openM4(decodeM4(m4), KEY, m1)!;
     const psk = derivePsk(KEY, opened.rnI, opened.rnC);
     const { idI, tid, ts } = transaction;
-    expect(decision).toMatchObject({ joined: { idI, tid, ts, nidI: source.nid, psk, lifetime: 86_400 } });
+    const applicationRoot = deriveApplicationRoot(psk, idI);
+    const keyId = deriveKeyId(applicationRoot, idI);
+    expect(decision).toMatchObject({ joined: { idI, tid, ts, nidI: source.nid, applicationRoot, keyId, lifetime: 86_400 } });
     expect(openM6({ idC: ID_C, tid }, answered(decision), psk, m5)).toEqual({ lifetime: 86_400 });
     expect(respondent.receiveLinkAnswer(transaction, m8)).toEqual({ kind: 'answer', octets: answered(decision) });
   });
@@ -1027,12 +1029,11 @@ describe('keys', () => {
     expect(unwiped((respondent) => reach.awaitingM5(respondent))).toHaveLength(1);
   });
 
-  it('joined: the PSK is handed over, usable, and not wiped by the controller', () => {
+  it("joined: the PSK is wiped as M6 is sealed, and the application root is the caller's", () => {
     let handed: Secret | undefined;
     const left = unwiped((respondent) => {
       const { decision } = reach.completed(respondent);
-      if (decision.kind === 'answer') handed = decision.joined?.psk;
-      respondent.expire(over);
+      if (decision.kind === 'answer') handed = decision.joined?.applicationRoot;
     });
     expect(left).toEqual([String(handed)]);
   });
@@ -1054,11 +1055,11 @@ describe('keys', () => {
     expect(left).toEqual([]);
   });
 
-  it('through, and gone to make room for another: the PSK that was handed over is left alone', () => {
+  it('through, and gone to make room for another: the application root that was handed over is left alone', () => {
     const { respondent } = controller({ total: 1 });
     const handed = [1, 2].map((idI) => {
       const { decision } = reach.completed(respondent, { idI });
-      return decision.kind === 'answer' && decision.joined?.psk.toHex();
+      return decision.kind === 'answer' && decision.joined?.applicationRoot.toHex();
     });
     expect(handed).toEqual([expect.stringMatching(/^[0-9a-f]{32}$/), expect.stringMatching(/^[0-9a-f]{32}$/)]);
   });

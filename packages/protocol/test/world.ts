@@ -6,6 +6,7 @@ import { tryDecode } from '../src/errors.js';
 import { type AwaitingM4, type AwaitingM6, beginAttempt, type NodeState, receiveM4, receiveM6 } from '../src/initiator.js';
 import { decodeLinkRequest, decodeM5, type LinkRequest } from '../src/messages.js';
 import { type M1Decision, Respondent } from '../src/respondent.js';
+import { deriveApplicationRoot } from '../src/psk.js';
 import { Secret } from '../src/secret.js';
 import {
   type ServerDecision,
@@ -191,12 +192,12 @@ export class World {
     const decision = transaction && respondent.receiveLinkAnswer(transaction, octets);
     if (decision?.kind !== 'answer') return;
     if (decision.joined !== undefined) {
-      const { psk } = decision.joined;
+      const { idI, applicationRoot } = decision.joined;
       assertHolds(
-        this.#committed.some((key) => key.equals(psk)),
+        this.#committed.some((key) => deriveApplicationRoot(key, idI).equals(applicationRoot)),
         'M8 comes after the commit',
       );
-      psk.wipe();
+      applicationRoot.wipe();
     }
     this.#toNode(idC, tid, decision.octets);
   }

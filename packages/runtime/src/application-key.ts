@@ -1,6 +1,6 @@
 /** `key`, the command that node-agent and controller share: both ends of one application key. */
 
-import { deriveApplicationKey, formatId, ID_LENGTH, KEY_LENGTH, type Secret } from '@latchkey/protocol';
+import { deriveApplicationKey, formatId, isReservedLabel, KEY_LENGTH, type Secret } from '@latchkey/protocol';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { integerArgument } from './cli.js';
 
@@ -21,11 +21,15 @@ export function applicationKeyOptions(command: Command): Command {
     .addOption(new Option('--format <format>', 'how it is printed').choices(['hex', 'base64', 'json']).default('hex'));
 }
 
-/** The application key of node `idI` as one line; the context it is bound to is ID_i, 4 octets. */
-export function formatApplicationKey(psk: Secret, idI: number, { label, octets, format }: ApplicationKeyOptions): string {
-  const context = Buffer.alloc(ID_LENGTH);
-  context.writeUInt32BE(idI);
-  const key = Buffer.from(deriveApplicationKey(psk, label, context, octets));
+/** The application key of node `idI` as one line. */
+export function formatApplicationKey(
+  applicationRoot: Secret,
+  idI: number,
+  { label, octets, format }: ApplicationKeyOptions,
+): string {
+  const derived = deriveApplicationKey(applicationRoot, label, idI, octets);
+  const key = Buffer.from(derived);
+  derived.fill(0);
   const text = format === 'json' ? JSON.stringify({ id: formatId(idI), label, key: key.toString('hex') }) : key.toString(format);
   key.fill(0);
   return `${text}\n`;
@@ -41,5 +45,7 @@ export function warnIfExpired(idI: number, expiry: number | undefined): void {
 
 function labelArgument(text: string): string {
   if (text === '' || text.includes('\0')) throw new InvalidArgumentError('expected a name for the use');
+  if (isReservedLabel(text))
+    throw new InvalidArgumentError('labels that begin with "latchkey " are reserved; choose another, as dtls-psk');
   return text;
 }

@@ -1,7 +1,7 @@
 /** The demo: the draft's steps 1 to 5 on loopback, told as they happen. */
 
 import { randomBytes } from 'node:crypto';
-import { formatId, type Secret } from '@latchkey/protocol';
+import { deriveApplicationRoot, formatId, type Secret } from '@latchkey/protocol';
 import { formatApplicationKey, formatTable, type ManifestLine } from '@latchkey/runtime';
 import { freePort, type TestNetwork, type Order } from './network.js';
 import type { DaemonProcess, LogLine } from './process.js';
@@ -99,7 +99,11 @@ async function join(network: TestNetwork, line: ManifestLine, daemons: readonly 
   print(`     ${Date.parse(joined.time) - Date.parse(began)} ms from M1 until the new key was on the node's disk\n`);
 
   const derivedThere = await network.run('node-agent', ['key', '--state', network.node(id), '--label', LABEL]);
-  const derivedHere = formatApplicationKey(serverAfter, line.idI, { label: LABEL, octets: 16, format: 'hex' });
+  const derivedHere = formatApplicationKey(deriveApplicationRoot(serverAfter, line.idI), line.idI, {
+    label: LABEL,
+    octets: 16,
+    format: 'hex',
+  });
   return derivedThere === derivedHere && !serverAfter.equals(serverBefore) && !serverAfter.equals(line.ik);
 }
 

@@ -10,20 +10,20 @@ import {
   withExamples,
 } from '@latchkey/runtime';
 import { Command } from 'commander';
-import { type StateOptions, stateOptions, withPskStore } from './state.js';
+import { type StateOptions, stateOptions, withApplicationRoots } from './state.js';
 
 export function keyCommand(): Command {
   const command = applicationKeyOptions(
     stateOptions(new Command('key'))
-      .description("an application key shared with a node that joined through this controller, from the node's PSK")
+      .description('an application key shared with a node that joined through this controller, from its application root')
       .argument('<id>', 'ID_i, 8 hex digits', idArgument),
   ).action(key);
   return withExamples(command, 'latchkey-controller key 0000a1b2 --state ./state --label dtls-psk');
 }
 
 async function key(idI: number, options: ApplicationKeyOptions & StateOptions): Promise<void> {
-  await withPskStore(options, (psks) => {
-    const stored = psks.get(idI);
+  await withApplicationRoots(options, (applicationRoots) => {
+    const stored = applicationRoots.get(idI);
     if (stored === undefined) {
       // A join needs no write here: the key may still wait for room on the disk, or have been lost with a store.
       throw new Failure(`this controller has no key of node ${formatId(idI)}`, {
@@ -33,7 +33,7 @@ async function key(idI: number, options: ApplicationKeyOptions & StateOptions): 
       });
     }
     warnIfExpired(idI, stored.lifetime === 0 ? undefined : stored.ts + 1000 * stored.lifetime);
-    process.stdout.write(formatApplicationKey(stored.psk, idI, options));
-    stored.psk.wipe();
+    process.stdout.write(formatApplicationKey(stored.applicationRoot, idI, options));
+    stored.applicationRoot.wipe();
   });
 }

@@ -1,7 +1,7 @@
 import { withExamples } from '@latchkey/runtime';
 import { formerKeyNotice, nextMasterKey } from '@latchkey/store';
 import { Command } from 'commander';
-import { type StateOptions, stateOptions, withPskStore } from './state.js';
+import { type StateOptions, stateOptions, withApplicationRoots } from './state.js';
 
 export function masterKeyCommand(): Command {
   return new Command('master-key').description("the key under which the nodes' keys are sealed here").addCommand(rotateCommand());
@@ -19,10 +19,10 @@ function rotateCommand(): Command {
 }
 
 async function rotate(options: StateOptions & { readonly to?: string }): Promise<void> {
-  await withPskStore(options, async (psks, source) => {
-    const next = await nextMasterKey(source, options.to, psks.keyring);
+  await withApplicationRoots(options, async (applicationRoots, source) => {
+    const next = await nextMasterKey(source, options.to, applicationRoots.keyring);
     const key = String(next.key);
-    const keys = await psks.rotate(options.state, next);
+    const keys = await applicationRoots.rotate(options.state, next);
     const where =
       options.to === undefined ? '' : `; it is in ${options.to}: put it where the controller looks for its master key`;
     process.stdout.write(

@@ -37,9 +37,9 @@ import { type Config, configSchema } from '../config.js';
 import { Controller } from '../controller.js';
 import { type AuthServerClient, InProcessAuthServerClient, CoapAuthServerClient } from '../link.js';
 import { telemetryOf } from '../observation.js';
-import { PskStore } from '../psk-store.js';
+import { ApplicationRootStore, holdsPsks } from '../psk-store.js';
 import { rotateCommand, TidAllocator } from '../serials.js';
-import { keyStorePath, masterKeySourceOf, type StateOptions, stateOptions } from './state.js';
+import { applicationRootStorePath, masterKeySourceOf, pskStorePaths, type StateOptions, stateOptions } from './state.js';
 
 const SERIALS_FILE = 'serials.json';
 const NOT_REPLACED =
@@ -90,7 +90,7 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
   } = await openAuthServerClient(credential, config, log);
   // First of what is in the state folder: it tells whose that is.
   const tids = await TidAllocator.open(join(options.state, SERIALS_FILE), credential, readClock().wallMs, log);
-  const psks = await openPskStore(options, log);
+  const applicationRoots = await openApplicationRootStore(options, log);
   const respondent = new Respondent({
     idC: credential.idC,
     skCs: credential.skCs,
@@ -98,7 +98,7 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
     randomBytes: randomOctets,
     nextTid: () => tids.next(),
   });
-  const controller = new Controller({ respondent, authServer: client, psks, clock: readClock, log });
+  const controller = new Controller({ respondent, authServer: client, applicationRoots, clock: readClock, log });
   const serverMetrics = new ServerMetrics();
   const sockets = await CoapServer.listenOnAll(options.listen ?? config.listen, {
     resourceType: 'latchkey.sbr',
@@ -107,14 +107,14 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
     log,
     metrics: serverMetrics,
   });
-  const stopFunctions = [keepUp(psks, log), limitMemory(config.memory, log)];
+  const stopFunctions = [keepUp(applicationRoots, log), limitMemory(config.memory, log)];
   let current = credential;
   return {
     telemetry: telemetryOf({
       controller,
       respondent,
       maxTransactions: config.bounds.transactions,
-      psks,
+      applicationRoots,
       tids,
       sockets,
       serverMetrics,
@@ -153,37 +153,43 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
       await controller.stop();
       for (const stop of stopFunctions) stop();
       await tids.close();
-      await psks.close();
+      await applicationRoots.close();
       await closeRegistry();
       await lock.release();
     },
   };
 }
 
-/** Opens the store of the nodes' keys, or creates it with its master key. */
-async function openPskStore(options: StateOptions, log: Log): Promise<PskStore> {
-  const path = keyStorePath(options.state);
+/** The store of the nodes' application roots; its master key is made with it. PSKs that lie there from earlier are the operator's to remove. */
+async function openApplicationRootStore(options: StateOptions, log: Log): Promise<ApplicationRootStore> {
+  for (const former of pskStorePaths(options.state)) if (await exists(former)) throw holdsPsks(former);
+  const path = applicationRootStorePath(options.state);
   const source = await masterKeySourceOf(options);
   const master = (await exists(path)) ? await readMasterKey(source) : await readOrCreateMasterKey(source);
-  const psks = await PskStore.openOrReplace(path, master, log);
-  await psks.announceAdoption();
-  return psks;
+  const applicationRoots = await ApplicationRootStore.openOrReplace(path, master, log);
+  await applicationRoots.announceAdoption();
+  return applicationRoots;
 }
 
 /** Takes up another master key when a command replaces it, and writes the keys that the disk did not take. */
-function keepUp(psks: PskStore, log: Log): () => void {
+function keepUp(applicationRoots: ApplicationRootStore, log: Log): () => void {
   const stops = [
-    repeat({ what: 'to follow the master key', everyMs: 1_000, log, action: () => psks.announceAdoption() }),
-    repeat({ what: 'to store keys that waited for the disk', everyMs: 1_000, log, action: () => writeAgain(psks, log) }),
+    repeat({ what: 'to follow the master key', everyMs: 1_000, log, action: () => applicationRoots.announceAdoption() }),
+    repeat({
+      what: 'to store keys that waited for the disk',
+      everyMs: 1_000,
+      log,
+      action: () => writeAgain(applicationRoots, log),
+    }),
   ];
   return () => {
     for (const stop of stops) stop();
   };
 }
 
-async function writeAgain(psks: PskStore, log: Log): Promise<void> {
+async function writeAgain(applicationRoots: ApplicationRootStore, log: Log): Promise<void> {
   try {
-    const keys = await psks.writeAgain();
+    const keys = await applicationRoots.writeAgain();
     if (keys > 0) log.info({ keys }, 'keys that waited for the disk are stored');
   } catch (error) {
     // The log has told of the failure as the node joined.

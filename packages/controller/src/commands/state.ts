@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { exists, folderArgument, assertSamePidNamespace, repeatInAdvice, UsageFailure } from '@latchkey/runtime';
 import { findMasterKey, type MasterKeyOptions, masterKeyOptions, type MasterKeySource, readMasterKey } from '@latchkey/store';
 import { type Command, Option } from 'commander';
-import { PskStore } from '../psk-store.js';
+import { ApplicationRootStore } from '../psk-store.js';
 
 /** Every command names the controller's state folder, or the environment does. */
 function stateOption(): Option {
@@ -25,26 +25,31 @@ export function masterKeySourceOf(options: StateOptions): Promise<MasterKeySourc
   return findMasterKey(options, 'master-key', options.state);
 }
 
-export function keyStorePath(state: string): string {
+/** Where earlier versions kept PSKs. */
+export function pskStorePaths(state: string): readonly string[] {
+  return [join(state, 'keys'), join(state, 'psks')];
+}
+
+export function applicationRootStorePath(state: string): string {
   return join(state, 'application-roots');
 }
 
 /** Opens the keys for one command, beside a controller that may be running on them. */
-export async function withPskStore(
+export async function withApplicationRoots(
   options: StateOptions,
-  use: (psks: PskStore, source: MasterKeySource) => void | Promise<void>,
+  use: (applicationRoots: ApplicationRootStore, source: MasterKeySource) => void | Promise<void>,
 ): Promise<void> {
-  const path = keyStorePath(options.state);
+  const path = applicationRootStorePath(options.state);
   if (!(await exists(path)))
     throw new UsageFailure(`${options.state} is not the state folder of a controller`, {
       advice: 'Check --state, or LATCHKEY_STATE.',
     });
   await assertSamePidNamespace(options.state);
   const source = await masterKeySourceOf(options);
-  const psks = await PskStore.open(path, await readMasterKey(source));
+  const applicationRoots = await ApplicationRootStore.open(path, await readMasterKey(source));
   try {
-    await use(psks, source);
+    await use(applicationRoots, source);
   } finally {
-    await psks.close();
+    await applicationRoots.close();
   }
 }

@@ -1,4 +1,4 @@
-import { formatId } from '@latchkey/protocol';
+import { deriveApplicationRoot, formatId } from '@latchkey/protocol';
 import {
   type ApplicationKeyOptions,
   applicationKeyOptions,
@@ -33,5 +33,7 @@ async function key(options: ApplicationKeyOptions & { readonly state: string }):
     });
   }
   warnIfExpired(idI, expiryOf(record, new CumulativeUptime(record.powered).clocks()));
-  process.stdout.write(formatApplicationKey(confirmed, idI, options));
+  const applicationRoot = deriveApplicationRoot(confirmed, idI);
+  process.stdout.write(formatApplicationKey(applicationRoot, idI, options));
+  applicationRoot.wipe();
 }
