@@ -6,7 +6,9 @@
  */
 
 import {
+  answerCommitted,
   type CoapCode,
+  type CommitDecision,
   decodeLinkRequest,
   formatId,
   formatTid,
@@ -23,6 +25,7 @@ import {
   REFUSALS,
   REISSUE_HOLDOFF_MS,
   sealAnswer,
+  type ServerAnswer,
   type Secret,
   isWithinTimeWindow,
 } from '@latchkey/protocol';
@@ -51,7 +54,7 @@ export interface AuthServerOptions {
   readonly log: Log;
 }
 
-/** An answer on the link: M3, M8 or M9 under its CoAP code, or a bare code where no key is known to seal M9. */
+/** An answer on the link under its CoAP code, or a bare code where no key is known to seal M9. */
 export interface LinkAnswer {
   readonly code: CoapCode;
   readonly payload?: Uint8Array | undefined;
@@ -60,7 +63,7 @@ export interface LinkAnswer {
 
 /** What is answered. M9 says no more than its reason: `detail` is for the log here. */
 type FinalDecision =
-  | Extract<ServerDecision, { kind: 'answer' }>
+  | ServerAnswer
   | {
       readonly kind: 'refuse';
       readonly refusal: LinkRefusal;
@@ -97,7 +100,7 @@ export class AuthServer {
     this.#clockGuard = new ClockRollbackGuard(registry, clock, log);
   }
 
-  /** Answers M2 with M3, M7 with M8, either with M9. */
+  /** Answers M2 with M3 or M10, M7 with M8 or M11, either with M9. */
   async answer(octets: Uint8Array): Promise<LinkAnswer> {
     const request = tryDecode(decodeLinkRequest, octets);
     if (request === undefined) {
@@ -181,12 +184,15 @@ export class AuthServer {
       // The window of an M7 is wider, and it may be late through a slow disk: an M2 tells of clocks only.
       if (opened.type === 'M2') this.#noteClock(opened, decision);
       if (decision.kind !== 'commit' || node === undefined) {
-        if (decision.kind !== 'answer' || decision.with !== 'M3') node?.key.wipe();
-        else if (node !== undefined) {
+        if (decision.kind === 'answer' && opened.type === 'M2' && node !== undefined) {
           this.#recordKeyRequest(opened, node, tid);
           this.#registry.cacheNode(node);
         }
+        // With M3 the key is what is sealed.
+        if (decision.kind !== 'answer' || decision.with !== 'M3') node?.key.wipe();
         if (decision.kind === 'refuse' && decision.holdoff !== undefined) return heldOff(decision.refusal, decision.holdoff);
+        if (decision.kind === 'refuse' && decision.switchedAt !== undefined)
+          return switched(decision.refusal, decision.switchedAt);
         return decision as FinalDecision;
       }
       const reason = this.#clockGuard.rejectionReason(decision.commit.ts);
@@ -213,12 +219,9 @@ export class AuthServer {
   }
 
   /** `conflict`: somebody else's commit came first; what now holds must be judged anew. */
-  async #commit(
-    opened: OpenedRequest,
-    node: UnsealedNode,
-    { to, commit }: Extract<ServerDecision, { kind: 'commit' }>,
-  ): Promise<FinalDecision | 'conflict'> {
+  async #commit(opened: OpenedRequest, node: UnsealedNode, decision: CommitDecision): Promise<FinalDecision | 'conflict'> {
     const { idI } = node;
+    const { to, commit } = decision;
     this.#activeCommits += 1;
     try {
       const wall = (): number => this.#clock().wallMs;
@@ -238,7 +241,7 @@ export class AuthServer {
         key: to.fingerprint,
       };
       this.#log.info(fields, 'node has a new key');
-      return { kind: 'answer', with: 'M8', lifetime };
+      return answerCommitted(opened, decision);
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       return rejection('storeFailed', { reason: error.message, advice: error.advice });
@@ -264,6 +267,7 @@ export class AuthServer {
     }
     this.#activity.timely(request.idC);
     if (decision.with === 'M3') decision.key.wipe();
+    if (decision.with === 'M11') decision.applicationRoot.wipe();
     if (this.#log.isLevelEnabled('debug')) {
       const { with: message } = decision;
       this.#log.debug({ ...logFields(request), node: formatId(opened.body.m1.idI), message, octets: payload.length }, 'sent');
@@ -311,6 +315,12 @@ function heldOff(refusal: LinkRefusal, { reissuedAt, remainingMs }: Holdoff): Fi
   const why = `at ${isoTime(reissuedAt)} its node was given an initial key again, or the registry was restored; what bears a TS up to ${end} may be from before`;
   const maxAge = remainingMs > 0 ? Math.ceil(remainingMs / 1000) : retryAfterSeconds(refusal);
   return { kind: 'refuse', refusal, detail: { reason: why }, maxAge };
+}
+
+/** Nobody is to blame for the proof of a transaction that was under way at a switch. The log tells why it does not open. */
+function switched(refusal: LinkRefusal, at: number): FinalDecision {
+  const why = `its proof does not open, and at ${isoTime(at)} its controller was switched to or from pass-through, or the registry was restored: the transaction may have been under way then`;
+  return { kind: 'refuse', refusal, detail: { reason: why } };
 }
 
 /** Under the SK_cs in use, or the one that is to take over. */

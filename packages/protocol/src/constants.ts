@@ -25,10 +25,12 @@ export const TYPE = {
   M7: 0x17,
   M8: 0x18,
   M9: 0x19,
+  M10: 0x1a,
+  M11: 0x1b,
 } as const;
 
 /** Length in octets of each whole message. */
-export const LENGTH = { M1: 21, M2: 79, M3: 42, M4: 53, M5: 33, M6: 13, M7: 121, M8: 30, M9: 27 } as const;
+export const LENGTH = { M1: 21, M2: 79, M3: 42, M4: 53, M5: 33, M6: 13, M7: 121, M8: 30, M9: 27, M10: 66, M11: 58 } as const;
 
 /** Labels under which a node key gives the key of one CCM use: `EK(K, T) = AES-128(K, T || 0^15)`. */
 export const LABEL_M4 = 0x14;
@@ -85,6 +87,12 @@ export const MAX_REISSUE_AHEAD_MS: number = 60_000 + MAX_SERVER_CLOCK_SKEW_MS;
  * most when it can still be committed (90 s, and `REISSUE_HOLDOFF_MS`). The rest covers a disk that is slow to take the change.
  */
 export const INITIAL_KEY_RETENTION_MS = 300_000;
+
+/**
+ * For how long after a controller became pass-through, or no longer is, a proof that does not open is refused as one of a transaction
+ * that was under way then, in ms: 60 s that a transaction lives, and 90 s that its M7 may be old.
+ */
+export const SWITCH_GRACE_MS: number = TRANSACTION_LIFETIME_MS + TS_WINDOW.M7.back;
 
 /** For how long a server whose clock stepped back refuses M7, in ms. */
 export const CLOCK_STEP_HOLDOFF_MS = 300_000;

@@ -53,12 +53,17 @@ export {
 export { type Confirmation, scheduleRenewal, type NodeClocks, type Renewal, saveIntervalMs, msUntilRenewal } from './renewal.js';
 export { Secret } from './secret.js';
 export type { Source } from './source.js';
+export { derivePassThroughRnC } from './pass-through.js';
 export {
+  answerCommitted,
   type Commit,
+  type CommitDecision,
   expiryOf,
   type Holdoff,
   type ServerDecision,
   decide,
+  type PassThrough,
+  type ServerAnswer,
   type ServerNodeRecord,
   openLinkRequest,
   type OpenedRequest,

@@ -1,5 +1,5 @@
 /**
- * The nine messages of profile 1, octet by octet: what is in each, how it is sealed, how it is opened.
+ * The messages of profile 1, octet by octet: what is in each, how it is sealed, how it is opened.
  *
  *   i = node (SBI), c = controller (SBR), s = auth-server (SBS)
  *
@@ -17,20 +17,36 @@
  *   |             M6 lifetime |<------------------------|
  *   |<------------------------|                         |
  *
+ * A pass-through controller gets M10 (C4, ID_i) in place of M3, and M11 (C6, ID_i, lifetime, AR_i) in place of M8.
+ *
  * `decodeX` reads what stands in the clear and throws MalformedMessage unless length and first octet are exactly right.
  * `openX` gives the content, or `undefined`: does not open. Identifiers are unsigned 32-bit numbers; TID and TS are bigints.
  */
 
 import { type BlockCipher, ccmOpen, ccmSealInPlace, type Parts } from './cipher.js';
-import { KEY_LENGTH, LABEL_M4, LABEL_M5_M6, LENGTH, NID_LENGTH, NONCE_LENGTH, RN_LENGTH, TAG_LENGTH, TYPE } from './constants.js';
+import {
+  KEY_LENGTH,
+  LABEL_M4,
+  LABEL_M5_M6,
+  LENGTH,
+  LIFETIME_LENGTH,
+  NID_LENGTH,
+  NONCE_LENGTH,
+  RN_LENGTH,
+  TAG_LENGTH,
+  TYPE,
+} from './constants.js';
 import { MalformedMessage } from './errors.js';
 import { Reader, Writer } from './octets.js';
 import { Secret } from './secret.js';
 
 /** The octets before the nonce of M2 and M7, and before the sealed part of M4: type 1, ID_c 4, TID 8. */
 const HEADER_LENGTH = 13;
+/** The E of M4, of M5 and of M6. */
+const C4_LENGTH: number = 2 * RN_LENGTH + TAG_LENGTH;
 const C5_LENGTH: number = RN_LENGTH + TAG_LENGTH;
-/** Where the sealed part begins: of M2 and M7, of M3, M8 and M9, of M4, of M5, of M6. */
+const C6_LENGTH: number = LIFETIME_LENGTH + TAG_LENGTH;
+/** Where the sealed part begins: of M2 and M7, of their answers, of M4, of M5, of M6. */
 const LINK_REQUEST_CIPHERTEXT_OFFSET: number = HEADER_LENGTH + NONCE_LENGTH;
 const LINK_ANSWER_CIPHERTEXT_OFFSET: number = 1 + NONCE_LENGTH;
 const M4_CIPHERTEXT_OFFSET = HEADER_LENGTH;
@@ -182,6 +198,8 @@ function openLinkRequest(request: LinkRequest, skCs: Secret): Uint8Array | undef
 // M3  s -> c   0x13 | nonce 13 | E(K_i 16 | ID_i 4)                                                       42 octets
 // M8  s -> c   0x18 | nonce 13 | E(ID_i 4 | lifetime 4)                                                   30 octets
 // M9  s -> c   0x19 | nonce 13 | E(reason 1 | ID_i 4)                                                     27 octets
+// M10 s -> c   0x1a | nonce 13 | E(C4 40 | ID_i 4)                                                        66 octets
+// M11 s -> c   0x1b | nonce 13 | E(C6 12 | ID_i 4 | lifetime 4 | AR_i 16)                                 58 octets
 //     key SK_cs, nonce random, associated data own first octet, then the whole request (M2 or M7)
 
 export interface M3 {
@@ -200,6 +218,23 @@ export interface M9 {
   readonly idI: number;
 }
 
+/** In place of M3, towards a pass-through controller. */
+export interface M10 {
+  /** The E of M4. */
+  readonly c4: Uint8Array;
+  readonly idI: number;
+}
+
+/** In place of M8, towards a pass-through controller. */
+export interface M11 extends M8 {
+  /** The E of M6. */
+  readonly c6: Uint8Array;
+  /** AR_i of the key that was committed. */
+  readonly applicationRoot: Secret;
+}
+
+type LinkAnswerName = 'M3' | 'M8' | 'M9' | 'M10' | 'M11';
+
 export function sealM3(m: M3, nonce: Uint8Array, request: Uint8Array, skCs: Secret): Uint8Array {
   const w = linkAnswer('M3', nonce).bytes(m.key.expose(), KEY_LENGTH).u32(m.idI);
   return sealLinkAnswer(TYPE.M3, w, nonce, request, skCs);
@@ -213,7 +248,16 @@ export function sealM9(m: M9, nonce: Uint8Array, request: Uint8Array, skCs: Secr
   return sealLinkAnswer(TYPE.M9, linkAnswer('M9', nonce).u8(m.reason).u32(m.idI), nonce, request, skCs);
 }
 
-function linkAnswer(name: 'M3' | 'M8' | 'M9', nonce: Uint8Array): Writer {
+export function sealM10(m: M10, nonce: Uint8Array, request: Uint8Array, skCs: Secret): Uint8Array {
+  return sealLinkAnswer(TYPE.M10, linkAnswer('M10', nonce).bytes(m.c4, C4_LENGTH).u32(m.idI), nonce, request, skCs);
+}
+
+export function sealM11(m: M11, nonce: Uint8Array, request: Uint8Array, skCs: Secret): Uint8Array {
+  const w = linkAnswer('M11', nonce).bytes(m.c6, C6_LENGTH).u32(m.idI).u32(m.lifetime);
+  return sealLinkAnswer(TYPE.M11, w.bytes(m.applicationRoot.expose(), KEY_LENGTH), nonce, request, skCs);
+}
+
+function linkAnswer(name: LinkAnswerName, nonce: Uint8Array): Writer {
   return new Writer(LENGTH[name]).u8(TYPE[name]).bytes(nonce, NONCE_LENGTH);
 }
 
@@ -246,7 +290,26 @@ export function openM9(octets: Uint8Array, request: Uint8Array, skCs: Secret): M
   return { reason: r.u8(), idI: r.u32() };
 }
 
-function openLinkAnswer(name: 'M3' | 'M8' | 'M9', octets: Uint8Array, request: Uint8Array, skCs: Secret): Uint8Array | undefined {
+export function openM10(octets: Uint8Array, request: Uint8Array, skCs: Secret): M10 | undefined {
+  const body = openLinkAnswer('M10', octets, request, skCs);
+  if (body === undefined) return undefined;
+  const r = new Reader(body);
+  return { c4: r.bytes(C4_LENGTH), idI: r.u32() };
+}
+
+export function openM11(octets: Uint8Array, request: Uint8Array, skCs: Secret): M11 | undefined {
+  const body = openLinkAnswer('M11', octets, request, skCs);
+  if (body === undefined) return undefined;
+  const r = new Reader(body);
+  const clear = { c6: r.bytes(C6_LENGTH), idI: r.u32(), lifetime: r.u32() };
+  const keyOctets = r.bytes(KEY_LENGTH);
+  const m11: M11 = { ...clear, applicationRoot: Secret.from(keyOctets) };
+  keyOctets.fill(0);
+  body.fill(0);
+  return m11;
+}
+
+function openLinkAnswer(name: LinkAnswerName, octets: Uint8Array, request: Uint8Array, skCs: Secret): Uint8Array | undefined {
   if (octets.length !== LENGTH[name] || octets[0] !== TYPE[name]) return undefined;
   const nonce = reader(name, octets).bytes(NONCE_LENGTH);
   return openMessage(octets, LINK_ANSWER_CIPHERTEXT_OFFSET, skCs.cipher, nonce, [Uint8Array.of(TYPE[name]), request]);
@@ -271,6 +334,16 @@ export function sealM4(h: { readonly idC: number; readonly tid: bigint }, m: M4,
   const clear = header(TYPE.M4, h.idC, h.tid);
   const w = new Writer(LENGTH.M4).bytes(clear, HEADER_LENGTH).bytes(m.rnI, RN_LENGTH).bytes(m.rnC, RN_LENGTH);
   return sealMessage(w, M4_CIPHERTEXT_OFFSET, key.ccmCipher(LABEL_M4), clear, [clear, m1Octets]);
+}
+
+/** C4, the E of M4: what M10 carries. */
+export function c4Of(m4Octets: Uint8Array): Uint8Array {
+  return m4Octets.slice(M4_CIPHERTEXT_OFFSET);
+}
+
+/** M4 as the node gets it, from what M10 carries. */
+export function encodeM4({ idC, tid, c4 }: { readonly idC: number; readonly tid: bigint; readonly c4: Uint8Array }): Uint8Array {
+  return new Writer(LENGTH.M4).u8(TYPE.M4).u32(idC).u64(tid).bytes(c4, C4_LENGTH).done();
 }
 
 export function decodeM4(octets: Uint8Array): M4Header {
@@ -343,6 +416,16 @@ export function sealM6(context: Omit<ProofContext, 'm1Octets'>, m: M6, psk: Secr
   const nonce = impliedNonce(TYPE.M6, context.idC, context.tid);
   const w = new Writer(LENGTH.M6).u8(TYPE.M6).u32(m.lifetime);
   return sealMessage(w, M6_CIPHERTEXT_OFFSET, psk.ccmCipher(LABEL_M5_M6), nonce, [Uint8Array.of(TYPE.M6), m5Octets]);
+}
+
+/** C6, the E of M6: what M11 carries. */
+export function c6Of(m6Octets: Uint8Array): Uint8Array {
+  return m6Octets.slice(M6_CIPHERTEXT_OFFSET);
+}
+
+/** M6 as the node gets it, from what M11 carries. */
+export function encodeM6(c6: Uint8Array): Uint8Array {
+  return new Writer(LENGTH.M6).u8(TYPE.M6).bytes(c6, C6_LENGTH).done();
 }
 
 export function openM6(

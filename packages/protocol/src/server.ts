@@ -4,18 +4,47 @@
  * How it is driven: `decodeLinkRequest`, look up the controller's SK_cs, `openLinkRequest`, look up the node (a linearizable
  * read), `decide`. Then
  *
- *   answer   seal M3 or M8 over this very request and send it
- *   commit   in ONE durable transaction: `isWithinTimeWindow`, K_i compared with `from` and `reissuedAt` with what it was, K_i replaced by
- *            `to`. Lost comparison: read and decide again. Only after that write is durable everywhere: seal M8
+ *   answer   seal M3 or M8, for a pass-through controller M10 or M11, over this very request and send it
+ *   commit   in ONE durable transaction: `isWithinTimeWindow`, K_i compared with `from`, `reissuedAt` and what
+ *            the record says of its controller with what they were, K_i replaced by `to`. Lost comparison: read and decide again. Only after
+ *            that write is durable everywhere: seal `answerCommitted`
  *   refuse   seal M9 and send it
  */
 
-import { LIFETIME_LENGTH, MAX_REISSUE_AHEAD_MS, REISSUE_HOLDOFF_MS, TS_WINDOW, TYPE } from './constants.js';
+import {
+  ID_LENGTH,
+  LIFETIME_LENGTH,
+  MAX_REISSUE_AHEAD_MS,
+  REISSUE_HOLDOFF_MS,
+  SWITCH_GRACE_MS,
+  TS_WINDOW,
+  TYPE,
+} from './constants.js';
 import { type LinkRefusal, REFUSALS } from './errors.js';
-import { type LinkRequest, type M2, type M7, openC5, openM2, openM7, sealM3, sealM8, sealM9 } from './messages.js';
+import {
+  c4Of,
+  c6Of,
+  encodeM5,
+  type LinkRequest,
+  type M10,
+  type M11,
+  type M2,
+  type M7,
+  openC5,
+  openM2,
+  openM7,
+  sealM10,
+  sealM11,
+  sealM3,
+  sealM4,
+  sealM6,
+  sealM8,
+  sealM9,
+} from './messages.js';
 import { linkNonce } from './nonce.js';
 import { equalInConstantTime, Writer } from './octets.js';
-import { derivePsk } from './psk.js';
+import { derivePassThroughRnC } from './pass-through.js';
+import { deriveApplicationRoot, derivePsk } from './psk.js';
 import type { Secret } from './secret.js';
 
 /** What the auth-server knows of one node. Times are ms since the Unix epoch. */
@@ -37,8 +66,17 @@ export interface ServerNodeRecord {
   readonly grace: number;
   /** T: when an administrator gave it an initial key that its ID had had before, or the registry was restored; the later of both. */
   readonly reissuedAt?: number | undefined;
+  /** Set while its controller is pass-through: M10 and M11 in place of M3 and M8. Read together with K_i. */
+  readonly passThrough?: PassThrough | undefined;
+  /** When its controller became pass-through, or ceased to be; or when a restore drew TK anew, if that was later. */
+  readonly switchedAt?: number | undefined;
   /** The commit that put K_i there. */
   readonly committed?: Commit | undefined;
+}
+
+export interface PassThrough {
+  /** TK of the registry, from which the RN_c that nodes see is made. */
+  readonly transactionKey: Secret;
 }
 
 /** What one commit leaves behind, next to the key. */
@@ -54,14 +92,37 @@ export interface Commit {
 
 /** A request that opened under SK_cs. */
 export type OpenedRequest =
-  | { readonly type: 'M2'; readonly idC: number; readonly body: M2 }
+  | { readonly type: 'M2'; readonly idC: number; readonly tid: bigint; readonly body: M2 }
   | { readonly type: 'M7'; readonly idC: number; readonly tid: bigint; readonly body: M7 };
 
-export type ServerDecision =
+type OpenedM7 = Extract<OpenedRequest, { type: 'M7' }>;
+
+/** To a request that changes no key, or after a commit. The application root of an M11 is to be wiped once it is sealed. */
+export type ServerAnswer =
   | { readonly kind: 'answer'; readonly with: 'M3'; readonly key: Secret }
   | { readonly kind: 'answer'; readonly with: 'M8'; readonly lifetime: number }
-  | { readonly kind: 'commit'; readonly from: Secret; readonly to: Secret; readonly commit: Commit }
-  | { readonly kind: 'refuse'; readonly refusal: LinkRefusal; readonly holdoff?: Holdoff | undefined };
+  | ({ readonly kind: 'answer'; readonly with: 'M10' } & Pick<M10, 'c4'>)
+  | ({ readonly kind: 'answer'; readonly with: 'M11' } & Omit<M11, 'idI'>);
+
+export interface CommitDecision {
+  readonly kind: 'commit';
+  /** With what it is answered once it is durable. */
+  readonly with: 'M8' | 'M11';
+  readonly from: Secret;
+  readonly to: Secret;
+  readonly commit: Commit;
+}
+
+export type ServerDecision =
+  | ServerAnswer
+  | CommitDecision
+  | {
+      readonly kind: 'refuse';
+      readonly refusal: LinkRefusal;
+      readonly holdoff?: Holdoff | undefined;
+      /** The proof may be of a transaction that was under way when its controller was switched, at that time. */
+      readonly switchedAt?: number | undefined;
+    };
 
 /** Why no M7 of a node is committed for a while: an M7 from before `reissuedAt` could put a key back that the node has dropped. */
 export interface Holdoff {
@@ -74,7 +135,7 @@ export interface Holdoff {
 export function openLinkRequest(request: LinkRequest, skCs: Secret): OpenedRequest | undefined {
   if (request.type === 'M2') {
     const body = openM2(request, skCs);
-    return body && { type: 'M2', idC: request.idC, body };
+    return body && { type: 'M2', idC: request.idC, tid: request.tid, body };
   }
   const body = openM7(request, skCs);
   return body && { type: 'M7', idC: request.idC, tid: request.tid, body };
@@ -117,39 +178,73 @@ export function decide(opened: OpenedRequest, node: ServerNodeRecord | undefined
   if (node.initial && (wallMs < (node.joinFrom ?? wallMs) || wallMs > (node.joinUntil ?? wallMs)))
     return refuse('outsideJoinWindow');
   const holdoff = holdoffOf(opened, node, wallMs);
-  if (opened.type === 'M7') return verifyProof(opened, node, holdoff);
-  return holdoff === undefined ? { kind: 'answer', with: 'M3', key: node.key } : refuse('overloaded', holdoff);
+  if (opened.type === 'M7') return verifyProof(opened, node, wallMs, holdoff);
+  if (holdoff !== undefined) return refuse('overloaded', holdoff);
+  return node.passThrough === undefined ? { kind: 'answer', with: 'M3', key: node.key } : answerWithC4(opened, node);
 }
 
-function verifyProof(
-  opened: Extract<OpenedRequest, { type: 'M7' }>,
-  node: ServerNodeRecord,
-  holdoff: Holdoff | undefined,
-): ServerDecision {
+/** The RN_c that the node sees. */
+function rnCOf(opened: OpenedRequest, { passThrough }: ServerNodeRecord): Uint8Array {
+  return passThrough === undefined ? opened.body.rnC : derivePassThroughRnC(passThrough.transactionKey, opened);
+}
+
+/** K_i stays here: the controller gets what is sealed under it. */
+function answerWithC4(opened: OpenedRequest, node: ServerNodeRecord): ServerAnswer {
+  const { m1, m1Octets } = opened.body;
+  const m4 = sealM4(opened, { rnI: m1.rnI, rnC: rnCOf(opened, node) }, node.key, m1Octets);
+  return { kind: 'answer', with: 'M10', c4: c4Of(m4) };
+}
+
+/** Answers an M7 that is committed: `psk` is K_i now, and opened the C5 of this very M7. */
+function answerProven({ idC, tid, body }: OpenedM7, answer: CommitDecision['with'], psk: Secret, lifetime: number): ServerAnswer {
+  if (answer === 'M8') return { kind: 'answer', with: 'M8', lifetime };
+  const m6 = sealM6({ idC, tid }, { lifetime }, psk, encodeM5({ tid, c5: body.c5 }));
+  return { kind: 'answer', with: 'M11', c6: c6Of(m6), lifetime, applicationRoot: deriveApplicationRoot(psk, body.m1.idI) };
+}
+
+/** What answers an M7 once its commit is durable. The key that was committed is needed for it: wipe that after. */
+export function answerCommitted(opened: OpenedRequest, { with: answer, to, commit }: CommitDecision): ServerAnswer {
+  if (opened.type !== 'M7') throw new Error('only an M7 is committed');
+  return answerProven(opened, answer, to, commit.lifetime);
+}
+
+function verifyProof(opened: OpenedM7, node: ServerNodeRecord, wallMs: number, holdoff: Holdoff | undefined): ServerDecision {
   const { idC, tid, body } = opened;
   const { committed } = node;
   const context = { idC, tid, m1Octets: body.m1Octets };
+  const rnC = rnCOf(opened, node);
+  const answer = node.passThrough === undefined ? 'M8' : 'M11';
   const isProvenBy = (psk: Secret): boolean => {
-    const rnC = openC5(context, body.c5, psk);
-    return rnC !== undefined && equalInConstantTime(rnC, body.rnC);
+    const proof = openC5(context, body.c5, psk);
+    return proof !== undefined && equalInConstantTime(proof, rnC);
   };
 
   if (committed?.idC === idC && committed.tid === tid && isProvenBy(node.key))
-    return { kind: 'answer', with: 'M8', lifetime: committed.lifetime };
-  const psk = derivePsk(node.key, body.m1.rnI, body.rnC);
+    return answerProven(opened, answer, node.key, committed.lifetime);
+  const psk = derivePsk(node.key, body.m1.rnI, rnC);
   const proven = isProvenBy(psk);
   if (proven && holdoff === undefined)
     return {
       kind: 'commit',
+      with: answer,
       from: node.key,
       to: psk,
       commit: { idC, tid, ts: Number(body.ts), nidI: body.nidI, lifetime: node.lifetime },
     };
   psk.wipe();
-  return proven ? refuse('overloaded', holdoff) : refuse('proofFailed');
+  if (proven) return refuse('overloaded', holdoff);
+  return wasSwitched(node, wallMs)
+    ? { kind: 'refuse', refusal: 'overloaded', switchedAt: node.switchedAt }
+    : refuse('proofFailed');
 }
 
-/** M3, M8 or M9 over the request at hand. `random`: 13 octets, fresh, of which its nonce is made. */
+/** Whether a transaction may still be under way that began before its controller was switched, so that nobody is to blame for its proof. */
+function wasSwitched({ switchedAt }: ServerNodeRecord, wallMs: number): boolean {
+  if (switchedAt === undefined || switchedAt > wallMs + MAX_REISSUE_AHEAD_MS) return false;
+  return wallMs - switchedAt <= SWITCH_GRACE_MS;
+}
+
+/** M3, M8, M9, M10 or M11 over the request at hand. `random`: 13 octets, fresh, of which its nonce is made. */
 export function sealAnswer(
   request: LinkRequest,
   opened: OpenedRequest,
@@ -158,19 +253,30 @@ export function sealAnswer(
   skCs: Secret,
 ): Uint8Array {
   const { idI } = opened.body.m1;
-  const nonce = (type: number, content: Uint8Array | Secret): Uint8Array =>
-    linkNonce(skCs, random, Uint8Array.of(type), request.octets, content);
+  const nonce = (type: number, ...content: readonly (Uint8Array | Secret)[]): Uint8Array =>
+    linkNonce(skCs, random, Uint8Array.of(type), request.octets, ...content);
   if (decision.kind === 'refuse') {
     const { reason } = REFUSALS[decision.refusal];
     return sealM9({ reason, idI }, nonce(TYPE.M9, Uint8Array.of(reason)), request.octets, skCs);
   }
-  if (decision.with === 'M3') return sealM3({ key: decision.key, idI }, nonce(TYPE.M3, decision.key), request.octets, skCs);
-  return sealM8(
-    { idI, lifetime: decision.lifetime },
-    nonce(TYPE.M8, new Writer(LIFETIME_LENGTH).u32(decision.lifetime).done()),
-    request.octets,
-    skCs,
-  );
+  switch (decision.with) {
+    case 'M3':
+      return sealM3({ key: decision.key, idI }, nonce(TYPE.M3, decision.key), request.octets, skCs);
+    case 'M8': {
+      const lifetime = new Writer(LIFETIME_LENGTH).u32(decision.lifetime).done();
+      return sealM8({ idI, lifetime: decision.lifetime }, nonce(TYPE.M8, lifetime), request.octets, skCs);
+    }
+    case 'M10': {
+      const { c4 } = decision;
+      const id = new Writer(ID_LENGTH).u32(idI).done();
+      return sealM10({ c4, idI }, nonce(TYPE.M10, c4, id), request.octets, skCs);
+    }
+    case 'M11': {
+      const { c6, lifetime, applicationRoot } = decision;
+      const clear = new Writer(ID_LENGTH + LIFETIME_LENGTH).u32(idI).u32(lifetime).done();
+      return sealM11({ c6, idI, lifetime, applicationRoot }, nonce(TYPE.M11, c6, clear, applicationRoot), request.octets, skCs);
+    }
+  }
 }
 
 function refuse(refusal: LinkRefusal, holdoff?: Holdoff): ServerDecision {

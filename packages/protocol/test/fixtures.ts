@@ -38,7 +38,8 @@ expect.addEqualityTesters([(a, b) => (a instanceof Secret && b instanceof Secret
 
 export const { vectors } = profile1;
 export type Vector = (typeof vectors)[number];
-export type MessageName = keyof typeof LENGTH;
+/** M10 and M11, which only pass-through controllers get, have tests of their own. */
+export type MessageName = Exclude<keyof typeof LENGTH, 'M10' | 'M11'>;
 export const MESSAGES = ['M1', 'M2', 'M3', 'M4', 'M5', 'M6', 'M7', 'M8', 'M9'] as const satisfies MessageName[];
 
 export function octets(digits: string): Uint8Array {

@@ -280,7 +280,8 @@ export class SimulatedServer {
     const { rules, oracle } = this.context;
     if (decision.kind === 'answer' && decision.with === 'M3') oracle.checkServed(opened.body.m1.idI, request.idC);
     const payload = rules.roles.server.sealAnswer(request, opened, decision, this.nonce(), skCs);
-    const name = decision.kind === 'refuse' ? 'M9' : decision.with;
+    // No controller here is pass-through.
+    const name = decision.kind === 'refuse' ? 'M9' : request.type === 'M2' ? 'M3' : 'M8';
     oracle.recordSent(name, payload, [request.idC, textOf(request.octets)]);
     if (decision.kind !== 'refuse') return { code: '2.04', payload };
     const { refusal, holdoff } = decision;

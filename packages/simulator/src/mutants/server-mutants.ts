@@ -251,7 +251,7 @@ export const needsNoProof: Rules = withDecide((opened, node, wall): ServerDecisi
   const { idC, tid, body } = opened;
   const to = derivePsk(node.key, body.m1.rnI, body.rnC);
   const commit = { idC, tid, ts: Number(body.ts), nidI: body.nidI, lifetime: node.lifetime };
-  return { kind: 'commit', from: node.key, to, commit };
+  return { kind: 'commit', with: 'M8', from: node.key, to, commit };
 });
 
 /** An initial key that is given again counts as any other. */
@@ -322,9 +322,10 @@ export const countsNonces: Rules = {
         if (decision.kind === 'refuse') {
           return sealM9({ reason: REFUSALS[decision.refusal].reason, idI }, nonce, request.octets, skCs);
         }
-        return decision.with === 'M3'
-          ? sealM3({ key: decision.key, idI }, nonce, request.octets, skCs)
-          : sealM8({ idI, lifetime: decision.lifetime }, nonce, request.octets, skCs);
+        if (decision.with === 'M3') return sealM3({ key: decision.key, idI }, nonce, request.octets, skCs);
+        return decision.with === 'M8'
+          ? sealM8({ idI, lifetime: decision.lifetime }, nonce, request.octets, skCs)
+          : sealAnswer(request, opened, decision, nonce, skCs);
       },
     },
   },
