@@ -17,6 +17,8 @@ export async function listen(network: ProfileNetwork): Promise<CoapServer> {
   const answer = ({ payload, source }: PostRequest): PostResponse => {
     const decision = network.decide(payload, source);
     switch (decision.kind) {
+      case 'relay':
+        throw new Error('the controller of the profile network is not pass-through');
       case 'challenge':
         return 'challenge';
       case 'answer':

@@ -12,7 +12,7 @@ import {
   tryDecode,
   decide,
   type ServerDecision,
-  type M1Decision,
+  type M5Decision,
   type ServerNodeRecord,
   type NodeState,
   openLinkRequest,
@@ -178,7 +178,7 @@ export class ProfileNetwork {
   }
 
   /** What the controller decides on M1 or M5, before it asks anybody. */
-  decide(octets: Uint8Array, source: Source = sourceAt('node'), idC: number = ID_C): M1Decision {
+  decide(octets: Uint8Array, source: Source = sourceAt('node'), idC: number = ID_C): M5Decision {
     const now = { wallMs: WALL + this.elapsed, monotonicMs: this.elapsed };
     const respondent = this.respondent(idC);
     return octets[0] === TYPE.M5 ? respondent.receiveM5(octets, source, now) : respondent.receiveM1(octets, source, now);

@@ -13,7 +13,9 @@ import {
   type LinkDecision,
   MAX_RETRY_AFTER_SECONDS,
   retryAfterSeconds,
-  type M1Decision,
+  type M5Decision,
+  type PendingProof,
+  type Relay,
   type Refusal,
   REFUSALS,
   type Respondent,
@@ -36,14 +38,23 @@ import { ControllerMetrics } from './counts.js';
 import type { AuthServerClient } from './link.js';
 import type { ApplicationRootStore } from './psk-store.js';
 
-type ConfirmLegitimate = PostRequest['confirmLegitimate'];
+/** Whom an answer goes to. */
+interface Requester {
+  readonly from: string;
+  readonly confirmLegitimate: PostRequest['confirmLegitimate'];
+}
+
+interface WaitingRequester extends Requester {
+  readonly answer: Promise<PostResponse>;
+  readonly resolve: (answer: PostResponse | Promise<PostResponse>) => void;
+}
 
 /** How often transactions whose life is over are cleared away, in ms. */
 const EXPIRY_INTERVAL_MS = 5_000;
 
 /** Reason 8 of an auth-server says that it is to be asked again, not what for. */
 const OVERLOADED_HINT =
-  'the auth-server commits nothing now: it is at its bounds, its clock was set back, or the node was just given an initial key again; its log says which';
+  'the auth-server commits nothing now: it is at its bounds, its clock was set back, the node was just given an initial key again, or this controller was just switched to or from pass-through; its log says which';
 
 export interface ControllerOptions {
   readonly respondent: Respondent;
@@ -63,6 +74,8 @@ export class Controller {
   readonly #rateLimitedLog: RateLimitedLog;
   /** The question under way for each request, so that copies wait for it. */
   readonly #inFlight = new BoxedMap<Uint8Array, Promise<PostResponse>>();
+  /** Who waits for the auth-server's word on an M5, which its copies share. The respondent bounds how many there are. */
+  readonly #waiting = new Map<PendingProof, WaitingRequester>();
   readonly #expiryTimer: NodeJS.Timeout;
 
   constructor({ respondent, authServer, applicationRoots, clock, log }: ControllerOptions) {
@@ -72,7 +85,10 @@ export class Controller {
     this.#clock = clock;
     this.#log = log;
     this.#rateLimitedLog = new RateLimitedLog(log);
-    this.#expiryTimer = setInterval(() => respondent.expire(clock().monotonicMs), EXPIRY_INTERVAL_MS);
+    this.#expiryTimer = setInterval(() => {
+      respondent.expire(clock().monotonicMs);
+      this.#relayProofs();
+    }, EXPIRY_INTERVAL_MS);
   }
 
   /** Answers M1 with M4 and M5 with M6. */
@@ -84,11 +100,13 @@ export class Controller {
         'received',
       );
     const decision = this.#decide(payload, source);
+    if (decision.kind === 'relay') return this.#awaitProof(decision.proof, { from, confirmLegitimate });
+    this.#relayProofs();
     switch (decision.kind) {
       case 'answer':
         return this.#send(decision.octets, from);
       case 'forward':
-        return this.#forwardOnce(decision.transaction, from, confirmLegitimate);
+        return this.#forwardOnce(decision.transaction, { from, confirmLegitimate });
       case 'challenge':
         return 'challenge';
       case 'refuse':
@@ -106,29 +124,58 @@ export class Controller {
     this.#respondent.rekey(skCs);
   }
 
-  #decide(payload: Uint8Array, source: PostRequest['source']): M1Decision {
+  #decide(payload: Uint8Array, source: PostRequest['source']): M5Decision {
     const now = this.#clock();
     return payload[0] === TYPE.M5
       ? this.#respondent.receiveM5(payload, source, now)
       : this.#respondent.receiveM1(payload, source, now);
   }
 
-  #forwardOnce(transaction: Transaction, from: string, confirmLegitimate: ConfirmLegitimate): Promise<PostResponse> {
+  /** An M5 that only the auth-server can check waits for its turn. */
+  #awaitProof(proof: PendingProof, requester: Requester): Promise<PostResponse> {
+    const waiting = this.#waiting.get(proof);
+    if (waiting !== undefined) return waiting.answer;
+    let resolve: WaitingRequester['resolve'] = () => undefined;
+    const answer = new Promise<PostResponse>((settle) => (resolve = settle));
+    this.#waiting.set(proof, { ...requester, answer, resolve });
+    this.#relayProofs();
+    return answer;
+  }
+
+  /** Sends the M7 whose turn it is, and answers the M5 that get no turn any more. */
+  #relayProofs(): void {
+    for (const { proof, decision } of this.#respondent.takeSettled()) {
+      const waiting = this.#waiting.get(proof);
+      this.#waiting.delete(proof);
+      waiting?.resolve(this.#respond(decision, proof.transaction, 'M5', waiting));
+    }
+    for (const { proof, transaction, request } of this.#respondent.takeRelays()) {
+      const waiting = this.#waiting.get(proof);
+      waiting?.resolve(this.#relay({ proof, transaction, request }, waiting));
+    }
+  }
+
+  async #relay({ proof, transaction, request }: Relay, requester: Requester): Promise<PostResponse> {
+    try {
+      return await this.#forward(transaction, request, requester);
+    } finally {
+      this.#waiting.delete(proof);
+      this.#respondent.endRelay(proof);
+      this.#relayProofs();
+    }
+  }
+
+  #forwardOnce(transaction: Transaction, requester: Requester): Promise<PostResponse> {
     const { request } = transaction;
-    if (request === undefined) return Promise.resolve(this.#refuse('noTransaction', { from }));
+    if (request === undefined) return Promise.resolve(this.#refuse('noTransaction', { from: requester.from }));
     const inFlight = this.#inFlight.get(request);
     if (inFlight !== undefined) return inFlight;
-    const forwarding = this.#forward(transaction, request, from, confirmLegitimate);
+    const forwarding = this.#forward(transaction, request, requester);
     this.#inFlight.set(request, forwarding);
     return forwarding;
   }
 
-  async #forward(
-    transaction: Transaction,
-    request: Uint8Array,
-    from: string,
-    confirmLegitimate: ConfirmLegitimate,
-  ): Promise<PostResponse> {
+  async #forward(transaction: Transaction, request: Uint8Array, requester: Requester): Promise<PostResponse> {
     const since = performance.now();
     if (this.#debugEnabled)
       this.#log.debug({ ...logFields(transaction), message: messageName(request), octets: request.length }, 'sent');
@@ -143,6 +190,17 @@ export class Controller {
       this.#inFlight.delete(request);
     }
     this.metrics.exchanges[request[0] === TYPE.M7 ? 'M5' : 'M1'].observeSince(since);
+    return this.#respond(decision, transaction, messageName(request), requester, maxAge);
+  }
+
+  /** What the node gets. `message`: what the decision is about, for the log. */
+  #respond(
+    decision: LinkDecision | undefined,
+    transaction: Transaction,
+    message: string,
+    { from, confirmLegitimate }: Requester,
+    maxAge?: number,
+  ): PostResponse {
     switch (decision?.kind) {
       case 'answer':
         if (decision.joined !== undefined) {
@@ -153,15 +211,15 @@ export class Controller {
       case 'refuse':
         return this.#refuse(
           decision.refusal,
-          { ...logFields(transaction), message: messageName(request), from },
+          { ...logFields(transaction), message, from },
           decision.refusal === 'overloaded' ? OVERLOADED_HINT : undefined,
           maxAge,
         );
       case 'unknown-transaction':
-        return this.#refuse('overloaded', { ...logFields(transaction), message: messageName(request), from });
+        return this.#refuse('overloaded', { ...logFields(transaction), message, from });
       case 'ignored':
       case undefined:
-        return this.#refuse('serverUnavailable', { ...logFields(transaction), message: messageName(request), from });
+        return this.#refuse('serverUnavailable', { ...logFields(transaction), message, from });
     }
   }
 
@@ -228,8 +286,8 @@ function logFields({ idI, tid }: { readonly idI: number; readonly tid: bigint })
   return { node: formatId(idI), tid: formatTid(tid) };
 }
 
-/** `M1` to `M9`, for the log. */
+/** `M1` to `M11`, for the log. */
 function messageName(octets: Uint8Array): string {
   const type = octets[0] ?? 0;
-  return type >= TYPE.M1 && type <= TYPE.M9 ? `M${type & 0x0f}` : 'unknown';
+  return type >= TYPE.M1 && type <= TYPE.M11 ? `M${type & 0x0f}` : 'unknown';
 }

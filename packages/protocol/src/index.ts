@@ -40,12 +40,14 @@ export {
   type EapPskSessionKeys,
   isReservedLabel,
 } from './psk.js';
+export type { PendingProof } from './proof-queue.js';
 export {
   type JoinResult,
   type LinkDecision,
   type M1Decision,
   type M5Decision,
   type Clocks,
+  type Relay,
   Respondent,
   type RespondentBounds,
   type RespondentOptions,

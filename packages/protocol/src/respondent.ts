@@ -6,8 +6,13 @@
  *   answer   send `octets` as 2.04
  *   forward  send `transaction.request` to an auth-server, then hand what comes back to `receiveLinkAnswer`. The decision is the
  *            same for a copy: whoever drives this keeps one request under way per transaction and lets copies wait for it.
+ *   relay    of a pass-through transaction: the M5 waits as `proof`, as do its copies. See below
  *   challenge ask for proof of the source address (Echo), with nothing remembered
  *   refuse   send the refusal's code
+ *
+ * After each call, `takeRelays` gives the M7 that are to be sent now. What comes back goes to `receiveLinkAnswer`, whose decision is that
+ * of the M5; when the request is over, whatever came of it, `endRelay` lets the next have its turn. `takeSettled` gives decisions on M5
+ * that nobody will be asked about any more.
  *
  * Transactions live 60 s; `expire` drops what is older and wipes its keys. The bounds hold whoever sends what (invariant 7).
  */
@@ -26,9 +31,13 @@ import { tryDecode, type LinkRefusal, type Refusal, refusalFromReason } from './
 import {
   decodeM1,
   decodeM5,
+  encodeM4,
+  encodeM6,
   type M1,
   type M5,
   openC5,
+  openM10,
+  openM11,
   openM3,
   openM8,
   openM9,
@@ -41,6 +50,7 @@ import { CompletedMessages } from './kept-messages.js';
 import { LinkedList, type ListNode } from './line.js';
 import { linkNonce } from './nonce.js';
 import { equalInConstantTime, Writer } from './octets.js';
+import { type PendingProof, ProofQueue, QueuedProof, TransactionProofs } from './proof-queue.js';
 import { deriveApplicationRoot, deriveKeyId, derivePsk } from './psk.js';
 import type { Secret } from './secret.js';
 import type { Source } from './source.js';
@@ -93,7 +103,19 @@ interface Forward {
 }
 
 export type M1Decision = Answer | Forward | Refused | { readonly kind: 'challenge' };
-export type M5Decision = M1Decision;
+export type M5Decision = M1Decision | { readonly kind: 'relay'; readonly proof: PendingProof };
+
+/** An M7 that is to be sent. */
+export interface Relay {
+  readonly proof: PendingProof;
+  readonly transaction: Transaction;
+  readonly request: Uint8Array;
+}
+
+export interface Settled {
+  readonly proof: PendingProof;
+  readonly decision: LinkDecision;
+}
 
 /** The auth-server has committed a new key for this node; what applications get from that key. The PSK itself is wiped. */
 export interface JoinResult {
@@ -112,7 +134,7 @@ export interface JoinResult {
 export type LinkDecision =
   | (Answer & { /** With the first M8 alone. */ readonly joined?: JoinResult })
   | { readonly kind: 'refuse'; readonly refusal: LinkRefusal }
-  /** Not an M3, M8 or M9 that opens: no answer. */
+  /** Not an answer of the auth-server that opens: no answer. */
   | { readonly kind: 'ignored' }
   /** The transaction is gone: expired, or made room for another. */
   | { readonly kind: 'unknown-transaction' };
@@ -129,6 +151,8 @@ export class Respondent {
   readonly #completed = new LinkedList<TransactionRecord>();
   readonly #completedMessages: CompletedMessages;
   readonly #failedProofs = new FailedProofLimiter();
+  readonly #proofQueue = new ProofQueue();
+  #settled: Settled[] = [];
   #skCs: Secret;
   /** SK_cs that were replaced, each with the last transaction that may still need it. */
   #retiredKeys: { readonly skCs: Secret; readonly lastTid: bigint }[] = [];
@@ -174,7 +198,7 @@ export class Respondent {
     return this.#beginTransaction(
       m1,
       octets,
-      { addressValidated: source.addressValidated, prefix: source.prefix, limitKey },
+      { addressValidated: source.addressValidated, prefix: source.prefix, originNid: source.nid, limitKey },
       now,
       admission.evicting,
     );
@@ -188,6 +212,7 @@ export class Respondent {
     const transaction = this.#byTid.get(m5.tid)?.value;
     if (transaction === undefined || transaction.phase.name === 'awaiting-M3') return refuse('noTransaction');
     const { phase } = transaction;
+    if (phase.name === 'relaying') return this.#queueProof(transaction, phase, octets, source, now.monotonicMs);
     // A copy of the right M5 is proof by itself.
     if (phase.name !== 'awaiting-M5' && equalInConstantTime(octets, this.#m5Of(phase))) {
       return phase.name === 'awaiting-M8'
@@ -202,18 +227,24 @@ export class Respondent {
     return decision;
   }
 
-  /** Judges what came back for `transaction.request`: M3 or M9 for M2, M8 or M9 for M7. */
+  /** Judges what came back for `transaction.request`: M3, M10 or M9 for M2, M8, M11 or M9 for M7. */
   receiveLinkAnswer(expected: Transaction, octets: Uint8Array): LinkDecision {
     const transaction = this.#byTid.get(expected.tid)?.value;
     if (transaction === undefined || transaction !== expected) return { kind: 'unknown-transaction' };
     const { phase } = transaction;
     switch (phase.name) {
       case 'awaiting-M3':
-        return this.#receiveM3(transaction, phase, octets) ?? this.#receiveM9(transaction, phase, octets);
+        return (
+          this.#receiveM3(transaction, phase, octets) ??
+          this.#receiveM10(transaction, phase, octets) ??
+          this.#receiveM9(transaction, phase, octets)
+        );
       case 'awaiting-M5':
         return { kind: 'answer', octets: phase.m4 };
       case 'awaiting-M8':
         return this.#receiveM8(transaction, phase, octets) ?? this.#receiveM9(transaction, phase, octets);
+      case 'relaying':
+        return this.#receiveRelayed(transaction, phase, octets);
       case 'completed':
         return { kind: 'answer', octets: this.#completedMessages.m6(phase.slot) };
     }
@@ -254,8 +285,10 @@ export class Respondent {
     }
     const nodeIsFull = pending.length >= MAX_TRANSACTIONS_PER_NODE;
     if (!nodeIsFull && !sourceIsFull && this.pendingCount < total) return { evicting: undefined };
-    // The oldest without a right M5; of those the source's own first, so that nobody pushes out another's.
-    const evictable = pending.filter(({ phase }) => phase.name === 'awaiting-M3' || phase.name === 'awaiting-M5');
+    // The oldest without a right M5, nor one that may be right; of those the source's own first, so that nobody pushes out another's.
+    const evictable = pending
+      .filter((t) => t.phase.name !== 'awaiting-M8')
+      .toSorted((a, b) => Number(isRelayingProofs(a)) - Number(isRelayingProofs(b)));
     const evicting = sourceIsFull
       ? evictable.find((t) => t.limitKey === limitKey)
       : (evictable.find((t) => t.prefix === source.prefix) ?? evictable[0]);
@@ -266,7 +299,7 @@ export class Respondent {
   #beginTransaction(
     m1: M1,
     octets: Uint8Array,
-    source: Pick<TransactionRecord, 'addressValidated' | 'prefix' | 'limitKey'>,
+    source: Pick<TransactionRecord, 'addressValidated' | 'prefix' | 'originNid' | 'limitKey'>,
     now: Clocks,
     evicting: TransactionRecord | undefined,
   ): M1Decision {
@@ -313,6 +346,97 @@ export class Respondent {
     return { kind: 'answer', octets: m4 };
   }
 
+  /** The controller is pass-through: what the node gets was sealed by the auth-server, under a key that stays there. */
+  #receiveM10(transaction: TransactionRecord, { request, skCs }: PendingRequest, octets: Uint8Array): LinkDecision | undefined {
+    const m10 = openM10(octets, request, skCs);
+    if (m10 === undefined) return undefined;
+    if (m10.idI !== transaction.idI) return { kind: 'ignored' };
+    const m4 = encodeM4({ idC: this.#options.idC, tid: transaction.tid, c4: m10.c4 });
+    transaction.phase = { name: 'relaying', m4, proofs: new TransactionProofs() };
+    return { kind: 'answer', octets: m4 };
+  }
+
+  /** An M5 that cannot be checked here: it waits for its turn to be relayed, if there is a place for it. */
+  #queueProof(
+    transaction: TransactionRecord,
+    { proofs }: Phased<'relaying'>,
+    octets: Uint8Array,
+    source: Source,
+    monotonicMs: number,
+  ): M5Decision {
+    const queued = proofs.find(octets);
+    if (queued !== undefined) return { kind: 'relay', proof: queued };
+    const isOrigin = source.addressValidated && equalInConstantTime(source.nid, transaction.originNid);
+    const turnAway = source.addressValidated ? refuse('rateLimited') : { kind: 'challenge' as const };
+    if (!isOrigin && this.#failedProofs.isLimited(source, monotonicMs, 'prefix')) return turnAway;
+    if (proofs.isKnownWrong(octets)) {
+      if (!isOrigin) this.#failedProofs.record(source, monotonicMs, 'prefix');
+      return refuse('proofFailed');
+    }
+    const place = isOrigin ? 'origin' : source.addressValidated ? 'network' : 'unvalidated';
+    if (!proofs.take(place, source)) return turnAway;
+    const proof = new QueuedProof({ transaction, proofs, m5: Uint8Array.from(octets), place, source, receivedAt: monotonicMs });
+    if (this.#proofQueue.add(proof)) return { kind: 'relay', proof };
+    return source.addressValidated ? refuse('overloaded') : { kind: 'challenge' };
+  }
+
+  /** The M7 whose turn it is now; each is under way until `endRelay`. */
+  takeRelays(): readonly Relay[] {
+    const relays: Relay[] = [];
+    for (let proof = this.#proofQueue.next(); proof !== undefined; proof = this.#proofQueue.next()) {
+      const { transaction } = proof;
+      const { c5 } = decodeM5(proof.m5);
+      const { skCs, request } = this.#sealM7(transaction, c5, proof.source.nid);
+      proof.request = request;
+      proof.skCs = skCs;
+      relays.push({ proof, transaction, request });
+    }
+    return relays;
+  }
+
+  /** The request for a relay is over, whatever came of it. */
+  endRelay(proof: PendingProof): void {
+    if (proof instanceof QueuedProof) this.#proofQueue.end(proof);
+  }
+
+  /** Decisions on M5 that wait for nothing any more. */
+  takeSettled(): readonly Settled[] {
+    const settled = this.#settled;
+    if (settled.length > 0) this.#settled = [];
+    return settled;
+  }
+
+  #settle({ proofs }: Phased<'relaying'>, decision: LinkDecision): void {
+    for (const proof of this.#proofQueue.clear(proofs)) this.#settled.push({ proof, decision });
+  }
+
+  #receiveRelayed(transaction: TransactionRecord, phase: Phased<'relaying'>, octets: Uint8Array): LinkDecision {
+    const { underWay } = phase.proofs;
+    if (underWay?.request === undefined || underWay.skCs === undefined) return { kind: 'ignored' };
+    const { request, skCs, m5, source } = underWay;
+    const m11 = openM11(octets, request, skCs);
+    if (m11 === undefined) {
+      const decision = this.#receiveM9(transaction, { request, skCs }, octets);
+      if (decision.kind === 'refuse' && decision.refusal === 'proofFailed') {
+        phase.proofs.rememberWrong(underWay);
+        if (underWay.place !== 'origin') this.#failedProofs.record(source, underWay.receivedAt, 'prefix');
+      }
+      return decision;
+    }
+    const { idI, tid, ts } = transaction;
+    const { c6, applicationRoot, lifetime } = m11;
+    if (m11.idI !== idI) {
+      applicationRoot.wipe();
+      return { kind: 'ignored' };
+    }
+    const m6 = encodeM6(c6);
+    // Whatever the others are, the right one is known.
+    this.#settle(phase, refuse('proofFailed'));
+    this.#complete(transaction, { m4: phase.m4, m5 }, m6);
+    const keyId = deriveKeyId(applicationRoot, idI);
+    return { kind: 'answer', octets: m6, joined: { idI, tid, ts, nidI: source.nid, applicationRoot, keyId, lifetime } };
+  }
+
   #receiveProof(
     transaction: TransactionRecord,
     phase: Extract<Phase, { name: 'awaiting-M5' }>,
@@ -321,15 +445,20 @@ export class Respondent {
     source: Source,
   ): M5Decision {
     const { idC } = this.#options;
-    const skCs = this.#skCs;
-    const { tid, ts, rnC, m1 } = transaction;
+    const { tid, rnC, m1 } = transaction;
     const proof = openC5({ idC, tid, m1Octets: m1 }, m5.c5, phase.psk);
     if (proof === undefined || !equalInConstantTime(proof, rnC)) return refuse('proofFailed');
     const nidI = source.nid;
-    const nonce = this.#nonce(TYPE.M7, tid, ts, rnC, nidI, m1, m5.c5);
-    const request = sealM7({ idC, tid, nonce }, { rnC, ts, nidI, m1Octets: m1, c5: m5.c5 }, skCs);
+    const { request, skCs } = this.#sealM7(transaction, m5.c5, nidI);
     transaction.phase = { name: 'awaiting-M8', m4: phase.m4, psk: phase.psk, m5: Uint8Array.from(octets), nidI, request, skCs };
     return { kind: 'forward', transaction };
+  }
+
+  #sealM7({ tid, ts, rnC, m1 }: TransactionRecord, c5: Uint8Array, nidI: Uint8Array): PendingRequest {
+    const { idC } = this.#options;
+    const skCs = this.#skCs;
+    const nonce = this.#nonce(TYPE.M7, tid, ts, rnC, nidI, m1, c5);
+    return { request: sealM7({ idC, tid, nonce }, { rnC, ts, nidI, m1Octets: m1, c5 }, skCs), skCs };
   }
 
   #receiveM8(
@@ -354,13 +483,18 @@ export class Respondent {
   }
 
   /** It is through: from here on it counts no more, and copies are answered with what is kept of it. */
-  #complete(transaction: TransactionRecord, { m4, m5 }: Phased<'awaiting-M8'>, m6: Uint8Array): void {
+  #complete(
+    transaction: TransactionRecord,
+    { m4, m5 }: { readonly m4: Uint8Array; readonly m5: Uint8Array },
+    m6: Uint8Array,
+  ): void {
     this.#removePending(transaction);
     const { completed } = this.#transactionsOf(transaction.idI);
     const slot = this.#completedMessages.insert(transaction.m1, m4, m5, m6);
     transaction.phase = { name: 'completed', slot, node: this.#completed.append(transaction) };
     transaction.m1 = EMPTY;
     transaction.rnC = EMPTY;
+    transaction.originNid = EMPTY;
     completed.push(transaction);
     const oldest =
       completed.length > MAX_TRANSACTIONS_PER_NODE
@@ -376,7 +510,12 @@ export class Respondent {
     const m9 = openM9(octets, request, skCs);
     const refusal = m9 === undefined ? undefined : refusalFromReason(m9.reason);
     if (m9 === undefined || refusal === undefined || m9.idI !== transaction.idI) return { kind: 'ignored' };
-    if (refusal !== 'overloaded' && refusal !== 'storeFailed') this.#drop(transaction);
+    const { phase } = transaction;
+    // To a pass-through controller, a wrong proof tells of its sender: the right one may still come.
+    const isOver =
+      refusal !== 'overloaded' && refusal !== 'storeFailed' && !(phase.name === 'relaying' && refusal === 'proofFailed');
+    if (isOver && phase.name === 'relaying') this.#settle(phase, { kind: 'refuse', refusal });
+    if (isOver) this.#drop(transaction);
     return { kind: 'refuse', refusal };
   }
 
@@ -393,6 +532,7 @@ export class Respondent {
     this.#byTid.delete(transaction.tid);
     this.#all.remove(node);
     const { phase } = transaction;
+    if (phase.name === 'relaying') this.#settle(phase, { kind: 'unknown-transaction' });
     if (phase.name !== 'completed') return this.#removePending(transaction);
     this.#completed.remove(phase.node);
     this.#completedMessages.free(phase.slot);
@@ -423,7 +563,7 @@ export class Respondent {
     return phase.name === 'completed' ? this.#completedMessages.m1(phase.slot) : m1;
   }
 
-  #m4Of(phase: Phased<'awaiting-M5' | 'awaiting-M8' | 'completed'>): Uint8Array {
+  #m4Of(phase: Phased<'awaiting-M5' | 'awaiting-M8' | 'relaying' | 'completed'>): Uint8Array {
     return phase.name === 'completed' ? this.#completedMessages.m4(phase.slot) : phase.m4;
   }
 
@@ -432,12 +572,17 @@ export class Respondent {
   }
 }
 
+/** Whether an M5 waits for the auth-server's word, which may be the right one. */
+function isRelayingProofs({ phase }: TransactionRecord): boolean {
+  return phase.name === 'relaying' && (phase.proofs.underWay !== undefined || phase.proofs.waiting.length > 0);
+}
+
 function limitKeyOf(source: Source): string {
   return `${source.addressValidated ? 'validated' : 'unvalidated'} ${source.prefix}`;
 }
 
 type Phased<N extends Phase['name']> = Extract<Phase, { readonly name: N }>;
 
-function refuse(refusal: Refusal): Refused {
+function refuse<R extends Refusal>(refusal: R): { readonly kind: 'refuse'; readonly refusal: R } {
   return { kind: 'refuse', refusal };
 }

@@ -1,6 +1,7 @@
 /** A transaction of the controller, {ID_i, TID, M1, RN_c, TS, source}, and how far it is. */
 
 import type { ListNode } from './line.js';
+import type { TransactionProofs } from './proof-queue.js';
 import type { Secret } from './secret.js';
 
 /** `skCs` is what `request` was sealed under, and its answer will be. */
@@ -16,6 +17,8 @@ export type Phase =
       readonly request: Uint8Array;
       readonly skCs: Secret;
     }
+  /** The auth-server has sealed what M4 holds, so this controller is pass-through and cannot tell a right M5 from a wrong one. */
+  | { readonly name: 'relaying'; readonly m4: Uint8Array; readonly proofs: TransactionProofs }
   /** It is through. `slot` has its messages, which are all that is left of it. */
   | { readonly name: 'completed'; readonly slot: number; readonly node: ListNode<TransactionRecord> };
 
@@ -27,7 +30,7 @@ export interface Transaction {
   readonly m1: Uint8Array;
   /** Whether its M1 came with a proof of its source address. */
   readonly addressValidated: boolean;
-  /** Sent with each request to an auth-server: M2 while asking, M7 while committing. */
+  /** Sent with each request to an auth-server: M2 while asking, M7 while committing or relaying. */
   readonly request: Uint8Array | undefined;
 }
 
@@ -40,6 +43,8 @@ export class TransactionRecord implements Transaction {
   readonly addressValidated: boolean;
   /** Where its M1 came from, or claimed to. */
   readonly prefix: string;
+  /** The same with its port. */
+  originNid: Uint8Array;
   /** Whom the bound per source counts it against: a forged address never fills the share of a proven one. */
   readonly limitKey: string;
   readonly startedAt: number;
@@ -49,6 +54,7 @@ export class TransactionRecord implements Transaction {
     fields: Omit<Transaction, 'request'> & {
       readonly rnC: Uint8Array;
       readonly prefix: string;
+      readonly originNid: Uint8Array;
       readonly limitKey: string;
       readonly startedAt: number;
       readonly phase: Phase;
@@ -61,13 +67,16 @@ export class TransactionRecord implements Transaction {
     this.rnC = fields.rnC;
     this.addressValidated = fields.addressValidated;
     this.prefix = fields.prefix;
+    this.originNid = fields.originNid;
     this.limitKey = fields.limitKey;
     this.startedAt = fields.startedAt;
     this.phase = fields.phase;
   }
 
   get request(): Uint8Array | undefined {
-    return this.phase.name === 'awaiting-M3' || this.phase.name === 'awaiting-M8' ? this.phase.request : undefined;
+    const { phase } = this;
+    if (phase.name === 'relaying') return phase.proofs.underWay?.request;
+    return phase.name === 'awaiting-M3' || phase.name === 'awaiting-M8' ? phase.request : undefined;
   }
 
   /** The PSK goes with the transaction, or as its M6 is sealed. */

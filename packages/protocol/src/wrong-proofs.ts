@@ -1,7 +1,10 @@
 import { TRANSACTION_LIFETIME_MS } from './constants.js';
 import type { Source } from './source.js';
 
-/** How many wrong M5 came from each source lately. A forged source address counts for the unproven alone. */
+/**
+ * How many wrong M5 came from each source lately: by address, or by network where only the auth-server can tell which are wrong. A forged
+ * source address counts for the unproven alone.
+ */
 export class FailedProofLimiter {
   /** Sources of either kind remembered at once; the one that came first makes room. */
   static readonly #MAX_SOURCES = 1024;
@@ -11,8 +14,8 @@ export class FailedProofLimiter {
   readonly #validated = new Map<string, FailureCount>();
   readonly #unvalidated = new Map<string, FailureCount>();
 
-  isLimited(source: Source, monotonicMs: number): boolean {
-    const entry = this.#table(source).get(source.address);
+  isLimited(source: CountedSource, monotonicMs: number, by: 'address' | 'prefix' = 'address'): boolean {
+    const entry = this.#table(source).get(source[by]);
     return (
       entry !== undefined &&
       monotonicMs - entry.since < TRANSACTION_LIFETIME_MS &&
@@ -20,9 +23,9 @@ export class FailedProofLimiter {
     );
   }
 
-  record(source: Source, monotonicMs: number): void {
+  record(source: CountedSource, monotonicMs: number, by: 'address' | 'prefix' = 'address'): void {
     const table = this.#table(source);
-    const entry = table.get(source.address);
+    const entry = table.get(source[by]);
     if (entry !== undefined && monotonicMs - entry.since < TRANSACTION_LIFETIME_MS) {
       entry.failures += 1;
       return;
@@ -32,13 +35,15 @@ export class FailedProofLimiter {
       if (table.size < FailedProofLimiter.#MAX_SOURCES) break;
       table.delete(oldest);
     }
-    table.set(source.address, { failures: 1, since: monotonicMs });
+    table.set(source[by], { failures: 1, since: monotonicMs });
   }
 
-  #table(source: Source): Map<string, FailureCount> {
+  #table(source: CountedSource): Map<string, FailureCount> {
     return source.addressValidated ? this.#validated : this.#unvalidated;
   }
 }
+
+type CountedSource = Pick<Source, 'address' | 'prefix' | 'addressValidated'>;
 
 interface FailureCount {
   failures: number;

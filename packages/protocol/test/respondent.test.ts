@@ -20,7 +20,7 @@ import {
   sealM9,
 } from '../src/messages.js';
 import { deriveApplicationRoot, deriveKeyId, derivePsk } from '../src/psk.js';
-import { type LinkDecision, type M1Decision, type Clocks, Respondent, type RespondentBounds } from '../src/respondent.js';
+import { type LinkDecision, type M5Decision, type Clocks, Respondent, type RespondentBounds } from '../src/respondent.js';
 import type { Transaction } from '../src/transaction.js';
 import { Secret } from '../src/secret.js';
 import type { Source } from '../src/source.js';
@@ -68,14 +68,14 @@ function newM1(idI = NODE): Uint8Array {
   return encodeM1({ idI, rnI: randomBytes(16) });
 }
 
-function forwarded(decision: M1Decision): Transaction & { readonly request: Uint8Array } {
+function forwarded(decision: M5Decision): Transaction & { readonly request: Uint8Array } {
   expect(decision).toMatchObject({ kind: 'forward' });
-  return (decision as Extract<M1Decision, { kind: 'forward' }>).transaction as Transaction & { readonly request: Uint8Array };
+  return (decision as Extract<M5Decision, { kind: 'forward' }>).transaction as Transaction & { readonly request: Uint8Array };
 }
 
-function answered(decision: M1Decision | LinkDecision): Uint8Array {
+function answered(decision: M5Decision | LinkDecision): Uint8Array {
   expect(decision).toMatchObject({ kind: 'answer' });
-  return (decision as Extract<M1Decision, { kind: 'answer' }>).octets;
+  return (decision as Extract<M5Decision, { kind: 'answer' }>).octets;
 }
 
 interface LinkTerms {
@@ -114,7 +114,7 @@ function isRemembered(respondent: Respondent, transaction: Transaction): boolean
   return respondent.receiveLinkAnswer(transaction, new Uint8Array(0)).kind !== 'unknown-transaction';
 }
 
-function tryM1(respondent: Respondent, idI: number, source: Source): M1Decision {
+function tryM1(respondent: Respondent, idI: number, source: Source): M5Decision {
   return respondent.receiveM1(newM1(idI), source, after(1));
 }
 

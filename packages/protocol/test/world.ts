@@ -5,7 +5,7 @@ import { TYPE } from '../src/constants.js';
 import { tryDecode } from '../src/errors.js';
 import { type AwaitingM4, type AwaitingM6, beginAttempt, type NodeState, receiveM4, receiveM6 } from '../src/initiator.js';
 import { decodeLinkRequest, decodeM5, type LinkRequest } from '../src/messages.js';
-import { type M1Decision, Respondent } from '../src/respondent.js';
+import { type M5Decision, Respondent } from '../src/respondent.js';
 import { deriveApplicationRoot } from '../src/psk.js';
 import { Secret } from '../src/secret.js';
 import {
@@ -176,7 +176,7 @@ export class World {
     const source = { address: 'node', prefix: 'node', nid: NODE_NID, addressValidated };
     const now = { wallMs: this.#now, monotonicMs: this.#now };
     const isM1 = octets[0] === TYPE.M1;
-    const decision: M1Decision = isM1 ? respondent.receiveM1(octets, source, now) : respondent.receiveM5(octets, source, now);
+    const decision: M5Decision = isM1 ? respondent.receiveM1(octets, source, now) : respondent.receiveM5(octets, source, now);
     if (decision.kind === 'challenge') this.messages.push({ to: 'controller', idC, octets, addressValidated: true });
     if (decision.kind === 'answer') this.#toNode(idC, isM1 ? undefined : decodeM5(octets).tid, decision.octets);
     if (decision.kind !== 'forward') return;

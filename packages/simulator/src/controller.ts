@@ -9,7 +9,7 @@ import {
   decodeM1,
   decodeM5,
   type LinkDecision,
-  type M1Decision,
+  type M5Decision,
   MAX_RETRY_AFTER_SECONDS,
   retryAfterSeconds,
   type Clocks,
@@ -207,7 +207,7 @@ export class SimulatedController {
     if (respondent === undefined) return;
     const openBefore = respondent.pendingCount;
     const isM5 = payload[0] === TYPE.M5;
-    const decision: M1Decision = isM5
+    const decision: M5Decision = isM5
       ? respondent.receiveM5(payload, source, this.now)
       : respondent.receiveM1(payload, source, this.now);
     this.#checkBounds(respondent, openBefore, proven);
@@ -217,6 +217,8 @@ export class SimulatedController {
       case 'forward':
         if (isM5) this.#m5Accepted(payload, decision.transaction);
         return this.forwardOnce(payload, decision.transaction, done);
+      case 'relay':
+        throw new Error('no controller here is pass-through');
       case 'challenge':
         return done('challenge');
       case 'refuse':

@@ -1,0 +1,167 @@
+/**
+ * M5 of pass-through transactions that wait for the auth-server's word. The controller cannot check C5 itself, and whoever guesses a TID
+ * may send an M5 for it: so each waits in a place of its own, and the right one gets its turn whatever others send.
+ *
+ * - Of one transaction, one M7 is under way at a time. Its M5 are served in the order in which they came, but the one from where M1 came
+ *   from, with a proof of its address, is served first.
+ * - All transactions together have 256 M7 under way at most. The networks that wait for one take turns.
+ */
+
+import { equalInConstantTime } from './octets.js';
+import type { Secret } from './secret.js';
+import type { Source } from './source.js';
+import type { Transaction, TransactionRecord } from './transaction.js';
+
+/** M7 under way at once, of all transactions together. */
+const MAX_RELAYS = 256;
+/** M5 of sources that have not proven their address, over a transaction's life. */
+const MAX_UNVALIDATED = 2;
+/** M5 that wait, of one transaction and of all; the one from where M1 came from is counted apart. */
+const MAX_WAITING_PER_TRANSACTION = 32;
+const MAX_WAITING = 4_096;
+/** Wrong M5 remembered of a transaction, so that copies are not relayed. */
+const MAX_WRONG = 8;
+/** Wrong M5 from where M1 came from, over a transaction's life. */
+const MAX_WRONG_FROM_ORIGIN = 16;
+
+/** An M5 that waits, and what waits for: the same object for each copy of that M5. */
+export interface PendingProof {
+  readonly transaction: Transaction;
+}
+
+/** Which place an M5 takes: that of where M1 came from, one of the unproven, or that of its network. */
+type Place = 'origin' | 'unvalidated' | 'network';
+
+export class QueuedProof implements PendingProof {
+  readonly transaction: TransactionRecord;
+  readonly proofs: TransactionProofs;
+  readonly m5: Uint8Array;
+  readonly place: Place;
+  /** Where it came from first. */
+  readonly source: Pick<Source, 'prefix' | 'addressValidated' | 'address' | 'nid'>;
+  /** When, by the monotonic clock. */
+  readonly receivedAt: number;
+  /** The M7 that bears it, while that is under way. */
+  request: Uint8Array | undefined;
+  /** Under which that is sealed. */
+  skCs: Secret | undefined;
+
+  constructor(fields: Pick<QueuedProof, 'transaction' | 'proofs' | 'm5' | 'place' | 'source' | 'receivedAt'>) {
+    this.transaction = fields.transaction;
+    this.proofs = fields.proofs;
+    this.m5 = fields.m5;
+    this.place = fields.place;
+    this.source = fields.source;
+    this.receivedAt = fields.receivedAt;
+  }
+}
+
+/** What is known of the M5 of one transaction. */
+export class TransactionProofs {
+  readonly waiting: QueuedProof[] = [];
+  underWay: QueuedProof | undefined;
+  #unvalidated = 0;
+  #wrongFromOrigin = 0;
+  readonly #wrong: Uint8Array[] = [];
+
+  /** The M5 that these octets are a copy of. */
+  find(m5: Uint8Array): QueuedProof | undefined {
+    const { underWay } = this;
+    if (underWay !== undefined && equalInConstantTime(underWay.m5, m5)) return underWay;
+    return this.waiting.find((proof) => equalInConstantTime(proof.m5, m5));
+  }
+
+  isKnownWrong(m5: Uint8Array): boolean {
+    return this.#wrong.some((wrong) => equalInConstantTime(wrong, m5));
+  }
+
+  rememberWrong({ m5, place }: QueuedProof): void {
+    if (place === 'origin') this.#wrongFromOrigin += 1;
+    this.#wrong.push(m5);
+    if (this.#wrong.length > MAX_WRONG) this.#wrong.shift();
+  }
+
+  /** Whether another M5 may wait in that place; one of the unproven is taken for good. */
+  take(place: Place, source: Source): boolean {
+    const inPlace = this.underWay === undefined ? this.waiting : [this.underWay, ...this.waiting];
+    const sameNetwork = (): boolean => inPlace.some((proof) => proof.place === place && proof.source.prefix === source.prefix);
+    switch (place) {
+      case 'origin':
+        return this.#wrongFromOrigin < MAX_WRONG_FROM_ORIGIN && !inPlace.some((proof) => proof.place === 'origin');
+      case 'network':
+        return !sameNetwork();
+      case 'unvalidated':
+        if (this.#unvalidated >= MAX_UNVALIDATED || sameNetwork()) return false;
+        this.#unvalidated += 1;
+        return true;
+    }
+  }
+}
+
+export class ProofQueue {
+  /** Transactions with an M5 that waits and none under way, by the network whose turn that is, in the order of their turns. */
+  readonly #ready = new Map<string, TransactionProofs[]>();
+  readonly #underWay = new Set<QueuedProof>();
+  #waiting = 0;
+
+  /** Gives false at a bound. */
+  add(proof: QueuedProof): boolean {
+    const { proofs, place } = proof;
+    if (place === 'origin') proofs.waiting.unshift(proof);
+    else {
+      if (this.#waiting >= MAX_WAITING || proofs.waiting.length >= MAX_WAITING_PER_TRANSACTION) return false;
+      this.#waiting += 1;
+      proofs.waiting.push(proof);
+    }
+    if (proofs.underWay === undefined && proofs.waiting.length === 1) this.#makeReady(proofs);
+    return true;
+  }
+
+  /** The M5 whose turn it is, of which an M7 is under way from here on until `end`. */
+  next(): QueuedProof | undefined {
+    while (this.#underWay.size < MAX_RELAYS) {
+      const [turn] = this.#ready;
+      if (turn === undefined) return undefined;
+      const [network, transactions] = turn;
+      const proofs = transactions.shift();
+      this.#ready.delete(network);
+      if (transactions.length > 0) this.#ready.set(network, transactions);
+      const proof = proofs?.underWay === undefined ? proofs?.waiting.shift() : undefined;
+      if (proof === undefined) continue;
+      this.#uncount(proof);
+      proof.proofs.underWay = proof;
+      this.#underWay.add(proof);
+      return proof;
+    }
+    return undefined;
+  }
+
+  /** The M7 of that M5 is no longer under way. */
+  end(proof: QueuedProof): void {
+    this.#underWay.delete(proof);
+    proof.request = undefined;
+    proof.skCs = undefined;
+    const { proofs } = proof;
+    if (proofs.underWay !== proof) return;
+    proofs.underWay = undefined;
+    if (proofs.waiting.length > 0) this.#makeReady(proofs);
+  }
+
+  /** Nothing more of a transaction is relayed. Gives the M5 that waited. */
+  clear(proofs: TransactionProofs): readonly QueuedProof[] {
+    const waiting = proofs.waiting.splice(0);
+    for (const proof of waiting) this.#uncount(proof);
+    return waiting;
+  }
+
+  #makeReady(proofs: TransactionProofs): void {
+    const network = proofs.waiting[0]?.source.prefix ?? '';
+    const transactions = this.#ready.get(network);
+    if (transactions === undefined) this.#ready.set(network, [proofs]);
+    else transactions.push(proofs);
+  }
+
+  #uncount({ place }: QueuedProof): void {
+    if (place !== 'origin') this.#waiting -= 1;
+  }
+}
