@@ -222,6 +222,8 @@ async function verifyAndMarkRestored(
       const note = `from a backup of ${isoTime(backupAt)}${head === undefined ? '' : `, HEAD ${formatHead(head)}`}`;
       // For every node: a key that was replaced since the backup is back (protocol, `reissuedAt`).
       tables.metadata.putSync('restored', { at: now, backupAt });
+      // A pass-through controller may hold M7 from before: their proofs open no more.
+      tables.drawTransactionKey();
       // What was shown since the backup nobody has kept.
       const span = { from: Math.min(backupAt, now), until: now + MAX_SERVER_CLOCK_SKEW_MS };
       tables.metadata.putSync('clock history', addRange(tables.times, span));

@@ -12,35 +12,49 @@ import type { Tables } from './tables.js';
 
 /** Fails if its ID is taken. */
 export async function addController({ tables }: Registry, controller: ControllerRecord): Promise<void> {
-  const { idC, skCs, nid, servers, addedAt } = controller;
+  const { idC, skCs, nid, servers, addedAt, passThrough = false } = controller;
   await tables.write(() => {
     if (tables.controllers.doesExist(idC)) throw new UsageFailure(`controller ${formatId(idC)} is in the registry already`);
     const sealed = tables.keyring.seal({ kind: KEY_KIND.controller, id: idC }, skCs);
-    tables.controllers.putSync(idC, { skCs: sealed, nid, servers: [...servers], addedAt });
-    tables.audit.append({ what: 'controller added', controller: idC, key: skCs }, addedAt);
+    const mode = passThrough ? { passThrough } : {};
+    tables.controllers.putSync(idC, { skCs: sealed, nid, servers: [...servers], addedAt, ...mode });
+    const note = passThrough ? { note: 'pass-through' } : {};
+    tables.audit.append({ what: 'controller added', controller: idC, key: skCs, ...note }, addedAt);
   });
 }
 
 /** What an administrator may change of a controller. */
-export type ControllerAddresses = Partial<Pick<ControllerRecord, 'nid' | 'servers'>>;
+export type ControllerChanges = Partial<Pick<ControllerRecord, 'nid' | 'servers' | 'passThrough'>>;
 
 /**
- * Changes where nodes reach a controller, and where it reaches auth-servers. Returns false if
- * nothing differs.
+ * Changes where nodes reach a controller, where it reaches auth-servers, and whether it is
+ * pass-through. Returns false if nothing differs.
  */
-export async function setController({ tables }: Registry, idC: number, addresses: ControllerAddresses): Promise<boolean> {
+export async function setController({ tables }: Registry, idC: number, changes: ControllerChanges): Promise<boolean> {
   return tables.write(() => {
     const row = requireControllerRow(tables, idC);
-    const { nid = row.nid, servers = row.servers } = addresses;
+    const { passThrough: before = false, ...rest } = row;
+    const { nid = row.nid, servers = row.servers, passThrough = before } = changes;
     const notes = [
       noteOf('nid', formatEndpoint(row.nid), formatEndpoint(nid)),
       noteOf('servers', formatEndpoints(row.servers), formatEndpoints(servers)),
+      noteOf('pass-through', onOff(before), onOff(passThrough)),
     ].flat();
     if (notes.length === 0) return false;
-    tables.controllers.putSync(idC, { ...row, nid, servers: [...servers] });
+    tables.controllers.putSync(idC, {
+      ...rest,
+      nid,
+      servers: [...servers],
+      ...(passThrough ? { passThrough } : {}),
+      ...(passThrough === before ? {} : { switchedAt: tables.timeOfServers }),
+    });
     tables.audit.append({ what: 'controller changed', controller: idC, note: notes.join('; ') }, Date.now());
     return true;
   });
+}
+
+function onOff(isOn: boolean): string {
+  return isOn ? 'on' : 'off';
 }
 
 function noteOf(name: string, before: string, after: string): string[] {

@@ -3,5 +3,5 @@
 export { logCheckpoint } from './audit-head.js';
 export { AuthServer, type AuthServerOptions, type LinkAnswer } from './auth-server.js';
 export { RegistryTelemetry } from './observation.js';
-export { Registry } from './registry.js';
+export { COMBINED_MODE_HOLDER, Registry } from './registry.js';
 export { startStoreWatchdog } from './store-watch.js';

@@ -10,7 +10,7 @@
 import { randomBytes } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Commit, COMMIT_TIMEOUT_MS, formatId, KEY_LENGTH, Secret } from '@latchkey/protocol';
+import { type Commit, COMMIT_TIMEOUT_MS, formatId, KEY_LENGTH, Secret, type ServerNodeRecord } from '@latchkey/protocol';
 import {
   type Clock,
   Histogram,
@@ -47,6 +47,7 @@ import {
   type NodeInfo,
   type NodeRow,
   type OrderRecord,
+  later,
   type UnsealedNode,
   addSeenBy,
   wipeKeys,
@@ -56,6 +57,9 @@ import { STORE_FOLDER, Tables } from './tables.js';
 
 /** Version of what is in the tables. */
 export const SCHEMA = 1;
+
+/** Who holds the lock of a registry while a controller runs on it in combined mode. */
+export const COMBINED_MODE_HOLDER = 'latchkey-controller run in combined mode';
 
 /** How a commit ended: `conflict` means that the node was not what it was judged by any more, `expired` that the time for it was over. */
 export type CommitResult = 'committed' | 'conflict' | 'expired';
@@ -126,6 +130,7 @@ export class Registry {
       if (schema === undefined) throw registryNotFound(folder);
       if (schema !== SCHEMA) throw schemaMismatch(folder, schema);
       tables.openKeyring(master);
+      await tables.ensureTransactionKey();
       return new Registry(tables);
     } catch (error) {
       await tables.close();
@@ -166,7 +171,15 @@ export class Registry {
       return undefined;
     }
     const key = cached?.key ?? unsealNodeKey(this.tables.keyring, idI, row);
-    return Object.assign(info, { key, stored: { octets, row, key } });
+    const { passThrough, switchedAt } = this.#modeOf(row);
+    return Object.assign(info, { key, stored: { octets, row, key }, passThrough, switchedAt });
+  }
+
+  /** What the node's controller gets, as it is in the snapshot that the node's key is from. */
+  #modeOf({ controller }: NodeRow): Pick<ServerNodeRecord, 'passThrough' | 'switchedAt'> {
+    const row = this.tables.controllerCache.get(controller);
+    const passThrough = row?.passThrough === true ? { transactionKey: this.tables.transactionKey } : undefined;
+    return { passThrough, switchedAt: later(row?.switchedAt, this.#restoredAt) };
   }
 
   /**
@@ -345,6 +358,9 @@ export class Registry {
         if (row?.entry !== node.entry || orderCache.get(row.order)?.entry !== node.orderEntry) return 'conflict';
         // The key may be the same one, given again since.
         if (row.reissuedAt !== stored.row.reissuedAt) return 'conflict';
+        // Nor may its controller have been switched meanwhile: the proof was judged by the RN_c of its mode.
+        const { passThrough, switchedAt } = this.#modeOf(row);
+        if ((passThrough === undefined) !== (node.passThrough === undefined) || switchedAt !== node.switchedAt) return 'conflict';
         if (!isUnchanged && !holdsKey(keyring, idI, row, node.key)) return 'conflict';
         const { idC, tid, ts, nidI, lifetime } = commit;
         const what = row.initial ? 'node joined' : 'node renewed';
@@ -360,7 +376,7 @@ export class Registry {
         if (row.initial) {
           if (row.half !== undefined) delete updated.half;
           updated.joinedAt = now;
-          updated.seenBy = addSeenBy(row, idC);
+          if (passThrough === undefined) updated.seenBy = addSeenBy(row, idC);
         }
         nodes.putSync(idI, updated);
         return 'committed';

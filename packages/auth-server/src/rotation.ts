@@ -49,6 +49,7 @@ export async function rotateMasterKey(
           keyring.rewrap({ kind: KEY_KIND.initialKeyId, id: 0 }, metadata.get('initial key id key') as Uint8Array),
         ),
       );
+      await write(() => tables.rewrapTransactionKey());
     },
   });
 }

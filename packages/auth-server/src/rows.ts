@@ -19,6 +19,10 @@ export interface ControllerRecord {
   /** Where it reaches auth-servers. */
   readonly servers: readonly Endpoint[];
   readonly addedAt: number;
+  /** It gets no key of a node: M10 and M11 in place of M3 and M8. */
+  readonly passThrough?: boolean | undefined;
+  /** When that was last switched, by the servers' clock. */
+  readonly switchedAt?: number | undefined;
 }
 
 /** A controller without its keys, which take opening. */
@@ -30,6 +34,8 @@ export interface ControllerRow {
   nid: Endpoint;
   servers: Endpoint[];
   addedAt: number;
+  passThrough?: true;
+  switchedAt?: number;
 }
 
 /**
@@ -195,7 +201,7 @@ export function toNodeInfo(idI: number, row: NodeRow, order: OrderRow, restoredA
   };
 }
 
-function later(one: number | undefined, other: number | undefined): number | undefined {
+export function later(one: number | undefined, other: number | undefined): number | undefined {
   return one === undefined || (other !== undefined && other > one) ? other : one;
 }
 
@@ -222,8 +228,8 @@ export function unsealNodeKey(keyring: Keyring, idI: number, row: NodeRow): Secr
   return keyring.unseal({ kind: KEY_KIND.node, id: idI }, row.key);
 }
 
-export function toControllerInfo(idC: number, { nid, servers, addedAt }: ControllerRow): ControllerInfo {
-  return { idC, nid, servers, addedAt };
+export function toControllerInfo(idC: number, { nid, servers, addedAt, passThrough, switchedAt }: ControllerRow): ControllerInfo {
+  return { idC, nid, servers, addedAt, passThrough, switchedAt };
 }
 
 export function wipeKeys({ skCs, stagedSkCs }: ControllerRecord): void {
@@ -233,13 +239,10 @@ export function wipeKeys({ skCs, stagedSkCs }: ControllerRecord): void {
 
 /** Opens both keys of a controller; `wipeKeys` ends that. */
 export function unsealController(keyring: Keyring, idC: number, row: ControllerRow): ControllerRecord {
-  const { nid, servers, addedAt, stagedSkCs } = row;
+  const { stagedSkCs } = row;
   return {
-    idC,
+    ...toControllerInfo(idC, row),
     skCs: keyring.unseal({ kind: KEY_KIND.controller, id: idC }, row.skCs),
     stagedSkCs: stagedSkCs === undefined ? undefined : keyring.unseal({ kind: KEY_KIND.stagedController, id: idC }, stagedSkCs),
-    nid,
-    servers,
-    addedAt,
   };
 }

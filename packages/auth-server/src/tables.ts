@@ -1,9 +1,10 @@
 /** The registry's tables in one LMDB store, and the one way to write to them. */
 
+import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { KEY_KIND, type MetadataTable, Keyring, openStore, writeFailure } from '@latchkey/store';
 import { type Clock, Failure, readClock, type ClockHistory, serverTime, UsageFailure } from '@latchkey/runtime';
-import { formatId, type Secret } from '@latchkey/protocol';
+import { formatId, KEY_LENGTH, Secret } from '@latchkey/protocol';
 import type { Database, RootDatabase } from 'lmdb';
 import { AuditLog, type AuditEvent } from './audit.js';
 import { RowCache } from './kept-rows.js';
@@ -13,6 +14,8 @@ import type { ControllerActivity, NodeActivity } from './sightings.js';
 
 /** Folder of the store inside the registry's folder. */
 export const STORE_FOLDER = 'registry';
+
+const TRANSACTION_KEY = 'transaction key';
 
 /** Advice for a registry whose store is damaged. */
 export function restoreAdvice(folder: string): string {
@@ -29,7 +32,7 @@ export function restoreAdvice(folder: string): string {
  *   node activity          ID_i -> NodeActivity
  *   unknown node activity  the same, of IDs that are not in the registry
  *   controller activity    ID_c -> ControllerActivity
- *   metadata               'schema', 'master key' (keyring), 'initial key id key', 'audit head', 'audit start', 'adopted by', 'restored',
+ *   metadata               'schema', 'master key' (keyring), 'initial key id key', 'transaction key', 'audit head', 'audit start', 'adopted by', 'restored',
  *                          'last wall clock', 'clock history'
  */
 export class Tables {
@@ -51,6 +54,7 @@ export class Tables {
   /** Of this process. */
   readonly #clock: Clock;
   #keyring: Keyring | undefined;
+  #transactionKey: Secret | undefined;
 
   private constructor(folder: string, env: RootDatabase, actor: string, clock: Clock) {
     this.folder = folder;
@@ -100,6 +104,37 @@ export class Tables {
   initializeKeyring(master: Secret, idKey: Secret): void {
     this.#keyring = Keyring.create(this.metadata, this.folder, master);
     this.metadata.putSync('initial key id key', this.#keyring.seal({ kind: KEY_KIND.initialKeyId, id: 0 }, idKey));
+    this.drawTransactionKey();
+  }
+
+  /** TK, from which the RN_c comes that nodes of pass-through controllers see. Only a restore replaces it. */
+  get transactionKey(): Secret {
+    const sealed = this.metadata.get(TRANSACTION_KEY) as Uint8Array;
+    this.#transactionKey ??= this.keyring.unseal({ kind: KEY_KIND.transactionKey, id: 0 }, sealed);
+    return this.#transactionKey;
+  }
+
+  /** Makes TK for a registry that was made before there was one. */
+  async ensureTransactionKey(): Promise<void> {
+    if (this.metadata.doesExist(TRANSACTION_KEY)) return;
+    await this.write(() => {
+      if (!this.metadata.doesExist(TRANSACTION_KEY)) this.drawTransactionKey();
+    });
+  }
+
+  /** Inside a write transaction: another TK. What is under way in pass-through transactions does not open under it. */
+  drawTransactionKey(): void {
+    const octets = randomBytes(KEY_LENGTH);
+    const key = Secret.from(octets);
+    octets.fill(0);
+    this.metadata.putSync(TRANSACTION_KEY, this.keyring.seal({ kind: KEY_KIND.transactionKey, id: 0 }, key));
+    key.wipe();
+  }
+
+  /** Inside a write transaction, as the master key is replaced. */
+  rewrapTransactionKey(): void {
+    const sealed = this.metadata.get(TRANSACTION_KEY) as Uint8Array;
+    this.metadata.putSync(TRANSACTION_KEY, this.keyring.rewrap({ kind: KEY_KIND.transactionKey, id: 0 }, sealed));
   }
 
   /** The latest time that a change or a server saw, ms since the epoch. */
@@ -170,5 +205,6 @@ export class Tables {
   async close(): Promise<void> {
     await this.env.close();
     this.#keyring?.wipe();
+    this.#transactionKey?.wipe();
   }
 }

@@ -17,7 +17,15 @@ import { MASTER_KEY_NAMED } from './master-key.js';
 import { rawValueEquals, readRawValue } from './stored-octets.js';
 
 /** Whose key it is. A kind is sealed with the key: it never changes its meaning. */
-export const KEY_KIND = { node: 1, controller: 2, stagedController: 3, applicationRoot: 4, initialKeyId: 5, installerHalf: 7 } as const;
+export const KEY_KIND = {
+  node: 1,
+  controller: 2,
+  stagedController: 3,
+  applicationRoot: 4,
+  initialKeyId: 5,
+  transactionKey: 6,
+  installerHalf: 7,
+} as const;
 
 export interface KeyContext {
   readonly kind: (typeof KEY_KIND)[keyof typeof KEY_KIND];

@@ -226,7 +226,7 @@ describe('`controller set`', () => {
     ) as { note: string; controller: string }[];
     expect(entry).toMatchObject({ controller: CONTROLLER, note: `nid ${own.controllerAddress} -> ${address}` });
     expect(await admin('controller', 'set', CONTROLLER, '--nid', address)).toBe(
-      `Controller ${CONTROLLER} has these addresses already. Nothing was changed.\n`,
+      `Controller ${CONTROLLER} is set so already. Nothing was changed.\n`,
     );
   });
 
@@ -253,7 +253,7 @@ describe('`controller set`', () => {
 
   it('refuses what is no change, and who is not there', async () => {
     const desk = await openDesk();
-    expect((await refused(desk, 'controller set 00000001')).text).toContain('expected --nid or --server');
+    expect((await refused(desk, 'controller set 00000001')).text).toContain('expected --nid, --server or --pass-through');
     expect((await refused(desk, 'controller set 0badcafe --nid 192.0.2.1:5683')).text).toContain('is not in the registry');
     expect((await refused(desk, 'controller add 00000001 --nid 192.0.2.1:5683 --out ./c.json')).text).toContain(
       'controller set --help',

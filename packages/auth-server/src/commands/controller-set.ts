@@ -9,51 +9,71 @@ import {
   UsageFailure,
   withExamples,
 } from '@latchkey/runtime';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { formatEndpoints, setController } from '../changes.js';
 import { notFound, type Registry } from '../registry.js';
 import { type ControllerInfo, toControllerInfo } from '../rows.js';
-import { controllerOf, serverOption } from './controller-options.js';
+import { controllerOf, refuseIfCombined, serverOption } from './controller-options.js';
 import { freeName, TAKE_UP_CREDENTIAL } from './next-steps.js';
 import { pluralize, type RegistryOptions, withRegistry } from './with-registry.js';
 
 /** Orders that are named with a command each. */
 const MAX_ORDERS = 20;
+/** Nodes that are named. */
+const MAX_NODES = 20;
 const PROGRAM = 'latchkey-auth-server';
 
 interface SetOptions extends RegistryOptions {
   readonly nid?: Endpoint;
   readonly server?: readonly Endpoint[];
+  readonly passThrough?: 'on' | 'off';
 }
 
 export function setCommand(): Command {
   const command = controllerOf(
     new Command('set').description(
-      'change where nodes reach a controller, or where it reaches auth-servers, while everything runs; it keeps its SK_cs',
+      'change where nodes reach a controller, where it reaches auth-servers, or whether it gets their keys, while everything runs; it keeps its SK_cs',
     ),
   )
     .option('--nid <host:port>', 'where nodes reach it from now on', peerArgument)
     .addOption(serverOption())
+    .addOption(new Option('--pass-through <on|off>', 'on: it gets no key of a node from now on').choices(['on', 'off']))
     .action(set);
   return withExamples(
     command,
     'latchkey-auth-server controller set 00000001 --data ./data --nid 192.0.2.9:5683',
     'latchkey-auth-server controller set 00000001 --data ./data --server 192.0.2.7:5693 --server 192.0.2.8:5693',
+    'latchkey-auth-server controller set 00000001 --data ./data --pass-through on',
   );
 }
 
-async function set(idC: number, { nid, server: servers, ...options }: SetOptions, called: Command): Promise<void> {
-  if (nid === undefined && servers === undefined) throw new UsageFailure('expected --nid or --server');
+async function set(
+  idC: number,
+  { nid, server: servers, passThrough: mode, ...options }: SetOptions,
+  called: Command,
+): Promise<void> {
+  if (nid === undefined && servers === undefined && mode === undefined)
+    throw new UsageFailure('expected --nid, --server or --pass-through');
+  if (mode === 'on') await refuseIfCombined(options);
   await withRegistry(options, async (registry) => {
     const row = registry.controllerRow(idC);
     if (row === undefined) throw notFound('controller', idC);
     const before = toControllerInfo(idC, row);
-    const addresses = { ...(nid === undefined ? {} : { nid }), ...(servers === undefined ? {} : { servers }) };
-    if (!(await setController(registry, idC, addresses))) {
-      process.stdout.write(`Controller ${formatId(idC)} has these addresses already. Nothing was changed.\n`);
+    const passThrough = mode === undefined ? undefined : mode === 'on';
+    const changes = {
+      ...(nid === undefined ? {} : { nid }),
+      ...(servers === undefined ? {} : { servers }),
+      ...(passThrough === undefined ? {} : { passThrough }),
+    };
+    if (!(await setController(registry, idC, changes))) {
+      process.stdout.write(`Controller ${formatId(idC)} is set so already. Nothing was changed.\n`);
       return;
     }
-    const lines = [...aboutNid(registry, before, nid), ...aboutServers(before, servers)];
+    const lines = [
+      ...aboutNid(registry, before, nid),
+      ...aboutServers(before, servers),
+      ...aboutPassThrough(registry, before, passThrough),
+    ];
     process.stdout.write(lines.map((line) => `${typeof line === 'string' ? line : commandToRun(line, called)}\n`).join(''));
   });
 }
@@ -99,6 +119,32 @@ function aboutServers({ idC, servers: before }: ControllerInfo, after: readonly 
     'Its credential is out of date: it says where they were. Write another, which brings another SK_cs:',
     [PROGRAM, 'controller', 'rotate', id, '--out', freeName(`./controller-${id}.json`)],
     `Put it in the place of the old one. ${TAKE_UP_CREDENTIAL} \`servers:\` in its configuration is stronger than the credential.`,
+  ];
+}
+
+/** What a switch changes, and what it does not take back. */
+function aboutPassThrough(
+  registry: Registry,
+  { idC, passThrough: before = false }: ControllerInfo,
+  after: boolean = before,
+): Line[] {
+  if (before === after) return [];
+  const id = formatId(idC);
+  const retry = 'A join that is under way comes to nothing, and its node tries again.';
+  if (!after) return [`Controller ${id} gets the key of each node that joins through it from now on. ${retry}`];
+  const nodes = [...registry.nodes()].filter(({ controller }) => controller === idC).map(({ idI }) => idI);
+  const lines: Line[] = [`Controller ${id} gets no key of a node from now on. ${retry}`];
+  const [first] = nodes;
+  if (first === undefined) return lines;
+  const named = nodes.slice(0, MAX_NODES).map(formatId).join(', ');
+  const more = nodes.length > MAX_NODES ? `, and ${nodes.length - MAX_NODES} more` : '';
+  return [
+    ...lines,
+    `What it knows it still knows. It could have the keys of ${pluralize(nodes.length, 'node')} until now: ${named}${more}.`,
+    'If it is dishonest and listens on, it follows each renewal of such a key. So it does for nodes that were its own earlier, and for',
+    'nodes with the same initial key. What ends that is a new initial key for each, which no other node has, put on the device:',
+    [PROGRAM, 'node', 'list', '--controller', id],
+    [PROGRAM, 'node', 'reset', formatId(first), '--out', freeName(`./reset-${formatId(first)}`)],
   ];
 }
 

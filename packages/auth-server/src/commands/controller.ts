@@ -17,7 +17,7 @@ import { isoTime } from '../iso-time.js';
 import { generateKey } from '../order.js';
 import { notFound, type Registry } from '../registry.js';
 import { type ControllerInfo, toControllerInfo, wipeKeys } from '../rows.js';
-import { controllerOf, serverOption } from './controller-options.js';
+import { controllerOf, refuseIfCombined, serverOption } from './controller-options.js';
 import { setCommand } from './controller-set.js';
 import { TAKE_UP_CREDENTIAL } from './next-steps.js';
 import {
@@ -45,6 +45,7 @@ interface AddOptions extends RegistryOptions {
   readonly nid: Endpoint;
   readonly server?: readonly Endpoint[];
   readonly out: string;
+  readonly passThrough?: true;
 }
 
 function addCommand(): Command {
@@ -53,6 +54,10 @@ function addCommand(): Command {
   )
     .requiredOption('--nid <host:port>', 'where nodes reach it', peerArgument)
     .addOption(serverOption())
+    .option(
+      '--pass-through',
+      'it gets no key of a node, and relays what it cannot open (default: it gets them, as the draft has it)',
+    )
     .requiredOption('--out <file>', 'the credential; must not exist')
     .action(add);
   return withExamples(
@@ -63,6 +68,8 @@ function addCommand(): Command {
 
 async function add(idC: number, options: AddOptions): Promise<void> {
   const servers = options.server ?? [];
+  const passThrough = options.passThrough === true;
+  if (passThrough) await refuseIfCombined(options);
   await withRegistry(options, async (registry) => {
     if (registry.controllerRow(idC) !== undefined) {
       throw new UsageFailure(`controller ${formatId(idC)} is in the registry already`, {
@@ -71,7 +78,7 @@ async function add(idC: number, options: AddOptions): Promise<void> {
     }
     const skCs = generateKey();
     await writeCredentialThen(options.out, { idC, skCs, servers }, () =>
-      addController(registry, { idC, skCs, nid: options.nid, servers, addedAt: Date.now() }),
+      addController(registry, { idC, skCs, nid: options.nid, servers, addedAt: Date.now(), passThrough }),
     );
   });
   process.stdout.write(`Controller ${formatId(idC)} is in the registry; its credential is in ${options.out}\n`);
@@ -161,9 +168,10 @@ async function list(options: RegistryOptions & { readonly json?: true }): Promis
       view.nid,
       view.servers.join(', ') || '-',
       view.staged_key === null ? view.key : `${view.key}, staged ${view.staged_key}`,
+      view.pass_through ? 'yes' : 'no',
       view.last_seen_at ?? 'never',
     ]);
-    process.stdout.write(formatTable(['ID', 'NODES REACH IT AT', 'SERVERS', 'SK_CS', 'LAST SEEN'], rows));
+    process.stdout.write(formatTable(['ID', 'NODES REACH IT AT', 'SERVERS', 'SK_CS', 'PASS-THROUGH', 'LAST SEEN'], rows));
     return undefined;
   });
 }
@@ -195,6 +203,7 @@ async function show(idC: number, options: RegistryOptions & { readonly json?: tr
         servers: view.servers.join(', ') || 'none',
         SK_cs: `[secret ${view.key}]`,
         'staged SK_cs': view.staged_key === null ? undefined : `[secret ${view.staged_key}], not used yet`,
+        'pass-through': modeOf(view),
         added: view.added_at,
         'last seen': view.last_seen_at ?? 'never',
         'authentication fails': unopened === null ? undefined : `since ${unopened}: it has another SK_cs`,
@@ -204,6 +213,10 @@ async function show(idC: number, options: RegistryOptions & { readonly json?: tr
     );
     return undefined;
   });
+}
+
+function modeOf({ pass_through: isOn, pass_through_switched_at: at }: ControllerView): string {
+  return `${isOn ? 'on' : 'off'}${at === null ? '' : `, since ${at}`}`;
 }
 
 /** `undefined` if it is right, as far as the server has seen. */
@@ -219,6 +232,8 @@ interface ControllerView {
   readonly servers: readonly string[];
   readonly key: string;
   readonly staged_key: string | null;
+  readonly pass_through: boolean;
+  readonly pass_through_switched_at: string | null;
   readonly added_at: string;
   readonly last_seen_at: string | null;
   readonly authentication_failing_since: string | null;
@@ -239,6 +254,8 @@ function viewController(registry: Registry, idC: number): ControllerView | undef
     servers: controller.servers.map(formatEndpoint),
     key: controller.skCs.fingerprint,
     staged_key: controller.stagedSkCs?.fingerprint ?? null,
+    pass_through: controller.passThrough === true,
+    pass_through_switched_at: controller.switchedAt === undefined ? null : isoTime(controller.switchedAt),
     added_at: isoTime(controller.addedAt),
     last_seen_at: lastSeen === undefined ? null : isoTime(lastSeen.at),
     authentication_failing_since: isFailing ? isoTime(authenticationFailed.since) : null,

@@ -1,5 +1,12 @@
 import { join } from 'node:path';
-import { AuthServer, Registry, RegistryTelemetry, logCheckpoint, startStoreWatchdog } from '@latchkey/auth-server';
+import {
+  AuthServer,
+  COMBINED_MODE_HOLDER,
+  Registry,
+  RegistryTelemetry,
+  logCheckpoint,
+  startStoreWatchdog,
+} from '@latchkey/auth-server';
 import { formatId, Respondent } from '@latchkey/protocol';
 import {
   type Check,
@@ -241,7 +248,7 @@ async function openCombined(credential: Credential, config: Config, folder: stri
       advice: 'Check the path: `registry:` of the configuration. How a new registry is made:',
       run: [['latchkey-auth-server', 'init', '--help']],
     });
-  const lock = await lockFolder(folder, 'latchkey-controller run in combined mode');
+  const lock = await lockFolder(folder, COMBINED_MODE_HOLDER);
   const registry = await Registry.open(folder, await readMasterKey(source), actor);
   if (!registry.hasCredential(credential.idC, credential.skCs)) {
     throw new UsageFailure(
@@ -251,6 +258,13 @@ async function openCombined(credential: Credential, config: Config, folder: stri
         run: [rotateCommand(credential.idC, folder)],
       },
     );
+  }
+  if (registry.controllerRow(credential.idC)?.passThrough === true) {
+    const id = formatId(credential.idC);
+    throw new UsageFailure(`controller ${id} is pass-through, and in combined mode it would hold every key itself`, {
+      advice: 'Run an auth-server on the registry and this controller with `mode: relay`, or, if it may have the keys:',
+      run: [['latchkey-auth-server', 'controller', 'set', id, '--pass-through', 'off', '--data', folder]],
+    });
   }
   await registry.announceAdoption();
   logCheckpoint(registry, log);
