@@ -3,6 +3,7 @@
 import type { Attack } from './attack.js';
 import { alteredM4, misbinding, wrongController } from './attacks/binding.js';
 import { amplification, forgedRefusal, offPath } from './attacks/coap.js';
+import { anothersC4, commitsAlone, followedKeys, freshTs, steeredGenerations } from './attacks/dishonest-controller.js';
 import { halfOpen, lockOutByForgedM1 } from './attacks/flood.js';
 import {
   listeningInstaller,
@@ -40,6 +41,11 @@ export const ATTACKS: readonly Attack[] = [
   lockOutByForgedM1,
   amplification,
   resumedMemory,
+  followedKeys,
+  commitsAlone,
+  steeredGenerations,
+  freshTs,
+  anothersC4,
   offlineGuessing,
   listeningInstaller,
   listeningInstallerOfSplitKeys,

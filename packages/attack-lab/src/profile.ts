@@ -5,6 +5,7 @@
 
 import { randomBytes } from 'node:crypto';
 import {
+  answerCommitted,
   type AwaitingM4,
   type AwaitingM6,
   beginAttempt,
@@ -15,6 +16,7 @@ import {
   type M5Decision,
   type ServerNodeRecord,
   type NodeState,
+  type OpenedRequest,
   openLinkRequest,
   receiveM4,
   receiveM6,
@@ -92,6 +94,8 @@ export interface ProfileOptions {
   readonly bounds?: RespondentBounds;
   /** Where controllers and server draw randomness; a snapshot draws the same twice. */
   readonly randomOctets?: (n: number) => Uint8Array;
+  /** Controllers are pass-through. */
+  readonly passThrough?: true;
   /** The controllers' first TID. */
   readonly firstTid?: bigint;
 }
@@ -112,6 +116,7 @@ export class ProfileNetwork {
   readonly skCs: ReadonlyMap<number, Secret> = new Map([ID_C, OTHER_ID_C].map((idC) => [idC, newSecret()]));
   readonly #options: ProfileOptions;
   readonly #respondents = new Map<number, Respondent>();
+  readonly #transactionKey = newSecret();
   /** ms since `WALL`. */
   elapsed = 0;
 
@@ -143,6 +148,7 @@ export class ProfileNetwork {
       disabled: false,
       lifetime: LIFETIME,
       grace: 60,
+      passThrough: this.#options.passThrough === true ? { transactionKey: this.#transactionKey } : undefined,
     };
     this.registry.set(idI, record);
     return new ProfileNode(idI, ik);
@@ -164,17 +170,17 @@ export class ProfileNetwork {
     const record = this.registry.get(opened.body.m1.idI);
     const decision = decide(opened, record, WALL + this.elapsed);
     const draw = this.#options.randomOctets ?? randomBytes;
-    return sealAnswer(request, opened, this.#commit(decision, isWithinTimeWindow(opened, WALL + this.elapsed)), draw(13), skCs);
+    return sealAnswer(request, opened, this.#commit(opened, decision), draw(13), skCs);
   }
 
   /** Here the write is done at once, so that no comparison is lost. */
-  #commit(decision: ServerDecision, inTime: boolean): Exclude<ServerDecision, { kind: 'commit' }> {
+  #commit(opened: OpenedRequest, decision: ServerDecision): Exclude<ServerDecision, { kind: 'commit' }> {
     if (decision.kind !== 'commit') return decision;
     const { to, commit } = decision;
     const record = [...this.registry.values()].find(({ key }) => key === decision.from);
-    if (record === undefined || !inTime) return { kind: 'refuse', refusal: 'clock' };
+    if (record === undefined || !isWithinTimeWindow(opened, WALL + this.elapsed)) return { kind: 'refuse', refusal: 'clock' };
     this.registry.set(record.idI, { ...record, key: to, initial: false, committed: commit });
-    return { kind: 'answer', with: 'M8', lifetime: commit.lifetime };
+    return answerCommitted(opened, decision);
   }
 
   /** What the controller decides on M1 or M5, before it asks anybody. */

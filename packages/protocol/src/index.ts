@@ -41,17 +41,17 @@ export {
   isReservedLabel,
 } from './psk.js';
 export type { PendingProof } from './proof-queue.js';
-export {
-  type JoinResult,
-  type LinkDecision,
-  type M1Decision,
-  type M5Decision,
-  type Clocks,
-  type Relay,
-  Respondent,
-  type RespondentBounds,
-  type RespondentOptions,
-} from './respondent.js';
+export type {
+  JoinResult,
+  LinkDecision,
+  M1Decision,
+  M5Decision,
+  Clocks,
+  Relay,
+  RespondentBounds,
+  RespondentOptions,
+} from './decisions.js';
+export { Respondent } from './respondent.js';
 export { type Confirmation, scheduleRenewal, type NodeClocks, type Renewal, saveIntervalMs, msUntilRenewal } from './renewal.js';
 export { Secret } from './secret.js';
 export type { Source } from './source.js';

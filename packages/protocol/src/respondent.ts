@@ -27,7 +27,19 @@ import {
   TS_LENGTH,
   TYPE,
 } from './constants.js';
-import { tryDecode, type LinkRefusal, type Refusal, refusalFromReason } from './errors.js';
+import {
+  type Clocks,
+  joinResult,
+  type LinkDecision,
+  type M1Decision,
+  type M5Decision,
+  type PendingRequest,
+  refuse,
+  type Relay,
+  type RespondentOptions,
+  type Settled,
+} from './decisions.js';
+import { tryDecode, refusalFromReason } from './errors.js';
 import {
   decodeM1,
   decodeM5,
@@ -48,96 +60,19 @@ import {
 } from './messages.js';
 import { CompletedMessages } from './kept-messages.js';
 import { LinkedList, type ListNode } from './line.js';
+import { LinkKeys } from './link-keys.js';
 import { linkNonce } from './nonce.js';
 import { equalInConstantTime, Writer } from './octets.js';
-import { type PendingProof, ProofQueue, QueuedProof, TransactionProofs } from './proof-queue.js';
-import { deriveApplicationRoot, deriveKeyId, derivePsk } from './psk.js';
+import { type PendingProof, TransactionProofs } from './proof-queue.js';
+import { ProofRelays } from './proof-relays.js';
+import { deriveApplicationRoot, derivePsk } from './psk.js';
 import type { Secret } from './secret.js';
-import type { Source } from './source.js';
+import { limitKeyOf, type Source } from './source.js';
 import { type NodeTransactions, TransactionRecord, type Phase, type Transaction } from './transaction.js';
 import { FailedProofLimiter } from './wrong-proofs.js';
 
 const EMPTY: Uint8Array = new Uint8Array(0);
 const EMPTY_LIST: readonly TransactionRecord[] = [];
-
-/** Two clocks in ms: `wallMs` goes into TS, `monotonicMs` never jumps and measures lives. */
-export interface Clocks {
-  readonly wallMs: number;
-  readonly monotonicMs: number;
-}
-
-/**
- * Bounds on open transactions. Those that are through (M8 came) are kept besides, for copies of M5: `total` of them at most and as many per
- * node as may be open, the oldest goes first.
- */
-export interface RespondentBounds {
-  readonly total: number;
-  readonly perSource: number;
-}
-
-export interface RespondentOptions {
-  readonly idC: number;
-  readonly skCs: Secret;
-  readonly bounds: RespondentBounds;
-  /** `n` octets from the system's generator. */
-  readonly randomBytes: (n: number) => Uint8Array;
-  /** The next TID: larger than every one before, over the controller's whole life. `undefined`: none can be had now. */
-  readonly nextTid: () => bigint | undefined;
-}
-
-type PendingRequest = Pick<Extract<Phase, { name: 'awaiting-M3' }>, 'request' | 'skCs'>;
-
-interface Refused {
-  readonly kind: 'refuse';
-  readonly refusal: Refusal;
-}
-
-interface Answer {
-  readonly kind: 'answer';
-  readonly octets: Uint8Array;
-}
-
-interface Forward {
-  readonly kind: 'forward';
-  readonly transaction: Transaction;
-}
-
-export type M1Decision = Answer | Forward | Refused | { readonly kind: 'challenge' };
-export type M5Decision = M1Decision | { readonly kind: 'relay'; readonly proof: PendingProof };
-
-/** An M7 that is to be sent. */
-export interface Relay {
-  readonly proof: PendingProof;
-  readonly transaction: Transaction;
-  readonly request: Uint8Array;
-}
-
-export interface Settled {
-  readonly proof: PendingProof;
-  readonly decision: LinkDecision;
-}
-
-/** The auth-server has committed a new key for this node; what applications get from that key. The PSK itself is wiped. */
-export interface JoinResult {
-  readonly idI: number;
-  readonly tid: bigint;
-  readonly ts: bigint;
-  readonly nidI: Uint8Array;
-  /** AR_i of the new key; whoever takes it wipes it. */
-  readonly applicationRoot: Secret;
-  /** KID of the new key, 8 hex digits. */
-  readonly keyId: string;
-  /** Seconds; 0 = no expiry. */
-  readonly lifetime: number;
-}
-
-export type LinkDecision =
-  | (Answer & { /** With the first M8 alone. */ readonly joined?: JoinResult })
-  | { readonly kind: 'refuse'; readonly refusal: LinkRefusal }
-  /** Not an answer of the auth-server that opens: no answer. */
-  | { readonly kind: 'ignored' }
-  /** The transaction is gone: expired, or made room for another. */
-  | { readonly kind: 'unknown-transaction' };
 
 export class Respondent {
   readonly #options: RespondentOptions;
@@ -151,16 +86,13 @@ export class Respondent {
   readonly #completed = new LinkedList<TransactionRecord>();
   readonly #completedMessages: CompletedMessages;
   readonly #failedProofs = new FailedProofLimiter();
-  readonly #proofQueue = new ProofQueue();
-  #settled: Settled[] = [];
-  #skCs: Secret;
-  /** SK_cs that were replaced, each with the last transaction that may still need it. */
-  #retiredKeys: { readonly skCs: Secret; readonly lastTid: bigint }[] = [];
+  readonly #relays = new ProofRelays(this.#failedProofs);
+  readonly #linkKeys: LinkKeys;
   #lastTid = -1n;
 
   constructor(options: RespondentOptions) {
     this.#options = options;
-    this.#skCs = options.skCs;
+    this.#linkKeys = new LinkKeys(options.skCs);
     this.#completedMessages = new CompletedMessages(options.bounds.total + 1);
   }
 
@@ -169,9 +101,7 @@ export class Respondent {
    * one before, which is wiped after that.
    */
   rekey(skCs: Secret): void {
-    this.#retiredKeys.push({ skCs: this.#skCs, lastTid: this.#lastTid });
-    this.#skCs = skCs;
-    this.#wipeRetiredKeys();
+    this.#linkKeys.replace(skCs, this.#lastTid, this.#all.first?.tid);
   }
 
   /** How many transactions are open. */
@@ -212,7 +142,7 @@ export class Respondent {
     const transaction = this.#byTid.get(m5.tid)?.value;
     if (transaction === undefined || transaction.phase.name === 'awaiting-M3') return refuse('noTransaction');
     const { phase } = transaction;
-    if (phase.name === 'relaying') return this.#queueProof(transaction, phase, octets, source, now.monotonicMs);
+    if (phase.name === 'relaying') return this.#relays.queue(transaction, phase.proofs, octets, source, now.monotonicMs);
     // A copy of the right M5 is proof by itself.
     if (phase.name !== 'awaiting-M5' && equalInConstantTime(octets, this.#m5Of(phase))) {
       return phase.name === 'awaiting-M8'
@@ -256,15 +186,7 @@ export class Respondent {
       if (monotonicMs - first.startedAt < TRANSACTION_LIFETIME_MS) break;
       this.#drop(first);
     }
-    if (this.#retiredKeys.length > 0) this.#wipeRetiredKeys();
-  }
-
-  /** TIDs only grow: the oldest that is left tells whether any of an earlier SK_cs is. */
-  #wipeRetiredKeys(): void {
-    const oldest = this.#all.first?.tid;
-    const stillUsed = this.#retiredKeys.filter(({ lastTid }) => oldest !== undefined && oldest <= lastTid);
-    for (const retired of this.#retiredKeys) if (!stillUsed.includes(retired)) retired.skCs.wipe();
-    this.#retiredKeys = stillUsed;
+    this.#linkKeys.wipeUnused(this.#all.first?.tid);
   }
 
   /** The transaction that this very M1 opened. */
@@ -288,7 +210,7 @@ export class Respondent {
     // The oldest without a right M5, nor one that may be right; of those the source's own first, so that nobody pushes out another's.
     const evictable = pending
       .filter((t) => t.phase.name !== 'awaiting-M8')
-      .toSorted((a, b) => Number(isRelayingProofs(a)) - Number(isRelayingProofs(b)));
+      .toSorted((a, b) => Number(a.hasProof) - Number(b.hasProof));
     const evicting = sourceIsFull
       ? evictable.find((t) => t.limitKey === limitKey)
       : (evictable.find((t) => t.prefix === source.prefix) ?? evictable[0]);
@@ -304,7 +226,7 @@ export class Respondent {
     evicting: TransactionRecord | undefined,
   ): M1Decision {
     const { idC, randomBytes, nextTid } = this.#options;
-    const skCs = this.#skCs;
+    const skCs = this.#linkKeys.current;
     const tid = nextTid();
     if (tid === undefined) return refuse('overloaded');
     if (evicting !== undefined) this.#drop(evicting);
@@ -356,58 +278,19 @@ export class Respondent {
     return { kind: 'answer', octets: m4 };
   }
 
-  /** An M5 that cannot be checked here: it waits for its turn to be relayed, if there is a place for it. */
-  #queueProof(
-    transaction: TransactionRecord,
-    { proofs }: Phased<'relaying'>,
-    octets: Uint8Array,
-    source: Source,
-    monotonicMs: number,
-  ): M5Decision {
-    const queued = proofs.find(octets);
-    if (queued !== undefined) return { kind: 'relay', proof: queued };
-    const isOrigin = source.addressValidated && equalInConstantTime(source.nid, transaction.originNid);
-    const turnAway = source.addressValidated ? refuse('rateLimited') : { kind: 'challenge' as const };
-    if (!isOrigin && this.#failedProofs.isLimited(source, monotonicMs, 'prefix')) return turnAway;
-    if (proofs.isKnownWrong(octets)) {
-      if (!isOrigin) this.#failedProofs.record(source, monotonicMs, 'prefix');
-      return refuse('proofFailed');
-    }
-    const place = isOrigin ? 'origin' : source.addressValidated ? 'network' : 'unvalidated';
-    if (!proofs.take(place, source)) return turnAway;
-    const proof = new QueuedProof({ transaction, proofs, m5: Uint8Array.from(octets), place, source, receivedAt: monotonicMs });
-    if (this.#proofQueue.add(proof)) return { kind: 'relay', proof };
-    return source.addressValidated ? refuse('overloaded') : { kind: 'challenge' };
-  }
-
   /** The M7 whose turn it is now; each is under way until `endRelay`. */
   takeRelays(): readonly Relay[] {
-    const relays: Relay[] = [];
-    for (let proof = this.#proofQueue.next(); proof !== undefined; proof = this.#proofQueue.next()) {
-      const { transaction } = proof;
-      const { c5 } = decodeM5(proof.m5);
-      const { skCs, request } = this.#sealM7(transaction, c5, proof.source.nid);
-      proof.request = request;
-      proof.skCs = skCs;
-      relays.push({ proof, transaction, request });
-    }
-    return relays;
+    return this.#relays.take((transaction, c5, nidI) => this.#sealM7(transaction, c5, nidI));
   }
 
   /** The request for a relay is over, whatever came of it. */
   endRelay(proof: PendingProof): void {
-    if (proof instanceof QueuedProof) this.#proofQueue.end(proof);
+    this.#relays.end(proof);
   }
 
   /** Decisions on M5 that wait for nothing any more. */
   takeSettled(): readonly Settled[] {
-    const settled = this.#settled;
-    if (settled.length > 0) this.#settled = [];
-    return settled;
-  }
-
-  #settle({ proofs }: Phased<'relaying'>, decision: LinkDecision): void {
-    for (const proof of this.#proofQueue.clear(proofs)) this.#settled.push({ proof, decision });
+    return this.#relays.takeSettled();
   }
 
   #receiveRelayed(transaction: TransactionRecord, phase: Phased<'relaying'>, octets: Uint8Array): LinkDecision {
@@ -417,24 +300,19 @@ export class Respondent {
     const m11 = openM11(octets, request, skCs);
     if (m11 === undefined) {
       const decision = this.#receiveM9(transaction, { request, skCs }, octets);
-      if (decision.kind === 'refuse' && decision.refusal === 'proofFailed') {
-        phase.proofs.rememberWrong(underWay);
-        if (underWay.place !== 'origin') this.#failedProofs.record(source, underWay.receivedAt, 'prefix');
-      }
+      if (decision.kind === 'refuse' && decision.refusal === 'proofFailed') this.#relays.rememberWrong(underWay);
       return decision;
     }
-    const { idI, tid, ts } = transaction;
     const { c6, applicationRoot, lifetime } = m11;
-    if (m11.idI !== idI) {
+    if (m11.idI !== transaction.idI) {
       applicationRoot.wipe();
       return { kind: 'ignored' };
     }
     const m6 = encodeM6(c6);
     // Whatever the others are, the right one is known.
-    this.#settle(phase, refuse('proofFailed'));
+    this.#relays.settle(phase.proofs, refuse('proofFailed'));
     this.#complete(transaction, { m4: phase.m4, m5 }, m6);
-    const keyId = deriveKeyId(applicationRoot, idI);
-    return { kind: 'answer', octets: m6, joined: { idI, tid, ts, nidI: source.nid, applicationRoot, keyId, lifetime } };
+    return { kind: 'answer', octets: m6, joined: joinResult(transaction, source.nid, applicationRoot, lifetime) };
   }
 
   #receiveProof(
@@ -456,7 +334,7 @@ export class Respondent {
 
   #sealM7({ tid, ts, rnC, m1 }: TransactionRecord, c5: Uint8Array, nidI: Uint8Array): PendingRequest {
     const { idC } = this.#options;
-    const skCs = this.#skCs;
+    const skCs = this.#linkKeys.current;
     const nonce = this.#nonce(TYPE.M7, tid, ts, rnC, nidI, m1, c5);
     return { request: sealM7({ idC, tid, nonce }, { rnC, ts, nidI, m1Octets: m1, c5 }, skCs), skCs };
   }
@@ -469,17 +347,13 @@ export class Respondent {
     const m8 = openM8(octets, phase.request, phase.skCs);
     if (m8 === undefined) return undefined;
     if (m8.idI !== transaction.idI) return { kind: 'ignored' };
-    const { idI, tid, ts } = transaction;
-    const m6 = sealM6({ idC: this.#options.idC, tid }, { lifetime: m8.lifetime }, phase.psk, phase.m5);
+    const { idI, tid } = transaction;
+    const { lifetime } = m8;
+    const m6 = sealM6({ idC: this.#options.idC, tid }, { lifetime }, phase.psk, phase.m5);
     const applicationRoot = deriveApplicationRoot(phase.psk, idI);
     phase.psk.wipe();
     this.#complete(transaction, phase, m6);
-    const keyId = deriveKeyId(applicationRoot, idI);
-    return {
-      kind: 'answer',
-      octets: m6,
-      joined: { idI, tid, ts, nidI: phase.nidI, applicationRoot, keyId, lifetime: m8.lifetime },
-    };
+    return { kind: 'answer', octets: m6, joined: joinResult(transaction, phase.nidI, applicationRoot, lifetime) };
   }
 
   /** It is through: from here on it counts no more, and copies are answered with what is kept of it. */
@@ -514,7 +388,7 @@ export class Respondent {
     // To a pass-through controller, a wrong proof tells of its sender: the right one may still come.
     const isOver =
       refusal !== 'overloaded' && refusal !== 'storeFailed' && !(phase.name === 'relaying' && refusal === 'proofFailed');
-    if (isOver && phase.name === 'relaying') this.#settle(phase, { kind: 'refuse', refusal });
+    if (isOver && phase.name === 'relaying') this.#relays.settle(phase.proofs, { kind: 'refuse', refusal });
     if (isOver) this.#drop(transaction);
     return { kind: 'refuse', refusal };
   }
@@ -522,7 +396,7 @@ export class Respondent {
   #nonce(type: number, tid: bigint, ts: bigint, ...rest: readonly Uint8Array[]): Uint8Array {
     const { idC, randomBytes } = this.#options;
     const header = new Writer(1 + ID_LENGTH + TID_LENGTH + TS_LENGTH).u8(type).u32(idC).u64(tid).u64(ts).done();
-    return linkNonce(this.#skCs, randomBytes(NONCE_LENGTH), header, ...rest);
+    return linkNonce(this.#linkKeys.current, randomBytes(NONCE_LENGTH), header, ...rest);
   }
 
   #drop(transaction: TransactionRecord): void {
@@ -532,7 +406,7 @@ export class Respondent {
     this.#byTid.delete(transaction.tid);
     this.#all.remove(node);
     const { phase } = transaction;
-    if (phase.name === 'relaying') this.#settle(phase, { kind: 'unknown-transaction' });
+    if (phase.name === 'relaying') this.#relays.settle(phase.proofs, { kind: 'unknown-transaction' });
     if (phase.name !== 'completed') return this.#removePending(transaction);
     this.#completed.remove(phase.node);
     this.#completedMessages.free(phase.slot);
@@ -572,17 +446,4 @@ export class Respondent {
   }
 }
 
-/** Whether an M5 waits for the auth-server's word, which may be the right one. */
-function isRelayingProofs({ phase }: TransactionRecord): boolean {
-  return phase.name === 'relaying' && (phase.proofs.underWay !== undefined || phase.proofs.waiting.length > 0);
-}
-
-function limitKeyOf(source: Source): string {
-  return `${source.addressValidated ? 'validated' : 'unvalidated'} ${source.prefix}`;
-}
-
 type Phased<N extends Phase['name']> = Extract<Phase, { readonly name: N }>;
-
-function refuse<R extends Refusal>(refusal: R): { readonly kind: 'refuse'; readonly refusal: R } {
-  return { kind: 'refuse', refusal };
-}

@@ -9,3 +9,8 @@ export interface Source {
   /** Whether the source has shown that it receives what is sent to its address. */
   readonly addressValidated: boolean;
 }
+
+/** Whom a bound per source counts it against: a forged address never fills the share of a proven one. */
+export function limitKeyOf(source: Source): string {
+  return `${source.addressValidated ? 'validated' : 'unvalidated'} ${source.prefix}`;
+}

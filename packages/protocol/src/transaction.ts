@@ -79,6 +79,11 @@ export class TransactionRecord implements Transaction {
     return phase.name === 'awaiting-M3' || phase.name === 'awaiting-M8' ? phase.request : undefined;
   }
 
+  /** Whether an M5 waits for the auth-server's word, which may be the right one. */
+  get hasProof(): boolean {
+    return this.phase.name === 'relaying' && (this.phase.proofs.underWay !== undefined || this.phase.proofs.waiting.length > 0);
+  }
+
   /** The PSK goes with the transaction, or as its M6 is sealed. */
   wipe(): void {
     if (this.phase.name === 'awaiting-M5' || this.phase.name === 'awaiting-M8') this.phase.psk.wipe();

@@ -22,14 +22,8 @@ import {
   sealM9,
 } from '../src/messages.js';
 import { deriveApplicationRoot, deriveKeyId, derivePsk } from '../src/psk.js';
-import {
-  type Clocks,
-  type LinkDecision,
-  type M5Decision,
-  type Relay,
-  Respondent,
-  type RespondentBounds,
-} from '../src/respondent.js';
+import type { Clocks, LinkDecision, M5Decision, Relay, RespondentBounds } from '../src/decisions.js';
+import { Respondent } from '../src/respondent.js';
 import { Secret } from '../src/secret.js';
 import type { Source } from '../src/source.js';
 import type { Transaction } from '../src/transaction.js';

@@ -20,7 +20,8 @@ import {
   sealM9,
 } from '../src/messages.js';
 import { deriveApplicationRoot, deriveKeyId, derivePsk } from '../src/psk.js';
-import { type LinkDecision, type M5Decision, type Clocks, Respondent, type RespondentBounds } from '../src/respondent.js';
+import type { LinkDecision, M5Decision, Clocks, RespondentBounds } from '../src/decisions.js';
+import { Respondent } from '../src/respondent.js';
 import type { Transaction } from '../src/transaction.js';
 import { Secret } from '../src/secret.js';
 import type { Source } from '../src/source.js';

@@ -5,7 +5,8 @@ import { TYPE } from '../src/constants.js';
 import { tryDecode } from '../src/errors.js';
 import { type AwaitingM4, type AwaitingM6, beginAttempt, type NodeState, receiveM4, receiveM6 } from '../src/initiator.js';
 import { decodeLinkRequest, decodeM5, type LinkRequest } from '../src/messages.js';
-import { type M5Decision, Respondent } from '../src/respondent.js';
+import type { M5Decision } from '../src/decisions.js';
+import { Respondent } from '../src/respondent.js';
 import { deriveApplicationRoot } from '../src/psk.js';
 import { Secret } from '../src/secret.js';
 import {

@@ -1,0 +1,99 @@
+/** What the controller is told, and what it decides on each message. */
+
+import type { LinkRefusal, Refusal } from './errors.js';
+import type { PendingProof } from './proof-queue.js';
+import { deriveKeyId } from './psk.js';
+import type { Secret } from './secret.js';
+import type { Phase, Transaction } from './transaction.js';
+
+/** Two clocks in ms: `wallMs` goes into TS, `monotonicMs` never jumps and measures lives. */
+export interface Clocks {
+  readonly wallMs: number;
+  readonly monotonicMs: number;
+}
+
+/**
+ * Bounds on open transactions. Those that are through (M8 came) are kept besides, for copies of M5: `total` of them at most and as many per
+ * node as may be open, the oldest goes first.
+ */
+export interface RespondentBounds {
+  readonly total: number;
+  readonly perSource: number;
+}
+
+export interface RespondentOptions {
+  readonly idC: number;
+  readonly skCs: Secret;
+  readonly bounds: RespondentBounds;
+  /** `n` octets from the system's generator. */
+  readonly randomBytes: (n: number) => Uint8Array;
+  /** The next TID: larger than every one before, over the controller's whole life. `undefined`: none can be had now. */
+  readonly nextTid: () => bigint | undefined;
+}
+
+export type PendingRequest = Pick<Extract<Phase, { name: 'awaiting-M3' }>, 'request' | 'skCs'>;
+
+interface Refused {
+  readonly kind: 'refuse';
+  readonly refusal: Refusal;
+}
+
+interface Answer {
+  readonly kind: 'answer';
+  readonly octets: Uint8Array;
+}
+
+interface Forward {
+  readonly kind: 'forward';
+  readonly transaction: Transaction;
+}
+
+export type M1Decision = Answer | Forward | Refused | { readonly kind: 'challenge' };
+export type M5Decision = M1Decision | { readonly kind: 'relay'; readonly proof: PendingProof };
+
+/** An M7 that is to be sent. */
+export interface Relay {
+  readonly proof: PendingProof;
+  readonly transaction: Transaction;
+  readonly request: Uint8Array;
+}
+
+export interface Settled {
+  readonly proof: PendingProof;
+  readonly decision: LinkDecision;
+}
+
+/** The auth-server has committed a new key for this node; what applications get from that key. The PSK itself is wiped. */
+export interface JoinResult {
+  readonly idI: number;
+  readonly tid: bigint;
+  readonly ts: bigint;
+  readonly nidI: Uint8Array;
+  /** AR_i of the new key; whoever takes it wipes it. */
+  readonly applicationRoot: Secret;
+  /** KID of the new key, 8 hex digits. */
+  readonly keyId: string;
+  /** Seconds; 0 = no expiry. */
+  readonly lifetime: number;
+}
+
+export type LinkDecision =
+  | (Answer & { /** With the first M8 alone. */ readonly joined?: JoinResult })
+  | { readonly kind: 'refuse'; readonly refusal: LinkRefusal }
+  /** Not an answer of the auth-server that opens: no answer. */
+  | { readonly kind: 'ignored' }
+  /** The transaction is gone: expired, or made room for another. */
+  | { readonly kind: 'unknown-transaction' };
+
+export function refuse<R extends Refusal>(refusal: R): { readonly kind: 'refuse'; readonly refusal: R } {
+  return { kind: 'refuse', refusal };
+}
+
+export function joinResult(
+  { idI, tid, ts }: Transaction,
+  nidI: Uint8Array,
+  applicationRoot: Secret,
+  lifetime: number,
+): JoinResult {
+  return { idI, tid, ts, nidI, applicationRoot, keyId: deriveKeyId(applicationRoot, idI), lifetime };
+}

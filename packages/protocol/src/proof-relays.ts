@@ -1,0 +1,78 @@
+/** M5 of pass-through transactions, from where they come in to the M7 that bears them, and decisions on those that get none. */
+
+import { type LinkDecision, type M5Decision, type PendingRequest, refuse, type Relay, type Settled } from './decisions.js';
+import { decodeM5 } from './messages.js';
+import { equalInConstantTime } from './octets.js';
+import { type PendingProof, ProofQueue, QueuedProof, type TransactionProofs } from './proof-queue.js';
+import type { Source } from './source.js';
+import type { TransactionRecord } from './transaction.js';
+import type { FailedProofLimiter } from './wrong-proofs.js';
+
+export class ProofRelays {
+  readonly #queue = new ProofQueue();
+  readonly #failedProofs: FailedProofLimiter;
+  #settled: Settled[] = [];
+
+  constructor(failedProofs: FailedProofLimiter) {
+    this.#failedProofs = failedProofs;
+  }
+
+  /** An M5 that cannot be checked here: it waits for its turn to be relayed, if there is a place for it. */
+  queue(
+    transaction: TransactionRecord,
+    proofs: TransactionProofs,
+    octets: Uint8Array,
+    source: Source,
+    monotonicMs: number,
+  ): M5Decision {
+    const queued = proofs.find(octets);
+    if (queued !== undefined) return { kind: 'relay', proof: queued };
+    const isOrigin = source.addressValidated && equalInConstantTime(source.nid, transaction.originNid);
+    const turnAway = source.addressValidated ? refuse('rateLimited') : { kind: 'challenge' as const };
+    if (!isOrigin && this.#failedProofs.isLimited(source, monotonicMs, 'prefix')) return turnAway;
+    if (proofs.isKnownWrong(octets)) {
+      if (!isOrigin) this.#failedProofs.record(source, monotonicMs, 'prefix');
+      return refuse('proofFailed');
+    }
+    const place = isOrigin ? 'origin' : source.addressValidated ? 'network' : 'unvalidated';
+    if (!proofs.take(place, source)) return turnAway;
+    const m5 = Uint8Array.from(octets);
+    const proof = new QueuedProof({ transaction, proofs, m5, place, source, receivedAt: monotonicMs });
+    if (this.#queue.add(proof)) return { kind: 'relay', proof };
+    return source.addressValidated ? refuse('overloaded') : { kind: 'challenge' };
+  }
+
+  /** The M7 whose turn it is now; each is under way until `end`. */
+  take(sealM7: (transaction: TransactionRecord, c5: Uint8Array, nidI: Uint8Array) => PendingRequest): readonly Relay[] {
+    const relays: Relay[] = [];
+    for (let proof = this.#queue.next(); proof !== undefined; proof = this.#queue.next()) {
+      const { transaction, m5, source } = proof;
+      const { request, skCs } = sealM7(transaction, decodeM5(m5).c5, source.nid);
+      proof.request = request;
+      proof.skCs = skCs;
+      relays.push({ proof, transaction, request });
+    }
+    return relays;
+  }
+
+  end(proof: PendingProof): void {
+    if (proof instanceof QueuedProof) this.#queue.end(proof);
+  }
+
+  /** The auth-server has refused it: that counts against where it came from, but for where M1 came from, which is counted apart. */
+  rememberWrong(proof: QueuedProof): void {
+    proof.proofs.rememberWrong(proof);
+    if (proof.place !== 'origin') this.#failedProofs.record(proof.source, proof.receivedAt, 'prefix');
+  }
+
+  /** Nothing more of that transaction is relayed: the decision on each M5 that waits. */
+  settle(proofs: TransactionProofs, decision: LinkDecision): void {
+    for (const proof of this.#queue.clear(proofs)) this.#settled.push({ proof, decision });
+  }
+
+  takeSettled(): readonly Settled[] {
+    const settled = this.#settled;
+    if (settled.length > 0) this.#settled = [];
+    return settled;
+  }
+}
