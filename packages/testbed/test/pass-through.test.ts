@@ -1,7 +1,9 @@
 // Proves pass-through controllers with real processes: joins and renewals in both modes and across switches while everything runs, what the
 // commands say of it, and that combined mode is refused.
 
+import { open, readFile } from 'node:fs/promises';
 import { formatId } from '@latchkey/protocol';
+import { readCredential } from '@latchkey/runtime';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { applicationKeys, CONTROLLER, orderAndInstall, type RunningNetwork, showNode, startNetwork } from './fixtures.js';
 
@@ -78,6 +80,54 @@ describe('a controller that is switched while everything runs', () => {
     const exposure = JSON.parse(await admin('order', 'exposure', '2', '--json')) as unknown;
     expect(JSON.stringify(exposure)).not.toContain(`"${CONTROLLER}"`);
     expect(order.lines.map(({ idI }) => formatId(idI))).toEqual([id]);
+  });
+});
+
+/** Which of these the process has anywhere in its memory that it may write to, as octets. */
+async function findInMemory(pid: number, wanted: ReadonlyMap<string, Buffer>): Promise<readonly string[]> {
+  const found = new Set<string>();
+  const memory = await open(`/proc/${pid}/mem`, 'r');
+  try {
+    for (const line of (await readFile(`/proc/${pid}/maps`, 'utf8')).split('\n')) {
+      const [, from, to] = /^([0-9a-f]+)-([0-9a-f]+) rw/.exec(line) ?? [];
+      if (from === undefined || to === undefined) continue;
+      const [start, end] = [BigInt(`0x${from}`), BigInt(`0x${to}`)];
+      // Pieces overlap, so that no key lies across two.
+      const piece = Buffer.alloc(1 << 20);
+      for (let at = start; at < end; at += BigInt(piece.length - 16)) {
+        const length = Number(end - at < BigInt(piece.length) ? end - at : BigInt(piece.length));
+        const read = await memory.read(piece, 0, length, Number(at)).catch(() => undefined);
+        // Memory that is mapped and not there, or gone since.
+        if (read === undefined) continue;
+        for (const [name, key] of wanted) if (piece.subarray(0, read.bytesRead).includes(key)) found.add(name);
+      }
+    }
+  } finally {
+    await memory.close();
+  }
+  return [...found].toSorted();
+}
+
+describe('the memory of a pass-through controller', () => {
+  it('has no key of a node that it served: neither an initial key nor a PSK, while SK_cs is found there', async () => {
+    const { network, controller } = running;
+    await admin('controller', 'set', CONTROLLER, '--pass-through', 'on');
+    const order = await network.order({ controller: CONTROLLER, count: 5 });
+    const { skCs } = await readCredential(network.credential(CONTROLLER));
+    const wanted = new Map([['SK_cs', Buffer.from(skCs.expose())]]);
+    for (const { idI, ik } of order.lines) {
+      const id = formatId(idI);
+      wanted.set(`IK of ${id}`, Buffer.from(ik.expose()));
+      const state = await network.install(id, order.manifest);
+      for (const i of [1, 2]) {
+        await network.run('node-agent', ['join', '--state', state]);
+        const registry = await network.openRegistry();
+        wanted.set(`PSK ${i} of ${id}`, Buffer.from(registry.node(idI)!.key.expose()));
+        await registry.close();
+      }
+    }
+    expect(wanted.size).toBe(16);
+    expect(await findInMemory(controller.pid, wanted)).toEqual(['SK_cs']);
   });
 });
 
