@@ -6,7 +6,8 @@ import { KEY_KIND } from '@latchkey/store';
 import type { AuditEvent, AuditAction } from './audit.js';
 import { splitNote } from './enrolment.js';
 import { initialKeyId, initialKeyIdKey } from './ik-identity.js';
-import { notFound, type Registry } from './registry.js';
+import type { Registry } from './registry.js';
+import { notFound } from './registry-failures.js';
 import type { ControllerRecord, ControllerRow, NodeRow, OrderRecord, OrderRow } from './rows.js';
 import type { Tables } from './tables.js';
 

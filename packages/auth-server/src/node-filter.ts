@@ -5,7 +5,8 @@ import { type GivenTime, idArgument, integerArgument, startTimeArgument, TIME_HE
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { NODE_STATES, type NodeStatus, nodeState } from './node-view.js';
 import { requireOrder } from './changes.js';
-import { notFound, type Registry } from './registry.js';
+import type { Registry } from './registry.js';
+import { notFound } from './registry-failures.js';
 import type { NodeInfo } from './rows.js';
 
 export interface FilterOptions {

@@ -8,9 +8,8 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Commit, COMMIT_TIMEOUT_MS, formatId, KEY_LENGTH, Secret, type ServerNodeRecord } from '@latchkey/protocol';
+import { type Commit, COMMIT_TIMEOUT_MS, KEY_LENGTH, Secret, type ServerNodeRecord } from '@latchkey/protocol';
 import {
   type Clock,
   Histogram,
@@ -24,7 +23,6 @@ import {
 } from '@latchkey/runtime';
 import {
   rawValueEquals,
-  type Keyring,
   KEY_KIND,
   scanTable,
   STORE_FILE,
@@ -35,6 +33,7 @@ import {
 import type { AuditLog } from './audit.js';
 import { isoTime } from './iso-time.js';
 import { NodeCache } from './kept-nodes.js';
+import { describeMisplacedStore, registryNotFound, requireRegistry, schemaMismatch } from './registry-failures.js';
 import {
   type ControllerInfo,
   toControllerInfo,
@@ -51,6 +50,7 @@ import {
   type UnsealedNode,
   addSeenBy,
   wipeKeys,
+  holdsKey,
 } from './rows.js';
 import type { ControllerActivity, NodeActivity } from './sightings.js';
 import { STORE_FOLDER, Tables } from './tables.js';
@@ -128,7 +128,7 @@ export class Registry {
     try {
       const schema = tables.metadata.get('schema') as number | undefined;
       if (schema === undefined) throw registryNotFound(folder);
-      if (schema !== SCHEMA) throw schemaMismatch(folder, schema);
+      if (schema !== SCHEMA) throw schemaMismatch(folder, schema, SCHEMA);
       tables.openKeyring(master);
       await tables.ensureTransactionKey();
       return new Registry(tables);
@@ -440,52 +440,4 @@ export class Registry {
     const order = this.tables.orderCache.get(row.order);
     return order === undefined || order.state === 'pending' ? undefined : toNodeInfo(idI, row, order, this.#restoredAt);
   }
-}
-
-/** Whether the row's key is `key`. */
-function holdsKey(keyring: Keyring, idI: number, row: NodeRow, key: Secret): boolean {
-  const stored = unsealNodeKey(keyring, idI, row);
-  const equal = stored.equals(key);
-  stored.wipe();
-  return equal;
-}
-
-/** Before a master key is asked for: whether there is something to open at all. */
-export async function requireRegistry(folder: string): Promise<void> {
-  if (await exists(join(folder, STORE_FOLDER, STORE_FILE))) return;
-  throw ((await exists(folder)) ? await describeMisplacedStore(folder) : undefined) ?? registryNotFound(folder);
-}
-
-/**
- * Describes a folder whose store lies there only under other names: `restore --replace` was killed between its two renames. Returns
- * `undefined` if there is no such store.
- */
-async function describeMisplacedStore(folder: string): Promise<UsageFailure | undefined> {
-  const folders = (await readdir(folder, { withFileTypes: true })).filter((there) => there.isDirectory());
-  const names = folders.map(({ name }) => name).filter((name) => name.startsWith(`${STORE_FOLDER}-`));
-  if (names.length === 0) return undefined;
-  return new UsageFailure(`${folder} holds no ${STORE_FOLDER}, but ${names.toSorted().join(', ')}`, {
-    advice: `Nothing was changed. Restore a backup, or rename the one that is to serve to ${STORE_FOLDER}. Before you make a new one, move them away.`,
-  });
-}
-
-function registryNotFound(folder: string): UsageFailure {
-  // No command with this path: if it is mistyped, pasting that would make a new registry there.
-  return new UsageFailure(`${folder} holds no registry`, {
-    advice: 'Check the path: --data, or LATCHKEY_DATA. How a new registry is made:',
-    run: [['latchkey-auth-server', 'init', '--help']],
-  });
-}
-
-function schemaMismatch(folder: string, schema: number): Failure {
-  return new Failure(`the registry in ${folder} has schema ${schema}; this version of Latchkey reads schema ${SCHEMA}`, {
-    advice: 'Nothing was changed. Use the version of Latchkey that wrote the registry.',
-  });
-}
-
-export function notFound(what: 'node' | 'controller', id: number): Failure {
-  return new Failure(`${what} ${formatId(id)} is not in the registry`, {
-    advice: 'List them:',
-    run: [['latchkey-auth-server', what, 'list']],
-  });
 }

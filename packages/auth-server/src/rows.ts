@@ -246,3 +246,11 @@ export function unsealController(keyring: Keyring, idC: number, row: ControllerR
     stagedSkCs: stagedSkCs === undefined ? undefined : keyring.unseal({ kind: KEY_KIND.stagedController, id: idC }, stagedSkCs),
   };
 }
+
+/** Whether the row's key is `key`. */
+export function holdsKey(keyring: Keyring, idI: number, row: NodeRow, key: Secret): boolean {
+  const stored = unsealNodeKey(keyring, idI, row);
+  const equal = stored.equals(key);
+  stored.wipe();
+  return equal;
+}

@@ -42,7 +42,7 @@ describe('a sealed key', () => {
     const [master, key] = [newSecret(), newSecret()];
     const { keyring } = await SealedStore.create(master);
     const places = Object.values(KEY_KIND).flatMap((kind) => [0, 1, 0xffff_ffff].map((id): KeyContext => ({ kind, id })));
-    expect(places).toHaveLength(18);
+    expect(places).toHaveLength(21);
     for (const place of places) {
       const sealed = keyring.seal(place, key);
       expect([sealed.length, sealed[0]]).toEqual([33, 1]);

@@ -11,7 +11,8 @@ import {
 } from '@latchkey/runtime';
 import { Command, Option } from 'commander';
 import { formatEndpoints, setController } from '../changes.js';
-import { notFound, type Registry } from '../registry.js';
+import type { Registry } from '../registry.js';
+import { notFound } from '../registry-failures.js';
 import { type ControllerInfo, toControllerInfo } from '../rows.js';
 import { controllerOf, refuseIfCombined, serverOption } from './controller-options.js';
 import { freeName, TAKE_UP_CREDENTIAL } from './next-steps.js';

@@ -3,7 +3,8 @@ import { formatDuration, idArgument, integerArgument, UsageFailure, withExamples
 import { Command, Option } from 'commander';
 import { requireOrder, moveNodes, removeNodes, setDisabled, setKeyLifetime } from '../changes.js';
 import { idsArgument } from '../node-filter.js';
-import { notFound, type Registry } from '../registry.js';
+import type { Registry } from '../registry.js';
+import { notFound } from '../registry-failures.js';
 import { requireController } from './controller.js';
 import { durationArgument } from './order-terms.js';
 import { confirm, pluralize, registryOptions, type RegistryOptions, withRegistry, yesOption } from './with-registry.js';

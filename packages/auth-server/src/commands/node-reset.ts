@@ -23,7 +23,8 @@ import { ManifestOutput, type ManifestOutputOptions } from '../handover.js';
 import { idsArgument } from '../node-filter.js';
 import { generateKey } from '../order.js';
 import { withProgress } from '../progress.js';
-import { notFound, type Registry } from '../registry.js';
+import type { Registry } from '../registry.js';
+import { notFound } from '../registry-failures.js';
 import { requireController } from './controller.js';
 import { enrolAgain, formatAdvice, freeName } from './next-steps.js';
 import {

@@ -24,7 +24,8 @@ import { logCheckpoint } from '../audit-head.js';
 import { AuthServer } from '../auth-server.js';
 import { configSchema } from '../config.js';
 import { telemetryOf, RegistryTelemetry } from '../observation.js';
-import { Registry, requireRegistry } from '../registry.js';
+import { Registry } from '../registry.js';
+import { requireRegistry } from '../registry-failures.js';
 import { startStoreWatchdog } from '../store-watch.js';
 import { masterKeyOf, registryOptions, type RegistryOptions } from './with-registry.js';
 

@@ -5,7 +5,8 @@ import { folderArgument, assertSamePidNamespace, repeatInAdvice, UsageFailure } 
 import { findMasterKey, type MasterKeyOptions, masterKeyOptions, type MasterKeySource, readMasterKey } from '@latchkey/store';
 import type { Secret } from '@latchkey/protocol';
 import { type Command, Option } from 'commander';
-import { Registry, requireRegistry } from '../registry.js';
+import { Registry } from '../registry.js';
+import { requireRegistry } from '../registry-failures.js';
 
 /** Characters written at once. */
 const WRITE_THRESHOLD = 65_536;
