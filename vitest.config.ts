@@ -1,11 +1,11 @@
 import { defineConfig } from 'vitest/config';
 
 // A test file belongs to one project. Its name decides, so that it can move to another package: a name in none of these lists is a
-// unit test. packages/testbed/test/test-projects.test.ts checks that each file is in exactly one project, and each name in use.
+// unit test. packages/tools/testbed/test/test-projects.test.ts checks that each file is in exactly one project, and each name in use.
 
 /** Tests of stores, files and locks on a real disk: LMDB, kill -9, disk faults. */
 export const STORAGE: readonly string[] = [
-  'audit',
+  'audit-log',
   'backup',
   'controller-clocks',
   'damage',
@@ -21,11 +21,11 @@ export const STORAGE: readonly string[] = [
   'node-file',
   'pages',
   'places',
-  'registry',
+  'lmdb-registry',
   'reissue',
-  'rotation',
-  'serials',
-  'turnstile',
+  'master-key-rotation',
+  'tid-allocator',
+  'open-lock',
 ];
 
 /** Tests with real processes, or with seconds of network time, in addition to all tests of the testbed. */
@@ -37,11 +37,11 @@ export const SYSTEM: readonly string[] = [
   'init-scripts',
   'installation',
   'lifecycle',
-  'link',
+  'auth-server-client',
   'load',
   'manifest-reader',
   'memory',
-  'native-words',
+  'native-stderr',
   'node-agent',
   'registry-suite',
   'start',
@@ -55,7 +55,12 @@ const WORLDS = 'packages/**/simulator/test/**/!(parts).test.ts';
 const NODE_MODULES = '**/node_modules/**';
 const named = (names: readonly string[]): string[] => names.map((name) => `packages/**/test/**/${name}.test.ts`);
 
+/** Tests run what is in src, whatever was built. */
+const conditions = ['@latchkey/source', 'module', 'node', 'development|production'];
+
 export default defineConfig({
+  resolve: { conditions },
+  ssr: { resolve: { conditions } },
   test: {
     // Most tests wait for processes and disks: more of them than cores.
     maxWorkers: 4,
@@ -86,7 +91,7 @@ export default defineConfig({
           name: 'system',
           include: [TESTBED, ...named(SYSTEM)],
           exclude: [NODE_MODULES],
-          globalSetup: 'packages/testbed/test/installed.ts',
+          globalSetup: 'packages/tools/testbed/test/installed.ts',
         },
       },
     ],

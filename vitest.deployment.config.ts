@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config';
 // Tests that want root, a package manager or an engine, and minutes: `pnpm test:deployment`.
 export default defineConfig({
   test: {
-    include: ['packages/*/deployment/**/*.test.ts'],
+    include: ['packages/tools/*/deployment/**/*.test.ts'],
     // One waits for containers while another builds.
     maxWorkers: 2,
     retry: Number(process.env['LATCHKEY_RETRY'] ?? 0),

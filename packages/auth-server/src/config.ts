@@ -1,13 +1,5 @@
-import {
-  DEFAULT_MEMORY,
-  type Endpoint,
-  type ListenAddress,
-  httpSchema,
-  MIN_MEMORY,
-  listenSchema,
-  type LogLevel,
-  LOG_LEVELS,
-} from '@latchkey/runtime';
+import { DEFAULT_MEMORY, MIN_MEMORY, type LogLevel, LOG_LEVELS } from '@latchkey/runtime/daemon';
+import { type Endpoint, type ListenAddress, httpSchema, listenSchema } from '@latchkey/runtime/net';
 import { z } from 'zod';
 
 /** UDP port of the profile (its "CoAP binding"). */

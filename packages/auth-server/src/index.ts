@@ -1,7 +1,8 @@
-/** What the controller takes from here for combined mode: the registry, and the server that answers from it. */
+/** The parts of the auth-server that a controller in combined mode runs. */
 
-export { logCheckpoint } from './audit-head.js';
-export { AuthServer, type AuthServerOptions, type LinkAnswer } from './auth-server.js';
-export { RegistryTelemetry } from './observation.js';
-export { COMBINED_MODE_HOLDER, Registry } from './registry.js';
-export { startStoreWatchdog } from './store-watch.js';
+export { filterNodes, type FilterOptions } from './commands/node-filter.js';
+export { logCheckpoint } from './server/audit-checkpoint.js';
+export { AuthServer } from './server/auth-server.js';
+export { startStoreWatchdog } from './server/store-watchdog.js';
+export { RegistryStatistics } from './telemetry/registry-statistics.js';
+export { RegistryTelemetry } from './telemetry/telemetry.js';

@@ -1,6 +1,7 @@
 /** The whole command line, for whoever runs it and for whoever describes it. */
 
-import { healthCommand, program, withExamples } from '@latchkey/runtime';
+import { healthCommand } from '@latchkey/runtime/telemetry';
+import { program, withExamples } from '@latchkey/runtime/cli';
 import { auditCommand } from './commands/audit.js';
 import { backupCommand, restoreCommand } from './commands/backup.js';
 import { clockCommand } from './commands/clock.js';

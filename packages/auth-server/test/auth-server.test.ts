@@ -3,12 +3,11 @@
 import { encodeM1, type ServerNodeRecord, type Clocks, type Secret } from '@latchkey/protocol';
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { Failure } from '@latchkey/runtime';
-import { CapturedLog } from '../../runtime/test/fixtures.js';
-import { AuthServer, type LinkAnswer } from '../src/auth-server.js';
-import { type Registry } from '../src/registry.js';
-import { addController, stageControllerKey } from '../src/changes.js';
-import { controllersWithOldKeys, releaseRanges, holdoffUntil } from '../src/past-times.js';
+import { Failure } from '@latchkey/runtime/failure';
+import { CapturedLog } from '@latchkey/test-support/fixtures';
+import { AuthServer, type LinkAnswer } from '../src/server/auth-server.js';
+import type { Registry } from '@latchkey/registry';
+import { addController, stageControllerKey, controllersWithOldKeys, releaseRanges, holdoffUntil } from '@latchkey/operations';
 import {
   addNodes,
   commitTo,
@@ -22,7 +21,7 @@ import {
   NID,
   secretsMade,
   WALL,
-} from './fixtures.js';
+} from '@latchkey/test-support/registry-fixtures';
 
 const ID_I = 0xa1b2;
 const SK_CS = newSecret();

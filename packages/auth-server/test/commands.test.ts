@@ -1,6 +1,6 @@
 // Proves that each command of the administrator tells how it is used, takes no key as an argument, and is wrong in words.
 
-import { endTimeArgument, startTimeArgument } from '@latchkey/runtime';
+import { endTimeArgument, startTimeArgument } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { auditCommand } from '../src/commands/audit.js';
@@ -20,7 +20,7 @@ import {
   installerOfFile,
   type JoinWindow,
   storedWindow,
-} from '../src/commands/order-terms.js';
+} from '../src/commands/order-options.js';
 import { runCommand } from '../src/commands/run.js';
 
 const program = new Command('latchkey-auth-server');

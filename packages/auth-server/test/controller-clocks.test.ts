@@ -1,7 +1,7 @@
 // Proves when a server takes its own clock for the wrong one.
 
 import { describe, expect, it } from 'vitest';
-import { ControllerClocks } from '../src/controller-clocks.js';
+import { ControllerClocks } from '../src/server/controller-clocks.js';
 
 const START = { wallMs: 2_000_000_000_000, monotonicMs: 1_000_000 };
 /** `ms` later, with the wall clock set by `set` ms meanwhile. */

@@ -5,8 +5,8 @@ import { readFileSync } from 'node:fs';
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { tempFolder } from '../../runtime/test/fixtures.js';
-import { newRegistry } from './fixtures.js';
+import { tempFolder } from '@latchkey/test-support/fixtures';
+import { newRegistry } from '@latchkey/test-support/registry-fixtures';
 
 const PACKAGING = new URL('../../../packaging/', import.meta.url);
 

@@ -4,9 +4,9 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
-import { tempFolder } from '../../runtime/test/fixtures.js';
+import { tempFolder } from '@latchkey/test-support/fixtures';
 import { enrolAgain, freeName, stepsFor } from '../src/commands/next-steps.js';
-import type { Action } from '../src/diagnosis-cause.js';
+import type { Action } from '@latchkey/operations';
 import { authServerProgram } from '../src/program.js';
 
 const NODE = '0000a1b2';

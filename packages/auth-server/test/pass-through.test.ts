@@ -24,12 +24,10 @@ import {
   Secret,
 } from '@latchkey/protocol';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { CapturedLog, tempFolder } from '../../runtime/test/fixtures.js';
-import { AuthServer } from '../src/auth-server.js';
-import { backup, restore } from '../src/backup.js';
-import { addController, moveNodes, setController } from '../src/changes.js';
-import { Registry } from '../src/registry.js';
-import { rotateMasterKey } from '../src/rotation.js';
+import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
+import { AuthServer } from '../src/server/auth-server.js';
+import { backup, restore, Registry, rotateMasterKey } from '@latchkey/registry';
+import { addController, moveNodes, setController } from '@latchkey/operations';
 import {
   addNodes,
   controller,
@@ -42,7 +40,7 @@ import {
   NID,
   openRegistry,
   WALL,
-} from './fixtures.js';
+} from '@latchkey/test-support/registry-fixtures';
 
 const [ID_I, OTHER_C] = [0xa1b2, 2];
 const SK_CS = newSecret();

@@ -5,13 +5,10 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { INITIAL_KEY_RETENTION_MS, type Clocks, type Secret } from '@latchkey/protocol';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { CapturedLog, tempFolder } from '../../runtime/test/fixtures.js';
-import { AuthServer } from '../src/auth-server.js';
-import { backup, restore } from '../src/backup.js';
-import { addController, moveNodes, removeNodes, resetNode } from '../src/changes.js';
-import { enrol } from '../src/enrolment.js';
-import type { RecentInitialKeys } from '../src/recent-initial-keys.js';
-import type { Registry } from '../src/registry.js';
+import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
+import { AuthServer } from '../src/server/auth-server.js';
+import { backup, restore, type RecentInitialKeys, type Registry } from '@latchkey/registry';
+import { addController, moveNodes, removeNodes, resetNode, enrol } from '@latchkey/operations';
 import {
   addNodes,
   batchOf,
@@ -27,7 +24,7 @@ import {
   openRegistry,
   TERMS,
   WALL,
-} from './fixtures.js';
+} from '@latchkey/test-support/registry-fixtures';
 
 const ID_I = 0xa1b2;
 const SK_CS = newSecret();

@@ -1,14 +1,5 @@
-import {
-  DEFAULT_MEMORY,
-  type Endpoint,
-  type ListenAddress,
-  httpSchema,
-  MIN_MEMORY,
-  listenSchema,
-  type LogLevel,
-  LOG_LEVELS,
-  peerSchema,
-} from '@latchkey/runtime';
+import { DEFAULT_MEMORY, MIN_MEMORY, type LogLevel, LOG_LEVELS } from '@latchkey/runtime/daemon';
+import { type Endpoint, type ListenAddress, httpSchema, listenSchema, peerSchema } from '@latchkey/runtime/net';
 import { z } from 'zod';
 
 /** UDP port of CoAP (RFC 7252 section 6.1). */

@@ -1,7 +1,9 @@
 /** The sockets of a controller towards one auth-server, and which of them are still good. */
 
 import { setTimeout as pause } from 'node:timers/promises';
-import { type Address, addressesOf, type ClientMetrics, CoapClient, type Endpoint, Failure } from '@latchkey/runtime';
+import { type Address, addressesOf, type Endpoint } from '@latchkey/runtime/net';
+import { type ClientMetrics, CoapClient } from '@latchkey/coap';
+import { Failure } from '@latchkey/runtime/failure';
 
 /**
  * Sockets per server. A message ID repeats after 65,536 messages: at less than 265 requests/s per socket that takes longer than

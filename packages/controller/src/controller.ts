@@ -23,20 +23,13 @@ import {
   type Transaction,
   TYPE,
 } from '@latchkey/protocol';
-import {
-  RateLimitedLog,
-  type Clock,
-  Failure,
-  formatEndpoint,
-  formatNid,
-  type PostResponse,
-  type PostRequest,
-  BoxedMap,
-  type Log,
-} from '@latchkey/runtime';
-import { ControllerMetrics } from './counts.js';
-import type { AuthServerClient } from './link.js';
-import type { ApplicationRootStore } from './psk-store.js';
+import { RateLimitedLog, type Clock, BoxedMap, type Log } from '@latchkey/runtime/daemon';
+import { Failure } from '@latchkey/runtime/failure';
+import { formatEndpoint, formatNid } from '@latchkey/runtime/net';
+import type { PostResponse, PostRequest } from '@latchkey/coap';
+import { ControllerMetrics } from './metrics.js';
+import type { AuthServerClient } from './auth-server-client.js';
+import type { ApplicationRootStore } from './application-root-store.js';
 
 /** Whom an answer goes to. */
 interface Requester {

@@ -1,6 +1,7 @@
 /** The whole command line, for whoever runs it and for whoever describes it. */
 
-import { healthCommand, program, withExamples } from '@latchkey/runtime';
+import { healthCommand } from '@latchkey/runtime/telemetry';
+import { program, withExamples } from '@latchkey/runtime/cli';
 import { keyCommand } from './commands/key.js';
 import { masterKeyCommand } from './commands/master-key.js';
 import { runCommand } from './commands/run.js';

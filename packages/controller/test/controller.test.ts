@@ -1,11 +1,10 @@
 // Proves the controller on a real registry and a real key store: a node joins, copies wait for one question, refusals say what they may.
 
-import type { LinkDecision } from '@latchkey/protocol';
-import { deriveApplicationRoot, deriveKeyId, sealM9, Secret } from '@latchkey/protocol';
-import { Failure } from '@latchkey/runtime';
+import { type LinkDecision, deriveApplicationRoot, deriveKeyId, sealM9, Secret } from '@latchkey/protocol';
+import { Failure } from '@latchkey/runtime/failure';
 import { describe, expect, it } from 'vitest';
-import { resetNode } from '../../auth-server/dist/changes.js';
-import type { AcceptAnswer, AuthServerClient } from '../src/link.js';
+import { resetNode } from '@latchkey/operations';
+import type { AcceptAnswer, AuthServerClient } from '../src/auth-server-client.js';
 import { ID_I, Network, newApplicationRootStore, newSecret, TestNode } from './fixtures.js';
 
 /** A client that counts the questions and lets them through once it is opened. */

@@ -2,7 +2,8 @@
 
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { AuthServer, Registry } from '@latchkey/auth-server';
+import { AuthServer } from '@latchkey/auth-server';
+import { Registry } from '@latchkey/registry';
 import {
   type AwaitingM4,
   type AwaitingM6,
@@ -15,16 +16,15 @@ import {
   type RespondentBounds,
   Secret,
 } from '@latchkey/protocol';
-import { encodeNid, type PostResponse, type PostRequest } from '@latchkey/runtime';
+import { encodeNid } from '@latchkey/runtime/net';
+import type { PostResponse, PostRequest } from '@latchkey/coap';
 import { onTestFinished } from 'vitest';
 // The package's own, as `AuthServer` above is, but not exported: only an administrator adds nodes.
-import { NodeBatch } from '../../auth-server/dist/batch.js';
-import { addController, setDisabled } from '../../auth-server/dist/changes.js';
-import { enrol } from '../../auth-server/dist/enrolment.js';
-import { CapturedLog, tempFolder } from '../../runtime/test/fixtures.js';
+import { NodeBatch, addController, setDisabled, enrol } from '@latchkey/operations';
+import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import { Controller } from '../src/controller.js';
-import { type AuthServerClient, InProcessAuthServerClient } from '../src/link.js';
-import { ApplicationRootStore } from '../src/psk-store.js';
+import { type AuthServerClient, InProcessAuthServerClient } from '../src/auth-server-client.js';
+import { ApplicationRootStore } from '../src/application-root-store.js';
 
 // As every command does: what LMDB makes is for this user alone.
 process.umask(0o077);

@@ -3,8 +3,8 @@
 
 import { deriveApplicationRoot, encodeM5, type LinkDecision, type Secret } from '@latchkey/protocol';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
-import { setController } from '../../auth-server/dist/changes.js';
-import type { AcceptAnswer, AuthServerClient } from '../src/link.js';
+import { setController } from '@latchkey/operations';
+import type { AcceptAnswer, AuthServerClient } from '../src/auth-server-client.js';
 import { ID_I, Network, TestNode } from './fixtures.js';
 
 /** Holds each M7 back until it is let go, and keeps what the auth-server answered. */

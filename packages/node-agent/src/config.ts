@@ -1,4 +1,5 @@
-import { type ListenAddress, httpSchema, LOG_LEVELS, type LogLevel } from '@latchkey/runtime';
+import { type ListenAddress, httpSchema } from '@latchkey/runtime/net';
+import { LOG_LEVELS, type LogLevel } from '@latchkey/runtime/daemon';
 import * as z from 'zod/mini';
 
 /** `latchkey-node-agent run --config FILE`. */

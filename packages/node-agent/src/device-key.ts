@@ -9,13 +9,11 @@ import {
   parseKey,
   readPrivateFile,
   readSecretFile,
-  readSecretInput,
   replaceFile,
-  shellWord,
   syncFolderOf,
-  systemFailure,
-  UsageFailure,
-} from '@latchkey/runtime';
+} from '@latchkey/runtime/files';
+import { readSecretInput, shellWord } from '@latchkey/runtime/cli';
+import { systemFailure, UsageFailure } from '@latchkey/runtime/failure';
 
 const FILE = 'device-key';
 const KEY_PATTERN = /^[0-9a-fA-F]{32}$/;

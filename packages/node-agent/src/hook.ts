@@ -3,7 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { formatId } from '@latchkey/protocol';
-import type { Log } from '@latchkey/runtime';
+import type { Log } from '@latchkey/runtime/daemon';
 
 /** A hook that takes longer is killed, in ms. */
 const HOOK_TIMEOUT_MS = 60_000;

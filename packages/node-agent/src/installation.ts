@@ -1,25 +1,21 @@
 /** Where an installation comes from: the label of a node, its line of a manifest, or options and a file with the key. */
 
 import { formatId } from '@latchkey/protocol';
+import { checkPrivateFile, parseKey, readOctets, readSecretFile, readStandardOctets } from '@latchkey/runtime/files';
 import {
-  checkPrivateFile,
   decryptManifest,
   detectEncryption,
-  type Endpoint,
   findManifestLine,
   isLabel,
   MAX_MANIFEST,
   type ManifestLine,
   parseIdentities,
-  parseKey,
   parseLabel,
   parsePassphrase,
-  readOctets,
-  readSecretFile,
-  readSecretInput,
-  readStandardOctets,
-  UsageFailure,
-} from '@latchkey/runtime';
+} from '@latchkey/provisioning';
+import type { Endpoint } from '@latchkey/runtime/net';
+import { readSecretInput } from '@latchkey/runtime/cli';
+import { UsageFailure } from '@latchkey/runtime/failure';
 
 /** 32 hex digits. */
 const KEY_PATTERN = /^[0-9a-fA-F]{32}$/;

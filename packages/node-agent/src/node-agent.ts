@@ -12,14 +12,17 @@ import {
   saveIntervalMs,
   msUntilRenewal,
 } from '@latchkey/protocol';
-import { adviceInOneLine, Failure, formatEndpoint, type Log, monotonicNow } from '@latchkey/runtime';
-import { attemptJoin, type AttemptResult } from './attempt.js';
-import { NodeMetrics } from './counts.js';
-import { describeFailure } from './explain.js';
+import { adviceInOneLine } from '@latchkey/runtime/cli';
+import { Failure } from '@latchkey/runtime/failure';
+import { formatEndpoint } from '@latchkey/runtime/net';
+import { type Log, monotonicNow } from '@latchkey/runtime/daemon';
+import { attemptJoin, type AttemptResult } from './join-attempt.js';
+import { NodeMetrics } from './metrics.js';
+import { describeFailure } from './failure-advice.js';
 import { runHook } from './hook.js';
 import type { NodeFile, RecordChange } from './node-file.js';
-import { CumulativeUptime } from './powered-clock.js';
-import type { MemorySaver } from './thrift.js';
+import { CumulativeUptime } from './cumulative-uptime.js';
+import type { MemorySaver } from './memory-saver.js';
 
 /** Longest sleep before the clocks are looked at again, in ms: a wall clock may be set meanwhile. */
 const POLL_INTERVAL_MS = 60_000;

@@ -10,19 +10,12 @@ import {
   parseId,
   Secret,
 } from '@latchkey/protocol';
-import {
-  createFile,
-  type Endpoint,
-  exists,
-  formatEndpoint,
-  loadPrivateJson,
-  ensurePrivateFolder,
-  storedPeerSchema,
-  replaceFile,
-  UsageFailure,
-} from '@latchkey/runtime';
+import { createFile, exists, ensurePrivateFolder, replaceFile } from '@latchkey/runtime/files';
+import { type Endpoint, formatEndpoint, storedPeerSchema } from '@latchkey/runtime/net';
+import { loadPrivateJson } from '@latchkey/runtime/config';
+import { UsageFailure } from '@latchkey/runtime/failure';
 import * as z from 'zod/mini';
-import type { SavedUptime } from './powered-clock.js';
+import type { SavedUptime } from './cumulative-uptime.js';
 
 const FILE = 'node.json';
 const VERSION = 1;

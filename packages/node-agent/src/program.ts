@@ -1,6 +1,7 @@
 /** The whole command line, for whoever runs it and for whoever describes it. */
 
-import { healthCommand, program, withExamples } from '@latchkey/runtime';
+import { healthCommand } from '@latchkey/runtime/telemetry';
+import { program, withExamples } from '@latchkey/runtime/cli';
 import { installCommand } from './commands/install.js';
 import { joinCommand } from './commands/join.js';
 import { keyCommand } from './commands/key.js';
@@ -8,7 +9,7 @@ import { moveCommand } from './commands/move.js';
 import { provisionCommand } from './commands/provision.js';
 import { runCommand } from './commands/run.js';
 import { statusCommand } from './commands/status.js';
-import type { SaveCodeCache } from './thrift.js';
+import type { SaveCodeCache } from './memory-saver.js';
 import type { Command } from 'commander';
 
 const NAME = 'latchkey-node-agent';

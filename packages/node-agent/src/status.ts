@@ -1,7 +1,9 @@
 /** What a node tells of itself, for people and for scripts: never a key. */
 
 import { formatId, type NodeClocks, msUntilRenewal } from '@latchkey/protocol';
-import { formatDuration, formatEndpoint, formatFields } from '@latchkey/runtime';
+import { formatDuration } from '@latchkey/runtime/config';
+import { formatEndpoint } from '@latchkey/runtime/net';
+import { formatFields } from '@latchkey/runtime/cli';
 import { expiryOf, type StoredNode } from './node-file.js';
 
 /**

@@ -1,11 +1,10 @@
 // What the test files share: an installed node, and a controller on a bare socket that speaks by the protocol's functions.
 
 import { randomBytes } from 'node:crypto';
-import { derivePsk, type NodeState, type Renewal, sealM4, sealM6, Secret } from '@latchkey/protocol';
-import type { Endpoint } from '@latchkey/runtime';
-import { decodeM1, decodeM5 } from '@latchkey/protocol';
+import { derivePsk, type NodeState, type Renewal, sealM4, sealM6, Secret, decodeM1, decodeM5 } from '@latchkey/protocol';
+import type { Endpoint } from '@latchkey/runtime/net';
 import { onTestFinished } from 'vitest';
-import { CapturedLog, type Received, tempFolder, UdpPeer } from '../../runtime/test/fixtures.js';
+import { CapturedLog, type Received, tempFolder, UdpPeer } from '@latchkey/test-support/fixtures';
 import { NodeAgent } from '../src/node-agent.js';
 import { NodeFile, type StoredNode } from '../src/node-file.js';
 

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
-import { CapturedLog, tempFolder } from '../../runtime/test/fixtures.js';
+import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import { type Hook, runHook } from '../src/hook.js';
 import { NodeFile } from '../src/node-file.js';
 import { newRecord } from './fixtures.js';

@@ -2,10 +2,10 @@
 
 import { chmod, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { encryptManifest, formatLabel, formatLabelInCapitals, formatManifest, type ManifestLine } from '@latchkey/runtime';
+import { encryptManifest, formatLabel, formatLabelInCapitals, formatManifest, type ManifestLine } from '@latchkey/provisioning';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { type AgeKeyPair, newAgeKeyPair } from '../../runtime/test/age-reader.js';
-import { tempFolder } from '../../runtime/test/fixtures.js';
+import { type AgeKeyPair, newAgeKeyPair } from '@latchkey/test-support/age-key-pair';
+import { tempFolder } from '@latchkey/test-support/fixtures';
 import { type Installation, type InstallationOptions, readInstallation } from '../src/installation.js';
 import { newSecret } from './fixtures.js';
 

@@ -4,10 +4,10 @@ import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Renewal } from '@latchkey/protocol';
 import { describe, expect, it } from 'vitest';
-import { lookUpBy, type Received } from '../../runtime/test/fixtures.js';
+import { lookUpBy, type Received } from '@latchkey/test-support/fixtures';
 import { NodeAgent } from '../src/node-agent.js';
 import { NodeFile, type StoredNode } from '../src/node-file.js';
-import { CumulativeUptime, type SavedUptime } from '../src/powered-clock.js';
+import { CumulativeUptime, type SavedUptime } from '../src/cumulative-uptime.js';
 import { echoIn, ID_C, ID_I, install, type Installed, newKeyLease, newRecord, newSecret, TestController } from './fixtures.js';
 
 async function setting(onKeyChange?: string): Promise<Installed & { controller: TestController }> {

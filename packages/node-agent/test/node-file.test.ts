@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Secret } from '@latchkey/protocol';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Child, tempFolder } from '../../runtime/test/fixtures.js';
+import { Child, tempFolder } from '@latchkey/test-support/fixtures';
 import { NodeFile, type StoredNode } from '../src/node-file.js';
 import { newRecord, newSecret } from './fixtures.js';
 

@@ -1,16 +1,64 @@
-/** The Latchkey wire profile: messages, keys and the three roles, with no I/O. See docs/PROTOCOL.md. */
+/** Wire profile 1: messages, cipher and the three roles, with no I/O. */
 
 export { aes128, BlockCipher, ccmOpen, ccmSeal, cmac } from './cipher.js';
-export * from './constants.js';
+export {
+  addRange,
+  afterDiscontinuity,
+  type ClockHistory,
+  EMPTY_HISTORY,
+  extendTo,
+  findPreviousRange,
+  isCovered,
+  latestCovered,
+  needsExtension,
+  rejectedUntil,
+  RESERVE_AHEAD_MS,
+  type TimeRange,
+} from './clock-history.js';
+export {
+  BACKOFF,
+  CANDIDATE_MIN_AGE_MS,
+  CLOCK_STEP_HOLDOFF_MS,
+  COMMIT_TIMEOUT_MS,
+  INITIAL_KEY_RETENTION_MS,
+  KEY_LENGTH,
+  LABEL_M4,
+  LENGTH,
+  MAX_CANDIDATES,
+  MAX_ID,
+  MAX_IGNORED_ANSWERS,
+  MAX_LIFETIME,
+  MAX_LINK_MESSAGES,
+  MAX_REISSUE_AHEAD_MS,
+  MAX_RETRY_AFTER_SECONDS,
+  MAX_SERVER_CLOCK_SKEW_MS,
+  MAX_TID,
+  NID_LENGTH,
+  NONCE_LENGTH,
+  REISSUE_HOLDOFF_MS,
+  RN_LENGTH,
+  TRANSACTION_LIFETIME_MS,
+  TS_WINDOW,
+  TYPE,
+} from './constants.js';
+export type {
+  Clocks,
+  JoinResult,
+  LinkDecision,
+  M1Decision,
+  M5Decision,
+  Relay,
+  RespondentBounds,
+  RespondentOptions,
+} from './decisions.js';
 export {
   type CoapCode,
-  tryDecode,
   type LinkRefusal,
-  MalformedMessage,
-  retryAfterSeconds,
   type Refusal,
   refusalFromReason,
   REFUSALS,
+  retryAfterSeconds,
+  tryDecode,
 } from './errors.js';
 export { formatId, formatTid, parseId } from './id.js';
 export { deriveInitialKey } from './initial-key.js';
@@ -19,7 +67,6 @@ export {
   type AwaitingM6,
   backOff,
   beginAttempt,
-  type Candidate,
   installNode,
   type M4Decision,
   type M6Decision,
@@ -27,49 +74,53 @@ export {
   receiveM4,
   receiveM6,
 } from './initiator.js';
-export * from './messages.js';
-export { equalInConstantTime } from './octets.js';
 export {
-  deriveApplicationKey,
-  deriveApplicationRoot,
-  deriveEapPskKeys,
-  deriveEapPskSessionKeys,
-  deriveKeyId,
-  derivePsk,
-  type EapPskKeys,
-  type EapPskSessionKeys,
-  isReservedLabel,
-} from './psk.js';
+  decodeLinkRequest,
+  decodeM1,
+  decodeM4,
+  decodeM5,
+  encodeM1,
+  encodeM4,
+  encodeM5,
+  encodeM6,
+  type LinkRequest,
+  openM10,
+  openM11,
+  openM2,
+  openM3,
+  openM4,
+  openM6,
+  openM8,
+  openM9,
+  sealM2,
+  sealM3,
+  sealM4,
+  sealM5,
+  sealM6,
+  sealM7,
+  sealM8,
+  sealM9,
+} from './messages.js';
+export { equalInConstantTime } from './octets.js';
 export type { PendingProof } from './proof-queue.js';
-export type {
-  JoinResult,
-  LinkDecision,
-  M1Decision,
-  M5Decision,
-  Clocks,
-  Relay,
-  RespondentBounds,
-  RespondentOptions,
-} from './decisions.js';
+export { deriveApplicationKey, deriveApplicationRoot, deriveKeyId, derivePsk, isReservedLabel } from './psk.js';
+export { type Confirmation, msUntilRenewal, type NodeClocks, type Renewal, saveIntervalMs, scheduleRenewal } from './renewal.js';
 export { Respondent } from './respondent.js';
-export { type Confirmation, scheduleRenewal, type NodeClocks, type Renewal, saveIntervalMs, msUntilRenewal } from './renewal.js';
 export { Secret } from './secret.js';
-export type { Source } from './source.js';
-export { derivePassThroughRnC } from './pass-through.js';
 export {
   answerCommitted,
   type Commit,
   type CommitDecision,
+  decide,
   expiryOf,
   type Holdoff,
-  type ServerDecision,
-  decide,
-  type PassThrough,
-  type ServerAnswer,
-  type ServerNodeRecord,
-  openLinkRequest,
-  type OpenedRequest,
-  sealAnswer,
   isWithinTimeWindow,
+  type OpenedRequest,
+  openLinkRequest,
+  sealAnswer,
+  type ServerAnswer,
+  type ServerDecision,
+  type ServerNodeRecord,
 } from './server.js';
+export type { Source } from './source.js';
 export type { Transaction } from './transaction.js';

@@ -6,7 +6,7 @@ import { equalInConstantTime } from './octets.js';
 import { type PendingProof, ProofQueue, QueuedProof, type TransactionProofs } from './proof-queue.js';
 import type { Source } from './source.js';
 import type { TransactionRecord } from './transaction.js';
-import type { FailedProofLimiter } from './wrong-proofs.js';
+import type { FailedProofLimiter } from './failed-proof-limiter.js';
 
 export class ProofRelays {
   readonly #queue = new ProofQueue();

@@ -58,8 +58,8 @@ import {
   sealM6,
   sealM7,
 } from './messages.js';
-import { CompletedMessages } from './kept-messages.js';
-import { LinkedList, type ListNode } from './line.js';
+import { CompletedMessages } from './completed-messages.js';
+import { LinkedList, type ListNode } from './linked-list.js';
 import { LinkKeys } from './link-keys.js';
 import { linkNonce } from './nonce.js';
 import { equalInConstantTime, Writer } from './octets.js';
@@ -69,7 +69,7 @@ import { deriveApplicationRoot, derivePsk } from './psk.js';
 import type { Secret } from './secret.js';
 import { limitKeyOf, type Source } from './source.js';
 import { type NodeTransactions, TransactionRecord, type Phase, type Transaction } from './transaction.js';
-import { FailedProofLimiter } from './wrong-proofs.js';
+import { FailedProofLimiter } from './failed-proof-limiter.js';
 
 const EMPTY: Uint8Array = new Uint8Array(0);
 const EMPTY_LIST: readonly TransactionRecord[] = [];

@@ -74,7 +74,7 @@ export interface ServerNodeRecord {
   readonly committed?: Commit | undefined;
 }
 
-export interface PassThrough {
+interface PassThrough {
   /** TK of the registry, from which the RN_c that nodes see is made. */
   readonly transactionKey: Secret;
 }

@@ -1,6 +1,6 @@
 /** A transaction of the controller, {ID_i, TID, M1, RN_c, TS, source}, and how far it is. */
 
-import type { ListNode } from './line.js';
+import type { ListNode } from './linked-list.js';
 import type { TransactionProofs } from './proof-queue.js';
 import type { Secret } from './secret.js';
 

@@ -1,6 +1,6 @@
 /** What a person is told when something cannot be done: what happened, what to do, and the exit code. */
 
-import type { CommandLine } from './advice.js';
+import type { CommandLine } from './cli/advice.js';
 
 /** Exit codes of every command. */
 export const EXIT = { ok: 0, failed: 1, usage: 2 } as const;

@@ -18,11 +18,11 @@ interface Ended {
 /** Arguments of Node.js that run a command with options, an argument and the given action. */
 function scriptOf(action: string, ...args: readonly string[]): string[] {
   const script = `
-    import { folderArgument, idArgument, integerArgument, listenOption, logLevelOption, main, peerArgument, program } from ${dist('cli')};
-    import { repeatInAdvice } from ${dist('advice')};
+    import { folderArgument, idArgument, integerArgument, listenOption, logLevelOption, main, peerArgument, program } from ${dist('cli/cli')};
+    import { repeatInAdvice } from ${dist('cli/advice')};
     import { Option } from ${JSON.stringify(import.meta.resolve('commander'))};
     import { Failure, UsageFailure } from ${dist('failure')};
-    const command = program('latchkey-test', 'a test', new URL('../package.json', ${dist('cli')}))
+    const command = program('latchkey-test', 'a test', new URL('../../package.json', ${dist('cli/cli')}))
       .argument('[id]', 'an ID', idArgument)
       .option('--peer <host:port>', 'a peer', peerArgument)
       .option('--listen <host:port>', 'an address', listenOption)

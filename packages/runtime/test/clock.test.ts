@@ -3,7 +3,7 @@
 import { execFileSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
 import type { Clocks } from '@latchkey/protocol';
-import { ClockStepDetector, readClock } from '../src/clock.js';
+import { ClockStepDetector, readClock } from '../src/daemon/clock.js';
 
 const WALL = 1_795_000_000_000;
 const at = (wall: number, steady: number): Clocks => ({ wallMs: WALL + wall, monotonicMs: steady });

@@ -4,10 +4,10 @@ import { chmod, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { loadConfig, loadPrivateJson } from '../src/config.js';
-import { listenSchema } from '../src/endpoint.js';
-import { LOG_LEVELS } from '../src/log.js';
-import { tempFolder } from './fixtures.js';
+import { loadConfig, loadPrivateJson } from '../src/config/config.js';
+import { listenSchema } from '../src/net/endpoint.js';
+import { LOG_LEVELS } from '../src/daemon/log.js';
+import { tempFolder } from '@latchkey/test-support/fixtures';
 
 const schema = z.strictObject({
   listen: z.array(listenSchema).min(1).prefault(['[::]:5683']),

@@ -10,8 +10,8 @@ import {
   peerSchema,
   unmapIPv4,
   storedPeerSchema,
-} from '../src/endpoint.js';
-import { encodeNid, formatNid, sourcePrefix } from '../src/nid.js';
+} from '../src/net/endpoint.js';
+import { encodeNid, formatNid, sourcePrefix } from '../src/net/nid.js';
 
 const hex = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex'));
 

@@ -14,8 +14,8 @@ import {
   readPlainFile,
   readPrivateFile,
   replaceFile,
-} from '../src/files.js';
-import { Child, hasGcc, IS_ROOT, tempFolder, unprivileged, withoutLinks } from './fixtures.js';
+} from '../src/files/files.js';
+import { Child, hasGcc, IS_ROOT, tempFolder, unprivileged, withoutLinks } from '@latchkey/test-support/fixtures';
 
 async function modeOf(path: string): Promise<string> {
   return ((await stat(path)).mode & 0o777).toString(8);
@@ -51,7 +51,7 @@ describe('replaceFile', () => {
 
   it('leaves the file whole, old or new, whenever its writer is killed', async () => {
     const path = join(await tempFolder(), 'state');
-    const files = JSON.stringify(new URL('../dist/files.js', import.meta.url).href);
+    const files = JSON.stringify(new URL('../dist/files/files.js', import.meta.url).href);
     // Each content is one character, 200,000 times: a torn file has two of them or another length.
     const script = `
       import { writeSync } from 'node:fs';
@@ -151,7 +151,7 @@ async function writing(path: string, first = ''): Promise<Child> {
   const child = new Child(
     `
     import { writeSync } from 'node:fs';
-    import { createFile } from ${JSON.stringify(new URL('../dist/files.js', import.meta.url).href)};
+    import { createFile } from ${JSON.stringify(new URL('../dist/files/files.js', import.meta.url).href)};
     let asked = false;
     ${first}
     function* pieces() {
@@ -222,7 +222,7 @@ describe.skipIf(!hasGcc())('createFile on a file system without hard links (need
   async function create(path: string, writers: number): Promise<unknown> {
     const child = new Child(
       `
-      import { createFile } from ${JSON.stringify(new URL('../dist/files.js', import.meta.url).href)};
+      import { createFile } from ${JSON.stringify(new URL('../dist/files/files.js', import.meta.url).href)};
       const writers = Array.from({ length: ${writers} }, (_, i) => createFile(process.argv[1], 'content ' + i));
       const results = await Promise.allSettled(writers);
       console.log(JSON.stringify(results.map(({ reason }) => reason?.message ?? 'created')));`,
@@ -342,7 +342,7 @@ describe('what is not the path’s fault', () => {
     await writeFile(join(folder, 'key'), 'secret', { mode: 0o600 });
     const script = `
       import { openSync } from 'node:fs';
-      import { readPrivateFile } from ${JSON.stringify(new URL('../dist/files.js', import.meta.url).href)};
+      import { readPrivateFile } from ${JSON.stringify(new URL('../dist/files/files.js', import.meta.url).href)};
       const paths = ${JSON.stringify(paths)};
       const look = async (path) => readPrivateFile(path).catch((error) => error.name + ' ' + error.exitCode);
       const results = [];

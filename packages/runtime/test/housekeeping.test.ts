@@ -1,8 +1,9 @@
 // Proves that what a daemon does at intervals beside its work neither ends it nor floods its log when it fails.
 
 import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
-import { Failure, repeat } from '../src/index.js';
-import { CapturedLog } from './fixtures.js';
+import { Failure } from '../src/failure.js';
+import { repeat } from '../src/daemon/housekeeping.js';
+import { CapturedLog } from '@latchkey/test-support/fixtures';
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance'] });

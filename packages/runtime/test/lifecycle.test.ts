@@ -2,15 +2,15 @@
 
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
-import { Child } from './fixtures.js';
+import { Child } from '@latchkey/test-support/fixtures';
 
 const dist = (name: string): string => JSON.stringify(new URL(`../dist/${name}.js`, import.meta.url).href);
 
 /** A daemon whose `start` is the given text; something keeps its process busy, as sockets would. */
 function daemon(start: string): Child {
   return new Child(`
-    import { runDaemon } from ${dist('lifecycle')};
-    import { createLog } from ${dist('log')};
+    import { runDaemon } from ${dist('daemon/lifecycle')};
+    import { createLog } from ${dist('daemon/log')};
     import { UsageFailure } from ${dist('failure')};
     const log = await createLog('daemon', 'info');
     await runDaemon(log, async () => {
@@ -66,15 +66,15 @@ describe('a daemon', () => {
 
   it('that cannot start says why and what to do on standard error, and ends with the code of the failure, whatever it left open', () => {
     const script = `
-      import { main, program } from ${dist('cli')};
-      import { runDaemon } from ${dist('lifecycle')};
-      import { createLog } from ${dist('log')};
+      import { main, program } from ${dist('cli/cli')};
+      import { runDaemon } from ${dist('daemon/lifecycle')};
+      import { createLog } from ${dist('daemon/log')};
       import { UsageFailure } from ${dist('failure')};
       const start = async () => {
         setInterval(() => undefined, 1000);
         throw new UsageFailure('the port is taken', { advice: 'Take another.' });
       };
-      const about = new URL('../package.json', ${dist('cli')});
+      const about = new URL('../../package.json', ${dist('cli/cli')});
       await main(program('latchkey-test', 'a test', about).action(async () => runDaemon(await createLog('daemon', 'info'), start)));`;
     const { status, stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', script], {
       encoding: 'utf8',

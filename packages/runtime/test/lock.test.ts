@@ -5,11 +5,11 @@ import { once } from 'node:events';
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { lockFolder, readFolderLock, assertSamePidNamespace } from '../src/lock.js';
-import { Child, IS_ROOT, tempFolder, unprivileged } from './fixtures.js';
+import { lockFolder, readFolderLock, assertSamePidNamespace } from '../src/files/lock.js';
+import { Child, IS_ROOT, tempFolder, unprivileged } from '@latchkey/test-support/fixtures';
 
 const HOLDER = `
-  import { lockFolder } from ${JSON.stringify(new URL('../dist/lock.js', import.meta.url).href)};
+  import { lockFolder } from ${JSON.stringify(new URL('../dist/files/lock.js', import.meta.url).href)};
   globalThis.lock = await lockFolder(process.argv[1], 'the holder');
   console.log('locked');
   setInterval(() => undefined, 1000);`;

@@ -2,8 +2,8 @@
 
 import { Secret } from '@latchkey/protocol';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { RateLimitedLog } from '../src/log.js';
-import { CapturedLog, Child } from './fixtures.js';
+import { RateLimitedLog } from '../src/daemon/log.js';
+import { CapturedLog, Child } from '@latchkey/test-support/fixtures';
 
 const KEY = '5b2e9d0c4f61a7384c1d9e0b7a6f5e4d';
 
@@ -90,7 +90,7 @@ describe('a key', () => {
 describe('a log', () => {
   it('has what is fatal written before a process kills itself', async () => {
     const child = new Child(`
-      import { createLog } from ${JSON.stringify(new URL('../dist/log.js', import.meta.url).href)};
+      import { createLog } from ${JSON.stringify(new URL('../dist/daemon/log.js', import.meta.url).href)};
       const log = await createLog('auth-server', 'info');
       log.info('before it');
       log.fatal('the end');
@@ -101,7 +101,7 @@ describe('a log', () => {
 
   it('is JSON, a line each, with the name, the level in letters and the time in UTC', async () => {
     const child = new Child(`
-      import { createLog } from ${JSON.stringify(new URL('../dist/log.js', import.meta.url).href)};
+      import { createLog } from ${JSON.stringify(new URL('../dist/daemon/log.js', import.meta.url).href)};
       const log = await createLog('controller', 'info');
       log.debug('not this');
       log.warn({ node: '0000a1b2' }, 'this');`);
@@ -119,7 +119,7 @@ describe('a log', () => {
   it('writes what was logged shortly after each other together, and what is left before the process ends', async () => {
     const child = new Child(`
       import { readFileSync } from 'node:fs';
-      import { createLog } from ${JSON.stringify(new URL('../dist/log.js', import.meta.url).href)};
+      import { createLog } from ${JSON.stringify(new URL('../dist/daemon/log.js', import.meta.url).href)};
       const written = () => Number(/^wchar: (\\d+)$/m.exec(readFileSync('/proc/self/io', 'utf8'))[1]);
       const log = await createLog('controller', 'info');
       const before = written();
@@ -143,7 +143,7 @@ describe('a log', () => {
       let syncs = 0;
       fs.fsyncSync = fs.fdatasyncSync = () => void (syncs += 1);
       syncBuiltinESMExports();
-      const { createLog } = await import(${JSON.stringify(new URL('../dist/log.js', import.meta.url).href)});
+      const { createLog } = await import(${JSON.stringify(new URL('../dist/daemon/log.js', import.meta.url).href)});
       const log = await createLog('controller', 'info');
       log.info({ long: 'x'.repeat(20_000) }, 'one');
       log.info('two');
@@ -154,7 +154,7 @@ describe('a log', () => {
 
   it('writes each line at once where each message is told of', async () => {
     const child = new Child(`
-      import { createLog } from ${JSON.stringify(new URL('../dist/log.js', import.meta.url).href)};
+      import { createLog } from ${JSON.stringify(new URL('../dist/daemon/log.js', import.meta.url).href)};
       const log = await createLog('controller', 'debug');
       log.debug('sent');
       process.kill(process.pid, 'SIGKILL');`);

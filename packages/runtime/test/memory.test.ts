@@ -2,14 +2,14 @@
 
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { limitMemory } from '../src/index.js';
-import { CapturedLog } from './fixtures.js';
+import { limitMemory } from '../src/daemon/memory.js';
+import { CapturedLog } from '@latchkey/test-support/fixtures';
 
 /** Fills what lives on from one place in the code, then makes 2,000,000 of its like that do not; prints MB by which the old space grew meanwhile. */
 const STORM = `
   import { setImmediate as turn } from 'node:timers/promises';
   import { getHeapSpaceStatistics } from 'node:v8';
-  import { limitMemory } from ${JSON.stringify(new URL('../dist/index.js', import.meta.url).href)};
+  import { limitMemory } from ${JSON.stringify(new URL('../dist/daemon/index.js', import.meta.url).href)};
   if (process.argv[1] === 'watched') limitMemory(100_000, undefined);
   const oldSpace = () => getHeapSpaceStatistics().find(({ space_name }) => space_name === 'old_space').space_used_size;
   const make = (i) => ({ a: i, b: [i, { c: i }] });

@@ -1,7 +1,7 @@
 // Proves that octets are drawn once each, of any length, and that they are no pattern.
 
 import { expect, it } from 'vitest';
-import { randomOctets } from '../src/random.js';
+import { randomOctets } from '../src/daemon/random.js';
 
 it('draws the length that is asked for, up to 4,096, and says so beyond', () => {
   for (const length of [0, 1, 8, 13, 16, 4_095, 4_096]) expect(randomOctets(length)).toHaveLength(length);

@@ -3,12 +3,12 @@
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { lockWithSocket } from '../src/socket-lock.js';
-import { Child, tempFolder } from './fixtures.js';
+import { lockWithSocket } from '../src/files/socket-lock.js';
+import { Child, tempFolder } from '@latchkey/test-support/fixtures';
 
 const HOLDER = `
   import { open } from 'node:fs/promises';
-  import { lockWithSocket } from ${JSON.stringify(new URL('../dist/socket-lock.js', import.meta.url).href)};
+  import { lockWithSocket } from ${JSON.stringify(new URL('../dist/files/socket-lock.js', import.meta.url).href)};
   globalThis.lock = await lockWithSocket(await open(process.argv[1], 'a+'));
   console.log(globalThis.lock === undefined ? 'in use' : 'locked');
   setInterval(() => undefined, 1000);`;

@@ -1,7 +1,7 @@
 // Proves that tables and fields are aligned, with nothing after the last column.
 
 import { describe, expect, it } from 'vitest';
-import { formatFields, formatTable } from '../src/table.js';
+import { formatFields, formatTable } from '../src/cli/table.js';
 
 describe('a table', () => {
   it('has its columns under their headings, whichever is longer', () => {

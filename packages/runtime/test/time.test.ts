@@ -2,7 +2,7 @@
 
 import * as fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { startTimeArgument, formatDate, endTimeArgument } from '../src/time.js';
+import { startTimeArgument, formatDate, endTimeArgument } from '../src/cli/time.js';
 
 let zoneBefore: string | undefined;
 beforeEach(() => (zoneBefore = process.env['TZ']));

@@ -1,11 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { formatId } from '@latchkey/protocol';
-import { createFile, Failure, idArgument, integerArgument, UsageFailure, withExamples } from '@latchkey/runtime';
+import { createFile } from '@latchkey/runtime/files';
+import { Failure, UsageFailure } from '@latchkey/runtime/failure';
+import { idArgument, integerArgument, withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
-import { type AuditLog, type AuditEntry, formatHead, parseHead } from '../audit.js';
-import { withProgress } from '../progress.js';
-import type { Registry } from '../registry.js';
-import { auditTable } from './entry-table.js';
+import { type AuditLog, type AuditEntry, formatHead, parseHead, type Registry } from '@latchkey/registry';
+import { withProgress } from './progress.js';
+import { auditTable } from './audit-table.js';
 import {
   confirm,
   printJson,
@@ -15,7 +16,7 @@ import {
   type RegistryOptions,
   withRegistry,
   yesOption,
-} from './with-registry.js';
+} from './registry-command.js';
 
 const DEFAULT_LIMIT = 100;
 const FOLLOW_INTERVAL_MS = 500;

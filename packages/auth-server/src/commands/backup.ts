@@ -1,8 +1,9 @@
-import { exists, UsageFailure, withExamples } from '@latchkey/runtime';
+import { exists } from '@latchkey/runtime/files';
+import { UsageFailure } from '@latchkey/runtime/failure';
+import { withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
-import { formatHead } from '../audit.js';
-import { backup, restore } from '../backup.js';
-import { isoTime } from '../iso-time.js';
+import { formatHead, backup, restore } from '@latchkey/registry';
+import { isoTime } from '@latchkey/runtime/iso-time';
 import {
   confirm,
   pluralize,
@@ -12,7 +13,7 @@ import {
   type RegistryOptions,
   withRegistry,
   yesOption,
-} from './with-registry.js';
+} from './registry-command.js';
 
 export function backupCommand(): Command {
   const command = registryOptions(

@@ -1,10 +1,12 @@
-import { formatId } from '@latchkey/protocol';
-import { formatTable, readClock, type TimeRange, type ClockHistory, UsageFailure, withExamples } from '@latchkey/runtime';
+import { formatId, type TimeRange, type ClockHistory } from '@latchkey/protocol';
+import { formatTable, withExamples } from '@latchkey/runtime/cli';
+import { readClock } from '@latchkey/runtime/daemon';
+import { UsageFailure } from '@latchkey/runtime/failure';
 import { Command } from 'commander';
-import { isoTime } from '../iso-time.js';
-import { controllersWithOldKeys, blockedRanges, releaseRanges, holdoffUntil } from '../past-times.js';
-import type { Registry } from '../registry.js';
-import { confirm, printJson, registryOptions, type RegistryOptions, withRegistry, yesOption } from './with-registry.js';
+import { isoTime } from '@latchkey/runtime/iso-time';
+import { controllersWithOldKeys, blockedRanges, releaseRanges, holdoffUntil } from '@latchkey/operations';
+import type { Registry } from '@latchkey/registry';
+import { confirm, printJson, registryOptions, type RegistryOptions, withRegistry, yesOption } from './registry-command.js';
 
 export function clockCommand(): Command {
   return new Command('clock')

@@ -1,9 +1,12 @@
 /** What commands about one controller share. */
 
-import { type Endpoint, idArgument, peerArgument, readFolderLock, UsageFailure } from '@latchkey/runtime';
+import type { Endpoint } from '@latchkey/runtime/net';
+import { idArgument, peerArgument } from '@latchkey/runtime/cli';
+import { readFolderLock } from '@latchkey/runtime/files';
+import { UsageFailure } from '@latchkey/runtime/failure';
 import { type Command, Option } from 'commander';
-import { COMBINED_MODE_HOLDER } from '../registry.js';
-import { registryOptions, type RegistryOptions } from './with-registry.js';
+import { COMBINED_MODE_HOLDER } from '@latchkey/registry';
+import { registryOptions, type RegistryOptions } from './registry-command.js';
 
 export function controllerOf(command: Command): Command {
   return registryOptions(command.argument('<id>', 'ID_c, 8 hex digits', idArgument));

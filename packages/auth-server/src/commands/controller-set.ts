@@ -1,22 +1,13 @@
 import { formatId } from '@latchkey/protocol';
-import {
-  commandToRun,
-  type CommandLine,
-  type Endpoint,
-  formatEndpoint,
-  peerArgument,
-  STATE_FOLDERS,
-  UsageFailure,
-  withExamples,
-} from '@latchkey/runtime';
+import { commandToRun, type CommandLine, peerArgument, STATE_FOLDERS, withExamples } from '@latchkey/runtime/cli';
+import { type Endpoint, formatEndpoint } from '@latchkey/runtime/net';
+import { UsageFailure } from '@latchkey/runtime/failure';
 import { Command, Option } from 'commander';
-import { formatEndpoints, setController } from '../changes.js';
-import type { Registry } from '../registry.js';
-import { notFound } from '../registry-failures.js';
-import { type ControllerInfo, toControllerInfo } from '../rows.js';
+import { formatEndpoints, setController } from '@latchkey/operations';
+import { type Registry, notFound, type ControllerInfo, toControllerInfo } from '@latchkey/registry';
 import { controllerOf, refuseIfCombined, serverOption } from './controller-options.js';
 import { freeName, TAKE_UP_CREDENTIAL } from './next-steps.js';
-import { pluralize, type RegistryOptions, withRegistry } from './with-registry.js';
+import { pluralize, type RegistryOptions, withRegistry } from './registry-command.js';
 
 /** Orders that are named with a command each. */
 const MAX_ORDERS = 20;

@@ -1,23 +1,14 @@
 import { rm } from 'node:fs/promises';
 import { formatId } from '@latchkey/protocol';
-import {
-  type Endpoint,
-  exists,
-  formatEndpoint,
-  formatFields,
-  formatTable,
-  peerArgument,
-  UsageFailure,
-  withExamples,
-  writeCredential,
-} from '@latchkey/runtime';
+import { type Endpoint, formatEndpoint } from '@latchkey/runtime/net';
+import { exists } from '@latchkey/runtime/files';
+import { formatFields, formatTable, peerArgument, withExamples } from '@latchkey/runtime/cli';
+import { UsageFailure } from '@latchkey/runtime/failure';
+import { writeCredential } from '@latchkey/provisioning';
 import { Command } from 'commander';
-import { addController, stageControllerKey, refuseWithNodes, removeController } from '../changes.js';
-import { isoTime } from '../iso-time.js';
-import { generateKey } from '../order.js';
-import type { Registry } from '../registry.js';
-import { notFound } from '../registry-failures.js';
-import { type ControllerInfo, toControllerInfo, wipeKeys } from '../rows.js';
+import { addController, stageControllerKey, refuseWithNodes, removeController, generateKey } from '@latchkey/operations';
+import { isoTime } from '@latchkey/runtime/iso-time';
+import { type Registry, notFound, type ControllerInfo, toControllerInfo, wipeKeys } from '@latchkey/registry';
 import { controllerOf, refuseIfCombined, serverOption } from './controller-options.js';
 import { setCommand } from './controller-set.js';
 import { TAKE_UP_CREDENTIAL } from './next-steps.js';
@@ -29,7 +20,7 @@ import {
   type RegistryOptions,
   withRegistry,
   yesOption,
-} from './with-registry.js';
+} from './registry-command.js';
 
 export function controllerCommand(): Command {
   return new Command('controller')

@@ -1,10 +1,12 @@
 import { formatId } from '@latchkey/protocol';
-import { createFile, exists, UsageFailure, withExamples } from '@latchkey/runtime';
+import { createFile, exists } from '@latchkey/runtime/files';
+import { UsageFailure } from '@latchkey/runtime/failure';
+import { withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
-import { echoFilters, filterNodes, type FilterOptions, filterOptions } from '../node-filter.js';
-import { viewNode } from '../node-view.js';
-import type { Registry } from '../registry.js';
-import { pluralize, printLines, registryOptions, type RegistryOptions, withRegistry } from './with-registry.js';
+import { echoFilters, filterNodes, type FilterOptions, filterOptions } from './node-filter.js';
+import { viewNode } from '@latchkey/operations';
+import type { Registry } from '@latchkey/registry';
+import { pluralize, printLines, registryOptions, type RegistryOptions, withRegistry } from './registry-command.js';
 
 interface ExportOptions extends RegistryOptions, FilterOptions {
   readonly withKeys?: true;

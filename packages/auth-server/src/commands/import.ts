@@ -1,15 +1,22 @@
-import { type CommandLine, formatTable, MANIFEST_HELP, UsageFailure, withExamples } from '@latchkey/runtime';
+import { type CommandLine, formatTable, withExamples } from '@latchkey/runtime/cli';
+import { MANIFEST_HELP } from '@latchkey/provisioning';
+import { UsageFailure } from '@latchkey/runtime/failure';
 import { Command } from 'commander';
-import { DEFAULT_GRACE, EnrolmentTransaction } from '../enrolment.js';
-import { DeviceKeys } from '../device-keys.js';
-import { initialKeyIdKey } from '../ik-identity.js';
-import { ImportControllers } from '../import-controllers.js';
-import { inputName } from '../import-file.js';
-import { ImportKeys, type RepeatedKeys } from '../import-keys.js';
-import { type ImportFile, openImport } from '../import-parts.js';
-import { ImportReport, planImport } from '../import-plan.js';
-import { withProgress } from '../progress.js';
-import type { Registry } from '../registry.js';
+import {
+  DEFAULT_GRACE,
+  EnrolmentTransaction,
+  DeviceKeys,
+  ImportControllers,
+  inputName,
+  ImportKeys,
+  type RepeatedKeys,
+  type ImportFile,
+  openImport,
+  ImportReport,
+  planImport,
+} from '@latchkey/operations';
+import { initialKeyIdKey, type Registry } from '@latchkey/registry';
+import { withProgress } from './progress.js';
 import {
   type DeviceKeyOptions,
   deviceKeyOptions,
@@ -18,7 +25,7 @@ import {
   lifetimeOption,
   manufacturerFrom,
   rejectBothFromStandardInput,
-} from './order-terms.js';
+} from './order-options.js';
 import {
   confirm,
   pluralize,
@@ -27,7 +34,7 @@ import {
   type RegistryOptions,
   withRegistry,
   yesOption,
-} from './with-registry.js';
+} from './registry-command.js';
 
 /** Lines of a table of problems or changes; `--json` has them all. */
 const MAX_TABLE_LINES = 50;

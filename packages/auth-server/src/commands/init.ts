@@ -1,8 +1,8 @@
-import { withExamples } from '@latchkey/runtime';
-import { readOrCreateMasterKey } from '@latchkey/store';
+import { withExamples } from '@latchkey/runtime/cli';
+import { readOrCreateMasterKey } from '@latchkey/keyring';
 import { Command } from 'commander';
-import { Registry } from '../registry.js';
-import { masterKeySourceOf, currentUser, registryOptions, type RegistryOptions } from './with-registry.js';
+import { Registry } from '@latchkey/registry';
+import { masterKeySourceOf, currentUser, registryOptions, type RegistryOptions } from './registry-command.js';
 
 export function initCommand(): Command {
   const command = registryOptions(

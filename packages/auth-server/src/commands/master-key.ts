@@ -1,9 +1,10 @@
-import { withExamples } from '@latchkey/runtime';
-import { formerKeyNotice, countEntries, nextMasterKey } from '@latchkey/store';
+import { withExamples } from '@latchkey/runtime/cli';
+import { formerKeyNotice, nextMasterKey } from '@latchkey/keyring';
+import { countEntries } from '@latchkey/lmdb';
 import { Command } from 'commander';
-import { withProgress } from '../progress.js';
-import { rotateMasterKey } from '../rotation.js';
-import { pluralize, masterKeySourceOf, registryOptions, type RegistryOptions, withRegistry } from './with-registry.js';
+import { withProgress } from './progress.js';
+import { rotateMasterKey } from '@latchkey/registry';
+import { pluralize, masterKeySourceOf, registryOptions, type RegistryOptions, withRegistry } from './registry-command.js';
 
 export function masterKeyCommand(): Command {
   return new Command('master-key')

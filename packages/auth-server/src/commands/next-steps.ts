@@ -3,9 +3,10 @@
  */
 
 import { existsSync } from 'node:fs';
-import { type CommandLine, commandToRun, formatDuration, STATE_FOLDERS } from '@latchkey/runtime';
+import { type CommandLine, commandToRun, STATE_FOLDERS } from '@latchkey/runtime/cli';
+import { formatDuration } from '@latchkey/runtime/config';
 import type { Command } from 'commander';
-import type { Action } from '../diagnosis-cause.js';
+import type { Action } from '@latchkey/operations';
 
 /** Where a step is taken. */
 type Place = 'auth-server' | 'controller' | 'device';

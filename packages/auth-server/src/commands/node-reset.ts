@@ -1,30 +1,25 @@
 import { formatId, type Secret } from '@latchkey/protocol';
-import {
-  checkPrivateFile,
-  decryptInto,
-  findManifestLine,
-  integerArgument,
-  type ManifestLine,
-  MANIFEST_HELP,
-  MAX_MANIFEST,
-  readKeyFile,
-  readClock,
-  readFolderLock,
-  readOctets,
-  UsageFailure,
-  withExamples,
-} from '@latchkey/runtime';
+import { checkPrivateFile, readKeyFile, readFolderLock, readOctets } from '@latchkey/runtime/files';
+import { decryptInto, integerArgument, withExamples } from '@latchkey/runtime/cli';
+import { findManifestLine, type ManifestLine, MANIFEST_HELP, MAX_MANIFEST } from '@latchkey/provisioning';
+import { readClock } from '@latchkey/runtime/daemon';
+import { UsageFailure } from '@latchkey/runtime/failure';
 import { Command, Option } from 'commander';
-import { findHeldInitialKey, requireOrder, otherHolderOf, resetNode, type SplitKey } from '../changes.js';
-import { DeviceKeys } from '../device-keys.js';
-import { diagnoseNode } from '../diagnosis.js';
-import { surroundingsOf } from '../diagnosis-situation.js';
-import { ManifestOutput, type ManifestOutputOptions } from '../handover.js';
-import { idsArgument } from '../node-filter.js';
-import { generateKey } from '../order.js';
-import { withProgress } from '../progress.js';
-import type { Registry } from '../registry.js';
-import { notFound } from '../registry-failures.js';
+import {
+  findHeldInitialKey,
+  requireOrder,
+  otherHolderOf,
+  resetNode,
+  type SplitKey,
+  DeviceKeys,
+  diagnoseNode,
+  surroundingsOf,
+  generateKey,
+} from '@latchkey/operations';
+import { ManifestOutput, type ManifestOutputOptions } from './manifest-output.js';
+import { idsArgument } from './node-filter.js';
+import { withProgress } from './progress.js';
+import { type Registry, notFound } from '@latchkey/registry';
 import { requireController } from './controller.js';
 import { enrolAgain, formatAdvice, freeName } from './next-steps.js';
 import {
@@ -33,8 +28,8 @@ import {
   INSTALLER_HALVES,
   manufacturerFrom,
   rejectBothFromStandardInput,
-} from './order-terms.js';
-import { confirm, pluralize, registryOptions, type RegistryOptions, withRegistry, yesOption } from './with-registry.js';
+} from './order-options.js';
+import { confirm, pluralize, registryOptions, type RegistryOptions, withRegistry, yesOption } from './registry-command.js';
 
 /** What its agent proves after the reset, and before the device loses its state, counts for so long. */
 const LOST_STATE =

@@ -4,26 +4,29 @@ import {
   formatTable,
   idArgument,
   integerArgument,
-  readClock,
-  readFolderLock,
   withExamples,
   withPlaceOptions,
-} from '@latchkey/runtime';
+} from '@latchkey/runtime/cli';
+import { readClock } from '@latchkey/runtime/daemon';
+import { readFolderLock } from '@latchkey/runtime/files';
 import { Command, InvalidArgumentError } from 'commander';
-import type { AuditEntry } from '../audit.js';
-import { diagnoseNode } from '../diagnosis.js';
-import { surroundingsOf } from '../diagnosis-situation.js';
-import { isoTime } from '../iso-time.js';
-import { echoFilters, filterNodes, type FilterOptions, filterOptions } from '../node-filter.js';
-import { NODE_HEADINGS, nodeFields, nodeTableRow, type NodeView, viewNode } from '../node-view.js';
-import type { Registry } from '../registry.js';
-import { notFound } from '../registry-failures.js';
-import type { NodeInfo, UnsealedNode } from '../rows.js';
-import { disableCommand, enableCommand, moveCommand, removeCommand, setCommand } from './node-changes.js';
+import { type AuditEntry, type Registry, notFound, type NodeInfo, type UnsealedNode } from '@latchkey/registry';
+import {
+  diagnoseNode,
+  surroundingsOf,
+  NODE_HEADINGS,
+  nodeFields,
+  nodeTableRow,
+  type NodeView,
+  viewNode,
+} from '@latchkey/operations';
+import { isoTime } from '@latchkey/runtime/iso-time';
+import { echoFilters, filterNodes, type FilterOptions, filterOptions } from './node-filter.js';
+import { disableCommand, enableCommand, moveCommand, removeCommand, setCommand } from './node-update.js';
 import { resetCommand } from './node-reset.js';
-import { auditTable } from './entry-table.js';
+import { auditTable } from './audit-table.js';
 import { formatAdvice, type Step, stepsFor } from './next-steps.js';
-import { printJson, printJsonList, registryOptions, type RegistryOptions, withRegistry } from './with-registry.js';
+import { printJson, printJsonList, registryOptions, type RegistryOptions, withRegistry } from './registry-command.js';
 
 const DEFAULT_LIMIT = 100;
 /** Entries of a node's life that `show` tells. */

@@ -1,14 +1,21 @@
 import { formatId } from '@latchkey/protocol';
-import { Failure, formatDuration, idArgument, integerArgument, UsageFailure, withExamples } from '@latchkey/runtime';
+import { Failure, UsageFailure } from '@latchkey/runtime/failure';
+import { formatDuration } from '@latchkey/runtime/config';
+import { idArgument, integerArgument, withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
-import type { NodeBatch } from '../batch.js';
-import { DeviceKeys } from '../device-keys.js';
-import { enrol } from '../enrolment.js';
-import { isoTime } from '../iso-time.js';
-import { ManifestOutput, type ManifestOutputOptions, manifestOutputOptions } from '../handover.js';
-import { generateNodes, generateSplitNodes, manifestOf, MAX_ORDER_NODES } from '../order.js';
-import { withProgress } from '../progress.js';
-import type { Registry } from '../registry.js';
+import {
+  type NodeBatch,
+  DeviceKeys,
+  enrol,
+  generateNodes,
+  generateSplitNodes,
+  manifestOf,
+  MAX_ORDER_NODES,
+} from '@latchkey/operations';
+import { isoTime } from '@latchkey/runtime/iso-time';
+import { ManifestOutput, type ManifestOutputOptions, manifestOutputOptions } from './manifest-output.js';
+import { withProgress } from './progress.js';
+import type { Registry } from '@latchkey/registry';
 import { requireController } from './controller.js';
 import {
   checkWindow,
@@ -24,8 +31,8 @@ import {
   manufacturerFrom,
   rejectBothFromStandardInput,
   storedWindow,
-} from './order-terms.js';
-import { pluralize, printJson, registryOptions, type RegistryOptions, withRegistry } from './with-registry.js';
+} from './order-options.js';
+import { pluralize, printJson, registryOptions, type RegistryOptions, withRegistry } from './registry-command.js';
 
 interface CreateOptions extends RegistryOptions, ManifestOutputOptions, JoinWindow, DeviceKeyOptions {
   readonly installer: string;

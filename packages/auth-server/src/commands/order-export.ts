@@ -1,13 +1,15 @@
-import { createFile, exists, type ManifestLine, UsageFailure, withExamples } from '@latchkey/runtime';
+import { createFile, exists } from '@latchkey/runtime/files';
+import type { ManifestLine } from '@latchkey/provisioning';
+import { UsageFailure } from '@latchkey/runtime/failure';
+import { withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
-import { requireOrder, recordExport } from '../changes.js';
-import { ManifestOutput, type ManifestOutputOptions, manifestOutputOptions } from '../handover.js';
-import { labelSheet } from '../labels.js';
-import { remainingManifest } from '../order.js';
-import type { Registry } from '../registry.js';
+import { requireOrder, recordExport, remainingManifest } from '@latchkey/operations';
+import { ManifestOutput, type ManifestOutputOptions, manifestOutputOptions } from './manifest-output.js';
+import { labelSheet } from './label-sheet.js';
+import type { Registry } from '@latchkey/registry';
 import { freeName } from './next-steps.js';
-import { INSTALLER_HALVES, withOrderNumber } from './order-terms.js';
-import { pluralize, type RegistryOptions, withRegistry } from './with-registry.js';
+import { INSTALLER_HALVES, withOrderNumber } from './order-options.js';
+import { pluralize, type RegistryOptions, withRegistry } from './registry-command.js';
 
 /** Labels on one sheet at most: some 500 pages, 30 MB. */
 const MAX_LABELS = 10_000;

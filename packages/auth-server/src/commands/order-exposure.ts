@@ -1,10 +1,9 @@
 import { formatId } from '@latchkey/protocol';
-import { formatDate, formatTable, integerArgument, withExamples } from '@latchkey/runtime';
+import { formatDate, formatTable, integerArgument, withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
-import { requireOrder } from '../changes.js';
-import { type Exposure, exposureOfOrder, exposureByOrder } from '../exposure.js';
-import { isoTime } from '../iso-time.js';
-import { printJsonList, registryOptions, type RegistryOptions, withRegistry } from './with-registry.js';
+import { requireOrder, type Exposure, exposureOfOrder, exposureByOrder } from '@latchkey/operations';
+import { isoTime } from '@latchkey/runtime/iso-time';
+import { printJsonList, registryOptions, type RegistryOptions, withRegistry } from './registry-command.js';
 
 interface ExposureOptions extends RegistryOptions {
   readonly limit: number;

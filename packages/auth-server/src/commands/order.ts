@@ -1,15 +1,21 @@
 import { formatId } from '@latchkey/protocol';
-import { formatDuration, formatFields, formatTable, withExamples } from '@latchkey/runtime';
+import { formatDuration } from '@latchkey/runtime/config';
+import { formatFields, formatTable, withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
-import { requireOrder, orderNotFound, setJoinWindow, setOrderState } from '../changes.js';
-import { isoTime } from '../iso-time.js';
-import { orderStatus, type OrderStatus } from '../order-state.js';
-import type { Registry } from '../registry.js';
-import type { OrderRecord } from '../rows.js';
+import { requireOrder, orderNotFound, setJoinWindow, setOrderState } from '@latchkey/operations';
+import { isoTime } from '@latchkey/runtime/iso-time';
+import { orderStatus, type OrderStatus, type Registry, type OrderRecord } from '@latchkey/registry';
 import { createCommand } from './order-create.js';
 import { exposureCommand } from './order-exposure.js';
 import { exportCommand, labelsCommand } from './order-export.js';
-import { checkWindow, describeWindow, type JoinWindow, joinWindowOptions, withOrderNumber, storedWindow } from './order-terms.js';
+import {
+  checkWindow,
+  describeWindow,
+  type JoinWindow,
+  joinWindowOptions,
+  withOrderNumber,
+  storedWindow,
+} from './order-options.js';
 import {
   confirm,
   pluralize,
@@ -19,7 +25,7 @@ import {
   type RegistryOptions,
   withRegistry,
   yesOption,
-} from './with-registry.js';
+} from './registry-command.js';
 
 export function orderCommand(): Command {
   return new Command('order')

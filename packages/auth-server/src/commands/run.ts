@@ -1,33 +1,26 @@
+import { CoapServer, ServerMetrics } from '@latchkey/coap';
 import {
-  CoapServer,
   createLog,
   type Daemon,
   randomOctets,
-  type Endpoint,
-  exists,
-  httpOption,
-  type ListenAddress,
-  listenOption,
-  loadConfig,
-  lockFolder,
   type Log,
   type LogLevel,
-  logLevelOption,
   readClock,
   runDaemon,
-  ServerMetrics,
   limitMemory,
-  withExamples,
-} from '@latchkey/runtime';
+} from '@latchkey/runtime/daemon';
+import { type Endpoint, httpOption, type ListenAddress } from '@latchkey/runtime/net';
+import { exists, lockFolder } from '@latchkey/runtime/files';
+import { listenOption, logLevelOption, withExamples } from '@latchkey/runtime/cli';
+import { loadConfig } from '@latchkey/runtime/config';
 import { Command } from 'commander';
-import { logCheckpoint } from '../audit-head.js';
-import { AuthServer } from '../auth-server.js';
+import { logCheckpoint } from '../server/audit-checkpoint.js';
+import { AuthServer } from '../server/auth-server.js';
 import { configSchema } from '../config.js';
-import { telemetryOf, RegistryTelemetry } from '../observation.js';
-import { Registry } from '../registry.js';
-import { requireRegistry } from '../registry-failures.js';
-import { startStoreWatchdog } from '../store-watch.js';
-import { masterKeyOf, registryOptions, type RegistryOptions } from './with-registry.js';
+import { telemetryOf, RegistryTelemetry } from '../telemetry/telemetry.js';
+import { Registry, requireRegistry } from '@latchkey/registry';
+import { startStoreWatchdog } from '../server/store-watchdog.js';
+import { masterKeyOf, registryOptions, type RegistryOptions } from './registry-command.js';
 
 /** In the audit log. */
 const AUDIT_ACTOR = 'auth-server';

@@ -2,13 +2,13 @@ import { formatId } from '@latchkey/protocol';
 import {
   type ApplicationKeyOptions,
   applicationKeyOptions,
-  Failure,
   formatApplicationKey,
   idArgument,
   STATE_FOLDERS,
   warnIfExpired,
   withExamples,
-} from '@latchkey/runtime';
+} from '@latchkey/runtime/cli';
+import { Failure } from '@latchkey/runtime/failure';
 import { Command } from 'commander';
 import { type StateOptions, stateOptions, withApplicationRoots } from './state.js';
 

@@ -1,5 +1,5 @@
-import { withExamples } from '@latchkey/runtime';
-import { formerKeyNotice, nextMasterKey } from '@latchkey/store';
+import { withExamples } from '@latchkey/runtime/cli';
+import { formerKeyNotice, nextMasterKey } from '@latchkey/keyring';
 import { Command } from 'commander';
 import { type StateOptions, stateOptions, withApplicationRoots } from './state.js';
 

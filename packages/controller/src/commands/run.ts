@@ -1,51 +1,34 @@
 import { join } from 'node:path';
-import {
-  AuthServer,
-  COMBINED_MODE_HOLDER,
-  Registry,
-  RegistryTelemetry,
-  logCheckpoint,
-  startStoreWatchdog,
-} from '@latchkey/auth-server';
+import { AuthServer, RegistryTelemetry, logCheckpoint, startStoreWatchdog } from '@latchkey/auth-server';
+import { COMBINED_MODE_HOLDER, Registry } from '@latchkey/registry';
 import { formatId, Respondent } from '@latchkey/protocol';
+import type { Check } from '@latchkey/runtime/telemetry';
+import { ClientMetrics, CoapServer, ServerMetrics } from '@latchkey/coap';
 import {
-  type Check,
-  ClientMetrics,
-  CoapServer,
   createLog,
-  type Credential,
   type Daemon,
   randomOctets,
-  type Endpoint,
-  exists,
-  Failure,
-  formatEndpoint,
-  httpOption,
-  type ListenAddress,
-  listenOption,
-  loadConfig,
-  lockFolder,
   type Log,
   type LogLevel,
-  logLevelOption,
-  ensurePrivateFolder,
   readClock,
-  readCredential,
   repeat,
   runDaemon,
-  ServerMetrics,
-  UsageFailure,
   limitMemory,
-  withExamples,
-} from '@latchkey/runtime';
-import { findMasterKey, readMasterKey, readOrCreateMasterKey } from '@latchkey/store';
+} from '@latchkey/runtime/daemon';
+import { type Credential, readCredential } from '@latchkey/provisioning';
+import { type Endpoint, formatEndpoint, httpOption, type ListenAddress } from '@latchkey/runtime/net';
+import { exists, lockFolder, ensurePrivateFolder } from '@latchkey/runtime/files';
+import { Failure, UsageFailure } from '@latchkey/runtime/failure';
+import { listenOption, logLevelOption, withExamples } from '@latchkey/runtime/cli';
+import { loadConfig } from '@latchkey/runtime/config';
+import { findMasterKey, readMasterKey, readOrCreateMasterKey } from '@latchkey/keyring';
 import { Command } from 'commander';
 import { type Config, configSchema } from '../config.js';
 import { Controller } from '../controller.js';
-import { type AuthServerClient, InProcessAuthServerClient, CoapAuthServerClient } from '../link.js';
-import { telemetryOf } from '../observation.js';
-import { ApplicationRootStore, holdsPsks } from '../psk-store.js';
-import { rotateCommand, TidAllocator } from '../serials.js';
+import { type AuthServerClient, InProcessAuthServerClient, CoapAuthServerClient } from '../auth-server-client.js';
+import { telemetryOf } from '../telemetry.js';
+import { ApplicationRootStore, holdsPsks } from '../application-root-store.js';
+import { rotateCommand, TidAllocator } from '../tid-allocator.js';
 import { applicationRootStorePath, masterKeySourceOf, pskStorePaths, type StateOptions, stateOptions } from './state.js';
 
 const SERIALS_FILE = 'serials.json';

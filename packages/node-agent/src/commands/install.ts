@@ -1,15 +1,9 @@
 import { deriveInitialKey, formatId, installNode, type NodeState, type Secret } from '@latchkey/protocol';
-import {
-  Failure,
-  formatEndpoint,
-  idArgument,
-  lockFolder,
-  MANIFEST_HELP,
-  ensurePrivateFolder,
-  peerArgument,
-  UsageFailure,
-  withExamples,
-} from '@latchkey/runtime';
+import { Failure, UsageFailure } from '@latchkey/runtime/failure';
+import { formatEndpoint } from '@latchkey/runtime/net';
+import { idArgument, peerArgument, withExamples } from '@latchkey/runtime/cli';
+import { lockFolder, ensurePrivateFolder } from '@latchkey/runtime/files';
+import { MANIFEST_HELP } from '@latchkey/provisioning';
 import { Command } from 'commander';
 import type { Installation, InstallationOptions } from '../installation.js';
 import { NodeFile, type StoredNode } from '../node-file.js';

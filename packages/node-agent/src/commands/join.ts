@@ -1,9 +1,11 @@
 import { formatId } from '@latchkey/protocol';
-import { createLog, loadConfig, type LogLevel, logLevelOption, withExamples } from '@latchkey/runtime';
+import { createLog, type LogLevel } from '@latchkey/runtime/daemon';
+import { loadConfig } from '@latchkey/runtime/config';
+import { logLevelOption, withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
 import { configSchema } from '../config.js';
 import { NodeAgent } from '../node-agent.js';
-import { type SaveCodeCache, MemorySaver } from '../thrift.js';
+import { type SaveCodeCache, MemorySaver } from '../memory-saver.js';
 import { openLocked, stateOption } from './state.js';
 
 interface JoinOptions {

@@ -2,14 +2,14 @@ import { deriveApplicationRoot, formatId } from '@latchkey/protocol';
 import {
   type ApplicationKeyOptions,
   applicationKeyOptions,
-  Failure,
   formatApplicationKey,
   warnIfExpired,
   withExamples,
-} from '@latchkey/runtime';
+} from '@latchkey/runtime/cli';
+import { Failure } from '@latchkey/runtime/failure';
 import { Command } from 'commander';
 import { expiryOf, NodeFile } from '../node-file.js';
-import { CumulativeUptime } from '../powered-clock.js';
+import { CumulativeUptime } from '../cumulative-uptime.js';
 import { stateOption } from './state.js';
 
 export function keyCommand(): Command {

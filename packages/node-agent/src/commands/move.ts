@@ -1,5 +1,6 @@
 import { formatId } from '@latchkey/protocol';
-import { type Endpoint, formatEndpoint, idArgument, peerArgument, withExamples } from '@latchkey/runtime';
+import { type Endpoint, formatEndpoint } from '@latchkey/runtime/net';
+import { idArgument, peerArgument, withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
 import { openLocked, stateOption } from './state.js';
 

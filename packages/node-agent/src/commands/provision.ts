@@ -1,4 +1,5 @@
-import { ensurePrivateFolder, lockFolder, withExamples } from '@latchkey/runtime';
+import { ensurePrivateFolder, lockFolder } from '@latchkey/runtime/files';
+import { withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
 import { stateOption } from './state.js';
 

@@ -1,21 +1,13 @@
-import {
-  createLog,
-  type Daemon,
-  httpOption,
-  type ListenAddress,
-  loadConfig,
-  type Log,
-  type LogLevel,
-  logLevelOption,
-  runDaemon,
-  withExamples,
-} from '@latchkey/runtime';
+import { createLog, type Daemon, type Log, type LogLevel, runDaemon } from '@latchkey/runtime/daemon';
+import { httpOption, type ListenAddress } from '@latchkey/runtime/net';
+import { loadConfig } from '@latchkey/runtime/config';
+import { logLevelOption, withExamples } from '@latchkey/runtime/cli';
 import { formatId } from '@latchkey/protocol';
 import { Command } from 'commander';
 import { type Config, configSchema } from '../config.js';
 import { NodeAgent } from '../node-agent.js';
-import { telemetryOf } from '../observation.js';
-import { type SaveCodeCache, MemorySaver } from '../thrift.js';
+import { telemetryOf } from '../telemetry.js';
+import { type SaveCodeCache, MemorySaver } from '../memory-saver.js';
 import { openLocked, stateOption } from './state.js';
 
 interface RunOptions {

@@ -1,4 +1,5 @@
-import { type FileLock, folderArgument, lockFolder, repeatInAdvice } from '@latchkey/runtime';
+import { type FileLock, lockFolder } from '@latchkey/runtime/files';
+import { folderArgument, repeatInAdvice } from '@latchkey/runtime/cli';
 import { Option } from 'commander';
 import { NodeFile } from '../node-file.js';
 

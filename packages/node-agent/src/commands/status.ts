@@ -1,7 +1,7 @@
-import { withExamples } from '@latchkey/runtime';
+import { withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
 import { NodeFile } from '../node-file.js';
-import { CumulativeUptime } from '../powered-clock.js';
+import { CumulativeUptime } from '../cumulative-uptime.js';
 import { stateOption } from './state.js';
 
 export function statusCommand(): Command {

@@ -1,0 +1,100 @@
+/** The sheet of labels an administrator prints for an installer: a QR code per node, in one page of HTML that loads nothing. */
+
+import { formatId } from '@latchkey/protocol';
+import { formatDate } from '@latchkey/runtime/cli';
+import { formatEndpoint } from '@latchkey/runtime/net';
+import { formatLabelInCapitals, type ManifestLine } from '@latchkey/provisioning';
+import { encodeQR } from 'qr';
+import type { OrderRecord } from '@latchkey/registry';
+
+/** What the head of the sheet tells of the order. */
+export type SheetHeader = Pick<OrderRecord, 'number' | 'installer' | 'createdAt'>;
+
+/** Light modules around a QR code (ISO/IEC 18004, 5.3.8). */
+const QUIET_ZONE = 4;
+
+/** The sheet in pieces, one a label: some kilobytes each, so that a large order is never one string. */
+export function* labelSheet(lines: Iterable<ManifestLine>, order: SheetHeader): Iterable<string> {
+  yield headerOf(order);
+  for (const line of lines) yield labelOf(line);
+  yield '</main>\n</body>\n</html>\n';
+}
+
+function headerOf({ number, installer, createdAt }: SheetHeader): string {
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width">
+<title>Labels of order ${number}</title>
+<style>${STYLE}</style>
+</head>
+<body>
+<header>
+<h1>Order ${number} for ${escapeHtml(installer)}</h1>
+<p><time>${formatDate(createdAt)}</time></p>
+<p><strong>This sheet holds the initial keys of the nodes. Hand it to the installer and nobody else, and shred it after installing.</strong></p>
+<p>On each device, run <code>latchkey-node-agent install --state DIR --label -</code> and scan the code of its label.</p>
+</header>
+<main>
+`;
+}
+
+/** The key is in the code alone: a glance at the sheet, or a photograph of poor quality, does not give it away. */
+function labelOf(line: ManifestLine): string {
+  const id = formatId(line.idI);
+  return `<article>
+${qrCode(formatLabelInCapitals(line), `QR code of node ${id}`)}
+<dl><dt>Node</dt><dd class="id">${id}</dd><dt>Controller</dt><dd>${formatId(line.idC)}</dd><dd>${escapeHtml(formatEndpoint(line.controller))}</dd></dl>
+</article>
+`;
+}
+
+/** Each row of modules as runs of dark ones, one unit high, drawn along the row's middle. */
+function qrCode(text: string, title: string): string {
+  const rows = encodeQR(text, 'raw', { ecc: 'medium', border: QUIET_ZONE });
+  const path = rows.flatMap((row, y) => runs(row).map(({ x, length }) => `M${x} ${y}.5h${length}`)).join('');
+  return `<svg role="img" aria-label="${title}" viewBox="0 0 ${rows.length} ${rows.length}"><path d="${path}"/></svg>`;
+}
+
+interface ModuleRun {
+  readonly x: number;
+  readonly length: number;
+}
+
+function runs(row: readonly boolean[]): ModuleRun[] {
+  const found: ModuleRun[] = [];
+  for (let x = row.indexOf(true); x !== -1;) {
+    const light = row.indexOf(false, x);
+    const end = light === -1 ? row.length : light;
+    found.push({ x, length: end - x });
+    x = row.indexOf(true, end);
+  }
+  return found;
+}
+
+const ENTITIES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
+
+function escapeHtml(text: string): string {
+  return text.replaceAll(/[&<>"']/g, (character) => ENTITIES[character] ?? '');
+}
+
+const STYLE = `
+@page { size: A4; margin: 12mm 10mm; }
+:root { color-scheme: light; }
+* { box-sizing: border-box; margin: 0; }
+body { max-width: 189mm; margin: 0 auto; background: #fff; color: #000; font: 9pt/1.35 sans-serif; }
+header { margin-bottom: 5mm; }
+h1 { font-size: 15pt; overflow-wrap: anywhere; }
+code, dd { font-family: "DejaVu Sans Mono", "Liberation Mono", Menlo, Consolas, monospace; }
+main { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 2.5mm; }
+article { display: flex; align-items: center; gap: 1mm; padding: 1mm; border: 0.2mm dashed #888; break-inside: avoid; }
+svg { flex: none; width: 30mm; height: 30mm; background: #fff; }
+path { stroke: #000; shape-rendering: crispEdges; }
+dl { min-width: 0; }
+dt { font-size: 6.5pt; color: #444; }
+dd { font-size: 7.5pt; overflow-wrap: anywhere; }
+.id { margin-bottom: 1.5mm; font-size: 13.5pt; font-weight: bold; overflow-wrap: normal; }
+@media screen { body { padding: 5mm 0; } }
+`;

@@ -1,0 +1,103 @@
+/** The installer's manifest as a file: plain, or encrypted to a passphrase or to age recipients. */
+
+import { join } from 'node:path';
+import {
+  checkNewPassphrase,
+  checkRecipients,
+  encryptManifest,
+  formatManifest,
+  type ManifestLine,
+  type ManifestRecipients,
+  parsePassphrase,
+} from '@latchkey/provisioning';
+import { createFile, exists, ensurePrivateFolder, readSecretFile } from '@latchkey/runtime/files';
+import { readSecretInput } from '@latchkey/runtime/cli';
+import { UsageFailure } from '@latchkey/runtime/failure';
+import { type Command, Option } from 'commander';
+
+export interface ManifestOutputOptions {
+  readonly out: string;
+  readonly recipient?: readonly string[];
+  readonly passphraseFile?: string;
+}
+
+export function manifestOutputOptions(command: Command): Command {
+  return command
+    .requiredOption('--out <dir>', 'folder for manifest.csv, which holds the initial keys')
+    .addOption(
+      new Option('--recipient <age1...>', 'encrypt the manifest to an age recipient; may be given again').argParser(
+        (text: string, before: readonly string[] | undefined) => [...(before ?? []), text],
+      ),
+    )
+    .addOption(
+      new Option(
+        '--passphrase-file <file>',
+        'encrypt the manifest to a passphrase; - reads standard input, unseen where it is typed',
+      ).conflicts('recipient'),
+    );
+}
+
+/** A place for a manifest that is free, and who may read what is put there. */
+export class ManifestOutput {
+  readonly path: string;
+  readonly recipients: ManifestRecipients | undefined;
+
+  private constructor(path: string, recipients: ManifestRecipients | undefined) {
+    this.path = path;
+    this.recipients = recipients;
+  }
+
+  /** Before anything is drawn or changed: whatever is wrong with the options is found here. */
+  static async prepare({ out, recipient, passphraseFile }: ManifestOutputOptions): Promise<ManifestOutput> {
+    const recipients = await recipientsFrom(recipient, passphraseFile);
+    await ensurePrivateFolder(out);
+    const path = join(out, recipients === undefined ? 'manifest.csv' : 'manifest.csv.age');
+    if (await exists(path))
+      throw new UsageFailure(`${path} exists already`, { advice: 'Nothing was changed. Choose another folder.' });
+    return new ManifestOutput(path, recipients);
+  }
+
+  /** The manifest gets its name once `beforeCommit` has put what it says into the registry: nobody takes one that is worth nothing. */
+  async write(lines: Iterable<ManifestLine>, beforeCommit?: () => Promise<void>): Promise<void> {
+    const text = formatManifest(lines);
+    await createFile(
+      this.path,
+      this.recipients === undefined ? text : await encryptManifest(text, this.recipients),
+      beforeCommit,
+    );
+  }
+
+  /** What to tell whoever ordered. */
+  get advice(): string {
+    if (this.recipients === undefined)
+      return `The manifest is ${this.path}. It holds the initial keys: hand it to the installer and nobody else.`;
+    const who = 'passphrase' in this.recipients ? 'whoever has the passphrase' : 'its recipients';
+    return `The manifest is ${this.path}, encrypted: ${who} can read it.`;
+  }
+}
+
+async function recipientsFrom(
+  recipients: readonly string[] | undefined,
+  passphraseFile: string | undefined,
+): Promise<ManifestRecipients | undefined> {
+  if (recipients !== undefined) {
+    await checkRecipients(recipients);
+    return { recipients };
+  }
+  if (passphraseFile === undefined) return undefined;
+  if (passphraseFile === '-') return { passphrase: await promptNewPassphrase() };
+  const passphrase = parsePassphrase(await readSecretFile(passphraseFile, '--passphrase-file'), passphraseFile);
+  checkNewPassphrase(passphrase);
+  return { passphrase };
+}
+
+/** Who types it does not see it, and types it twice. */
+async function promptNewPassphrase(): Promise<string> {
+  const promptPassphrase = async (prompt: string): Promise<string> =>
+    parsePassphrase(await readSecretInput(prompt, 'a passphrase'), 'standard input');
+  const passphrase = await promptPassphrase('New passphrase (it is not shown):');
+  checkNewPassphrase(passphrase);
+  if (process.stdin.isTTY && (await promptPassphrase('The same once more:')) !== passphrase)
+    throw new UsageFailure('the two passphrases differ', { advice: 'Nothing was changed. Try again.' });
+  return passphrase;
+}

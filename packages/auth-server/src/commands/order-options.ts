@@ -1,0 +1,143 @@
+/** What commands about orders share: which order, and on which terms. */
+
+import {
+  type CommandLine,
+  endTimeArgument,
+  type GivenTime,
+  integerArgument,
+  startTimeArgument,
+  TIME_HELP,
+} from '@latchkey/runtime/cli';
+import { DEVICE_KEYS_HELP } from '@latchkey/provisioning';
+import { formatDuration, parseDuration } from '@latchkey/runtime/config';
+import { UsageFailure } from '@latchkey/runtime/failure';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { DEFAULT_GRACE } from '@latchkey/operations';
+import { registryOptions } from './registry-command.js';
+
+/** Seconds: 30 days. */
+const DEFAULT_LIFETIME = 2_592_000;
+
+/** How long the keys of ordered nodes last, in seconds. */
+export function lifetimeOption(): Option {
+  return new Option('--lifetime <duration>', 'of the keys they get: 45s, 90m, 12h, 30d, 2w, or none')
+    .argParser(durationArgument)
+    .default(DEFAULT_LIFETIME, formatDuration(DEFAULT_LIFETIME));
+}
+
+/** How long an expired key may still renew itself, in seconds. */
+export function graceOption(): Option {
+  return new Option('--grace <duration>', 'how long an expired key may still renew itself; none: not at all')
+    .argParser(durationArgument)
+    .default(DEFAULT_GRACE, formatDuration(DEFAULT_GRACE));
+}
+
+export function durationArgument(text: string): number {
+  const seconds = parseDuration(text);
+  if (seconds === undefined) throw new InvalidArgumentError('expected e.g. 45s, 90m, 12h, 30d, 2w, or none; 136 years at most');
+  return seconds;
+}
+
+/** Characters of an installer's name: every row of a list is as wide as the longest. */
+const MAX_NAME = 128;
+
+export function installerArgument(text: string): string {
+  const name = text.trim();
+  const { length } = Array.from(name);
+  if (length === 0 || length > MAX_NAME || /\p{Cc}/u.test(name))
+    throw new InvalidArgumentError(`expected a name of 1 to ${MAX_NAME} characters, on one line`);
+  return name;
+}
+
+/** A name made of a file's: what does not fit is left out, from its front. */
+export function installerOfFile(path: string): string {
+  return Array.from(path.replaceAll(/\p{Cc}/gu, '?'))
+    .slice(-MAX_NAME)
+    .join('');
+}
+
+/** Where the device keys of nodes are, and who has them too. */
+export interface DeviceKeyOptions {
+  readonly deviceKeys?: string;
+  readonly manufacturer?: string;
+}
+
+/** What to do with a manifest or labels of split keys. */
+export const INSTALLER_HALVES =
+  "The keys in it are the installer's halves: each device needs its device key, too (latchkey-node-agent provision).\n";
+
+/** @param what the initial keys are, with device keys */
+export function deviceKeyOptions(command: Command, what: string): Command {
+  return command
+    .option(
+      '--device-keys <file>',
+      `mode 0600, the manufacturer's device keys, ${DEVICE_KEYS_HELP}: ${what}; - reads standard input`,
+    )
+    .option('--manufacturer <name>', 'who else holds the device keys (default: the name of the file)', installerArgument);
+}
+
+/** Returns who holds the device keys, or `undefined` if none were given. */
+export function manufacturerFrom({ deviceKeys, manufacturer }: DeviceKeyOptions): string | undefined {
+  if (deviceKeys !== undefined) return manufacturer ?? installerOfFile(deviceKeys);
+  if (manufacturer === undefined) return undefined;
+  throw new UsageFailure('--manufacturer is of --device-keys, which is missing', { advice: 'Nothing was changed. Give both.' });
+}
+
+/** Two files of one command cannot both come from standard input. */
+export function rejectBothFromStandardInput(deviceKeys: string | undefined, other: string | undefined): void {
+  if (deviceKeys !== '-' || other !== '-') return;
+  throw new UsageFailure('standard input cannot be both the device keys and another file', {
+    advice: 'Nothing was changed. Put one of them into a file of mode 0600.',
+  });
+}
+
+/** When the nodes of an order may join for the first time. */
+export interface JoinWindow {
+  readonly joinFrom?: GivenTime;
+  readonly joinUntil?: GivenTime;
+}
+
+export function joinWindowOptions(command: Command): Command {
+  return command
+    .option('--join-from <time>', `no node joins for the first time before: ${TIME_HELP}`, startTimeArgument)
+    .option('--join-until <time>', `no node joins for the first time after: ${TIME_HELP}`, endTimeArgument);
+}
+
+/** A command about one order. */
+export function withOrderNumber(command: Command): Command {
+  return registryOptions(command.argument('<number>', 'of the order', integerArgument(1, 0xffff_ffff)));
+}
+
+/**
+ * Rejects a window that is never open.
+ *
+ * @param suspend the command that stops first joins at once, where the order exists
+ */
+export function checkWindow({ joinFrom, joinUntil }: JoinWindow, suspend?: CommandLine): void {
+  if (joinUntil === undefined) return;
+  if (joinFrom !== undefined && joinFrom.at >= joinUntil.at) {
+    throw new UsageFailure(`--join-until ${joinUntil.text} is not after --join-from ${joinFrom.text}`, {
+      advice: 'Nothing was changed.',
+    });
+  }
+  if (joinUntil.at <= Date.now()) {
+    throw new UsageFailure(`--join-until ${joinUntil.text} is over already`, {
+      advice: `Nothing was changed.${suspend === undefined ? '' : ' To suspend the order:'}`,
+      run: suspend === undefined ? [] : [suspend],
+    });
+  }
+}
+
+/** The window as an order stores it. */
+export function storedWindow({ joinFrom, joinUntil }: JoinWindow): { joinFrom?: number; joinUntil?: number } {
+  return {
+    ...(joinFrom === undefined ? {} : { joinFrom: joinFrom.at }),
+    ...(joinUntil === undefined ? {} : { joinUntil: joinUntil.at }),
+  };
+}
+
+/** ` from TIME until TIME`, each with its zone; empty without a window. */
+export function describeWindow({ joinFrom, joinUntil }: JoinWindow): string {
+  const from = joinFrom === undefined ? '' : ` from ${joinFrom.text}`;
+  return `${from}${joinUntil === undefined ? '' : ` until ${joinUntil.text}`}`;
+}

@@ -1,0 +1,111 @@
+import { once } from 'node:events';
+import { userInfo } from 'node:os';
+import { createInterface } from 'node:readline/promises';
+import { folderArgument, repeatInAdvice } from '@latchkey/runtime/cli';
+import { assertSamePidNamespace } from '@latchkey/runtime/files';
+import { UsageFailure } from '@latchkey/runtime/failure';
+import { findMasterKey, type MasterKeyOptions, masterKeyOptions, type MasterKeySource, readMasterKey } from '@latchkey/keyring';
+import type { Secret } from '@latchkey/protocol';
+import { type Command, Option } from 'commander';
+import { Registry, requireRegistry } from '@latchkey/registry';
+
+/** Characters written at once. */
+const WRITE_THRESHOLD = 65_536;
+
+/** What every command on a registry is told: its folder, and where its master key is. */
+export interface RegistryOptions extends MasterKeyOptions {
+  readonly data: string;
+}
+
+export function registryOptions(command: Command): Command {
+  return masterKeyOptions(command.addOption(dataOption()));
+}
+
+/** Every command names the folder of the registry, or the environment does. */
+function dataOption(): Option {
+  const option = new Option('--data <dir>', 'folder of the registry').env('LATCHKEY_DATA').argParser(folderArgument);
+  return repeatInAdvice(option.makeOptionMandatory());
+}
+
+export function masterKeySourceOf(options: RegistryOptions): Promise<MasterKeySource> {
+  return findMasterKey(options, 'master-key', options.data);
+}
+
+export async function masterKeyOf(options: RegistryOptions): Promise<Secret> {
+  return readMasterKey(await masterKeySourceOf(options));
+}
+
+/** Who runs this command, for the audit log. */
+export function currentUser(): string {
+  try {
+    return `user ${userInfo().username}`;
+  } catch {
+    // A user ID without a name.
+    return `user ${process.getuid?.() ?? 'unknown'}`;
+  }
+}
+
+/** Opens the registry for one command, beside a server that may be running on it. */
+export async function withRegistry<T>(options: RegistryOptions, use: (registry: Registry) => T | Promise<T>): Promise<T> {
+  await requireRegistry(options.data);
+  await assertSamePidNamespace(options.data);
+  const registry = await Registry.open(options.data, await masterKeyOf(options), currentUser());
+  try {
+    return await use(registry);
+  } finally {
+    await registry.close();
+  }
+}
+
+/** Asks on the terminal, unless `--yes` was given; without a terminal that is asked for. */
+export async function confirm(question: string, yes: true | undefined): Promise<void> {
+  if (yes === true) return;
+  if (!process.stdin.isTTY) throw new UsageFailure(question, { advice: 'Nothing was changed. Say --yes to do it.' });
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    // Ctrl-C and Ctrl-D are answers too.
+    const answer = await terminal.question(`${question} [y/N] `).catch(() => '');
+    if (!/^y(?:es)?$/i.test(answer.trim())) throw new UsageFailure('not confirmed', { advice: 'Nothing was changed.' });
+  } finally {
+    terminal.close();
+  }
+}
+
+export function yesOption(): Option {
+  return new Option('--yes', 'do not ask');
+}
+
+export function printJson(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+}
+
+/** A JSON array with one element a line, written as it is read: a registry may hold a million. */
+export function printJsonList(values: Iterable<unknown>): Promise<void> {
+  return printLines(listLines(values));
+}
+
+function* listLines(values: Iterable<unknown>): Generator<string> {
+  let separator = '[\n';
+  for (const value of values) {
+    yield `${separator}${JSON.stringify(value)}`;
+    separator = ',\n';
+  }
+  yield separator === '[\n' ? '[]\n' : '\n]\n';
+}
+
+/** Writes pieces to standard output no faster than they are read, which may take for ever: they are to hold nothing open meanwhile. */
+export async function printLines(pieces: Iterable<string>): Promise<void> {
+  let buffered = '';
+  for (const piece of pieces) {
+    buffered += piece;
+    if (buffered.length < WRITE_THRESHOLD) continue;
+    if (!process.stdout.write(buffered)) await once(process.stdout, 'drain');
+    buffered = '';
+  }
+  process.stdout.write(buffered);
+}
+
+/** `1 node`, `2 nodes`. */
+export function pluralize(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}

@@ -1,0 +1,336 @@
+/**
+ * SBS at work: one request from a controller in, one answer out. It remembers nothing between requests but the registry, so
+ * any replica on one store may answer any of them.
+ *
+ * Persist first, then answer: `commit` resolves when the disk has the key, and M8 is sealed after that.
+ */
+
+import {
+  answerCommitted,
+  type CoapCode,
+  type CommitDecision,
+  decodeLinkRequest,
+  formatId,
+  formatTid,
+  type Holdoff,
+  tryDecode,
+  type ServerDecision,
+  decide,
+  type LinkRefusal,
+  type LinkRequest,
+  retryAfterSeconds,
+  NONCE_LENGTH,
+  type OpenedRequest,
+  openLinkRequest,
+  REFUSALS,
+  REISSUE_HOLDOFF_MS,
+  sealAnswer,
+  type ServerAnswer,
+  type Secret,
+  isWithinTimeWindow,
+} from '@latchkey/protocol';
+import { RateLimitedLog, type Clock, type Log } from '@latchkey/runtime/daemon';
+import { Failure } from '@latchkey/runtime/failure';
+import { formatNid } from '@latchkey/runtime/net';
+import { ControllerClocks } from './controller-clocks.js';
+import { isoTime } from '@latchkey/runtime/iso-time';
+import { ControllerCache } from './controller-cache.js';
+import { type Registry, type ControllerRecord, type UnsealedNode, ActivityLog } from '@latchkey/registry';
+import { AuthServerMetrics } from '../telemetry/metrics.js';
+import { ClockRollbackGuard } from './clock-rollback-guard.js';
+
+/** Commits under way at once. LMDB gets slow for good when thousands join one transaction. */
+const MAX_CONCURRENT_COMMITS = 1_024;
+/** How often a commit that lost its comparison is judged anew before the controller is asked to come again. */
+const MAX_COMMIT_RETRIES = 4;
+
+/** Refusals for which the TS of the request may not have been looked at. */
+const UNTIMED: ReadonlySet<LinkRefusal> = new Set(['overloaded', 'storeFailed']);
+
+export interface AuthServerOptions {
+  readonly registry: Registry;
+  readonly clock: Clock;
+  readonly randomBytes: (n: number) => Uint8Array;
+  readonly log: Log;
+}
+
+/** An answer on the link under its CoAP code, or a bare code where no key is known to seal M9. */
+export interface LinkAnswer {
+  readonly code: CoapCode;
+  readonly payload?: Uint8Array | undefined;
+  readonly maxAge?: number | undefined;
+}
+
+/** What is answered. M9 says no more than its reason: `detail` is for the log here. */
+type FinalDecision =
+  | ServerAnswer
+  | {
+      readonly kind: 'refuse';
+      readonly refusal: LinkRefusal;
+      readonly detail?: RejectionDetail;
+      readonly maxAge?: number | undefined;
+    };
+
+interface RejectionDetail {
+  readonly reason: string;
+  readonly advice?: string | undefined;
+}
+
+export class AuthServer {
+  readonly metrics: AuthServerMetrics = new AuthServerMetrics();
+  readonly #registry: Registry;
+  readonly #clock: Clock;
+  readonly #randomBytes: (n: number) => Uint8Array;
+  readonly #log: Log;
+  readonly #rateLimitedLog: RateLimitedLog;
+  readonly #clockGuard: ClockRollbackGuard;
+  readonly #activity: ActivityLog;
+  readonly #clocks = new ControllerClocks();
+  readonly #controllerCache: ControllerCache;
+  #activeCommits = 0;
+
+  constructor({ registry, clock, randomBytes, log }: AuthServerOptions) {
+    this.#registry = registry;
+    this.#clock = clock;
+    this.#randomBytes = randomBytes;
+    this.#log = log;
+    this.#rateLimitedLog = new RateLimitedLog(log);
+    this.#controllerCache = new ControllerCache(registry);
+    this.#activity = new ActivityLog(registry.tables, log);
+    this.#clockGuard = new ClockRollbackGuard(registry, clock, log);
+  }
+
+  /** Answers M2 with M3 or M10, M7 with M8 or M11, either with M9. */
+  async answer(octets: Uint8Array): Promise<LinkAnswer> {
+    const request = tryDecode(decodeLinkRequest, octets);
+    if (request === undefined) {
+      this.metrics.joins.increment('malformed');
+      return { code: REFUSALS.malformed.code };
+    }
+    const since = performance.now();
+    if (this.#log.isLevelEnabled('debug')) this.#log.debug({ ...logFields(request), octets: octets.length }, 'received');
+
+    try {
+      return await this.#controllerCache.use(request.idC, (controller) => this.#answer(request, controller));
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      // The registry cannot be read: with no key, all that can be said is to come again.
+      this.#rateLimitedLog.warn('registry', { ...logFields(request), advice: error.advice }, error.message);
+      this.metrics.joins.increment('storeFailed');
+      return { code: REFUSALS.storeFailed.code, maxAge: retryAfterSeconds('storeFailed') };
+    } finally {
+      this.metrics.exchanges[request.type].observeSince(since);
+    }
+  }
+
+  async #answer(request: LinkRequest, controller: ControllerRecord | undefined): Promise<LinkAnswer> {
+    const { idC } = request;
+    const opened = controller && openWithEitherKey(request, controller);
+    // What need not be waited for is not: most requests do not wait at all but for the disk.
+    if (
+      controller === undefined ||
+      opened === undefined ||
+      (opened.skCs !== controller.skCs && !(await this.#activateIfStaged(controller, opened.skCs)))
+    ) {
+      const problem =
+        controller === undefined
+          ? 'from a controller the registry does not have'
+          : 'does not open: the credential of its controller differs from ours';
+      this.#rateLimitedLog.warn('link', logFields(request), `${request.type} ${problem}`);
+      if (controller !== undefined) this.#activity.recordAuthenticationFailure(idC, this.#clock().wallMs);
+      this.metrics.joins.increment('notAuthentic');
+      return { code: REFUSALS.notAuthentic.code };
+    }
+    this.#activity.recordControllerSeen(idC, this.#clock().wallMs);
+    return this.#seal(request, opened.request, await this.#decide(opened.request, request.tid), opened.skCs);
+  }
+
+  /** With the first request under the SK_cs that is to take over it does. */
+  async #activateIfStaged({ idC, stagedSkCs }: ControllerRecord, used: Secret): Promise<boolean> {
+    if (used !== stagedSkCs) return false;
+    const isActivated = await this.#registry.activateStagedKey(idC, used);
+    if (isActivated)
+      this.#log.info(
+        { controller: formatId(idC), key: used.fingerprint },
+        'controller uses its new SK_cs; the old one is erased',
+      );
+    return isActivated;
+  }
+
+  /** Why no join can come to its end, for a clock; `undefined` if none is known to prevent it. */
+  clockFault(): string | undefined {
+    return this.#clockGuard.fault() ?? this.#clocks.fault(this.#clock());
+  }
+
+  /** To be called every second or so, so that no request waits for it. */
+  async persistClock(): Promise<void> {
+    this.#clockGuard.reload();
+    await this.#clockGuard.persist();
+  }
+
+  /** Writes what was seen and not written yet. */
+  async close(): Promise<void> {
+    await this.#activity.close();
+    this.#controllerCache.close();
+  }
+
+  async #decide(opened: OpenedRequest, tid: bigint): Promise<FinalDecision> {
+    const { idI } = opened.body.m1;
+    for (let i = 0; i < MAX_COMMIT_RETRIES; i++) {
+      const wall = this.#clockGuard.trustedNow() ?? (await this.#trustedTime());
+      if (typeof wall !== 'number') return wall;
+      const node = i === 0 ? this.#registry.nodeInSnapshot(idI) : this.#registry.node(idI);
+      const decision = decide(opened, node, wall);
+      // The window of an M7 is wider, and it may be late through a slow disk: an M2 tells of clocks only.
+      if (opened.type === 'M2') this.#noteClock(opened, decision);
+      if (decision.kind !== 'commit' || node === undefined) {
+        if (decision.kind === 'answer' && opened.type === 'M2' && node !== undefined) {
+          this.#recordKeyRequest(opened, node, tid);
+          this.#registry.cacheNode(node);
+        }
+        // With M3 the key is what is sealed.
+        if (decision.kind !== 'answer' || decision.with !== 'M3') node?.key.wipe();
+        if (decision.kind === 'refuse' && decision.holdoff !== undefined) return heldOff(decision.refusal, decision.holdoff);
+        if (decision.kind === 'refuse' && decision.switchedAt !== undefined)
+          return switched(decision.refusal, decision.switchedAt);
+        return decision as FinalDecision;
+      }
+      const reason = this.#clockGuard.rejectionReason(decision.commit.ts);
+      if (reason !== undefined || this.#activeCommits >= MAX_CONCURRENT_COMMITS) {
+        node.key.wipe();
+        decision.to.wipe();
+        return rejection('overloaded', reason === undefined ? undefined : { reason });
+      }
+      const result = await this.#commit(opened, node, decision);
+      if (result !== 'conflict') return result;
+    }
+    return rejection('overloaded');
+  }
+
+  /** The time it is: one that is kept, or nothing is judged by it. */
+  async #trustedTime(): Promise<number | FinalDecision> {
+    try {
+      await this.#clockGuard.persist();
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      return rejection('storeFailed', { reason: error.message, advice: error.advice });
+    }
+    return this.#clockGuard.trustedNow() ?? rejection('overloaded', { reason: 'the clock is being set' });
+  }
+
+  /** `conflict`: somebody else's commit came first; what now holds must be judged anew. */
+  async #commit(opened: OpenedRequest, node: UnsealedNode, decision: CommitDecision): Promise<FinalDecision | 'conflict'> {
+    const { idI } = node;
+    const { to, commit } = decision;
+    this.#activeCommits += 1;
+    try {
+      const wall = (): number => this.#clock().wallMs;
+      const result = await this.#registry.commit(node, to, commit, wall, (now) => isWithinTimeWindow(opened, now));
+      if (result === 'conflict') return 'conflict';
+      if (result === 'expired') return rejection('clock');
+      const { idC, tid, nidI, lifetime } = commit;
+      this.#activity.recordJoin(idI);
+      this.metrics.joins.increment(node.initial ? 'joined' : 'renewed');
+      const fields = {
+        node: formatId(idI),
+        controller: formatId(idC),
+        tid: formatTid(tid),
+        lifetimeSeconds: lifetime,
+        at: formatNid(nidI),
+        keyBefore: node.key.fingerprint,
+        key: to.fingerprint,
+      };
+      this.#log.info(fields, 'node has a new key');
+      return answerCommitted(opened, decision);
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      return rejection('storeFailed', { reason: error.message, advice: error.advice });
+    } finally {
+      this.#activeCommits -= 1;
+      node.key.wipe();
+      to.wipe();
+    }
+  }
+
+  #seal(request: LinkRequest, opened: OpenedRequest, decision: FinalDecision, skCs: Secret): LinkAnswer {
+    const payload = sealAnswer(request, opened, decision, this.#randomBytes(NONCE_LENGTH), skCs);
+    if (decision.kind === 'refuse') {
+      const { reason, code, meaning } = REFUSALS[decision.refusal];
+      this.#recordRejection(opened, decision.refusal);
+      this.metrics.joins.increment(decision.refusal);
+      this.#rateLimitedLog.warn(
+        decision.refusal,
+        { ...logFields(request), node: formatId(opened.body.m1.idI), reason, advice: decision.detail?.advice },
+        `refused: ${decision.detail?.reason ?? `it ${meaning}`}`,
+      );
+      return { code, payload, maxAge: decision.maxAge ?? retryAfterSeconds(decision.refusal) };
+    }
+    this.#activity.timely(request.idC);
+    if (decision.with === 'M3') decision.key.wipe();
+    if (decision.with === 'M11') decision.applicationRoot.wipe();
+    if (this.#log.isLevelEnabled('debug')) {
+      const { with: message } = decision;
+      this.#log.debug({ ...logFields(request), node: formatId(opened.body.m1.idI), message, octets: payload.length }, 'sent');
+    }
+    return { code: '2.04', payload };
+  }
+
+  /** Not for a copy of an M2 whose transaction the node has completed. */
+  #recordKeyRequest({ idC, body }: OpenedRequest, node: UnsealedNode, tid: bigint): void {
+    if (node.committed?.idC === idC && tid <= node.committed.tid) return;
+    this.#activity.recordKeyRequest(body.m1.idI, idC, this.#clock().wallMs);
+  }
+
+  #noteClock({ idC, body }: OpenedRequest, judgement: ServerDecision): void {
+    const now = this.#clock();
+    const refused = judgement.kind === 'refuse' && judgement.refusal === 'clock';
+    this.#clocks.judged(idC, refused ? Number(body.ts) - now.wallMs : undefined, now);
+  }
+
+  #recordRejection({ idC, body }: OpenedRequest, refusal: LinkRefusal): void {
+    const now = this.#clock().wallMs;
+    const skew = refusal === 'clock' ? Number(body.ts) - now : undefined;
+    this.#activity.recordRejection(body.m1.idI, idC, refusal, now, skew);
+    if (skew !== undefined) this.#activity.recordClockSkew(idC, skew, now);
+    else if (!UNTIMED.has(refusal)) this.#activity.timely(idC);
+  }
+}
+
+/** For the log. */
+function logFields({ type, idC, tid }: LinkRequest): {
+  readonly message: string;
+  readonly controller: string;
+  readonly tid: string;
+} {
+  return { message: type, controller: formatId(idC), tid: formatTid(tid) };
+}
+
+function rejection(name: LinkRefusal, detail?: RejectionDetail): FinalDecision {
+  return { kind: 'refuse', refusal: name, ...(detail === undefined ? {} : { detail }) };
+}
+
+/** The wire has one reason for all that passes. The log tells this one, and the node when to come again. */
+function heldOff(refusal: LinkRefusal, { reissuedAt, remainingMs }: Holdoff): FinalDecision {
+  const end = isoTime(reissuedAt + REISSUE_HOLDOFF_MS);
+  const why = `at ${isoTime(reissuedAt)} its node was given an initial key again, or the registry was restored; what bears a TS up to ${end} may be from before`;
+  const maxAge = remainingMs > 0 ? Math.ceil(remainingMs / 1000) : retryAfterSeconds(refusal);
+  return { kind: 'refuse', refusal, detail: { reason: why }, maxAge };
+}
+
+/** Nobody is to blame for the proof of a transaction that was under way at a switch. The log tells why it does not open. */
+function switched(refusal: LinkRefusal, at: number): FinalDecision {
+  const why = `its proof does not open, and at ${isoTime(at)} its controller was switched to or from pass-through, or the registry was restored: the transaction may have been under way then`;
+  return { kind: 'refuse', refusal, detail: { reason: why } };
+}
+
+/** Under the SK_cs in use, or the one that is to take over. */
+function openWithEitherKey(
+  request: LinkRequest,
+  { skCs, stagedSkCs }: ControllerRecord,
+): { readonly request: OpenedRequest; readonly skCs: Secret } | undefined {
+  for (const key of [skCs, stagedSkCs]) {
+    const opened = key && openLinkRequest(request, key);
+    if (key !== undefined && opened !== undefined) return { request: opened, skCs: key };
+  }
+  return undefined;
+}

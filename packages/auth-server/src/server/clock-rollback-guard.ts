@@ -1,0 +1,108 @@
+/** What one server does about clocks that are set back: it keeps the times it shows in the registry, and refuses M7s of times that are past (runtime, times.ts). */
+
+import {
+  afterDiscontinuity,
+  needsExtension,
+  isCovered,
+  findPreviousRange,
+  rejectedUntil,
+  type ClockHistory,
+  extendTo,
+} from '@latchkey/protocol';
+import { type Clock, ClockStepDetector, type Log } from '@latchkey/runtime/daemon';
+import { isoTime } from '@latchkey/runtime/iso-time';
+import { blockedRanges } from '@latchkey/operations';
+import type { Registry } from '@latchkey/registry';
+
+export class ClockRollbackGuard {
+  readonly #registry: Registry;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #stepDetector: ClockStepDetector;
+  /** As they were last read or written. */
+  #history: ClockHistory;
+  /** How many breaks the registry knows of. */
+  #persistedSteps = 0;
+  #persisting: Promise<void> | undefined;
+
+  constructor(registry: Registry, clock: Clock, log: Log) {
+    this.#registry = registry;
+    this.#clock = clock;
+    this.#log = log;
+    this.#history = registry.clockHistory;
+    this.#stepDetector = new ClockStepDetector(clock(), this.#history);
+    if (this.#stepDetector.observe(clock())) log.warn('the clock was set back: no key is committed for five minutes');
+  }
+
+  /** The time it is, ms since the epoch; `undefined` while it is not kept. */
+  trustedNow(): number | undefined {
+    const now = this.#clock();
+    this.#stepDetector.observe(now);
+    return this.#stepDetector.discontinuities === this.#persistedSteps && isCovered(this.#history, now.wallMs)
+      ? now.wallMs
+      : undefined;
+  }
+
+  /** Why an M7 with this TS is not committed; `undefined`: it may be. After `trustedNow`. */
+  rejectionReason(ts: number): string | undefined {
+    if (this.#stepDetector.observe(this.#clock())) return 'the clock was set back less than five minutes ago';
+    const span = findPreviousRange(this.#history, ts);
+    if (span === undefined) return undefined;
+    return `its TS is of a time that the clock showed before it was set back, or the machine started anew; such are refused until ${isoTime(rejectedUntil(this.#history, ts) ?? ts)}`;
+  }
+
+  /** Why no M7 of now is committed; `undefined` if it is. */
+  fault(): string | undefined {
+    const now = this.#clock();
+    if (this.#stepDetector.observe(now)) return 'no key is committed: the clock was set back less than five minutes ago';
+    const until = rejectedUntil(this.#history, now.wallMs);
+    if (until === undefined) return undefined;
+    return `no key is committed until ${isoTime(until)}: the clock shows times that it showed before it was set back, or the machine started anew`;
+  }
+
+  /** What an administrator has changed, or another server. */
+  reload(): void {
+    if (this.#persisting === undefined) this.#history = this.#registry.clockHistory;
+  }
+
+  /** Keeps the time where that is due. Resolves when the disk has it. */
+  async persist(): Promise<void> {
+    const now = this.#clock();
+    this.#stepDetector.observe(now);
+    if (this.#stepDetector.discontinuities === this.#persistedSteps && !needsExtension(this.#history, now.wallMs)) return;
+    this.#persisting ??= this.#write().finally(() => {
+      this.#persisting = undefined;
+    });
+    await this.#persisting;
+  }
+
+  async #write(): Promise<void> {
+    const now = this.#clock();
+    this.#stepDetector.observe(now);
+    const { discontinuities, steppedBackAt } = this.#stepDetector;
+    const isDiscontinuous = discontinuities !== this.#persistedSteps;
+    this.#history = await this.#registry.saveClockHistory(
+      (times) => (isDiscontinuous ? afterDiscontinuity(times, now, steppedBackAt) : extendTo(times, now)),
+      now.wallMs,
+      isDiscontinuous ? this.#discontinuityCause(now.monotonicMs) : undefined,
+    );
+    this.#persistedSteps = discontinuities;
+    if (isDiscontinuous) this.#logDiscontinuity(now.wallMs);
+  }
+
+  #discontinuityCause(steady: number): string {
+    const { steppedBackAt } = this.#stepDetector;
+    return steppedBackAt === undefined || steppedBackAt < steady - 60_000
+      ? 'nobody knows whether the clock ran on since a server last kept the time'
+      : 'the clock was set back';
+  }
+
+  #logDiscontinuity(wall: number): void {
+    const spans = blockedRanges(this.#history, wall).map(({ from, until }) => ({ from: isoTime(from), until: isoTime(until) }));
+    if (spans.length === 0) return;
+    this.#log.warn(
+      { spans, advice: 'If that is too long: docs/OPERATIONS.md, "Clocks".' },
+      'no key is committed while the clock shows times that it has shown before',
+    );
+  }
+}

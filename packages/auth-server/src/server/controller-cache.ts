@@ -1,0 +1,67 @@
+/**
+ * Controllers with their keys open, as long as the registry has them so: each request needs SK_cs, and to open it takes as long as to
+ * open the request. They are in memory as the master key is that opens them. What is replaced is wiped once no request uses
+ * it: what others do meanwhile does not keep it.
+ */
+
+import { type Registry, type ControllerRecord, type ControllerRow, wipeKeys } from '@latchkey/registry';
+
+/** At the bound all go. */
+const MAX_ENTRIES = 256;
+
+interface CacheEntry {
+  readonly row: ControllerRow;
+  readonly record: ControllerRecord;
+  /** Requests that use it now. */
+  useCount: number;
+  /** Handed to no further request: wiped when the last of those is done. */
+  evicted: boolean;
+}
+
+export class ControllerCache {
+  readonly #registry: Registry;
+  readonly #entries = new Map<number, CacheEntry>();
+
+  constructor(registry: Registry) {
+    this.#registry = registry;
+  }
+
+  /** Hands `use` the controller as it is now. Its keys are not to be kept beyond that. */
+  async use<T>(idC: number, use: (controller: ControllerRecord | undefined) => Promise<T>): Promise<T> {
+    const entry = this.#lookUp(idC);
+    if (entry === undefined) return use(undefined);
+    entry.useCount += 1;
+    try {
+      return await use(entry.record);
+    } finally {
+      entry.useCount -= 1;
+      if (entry.evicted && entry.useCount === 0) wipeKeys(entry.record);
+    }
+  }
+
+  /** Wipes each of them, once nothing uses it any more. */
+  close(): void {
+    for (const kept of this.#entries.values()) evict(kept);
+    this.#entries.clear();
+  }
+
+  #lookUp(idC: number): CacheEntry | undefined {
+    const row = this.#registry.controllerRow(idC);
+    const cached = this.#entries.get(idC);
+    if (cached !== undefined) {
+      if (cached.row === row) return cached;
+      this.#entries.delete(idC);
+      evict(cached);
+    }
+    if (row === undefined) return undefined;
+    if (this.#entries.size >= MAX_ENTRIES) this.close();
+    const entry = { row, record: this.#registry.unsealController(idC, row), useCount: 0, evicted: false };
+    this.#entries.set(idC, entry);
+    return entry;
+  }
+}
+
+function evict(entry: CacheEntry): void {
+  entry.evicted = true;
+  if (entry.useCount === 0) wipeKeys(entry.record);
+}

@@ -1,0 +1,63 @@
+/** What the auth-server, or a controller with the registry inside, lets others see. */
+
+import {
+  type Check,
+  commitsMetric,
+  dropsMetric,
+  type Histogram,
+  exchangesMetric,
+  joinsMetric,
+  type Metric,
+  type Telemetry,
+} from '@latchkey/runtime/telemetry';
+import type { CoapServer, ServerMetrics } from '@latchkey/coap';
+import type { Log } from '@latchkey/runtime/daemon';
+import type { AuthServer } from '../server/auth-server.js';
+import { RegistryStatistics } from './registry-statistics.js';
+import type { Registry } from '@latchkey/registry';
+
+export class RegistryTelemetry {
+  readonly checks: readonly Check[];
+  /** By store, for the metric that a daemon has for all its stores. */
+  readonly commitDurations: Readonly<Record<'registry', Histogram>>;
+  readonly metrics: readonly Metric[];
+  readonly #statistics: RegistryStatistics;
+
+  constructor(registry: Registry, server: AuthServer, log: Log) {
+    this.#statistics = new RegistryStatistics(registry, log);
+    this.checks = [
+      { name: 'registry', watchdog: 'required', run: () => registry.probe(Date.now()).then(() => undefined) },
+      { name: 'clock', watchdog: 'reported', run: () => server.clockFault(), cacheMs: 0 },
+    ];
+    this.commitDurations = { registry: registry.commitDurations };
+    this.metrics = [
+      ...this.#statistics.metrics(),
+      { type: 'gauge', name: 'latchkey_commits_in_flight', help: 'Commits under way', read: () => registry.pendingCommitCount },
+      { type: 'gauge', name: 'latchkey_audit_entries', help: 'Entries in the audit log', read: () => registry.audit.length },
+    ];
+  }
+
+  close(): void {
+    this.#statistics.close();
+  }
+}
+
+export function telemetryOf(
+  server: AuthServer,
+  registry: RegistryTelemetry,
+  sockets: readonly CoapServer[],
+  serverMetrics: ServerMetrics,
+): Telemetry {
+  return {
+    isServing: () => sockets.every((socket) => socket.isOpen),
+    checks: registry.checks,
+    metrics: [
+      joinsMetric(server.metrics.joins),
+      exchangesMetric(server.metrics.exchanges),
+      commitsMetric(registry.commitDurations),
+      ...registry.metrics,
+      ...serverMetrics.definitions(),
+      dropsMetric(serverMetrics.drops),
+    ],
+  };
+}

@@ -1,0 +1,98 @@
+// Proves that the printed code is what an installation takes, that a sheet shows no key but in its codes, and that it loads and runs nothing.
+
+import { Secret } from '@latchkey/protocol';
+import { type ManifestLine, parseLabel } from '@latchkey/provisioning';
+import jsQR from 'jsqr';
+import { describe, expect, it, vi } from 'vitest';
+import { labelSheet, type SheetHeader } from '../src/commands/label-sheet.js';
+import { newSecret } from '@latchkey/test-support/registry-fixtures';
+
+const ORDER: SheetHeader = { number: 7, installer: 'Kim & Sons', createdAt: Date.UTC(2026, 10, 23, 22) };
+
+function lineTo(host: string, idI = 0xa1b2): ManifestLine {
+  return { idI, idC: 0x1f, controller: { host, port: 5683 }, ik: newSecret() };
+}
+
+function sheet(lines: Iterable<ManifestLine>, order: SheetHeader = ORDER): string {
+  return [...labelSheet(lines, order)].join('');
+}
+
+/** The page's codes as a scanner reads them: each path drawn with 4 pixels a module, then decoded. */
+function scan(page: string): string[] {
+  return [...page.matchAll(/viewBox="0 0 (\d+) \1"><path d="([^"]+)"/g)].map(([, size = '', path = '']) => {
+    const width = Number(size) * 4;
+    const pixels = new Uint8ClampedArray(width * width * 4).fill(255);
+    for (const [, x, y, length] of path.matchAll(/M(\d+) (\d+)\.5h(\d+)/g)) {
+      for (let row = Number(y) * 4; row < Number(y) * 4 + 4; row++) {
+        const start = (row * width + Number(x) * 4) * 4;
+        for (let at = start; at < start + Number(length) * 16; at++) if (at % 4 !== 3) pixels[at] = 0;
+      }
+    }
+    return jsQR.default(pixels, width, width, { inversionAttempts: 'dontInvert' })?.data ?? 'no code';
+  });
+}
+
+const plain = ({ ik, ...rest }: ManifestLine): unknown => ({ ...rest, ik: ik.toHex() });
+
+describe('a sheet of labels', () => {
+  it('has a code for each node that a scanner reads and an installation takes', () => {
+    const hosts = ['192.0.2.1', '2001:db8:1234:5678:9abc:def0:1234:5678', 'fe80::1%eth0', 'controller_1.plant.example'];
+    const lines = [...hosts, `${'long-name.'.repeat(20)}example`].map((host, i) => lineTo(host, i));
+    expect(scan(sheet(lines)).map((text) => plain(parseLabel(text, 'label')))).toEqual(lines.map(plain));
+  });
+
+  it('reads each of many keys', () => {
+    const lines = Array.from({ length: 50 }, (_, i) => lineTo('192.0.2.1', i));
+    expect(scan(sheet(lines)).map((text) => plain(parseLabel(text, 'label')))).toEqual(lines.map(plain));
+  });
+
+  it('has a code of 33 modules and a quiet zone of 4 for an IPv4 address: a small label is enough', () => {
+    expect(sheet([lineTo('192.0.2.1')])).toContain('viewBox="0 0 41 41"');
+  });
+
+  it('shows node, controller and address to people, and the key to nobody', () => {
+    const line = { ...lineTo('2001:db8::1'), ik: Secret.fromHex('5b2e9d0c4f61a7384c1d9e0b7a6f5e4d') };
+    const page = sheet([line]);
+    for (const text of ['>0000a1b2<', '>0000001f<', '>[2001:db8::1]:5683<']) expect(page).toContain(text);
+    expect(page.toLowerCase()).not.toContain('5b2e9d0c');
+    expect(page.toLowerCase()).not.toContain('latchkey:');
+  });
+
+  it('says what it is, whose, of when, and what to do with it', () => {
+    const page = sheet([lineTo('192.0.2.1')]);
+    expect(page).toContain('<h1>Order 7 for Kim &amp; Sons</h1>');
+    expect(page).toContain('holds the initial keys');
+    expect(page).toContain('shred it after installing');
+  });
+
+  it('has the date that it is here', () => {
+    vi.stubEnv('TZ', 'Pacific/Auckland');
+    expect(sheet([lineTo('192.0.2.1')])).toContain('<time>2026-11-24</time>');
+    vi.unstubAllEnvs();
+  });
+
+  it('takes every name as text', () => {
+    const page = sheet([lineTo('<b>"&\'')], { ...ORDER, installer: `<script>alert("1")</script> & 'Sons'` });
+    expect(page).toContain('&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt; &amp; &#39;Sons&#39;');
+    expect(page).toContain('&lt;b&gt;&quot;&amp;&#39;:5683');
+    expect(page).not.toMatch(/<script|<b>/);
+  });
+
+  it('loads nothing and runs nothing', () => {
+    const page = sheet([lineTo('192.0.2.1')]);
+    expect(page).toContain(`content="default-src 'none'; style-src 'unsafe-inline'"`);
+    expect(page).not.toMatch(/<(?:script|link|img|iframe|object)|\b(?:src|href|on\w+)=|url\(|@import|https?:/);
+  });
+
+  it('comes in pieces, one a label', () => {
+    function* endless(): Iterable<ManifestLine> {
+      for (let i = 0; ; i++) yield lineTo('192.0.2.1', i);
+    }
+    const pieces: string[] = [];
+    for (const piece of labelSheet(endless(), ORDER)) {
+      if (pieces.push(piece) === 4) break;
+    }
+    expect(pieces.slice(1).map((piece) => piece.match(/class="id">(\w+)</)?.[1])).toEqual(['00000000', '00000001', '00000002']);
+    for (const piece of pieces) expect(piece.length).toBeLessThan(8_192);
+  });
+});

@@ -1,0 +1,435 @@
+/** A CoAP server on a socket of its own, behind the guard: no datagram ends it, stalls it or makes it remember too much. */
+
+import { createServer, type IncomingMessage, type OutgoingMessage, type Server, updateTiming } from 'coap';
+import type { RemoteInfo } from 'node:dgram';
+import { once } from 'node:events';
+import type { CoapCode } from '@latchkey/protocol';
+import { type Address, type Endpoint, formatEndpoint, unmapIPv4, encodeNid, sourcePrefix } from '@latchkey/runtime/net';
+import { systemCode } from '@latchkey/runtime/failure';
+import { RateLimitedLog, type Log } from '@latchkey/runtime/daemon';
+import { ServerMetrics } from './metrics.js';
+import {
+  codeOctet,
+  type Datagram,
+  formatDatagram,
+  MESSAGE_TYPE,
+  opaqueOption,
+  type Option,
+  OPTION,
+  parseDatagram,
+  uintOption,
+} from './datagram.js';
+import { EchoValidator } from './echo.js';
+import { type DropCause, filterRequest, MAX_DATAGRAM } from './guard.js';
+import { addressesAt, listenAt, placeFailure } from './places.js';
+import { ECHO, RESOURCE } from './resource.js';
+import { GuardedSocket } from './socket.js';
+import { AdmissionControl } from './admission-control.js';
+
+const WELL_KNOWN_CORE = '/.well-known/core';
+/** Content-Formats (RFC 7252 section 12.3). */
+const LINK_FORMAT = 40;
+const OCTET_STREAM = 42;
+const METHOD = { GET: 1, POST: 2 } as const;
+const EMPTY = Buffer.alloc(0);
+
+/** Requests being worked on at once. Beyond that a request is answered 5.03. Each takes some 4 KB, most of it in `coap`, and what its handler keeps. */
+const MAX_IN_FLIGHT = 4_096;
+const OVERLOAD_MAX_AGE = 10;
+
+/**
+ * For `coap`'s cache of answers, in octets: too few for any answer, so that none is stored. `coap` throws at 0. An answer in the cache
+ * would keep its request, and all that hangs on it, past a garbage collection. A copy of a request that was answered runs the handler
+ * again: answers are idempotent.
+ */
+const RESPONSE_CACHE_SIZE = 1;
+
+/** An answer to a source that has not proven its address is at most this many times its request (RFC 9175 section 2.4). */
+const MAX_AMPLIFICATION = 3;
+
+/**
+ * `coap` would send an empty ACK after 50 ms and then a confirmable response, retransmitted to a source that has not shown it
+ * exists. The longest that a timer can run, and longer than any handler takes: responses are piggybacked, always.
+ */
+const PIGGYBACK_ALWAYS_MS = 2 ** 31 - 1;
+
+/**
+ * `coap` as published has a timer for each response, of MAX_RTT (RFC 7252 section 4.8.2), which keeps the response for so long: 2 s
+ * with this, 202 s without. A request of the client has 47 s then, and its deadline comes sooner.
+ */
+updateTiming({ maxLatency: 0 });
+
+/** How often the drops of the last while are logged, if there were any. */
+const DROP_REPORT_INTERVAL_MS = 60_000;
+
+export interface PostRequest {
+  readonly payload: Buffer;
+  /**
+   * To be called once, when the peer turns out to be an honest one by what it asked for: with how many requests of its were served
+   * without proof of its address if this one was. They count no more.
+   */
+  readonly confirmLegitimate: (requests: number) => void;
+  readonly source: {
+    readonly address: string;
+    /** What the bound per source counts. */
+    readonly prefix: string;
+    readonly port: number;
+    /** 18 octets. */
+    readonly nid: Uint8Array;
+    /** Brought back a fresh Echo. */
+    readonly addressValidated: boolean;
+  };
+}
+
+type Peer = Pick<RemoteInfo, 'address' | 'port'>;
+
+class Source {
+  readonly address: string;
+  readonly port: number;
+  readonly addressValidated: boolean;
+
+  constructor({ address, port }: Peer, addressValidated: boolean) {
+    this.address = unmapIPv4(address);
+    this.port = port;
+    this.addressValidated = addressValidated;
+  }
+
+  get prefix(): string {
+    return sourcePrefix(this.address);
+  }
+
+  get nid(): Uint8Array {
+    return encodeNid(this.address, this.port);
+  }
+}
+
+/** A request that `coap` is handed, as the guard has read it. */
+interface RequestContext {
+  readonly datagram: Datagram;
+  readonly key: string;
+  readonly addressValidated: boolean;
+}
+
+/** Where an arrival travels through `coap`: on the object that says whom a datagram came from, which `coap` hands back with the request. */
+const REQUEST_CONTEXT: unique symbol = Symbol('request context');
+type Annotated = Peer & { [REQUEST_CONTEXT]?: RequestContext };
+
+/** How a request is answered. `challenge`: 4.01 with an Echo option for the source to bring back. */
+export type PostResponse =
+  | { readonly code: CoapCode; readonly payload?: Uint8Array | undefined; readonly maxAge?: number | undefined }
+  | 'challenge';
+
+/** Of whatever is asked for. */
+type AnyResponse = 'challenge' | (Exclude<PostResponse, 'challenge'> & { readonly contentFormat?: number });
+
+export interface CoapServerOptions {
+  readonly listen: Endpoint;
+  /** `rt` of the resource in /.well-known/core (RFC 6690). */
+  readonly resourceType: string;
+  /** Anybody may ask, and has to prove his address under load. Without it all who ask can show by the payload who they are. */
+  readonly validateAddresses?: true;
+  /** Answers POST /k. Copies of a request that is being worked on do not reach it. */
+  readonly answer: (request: PostRequest) => PostResponse | Promise<PostResponse>;
+  readonly log: Log;
+  /** Where it counts; may be shared by several. */
+  readonly metrics?: ServerMetrics;
+}
+
+export class CoapServer {
+  readonly #options: CoapServerOptions;
+  readonly #socket: GuardedSocket;
+  readonly #coap: Server;
+  readonly #echo = new EchoValidator();
+  readonly #admission: AdmissionControl | undefined;
+  /** Keys of requests whose handler has not answered yet. */
+  readonly #inFlight = new Set<string>();
+  /** How many of those came without proof of their address. */
+  #unvalidated = 0;
+  /** Since they were last logged. */
+  readonly #drops = new Map<DropCause, number>();
+  readonly #metrics: ServerMetrics;
+  readonly #dropReport: NodeJS.Timeout;
+  /** Peers may cause them. */
+  readonly #faults: RateLimitedLog;
+  #stopping = false;
+  #onIdle: (() => void) | undefined;
+
+  private constructor(options: CoapServerOptions, family: 4 | 6, strangers: AdmissionControl | undefined) {
+    this.#options = options;
+    this.#metrics = options.metrics ?? new ServerMetrics();
+    this.#admission = strangers;
+    this.#faults = new RateLimitedLog(options.log);
+    this.#socket = new GuardedSocket(family, (octets, source) => this.#filter(octets, source));
+    this.#coap = createServer({ cacheSize: RESPONSE_CACHE_SIZE, piggybackReplyMs: PIGGYBACK_ALWAYS_MS });
+    this.#coap.on('request', (request: IncomingMessage, response: OutgoingMessage) => this.#receive(request, response));
+    // It passes on the socket's errors, which are logged where the socket is.
+    this.#coap.on('error', () => undefined);
+    this.#dropReport = setInterval(() => this.#reportDrops(), DROP_REPORT_INTERVAL_MS).unref();
+  }
+
+  /**
+   * Serves on each address with a socket of its own, so that an answer comes from the address that was asked. Throws a Failure if a
+   * place cannot be had.
+   */
+  static async listenOnAll(places: readonly Endpoint[], options: Omit<CoapServerOptions, 'listen'>): Promise<CoapServer[]> {
+    const strangers = strangersOf(options);
+    const servers: CoapServer[] = [];
+    for (const listen of places) {
+      const bind = (address: Address, port: number): Promise<CoapServer> =>
+        CoapServer.#bind({ ...options, listen }, address, port, strangers);
+      servers.push(...(await listenAt(listen, bind)));
+    }
+    for (const server of servers) server.#tellListening();
+    return servers;
+  }
+
+  /** Serves on the first address that `listen` stands for. Throws a Failure if it cannot be had. */
+  static async listen(options: CoapServerOptions): Promise<CoapServer> {
+    const { listen } = options;
+    const [address] = await addressesAt(listen);
+    const server = await CoapServer.#bind(options, address, listen.port, strangersOf(options)).catch((error: unknown) => {
+      throw placeFailure(listen, error);
+    });
+    server.#tellListening();
+    return server;
+  }
+
+  static async #bind(
+    options: CoapServerOptions,
+    { address, family }: Address,
+    port: number,
+    strangers: AdmissionControl | undefined,
+  ): Promise<CoapServer> {
+    const server = new CoapServer(options, family, strangers);
+    try {
+      const listening = once(server.#socket, 'listening');
+      server.#socket.bind(port, address);
+      await listening;
+    } catch (error) {
+      server.#socket.close();
+      clearInterval(server.#dropReport);
+      throw error;
+    }
+    server.#socket.on('error', (error) =>
+      server.#faults.warn('socket', { error: systemCode(error) ?? error.message }, 'the socket reports an error'),
+    );
+    server.#coap.listen(server.#socket);
+    return server;
+  }
+
+  /** The kernel grants less of a buffer than was asked for where net.core.rmem_max says so, without a word. */
+  #tellListening(): void {
+    const receiveBuffer = this.#socket.getRecvBufferSize();
+    this.#options.log.info({ address: formatEndpoint(this.address), receiveBuffer }, 'listening');
+  }
+
+  /** Where it listens, with the port the system chose. */
+  get address(): Endpoint {
+    const { address, port } = this.#socket.address();
+    return { host: address, port };
+  }
+
+  /** Whether it takes requests. */
+  get isOpen(): boolean {
+    return !this.#stopping;
+  }
+
+  /** Takes no more requests, waits for those in flight, closes the socket. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    if (this.#inFlight.size > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve));
+    // What the system did not take at once goes out in the next turn, and not any more once the socket is closed.
+    await new Promise(setImmediate);
+    clearInterval(this.#dropReport);
+    this.#reportDrops();
+    this.#coap.close();
+    this.#socket.removeAllListeners('message');
+    this.#socket.close();
+    await once(this.#socket, 'close');
+  }
+
+  #filter(octets: Buffer, source: RemoteInfo): Buffer | undefined {
+    if (this.#stopping) return undefined;
+    if (!this.#admit(octets, source)) return this.#drop('rate limited');
+    const verdict = filterRequest(octets, source.port);
+    switch (verdict.kind) {
+      case 'drop':
+        return this.#drop(verdict.cause);
+      case 'reply':
+        this.#reply(verdict.octets, source);
+        return undefined;
+      case 'pass':
+        return this.#dispatch(verdict.datagram, octets.length, source) ? verdict.octets : undefined;
+    }
+  }
+
+  /** Under load whoever asks more than others is heard only with a proof of his address. */
+  #admit(octets: Buffer, source: RemoteInfo): boolean {
+    const now = performance.now();
+    if (this.#admission === undefined || this.#admission.admitDatagram(source.address, now)) return true;
+    const datagram = octets.length > MAX_DATAGRAM ? undefined : parseDatagram(octets);
+    const echo = datagram && opaqueOption(datagram, OPTION.echo);
+    return echo !== undefined && this.#admission.admitProofCheck(source.address, now) && this.#verifyEcho(echo, source);
+  }
+
+  #dispatch(datagram: Datagram, octets: number, source: RemoteInfo): boolean {
+    const key = exchangeKey(datagram, source);
+    // A copy of what is being worked on: the first one's answer is its answer.
+    if (this.#inFlight.has(key)) {
+      this.#metrics.retransmissions += 1;
+      return false;
+    }
+    const addressValidated = this.#verifyEcho(opaqueOption(datagram, OPTION.echo), source);
+    if (!addressValidated && this.#admission !== undefined) {
+      if (!this.#admission.admitRequest(performance.now(), this.#unvalidated, MAX_IN_FLIGHT)) {
+        this.#challenge(datagram, octets, source);
+        return false;
+      }
+    }
+    if (this.#inFlight.size < MAX_IN_FLIGHT) {
+      (source as Annotated)[REQUEST_CONTEXT] = { datagram, key, addressValidated };
+      return true;
+    }
+    this.#metrics.answers.increment('5.03');
+    this.#reply(buildReply(datagram, '5.03', { number: OPTION.maxAge, value: Buffer.of(OVERLOAD_MAX_AGE) }), source);
+    return false;
+  }
+
+  #challenge(datagram: Datagram, octets: number, source: RemoteInfo): void {
+    const echo = this.#echo.issue(endpointKey(source), performance.now());
+    const challenge = buildReply(datagram, '4.01', { number: OPTION.echo, value: echo });
+    if (challenge.length > MAX_AMPLIFICATION * octets) return;
+    this.#metrics.answers.increment('4.01');
+    this.#reply(challenge, source);
+  }
+
+  #verifyEcho(echo: Buffer | undefined, source: Peer): boolean {
+    return echo !== undefined && this.#echo.verify(echo, endpointKey(source), performance.now());
+  }
+
+  #drop(cause: DropCause): undefined {
+    this.#drops.set(cause, (this.#drops.get(cause) ?? 0) + 1);
+    this.#metrics.drops.increment(cause);
+  }
+
+  #reply(octets: Buffer, source: RemoteInfo): void {
+    this.#socket.send(octets, source.port, source.address, () => undefined);
+  }
+
+  #receive({ rsinfo }: IncomingMessage, response: OutgoingMessage): void {
+    const context = (rsinfo as Annotated)[REQUEST_CONTEXT];
+    if (context === undefined) return;
+    // `coap` tells of a failed send through the response; a client that is gone asks again or does not.
+    response.on('error', () => undefined);
+    this.#inFlight.add(context.key);
+    this.#metrics.inFlight += 1;
+    if (!context.addressValidated) this.#unvalidated += 1;
+    try {
+      const answer = this.#answer(context, rsinfo);
+      if (answer instanceof Promise) {
+        answer.then(
+          (later) => this.#respond(context, response, later, rsinfo),
+          (error: unknown) => this.#respondWithError(context, response, error, rsinfo),
+        );
+      } else this.#respond(context, response, answer, rsinfo);
+    } catch (error) {
+      this.#respondWithError(context, response, error, rsinfo);
+    }
+  }
+
+  #respondWithError(context: RequestContext, response: OutgoingMessage, error: unknown, rsinfo: Peer): void {
+    this.#faults.error(
+      'request',
+      { error: error instanceof Error ? error.message : String(error) },
+      'a request could not be answered',
+    );
+    this.#respond(context, response, { code: '5.03', maxAge: OVERLOAD_MAX_AGE }, rsinfo);
+  }
+
+  #respond({ key, addressValidated }: RequestContext, response: OutgoingMessage, answer: AnyResponse, rsinfo: Peer): void {
+    if (answer === 'challenge') {
+      response.setOption(ECHO, this.#echo.issue(endpointKey(rsinfo), performance.now()));
+      send(response, { code: '4.01' });
+    } else send(response, answer);
+    this.#inFlight.delete(key);
+    this.#metrics.inFlight -= 1;
+    this.#metrics.answers.increment(response.code);
+    if (!addressValidated) this.#unvalidated -= 1;
+    if (this.#inFlight.size === 0) this.#onIdle?.();
+  }
+
+  #answer({ datagram, addressValidated }: RequestContext, rsinfo: Peer): AnyResponse | Promise<AnyResponse> {
+    const { code, payload } = datagram;
+    const path = pathOf(datagram);
+    const accept = uintOption(datagram, OPTION.accept);
+    if (path === WELL_KNOWN_CORE) {
+      if (code !== METHOD.GET) return { code: '4.05' };
+      if (accept !== undefined && accept !== LINK_FORMAT) return { code: '4.06' };
+      const query = opaqueOption(datagram, OPTION.uriQuery)?.toString();
+      return { code: '2.05', payload: this.#links(query), contentFormat: LINK_FORMAT };
+    }
+    if (path !== RESOURCE) return { code: '4.04' };
+    if (code !== METHOD.POST) return { code: '4.05' };
+    const contentFormat = uintOption(datagram, OPTION.contentFormat);
+    if (contentFormat !== undefined && contentFormat !== OCTET_STREAM) return { code: '4.15' };
+    if (accept !== undefined && accept !== OCTET_STREAM) return { code: '4.06' };
+    return this.#options.answer({
+      payload,
+      source: new Source(rsinfo, addressValidated),
+      confirmLegitimate: (requests) => {
+        if (!addressValidated) this.#admission?.refund(requests);
+      },
+    });
+  }
+
+  /** The links that match a query `name=value` (RFC 6690 section 4.1), `*` at the end standing for anything. */
+  #links(query: string | undefined): Buffer {
+    const { resourceType } = this.#options;
+    const link = Buffer.from(`<${RESOURCE}>;rt="${resourceType}"`);
+    if (query === undefined) return link;
+    const [name, wanted = ''] = query.split('=', 2);
+    const value = name === 'rt' ? resourceType : name === 'href' ? RESOURCE : '';
+    const matches = wanted.endsWith('*') ? value.startsWith(wanted.slice(0, -1)) : value === wanted;
+    return value !== '' && matches ? link : Buffer.alloc(0);
+  }
+
+  #reportDrops(): void {
+    if (this.#drops.size === 0) return;
+    this.#options.log.info({ drops: Object.fromEntries(this.#drops) }, 'datagrams dropped');
+    this.#drops.clear();
+  }
+}
+
+/** RFC 7252 section 4.4: message ID and endpoint; the token besides, so that a client that reuses IDs too soon is served. */
+function exchangeKey({ messageId, token }: Datagram, { address, port }: Peer): string {
+  return `${address} ${port} ${messageId} ${token.toString('latin1')}`;
+}
+
+/** `/k`, `/.well-known/core` and so on. */
+function pathOf({ options }: Datagram): string {
+  let path = '';
+  for (const { number, value } of options) if (number === OPTION.uriPath) path += `/${value.toString()}`;
+  return path === '' ? '/' : path;
+}
+
+function send(response: OutgoingMessage, answer: Exclude<AnyResponse, 'challenge'>): void {
+  response.code = answer.code;
+  if (answer.contentFormat !== undefined) response.setOption('Content-Format', answer.contentFormat);
+  if (answer.maxAge !== undefined) response.setOption('Max-Age', answer.maxAge);
+  response.end(answer.payload);
+}
+
+function strangersOf({ validateAddresses }: Pick<CoapServerOptions, 'validateAddresses'>): AdmissionControl | undefined {
+  return validateAddresses === true ? new AdmissionControl() : undefined;
+}
+
+/** Whom an Echo is issued to. */
+function endpointKey({ address, port }: Peer): string {
+  return `${address} ${port}`;
+}
+
+/** An answer past `coap`, with one option and no payload. */
+function buildReply({ type, messageId, token }: Datagram, code: string, option: Option): Buffer {
+  const answerType = type === MESSAGE_TYPE.CON ? MESSAGE_TYPE.ACK : MESSAGE_TYPE.NON;
+  return formatDatagram({ type: answerType, code: codeOctet(code), messageId, token, options: [option], payload: EMPTY });
+}

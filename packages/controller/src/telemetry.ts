@@ -1,0 +1,76 @@
+/** What the controller lets others see of it. */
+
+import type { RegistryTelemetry } from '@latchkey/auth-server';
+import { MAX_LINK_MESSAGES, type Respondent } from '@latchkey/protocol';
+import {
+  type Check,
+  commitsMetric,
+  dropsMetric,
+  exchangesMetric,
+  joinsMetric,
+  type Metric,
+  type Telemetry,
+} from '@latchkey/runtime/telemetry';
+import type { ClientMetrics, CoapServer, ServerMetrics } from '@latchkey/coap';
+import type { Controller } from './controller.js';
+import type { ApplicationRootStore } from './application-root-store.js';
+import type { TidAllocator } from './tid-allocator.js';
+
+interface TelemetrySources {
+  readonly controller: Controller;
+  readonly respondent: Respondent;
+  /** Open transactions that it may have. */
+  readonly maxTransactions: number;
+  readonly applicationRoots: ApplicationRootStore;
+  readonly tids: TidAllocator;
+  readonly sockets: readonly CoapServer[];
+  readonly serverMetrics: ServerMetrics;
+  /** Towards auth-servers. */
+  readonly upstreamMetrics: ClientMetrics;
+  /** Whether M2 and M7 get answers that help. */
+  readonly linkChecks: readonly Check[];
+  /** In combined mode. */
+  readonly registry: RegistryTelemetry | undefined;
+}
+
+export function telemetryOf({
+  controller,
+  respondent,
+  maxTransactions,
+  applicationRoots,
+  tids,
+  sockets,
+  serverMetrics,
+  upstreamMetrics,
+  linkChecks,
+  registry,
+}: TelemetrySources): Telemetry {
+  return {
+    isServing: () => sockets.every((socket) => socket.isOpen),
+    checks: [
+      { name: 'store', watchdog: 'required', run: () => applicationRoots.probe(Date.now()).then(() => tids.probe()) },
+      ...linkChecks,
+    ],
+    metrics: [
+      joinsMetric(controller.metrics.joins),
+      exchangesMetric(controller.metrics.exchanges),
+      commitsMetric({ keys: applicationRoots.putDurations, ...registry?.commitDurations }),
+      gauge('latchkey_transactions_open', 'Transactions that wait for a message', () => respondent.pendingCount),
+      gauge('latchkey_transactions_bound', 'Open transactions that there may be', () => maxTransactions),
+      gauge('latchkey_keys_stored', 'Nodes whose application root this controller keeps', () => applicationRoots.size),
+      gauge(
+        'latchkey_link_key_used_ratio',
+        'The part that is used of what SK_cs may seal',
+        () => tids.messages / MAX_LINK_MESSAGES,
+      ),
+      ...(registry?.metrics ?? []),
+      ...serverMetrics.definitions(),
+      ...upstreamMetrics.definitions(),
+      dropsMetric(serverMetrics.drops, upstreamMetrics.drops),
+    ],
+  };
+}
+
+function gauge(name: string, help: string, read: () => number): Metric {
+  return { type: 'gauge', name, help, read };
+}

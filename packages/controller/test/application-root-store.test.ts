@@ -1,0 +1,257 @@
+// Proves that the controller's own store keeps the application root of each node's newest transaction, sealed and for its user alone.
+
+import { randomBytes } from 'node:crypto';
+import { chmod, readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { type JoinResult, Secret } from '@latchkey/protocol';
+import { openStore, STORE_FILE } from '@latchkey/lmdb';
+import { describe, expect, it } from 'vitest';
+import { CapturedLog, Child, tempFolder } from '@latchkey/test-support/fixtures';
+import { ApplicationRootStore } from '../src/application-root-store.js';
+import { MASTER, newApplicationRootStore, newSecret, openApplicationRootStore } from './fixtures.js';
+
+const NID = Uint8Array.from({ length: 18 }, (_, i) => i);
+
+function joined(more: Partial<JoinResult> = {}): JoinResult {
+  return {
+    idI: 0xffff_ffff,
+    tid: 0xffff_ffff_ffff_fff0n,
+    ts: 1_795_000_000_000n,
+    nidI: NID,
+    applicationRoot: newSecret(),
+    keyId: '0123abcd',
+    lifetime: 3_600,
+    ...more,
+  };
+}
+
+describe('a key store', () => {
+  it('has what was put there, also after it was closed and opened', async () => {
+    const path = join(await tempFolder(), 'keys');
+    const [first, one] = [await openApplicationRootStore(path), joined()];
+    await first.put(one);
+    await first.close();
+    const again = await openApplicationRootStore(path);
+    const stored = again.get(one.idI)!;
+    expect({ ...stored, applicationRoot: stored.applicationRoot.toHex(), nidI: Uint8Array.from(stored.nidI) }).toEqual({
+      applicationRoot: one.applicationRoot.toHex(),
+      keyId: '0123abcd',
+      tid: one.tid,
+      ts: 1_795_000_000_000,
+      nidI: NID,
+      lifetime: 3_600,
+    });
+    expect(again.get(1)).toBeUndefined();
+    await again.close();
+  });
+
+  it('writes what is put at once together, and the newest of one node stays', async () => {
+    const store = await openApplicationRootStore(join(await tempFolder(), 'keys'));
+    const joins = Array.from({ length: 50 }, (_, i) => joined({ idI: i % 10, tid: BigInt(100 - i) }));
+    await Promise.all(joins.map((one) => store.put(one)));
+    expect(store.size).toBe(10);
+    for (let idI = 0; idI < 10; idI++) expect(store.get(idI)?.applicationRoot.toHex()).toBe(joins[idI]!.applicationRoot.toHex());
+    expect(store.putDurations.cumulative.at(-1)).toBe(50);
+    await store.close();
+  });
+
+  it('keeps a copy: wiping what was put there, or what was got, wipes nothing in it', async () => {
+    const [applicationRoots, one] = [await newApplicationRootStore(), joined()];
+    const hex = one.applicationRoot.toHex();
+    await applicationRoots.put(one);
+    one.applicationRoot.wipe();
+    applicationRoots.get(one.idI)?.applicationRoot.wipe();
+    expect(applicationRoots.get(one.idI)?.applicationRoot.toHex()).toBe(hex);
+  });
+
+  it('keeps the key of the newest transaction, in whatever order they come', async () => {
+    const applicationRoots = await newApplicationRootStore();
+    const keys = [5n, 9n, 0x10n, 7n].map((tid) => joined({ tid }));
+    await Promise.all(keys.map((key) => applicationRoots.put(key)));
+    expect(applicationRoots.get(0xffff_ffff)?.tid).toBe(0x10n);
+    await applicationRoots.put(joined({ tid: 0x10n }));
+    expect(applicationRoots.get(0xffff_ffff)?.applicationRoot.toHex()).toBe(keys[2]?.applicationRoot.toHex());
+  });
+
+  it('keeps the nodes apart', async () => {
+    const applicationRoots = await newApplicationRootStore();
+    const nodes = Array.from({ length: 300 }, (_, idI) => joined({ idI }));
+    await Promise.all(nodes.map((node) => applicationRoots.put(node)));
+    for (const { idI, applicationRoot } of nodes)
+      expect(applicationRoots.get(idI)?.applicationRoot.toHex()).toBe(applicationRoot.toHex());
+  });
+
+  it('is for its user alone, and one that others can read is refused', async () => {
+    const path = join(await tempFolder(), 'keys');
+    await (await openApplicationRootStore(path)).close();
+    for (const file of await readdir(path)) expect((await stat(join(path, file))).mode & 0o777, file).toBe(0o600);
+    await chmod(join(path, 'data.mdb'), 0o644);
+    await expect(openApplicationRootStore(path)).rejects.toMatchObject({
+      name: 'UsageFailure',
+      advice: `Run: chmod 600 ${join(path, 'data.mdb')}`,
+    });
+  });
+
+  it('is sealed under its master key, which it is refused without, and says so without telling it', async () => {
+    const path = join(await tempFolder(), 'keys');
+    const [applicationRoots, one, other] = [await openApplicationRootStore(path), joined(), newSecret()];
+    await applicationRoots.put(one);
+    await applicationRoots.close();
+    const octets = await readFile(join(path, 'data.mdb'));
+    expect(octets.includes(Buffer.from(one.nidI))).toBe(true);
+    for (const key of [one.applicationRoot, MASTER]) expect(octets.includes(Buffer.from(key.expose()))).toBe(false);
+    await expect(openApplicationRootStore(path, other)).rejects.toMatchObject({
+      name: 'UsageFailure',
+      message: `the keys in ${path} are not sealed under the master key [secret ${other.fingerprint}]`,
+    });
+    const again = await openApplicationRootStore(path);
+    expect(again.get(one.idI)?.applicationRoot.toHex()).toBe(one.applicationRoot.toHex());
+    await again.close();
+  });
+
+  it('writes keys that are put within 50 ms together', async () => {
+    const path = join(await tempFolder(), 'keys');
+    const transactions = async (): Promise<number> => {
+      const env = await openStore(path, { maxDbs: 4 });
+      const { lastTxnId } = env.getStats() as { lastTxnId: number };
+      await env.close();
+      return lastTxnId;
+    };
+    await (await openApplicationRootStore(path)).close();
+    const before = await transactions();
+    const applicationRoots = await openApplicationRootStore(path);
+    const since = performance.now();
+    for (let idI = 0; idI < 10; idI++) {
+      void applicationRoots.put(joined({ idI }));
+      await pause(3);
+    }
+    const most = 1 + Math.floor((performance.now() - since) / 50);
+    await applicationRoots.flushed();
+    await applicationRoots.close();
+    expect((await transactions()) - before).toBeLessThanOrEqual(most);
+  });
+
+  it('lets 16,384 keys wait for a disk that hangs, refuses more in words, and writes those once it can', async () => {
+    const path = join(await tempFolder(), 'keys');
+    const applicationRoots = await openApplicationRootStore(path);
+    // Another process in the middle of a transaction: ours waits for it as for a disk.
+    const other = new Child(
+      `import { openStore } from ${JSON.stringify(new URL('../../lmdb/dist/index.js', import.meta.url).href)};
+       const env = await openStore(process.argv[1], { maxDbs: 4 });
+       await env.transaction(() => {
+         console.log('writing');
+         Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+       });`,
+      [path],
+    );
+    expect(await other.line()).toBe('writing');
+    const applicationRoot = newSecret();
+    const waiting = Array.from({ length: 16_384 }, (_, idI) => applicationRoots.put(joined({ idI, applicationRoot })));
+    const refused = { name: 'Failure', message: `cannot write to the store ${path}: 16384 keys wait for the disk` };
+    await expect(applicationRoots.put(joined({ idI: 16_384, applicationRoot }))).rejects.toMatchObject(refused);
+    await other.kill('SIGKILL');
+    await Promise.all(waiting);
+    expect(applicationRoots.size).toBe(16_384);
+    await applicationRoots.put(joined({ idI: 16_384, applicationRoot }));
+    expect(applicationRoots.size).toBe(16_385);
+    await applicationRoots.close();
+  });
+
+  it('gets another master key while keys are put, and loses none of them', async () => {
+    const folder = await tempFolder();
+    const path = join(folder, 'keys');
+    const [applicationRoots, second] = [await openApplicationRootStore(path), newSecret()];
+    const nodes = Array.from({ length: 500 }, (_, idI) => joined({ idI }));
+    await Promise.all(nodes.slice(0, 250).map((node) => applicationRoots.put(node)));
+    const next = { path: '/nowhere', key: Secret.from(second.expose()), install: () => Promise.resolve() };
+    await Promise.all([applicationRoots.rotate(folder, next), ...nodes.slice(250).map((node) => applicationRoots.put(node))]);
+    await applicationRoots.close();
+    await expect(openApplicationRootStore(path)).rejects.toMatchObject({ name: 'UsageFailure' });
+    const again = await openApplicationRootStore(path, second);
+    for (const { idI, applicationRoot } of nodes) expect(again.get(idI)?.applicationRoot.toHex()).toBe(applicationRoot.toHex());
+    await again.close();
+  });
+
+  // Counted in the argument of `progress?.()`, which is not evaluated where nobody asked: the command says that 0 keys were sealed.
+  it('says how many keys were sealed under another master key', async () => {
+    const [folder, applicationRoots] = [await tempFolder(), await newApplicationRootStore()];
+    for (const idI of [1, 2, 3]) await applicationRoots.put(joined({ idI }));
+    const next = { path: '/nowhere', key: newSecret(), install: () => Promise.resolve() };
+    expect(await applicationRoots.rotate(folder, next)).toBe(3);
+  });
+
+  it.each([0, 2])('of schema %i is refused', async (schema) => {
+    const path = join(await tempFolder(), 'keys');
+    await (await openApplicationRootStore(path)).close();
+    const env = await openStore(path, { maxDbs: 4 });
+    await env.openDB<number, string>({ name: 'metadata' }).put('schema', schema);
+    await env.close();
+    await expect(openApplicationRootStore(path)).rejects.toMatchObject({
+      name: 'Failure',
+      message: `the store ${path} has schema ${schema}; this version of Latchkey reads schema 1`,
+      advice: expect.stringContaining(`move ${path} away`) as string,
+    });
+  });
+});
+
+describe('a store of keys that is damaged', () => {
+  const KEPT = /^keys-damaged-\d{4}-\d\d-\d\dT\d{6}\.\d{3}Z$/;
+
+  /** A store with the key of one node, closed; and a log. */
+  async function closedStore(): Promise<{ folder: string; path: string; file: string; log: CapturedLog }> {
+    const folder = await tempFolder();
+    const path = join(folder, 'keys');
+    const applicationRoots = await openApplicationRootStore(path);
+    await applicationRoots.put(joined());
+    await applicationRoots.close();
+    return { folder, path, file: join(path, STORE_FILE), log: new CapturedLog() };
+  }
+
+  it.each([
+    ['empty', (file: string) => truncate(file, 0)],
+    ['cut short', (file: string) => truncate(file, 12_288)],
+    ['zeroes behind its first pages', async (file: string) => writeFile(file, (await readFile(file)).fill(0, 8_192))],
+    ['random', (file: string) => writeFile(file, randomBytes(45_056))],
+  ])('being %s, is put aside for the controller, which says so and goes on without', async (_, damage) => {
+    const { folder, path, file, log } = await closedStore();
+    await damage(file);
+    const octets = await readFile(file);
+    await expect(openApplicationRootStore(path)).rejects.toMatchObject({
+      name: 'DamagedStore',
+      advice: expect.stringContaining('Start the controller') as string,
+    });
+    const applicationRoots = await ApplicationRootStore.openOrReplace(path, Secret.from(MASTER.expose()), log.log);
+    expect(applicationRoots.get(0xffff_ffff)).toBeUndefined();
+    await applicationRoots.put(joined());
+    expect(applicationRoots.size).toBe(1);
+    await applicationRoots.close();
+    const [aside = '', ...rest] = (await readdir(folder)).filter((name) => name !== 'keys');
+    expect([aside, rest]).toEqual([expect.stringMatching(KEPT), []]);
+    expect((await readFile(join(folder, aside, STORE_FILE))).equals(octets)).toBe(true);
+    const msg = expect.stringMatching(`^the store ${file} is damaged: .*; it was put aside$`) as string;
+    expect(log.lines).toEqual([expect.objectContaining({ level: 'error', aside: join(folder, aside), msg })]);
+  });
+
+  it('takes the place of one that was put aside before', async () => {
+    const { folder, path, file, log } = await closedStore();
+    const asides = async (): Promise<string[]> => (await readdir(folder)).filter((name) => KEPT.test(name));
+    for (let i = 0; i < 2; i++) {
+      const before = await asides();
+      await writeFile(file, randomBytes(10_000));
+      await (await ApplicationRootStore.openOrReplace(path, Secret.from(MASTER.expose()), log.log)).close();
+      expect([(await asides()).length, (await asides()).some((name) => before.includes(name))]).toEqual([1, false]);
+    }
+  });
+
+  it('is not taken for one under another master key, nor of another schema: these stay', async () => {
+    const { folder, path, log } = await closedStore();
+    const open = (master: Secret): Promise<ApplicationRootStore> => ApplicationRootStore.openOrReplace(path, master, log.log);
+    await expect(open(newSecret())).rejects.toMatchObject({ name: 'UsageFailure' });
+    const env = await openStore(path, { maxDbs: 4 });
+    await env.openDB<number, string>({ name: 'metadata' }).put('schema', 2);
+    await env.close();
+    await expect(open(Secret.from(MASTER.expose()))).rejects.toThrow('has schema 2');
+    expect([await readdir(folder), log.lines]).toEqual([['keys'], []]);
+  });
+});

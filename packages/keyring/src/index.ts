@@ -1,0 +1,12 @@
+/** Keys sealed under a master key, where the master key comes from, and how it is rotated. */
+
+export { KEY_KIND, Keyring, type MetadataTable } from './keyring.js';
+export {
+  findMasterKey,
+  type MasterKeyOptions,
+  masterKeyOptions,
+  type MasterKeySource,
+  readMasterKey,
+  readOrCreateMasterKey,
+} from './master-key.js';
+export { announceAdoption, formerKeyNotice, nextMasterKey, type NextMasterKey, rotate } from './rotation.js';

@@ -1,0 +1,92 @@
+/** Damage to a store, said in words a person can act on wherever LMDB, or the decoder of rows, meets it. */
+
+import { Failure } from '@latchkey/runtime/failure';
+import type { Database, Key } from 'lmdb';
+
+/** A store that cannot be read as it was written. */
+export class DamagedStore extends Failure {
+  /** What is wrong with it, without the name of the store. */
+  readonly what: string;
+
+  constructor(file: string, what: string, advice: string, cause?: unknown) {
+    super(`the store ${file} is damaged: ${what}`, { advice, cause });
+    this.name = 'DamagedStore';
+    this.what = what;
+  }
+}
+
+/** Makes the failure for one store. */
+export type Damaged = (what: string, cause?: unknown) => DamagedStore;
+
+/** LMDB's errors for a page beyond the last one, a page of the wrong kind, and a table of another kind. */
+const DAMAGE: ReadonlySet<unknown> = new Set([-30_797, -30_796, -30_784]);
+
+/** Returns a `DamagedStore` for an error that says so, and any other error as it is. */
+export function explain(error: unknown, damaged: Damaged): unknown {
+  const isDamage = error instanceof Error && 'code' in error && DAMAGE.has(error.code);
+  return isDamage ? damaged('a page is not as it was written', error) : error;
+}
+
+/** Parts of lmdb's tables that its types leave out. */
+interface Decoder {
+  decode: (...args: readonly unknown[]) => unknown;
+}
+interface Iterable<T> {
+  iterate: () => Iterator<T> | number;
+}
+
+/** Lets everything that reads or changes a table throw a `DamagedStore` if the store is damaged. */
+export function guardTable<V, K extends Key>(table: Database<V, K>, damaged: Damaged): Database<V, K> {
+  const guard = <A extends readonly unknown[], R>(call: (...args: A) => R): ((...args: A) => R) =>
+    rethrow(call, (error) => explain(error, damaged));
+
+  const { decoder } = table as { readonly decoder?: Decoder };
+  if (decoder !== undefined)
+    decoder.decode = rethrow(decoder.decode.bind(decoder), (error) => damaged('an entry is not as it was written', error));
+
+  const getRange = table.getRange.bind(table);
+  return Object.assign(table, {
+    // `get`, `getBinary` and `doesExist` call it.
+    getBinaryFast: guard(table.getBinaryFast.bind(table)),
+    // `getKeys` and `getCount` call it.
+    getRange: (...args: Parameters<typeof getRange>) => {
+      const range = getRange(...args);
+      const source = range as unknown as Iterable<unknown>;
+      const iterate = guard(source.iterate);
+      source.iterate = () => {
+        const entries = iterate();
+        return typeof entries === 'number' ? entries : guardIterator(entries, guard);
+      };
+      return range;
+    },
+    putSync: guard(table.putSync.bind(table)),
+    removeSync: guard(table.removeSync.bind(table)),
+    clearSync: guard(table.clearSync.bind(table)),
+  });
+}
+
+/** An iterator that fails lets go of what it reads, which lmdb's own does not. */
+function guardIterator<T>(entries: Iterator<T>, guard: (next: () => IteratorResult<T>) => () => IteratorResult<T>): Iterator<T> {
+  const next = guard(() => entries.next());
+  return {
+    next() {
+      try {
+        return next();
+      } catch (error) {
+        entries.return?.();
+        throw error;
+      }
+    },
+    return: () => entries.return?.() ?? { done: true, value: undefined },
+  };
+}
+
+function rethrow<A extends readonly unknown[], R>(call: (...args: A) => R, as: (error: unknown) => unknown): (...args: A) => R {
+  return (...args) => {
+    try {
+      return call(...args);
+    } catch (error) {
+      throw as(error);
+    }
+  };
+}

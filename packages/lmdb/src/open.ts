@@ -1,0 +1,236 @@
+/** LMDB, opened the one way that is safe here, with errors a person can act on. */
+
+import { closeSync, fstatSync, openSync } from 'node:fs';
+import { access, chmod, constants, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import { getSystemErrorName } from 'node:util';
+import { checkPrivateFile, exists, chownToFolderOwner, ensurePrivateFolder } from '@latchkey/runtime/files';
+import { dropNativeWords, holdNativeWords } from '@latchkey/runtime/daemon';
+import { Failure, systemFailure } from '@latchkey/runtime/failure';
+import {
+  type Database,
+  type DatabaseOptions,
+  type Key,
+  open,
+  type RootDatabase,
+  type RootDatabaseOptions,
+  type RootDatabaseOptionsWithPath,
+} from 'lmdb';
+import { type Damaged, DamagedStore, explain, guardTable } from './damage.js';
+import { LOCK_FILE, prepareFiles, STORE_FILE } from './files.js';
+import { InPlace } from './in-place.js';
+import { findDamage, isShort, latestSnapshot, type Snapshot } from './pages.js';
+import { StoreOpenLock } from './open-lock.js';
+
+/**
+ * - `overlappingSync: false`: a write is visible to nobody before it is on the disk (docs/decisions/0002).
+ * - `eventTurnBatching: false`: otherwise a failed commit rejects a promise of lmdb's own that nobody can catch. Transactions
+ *   that are queued together share one sync all the same.
+ * - `noSubdir: false`: a folder is a folder, also where its name has a dot.
+ */
+const SAFE_OPTIONS = { overlappingSync: false, eventTurnBatching: false, noSubdir: false } as const;
+
+/**
+ * Every opening checks all pages of a file of this size or less: 0.1 s of CPU time for a million nodes. The
+ * pages of a larger file are checked only if it is short, and before a backup (docs/decisions/0017).
+ */
+const ALWAYS_CHECKED = 256 * 1024 * 1024;
+
+/** Advice for a damaged store. */
+const RESTORE = 'Nothing was changed. Restore it from a backup.';
+
+export interface StoreOptions extends Omit<RootDatabaseOptions, 'path'> {
+  /** Advice for a damaged store, in place of restoring it from a backup. */
+  readonly ifDamaged?: string;
+}
+
+/** Opens the store in `path`, or makes one. Refuses one whose file others can read, and one that is damaged. */
+export async function openStore<V, K extends Key>(
+  path: string,
+  { ifDamaged = RESTORE, ...options }: StoreOptions = {},
+): Promise<RootDatabase<V, K>> {
+  const file = join(path, STORE_FILE);
+  const damaged: Damaged = (what, cause) => new DamagedStore(file, what, ifDamaged, cause);
+  try {
+    // LMDB would say less, and later.
+    if (await exists(path)) await access(path, constants.R_OK | constants.W_OK);
+    if (await exists(file)) await access(file, constants.R_OK | constants.W_OK);
+    await checkPrivateFile(file);
+    silenceLmdb();
+    // LMDB makes its files with the mode the umask leaves: inside a folder nobody else enters, and closed before a key is in them.
+    await ensurePrivateFolder(path);
+    const openLock = await StoreOpenLock.open(path);
+    let inPlace: InPlace | undefined;
+    try {
+      await openLock.exclusive(() => prepareFiles(path));
+      for (const created of [file, join(path, LOCK_FILE)]) {
+        await chmod(created, 0o600);
+        await chownToFolderOwner(created);
+      }
+      inPlace = await InPlace.watch(file);
+      const store = await openChecked<V, K>(openLock, { ...options, ...SAFE_OPTIONS, path }, damaged);
+      return behind(openLock, guardTable(store, damaged) as RootDatabase<V, K>, damaged, inPlace);
+    } catch (error) {
+      inPlace?.close();
+      await openLock.close();
+      throw error;
+    }
+  } catch (error) {
+    throw systemFailure(`cannot open the store ${path}`, explain(error, damaged));
+  }
+}
+
+/** Nothing is read through LMDB before the pages are checked. */
+async function openChecked<V, K extends Key>(
+  turnstile: StoreOpenLock,
+  options: RootDatabaseOptionsWithPath & { readonly path: string },
+  damaged: Damaged,
+): Promise<RootDatabase<V, K>> {
+  let file: number | undefined;
+  let store: RootDatabase<V, K> | undefined;
+  try {
+    const { fd, opened, read, snapshot } = await turnstile.exclusive(() => {
+      const fd = (file = openSync(join(options.path, STORE_FILE), 'r'));
+      snapshotOf(fd, damaged);
+      const opened = (store = open<V, K>(options));
+      return { fd, opened, read: opened.useReadTransaction(), snapshot: snapshotOf(fd, damaged) };
+    });
+    const { size } = fstatSync(fd);
+    if (size <= ALWAYS_CHECKED || isShort(snapshot, size)) await checkPages(fd, snapshot, damaged);
+    // LMDB may print words about a page that it cannot read.
+    else holdNativeWords();
+    read.done();
+    return opened;
+  } catch (error) {
+    // Its read ends with it.
+    await store?.close();
+    throw error;
+  } finally {
+    if (file !== undefined) closeSync(file);
+  }
+}
+
+/**
+ * Has the store's transactions wait while another process opens it, and refused while its file is not in place; its tables say what is
+ * wrong with them.
+ */
+function behind<V, K extends Key>(
+  turnstile: StoreOpenLock,
+  store: RootDatabase<V, K>,
+  damaged: Damaged,
+  inPlace: InPlace,
+): RootDatabase<V, K> {
+  const [transaction, childTransaction, openDB, close] = [
+    store.transaction.bind(store),
+    store.childTransaction.bind(store),
+    store.openDB.bind(store),
+    store.close.bind(store),
+  ];
+  const failed = async (error: unknown): Promise<never> => {
+    dropNativeWords();
+    const explained = explain(await causeOf(error), damaged);
+    throw explained instanceof DamagedStore ? explained : error;
+  };
+  const run = <T>(start: (action: () => T) => Promise<T>, action: () => T): Promise<T> => {
+    const { fault } = inPlace;
+    if (fault !== undefined && !turnstile.isInside) return Promise.reject(fault);
+    holdNativeWords();
+    return turnstile.shared(() => {
+      const running: unknown = start(turnstile.reentrant(action));
+      // Inside another transaction lmdb has run it already.
+      return (running instanceof Promise ? running.catch(failed) : running) as Promise<T>;
+    });
+  };
+  return Object.assign(store, {
+    transaction: <T>(action: () => T) => run<T>(transaction, action),
+    childTransaction: <T>(action: () => T) => run<T>(childTransaction, action),
+    openDB: (options: DatabaseOptions & { name: string }) => {
+      try {
+        return guardTable(openDB(options), damaged);
+      } catch (error) {
+        throw explain(error, damaged);
+      }
+    },
+    close: async () => {
+      inPlace.close();
+      await close();
+      await turnstile.close();
+    },
+  });
+}
+
+/** Rejects with a `DamagedStore` unless all pages of the store in `path` are in order, however large it is. */
+export async function checkStore(path: string, store: RootDatabase, ifDamaged: string = RESTORE): Promise<void> {
+  const file = join(path, STORE_FILE);
+  const damaged: Damaged = (what, cause) => new DamagedStore(file, what, ifDamaged, cause);
+  const fd = openSync(file, 'r');
+  const read = store.useReadTransaction();
+  try {
+    // In a transaction, so that no process is just writing a meta page.
+    await checkPages(fd, await store.transaction(() => snapshotOf(fd, damaged)), damaged);
+  } finally {
+    read.done();
+    closeSync(fd);
+  }
+}
+
+/** While a read of this snapshot or an older one is open, no process reuses a page of it. */
+async function checkPages(fd: number, snapshot: Snapshot, damaged: Damaged): Promise<void> {
+  const damage = await findDamage(fd, snapshot);
+  if (damage !== undefined) throw damaged(damage);
+}
+
+function snapshotOf(fd: number, damaged: Damaged): Snapshot {
+  const snapshot = latestSnapshot(fd);
+  if (snapshot === undefined) throw damaged('it does not begin as a store does');
+  return snapshot;
+}
+
+/** A disk with fewer free blocks than this is full. */
+const MIN_FREE_BLOCKS = 64;
+/** LMDB takes no more writes after one of its meta pages failed, until the store is opened again. */
+const PANIC = -30_795;
+
+/** Says why a write failed. */
+export async function writeFailure(path: string, error: unknown): Promise<Failure> {
+  const cause = await causeOf(error);
+  const code = cause instanceof Error && 'code' in cause && typeof cause.code === 'number' ? cause.code : 0;
+  if (code === PANIC) {
+    return new Failure(`the store ${path} takes no more writes, since one has failed`, {
+      advice: 'Check the disk, then restart this process.',
+      cause,
+    });
+  }
+  if (code <= 0) return systemFailure(`cannot write to the store ${path}`, cause);
+  const name = getSystemErrorName(-code);
+  // LMDB calls a write that was cut short an I/O error.
+  const full = name === 'EIO' && (await freeBlocks(path)) < MIN_FREE_BLOCKS;
+  return systemFailure(`cannot write to the store ${path}`, Object.assign(cause as Error, { code: full ? 'ENOSPC' : name }));
+}
+
+/** lmdb's own error gives the reason of a failed commit, by number, in a promise of its own. */
+async function causeOf(error: unknown): Promise<unknown> {
+  try {
+    return error instanceof Error && 'commitError' in error ? await error.commitError : error;
+  } catch (cause) {
+    return cause;
+  }
+}
+
+/** On the disk that `path` is on; without end where nobody can tell, as when the folder is gone. */
+async function freeBlocks(path: string): Promise<number> {
+  return statfs(path).then(
+    ({ bavail }) => bavail,
+    () => Infinity,
+  );
+}
+
+/** lmdb prints the stack of a failed write to standard error; we say what happened ourselves. Nothing else here uses the console. */
+function silenceLmdb(): void {
+  console.error = () => undefined;
+}
+
+/** How many entries a table has, without looking at them. */
+export function countEntries(table: Database<unknown>): number {
+  return (table.getStats() as { readonly entryCount: number }).entryCount;
+}

@@ -1,0 +1,298 @@
+/**
+ * One attempt to get a new key, M1 to M6, over CoAP. What a message means is decided by the initiator; here it is carried out,
+ * in the order that no crash can turn into a lockout: the candidate is on the disk before M5 goes out, and the confirmed key is on the
+ * disk before anything is told of it.
+ */
+
+import { randomBytes, randomInt } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
+import {
+  type AwaitingM6,
+  beginAttempt,
+  scheduleRenewal,
+  MAX_IGNORED_ANSWERS,
+  type M4Decision,
+  type M6Decision,
+  receiveM4,
+  receiveM6,
+  RN_LENGTH,
+  type Secret,
+  TRANSACTION_LIFETIME_MS,
+} from '@latchkey/protocol';
+import { addressesOf, type Endpoint, formatEndpoint } from '@latchkey/runtime/net';
+import { CoapClient, type ExchangeOutcome, type Response } from '@latchkey/coap';
+import { type Log, monotonicNow } from '@latchkey/runtime/daemon';
+import type { NodeMetrics } from './metrics.js';
+import type { NodeFile } from './node-file.js';
+import type { CumulativeUptime } from './cumulative-uptime.js';
+
+/** Octets of token. Two would do (profile, "CoAP binding"); four cost an off-path forger more and still fit one frame. */
+const TOKEN_LENGTH = 4;
+/** For an M4 or an M6 to come: four of CoAP's five transmissions, in ms. After that an M5 goes out once more, from a new socket. */
+const M4_TIMEOUT_MS = 30_000;
+const M5_DEADLINE_MS = 30_000;
+/** For a right answer to come after an empty ACK or one that did not open, in ms: a controller waits 15 s for its auth-servers. */
+const GRACE_MS = 16_000;
+/** Between an M5 that was refused for the moment, or not answered, and the next, at least, in ms. */
+const M5_RETRY_DELAY_MS = 2_000;
+/** A draw from [0, 1) has this many values. */
+const RANDOM_RANGE = 2 ** 32;
+const COAP_CHANGED = '2.04';
+const COAP_UNAUTHORIZED = '4.01';
+/** Refusals of M5 that pass by themselves while the transaction is open. */
+const RETRYABLE: ReadonlySet<string> = new Set(['4.29', '5.03', '5.04']);
+/** Any other refusal is believed the second time: the first may be anybody's, or the answer to an M5 that was damaged on its way. */
+const REFUSALS_RETRIED = 1;
+
+export type AttemptResult =
+  /** The key before and the key now by their fingerprints. */
+  | { readonly kind: 'joined'; readonly keyBefore: string; readonly key: string; readonly lifetime: number }
+  /** Four candidates are open and the oldest is too young to go. */
+  | { readonly kind: 'wait'; readonly forMs: number }
+  | { readonly kind: 'failed'; readonly step: 'M1' | 'M5'; readonly reason: FailedExchange };
+
+/** Why an exchange gave no message that opens. */
+type FailedExchange =
+  | { readonly kind: 'refused'; readonly code: string; readonly maxAge: number | undefined }
+  | { readonly kind: 'no answer' }
+  | { readonly kind: 'unreachable'; readonly code: string }
+  /** `foreign`: ID_c of an answer from a controller that the node was not installed for. */
+  | { readonly kind: 'undecryptable'; readonly answers: number; readonly foreign?: number | undefined };
+
+export interface AttemptOptions {
+  readonly file: NodeFile;
+  readonly controller: Endpoint;
+  /** How many attempts at this controller came before: a name may mean several addresses, and each is the first one in turn. */
+  readonly turn: number;
+  readonly uptime: CumulativeUptime;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  readonly metrics: NodeMetrics;
+  /** Called once a message is on its way, and there is nothing to do but to wait for the answer. */
+  readonly onSent: () => void;
+}
+
+type StepResult<D> = { readonly kind: 'opened'; readonly decision: D } | FailedExchange;
+
+export async function attemptJoin(options: AttemptOptions): Promise<AttemptResult> {
+  const { signal } = options;
+  const way = new Way(options);
+  const abort = (): void => void way.close();
+  if (signal.aborted) abort();
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    return await new JoinAttempt(way, options).run();
+  } finally {
+    signal.removeEventListener('abort', abort);
+    if (!signal.aborted) await way.close();
+  }
+}
+
+/** The way to the controller: one socket at a time. */
+class Way {
+  readonly #options: AttemptOptions;
+  #connecting: Promise<CoapClient> | undefined;
+  #isClosed = false;
+  #close: () => void = () => undefined;
+  readonly #closed = new Promise<undefined>((resolve) => (this.#close = () => resolve(undefined)));
+
+  constructor(options: AttemptOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves with `undefined` once the way is closed, also while a name is looked up, for which the system may take half a minute. */
+  client(): Promise<CoapClient | undefined> {
+    if (this.#isClosed) return this.#closed;
+    this.#connecting ??= this.#connect();
+    return Promise.race([this.#closed, this.#connecting]);
+  }
+
+  /** The next client has a new socket, connected to what the controller's name means then. */
+  async renew(): Promise<void> {
+    const before = this.#connecting;
+    this.#connecting = undefined;
+    await closeOnceConnected(before);
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#close();
+    await closeOnceConnected(this.#connecting);
+  }
+
+  async #connect(): Promise<CoapClient> {
+    const { controller, turn, metrics } = this.#options;
+    const addresses = await addressesOf(controller);
+    const first = turn % addresses.length;
+    return CoapClient.connect({
+      peer: controller,
+      addresses: [...addresses.slice(first), ...addresses.slice(0, first)],
+      tokenLength: TOKEN_LENGTH,
+      maxInFlight: 1,
+      metrics: metrics.client,
+    });
+  }
+}
+
+async function closeOnceConnected(connecting: Promise<CoapClient> | undefined): Promise<void> {
+  await connecting?.then((client) => client.close()).catch(() => undefined);
+}
+
+class JoinAttempt {
+  readonly #way: Way;
+  readonly #options: AttemptOptions;
+  readonly #deadlineAt: number = monotonicNow() + TRANSACTION_LIFETIME_MS;
+  /** What the controller last asked to have brought back. It is good for M5 too, which then needs no round trip more. */
+  #echo: Buffer | undefined;
+  #foreign: number | undefined;
+
+  constructor(way: Way, options: AttemptOptions) {
+    this.#way = way;
+    this.#options = options;
+  }
+
+  async run(): Promise<AttemptResult> {
+    const { file, uptime } = this.#options;
+    const { state } = file.record;
+    const awaitingM4 = beginAttempt(state, randomBytes(RN_LENGTH), uptime.now());
+    const answer = await this.#exchange('M1', awaitingM4.m1, M4_TIMEOUT_MS, (octets) =>
+      receiveM4(state, awaitingM4, octets, uptime.now()),
+    );
+    if (answer.kind !== 'opened') return { kind: 'failed', step: 'M1', reason: answer };
+    const { decision } = answer;
+    if (decision.kind === 'wait') return decision;
+
+    // Promote, erase and store: one durable write. Then M5.
+    await file.write({ state: decision.state, powered: uptime.save(), ...(decision.promoted ? { hookPending: true } : {}) });
+    wipeAll(decision.dropped);
+    return this.#sendM5(decision.attempt);
+  }
+
+  /** Sends M5 until an M6 opens or the transaction at the controller is over. */
+  async #sendM5(awaitingM6: AwaitingM6): Promise<AttemptResult> {
+    const { file, signal } = this.#options;
+    for (let retriesLeft = REFUSALS_RETRIED; ;) {
+      const { state } = file.record;
+      const answer = await this.#exchange('M5', awaitingM6.m5, M5_DEADLINE_MS, (octets) => receiveM6(state, awaitingM6, octets));
+      if (answer.kind === 'opened') return this.#confirm(answer.decision, awaitingM6);
+      const retryable =
+        answer.kind !== 'unreachable' && (answer.kind !== 'refused' || RETRYABLE.has(answer.code) || retriesLeft-- > 0);
+      const delayMs = M5_RETRY_DELAY_MS + 1000 * (answer.kind === 'refused' ? (answer.maxAge ?? 0) : 0);
+      if (!retryable || signal.aborted || monotonicNow() + delayMs >= this.#deadlineAt)
+        return { kind: 'failed', step: 'M5', reason: answer };
+      if (answer.kind === 'no answer') await this.#startOver();
+      await pause(delayMs, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  /** The way to the controller may have changed under the socket: its address, this device's own, the flow that a NAT knows. */
+  async #startOver(): Promise<void> {
+    await this.#way.renew();
+    // An Echo is good for the address and port that it was issued to.
+    this.#echo = undefined;
+  }
+
+  /** The PSK is the confirmed key, all else is erased: one durable write. Only this is "joined". */
+  async #confirm(
+    { state, lifetime, dropped }: Extract<M6Decision, { kind: 'joined' }>,
+    { idC }: AwaitingM6,
+  ): Promise<AttemptResult> {
+    const { file, uptime } = this.#options;
+    const keyBefore = file.record.state.confirmed.fingerprint;
+    // A node whose installer named no ID_c is the first one's that proves the key.
+    const controllers = state.controllers === 'any' ? [idC] : state.controllers;
+    const { wallMs: at, poweredMs: poweredAt, boots } = uptime.clocks();
+    const joinedAt = file.record.keyLease?.joinedAt ?? at;
+    const renewal = scheduleRenewal(lifetime, () => randomInt(0, RANDOM_RANGE) / RANDOM_RANGE);
+    await file.write({
+      state: { ...state, controllers },
+      keyLease: { joinedAt, at, poweredAt, boots, lifetime, renewal },
+      lastAttempt: { at, outcome: 'joined' },
+      powered: uptime.save(),
+      hookPending: true,
+    });
+    wipeAll(dropped);
+    return { kind: 'joined', keyBefore, key: state.confirmed.fingerprint, lifetime };
+  }
+
+  /** POST, once more with the Echo if the controller asks for proof of our address. */
+  async #exchange<D extends M4Decision | M6Decision>(
+    step: 'M1' | 'M5',
+    payload: Uint8Array,
+    deadlineMs: number,
+    decide: (octets: Uint8Array) => D,
+  ): Promise<StepResult<Exclude<D, { kind: 'ignored' }>>> {
+    const first = await this.#send(step, payload, deadlineMs, decide);
+    if (first.kind !== 'echo') return first;
+    this.#echo = first.echo;
+    const second = await this.#send(step, payload, deadlineMs, decide);
+    return second.kind === 'echo' ? { kind: 'refused', code: COAP_UNAUTHORIZED, maxAge: undefined } : second;
+  }
+
+  async #send<D extends M4Decision | M6Decision>(
+    step: 'M1' | 'M5',
+    payload: Uint8Array,
+    deadlineMs: number,
+    decide: (octets: Uint8Array) => D,
+  ): Promise<StepResult<Exclude<D, { kind: 'ignored' }>> | { readonly kind: 'echo'; readonly echo: Buffer }> {
+    const { log, controller, metrics, onSent } = this.#options;
+    const since = monotonicNow();
+    const to = formatEndpoint(controller);
+    const client = await this.#way.client();
+    if (client === undefined) return { kind: 'unreachable', code: 'ECANCELED' };
+    log.debug({ message: step, octets: payload.length, to }, 'sent');
+    const exchange = client.exchange({
+      payload,
+      deadlineMs: Math.max(0, Math.min(deadlineMs, this.#deadlineAt - monotonicNow())),
+      echo: this.#echo,
+      maxIgnored: MAX_IGNORED_ANSWERS,
+      graceMs: GRACE_MS,
+      accept: (response) => classify(response, decide, log, (foreign) => (this.#foreign = foreign)),
+    });
+    // The socket has it after what is queued now.
+    setImmediate(onSent);
+    const outcome = await exchange;
+    metrics.exchanges[step].observe(monotonicNow() - since);
+    return outcome.kind === 'answered' ? outcome.value : toFailedExchange(outcome, this.#foreign);
+  }
+}
+
+/** What a response is worth: a message that opens, an error, or nothing. */
+function classify<D extends M4Decision | M6Decision>(
+  response: Response,
+  decide: (octets: Uint8Array) => D,
+  log: Log,
+  onForeign: (idC: number) => void,
+) {
+  const { code, payload, maxAge, echo } = response;
+  if (code === COAP_UNAUTHORIZED && echo !== undefined) return { kind: 'echo', echo } as const;
+  if (code !== COAP_CHANGED) return { kind: 'refused', code, maxAge } as const;
+  const decision = decide(payload);
+  if (decision.kind === 'ignored') {
+    log.debug({ octets: payload.length, reason: decision.reason }, 'an answer was ignored');
+    if (decision.foreign !== undefined) onForeign(decision.foreign);
+    return undefined;
+  }
+  log.debug({ message: `M${(payload[0] ?? 0) & 0x0f}`, octets: payload.length }, 'received');
+  return { kind: 'opened', decision: decision as Exclude<D, { kind: 'ignored' }> } as const;
+}
+
+function toFailedExchange(
+  outcome: Exclude<ExchangeOutcome<unknown>, { kind: 'answered' }>,
+  foreign: number | undefined,
+): FailedExchange {
+  switch (outcome.kind) {
+    case 'unreachable':
+      return { kind: 'unreachable', code: outcome.code };
+    case 'too-many-invalid':
+      return { kind: 'undecryptable', answers: outcome.ignored, foreign };
+    case 'timeout':
+      return outcome.ignored > 0 ? { kind: 'undecryptable', answers: outcome.ignored, foreign } : { kind: 'no answer' };
+    case 'busy':
+      return { kind: 'no answer' };
+  }
+}
+
+function wipeAll(secrets: readonly Secret[]): void {
+  for (const secret of secrets) secret.wipe();
+}

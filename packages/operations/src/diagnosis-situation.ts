@@ -1,0 +1,266 @@
+/**
+ * What is known of a node when somebody asks why it has not joined: gathered from the registry,
+ * judged in `diagnosis-cause.ts`.
+ */
+
+import { formatId, type Clocks, rejectedUntil } from '@latchkey/protocol';
+import { type Endpoint, formatEndpoint } from '@latchkey/runtime/net';
+import { type FolderLockState, nativeLocks } from '@latchkey/runtime/files';
+import type { AuditEntry, Registry, Restored, NodeInfo, OrderRecord, ControllerActivity, NodeActivity } from '@latchkey/registry';
+import { holdoffUntil } from './clock-release.js';
+
+/** Entries of the audit log that are looked through for the removal of a node. */
+const MAX_ENTRIES = 20_000;
+/** Entries of one node's life that are looked through for a key. */
+const MAX_LIFE = 10_000;
+/**
+ * Where a store belongs to one process, whoever asks has stopped the server: for so long it counts
+ * as running, in ms.
+ */
+const STOPPED_TO_ASK_MS = 300_000;
+
+/** Whether a server serves from the registry. */
+interface ServerState {
+  readonly runs: boolean;
+  /** The one that does, or the last one that did, is a controller with the registry inside. */
+  readonly combined: boolean;
+  /**
+   * When it last wrote what its clock showed, ms since the epoch: every half minute. `undefined`:
+   * no server ever did.
+   */
+  readonly seenAt: number | undefined;
+}
+
+/** Until when no key is committed, since the clock of the server was set back. */
+interface HoldOff {
+  /** ms since the epoch */
+  readonly until: number;
+  /** Whether `clock release` ends it. */
+  readonly mayRelease: boolean;
+}
+
+/**
+ * How many nodes have joined; how many of them should have renewed by now; and how many of those
+ * since their controller was heard.
+ */
+interface Count {
+  joined: number;
+  late: number;
+  missed: number;
+}
+
+/** Of all nodes, and of one controller's. */
+interface Punctuality {
+  readonly all: Readonly<Count>;
+  readonly of: (idC: number) => Readonly<Count>;
+}
+
+/** What is the same for every node that is asked about. */
+export interface Surroundings {
+  /** ms since the epoch */
+  readonly now: number;
+  readonly server: ServerState;
+  readonly heldUntil: HoldOff | undefined;
+  /** Counts nodes: a walk through the registry, the first time. */
+  readonly punctuality: () => Punctuality;
+  /** Fingerprint of the key in the device, 4 hex digits. */
+  readonly deviceKey?: string | undefined;
+}
+
+/** What the key in a device is to the registry. Times are ISO 8601. */
+export interface DeviceKey {
+  readonly fingerprint: string;
+  readonly is: 'current' | 'initial' | 'former' | 'other';
+  /** When the registry got that key, and when another took its place. */
+  readonly since: string | null;
+  readonly until: string | null;
+}
+
+/** A controller in question. */
+interface ControllerInQuestion {
+  readonly id: string;
+  /** Where nodes reach it. */
+  readonly address: string;
+  readonly servers: readonly string[];
+  readonly sighting: ControllerActivity;
+}
+
+export interface Situation {
+  readonly id: string;
+  readonly now: number;
+  readonly node: NodeInfo | undefined;
+  /** Fingerprint of K_i. */
+  readonly key: string | undefined;
+  readonly order: OrderRecord | undefined;
+  /** What was seen since the node last proved itself, or was reset. */
+  readonly asked: NodeActivity['keyRequested'];
+  readonly refused: NodeActivity['rejected'];
+  readonly controller: ControllerInQuestion | undefined;
+  /** The controller whose request was refused, and by how many ms its clock is off still. */
+  readonly refusing: ControllerInQuestion | undefined;
+  readonly skewOfRefusing: number | undefined;
+  readonly disabled: AuditEntry | undefined;
+  readonly removed: (Pick<AuditEntry, 'at' | 'actor'> & { readonly joinedBefore: boolean }) | undefined;
+  readonly registryRestored: Restored | undefined;
+  readonly deviceKey: DeviceKey | undefined;
+  readonly surroundings: Surroundings;
+}
+
+/**
+ * Nodes renew at 72 to 88 % of the lifetime (profile, "Node", 6); ms since the epoch. Infinity:
+ * never.
+ */
+export function renewalDue({ committed }: Pick<NodeInfo, 'committed'>): number {
+  return committed === undefined || committed.lifetime === 0 ? Infinity : committed.ts + 880 * committed.lifetime;
+}
+
+/** Whether a node should have renewed its key by now. */
+export function isLate(node: Pick<NodeInfo, 'committed' | 'disabled'>, now: number): boolean {
+  return !node.disabled && now > renewalDue(node);
+}
+
+export function situationOf(registry: Registry, idI: number, surroundings: Surroundings): Situation {
+  const { now } = surroundings;
+  const node = registry.node(idI);
+  const key = node?.key.fingerprint;
+  node?.key.wipe();
+  const { keyRequested, rejected } = unsettled(registry.nodeActivity(idI), node);
+  const refusing = rejected && controllerInQuestion(registry, rejected.by);
+  return {
+    id: formatId(idI),
+    now,
+    node,
+    key,
+    order: node && registry.order(node.order),
+    asked: keyRequested,
+    refused: rejected,
+    controller: node && controllerInQuestion(registry, node.controller),
+    refusing,
+    skewOfRefusing: refusing?.sighting.clockSkew?.skew,
+    disabled: node?.disabled === true ? findEntry(registry, node, 'node disabled') : undefined,
+    removed: node === undefined ? removalOf(registry, idI) : undefined,
+    registryRestored: registry.restored,
+    deviceKey:
+      node === undefined || surroundings.deviceKey === undefined
+        ? undefined
+        : deviceKeyOf(registry, node, key, surroundings.deviceKey),
+    surroundings,
+  };
+}
+
+/** A sighting before the node's last join, or before it was reset, is settled by that. */
+function unsettled(sighting: NodeActivity = {}, { committedAt, resetAt }: Partial<NodeInfo> = {}): NodeActivity {
+  const since = Math.max(committedAt ?? -Infinity, resetAt ?? -Infinity);
+  const { keyRequested, rejected } = sighting;
+  return {
+    keyRequested: keyRequested !== undefined && keyRequested.at > since ? keyRequested : undefined,
+    rejected: rejected !== undefined && rejected.at > since ? rejected : undefined,
+  };
+}
+
+function controllerInQuestion(registry: Registry, idC: number): ControllerInQuestion | undefined {
+  const row = registry.controllerRow(idC);
+  return (
+    row && {
+      id: formatId(idC),
+      address: formatEndpoint(row.nid),
+      servers: row.servers.map((server: Endpoint) => formatEndpoint(server)),
+      sighting: registry.controllerActivity(idC) ?? {},
+    }
+  );
+}
+
+function findEntry(registry: Registry, node: NodeInfo, what: AuditEntry['what']): AuditEntry | undefined {
+  return lifeOf(registry, node.entry).find((entry) => entry.what === what);
+}
+
+/** A node's entries in the audit log, latest first. */
+function lifeOf(registry: Registry, last: number | undefined): AuditEntry[] {
+  const entries: AuditEntry[] = [];
+  for (const entry of registry.audit.entriesOfNode(last === 0 ? undefined : last)) {
+    if (entries.length >= MAX_LIFE) break;
+    entries.push(entry);
+  }
+  return entries;
+}
+
+/** When and by whom the node was taken out of the registry, if that was not long ago. */
+function removalOf(registry: Registry, idI: number): Situation['removed'] {
+  const id = formatId(idI);
+  let looked = 0;
+  for (const entry of registry.audit.newestFirst()) {
+    if (entry.node === id && entry.what === 'node removed') {
+      const joinedBefore = lifeOf(registry, entry.previous_entry).some(({ what }) => what === 'node joined');
+      return { at: entry.at, actor: entry.actor, joinedBefore };
+    }
+    looked += 1;
+    if (looked >= MAX_ENTRIES) return undefined;
+  }
+  return undefined;
+}
+
+function deviceKeyOf(registry: Registry, node: NodeInfo, key: string | undefined, fingerprint: string): DeviceKey {
+  const [since, until] = [null, null];
+  if (fingerprint === key) return { fingerprint, is: 'current', since, until };
+  const life = lifeOf(registry, node.entry);
+  const replaced = life.find((entry) => entry.key_before === fingerprint);
+  if (fingerprint === node.ik.fingerprint) {
+    const joined = life.find((entry) => entry.what === 'node joined' && entry.key_before === fingerprint);
+    return { fingerprint, is: 'initial', since, until: joined?.at ?? null };
+  }
+  if (replaced === undefined) return { fingerprint, is: 'other', since, until };
+  const got = life.find((entry) => entry.key === fingerprint);
+  return { fingerprint, is: 'former', since: got?.at ?? null, until: replaced.at };
+}
+
+/** The surroundings as a command finds them beside the server, if one runs. */
+export function surroundingsOf(registry: Registry, lock: FolderLockState, clock: Clocks, deviceKey?: string): Surroundings {
+  const { wallMs: now } = clock;
+  const seenAt = registry.servedAt;
+  let punctuality: Punctuality | undefined;
+  return {
+    now,
+    server: {
+      runs: isServed(lock) || (nativeLocks() === undefined && now - (seenAt ?? -Infinity) < STOPPED_TO_ASK_MS),
+      combined: lock.holder?.startsWith('latchkey-controller ') === true,
+      seenAt,
+    },
+    heldUntil: holdOff(registry, clock),
+    punctuality: () => (punctuality ??= countNodes(registry, now)),
+    deviceKey,
+  };
+}
+
+/** Whether a daemon holds the lock, not a command. A full disk takes no words about the holder. */
+function isServed({ locked, holder }: FolderLockState): boolean {
+  return locked && (holder === undefined || / run\b/.test(holder));
+}
+
+function holdOff(registry: Registry, clock: Clocks): HoldOff | undefined {
+  const { clockHistory } = registry;
+  const [stepped, past] = [holdoffUntil(clockHistory, clock), rejectedUntil(clockHistory, clock.wallMs)];
+  if (stepped === undefined && past === undefined) return undefined;
+  return { until: Math.max(stepped ?? 0, past ?? 0), mayRelease: stepped === undefined };
+}
+
+function countNodes(registry: Registry, now: number): Punctuality {
+  const all: Count = { joined: 0, late: 0, missed: 0 };
+  const counts = new Map<number, Count & { readonly heardAt: number }>();
+  for (const node of registry.nodes()) {
+    if (node.initial || node.disabled) continue;
+    let count = counts.get(node.controller);
+    if (count === undefined) {
+      const heardAt = registry.controllerActivity(node.controller)?.lastSeen?.at ?? -Infinity;
+      count = { joined: 0, late: 0, missed: 0, heardAt };
+      counts.set(node.controller, count);
+    }
+    const late = isLate(node, now);
+    const missed = late && renewalDue(node) > count.heardAt;
+    for (const one of [all, count]) {
+      one.joined += 1;
+      one.late += late ? 1 : 0;
+      one.missed += missed ? 1 : 0;
+    }
+  }
+  return { all, of: (idC) => counts.get(idC) ?? { joined: 0, late: 0, missed: 0 } };
+}

@@ -1,0 +1,126 @@
+/**
+ * Why a node has not joined, or does not renew: the cause and what to do about it, from what the
+ * registry holds and what its server saw. All of it is plain data: `sentence` says the cause in words,
+ * and `commands/next-steps.ts` turns the action into command lines.
+ */
+
+import { expiryOf, formatId, type LinkRefusal } from '@latchkey/protocol';
+import { type Action, type Cause, countOf, findCause, type Finding, type LateNodes } from './diagnosis-cause.js';
+import { type DeviceKey, renewalDue, type Situation, situationOf, type Surroundings } from './diagnosis-situation.js';
+import { sentenceOf } from './diagnosis-text.js';
+import { isoTime } from '@latchkey/runtime/iso-time';
+import { orderStatus, type Registry } from '@latchkey/registry';
+
+/** What the cause was found from. Times are ISO 8601, keys fingerprints of 4 hex digits. */
+interface Facts {
+  readonly at: string;
+  readonly key: string | null;
+  readonly key_is_initial: boolean | null;
+  readonly order: number | null;
+  readonly order_state: string | null;
+  readonly disabled: { readonly since: string; readonly by: string } | null;
+  readonly removed: { readonly at: string; readonly by: string } | null;
+  readonly joined_at: string | null;
+  readonly renewed_at: string | null;
+  readonly renewal_due_at: string | null;
+  readonly expires_at: string | null;
+  readonly grace_ends_at: string | null;
+  readonly controller: {
+    readonly id: string;
+    readonly address: string;
+    readonly heard_at: string | null;
+    readonly unopened_since: string | null;
+    readonly clock_skew_ms: number | null;
+  } | null;
+  /**
+   * Nodes that have joined, and those of them that should have renewed by now; counted only where
+   * the sentence says it.
+   */
+  readonly nodes: LateNodes | null;
+  readonly server: { readonly runs: boolean; readonly seen_at: string | null };
+  readonly asked: { readonly controller: string; readonly since: string; readonly at: string; readonly count: number } | null;
+  readonly refused: {
+    readonly refusal: LinkRefusal;
+    readonly controller: string;
+    readonly since: string;
+    readonly at: string;
+    readonly count: number;
+  } | null;
+  readonly restored: { readonly at: string; readonly backup_at: string } | null;
+  readonly device_key: DeviceKey | null;
+}
+
+export interface Diagnosis {
+  readonly id: string;
+  readonly cause: Cause;
+  readonly sentence: string;
+  readonly facts: Facts;
+  readonly action: Action;
+  /** What does as well, where the server cannot tell which is right. */
+  readonly instead: Action | null;
+}
+
+export function diagnoseNode(registry: Registry, idI: number, surroundings: Surroundings): Diagnosis {
+  const situation = situationOf(registry, idI, surroundings);
+  const finding = findCause(situation);
+  const { cause, action, instead = null } = finding;
+  return {
+    id: situation.id,
+    cause,
+    sentence: sentenceOf(finding, situation),
+    facts: factsOf(finding, situation),
+    action: withHalves(action, situation),
+    instead: instead && withHalves(instead, situation),
+  };
+}
+
+/** Notes of an action with an initial key whether that takes the device key, too. */
+function withHalves(action: Action, { node }: Situation): Action {
+  const takesKey = action.kind === 'reset-node' || action.kind === 'reinstall-device';
+  return takesKey && node?.split === true ? { ...action, split: true } : action;
+}
+
+function factsOf(finding: Finding, situation: Situation): Facts {
+  const { node, order, asked, refused, controller, now, surroundings, disabled, removed, registryRestored } = situation;
+  const time = (at: number | undefined): string | null => (at === undefined ? null : isoTime(at));
+  const expiry = node && expiryOf(node);
+  return {
+    at: isoTime(now),
+    key: situation.key ?? null,
+    key_is_initial: node?.initial ?? null,
+    order: node?.order ?? null,
+    order_state: (order && orderStatus(order, now)) ?? null,
+    disabled: disabled === undefined ? null : { since: disabled.at, by: disabled.actor },
+    removed: removed === undefined ? null : { at: removed.at, by: removed.actor },
+    joined_at: time(node?.joinedAt),
+    renewed_at: time(node?.committedAt === node?.joinedAt ? undefined : node?.committedAt),
+    renewal_due_at: node === undefined || expiry === undefined ? null : isoTime(renewalDue(node)),
+    expires_at: time(expiry),
+    grace_ends_at: node === undefined || expiry === undefined ? null : isoTime(expiry + 1000 * node.grace),
+    controller:
+      controller === undefined
+        ? null
+        : {
+            id: controller.id,
+            address: controller.address,
+            heard_at: time(controller.sighting.lastSeen?.at),
+            unopened_since: time(controller.sighting.authenticationFailed?.since),
+            clock_skew_ms: controller.sighting.clockSkew?.skew ?? null,
+          },
+    nodes: countOf(finding, situation),
+    server: { runs: surroundings.server.runs, seen_at: time(surroundings.server.seenAt) },
+    asked: asked === undefined ? null : { ...runOf(asked), controller: formatId(asked.by) },
+    refused: refused === undefined ? null : { ...runOf(refused), refusal: refused.refusal, controller: formatId(refused.by) },
+    restored:
+      registryRestored === undefined ? null : { at: isoTime(registryRestored.at), backup_at: isoTime(registryRestored.backupAt) },
+    device_key: situation.deviceKey ?? null,
+  };
+}
+
+function runOf({ since, at, count }: { readonly since: number; readonly at: number; readonly count: number }): {
+  readonly since: string;
+  readonly at: string;
+  readonly count: number;
+} {
+  return { since: isoTime(since), at: isoTime(at), count };
+}

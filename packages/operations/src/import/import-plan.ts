@@ -1,0 +1,219 @@
+/** What an import would do to the registry, line by line, before it does it. */
+
+import { formatId, type Secret } from '@latchkey/protocol';
+import type { NodeBatch } from '../node-batch.js';
+import type { ImportAction } from '../enrolment.js';
+import { initialKeyIdentifier, initialKeyIdKey, type Registry, type NodeRow } from '@latchkey/registry';
+import { identityOf, type RepeatedKeys } from './import-keys.js';
+
+/** Problems of which line and reason are kept; the rest is counted. */
+const MAX_PROBLEMS = 100_000;
+
+/** Nodes that one import changes: they are changed in one transaction, which holds up every commit for some 30 us each. */
+const MAX_CHANGES = 100_000;
+
+const IMPORT_ACTIONS = ['add', 'change', 'unchanged', 'duplicate', 'reject'] as const satisfies readonly ImportAction[];
+
+export interface Problem {
+  readonly line: number;
+  /** 8 hex digits; absent where the line has none. */
+  readonly id?: string | undefined;
+  readonly reason: string;
+}
+
+/** What an import would do, in numbers and in words. */
+export class ImportReport {
+  readonly counts: Record<ImportAction, number> = { add: 0, change: 0, unchanged: 0, duplicate: 0, reject: 0 };
+  /** Those that nodes are assigned to. */
+  readonly controllers: Set<number> = new Set();
+  /** Lines that are refused. */
+  readonly problems: Problem[] = [];
+  /** Nodes that get another key or controller. */
+  readonly changes: Problem[] = [];
+  /** How many of those move, by `FROM to TO`. */
+  readonly moves: Map<string, number> = new Map();
+  /** Lines that are refused because another node has their key. */
+  sharedKeys = 0;
+  /** Nodes that are new; of very many, the first that were met. */
+  readonly additions: Omit<Problem, 'reason'>[] = [];
+
+  /** A line that is refused; of very many, only how many there are. */
+  addRejected(problem: Problem): void {
+    this.counts.reject += 1;
+    if (this.problems.length < MAX_PROBLEMS) this.problems.push(problem);
+  }
+
+  /** Adds what is true of another part. */
+  merge({ counts, controllers, problems, changes, additions, moves, sharedKeys }: ImportReport): void {
+    this.sharedKeys += sharedKeys;
+    for (const [way, count] of moves) this.move(way, count);
+    for (const action of IMPORT_ACTIONS) this.counts[action] += counts[action];
+    for (const idC of controllers) this.controllers.add(idC);
+    for (const change of changes) this.changes.push(change);
+    for (const addition of additions) if (this.additions.length < MAX_PROBLEMS) this.additions.push(addition);
+    for (const problem of problems) if (this.problems.length < MAX_PROBLEMS) this.problems.push(problem);
+  }
+
+  move(way: string, count: number): void {
+    this.moves.set(way, (this.moves.get(way) ?? 0) + count);
+  }
+
+  /** Puts what is told in the order of the file. */
+  sort(): void {
+    for (const list of [this.problems, this.changes, this.additions]) list.sort((a, b) => a.line - b.line);
+  }
+}
+
+export class ImportPlan extends ImportReport {
+  readonly #actions: Uint8Array;
+
+  constructor(length: number) {
+    super();
+    this.#actions = new Uint8Array(length);
+  }
+
+  actionFor(i: number): ImportAction {
+    return IMPORT_ACTIONS[this.#actions[i] ?? 0] ?? 'reject';
+  }
+
+  decide(i: number, action: Exclude<ImportAction, 'reject'>): void {
+    this.#actions[i] = IMPORT_ACTIONS.indexOf(action);
+    this.counts[action] += 1;
+  }
+
+  reject(i: number, problem: Problem): void {
+    this.#actions[i] = IMPORT_ACTIONS.indexOf('reject');
+    this.addRejected(problem);
+  }
+}
+
+interface PlanOptions {
+  readonly maxChanges?: number;
+  /** Nodes that other parts of the import change. */
+  readonly changedBefore?: number;
+  /** Whether nodes that are added are to be named. */
+  readonly listAdditions?: boolean;
+  /** Initial keys that are refused, since several nodes have them. */
+  readonly repeated?: RepeatedKeys;
+}
+
+const NONE: RepeatedKeys = new Map();
+
+/** Compares each node of the batch with the registry. */
+export function planImport(registry: Registry, batch: NodeBatch, options: PlanOptions = {}): ImportPlan {
+  const { listAdditions = false } = options;
+  const plan = new ImportPlan(batch.length);
+  const compare = new Comparison(registry, batch, options);
+  registry.tables.refreshSnapshot();
+  let previousId: number | undefined;
+  for (const i of batch.indicesById()) {
+    const [id, line] = [formatId(batch.idI(i)), batch.line(i)];
+    if (previousId === undefined || batch.idI(previousId) !== batch.idI(i)) {
+      previousId = i;
+      if (compare.controllers.has(batch.idC(i))) plan.controllers.add(batch.idC(i));
+      const { verdict, reason, ...more } = compare.node(i, plan.counts.change);
+      if (verdict === 'reject') plan.reject(i, { line, id, reason });
+      else plan.decide(i, verdict);
+      if (verdict === 'change') plan.changes.push({ line, id, reason });
+      if (verdict === 'add' && listAdditions && plan.additions.length < MAX_PROBLEMS) plan.additions.push({ line, id });
+      if (more.move !== undefined) plan.move(more.move, 1);
+      if (more.sharedKey === true) plan.sharedKeys += 1;
+      continue;
+    }
+    const differs = differencesOf(batch, previousId, i);
+    if (differs.length === 0) plan.decide(i, 'duplicate');
+    else {
+      const reason = `stands in line ${batch.line(previousId)} already, with another ${differs.join(' and ')}`;
+      plan.reject(i, { line, id, reason });
+    }
+  }
+  plan.sort();
+  return plan;
+}
+
+interface Decision {
+  readonly verdict: Exclude<ImportAction, 'duplicate'>;
+  /** Why the node is refused, or what changes; else empty. */
+  readonly reason: string;
+  /** Set if the node moves: `from FROM to TO`. */
+  readonly move?: string;
+  /** Set if the node is refused because another one has its key. */
+  readonly sharedKey?: true;
+}
+
+/** Compares nodes of a batch with the registry, one by one. */
+class Comparison {
+  readonly controllers: ReadonlySet<number>;
+  readonly #registry: Registry;
+  readonly #batch: NodeBatch;
+  readonly #identify: (ik: Secret) => Uint8Array;
+  readonly #repeated: RepeatedKeys;
+  readonly #maxChanges: number;
+  readonly #changedBefore: number;
+
+  constructor(registry: Registry, batch: NodeBatch, options: PlanOptions) {
+    const { maxChanges = MAX_CHANGES, changedBefore = 0, repeated = NONE } = options;
+    [this.#registry, this.#batch, this.#repeated] = [registry, batch, repeated];
+    [this.#maxChanges, this.#changedBefore] = [maxChanges, changedBefore];
+    this.controllers = new Set([...registry.controllers()].map(({ idC }) => idC));
+    const identity = initialKeyIdKey(registry.tables);
+    this.#identify = initialKeyIdentifier(identity);
+    identity.wipe();
+  }
+
+  /** @param changed nodes of the batch that change so far */
+  node(i: number, changed: number): Decision {
+    const [idI, idC] = [this.#batch.idI(i), this.#batch.idC(i)];
+    if (!this.controllers.has(idC)) return refuse(`controller ${formatId(idC)} is not in the registry`);
+    const row = this.#registry.tables.nodes.get(idI);
+    // What an order left unfinished is cleared away before anything is written.
+    if (row === undefined || this.#registry.order(row.order)?.state === 'pending')
+      return this.#sharedKey(i) ?? { verdict: 'add', reason: '' };
+    const sameKey = this.#identityOf(i).equals(row.ik);
+    if (row.initial && row.split === true && !sameKey && !this.#batch.isSplit)
+      return refuse('its initial key is split: --device-keys, or node reset --unsplit');
+    if (sameKey && row.controller === idC) return { verdict: 'unchanged', reason: '' };
+    return this.#refusalOf(row, sameKey, changed) ?? (sameKey ? undefined : this.#sharedKey(i)) ?? changeOf(row, idC, sameKey);
+  }
+
+  #refusalOf(row: NodeRow, sameKey: boolean, changed: number): Decision | undefined {
+    if (!row.initial && sameKey) return refuse('has joined, through another controller: node move');
+    if (!row.initial) return refuse('has joined, with another initial key: node reset');
+    if (this.#registry.order(row.order)?.state === 'closed')
+      return refuse(`its order ${row.order} is closed for good, so that it cannot join: node remove, then import it again`);
+    if (this.#changedBefore + changed < this.#maxChanges) return undefined;
+    return refuse(`more than ${this.#maxChanges} nodes to change: import them in parts`);
+  }
+
+  /** Refuses a node that would have the key of another one. */
+  #sharedKey(i: number): Decision | undefined {
+    if (this.#repeated.size === 0) return undefined;
+    const holders = this.#repeated.get(identityOf(this.#identityOf(i)));
+    const other = holders?.find(({ idI }) => idI !== this.#batch.idI(i));
+    if (other === undefined) return undefined;
+    const where = other.line === undefined ? `of order ${other.order} in the registry` : `in line ${other.line}`;
+    return { ...refuse(`its initial key is that of node ${formatId(other.idI)} ${where}, too`), sharedKey: true };
+  }
+
+  #identityOf(i: number): Buffer {
+    const ik = this.#batch.ik(i);
+    const octets = Buffer.from(this.#identify(ik));
+    ik.wipe();
+    return octets;
+  }
+}
+
+function refuse(reason: string): Decision {
+  return { verdict: 'reject', reason };
+}
+
+function changeOf(row: NodeRow, idC: number, sameKey: boolean): Decision {
+  const [from, to] = [formatId(row.controller), formatId(idC)];
+  const changes = [...(sameKey ? [] : ['another key']), ...(from === to ? [] : [`controller ${from} -> ${to}`])];
+  return { verdict: 'change', reason: changes.join(', '), ...(from === to ? {} : { move: `from ${from} to ${to}` }) };
+}
+
+/** In what two lines about one node differ. */
+function differencesOf(batch: NodeBatch, i: number, j: number): string[] {
+  return [...(batch.isSameKey(i, j) ? [] : ['initial key']), ...(batch.idC(i) === batch.idC(j) ? [] : ['controller'])];
+}

@@ -1,0 +1,154 @@
+/**
+ * Who could know an initial key: whom it was given to, or either half of it, and which controllers were shown it; and how many nodes it still opens the door
+ * for. An IK that no node holds any more is retired: it is nowhere in the registry but for its fingerprint.
+ */
+
+import { type Registry, InitialKeyInfo } from '@latchkey/registry';
+
+interface Issue {
+  readonly order: number;
+  readonly installer: string;
+  /** ms since the epoch. */
+  readonly at: number;
+}
+
+/** Who has the device keys. */
+interface DeviceKeyHolder {
+  readonly order: number;
+  readonly manufacturer: string;
+}
+
+export interface Exposure {
+  /** One IK, or all of an order together. */
+  readonly keys:
+    | { readonly kind: 'one'; readonly fingerprint: string }
+    | { readonly kind: 'order'; readonly order: number; readonly count: number };
+  /** Of the keys; of the installer's halves, if they are split. */
+  readonly issues: readonly Issue[];
+  /** Of the other halves; empty if the keys are whole. */
+  readonly deviceKeyHolders: readonly DeviceKeyHolder[];
+  /** Whether every one of the keys is split. */
+  readonly split: boolean;
+  readonly nodes: number;
+  /** Nodes whose key it still is, and nodes that traded it in. */
+  readonly held: number;
+  readonly joined: number;
+  readonly controllers: readonly number[];
+  /** When the last node traded it in, or had it taken. */
+  readonly retiredAt: number | undefined;
+}
+
+/** An IK in one node's hands, now or once. */
+interface Possession {
+  readonly initialKeyId: string;
+  readonly fingerprint: string;
+  readonly order: number;
+  /** Who has the device key, if the IK is split. */
+  readonly manufacturer: string | undefined;
+  readonly issuedAt: number;
+  readonly seenBy: readonly number[];
+  readonly held: boolean;
+  readonly joined: boolean;
+  /** When the node traded it in or had it taken, ms since the epoch. */
+  readonly heldUntil: number;
+}
+
+function* possessions(registry: Registry): Generator<Possession> {
+  for (const { ik, order, seenBy, initial, joinedAt, manufacturer } of registry.nodes()) {
+    const { id, fingerprint, issuedAt: givenAt } = ik;
+    yield {
+      initialKeyId: id,
+      fingerprint,
+      issuedAt: givenAt,
+      order,
+      manufacturer,
+      seenBy,
+      held: initial,
+      joined: !initial,
+      heldUntil: joinedAt ?? 0,
+    };
+  }
+  for (const { value } of registry.tables.retiredInitialKeys.getRange()) {
+    const { order, issuedAt, retiredAt, joined, seenBy, manufacturer } = value;
+    const { id, fingerprint } = new InitialKeyInfo(value.ik, issuedAt);
+    yield { initialKeyId: id, fingerprint, order, manufacturer, issuedAt, seenBy, held: false, joined, heldUntil: retiredAt };
+  }
+}
+
+class ExposureTally {
+  readonly issues = new Map<string, { readonly order: number; readonly at: number }>();
+  readonly deviceKeyHolders = new Map<string, DeviceKeyHolder>();
+  readonly controllers = new Set<number>();
+  nodes = 0;
+  split = 0;
+  held = 0;
+  joined = 0;
+  lastHeldAt = 0;
+
+  add({ order, manufacturer, issuedAt, seenBy, held, joined, heldUntil }: Possession): void {
+    this.issues.set(`${order} ${issuedAt}`, { order, at: issuedAt });
+    if (manufacturer !== undefined) {
+      this.split += 1;
+      this.deviceKeyHolders.set(`${order} ${manufacturer}`, { order, manufacturer });
+    }
+    for (const idC of seenBy) this.controllers.add(idC);
+    this.nodes += 1;
+    if (held) this.held += 1;
+    if (joined) this.joined += 1;
+    this.lastHeldAt = Math.max(this.lastHeldAt, heldUntil);
+  }
+
+  toExposure(registry: Registry, keys: Exposure['keys']): Exposure {
+    const given = [...this.issues.values()]
+      .toSorted((a, b) => a.at - b.at)
+      .map(({ order, at }) => ({ order, installer: registry.order(order)?.installer ?? '', at }));
+    const { nodes, held, joined, lastHeldAt } = this;
+    const controllers = [...this.controllers].toSorted((a, b) => a - b);
+    return {
+      keys,
+      issues: given,
+      deviceKeyHolders: [...this.deviceKeyHolders.values()].toSorted((a, b) => a.order - b.order),
+      split: this.split === nodes,
+      nodes,
+      held,
+      joined,
+      controllers,
+      retiredAt: held === 0 && lastHeldAt > 0 ? lastHeldAt : undefined,
+    };
+  }
+}
+
+/** Each IK of one order; also what other orders have of it. */
+export function exposureOfOrder(registry: Registry, order: number): Exposure[] {
+  const keys = new Map<string, { readonly fingerprint: string; readonly count: ExposureTally }>();
+  for (const { initialKeyId, fingerprint, order: of } of possessions(registry)) {
+    if (of === order && !keys.has(initialKeyId)) keys.set(initialKeyId, { fingerprint, count: new ExposureTally() });
+  }
+  for (const possession of possessions(registry)) keys.get(possession.initialKeyId)?.count.add(possession);
+  return [...keys.values()].map(({ fingerprint, count }) => count.toExposure(registry, { kind: 'one', fingerprint }));
+}
+
+/** One line an order; an order with one IK for all tells of that IK, wherever else it is. */
+export function exposureByOrder(registry: Registry): Exposure[] {
+  const orders = new Map<
+    number,
+    { readonly identity: string; readonly fingerprint: string; several: boolean; readonly count: ExposureTally }
+  >();
+  for (const possession of possessions(registry)) {
+    const { initialKeyId, fingerprint, order } = possession;
+    const entry = orders.get(order) ?? { identity: initialKeyId, fingerprint, several: false, count: new ExposureTally() };
+    if (entry.identity !== initialKeyId) entry.several = true;
+    entry.count.add(possession);
+    orders.set(order, entry);
+  }
+  const shared = new Map<string, ExposureTally>();
+  for (const { several, identity } of orders.values()) if (!several) shared.set(identity, new ExposureTally());
+  for (const possession of possessions(registry)) shared.get(possession.initialKeyId)?.add(possession);
+  return [...orders]
+    .toSorted(([a], [b]) => a - b)
+    .map(([order, { several, identity, fingerprint, count }]) =>
+      several
+        ? count.toExposure(registry, { kind: 'order', order, count: count.nodes })
+        : (shared.get(identity) ?? count).toExposure(registry, { kind: 'one', fingerprint }),
+    );
+}

@@ -1,0 +1,87 @@
+/** The draft's steps 1 and 2: what is ordered from an installer, drawn, stored and handed over. */
+
+import { randomBytes, randomFillSync, randomInt } from 'node:crypto';
+import { KEY_LENGTH, MAX_ID, RN_LENGTH, Secret } from '@latchkey/protocol';
+import { Failure } from '@latchkey/runtime/failure';
+import type { ManifestLine } from '@latchkey/provisioning';
+import { NodeBatch } from './node-batch.js';
+import type { DeviceKeys } from './import/device-keys.js';
+import type { Registry, ControllerInfo } from '@latchkey/registry';
+
+export interface OrderRequest {
+  readonly idC: number;
+  readonly count: number;
+  /** One IK for all nodes of the order, as the draft allows, instead of one per node. */
+  readonly sharedKey: boolean;
+  readonly isTaken: (idI: number) => boolean;
+}
+
+/** Draws an ID and an IK for each node. */
+export function generateNodes({ idC, count, sharedKey, isTaken }: OrderRequest): NodeBatch {
+  const batch = new NodeBatch();
+  const ik = randomBytes(KEY_LENGTH);
+  for (const idI of generateIds(count, isTaken)) {
+    batch.add(idI, idC, ik, 0);
+    if (!sharedKey) randomFillSync(ik);
+  }
+  ik.fill(0);
+  return batch;
+}
+
+/**
+ * Draws the installer's half of each initial key, and makes the key of it and the device key. The IDs
+ * are the manufacturer's.
+ */
+export function generateSplitNodes(idC: number, deviceKeys: DeviceKeys, sharedHalf: boolean): NodeBatch {
+  const batch = new NodeBatch(true);
+  let half = generateKey();
+  for (const { idI, line } of deviceKeys.entries()) {
+    const ik = deviceKeys.combine(idI, half);
+    if (ik === undefined) throw new RangeError('a device key is not where it was');
+    batch.add(idI, idC, ik.expose(), line, half.expose());
+    ik.wipe();
+    if (sharedHalf) continue;
+    half.wipe();
+    half = generateKey();
+  }
+  half.wipe();
+  return batch;
+}
+
+/** What the installer gets to know of each node, by ID: the whole initial key, or the installer's half. */
+export function* manifestOf(batch: NodeBatch, controller: ControllerInfo): Generator<ManifestLine> {
+  for (const i of batch.indicesById()) {
+    yield { idI: batch.idI(i), idC: controller.idC, controller: controller.nid, ik: batch.half(i) ?? batch.ik(i) };
+  }
+}
+
+/** What the installer needs of the nodes of an order that have not joined yet: handed over again. */
+export function* remainingManifest(registry: Registry, order: number): Generator<ManifestLine> {
+  const controllers = new Map([...registry.controllers()].map((controller) => [controller.idC, controller]));
+  for (const { idI, controller, initial, order: of } of registry.nodes()) {
+    const [nid, node] = [controllers.get(controller)?.nid, of === order && initial ? registry.node(idI) : undefined];
+    if (nid !== undefined && node?.initial === true)
+      yield { idI, idC: controller, controller: nid, ik: registry.installerHalf(node) ?? node.key };
+  }
+}
+
+/** Nodes in one order at most. */
+export const MAX_ORDER_NODES = 1_000_000;
+
+export function generateKey(): Secret {
+  const octets = randomBytes(RN_LENGTH);
+  const key = Secret.from(octets);
+  octets.fill(0);
+  return key;
+}
+
+function generateIds(count: number, isTaken: (idI: number) => boolean): Set<number> {
+  const ids = new Set<number>();
+  // Of 2^32 IDs a registry holds a few million: one draw in a thousand meets a taken one.
+  for (let attempts = 0; ids.size < count; attempts++) {
+    if (attempts > 2 * count + 1000) throw new Failure('no unused IDs can be found for the order');
+    const id = randomInt(0, MAX_ID + 1);
+    if (!isTaken(id)) ids.add(id);
+  }
+  return ids;
+}

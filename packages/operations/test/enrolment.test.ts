@@ -1,0 +1,317 @@
+// Proves that the nodes of an order or import come to be all at once or not at all, beside commits, and however the process is killed.
+
+import { randomInt } from 'node:crypto';
+import { formatId } from '@latchkey/protocol';
+import { describe, expect, it } from 'vitest';
+import { Child } from '@latchkey/test-support/fixtures';
+import { NodeBatch } from '../src/node-batch.js';
+import { moveNodes } from '../src/administration.js';
+import { enrol, EnrolmentTransaction, type ImportAction } from '../src/enrolment.js';
+import type { Registry } from '@latchkey/registry';
+import {
+  addNodes,
+  batchOf,
+  commitTo,
+  newNode,
+  newRegistry,
+  newSecret,
+  numbered,
+  numberOf,
+  openRegistry,
+  TERMS,
+  withRegistry,
+} from '@latchkey/test-support/registry-fixtures';
+
+const MANY = 12_000;
+
+function many(first: number, count: number = MANY): NodeBatch {
+  return batchOf(Array.from({ length: count }, (_, i) => newNode(first + i, { key: numbered(i) })));
+}
+
+function seen(registry: Registry): number[] {
+  return [...registry.nodes()].map(({ idI }) => idI);
+}
+
+/** Rows in the store, whoever may see them. */
+function rows(registry: Registry): number {
+  registry.tables.refreshSnapshot();
+  return registry.tables.nodes.getCount();
+}
+
+/** Lets a child do what it does for a random while, then kills it. */
+async function killAfter(child: Child, ms: number): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, ms));
+  await child.kill('SIGKILL');
+}
+
+describe('a batch', () => {
+  it('has what was put in, beyond its first room, and gives it in order of ID, then of place', () => {
+    const batch = new NodeBatch();
+    const ids = Array.from({ length: 5_000 }, (_, i) => (i * 2_654_435_761) % 2 ** 32);
+    ids.forEach((idI, i) => batch.add(idI, i + 1, numbered(i).expose(), 0xffff_ffff - i));
+    batch.add(ids[7]!, 0xffff_ffff, numbered(5_000).expose(), 9);
+    expect(batch.length).toBe(5_001);
+    ids.forEach((idI, i) => {
+      expect([batch.idI(i), batch.idC(i), batch.line(i), numberOf(batch.ik(i))]).toEqual([idI, i + 1, 0xffff_ffff - i, i]);
+    });
+    const inOrder = [...batch.indicesById()];
+    expect(inOrder.map((i) => batch.idI(i))).toEqual([...ids, ids[7]!].toSorted((a, b) => a - b));
+    expect(inOrder.indexOf(5_000)).toBe(inOrder.indexOf(7) + 1);
+  });
+});
+
+describe('an order', () => {
+  it('is stored with its nodes, under numbers that count from 1', async () => {
+    const registry = await newRegistry();
+    const from = Date.now();
+    expect(await addNodes(registry, [newNode(9), newNode(3)])).toEqual([1]);
+    expect(await addNodes(registry, [newNode(5)], { installer: 'Ada' })).toEqual([2]);
+    const { createdAt, ...order } = registry.order(1)!;
+    expect(order).toEqual({ ...TERMS, number: 1, state: 'open', count: 2, createdEntry: 2, entry: 2 });
+    expect(createdAt).toBeGreaterThanOrEqual(from);
+    expect(createdAt).toBeLessThanOrEqual(Date.now());
+    expect([...registry.nodes()].map(({ idI, order: number, entry }) => [idI, number, entry])).toEqual([
+      [3, 1, 0],
+      [5, 2, 0],
+      [9, 1, 0],
+    ]);
+    expect([...registry.audit.entries(2)]).toMatchObject([
+      { what: 'order created', order: 1, count: 2, note: 'Kim & Sons', controller: '00000001' },
+      { what: 'order created', order: 2, count: 1, note: 'Ada' },
+    ]);
+    expect([...registry.audit.verify()]).toEqual([]);
+  });
+
+  it('of 12,000 nodes is stored whole, with each node’s key, and tells how far it is', async () => {
+    const registry = await newRegistry();
+    const progress: number[] = [];
+    await enrol(registry, { terms: TERMS, batch: many(0), progress: (done) => progress.push(done) });
+    expect(seen(registry)).toHaveLength(MANY);
+    for (let i = 0; i < MANY; i += 97) expect(numberOf(registry.node(i)?.key)).toBe(i);
+    expect(progress.length).toBeGreaterThan(1);
+    expect([progress.at(-1), progress]).toEqual([MANY, progress.toSorted((a, b) => a - b)]);
+  });
+
+  it('is not seen, nor any node of it, before all of it is there', async () => {
+    const registry = await newRegistry();
+    const before = registry.audit.head;
+    const glimpses: unknown[] = [];
+    const progress = (): void => {
+      expect(rows(registry)).toBeGreaterThan(0);
+      expect(registry.isIdTaken(0)).toBe(true);
+      glimpses.push([seen(registry), registry.node(0), registry.order(1)?.state, registry.audit.head]);
+    };
+    await enrol(registry, { terms: TERMS, batch: many(0), progress });
+    expect(glimpses).toEqual(glimpses.map(() => [[], undefined, 'pending', before]));
+    expect(glimpses.length).toBeGreaterThan(1);
+  });
+
+  it.each([
+    ['in the first chunk', 1],
+    ['in the last', MANY - 1],
+  ])('of which an ID is taken %s leaves nothing behind', async (_, taken) => {
+    const registry = await newRegistry();
+    const there = newNode(taken);
+    await addNodes(registry, [there]);
+    const { head } = registry.audit;
+    await expect(enrol(registry, { terms: TERMS, batch: many(0) })).rejects.toMatchObject({
+      name: 'Failure',
+      message: `node ${formatId(taken)} was added meanwhile`,
+    });
+    expect([seen(registry), rows(registry), registry.order(2), registry.audit.head]).toEqual([[taken], 1, undefined, head]);
+    expect(registry.node(taken)?.key.toHex()).toBe(there.key.toHex());
+  });
+
+  it('with one ID twice leaves nothing behind', async () => {
+    const registry = await newRegistry();
+    await expect(enrol(registry, { terms: TERMS, batch: batchOf([newNode(4), newNode(5), newNode(4)]) })).rejects.toMatchObject({
+      name: 'Failure',
+    });
+    expect([seen(registry), rows(registry), [...registry.orders()]]).toEqual([[], 0, []]);
+  });
+
+  it('is one at a time: the second is refused in words, at once, and the first goes on', async () => {
+    const registry = await newRegistry();
+    const other = await openRegistry(registry.folder);
+    const first = await EnrolmentTransaction.begin(registry, TERMS);
+    await first.add(many(0));
+    for (const second of [registry, other]) {
+      await expect(enrol(second, { terms: TERMS, batch: batchOf([newNode(0xffff)]) })).rejects.toMatchObject({
+        name: 'Failure',
+        message: expect.stringContaining('is in use by another order or import') as string,
+      });
+    }
+    expect(await first.commit()).toBe(1);
+    await first.close();
+    expect(seen(registry)).toHaveLength(MANY);
+    expect(await enrol(other, { terms: TERMS, batch: batchOf([newNode(0xffff)]) })).toBe(2);
+  });
+
+  it('goes on beside commits, which lose none', async () => {
+    const registry = await newRegistry();
+    await addNodes(registry, [newNode(0xff_0000, { key: numbered(0) })]);
+    const committer = new Child(
+      withRegistry(`
+        for (let i = 1; ; i++) {
+          const began = performance.now();
+          if (await commitAs(0xff0000, numbered(i)) !== 'committed') throw new Error('conflict');
+          say(i);
+        }`),
+      [registry.folder],
+    );
+    expect(await committer.line()).toBe('1');
+    const order = { done: false };
+    const ordering = enrol(registry, { terms: TERMS, batch: many(0, 60_000) }).finally(() => (order.done = true));
+    let last = 1;
+    while (!order.done) {
+      const line = Number(await committer.line());
+      expect(line).toBe(last + 1);
+      last = line;
+    }
+    await ordering;
+    expect(last).toBeGreaterThan(10);
+    await committer.kill('SIGKILL');
+    expect(numberOf(registry.node(0xff_0000)?.key)).toBeGreaterThanOrEqual(last);
+    expect(seen(registry)).toHaveLength(60_001);
+    expect([...registry.audit.verify()]).toEqual([]);
+  });
+});
+
+describe('an import', () => {
+  /** Two that change, one that is added, one that stays. */
+  async function mixed(): Promise<{
+    readonly registry: Registry;
+    readonly batch: NodeBatch;
+    readonly action: (i: number) => ImportAction;
+  }> {
+    const registry = await newRegistry();
+    await addNodes(
+      registry,
+      [10, 11, 12].map((idI) => newNode(idI, { key: numbered(idI) })),
+    );
+    const lines = [
+      newNode(12, { key: numbered(112) }),
+      newNode(99, { key: numbered(199) }),
+      newNode(10, { key: numbered(10), controller: 2 }),
+      newNode(11, { key: numbered(111) }),
+    ];
+    const verdicts: ImportAction[] = ['change', 'add', 'change', 'unchanged'];
+    return { registry, batch: batchOf(lines), action: (i) => verdicts[i] ?? 'reject' };
+  }
+
+  const keys = (registry: Registry): [number, number, number, number][] =>
+    [...registry.nodes()].map(({ idI, controller, order }) => [idI, numberOf(registry.node(idI)?.key), controller, order]);
+
+  it('adds and changes at once, and tells of each change', async () => {
+    const { registry, ...what } = await mixed();
+    expect(await enrol(registry, { terms: { ...TERMS, kind: 'import', idC: undefined }, ...what })).toBe(2);
+    expect(keys(registry)).toEqual([
+      [10, 10, 2, 1],
+      [11, 11, 1, 1],
+      [12, 112, 1, 1],
+      [99, 199, 1, 2],
+    ]);
+    expect([...registry.audit.entries(3)]).toMatchObject([
+      { what: 'node changed by import', node: '0000000a', controller: '00000002' },
+      { what: 'node changed by import', node: '0000000c' },
+      { what: 'nodes imported', order: 2, count: 1 },
+    ]);
+    expect(registry.node(12)?.entry).toBe(4);
+    expect(registry.order(2)).toMatchObject({ kind: 'import', count: 1, idC: undefined });
+  });
+
+  it('that changes alone makes no order', async () => {
+    const { registry, batch, action } = await mixed();
+    const changes = (i: number): ImportAction => (action(i) === 'add' ? 'reject' : action(i));
+    expect(await enrol(registry, { terms: TERMS, batch, action: changes })).toBeUndefined();
+    expect([seen(registry), [...registry.orders()].length]).toEqual([[10, 11, 12], 1]);
+  });
+
+  it('does nothing at all where a node that was to change has joined meanwhile', async () => {
+    const { registry, ...what } = await mixed();
+    await commitTo(registry, registry.node(12), numbered(7));
+    await expect(enrol(registry, { terms: TERMS, ...what })).rejects.toMatchObject({ message: 'node 0000000c joined meanwhile' });
+    expect(keys(registry)).toEqual([
+      [10, 10, 1, 1],
+      [11, 11, 1, 1],
+      [12, 7, 1, 1],
+    ]);
+    expect(rows(registry)).toBe(3);
+  });
+
+  it('has a commit that was judged by the key before it lost', async () => {
+    const { registry, ...what } = await mixed();
+    const judged = registry.node(12);
+    await enrol(registry, { terms: TERMS, ...what });
+    expect(await commitTo(registry, judged, newSecret())).toBe('conflict');
+    expect(numberOf(registry.node(12)?.key)).toBe(112);
+  });
+});
+
+describe('a process that is killed', () => {
+  it('while it writes an order leaves all of it or nothing, and the next clears up', async () => {
+    const registry = await newRegistry();
+    const outcomes = { all: 0, none: 0 };
+    for (let round = 0; round < 10; round++) {
+      const before = seen(registry).length;
+      const orderer = new Child(
+        withRegistry(`
+          say('ready');
+          await enrolled(Array.from({ length: ${MANY} }, (_, i) => [${round} * ${MANY} + i, numbered(i)]));
+          say('done');
+          setInterval(() => {}, 1000);`),
+        [registry.folder],
+      );
+      expect(await orderer.line()).toBe('ready');
+      if (round === 9) await orderer.line();
+      await killAfter(orderer, round === 9 ? 0 : randomInt(round * 40, 60 + round * 60));
+      const after = seen(registry).length;
+      expect([before, before + MANY]).toContain(after);
+      outcomes[after === before ? 'none' : 'all'] += 1;
+      expect([...registry.orders()].filter(({ state }) => state !== 'pending').length).toBe(after / MANY);
+      const left = rows(registry) > after;
+      expect([registry.isIdTaken(round * MANY), registry.node(round * MANY) !== undefined]).toEqual([
+        left || after > before,
+        after > before,
+      ]);
+      expect([...registry.audit.verify()]).toEqual([]);
+    }
+    expect(outcomes.all).toBeGreaterThan(0);
+    expect(outcomes.none).toBeGreaterThan(0);
+    const before = seen(registry);
+    const last = newNode(0xffff_ffff);
+    await addNodes(registry, [last]);
+    expect([rows(registry), seen(registry)]).toEqual([before.length + 1, [...before, 0xffff_ffff]]);
+    expect([...registry.orders()].every(({ state }) => state === 'open')).toBe(true);
+  }, 120_000);
+
+  /** A registry in which an order was left half written, from node 0 on. */
+  async function halfway(): Promise<Registry> {
+    const registry = await newRegistry();
+    const half = new Child(
+      withRegistry(`
+        await enrolled(Array.from({ length: ${MANY} }, (_, i) => [i, numbered(i)]), {
+          progress: () => { say('halfway'); process.kill(process.pid, 'SIGKILL'); },
+        });`),
+      [registry.folder],
+    );
+    expect(await half.line()).toBe('halfway');
+    await half.exited;
+    expect([rows(registry) > 0, seen(registry)]).toEqual([true, []]);
+    return registry;
+  }
+
+  // `changeNodes` looks at the rows alone.
+  it('leaves nodes that nobody can change', async () => {
+    const registry = await halfway();
+    await expect(moveNodes(registry, [1], 2)).rejects.toMatchObject({
+      message: expect.stringContaining('is not in the registry') as string,
+    });
+  });
+
+  it('leaves IDs that the next order may take', async () => {
+    const registry = await halfway();
+    await addNodes(registry, [newNode(1, { key: numbered(77) })]);
+    expect([rows(registry), numberOf(registry.node(1)?.key)]).toEqual([1, 77]);
+  });
+});

@@ -1,0 +1,183 @@
+// Proves in which state a node is said to be, to the millisecond, which nodes a filter finds, and that no view of one holds its key.
+
+import type { Secret } from '@latchkey/protocol';
+import type { GivenTime } from '@latchkey/runtime/cli';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { moveNodes, resetNode, setDisabled, setKeyLifetime } from '../src/administration.js';
+import { filterNodes, type FilterOptions } from '@latchkey/auth-server';
+import { nodeFields, nodeTableRow, NODE_STATES, nodeState, viewNode } from '../src/node-view.js';
+import type { Registry } from '@latchkey/registry';
+import { C1, C2, newSecret, AdminFixture } from '@latchkey/test-support/admin-fixture';
+
+let fixture: AdminFixture;
+let registry: Registry;
+let ik: Secret;
+let start: number;
+
+beforeEach(async () => {
+  fixture = await AdminFixture.open();
+  ({ registry } = fixture);
+  ik = newSecret();
+  // 1,000 s, so that 880 s is when a renewal is due.
+  await fixture.order({ 1: ik }, { lifetime: 1_000, grace: 10 });
+  start = Date.now();
+});
+
+function state(at: number, idI = 1): string {
+  return nodeState(registry.node(idI)!, at);
+}
+
+describe('the state of a node', () => {
+  it('is enrolled until it joins, whenever one looks', () => {
+    expect([state(0), state(start), state(start + 1e12)]).toEqual(['enrolled', 'enrolled', 'enrolled']);
+  });
+
+  it('is joined, expiring and expired, at the profile’s boundaries', async () => {
+    await fixture.join(1, ik, { wall: start });
+    const due = start + 880_000;
+    const expiry = start + 1_000_000;
+    expect([start, due, due + 1, expiry, expiry + 1, expiry + 1e12].map((at) => state(at))).toEqual([
+      'joined',
+      'joined',
+      'expiring',
+      'expiring',
+      'expired',
+      'expired',
+    ]);
+  });
+
+  it('counts from the time stamp of the controller, not from the server’s clock', async () => {
+    await fixture.testServer(async (server) => {
+      expect(await server.request(server.exchange(1, ik, { ts: start - 80_000 }), 'm7')).toBe('M8');
+    }, start);
+    expect([state(start + 920_000), state(start + 920_001)]).toEqual(['expiring', 'expired']);
+  });
+
+  it('is joined for good where the key does not expire', async () => {
+    const other = newSecret();
+    await fixture.order({ 2: other }, { lifetime: 0 });
+    await fixture.join(2, other);
+    expect(state(start + 1e12, 2)).toBe('joined');
+  });
+
+  it('is disabled, whatever else it is, and what it was before when it is enabled', async () => {
+    await setDisabled(registry, [1], true);
+    expect(state(start)).toBe('disabled');
+    await setDisabled(registry, [1], false);
+    await fixture.join(1, ik, { wall: start });
+    await setDisabled(registry, [1], true);
+    expect([state(start), state(start + 1e12)]).toEqual(['disabled', 'disabled']);
+    await setDisabled(registry, [1], false);
+    expect([state(start), state(start + 1e12)]).toEqual(['joined', 'expired']);
+  });
+
+  it('is that of the key it has, not of the lifetime it will get', async () => {
+    await fixture.join(1, ik, { wall: start });
+    await setKeyLifetime(registry, [1], { lifetime: 5 });
+    expect(state(start + 800_000)).toBe('joined');
+  });
+
+  it('is enrolled again when it is reset', async () => {
+    await fixture.join(1, ik, { wall: start });
+    await resetNode(registry, 1, newSecret());
+    expect(state(start + 1e12)).toBe('enrolled');
+  });
+});
+
+describe('a view', () => {
+  it('tells all but the key', async () => {
+    const psk = await fixture.join(1, ik, { wall: start });
+    const renewed = await fixture.join(1, psk, { wall: start + 5_000 });
+    const node = registry.node(1)!;
+    const view = viewNode(node, start + 5_000);
+    expect(view).toEqual({
+      id: '00000001',
+      state: 'joined',
+      controller: '00000001',
+      order: 1,
+      key: renewed.fingerprint,
+      key_is_initial: false,
+      split: false,
+      lifetime_seconds: 1_000,
+      grace_seconds: 10,
+      added_at: new Date(node.addedAt).toISOString(),
+      joined_at: new Date(start).toISOString(),
+      renewed_at: new Date(start + 5_000).toISOString(),
+      expires_at: new Date(start + 1_005_000).toISOString(),
+      address: expect.stringMatching(/^192\.0\.2\.7:\d+$/) as string,
+      tid: expect.stringMatching(/^[0-9a-f]{16}$/) as string,
+    });
+    const text = JSON.stringify([view, nodeTableRow(view), nodeFields(view)]);
+    for (const key of [ik, psk, renewed]) expect(text).not.toContain(key.toHex().slice(0, 12));
+    expect(nodeFields(view)).toMatchObject({ lifetime: '1000s, grace 10s', key: `[secret ${renewed.fingerprint}]` });
+  });
+
+  it('of a node that never joined has nothing where there is nothing', () => {
+    const view = viewNode(registry.node(1)!, start);
+    expect(view).toMatchObject({
+      key_is_initial: true,
+      joined_at: null,
+      renewed_at: null,
+      expires_at: null,
+      address: null,
+      tid: null,
+    });
+    expect(nodeTableRow(view).slice(-3)).toEqual(['-', '-', '-']);
+    const shown = Object.entries(nodeFields(view)).filter(([, value]) => value !== undefined);
+    expect(shown.map(([name]) => name)).toEqual(['id', 'state', 'controller', 'order', 'key', 'lifetime', 'added', 'joined']);
+  });
+});
+
+describe('a filter', () => {
+  const moment = (at: number): GivenTime => ({ at, text: '', local: false });
+  const found = (options: FilterOptions, at: number = start, from?: number): number[] =>
+    [...filterNodes(registry, options, at, from)].map(({ idI }) => idI);
+
+  beforeEach(async () => {
+    // 1 and 4 join, 2 is disabled before it does, 3 goes to the other controller; 5 and 6 are of another order, 6 never expires.
+    const [four, six] = [newSecret(), newSecret()];
+    await fixture.order({ 2: newSecret(), 3: newSecret(), 4: four });
+    await fixture.order({ 5: newSecret(), 6: six }, { lifetime: 0 });
+    await fixture.join(1, ik, { wall: start });
+    await fixture.join(4, four, { wall: start });
+    await fixture.join(6, six, { wall: start });
+    await setDisabled(registry, [2], true);
+    await moveNodes(registry, [3], C2);
+  });
+
+  it.each<[string, FilterOptions, number[]]>([
+    ['none', {}, [1, 2, 3, 4, 5, 6]],
+    ['one state', { state: ['joined'] }, [1, 4, 6]],
+    ['several states', { state: ['disabled', 'enrolled'] }, [2, 3, 5]],
+    ['an order', { order: 2 }, [2, 3, 4]],
+    ['a controller', { controller: C2 }, [3]],
+    ['never joined', { neverJoined: true }, [2, 3, 5]],
+    ['all at once', { state: ['enrolled'], order: 2, controller: C2, neverJoined: true }, [3]],
+    ['what excludes itself', { state: ['joined'], neverJoined: true }, []],
+  ])('%s', (_, options, ids) => {
+    expect(found(options)).toEqual(ids);
+  });
+
+  it('by expiry leaves out what never expires, and the time itself', () => {
+    const expiry = start + 1_000_000;
+    expect([found({ expiringBefore: moment(expiry) }), found({ expiringBefore: moment(expiry + 1) })]).toEqual([[], [1]]);
+    expect(found({ expiringBefore: moment(start + 3_600_001) })).toEqual([1, 4]);
+    expect(found({ expiringBefore: moment(Number.MAX_SAFE_INTEGER) })).toEqual([1, 4]);
+  });
+
+  it('goes by the time one asks', () => {
+    expect(found({ state: ['expired'] }, start + 1_000_001)).toEqual([1]);
+    expect(found({ state: ['expiring'] }, start + 1_000_000)).toEqual([1]);
+    const states = NODE_STATES.map((one) => found({ state: [one] }, start + 1_000_001));
+    expect(states.flat().toSorted((a, b) => a - b)).toEqual([1, 2, 3, 4, 5, 6]);
+  });
+
+  it('by an order or a controller that is not there is refused, before anything is looked for', () => {
+    expect(() => filterNodes(registry, { order: 99 }, start)).toThrow('there is no order 99');
+    expect(() => filterNodes(registry, { controller: 9 }, start)).toThrow('controller 00000009 is not in the registry');
+  });
+
+  it('goes on from an ID', () => {
+    expect([found({}, start, 4), found({ controller: C1 }, start, 3), found({}, start, 7)]).toEqual([[4, 5, 6], [4, 5, 6], []]);
+  });
+});

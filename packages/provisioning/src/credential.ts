@@ -1,0 +1,33 @@
+/** The file that makes a process controller c: `auth-server controller add` writes it, the controller reads it. */
+
+import { formatId, parseId, Secret } from '@latchkey/protocol';
+import { z } from 'zod';
+import { loadPrivateJson } from '@latchkey/runtime/config';
+import { type Endpoint, formatEndpoint, storedPeerSchema } from '@latchkey/runtime/net';
+import { createFile } from '@latchkey/runtime/files';
+
+export interface Credential {
+  readonly idC: number;
+  readonly skCs: Secret;
+  /** Auth-servers, in the order they are to be tried. */
+  readonly servers: readonly Endpoint[];
+}
+
+const schema = z.strictObject({
+  id: z.string().refine((text) => parseId(text) !== undefined, 'expected 8 hex digits'),
+  sk_cs: z.string().regex(/^[0-9a-fA-F]{32}$/, 'expected 32 hex digits'),
+  servers: z.array(storedPeerSchema),
+});
+
+/** Reads a credential file of mode 0600. */
+export async function readCredential(path: string): Promise<Credential> {
+  const advice = 'Expected what `latchkey-auth-server controller add --out FILE` writes.';
+  const { id, sk_cs, servers } = await loadPrivateJson(schema, path, advice);
+  return { idC: Number.parseInt(id, 16), skCs: Secret.fromHex(sk_cs), servers };
+}
+
+/** Writes a new credential file of mode 0600; fails if there is one already. */
+export async function writeCredential(path: string, credential: Credential): Promise<void> {
+  const json = { id: formatId(credential.idC), sk_cs: credential.skCs.toHex(), servers: credential.servers.map(formatEndpoint) };
+  await createFile(path, `${JSON.stringify(json, null, 2)}\n`);
+}

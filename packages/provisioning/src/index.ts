@@ -1,0 +1,19 @@
+/** Files that hand over keys: manifests, labels, credentials of controllers. */
+
+export { type Credential, readCredential, writeCredential } from './credential.js';
+export { DeviceKeyReader } from './device-key-rows.js';
+export {
+  checkNewPassphrase,
+  checkRecipients,
+  decryptManifest,
+  detectEncryption,
+  encryptManifest,
+  type ManifestRecipients,
+  parseIdentities,
+  parsePassphrase,
+} from './encrypted-manifest.js';
+export { formatLabel, formatLabelInCapitals, isLabel, parseLabel } from './label.js';
+export { DEVICE_KEYS_HELP, MANIFEST_HELP } from './manifest-help.js';
+export { ManifestReader } from './manifest-reader.js';
+export { findManifestLine, formatManifest, type ManifestLine, MAX_MANIFEST, parseManifest } from './manifest.js';
+export { MANIFEST_COLUMNS, type ManifestHandler, type ManifestProblem, type ManifestRow } from './row-validator.js';

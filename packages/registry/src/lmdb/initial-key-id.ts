@@ -1,0 +1,30 @@
+import { type Cipher, createCipheriv } from 'node:crypto';
+import type { Secret } from '@latchkey/protocol';
+import { KEY_KIND } from '@latchkey/keyring';
+import type { Tables } from './tables.js';
+
+/** Under which IKs are told apart, also after they are erased. */
+export function initialKeyIdKey({ metadata, keyring }: Tables): Secret {
+  return keyring.unseal({ kind: KEY_KIND.initialKeyId, id: 0 }, metadata.get('initial key id key') as Uint8Array);
+}
+
+/** What is kept of an IK for good: AES-128(identity key, IK), 8 octets of it, and its fingerprint, 2. */
+export function initialKeyId(idKey: Secret, ik: Secret): Uint8Array {
+  return initialKeyIdentifier(idKey)(ik);
+}
+
+/** AES-128 under the identity key: the first 8 octets of each block that it gives are the identity of an IK. */
+export function identityCipher(identity: Secret): Cipher {
+  return createCipheriv('aes-128-ecb', identity.expose(), null);
+}
+
+/** As `initialKeyId`, for many IKs: the key schedule is made once. */
+export function initialKeyIdentifier(idKey: Secret): (ik: Secret) => Uint8Array {
+  const cipher = identityCipher(idKey);
+  return (ik) => {
+    const octets = new Uint8Array(10);
+    octets.set(cipher.update(ik.expose()).subarray(0, 8));
+    octets.set(Buffer.from(ik.fingerprint, 'hex'), 8);
+    return octets;
+  };
+}

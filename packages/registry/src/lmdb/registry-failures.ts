@@ -1,0 +1,49 @@
+/** Tells what is wrong with the folder of a registry, or with what is asked of it, and what to do. */
+
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { formatId } from '@latchkey/protocol';
+import { exists } from '@latchkey/runtime/files';
+import { Failure, UsageFailure } from '@latchkey/runtime/failure';
+import { STORE_FILE } from '@latchkey/lmdb';
+import { STORE_FOLDER } from './tables.js';
+
+/** Before a master key is asked for: whether there is something to open at all. */
+export async function requireRegistry(folder: string): Promise<void> {
+  if (await exists(join(folder, STORE_FOLDER, STORE_FILE))) return;
+  throw ((await exists(folder)) ? await describeMisplacedStore(folder) : undefined) ?? registryNotFound(folder);
+}
+
+/**
+ * Describes a folder whose store lies there only under other names: `restore --replace` was killed between its two renames. Returns
+ * `undefined` if there is no such store.
+ */
+export async function describeMisplacedStore(folder: string): Promise<UsageFailure | undefined> {
+  const folders = (await readdir(folder, { withFileTypes: true })).filter((there) => there.isDirectory());
+  const names = folders.map(({ name }) => name).filter((name) => name.startsWith(`${STORE_FOLDER}-`));
+  if (names.length === 0) return undefined;
+  return new UsageFailure(`${folder} holds no ${STORE_FOLDER}, but ${names.toSorted().join(', ')}`, {
+    advice: `Nothing was changed. Restore a backup, or rename the one that is to serve to ${STORE_FOLDER}. Before you make a new one, move them away.`,
+  });
+}
+
+export function registryNotFound(folder: string): UsageFailure {
+  // No command with this path: if it is mistyped, pasting that would make a new registry there.
+  return new UsageFailure(`${folder} holds no registry`, {
+    advice: 'Check the path: --data, or LATCHKEY_DATA. How a new registry is made:',
+    run: [['latchkey-auth-server', 'init', '--help']],
+  });
+}
+
+export function schemaMismatch(folder: string, schema: number, known: number): Failure {
+  return new Failure(`the registry in ${folder} has schema ${schema}; this version of Latchkey reads schema ${known}`, {
+    advice: 'Nothing was changed. Use the version of Latchkey that wrote the registry.',
+  });
+}
+
+export function notFound(what: 'node' | 'controller', id: number): Failure {
+  return new Failure(`${what} ${formatId(id)} is not in the registry`, {
+    advice: 'List them:',
+    run: [['latchkey-auth-server', what, 'list']],
+  });
+}

@@ -1,0 +1,212 @@
+/** The registry's tables in one LMDB store, and the one way to write to them. */
+
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { KEY_KIND, type MetadataTable, Keyring } from '@latchkey/keyring';
+import { openStore, writeFailure } from '@latchkey/lmdb';
+import { type Clock, readClock, serverTime } from '@latchkey/runtime/daemon';
+import { Failure, UsageFailure } from '@latchkey/runtime/failure';
+import { type ClockHistory, formatId, KEY_LENGTH, Secret } from '@latchkey/protocol';
+import type { Database, RootDatabase } from 'lmdb';
+import { AuditLog, type AuditEvent } from './audit-log.js';
+import { RowCache } from './row-cache.js';
+import { RecentInitialKeys } from './recent-initial-keys.js';
+import { type ControllerRow, manufacturerOf, type RetiredInitialKeyRow, type NodeRow, type OrderRow } from './rows.js';
+import type { ControllerActivity, NodeActivity } from './activity-log.js';
+
+/** Folder of the store inside the registry's folder. */
+export const STORE_FOLDER = 'registry';
+
+const TRANSACTION_KEY = 'transaction key';
+
+/** Advice for a registry whose store is damaged. */
+export function restoreAdvice(folder: string): string {
+  return `Nothing was changed. Restore a backup: latchkey-auth-server restore FILE --data ${folder} --replace`;
+}
+
+/**
+ *   nodes                  ID_i -> NodeRow
+ *   controllers            ID_c -> ControllerRow
+ *   orders                 number, from 1 -> OrderRow
+ *   audit                  number, from 1 -> entry (audit.ts)
+ *   retired initial keys   number, from 1 -> RetiredInitialKeyRow
+ *   recent initial keys    ID_i -> RecentInitialKey[]
+ *   node activity          ID_i -> NodeActivity
+ *   unknown node activity  the same, of IDs that are not in the registry
+ *   controller activity    ID_c -> ControllerActivity
+ *   metadata               'schema', 'master key' (keyring), 'initial key id key', 'transaction key', 'audit head', 'audit start', 'adopted by', 'restored',
+ *                          'last wall clock', 'clock history'
+ */
+export class Tables {
+  readonly folder: string;
+  readonly env: RootDatabase;
+  readonly nodes: Database<NodeRow, number>;
+  readonly controllers: Database<ControllerRow, number>;
+  readonly orders: Database<OrderRow, number>;
+  readonly retiredInitialKeys: Database<RetiredInitialKeyRow, number>;
+  readonly recentInitialKeys: RecentInitialKeys;
+  readonly nodeActivity: Database<NodeActivity, number>;
+  readonly unknownNodeActivity: Database<NodeActivity, number>;
+  readonly controllerActivity: Database<ControllerActivity, number>;
+  /** For what reads them with every request. */
+  readonly controllerCache: RowCache<ControllerRow>;
+  readonly orderCache: RowCache<OrderRow>;
+  readonly metadata: MetadataTable;
+  readonly audit: AuditLog;
+  /** Of this process. */
+  readonly #clock: Clock;
+  #keyring: Keyring | undefined;
+  #transactionKey: Secret | undefined;
+
+  private constructor(folder: string, env: RootDatabase, actor: string, clock: Clock) {
+    this.folder = folder;
+    this.env = env;
+    this.#clock = clock;
+    this.nodes = env.openDB({ name: 'nodes', keyEncoding: 'uint32' });
+    this.controllers = env.openDB({ name: 'controllers', keyEncoding: 'uint32' });
+    this.orders = env.openDB({ name: 'orders', keyEncoding: 'uint32' });
+    this.retiredInitialKeys = env.openDB({ name: 'retired initial keys', keyEncoding: 'uint32' });
+    this.recentInitialKeys = new RecentInitialKeys(env.openDB({ name: 'recent initial keys', keyEncoding: 'uint32' }));
+    this.nodeActivity = env.openDB({ name: 'node activity', keyEncoding: 'uint32' });
+    this.unknownNodeActivity = env.openDB({ name: 'unknown node activity', keyEncoding: 'uint32' });
+    this.controllerActivity = env.openDB({ name: 'controller activity', keyEncoding: 'uint32' });
+    this.controllerCache = new RowCache(this.controllers);
+    this.orderCache = new RowCache(this.orders);
+    this.metadata = env.openDB({ name: 'metadata' });
+    this.audit = new AuditLog(env.openDB({ name: 'audit', encoding: 'binary' }), this.metadata, actor);
+  }
+
+  /**
+   * @param actor stands in the audit log
+   * @param ifDamaged advice for a store that is damaged
+   */
+  static async open(
+    folder: string,
+    actor: string,
+    {
+      store = STORE_FOLDER,
+      clock = readClock,
+      ifDamaged = restoreAdvice(folder),
+    }: { readonly store?: string; readonly clock?: Clock | undefined; readonly ifDamaged?: string } = {},
+  ): Promise<Tables> {
+    return new Tables(folder, await openStore(join(folder, store), { maxDbs: 12, ifDamaged }), actor, clock);
+  }
+
+  get keyring(): Keyring {
+    if (this.#keyring === undefined) throw new Error('the keys of the registry are not open');
+    return this.#keyring;
+  }
+
+  /** `name`: what messages call the store. */
+  openKeyring(master: Secret, name: string = this.folder): void {
+    this.#keyring = Keyring.open(this.metadata, name, master);
+  }
+
+  /** For a new store, inside a write transaction. */
+  initializeKeyring(master: Secret, idKey: Secret): void {
+    this.#keyring = Keyring.create(this.metadata, this.folder, master);
+    this.metadata.putSync('initial key id key', this.#keyring.seal({ kind: KEY_KIND.initialKeyId, id: 0 }, idKey));
+    this.drawTransactionKey();
+  }
+
+  /** TK, from which the RN_c comes that nodes of pass-through controllers see. Only a restore replaces it. */
+  get transactionKey(): Secret {
+    const sealed = this.metadata.get(TRANSACTION_KEY) as Uint8Array;
+    this.#transactionKey ??= this.keyring.unseal({ kind: KEY_KIND.transactionKey, id: 0 }, sealed);
+    return this.#transactionKey;
+  }
+
+  /** Makes TK for a registry that was made before there was one. */
+  async ensureTransactionKey(): Promise<void> {
+    if (this.metadata.doesExist(TRANSACTION_KEY)) return;
+    await this.write(() => {
+      if (!this.metadata.doesExist(TRANSACTION_KEY)) this.drawTransactionKey();
+    });
+  }
+
+  /** Inside a write transaction: another TK. What is under way in pass-through transactions does not open under it. */
+  drawTransactionKey(): void {
+    const octets = randomBytes(KEY_LENGTH);
+    const key = Secret.from(octets);
+    octets.fill(0);
+    this.metadata.putSync(TRANSACTION_KEY, this.keyring.seal({ kind: KEY_KIND.transactionKey, id: 0 }, key));
+    key.wipe();
+  }
+
+  /** Inside a write transaction, as the master key is replaced. */
+  rewrapTransactionKey(): void {
+    const sealed = this.metadata.get(TRANSACTION_KEY) as Uint8Array;
+    this.metadata.putSync(TRANSACTION_KEY, this.keyring.rewrap({ kind: KEY_KIND.transactionKey, id: 0 }, sealed));
+  }
+
+  /** The latest time that a change or a server saw, ms since the epoch. */
+  get latestWall(): number {
+    return Math.max(this.audit.lastWrittenAt, (this.metadata.get('last wall clock') as number | undefined) ?? 0);
+  }
+
+  /** What the clocks of the servers showed. */
+  get times(): ClockHistory {
+    return this.metadata.get('clock history') as ClockHistory;
+  }
+
+  /** The time by the servers' clock, ms since the epoch, whatever the clock of this process shows. */
+  get timeOfServers(): number {
+    return serverTime(this.times, this.#clock());
+  }
+
+  /**
+   * Inside a write transaction: the IK of a node that is removed, or gets another, stays known by its fingerprint, and for a while as one that
+   * this ID had.
+   */
+  retireInitialKey(idI: number, row: NodeRow): void {
+    this.recentInitialKeys.remember(idI, row.ik, this.timeOfServers);
+    const [last = 0] = this.retiredInitialKeys.getKeys({ reverse: true, limit: 1 });
+    const { ik, order, initialKeyIssuedAt, initial, seenBy = [] } = row;
+    const orderRow = this.orders.get(order);
+    const issuedAt = initialKeyIssuedAt ?? orderRow?.createdAt ?? 0;
+    const manufacturer = manufacturerOf(row, orderRow);
+    const split = manufacturer === undefined ? {} : { manufacturer };
+    this.retiredInitialKeys.putSync(last + 1, { ik, order, issuedAt, retiredAt: Date.now(), joined: !initial, seenBy, ...split });
+  }
+
+  /** Inside a write transaction: nodes are assigned to controllers that are there alone. */
+  requireController(idC: number): void {
+    if (this.controllers.doesExist(idC)) return;
+    throw new UsageFailure(`controller ${formatId(idC)} is not in the registry`, {
+      advice: 'Nothing was changed. Name one of these, or add it first:',
+      run: [['latchkey-auth-server', 'controller', 'list']],
+    });
+  }
+
+  /** Reads from here on see every write that was acknowledged before, also another process's. */
+  refreshSnapshot(): void {
+    this.env.resetReadTxn();
+  }
+
+  /**
+   * Runs `action` in a write transaction of its own inside whatever else is written now, and resolves when the disk has it. An
+   * action that throws has no effect.
+   */
+  async write<T>(action: () => T): Promise<T> {
+    try {
+      return await this.env.childTransaction(() => {
+        this.#keyring?.reload();
+        return action();
+      });
+    } catch (error) {
+      if (error instanceof Failure) throw error;
+      throw await writeFailure(this.folder, error);
+    }
+  }
+
+  /** As `write`, and tells of it in the audit log; `action` is given the number of the entry. */
+  audited<T>(event: AuditEvent, action: (entry: number) => T): Promise<T> {
+    return this.write(() => action(this.audit.append(event, Date.now())));
+  }
+
+  async close(): Promise<void> {
+    await this.env.close();
+    this.#keyring?.wipe();
+    this.#transactionKey?.wipe();
+  }
+}

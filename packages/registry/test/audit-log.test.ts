@@ -1,0 +1,380 @@
+// Proves on real stores that a change stands in the log or did not happen, that the log holds no key, and that whoever changes it is found out.
+
+import { createHash } from 'node:crypto';
+import { Failure } from '@latchkey/runtime/failure';
+import * as fc from 'fast-check';
+import type { Database } from 'lmdb';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { AuditLog, formatHead, type Head, parseHead } from '../src/lmdb/audit-log.js';
+import { moveNodes, stageControllerKey, resetNode, setDisabled, setJoinWindow, setOrderState } from '@latchkey/operations';
+import type { Registry } from '../src/lmdb/lmdb-registry.js';
+import { C1, C2, newSecret, AdminFixture } from '@latchkey/test-support/admin-fixture';
+
+const LENGTH = 12;
+
+/** What somebody sees of the log who can write to the store. */
+class Tamperer {
+  readonly registry: Registry;
+  readonly entries: Database<Buffer, number>;
+  readonly metadata: Database<unknown, string>;
+
+  constructor(registry: Registry) {
+    this.registry = registry;
+    this.entries = registry.tables.env.openDB({ name: 'audit', encoding: 'binary' });
+    this.metadata = registry.tables.metadata;
+  }
+
+  row(seq: number): Buffer {
+    return Buffer.from(this.entries.get(seq) ?? []);
+  }
+
+  get head(): { seq: number; hash: Uint8Array; at: number } {
+    return this.metadata.get('audit head') as { seq: number; hash: Uint8Array; at: number };
+  }
+
+  /** An entry with the hash it should have. */
+  forged(json: string, previous: Uint8Array): Buffer {
+    const hash = createHash('sha256').update(previous).update(json).digest();
+    return Buffer.concat([hash, previous, Buffer.from(json)]);
+  }
+
+  /** Entry `seq` with another `actor`, its hash made right. */
+  rewritten(seq: number, actor: string = 'user nobody'): Buffer {
+    const row = this.row(seq);
+    const entry = JSON.parse(row.toString('utf8', 64)) as object;
+    return this.forged(JSON.stringify({ ...entry, actor }), row.subarray(32, 64));
+  }
+
+  async tamper(action: () => void): Promise<void> {
+    await this.registry.tables.env.transaction(action);
+  }
+
+  /** Runs `action`, and puts everything back as it was afterwards. */
+  async tampered<T>(action: () => void, look: () => T): Promise<T> {
+    const rows = [...this.entries.getRange()].map(({ key, value }) => [key, Buffer.from(value)] as const);
+    const { head } = this;
+    await this.tamper(action);
+    try {
+      return look();
+    } finally {
+      await this.tamper(() => {
+        for (const key of Array.from(this.entries.getKeys())) this.entries.removeSync(key);
+        for (const [key, value] of rows) this.entries.putSync(key, value);
+        this.metadata.putSync('audit head', head);
+      });
+    }
+  }
+}
+
+function hexOf(head: Head | undefined): Head {
+  if (head === undefined) throw new Error('there is no HEAD');
+  return head;
+}
+
+describe('the log', () => {
+  let fixture: AdminFixture;
+  let tamperer: Tamperer;
+  const problems = (against?: Head): string[] => [...fixture.registry.audit.verify(against)];
+  const head = (): Head => hexOf(fixture.registry.audit.head);
+
+  beforeEach(async () => {
+    fixture = await AdminFixture.open();
+    tamperer = new Tamperer(fixture.registry);
+    await fixture.order({ 1: newSecret() });
+    while (fixture.headSeq < LENGTH) await setDisabled(fixture.registry, [1], fixture.headSeq % 2 === 0);
+  });
+
+  it('of a healthy registry holds, also against each of its earlier HEADs', async () => {
+    const heads: Head[] = [head()];
+    for (let i = 0; i < 4; i++) {
+      await setDisabled(fixture.registry, [1], i % 2 === 0);
+      heads.push(head());
+    }
+    for (const earlier of heads) expect(problems(earlier)).toEqual([]);
+    expect(new Set(heads.map(formatHead)).size).toBe(heads.length);
+    for (const earlier of heads) expect(parseHead(` ${formatHead(earlier)}\n`)).toEqual(earlier);
+  });
+
+  it('names an entry of which any bit was changed', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: LENGTH }),
+        fc.double({ min: 0, max: 1, noNaN: true, maxExcluded: true }),
+        async (seq, where) => {
+          const row = tamperer.row(seq);
+          const bit = Math.floor(where * row.length * 8);
+          row[bit >> 3]! ^= 1 << (bit & 7);
+          const found = await tamperer.tampered(() => tamperer.entries.putSync(seq, row), problems);
+          expect(found[0]).toMatch(new RegExp(`^entry ${seq} was changed`));
+        },
+      ),
+      { numRuns: 150 },
+    );
+  });
+
+  it('names an entry that was rewritten, removed, swapped or put in', async () => {
+    const place = fc.integer({ min: 1, max: LENGTH });
+    const tampering = fc.oneof(
+      place.map((seq) => ({ kind: 'rewritten', from: seq, to: seq }) as const),
+      fc.tuple(place, place).map(([a, b]) => ({ kind: 'removed', from: Math.min(a, b), to: Math.max(a, b) }) as const),
+      fc
+        .tuple(place, place)
+        .filter(([a, b]) => a !== b)
+        .map(([a, b]) => ({ kind: 'swapped', from: Math.min(a, b), to: Math.max(a, b) }) as const),
+      place.map((seq) => ({ kind: 'put in', from: seq, to: seq }) as const),
+    );
+    await fc.assert(
+      fc.asyncProperty(tampering, async ({ kind, from, to }) => {
+        const { entries } = tamperer;
+        const wanted = {
+          rewritten: `entry ${from} was changed, with its hash`,
+          removed: from === to ? `entry ${from} was removed` : `entries ${from} to ${to} were removed`,
+          swapped: `entry ${to} stands in the place of entry ${from}`,
+          'put in': `entry ${from} stands in the place of entry ${from + 1}`,
+        };
+        const action = {
+          rewritten: () => entries.putSync(from, tamperer.rewritten(from)),
+          removed: () => {
+            for (let seq = from; seq <= to; seq++) entries.removeSync(seq);
+          },
+          swapped: () => {
+            const [one, other] = [tamperer.row(from), tamperer.row(to)];
+            entries.putSync(from, other);
+            entries.putSync(to, one);
+          },
+          'put in': () => {
+            const forged = tamperer.forged(
+              JSON.stringify({ seq: from, what: 'node enabled' }),
+              tamperer.row(from).subarray(32, 64),
+            );
+            for (let seq = LENGTH; seq >= from; seq--) entries.putSync(seq + 1, tamperer.row(seq));
+            entries.putSync(from, forged);
+          },
+        };
+        const found = await tamperer.tampered(action[kind], problems);
+        expect(found).toContain(wanted[kind]);
+        expect(found.filter((problem) => /\b(?:NaN|undefined)\b/.test(problem))).toEqual([]);
+      }),
+      { numRuns: 120 },
+    );
+    expect(problems()).toEqual([]);
+  });
+
+  it('names the last entry when the head row tells another hash', async () => {
+    const hash = Buffer.from(tamperer.head.hash);
+    hash[0]! ^= 1;
+    const found = await tamperer.tampered(() => tamperer.metadata.putSync('audit head', { ...tamperer.head, hash }), problems);
+    expect(found).toEqual([`entry ${LENGTH} was changed, with its hash`]);
+    const ahead = await tamperer.tampered(
+      () => tamperer.metadata.putSync('audit head', { ...tamperer.head, seq: LENGTH + 2 }),
+      problems,
+    );
+    expect(ahead).toEqual([`entries ${LENGTH + 1} to ${LENGTH + 2} were removed`]);
+  });
+
+  it('names what stands behind its head, when the head row was set back', async () => {
+    const [hash] = [tamperer.row(LENGTH - 3).subarray(0, 32)];
+    const back = { ...tamperer.head, seq: LENGTH - 3, hash: Uint8Array.from(hash) };
+    expect(await tamperer.tampered(() => tamperer.metadata.putSync('audit head', back), problems)).not.toEqual([]);
+  });
+
+  it('names its entries when the head row is gone', async () => {
+    expect(await tamperer.tampered(() => tamperer.metadata.removeSync('audit head'), problems)).not.toEqual([]);
+  });
+
+  it('names an entry that was put after the last one', async () => {
+    const forged = tamperer.forged(
+      JSON.stringify({ seq: LENGTH + 1, what: 'node enabled' }),
+      tamperer.row(LENGTH).subarray(0, 32),
+    );
+    expect(await tamperer.tampered(() => tamperer.entries.putSync(LENGTH + 1, forged), problems)).not.toEqual([]);
+  });
+
+  it('names an entry that was put between two others', async () => {
+    const forged = tamperer.forged(JSON.stringify({ seq: 4.5, what: 'node enabled' }), tamperer.row(4).subarray(0, 32));
+    expect(await tamperer.tampered(() => tamperer.entries.putSync(4.5, forged), problems)).not.toEqual([]);
+  });
+
+  it('names an entry that is JSON but none, with its hash made right', async () => {
+    const forged = tamperer.forged('null', tamperer.row(5).subarray(32, 64));
+    expect(await tamperer.tampered(() => tamperer.entries.putSync(5, forged), problems)).toContain(
+      'entry 5 was changed, with its hash',
+    );
+  });
+
+  it('that was cut off at its end with the head row made right is found against a HEAD', async () => {
+    const before = head();
+    const to = LENGTH - 4;
+    const cut = (): void => {
+      for (let seq = to + 1; seq <= LENGTH; seq++) tamperer.entries.removeSync(seq);
+      tamperer.metadata.putSync('audit head', {
+        ...tamperer.head,
+        seq: to,
+        hash: Uint8Array.from(tamperer.row(to).subarray(0, 32)),
+      });
+    };
+    expect(await tamperer.tampered(cut, problems)).toEqual([]);
+    expect(await tamperer.tampered(cut, () => problems(before))).toEqual([
+      `entry ${LENGTH}, which the HEAD names, is not there: entries were removed from the end`,
+    ]);
+  });
+
+  it('that was written anew from its first entry is found against a HEAD', async () => {
+    const before = head();
+    await tamperer.tamper(() => {
+      for (const key of Array.from(tamperer.entries.getKeys())) tamperer.entries.removeSync(key);
+      tamperer.metadata.removeSync('audit head');
+      const forger = new AuditLog(tamperer.entries, tamperer.metadata, 'user nobody');
+      for (let seq = 1; seq <= LENGTH + 3; seq++) forger.append({ what: 'node enabled', node: 1 }, Date.now());
+    });
+    expect(problems()).toEqual([]);
+    expect(problems(before)).toEqual([`entry ${LENGTH} is not the one the HEAD names: the log was rewritten up to it`]);
+  });
+
+  it('goes on after it was pruned, and tells what it no longer can', async () => {
+    const { registry } = fixture;
+    const heads = [5, 6, 7].map((seq): Head => ({ seq, hash: tamperer.row(seq).toString('hex', 0, 32) }));
+    await fixture.prune(6);
+    await setDisabled(registry, [1], true);
+    expect([...registry.audit.entries()].map(({ seq }) => seq)[0]).toBe(7);
+    expect(problems()).toEqual([]);
+    expect(heads.map(problems)).toEqual([['entry 5, which the HEAD names, was pruned'], [], []]);
+    const other: Head = { seq: 6, hash: '0'.repeat(64) };
+    expect(problems(other)).toEqual(['entry 6 is not the one the HEAD names: the log was rewritten up to it']);
+    expect(await tamperer.tampered(() => tamperer.entries.removeSync(7), problems)).toEqual(['entry 7 was removed']);
+    expect(await tamperer.tampered(() => tamperer.entries.putSync(8, tamperer.rewritten(8)), problems)).toEqual([
+      'entry 8 was changed, with its hash',
+    ]);
+  });
+
+  it('is pruned of nothing by a number it does not have, and wholly but for the entry that says so', async () => {
+    const { registry } = fixture;
+    await fixture.prune(LENGTH + 50);
+    expect([...registry.audit.entries()]).toHaveLength(LENGTH);
+    await fixture.prune(LENGTH);
+    expect([...registry.audit.entries()].map(({ what }) => what)).toEqual(['log pruned']);
+    expect(problems()).toEqual([]);
+  });
+
+  it('is pruned in parts, each of which leaves a log that holds, and is gone on with when interrupted', async () => {
+    const { registry } = fixture;
+    const last = 10_000;
+    const before = head();
+    await registry.tables.write(() => {
+      while ((registry.audit.head?.seq ?? 0) <= last) registry.audit.append({ what: 'node enabled', node: 1 }, Date.now());
+    });
+    const first = (): number | undefined => [...registry.audit.entries()][0]?.seq;
+    const told = (): number[] =>
+      [...registry.audit.entries()].filter(({ what }) => what === 'log pruned').map(({ up_to }) => up_to ?? 0);
+    const interrupted = new Error('interrupted');
+    const killed = fixture.prune(last, () => {
+      expect(problems()).toEqual([]);
+      throw interrupted;
+    });
+    await expect(killed).rejects.toBe(interrupted);
+    expect([first(), told()]).toEqual([4_097, [last]]);
+    expect(problems(before)).toEqual([`entry ${LENGTH}, which the HEAD names, was pruned`]);
+
+    const starts: (number | undefined)[] = [];
+    await fixture.prune(last, () => {
+      expect(problems()).toEqual([]);
+      starts.push(first());
+    });
+    expect([starts, told()]).toEqual([
+      [8_193, last + 1],
+      [last, last],
+    ]);
+  });
+
+  it('names what was removed beyond what a pruning tells', async () => {
+    await fixture.prune(6);
+    await tamperer.tamper(() => {
+      tamperer.metadata.putSync('audit start', { seq: 7, hash: Uint8Array.from(tamperer.row(7).subarray(0, 32)), at: 0 });
+      tamperer.entries.removeSync(7);
+    });
+    expect(problems()).toEqual(['entry 7 was removed, and no entry tells of a pruning']);
+  });
+
+  it('names its first entries when they were removed as if it had been pruned', async () => {
+    const later = head();
+    await tamperer.tamper(() => {
+      for (let seq = 1; seq <= 6; seq++) {
+        if (seq === 6)
+          tamperer.metadata.putSync('audit start', { seq, hash: Uint8Array.from(tamperer.row(seq).subarray(0, 32)), at: 0 });
+        tamperer.entries.removeSync(seq);
+      }
+    });
+    expect(problems(later)).not.toEqual([]);
+  });
+
+  it('has no entry of a change that failed, and the change did not happen', async () => {
+    const { registry } = fixture;
+    const before = head();
+    await expect(
+      registry.tables.audited({ what: 'node removed', node: 1 }, () => {
+        registry.tables.nodes.removeSync(1);
+        throw new Failure('in the middle');
+      }),
+    ).rejects.toThrow('in the middle');
+    await expect(setDisabled(registry, [1, 99], fixture.headSeq % 2 === 0)).rejects.toThrow('00000063 is not in the registry');
+    expect(head()).toEqual(before);
+    expect(registry.node(1)).toBeDefined();
+    expect(problems(before)).toEqual([]);
+  });
+
+  it('is one chain when several write to it at once', async () => {
+    const other = await fixture.reopen();
+    await fixture.order({ 2: newSecret() });
+    const before = fixture.headSeq;
+    const changes = Array.from({ length: 20 }, (_, i) => [
+      setDisabled(fixture.registry, [1], i % 2 === 0),
+      setDisabled(other, [2], i % 2 === 0),
+    ]);
+    const changed = (await Promise.all(changes.flat())).reduce((sum, count) => sum + count, 0);
+    expect(problems()).toEqual([]);
+    expect(fixture.headSeq - before).toBe(changed);
+    const who = new Set(fixture.entriesAfter(before).map((entry) => `${entry.actor} ${entry.node}`));
+    expect(who).toEqual(new Set(['user ada 00000001', 'user bo 00000002']));
+    await other.close();
+  });
+
+  it('tells the life of a node latest first, with a gap where it was pruned', async () => {
+    const { registry } = fixture;
+    await moveNodes(registry, [1], C2);
+    await setDisabled(registry, [1], true);
+    const { entry } = registry.node(1)!;
+    const life = [...registry.audit.entriesOfNode(entry)];
+    expect(life.slice(0, 2).map(({ what }) => what)).toEqual(expect.arrayContaining(['node moved']) as string[]);
+    expect(life.map(({ seq }) => seq)).toEqual(life.map(({ seq }) => seq).toSorted((a, b) => b - a));
+    expect(new Set(life.map(({ node }) => node))).toEqual(new Set(['00000001']));
+    await fixture.prune(LENGTH);
+    expect([...registry.audit.entriesOfNode(entry)].every(({ seq }) => seq > LENGTH)).toBe(true);
+  });
+});
+
+it('no key stands in the log, in whatever way it is written', async () => {
+  const fixture = await AdminFixture.open();
+  const { registry } = fixture;
+  const [ik, next, again] = [newSecret(), newSecret(), newSecret()];
+  const number = await fixture.order({ 1: ik });
+  const psk = await fixture.join(1, ik);
+  const renewed = await fixture.join(1, psk);
+  await stageControllerKey(registry, C1, next);
+  await registry.activateStagedKey(C1, next);
+  await setJoinWindow(registry, number, { joinUntil: Date.now() + 1_000 });
+  await resetNode(registry, 1, again);
+  await setOrderState(registry, number, 'closed');
+
+  const fingerprints = fixture.entriesAfter(0).flatMap(({ key, key_before: before }) => [key, before]);
+  for (const key of [ik, psk, renewed, next, again]) expect(fingerprints).toContain(key.fingerprint);
+  const rows = [...new Tamperer(registry).entries.getRange()].map(({ value }) => Buffer.from(value));
+  expect(rows.length).toBeGreaterThan(8);
+  for (const key of [ik, psk, renewed, next, again, fixture.skCs(C1), fixture.skCs(C2)]) {
+    const octets = Buffer.from(key.expose());
+    // Eight octets in a row are as bad as all.
+    for (const part of [octets.subarray(0, 8), octets.subarray(8)]) {
+      for (const form of [part, part.toString('hex'), part.toString('base64').slice(0, 10)])
+        expect(rows.some((row) => row.includes(form))).toBe(false);
+    }
+  }
+});

@@ -1,0 +1,70 @@
+// Proves that what is kept of a node between its M2 and its M7 is what the store has, is handed out once, and is wiped when it goes.
+
+import { describe, expect, it } from 'vitest';
+import { setKeyLifetime } from '@latchkey/operations';
+import { NodeCache, type UnsealedRow } from '../src/lmdb/node-cache.js';
+import type { NodeRow } from '../src/lmdb/rows.js';
+import { addNodes, commitTo, newNode, newRegistry, newSecret } from '@latchkey/test-support/registry-fixtures';
+
+/** More than are kept. */
+const MANY = 1_025;
+
+function unsealedRow(): UnsealedRow {
+  return { octets: Buffer.from('a row'), row: {} as NodeRow, key: newSecret() };
+}
+
+describe('kept nodes', () => {
+  it('are handed out once, with a key of their own, and only for the octets they were made of', () => {
+    const cache = new NodeCache();
+    const one = unsealedRow();
+    cache.put(7, one);
+    const hex = one.key.toHex();
+    one.key.wipe();
+    const taken = cache.take(7, (there) => there.equals(Buffer.from('a row')));
+    expect(taken?.key.toHex()).toBe(hex);
+    expect(cache.take(7, (there) => there.equals(Buffer.from('a row')))).toBeUndefined();
+    cache.put(7, unsealedRow());
+    expect(cache.take(7, (there) => there.equals(Buffer.from('another')))).toBeUndefined();
+    expect(cache.take(7, (there) => there.equals(Buffer.from('a row')))).toBeUndefined();
+    cache.close();
+  });
+
+  it('go, the oldest first, when there are too many', () => {
+    const cache = new NodeCache();
+    for (let idI = 0; idI < MANY; idI++) cache.put(idI, unsealedRow());
+    expect(cache.take(0, (there) => there.equals(Buffer.from('a row')))).toBeUndefined();
+    expect(cache.take(1, (there) => there.equals(Buffer.from('a row')))).toBeDefined();
+    cache.close();
+    expect(cache.take(2, (there) => there.equals(Buffer.from('a row')))).toBeUndefined();
+  });
+});
+
+describe('a node that was kept open', () => {
+  it('is the same when it is looked up again, and what changed meanwhile shows', async () => {
+    const registry = await newRegistry();
+    await addNodes(registry, [newNode(7)]);
+    const first = registry.node(7)!;
+    registry.cacheNode(first);
+    const again = registry.node(7)!;
+    expect(again.stored.row).toBe(first.stored.row);
+    expect(again.key).not.toBe(first.key);
+    expect(again.key.equals(first.key)).toBe(true);
+
+    registry.cacheNode(again);
+    await setKeyLifetime(registry, [7], { lifetime: 77 });
+    expect(registry.node(7)).toMatchObject({ lifetime: 77 });
+
+    const before = registry.node(7)!;
+    registry.cacheNode(before);
+    const psk = newSecret();
+    expect(await commitTo(registry, before, psk)).toBe('committed');
+    expect(registry.node(7)?.key.equals(psk)).toBe(true);
+  });
+
+  it('is not committed to when it was judged by another key than its own', async () => {
+    const registry = await newRegistry();
+    await addNodes(registry, [newNode(7)]);
+    registry.cacheNode(registry.node(7)!);
+    expect(await commitTo(registry, { ...registry.node(7)!, key: newSecret() }, newSecret())).toBe('conflict');
+  });
+});

@@ -1,0 +1,28 @@
+/** Command lines: options, tables, prompts for secrets, exit codes. */
+
+export {
+  adviceInOneLine,
+  type CommandLine,
+  decryptInto,
+  formatCommandLine,
+  repeatInAdvice,
+  shellWord,
+  STATE_FOLDERS,
+  withPlaceOptions,
+} from './advice.js';
+export { type ApplicationKeyOptions, applicationKeyOptions, formatApplicationKey, warnIfExpired } from './application-key.js';
+export {
+  commandToRun,
+  folderArgument,
+  idArgument,
+  integerArgument,
+  listenOption,
+  logLevelOption,
+  main,
+  peerArgument,
+  program,
+  withExamples,
+} from './cli.js';
+export { readSecretInput } from './secret-prompt.js';
+export { formatFields, formatTable } from './table.js';
+export { endTimeArgument, formatDate, type GivenTime, startTimeArgument, TIME_HELP } from './time.js';

@@ -1,0 +1,87 @@
+/** Configuration from YAML, state and credentials from JSON: what is wrong is named by file, line, field and expectation. */
+
+import type { Document } from 'yaml';
+import * as z from 'zod/mini';
+import { errorMap } from './zod-error-map.js';
+import { UsageFailure } from '../failure.js';
+import { readPlainFile, readPrivateFile } from '../files/files.js';
+
+/** A line of YAML that says nothing. */
+const BLANK_OR_COMMENT = /^\s*(?:#.*)?$/;
+
+/** Reads `path` (or nothing) as YAML of the given schema. A strict schema refuses unknown keys. */
+export async function loadConfig<S extends z.core.$ZodType>(schema: S, path: string | undefined): Promise<z.output<S>> {
+  if (path === undefined) return z.parse(schema, {});
+  const text = await readPlainFile(path);
+  // As it is installed, all of it comments. The parser is a tenth of what a device would start with, so it is loaded where there is something to parse.
+  if (text.split('\n').every((line) => BLANK_OR_COMMENT.test(line))) return z.parse(schema, {});
+  const { LineCounter, parseDocument } = await import('yaml');
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const [syntaxError] = document.errors;
+  if (syntaxError !== undefined) {
+    const { line, col } = lines.linePos(syntaxError.pos[0]);
+    const at = `${path}, line ${line}, column ${col}`;
+    if (syntaxError.code === 'MULTIPLE_DOCS') {
+      throw new UsageFailure(`${at}: a second document begins, and one is expected`, {
+        advice: 'Put all of it into one, without `---` between.',
+      });
+    }
+    throw new UsageFailure(`${at}: not YAML: ${syntaxError.message}`);
+  }
+  const result = z.safeParse(schema, toPlainValue(document, path) ?? {}, { error: errorMap });
+  if (result.success) return result.data;
+  const problems = result.error.issues.map((issue) => {
+    const unknownKey = issue.code === 'unrecognized_keys' ? issue.keys.slice(0, 1) : [];
+    const node = document.getIn([...issue.path, ...unknownKey], true) ?? document.getIn(issue.path, true);
+    const offset = hasRange(node) ? node.range[0] : undefined;
+    const where = offset === undefined ? '' : `, line ${lines.linePos(offset).line}`;
+    return `${path}${where}: ${describeIssue(issue)}`;
+  });
+  throw new UsageFailure(problems.join('\n'));
+}
+
+/** Aliases are resolved here: one of nothing, or too many, is the file's mistake. */
+function toPlainValue(document: Document, path: string): unknown {
+  try {
+    return document.toJS();
+  } catch (error) {
+    throw new UsageFailure(`${path}: not YAML: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+function hasRange(node: unknown): node is { readonly range: readonly [number, number, number] } {
+  return typeof node === 'object' && node !== null && 'range' in node && Array.isArray(node.range);
+}
+
+/** `field: what was expected`. Never the value: it may be a key. */
+export function describeIssue(issue: z.core.$ZodIssue): string {
+  const field = issue.path.map(String).join('.');
+  if (issue.code === 'unrecognized_keys') {
+    return `unknown key ${issue.keys.map((key) => [...issue.path.map(String), key].join('.')).join(', ')}: ${issue.message}`;
+  }
+  return field === '' ? issue.message : `${field}: ${issue.message}`;
+}
+
+/**
+ * Reads a private file (mode 0600) as JSON of the given schema.
+ *
+ * @param advice what to do where it is not JSON at all; the parser's own message would quote it, and it may hold a key
+ */
+export async function loadPrivateJson<S extends z.core.$ZodType>(schema: S, path: string, advice: string): Promise<z.output<S>> {
+  const text = await readPrivateFile(path);
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    throw new UsageFailure(`${path}: not JSON`, { advice });
+  }
+  return parseOrFail(schema, json, path);
+}
+
+/** The problems of `value` under `schema`, thrown as a UsageFailure that names `where`; else the parsed value. */
+function parseOrFail<S extends z.core.$ZodType>(schema: S, value: unknown, where: string): z.output<S> {
+  const result = z.safeParse(schema, value, { error: errorMap });
+  if (result.success) return result.data;
+  throw new UsageFailure(`${where}: ${result.error.issues.map(describeIssue).join('; ')}`);
+}

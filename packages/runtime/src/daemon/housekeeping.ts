@@ -1,0 +1,70 @@
+/**
+ * What a daemon does at intervals beside its work: measure, look for changes, clear away. A fault in it, of whatever kind, is logged and
+ * does not end the daemon: the work itself may well go on without a file descriptor, /proc or room on the disk.
+ */
+
+import { Failure } from '../failure.js';
+import type { Log } from './log.js';
+
+/** A fault that lasts is logged again after this, in ms. */
+const TELL_AGAIN_MS = 60_000;
+
+interface Chore {
+  /** `to measure memory`, say: what could not be done. */
+  readonly what: string;
+  readonly everyMs: number;
+  readonly log: Log;
+  /** Not started again before it has ended. */
+  readonly action: () => void | Promise<void>;
+}
+
+/** @returns a function that ends it */
+export function repeat({ what, everyMs, log, action }: Chore): () => void {
+  const faults = new Faults(what, log);
+  let underWay = false;
+  const run = async (): Promise<void> => {
+    underWay = true;
+    try {
+      await action();
+      faults.none();
+    } catch (error) {
+      faults.tell(error);
+    } finally {
+      underWay = false;
+    }
+  };
+  const timer = setInterval(() => {
+    if (!underWay) void run();
+  }, everyMs);
+  timer.unref();
+  return () => clearInterval(timer);
+}
+
+/** Logs a fault when it comes, when it lasts, and when it goes. */
+class Faults {
+  readonly #what: string;
+  readonly #log: Log;
+  #told: string | undefined;
+  #toldAt = -Infinity;
+
+  constructor(what: string, log: Log) {
+    this.#what = what;
+    this.#log = log;
+  }
+
+  tell(error: unknown): void {
+    const message = error instanceof Error ? error.message : String(error);
+    const now = performance.now();
+    if (message === this.#told && now - this.#toldAt < TELL_AGAIN_MS) return;
+    this.#told = message;
+    this.#toldAt = now;
+    const advice = error instanceof Failure ? error.advice : undefined;
+    this.#log.error({ advice }, error instanceof Failure ? message : `failed ${this.#what}: ${message}`);
+  }
+
+  none(): void {
+    if (this.#told === undefined) return;
+    this.#told = undefined;
+    this.#log.info(`no longer fails ${this.#what}`);
+  }
+}

@@ -1,0 +1,56 @@
+/** A lock on an open file that the kernel holds and lets go of when the process ends, however it ends. */
+
+import type { FileHandle } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { systemCode } from '../failure.js';
+import { lockWithSocket } from './socket-lock.js';
+
+/** The native part of `fs-native-extensions`: locks of the kernel on an open file (F_OFD_SETLK, fcntl(2)). */
+export interface NativeLocks {
+  /** Takes an advisory lock on `length` octets (0: to the end) of an open file without waiting; throws EAGAIN where another has it. */
+  tryLock(fd: number, offset: number, length: number, exclusive: boolean): void;
+  unlock(fd: number, offset: number, length: number): void;
+}
+
+export interface FileLock {
+  /** Closes the file with it. */
+  release(): Promise<void>;
+}
+
+/** The lock on an open file, which closes with it; `undefined` where another has it. */
+export async function lockFile(file: FileHandle): Promise<FileLock | undefined> {
+  const native = nativeLocks();
+  if (native === undefined) {
+    const socket = await lockWithSocket(file);
+    if (socket === undefined) return undefined;
+    return { release: () => socket.release().then(() => file.close()) };
+  }
+  try {
+    native.tryLock(file.fd, 0, 0, true);
+  } catch (error) {
+    if (systemCode(error) === 'EAGAIN') return undefined;
+    throw error;
+  }
+  return { release: () => file.close() };
+}
+
+let loaded: { readonly native: NativeLocks | undefined } | undefined;
+
+/** `undefined` on musl, and on rarer processors. */
+export function nativeLocks(): NativeLocks | undefined {
+  loaded ??= { native: loadNative() };
+  return loaded.native;
+}
+
+/** Straight from its file: the package's own way there searches for it, which takes a device longer than all else it locks. */
+function loadNative(): NativeLocks | undefined {
+  const { platform, arch } = process;
+  try {
+    const load = createRequire(import.meta.url);
+    return load(`fs-native-extensions/prebuilds/${platform}-${arch}/fs-native-extensions.node`) as NativeLocks;
+  } catch (error) {
+    // It is built for glibc and for some processors.
+    if (platform === 'linux') return undefined;
+    throw error;
+  }
+}

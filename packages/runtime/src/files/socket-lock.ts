@@ -1,0 +1,34 @@
+/**
+ * The lock for Linux without a native part for it (musl, rarer processors): a socket in the abstract namespace (unix(7)), named after the
+ * lock file's device and inode. One process has a name, and the kernel frees it when that process ends. What a lock on the file has and this has
+ * not: it holds within one network namespace, and any user of the machine can take the name first, so that nobody gets the lock.
+ */
+
+import { once } from 'node:events';
+import type { FileHandle } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { systemCode } from '../failure.js';
+
+export interface SocketLock {
+  release(): Promise<void>;
+}
+
+/** `undefined` where another has it. */
+export async function lockWithSocket(file: FileHandle): Promise<SocketLock | undefined> {
+  const { dev, ino } = await file.stat({ bigint: true });
+  const server = createServer((socket) => socket.destroy());
+  try {
+    server.listen({ path: `\0latchkey-${dev}-${ino}`, exclusive: true });
+    await once(server, 'listening');
+  } catch (error) {
+    if (systemCode(error) === 'EADDRINUSE') return undefined;
+    throw error;
+  }
+  server.unref();
+  return {
+    async release() {
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}

@@ -1,0 +1,87 @@
+/** What the registry and the auth-server on it take inside this process: no sockets, no command to start. */
+
+import { randomBytes } from 'node:crypto';
+import { AuthServer } from '@latchkey/auth-server';
+import type { Registry } from '@latchkey/registry';
+import { Secret } from '@latchkey/protocol';
+import { createLog, readClock } from '@latchkey/runtime/daemon';
+import { encodeNid } from '@latchkey/runtime/net';
+import type { Measurement } from '../interleave.js';
+import { type Fleet, ID_C } from './fleet.js';
+import { runConcurrently, join, prepareJoin } from './joins.js';
+import type { RegistryFixture } from './registry-fixture.js';
+
+/** Per operation. CPU time is all threads', LMDB's own included. */
+export type Cost = Measurement<'wallUs' | 'cpuUs'>;
+
+export class InProcessRegistry {
+  readonly #fleet: Fleet;
+  readonly #registry: Registry;
+  readonly #server: AuthServer;
+  readonly #skCs: Secret;
+
+  private constructor(fleet: Fleet, registry: Registry, server: AuthServer, skCs: Secret) {
+    this.#fleet = fleet;
+    this.#registry = registry;
+    this.#server = server;
+    this.#skCs = skCs;
+  }
+
+  static async open(fixture: RegistryFixture): Promise<InProcessRegistry> {
+    const registry = await fixture.open();
+    // As a daemon logs to a file nobody reads the lines of: its cost is not the registry's.
+    const log = await createLog('bench', 'error', 'stderr');
+    const server = new AuthServer({ registry, clock: readClock, randomBytes, log });
+    return new InProcessRegistry(fixture.fleet, registry, server, await fixture.skCs());
+  }
+
+  /** Nodes at random, with their keys. */
+  async lookUp(count: number): Promise<Cost> {
+    const ids = this.#fleet.pick(count).map((i) => this.#fleet.idI(i));
+    return costOf(ids.length, () => {
+      for (const idI of ids) this.#node(idI).key.wipe();
+    });
+  }
+
+  /** Commits of nodes that were looked up before, each durable. */
+  async commit(count: number, inFlight: number): Promise<Cost> {
+    const nodes = this.#fleet.pick(count);
+    const items = nodes.map((i) => ({ i, node: this.#node(this.#fleet.idI(i)), to: Secret.from(randomBytes(16)) }));
+    const nidI = encodeNid('192.0.2.77', 49_152);
+    const cost = await costOf(items.length, () =>
+      runConcurrently(items, inFlight, async ({ i, node, to }) => {
+        const commit = { idC: ID_C, tid: BigInt(i), ts: Date.now(), nidI, lifetime: 0 };
+        const result = await this.#registry.commit(node, to, commit, Date.now, () => true);
+        if (result !== 'committed') throw new Error(`a commit was ${result}`);
+      }),
+    );
+    for (const { i, to } of items) this.#fleet.joined(i, to);
+    return cost;
+  }
+
+  /** Whole joins: M2 answered, M7 committed. */
+  async join(count: number, inFlight: number): Promise<Cost> {
+    const joins = this.#fleet.pick(count).map((i) => prepareJoin(this.#fleet, i, this.#skCs));
+    const answer = async (octets: Uint8Array): Promise<string> => (await this.#server.answer(octets)).code;
+    return costOf(joins.length, () => runConcurrently(joins, inFlight, (one) => join(this.#fleet, one, answer)));
+  }
+
+  async close(): Promise<void> {
+    await this.#server.close();
+    await this.#registry.close();
+  }
+
+  #node(idI: number): NonNullable<ReturnType<Registry['node']>> {
+    const node = this.#registry.node(idI);
+    if (node === undefined) throw new Error('a node of the fleet is not in the registry');
+    return node;
+  }
+}
+
+async function costOf(operations: number, work: () => void | Promise<void>): Promise<Cost> {
+  const [since, cpuSince] = [performance.now(), process.cpuUsage()];
+  await work();
+  const wallMs = performance.now() - since;
+  const { user, system } = process.cpuUsage(cpuSince);
+  return { wallUs: (wallMs * 1000) / operations, cpuUs: (user + system) / operations };
+}

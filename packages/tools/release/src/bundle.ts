@@ -1,0 +1,91 @@
+/** One command as one file of JavaScript, with a few more that are loaded when they are needed. */
+
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Failure } from '@latchkey/runtime/failure';
+import { type OutputOptions, rolldown, type RolldownOutput } from 'rolldown';
+import { patchSource } from './source-patches.js';
+import { type Dependency, dependencyOf } from './dependency.js';
+import { type Product, ROOT } from './product.js';
+import type { Tree } from './tree.js';
+
+/** `name`: the folder of packages/ that its entries are built in. */
+type BundleInput = Pick<Product, 'name' | 'entries' | 'parts' | 'natives'>;
+
+export interface Bundle {
+  /** `dist/main.js` and what it loads. */
+  readonly tree: Tree;
+  /** Packages of others that something of is in it. */
+  readonly dependencies: readonly Dependency[];
+}
+
+/**
+ * Instead of what npm packages bring along for other platforms: `readable-stream` is a copy of Node.js's own streams, and pino starts a worker
+ * only for transports, which nothing here has.
+ */
+const ALIASES: Readonly<Record<string, string>> = {
+  'readable-stream': 'node:stream',
+  'thread-stream': fileURLToPath(new URL('thread-stream-stub.js', import.meta.url)),
+};
+
+/** CommonJS: it starts sooner than ES modules, and `#!` lines need no package.json to say what they are. */
+export async function bundle(product: BundleInput): Promise<Bundle> {
+  const build = await rolldown({
+    input: Object.fromEntries(
+      Object.entries(product.entries).map(([file, module]) => [file, join(ROOT, 'packages', product.name, 'dist', module)]),
+    ),
+    platform: 'node',
+    external: [/^node:/, ...product.natives.map((name) => new RegExp(`^${name}$`))],
+    resolve: { alias: { ...ALIASES, ...exactAliases(product.parts) } },
+    logLevel: 'silent',
+    preserveEntrySignatures: 'allow-extension',
+    plugins: [{ name: 'changes', transform: patchSource }],
+  });
+  const options: OutputOptions = { format: 'cjs', minify: true, comments: false };
+  const groups = Object.keys(product.entries).map((name) => ({ name, modules: new Set<string>() }));
+  const first = await build.generate(options);
+  for (const { name, modules } of groups) collectStartModules(`${name}.js`, first, modules);
+  const codeSplitting = {
+    // Each group has the modules that it needs already.
+    includeDependenciesRecursively: false,
+    groups: groups.map(({ name, modules }) => ({ name, test: (id: string) => modules.has(id) })),
+  };
+  const { output } = await build.generate({ ...options, codeSplitting });
+  await build.close();
+  const tree: Tree = new Map();
+  const dependencies = new Map<string, Dependency>();
+  for (const chunk of output) {
+    if (chunk.type !== 'chunk') throw new Failure(`${product.name}: ${chunk.fileName} is not code`);
+    tree.set(`dist/${chunk.fileName}`, {
+      octets: ascii(chunk.code),
+      ...(chunk.fileName === 'main.js' ? { executable: true } : {}),
+    });
+    for (const module of chunk.moduleIds) {
+      const dependency = dependencyOf(module);
+      if (dependency !== undefined) dependencies.set(`${dependency.name}@${dependency.version}`, dependency);
+    }
+  }
+  return { tree, dependencies: [...dependencies.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1)) };
+}
+
+/**
+ * Adds the modules that an entry loads at its start. They go into one file, and parts that are
+ * loaded later take them from there: rolldown by itself gives what is shared files of its own,
+ * which the node-agent would compile again at each start.
+ */
+function collectStartModules(file: string, { output }: Pick<RolldownOutput, 'output'>, modules: Set<string>): void {
+  const chunk = output.find(({ fileName }) => fileName === file);
+  if (chunk?.type !== 'chunk') return;
+  for (const id of chunk.moduleIds) modules.add(id);
+  for (const imported of chunk.imports) collectStartModules(imported, { output }, modules);
+}
+
+/** For the alias of a package, but not of its files. */
+function exactAliases(parts: Product['parts']): Record<string, string> {
+  return Object.fromEntries(Object.entries(parts).map(([name, file]) => [`${name}$`, file]));
+}
+
+/** V8 keeps a source with one character beyond Latin-1 in it in twice the memory. */
+function ascii(code: string): string {
+  return code.replaceAll(/[^\0-\x7f]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}

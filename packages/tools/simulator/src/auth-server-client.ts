@@ -1,0 +1,108 @@
+/** The way from a controller to whoever answers M2 and M7. Mirrors `auth-server-client.ts` of packages/controller, but for its pools of sockets: no rule depends on them. */
+
+import type { LinkDecision } from '@latchkey/protocol';
+import type { SeededRandom } from '@latchkey/test-support/seeded-random';
+import { SimulatedClient, type ExchangeOutcome } from './exchange.js';
+import type { SimulatedNetwork } from './network.js';
+import type { Process } from './process.js';
+import type { SimulatedServer } from './server.js';
+
+/** Judges what came back, with the Max-Age it came under; `ignored` is no answer. */
+export type AcceptAnswer = (octets: Uint8Array, maxAge?: number) => LinkDecision;
+
+export interface AuthServerClient {
+  /** Tells the first decision that is an answer, or `undefined`: nobody gave one in time. */
+  request(request: Uint8Array, accept: AcceptAnswer, done: (decision: LinkDecision | undefined) => void): void;
+}
+
+/** As in link.ts, all in ms. */
+const REQUEST_TIMEOUT_MS = 15_000;
+const PER_SERVER_TIMEOUT_MS = 4_000;
+const RETRY_DELAY_MS = 500;
+const FAILBACK_AFTER_MS = 30_000;
+const MAX_IGNORED = 16;
+
+interface Peer {
+  readonly client: SimulatedClient;
+  failedAt: number;
+}
+
+/** Relays over CoAP, to the first server of the list that answers. */
+export class CoapAuthServerClient implements AuthServerClient {
+  readonly #process: Process;
+  readonly #peers: readonly Peer[];
+
+  constructor(process: Process, network: SimulatedNetwork, random: SeededRandom, servers: readonly string[]) {
+    this.#process = process;
+    this.#peers = servers.map((server) => ({
+      client: new SimulatedClient(process, network, random, `${process.name}:${server}`, `${server}:5693`),
+      failedAt: -Infinity,
+    }));
+  }
+
+  request(request: Uint8Array, accept: AcceptAnswer, done: (decision: LinkDecision | undefined) => void): void {
+    this.#round(request, accept, this.#process.monotonicMs + REQUEST_TIMEOUT_MS, done);
+  }
+
+  #round(request: Uint8Array, accept: AcceptAnswer, end: number, done: (decision: LinkDecision | undefined) => void): void {
+    const tryNext = ([peer, ...rest]: readonly Peer[]): void => {
+      const left = end - this.#process.monotonicMs;
+      if (left <= 0) return done(undefined);
+      if (peer === undefined)
+        return this.#process.schedule(RETRY_DELAY_MS, 'asks all again', () => this.#round(request, accept, end, done));
+      this.#exchange(peer, request, accept, this.#peers.length > 1 ? Math.min(left, PER_SERVER_TIMEOUT_MS) : left, (outcome) => {
+        if (outcome.kind === 'answered') return done(outcome.value);
+        peer.failedAt = this.#process.monotonicMs;
+        tryNext(rest);
+      });
+    };
+    tryNext(this.#byPreference());
+  }
+
+  /** As configured, but those that failed lately come last. */
+  #byPreference(): Peer[] {
+    const now = this.#process.monotonicMs;
+    const failed = (peer: Peer): boolean => now - peer.failedAt < FAILBACK_AFTER_MS;
+    return [...this.#peers.filter((peer) => !failed(peer)), ...this.#peers.filter(failed)];
+  }
+
+  #exchange(
+    { client }: Peer,
+    request: Uint8Array,
+    accept: AcceptAnswer,
+    deadlineMs: number,
+    done: (outcome: ExchangeOutcome<LinkDecision>) => void,
+  ): void {
+    client.exchange({
+      payload: request,
+      deadlineMs,
+      maxIgnored: MAX_IGNORED,
+      // The payload decides, not the code: without an M3, M8 or M9 that opens it is no answer.
+      accept: ({ payload, maxAge }) => {
+        const decision = accept(payload, maxAge);
+        return decision.kind === 'ignored' ? undefined : decision;
+      },
+      done,
+    });
+  }
+
+  close(): void {
+    for (const { client } of this.#peers) client.close();
+  }
+}
+
+/** Combined mode: the same server rules in the same process, no wire between. */
+export class InProcessAuthServerClient implements AuthServerClient {
+  readonly #server: SimulatedServer;
+
+  constructor(server: SimulatedServer) {
+    this.#server = server;
+  }
+
+  request(request: Uint8Array, accept: AcceptAnswer, done: (decision: LinkDecision | undefined) => void): void {
+    this.#server.answer(request, ({ payload, maxAge }) => {
+      const decision = payload && accept(payload, maxAge);
+      done(decision?.kind === 'ignored' ? undefined : decision);
+    });
+  }
+}

@@ -1,0 +1,183 @@
+/**
+ * The network between nodes, controllers and auth-servers: datagrams that are lost, doubled, delayed, reordered, corrupted, and answered by
+ * somebody else than was asked. What CoAP adds is here as far as the roles can see it: tokens, codes, Max-Age, Echo.
+ */
+
+import { type CoapCode, TYPE } from '@latchkey/protocol';
+import type { SeededRandom } from '@latchkey/test-support/seeded-random';
+import type { Simulation } from './simulation.js';
+
+/** `host:port`, as in `n1:40001` and `c1:5683`. */
+export type Address = string;
+
+export interface Datagram {
+  readonly from: Address;
+  readonly to: Address;
+  /** `reset`: an RST, which says that nobody wants to hear of that token. */
+  readonly kind: 'request' | 'answer' | 'reset';
+  /** Of the exchange it belongs to. */
+  readonly token: number;
+  /** Of an answer. */
+  readonly code?: CoapCode | undefined;
+  readonly payload: Uint8Array;
+  readonly echo?: string | undefined;
+  /** Seconds. */
+  readonly maxAge?: number | undefined;
+}
+
+const MESSAGES = ['M1', 'M2', 'M3', 'M4', 'M5', 'M6', 'M7', 'M8', 'M9'] as const;
+/** What a datagram carries; `error`: an answer with a code and nothing else. */
+export type Kind = (typeof MESSAGES)[number] | 'error';
+export const KINDS: readonly Kind[] = [...MESSAGES, 'error'];
+
+/** How the network is. Probabilities are for each datagram, times in ms. */
+export interface NetworkConditions {
+  readonly lost: Readonly<Record<Kind, number>>;
+  /** Kinds that never arrive for a while. */
+  readonly blackout: { readonly kinds: readonly Kind[]; readonly from: number; readonly to: number } | undefined;
+  readonly doubled: number;
+  readonly corrupted: number;
+  readonly misrouted: number;
+  /** On its way an M1 becomes that of another node. */
+  readonly rewritten: number;
+  readonly delayed: { readonly kinds: readonly Kind[]; readonly probability: number; readonly ms: readonly [number, number] };
+}
+
+export function hostOf(address: Address): string {
+  return address.slice(0, address.indexOf(':'));
+}
+
+export function kindOf({ payload }: Pick<Datagram, 'payload'>): Kind {
+  const type = payload[0] ?? 0;
+  return type >= TYPE.M1 && type <= TYPE.M9 ? (MESSAGES[(type & 0x0f) - 1] ?? 'error') : 'error';
+}
+
+/** A copy with one bit changed, bit 0 being the highest of the first octet. */
+export function flipBit(octets: Uint8Array, bit: number): Uint8Array {
+  return octets.map((octet, i) => (i === bit >> 3 ? octet ^ (0x80 >> (bit & 7)) : octet));
+}
+
+type Listener = (datagram: Datagram) => void;
+
+export class SimulatedNetwork {
+  readonly #simulation: Simulation;
+  readonly #conditions: NetworkConditions;
+  readonly #listeners = new Map<Address, Listener>();
+  readonly #sent = new Map<string, number>();
+  readonly #random: SeededRandom;
+  /** Whether there is a siege, once that is known. */
+  #isBlackoutTriggered: boolean | undefined;
+  /** Sees all that is sent, and by whom in truth. */
+  tap: (datagram: Datagram, sender: string) => void = () => undefined;
+  /** Where a misrouted datagram may end up. */
+  peers: readonly Address[] = [];
+  /** IDs that a rewritten M1 may bear. */
+  ids: readonly number[] = [];
+
+  constructor(simulation: Simulation, conditions: NetworkConditions) {
+    this.#simulation = simulation;
+    this.#conditions = conditions;
+    this.#random = simulation.random('network');
+  }
+
+  listen(address: Address, listener: Listener): void {
+    this.#listeners.set(address, listener);
+  }
+
+  close(address: Address): void {
+    this.#listeners.delete(address);
+  }
+
+  /** Sends for `sender`, who need not be who `from` says. */
+  send(datagram: Datagram, sender: string = hostOf(datagram.from)): void {
+    const { faults } = this.#simulation;
+    const count = (this.#sent.get(sender) ?? 0) + 1;
+    this.#sent.set(sender, count);
+    this.#simulation.record(sender, `sends ${describeDatagram(datagram)} to ${datagram.to}`, datagram.payload);
+    this.tap(datagram, sender);
+    if (faults.over) return this.#deliver(datagram, this.#latency());
+
+    const name = `${sender}#${count} ${kindOf(datagram)}`;
+    const random = faults.random(name);
+    const latency = random.between(1, 40);
+    if (this.#isLost(datagram, name, random)) return this.#simulation.record(sender, `that ${kindOf(datagram)} is lost`);
+    const changed = this.#mutate(datagram, name, random);
+    const at = this.#destinationOf(datagram, name, random);
+    this.#deliver(changed, latency + this.#delay(datagram, name, random), at);
+    if (random.uniform() < this.#conditions.doubled && faults.trigger(`${name} doubled`))
+      this.#deliver(changed, latency + random.between(1, 5_000), at);
+  }
+
+  /** As `send`, with nothing going wrong: an attacker knows how to. */
+  inject(datagram: Datagram): void {
+    this.#simulation.record('x', `sends ${describeDatagram(datagram)} to ${datagram.to} as ${datagram.from}`, datagram.payload);
+    this.#deliver(datagram, 1);
+  }
+
+  #latency(): number {
+    return this.#random.between(1, 40);
+  }
+
+  #isLost(datagram: Datagram, name: string, random: SeededRandom): boolean {
+    const { lost } = this.#conditions;
+    const unlucky = random.uniform() < lost[kindOf(datagram)];
+    return this.#isBlackedOut(kindOf(datagram)) || (unlucky && this.#simulation.faults.trigger(`${name} lost`));
+  }
+
+  /** One fault, however many datagrams it takes. */
+  #isBlackedOut(kind: Kind): boolean {
+    const { blackout } = this.#conditions;
+    const { now, faults } = this.#simulation;
+    if (blackout === undefined || now < blackout.from || now >= blackout.to || !blackout.kinds.includes(kind)) return false;
+    this.#isBlackoutTriggered ??= faults.trigger(
+      `no ${blackout.kinds.join(', ')} arrives from ${blackout.from} to ${blackout.to} ms`,
+    );
+    return this.#isBlackoutTriggered;
+  }
+
+  #delay(datagram: Datagram, name: string, random: SeededRandom): number {
+    const { kinds, probability, ms } = this.#conditions.delayed;
+    const [unlucky, delay] = [random.uniform() < probability, random.between(...ms)];
+    return unlucky && kinds.includes(kindOf(datagram)) && this.#simulation.faults.trigger(`${name} held for ${delay} ms`)
+      ? delay
+      : 0;
+  }
+
+  #mutate(datagram: Datagram, name: string, random: SeededRandom): Datagram {
+    const { corrupted, rewritten } = this.#conditions;
+    const { faults } = this.#simulation;
+    const { payload } = datagram;
+    let changed = datagram;
+    const bit = random.below(payload.length * 8);
+    if (random.uniform() < corrupted && payload.length > 0 && faults.trigger(`${name} corrupted`))
+      changed = { ...changed, payload: flipBit(payload, bit) };
+    if (random.uniform() < rewritten && payload[0] === TYPE.M1 && faults.trigger(`${name} rewritten`)) {
+      const octets = Uint8Array.from(changed.payload);
+      new DataView(octets.buffer).setUint32(1, random.pick(this.ids));
+      changed = { ...changed, payload: octets };
+    }
+    return changed;
+  }
+
+  /** Another of its kind than it is meant for, whose answer will look as if it came from there. */
+  #destinationOf({ to, kind }: Datagram, name: string, random: SeededRandom): Address {
+    const others = this.peers.filter((peer) => peer !== to && peer[0] === to[0]);
+    const [unlucky, other] = [random.uniform() < this.#conditions.misrouted, others[random.below(Math.max(1, others.length))]];
+    return unlucky &&
+      other !== undefined &&
+      kind === 'request' &&
+      this.#simulation.faults.trigger(`${name} misrouted to ${other}`)
+      ? other
+      : to;
+  }
+
+  #deliver(datagram: Datagram, ms: number, at: Address = datagram.to): void {
+    this.#simulation.events.schedule(ms, () => this.#listeners.get(at)?.(datagram));
+  }
+}
+
+function describeDatagram({ kind, code, payload, maxAge }: Datagram): string {
+  if (kind === 'reset') return 'a reset';
+  const content = payload.length === 0 ? 'nothing' : kindOf({ payload }) === 'error' ? 'octets' : kindOf({ payload });
+  return `${code === undefined ? '' : `${code} with `}${content}${maxAge === undefined ? '' : `, Max-Age ${maxAge}`}`;
+}

@@ -1,0 +1,310 @@
+/**
+ * Holds the invariants of docs/PROTOCOL.md. The oracle knows what nobody in the world does: every key, who sent what in which
+ * transaction, and what each disk would come back with. The shells tell it what they send, accept and store; it throws a Violation as soon
+ * as an invariant does not hold.
+ *
+ * Nodes whose key the attacker holds ("fallen") are outside the invariants' premise and are not checked; that their fall stays theirs is.
+ */
+
+import { COMMIT_TIMEOUT_MS, type Secret } from '@latchkey/protocol';
+import { type Simulation, Violation } from './simulation.js';
+import { keyText } from './key-text.js';
+import type { Datagram, Kind } from './network.js';
+import { parseNode } from './stored-node.js';
+import type { PossibleContent } from './disk.js';
+import type { RegistryRow } from './store.js';
+
+/** Octets as a text that a map can hold. */
+export function textOf(octets: Uint8Array): string {
+  return Buffer.from(octets.buffer, octets.byteOffset, octets.byteLength).toString('latin1');
+}
+
+/** What a sent message is about: who it is for, the transaction, and the message it answers. */
+export type MessageContext = readonly (string | number | bigint)[];
+
+/** That a node was assigned to another controller until then. */
+interface Reassigned {
+  readonly from: number;
+  readonly at: number;
+}
+
+interface TrackedCommit {
+  readonly lifetime: number;
+  readonly assigned: boolean;
+}
+
+interface TrackedNode {
+  /** All that its disk may come back with. */
+  possibleContents: () => readonly PossibleContent[];
+  /** What it works with, while it runs. */
+  keysInUse: () => readonly Secret[] | undefined;
+  joins: number;
+}
+
+const NODE_KEY_LENGTH = 16;
+
+export class Oracle {
+  readonly #simulation: Simulation;
+  readonly #compromised = new Set<number>();
+  /** Nodes that are put back to their initial key: done on the device or in the registry, and not yet on both. */
+  readonly #resetting = new Set<number>();
+  readonly #nodes = new Map<number, TrackedNode>();
+  readonly #rows = new Map<number, RegistryRow>();
+  readonly #reassigned = new Map<number, Reassigned[]>();
+  /** By node and key. */
+  readonly #commits = new Map<string, TrackedCommit>();
+  /** What honest roles have sent: octets -> what it was. */
+  readonly #sent = new Map<string, string>();
+  /** What was sealed under each (key, nonce). */
+  readonly #sealed = new Map<string, string>();
+  /** Keys that only server, node and honest controllers know: octets -> whose. */
+  readonly #protectedKeys = new Map<string, string>();
+  readonly #keyStarts = new Set<number>();
+  readonly #parsed = new Map<string, readonly string[]>();
+  /** What was seen on the way, to tell whether a run got anywhere. */
+  readonly counts = {
+    commits: 0,
+    joins: 0,
+    promotions: 0,
+    replaced: 0,
+    waits: 0,
+    conflicts: 0,
+    expired: 0,
+    resets: 0,
+    heldOff: 0,
+  };
+
+  constructor(simulation: Simulation) {
+    this.#simulation = simulation;
+  }
+
+  // What there is.
+
+  addNode(idI: number, possibleContents: () => readonly PossibleContent[], keysInUse: () => readonly Secret[] | undefined): void {
+    this.#nodes.set(idI, { possibleContents, keysInUse, joins: 0 });
+  }
+
+  /** The attacker holds this node's key, and with what it sees every key that follows. */
+  markCompromised(idI: number): void {
+    this.#compromised.add(idI);
+  }
+
+  /** An administrator puts the node back to its initial key: until that is done the two may differ. */
+  resetBegins(idI: number): void {
+    this.#resetting.add(idI);
+  }
+
+  resetEnds(idI: number): void {
+    this.#resetting.delete(idI);
+    this.counts.resets += 1;
+    this.checkLockout(idI);
+  }
+
+  isHonest(idI: number): boolean {
+    return this.#nodes.has(idI) && !this.#compromised.has(idI);
+  }
+
+  /** `whose` key nobody else may learn. */
+  protectKey(key: Secret, whose: string): void {
+    this.#protectKey(keyText(key), whose);
+  }
+
+  joinsOf(idI: number): number {
+    return this.#nodes.get(idI)?.joins ?? 0;
+  }
+
+  /** Whether the node holds K_i as its confirmed key and nothing else is open. */
+  hasJoined(idI: number): boolean {
+    const row = this.#rows.get(idI);
+    const node = this.#nodes.get(idI);
+    return (
+      row !== undefined &&
+      !row.initial &&
+      node !== undefined &&
+      node.possibleContents().every((found) => typeof found === 'object' && this.#keysIn(found.text).join() === row.key)
+    );
+  }
+
+  // Invariants 1, 2 and 4: keys.
+
+  /** A row of the registry has changed: by a commit, or by the administrator. */
+  rowChanged(row: RegistryRow): void {
+    const before = this.#rows.get(row.idI);
+    this.#rows.set(row.idI, row);
+    const { committed } = row;
+    if (before !== undefined && before.controller !== row.controller)
+      this.#reassigned.set(row.idI, [
+        ...(this.#reassigned.get(row.idI) ?? []),
+        { from: before.controller, at: this.#simulation.now },
+      ]);
+    if (committed !== undefined && before?.key !== row.key) {
+      this.counts.commits += 1;
+      this.#commits.set(`${row.idI} ${row.key}`, {
+        lifetime: committed.lifetime,
+        assigned: committed.idC === row.controller || this.#wasAssigned(row.idI, committed.idC),
+      });
+      if (this.isHonest(row.idI)) this.#protectKey(row.key, `node n${row.idI}`);
+    }
+    this.checkLockout(row.idI);
+  }
+
+  rowRemoved(idI: number): void {
+    this.#rows.delete(idI);
+  }
+
+  /** A row is as it was in a backup: nothing was committed. */
+  rowRestored(row: RegistryRow): void {
+    this.#rows.set(row.idI, row);
+    this.checkLockout(row.idI);
+  }
+
+  /** A commit is judged before it is written: one that was under way when the administrator reassigned the node still counts. */
+  #wasAssigned(idI: number, idC: number): boolean {
+    const since = this.#simulation.now - COMMIT_TIMEOUT_MS - 1_000;
+    return (this.#reassigned.get(idI) ?? []).some(({ from, at }) => from === idC && at >= since);
+  }
+
+  /** Invariant 1, for what the node works with and for all that its disk may come back with. */
+  checkLockout(idI: number): void {
+    const row = this.#rows.get(idI);
+    const node = this.#nodes.get(idI);
+    if (row === undefined || node === undefined || this.#compromised.has(idI) || this.#resetting.has(idI)) return;
+    for (const found of node.possibleContents()) {
+      if (typeof found === 'string')
+        throw new Violation(1, `node n${idI} could come back from a loss of power with no file that can be read`);
+      if (!this.#keysIn(found.text).includes(row.key))
+        throw new Violation(1, `node n${idI} holds on its disk, or may after a crash, none that is K_i at the server`);
+    }
+    const held = node.keysInUse();
+    if (held !== undefined && !held.some((key) => keyText(key) === row.key))
+      throw new Violation(1, `node n${idI} works with keys none of which is K_i at the server`);
+  }
+
+  /** Invariant 2: the node is about to take `key` for confirmed. `lifetime`: what M6 said, if it was M6. */
+  checkConfirmed(idI: number, key: Secret, lifetime: number | undefined): void {
+    if (this.#compromised.has(idI)) return;
+    const commit = this.#commits.get(`${idI} ${keyText(key)}`);
+    if (commit === undefined) throw new Violation(2, `node n${idI} confirms a key the server has not committed for it`);
+    if (!commit.assigned)
+      throw new Violation(2, `node n${idI} confirms a key committed through a controller it is not assigned to`);
+    if (lifetime !== undefined && lifetime !== commit.lifetime)
+      throw new Violation(2, `node n${idI} is told a lifetime of ${lifetime} s, the server committed ${commit.lifetime} s`);
+    if (lifetime === undefined) this.counts.promotions += 1;
+    else this.counts.joins += 1;
+    const node = this.#nodes.get(idI);
+    if (node !== undefined && lifetime !== undefined) node.joins += 1;
+  }
+
+  /** Invariant 4: the attacker has found out a key. */
+  attackerLearns(key: Secret, how: string): void {
+    const whose = this.#protectedKeys.get(keyText(key));
+    if (whose !== undefined) throw new Violation(4, `the attacker learns a key of ${whose} ${how}`);
+  }
+
+  /** Invariant 4: the server is about to give K_i to controller `idC`. */
+  checkServed(idI: number, idC: number): void {
+    const row = this.#rows.get(idI);
+    if (this.isHonest(idI) && row?.controller !== idC)
+      throw new Violation(4, `the server gives the key of node n${idI} to controller c${idC}, which it is not assigned to`);
+  }
+
+  // Invariants 3, 5 and 6: messages.
+
+  /** An honest role has sealed, and is about to send, `octets`. */
+  recordSent(kind: Kind, octets: Uint8Array, context: MessageContext): void {
+    const text = textOf(octets);
+    const what = `${kind} ${context.join(' ')}`;
+    const before = this.#sent.get(text);
+    if (before === undefined) this.#sent.set(text, what);
+    else if (before !== what) throw new Violation(5, `one text was sent as ${readable(before)} and as ${readable(what)}`);
+    this.#sealedOnce(kind, octets, context, text);
+  }
+
+  /** Invariant 5: an honest role has accepted `octets` as `kind`, about that. */
+  checkAccepted(who: string, kind: Kind, octets: Uint8Array, context: MessageContext): void {
+    const sent = this.#sent.get(textOf(octets));
+    if (sent === `${kind} ${context.join(' ')}`) return;
+    const instead = sent === undefined ? 'nobody honest has sent' : `was sent as ${readable(sent)}`;
+    throw new Violation(5, `${who} accepts as ${readable(`${kind} ${context.join(' ')}`)} what ${instead}`);
+  }
+
+  /** Invariant 6: what goes over the network, whoever sends it, shows no key. */
+  assertNotInClear({ payload }: Datagram, sender: string): void {
+    for (let at = 0; at + NODE_KEY_LENGTH <= payload.length; at++) {
+      const start =
+        (((payload[at] ?? 0) << 24) | ((payload[at + 1] ?? 0) << 16) | ((payload[at + 2] ?? 0) << 8) | (payload[at + 3] ?? 0)) >>>
+        0;
+      if (!this.#keyStarts.has(start)) continue;
+      const key = hexOf(payload.subarray(at, at + NODE_KEY_LENGTH));
+      const whose = this.#protectedKeys.get(key);
+      if (whose !== undefined) throw new Violation(6, `${sender} sends the key of ${whose} in clear`);
+    }
+  }
+
+  /** Invariant 6: what a role says in a log or an error shows no key. */
+  assertNoKeyInLog(who: string, text: string): void {
+    for (const [digits] of text.matchAll(/[0-9a-f]{32}/gi)) {
+      const whose = this.#protectedKeys.get(digits.toLowerCase());
+      if (whose !== undefined) throw new Violation(6, `${who} says the key of ${whose}`);
+    }
+  }
+
+  /**
+   * Invariant 3. CCM is deterministic: one (key, nonce) pair seals one text if and only if it gives one ciphertext and tag. Nonces under
+   * node keys are held to more: a controller uses none of them twice, whatever the key, and a node none of its own.
+   */
+  #sealedOnce(kind: Kind, octets: Uint8Array, context: MessageContext, text: string): void {
+    const use = nonceOf(kind, octets, context);
+    if (use === undefined) return;
+    const before = this.#sealed.get(use) ?? text;
+    if (before !== text) throw new Violation(3, `two texts sealed under ${readable(use)}`);
+    this.#sealed.set(use, before);
+  }
+
+  #keysIn(found: string): readonly string[] {
+    const known = this.#parsed.get(found);
+    if (known !== undefined) return known;
+    const { state } = parseNode(found);
+    const keys = [state.confirmed, ...state.candidates.map(({ psk }) => psk)].map(keyText);
+    this.#parsed.set(found, keys);
+    return keys;
+  }
+
+  #protectKey(text: string, whose: string): void {
+    if (this.#protectedKeys.has(text)) return;
+    this.#protectedKeys.set(text, whose);
+    this.#keyStarts.add(Number.parseInt(text.slice(0, 8), 16));
+  }
+}
+
+/** Under whose key, and which nonce: M4, M5 and M6 have theirs from ID_c and TID, which `context` begins with. */
+function nonceOf(kind: Kind, octets: Uint8Array, context: MessageContext): string | undefined {
+  switch (kind) {
+    case 'M2':
+    case 'M7':
+      return `SK of c${context[0]}, nonce ${textOf(octets.subarray(13, 26))}`;
+    case 'M3':
+    case 'M8':
+    case 'M9':
+      return `SK of c${context[0]}, nonce ${textOf(octets.subarray(1, 14))}`;
+    case 'M4':
+    case 'M6':
+      return `nonce of ${kind} c${context[0]} ${context[1]}`;
+    case 'M5':
+      return `nonce of M5 c${context[0]} ${context[1]} at n${context[2]}`;
+    case 'M1':
+    case 'error':
+      return undefined;
+  }
+}
+
+function hexOf(octets: Uint8Array): string {
+  let text = '';
+  for (const octet of octets) text += octet.toString(16).padStart(2, '0');
+  return text;
+}
+
+/** Octets that stand in a text as characters, as hex digits. */
+function readable(text: string): string {
+  return text.replace(/[^ -~]+/g, (octets) => `[${octets.length} octets]`);
+}

@@ -1,0 +1,30 @@
+import type { Simulation } from './simulation.js';
+import type { SimulatedNetwork } from './network.js';
+import type { Oracle } from './oracle.js';
+import { type CrashKind, type CrashModel, Process } from './process.js';
+import type { Roles } from './roles.js';
+
+/** What a shell is given to live in. */
+export class SimulationContext {
+  readonly simulation: Simulation;
+  readonly network: SimulatedNetwork;
+  readonly oracle: Oracle;
+  readonly rules: { readonly roles: Roles };
+
+  constructor(simulation: Simulation, network: SimulatedNetwork, oracle: Oracle, rules: { readonly roles: Roles }) {
+    this.simulation = simulation;
+    this.network = network;
+    this.oracle = oracle;
+    this.rules = rules;
+  }
+
+  process(name: string, mortality: CrashModel, start: () => void, died: (death: CrashKind) => void): Process {
+    return new Process(this.simulation, name, mortality, start, died);
+  }
+
+  /** A line in the log of `who`. */
+  log(who: string, text: string): void {
+    this.oracle.assertNoKeyInLog(who, text);
+    this.simulation.record(who, text);
+  }
+}

@@ -1,0 +1,426 @@
+/** One world: its people, its trouble, its end. */
+
+import { expiryOf, type Clocks, Secret } from '@latchkey/protocol';
+import { Attacker } from './attacker.js';
+import { SeededRandom } from '@latchkey/test-support/seeded-random';
+import { Simulation, type Invariant, Violation } from './simulation.js';
+import { keyText } from './key-text.js';
+import { type Datagram, kindOf, SimulatedNetwork } from './network.js';
+import { Oracle } from './oracle.js';
+import type { SimulatedController } from './controller.js';
+import type { SimulatedNode } from './node.js';
+import { type DirectedScenarioName, withDirectedScenario } from './directed-scenarios.js';
+import { Resets } from './resets.js';
+import { PROFILE, type Rules } from './rules.js';
+import { generateScenario, type Incident, type NodeScenario, ROGUE_IDC, type Scenario } from './scenario.js';
+import type { SimulatedServer } from './server.js';
+import { SimulatedStore } from './store.js';
+import { SimulationContext } from './simulation-context.js';
+
+/** Every honest node has joined this long after faults ended, in ms of simulated time. */
+export const LIVENESS_MS = 7_200_000;
+/** No world takes as many events; one that does goes round in circles. */
+const MAX_EVENTS = 400_000;
+/** How often the keys of devices whose power is cut are looked at, in ms. */
+const LOOK_AT_KEYS_EVERY_MS = 1_000;
+/** How far ahead a clock is as a node joins, in ms. */
+const YEARS_MS = 10 * 365 * 86_400_000;
+
+export interface RunOptions {
+  readonly rules?: Rules;
+  /** The one that every world has, instead of now and then any. */
+  readonly directedScenario?: DirectedScenarioName;
+  /** The only faults that may strike. */
+  readonly only?: readonly string[] | undefined;
+  readonly trace?: boolean;
+}
+
+export interface WorldResult {
+  readonly seed: number;
+  readonly violation: { readonly invariant: Invariant; readonly what: string } | undefined;
+  readonly hash: string;
+  readonly events: number;
+  /** Faults that struck. */
+  readonly faults: readonly string[];
+  readonly counts: Oracle['counts'];
+  /** How long after the end of faults the last honest node had joined, in ms. */
+  readonly joinedAfterMs: number;
+  readonly log: readonly string[];
+}
+
+/** Runs the world of one seed to its end, or to the first violation. */
+export function run(seed: number, { rules = PROFILE, directedScenario, only, trace }: RunOptions = {}): WorldResult {
+  const simulation = new Simulation(seed, { only, trace });
+  const world = new World(
+    simulation,
+    rules,
+    withDirectedScenario(generateScenario(seed), new SeededRandom(seed, 'plot'), directedScenario),
+  );
+  let violation: WorldResult['violation'];
+  let joinedAfterMs = 0;
+  try {
+    joinedAfterMs = world.run();
+  } catch (error) {
+    if (!(error instanceof Violation)) {
+      const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+      violation = { invariant: 'crash', what: `a role throws: ${text}` };
+    } else violation = { invariant: error.invariant, what: error.message };
+  }
+  const { hash, eventCount, trace: log } = simulation;
+  return {
+    seed,
+    violation,
+    hash,
+    events: eventCount,
+    faults: simulation.faults.triggered,
+    counts: world.oracle.counts,
+    joinedAfterMs,
+    log: log ?? [],
+  };
+}
+
+class World {
+  readonly oracle: Oracle;
+  readonly #simulation: Simulation;
+  readonly #scenario: Scenario;
+  readonly #store: SimulatedStore;
+  readonly #nodes: SimulatedNode[] = [];
+  readonly #controllers: SimulatedController[] = [];
+  readonly #servers: SimulatedServer[] = [];
+  readonly #resets: Resets;
+  /** The clock all replicas go by is this wrong, in ms. */
+  #serverClockError = 0;
+  #clockWasWrong = false;
+  /** The nodes that take part. */
+  readonly #present = new Set<number>();
+  readonly #iks = new Map<number, Secret>();
+  /** The latest boot of each node's machine. */
+  readonly #boots = new Map<number, number>();
+  /** Messages after which a machine may sleep. */
+  #suspendTriggers = 0;
+
+  constructor(simulation: Simulation, rules: Rules, scenario: Scenario) {
+    this.#simulation = simulation;
+    this.#scenario = scenario;
+    this.oracle = new Oracle(simulation);
+    const network = new SimulatedNetwork(simulation, scenario.networkConditions);
+    const context = new SimulationContext(simulation, network, this.oracle, rules);
+    this.#store = new SimulatedStore(simulation, scenario.storeConditions);
+    this.#store.onChange = (row): void => this.oracle.rowChanged(row);
+    this.#store.removed = (idI): void => this.oracle.rowRemoved(idI);
+    this.#store.restored = (row): void => this.oracle.rowRestored(row);
+
+    const keySource = simulation.random('keys');
+    const skCs = new Map(
+      [...scenario.controllers, ...(scenario.rogue ? [ROGUE_IDC] : [])].map((idC) => [idC, Secret.from(keySource.octets(16))]),
+    );
+    for (const idC of scenario.controllers) this.oracle.protectKey(skCs.get(idC)!, `controller c${idC}`);
+
+    const names = scenario.combined ? ['c1'] : Array.from({ length: scenario.replicas }, (_, i) => `s${i + 1}`);
+    for (const [i, name] of names.entries()) {
+      const server = new rules.Server(context, {
+        name,
+        controllers: skCs,
+        store: this.#store,
+        combined: scenario.combined,
+        skew: scenario.skews[i] ?? 0,
+        clockError: () => this.#serverClockError,
+        crashModel: scenario.crashModels.server,
+        isRogue: (idC) => idC === ROGUE_IDC,
+      });
+      this.#servers.push(server);
+    }
+    const clock = (): Clocks => this.#servers[0]?.now ?? { wallMs: simulation.trueTime, monotonicMs: 0 };
+    this.#resets = new Resets(context, this.#store, new rules.Administrator(this.#store, clock), this.#servers);
+    this.#addControllers(context, rules, skCs, names);
+    const iks = new Map<number, Secret>();
+    for (const node of scenario.nodes) {
+      const ik = iks.get(node.ik) ?? Secret.from(keySource.octets(16));
+      iks.set(node.ik, ik);
+      this.#addNode(context, rules, node, ik);
+    }
+
+    network.peers = [...skCs.keys()].map((idC) => `c${idC}:5683`).concat(names.map((name) => `${name}:5693`));
+    network.ids = scenario.nodes.map(({ idI }) => idI);
+    this.#addAttacker(context, network, skCs, names, iks);
+  }
+
+  #addControllers(context: SimulationContext, rules: Rules, skCs: ReadonlyMap<number, Secret>, servers: readonly string[]): void {
+    const { combined, bounds, crashModels, diskErrorProbability, sharedNetwork } = this.#scenario;
+    for (const [idC, key] of skCs) {
+      const local = combined && idC === 1 ? this.#servers[0] : undefined;
+      // Beside a controller that has the registry there is nobody another could turn to.
+      if (combined && local === undefined) continue;
+      const controller = new rules.Controller(
+        context,
+        {
+          idC,
+          skCs: key,
+          honest: idC !== ROGUE_IDC,
+          bounds,
+          servers: idC % 2 === 0 ? servers.toReversed() : servers,
+          crashModel: crashModels.controller,
+          diskErrorProbability,
+          networkOf: (host) => (sharedNetwork && host.startsWith('n') ? 'lan' : host),
+        },
+        local,
+      );
+      local?.onStart.push(() => controller.start());
+      local?.onCrash.push((death) => controller.crash(death));
+      controller.beforeStart = (): void => this.#bootAtEpoch(controller);
+      this.#controllers.push(controller);
+    }
+  }
+
+  #addNode(context: SimulationContext, rules: Rules, node: NodeScenario, ik: Secret): void {
+    const { idI, controllers, endpoints, assigned, lifetime, compromised, diskErrorProbability } = node;
+    const { combined, crashModels, grace, powerCuts } = this.#scenario;
+    const at = combined && assigned !== ROGUE_IDC ? 1 : assigned;
+    const state = {
+      idI,
+      controllers: combined && controllers !== 'any' ? [...new Set([...controllers, at])] : controllers,
+      confirmed: Secret.fromHex(keyText(ik)),
+      initial: true,
+      candidates: [],
+    };
+    const simulated = new rules.Node(context, {
+      idI,
+      state,
+      endpoints: combined ? [at] : endpoints,
+      crashModel: crashModels.node,
+      diskErrorProbability,
+      lookEveryMs: powerCuts?.lookEveryMs,
+    });
+    simulated.beforeStart = (): void => this.#switchOn(simulated);
+    this.#nodes.push(simulated);
+    this.#iks.set(idI, ik);
+    this.#resets.add(simulated, keyText(ik));
+    if (compromised) this.oracle.markCompromised(idI);
+    else this.oracle.protectKey(ik, `node n${idI}`);
+    this.#store.put({ idI, key: keyText(ik), initial: true, controller: at, disabled: false, lifetime, grace });
+  }
+
+  #addAttacker(
+    context: SimulationContext,
+    network: SimulatedNetwork,
+    skCs: ReadonlyMap<number, Secret>,
+    servers: readonly string[],
+    iks: ReadonlyMap<number, Secret>,
+  ): void {
+    const { attacker, nodes, controllers, faultPhaseMs } = this.#scenario;
+    const own = nodes.filter(({ compromised }) => compromised).flatMap(({ ik }) => iks.get(ik) ?? []);
+    const plan = attacker && {
+      scenario: attacker,
+      ids: nodes.map(({ idI }) => idI),
+      controllers,
+      servers: servers.map((name) => `${name}:5693`),
+      clock: () => this.#simulation.trueTime,
+      keys: [...new Set(own)],
+      skCs: skCs.get(ROGUE_IDC),
+    };
+    const observer = plan && new Attacker(context, plan);
+    network.tap = (datagram, sender): void => {
+      this.oracle.assertNotInClear(datagram, sender);
+      observer?.observe(datagram);
+      this.#maybeSuspend(datagram, sender);
+    };
+    observer?.begin(faultPhaseMs);
+  }
+
+  /** Trouble first, then none. Gives how long after that the last honest node had joined, in ms. */
+  run(): number {
+    const { events, faults } = this.#simulation;
+    const { faultPhaseMs, nodes, incidents } = this.#scenario;
+    for (const server of this.#servers) server.begin();
+    for (const controller of this.#controllers) if (!this.#scenario.combined || controller.idC !== 1) controller.begin();
+    // That somebody is there counts as a fault, so that a failure can be told with fewer of them.
+    for (const { idI, startsAt } of nodes) {
+      if (!faults.trigger(`n${idI} is there`)) continue;
+      this.#present.add(idI);
+      events.schedule(startsAt, () => this.#nodes.find((node) => node.idI === idI)?.start());
+    }
+    for (const [i, incident] of incidents.entries()) {
+      events.schedule(incident.at, () => this.#applyIncident(i, incident));
+      if (incident.what === 'restore') events.schedule(incident.at - incident.ageMs, () => this.#resets.backUp(i));
+    }
+    if (this.#scenario.powerCuts !== undefined) this.#lookAtKeys();
+    while (events.step(faultPhaseMs)) this.#checkProgress();
+
+    faults.end();
+    this.#endFaultPhase();
+    while (!this.#allJoined()) {
+      if (!events.step(faultPhaseMs + LIVENESS_MS))
+        throw new Violation('liveness', `${this.#notJoined()} not joined ${LIVENESS_MS / 1000} s after faults ended`);
+      this.#checkProgress();
+    }
+    return events.now - faultPhaseMs;
+  }
+
+  /** Where devices are switched off and on and nothing else fails, no key gets past its grace. */
+  #lookAtKeys(): void {
+    const { trueTime, events, faults } = this.#simulation;
+    for (const { idI } of this.#honest()) {
+      const row = this.#store.row(idI);
+      const expiry = row && expiryOf(row);
+      if (row !== undefined && expiry !== undefined && trueTime > expiry + 1000 * row.grace)
+        throw new Violation('liveness', `n${idI} has not renewed its key, whose grace is over`);
+    }
+    if (!faults.over) events.schedule(LOOK_AT_KEYS_EVERY_MS, () => this.#lookAtKeys());
+  }
+
+  #checkProgress(): void {
+    if (this.#simulation.eventCount > MAX_EVENTS) throw new Violation('liveness', `${MAX_EVENTS} events and no end`);
+  }
+
+  #applyIncident(i: number, incident: Incident): void {
+    const { faults } = this.#simulation;
+    const name = `incident ${i}`;
+    switch (incident.what) {
+      case 'clock':
+        return this.#setClock(name, incident.host, incident.error);
+      case 'sleep':
+        if (faults.trigger(`${name}: n${incident.idI} sleeps`))
+          this.#nodes.find(({ idI }) => idI === incident.idI)?.suspend(incident.ms);
+        return;
+      case 'folder': {
+        const controller = this.#controllers.find(({ idC }) => idC === incident.idC);
+        if (
+          controller !== undefined &&
+          !this.#scenario.combined &&
+          this.#scenario.bootsAtEpoch.length === 0 &&
+          faults.trigger(`${name}: c${incident.idC} loses its folder`)
+        )
+          controller.loseFolder(incident.downMs);
+        return;
+      }
+      case 'off':
+        if (faults.trigger(`${name}: server ${incident.server + 1} is switched off`))
+          this.#servers[incident.server]?.process.crash('power lost', incident.downMs);
+        return;
+      case 'install': {
+        const node = this.#nodes.find(({ idI }) => idI === incident.idI);
+        const ik = this.#iks.get(incident.idI);
+        if (node === undefined || ik === undefined || !this.#present.has(incident.idI)) return;
+        if (faults.trigger(`${name}: n${incident.idI} is installed again`)) node.installAgain(ik, incident.downMs);
+        return;
+      }
+      case 'reassign': {
+        const row = this.#store.row(incident.idI);
+        if (
+          row !== undefined &&
+          !this.#scenario.combined &&
+          faults.trigger(`${name}: n${incident.idI} is assigned to c${incident.idC}`)
+        )
+          this.#store.put({ ...row, controller: incident.idC });
+        return;
+      }
+      case 'reset':
+        if (this.#present.has(incident.idI)) this.#resets.reset(name, incident, this.#assignedTo(incident.idI));
+        return;
+      case 'restore':
+        // Nobody has kept what the clock showed since the backup: it must have been right.
+        if (this.#clockWasWrong) return;
+        return this.#resets.restore(name, i, incident);
+    }
+  }
+
+  #setClock(name: string, host: string, error: number): void {
+    if (!this.#simulation.faults.trigger(`${name}: the clock of ${host} is ${error} ms off`)) return;
+    this.#simulation.record(host, `its clock is ${error} ms off`);
+    if (host === 's' || host === 'all') {
+      this.#serverClockError = error;
+      this.#clockWasWrong = true;
+      if (this.#scenario.combined) for (const controller of this.#controllers) controller.clockError = error;
+    }
+    for (const controller of this.#controllers)
+      if (host === 'all' || host === `c${controller.idC}`) controller.clockError = error;
+    for (const node of this.#nodes) if (host === `n${node.idI}`) node.clockError = error;
+  }
+
+  /** A machine may go to sleep once it has sent what it had to. */
+  #maybeSuspend(datagram: Datagram, sender: string): void {
+    const { suspending } = this.#scenario;
+    const { faults, events } = this.#simulation;
+    if (
+      suspending === undefined ||
+      events.now < suspending.from ||
+      kindOf(datagram) !== suspending.after ||
+      datagram.kind !== 'request'
+    )
+      return;
+    const node = this.#nodes.find(({ idI }) => sender === `n${idI}`);
+    this.#suspendTriggers += 1;
+    const name = `sleep ${this.#suspendTriggers}`;
+    if (
+      node !== undefined &&
+      faults.random(name).uniform() < suspending.probability &&
+      faults.trigger(`${name}: ${sender} sleeps after ${suspending.after}`)
+    )
+      events.schedule(1, () => node.suspend(suspending.ms));
+  }
+
+  /** The clock of a machine without a battery, until the network sets it. */
+  #bootAtEpoch(controller: SimulatedController): void {
+    const { faults, events } = this.#simulation;
+    const chance = faults.random(`c${controller.idC} boot ${controller.run}`);
+    if (!this.#scenario.bootsAtEpoch.includes(controller.idC)) return;
+    if (!faults.trigger(`c${controller.idC} boot ${controller.run} with its clock at nought`)) return;
+    controller.clockError = -events.now;
+    events.schedule(chance.between(1_000, 20_000), () => (controller.clockError = 0));
+  }
+
+  /** A device boots: what its clock shows, and for how long it has power. */
+  #switchOn(node: SimulatedNode): void {
+    const { powerCuts } = this.#scenario;
+    const { faults, events } = this.#simulation;
+    const { idI, boot } = node;
+    if (powerCuts === undefined || this.#boots.get(idI) === boot) return;
+    this.#boots.set(idI, boot);
+    const name = `n${idI} boot ${boot}`;
+    const chance = faults.random(name);
+    const [runs, off] = [chance.between(...powerCuts.runs), chance.between(...powerCuts.off)];
+    if (!faults.trigger(`${name} ends after ${runs} ms, the next begins after ${off} ms`)) return;
+    const { clock } = powerCuts;
+    if (clock === 'the same at each boot') node.clockError = -events.now;
+    if (clock === 'ahead as it joins') node.clockError = this.oracle.joinsOf(idI) === 0 ? YEARS_MS : 0;
+    events.schedule(runs, () => {
+      if (faults.over) return;
+      node.losePower(off);
+      if (clock === 'stopped') node.clockError -= off;
+    });
+  }
+
+  /** The controller that a node belongs to, whatever it was assigned to meanwhile. */
+  #assignedTo(idI: number): number {
+    const assigned = this.#scenario.nodes.find((node) => node.idI === idI)?.assigned ?? 0;
+    return this.#scenario.combined && assigned !== ROGUE_IDC ? 1 : assigned;
+  }
+
+  /** Clocks are set right, nodes are assigned to whom they were. */
+  #endFaultPhase(): void {
+    this.#simulation.record('all', 'faults end');
+    this.#resets.hurry();
+    this.#serverClockError = 0;
+    for (const controller of this.#controllers) controller.clockError = 0;
+    for (const node of this.#nodes) node.clockError = 0;
+    for (const { idI } of this.#scenario.nodes) {
+      const [row, controller] = [this.#store.row(idI), this.#assignedTo(idI)];
+      if (row !== undefined && row.controller !== controller) this.#store.put({ ...row, controller });
+    }
+  }
+
+  #honest(): NodeScenario[] {
+    return this.#scenario.nodes.filter(({ idI, compromised }) => !compromised && this.#present.has(idI));
+  }
+
+  #allJoined(): boolean {
+    return this.#resets.underWay === 0 && this.#honest().every(({ idI }) => this.oracle.hasJoined(idI));
+  }
+
+  #notJoined(): string {
+    return this.#honest()
+      .filter(({ idI }) => !this.oracle.hasJoined(idI))
+      .map(({ idI }) => `n${idI}`)
+      .join(', ');
+  }
+}

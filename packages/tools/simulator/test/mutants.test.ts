@@ -1,0 +1,51 @@
+// Proves that the simulator finds faults: one of the first 2,000 seeds catches each mutant of the protocol, and not the
+// profile. The seed that caught a mutant last is tried first; `pnpm simulate --mutants` searches all seeds (.ci/run).
+
+import { describe, expect, it } from 'vitest';
+import type { Invariant } from '../src/simulation.js';
+import { type Caught, firstCaught, type Mutant, MUTANTS } from '../src/mutants/index.js';
+import { minimize } from '../src/minimize.js';
+import { run } from '../src/world.js';
+import knownSeeds from './known-seeds.json' with { type: 'json' };
+
+const SEEDS = 2_000;
+const INVARIANTS: readonly Invariant[] = [1, 2, 3, 4, 5, 6, 7, 'liveness'];
+/** By the mutant's name. `pnpm simulate --mutants` prints them. */
+const KNOWN_SEEDS: Readonly<Record<string, number>> = knownSeeds;
+
+function caughtBy(mutant: Mutant): Caught | undefined {
+  const seed = KNOWN_SEEDS[mutant.name];
+  const violation = seed === undefined ? undefined : run(seed, { rules: mutant.rules }).violation;
+  return seed === undefined || violation === undefined ? firstCaught(mutant, SEEDS) : { seed, ...violation };
+}
+
+describe('each mutant is caught by a seed', () => {
+  const broken = new Set<Invariant>();
+
+  it.each(MUTANTS)(
+    '$name',
+    (mutant) => {
+      const caught = caughtBy(mutant);
+      expect(INVARIANTS).toContain(caught?.invariant);
+      broken.add(caught!.invariant);
+      expect(run(caught!.seed).violation, 'the profile holds where its mutant does not').toBeUndefined();
+    },
+    300_000,
+  );
+
+  it('and each invariant by a mutant', () => {
+    expect(INVARIANTS.filter((invariant) => !broken.has(invariant))).toEqual([]);
+  });
+});
+
+it('a failure is told in few faults, which fail the same way', () => {
+  const mutant = MUTANTS.find(({ name }) => name === 'stale read for M2')!;
+  const { rules } = mutant;
+  const { seed } = caughtBy(mutant)!;
+  const failed = run(seed, { rules });
+  const minimized = minimize(failed, { rules });
+  expect(minimized.violation?.invariant).toBe(failed.violation?.invariant);
+  expect(minimized.faults.length).toBeLessThan(failed.faults.length);
+  expect(minimized.log.length).toBeGreaterThan(0);
+  expect(run(seed, { rules, only: minimized.faults }).hash).toBe(minimized.hash);
+});

@@ -1,0 +1,42 @@
+// Proves that no device lets its key get past its grace however often its power is cut and whatever
+// its clock shows; and that in such worlds most did when powered time was saved only
+// with attempts, under each kind of clock, with an agent and with a timer.
+
+import { describe, expect, it } from 'vitest';
+import { SeededRandom } from '@latchkey/test-support/seeded-random';
+import { mutantNamed } from '../src/mutants/index.js';
+import { withDirectedScenario } from '../src/directed-scenarios.js';
+import { generateScenario } from '../src/scenario.js';
+import { run } from '../src/world.js';
+
+const seeds = Array.from({ length: 150 }, (_, i) => i + 1);
+
+/** The worlds that break a promise, and which. */
+function broken(mutant: string | undefined): { seed: number; invariant: unknown }[] {
+  const rules = mutantNamed(mutant);
+  return seeds.flatMap((seed) => {
+    const { violation } = run(seed, { directedScenario: 'powerCuts', ...(rules === undefined ? {} : { rules }) });
+    return violation === undefined ? [] : [{ seed, invariant: violation.invariant }];
+  });
+}
+
+function kindOf(seed: number): string {
+  const { powerCuts } = withDirectedScenario(generateScenario(seed), new SeededRandom(seed, 'plot'), 'powerCuts');
+  return `${powerCuts?.clock}, ${powerCuts?.lookEveryMs === undefined ? 'agent' : 'timer'}`;
+}
+
+const BAD_CLOCKS = ['ahead as it joins', 'the same at each boot', 'stopped'];
+
+describe('devices whose power is cut again and again', () => {
+  it('renew their keys in time', () => {
+    expect(broken(undefined)).toEqual([]);
+  });
+
+  it.each(['powered time saved with attempts only', 'a boot counts for no time'])('would not if %s', (mutant) => {
+    const failed = broken(mutant);
+    expect(new Set(failed.map(({ invariant }) => invariant))).toEqual(new Set(['liveness']));
+    expect(failed.length).toBeGreaterThan(seeds.length / 3);
+    const kinds = new Set(failed.map(({ seed }) => kindOf(seed)));
+    expect(BAD_CLOCKS.flatMap((clock) => [`${clock}, agent`, `${clock}, timer`]).filter((kind) => !kinds.has(kind))).toEqual([]);
+  });
+});

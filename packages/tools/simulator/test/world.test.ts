@@ -1,0 +1,101 @@
+// Proves, for fixed seeds, that no invariant breaks and every honest node joins; that a seed is all there is to a world; and that the worlds
+// get to the places where rules could break. CI runs new seeds each time (`pnpm simulate`).
+
+import { describe, expect, it } from 'vitest';
+import { generateScenario } from '../src/scenario.js';
+import { LIVENESS_MS, type WorldResult, run } from '../src/world.js';
+
+const SEEDS = 200;
+const outcomes = new Map<number, WorldResult>();
+/** Each world is run once, whoever asks first. */
+function outcomeOf(seed: number): WorldResult {
+  const known = outcomes.get(seed) ?? run(seed);
+  outcomes.set(seed, known);
+  return known;
+}
+const seeds = Array.from({ length: SEEDS }, (_, i) => i + 1);
+
+describe('two hundred worlds', () => {
+  it('hold the seven invariants after every event, and every honest node joins once faults end', () => {
+    expect(seeds.map(outcomeOf).filter(({ violation }) => violation !== undefined)).toEqual([]);
+    expect(Math.max(...seeds.map((seed) => outcomeOf(seed).joinedAfterMs))).toBeLessThan(LIVENESS_MS);
+  });
+
+  it('reach what they are meant to reach', () => {
+    const total = { commits: 0, joins: 0, promotions: 0, replaced: 0, waits: 0, conflicts: 0, resets: 0, heldOff: 0 };
+    for (const seed of seeds) {
+      const { counts } = outcomeOf(seed);
+      for (const name of Object.keys(total) as (keyof typeof total)[]) total[name] += counts[name];
+    }
+    expect(Object.entries(total).filter(([, count]) => count < 20)).toEqual([]);
+    const struck = seeds.flatMap((seed) => outcomeOf(seed).faults).join('\n');
+    for (const fault of [
+      /M\d lost/,
+      /M\d doubled/,
+      /M\d held for/,
+      /M\d corrupted/,
+      /M\d misrouted/,
+      /M1 rewritten/,
+      /n\d step \d+ killed before/,
+      /c\d step \d+ power lost before/,
+      /s\d step \d+ killed before/,
+      /disk step \d+ fails/,
+      /w\d+ waits/,
+      /w\d+ syncs/,
+      /w\d+ refused by the disk/,
+      /clock of s is/,
+      /clock of c\d is/,
+      /clock of n\d is/,
+      /with its clock at nought/,
+      /loses its folder/,
+      /is switched off/,
+      /is assigned to/,
+      /is installed again/,
+      /n\d boot \d+ ends after/,
+      /is put back to its initial key \(reset, device first\)/,
+      /is put back to its initial key \(import, registry first\)/,
+      /the registry is restored/,
+      /n\d sleeps/,
+      /x turn \d+: (?:replay|splice|forge|flood|outcome|commits|confirmations|own controller)/,
+      /x reaction \d+/,
+    ])
+      expect(struck).toMatch(fault);
+  });
+
+  it('are of every kind', () => {
+    const scenarios = seeds.map((seed) => generateScenario(seed));
+    for (const kind of [
+      scenarios.some(({ combined }) => combined),
+      scenarios.some(({ rogue }) => rogue),
+      scenarios.some(({ controllers }) => controllers.length === 3),
+      scenarios.some(({ replicas }) => replicas === 3),
+      scenarios.some(({ nodes }) => nodes.some(({ compromised }) => compromised)),
+      scenarios.some(({ nodes }) => new Set(nodes.map(({ ik }) => ik)).size < nodes.length),
+      scenarios.some(({ nodes }) => nodes.some(({ controllers }) => controllers === 'any')),
+      scenarios.some(({ attacker }) => attacker?.persistsWith === 'flood'),
+      scenarios.some(({ attacker }) => attacker?.persistsWith === 'wrong proofs'),
+    ])
+      expect(kind).toBe(true);
+  });
+});
+
+describe('a seed', () => {
+  it('gives the same world each time, traced or not', () => {
+    for (const seed of [3, 14, 159]) {
+      const { hash, events, faults } = outcomeOf(seed);
+      expect(run(seed)).toMatchObject({ hash, events, faults });
+      expect(run(seed, { trace: true })).toMatchObject({ hash, events, faults });
+    }
+  });
+
+  it('gives another world than the next', () => {
+    expect(new Set(seeds.map((seed) => outcomeOf(seed).hash)).size).toBe(SEEDS);
+  });
+
+  it('and all the faults that struck give the same world again', () => {
+    for (const seed of [3, 14, 159]) {
+      const { hash, faults } = outcomeOf(seed);
+      expect(run(seed, { only: faults }).hash).toBe(hash);
+    }
+  });
+});

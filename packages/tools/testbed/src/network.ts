@@ -1,0 +1,216 @@
+/** A network on loopback in a folder of its own: registry, controllers and nodes, each a real process. */
+
+import { randomInt } from 'node:crypto';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Registry } from '@latchkey/registry';
+import { type ManifestLine, parseManifest } from '@latchkey/provisioning';
+import { readMasterKey } from '@latchkey/keyring';
+import { type CommandName, DaemonProcess, type CommandResult, runCommand } from './process.js';
+
+export interface OrderOptions {
+  readonly controller: string;
+  readonly count: number;
+  readonly installer?: string;
+  readonly sharedKey?: boolean;
+  readonly lifetime?: string;
+  /** A file of device keys: the manifest has installer's halves of the initial keys. */
+  readonly deviceKeys?: string;
+}
+
+/** What an order put into the installer's hands. */
+export interface Order {
+  readonly manifest: string;
+  readonly lines: readonly ManifestLine[];
+}
+
+export class TestNetwork {
+  readonly folder: string;
+  readonly #daemons: DaemonProcess[] = [];
+  #orderCount = 0;
+
+  private constructor(folder: string) {
+    this.folder = folder;
+  }
+
+  /** An empty registry in a new temporary folder. */
+  static async create(): Promise<TestNetwork> {
+    const network = new TestNetwork(await mkdtemp(join(tmpdir(), 'latchkey-')));
+    try {
+      await network.run('auth-server', ['init', '--data', network.registry]);
+    } catch (error) {
+      await network.remove();
+      throw error;
+    }
+    return network;
+  }
+
+  get registry(): string {
+    return this.path('auth-server');
+  }
+
+  /** The registry, opened beside the server that may run on it. */
+  async openRegistry(): Promise<Registry> {
+    const master = await readMasterKey({ kind: 'file', path: join(this.registry, 'master.key') });
+    return Registry.open(this.registry, master, 'testbed');
+  }
+
+  path(...names: readonly string[]): string {
+    return join(this.folder, ...names);
+  }
+
+  /** Runs a command that must succeed, and gives its standard output. */
+  async run(name: CommandName, args: readonly string[], input?: string): Promise<string> {
+    const finished = await this.try(name, args, input);
+    if (finished.code !== 0)
+      throw new Error(`latchkey-${name} ${args.join(' ')} ended with ${finished.code}:\n${finished.stdout}${finished.stderr}`);
+    return finished.stdout;
+  }
+
+  /** Runs a command that may fail. */
+  try(name: CommandName, args: readonly string[], input?: string): Promise<CommandResult> {
+    return runCommand(name, args, input);
+  }
+
+  /** `environment`, `within`: as of a DaemonProcess. */
+  start(name: CommandName, args: readonly string[], environment?: NodeJS.ProcessEnv, within?: readonly string[]): DaemonProcess {
+    const daemon = new DaemonProcess(name, args, environment, within);
+    this.#daemons.push(daemon);
+    return daemon;
+  }
+
+  /** Starts the auth-server and waits until it listens. */
+  async startAuthServer(listen: string, ...more: readonly string[]): Promise<DaemonProcess> {
+    const daemon = this.start('auth-server', [
+      'run',
+      '--data',
+      this.registry,
+      '--listen',
+      listen,
+      '--log-level',
+      'debug',
+      ...more,
+    ]);
+    await daemon.listening();
+    return daemon;
+  }
+
+  credential(id: string): string {
+    return this.path(`controller-${id}.json`);
+  }
+
+  /** Adds a controller to the registry. */
+  async addController(id: string, nid: string, servers: readonly string[]): Promise<void> {
+    const names = servers.flatMap((server) => ['--server', server]);
+    await this.run('auth-server', [
+      'controller',
+      'add',
+      id,
+      '--data',
+      this.registry,
+      '--nid',
+      nid,
+      ...names,
+      '--out',
+      this.credential(id),
+    ]);
+  }
+
+  /** Starts controller `id` and waits until it listens. */
+  async startController(id: string, listen: string, ...more: readonly string[]): Promise<DaemonProcess> {
+    const daemon = this.start('controller', [
+      'run',
+      '--credential',
+      this.credential(id),
+      '--state',
+      this.path(`controller-${id}`),
+      '--listen',
+      listen,
+      '--log-level',
+      'debug',
+      ...more,
+    ]);
+    await daemon.listening();
+    return daemon;
+  }
+
+  async order({ controller, count, installer = 'Ada', sharedKey = false, lifetime, deviceKeys }: OrderOptions): Promise<Order> {
+    this.#orderCount += 1;
+    const out = this.path(`order-${this.#orderCount}`);
+    const flags = [
+      ...(sharedKey ? ['--shared-key'] : []),
+      ...(lifetime === undefined ? [] : ['--lifetime', lifetime]),
+      ...(deviceKeys === undefined ? [] : ['--device-keys', deviceKeys]),
+    ];
+    const args = [
+      '--data',
+      this.registry,
+      '--installer',
+      installer,
+      '--controller',
+      controller,
+      '--count',
+      String(count),
+      '--out',
+      out,
+    ];
+    await this.run('auth-server', ['order', 'create', ...args, ...flags]);
+    const manifest = join(out, 'manifest.csv');
+    return { manifest, lines: parseManifest(await readFile(manifest, 'utf8'), manifest) };
+  }
+
+  node(id: string): string {
+    return this.path(`node-${id}`);
+  }
+
+  /** Installs a node from a manifest, and gives its state folder. */
+  async install(id: string, manifest: string): Promise<string> {
+    await this.run('node-agent', ['install', '--state', this.node(id), '--manifest', manifest, '--id', id]);
+    return this.node(id);
+  }
+
+  /** A file for this network alone, mode 0600 unless told otherwise. */
+  async file(name: string, content: string, mode = 0o600): Promise<string> {
+    const path = this.path(name);
+    await writeFile(path, content, { mode });
+    return path;
+  }
+
+  /** Every log line and every other word of the daemons. */
+  transcripts(): string {
+    return this.#daemons.map((daemon) => daemon.transcript()).join('\n');
+  }
+
+  /** Ends all that runs and removes the folder. */
+  async remove(): Promise<void> {
+    await Promise.all(this.#daemons.map((daemon) => daemon.stop('SIGKILL')));
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** Below those that systems give out by themselves. */
+const PORT_RANGE = [10_000, 32_768] as const;
+const MAX_PORT_ATTEMPTS = 100;
+
+/**
+ * A UDP port of 127.0.0.1 that nobody has, and that the system gives to nobody who asks for any: a daemon that is ended and started
+ * anew finds it again.
+ */
+export async function freePort(): Promise<string> {
+  for (let i = 0; i < MAX_PORT_ATTEMPTS; i++) {
+    const port = randomInt(...PORT_RANGE);
+    const socket = createSocket('udp4').bind(port, '127.0.0.1');
+    try {
+      await once(socket, 'listening');
+    } catch {
+      continue;
+    }
+    socket.close();
+    await once(socket, 'close');
+    return `127.0.0.1:${port}`;
+  }
+  throw new Error(`no UDP port between ${PORT_RANGE.join(' and ')} is free`);
+}

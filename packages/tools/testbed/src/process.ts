@@ -1,0 +1,129 @@
+/** Latchkey's own commands as processes of their own: run to the end, or started and listened to. */
+
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { EventEmitter, once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+
+/** The commands a user has, and the soak's own process that plays many nodes. */
+export type CommandName = 'auth-server' | 'controller' | 'node-agent' | 'fleet';
+
+/** `node packages/NAME/dist/main.js`, or the command that is installed below the folder that LATCHKEY_TESTBED_BIN names. */
+export function commandLine(name: CommandName, args: readonly string[]): string[] {
+  const installed = process.env['LATCHKEY_TESTBED_BIN'];
+  if (installed !== undefined && name !== 'fleet') return [join(installed, `latchkey-${name}`), ...args];
+  // From src/ under vitest as from dist/: both are two below the packages.
+  const path = name === 'fleet' ? '../dist/soak/fleet.js' : `../../../${name}/dist/main.js`;
+  return [fileURLToPath(new URL(path, import.meta.url)), ...args];
+}
+
+export interface CommandResult {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs a command to its end. */
+export async function runCommand(name: CommandName, args: readonly string[], input = ''): Promise<CommandResult> {
+  const child = spawn(process.execPath, commandLine(name, args), { stdio: ['pipe', 'pipe', 'pipe'] });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  child.stdin.on('error', () => undefined).end(input);
+  const [code] = (await once(child, 'close')) as [number | null];
+  return { code, stdout, stderr };
+}
+
+/** One line of a daemon's log. */
+export interface LogLine {
+  readonly level: string;
+  readonly time: string;
+  readonly msg: string;
+  readonly [field: string]: unknown;
+}
+
+/** A daemon that was started, and everything it has logged. */
+export class DaemonProcess {
+  readonly name: CommandName;
+  readonly lines: LogLine[] = [];
+  /** What came on standard output and standard error that is not a log line. */
+  unparsedOutput = '';
+  readonly #child: ChildProcessByStdio<null, Readable, Readable>;
+  readonly #events = new EventEmitter();
+  readonly #exit: Promise<number | null>;
+  #exited = false;
+
+  /**
+   * @param environment added to this process's own
+   * @param within a command that changes what the daemon finds around it, and then becomes the daemon, whose command line follows
+   */
+  constructor(name: CommandName, args: readonly string[], environment: NodeJS.ProcessEnv = {}, within: readonly string[] = []) {
+    this.name = name;
+    this.#events.setMaxListeners(0);
+    const [command = '', ...line] = [...within, process.execPath, ...commandLine(name, args)];
+    this.#child = spawn(command, line, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...environment },
+    });
+    this.#child.stderr.setEncoding('utf8').on('data', (text: string) => (this.unparsedOutput += text));
+    createInterface({ input: this.#child.stdout }).on('line', (line) => this.#receive(line));
+    this.#exit = once(this.#child, 'close').then((values) => {
+      this.#exited = true;
+      this.#events.emit('line');
+      return (values as [number | null])[0];
+    });
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  /** The first line, of those there are and those to come, that `matches`. Fails when the daemon ends without one. */
+  async waitFor(matches: (line: LogLine) => boolean, timeoutMs = 60_000): Promise<LogLine> {
+    const timeout = AbortSignal.timeout(timeoutMs);
+    for (let seen = 0; ;) {
+      const line = this.lines.slice(seen).find(matches);
+      seen = this.lines.length;
+      if (line !== undefined) return line;
+      if (this.#exited || timeout.aborted)
+        throw new Error(`${this.name} ${this.#exited ? 'ended' : 'said nothing like it'}:\n${this.transcript()}`);
+      await once(this.#events, 'line', { signal: timeout }).catch(() => undefined);
+    }
+  }
+
+  /** Where it listens, HOST:PORT. */
+  async listening(): Promise<string> {
+    const line = await this.waitFor(({ msg }) => msg === 'listening');
+    return String(line['address']);
+  }
+
+  /** Ends it; resolves with its exit code, `null` where the signal ended it. */
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
+    this.#child.kill(signal);
+    return this.#exit;
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
+  ended(): Promise<number | null> {
+    return this.#exit;
+  }
+
+  transcript(): string {
+    return [...this.lines.map((line) => JSON.stringify(line)), this.unparsedOutput].join('\n');
+  }
+
+  #receive(text: string): void {
+    try {
+      this.lines.push(JSON.parse(text) as LogLine);
+    } catch {
+      this.unparsedOutput += `${text}\n`;
+    }
+    this.#events.emit('line');
+  }
+}

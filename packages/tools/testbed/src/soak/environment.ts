@@ -1,0 +1,120 @@
+/** What a campaign plays on: one controller, one auth-server, nodes with their files; and what both sides' stores say. */
+
+import { NodeFile, type StoredNode } from '@latchkey/node-agent';
+import { formatId } from '@latchkey/protocol';
+import { type Endpoint, parseEndpoint } from '@latchkey/runtime/net';
+import { freePort, TestNetwork, type OrderOptions } from '../network.js';
+import type { DaemonProcess } from '../process.js';
+
+const CONTROLLER = '00000001';
+
+/** Quiet, or a million refusals fill the memory of whoever listens. */
+const LOG_LEVEL_ARGS = ['--log-level', 'info'];
+
+export interface SoakNode {
+  readonly id: string;
+  readonly folder: string;
+}
+
+export class SoakEnvironment {
+  readonly network: TestNetwork;
+  /** Where controllers look for auth-servers, in this order. */
+  readonly serverAddresses: readonly string[];
+  readonly controllerAddress: string;
+  /** Where nodes are told to find the controller: itself, or what stands before it. */
+  readonly nodeFacingAddress: string;
+
+  private constructor(fields: Pick<SoakEnvironment, 'network' | 'serverAddresses' | 'controllerAddress' | 'nodeFacingAddress'>) {
+    this.network = fields.network;
+    this.serverAddresses = fields.serverAddresses;
+    this.controllerAddress = fields.controllerAddress;
+    this.nodeFacingAddress = fields.nodeFacingAddress;
+  }
+
+  /** @param through nodes are told another address than the controller's */
+  static async create({
+    through: proxied = false,
+    replicas = 1,
+  }: { readonly through?: boolean; readonly replicas?: number } = {}): Promise<SoakEnvironment> {
+    const network = await TestNetwork.create();
+    const serverAddresses = await Promise.all(Array.from({ length: replicas }, freePort));
+    const controllerAddress = await freePort();
+    const nodesGoTo = proxied ? await freePort() : controllerAddress;
+    await network.addController(CONTROLLER, nodesGoTo, serverAddresses);
+    return new SoakEnvironment({ network, serverAddresses, controllerAddress, nodeFacingAddress: nodesGoTo });
+  }
+
+  get serverAddress(): string {
+    return this.serverAddresses[0] ?? '';
+  }
+
+  startAuthServer(env?: NodeJS.ProcessEnv, listen: string = this.serverAddress): DaemonProcess {
+    const args = ['run', '--data', this.network.registry, '--listen', listen, ...LOG_LEVEL_ARGS];
+    return this.network.start('auth-server', args, env);
+  }
+
+  startController(env?: NodeJS.ProcessEnv): DaemonProcess {
+    const where = ['--credential', this.network.credential(CONTROLLER), '--state', this.network.path(`controller-${CONTROLLER}`)];
+    return this.network.start('controller', ['run', ...where, '--listen', this.controllerAddress, ...LOG_LEVEL_ARGS], env);
+  }
+
+  startNode({ folder }: SoakNode, env?: NodeJS.ProcessEnv): DaemonProcess {
+    return this.network.start('node-agent', ['run', '--state', folder, ...LOG_LEVEL_ARGS], env);
+  }
+
+  /** One process for all of them. */
+  async startFleet(mode: 'run' | 'once', nodes: readonly SoakNode[]): Promise<DaemonProcess> {
+    const list = await this.network.file(`fleet-${nodes[0]?.id ?? ''}`, nodes.map(({ folder }) => `${folder}\n`).join(''));
+    return this.network.start('fleet', [mode, list]);
+  }
+
+  /** Orders nodes and installs each, as `latchkey-node-agent install` does. */
+  async install(order: Omit<OrderOptions, 'controller'>): Promise<SoakNode[]> {
+    const { lines } = await this.network.order({ controller: CONTROLLER, ...order });
+    return Promise.all(
+      lines.map(async ({ idI, idC, ik, controller }) => {
+        const id = formatId(idI);
+        const folder = this.network.node(id);
+        const state = { idI, controllers: [idC], confirmed: ik, initial: true, candidates: [] };
+        const nothingYet = { keyLease: undefined, lastAttempt: undefined, powered: undefined, hookPending: false };
+        await NodeFile.create(folder, { state, endpoints: [controller], ...nothingYet }, false);
+        return { id, folder };
+      }),
+    );
+  }
+
+  /** Fingerprint of K_i by node, as the registry has it. */
+  async registryKeys(): Promise<ReadonlyMap<string, string>> {
+    const json = await this.network.run('auth-server', ['node', 'list', '--data', this.network.registry, '--json']);
+    return new Map((JSON.parse(json) as { id: string; key: string }[]).map(({ id, key }) => [id, key]));
+  }
+}
+
+/** What a node's disk holds. The node must not be running, or hold still. */
+export async function nodeOnDisk({ folder }: SoakNode): Promise<StoredNode> {
+  return (await NodeFile.open(folder)).record;
+}
+
+/** HOST:PORT that this testbed made itself. */
+export function endpointOf(address: string): Endpoint {
+  const parsed = parseEndpoint(address);
+  if (parsed === undefined) throw new Error(`${address} is not HOST:PORT`);
+  return parsed;
+}
+
+/**
+ * What node files and registry do not agree in, once nothing runs: K_i must be among the keys of its node (invariant 1), and be the
+ * only one where no candidate is open.
+ */
+export async function findKeyMismatches(environment: SoakEnvironment, nodes: readonly SoakNode[]): Promise<string[]> {
+  const keys = await environment.registryKeys();
+  const found = await Promise.all(
+    nodes.map(async (node) => {
+      const { state } = await nodeOnDisk(node);
+      const held = [state.confirmed, ...state.candidates.map(({ psk }) => psk)].map(({ fingerprint }) => fingerprint);
+      const key = keys.get(node.id) ?? 'none';
+      return held.includes(key) ? [] : [`node ${node.id} is locked out: it holds ${held.join(', ')}, the registry ${key}`];
+    }),
+  );
+  return found.flat();
+}

@@ -1,0 +1,251 @@
+// Disks that fail, clocks that jump, servers that go: the daemon says what happened, nobody is locked out, and all goes on afterwards.
+
+import { spawnSync } from 'node:child_process';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { CAN_INJECT_FAULTS, FaultInjector } from '../src/fault-injector.js';
+import type { DaemonProcess, CommandResult } from '../src/process.js';
+import { freePort, TestNetwork } from '../src/network.js';
+import { findKeyMismatches, SoakEnvironment, type SoakNode } from '../src/soak/environment.js';
+import { applicationKeys, CONTROLLER, showNode } from './fixtures.js';
+
+const AN_INPUT_OUTPUT_ERROR = 'the device reports an input/output error';
+const TIMEOUT_MS = 90_000;
+
+/** A network whose daemons are not up yet; it goes with the test. */
+async function newEnvironment(): Promise<{ environment: SoakEnvironment; node: SoakNode; faults: FaultInjector }> {
+  const ground = await SoakEnvironment.create();
+  const [node] = await ground.install({ count: 1 });
+  const faults = FaultInjector.create(ground.network, 'one');
+  onTestFinished(async () => {
+    faults.close();
+    await ground.network.remove();
+  });
+  if (node === undefined) throw new Error('nothing was installed');
+  return { environment: ground, node, faults };
+}
+
+describe.skipIf(!CAN_INJECT_FAULTS)('a disk that fails (needs gcc)', () => {
+  it(
+    'under the auth-server: no key is replaced, it says so, and the node joins when the disk is back',
+    { timeout: 180_000 },
+    async () => {
+      const { environment, node, faults } = await newEnvironment();
+      const server = environment.startAuthServer(faults.environment);
+      await Promise.all([server.listening(), environment.startController().listening()]);
+      faults.setDisk('fails');
+      const agent = environment.startNode(node);
+      await server.waitFor(({ msg }) => msg.includes(AN_INPUT_OUTPUT_ERROR));
+      expect(await findKeyMismatches(environment, [node])).toEqual([]);
+      faults.setDisk('works');
+      await agent.waitFor(({ msg }) => msg === 'joined', TIMEOUT_MS);
+      await agent.stop();
+      expect(await findKeyMismatches(environment, [node])).toEqual([]);
+    },
+  );
+
+  it('under the node: it keeps the key it has, says so, and joins when the disk is back', { timeout: 180_000 }, async () => {
+    const { environment, node, faults } = await newEnvironment();
+    await Promise.all([environment.startAuthServer().listening(), environment.startController().listening()]);
+    faults.setDisk('fails');
+    const agent = environment.startNode(node, faults.environment);
+    await agent.waitFor(({ msg }) => msg.includes(AN_INPUT_OUTPUT_ERROR));
+    expect(await findKeyMismatches(environment, [node])).toEqual([]);
+    faults.setDisk('works');
+    await agent.waitFor(({ msg }) => msg === 'joined', TIMEOUT_MS);
+    await agent.stop();
+    expect(await findKeyMismatches(environment, [node])).toEqual([]);
+  });
+
+  it('under the controller: nodes join all the same, it says so, and stores their keys when the disk is back', async () => {
+    const { environment, node, faults } = await newEnvironment();
+    const controller = environment.startController(faults.environment);
+    await Promise.all([environment.startAuthServer().listening(), controller.listening()]);
+    faults.setDisk('fails');
+    await environment.network.run('node-agent', ['join', '--state', node.folder]);
+    await controller.waitFor(({ msg }) => msg.includes(AN_INPUT_OUTPUT_ERROR) && msg.endsWith('the node joined all the same'));
+    await expectNoKey(environment, node);
+    faults.setDisk('works');
+    await expectKeyInTheEnd(environment, controller, node);
+    // LMDB prints to standard error that a write failed.
+    expect(controller.unparsedOutput).toBe('');
+  });
+});
+
+/** A node that has joined is not said to have not. */
+async function expectNoKey({ network }: SoakEnvironment, { id }: SoakNode): Promise<void> {
+  const args = ['key', id, '--state', network.path(`controller-${CONTROLLER}`), '--label', 'test'];
+  const { code, stderr } = await network.try('controller', args);
+  expect([code, stderr]).toEqual([
+    1,
+    expect.stringMatching(
+      `^latchkey-controller: this controller has no key of node ${id}\n.*\n  latchkey-auth-server node why ${id}`,
+    ),
+  ]);
+  expect(await showNode(network, id)).toMatchObject({ state: 'joined' });
+}
+
+async function expectKeyInTheEnd(ground: SoakEnvironment, controller: DaemonProcess, node: SoakNode): Promise<void> {
+  await controller.waitFor(({ msg }) => msg === 'keys that waited for the disk are stored', TIMEOUT_MS);
+  const [ofNode, ofController] = await applicationKeys(ground.network, node.id, node.folder);
+  expect(ofNode).toBe(ofController);
+  expect(await findKeyMismatches(ground, [node])).toEqual([]);
+}
+
+describe.skipIf(process.getuid?.() !== 0)('a full disk (needs root)', () => {
+  it('under the controller: nodes join all the same, and their keys are stored when there is room', async ({ skip }) => {
+    const { environment, node } = await newEnvironment();
+    const mount = environment.network.path(`controller-${CONTROLLER}`);
+    await mkdir(mount);
+    if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=128k,mode=700', 'tmpfs', mount]).status !== 0)
+      skip('nothing can be mounted');
+    onTestFinished(() => void spawnSync('umount', ['-l', mount]));
+    const fill = (): void => expect(spawnSync('dd', ['if=/dev/zero', `of=${mount}/fill`, 'bs=4k']).status).not.toBe(0);
+
+    // Without room for a store it does not start, and leaves nothing that keeps it from starting later.
+    await writeFile(`${mount}/master.key`, `${'5'.repeat(32)}\n`, { mode: 0o600 });
+    fill();
+    const refused = environment.startController();
+    expect(await refused.ended()).toBe(1);
+    expect(refused.unparsedOutput).toContain('no space left on the device\nFree some space');
+    await rm(`${mount}/fill`);
+
+    const controller = environment.startController();
+    await Promise.all([environment.startAuthServer().listening(), controller.listening()]);
+    fill();
+    await environment.network.run('node-agent', ['join', '--state', node.folder]);
+    await controller.waitFor(
+      ({ msg }) => msg.includes('no space left on the device') && msg.endsWith('the node joined all the same'),
+    );
+    await expectNoKey(environment, node);
+    await rm(`${mount}/fill`);
+    await expectKeyInTheEnd(environment, controller, node);
+    expect(controller.unparsedOutput).toBe('');
+  });
+
+  it('under the node: it keeps the key it has, says so, and joins when there is room', { timeout: 180_000 }, async ({ skip }) => {
+    const { environment, node } = await newEnvironment();
+    await Promise.all([environment.startAuthServer().listening(), environment.startController().listening()]);
+    const mount = environment.network.path('small');
+    await mkdir(mount);
+    if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k,mode=700', 'tmpfs', mount]).status !== 0)
+      skip('nothing can be mounted');
+    onTestFinished(() => void spawnSync('umount', ['-l', mount]));
+    const moved = { id: node.id, folder: `${mount}/node` };
+    spawnSync('cp', ['-a', node.folder, moved.folder]);
+    await rename(node.folder, `${node.folder}-before`);
+    expect(spawnSync('dd', ['if=/dev/zero', `of=${mount}/fill`, 'bs=4k']).status).not.toBe(0);
+    const agent = environment.startNode(moved);
+    await agent.waitFor(({ msg }) => msg.includes('no space left on the device'));
+    expect(await findKeyMismatches(environment, [moved])).toEqual([]);
+    await rm(`${mount}/fill`);
+    await agent.waitFor(({ msg }) => msg === 'joined', TIMEOUT_MS);
+    await agent.stop();
+    expect(await findKeyMismatches(environment, [moved])).toEqual([]);
+  });
+});
+
+describe.skipIf(!CAN_INJECT_FAULTS)('a clock that jumps (needs gcc)', () => {
+  it("the controller's, ten minutes forward: no key changes; back again: the node joins", { timeout: 180_000 }, async () => {
+    const { environment, node, faults } = await newEnvironment();
+    const controller = environment.startController(faults.environment);
+    await Promise.all([environment.startAuthServer().listening(), controller.listening()]);
+    faults.setClock(600_000);
+    const agent = environment.startNode(node);
+    await controller.waitFor(({ msg }) => msg.includes("the controller's clock and the auth-server's differ"));
+    expect(await findKeyMismatches(environment, [node])).toEqual([]);
+    faults.setClock(0);
+    await agent.waitFor(({ msg }) => msg === 'joined', TIMEOUT_MS);
+    await agent.stop();
+    expect(await findKeyMismatches(environment, [node])).toEqual([]);
+  });
+
+  it("the auth-server's, twenty seconds forward: nodes join; back: nothing is committed for five minutes, and no key is lost", async () => {
+    const { environment, node, faults } = await newEnvironment();
+    const server = environment.startAuthServer(faults.environment);
+    await Promise.all([server.listening(), environment.startController().listening()]);
+    faults.setClock(20_000);
+    await environment.network.run('node-agent', ['join', '--state', node.folder]);
+    faults.setClock(0);
+    const again = await environment.startFleet('once', [node]);
+    await server.waitFor(({ msg }) => msg === 'refused: the clock was set back less than five minutes ago');
+    await again.stop();
+    expect(again.lines.some(({ msg }) => msg === 'joined')).toBe(false);
+    expect(await findKeyMismatches(environment, [node])).toEqual([]);
+  });
+});
+
+describe.skipIf(!CAN_INJECT_FAULTS)('the clock command (needs gcc)', () => {
+  it("shows at what times no key is committed since the auth-server's clock was set back, and releases them", async () => {
+    const { environment, faults } = await newEnvironment();
+    const { network } = environment;
+    const clock = (...args: readonly string[]): Promise<CommandResult> =>
+      network.try('auth-server', ['clock', ...args, '--data', network.registry]);
+    const nothing = 'nothing is refused for the clock';
+    expect(await clock('release', '--yes')).toMatchObject({ code: 2, stderr: expect.stringContaining(nothing) as string });
+
+    const server = environment.startAuthServer(faults.environment);
+    await server.listening();
+    faults.setClock(-3_600_000);
+    await server.waitFor(({ msg }) => msg === 'no key is committed while the clock shows times that it has shown before');
+    const shown = JSON.parse((await clock('show', '--json')).stdout) as unknown;
+    expect(shown).toEqual({
+      holdoff_until: expect.any(String),
+      blocked_ranges: [{ from: expect.any(String), until: expect.any(String) }],
+      controllers_with_old_keys: ['00000001'],
+    });
+    expect((await clock('show')).stdout).toMatch(
+      /^No key is committed before \S+Z: the clock was set back [^]*Who kept back an M7 of controller 00000001/,
+    );
+
+    expect(await clock('release')).toMatchObject({ code: 2, stderr: expect.stringContaining('Nothing was changed') as string });
+    // What is released counts once the five minutes are over; until then nobody is told that keys are committed.
+    const wait = 'No key is committed before ';
+    expect(await clock('release', '--yes')).toMatchObject({ code: 0, stdout: expect.stringContaining(wait) as string });
+    const waits = expect.stringContaining(`there is nothing to release but to wait\n${wait}`) as string;
+    expect(await clock('release', '--yes')).toMatchObject({ code: 2, stderr: waits });
+    expect((await clock('show')).stdout).toMatch(/^No key is committed before \S+Z: [^\n]+\n$/);
+    await server.stop();
+  });
+});
+
+describe('a replica that goes', () => {
+  it('while nodes join: they go on through the other', { timeout: 180_000 }, async () => {
+    const ground = await SoakEnvironment.create({ replicas: 2 });
+    onTestFinished(() => ground.network.remove());
+    const [first, second] = ground.serverAddresses;
+    const nodes = await ground.install({ count: 24 });
+    const fleets = [await ground.startFleet('run', nodes.slice(0, 12))];
+    const server = ground.startAuthServer({}, first);
+    await Promise.all([server.listening(), ground.startController().listening()]);
+    await server.waitFor(({ msg }) => msg === 'node has a new key', TIMEOUT_MS);
+    // Gone without a word, and the other takes over the one store; what is under way then goes there.
+    await server.stop('SIGKILL');
+    fleets.push(await ground.startFleet('run', nodes.slice(12)));
+    await ground.startAuthServer({}, second).listening();
+    for (const [i, fleet] of fleets.entries()) {
+      for (const { id } of nodes.slice(12 * i, 12 * (i + 1)))
+        await fleet.waitFor(({ msg, node }) => msg === 'joined' && node === id, TIMEOUT_MS);
+      await fleet.stop();
+    }
+    expect(await findKeyMismatches(ground, nodes)).toEqual([]);
+  });
+
+  it('silent, not gone: nodes join through the second all the same', async () => {
+    const network = await TestNetwork.create();
+    onTestFinished(() => network.remove());
+    const silent = createSocket('udp4').bind(0, '127.0.0.1');
+    await once(silent, 'listening');
+    onTestFinished(() => void silent.close());
+    const [address, server] = [await freePort(), await freePort()];
+    await network.addController('00000001', address, [`127.0.0.1:${silent.address().port}`, server]);
+    await network.startAuthServer(server);
+    await network.startController('00000001', address);
+    const { manifest, lines } = await network.order({ controller: '00000001', count: 1 });
+    const id = (lines[0]?.idI ?? 0).toString(16).padStart(8, '0');
+    const joined = await network.run('node-agent', ['join', '--state', await network.install(id, manifest)]);
+    expect(joined).toContain('joined: its key is');
+  });
+});
