@@ -9,10 +9,10 @@
  */
 
 import { formatId, MAX_LINK_MESSAGES, MAX_TID, type Secret } from '@latchkey/protocol';
-import { type CommandLine, formatCommandLine, STATE_FOLDERS } from '@latchkey/runtime/cli';
+import { formatCommandLine, STATE_FOLDERS } from '@latchkey/runtime/cli';
 import type { Credential } from '@latchkey/provisioning';
 import { exists, replaceFile } from '@latchkey/runtime/files';
-import { Failure, UsageFailure } from '@latchkey/runtime/failure';
+import { type CommandLine, Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { loadPrivateJson } from '@latchkey/runtime/config';
 import type { Log } from '@latchkey/runtime/daemon';
 import { z } from 'zod';

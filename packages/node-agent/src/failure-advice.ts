@@ -1,10 +1,10 @@
 /** What a failed attempt means to the person at the device: one sentence, and the next step. */
 
 import { formatId, type NodeState } from '@latchkey/protocol';
-import { type CommandLine, STATE_FOLDERS } from '@latchkey/runtime/cli';
+import { STATE_FOLDERS } from '@latchkey/runtime/cli';
 import { type Endpoint, formatEndpoint } from '@latchkey/runtime/net';
-import { Failure } from '@latchkey/runtime/failure';
-import type { AttemptResult } from './join-attempt.js';
+import { type CommandLine, Failure } from '@latchkey/runtime/failure';
+import type { AttemptResult } from './attempt-result.js';
 
 interface Attempted {
   /** What the node held when the attempt began. */

@@ -22,6 +22,7 @@ import {
 import { addressesOf, type Endpoint, formatEndpoint } from '@latchkey/runtime/net';
 import { CoapClient, type ExchangeOutcome, type Response } from '@latchkey/coap';
 import { type Log, monotonicNow } from '@latchkey/runtime/daemon';
+import type { AttemptResult, FailedExchange } from './attempt-result.js';
 import type { NodeMetrics } from './metrics.js';
 import type { NodeFile } from './node-file.js';
 import type { CumulativeUptime } from './cumulative-uptime.js';
@@ -43,21 +44,6 @@ const COAP_UNAUTHORIZED = '4.01';
 const RETRYABLE: ReadonlySet<string> = new Set(['4.29', '5.03', '5.04']);
 /** Any other refusal is believed the second time: the first may be anybody's, or the answer to an M5 that was damaged on its way. */
 const REFUSALS_RETRIED = 1;
-
-export type AttemptResult =
-  /** The key before and the key now by their fingerprints. */
-  | { readonly kind: 'joined'; readonly keyBefore: string; readonly key: string; readonly lifetime: number }
-  /** Four candidates are open and the oldest is too young to go. */
-  | { readonly kind: 'wait'; readonly forMs: number }
-  | { readonly kind: 'failed'; readonly step: 'M1' | 'M5'; readonly reason: FailedExchange };
-
-/** Why an exchange gave no message that opens. */
-type FailedExchange =
-  | { readonly kind: 'refused'; readonly code: string; readonly maxAge: number | undefined }
-  | { readonly kind: 'no answer' }
-  | { readonly kind: 'unreachable'; readonly code: string }
-  /** `foreign`: ID_c of an answer from a controller that the node was not installed for. */
-  | { readonly kind: 'undecryptable'; readonly answers: number; readonly foreign?: number | undefined };
 
 export interface AttemptOptions {
   readonly file: NodeFile;

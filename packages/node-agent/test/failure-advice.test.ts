@@ -3,7 +3,7 @@
 
 import { type NodeState, Secret } from '@latchkey/protocol';
 import { describe, expect, it } from 'vitest';
-import type { AttemptResult } from '../src/join-attempt.js';
+import type { AttemptResult } from '../src/attempt-result.js';
 import { describeFailure } from '../src/failure-advice.js';
 
 type Failed = Extract<AttemptResult, { kind: 'failed' }>;

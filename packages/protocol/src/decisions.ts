@@ -4,7 +4,8 @@ import type { LinkRefusal, Refusal } from './errors.js';
 import type { PendingProof } from './proof-queue.js';
 import { deriveKeyId } from './psk.js';
 import type { Secret } from './secret.js';
-import type { Phase, Transaction } from './transaction.js';
+import type { Transaction } from './open-transaction.js';
+import type { Phase } from './transaction.js';
 
 /** Two clocks in ms: `wallMs` goes into TS, `monotonicMs` never jumps and measures lives. */
 export interface Clocks {

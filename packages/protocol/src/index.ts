@@ -123,4 +123,4 @@ export {
   type ServerNodeRecord,
 } from './server.js';
 export type { Source } from './source.js';
-export type { Transaction } from './transaction.js';
+export type { Transaction } from './open-transaction.js';

@@ -10,7 +10,7 @@
 import { equalInConstantTime } from './octets.js';
 import type { Secret } from './secret.js';
 import type { Source } from './source.js';
-import type { Transaction, TransactionRecord } from './transaction.js';
+import type { Transaction } from './open-transaction.js';
 
 /** M7 under way at once, of all transactions together. */
 const MAX_RELAYS = 256;
@@ -32,9 +32,9 @@ export interface PendingProof {
 /** Which place an M5 takes: that of where M1 came from, one of the unproven, or that of its network. */
 type Place = 'origin' | 'unvalidated' | 'network';
 
-export class QueuedProof implements PendingProof {
-  readonly transaction: TransactionRecord;
-  readonly proofs: TransactionProofs;
+export class QueuedProof<T extends Transaction> implements PendingProof {
+  readonly transaction: T;
+  readonly proofs: TransactionProofs<T>;
   readonly m5: Uint8Array;
   readonly place: Place;
   /** Where it came from first. */
@@ -46,7 +46,7 @@ export class QueuedProof implements PendingProof {
   /** Under which that is sealed. */
   skCs: Secret | undefined;
 
-  constructor(fields: Pick<QueuedProof, 'transaction' | 'proofs' | 'm5' | 'place' | 'source' | 'receivedAt'>) {
+  constructor(fields: Pick<QueuedProof<T>, 'transaction' | 'proofs' | 'm5' | 'place' | 'source' | 'receivedAt'>) {
     this.transaction = fields.transaction;
     this.proofs = fields.proofs;
     this.m5 = fields.m5;
@@ -57,15 +57,15 @@ export class QueuedProof implements PendingProof {
 }
 
 /** What is known of the M5 of one transaction. */
-export class TransactionProofs {
-  readonly waiting: QueuedProof[] = [];
-  underWay: QueuedProof | undefined;
+export class TransactionProofs<T extends Transaction> {
+  readonly waiting: QueuedProof<T>[] = [];
+  underWay: QueuedProof<T> | undefined;
   #unvalidated = 0;
   #wrongFromOrigin = 0;
   readonly #wrong: Uint8Array[] = [];
 
   /** The M5 that these octets are a copy of. */
-  find(m5: Uint8Array): QueuedProof | undefined {
+  find(m5: Uint8Array): QueuedProof<T> | undefined {
     const { underWay } = this;
     if (underWay !== undefined && equalInConstantTime(underWay.m5, m5)) return underWay;
     return this.waiting.find((proof) => equalInConstantTime(proof.m5, m5));
@@ -75,7 +75,7 @@ export class TransactionProofs {
     return this.#wrong.some((wrong) => equalInConstantTime(wrong, m5));
   }
 
-  rememberWrong({ m5, place }: QueuedProof): void {
+  rememberWrong({ m5, place }: QueuedProof<T>): void {
     if (place === 'origin') this.#wrongFromOrigin += 1;
     this.#wrong.push(m5);
     if (this.#wrong.length > MAX_WRONG) this.#wrong.shift();
@@ -98,14 +98,14 @@ export class TransactionProofs {
   }
 }
 
-export class ProofQueue {
+export class ProofQueue<T extends Transaction> {
   /** Transactions with an M5 that waits and none under way, by the network whose turn that is, in the order of their turns. */
-  readonly #ready = new Map<string, TransactionProofs[]>();
-  readonly #underWay = new Set<QueuedProof>();
+  readonly #ready = new Map<string, TransactionProofs<T>[]>();
+  readonly #underWay = new Set<QueuedProof<T>>();
   #waiting = 0;
 
   /** Gives false at a bound. */
-  add(proof: QueuedProof): boolean {
+  add(proof: QueuedProof<T>): boolean {
     const { proofs, place } = proof;
     if (place === 'origin') proofs.waiting.unshift(proof);
     else {
@@ -118,7 +118,7 @@ export class ProofQueue {
   }
 
   /** The M5 whose turn it is, of which an M7 is under way from here on until `end`. */
-  next(): QueuedProof | undefined {
+  next(): QueuedProof<T> | undefined {
     while (this.#underWay.size < MAX_RELAYS) {
       const [turn] = this.#ready;
       if (turn === undefined) return undefined;
@@ -137,7 +137,7 @@ export class ProofQueue {
   }
 
   /** The M7 of that M5 is no longer under way. */
-  end(proof: QueuedProof): void {
+  end(proof: QueuedProof<T>): void {
     this.#underWay.delete(proof);
     proof.request = undefined;
     proof.skCs = undefined;
@@ -148,20 +148,20 @@ export class ProofQueue {
   }
 
   /** Nothing more of a transaction is relayed. Gives the M5 that waited. */
-  clear(proofs: TransactionProofs): readonly QueuedProof[] {
+  clear(proofs: TransactionProofs<T>): readonly QueuedProof<T>[] {
     const waiting = proofs.waiting.splice(0);
     for (const proof of waiting) this.#uncount(proof);
     return waiting;
   }
 
-  #makeReady(proofs: TransactionProofs): void {
+  #makeReady(proofs: TransactionProofs<T>): void {
     const network = proofs.waiting[0]?.source.prefix ?? '';
     const transactions = this.#ready.get(network);
     if (transactions === undefined) this.#ready.set(network, [proofs]);
     else transactions.push(proofs);
   }
 
-  #uncount({ place }: QueuedProof): void {
+  #uncount({ place }: QueuedProof<T>): void {
     if (place !== 'origin') this.#waiting -= 1;
   }
 }

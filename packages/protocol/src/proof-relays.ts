@@ -9,7 +9,7 @@ import type { TransactionRecord } from './transaction.js';
 import type { FailedProofLimiter } from './failed-proof-limiter.js';
 
 export class ProofRelays {
-  readonly #queue = new ProofQueue();
+  readonly #queue = new ProofQueue<TransactionRecord>();
   readonly #failedProofs: FailedProofLimiter;
   #settled: Settled[] = [];
 
@@ -20,7 +20,7 @@ export class ProofRelays {
   /** An M5 that cannot be checked here: it waits for its turn to be relayed, if there is a place for it. */
   queue(
     transaction: TransactionRecord,
-    proofs: TransactionProofs,
+    proofs: TransactionProofs<TransactionRecord>,
     octets: Uint8Array,
     source: Source,
     monotonicMs: number,
@@ -60,13 +60,13 @@ export class ProofRelays {
   }
 
   /** The auth-server has refused it: that counts against where it came from, but for where M1 came from, which is counted apart. */
-  rememberWrong(proof: QueuedProof): void {
+  rememberWrong(proof: QueuedProof<TransactionRecord>): void {
     proof.proofs.rememberWrong(proof);
     if (proof.place !== 'origin') this.#failedProofs.record(proof.source, proof.receivedAt, 'prefix');
   }
 
   /** Nothing more of that transaction is relayed: the decision on each M5 that waits. */
-  settle(proofs: TransactionProofs, decision: LinkDecision): void {
+  settle(proofs: TransactionProofs<TransactionRecord>, decision: LinkDecision): void {
     for (const proof of this.#queue.clear(proofs)) this.#settled.push({ proof, decision });
   }
 

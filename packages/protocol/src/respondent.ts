@@ -68,7 +68,8 @@ import { ProofRelays } from './proof-relays.js';
 import { deriveApplicationRoot, derivePsk } from './psk.js';
 import type { Secret } from './secret.js';
 import { limitKeyOf, type Source } from './source.js';
-import { type NodeTransactions, TransactionRecord, type Phase, type Transaction } from './transaction.js';
+import type { Transaction } from './open-transaction.js';
+import { type NodeTransactions, TransactionRecord, type Phase } from './transaction.js';
 import { FailedProofLimiter } from './failed-proof-limiter.js';
 
 const EMPTY: Uint8Array = new Uint8Array(0);
@@ -274,7 +275,7 @@ export class Respondent {
     if (m10 === undefined) return undefined;
     if (m10.idI !== transaction.idI) return { kind: 'ignored' };
     const m4 = encodeM4({ idC: this.#options.idC, tid: transaction.tid, c4: m10.c4 });
-    transaction.phase = { name: 'relaying', m4, proofs: new TransactionProofs() };
+    transaction.phase = { name: 'relaying', m4, proofs: new TransactionProofs<TransactionRecord>() };
     return { kind: 'answer', octets: m4 };
   }
 

@@ -2,6 +2,7 @@
 
 import type { ListNode } from './linked-list.js';
 import type { TransactionProofs } from './proof-queue.js';
+import type { Transaction } from './open-transaction.js';
 import type { Secret } from './secret.js';
 
 /** `skCs` is what `request` was sealed under, and its answer will be. */
@@ -18,21 +19,9 @@ export type Phase =
       readonly skCs: Secret;
     }
   /** The auth-server has sealed what M4 holds, so this controller is pass-through and cannot tell a right M5 from a wrong one. */
-  | { readonly name: 'relaying'; readonly m4: Uint8Array; readonly proofs: TransactionProofs }
+  | { readonly name: 'relaying'; readonly m4: Uint8Array; readonly proofs: TransactionProofs<TransactionRecord> }
   /** It is through. `slot` has its messages, which are all that is left of it. */
   | { readonly name: 'completed'; readonly slot: number; readonly node: ListNode<TransactionRecord> };
-
-/** One transaction {ID_i, TID, M1, RN_c, TS, source} and how far it is. */
-export interface Transaction {
-  readonly idI: number;
-  readonly tid: bigint;
-  readonly ts: bigint;
-  readonly m1: Uint8Array;
-  /** Whether its M1 came with a proof of its source address. */
-  readonly addressValidated: boolean;
-  /** Sent with each request to an auth-server: M2 while asking, M7 while committing or relaying. */
-  readonly request: Uint8Array | undefined;
-}
 
 export class TransactionRecord implements Transaction {
   readonly idI: number;

@@ -26,7 +26,7 @@ import type { Clocks, LinkDecision, M5Decision, Relay, RespondentBounds } from '
 import { Respondent } from '../src/respondent.js';
 import { Secret } from '../src/secret.js';
 import type { Source } from '../src/source.js';
-import type { Transaction } from '../src/transaction.js';
+import type { Transaction } from '../src/open-transaction.js';
 import { hex, octets, secret, seededRandomBytes } from './fixtures.js';
 import passThrough from './vectors/pass-through.json' with { type: 'json' };
 

@@ -22,7 +22,7 @@ import {
 import { deriveApplicationRoot, deriveKeyId, derivePsk } from '../src/psk.js';
 import type { LinkDecision, M5Decision, Clocks, RespondentBounds } from '../src/decisions.js';
 import { Respondent } from '../src/respondent.js';
-import type { Transaction } from '../src/transaction.js';
+import type { Transaction } from '../src/open-transaction.js';
 import { Secret } from '../src/secret.js';
 import type { Source } from '../src/source.js';
 import { seededRandomBytes, flipped, hex, secret } from './fixtures.js';

@@ -18,7 +18,7 @@ import {
   sealAnswer,
   isWithinTimeWindow,
 } from '../src/server.js';
-import type { Transaction } from '../src/transaction.js';
+import type { Transaction } from '../src/open-transaction.js';
 import { seededRandomBytes, flipped, hex, secret } from './fixtures.js';
 
 export const CONTROLLERS = [1, 2] as const;

@@ -1,6 +1,6 @@
 /** The registry of nodes, controllers and orders. */
 
-export { ActivityLog, type ControllerActivity, type NodeActivity } from './lmdb/activity-log.js';
+export { ActivityLog } from './lmdb/activity-log.js';
 export { type AuditAction, type AuditEntry, type AuditEvent, type AuditLog, formatHead, parseHead } from './lmdb/audit-log.js';
 export { backup, restore } from './lmdb/backup.js';
 export { identityCipher, initialKeyId, initialKeyIdentifier, initialKeyIdKey } from './lmdb/initial-key-id.js';
@@ -10,10 +10,12 @@ export type { RecentInitialKeys } from './lmdb/recent-initial-keys.js';
 export { notFound, requireRegistry } from './lmdb/registry-failures.js';
 export { RowCache } from './lmdb/row-cache.js';
 export {
+  type ControllerActivity,
   type ControllerInfo,
   type ControllerRecord,
   type ControllerRow,
   InitialKeyInfo,
+  type NodeActivity,
   type NodeInfo,
   type NodeRow,
   type OrderRecord,

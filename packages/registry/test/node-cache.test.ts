@@ -2,7 +2,8 @@
 
 import { describe, expect, it } from 'vitest';
 import { setKeyLifetime } from '@latchkey/operations';
-import { NodeCache, type UnsealedRow } from '../src/lmdb/node-cache.js';
+import { NodeCache } from '../src/lmdb/node-cache.js';
+import type { UnsealedRow } from '../src/lmdb/rows.js';
 import type { NodeRow } from '../src/lmdb/rows.js';
 import { addNodes, commitTo, newNode, newRegistry, newSecret } from '@latchkey/test-support/registry-fixtures';
 

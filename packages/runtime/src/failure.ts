@@ -1,6 +1,7 @@
 /** What a person is told when something cannot be done: what happened, what to do, and the exit code. */
 
-import type { CommandLine } from './cli/advice.js';
+/** Words of a command line, the program first. A word `|` pipes one command into the next. */
+export type CommandLine = readonly string[];
 
 /** Exit codes of every command. */
 export const EXIT = { ok: 0, failed: 1, usage: 2 } as const;

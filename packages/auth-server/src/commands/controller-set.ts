@@ -1,7 +1,7 @@
 import { formatId } from '@latchkey/protocol';
-import { commandToRun, type CommandLine, peerArgument, STATE_FOLDERS, withExamples } from '@latchkey/runtime/cli';
+import { commandToRun, peerArgument, STATE_FOLDERS, withExamples } from '@latchkey/runtime/cli';
 import { type Endpoint, formatEndpoint } from '@latchkey/runtime/net';
-import { UsageFailure } from '@latchkey/runtime/failure';
+import { type CommandLine, UsageFailure } from '@latchkey/runtime/failure';
 import { Command, Option } from 'commander';
 import { formatEndpoints, setController } from '@latchkey/operations';
 import { type Registry, notFound, type ControllerInfo, toControllerInfo } from '@latchkey/registry';

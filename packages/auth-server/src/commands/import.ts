@@ -1,6 +1,6 @@
-import { type CommandLine, formatTable, withExamples } from '@latchkey/runtime/cli';
+import { formatTable, withExamples } from '@latchkey/runtime/cli';
 import { MANIFEST_HELP } from '@latchkey/provisioning';
-import { UsageFailure } from '@latchkey/runtime/failure';
+import { type CommandLine, UsageFailure } from '@latchkey/runtime/failure';
 import { Command } from 'commander';
 import {
   DEFAULT_GRACE,

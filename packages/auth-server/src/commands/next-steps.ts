@@ -2,8 +2,9 @@
  * What a diagnosis says to do, as steps for a person: where, what, and the command line to paste.
  */
 
+import type { CommandLine } from '@latchkey/runtime/failure';
 import { existsSync } from 'node:fs';
-import { type CommandLine, commandToRun, STATE_FOLDERS } from '@latchkey/runtime/cli';
+import { commandToRun, STATE_FOLDERS } from '@latchkey/runtime/cli';
 import { formatDuration } from '@latchkey/runtime/config';
 import type { Command } from 'commander';
 import type { Action } from '@latchkey/operations';

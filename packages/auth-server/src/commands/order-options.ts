@@ -1,16 +1,9 @@
 /** What commands about orders share: which order, and on which terms. */
 
-import {
-  type CommandLine,
-  endTimeArgument,
-  type GivenTime,
-  integerArgument,
-  startTimeArgument,
-  TIME_HELP,
-} from '@latchkey/runtime/cli';
+import { endTimeArgument, type GivenTime, integerArgument, startTimeArgument, TIME_HELP } from '@latchkey/runtime/cli';
 import { DEVICE_KEYS_HELP } from '@latchkey/provisioning';
 import { formatDuration, parseDuration } from '@latchkey/runtime/config';
-import { UsageFailure } from '@latchkey/runtime/failure';
+import { type CommandLine, UsageFailure } from '@latchkey/runtime/failure';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { DEFAULT_GRACE } from '@latchkey/operations';
 import { registryOptions } from './registry-command.js';

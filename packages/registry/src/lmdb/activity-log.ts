@@ -11,7 +11,7 @@ import type { LinkRefusal } from '@latchkey/protocol';
 import { Failure } from '@latchkey/runtime/failure';
 import type { Log } from '@latchkey/runtime/daemon';
 import { countEntries, writeFailure } from '@latchkey/lmdb';
-import { addSeenBy } from './rows.js';
+import { addSeenBy, type EventRun, type RejectionRun, type NodeActivity, type ControllerActivity } from './rows.js';
 import type { Tables } from './tables.js';
 
 /** From what is seen to its being written, in ms: a node that joins meanwhile was not seen waiting. */
@@ -21,39 +21,6 @@ const WRITE_INTERVAL_MS = 1_000;
 /** Nodes and controllers of which something is to be written; at the bound the rest is not noted. */
 const MAX_PENDING = 4_096;
 const MAX_UNKNOWN_NODES = 1_024;
-
-/** A run of like events, with no event between them that ends it. Times are ms since the epoch. */
-interface EventRun {
-  since: number;
-  at: number;
-  count: number;
-}
-
-interface RejectionRun extends EventRun {
-  refusal: LinkRefusal;
-  /** ID_c of who asked. */
-  by: number;
-  /** For `clock`: TS minus the server's clock, ms. */
-  skew?: number;
-}
-
-export interface NodeActivity {
-  /** Its key was given out for an M2; since the node last proved itself. */
-  keyRequested?: (EventRun & { by: number }) | undefined;
-  rejected?: RejectionRun | undefined;
-}
-
-export interface ControllerActivity {
-  /** A request of its opened. */
-  lastSeen?: EventRun | undefined;
-  /** Requests under its ID do not open. */
-  authenticationFailed?: EventRun | undefined;
-  /**
-   * Requests whose TS is too far off, all to the same side; until one is in time. `skew`: TS minus
-   * the server's clock, ms.
-   */
-  clockSkew?: (EventRun & { skew: number }) | undefined;
-}
 
 /**
  * A row that is being gathered, with the runs of the stored row that have ended since that was

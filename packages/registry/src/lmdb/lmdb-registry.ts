@@ -47,7 +47,7 @@ import {
   wipeKeys,
   holdsKey,
 } from './rows.js';
-import type { ControllerActivity, NodeActivity } from './activity-log.js';
+import type { ControllerActivity, NodeActivity } from './rows.js';
 import { STORE_FOLDER, Tables } from './tables.js';
 
 /** Version of what is in the tables. */

@@ -3,21 +3,13 @@
  * What is kept is good as long as the store has the same octets for the node. Nothing depends on it: a replica that never saw the M2 opens the row.
  */
 
-import type { Secret } from '@latchkey/protocol';
 import { BoxedMap } from '@latchkey/runtime/daemon';
-import type { NodeRow } from './rows.js';
+import type { UnsealedRow } from './rows.js';
 
 /** At the bound the oldest goes. */
 const MAX_ENTRIES = 1_024;
 /** An M7 that comes later than this after its M2 is one of a slow node, in ms. */
 const TTL_MS = 5_000;
-
-/** A node's row as it stands in the store, decoded, and its key. */
-export interface UnsealedRow {
-  readonly octets: Buffer;
-  readonly row: NodeRow;
-  readonly key: Secret;
-}
 
 interface CacheEntry extends UnsealedRow {
   readonly cachedAt: number;

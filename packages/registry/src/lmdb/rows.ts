@@ -1,7 +1,6 @@
 /** What the registry's tables hold, and what is made of a row for those who ask. */
 
-import type { UnsealedRow } from './node-cache.js';
-import type { Commit, ServerNodeRecord, Secret } from '@latchkey/protocol';
+import type { Commit, LinkRefusal, ServerNodeRecord, Secret } from '@latchkey/protocol';
 import type { Endpoint } from '@latchkey/runtime/net';
 import { type Keyring, KEY_KIND } from '@latchkey/keyring';
 
@@ -253,4 +252,44 @@ export function holdsKey(keyring: Keyring, idI: number, row: NodeRow, key: Secre
   const equal = stored.equals(key);
   stored.wipe();
   return equal;
+}
+
+/** A node's row as it stands in the store, decoded, and its key. */
+export interface UnsealedRow {
+  readonly octets: Buffer;
+  readonly row: NodeRow;
+  readonly key: Secret;
+}
+
+/** A run of like events, with no event between them that ends it. Times are ms since the epoch. */
+export interface EventRun {
+  since: number;
+  at: number;
+  count: number;
+}
+
+export interface RejectionRun extends EventRun {
+  refusal: LinkRefusal;
+  /** ID_c of who asked. */
+  by: number;
+  /** For `clock`: TS minus the server's clock, ms. */
+  skew?: number;
+}
+
+export interface NodeActivity {
+  /** Its key was given out for an M2; since the node last proved itself. */
+  keyRequested?: (EventRun & { by: number }) | undefined;
+  rejected?: RejectionRun | undefined;
+}
+
+export interface ControllerActivity {
+  /** A request of its opened. */
+  lastSeen?: EventRun | undefined;
+  /** Requests under its ID do not open. */
+  authenticationFailed?: EventRun | undefined;
+  /**
+   * Requests whose TS is too far off, all to the same side; until one is in time. `skew`: TS minus
+   * the server's clock, ms.
+   */
+  clockSkew?: (EventRun & { skew: number }) | undefined;
 }

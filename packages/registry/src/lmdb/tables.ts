@@ -12,7 +12,7 @@ import { AuditLog, type AuditEvent } from './audit-log.js';
 import { RowCache } from './row-cache.js';
 import { RecentInitialKeys } from './recent-initial-keys.js';
 import { type ControllerRow, manufacturerOf, type RetiredInitialKeyRow, type NodeRow, type OrderRow } from './rows.js';
-import type { ControllerActivity, NodeActivity } from './activity-log.js';
+import type { ControllerActivity, NodeActivity } from './rows.js';
 
 /** Folder of the store inside the registry's folder. */
 export const STORE_FOLDER = 'registry';

@@ -4,10 +4,7 @@
  */
 
 import type { Command, Option } from 'commander';
-import type { Failure } from '../failure.js';
-
-/** Words of a command line, the program first. A word `|` pipes one command into the next. */
-export type CommandLine = readonly string[];
+import type { CommandLine, Failure } from '../failure.js';
 
 /**
  * Where packages and images keep the state of a daemon: for advice about a machine other than this

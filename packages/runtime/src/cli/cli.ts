@@ -3,10 +3,10 @@
 import { readFileSync } from 'node:fs';
 import { formatId, parseId } from '@latchkey/protocol';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { type CommandLine, formatCommandLine, withPlaceOptions } from './advice.js';
+import { formatCommandLine, withPlaceOptions } from './advice.js';
 import { describeListen, explainPeerSyntax, type Endpoint, parseEndpoint, parsePeerEndpoint } from '../net/endpoint.js';
 import { exitNow } from '../daemon/exit-now.js';
-import { EXIT, Failure, systemFailure } from '../failure.js';
+import { type CommandLine, EXIT, Failure, systemFailure } from '../failure.js';
 import { LOG_LEVELS } from '../daemon/log.js';
 
 /** A program named `latchkey-...` with its version from the package beside it. */

@@ -2,7 +2,6 @@
 
 export {
   adviceInOneLine,
-  type CommandLine,
   decryptInto,
   formatCommandLine,
   repeatInAdvice,
