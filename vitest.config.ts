@@ -1,7 +1,8 @@
 import { defineConfig } from 'vitest/config';
 
-// A test file belongs to one project. Its name decides, so that it can move to another package: a name in none of these lists is a
-// unit test. packages/tools/testbed/test/test-projects.test.ts checks that each file is in exactly one project, and each name in use.
+// A test file belongs to one project. Its name decides, so that it can move to another package: a
+// name in none of these lists is a unit test. packages/tools/testbed/test/test-projects.test.ts
+// checks that each file is in exactly one project, and each name in use.
 
 /** Tests of stores, files and locks on a real disk: LMDB, kill -9, disk faults. */
 export const STORAGE: readonly string[] = [
@@ -28,7 +29,10 @@ export const STORAGE: readonly string[] = [
   'open-lock',
 ];
 
-/** Tests with real processes, or with seconds of network time, in addition to all tests of the testbed. */
+/**
+ * Tests with real processes, or with seconds of network time, in addition to all tests of the
+ * testbed.
+ */
 export const SYSTEM: readonly string[] = [
   'cli',
   'controller',

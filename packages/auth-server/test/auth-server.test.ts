@@ -1,4 +1,5 @@
-// Proves the auth-server whole, on a real registry: what it answers to M2 and M7, in which order it refuses, and that no key is logged.
+// Proves the auth-server whole, on a real registry: what it answers to M2 and M7, in which order it
+// refuses, and that no key is logged.
 
 import { encodeM1, type ServerNodeRecord, type Clocks, type Secret } from '@latchkey/protocol';
 import { randomBytes } from 'node:crypto';

@@ -1,5 +1,5 @@
-// Proves that what is kept of a controller is what the registry has now, that replaced keys are wiped once unused, and that it has a bound; and that
-// nobody else leaves its keys open.
+// Proves that what is kept of a controller is what the registry has now, that replaced keys are
+// wiped once unused, and that it has a bound; and that nobody else leaves its keys open.
 
 import type { Secret } from '@latchkey/protocol';
 import { describe, expect, it } from 'vitest';

@@ -1,4 +1,5 @@
-// Proves that each command of the administrator tells how it is used, takes no key as an argument, and is wrong in words.
+// Proves that each command of the administrator tells how it is used, takes no key as an argument,
+// and is wrong in words.
 
 import { endTimeArgument, startTimeArgument } from '@latchkey/runtime/cli';
 import { Command } from 'commander';

@@ -1,4 +1,5 @@
-// Proves that systemd and OpenWrt start the auth-server where a registry lies under another name, so that its log says what to do.
+// Proves that systemd and OpenWrt start the auth-server where a registry lies under another name,
+// so that its log says what to do.
 
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';

@@ -1,4 +1,5 @@
-// Proves that the printed code is what an installation takes, that a sheet shows no key but in its codes, and that it loads and runs nothing.
+// Proves that the printed code is what an installation takes, that a sheet shows no key but in its
+// codes, and that it loads and runs nothing.
 
 import { Secret } from '@latchkey/protocol';
 import { type ManifestLine, parseLabel } from '@latchkey/provisioning';
@@ -17,7 +18,9 @@ function sheet(lines: Iterable<ManifestLine>, order: SheetHeader = ORDER): strin
   return [...labelSheet(lines, order)].join('');
 }
 
-/** The page's codes as a scanner reads them: each path drawn with 4 pixels a module, then decoded. */
+/**
+ * The page's codes as a scanner reads them: each path drawn with 4 pixels a module, then decoded.
+ */
 function scan(page: string): string[] {
   return [...page.matchAll(/viewBox="0 0 (\d+) \1"><path d="([^"]+)"/g)].map(([, size = '', path = '']) => {
     const width = Number(size) * 4;

@@ -1,4 +1,5 @@
-// Proves that each step is a command that there is, with options that it takes, and that files it writes have names that are free.
+// Proves that each step is a command that there is, with options that it takes, and that files it
+// writes have names that are free.
 
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

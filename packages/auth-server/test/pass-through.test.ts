@@ -1,5 +1,6 @@
-// Proves what the auth-server does for a pass-through controller on a real registry: no K_i leaves it, the mode is read with the key and
-// compared in the commit, and TK outlives a master key but not a restore.
+// Proves what the auth-server does for a pass-through controller on a real registry: no K_i leaves
+// it, the mode is read with the key and compared in the commit, and TK outlives a master key but
+// not a restore.
 
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
@@ -107,7 +108,9 @@ class Relayed {
     return sealM7({ ...this.#header, nonce: randomBytes(13) }, body, SK_CS);
   }
 
-  /** `M3`, `M10`, or the reason. The node takes what it gets, under `held`, and has its M5 ready. */
+  /**
+   * `M3`, `M10`, or the reason. The node takes what it gets, under `held`, and has its M5 ready.
+   */
   async begin(held: Secret = key): Promise<string> {
     const { m2 } = this;
     const { payload } = await server.answer(m2);

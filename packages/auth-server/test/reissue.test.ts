@@ -1,5 +1,6 @@
-// Proves that no M7 from before an administrator gave a node an initial key again puts the key back that it proved then: by any of the ways to
-// give one again, however the clocks step, and also for a commit under way. And that nobody else has to wait.
+// Proves that no M7 from before an administrator gave a node an initial key again puts the key back
+// that it proved then: by any of the ways to give one again, however the clocks step, and also for
+// a commit under way. And that nobody else has to wait.
 
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
@@ -96,7 +97,9 @@ function holdsIk(): boolean {
   return registry.node(ID_I)?.key.equals(ik) === true;
 }
 
-/** From now on, when `ik` was given again, nothing from before counts, and a join waits for 35 s. */
+/**
+ * From now on, when `ik` was given again, nothing from before counts, and a join waits for 35 s.
+ */
 async function expectHeldOff(before: Exchange): Promise<void> {
   expect(await ask(before, 'm7')).toBe('reason 8, Max-Age 35');
   expect(await ask(exchange(), 'm2')).toBe('reason 8, Max-Age 35');

@@ -1,4 +1,5 @@
-// Proves that no read of the store stays open, which would make its file grow: not of a list that waits for its reader, nor of a process that was killed.
+// Proves that no read of the store stays open, which would make its file grow: not of a list that
+// waits for its reader, nor of a process that was killed.
 
 import { randomBytes } from 'node:crypto';
 import { expect, it, onTestFinished, vi } from 'vitest';

@@ -1,7 +1,8 @@
 /**
- * A CoAP client towards one peer, behind the guard. `coap` encodes and retransmits; everything it cannot be left with is here:
- * the peer's address (a connected socket: the kernel drops what comes from elsewhere), a deadline for each request, and answers
- * that do not open, which must not end an exchange that a right answer could still reach.
+ * A CoAP client towards one peer, behind the guard. `coap` encodes and retransmits; everything it
+ * cannot be left with is here: the peer's address (a connected socket: the kernel drops what comes
+ * from elsewhere), a deadline for each request, and answers that do not open, which must not end an
+ * exchange that a right answer could still reach.
  */
 
 import type { RemoteInfo } from 'node:dgram';
@@ -30,11 +31,17 @@ export interface Response {
 /** How an exchange ended. */
 export type ExchangeOutcome<T> =
   | { readonly kind: 'answered'; readonly value: T }
-  /** Nothing that counts came in time; `ignored` answers did not count, the last of them with `lastCode`. */
+  /**
+   * Nothing that counts came in time; `ignored` answers did not count, the last of them with
+   * `lastCode`.
+   */
   | { readonly kind: 'timeout'; readonly ignored: number; readonly lastCode: string | undefined }
   /** More answers that do not count than the caller wants to look at. */
   | { readonly kind: 'too-many-invalid'; readonly ignored: number }
-  /** The network or the peer's machine says that nobody is there (`ECONNREFUSED`, `EHOSTUNREACH`, ...). */
+  /**
+   * The network or the peer's machine says that nobody is there (`ECONNREFUSED`, `EHOSTUNREACH`,
+   * ...).
+   */
   | { readonly kind: 'unreachable'; readonly code: string }
   /** The bound on requests in flight is reached. */
   | { readonly kind: 'busy' };
@@ -46,9 +53,15 @@ export interface ExchangeOptions<T> {
   readonly echo?: Buffer | undefined;
   /** Answers that do not count that are passed over; one more ends the exchange. */
   readonly maxIgnored: number;
-  /** How long to go on listening once something came that is no answer, an empty ACK too: the network works, so one would not be long, in ms. */
+  /**
+   * How long to go on listening once something came that is no answer, an empty ACK too: the
+   * network works, so one would not be long, in ms.
+   */
   readonly graceMs?: number;
-  /** Ends the exchange as timed out `afterMs` from its start, unless `isAlive` then says that the way to the peer works. */
+  /**
+   * Ends the exchange as timed out `afterMs` from its start, unless `isAlive` then says that the
+   * way to the peer works.
+   */
   readonly unlessAlive?: { readonly afterMs: number; readonly isAlive: () => boolean } | undefined;
   /** What an answer is worth; `undefined`: it does not count, keep listening. */
   readonly accept: (response: Response) => T | undefined;
@@ -103,7 +116,10 @@ export class CoapClient {
   readonly #socket: ConnectedSocket;
   readonly #agent: Agent;
   readonly #inFlight = new BoxedMap<string, InFlight>();
-  /** Message IDs and tokens of confirmable responses, so that a copy is acknowledged again and not looked at (RFC 7252 section 4.2). */
+  /**
+   * Message IDs and tokens of confirmable responses, so that a copy is acknowledged again and not
+   * looked at (RFC 7252 section 4.2).
+   */
   readonly #acknowledged: string[] = [];
   /** Pings without an answer, by message ID. */
   readonly #pings = new Map<number, AbortController>();
@@ -123,7 +139,10 @@ export class CoapClient {
     this.#agent.on('error', () => undefined);
   }
 
-  /** Connects to the first of the peer's addresses that has a route. Throws a Failure if the name is unknown or none has one. */
+  /**
+   * Connects to the first of the peer's addresses that has a route. Throws a Failure if the name is
+   * unknown or none has one.
+   */
   static async connect(options: CoapClientOptions): Promise<CoapClient> {
     let failure: unknown;
     for (const address of options.addresses ?? (await addressesOf(options.peer))) {
@@ -220,7 +239,8 @@ export class CoapClient {
   }
 
   /**
-   * Whether the peer answers a CoAP ping (RFC 7252 section 4.3), an empty confirmable message, by a Reset.
+   * Whether the peer answers a CoAP ping (RFC 7252 section 4.3), an empty confirmable message, by a
+   * Reset.
    *
    * @param waits a copy of the ping goes out for each, and is waited for so long, in ms
    */
@@ -284,7 +304,10 @@ export class CoapClient {
     return datagram.code === 0 ? this.#filterEmpty(datagram, octets) : this.#filterResponse(datagram, verdict.octets, source);
   }
 
-  /** An empty ACK stops retransmission; a Reset is an unauthenticated refusal, and counts as the network's. */
+  /**
+   * An empty ACK stops retransmission; a Reset is an unauthenticated refusal, and counts as the
+   * network's.
+   */
   #filterEmpty({ type, messageId }: Datagram, octets: Buffer): Buffer | undefined {
     const entry = [...this.#inFlight.values()].find((candidate) => candidate.messageId === messageId);
     if (entry === undefined) {
@@ -320,7 +343,8 @@ export class CoapClient {
     });
     if (!finished) return type === MESSAGE_TYPE.CON ? this.#sendEmpty(MESSAGE_TYPE.ACK, messageId) : undefined;
     if (type !== MESSAGE_TYPE.ACK) {
-      // `coap` forgets a request by its message ID only when an ACK bears it: hand it the ACK that a separate response implies.
+      // `coap` forgets a request by its message ID only when an ACK bears it: hand it the ACK that
+      // a separate response implies.
       this.#socket.deliver(emptyMessage(MESSAGE_TYPE.ACK, entry.messageId), source);
     }
     return octets;
@@ -330,19 +354,28 @@ export class CoapClient {
     this.#socket.send(emptyMessage(type, messageId), () => undefined);
   }
 
-  /** `coap` stops listening to a request it aborts, and a send that fails after that would be an error nobody handles. */
+  /**
+   * `coap` stops listening to a request it aborts, and a send that fails after that would be an
+   * error nobody handles.
+   */
   #abort(request: OutgoingMessage): void {
     this.#agent.abort(request);
     request.sender.on('error', () => undefined);
   }
 
-  /** ICMP errors of a connected socket come without saying which request they are about: they are about all. */
+  /**
+   * ICMP errors of a connected socket come without saying which request they are about: they are
+   * about all.
+   */
   #socketError(error: Error): void {
     for (const { fail } of this.#inFlight.values()) fail(systemCode(error) ?? error.message);
   }
 }
 
-/** The first retransmission comes at one of 20 times (RFC 7252 section 4.2), not of 1,000: timers of one duration share a list in Node.js. */
+/**
+ * The first retransmission comes at one of 20 times (RFC 7252 section 4.2), not of 1,000: timers of
+ * one duration share a list in Node.js.
+ */
 function roundTimeout({ sender }: OutgoingMessage): void {
   sender._currentTime = Math.ceil(sender._currentTime / TIMEOUT_GRAIN_MS) * TIMEOUT_GRAIN_MS;
 }

@@ -8,7 +8,8 @@
  *   |  Options (delta 4 bits, length 4 bits, extensions, value) ...
  *   |1 1 1 1 1 1 1 1|  Payload (1 octet or more) ...
  *
- * What does not follow this to the letter is no datagram here, so that it never reaches the library behind the guard.
+ * What does not follow this to the letter is no datagram here, so that it never reaches the library
+ * behind the guard.
  */
 
 export const MESSAGE_TYPE = { CON: 0, NON: 1, ACK: 2, RST: 3 } as const;
@@ -120,7 +121,10 @@ function extension(value: number): readonly [nibble: number, more: readonly numb
   return [14, [(value - 269) >> 8, (value - 269) & 0xff]];
 }
 
-/** A message without token, options and payload: an empty ACK, a Reset (RFC 7252 section 4.2), or as CON a ping (4.3). */
+/**
+ * A message without token, options and payload: an empty ACK, a Reset (RFC 7252 section 4.2), or as
+ * CON a ping (4.3).
+ */
 export function emptyMessage(type: Exclude<(typeof MESSAGE_TYPE)[keyof typeof MESSAGE_TYPE], 1>, messageId: number): Buffer {
   return formatDatagram({ type, code: 0, messageId, token: EMPTY, options: [], payload: EMPTY });
 }

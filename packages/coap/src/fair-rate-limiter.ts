@@ -1,11 +1,12 @@
 /**
- * Who gets served when more is asked than can be: while it lasts, every source waits the same time between two requests that are
- * served, just long enough that all together come to so many a second. A source that asks seldom is served whoever else asks how often, one that
- * asks alone gets all there is. What nobody asked for is saved, a second's worth at most: nodes that all begin at once, some behind one address, are
- * no flood.
+ * Who gets served when more is asked than can be: while it lasts, every source waits the same time
+ * between two requests that are served, just long enough that all together come to so many a
+ * second. A source that asks seldom is served whoever else asks how often, one that asks alone gets
+ * all there is. What nobody asked for is saved, a second's worth at most: nodes that all begin at
+ * once, some behind one address, are no flood.
  *
- * When a source was last served stands in tables of fixed size, in two places that depend on a secret: a source that shares one of
- * them with a busy one has the other.
+ * When a source was last served stands in tables of fixed size, in two places that depend on a
+ * secret: a source that shares one of them with a busy one has the other.
  */
 
 import { randomInt } from 'node:crypto';
@@ -13,11 +14,17 @@ import { randomInt } from 'node:crypto';
 const TABLE_SIZE = 2 ** 17;
 /** How often the wait is fitted to what is asked, in ms. */
 const WINDOW_MS = 50;
-/** How much of what is missing or too much it makes up for in one step; all of it at once would overshoot. */
+/**
+ * How much of what is missing or too much it makes up for in one step; all of it at once would
+ * overshoot.
+ */
 const ADJUSTMENT_EXPONENT = 0.25;
 /** Where far too many are served it doubles: up from the least to seconds takes less than one. */
 const OVERLOAD_FACTOR = 3;
-/** A sudden flood is faster than the steps: more than so many times what is meant, and what was saved, are not served in one window. */
+/**
+ * A sudden flood is faster than the steps: more than so many times what is meant, and what was
+ * saved, are not served in one window.
+ */
 const BURST_FACTOR = 4;
 const MAX_WAIT_MS = 10_000;
 
@@ -82,7 +89,10 @@ class Table {
     this.#allowedAt[this.#slotOf(source)] = monotonicMs;
   }
 
-  /** FNV-1a over the text, from a secret start. Who can forge sources need not find two that collide. */
+  /**
+   * FNV-1a over the text, from a secret start. Who can forge sources need not find two that
+   * collide.
+   */
   #slotOf(source: string): number {
     let value = this.#salt;
     for (let i = 0; i < source.length; i++) value = Math.imul(value ^ source.charCodeAt(i), 0x01000193);

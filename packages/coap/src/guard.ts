@@ -1,6 +1,7 @@
 /**
- * The guard in front of `coap`: what reaches that library is a small, well-formed message without blocks, observation or
- * anything else it was seen to fall over (docs/decisions/0003). A verdict is a pure function of the datagram.
+ * The guard in front of `coap`: what reaches that library is a small, well-formed message without
+ * blocks, observation or anything else it was seen to fall over (docs/decisions/0003). A verdict is
+ * a pure function of the datagram.
  */
 
 import {
@@ -14,7 +15,10 @@ import {
   parseDatagram,
 } from './datagram.js';
 
-/** The largest datagram that is looked at, in octets: M7 with its options is 140, a query a little more. */
+/**
+ * The largest datagram that is looked at, in octets: M7 with its options is 140, a query a little
+ * more.
+ */
 export const MAX_DATAGRAM = 512;
 
 /** Why a datagram was dropped: names for counters. */
@@ -98,7 +102,10 @@ function parseStrictly(octets: Buffer, sourcePort: number): Datagram | Extract<V
   return parseDatagram(octets) ?? drop('not CoAP');
 }
 
-/** The options to pass on, or `undefined` where a critical one is not understood (RFC 7252 section 5.4.1). */
+/**
+ * The options to pass on, or `undefined` where a critical one is not understood (RFC 7252 section
+ * 5.4.1).
+ */
 function stripOptions(datagram: Datagram, rules: Readonly<Record<number, OptionRule>>): readonly Option[] | undefined {
   const passed: Option[] = [];
   let previousNumber: number | undefined;
@@ -124,7 +131,10 @@ function pass(octets: Buffer, datagram: Datagram, options: readonly Option[]): V
   return { kind: 'pass', octets: formatDatagram(stripped), datagram: stripped };
 }
 
-/** An error with nothing in it: piggybacked for a CON; for a NON the request is rejected in silence (RFC 7252 section 4.3). */
+/**
+ * An error with nothing in it: piggybacked for a CON; for a NON the request is rejected in silence
+ * (RFC 7252 section 4.3).
+ */
 function reject(datagram: Datagram, code: string, cause: DropCause): Verdict {
   if (datagram.type !== MESSAGE_TYPE.CON) return drop(cause);
   const { messageId, token } = datagram;

@@ -1,4 +1,7 @@
-/** What CoAP endpoints count as they work. One of these may be shared by several sockets of a daemon. */
+/**
+ * What CoAP endpoints count as they work. One of these may be shared by several sockets of a
+ * daemon.
+ */
 
 import { samples, type Metric, LabelledCounter } from '@latchkey/runtime/telemetry';
 import { DROP_CAUSES, type DropCause } from './guard.js';

@@ -29,8 +29,9 @@ interface Listener {
 type Listen<L> = (address: Address, port: number) => Promise<L>;
 
 /**
- * Returns the addresses that `place` stands for: of a name all, of `[::]` all of the machine. IPv4 has a socket of its own there:
- * whether a socket of IPv6 receives it too is a default of the system, net.ipv6.bindv6only.
+ * Returns the addresses that `place` stands for: of a name all, of `[::]` all of the machine. IPv4
+ * has a socket of its own there: whether a socket of IPv6 receives it too is a default of the
+ * system, net.ipv6.bindv6only.
  */
 export async function addressesAt(place: Endpoint): Promise<Addresses> {
   const addresses = await addressesOf(place);
@@ -38,8 +39,9 @@ export async function addressesAt(place: Endpoint): Promise<Addresses> {
 }
 
 /**
- * Listens on each address that `place` stands for, on one port, which the system chooses if none is named. Where the machine does not
- * have all of the addresses, one is enough. Throws a Failure if none can be had, or one is taken.
+ * Listens on each address that `place` stands for, on one port, which the system chooses if none is
+ * named. Where the machine does not have all of the addresses, one is enough. Throws a Failure if
+ * none can be had, or one is taken.
  */
 export async function listenAt<L extends Listener>(place: Endpoint, listen: Listen<L>): Promise<L[]> {
   const addresses = await addressesAt(place);

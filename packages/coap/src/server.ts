@@ -1,4 +1,7 @@
-/** A CoAP server on a socket of its own, behind the guard: no datagram ends it, stalls it or makes it remember too much. */
+/**
+ * A CoAP server on a socket of its own, behind the guard: no datagram ends it, stalls it or makes
+ * it remember too much.
+ */
 
 import { createServer, type IncomingMessage, type OutgoingMessage, type Server, updateTiming } from 'coap';
 import type { RemoteInfo } from 'node:dgram';
@@ -33,29 +36,38 @@ const OCTET_STREAM = 42;
 const METHOD = { GET: 1, POST: 2 } as const;
 const EMPTY = Buffer.alloc(0);
 
-/** Requests being worked on at once. Beyond that a request is answered 5.03. Each takes some 4 KB, most of it in `coap`, and what its handler keeps. */
+/**
+ * Requests being worked on at once. Beyond that a request is answered 5.03. Each takes some 4 KB,
+ * most of it in `coap`, and what its handler keeps.
+ */
 const MAX_IN_FLIGHT = 4_096;
 const OVERLOAD_MAX_AGE = 10;
 
 /**
- * For `coap`'s cache of answers, in octets: too few for any answer, so that none is stored. `coap` throws at 0. An answer in the cache
- * would keep its request, and all that hangs on it, past a garbage collection. A copy of a request that was answered runs the handler
- * again: answers are idempotent.
+ * For `coap`'s cache of answers, in octets: too few for any answer, so that none is stored. `coap`
+ * throws at 0. An answer in the cache would keep its request, and all that hangs on it, past a
+ * garbage collection. A copy of a request that was answered runs the handler again: answers are
+ * idempotent.
  */
 const RESPONSE_CACHE_SIZE = 1;
 
-/** An answer to a source that has not proven its address is at most this many times its request (RFC 9175 section 2.4). */
+/**
+ * An answer to a source that has not proven its address is at most this many times its request (RFC
+ * 9175 section 2.4).
+ */
 const MAX_AMPLIFICATION = 3;
 
 /**
- * `coap` would send an empty ACK after 50 ms and then a confirmable response, retransmitted to a source that has not shown it
- * exists. The longest that a timer can run, and longer than any handler takes: responses are piggybacked, always.
+ * `coap` would send an empty ACK after 50 ms and then a confirmable response, retransmitted to a
+ * source that has not shown it exists. The longest that a timer can run, and longer than any
+ * handler takes: responses are piggybacked, always.
  */
 const PIGGYBACK_ALWAYS_MS = 2 ** 31 - 1;
 
 /**
- * `coap` as published has a timer for each response, of MAX_RTT (RFC 7252 section 4.8.2), which keeps the response for so long: 2 s
- * with this, 202 s without. A request of the client has 47 s then, and its deadline comes sooner.
+ * `coap` as published has a timer for each response, of MAX_RTT (RFC 7252 section 4.8.2), which
+ * keeps the response for so long: 2 s with this, 202 s without. A request of the client has 47 s
+ * then, and its deadline comes sooner.
  */
 updateTiming({ maxLatency: 0 });
 
@@ -65,8 +77,9 @@ const DROP_REPORT_INTERVAL_MS = 60_000;
 export interface PostRequest {
   readonly payload: Buffer;
   /**
-   * To be called once, when the peer turns out to be an honest one by what it asked for: with how many requests of its were served
-   * without proof of its address if this one was. They count no more.
+   * To be called once, when the peer turns out to be an honest one by what it asked for: with how
+   * many requests of its were served without proof of its address if this one was. They count no
+   * more.
    */
   readonly confirmLegitimate: (requests: number) => void;
   readonly source: {
@@ -110,11 +123,16 @@ interface RequestContext {
   readonly addressValidated: boolean;
 }
 
-/** Where an arrival travels through `coap`: on the object that says whom a datagram came from, which `coap` hands back with the request. */
+/**
+ * Where an arrival travels through `coap`: on the object that says whom a datagram came from, which
+ * `coap` hands back with the request.
+ */
 const REQUEST_CONTEXT: unique symbol = Symbol('request context');
 type Annotated = Peer & { [REQUEST_CONTEXT]?: RequestContext };
 
-/** How a request is answered. `challenge`: 4.01 with an Echo option for the source to bring back. */
+/**
+ * How a request is answered. `challenge`: 4.01 with an Echo option for the source to bring back.
+ */
 export type PostResponse =
   | { readonly code: CoapCode; readonly payload?: Uint8Array | undefined; readonly maxAge?: number | undefined }
   | 'challenge';
@@ -126,7 +144,10 @@ export interface CoapServerOptions {
   readonly listen: Endpoint;
   /** `rt` of the resource in /.well-known/core (RFC 6690). */
   readonly resourceType: string;
-  /** Anybody may ask, and has to prove his address under load. Without it all who ask can show by the payload who they are. */
+  /**
+   * Anybody may ask, and has to prove his address under load. Without it all who ask can show by
+   * the payload who they are.
+   */
   readonly validateAddresses?: true;
   /** Answers POST /k. Copies of a request that is being worked on do not reach it. */
   readonly answer: (request: PostRequest) => PostResponse | Promise<PostResponse>;
@@ -168,8 +189,8 @@ export class CoapServer {
   }
 
   /**
-   * Serves on each address with a socket of its own, so that an answer comes from the address that was asked. Throws a Failure if a
-   * place cannot be had.
+   * Serves on each address with a socket of its own, so that an answer comes from the address that
+   * was asked. Throws a Failure if a place cannot be had.
    */
   static async listenOnAll(places: readonly Endpoint[], options: Omit<CoapServerOptions, 'listen'>): Promise<CoapServer[]> {
     const strangers = strangersOf(options);
@@ -217,7 +238,10 @@ export class CoapServer {
     return server;
   }
 
-  /** The kernel grants less of a buffer than was asked for where net.core.rmem_max says so, without a word. */
+  /**
+   * The kernel grants less of a buffer than was asked for where net.core.rmem_max says so, without
+   * a word.
+   */
   #tellListening(): void {
     const receiveBuffer = this.#socket.getRecvBufferSize();
     this.#options.log.info({ address: formatEndpoint(this.address), receiveBuffer }, 'listening');
@@ -238,7 +262,8 @@ export class CoapServer {
   async stop(): Promise<void> {
     this.#stopping = true;
     if (this.#inFlight.size > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve));
-    // What the system did not take at once goes out in the next turn, and not any more once the socket is closed.
+    // What the system did not take at once goes out in the next turn, and not any more once the
+    // socket is closed.
     await new Promise(setImmediate);
     clearInterval(this.#dropReport);
     this.#reportDrops();
@@ -319,7 +344,8 @@ export class CoapServer {
   #receive({ rsinfo }: IncomingMessage, response: OutgoingMessage): void {
     const context = (rsinfo as Annotated)[REQUEST_CONTEXT];
     if (context === undefined) return;
-    // `coap` tells of a failed send through the response; a client that is gone asks again or does not.
+    // `coap` tells of a failed send through the response; a client that is gone asks again or does
+    // not.
     response.on('error', () => undefined);
     this.#inFlight.add(context.key);
     this.#metrics.inFlight += 1;
@@ -382,7 +408,10 @@ export class CoapServer {
     });
   }
 
-  /** The links that match a query `name=value` (RFC 6690 section 4.1), `*` at the end standing for anything. */
+  /**
+   * The links that match a query `name=value` (RFC 6690 section 4.1), `*` at the end standing for
+   * anything.
+   */
   #links(query: string | undefined): Buffer {
     const { resourceType } = this.#options;
     const link = Buffer.from(`<${RESOURCE}>;rt="${resourceType}"`);
@@ -400,7 +429,10 @@ export class CoapServer {
   }
 }
 
-/** RFC 7252 section 4.4: message ID and endpoint; the token besides, so that a client that reuses IDs too soon is served. */
+/**
+ * RFC 7252 section 4.4: message ID and endpoint; the token besides, so that a client that reuses
+ * IDs too soon is served.
+ */
 function exchangeKey({ messageId, token }: Datagram, { address, port }: Peer): string {
   return `${address} ${port} ${messageId} ${token.toString('latin1')}`;
 }

@@ -1,7 +1,10 @@
 import { Socket, type RemoteInfo, type SocketOptions } from 'node:dgram';
 import type { AddressInfo } from 'node:net';
 
-/** Small datagrams that fit while the event loop is busy elsewhere: some 15,000. The kernel may grant less. */
+/**
+ * Small datagrams that fit while the event loop is busy elsewhere: some 15,000. The kernel may
+ * grant less.
+ */
 const RECEIVE_BUFFER = 4 * 1024 * 1024;
 
 /** What may become of a datagram before `coap` sees it: the octets to hand on, or nothing. */
@@ -11,15 +14,16 @@ export type Filter = (octets: Buffer, source: RemoteInfo) => Buffer | undefined;
 const DgramSocket: new (options: SocketOptions) => Socket = Socket as unknown as new (options: SocketOptions) => Socket;
 
 /**
- * A UDP socket whose `message` events pass a filter first. `coap` asks for a real `dgram.Socket`, and this is one: there is no
- * way around the filter.
+ * A UDP socket whose `message` events pass a filter first. `coap` asks for a real `dgram.Socket`,
+ * and this is one: there is no way around the filter.
  */
 export class GuardedSocket extends DgramSocket {
   readonly #filter: Filter;
 
   constructor(family: 4 | 6, filter: Filter) {
-    // Addresses alone come here (`addressesOf`): without this, what resolves names would be loaded with each first socket. At once: a datagram is sent as it
-    // is handed over, not in a later tick.
+    // Addresses alone come here (`addressesOf`): without this, what resolves names would be loaded
+    // with each first socket. At once: a datagram is sent as it is handed over, not in a later
+    // tick.
     const lookup: SocketOptions['lookup'] = (address, _options, found) => found(null, address, family);
     // What a socket of IPv6 does with IPv4 is not left to the system's default.
     super({ type: family === 6 ? 'udp6' : 'udp4', ipv6Only: family === 6, recvBufferSize: RECEIVE_BUFFER, lookup });
@@ -49,7 +53,10 @@ export class ConnectedSocket extends GuardedSocket {
     return this.#address;
   }
 
-  /** `coap` names its peer with every datagram (octets, offset, length, port, address, callback); a connected socket knows it. */
+  /**
+   * `coap` names its peer with every datagram (octets, offset, length, port, address, callback); a
+   * connected socket knows it.
+   */
   override send(...values: unknown[]): void {
     super.send(values[0] as Uint8Array, values.at(-1) as (error: Error | null, octets: number) => void);
   }

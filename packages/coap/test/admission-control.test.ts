@@ -1,4 +1,5 @@
-// Proves that a server that anybody may ask serves some without proof of their address, then asks for it, and serves who brings it.
+// Proves that a server that anybody may ask serves some without proof of their address, then asks
+// for it, and serves who brings it.
 
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { CoapServer } from '../src/server.js';

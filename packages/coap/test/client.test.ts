@@ -1,4 +1,5 @@
-// Proves against a peer on a bare socket what counts as an answer to the client, how an exchange ends, and that nothing is left of it.
+// Proves against a peer on a bare socket what counts as an answer to the client, how an exchange
+// ends, and that nothing is left of it.
 
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
@@ -381,7 +382,8 @@ describe('connect', () => {
   });
 
   it('does not throw into the process where the system has no way to the peer', async () => {
-    // connect(2) to the broadcast address is refused with EACCES, as one without a route is with ENETUNREACH.
+    // connect(2) to the broadcast address is refused with EACCES, as one without a route is with
+    // ENETUNREACH.
     await expect(connect({ host: '255.255.255.255', port: 5683 })).rejects.toMatchObject({ name: 'Failure' });
   });
 

@@ -1,5 +1,5 @@
-// Proves that a datagram is read to the letter of RFC 7252 section 3: what is written is read back, by us and by an independent
-// parser alike, and nothing else is a datagram.
+// Proves that a datagram is read to the letter of RFC 7252 section 3: what is written is read back,
+// by us and by an independent parser alike, and nothing else is a datagram.
 
 import { parse } from 'coap-packet';
 import * as fc from 'fast-check';

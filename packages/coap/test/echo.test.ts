@@ -1,4 +1,5 @@
-// Proves that an Echo proves the address it was issued to, for a minute, in the process that issued it, and nothing else.
+// Proves that an Echo proves the address it was issued to, for a minute, in the process that issued
+// it, and nothing else.
 
 import { describe, expect, it } from 'vitest';
 import { EchoValidator } from '../src/echo.js';

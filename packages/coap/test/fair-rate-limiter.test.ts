@@ -1,4 +1,5 @@
-// Proves that what is scarce is shared fairly: who asks seldom is served under a flood, who asks alone gets all, and the sum holds.
+// Proves that what is scarce is shared fairly: who asks seldom is served under a flood, who asks
+// alone gets all, and the sum holds.
 
 import { describe, expect, it } from 'vitest';
 import { FairRateLimiter } from '../src/fair-rate-limiter.js';
@@ -10,7 +11,10 @@ interface Stream {
   readonly perSecond: number;
 }
 
-/** Plays `streams` for so many seconds of made-up time; gives how many requests of each were served after the first second. */
+/**
+ * Plays `streams` for so many seconds of made-up time; gives how many requests of each were served
+ * after the first second.
+ */
 function play(limiter: FairRateLimiter, streams: readonly Stream[], seconds: number): number[] {
   const served = streams.map(() => 0);
   const counts = streams.map(() => 0);
@@ -63,7 +67,8 @@ describe('a fair share', () => {
     // As they are found waiting by a process that was busy.
     expect(begin(PER_SECOND, 0)).toBe(PER_SECOND);
     expect(begin(3 * PER_SECOND, 0)).toBeLessThan(1.3 * PER_SECOND);
-    // Over 0.9 s: what was saved, what is there meanwhile, and what goes before the wait is long enough.
+    // Over 0.9 s: what was saved, what is there meanwhile, and what goes before the wait is long
+    // enough.
     expect(begin(3 * PER_SECOND, 0.3)).toBeLessThan(2.4 * PER_SECOND);
   });
 

@@ -1,4 +1,5 @@
-// Proves what the guard lets through to `coap`, what it answers itself and what it drops, for requests and for responses.
+// Proves what the guard lets through to `coap`, what it answers itself and what it drops, for
+// requests and for responses.
 
 import { parse } from 'coap-packet';
 import * as fc from 'fast-check';

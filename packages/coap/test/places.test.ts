@@ -1,4 +1,5 @@
-// Proves which sockets a place to listen on takes where the machine has not all of its addresses, or a port is taken.
+// Proves which sockets a place to listen on takes where the machine has not all of its addresses,
+// or a port is taken.
 
 import { describe, expect, it } from 'vitest';
 import { listenAt } from '../src/places.js';
@@ -9,7 +10,10 @@ interface Fake {
   stop(): Promise<void>;
 }
 
-/** A machine on which bind(2) says what `refuse` does; tells what was bound, and what was closed again. */
+/**
+ * A machine on which bind(2) says what `refuse` does; tells what was bound, and what was closed
+ * again.
+ */
 function machine(refuse: (address: Address, port: number) => string | undefined) {
   const [bound, stopped]: [string[], string[]] = [[], []];
   let nextPort = 40_000;

@@ -1,4 +1,5 @@
-// Proves on a real socket that no datagram ends, stalls or confuses the server, and what it answers to whom.
+// Proves on a real socket that no datagram ends, stalls or confuses the server, and what it answers
+// to whom.
 
 import { execFileSync } from 'node:child_process';
 import { generate, type Packet } from 'coap-packet';
@@ -17,7 +18,9 @@ interface Served {
   readonly at: { readonly host: string; readonly port: number };
 }
 
-/** A server on a port of its own that answers with what it is given; it is stopped with the test. */
+/**
+ * A server on a port of its own that answers with what it is given; it is stopped with the test.
+ */
 async function serve(answer: Answer = echoBack, host = '127.0.0.1'): Promise<Served> {
   const log = new CapturedLog();
   const server = await CoapServer.listen({ listen: { host, port: 0 }, resourceType: 'latchkey.sbr', answer, log: log.log });
@@ -70,7 +73,10 @@ async function ask(peer: UdpPeer, { at }: Served, packet: Packet): Promise<Recei
   return answer;
 }
 
-/** The server answers requests, in order: once this is answered, all that was sent before has been dealt with. */
+/**
+ * The server answers requests, in order: once this is answered, all that was sent before has been
+ * dealt with.
+ */
 async function settled(peer: UdpPeer, served: Served): Promise<void> {
   const packet = get('nothing');
   const answer = await ask(peer, served, packet);

@@ -1,6 +1,7 @@
 /**
- * The application roots of the nodes that joined through this controller, from which application keys are derived; sealed under
- * the store's master key. No PSK is stored: nothing in here opens a message of the protocol.
+ * The application roots of the nodes that joined through this controller, from which application
+ * keys are derived; sealed under the store's master key. No PSK is stored: nothing in here opens a
+ * message of the protocol.
  */
 
 import { readdir, rename, rm } from 'node:fs/promises';
@@ -29,9 +30,15 @@ interface Row {
   lifetime: number;
 }
 
-/** How long keys are gathered before they are written together, in ms: a transaction takes longer than all else that a key does. */
+/**
+ * How long keys are gathered before they are written together, in ms: a transaction takes longer
+ * than all else that a key does.
+ */
 const BATCH_DELAY_MS = 50;
-/** Keys that wait for the disk, as many as there are transactions open by default: one that hangs is not to cost the controller its memory. */
+/**
+ * Keys that wait for the disk, as many as there are transactions open by default: one that hangs is
+ * not to cost the controller its memory.
+ */
 const MAX_QUEUED = 16_384;
 /** Advice for a command: the controller itself puts a damaged store aside. */
 const IF_DAMAGED = 'Start the controller: it puts the store aside, and has the key of a node again once that has renewed it.';
@@ -79,8 +86,8 @@ export class ApplicationRootStore {
   }
 
   /**
-   * Opens the store for the controller. A damaged store is put aside, and a new one takes its place: no
-   * join needs the keys, and each comes back as its node renews it.
+   * Opens the store for the controller. A damaged store is put aside, and a new one takes its
+   * place: no join needs the keys, and each comes back as its node renews it.
    */
   static async openOrReplace(path: string, master: Secret, log: Log): Promise<ApplicationRootStore> {
     try {
@@ -119,8 +126,9 @@ export class ApplicationRootStore {
   }
 
   /**
-   * Keeps the application root of a newer transaction; resolves when the disk has it. It is the caller's, and is to be there until then. All that
-   * is put within 50 ms is written together. Rejects with a Failure where the disk does not take it, for `writeAgain`, or hangs with 16,384
+   * Keeps the application root of a newer transaction; resolves when the disk has it. It is the
+   * caller's, and is to be there until then. All that is put within 50 ms is written together.
+   * Rejects with a Failure where the disk does not take it, for `writeAgain`, or hangs with 16,384
    * keys before it.
    */
   put(joined: JoinResult): Promise<void> {
@@ -172,7 +180,10 @@ export class ApplicationRootStore {
     this.#unwritten.set(joined.idI, joined);
   }
 
-  /** Writes the keys that the disk did not take before. Returns how many; rejects with a Failure if it takes none. */
+  /**
+   * Writes the keys that the disk did not take before. Returns how many; rejects with a Failure if
+   * it takes none.
+   */
   async writeAgain(): Promise<number> {
     if (this.#unwritten.size === 0) return 0;
     const due = [...this.#unwritten.values()];
@@ -254,7 +265,10 @@ export class ApplicationRootStore {
     await this.#write(() => this.#metadata.putSync('probe', wallMs));
   }
 
-  /** Tells `rotate` in another process that this one serves, and under which master key; again whenever that changed. */
+  /**
+   * Tells `rotate` in another process that this one serves, and under which master key; again
+   * whenever that changed.
+   */
   async announceAdoption(): Promise<void> {
     this.#env.resetReadTxn();
     await announceAdoption(this.#metadata, this.keyring, (action) => this.#write(action));

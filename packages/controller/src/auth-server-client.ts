@@ -10,16 +10,24 @@ import { Failure } from '@latchkey/runtime/failure';
 import { ConnectionPool } from './connection-pool.js';
 import { LinkHealth } from './link-health.js';
 
-/** Judges what came back; `ignored` is no answer. `maxAge`: of the CoAP response, in seconds, where it has one. */
+/**
+ * Judges what came back; `ignored` is no answer. `maxAge`: of the CoAP response, in seconds, where
+ * it has one.
+ */
 export type AcceptAnswer = (octets: Uint8Array, maxAge?: number) => LinkDecision;
 
 export interface AuthServerClient {
-  /** Resolves with the first decision that is an answer, or `undefined`: nobody gave one in time. */
+  /**
+   * Resolves with the first decision that is an answer, or `undefined`: nobody gave one in time.
+   */
   request(request: Uint8Array, accept: AcceptAnswer): Promise<LinkDecision | undefined>;
   close(): Promise<void>;
 }
 
-/** How long a request is repeated before the node is told that nobody answers, in ms. An M2 is good for 30 s at the server. */
+/**
+ * How long a request is repeated before the node is told that nobody answers, in ms. An M2 is good
+ * for 30 s at the server.
+ */
 const REQUEST_TIMEOUT_MS = 15_000;
 /** How long a server has if something else can be tried after it, in ms: two transmissions. */
 const PER_SERVER_TIMEOUT_MS = 4_000;
@@ -55,7 +63,8 @@ export class CoapAuthServerClient implements AuthServerClient {
           this.#health.unanswered(askedAt, since);
           return undefined;
         }
-        // Other servers were set while this request was under way: nobody would close a socket that is opened now.
+        // Other servers were set while this request was under way: nobody would close a socket that
+        // is opened now.
         if (!this.#pools.includes(pool)) break;
         const outcome = await this.#exchange(pool, request, accept, since, deadlineAt);
         const now = performance.now();
@@ -114,7 +123,8 @@ export class CoapAuthServerClient implements AuthServerClient {
     try {
       const connection = next.client === undefined ? await pool.connected(next, turnEnd - since) : next;
       if (connection?.client === undefined) return { kind: 'unreachable', code: 'its name was not found in time' };
-      // A new socket may do better than this one, if it was open before, or goes to one of several addresses, or has bad luck.
+      // A new socket may do better than this one, if it was open before, or goes to one of several
+      // addresses, or has bad luck.
       const isOld = connection.openedAt < since || pool.hasOtherAddresses;
       const mayDoBetter = !others && (isOld || deadlineAt - since > 2 * PER_SERVER_TIMEOUT_MS);
       const outcome = await connection.client.exchange({

@@ -11,7 +11,10 @@ export interface Config {
   readonly mode: 'relay' | 'combined';
   /** Folder of the registry, in combined mode. */
   readonly registry?: string | undefined;
-  /** In combined mode; otherwise systemd's credential registry-master-key, or master.key in that folder. */
+  /**
+   * In combined mode; otherwise systemd's credential registry-master-key, or master.key in that
+   * folder.
+   */
   readonly registry_master_key_file?: string | undefined;
   /** Auth-servers in the order they are tried; stronger than the credential's. */
   readonly servers?: readonly Endpoint[] | undefined;

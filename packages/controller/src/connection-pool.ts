@@ -6,15 +6,19 @@ import { type ClientMetrics, CoapClient } from '@latchkey/coap';
 import { Failure } from '@latchkey/runtime/failure';
 
 /**
- * Sockets per server. A message ID repeats after 65,536 messages: at less than 265 requests/s per socket that takes longer than
- * EXCHANGE_LIFETIME (247 s, RFC 7252 section 4.4). 32 sockets therefore carry 4,200 joins/s.
+ * Sockets per server. A message ID repeats after 65,536 messages: at less than 265 requests/s per
+ * socket that takes longer than EXCHANGE_LIFETIME (247 s, RFC 7252 section 4.4). 32 sockets
+ * therefore carry 4,200 joins/s.
  */
 const SOCKETS = 32;
 const MAX_IN_FLIGHT_PER_SOCKET = 512;
 const TOKEN_LENGTH = 8;
 /** A look-up may take this long if the addresses of an earlier one are known, in ms. */
 const LOOKUP_MS = 1_000;
-/** Waits after each copy of a ping, in ms: on a socket that was open before, and on a new one. Both fit into one readiness check. */
+/**
+ * Waits after each copy of a ping, in ms: on a socket that was open before, and on a new one. Both
+ * fit into one readiness check.
+ */
 const POOLED_PING_WAITS = [200, 300, 500] as const;
 const FRESH_PING_WAITS = [300, 700, 1_000] as const;
 /** A ping waits this long for its socket to be connected, in ms. */
@@ -31,9 +35,10 @@ export interface Connection {
 }
 
 /**
- * A connected socket keeps what it was made for: the peer's address, its own address, the route, the flow that a NAT or a firewall
- * knows. When one of these changes, all sockets go silent at once. So a request without an answer puts every socket under suspicion
- * that brought no answer since, and the next request opens a new one, for what the server's name means by then.
+ * A connected socket keeps what it was made for: the peer's address, its own address, the route,
+ * the flow that a NAT or a firewall knows. When one of these changes, all sockets go silent at
+ * once. So a request without an answer puts every socket under suspicion that brought no answer
+ * since, and the next request opens a new one, for what the server's name means by then.
  */
 export class ConnectionPool {
   readonly endpoint: Endpoint;
@@ -75,8 +80,9 @@ export class ConnectionPool {
   }
 
   /**
-   * Resolves with the connection once it is connected, or with `undefined` if that takes longer. If no socket can be had now, as
-   * without a free file descriptor or port, another that is open serves. Throws a Failure if there is none.
+   * Resolves with the connection once it is connected, or with `undefined` if that takes longer. If
+   * no socket can be had now, as without a free file descriptor or port, another that is open
+   * serves. Throws a Failure if there is none.
    */
   async connected(connection: Connection, limitMs: number): Promise<Connection | undefined> {
     try {
@@ -110,8 +116,9 @@ export class ConnectionPool {
   }
 
   /**
-   * Whether the server answers a ping, within 3 seconds and the time of a look-up. The ping takes the way of the requests, an open
-   * socket. If no answer comes there, the sockets are suspect, and a new one is tried.
+   * Whether the server answers a ping, within 3 seconds and the time of a look-up. The ping takes
+   * the way of the requests, an open socket. If no answer comes there, the sockets are suspect, and
+   * a new one is tried.
    */
   async ping(): Promise<boolean> {
     const since = performance.now();

@@ -1,9 +1,10 @@
 /**
- * SBR at work: a node's request in, its answer out, with a question to an auth-server in between where one is needed. What is
- * decided is decided by `Respondent`; here it is carried out.
+ * SBR at work: a node's request in, its answer out, with a question to an auth-server in between
+ * where one is needed. What is decided is decided by `Respondent`; here it is carried out.
  *
- * Persist first, then answer: a TID is stored ahead before it is used. The application root goes to this controller's own store
- * beside M6, not before it: the node's key does not depend on it (docs/decisions/0004).
+ * Persist first, then answer: a TID is stored ahead before it is used. The application root goes to
+ * this controller's own store beside M6, not before it: the node's key does not depend on it
+ * (docs/decisions/0004).
  */
 
 import {
@@ -67,7 +68,10 @@ export class Controller {
   readonly #rateLimitedLog: RateLimitedLog;
   /** The question under way for each request, so that copies wait for it. */
   readonly #inFlight = new BoxedMap<Uint8Array, Promise<PostResponse>>();
-  /** Who waits for the auth-server's word on an M5, which its copies share. The respondent bounds how many there are. */
+  /**
+   * Who waits for the auth-server's word on an M5, which its copies share. The respondent bounds
+   * how many there are.
+   */
   readonly #waiting = new Map<PendingProof, WaitingRequester>();
   readonly #expiryTimer: NodeJS.Timeout;
 
@@ -254,7 +258,10 @@ export class Controller {
     return { code: '2.04', payload: octets };
   }
 
-  /** `maxAge`: what the auth-server says; nobody has sealed that, so it is a hint within the profile's bound. */
+  /**
+   * `maxAge`: what the auth-server says; nobody has sealed that, so it is a hint within the
+   * profile's bound.
+   */
   #refuse(refusal: Refusal, fields: object, why = `it ${REFUSALS[refusal].meaning}`, maxAge?: number): PostResponse {
     const { code } = REFUSALS[refusal];
     this.metrics.joins.increment(refusal);

@@ -1,19 +1,29 @@
 /**
- * What became of the requests to auth-servers, for `/readyz`. Requests themselves count: a ping may get through where they do not,
- * and a request that is refused is no join. Times are ms of the monotonic clock.
+ * What became of the requests to auth-servers, for `/readyz`. Requests themselves count: a ping may
+ * get through where they do not, and a request that is refused is no join. Times are ms of the
+ * monotonic clock.
  */
 
 import { BACKOFF, type LinkDecision, TYPE } from '@latchkey/protocol';
 
 /** An answer that opened shows for this long that a server is there, in ms. */
 const ANSWER_COUNTS_MS = 5_000;
-/** A request without an answer shows for this long that none is to be had, whatever pings say, in ms. */
+/**
+ * A request without an answer shows for this long that none is to be had, whatever pings say, in
+ * ms.
+ */
 const UNANSWERED_COUNTS_MS = 30_000;
 /** Answers that did not open show for this long that a server has another SK_cs, in ms. */
 const UNOPENED_COUNTS_MS = 60_000;
-/** Reason 8 or 9 counts for this long, in ms. The node that met it repeats its M5 within 30 s, and the answer to that replaces it. */
+/**
+ * Reason 8 or 9 counts for this long, in ms. The node that met it repeats its M5 within 30 s, and
+ * the answer to that replaces it.
+ */
 const PUT_OFF_COUNTS_MS = 60_000;
-/** Reason 6 counts for this long, in ms: a refused node tries again sooner, so the fault shows without a gap until it is mended. */
+/**
+ * Reason 6 counts for this long, in ms: a refused node tries again sooner, so the fault shows
+ * without a gap until it is mended.
+ */
 const CLOCK_COUNTS_MS: number = BACKOFF.last + 60_000;
 /** The wall clock was set if it moved against the monotonic one by more than this, in ms. */
 const CLOCK_STEP_MS = 1_000;
@@ -46,7 +56,8 @@ export class LinkHealth {
     if (refusal === 'storeFailed' || (refusal === 'overloaded' && type === TYPE.M7)) this.#putOff.set(type, now);
     // To an M2 reason 8 says that one node is held off.
     else if (refusal === 'overloaded') return;
-    // The window of an M7 is wider, and it may be late through a slow disk: an M2 tells of clocks only.
+    // The window of an M7 is wider, and it may be late through a slow disk: an M2 tells of clocks
+    // only.
     else if (refusal === 'clock') {
       if (type === TYPE.M2) this.#clock = { at: now, ahead: Date.now() - now };
     } else {
@@ -56,7 +67,10 @@ export class LinkHealth {
     }
   }
 
-  /** One try of a request came to nothing; others may follow. `unopened`: answers came, and none opened. */
+  /**
+   * One try of a request came to nothing; others may follow. `unopened`: answers came, and none
+   * opened.
+   */
   failed(unopened: boolean, now: number): void {
     this.#failedAt = now;
     if (unopened) this.#unopenedAt = now;
@@ -67,7 +81,10 @@ export class LinkHealth {
     this.#unanswered = { askedAt, at: now };
   }
 
-  /** Why M2 and M7 get no answer that helps; `undefined` if they do. `ping` tells whether any server answers one. */
+  /**
+   * Why M2 and M7 get no answer that helps; `undefined` if they do. `ping` tells whether any server
+   * answers one.
+   */
   async fault(ping: () => Promise<boolean>): Promise<string | undefined> {
     const before = performance.now();
     const putOff = [...this.#putOff.values()].some((at) => before - at < PUT_OFF_COUNTS_MS);

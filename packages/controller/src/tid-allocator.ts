@@ -1,11 +1,13 @@
 /**
- * The controller's serial number: TIDs that strictly increase over its whole life, whatever crashes or is lost.
+ * The controller's serial number: TIDs that strictly increase over its whole life, whatever crashes
+ * or is lost.
  *
- * At start, TID = max(last stored + 1, microseconds since the epoch). What may be used is stored ahead in blocks, so that a
- * crash skips numbers and repeats none; a lost folder is made up for by the clock, which no controller outruns.
+ * At start, TID = max(last stored + 1, microseconds since the epoch). What may be used is stored
+ * ahead in blocks, so that a crash skips numbers and repeats none; a lost folder is made up for by
+ * the clock, which no controller outruns.
  *
- * The file beside it counts what may have been sealed under SK_cs: that key must be replaced before 2^32 messages. And it says whose it is, so that
- * no other controller goes on with the folder.
+ * The file beside it counts what may have been sealed under SK_cs: that key must be replaced before
+ * 2^32 messages. And it says whose it is, so that no other controller goes on with the folder.
  */
 
 import { formatId, MAX_LINK_MESSAGES, MAX_TID, type Secret } from '@latchkey/protocol';
@@ -18,12 +20,16 @@ import type { Log } from '@latchkey/runtime/daemon';
 import { z } from 'zod';
 
 /**
- * TIDs stored ahead at once: few at the start, so that a controller that is restarted all the time does not use up SK_cs by restarts
- * alone; twice as many each time they run short, so that a busy one seldom writes.
+ * TIDs stored ahead at once: few at the start, so that a controller that is restarted all the time
+ * does not use up SK_cs by restarts alone; twice as many each time they run short, so that a busy
+ * one seldom writes.
  */
 const FIRST_BLOCK = 1_024n;
 const LARGEST_BLOCK = 65_536n;
-/** After a failure nothing is stored for so long, in ms: each M1, a stranger's too, asks for a TID, and each failure is a line in the log. */
+/**
+ * After a failure nothing is stored for so long, in ms: each M1, a stranger's too, asks for a TID,
+ * and each failure is a line in the log.
+ */
 const RETRY_DELAY_MS = 1_000;
 /** M2 and M7 of one transaction, each answered under the same key. */
 const MESSAGES_PER_TID = 4;
@@ -104,7 +110,9 @@ export class TidAllocator {
     return this.#fails ? 'no TIDs can be stored ahead; the log says why' : undefined;
   }
 
-  /** The next TID, or `undefined` while none is stored ahead, or when TIDs or the key are used up. */
+  /**
+   * The next TID, or `undefined` while none is stored ahead, or when TIDs or the key are used up.
+   */
   next(): bigint | undefined {
     if (this.#stored - this.#next < this.#block / 2n && this.#mayStore) this.#storing = this.#storeAhead();
     if (this.#next > this.#stored) return undefined;
@@ -116,7 +124,9 @@ export class TidAllocator {
     return this.#storing === undefined && performance.now() - this.#failedAt >= RETRY_DELAY_MS;
   }
 
-  /** Another SK_cs: what may be sealed under it is counted from zero. Stored with the next block. */
+  /**
+   * Another SK_cs: what may be sealed under it is counted from zero. Stored with the next block.
+   */
   rekey(skCs: Secret): void {
     if (skCs.fingerprint === this.#fingerprint) return;
     this.#fingerprint = skCs.fingerprint;

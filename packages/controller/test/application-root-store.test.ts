@@ -1,4 +1,5 @@
-// Proves that the controller's own store keeps the application root of each node's newest transaction, sealed and for its user alone.
+// Proves that the controller's own store keeps the application root of each node's newest
+// transaction, sealed and for its user alone.
 
 import { randomBytes } from 'node:crypto';
 import { chmod, readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises';
@@ -173,7 +174,8 @@ describe('a key store', () => {
     await again.close();
   });
 
-  // Counted in the argument of `progress?.()`, which is not evaluated where nobody asked: the command says that 0 keys were sealed.
+  // Counted in the argument of `progress?.()`, which is not evaluated where nobody asked: the
+  // command says that 0 keys were sealed.
   it('says how many keys were sealed under another master key', async () => {
     const [folder, applicationRoots] = [await tempFolder(), await newApplicationRootStore()];
     for (const idI of [1, 2, 3]) await applicationRoots.put(joined({ idI }));

@@ -1,5 +1,5 @@
-// Proves the relay against servers on bare sockets: it turns from one that does not answer to one that does, and takes no answer that
-// does not open.
+// Proves the relay against servers on bare sockets: it turns from one that does not answer to one
+// that does, and takes no answer that does not open.
 
 import { type LinkDecision, type LinkRefusal, TYPE } from '@latchkey/protocol';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
@@ -29,7 +29,10 @@ function newClient(...servers: readonly Endpoint[]): { client: CoapAuthServerCli
   return { client, log };
 }
 
-/** A server that answers each request `copies` times with `payload`, until the test ends; counts the requests. */
+/**
+ * A server that answers each request `copies` times with `payload`, until the test ends; counts the
+ * requests.
+ */
 function answerWith(peer: UdpPeer, payload: string, { copies = 1, code = '2.04' } = {}): { requests: Buffer[] } {
   const seen = { requests: [] as Buffer[] };
   void (async () => {
@@ -43,7 +46,10 @@ function answerWith(peer: UdpPeer, payload: string, { copies = 1, code = '2.04' 
   return seen;
 }
 
-/** A server behind a NAT or firewall: it passes what comes from any port, until the flows there are get lost. */
+/**
+ * A server behind a NAT or firewall: it passes what comes from any port, until the flows there are
+ * get lost.
+ */
 class ServerBehindFlows {
   /** Requests by source port. */
   readonly requests = new Map<number, number>();
@@ -282,7 +288,8 @@ describe('sockets that outlived what they were made for', () => {
     server.loseFlows();
     const before = [...server.requests.values()].reduce((sum, n) => sum + n);
     for (let i = 0; i < 64; i++) expect(await client.request(QUESTION, accept)).toMatchObject({ kind: 'answer' });
-    // The first question and its repetition; every other one went to a new socket at once. Such a one may have got a port that was lost.
+    // The first question and its repetition; every other one went to a new socket at once. Such a
+    // one may have got a port that was lost.
     expect(server.lost - before).toBeLessThanOrEqual(8);
   });
 
@@ -426,7 +433,9 @@ describe('servers that were turned from', () => {
 });
 
 describe('a look at the servers', () => {
-  /** Answers pings, and every request with so many answers that do not open that the relay gives up. */
+  /**
+   * Answers pings, and every request with so many answers that do not open that the relay gives up.
+   */
   function answerWithoutKey(peer: UdpPeer): void {
     void (async () => {
       for (;;) {

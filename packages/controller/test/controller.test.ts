@@ -1,4 +1,5 @@
-// Proves the controller on a real registry and a real key store: a node joins, copies wait for one question, refusals say what they may.
+// Proves the controller on a real registry and a real key store: a node joins, copies wait for one
+// question, refusals say what they may.
 
 import { type LinkDecision, deriveApplicationRoot, deriveKeyId, sealM9, Secret } from '@latchkey/protocol';
 import { Failure } from '@latchkey/runtime/failure';

@@ -1,4 +1,5 @@
-// What the test files share: a network in one process, with a real registry and key store, and a node that speaks by the protocol's functions.
+// What the test files share: a network in one process, with a real registry and key store, and a
+// node that speaks by the protocol's functions.
 
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
@@ -30,7 +31,10 @@ import { ApplicationRootStore } from '../src/application-root-store.js';
 process.umask(0o077);
 
 const ID_C = 1;
-/** What the clocks here show at first: later than what the system's clock writes into the audit log meanwhile. */
+/**
+ * What the clocks here show at first: later than what the system's clock writes into the audit log
+ * meanwhile.
+ */
 const WALL = 4_000_000_000_000;
 /** Master key of the stores here. */
 export const MASTER: Secret = newSecret();

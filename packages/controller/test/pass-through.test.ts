@@ -1,5 +1,6 @@
-// Proves the controller as a pass-through controller, on a real registry and a real store: nodes join as ever, the right M5 gets through beside
-// forged ones, and nothing that the controller has opens a message of theirs.
+// Proves the controller as a pass-through controller, on a real registry and a real store: nodes
+// join as ever, the right M5 gets through beside forged ones, and nothing that the controller has
+// opens a message of theirs.
 
 import { deriveApplicationRoot, encodeM5, type LinkDecision, type Secret } from '@latchkey/protocol';
 import { beforeEach, describe, expect, it, vi } from 'vitest';

@@ -1,4 +1,5 @@
-// Proves that no TID is ever given twice, whatever happens to the process, the file and the clock, and that SK_cs is counted.
+// Proves that no TID is ever given twice, whatever happens to the process, the file and the clock,
+// and that SK_cs is counted.
 
 import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * AES key wrap (RFC 3394) of 24 octets under one key, whose schedules are made once: the auth-server opens four wrapped keys for each join.
- * The block functions are @noble/ciphers'.
+ * AES key wrap (RFC 3394) of 24 octets under one key, whose schedules are made once: the
+ * auth-server opens four wrapped keys for each join. The block functions are @noble/ciphers'.
  */
 
 import type { Secret } from '@latchkey/protocol';
@@ -14,7 +14,10 @@ export const WRAPPED_LENGTH: number = 8 + PLAIN_LENGTH;
 /** RFC 3394 section 2.2.3.1. */
 const INITIAL_VALUE = 0xa6a6a6a6;
 
-/** What is being worked on, all zero between uses; in memory outside V8's heap, where a view of words costs nothing. */
+/**
+ * What is being worked on, all zero between uses; in memory outside V8's heap, where a view of
+ * words costs nothing.
+ */
 const octets: Uint8Array = new Uint8Array(new ArrayBuffer(WRAPPED_LENGTH));
 const words: DataView = new DataView(octets.buffer);
 
@@ -53,7 +56,9 @@ export class KeyWrap {
     return out;
   }
 
-  /** 32 octets, from octet `offset` on, to 24; `undefined`: they were not wrapped under this key. */
+  /**
+   * 32 octets, from octet `offset` on, to 24; `undefined`: they were not wrapped under this key.
+   */
   unwrap(wrapped: Uint8Array, offset: number = 0): Uint8Array | undefined {
     if (wrapped.length !== offset + WRAPPED_LENGTH) return undefined;
     for (let i = 0; i < WRAPPED_LENGTH; i++) octets[i] = wrapped[offset + i]!;

@@ -1,11 +1,13 @@
 /**
- * The keys of a store at rest: each is wrapped with AES key wrap (RFC 3394) under the store's master key, together with the
- * place it belongs to, so that a wrapped key moved to another row does not open there.
+ * The keys of a store at rest: each is wrapped with AES key wrap (RFC 3394) under the store's
+ * master key, together with the place it belongs to, so that a wrapped key moved to another row
+ * does not open there.
  *
  *   sealed key = number of the master key, mod 256 | KW(master, key 16 | kind 1 | ID 4 | 0^3)        33 octets
  *
- * While the master key is being replaced the store has two, and either opens it: each is kept wrapped under the other. Whatever
- * is written from then on is sealed under the new one. Once nothing is left under the old one, it is erased.
+ * While the master key is being replaced the store has two, and either opens it: each is kept
+ * wrapped under the other. Whatever is written from then on is sealed under the new one. Once
+ * nothing is left under the old one, it is erased.
  */
 
 import { KEY_LENGTH, Secret } from '@latchkey/protocol';
@@ -134,7 +136,10 @@ export class Keyring {
     return sealed;
   }
 
-  /** @throws Failure if what is there is not what was put there, or under a master key nobody told us of */
+  /**
+   * @throws Failure if what is there is not what was put there, or under a master key nobody told
+   *   us of
+   */
   unseal(context: KeyContext, sealed: Uint8Array): Secret {
     const master = this.#masterKeyOf(sealed) ?? (this.reload(), this.#masterKeyOf(sealed));
     if (master === undefined) throw this.#replacedConcurrently();
@@ -164,7 +169,10 @@ export class Keyring {
     return sealed[0] === (this.masterKeyNumber & 0xff);
   }
 
-  /** Takes note of what another process did to the master key. First thing in every write transaction. */
+  /**
+   * Takes note of what another process did to the master key. First thing in every write
+   * transaction.
+   */
   reload(): void {
     if (this.#rawRow !== undefined && rawValueEquals(this.#metadata, MASTER_KEY_ROW, this.#rawRow)) return;
     const octets = readRawValue(this.#metadata, MASTER_KEY_ROW);
@@ -179,7 +187,10 @@ export class Keyring {
     this.#rawRow = octets;
   }
 
-  /** Begins to replace the master key, inside a write transaction; goes on where `next` is being taken up already. */
+  /**
+   * Begins to replace the master key, inside a write transaction; goes on where `next` is being
+   * taken up already.
+   */
   beginRotation(next: Secret): void {
     if (this.#next !== undefined) {
       if (this.#next.equals(next)) return;
@@ -203,7 +214,10 @@ export class Keyring {
     this.#rawRow = undefined;
   }
 
-  /** Erases the old master key, inside a write transaction: nothing may be sealed under it any more. Taken note of by the next `reload`. */
+  /**
+   * Erases the old master key, inside a write transaction: nothing may be sealed under it any more.
+   * Taken note of by the next `reload`.
+   */
   finishRotation(): void {
     if (this.#next === undefined) return;
     this.#metadata.putSync(MASTER_KEY_ROW, {

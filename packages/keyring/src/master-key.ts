@@ -1,4 +1,7 @@
-/** Where a store's master key comes from: a 0600 file, a systemd credential, or what a command prints. Never an argument. */
+/**
+ * Where a store's master key comes from: a 0600 file, a systemd credential, or what a command
+ * prints. Never an argument.
+ */
 
 import { execFile, type ExecFileException } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -44,13 +47,17 @@ export function masterKeyOptions(command: Command): Command {
   const commandOption = new Option('--master-key-command <command>', 'a command that prints the master key, run by sh').env(
     'LATCHKEY_MASTER_KEY_COMMAND',
   );
-  // A flag is stronger than the environment, which is read after all flags; it names the one or the other.
+  // A flag is stronger than the environment, which is read after all flags; it names the one or the
+  // other.
   command.on(`option:${fileOption.name()}`, () => delete commandOption.envVar);
   command.on(`option:${commandOption.name()}`, () => delete fileOption.envVar);
   return command.addOption(repeatInAdvice(fileOption)).addOption(repeatInAdvice(commandOption));
 }
 
-/** Where to look in order: what the options name, systemd's credential `name`, the file `master.key` in `folder`. */
+/**
+ * Where to look in order: what the options name, systemd's credential `name`, the file `master.key`
+ * in `folder`.
+ */
 export async function findMasterKey(options: MasterKeyOptions, name: string, folder: string): Promise<MasterKeySource> {
   if (options.masterKeyCommand !== undefined) return { kind: 'command', command: options.masterKeyCommand };
   if (options.masterKeyFile !== undefined) return { kind: 'file', path: options.masterKeyFile };
@@ -95,8 +102,9 @@ export async function createMasterKey(path: string): Promise<Secret> {
 }
 
 /**
- * Where the master key of `inUse` is kept once the one in the file `next` took its place. Its time is when the new one was made, whose
- * file keeps it as it is renamed: after a crash the name is the same.
+ * Where the master key of `inUse` is kept once the one in the file `next` took its place. Its time
+ * is when the new one was made, whose file keeps it as it is renamed: after a crash the name is the
+ * same.
  */
 export async function archivedKeyPath(inUse: string, next: string): Promise<string> {
   return `${inUse}.before-${(await stat(next)).mtime.toISOString().replaceAll(':', '')}`;

@@ -1,4 +1,7 @@
-/** Where the next master key comes from, and how the old one is let go of: the steps every store takes the same way. */
+/**
+ * Where the next master key comes from, and how the old one is let go of: the steps every store
+ * takes the same way.
+ */
 
 import { setTimeout as pause } from 'node:timers/promises';
 import { exists, type FileLock, lockFolder } from '@latchkey/runtime/files';
@@ -14,7 +17,9 @@ import {
   replaceMasterKey,
 } from './master-key.js';
 
-/** A daemon that serves has this long to take up the new master key, in ms; it looks every second. */
+/**
+ * A daemon that serves has this long to take up the new master key, in ms; it looks every second.
+ */
 const ADOPTION_TIMEOUT_MS = 30_000;
 const POLL_INTERVAL_MS = 100;
 /** Under which name a store keeps how many master keys whoever serves from it has seen. */
@@ -25,13 +30,17 @@ export interface NextMasterKey {
   readonly key: Secret;
   /** Where the one in use is kept, if this one takes its place. */
   readonly archivedPath?: string;
-  /** Puts it where the store's master key is looked for, if that is a file of ours to replace, and keeps the one that was there. */
+  /**
+   * Puts it where the store's master key is looked for, if that is a file of ours to replace, and
+   * keeps the one that was there.
+   */
   install(): Promise<void>;
 }
 
 /**
- * The next master key: from the file `to`, made there if it is not, or beside the file in use, whose place it takes in the end.
- * After a crash the same one is found again: in that file, or in its place already.
+ * The next master key: from the file `to`, made there if it is not, or beside the file in use,
+ * whose place it takes in the end. After a crash the same one is found again: in that file, or in
+ * its place already.
  */
 export async function nextMasterKey(inUse: MasterKeySource, to: string | undefined, keyring: Keyring): Promise<NextMasterKey> {
   const noop = (): Promise<void> => Promise.resolve();
@@ -80,7 +89,10 @@ export interface Rotation {
   onFinished?(): void;
 }
 
-/** Seals every key anew under the next master key, then erases the old one. Run again after a crash it goes on. */
+/**
+ * Seals every key anew under the next master key, then erases the old one. Run again after a crash
+ * it goes on.
+ */
 export async function rotate({ folder, metadata, keyring, next, ...store }: Rotation): Promise<void> {
   await store.write(() => {
     const isNew = !keyring.isRotating;
@@ -103,7 +115,10 @@ export async function rotate({ folder, metadata, keyring, next, ...store }: Rota
   }
 }
 
-/** Tells `rotate` in another process that this one serves, and under which master key: at start, and again every second. */
+/**
+ * Tells `rotate` in another process that this one serves, and under which master key: at start, and
+ * again every second.
+ */
 export async function announceAdoption(
   metadata: MetadataTable,
   keyring: Keyring,
@@ -117,8 +132,8 @@ export async function announceAdoption(
 }
 
 /**
- * Waits until nobody needs the old master key any more: the folder is ours, so that nobody serves from it, or who serves says that
- * he took up the new one.
+ * Waits until nobody needs the old master key any more: the folder is ours, so that nobody serves
+ * from it, or who serves says that he took up the new one.
  */
 async function waitForAdoption(folder: string, hasAdopted: () => boolean): Promise<FileLock | undefined> {
   const deadline = performance.now() + ADOPTION_TIMEOUT_MS;

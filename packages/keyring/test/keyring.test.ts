@@ -1,4 +1,5 @@
-// Proves that keys at rest are wrapped as RFC 3394 says and in their place alone, and that a master key is replaced without a gap.
+// Proves that keys at rest are wrapped as RFC 3394 says and in their place alone, and that a master
+// key is replaced without a gap.
 
 import { createDecipheriv, randomBytes } from 'node:crypto';
 import { Secret } from '@latchkey/protocol';
@@ -247,7 +248,8 @@ describe('while its master key is replaced, a store', () => {
     await expect(SealedStore.open(store.folder, second)).rejects.toMatchObject({ name: 'UsageFailure' });
   });
 
-  // finish() lets go of the old master key before the disk has the new row: the process that rotates is left with neither.
+  // finish() lets go of the old master key before the disk has the new row: the process that
+  // rotates is left with neither.
   it('does not end where the transaction that ended it was taken back: the next one ends it', async () => {
     const [first, second, key] = [newSecret(), newSecret(), newSecret()];
     const store = await SealedStore.create(first);

@@ -1,4 +1,7 @@
-/** Damage to a store, said in words a person can act on wherever LMDB, or the decoder of rows, meets it. */
+/**
+ * Damage to a store, said in words a person can act on wherever LMDB, or the decoder of rows, meets
+ * it.
+ */
 
 import { Failure } from '@latchkey/runtime/failure';
 import type { Database, Key } from 'lmdb';
@@ -18,7 +21,10 @@ export class DamagedStore extends Failure {
 /** Makes the failure for one store. */
 export type Damaged = (what: string, cause?: unknown) => DamagedStore;
 
-/** LMDB's errors for a page beyond the last one, a page of the wrong kind, and a table of another kind. */
+/**
+ * LMDB's errors for a page beyond the last one, a page of the wrong kind, and a table of another
+ * kind.
+ */
 const DAMAGE: ReadonlySet<unknown> = new Set([-30_797, -30_796, -30_784]);
 
 /** Returns a `DamagedStore` for an error that says so, and any other error as it is. */

@@ -1,6 +1,7 @@
 /**
- * Makes and checks LMDB's files before LMDB opens them. When LMDB fails to open one, lmdb frees the same memory twice and the
- * process ends by SIGSEGV. On a full disk the first write to a new lock file, which LMDB maps, ends it by SIGBUS.
+ * Makes and checks LMDB's files before LMDB opens them. When LMDB fails to open one, lmdb frees the
+ * same memory twice and the process ends by SIGSEGV. On a full disk the first write to a new lock
+ * file, which LMDB maps, ends it by SIGBUS.
  */
 
 import {
@@ -27,7 +28,10 @@ export const LOCK_FILE = 'lock.mdb';
 /** What LMDB makes of it for its default of 126 reads at once. */
 const LOCK_LENGTH = 8_272;
 
-/** Call while no other process opens the store or writes to it. Throws an error of the system if a file cannot be had. */
+/**
+ * Call while no other process opens the store or writes to it. Throws an error of the system if a
+ * file cannot be had.
+ */
 export function prepareFiles(folder: string): void {
   prepareLock(join(folder, LOCK_FILE));
   const path = join(folder, STORE_FILE);

@@ -1,6 +1,7 @@
 /**
- * Whether the file of a store that is open still is where it was opened. LMDB writes on into a file that was removed, or moved away
- * with its folder. The next start would not find what was written, and a node whose new key is in there would be locked out.
+ * Whether the file of a store that is open still is where it was opened. LMDB writes on into a file
+ * that was removed, or moved away with its folder. The next start would not find what was written,
+ * and a node whose new key is in there would be locked out.
  */
 
 import { stat } from 'node:fs/promises';

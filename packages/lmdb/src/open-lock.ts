@@ -1,10 +1,13 @@
 /**
- * Opening a store, and writing to it, never at once, whatever the process. As LMDB opens a store it sets the number of the latest transaction to what it
- * has read a moment before: what another process committed in between would be undone by the next one, and the store damaged (docs/decisions/0014).
+ * Opening a store, and writing to it, never at once, whatever the process. As LMDB opens a store it
+ * sets the number of the latest transaction to what it has read a moment before: what another
+ * process committed in between would be undone by the next one, and the store damaged
+ * (docs/decisions/0014).
  *
- * Whoever writes has `WRITERS_BYTE` together with other writers; LMDB itself lets in one at a time. Whoever opens has it alone, and waits for it with `GATE_BYTE` in
- * hand, at which all who are about to write stop. The kernel takes both from a process that ends. Where it cannot be asked for them (musl, rarer
- * processors), one process has the store at a time.
+ * Whoever writes has `WRITERS_BYTE` together with other writers; LMDB itself lets in one at a time.
+ * Whoever opens has it alone, and waits for it with `GATE_BYTE` in hand, at which all who are about
+ * to write stop. The kernel takes both from a process that ends. Where it cannot be asked for them
+ * (musl, rarer processors), one process has the store at a time.
  */
 
 import { type FileHandle, open } from 'node:fs/promises';
@@ -23,7 +26,10 @@ const GATE_CHECK_INTERVAL_MS = 2;
 /** Between two tries, in ms. */
 const MIN_RETRY_DELAY_MS = 1;
 const MAX_RETRY_DELAY_MS = 16;
-/** How long an opener waits for those who write, in ms: none takes longer unless its disk, or itself, stands still. */
+/**
+ * How long an opener waits for those who write, in ms: none takes longer unless its disk, or
+ * itself, stands still.
+ */
 const OPEN_TIMEOUT_MS = 30_000;
 
 export class StoreOpenLock {

@@ -23,16 +23,18 @@ import { findDamage, isShort, latestSnapshot, type Snapshot } from './pages.js';
 import { StoreOpenLock } from './open-lock.js';
 
 /**
- * - `overlappingSync: false`: a write is visible to nobody before it is on the disk (docs/decisions/0002).
- * - `eventTurnBatching: false`: otherwise a failed commit rejects a promise of lmdb's own that nobody can catch. Transactions
- *   that are queued together share one sync all the same.
+ * - `overlappingSync: false`: a write is visible to nobody before it is on the disk
+ *   (docs/decisions/0002).
+ * - `eventTurnBatching: false`: otherwise a failed commit rejects a promise of lmdb's own that
+ *   nobody can catch. Transactions that are queued together share one sync all the same.
  * - `noSubdir: false`: a folder is a folder, also where its name has a dot.
  */
 const SAFE_OPTIONS = { overlappingSync: false, eventTurnBatching: false, noSubdir: false } as const;
 
 /**
- * Every opening checks all pages of a file of this size or less: 0.1 s of CPU time for a million nodes. The
- * pages of a larger file are checked only if it is short, and before a backup (docs/decisions/0017).
+ * Every opening checks all pages of a file of this size or less: 0.1 s of CPU time for a million
+ * nodes. The pages of a larger file are checked only if it is short, and before a backup
+ * (docs/decisions/0017).
  */
 const ALWAYS_CHECKED = 256 * 1024 * 1024;
 
@@ -44,7 +46,10 @@ export interface StoreOptions extends Omit<RootDatabaseOptions, 'path'> {
   readonly ifDamaged?: string;
 }
 
-/** Opens the store in `path`, or makes one. Refuses one whose file others can read, and one that is damaged. */
+/**
+ * Opens the store in `path`, or makes one. Refuses one whose file others can read, and one that is
+ * damaged.
+ */
 export async function openStore<V, K extends Key>(
   path: string,
   { ifDamaged = RESTORE, ...options }: StoreOptions = {},
@@ -57,7 +62,8 @@ export async function openStore<V, K extends Key>(
     if (await exists(file)) await access(file, constants.R_OK | constants.W_OK);
     await checkPrivateFile(file);
     silenceLmdb();
-    // LMDB makes its files with the mode the umask leaves: inside a folder nobody else enters, and closed before a key is in them.
+    // LMDB makes its files with the mode the umask leaves: inside a folder nobody else enters, and
+    // closed before a key is in them.
     await ensurePrivateFolder(path);
     const openLock = await StoreOpenLock.open(path);
     let inPlace: InPlace | undefined;
@@ -111,8 +117,8 @@ async function openChecked<V, K extends Key>(
 }
 
 /**
- * Has the store's transactions wait while another process opens it, and refused while its file is not in place; its tables say what is
- * wrong with them.
+ * Has the store's transactions wait while another process opens it, and refused while its file is
+ * not in place; its tables say what is wrong with them.
  */
 function behind<V, K extends Key>(
   turnstile: StoreOpenLock,
@@ -159,7 +165,10 @@ function behind<V, K extends Key>(
   });
 }
 
-/** Rejects with a `DamagedStore` unless all pages of the store in `path` are in order, however large it is. */
+/**
+ * Rejects with a `DamagedStore` unless all pages of the store in `path` are in order, however large
+ * it is.
+ */
 export async function checkStore(path: string, store: RootDatabase, ifDamaged: string = RESTORE): Promise<void> {
   const file = join(path, STORE_FILE);
   const damaged: Damaged = (what, cause) => new DamagedStore(file, what, ifDamaged, cause);
@@ -188,7 +197,9 @@ function snapshotOf(fd: number, damaged: Damaged): Snapshot {
 
 /** A disk with fewer free blocks than this is full. */
 const MIN_FREE_BLOCKS = 64;
-/** LMDB takes no more writes after one of its meta pages failed, until the store is opened again. */
+/**
+ * LMDB takes no more writes after one of its meta pages failed, until the store is opened again.
+ */
 const PANIC = -30_795;
 
 /** Says why a write failed. */
@@ -225,7 +236,10 @@ async function freeBlocks(path: string): Promise<number> {
   );
 }
 
-/** lmdb prints the stack of a failed write to standard error; we say what happened ourselves. Nothing else here uses the console. */
+/**
+ * lmdb prints the stack of a failed write to standard error; we say what happened ourselves.
+ * Nothing else here uses the console.
+ */
 function silenceLmdb(): void {
   console.error = () => undefined;
 }

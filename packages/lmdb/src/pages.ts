@@ -1,17 +1,21 @@
 /**
- * Checks the pages of an LMDB file without LMDB, which trusts them. LMDB ends the process by SIGBUS,
- * SIGSEGV or an assertion where a file was cut short or a page was overwritten. The check reads with
- * pread(2) and accepts what a snapshot may refer to, no more (docs/decisions/0017).
+ * Checks the pages of an LMDB file without LMDB, which trusts them. LMDB ends the process by
+ * SIGBUS, SIGSEGV or an assertion where a file was cut short or a page was overwritten. The check
+ * reads with pread(2) and accepts what a snapshot may refer to, no more (docs/decisions/0017).
  *
  * Pages that nothing refers to are skipped. LMDB never writes a page that one transaction takes and
- * frees again, so the file of a healthy store may end before the last page that its meta page names.
+ * frees again, so the file of a healthy store may end before the last page that its meta page
+ * names.
  */
 
 import { fstatSync, read as readFile, readSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { systemCode } from '@latchkey/runtime/failure';
 
-/** A page: its number, the transaction that wrote it, padding, flags, and where its free space begins and ends. */
+/**
+ * A page: its number, the transaction that wrote it, padding, flags, and where its free space
+ * begins and ends.
+ */
 const PAGE = { number: 0, transaction: 8, flags: 18, lower: 20, upper: 22, pages: 20, header: 24 } as const;
 /** LMDB's two meta pages as lmdb lays them out on 64 bits; offsets from the page's start. */
 const META = {
@@ -27,9 +31,15 @@ const META = {
 } as const;
 /** A tree as its parent stores it; the meta page's first one has the page size in front. */
 const TREE = { pageSize: 0, flags: 4, depth: 6, root: 40, length: 48 } as const;
-/** A node in a page: length of its data (in a branch, the child's number), flags, length of its key, key. */
+/**
+ * A node in a page: length of its data (in a branch, the child's number), flags, length of its key,
+ * key.
+ */
 const NODE = { low: 0, flags: 4, keyLength: 6, key: 8 } as const;
-/** Stands in place of data too long for a page: number of the first of their own pages, and how many. */
+/**
+ * Stands in place of data too long for a page: number of the first of their own pages, and how
+ * many.
+ */
 const OVERFLOW = { page: 0, pages: 16, length: 24 } as const;
 
 /** In each meta page, and at the start of the lock file. */
@@ -123,9 +133,11 @@ export function isShort({ lastPage, pageSize }: Snapshot, size: number): boolean
 }
 
 /**
- * Says which page the snapshot needs and does not find in order. Returns `undefined` if there is none.
+ * Says which page the snapshot needs and does not find in order. Returns `undefined` if there is
+ * none.
  *
- * The snapshot's pages must stay as they are until the promise resolves: no transaction may reuse them.
+ * The snapshot's pages must stay as they are until the promise resolves: no transaction may reuse
+ * them.
  */
 export async function findDamage(fd: number, snapshot: Snapshot): Promise<string | undefined> {
   try {
@@ -291,7 +303,10 @@ class Walk {
     if (tree.kind === 'free') this.#checkFree(new DataView(octets.buffer, PAGE.header), page);
   }
 
-  /** A count, then numbers of pages; -N in front of one stands for N pages from there on, 0 for none. */
+  /**
+   * A count, then numbers of pages; -N in front of one stands for N pages from there on, 0 for
+   * none.
+   */
   #checkFree(list: DataView, page: number): void {
     const count = list.byteLength < 8 ? -1 : u64(list, 0);
     if (count < 0 || 8 * (count + 1) > list.byteLength) throw spoiled(page);

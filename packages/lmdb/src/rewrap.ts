@@ -4,7 +4,8 @@ import type { Database } from 'lmdb';
 const ROWS_PER_TRANSACTION = 4_096;
 
 /**
- * Seals the rows of a table anew, chunk by chunk. One that was sealed already costs a look, so that after a crash it goes on where it was.
+ * Seals the rows of a table anew, chunk by chunk. One that was sealed already costs a look, so that
+ * after a crash it goes on where it was.
  *
  * @param write runs a write transaction
  * @param rewrap the row sealed anew, or `undefined` where it is so already

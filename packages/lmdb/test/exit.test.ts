@@ -1,4 +1,5 @@
-// Proves that a process which must end at once does so while its store is being written to, and that the store serves others then.
+// Proves that a process which must end at once does so while its store is being written to, and
+// that the store serves others then.
 
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';

@@ -1,4 +1,5 @@
-// Proves that files which LMDB could not use are refused in words, in a process of its own: lmdb would end it without one.
+// Proves that files which LMDB could not use are refused in words, in a process of its own: lmdb
+// would end it without one.
 
 import { chmod, chown, mkdir, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';

@@ -1,4 +1,5 @@
-// Proves that no process opens a store while another writes to it, and that neither waits for the other for good.
+// Proves that no process opens a store while another writes to it, and that neither waits for the
+// other for good.
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,5 @@
-// Proves that a store that is cut short or is something else is refused in words, and that a healthy one never is.
+// Proves that a store that is cut short or is something else is refused in words, and that a
+// healthy one never is.
 
 import { randomBytes } from 'node:crypto';
 import { chmod, open, readFile, stat, truncate, writeFile } from 'node:fs/promises';

@@ -1,4 +1,5 @@
-// Proves that a store lacks no page that it needs, or is refused in words; and that a healthy one is never refused, however it grew and shrank.
+// Proves that a store lacks no page that it needs, or is refused in words; and that a healthy one
+// is never refused, however it grew and shrank.
 
 import { spawnSync } from 'node:child_process';
 import { randomBytes, randomInt } from 'node:crypto';
@@ -24,7 +25,9 @@ const TABLES = ['one', 'two', 'three'] as const;
 
 type Table = Database<Buffer, number>;
 
-/** A store with three tables, opened for each thing that is done with it, and what it should hold. */
+/**
+ * A store with three tables, opened for each thing that is done with it, and what it should hold.
+ */
 class Store {
   readonly path: string;
   /** The length of each value, by table and key. */

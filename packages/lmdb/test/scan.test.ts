@@ -1,4 +1,5 @@
-// Proves that a table is read whole and in order a slice at a time, and that a reader that waits holds no page of the store.
+// Proves that a table is read whole and in order a slice at a time, and that a reader that waits
+// holds no page of the store.
 
 import { join } from 'node:path';
 import type { RootDatabase } from 'lmdb';

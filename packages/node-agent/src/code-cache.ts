@@ -1,6 +1,7 @@
 /**
- * What V8 has compiled, in a file of the state folder. Whoever can write that file decides what this process runs, so it is believed only where
- * root and this process's own user alone can have written it; and V8 itself looks at little more than its own version, so it has to be for this
+ * What V8 has compiled, in a file of the state folder. Whoever can write that file decides what
+ * this process runs, so it is believed only where root and this process's own user alone can have
+ * written it; and V8 itself looks at little more than its own version, so it has to be for this
  * program, of this Node.js, and whole.
  */
 

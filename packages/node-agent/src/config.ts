@@ -4,7 +4,10 @@ import * as z from 'zod/mini';
 
 /** `latchkey-node-agent run --config FILE`. */
 export interface Config {
-  /** A shell command, run after a new key is durable, with LATCHKEY_ID and LATCHKEY_STATE in its environment. */
+  /**
+   * A shell command, run after a new key is durable, with LATCHKEY_ID and LATCHKEY_STATE in its
+   * environment.
+   */
   readonly on_key_change?: string | undefined;
   readonly log_level: LogLevel;
   /** Where health and metrics are served; nowhere without it. */

@@ -1,4 +1,7 @@
-/** The device key DK_i, one half of a split initial key: in a file of the state folder until the node is installed. */
+/**
+ * The device key DK_i, one half of a split initial key: in a file of the state folder until the
+ * node is installed.
+ */
 
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -19,7 +22,10 @@ const FILE = 'device-key';
 const KEY_PATTERN = /^[0-9a-fA-F]{32}$/;
 const STANDARD_INPUT = '-';
 
-/** Reads the device key from the 0600 file `path`, or from standard input for `-`. The caller wipes it. */
+/**
+ * Reads the device key from the 0600 file `path`, or from standard input for `-`. The caller wipes
+ * it.
+ */
 export async function readDeviceKeyFile(path: string): Promise<Secret> {
   if (KEY_PATTERN.test(path)) {
     throw new UsageFailure('--device-key-file takes the name of a file, or -, not the key itself', {
@@ -34,7 +40,10 @@ export function hasDeviceKey(folder: string): Promise<boolean> {
   return exists(join(folder, FILE));
 }
 
-/** Returns the device key that the folder holds, or `undefined` if it holds none. The caller wipes it. */
+/**
+ * Returns the device key that the folder holds, or `undefined` if it holds none. The caller wipes
+ * it.
+ */
 export async function readDeviceKey(folder: string): Promise<Secret | undefined> {
   if (!(await hasDeviceKey(folder))) return undefined;
   const path = join(folder, FILE);
@@ -42,7 +51,10 @@ export async function readDeviceKey(folder: string): Promise<Secret | undefined>
   return parseKey(await readPrivateFile(path), path, advice);
 }
 
-/** Stores the device key durably, mode 0600. Throws a UsageFailure if the folder holds another one, unless `replace` is true. */
+/**
+ * Stores the device key durably, mode 0600. Throws a UsageFailure if the folder holds another one,
+ * unless `replace` is true.
+ */
 export async function storeDeviceKey(folder: string, deviceKey: Secret, replace = false): Promise<void> {
   const path = join(folder, FILE);
   const content = `${deviceKey.toHex()}\n`;

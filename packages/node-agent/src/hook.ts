@@ -7,7 +7,10 @@ import type { Log } from '@latchkey/runtime/daemon';
 
 /** A hook that takes longer is killed, in ms. */
 const HOOK_TIMEOUT_MS = 60_000;
-/** When the agent stops, what runs may finish for so long, has then to end, and is killed after as long again, in ms. */
+/**
+ * When the agent stops, what runs may finish for so long, has then to end, and is killed after as
+ * long again, in ms.
+ */
 const STOP_GRACE_MS = 3_000;
 
 export interface Hook {
@@ -16,12 +19,16 @@ export interface Hook {
   readonly idI: number;
   readonly stateFolder: string;
   readonly log: Log;
-  /** The agent stops: a hook that takes longer than some seconds is ended, and runs again with the next start. */
+  /**
+   * The agent stops: a hook that takes longer than some seconds is ended, and runs again with the
+   * next start.
+   */
   readonly signal: AbortSignal;
 }
 
 /**
- * Runs the command in a shell with LATCHKEY_ID and LATCHKEY_STATE in the environment, and no key anywhere.
+ * Runs the command in a shell with LATCHKEY_ID and LATCHKEY_STATE in the environment, and no key
+ * anywhere.
  *
  * @returns whether it ended with exit code 0
  */
@@ -52,7 +59,10 @@ export async function runHook({ command, idI, stateFolder, log, signal }: Hook):
   return false;
 }
 
-/** `undefined`: the system has nothing left for another process; some of its errors are thrown, others come as an event. */
+/**
+ * `undefined`: the system has nothing left for another process; some of its errors are thrown,
+ * others come as an event.
+ */
 function start(command: string, env: NodeJS.ProcessEnv, log: Log): ChildProcess | undefined {
   try {
     // A group of its own: what the shell started ends with it.

@@ -1,4 +1,7 @@
-/** Where an installation comes from: the label of a node, its line of a manifest, or options and a file with the key. */
+/**
+ * Where an installation comes from: the label of a node, its line of a manifest, or options and a
+ * file with the key.
+ */
 
 import { formatId } from '@latchkey/protocol';
 import { checkPrivateFile, parseKey, readOctets, readSecretFile, readStandardOctets } from '@latchkey/runtime/files';
@@ -145,7 +148,10 @@ function rejectControllerOption({ controller, controllerId }: InstallationOption
   throw new UsageFailure(`${source} tells the controller already`, { advice: 'Leave out --controller and --controller-id.' });
 }
 
-/** The text of the private file that `option` names, or of standard input; a terminal asks with `prompt` for `what`. */
+/**
+ * The text of the private file that `option` names, or of standard input; a terminal asks with
+ * `prompt` for `what`.
+ */
 async function readSecret(path: string, prompt: string, what: string, option: string): Promise<string> {
   if (path !== STANDARD_INPUT) return readSecretFile(path, option);
   return readSecretInput(prompt, what);

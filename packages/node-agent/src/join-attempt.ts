@@ -1,7 +1,8 @@
 /**
- * One attempt to get a new key, M1 to M6, over CoAP. What a message means is decided by the initiator; here it is carried out,
- * in the order that no crash can turn into a lockout: the candidate is on the disk before M5 goes out, and the confirmed key is on the
- * disk before anything is told of it.
+ * One attempt to get a new key, M1 to M6, over CoAP. What a message means is decided by the
+ * initiator; here it is carried out, in the order that no crash can turn into a lockout: the
+ * candidate is on the disk before M5 goes out, and the confirmed key is on the disk before anything
+ * is told of it.
  */
 
 import { randomBytes, randomInt } from 'node:crypto';
@@ -27,14 +28,25 @@ import type { NodeMetrics } from './metrics.js';
 import type { NodeFile } from './node-file.js';
 import type { CumulativeUptime } from './cumulative-uptime.js';
 
-/** Octets of token. Two would do (profile, "CoAP binding"); four cost an off-path forger more and still fit one frame. */
+/**
+ * Octets of token. Two would do (profile, "CoAP binding"); four cost an off-path forger more and
+ * still fit one frame.
+ */
 const TOKEN_LENGTH = 4;
-/** For an M4 or an M6 to come: four of CoAP's five transmissions, in ms. After that an M5 goes out once more, from a new socket. */
+/**
+ * For an M4 or an M6 to come: four of CoAP's five transmissions, in ms. After that an M5 goes out
+ * once more, from a new socket.
+ */
 const M4_TIMEOUT_MS = 30_000;
 const M5_DEADLINE_MS = 30_000;
-/** For a right answer to come after an empty ACK or one that did not open, in ms: a controller waits 15 s for its auth-servers. */
+/**
+ * For a right answer to come after an empty ACK or one that did not open, in ms: a controller waits
+ * 15 s for its auth-servers.
+ */
 const GRACE_MS = 16_000;
-/** Between an M5 that was refused for the moment, or not answered, and the next, at least, in ms. */
+/**
+ * Between an M5 that was refused for the moment, or not answered, and the next, at least, in ms.
+ */
 const M5_RETRY_DELAY_MS = 2_000;
 /** A draw from [0, 1) has this many values. */
 const RANDOM_RANGE = 2 ** 32;
@@ -42,13 +54,19 @@ const COAP_CHANGED = '2.04';
 const COAP_UNAUTHORIZED = '4.01';
 /** Refusals of M5 that pass by themselves while the transaction is open. */
 const RETRYABLE: ReadonlySet<string> = new Set(['4.29', '5.03', '5.04']);
-/** Any other refusal is believed the second time: the first may be anybody's, or the answer to an M5 that was damaged on its way. */
+/**
+ * Any other refusal is believed the second time: the first may be anybody's, or the answer to an M5
+ * that was damaged on its way.
+ */
 const REFUSALS_RETRIED = 1;
 
 export interface AttemptOptions {
   readonly file: NodeFile;
   readonly controller: Endpoint;
-  /** How many attempts at this controller came before: a name may mean several addresses, and each is the first one in turn. */
+  /**
+   * How many attempts at this controller came before: a name may mean several addresses, and each
+   * is the first one in turn.
+   */
   readonly turn: number;
   readonly uptime: CumulativeUptime;
   readonly log: Log;
@@ -86,7 +104,10 @@ class Way {
     this.#options = options;
   }
 
-  /** Resolves with `undefined` once the way is closed, also while a name is looked up, for which the system may take half a minute. */
+  /**
+   * Resolves with `undefined` once the way is closed, also while a name is looked up, for which the
+   * system may take half a minute.
+   */
   client(): Promise<CoapClient | undefined> {
     if (this.#isClosed) return this.#closed;
     this.#connecting ??= this.#connect();
@@ -128,7 +149,10 @@ class JoinAttempt {
   readonly #way: Way;
   readonly #options: AttemptOptions;
   readonly #deadlineAt: number = monotonicNow() + TRANSACTION_LIFETIME_MS;
-  /** What the controller last asked to have brought back. It is good for M5 too, which then needs no round trip more. */
+  /**
+   * What the controller last asked to have brought back. It is good for M5 too, which then needs no
+   * round trip more.
+   */
   #echo: Buffer | undefined;
   #foreign: number | undefined;
 
@@ -171,7 +195,10 @@ class JoinAttempt {
     }
   }
 
-  /** The way to the controller may have changed under the socket: its address, this device's own, the flow that a NAT knows. */
+  /**
+   * The way to the controller may have changed under the socket: its address, this device's own,
+   * the flow that a NAT knows.
+   */
   async #startOver(): Promise<void> {
     await this.#way.renew();
     // An Echo is good for the address and port that it was issued to.

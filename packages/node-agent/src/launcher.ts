@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /**
- * How an installed node-agent starts: V8 takes half as long to have the program as it kept it the last time as to compile it. What is long-lived
- * keeps it; other commands are compiled, as they use other parts.
+ * How an installed node-agent starts: V8 takes half as long to have the program as it kept it the
+ * last time as to compile it. What is long-lived keeps it; other commands are compiled, as they use
+ * other parts.
  */
 
 import { readFileSync } from 'node:fs';
@@ -48,7 +49,10 @@ if (CACHED_COMMANDS.has(command)) {
   void (require(PROGRAM_PATH) as Program).start();
 }
 
-/** Where the command line says it is, before anything is there that reads command lines: where this is mistaken, the program gets compiled. */
+/**
+ * Where the command line says it is, before anything is there that reads command lines: where this
+ * is mistaken, the program gets compiled.
+ */
 function stateFolder(words: readonly string[]): string | undefined {
   const at = words.lastIndexOf('--state');
   const given = at === -1 ? words.findLast((word) => word.startsWith('--state='))?.slice('--state='.length) : words[at + 1];

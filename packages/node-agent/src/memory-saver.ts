@@ -1,7 +1,9 @@
 /**
- * A node agent works for a moment and then waits for days: once M1 is on its way, or there is nothing to do, V8 is told to spare memory rather
- * than time. Without its optimising compiler some 4 MiB of Node.js are never touched, and young objects get no more room than they start with.
- * Not sooner: what is compiled under other flags than these is of no use any more, and that is all that Node.js brings along for its own modules.
+ * A node agent works for a moment and then waits for days: once M1 is on its way, or there is
+ * nothing to do, V8 is told to spare memory rather than time. Without its optimising compiler some
+ * 4 MiB of Node.js are never touched, and young objects get no more room than they start with. Not
+ * sooner: what is compiled under other flags than these is of no use any more, and that is all that
+ * Node.js brings along for its own modules.
  */
 
 import { runInNewContext } from 'node:vm';
@@ -12,7 +14,10 @@ const setV8Flags = (...flags: readonly string[]): void => {
   for (const flag of flags) setFlagsFromString(flag);
 };
 
-/** Keeps in the state folder what V8 has compiled so far, so that the next start need not compile it (`launch`). */
+/**
+ * Keeps in the state folder what V8 has compiled so far, so that the next start need not compile it
+ * (`launch`).
+ */
 export type SaveCodeCache = (folder: string) => void;
 
 export class MemorySaver {
@@ -35,8 +40,9 @@ export class MemorySaver {
   }
 
   /**
-   * Gives back what starting and joining have left behind, a megabyte or two, before a wait. Node.js has no call for it: V8 hands its collector to
-   * contexts that are made after it was asked to.
+   * Gives back what starting and joining have left behind, a megabyte or two, before a wait.
+   * Node.js has no call for it: V8 hands its collector to contexts that are made after it was asked
+   * to.
    */
   collectGarbage(): void {
     this.reduceFootprint();

@@ -4,7 +4,9 @@ import { ClientMetrics } from '@latchkey/coap';
 import { Histogram, LabelledCounter } from '@latchkey/runtime/telemetry';
 import type { AttemptResult } from './attempt-result.js';
 
-/** Codes that a controller refuses with; any other is `other code`, as who answers may be anybody. */
+/**
+ * Codes that a controller refuses with; any other is `other code`, as who answers may be anybody.
+ */
 const CODES = ['4.00', '4.01', '4.03', '4.04', '4.29', '5.03', '5.04'] as const;
 
 /** How an attempt ended; `local failure`: a name that means nothing, a disk that takes no key. */

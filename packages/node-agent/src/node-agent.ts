@@ -25,7 +25,9 @@ import type { NodeFile, RecordChange } from './node-file.js';
 import { CumulativeUptime } from './cumulative-uptime.js';
 import type { MemorySaver } from './memory-saver.js';
 
-/** Longest sleep before the clocks are looked at again, in ms: a wall clock may be set meanwhile. */
+/**
+ * Longest sleep before the clocks are looked at again, in ms: a wall clock may be set meanwhile.
+ */
 const POLL_INTERVAL_MS = 60_000;
 /** At a stop powered time is saved unless it was saved less than this before, in ms. */
 const STOP_SAVE_AFTER_MS = 1_000;
@@ -78,7 +80,8 @@ export class NodeAgent {
     this.#log = log;
     this.#memorySaver = memorySaver;
     this.#uptime = new CumulativeUptime(file.record.powered);
-    // `join` makes one attempt: after one that failed, the next process must not try the same address again each time.
+    // `join` makes one attempt: after one that failed, the next process must not try the same
+    // address again each time.
     const { lastAttempt } = file.record;
     this.#nextController = lastAttempt === undefined || lastAttempt.outcome === 'joined' ? 0 : randomInt(0, TURNS);
   }
@@ -252,7 +255,10 @@ export class NodeAgent {
     await this.#write({ powered: this.#uptime.save(), lastAttempt: { at: Date.now(), outcome } });
   }
 
-  /** Writes what may be lost: no key depends on it, so that a disk that takes nothing is logged and no more. */
+  /**
+   * Writes what may be lost: no key depends on it, so that a disk that takes nothing is logged and
+   * no more.
+   */
   async #write(change: RecordChange): Promise<void> {
     try {
       await this.#file.write(change);

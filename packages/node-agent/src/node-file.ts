@@ -121,7 +121,10 @@ export class NodeFile {
     return this.#record;
   }
 
-  /** Installs a node (the draft's step 3). Unless told to replace, refuses where one is installed: its key would be lost. */
+  /**
+   * Installs a node (the draft's step 3). Unless told to replace, refuses where one is installed:
+   * its key would be lost.
+   */
   static async create(folder: string, record: StoredNode, replace: boolean): Promise<void> {
     await ensurePrivateFolder(folder);
     const path = join(folder, FILE);

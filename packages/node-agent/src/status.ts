@@ -7,8 +7,8 @@ import { formatFields } from '@latchkey/runtime/cli';
 import { expiryOf, type StoredNode } from './node-file.js';
 
 /**
- * `installed`: it has its initial key; `joined`: a key of its own; `expired`: that is over; `unconfirmed`: it may have another, the network has
- * not said so.
+ * `installed`: it has its initial key; `joined`: a key of its own; `expired`: that is over;
+ * `unconfirmed`: it may have another, the network has not said so.
  */
 type Status = 'installed' | 'joined' | 'expired' | 'unconfirmed';
 

@@ -1,4 +1,5 @@
-// Proves that what V8 compiled is believed only whole, for the same program, and where nobody else can have written it.
+// Proves that what V8 compiled is believed only whole, for the same program, and where nobody else
+// can have written it.
 
 import {
   chmodSync,

@@ -1,4 +1,5 @@
-// What the test files share: an installed node, and a controller on a bare socket that speaks by the protocol's functions.
+// What the test files share: an installed node, and a controller on a bare socket that speaks by
+// the protocol's functions.
 
 import { randomBytes } from 'node:crypto';
 import { derivePsk, type NodeState, type Renewal, sealM4, sealM6, Secret, decodeM1, decodeM5 } from '@latchkey/protocol';
@@ -79,7 +80,10 @@ export class TestController {
     return this.#peer.endpoint;
   }
 
-  /** It is at another address of this machine from here on, on the same port. What comes to the old one is not heard. */
+  /**
+   * It is at another address of this machine from here on, on the same port. What comes to the old
+   * one is not heard.
+   */
   async moveTo(host: string): Promise<void> {
     this.#peer = await UdpPeer.open(host, this.#peer.endpoint.port);
   }

@@ -1,4 +1,5 @@
-// Proves that the hook is told of the node and its folder and of no key, and that its failure is told.
+// Proves that the hook is told of the node and its folder and of no key, and that its failure is
+// told.
 
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';

@@ -1,4 +1,5 @@
-// Proves where an installation may come from, that what does not go together is refused, and that no message has a key.
+// Proves where an installation may come from, that what does not go together is refused, and that
+// no message has a key.
 
 import { chmod, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,4 +1,5 @@
-// Proves the node agent against a controller on a bare socket: what is on the disk before what is sent, and what ends an attempt.
+// Proves the node agent against a controller on a bare socket: what is on the disk before what is
+// sent, and what ends an attempt.
 
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -84,7 +85,8 @@ describe('a node that joins', () => {
     async function named(more: Partial<StoredNode> = {}): Promise<Installed & { controller: TestController }> {
       const record = newRecord(more);
       const controller = await TestController.open(record.state.confirmed);
-      // Nobody is at the first one, and connect(2) refuses the broadcast address, as one without a route.
+      // Nobody is at the first one, and connect(2) refuses the broadcast address, as one without a
+      // route.
       lookUpBy(() => Promise.resolve(['255.255.255.255', '127.0.0.5', '127.0.0.1']));
       const endpoints = [{ host: 'several.example', port: controller.endpoint.port }];
       return { controller, ...(await install({ ...record, endpoints })) };

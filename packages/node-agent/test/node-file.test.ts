@@ -1,4 +1,5 @@
-// Proves that all a node holds is written and read back whole, strictly, for its user alone, old or new when it is killed.
+// Proves that all a node holds is written and read back whole, strictly, for its user alone, old or
+// new when it is killed.
 
 import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

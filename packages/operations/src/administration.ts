@@ -1,4 +1,7 @@
-/** What an administrator changes in the registry, one function a change: each in one transaction with its entry in the audit log. */
+/**
+ * What an administrator changes in the registry, one function a change: each in one transaction
+ * with its entry in the audit log.
+ */
 
 import { formatId, type Secret } from '@latchkey/protocol';
 import { type Endpoint, formatEndpoint } from '@latchkey/runtime/net';
@@ -108,7 +111,8 @@ export async function removeController(registry: Registry, idC: number): Promise
     refuseWithNodes(registry, idC);
     const removed = await tables.write(() => {
       requireControllerRow(tables, idC);
-      // What was assigned to it since nodes were counted: counting them here would hold up every commit.
+      // What was assigned to it since nodes were counted: counting them here would hold up every
+      // commit.
       for (const { what, controller } of tables.audit.entries(countedUpTo + 1)) {
         if (ASSIGNING_ACTIONS.has(what) && (controller === undefined || controller === id)) return false;
       }
@@ -121,7 +125,9 @@ export async function removeController(registry: Registry, idC: number): Promise
   }
 }
 
-/** Entries of the audit log that may tell of a node assigned to a controller; an import has several. */
+/**
+ * Entries of the audit log that may tell of a node assigned to a controller; an import has several.
+ */
 const ASSIGNING_ACTIONS: ReadonlySet<AuditAction> = new Set<AuditAction>([
   'order created',
   'nodes imported',
@@ -129,7 +135,10 @@ const ASSIGNING_ACTIONS: ReadonlySet<AuditAction> = new Set<AuditAction>([
   'node moved',
 ]);
 
-/** Another SK_cs for a controller: both count until it uses the new one. One that was ordered before and never used goes. */
+/**
+ * Another SK_cs for a controller: both count until it uses the new one. One that was ordered before
+ * and never used goes.
+ */
 export async function stageControllerKey({ tables }: Registry, idC: number, staged: Secret): Promise<void> {
   await tables.write(() => {
     const row = requireControllerRow(tables, idC);
@@ -147,7 +156,10 @@ function requireControllerRow({ controllers }: Tables, idC: number): ControllerR
   return row;
 }
 
-/** Changes nodes one by one, all or none. `change` gives the new row, `'remove'`, or `undefined`: it is so already. */
+/**
+ * Changes nodes one by one, all or none. `change` gives the new row, `'remove'`, or `undefined`: it
+ * is so already.
+ */
 async function changeNodes(
   { tables }: Registry,
   ids: readonly number[],
@@ -174,7 +186,9 @@ async function changeNodes(
   });
 }
 
-/** A disabled node is refused whatever it proves; its key stays. Gives how many were not so already. */
+/**
+ * A disabled node is refused whatever it proves; its key stays. Gives how many were not so already.
+ */
 export function setDisabled(registry: Registry, ids: readonly number[], disabled: boolean): Promise<number> {
   const what: AuditAction = disabled ? 'node disabled' : 'node enabled';
   return changeNodes(registry, ids, { what }, (row) => {
@@ -284,7 +298,10 @@ export function findHeldInitialKey(registry: Registry, idI: number): Secret | un
   return undefined;
 }
 
-/** Finds another node that has this initial key or came with it, unless the order of either shares its keys. */
+/**
+ * Finds another node that has this initial key or came with it, unless the order of either shares
+ * its keys.
+ */
 export function otherHolderOf(registry: Registry, ik: Secret, idI: number): number | undefined {
   const identityKey = initialKeyIdKey(registry.tables);
   const wanted = Buffer.from(initialKeyId(identityKey, ik)).toString('hex', 0, 8);
@@ -296,7 +313,10 @@ export function otherHolderOf(registry: Registry, ik: Secret, idI: number): numb
   return undefined;
 }
 
-/** Suspends an order, resumes it within its join window, or closes it for good: whether its nodes may join for the first time. */
+/**
+ * Suspends an order, resumes it within its join window, or closes it for good: whether its nodes
+ * may join for the first time.
+ */
 export async function setOrderState({ tables }: Registry, number: number, state: 'open' | 'suspended' | 'closed'): Promise<void> {
   const what = { open: 'order resumed', suspended: 'order suspended', closed: 'order closed' } as const;
   await changeOrder(tables, number, { what: what[state] }, (order) => ({ ...order, state }));

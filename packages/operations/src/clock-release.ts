@@ -1,4 +1,7 @@
-/** Times that the clock showed before a break, and the way to commit M7s of such times again (runtime, times.ts). */
+/**
+ * Times that the clock showed before a break, and the way to commit M7s of such times again
+ * (runtime, times.ts).
+ */
 
 import { ClockStepDetector } from '@latchkey/runtime/daemon';
 import {
@@ -11,14 +14,16 @@ import {
 } from '@latchkey/protocol';
 import type { Registry } from '@latchkey/registry';
 
-/** Those that the clock has not yet left behind: now, or once it comes to them, no key is committed. */
+/**
+ * Those that the clock has not yet left behind: now, or once it comes to them, no key is committed.
+ */
 export function blockedRanges({ previous }: ClockHistory, wall: number): readonly TimeRange[] {
   return previous.filter((span) => span.until >= wall || findPreviousRange({ previous: [span] }, wall) !== undefined);
 }
 
 /**
- * Until when nothing at all is committed, ms since the epoch: a step back is less than five minutes ago, which a server has noticed, or will
- * notice as it starts. No command shortens that.
+ * Until when nothing at all is committed, ms since the epoch: a step back is less than five minutes
+ * ago, which a server has noticed, or will notice as it starts. No command shortens that.
  */
 export function holdoffUntil(history: ClockHistory, now: Clocks): number | undefined {
   const { steppedBackAt: detected = -Infinity } = new ClockStepDetector(now, history);
@@ -30,8 +35,8 @@ export function holdoffUntil(history: ClockHistory, now: Clocks): number | undef
 }
 
 /**
- * Controllers that still use an SK_cs from before the last break. What was sealed under one that was replaced since opens no more, so that of
- * all others no M7 from before can be kept back.
+ * Controllers that still use an SK_cs from before the last break. What was sealed under one that
+ * was replaced since opens no more, so that of all others no M7 from before can be kept back.
  */
 export function controllersWithOldKeys(registry: Registry): number[] {
   const replaced = new Set<string>();

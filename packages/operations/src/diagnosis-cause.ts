@@ -1,6 +1,6 @@
 /**
- * Judges why a node has not joined, or does not renew, and what to do. Causes are looked for from the
- * outside in: what the registry forbids, what keeps every node out, what keeps all nodes of a
+ * Judges why a node has not joined, or does not renew, and what to do. Causes are looked for from
+ * the outside in: what the registry forbids, what keeps every node out, what keeps all nodes of a
  * controller out, what the server said to this node, and last the device.
  */
 

@@ -1,7 +1,7 @@
 /**
  * Why a node has not joined, or does not renew: the cause and what to do about it, from what the
- * registry holds and what its server saw. All of it is plain data: `sentence` says the cause in words,
- * and `commands/next-steps.ts` turns the action into command lines.
+ * registry holds and what its server saw. All of it is plain data: `sentence` says the cause in
+ * words, and `commands/next-steps.ts` turns the action into command lines.
  */
 
 import { expiryOf, formatId, type LinkRefusal } from '@latchkey/protocol';

@@ -1,8 +1,10 @@
 /**
- * How many nodes get into the registry at once: all or none of them are seen, in memory that does not grow with the registry.
+ * How many nodes get into the registry at once: all or none of them are seen, in memory that does
+ * not grow with the registry.
  *
- * The nodes of an order are written in chunks while the order is `pending`: nobody sees them. The last transaction opens the order.
- * What a crash leaves pending is cleared away before the next order or import.
+ * The nodes of an order are written in chunks while the order is `pending`: nobody sees them. The
+ * last transaction opens the order. What a crash leaves pending is cleared away before the next
+ * order or import.
  */
 
 import { join } from 'node:path';
@@ -45,7 +47,10 @@ export interface Enrolment {
   readonly progress?: (done: number) => void;
 }
 
-/** Adds the nodes of `batch` as one order, and gives its number. All or none. Changes alone make no order: then it is `undefined`. */
+/**
+ * Adds the nodes of `batch` as one order, and gives its number. All or none. Changes alone make no
+ * order: then it is `undefined`.
+ */
 export async function enrol(
   registry: Registry,
   { terms, batch, action, controllers, progress }: Enrolment,
@@ -59,7 +64,10 @@ export async function enrol(
   }
 }
 
-/** An order or import while it is written, part by part: nobody sees any of it before `commit`. `close` it in any case. */
+/**
+ * An order or import while it is written, part by part: nobody sees any of it before `commit`.
+ * `close` it in any case.
+ */
 export class EnrolmentTransaction {
   readonly #tables: Tables;
   readonly #row: OrderRow;

@@ -1,6 +1,7 @@
 /**
- * Who could know an initial key: whom it was given to, or either half of it, and which controllers were shown it; and how many nodes it still opens the door
- * for. An IK that no node holds any more is retired: it is nowhere in the registry but for its fingerprint.
+ * Who could know an initial key: whom it was given to, or either half of it, and which controllers
+ * were shown it; and how many nodes it still opens the door for. An IK that no node holds any more
+ * is retired: it is nowhere in the registry but for its fingerprint.
  */
 
 import { type Registry, InitialKeyInfo } from '@latchkey/registry';

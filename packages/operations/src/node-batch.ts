@@ -17,7 +17,10 @@ const HALF_OFFSET = IK_OFFSET + KEY_LENGTH;
 /** In octets, with whole keys and with split ones. */
 const RECORD_LENGTH = HALF_OFFSET;
 const SPLIT_RECORD_LENGTH = HALF_OFFSET + KEY_LENGTH;
-/** Records in one block: a batch grows block by block, so that nothing is copied and no old copy waits for the collector. */
+/**
+ * Records in one block: a batch grows block by block, so that nothing is copied and no old copy
+ * waits for the collector.
+ */
 const RECORDS_PER_BLOCK = 2 ** 15;
 
 export class NodeBatch {
@@ -81,7 +84,10 @@ export class NodeBatch {
     return Secret.from(this.#keyOf(i));
   }
 
-  /** Returns the installer's half of the key, or `undefined` in a batch of whole keys. The caller wipes it. */
+  /**
+   * Returns the installer's half of the key, or `undefined` in a batch of whole keys. The caller
+   * wipes it.
+   */
   half(i: number): Secret | undefined {
     const octets = this.#halfOf(i);
     return octets && Secret.from(octets);
@@ -104,7 +110,10 @@ export class NodeBatch {
     return this.isSplit ? new Uint8Array(this.#blockOf(i).buffer, this.#offsetOf(i) + HALF_OFFSET, KEY_LENGTH) : undefined;
   }
 
-  /** Indices in ascending order of ID, then of place: LMDB takes keys in that order many times faster than at random. */
+  /**
+   * Indices in ascending order of ID, then of place: LMDB takes keys in that order many times
+   * faster than at random.
+   */
   indicesById(): Uint32Array {
     this.#sortedIndices ??= this.#sort();
     return this.#sortedIndices;

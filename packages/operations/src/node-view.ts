@@ -11,7 +11,9 @@ import { renewalDue } from './diagnosis-situation.js';
 export const NODE_STATES = ['enrolled', 'joined', 'expiring', 'expired', 'disabled'] as const;
 export type NodeStatus = (typeof NODE_STATES)[number];
 
-/** What `node list` and `node show` tell of a node; times in ISO 8601. No key, only its fingerprint. */
+/**
+ * What `node list` and `node show` tell of a node; times in ISO 8601. No key, only its fingerprint.
+ */
 export interface NodeView {
   readonly id: string;
   readonly state: NodeStatus;

@@ -29,8 +29,8 @@ export function generateNodes({ idC, count, sharedKey, isTaken }: OrderRequest):
 }
 
 /**
- * Draws the installer's half of each initial key, and makes the key of it and the device key. The IDs
- * are the manufacturer's.
+ * Draws the installer's half of each initial key, and makes the key of it and the device key. The
+ * IDs are the manufacturer's.
  */
 export function generateSplitNodes(idC: number, deviceKeys: DeviceKeys, sharedHalf: boolean): NodeBatch {
   const batch = new NodeBatch(true);
@@ -48,14 +48,19 @@ export function generateSplitNodes(idC: number, deviceKeys: DeviceKeys, sharedHa
   return batch;
 }
 
-/** What the installer gets to know of each node, by ID: the whole initial key, or the installer's half. */
+/**
+ * What the installer gets to know of each node, by ID: the whole initial key, or the installer's
+ * half.
+ */
 export function* manifestOf(batch: NodeBatch, controller: ControllerInfo): Generator<ManifestLine> {
   for (const i of batch.indicesById()) {
     yield { idI: batch.idI(i), idC: controller.idC, controller: controller.nid, ik: batch.half(i) ?? batch.ik(i) };
   }
 }
 
-/** What the installer needs of the nodes of an order that have not joined yet: handed over again. */
+/**
+ * What the installer needs of the nodes of an order that have not joined yet: handed over again.
+ */
 export function* remainingManifest(registry: Registry, order: number): Generator<ManifestLine> {
   const controllers = new Map([...registry.controllers()].map((controller) => [controller.idC, controller]));
   for (const { idI, controller, initial, order: of } of registry.nodes()) {

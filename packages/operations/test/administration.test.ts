@@ -1,4 +1,5 @@
-// Proves of each change an administrator makes: its effect, its entry in the log, all or none, and that no commit gets past it.
+// Proves of each change an administrator makes: its effect, its entry in the log, all or none, and
+// that no commit gets past it.
 
 import { formatId, type Secret } from '@latchkey/protocol';
 import { beforeEach, describe, expect, it } from 'vitest';

@@ -1,4 +1,5 @@
-// Proves that the nodes of an order or import come to be all at once or not at all, beside commits, and however the process is killed.
+// Proves that the nodes of an order or import come to be all at once or not at all, beside commits,
+// and however the process is killed.
 
 import { randomInt } from 'node:crypto';
 import { formatId } from '@latchkey/protocol';

@@ -1,11 +1,15 @@
-// Proves which addresses in a file of nodes contradict the registry, and that a file full of them is told in few words.
+// Proves which addresses in a file of nodes contradict the registry, and that a file full of them
+// is told in few words.
 
 import { expect, it } from 'vitest';
 import { addController } from '../src/administration.js';
 import { ImportControllers } from '../src/import/import-controllers.js';
 import { controller, newRegistry } from '@latchkey/test-support/registry-fixtures';
 
-/** What is said of rows, from line 2 on, of a registry with controller 1 at 192.0.2.1:5683 and 2 at [2001:db8::2]:5683. */
+/**
+ * What is said of rows, from line 2 on, of a registry with controller 1 at 192.0.2.1:5683 and 2 at
+ * [2001:db8::2]:5683.
+ */
 async function warningsOf(...rows: readonly (readonly [idC: number, host: string, port?: number])[]): Promise<string[]> {
   const registry = await newRegistry();
   await addController(registry, controller());

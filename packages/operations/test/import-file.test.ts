@@ -1,4 +1,5 @@
-// Proves which files of nodes are opened, that one is read whole and in order, and that none takes memory for its length.
+// Proves which files of nodes are opened, that one is read whole and in order, and that none takes
+// memory for its length.
 
 import { chmod, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -43,7 +44,10 @@ async function fileOf(content: string, mode = 0o600): Promise<string> {
   return path;
 }
 
-/** What comes of a file that starts like this and then goes on with 256 MiB of NUL octets, and the MiB that it took. */
+/**
+ * What comes of a file that starts like this and then goes on with 256 MiB of NUL octets, and the
+ * MiB that it took.
+ */
 async function readEndless(start: string): Promise<Read & { readonly memory: number }> {
   const path = await fileOf(start);
   await truncate(path, 256 * 1024 * 1024);

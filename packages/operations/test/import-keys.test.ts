@@ -1,4 +1,5 @@
-// Proves that an initial key which several nodes have is found, in a file and in the registry, and that no other is called that.
+// Proves that an initial key which several nodes have is found, in a file and in the registry, and
+// that no other is called that.
 
 import { randomBytes } from 'node:crypto';
 import * as fc from 'fast-check';

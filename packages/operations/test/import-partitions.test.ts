@@ -1,4 +1,5 @@
-// Proves that a file read in parts is the file: each line in one part, in memory for no more than that, and no other file on the way.
+// Proves that a file read in parts is the file: each line in one part, in memory for no more than
+// that, and no other file on the way.
 
 import { execFileSync } from 'node:child_process';
 import { createReadStream, createWriteStream } from 'node:fs';

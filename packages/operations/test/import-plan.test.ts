@@ -1,4 +1,5 @@
-// Proves what an import would do with each line, in words and numbers, and that planning it changes nothing.
+// Proves what an import would do with each line, in words and numbers, and that planning it changes
+// nothing.
 
 import { describe, expect, it } from 'vitest';
 import { addController, moveNodes, setDisabled } from '../src/administration.js';

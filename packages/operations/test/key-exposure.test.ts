@@ -1,4 +1,5 @@
-// Proves who is told to know an initial key: given by which orders, held by how many, seen by which controllers, retired when.
+// Proves who is told to know an initial key: given by which orders, held by how many, seen by which
+// controllers, retired when.
 
 import { beforeEach, describe, expect, it } from 'vitest';
 import { NodeBatch } from '../src/node-batch.js';

@@ -1,4 +1,5 @@
-// Proves in which state a node is said to be, to the millisecond, which nodes a filter finds, and that no view of one holds its key.
+// Proves in which state a node is said to be, to the millisecond, which nodes a filter finds, and
+// that no view of one holds its key.
 
 import type { Secret } from '@latchkey/protocol';
 import type { GivenTime } from '@latchkey/runtime/cli';
@@ -134,7 +135,8 @@ describe('a filter', () => {
     [...filterNodes(registry, options, at, from)].map(({ idI }) => idI);
 
   beforeEach(async () => {
-    // 1 and 4 join, 2 is disabled before it does, 3 goes to the other controller; 5 and 6 are of another order, 6 never expires.
+    // 1 and 4 join, 2 is disabled before it does, 3 goes to the other controller; 5 and 6 are of
+    // another order, 6 never expires.
     const [four, six] = [newSecret(), newSecret()];
     await fixture.order({ 2: newSecret(), 3: newSecret(), 4: four });
     await fixture.order({ 5: newSecret(), 6: six }, { lifetime: 0 });

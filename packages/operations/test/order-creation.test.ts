@@ -1,4 +1,5 @@
-// Proves that an order draws IDs that are free and keys that are random, and that its manifest can be read again, however long.
+// Proves that an order draws IDs that are free and keys that are random, and that its manifest can
+// be read again, however long.
 
 import { join } from 'node:path';
 import { createFile, readPrivateFile } from '@latchkey/runtime/files';

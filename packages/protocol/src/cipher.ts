@@ -1,10 +1,12 @@
 /**
- * The profile's one primitive, AES-128 in its forward direction, and the one mode on top of it: AES-128-CCM with an
- * 8-octet tag and a 13-octet nonce (RFC 3610, M=8, L=2; COSE AES-CCM-16-64-128).
+ * The profile's one primitive, AES-128 in its forward direction, and the one mode on top of it:
+ * AES-128-CCM with an 8-octet tag and a 13-octet nonce (RFC 3610, M=8, L=2; COSE
+ * AES-CCM-16-64-128).
  *
- * `unsafe` is @noble/ciphers' name for its bare block function: it knows no mode, which is what this file adds. A daemon runs it a
- * hundred times for each join, so blocks pass through one buffer of this file rather than one each, and a key that is used
- * again keeps its schedule, which is wiped with it.
+ * `unsafe` is @noble/ciphers' name for its bare block function: it knows no mode, which is what
+ * this file adds. A daemon runs it a hundred times for each join, so blocks pass through one buffer
+ * of this file rather than one each, and a key that is used again keeps its schedule, which is
+ * wiped with it.
  */
 
 import { unsafe } from '@noble/ciphers/aes.js';
@@ -13,17 +15,29 @@ import { allocate, allocateWords } from './octets.js';
 
 const BLOCK = 16;
 
-/** RFC 3610 section 2.2: flags of B_0 are 64*Adata + 8*((M-2)/2) + (L-1); those of A_i are L-1. L = 2 throughout. */
+/**
+ * RFC 3610 section 2.2: flags of B_0 are 64*Adata + 8*((M-2)/2) + (L-1); those of A_i are L-1. L =
+ * 2 throughout.
+ */
 const LENGTH_OCTETS = 15 - NONCE_LENGTH;
 const FLAGS_COUNTER = LENGTH_OCTETS - 1;
 const MAX_PLAINTEXT = 2 ** (8 * LENGTH_OCTETS) - 1;
-/** RFC 3610 section 2.2: from here on the length of the associated data takes another encoding, which nothing needs. */
+/**
+ * RFC 3610 section 2.2: from here on the length of the associated data takes another encoding,
+ * which nothing needs.
+ */
 const MAX_ASSOCIATED = 0xfeff;
 
-/** The block being worked on, all zero between uses; and a way to the four words, little-endian, that the block function takes. */
+/**
+ * The block being worked on, all zero between uses; and a way to the four words, little-endian,
+ * that the block function takes.
+ */
 const block: Uint8Array = new Uint8Array(BLOCK);
 const words: DataView = new DataView(block.buffer);
-/** Where a key stands while its schedule is made, all zero between uses: a view of one in V8's heap would move it out, at the price of ten blocks. */
+/**
+ * Where a key stands while its schedule is made, all zero between uses: a view of one in V8's heap
+ * would move it out, at the price of ten blocks.
+ */
 const keyScratch: Uint8Array = new Uint8Array(new ArrayBuffer(KEY_LENGTH));
 /** Words of a schedule: 11 round keys of 4. */
 const SCHEDULE = 44;
@@ -54,7 +68,10 @@ export class BlockCipher {
     return copyAndClearBlock();
   }
 
-  /** For this file's modes: `block` becomes its own encryption. The words are signed, as V8 has them without an object each. */
+  /**
+   * For this file's modes: `block` becomes its own encryption. The words are signed, as V8 has them
+   * without an object each.
+   */
   encryptInPlace(): void {
     const { s0, s1, s2, s3 } = unsafe.encrypt(
       this.#schedule,
@@ -69,7 +86,10 @@ export class BlockCipher {
     words.setInt32(12, s3, true);
   }
 
-  /** For this file's modes: K1 of CMAC, for a whole last block, and K2, for a padded one (RFC 4493 section 2.3), made once. */
+  /**
+   * For this file's modes: K1 of CMAC, for a whole last block, and K2, for a padded one (RFC 4493
+   * section 2.3), made once.
+   */
   get subkeys(): { readonly whole: Uint8Array; readonly padded: Uint8Array } {
     if (this.#subkeys === undefined) {
       const whole = unsafe.dbl(this.encrypt(new Uint8Array(BLOCK)));
@@ -115,7 +135,10 @@ function lengthOf(parts: Parts): number {
   return length;
 }
 
-/** Takes octets into the CBC-MAC in `block`, `at` octets into which stand already; gives how many stand there then. */
+/**
+ * Takes octets into the CBC-MAC in `block`, `at` octets into which stand already; gives how many
+ * stand there then.
+ */
 function cbcMacUpdate(cipher: BlockCipher, octets: Uint8Array, from: number, to: number, at: number): number {
   let next = at;
   for (let i = from; i < to; i++) {
@@ -129,7 +152,10 @@ function cbcMacUpdate(cipher: BlockCipher, octets: Uint8Array, from: number, to:
   return next;
 }
 
-/** CBC-MAC over B_0, the associated data and the text from `from` to `to` (RFC 3610 section 2.2): T, in `block`. */
+/**
+ * CBC-MAC over B_0, the associated data and the text from `from` to `to` (RFC 3610 section 2.2): T,
+ * in `block`.
+ */
 function ccmMac(
   cipher: BlockCipher,
   nonce: Uint8Array,
@@ -201,7 +227,8 @@ function release(cipher: BlockCipher, key: Uint8Array | BlockCipher): void {
  *
  * @param key 16 octets
  * @param nonce 13 octets, never used twice with this key
- * @param tagLength 8 in this profile; the vectors of RFC 3610 and SP 800-38C use other even lengths from 4 to 16
+ * @param tagLength 8 in this profile; the vectors of RFC 3610 and SP 800-38C use other even lengths
+ *   from 4 to 16
  */
 export function ccmSeal(
   key: Uint8Array | BlockCipher,
@@ -216,7 +243,10 @@ export function ccmSeal(
   return output;
 }
 
-/** `ccmSeal` where a message is built: what stands from octet `from` on becomes ciphertext, the last `tagLength` octets the tag. */
+/**
+ * `ccmSeal` where a message is built: what stands from octet `from` on becomes ciphertext, the last
+ * `tagLength` octets the tag.
+ */
 export function ccmSealInPlace(
   key: Uint8Array | BlockCipher,
   nonce: Uint8Array,
@@ -238,8 +268,9 @@ export function ccmSealInPlace(
 }
 
 /**
- * D(C, SK): the plaintext, or `undefined` when the tag does not verify, and nothing else is learnt of why.
- * The tag is compared in constant time; a plaintext that does not verify is wiped, not returned.
+ * D(C, SK): the plaintext, or `undefined` when the tag does not verify, and nothing else is learnt
+ * of why. The tag is compared in constant time; a plaintext that does not verify is wiped, not
+ * returned.
  *
  * @param from where in `octets` the ciphertext begins; it ends with them
  */

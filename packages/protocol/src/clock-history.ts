@@ -1,12 +1,14 @@
 /**
- * Which times the clock of the servers of one registry showed, and which of them lie behind a break: a step back, or a start of which nobody
- * knows how much time had passed.
+ * Which times the clock of the servers of one registry showed, and which of them lie behind a
+ * break: a step back, or a start of which nobody knows how much time had passed.
  *
- * Why. A node may drop a candidate 300 s after it was stored, so no M7 may be committed that long after the M3 of its transaction. M3 is given
- * while TS lies within 30 s of the server's clock; while that clock is not set back, the window of M7 then ends after 125 s. Once it was
- * set back, it comes by the times it has shown again, and an M7 from then, however long kept, passes for a new one. So no M3 is given at a time that
- * is not kept here, durably, and no M7 is committed whose TS fits an M3 from before a break. How far the clock was set back, how often, and
- * what the controllers' clocks did meanwhile makes no difference.
+ * Why. A node may drop a candidate 300 s after it was stored, so no M7 may be committed that long
+ * after the M3 of its transaction. M3 is given while TS lies within 30 s of the server's clock;
+ * while that clock is not set back, the window of M7 then ends after 125 s. Once it was set back,
+ * it comes by the times it has shown again, and an M7 from then, however long kept, passes for a
+ * new one. So no M3 is given at a time that is not kept here, durably, and no M7 is committed whose
+ * TS fits an M3 from before a break. How far the clock was set back, how often, and what the
+ * controllers' clocks did meanwhile makes no difference.
  */
 
 import type { Clocks } from './decisions.js';
@@ -19,7 +21,10 @@ export interface TimeRange {
 }
 
 export interface ClockHistory {
-  /** Shown since the last break, or about to be: ascending, apart from each other. More than one where the clock was set forward. */
+  /**
+   * Shown since the last break, or about to be: ascending, apart from each other. More than one
+   * where the clock was set forward.
+   */
   readonly current: readonly TimeRange[];
   /** Shown before it. */
   readonly previous: readonly TimeRange[];
@@ -31,12 +36,18 @@ export interface ClockHistory {
 
 export const EMPTY_HISTORY: ClockHistory = { current: [], previous: [] };
 
-/** How far ahead of the clock a time is kept, and what must be left of that where it is not kept anew, in ms. */
+/**
+ * How far ahead of the clock a time is kept, and what must be left of that where it is not kept
+ * anew, in ms.
+ */
 export const RESERVE_AHEAD_MS = 60_000;
 const EXTEND_BELOW_MS = 30_000;
 /** What lies between two spans that are no further apart than this counts as shown, in ms. */
 const MERGE_GAP_MS = 60_000;
-/** Of more than this the two that are next to each other become one, as if all between had been shown. */
+/**
+ * Of more than this the two that are next to each other become one, as if all between had been
+ * shown.
+ */
 const MAX_RANGES = 8;
 
 /** Whether an M3 may be given at this time. */
@@ -77,7 +88,10 @@ export function findPreviousRange({ previous }: Pick<ClockHistory, 'previous'>, 
   return previous.find(({ from, until }) => ts >= from - TS_WINDOW.M2.back && ts <= until + TS_WINDOW.M2.ahead);
 }
 
-/** From when on an M7 with a TS of now is committed again, by the clock that shows `wallMs`; `undefined`: it is. */
+/**
+ * From when on an M7 with a TS of now is committed again, by the clock that shows `wallMs`;
+ * `undefined`: it is.
+ */
 export function rejectedUntil(history: Pick<ClockHistory, 'previous'>, wallMs: number): number | undefined {
   const range = findPreviousRange(history, wallMs);
   return range && range.until + TS_WINDOW.M2.ahead;

@@ -6,8 +6,9 @@ const M5_OFFSET: number = M4_OFFSET + LENGTH.M4;
 const M6_OFFSET: number = M5_OFFSET + LENGTH.M5;
 
 /**
- * M1, M4, M5 and M6 of transactions that are through, for whoever sends M1 or M5 once more: a row of one piece of memory each, since there may be as
- * many of these as of open ones, and four arrays each would take six times as much.
+ * M1, M4, M5 and M6 of transactions that are through, for whoever sends M1 or M5 once more: a row
+ * of one piece of memory each, since there may be as many of these as of open ones, and four arrays
+ * each would take six times as much.
  */
 export class CompletedMessages {
   readonly #octets: Uint8Array;

@@ -1,6 +1,7 @@
 /**
- * Constants of wire profile 1. Everything here is fixed by the profile: another implementation depends on it.
- * Choices of this implementation (sizes of tables, retry budgets) live with the daemon that makes them.
+ * Constants of wire profile 1. Everything here is fixed by the profile: another implementation
+ * depends on it. Choices of this implementation (sizes of tables, retry budgets) live with the
+ * daemon that makes them.
  */
 
 /** Sizes in octets. */
@@ -32,11 +33,16 @@ export const TYPE = {
 /** Length in octets of each whole message. */
 export const LENGTH = { M1: 21, M2: 79, M3: 42, M4: 53, M5: 33, M6: 13, M7: 121, M8: 30, M9: 27, M10: 66, M11: 58 } as const;
 
-/** Labels under which a node key gives the key of one CCM use: `EK(K, T) = AES-128(K, T || 0^15)`. */
+/**
+ * Labels under which a node key gives the key of one CCM use: `EK(K, T) = AES-128(K, T || 0^15)`.
+ */
 export const LABEL_M4 = 0x14;
 export const LABEL_M5_M6 = 0x15;
 
-/** Under which SK_cs gives the key that nonces of the link are made with. Not the profile's: nobody else needs to know how a nonce was drawn. */
+/**
+ * Under which SK_cs gives the key that nonces of the link are made with. Not the profile's: nobody
+ * else needs to know how a nonce was drawn.
+ */
 export const LABEL_NONCE = 0x1f;
 
 /** Largest values of the integers on the wire. */
@@ -44,7 +50,10 @@ export const MAX_ID = 0xffff_ffff;
 export const MAX_LIFETIME = 0xffff_ffff;
 export const MAX_TID = 0xffff_ffff_ffff_ffffn;
 
-/** A node's open candidates at most, and how old (ms of powered time) the oldest must be to make room for a fifth. */
+/**
+ * A node's open candidates at most, and how old (ms of powered time) the oldest must be to make
+ * room for a fifth.
+ */
 export const MAX_CANDIDATES = 4;
 export const CANDIDATE_MIN_AGE_MS = 300_000;
 
@@ -70,27 +79,31 @@ export const COMMIT_TIMEOUT_MS = 30_000;
 export const MAX_SERVER_CLOCK_SKEW_MS = 5_000;
 
 /**
- * For how long after T no M7 is committed, by its TS, in ms. At T an administrator gave the node an initial key that its ID had
- * had before, or the registry was restored. An M3 from before T has a TS of T + 35 s at most: 30 s ahead of the clock of the
- * server that gave it, and 5 s between that clock and the one that T is taken from.
+ * For how long after T no M7 is committed, by its TS, in ms. At T an administrator gave the node an
+ * initial key that its ID had had before, or the registry was restored. An M3 from before T has a
+ * TS of T + 35 s at most: 30 s ahead of the clock of the server that gave it, and 5 s between that
+ * clock and the one that T is taken from.
  */
 export const REISSUE_HOLDOFF_MS: number = TS_WINDOW.M2.ahead + MAX_SERVER_CLOCK_SKEW_MS;
 
 /**
- * A T that lies further ahead of the clock is ignored, in ms: the clock was set back after T was taken. No M7 from before such a
- * step is committed in any case. T itself may be 60 s ahead: an auth-server stores the times that it shows so far in advance.
+ * A T that lies further ahead of the clock is ignored, in ms: the clock was set back after T was
+ * taken. No M7 from before such a step is committed in any case. T itself may be 60 s ahead: an
+ * auth-server stores the times that it shows so far in advance.
  */
 export const MAX_REISSUE_AHEAD_MS: number = 60_000 + MAX_SERVER_CLOCK_SKEW_MS;
 
 /**
- * For how long a registry remembers which initial keys an ID had, in ms. An M7 from before that key was taken away is 125 s old at
- * most when it can still be committed (90 s, and `REISSUE_HOLDOFF_MS`). The rest covers a disk that is slow to take the change.
+ * For how long a registry remembers which initial keys an ID had, in ms. An M7 from before that key
+ * was taken away is 125 s old at most when it can still be committed (90 s, and
+ * `REISSUE_HOLDOFF_MS`). The rest covers a disk that is slow to take the change.
  */
 export const INITIAL_KEY_RETENTION_MS = 300_000;
 
 /**
- * For how long after a controller became pass-through, or no longer is, a proof that does not open is refused as one of a transaction
- * that was under way then, in ms: 60 s that a transaction lives, and 90 s that its M7 may be old.
+ * For how long after a controller became pass-through, or no longer is, a proof that does not open
+ * is refused as one of a transaction that was under way then, in ms: 60 s that a transaction lives,
+ * and 90 s that its M7 may be old.
  */
 export const SWITCH_GRACE_MS: number = TRANSACTION_LIFETIME_MS + TS_WINDOW.M7.back;
 

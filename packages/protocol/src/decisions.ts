@@ -14,8 +14,8 @@ export interface Clocks {
 }
 
 /**
- * Bounds on open transactions. Those that are through (M8 came) are kept besides, for copies of M5: `total` of them at most and as many per
- * node as may be open, the oldest goes first.
+ * Bounds on open transactions. Those that are through (M8 came) are kept besides, for copies of M5:
+ * `total` of them at most and as many per node as may be open, the oldest goes first.
  */
 export interface RespondentBounds {
   readonly total: number;
@@ -28,7 +28,10 @@ export interface RespondentOptions {
   readonly bounds: RespondentBounds;
   /** `n` octets from the system's generator. */
   readonly randomBytes: (n: number) => Uint8Array;
-  /** The next TID: larger than every one before, over the controller's whole life. `undefined`: none can be had now. */
+  /**
+   * The next TID: larger than every one before, over the controller's whole life. `undefined`: none
+   * can be had now.
+   */
   readonly nextTid: () => bigint | undefined;
 }
 
@@ -64,7 +67,10 @@ export interface Settled {
   readonly decision: LinkDecision;
 }
 
-/** The auth-server has committed a new key for this node; what applications get from that key. The PSK itself is wiped. */
+/**
+ * The auth-server has committed a new key for this node; what applications get from that key. The
+ * PSK itself is wiped.
+ */
 export interface JoinResult {
   readonly idI: number;
   readonly tid: bigint;

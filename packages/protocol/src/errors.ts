@@ -1,4 +1,7 @@
-/** Why a message is refused, as the profile's table "Failures" has it: what goes into M9, what CoAP says. */
+/**
+ * Why a message is refused, as the profile's table "Failures" has it: what goes into M9, what CoAP
+ * says.
+ */
 
 /** CoAP response codes the profile uses (RFC 7252 section 12.1.2; 4.29: RFC 8516). */
 export type CoapCode =
@@ -35,7 +38,9 @@ interface RefusalEntry {
   readonly code: CoapCode;
   /** Max-Age of the answer, in seconds: when to try again. */
   readonly maxAge?: number;
-  /** For logs and the administrator: what it means, in words that go on after the message's name. */
+  /**
+   * For logs and the administrator: what it means, in words that go on after the message's name.
+   */
   readonly meaning: string;
 }
 
@@ -76,7 +81,9 @@ const BY_REASON: ReadonlyMap<number, LinkRefusal> = new Map(
   ).map((refusal) => [REFUSALS[refusal].reason, refusal]),
 );
 
-/** The refusal that a reason octet of M9 means, or `undefined` for one this profile does not have. */
+/**
+ * The refusal that a reason octet of M9 means, or `undefined` for one this profile does not have.
+ */
 export function refusalFromReason(reason: number): LinkRefusal | undefined {
   return BY_REASON.get(reason);
 }

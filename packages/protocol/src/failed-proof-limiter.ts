@@ -2,13 +2,16 @@ import { TRANSACTION_LIFETIME_MS } from './constants.js';
 import type { Source } from './source.js';
 
 /**
- * How many wrong M5 came from each source lately: by address, or by network where only the auth-server can tell which are wrong. A forged
- * source address counts for the unproven alone.
+ * How many wrong M5 came from each source lately: by address, or by network where only the
+ * auth-server can tell which are wrong. A forged source address counts for the unproven alone.
  */
 export class FailedProofLimiter {
   /** Sources of either kind remembered at once; the one that came first makes room. */
   static readonly #MAX_SOURCES = 1024;
-  /** Wrong M5 from one source in one transaction's life before it must prove its address, and proven before it is refused. */
+  /**
+   * Wrong M5 from one source in one transaction's life before it must prove its address, and proven
+   * before it is refused.
+   */
   static readonly #MAX_FAILURES = 16;
 
   readonly #validated = new Map<string, FailureCount>();

@@ -4,12 +4,15 @@
  * How it is driven, one attempt at a time:
  *
  *   1. `beginAttempt` gives M1. Send it.
- *   2. `receiveM4` for each answer. `ignored`: keep listening. `store`: write `state` durably, THEN send `m5`.
- *      `wait`: the attempt is over, try again after `forMs`.
- *   3. `receiveM6` for each answer. `ignored`: keep listening. `joined`: write `state` durably; the key is the node's own.
- *   4. No luck: after `backOff` milliseconds begin again. Repeat M5 within the attempt; never across attempts.
+ *   2. `receiveM4` for each answer. `ignored`: keep listening. `store`: write `state` durably, THEN
+ *      send `m5`. `wait`: the attempt is over, try again after `forMs`.
+ *   3. `receiveM6` for each answer. `ignored`: keep listening. `joined`: write `state` durably; the
+ *      key is the node's own.
+ *   4. No luck: after `backOff` milliseconds begin again. Repeat M5 within the attempt; never
+ *      across attempts.
  *
- * Wipe `dropped` once the write is durable. The state that a message is judged by must be the one last written.
+ * Wipe `dropped` once the write is durable. The state that a message is judged by must be the one
+ * last written.
  */
 
 import { BACKOFF, CANDIDATE_MIN_AGE_MS, MAX_CANDIDATES, MAX_RETRY_AFTER_SECONDS } from './constants.js';
@@ -26,10 +29,16 @@ export interface Candidate {
   readonly storedAt: number;
 }
 
-/** What a node holds durably. At every moment the auth-server's K_i is among `confirmed` and `candidates`. */
+/**
+ * What a node holds durably. At every moment the auth-server's K_i is among `confirmed` and
+ * `candidates`.
+ */
 export interface NodeState {
   readonly idI: number;
-  /** The ID_c of the controllers the node was ordered for; `any` while its installer named none (docs/PROTOCOL.md, "Deviations"). */
+  /**
+   * The ID_c of the controllers the node was ordered for; `any` while its installer named none
+   * (docs/PROTOCOL.md, "Deviations").
+   */
   readonly controllers: readonly number[] | 'any';
   readonly confirmed: Secret;
   /** Whether `confirmed` is still IK_i. */
@@ -106,7 +115,8 @@ export function installNode(
 
 /**
  * @param rnI 16 octets, fresh from the system's generator
- * @param poweredNow ms of powered time: a clock that is never set and goes on where it was after a restart
+ * @param poweredNow ms of powered time: a clock that is never set and goes on where it was after a
+ *   restart
  */
 export function beginAttempt(state: NodeState, rnI: Uint8Array, poweredNow: number): AwaitingM4 {
   return { awaiting: 'M4', m1: encodeM1({ idI: state.idI, rnI }), rnI, generatedAt: poweredNow };
@@ -167,7 +177,9 @@ export function receiveM4(state: NodeState, attempt: AwaitingM4, octets: Uint8Ar
   };
 }
 
-/** Judges an answer to M5 (profile, "Node", rule 5). Only an M6 of the attempt in progress counts. */
+/**
+ * Judges an answer to M5 (profile, "Node", rule 5). Only an M6 of the attempt in progress counts.
+ */
 export function receiveM6(state: NodeState, attempt: AwaitingM6, octets: Uint8Array): M6Decision {
   const m6 = openM6(attempt, octets, attempt.psk, attempt.m5);
   if (m6 === undefined) return ignored('not an M6 that opens in this attempt');
@@ -181,8 +193,9 @@ export function receiveM6(state: NodeState, attempt: AwaitingM6, octets: Uint8Ar
 }
 
 /**
- * How long to wait before the next attempt, in ms: exponential back-off with full jitter, and no sooner than an error's
- * Max-Age asked for, which is an unauthenticated hint and counts for 10 minutes at most.
+ * How long to wait before the next attempt, in ms: exponential back-off with full jitter, and no
+ * sooner than an error's Max-Age asked for, which is an unauthenticated hint and counts for 10
+ * minutes at most.
  *
  * @param failures attempts that failed in a row, 1 or more
  * @param uniform drawn from [0, 1)

@@ -1,6 +1,9 @@
 import type { Secret } from './secret.js';
 
-/** SK_cs as it is, and those before it as long as something that was sealed under them may still be answered. */
+/**
+ * SK_cs as it is, and those before it as long as something that was sealed under them may still be
+ * answered.
+ */
 export class LinkKeys {
   #current: Secret;
   /** Each with the last transaction that may still need it. */

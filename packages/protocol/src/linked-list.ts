@@ -1,6 +1,7 @@
 /**
- * Things in the order in which they came, any of which may leave at any time, at the same cost however many there are. A Map or Set keeps
- * that order too, but whoever asks it for the first looks past all that have left.
+ * Things in the order in which they came, any of which may leave at any time, at the same cost
+ * however many there are. A Map or Set keeps that order too, but whoever asks it for the first
+ * looks past all that have left.
  */
 export class LinkedList<T> {
   #first: ListNode<T> | undefined;

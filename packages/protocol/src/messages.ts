@@ -17,10 +17,12 @@
  *   |             M6 lifetime |<------------------------|
  *   |<------------------------|                         |
  *
- * A pass-through controller gets M10 (C4, ID_i) in place of M3, and M11 (C6, ID_i, lifetime, AR_i) in place of M8.
+ * A pass-through controller gets M10 (C4, ID_i) in place of M3, and M11 (C6, ID_i, lifetime, AR_i)
+ * in place of M8.
  *
- * `decodeX` reads what stands in the clear and throws MalformedMessage unless length and first octet are exactly right.
- * `openX` gives the content, or `undefined`: does not open. Identifiers are unsigned 32-bit numbers; TID and TS are bigints.
+ * `decodeX` reads what stands in the clear and throws MalformedMessage unless length and first
+ * octet are exactly right. `openX` gives the content, or `undefined`: does not open. Identifiers
+ * are unsigned 32-bit numbers; TID and TS are bigints.
  */
 
 import { type BlockCipher, ccmOpen, ccmSealInPlace, type Parts } from './cipher.js';
@@ -40,7 +42,10 @@ import { MalformedMessage } from './errors.js';
 import { Reader, Writer } from './octets.js';
 import { Secret } from './secret.js';
 
-/** The octets before the nonce of M2 and M7, and before the sealed part of M4: type 1, ID_c 4, TID 8. */
+/**
+ * The octets before the nonce of M2 and M7, and before the sealed part of M4: type 1, ID_c 4, TID
+ * 8.
+ */
 const HEADER_LENGTH = 13;
 /** The E of M4, of M5 and of M6. */
 const C4_LENGTH: number = 2 * RN_LENGTH + TAG_LENGTH;
@@ -72,7 +77,10 @@ function impliedNonce(type: number, idC: number, tid: bigint): Uint8Array {
   return header(type, idC, tid);
 }
 
-/** The message in `w`, which is complete but for its tag: what stands from octet `from` on is sealed. */
+/**
+ * The message in `w`, which is complete but for its tag: what stands from octet `from` on is
+ * sealed.
+ */
 function sealMessage(w: Writer, from: number, key: BlockCipher, nonce: Uint8Array, associated: Parts): Uint8Array {
   const octets = w.zeros(TAG_LENGTH).done();
   ccmSealInPlace(key, nonce, associated, octets, from);
@@ -90,7 +98,7 @@ function openMessage(
   return ccmOpen(key, nonce, associated, octets, TAG_LENGTH, from);
 }
 
-// ---------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // M1  i -> c   0x11 | ID_i 4 | RN_i 16                                                                   21 octets
 
 export interface M1 {
@@ -107,7 +115,7 @@ export function decodeM1(octets: Uint8Array): M1 {
   return { idI: r.u32(), rnI: r.bytes(RN_LENGTH) };
 }
 
-// ---------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // M2  c -> s   0x12 | ID_c 4 | TID 8 | nonce 13 | E(RN_c 16 | TS 8 | M1 21)                               79 octets
 // M7  c -> s   0x17 | ID_c 4 | TID 8 | nonce 13 | E(RN_c 16 | TS 8 | NID_i 18 | M1 21 | C5 24)           121 octets
 //     key SK_cs, nonce random, associated data the 13 octets before the nonce
@@ -194,7 +202,7 @@ function openLinkRequest(request: LinkRequest, skCs: Secret): Uint8Array | undef
   return openMessage(request.octets, LINK_REQUEST_CIPHERTEXT_OFFSET, skCs.cipher, request.nonce, clear);
 }
 
-// ---------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // M3  s -> c   0x13 | nonce 13 | E(K_i 16 | ID_i 4)                                                       42 octets
 // M8  s -> c   0x18 | nonce 13 | E(ID_i 4 | lifetime 4)                                                   30 octets
 // M9  s -> c   0x19 | nonce 13 | E(reason 1 | ID_i 4)                                                     27 octets
@@ -315,7 +323,7 @@ function openLinkAnswer(name: LinkAnswerName, octets: Uint8Array, request: Uint8
   return openMessage(octets, LINK_ANSWER_CIPHERTEXT_OFFSET, skCs.cipher, nonce, [Uint8Array.of(TYPE[name]), request]);
 }
 
-// ---------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // M4  c -> i   0x14 | ID_c 4 | TID 8 | E(RN_i 16 | RN_c 16)                                               53 octets
 //     key EK(K_i, 0x14), nonce 0x14 ID_c TID, associated data M4's first 13 octets, then M1
 
@@ -359,7 +367,7 @@ export function openM4(m4: M4Header, key: Secret, m1Octets: Uint8Array): M4 | un
   return { rnI: r.bytes(RN_LENGTH), rnC: r.bytes(RN_LENGTH) };
 }
 
-// ---------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // M5  i -> c   0x15 | TID 8 | E(RN_c 16)                                                                  33 octets
 //     key EK(PSK_i, 0x15), nonce 0x15 ID_c TID, associated data M5's first 9 octets, then M1. Its E is C5, which M7 repeats.
 
@@ -403,7 +411,7 @@ export function openC5(context: ProofContext, c5: Uint8Array, psk: Secret): Uint
   return openMessage(c5, 0, psk.ccmCipher(LABEL_M5_M6), nonce, [m5Clear(context.tid), context.m1Octets]);
 }
 
-// ---------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // M6  c -> i   0x16 | E(lifetime 4)                                                                       13 octets
 //     key EK(PSK_i, 0x15), nonce 0x16 ID_c TID, associated data 0x16, then M5
 

@@ -1,4 +1,6 @@
-/** Big-endian fields in fixed-size octet strings: the only way the profile's messages are laid out. */
+/**
+ * Big-endian fields in fixed-size octet strings: the only way the profile's messages are laid out.
+ */
 
 import { equalBytes } from '@noble/ciphers/utils.js';
 
@@ -22,8 +24,9 @@ function reserve(length: number): number {
 }
 
 /**
- * `length` octets, all zero. An array that V8 does not keep inside its heap has memory of its own, which costs more to have and to free than
- * all that is done here with what is in it: such ones share theirs, and it goes with the last of them.
+ * `length` octets, all zero. An array that V8 does not keep inside its heap has memory of its own,
+ * which costs more to have and to free than all that is done here with what is in it: such ones
+ * share theirs, and it goes with the last of them.
  */
 export function allocate(length: number): Uint8Array {
   if (length <= MAX_ON_HEAP) return new Uint8Array(length);
@@ -90,7 +93,10 @@ export class Writer {
   }
 }
 
-/** A field that does not fit is a mistake, not a number modulo something: a lifetime of 2^32 s must not become "no expiry". */
+/**
+ * A field that does not fit is a mistake, not a number modulo something: a lifetime of 2^32 s must
+ * not become "no expiry".
+ */
 function assertInRange(value: number, max: number): void {
   if (!Number.isInteger(value) || value < 0 || value > max) throw new RangeError(`a field of up to ${max} was given ${value}`);
 }

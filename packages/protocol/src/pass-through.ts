@@ -1,6 +1,7 @@
 /**
- * What a pass-through controller relays without understanding it: the auth-server makes the E of M4 and of M6 itself, and the RN_c
- * that goes into them. So the controller learns neither K_i nor the PSK, and cannot choose what the PSK comes from.
+ * What a pass-through controller relays without understanding it: the auth-server makes the E of M4
+ * and of M6 itself, and the RN_c that goes into them. So the controller learns neither K_i nor the
+ * PSK, and cannot choose what the PSK comes from.
  */
 
 import { cmac } from './cipher.js';
@@ -9,7 +10,10 @@ import type { M2 } from './messages.js';
 import { Writer } from './octets.js';
 import type { Secret } from './secret.js';
 
-/** What RN_c' depends on. The body of an M7 has the same fields as that of the M2 of its transaction. */
+/**
+ * What RN_c' depends on. The body of an M7 has the same fields as that of the M2 of its
+ * transaction.
+ */
 export interface Contribution {
   readonly idC: number;
   readonly tid: bigint;
@@ -18,8 +22,9 @@ export interface Contribution {
 }
 
 /**
- * `RN_c' = AES-CMAC(TK, ID_c | TID | TS | RN_c | M1)`: the RN_c that the node sees. It is computed again from M7, so the server keeps
- * no state, and it is another one for each TS, so an M7 that was kept back cannot get a fresh one.
+ * `RN_c' = AES-CMAC(TK, ID_c | TID | TS | RN_c | M1)`: the RN_c that the node sees. It is computed
+ * again from M7, so the server keeps no state, and it is another one for each TS, so an M7 that was
+ * kept back cannot get a fresh one.
  *
  * @param transactionKey TK, of the registry; no controller has it
  */

@@ -1,10 +1,12 @@
 /**
- * M5 of pass-through transactions that wait for the auth-server's word. The controller cannot check C5 itself, and whoever guesses a TID
- * may send an M5 for it: so each waits in a place of its own, and the right one gets its turn whatever others send.
+ * M5 of pass-through transactions that wait for the auth-server's word. The controller cannot check
+ * C5 itself, and whoever guesses a TID may send an M5 for it: so each waits in a place of its own,
+ * and the right one gets its turn whatever others send.
  *
- * - Of one transaction, one M7 is under way at a time. Its M5 are served in the order in which they came, but the one from where M1 came
- *   from, with a proof of its address, is served first.
- * - All transactions together have 256 M7 under way at most. The networks that wait for one take turns.
+ * - Of one transaction, one M7 is under way at a time. Its M5 are served in the order in which they
+ *   came, but the one from where M1 came from, with a proof of its address, is served first.
+ * - All transactions together have 256 M7 under way at most. The networks that wait for one take
+ *   turns.
  */
 
 import { equalInConstantTime } from './octets.js';
@@ -16,7 +18,9 @@ import type { Transaction } from './open-transaction.js';
 const MAX_RELAYS = 256;
 /** M5 of sources that have not proven their address, over a transaction's life. */
 const MAX_UNVALIDATED = 2;
-/** M5 that wait, of one transaction and of all; the one from where M1 came from is counted apart. */
+/**
+ * M5 that wait, of one transaction and of all; the one from where M1 came from is counted apart.
+ */
 const MAX_WAITING_PER_TRANSACTION = 32;
 const MAX_WAITING = 4_096;
 /** Wrong M5 remembered of a transaction, so that copies are not relayed. */
@@ -29,7 +33,9 @@ export interface PendingProof {
   readonly transaction: Transaction;
 }
 
-/** Which place an M5 takes: that of where M1 came from, one of the unproven, or that of its network. */
+/**
+ * Which place an M5 takes: that of where M1 came from, one of the unproven, or that of its network.
+ */
 type Place = 'origin' | 'unvalidated' | 'network';
 
 export class QueuedProof<T extends Transaction> implements PendingProof {
@@ -99,7 +105,10 @@ export class TransactionProofs<T extends Transaction> {
 }
 
 export class ProofQueue<T extends Transaction> {
-  /** Transactions with an M5 that waits and none under way, by the network whose turn that is, in the order of their turns. */
+  /**
+   * Transactions with an M5 that waits and none under way, by the network whose turn that is, in
+   * the order of their turns.
+   */
   readonly #ready = new Map<string, TransactionProofs<T>[]>();
   readonly #underWay = new Set<QueuedProof<T>>();
   #waiting = 0;

@@ -1,4 +1,7 @@
-/** M5 of pass-through transactions, from where they come in to the M7 that bears them, and decisions on those that get none. */
+/**
+ * M5 of pass-through transactions, from where they come in to the M7 that bears them, and decisions
+ * on those that get none.
+ */
 
 import { type LinkDecision, type M5Decision, type PendingRequest, refuse, type Relay, type Settled } from './decisions.js';
 import { decodeM5 } from './messages.js';
@@ -17,7 +20,10 @@ export class ProofRelays {
     this.#failedProofs = failedProofs;
   }
 
-  /** An M5 that cannot be checked here: it waits for its turn to be relayed, if there is a place for it. */
+  /**
+   * An M5 that cannot be checked here: it waits for its turn to be relayed, if there is a place for
+   * it.
+   */
   queue(
     transaction: TransactionRecord,
     proofs: TransactionProofs<TransactionRecord>,
@@ -59,7 +65,10 @@ export class ProofRelays {
     if (proof instanceof QueuedProof) this.#queue.end(proof);
   }
 
-  /** The auth-server has refused it: that counts against where it came from, but for where M1 came from, which is counted apart. */
+  /**
+   * The auth-server has refused it: that counts against where it came from, but for where M1 came
+   * from, which is counted apart.
+   */
   rememberWrong(proof: QueuedProof<TransactionRecord>): void {
     proof.proofs.rememberWrong(proof);
     if (proof.place !== 'origin') this.#failedProofs.record(proof.source, proof.receivedAt, 'prefix');

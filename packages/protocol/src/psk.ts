@@ -19,9 +19,11 @@ export interface EapPskKeys {
 }
 
 /**
- * `AK = AES(PSK, AES(PSK, 0) XOR c1)`, `KDK = AES(PSK, AES(PSK, 0) XOR c2)`, c_i the block of integer i (RFC 4764 section 3.1).
+ * `AK = AES(PSK, AES(PSK, 0) XOR c1)`, `KDK = AES(PSK, AES(PSK, 0) XOR c2)`, c_i the block of
+ * integer i (RFC 4764 section 3.1).
  *
- * @param eapPsk what EAP-PSK calls the PSK: the application key with label `eap-psk`, 16 octets, never PSK_i itself
+ * @param eapPsk what EAP-PSK calls the PSK: the application key with label `eap-psk`, 16 octets,
+ *   never PSK_i itself
  */
 export function deriveEapPskKeys(eapPsk: Uint8Array): EapPskKeys {
   if (eapPsk.length !== KEY_LENGTH) throw new RangeError(`EAP-PSK takes a key of ${KEY_LENGTH} octets`);
@@ -43,7 +45,10 @@ export function deriveEapPskSessionKeys(kdk: Secret, randP: Uint8Array): EapPskS
   return { tek: blocks[0]!, msk: concatBytes(...blocks.slice(1, 5)), emsk: concatBytes(...blocks.slice(5, 9)) };
 }
 
-/** Blocks `from`..`to` of the modified counter mode: `AES(K, AES(K, input) XOR c_i)` (RFC 4764 sections 3.1 and 3.2). */
+/**
+ * Blocks `from`..`to` of the modified counter mode: `AES(K, AES(K, input) XOR c_i)` (RFC 4764
+ * sections 3.1 and 3.2).
+ */
 function modifiedCounterMode(key: Uint8Array, input: Uint8Array, from: number, to: number): Uint8Array[] {
   const first = aes128(key, input);
   const blocks: Uint8Array[] = [];
@@ -63,8 +68,8 @@ const LABEL_KEY_ID = 'latchkey key id';
 const KEY_ID_LENGTH = 4;
 
 /**
- * AR_i, the application root of node `idI`: all application keys come from it, and nothing that opens a message of this profile does.
- * Whoever derives application keys needs no PSK.
+ * AR_i, the application root of node `idI`: all application keys come from it, and nothing that
+ * opens a message of this profile does. Whoever derives application keys needs no PSK.
  */
 export function deriveApplicationRoot(psk: Secret, idI: number): Secret {
   return toSecret(kdf(psk, LABEL_APPLICATION_ROOT, idI, KEY_LENGTH));
@@ -78,7 +83,8 @@ export function deriveKeyId(applicationRoot: Secret, idI: number): string {
 /**
  * An application key of node `idI`.
  *
- * @param label names the use, e.g. `dtls-psk`; at least one character, no NUL, not one of the reserved labels (`isReservedLabel`)
+ * @param label names the use, e.g. `dtls-psk`; at least one character, no NUL, not one of the
+ *   reserved labels (`isReservedLabel`)
  * @param length of the key in octets, 1 to 255
  */
 export function deriveApplicationKey(
@@ -93,14 +99,18 @@ export function deriveApplicationKey(
   return kdf(applicationRoot, label, idI, length);
 }
 
-/** Whether a label is one of those that begin with `latchkey `, under which the profile derives keys of its own. */
+/**
+ * Whether a label is one of those that begin with `latchkey `, under which the profile derives keys
+ * of its own.
+ */
 export function isReservedLabel(label: string): boolean {
   return label.startsWith(RESERVED_LABELS);
 }
 
 /**
  * NIST SP 800-108r1 section 4.1, KDF in counter mode with AES-128-CMAC, r = 32, counter first:
- * `K(i) = CMAC(key, [i]_32 || Label || 0x00 || Context || [L]_32)`, the context being ID_i, L in bits.
+ * `K(i) = CMAC(key, [i]_32 || Label || 0x00 || Context || [L]_32)`, the context being ID_i, L in
+ * bits.
  */
 function kdf(key: Secret, label: string, idI: number, length: number): Uint8Array {
   const context = new Writer(ID_LENGTH).u32(idI).done();

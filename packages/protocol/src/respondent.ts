@@ -1,5 +1,6 @@
 /**
- * The controller (SBR): its open transactions, and what each message does to them. No I/O; randomness and time are handed in.
+ * The controller (SBR): its open transactions, and what each message does to them. No I/O;
+ * randomness and time are handed in.
  *
  * How it is driven: hand each M1 and M5 to `receiveM1` and `receiveM5`.
  *
@@ -10,11 +11,13 @@
  *   challenge ask for proof of the source address (Echo), with nothing remembered
  *   refuse   send the refusal's code
  *
- * After each call, `takeRelays` gives the M7 that are to be sent now. What comes back goes to `receiveLinkAnswer`, whose decision is that
- * of the M5; when the request is over, whatever came of it, `endRelay` lets the next have its turn. `takeSettled` gives decisions on M5
- * that nobody will be asked about any more.
+ * After each call, `takeRelays` gives the M7 that are to be sent now. What comes back goes to
+ * `receiveLinkAnswer`, whose decision is that of the M5; when the request is over, whatever came of
+ * it, `endRelay` lets the next have its turn. `takeSettled` gives decisions on M5 that nobody will
+ * be asked about any more.
  *
- * Transactions live 60 s; `expire` drops what is older and wipes its keys. The bounds hold whoever sends what (invariant 7).
+ * Transactions live 60 s; `expire` drops what is older and wipes its keys. The bounds hold whoever
+ * sends what (invariant 7).
  */
 
 import {
@@ -77,7 +80,9 @@ const EMPTY_LIST: readonly TransactionRecord[] = [];
 
 export class Respondent {
   readonly #options: RespondentOptions;
-  /** All, and where they stand in the order they were opened in, which is the order they expire in. */
+  /**
+   * All, and where they stand in the order they were opened in, which is the order they expire in.
+   */
   readonly #byTid = new Map<bigint, ListNode<TransactionRecord>>();
   readonly #all = new LinkedList<TransactionRecord>();
   readonly #byNode = new Map<number, NodeTransactions>();
@@ -98,8 +103,8 @@ export class Respondent {
   }
 
   /**
-   * Another SK_cs, the respondent's own from here on: what is sealed from now on is sealed under it. What is under way is finished under the
-   * one before, which is wiped after that.
+   * Another SK_cs, the respondent's own from here on: what is sealed from now on is sealed under
+   * it. What is under way is finished under the one before, which is wiped after that.
    */
   rekey(skCs: Secret): void {
     this.#linkKeys.replace(skCs, this.#lastTid, this.#all.first?.tid);
@@ -158,7 +163,9 @@ export class Respondent {
     return decision;
   }
 
-  /** Judges what came back for `transaction.request`: M3, M10 or M9 for M2, M8, M11 or M9 for M7. */
+  /**
+   * Judges what came back for `transaction.request`: M3, M10 or M9 for M2, M8, M11 or M9 for M7.
+   */
   receiveLinkAnswer(expected: Transaction, octets: Uint8Array): LinkDecision {
     const transaction = this.#byTid.get(expected.tid)?.value;
     if (transaction === undefined || transaction !== expected) return { kind: 'unknown-transaction' };
@@ -195,7 +202,10 @@ export class Respondent {
     return pending.find((t) => equalInConstantTime(t.m1, m1)) ?? completed.find((t) => equalInConstantTime(this.#m1Of(t), m1));
   }
 
-  /** Whether an M1 with a new RN_i may have a transaction beside those of its node, and which one must go for it. */
+  /**
+   * Whether an M1 with a new RN_i may have a transaction beside those of its node, and which one
+   * must go for it.
+   */
   #admit(
     pending: readonly TransactionRecord[],
     source: Source,
@@ -208,7 +218,8 @@ export class Respondent {
     }
     const nodeIsFull = pending.length >= MAX_TRANSACTIONS_PER_NODE;
     if (!nodeIsFull && !sourceIsFull && this.pendingCount < total) return { evicting: undefined };
-    // The oldest without a right M5, nor one that may be right; of those the source's own first, so that nobody pushes out another's.
+    // The oldest without a right M5, nor one that may be right; of those the source's own first, so
+    // that nobody pushes out another's.
     const evictable = pending
       .filter((t) => t.phase.name !== 'awaiting-M8')
       .toSorted((a, b) => Number(a.hasProof) - Number(b.hasProof));
@@ -269,7 +280,10 @@ export class Respondent {
     return { kind: 'answer', octets: m4 };
   }
 
-  /** The controller is pass-through: what the node gets was sealed by the auth-server, under a key that stays there. */
+  /**
+   * The controller is pass-through: what the node gets was sealed by the auth-server, under a key
+   * that stays there.
+   */
   #receiveM10(transaction: TransactionRecord, { request, skCs }: PendingRequest, octets: Uint8Array): LinkDecision | undefined {
     const m10 = openM10(octets, request, skCs);
     if (m10 === undefined) return undefined;
@@ -357,7 +371,9 @@ export class Respondent {
     return { kind: 'answer', octets: m6, joined: joinResult(transaction, phase.nidI, applicationRoot, lifetime) };
   }
 
-  /** It is through: from here on it counts no more, and copies are answered with what is kept of it. */
+  /**
+   * It is through: from here on it counts no more, and copies are answered with what is kept of it.
+   */
   #complete(
     transaction: TransactionRecord,
     { m4, m5 }: { readonly m4: Uint8Array; readonly m5: Uint8Array },
@@ -380,13 +396,17 @@ export class Respondent {
     if (oldest !== undefined) this.#drop(oldest);
   }
 
-  /** Refusals are not kept, so that a copy asks anew; those that pass by themselves leave the transaction open. */
+  /**
+   * Refusals are not kept, so that a copy asks anew; those that pass by themselves leave the
+   * transaction open.
+   */
   #receiveM9(transaction: TransactionRecord, { request, skCs }: PendingRequest, octets: Uint8Array): LinkDecision {
     const m9 = openM9(octets, request, skCs);
     const refusal = m9 === undefined ? undefined : refusalFromReason(m9.reason);
     if (m9 === undefined || refusal === undefined || m9.idI !== transaction.idI) return { kind: 'ignored' };
     const { phase } = transaction;
-    // To a pass-through controller, a wrong proof tells of its sender: the right one may still come.
+    // To a pass-through controller, a wrong proof tells of its sender: the right one may still
+    // come.
     const isOver =
       refusal !== 'overloaded' && refusal !== 'storeFailed' && !(phase.name === 'relaying' && refusal === 'proofFailed');
     if (isOver && phase.name === 'relaying') this.#relays.settle(phase.proofs, { kind: 'refuse', refusal });

@@ -6,9 +6,11 @@ import { equalInConstantTime } from './octets.js';
 const FINGERPRINT_LABEL = utf8ToBytes('latchkey fingerprint');
 
 /**
- * A 16-octet key. It prints as `[secret xxxx]`, throws where it would be serialised, and can be wiped.
+ * A 16-octet key. It prints as `[secret xxxx]`, throws where it would be serialised, and can be
+ * wiped.
  *
- * The key itself leaves through `expose()` and `toHex()` alone: whoever reviews where keys go searches for those two.
+ * The key itself leaves through `expose()` and `toHex()` alone: whoever reviews where keys go
+ * searches for those two.
  */
 export class Secret {
   readonly #octets: Uint8Array;
@@ -54,8 +56,9 @@ export class Secret {
   }
 
   /**
-   * AES-128 under EK(K, T) = AES-128(K, T || 0^15), T being `label`: a node key is never itself a CCM key (profile, "Primitive"). Kept for
-   * the label that was asked for last, and wiped with the key.
+   * AES-128 under EK(K, T) = AES-128(K, T || 0^15), T being `label`: a node key is never itself a
+   * CCM key (profile, "Primitive"). Kept for the label that was asked for last, and wiped with the
+   * key.
    */
   ccmCipher(label: number): BlockCipher {
     if (this.#ccmCipher?.label === label) return this.#ccmCipher.cipher;
@@ -73,7 +76,10 @@ export class Secret {
     return bytesToHex(this.expose());
   }
 
-  /** First 4 hex digits of AES-CMAC(key, "latchkey fingerprint"): tells keys apart for a human, proves nothing. */
+  /**
+   * First 4 hex digits of AES-CMAC(key, "latchkey fingerprint"): tells keys apart for a human,
+   * proves nothing.
+   */
   get fingerprint(): string {
     this.#fingerprint ??= bytesToHex(cmac(this.cipher, FINGERPRINT_LABEL).slice(0, 2));
     return this.#fingerprint;
@@ -102,7 +108,10 @@ export class Secret {
     throw new TypeError('a secret does not go into JSON');
   }
 
-  /** Node.js prints objects through this method; the symbol is a registered one, so this package needs nothing of Node.js. */
+  /**
+   * Node.js prints objects through this method; the symbol is a registered one, so this package
+   * needs nothing of Node.js.
+   */
   static {
     Object.defineProperty(Secret.prototype, Symbol.for('nodejs.util.inspect.custom'), {
       value(this: Secret): string {

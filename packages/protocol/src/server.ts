@@ -1,8 +1,9 @@
 /**
- * The auth-server (SBS): what it answers, as a pure function of one request and one node's record. It holds no transaction.
+ * The auth-server (SBS): what it answers, as a pure function of one request and one node's record.
+ * It holds no transaction.
  *
- * How it is driven: `decodeLinkRequest`, look up the controller's SK_cs, `openLinkRequest`, look up the node (a linearizable
- * read), `decide`. Then
+ * How it is driven: `decodeLinkRequest`, look up the controller's SK_cs, `openLinkRequest`, look up
+ * the node (a linearizable read), `decide`. Then
  *
  *   answer   seal M3 or M8, for a pass-through controller M10 or M11, over this very request and send it
  *   commit   in ONE durable transaction: `isWithinTimeWindow`, K_i compared with `from`, `reissuedAt` and what
@@ -64,11 +65,20 @@ export interface ServerNodeRecord {
   readonly lifetime: number;
   /** Until when an expired key may still renew itself, in seconds after expiry. */
   readonly grace: number;
-  /** T: when an administrator gave it an initial key that its ID had had before, or the registry was restored; the later of both. */
+  /**
+   * T: when an administrator gave it an initial key that its ID had had before, or the registry was
+   * restored; the later of both.
+   */
   readonly reissuedAt?: number | undefined;
-  /** Set while its controller is pass-through: M10 and M11 in place of M3 and M8. Read together with K_i. */
+  /**
+   * Set while its controller is pass-through: M10 and M11 in place of M3 and M8. Read together with
+   * K_i.
+   */
   readonly passThrough?: PassThrough | undefined;
-  /** When its controller became pass-through, or ceased to be; or when a restore drew TK anew, if that was later. */
+  /**
+   * When its controller became pass-through, or ceased to be; or when a restore drew TK anew, if
+   * that was later.
+   */
   readonly switchedAt?: number | undefined;
   /** The commit that put K_i there. */
   readonly committed?: Commit | undefined;
@@ -97,7 +107,10 @@ export type OpenedRequest =
 
 type OpenedM7 = Extract<OpenedRequest, { type: 'M7' }>;
 
-/** To a request that changes no key, or after a commit. The application root of an M11 is to be wiped once it is sealed. */
+/**
+ * To a request that changes no key, or after a commit. The application root of an M11 is to be
+ * wiped once it is sealed.
+ */
 export type ServerAnswer =
   | { readonly kind: 'answer'; readonly with: 'M3'; readonly key: Secret }
   | { readonly kind: 'answer'; readonly with: 'M8'; readonly lifetime: number }
@@ -120,11 +133,17 @@ export type ServerDecision =
       readonly kind: 'refuse';
       readonly refusal: LinkRefusal;
       readonly holdoff?: Holdoff | undefined;
-      /** The proof may be of a transaction that was under way when its controller was switched, at that time. */
+      /**
+       * The proof may be of a transaction that was under way when its controller was switched, at
+       * that time.
+       */
       readonly switchedAt?: number | undefined;
     };
 
-/** Why no M7 of a node is committed for a while: an M7 from before `reissuedAt` could put a key back that the node has dropped. */
+/**
+ * Why no M7 of a node is committed for a while: an M7 from before `reissuedAt` could put a key back
+ * that the node has dropped.
+ */
 export interface Holdoff {
   readonly reissuedAt: number;
   /** How long an M2 that comes now must wait, in ms. */
@@ -154,9 +173,10 @@ export function expiryOf({ committed }: Pick<ServerNodeRecord, 'committed'>): nu
 }
 
 /**
- * Returns the hold-off of a node for a request with this TS, `undefined` if there is none. An M7 goes by its TS alone, which
- * bounds when its M3 was given. An M2 goes by the clock, and by its TS where the controller's clock lags behind: otherwise the M7
- * of that transaction, which has the same TS, would be refused.
+ * Returns the hold-off of a node for a request with this TS, `undefined` if there is none. An M7
+ * goes by its TS alone, which bounds when its M3 was given. An M2 goes by the clock, and by its TS
+ * where the controller's clock lags behind: otherwise the M7 of that transaction, which has the
+ * same TS, would be refused.
  */
 function holdoffOf({ type, body }: OpenedRequest, { reissuedAt }: ServerNodeRecord, wallMs: number): Holdoff | undefined {
   if (reissuedAt === undefined || reissuedAt > wallMs + MAX_REISSUE_AHEAD_MS) return undefined;
@@ -167,7 +187,10 @@ function holdoffOf({ type, body }: OpenedRequest, { reissuedAt }: ServerNodeReco
   return { reissuedAt, remainingMs: Math.max(0, endsAt - (type === 'M7' ? wallMs : earliest)) };
 }
 
-/** Judges a request that opened, in the order of the profile's table. `wallMs` is the server's clock, ms since the epoch. */
+/**
+ * Judges a request that opened, in the order of the profile's table. `wallMs` is the server's
+ * clock, ms since the epoch.
+ */
 export function decide(opened: OpenedRequest, node: ServerNodeRecord | undefined, wallMs: number): ServerDecision {
   if (!isWithinTimeWindow(opened, wallMs)) return refuse('clock');
   if (node === undefined) return refuse('unknownNode');
@@ -202,7 +225,10 @@ function answerProven({ idC, tid, body }: OpenedM7, answer: CommitDecision['with
   return { kind: 'answer', with: 'M11', c6: c6Of(m6), lifetime, applicationRoot: deriveApplicationRoot(psk, body.m1.idI) };
 }
 
-/** What answers an M7 once its commit is durable. The key that was committed is needed for it: wipe that after. */
+/**
+ * What answers an M7 once its commit is durable. The key that was committed is needed for it: wipe
+ * that after.
+ */
 export function answerCommitted(opened: OpenedRequest, { with: answer, to, commit }: CommitDecision): ServerAnswer {
   if (opened.type !== 'M7') throw new Error('only an M7 is committed');
   return answerProven(opened, answer, to, commit.lifetime);
@@ -238,13 +264,19 @@ function verifyProof(opened: OpenedM7, node: ServerNodeRecord, wallMs: number, h
     : refuse('proofFailed');
 }
 
-/** Whether a transaction may still be under way that began before its controller was switched, so that nobody is to blame for its proof. */
+/**
+ * Whether a transaction may still be under way that began before its controller was switched, so
+ * that nobody is to blame for its proof.
+ */
 function wasSwitched({ switchedAt }: ServerNodeRecord, wallMs: number): boolean {
   if (switchedAt === undefined || switchedAt > wallMs + MAX_REISSUE_AHEAD_MS) return false;
   return wallMs - switchedAt <= SWITCH_GRACE_MS;
 }
 
-/** M3, M8, M9, M10 or M11 over the request at hand. `random`: 13 octets, fresh, of which its nonce is made. */
+/**
+ * M3, M8, M9, M10 or M11 over the request at hand. `random`: 13 octets, fresh, of which its nonce
+ * is made.
+ */
 export function sealAnswer(
   request: LinkRequest,
   opened: OpenedRequest,

@@ -2,7 +2,10 @@
 export interface Source {
   /** The address alone, in one spelling: what wrong proofs count against. */
   readonly address: string;
-  /** What the bound per source counts: an IPv4 address, the /64 of an IPv6 address, a link-local address. */
+  /**
+   * What the bound per source counts: an IPv4 address, the /64 of an IPv6 address, a link-local
+   * address.
+   */
   readonly prefix: string;
   /** NID: address and port, 18 octets. */
   readonly nid: Uint8Array;
@@ -10,7 +13,10 @@ export interface Source {
   readonly addressValidated: boolean;
 }
 
-/** Whom a bound per source counts it against: a forged address never fills the share of a proven one. */
+/**
+ * Whom a bound per source counts it against: a forged address never fills the share of a proven
+ * one.
+ */
 export function limitKeyOf(source: Source): string {
   return `${source.addressValidated ? 'validated' : 'unvalidated'} ${source.prefix}`;
 }

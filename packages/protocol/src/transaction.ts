@@ -18,7 +18,10 @@ export type Phase =
       readonly request: Uint8Array;
       readonly skCs: Secret;
     }
-  /** The auth-server has sealed what M4 holds, so this controller is pass-through and cannot tell a right M5 from a wrong one. */
+  /**
+   * The auth-server has sealed what M4 holds, so this controller is pass-through and cannot tell a
+   * right M5 from a wrong one.
+   */
   | { readonly name: 'relaying'; readonly m4: Uint8Array; readonly proofs: TransactionProofs<TransactionRecord> }
   /** It is through. `slot` has its messages, which are all that is left of it. */
   | { readonly name: 'completed'; readonly slot: number; readonly node: ListNode<TransactionRecord> };
@@ -34,7 +37,10 @@ export class TransactionRecord implements Transaction {
   readonly prefix: string;
   /** The same with its port. */
   originNid: Uint8Array;
-  /** Whom the bound per source counts it against: a forged address never fills the share of a proven one. */
+  /**
+   * Whom the bound per source counts it against: a forged address never fills the share of a proven
+   * one.
+   */
   readonly limitKey: string;
   readonly startedAt: number;
   phase: Phase;

@@ -1,4 +1,5 @@
-// Proves that AES as it is installed here, with or without small tables (docs/decisions/0012), is AES: key schedules and blocks, both ways, against OpenSSL.
+// Proves that AES as it is installed here, with or without small tables (docs/decisions/0012), is
+// AES: key schedules and blocks, both ways, against OpenSSL.
 
 import { createCipheriv, randomBytes } from 'node:crypto';
 import { unsafe } from '@noble/ciphers/aes.js';

@@ -1,5 +1,6 @@
-// Proves that application roots, key IDs and application keys agree with an independent implementation.
-// vectors/pass-through.json was made by that implementation; nothing in it comes from this package.
+// Proves that application roots, key IDs and application keys agree with an independent
+// implementation. vectors/pass-through.json was made by that implementation; nothing in it comes
+// from this package.
 
 import { describe, expect, it } from 'vitest';
 import { deriveApplicationKey, deriveApplicationRoot, deriveKeyId } from '../src/psk.js';

@@ -1,8 +1,10 @@
-// Proves that the CCM of this package is RFC 3610's: published vectors, agreement with OpenSSL (node:crypto) on random
-// inputs and at every block boundary, and that what does not verify gives nothing.
+// Proves that the CCM of this package is RFC 3610's: published vectors, agreement with OpenSSL
+// (node:crypto) on random inputs and at every block boundary, and that what does not verify gives
+// nothing.
 //
-// No example of SP 800-38C fits: 1 to 3 have nonces of 7, 8 and 12 octets where this package takes 13 only, and 4 has
-// 65,536 octets of associated data, which take the length encoding left out here. CAVS stands in for them.
+// No example of SP 800-38C fits: 1 to 3 have nonces of 7, 8 and 12 octets where this package takes
+// 13 only, and 4 has 65,536 octets of associated data, which take the length encoding left out
+// here. CAVS stands in for them.
 
 import { createCipheriv } from 'node:crypto';
 import * as fc from 'fast-check';
@@ -29,7 +31,10 @@ const NONCE = randomBytes(13);
 const of = (length: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ minLength: length, maxLength: length });
 const upTo = (length: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ maxLength: length, size: 'max' });
 
-/** Around none, one, two and three blocks; for associated data also with its two octets of length before it. */
+/**
+ * Around none, one, two and three blocks; for associated data also with its two octets of length
+ * before it.
+ */
 const BOUNDARIES = [0, 1, 13, 14, 15, 16, 17, 29, 30, 31, 32, 33, 45, 46, 47, 48, 49];
 
 describe('published vectors', () => {

@@ -1,4 +1,5 @@
-// Proves that messages are kept as they were, that a row is used again only once it was dropped, and that copies are handed out.
+// Proves that messages are kept as they were, that a row is used again only once it was dropped,
+// and that copies are handed out.
 
 import { expect, it } from 'vitest';
 import { LENGTH } from '../src/constants.js';

@@ -1,4 +1,5 @@
-// Proves the profile's table of failures: the reason M9 carries, the CoAP code, and whether it says when to try again.
+// Proves the profile's table of failures: the reason M9 carries, the CoAP code, and whether it says
+// when to try again.
 
 import { describe, expect, it } from 'vitest';
 import { tryDecode, MalformedMessage, retryAfterSeconds, type Refusal, refusalFromReason, REFUSALS } from '../src/errors.js';

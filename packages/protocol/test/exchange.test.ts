@@ -1,5 +1,6 @@
-// Proves the three roles together, with no socket: a join and a renewal, then invariants 1 to 3 whatever is lost, doubled, delayed,
-// reordered, tampered with or restarted at any step, and that the node joins once that stops. A failure prints its seed.
+// Proves the three roles together, with no socket: a join and a renewal, then invariants 1 to 3
+// whatever is lost, doubled, delayed, reordered, tampered with or restarted at any step, and that
+// the node joins once that stops. A failure prints its seed.
 
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -20,7 +21,10 @@ function expectJoined({ node, record }: World): void {
   expect(node).toMatchObject({ confirmed: record.key, initial: false, candidates: [] });
 }
 
-/** Attempts after one another with nothing lost, waiting in between as a node does, until it has joined. */
+/**
+ * Attempts after one another with nothing lost, waiting in between as a node does, until it has
+ * joined.
+ */
 function joinsWithin(attempts: number, world: World): boolean {
   world.restartNode();
   const before = world.events.length;

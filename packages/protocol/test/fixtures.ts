@@ -1,5 +1,6 @@
-// What the test files share: octets from hex, randomness that is the same in every run, one exchange sealed message by
-// message from its terms, and what the receiver of each message makes of it.
+// What the test files share: octets from hex, randomness that is the same in every run, one
+// exchange sealed message by message from its terms, and what the receiver of each message makes of
+// it.
 
 import { createHash } from 'node:crypto';
 import { expect } from 'vitest';
@@ -149,7 +150,10 @@ function ccmKey(key: Secret, label: number): Secret {
 
 type Receive = (given: Uint8Array, of: Exchange) => unknown;
 
-/** What the receiver of a message in the exchange `of` makes of `given`: its content, or `undefined` where it is refused. */
+/**
+ * What the receiver of a message in the exchange `of` makes of `given`: its content, or `undefined`
+ * where it is refused.
+ */
 export const receive: Readonly<Record<MessageName, Receive>> = {
   M1: (given) => tryDecode(decodeM1, given),
   M2: (given, of) => {

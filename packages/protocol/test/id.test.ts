@@ -1,4 +1,5 @@
-// Proves that identifiers are written as people are told to write them, and that nothing else is read as one.
+// Proves that identifiers are written as people are told to write them, and that nothing else is
+// read as one.
 
 import { describe, expect, it } from 'vitest';
 import { formatId, formatTid, isId, parseId } from '../src/id.js';

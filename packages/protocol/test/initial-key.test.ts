@@ -1,4 +1,5 @@
-// Proves the derivation of split initial keys against an independent implementation and bare AES of node:crypto.
+// Proves the derivation of split initial keys against an independent implementation and bare AES of
+// node:crypto.
 
 import { createCipheriv } from 'node:crypto';
 import type * as Aes from '@noble/ciphers/aes.js';

@@ -1,4 +1,5 @@
-// Proves the node's rules 1 to 6 of the profile, branch by branch: what it stores, what it drops, what it sends, what it ignores.
+// Proves the node's rules 1 to 6 of the profile, branch by branch: what it stores, what it drops,
+// what it sends, what it ignores.
 
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';

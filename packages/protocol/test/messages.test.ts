@@ -1,4 +1,5 @@
-// Proves invariant 5 for the messages alone: whatever is changed, cut, stretched or moved into another exchange is refused.
+// Proves invariant 5 for the messages alone: whatever is changed, cut, stretched or moved into
+// another exchange is refused.
 
 import { describe, expect, it } from 'vitest';
 import { LENGTH, TYPE } from '../src/constants.js';
@@ -144,7 +145,10 @@ describe('another exchange', () => {
   const M2: Difference[] = ['node', 'controller', 'transaction', 'time stamp', 'RN_i', 'RN_c', 'SK_cs', 'nonce of M2'];
   const M5: Difference[] = ['node', 'controller', 'transaction', 'RN_i', 'RN_c', 'K_i'];
 
-  /** What the receiver itself holds a message against. What it bears in its own clear part is covered by the flipped bits. */
+  /**
+   * What the receiver itself holds a message against. What it bears in its own clear part is
+   * covered by the flipped bits.
+   */
   const boundTo: Record<MessageName, readonly Difference[]> = {
     M1: [],
     M2: ['SK_cs'],

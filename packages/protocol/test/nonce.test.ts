@@ -1,4 +1,5 @@
-// Proves that nonces of the link differ where what is sealed differs, be the generator set back, and that they follow from nothing else.
+// Proves that nonces of the link differ where what is sealed differs, be the generator set back,
+// and that they follow from nothing else.
 
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -11,7 +12,9 @@ import { seededRandomBytes, hex, octets, secret } from './fixtures.js';
 const SK_CS = secret(0xcc);
 const bytes = fc.uint8Array({ minLength: 13, maxLength: 13 });
 
-/** The request with which a controller asks for a node; its generator is always at the same point. */
+/**
+ * The request with which a controller asks for a node; its generator is always at the same point.
+ */
 function requestFor(idI: number): LinkRequest {
   const respondent = new Respondent({
     idC: 1,

@@ -1,4 +1,5 @@
-// Proves that a field takes just what fits and says so otherwise, and that a message is written whole.
+// Proves that a field takes just what fits and says so otherwise, and that a message is written
+// whole.
 
 import { describe, expect, it } from 'vitest';
 import { Reader, Writer } from '../src/octets.js';

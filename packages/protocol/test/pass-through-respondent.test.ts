@@ -1,5 +1,6 @@
-// Proves what a pass-through controller does: it goes by what opens, relays M5 it cannot check, each in its place and in turn, and the right
-// one from where M1 came from gets through whatever others send.
+// Proves what a pass-through controller does: it goes by what opens, relays M5 it cannot check,
+// each in its place and in turn, and the right one from where M1 came from gets through whatever
+// others send.
 
 import { describe, expect, it, vi } from 'vitest';
 import {
@@ -120,7 +121,10 @@ function answered(decision: M5Decision | LinkDecision): Uint8Array {
   return (decision as Extract<M5Decision, { kind: 'answer' }>).octets;
 }
 
-/** Lets the auth-server answer the relays that are due, and those that follow, until none is; gives all decisions. */
+/**
+ * Lets the auth-server answer the relays that are due, and those that follow, until none is; gives
+ * all decisions.
+ */
 function serveAll(respondent: Respondent, all: readonly PassThrough[]): LinkDecision[] {
   const decisions: LinkDecision[] = [];
   for (let relays = respondent.takeRelays(); relays.length > 0; relays = respondent.takeRelays()) {
@@ -238,7 +242,8 @@ describe.each(passThrough.vectors)('vector $name', (vector) => {
     if (begun.kind !== 'forward') throw new Error(begun.kind);
     const { transaction } = begun;
     const skCs = Secret.fromHex(input.SK_cs);
-    // Over this controller's own M2 and M7, whose nonces are its own: what the vector's M10 and M11 hold, sealed anew.
+    // Over this controller's own M2 and M7, whose nonces are its own: what the vector's M10 and M11
+    // hold, sealed anew.
     const idI = Number.parseInt(input.ID_i, 16);
     const c4 = octets(vector.M4).subarray(13);
     const m4 = respondent.receiveLinkAnswer(transaction, sealM10({ c4, idI }, randomBytes(13), transaction.request!, skCs));

@@ -1,5 +1,6 @@
-// Proves what an auth-server answers for a pass-through controller: that the node sees the server's RN_c, that the key stays with the
-// server, and that an M7 counts only by the flag as it is when the M7 is judged.
+// Proves what an auth-server answers for a pass-through controller: that the node sees the server's
+// RN_c, that the key stays with the server, and that an M7 counts only by the flag as it is when
+// the M7 is judged.
 
 import { describe, expect, it } from 'vitest';
 import { LENGTH } from '../src/constants.js';

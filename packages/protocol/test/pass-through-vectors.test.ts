@@ -1,5 +1,6 @@
-// Proves that the messages of a pass-through transaction agree octet for octet with an independent implementation, in both directions.
-// vectors/pass-through.json was made by that implementation; nothing in it comes from this package.
+// Proves that the messages of a pass-through transaction agree octet for octet with an independent
+// implementation, in both directions. vectors/pass-through.json was made by that implementation;
+// nothing in it comes from this package.
 
 import { describe, expect, it } from 'vitest';
 import {

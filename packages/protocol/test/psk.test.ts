@@ -1,4 +1,5 @@
-// Proves every derivation against RFC 4493, NIST's CAVS and a second computation from bare AES blocks of node:crypto.
+// Proves every derivation against RFC 4493, NIST's CAVS and a second computation from bare AES
+// blocks of node:crypto.
 
 import { createCipheriv } from 'node:crypto';
 import { cmac } from '@noble/ciphers/aes.js';
@@ -106,8 +107,9 @@ describe('PSK_i and EK', () => {
 });
 
 describe('application keys', () => {
-  // KDFCTR_gen.rsp of NIST CAVP (CAVS 14.4): [PRF=CMAC_AES128] [CTRLOCATION=BEFORE_FIXED] [RLEN=32_BITS], COUNT 0 and 10. Their
-  // fixed input is random, not label || 0 || context || L, so they fit the construction below alone, which the package is held to.
+  // KDFCTR_gen.rsp of NIST CAVP (CAVS 14.4): [PRF=CMAC_AES128] [CTRLOCATION=BEFORE_FIXED]
+  // [RLEN=32_BITS], COUNT 0 and 10. Their fixed input is random, not label || 0 || context || L, so
+  // they fit the construction below alone, which the package is held to.
   it.each([
     [
       'c10b152e8c97b77e18704e0f0bd38305',

@@ -1,5 +1,6 @@
-// Proves what the controller answers to every M1 and M5, that its bounds hold whoever sends what (invariant 7), that forged
-// messages keep no node out, and that it wipes every key it does not hand over.
+// Proves what the controller answers to every M1 and M5, that its bounds hold whoever sends what
+// (invariant 7), that forged messages keep no node out, and that it wipes every key it does not
+// hand over.
 
 import * as fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
@@ -110,7 +111,9 @@ function wrong(m5: Uint8Array, n: number): Uint8Array {
   return flipped(m5, 72 + n);
 }
 
-/** Whether the transaction is still there: asked with an answer that is none, which changes nothing. */
+/**
+ * Whether the transaction is still there: asked with an answer that is none, which changes nothing.
+ */
 function isRemembered(respondent: Respondent, transaction: Transaction): boolean {
   return respondent.receiveLinkAnswer(transaction, new Uint8Array(0)).kind !== 'unknown-transaction';
 }
@@ -119,7 +122,9 @@ function tryM1(respondent: Respondent, idI: number, source: Source): M5Decision 
   return respondent.receiveM1(newM1(idI), source, after(1));
 }
 
-/** Every Secret the controller makes while `run` runs, and which of them are not wiped afterwards. */
+/**
+ * Every Secret the controller makes while `run` runs, and which of them are not wiped afterwards.
+ */
 function unwiped(run: (respondent: Respondent) => void): string[] {
   const { respondent } = controller();
   const made = vi.spyOn(Secret, 'from');
@@ -754,7 +759,10 @@ describe('who makes room for a proven M1', () => {
   type Phase = 'awaitingM3' | 'awaitingM5' | 'awaitingM8';
   type Given = `${Phase} ${keyof typeof sources}`;
 
-  /** Which of the node's transactions goes for one more M1 from `source`, as its place in the order they were opened; the refusal. */
+  /**
+   * Which of the node's transactions goes for one more M1 from `source`, as its place in the order
+   * they were opened; the refusal.
+   */
   function gone(held: readonly Given[], source: Source, bounds: Partial<RespondentBounds> = {}) {
     const { respondent } = controller(bounds);
     const opened = held.map((given) => {

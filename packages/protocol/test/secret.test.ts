@@ -1,4 +1,5 @@
-// Proves that a key leaves a Secret by expose() and toHex() alone: not by printing, not by JSON, not by an error, not once wiped.
+// Proves that a key leaves a Secret by expose() and toHex() alone: not by printing, not by JSON,
+// not by an error, not once wiped.
 
 import { format, inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';

@@ -1,5 +1,6 @@
-// Proves the auth-server's judgement: the rows of the profile's table in their order and each at its exact millisecond, what a
-// commit contains, and that only the M7 committed last may be repeated.
+// Proves the auth-server's judgement: the rows of the profile's table in their order and each at
+// its exact millisecond, what a commit contains, and that only the M7 committed last may be
+// repeated.
 
 import { describe, expect, it, vi } from 'vitest';
 import type { LinkRefusal } from '../src/errors.js';
@@ -73,7 +74,10 @@ function verdict({ opened }: ServerRequest, node: ServerNodeRecord | undefined, 
 }
 
 describe('the table, in its order', () => {
-  /** Everything is wrong at first; each step sets one row right, and the next row must then be the one that refuses. */
+  /**
+   * Everything is wrong at first; each step sets one row right, and the next row must then be the
+   * one that refuses.
+   */
   const late = 300_000;
   const wrong: ServerNodeRecord = {
     ...RENEWING,

@@ -1,5 +1,6 @@
-// Proves that this package and an independent implementation of the profile agree octet for octet, in both directions.
-// vectors/profile1.json was made by that implementation, over OpenSSL's AES-CCM; nothing in it comes from this package.
+// Proves that this package and an independent implementation of the profile agree octet for octet,
+// in both directions. vectors/profile1.json was made by that implementation, over OpenSSL's
+// AES-CCM; nothing in it comes from this package.
 
 import { describe, expect, it } from 'vitest';
 import {
@@ -47,7 +48,10 @@ function nonceOf(answer: Uint8Array): Uint8Array {
   return answer.subarray(1, 14);
 }
 
-/** Decodes, opens, and seals again what came out, with no other source for the fields than the message. */
+/**
+ * Decodes, opens, and seals again what came out, with no other source for the fields than the
+ * message.
+ */
 const reseal: Record<MessageName, (given: Uint8Array, of: Exchange) => Uint8Array> = {
   M1: (given) => encodeM1(decodeM1(given)),
   M2: (given, of) => {

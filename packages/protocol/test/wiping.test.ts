@@ -1,4 +1,5 @@
-// Proves that what is made of a key goes with it, and that nothing of it stays where it was made: watched at the library's door, through which each key passes.
+// Proves that what is made of a key goes with it, and that nothing of it stays where it was made:
+// watched at the library's door, through which each key passes.
 
 import type * as Aes from '@noble/ciphers/aes.js';
 import { beforeEach, expect, it, vi } from 'vitest';

@@ -1,5 +1,6 @@
-// One node, two controllers and one auth-server in memory, and a post that keeps every letter: whoever drives the world delivers
-// any of them, in any order, as often as it likes. The shells here are as thin as can be: store first, then send.
+// One node, two controllers and one auth-server in memory, and a post that keeps every letter:
+// whoever drives the world delivers any of them, in any order, as often as it likes. The shells
+// here are as thin as can be: store first, then send.
 
 import { TYPE } from '../src/constants.js';
 import { tryDecode } from '../src/errors.js';
@@ -127,7 +128,9 @@ export class World {
     if (message.to !== 'store') this.deliver({ ...message, octets: flipped(message.octets, bit % (message.octets.length * 8)) });
   }
 
-  /** Delivers everything from letter `at` on, in order and once, until nobody has anything to say. */
+  /**
+   * Delivers everything from letter `at` on, in order and once, until nobody has anything to say.
+   */
   deliverAllFrom(at: number): void {
     for (let next = at; next < this.messages.length; next++) this.deliver(this.messages[next]!);
   }
@@ -249,8 +252,9 @@ export class World {
   }
 
   /**
-   * Invariant 3: CCM is deterministic, so one (key, nonce) pair seals one text if and only if it gives one ciphertext and tag.
-   * The nonces under node keys are held to more: no two of a world are the same, whatever the key.
+   * Invariant 3: CCM is deterministic, so one (key, nonce) pair seals one text if and only if it
+   * gives one ciphertext and tag. The nonces under node keys are held to more: no two of a world
+   * are the same, whatever the key.
    */
   #sealedOnce(key: string, nonce: string, sealed: Uint8Array): void {
     const use = `${key}, nonce ${nonce}`;

@@ -1,4 +1,7 @@
-/** The file that makes a process controller c: `auth-server controller add` writes it, the controller reads it. */
+/**
+ * The file that makes a process controller c: `auth-server controller add` writes it, the
+ * controller reads it.
+ */
 
 import { formatId, parseId, Secret } from '@latchkey/protocol';
 import { z } from 'zod';

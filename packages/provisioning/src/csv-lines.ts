@@ -14,7 +14,9 @@ export interface CsvLineHandler {
 export class CsvLines {
   readonly #handler: CsvLineHandler;
   readonly #maxLine: number;
-  /** Lines of these characters need no CSV parser, which costs more than all other work on a line. */
+  /**
+   * Lines of these characters need no CSV parser, which costs more than all other work on a line.
+   */
   #plain: RegExp;
   #count = 0;
   /** The line that has not ended yet. */
@@ -50,8 +52,9 @@ export class CsvLines {
   }
 
   /**
-   * Shortens a rest that is longer than a line may be: by the lines in it that CR ends, or by all of it. Returns where the new rest begins.
-   * A CR in the last octet stays, since it may be the first half of CRLF.
+   * Shortens a rest that is longer than a line may be: by the lines in it that CR ends, or by all
+   * of it. Returns where the new rest begins. A CR in the last octet stays, since it may be the
+   * first half of CRLF.
    */
   #breakLongRest(octets: Buffer, from: number): number {
     if (octets.length - from <= this.#maxLine + 1) return from;

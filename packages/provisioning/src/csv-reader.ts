@@ -1,7 +1,7 @@
 /**
  * Reads a manifest, or a file of device keys, in CSV. The header says which delimiter the file has,
- * and in which order its columns stand. No field has a line break in it, so that each line is a row.
- * A quote in the wrong place therefore spoils its own line only.
+ * and in which order its columns stand. No field has a line break in it, so that each line is a
+ * row. A quote in the wrong place therefore spoils its own line only.
  */
 
 import { CsvError, parse } from 'csv-parse/sync';
@@ -139,7 +139,10 @@ export class CsvReader {
   }
 }
 
-/** Parses lines into fields. `undefined` stands for a line with a bad quote, which is searched for by halves. */
+/**
+ * Parses lines into fields. `undefined` stands for a line with a bad quote, which is searched for
+ * by halves.
+ */
 function recordsOf(lines: readonly string[], delimiter: string): (string[] | undefined)[] {
   try {
     const records = parse(lines.join('\n'), { delimiter, record_delimiter: '\n', trim: true, relax_column_count: true });

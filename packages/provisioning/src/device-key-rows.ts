@@ -1,4 +1,7 @@
-/** Reads a manufacturer's list of device keys. A message shows the wrong value, but never one of the key's column. */
+/**
+ * Reads a manufacturer's list of device keys. A message shows the wrong value, but never one of the
+ * key's column.
+ */
 
 import { parseId } from '@latchkey/protocol';
 import { type ManifestReaderOptions, RowReader } from './manifest-reader.js';

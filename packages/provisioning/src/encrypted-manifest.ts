@@ -1,6 +1,7 @@
 /**
- * A manifest on its way to the installer, encrypted in the age format (https://age-encryption.org/v1): to a passphrase, or to recipients
- * whose identity files open it. `age-encryption` is loaded only where one is written or read: daemons do without it.
+ * A manifest on its way to the installer, encrypted in the age format
+ * (https://age-encryption.org/v1): to a passphrase, or to recipients whose identity files open it.
+ * `age-encryption` is loaded only where one is written or read: daemons do without it.
  */
 
 import { decryptInto } from '@latchkey/runtime/cli';

@@ -1,6 +1,6 @@
 /**
- * Reads a manifest, or a file of device keys, in JSON Lines or in a JSON array, object by object. No
- * field has a brace in it, so that each object ends at the next brace. A broken object therefore
+ * Reads a manifest, or a file of device keys, in JSON Lines or in a JSON array, object by object.
+ * No field has a brace in it, so that each object ends at the next brace. A broken object therefore
  * spoils no other.
  */
 

@@ -3,7 +3,8 @@
  *
  *   latchkey:1/ID_I/ID_C/IK/HOST:PORT
  *
- * 1 is the profile's version; IDs are 8 hex digits, IK 32. Capitals mean the same, but for the zone of an IPv6 address, e.g. %eth0.
+ * 1 is the profile's version; IDs are 8 hex digits, IK 32. Capitals mean the same, but for the zone
+ * of an IPv6 address, e.g. %eth0.
  */
 
 import { formatId, parseId, Secret } from '@latchkey/protocol';

@@ -1,6 +1,6 @@
 /**
- * What a manifest may be, for the help of commands that take one. In its own file: a daemon has the help of all commands in its bundle,
- * but not the reader.
+ * What a manifest may be, for the help of commands that take one. In its own file: a daemon has the
+ * help of all commands in its bundle, but not the reader.
  */
 export const MANIFEST_HELP =
   'CSV with commas, semicolons or tabs and the header id,controller_id,controller,ik, or JSON with these names, in lines or in an array; in UTF-8 or UTF-16';

@@ -1,4 +1,7 @@
-/** Reads a manifest, or a file of device keys, in the notation that its first octets tell, in memory that does not grow with the file. */
+/**
+ * Reads a manifest, or a file of device keys, in the notation that its first octets tell, in memory
+ * that does not grow with the file.
+ */
 
 import { detectEncryption, HEADER_PREFIX_LENGTH } from './encrypted-manifest.js';
 import { type Advice, UsageFailure } from '@latchkey/runtime/failure';
@@ -43,7 +46,10 @@ export class RowReader {
     this.#rows = rows;
   }
 
-  /** @throws UsageFailure if the file is no manifest. A row that cannot be used goes to the handler instead. */
+  /**
+   * @throws UsageFailure if the file is no manifest. A row that cannot be used goes to the handler
+   *   instead.
+   */
   push(octets: Uint8Array): void {
     const chunk = Buffer.from(octets.buffer, octets.byteOffset, octets.byteLength);
     if (this.#reader !== undefined) return this.#reader.push(this.#decode(chunk));
@@ -91,7 +97,10 @@ export class ManifestReader extends RowReader {
   }
 }
 
-/** Returns a function that converts to UTF-8 without a byte order mark. Without octets it returns the rest, at the end of the file. */
+/**
+ * Returns a function that converts to UTF-8 without a byte order mark. Without octets it returns
+ * the rest, at the end of the file.
+ */
 function decoderOf(opening: Buffer): (octets?: Buffer) => Buffer {
   const [first, second, third] = opening;
   if (first === 0xef && second === 0xbb && third === 0xbf) {
@@ -109,7 +118,10 @@ function decoderOf(opening: Buffer): (octets?: Buffer) => Buffer {
   return (octets) => Buffer.from(octets === undefined ? decoder.decode() : decoder.decode(octets, { stream: true }));
 }
 
-/** Detects UTF-16 without a byte order mark. A manifest is ASCII, so that every second octet is 0, from place `zero` on. */
+/**
+ * Detects UTF-16 without a byte order mark. A manifest is ASCII, so that every second octet is 0,
+ * from place `zero` on.
+ */
 function isUtf16(opening: Buffer, zero: 0 | 1): boolean {
   const start = opening.subarray(0, HEADER_PREFIX_LENGTH);
   return start.length > 1 && start.every((octet, i) => (octet === 0) === (i % 2 === zero));

@@ -1,4 +1,6 @@
-/** The installer's manifest: what the draft's step 1 orders and step 3 configures, one line a node. */
+/**
+ * The installer's manifest: what the draft's step 1 orders and step 3 configures, one line a node.
+ */
 
 import { timingSafeEqual } from 'node:crypto';
 import { formatId, Secret } from '@latchkey/protocol';

@@ -1,4 +1,7 @@
-/** Checks the four fields of a manifest's row. A message shows the wrong value, but never one of the key's column. */
+/**
+ * Checks the four fields of a manifest's row. A message shows the wrong value, but never one of the
+ * key's column.
+ */
 
 import { parseId } from '@latchkey/protocol';
 import { explainPeerSyntax, type Endpoint, parsePeerEndpoint } from '@latchkey/runtime/net';
@@ -46,7 +49,9 @@ export interface RowChecker {
 }
 
 const KEY = /^[0-9a-fA-F]{32}$/;
-/** A number as spreadsheets write it in place of digits: `1E+05`, `1.23E+31`, `1,23E+31`, `12.0`. */
+/**
+ * A number as spreadsheets write it in place of digits: `1E+05`, `1.23E+31`, `1,23E+31`, `12.0`.
+ */
 const NUMBER = /^\d+(?:[.,]\d+(?:e[+-]?\d+)?|e[+-]\d+)$/i;
 const AS_TEXT = 'a spreadsheet made a number of it; import the original file with this column as text';
 
@@ -94,7 +99,10 @@ export class RowValidator implements RowChecker {
   }
 }
 
-/** Reads a key of 32 hex digits into `octets`. Returns what is wrong with it, if anything, without a digit of it. */
+/**
+ * Reads a key of 32 hex digits into `octets`. Returns what is wrong with it, if anything, without a
+ * digit of it.
+ */
 export function readKey(value: unknown, octets: Buffer): string | undefined {
   if (typeof value !== 'string' || !KEY.test(value)) return describeKey(value);
   if (isBlankKey(value)) return NO_KEY;

@@ -4,10 +4,15 @@
 const MAX_HEX_DIGITS = 11;
 /** A key of 16 octets has 22 characters or more in any usual notation. */
 const MAX_CHARACTERS = 16;
-/** Names of columns and hosts may be longer: no notation of a key is of one case only, or has dots and colons. */
+/**
+ * Names of columns and hosts may be longer: no notation of a key is of one case only, or has dots
+ * and colons.
+ */
 const WORDS = /^(?:[a-z_ -]{1,32}|[A-Z_ -]{1,32}|[^.:]*[.:].{0,64})$/;
 
-/** Returns the value in quotes and printable ASCII, or its length if it may hold a piece of a key. */
+/**
+ * Returns the value in quotes and printable ASCII, or its length if it may hold a piece of a key.
+ */
 export function showValue(text: string): string {
   const hexDigits = text.replaceAll(/[^0-9a-f]/gi, '').length;
   if (hexDigits > MAX_HEX_DIGITS || (text.length > MAX_CHARACTERS && !WORDS.test(text)))

@@ -1,4 +1,5 @@
-// Proves that a file is split into the lines that an editor shows, wherever it is cut into chunks, in memory for one line.
+// Proves that a file is split into the lines that an editor shows, wherever it is cut into chunks,
+// in memory for one line.
 
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';

@@ -1,4 +1,5 @@
-// Proves that an encrypted manifest opens for whom it was encrypted to and nobody else, here and with the age command, and that no message has a secret.
+// Proves that an encrypted manifest opens for whom it was encrypted to and nobody else, here and
+// with the age command, and that no message has a secret.
 
 import { spawnSync } from 'node:child_process';
 import { chmod, readFile, writeFile } from 'node:fs/promises';

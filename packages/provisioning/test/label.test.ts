@@ -1,4 +1,5 @@
-// Proves that a label is read back as it was written, in capitals too, and that what is wrong with one is named without its key.
+// Proves that a label is read back as it was written, in capitals too, and that what is wrong with
+// one is named without its key.
 
 import { Secret } from '@latchkey/protocol';
 import * as fc from 'fast-check';

@@ -1,4 +1,5 @@
-// Proves how a manifest is read: in every notation that it comes in, every row or a reason, and never a piece of a key in words.
+// Proves how a manifest is read: in every notation that it comes in, every row or a reason, and
+// never a piece of a key in words.
 
 import { randomBytes, randomInt } from 'node:crypto';
 import * as fc from 'fast-check';

@@ -1,4 +1,5 @@
-// Proves that a manifest is read back as it was written, that each bad line is named by its number, and that no message has a key.
+// Proves that a manifest is read back as it was written, that each bad line is named by its number,
+// and that no message has a key.
 
 import { Secret } from '@latchkey/protocol';
 import * as fc from 'fast-check';

@@ -1,4 +1,5 @@
-// Proves what the server writes down of what it sees: merged, seldom, bounded, settled by a join, and never in the way of anything.
+// Proves what the server writes down of what it sees: merged, seldom, bounded, settled by a join,
+// and never in the way of anything.
 
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Secret } from '@latchkey/protocol';

@@ -1,4 +1,5 @@
-// Proves on real stores that a change stands in the log or did not happen, that the log holds no key, and that whoever changes it is found out.
+// Proves on real stores that a change stands in the log or did not happen, that the log holds no
+// key, and that whoever changes it is found out.
 
 import { createHash } from 'node:crypto';
 import { Failure } from '@latchkey/runtime/failure';

@@ -1,4 +1,5 @@
-// Proves that a backup made while keys change is whole and sealed, that it is looked at before it replaces anything, and what is told of nodes that went on without it.
+// Proves that a backup made while keys change is whole and sealed, that it is looked at before it
+// replaces anything, and what is told of nodes that went on without it.
 
 import { createHash, randomBytes, randomInt } from 'node:crypto';
 import { chmod, copyFile, readdir, readFile, rename, stat, truncate, writeFile } from 'node:fs/promises';

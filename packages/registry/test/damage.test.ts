@@ -1,4 +1,5 @@
-// Proves that a registry is never taken for a damaged one however it grew and shrank, that a damaged one is named, and that one bad row stops nobody else.
+// Proves that a registry is never taken for a damaged one however it grew and shrank, that a
+// damaged one is named, and that one bad row stops nobody else.
 
 import { createHash } from 'node:crypto';
 import { open, readdir, readFile, writeFile } from 'node:fs/promises';

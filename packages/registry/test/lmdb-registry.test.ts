@@ -1,4 +1,5 @@
-// Proves on a real disk, with real processes, that the registry changes a key once, durably, and all or nothing.
+// Proves on a real disk, with real processes, that the registry changes a key once, durably, and
+// all or nothing.
 
 import { execFileSync } from 'node:child_process';
 import { chmod, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
@@ -365,7 +366,8 @@ describe('what is on the disk', () => {
       [registry.folder],
     );
     for (let i = 1; i <= 30; i++) {
-      // Reads as a server does that is busy: what an earlier read in the same turn saw must not be what this one sees.
+      // Reads as a server does that is busy: what an earlier read in the same turn saw must not be
+      // what this one sees.
       registry.node(7)?.key.wipe();
       registry.controller(i)?.skCs.wipe();
       expect(await writer.line()).toBe(String(i));

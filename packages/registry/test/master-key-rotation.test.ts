@@ -1,4 +1,5 @@
-// Proves that the master key of a registry that is in use is replaced without losing a key or a commit, however often the command is killed.
+// Proves that the master key of a registry that is in use is replaced without losing a key or a
+// commit, however often the command is killed.
 
 import { createDecipheriv, randomInt } from 'node:crypto';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
@@ -82,7 +83,10 @@ function expectAllUnder(registry: Registry, master: Secret, notUnder: Secret): v
   expect(keys.filter((sealed) => !opensUnder(master, sealed))).toHaveLength(0);
 }
 
-/** A registry of `count` nodes with the keys of their numbers, and a controller that is to have another SK_cs. */
+/**
+ * A registry of `count` nodes with the keys of their numbers, and a controller that is to have
+ * another SK_cs.
+ */
 async function registryOf(count: number): Promise<Registry> {
   const registry = await newRegistry();
   await addController(registry, controller({ skCs: numbered(70_001) }));
@@ -94,7 +98,10 @@ async function registryOf(count: number): Promise<Registry> {
   return registry;
 }
 
-/** A process that serves: it holds the lock of the folder, follows the master key, commits all the while, and says each that is done. */
+/**
+ * A process that serves: it holds the lock of the folder, follows the master key, commits all the
+ * while, and says each that is done.
+ */
 function server(folder: string): Child {
   return new Child(
     withRegistry(`
@@ -266,7 +273,8 @@ describe('while a server commits', () => {
     await serving.kill('SIGKILL');
     await reading;
 
-    // Each that was in use is kept, MASTER first: a command killed at its very end was followed by one that did it once more.
+    // Each that was in use is kept, MASTER first: a command killed at its very end was followed by
+    // one that did it once more.
     const kept = await archivedKeysBeside(keyFile);
     expect(kept[0]?.equals(MASTER)).toBe(true);
 

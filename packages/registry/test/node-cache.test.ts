@@ -1,4 +1,5 @@
-// Proves that what is kept of a node between its M2 and its M7 is what the store has, is handed out once, and is wiped when it goes.
+// Proves that what is kept of a node between its M2 and its M7 is what the store has, is handed out
+// once, and is wiped when it goes.
 
 import { describe, expect, it } from 'vitest';
 import { setKeyLifetime } from '@latchkey/operations';

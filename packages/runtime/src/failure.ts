@@ -1,4 +1,7 @@
-/** What a person is told when something cannot be done: what happened, what to do, and the exit code. */
+/**
+ * What a person is told when something cannot be done: what happened, what to do, and the exit
+ * code.
+ */
 
 /** Words of a command line, the program first. A word `|` pipes one command into the next. */
 export type CommandLine = readonly string[];
@@ -75,7 +78,10 @@ const SYSTEM_ADVICE: Readonly<Record<string, readonly [what: string, advice: str
   EAI_AGAIN: ['the name server does not answer', 'Check the network, then try again.'],
 };
 
-/** A Failure that says what was being done when the system refused, e.g. `cannot write /x: the file system is read-only`. */
+/**
+ * A Failure that says what was being done when the system refused, e.g.
+ * `cannot write /x: the file system is read-only`.
+ */
 export function systemFailure(action: string, error: unknown): Failure {
   if (error instanceof Failure) return error;
   const code = systemCode(error);
@@ -88,7 +94,10 @@ export function systemFailure(action: string, error: unknown): Failure {
 /** Ports below this are for privileged processes, unless the system was told otherwise. */
 const UNPRIVILEGED_PORTS = 1_024;
 
-/** The same where nobody can listen on what the option `--NAME`, or `NAME:` of the configuration, says. */
+/**
+ * The same where nobody can listen on what the option `--NAME`, or `NAME:` of the configuration,
+ * says.
+ */
 export function listenFailure(action: string, name: 'listen' | 'http', port: number | undefined, error: unknown): Failure {
   const failure = systemFailure(action, error);
   const code = systemCode(error);

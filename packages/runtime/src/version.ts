@@ -1,4 +1,7 @@
-/** Which version this is, by the package.json above: the runtime's own, or the one that is installed with what it is bundled in. */
+/**
+ * Which version this is, by the package.json above: the runtime's own, or the one that is installed
+ * with what it is bundled in.
+ */
 
 import { readFileSync } from 'node:fs';
 
@@ -9,6 +12,7 @@ export interface Version {
 }
 
 export function readVersion(): Version {
-  // From a file of `dist` itself, where bundles lie too: one folder further down the way would be another.
+  // From a file of `dist` itself, where bundles lie too: one folder further down the way would be
+  // another.
   return JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as Version;
 }

@@ -41,7 +41,9 @@ describe('BoxedMap', () => {
   it('keeps nothing that has left from a young collection, where a Map does', () => {
     setFlagsFromString('--expose-gc');
     const collect = runInNewContext('gc') as (options?: { type: 'minor' }) => void;
-    /** Octets that outlive young collections though eight things at most are in the map at any time. */
+    /**
+     * Octets that outlive young collections though eight things at most are in the map at any time.
+     */
     const kept = (map: Map<number, object>): number => {
       const turn = (from: number): void => {
         for (let key = from; key < from + 1_000; key++) {

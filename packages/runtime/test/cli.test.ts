@@ -1,4 +1,5 @@
-// Proves how a command ends: its exit code, what it says on standard error, and that no key given by mistake is repeated there.
+// Proves how a command ends: its exit code, what it says on standard error, and that no key given
+// by mistake is repeated there.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,4 +1,5 @@
-// Proves what is remembered of the times a clock showed, and that no M7 whose M3 was given before a break passes for one of after it.
+// Proves what is remembered of the times a clock showed, and that no M7 whose M3 was given before a
+// break passes for one of after it.
 
 import {
   MAX_SERVER_CLOCK_SKEW_MS,

@@ -1,4 +1,5 @@
-// Proves that who cannot listen is told what would help: the option that names the place, or the privilege that a port takes.
+// Proves that who cannot listen is told what would help: the option that names the place, or the
+// privilege that a port takes.
 
 import { describe, expect, it } from 'vitest';
 import { listenFailure } from '../src/failure.js';

@@ -1,4 +1,5 @@
-// Proves on a real disk that files with keys are private, and that a file is whole whenever its writer is killed.
+// Proves on a real disk that files with keys are private, and that a file is whole whenever its
+// writer is killed.
 
 import { spawnSync } from 'node:child_process';
 import { chmod, chown, link, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
@@ -326,7 +327,8 @@ describe('readPrivateFile', () => {
 
 describe('what is not the path’s fault', () => {
   it.skipIf(process.platform !== 'linux')('is a failure at work where the disk fails while it is read', async () => {
-    // Nothing lies at the address 0 of a process: the kernel answers EIO, as for a disk that cannot be read.
+    // Nothing lies at the address 0 of a process: the kernel answers EIO, as for a disk that cannot
+    // be read.
     await expect(readPrivateFile('/proc/self/mem')).rejects.toMatchObject({
       name: 'Failure',
       exitCode: 1,

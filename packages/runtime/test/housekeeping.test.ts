@@ -1,4 +1,5 @@
-// Proves that what a daemon does at intervals beside its work neither ends it nor floods its log when it fails.
+// Proves that what a daemon does at intervals beside its work neither ends it nor floods its log
+// when it fails.
 
 import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { Failure } from '../src/failure.js';

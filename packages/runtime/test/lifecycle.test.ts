@@ -1,4 +1,5 @@
-// Proves with real processes how a daemon ends: asked to, unable to start, in a hurry, or by a mistake.
+// Proves with real processes how a daemon ends: asked to, unable to start, in a hurry, or by a
+// mistake.
 
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';

@@ -1,4 +1,5 @@
-// Proves that a wrong place for health and metrics is refused by the name of whatever gave it: the option or the environment.
+// Proves that a wrong place for health and metrics is refused by the name of whatever gave it: the
+// option or the environment.
 
 import { Command } from 'commander';
 import { afterEach, describe, expect, it, vi } from 'vitest';

@@ -1,4 +1,5 @@
-// Proves that one process at a time has a folder, that the second is told who has it, and that no way to die keeps it.
+// Proves that one process at a time has a folder, that the second is told who has it, and that no
+// way to die keeps it.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';

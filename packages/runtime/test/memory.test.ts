@@ -1,11 +1,15 @@
-// Proves that what a daemon may have is told of when it has more, and that V8 makes no objects in the old space for having seen others live long.
+// Proves that what a daemon may have is told of when it has more, and that V8 makes no objects in
+// the old space for having seen others live long.
 
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { limitMemory } from '../src/daemon/memory.js';
 import { CapturedLog } from '@latchkey/test-support/fixtures';
 
-/** Fills what lives on from one place in the code, then makes 2,000,000 of its like that do not; prints MB by which the old space grew meanwhile. */
+/**
+ * Fills what lives on from one place in the code, then makes 2,000,000 of its like that do not;
+ * prints MB by which the old space grew meanwhile.
+ */
 const STORM = `
   import { setImmediate as turn } from 'node:timers/promises';
   import { getHeapSpaceStatistics } from 'node:v8';

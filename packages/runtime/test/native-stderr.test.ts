@@ -1,4 +1,5 @@
-// Proves that what native code prints to standard error does not get there, and that the program's own words do.
+// Proves that what native code prints to standard error does not get there, and that the program's
+// own words do.
 
 import { spawnSync } from 'node:child_process';
 import { expect, it } from 'vitest';

@@ -1,4 +1,5 @@
-// Proves on a real terminal that a secret which is typed there is taken at the end of its line, and not shown.
+// Proves on a real terminal that a secret which is typed there is taken at the end of its line, and
+// not shown.
 
 import { describe, expect, it } from 'vitest';
 import { HAS_SCRIPT, Terminal } from '@latchkey/test-support/terminal';

@@ -1,4 +1,5 @@
-// Proves that the lock for systems without the native one is as exclusive, and goes with its process.
+// Proves that the lock for systems without the native one is as exclusive, and goes with its
+// process.
 
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,4 +1,5 @@
-// Proves that a date means the whole day where the reader is, that a time without a zone is local, and that both are echoed with the zone.
+// Proves that a date means the whole day where the reader is, that a time without a zone is local,
+// and that both are echoed with the zone.
 
 import * as fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';

@@ -155,7 +155,10 @@ interface Writing {
   readonly options: ImportOptions;
 }
 
-/** Compares part by part, and writes what is added where nobody sees it, unless something is refused. */
+/**
+ * Compares part by part, and writes what is added where nobody sees it, unless something is
+ * refused.
+ */
 async function write(
   registry: Registry,
   input: ImportFile,
@@ -175,7 +178,10 @@ function mayGoOn(report: ImportReport, { skipBad }: ImportOptions): boolean {
   return report.counts.reject === 0 || skipBad === true;
 }
 
-/** Shows what was written, and makes the changes. Gives the number of the order, if nodes were added. */
+/**
+ * Shows what was written, and makes the changes. Gives the number of the order, if nodes were
+ * added.
+ */
 async function finish(
   file: string,
   enrolling: EnrolmentTransaction | undefined,

@@ -1,4 +1,7 @@
-/** The sheet of labels an administrator prints for an installer: a QR code per node, in one page of HTML that loads nothing. */
+/**
+ * The sheet of labels an administrator prints for an installer: a QR code per node, in one page of
+ * HTML that loads nothing.
+ */
 
 import { formatId } from '@latchkey/protocol';
 import { formatDate } from '@latchkey/runtime/cli';
@@ -13,7 +16,9 @@ export type SheetHeader = Pick<OrderRecord, 'number' | 'installer' | 'createdAt'
 /** Light modules around a QR code (ISO/IEC 18004, 5.3.8). */
 const QUIET_ZONE = 4;
 
-/** The sheet in pieces, one a label: some kilobytes each, so that a large order is never one string. */
+/**
+ * The sheet in pieces, one a label: some kilobytes each, so that a large order is never one string.
+ */
 export function* labelSheet(lines: Iterable<ManifestLine>, order: SheetHeader): Iterable<string> {
   yield headerOf(order);
   for (const line of lines) yield labelOf(line);
@@ -41,7 +46,10 @@ function headerOf({ number, installer, createdAt }: SheetHeader): string {
 `;
 }
 
-/** The key is in the code alone: a glance at the sheet, or a photograph of poor quality, does not give it away. */
+/**
+ * The key is in the code alone: a glance at the sheet, or a photograph of poor quality, does not
+ * give it away.
+ */
 function labelOf(line: ManifestLine): string {
   const id = formatId(line.idI);
   return `<article>

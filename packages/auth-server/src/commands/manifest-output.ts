@@ -57,7 +57,10 @@ export class ManifestOutput {
     return new ManifestOutput(path, recipients);
   }
 
-  /** The manifest gets its name once `beforeCommit` has put what it says into the registry: nobody takes one that is worth nothing. */
+  /**
+   * The manifest gets its name once `beforeCommit` has put what it says into the registry: nobody
+   * takes one that is worth nothing.
+   */
   async write(lines: Iterable<ManifestLine>, beforeCommit?: () => Promise<void>): Promise<void> {
     const text = formatManifest(lines);
     await createFile(

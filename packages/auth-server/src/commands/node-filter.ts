@@ -38,7 +38,10 @@ export function echoFilters({ expiringBefore }: FilterOptions): void {
   if (expiringBefore?.local === true) process.stderr.write(`Nodes whose key expires before ${expiringBefore.text}\n`);
 }
 
-/** By ID, from `from` on. A Failure for an order or a controller that there is not: nothing that matches would look like an answer. */
+/**
+ * By ID, from `from` on. A Failure for an order or a controller that there is not: nothing that
+ * matches would look like an answer.
+ */
 export function filterNodes(registry: Registry, options: FilterOptions, now: number, from: number = 0): Generator<NodeInfo> {
   const { order, controller } = options;
   if (order !== undefined) requireOrder(registry, order);

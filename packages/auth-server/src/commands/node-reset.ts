@@ -31,7 +31,9 @@ import {
 } from './order-options.js';
 import { confirm, pluralize, registryOptions, type RegistryOptions, withRegistry, yesOption } from './registry-command.js';
 
-/** What its agent proves after the reset, and before the device loses its state, counts for so long. */
+/**
+ * What its agent proves after the reset, and before the device loses its state, counts for so long.
+ */
 const LOST_STATE =
   'If the device has lost its state, stop its agent for 130 s before you install it with that key, or reset it with --out.';
 
@@ -202,7 +204,10 @@ function warnOfOtherHolder(registry: Registry, ik: Secret, idI: number): void {
   process.stderr.write(`Warning: node ${formatId(other)} has this initial key, too: a device that holds it can join as either\n`);
 }
 
-/** Each gets a key of its own. One after the other: who interrupts it runs it again, with keys that are drawn anew. */
+/**
+ * Each gets a key of its own. One after the other: who interrupts it runs it again, with keys that
+ * are drawn anew.
+ */
 async function resetAll(registry: Registry, ids: readonly number[], { options, splitting }: Resetting): Promise<void> {
   const { order, out, yes } = options;
   const nodes = pluralize(ids.length, 'node');
@@ -243,7 +248,10 @@ async function resetAll(registry: Registry, ids: readonly number[], { options, s
   }
 }
 
-/** The IK to go back to, or the installer's half of it: what the options say, or the IK that other nodes of its order still hold. */
+/**
+ * The IK to go back to, or the installer's half of it: what the options say, or the IK that other
+ * nodes of its order still hold.
+ */
 async function givenKey(
   registry: Registry,
   idI: number,

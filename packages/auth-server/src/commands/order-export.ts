@@ -74,7 +74,10 @@ function halvesNote(registry: Registry, number: number): string {
   return requireOrder(registry, number).manufacturer === undefined ? '' : INSTALLER_HALVES;
 }
 
-/** Nodes that have not joined; that keys of them leave the registry stands in the audit log before they do. */
+/**
+ * Nodes that have not joined; that keys of them leave the registry stands in the audit log before
+ * they do.
+ */
 function remainingNodes(registry: Registry, number: number): ManifestLine[] {
   const order = requireOrder(registry, number);
   if (order.state === 'closed') throw new UsageFailure(`order ${number} is closed for good`, { advice: 'Order the nodes anew.' });

@@ -61,7 +61,10 @@ interface OrderView {
   readonly created_at: string;
 }
 
-/** With how many of the nodes there still are have joined: one look at all of them. What is not finished is not there. */
+/**
+ * With how many of the nodes there still are have joined: one look at all of them. What is not
+ * finished is not there.
+ */
 function viewsOf(registry: Registry, number?: number): OrderView[] {
   const now = Date.now();
   const counts = new Map<number, { nodes: number; joined: number }>();

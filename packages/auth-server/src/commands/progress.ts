@@ -1,4 +1,6 @@
-/** A bar on a terminal while something long is done; nothing where standard error is no terminal. */
+/**
+ * A bar on a terminal while something long is done; nothing where standard error is no terminal.
+ */
 export async function withProgress<T>(
   what: string,
   total: number,

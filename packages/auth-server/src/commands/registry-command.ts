@@ -93,7 +93,10 @@ function* listLines(values: Iterable<unknown>): Generator<string> {
   yield separator === '[\n' ? '[]\n' : '\n]\n';
 }
 
-/** Writes pieces to standard output no faster than they are read, which may take for ever: they are to hold nothing open meanwhile. */
+/**
+ * Writes pieces to standard output no faster than they are read, which may take for ever: they are
+ * to hold nothing open meanwhile.
+ */
 export async function printLines(pieces: Iterable<string>): Promise<void> {
   let buffered = '';
   for (const piece of pieces) {

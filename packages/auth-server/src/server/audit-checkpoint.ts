@@ -1,4 +1,7 @@
-/** What whoever serves from a registry logs of its audit log at each start, so that its HEAD stands elsewhere too. */
+/**
+ * What whoever serves from a registry logs of its audit log at each start, so that its HEAD stands
+ * elsewhere too.
+ */
 
 import type { Log } from '@latchkey/runtime/daemon';
 import { formatHead, type Registry } from '@latchkey/registry';

@@ -1,8 +1,9 @@
 /**
- * SBS at work: one request from a controller in, one answer out. It remembers nothing between requests but the registry, so
- * any replica on one store may answer any of them.
+ * SBS at work: one request from a controller in, one answer out. It remembers nothing between
+ * requests but the registry, so any replica on one store may answer any of them.
  *
- * Persist first, then answer: `commit` resolves when the disk has the key, and M8 is sealed after that.
+ * Persist first, then answer: `commit` resolves when the disk has the key, and M8 is sealed after
+ * that.
  */
 
 import {
@@ -41,7 +42,10 @@ import { ClockRollbackGuard } from './clock-rollback-guard.js';
 
 /** Commits under way at once. LMDB gets slow for good when thousands join one transaction. */
 const MAX_CONCURRENT_COMMITS = 1_024;
-/** How often a commit that lost its comparison is judged anew before the controller is asked to come again. */
+/**
+ * How often a commit that lost its comparison is judged anew before the controller is asked to come
+ * again.
+ */
 const MAX_COMMIT_RETRIES = 4;
 
 /** Refusals for which the TS of the request may not have been looked at. */
@@ -181,7 +185,8 @@ export class AuthServer {
       if (typeof wall !== 'number') return wall;
       const node = i === 0 ? this.#registry.nodeInSnapshot(idI) : this.#registry.node(idI);
       const decision = decide(opened, node, wall);
-      // The window of an M7 is wider, and it may be late through a slow disk: an M2 tells of clocks only.
+      // The window of an M7 is wider, and it may be late through a slow disk: an M2 tells of clocks
+      // only.
       if (opened.type === 'M2') this.#noteClock(opened, decision);
       if (decision.kind !== 'commit' || node === undefined) {
         if (decision.kind === 'answer' && opened.type === 'M2' && node !== undefined) {
@@ -309,7 +314,10 @@ function rejection(name: LinkRefusal, detail?: RejectionDetail): FinalDecision {
   return { kind: 'refuse', refusal: name, ...(detail === undefined ? {} : { detail }) };
 }
 
-/** The wire has one reason for all that passes. The log tells this one, and the node when to come again. */
+/**
+ * The wire has one reason for all that passes. The log tells this one, and the node when to come
+ * again.
+ */
 function heldOff(refusal: LinkRefusal, { reissuedAt, remainingMs }: Holdoff): FinalDecision {
   const end = isoTime(reissuedAt + REISSUE_HOLDOFF_MS);
   const why = `at ${isoTime(reissuedAt)} its node was given an initial key again, or the registry was restored; what bears a TS up to ${end} may be from before`;
@@ -317,7 +325,10 @@ function heldOff(refusal: LinkRefusal, { reissuedAt, remainingMs }: Holdoff): Fi
   return { kind: 'refuse', refusal, detail: { reason: why }, maxAge };
 }
 
-/** Nobody is to blame for the proof of a transaction that was under way at a switch. The log tells why it does not open. */
+/**
+ * Nobody is to blame for the proof of a transaction that was under way at a switch. The log tells
+ * why it does not open.
+ */
 function switched(refusal: LinkRefusal, at: number): FinalDecision {
   const why = `its proof does not open, and at ${isoTime(at)} its controller was switched to or from pass-through, or the registry was restored: the transaction may have been under way then`;
   return { kind: 'refuse', refusal, detail: { reason: why } };

@@ -1,4 +1,7 @@
-/** What one server does about clocks that are set back: it keeps the times it shows in the registry, and refuses M7s of times that are past (runtime, times.ts). */
+/**
+ * What one server does about clocks that are set back: it keeps the times it shows in the registry,
+ * and refuses M7s of times that are past (runtime, times.ts).
+ */
 
 import {
   afterDiscontinuity,

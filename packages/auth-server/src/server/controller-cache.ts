@@ -1,7 +1,8 @@
 /**
- * Controllers with their keys open, as long as the registry has them so: each request needs SK_cs, and to open it takes as long as to
- * open the request. They are in memory as the master key is that opens them. What is replaced is wiped once no request uses
- * it: what others do meanwhile does not keep it.
+ * Controllers with their keys open, as long as the registry has them so: each request needs SK_cs,
+ * and to open it takes as long as to open the request. They are in memory as the master key is that
+ * opens them. What is replaced is wiped once no request uses it: what others do meanwhile does not
+ * keep it.
  */
 
 import { type Registry, type ControllerRecord, type ControllerRow, wipeKeys } from '@latchkey/registry';

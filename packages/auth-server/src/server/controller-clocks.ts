@@ -1,11 +1,15 @@
 /**
- * Whether this machine's clock is the wrong one, as far as a server can know: it is taken for wrong while it differs from the clock
- * of every controller that asked. What is known of the controllers is in memory only, and void once this machine's clock is set.
+ * Whether this machine's clock is the wrong one, as far as a server can know: it is taken for wrong
+ * while it differs from the clock of every controller that asked. What is known of the controllers
+ * is in memory only, and void once this machine's clock is set.
  */
 
 import { BACKOFF, type Clocks } from '@latchkey/protocol';
 
-/** A refusal counts for this long, in ms: a refused node tries again sooner, so the fault shows without a gap until it is mended. */
+/**
+ * A refusal counts for this long, in ms: a refused node tries again sooner, so the fault shows
+ * without a gap until it is mended.
+ */
 const COUNTS_MS: number = BACKOFF.last + 60_000;
 /** The wall clock was set if it moved against the monotonic one by more than this, in ms. */
 const STEP_MS = 1_000;
@@ -38,7 +42,10 @@ export class ControllerClocks {
     this.#latest.set(idC, { skew, at: monotonicMs, ahead });
   }
 
-  /** Why every join fails; `undefined` if a controller is known whose clock agrees, or none is known. */
+  /**
+   * Why every join fails; `undefined` if a controller is known whose clock agrees, or none is
+   * known.
+   */
   fault({ wallMs, monotonicMs }: Clocks): string | undefined {
     const ahead = wallMs - monotonicMs;
     const known = [...this.#latest.values()].filter((latest) => Math.abs(ahead - latest.ahead) <= STEP_MS);

@@ -7,10 +7,11 @@ const POLL_INTERVAL_MS = 1_000;
 const STALE_READER_INTERVAL_MS = 60_000;
 
 /**
- * Ends the process, at once and without clearing up, when a commit has not finished in 30 s: it must not take effect later,
- * when its node may have dropped the candidate it commits, and there is no other way to call back a write the disk holds up.
- * And follows the master key when a command replaces it, keeps the time, and forgets initial keys that nodes had long ago, and what commands that
- * were killed had begun to read.
+ * Ends the process, at once and without clearing up, when a commit has not finished in 30 s: it
+ * must not take effect later, when its node may have dropped the candidate it commits, and there is
+ * no other way to call back a write the disk holds up. And follows the master key when a command
+ * replaces it, keeps the time, and forgets initial keys that nodes had long ago, and what commands
+ * that were killed had begun to read.
  *
  * @returns a function that stops watching
  */

@@ -1,7 +1,8 @@
 /**
- * How many nodes and orders there are in each state, for who watches. A registry may have a million nodes, so they are not counted when
- * somebody asks: asking begins a walk through the registry, a few milliseconds of work at a time and long pauses between, and is answered
- * with what the walk before has counted. A small registry is counted at once.
+ * How many nodes and orders there are in each state, for who watches. A registry may have a million
+ * nodes, so they are not counted when somebody asks: asking begins a walk through the registry, a
+ * few milliseconds of work at a time and long pauses between, and is answered with what the walk
+ * before has counted. A small registry is counted at once.
  */
 
 import { Failure } from '@latchkey/runtime/failure';

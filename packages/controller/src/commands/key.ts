@@ -25,7 +25,8 @@ async function key(idI: number, options: ApplicationKeyOptions & StateOptions): 
   await withApplicationRoots(options, (applicationRoots) => {
     const stored = applicationRoots.get(idI);
     if (stored === undefined) {
-      // A join needs no write here: the key may still wait for room on the disk, or have been lost with a store.
+      // A join needs no write here: the key may still wait for room on the disk, or have been lost
+      // with a store.
       throw new Failure(`this controller has no key of node ${formatId(idI)}`, {
         advice:
           "If it has joined, the controller's log says why its key is not stored; it is once the node renews it. Whether it has, on the machine of the registry:",

@@ -150,7 +150,10 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
   };
 }
 
-/** The store of the nodes' application roots; its master key is made with it. PSKs that lie there from earlier are the operator's to remove. */
+/**
+ * The store of the nodes' application roots; its master key is made with it. PSKs that lie there
+ * from earlier are the operator's to remove.
+ */
 async function openApplicationRootStore(options: StateOptions, log: Log): Promise<ApplicationRootStore> {
   for (const former of pskStorePaths(options.state)) if (await exists(former)) throw holdsPsks(former);
   const path = applicationRootStorePath(options.state);
@@ -161,7 +164,10 @@ async function openApplicationRootStore(options: StateOptions, log: Log): Promis
   return applicationRoots;
 }
 
-/** Takes up another master key when a command replaces it, and writes the keys that the disk did not take. */
+/**
+ * Takes up another master key when a command replaces it, and writes the keys that the disk did not
+ * take.
+ */
 function keepUp(applicationRoots: ApplicationRootStore, log: Log): () => void {
   const stops = [
     repeat({ what: 'to follow the master key', everyMs: 1_000, log, action: () => applicationRoots.announceAdoption() }),

@@ -139,7 +139,8 @@ async function deviceKeyFor(
       advice: 'Nothing was changed. Name its file with --device-key-file, or leave out --keep-device-key.',
     });
   }
-  // With the installer's half for its initial key the node would never join, and lose its candidates.
+  // With the installer's half for its initial key the node would never join, and lose its
+  // candidates.
   if (deviceKey === undefined && previous?.split === true) {
     throw new UsageFailure('this node was installed with a device key, which is not here any more', {
       advice:

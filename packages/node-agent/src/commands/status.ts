@@ -30,7 +30,8 @@ async function status({ state, json }: { state: string; json?: true }): Promise<
     return;
   }
   const { record } = await NodeFile.open(state);
-  // What aligns columns by their width on a terminal takes as long to load as a daemon takes to start without it.
+  // What aligns columns by their width on a terminal takes as long to load as a daemon takes to
+  // start without it.
   const { statusJson, statusText } = await import('../status.js');
   const now = new CumulativeUptime(record.powered).clocks();
   process.stdout.write(json === true ? statusJson(record, now, deviceKeyHere) : statusText(record, now, deviceKeyHere));

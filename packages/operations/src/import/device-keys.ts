@@ -91,7 +91,10 @@ export class DeviceKeys {
     }
   }
 
-  /** Returns the initial key of a node, which the caller wipes, or `undefined` if the node has no device key here. */
+  /**
+   * Returns the initial key of a node, which the caller wipes, or `undefined` if the node has no
+   * device key here.
+   */
   combine(idI: number, half: Secret): Secret | undefined {
     const i = this.#indexOf(idI);
     if (i === undefined) return undefined;

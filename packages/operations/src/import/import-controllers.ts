@@ -1,4 +1,7 @@
-/** Compares the controllers' addresses in a file of nodes with those in the registry, which devices are not told of. */
+/**
+ * Compares the controllers' addresses in a file of nodes with those in the registry, which devices
+ * are not told of.
+ */
 
 import { formatId } from '@latchkey/protocol';
 import { type Endpoint, formatEndpoint, isSameEndpoint } from '@latchkey/runtime/net';
@@ -20,7 +23,10 @@ export class ImportControllers {
   readonly #registered: ReadonlyMap<number, Endpoint>;
   readonly #found = new Map<string, Contradiction>();
   #unnamed = 0;
-  /** A file names few controllers, one after the other: the reader gives the same object for the same text. */
+  /**
+   * A file names few controllers, one after the other: the reader gives the same object for the
+   * same text.
+   */
   #last: { readonly idC: number; readonly controller: Endpoint } | undefined;
 
   constructor(registry: Registry) {

@@ -1,6 +1,7 @@
 /**
- * Finds initial keys that an import would give to several nodes, or to a node while another one in the registry has it. Each holder of
- * such a key can join as any of these nodes: an administrator has to say that this is meant.
+ * Finds initial keys that an import would give to several nodes, or to a node while another one in
+ * the registry has it. Each holder of such a key can join as any of these nodes: an administrator
+ * has to say that this is meant.
  */
 
 import type { Cipher } from 'node:crypto';
@@ -18,7 +19,10 @@ const AT_ONCE = 2 ** 9;
 /** Rows by which the room for them grows. */
 const GROWTH = 2 ** 16;
 
-/** A buffer of ES2024, in Node.js from 20 on. It grows in place, and returns its memory at once instead of to the collector. */
+/**
+ * A buffer of ES2024, in Node.js from 20 on. It grows in place, and returns its memory at once
+ * instead of to the collector.
+ */
 interface ResizableBuffer extends ArrayBuffer {
   resize(octets: number): void;
 }
@@ -45,12 +49,18 @@ export interface KeyRows {
   forEachRow(row: (row: KeyRow) => void): Promise<void>;
 }
 
-/** Reads the identity of an initial key, by which the registry tells it from others, from its first 8 octets. */
+/**
+ * Reads the identity of an initial key, by which the registry tells it from others, from its first
+ * 8 octets.
+ */
 export function identityOf(octets: Uint8Array): bigint {
   return Buffer.from(octets.buffer, octets.byteOffset, octets.byteLength).readBigUInt64BE();
 }
 
-/** The initial keys of an import: `add` each row as it is read, then ask for those that are `repeated`. */
+/**
+ * The initial keys of an import: `add` each row as it is read, then ask for those that are
+ * `repeated`.
+ */
 export class ImportKeys {
   readonly #registry: Registry;
   readonly #cipher: Cipher;
@@ -123,7 +133,10 @@ export class ImportKeys {
     this.#waiting = 0;
   }
 
-  /** Notes the first row of each of these keys, and the first one of another node if there is one: a row may stand twice. */
+  /**
+   * Notes the first row of each of these keys, and the first one of another node if there is one: a
+   * row may stand twice.
+   */
   async #inFile(keys: BigUint64Array, rows: KeyRows, found: RepeatedKeysSoFar): Promise<void> {
     const [first, other] = [new Holders(keys.length), new Holders(keys.length)];
     await rows.forEachRow((row) => {

@@ -1,6 +1,6 @@
 /**
- * A file of nodes in parts, by ID: so much of it is in memory at once, however long it is. It is read once to be looked at and once for
- * each part. What can be read but once, a pipe, is one part.
+ * A file of nodes in parts, by ID: so much of it is in memory at once, however long it is. It is
+ * read once to be looked at and once for each part. What can be read but once, a pipe, is one part.
  */
 
 import { stat } from 'node:fs/promises';
@@ -37,7 +37,9 @@ export interface ImportFile extends KeyRows {
 export interface ImportFileOptions {
   /** What to do with a file that is encrypted. */
   readonly decrypt: Advice;
-  /** What makes initial keys of the halves in the file. Without them the keys in the file are whole. */
+  /**
+   * What makes initial keys of the halves in the file. Without them the keys in the file are whole.
+   */
   readonly deviceKeys?: DeviceKeys | undefined;
   /** Is told of each row that cannot be used, once. */
   readonly problem: (problem: Problem) => void;

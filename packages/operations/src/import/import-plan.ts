@@ -9,7 +9,10 @@ import { identityOf, type RepeatedKeys } from './import-keys.js';
 /** Problems of which line and reason are kept; the rest is counted. */
 const MAX_PROBLEMS = 100_000;
 
-/** Nodes that one import changes: they are changed in one transaction, which holds up every commit for some 30 us each. */
+/**
+ * Nodes that one import changes: they are changed in one transaction, which holds up every commit
+ * for some 30 us each.
+ */
 const MAX_CHANGES = 100_000;
 
 const IMPORT_ACTIONS = ['add', 'change', 'unchanged', 'duplicate', 'reject'] as const satisfies readonly ImportAction[];

@@ -1,9 +1,10 @@
 /**
- * What the server has seen of nodes and controllers between their joins: who asked for a node, what was refused and since when. It is
- * for people (`node why`), not for decisions: kept in memory, written at most once a second, lost in part by a crash.
+ * What the server has seen of nodes and controllers between their joins: who asked for a node, what
+ * was refused and since when. It is for people (`node why`), not for decisions: kept in memory,
+ * written at most once a second, lost in part by a crash.
  *
- * Controllers cause these rows, and strangers through them: one row per node of the registry, and in a table of their own 1,024 for IDs it does not
- * have; at that bound they all go.
+ * Controllers cause these rows, and strangers through them: one row per node of the registry, and
+ * in a table of their own 1,024 for IDs it does not have; at that bound they all go.
  */
 
 import { setTimeout as pause } from 'node:timers/promises';
@@ -14,11 +15,15 @@ import { countEntries, writeFailure } from '@latchkey/lmdb';
 import { addSeenBy, type EventRun, type RejectionRun, type NodeActivity, type ControllerActivity } from './rows.js';
 import type { Tables } from './tables.js';
 
-/** From what is seen to its being written, in ms: a node that joins meanwhile was not seen waiting. */
+/**
+ * From what is seen to its being written, in ms: a node that joins meanwhile was not seen waiting.
+ */
 const WRITE_DELAY_MS = 100;
 /** Between two writes, in ms. */
 const WRITE_INTERVAL_MS = 1_000;
-/** Nodes and controllers of which something is to be written; at the bound the rest is not noted. */
+/**
+ * Nodes and controllers of which something is to be written; at the bound the rest is not noted.
+ */
 const MAX_PENDING = 4_096;
 const MAX_UNKNOWN_NODES = 1_024;
 

@@ -1,11 +1,12 @@
 /**
- * The audit log: what was changed, by whom, in a chain of hashes. An entry is written in the same transaction as the change it
- * tells of, so that neither is there without the other.
+ * The audit log: what was changed, by whom, in a chain of hashes. An entry is written in the same
+ * transaction as the change it tells of, so that neither is there without the other.
  *
  *   entry n = hash 32 | hash of entry n-1, 32 | JSON        hash = SHA-256(hash of entry n-1 | JSON)
  *
- * Each entry holds both hashes, so that a changed entry is told from one whose neighbour was changed. Whoever can write to the store
- * could make a new chain: what was written down elsewhere, a HEAD, shows that.
+ * Each entry holds both hashes, so that a changed entry is told from one whose neighbour was
+ * changed. Whoever can write to the store could make a new chain: what was written down elsewhere,
+ * a HEAD, shows that.
  */
 
 import { createHash, hash as hashAtOnce } from 'node:crypto';
@@ -119,7 +120,10 @@ export class AuditLog {
     this.#actor = actor;
   }
 
-  /** Inside the write transaction that makes the change. Gives the entry's number. `at`: ms since the epoch. */
+  /**
+   * Inside the write transaction that makes the change. Gives the entry's number. `at`: ms since
+   * the epoch.
+   */
   append(event: AuditEvent, at: number): number {
     const last = this.#head();
     const seq = last.seq + 1;
@@ -176,7 +180,10 @@ export class AuditLog {
     return row && parseEntry(row);
   }
 
-  /** In ascending order, from entry `from` on, for who takes his time: those that are written meanwhile too. */
+  /**
+   * In ascending order, from entry `from` on, for who takes his time: those that are written
+   * meanwhile too.
+   */
   *entries(from: number = 1): Generator<AuditEntry> {
     for (const { value } of scanTable(this.#entries, from)) {
       const entry = parseEntry(value);
@@ -203,7 +210,8 @@ export class AuditLog {
   }
 
   /**
-   * Walks the whole chain and names what is wrong, in order: an entry that was changed, removed, or put in another's place.
+   * Walks the whole chain and names what is wrong, in order: an entry that was changed, removed, or
+   * put in another's place.
    *
    * @param against a HEAD that was written down earlier
    */
@@ -252,9 +260,11 @@ export class AuditLog {
   }
 
   /**
-   * Takes out the entries through `last`, a chunk in each transaction, so that no commit waits for all of them. The entry that tells of it is
-   * written with the first chunk, and the start of the log moves with each: the first entry that is left follows the start, and the start is
-   * never beyond what an entry tells. So the log holds at every moment, wherever this is killed; what it had not come to is still there.
+   * Takes out the entries through `last`, a chunk in each transaction, so that no commit waits for
+   * all of them. The entry that tells of it is written with the first chunk, and the start of the
+   * log moves with each: the first entry that is left follows the start, and the start is never
+   * beyond what an entry tells. So the log holds at every moment, wherever this is killed; what it
+   * had not come to is still there.
    *
    * @param write runs a write transaction
    * @param progress entries taken out so far

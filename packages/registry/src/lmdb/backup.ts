@@ -1,4 +1,6 @@
-/** A registry in one file, as it was at one moment, its keys still sealed; and such a file put back. */
+/**
+ * A registry in one file, as it was at one moment, its keys still sealed; and such a file put back.
+ */
 
 import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -24,11 +26,17 @@ import { type Registry, SCHEMA } from './lmdb-registry.js';
 import { unsealController, unsealInstallerHalf, unsealNodeKey, wipeKeys } from './rows.js';
 import { restoreAdvice, STORE_FOLDER, Tables } from './tables.js';
 
-/** A backup is LMDB's own file, then this, then the SHA-256 of what comes before: LMDB itself has no checksums. */
+/**
+ * A backup is LMDB's own file, then this, then the SHA-256 of what comes before: LMDB itself has no
+ * checksums.
+ */
 const TRAILER: Buffer = Buffer.from('latchkey backup\n');
 const HASH_LENGTH = 32;
 
-/** Writes a backup to the new file `path`, mode 0600, while the server goes on. Gives the HEAD of the log in it. */
+/**
+ * Writes a backup to the new file `path`, mode 0600, while the server goes on. Gives the HEAD of
+ * the log in it.
+ */
 export async function backup({ tables }: Registry, path: string): Promise<Head> {
   if (await exists(path))
     throw new UsageFailure(`${path} exists already`, { advice: 'Nothing was written. Choose another name.' });
@@ -55,8 +63,8 @@ export async function backup({ tables }: Registry, path: string): Promise<Head> 
 }
 
 /**
- * Leaves out what is free. LMDB does so only if it can account for every page: a page that is neither used
- * nor free harms nobody, and the copy then takes all pages as they are.
+ * Leaves out what is free. LMDB does so only if it can account for every page: a page that is
+ * neither used nor free harms nobody, and the copy then takes all pages as they are.
  */
 async function copyStore({ env }: Tables, folder: string): Promise<void> {
   try {
@@ -87,7 +95,9 @@ async function hashPrefix(path: string, length: number): Promise<Buffer> {
   return hash.digest();
 }
 
-/** How many octets of a backup are the store's. Refuses what is no backup, or not as it was written. */
+/**
+ * How many octets of a backup are the store's. Refuses what is no backup, or not as it was written.
+ */
 async function verifyBackup(path: string): Promise<number> {
   const file = await open(path, 'r');
   try {
@@ -129,7 +139,10 @@ export interface RestoredFrom {
   readonly previousFolder: string | undefined;
 }
 
-/** Makes `folder` a registry again from a backup, which is looked at in full before anything is replaced. */
+/**
+ * Makes `folder` a registry again from a backup, which is looked at in full before anything is
+ * replaced.
+ */
 export async function restore(
   path: string,
   { folder, master, actor, replace, clock = readClock }: RestoreOptions,
@@ -184,7 +197,10 @@ async function openCopy(path: string, folder: string, who: string, store: string
   }
 }
 
-/** Examines what was copied: its version, its master key, its audit log, every key; and notes in it that it was restored. */
+/**
+ * Examines what was copied: its version, its master key, its audit log, every key; and notes in it
+ * that it was restored.
+ */
 async function verifyAndMarkRestored(
   path: string,
   tables: Tables,

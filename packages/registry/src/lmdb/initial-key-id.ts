@@ -8,12 +8,18 @@ export function initialKeyIdKey({ metadata, keyring }: Tables): Secret {
   return keyring.unseal({ kind: KEY_KIND.initialKeyId, id: 0 }, metadata.get('initial key id key') as Uint8Array);
 }
 
-/** What is kept of an IK for good: AES-128(identity key, IK), 8 octets of it, and its fingerprint, 2. */
+/**
+ * What is kept of an IK for good: AES-128(identity key, IK), 8 octets of it, and its fingerprint,
+ * 2.
+ */
 export function initialKeyId(idKey: Secret, ik: Secret): Uint8Array {
   return initialKeyIdentifier(idKey)(ik);
 }
 
-/** AES-128 under the identity key: the first 8 octets of each block that it gives are the identity of an IK. */
+/**
+ * AES-128 under the identity key: the first 8 octets of each block that it gives are the identity
+ * of an IK.
+ */
 export function identityCipher(identity: Secret): Cipher {
   return createCipheriv('aes-128-ecb', identity.expose(), null);
 }

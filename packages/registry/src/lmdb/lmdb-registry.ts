@@ -1,10 +1,12 @@
 /**
- * The registry: what the auth-server knows of nodes, controllers and orders, in an LMDB store that several processes may open:
- * one that serves, and commands beside it. Its tables are in `tables.ts`, keys in them are sealed (@latchkey/keyring), and each change
- * stands in the audit log.
+ * The registry: what the auth-server knows of nodes, controllers and orders, in an LMDB store that
+ * several processes may open: one that serves, and commands beside it. Its tables are in
+ * `tables.ts`, keys in them are sealed (@latchkey/keyring), and each change stands in the audit
+ * log.
  *
- * A write is visible to nobody before it is on the disk (`overlappingSync: false`): a key that a reader has seen must not be
- * lost by a power failure, or a node that has confirmed it is locked out.
+ * A write is visible to nobody before it is on the disk (`overlappingSync: false`): a key that a
+ * reader has seen must not be lost by a power failure, or a node that has confirmed it is locked
+ * out.
  */
 
 import { randomBytes } from 'node:crypto';
@@ -56,7 +58,10 @@ export const SCHEMA = 1;
 /** Who holds the lock of a registry while a controller runs on it in combined mode. */
 export const COMBINED_MODE_HOLDER = 'latchkey-controller run in combined mode';
 
-/** How a commit ended: `conflict` means that the node was not what it was judged by any more, `expired` that the time for it was over. */
+/**
+ * How a commit ended: `conflict` means that the node was not what it was judged by any more,
+ * `expired` that the time for it was over.
+ */
 export type CommitResult = 'committed' | 'conflict' | 'expired';
 
 /** A registry that was put back from a backup. Times are ms since the epoch. */
@@ -67,7 +72,9 @@ export interface Restored {
 }
 
 export class Registry {
-  /** For what changes the registry (`enrolment`, `node-changes`, ...); readers use the methods here. */
+  /**
+   * For what changes the registry (`enrolment`, `node-changes`, ...); readers use the methods here.
+   */
   readonly tables: Tables;
   /** How long commits took. */
   readonly commitDurations: Histogram = new Histogram();
@@ -82,7 +89,10 @@ export class Registry {
     this.#restoredAt = this.restored?.at;
   }
 
-  /** Makes a new, empty registry in `folder`, sealed under what `master` gives. Refuses to touch one that is there, or to make one beside it. */
+  /**
+   * Makes a new, empty registry in `folder`, sealed under what `master` gives. Refuses to touch one
+   * that is there, or to make one beside it.
+   */
   static async create(folder: string, master: () => Promise<Secret>, actor: string, clock?: Clock): Promise<Registry> {
     await ensurePrivateFolder(folder);
     if (!(await exists(join(folder, STORE_FOLDER, STORE_FILE)))) {
@@ -147,13 +157,19 @@ export class Registry {
     return this.tables.audit;
   }
 
-  /** The node as it is now: sees every commit that was acknowledged before the call, also another process's. */
+  /**
+   * The node as it is now: sees every commit that was acknowledged before the call, also another
+   * process's.
+   */
   node(idI: number): UnsealedNode | undefined {
     this.tables.refreshSnapshot();
     return this.nodeInSnapshot(idI);
   }
 
-  /** The node as it was, or later, when anything else was last looked up: for one request the controller and the node, with one look at the store. */
+  /**
+   * The node as it was, or later, when anything else was last looked up: for one request the
+   * controller and the node, with one look at the store.
+   */
   nodeInSnapshot(idI: number): UnsealedNode | undefined {
     const { nodes } = this.tables;
     const cached = this.#nodeCache.take(idI, (octets) => rawValueEquals(nodes, idI, octets));
@@ -210,7 +226,10 @@ export class Registry {
     return unsealController(this.tables.keyring, idC, row);
   }
 
-  /** Whether the controller is in the registry, with this SK_cs: the one in use, or the one that is to take over. */
+  /**
+   * Whether the controller is in the registry, with this SK_cs: the one in use, or the one that is
+   * to take over.
+   */
   hasCredential(idC: number, skCs: Secret): boolean {
     const controller = this.controller(idC);
     if (controller === undefined) return false;
@@ -225,7 +244,10 @@ export class Registry {
     for (const { key, value } of this.tables.controllers.getRange()) yield toControllerInfo(key, value);
   }
 
-  /** In ascending order of ID, from `from` on, without their keys; each as it is when it is come to, for who takes his time. */
+  /**
+   * In ascending order of ID, from `from` on, without their keys; each as it is when it is come to,
+   * for who takes his time.
+   */
   *nodes(from: number = 0): Generator<NodeInfo> {
     this.tables.refreshSnapshot();
     for (const { key, value } of scanTable(this.tables.nodes, from)) {
@@ -280,7 +302,10 @@ export class Registry {
     return this.tables.times;
   }
 
-  /** Writes what becomes of `times`, and gives it, once the disk has it. `wall`: the time it is; `discontinuity`: why a break comes before it. */
+  /**
+   * Writes what becomes of `times`, and gives it, once the disk has it. `wall`: the time it is;
+   * `discontinuity`: why a break comes before it.
+   */
   async saveClockHistory(
     change: (history: ClockHistory) => ClockHistory,
     wall: number,
@@ -323,11 +348,13 @@ export class Registry {
   }
 
   /**
-   * Replaces K_i by the PSK in one durable transaction, if the node is still what it was judged by and it is not too late. Resolves
-   * when the disk has it.
+   * Replaces K_i by the PSK in one durable transaction, if the node is still what it was judged by
+   * and it is not too late. Resolves when the disk has it.
    *
-   * @param node as it was judged: neither its key nor anything else an administrator sets may have changed since
-   * @param isInTime asked once more inside the transaction: the time stamp must still be in its window
+   * @param node as it was judged: neither its key nor anything else an administrator sets may have
+   *   changed since
+   * @param isInTime asked once more inside the transaction: the time stamp must still be in its
+   *   window
    */
   async commit(
     node: UnsealedNode,
@@ -341,7 +368,8 @@ export class Registry {
     const { idI } = node;
     this.#pendingCommits.add(pending);
     try {
-      // Not a child transaction, which costs more: it decides before it writes, so that there is nothing to undo.
+      // Not a child transaction, which costs more: it decides before it writes, so that there is
+      // nothing to undo.
       const result = await env.transaction((): CommitResult => {
         const now = wall();
         if (performance.now() - pending.since > COMMIT_TIMEOUT_MS || !isInTime(now)) return 'expired';
@@ -353,7 +381,8 @@ export class Registry {
         if (row?.entry !== node.entry || orderCache.get(row.order)?.entry !== node.orderEntry) return 'conflict';
         // The key may be the same one, given again since.
         if (row.reissuedAt !== stored.row.reissuedAt) return 'conflict';
-        // Nor may its controller have been switched meanwhile: the proof was judged by the RN_c of its mode.
+        // Nor may its controller have been switched meanwhile: the proof was judged by the RN_c of
+        // its mode.
         const { passThrough, switchedAt } = this.#modeOf(row);
         if ((passThrough === undefined) !== (node.passThrough === undefined) || switchedAt !== node.switchedAt) return 'conflict';
         if (!isUnchanged && !holdsKey(keyring, idI, row, node.key)) return 'conflict';
@@ -386,8 +415,9 @@ export class Registry {
   }
 
   /**
-   * The controller has used the SK_cs that was to take over: it takes over, durably, and the old one is erased. Gives false, and changes nothing,
-   * if another was ordered meanwhile, for which this one was given up.
+   * The controller has used the SK_cs that was to take over: it takes over, durably, and the old
+   * one is erased. Gives false, and changes nothing, if another was ordered meanwhile, for which
+   * this one was given up.
    */
   async activateStagedKey(idC: number, used: Secret): Promise<boolean> {
     const { controllers, keyring, audit } = this.tables;
@@ -405,21 +435,26 @@ export class Registry {
     });
   }
 
-  /** Forgets a part of the initial keys that IDs had too long ago to matter. To be called again and again. */
+  /**
+   * Forgets a part of the initial keys that IDs had too long ago to matter. To be called again and
+   * again.
+   */
   async forgetInitialKeys(): Promise<void> {
     const { tables } = this;
     await tables.recentInitialKeys.forget(tables.timeOfServers, (action) => tables.write(action));
   }
 
   /**
-   * Forgets the reads of processes that were killed over them, until which the file of the store grows with every commit. LMDB does so itself
-   * when the store is opened, and at no other time.
+   * Forgets the reads of processes that were killed over them, until which the file of the store
+   * grows with every commit. LMDB does so itself when the store is opened, and at no other time.
    */
   clearStaleReaders(): void {
     this.tables.env.readerCheck();
   }
 
-  /** Tells others that this process serves, and under which master key; again whenever that changed. */
+  /**
+   * Tells others that this process serves, and under which master key; again whenever that changed.
+   */
   async announceAdoption(): Promise<void> {
     this.tables.refreshSnapshot();
     await announceAdoption(this.tables.metadata, this.tables.keyring, (action) => this.tables.write(action));
@@ -430,7 +465,10 @@ export class Registry {
     await this.tables.close();
   }
 
-  /** `undefined`: its order is not finished, or was left unfinished: then it is as if the node were not there. */
+  /**
+   * `undefined`: its order is not finished, or was left unfinished: then it is as if the node were
+   * not there.
+   */
   #nodeInfo(idI: number, row: NodeRow): NodeInfo | undefined {
     const order = this.tables.orderCache.get(row.order);
     return order === undefined || order.state === 'pending' ? undefined : toNodeInfo(idI, row, order, this.#restoredAt);

@@ -1,4 +1,7 @@
-/** Another master key for the registry: everything is sealed anew while the server runs, and a crash costs nothing but time. */
+/**
+ * Another master key for the registry: everything is sealed anew while the server runs, and a crash
+ * costs nothing but time.
+ */
 
 import { type NextMasterKey, KEY_KIND, rotate } from '@latchkey/keyring';
 import { rewrapTable } from '@latchkey/lmdb';

@@ -1,6 +1,7 @@
 /**
- * Nodes that were looked up for an M2, with their keys open, until their M7 comes: to open a key takes as long as all else that a look-up does.
- * What is kept is good as long as the store has the same octets for the node. Nothing depends on it: a replica that never saw the M2 opens the row.
+ * Nodes that were looked up for an M2, with their keys open, until their M7 comes: to open a key
+ * takes as long as all else that a look-up does. What is kept is good as long as the store has the
+ * same octets for the node. Nothing depends on it: a replica that never saw the M2 opens the row.
  */
 
 import { BoxedMap } from '@latchkey/runtime/daemon';
@@ -30,7 +31,10 @@ export class NodeCache {
     this.#sweepTimer ??= setInterval(() => this.#evictExpired(), TTL_MS).unref();
   }
 
-  /** What was kept, once: the key is the caller's from here on. `undefined` unless its octets are what the store has. */
+  /**
+   * What was kept, once: the key is the caller's from here on. `undefined` unless its octets are
+   * what the store has.
+   */
   take(idI: number, isCurrent: (octets: Buffer) => boolean): UnsealedRow | undefined {
     const entry = this.#entries.get(idI);
     if (entry === undefined) return undefined;

@@ -1,10 +1,12 @@
 /**
- * Which initial keys each ID had lately. An administrator who gives one of them to that ID again gives it to a node of which an M7 from
- * before may still come: the row keeps that time (protocol, `reissuedAt`). `remove` takes the row away, and the key with it, so that is
- * kept here, by the key's identity.
+ * Which initial keys each ID had lately. An administrator who gives one of them to that ID again
+ * gives it to a node of which an M7 from before may still come: the row keeps that time (protocol,
+ * `reissuedAt`). `remove` takes the row away, and the key with it, so that is kept here, by the
+ * key's identity.
  *
- * What is kept is needed for `INITIAL_KEY_RETENTION_MS` only. If the clock steps meanwhile nothing is lost. After a step forward an old
- * M7 is outside the window for its TS. After a step back no M7 from before the step is committed at all (runtime, times.ts).
+ * What is kept is needed for `INITIAL_KEY_RETENTION_MS` only. If the clock steps meanwhile nothing
+ * is lost. After a step forward an old M7 is outside the window for its TS. After a step back no M7
+ * from before the step is committed at all (runtime, times.ts).
  */
 
 import { INITIAL_KEY_RETENTION_MS } from '@latchkey/protocol';
@@ -18,7 +20,10 @@ const CHUNK = 1_024;
 /** In place of an identity: any key. */
 const ANY = new Uint8Array(0);
 
-/** An initial key that an ID had, by its identity, and until when: ms since the epoch, by the servers' clock. */
+/**
+ * An initial key that an ID had, by its identity, and until when: ms since the epoch, by the
+ * servers' clock.
+ */
 export interface RecentInitialKey {
   ik: Uint8Array;
   until: number;
@@ -33,7 +38,10 @@ export class RecentInitialKeys {
     this.#table = table;
   }
 
-  /** Whether anything is remembered of the ID, old or not: of nearly none, which spares an import of many nodes the rest. */
+  /**
+   * Whether anything is remembered of the ID, old or not: of nearly none, which spares an import of
+   * many nodes the rest.
+   */
   has(idI: number): boolean {
     return this.#table.doesExist(idI);
   }
@@ -53,8 +61,8 @@ export class RecentInitialKeys {
   }
 
   /**
-   * Looks at some IDs, the next ones each time, and removes what is old: `write` runs an action in a write transaction. Resolves with how
-   * many IDs were removed.
+   * Looks at some IDs, the next ones each time, and removes what is old: `write` runs an action in
+   * a write transaction. Resolves with how many IDs were removed.
    */
   async forget(at: number, write: <T>(action: () => T) => Promise<T>): Promise<number> {
     const old: number[] = [];

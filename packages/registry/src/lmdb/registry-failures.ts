@@ -1,4 +1,6 @@
-/** Tells what is wrong with the folder of a registry, or with what is asked of it, and what to do. */
+/**
+ * Tells what is wrong with the folder of a registry, or with what is asked of it, and what to do.
+ */
 
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -15,8 +17,8 @@ export async function requireRegistry(folder: string): Promise<void> {
 }
 
 /**
- * Describes a folder whose store lies there only under other names: `restore --replace` was killed between its two renames. Returns
- * `undefined` if there is no such store.
+ * Describes a folder whose store lies there only under other names: `restore --replace` was killed
+ * between its two renames. Returns `undefined` if there is no such store.
  */
 export async function describeMisplacedStore(folder: string): Promise<UsageFailure | undefined> {
   const folders = (await readdir(folder, { withFileTypes: true })).filter((there) => there.isDirectory());

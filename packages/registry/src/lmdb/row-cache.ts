@@ -1,6 +1,7 @@
 /**
- * Rows that hardly ever change, read for every request: as long as the store has the same octets for one, the object made of them
- * serves. Another process may change them at any time, so they are looked at each time; they are decoded once.
+ * Rows that hardly ever change, read for every request: as long as the store has the same octets
+ * for one, the object made of them serves. Another process may change them at any time, so they are
+ * looked at each time; they are decoded once.
  */
 
 import { rawValueEquals, readRawValue } from '@latchkey/lmdb';

@@ -73,7 +73,10 @@ export type OrderRow = Omit<OrderRecord, 'number'>;
 export interface NodeRow {
   key: Uint8Array;
   initial: boolean;
-  /** Identity of its IK, 8 octets, and fingerprint, 2: what is left of it when no node holds it any more. */
+  /**
+   * Identity of its IK, 8 octets, and fingerprint, 2: what is left of it when no node holds it any
+   * more.
+   */
   ik: Uint8Array;
   controller: number;
   order: number;
@@ -86,11 +89,17 @@ export interface NodeRow {
   resetAt?: number;
   /** When its IK was handed out, if not with its order. */
   initialKeyIssuedAt?: number;
-  /** When it was given this IK, by the servers' clock, if its ID had had that before. Goes with the IK. */
+  /**
+   * When it was given this IK, by the servers' clock, if its ID had had that before. Goes with the
+   * IK.
+   */
   reissuedAt?: number;
   /** Controllers that were given the IK. */
   seenBy?: number[];
-  /** Set if its IK is made of a device key and the installer's half. Outlives the IK: the device may still have its half. */
+  /**
+   * Set if its IK is made of a device key and the installer's half. Outlives the IK: the device may
+   * still have its half.
+   */
   split?: true;
   /** The installer's half of its IK, sealed. Goes with the IK. */
   half?: Uint8Array;
@@ -99,7 +108,10 @@ export interface NodeRow {
   committed?: { idC: number; tid: string; ts: number; nidI: Uint8Array; lifetime: number; at: number };
 }
 
-/** An IK that was taken from a node by `remove`, `reset` or an import, not traded in: what is told of it later. */
+/**
+ * An IK that was taken from a node by `remove`, `reset` or an import, not traded in: what is told
+ * of it later.
+ */
 export interface RetiredInitialKeyRow {
   ik: Uint8Array;
   order: number;
@@ -113,7 +125,9 @@ export interface RetiredInitialKeyRow {
   seenBy: number[];
 }
 
-/** A node with what only the administrator's side asks for, but without its key: that takes opening. */
+/**
+ * A node with what only the administrator's side asks for, but without its key: that takes opening.
+ */
 export interface NodeInfo extends Omit<ServerNodeRecord, 'key'> {
   readonly order: number;
   readonly addedAt: number;
@@ -134,7 +148,9 @@ export interface NodeInfo extends Omit<ServerNodeRecord, 'key'> {
   readonly orderState: OrderRecord['state'];
 }
 
-/** The IK a node came with. A request asks for none of it: what is text is made for those who do. */
+/**
+ * The IK a node came with. A request asks for none of it: what is text is made for those who do.
+ */
 export class InitialKeyInfo {
   /** 8 octets of identity, and 2 of fingerprint. */
   readonly octets: Uint8Array;

@@ -109,7 +109,10 @@ export class Tables {
     this.drawTransactionKey();
   }
 
-  /** TK, from which the RN_c comes that nodes of pass-through controllers see. Only a restore replaces it. */
+  /**
+   * TK, from which the RN_c comes that nodes of pass-through controllers see. Only a restore
+   * replaces it.
+   */
   get transactionKey(): Secret {
     const sealed = this.metadata.get(TRANSACTION_KEY) as Uint8Array;
     this.#transactionKey ??= this.keyring.unseal({ kind: KEY_KIND.transactionKey, id: 0 }, sealed);
@@ -124,7 +127,10 @@ export class Tables {
     });
   }
 
-  /** Inside a write transaction: another TK. What is under way in pass-through transactions does not open under it. */
+  /**
+   * Inside a write transaction: another TK. What is under way in pass-through transactions does not
+   * open under it.
+   */
   drawTransactionKey(): void {
     const octets = randomBytes(KEY_LENGTH);
     const key = Secret.from(octets);
@@ -149,14 +155,16 @@ export class Tables {
     return this.metadata.get('clock history') as ClockHistory;
   }
 
-  /** The time by the servers' clock, ms since the epoch, whatever the clock of this process shows. */
+  /**
+   * The time by the servers' clock, ms since the epoch, whatever the clock of this process shows.
+   */
   get timeOfServers(): number {
     return serverTime(this.times, this.#clock());
   }
 
   /**
-   * Inside a write transaction: the IK of a node that is removed, or gets another, stays known by its fingerprint, and for a while as one that
-   * this ID had.
+   * Inside a write transaction: the IK of a node that is removed, or gets another, stays known by
+   * its fingerprint, and for a while as one that this ID had.
    */
   retireInitialKey(idI: number, row: NodeRow): void {
     this.recentInitialKeys.remember(idI, row.ik, this.timeOfServers);
@@ -184,8 +192,8 @@ export class Tables {
   }
 
   /**
-   * Runs `action` in a write transaction of its own inside whatever else is written now, and resolves when the disk has it. An
-   * action that throws has no effect.
+   * Runs `action` in a write transaction of its own inside whatever else is written now, and
+   * resolves when the disk has it. An action that throws has no effect.
    */
   async write<T>(action: () => T): Promise<T> {
     try {

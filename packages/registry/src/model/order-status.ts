@@ -1,4 +1,7 @@
-/** Whether the nodes of an order may join for the first time, in a word: what was decided about it, and its window at the time one asks. */
+/**
+ * Whether the nodes of an order may join for the first time, in a word: what was decided about it,
+ * and its window at the time one asks.
+ */
 
 import type { OrderRecord } from '../lmdb/rows.js';
 

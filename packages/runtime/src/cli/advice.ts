@@ -53,8 +53,8 @@ export function repeatInAdvice(option: Option): Option {
 }
 
 /**
- * Adds to the commands of the same program in `words` the options of `called` that say where it works.
- * Options that the environment gave are left out: they hold for the next command too.
+ * Adds to the commands of the same program in `words` the options of `called` that say where it
+ * works. Options that the environment gave are left out: they hold for the next command too.
  */
 export function withPlaceOptions(words: CommandLine, called: Command): CommandLine {
   const program = nameOfProgram(called);

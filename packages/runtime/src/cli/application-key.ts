@@ -35,7 +35,10 @@ export function formatApplicationKey(
   return `${text}\n`;
 }
 
-/** Says on standard error, where no script reads, that the node's key is over. `expiry`: ms since the epoch; `undefined`: never. */
+/**
+ * Says on standard error, where no script reads, that the node's key is over. `expiry`: ms since
+ * the epoch; `undefined`: never.
+ */
 export function warnIfExpired(idI: number, expiry: number | undefined): void {
   if (expiry === undefined || Date.now() <= expiry) return;
   process.stderr.write(

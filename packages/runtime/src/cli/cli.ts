@@ -20,13 +20,17 @@ export function withExamples(command: Command, ...examples: readonly string[]): 
   return command.addHelpText('after', `\nExamples:\n${examples.map((example) => `  $ ${example}`).join('\n')}`);
 }
 
-/** Runs the command in `process.argv`, prints what went wrong to standard error, and sets the exit code. */
+/**
+ * Runs the command in `process.argv`, prints what went wrong to standard error, and sets the exit
+ * code.
+ */
 export async function main(command: Command): Promise<void> {
   // Whatever is created is for this user alone, also what a library creates.
   process.umask(0o077);
   // Node.js would open its debugger to every user of this machine, and with it all keys.
   process.on('SIGUSR1', () => undefined);
-  // A file that would get larger than this process may make one (RLIMIT_FSIZE) is a write that fails, not the end of the process.
+  // A file that would get larger than this process may make one (RLIMIT_FSIZE) is a write that
+  // fails, not the end of the process.
   process.on('SIGXFSZ', () => undefined);
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     // `command | head` closes our standard output early: no reason to complain.
@@ -73,7 +77,10 @@ function exitOverrideAll(command: Command, name: string): void {
   for (const sub of command.commands) exitOverrideAll(sub, name);
 }
 
-/** Of an option that is given twice commander takes the last, and drops the other without a word. Those that may be given again make a list. */
+/**
+ * Of an option that is given twice commander takes the last, and drops the other without a word.
+ * Those that may be given again make a list.
+ */
 function rejectRepeatedOptions(command: Command): void {
   for (const option of command.options) {
     if (option.isBoolean()) continue;

@@ -1,4 +1,7 @@
-/** A secret that a person types, or a scanner that acts as a keyboard: the terminal does not show it. */
+/**
+ * A secret that a person types, or a scanner that acts as a keyboard: the terminal does not show
+ * it.
+ */
 
 import { createInterface } from 'node:readline';
 import { Writable } from 'node:stream';
@@ -6,7 +9,8 @@ import { Failure, UsageFailure } from '../failure.js';
 import { readStandardInput } from '../files/files.js';
 
 /**
- * The line that is typed after `prompt`. Standard input is a terminal: where it is not, `readStandardInput` reads it.
+ * The line that is typed after `prompt`. Standard input is a terminal: where it is not,
+ * `readStandardInput` reads it.
  *
  * @param what it is, for the message where nothing is typed
  */
@@ -27,7 +31,10 @@ export async function promptSecret(prompt: string, what: string): Promise<string
   }
 }
 
-/** A secret from standard input: a line that is typed where that is a terminal, all of it where it is not. */
+/**
+ * A secret from standard input: a line that is typed where that is a terminal, all of it where it
+ * is not.
+ */
 export function readSecretInput(prompt: string, what: string): Promise<string> {
   return process.stdin.isTTY ? promptSecret(prompt, what) : readStandardInput();
 }

@@ -1,4 +1,7 @@
-/** Text in columns for a terminal: by the width it has there, where 김 takes two places and an accent none. */
+/**
+ * Text in columns for a terminal: by the width it has there, where 김 takes two places and an accent
+ * none.
+ */
 
 import stringWidth from 'string-width';
 

@@ -6,7 +6,10 @@ import { InvalidArgumentError } from 'commander';
 export interface GivenTime {
   /** ms since the epoch. */
   readonly at: number;
-  /** ISO 8601 with the offset of the zone, and the name of a zone that was not typed: `2026-12-24T00:00:00+01:00 (Europe/Berlin)`. */
+  /**
+   * ISO 8601 with the offset of the zone, and the name of a zone that was not typed:
+   * `2026-12-24T00:00:00+01:00 (Europe/Berlin)`.
+   */
   readonly text: string;
   /** Whether the zone was not typed. */
   readonly local: boolean;
@@ -64,7 +67,9 @@ function isDate(date: string): boolean {
   return !Number.isNaN(ms) && isoText(ms, 0).startsWith(date);
 }
 
-/** Clocks are set at midnight in some zones: a day may begin at 01:00, and one has been left out. */
+/**
+ * Clocks are set at midnight in some zones: a day may begin at 01:00, and one has been left out.
+ */
 function localDay(date: string): Day {
   const first = Date.parse(`${date}T00:00`);
   if (formatDate(first) !== date) throw new InvalidArgumentError(`in ${localZone()} there was no ${date}`);
@@ -97,7 +102,9 @@ function offsetAt(ms: number): number {
   return -new Date(ms).getTimezoneOffset();
 }
 
-/** ISO 8601 as clocks show it `offset` minutes east of UTC; milliseconds only where there are some. */
+/**
+ * ISO 8601 as clocks show it `offset` minutes east of UTC; milliseconds only where there are some.
+ */
 function isoText(ms: number, offset: number): string {
   return new Date(ms + offset * MINUTE_MS).toISOString().replace(/(?:\.000)?Z$/, '');
 }

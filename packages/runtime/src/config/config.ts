@@ -1,4 +1,7 @@
-/** Configuration from YAML, state and credentials from JSON: what is wrong is named by file, line, field and expectation. */
+/**
+ * Configuration from YAML, state and credentials from JSON: what is wrong is named by file, line,
+ * field and expectation.
+ */
 
 import type { Document } from 'yaml';
 import * as z from 'zod/mini';
@@ -13,7 +16,8 @@ const BLANK_OR_COMMENT = /^\s*(?:#.*)?$/;
 export async function loadConfig<S extends z.core.$ZodType>(schema: S, path: string | undefined): Promise<z.output<S>> {
   if (path === undefined) return z.parse(schema, {});
   const text = await readPlainFile(path);
-  // As it is installed, all of it comments. The parser is a tenth of what a device would start with, so it is loaded where there is something to parse.
+  // As it is installed, all of it comments. The parser is a tenth of what a device would start
+  // with, so it is loaded where there is something to parse.
   if (text.split('\n').every((line) => BLANK_OR_COMMENT.test(line))) return z.parse(schema, {});
   const { LineCounter, parseDocument } = await import('yaml');
   const lines = new LineCounter();
@@ -66,7 +70,8 @@ export function describeIssue(issue: z.core.$ZodIssue): string {
 /**
  * Reads a private file (mode 0600) as JSON of the given schema.
  *
- * @param advice what to do where it is not JSON at all; the parser's own message would quote it, and it may hold a key
+ * @param advice what to do where it is not JSON at all; the parser's own message would quote it,
+ *   and it may hold a key
  */
 export async function loadPrivateJson<S extends z.core.$ZodType>(schema: S, path: string, advice: string): Promise<z.output<S>> {
   const text = await readPrivateFile(path);
@@ -79,7 +84,10 @@ export async function loadPrivateJson<S extends z.core.$ZodType>(schema: S, path
   return parseOrFail(schema, json, path);
 }
 
-/** The problems of `value` under `schema`, thrown as a UsageFailure that names `where`; else the parsed value. */
+/**
+ * The problems of `value` under `schema`, thrown as a UsageFailure that names `where`; else the
+ * parsed value.
+ */
 function parseOrFail<S extends z.core.$ZodType>(schema: S, value: unknown, where: string): z.output<S> {
   const result = z.safeParse(schema, value, { error: errorMap });
   if (result.success) return result.data;

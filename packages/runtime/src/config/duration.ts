@@ -2,7 +2,10 @@ import { MAX_LIFETIME } from '@latchkey/protocol';
 
 const SECONDS = { s: 1, m: 60, h: 3_600, d: 86_400, w: 604_800 } as const;
 
-/** `30d`, `12h`, `90m`, `45s`, `2w` in seconds, or `none` as 0; `undefined` if it is none of these or does not fit 32 bits. */
+/**
+ * `30d`, `12h`, `90m`, `45s`, `2w` in seconds, or `none` as 0; `undefined` if it is none of these
+ * or does not fit 32 bits.
+ */
 export function parseDuration(text: string): number | undefined {
   if (text === 'none') return 0;
   const match = /^(\d{1,10})([smhdw])$/.exec(text);

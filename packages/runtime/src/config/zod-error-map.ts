@@ -1,6 +1,7 @@
 /**
- * What a schema expects, in the words of every other message here. It is handed to each parse: `zod/mini` speaks no language by itself, and is what a
- * node-agent is written with, as all of `zod` takes three times as long to load.
+ * What a schema expects, in the words of every other message here. It is handed to each parse:
+ * `zod/mini` speaks no language by itself, and is what a node-agent is written with, as all of
+ * `zod` takes three times as long to load.
  */
 
 import type * as z from 'zod/mini';

@@ -3,9 +3,11 @@ interface Box<V> {
 }
 
 /**
- * A Map whose entries come and go with each request. V8 gives such a Map a new table every hundred entries or so, and every table points to the next: one that has
- * grown old keeps all later ones from a young collection, and with them whatever stood in them when they were left, which is all that hangs on the
- * requests then under way. So values stand in cells here, which are emptied as they leave.
+ * A Map whose entries come and go with each request. V8 gives such a Map a new table every hundred
+ * entries or so, and every table points to the next: one that has grown old keeps all later ones
+ * from a young collection, and with them whatever stood in them when they were left, which is all
+ * that hangs on the requests then under way. So values stand in cells here, which are emptied as
+ * they leave.
  */
 export class BoxedMap<K, V> implements Map<K, V> {
   readonly #boxes = new Map<K, Box<V>>();

@@ -2,12 +2,18 @@
 
 import { CLOCK_STEP_HOLDOFF_MS, type Clocks, latestCovered, type ClockHistory } from '@latchkey/protocol';
 
-/** The wall clock and the monotonic one, in ms; the latter runs on from one process to the next until the machine is started anew. */
+/**
+ * The wall clock and the monotonic one, in ms; the latter runs on from one process to the next
+ * until the machine is started anew.
+ */
 export function readClock(): Clocks {
   return { wallMs: Date.now(), monotonicMs: Number(process.hrtime.bigint() / 1_000n) / 1_000 };
 }
 
-/** The monotonic clock alone, in ms, from another origin than `performance.now()`: that takes a device 2 ms to load. */
+/**
+ * The monotonic clock alone, in ms, from another origin than `performance.now()`: that takes a
+ * device 2 ms to load.
+ */
 export function monotonicNow(): number {
   return Number(process.hrtime.bigint()) / 1e6;
 }
@@ -18,12 +24,16 @@ export type Clock = () => Clocks;
 const STEP_MS = 1_000;
 
 /**
- * Notices that the wall clock was set back: it then lags behind the most that it was ever ahead of the monotonic clock, by one step or
- * by many small ones. For five minutes after that a server refuses M7 (profile, "Auth-server"). And counts the breaks, after which what the
- * clock showed before says nothing about when it was (times.ts): each step back, and a start of which nobody knows how much time had passed.
+ * Notices that the wall clock was set back: it then lags behind the most that it was ever ahead of
+ * the monotonic clock, by one step or by many small ones. For five minutes after that a server
+ * refuses M7 (profile, "Auth-server"). And counts the breaks, after which what the clock showed
+ * before says nothing about when it was (times.ts): each step back, and a start of which nobody
+ * knows how much time had passed.
  */
 export class ClockStepDetector {
-  /** The most that the wall clock was ahead of the monotonic one, since it was last found set back. */
+  /**
+   * The most that the wall clock was ahead of the monotonic one, since it was last found set back.
+   */
   #maxOffset: number;
   #steppedBackAt: number | undefined;
   #discontinuities = 0;
@@ -67,9 +77,10 @@ export class ClockStepDetector {
 }
 
 /**
- * Returns the time by the clock that servers go by, in ms since the epoch, for a process that reads a clock of its own. No server has
- * given an M3 at a later one since the last break. Where the clock here is not the one that the servers kept (it was set meanwhile, or
- * the machine started anew), that is the end of what they kept, which may lie 60 s ahead.
+ * Returns the time by the clock that servers go by, in ms since the epoch, for a process that reads
+ * a clock of its own. No server has given an M3 at a later one since the last break. Where the
+ * clock here is not the one that the servers kept (it was set meanwhile, or the machine started
+ * anew), that is the end of what they kept, which may lie 60 s ahead.
  */
 export function serverTime(history: ClockHistory, now: Clocks): number {
   return new ClockStepDetector(now, history).discontinuities === 0 ? now.wallMs : (latestCovered(history) ?? now.wallMs);

@@ -1,6 +1,7 @@
 /**
- * What a daemon does at intervals beside its work: measure, look for changes, clear away. A fault in it, of whatever kind, is logged and
- * does not end the daemon: the work itself may well go on without a file descriptor, /proc or room on the disk.
+ * What a daemon does at intervals beside its work: measure, look for changes, clear away. A fault
+ * in it, of whatever kind, is logged and does not end the daemon: the work itself may well go on
+ * without a file descriptor, /proc or room on the disk.
  */
 
 import { Failure } from '../failure.js';

@@ -35,8 +35,9 @@ export interface TelemetryOptions {
 const NO_TELEMETRY: Telemetry = { isServing: () => true, checks: [], metrics: [] };
 
 /**
- * Runs a daemon until SIGTERM or SIGINT, then stops it within 10 seconds, started or not; a second signal ends it at once. The process ends with
- * the daemon; a Failure to start is thrown. A mistake nobody caught is logged and ends it too: a daemon in an unknown state serves nobody.
+ * Runs a daemon until SIGTERM or SIGINT, then stops it within 10 seconds, started or not; a second
+ * signal ends it at once. The process ends with the daemon; a Failure to start is thrown. A mistake
+ * nobody caught is logged and ends it too: a daemon in an unknown state serves nobody.
  */
 export async function runDaemon(log: Log, start: () => Promise<Daemon>, telemetryOptions?: TelemetryOptions): Promise<never> {
   process.on('uncaughtException', (error) => {

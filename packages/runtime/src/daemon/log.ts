@@ -1,4 +1,7 @@
-/** Logs: one JSON object a line, pretty on a terminal. Keys never get here: a Secret throws where it would be serialised. */
+/**
+ * Logs: one JSON object a line, pretty on a terminal. Keys never get here: a Secret throws where it
+ * would be serialised.
+ */
 
 import { type DestinationStream, type Logger, pino } from 'pino';
 
@@ -9,7 +12,10 @@ export type Log = Logger;
 export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
-/** Standard output for a daemon, standard error for a command that has something of its own to print. */
+/**
+ * Standard output for a daemon, standard error for a command that has something of its own to
+ * print.
+ */
 export type LogStream = 'stdout' | 'stderr';
 
 /** Times are ISO-8601 in UTC. What makes lines pretty is loaded for a terminal alone. */
@@ -33,8 +39,9 @@ const FLUSH_SIZE = 8 * 1024;
 const FLUSH_INTERVAL_MS = 10;
 
 /**
- * Writes what is logged within a few milliseconds together: a write for each line takes longer than all else that is done for it. A process
- * that is killed loses these lines; at `debug`, where each message is told of, no line waits.
+ * Writes what is logged within a few milliseconds together: a write for each line takes longer than
+ * all else that is done for it. A process that is killed loses these lines; at `debug`, where each
+ * message is told of, no line waits.
  */
 function bufferedDestination(lines: SonicBoom): DestinationStream & { flushSync(): void } {
   let buffered = '';
@@ -59,7 +66,8 @@ function bufferedDestination(lines: SonicBoom): DestinationStream & { flushSync(
 async function destination(stream: LogStream, level: LogLevel): Promise<DestinationStream> {
   const { fd, isTTY } = process[stream];
   if (!isTTY) {
-    // A log that cannot be written, on a full disk say, is no reason to stop serving: lines wait, up to 1 MiB, then get lost.
+    // A log that cannot be written, on a full disk say, is no reason to stop serving: lines wait,
+    // up to 1 MiB, then get lost.
     const lines = pino.destination({ dest: fd, sync: true, maxLength: MAX_BUFFERED });
     lines.on('error', () => undefined);
     return level === 'debug' ? lines : bufferedDestination(lines);
@@ -75,8 +83,8 @@ const PERIOD_MS = 10_000;
 const MAX_TOPICS = 64;
 
 /**
- * Log lines that strangers can cause: at most 20 about one thing in 10 seconds, then one that says how many were left out.
- * What a thing is, the caller names with a constant.
+ * Log lines that strangers can cause: at most 20 about one thing in 10 seconds, then one that says
+ * how many were left out. What a thing is, the caller names with a constant.
  */
 export class RateLimitedLog {
   readonly #log: Log;

@@ -1,9 +1,10 @@
 /**
- * Keeps a daemon's own memory under what it may have: what is resident, but for files that are mapped, as a store of a million nodes is; the kernel takes
- * those back as it likes. What it remembers has bounds of its own, which come to less; the rest is
- * garbage that V8 lets lie for speed, up to several times what is alive. From half of what it may have on, V8 is told to let less of it
- * lie, which costs next to nothing; from three quarters on to save memory wherever it can rather than time, which costs half of the
- * throughput.
+ * Keeps a daemon's own memory under what it may have: what is resident, but for files that are
+ * mapped, as a store of a million nodes is; the kernel takes those back as it likes. What it
+ * remembers has bounds of its own, which come to less; the rest is garbage that V8 lets lie for
+ * speed, up to several times what is alive. From half of what it may have on, V8 is told to let
+ * less of it lie, which costs next to nothing; from three quarters on to save memory wherever it
+ * can rather than time, which costs half of the throughput.
  */
 
 import { closeSync, openSync, readSync } from 'node:fs';
@@ -13,7 +14,10 @@ import type { Log } from './log.js';
 
 const POLL_INTERVAL_MS = 500;
 const MIB = 1024 * 1024;
-/** Parts of what it may have. Flags of V8 that it reads at each collection: few may change while it runs. */
+/**
+ * Parts of what it may have. Flags of V8 that it reads at each collection: few may change while it
+ * runs.
+ */
 const PRESSURE_LEVELS: readonly PressureLevel[] = [
   { enterAt: 0.5, leaveAt: 0.3, on: '--heap-growing-percent=30', off: '--heap-growing-percent=0' },
   { enterAt: 0.75, leaveAt: 0.55, on: '--optimize-for-size', off: '--no-optimize-for-size' },
@@ -27,8 +31,9 @@ interface PressureLevel {
 }
 
 /**
- * V8 allocates straight in the old space what it has seen to live long, by the place in the code that made it: here all that hangs on requests, once many of
- * them were under way together. What is dead there keeps alive what it points to until the next full collection, and so on.
+ * V8 allocates straight in the old space what it has seen to live long, by the place in the code
+ * that made it: here all that hangs on requests, once many of them were under way together. What is
+ * dead there keeps alive what it points to until the next full collection, and so on.
  */
 const STARTUP_FLAGS = '--no-allocation-site-pretenuring';
 
@@ -65,8 +70,9 @@ export function limitMemory(limitMib: number, log: Log): () => void {
 const STATUS_OCTETS = 4_096;
 
 /**
- * RssAnon of proc_pid_status(5), from a file that stays open: without a free file descriptor it could not be opened again, and what
- * Node.js has for it would throw. Without /proc it is what V8 tells of its heap.
+ * RssAnon of proc_pid_status(5), from a file that stays open: without a free file descriptor it
+ * could not be opened again, and what Node.js has for it would throw. Without /proc it is what V8
+ * tells of its heap.
  */
 class MemoryGauge {
   readonly #status: number | undefined = openStatus();

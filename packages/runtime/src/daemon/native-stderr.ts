@@ -2,9 +2,9 @@
  * Keeps text that native libraries print with C's `stderr` from standard error. LMDB prints there
  * when a write fails, without an end of line, in between a daemon's log lines or a command's words.
  *
- * C's `stderr` has no buffer by default. Given one, it writes nothing until the buffer is full, it is
- * flushed, or the process exits. Node.js writes to the descriptor itself, and flushes `stderr` after
- * warnings and fatal errors of its own, so its words still appear.
+ * C's `stderr` has no buffer by default. Given one, it writes nothing until the buffer is full, it
+ * is flushed, or the process exits. Node.js writes to the descriptor itself, and flushes `stderr`
+ * after warnings and fatal errors of its own, so its words still appear.
  */
 
 import { loadLibc } from '../files/libc.js';

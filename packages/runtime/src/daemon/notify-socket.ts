@@ -1,4 +1,7 @@
-/** Datagrams to systemd's socket (sd_notify(3)). Node.js has no unix datagram sockets, so libc's are called. */
+/**
+ * Datagrams to systemd's socket (sd_notify(3)). Node.js has no unix datagram sockets, so libc's are
+ * called.
+ */
 
 import { Failure, systemFailure } from '../failure.js';
 import { loadLibc } from '../files/libc.js';

@@ -1,12 +1,18 @@
 import { randomFillSync } from 'node:crypto';
 
-/** Octets drawn from the system's generator at once: a call to it costs as much as the rest of what a request draws. */
+/**
+ * Octets drawn from the system's generator at once: a call to it costs as much as the rest of what
+ * a request draws.
+ */
 const POOL_SIZE = 4_096;
 
 const pool: Uint8Array = new Uint8Array(POOL_SIZE);
 let used = POOL_SIZE;
 
-/** `length` octets from the system's generator, each handed out once: the pool forgets what it gave. At most 4,096. */
+/**
+ * `length` octets from the system's generator, each handed out once: the pool forgets what it gave.
+ * At most 4,096.
+ */
 export function randomOctets(length: number): Uint8Array {
   if (length > POOL_SIZE) throw new RangeError(`at most ${POOL_SIZE} octets are drawn at once`);
   if (used + length > POOL_SIZE) {

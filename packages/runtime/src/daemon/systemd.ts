@@ -1,4 +1,7 @@
-/** What systemd is told of a daemon that it started with Type=notify: sd_notify(3). Elsewhere nobody is told, and nothing is loaded. */
+/**
+ * What systemd is told of a daemon that it started with Type=notify: sd_notify(3). Elsewhere nobody
+ * is told, and nothing is loaded.
+ */
 
 import { setTimeout as pause } from 'node:timers/promises';
 import { Failure } from '../failure.js';
@@ -38,7 +41,10 @@ export class SystemdNotifier {
     }
   }
 
-  /** The daemon serves. From here on its status is told, and that it lives, as long as its event loop turns and its stores answer. */
+  /**
+   * The daemon serves. From here on its status is told, and that it lives, as long as its event
+   * loop turns and its stores answer.
+   */
   ready(readiness: Readiness): void {
     this.#notify('READY=1');
     if (this.#socket !== undefined) void this.#runWatchdog(readiness);

@@ -1,4 +1,7 @@
-/** Recognises keys that are none: memory that was never written, or that was erased, reads like this. */
+/**
+ * Recognises keys that are none: memory that was never written, or that was erased, reads like
+ * this.
+ */
 
 const BLANK = /^(?:0+|f+)$/i;
 

@@ -1,13 +1,22 @@
-/** A lock on an open file that the kernel holds and lets go of when the process ends, however it ends. */
+/**
+ * A lock on an open file that the kernel holds and lets go of when the process ends, however it
+ * ends.
+ */
 
 import type { FileHandle } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { systemCode } from '../failure.js';
 import { lockWithSocket } from './socket-lock.js';
 
-/** The native part of `fs-native-extensions`: locks of the kernel on an open file (F_OFD_SETLK, fcntl(2)). */
+/**
+ * The native part of `fs-native-extensions`: locks of the kernel on an open file (F_OFD_SETLK,
+ * fcntl(2)).
+ */
 export interface NativeLocks {
-  /** Takes an advisory lock on `length` octets (0: to the end) of an open file without waiting; throws EAGAIN where another has it. */
+  /**
+   * Takes an advisory lock on `length` octets (0: to the end) of an open file without waiting;
+   * throws EAGAIN where another has it.
+   */
   tryLock(fd: number, offset: number, length: number, exclusive: boolean): void;
   unlock(fd: number, offset: number, length: number): void;
 }
@@ -42,7 +51,10 @@ export function nativeLocks(): NativeLocks | undefined {
   return loaded.native;
 }
 
-/** Straight from its file: the package's own way there searches for it, which takes a device longer than all else it locks. */
+/**
+ * Straight from its file: the package's own way there searches for it, which takes a device longer
+ * than all else it locks.
+ */
 function loadNative(): NativeLocks | undefined {
   const { platform, arch } = process;
   try {

@@ -1,4 +1,7 @@
-/** Files that must survive a crash and stay private: written aside, synced, renamed, the folder synced. */
+/**
+ * Files that must survive a crash and stay private: written aside, synced, renamed, the folder
+ * synced.
+ */
 
 import { randomBytes } from 'node:crypto';
 import { constants, type Stats } from 'node:fs';
@@ -41,18 +44,21 @@ const NO_HARD_LINKS_ERRORS: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', '
 export type Content = string | Uint8Array | Iterable<string>;
 
 /**
- * Replaces `path` durably by `content`, mode 0600: after a crash it holds the old content or the new, whole. What a crash left aside,
- * a key perhaps, goes with the next write. One writer at a time.
+ * Replaces `path` durably by `content`, mode 0600: after a crash it holds the old content or the
+ * new, whole. What a crash left aside, a key perhaps, goes with the next write. One writer at a
+ * time.
  */
 export async function replaceFile(path: string, content: string): Promise<void> {
   await writeTemp(path, tempPathFor(path, 'new'), content, (tempPath) => rename(tempPath, path));
 }
 
 /**
- * Creates `path` durably with `content`, mode 0600; fails if it exists, also where many want to create it at once. What was written aside
- * goes where a signal ends the process, and where a crash left it, with the next write of `path`.
+ * Creates `path` durably with `content`, mode 0600; fails if it exists, also where many want to
+ * create it at once. What was written aside goes where a signal ends the process, and where a crash
+ * left it, with the next write of `path`.
  *
- * @param beforeCommit what is to be done before the content, which the disk has by then, gets its name: it gets none if that fails
+ * @param beforeCommit what is to be done before the content, which the disk has by then, gets its
+ *   name: it gets none if that fails
  */
 export async function createFile(path: string, content: Content, beforeCommit?: () => Promise<void>): Promise<void> {
   const tempPath = tempPathFor(path, randomBytes(4).toString('hex'));
@@ -60,7 +66,8 @@ export async function createFile(path: string, content: Content, beforeCommit?: 
   try {
     await removeStaleTemps(path);
     const file = await open(tempPath, 'wx', PRIVATE_FILE);
-    // Before anything is in it, so that nobody clears it. A file system without locks has none to clear by either.
+    // Before anything is in it, so that nobody clears it. A file system without locks has none to
+    // clear by either.
     const lock = await lockFile(file).catch(() => undefined);
     try {
       await writeAndSync(file, dirname(path), content);
@@ -92,8 +99,9 @@ export async function linkIntoPlace(tempPath: string, path: string): Promise<voi
 }
 
 /**
- * The same on a file system without hard links, as on a USB stick: an empty file takes the name, and what was written replaces it. A
- * crash in between leaves the empty one, which nobody takes for whole.
+ * The same on a file system without hard links, as on a USB stick: an empty file takes the name,
+ * and what was written replaces it. A crash in between leaves the empty one, which nobody takes for
+ * whole.
  */
 async function renameOntoPlaceholder(tempPath: string, path: string): Promise<void> {
   await (await open(path, 'wx', PRIVATE_FILE)).close();
@@ -105,7 +113,10 @@ async function renameOntoPlaceholder(tempPath: string, path: string): Promise<vo
   }
 }
 
-/** Removes what processes that were killed left beside `path`: whoever still writes holds a lock. What cannot be removed stays. */
+/**
+ * Removes what processes that were killed left beside `path`: whoever still writes holds a lock.
+ * What cannot be removed stays.
+ */
 async function removeStaleTemps(path: string): Promise<void> {
   const folder = dirname(path);
   const owner = (await foreignOwner(folder))?.uid ?? process.geteuid?.();
@@ -164,7 +175,10 @@ async function writeAndSync(file: FileHandle, folder: string, content: Content):
   await file.sync();
 }
 
-/** What root writes into another user's folder is that user's: a daemon must be able to read what a command of root left there. */
+/**
+ * What root writes into another user's folder is that user's: a daemon must be able to read what a
+ * command of root left there.
+ */
 async function chownToOwnerOf(file: FileHandle, folder: string): Promise<void> {
   const owner = await foreignOwner(folder);
   if (owner !== undefined) await file.chown(owner.uid, owner.gid);
@@ -182,7 +196,10 @@ async function foreignOwner(folder: string): Promise<Stats | undefined> {
   return info.uid === 0 ? undefined : info;
 }
 
-/** Resolves when a file in `folder` was written, synced and removed. Throws a Failure where the folder takes no writes. */
+/**
+ * Resolves when a file in `folder` was written, synced and removed. Throws a Failure where the
+ * folder takes no writes.
+ */
 export async function probeFolder(folder: string): Promise<void> {
   const path = join(folder, '.probe');
   await writeTemp(path, path, 'x', (tempPath) => unlink(tempPath));
@@ -203,7 +220,9 @@ async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/** Reads a file that holds keys. Refuses one that others may read, and one larger than `maxOctets`. */
+/**
+ * Reads a file that holds keys. Refuses one that others may read, and one larger than `maxOctets`.
+ */
 export async function readPrivateFile(path: string, maxOctets: number = MAX_FILE): Promise<string> {
   const { octets, info } = await readWhole(path, maxOctets);
   if (!isSystemdCredential(path)) assertPrivateMode(path, info);
@@ -215,7 +234,10 @@ export async function readPlainFile(path: string): Promise<string> {
   return (await readWhole(path, MAX_FILE)).octets.toString('utf8');
 }
 
-/** Reads a file that may be encrypted: one that is not, and holds keys, is for the caller to hand to `checkPrivateFile`. */
+/**
+ * Reads a file that may be encrypted: one that is not, and holds keys, is for the caller to hand to
+ * `checkPrivateFile`.
+ */
 export async function readOctets(path: string, maxOctets: number = MAX_FILE): Promise<Uint8Array> {
   return (await readWhole(path, maxOctets)).octets;
 }
@@ -243,7 +265,10 @@ async function readWhole(path: string, maxOctets: number): Promise<{ readonly oc
   }
 }
 
-/** A path that leads to nothing one may read is the user's mistake; a disk that fails, or too many open files, is not. */
+/**
+ * A path that leads to nothing one may read is the user's mistake; a disk that fails, or too many
+ * open files, is not.
+ */
 async function openToRead(path: string): Promise<FileHandle> {
   try {
     return await open(path, constants.O_RDONLY);
@@ -265,7 +290,10 @@ async function* chunks(file: FileHandle, size: number): AsyncIterable<Buffer> {
   }
 }
 
-/** Whether systemd gave it to this service: it keeps others out by the folder, and the mode it shows for a file is no measure. */
+/**
+ * Whether systemd gave it to this service: it keeps others out by the folder, and the mode it shows
+ * for a file is no measure.
+ */
 function isSystemdCredential(path: string): boolean {
   const folder = environment('CREDENTIALS_DIRECTORY');
   return folder !== undefined && dirname(resolve(path)) === resolve(folder);
@@ -285,7 +313,10 @@ export async function checkPrivateFile(path: string): Promise<void> {
   if (info !== undefined) assertPrivateMode(path, info);
 }
 
-/** Makes sure the folder is there (new ones with mode 0700) and that not everybody may write into it. */
+/**
+ * Makes sure the folder is there (new ones with mode 0700) and that not everybody may write into
+ * it.
+ */
 export async function ensurePrivateFolder(path: string): Promise<void> {
   try {
     await makeFolder(resolve(path));
@@ -299,8 +330,8 @@ export async function ensurePrivateFolder(path: string): Promise<void> {
 }
 
 /**
- * One level at a time, each durable: a recursive mkdir never comes back from file systems that answer ENOENT for a name they do
- * not want, as /proc does.
+ * One level at a time, each durable: a recursive mkdir never comes back from file systems that
+ * answer ENOENT for a name they do not want, as /proc does.
  */
 async function makeFolder(path: string): Promise<void> {
   try {

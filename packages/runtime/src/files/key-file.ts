@@ -6,7 +6,10 @@ import { readSecretInput } from '../cli/secret-prompt.js';
 
 const KEY_PATTERN = /^[0-9a-fA-F]{32}$/;
 
-/** A key from a 0600 file that holds its 32 hex digits, or from standard input for `-`: a terminal does not show it. */
+/**
+ * A key from a 0600 file that holds its 32 hex digits, or from standard input for `-`: a terminal
+ * does not show it.
+ */
 export async function readKeyFile(path: string): Promise<Secret> {
   if (KEY_PATTERN.test(path)) {
     throw new UsageFailure('the name of a file was expected, or -, not the key itself', {
@@ -20,7 +23,10 @@ export async function readKeyFile(path: string): Promise<Secret> {
 /** What a name says that belongs to no file. */
 const NOT_A_FILE_ERRORS: ReadonlySet<string | undefined> = new Set(['ENOENT', 'ENOTDIR', 'ENAMETOOLONG']);
 
-/** The private file that `option` names. What is no name of a file is not repeated: it may be the secret itself. */
+/**
+ * The private file that `option` names. What is no name of a file is not repeated: it may be the
+ * secret itself.
+ */
 export async function readSecretFile(path: string, option: string): Promise<string> {
   try {
     return await readPrivateFile(path);

@@ -1,4 +1,7 @@
-/** The C library of this process, be it glibc or musl. What calling it takes is loaded where something is called alone. */
+/**
+ * The C library of this process, be it glibc or musl. What calling it takes is loaded where
+ * something is called alone.
+ */
 
 import { createRequire } from 'node:module';
 import type koffi from 'koffi';

@@ -1,4 +1,7 @@
-/** One process per state folder: a lock the kernel holds and lets go of when the process ends, however it ends. */
+/**
+ * One process per state folder: a lock the kernel holds and lets go of when the process ends,
+ * however it ends.
+ */
 
 import { type FileHandle, open, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -47,7 +50,8 @@ export async function lockFolder(folder: string, holder: string): Promise<FileLo
     await file.close();
     throw systemFailure(`cannot lock the folder ${folder}`, error);
   }
-  // The lock is held whether or not a full or failing disk takes the words about it. What cannot do without the disk says so itself.
+  // The lock is held whether or not a full or failing disk takes the words about it. What cannot do
+  // without the disk says so itself.
   await writeHolder(file, holder).catch(() => undefined);
   return lock;
 }
@@ -88,8 +92,9 @@ export async function readFolderLock(folder: string): Promise<FolderLockState> {
 }
 
 /**
- * Refuses a folder that a process of another PID namespace holds, as in another container. A database that several processes share
- * knows them by their numbers, and takes two that have the same one for one.
+ * Refuses a folder that a process of another PID namespace holds, as in another container. A
+ * database that several processes share knows them by their numbers, and takes two that have the
+ * same one for one.
  *
  * @throws Failure that says who holds it, and where to run instead
  */

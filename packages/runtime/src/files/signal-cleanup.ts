@@ -8,7 +8,10 @@ const TERMINATION_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 const paths = new Set<string>();
 
-/** Removes `path`, a file or a folder, if a signal ends this process before what is given back was called. */
+/**
+ * Removes `path`, a file or a folder, if a signal ends this process before what is given back was
+ * called.
+ */
 export function removeOnSignal(path: string): () => void {
   if (paths.size === 0) for (const signal of TERMINATION_SIGNALS) process.on(signal, onSignal);
   paths.add(path);

@@ -1,7 +1,9 @@
 /**
- * The lock for Linux without a native part for it (musl, rarer processors): a socket in the abstract namespace (unix(7)), named after the
- * lock file's device and inode. One process has a name, and the kernel frees it when that process ends. What a lock on the file has and this has
- * not: it holds within one network namespace, and any user of the machine can take the name first, so that nobody gets the lock.
+ * The lock for Linux without a native part for it (musl, rarer processors): a socket in the
+ * abstract namespace (unix(7)), named after the lock file's device and inode. One process has a
+ * name, and the kernel frees it when that process ends. What a lock on the file has and this has
+ * not: it holds within one network namespace, and any user of the machine can take the name first,
+ * so that nobody gets the lock.
  */
 
 import { once } from 'node:events';

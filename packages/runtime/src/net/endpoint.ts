@@ -36,7 +36,10 @@ function parseHostAndPort(text: string): Endpoint | undefined {
   return { host: name, port: Number(port) };
 }
 
-/** Whether Linux lets an interface have this name: any characters, but for blanks, slashes and colons. */
+/**
+ * Whether Linux lets an interface have this name: any characters, but for blanks, slashes and
+ * colons.
+ */
 function isZone(zone: string | undefined): boolean {
   return zone === undefined || (zone !== '.' && zone !== '..' && Buffer.byteLength(zone) <= MAX_INTERFACE_NAME);
 }
@@ -45,7 +48,10 @@ export function formatEndpoint({ host, port }: Endpoint): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** HOST:PORT where a peer is reached; `undefined` also for what is there to listen on alone: port 0, 0.0.0.0 and [::]. */
+/**
+ * HOST:PORT where a peer is reached; `undefined` also for what is there to listen on alone: port 0,
+ * 0.0.0.0 and [::].
+ */
 export function parsePeerEndpoint(text: string): Endpoint | undefined {
   return ifPeer(parseEndpoint(text));
 }
@@ -76,7 +82,10 @@ function zoneHint(text: string): string {
 /** A schema for HOST:PORT where a peer is reached. */
 export const peerSchema: z.ZodMiniType<Endpoint, string> = endpointSchema(parsePeerEndpoint, explainPeerSyntax);
 
-/** The same in a file of ours: what an earlier version took there is taken, so that the rest of the file still counts. */
+/**
+ * The same in a file of ours: what an earlier version took there is taken, so that the rest of the
+ * file still counts.
+ */
 export const storedPeerSchema: z.ZodMiniType<Endpoint, string> = endpointSchema(
   (text) => ifPeer(parseHostAndPort(text)),
   explainPeerSyntax,
@@ -100,7 +109,9 @@ function endpointSchema(
   );
 }
 
-/** Returns true if both are the same name or address, however they are spelled, and the same port. */
+/**
+ * Returns true if both are the same name or address, however they are spelled, and the same port.
+ */
 export function isSameEndpoint(a: Endpoint, b: Endpoint): boolean {
   return a.port === b.port && plainHost(a.host) === plainHost(b.host);
 }
@@ -120,8 +131,9 @@ export interface Address {
 export type Addresses = readonly [Address, ...Address[]];
 
 /**
- * Look-ups under way, by name. The system's look-up occupies a thread that file access needs too, so one look-up serves all who
- * ask at the same time. No result is kept: a name may mean another address the next time.
+ * Look-ups under way, by name. The system's look-up occupies a thread that file access needs too,
+ * so one look-up serves all who ask at the same time. No result is kept: a name may mean another
+ * address the next time.
  */
 const pendingLookups = new Map<string, Promise<Addresses>>();
 
@@ -149,7 +161,9 @@ async function lookUp(name: string): Promise<Addresses> {
   return [first, ...others];
 }
 
-/** In the system's own spelling. IPv4 within IPv6 is IPv4: our sockets of IPv6 take nothing else. */
+/**
+ * In the system's own spelling. IPv4 within IPv6 is IPv4: our sockets of IPv6 take nothing else.
+ */
 function literalAddress(host: string): Address | undefined {
   if (isIP(host) === 4) return { address: host, family: 4 };
   if (isIP(host.replace(/%.*$/, '')) !== 6) return undefined;
@@ -158,7 +172,10 @@ function literalAddress(host: string): Address | undefined {
   return { address, family: isIP(address) === 4 ? 4 : 6 };
 }
 
-/** The Failure where the zone of an address is no interface of this machine; `undefined` for any other error. */
+/**
+ * The Failure where the zone of an address is no interface of this machine; `undefined` for any
+ * other error.
+ */
 export function interfaceFailure(doing: string, { host }: Endpoint, error: unknown): Failure | undefined {
   const at = host.indexOf('%');
   if (at === -1 || systemCode(error) !== 'EINVAL') return undefined;
@@ -168,7 +185,10 @@ export function interfaceFailure(doing: string, { host }: Endpoint, error: unkno
   });
 }
 
-/** One spelling per address: IPv4 in its own, without the mapping a dual-stack socket puts around it. */
+/**
+ * One spelling per address: IPv4 in its own, without the mapping a dual-stack socket puts around
+ * it.
+ */
 export function unmapIPv4(address: string): string {
   return address.startsWith('::ffff:') && address.includes('.') ? address.slice('::ffff:'.length) : address;
 }

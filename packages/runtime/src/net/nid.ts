@@ -5,7 +5,10 @@ import { NID_LENGTH } from '@latchkey/protocol';
 import ipaddr from 'ipaddr.js';
 import { formatEndpoint, unmapIPv4 } from './endpoint.js';
 
-/** Whom an address stands for where sources are counted: an IPv4 address for itself, an IPv6 address for its /64. */
+/**
+ * Whom an address stands for where sources are counted: an IPv4 address for itself, an IPv6 address
+ * for its /64.
+ */
 export function sourcePrefix(address: string): string {
   if (isIPv4(address)) return address;
   const parsed = ipaddr.parse(address.replace(/%.*$/, ''));

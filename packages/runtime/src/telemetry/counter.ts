@@ -1,6 +1,12 @@
-/** Plain numbers that a daemon counts as it works, and that whoever asks reads: counting costs a few nanoseconds. */
+/**
+ * Plain numbers that a daemon counts as it works, and that whoever asks reads: counting costs a few
+ * nanoseconds.
+ */
 
-/** How often each of a few things happened. Labels are the code's own words, never what a peer sent: so their number has a bound. */
+/**
+ * How often each of a few things happened. Labels are the code's own words, never what a peer sent:
+ * so their number has a bound.
+ */
 export class LabelledCounter<L extends string> {
   readonly #counts = new Map<L, number>();
 
@@ -22,7 +28,9 @@ export class LabelledCounter<L extends string> {
   }
 }
 
-/** Upper bounds of the buckets, in seconds: from a commit on a fast disk to a transaction's life. */
+/**
+ * Upper bounds of the buckets, in seconds: from a commit on a fast disk to a transaction's life.
+ */
 export const DEFAULT_BUCKETS: readonly number[] = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
 ];

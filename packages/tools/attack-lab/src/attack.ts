@@ -2,13 +2,18 @@
 
 export interface Attack {
   readonly name: string;
-  /** Plays it against the draft read literally; whether it succeeds is seen from what came of it. */
+  /**
+   * Plays it against the draft read literally; whether it succeeds is seen from what came of it.
+   */
   readonly draft: () => boolean | Promise<boolean>;
   /** The same against the profile. */
   readonly profile: () => boolean | Promise<boolean>;
   /** One sentence: what becomes of the draft, and what stops the attack here. */
   readonly sentence: string;
-  /** Succeeds against the profile too, and no implementation can help it: the sentence is what the user is told. */
+  /**
+   * Succeeds against the profile too, and no implementation can help it: the sentence is what the
+   * user is told.
+   */
   readonly inherent?: true;
 }
 
@@ -17,7 +22,10 @@ export interface AttackResult {
   readonly againstDraft: Verdict;
   readonly againstProfile: Verdict;
   readonly sentence: string;
-  /** Whether it went as the documents say: succeeds against the draft; against the profile only where users are told so. */
+  /**
+   * Whether it went as the documents say: succeeds against the draft; against the profile only
+   * where users are told so.
+   */
   readonly asDocumented: boolean;
 }
 

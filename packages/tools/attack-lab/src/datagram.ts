@@ -1,4 +1,7 @@
-/** CoAP datagrams by hand (RFC 7252 section 3), as a forger makes them and reads what it needs of others. */
+/**
+ * CoAP datagrams by hand (RFC 7252 section 3), as a forger makes them and reads what it needs of
+ * others.
+ */
 
 import { randomBytes } from 'node:crypto';
 

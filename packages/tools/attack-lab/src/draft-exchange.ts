@@ -1,7 +1,8 @@
 /**
- * A request over CoAP as RFC 7252 (at the draft's time: draft-ietf-core-coap-18) has it, at a node that does what they say and no more:
- * one request at a time, so that the token may be empty (section 5.3.1); a Reset ends it (section 4.2); an empty ACK ends its
- * retransmission (section 5.2.2); the first response that matches is the response (section 5.3.2).
+ * A request over CoAP as RFC 7252 (at the draft's time: draft-ietf-core-coap-18) has it, at a node
+ * that does what they say and no more: one request at a time, so that the token may be empty
+ * (section 5.3.1); a Reset ends it (section 4.2); an empty ACK ends its retransmission (section
+ * 5.2.2); the first response that matches is the response (section 5.3.2).
  */
 
 import { randomBytes } from 'node:crypto';

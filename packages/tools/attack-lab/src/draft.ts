@@ -1,6 +1,6 @@
 /**
- * draft-kang-core-secure-reconfiguration-00, section 4, as it is written. No line of it is Latchkey's. Where the draft leaves
- * something open the plainest reading is taken:
+ * draft-kang-core-secure-reconfiguration-00, section 4, as it is written. No line of it is
+ * Latchkey's. Where the draft leaves something open the plainest reading is taken:
  *
  *   M1  i -> c   ID_i 4 | RN_i 16
  *   M2  c -> s   ID_c 4 | RN_c 16 | TID 8 | TS 8 | M1       nothing says that it is encrypted, so it is not
@@ -8,14 +8,19 @@
  *   M4  c -> i   ID_c 4 | E(RN_i | RN_c, IK_i)
  *   M5  i -> c   E(RN_c, PSK_i)
  *
- *   - E is AES-128 ("a single cryptographic primitive that is AES"), block by block: no mode is named, and no message carries an
- *     initialization vector. A text that does not fill its last block is padded with zeroes.
- *   - "The authentication server now can derive a new PSK and replace the IK_i": on M2, before anybody has proven anything.
- *   - Its checks: it has the node; TS is not stale ("verify the freshness"), which means not older than 30 s. Assignment of nodes to
- *     controllers is stored (section 3, step 2), a check of it is not mentioned.
- *   - "Finally, SBI can reconfigure his PSK thereafter sending" M5: the node replaces its key when M4 bears its RN_i.
+ *   - E is AES-128 ("a single cryptographic primitive that is AES"), block by block: no mode is
+ *     named, and no message carries an initialization vector. A text that does not fill its last
+ *     block is padded with zeroes.
+ *   - "The authentication server now can derive a new PSK and replace the IK_i": on M2, before
+ *     anybody has proven anything.
+ *   - Its checks: it has the node; TS is not stale ("verify the freshness"), which means not older
+ *     than 30 s. Assignment of nodes to controllers is stored (section 3, step 2), a check of it is
+ *     not mentioned.
+ *   - "Finally, SBI can reconfigure his PSK thereafter sending" M5: the node replaces its key when
+ *     M4 bears its RN_i.
  *   - There is no sixth message, no refusal, no repetition and no end to a transaction.
- *   - M3, M4 and M5 name no transaction: what comes back is taken for the answer, M5 by where it comes from.
+ *   - M3, M4 and M5 name no transaction: what comes back is taken for the answer, M5 by where it
+ *     comes from.
  */
 
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
@@ -215,7 +220,10 @@ export class DraftNetwork {
     return m3 && this.controller.receiveM3(m3, from);
   }
 
-  /** All five messages, nobody interfering. Gives what travelled, or `undefined` where the node did not get through. */
+  /**
+   * All five messages, nobody interfering. Gives what travelled, or `undefined` where the node did
+   * not get through.
+   */
   join(node: DraftNode, from: string): { readonly m1: Buffer; readonly m4: Buffer; readonly m5: Buffer } | undefined {
     const m1 = node.m1();
     const m4 = this.ask(m1, from);

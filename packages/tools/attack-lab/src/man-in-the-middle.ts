@@ -1,4 +1,7 @@
-/** The profile over real sockets on loopback: Latchkey's CoAP server and client, and a path between them on which datagrams can be put. */
+/**
+ * The profile over real sockets on loopback: Latchkey's CoAP server and client, and a path between
+ * them on which datagrams can be put.
+ */
 
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { once } from 'node:events';
@@ -50,7 +53,10 @@ async function bindSocket(): Promise<Socket> {
   return socket;
 }
 
-/** Passes a node's datagrams on to the controller, and its answers back, from the address the node knows. */
+/**
+ * Passes a node's datagrams on to the controller, and its answers back, from the address the node
+ * knows.
+ */
 export class MitmRelay {
   readonly #front: Socket;
   readonly #back: Socket;
@@ -92,7 +98,10 @@ export class MitmRelay {
   }
 }
 
-/** One exchange of the node's with whoever listens at `peer`: the payload that `accept` says counts, or how it ended without. */
+/**
+ * One exchange of the node's with whoever listens at `peer`: the payload that `accept` says counts,
+ * or how it ended without.
+ */
 async function exchange<T>(
   client: CoapClient,
   payload: Uint8Array,
@@ -128,7 +137,10 @@ export async function attemptOver(peer: Endpoint, node: ProfileNode, deadlineMs:
   }
 }
 
-/** Sends each request from an address that proves nothing and acknowledges nothing; gives what comes back first. */
+/**
+ * Sends each request from an address that proves nothing and acknowledges nothing; gives what comes
+ * back first.
+ */
 export async function sendUnvalidated(peer: Endpoint, requests: readonly Buffer[]): Promise<(Buffer | undefined)[]> {
   const socket = await bindSocket();
   const answers: (Buffer | undefined)[] = [];

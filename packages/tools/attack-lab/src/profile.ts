@@ -1,6 +1,6 @@
 /**
- * The profile by the real roles of @latchkey/protocol, honestly driven in memory: nodes, controllers, the auth-server. An attack
- * stands between any two of them.
+ * The profile by the real roles of @latchkey/protocol, honestly driven in memory: nodes,
+ * controllers, the auth-server. An attack stands between any two of them.
  */
 
 import { randomBytes } from 'node:crypto';
@@ -100,7 +100,10 @@ export interface ProfileOptions {
   readonly firstTid?: bigint;
 }
 
-/** The system's generator, and what it drew for the random numbers of the controller: an attacker may be given it. */
+/**
+ * The system's generator, and what it drew for the random numbers of the controller: an attacker
+ * may be given it.
+ */
 export function recordingGenerator(): { readonly recorded: Uint8Array[]; readonly randomOctets: (n: number) => Uint8Array } {
   const drawn: Uint8Array[] = [];
   const draw = (n: number): Uint8Array => {
@@ -154,7 +157,10 @@ export class ProfileNetwork {
     return new ProfileNode(idI, ik);
   }
 
-  /** A node that lost its state is put back to an initial key it had before, on the device and in the registry. */
+  /**
+   * A node that lost its state is put back to an initial key it had before, on the device and in
+   * the registry.
+   */
   reset(idI: number, ik: Secret): ProfileNode {
     const node = this.install(idI, ik);
     this.registry.set(idI, { ...this.registry.get(idI)!, reissuedAt: WALL + this.elapsed });
@@ -191,8 +197,8 @@ export class ProfileNetwork {
   }
 
   /**
-   * What the controller answers to M1 or M5, asking the server in between; `undefined`: a refusal. `onLink` may put something else
-   * in place of M3 and M8.
+   * What the controller answers to M1 or M5, asking the server in between; `undefined`: a refusal.
+   * `onLink` may put something else in place of M3 and M8.
    */
   ask(
     octets: Uint8Array,
@@ -217,7 +223,10 @@ export class ProfileNetwork {
     return judged?.kind === 'answer' ? judged.octets : undefined;
   }
 
-  /** A whole exchange with nobody in between. Gives what travelled, or `undefined` where the node did not join. */
+  /**
+   * A whole exchange with nobody in between. Gives what travelled, or `undefined` where the node
+   * did not join.
+   */
   join(
     node: ProfileNode,
     source: Source = sourceAt('node'),
@@ -238,9 +247,12 @@ export class ProfileNetwork {
     return !node.keys.some((key) => key.equals(this.keyOf(node)));
   }
 
-  /** Node and server agree on a key that is not the initial one, once nobody interferes any more. */
+  /**
+   * Node and server agree on a key that is not the initial one, once nobody interferes any more.
+   */
   stillJoins(node: ProfileNode): boolean {
-    // Rule 6: until it has joined, it tries again. Two attempts are what a network without faults may cost it.
+    // Rule 6: until it has joined, it tries again. Two attempts are what a network without faults
+    // may cost it.
     return (this.join(node) ?? this.join(node)) !== undefined && node.state.confirmed.equals(this.keyOf(node));
   }
 }

@@ -1,10 +1,14 @@
-// Every attack of the table does what the table says: it works against the draft, and against the profile only where users are told.
+// Every attack of the table does what the table says: it works against the draft, and against the
+// profile only where users are told.
 
 import { describe, expect, it } from 'vitest';
 import { play } from '../src/attack.js';
 import { ATTACKS } from '../src/attacks.js';
 
-/** What no implementation can help. One more or one less is a change of what is promised (docs/SECURITY.md). */
+/**
+ * What no implementation can help. One more or one less is a change of what is promised
+ * (docs/SECURITY.md).
+ */
 const INHERENT = ['offline guessing of a weak IK', 'installer with IK, listening'];
 
 it('the attacks that work here too are those that users are told of', () => {

@@ -1,4 +1,7 @@
-/** What got worse since a run that was stored, by ratio: rates tell of the machine, ratios of the program. */
+/**
+ * What got worse since a run that was stored, by ratio: rates tell of the machine, ratios of the
+ * program.
+ */
 
 import { readPlainFile } from '@latchkey/runtime/files';
 import { UsageFailure } from '@latchkey/runtime/failure';

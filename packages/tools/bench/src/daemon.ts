@@ -1,4 +1,7 @@
-/** A process under measurement: one of Latchkey's daemons, or one that stands in for it. Its log is read until it listens, then let go. */
+/**
+ * A process under measurement: one of Latchkey's daemons, or one that stands in for it. Its log is
+ * read until it listens, then let go.
+ */
 
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,5 +1,6 @@
 /**
- * The tables of docs/PERFORMANCE.md, between marks that say whose they are; the words around them are people's.
+ * The tables of docs/PERFORMANCE.md, between marks that say whose they are; the words around them
+ * are people's.
  *
  *   <!-- bench NAME -->
  *   ...
@@ -15,7 +16,10 @@ import { describeRun, type Report, spread, type SuiteReport, verdict } from './r
 
 const PLOT = 'performance/latency.svg';
 
-/** Writes the tables of the suites that were run into PERFORMANCE.md in `folder`, and the plot beside it. */
+/**
+ * Writes the tables of the suites that were run into PERFORMANCE.md in `folder`, and the plot
+ * beside it.
+ */
 export async function writeDocument(folder: string, report: Report): Promise<void> {
   const path = join(folder, 'PERFORMANCE.md');
   const before = await readFile(path, 'utf8').catch(() => {

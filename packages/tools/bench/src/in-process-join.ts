@@ -1,4 +1,7 @@
-/** The three roles in this process: a join by the protocol's functions alone, with no socket, no store and no log. */
+/**
+ * The three roles in this process: a join by the protocol's functions alone, with no socket, no
+ * store and no log.
+ */
 
 import { randomBytes } from 'node:crypto';
 import {

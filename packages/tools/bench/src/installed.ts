@@ -1,4 +1,7 @@
-/** What is measured as it gets installed: commands as `pnpm release` bundles them, and what stands in for them bundled the same way. Once for a run. */
+/**
+ * What is measured as it gets installed: commands as `pnpm release` bundles them, and what stands
+ * in for them bundled the same way. Once for a run.
+ */
 
 import { rmSync } from 'node:fs';
 import { mkdtemp, symlink } from 'node:fs/promises';

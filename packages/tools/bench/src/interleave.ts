@@ -1,4 +1,7 @@
-/** What is to be compared is measured in turn, round by round, so that a load that comes and goes meets all of it alike. */
+/**
+ * What is to be compared is measured in turn, round by round, so that a load that comes and goes
+ * meets all of it alike.
+ */
 
 /** One measurement: quantities by name. */
 export type Measurement<Q extends string> = Readonly<Record<Q, number>>;

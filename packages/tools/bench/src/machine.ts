@@ -44,7 +44,10 @@ export interface Resources {
   /** User and system time so far, ms. */
   readonly cpuMs: number;
   readonly anonymousMiB: number;
-  /** Pages of files that are mapped: programs, and a store. The system takes them back when it wants to. */
+  /**
+   * Pages of files that are mapped: programs, and a store. The system takes them back when it wants
+   * to.
+   */
   readonly mappedMiB: number;
   readonly residentMiB: number;
   /** The most it ever had. */
@@ -75,7 +78,10 @@ export function resourcesOf(pid: number): Resources | undefined {
   }
 }
 
-/** Of the threads that are there, in ns where the kernel counts them: ticks are too coarse for a short run. 0: it does not. */
+/**
+ * Of the threads that are there, in ns where the kernel counts them: ticks are too coarse for a
+ * short run. 0: it does not.
+ */
 function threadsCpuMs(pid: number): number {
   let nanoseconds = 0;
   for (const thread of readdirSync(`/proc/${pid}/task`)) {

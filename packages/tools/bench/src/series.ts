@@ -15,7 +15,10 @@ export interface Series {
   readonly points: readonly Point[];
 }
 
-/** Load beyond which more in flight brings less than a tenth more: the first point whose successors all stay within that. */
+/**
+ * Load beyond which more in flight brings less than a tenth more: the first point whose successors
+ * all stay within that.
+ */
 export function knee(points: readonly Point[]): Point | undefined {
   const MIN_GAIN = 1.1;
   return points.find(({ perSecond }, i) => points.slice(i + 1).every((later) => later.perSecond < perSecond * MIN_GAIN));

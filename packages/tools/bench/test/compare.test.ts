@@ -1,4 +1,5 @@
-// Proves that a run is judged against a stored one by its ratios, that unsteady figures fail nobody, and that what is drawn and written holds together.
+// Proves that a run is judged against a stored one by its ratios, that unsteady figures fail
+// nobody, and that what is drawn and written holds together.
 
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

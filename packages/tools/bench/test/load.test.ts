@@ -1,4 +1,5 @@
-// Proves that the load generator speaks what the daemons speak, that its timers fire, and that the joins suite measures what it says at sizes too small to tell anything of speed.
+// Proves that the load generator speaks what the daemons speak, that its timers fire, and that the
+// joins suite measures what it says at sizes too small to tell anything of speed.
 
 import { spawn } from 'node:child_process';
 import { createCipheriv, randomBytes } from 'node:crypto';

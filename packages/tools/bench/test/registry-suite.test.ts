@@ -1,4 +1,5 @@
-// Proves that the registry suite measures what it says, on registries too small to tell anything of speed.
+// Proves that the registry suite measures what it says, on registries too small to tell anything of
+// speed.
 
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

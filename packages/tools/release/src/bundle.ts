@@ -20,15 +20,18 @@ export interface Bundle {
 }
 
 /**
- * Instead of what npm packages bring along for other platforms: `readable-stream` is a copy of Node.js's own streams, and pino starts a worker
- * only for transports, which nothing here has.
+ * Instead of what npm packages bring along for other platforms: `readable-stream` is a copy of
+ * Node.js's own streams, and pino starts a worker only for transports, which nothing here has.
  */
 const ALIASES: Readonly<Record<string, string>> = {
   'readable-stream': 'node:stream',
   'thread-stream': fileURLToPath(new URL('thread-stream-stub.js', import.meta.url)),
 };
 
-/** CommonJS: it starts sooner than ES modules, and `#!` lines need no package.json to say what they are. */
+/**
+ * CommonJS: it starts sooner than ES modules, and `#!` lines need no package.json to say what they
+ * are.
+ */
 export async function bundle(product: BundleInput): Promise<Bundle> {
   const build = await rolldown({
     input: Object.fromEntries(

@@ -1,4 +1,7 @@
-/** Completions for bash, zsh and fish: the names of commands and options, the choices of an option, else a file. */
+/**
+ * Completions for bash, zsh and fish: the names of commands and options, the choices of an option,
+ * else a file.
+ */
 
 import { flatten, type OptionNode, type CommandNode } from './command-tree.js';
 

@@ -1,4 +1,7 @@
-/** A Debian package, by dpkg-deb. Nothing is started by it: a unit wants its credential or its registry first. */
+/**
+ * A Debian package, by dpkg-deb. Nothing is started by it: a unit wants its credential or its
+ * registry first.
+ */
 
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

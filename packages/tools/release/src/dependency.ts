@@ -1,4 +1,7 @@
-/** Packages of others that end up in an artefact: where they lie, what they are called, under which licence. */
+/**
+ * Packages of others that end up in an artefact: where they lie, what they are called, under which
+ * licence.
+ */
 
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -34,7 +37,9 @@ export function dependencyIn(folder: string): Dependency {
   return { name, version, folder, license };
 }
 
-/** The patch it is installed with, from the project's root; `undefined`: it is as it was published. */
+/**
+ * The patch it is installed with, from the project's root; `undefined`: it is as it was published.
+ */
 export function patchOf({ name, version }: Pick<Dependency, 'name' | 'version'>): string | undefined {
   const path = join('patches', `${name.replace('/', '__')}@${version}.patch`);
   return existsSync(join(ROOT, path)) ? path : undefined;
@@ -46,7 +51,10 @@ export function dependencyOf(file: string): Dependency | undefined {
   return inside === undefined ? undefined : dependencyIn(inside);
 }
 
-/** The package `name` as seen from `folder`, a real path; `undefined` where it is not installed, as one for another processor. */
+/**
+ * The package `name` as seen from `folder`, a real path; `undefined` where it is not installed, as
+ * one for another processor.
+ */
 export async function resolveFrom(folder: string, name: string): Promise<Dependency | undefined> {
   for (let at = folder; ; at = dirname(at)) {
     const candidate = join(at, 'node_modules', name);
@@ -72,7 +80,10 @@ export async function integrityOf({ name, version }: Pick<Dependency, 'name' | '
 
 let lock: Promise<z.output<typeof lockSchema>> | undefined;
 
-/** A package for another processor, which is not installed here: fetched by npm once, and compared with the lockfile. */
+/**
+ * A package for another processor, which is not installed here: fetched by npm once, and compared
+ * with the lockfile.
+ */
 export function fetchPinned(name: string, version: string): Promise<Dependency> {
   const id = `${name}@${version}`;
   const pending = fetched.get(id) ?? fetchPackage(name, version);

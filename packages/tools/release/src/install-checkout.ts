@@ -1,4 +1,7 @@
-/** The commands as they get installed, made of this checkout: what tests and measurements run. Only their compiled parts stay where they are. */
+/**
+ * The commands as they get installed, made of this checkout: what tests and measurements run. Only
+ * their compiled parts stay where they are.
+ */
 
 import { join } from 'node:path';
 import { bundle } from './bundle.js';

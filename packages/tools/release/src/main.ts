@@ -123,7 +123,9 @@ async function writeSums(out: string): Promise<void> {
   process.stdout.write(lines.join(''));
 }
 
-/** When the commit was made, in seconds: https://reproducible-builds.org/specs/source-date-epoch/ */
+/**
+ * When the commit was made, in seconds: https://reproducible-builds.org/specs/source-date-epoch/
+ */
 async function sourceEpoch(): Promise<number> {
   const given = process.env['SOURCE_DATE_EPOCH'];
   if (given !== undefined && /^\d+$/.test(given)) return Number(given);

@@ -1,6 +1,7 @@
 /**
- * What is built for a processor, in .debs and tarballs: only the files that a daemon loads, laid out as node_modules. (npm packages name these packages
- * as their dependencies, and npm finds what fits.) A file that is gone in a new version of one of them fails the build.
+ * What is built for a processor, in .debs and tarballs: only the files that a daemon loads, laid
+ * out as node_modules. (npm packages name these packages as their dependencies, and npm finds what
+ * fits.) A file that is gone in a new version of one of them fails the build.
  */
 
 import { readdirSync } from 'node:fs';
@@ -34,7 +35,8 @@ const onlyFiles =
     files;
 
 const RECIPES: Readonly<Record<string, Recipe>> = {
-  // Its file is loaded by name (runtime, `file-lock`). It has none for musl: the lock is another one there.
+  // Its file is loaded by name (runtime, `file-lock`). It has none for musl: the lock is another
+  // one there.
   'fs-native-extensions': { files: ({ archs }) => archs.map((arch) => `prebuilds/linux-${arch}/fs-native-extensions.node`) },
   koffi: {
     files: onlyFiles('index.cjs', 'src/koffi/index.cjs', 'src/koffi/src/static.cjs'),

@@ -4,7 +4,10 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Tree } from './tree.js';
 
-/** The tarball that `npm pack` would make: the bundle, and what is built for a processor as exact dependencies. */
+/**
+ * The tarball that `npm pack` would make: the bundle, and what is built for a processor as exact
+ * dependencies.
+ */
 export function npmTree(product: Product, version: string, bundle: Tree, natives: readonly Dependency[], words: string): Tree {
   const tree: Tree = new Map(bundle);
   tree.set('package.json', { octets: manifest(product, version, natives) });
@@ -14,7 +17,10 @@ export function npmTree(product: Product, version: string, bundle: Tree, natives
   return tree;
 }
 
-/** The package.json of what is installed, also where it is not npm that does it: the command reads its version there. */
+/**
+ * The package.json of what is installed, also where it is not npm that does it: the command reads
+ * its version there.
+ */
 export function manifest({ command, program }: Product, version: string, natives: readonly Dependency[]): string {
   const json = {
     name: command,

@@ -15,7 +15,10 @@ export interface Product {
   readonly program: Command;
   /** Paragraphs for a package manager. */
   readonly about: readonly string[];
-  /** What is bundled, by the name of its file in `dist`: modules of its package. `main` is the command. */
+  /**
+   * What is bundled, by the name of its file in `dist`: modules of its package. `main` is the
+   * command.
+   */
   readonly entries: Readonly<Record<string, string>>;
   /** Parts of packages that are bundled instead of all of it. */
   readonly parts: Readonly<Record<string, string>>;

@@ -10,7 +10,10 @@ export interface ToolOptions {
   readonly env?: NodeJS.ProcessEnv;
 }
 
-/** Runs a program of the system to its end, and returns its standard output. Fails in words where it is missing, or fails itself. */
+/**
+ * Runs a program of the system to its end, and returns its standard output. Fails in words where it
+ * is missing, or fails itself.
+ */
 export async function runTool(program: string, args: readonly string[], options: ToolOptions): Promise<string> {
   const { purpose, advice = `Install ${program}, then try again.`, cwd, env } = options;
   const child = spawn(program, args, {

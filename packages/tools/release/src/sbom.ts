@@ -1,4 +1,7 @@
-/** What is in an artefact, in CycloneDX: the same document from every build, so without serial number and time. */
+/**
+ * What is in an artefact, in CycloneDX: the same document from every build, so without serial
+ * number and time.
+ */
 
 import { Enums, Models, Serialize, Spec } from '@cyclonedx/cyclonedx-library';
 import { type Dependency, integrityOf, patchOf } from './dependency.js';

@@ -1,4 +1,7 @@
-/** What is changed in packages of others as they are bundled, so that a device starts sooner. Where one is written otherwise, the build fails. */
+/**
+ * What is changed in packages of others as they are bundled, so that a device starts sooner. Where
+ * one is written otherwise, the build fails.
+ */
 
 import { Failure } from '@latchkey/runtime/failure';
 

@@ -1,4 +1,7 @@
-/** For a Linux without npm and dpkg: the same files with a script that puts them in place, and an init script for OpenWrt. */
+/**
+ * For a Linux without npm and dpkg: the same files with a script that puts them in place, and an
+ * init script for OpenWrt.
+ */
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,7 @@
-/** The files of an artefact, by path: written to a folder, then packed so that every build gives the same octets. */
+/**
+ * The files of an artefact, by path: written to a folder, then packed so that every build gives the
+ * same octets.
+ */
 
 import { chmod, mkdir, readFile, symlink, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';

@@ -1,4 +1,5 @@
-// Proves that manual and completions have every command and option that --help has, and that the programs they are for can read them.
+// Proves that manual and completions have every command and option that --help has, and that the
+// programs they are for can read them.
 
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';

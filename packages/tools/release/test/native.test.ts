@@ -1,4 +1,5 @@
-// Proves that of what is compiled enough gets into a package: that a daemon which has nothing else can load each of it.
+// Proves that of what is compiled enough gets into a package: that a daemon which has nothing else
+// can load each of it.
 
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';

@@ -1,4 +1,5 @@
-// Proves what an installed node-agent loads on its way to M1, that it starts the second time from what V8 kept, and with nothing in another's hands.
+// Proves what an installed node-agent loads on its way to M1, that it starts the second time from
+// what V8 kept, and with nothing in another's hands.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createSocket, type Socket } from 'node:dgram';

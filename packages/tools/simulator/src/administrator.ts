@@ -1,6 +1,8 @@
 /**
- * What an administrator changes in the registry: each change in one transaction, with the time of the servers in it. Mirrors `administration.ts`,
- * `enrolment.ts`, `recent-initial-keys.ts` and `backup.ts` of packages/operations and packages/registry. A node has one initial key here, whatever is done to it.
+ * What an administrator changes in the registry: each change in one transaction, with the time of
+ * the servers in it. Mirrors `administration.ts`, `enrolment.ts`, `recent-initial-keys.ts` and
+ * `backup.ts` of packages/operations and packages/registry. A node has one initial key here,
+ * whatever is done to it.
  */
 
 import { MAX_SERVER_CLOCK_SKEW_MS, INITIAL_KEY_RETENTION_MS, type Clocks, addRange } from '@latchkey/protocol';

@@ -1,7 +1,8 @@
 /**
- * An attacker on the network. It sees every datagram, sends what it likes from whatever address it likes, and lacks only keys: it has those of
- * its own nodes (and so of every node that shares their IK) and the SK_cs of its own controller. What it can open it opens, and
- * tells the oracle each key it finds.
+ * An attacker on the network. It sees every datagram, sends what it likes from whatever address it
+ * likes, and lacks only keys: it has those of its own nodes (and so of every node that shares their
+ * IK) and the SK_cs of its own controller. What it can open it opens, and tells the oracle each key
+ * it finds.
  */
 
 import {
@@ -293,7 +294,10 @@ export class Attacker {
     }
   }
 
-  /** Asks for the keys of nodes that are not its controller's, and tries to commit what it saw others prove. */
+  /**
+   * Asks for the keys of nodes that are not its controller's, and tries to commit what it saw
+   * others prove.
+   */
   #askAsController(random: SeededRandom): void {
     const skCs = this.#skCs;
     const [to] = this.#plan.servers;

@@ -1,4 +1,7 @@
-/** The way from a controller to whoever answers M2 and M7. Mirrors `auth-server-client.ts` of packages/controller, but for its pools of sockets: no rule depends on them. */
+/**
+ * The way from a controller to whoever answers M2 and M7. Mirrors `auth-server-client.ts` of
+ * packages/controller, but for its pools of sockets: no rule depends on them.
+ */
 
 import type { LinkDecision } from '@latchkey/protocol';
 import type { SeededRandom } from '@latchkey/test-support/seeded-random';

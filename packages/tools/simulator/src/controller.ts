@@ -1,7 +1,8 @@
 /**
- * The controller's shell: mirrors `Controller` of packages/controller (one question under way for each request, copies wait for it) and what
- * `CoapServer` of packages/coap does around it (Echo, copies of a request in work dropped). TIDs are stored ahead of their use. Its own
- * store of PSKs is left out: no rule depends on it (docs/decisions/0004).
+ * The controller's shell: mirrors `Controller` of packages/controller (one question under way for
+ * each request, copies wait for it) and what `CoapServer` of packages/coap does around it (Echo,
+ * copies of a request in work dropped). TIDs are stored ahead of their use. Its own store of PSKs
+ * is left out: no rule depends on it (docs/decisions/0004).
  */
 
 import {
@@ -57,7 +58,9 @@ export interface ControllerPlan {
   readonly networkOf: (host: string) => string;
 }
 
-/** How a request is answered. `challenge`: 4.01 with an Echo option for the source to bring back. */
+/**
+ * How a request is answered. `challenge`: 4.01 with an Echo option for the source to bring back.
+ */
 export type PostResponse =
   | { readonly code: CoapCode; readonly payload?: Uint8Array; readonly maxAge?: number | undefined }
   | 'challenge';
@@ -156,7 +159,10 @@ export class SimulatedController {
     return new TidAllocator(file, wall);
   }
 
-  /** The state folder is lost, and with it the process. What makes up for it is a clock that is ahead of every TID taken. */
+  /**
+   * The state folder is lost, and with it the process. What makes up for it is a clock that is
+   * ahead of every TID taken.
+   */
   loseFolder(downMs: number): boolean {
     if (!this.process.up || BigInt(this.now.wallMs) * 1000n <= this.#lastTid) return false;
     this.process.crash('killed', downMs);
@@ -195,7 +201,9 @@ export class SimulatedController {
     return { address: host, prefix: this.plan.networkOf(host), nid, addressValidated: this.#verifyEcho(echo, from) };
   }
 
-  /** Echo (echo.ts): a time and a tag over time and address, of which an attacker can make neither. */
+  /**
+   * Echo (echo.ts): a time and a tag over time and address, of which an attacker can make neither.
+   */
   #issueEcho(from: Address): string {
     return `${this.#echoKey} ${this.process.monotonicMs} ${from}`;
   }

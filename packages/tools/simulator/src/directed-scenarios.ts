@@ -1,6 +1,7 @@
 /**
- * Troubles that have to come together to get anywhere near the edge of a rule. Drawn apart they would meet once in thousands of worlds, so
- * some worlds are made of them; all the rest of such a world is left to chance as elsewhere.
+ * Troubles that have to come together to get anywhere near the edge of a rule. Drawn apart they
+ * would meet once in thousands of worlds, so some worlds are made of them; all the rest of such a
+ * world is left to chance as elsewhere.
  */
 
 import type { SeededRandom } from '@latchkey/test-support/seeded-random';
@@ -29,8 +30,8 @@ function renewing(node: NodeScenario, lifetime: number): NodeScenario {
 }
 
 /**
- * A node in haste: its machine fails soon after each M5, and it tries again at once, while M7s are on their way for as long as a server
- * takes them. Its candidates are all open at once.
+ * A node in haste: its machine fails soon after each M5, and it tries again at once, while M7s are
+ * on their way for as long as a server takes them. Its candidates are all open at once.
  */
 const rapidRetries: DirectedScenario = (scenario, random) => ({
   ...scenario,
@@ -67,8 +68,9 @@ const rapidRetries: DirectedScenario = (scenario, random) => ({
 });
 
 /**
- * The same with more time between, so that the fifth attempt comes when the first's transaction is over but its M7 still counts; and a
- * machine that now and then sleeps between M1 and M4, for longer than a candidate has to be old.
+ * The same with more time between, so that the fifth attempt comes when the first's transaction is
+ * over but its M7 still counts; and a machine that now and then sleeps between M1 and M4, for
+ * longer than a candidate has to be old.
  */
 const rapidRetriesWithSuspend: DirectedScenario = (scenario, random) => {
   const { networkConditions, crashModels, ...rest } = rapidRetries(scenario, random);
@@ -121,7 +123,10 @@ function delayedCommitsUntil(scenario: Scenario, until: number): Scenario {
   };
 }
 
-/** M7s are kept from the server for minutes, its clock is set back, and who has kept them sends them again. */
+/**
+ * M7s are kept from the server for minutes, its clock is set back, and who has kept them sends them
+ * again.
+ */
 const delayedCommits: DirectedScenario = (scenario, random) => {
   const at = random.between(320_000, 430_000);
   const back: Incident = { at, what: 'clock', host: 's', error: random.pick([-220_000, -250_000, -300_000, -350_000]) };
@@ -139,7 +144,10 @@ const delayedCommitsLong: DirectedScenario = (scenario, random) => {
   };
 };
 
-/** No M6 arrives for a while, and who has kept them sends them when the next attempt waits for its own. */
+/**
+ * No M6 arrives for a while, and who has kept them sends them when the next attempt waits for its
+ * own.
+ */
 const delayedConfirmations: DirectedScenario = (scenario, random) => ({
   ...scenario,
   networkConditions: {
@@ -162,7 +170,10 @@ const hangingDisk: DirectedScenario = (scenario, random) => ({
   storeConditions: { stallProbability: random.pick([0.3, 0.8]), stallMs: [340_000, 420_000, 500_000], failureProbability: 0 },
 });
 
-/** Nodes are assigned to controllers they were not ordered for, and their datagrams find the way there. */
+/**
+ * Nodes are assigned to controllers they were not ordered for, and their datagrams find the way
+ * there.
+ */
 const misassigned: DirectedScenario = (scenario, random) => {
   const { controllers, nodes, incidents, faultPhaseMs } = scenario;
   const reassigned = nodes
@@ -176,7 +187,10 @@ const misassigned: DirectedScenario = (scenario, random) => {
   };
 };
 
-/** Controllers whose machines have no clock of their own: each boot begins at one and the same time, until the network sets it. */
+/**
+ * Controllers whose machines have no clock of their own: each boot begins at one and the same time,
+ * until the network sets it.
+ */
 const noRtc: DirectedScenario = (scenario, random) => ({
   ...scenario,
   bootsAtEpoch: scenario.combined ? [] : scenario.controllers,
@@ -191,7 +205,10 @@ const noRtc: DirectedScenario = (scenario, random) => ({
   },
 });
 
-/** As `delayedCommits`, but the controllers' clocks are set back with the server's, early enough for its five minutes to pass. */
+/**
+ * As `delayedCommits`, but the controllers' clocks are set back with the server's, early enough for
+ * its five minutes to pass.
+ */
 const setBackTogether: DirectedScenario = (scenario, random) => {
   const at = random.between(60_000, 120_000);
   return {
@@ -200,7 +217,10 @@ const setBackTogether: DirectedScenario = (scenario, random) => {
   };
 };
 
-/** As `delayedCommits`, but the server's clock is set so far back that M7s count again when its five minutes have passed. */
+/**
+ * As `delayedCommits`, but the server's clock is set so far back that M7s count again when its five
+ * minutes have passed.
+ */
 const setFarBack: DirectedScenario = (scenario, random) => {
   const at = random.between(330_000, 370_000);
   return {
@@ -214,7 +234,10 @@ function poweredOff(at: number, downMs: number, { replicas }: Scenario): Inciden
   return Array.from({ length: replicas }, (_, server): Incident => ({ at, what: 'off', server, downMs }));
 }
 
-/** As `delayedCommits`, but the server is down when its clock is set back, and what it last wrote is older still. */
+/**
+ * As `delayedCommits`, but the server is down when its clock is set back, and what it last wrote is
+ * older still.
+ */
 const setBackWhileDown: DirectedScenario = (scenario, random) => {
   const at = random.between(330_000, 390_000);
   return {
@@ -223,7 +246,10 @@ const setBackWhileDown: DirectedScenario = (scenario, random) => {
   };
 };
 
-/** The lights go out where the servers are, soon after M7s were kept from them, and clocks go on from where they stood. */
+/**
+ * The lights go out where the servers are, soon after M7s were kept from them, and clocks go on
+ * from where they stood.
+ */
 const clockStopped: DirectedScenario = (scenario, random) => {
   const at = random.between(25_000, 60_000);
   const downMs = random.between(280_000, 310_000);
@@ -287,8 +313,9 @@ const powerCuts: DirectedScenario = (scenario, random) => {
 };
 
 /**
- * What an administrator does at `at`, and who has recorded M7s sends them again from then on, for as long as a server takes them: those of
- * nodes that have joined, or such as were kept back until then. Controllers' clocks may be ahead by as much as a server allows.
+ * What an administrator does at `at`, and who has recorded M7s sends them again from then on, for
+ * as long as a server takes them: those of nodes that have joined, or such as were kept back until
+ * then. Controllers' clocks may be ahead by as much as a server allows.
  */
 function administered(scenario: Scenario, random: SeededRandom, at: number, acts: readonly Incident[]): Scenario {
   const ahead = scenario.controllers.map((idC): Incident => ({
@@ -316,7 +343,9 @@ function administered(scenario: Scenario, random: SeededRandom, at: number, acts
   };
 }
 
-/** Nodes are put back to their initial keys within the time in which M7s from before still count. */
+/**
+ * Nodes are put back to their initial keys within the time in which M7s from before still count.
+ */
 const resetSoon: DirectedScenario = (scenario, random) => {
   const at = random.between(25_000, 70_000);
   const resets = scenario.nodes.map(({ idI }) => ({ ...drawReset(random, idI, at), gapMs: random.pick([0, 1_000, 5_000]) }));

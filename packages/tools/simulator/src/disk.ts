@@ -1,7 +1,8 @@
 /**
- * A disk as it is to programs: what is written is there at once, and after a loss of power only what was synced is sure to be. Names
- * and contents are synced apart, as on a real file system: a renamed file may come back under its old name, a file that was never
- * synced may come back empty or cut short.
+ * A disk as it is to programs: what is written is there at once, and after a loss of power only
+ * what was synced is sure to be. Names and contents are synced apart, as on a real file system: a
+ * renamed file may come back under its old name, a file that was never synced may come back empty
+ * or cut short.
  */
 
 import type { SeededRandom } from '@latchkey/test-support/seeded-random';

@@ -1,4 +1,7 @@
-/** Simulated time: ms since the world began, whole numbers, and what is to happen when. Nothing waits. */
+/**
+ * Simulated time: ms since the world began, whole numbers, and what is to happen when. Nothing
+ * waits.
+ */
 
 interface ScheduledEvent {
   readonly at: number;

@@ -1,6 +1,7 @@
 /**
- * A CoAP client towards one peer, as the roles see it. Mirrors `CoapClient` of packages/coap: a connected socket (what comes from
- * elsewhere is dropped), retransmission (RFC 7252 section 4.2), a deadline, and answers that do not count, which do not end the exchange.
+ * A CoAP client towards one peer, as the roles see it. Mirrors `CoapClient` of packages/coap: a
+ * connected socket (what comes from elsewhere is dropped), retransmission (RFC 7252 section 4.2), a
+ * deadline, and answers that do not count, which do not end the exchange.
  */
 
 import type { CoapCode } from '@latchkey/protocol';

@@ -1,6 +1,7 @@
 /**
- * What goes wrong in a world. Whether a given fault strikes is a matter of the seed and of that fault's own name alone (`n1#12 M5 lost`), so that a
- * run can be repeated with a few of its faults and none of the others: that is how a failure is made short.
+ * What goes wrong in a world. Whether a given fault strikes is a matter of the seed and of that
+ * fault's own name alone (`n1#12 M5 lost`), so that a run can be repeated with a few of its faults
+ * and none of the others: that is how a failure is made short.
  */
 
 import { SeededRandom, mix } from '@latchkey/test-support/seeded-random';
@@ -32,7 +33,10 @@ export class FaultPlan {
     return new SeededRandom(this.#seed, of);
   }
 
-  /** Whether something of `probability` strikes at the `count`th turn of a stream: cheap where it nearly never does. */
+  /**
+   * Whether something of `probability` strikes at the `count`th turn of a stream: cheap where it
+   * nearly never does.
+   */
   roll(stream: number, count: number, probability: number): boolean {
     return !this.#over && probability > 0 && mix(mix(this.#seed >>> 0, stream), count) / 2 ** 32 < probability;
   }

@@ -7,7 +7,10 @@ export function keyText(secret: Secret): string {
   return secret.toHex();
 }
 
-/** A key as the bare cipher takes it: for mutants that seal and open otherwise than the profile says. */
+/**
+ * A key as the bare cipher takes it: for mutants that seal and open otherwise than the profile
+ * says.
+ */
 export function keyOctets(secret: Secret): Uint8Array {
   return secret.expose();
 }

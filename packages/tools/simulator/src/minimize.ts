@@ -1,4 +1,7 @@
-/** Makes a failure short: looks for few faults that are enough for it (ddmin, Zeller and Hildebrandt 2002), and runs those alone. */
+/**
+ * Makes a failure short: looks for few faults that are enough for it (ddmin, Zeller and Hildebrandt
+ * 2002), and runs those alone.
+ */
 
 import { type WorldResult, run, type RunOptions } from './world.js';
 

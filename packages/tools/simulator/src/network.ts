@@ -1,6 +1,7 @@
 /**
- * The network between nodes, controllers and auth-servers: datagrams that are lost, doubled, delayed, reordered, corrupted, and answered by
- * somebody else than was asked. What CoAP adds is here as far as the roles can see it: tokens, codes, Max-Age, Echo.
+ * The network between nodes, controllers and auth-servers: datagrams that are lost, doubled,
+ * delayed, reordered, corrupted, and answered by somebody else than was asked. What CoAP adds is
+ * here as far as the roles can see it: tokens, codes, Max-Age, Echo.
  */
 
 import { type CoapCode, TYPE } from '@latchkey/protocol';

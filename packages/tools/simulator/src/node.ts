@@ -1,6 +1,7 @@
 /**
- * The node's shell: mirrors `NodeAgent` (when to try) and `JoinAttempt` (M1 to M6, in the order that no crash turns into a lockout) of
- * packages/node-agent, with `replaceFile` of packages/runtime under it. What a message means the initiator decides.
+ * The node's shell: mirrors `NodeAgent` (when to try) and `JoinAttempt` (M1 to M6, in the order
+ * that no crash turns into a lockout) of packages/node-agent, with `replaceFile` of
+ * packages/runtime under it. What a message means the initiator decides.
  */
 
 import {

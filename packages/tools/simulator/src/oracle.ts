@@ -1,9 +1,10 @@
 /**
- * Holds the invariants of docs/PROTOCOL.md. The oracle knows what nobody in the world does: every key, who sent what in which
- * transaction, and what each disk would come back with. The shells tell it what they send, accept and store; it throws a Violation as soon
- * as an invariant does not hold.
+ * Holds the invariants of docs/PROTOCOL.md. The oracle knows what nobody in the world does: every
+ * key, who sent what in which transaction, and what each disk would come back with. The shells tell
+ * it what they send, accept and store; it throws a Violation as soon as an invariant does not hold.
  *
- * Nodes whose key the attacker holds ("fallen") are outside the invariants' premise and are not checked; that their fall stays theirs is.
+ * Nodes whose key the attacker holds ("fallen") are outside the invariants' premise and are not
+ * checked; that their fall stays theirs is.
  */
 
 import { COMMIT_TIMEOUT_MS, type Secret } from '@latchkey/protocol';
@@ -46,7 +47,10 @@ const NODE_KEY_LENGTH = 16;
 export class Oracle {
   readonly #simulation: Simulation;
   readonly #compromised = new Set<number>();
-  /** Nodes that are put back to their initial key: done on the device or in the registry, and not yet on both. */
+  /**
+   * Nodes that are put back to their initial key: done on the device or in the registry, and not
+   * yet on both.
+   */
   readonly #resetting = new Set<number>();
   readonly #nodes = new Map<number, TrackedNode>();
   readonly #rows = new Map<number, RegistryRow>();
@@ -89,7 +93,9 @@ export class Oracle {
     this.#compromised.add(idI);
   }
 
-  /** An administrator puts the node back to its initial key: until that is done the two may differ. */
+  /**
+   * An administrator puts the node back to its initial key: until that is done the two may differ.
+   */
   resetBegins(idI: number): void {
     this.#resetting.add(idI);
   }
@@ -158,7 +164,10 @@ export class Oracle {
     this.checkLockout(row.idI);
   }
 
-  /** A commit is judged before it is written: one that was under way when the administrator reassigned the node still counts. */
+  /**
+   * A commit is judged before it is written: one that was under way when the administrator
+   * reassigned the node still counts.
+   */
   #wasAssigned(idI: number, idC: number): boolean {
     const since = this.#simulation.now - COMMIT_TIMEOUT_MS - 1_000;
     return (this.#reassigned.get(idI) ?? []).some(({ from, at }) => from === idC && at >= since);
@@ -180,7 +189,10 @@ export class Oracle {
       throw new Violation(1, `node n${idI} works with keys none of which is K_i at the server`);
   }
 
-  /** Invariant 2: the node is about to take `key` for confirmed. `lifetime`: what M6 said, if it was M6. */
+  /**
+   * Invariant 2: the node is about to take `key` for confirmed. `lifetime`: what M6 said, if it was
+   * M6.
+   */
   checkConfirmed(idI: number, key: Secret, lifetime: number | undefined): void {
     if (this.#compromised.has(idI)) return;
     const commit = this.#commits.get(`${idI} ${keyText(key)}`);
@@ -250,8 +262,9 @@ export class Oracle {
   }
 
   /**
-   * Invariant 3. CCM is deterministic: one (key, nonce) pair seals one text if and only if it gives one ciphertext and tag. Nonces under
-   * node keys are held to more: a controller uses none of them twice, whatever the key, and a node none of its own.
+   * Invariant 3. CCM is deterministic: one (key, nonce) pair seals one text if and only if it gives
+   * one ciphertext and tag. Nonces under node keys are held to more: a controller uses none of them
+   * twice, whatever the key, and a node none of its own.
    */
   #sealedOnce(kind: Kind, octets: Uint8Array, context: MessageContext, text: string): void {
     const use = nonceOf(kind, octets, context);
@@ -277,7 +290,10 @@ export class Oracle {
   }
 }
 
-/** Under whose key, and which nonce: M4, M5 and M6 have theirs from ID_c and TID, which `context` begins with. */
+/**
+ * Under whose key, and which nonce: M4, M5 and M6 have theirs from ID_c and TID, which `context`
+ * begins with.
+ */
 function nonceOf(kind: Kind, octets: Uint8Array, context: MessageContext): string | undefined {
   switch (kind) {
     case 'M2':

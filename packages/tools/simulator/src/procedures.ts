@@ -1,6 +1,6 @@
 /**
- * What people do in several steps: each begins when the one before is done, and so many ms have passed. Once faults have ended they hurry, so
- * that nothing is left half done.
+ * What people do in several steps: each begins when the one before is done, and so many ms have
+ * passed. Once faults have ended they hurry, so that nothing is left half done.
  */
 
 import type { EventQueue } from './event-queue.js';

@@ -1,12 +1,16 @@
 /**
- * A program that runs on some machine, and may be killed between any two of its actions. All that a shell does after waiting for something
- * is a step of its process; a process that was killed takes no more steps, and the next run starts from the disk.
+ * A program that runs on some machine, and may be killed between any two of its actions. All that a
+ * shell does after waiting for something is a step of its process; a process that was killed takes
+ * no more steps, and the next run starts from the disk.
  */
 
 import { hashText } from '@latchkey/test-support/seeded-random';
 import type { Simulation } from './simulation.js';
 
-/** `killed`: the system goes on, and with it what was written. `power lost`: what was not synced may be gone. */
+/**
+ * `killed`: the system goes on, and with it what was written. `power lost`: what was not synced may
+ * be gone.
+ */
 export type CrashKind = 'killed' | 'power lost';
 
 export interface CrashModel {
@@ -35,7 +39,9 @@ export class Process {
   #suspendedUntil = 0;
   /** Which start is awaited: a later one takes its place. */
   #awaited = 0;
-  /** How long the machine has slept since the world began, in ms; a sleep under way counts whole. */
+  /**
+   * How long the machine has slept since the world began, in ms; a sleep under way counts whole.
+   */
   #suspendedMs = 0;
   #suspendedMsAtStart = 0;
 

@@ -9,7 +9,9 @@ export function invariantName(violation: NonNullable<WorldResult['violation']>):
   return typeof invariant === 'number' ? `invariant ${invariant}` : invariant;
 }
 
-/** Lines about a failure: what broke, which faults are enough, what happened, how to see it again. */
+/**
+ * Lines about a failure: what broke, which faults are enough, what happened, how to see it again.
+ */
 export function failureLines(failed: WorldResult, minimized: WorldResult, command: string): string[] {
   const { seed, violation, faults } = minimized;
   if (violation === undefined) return [];

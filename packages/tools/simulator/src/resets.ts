@@ -1,4 +1,7 @@
-/** How nodes are put back to their initial keys, on the device and in the registry, and the registry as it was in a backup. */
+/**
+ * How nodes are put back to their initial keys, on the device and in the registry, and the registry
+ * as it was in a backup.
+ */
 
 import type { Administrator } from './administrator.js';
 import type { SimulatedNode } from './node.js';
@@ -52,7 +55,10 @@ export class Resets {
     this.#procedures.hurry();
   }
 
-  /** One at a time for each node, and none while the registry is put back. An import assigns it to `controller`. */
+  /**
+   * One at a time for each node, and none while the registry is put back. An import assigns it to
+   * `controller`.
+   */
   reset(name: string, { idI, how, first, gapMs }: Reset, controller: number): void {
     const [row, installed] = [this.#store.row(idI), this.#nodes.get(idI)];
     if (row === undefined || installed === undefined) return;
@@ -70,7 +76,10 @@ export class Resets {
     this.#putBack(installed, registry, first, gapMs);
   }
 
-  /** The agent does not run until device and registry have the initial key; in which order they get it makes no difference. */
+  /**
+   * The agent does not run until device and registry have the initial key; in which order they get
+   * it makes no difference.
+   */
   #putBack({ node, ik }: Installed, registry: readonly Step[], first: Reset['first'], gapMs: number): void {
     const { simulation, oracle } = this.#around;
     const { idI } = node;
@@ -95,7 +104,10 @@ export class Resets {
     if (this.underWay === 0) this.#administrator.backup((snapshot) => this.#snapshots.set(incident, snapshot));
   }
 
-  /** Nodes that have got a key since the backup are put back to their initial keys, in the registry where it holds another. */
+  /**
+   * Nodes that have got a key since the backup are put back to their initial keys, in the registry
+   * where it holds another.
+   */
   restore(name: string, incident: number, { downMs, gapMs }: Restore): void {
     const { simulation, oracle } = this.#around;
     const snapshot = this.#snapshots.get(incident);

@@ -1,6 +1,7 @@
 /**
- * The rules a world is played by: the roles of @latchkey/protocol and the shells around them. A mutant is the same with one part replaced;
- * that some seed catches each of them is the proof that this simulator can find faults.
+ * The rules a world is played by: the roles of @latchkey/protocol and the shells around them. A
+ * mutant is the same with one part replaced; that some seed catches each of them is the proof that
+ * this simulator can find faults.
  */
 
 import { Administrator } from './administrator.js';

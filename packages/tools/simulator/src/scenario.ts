@@ -1,7 +1,8 @@
 /**
- * What a world is like, drawn from its seed: who is in it, how the network and the disks do, when clocks jump, what the attacker is up to. Each
- * seed draws its own kinds of trouble and leaves out others: a world in which everything goes wrong a little reaches less than many worlds
- * in which one thing goes badly wrong.
+ * What a world is like, drawn from its seed: who is in it, how the network and the disks do, when
+ * clocks jump, what the attacker is up to. Each seed draws its own kinds of trouble and leaves out
+ * others: a world in which everything goes wrong a little reaches less than many worlds in which
+ * one thing goes badly wrong.
  */
 
 import type { RespondentBounds } from '@latchkey/protocol';
@@ -39,7 +40,10 @@ export type Incident =
   | Reset
   | Restore;
 
-/** A device that has lost its state, and its node in the registry, are put back to the initial key, with `gapMs` between two steps. */
+/**
+ * A device that has lost its state, and its node in the registry, are put back to the initial key,
+ * with `gapMs` between two steps.
+ */
 export interface Reset {
   readonly at: number;
   readonly what: 'reset';
@@ -50,7 +54,10 @@ export interface Reset {
   readonly gapMs: number;
 }
 
-/** The registry is put back as it was `ageMs` before, and each node that has got another key since to its initial key. */
+/**
+ * The registry is put back as it was `ageMs` before, and each node that has got another key since
+ * to its initial key.
+ */
 export interface Restore {
   readonly at: number;
   readonly what: 'restore';
@@ -109,7 +116,10 @@ export interface Scenario {
   readonly skews: readonly number[];
   readonly incidents: readonly Incident[];
   readonly attacker: AttackerScenario | undefined;
-  /** Nodes' machines that sleep once they have sent such a message, for so many ms, from some time on. */
+  /**
+   * Nodes' machines that sleep once they have sent such a message, for so many ms, from some time
+   * on.
+   */
   readonly suspending:
     | { readonly after: Kind; readonly from: number; readonly probability: number; readonly ms: number }
     | undefined;
@@ -206,7 +216,8 @@ function generateNodes(random: SeededRandom, controllers: readonly number[], rog
     };
   };
   const nodes = Array.from({ length: count }, (_, i) => node(i + 1, shared ? 1 : i + 1, false));
-  // The attacker's own node, and an honest user's that was installed with the same IK: both are lost to it.
+  // The attacker's own node, and an honest user's that was installed with the same IK: both are
+  // lost to it.
   if (attacked && random.uniform() < 0.4) nodes.push(node(101, 101, true));
   if (attacked && random.uniform() < 0.15) nodes.push(node(102, 101, true));
   return nodes;

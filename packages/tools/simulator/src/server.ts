@@ -1,6 +1,7 @@
 /**
- * The auth-server's shell: mirrors `AuthServer` of packages/auth-server (`answer`, `#decide`, `#commit`: M8 is sealed after the store has the
- * key), and `ClockRollbackGuard` and `watchStore` beside it. It holds no transaction.
+ * The auth-server's shell: mirrors `AuthServer` of packages/auth-server (`answer`, `#decide`,
+ * `#commit`: M8 is sealed after the store has the key), and `ClockRollbackGuard` and `watchStore`
+ * beside it. It holds no transaction.
  */
 
 import {
@@ -254,7 +255,10 @@ export class SimulatedServer {
     this.watchStore();
   }
 
-  /** Invariants 4 and 5: a key is replaced only by what the node itself has proven in this very transaction. */
+  /**
+   * Invariants 4 and 5: a key is replaced only by what the node itself has proven in this very
+   * transaction.
+   */
   protected proofAccepted(opened: OpenedRequest): void {
     if (opened.type !== 'M7' || !this.context.oracle.isHonest(opened.body.m1.idI)) return;
     const { idC, tid, body } = opened;

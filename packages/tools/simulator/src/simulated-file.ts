@@ -1,6 +1,7 @@
 /**
- * One file on a disk of its own, replaced as `replaceFile` of packages/runtime does it: written aside, synced, renamed, the folder synced. Each is a
- * step of the process, so that it may be killed between any two.
+ * One file on a disk of its own, replaced as `replaceFile` of packages/runtime does it: written
+ * aside, synced, renamed, the folder synced. Each is a step of the process, so that it may be
+ * killed between any two.
  */
 
 import { hashText } from '@latchkey/test-support/seeded-random';
@@ -9,7 +10,9 @@ import type { CrashKind, Process } from './process.js';
 
 export const FILE = 'file';
 const TEMP_FILE = '.file.new';
-/** What a process that was killed has left unsynced the system writes by itself, after so many ms. */
+/**
+ * What a process that was killed has left unsynced the system writes by itself, after so many ms.
+ */
 const WRITE_BACK_DELAY_MS = 30_000;
 
 export type Step = readonly [name: string, action: () => void];

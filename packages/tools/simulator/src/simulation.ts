@@ -19,7 +19,10 @@ export class Violation extends Error {
   }
 }
 
-/** The seven of docs/PROTOCOL.md; `liveness`: every honest node joins once faults end; `crash`: a role throws. */
+/**
+ * The seven of docs/PROTOCOL.md; `liveness`: every honest node joins once faults end; `crash`: a
+ * role throws.
+ */
 export type Invariant = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 'liveness' | 'crash';
 
 export class Simulation {

@@ -1,6 +1,7 @@
 /**
- * The registry that replicas share. Mirrors `Registry` of packages/registry on LMDB: one writer at a time; a transaction is visible to
- * nobody before the disk has it, and takes effect whole or not at all.
+ * The registry that replicas share. Mirrors `Registry` of packages/registry on LMDB: one writer at
+ * a time; a transaction is visible to nobody before the disk has it, and takes effect whole or not
+ * at all.
  */
 
 import {
@@ -136,8 +137,8 @@ export class SimulatedStore {
   }
 
   /**
-   * Runs `action` in one durable transaction of `process`; `done` is told when the disk has it. It may have to wait before it gets to the
-   * lock, so that another overtakes it.
+   * Runs `action` in one durable transaction of `process`; `done` is told when the disk has it. It
+   * may have to wait before it gets to the lock, so that another overtakes it.
    */
   transact(process: Process, action: WriteAction, done: (result: CommitResult) => void): void {
     this.#count += 1;
@@ -176,7 +177,10 @@ export class SimulatedStore {
     return undefined;
   }
 
-  /** A process is gone: what it had not begun to write never will be; of what it was writing the disk has all or nothing. */
+  /**
+   * A process is gone: what it had not begun to write never will be; of what it was writing the
+   * disk has all or nothing.
+   */
   abandon(process: Process): void {
     const { faults } = this.#simulation;
     for (const transaction of this.#pending) {
@@ -230,7 +234,10 @@ export class SimulatedStore {
   }
 }
 
-/** A commit that was judged: by which key, and by which `reissuedAt`, it is compared when it is written. */
+/**
+ * A commit that was judged: by which key, and by which `reissuedAt`, it is compared when it is
+ * written.
+ */
 export interface JudgedCommit {
   readonly from: Secret;
   readonly to: Secret;

@@ -1,4 +1,7 @@
-/** What a simulated node keeps in its one file. Mirrors `node-file.ts` of packages/node-agent, without what no rule depends on. */
+/**
+ * What a simulated node keeps in its one file. Mirrors `node-file.ts` of packages/node-agent,
+ * without what no rule depends on.
+ */
 
 import { type Confirmation, type NodeState, Secret } from '@latchkey/protocol';
 import { keyText } from './key-text.js';

@@ -1,4 +1,7 @@
-/** TIDs that never repeat. Mirrors `TidAllocator` of packages/controller, with small blocks, so that a world sees many of them stored. */
+/**
+ * TIDs that never repeat. Mirrors `TidAllocator` of packages/controller, with small blocks, so that
+ * a world sees many of them stored.
+ */
 
 import type { SimulatedFile } from './simulated-file.js';
 

@@ -1,5 +1,6 @@
-// Proves that no M7 kept back from before a break locks a node out, however clocks are set back; and that such worlds get to where it would: by
-// the profile's five minutes alone, each of them locks nodes out.
+// Proves that no M7 kept back from before a break locks a node out, however clocks are set back;
+// and that such worlds get to where it would: by the profile's five minutes alone, each of them
+// locks nodes out.
 
 import { describe, expect, it } from 'vitest';
 import type { DirectedScenarioName } from '../src/directed-scenarios.js';

@@ -6,7 +6,10 @@ import { run } from '../src/world.js';
 
 export const SEEDS = 200;
 
-/** The invariants that break in the worlds of a plot, by the rules of the profile or of a mutant; no more than `enough`. */
+/**
+ * The invariants that break in the worlds of a plot, by the rules of the profile or of a mutant; no
+ * more than `enough`.
+ */
 export function violations(plot: DirectedScenarioName, mutant: string | undefined, enough: number): unknown[] {
   const rules = mutantNamed(mutant);
   const found: unknown[] = [];

@@ -1,5 +1,6 @@
-// Proves that the simulator finds faults: one of the first 2,000 seeds catches each mutant of the protocol, and not the
-// profile. The seed that caught a mutant last is tried first; `pnpm simulate --mutants` searches all seeds (.ci/run).
+// Proves that the simulator finds faults: one of the first 2,000 seeds catches each mutant of the
+// protocol, and not the profile. The seed that caught a mutant last is tried first;
+// `pnpm simulate --mutants` searches all seeds (.ci/run).
 
 import { describe, expect, it } from 'vitest';
 import type { Invariant } from '../src/simulation.js';

@@ -1,5 +1,6 @@
-// Proves that no M7 from before locks a node out once an administrator has put it back to its initial key, or the registry to a backup; and that
-// such worlds get to where it would: with any part of the rule left out, some of them lock nodes out.
+// Proves that no M7 from before locks a node out once an administrator has put it back to its
+// initial key, or the registry to a backup; and that such worlds get to where it would: with any
+// part of the rule left out, some of them lock nodes out.
 
 import { describe, expect, it } from 'vitest';
 import type { DirectedScenarioName } from '../src/directed-scenarios.js';

@@ -1,5 +1,6 @@
-// Proves, for fixed seeds, that no invariant breaks and every honest node joins; that a seed is all there is to a world; and that the worlds
-// get to the places where rules could break. CI runs new seeds each time (`pnpm simulate`).
+// Proves, for fixed seeds, that no invariant breaks and every honest node joins; that a seed is all
+// there is to a world; and that the worlds get to the places where rules could break. CI runs new
+// seeds each time (`pnpm simulate`).
 
 import { describe, expect, it } from 'vitest';
 import { generateScenario } from '../src/scenario.js';

@@ -1,4 +1,5 @@
-// What the tests of the administrator's side share: a registry with orders in it, and a server that sees controllers ask for its nodes.
+// What the tests of the administrator's side share: a registry with orders in it, and a server that
+// sees controllers ask for its nodes.
 
 import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
@@ -77,7 +78,10 @@ export class AdminFixture {
     return Registry.open(this.registry.folder, Secret.from(MASTER), 'user bo');
   }
 
-  /** The same office as it is now, later: its store is copied, and says that it was put back from a backup. */
+  /**
+   * The same office as it is now, later: its store is copied, and says that it was put back from a
+   * backup.
+   */
   async snapshot(): Promise<() => Promise<AdminFixture>> {
     const folder = await tempFolder();
     const store = join(folder, STORE_FOLDER);

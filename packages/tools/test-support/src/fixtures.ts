@@ -1,4 +1,5 @@
-// What the test files share: a folder of one's own, a log that can be read back, a CoAP peer on a bare socket, child processes.
+// What the test files share: a folder of one's own, a log that can be read back, a CoAP peer on a
+// bare socket, child processes.
 
 import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
@@ -70,7 +71,10 @@ export interface Received extends ParsedPacket {
   readonly from: RemoteInfo;
 }
 
-/** One end of a CoAP conversation on a bare UDP socket; what it says and hears goes through `coap-packet`, not through the code under test. */
+/**
+ * One end of a CoAP conversation on a bare UDP socket; what it says and hears goes through
+ * `coap-packet`, not through the code under test.
+ */
 export class UdpPeer {
   readonly #socket: Socket;
   readonly #heard: Received[] = [];
@@ -120,7 +124,10 @@ export class UdpPeer {
   }
 }
 
-/** Stands for the system's look-up of names until the test ends; counts the look-ups. One that is left without an end is every later one of that name. */
+/**
+ * Stands for the system's look-up of names until the test ends; counts the look-ups. One that is
+ * left without an end is every later one of that name.
+ */
 export function lookUpBy(answer: () => Promise<readonly string[]>): { times: number } {
   const { lookup } = dns;
   const seen = { times: 0 };
@@ -144,7 +151,10 @@ export const IS_ROOT: boolean = process.geteuid?.() === 0;
 /** A user that owns nothing, if we are root: root's access is never refused. */
 export const NOBODY: { readonly uid?: number; readonly gid?: number } = IS_ROOT ? { uid: 65_534, gid: 65_534 } : {};
 
-/** Runs `action` as that user, as far as system calls go that look at the effective user: access(2) does not. */
+/**
+ * Runs `action` as that user, as far as system calls go that look at the effective user: access(2)
+ * does not.
+ */
 export async function unprivileged<T>(action: () => Promise<T>): Promise<T> {
   if (NOBODY.uid === undefined || NOBODY.gid === undefined) return action();
   process.setegid?.(NOBODY.gid);
@@ -178,7 +188,10 @@ interface ChildOptions {
   readonly env?: NodeJS.ProcessEnv;
 }
 
-/** A Node.js process that runs `script`, an ES module; its lines of standard output one by one. Killed with the test. */
+/**
+ * A Node.js process that runs `script`, an ES module; its lines of standard output one by one.
+ * Killed with the test.
+ */
 export class Child {
   readonly #process: ChildProcessByStdio<null, Readable, null>;
   readonly #lines: AsyncIterator<string>;

@@ -1,4 +1,5 @@
-// What the test files share: a registry of one's own, its entries, and a controller with a node behind it, sealed by the protocol's functions.
+// What the test files share: a registry of one's own, its entries, and a controller with a node
+// behind it, sealed by the protocol's functions.
 
 import { randomBytes } from 'node:crypto';
 import {
@@ -24,7 +25,10 @@ import { type CommitResult, Registry, type ControllerRecord, type UnsealedNode }
 // As every command does: what LMDB makes is for this user alone.
 process.umask(0o077);
 
-/** What the clocks here show: later than what the system's clock writes into the audit log meanwhile. */
+/**
+ * What the clocks here show: later than what the system's clock writes into the audit log
+ * meanwhile.
+ */
 export const WALL = 4_000_000_000_000;
 export const ID_C = 1;
 export const NID: Uint8Array = Uint8Array.from(Buffer.from('00000000000000000000ffffc0000207c000', 'hex'));
@@ -54,7 +58,10 @@ export function secretsMade(): () => string[] {
   return () => made.mock.results.map(({ value }) => String(value));
 }
 
-/** A new registry in a folder of its own; closed with the test unless it is closed before. `clock`: what changes in it go by. */
+/**
+ * A new registry in a folder of its own; closed with the test unless it is closed before. `clock`:
+ * what changes in it go by.
+ */
 export async function newRegistry(clock?: Clock): Promise<Registry> {
   return closedAfter(await Registry.create(await tempFolder(), () => Promise.resolve(copyOf(MASTER)), 'test', clock));
 }
@@ -108,7 +115,10 @@ export function batchOf(nodes: readonly Pick<ServerNodeRecord, 'idI' | 'controll
   return batch;
 }
 
-/** Adds nodes that have never joined, in one order for all that have the same terms. Gives the numbers of the orders. */
+/**
+ * Adds nodes that have never joined, in one order for all that have the same terms. Gives the
+ * numbers of the orders.
+ */
 export async function addNodes(
   registry: Registry,
   nodes: readonly ServerNodeRecord[],
@@ -157,8 +167,8 @@ function dist(path: string): string {
 }
 
 /**
- * A script that has `registry`, the one in its first argument, as another process would; `enrolled` adds nodes, `commitAs` commits a
- * key to one.
+ * A script that has `registry`, the one in its first argument, as another process would; `enrolled`
+ * adds nodes, `commitAs` commits a key to one.
  *
  * @param keyFile where its master key is, if not in this process
  */

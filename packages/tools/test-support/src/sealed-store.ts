@@ -20,7 +20,10 @@ export function copyOf(key: Secret): Secret {
   return Secret.from(key.expose());
 }
 
-/** Reads of a store that are open, whatever the process: its number, and that of the transaction that is read. */
+/**
+ * Reads of a store that are open, whatever the process: its number, and that of the transaction
+ * that is read.
+ */
 export function openReaders(env: RootDatabase): string[] {
   const readers = env.readerList().split('\n');
   return readers.filter((line) => /^ *\d+ +[0-9a-f]+ +\d+$/.test(line));

@@ -1,6 +1,7 @@
 /**
- * Everything that is left to chance in a world comes from its seed through here. Each use has a stream of its own (a process's
- * draws, the fate of one datagram), so that taking one fault away leaves the draws of all else as they were.
+ * Everything that is left to chance in a world comes from its seed through here. Each use has a
+ * stream of its own (a process's draws, the fate of one datagram), so that taking one fault away
+ * leaves the draws of all else as they were.
  */
 
 /** A 32-bit number for a text (FNV-1a). */
@@ -10,7 +11,9 @@ export function hashText(text: string): number {
   return hash >>> 0;
 }
 
-/** Mixes two 32-bit numbers into one that shows no trace of either (the finaliser of MurmurHash3). */
+/**
+ * Mixes two 32-bit numbers into one that shows no trace of either (the finaliser of MurmurHash3).
+ */
 export function mix(a: number, b: number): number {
   let hash = a ^ Math.imul(b, 0x9e3779b1);
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
@@ -18,7 +21,10 @@ export function mix(a: number, b: number): number {
   return (hash ^ (hash >>> 16)) >>> 0;
 }
 
-/** sfc32 (Chris Doty-Humphrey's Small Fast Counting generator, 128 bits of state) on one stream of one seed. */
+/**
+ * sfc32 (Chris Doty-Humphrey's Small Fast Counting generator, 128 bits of state) on one stream of
+ * one seed.
+ */
 export class SeededRandom {
   #a: number;
   #b: number;

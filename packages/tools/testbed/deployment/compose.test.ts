@@ -1,4 +1,5 @@
-// compose.yaml, up for real: who joins, who reaches whom, what the logs hold, what restarts and kills do, what is left.
+// compose.yaml, up for real: who joins, who reaches whom, what the logs hold, what restarts and
+// kills do, what is left.
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -190,7 +191,8 @@ describe.skipIf('missing' in engine)(`docker compose${why}`, () => {
     ).toBeGreaterThan(12);
     const all = await network.containers();
     const texts = [logs, await docker('inspect', ...all), await network.compose('config')];
-    // 32 initial keys of one order and one of the other, two credentials, three master keys, and what the nodes traded theirs for.
+    // 32 initial keys of one order and one of the other, two credentials, three master keys, and
+    // what the nodes traded theirs for.
     expect(keys.size).toBeGreaterThan(32 + 1 + 2 + 3 + 6);
     const leaked = texts.map((text) => [...keys].filter((key) => formsOf(key).some((form) => text.includes(form))).length);
     expect(leaked).toEqual([0, 0, 0]);

@@ -1,4 +1,7 @@
-/** A container engine and a network of compose.yaml in it, driven by the commands a person would type. */
+/**
+ * A container engine and a network of compose.yaml in it, driven by the commands a person would
+ * type.
+ */
 
 import { execFile, type ExecFileException, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -14,7 +17,10 @@ export type Engine = { readonly compose: readonly [string, ...string[]] } | { re
 
 const works = (command: string, ...args: string[]): boolean => spawnSync(command, args, { stdio: 'ignore' }).status === 0;
 
-/** Uses the engine that answers; starts one with the script that LATCHKEY_DOCKER_ENGINE names, if none does. */
+/**
+ * Uses the engine that answers; starts one with the script that LATCHKEY_DOCKER_ENGINE names, if
+ * none does.
+ */
 export function findEngine(): Engine {
   const script = process.env['LATCHKEY_DOCKER_ENGINE'];
   if (!works('docker', 'info') && script !== undefined) spawnSync(script, { stdio: 'ignore' });
@@ -61,7 +67,10 @@ export interface LogLine {
   readonly [field: string]: unknown;
 }
 
-/** The first line of a container's log since `since` (ms since the epoch) that matches, now or within the limit. */
+/**
+ * The first line of a container's log since `since` (ms since the epoch) that matches, now or
+ * within the limit.
+ */
 export async function waitForLine(
   container: string,
   matches: (line: LogLine) => boolean,

@@ -1,6 +1,7 @@
 /**
- * Debian machines with systemd as PID 1, each in namespaces of its own, on one network that is theirs alone: what a unit or a package
- * does there is what it does on a gateway. Takes root, Linux and debootstrap.
+ * Debian machines with systemd as PID 1, each in namespaces of its own, on one network that is
+ * theirs alone: what a unit or a package does there is what it does on a gateway. Takes root, Linux
+ * and debootstrap.
  */
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
@@ -52,7 +53,10 @@ async function run(command: string, args: readonly string[], limitMs = 300_000):
   return { code, stdout, stderr };
 }
 
-/** Makes the namespaces' file system and hands over to systemd. Arguments: the root below, a folder for what is written. */
+/**
+ * Makes the namespaces' file system and hands over to systemd. Arguments: the root below, a folder
+ * for what is written.
+ */
 const BOOT = `
 set -eu
 lower=$1 work=$2

@@ -1,4 +1,5 @@
-// Runs the commands of docs/OPERATIONS.md, "From unpacking to a joined node", as they stand there, on machines with systemd.
+// Runs the commands of docs/OPERATIONS.md, "From unpacking to a joined node", as they stand there,
+// on machines with systemd.
 
 import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -75,7 +76,8 @@ describe.skipIf(why !== undefined)(`docs/OPERATIONS.md${why === undefined ? '' :
         await carry('for-kim/manifest.csv', 'manifest.csv', DEVICE);
         id = (await machine(SERVER).must('sed -n 2p for-kim/manifest.csv')).slice(0, 8);
       }
-      // systemd starts an agent; that it has joined comes a little later, and the text goes on to ask.
+      // systemd starts an agent; that it has joined comes a little later, and the text goes on to
+      // ask.
       if (i === 2) await joined();
     }
     expect(id).toMatch(/^[0-9a-f]{8}$/);

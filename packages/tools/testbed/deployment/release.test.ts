@@ -1,5 +1,5 @@
-// Proves that `pnpm release` makes the same octets twice, and that what it makes can be installed, used, upgraded, removed and purged:
-// by npm, by dpkg in a Debian root, and from the tarball.
+// Proves that `pnpm release` makes the same octets twice, and that what it makes can be installed,
+// used, upgraded, removed and purged: by npm, by dpkg in a Debian root, and from the tarball.
 
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';

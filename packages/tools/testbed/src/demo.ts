@@ -68,7 +68,10 @@ export async function demo(network: TestNetwork, print: Print): Promise<boolean>
   return same;
 }
 
-/** Puts a device key into a device. Returns its ID, and the file that the manufacturer sends to the administrator. */
+/**
+ * Puts a device key into a device. Returns its ID, and the file that the manufacturer sends to the
+ * administrator.
+ */
 async function manufacture(network: TestNetwork): Promise<{ readonly id: string; readonly list: string }> {
   const [id, deviceKey] = [randomBytes(4).toString('hex'), randomBytes(16).toString('hex')];
   await network.run('node-agent', ['provision', '--state', network.node(id), '--device-key-file', '-'], deviceKey);

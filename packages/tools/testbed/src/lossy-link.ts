@@ -1,4 +1,7 @@
-/** A bad link as a process: carries datagrams between the nodes on one side and their controller on the other. */
+/**
+ * A bad link as a process: carries datagrams between the nodes on one side and their controller on
+ * the other.
+ */
 
 import { listenOption, main, peerArgument, program, withExamples } from '@latchkey/runtime/cli';
 import type { Endpoint } from '@latchkey/runtime/net';

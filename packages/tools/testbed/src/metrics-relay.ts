@@ -1,7 +1,8 @@
 /**
  *   node metrics-relay.js [FOLDER [PORT]]
  *
- * The one way from Prometheus to daemons that serve metrics on unix sockets alone, in one folder: `NAME.sock` or `NAME/http.sock`.
+ * The one way from Prometheus to daemons that serve metrics on unix sockets alone, in one folder:
+ * `NAME.sock` or `NAME/http.sock`.
  *
  *   GET /targets          what there is to scrape, for `http_sd_configs`
  *   GET /metrics/NAME     the metrics of that daemon

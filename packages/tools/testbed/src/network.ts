@@ -1,4 +1,7 @@
-/** A network on loopback in a folder of its own: registry, controllers and nodes, each a real process. */
+/**
+ * A network on loopback in a folder of its own: registry, controllers and nodes, each a real
+ * process.
+ */
 
 import { randomInt } from 'node:crypto';
 import { createSocket } from 'node:dgram';
@@ -196,8 +199,8 @@ const PORT_RANGE = [10_000, 32_768] as const;
 const MAX_PORT_ATTEMPTS = 100;
 
 /**
- * A UDP port of 127.0.0.1 that nobody has, and that the system gives to nobody who asks for any: a daemon that is ended and started
- * anew finds it again.
+ * A UDP port of 127.0.0.1 that nobody has, and that the system gives to nobody who asks for any: a
+ * daemon that is ended and started anew finds it again.
  */
 export async function freePort(): Promise<string> {
   for (let i = 0; i < MAX_PORT_ATTEMPTS; i++) {

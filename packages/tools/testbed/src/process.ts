@@ -1,4 +1,6 @@
-/** Latchkey's own commands as processes of their own: run to the end, or started and listened to. */
+/**
+ * Latchkey's own commands as processes of their own: run to the end, or started and listened to.
+ */
 
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
@@ -10,7 +12,10 @@ import { fileURLToPath } from 'node:url';
 /** The commands a user has, and the soak's own process that plays many nodes. */
 export type CommandName = 'auth-server' | 'controller' | 'node-agent' | 'fleet';
 
-/** `node packages/NAME/dist/main.js`, or the command that is installed below the folder that LATCHKEY_TESTBED_BIN names. */
+/**
+ * `node packages/NAME/dist/main.js`, or the command that is installed below the folder that
+ * LATCHKEY_TESTBED_BIN names.
+ */
 export function commandLine(name: CommandName, args: readonly string[]): string[] {
   const installed = process.env['LATCHKEY_TESTBED_BIN'];
   if (installed !== undefined && name !== 'fleet') return [join(installed, `latchkey-${name}`), ...args];
@@ -58,7 +63,8 @@ export class DaemonProcess {
 
   /**
    * @param environment added to this process's own
-   * @param within a command that changes what the daemon finds around it, and then becomes the daemon, whose command line follows
+   * @param within a command that changes what the daemon finds around it, and then becomes the
+   *   daemon, whose command line follows
    */
   constructor(name: CommandName, args: readonly string[], environment: NodeJS.ProcessEnv = {}, within: readonly string[] = []) {
     this.name = name;
@@ -81,7 +87,10 @@ export class DaemonProcess {
     return this.#child.pid ?? 0;
   }
 
-  /** The first line, of those there are and those to come, that `matches`. Fails when the daemon ends without one. */
+  /**
+   * The first line, of those there are and those to come, that `matches`. Fails when the daemon
+   * ends without one.
+   */
   async waitFor(matches: (line: LogLine) => boolean, timeoutMs = 60_000): Promise<LogLine> {
     const timeout = AbortSignal.timeout(timeoutMs);
     for (let seen = 0; ;) {

@@ -1,4 +1,5 @@
-// An administrator at the commands: what they say is kept, so that one can look for keys in all of it.
+// An administrator at the commands: what they say is kept, so that one can look for keys in all of
+// it.
 
 import { readFile } from 'node:fs/promises';
 import { Secret } from '@latchkey/protocol';
@@ -15,7 +16,10 @@ export class AdminClient {
     this.network = network;
   }
 
-  /** Runs a command of the auth-server on the registry, which must succeed; gives its standard output. */
+  /**
+   * Runs a command of the auth-server on the registry, which must succeed; gives its standard
+   * output.
+   */
   async run(...args: readonly string[]): Promise<string> {
     const finished = await this.try(...args);
     this.#expectExitCode(0, finished, args);
@@ -26,7 +30,10 @@ export class AdminClient {
     return JSON.parse(await this.run(...args, '--json')) as T;
   }
 
-  /** Runs a command that is refused, and gives what it says of that: in words, and not as a mistake in the program. */
+  /**
+   * Runs a command that is refused, and gives what it says of that: in words, and not as a mistake
+   * in the program.
+   */
   async expectRejected(code: 1 | 2, ...args: readonly string[]): Promise<string> {
     const finished = await this.try(...args);
     this.#expectExitCode(code, finished, args);

@@ -1,4 +1,5 @@
-// What an administrator does with orders and nodes, through the real commands, while the auth-server serves and nodes join.
+// What an administrator does with orders and nodes, through the real commands, while the
+// auth-server serves and nodes join.
 
 import { readFile, stat } from 'node:fs/promises';
 import { formatId, Secret } from '@latchkey/protocol';

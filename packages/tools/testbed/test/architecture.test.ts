@@ -1,4 +1,5 @@
-// The repository keeps its own house: what is where, who imports whom, where keys leave, and that documents point at what is there.
+// The repository keeps its own house: what is where, who imports whom, where keys leave, and that
+// documents point at what is there.
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -12,9 +13,13 @@ const read = (path: string): string => readFileSync(join(root, path), 'utf8');
 const all = tracked.filter((path) => /^packages\/(?:tools\/)?[^/]+\/src\/.*\.ts$/.test(path));
 /** Without what tests share: it ends processes and looks at keys as tests do. */
 const sources = all.filter((path) => packageOf(path) !== 'tools/test-support');
+const COMMENT = /^\s*(?:\/\/|\/?\*)/;
 const documents = tracked.filter((path) => path.endsWith('.md'));
 
-/** Paths below a folder of the project, without what is installed or built. Links to packages lead round in circles. */
+/**
+ * Paths below a folder of the project, without what is installed or built. Links to packages lead
+ * round in circles.
+ */
 function filesIn(folder: string): string[] {
   return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
     const path = join(folder, entry.name);
@@ -28,6 +33,22 @@ function importsOf(path: string): string[] {
   return [...read(path).matchAll(/^(?:import|export)\b[^;]*?from '([^'.][^']*)'/gms)].map((match) => match[1] ?? '');
 }
 
+/** Lines of prose that are too long. Code, and a word that cannot be broken, may be longer. */
+function longLines(path: string, isProse: (line: string) => boolean): string[] {
+  let inCode = false;
+  return read(path)
+    .split('\n')
+    .flatMap((line, index) => {
+      if (line.trimStart().startsWith('```')) inCode = !inCode;
+      const isBreakable = line
+        .trim()
+        .replaceAll(/`[^`]*`/g, '_')
+        .includes(' ');
+      const isColumns = /^(?:\s*\*)? {4,}|\S {2,}\S/.test(line);
+      return line.length > 100 && !inCode && !isColumns && isBreakable && isProse(line) ? [`${path}:${index + 1}`] : [];
+    });
+}
+
 function packageOf(path: string): string {
   return /^packages\/((?:tools\/)?[^/]+)\//.exec(path)?.[1] ?? '';
 }
@@ -38,7 +59,13 @@ describe('sources', () => {
   });
 
   it('are short enough to be read in one sitting', () => {
-    expect(sources.filter((path) => read(path).split('\n').length > 450)).toEqual([]);
+    const lines = (path: string): string[] => read(path).split('\n');
+    expect(sources.filter((path) => lines(path).filter((line) => !COMMENT.test(line)).length > 450)).toEqual([]);
+  });
+
+  it('have comments of 100 columns at most', () => {
+    const code = tracked.filter((path) => path.endsWith('.ts'));
+    expect(code.flatMap((path) => longLines(path, (line) => COMMENT.test(line)))).toEqual([]);
   });
 
   it('end a process in four places: command line, at once, interruption, store watch; and one that is not their own: the hook', () => {
@@ -155,6 +182,10 @@ it('keys leave a Secret where a reviewer expects it', () => {
 });
 
 describe('documents', () => {
+  it('have lines of 100 columns at most, but for tables', () => {
+    expect(documents.flatMap((path) => longLines(path, (line) => !line.trimStart().startsWith('|')))).toEqual([]);
+  });
+
   it('link to what is there', () => {
     const broken = documents.flatMap((path) =>
       [...read(path).matchAll(/\]\((?!https?:|#)([^)#]+)/g)]

@@ -1,4 +1,5 @@
-// The way from a controller to its auth-server changes under its open sockets: flows are lost, a name means another address. Real processes.
+// The way from a controller to its auth-server changes under its open sockets: flows are lost, a
+// name means another address. Real processes.
 
 import { spawnSync } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -89,7 +90,8 @@ describe('a controller whose flows to the auth-server get lost', () => {
   it('is ready again before the next node comes, where somebody asks', async () => {
     relay.loseFlows();
     const flows = relay.flows;
-    // What was answered just now is believed for some seconds; then a ping goes out where requests would.
+    // What was answered just now is believed for some seconds; then a ping goes out where requests
+    // would.
     await pollUntil(
       () => isReady(where),
       (ready) => ready && relay.flows > flows,
@@ -120,7 +122,9 @@ const IS_ROOT = process.getuid?.() === 0;
 /** Becomes the command that follows, with $0 in the place of /etc/hosts. */
 const WITH_HOSTS = 'mount --bind "$0" /etc/hosts && exec "$@"';
 
-/** Whether this machine lets root replace a file for one process, and takes names from that file. */
+/**
+ * Whether this machine lets root replace a file for one process, and takes names from that file.
+ */
 function canReplaceHosts(): boolean {
   const found = spawnSync('unshare', ['--mount', 'sh', '-c', WITH_HOSTS, '/etc/hosts', 'getent', 'hosts', 'localhost']);
   return IS_ROOT && found.status === 0;

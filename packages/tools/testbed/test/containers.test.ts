@@ -1,4 +1,5 @@
-// Commands from another container, which cannot see the daemon's process: refused, for LMDB would take two with one number for one.
+// Commands from another container, which cannot see the daemon's process: refused, for LMDB would
+// take two with one number for one.
 
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';

@@ -1,4 +1,5 @@
-// Each malformation at each daemon: it answers, if at all, with no more than three times as much and 136 octets, and goes on.
+// Each malformation at each daemon: it answers, if at all, with no more than three times as much
+// and 136 octets, and goes on.
 
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
@@ -12,7 +13,10 @@ import { mutant } from '../src/soak/mutator.js';
 import { endpointOf, orderAndInstall, type RunningNetwork, startNetwork } from './fixtures.js';
 import type { Endpoint } from './reference-peer.js';
 
-/** An answer to a source that has not proven its address: at most so many times the request, and so many octets. */
+/**
+ * An answer to a source that has not proven its address: at most so many times the request, and so
+ * many octets.
+ */
 const AMPLIFICATION = 3;
 const LARGEST_ANSWER = 136;
 const PING = Buffer.of(0x40, 0x00, 0xff, 0xfe);

@@ -1,4 +1,5 @@
-// Each process is killed at each step of an exchange and started again: the node joins, and node, server and controller hold one key.
+// Each process is killed at each step of an exchange and started again: the node joins, and node,
+// server and controller hold one key.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { DaemonProcess, LogLine } from '../src/process.js';
@@ -18,7 +19,10 @@ beforeAll(async () => {
 });
 afterAll(() => running.network.remove());
 
-/** The step at which to kill: a message that was just sent or received, as the log of that process has it. */
+/**
+ * The step at which to kill: a message that was just sent or received, as the log of that process
+ * has it.
+ */
 const steps = {
   node: ['sent M1', 'received M4', 'sent M5', 'received M6'],
   controller: ['received M1', 'sent M2', 'received M3', 'sent M4', 'received M5', 'sent M7', 'received M8', 'sent M6'],
@@ -37,7 +41,10 @@ interface Restarted {
   readonly victim: DaemonProcess;
 }
 
-/** Kills the process without warning when its log says so, and starts it again on what its disk held. */
+/**
+ * Kills the process without warning when its log says so, and starts it again on what its disk
+ * held.
+ */
 async function killAndRestart(
   who: string,
   node: DaemonProcess,
@@ -60,7 +67,10 @@ async function killAndRestart(
   return { node, victim };
 }
 
-/** The controller's own copy of the key is written beside M6 (docs/decisions/0004): a crash there may cost that, and nothing else. */
+/**
+ * The controller's own copy of the key is written beside M6 (docs/decisions/0004): a crash there
+ * may cost that, and nothing else.
+ */
 async function expectCopyOrNone(id: string, state: string): Promise<void> {
   const { network } = running;
   const args = ['key', id, '--state', network.path(`controller-${CONTROLLER}`), '--label', 'test'];
@@ -83,7 +93,8 @@ describe.each(cases)('$who killed when it has $when', ({ who, when }) => {
       open_candidates: 0,
       key: (await showNode(network, id))['key'],
     });
-    // The kill comes a little after the line it waits for: what the controller had sent by then, its log says before it sends it.
+    // The kill comes a little after the line it waits for: what the controller had sent by then,
+    // its log says before it sends it.
     if (who === 'controller' && victim.lines.some(says('sent M6'))) return expectCopyOrNone(id, state);
     const [ofNode, ofController] = await applicationKeys(network, id, state);
     expect(ofNode).toBe(ofController);

@@ -1,4 +1,5 @@
-// Files that were spoiled while nothing ran: a daemon goes on without what it can do without, and names everything else, with the command that helps.
+// Files that were spoiled while nothing ran: a daemon goes on without what it can do without, and
+// names everything else, with the command that helps.
 
 import { randomBytes } from 'node:crypto';
 import { copyFile, cp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';

@@ -1,5 +1,5 @@
-// Proves what becomes of a device key, by the commands as they are run: stored at manufacture, combined with the
-// installer's half, erased or kept, and never said.
+// Proves what becomes of a device key, by the commands as they are run: stored at manufacture,
+// combined with the installer's half, erased or kept, and never said.
 
 import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,5 @@
-// What a user meets: each failure is one line that says what happened and what to do, with the exit code that a script expects.
+// What a user meets: each failure is one line that says what happened and what to do, with the exit
+// code that a script expects.
 
 import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createSocket } from 'node:dgram';
@@ -222,7 +223,8 @@ describe('folders and files', () => {
     const ro = network.path('ro');
     await mkdir(ro);
     const mounted = process.getuid?.() === 0 && spawnSync('mount', ['-t', 'tmpfs', '-o', 'ro', 'tmpfs', ro]).status === 0;
-    // Not root: the mode says no. Root where nothing can be mounted: a folder that takes no files from anyone.
+    // Not root: the mode says no. Root where nothing can be mounted: a folder that takes no files
+    // from anyone.
     if (!mounted) await chmod(ro, 0o500);
     const folder = mounted || process.getuid?.() !== 0 ? ro : '/proc';
     try {
@@ -284,7 +286,8 @@ describe('folders and files', () => {
         expect(peer.option(refused!, 14)).toEqual(Buffer.of(30));
         await daemon.waitFor(({ msg }) => msg.endsWith('no space left on the device'));
         const ordered = await network.try('auth-server', [...order, '--out', network.path('full-order-2')]);
-        // LMDB calls a write that was cut short EIO: it should be told as what it is here, no space left (store/src/open.ts, writeFailure).
+        // LMDB calls a write that was cut short EIO: it should be told as what it is here, no space
+        // left (store/src/open.ts, writeFailure).
         expectFailure(ordered, 1, 'cannot write to the store');
         // LMDB prints to standard error, too, that a write failed.
         expect([daemon.unparsedOutput, ordered.stderr]).toEqual(['', expect.stringMatching(/^latchkey-auth-server: /)]);

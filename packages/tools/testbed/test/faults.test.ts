@@ -1,4 +1,5 @@
-// Disks that fail, clocks that jump, servers that go: the daemon says what happened, nobody is locked out, and all goes on afterwards.
+// Disks that fail, clocks that jump, servers that go: the daemon says what happened, nobody is
+// locked out, and all goes on afterwards.
 
 import { spawnSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
@@ -104,7 +105,8 @@ describe.skipIf(process.getuid?.() !== 0)('a full disk (needs root)', () => {
     onTestFinished(() => void spawnSync('umount', ['-l', mount]));
     const fill = (): void => expect(spawnSync('dd', ['if=/dev/zero', `of=${mount}/fill`, 'bs=4k']).status).not.toBe(0);
 
-    // Without room for a store it does not start, and leaves nothing that keeps it from starting later.
+    // Without room for a store it does not start, and leaves nothing that keeps it from starting
+    // later.
     await writeFile(`${mount}/master.key`, `${'5'.repeat(32)}\n`, { mode: 0o600 });
     fill();
     const refused = environment.startController();
@@ -201,7 +203,8 @@ describe.skipIf(!CAN_INJECT_FAULTS)('the clock command (needs gcc)', () => {
     );
 
     expect(await clock('release')).toMatchObject({ code: 2, stderr: expect.stringContaining('Nothing was changed') as string });
-    // What is released counts once the five minutes are over; until then nobody is told that keys are committed.
+    // What is released counts once the five minutes are over; until then nobody is told that keys
+    // are committed.
     const wait = 'No key is committed before ';
     expect(await clock('release', '--yes')).toMatchObject({ code: 0, stdout: expect.stringContaining(wait) as string });
     const waits = expect.stringContaining(`there is nothing to release but to wait\n${wait}`) as string;
@@ -221,7 +224,8 @@ describe('a replica that goes', () => {
     const server = ground.startAuthServer({}, first);
     await Promise.all([server.listening(), ground.startController().listening()]);
     await server.waitFor(({ msg }) => msg === 'node has a new key', TIMEOUT_MS);
-    // Gone without a word, and the other takes over the one store; what is under way then goes there.
+    // Gone without a word, and the other takes over the one store; what is under way then goes
+    // there.
     await server.stop('SIGKILL');
     fleets.push(await ground.startFleet('run', nodes.slice(12)));
     await ground.startAuthServer({}, second).listening();

@@ -1,4 +1,7 @@
-/** What the tests from end to end have in common: a network with one controller and one auth-server, up and listening. */
+/**
+ * What the tests from end to end have in common: a network with one controller and one auth-server,
+ * up and listening.
+ */
 
 import { formatId } from '@latchkey/protocol';
 import { parseEndpoint } from '@latchkey/runtime/net';

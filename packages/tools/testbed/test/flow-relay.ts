@@ -6,7 +6,10 @@ import type { Endpoint } from './reference-peer.js';
 
 export class FlowRelay {
   readonly #front: Socket;
-  /** By source port: where its datagrams leave from. `undefined`: the flow is lost, and what belongs to it is dropped. */
+  /**
+   * By source port: where its datagrams leave from. `undefined`: the flow is lost, and what belongs
+   * to it is dropped.
+   */
   readonly #flows = new Map<number, Socket | undefined>();
   #passes = true;
 

@@ -1,4 +1,5 @@
-// No datagram ends or stalls a daemon, none opens a socket that was not configured, and no key of a run is in any log.
+// No datagram ends or stalls a daemon, none opens a socket that was not configured, and no key of a
+// run is in any log.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
@@ -37,7 +38,10 @@ function* randomWords(seed: number): Generator<number, never> {
   }
 }
 
-/** Sends in bursts that the receive buffer holds, each followed by a ping that is answered when the burst is through. */
+/**
+ * Sends in bursts that the receive buffer holds, each followed by a ping that is answered when the
+ * burst is through.
+ */
 async function flood(address: string, datagrams: Iterable<Buffer>): Promise<void> {
   const { host, port } = endpointOf(address);
   const sender = createSocket('udp4');

@@ -44,7 +44,10 @@ export async function namesOf(where: string): Promise<string[]> {
   return [...text.matchAll(/^# TYPE (\S+) /gm)].map((match) => match[1] ?? '');
 }
 
-/** Asks again and again until what comes back is as wanted; fails when that has not come within the limit. */
+/**
+ * Asks again and again until what comes back is as wanted; fails when that has not come within the
+ * limit.
+ */
 export async function pollUntil<T>(query: () => Promise<T>, wanted: (answer: T) => boolean, timeoutMs = 60_000): Promise<T> {
   const end = performance.now() + timeoutMs;
   for (;;) {

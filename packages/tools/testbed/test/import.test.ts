@@ -1,4 +1,5 @@
-// What becomes of the files that people have: each is read as it was meant, or refused with what is wrong and what to do.
+// What becomes of the files that people have: each is read as it was meant, or refused with what is
+// wrong and what to do.
 
 import { execFileSync } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';

@@ -1,4 +1,5 @@
-// What these tests start is what gets installed: each command as one bundle. It starts in a third of the time, too.
+// What these tests start is what gets installed: each command as one bundle. It starts in a third
+// of the time, too.
 
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,5 @@
-// A second implementation (peer.ts, raw UDP) plays each role against the other two: what is on the wire is the profile.
+// A second implementation (peer.ts, raw UDP) plays each role against the other two: what is on the
+// wire is the profile.
 
 import { randomBytes } from 'node:crypto';
 import { formatId, type Secret } from '@latchkey/protocol';

@@ -1,4 +1,5 @@
-// The main job with real processes: a node's initial key is replaced, renewed, survives restarts, and both ends use it.
+// The main job with real processes: a node's initial key is replaced, renewed, survives restarts,
+// and both ends use it.
 
 import { readFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';

@@ -1,5 +1,5 @@
-// What keeps a registry well over the years, through the real commands, while it serves: other keys, the audit log, backups; and all
-// of it with the registry in the controller.
+// What keeps a registry well over the years, through the real commands, while it serves: other
+// keys, the audit log, backups; and all of it with the registry in the controller.
 
 import { readFile, rename, stat, writeFile } from 'node:fs/promises';
 import type { Secret } from '@latchkey/protocol';
@@ -173,7 +173,8 @@ describe('with an auth-server of its own', () => {
     const who = new Set(entries.map((entry) => entry.actor));
     expect([...who].toSorted()).toEqual(['auth-server', expect.stringMatching(/^user \S+$/)]);
 
-    // It follows from when it has opened the registry: something has to be written until it says so.
+    // It follows from when it has opened the registry: something has to be written until it says
+    // so.
     let days = 1;
     const changes = async (): Promise<number> => {
       days += 1;

@@ -1,4 +1,5 @@
-// The model of commit and recovery holds, and spin finds every mutant of it, at the bounds that take a moment.
+// The model of commit and recovery holds, and spin finds every mutant of it, at the bounds that
+// take a moment.
 
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';

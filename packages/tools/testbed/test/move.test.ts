@@ -1,4 +1,5 @@
-// Proves that a node goes on with the key it has when it is assigned to another controller, and only then.
+// Proves that a node goes on with the key it has when it is assigned to another controller, and
+// only then.
 
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { freePort, TestNetwork } from '../src/network.js';

@@ -1,4 +1,5 @@
-// systemd's end of sd_notify(3): a unix datagram socket that python3 listens on, since Node.js has none.
+// systemd's end of sd_notify(3): a unix datagram socket that python3 listens on, since Node.js has
+// none.
 
 import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';

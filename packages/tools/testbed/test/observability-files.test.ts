@@ -1,4 +1,5 @@
-// What documents, alerts, dashboards and units say is what the daemons do: every metric is documented, and none is made up.
+// What documents, alerts, dashboards and units say is what the daemons do: every metric is
+// documented, and none is made up.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,4 +1,5 @@
-// What comes of an administrator's mistakes and of commands that are interrupted: nothing is half done, and what is said is true.
+// What comes of an administrator's mistakes and of commands that are interrupted: nothing is half
+// done, and what is said is true.
 
 import { readFile, readdir } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';

@@ -1,5 +1,5 @@
-// Proves pass-through controllers with real processes: joins and renewals in both modes and across switches while everything runs, what the
-// commands say of it, and that combined mode is refused.
+// Proves pass-through controllers with real processes: joins and renewals in both modes and across
+// switches while everything runs, what the commands say of it, and that combined mode is refused.
 
 import { open, readFile } from 'node:fs/promises';
 import { formatId } from '@latchkey/protocol';

@@ -1,4 +1,5 @@
-// `/readyz` tells the truth while a clock makes every join fail: the controller's, or the auth-server's. Real processes, clocks that are off.
+// `/readyz` tells the truth while a clock makes every join fail: the controller's, or the
+// auth-server's. Real processes, clocks that are off.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CAN_INJECT_FAULTS, FaultInjector } from '../src/fault-injector.js';

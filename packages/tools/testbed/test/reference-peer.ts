@@ -1,8 +1,8 @@
 /**
  * A second implementation of wire profile 1: node (SBI), controller (SBR) and auth-server (SBS)
  * over raw UDP and node:crypto, with a CoAP codec of its own. Written from the text of
- * design/protocol.md alone, it shares no code with the packages it tests: where the two agree, it is
- * the profile they agree on.
+ * design/protocol.md alone, it shares no code with the packages it tests: where the two agree, it
+ * is the profile they agree on.
  *
  * A peer is honest unless a hook makes it otherwise. It keeps everything in memory and leaves out
  * files, locks, back-off and the bounds on state. Hosts are numeric addresses.
@@ -50,8 +50,9 @@ export const psk = (k: Buffer, rnI: Buffer, rnC: Buffer): Buffer =>
 /** EK(K, T): the CCM key that stands in for a node key. */
 const ek = (k: Buffer, label: number): Buffer => aes(k, cat(u8(label), Buffer.alloc(15)));
 
-// Messages. `mN` seals, `openN` opens, giving undefined for a wrong length, first octet or tag. What
-// the fields must equal is for the caller to compare. A nonce that is sent is random unless given.
+// Messages. `mN` seals, `openN` opens, giving undefined for a wrong length, first octet or tag.
+// What the fields must equal is for the caller to compare. A nonce that is sent is random unless
+// given.
 
 export type Transaction = { idC: number; tid: bigint; m1: Buffer; rnC: Buffer };
 type FieldsM2 = Transaction & { ts: bigint };
@@ -365,7 +366,9 @@ export class RawSocket {
 
 /** An answer to send: 2.04 and piggybacked (NON to a NON) unless it says otherwise. */
 export type Reply = Partial<Pick<Message, 'type' | 'code' | 'options' | 'payload'>>;
-/** What a hook puts for the right payload: nothing else, one answer, or several in order, or none. */
+/**
+ * What a hook puts for the right payload: nothing else, one answer, or several in order, or none.
+ */
 export type Replies = void | Buffer | Reply | (Buffer | Reply)[];
 const replies = (right: Buffer, hooked: Replies): Reply[] =>
   [hooked ?? right].flat().map((reply) => (Buffer.isBuffer(reply) ? { payload: reply } : reply));
@@ -409,7 +412,9 @@ async function listen(host: string, port: number, handle: Handler): Promise<RawS
 
 // Node (SBI)
 
-/** One attempt. The M4 that opens fills in all up to `m5` (absent if rule 4 ended it), M6 the rest. */
+/**
+ * One attempt. The M4 that opens fills in all up to `m5` (absent if rule 4 ended it), M6 the rest.
+ */
 export type Attempt = { m1: Buffer; rnI: Buffer; drawnAt: number } & Partial<Joined>;
 type Proof = { m4: Buffer; m5: Buffer; m6: Buffer; psk: Buffer; lifetime: number };
 export type Joined = Transaction & Proof & { rnI: Buffer };
@@ -739,7 +744,9 @@ export class PeerServer {
   readonly registry: Map<number, Registration>;
   /** SK_cs by ID_c. */
   readonly controllers: Map<number, Buffer>;
-  /** All that was posted, dropped or not; `type` is the T of the first octet, -1 if there is none. */
+  /**
+   * All that was posted, dropped or not; `type` is the T of the first octet, -1 if there is none.
+   */
   readonly seen: { type: number; octets: Buffer }[] = [];
   /** Milliseconds since the epoch. */
   clock: () => number = Date.now;

@@ -1,4 +1,5 @@
-// Proves in short form what `pnpm soak` shows at length: storms, kills, hostile datagrams and floods lock nobody out and end nothing.
+// Proves in short form what `pnpm soak` shows at length: storms, kills, hostile datagrams and
+// floods lock nobody out and end nothing.
 
 import { describe, expect, it } from 'vitest';
 import type { Campaign } from '../src/soak/campaign.js';

@@ -1,5 +1,6 @@
-// Proves split initial keys from the manufacturer's list to the node that has joined, with real processes: what the
-// installer is given, what the registry stores and forgets, what it takes to reset such a node, and each refusal.
+// Proves split initial keys from the manufacturer's list to the node that has joined, with real
+// processes: what the installer is given, what the registry stores and forgets, what it takes to
+// reset such a node, and each refusal.
 
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';

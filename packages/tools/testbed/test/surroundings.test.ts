@@ -1,5 +1,6 @@
-// What a daemon needs beside its work fails: file descriptors, /proc, its state folder, what the kernel's defaults are elsewhere. No daemon
-// ends, none is deaf afterwards, and the work that can go on does. Real processes; root for most of it.
+// What a daemon needs beside its work fails: file descriptors, /proc, its state folder, what the
+// kernel's defaults are elsewhere. No daemon ends, none is deaf afterwards, and the work that can
+// go on does. Real processes; root for most of it.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -162,7 +163,10 @@ async function expectEnds({ daemons }: Trio): Promise<void> {
   for (const name of NAMES.toReversed()) expect([name, await daemons[name].stop()]).toEqual([name, 0]);
 }
 
-/** No descriptor is free any more for the process: those it has stay, and one that it closes it may open again. */
+/**
+ * No descriptor is free any more for the process: those it has stay, and one that it closes it may
+ * open again.
+ */
 function starve({ pid }: DaemonProcess): void {
   const open = new Set(readdirSync(`/proc/${pid}/fd`).map(Number));
   let free = 0;
@@ -390,7 +394,8 @@ describe.skipIf(!canMakeNamespaces())('with a kernel (needs root, unshare, nsent
     const within = await newNamespace('net.ipv4.ip_local_port_range=40000 40003');
     const listen = { server: '127.0.0.1:5693', controller: '127.0.0.1:5683' };
     const trio = await Trio.start({ within, listen });
-    // The node needs one of them for each join, and the controller asked for the others in the first two.
+    // The node needs one of them for each join, and the controller asked for the others in the
+    // first two.
     for (let i = 0; i < 4; i++) await trio.joinsAgain();
     const metrics = await metricsOf(`unix:${trio.network.path('controller.sock')}`);
     expect(metrics.get('latchkey_joins_total{outcome="failed",reason="serverUnavailable"}')).toBe(0);

@@ -1,4 +1,5 @@
-// What real daemons tell systemd: that they serve, that they live, that they read anew, that they stop.
+// What real daemons tell systemd: that they serve, that they live, that they read anew, that they
+// stop.
 
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -122,7 +123,8 @@ describe.skipIf(!CAN_RECEIVE)('systemd is told (needs Linux and python3)', () =>
 
 describe('a daemon that systemd did not start', () => {
   it.skipIf(process.platform !== 'linux')('loads nothing to speak with it (needs Linux)', async () => {
-    // A daemon that writes to LMDB loads koffi for that: the auth-server does, if its clock has moved on by a minute.
+    // A daemon that writes to LMDB loads koffi for that: the auth-server does, if its clock has
+    // moved on by a minute.
     await network.addController('00000003', await freePort(), [await freePort()]);
     const { state } = await orderAndInstall(network, { controller: '00000003' });
     const daemon = network.start('node-agent', ['run', '--state', state]);

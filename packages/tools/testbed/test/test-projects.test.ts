@@ -1,4 +1,5 @@
-// Proves that each test file runs in exactly one vitest project, so that no test is lost or run twice when files move.
+// Proves that each test file runs in exactly one vitest project, so that no test is lost or run
+// twice when files move.
 
 import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';

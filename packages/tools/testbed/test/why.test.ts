@@ -520,7 +520,9 @@ const ROWS: readonly Row[] = [
   },
 ];
 
-/** Makes the case, and gives what is printed; made again where a cause that passes was over before. */
+/**
+ * Makes the case, and gives what is printed; made again where a cause that passes was over before.
+ */
 async function makeCase({ cause, joined, order = [], make, passes }: Row): Promise<[Case, Advice]> {
   for (;;) {
     const one = await Case.make(joined, ...order);

@@ -1,4 +1,6 @@
-/** A daemon's numbers in Prometheus' format, read from where they are counted when somebody asks. */
+/**
+ * A daemon's numbers in Prometheus' format, read from where they are counted when somebody asks.
+ */
 
 import type * as Prom from 'prom-client';
 import { environment } from '../../config/environment.js';
@@ -73,7 +75,10 @@ function toPromMetric(prom: typeof Prom.default, metric: NumberMetric): Prom.Met
   });
 }
 
-/** What prom-client asks of a metric when it writes them all; its own histograms cannot be set from numbers that are there already. */
+/**
+ * What prom-client asks of a metric when it writes them all; its own histograms cannot be set from
+ * numbers that are there already.
+ */
 function toPromHistogram({ name, help, read }: HistogramMetric): Prom.Metric {
   const values = (): object[] => {
     const lines: object[] = [];

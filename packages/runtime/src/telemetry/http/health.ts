@@ -1,4 +1,7 @@
-/** `health`: asks a daemon on this machine how it is, for the health checks of containers and scripts. */
+/**
+ * `health`: asks a daemon on this machine how it is, for the health checks of containers and
+ * scripts.
+ */
 
 import { Command } from 'commander';
 import * as z from 'zod/mini';

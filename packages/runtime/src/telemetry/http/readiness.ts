@@ -1,4 +1,7 @@
-/** Whether a daemon can do its work: each check looked at when asked for, but not at every request, and not for ever. */
+/**
+ * Whether a daemon can do its work: each check looked at when asked for, but not at every request,
+ * and not for ever.
+ */
 
 import type { Check } from '../telemetry.js';
 
@@ -34,7 +37,10 @@ export class Readiness {
     return Promise.all(this.#states.map((state) => this.#resultWithTimeout(state)));
   }
 
-  /** One line for a person. Waits for the checks that the watchdog waits for, however long they take, and knows no others. */
+  /**
+   * One line for a person. Waits for the checks that the watchdog waits for, however long they
+   * take, and knows no others.
+   */
   async status(): Promise<string> {
     const results = await Promise.all(
       this.#states

@@ -1,5 +1,6 @@
 /**
- * `/healthz`, `/readyz` and `/metrics` of a daemon. Nothing of it is loaded where nobody asks for it: a node-agent stays small.
+ * `/healthz`, `/readyz` and `/metrics` of a daemon. Nothing of it is loaded where nobody asks for
+ * it: a node-agent stays small.
  *
  *   /healthz   200 while the process serves: its event loop turns, its sockets are open
  *   /readyz    200 while all it depends on works, else 503; a JSON object either way, with what is not well

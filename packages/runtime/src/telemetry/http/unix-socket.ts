@@ -1,4 +1,7 @@
-/** The file of a unix socket: one that is left over makes room, one that somebody listens on does not. */
+/**
+ * The file of a unix socket: one that is left over makes room, one that somebody listens on does
+ * not.
+ */
 
 import { chmod, lstat, stat, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
@@ -8,7 +11,10 @@ import { listenFailure, systemCode, UsageFailure } from '../../failure.js';
 /** Owner and group may connect. */
 const SOCKET_MODE = 0o660;
 
-/** Removes a socket at `path` that nobody listens on. Throws where somebody does, where it is no socket, or where no folder is there for it. */
+/**
+ * Removes a socket at `path` that nobody listens on. Throws where somebody does, where it is no
+ * socket, or where no folder is there for it.
+ */
 export async function removeStaleSocket(path: string): Promise<void> {
   await assertFolderExists(path);
   try {
@@ -33,7 +39,10 @@ async function assertFolderExists(path: string): Promise<void> {
   });
 }
 
-/** Its file was made for the owner alone, by the umask of every command; from here on the group may use it too. */
+/**
+ * Its file was made for the owner alone, by the umask of every command; from here on the group may
+ * use it too.
+ */
 export function allowGroup(path: string): Promise<void> {
   return chmod(path, SOCKET_MODE);
 }

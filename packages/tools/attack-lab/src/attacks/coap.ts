@@ -16,7 +16,10 @@ const MESSAGE_IDS = 65_536;
 /** For an exchange that is meant to come to its deadline. */
 const SHORT_DEADLINE_MS = 200;
 
-/** The draft's node sends M1, then these datagrams arrive, then M4. Whether it ends with a key that the server does not have. */
+/**
+ * The draft's node sends M1, then these datagrams arrive, then M4. Whether it ends with a key that
+ * the server does not have.
+ */
 function lockedOutBy(forged: (exchange: DraftExchange) => Iterable<Buffer>): boolean {
   const network = new DraftNetwork();
   const victim = network.install(VICTIM, randomBytes(16));
@@ -29,8 +32,8 @@ function lockedOutBy(forged: (exchange: DraftExchange) => Iterable<Buffer>): boo
 }
 
 /**
- * Latchkey's node joins through Latchkey's controller over a path on which `forge` adds datagrams to each request of the first attempt.
- * Whether the node ends locked out or cannot join any more.
+ * Latchkey's node joins through Latchkey's controller over a path on which `forge` adds datagrams
+ * to each request of the first attempt. Whether the node ends locked out or cannot join any more.
  */
 async function harmedBy(
   intercept: (request: Buffer, relay: MitmRelay) => 'pass' | 'stop',
@@ -58,7 +61,8 @@ export const offPath: Attack = {
   sentence:
     "65,536 Resets end the draft's exchange after the server has replaced the key; here a token of 4 octets and a port stand before the node, no ACK ends the deadline, one Reset ends nothing, and no datagram changes a key.",
   draft() {
-    // An ACK for every message ID: M1, if it was lost, is not sent again, and nothing ever ends the wait.
+    // An ACK for every message ID: M1, if it was lost, is not sent again, and nothing ever ends the
+    // wait.
     const silenced = new DraftExchange();
     for (let id = 0; id < MESSAGE_IDS; id++) silenced.receive(empty('ACK', id));
     const reset = lockedOutBy(function* () {
@@ -67,7 +71,8 @@ export const offPath: Attack = {
     return !silenced.retransmits && reset;
   },
   async profile() {
-    // Luckier than any off path: each forgery has the right message ID at once, and the token alone is guessed.
+    // Luckier than any off path: each forgery has the right message ID at once, and the token alone
+    // is guessed.
     const lucky = await harmedBy((request, path) => {
       const { messageId } = headerOf(request);
       path.toNode(empty('ACK', messageId));
@@ -129,8 +134,8 @@ export const amplification: Attack = {
   sentence:
     'M4 as a confirmable response is sent five times to an address that never asked; here answers to unproven sources are piggybacked, at most 3 times the request, and never repeated.',
   draft() {
-    // The controller asks the server first, so its response is a separate one (RFC 7252 section 5.2.2): empty ACK, then CON, which
-    // nobody acknowledges: 1 + MAX_RETRANSMIT (4) times.
+    // The controller asks the server first, so its response is a separate one (RFC 7252 section
+    // 5.2.2): empty ACK, then CON, which nobody acknowledges: 1 + MAX_RETRANSMIT (4) times.
     const network = new DraftNetwork();
     const victim = network.install(VICTIM, randomBytes(16));
     const m1 = victim.m1();

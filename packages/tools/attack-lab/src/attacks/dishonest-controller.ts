@@ -1,6 +1,7 @@
 /**
- * A controller that is not what it seems: it holds SK_cs, chooses what goes into M2 and M7, and hears all that its nodes send. As the draft
- * has it, it gets K_i; a pass-through one does not. Each attack here is the same in both modes.
+ * A controller that is not what it seems: it holds SK_cs, chooses what goes into M2 and M7, and
+ * hears all that its nodes send. As the draft has it, it gets K_i; a pass-through one does not.
+ * Each attack here is the same in both modes.
  */
 
 import { randomBytes } from 'node:crypto';
@@ -27,7 +28,9 @@ import type { Attack } from '../attack.js';
 import { ID_C, newSecret, ProfileNetwork, type ProfileNode, WALL } from '../profile.js';
 
 const [VICTIM, OTHER] = [0xa1, 0xb2];
-/** What a node lets a candidate be old before a fifth may take its place, and a little more, in ms. */
+/**
+ * What a node lets a candidate be old before a fifth may take its place, and a little more, in ms.
+ */
 const UNTIL_DROPPED = 310_000;
 
 interface Choice {
@@ -152,7 +155,10 @@ export const commitsAlone: Attack = {
   }),
 };
 
-/** The first block of key stream of an M4, to who knows what it holds; and the block that this is the encryption of. */
+/**
+ * The first block of key stream of an M4, to who knows what it holds; and the block that this is
+ * the encryption of.
+ */
 function keyStream({ m1, m4 }: Begun): { readonly counter: Uint8Array; readonly stream: Uint8Array } {
   const counter = new Uint8Array(16);
   counter[0] = 1;

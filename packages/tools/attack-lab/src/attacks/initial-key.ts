@@ -1,4 +1,7 @@
-/** What no implementation of the draft can help: the sentences are what the user is told. And what split initial keys help. */
+/**
+ * What no implementation of the draft can help: the sentences are what the user is told. And what
+ * split initial keys help.
+ */
 
 import { createDecipheriv, randomBytes } from 'node:crypto';
 import { aes128, decodeM4, deriveInitialKey, derivePsk, openM4, Secret } from '@latchkey/protocol';
@@ -8,7 +11,9 @@ import { newSecret, ProfileNetwork, type ProfileNode } from '../profile.js';
 
 const VICTIM = 0xa1;
 
-/** `0000` to `9999`, as on the lock of a suitcase: "simple and default password" (draft, section 1). */
+/**
+ * `0000` to `9999`, as on the lock of a suitcase: "simple and default password" (draft, section 1).
+ */
 function* suitcaseKeys(): Generator<Buffer> {
   for (let code = 0; code < 10_000; code++) yield Buffer.from(String(code).padStart(4, '0').padEnd(16, '\0'), 'latin1');
 }
@@ -80,7 +85,10 @@ export const listeningInstaller: Attack = {
 
 const SIBLING = 0xa2;
 
-/** Two devices of one order: the installer has one half for both, the manufacturer a device key each. */
+/**
+ * Two devices of one order: the installer has one half for both, the manufacturer a device key
+ * each.
+ */
 function installSplit(network: ProfileNetwork): {
   readonly half: Secret;
   readonly victim: ProfileNode;

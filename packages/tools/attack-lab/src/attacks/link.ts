@@ -10,8 +10,9 @@ const [VICTIM, OWN] = [0xa1, 0xb2];
 const YEAR_MS = 31_557_600_000;
 
 /**
- * The attacker plays the victim towards the draft's controller, having seen to it that the controller takes `key` for the victim's.
- * Whether the controller then holds a key for the victim that the attacker has.
+ * The attacker plays the victim towards the draft's controller, having seen to it that the
+ * controller takes `key` for the victim's. Whether the controller then holds a key for the victim
+ * that the attacker has.
  */
 function playsVictim(network: DraftNetwork, key: Buffer, m3: (genuine: Buffer) => Buffer): boolean {
   const rnI = randomBytes(16);
@@ -38,7 +39,10 @@ function recordJoin(network: ProfileNetwork, idI: number): { readonly request: U
   return record;
 }
 
-/** Whether the controller goes on with the attacker's M1 for the victim when this comes in place of M3. */
+/**
+ * Whether the controller goes on with the attacker's M1 for the victim when this comes in place of
+ * M3.
+ */
 function takes(network: ProfileNetwork, m3: (genuine: Uint8Array) => Uint8Array): boolean {
   const m1 = encodeM1({ idI: VICTIM, rnI: randomBytes(16) });
   const source = sourceAt(`attacker ${randomBytes(4).toString('hex')}`, true);
@@ -69,7 +73,8 @@ export const splicedM3: Attack = {
     const network = new ProfileNetwork();
     const own = recordJoin(network, OWN)[0]!.answer;
     network.install(VICTIM, newSecret());
-    // Cut at every octet, either way round. Both begin alike: the first cut that makes a difference is behind the type.
+    // Cut at every octet, either way round. Both begin alike: the first cut that makes a difference
+    // is behind the type.
     return Array.from({ length: LENGTH.M3 - 2 }, (_, i) => i + 2).some(
       (at) =>
         takes(network, (genuine) => Buffer.concat([own.subarray(0, at), genuine.subarray(at)])) ||
@@ -86,7 +91,8 @@ export const replayedM3: Attack = {
     const network = new DraftNetwork();
     const ik = randomBytes(16);
     const victim = network.install(VICTIM, ik);
-    // Recorded as the node joined, with none of it understood. The installer did not hear M1 and M4.
+    // Recorded as the node joined, with none of it understood. The installer did not hear M1 and
+    // M4.
     const m1 = victim.m1();
     const recorded = network.server.receiveM2(network.controller.receiveM1(m1, 'victim'))!;
     network.controller.receiveM5(victim.receiveM4(network.controller.receiveM3(recorded, 'victim')!)!, 'victim');
@@ -110,7 +116,8 @@ export const typeConfusion: Attack = {
     return playsVictim(network, idAsKey, (genuine) => Buffer.concat([block(genuine, 1), block(genuine, 1)]));
   },
   profile() {
-    // Every message of this exchange and of another's in the place of every message of another type: as it is, and disguised.
+    // Every message of this exchange and of another's in the place of every message of another
+    // type: as it is, and disguised.
     const network = new ProfileNetwork();
     const node = network.install(VICTIM, newSecret());
     const seen = recordJoin(network, OWN).flatMap(({ request, answer }) => [request, answer]);

@@ -46,7 +46,8 @@ export const lostAnswer: Attack = {
         for (let i = 0; i < times; i++) {
           const m4 = network.ask(victim.m1());
           const m5 = lost === 'M4' || m4 === undefined ? undefined : victim.receiveM4(m4);
-          // The server commits and its M8 does not arrive; or the controller has M8, and its M6 does not.
+          // The server commits and its M8 does not arrive; or the controller has M8, and its M6
+          // does not.
           if (lost !== 'M5' && m5 !== undefined)
             network.ask(m5, { onLink: (m7) => (lost === 'M8' ? void network.serve(m7) : network.serve(m7)) });
           if (network.lockedOut(victim)) return true;

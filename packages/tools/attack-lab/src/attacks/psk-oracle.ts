@@ -73,7 +73,8 @@ export const pskSteered: Attack = {
     const [tid, idC] = [1n, ID_C];
     const network = new ProfileNetwork({ firstTid: tid, randomOctets: (n) => (n === RN_LENGTH ? rnC : randomBytes(n)) });
     const victim = network.install(VICTIM, newSecret());
-    // RN_i xor RN_c = A_1, the counter block of M4's first 16 octets (RFC 3610): the PSK would be M4's key stream, were K_i M4's key.
+    // RN_i xor RN_c = A_1, the counter block of M4's first 16 octets (RFC 3610): the PSK would be
+    // M4's key stream, were K_i M4's key.
     const a1 = Buffer.alloc(16);
     a1[0] = 1;
     a1[1] = TYPE.M4;

@@ -1,4 +1,6 @@
-/** A node that is put back to the initial key it had, and what somebody has recorded of its joins. */
+/**
+ * A node that is put back to the initial key it had, and what somebody has recorded of its joins.
+ */
 
 import { randomBytes } from 'node:crypto';
 import type { Attack } from '../attack.js';

@@ -19,7 +19,8 @@ export const restoredState: Attack = {
   sentence:
     'A controller set back draws serial numbers and recorded M1 and M5 pass again; here TIDs start from the clock, RN_c and nonces from the generator, and a recorded M5 names no open transaction.',
   draft() {
-    // A controller that includes the server, as the draft allows, restored from a snapshot with its generator.
+    // A controller that includes the server, as the draft allows, restored from a snapshot with its
+    // generator.
     const ik = randomBytes(16);
     const seed = randomBytes(8).toString('hex');
     const start = (): DraftNetwork => {

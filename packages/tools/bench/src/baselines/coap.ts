@@ -1,4 +1,7 @@
-/** The `coap` package alone, with the settings that Latchkey uses it with: own sockets, no cache, piggybacked answers, 32 agents. */
+/**
+ * The `coap` package alone, with the settings that Latchkey uses it with: own sockets, no cache,
+ * piggybacked answers, 32 agents.
+ */
 
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';

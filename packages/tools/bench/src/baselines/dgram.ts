@@ -1,4 +1,7 @@
-/** Bare UDP sockets over the same hops: a token is copied from each request to its answer, and nothing else is looked at. */
+/**
+ * Bare UDP sockets over the same hops: a token is copied from each request to its answer, and
+ * nothing else is looked at.
+ */
 
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
@@ -6,7 +9,10 @@ import type { Endpoint } from '@latchkey/runtime/net';
 import { LINK_REQUESTS, NODE_REQUESTS } from './sizes.js';
 
 const RECEIVE_BUFFER = 4 * 1024 * 1024;
-/** As `coap` sends them: a request has its head, Uri-Path and payload marker besides the token; an answer head and marker. */
+/**
+ * As `coap` sends them: a request has its head, Uri-Path and payload marker besides the token; an
+ * answer head and marker.
+ */
 const NODE = { token: 4, request: 4 + 4 + 2 + 1, answer: 4 + 4 + 1 } as const;
 const LINK = { token: 8, request: 4 + 8 + 2 + 1, answer: 4 + 8 + 1 } as const;
 const ACK_CHANGED = 0x44;

@@ -1,4 +1,7 @@
-/** What a durable write of the store takes alone: a row of a node's size, on the disk before it counts, so many under way at once. */
+/**
+ * What a durable write of the store takes alone: a row of a node's size, on the disk before it
+ * counts, so many under way at once.
+ */
 
 import { rm } from 'node:fs/promises';
 import { openStore } from '@latchkey/lmdb';

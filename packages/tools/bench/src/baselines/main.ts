@@ -1,6 +1,6 @@
 /**
- * What stands in for controller and auth-server where a limit is measured: the same processes, hops, sizes and round trips, without
- * protocol and cryptography.
+ * What stands in for controller and auth-server where a limit is measured: the same processes,
+ * hops, sizes and round trips, without protocol and cryptography.
  *
  *   coap-server STORE             the `coap` package, and a durable write for each request of M7's size
  *   coap-controller HOST:PORT     the `coap` package both ways

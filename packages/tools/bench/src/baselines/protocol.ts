@@ -1,4 +1,7 @@
-/** What the protocol alone takes of a join in controller and auth-server: what it computes, and nothing around it. */
+/**
+ * What the protocol alone takes of a join in controller and auth-server: what it computes, and
+ * nothing around it.
+ */
 
 import { InProcessJoin, type Side } from '../in-process-join.js';
 import type { Measurement } from '../interleave.js';

@@ -18,7 +18,10 @@ const MAX_RESIDENT = 1.35;
 const MAX_START = 2.5;
 
 const CONTROLLER = '00000001';
-/** Between two looks at a process's memory, in ms; it is at rest when it has not changed for as many looks. */
+/**
+ * Between two looks at a process's memory, in ms; it is at rest when it has not changed for as many
+ * looks.
+ */
 const SAMPLE_INTERVAL_MS = 250;
 const STABLE_SAMPLES = 6;
 const MAX_SAMPLES = 80;
@@ -93,7 +96,10 @@ async function joinedNode(network: TestNetwork): Promise<string> {
 }
 
 interface WaitingNode {
-  /** From the start of a process to its M1, in ms. The first one goes on until it has said it again, and so has kept what it keeps for the next. */
+  /**
+   * From the start of a process to its M1, in ms. The first one goes on until it has said it again,
+   * and so has kept what it keeps for the next.
+   */
   timeToM1(main: string): Promise<number>;
 }
 

@@ -7,7 +7,10 @@ import type { MeasuredNetwork } from './network.js';
 import type { Sizes } from './plans.js';
 
 const IN_FLIGHT = 64;
-/** What a daemon may have of its own under load: not the pages of its store, which the system takes back when it wants to. */
+/**
+ * What a daemon may have of its own under load: not the pages of its store, which the system takes
+ * back when it wants to.
+ */
 const MAX_ANONYMOUS_MIB = 150;
 /** Looks at it while it lasts. */
 const SAMPLE_COUNT = 20;

@@ -1,4 +1,7 @@
-/** The networks that joins are played against, each of real processes with a load generator of its own. */
+/**
+ * The networks that joins are played against, each of real processes with a load generator of its
+ * own.
+ */
 
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -12,7 +15,10 @@ import { RegistryFixture } from '../registry/registry-fixture.js';
 export const NETWORKS = ['relayed', 'combined', 'coap', 'dgram'] as const;
 export type NetworkName = (typeof NETWORKS)[number];
 
-/** Message IDs of one socket come round after 65,536: enough sockets that none does within 247 s (RFC 7252 section 4.4). */
+/**
+ * Message IDs of one socket come round after 65,536: enough sockets that none does within 247 s
+ * (RFC 7252 section 4.4).
+ */
 const SOCKETS = 64;
 const LOOPBACK = '127.0.0.1:0';
 

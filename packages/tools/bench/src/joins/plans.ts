@@ -8,7 +8,10 @@ export interface Sizes {
   readonly rates: readonly number[];
   /** How long one round of one plan takes, in ms. */
   readonly ms: number;
-  /** Joins before anything is measured: the compiler is not what is to be compared. A daemon is compiled after some 25,000. */
+  /**
+   * Joins before anything is measured: the compiler is not what is to be compared. A daemon is
+   * compiled after some 25,000.
+   */
   readonly warmUp: number;
   /** Nodes that begin at once. */
   readonly storm: number;

@@ -1,4 +1,7 @@
-/** `bench joins`: whole joins through real processes, and beside them the same hops with less and less in them. */
+/**
+ * `bench joins`: whole joins through real processes, and beside them the same hops with less and
+ * less in them.
+ */
 
 import { join } from 'node:path';
 import { type RatioMetric, ratioMetric, type RatioLimits, type Side, type Unit } from '../ratio.js';
@@ -200,7 +203,9 @@ async function writeFigures(run: SuiteRun, sizes: Sizes, rounds: Measured): Prom
   ];
 }
 
-/** What is left for all else: no server that does what the protocol asks is nearer to `coap` alone. */
+/**
+ * What is left for all else: no server that does what the protocol asks is nearer to `coap` alone.
+ */
 function protocolFigure(run: SuiteRun, sizes: Sizes, rounds: Measured): RatioMetric {
   run.report('the protocol alone');
   const values = Array.from({ length: run.rounds }, () => measureProtocol(sizes.computed).cpuUs);

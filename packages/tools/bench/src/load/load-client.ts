@@ -1,6 +1,7 @@
 /**
- * Plays thousands of nodes in one process: as node-agent does it, with as little CPU time as can be, so that what is measured is the
- * other side. An Echo is each node's own, as it is where each has its own address; deadlines are the node's, on one timer wheel.
+ * Plays thousands of nodes in one process: as node-agent does it, with as little CPU time as can
+ * be, so that what is measured is the other side. An Echo is each node's own, as it is where each
+ * has its own address; deadlines are the node's, on one timer wheel.
  */
 
 import { randomFillSync } from 'node:crypto';
@@ -19,7 +20,9 @@ import { CODE, packRequest, readAnswer } from './wire.js';
 const ACK_TIMEOUT_MS = 2_000;
 const RANDOM_PART = 0.5;
 const MAX_RETRANSMIT = 4;
-/** As node-agent: for an M4 to come, and between an M5 that was refused for the moment and the next. */
+/**
+ * As node-agent: for an M4 to come, and between an M5 that was refused for the moment and the next.
+ */
 const M4_DEADLINE_MS = 30_000;
 const M5_PAUSE_MS = 2_000;
 const RETRYABLE: ReadonlySet<number> = new Set([0x9d, 0xa3, 0xa4]);
@@ -120,7 +123,10 @@ export class LoadClient {
     for (const { socket } of this.#channels) socket.close();
   }
 
-  /** Poisson arrivals. What is due is begun a millisecond late at most, and latency counts from when it was due. */
+  /**
+   * Poisson arrivals. What is due is begun a millisecond late at most, and latency counts from when
+   * it was due.
+   */
   async #startAtRate(perSecond: number, until: number): Promise<void> {
     const interval = (): number => (-Math.log(1 - Math.random()) * 1000) / perSecond;
     let next = performance.now() + interval();

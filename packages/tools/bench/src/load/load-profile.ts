@@ -1,6 +1,9 @@
 /** What a load generator is asked to play, and what it tells of it afterwards. */
 
-/** `join`: M1 to M6 with all their cryptography. `plain`: the same exchanges with octets that mean nothing. */
+/**
+ * `join`: M1 to M6 with all their cryptography. `plain`: the same exchanges with octets that mean
+ * nothing.
+ */
 export type Workload = 'join' | 'plain';
 
 /** Where and as whom a generator plays. */
@@ -17,7 +20,10 @@ export interface LoadTarget {
 export type LoadProfile =
   /** So many nodes at once: one that has joined makes room for the next. */
   | { readonly kind: 'closed'; readonly inFlight: number; readonly ms: number; readonly joins?: number }
-  /** Nodes begin when they begin, at so many a second on average (Poisson); latency counts from when one was to begin. */
+  /**
+   * Nodes begin when they begin, at so many a second on average (Poisson); latency counts from when
+   * one was to begin.
+   */
   | { readonly kind: 'open'; readonly perSecond: number; readonly ms: number }
   /** All of `joins` nodes begin at once; each that fails comes again, as a node does. */
   | { readonly kind: 'storm'; readonly joins: number };

@@ -1,4 +1,7 @@
-/** A load generator as a process of its own: `LoadTarget` as its one argument, then plans in and what was played out, over IPC. */
+/**
+ * A load generator as a process of its own: `LoadTarget` as its one argument, then plans in and
+ * what was played out, over IPC.
+ */
 
 import { LoadClient } from './load-client.js';
 import type { LoadTarget, LoadProfile } from './load-profile.js';

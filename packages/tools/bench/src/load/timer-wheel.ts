@@ -7,7 +7,10 @@ const SLOTS = 256;
 export interface Scheduled {
   /** When it is due, in ms of the monotonic clock; `Infinity`: not any more. */
   dueAt: number;
-  /** The wheel's own: the tick whose slot it stands in. A place it was given for a later tick counts no more. */
+  /**
+   * The wheel's own: the tick whose slot it stands in. A place it was given for a later tick counts
+   * no more.
+   */
   tick: number;
 }
 
@@ -25,7 +28,10 @@ export class TimerWheel<T extends Scheduled> {
     this.#timer = setInterval(() => this.advance(performance.now()), TICK_MS);
   }
 
-  /** To be called whenever `dueAt` was brought forward; one that was put off is found at its old time, and put off then. */
+  /**
+   * To be called whenever `dueAt` was brought forward; one that was put off is found at its old
+   * time, and put off then.
+   */
   add(what: T): void {
     const ticks = Math.min(Math.max(Math.ceil(what.dueAt / TICK_MS) - this.#tick, 1), SLOTS - 1);
     const tick = this.#tick + ticks;

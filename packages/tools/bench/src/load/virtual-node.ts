@@ -36,7 +36,10 @@ export class VirtualNode {
     return asBuffer(encodeM1({ idI: this.idI, rnI }));
   }
 
-  /** M5 and what goes with it, or `undefined`: no M4 that opens. The new key is a candidate from now on. */
+  /**
+   * M5 and what goes with it, or `undefined`: no M4 that opens. The new key is a candidate from now
+   * on.
+   */
   prove(m4Octets: Uint8Array, m1: Uint8Array): Proof | undefined {
     const m4 = tryDecode(decodeM4, m4Octets);
     if (m4 === undefined) return undefined;

@@ -1,5 +1,6 @@
 /**
- * The little CoAP a load generator needs, packed by hand (RFC 7252 section 3): confirmable POSTs to /k, and what comes back.
+ * The little CoAP a load generator needs, packed by hand (RFC 7252 section 3): confirmable POSTs to
+ * /k, and what comes back.
  *
  *   0x44 | 0x02 | message ID 2 | token 4 | Uri-Path 'k' 2 | Echo 3 + n | 0xff | payload
  */
@@ -7,7 +8,10 @@
 const CON_TOKEN_4 = 0x44;
 const POST = 0x02;
 const URI_PATH_K: readonly number[] = [0xb1, 0x6b];
-/** Echo is option 252, 241 after Uri-Path: nibble 13, extended by 228. Its length goes into the lower nibble. */
+/**
+ * Echo is option 252, 241 after Uri-Path: nibble 13, extended by 228. Its length goes into the
+ * lower nibble.
+ */
 const ECHO_DELTA: readonly number[] = [0xd0, 0xe4];
 const ECHO_NUMBER = 252;
 const PAYLOAD_MARKER = 0xff;

@@ -1,4 +1,6 @@
-/** How many AES blocks each side encrypts for one join: counted while the roles run, not guessed. */
+/**
+ * How many AES blocks each side encrypts for one join: counted while the roles run, not guessed.
+ */
 
 import { BlockCipher } from '@latchkey/protocol';
 import { InProcessJoin, type Side } from '../in-process-join.js';

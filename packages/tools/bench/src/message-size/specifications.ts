@@ -1,6 +1,7 @@
 /**
- * What a key exchange puts on the air, message by message, in octets of UDP payload: Latchkey's as it sends them, others' from their
- * specifications, each for a device that has a pre-shared key. Identities have 4 octets and tags 8 where there is a choice; tokens have 4.
+ * What a key exchange puts on the air, message by message, in octets of UDP payload: Latchkey's as
+ * it sends them, others' from their specifications, each for a device that has a pre-shared key.
+ * Identities have 4 octets and tags 8 where there is a choice; tokens have 4.
  */
 
 import { LENGTH } from '@latchkey/protocol';
@@ -24,7 +25,10 @@ export interface Exchange {
 
 /** RFC 7252 section 3: head 4, token 4, payload marker 1. */
 const COAP = 4 + 4 + 1;
-/** Options 252 of 12 octets (RFC 9175 section 2.2.1), after none and after Uri-Path alike: two octets of head. */
+/**
+ * Options 252 of 12 octets (RFC 9175 section 2.2.1), after none and after Uri-Path alike: two
+ * octets of head.
+ */
 const ECHO = 2 + 12;
 
 function request(name: string, payload: number, source: string, options: number): Message {
@@ -63,7 +67,10 @@ const SHORT_PATH = 2;
 const EDHOC_REQUEST = 12 + 6 + 2;
 const EDHOC_RESPONSE = 2;
 
-/** RFC 9031 section 8.1.1: Uri-Host `6tisch.arpa`, Proxy-Scheme `coap`; OSCORE with an EUI-64 as kid context (RFC 8613 section 6.1). */
+/**
+ * RFC 9031 section 8.1.1: Uri-Host `6tisch.arpa`, Proxy-Scheme `coap`; OSCORE with an EUI-64 as kid
+ * context (RFC 8613 section 6.1).
+ */
 const COJP_REQUEST = 12 + 6 + (1 + 1 + 1 + 1 + 8);
 /** Tag, and the code that is sealed (RFC 8613 section 5.3). */
 const OSCORE = 8 + 1;

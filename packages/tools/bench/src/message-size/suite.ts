@@ -1,4 +1,7 @@
-/** `bench air`: what a join costs the device, in octets and in AES blocks. Nothing here depends on the machine. */
+/**
+ * `bench air`: what a join costs the device, in octets and in AES blocks. Nothing here depends on
+ * the machine.
+ */
 
 import { type RatioMetric, ratioMetric } from '../ratio.js';
 import type { SuiteResult, Table } from '../suite.js';

@@ -1,4 +1,7 @@
-/** Stands between a peer's client and its server, counts what passes, and takes the time from a client's first datagram to its last. */
+/**
+ * Stands between a peer's client and its server, counts what passes, and takes the time from a
+ * client's first datagram to its last.
+ */
 
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';

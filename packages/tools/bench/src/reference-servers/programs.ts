@@ -31,7 +31,10 @@ function libcoap(library: 'openssl' | 'gnutls'): ReferenceProgram {
 
 const RADIUS_SECRET = randomBytes(16).toString('hex');
 
-/** hostapd as a RADIUS server with EAP-PSK in it; what is counted is the leg between the authenticator and it. */
+/**
+ * hostapd as a RADIUS server with EAP-PSK in it; what is counted is the leg between the
+ * authenticator and it.
+ */
 const hostapd: ReferenceProgram = {
   name: 'hostapd: EAP-PSK over RADIUS',
   packages: ['hostapd', 'eapoltest'],

@@ -1,4 +1,7 @@
-/** A server of somebody else's that authenticates devices by a pre-shared key, and the client that comes with it. */
+/**
+ * A server of somebody else's that authenticates devices by a pre-shared key, and the client that
+ * comes with it.
+ */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -28,7 +31,10 @@ export interface ReferenceProgram {
 /** Until a server answers its first client. */
 const START_TIMEOUT_MS = 10_000;
 const CONCURRENT_CLIENTS = 4;
-/** The part of clients that may be refused, and come again at the peer's cost: more would be told in its figures. */
+/**
+ * The part of clients that may be refused, and come again at the peer's cost: more would be told in
+ * its figures.
+ */
 const MAX_REJECTED_FRACTION = 0.02;
 
 /** Whether its commands are there. */
@@ -86,7 +92,10 @@ export class ReferenceServer {
     }
   }
 
-  /** So many authentications, a few at once; latency is of one at a time in the client, the others wait in their processes' start. */
+  /**
+   * So many authentications, a few at once; latency is of one at a time in the client, the others
+   * wait in their processes' start.
+   */
   async measure(count: number): Promise<ReferenceCost> {
     this.#relay.takeCounts();
     const before = this.#cpuMs();

@@ -1,4 +1,7 @@
-/** `bench peers`: what others take to authenticate a device by a pre-shared key, on the same machine in the same run. */
+/**
+ * `bench peers`: what others take to authenticate a device by a pre-shared key, on the same machine
+ * in the same run.
+ */
 
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';

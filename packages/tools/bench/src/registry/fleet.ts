@@ -1,4 +1,7 @@
-/** The nodes of a registry under measurement: drawn from their number, so that a million take no memory until they join. */
+/**
+ * The nodes of a registry under measurement: drawn from their number, so that a million take no
+ * memory until they join.
+ */
 
 import { createHash, randomInt } from 'node:crypto';
 import { once } from 'node:events';

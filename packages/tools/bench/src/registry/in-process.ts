@@ -1,4 +1,7 @@
-/** What the registry and the auth-server on it take inside this process: no sockets, no command to start. */
+/**
+ * What the registry and the auth-server on it take inside this process: no sockets, no command to
+ * start.
+ */
 
 import { randomBytes } from 'node:crypto';
 import { AuthServer } from '@latchkey/auth-server';

@@ -1,4 +1,7 @@
-/** Joins as the auth-server sees them: the controller and the node behind it, sealed by the protocol's functions before the clock runs. */
+/**
+ * Joins as the auth-server sees them: the controller and the node behind it, sealed by the
+ * protocol's functions before the clock runs.
+ */
 
 import { randomBytes } from 'node:crypto';
 import { decodeM5, derivePsk, encodeM1, sealM2, sealM5, sealM7, type Secret } from '@latchkey/protocol';

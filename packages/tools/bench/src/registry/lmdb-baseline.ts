@@ -1,4 +1,7 @@
-/** What the disk and LMDB take for the rows of a registry, and nothing else: no keys sealed, nothing parsed, nothing compared. */
+/**
+ * What the disk and LMDB take for the rows of a registry, and nothing else: no keys sealed, nothing
+ * parsed, nothing compared.
+ */
 
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,4 +1,7 @@
-/** The auth-server as a process: how long until it listens, and what memory it takes before and after joins. */
+/**
+ * The auth-server as a process: how long until it listens, and what memory it takes before and
+ * after joins.
+ */
 
 import type { Secret } from '@latchkey/protocol';
 import { CoapClient } from '@latchkey/coap';

@@ -41,7 +41,9 @@ interface KnownTransaction {
   readonly source: Source;
 }
 
-/** The real respondent, and all it knows: a mutant has K_i and the PSK of each transaction at hand. */
+/**
+ * The real respondent, and all it knows: a mutant has K_i and the PSK of each transaction at hand.
+ */
 class InspectingRespondent implements RespondentRole {
   protected readonly options: RespondentOptions;
   protected readonly real: Respondent;
@@ -157,7 +159,10 @@ class RemembersKey extends InspectingRespondent {
   }
 }
 
-/** An M5 that fits no transaction is taken for the latest of its node's address, whatever TID it bears. */
+/**
+ * An M5 that fits no transaction is taken for the latest of its node's address, whatever TID it
+ * bears.
+ */
 class TakesM5ForLatest extends InspectingRespondent {
   override receiveM5(octets: Uint8Array, source: Source, now: Clocks): M5Decision {
     const decision = super.receiveM5(octets, source, now);

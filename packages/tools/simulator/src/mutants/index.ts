@@ -3,10 +3,11 @@
  *
  * Left out, because the invariants provably do not mind:
  *
- * - M8's ID_i not compared, M3's ID_i not compared. Both are sealed over the whole request they answer, which holds the M1 and so the ID_i: only a
- *   server that mixes up its own nodes could send another. The comparison guards against that, which no honest server does.
- * - RN_i inside M4 not compared. M4 is sealed over M1, which holds RN_i, and the node opens it over its own M1. Without both
- *   it is caught (`m4WithoutAadOrRnI`).
+ * - M8's ID_i not compared, M3's ID_i not compared. Both are sealed over the whole request they
+ *   answer, which holds the M1 and so the ID_i: only a server that mixes up its own nodes could
+ *   send another. The comparison guards against that, which no honest server does.
+ * - RN_i inside M4 not compared. M4 is sealed over M1, which holds RN_i, and the node opens it over
+ *   its own M1. Without both it is caught (`m4WithoutAadOrRnI`).
  */
 
 import type { Invariant } from '../simulation.js';

@@ -76,7 +76,10 @@ export const takesAnyController: Rules = withReceiveM4((state, ...rest) => {
   return decision.kind === 'store' ? { ...decision, state: { ...decision.state, controllers: state.controllers } } : decision;
 });
 
-/** Opens an M4 that was sealed with no associated data, and hands the real initiator the M4 it would have been. */
+/**
+ * Opens an M4 that was sealed with no associated data, and hands the real initiator the M4 it would
+ * have been.
+ */
 export function receiveM4WithoutAad(compareRnI: boolean): ReceiveM4 {
   return (state, attempt, octets, now) => {
     const m4 = tryDecode(decodeM4, octets);
@@ -149,7 +152,10 @@ class AgesByWallClock extends SimulatedNode {
   }
 }
 
-/** "Not your network any more": a node that believes an error and begins anew with its confirmed key. */
+/**
+ * "Not your network any more": a node that believes an error and begins anew with its confirmed
+ * key.
+ */
 class BelievesErrors extends SimulatedNode {
   protected override classify<D extends M4Decision | M6Decision>(
     response: Response,

@@ -104,7 +104,10 @@ export const commitsWithoutComparing: Rules = withCommitAction(
   true,
 );
 
-/** The key is compared as the commit is written, and not whether an administrator has given that very key again since. */
+/**
+ * The key is compared as the commit is written, and not whether an administrator has given that
+ * very key again since.
+ */
 export const comparesKeyAlone: Rules = withCommitAction((server, opened, judged) => {
   const { idI } = opened.body.m1;
   const action = commitAction(
@@ -187,7 +190,10 @@ class TrustsStarts extends SimulatedServer {
   }
 }
 
-/** Whatever lies before the latest time that was ever shown is past: also what the clock, far ahead for a while, never showed. */
+/**
+ * Whatever lies before the latest time that was ever shown is past: also what the clock, far ahead
+ * for a while, never showed.
+ */
 class WaitsForLatest extends SimulatedServer {
   protected override isFromBlockedRange(ts: number): boolean {
     return this.plan.store.clockHistory.previous.some(({ until }) => ts <= until);
@@ -311,7 +317,9 @@ export const ignoresSteps: Rules = withServer(IgnoresSteps);
 export const waitsFiveMinutes: Rules = withServer(WaitsFiveMinutes);
 export const trustsStarts: Rules = withServer(TrustsStarts);
 export const waitsForLatest: Rules = withServer(WaitsForLatest);
-/** The nonce of an answer is what was drawn, whatever is sealed; counting alone would harm nobody. */
+/**
+ * The nonce of an answer is what was drawn, whatever is sealed; counting alone would harm nobody.
+ */
 export const countsNonces: Rules = {
   ...withServer(CountsNonces),
   roles: {

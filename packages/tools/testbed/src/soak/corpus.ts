@@ -1,8 +1,9 @@
 /**
- * CoAP as it should not be: every malformation known, and what is well-formed but out of place. Data only; what a daemon does with it is in
- * hostile.ts and the tests.
+ * CoAP as it should not be: every malformation known, and what is well-formed but out of place.
+ * Data only; what a daemon does with it is in hostile.ts and the tests.
  *
- * Written as hex with spaces: `40 02 1234` is CON, POST, message ID 0x1234, no token. `b1 6b` is Uri-Path "k", `ff` the payload marker.
+ * Written as hex with spaces: `40 02 1234` is CON, POST, message ID 0x1234, no token. `b1 6b` is
+ * Uri-Path "k", `ff` the payload marker.
  */
 
 export interface Malformation {
@@ -159,7 +160,10 @@ const MALFORMED: Readonly<Record<string, string>> = {
   'no payload': '42 02 1234 aabb b1 6b',
 };
 
-/** Too large to be written out: the most that UDP carries over IPv4, and what is just beyond what a daemon looks at. */
+/**
+ * Too large to be written out: the most that UDP carries over IPv4, and what is just beyond what a
+ * daemon looks at.
+ */
 const LARGE: readonly Malformation[] = [
   { name: '513 octets', octets: Buffer.concat([hex('42 02 1234 aabb b1 6b ff'), Buffer.alloc(504, 0x11)]) },
   { name: '1,500 octets', octets: Buffer.concat([hex('42 02 1234 aabb b1 6b ff'), Buffer.alloc(1_491, 0x11)]) },

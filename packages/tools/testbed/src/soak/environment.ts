@@ -1,4 +1,7 @@
-/** What a campaign plays on: one controller, one auth-server, nodes with their files; and what both sides' stores say. */
+/**
+ * What a campaign plays on: one controller, one auth-server, nodes with their files; and what both
+ * sides' stores say.
+ */
 
 import { NodeFile, type StoredNode } from '@latchkey/node-agent';
 import { formatId } from '@latchkey/protocol';
@@ -103,8 +106,8 @@ export function endpointOf(address: string): Endpoint {
 }
 
 /**
- * What node files and registry do not agree in, once nothing runs: K_i must be among the keys of its node (invariant 1), and be the
- * only one where no candidate is open.
+ * What node files and registry do not agree in, once nothing runs: K_i must be among the keys of
+ * its node (invariant 1), and be the only one where no candidate is open.
  */
 export async function findKeyMismatches(environment: SoakEnvironment, nodes: readonly SoakNode[]): Promise<string[]> {
   const keys = await environment.registryKeys();

@@ -1,6 +1,7 @@
 /**
- * A UDP network that loses, delays, doubles, reorders and corrupts, between nodes and their controller. Each client keeps a source
- * address of its own towards the controller, so that the NID and the bounds per source are what they would be.
+ * A UDP network that loses, delays, doubles, reorders and corrupts, between nodes and their
+ * controller. Each client keeps a source address of its own towards the controller, so that the NID
+ * and the bounds per source are what they would be.
  */
 
 import { createSocket, type Socket } from 'node:dgram';

@@ -1,4 +1,6 @@
-/** The rules of `packaging/nftables`, as they stand, for a controller on another port than theirs. */
+/**
+ * The rules of `packaging/nftables`, as they stand, for a controller on another port than theirs.
+ */
 
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -10,7 +12,10 @@ const TABLE = 'latchkey-controller';
 export class Firewall {
   static readonly AVAILABLE: boolean = process.getuid?.() === 0 && spawnSync('nft', ['list', 'ruleset']).status === 0;
 
-  /** Its own, so that it neither takes the place of rules that are in force here nor takes them away. */
+  /**
+   * Its own, so that it neither takes the place of rules that are in force here nor takes them
+   * away.
+   */
   readonly #table: string;
 
   private constructor(table: string) {

@@ -1,6 +1,6 @@
 /**
- * A process that is many nodes: the node agent's own code on node files of its own, an agent each. Killing it is a crash of all of
- * them, each at the step it happens to be at.
+ * A process that is many nodes: the node agent's own code on node files of its own, an agent each.
+ * Killing it is a crash of all of them, each at the step it happens to be at.
  *
  *   node fleet.js run FOLDERS    joins and renews until SIGTERM
  *   node fleet.js once FOLDERS   each node joins once more, due or not
@@ -15,7 +15,10 @@ import { formatId } from '@latchkey/protocol';
 import { createLog, runDaemon } from '@latchkey/runtime/daemon';
 import { Failure } from '@latchkey/runtime/failure';
 
-/** Between attempts of a node that must join once more, in ms. The back-off proper is what `run` shows. */
+/**
+ * Between attempts of a node that must join once more, in ms. The back-off proper is what `run`
+ * shows.
+ */
 const RETRY_DELAY_MS = 2_000;
 
 const log = await createLog('fleet', 'info');

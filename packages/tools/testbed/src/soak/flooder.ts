@@ -1,6 +1,6 @@
 /**
- * A process that sends M1 as fast as it can, from many source addresses of 127.0.0.0/8, each bound and never read from by the one it
- * pretends to be: for known IDs, unknown ones, one ID alone.
+ * A process that sends M1 as fast as it can, from many source addresses of 127.0.0.0/8, each bound
+ * and never read from by the one it pretends to be: for known IDs, unknown ones, one ID alone.
  *
  *   node flooder.js PORT SOURCES SECONDS IDS    IDS: hex, separated by commas; each second M1 bears one of them
  *
@@ -28,7 +28,8 @@ for (let i = 0; sockets.length < sources;) {
   socket.on('error', () => undefined);
   socket.bind(0, `127.1.${Math.floor(i / 250)}.${1 + (i % 250)}`);
   await once(socket, 'listening');
-  // On one machine what is answered to that port would look like a question of the controller's own.
+  // On one machine what is answered to that port would look like a question of the controller's
+  // own.
   if (socket.address().port === port) {
     socket.close();
     continue;

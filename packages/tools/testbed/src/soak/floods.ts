@@ -1,9 +1,11 @@
 /**
- * M1 at full speed from 10,000 sources that do not exist, for unknown IDs, known ones, and one node above all; and all the while honest
- * nodes join, that one among them. Controller and auth-server must stay within the memory they were given, each join within 10 s.
+ * M1 at full speed from 10,000 sources that do not exist, for unknown IDs, known ones, and one node
+ * above all; and all the while honest nodes join, that one among them. Controller and auth-server
+ * must stay within the memory they were given, each join within 10 s.
  *
- * A flooder's own work is done elsewhere, but here on the same machine. In `floods` it stands back for that, in `firewall` it has the
- * same claim to the processor as everyone, and the kernel keeps what one address asks of the controller to its share.
+ * A flooder's own work is done elsewhere, but here on the same machine. In `floods` it stands back
+ * for that, in `firewall` it has the same claim to the processor as everyone, and the kernel keeps
+ * what one address asks of the controller to its share.
  */
 
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
@@ -152,7 +154,10 @@ function startFlooder(
   return { isOver: () => over, result };
 }
 
-/** What else runs on this machine is no part of the measurement. Takes root; without it the machine had better be idle. */
+/**
+ * What else runs on this machine is no part of the measurement. Takes root; without it the machine
+ * had better be idle.
+ */
 function raisePriority(process: DaemonProcess): DaemonProcess {
   try {
     setPriority(process.pid, DAEMON_NICE);

@@ -1,4 +1,7 @@
-/** What a node takes for its controller, and what talks rubbish: mutants, first beside the node's request, then as answers to it. */
+/**
+ * What a node takes for its controller, and what talks rubbish: mutants, first beside the node's
+ * request, then as answers to it.
+ */
 
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { once } from 'node:events';
@@ -116,7 +119,10 @@ class Victim {
     return false;
   }
 
-  /** Whoever talks rubbish may also tell a node to wait for ten minutes, as profile 1 has it; there is no time for that here. */
+  /**
+   * Whoever talks rubbish may also tell a node to wait for ten minutes, as profile 1 has it; there
+   * is no time for that here.
+   */
   #answer(request: Request): Buffer {
     for (;;) {
       const answer = answering(request, mutant(this.#random));
@@ -129,7 +135,10 @@ class Victim {
   }
 }
 
-/** The mutant under the request's message ID and token, as an answer 2.04 or what the mutant has for a code. */
+/**
+ * The mutant under the request's message ID and token, as an answer 2.04 or what the mutant has for
+ * a code.
+ */
 function answering({ octets: request }: Request, mutated: Buffer): Buffer {
   const tokenLength = (request[0] ?? 0) & 0x0f;
   const rest = mutated.subarray(Math.min(mutated.length, 6));

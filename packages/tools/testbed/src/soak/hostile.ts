@@ -1,6 +1,7 @@
 /**
- * Hostile datagrams at each daemon, and at node agents from what they take for their controller: the corpus and its mutants. Nothing
- * may be thrown, nothing hold up the event loop, and memory must be what it was.
+ * Hostile datagrams at each daemon, and at node agents from what they take for their controller:
+ * the corpus and its mutants. Nothing may be thrown, nothing hold up the event loop, and memory
+ * must be what it was.
  */
 
 import { createSocket, type Socket } from 'node:dgram';
@@ -19,7 +20,10 @@ interface HostileSize {
   readonly datagrams: number;
   /** For what is remembered of a request to be forgotten, in ms. */
   readonly settleMs: number;
-  /** What memory may grow by, as a factor. After a few thousand datagrams the process is still growing into its work. */
+  /**
+   * What memory may grow by, as a factor. After a few thousand datagrams the process is still
+   * growing into its work.
+   */
   readonly growth: number;
 }
 
@@ -29,13 +33,18 @@ const SIZES: Readonly<Record<Scale, HostileSize>> = {
   short: { datagrams: 10_000, settleMs: 500, growth: 2 },
 };
 
-/** Part of the datagrams that come before memory is looked at for the first time: code is compiled and tables are made by then. */
+/**
+ * Part of the datagrams that come before memory is looked at for the first time: code is compiled
+ * and tables are made by then.
+ */
 const WARM_UP_FRACTION = 0.1;
 /** What may be alive besides, in octets, however little there was. */
 const MEMORY_SLACK = 2 * 1024 * 1024;
 const MAX_BLOCK_MS = 100;
 const BURST = 250;
-/** No faster than a server looks at what comes from strangers, or most of it would not be looked at. */
+/**
+ * No faster than a server looks at what comes from strangers, or most of it would not be looked at.
+ */
 const DATAGRAMS_PER_SECOND = 12_000;
 const SOURCES = 64;
 const PING = Buffer.of(0x40, 0x00, 0x12, 0x34);
@@ -129,7 +138,10 @@ async function attackMonitored(
   };
 }
 
-/** Mutants at a server from many sources, in bursts its buffer holds, each followed by an honest ping: its answer says that all were looked at. */
+/**
+ * Mutants at a server from many sources, in bursts its buffer holds, each followed by an honest
+ * ping: its answer says that all were looked at.
+ */
 class DatagramAttack {
   slowestPing = 0;
   #sent = 0;

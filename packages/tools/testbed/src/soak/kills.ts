@@ -1,6 +1,7 @@
 /**
- * kill -9 of every daemon at random moments, under load: node agents and fleets of nodes that renew keys of a few seconds, over one
- * controller and one auth-server. Now and then all of them at once, as when the power fails; then what the disks hold is compared.
+ * kill -9 of every daemon at random moments, under load: node agents and fleets of nodes that renew
+ * keys of a few seconds, over one controller and one auth-server. Now and then all of them at once,
+ * as when the power fails; then what the disks hold is compared.
  */
 
 import { setTimeout as pause } from 'node:timers/promises';
@@ -26,9 +27,15 @@ const SIZES: Readonly<Record<Scale, KillSize>> = {
 
 /** Renewed after some five seconds. */
 const LIFETIME = '6s';
-/** Between two kills at most, in ms: long enough for what was killed to come up and be killed at work, not only in starting. */
+/**
+ * Between two kills at most, in ms: long enough for what was killed to come up and be killed at
+ * work, not only in starting.
+ */
 const MAX_KILL_INTERVAL_MS = 1_400;
-/** For every node to join once more when all is up again: candidates may have to grow 300 s old first. In ms. */
+/**
+ * For every node to join once more when all is up again: candidates may have to grow 300 s old
+ * first. In ms.
+ */
 const FINAL_JOIN_TIMEOUT_MS = 12 * 60_000;
 
 /** A daemon that is started again whenever it was killed. */
@@ -51,7 +58,10 @@ class KillCampaign {
   readonly #environment: SoakEnvironment;
   readonly #victims: readonly RestartedProcess[];
   readonly #servers: DaemonProcess[] = [];
-  /** `ID key`, as the registry had it whenever its server was dead: also what was committed a moment before, with no time to say so. */
+  /**
+   * `ID key`, as the registry had it whenever its server was dead: also what was committed a moment
+   * before, with no time to say so.
+   */
   readonly #registered = new Set<string>();
 
   constructor(environment: SoakEnvironment, victims: readonly RestartedProcess[]) {
@@ -175,7 +185,10 @@ function victimOf(victims: readonly RestartedProcess[], random: SeededRandom): R
   return random.pick(victims.filter((victim) => victim.kind === kind));
 }
 
-/** With nobody killed any more, each node gets a key, and both sides hold the same one: none was locked out. */
+/**
+ * With nobody killed any more, each node gets a key, and both sides hold the same one: none was
+ * locked out.
+ */
 async function joinAll(environment: SoakEnvironment, nodes: readonly SoakNode[]): Promise<string[]> {
   await Promise.all([environment.startAuthServer().listening(), environment.startController().listening()]);
   const fleet = await environment.startFleet('once', nodes);

@@ -1,9 +1,11 @@
 /**
- * Runs inside a daemon under test (`node --import`), and nowhere else: how long its event loop was held up, and what it has in memory.
- * It writes a JSON file every half second; SIGUSR2 clears up, measures what is left and begins anew.
+ * Runs inside a daemon under test (`node --import`), and nowhere else: how long its event loop was
+ * held up, and what it has in memory. It writes a JSON file every half second; SIGUSR2 clears up,
+ * measures what is left and begins anew.
  *
- * A tick that comes late may be the daemon's doing or the machine's, which had something else to run. Both are told: `late`, by the
- * clock, and `busy`, the processor time that the process used meanwhile if that is less.
+ * A tick that comes late may be the daemon's doing or the machine's, which had something else to
+ * run. Both are told: `late`, by the clock, and `busy`, the processor time that the process used
+ * meanwhile if that is less.
  */
 
 import { renameSync, writeFileSync } from 'node:fs';
@@ -24,7 +26,10 @@ export interface MonitorReport {
 
 const TICK_MS = 10;
 const WRITE_INTERVAL_MS = 500;
-/** For V8's other threads to give back the pages that a collection has emptied: read sooner, what is resident was up to a tenth more by chance. */
+/**
+ * For V8's other threads to give back the pages that a collection has emptied: read sooner, what is
+ * resident was up to a tenth more by chance.
+ */
 const HEAP_SETTLE_MS = 2_000;
 
 const path = process.env['LATCHKEY_SOAK_MONITOR'];

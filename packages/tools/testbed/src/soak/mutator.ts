@@ -1,4 +1,7 @@
-/** Datagrams that nobody thought of: the corpus with octets changed, cut, doubled, spliced, and noise. */
+/**
+ * Datagrams that nobody thought of: the corpus with octets changed, cut, doubled, spliced, and
+ * noise.
+ */
 
 import { CORPUS } from './corpus.js';
 import type { SeededRandom } from './seeded-random.js';

@@ -1,4 +1,7 @@
-/** Randomness from a seed, so that a run that failed can be played again as far as the system's timing lets it. */
+/**
+ * Randomness from a seed, so that a run that failed can be played again as far as the system's
+ * timing lets it.
+ */
 export class SeededRandom {
   #state: number;
 

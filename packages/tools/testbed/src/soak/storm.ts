@@ -1,12 +1,13 @@
 /**
- * A join storm: nodes that all begin at once, through a network that loses, delays, doubles, reorders and corrupts one datagram in
- * five of each, each way.
+ * A join storm: nodes that all begin at once, through a network that loses, delays, doubles,
+ * reorders and corrupts one datagram in five of each, each way.
  *
- * The deadline follows from the back-off rules. A datagram comes through unharmed with 0.8 x 0.8, so an exchange in one
- * transmission with 0.41; a request that was corrupted is refused, which ends the attempt, with 0.07; with four transmissions for M1 an
- * exchange comes to 0.7, an attempt to a half, less what waits for candidates to grow old: two in five. Fourteen attempts fail together
- * with 0.6^14 = 0.0008: that is the 99.9 %. Thirteen waits at the middle of their ceilings (full jitter) are 2,118 s, fourteen
- * attempts of 30 s are 420 s: 2,538 s, some 42 minutes.
+ * The deadline follows from the back-off rules. A datagram comes through unharmed with 0.8 x 0.8,
+ * so an exchange in one transmission with 0.41; a request that was corrupted is refused, which ends
+ * the attempt, with 0.07; with four transmissions for M1 an exchange comes to 0.7, an attempt to a
+ * half, less what waits for candidates to grow old: two in five. Fourteen attempts fail together
+ * with 0.6^14 = 0.0008: that is the 99.9 %. Thirteen waits at the middle of their ceilings (full
+ * jitter) are 2,118 s, fourteen attempts of 30 s are 420 s: 2,538 s, some 42 minutes.
  */
 
 import { setTimeout as pause } from 'node:timers/promises';
