@@ -1,14 +1,7 @@
-import { formatId } from '@latchkey/protocol';
-import { type Endpoint, formatEndpoint } from '@latchkey/runtime/net';
 import { idArgument, peerArgument, withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
-import { openLocked, stateOption } from './state.js';
-
-interface MoveOptions {
-  readonly state: string;
-  readonly controller: Endpoint;
-  readonly controllerId?: number;
-}
+import type { MoveOptions } from '../move.js';
+import { stateOption } from './state.js';
 
 export function moveCommand(): Command {
   const command = new Command('move')
@@ -16,24 +9,11 @@ export function moveCommand(): Command {
     .addOption(stateOption())
     .requiredOption('--controller <host:port>', 'where its controller is from now on', peerArgument)
     .option('--controller-id <id>', 'ID_c, if it is another controller', idArgument)
-    .action(move);
+    // A daemon has no use for it, and is small without.
+    .action(async (options: MoveOptions) => (await import('../move.js')).move(options));
   return withExamples(
     command,
     'latchkey-node-agent move --state ./node --controller 192.0.2.2:5683 --controller-id 00000002',
     'latchkey-node-agent move --state ./node --controller 192.0.2.9:5683',
   );
-}
-
-async function move(options: MoveOptions): Promise<void> {
-  const { controller, controllerId } = options;
-  const { file, lock } = await openLocked(options.state, 'latchkey-node-agent move');
-  try {
-    const { state } = file.record;
-    const controllers = controllerId === undefined ? state.controllers : [controllerId];
-    await file.write({ state: { ...state, controllers }, endpoints: [controller] });
-    const controllerText = controllers === 'any' ? '' : ` ${controllers.map(formatId).join(', ')}`;
-    process.stdout.write(`Node ${formatId(state.idI)} has its controller${controllerText} at ${formatEndpoint(controller)}\n`);
-  } finally {
-    await lock.release();
-  }
 }
