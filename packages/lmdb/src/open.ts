@@ -88,14 +88,14 @@ export async function openStore<V, K extends Key>(
 
 /** Nothing is read through LMDB before the pages are checked. */
 async function openChecked<V, K extends Key>(
-  turnstile: StoreOpenLock,
+  openLock: StoreOpenLock,
   options: RootDatabaseOptionsWithPath & { readonly path: string },
   damaged: Damaged,
 ): Promise<RootDatabase<V, K>> {
   let file: number | undefined;
   let store: RootDatabase<V, K> | undefined;
   try {
-    const { fd, opened, read, snapshot } = await turnstile.exclusive(() => {
+    const { fd, opened, read, snapshot } = await openLock.exclusive(() => {
       const fd = (file = openSync(join(options.path, STORE_FILE), 'r'));
       snapshotOf(fd, damaged);
       const opened = (store = open<V, K>(options));
@@ -121,7 +121,7 @@ async function openChecked<V, K extends Key>(
  * not in place; its tables say what is wrong with them.
  */
 function behind<V, K extends Key>(
-  turnstile: StoreOpenLock,
+  openLock: StoreOpenLock,
   store: RootDatabase<V, K>,
   damaged: Damaged,
   inPlace: InPlace,
@@ -139,10 +139,10 @@ function behind<V, K extends Key>(
   };
   const run = <T>(start: (action: () => T) => Promise<T>, action: () => T): Promise<T> => {
     const { fault } = inPlace;
-    if (fault !== undefined && !turnstile.isInside) return Promise.reject(fault);
+    if (fault !== undefined && !openLock.isInside) return Promise.reject(fault);
     holdNativeWords();
-    return turnstile.shared(() => {
-      const running: unknown = start(turnstile.reentrant(action));
+    return openLock.shared(() => {
+      const running: unknown = start(openLock.reentrant(action));
       // Inside another transaction lmdb has run it already.
       return (running instanceof Promise ? running.catch(failed) : running) as Promise<T>;
     });
@@ -160,7 +160,7 @@ function behind<V, K extends Key>(
     close: async () => {
       inPlace.close();
       await close();
-      await turnstile.close();
+      await openLock.close();
     },
   });
 }

@@ -10,7 +10,7 @@ import { NodeFile, type StoredNode } from './node-file.js';
 
 /**
  * No M7 is committed later than 125 s after its M3, nor 5 s more between the clocks of servers
- * (runtime's `times`).
+ * (`clock-history` of the protocol).
  */
 const MAX_COMMIT_DELAY_SECONDS = 130;
 
