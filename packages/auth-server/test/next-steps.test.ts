@@ -23,7 +23,10 @@ const ACTIONS: { readonly [K in Action['kind']]: readonly Extract<Action, { kind
   'ask-again': [{ kind: 'ask-again', node: NODE }],
   'import-node': [null, false, true].map((joined_before) => ({ kind: 'import-node', node: NODE, joined_before })),
   'enable-node': [{ kind: 'enable-node', node: NODE }],
-  'enrol-again': [{ kind: 'enrol-again', node: NODE, installer: "Kim's & Sons", lifetime_seconds: 90 }],
+  'enrol-again': [
+    { kind: 'enrol-again', node: NODE, installer: "Kim's & Sons", lifetime_seconds: 90 },
+    { kind: 'enrol-again', node: NODE, installer: 'Kim', lifetime_seconds: 90, split: true },
+  ],
   'resume-order': [{ kind: 'resume-order', order: 3 }],
   'open-order': [
     { kind: 'open-order', order: 3, join_until: null },
@@ -97,6 +100,9 @@ describe.each(Object.values(ACTIONS).flat())('the steps for %j', (action) => {
 it('a node is enrolled again with the terms that it had', () => {
   const [, imported] = enrolAgain(NODE, { installer: 'Kim', lifetime_seconds: 0 });
   expect(imported?.command?.slice(-4)).toEqual(['--installer', 'Kim', '--lifetime', 'none']);
+  // Without its device key the installer's half would be taken for the whole initial key.
+  const [, split] = enrolAgain(NODE, { installer: 'Kim', lifetime_seconds: 0, split: true });
+  expect(split?.command?.slice(-2)).toEqual(['--device-keys', 'device-keys.csv']);
 });
 
 it('a name that is taken is not named', async () => {

@@ -51,7 +51,13 @@ export type Action =
    */
   | { readonly kind: 'import-node'; readonly node: string; readonly joined_before: boolean | null }
   | { readonly kind: 'enable-node'; readonly node: string }
-  | { readonly kind: 'enrol-again'; readonly node: string; readonly installer: string; readonly lifetime_seconds: number }
+  | {
+      readonly kind: 'enrol-again';
+      readonly node: string;
+      readonly installer: string;
+      readonly lifetime_seconds: number;
+      readonly split?: true;
+    }
   | { readonly kind: 'resume-order'; readonly order: number }
   | { readonly kind: 'open-order'; readonly order: number; readonly join_until: string | null }
   /** `asked_at`: when the device last asked, if that was lately. */

@@ -76,8 +76,15 @@ export function diagnoseNode(registry: Registry, idI: number, surroundings: Surr
 
 /** Notes of an action with an initial key whether that takes the device key, too. */
 function withHalves(action: Action, { node }: Situation): Action {
-  const takesKey = action.kind === 'reset-node' || action.kind === 'reinstall-device';
-  return takesKey && node?.split === true ? { ...action, split: true } : action;
+  if (node?.split !== true) return action;
+  switch (action.kind) {
+    case 'reset-node':
+    case 'reinstall-device':
+    case 'enrol-again':
+      return { ...action, split: true };
+    default:
+      return action;
+  }
 }
 
 function factsOf(finding: Finding, situation: Situation): Facts {

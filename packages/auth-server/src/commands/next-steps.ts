@@ -128,7 +128,11 @@ function formatSteps(steps: readonly Step[], called: Command): string {
 /** Removes a node whose order is closed for good, and imports it again from its manifest. */
 export function enrolAgain(
   node: string,
-  { installer, lifetime_seconds: lifetime }: { readonly installer: string; readonly lifetime_seconds: number },
+  {
+    installer,
+    lifetime_seconds: lifetime,
+    split,
+  }: { readonly installer: string; readonly lifetime_seconds: number; readonly split?: true | undefined },
 ): readonly Step[] {
   return [
     {
@@ -139,7 +143,7 @@ export function enrolAgain(
     {
       on: 'auth-server',
       says: 'Then import its line of the manifest again:',
-      command: importLine(node, ['--installer', installer, '--lifetime', formatDuration(lifetime)]),
+      command: importLine(node, ['--installer', installer, '--lifetime', formatDuration(lifetime), ...deviceKeysOf(split)]),
     },
   ];
 }

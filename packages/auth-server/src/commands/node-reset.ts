@@ -168,7 +168,11 @@ function controllerOf(registry: Registry, idI: number): ReturnType<typeof requir
   node.key.wipe();
   if (node.orderState !== 'closed') return requireController(registry, node.controller);
   const id = formatId(idI);
-  const steps = enrolAgain(id, { installer: requireOrder(registry, node.order).installer, lifetime_seconds: node.lifetime });
+  const steps = enrolAgain(id, {
+    installer: requireOrder(registry, node.order).installer,
+    lifetime_seconds: node.lifetime,
+    ...(node.split ? { split: true } : {}),
+  });
   throw new UsageFailure(`order ${node.order} of node ${id} is closed for good: with an initial key it cannot join`, {
     advice: 'Nothing was changed. If the node may join all the same, remove it, and import its line of the manifest again:',
     run: steps.flatMap(({ command }) => (command === undefined ? [] : [command])),
