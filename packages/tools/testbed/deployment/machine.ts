@@ -33,7 +33,13 @@ export async function debianRoot(): Promise<string> {
   const making = await mkdtemp(`${root}-`);
   await mustRun('debootstrap', ['--variant=minbase', `--include=${PACKAGES}`, RELEASE, making]);
   await writeFile(join(making, 'etc/machine-id'), '');
-  await rename(making, root);
+  try {
+    await rename(making, root);
+  } catch (error) {
+    if (!existsSync(root)) throw error;
+    // Another test has made it meanwhile.
+    await rm(making, { recursive: true, force: true });
+  }
   return root;
 }
 
