@@ -1,25 +1,14 @@
 import { CoapServer, ServerMetrics } from '@latchkey/coap';
-import {
-  createLog,
-  type Daemon,
-  randomOctets,
-  type Log,
-  type LogLevel,
-  readClock,
-  runDaemon,
-  limitMemory,
-} from '@latchkey/runtime/daemon';
+import { createLog, type Daemon, type Log, type LogLevel, runDaemon, limitMemory } from '@latchkey/runtime/daemon';
 import { type Endpoint, httpOption, type ListenAddress } from '@latchkey/runtime/net';
-import { exists, lockFolder } from '@latchkey/runtime/files';
+import { exists } from '@latchkey/runtime/files';
 import { listenOption, logLevelOption, withExamples } from '@latchkey/runtime/cli';
 import { loadConfig } from '@latchkey/runtime/config';
 import { Command } from 'commander';
-import { logCheckpoint } from '../server/audit-checkpoint.js';
-import { AuthServer } from '../server/auth-server.js';
 import { configSchema } from '../config.js';
-import { telemetryOf, RegistryTelemetry } from '../telemetry/telemetry.js';
-import { Registry, requireRegistry } from '@latchkey/registry';
-import { startStoreWatchdog } from '../server/store-watchdog.js';
+import { startEmbedded } from '../embedded.js';
+import { telemetryOf } from '../telemetry/telemetry.js';
+import { requireRegistry } from '@latchkey/registry';
 import { masterKeyOf, registryOptions, type RegistryOptions } from './registry-command.js';
 
 /** In the audit log. */
@@ -56,13 +45,14 @@ async function run(options: RunOptions): Promise<void> {
 async function start(options: RunOptions, listen: readonly Endpoint[], memory: number, log: Log): Promise<Daemon> {
   const { data: folder } = options;
   if (!(await exists(folder))) await requireRegistry(folder);
-  const lock = await lockFolder(folder, 'latchkey-auth-server run');
-  const registry = await Registry.open(folder, await masterKeyOf(options), AUDIT_ACTOR);
-  await registry.announceAdoption();
-  logCheckpoint(registry, log);
-  const server = new AuthServer({ registry, clock: readClock, randomBytes: randomOctets, log });
-  await server.persistClock();
-  const stopFunctions = [startStoreWatchdog(registry, server, log), limitMemory(memory, log)];
+  const { server, telemetry, close } = await startEmbedded({
+    folder,
+    readMasterKey: () => masterKeyOf(options),
+    holder: 'latchkey-auth-server run',
+    actor: AUDIT_ACTOR,
+    log,
+  });
+  const stopMemoryLimit = limitMemory(memory, log);
   const serverMetrics = new ServerMetrics();
   const sockets = await CoapServer.listenOnAll(listen, {
     resourceType: 'latchkey.sbs',
@@ -70,16 +60,12 @@ async function start(options: RunOptions, listen: readonly Endpoint[], memory: n
     log,
     metrics: serverMetrics,
   });
-  const registryTelemetry = new RegistryTelemetry(registry, server, log);
   return {
-    telemetry: telemetryOf(server, registryTelemetry, sockets, serverMetrics),
+    telemetry: telemetryOf(server, telemetry, sockets, serverMetrics),
     async stop() {
       await Promise.all(sockets.map((socket) => socket.stop()));
-      for (const stop of stopFunctions) stop();
-      registryTelemetry.close();
-      await server.close();
-      await registry.close();
-      await lock.release();
+      stopMemoryLimit();
+      await close();
     },
   };
 }

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { AuthServer, RegistryTelemetry, logCheckpoint, startStoreWatchdog } from '@latchkey/auth-server';
-import { COMBINED_MODE_HOLDER, Registry } from '@latchkey/registry';
+import { type RegistryTelemetry, startEmbedded } from '@latchkey/auth-server';
+import { COMBINED_MODE_HOLDER, type Registry } from '@latchkey/registry';
 import { formatId, Respondent } from '@latchkey/protocol';
 import type { Check } from '@latchkey/runtime/telemetry';
 import { ClientMetrics, CoapServer, ServerMetrics } from '@latchkey/coap';
@@ -226,7 +226,6 @@ async function openAuthServerClient(credential: Credential, config: Config, log:
 }
 
 async function openCombined(credential: Credential, config: Config, folder: string, log: Log): Promise<OpenedAuthServerClient> {
-  const actor = `controller ${formatId(credential.idC)}`;
   const source = await findMasterKey(
     config.registry_master_key_file === undefined ? {} : { masterKeyFile: config.registry_master_key_file },
     'registry-master-key',
@@ -237,41 +236,36 @@ async function openCombined(credential: Credential, config: Config, folder: stri
       advice: 'Check the path: `registry:` of the configuration. How a new registry is made:',
       run: [['latchkey-auth-server', 'init', '--help']],
     });
-  const lock = await lockFolder(folder, COMBINED_MODE_HOLDER);
-  const registry = await Registry.open(folder, await readMasterKey(source), actor);
-  if (!registry.hasCredential(credential.idC, credential.skCs)) {
-    throw new UsageFailure(
-      `the registry in ${folder} does not have controller ${formatId(credential.idC)} with this credential`,
-      {
-        advice: 'Use the credential that was written for this registry last. If it is lost, write another:',
-        run: [rotateCommand(credential.idC, folder)],
-      },
-    );
+  const { server, telemetry, close } = await startEmbedded({
+    folder,
+    readMasterKey: () => readMasterKey(source),
+    holder: COMBINED_MODE_HOLDER,
+    actor: `controller ${formatId(credential.idC)}`,
+    log,
+    check: (registry) => requireKeyAccess(registry, credential, folder),
+  });
+  return {
+    client: new InProcessAuthServerClient(server),
+    checks: telemetry.checks,
+    upstreamMetrics: new ClientMetrics(),
+    registry: telemetry,
+    closeRegistry: close,
+  };
+}
+
+/** Throws if the registry does not hold the credential, or its controller is pass-through. */
+function requireKeyAccess(registry: Registry, { idC, skCs }: Credential, folder: string): void {
+  const id = formatId(idC);
+  if (!registry.hasCredential(idC, skCs)) {
+    throw new UsageFailure(`the registry in ${folder} does not have controller ${id} with this credential`, {
+      advice: 'Use the credential that was written for this registry last. If it is lost, write another:',
+      run: [rotateCommand(idC, folder)],
+    });
   }
-  if (registry.controllerRow(credential.idC)?.passThrough === true) {
-    const id = formatId(credential.idC);
+  if (registry.controllerRow(idC)?.passThrough === true) {
     throw new UsageFailure(`controller ${id} is pass-through, and in combined mode it would hold every key itself`, {
       advice: 'Run an auth-server on the registry and this controller with `mode: relay`, or, if it may have the keys:',
       run: [['latchkey-auth-server', 'controller', 'set', id, '--pass-through', 'off', '--data', folder]],
     });
   }
-  await registry.announceAdoption();
-  logCheckpoint(registry, log);
-  const server = new AuthServer({ registry, clock: readClock, randomBytes: randomOctets, log });
-  await server.persistClock();
-  const unwatch = startStoreWatchdog(registry, server, log);
-  const registryTelemetry = new RegistryTelemetry(registry, server, log);
-  return {
-    client: new InProcessAuthServerClient(server),
-    checks: registryTelemetry.checks,
-    upstreamMetrics: new ClientMetrics(),
-    registry: registryTelemetry,
-    async closeRegistry() {
-      unwatch();
-      registryTelemetry.close();
-      await server.close();
-      await registry.close();
-      await lock.release();
-    },
-  };
 }
