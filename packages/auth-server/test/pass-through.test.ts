@@ -158,6 +158,19 @@ describe('a pass-through controller', () => {
     expect(registry.node(ID_I)?.seenBy).toEqual([]);
   });
 
+  it('has not seen the initial key of a node that asked and has not joined yet', async () => {
+    const [relayed, draft] = [new Relayed(), new Relayed(OTHER_C)];
+    expect(await relayed.begin()).toBe('M10');
+    await server.close();
+    expect(registry.nodeActivity(ID_I)?.keyRequested).toMatchObject({ by: ID_C });
+    expect(registry.node(ID_I)?.seenBy).toEqual([]);
+    await moveNodes(registry, [ID_I], OTHER_C);
+    serve();
+    expect(await draft.begin()).toBe('M3');
+    await server.close();
+    expect(registry.node(ID_I)?.seenBy).toEqual([OTHER_C]);
+  });
+
   it('gets the same again for a repeat of the M7 that was committed last', async () => {
     const relayed = new Relayed();
     await relayed.begin();

@@ -36,14 +36,14 @@ describe('what is seen of a node', () => {
   it('is written at once the first time, and then no sooner than the interval later, all together', async () => {
     // An hour: however busy the machine is, it does not pass while 500 are recorded.
     const activity = newActivityLog(3_600_000);
-    activity.recordKeyRequest(1, C1, 1_000);
+    activity.recordKeyRequest(1, C1, 1_000, true);
     while (registry.nodeActivity(1) === undefined) {
       await pause(5);
       registry.tables.refreshSnapshot();
     }
     const before = transactions();
     for (let i = 1; i <= 500; i++) {
-      activity.recordKeyRequest(1, C1, 1_000 + i);
+      activity.recordKeyRequest(1, C1, 1_000 + i, true);
       activity.recordRejection(2, C2, 'notAssigned', 2_000 + i);
       activity.recordControllerSeen(C1, 1_000 + i);
       if (i % 100 === 0) await pause(1);
@@ -62,9 +62,9 @@ describe('what is seen of a node', () => {
 
   it('is written by itself, without anything being closed', async () => {
     const activity = newActivityLog();
-    activity.recordKeyRequest(1, C1, 1);
+    activity.recordKeyRequest(1, C1, 1, true);
     await pause(20);
-    activity.recordKeyRequest(1, C1, 2);
+    activity.recordKeyRequest(1, C1, 2, true);
     await expect
       .poll(() => (registry.tables.refreshSnapshot(), registry.nodeActivity(1)?.keyRequested?.count), { timeout: 60_000 })
       .toBe(2);
@@ -97,7 +97,7 @@ describe('what is seen of a node', () => {
     await refuse([40, 300_000], [50, -90_000], [60, -90_000]);
     expect(registry.nodeActivity(1)?.rejected).toMatchObject({ since: 50, at: 60, count: 2 });
     const activity = newActivityLog();
-    activity.recordKeyRequest(1, C1, 70);
+    activity.recordKeyRequest(1, C1, 70, true);
     await activity.close();
     registry.tables.refreshSnapshot();
     expect(registry.nodeActivity(1)).toEqual({ keyRequested: { since: 70, at: 70, count: 1, by: C1 } });
@@ -108,10 +108,10 @@ describe('what is seen of a node', () => {
   it('is still a proof that failed when the key is given out again', async () => {
     const activity = newActivityLog();
     activity.recordRejection(1, C1, 'proofFailed', 10);
-    activity.recordKeyRequest(1, C1, 20);
+    activity.recordKeyRequest(1, C1, 20, true);
     await activity.close();
     const later = newActivityLog();
-    later.recordKeyRequest(1, C1, 30);
+    later.recordKeyRequest(1, C1, 30, true);
     later.recordRejection(1, C1, 'proofFailed', 40);
     await later.close();
     registry.tables.refreshSnapshot();
@@ -144,7 +144,7 @@ describe('what is seen of a node', () => {
     const { entry } = registry.node(1)!;
     const psk = await fixture.join(1, ik);
     const activity = newActivityLog();
-    activity.recordKeyRequest(1, C2, Date.now());
+    activity.recordKeyRequest(1, C2, Date.now(), true);
     await activity.close();
     expect(registry.node(1)).toMatchObject({ seenBy: [C1], initial: false });
     expect(registry.node(1)?.key.toHex()).toBe(psk.toHex());
@@ -239,7 +239,7 @@ describe('what is seen is bounded', () => {
   it('to the nodes there are and 1,024 strangers, of whom the latest can be asked about', async () => {
     for (let round = 0; round < 4; round++) {
       const seen = newActivityLog();
-      seen.recordKeyRequest(1, C1, 5);
+      seen.recordKeyRequest(1, C1, 5, true);
       for (let i = 0; i < 700; i++) seen.recordRejection(10_000 + 1_000 * round + i, C1, 'unknownNode', round);
       await seen.close();
       expect(rows()).toBeLessThanOrEqual(2 + 1_024);
@@ -268,7 +268,7 @@ describe('what is seen is bounded', () => {
 
   it('also for nodes that are removed before it is written: they count as strangers', async () => {
     const seen = newActivityLog();
-    seen.recordKeyRequest(7_777, C1, 1);
+    seen.recordKeyRequest(7_777, C1, 1, true);
     await seen.close();
     registry.tables.refreshSnapshot();
     expect([registry.tables.nodeActivity.getCount(), registry.tables.unknownNodeActivity.getCount()]).toEqual([0, 1]);
@@ -278,7 +278,7 @@ describe('what is seen is bounded', () => {
     const seen = newActivityLog();
     for (let idC = 1; idC <= 30; idC++) {
       const one = newActivityLog();
-      one.recordKeyRequest(1, idC, idC);
+      one.recordKeyRequest(1, idC, idC, true);
       await one.close();
     }
     await seen.close();
@@ -293,12 +293,12 @@ describe('a write that fails', () => {
     const full = Object.assign(new Error('MDB_MAP_FULL: no space left on device'), { code: 'ENOSPC' });
     env.transaction = () => Promise.reject(full);
     const seen = newActivityLog();
-    seen.recordKeyRequest(1, C1, 1);
+    seen.recordKeyRequest(1, C1, 1, true);
     seen.recordRejection(2, C1, 'disabled', 1);
     const line = await log.until(({ level }) => level === 'warn');
     expect(line.msg).toMatch(/: what was seen of 2 nodes is lost$/);
     env.transaction = transaction;
-    seen.recordKeyRequest(1, C1, 2);
+    seen.recordKeyRequest(1, C1, 2, true);
     await seen.close();
     registry.tables.refreshSnapshot();
     expect(registry.nodeActivity(1)).toEqual({ keyRequested: { since: 2, at: 2, count: 1, by: C1 } });
@@ -308,7 +308,7 @@ describe('a write that fails', () => {
     const other = await fixture.reopen();
     const seen = new ActivityLog(other.tables, log.log);
     await other.close();
-    seen.recordKeyRequest(1, C1, 1);
+    seen.recordKeyRequest(1, C1, 1, true);
     await seen.close();
     expect(log.lines.map(({ level, msg }) => [level, msg])).toEqual([
       ['warn', expect.stringMatching(/: what was seen of 1 nodes is lost$/)],
@@ -318,7 +318,7 @@ describe('a write that fails', () => {
   it('after it was closed ends nothing either', async () => {
     const seen = newActivityLog();
     await seen.close();
-    seen.recordKeyRequest(1, C1, 1);
+    seen.recordKeyRequest(1, C1, 1, true);
     seen.recordControllerSeen(C1, 1);
     await seen.close();
     registry.tables.refreshSnapshot();

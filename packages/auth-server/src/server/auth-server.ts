@@ -190,7 +190,7 @@ export class AuthServer {
       if (opened.type === 'M2') this.#noteClock(opened, decision);
       if (decision.kind !== 'commit' || node === undefined) {
         if (decision.kind === 'answer' && opened.type === 'M2' && node !== undefined) {
-          this.#recordKeyRequest(opened, node, tid);
+          this.#recordKeyRequest(opened, node, tid, decision.with === 'M3');
           this.#registry.cacheNode(node);
         }
         // With M3 the key is what is sealed.
@@ -281,9 +281,9 @@ export class AuthServer {
   }
 
   /** Not for a copy of an M2 whose transaction the node has completed. */
-  #recordKeyRequest({ idC, body }: OpenedRequest, node: UnsealedNode, tid: bigint): void {
+  #recordKeyRequest({ idC, body }: OpenedRequest, node: UnsealedNode, tid: bigint, isKeyGiven: boolean): void {
     if (node.committed?.idC === idC && tid <= node.committed.tid) return;
-    this.#activity.recordKeyRequest(body.m1.idI, idC, this.#clock().wallMs);
+    this.#activity.recordKeyRequest(body.m1.idI, idC, this.#clock().wallMs, isKeyGiven);
   }
 
   #noteClock({ idC, body }: OpenedRequest, judgement: ServerDecision): void {

@@ -36,10 +36,15 @@ interface GatheredController extends ControllerActivity {
   skewedEnded?: true;
 }
 
+interface GatheredNode extends NodeActivity {
+  /** ID_c of the controller that was given the key last, in an M3. A pass-through one is not. */
+  keyGivenTo?: number;
+}
+
 export class ActivityLog {
   readonly #tables: Tables;
   readonly #log: Log;
-  readonly #pendingNodes = new Map<number, NodeActivity>();
+  readonly #pendingNodes = new Map<number, GatheredNode>();
   readonly #pendingControllers = new Map<number, GatheredController>();
   readonly #writeIntervalMs: number;
   #writing: Promise<void> | undefined;
@@ -52,12 +57,15 @@ export class ActivityLog {
   }
 
   /**
-   * Controller `idC` was given the key of node `idI`: what it was refused for before is over, but
-   * for a proof that failed.
+   * Controller `idC` asked for node `idI` and was answered: what it was refused for before is over,
+   * but for a proof that failed.
+   *
+   * @param isKeyGiven whether the answer has the key of the node
    */
-  recordKeyRequest(idI: number, idC: number, at: number): void {
+  recordKeyRequest(idI: number, idC: number, at: number, isKeyGiven: boolean): void {
     const pending = this.#pendingNode(idI);
     if (pending === undefined) return;
+    if (isKeyGiven) pending.keyGivenTo = idC;
     // Not `extendRun`, spread: it is noted for each join.
     const { since = at, count = 0 } = pending.keyRequested ?? {};
     pending.keyRequested = { since, at, count: count + 1, by: idC };
@@ -113,7 +121,7 @@ export class ActivityLog {
     await this.#write();
   }
 
-  #pendingNode(idI: number): NodeActivity | undefined {
+  #pendingNode(idI: number): GatheredNode | undefined {
     return this.#pendingEntry(this.#pendingNodes, idI);
   }
 
@@ -159,7 +167,7 @@ export class ActivityLog {
     }
   }
 
-  #mergeNode(idI: number, pending: NodeActivity): void {
+  #mergeNode(idI: number, pending: GatheredNode): void {
     const { nodes, unknownNodeActivity } = this.#tables;
     const row = nodes.get(idI);
     if (row === undefined && !unknownNodeActivity.doesExist(idI) && countEntries(unknownNodeActivity) >= MAX_UNKNOWN_NODES)
@@ -180,8 +188,8 @@ export class ActivityLog {
         rejected: mergeRuns(isSameRejection ? sinceLastJoin(rejected) : undefined, pending.rejected),
       }),
     );
-    if (pending.keyRequested === undefined || row?.initial !== true) return;
-    const seenBy = addSeenBy(row, pending.keyRequested.by);
+    if (pending.keyGivenTo === undefined || row?.initial !== true) return;
+    const seenBy = addSeenBy(row, pending.keyGivenTo);
     if (seenBy !== row.seenBy) nodes.putSync(idI, { ...row, seenBy });
   }
 
