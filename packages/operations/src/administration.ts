@@ -55,14 +55,15 @@ export async function setController({ tables }: Registry, idC: number, changes: 
       noteOf('pass-through', onOff(before), onOff(passThrough)),
     ].flat();
     if (notes.length === 0) return false;
+    const entry = tables.audit.append({ what: 'controller changed', controller: idC, note: notes.join('; ') }, Date.now());
     tables.controllers.putSync(idC, {
       ...rest,
       nid,
       servers: [...servers],
       ...(passThrough ? { passThrough } : {}),
       ...(passThrough === before ? {} : { switchedAt: tables.timeOfServers }),
+      ...(passThrough && !before ? { passThroughEntry: entry } : {}),
     });
-    tables.audit.append({ what: 'controller changed', controller: idC, note: notes.join('; ') }, Date.now());
     return true;
   });
 }
@@ -176,11 +177,11 @@ async function changeNodes(
       if (after === undefined) continue;
       changed += 1;
       const entry = audit.append({ ...event, node: idI, ...(row.entry === 0 ? {} : { previousEntry: row.entry }) }, Date.now());
-      if (after === 'remove' || !Buffer.from(after.ik).equals(row.ik)) tables.retireInitialKey(idI, row);
       if (after === 'remove') {
+        tables.retireInitialKey(idI, row);
         nodes.removeSync(idI);
         nodeActivity.removeSync(idI);
-      } else nodes.putSync(idI, { ...after, entry });
+      } else nodes.putSync(idI, tables.reassign(idI, row, after, entry));
     }
     return changed;
   });

@@ -229,7 +229,6 @@ function change(tables: Tables, batch: NodeBatch, i: number, rows: RowFactory, m
     throw new UsageFailure(`node ${formatId(idI)} joined meanwhile`, { advice: 'Nothing was changed. Try again.' });
   const { key, ik, controller, split, half } = rows.create(batch, i);
   const ikChanged = Buffer.compare(ik, before.ik) !== 0;
-  if (ikChanged) tables.retireInitialKey(idI, before);
   const note = ikChanged ? splitNote(before.split === true, split === true) : {};
   const event: AuditEvent = { what: 'node changed by import', node: idI, controller, previousEntry: before.entry, ...note };
   const entry = audit.append(event, Date.now());
@@ -237,7 +236,7 @@ function change(tables: Tables, batch: NodeBatch, i: number, rows: RowFactory, m
   const halves =
     split === undefined || half === undefined ? {} : { split, half, ...(manufacturer === undefined ? {} : { manufacturer }) };
   const given = ikChanged ? { ...rest, initialKeyIssuedAt: Date.now(), ...reissued(tables, idI, ik), ...halves } : before;
-  nodes.putSync(idI, { ...given, key, ik, controller, entry });
+  nodes.putSync(idI, tables.reassign(idI, before, { ...given, key, ik, controller }, entry));
 }
 
 /** Says in the audit log whether a node that is given another IK has a split one. */

@@ -33,6 +33,7 @@ export { ImportKeys, type RepeatedKeys } from './import/import-keys.js';
 export { type ImportFile, openImport } from './import/import-partitions.js';
 export { ImportReport, planImport } from './import/import-plan.js';
 export { type Exposure, exposureByOrder, exposureOfOrder } from './key-exposure.js';
+export { type HeldKeys, type KeyHolders, keyHoldersOf, keysHeldBy } from './key-holders.js';
 export { NodeBatch } from './node-batch.js';
 export {
   NODE_HEADINGS,

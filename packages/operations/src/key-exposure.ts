@@ -1,10 +1,12 @@
 /**
  * Who could know an initial key: whom it was given to, or either half of it, and which controllers
- * were shown it; and how many nodes it still opens the door for. An IK that no node holds any more
+ * were shown it; which controllers could have a key that came of it; and how many nodes it still
+ * opens the door for. An IK that no node holds any more
  * is retired: it is nowhere in the registry but for its fingerprint.
  */
 
-import { type Registry, InitialKeyInfo } from '@latchkey/registry';
+import type { Registry } from '@latchkey/registry';
+import { type Possession, possessions } from './key-possessions.js';
 
 interface Issue {
   readonly order: number;
@@ -34,65 +36,37 @@ export interface Exposure {
   /** Nodes whose key it still is, and nodes that traded it in. */
   readonly held: number;
   readonly joined: number;
+  /** Controllers through which a node traded it in, and so were given it. */
   readonly controllers: readonly number[];
+  /** Controllers that could have it, or a key that came of it: see `Possession`. */
+  readonly holders: readonly number[];
+  /** Whether more controllers than `holders` could have one. */
+  readonly otherHolders: boolean;
   /** When the last node traded it in, or had it taken. */
   readonly retiredAt: number | undefined;
-}
-
-/** An IK in one node's hands, now or once. */
-interface Possession {
-  readonly initialKeyId: string;
-  readonly fingerprint: string;
-  readonly order: number;
-  /** Who has the device key, if the IK is split. */
-  readonly manufacturer: string | undefined;
-  readonly issuedAt: number;
-  readonly seenBy: readonly number[];
-  readonly held: boolean;
-  readonly joined: boolean;
-  /** When the node traded it in or had it taken, ms since the epoch. */
-  readonly heldUntil: number;
-}
-
-function* possessions(registry: Registry): Generator<Possession> {
-  for (const { ik, order, seenBy, initial, joinedAt, manufacturer } of registry.nodes()) {
-    const { id, fingerprint, issuedAt: givenAt } = ik;
-    yield {
-      initialKeyId: id,
-      fingerprint,
-      issuedAt: givenAt,
-      order,
-      manufacturer,
-      seenBy,
-      held: initial,
-      joined: !initial,
-      heldUntil: joinedAt ?? 0,
-    };
-  }
-  for (const { value } of registry.tables.retiredInitialKeys.getRange()) {
-    const { order, issuedAt, retiredAt, joined, seenBy, manufacturer } = value;
-    const { id, fingerprint } = new InitialKeyInfo(value.ik, issuedAt);
-    yield { initialKeyId: id, fingerprint, order, manufacturer, issuedAt, seenBy, held: false, joined, heldUntil: retiredAt };
-  }
 }
 
 class ExposureTally {
   readonly issues = new Map<string, { readonly order: number; readonly at: number }>();
   readonly deviceKeyHolders = new Map<string, DeviceKeyHolder>();
   readonly controllers = new Set<number>();
+  readonly holders = new Set<number>();
+  otherHolders = false;
   nodes = 0;
   split = 0;
   held = 0;
   joined = 0;
   lastHeldAt = 0;
 
-  add({ order, manufacturer, issuedAt, seenBy, held, joined, heldUntil }: Possession): void {
+  add({ order, manufacturer, issuedAt, seenBy, holders, otherHolders, held, joined, heldUntil }: Possession): void {
     this.issues.set(`${order} ${issuedAt}`, { order, at: issuedAt });
     if (manufacturer !== undefined) {
       this.split += 1;
       this.deviceKeyHolders.set(`${order} ${manufacturer}`, { order, manufacturer });
     }
     for (const idC of seenBy) this.controllers.add(idC);
+    for (const idC of holders) this.holders.add(idC);
+    this.otherHolders ||= otherHolders;
     this.nodes += 1;
     if (held) this.held += 1;
     if (joined) this.joined += 1;
@@ -103,8 +77,8 @@ class ExposureTally {
     const given = [...this.issues.values()]
       .toSorted((a, b) => a.at - b.at)
       .map(({ order, at }) => ({ order, installer: registry.order(order)?.installer ?? '', at }));
-    const { nodes, held, joined, lastHeldAt } = this;
-    const controllers = [...this.controllers].toSorted((a, b) => a - b);
+    const { nodes, held, joined, lastHeldAt, otherHolders } = this;
+    const [controllers, holders] = [sorted(this.controllers), sorted(this.holders)];
     return {
       keys,
       issues: given,
@@ -114,6 +88,8 @@ class ExposureTally {
       held,
       joined,
       controllers,
+      holders,
+      otherHolders,
       retiredAt: held === 0 && lastHeldAt > 0 ? lastHeldAt : undefined,
     };
   }
@@ -152,4 +128,8 @@ export function exposureByOrder(registry: Registry): Exposure[] {
         ? count.toExposure(registry, { kind: 'order', order, count: count.nodes })
         : (shared.get(identity) ?? count).toExposure(registry, { kind: 'one', fingerprint }),
     );
+}
+
+function sorted(ids: Iterable<number>): number[] {
+  return [...ids].toSorted((a, b) => a - b);
 }

@@ -3,11 +3,11 @@ import { commandToRun, peerArgument, STATE_FOLDERS, withExamples } from '@latchk
 import { type Endpoint, formatEndpoint } from '@latchkey/runtime/net';
 import { type CommandLine, UsageFailure } from '@latchkey/runtime/failure';
 import { Command, Option } from 'commander';
-import { formatEndpoints, setController } from '@latchkey/operations';
+import { formatEndpoints, type HeldKeys, keysHeldBy, setController } from '@latchkey/operations';
 import { type Registry, notFound, type ControllerInfo, toControllerInfo } from '@latchkey/registry';
 import { controllerOf, refuseIfCombined, serverOption } from './controller-options.js';
 import { freeName, TAKE_UP_CREDENTIAL } from './next-steps.js';
-import { pluralize, type RegistryOptions, withRegistry } from './registry-command.js';
+import { pluralize, printJson, type RegistryOptions, withRegistry } from './registry-command.js';
 
 /** Orders that are named with a command each. */
 const MAX_ORDERS = 20;
@@ -19,6 +19,7 @@ interface SetOptions extends RegistryOptions {
   readonly nid?: Endpoint;
   readonly server?: readonly Endpoint[];
   readonly passThrough?: 'on' | 'off';
+  readonly json?: true;
 }
 
 export function setCommand(): Command {
@@ -30,18 +31,20 @@ export function setCommand(): Command {
     .option('--nid <host:port>', 'where nodes reach it from now on', peerArgument)
     .addOption(serverOption())
     .addOption(new Option('--pass-through <on|off>', 'on: it gets no key of a node from now on').choices(['on', 'off']))
+    .option('--json', 'as a JSON object; with `--pass-through on`, every node whose key it could have')
     .action(set);
   return withExamples(
     command,
     'latchkey-auth-server controller set 00000001 --data ./data --nid 192.0.2.9:5683',
     'latchkey-auth-server controller set 00000001 --data ./data --server 192.0.2.7:5693 --server 192.0.2.8:5693',
     'latchkey-auth-server controller set 00000001 --data ./data --pass-through on',
+    'latchkey-auth-server controller set 00000001 --data ./data --pass-through on --json',
   );
 }
 
 async function set(
   idC: number,
-  { nid, server: servers, passThrough: mode, ...options }: SetOptions,
+  { nid, server: servers, passThrough: mode, json, ...options }: SetOptions,
   called: Command,
 ): Promise<void> {
   if (nid === undefined && servers === undefined && mode === undefined)
@@ -57,17 +60,47 @@ async function set(
       ...(servers === undefined ? {} : { servers }),
       ...(passThrough === undefined ? {} : { passThrough }),
     };
-    if (!(await setController(registry, idC, changes))) {
-      process.stdout.write(`Controller ${formatId(idC)} is set so already. Nothing was changed.\n`);
+    const changed = await setController(registry, idC, changes);
+    const held = passThrough === true ? keysHeldBy(registry, idC) : undefined;
+    if (json === true) {
+      printJson(viewOf(registry, idC, changed, held));
       return;
     }
     const lines = [
+      ...(changed ? [] : [`Controller ${formatId(idC)} is set so already. Nothing was changed.`]),
       ...aboutNid(registry, before, nid),
       ...aboutServers(before, servers),
-      ...aboutPassThrough(registry, before, passThrough),
+      ...aboutPassThrough(before, passThrough),
+      ...(held === undefined ? [] : aboutHeldKeys(registry, idC, held)),
     ];
     process.stdout.write(lines.map((line) => `${typeof line === 'string' ? line : commandToRun(line, called)}\n`).join(''));
   });
+}
+
+interface SetView {
+  readonly id: string;
+  readonly changed: boolean;
+  readonly nid: string;
+  readonly servers: readonly string[];
+  readonly pass_through: boolean;
+  /** Only with `--pass-through on`: nodes whose keys it could have. */
+  readonly keys_held?: readonly string[];
+  /** And nodes of which the registry does not know. */
+  readonly keys_held_unknown?: readonly string[];
+}
+
+/** As it is after the change. */
+function viewOf(registry: Registry, idC: number, changed: boolean, held: HeldKeys | undefined): SetView {
+  const row = registry.controllerRow(idC);
+  if (row === undefined) throw notFound('controller', idC);
+  return {
+    id: formatId(idC),
+    changed,
+    nid: formatEndpoint(row.nid),
+    servers: row.servers.map(formatEndpoint),
+    pass_through: row.passThrough === true,
+    ...(held === undefined ? {} : { keys_held: held.nodes.map(formatId), keys_held_unknown: held.unknown.map(formatId) }),
+  };
 }
 
 /** A sentence, or a command to paste. */
@@ -114,30 +147,47 @@ function aboutServers({ idC, servers: before }: ControllerInfo, after: readonly 
   ];
 }
 
-/** What a switch changes, and what it does not take back. */
-function aboutPassThrough(
-  registry: Registry,
-  { idC, passThrough: before = false }: ControllerInfo,
-  after: boolean = before,
-): Line[] {
+function aboutPassThrough({ idC, passThrough: before = false }: ControllerInfo, after: boolean = before): Line[] {
   if (before === after) return [];
-  const id = formatId(idC);
-  const retry = 'A join that is under way comes to nothing, and its node tries again.';
-  if (!after) return [`Controller ${id} gets the key of each node that joins through it from now on. ${retry}`];
-  const nodes = [...registry.nodes()].filter(({ controller }) => controller === idC).map(({ idI }) => idI);
-  const lines: Line[] = [`Controller ${id} gets no key of a node from now on. ${retry}`];
-  const [first] = nodes;
-  if (first === undefined) return lines;
-  const named = nodes.slice(0, MAX_NODES).map(formatId).join(', ');
-  const more = nodes.length > MAX_NODES ? `, and ${nodes.length - MAX_NODES} more` : '';
+  const gets = after ? 'gets no key of a node' : 'gets the key of each node that joins through it';
+  return [
+    `Controller ${formatId(idC)} ${gets} from now on. A join that is under way comes to nothing, and its node tries again.`,
+  ];
+}
+
+/** What a switch to pass-through does not take back. */
+function aboutHeldKeys(registry: Registry, idC: number, { nodes, unknown }: HeldKeys): Line[] {
+  const [first = unknown[0]] = nodes;
+  if (first === undefined) return [];
+  const lines: Line[] = [];
+  if (nodes.length > 0)
+    lines.push(
+      `What it knows it still knows. It could have had the keys of ${pluralize(nodes.length, 'node')}: ${named(nodes)}.`,
+      'It was their controller, or that of a node with the same initial key, while it was not pass-through.',
+    );
+  if (unknown.length > 0) {
+    const more = nodes.length > 0 ? `${unknown.length} more` : pluralize(unknown.length, 'node');
+    lines.push(
+      `Of ${more} the registry does not know whether it could: ${named(unknown)}.`,
+      registry.restored === undefined
+        ? 'They had more controllers than the registry keeps.'
+        : 'The registry was restored from a backup: it does not say who their controllers were between the two.',
+    );
+  }
   return [
     ...lines,
-    `What it knows it still knows. It could have the keys of ${pluralize(nodes.length, 'node')} until now: ${named}${more}.`,
-    'If it is dishonest and listens on, it follows each renewal of such a key. So it does for nodes that were its own earlier, and for',
-    'nodes with the same initial key. What ends that is a new initial key for each, which no other node has, put on the device:',
-    [PROGRAM, 'node', 'list', '--controller', id],
+    'If it is dishonest and listens on, it follows each renewal of such a key. A new initial key ends that, which no other node has.',
+    'The node counts as cured once it has joined with that key. Put one on the device of each:',
     [PROGRAM, 'node', 'reset', formatId(first), '--out', freeName(`./reset-${formatId(first)}`)],
+    ...(nodes.length + unknown.length > MAX_NODES
+      ? ['To list all of them:', [PROGRAM, 'controller', 'set', formatId(idC), '--pass-through', 'on', '--json']]
+      : []),
   ];
+}
+
+function named(nodes: readonly number[]): string {
+  const more = nodes.length > MAX_NODES ? `, and ${nodes.length - MAX_NODES} more` : '';
+  return `${nodes.slice(0, MAX_NODES).map(formatId).join(', ')}${more}`;
 }
 
 /**

@@ -7,12 +7,14 @@ import {
   withExamples,
   withPlaceOptions,
 } from '@latchkey/runtime/cli';
+import { formatId } from '@latchkey/protocol';
 import { readClock } from '@latchkey/runtime/daemon';
 import { readFolderLock } from '@latchkey/runtime/files';
 import { Command, InvalidArgumentError } from 'commander';
 import { type AuditEntry, type Registry, notFound, type NodeInfo, type UnsealedNode } from '@latchkey/registry';
 import {
   diagnoseNode,
+  keyHoldersOf,
   surroundingsOf,
   NODE_HEADINGS,
   nodeFields,
@@ -114,8 +116,13 @@ async function show(idI: number, options: RegistryOptions & { readonly json?: tr
     if (node === undefined) throw notFound('node', idI);
     const view = viewNode(node, Date.now());
     const life = lifeOf(registry, node);
-    if (options.json === true) return printJson({ ...view, initial_key: node.ik.fingerprint, life });
-    process.stdout.write(`${formatFields(nodeFields(view))}\n${auditTable(life)}`);
+    const { controllers, andOthers } = keyHoldersOf(registry, idI);
+    const holders = { key_holders: controllers.map(formatId), other_key_holders: andOthers };
+    if (options.json === true) return printJson({ ...view, ...holders, initial_key: node.ik.fingerprint, life });
+    const named = holders.key_holders.map((idC) => `controller ${idC}`);
+    const keyHolders = [...named, ...(andOthers ? ['others: the registry does not know'] : [])].join(', ');
+    const fields = { ...nodeFields(view), 'possible key holders': keyHolders || 'no controller' };
+    process.stdout.write(`${formatFields(fields)}\n${auditTable(life)}`);
     return undefined;
   });
 }

@@ -14,7 +14,7 @@ export function exposureCommand(): Command {
   const command = registryOptions(
     new Command('exposure')
       .description(
-        'tell who was given which initial key, or which half of it, how many nodes still hold it, and which controllers have seen it',
+        'tell who was given which initial key, or which half of it, how many nodes still hold it, which controllers have seen it, and which could have keys that came of it',
       )
       .argument('[number]', 'of an order: its keys one by one; without it, all orders', integerArgument(1, 0xffff_ffff)),
   )
@@ -34,14 +34,16 @@ async function expose(number: number | undefined, options: ExposureOptions): Pro
     const all = number === undefined ? exposureByOrder(registry) : exposureOfOrder(registry, number);
     if (options.json === true) return printJsonList(all.map(viewOf));
     const rows = all.slice(0, options.limit).map((exposure) => {
-      const { keys, split, issued, device_keys: deviceKeys, held, joined, controllers, retired_at } = viewOf(exposure);
+      const { keys, split, issued, device_keys: deviceKeys, held, joined, controllers, retired_at, ...view } = viewOf(exposure);
       const names = issued.map(({ installer, at }) => `${installer} ${formatDate(Date.parse(at))}`).join(', ');
       const manufacturers = [...new Set(deviceKeys.map(({ manufacturer }) => manufacturer))].join(', ');
       const given = split ? "installer's half" : "key or installer's half";
       const holders = deviceKeys.length === 0 ? names : `${given}: ${names}; device key: ${manufacturers}`;
-      return [keys, holders, String(held), String(joined), controllers.join(', ') || '-', retired_at ?? '-'];
+      const keyHolders = [...view.key_holders, ...(view.other_key_holders ? ['others?'] : [])].join(', ') || '-';
+      return [keys, holders, String(held), String(joined), controllers.join(', ') || '-', keyHolders, retired_at ?? '-'];
     });
-    process.stdout.write(formatTable(['INITIAL KEY', 'ISSUED TO', 'HELD BY', 'JOINED', 'SEEN BY CONTROLLERS', 'RETIRED'], rows));
+    const headings = ['INITIAL KEY', 'ISSUED TO', 'HELD BY', 'JOINED', 'SEEN BY CONTROLLERS', 'POSSIBLE KEY HOLDERS', 'RETIRED'];
+    process.stdout.write(formatTable(headings, rows));
     if (all.length > rows.length) process.stderr.write(`${rows.length} of ${all.length} shown; --limit shows more\n`);
     return undefined;
   });
@@ -59,10 +61,15 @@ interface ExposureView {
   readonly held: number;
   readonly joined: number;
   readonly controllers: readonly string[];
+  /** Controllers that could have the key, or one that came of it. */
+  readonly key_holders: readonly string[];
+  /** Whether more could: the registry does not know. */
+  readonly other_key_holders: boolean;
   readonly retired_at: string | null;
 }
 
-function viewOf({ keys, issues, deviceKeyHolders, split, nodes, held, joined, controllers, retiredAt }: Exposure): ExposureView {
+function viewOf(exposure: Exposure): ExposureView {
+  const { keys, issues, deviceKeyHolders, split, nodes, held, joined, controllers, holders, otherHolders, retiredAt } = exposure;
   return {
     keys: keys.kind === 'one' ? keys.fingerprint : `${keys.count} of order ${keys.order}`,
     split,
@@ -72,6 +79,8 @@ function viewOf({ keys, issues, deviceKeyHolders, split, nodes, held, joined, co
     held,
     joined,
     controllers: controllers.map(formatId),
+    key_holders: holders.map(formatId),
+    other_key_holders: otherHolders,
     retired_at: retiredAt === undefined ? null : isoTime(retiredAt),
   };
 }

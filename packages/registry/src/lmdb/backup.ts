@@ -22,7 +22,7 @@ import { Failure, systemFailure, UsageFailure } from '@latchkey/runtime/failure'
 import { checkStore, DamagedStore, countEntries, STORE_FILE } from '@latchkey/lmdb';
 import { formatHead, type Head } from './audit-log.js';
 import { isoTime } from '@latchkey/runtime/iso-time';
-import { type Registry, SCHEMA } from './lmdb-registry.js';
+import { type Registry, type Restored, SCHEMA } from './lmdb-registry.js';
 import { unsealController, unsealInstallerHalf, unsealNodeKey, wipeKeys } from './rows.js';
 import { restoreAdvice, STORE_FOLDER, Tables } from './tables.js';
 
@@ -232,14 +232,14 @@ async function verifyAndMarkRestored(
     await tables.write(() => {
       const { head } = tables.audit;
       const note = `from a backup of ${isoTime(backupAt)}${head === undefined ? '' : `, HEAD ${formatHead(head)}`}`;
-      // For every node: a key that was replaced since the backup is back (protocol, `reissuedAt`).
-      tables.metadata.putSync('restored', { at: now, backupAt });
       // A pass-through controller may hold M7 from before: their proofs open no more.
       tables.drawTransactionKey();
       // What was shown since the backup nobody has kept.
       const span = { from: Math.min(backupAt, now), until: now + MAX_SERVER_CLOCK_SKEW_MS };
       tables.metadata.putSync('clock history', addRange(tables.times, span));
-      tables.audit.append({ what: 'registry restored', note }, Date.now());
+      const entry = tables.audit.append({ what: 'registry restored', note }, Date.now());
+      // For every node: a key that was replaced since the backup is back (protocol, `reissuedAt`).
+      tables.metadata.putSync('restored', { at: now, backupAt, entry } satisfies Restored);
     });
     return { backupAt, nodes };
   } finally {

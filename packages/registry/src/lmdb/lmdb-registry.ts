@@ -69,6 +69,8 @@ export interface Restored {
   readonly at: number;
   /** When the backup was made. */
   readonly backupAt: number;
+  /** The audit entry of the restore. */
+  readonly entry: number;
 }
 
 export class Registry {

@@ -6,6 +6,11 @@ import { type Keyring, KEY_KIND } from '@latchkey/keyring';
 
 /** Controllers remembered as having seen an IK; further ones are not added. */
 const MAX_SEEN_BY = 16;
+/**
+ * Former controllers that a row names as key holders. Beyond these the row says that there are
+ * others.
+ */
+const MAX_FORMER_HOLDERS = 32;
 
 /** A controller as the registry knows it. Times are ms since the epoch, here and below. */
 export interface ControllerRecord {
@@ -22,6 +27,11 @@ export interface ControllerRecord {
   readonly passThrough?: boolean | undefined;
   /** When that was last switched, by the servers' clock. */
   readonly switchedAt?: number | undefined;
+  /**
+   * The audit entry of the latest switch to pass-through. The controller could have the keys of the
+   * nodes that were assigned to it before that entry.
+   */
+  readonly passThroughEntry?: number | undefined;
 }
 
 /** A controller without its keys, which take opening. */
@@ -35,6 +45,7 @@ export interface ControllerRow {
   addedAt: number;
   passThrough?: true;
   switchedAt?: number;
+  passThroughEntry?: number;
 }
 
 /**
@@ -106,6 +117,19 @@ export interface NodeRow {
   /** Who has its device key, if not the manufacturer of its order. */
   manufacturer?: string;
   committed?: { idC: number; tid: string; ts: number; nidI: Uint8Array; lifetime: number; at: number };
+  /** The audit entry of its assignment to its controller, if that came after its order. */
+  assignedEntry?: number;
+  /** The audit entry with which it was given its IK, if not with its order. */
+  initialKeyEntry?: number;
+  /** Its former controllers that could have a key which came of its IK. Goes with the IK. */
+  formerHolders?: FormerHolders;
+}
+
+/** Controllers that were not pass-through while a node was assigned to them. */
+export interface FormerHolders {
+  controllers: number[];
+  /** Set if there were more than `MAX_FORMER_HOLDERS`. */
+  andOthers?: true;
 }
 
 /**
@@ -113,6 +137,8 @@ export interface NodeRow {
  * of it later.
  */
 export interface RetiredInitialKeyRow {
+  /** ID_i of the node. */
+  node: number;
   ik: Uint8Array;
   order: number;
   /** ms since the epoch, as is `at`, when it was taken. */
@@ -123,6 +149,10 @@ export interface RetiredInitialKeyRow {
   /** Who had the device key, if it was split. */
   manufacturer?: string;
   seenBy: number[];
+  /** The controllers that could have a key which came of it, the last one among them. */
+  holders: FormerHolders;
+  /** The audit entry with which the node was given it. */
+  issueEntry: number;
 }
 
 /**
@@ -146,6 +176,10 @@ export interface NodeInfo extends Omit<ServerNodeRecord, 'key'> {
   readonly entry: number;
   readonly orderEntry: number;
   readonly orderState: OrderRecord['state'];
+  /** The audit entries of its assignment to its controller, and of its IK. */
+  readonly assignedEntry: number;
+  readonly initialKeyEntry: number;
+  readonly formerHolders: FormerHolders | undefined;
 }
 
 /**
@@ -213,7 +247,27 @@ export function toNodeInfo(idI: number, row: NodeRow, order: OrderRow, restoredA
     entry: row.entry,
     orderEntry: order.entry,
     orderState: order.state,
+    assignedEntry: row.assignedEntry ?? order.createdEntry,
+    initialKeyEntry: row.initialKeyEntry ?? order.createdEntry,
+    formerHolders: row.formerHolders,
   };
+}
+
+/**
+ * Returns the controllers that could have a key which came of a node's IK: former ones, and `idC`,
+ * the present one, unless it has been pass-through since the node was assigned to it.
+ */
+export function keyHolders(
+  former: FormerHolders = { controllers: [] },
+  idC: number,
+  assignedEntry: number,
+  controller: Pick<ControllerInfo, 'passThrough' | 'passThroughEntry'>,
+): FormerHolders {
+  const { passThrough = false, passThroughEntry = 0 } = controller;
+  const { controllers } = former;
+  if ((passThrough && passThroughEntry <= assignedEntry) || controllers.includes(idC)) return former;
+  if (controllers.length >= MAX_FORMER_HOLDERS) return { ...former, andOthers: true };
+  return { ...former, controllers: [...controllers, idC] };
 }
 
 export function later(one: number | undefined, other: number | undefined): number | undefined {
@@ -243,8 +297,9 @@ export function unsealNodeKey(keyring: Keyring, idI: number, row: NodeRow): Secr
   return keyring.unseal({ kind: KEY_KIND.node, id: idI }, row.key);
 }
 
-export function toControllerInfo(idC: number, { nid, servers, addedAt, passThrough, switchedAt }: ControllerRow): ControllerInfo {
-  return { idC, nid, servers, addedAt, passThrough, switchedAt };
+export function toControllerInfo(idC: number, row: ControllerRow): ControllerInfo {
+  const { nid, servers, addedAt, passThrough, switchedAt, passThroughEntry } = row;
+  return { idC, nid, servers, addedAt, passThrough, switchedAt, passThroughEntry };
 }
 
 export function wipeKeys({ skCs, stagedSkCs }: ControllerRecord): void {
@@ -293,7 +348,7 @@ export interface RejectionRun extends EventRun {
 }
 
 export interface NodeActivity {
-  /** Its key was given out for an M2; since the node last proved itself. */
+  /** An M2 for it was answered, with its key or without; since the node last proved itself. */
   keyRequested?: (EventRun & { by: number }) | undefined;
   rejected?: RejectionRun | undefined;
 }

@@ -11,7 +11,15 @@ import type { Database, RootDatabase } from 'lmdb';
 import { AuditLog, type AuditEvent } from './audit-log.js';
 import { RowCache } from './row-cache.js';
 import { RecentInitialKeys } from './recent-initial-keys.js';
-import { type ControllerRow, manufacturerOf, type RetiredInitialKeyRow, type NodeRow, type OrderRow } from './rows.js';
+import {
+  type ControllerRow,
+  type FormerHolders,
+  keyHolders,
+  manufacturerOf,
+  type NodeRow,
+  type OrderRow,
+  type RetiredInitialKeyRow,
+} from './rows.js';
 import type { ControllerActivity, NodeActivity } from './rows.js';
 
 /** Folder of the store inside the registry's folder. */
@@ -173,8 +181,39 @@ export class Tables {
     const orderRow = this.orders.get(order);
     const issuedAt = initialKeyIssuedAt ?? orderRow?.createdAt ?? 0;
     const manufacturer = manufacturerOf(row, orderRow);
-    const split = manufacturer === undefined ? {} : { manufacturer };
-    this.retiredInitialKeys.putSync(last + 1, { ik, order, issuedAt, retiredAt: Date.now(), joined: !initial, seenBy, ...split });
+    this.retiredInitialKeys.putSync(last + 1, {
+      node: idI,
+      ik,
+      order,
+      issuedAt,
+      retiredAt: Date.now(),
+      joined: !initial,
+      seenBy,
+      ...(manufacturer === undefined ? {} : { manufacturer }),
+      holders: this.#holdersOf(row),
+      issueEntry: row.initialKeyEntry ?? orderRow?.createdEntry ?? 0,
+    });
+  }
+
+  /**
+   * Inside a write transaction: `after`, the row that replaces `before`, with the controllers that
+   * could have its key. An IK that is another has none yet, and the one before is retired.
+   *
+   * @param entry the audit entry of the change
+   */
+  reassign(idI: number, before: NodeRow, after: NodeRow, entry: number): NodeRow {
+    if (Buffer.compare(after.ik, before.ik) !== 0) {
+      this.retireInitialKey(idI, before);
+      const { formerHolders: _, ...row } = after;
+      return { ...row, entry, assignedEntry: entry, initialKeyEntry: entry };
+    }
+    if (after.controller === before.controller) return { ...after, entry };
+    return { ...after, entry, assignedEntry: entry, formerHolders: this.#holdersOf(before) };
+  }
+
+  #holdersOf({ formerHolders, controller, order, assignedEntry }: NodeRow): FormerHolders {
+    const assigned = assignedEntry ?? this.orders.get(order)?.createdEntry ?? 0;
+    return keyHolders(formerHolders, controller, assigned, this.controllers.get(controller) ?? {});
   }
 
   /** Inside a write transaction: nodes are assigned to controllers that are there alone. */

@@ -20,7 +20,7 @@ import {
 } from '@latchkey/protocol';
 import { onTestFinished } from 'vitest';
 import { CapturedLog, tempFolder } from './fixtures.js';
-import { type AuditEntry, Registry, STORE_FOLDER } from '@latchkey/registry';
+import { type AuditEntry, Registry, type Restored, STORE_FOLDER } from '@latchkey/registry';
 import { AuthServer } from '@latchkey/auth-server';
 import {
   NodeBatch,
@@ -92,7 +92,10 @@ export class AdminFixture {
     return async () => {
       const registry = await Registry.open(folder, Secret.from(MASTER), 'user ada');
       onTestFinished(() => registry.close());
-      await registry.tables.write(() => registry.tables.metadata.putSync('restored', { at: Date.now(), backupAt }));
+      const { metadata } = registry.tables;
+      await registry.tables.audited({ what: 'registry restored' }, (entry) =>
+        metadata.putSync('restored', { at: Date.now(), backupAt, entry } satisfies Restored),
+      );
       return new AdminFixture(registry, this.#skCs);
     };
   }

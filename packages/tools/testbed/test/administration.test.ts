@@ -138,7 +138,7 @@ describe('orders', () => {
     expect(one).toMatchObject({ held: 0, joined: 2, controllers: [CONTROLLER] });
     expect(one?.['retired_at']).toMatch(/^2\d{3}-/);
     expect(await admin.run('order', 'exposure', '2')).toMatch(
-      /^INITIAL KEY +ISSUED TO +HELD BY +JOINED +SEEN BY CONTROLLERS +RETIRED\n/,
+      /^INITIAL KEY +ISSUED TO +HELD BY +JOINED +SEEN BY CONTROLLERS +POSSIBLE KEY HOLDERS +RETIRED\n/,
     );
   });
 

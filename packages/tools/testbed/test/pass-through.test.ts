@@ -38,14 +38,51 @@ describe('a controller that is switched while everything runs', () => {
     await join();
     const on = await admin('controller', 'set', CONTROLLER, '--pass-through', 'on');
     expect(on).toContain(`Controller ${CONTROLLER} gets no key of a node from now on.`);
-    expect(on).toContain(`It could have the keys of 1 node until now: ${id}.`);
+    expect(on).toContain(`It could have had the keys of 1 node: ${id}.`);
     expect(on).toContain(`node reset ${id} --out`);
     await join();
     await join();
     expect(await admin('controller', 'set', CONTROLLER, '--pass-through', 'off')).toContain('gets the key of each node');
     await join();
     expect(answersFor(id)).toEqual(['M3', 'M8', 'M10', 'M11', 'M10', 'M11', 'M3', 'M8']);
-    expect(await showNode(network, id)).toMatchObject({ state: 'joined', key_is_initial: false });
+    expect(await showNode(network, id)).toMatchObject({ state: 'joined', key_is_initial: false, key_holders: [CONTROLLER] });
+  });
+
+  it('lists the nodes whose keys it could have, in a few words or all of them, until they have new ones', async () => {
+    const { network } = running;
+    await admin('controller', 'set', CONTROLLER, '--pass-through', 'off');
+    const order = await network.order({ controller: CONTROLLER, count: 23 });
+    const ids = order.lines.map(({ idI }) => formatId(idI));
+    const on = ['controller', 'set', CONTROLLER, '--pass-through', 'on'];
+    const text = await admin(...on);
+    expect(text).toMatch(/It could have had the keys of 24 nodes: (?:[0-9a-f]{8}, ){20}and 4 more\./);
+    expect(text).toContain(`controller set ${CONTROLLER} --pass-through on --json`);
+    interface View {
+      readonly changed: boolean;
+      readonly keys_held: readonly string[];
+    }
+    const heldKeys = async (): Promise<View> => JSON.parse(await admin(...on, '--json')) as View;
+    const before = await heldKeys();
+    expect(before).toMatchObject({ changed: false, pass_through: true, keys_held_unknown: [] });
+    expect([before.keys_held.length, ids.every((id) => before.keys_held.includes(id))]).toEqual([24, true]);
+
+    const [id = ''] = ids;
+    const out = network.path('cured');
+    await admin('node', 'reset', id, '--out', out, '--yes');
+    expect((await heldKeys()).keys_held).toContain(id);
+    const state = await network.install(id, `${out}/manifest.csv`);
+    await network.run('node-agent', ['join', '--state', state]);
+    expect((await heldKeys()).keys_held).toHaveLength(23);
+    expect((await heldKeys()).keys_held).not.toContain(id);
+    const shown = await showNode(network, id);
+    expect(shown).toMatchObject({ key_holders: [], other_key_holders: false });
+    // The keys of the others, and the one that this node had before.
+    const exposures = JSON.parse(await admin('order', 'exposure', String(shown['order']), '--json')) as {
+      key_holders: readonly string[];
+    }[];
+    expect(exposures.filter(({ key_holders }) => key_holders.includes(CONTROLLER))).toHaveLength(23);
+    expect(exposures).toHaveLength(24);
+    expect(await admin('node', 'show', id)).toMatch(/possible key holders +no controller\n/);
   });
 
   it('is shown as what it is, in tables, JSON and the audit log', async () => {
@@ -77,8 +114,9 @@ describe('a controller that is switched while everything runs', () => {
     const { id, state, order } = await orderAndInstall(network);
     await network.run('node-agent', ['join', '--state', state]);
     expect(answersFor(id)).toEqual(['M10', 'M11']);
-    const exposure = JSON.parse(await admin('order', 'exposure', '2', '--json')) as unknown;
-    expect(JSON.stringify(exposure)).not.toContain(`"${CONTROLLER}"`);
+    const number = String((await showNode(network, id))['order']);
+    const exposure = JSON.parse(await admin('order', 'exposure', number, '--json')) as unknown;
+    expect(exposure).toMatchObject([{ held: 0, joined: 1, controllers: [], key_holders: [], other_key_holders: false }]);
     expect(order.lines.map(({ idI }) => formatId(idI))).toEqual([id]);
   });
 });

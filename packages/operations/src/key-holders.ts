@@ -1,0 +1,82 @@
+/**
+ * Which controllers could have the key of a node, and which nodes a controller could follow. What
+ * counts is the identity of the initial key: nodes with one initial key share the controllers that
+ * could have it. A node that was given another initial key and has not joined with it may have a
+ * device that still holds the one before, so that counts as well.
+ */
+
+import type { Registry } from '@latchkey/registry';
+import { type Possession, possessions } from './key-possessions.js';
+
+/** The nodes whose keys one controller could have, in ascending order of ID. */
+export interface HeldKeys {
+  readonly nodes: readonly number[];
+  /** Nodes of which the registry does not know: see `Possession.otherHolders`. */
+  readonly unknown: readonly number[];
+}
+
+/**
+ * Lists the nodes whose keys a controller could have, whichever controller they are assigned to
+ * now.
+ */
+export function keysHeldBy(registry: Registry, idC: number): HeldKeys {
+  const [held, unknown] = [new Set<string>(), new Set<string>()];
+  const before = new FormerKeys();
+  for (const possession of possessions(registry)) {
+    if (possession.holders.includes(idC)) held.add(possession.initialKeyId);
+    else if (possession.otherHolders) unknown.add(possession.initialKeyId);
+    if (!possession.present) before.add(possession);
+  }
+  const result = { nodes: [] as number[], unknown: [] as number[] };
+  if (held.size + unknown.size === 0) return result;
+  for (const { idI, initial, ik } of registry.nodes()) {
+    const keys = [ik.id, ...(initial ? before.of(idI) : [])];
+    if (keys.some((id) => held.has(id))) result.nodes.push(idI);
+    else if (keys.some((id) => unknown.has(id))) result.unknown.push(idI);
+  }
+  return result;
+}
+
+/** The controllers that could have the key of one node. */
+export interface KeyHolders {
+  readonly controllers: readonly number[];
+  /** Whether more could: see `Possession.otherHolders`. */
+  readonly andOthers: boolean;
+}
+
+/** Lists the controllers that could have the key of a node. Reads the registry from end to end. */
+export function keyHoldersOf(registry: Registry, idI: number): KeyHolders {
+  const before = new FormerKeys();
+  let present: Possession | undefined;
+  for (const possession of possessions(registry)) {
+    if (possession.idI !== idI) continue;
+    if (possession.present) present = possession;
+    else before.add(possession);
+  }
+  if (present === undefined) return { controllers: [], andOthers: false };
+  const keys = new Set([present.initialKeyId, ...(present.held ? before.of(idI) : [])]);
+  const controllers = new Set<number>();
+  let andOthers = false;
+  for (const { initialKeyId, holders, otherHolders } of possessions(registry)) {
+    if (!keys.has(initialKeyId)) continue;
+    for (const idC of holders) controllers.add(idC);
+    andOthers ||= otherHolders;
+  }
+  return { controllers: [...controllers].toSorted((a, b) => a - b), andOthers };
+}
+
+/** The initial keys that were taken from nodes, and that their devices may still hold. */
+class FormerKeys {
+  readonly #keys = new Map<number, string[]>();
+
+  /** In the order in which they were taken. One that was traded in had replaced each before it. */
+  add({ idI, initialKeyId, joined }: Possession): void {
+    const before = joined ? [] : (this.#keys.get(idI) ?? []);
+    this.#keys.set(idI, [...before, initialKeyId]);
+  }
+
+  /** By identity, for a node that has not traded in its present one. */
+  of(idI: number): readonly string[] {
+    return this.#keys.get(idI) ?? [];
+  }
+}

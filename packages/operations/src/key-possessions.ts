@@ -1,0 +1,87 @@
+/**
+ * Which nodes have, or had, which initial keys, and which controllers could have what came of each:
+ * an initial key, or one of the PSKs that follow from it. Who had one key of a node and listens on
+ * has each later one.
+ *
+ * A controller could have the keys of the nodes that were assigned to it while it was not
+ * pass-through. The registry keeps that by assignment, whether or not a node joined meanwhile, so
+ * that an M3 needs no write.
+ */
+
+import { type ControllerInfo, InitialKeyInfo, keyHolders, type NodeInfo, type Registry } from '@latchkey/registry';
+
+/** An initial key in the hands of one node, now or once. */
+export interface Possession {
+  readonly idI: number;
+  /** 16 hex digits. */
+  readonly initialKeyId: string;
+  readonly fingerprint: string;
+  readonly order: number;
+  /** Who has the device key, if the IK is split. */
+  readonly manufacturer: string | undefined;
+  /** ms since the epoch. */
+  readonly issuedAt: number;
+  /** Controllers through which the node traded it in, and so were given it. */
+  readonly seenBy: readonly number[];
+  /** Controllers that could have it, or a key that came of it. */
+  readonly holders: readonly number[];
+  /**
+   * Whether others could, too: there were more than a row names, or the registry was restored from
+   * a backup since, and what was assigned after the backup is lost.
+   */
+  readonly otherHolders: boolean;
+  /** Whether it is the node's initial key now; else it was taken from the node. */
+  readonly present: boolean;
+  /** Whether it is the node's key. */
+  readonly held: boolean;
+  /** Whether the node traded it in. */
+  readonly joined: boolean;
+  /** When the node traded it in or had it taken, ms since the epoch. */
+  readonly heldUntil: number;
+}
+
+/** Present ones, in ascending order of ID, then those that were taken, oldest first. */
+export function* possessions(registry: Registry): Generator<Possession> {
+  const restoredEntry = registry.restored?.entry ?? 0;
+  const controllers = new Map([...registry.controllers()].map((controller) => [controller.idC, controller]));
+  for (const node of registry.nodes()) yield possessionOf(node, controllers.get(node.controller), restoredEntry);
+  for (const { value } of registry.tables.retiredInitialKeys.getRange()) {
+    const { node: idI, order, issuedAt, retiredAt, joined, seenBy, manufacturer, holders, issueEntry } = value;
+    const { id, fingerprint } = new InitialKeyInfo(value.ik, issuedAt);
+    yield {
+      idI,
+      initialKeyId: id,
+      fingerprint,
+      order,
+      manufacturer,
+      issuedAt,
+      seenBy,
+      holders: holders.controllers,
+      otherHolders: holders.andOthers === true || issueEntry < restoredEntry,
+      present: false,
+      held: false,
+      joined,
+      heldUntil: retiredAt,
+    };
+  }
+}
+
+function possessionOf(node: NodeInfo, controller: ControllerInfo | undefined, restoredEntry: number): Possession {
+  const { idI, ik, order, manufacturer, seenBy, initial, joinedAt, formerHolders, assignedEntry, initialKeyEntry } = node;
+  const holders = keyHolders(formerHolders, node.controller, assignedEntry, controller ?? {});
+  return {
+    idI,
+    initialKeyId: ik.id,
+    fingerprint: ik.fingerprint,
+    order,
+    manufacturer,
+    issuedAt: ik.issuedAt,
+    seenBy,
+    holders: holders.controllers,
+    otherHolders: holders.andOthers === true || initialKeyEntry < restoredEntry,
+    present: true,
+    held: initial,
+    joined: !initial,
+    heldUntil: joinedAt ?? 0,
+  };
+}
