@@ -7,6 +7,7 @@ import { randomInt } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Registry } from '@latchkey/registry';
@@ -199,16 +200,21 @@ const PORT_RANGE = [10_000, 32_768] as const;
 const MAX_PORT_ATTEMPTS = 100;
 
 /**
- * A UDP port of 127.0.0.1 that nobody has, and that the system gives to nobody who asks for any: a
- * daemon that is ended and started anew finds it again.
+ * Returns a UDP port of 127.0.0.1 that is free, and stays this process's own until it exits: a
+ * daemon that is restarted finds the port free again. Other test processes run at the same time and
+ * choose from the same range, so the process holds the TCP port of the same number, which no daemon
+ * here uses. The kernel gives that port to one process only, and frees it however the process ends.
  */
 export async function freePort(): Promise<string> {
   for (let i = 0; i < MAX_PORT_ATTEMPTS; i++) {
     const port = randomInt(...PORT_RANGE);
+    const reservation = await reserve(port);
+    if (reservation === undefined) continue;
     const socket = createSocket('udp4').bind(port, '127.0.0.1');
     try {
       await once(socket, 'listening');
     } catch {
+      reservation.close();
       continue;
     }
     socket.close();
@@ -216,4 +222,15 @@ export async function freePort(): Promise<string> {
     return `127.0.0.1:${port}`;
   }
   throw new Error(`no UDP port between ${PORT_RANGE.join(' and ')} is free`);
+}
+
+/** Returns `undefined` if another process holds the TCP port. */
+async function reserve(port: number): Promise<Server | undefined> {
+  const server = createServer().unref();
+  try {
+    await once(server.listen(port, '127.0.0.1'), 'listening');
+    return server;
+  } catch {
+    return undefined;
+  }
 }
