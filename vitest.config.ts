@@ -69,8 +69,8 @@ export default defineConfig({
     // Most tests wait for processes and disks: more of them than cores.
     maxWorkers: 4,
     // Real processes on two cores: a slow machine is not a failure.
-    testTimeout: 180_000,
-    hookTimeout: 180_000,
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
     retry: Number(process.env['LATCHKEY_RETRY'] ?? 0),
     projects: [
       {

@@ -91,7 +91,7 @@ export class DaemonProcess {
    * The first line, of those there are and those to come, that `matches`. Fails when the daemon
    * ends without one.
    */
-  async waitFor(matches: (line: LogLine) => boolean, timeoutMs = 60_000): Promise<LogLine> {
+  async waitFor(matches: (line: LogLine) => boolean, timeoutMs = 150_000): Promise<LogLine> {
     const timeout = AbortSignal.timeout(timeoutMs);
     for (let seen = 0; ;) {
       const line = this.lines.slice(seen).find(matches);

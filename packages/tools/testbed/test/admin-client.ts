@@ -2,7 +2,7 @@
 // it.
 
 import { readFile } from 'node:fs/promises';
-import { Secret } from '@latchkey/protocol';
+import { REISSUE_HOLDOFF_MS, Secret } from '@latchkey/protocol';
 import { expect } from 'vitest';
 import type { CommandName, CommandResult } from '../src/process.js';
 import type { TestNetwork } from '../src/network.js';
@@ -61,6 +61,17 @@ export class AdminClient {
   async join(id: string): Promise<number | null> {
     const { code } = await this.runOther('node-agent', ['join', '--state', this.network.node(id)]);
     return code;
+  }
+
+  /**
+   * Expects that the node gets no key, because the registry was given its initial key again.
+   * `since`, of `performance.now()`, is before that: on a machine so busy that the wait is over by
+   * the time of the join, nothing can be expected.
+   */
+  async expectHeldOff(id: string, since: number, join: () => Promise<number | null> = () => this.join(id)): Promise<void> {
+    const [code, cause] = [await join(), await this.why(id)];
+    if (performance.now() - since > REISSUE_HOLDOFF_MS) return;
+    if (code !== 1 || cause !== 'held-off') throw new Error(`node ${id} is not held off: join ended with ${code}, ${cause}`);
   }
 
   /** The word for the cause that `node why` names. */

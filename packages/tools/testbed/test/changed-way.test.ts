@@ -95,7 +95,6 @@ describe('a controller whose flows to the auth-server get lost', () => {
     await pollUntil(
       () => isReady(where),
       (ready) => ready && relay.flows > flows,
-      60_000,
     );
     const lostTo = relay.flows;
     await nodes.join();
@@ -108,7 +107,6 @@ describe('a controller whose flows to the auth-server get lost', () => {
     await pollUntil(
       () => isReady(where),
       (ready) => !ready,
-      60_000,
     );
     relay.pass(true);
     await pollUntil(() => isReady(where), Boolean);

@@ -41,7 +41,9 @@ async function answerTo(octets: Buffer, { host, port }: Endpoint): Promise<numbe
   });
   await sent(socket, octets, port, host);
   await sent(socket, PING, port, host);
-  await ponged;
+  // A datagram may be lost on loopback too, where a receive buffer is full.
+  const again = setInterval(() => socket.send(PING, port, host), 1_000);
+  await ponged.finally(() => clearInterval(again));
   socket.close();
   return answered;
 }
@@ -84,7 +86,9 @@ it('under load the controller answers M1 with little, too', { timeout: 240_000 }
     const octets = Buffer.concat([Buffer.from('420212340000b16bff11', 'hex'), new SeededRandom(i).octets(20)]);
     const socket = createSocket('udp4').bind(0, `127.9.0.${i + 1}`);
     await once(socket, 'listening');
-    const answer = once(socket, 'message', { signal: AbortSignal.timeout(500) }).catch(() => []) as Promise<Buffer[]>;
+    const answer = once(socket, 'message', { signal: AbortSignal.timeout(answers.length > 0 ? 500 : 5_000) }).catch(
+      () => [],
+    ) as Promise<Buffer[]>;
     socket.send(octets, port, '127.0.0.1');
     for (const message of (await answer).slice(0, 1)) answers.push(message.length / octets.length);
     socket.close();

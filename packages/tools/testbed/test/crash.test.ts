@@ -80,13 +80,13 @@ async function expectCopyOrNone(id: string, state: string): Promise<void> {
 }
 
 describe.each(cases)('$who killed when it has $when', ({ who, when }) => {
-  it('costs no key', { timeout: 120_000 }, async () => {
+  it('costs no key', { timeout: 900_000 }, async () => {
     const { network } = running;
     const { id, state } = await orderAndInstall(network);
     const since = new Date().toISOString();
     const says = (step: string) => (line: LogLine) => line.time >= since && `${line.msg} ${String(line['message'])}` === step;
     const { node, victim } = await killAndRestart(who, startNode(state), state, says(when));
-    await node.waitFor(({ msg }) => msg === 'joined', 90_000);
+    await node.waitFor(({ msg }) => msg === 'joined', 600_000);
     await node.stop();
     expect(await showStatus(network, state)).toMatchObject({
       status: 'joined',

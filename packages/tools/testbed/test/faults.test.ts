@@ -5,7 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { CAN_INJECT_FAULTS, FaultInjector } from '../src/fault-injector.js';
 import type { DaemonProcess, CommandResult } from '../src/process.js';
 import { freePort, TestNetwork } from '../src/network.js';
@@ -13,7 +13,9 @@ import { findKeyMismatches, SoakEnvironment, type SoakNode } from '../src/soak/e
 import { applicationKeys, CONTROLLER, showNode } from './fixtures.js';
 
 const AN_INPUT_OUTPUT_ERROR = 'the device reports an input/output error';
-const TIMEOUT_MS = 90_000;
+const TIMEOUT_MS = 600_000;
+
+vi.setConfig({ testTimeout: 2 * TIMEOUT_MS });
 
 /** A network whose daemons are not up yet; it goes with the test. */
 async function newEnvironment(): Promise<{ environment: SoakEnvironment; node: SoakNode; faults: FaultInjector }> {
@@ -29,25 +31,21 @@ async function newEnvironment(): Promise<{ environment: SoakEnvironment; node: S
 }
 
 describe.skipIf(!CAN_INJECT_FAULTS)('a disk that fails (needs gcc)', () => {
-  it(
-    'under the auth-server: no key is replaced, it says so, and the node joins when the disk is back',
-    { timeout: 180_000 },
-    async () => {
-      const { environment, node, faults } = await newEnvironment();
-      const server = environment.startAuthServer(faults.environment);
-      await Promise.all([server.listening(), environment.startController().listening()]);
-      faults.setDisk('fails');
-      const agent = environment.startNode(node);
-      await server.waitFor(({ msg }) => msg.includes(AN_INPUT_OUTPUT_ERROR));
-      expect(await findKeyMismatches(environment, [node])).toEqual([]);
-      faults.setDisk('works');
-      await agent.waitFor(({ msg }) => msg === 'joined', TIMEOUT_MS);
-      await agent.stop();
-      expect(await findKeyMismatches(environment, [node])).toEqual([]);
-    },
-  );
+  it('under the auth-server: no key is replaced, it says so, and the node joins when the disk is back', async () => {
+    const { environment, node, faults } = await newEnvironment();
+    const server = environment.startAuthServer(faults.environment);
+    await Promise.all([server.listening(), environment.startController().listening()]);
+    faults.setDisk('fails');
+    const agent = environment.startNode(node);
+    await server.waitFor(({ msg }) => msg.includes(AN_INPUT_OUTPUT_ERROR));
+    expect(await findKeyMismatches(environment, [node])).toEqual([]);
+    faults.setDisk('works');
+    await agent.waitFor(({ msg }) => msg === 'joined', TIMEOUT_MS);
+    await agent.stop();
+    expect(await findKeyMismatches(environment, [node])).toEqual([]);
+  });
 
-  it('under the node: it keeps the key it has, says so, and joins when the disk is back', { timeout: 180_000 }, async () => {
+  it('under the node: it keeps the key it has, says so, and joins when the disk is back', async () => {
     const { environment, node, faults } = await newEnvironment();
     await Promise.all([environment.startAuthServer().listening(), environment.startController().listening()]);
     faults.setDisk('fails');
@@ -127,7 +125,7 @@ describe.skipIf(process.getuid?.() !== 0)('a full disk (needs root)', () => {
     expect(controller.unparsedOutput).toBe('');
   });
 
-  it('under the node: it keeps the key it has, says so, and joins when there is room', { timeout: 180_000 }, async ({ skip }) => {
+  it('under the node: it keeps the key it has, says so, and joins when there is room', async ({ skip }) => {
     const { environment, node } = await newEnvironment();
     await Promise.all([environment.startAuthServer().listening(), environment.startController().listening()]);
     const mount = environment.network.path('small');
@@ -150,7 +148,7 @@ describe.skipIf(process.getuid?.() !== 0)('a full disk (needs root)', () => {
 });
 
 describe.skipIf(!CAN_INJECT_FAULTS)('a clock that jumps (needs gcc)', () => {
-  it("the controller's, ten minutes forward: no key changes; back again: the node joins", { timeout: 180_000 }, async () => {
+  it("the controller's, ten minutes forward: no key changes; back again: the node joins", async () => {
     const { environment, node, faults } = await newEnvironment();
     const controller = environment.startController(faults.environment);
     await Promise.all([environment.startAuthServer().listening(), controller.listening()]);
@@ -215,7 +213,7 @@ describe.skipIf(!CAN_INJECT_FAULTS)('the clock command (needs gcc)', () => {
 });
 
 describe('a replica that goes', () => {
-  it('while nodes join: they go on through the other', { timeout: 180_000 }, async () => {
+  it('while nodes join: they go on through the other', async () => {
     const ground = await SoakEnvironment.create({ replicas: 2 });
     onTestFinished(() => ground.network.remove());
     const [first, second] = ground.serverAddresses;

@@ -7,6 +7,7 @@ import { formatId } from '@latchkey/protocol';
 import { parseEndpoint } from '@latchkey/runtime/net';
 import type { DaemonProcess } from '../src/process.js';
 import { freePort, TestNetwork, type Order, type OrderOptions } from '../src/network.js';
+import { pollUntil } from './http.js';
 import type { Endpoint } from './reference-peer.js';
 
 export const ID_C = 1;
@@ -53,16 +54,23 @@ export async function showStatus(network: TestNetwork, state: string): Promise<R
   return JSON.parse(await network.run('node-agent', ['status', '--state', state, '--json'])) as Record<string, unknown>;
 }
 
-/** Both ends of an application key: what node and controller print. */
+/**
+ * Both ends of an application key: what node and controller print. A controller stores its copy
+ * within 50 ms of sending M6 (docs/decisions/0004), so the node may have joined before the copy is
+ * there: waits until both ends print the same, and throws if they never do.
+ */
 export async function applicationKeys(
   network: TestNetwork,
   id: string,
   state: string,
 ): Promise<readonly [node: string, controller: string]> {
-  return [
-    await network.run('node-agent', ['key', '--state', state, '--label', 'test']),
-    await network.run('controller', ['key', id, '--state', network.path(`controller-${CONTROLLER}`), '--label', 'test']),
-  ];
+  const ofNode = await network.run('node-agent', ['key', '--state', state, '--label', 'test']);
+  const args = ['key', id, '--state', network.path(`controller-${CONTROLLER}`), '--label', 'test'];
+  const { stdout } = await pollUntil(
+    () => network.try('controller', args),
+    (ofController) => ofController.stdout === ofNode,
+  );
+  return [ofNode, stdout];
 }
 
 export function endpointOf(address: string): Endpoint {

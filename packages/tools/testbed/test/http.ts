@@ -1,6 +1,7 @@
 // Asks a daemon over HTTP, as a scraper or a health check does.
 
 import { request } from 'node:http';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { DaemonProcess } from '../src/process.js';
 
 export interface Answer {
@@ -44,15 +45,16 @@ export async function namesOf(where: string): Promise<string[]> {
   return [...text.matchAll(/^# TYPE (\S+) /gm)].map((match) => match[1] ?? '');
 }
 
-/**
- * Asks again and again until what comes back is as wanted; fails when that has not come within the
- * limit.
- */
-export async function pollUntil<T>(query: () => Promise<T>, wanted: (answer: T) => boolean, timeoutMs = 60_000): Promise<T> {
+/** Between two queries, in ms: without a pause the test and the daemon would each fill a core. */
+const POLL_INTERVAL_MS = 50;
+
+/** Repeats the query until its answer is as wanted; rejects after `timeoutMs`. */
+export async function pollUntil<T>(query: () => Promise<T>, wanted: (answer: T) => boolean, timeoutMs = 180_000): Promise<T> {
   const end = performance.now() + timeoutMs;
   for (;;) {
     const answer = await query();
     if (wanted(answer)) return answer;
     if (performance.now() > end) throw new Error(`it stays at ${JSON.stringify(answer)}`);
+    await pause(POLL_INTERVAL_MS);
   }
 }

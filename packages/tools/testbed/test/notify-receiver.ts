@@ -44,7 +44,7 @@ export class NotifyReceiver {
   }
 
   /** The first message, of those from `from` on that came or are to come, that `matches`. */
-  async next(matches: (message: string) => boolean, from: number = 0, timeoutMs: number = 60_000): Promise<string> {
+  async next(matches: (message: string) => boolean, from: number = 0, timeoutMs: number = 180_000): Promise<string> {
     const signal = AbortSignal.timeout(timeoutMs);
     for (;;) {
       const message = this.messages.slice(from).find(matches);

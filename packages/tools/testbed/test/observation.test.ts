@@ -53,27 +53,36 @@ describe('metrics', () => {
       atServer = await growth(ofServer, () => network.run('node-agent', ['join', '--state', state]));
     });
     for (const grew of [atController, atServer!]) expect(grew(joins('joined'))).toBe(1);
-    for (const message of ['M1', 'M5']) expect(atController(`latchkey_exchange_seconds_count{message="${message}"}`)).toBe(1);
-    for (const message of ['M2', 'M7']) expect(atServer!(`latchkey_exchange_seconds_count{message="${message}"}`)).toBe(1);
+    // A request that is retransmitted after its answer was sent is answered, and counted, again.
+    const [m1, m5] = ['M1', 'M5'].map((message) => atController(`latchkey_exchange_seconds_count{message="${message}"}`));
+    expect(Math.min(m1!, m5!)).toBeGreaterThanOrEqual(1);
+    expect(atController('latchkey_answers_total{code="2.04"}')).toBe(m1! + m5!);
+    for (const message of ['M2', 'M7'])
+      expect(atServer!(`latchkey_exchange_seconds_count{message="${message}"}`)).toBeGreaterThanOrEqual(1);
+    expect(atController('latchkey_requests_sent_total')).toBeGreaterThanOrEqual(2);
     expect(atServer!('latchkey_store_commit_seconds_count{store="registry"}')).toBe(1);
     expect(atServer!('latchkey_store_commit_seconds_bucket{store="registry",le="+Inf"}')).toBe(1);
     expect(atServer!('latchkey_store_commit_seconds_sum{store="registry"}')).toBeGreaterThan(0);
-    expect(atController('latchkey_answers_total{code="2.04"}')).toBe(2);
-    expect(atController('latchkey_requests_sent_total')).toBe(2);
+    const listed = JSON.parse(await network.run('auth-server', ['node', 'list', '--data', network.registry, '--json'])) as {
+      state: string;
+    }[];
     await pollUntil(
       () => metricsOf(ofController),
-      (metrics) => metrics.get('latchkey_keys_stored') === 1,
+      (metrics) => metrics.get('latchkey_keys_stored') === listed.filter((node) => node.state === 'joined').length,
     );
-    await network.run('node-agent', ['join', '--state', state]);
-    expect((await metricsOf(ofServer)).get(joins('renewed'))).toBe(1);
+    const renewal = await growth(ofServer, () => network.run('node-agent', ['join', '--state', state]));
+    expect(renewal(joins('renewed'))).toBe(1);
   });
 
   it('tell why a join was refused', async () => {
     const { id, state } = await orderAndInstall(network);
     await network.run('auth-server', ['node', 'disable', id, '--data', network.registry]);
-    const grew = await growth(ofController, () => network.try('node-agent', ['join', '--state', state]));
-    expect(grew(joins('failed', 'disabled'))).toBe(1);
-    expect((await metricsOf(ofServer)).get(joins('failed', 'disabled'))).toBe(1);
+    let atServer: ((name: string) => number) | undefined;
+    const atController = await growth(ofController, async () => {
+      atServer = await growth(ofServer, () => network.try('node-agent', ['join', '--state', state]));
+    });
+    // A retransmitted M1 is refused, and counted, again.
+    for (const grew of [atController, atServer!]) expect(grew(joins('failed', 'disabled'))).toBeGreaterThanOrEqual(1);
   });
 
   it('count nodes and orders by state', async () => {
@@ -94,12 +103,13 @@ describe('metrics', () => {
     const socket = createSocket('udp4');
     const { host, port } = endpointOf(controllerAddress);
     const drops = 'latchkey_datagrams_dropped_total{cause="not CoAP"}';
-    expect((await metricsOf(ofController)).get(drops)).toBe(0);
+    const before = (await metricsOf(ofController)).get(drops)!;
     socket.send('?', port, host);
-    await pollUntil(
-      () => metricsOf(ofController),
-      (metrics) => metrics.get(drops) === 1,
+    const counted = await pollUntil(
+      async () => (await metricsOf(ofController)).get(drops),
+      (count) => count !== before,
     );
+    expect(counted).toBe(before + 1);
     socket.close();
   });
 
@@ -134,9 +144,15 @@ describe('metrics', () => {
     const agent = network.start('node-agent', ['run', '--state', network.node(id), '--http', '127.0.0.1:0']);
     const where = await httpOf(agent);
     while (datagrams.length < 2) await once(silent, 'message');
-    const metrics = await metricsOf(where);
-    expect(metrics.get('latchkey_requests_sent_total')).toBe(1);
-    expect(metrics.get('latchkey_retransmissions_sent_total')).toBe(datagrams.length - 1);
+    // The next copy may be sent while the metrics are read.
+    await pollUntil(
+      async () => {
+        const metrics = await metricsOf(where);
+        return (metrics.get('latchkey_requests_sent_total') ?? 0) + (metrics.get('latchkey_retransmissions_sent_total') ?? 0);
+      },
+      (sent) => sent === datagrams.length,
+    );
+    expect((await metricsOf(where)).get('latchkey_retransmissions_sent_total')).toBeGreaterThanOrEqual(1);
     expect(await get(where, '/readyz')).toMatchObject({ status: 503, text: expect.stringContaining('has not joined') as string });
     expect(await get(where, '/healthz')).toMatchObject({ status: 200 });
     await agent.stop('SIGKILL');
@@ -167,7 +183,6 @@ describe('readiness', () => {
     const fault = await pollUntil(
       () => get(ofController, '/readyz'),
       (answer) => !isReady(answer),
-      60_000,
     );
     expect(fault).toMatchObject({
       status: 503,
