@@ -25,17 +25,18 @@ interface FloodSize {
   readonly seconds: number;
   readonly sources: number;
   readonly knownNodes: number;
+  /** In ms. The short form is a test, which shares its machine: its joins need only succeed. */
+  readonly maxJoinMs: number;
 }
 
 const SIZES: Readonly<Record<Scale, FloodSize>> = {
-  full: { seconds: 600, sources: 10_000, knownNodes: 3_000 },
-  medium: { seconds: 30, sources: 10_000, knownNodes: 1_000 },
-  short: { seconds: 8, sources: 1_000, knownNodes: 100 },
+  full: { seconds: 600, sources: 10_000, knownNodes: 3_000, maxJoinMs: 10_000 },
+  medium: { seconds: 30, sources: 10_000, knownNodes: 1_000, maxJoinMs: 10_000 },
+  short: { seconds: 8, sources: 1_000, knownNodes: 100, maxJoinMs: Infinity },
 };
 
-const MAX_JOIN_MS = 10_000;
-/** A join that is not through by then is given up, in ms. */
-const JOIN_TIMEOUT_MS = 60_000;
+/** A join that takes longer has failed, in ms. */
+const JOIN_TIMEOUT_MS = 300_000;
 /** Of the M1s for known IDs, half are for one node: as many times it stands in the list. */
 const TARGETED_FRACTION = 0.5;
 
@@ -73,20 +74,22 @@ async function flood(size: FloodSize, scheduling: Scheduling, say: (text: string
 
     const flooder = startFlooder(port, size, scheduling, idsToFlood(targeted, others));
     const joins: number[] = [];
+    let failed = 0;
     for (let i = 0; !flooder.isOver(); i++) {
       // The one that all aim at every other time; the rest have not joined before.
       const node = i % 2 === 0 ? targeted : others.pop();
       if (node === undefined) break;
       const began = performance.now();
       const fleet = prioritize(await environment.startFleet('once', [node]));
-      await fleet.waitFor(({ msg }) => msg === 'joined', JOIN_TIMEOUT_MS).catch(() => undefined);
-      joins.push(Math.round(performance.now() - began));
+      const joined = await fleet.waitFor(({ msg }) => msg === 'joined', JOIN_TIMEOUT_MS).catch(() => undefined);
+      if (joined === undefined) failed += 1;
+      else joins.push(Math.round(performance.now() - began));
       await fleet.stop();
       say(`${joins.length} joins, the slowest in ${Math.max(...joins)} ms`);
     }
     const flooded = await flooder.result;
     const peak = { server: await peakRss(server), controller: await peakRss(controller) };
-    const slow = joins.filter((ms) => ms > MAX_JOIN_MS);
+    const slow = joins.filter((ms) => ms > size.maxJoinMs);
     return {
       counts: {
         seconds: size.seconds,
@@ -106,7 +109,10 @@ async function flood(size: FloodSize, scheduling: Scheduling, say: (text: string
           ? [`${flooded.answers} of ${flooded.sent} were answered, and the kernel says that it dropped ${firewall.dropped}`]
           : []),
         ...(firewall?.dropped === 0 ? ['the kernel dropped nothing'] : []),
-        ...(slow.length > 0 ? [`${slow.length} of ${joins.length} joins took longer than 10 s: ${slow.join(', ')} ms`] : []),
+        ...(failed > 0 ? [`${failed} joins failed`] : []),
+        ...(slow.length > 0
+          ? [`${slow.length} of ${joins.length} joins took longer than ${size.maxJoinMs / 1000} s: ${slow.join(', ')} ms`]
+          : []),
         ...Object.entries(peak)
           .filter(([, mib]) => mib > DEFAULT_MEMORY)
           .map(([name, mib]) => `the ${name} had ${mib} MiB resident, of ${DEFAULT_MEMORY}`),

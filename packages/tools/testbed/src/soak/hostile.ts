@@ -25,12 +25,14 @@ interface HostileSize {
    * growing into its work.
    */
   readonly growth: number;
+  /** What one turn of the event loop may take, in ms. The short form is a test, which shares its machine. */
+  readonly maxBlockMs: number;
 }
 
 const SIZES: Readonly<Record<Scale, HostileSize>> = {
-  full: { datagrams: 1_000_000, settleMs: 70_000, growth: 1.1 },
-  medium: { datagrams: 100_000, settleMs: 1_000, growth: 1.5 },
-  short: { datagrams: 10_000, settleMs: 500, growth: 2 },
+  full: { datagrams: 1_000_000, settleMs: 70_000, growth: 1.1, maxBlockMs: 100 },
+  medium: { datagrams: 100_000, settleMs: 1_000, growth: 1.5, maxBlockMs: 100 },
+  short: { datagrams: 10_000, settleMs: 500, growth: 2, maxBlockMs: 1_000 },
 };
 
 /**
@@ -40,7 +42,6 @@ const SIZES: Readonly<Record<Scale, HostileSize>> = {
 const WARM_UP_FRACTION = 0.1;
 /** What may be alive besides, in octets, however little there was. */
 const MEMORY_SLACK = 2 * 1024 * 1024;
-const MAX_BLOCK_MS = 100;
 const BURST = 250;
 /**
  * No faster than a server looks at what comes from strangers, or most of it would not be looked at.
@@ -109,7 +110,7 @@ export const hostile: Campaign = async ({ scale, seed, report }) => {
 /** Sends, looks, and says what did not hold. */
 async function attackMonitored(
   daemon: MonitoredDaemon,
-  { datagrams, settleMs, growth }: HostileSize,
+  { datagrams, settleMs, growth, maxBlockMs }: HostileSize,
   send: (n: number) => Promise<void>,
   failures: string[],
 ): Promise<Record<string, number>> {
@@ -122,7 +123,7 @@ async function attackMonitored(
   await pause(settleMs);
   const after = await daemon.resetMonitor();
 
-  if (under.busy >= MAX_BLOCK_MS) failures.push(`${name}: its event loop was blocked for ${Math.round(under.busy)} ms`);
+  if (under.busy >= maxBlockMs) failures.push(`${name}: its event loop was blocked for ${Math.round(under.busy)} ms`);
   for (const what of ['alive', 'rss'] as const) {
     if (after[what] > before[what] * growth + MEMORY_SLACK)
       failures.push(`${name}: ${what} grew from ${before[what]} to ${after[what]} octets`);

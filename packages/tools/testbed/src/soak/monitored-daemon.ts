@@ -8,7 +8,7 @@ import type { SoakEnvironment } from './environment.js';
 import type { MonitorReport } from './monitor.js';
 
 const MONITOR = fileURLToPath(new URL('../../dist/soak/monitor.js', import.meta.url));
-const RESET_TIMEOUT_MS = 30_000;
+const RESET_TIMEOUT_MS = 300_000;
 
 export class MonitoredDaemon {
   readonly process: DaemonProcess;

@@ -30,7 +30,7 @@ interface StormSize {
 const SIZES: Readonly<Record<Scale, StormSize>> = {
   full: { nodes: 2_000, fault: 0.2, attempts: 14, timeoutMs: 90 * 60_000 },
   medium: { nodes: 100, fault: 0.1, attempts: 14, timeoutMs: 20 * 60_000 },
-  short: { nodes: 40, fault: 0.05, attempts: 14, timeoutMs: 5 * 60_000 },
+  short: { nodes: 40, fault: 0.05, attempts: 14, timeoutMs: 12 * 60_000 },
 };
 
 /** Part of the nodes that must be in by the deadline. */
