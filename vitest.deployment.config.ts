@@ -7,7 +7,7 @@ export default defineConfig({
     // One waits for containers while another builds.
     maxWorkers: 2,
     retry: Number(process.env['LATCHKEY_RETRY'] ?? 0),
-    testTimeout: 600_000,
-    hookTimeout: 600_000,
+    testTimeout: 1_800_000,
+    hookTimeout: 1_800_000,
   },
 });

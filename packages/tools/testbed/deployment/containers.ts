@@ -75,7 +75,7 @@ export async function waitForLine(
   container: string,
   matches: (line: LogLine) => boolean,
   since = 0,
-  limitMs = 120_000,
+  limitMs = 300_000,
 ): Promise<LogLine> {
   const limit = AbortSignal.timeout(limitMs);
   // A container that ends and starts again ends `docker logs --follow`: then it is asked once more.
@@ -146,6 +146,14 @@ export class ComposeNetwork {
   async logs(): Promise<string> {
     const outcomes = await Promise.all((await this.containers()).map((container) => dockerOutcome('logs', container)));
     return outcomes.map(({ stdout, stderr }) => `${stdout}\n${stderr}`).join('\n');
+  }
+
+  /** Exit codes of the containers that have ended since `since`, in seconds since the epoch. */
+  async exitCodes(since: string): Promise<string[]> {
+    const until = String(Date.now() / 1000);
+    const format = '{{index .Actor.Attributes "exitCode"}}';
+    const filters = [...this.#label(), '--filter', 'event=die'];
+    return words(await docker('events', ...filters, '--since', since, '--until', until, '--format', format));
   }
 
   /** What the engine keeps for this network. */

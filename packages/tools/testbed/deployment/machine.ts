@@ -16,7 +16,9 @@ import type { CommandResult } from '../src/process.js';
 /** Debian 13 is the first whose Node.js is new enough. */
 const RELEASE = 'trixie';
 const PACKAGES = 'ca-certificates,iproute2,nodejs,systemd';
-const BOOT_TIMEOUT_MS = 60_000;
+const BOOT_TIMEOUT_MS = 300_000;
+/** For debootstrap, which fetches and unpacks some hundred packages. */
+const DEBOOTSTRAP_TIMEOUT_MS = 1_500_000;
 
 /** Why there can be no machines here; `undefined` where there can. */
 export function missingForMachines(): string | undefined {
@@ -31,21 +33,21 @@ export async function debianRoot(): Promise<string> {
   const root = join(tmpdir(), `latchkey-debian-${RELEASE}`);
   if (existsSync(root)) return root;
   const making = await mkdtemp(`${root}-`);
-  await mustRun('debootstrap', ['--variant=minbase', `--include=${PACKAGES}`, RELEASE, making]);
-  await writeFile(join(making, 'etc/machine-id'), '');
   try {
+    await mustRun('debootstrap', ['--variant=minbase', `--include=${PACKAGES}`, RELEASE, making], DEBOOTSTRAP_TIMEOUT_MS);
+    await writeFile(join(making, 'etc/machine-id'), '');
     await rename(making, root);
   } catch (error) {
-    if (!existsSync(root)) throw error;
-    // Another test has made it meanwhile.
     await rm(making, { recursive: true, force: true });
+    // Another test may have made it in the meantime.
+    if (!existsSync(root)) throw error;
   }
   return root;
 }
 
 /** Runs a command that has to succeed. */
-export async function mustRun(command: string, args: readonly string[]): Promise<string> {
-  const { code, stdout, stderr } = await run(command, args);
+export async function mustRun(command: string, args: readonly string[], limitMs?: number): Promise<string> {
+  const { code, stdout, stderr } = await run(command, args, limitMs);
   if (code !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${code}:\n${stdout}${stderr}`);
   return stdout;
 }

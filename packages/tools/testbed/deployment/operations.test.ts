@@ -124,6 +124,6 @@ describe.skipIf(why !== undefined)(`docs/OPERATIONS.md${why === undefined ? '' :
   }
 
   async function joined(): Promise<void> {
-    await expect.poll(async () => (await statusOf())['status'], { timeout: 60_000, interval: 500 }).toBe('joined');
+    await expect.poll(async () => (await statusOf())['status'], { timeout: 300_000, interval: 500 }).toBe('joined');
   }
 });
