@@ -193,7 +193,7 @@ describe('a peer that refuses a client', () => {
         packages: [],
         server: 'sleep',
         client: 'sh',
-        prepare: () => Promise.resolve({ args: ['60'], port: 9 }),
+        prepare: () => Promise.resolve({ args: ['600'], port: 9 }),
         clientArgs: () => Promise.resolve(['-c', client]),
         success: /^in$/m,
       },
@@ -230,7 +230,7 @@ it('figures are in the document as soon as their suite has ended', async () => {
     process.kill(-child.pid!, 'SIGKILL');
     await ended;
   });
-  await vi.waitFor(async () => expect(await readFile(path, 'utf8')).toContain('AES blocks of a join'), 120_000);
+  await vi.waitFor(async () => expect(await readFile(path, 'utf8')).toContain('AES blocks of a join'), 280_000);
   expect(child.exitCode).toBeNull();
   expect(await readFile(path, 'utf8')).toMatch(/<!-- bench joins -->\n<!-- end -->/);
 });
