@@ -5,7 +5,7 @@ import type { Secret } from '@latchkey/protocol';
 import { describe, expect, it } from 'vitest';
 import { addController, stageControllerKey, removeController } from '@latchkey/operations';
 import { ControllerCache } from '../src/server/controller-cache.js';
-import { RowCache, type Registry } from '@latchkey/registry';
+import type { Registry } from '@latchkey/registry';
 import { controller, copyOf, ID_C, MASTER, newRegistry, newSecret, secretsMade } from '@latchkey/test-support/registry-fixtures';
 
 /** More than are kept. */
@@ -22,33 +22,6 @@ async function withController(): Promise<{ registry: Registry; skCs: Secret }> {
 async function currentSkCs(cache: ControllerCache, idC = ID_C): Promise<Secret | undefined> {
   return cache.use(idC, (found) => Promise.resolve(found?.skCs));
 }
-
-describe('kept rows', () => {
-  it('are the same object until the store has other octets', async () => {
-    const { registry } = await withController();
-    const rows = new RowCache(registry.tables.controllers);
-    const first = rows.get(ID_C);
-    expect(first).toBeDefined();
-    expect(rows.get(ID_C)).toBe(first);
-    await stageControllerKey(registry, ID_C, newSecret());
-    const second = rows.get(ID_C);
-    expect(second).not.toBe(first);
-    expect(second?.stagedSkCs).toBeDefined();
-    await removeController(registry, ID_C);
-    expect(rows.get(ID_C)).toBeUndefined();
-  });
-
-  it('go, the oldest first, when there are too many', async () => {
-    const registry = await newRegistry();
-    for (let idC = 1; idC <= MANY; idC++) await addController(registry, controller({ idC }));
-    const rows = new RowCache(registry.tables.controllers);
-    const [first, second] = [rows.get(1), rows.get(2)];
-    for (let idC = 3; idC <= MANY; idC++) rows.get(idC);
-    expect(rows.get(2)).toBe(second);
-    expect(rows.get(1)).not.toBe(first);
-    expect(rows.get(1)).toEqual(first);
-  });
-});
 
 describe('kept controllers', () => {
   it('are opened once', async () => {

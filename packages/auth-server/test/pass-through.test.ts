@@ -282,12 +282,12 @@ describe('TK', () => {
     await relayed.begin();
     const file = join(await tempFolder(), 'backup.lkb');
     await backup(registry, file);
-    const before = registry.tables.transactionKey.toHex();
+    const before = registry.transactionKey.toHex();
     const folder = await tempFolder();
     await restore(file, { folder, master: copyOf(MASTER), actor: 'test', replace: false, clock });
     registry = await openRegistry(folder, clock);
     serve();
-    expect(registry.tables.transactionKey.toHex()).not.toBe(before);
+    expect(registry.transactionKey.toHex()).not.toBe(before);
     expect([await relayed.finish(), holds(key)]).toEqual(['reason 8', true]);
     pass(36_000);
     const anew = new Relayed();
@@ -297,6 +297,6 @@ describe('TK', () => {
   it('is made for a registry that has none, once', async () => {
     await registry.tables.write(() => registry.tables.metadata.removeSync('transaction key'));
     const [first, second] = [await openRegistry(registry.folder, clock), await openRegistry(registry.folder, clock)];
-    expect(first.tables.transactionKey.toHex()).toBe(second.tables.transactionKey.toHex());
+    expect(first.transactionKey.toHex()).toBe(second.transactionKey.toHex());
   });
 });

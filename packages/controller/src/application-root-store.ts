@@ -12,7 +12,7 @@ import { Histogram } from '@latchkey/runtime/telemetry';
 import { Failure, systemFailure, UsageFailure } from '@latchkey/runtime/failure';
 import type { Log } from '@latchkey/runtime/daemon';
 import { syncFolderOf } from '@latchkey/runtime/files';
-import { type MetadataTable, Keyring, type NextMasterKey, KEY_KIND, rotate, announceAdoption } from '@latchkey/keyring';
+import { Keyring, LmdbMetadata, type NextMasterKey, KEY_KIND, rotate, announceAdoption } from '@latchkey/keyring';
 import { DamagedStore, countEntries, openStore, rewrapTable, writeFailure } from '@latchkey/lmdb';
 import type { Database, RootDatabase } from 'lmdb';
 
@@ -60,7 +60,7 @@ export class ApplicationRootStore {
   readonly #path: string;
   readonly #env: RootDatabase;
   readonly #applicationRoots: Database<Row, number>;
-  readonly #metadata: MetadataTable;
+  readonly #metadata: LmdbMetadata;
   readonly keyring: Keyring;
   #batch: WriteBatch | undefined;
   #queued = 0;
@@ -75,7 +75,7 @@ export class ApplicationRootStore {
     path: string,
     env: RootDatabase,
     applicationRoots: Database<Row, number>,
-    metadata: MetadataTable,
+    metadata: LmdbMetadata,
     keyring: Keyring,
   ) {
     this.#path = path;
@@ -104,7 +104,7 @@ export class ApplicationRootStore {
     const env = await openStore(path, { maxDbs: 4, ifDamaged: IF_DAMAGED });
     try {
       const applicationRoots = env.openDB<Row, number>({ name: 'applicationRoots', keyEncoding: 'uint32' });
-      const metadata: MetadataTable = env.openDB({ name: 'metadata' });
+      const metadata = new LmdbMetadata(env.openDB({ name: 'metadata' }));
       const schema = metadata.get('schema') as number | undefined;
       if (schema !== undefined && schema !== SCHEMA) {
         throw new Failure(`the store ${path} has schema ${schema}; this version of Latchkey reads schema ${SCHEMA}`, {

@@ -13,10 +13,8 @@
 import { KEY_LENGTH, Secret } from '@latchkey/protocol';
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { aeskw } from '@noble/ciphers/aes.js';
-import type { Database } from 'lmdb';
 import { KeyWrap, WRAPPED_LENGTH } from './key-wrap.js';
 import { MASTER_KEY_NAMED } from './master-key.js';
-import { rawValueEquals, readRawValue } from '@latchkey/lmdb';
 
 /** Whose key it is. A kind is sealed with the key: it never changes its meaning. */
 export const KEY_KIND = {
@@ -56,8 +54,17 @@ interface MasterKeyRow {
   };
 }
 
-/** Rows of a store that are not about one thing: all that a keyring needs of it. */
-export type MetadataTable = Database<unknown, string>;
+/** Named values of a store: all that a keyring needs of it. */
+export interface MetadataTable {
+  get(name: string): unknown;
+  /**
+   * Opaque; compared with ===. Another one as soon as another value stands under the name;
+   * `undefined` if none does.
+   */
+  version(name: string): object | undefined;
+  /** Inside a write. */
+  putSync(name: string, value: unknown): void;
+}
 
 export class Keyring {
   readonly #metadata: MetadataTable;
@@ -65,8 +72,8 @@ export class Keyring {
   #number: number;
   #master: Secret;
   #next: Secret | undefined;
-  /** The row that these are of. */
-  #rawRow: Buffer | undefined;
+  /** Version of the row that these are of. */
+  #rowVersion: object | undefined;
   /** Under the master keys above; wiped with them. */
   readonly #keyWraps = new Map<Secret, KeyWrap>();
 
@@ -174,8 +181,8 @@ export class Keyring {
    * transaction.
    */
   reload(): void {
-    if (this.#rawRow !== undefined && rawValueEquals(this.#metadata, MASTER_KEY_ROW, this.#rawRow)) return;
-    const octets = readRawValue(this.#metadata, MASTER_KEY_ROW);
+    const version = this.#metadata.version(MASTER_KEY_ROW);
+    if (version !== undefined && version === this.#rowVersion) return;
     const row = readMasterKeyRow(this.#metadata);
     if (row?.number === this.#number + 1 && this.#next !== undefined) {
       this.#wipe(this.#master);
@@ -184,7 +191,7 @@ export class Keyring {
     if (row?.number !== this.#number) throw this.#replacedConcurrently();
     if (row.next === undefined) this.#next = undefined;
     else this.#next ??= unwrapKey(this.#master, row.next.wrapped);
-    this.#rawRow = octets;
+    this.#rowVersion = version;
   }
 
   /**
@@ -211,7 +218,7 @@ export class Keyring {
     } satisfies MasterKeyRow);
     this.#next = next;
     // The transaction may fail: whatever the row is then, it is to be looked at.
-    this.#rawRow = undefined;
+    this.#rowVersion = undefined;
   }
 
   /**

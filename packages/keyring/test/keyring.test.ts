@@ -6,6 +6,7 @@ import { Secret } from '@latchkey/protocol';
 import { aeskw } from '@noble/ciphers/aes.js';
 import { describe, expect, it } from 'vitest';
 import { Keyring, KEY_KIND, type KeyContext } from '../src/keyring.js';
+import { LmdbMetadata } from '../src/lmdb-metadata.js';
 import { copyOf, NAME, newSecret, SealedStore } from '@latchkey/test-support/sealed-store';
 
 const NODE: KeyContext = { kind: KEY_KIND.node, id: 0xa1b2_c3d4 };
@@ -110,7 +111,7 @@ describe('a store', () => {
     const [sealed, before] = [keyring.seal(NODE, newSecret()), metadata.get('master key')];
     const again = await SealedStore.open(folder, master);
     expect(outcome(() => again.keyring.unseal(NODE, sealed))).toBe(outcome(() => keyring.unseal(NODE, sealed)));
-    expect(() => Keyring.open(metadata, NAME, copyOf(other))).toThrow(
+    expect(() => Keyring.open(new LmdbMetadata(metadata), NAME, copyOf(other))).toThrow(
       `the keys in ${NAME} are not sealed under the master key [secret ${other.fingerprint}]`,
     );
     expect(metadata.get('master key')).toEqual(before);
@@ -118,10 +119,10 @@ describe('a store', () => {
 
   it('that was made without a master key does not open under any', async () => {
     const { metadata } = await SealedStore.create(newSecret());
-    expect(Keyring.existsIn(metadata)).toBe(true);
+    expect(Keyring.existsIn(new LmdbMetadata(metadata))).toBe(true);
     metadata.removeSync('master key');
-    expect(Keyring.existsIn(metadata)).toBe(false);
-    expect(() => Keyring.open(metadata, NAME, newSecret())).toThrow('are not sealed under the master key');
+    expect(Keyring.existsIn(new LmdbMetadata(metadata))).toBe(false);
+    expect(() => Keyring.open(new LmdbMetadata(metadata), NAME, newSecret())).toThrow('are not sealed under the master key');
   });
 });
 

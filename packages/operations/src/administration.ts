@@ -12,7 +12,6 @@ import {
   type AuditEvent,
   type AuditAction,
   initialKeyId,
-  initialKeyIdKey,
   type Registry,
   notFound,
   type ControllerRecord,
@@ -108,13 +107,13 @@ export async function removeController(registry: Registry, idC: number): Promise
   const { tables } = registry;
   const id = formatId(idC);
   for (;;) {
-    const countedUpTo = tables.audit.head?.seq ?? 0;
+    const countedUpTo = registry.audit.head?.seq ?? 0;
     refuseWithNodes(registry, idC);
     const removed = await tables.write(() => {
       requireControllerRow(tables, idC);
       // What was assigned to it since nodes were counted: counting them here would hold up every
       // commit.
-      for (const { what, controller } of tables.audit.entries(countedUpTo + 1)) {
+      for (const { what, controller } of registry.audit.entries(countedUpTo + 1)) {
         if (ASSIGNING_ACTIONS.has(what) && (controller === undefined || controller === id)) return false;
       }
       tables.controllers.removeSync(idC);
@@ -240,7 +239,7 @@ export interface SplitKey {
  */
 export async function resetNode(registry: Registry, idI: number, ik: Secret, split?: SplitKey): Promise<void> {
   const { tables } = registry;
-  const idKey = initialKeyIdKey(tables);
+  const idKey = registry.initialKeyIdKey();
   try {
     const wasSplit = tables.nodes.get(idI)?.split === true;
     const event = { what: 'node reset', key: ik, ...splitNote(wasSplit, split !== undefined) } as const;
@@ -304,7 +303,7 @@ export function findHeldInitialKey(registry: Registry, idI: number): Secret | un
  * its keys.
  */
 export function otherHolderOf(registry: Registry, ik: Secret, idI: number): number | undefined {
-  const identityKey = initialKeyIdKey(registry.tables);
+  const identityKey = registry.initialKeyIdKey();
   const wanted = Buffer.from(initialKeyId(identityKey, ik)).toString('hex', 0, 8);
   identityKey.wipe();
   const shares = (order: number | undefined): boolean => order !== undefined && registry.order(order)?.sharedKey === true;

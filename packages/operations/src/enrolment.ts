@@ -9,16 +9,17 @@
 
 import { join } from 'node:path';
 import { formatId, type Secret } from '@latchkey/protocol';
-import { Failure, UsageFailure } from '@latchkey/runtime/failure';
+import { UsageFailure } from '@latchkey/runtime/failure';
 import { lockFolder, ensurePrivateFolder } from '@latchkey/runtime/files';
 import { KEY_KIND } from '@latchkey/keyring';
 import {
   type AuditEvent,
+  hadInitialKey,
   initialKeyIdentifier,
-  initialKeyIdKey,
   type Registry,
   type NodeRow,
   type OrderRow,
+  type Snapshot,
   type Tables,
 } from '@latchkey/registry';
 import { NodeBatch } from './node-batch.js';
@@ -69,7 +70,7 @@ export async function enrol(
  * `close` it in any case.
  */
 export class EnrolmentTransaction {
-  readonly #tables: Tables;
+  readonly #registry: Registry;
   readonly #row: OrderRow;
   readonly #lock: { release(): Promise<void> };
   /** Nodes that are there and change: with the last transaction. */
@@ -78,24 +79,24 @@ export class EnrolmentTransaction {
   #orderNumber: number | undefined;
   #count = 0;
 
-  private constructor(tables: Tables, row: OrderRow, lock: { release(): Promise<void> }) {
-    this.#tables = tables;
+  private constructor(registry: Registry, row: OrderRow, lock: { release(): Promise<void> }) {
+    this.#registry = registry;
     this.#row = row;
     this.#lock = lock;
     this.#changes = new NodeBatch(row.manufacturer !== undefined);
   }
 
   /** Fails where another is under way. */
-  static async begin({ tables }: Registry, terms: OrderTerms): Promise<EnrolmentTransaction> {
-    const lock = await lockForEnrolment(tables.folder);
+  static async begin(registry: Registry, terms: OrderTerms): Promise<EnrolmentTransaction> {
+    const lock = await lockForEnrolment(registry.folder);
     try {
-      await removeUnfinished(tables);
+      await removeUnfinished(registry);
     } catch (error) {
       await lock.release();
       throw error;
     }
     const row: OrderRow = { ...terms, state: 'pending', count: 0, createdAt: Date.now(), createdEntry: 0, entry: 0 };
-    return new EnrolmentTransaction(tables, row, lock);
+    return new EnrolmentTransaction(registry, row, lock);
   }
 
   /** `progress`: nodes written so far, of all parts. */
@@ -104,13 +105,14 @@ export class EnrolmentTransaction {
     action: (i: number) => ImportAction = () => 'add',
     progress?: (done: number) => void,
   ): Promise<void> {
-    const tables = this.#tables;
+    const registry = this.#registry;
     for (const chunk of chunksOf(batch.indicesById(), (i) => action(i) === 'add')) {
-      this.#orderNumber ??= await tables.write(() => addOrder(tables, this.#row));
-      const rows = (this.#rows ??= new RowFactory(tables, this.#orderNumber));
-      await tables.write(() => {
-        for (const i of chunk) add(tables, batch.idI(i), rows.create(batch, i));
-      });
+      const order = (this.#orderNumber ??= await addOrder(registry, this.#row));
+      const rows = (this.#rows ??= new RowFactory(registry, order));
+      const recentInitialKeys = chunk.map((i) => batch.idI(i));
+      await registry.load(order, { recentInitialKeys, metadata: ['clock history'] }, (found) =>
+        chunk.map((i) => newNode(registry, found, batch.idI(i), rows.create(batch, i))),
+      );
       this.#count += chunk.length;
       progress?.(this.#count);
     }
@@ -119,9 +121,9 @@ export class EnrolmentTransaction {
 
   /** Shows all of it. `controllers` must still be in the registry. */
   async commit(controllers: Iterable<number> = []): Promise<number | undefined> {
-    const tables = this.#tables;
+    const { tables } = this.#registry;
     const [number, changes] = [this.#orderNumber, this.#changes];
-    const rows = this.#rows ?? new RowFactory(tables, 0);
+    const rows = this.#rows ?? new RowFactory(this.#registry, 0);
     await tables.write(() => {
       for (const idC of controllers) tables.requireController(idC);
       for (const i of changes.indicesById()) change(tables, changes, i, rows, this.#row.manufacturer);
@@ -134,7 +136,7 @@ export class EnrolmentTransaction {
   /** Takes back what was not finished, and lets others in. */
   async close(): Promise<void> {
     this.#changes.wipe();
-    if (this.#orderNumber !== undefined) await removeUnfinished(this.#tables).catch(() => undefined);
+    if (this.#orderNumber !== undefined) await removeUnfinished(this.#registry).catch(() => undefined);
     await this.#lock.release();
   }
 }
@@ -152,10 +154,8 @@ function* chunksOf(indices: Uint32Array, isWanted: (i: number) => boolean): Gene
   if (chunk.length > 0) yield chunk;
 }
 
-function addOrder({ orders }: Tables, row: OrderRow): number {
-  const [last = 0] = orders.getKeys({ reverse: true, limit: 1 });
-  orders.putSync(last + 1, row);
-  return last + 1;
+function addOrder(registry: Registry, row: OrderRow): Promise<number> {
+  return registry.write({}, ({ lastOrder }) => ({ result: lastOrder + 1, put: { orders: [[lastOrder + 1, row]] } }));
 }
 
 /** From here on its nodes are there. */
@@ -177,20 +177,20 @@ async function lockForEnrolment(folder: string): Promise<{ release(): Promise<vo
 
 /** Makes rows of nodes that have never joined. */
 class RowFactory {
-  readonly #tables: Tables;
+  readonly #registry: Registry;
   readonly #order: number;
   readonly #identify: (ik: Secret) => Uint8Array;
 
-  constructor(tables: Tables, order: number) {
-    this.#tables = tables;
+  constructor(registry: Registry, order: number) {
+    this.#registry = registry;
     this.#order = order;
-    const identity = initialKeyIdKey(tables);
+    const identity = registry.initialKeyIdKey();
     this.#identify = initialKeyIdentifier(identity);
     identity.wipe();
   }
 
   create(batch: NodeBatch, i: number): NodeRow {
-    const { keyring } = this.#tables;
+    const { keyring } = this.#registry;
     const [idI, ik, half] = [batch.idI(i), batch.ik(i), batch.half(i)];
     const row: NodeRow = {
       key: keyring.seal({ kind: KEY_KIND.node, id: idI }, ik),
@@ -207,10 +207,12 @@ class RowFactory {
   }
 }
 
-function add(tables: Tables, idI: number, row: NodeRow): void {
-  if (tables.nodes.get(idI) !== undefined)
-    throw new Failure(`node ${formatId(idI)} was added meanwhile`, { advice: 'Nothing was changed. Try again.' });
-  tables.nodes.putSync(idI, { ...row, ...reissued(tables, idI, row.ik) });
+/** The row of a node that is added, with the time if its ID had this IK before. */
+function newNode(registry: Registry, found: Snapshot, idI: number, row: NodeRow): readonly [idI: number, row: NodeRow] {
+  const recent = found.recentInitialKeys(idI);
+  if (recent.length === 0) return [idI, row];
+  const at = registry.timeOfServers(found);
+  return [idI, hadInitialKey(recent, row.ik, at) ? { ...row, reissuedAt: at } : row];
 }
 
 /** For the row of a node that is given this IK: the time, if its ID had that IK before. */
@@ -246,20 +248,7 @@ export function splitNote(wasSplit: boolean, isSplit: boolean): Pick<AuditEvent,
 }
 
 /** Removes the orders that were not finished, with their nodes. */
-async function removeUnfinished(tables: Tables): Promise<void> {
-  tables.refreshSnapshot();
-  const unfinished = [...tables.orders.getRange()].filter(({ value }) => value.state === 'pending');
-  for (const { key: number } of unfinished) {
-    for (let from = 0; from <= 0xffff_ffff;) {
-      from = await tables.write(() => removeNodesOfOrder(tables, number, from));
-    }
-    await tables.write(() => tables.orders.removeSync(number));
-  }
-}
-
-/** Looks at one chunk of nodes from ID `from` on; gives the ID to go on at. */
-function removeNodesOfOrder({ nodes }: Tables, order: number, from: number): number {
-  const chunk = [...nodes.getRange({ start: from, limit: NODES_PER_TRANSACTION })];
-  for (const { key, value } of chunk) if (value.order === order) nodes.removeSync(key);
-  return (chunk.length < NODES_PER_TRANSACTION ? 0xffff_ffff : (chunk.at(-1)?.key ?? 0xffff_ffff)) + 1;
+async function removeUnfinished(registry: Registry): Promise<void> {
+  const unfinished = [...registry.orders()].filter(({ state }) => state === 'pending');
+  for (const { number } of unfinished) await registry.storage.unload(number);
 }

@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { addController, removeNodes } from '../src/administration.js';
-import { initialKeyId, initialKeyIdKey, type Registry } from '@latchkey/registry';
+import { initialKeyId, type Registry } from '@latchkey/registry';
 import { identityOf, ImportKeys, type KeyHolder, type KeyRows, type RepeatedKeys } from '../src/import/import-keys.js';
 import { planImport } from '../src/import/import-plan.js';
 import {
@@ -30,7 +30,7 @@ async function newRegistryWith(...nodes: readonly ReturnType<typeof newNode>[]):
 type Rows = readonly (readonly [idI: number, key: number])[];
 
 async function repeatedOf(registry: Registry, rows: Rows): Promise<RepeatedKeys> {
-  const identity = initialKeyIdKey(registry.tables);
+  const identity = registry.initialKeyIdKey();
   const keys = new ImportKeys(registry, identity);
   identity.wipe();
   const forEachRow = async (row: Parameters<KeyRows['forEachRow']>[0]): Promise<void> => {
@@ -42,7 +42,7 @@ async function repeatedOf(registry: Registry, rows: Rows): Promise<RepeatedKeys>
 
 /** Holders by the number of the key. */
 async function holdersOf(registry: Registry, rows: Rows): Promise<Record<number, readonly KeyHolder[]>> {
-  const identity = initialKeyIdKey(registry.tables);
+  const identity = registry.initialKeyIdKey();
   const numbers = new Map(
     [...new Set(rows.map(([, key]) => key))].map((key) => [identityOf(initialKeyId(identity, numbered(key))), key]),
   );
@@ -106,7 +106,7 @@ describe('in a file', () => {
 
   it('more rows than there is room for are refused', async () => {
     const registry = await newRegistryWith();
-    const identity = initialKeyIdKey(registry.tables);
+    const identity = registry.initialKeyIdKey();
     const keys = new ImportKeys(registry, identity);
     const ik = numbered(1).expose();
     for (let i = 0; i < 4_194_304; i++) keys.add({ idI: i, line: i + 2, ik });

@@ -1,14 +1,23 @@
-/** The registry of nodes, controllers and orders. */
+/** The registry of nodes, controllers and orders, and the storage engine it is kept in. */
 
-export { ActivityLog } from './lmdb/activity-log.js';
-export { type AuditAction, type AuditEntry, type AuditEvent, type AuditLog, formatHead, parseHead } from './lmdb/audit-log.js';
+export { ActivityLog } from './activity-log.js';
+export {
+  type Actor,
+  type AuditAction,
+  type AuditEntry,
+  type AuditEvent,
+  formatHead,
+  type Head,
+  parseHead,
+} from './audit-chain.js';
+export type { AuditLog } from './audit-log.js';
+export { identityCipher, initialKeyId, initialKeyIdentifier } from './initial-key-id.js';
 export { backup, restore } from './lmdb/backup.js';
-export { identityCipher, initialKeyId, initialKeyIdentifier, initialKeyIdKey } from './lmdb/initial-key-id.js';
-export { COMBINED_MODE_HOLDER, type CommitResult, Registry, type Restored } from './lmdb/lmdb-registry.js';
-export { rotateMasterKey } from './lmdb/master-key-rotation.js';
 export type { RecentInitialKeys } from './lmdb/recent-initial-keys.js';
-export { notFound, requireRegistry } from './lmdb/registry-failures.js';
-export { RowCache } from './lmdb/row-cache.js';
+export { STORE_FOLDER, type Tables } from './lmdb/tables.js';
+export { rotateMasterKey } from './master-key-rotation.js';
+export { ORDER_STATES, orderStatus, type OrderStatus } from './model/order-status.js';
+export { hadInitialKey, type RecentInitialKey } from './model/recent-initial-keys.js';
 export {
   type ControllerActivity,
   type ControllerInfo,
@@ -25,6 +34,7 @@ export {
   toControllerInfo,
   type UnsealedNode,
   wipeKeys,
-} from './lmdb/rows.js';
-export { STORE_FOLDER, type Tables } from './lmdb/tables.js';
-export { ORDER_STATES, orderStatus, type OrderStatus } from './model/order-status.js';
+} from './model/rows.js';
+export { COMBINED_MODE_HOLDER, type CommitResult, Registry, type Restored } from './registry.js';
+export { notFound, requireRegistry } from './registry-failures.js';
+export type { Snapshot, Version, Versioned } from './storage.js';

@@ -5,8 +5,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Secret } from '@latchkey/protocol';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { CapturedLog } from '@latchkey/test-support/fixtures';
-import type { Registry } from '../src/lmdb/lmdb-registry.js';
-import { ActivityLog } from '../src/lmdb/activity-log.js';
+import type { Registry } from '../src/registry.js';
+import { ActivityLog } from '../src/activity-log.js';
 import { C1, C2, newSecret, AdminFixture } from '@latchkey/test-support/admin-fixture';
 
 let fixture: AdminFixture;
@@ -23,7 +23,7 @@ beforeEach(async () => {
 });
 
 function newActivityLog(writeIntervalMs?: number): ActivityLog {
-  return new ActivityLog(registry.tables, log.log, writeIntervalMs);
+  return new ActivityLog(registry.storage, log.log, writeIntervalMs);
 }
 
 /** How many write transactions the store has seen. */
@@ -306,7 +306,7 @@ describe('a write that fails', () => {
 
   it('on a store that is closed ends nothing', async () => {
     const other = await fixture.reopen();
-    const seen = new ActivityLog(other.tables, log.log);
+    const seen = new ActivityLog(other.storage, log.log);
     await other.close();
     seen.recordKeyRequest(1, C1, 1, true);
     await seen.close();

@@ -6,9 +6,10 @@ import { Failure } from '@latchkey/runtime/failure';
 import * as fc from 'fast-check';
 import type { Database } from 'lmdb';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { AuditLog, formatHead, type Head, parseHead } from '../src/lmdb/audit-log.js';
+import { formatHead, type Head, parseHead } from '../src/audit-chain.js';
+import { LmdbAuditTable } from '../src/lmdb/audit-table.js';
 import { moveNodes, stageControllerKey, resetNode, setDisabled, setJoinWindow, setOrderState } from '@latchkey/operations';
-import type { Registry } from '../src/lmdb/lmdb-registry.js';
+import type { Registry } from '../src/registry.js';
 import { C1, C2, newSecret, AdminFixture } from '@latchkey/test-support/admin-fixture';
 
 const LENGTH = 12;
@@ -225,7 +226,7 @@ describe('the log', () => {
     await tamperer.tamper(() => {
       for (const key of Array.from(tamperer.entries.getKeys())) tamperer.entries.removeSync(key);
       tamperer.metadata.removeSync('audit head');
-      const forger = new AuditLog(tamperer.entries, tamperer.metadata, 'user nobody');
+      const forger = new LmdbAuditTable(tamperer.entries, tamperer.metadata, 'user nobody');
       for (let seq = 1; seq <= LENGTH + 3; seq++) forger.append({ what: 'node enabled', node: 1 }, Date.now());
     });
     expect(problems()).toEqual([]);
@@ -262,7 +263,7 @@ describe('the log', () => {
     const last = 10_000;
     const before = head();
     await registry.tables.write(() => {
-      while ((registry.audit.head?.seq ?? 0) <= last) registry.audit.append({ what: 'node enabled', node: 1 }, Date.now());
+      while ((registry.audit.head?.seq ?? 0) <= last) registry.tables.audit.append({ what: 'node enabled', node: 1 }, Date.now());
     });
     const first = (): number | undefined => [...registry.audit.entries()][0]?.seq;
     const told = (): number[] =>

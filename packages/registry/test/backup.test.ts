@@ -9,11 +9,11 @@ import { lockFolder } from '@latchkey/runtime/files';
 import { STORE_FILE } from '@latchkey/lmdb';
 import { describe, expect, it } from 'vitest';
 import { CapturedLog, Child, hasGcc, tempFolder, withoutLinks } from '@latchkey/test-support/fixtures';
-import { formatHead } from '../src/lmdb/audit-log.js';
+import { formatHead } from '../src/audit-chain.js';
 import { AuthServer } from '@latchkey/auth-server';
 import { backup, restore, type RestoredFrom } from '../src/lmdb/backup.js';
 import { addController } from '@latchkey/operations';
-import type { Registry } from '../src/lmdb/lmdb-registry.js';
+import type { Registry } from '../src/registry.js';
 import {
   addNodes,
   COMMIT,

@@ -11,7 +11,7 @@ import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import { NodeBatch, addController, removeNodes, enrol, planImport } from '@latchkey/operations';
 import { backup, restore, type RestoredFrom } from '../src/lmdb/backup.js';
 import { RegistryStatistics } from '@latchkey/auth-server';
-import type { Registry } from '../src/lmdb/lmdb-registry.js';
+import type { Registry } from '../src/registry.js';
 import { STORE_FOLDER } from '../src/lmdb/tables.js';
 import { newSecret, AdminFixture } from '@latchkey/test-support/admin-fixture';
 import {
@@ -55,7 +55,7 @@ async function take(
   }
   if (kind === 'prune') {
     const last = registry.audit.head?.seq ?? 0;
-    await registry.audit.prune(last, 'a file', (action) => registry.tables.write(action));
+    await registry.pruneAudit(last, 'a file');
     return [...ids];
   }
   const batch = new NodeBatch();

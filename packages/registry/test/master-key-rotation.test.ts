@@ -11,8 +11,8 @@ import { describe, expect, it } from 'vitest';
 import { Child, tempFolder } from '@latchkey/test-support/fixtures';
 import { backup, restore } from '../src/lmdb/backup.js';
 import { addController, stageControllerKey } from '@latchkey/operations';
-import { Registry } from '../src/lmdb/lmdb-registry.js';
-import { rotateMasterKey } from '../src/lmdb/master-key-rotation.js';
+import { Registry } from '../src/registry.js';
+import { rotateMasterKey } from '../src/master-key-rotation.js';
 import {
   addNodes,
   closedAfter,

@@ -7,7 +7,7 @@ import { expect, it } from 'vitest';
 import { IS_ROOT, tempFolder } from '@latchkey/test-support/fixtures';
 import { backup, restore } from '../src/lmdb/backup.js';
 import { setDisabled } from '@latchkey/operations';
-import { Registry } from '../src/lmdb/lmdb-registry.js';
+import { Registry } from '../src/registry.js';
 import { newSecret, MASTER, AdminFixture } from '@latchkey/test-support/admin-fixture';
 
 const restoreOptions = (

@@ -176,7 +176,7 @@ interface PruneOptions extends RegistryOptions {
 
 async function prune({ upTo, out, yes, ...options }: PruneOptions): Promise<void> {
   await withRegistry(options, async (registry) => {
-    const { tables, audit } = registry;
+    const { audit } = registry;
     if (audit.entry(upTo) === undefined)
       throw new UsageFailure(`there is no entry ${upTo}`, {
         advice: 'List them:',
@@ -185,8 +185,7 @@ async function prune({ upTo, out, yes, ...options }: PruneOptions): Promise<void
     await confirm(`Take the entries through ${upTo} out of the log, after writing them to ${out}?`, yes);
     await createFile(out, linesUpTo(audit, 1, upTo));
     const total = audit.length - ((audit.head?.seq ?? upTo) - upTo);
-    const write = (action: () => number): Promise<number> => tables.write(action);
-    await withProgress('pruning', total, (progress) => audit.prune(upTo, out, write, progress));
+    await withProgress('pruning', total, (progress) => registry.pruneAudit(upTo, out, progress));
     process.stdout.write(`The entries through ${upTo} are in ${out} and no longer in the registry\n`);
   });
 }

@@ -15,7 +15,7 @@ import {
   ImportReport,
   planImport,
 } from '@latchkey/operations';
-import { initialKeyIdKey, type Registry } from '@latchkey/registry';
+import { type Registry } from '@latchkey/registry';
 import { withProgress } from './progress.js';
 import {
   type DeviceKeyOptions,
@@ -119,7 +119,7 @@ interface Looking {
 }
 
 async function look(registry: Registry, file: string, { report, deviceKeys, options: { sharedKey } }: Looking): Promise<Look> {
-  const identity = initialKeyIdKey(registry.tables);
+  const identity = registry.initialKeyIdKey();
   const keys = sharedKey === true ? undefined : new ImportKeys(registry, identity);
   identity.wipe();
   const controllers = new ImportControllers(registry);

@@ -30,7 +30,7 @@ function rotateCommand(): Command {
 async function rotate(options: RegistryOptions & { readonly to?: string }): Promise<void> {
   const source = await masterKeySourceOf(options);
   const [nodes, key, formerKey] = await withRegistry(options, async (registry) => {
-    const next = await nextMasterKey(source, options.to, registry.tables.keyring);
+    const next = await nextMasterKey(source, options.to, registry.keyring);
     const fingerprint = String(next.key);
     const total = countEntries(registry.tables.nodes);
     await withProgress('sealing', total, (progress) => rotateMasterKey(registry, next, progress));

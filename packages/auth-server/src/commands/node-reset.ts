@@ -116,7 +116,7 @@ interface Splitting {
 /** A whole key where a split one was lets the installer in again: that must be said aloud. */
 function requireHalves(registry: Registry, ids: readonly number[], { deviceKeys, unsplit }: ResetOptions): void {
   if (deviceKeys !== undefined || unsplit === true) return;
-  const split = ids.find((idI) => registry.tables.nodes.get(idI)?.split === true);
+  const split = ids.find((idI) => registry.nodeRow(idI)?.split === true);
   if (split === undefined) return;
   throw new UsageFailure(`the initial key of node ${formatId(split)} is split: a device key is one half of it`, {
     advice:

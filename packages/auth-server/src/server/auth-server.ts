@@ -100,7 +100,7 @@ export class AuthServer {
     this.#log = log;
     this.#rateLimitedLog = new RateLimitedLog(log);
     this.#controllerCache = new ControllerCache(registry);
-    this.#activity = new ActivityLog(registry.tables, log);
+    this.#activity = new ActivityLog(registry.storage, log);
     this.#clockGuard = new ClockRollbackGuard(registry, clock, log);
   }
 
@@ -183,7 +183,8 @@ export class AuthServer {
     for (let i = 0; i < MAX_COMMIT_RETRIES; i++) {
       const wall = this.#clockGuard.trustedNow() ?? (await this.#trustedTime());
       if (typeof wall !== 'number') return wall;
-      const node = i === 0 ? this.#registry.nodeInSnapshot(idI) : this.#registry.node(idI);
+      const read = this.#registry.readNode(idI);
+      const node = read instanceof Promise ? await read : read;
       const decision = decide(opened, node, wall);
       // The window of an M7 is wider, and it may be late through a slow disk: an M2 tells of clocks
       // only.

@@ -5,13 +5,20 @@
  * keep it.
  */
 
-import { type Registry, type ControllerRecord, type ControllerRow, wipeKeys } from '@latchkey/registry';
+import {
+  type Registry,
+  type ControllerRecord,
+  type ControllerRow,
+  type Version,
+  type Versioned,
+  wipeKeys,
+} from '@latchkey/registry';
 
 /** At the bound all go. */
 const MAX_ENTRIES = 256;
 
 interface CacheEntry {
-  readonly row: ControllerRow;
+  readonly version: Version;
   readonly record: ControllerRecord;
   /** Requests that use it now. */
   useCount: number;
@@ -29,7 +36,9 @@ export class ControllerCache {
 
   /** Hands `use` the controller as it is now. Its keys are not to be kept beyond that. */
   async use<T>(idC: number, use: (controller: ControllerRecord | undefined) => Promise<T>): Promise<T> {
-    const entry = this.#lookUp(idC);
+    const found = this.#registry.readController(idC);
+    // An engine that answers at once costs no turn of the event loop.
+    const entry = this.#entryOf(idC, found instanceof Promise ? await found : found);
     if (entry === undefined) return use(undefined);
     entry.useCount += 1;
     try {
@@ -46,17 +55,17 @@ export class ControllerCache {
     this.#entries.clear();
   }
 
-  #lookUp(idC: number): CacheEntry | undefined {
-    const row = this.#registry.controllerRow(idC);
+  #entryOf(idC: number, found: Versioned<ControllerRow> | undefined): CacheEntry | undefined {
     const cached = this.#entries.get(idC);
     if (cached !== undefined) {
-      if (cached.row === row) return cached;
+      if (cached.version === found?.version) return cached;
       this.#entries.delete(idC);
       evict(cached);
     }
-    if (row === undefined) return undefined;
+    if (found === undefined) return undefined;
     if (this.#entries.size >= MAX_ENTRIES) this.close();
-    const entry = { row, record: this.#registry.unsealController(idC, row), useCount: 0, evicted: false };
+    const { row, version } = found;
+    const entry = { version, record: this.#registry.unsealController(idC, row), useCount: 0, evicted: false };
     this.#entries.set(idC, entry);
     return entry;
   }

@@ -4,14 +4,14 @@ import type { AuthServer } from './auth-server.js';
 import type { Registry } from '@latchkey/registry';
 
 const POLL_INTERVAL_MS = 1_000;
-const STALE_READER_INTERVAL_MS = 60_000;
+const MAINTENANCE_INTERVAL_MS = 60_000;
 
 /**
  * Ends the process, at once and without clearing up, when a commit has not finished in 30 s: it
  * must not take effect later, when its node may have dropped the candidate it commits, and there is
  * no other way to call back a write the disk holds up. And follows the master key when a command
- * replaces it, keeps the time, and forgets initial keys that nodes had long ago, and what commands
- * that were killed had begun to read.
+ * replaces it, keeps the time, forgets initial keys that nodes had long ago, and does for the store
+ * what it needs every minute.
  *
  * @returns a function that stops watching
  */
@@ -41,16 +41,18 @@ export function startStoreWatchdog(registry: Registry, server: AuthServer, log: 
       },
     }),
     repeat({
-      what: 'to forget reads of processes that are gone',
-      everyMs: STALE_READER_INTERVAL_MS,
+      what: 'to look after the store',
+      everyMs: MAINTENANCE_INTERVAL_MS,
       log,
-      action: () => registry.clearStaleReaders(),
+      action: () => registry.maintain(),
     }),
     repeat({
       what: 'to forget initial keys that nodes had long ago',
       everyMs: POLL_INTERVAL_MS,
       log,
-      action: () => registry.forgetInitialKeys(),
+      async action() {
+        await registry.forgetInitialKeys();
+      },
     }),
   ];
   return () => {

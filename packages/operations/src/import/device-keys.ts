@@ -8,7 +8,7 @@ import { DeviceKeyReader } from '@latchkey/provisioning';
 import { decryptInto } from '@latchkey/runtime/cli';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { MAX_BATCH_NODES, NodeBatch } from '../node-batch.js';
-import { initialKeyIdentifier, initialKeyIdKey, type Registry } from '@latchkey/registry';
+import { initialKeyIdentifier, type Registry } from '@latchkey/registry';
 import { inputName, readInto } from './import-file.js';
 import { identityOf, includes, twiceIn } from './import-keys.js';
 
@@ -59,7 +59,7 @@ export class DeviceKeys {
         problem: ({ line, reason }) => problems.add(line, reason),
       },
     );
-    const identityKey = initialKeyIdKey(registry.tables);
+    const identityKey = registry.initialKeyIdKey();
     try {
       await readInto(path, reader);
       if (batch.length === 0 && problems.count === 0) {

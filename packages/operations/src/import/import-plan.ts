@@ -3,7 +3,7 @@
 import { formatId, type Secret } from '@latchkey/protocol';
 import type { NodeBatch } from '../node-batch.js';
 import type { ImportAction } from '../enrolment.js';
-import { initialKeyIdentifier, initialKeyIdKey, type Registry, type NodeRow } from '@latchkey/registry';
+import { initialKeyIdentifier, type Registry, type NodeRow } from '@latchkey/registry';
 import { identityOf, type RepeatedKeys } from './import-keys.js';
 
 /** Problems of which line and reason are kept; the rest is counted. */
@@ -159,7 +159,7 @@ class Comparison {
     [this.#registry, this.#batch, this.#repeated] = [registry, batch, repeated];
     [this.#maxChanges, this.#changedBefore] = [maxChanges, changedBefore];
     this.controllers = new Set([...registry.controllers()].map(({ idC }) => idC));
-    const identity = initialKeyIdKey(registry.tables);
+    const identity = registry.initialKeyIdKey();
     this.#identify = initialKeyIdentifier(identity);
     identity.wipe();
   }
@@ -168,7 +168,7 @@ class Comparison {
   node(i: number, changed: number): Decision {
     const [idI, idC] = [this.#batch.idI(i), this.#batch.idC(i)];
     if (!this.controllers.has(idC)) return refuse(`controller ${formatId(idC)} is not in the registry`);
-    const row = this.#registry.tables.nodes.get(idI);
+    const row = this.#registry.nodeRow(idI);
     // What an order left unfinished is cleared away before anything is written.
     if (row === undefined || this.#registry.order(row.order)?.state === 'pending')
       return this.#sharedKey(i) ?? { verdict: 'add', reason: '' };

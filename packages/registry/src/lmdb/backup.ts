@@ -7,7 +7,7 @@ import { createReadStream } from 'node:fs';
 import { appendFile, copyFile, mkdir, open, rename, rm, truncate } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { MAX_SERVER_CLOCK_SKEW_MS, type Secret, addRange } from '@latchkey/protocol';
+import { addRange, type ClockHistory, MAX_SERVER_CLOCK_SKEW_MS, type Secret } from '@latchkey/protocol';
 import {
   checkPrivateFile,
   exists,
@@ -20,10 +20,11 @@ import {
 import { type Clock, readClock } from '@latchkey/runtime/daemon';
 import { Failure, systemFailure, UsageFailure } from '@latchkey/runtime/failure';
 import { checkStore, DamagedStore, countEntries, STORE_FILE } from '@latchkey/lmdb';
-import { formatHead, type Head } from './audit-log.js';
+import { type Actor, formatHead, type Head } from '../audit-chain.js';
 import { isoTime } from '@latchkey/runtime/iso-time';
-import { type Registry, type Restored, SCHEMA } from './lmdb-registry.js';
-import { unsealController, unsealInstallerHalf, unsealNodeKey, wipeKeys } from './rows.js';
+import { unsealController, unsealInstallerHalf, unsealNodeKey, wipeKeys } from '../model/rows.js';
+import { drawTransactionKey, Registry, type Restored, SCHEMA } from '../registry.js';
+import { LmdbStorage } from './lmdb-storage.js';
 import { restoreAdvice, STORE_FOLDER, Tables } from './tables.js';
 
 /**
@@ -37,7 +38,8 @@ const HASH_LENGTH = 32;
  * Writes a backup to the new file `path`, mode 0600, while the server goes on. Gives the HEAD of
  * the log in it.
  */
-export async function backup({ tables }: Registry, path: string): Promise<Head> {
+export async function backup(registry: Registry, path: string): Promise<Head> {
+  const { tables } = registry;
   if (await exists(path))
     throw new UsageFailure(`${path} exists already`, { advice: 'Nothing was written. Choose another name.' });
   const stagingFolder = join(dirname(path), `.${basename(path)}.${randomBytes(4).toString('hex')}`);
@@ -46,9 +48,9 @@ export async function backup({ tables }: Registry, path: string): Promise<Head> 
   try {
     await mkdir(stagingFolder, { mode: 0o700 });
     await checkStore(join(tables.folder, STORE_FOLDER), tables.env, restoreAdvice(tables.folder));
-    await tables.write(() => tables.audit.append({ what: 'registry backed up', note: basename(path) }, Date.now()));
+    await registry.record({ what: 'registry backed up', note: basename(path) });
     tables.refreshSnapshot();
-    const { head } = tables.audit;
+    const { head } = registry.audit;
     await copyStore(tables, stagingFolder);
     await appendTrailer(copy);
     await linkIntoPlace(copy, path);
@@ -125,7 +127,7 @@ async function verifyBackup(path: string): Promise<number> {
 export interface RestoreOptions {
   readonly folder: string;
   readonly master: Secret;
-  readonly actor: string;
+  readonly actor: Actor;
   /** Puts aside a registry that is there, instead of refusing. */
   readonly replace: boolean;
   readonly clock?: Clock;
@@ -172,6 +174,7 @@ export async function restore(
       path,
       await openCopy(path, folder, actor, staging),
       master,
+      actor,
       clock().wallMs,
     );
     const previousFolder = isOccupied
@@ -187,9 +190,9 @@ export async function restore(
   }
 }
 
-async function openCopy(path: string, folder: string, who: string, store: string): Promise<Tables> {
+async function openCopy(path: string, folder: string, actor: Actor, store: string): Promise<Tables> {
   try {
-    return await Tables.open(folder, who, { store });
+    return await Tables.open(folder, actor, { store });
   } catch (error) {
     if (!(error instanceof DamagedStore)) throw error;
     const advice = 'Nothing was changed. Use another backup.';
@@ -205,44 +208,52 @@ async function verifyAndMarkRestored(
   path: string,
   tables: Tables,
   master: Secret,
+  actor: Actor,
   now: number,
 ): Promise<{ readonly backupAt: number; readonly nodes: number }> {
+  const schema = tables.metadata.get('schema') as number | undefined;
+  if (schema !== SCHEMA) {
+    await tables.close();
+    const what = schema === undefined ? 'not a backup of a registry' : `of schema ${schema}; this version has ${SCHEMA}`;
+    throw new Failure(`${path} is ${what}`, {
+      advice: 'Nothing was changed. Restore it with the version of Latchkey that wrote it.',
+    });
+  }
+  const registry = await Registry.openOn(new LmdbStorage(tables), path, master, actor);
   try {
-    const schema = tables.metadata.get('schema') as number | undefined;
-    if (schema !== SCHEMA) {
-      throw new Failure(
-        `${path} is ${schema === undefined ? 'not a backup of a registry' : `of schema ${schema}; this version has ${SCHEMA}`}`,
-        {
-          advice: 'Nothing was changed. Restore it with the version of Latchkey that wrote it.',
-        },
-      );
-    }
-    tables.openKeyring(master, path);
-    const [problem] = tables.audit.verify();
+    const { keyring, audit } = registry;
+    const [problem] = audit.verify();
     if (problem !== undefined)
       throw new Failure(`the audit log in ${path} does not hold: ${problem}`, {
         advice: 'Nothing was changed. Use another backup.',
       });
     for (const { key, value } of tables.nodes.getRange()) {
-      unsealNodeKey(tables.keyring, key, value).wipe();
-      unsealInstallerHalf(tables.keyring, key, value)?.wipe();
+      unsealNodeKey(keyring, key, value).wipe();
+      unsealInstallerHalf(keyring, key, value)?.wipe();
     }
-    for (const { key, value } of tables.controllers.getRange()) wipeKeys(unsealController(tables.keyring, key, value));
-    const [backupAt, nodes] = [tables.audit.lastWrittenAt, countEntries(tables.nodes)];
-    await tables.write(() => {
-      const { head } = tables.audit;
+    for (const { key, value } of tables.controllers.getRange()) wipeKeys(unsealController(keyring, key, value));
+    const [{ head, lastWrittenAt: backupAt }, nodes] = [audit, countEntries(tables.nodes)];
+    await registry.write({ metadata: ['clock history'] }, (found) => {
       const note = `from a backup of ${isoTime(backupAt)}${head === undefined ? '' : `, HEAD ${formatHead(head)}`}`;
-      // A pass-through controller may hold M7 from before: their proofs open no more.
-      tables.drawTransactionKey();
       // What was shown since the backup nobody has kept.
       const span = { from: Math.min(backupAt, now), until: now + MAX_SERVER_CLOCK_SKEW_MS };
-      tables.metadata.putSync('clock history', addRange(tables.times, span));
-      const entry = tables.audit.append({ what: 'registry restored', note }, Date.now());
-      // For every node: a key that was replaced since the backup is back (protocol, `reissuedAt`).
-      tables.metadata.putSync('restored', { at: now, backupAt, entry } satisfies Restored);
+      return {
+        result: undefined,
+        put: {
+          metadata: [
+            // For every node: a key that was replaced since the backup is back (protocol,
+            // `reissuedAt`).
+            ['restored', { at: now, backupAt, entry: found.head.seq + 1 } satisfies Restored],
+            // A pass-through controller may hold M7 from before: their proofs open no more.
+            ['transaction key', drawTransactionKey(keyring)],
+            ['clock history', addRange(found.metadata('clock history') as ClockHistory, span)],
+          ],
+        },
+        events: [{ what: 'registry restored', note }],
+      };
     });
     return { backupAt, nodes };
   } finally {
-    await tables.close();
+    await registry.close();
   }
 }

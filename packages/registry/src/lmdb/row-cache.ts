@@ -1,36 +1,53 @@
 /**
- * Rows that hardly ever change, read for every request: as long as the store has the same octets
- * for one, the object made of them serves. Another process may change them at any time, so they are
- * looked at each time; they are decoded once.
+ * Rows that are looked at again soon: as long as the store has the same octets for one, the object
+ * made of them serves. Another process may change them at any time, so they are compared each time;
+ * they are decoded once.
  */
 
 import { rawValueEquals, readRawValue } from '@latchkey/lmdb';
+import { BoxedMap } from '@latchkey/runtime/daemon';
 import type { Database } from 'lmdb';
+import type { Versioned } from '../storage.js';
 
-/** At the bound the oldest goes. */
-const MAX_ENTRIES = 256;
+interface CachedRow<R> extends Versioned<R> {
+  readonly version: Buffer;
+}
 
 export class RowCache<R> {
   readonly #table: Database<R, number>;
-  readonly #entries = new Map<number, { readonly octets: Buffer; readonly row: R }>();
+  readonly #maxEntries: number;
+  readonly #entries = new BoxedMap<number, CachedRow<R>>();
 
-  constructor(table: Database<R, number>) {
+  /** @param maxEntries at the bound the oldest goes */
+  constructor(table: Database<R, number>, maxEntries: number) {
     this.#table = table;
+    this.#maxEntries = maxEntries;
   }
 
-  /** The row as it is now, the same object as before if it has not changed; not to be changed. */
-  get(key: number): R | undefined {
+  /**
+   * The row as it is now, the same object as before if it has not changed. Its version is its
+   * octets.
+   */
+  get(key: number): Versioned<R> | undefined {
     const entry = this.#entries.get(key);
-    if (entry !== undefined && rawValueEquals(this.#table, key, entry.octets)) return entry.row;
-    this.#entries.delete(key);
-    const octets = readRawValue(this.#table, key);
-    const row = octets && this.#table.get(key);
-    if (octets === undefined || row === undefined) return undefined;
-    if (this.#entries.size >= MAX_ENTRIES) {
+    if (entry !== undefined) {
+      if (rawValueEquals(this.#table, key, entry.version)) return entry;
+      this.#entries.delete(key);
+    }
+    const read = readVersioned(this.#table, key);
+    if (read === undefined) return undefined;
+    if (this.#entries.size >= this.#maxEntries) {
       const [oldest] = this.#entries.keys();
       if (oldest !== undefined) this.#entries.delete(oldest);
     }
-    this.#entries.set(key, { octets, row });
-    return row;
+    this.#entries.set(key, read);
+    return read;
   }
+}
+
+/** A row that nobody will ask for again soon. */
+export function readVersioned<R>(table: Database<R, number>, key: number): CachedRow<R> | undefined {
+  const version = readRawValue(table, key);
+  const row = version && table.get(key);
+  return version === undefined || row === undefined ? undefined : { row, version };
 }

@@ -1,31 +1,29 @@
 /** The registry's tables in one LMDB store, and the one way to write to them. */
 
-import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { KEY_KIND, type MetadataTable, Keyring } from '@latchkey/keyring';
+import { type Keyring, LmdbMetadata } from '@latchkey/keyring';
 import { openStore, writeFailure } from '@latchkey/lmdb';
 import { type Clock, readClock, serverTime } from '@latchkey/runtime/daemon';
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
-import { type ClockHistory, formatId, KEY_LENGTH, Secret } from '@latchkey/protocol';
+import { type ClockHistory, formatId } from '@latchkey/protocol';
 import type { Database, RootDatabase } from 'lmdb';
-import { AuditLog, type AuditEvent } from './audit-log.js';
-import { RowCache } from './row-cache.js';
-import { RecentInitialKeys } from './recent-initial-keys.js';
+import type { Actor, AuditEvent } from '../audit-chain.js';
 import {
+  type ControllerActivity,
   type ControllerRow,
   type FormerHolders,
   keyHolders,
   manufacturerOf,
+  type NodeActivity,
   type NodeRow,
   type OrderRow,
   type RetiredInitialKeyRow,
-} from './rows.js';
-import type { ControllerActivity, NodeActivity } from './rows.js';
+} from '../model/rows.js';
+import { LmdbAuditTable } from './audit-table.js';
+import { RecentInitialKeys } from './recent-initial-keys.js';
 
 /** Folder of the store inside the registry's folder. */
 export const STORE_FOLDER = 'registry';
-
-const TRANSACTION_KEY = 'transaction key';
 
 /** Advice for a registry whose store is damaged. */
 export function restoreAdvice(folder: string): string {
@@ -36,7 +34,7 @@ export function restoreAdvice(folder: string): string {
  *   nodes                  ID_i -> NodeRow
  *   controllers            ID_c -> ControllerRow
  *   orders                 number, from 1 -> OrderRow
- *   audit                  number, from 1 -> entry (audit.ts)
+ *   audit                  number, from 1 -> entry (audit-chain.ts)
  *   retired initial keys   number, from 1 -> RetiredInitialKeyRow
  *   recent initial keys    ID_i -> RecentInitialKey[]
  *   node activity          ID_i -> NodeActivity
@@ -56,17 +54,14 @@ export class Tables {
   readonly nodeActivity: Database<NodeActivity, number>;
   readonly unknownNodeActivity: Database<NodeActivity, number>;
   readonly controllerActivity: Database<ControllerActivity, number>;
-  /** For what reads them with every request. */
-  readonly controllerCache: RowCache<ControllerRow>;
-  readonly orderCache: RowCache<OrderRow>;
-  readonly metadata: MetadataTable;
-  readonly audit: AuditLog;
+  readonly metadata: Database<unknown, string>;
+  readonly metadataVersions: LmdbMetadata;
+  readonly audit: LmdbAuditTable;
   /** Of this process. */
   readonly #clock: Clock;
   #keyring: Keyring | undefined;
-  #transactionKey: Secret | undefined;
 
-  private constructor(folder: string, env: RootDatabase, actor: string, clock: Clock) {
+  private constructor(folder: string, env: RootDatabase, actor: Actor, clock: Clock) {
     this.folder = folder;
     this.env = env;
     this.#clock = clock;
@@ -78,10 +73,9 @@ export class Tables {
     this.nodeActivity = env.openDB({ name: 'node activity', keyEncoding: 'uint32' });
     this.unknownNodeActivity = env.openDB({ name: 'unknown node activity', keyEncoding: 'uint32' });
     this.controllerActivity = env.openDB({ name: 'controller activity', keyEncoding: 'uint32' });
-    this.controllerCache = new RowCache(this.controllers);
-    this.orderCache = new RowCache(this.orders);
     this.metadata = env.openDB({ name: 'metadata' });
-    this.audit = new AuditLog(env.openDB({ name: 'audit', encoding: 'binary' }), this.metadata, actor);
+    this.metadataVersions = new LmdbMetadata(this.metadata);
+    this.audit = new LmdbAuditTable(env.openDB({ name: 'audit', encoding: 'binary' }), this.metadata, actor);
   }
 
   /**
@@ -90,7 +84,7 @@ export class Tables {
    */
   static async open(
     folder: string,
-    actor: string,
+    actor: Actor,
     {
       store = STORE_FOLDER,
       clock = readClock,
@@ -105,57 +99,9 @@ export class Tables {
     return this.#keyring;
   }
 
-  /** `name`: what messages call the store. */
-  openKeyring(master: Secret, name: string = this.folder): void {
-    this.#keyring = Keyring.open(this.metadata, name, master);
-  }
-
-  /** For a new store, inside a write transaction. */
-  initializeKeyring(master: Secret, idKey: Secret): void {
-    this.#keyring = Keyring.create(this.metadata, this.folder, master);
-    this.metadata.putSync('initial key id key', this.#keyring.seal({ kind: KEY_KIND.initialKeyId, id: 0 }, idKey));
-    this.drawTransactionKey();
-  }
-
-  /**
-   * TK, from which the RN_c comes that nodes of pass-through controllers see. Only a restore
-   * replaces it.
-   */
-  get transactionKey(): Secret {
-    const sealed = this.metadata.get(TRANSACTION_KEY) as Uint8Array;
-    this.#transactionKey ??= this.keyring.unseal({ kind: KEY_KIND.transactionKey, id: 0 }, sealed);
-    return this.#transactionKey;
-  }
-
-  /** Makes TK for a registry that was made before there was one. */
-  async ensureTransactionKey(): Promise<void> {
-    if (this.metadata.doesExist(TRANSACTION_KEY)) return;
-    await this.write(() => {
-      if (!this.metadata.doesExist(TRANSACTION_KEY)) this.drawTransactionKey();
-    });
-  }
-
-  /**
-   * Inside a write transaction: another TK. What is under way in pass-through transactions does not
-   * open under it.
-   */
-  drawTransactionKey(): void {
-    const octets = randomBytes(KEY_LENGTH);
-    const key = Secret.from(octets);
-    octets.fill(0);
-    this.metadata.putSync(TRANSACTION_KEY, this.keyring.seal({ kind: KEY_KIND.transactionKey, id: 0 }, key));
-    key.wipe();
-  }
-
-  /** Inside a write transaction, as the master key is replaced. */
-  rewrapTransactionKey(): void {
-    const sealed = this.metadata.get(TRANSACTION_KEY) as Uint8Array;
-    this.metadata.putSync(TRANSACTION_KEY, this.keyring.rewrap({ kind: KEY_KIND.transactionKey, id: 0 }, sealed));
-  }
-
-  /** The latest time that a change or a server saw, ms since the epoch. */
-  get latestWall(): number {
-    return Math.max(this.audit.lastWrittenAt, (this.metadata.get('last wall clock') as number | undefined) ?? 0);
+  /** What opens the keys in the rows, for changes that are made here. */
+  set keyring(keyring: Keyring) {
+    this.#keyring = keyring;
   }
 
   /** What the clocks of the servers showed. */
@@ -253,7 +199,5 @@ export class Tables {
 
   async close(): Promise<void> {
     await this.env.close();
-    this.#keyring?.wipe();
-    this.#transactionKey?.wipe();
   }
 }

@@ -3,7 +3,7 @@
  * and its window at the time one asks.
  */
 
-import type { OrderRecord } from '../lmdb/rows.js';
+import type { OrderRecord } from './rows.js';
 
 /** `scheduled`, `ended`: it was left open, and its window is not. */
 export const ORDER_STATES = ['open', 'scheduled', 'ended', 'suspended', 'closed'] as const;

@@ -86,7 +86,7 @@ export class AdminFixture {
     const folder = await tempFolder();
     const store = join(folder, STORE_FOLDER);
     await mkdir(store);
-    await this.registry.tables.audited({ what: 'registry backed up' }, () => undefined);
+    await this.registry.record({ what: 'registry backed up' });
     const backupAt = this.registry.lastWallClock;
     await this.registry.tables.env.backup(store, true);
     return async () => {
@@ -134,15 +134,10 @@ export class AdminFixture {
     return this.registry.audit.head?.seq ?? 0;
   }
 
-  /** Takes the entries through `last` out of the log, which is looked at after each transaction. */
+  /** Takes the entries through `last` out of the log, which is looked at after each write. */
   async prune(last: number, inspect: () => void = () => undefined): Promise<void> {
-    const { tables, audit } = this.registry;
-    const write = async (action: () => number): Promise<number> => {
-      const removed = await tables.write(action);
-      inspect();
-      return removed;
-    };
-    await audit.prune(last, 'a file', write);
+    await this.registry.pruneAudit(last, 'a file', inspect);
+    inspect();
   }
 
   /** A server with a clock of its own; when `use` is through, what it has seen is written. */

@@ -177,11 +177,11 @@ export function withRegistry(body: string, keyFile?: string): string {
   return `
     process.umask(0o077);
     import { writeSync } from 'node:fs';
-    import { Registry } from ${dist('../../../registry/dist/lmdb/lmdb-registry.js')};
+    import { Registry } from ${dist('../../../registry/dist/registry.js')};
     import { NodeBatch } from ${dist('../../../operations/dist/node-batch.js')};
     import { enrol } from ${dist('../../../operations/dist/enrolment.js')};
     import { addController } from ${dist('../../../operations/dist/administration.js')};
-    import { rotateMasterKey } from ${dist('../../../registry/dist/lmdb/master-key-rotation.js')};
+    import { rotateMasterKey } from ${dist('../../../registry/dist/master-key-rotation.js')};
     import { nextMasterKey, readMasterKey } from ${dist('../../../keyring/dist/index.js')};
     import { Secret } from ${dist('../../../protocol/dist/index.js')};
     const say = (text) => writeSync(1, text + '\\n');

@@ -6,7 +6,7 @@ import { Secret } from '@latchkey/protocol';
 import type { Database, RootDatabase } from 'lmdb';
 import { onTestFinished } from 'vitest';
 import { tempFolder } from './fixtures.js';
-import { type MetadataTable, Keyring } from '@latchkey/keyring';
+import { Keyring, LmdbMetadata } from '@latchkey/keyring';
 import { openStore } from '@latchkey/lmdb';
 
 process.umask(0o077);
@@ -36,7 +36,7 @@ export const NAME = '/somewhere/store';
 export class SealedStore {
   readonly folder: string;
   readonly env: RootDatabase;
-  readonly metadata: MetadataTable;
+  readonly metadata: Database<unknown, string>;
   readonly keys: Database<Uint8Array, number>;
   #keyring: Keyring | undefined;
 
@@ -50,7 +50,7 @@ export class SealedStore {
   static async create(master: Secret): Promise<SealedStore> {
     const store = await SealedStore.#at(await tempFolder());
     await store.env.childTransaction(() => {
-      store.#keyring = Keyring.create(store.metadata, NAME, copyOf(master));
+      store.#keyring = Keyring.create(new LmdbMetadata(store.metadata), NAME, copyOf(master));
     });
     return store;
   }
@@ -58,7 +58,7 @@ export class SealedStore {
   /** As another process would. */
   static async open(folder: string, master: Secret): Promise<SealedStore> {
     const store = await SealedStore.#at(folder);
-    store.#keyring = Keyring.open(store.metadata, NAME, copyOf(master));
+    store.#keyring = Keyring.open(new LmdbMetadata(store.metadata), NAME, copyOf(master));
     return store;
   }
 

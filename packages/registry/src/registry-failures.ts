@@ -8,7 +8,7 @@ import { formatId } from '@latchkey/protocol';
 import { exists } from '@latchkey/runtime/files';
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { STORE_FILE } from '@latchkey/lmdb';
-import { STORE_FOLDER } from './tables.js';
+import { STORE_FOLDER } from './lmdb/tables.js';
 
 /** Before a master key is asked for: whether there is something to open at all. */
 export async function requireRegistry(folder: string): Promise<void> {
@@ -47,5 +47,16 @@ export function notFound(what: 'node' | 'controller', id: number): Failure {
   return new Failure(`${what} ${formatId(id)} is not in the registry`, {
     advice: 'List them:',
     run: [['latchkey-auth-server', what, 'list']],
+  });
+}
+
+/** An ID that was free when the order or import began. */
+export function idTaken(idI: number): Failure {
+  return new Failure(`node ${formatId(idI)} was added meanwhile`, { advice: 'Nothing was changed. Try again.' });
+}
+
+export function noLongerPending(order: number): Failure {
+  return new Failure(`another order or import has cleared away order ${order} before it was finished`, {
+    advice: 'Nothing was changed. Try again.',
   });
 }

@@ -325,9 +325,10 @@ export function holdsKey(keyring: Keyring, idI: number, row: NodeRow, key: Secre
   return equal;
 }
 
-/** A node's row as it stands in the store, decoded, and its key. */
+/** A node's row as it was read, and its key. */
 export interface UnsealedRow {
-  readonly octets: Buffer;
+  /** Of the row, as the storage gave it. */
+  readonly version: object;
   readonly row: NodeRow;
   readonly key: Secret;
 }

@@ -1,18 +1,22 @@
 /**
  * Nodes that were looked up for an M2, with their keys open, until their M7 comes: to open a key
- * takes as long as all else that a look-up does. What is kept is good as long as the store has the
- * same octets for the node. Nothing depends on it: a replica that never saw the M2 opens the row.
+ * takes as long as all else that a look-up does. What is kept is good as long as the row of the
+ * node has the same version. Nothing depends on it: a replica that never saw the M2 opens the row.
  */
 
 import { BoxedMap } from '@latchkey/runtime/daemon';
-import type { UnsealedRow } from './rows.js';
+import type { Secret } from '@latchkey/protocol';
+import type { UnsealedRow } from './model/rows.js';
+import type { Version } from './storage.js';
 
 /** At the bound the oldest goes. */
 const MAX_ENTRIES = 1_024;
 /** An M7 that comes later than this after its M2 is one of a slow node, in ms. */
 const TTL_MS = 5_000;
 
-interface CacheEntry extends UnsealedRow {
+interface CacheEntry {
+  readonly version: Version;
+  readonly key: Secret;
   readonly cachedAt: number;
 }
 
@@ -21,25 +25,25 @@ export class NodeCache {
   #sweepTimer: NodeJS.Timeout | undefined;
 
   /** Keeps a copy of the key. */
-  put(idI: number, { octets, row, key }: UnsealedRow): void {
+  put(idI: number, { version, key }: Pick<UnsealedRow, 'version' | 'key'>): void {
     this.delete(idI);
     if (this.#entries.size >= MAX_ENTRIES) {
       const [oldest] = this.#entries.keys();
       if (oldest !== undefined) this.delete(oldest);
     }
-    this.#entries.set(idI, { octets, row, key: key.copy(), cachedAt: performance.now() });
+    this.#entries.set(idI, { version, key: key.copy(), cachedAt: performance.now() });
     this.#sweepTimer ??= setInterval(() => this.#evictExpired(), TTL_MS).unref();
   }
 
   /**
-   * What was kept, once: the key is the caller's from here on. `undefined` unless its octets are
-   * what the store has.
+   * The key that was kept, once: it is the caller's from here on. `undefined` unless the row has
+   * this version.
    */
-  take(idI: number, isCurrent: (octets: Buffer) => boolean): UnsealedRow | undefined {
+  take(idI: number, version: Version): Secret | undefined {
     const entry = this.#entries.get(idI);
     if (entry === undefined) return undefined;
     this.#entries.delete(idI);
-    if (isCurrent(entry.octets)) return entry;
+    if (entry.version === version) return entry.key;
     entry.key.wipe();
     return undefined;
   }

@@ -1,12 +1,5 @@
 import { type Cipher, createCipheriv } from 'node:crypto';
 import type { Secret } from '@latchkey/protocol';
-import { KEY_KIND } from '@latchkey/keyring';
-import type { Tables } from './tables.js';
-
-/** Under which IKs are told apart, also after they are erased. */
-export function initialKeyIdKey({ metadata, keyring }: Tables): Secret {
-  return keyring.unseal({ kind: KEY_KIND.initialKeyId, id: 0 }, metadata.get('initial key id key') as Uint8Array);
-}
 
 /**
  * What is kept of an IK for good: AES-128(identity key, IK), 8 octets of it, and its fingerprint,

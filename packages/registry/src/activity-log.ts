@@ -11,9 +11,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { LinkRefusal } from '@latchkey/protocol';
 import { Failure } from '@latchkey/runtime/failure';
 import type { Log } from '@latchkey/runtime/daemon';
-import { countEntries, writeFailure } from '@latchkey/lmdb';
-import { addSeenBy, type EventRun, type RejectionRun, type NodeActivity, type ControllerActivity } from './rows.js';
-import type { Tables } from './tables.js';
+import { extendRun, type GatheredController, type GatheredNode, isSameRefusal, isSameSide } from './model/activity.js';
+import type { RegistryStorage } from './storage.js';
 
 /**
  * From what is seen to its being written, in ms: a node that joins meanwhile was not seen waiting.
@@ -25,24 +24,9 @@ const WRITE_INTERVAL_MS = 1_000;
  * Nodes and controllers of which something is to be written; at the bound the rest is not noted.
  */
 const MAX_PENDING = 4_096;
-const MAX_UNKNOWN_NODES = 1_024;
-
-/**
- * A row that is being gathered, with the runs of the stored row that have ended since that was
- * written.
- */
-interface GatheredController extends ControllerActivity {
-  unopenedEnded?: true;
-  skewedEnded?: true;
-}
-
-interface GatheredNode extends NodeActivity {
-  /** ID_c of the controller that was given the key last, in an M3. A pass-through one is not. */
-  keyGivenTo?: number;
-}
 
 export class ActivityLog {
-  readonly #tables: Tables;
+  readonly #storage: RegistryStorage;
   readonly #log: Log;
   readonly #pendingNodes = new Map<number, GatheredNode>();
   readonly #pendingControllers = new Map<number, GatheredController>();
@@ -50,8 +34,8 @@ export class ActivityLog {
   #writing: Promise<void> | undefined;
   #closed = new AbortController();
 
-  constructor(tables: Tables, log: Log, writeIntervalMs: number = WRITE_INTERVAL_MS) {
-    this.#tables = tables;
+  constructor(storage: RegistryStorage, log: Log, writeIntervalMs: number = WRITE_INTERVAL_MS) {
+    this.#storage = storage;
     this.#log = log;
     this.#writeIntervalMs = writeIntervalMs;
   }
@@ -155,86 +139,13 @@ export class ActivityLog {
     this.#pendingNodes.clear();
     this.#pendingControllers.clear();
     if (nodes.length + controllers.length === 0) return;
-    const { env, folder } = this.#tables;
     try {
-      await env.transaction(() => {
-        for (const [idI, pending] of nodes) this.#mergeNode(idI, pending);
-        for (const [idC, pending] of controllers) this.#mergeController(idC, pending);
-      });
+      await this.#storage.recordActivity({ nodes, controllers });
     } catch (error) {
-      const failure = error instanceof Failure ? error : await writeFailure(folder, error);
-      this.#log.warn({ advice: failure.advice }, `${failure.message}: what was seen of ${nodes.length} nodes is lost`);
+      if (!(error instanceof Failure)) throw error;
+      this.#log.warn({ advice: error.advice }, `${error.message}: what was seen of ${nodes.length} nodes is lost`);
     }
   }
-
-  #mergeNode(idI: number, pending: GatheredNode): void {
-    const { nodes, unknownNodeActivity } = this.#tables;
-    const row = nodes.get(idI);
-    if (row === undefined && !unknownNodeActivity.doesExist(idI) && countEntries(unknownNodeActivity) >= MAX_UNKNOWN_NODES)
-      unknownNodeActivity.clearSync();
-    const table = row === undefined ? unknownNodeActivity : this.#tables.nodeActivity;
-    const joinedAt = row?.committed?.at ?? -Infinity;
-    // What was seen before the node's last join is settled by it.
-    const sinceLastJoin = <R extends EventRun>(run: R | undefined): R | undefined =>
-      run !== undefined && run.at > joinedAt ? run : undefined;
-    const { keyRequested, rejected } = table.get(idI) ?? {};
-    // As in `asked`.
-    const goesOn = rejected !== undefined && (pending.keyRequested === undefined || rejected.refusal === 'proofFailed');
-    const isSameRejection = goesOn && (pending.rejected === undefined || isSameRefusal(rejected, pending.rejected));
-    table.putSync(
-      idI,
-      omitUndefined({
-        keyRequested: mergeRuns(sinceLastJoin(keyRequested), pending.keyRequested),
-        rejected: mergeRuns(isSameRejection ? sinceLastJoin(rejected) : undefined, pending.rejected),
-      }),
-    );
-    if (pending.keyGivenTo === undefined || row?.initial !== true) return;
-    const seenBy = addSeenBy(row, pending.keyGivenTo);
-    if (seenBy !== row.seenBy) nodes.putSync(idI, { ...row, seenBy });
-  }
-
-  #mergeController(idC: number, pending: GatheredController): void {
-    const { controllerActivity } = this.#tables;
-    const { lastSeen, authenticationFailed, clockSkew } = controllerActivity.get(idC) ?? {};
-    const sameSide =
-      clockSkew !== undefined && (pending.clockSkew === undefined || isSameSide(clockSkew.skew, pending.clockSkew.skew));
-    controllerActivity.putSync(
-      idC,
-      omitUndefined({
-        lastSeen: mergeRuns(lastSeen, pending.lastSeen),
-        authenticationFailed: mergeRuns(pending.unopenedEnded ? undefined : authenticationFailed, pending.authenticationFailed),
-        clockSkew: mergeRuns(sameSide && !pending.skewedEnded ? clockSkew : undefined, pending.clockSkew),
-      }),
-    );
-  }
-}
-
-/** Whether a clock that was off by `one` ms and then by `other` was off to the same side. */
-function isSameSide(one: number, other: number): boolean {
-  return Math.sign(one) === Math.sign(other);
-}
-
-/** Whether two refusals in a row are one run. */
-function isSameRefusal(
-  one: Pick<RejectionRun, 'refusal' | 'by' | 'skew'>,
-  other: Pick<RejectionRun, 'refusal' | 'by' | 'skew'>,
-): boolean {
-  return one.refusal === other.refusal && one.by === other.by && isSameSide(one.skew ?? 0, other.skew ?? 0);
-}
-
-function extendRun(before: EventRun | undefined, at: number): EventRun {
-  return { since: before?.since ?? at, at, count: (before?.count ?? 0) + 1 };
-}
-
-/** A run that was noted before goes on with what is noted now. */
-function mergeRuns<R extends EventRun>(before: R | undefined, noted: R | undefined): R | undefined {
-  if (before === undefined || noted === undefined) return noted ?? before;
-  return { ...noted, since: before.since, count: before.count + noted.count };
-}
-
-/** The row without what is `undefined`: the store would keep that too. */
-function omitUndefined<R extends object>(row: R): R {
-  return Object.fromEntries(Object.entries(row).filter(([, value]) => value !== undefined)) as R;
 }
 
 function byId([a]: readonly [number, unknown], [b]: readonly [number, unknown]): number {

@@ -1,0 +1,87 @@
+/**
+ * The audit log in LMDB: an entry is written in the same transaction as the change that it records,
+ * so that neither is there without the other.
+ */
+
+import { countEntries, rawValueEquals, scanTable, readRawValue } from '@latchkey/lmdb';
+import type { Database } from 'lmdb';
+import { type Actor, type AuditEvent, chainEntry, type ChainHead, EMPTY_CHAIN, hashOfEntry } from '../audit-chain.js';
+import type { AuditTable } from '../audit-log.js';
+
+const HEAD_KEY = 'audit head';
+/** Where a pruned log starts: the last entry that was taken out. */
+const START_KEY = 'audit start';
+
+type Entry = readonly [seq: number, octets: Buffer];
+
+export class LmdbAuditTable implements AuditTable {
+  readonly #entries: Database<Buffer, number>;
+  readonly #metadata: Database<unknown, string>;
+  readonly #actor: Actor;
+  /** The last row that was written here: as long as the store has it, it need not be decoded. */
+  #lastWritten: { readonly octets: Buffer; readonly head: ChainHead } | undefined;
+
+  constructor(entries: Database<Buffer, number>, metadata: Database<unknown, string>, actor: Actor) {
+    this.#entries = entries;
+    this.#metadata = metadata;
+    this.#actor = actor;
+  }
+
+  /**
+   * Inside the write transaction that makes the change. Gives the entry's number. `at`: ms since
+   * the epoch.
+   */
+  append(event: AuditEvent, at: number, actor: Actor = this.#actor): number {
+    const { octets, head } = chainEntry(this.head, event, actor, at);
+    this.#entries.putSync(head.seq, octets);
+    this.#metadata.putSync(HEAD_KEY, head);
+    const written = readRawValue(this.#metadata, HEAD_KEY);
+    this.#lastWritten = written && { octets: written, head };
+    return head.seq;
+  }
+
+  get start(): ChainHead {
+    return (this.#metadata.get(START_KEY) as ChainHead | undefined) ?? EMPTY_CHAIN;
+  }
+
+  get head(): ChainHead {
+    if (this.#lastWritten !== undefined && rawValueEquals(this.#metadata, HEAD_KEY, this.#lastWritten.octets))
+      return this.#lastWritten.head;
+    return (this.#metadata.get(HEAD_KEY) as ChainHead | undefined) ?? EMPTY_CHAIN;
+  }
+
+  get length(): number {
+    return countEntries(this.#entries);
+  }
+
+  get(seq: number): Buffer | undefined {
+    return this.#entries.get(seq);
+  }
+
+  *ascending(from: number): Generator<Entry> {
+    for (const { key, value } of scanTable(this.#entries, from)) yield [key, value];
+  }
+
+  *descending(): Generator<Entry> {
+    for (const { key, value } of this.#entries.getRange({ reverse: true })) yield [key, value];
+  }
+
+  *everything(): Generator<Entry> {
+    for (const { key, value } of this.#entries.getRange()) yield [key, value];
+  }
+
+  /**
+   * Inside a write transaction: takes out the first entries, through `last` at most; gives how
+   * many.
+   */
+  remove(last: number, limit: number): number {
+    const keys = Array.from(this.#entries.getKeys({ end: last + 1, limit }));
+    // What somebody put in between is no start.
+    const seq = keys.findLast((key) => Number.isInteger(key));
+    const octets = seq === undefined ? undefined : this.#entries.get(seq);
+    if (seq !== undefined && octets !== undefined)
+      this.#metadata.putSync(START_KEY, { seq, hash: hashOfEntry(octets), at: 0 } satisfies ChainHead);
+    for (const key of keys) this.#entries.removeSync(key);
+    return keys.length;
+  }
+}

@@ -1,0 +1,271 @@
+/**
+ * The registry in an LMDB store, which several processes may open: one that serves, and commands
+ * beside it.
+ *
+ * A write is visible to nobody before it is on the disk (`overlappingSync: false`): a key that a
+ * reader has seen must not be lost by a power failure, or a node that has confirmed it is locked
+ * out.
+ */
+
+import { countEntries, writeFailure } from '@latchkey/lmdb';
+import { Failure } from '@latchkey/runtime/failure';
+import type { Database } from 'lmdb';
+import type { AttributedEvent, ChainHead } from '../audit-chain.js';
+import {
+  type ActivityBatch,
+  type GatheredNode,
+  MAX_UNKNOWN_NODES,
+  mergeControllerActivity,
+  mergeNodeActivity,
+  seenByActivity,
+} from '../model/activity.js';
+import type { RecentInitialKey } from '../model/recent-initial-keys.js';
+import type { ControllerActivity, ControllerRow, NodeActivity, NodeRow, OrderRow } from '../model/rows.js';
+import type {
+  Decide,
+  Keys,
+  MetadataName,
+  Outcome,
+  Page,
+  Puts,
+  RegistryStorage,
+  Removals,
+  Snapshot,
+  Version,
+  Versioned,
+} from '../storage.js';
+import { idTaken, noLongerPending } from '../registry-failures.js';
+import type { LmdbAuditTable } from './audit-table.js';
+import { readVersioned, RowCache } from './row-cache.js';
+import type { Tables } from './tables.js';
+
+/**
+ * Nodes looked at in one transaction: long enough to be fast, short enough to hold up no commit.
+ */
+const NODES_PER_TRANSACTION = 4_096;
+/** Nodes kept decoded, from their M2 to their M7. */
+const MAX_CACHED_NODES = 1_024;
+/** Orders, and controllers, kept decoded. */
+const MAX_CACHED_ROWS = 256;
+/** A read or write of more nodes than this does not displace others in the cache. */
+const MAX_NODES_TO_CACHE = 16;
+
+export class LmdbStorage implements RegistryStorage {
+  readonly tables: Tables;
+  readonly #snapshot: LmdbSnapshot;
+  readonly #bulkSnapshot: LmdbSnapshot;
+
+  constructor(tables: Tables) {
+    this.tables = tables;
+    this.#snapshot = new LmdbSnapshot(tables, new RowCache(tables.nodes, MAX_CACHED_NODES));
+    this.#bulkSnapshot = new LmdbSnapshot(tables, { get: (idI) => readVersioned(tables.nodes, idI) });
+  }
+
+  get audit(): LmdbAuditTable {
+    return this.tables.audit;
+  }
+
+  read(keys: Keys): Snapshot {
+    this.tables.refreshSnapshot();
+    return this.#snapshotFor(keys);
+  }
+
+  /**
+   * Not a child transaction, which costs more: a decision comes before what it has written, so that
+   * there is nothing to undo.
+   */
+  write<T>(keys: Keys, decide: Decide<T>): Promise<T> {
+    return this.#transaction(() => {
+      const outcome = decide(this.#snapshotFor(keys));
+      this.#apply(outcome);
+      return outcome.result;
+    });
+  }
+
+  load(order: number, keys: Keys, rowsOf: (found: Snapshot) => Page<NodeRow>): Promise<void> {
+    const { nodes, orders } = this.tables;
+    return this.#transaction(() => {
+      if (orders.get(order)?.state !== 'pending') throw noLongerPending(order);
+      const rows = rowsOf(this.#snapshotFor(keys));
+      const ids = new Set<number>();
+      for (const [idI] of rows) if (nodes.doesExist(idI) || ids.size === ids.add(idI).size) throw idTaken(idI);
+      for (const [idI, row] of rows) nodes.putSync(idI, row);
+    });
+  }
+
+  async unload(order: number): Promise<void> {
+    const { nodes, orders } = this.tables;
+    for (let from = 0; from <= 0xffff_ffff;) {
+      from = await this.#transaction(() => {
+        if (orders.get(order)?.state !== 'pending') return Infinity;
+        const chunk = [...nodes.getRange({ start: from, limit: NODES_PER_TRANSACTION })];
+        for (const { key, value } of chunk) if (value.order === order) nodes.removeSync(key);
+        return (chunk.length < NODES_PER_TRANSACTION ? 0xffff_ffff : (chunk.at(-1)?.key ?? 0xffff_ffff)) + 1;
+      });
+    }
+    await this.#transaction(() => {
+      if (orders.get(order)?.state === 'pending') orders.removeSync(order);
+    });
+  }
+
+  async recordActivity({ nodes, controllers }: ActivityBatch): Promise<void> {
+    await this.#transaction(() => {
+      for (const [idI, gathered] of nodes) this.#addNodeActivity(idI, gathered);
+      const { controllerActivity } = this.tables;
+      for (const [idC, gathered] of controllers)
+        controllerActivity.putSync(idC, mergeControllerActivity(controllerActivity.get(idC), gathered));
+    });
+  }
+
+  nodePage(from: number, limit: number): Page<NodeRow> {
+    return this.#page(this.tables.nodes, from, limit);
+  }
+
+  controllerPage(from: number, limit: number): Page<ControllerRow> {
+    return this.#page(this.tables.controllers, from, limit);
+  }
+
+  orderPage(from: number, limit: number): Page<OrderRow> {
+    return this.#page(this.tables.orders, from, limit);
+  }
+
+  recentInitialKeyPage(from: number, limit: number): Page<readonly RecentInitialKey[]> {
+    return this.#page(this.tables.recentInitialKeys.table, from, limit);
+  }
+
+  pruneAudit(last: number, limit: number, event?: AttributedEvent): Promise<number> {
+    const { audit } = this.tables;
+    return this.#transaction(() => {
+      if (event !== undefined && audit.get(last) === undefined) return 0;
+      const removed = audit.remove(last, limit);
+      if (event !== undefined) audit.append(event, event.at, event.actor);
+      return removed;
+    });
+  }
+
+  /**
+   * Forgets the reads of processes that were killed over them, until which the file of the store
+   * grows with every commit. LMDB does so itself when the store is opened, and at no other time.
+   */
+  maintain(): void {
+    this.tables.env.readerCheck();
+  }
+
+  async close(): Promise<void> {
+    await this.tables.close();
+  }
+
+  async #transaction<T>(action: () => T): Promise<T> {
+    try {
+      return await this.tables.env.transaction(action);
+    } catch (error) {
+      throw error instanceof Failure ? error : await writeFailure(this.tables.folder, error);
+    }
+  }
+
+  #snapshotFor({ nodes }: Keys): Snapshot {
+    return nodes !== undefined && nodes.length > MAX_NODES_TO_CACHE ? this.#bulkSnapshot : this.#snapshot;
+  }
+
+  #page<R>(table: Database<R, number>, from: number, limit: number): Page<R> {
+    this.tables.refreshSnapshot();
+    return Array.from(table.getRange({ start: from, limit }), ({ key, value }) => [key, value] as const);
+  }
+
+  #apply({ events, put, remove }: Outcome<unknown>): void {
+    const { audit } = this.tables;
+    if (events !== undefined) for (const event of events) audit.append(event, event.at, event.actor);
+    if (put !== undefined) this.#put(put);
+    if (remove !== undefined) this.#remove(remove);
+  }
+
+  #put({ nodes, controllers, orders, recentInitialKeys, metadata }: Puts): void {
+    const { tables } = this;
+    if (nodes !== undefined) for (const [idI, row] of nodes) tables.nodes.putSync(idI, row);
+    if (controllers !== undefined) for (const [idC, row] of controllers) tables.controllers.putSync(idC, row);
+    if (orders !== undefined) for (const [number, row] of orders) tables.orders.putSync(number, row);
+    if (metadata !== undefined) for (const [name, value] of metadata) tables.metadata.putSync(name, value);
+    if (recentInitialKeys === undefined) return;
+    for (const [idI, keys] of recentInitialKeys) {
+      if (keys.length === 0) tables.recentInitialKeys.table.removeSync(idI);
+      else tables.recentInitialKeys.table.putSync(idI, keys);
+    }
+  }
+
+  #remove({ nodes = [], controllers = [], orders = [], nodeActivity = [], controllerActivity = [] }: Removals): void {
+    const { tables } = this;
+    for (const idI of nodes) tables.nodes.removeSync(idI);
+    for (const idC of controllers) tables.controllers.removeSync(idC);
+    for (const number of orders) tables.orders.removeSync(number);
+    for (const idI of nodeActivity) tables.nodeActivity.removeSync(idI);
+    for (const idC of controllerActivity) tables.controllerActivity.removeSync(idC);
+  }
+
+  #addNodeActivity(idI: number, gathered: GatheredNode): void {
+    const { nodes, nodeActivity, unknownNodeActivity } = this.tables;
+    const row = nodes.get(idI);
+    if (row === undefined && !unknownNodeActivity.doesExist(idI) && countEntries(unknownNodeActivity) >= MAX_UNKNOWN_NODES)
+      unknownNodeActivity.clearSync();
+    const table = row === undefined ? unknownNodeActivity : nodeActivity;
+    table.putSync(idI, mergeNodeActivity(table.get(idI), gathered, row));
+    const seen = seenByActivity(row, gathered);
+    if (seen !== undefined) nodes.putSync(idI, seen);
+  }
+}
+
+/** Reads each row as it is asked for, in the transaction that is open then. */
+class LmdbSnapshot implements Snapshot {
+  readonly #tables: Tables;
+  readonly #nodes: Pick<RowCache<NodeRow>, 'get'>;
+  readonly #controllers: RowCache<ControllerRow>;
+  readonly #orders: RowCache<OrderRow>;
+
+  constructor(tables: Tables, nodes: Pick<RowCache<NodeRow>, 'get'>) {
+    this.#tables = tables;
+    this.#nodes = nodes;
+    this.#controllers = new RowCache(tables.controllers, MAX_CACHED_ROWS);
+    this.#orders = new RowCache(tables.orders, MAX_CACHED_ROWS);
+  }
+
+  node(idI: number): Versioned<NodeRow> | undefined {
+    return this.#nodes.get(idI);
+  }
+
+  controller(idC: number): Versioned<ControllerRow> | undefined {
+    return this.#controllers.get(idC);
+  }
+
+  order(number: number): Versioned<OrderRow> | undefined {
+    return this.#orders.get(number);
+  }
+
+  recentInitialKeys(idI: number): readonly RecentInitialKey[] {
+    return this.#tables.recentInitialKeys.of(idI);
+  }
+
+  nodeActivity(idI: number): NodeActivity | undefined {
+    const { nodes, nodeActivity, unknownNodeActivity } = this.#tables;
+    return (nodes.doesExist(idI) ? nodeActivity : unknownNodeActivity).get(idI);
+  }
+
+  controllerActivity(idC: number): ControllerActivity | undefined {
+    return this.#tables.controllerActivity.get(idC);
+  }
+
+  metadata(name: MetadataName): unknown {
+    return this.#tables.metadata.get(name);
+  }
+
+  metadataVersion(name: MetadataName): Version | undefined {
+    return this.#tables.metadataVersions.version(name);
+  }
+
+  get lastOrder(): number {
+    const [last = 0] = this.#tables.orders.getKeys({ reverse: true, limit: 1 });
+    return last;
+  }
+
+  get head(): ChainHead {
+    return this.#tables.audit.head;
+  }
+}

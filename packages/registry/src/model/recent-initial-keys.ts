@@ -1,0 +1,49 @@
+/**
+ * Which initial keys each ID had lately. An administrator who gives one of them to that ID again
+ * gives it to a node of which an M7 from before may still come: the row keeps that time (protocol,
+ * `reissuedAt`). `remove` takes the row away, and the key with it, so that is kept here, by the
+ * key's identity.
+ *
+ * What is kept is needed for `INITIAL_KEY_RETENTION_MS` only. If the clock steps meanwhile nothing
+ * is lost. After a step forward an old M7 is outside the window for its TS. After a step back no M7
+ * from before the step is committed at all (protocol, clock-history).
+ */
+
+import { INITIAL_KEY_RETENTION_MS } from '@latchkey/protocol';
+
+/** Keys of one ID at most. At the bound the two oldest become one, which stands for any key. */
+const MAX_PER_ID = 8;
+/** In place of an identity: any key. */
+const ANY = new Uint8Array(0);
+
+/**
+ * An initial key that an ID had, by its identity, and until when: ms since the epoch, by the
+ * servers' clock.
+ */
+export interface RecentInitialKey {
+  readonly ik: Uint8Array;
+  readonly until: number;
+}
+
+/** Whether one of these is the key `ik`, or may be it. `at`: the time by the servers' clock. */
+export function hadInitialKey(keys: readonly RecentInitialKey[], ik: Uint8Array, at: number): boolean {
+  return stillRecent(keys, at).some((key) => key.ik.length === 0 || isSame(key.ik, ik));
+}
+
+/** What is remembered of an ID that has the key `ik` until now. */
+export function rememberInitialKey(keys: readonly RecentInitialKey[], ik: Uint8Array, at: number): readonly RecentInitialKey[] {
+  const others = stillRecent(keys, at).filter((other) => !isSame(other.ik, ik));
+  const [oldest, next] = others;
+  if (others.length >= MAX_PER_ID && oldest !== undefined && next !== undefined)
+    others.splice(0, 2, { ik: ANY, until: Math.max(oldest.until, next.until) });
+  return [...others, { ik, until: at }];
+}
+
+/** One that lies far ahead is from before a step back of the clock. */
+export function stillRecent(keys: readonly RecentInitialKey[], at: number): RecentInitialKey[] {
+  return keys.filter(({ until }) => Math.abs(at - until) <= INITIAL_KEY_RETENTION_MS);
+}
+
+function isSame(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.compare(a, b) === 0;
+}

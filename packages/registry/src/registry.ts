@@ -1,0 +1,706 @@
+/**
+ * The registry: what the auth-server knows of nodes, controllers and orders. Keys in it are sealed
+ * (@latchkey/keyring), and each change stands in the audit log. A storage engine keeps it.
+ */
+
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { announceAdoption, KEY_KIND, Keyring } from '@latchkey/keyring';
+import { STORE_FILE } from '@latchkey/lmdb';
+import {
+  type ClockHistory,
+  type Commit,
+  COMMIT_TIMEOUT_MS,
+  EMPTY_HISTORY,
+  KEY_LENGTH,
+  Secret,
+  type ServerNodeRecord,
+  type TimeRange,
+} from '@latchkey/protocol';
+import { type Clock, readClock, serverTime } from '@latchkey/runtime/daemon';
+import { UsageFailure } from '@latchkey/runtime/failure';
+import { ensurePrivateFolder, exists } from '@latchkey/runtime/files';
+import { isoTime } from '@latchkey/runtime/iso-time';
+import { Histogram } from '@latchkey/runtime/telemetry';
+import type { Actor, AttributedEvent, AuditEvent } from './audit-chain.js';
+import { AuditLog } from './audit-log.js';
+import { LmdbStorage } from './lmdb/lmdb-storage.js';
+import { STORE_FOLDER, Tables } from './lmdb/tables.js';
+import { stillRecent } from './model/recent-initial-keys.js';
+import {
+  addSeenBy,
+  type ControllerActivity,
+  type ControllerInfo,
+  type ControllerRecord,
+  type ControllerRow,
+  holdsKey,
+  later,
+  type NodeActivity,
+  type NodeInfo,
+  type NodeRow,
+  type OrderRecord,
+  toControllerInfo,
+  toNodeInfo,
+  type UnsealedNode,
+  unsealController,
+  unsealInstallerHalf,
+  unsealNodeKey,
+  wipeKeys,
+} from './model/rows.js';
+import { NodeCache } from './node-cache.js';
+import { allPagesAtOnce } from './pages.js';
+import { describeMisplacedStore, registryNotFound, requireRegistry, schemaMismatch } from './registry-failures.js';
+import { immediate, type Keys, type Outcome, type Page, type RegistryStorage, type Snapshot, type Versioned } from './storage.js';
+import { StorageMetadata } from './storage-metadata.js';
+
+/** Version of what is in the tables. */
+export const SCHEMA = 1;
+
+/** Who holds the lock of a registry while a controller runs on it in combined mode. */
+export const COMBINED_MODE_HOLDER = 'latchkey-controller run in combined mode';
+
+/** Rows that are read at once by who goes through all of them. */
+const PAGE_SIZE = 256;
+/** IDs whose initial keys are looked at in one `forgetInitialKeys`. */
+const FORGET_PAGE_SIZE = 1_024;
+/** Entries that are taken out of the audit log in one write. */
+const PRUNE_PAGE_SIZE = 4_096;
+
+const TRANSACTION_KEY = { kind: KEY_KIND.transactionKey, id: 0 } as const;
+const INITIAL_KEY_ID_KEY = { kind: KEY_KIND.initialKeyId, id: 0 } as const;
+
+/**
+ * How a commit ended: `conflict` means that the node was not what it was judged by any more,
+ * `expired` that the time for it was over.
+ */
+export type CommitResult = 'committed' | 'conflict' | 'expired';
+
+const CONFLICT: Outcome<CommitResult> = { result: 'conflict' };
+const EXPIRED: Outcome<CommitResult> = { result: 'expired' };
+
+/** A registry that was put back from a backup. Times are ms since the epoch. */
+export interface Restored {
+  readonly at: number;
+  /** When the backup was made. */
+  readonly backupAt: number;
+  /** The audit entry of the restore. */
+  readonly entry: number;
+}
+
+/**
+ * What is to become of a write of this registry; each event is by its actor, and of now unless it
+ * says when.
+ */
+export interface Decision<T> extends Omit<Outcome<T>, 'events'> {
+  readonly events?: readonly (AuditEvent & { readonly at?: number })[];
+}
+
+/** An open storage engine, and what opens the keys in it. */
+interface Opened {
+  readonly storage: RegistryStorage;
+  readonly metadata: StorageMetadata;
+  readonly keyring: Keyring;
+  /** Names the registry in messages. */
+  readonly folder: string;
+  readonly actor: Actor;
+  readonly clock: Clock | undefined;
+}
+
+export class Registry {
+  readonly storage: RegistryStorage;
+  /** Names the registry in messages, and is where its store is. */
+  readonly folder: string;
+  /** Who makes the changes. */
+  readonly actor: Actor;
+  readonly keyring: Keyring;
+  readonly audit: AuditLog;
+  /** How long commits took. */
+  readonly commitDurations: Histogram = new Histogram();
+  /** When each commit under way began, by the monotonic clock, oldest first. */
+  readonly #pendingCommits = new Set<{ readonly since: number }>();
+  readonly #nodeCache = new NodeCache();
+  readonly #metadata: StorageMetadata;
+  /** Of this process. */
+  readonly #clock: Clock;
+  /** Nobody restores a registry that a server has open. */
+  readonly #restoredAt: number | undefined;
+  #transactionKey: Secret | undefined;
+  /** Where `forgetInitialKeys` goes on. */
+  #forgetFrom = 0;
+
+  private constructor({ storage, metadata, keyring, folder, actor, clock = readClock }: Opened) {
+    this.storage = storage;
+    this.#metadata = metadata;
+    this.keyring = keyring;
+    this.folder = folder;
+    this.actor = actor;
+    this.#clock = clock;
+    this.audit = new AuditLog(storage.audit);
+    this.#restoredAt = this.restored?.at;
+    if (storage instanceof LmdbStorage) storage.tables.keyring = keyring;
+  }
+
+  /**
+   * Makes a new, empty registry in `folder`, sealed under what `master` gives. Refuses to touch one
+   * that is there, or to make one beside it.
+   */
+  static async create(folder: string, master: () => Promise<Secret>, actor: Actor, clock?: Clock): Promise<Registry> {
+    await ensurePrivateFolder(folder);
+    if (!(await exists(join(folder, STORE_FOLDER, STORE_FILE)))) {
+      const misplaced = await describeMisplacedStore(folder);
+      if (misplaced !== undefined) throw misplaced;
+    }
+    const tables = await Tables.open(folder, actor, {
+      clock,
+      ifDamaged: `Nothing was changed. If an earlier init was interrupted, remove ${join(folder, STORE_FOLDER)} first; else restore a backup.`,
+    });
+    return Registry.createOn(new LmdbStorage(tables), folder, master, actor, clock);
+  }
+
+  /** Opens the registry that `create` made. `actor` stands in the audit log. */
+  static async open(folder: string, master: Secret, actor: Actor, clock?: Clock): Promise<Registry> {
+    await requireRegistry(folder);
+    await ensurePrivateFolder(folder);
+    return Registry.openOn(new LmdbStorage(await Tables.open(folder, actor, { clock })), folder, master, actor, clock);
+  }
+
+  static async createOn(
+    storage: RegistryStorage,
+    folder: string,
+    master: () => Promise<Secret>,
+    actor: Actor,
+    clock?: Clock,
+  ): Promise<Registry> {
+    try {
+      // What a creation that was killed left has no schema.
+      if ((await schemaOf(storage)) !== undefined) {
+        throw new UsageFailure(`${folder} holds a registry already`, {
+          advice: 'Nothing was changed. Choose another folder for a new one.',
+        });
+      }
+      // Only now: no new master key is drawn beside a registry that is there.
+      const key = await master();
+      const metadata = new StorageMetadata(storage);
+      const idKey = drawKey();
+      const keyring = await storage.write({ metadata: ['master key'] }, (found) =>
+        metadata.decide(found, () => {
+          const keyring = Keyring.create(metadata, folder, key);
+          metadata.putSync('initial key id key', keyring.seal(INITIAL_KEY_ID_KEY, idKey));
+          metadata.putSync('transaction key', drawTransactionKey(keyring));
+          metadata.putSync('schema', SCHEMA);
+          metadata.putSync('clock history', EMPTY_HISTORY);
+          return { result: keyring, events: [{ what: 'registry created', actor, at: Date.now() }] };
+        }),
+      );
+      idKey.wipe();
+      return new Registry({ storage, metadata, keyring, folder, actor, clock });
+    } catch (error) {
+      await storage.close();
+      throw error;
+    }
+  }
+
+  static async openOn(storage: RegistryStorage, folder: string, master: Secret, actor: Actor, clock?: Clock): Promise<Registry> {
+    try {
+      const schema = await schemaOf(storage);
+      if (schema === undefined) throw registryNotFound(folder);
+      if (schema !== SCHEMA) throw schemaMismatch(folder, schema, SCHEMA);
+      const metadata = new StorageMetadata(storage);
+      const registry = new Registry({ storage, metadata, keyring: Keyring.open(metadata, folder, master), folder, actor, clock });
+      await registry.#ensureTransactionKey();
+      return registry;
+    } catch (error) {
+      await storage.close();
+      throw error;
+    }
+  }
+
+  /** Of a registry on LMDB. */
+  get tables(): Tables {
+    if (!(this.storage instanceof LmdbStorage)) throw new TypeError('this registry is not on LMDB');
+    return this.storage.tables;
+  }
+
+  /**
+   * As the storage's `write`, with this registry's keys: the decision may seal and unseal, and
+   * `rotate` may have replaced the master key before it.
+   */
+  write<T>(keys: Keys, decide: (found: Snapshot) => Decision<T>): Promise<T> {
+    return this.storage.write(this.#withMasterKey(keys), (found) =>
+      this.#metadata.decide(found, () => {
+        this.keyring.reload();
+        return this.#attributed(decide(found));
+      }),
+    );
+  }
+
+  /** As the storage's `load`. */
+  load(order: number, keys: Keys, rowsOf: (found: Snapshot) => Page<NodeRow>): Promise<void> {
+    return this.storage.load(order, this.#withMasterKey(keys), (found) => {
+      let rows: Page<NodeRow> = [];
+      this.#metadata.decide(found, () => {
+        this.keyring.reload();
+        rows = rowsOf(found);
+        return { result: undefined };
+      });
+      return rows;
+    });
+  }
+
+  #withMasterKey(keys: Keys): Keys {
+    return { ...keys, metadata: [...(keys.metadata ?? []), 'master key'] };
+  }
+
+  #attributed<T>({ events, ...outcome }: Decision<T>): Outcome<T> {
+    if (events === undefined) return outcome;
+    const at = Date.now();
+    const attributed: AttributedEvent[] = [];
+    for (const event of events) attributed.push({ at, ...event, actor: this.actor });
+    return { ...outcome, events: attributed };
+  }
+
+  /** Notes an event that goes with no change of a row. */
+  async record(event: AuditEvent): Promise<void> {
+    await this.write({}, () => ({ result: undefined, events: [event] }));
+  }
+
+  /**
+   * The node as it is now: sees every commit that was acknowledged before the call, also another
+   * process's. With its controller's mode, as it is in the snapshot that the node's key is from.
+   */
+  readNode(idI: number): UnsealedNode | undefined | Promise<UnsealedNode | undefined> {
+    const found = this.storage.read({ nodes: [idI] });
+    return found instanceof Promise ? found.then((snapshot) => this.#unsealNode(snapshot, idI)) : this.#unsealNode(found, idI);
+  }
+
+  /** As `readNode`, of an engine that answers at once. */
+  node(idI: number): UnsealedNode | undefined {
+    return immediate(this.readNode(idI));
+  }
+
+  #unsealNode(found: Snapshot, idI: number): UnsealedNode | undefined {
+    const versioned = found.node(idI);
+    if (versioned === undefined) {
+      this.#nodeCache.delete(idI);
+      return undefined;
+    }
+    const { row, version } = versioned;
+    const cached = this.#nodeCache.take(idI, version);
+    const info = this.#nodeInfo(found, idI, row);
+    if (info === undefined) {
+      cached?.wipe();
+      return undefined;
+    }
+    const key = cached ?? unsealNodeKey(this.keyring, idI, row);
+    const { passThrough, switchedAt } = this.#modeOf(found, row);
+    return Object.assign(info, { key, stored: { version, row, key }, passThrough, switchedAt });
+  }
+
+  /** What the node's controller gets. */
+  #modeOf(found: Snapshot, { controller }: NodeRow): Pick<ServerNodeRecord, 'passThrough' | 'switchedAt'> {
+    const row = found.controller(controller)?.row;
+    const passThrough = row?.passThrough === true ? { transactionKey: this.transactionKey } : undefined;
+    return { passThrough, switchedAt: later(row?.switchedAt, this.#restoredAt) };
+  }
+
+  /**
+   * Returns the installer's half of a node's IK, or `undefined` if the IK is not split, or traded
+   * in. The caller wipes it.
+   */
+  installerHalf({ idI, stored }: UnsealedNode): Secret | undefined {
+    return unsealInstallerHalf(this.keyring, idI, stored.row);
+  }
+
+  /** The node will be asked for again soon: until then it stays open, its key a copy. */
+  cacheNode({ idI, stored }: UnsealedNode): void {
+    this.#nodeCache.put(idI, stored);
+  }
+
+  /** The node's row, be it of an order that is not finished. */
+  nodeRow(idI: number): NodeRow | undefined {
+    return immediate(this.storage.read({ nodes: [idI] })).node(idI)?.row;
+  }
+
+  /** Whether an ID is taken, be it by an order that is not finished. */
+  isIdTaken(idI: number): boolean {
+    return this.nodeRow(idI) !== undefined;
+  }
+
+  controller(idC: number): ControllerRecord | undefined {
+    const row = this.controllerRow(idC);
+    return row && this.unsealController(idC, row);
+  }
+
+  controllerRow(idC: number): ControllerRow | undefined {
+    return immediate(this.readController(idC))?.row;
+  }
+
+  /** The controller's row, its keys sealed. */
+  readController(idC: number): Versioned<ControllerRow> | undefined | Promise<Versioned<ControllerRow> | undefined> {
+    const found = this.storage.read({ controllers: [idC] });
+    return found instanceof Promise ? found.then((snapshot) => snapshot.controller(idC)) : found.controller(idC);
+  }
+
+  unsealController(idC: number, row: ControllerRow): ControllerRecord {
+    return unsealController(this.keyring, idC, row);
+  }
+
+  /**
+   * Whether the controller is in the registry, with this SK_cs: the one in use, or the one that is
+   * to take over.
+   */
+  hasCredential(idC: number, skCs: Secret): boolean {
+    const controller = this.controller(idC);
+    if (controller === undefined) return false;
+    const isKnown = controller.skCs.equals(skCs) || controller.stagedSkCs?.equals(skCs) === true;
+    wipeKeys(controller);
+    return isKnown;
+  }
+
+  /** In ascending order of ID, without their keys. */
+  *controllers(): Generator<ControllerInfo> {
+    for (const page of allPagesAtOnce(PAGE_SIZE, (start, limit) => this.storage.controllerPage(start, limit)))
+      for (const [idC, row] of page) yield toControllerInfo(idC, row);
+  }
+
+  /**
+   * In ascending order of ID, from `from` on, without their keys; each as it is when it is come to,
+   * for who takes his time.
+   */
+  *nodes(from: number = 0): Generator<NodeInfo> {
+    for (const page of allPagesAtOnce(PAGE_SIZE, (start, limit) => this.storage.nodePage(start, limit), from)) {
+      const found = immediate(this.storage.read({ orders: [...new Set(page.map(([, row]) => row.order))] }));
+      for (const [idI, row] of page) {
+        const info = this.#nodeInfo(found, idI, row);
+        if (info !== undefined) yield info;
+      }
+    }
+  }
+
+  order(number: number): OrderRecord | undefined {
+    const row = immediate(this.storage.read({ orders: [number] })).order(number)?.row;
+    return row && { number, ...row };
+  }
+
+  /** In ascending order of number, from `from` on. */
+  *orders(from: number = 0): Generator<OrderRecord> {
+    for (const page of allPagesAtOnce(PAGE_SIZE, (start, limit) => this.storage.orderPage(start, limit), from))
+      for (const [number, row] of page) yield { number, ...row };
+  }
+
+  /** What was seen of an ID, be it of a node or not. */
+  nodeActivity(idI: number): NodeActivity | undefined {
+    return immediate(this.storage.read({ nodeActivity: [idI] })).nodeActivity(idI);
+  }
+
+  controllerActivity(idC: number): ControllerActivity | undefined {
+    return immediate(this.storage.read({ controllerActivity: [idC] })).controllerActivity(idC);
+  }
+
+  get restored(): Restored | undefined {
+    return this.#metadata.get('restored') as Restored | undefined;
+  }
+
+  /** The latest time that a change or a server saw, ms since the epoch. */
+  get lastWallClock(): number {
+    return latestWall(immediate(this.storage.read({ metadata: ['last wall clock'] })));
+  }
+
+  /**
+   * When a server last wrote what its clock showed, ms since the epoch: every half minute while one
+   * runs. `undefined`: none ever ran.
+   */
+  get servedAt(): number | undefined {
+    return (this.#metadata.get('clock history') as ClockHistory | undefined)?.savedAt?.wallMs;
+  }
+
+  /** What the clocks of the servers showed. */
+  get clockHistory(): ClockHistory {
+    return this.#metadata.get('clock history') as ClockHistory;
+  }
+
+  /**
+   * The time by the servers' clock, ms since the epoch, whatever the clock of this process shows.
+   * What was found has the metadata `clock history`.
+   */
+  timeOfServers(found: Snapshot): number {
+    return serverTime(found.metadata('clock history') as ClockHistory, this.#clock());
+  }
+
+  /**
+   * Writes what becomes of `times`, and gives it, once the disk has it. `wall`: the time it is;
+   * `discontinuity`: why a break comes before it.
+   */
+  async saveClockHistory(
+    change: (history: ClockHistory) => ClockHistory,
+    wall: number,
+    discontinuity?: string,
+  ): Promise<ClockHistory> {
+    return this.write({ metadata: ['clock history', 'last wall clock'] }, (found) => {
+      const history = change(found.metadata('clock history') as ClockHistory);
+      const put = {
+        metadata: [['clock history', history] as const, ['last wall clock', Math.max(wall, latestWall(found))] as const],
+      };
+      if (discontinuity === undefined) return { result: history, put };
+      return { result: history, put, events: [{ what: 'clock discontinuity', note: discontinuity, at: wall }] };
+    });
+  }
+
+  /** M7s of these times count again. */
+  async releaseClockRanges(released: readonly TimeRange[]): Promise<void> {
+    const note = released.map(({ from, until }) => `${isoTime(from)} to ${isoTime(until)}`).join(', ');
+    await this.write({ metadata: ['clock history'] }, (found) => {
+      const history = found.metadata('clock history') as ClockHistory;
+      const previous = history.previous.filter(
+        ({ from, until }) => !released.some((span) => span.from === from && span.until === until),
+      );
+      const put = { metadata: [['clock history', { ...history, previous }] as const] };
+      return { result: undefined, put, events: [{ what: 'clock released', note }] };
+    });
+  }
+
+  /** Resolves when the disk has taken a write. Throws a Failure where it does not. */
+  async probe(wall: number): Promise<void> {
+    await this.write({ metadata: ['last wall clock'] }, (found) => ({
+      result: undefined,
+      put: { metadata: [['last wall clock', Math.max(wall, latestWall(found))]] },
+    }));
+  }
+
+  get pendingCommitCount(): number {
+    return this.#pendingCommits.size;
+  }
+
+  /** Since when the oldest commit under way has not finished, ms of the monotonic clock. */
+  get oldestPendingCommit(): number | undefined {
+    const [oldest] = this.#pendingCommits;
+    return oldest?.since;
+  }
+
+  /**
+   * Replaces K_i by the PSK in one durable transaction, if the node is still what it was judged by
+   * and it is not too late. Resolves when the disk has it.
+   *
+   * @param node as it was judged: neither its key nor anything else an administrator sets may have
+   *   changed since
+   * @param isInTime asked once more inside the transaction: the time stamp must still be in its
+   *   window
+   */
+  async commit(
+    node: UnsealedNode,
+    to: Secret,
+    commit: Commit,
+    wall: () => number,
+    isInTime: (wall: number) => boolean,
+  ): Promise<CommitResult> {
+    const pending = { since: performance.now() };
+    this.#pendingCommits.add(pending);
+    try {
+      const result = await this.storage.write({ nodes: [node.idI], metadata: ['master key'] }, (found) => {
+        const now = wall();
+        if (performance.now() - pending.since > COMMIT_TIMEOUT_MS || !isInTime(now)) return EXPIRED;
+        return this.#metadata.decide(found, () => {
+          this.keyring.reload();
+          return this.#replaceKey(found, node, to, commit, now);
+        });
+      });
+      if (result === 'committed') this.commitDurations.observeSince(pending.since);
+      return result;
+    } finally {
+      this.#pendingCommits.delete(pending);
+    }
+  }
+
+  #replaceKey(found: Snapshot, node: UnsealedNode, to: Secret, commit: Commit, now: number): Outcome<CommitResult> {
+    const { idI, stored } = node;
+    const current = found.node(idI);
+    const row = current?.row;
+    if (row?.entry !== node.entry || found.order(row.order)?.row.entry !== node.orderEntry) return CONFLICT;
+    // The key may be the same one, given again since.
+    if (row.reissuedAt !== stored.row.reissuedAt) return CONFLICT;
+    // Nor may its controller have been switched meanwhile: the proof was judged by the RN_c of its
+    // mode.
+    const { passThrough, switchedAt } = this.#modeOf(found, row);
+    if ((passThrough === undefined) !== (node.passThrough === undefined) || switchedAt !== node.switchedAt) return CONFLICT;
+    // A row of another version may hold the same key all the same, under another master key.
+    const isUnchanged = stored.key === node.key && current?.version === stored.version;
+    if (!isUnchanged && !holdsKey(this.keyring, idI, row, node.key)) return CONFLICT;
+    const { idC, tid, ts, nidI, lifetime } = commit;
+    // A copy, then what is new: in one literal V8 defines each property anew.
+    const updated = { ...row };
+    updated.key = this.keyring.seal({ kind: KEY_KIND.node, id: idI }, to);
+    updated.initial = false;
+    updated.committed = { idC, tid: tid.toString(16), ts, nidI, lifetime, at: now };
+    // No M7 from before `reissuedAt` opens under the new key.
+    if (row.reissuedAt !== undefined) delete updated.reissuedAt;
+    updated.entry = found.head.seq + 1;
+    if (row.initial) {
+      if (row.half !== undefined) delete updated.half;
+      updated.joinedAt = now;
+      if (passThrough === undefined) updated.seenBy = addSeenBy(row, idC);
+    }
+    const event: AttributedEvent = {
+      what: row.initial ? 'node joined' : 'node renewed',
+      node: idI,
+      controller: idC,
+      tid,
+      keyBefore: node.key,
+      key: to,
+      previousEntry: row.entry === 0 ? undefined : row.entry,
+      actor: this.actor,
+      at: now,
+    };
+    return { result: 'committed', events: [event], put: { nodes: [[idI, updated]] } };
+  }
+
+  /**
+   * The controller has used the SK_cs that was to take over: it takes over, durably, and the old
+   * one is erased. Gives false, and changes nothing, if another was ordered meanwhile, for which
+   * this one was given up.
+   */
+  async activateStagedKey(idC: number, used: Secret): Promise<boolean> {
+    return this.write({ controllers: [idC] }, (found) => {
+      const row = found.controller(idC)?.row;
+      if (row === undefined) return { result: false };
+      const opened = this.unsealController(idC, row);
+      const [isActive, isStaged] = [opened.skCs.equals(used), opened.stagedSkCs?.equals(used) === true];
+      wipeKeys(opened);
+      if (isActive || !isStaged) return { result: isActive };
+      const { stagedSkCs: _, ...rest } = row;
+      const skCs = this.keyring.seal({ kind: KEY_KIND.controller, id: idC }, used);
+      return {
+        result: true,
+        put: { controllers: [[idC, { ...rest, skCs }]] },
+        events: [{ what: 'controller key activated', controller: idC, key: used }],
+      };
+    });
+  }
+
+  /**
+   * Forgets a part of the initial keys that IDs had too long ago to matter: looks at some IDs, the
+   * next ones each time. Resolves with how many IDs were removed.
+   */
+  async forgetInitialKeys(): Promise<number> {
+    const at = serverTime(this.clockHistory, this.#clock());
+    const page = await this.storage.recentInitialKeyPage(this.#forgetFrom, FORGET_PAGE_SIZE);
+    const last = page.at(-1);
+    this.#forgetFrom = page.length < FORGET_PAGE_SIZE || last === undefined ? 0 : last[0] + 1;
+    const old = page.filter(([, keys]) => stillRecent(keys, at).length === 0).map(([idI]) => idI);
+    if (old.length === 0) return 0;
+    return this.write({ recentInitialKeys: old }, (found) => {
+      // Another process may have added to one of them meanwhile.
+      const still = old.filter((idI) => stillRecent(found.recentInitialKeys(idI), at).length === 0);
+      return { result: still.length, put: { recentInitialKeys: still.map((idI) => [idI, []] as const) } };
+    });
+  }
+
+  /**
+   * Takes out the entries of the audit log through `last`, a part in each write, so that no commit
+   * waits for all of them. The entry that tells of it is written with the first part, and the start
+   * of the log moves with each: the first entry that is left follows the start, and the start is
+   * never beyond what an entry tells. So the log holds at every moment, wherever this is killed;
+   * what it had not come to is still there.
+   *
+   * @param progress entries taken out so far
+   */
+  async pruneAudit(last: number, archivePath: string, progress?: (done: number) => void): Promise<void> {
+    const event: AttributedEvent = {
+      what: 'log pruned',
+      upTo: last,
+      note: `kept in ${archivePath}`,
+      actor: this.actor,
+      at: Date.now(),
+    };
+    let removed = await this.storage.pruneAudit(last, PRUNE_PAGE_SIZE, event);
+    for (let done = removed; removed === PRUNE_PAGE_SIZE; done += removed) {
+      progress?.(done);
+      removed = await this.storage.pruneAudit(last, PRUNE_PAGE_SIZE);
+    }
+  }
+
+  /**
+   * TK, from which the RN_c comes that nodes of pass-through controllers see. Only a restore
+   * replaces it.
+   */
+  get transactionKey(): Secret {
+    this.#transactionKey ??= this.keyring.unseal(TRANSACTION_KEY, this.#metadata.get('transaction key') as Uint8Array);
+    return this.#transactionKey;
+  }
+
+  /** Makes TK for a registry that was made before there was one. */
+  async #ensureTransactionKey(): Promise<void> {
+    if (this.#metadata.get('transaction key') !== undefined) return;
+    await this.write({ metadata: ['transaction key'] }, (found) =>
+      found.metadata('transaction key') === undefined
+        ? { result: undefined, put: { metadata: [['transaction key', drawTransactionKey(this.keyring)]] } }
+        : { result: undefined },
+    );
+  }
+
+  /** Under which IKs are told apart, also after they are erased. The caller wipes it. */
+  initialKeyIdKey(): Secret {
+    return this.keyring.unseal(INITIAL_KEY_ID_KEY, this.#metadata.get('initial key id key') as Uint8Array);
+  }
+
+  /** What a keyring knows of this registry, to replace its master key. */
+  get metadata(): StorageMetadata {
+    return this.#metadata;
+  }
+
+  /** What is to be done every minute while somebody serves. */
+  async maintain(): Promise<void> {
+    await this.storage.maintain();
+  }
+
+  /**
+   * Tells others that this process serves, and under which master key; again whenever that changed.
+   */
+  async announceAdoption(): Promise<void> {
+    await announceAdoption(this.#metadata, this.keyring, (action) =>
+      this.write({}, () => {
+        action();
+        return { result: undefined };
+      }),
+    );
+  }
+
+  async close(): Promise<void> {
+    this.#nodeCache.close();
+    await this.storage.close();
+    this.keyring.wipe();
+    this.#transactionKey?.wipe();
+  }
+
+  /**
+   * `undefined`: its order is not finished, or was left unfinished: then it is as if the node were
+   * not there.
+   */
+  #nodeInfo(found: Snapshot, idI: number, row: NodeRow): NodeInfo | undefined {
+    const order = found.order(row.order)?.row;
+    return order === undefined || order.state === 'pending' ? undefined : toNodeInfo(idI, row, order, this.#restoredAt);
+  }
+}
+
+async function schemaOf(storage: RegistryStorage): Promise<number | undefined> {
+  return (await storage.read({ metadata: ['schema'] })).metadata('schema') as number | undefined;
+}
+
+/** What was found has the metadata `last wall clock`. */
+function latestWall(found: Snapshot): number {
+  return Math.max(found.head.at, (found.metadata('last wall clock') as number | undefined) ?? 0);
+}
+
+function drawKey(): Secret {
+  const octets = randomBytes(KEY_LENGTH);
+  const key = Secret.from(octets);
+  octets.fill(0);
+  return key;
+}
+
+/** A new TK, sealed. */
+export function drawTransactionKey(keyring: Keyring): Uint8Array {
+  const key = drawKey();
+  const sealed = keyring.seal(TRANSACTION_KEY, key);
+  key.wipe();
+  return sealed;
+}

@@ -1,0 +1,56 @@
+import type { MetadataTable } from '@latchkey/keyring';
+import {
+  immediate,
+  type MetadataName,
+  type Outcome,
+  type Puts,
+  type RegistryStorage,
+  type Snapshot,
+  type Version,
+} from './storage.js';
+
+/**
+ * The registry's metadata as a keyring wants it. Inside a write it reads what the write found, and
+ * gathers what the keyring puts there, which becomes part of the outcome.
+ */
+export class StorageMetadata implements MetadataTable {
+  readonly #storage: RegistryStorage;
+  #found: Snapshot | undefined;
+  #puts: (readonly [MetadataName, unknown])[] = [];
+
+  constructor(storage: RegistryStorage) {
+    this.#storage = storage;
+  }
+
+  /** Makes the decision of a write that found this. */
+  decide<T>(found: Snapshot, decision: () => Outcome<T>): Outcome<T> {
+    this.#found = found;
+    try {
+      const outcome = decision();
+      if (this.#puts.length === 0) return outcome;
+      const put: Puts = { ...outcome.put, metadata: [...(outcome.put?.metadata ?? []), ...this.#puts] };
+      return { ...outcome, put };
+    } finally {
+      this.#found = undefined;
+      this.#puts = [];
+    }
+  }
+
+  get(name: MetadataName): unknown {
+    const put = this.#puts.findLast(([of]) => of === name);
+    return put === undefined ? this.#snapshotOf(name).metadata(name) : put[1];
+  }
+
+  version(name: MetadataName): Version | undefined {
+    return this.#snapshotOf(name).metadataVersion(name);
+  }
+
+  putSync(name: MetadataName, value: unknown): void {
+    if (this.#found === undefined) throw new Error('metadata is written inside a write only');
+    this.#puts.push([name, value]);
+  }
+
+  #snapshotOf(name: MetadataName): Snapshot {
+    return this.#found ?? immediate(this.#storage.read({ metadata: [name] }));
+  }
+}

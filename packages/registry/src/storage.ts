@@ -1,0 +1,169 @@
+/**
+ * What the registry asks of a storage engine. LMDB and memory are behind it, and it has what a
+ * database one round trip away needs: a read names the keys that it wants to see; a write names
+ * them too, decides at once by what is there, and hands over the outcome as data. No decision
+ * ranges over tables.
+ *
+ * Keys in rows are sealed. Rows that an engine hands out are not to be changed.
+ */
+
+import type { AttributedEvent, ChainHead } from './audit-chain.js';
+import type { AuditTable } from './audit-log.js';
+import type { ActivityBatch } from './model/activity.js';
+import type { RecentInitialKey } from './model/recent-initial-keys.js';
+import type { ControllerActivity, ControllerRow, NodeActivity, NodeRow, OrderRow } from './model/rows.js';
+
+/**
+ * Version of a row, opaque and compared with ===. A row that differs has another version. One that
+ * does not may have another version too, which costs a retry.
+ */
+export type Version = object;
+
+export interface Versioned<R> {
+  readonly row: R;
+  readonly version: Version;
+}
+
+/** Values of the registry that are not about one thing, by name. */
+export type MetadataName =
+  | 'schema'
+  | 'master key'
+  | 'initial key id key'
+  | 'transaction key'
+  | 'adopted by'
+  | 'restored'
+  | 'last wall clock'
+  | 'clock history';
+
+/** What a read or a write wants to see. */
+export interface Keys {
+  /** Each with its order, and with the controller that it is assigned to. */
+  readonly nodes?: readonly number[];
+  readonly controllers?: readonly number[];
+  readonly orders?: readonly number[];
+  readonly recentInitialKeys?: readonly number[];
+  /** Of nodes, and of IDs that are not in the registry. */
+  readonly nodeActivity?: readonly number[];
+  readonly controllerActivity?: readonly number[];
+  readonly metadata?: readonly MetadataName[];
+}
+
+/**
+ * The registry at one moment, as far as the keys go that were named. For a read it is to be looked
+ * at before anything is awaited: an engine may read a row only as it is asked for.
+ */
+export interface Snapshot {
+  node(idI: number): Versioned<NodeRow> | undefined;
+  controller(idC: number): Versioned<ControllerRow> | undefined;
+  order(number: number): Versioned<OrderRow> | undefined;
+  /** Those that the ID had lately, and possibly older ones. */
+  recentInitialKeys(idI: number): readonly RecentInitialKey[];
+  nodeActivity(idI: number): NodeActivity | undefined;
+  controllerActivity(idC: number): ControllerActivity | undefined;
+  metadata(name: MetadataName): unknown;
+  /** As of a row: of the value that stands under the name. */
+  metadataVersion(name: MetadataName): Version | undefined;
+  /** The highest number of an order, 0 if there is none. */
+  readonly lastOrder: number;
+  /** Of the audit log. The first event of a write becomes the entry after it. */
+  readonly head: ChainHead;
+}
+
+/** Rows to write, by table. */
+export interface Puts {
+  readonly nodes?: readonly (readonly [idI: number, row: NodeRow])[];
+  readonly controllers?: readonly (readonly [idC: number, row: ControllerRow])[];
+  readonly orders?: readonly (readonly [number: number, row: OrderRow])[];
+  /** No key: what is remembered of the ID is removed. */
+  readonly recentInitialKeys?: readonly (readonly [idI: number, keys: readonly RecentInitialKey[]])[];
+  readonly metadata?: readonly (readonly [name: MetadataName, value: unknown])[];
+}
+
+/** Keys of rows to remove, by table. */
+export interface Removals {
+  readonly nodes?: readonly number[];
+  readonly controllers?: readonly number[];
+  readonly orders?: readonly number[];
+  readonly nodeActivity?: readonly number[];
+  readonly controllerActivity?: readonly number[];
+}
+
+/** What is to become of a write: all of it happens, or none. */
+export interface Outcome<T> {
+  readonly result: T;
+  readonly events?: readonly AttributedEvent[];
+  readonly put?: Puts;
+  readonly remove?: Removals;
+}
+
+/**
+ * Judges by what is there. It has no side effects, and may be asked again: another write may come
+ * first. A decision that throws fails its own write alone.
+ */
+export type Decide<T> = (found: Snapshot) => Outcome<T>;
+
+/** A page of a table, in ascending order of key. */
+export type Page<R> = readonly (readonly [key: number, row: R])[];
+
+export interface RegistryStorage {
+  /**
+   * Sees every write that was acknowledged before, also another process's, and nothing that can be
+   * taken back. An engine that need not wait answers at once.
+   */
+  read(keys: Keys): Snapshot | Promise<Snapshot>;
+
+  /**
+   * Resolves when it is durable; visible to nobody before.
+   *
+   * @throws Failure if nothing happened
+   */
+  write<T>(keys: Keys, decide: Decide<T>): Promise<T>;
+
+  /**
+   * Adds nodes to a pending order, which nobody sees, outside of the order of writes. `rowsOf`
+   * makes them by what is found under the keys; it has no side effects.
+   *
+   * @throws Failure if an ID is taken, or the order is no longer pending; then none of these is
+   *   added
+   */
+  load(order: number, keys: Keys, rowsOf: (found: Snapshot) => Page<NodeRow>): Promise<void>;
+
+  /** Removes a pending order with its nodes. To be called again after a crash. */
+  unload(order: number): Promise<void>;
+
+  /**
+   * Writes what was seen, added to what is there. Not durable, and in no order with writes.
+   *
+   * @throws Failure if it is lost
+   */
+  recordActivity(batch: ActivityBatch): Promise<void>;
+
+  /** At most `limit` rows from the key `from` on, as they are now. */
+  nodePage(from: number, limit: number): Page<NodeRow> | Promise<Page<NodeRow>>;
+  controllerPage(from: number, limit: number): Page<ControllerRow> | Promise<Page<ControllerRow>>;
+  orderPage(from: number, limit: number): Page<OrderRow> | Promise<Page<OrderRow>>;
+  recentInitialKeyPage(
+    from: number,
+    limit: number,
+  ): Page<readonly RecentInitialKey[]> | Promise<Page<readonly RecentInitialKey[]>>;
+
+  readonly audit: AuditTable;
+
+  /**
+   * Takes out the first entries of the audit log in one write: `limit` at most, and none after
+   * `last`. Gives how many. With `event`, its entry is part of that write, and nothing happens if
+   * entry `last` is not there.
+   */
+  pruneAudit(last: number, limit: number, event?: AttributedEvent): Promise<number>;
+
+  /** What is to be done every minute while somebody serves. */
+  maintain(): void | Promise<void>;
+
+  close(): Promise<void>;
+}
+
+/** For what cannot wait: the answer of an engine that answers at once. */
+export function immediate<T>(answer: T | Promise<T>): T {
+  if (answer instanceof Promise) throw new TypeError('this storage engine does not answer at once');
+  return answer;
+}
