@@ -52,12 +52,14 @@ const MAX_NODES_TO_CACHE = 16;
 
 export class LmdbStorage implements RegistryStorage {
   readonly tables: Tables;
+  readonly #nodeCache: RowCache<NodeRow>;
   readonly #snapshot: LmdbSnapshot;
   readonly #bulkSnapshot: LmdbSnapshot;
 
   constructor(tables: Tables) {
     this.tables = tables;
-    this.#snapshot = new LmdbSnapshot(tables, new RowCache(tables.nodes, MAX_CACHED_NODES));
+    this.#nodeCache = new RowCache(tables.nodes, MAX_CACHED_NODES);
+    this.#snapshot = new LmdbSnapshot(tables, this.#nodeCache);
     this.#bulkSnapshot = new LmdbSnapshot(tables, { get: (idI) => readVersioned(tables.nodes, idI) });
   }
 
@@ -155,13 +157,14 @@ export class LmdbStorage implements RegistryStorage {
     await this.tables.close();
   }
 
-  async #transaction<T>(action: () => T): Promise<T> {
-    try {
-      return await this.tables.env.transaction(action);
-    } catch (error) {
-      throw error instanceof Failure ? error : await writeFailure(this.tables.folder, error);
-    }
+  #transaction<T>(action: () => T): Promise<T> {
+    return this.tables.env.transaction(action).catch(this.#fail);
   }
+
+  /** Not an async function around each transaction: a commit would pay for that. */
+  readonly #fail = async (error: unknown): Promise<never> => {
+    throw error instanceof Failure ? error : await writeFailure(this.tables.folder, error);
+  };
 
   #snapshotFor({ nodes }: Keys): Snapshot {
     return nodes !== undefined && nodes.length > MAX_NODES_TO_CACHE ? this.#bulkSnapshot : this.#snapshot;
@@ -181,7 +184,12 @@ export class LmdbStorage implements RegistryStorage {
 
   #put({ nodes, controllers, orders, recentInitialKeys, metadata }: Puts): void {
     const { tables } = this;
-    if (nodes !== undefined) for (const [idI, row] of nodes) tables.nodes.putSync(idI, row);
+    if (nodes !== undefined) {
+      for (const [idI, row] of nodes) {
+        tables.nodes.putSync(idI, row);
+        this.#nodeCache.delete(idI);
+      }
+    }
     if (controllers !== undefined) for (const [idC, row] of controllers) tables.controllers.putSync(idC, row);
     if (orders !== undefined) for (const [number, row] of orders) tables.orders.putSync(number, row);
     if (metadata !== undefined) for (const [name, value] of metadata) tables.metadata.putSync(name, value);

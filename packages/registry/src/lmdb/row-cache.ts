@@ -43,6 +43,11 @@ export class RowCache<R> {
     this.#entries.set(key, read);
     return read;
   }
+
+  /** The row is another one now: what is kept of it would only grow old in memory. */
+  delete(key: number): void {
+    this.#entries.delete(key);
+  }
 }
 
 /** A row that nobody will ask for again soon. */
