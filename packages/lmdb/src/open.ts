@@ -142,7 +142,14 @@ function behind<V, K extends Key>(
     if (fault !== undefined && !openLock.isInside) return Promise.reject(fault);
     holdNativeWords();
     return openLock.shared(() => {
-      const running: unknown = start(openLock.reentrant(action));
+      let running: unknown;
+      try {
+        running = start(openLock.reentrant(action));
+      } catch (error) {
+        // lmdb throws at once if the store is closed. Inside a transaction, that one is to fail.
+        if (openLock.isInside) throw error;
+        return failed(error);
+      }
       // Inside another transaction lmdb has run it already.
       return (running instanceof Promise ? running.catch(failed) : running) as Promise<T>;
     });

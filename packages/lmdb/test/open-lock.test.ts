@@ -187,6 +187,6 @@ describe('a transaction', () => {
   it('of a store that was closed is refused', async () => {
     const { store } = await newStore();
     await store.close();
-    await expect((async () => store.transaction(() => 1))()).rejects.toThrow(/closed/);
+    await expect(store.transaction(() => 1)).rejects.toThrow(/closed/);
   });
 });
