@@ -75,6 +75,20 @@ export {
   receiveM6,
 } from './initiator.js';
 export {
+  decodeM12,
+  FIRST_CURSOR,
+  KEY_FEED_TYPE,
+  type KeyFeedEntry,
+  type KeyFeedRequest,
+  type KeyFeedState,
+  type M12,
+  type M13,
+  MAX_FEED_ENTRIES,
+  openM12,
+} from './key-feed-messages.js';
+export { KeyFeedClient, type KeyFeedDecision, type KeyFeedPage } from './key-feed-client.js';
+export { feedEntryOf, isFeedRequestInTime, KeyFeedLimiter, sealFeedAnswer, sealFeedRefusal } from './key-feed-server.js';
+export {
   decodeLinkRequest,
   decodeM1,
   decodeM4,
@@ -101,6 +115,17 @@ export {
   sealM8,
   sealM9,
 } from './messages.js';
+export {
+  afterEntry,
+  afterJoin,
+  isForgettable,
+  type ReceivedEntry,
+  type Replacement,
+  type StoredFormerGeneration,
+  type StoredGeneration,
+  type StoredNodeKeys,
+  TOMBSTONE_MS,
+} from './node-keys.js';
 export { equalInConstantTime } from './octets.js';
 export type { PendingProof } from './proof-queue.js';
 export { deriveApplicationKey, deriveApplicationRoot, deriveKeyId, derivePsk, isReservedLabel } from './psk.js';

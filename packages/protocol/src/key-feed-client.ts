@@ -1,0 +1,223 @@
+/**
+ * The controller's side of the key feed: one M12 under way, what an answer to it means, and where to
+ * go on. No I/O; randomness and time are handed in.
+ *
+ * How it is driven: hand each join to `joined` as its M8 or M11 arrives. When it is time to ask,
+ * send what `begin` gives and hand what comes back to `receive`. A `page` is to be written, all of
+ * it, together with its cursor; then `commit` it. Nobody answered, or the page could not be
+ * written: `abandon`, and ask again.
+ */
+
+import { NONCE_LENGTH } from './constants.js';
+import type { Clocks, RespondentOptions } from './decisions.js';
+import { type LinkRefusal, refusalFromReason } from './errors.js';
+import { FIRST_CURSOR, type KeyFeedEntry, type M13, nonceOfM12, openM13, sealM12 } from './key-feed-messages.js';
+import { openM9 } from './messages.js';
+import type { Secret } from './secret.js';
+
+/** Joins remembered while an M12 is under way. At the bound its answer does not count. */
+const MAX_JOINS_UNDER_WAY = 65_536;
+/** The wait before a walk is begun anew, in ms: doubled each time until one is complete. */
+const RESTART_BACKOFF = { first: 1_000, last: 300_000 } as const;
+/** For so long a complete answer confirms what is given out, in ms. */
+const VERIFIED_FOR_MS = 60_000;
+
+export interface KeyFeedClientOptions extends Omit<RespondentOptions, 'bounds'> {
+  /** Where to go on; 0 asks for everything. */
+  readonly cursor: bigint;
+}
+
+/** An answer, as far as it counts. */
+export interface KeyFeedPage {
+  /** To be applied. The application roots are the taker's. */
+  readonly entries: readonly KeyFeedEntry[];
+  /** What the next M12 asks with. */
+  readonly cursor: bigint;
+  /** Where to go on after a restart: a walk from 0 is begun anew. */
+  readonly resumeCursor: bigint;
+  /** Whether the controller is to ask again at once. */
+  readonly more: boolean;
+  /** Whether it is the last page of a walk that began at 0. */
+  readonly endsWalk?: boolean;
+  /**
+   * Set on the page that completes a walk: nodes for which it is false are the controller's no
+   * more.
+   */
+  readonly retains: ((idI: number) => boolean) | undefined;
+}
+
+export type KeyFeedDecision =
+  | { readonly kind: 'page'; readonly page: KeyFeedPage }
+  /** The cursor cannot be served: a walk from 0 is next, after a wait. */
+  | { readonly kind: 'start-over' }
+  | { readonly kind: 'refuse'; readonly refusal: LinkRefusal }
+  /** Not an answer of the auth-server that opens: no answer. */
+  | { readonly kind: 'ignored' };
+
+interface UnderWay {
+  readonly request: Uint8Array;
+  /** Whether it begins a walk. */
+  readonly isFirst: boolean;
+  readonly skCs: Secret;
+  readonly sentAt: number;
+  /** The largest TID that arrived for a node since this M12 was first sent. */
+  readonly joined: Map<number, bigint>;
+}
+
+export class KeyFeedClient {
+  readonly #options: KeyFeedClientOptions;
+  #skCs: Secret;
+  #cursor: bigint;
+  #underWay: UnderWay | undefined;
+  /**
+   * Set while a walk from 0 goes on, and until the answer after it is complete, which tells what
+   * changed meanwhile: the nodes that were listed. Only then the others are dropped: of a node that
+   * joined and was moved away while the first M12 was under way, neither would tell otherwise.
+   */
+  #walk: { readonly listed: Set<number>; isThrough: boolean } | undefined;
+  #restarts = 0;
+  #notBefore = -Infinity;
+  /**
+   * Drawn as the first page of a walk came, or "start over". Joins with a smaller TID began before
+   * that: what the walk and the answers after it tell of them counts.
+   */
+  #tidFloor = -1n;
+  /** When the last complete answer was asked for, by the monotonic clock. */
+  #completeAsOf: number | undefined;
+
+  /** `skCs` is the client's own from here on. */
+  constructor(options: KeyFeedClientOptions) {
+    this.#options = options;
+    this.#skCs = options.skCs;
+    this.#cursor = options.cursor;
+  }
+
+  /** Another SK_cs, the client's own. What is under way is finished under the one before. */
+  rekey(skCs: Secret): void {
+    const before = this.#skCs;
+    this.#skCs = skCs;
+    if (this.#underWay?.skCs !== before) before.wipe();
+  }
+
+  /**
+   * An M8 or M11 arrived. Returns false if its key is not to be given out: it may be of a time that
+   * the registry was set back from, or of a node that was removed before the walk. The feed tells
+   * what holds: ask soon.
+   */
+  joined(idI: number, tid: bigint): boolean {
+    if (tid < this.#tidFloor) return false;
+    const { joined } = this.#underWay ?? {};
+    if (joined !== undefined && (joined.get(idI) ?? -1n) < tid && joined.size <= MAX_JOINS_UNDER_WAY) joined.set(idI, tid);
+    return true;
+  }
+
+  /**
+   * The M12 that is to be sent. `undefined`: one is under way, a walk is to be begun later, or no TID
+   * can be had.
+   */
+  begin({ wallMs, monotonicMs }: Clocks): Uint8Array | undefined {
+    if (this.#underWay !== undefined || monotonicMs < this.#notBefore) return undefined;
+    const { idC, nextTid, randomBytes } = this.#options;
+    const tid = nextTid();
+    if (tid === undefined) return undefined;
+    const skCs = this.#skCs;
+    const body = { ts: BigInt(wallMs), cursor: this.#cursor };
+    const request = sealM12({ idC, tid, nonce: nonceOfM12(idC, tid, body, randomBytes(NONCE_LENGTH), skCs) }, body, skCs);
+    const isFirst = this.#cursor === FIRST_CURSOR;
+    if (isFirst) this.#walk = { listed: new Set(), isThrough: false };
+    this.#underWay = { request, isFirst, skCs, sentAt: monotonicMs, joined: new Map() };
+    return request;
+  }
+
+  /** Judges what came back for the M12 under way. */
+  receive(octets: Uint8Array, monotonicMs: number): KeyFeedDecision {
+    if (this.#underWay === undefined) return { kind: 'ignored' };
+    const { request, isFirst, skCs, joined } = this.#underWay;
+    const m13 = openM13(octets, request, skCs);
+    if (m13 === undefined) return this.#receiveM9(octets, request, skCs);
+    const { cursor, entries } = m13;
+    const isStartOver = cursor === FIRST_CURSOR;
+    const floor = isStartOver || isFirst ? this.#options.nextTid() : this.#tidFloor;
+    if (isStartOver || joined.size > MAX_JOINS_UNDER_WAY || floor === undefined) {
+      for (const { applicationRoot } of entries) applicationRoot?.wipe();
+      this.abandon();
+      if (!isStartOver || floor === undefined) return { kind: 'refuse', refusal: 'overloaded' };
+      this.#tidFloor = floor;
+      this.#startOver(monotonicMs);
+      return { kind: 'start-over' };
+    }
+    this.#tidFloor = floor;
+    return { kind: 'page', page: this.#pageOf(m13, joined) };
+  }
+
+  #pageOf({ cursor, more, entries }: M13, joined: ReadonlyMap<number, bigint>): KeyFeedPage {
+    const walk = this.#walk;
+    const counting: KeyFeedEntry[] = [];
+    for (const entry of entries) {
+      walk?.listed.add(entry.idI);
+      // A join that arrived since is newer; an entry of its own follows.
+      if ((joined.get(entry.idI) ?? -1n) > entry.tid) entry.applicationRoot?.wipe();
+      else counting.push(entry);
+    }
+    if (walk === undefined) return { entries: counting, cursor, resumeCursor: cursor, more, retains: undefined };
+    if (more || !walk.isThrough)
+      return { entries: counting, cursor, resumeCursor: FIRST_CURSOR, more: true, endsWalk: !more, retains: undefined };
+    const retains = (idI: number): boolean => walk.listed.has(idI) || joined.has(idI);
+    return { entries: counting, cursor, resumeCursor: cursor, more, retains };
+  }
+
+  /** The page of the M12 under way is written. */
+  commit({ cursor, more, endsWalk }: KeyFeedPage): void {
+    const { sentAt } = this.#underWay ?? {};
+    this.abandon();
+    this.#cursor = cursor;
+    if (endsWalk === true && this.#walk !== undefined) this.#walk.isThrough = true;
+    if (more) return;
+    this.#walk = undefined;
+    this.#restarts = 0;
+    this.#completeAsOf = sentAt;
+  }
+
+  /** The M12 under way is over, and nothing came of it. */
+  abandon(): void {
+    if (this.#underWay !== undefined && this.#underWay.skCs !== this.#skCs) this.#underWay.skCs.wipe();
+    this.#underWay = undefined;
+  }
+
+  /** Since when the registry has confirmed what is given out, by the monotonic clock. */
+  get completeAsOf(): number | undefined {
+    return this.#completeAsOf;
+  }
+
+  /** Whether a complete answer came since the start, and not longer than a minute ago. */
+  isVerified(monotonicMs: number): boolean {
+    return this.#completeAsOf !== undefined && monotonicMs - this.#completeAsOf <= VERIFIED_FOR_MS;
+  }
+
+  /** No M12 is sent before this, by the monotonic clock. */
+  get notBefore(): number {
+    return this.#notBefore;
+  }
+
+  wipe(): void {
+    this.abandon();
+    this.#skCs.wipe();
+  }
+
+  #receiveM9(octets: Uint8Array, request: Uint8Array, skCs: Secret): KeyFeedDecision {
+    const m9 = openM9(octets, request, skCs);
+    const refusal = m9 && refusalFromReason(m9.reason);
+    if (refusal === undefined || m9?.idI !== 0) return { kind: 'ignored' };
+    this.abandon();
+    return { kind: 'refuse', refusal };
+  }
+
+  #startOver(monotonicMs: number): void {
+    this.#cursor = FIRST_CURSOR;
+    this.#walk = undefined;
+    // The first is at once: a registry that was restored is to be followed without delay.
+    const wait = this.#restarts === 0 ? 0 : Math.min(RESTART_BACKOFF.first * 2 ** (this.#restarts - 1), RESTART_BACKOFF.last);
+    this.#restarts += 1;
+    this.#notBefore = monotonicMs + wait;
+  }
+}

@@ -1,0 +1,133 @@
+/**
+ * The auth-server's side of the key feed: how it judges an M12 that opened, what it says of a node,
+ * and how often a controller may ask. Where changes are looked up is the registry's matter.
+ */
+
+import { TS_WINDOW, TYPE } from './constants.js';
+import { type LinkRefusal, REFUSALS } from './errors.js';
+import {
+  type KeyFeedEntry,
+  type KeyFeedRequest,
+  type KeyFeedState,
+  type M12,
+  type M13,
+  NO_TID_COUNTS,
+  sealM13,
+} from './key-feed-messages.js';
+import { sealM9 } from './messages.js';
+import { linkNonce } from './nonce.js';
+import { deriveApplicationRoot } from './psk.js';
+import type { Secret } from './secret.js';
+import { expiryOf, type ServerNodeRecord } from './server.js';
+
+/** ID_i of an M9 that refuses an M12. */
+const NO_NODE = 0;
+/** New TIDs of one controller that are answered in a second. */
+const NEW_TIDS_PER_SECOND = 100;
+/** A TID that was answered is answered again after this, in ms. */
+const REPEAT_AFTER_MS = 1_000;
+/** Controllers whose requests are counted. At the bound the one that asked first goes. */
+const MAX_CONTROLLERS = 1_024;
+
+/** Whether TS lies in the window of an M12, which is that of M2. */
+export function isFeedRequestInTime({ ts }: M12, wallMs: number): boolean {
+  return ts >= BigInt(wallMs - TS_WINDOW.M2.back) && ts <= BigInt(wallMs + TS_WINDOW.M2.ahead);
+}
+
+/**
+ * What controller `idC` is told of node `idI`.
+ *
+ * @param node `undefined`: the registry does not have it
+ * @param tid of its latest commit through this controller; 0 = none
+ */
+export function feedEntryOf(
+  idI: number,
+  node: ServerNodeRecord | undefined,
+  idC: number,
+  tid: bigint,
+  wallMs: number,
+): KeyFeedEntry {
+  if (node === undefined) return { idI, state: 'removed', expiry: 0, tid: NO_TID_COUNTS, applicationRoot: undefined };
+  if (node.controller !== idC) return { idI, state: 'moved', expiry: 0, tid: NO_TID_COUNTS, applicationRoot: undefined };
+  const state = stateOf(node, wallMs);
+  if (state !== 'current') return { idI, state, expiry: 0, tid, applicationRoot: undefined };
+  return { idI, state, expiry: expiryOf(node) ?? 0, tid, applicationRoot: deriveApplicationRoot(node.key, idI) };
+}
+
+/** Of a node that is the controller's. */
+function stateOf(node: ServerNodeRecord, wallMs: number): KeyFeedState {
+  if (node.disabled) return 'disabled';
+  if (node.initial) return 'initial';
+  const expiry = expiryOf(node);
+  return expiry !== undefined && wallMs > expiry + 1000 * node.grace ? 'expired' : 'current';
+}
+
+/** M13 over the request at hand. The application roots in `page` are to be wiped after. */
+export function sealFeedAnswer(request: KeyFeedRequest, page: M13, random: Uint8Array, skCs: Secret): Uint8Array {
+  return sealM13(page, random, request.octets, skCs);
+}
+
+/** M9 over the request at hand. */
+export function sealFeedRefusal(request: KeyFeedRequest, refusal: LinkRefusal, random: Uint8Array, skCs: Secret): Uint8Array {
+  const { reason } = REFUSALS[refusal];
+  const nonce = linkNonce(skCs, random, Uint8Array.of(TYPE.M9), request.octets, Uint8Array.of(reason));
+  return sealM9({ reason, idI: NO_NODE }, nonce, request.octets, skCs);
+}
+
+interface ControllerRequests {
+  /** The largest TID that was let through, and when. */
+  tid: bigint;
+  answeredAt: number;
+  /** When a smaller one was let through. */
+  olderAnsweredAt: number;
+  /** New TIDs that may come now. */
+  allowance: number;
+  countedAt: number;
+}
+
+/**
+ * How often each controller is answered. Only an M12 that opened is counted. One that was recorded
+ * and is sent again has no new TID, so it takes nothing from the real one.
+ */
+export class KeyFeedLimiter {
+  readonly #controllers = new Map<number, ControllerRequests>();
+
+  /**
+   * `answer` it; `refuse` it, as a new one too many; or `drop` it, as a copy too many, which is not
+   * worth an M9.
+   */
+  admit(idC: number, tid: bigint, monotonicMs: number): 'answer' | 'refuse' | 'drop' {
+    const known = this.#controllers.get(idC);
+    if (known === undefined) {
+      this.#add(idC, tid, monotonicMs);
+      return 'answer';
+    }
+    if (tid <= known.tid) return admitCopy(known, tid, monotonicMs);
+    const refilled = known.allowance + ((monotonicMs - known.countedAt) * NEW_TIDS_PER_SECOND) / 1000;
+    known.allowance = Math.min(NEW_TIDS_PER_SECOND, refilled);
+    known.countedAt = monotonicMs;
+    if (known.allowance < 1) return 'refuse';
+    known.allowance -= 1;
+    known.tid = tid;
+    known.answeredAt = monotonicMs;
+    return 'answer';
+  }
+
+  #add(idC: number, tid: bigint, now: number): void {
+    if (this.#controllers.size >= MAX_CONTROLLERS) {
+      const [oldest] = this.#controllers.keys();
+      if (oldest !== undefined) this.#controllers.delete(oldest);
+    }
+    const requests = { tid, answeredAt: now, olderAnsweredAt: -Infinity, allowance: NEW_TIDS_PER_SECOND - 1, countedAt: now };
+    this.#controllers.set(idC, requests);
+  }
+}
+
+/** A controller has one M12 under way: copies of older ones share one answer a second. */
+function admitCopy(known: ControllerRequests, tid: bigint, now: number): 'answer' | 'drop' {
+  const before = tid === known.tid ? known.answeredAt : known.olderAnsweredAt;
+  if (now - before < REPEAT_AFTER_MS) return 'drop';
+  if (tid === known.tid) known.answeredAt = now;
+  else known.olderAnsweredAt = now;
+  return 'answer';
+}
