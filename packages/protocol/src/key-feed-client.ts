@@ -1,6 +1,6 @@
 /**
- * The controller's side of the key feed: one M12 under way, what an answer to it means, and where to
- * go on. No I/O; randomness and time are handed in.
+ * The controller's side of the key feed: one M12 under way, what an answer to it means, and where
+ * to go on. No I/O; randomness and time are handed in.
  *
  * How it is driven: hand each join to `joined` as its M8 or M11 arrives. When it is time to ask,
  * send what `begin` gives and hand what comes back to `receive`. A `page` is to be written, all of
@@ -112,8 +112,8 @@ export class KeyFeedClient {
   }
 
   /**
-   * The M12 that is to be sent. `undefined`: one is under way, a walk is to be begun later, or no TID
-   * can be had.
+   * The M12 that is to be sent. `undefined`: one is under way, a walk is to be begun later, or no
+   * TID can be had.
    */
   begin({ wallMs, monotonicMs }: Clocks): Uint8Array | undefined {
     if (this.#underWay !== undefined || monotonicMs < this.#notBefore) return undefined;

@@ -7,7 +7,9 @@ import type { KeyFeedState } from './key-feed-messages.js';
 
 /** Former generations of one node's key that are kept. */
 const MAX_FORMER = 4;
-/** For so long it stays known that a node is not this controller's, in ms. A late M8 is no older. */
+/**
+ * For so long it stays known that a node is not this controller's, in ms. A late M8 is no older.
+ */
 export const TOMBSTONE_MS = 60_000;
 
 /** One generation of a node's key. Times are ms since the epoch. */
