@@ -6,7 +6,8 @@ import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { Failure } from '@latchkey/runtime/failure';
 import { CapturedLog } from '@latchkey/test-support/fixtures';
-import { AuthServer, type LinkAnswer } from '../src/server/auth-server.js';
+import { AuthServer } from '../src/server/auth-server.js';
+import type { LinkAnswer } from '../src/server/link-answer.js';
 import type { Registry } from '@latchkey/registry';
 import { addController, stageControllerKey, controllersWithOldKeys, releaseRanges, holdoffUntil } from '@latchkey/operations';
 import {

@@ -178,6 +178,7 @@ async function changeNodes(
       const entry = audit.append({ ...event, node: idI, ...(row.entry === 0 ? {} : { previousEntry: row.entry }) }, Date.now());
       if (after === 'remove') {
         tables.retireInitialKey(idI, row);
+        tables.assignments.change(idI, row, undefined, entry);
         nodes.removeSync(idI);
         nodeActivity.removeSync(idI);
       } else nodes.putSync(idI, tables.reassign(idI, row, after, entry));

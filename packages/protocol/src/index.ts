@@ -85,6 +85,8 @@ export {
   type M13,
   MAX_FEED_ENTRIES,
   openM12,
+  openM13,
+  sealM12,
 } from './key-feed-messages.js';
 export { KeyFeedClient, type KeyFeedDecision, type KeyFeedPage } from './key-feed-client.js';
 export { feedEntryOf, isFeedRequestInTime, KeyFeedLimiter, sealFeedAnswer, sealFeedRefusal } from './key-feed-server.js';

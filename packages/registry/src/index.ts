@@ -35,6 +35,7 @@ export {
   type UnsealedNode,
   wipeKeys,
 } from './model/rows.js';
+export { KeyFeed } from './lmdb/key-feed.js';
 export { COMBINED_MODE_HOLDER, type CommitResult, Registry, type Restored } from './registry.js';
 export { notFound, requireRegistry } from './registry-failures.js';
 export type { Snapshot, Version, Versioned } from './storage.js';

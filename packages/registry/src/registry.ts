@@ -154,14 +154,15 @@ export class Registry {
       clock,
       ifDamaged: `Nothing was changed. If an earlier init was interrupted, remove ${join(folder, STORE_FOLDER)} first; else restore a backup.`,
     });
-    return Registry.createOn(new LmdbStorage(tables), folder, master, actor, clock);
+    return withAssignments(await Registry.createOn(new LmdbStorage(tables), folder, master, actor, clock));
   }
 
   /** Opens the registry that `create` made. `actor` stands in the audit log. */
   static async open(folder: string, master: Secret, actor: Actor, clock?: Clock): Promise<Registry> {
     await requireRegistry(folder);
     await ensurePrivateFolder(folder);
-    return Registry.openOn(new LmdbStorage(await Tables.open(folder, actor, { clock })), folder, master, actor, clock);
+    const tables = await Tables.open(folder, actor, { clock });
+    return withAssignments(await Registry.openOn(new LmdbStorage(tables), folder, master, actor, clock));
   }
 
   static async createOn(
@@ -703,4 +704,15 @@ export function drawTransactionKey(keyring: Keyring): Uint8Array {
   const sealed = keyring.seal(TRANSACTION_KEY, key);
   key.wipe();
   return sealed;
+}
+
+/** The registry with its index of nodes by controller, which one of before may lack. */
+async function withAssignments(registry: Registry): Promise<Registry> {
+  try {
+    await registry.tables.ensureAssignments();
+    return registry;
+  } catch (error) {
+    await registry.close();
+    throw error;
+  }
 }

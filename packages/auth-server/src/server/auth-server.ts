@@ -8,12 +8,14 @@
 
 import {
   answerCommitted,
-  type CoapCode,
   type CommitDecision,
   decodeLinkRequest,
+  decodeM12,
   formatId,
   formatTid,
   type Holdoff,
+  KEY_FEED_TYPE,
+  type KeyFeedRequest,
   tryDecode,
   type ServerDecision,
   decide,
@@ -23,6 +25,7 @@ import {
   NONCE_LENGTH,
   type OpenedRequest,
   openLinkRequest,
+  openM12,
   REFUSALS,
   REISSUE_HOLDOFF_MS,
   sealAnswer,
@@ -36,6 +39,8 @@ import { formatNid } from '@latchkey/runtime/net';
 import { ControllerClocks } from './controller-clocks.js';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { ControllerCache } from './controller-cache.js';
+import { KeyFeedResponder } from './key-feed-responder.js';
+import type { LinkAnswer } from './link-answer.js';
 import { type Registry, type ControllerRecord, type UnsealedNode, ActivityLog } from '@latchkey/registry';
 import { AuthServerMetrics } from '../telemetry/metrics.js';
 import { ClockRollbackGuard } from './clock-rollback-guard.js';
@@ -58,13 +63,6 @@ export interface AuthServerOptions {
   readonly log: Log;
 }
 
-/** An answer on the link under its CoAP code, or a bare code where no key is known to seal M9. */
-export interface LinkAnswer {
-  readonly code: CoapCode;
-  readonly payload?: Uint8Array | undefined;
-  readonly maxAge?: number | undefined;
-}
-
 /** What is answered. M9 says no more than its reason: `detail` is for the log here. */
 type FinalDecision =
   | ServerAnswer
@@ -82,6 +80,7 @@ interface RejectionDetail {
 
 export class AuthServer {
   readonly metrics: AuthServerMetrics = new AuthServerMetrics();
+  readonly keyFeed: KeyFeedResponder;
   readonly #registry: Registry;
   readonly #clock: Clock;
   readonly #randomBytes: (n: number) => Uint8Array;
@@ -101,12 +100,16 @@ export class AuthServer {
     this.#rateLimitedLog = new RateLimitedLog(log);
     this.#controllerCache = new ControllerCache(registry);
     this.#activity = new ActivityLog(registry.storage, log);
+    this.keyFeed = new KeyFeedResponder({ registry, randomBytes, log, rateLimitedLog: this.#rateLimitedLog });
     this.#clockGuard = new ClockRollbackGuard(registry, clock, log);
   }
 
-  /** Answers M2 with M3 or M10, M7 with M8 or M11, either with M9. */
+  /** Answers M2 with M3 or M10, M7 with M8 or M11, M12 with M13, each with M9. */
   async answer(octets: Uint8Array): Promise<LinkAnswer> {
-    const request = tryDecode(decodeLinkRequest, octets);
+    const isFeed = octets[0] === KEY_FEED_TYPE.M12;
+    const request: LinkRequest | KeyFeedRequest | undefined = isFeed
+      ? tryDecode(decodeM12, octets)
+      : tryDecode(decodeLinkRequest, octets);
     if (request === undefined) {
       this.metrics.joins.increment('malformed');
       return { code: REFUSALS.malformed.code };
@@ -115,7 +118,9 @@ export class AuthServer {
     if (this.#log.isLevelEnabled('debug')) this.#log.debug({ ...logFields(request), octets: octets.length }, 'received');
 
     try {
-      return await this.#controllerCache.use(request.idC, (controller) => this.#answer(request, controller));
+      return await this.#controllerCache.use(request.idC, (controller) =>
+        request.type === 'M12' ? this.#answerFeed(request, controller) : this.#answer(request, controller),
+      );
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       // The registry cannot be read: with no key, all that can be said is to come again.
@@ -128,25 +133,42 @@ export class AuthServer {
   }
 
   async #answer(request: LinkRequest, controller: ControllerRecord | undefined): Promise<LinkAnswer> {
-    const { idC } = request;
-    const opened = controller && openWithEitherKey(request, controller);
+    const opened = controller && openWithEitherKey(controller, (skCs) => openLinkRequest(request, skCs));
     // What need not be waited for is not: most requests do not wait at all but for the disk.
     if (
       controller === undefined ||
       opened === undefined ||
       (opened.skCs !== controller.skCs && !(await this.#activateIfStaged(controller, opened.skCs)))
     ) {
-      const problem =
-        controller === undefined
-          ? 'from a controller the registry does not have'
-          : 'does not open: the credential of its controller differs from ours';
-      this.#rateLimitedLog.warn('link', logFields(request), `${request.type} ${problem}`);
-      if (controller !== undefined) this.#activity.recordAuthenticationFailure(idC, this.#clock().wallMs);
-      this.metrics.joins.increment('notAuthentic');
-      return { code: REFUSALS.notAuthentic.code };
+      return this.#notAuthentic(request, controller);
     }
-    this.#activity.recordControllerSeen(idC, this.#clock().wallMs);
-    return this.#seal(request, opened.request, await this.#decide(opened.request, request.tid), opened.skCs);
+    this.#activity.recordControllerSeen(request.idC, this.#clock().wallMs);
+    return this.#seal(request, opened.content, await this.#decide(opened.content, request.tid), opened.skCs);
+  }
+
+  async #answerFeed(request: KeyFeedRequest, controller: ControllerRecord | undefined): Promise<LinkAnswer> {
+    const opened = controller && openWithEitherKey(controller, (skCs) => openM12(request, skCs));
+    if (
+      controller === undefined ||
+      opened === undefined ||
+      (opened.skCs !== controller.skCs && !(await this.#activateIfStaged(controller, opened.skCs)))
+    ) {
+      return this.#notAuthentic(request, controller);
+    }
+    const now = this.#clock();
+    this.#activity.recordControllerSeen(request.idC, now.wallMs);
+    return this.keyFeed.answer(request, opened.content, opened.skCs, now);
+  }
+
+  #notAuthentic(request: LinkRequest | KeyFeedRequest, controller: ControllerRecord | undefined): LinkAnswer {
+    const problem =
+      controller === undefined
+        ? 'from a controller the registry does not have'
+        : 'does not open: the credential of its controller differs from ours';
+    this.#rateLimitedLog.warn('link', logFields(request), `${request.type} ${problem}`);
+    if (controller !== undefined) this.#activity.recordAuthenticationFailure(request.idC, this.#clock().wallMs);
+    this.metrics.joins.increment('notAuthentic');
+    return { code: REFUSALS.notAuthentic.code };
   }
 
   /** With the first request under the SK_cs that is to take over it does. */
@@ -303,7 +325,7 @@ export class AuthServer {
 }
 
 /** For the log. */
-function logFields({ type, idC, tid }: LinkRequest): {
+function logFields({ type, idC, tid }: LinkRequest | KeyFeedRequest): {
   readonly message: string;
   readonly controller: string;
   readonly tid: string;
@@ -336,13 +358,13 @@ function switched(refusal: LinkRefusal, at: number): FinalDecision {
 }
 
 /** Under the SK_cs in use, or the one that is to take over. */
-function openWithEitherKey(
-  request: LinkRequest,
+function openWithEitherKey<T>(
   { skCs, stagedSkCs }: ControllerRecord,
-): { readonly request: OpenedRequest; readonly skCs: Secret } | undefined {
+  open: (skCs: Secret) => T | undefined,
+): { readonly content: T; readonly skCs: Secret } | undefined {
   for (const key of [skCs, stagedSkCs]) {
-    const opened = key && openLinkRequest(request, key);
-    if (key !== undefined && opened !== undefined) return { request: opened, skCs: key };
+    const content = key && open(key);
+    if (key !== undefined && content !== undefined) return { content, skCs: key };
   }
   return undefined;
 }

@@ -15,5 +15,9 @@ const REJECTION_REASONS = (Object.keys(REFUSALS) as Refusal[]).filter(
 export class AuthServerMetrics {
   readonly joins: LabelledCounter<JoinOutcome> = new LabelledCounter<JoinOutcome>(['joined', 'renewed', ...REJECTION_REASONS]);
   /** From a request to its answer. */
-  readonly exchanges: Readonly<Record<'M2' | 'M7', Histogram>> = { M2: new Histogram(), M7: new Histogram() };
+  readonly exchanges: Readonly<Record<'M2' | 'M7' | 'M12', Histogram>> = {
+    M2: new Histogram(),
+    M7: new Histogram(),
+    M12: new Histogram(),
+  };
 }

@@ -8,6 +8,7 @@ import {
   exchangesMetric,
   joinsMetric,
   type Metric,
+  samples,
   type Telemetry,
 } from '@latchkey/runtime/telemetry';
 import type { CoapServer, ServerMetrics } from '@latchkey/coap';
@@ -32,6 +33,13 @@ export class RegistryTelemetry {
     this.commitDurations = { registry: registry.commitDurations };
     this.metrics = [
       ...this.#statistics.metrics(),
+      {
+        type: 'counter',
+        name: 'latchkey_key_feed_requests_total',
+        help: "Controllers' questions about their nodes' keys, by outcome",
+        labels: ['outcome'],
+        read: () => samples('outcome', server.keyFeed.outcomes),
+      },
       { type: 'gauge', name: 'latchkey_commits_in_flight', help: 'Commits under way', read: () => registry.pendingCommitCount },
       { type: 'gauge', name: 'latchkey_audit_entries', help: 'Entries in the audit log', read: () => registry.audit.length },
     ];

@@ -233,6 +233,8 @@ async function verifyAndMarkRestored(
     }
     for (const { key, value } of tables.controllers.getRange()) wipeKeys(unsealController(keyring, key, value));
     const [{ head, lastWrittenAt: backupAt }, nodes] = [audit, countEntries(tables.nodes)];
+    // What controllers have heard of may be undone.
+    await tables.write(() => tables.assignments.redrawIncarnation());
     await registry.write({ metadata: ['clock history'] }, (found) => {
       const note = `from a backup of ${isoTime(backupAt)}${head === undefined ? '' : `, HEAD ${formatHead(head)}`}`;
       // What was shown since the backup nobody has kept.

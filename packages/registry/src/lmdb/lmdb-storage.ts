@@ -85,23 +85,30 @@ export class LmdbStorage implements RegistryStorage {
   }
 
   load(order: number, keys: Keys, rowsOf: (found: Snapshot) => Page<NodeRow>): Promise<void> {
-    const { nodes, orders } = this.tables;
+    const { nodes, orders, assignments } = this.tables;
     return this.#transaction(() => {
       if (orders.get(order)?.state !== 'pending') throw noLongerPending(order);
       const rows = rowsOf(this.#snapshotFor(keys));
       const ids = new Set<number>();
       for (const [idI] of rows) if (nodes.doesExist(idI) || ids.size === ids.add(idI).size) throw idTaken(idI);
-      for (const [idI, row] of rows) nodes.putSync(idI, row);
+      for (const [idI, row] of rows) {
+        nodes.putSync(idI, row);
+        assignments.add(idI, row);
+      }
     });
   }
 
   async unload(order: number): Promise<void> {
-    const { nodes, orders } = this.tables;
+    const { nodes, orders, assignments } = this.tables;
     for (let from = 0; from <= 0xffff_ffff;) {
       from = await this.#transaction(() => {
         if (orders.get(order)?.state !== 'pending') return Infinity;
         const chunk = [...nodes.getRange({ start: from, limit: NODES_PER_TRANSACTION })];
-        for (const { key, value } of chunk) if (value.order === order) nodes.removeSync(key);
+        for (const { key, value } of chunk) {
+          if (value.order !== order) continue;
+          nodes.removeSync(key);
+          assignments.takeBack(key, value);
+        }
         return (chunk.length < NODES_PER_TRANSACTION ? 0xffff_ffff : (chunk.at(-1)?.key ?? 0xffff_ffff)) + 1;
       });
     }

@@ -20,6 +20,7 @@ import {
   type RetiredInitialKeyRow,
 } from '../model/rows.js';
 import { LmdbAuditTable } from './audit-table.js';
+import { NodeAssignments } from './node-assignments.js';
 import { RecentInitialKeys } from './recent-initial-keys.js';
 
 /** Folder of the store inside the registry's folder. */
@@ -40,8 +41,9 @@ export function restoreAdvice(folder: string): string {
  *   node activity          ID_i -> NodeActivity
  *   unknown node activity  the same, of IDs that are not in the registry
  *   controller activity    ID_c -> ControllerActivity
+ *   nodes by controller, former controllers, key feed walks   (node-assignments.ts)
  *   metadata               'schema', 'master key' (keyring), 'initial key id key', 'transaction key', 'audit head', 'audit start', 'adopted by', 'restored',
- *                          'last wall clock', 'clock history'
+ *                          'last wall clock', 'clock history', 'key feed incarnation'
  */
 export class Tables {
   readonly folder: string;
@@ -56,6 +58,8 @@ export class Tables {
   readonly controllerActivity: Database<ControllerActivity, number>;
   readonly metadata: Database<unknown, string>;
   readonly metadataVersions: LmdbMetadata;
+  /** Which nodes each controller has, and had. */
+  readonly assignments: NodeAssignments;
   readonly audit: LmdbAuditTable;
   /** Of this process. */
   readonly #clock: Clock;
@@ -75,6 +79,7 @@ export class Tables {
     this.controllerActivity = env.openDB({ name: 'controller activity', keyEncoding: 'uint32' });
     this.metadata = env.openDB({ name: 'metadata' });
     this.metadataVersions = new LmdbMetadata(this.metadata);
+    this.assignments = new NodeAssignments(env, this.metadata);
     this.audit = new LmdbAuditTable(env.openDB({ name: 'audit', encoding: 'binary' }), this.metadata, actor);
   }
 
@@ -91,7 +96,7 @@ export class Tables {
       ifDamaged = restoreAdvice(folder),
     }: { readonly store?: string; readonly clock?: Clock | undefined; readonly ifDamaged?: string } = {},
   ): Promise<Tables> {
-    return new Tables(folder, await openStore(join(folder, store), { maxDbs: 12, ifDamaged }), actor, clock);
+    return new Tables(folder, await openStore(join(folder, store), { maxDbs: 16, ifDamaged }), actor, clock);
   }
 
   get keyring(): Keyring {
@@ -148,6 +153,7 @@ export class Tables {
    * @param entry the audit entry of the change
    */
   reassign(idI: number, before: NodeRow, after: NodeRow, entry: number): NodeRow {
+    this.assignments.change(idI, before, after, entry);
     if (Buffer.compare(after.ik, before.ik) !== 0) {
       this.retireInitialKey(idI, before);
       const { formerHolders: _, ...row } = after;
@@ -160,6 +166,11 @@ export class Tables {
   #holdersOf({ formerHolders, controller, order, assignedEntry }: NodeRow): FormerHolders {
     const assigned = assignedEntry ?? this.orders.get(order)?.createdEntry ?? 0;
     return keyHolders(formerHolders, controller, assigned, this.controllers.get(controller) ?? {});
+  }
+
+  /** Makes the index of nodes by controller for a registry that has none. */
+  async ensureAssignments(): Promise<void> {
+    await this.assignments.ensure(this.nodes, (action) => this.write(action));
   }
 
   /** Inside a write transaction: nodes are assigned to controllers that are there alone. */

@@ -1,0 +1,48 @@
+/**
+ * The last entries of the audit log as the key feed needs them, decoded once: each controller asks
+ * every few seconds, and each question goes through what was written since the one before.
+ */
+
+import { parseId } from '@latchkey/protocol';
+import type { AuditAction, AuditEntry } from '../audit-chain.js';
+
+/** Entries kept. One that is older is decoded each time. */
+const MAX_ENTRIES = 65_536;
+
+/** `order`: nodes appear all together; `controller` is unset if they may be of several. */
+export type TailEntry =
+  | { readonly kind: 'commit'; readonly seq: number; readonly node: number; readonly controller: number | undefined }
+  | { readonly kind: 'node'; readonly seq: number; readonly node: number }
+  | { readonly kind: 'order'; readonly seq: number; readonly order: number; readonly controller: number | undefined }
+  | { readonly kind: 'other'; readonly seq: number };
+
+const COMMITS: ReadonlySet<AuditAction> = new Set<AuditAction>(['node joined', 'node renewed']);
+const ORDERS: ReadonlySet<AuditAction> = new Set<AuditAction>(['order created', 'nodes imported']);
+
+export class AuditTail {
+  readonly #log: { entry(seq: number): AuditEntry | undefined };
+  /** Entry `seq` stands at `seq` modulo the bound. An entry never changes. */
+  readonly #entries: (TailEntry | undefined)[] = [];
+
+  constructor(log: { entry(seq: number): AuditEntry | undefined }) {
+    this.#log = log;
+  }
+
+  /** `undefined`: it is not in the log. */
+  get(seq: number): TailEntry | undefined {
+    const known = this.#entries[seq % MAX_ENTRIES];
+    if (known?.seq === seq) return known;
+    const entry = this.#log.entry(seq);
+    if (entry === undefined) return undefined;
+    const decoded = decode(entry);
+    if (known === undefined || known.seq < seq) this.#entries[seq % MAX_ENTRIES] = decoded;
+    return decoded;
+  }
+}
+
+function decode({ seq, what, node, controller, order }: AuditEntry): TailEntry {
+  const [idI, idC] = [node, controller].map((id) => (id === undefined ? undefined : parseId(id)));
+  if (ORDERS.has(what) && order !== undefined) return { kind: 'order', seq, order, controller: idC };
+  if (idI === undefined) return { kind: 'other', seq };
+  return COMMITS.has(what) ? { kind: 'commit', seq, node: idI, controller: idC } : { kind: 'node', seq, node: idI };
+}
