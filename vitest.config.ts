@@ -17,6 +17,7 @@ export const STORAGE: readonly string[] = [
   'import-controllers',
   'import-keys',
   'in-place',
+  'key-feed-store',
   'master-key',
   'next-steps',
   'node-file',

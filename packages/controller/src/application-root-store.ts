@@ -1,33 +1,78 @@
 /**
- * The application roots of the nodes that joined through this controller, from which application
- * keys are derived; sealed under the store's master key. No PSK is stored: nothing in here opens a
- * message of the protocol.
+ * The application roots of this controller's nodes, from which application keys are derived; sealed
+ * under the store's master key. No PSK is stored: nothing in here opens a message of the protocol.
+ *
+ * Joins and pages of the key feed are written in the order in which they arrived: which of them
+ * counts depends on it.
  */
 
-import { readdir, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { JoinResult, Secret } from '@latchkey/protocol';
+import {
+  afterEntry,
+  afterJoin,
+  FIRST_CURSOR,
+  isForgettable,
+  type JoinResult,
+  type KeyFeedPage,
+  NO_TID_COUNTS,
+  type Secret,
+  TOMBSTONE_MS,
+} from '@latchkey/protocol';
+import type { FormerGeneration, KeyGeneration, KeySource, NodeKeys } from '@latchkey/key-delivery';
 import { Histogram } from '@latchkey/runtime/telemetry';
-import { Failure, systemFailure, UsageFailure } from '@latchkey/runtime/failure';
+import { Failure } from '@latchkey/runtime/failure';
 import type { Log } from '@latchkey/runtime/daemon';
-import { syncFolderOf } from '@latchkey/runtime/files';
 import { Keyring, LmdbMetadata, type NextMasterKey, KEY_KIND, rotate, announceAdoption } from '@latchkey/keyring';
-import { DamagedStore, countEntries, openStore, rewrapTable, writeFailure } from '@latchkey/lmdb';
+import { DamagedStore, openStore, rewrapTable, scanTable, writeFailure } from '@latchkey/lmdb';
 import type { Database, RootDatabase } from 'lmdb';
+import {
+  fromRow,
+  isGivenOutAlike,
+  type NodeKeysRow,
+  receivedEntry,
+  rewrapRow,
+  type SealedNodeKeys,
+  toRow,
+} from './node-key-rows.js';
+import { putAside } from './set-aside-store.js';
 
 /** Version of the tables. */
-const SCHEMA = 1;
+const SCHEMA = 2;
+const FEED_KEY = 'key feed';
+/** What `latchkey-controller sync` asks for, and what came of it. */
+const SYNC_REQUEST_KEY = 'sync request';
+const SYNC_OUTCOME_KEY = 'sync outcome';
+/** For how long a replaced generation is served, in ms, unless the configuration says otherwise. */
+export const DEFAULT_OVERLAP_MS = 900_000;
+/**
+ * For a command beside the controller: what the registry confirmed counts as confirmed for so long,
+ * in ms. The controller writes each minute that it was.
+ */
+const CONFIRMED_FOR_MS = 150_000;
 
-interface Row {
-  /** AR_i, sealed. */
-  applicationRoot: Uint8Array;
-  /** KID, 8 hex digits: which generation of the node's key it comes from. */
-  keyId: string;
-  tid: string;
-  ts: number;
-  nidI: Uint8Array;
-  lifetime: number;
+/** How far the controller followed the key feed. */
+export interface FeedProgress {
+  /** Where to go on. */
+  readonly cursor: bigint;
+  /** When the registry last confirmed all keys, ms since the epoch; unset from a start on. */
+  readonly confirmedAt: number | undefined;
+}
+
+interface FeedRow {
+  cursor: string;
+  confirmedAt?: number;
+}
+
+/** What came of the request with that token. */
+export interface SyncOutcome {
+  readonly token: string;
+  readonly isComplete: boolean;
+}
+
+export interface StoreOptions {
+  readonly overlapMs?: number;
+  /** ms since the epoch. */
+  readonly now?: () => number;
 }
 
 /**
@@ -41,25 +86,20 @@ const BATCH_DELAY_MS = 50;
  */
 const MAX_QUEUED = 16_384;
 /** Advice for a command: the controller itself puts a damaged store aside. */
-const IF_DAMAGED = 'Start the controller: it puts the store aside, and has the key of a node again once that has renewed it.';
-/** In the name of a store that was put aside, before the time. */
-const DAMAGED = '-damaged-';
-
-/** What is written together. */
+const IF_DAMAGED = 'Start the controller: it puts the store aside, and gets the keys from the registry again.';
+/** What is written together, in this order. */
 interface WriteBatch {
-  readonly joins: { readonly joined: JoinResult; readonly since: number }[];
+  readonly operations: (
+    | { readonly kind: 'join'; readonly joined: JoinResult; readonly since: number }
+    | { readonly kind: 'page'; readonly page: KeyFeedPage; readonly progress: FeedProgress }
+  )[];
   readonly written: Promise<void>;
 }
 
-export interface StoredApplicationRoot extends Omit<JoinResult, 'idI' | 'ts'> {
-  /** ms since the epoch. */
-  readonly ts: number;
-}
-
-export class ApplicationRootStore {
+export class ApplicationRootStore implements KeySource {
   readonly #path: string;
   readonly #env: RootDatabase;
-  readonly #applicationRoots: Database<Row, number>;
+  readonly #nodeKeys: Database<NodeKeysRow, number>;
   readonly #metadata: LmdbMetadata;
   readonly keyring: Keyring;
   #batch: WriteBatch | undefined;
@@ -68,47 +108,69 @@ export class ApplicationRootStore {
   readonly #pendingWrites = new Set<Promise<void>>();
   /** Keys that the disk did not take, by ID_i. */
   readonly #unwritten = new Map<number, JoinResult>();
+  readonly #listeners = new Set<(idI: number) => void>();
+  /**
+   * When something of a node is over: it can be forgotten, or a former generation. ms since the
+   * epoch.
+   */
+  readonly #due = new Map<number, number>();
+  readonly #overlapMs: number;
+  readonly #now: () => number;
+  /** Called with a join that arrived too late to count: the feed tells what holds. */
+  onLateJoin: (idI: number) => void = () => undefined;
+  /** Whether the registry has confirmed lately what is given out. */
+  isVerified: () => boolean;
+  /** Whether nothing is given out, as the registry confirmed it too long ago. */
+  isWithdrawn: () => boolean = () => false;
   /** How long `put` took. */
   readonly putDurations: Histogram = new Histogram();
 
   private constructor(
     path: string,
     env: RootDatabase,
-    applicationRoots: Database<Row, number>,
+    nodeKeys: Database<NodeKeysRow, number>,
     metadata: LmdbMetadata,
     keyring: Keyring,
+    { overlapMs = DEFAULT_OVERLAP_MS, now = Date.now }: StoreOptions,
   ) {
     this.#path = path;
     this.#env = env;
-    this.#applicationRoots = applicationRoots;
+    this.#nodeKeys = nodeKeys;
     this.#metadata = metadata;
     this.keyring = keyring;
+    this.#overlapMs = overlapMs;
+    this.#now = now;
+    this.isVerified = () => {
+      const { confirmedAt = -Infinity } = this.feedProgress;
+      const age = now() - confirmedAt;
+      return age >= 0 && age <= CONFIRMED_FOR_MS;
+    };
   }
 
   /**
    * Opens the store for the controller. A damaged store is put aside, and a new one takes its
    * place: no join needs the keys, and each comes back as its node renews it.
    */
-  static async openOrReplace(path: string, master: Secret, log: Log): Promise<ApplicationRootStore> {
+  static async openOrReplace(path: string, master: Secret, log: Log, options: StoreOptions = {}): Promise<ApplicationRootStore> {
     try {
-      return await ApplicationRootStore.open(path, master);
+      return await ApplicationRootStore.open(path, master, options);
     } catch (error) {
       if (!(error instanceof DamagedStore)) throw error;
       await putAside(path, error, log);
-      return ApplicationRootStore.open(path, master);
+      return ApplicationRootStore.open(path, master, options);
     }
   }
 
   /** Opens the store, or makes one. */
-  static async open(path: string, master: Secret): Promise<ApplicationRootStore> {
+  static async open(path: string, master: Secret, options: StoreOptions = {}): Promise<ApplicationRootStore> {
     const env = await openStore(path, { maxDbs: 4, ifDamaged: IF_DAMAGED });
     try {
-      const applicationRoots = env.openDB<Row, number>({ name: 'applicationRoots', keyEncoding: 'uint32' });
+      const nodeKeys = env.openDB<NodeKeysRow, number>({ name: 'node keys', keyEncoding: 'uint32' });
       const metadata = new LmdbMetadata(env.openDB({ name: 'metadata' }));
       const schema = metadata.get('schema') as number | undefined;
       if (schema !== undefined && schema !== SCHEMA) {
         throw new Failure(`the store ${path} has schema ${schema}; this version of Latchkey reads schema ${SCHEMA}`, {
-          advice: `Nothing was changed. Use the version that wrote the store, or move ${path} away: each node's key comes back when the node renews it.`,
+          advice: `Nothing was changed. Use the version that wrote the store, or move ${path} away: the keys come back from the registry.`,
         });
       }
       const keyring =
@@ -118,7 +180,7 @@ export class ApplicationRootStore {
               metadata.putSync('schema', SCHEMA);
               return Keyring.create(metadata, path, master);
             });
-      return new ApplicationRootStore(path, env, applicationRoots, metadata, keyring);
+      return new ApplicationRootStore(path, env, nodeKeys, metadata, keyring, options);
     } catch (error) {
       await env.close();
       throw error instanceof Failure ? error : await writeFailure(path, error);
@@ -138,9 +200,54 @@ export class ApplicationRootStore {
     }
     this.#queued += 1;
     this.#batch ??= this.#startBatch();
-    const { joins, written } = this.#batch;
-    joins.push({ joined, since: performance.now() });
+    const { operations, written } = this.#batch;
+    operations.push({ kind: 'join', joined, since: performance.now() });
     return written;
+  }
+
+  /**
+   * Applies a page of the key feed, in its place among the joins; resolves when the disk has it
+   * with all before it. Wipes its application roots. Rejects with a Failure where the disk does not
+   * take it: go on from `feedProgress` then.
+   */
+  applyPage(page: KeyFeedPage, progress: FeedProgress): Promise<void> {
+    this.#batch ??= this.#startBatch();
+    const { operations, written } = this.#batch;
+    operations.push({ kind: 'page', page, progress });
+    return written;
+  }
+
+  /** How far the controller followed the key feed, as the disk has it. */
+  get feedProgress(): FeedProgress {
+    this.#env.resetReadTxn();
+    const row = this.#metadata.get(FEED_KEY) as FeedRow | undefined;
+    return { cursor: row === undefined ? FIRST_CURSOR : BigInt(`0x${row.cursor}`), confirmedAt: row?.confirmedAt };
+  }
+
+  /** Writes how far the controller followed the key feed. */
+  async saveFeedProgress(progress: FeedProgress): Promise<void> {
+    await this.#write(() => this.#putProgress(progress));
+  }
+
+  /** Asks the controller that runs on this store to follow the key feed now. */
+  async requestSync(token: string): Promise<void> {
+    await this.#write(() => this.#metadata.putSync(SYNC_REQUEST_KEY, token));
+  }
+
+  /** The token of a request that nothing came of yet. */
+  get pendingSync(): string | undefined {
+    this.#env.resetReadTxn();
+    const token = this.#metadata.get(SYNC_REQUEST_KEY) as string | undefined;
+    return token === this.syncOutcome?.token ? undefined : token;
+  }
+
+  get syncOutcome(): SyncOutcome | undefined {
+    this.#env.resetReadTxn();
+    return this.#metadata.get(SYNC_OUTCOME_KEY) as SyncOutcome | undefined;
+  }
+
+  async saveSyncOutcome(outcome: SyncOutcome): Promise<void> {
+    await this.#write(() => this.#metadata.putSync(SYNC_OUTCOME_KEY, outcome));
   }
 
   /** Resolves when all that was put so far is written, or could not be. */
@@ -149,26 +256,42 @@ export class ApplicationRootStore {
   }
 
   #startBatch(): WriteBatch {
-    const joins: WriteBatch['joins'] = [];
+    const operations: WriteBatch['operations'] = [];
+    const before = [...this.#pendingWrites];
     const write = async (): Promise<void> => {
       await pause(BATCH_DELAY_MS);
       this.#batch = undefined;
+      const changed = new Set<number>();
       try {
+        // A page that follows one that was not written must not be written either.
+        if (operations.some(({ kind }) => kind === 'page')) await Promise.all(before);
         await this.#write(() => {
-          for (const { joined } of joins) this.#putSync(joined);
+          changed.clear();
+          for (const operation of operations) {
+            if (operation.kind === 'join') this.#putSync(operation.joined, changed);
+            else this.#applySync(operation, changed);
+          }
         });
-        for (const { since } of joins) this.putDurations.observeSince(since);
+        for (const operation of operations) if (operation.kind === 'join') this.putDurations.observeSince(operation.since);
       } catch (error) {
-        for (const { joined } of joins) this.#remember({ ...joined, applicationRoot: joined.applicationRoot.copy() });
+        for (const operation of operations)
+          if (operation.kind === 'join') {
+            const { joined } = operation;
+            this.#remember({ ...joined, applicationRoot: joined.applicationRoot.copy() });
+          }
         throw error;
       } finally {
-        this.#queued -= joins.length;
+        for (const operation of operations) {
+          if (operation.kind === 'join') this.#queued -= 1;
+          else for (const { applicationRoot } of operation.page.entries) applicationRoot?.wipe();
+        }
         this.#pendingWrites.delete(written);
       }
+      this.#announce(changed);
     };
     const written = write();
     this.#pendingWrites.add(written);
-    return { joins, written };
+    return { operations, written };
   }
 
   /** Takes over the key of `joined`; wipes it if there is a newer one, or no room. */
@@ -188,43 +311,160 @@ export class ApplicationRootStore {
     if (this.#unwritten.size === 0) return 0;
     const due = [...this.#unwritten.values()];
     this.#unwritten.clear();
+    const changed = new Set<number>();
     try {
       await this.#write(() => {
-        for (const joined of due) this.#putSync(joined);
+        changed.clear();
+        for (const joined of due) this.#putSync(joined, changed);
       });
     } catch (error) {
       for (const joined of due) this.#remember(joined);
       throw error;
     }
     for (const { applicationRoot } of due) applicationRoot.wipe();
+    this.#announce(changed);
     return due.length;
   }
 
-  #putSync({ idI, tid, ts, nidI, applicationRoot, keyId, lifetime }: JoinResult): void {
-    const existing = this.#applicationRoots.get(idI);
-    if (existing !== undefined && BigInt(`0x${existing.tid}`) >= tid) return;
-    const sealed = this.keyring.seal({ kind: KEY_KIND.applicationRoot, id: idI }, applicationRoot);
-    this.#applicationRoots.putSync(idI, {
-      applicationRoot: sealed,
+  /** Inside a write transaction. `changed`: nodes of which others are given something else now. */
+  #putSync({ idI, tid, ts, applicationRoot, keyId, lifetime }: JoinResult, changed: Set<number>): void {
+    const before = this.#sealedKeys(idI);
+    const joinedAt = Number(ts);
+    const generation = {
+      applicationRoot: this.#seal(idI, applicationRoot),
       keyId,
-      tid: tid.toString(16),
-      ts: Number(ts),
-      nidI,
-      lifetime,
+      tid,
+      joinedAt,
+      expiresAt: lifetime === 0 ? undefined : joinedAt + 1000 * lifetime,
+    };
+    const after = afterJoin(before, generation, { wallMs: this.#now(), overlapMs: this.#overlapMs });
+    if (after === undefined) this.onLateJoin(idI);
+    else this.#store(idI, before, after, changed);
+  }
+
+  #applySync(
+    { page: { entries, retains }, progress }: { readonly page: KeyFeedPage; readonly progress: FeedProgress },
+    changed: Set<number>,
+  ): void {
+    const now = { wallMs: this.#now(), overlapMs: this.#overlapMs };
+    for (const entry of entries) {
+      const before = this.#sealedKeys(entry.idI);
+      const received = receivedEntry(before, entry, now.wallMs, (root) => this.#seal(entry.idI, root));
+      if (received !== undefined) this.#store(entry.idI, before, afterEntry(before, received, now), changed);
+    }
+    if (retains !== undefined) {
+      for (const idI of Array.from(this.#nodeKeys.getKeys())) {
+        const before = this.#sealedKeys(idI);
+        if (retains(idI) || before === undefined) continue;
+        this.#store(idI, before, afterEntry(before, { state: 'removed', tid: NO_TID_COUNTS }, now), changed);
+      }
+    }
+    this.#putProgress(progress);
+  }
+
+  #store(idI: number, before: SealedNodeKeys | undefined, after: SealedNodeKeys, changed: Set<number>): void {
+    this.#nodeKeys.putSync(idI, toRow(after));
+    this.#noteDue(idI, after);
+    if (!isGivenOutAlike(before, after)) changed.add(idI);
+  }
+
+  #putProgress({ cursor, confirmedAt }: FeedProgress): void {
+    const row: FeedRow = { cursor: cursor.toString(16), ...(confirmedAt === undefined ? {} : { confirmedAt }) };
+    this.#metadata.putSync(FEED_KEY, row);
+  }
+
+  #sealedKeys(idI: number): SealedNodeKeys | undefined {
+    const row = this.#nodeKeys.get(idI);
+    return row && fromRow(row);
+  }
+
+  #seal(idI: number, applicationRoot: Secret): Uint8Array {
+    return this.keyring.seal({ kind: KEY_KIND.applicationRoot, id: idI }, applicationRoot);
+  }
+
+  #noteDue(idI: number, { state, stateAt, former }: SealedNodeKeys): void {
+    const isTombstone = state === 'removed' || state === 'moved';
+    const due = Math.min(isTombstone ? stateAt + TOMBSTONE_MS : Infinity, ...former.map(({ until }) => until));
+    if (due === Infinity) this.#due.delete(idI);
+    else this.#due.set(idI, due);
+  }
+
+  /** Notes of all nodes what will be over, and when: for the controller, before `forgetOld`. */
+  loadDue(): void {
+    for (const { key, value } of scanTable(this.#nodeKeys, 0)) this.#noteDue(key, fromRow(value));
+  }
+
+  /**
+   * Removes former generations whose overlap is over, and nodes that need not be known any more.
+   */
+  async forgetOld(): Promise<void> {
+    const now = this.#now();
+    const due = [...this.#due].filter(([, at]) => at <= now).map(([idI]) => idI);
+    if (due.length === 0) return;
+    const changed = new Set<number>();
+    await this.#write(() => {
+      changed.clear();
+      for (const idI of due) {
+        const before = this.#sealedKeys(idI);
+        if (before === undefined) this.#due.delete(idI);
+        else if (isForgettable(before, now)) {
+          this.#nodeKeys.removeSync(idI);
+          this.#due.delete(idI);
+          changed.add(idI);
+        } else this.#store(idI, before, { ...before, former: before.former.filter(({ until }) => until > now) }, changed);
+      }
     });
+    this.#announce(changed);
   }
 
-  /** How many nodes it has the key of. */
+  onChange(listener: (idI: number) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #announce(changed: Iterable<number>): void {
+    for (const idI of changed) for (const listener of this.#listeners) listener(idI);
+  }
+
+  /** How many nodes it has a current key of. */
   get size(): number {
-    return countEntries(this.#applicationRoots);
+    this.#env.resetReadTxn();
+    let size = 0;
+    for (const { value } of scanTable(this.#nodeKeys, 0)) if (value.state === 'current') size += 1;
+    return size;
   }
 
-  get(idI: number): StoredApplicationRoot | undefined {
+  get(idI: number): NodeKeys | undefined {
     this.#env.resetReadTxn();
-    const row = this.#applicationRoots.get(idI);
-    if (row === undefined) return undefined;
-    const applicationRoot = this.keyring.unseal({ kind: KEY_KIND.applicationRoot, id: idI }, row.applicationRoot);
-    return { ...row, applicationRoot, tid: BigInt(`0x${row.tid}`) };
+    const keys = this.#sealedKeys(idI);
+    return keys && this.#unseal(idI, keys);
+  }
+
+  *all(): Generator<NodeKeys> {
+    this.#env.resetReadTxn();
+    for (const { key: idI, value } of scanTable(this.#nodeKeys, 0)) yield this.#unseal(idI, fromRow(value));
+  }
+
+  #unseal(idI: number, { state, current, former }: SealedNodeKeys): NodeKeys {
+    const verified = this.isVerified();
+    // Nothing may be used any more of what nobody has confirmed for so long.
+    if (state === 'current' && this.isWithdrawn()) return { idI, state: 'expired', current: undefined, former: [], verified };
+    const now = this.#now();
+    const open = ({ keyId, applicationRoot, joinedAt, expiresAt }: NonNullable<typeof current>): KeyGeneration => ({
+      keyId,
+      applicationRoot: this.keyring.unseal({ kind: KEY_KIND.applicationRoot, id: idI }, applicationRoot),
+      joinedAt,
+      expiresAt,
+    });
+    return {
+      idI,
+      state,
+      current: current && open(current),
+      former: former
+        .filter(({ until }) => until > now)
+        .map((one): FormerGeneration => Object.assign(open(one), { until: one.until })),
+      verified,
+    };
   }
 
   /**
@@ -245,13 +485,9 @@ export class ApplicationRootStore {
       refreshSnapshot: () => this.#env.resetReadTxn(),
       rewrapAll: () =>
         rewrapTable(
-          this.#applicationRoots,
+          this.#nodeKeys,
           (action) => this.#write(action),
-          (id, row) => {
-            if (keyring.isUnderCurrentKey(row.applicationRoot)) return undefined;
-            const context = { kind: KEY_KIND.applicationRoot, id };
-            return { ...row, applicationRoot: keyring.rewrap(context, row.applicationRoot) };
-          },
+          (idI, row) => rewrapRow(keyring, idI, row),
           (rows) => {
             done += rows;
           },
@@ -290,30 +526,4 @@ export class ApplicationRootStore {
       throw error instanceof Failure ? error : await writeFailure(this.#path, error);
     }
   }
-}
-
-/** What to say of a store of keys from before there were application roots. */
-export function holdsPsks(path: string): UsageFailure {
-  return new UsageFailure(`${path} holds PSKs of nodes, which a controller no longer keeps`, {
-    advice:
-      'Remove it, with no controller running on it. Nodes join as before, and `key` has the key of each once it has renewed it.',
-    run: [['rm', '-r', path]],
-  });
-}
-
-/** Renames the folder of a damaged store, and removes one that was put aside before. */
-async function putAside(path: string, damage: DamagedStore, log: Log): Promise<void> {
-  const aside = `${path}${DAMAGED}${new Date().toISOString().replaceAll(':', '')}`;
-  try {
-    const earlier = (await readdir(dirname(path))).filter((name) => name.startsWith(`${basename(path)}${DAMAGED}`));
-    await rename(path, aside);
-    await syncFolderOf(path);
-    for (const name of earlier) await rm(join(dirname(path), name), { recursive: true });
-  } catch (error) {
-    throw systemFailure(`cannot put the store ${path} aside`, error);
-  }
-  log.error(
-    { aside, advice: 'Check the disk. Nodes join as before; `key` has the key of a node again once that has renewed it.' },
-    `${damage.message}; it was put aside`,
-  );
 }

@@ -1,6 +1,9 @@
 import { DEFAULT_MEMORY, MIN_MEMORY, type LogLevel, LOG_LEVELS } from '@latchkey/runtime/daemon';
+import { parseDuration } from '@latchkey/runtime/config';
 import { type Endpoint, type ListenAddress, httpSchema, listenSchema, peerSchema } from '@latchkey/runtime/net';
 import { z } from 'zod';
+import { DEFAULT_OVERLAP_MS } from './application-root-store.js';
+import { DEFAULT_FEED_INTERVAL_MS } from './key-feed.js';
 
 /** UDP port of CoAP (RFC 7252 section 6.1). */
 const DEFAULT_LISTEN = '[::]:5683';
@@ -24,6 +27,10 @@ export interface Config {
   readonly memory: number;
   /** Where health and metrics are served; nowhere without it. */
   readonly http?: ListenAddress | undefined;
+  /** How often the auth-server is asked which keys changed, in ms. */
+  readonly key_feed: number;
+  /** For how long the former key of a node is served, in ms. */
+  readonly key_overlap: number;
   readonly bounds: {
     /** Open transactions in all; some 1.5 KB each, and as many again that are through. */
     readonly transactions: number;
@@ -31,6 +38,15 @@ export interface Config {
     readonly per_source: number;
   };
 }
+
+/** A time as people write it, in ms. */
+const durationSchema = (example: string): z.ZodType<number, string> =>
+  z.string().transform((text, context) => {
+    const seconds = parseDuration(text);
+    if (seconds !== undefined && seconds > 0) return seconds * 1000;
+    context.addIssue({ code: 'custom', message: `expected a time like ${example}, not "${text}"` });
+    return z.NEVER;
+  });
 
 const boundsSchema = z.strictObject({
   transactions: z.int().min(8).max(1_000_000).default(16_384),
@@ -47,6 +63,8 @@ export const configSchema: z.ZodType<Config> = z
     log_level: z.enum(LOG_LEVELS).default('info'),
     memory: z.int().min(MIN_MEMORY).default(DEFAULT_MEMORY),
     http: z.optional(httpSchema),
+    key_feed: durationSchema('10s').default(DEFAULT_FEED_INTERVAL_MS),
+    key_overlap: durationSchema('15m').default(DEFAULT_OVERLAP_MS),
     bounds: boundsSchema.prefault({}),
   })
   .superRefine((config, context) => {

@@ -3,8 +3,8 @@
  * where one is needed. What is decided is decided by `Respondent`; here it is carried out.
  *
  * Persist first, then answer: a TID is stored ahead before it is used. The application root goes to
- * this controller's own store beside M6, not before it: the node's key does not depend on it
- * (docs/decisions/0004).
+ * this controller's own store beside M6, not before it: the node's key does not depend on it, and
+ * the key feed brings back what a crash costs (docs/decisions/0020).
  */
 
 import {
@@ -31,6 +31,7 @@ import type { PostResponse, PostRequest } from '@latchkey/coap';
 import { ControllerMetrics } from './metrics.js';
 import type { AuthServerClient } from './auth-server-client.js';
 import type { ApplicationRootStore } from './application-root-store.js';
+import type { KeyFeed } from './key-feed.js';
 
 /** Whom an answer goes to. */
 interface Requester {
@@ -54,6 +55,8 @@ export interface ControllerOptions {
   readonly respondent: Respondent;
   readonly authServer: AuthServerClient;
   readonly applicationRoots: ApplicationRootStore;
+  /** Judges whether the key of a join counts. */
+  readonly keyFeed: Pick<KeyFeed, 'joined'>;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -63,6 +66,7 @@ export class Controller {
   readonly #respondent: Respondent;
   readonly #authServer: AuthServerClient;
   readonly #applicationRoots: ApplicationRootStore;
+  readonly #keyFeed: Pick<KeyFeed, 'joined'>;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #rateLimitedLog: RateLimitedLog;
@@ -75,10 +79,11 @@ export class Controller {
   readonly #waiting = new Map<PendingProof, WaitingRequester>();
   readonly #expiryTimer: NodeJS.Timeout;
 
-  constructor({ respondent, authServer, applicationRoots, clock, log }: ControllerOptions) {
+  constructor({ respondent, authServer, applicationRoots, keyFeed, clock, log }: ControllerOptions) {
     this.#respondent = respondent;
     this.#authServer = authServer;
     this.#applicationRoots = applicationRoots;
+    this.#keyFeed = keyFeed;
     this.#clock = clock;
     this.#log = log;
     this.#rateLimitedLog = new RateLimitedLog(log);
@@ -240,6 +245,7 @@ export class Controller {
       lifetimeSeconds: lifetime,
     };
     this.#log.info(fields, 'node joined');
+    if (!this.#keyFeed.joined(joined)) return applicationRoot.wipe();
     this.#applicationRoots.put(joined).then(
       () => applicationRoot.wipe(),
       (error: unknown) => {

@@ -4,7 +4,7 @@
  * monotonic clock.
  */
 
-import { BACKOFF, type LinkDecision, TYPE } from '@latchkey/protocol';
+import { BACKOFF, KEY_FEED_TYPE, type LinkDecision, TYPE } from '@latchkey/protocol';
 
 /** An answer that opened shows for this long that a server is there, in ms. */
 const ANSWER_COUNTS_MS = 5_000;
@@ -59,7 +59,7 @@ export class LinkHealth {
     // The window of an M7 is wider, and it may be late through a slow disk: an M2 tells of clocks
     // only.
     else if (refusal === 'clock') {
-      if (type === TYPE.M2) this.#clock = { at: now, ahead: Date.now() - now };
+      if (type === TYPE.M2 || type === KEY_FEED_TYPE.M12) this.#clock = { at: now, ahead: Date.now() - now };
     } else {
       // Whatever else is decided, is decided after the time stamp.
       this.#clock = undefined;

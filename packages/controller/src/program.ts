@@ -5,6 +5,7 @@ import { program, withExamples } from '@latchkey/runtime/cli';
 import { keyCommand } from './commands/key.js';
 import { masterKeyCommand } from './commands/master-key.js';
 import { runCommand } from './commands/run.js';
+import { syncCommand } from './commands/sync.js';
 import type { Command } from 'commander';
 
 const NAME = 'latchkey-controller';
@@ -18,6 +19,7 @@ export function controllerProgram(): Command {
     .addCommand(runCommand())
     .addCommand(healthCommand(NAME))
     .addCommand(keyCommand())
+    .addCommand(syncCommand())
     .addCommand(withExamples(masterKeyCommand(), `${NAME} master-key rotate --state ./state`));
   return withExamples(
     command,

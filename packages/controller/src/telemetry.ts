@@ -14,6 +14,7 @@ import {
 import type { ClientMetrics, CoapServer, ServerMetrics } from '@latchkey/coap';
 import type { Controller } from './controller.js';
 import type { ApplicationRootStore } from './application-root-store.js';
+import type { KeyFeed } from './key-feed.js';
 import type { TidAllocator } from './tid-allocator.js';
 
 interface TelemetrySources {
@@ -22,6 +23,7 @@ interface TelemetrySources {
   /** Open transactions that it may have. */
   readonly maxTransactions: number;
   readonly applicationRoots: ApplicationRootStore;
+  readonly keyFeed: KeyFeed;
   readonly tids: TidAllocator;
   readonly sockets: readonly CoapServer[];
   readonly serverMetrics: ServerMetrics;
@@ -38,6 +40,7 @@ export function telemetryOf({
   respondent,
   maxTransactions,
   applicationRoots,
+  keyFeed,
   tids,
   sockets,
   serverMetrics,
@@ -50,6 +53,7 @@ export function telemetryOf({
     checks: [
       { name: 'store', watchdog: 'required', run: () => applicationRoots.probe(Date.now()).then(() => tids.probe()) },
       ...linkChecks,
+      { name: 'key_feed', watchdog: 'reported', run: () => keyFeed.fault(), cacheMs: 0 },
     ],
     metrics: [
       joinsMetric(controller.metrics.joins),
@@ -63,6 +67,7 @@ export function telemetryOf({
         'The part that is used of what SK_cs may seal',
         () => tids.messages / MAX_LINK_MESSAGES,
       ),
+      ...keyFeed.metrics(),
       ...(registry?.metrics ?? []),
       ...serverMetrics.definitions(),
       ...upstreamMetrics.definitions(),

@@ -12,6 +12,11 @@ import { CapturedLog, Child, tempFolder } from '@latchkey/test-support/fixtures'
 import { ApplicationRootStore } from '../src/application-root-store.js';
 import { MASTER, newApplicationRootStore, newSecret, openApplicationRootStore } from './fixtures.js';
 
+/** The current application root of a node, in hex. */
+function rootOf(store: ApplicationRootStore, idI: number): string | undefined {
+  return store.get(idI)?.current?.applicationRoot.toHex();
+}
+
 const NID = Uint8Array.from({ length: 18 }, (_, i) => i);
 
 function joined(more: Partial<JoinResult> = {}): JoinResult {
@@ -21,7 +26,7 @@ function joined(more: Partial<JoinResult> = {}): JoinResult {
     ts: 1_795_000_000_000n,
     nidI: NID,
     applicationRoot: newSecret(),
-    keyId: '0123abcd',
+    keyId: randomBytes(4).toString('hex'),
     lifetime: 3_600,
     ...more,
   };
@@ -34,15 +39,19 @@ describe('a key store', () => {
     await first.put(one);
     await first.close();
     const again = await openApplicationRootStore(path);
-    const stored = again.get(one.idI)!;
-    expect({ ...stored, applicationRoot: stored.applicationRoot.toHex(), nidI: Uint8Array.from(stored.nidI) }).toEqual({
-      applicationRoot: one.applicationRoot.toHex(),
-      keyId: '0123abcd',
-      tid: one.tid,
-      ts: 1_795_000_000_000,
-      nidI: NID,
-      lifetime: 3_600,
+    expect(again.get(one.idI)).toEqual({
+      idI: one.idI,
+      state: 'current',
+      current: {
+        applicationRoot: one.applicationRoot,
+        keyId: one.keyId,
+        joinedAt: 1_795_000_000_000,
+        expiresAt: 1_795_003_600_000,
+      },
+      former: [],
+      verified: false,
     });
+    expect(rootOf(again, one.idI)).toBe(one.applicationRoot.toHex());
     expect(again.get(1)).toBeUndefined();
     await again.close();
   });
@@ -52,7 +61,7 @@ describe('a key store', () => {
     const joins = Array.from({ length: 50 }, (_, i) => joined({ idI: i % 10, tid: BigInt(100 - i) }));
     await Promise.all(joins.map((one) => store.put(one)));
     expect(store.size).toBe(10);
-    for (let idI = 0; idI < 10; idI++) expect(store.get(idI)?.applicationRoot.toHex()).toBe(joins[idI]!.applicationRoot.toHex());
+    for (let idI = 0; idI < 10; idI++) expect(rootOf(store, idI)).toBe(joins[idI]!.applicationRoot.toHex());
     expect(store.putDurations.cumulative.at(-1)).toBe(50);
     await store.close();
   });
@@ -62,25 +71,24 @@ describe('a key store', () => {
     const hex = one.applicationRoot.toHex();
     await applicationRoots.put(one);
     one.applicationRoot.wipe();
-    applicationRoots.get(one.idI)?.applicationRoot.wipe();
-    expect(applicationRoots.get(one.idI)?.applicationRoot.toHex()).toBe(hex);
+    applicationRoots.get(one.idI)?.current?.applicationRoot.wipe();
+    expect(rootOf(applicationRoots, one.idI)).toBe(hex);
   });
 
   it('keeps the key of the newest transaction, in whatever order they come', async () => {
     const applicationRoots = await newApplicationRootStore();
     const keys = [5n, 9n, 0x10n, 7n].map((tid) => joined({ tid }));
     await Promise.all(keys.map((key) => applicationRoots.put(key)));
-    expect(applicationRoots.get(0xffff_ffff)?.tid).toBe(0x10n);
+    expect(rootOf(applicationRoots, 0xffff_ffff)).toBe(keys[2]?.applicationRoot.toHex());
     await applicationRoots.put(joined({ tid: 0x10n }));
-    expect(applicationRoots.get(0xffff_ffff)?.applicationRoot.toHex()).toBe(keys[2]?.applicationRoot.toHex());
+    expect(rootOf(applicationRoots, 0xffff_ffff)).toBe(keys[2]?.applicationRoot.toHex());
   });
 
   it('keeps the nodes apart', async () => {
     const applicationRoots = await newApplicationRootStore();
     const nodes = Array.from({ length: 300 }, (_, idI) => joined({ idI }));
     await Promise.all(nodes.map((node) => applicationRoots.put(node)));
-    for (const { idI, applicationRoot } of nodes)
-      expect(applicationRoots.get(idI)?.applicationRoot.toHex()).toBe(applicationRoot.toHex());
+    for (const { idI, applicationRoot } of nodes) expect(rootOf(applicationRoots, idI)).toBe(applicationRoot.toHex());
   });
 
   it('is for its user alone, and one that others can read is refused', async () => {
@@ -100,14 +108,14 @@ describe('a key store', () => {
     await applicationRoots.put(one);
     await applicationRoots.close();
     const octets = await readFile(join(path, 'data.mdb'));
-    expect(octets.includes(Buffer.from(one.nidI))).toBe(true);
+    expect(octets.includes(Buffer.from(one.keyId))).toBe(true);
     for (const key of [one.applicationRoot, MASTER]) expect(octets.includes(Buffer.from(key.expose()))).toBe(false);
     await expect(openApplicationRootStore(path, other)).rejects.toMatchObject({
       name: 'UsageFailure',
       message: `the keys in ${path} are not sealed under the master key [secret ${other.fingerprint}]`,
     });
     const again = await openApplicationRootStore(path);
-    expect(again.get(one.idI)?.applicationRoot.toHex()).toBe(one.applicationRoot.toHex());
+    expect(rootOf(again, one.idI)).toBe(one.applicationRoot.toHex());
     await again.close();
   });
 
@@ -170,7 +178,7 @@ describe('a key store', () => {
     await applicationRoots.close();
     await expect(openApplicationRootStore(path)).rejects.toMatchObject({ name: 'UsageFailure' });
     const again = await openApplicationRootStore(path, second);
-    for (const { idI, applicationRoot } of nodes) expect(again.get(idI)?.applicationRoot.toHex()).toBe(applicationRoot.toHex());
+    for (const { idI, applicationRoot } of nodes) expect(rootOf(again, idI)).toBe(applicationRoot.toHex());
     await again.close();
   });
 
@@ -183,7 +191,7 @@ describe('a key store', () => {
     expect(await applicationRoots.rotate(folder, next)).toBe(3);
   });
 
-  it.each([0, 2])('of schema %i is refused', async (schema) => {
+  it.each([0, 1])('of schema %i is refused', async (schema) => {
     const path = join(await tempFolder(), 'keys');
     await (await openApplicationRootStore(path)).close();
     const env = await openStore(path, { maxDbs: 4 });
@@ -191,7 +199,7 @@ describe('a key store', () => {
     await env.close();
     await expect(openApplicationRootStore(path)).rejects.toMatchObject({
       name: 'Failure',
-      message: `the store ${path} has schema ${schema}; this version of Latchkey reads schema 1`,
+      message: `the store ${path} has schema ${schema}; this version of Latchkey reads schema 2`,
       advice: expect.stringContaining(`move ${path} away`) as string,
     });
   });
@@ -251,9 +259,9 @@ describe('a store of keys that is damaged', () => {
     const open = (master: Secret): Promise<ApplicationRootStore> => ApplicationRootStore.openOrReplace(path, master, log.log);
     await expect(open(newSecret())).rejects.toMatchObject({ name: 'UsageFailure' });
     const env = await openStore(path, { maxDbs: 4 });
-    await env.openDB<number, string>({ name: 'metadata' }).put('schema', 2);
+    await env.openDB<number, string>({ name: 'metadata' }).put('schema', 1);
     await env.close();
-    await expect(open(Secret.from(MASTER.expose()))).rejects.toThrow('has schema 2');
+    await expect(open(Secret.from(MASTER.expose()))).rejects.toThrow('has schema 1');
     expect([await readdir(folder), log.lines]).toEqual([['keys'], []]);
   });
 });

@@ -51,8 +51,9 @@ describe('a node', () => {
     const stored = network.applicationRoots.get(ID_I)!;
     const root = deriveApplicationRoot(node.state.confirmed, ID_I);
     const keyId = deriveKeyId(root, ID_I);
-    expect(stored).toMatchObject({ keyId, tid: 1n, ts: network.now.wallMs, lifetime: 3_600 });
-    expect(stored.applicationRoot.toHex()).toBe(root.toHex());
+    const expiresAt = network.now.wallMs + 3_600_000;
+    expect(stored).toMatchObject({ state: 'current', current: { keyId, joinedAt: network.now.wallMs, expiresAt } });
+    expect(stored.current?.applicationRoot.toHex()).toBe(root.toHex());
     expect(network.log.withMessage('node joined')).toMatchObject([{ node: '0000a1b2', keyId }]);
   });
 
@@ -101,7 +102,7 @@ describe('a node', () => {
     }
     expect(keys.size).toBe(5);
     await network.controller.stop();
-    expect(network.applicationRoots.get(ID_I)?.applicationRoot.toHex()).toBe(
+    expect(network.applicationRoots.get(ID_I)?.current?.applicationRoot.toHex()).toBe(
       deriveApplicationRoot(node.state.confirmed, ID_I).toHex(),
     );
   });

@@ -26,16 +26,19 @@ import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import { Controller } from '../src/controller.js';
 import { type AuthServerClient, InProcessAuthServerClient } from '../src/auth-server-client.js';
 import { ApplicationRootStore } from '../src/application-root-store.js';
+import { KeyFeed } from '../src/key-feed.js';
 
 // As every command does: what LMDB makes is for this user alone.
 process.umask(0o077);
 
-const ID_C = 1;
+export const ID_C = 1;
 /**
  * What the clocks here show at first: later than what the system's clock writes into the audit log
  * meanwhile.
  */
 const WALL = 4_000_000_000_000;
+/** An interval at which nothing happens while a test runs. */
+const NEVER_MS = 2 ** 31 - 1;
 /** Master key of the stores here. */
 export const MASTER: Secret = newSecret();
 export const ID_I = 0xa1b2;
@@ -68,6 +71,10 @@ export interface NetworkOptions {
 export class Network {
   readonly registry: Registry;
   readonly controller: Controller;
+  /** It asks when told to, and at no other time. */
+  readonly keyFeed: KeyFeed;
+  /** Another feed of this controller, as after a restart. */
+  readonly newKeyFeed: (store: ApplicationRootStore, to?: AuthServerClient) => KeyFeed;
   readonly applicationRoots: ApplicationRootStore;
   readonly log: CapturedLog;
   /** The clocks of controller and server; set them. */
@@ -75,9 +82,16 @@ export class Network {
   readonly ik: Secret;
   readonly skCs: Secret;
 
-  private constructor(fields: Pick<Network, 'registry' | 'controller' | 'applicationRoots' | 'log' | 'now' | 'ik' | 'skCs'>) {
+  private constructor(
+    fields: Pick<
+      Network,
+      'registry' | 'controller' | 'keyFeed' | 'newKeyFeed' | 'applicationRoots' | 'log' | 'now' | 'ik' | 'skCs'
+    >,
+  ) {
     this.registry = fields.registry;
     this.controller = fields.controller;
+    this.keyFeed = fields.keyFeed;
+    this.newKeyFeed = fields.newKeyFeed;
     this.applicationRoots = fields.applicationRoots;
     this.log = fields.log;
     this.now = fields.now;
@@ -96,20 +110,26 @@ export class Network {
     await addNode(registry, ik, options.node);
     const local = new InProcessAuthServerClient(new AuthServer({ registry, clock, randomBytes, log: log.log }));
     let tid = 0n;
+    const nextTid = options.nextTid ?? (() => (tid += 1n));
     const respondent = new Respondent({
       idC: ID_C,
       skCs,
       bounds: options.bounds ?? { total: 64, perSource: 64 },
       randomBytes,
-      nextTid: options.nextTid ?? (() => (tid += 1n)),
+      nextTid,
     });
     const authServer = options.authServer?.(local) ?? local;
-    const controller = new Controller({ respondent, authServer, applicationRoots, clock, log: log.log });
+    const link = { idC: ID_C, nextTid, randomBytes, clock, log: log.log, intervalMs: NEVER_MS };
+    const newKeyFeed = (store: ApplicationRootStore, to = authServer): KeyFeed =>
+      new KeyFeed({ ...link, skCs: skCs.copy(), authServer: to, store });
+    const keyFeed = newKeyFeed(applicationRoots);
+    const controller = new Controller({ respondent, authServer, applicationRoots, keyFeed, clock, log: log.log });
     onTestFinished(async () => {
+      await keyFeed.stop();
       await controller.stop();
       await registry.close();
     });
-    return new Network({ registry, controller, applicationRoots, log, now, ik, skCs });
+    return new Network({ registry, controller, keyFeed, newKeyFeed, applicationRoots, log, now, ik, skCs });
   }
 
   /** With how many requests each peer was vouched for. */

@@ -76,7 +76,7 @@ describe('through a pass-through controller', () => {
     }
     await network.controller.stop();
     const root = deriveApplicationRoot(node.state.confirmed, ID_I);
-    expect(network.applicationRoots.get(ID_I)?.applicationRoot.toHex()).toBe(root.toHex());
+    expect(network.applicationRoots.get(ID_I)?.current?.applicationRoot.toHex()).toBe(root.toHex());
     expect(gate.answers.map((octets) => octets[0])).toEqual([0x1a, 0x1b, 0x1a, 0x1b, 0x1a, 0x1b]);
     expect(network.log.withMessage('node joined')).toHaveLength(3);
   });

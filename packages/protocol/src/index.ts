@@ -84,6 +84,7 @@ export {
   type M12,
   type M13,
   MAX_FEED_ENTRIES,
+  NO_TID_COUNTS,
   openM12,
   openM13,
   sealM12,

@@ -4,8 +4,8 @@
  *
  * How it is driven: hand each join to `joined` as its M8 or M11 arrives. When it is time to ask,
  * send what `begin` gives and hand what comes back to `receive`. A `page` is to be written, all of
- * it, together with its cursor; then `commit` it. Nobody answered, or the page could not be
- * written: `abandon`, and ask again.
+ * it, together with its cursor; then `commit` it. Nobody answered: `abandon`, and ask again. A page
+ * could not be written: `rewind`.
  */
 
 import { NONCE_LENGTH } from './constants.js';
@@ -176,6 +176,13 @@ export class KeyFeedClient {
     this.#walk = undefined;
     this.#restarts = 0;
     this.#completeAsOf = sentAt;
+  }
+
+  /** Pages that were committed are lost: goes on where those that are not lost end. */
+  rewind(cursor: bigint): void {
+    this.abandon();
+    this.#cursor = cursor;
+    this.#walk = undefined;
   }
 
   /** The M12 under way is over, and nothing came of it. */

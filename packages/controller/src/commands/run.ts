@@ -26,8 +26,10 @@ import { Command } from 'commander';
 import { type Config, configSchema } from '../config.js';
 import { Controller } from '../controller.js';
 import { type AuthServerClient, InProcessAuthServerClient, CoapAuthServerClient } from '../auth-server-client.js';
+import { KeyFeed } from '../key-feed.js';
 import { telemetryOf } from '../telemetry.js';
-import { ApplicationRootStore, holdsPsks } from '../application-root-store.js';
+import { ApplicationRootStore } from '../application-root-store.js';
+import { holdsPsks } from '../set-aside-store.js';
 import { rotateCommand, TidAllocator } from '../tid-allocator.js';
 import { applicationRootStorePath, masterKeySourceOf, pskStorePaths, type StateOptions, stateOptions } from './state.js';
 
@@ -48,7 +50,7 @@ export function runCommand(): Command {
     .requiredOption('--credential <file>', 'what `latchkey-auth-server controller add` wrote; read anew on SIGHUP')
     .option(
       '--config <file>',
-      'YAML configuration: mode, registry, registry_master_key_file, servers, listen, log_level, memory, bounds, http',
+      'YAML configuration: mode, registry, registry_master_key_file, servers, listen, log_level, memory, key_feed, key_overlap, bounds, http',
     )
     .option('--listen <host:port>', 'where to listen, may be given again (default [::]:5683)', listenOption)
     .addOption(logLevelOption())
@@ -80,7 +82,7 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
   } = await openAuthServerClient(credential, config, log);
   // First of what is in the state folder: it tells whose that is.
   const tids = await TidAllocator.open(join(options.state, SERIALS_FILE), credential, readClock().wallMs, log);
-  const applicationRoots = await openApplicationRootStore(options, log);
+  const applicationRoots = await openApplicationRootStore(options, config, log);
   const respondent = new Respondent({
     idC: credential.idC,
     skCs: credential.skCs,
@@ -88,7 +90,18 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
     randomBytes: randomOctets,
     nextTid: () => tids.next(),
   });
-  const controller = new Controller({ respondent, authServer: client, applicationRoots, clock: readClock, log });
+  const keyFeed = new KeyFeed({
+    idC: credential.idC,
+    skCs: credential.skCs.copy(),
+    nextTid: () => tids.next(),
+    randomBytes: randomOctets,
+    authServer: client,
+    store: applicationRoots,
+    clock: readClock,
+    log,
+    intervalMs: config.key_feed,
+  });
+  const controller = new Controller({ respondent, authServer: client, applicationRoots, keyFeed, clock: readClock, log });
   const serverMetrics = new ServerMetrics();
   const sockets = await CoapServer.listenOnAll(options.listen ?? config.listen, {
     resourceType: 'latchkey.sbr',
@@ -97,7 +110,8 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
     log,
     metrics: serverMetrics,
   });
-  const stopFunctions = [keepUp(applicationRoots, log), limitMemory(config.memory, log)];
+  keyFeed.start();
+  const stopFunctions = [keepUp(applicationRoots, keyFeed, log), limitMemory(config.memory, log)];
   let current = credential;
   return {
     telemetry: telemetryOf({
@@ -105,6 +119,7 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
       respondent,
       maxTransactions: config.bounds.transactions,
       applicationRoots,
+      keyFeed,
       tids,
       sockets,
       serverMetrics,
@@ -113,6 +128,7 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
       registry,
     }),
     async reload() {
+      void keyFeed.askNow();
       const next = await readCredential(options.credential);
       if (next.idC !== current.idC) {
         next.skCs.wipe();
@@ -134,13 +150,16 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
       // Before it is wiped.
       const keyBefore = current.skCs.fingerprint;
       tids.rekey(next.skCs);
+      keyFeed.rekey(next.skCs.copy());
       controller.rekey(next.skCs);
       log.info({ keyBefore, key: next.skCs.fingerprint, servers: turns ? servers : undefined }, 'credential read anew');
       current = next;
     },
     async stop() {
       await Promise.all(sockets.map((socket) => socket.stop()));
+      const feedStopped = keyFeed.stop();
       await controller.stop();
+      await feedStopped;
       for (const stop of stopFunctions) stop();
       await tids.close();
       await applicationRoots.close();
@@ -154,12 +173,12 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
  * The store of the nodes' application roots; its master key is made with it. PSKs that lie there
  * from earlier are the operator's to remove.
  */
-async function openApplicationRootStore(options: StateOptions, log: Log): Promise<ApplicationRootStore> {
+async function openApplicationRootStore(options: StateOptions, config: Config, log: Log): Promise<ApplicationRootStore> {
   for (const former of pskStorePaths(options.state)) if (await exists(former)) throw holdsPsks(former);
   const path = applicationRootStorePath(options.state);
   const source = await masterKeySourceOf(options);
   const master = (await exists(path)) ? await readMasterKey(source) : await readOrCreateMasterKey(source);
-  const applicationRoots = await ApplicationRootStore.openOrReplace(path, master, log);
+  const applicationRoots = await ApplicationRootStore.openOrReplace(path, master, log, { overlapMs: config.key_overlap });
   await applicationRoots.announceAdoption();
   return applicationRoots;
 }
@@ -168,7 +187,7 @@ async function openApplicationRootStore(options: StateOptions, log: Log): Promis
  * Takes up another master key when a command replaces it, and writes the keys that the disk did not
  * take.
  */
-function keepUp(applicationRoots: ApplicationRootStore, log: Log): () => void {
+function keepUp(applicationRoots: ApplicationRootStore, keyFeed: KeyFeed, log: Log): () => void {
   const stops = [
     repeat({ what: 'to follow the master key', everyMs: 1_000, log, action: () => applicationRoots.announceAdoption() }),
     repeat({
@@ -177,10 +196,19 @@ function keepUp(applicationRoots: ApplicationRootStore, log: Log): () => void {
       log,
       action: () => writeAgain(applicationRoots, log),
     }),
+    repeat({ what: 'to look for a sync', everyMs: 500, log, action: () => syncIfAsked(applicationRoots, keyFeed) }),
   ];
   return () => {
     for (const stop of stops) stop();
   };
+}
+
+/** For `latchkey-controller sync`. */
+async function syncIfAsked(applicationRoots: ApplicationRootStore, keyFeed: KeyFeed): Promise<void> {
+  const token = applicationRoots.pendingSync;
+  if (token === undefined) return;
+  const isComplete = await keyFeed.askNow();
+  await applicationRoots.saveSyncOutcome({ token, isComplete });
 }
 
 async function writeAgain(applicationRoots: ApplicationRootStore, log: Log): Promise<void> {

@@ -95,7 +95,9 @@ export class NodeAssignments {
     return tid === undefined ? 0n : BigInt(`0x${tid}`);
   }
 
-  /** Whether the node was the controller's, and ceased to be so after this entry of the audit log. */
+  /**
+   * Whether the node was the controller's, and ceased to be so after this entry of the audit log.
+   */
   leftAfter(idI: number, idC: number, entry: number): boolean {
     return (this.#former.get(pair(idI, idC))?.until ?? 0) > entry;
   }

@@ -166,6 +166,7 @@ it('keys leave a Secret where a reviewer expects it', () => {
     'packages/operations/src/import/import-partitions.ts',
     'packages/operations/src/order-creation.ts',
     'packages/protocol/src/initial-key.ts',
+    'packages/protocol/src/key-feed-messages.ts',
     'packages/protocol/src/messages.ts',
     'packages/protocol/src/nonce.ts',
     'packages/protocol/src/psk.ts',
@@ -222,7 +223,7 @@ describe('documents', () => {
     const text = documents.map(read).join('\n');
     const shown = [...text.matchAll(/latchkey-(?:auth-server|controller|node-agent) ([a-z-]+)/g)].map((match) => match[1] ?? '');
     const known = new Set(
-      'init run controller order import export node audit backup restore master-key provision install join move status key health clock'.split(
+      'init run sync controller order import export node audit backup restore master-key provision install join move status key health clock'.split(
         ' ',
       ),
     );

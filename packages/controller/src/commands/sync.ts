@@ -1,0 +1,47 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
+import { withExamples } from '@latchkey/runtime/cli';
+import { Failure } from '@latchkey/runtime/failure';
+import { Command } from 'commander';
+import type { ApplicationRootStore } from '../application-root-store.js';
+import { type StateOptions, stateOptions, withApplicationRoots } from './state.js';
+
+/** How long the controller has for an answer, in ms: longer than it waits for one auth-server. */
+const TIMEOUT_MS = 30_000;
+const LOOK_INTERVAL_MS = 100;
+
+export function syncCommand(): Command {
+  const command = stateOptions(
+    new Command('sync').description('have the running controller ask the auth-server now which keys changed, and wait for it'),
+  ).action(sync);
+  return withExamples(command, 'latchkey-controller sync --state /var/lib/latchkey/controller');
+}
+
+async function sync(options: StateOptions): Promise<void> {
+  await withApplicationRoots(options, async (applicationRoots) => {
+    const token = randomBytes(8).toString('hex');
+    await applicationRoots.requestSync(token);
+    const isComplete = await outcomeOf(applicationRoots, token);
+    if (isComplete === undefined) {
+      throw new Failure(`no controller runs on ${options.state}, or it is still waiting for the auth-server`, {
+        advice: 'Start the controller; it asks at its start. If it runs, its log says what it waits for.',
+      });
+    }
+    if (!isComplete) {
+      throw new Failure('the controller got no complete answer from an auth-server', {
+        advice: "Check the way to the auth-server, and the controller's log.",
+      });
+    }
+    process.stdout.write(`the registry has confirmed the keys of ${applicationRoots.size} nodes\n`);
+  });
+}
+
+/** `undefined`: the controller has not said anything in time. */
+async function outcomeOf(applicationRoots: ApplicationRootStore, token: string): Promise<boolean | undefined> {
+  for (const since = performance.now(); performance.now() - since < TIMEOUT_MS;) {
+    const done = applicationRoots.syncOutcome;
+    if (done?.token === token) return done.isComplete;
+    await pause(LOOK_INTERVAL_MS);
+  }
+  return undefined;
+}

@@ -1,0 +1,271 @@
+/**
+ * Keeps the store true to the registry: asks the auth-server what changed, every few seconds and
+ * when told to, and has the answers written in their place among the joins. What an answer means is
+ * decided by `KeyFeedClient`.
+ */
+
+import { setTimeout as pause } from 'node:timers/promises';
+import {
+  formatId,
+  type JoinResult,
+  KeyFeedClient,
+  type KeyFeedDecision,
+  type KeyFeedPage,
+  type Secret,
+} from '@latchkey/protocol';
+import { type Clock, type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
+import { Failure } from '@latchkey/runtime/failure';
+import { LabelledCounter, type Metric, samples } from '@latchkey/runtime/telemetry';
+import type { ApplicationRootStore } from './application-root-store.js';
+import type { AuthServerClient } from './auth-server-client.js';
+
+export const DEFAULT_FEED_INTERVAL_MS = 10_000;
+/** From one M12 to the next, in ms: an auth-server answers 100 a second. */
+const M12_INTERVAL_MS = 11;
+/** Pages on their way to the disk. At the bound it waits for the disk. */
+const MAX_UNWRITTEN_PAGES = 64;
+/** After reason 8, in ms; and how often in a row. */
+const OVERLOADED_PAUSE_MS = 1_000;
+const MAX_OVERLOADED = 5;
+/** When the registry confirmed all keys is written again after this, in ms, if nothing changes. */
+const CONFIRMATION_WRITE_MS = 60_000;
+/** Without a complete answer for so long the keys are no longer confirmed, in ms. */
+const CONFIRMED_FOR_MS = 60_000;
+
+const EMPTY: Uint8Array = new Uint8Array(0);
+
+export interface KeyFeedOptions {
+  readonly idC: number;
+  /** The feed's own. */
+  readonly skCs: Secret;
+  readonly nextTid: () => bigint | undefined;
+  readonly randomBytes: (n: number) => Uint8Array;
+  readonly authServer: AuthServerClient;
+  readonly store: ApplicationRootStore;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly intervalMs: number;
+}
+
+export class KeyFeed {
+  readonly #client: KeyFeedClient;
+  readonly #authServer: AuthServerClient;
+  readonly #store: ApplicationRootStore;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #rateLimitedLog: RateLimitedLog;
+  readonly #intervalMs: number;
+  readonly #polls = new LabelledCounter<'complete' | 'missed'>(['complete', 'missed']);
+  readonly #closed = new AbortController();
+  /** Who waits for an answer that is asked for from now on. */
+  #waiting: ((isComplete: boolean) => void)[] = [];
+  #wake = new AbortController();
+  #running: Promise<void> | undefined;
+  readonly #startedAt: number;
+  /** By the wall clock, as the store has it or will have it. */
+  #confirmedAt: number | undefined;
+  /** By the monotonic clock. */
+  #confirmationWrittenAt = -Infinity;
+  #isAlarmed = false;
+  /** Why a page that the disk was given was not written. */
+  #writeFailure: Failure | undefined;
+
+  constructor({ authServer, store, clock, log, intervalMs, ...link }: KeyFeedOptions) {
+    this.#client = new KeyFeedClient({ ...link, cursor: store.feedProgress.cursor });
+    this.#authServer = authServer;
+    this.#store = store;
+    this.#clock = clock;
+    this.#log = log;
+    this.#rateLimitedLog = new RateLimitedLog(log);
+    this.#intervalMs = intervalMs;
+    this.#startedAt = clock().monotonicMs;
+    store.isVerified = () => this.#client.isVerified(clock().monotonicMs);
+    store.onLateJoin = () => void this.askNow();
+    store.loadDue();
+  }
+
+  /** Asks at once, and from then on at the interval. */
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  /** Asks as soon as what is under way is over. Resolves with whether a complete answer came. */
+  askNow(): Promise<boolean> {
+    if (this.#closed.signal.aborted) return Promise.resolve(false);
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve);
+      this.#wake.abort();
+    });
+  }
+
+  /** An M8 or M11 arrived. Returns false if its key is not to be stored: the feed tells of it. */
+  joined({ idI, tid }: JoinResult): boolean {
+    const counts = this.#client.joined(idI, tid);
+    if (!counts) {
+      this.#log.info({ node: formatId(idI) }, 'the join began before the registry was read; its key is asked for');
+      void this.askNow();
+    }
+    return counts;
+  }
+
+  /** Another SK_cs, the feed's own. */
+  rekey(skCs: Secret): void {
+    this.#client.rekey(skCs);
+  }
+
+  /** Why the keys are not confirmed; `undefined` if they are, or may still be soon. */
+  fault(): string | undefined {
+    const ageMs = this.#ageMs();
+    return ageMs <= CONFIRMED_FOR_MS
+      ? undefined
+      : `the auth-server has not confirmed the keys of the nodes for ${Math.round(ageMs / 1000)} s; they are given out as unverified`;
+  }
+
+  metrics(): Metric[] {
+    return [
+      {
+        type: 'counter',
+        name: 'latchkey_key_feed_polls_total',
+        help: 'Questions to the auth-server about what changed, by outcome',
+        labels: ['outcome'],
+        read: () => samples('outcome', this.#polls),
+      },
+      {
+        type: 'gauge',
+        name: 'latchkey_key_feed_age_seconds',
+        help: 'Since the registry last confirmed all keys, or since the start',
+        read: () => this.#ageMs() / 1000,
+      },
+    ];
+  }
+
+  async stop(): Promise<void> {
+    this.#closed.abort();
+    this.#wake.abort();
+    for (const resolve of this.#waiting.splice(0)) resolve(false);
+    await this.#running;
+    this.#client.wipe();
+  }
+
+  get #hasWriteFailed(): boolean {
+    return this.#writeFailure !== undefined;
+  }
+
+  #ageMs(): number {
+    return this.#clock().monotonicMs - (this.#client.completeAsOf ?? this.#startedAt);
+  }
+
+  async #run(): Promise<void> {
+    await this.#tellFailure(() => this.#store.saveFeedProgress({ ...this.#store.feedProgress, confirmedAt: undefined }));
+    while (!this.#closed.signal.aborted) {
+      this.#wake = new AbortController();
+      const waiting = this.#waiting.splice(0);
+      const isComplete = await this.#follow();
+      this.#note(isComplete);
+      for (const resolve of waiting) resolve(isComplete);
+      await this.#tellFailure(() => this.#store.forgetOld());
+      if (this.#waiting.length === 0) await this.#sleep(this.#intervalMs, this.#wake.signal);
+    }
+  }
+
+  /** Asks until an answer is complete. Returns false if none came. */
+  async #follow(): Promise<boolean> {
+    const unwritten: Promise<void>[] = [];
+    let overloaded = 0;
+    this.#writeFailure = undefined;
+    while (!this.#closed.signal.aborted && !this.#hasWriteFailed) {
+      const now = this.#clock();
+      const request = this.#client.begin(now);
+      if (request === undefined) {
+        const wait = this.#client.notBefore - now.monotonicMs;
+        if (!(wait > 0 && wait <= this.#intervalMs)) break;
+        await this.#sleep(wait, this.#closed.signal);
+        continue;
+      }
+      const decision = await this.#ask(request);
+      if (decision?.kind === 'start-over') continue;
+      if (decision?.kind === 'refuse' && decision.refusal === 'overloaded' && overloaded < MAX_OVERLOADED) {
+        overloaded += 1;
+        await this.#sleep(OVERLOADED_PAUSE_MS, this.#closed.signal);
+        continue;
+      }
+      if (decision?.kind !== 'page') {
+        this.#client.abandon();
+        break;
+      }
+      const { page } = decision;
+      const written = this.#write(page, now.wallMs).catch((error: unknown) => {
+        if (!(error instanceof Failure)) throw error;
+        this.#writeFailure ??= error;
+      });
+      unwritten.push(written);
+      if (!page.more || unwritten.length >= MAX_UNWRITTEN_PAGES) await Promise.all(unwritten.splice(0));
+      if (this.#hasWriteFailed) break;
+      this.#client.commit(page);
+      if (!page.more) return true;
+      overloaded = 0;
+      await this.#sleep(now.monotonicMs + M12_INTERVAL_MS - this.#clock().monotonicMs, this.#closed.signal);
+    }
+    await Promise.all(unwritten);
+    this.#resume();
+    return false;
+  }
+
+  async #ask(request: Uint8Array): Promise<KeyFeedDecision | undefined> {
+    let decision: KeyFeedDecision | undefined;
+    await this.#authServer.request(request, (octets) => {
+      const judged = this.#client.receive(octets, this.#clock().monotonicMs);
+      if (judged.kind === 'ignored') return judged;
+      decision = judged;
+      return judged.kind === 'refuse' ? judged : { kind: 'answer', octets: EMPTY };
+    });
+    if (decision?.kind === 'start-over') this.#log.info('the auth-server tells of all nodes again');
+    return decision;
+  }
+
+  /** Nothing is written while nothing changes, but now and then that it was confirmed. */
+  #write(page: KeyFeedPage, wallMs: number): Promise<void> {
+    const { entries, retains, resumeCursor, more } = page;
+    const now = this.#clock().monotonicMs;
+    const isDue = !more && now - this.#confirmationWrittenAt >= CONFIRMATION_WRITE_MS;
+    if (!more) this.#confirmedAt = wallMs;
+    if (entries.length === 0 && retains === undefined && !isDue) return Promise.resolve();
+    if (!more) this.#confirmationWrittenAt = now;
+    return this.#store.applyPage(page, { cursor: resumeCursor, confirmedAt: this.#confirmedAt });
+  }
+
+  /** The disk did not take a page: what it has counts. */
+  #resume(): void {
+    const failure = this.#writeFailure;
+    if (failure === undefined) return;
+    this.#rateLimitedLog.warn('store', { advice: failure.advice }, failure.message);
+    this.#confirmationWrittenAt = -Infinity;
+    this.#client.rewind(this.#store.feedProgress.cursor);
+  }
+
+  #note(isComplete: boolean): void {
+    if (this.#closed.signal.aborted) return;
+    this.#polls.increment(isComplete ? 'complete' : 'missed');
+    const fault = this.fault();
+    if (fault !== undefined && !this.#isAlarmed) {
+      this.#isAlarmed = true;
+      this.#log.warn({ advice: 'Check the way to the auth-server, and its log.' }, fault);
+    } else if (isComplete && this.#isAlarmed) {
+      this.#isAlarmed = false;
+      this.#log.info('the auth-server has confirmed the keys of the nodes again');
+    }
+  }
+
+  async #tellFailure(action: () => Promise<void>): Promise<void> {
+    try {
+      await action();
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      this.#rateLimitedLog.warn('store', { advice: error.advice }, error.message);
+    }
+  }
+
+  async #sleep(ms: number, signal: AbortSignal): Promise<void> {
+    if (ms > 0) await pause(ms, undefined, { signal, ref: false }).catch(() => undefined);
+  }
+}

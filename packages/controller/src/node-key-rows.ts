@@ -1,0 +1,122 @@
+/** How the keys of a node stand in the controller's store: application roots sealed, TIDs as text. */
+
+import {
+  deriveKeyId,
+  type KeyFeedEntry,
+  type KeyFeedState,
+  type ReceivedEntry,
+  type Secret,
+  type StoredFormerGeneration,
+  type StoredGeneration,
+  type StoredNodeKeys,
+} from '@latchkey/protocol';
+import { type Keyring, KEY_KIND } from '@latchkey/keyring';
+
+interface GenerationRow {
+  /** AR_i, sealed. */
+  applicationRoot: Uint8Array;
+  /** KID, 8 hex digits. */
+  keyId: string;
+  tid: string;
+  joinedAt: number;
+  expiresAt?: number;
+}
+
+interface FormerGenerationRow extends GenerationRow {
+  until: number;
+}
+
+export interface NodeKeysRow {
+  state: KeyFeedState;
+  stateAt: number;
+  /** TID of the entry of the feed that was applied last, if one was. */
+  entryTid?: string;
+  current?: GenerationRow;
+  former?: FormerGenerationRow[];
+}
+
+/** The keys of a node with its application roots sealed. */
+export type SealedNodeKeys = StoredNodeKeys<Uint8Array>;
+
+const NO_ENTRY = -1n;
+
+export function fromRow({ state, stateAt, entryTid, current, former = [] }: NodeKeysRow): SealedNodeKeys {
+  return {
+    state,
+    stateAt,
+    entryTid: entryTid === undefined ? NO_ENTRY : BigInt(`0x${entryTid}`),
+    current: current && fromGenerationRow(current),
+    former: former.map((row) => ({ ...fromGenerationRow(row), until: row.until })),
+  };
+}
+
+export function toRow({ state, stateAt, entryTid, current, former }: SealedNodeKeys): NodeKeysRow {
+  return {
+    state,
+    stateAt,
+    ...(entryTid === NO_ENTRY ? {} : { entryTid: entryTid.toString(16) }),
+    ...(current === undefined ? {} : { current: toGenerationRow(current) }),
+    ...(former.length === 0 ? {} : { former: former.map((one) => ({ ...toGenerationRow(one), until: one.until })) }),
+  };
+}
+
+/** An entry of the feed as it is stored. `undefined`: it says what is stored already. */
+export function receivedEntry(
+  before: SealedNodeKeys | undefined,
+  { idI, state, tid, expiry, applicationRoot }: KeyFeedEntry,
+  wallMs: number,
+  seal: (applicationRoot: Secret) => Uint8Array,
+): ReceivedEntry<Uint8Array> | undefined {
+  const isKnown = before?.state === state && before.entryTid === tid;
+  if (state !== 'current') return isKnown ? undefined : { state, tid };
+  if (applicationRoot === undefined) return undefined;
+  const keyId = deriveKeyId(applicationRoot, idI);
+  const expiresAt = expiry === 0 ? undefined : expiry;
+  const { current } = before ?? {};
+  if (isKnown && current?.keyId === keyId && current.expiresAt === expiresAt && current.tid === tid) return undefined;
+  return { state, tid, generation: { applicationRoot: seal(applicationRoot), keyId, tid, joinedAt: wallMs, expiresAt } };
+}
+
+/** Whether both are the same to those who are given keys. */
+export function isGivenOutAlike(before: SealedNodeKeys | undefined, after: SealedNodeKeys | undefined): boolean {
+  if (before === undefined || after === undefined) return before === after;
+  return (
+    before.state === after.state &&
+    before.current?.keyId === after.current?.keyId &&
+    before.current?.expiresAt === after.current?.expiresAt &&
+    before.former.length === after.former.length &&
+    before.former.every(({ keyId, until }, i) => {
+      const other = after.former.at(i);
+      return keyId === other?.keyId && until === other.until;
+    })
+  );
+}
+
+/** The row sealed anew, or `undefined` where all of it is sealed so already. */
+export function rewrapRow(keyring: Keyring, idI: number, row: NodeKeysRow): NodeKeysRow | undefined {
+  const generations = [...(row.current === undefined ? [] : [row.current]), ...(row.former ?? [])];
+  if (generations.every(({ applicationRoot }) => keyring.isUnderCurrentKey(applicationRoot))) return undefined;
+  const rewrap = <G extends GenerationRow>(one: G): G =>
+    keyring.isUnderCurrentKey(one.applicationRoot)
+      ? one
+      : { ...one, applicationRoot: keyring.rewrap({ kind: KEY_KIND.applicationRoot, id: idI }, one.applicationRoot) };
+  return {
+    ...row,
+    ...(row.current === undefined ? {} : { current: rewrap(row.current) }),
+    ...(row.former === undefined ? {} : { former: row.former.map((one) => rewrap(one)) }),
+  };
+}
+
+function fromGenerationRow({ applicationRoot, keyId, tid, joinedAt, expiresAt }: GenerationRow): StoredGeneration<Uint8Array> {
+  return { applicationRoot, keyId, tid: BigInt(`0x${tid}`), joinedAt, expiresAt };
+}
+
+function toGenerationRow({
+  applicationRoot,
+  keyId,
+  tid,
+  joinedAt,
+  expiresAt,
+}: StoredGeneration<Uint8Array> | StoredFormerGeneration<Uint8Array>): GenerationRow {
+  return { applicationRoot, keyId, tid: tid.toString(16), joinedAt, ...(expiresAt === undefined ? {} : { expiresAt }) };
+}
