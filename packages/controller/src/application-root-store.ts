@@ -120,8 +120,6 @@ export class ApplicationRootStore implements KeySource {
   onLateJoin: (idI: number) => void = () => undefined;
   /** Whether the registry has confirmed lately what is given out. */
   isVerified: () => boolean;
-  /** Whether nothing is given out, as the registry confirmed it too long ago. */
-  isWithdrawn: () => boolean = () => false;
   /** How long `put` took. */
   readonly putDurations: Histogram = new Histogram();
 
@@ -447,8 +445,6 @@ export class ApplicationRootStore implements KeySource {
 
   #unseal(idI: number, { state, current, former }: SealedNodeKeys): NodeKeys {
     const verified = this.isVerified();
-    // Nothing may be used any more of what nobody has confirmed for so long.
-    if (state === 'current' && this.isWithdrawn()) return { idI, state: 'expired', current: undefined, former: [], verified };
     const now = this.#now();
     const open = ({ keyId, applicationRoot, joinedAt, expiresAt }: NonNullable<typeof current>): KeyGeneration => ({
       keyId,

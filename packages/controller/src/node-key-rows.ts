@@ -1,4 +1,6 @@
-/** How the keys of a node stand in the controller's store: application roots sealed, TIDs as text. */
+/**
+ * How the keys of a node stand in the controller's store: application roots sealed, TIDs as text.
+ */
 
 import {
   deriveKeyId,

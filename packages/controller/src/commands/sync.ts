@@ -32,7 +32,8 @@ async function sync(options: StateOptions): Promise<void> {
         advice: "Check the way to the auth-server, and the controller's log.",
       });
     }
-    process.stdout.write(`the registry has confirmed the keys of ${applicationRoots.size} nodes\n`);
+    const { size } = applicationRoots;
+    process.stdout.write(`the registry has confirmed the ${size === 1 ? 'key of 1 node' : `keys of ${size} nodes`}\n`);
   });
 }
 

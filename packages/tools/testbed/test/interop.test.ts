@@ -247,6 +247,18 @@ describe('a foreign auth-server', () => {
       expect(await showStatus(network, state)).toMatchObject({ status: 'joined', lifetime_seconds: 60 });
       expect(server.seen.map(({ type }) => type)).toEqual([2, 7]);
       expect(server.registry.get(idI)?.key).not.toEqual(octetsOf(ik));
+      // Its key feed confirms the key, and takes it back.
+      const atController = ['--state', network.path(`controller-${CONTROLLER}`)];
+      const key = ['key', formatId(idI), ...atController, '--label', 'test'];
+      const sync = ['sync', ...atController];
+      expect(await network.run('controller', sync)).toBe('the registry has confirmed the key of 1 node\n');
+      expect(await network.run('controller', key)).toMatch(/^[0-9a-f]{32}\n$/);
+      server.registry.get(idI)!.disabled = true;
+      await network.run('controller', sync);
+      expect(await network.try('controller', key)).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining('is disabled') as string,
+      });
     } finally {
       await served.close();
     }

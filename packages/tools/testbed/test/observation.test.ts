@@ -187,7 +187,9 @@ describe('readiness', () => {
     expect(fault).toMatchObject({
       status: 503,
       type: expect.stringContaining('application/json') as string,
-      text: '{"status":"not ready","checks":{"store":"ok","auth_server":"no auth-server answers","clock":"ok"}}',
+      text: expect.stringContaining(
+        '{"status":"not ready","checks":{"store":"ok","auth_server":"no auth-server answers","clock":"ok","key_feed":',
+      ) as string,
     });
     expect((await metricsOf(ofController)).get('latchkey_check_ok{check="auth_server"}')).toBe(0);
     expect(await get(ofController, '/healthz')).toMatchObject({ status: 200, text: '{"status":"serves"}' });

@@ -10,6 +10,7 @@
 import { createCipheriv, createDecipheriv, randomBytes, timingSafeEqual } from 'node:crypto';
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
+import { m13, openM12 } from './reference-feed.js';
 
 // Octets and cryptography
 
@@ -745,7 +746,8 @@ export class PeerServer {
   /** SK_cs by ID_c. */
   readonly controllers: Map<number, Buffer>;
   /**
-   * All that was posted, dropped or not; `type` is the T of the first octet, -1 if there is none.
+   * All that was posted, dropped or not, but for M12, which come at any time; `type` is the T of
+   * the first octet, -1 if there is none.
    */
   readonly seen: { type: number; octets: Buffer }[] = [];
   /** Milliseconds since the epoch. */
@@ -759,9 +761,29 @@ export class PeerServer {
   /** Serves controllers until the socket it gives is closed. */
   serve(port = 0, hooks: ServerHooks = {}, host = '127.0.0.1'): Promise<RawSocket> {
     return listen(host, port, ({ payload: octets }) => {
+      const feed = this.#answerFeed(octets);
+      if (feed !== undefined) return feed;
       this.seen.push({ type: octets.length > 0 ? octets.readUInt8() & 15 : -1, octets });
       return hooks.drop?.(octets) ? [] : this.answer(octets, hooks);
     });
+  }
+
+  /** `undefined`: not an M12. */
+  #answerFeed(asked: Buffer): Reply[] | undefined {
+    if (asked[0] !== 0x1c) return undefined;
+    const idC = asked.length >= 5 ? id(asked, 1) : 0;
+    const skCs = this.controllers.get(idC);
+    const body = skCs && openM12(skCs, asked);
+    if (!skCs || !body) return [{ code: '4.01' }];
+    if (Math.abs(this.clock() - Number(body.ts)) > 30_000)
+      return [{ code: '5.03', payload: m9(skCs, asked, { reason: 6, idI: 0 }) }];
+    const nodes = [...this.registry]
+      .filter(([, { controllerId }]) => controllerId === idC)
+      .map(([idI, { key, disabled = false, last }]) => {
+        const commit = last && { tid: last.idC === idC ? last.tid : 0n, expiry: last.lifetime === 0 ? 0 : last.expiry };
+        return { idI, key, disabled, commit };
+      });
+    return [{ payload: m13(skCs, asked, nodes) }];
   }
 
   /** The profile's checks, in its order. */
