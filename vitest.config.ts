@@ -53,6 +53,9 @@ export const SYSTEM: readonly string[] = [
   'time',
 ];
 
+/** Unit tests that put a mock in the place of a module: each file needs modules of its own. */
+export const MOCKED: readonly string[] = ['initial-key', 'wiping'];
+
 const ALL = 'packages/**/test/**/*.test.ts';
 const TESTBED = 'packages/**/testbed/test/**/*.test.ts';
 /** All tests of the simulator that simulate worlds. */
@@ -79,8 +82,14 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: [ALL],
-          exclude: [NODE_MODULES, TESTBED, WORLDS, ...named(STORAGE), ...named(SYSTEM)],
+          exclude: [NODE_MODULES, TESTBED, WORLDS, ...named(MOCKED), ...named(STORAGE), ...named(SYSTEM)],
+          // The files that a worker runs share their modules: importing them took more than the tests.
+          isolate: false,
         },
+      },
+      {
+        extends: true,
+        test: { name: 'unit-mocked', include: named(MOCKED), exclude: [NODE_MODULES] },
       },
       {
         extends: true,

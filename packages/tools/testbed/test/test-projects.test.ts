@@ -7,7 +7,7 @@ import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
-import { STORAGE, SYSTEM } from '../../../../vitest.config.js';
+import { MOCKED, STORAGE, SYSTEM } from '../../../../vitest.config.js';
 
 interface ListedFile {
   readonly file: string;
@@ -35,9 +35,9 @@ it('each test file is in one project, and each name in a list is that of a file'
   const files = listed();
   const paths = files.map(({ file }) => file);
   expect(paths.toSorted()).toEqual(testFiles(join(ROOT, 'packages')).toSorted());
-  expect(new Set(files.map(({ projectName }) => projectName))).toEqual(new Set(['unit', 'storage', 'simulation', 'system']));
+  expect(new Set(files.map(({ projectName }) => projectName))).toEqual(new Set(['unit', 'unit-mocked', 'storage', 'simulation', 'system']));
   const names = new Set(paths.map((path) => basename(path, '.test.ts')));
-  const listedNames = [...STORAGE, ...SYSTEM];
+  const listedNames = [...MOCKED, ...STORAGE, ...SYSTEM];
   expect(listedNames.filter((name) => !names.has(name))).toEqual([]);
   expect(new Set(listedNames).size).toBe(listedNames.length);
 });
