@@ -1,7 +1,7 @@
 /**
- * The guard in front of `coap`: what reaches that library is a small, well-formed message without
- * blocks, observation or anything else it was seen to fall over (docs/decisions/0003). A verdict is
- * a pure function of the datagram.
+ * Filters datagrams before `coap` parses them. Only small, well-formed messages pass, without block
+ * options, Observe, or anything else that has crashed `coap` (docs/decisions/0003). A verdict is a
+ * pure function of the datagram.
  */
 
 import {
@@ -16,12 +16,12 @@ import {
 } from './datagram.js';
 
 /**
- * The largest datagram that is looked at, in octets: M7 with its options is 140, a query a little
- * more.
+ * The largest datagram that is parsed, in octets. M7 with its options takes 140, and a query of
+ * /.well-known/core a little more.
  */
 export const MAX_DATAGRAM = 512;
 
-/** Why a datagram was dropped: names for counters. */
+/** Why a datagram was dropped, as metrics and logs name it. */
 export const DROP_CAUSES = [
   'unknown method',
   'rate limited',
@@ -35,7 +35,7 @@ export const DROP_CAUSES = [
 export type DropCause = (typeof DROP_CAUSES)[number];
 
 export type Verdict =
-  /** `octets` may differ from what came: options that may be ignored are left out. */
+  /** `octets` is the datagram without unknown elective options. */
   | { readonly kind: 'pass'; readonly octets: Buffer; readonly datagram: Datagram }
   | { readonly kind: 'reply'; readonly octets: Buffer }
   | { readonly kind: 'drop'; readonly cause: DropCause };
@@ -63,13 +63,13 @@ const RESPONSE_OPTIONS: Readonly<Record<number, OptionRule>> = {
   [OPTION.echo]: { min: 1, max: 40 },
 };
 
-/** A server answers whoever asks under any of its names: these two say nothing it needs. */
+/** Removed before `coap` sees them: a server answers under any of its names and ports. */
 const STRIPPED_OPTIONS: ReadonlySet<number> = new Set([OPTION.uriHost, OPTION.uriPort]);
 
 const MAX_METHOD_CODE = 4;
 const EMPTY = Buffer.alloc(0);
 
-/** What a server does with a datagram. It never sends a CON, so ACK and RST are nobody's. */
+/** Filters a datagram for a server. A server sends no CON, so an ACK or RST matches nothing. */
 export function filterRequest(octets: Buffer, sourcePort: number): Verdict {
   const datagram = parseStrictly(octets, sourcePort);
   if ('kind' in datagram) return datagram;
@@ -83,7 +83,7 @@ export function filterRequest(octets: Buffer, sourcePort: number): Verdict {
   return pass(octets, datagram, options);
 }
 
-/** What a client does with a datagram from the peer it is connected to. */
+/** Filters a datagram for a client, which is from the peer that it is connected to. */
 export function filterResponse(octets: Buffer, sourcePort: number): Verdict {
   const datagram = parseStrictly(octets, sourcePort);
   if ('kind' in datagram) return datagram;
@@ -103,8 +103,8 @@ function parseStrictly(octets: Buffer, sourcePort: number): Datagram | Extract<V
 }
 
 /**
- * The options to pass on, or `undefined` where a critical one is not understood (RFC 7252 section
- * 5.4.1).
+ * Returns the options to pass on, or `undefined` if a critical option is unknown or malformed (RFC
+ * 7252 section 5.4.1).
  */
 function stripOptions(datagram: Datagram, rules: Readonly<Record<number, OptionRule>>): readonly Option[] | undefined {
   const passed: Option[] = [];
@@ -132,8 +132,8 @@ function pass(octets: Buffer, datagram: Datagram, options: readonly Option[]): V
 }
 
 /**
- * An error with nothing in it: piggybacked for a CON; for a NON the request is rejected in silence
- * (RFC 7252 section 4.3).
+ * Rejects a request: a CON with a piggybacked error without payload, a NON silently (RFC 7252
+ * section 4.3).
  */
 function reject(datagram: Datagram, code: string, cause: DropCause): Verdict {
   if (datagram.type !== MESSAGE_TYPE.CON) return drop(cause);

@@ -1,6 +1,6 @@
 /**
- * A CoAP server on a socket of its own, behind the guard: no datagram ends it, stalls it or makes
- * it remember too much.
+ * A CoAP server on its own socket. The guard checks each datagram first, so that no datagram can
+ * crash the server, block it, or make it use unbounded memory.
  */
 
 import { createServer, type IncomingMessage, type OutgoingMessage, type Server, updateTiming } from 'coap';
@@ -37,17 +37,17 @@ const METHOD = { GET: 1, POST: 2 } as const;
 const EMPTY = Buffer.alloc(0);
 
 /**
- * Requests being worked on at once. Beyond that a request is answered 5.03. Each takes some 4 KB,
- * most of it in `coap`, and what its handler keeps.
+ * Requests that may be in progress at once; another one is answered 5.03. Each takes some 4 KB,
+ * most of it in `coap`, in addition to what its handler stores.
  */
 const MAX_IN_FLIGHT = 4_096;
 const OVERLOAD_MAX_AGE = 10;
 
 /**
- * For `coap`'s cache of answers, in octets: too few for any answer, so that none is stored. `coap`
- * throws at 0. An answer in the cache would keep its request, and all that hangs on it, past a
- * garbage collection. A copy of a request that was answered runs the handler again: answers are
- * idempotent.
+ * The size of `coap`'s response cache, in octets. No response fits into one octet, so none is
+ * cached (`coap` throws at 0). A cached response would keep its request, and every object that the
+ * request references, alive over a garbage collection. A retransmission of an answered request runs
+ * the handler again, which is idempotent.
  */
 const RESPONSE_CACHE_SIZE = 1;
 
@@ -58,38 +58,37 @@ const RESPONSE_CACHE_SIZE = 1;
 const MAX_AMPLIFICATION = 3;
 
 /**
- * `coap` would send an empty ACK after 50 ms and then a confirmable response, retransmitted to a
- * source that has not shown it exists. The longest that a timer can run, and longer than any
- * handler takes: responses are piggybacked, always.
+ * The longest time of a timer, and longer than any handler runs, so that every response is
+ * piggybacked. By default `coap` sends an empty ACK after 50 ms and then a confirmable response. It
+ * would retransmit that response to a source whose address has not been validated.
  */
 const PIGGYBACK_ALWAYS_MS = 2 ** 31 - 1;
 
 /**
- * `coap` as published has a timer for each response, of MAX_RTT (RFC 7252 section 4.8.2), which
- * keeps the response for so long: 2 s with this, 202 s without. A request of the client has 47 s
- * then, and its deadline comes sooner.
+ * Without our patch, `coap` starts a timer of MAX_RTT (RFC 7252 section 4.8.2) for each response,
+ * and the timer keeps the response alive: for 2 s with this setting, for 202 s without it. A
+ * request of a client may then take 47 s, which is longer than its deadline.
  */
 updateTiming({ maxLatency: 0 });
 
-/** How often the drops of the last while are logged, if there were any. */
+/** Between two log lines about dropped datagrams, in ms. */
 const DROP_REPORT_INTERVAL_MS = 60_000;
 
 export interface PostRequest {
   readonly payload: Buffer;
   /**
-   * To be called once, when the peer turns out to be an honest one by what it asked for: with how
-   * many requests of its were served without proof of its address if this one was. They count no
-   * more.
+   * Call once when the peer has proved legitimate. `requests` is the number of its requests that
+   * were accepted without address validation, this one included: the limiter refunds them.
    */
   readonly confirmLegitimate: (requests: number) => void;
   readonly source: {
     readonly address: string;
-    /** What the bound per source counts. */
+    /** The address prefix by which the bound per source counts. */
     readonly prefix: string;
     readonly port: number;
     /** 18 octets. */
     readonly nid: Uint8Array;
-    /** Brought back a fresh Echo. */
+    /** Whether the request has a valid Echo option (RFC 9175). */
     readonly addressValidated: boolean;
   };
 }
@@ -116,7 +115,7 @@ class Source {
   }
 }
 
-/** A request that `coap` is handed, as the guard has read it. */
+/** What the guard has parsed of a request that is passed to `coap`. */
 interface RequestContext {
   readonly datagram: Datagram;
   readonly key: string;
@@ -124,8 +123,8 @@ interface RequestContext {
 }
 
 /**
- * Where an arrival travels through `coap`: on the object that says whom a datagram came from, which
- * `coap` hands back with the request.
+ * The property that carries a request's context through `coap`: on the object with the source
+ * address of a datagram, which `coap` returns with the request.
  */
 const REQUEST_CONTEXT: unique symbol = Symbol('request context');
 type Annotated = Peer & { [REQUEST_CONTEXT]?: RequestContext };
@@ -137,7 +136,7 @@ export type PostResponse =
   | { readonly code: CoapCode; readonly payload?: Uint8Array | undefined; readonly maxAge?: number | undefined }
   | 'challenge';
 
-/** Of whatever is asked for. */
+/** The response for any resource. */
 type AnyResponse = 'challenge' | (Exclude<PostResponse, 'challenge'> & { readonly contentFormat?: number });
 
 export interface CoapServerOptions {
@@ -145,14 +144,14 @@ export interface CoapServerOptions {
   /** `rt` of the resource in /.well-known/core (RFC 6690). */
   readonly resourceType: string;
   /**
-   * Anybody may ask, and has to prove his address under load. Without it all who ask can show by
-   * the payload who they are.
+   * Requires address validation under load, for a server that anybody may send requests to. Leave
+   * it out if the payload of each request authenticates its sender.
    */
   readonly validateAddresses?: true;
-  /** Answers POST /k. Copies of a request that is being worked on do not reach it. */
+  /** Answers POST /k. Retransmissions of a request in progress do not reach it. */
   readonly answer: (request: PostRequest) => PostResponse | Promise<PostResponse>;
   readonly log: Log;
-  /** Where it counts; may be shared by several. */
+  /** Counters, which several servers may share. */
   readonly metrics?: ServerMetrics;
 }
 
@@ -162,15 +161,15 @@ export class CoapServer {
   readonly #coap: Server;
   readonly #echo = new EchoValidator();
   readonly #admission: AdmissionControl | undefined;
-  /** Keys of requests whose handler has not answered yet. */
+  /** Exchange keys of the requests that their handler has not answered yet. */
   readonly #inFlight = new Set<string>();
-  /** How many of those came without proof of their address. */
+  /** How many requests in flight are from an address that was not validated. */
   #unvalidated = 0;
-  /** Since they were last logged. */
+  /** Dropped datagrams by cause, since the last log line about them. */
   readonly #drops = new Map<DropCause, number>();
   readonly #metrics: ServerMetrics;
   readonly #dropReport: NodeJS.Timeout;
-  /** Peers may cause them. */
+  /** Rate-limited, since peers can cause these lines. */
   readonly #faults: RateLimitedLog;
   #stopping = false;
   #onIdle: (() => void) | undefined;
@@ -183,14 +182,14 @@ export class CoapServer {
     this.#socket = new GuardedSocket(family, (octets, source) => this.#filter(octets, source));
     this.#coap = createServer({ cacheSize: RESPONSE_CACHE_SIZE, piggybackReplyMs: PIGGYBACK_ALWAYS_MS });
     this.#coap.on('request', (request: IncomingMessage, response: OutgoingMessage) => this.#receive(request, response));
-    // It passes on the socket's errors, which are logged where the socket is.
+    // `coap` emits the errors of the socket again; the listener of the socket logs them.
     this.#coap.on('error', () => undefined);
     this.#dropReport = setInterval(() => this.#reportDrops(), DROP_REPORT_INTERVAL_MS).unref();
   }
 
   /**
-   * Serves on each address with a socket of its own, so that an answer comes from the address that
-   * was asked. Throws a Failure if a place cannot be had.
+   * Opens one socket for each address, so that a response comes from the address that its request
+   * was sent to. Throws a Failure if an address cannot be used.
    */
   static async listenOnAll(places: readonly Endpoint[], options: Omit<CoapServerOptions, 'listen'>): Promise<CoapServer[]> {
     const strangers = strangersOf(options);
@@ -204,7 +203,7 @@ export class CoapServer {
     return servers;
   }
 
-  /** Serves on the first address that `listen` stands for. Throws a Failure if it cannot be had. */
+  /** Serves on the first address of `listen`. Throws a Failure if it cannot be used. */
   static async listen(options: CoapServerOptions): Promise<CoapServer> {
     const { listen } = options;
     const [address] = await addressesAt(listen);
@@ -238,32 +237,29 @@ export class CoapServer {
     return server;
   }
 
-  /**
-   * The kernel grants less of a buffer than was asked for where net.core.rmem_max says so, without
-   * a word.
-   */
+  /** Logs the buffer size as granted: the kernel silently limits it to net.core.rmem_max. */
   #tellListening(): void {
     const receiveBuffer = this.#socket.getRecvBufferSize();
     this.#options.log.info({ address: formatEndpoint(this.address), receiveBuffer }, 'listening');
   }
 
-  /** Where it listens, with the port the system chose. */
+  /** The address and port of the socket. */
   get address(): Endpoint {
     const { address, port } = this.#socket.address();
     return { host: address, port };
   }
 
-  /** Whether it takes requests. */
+  /** Whether the server accepts requests. */
   get isOpen(): boolean {
     return !this.#stopping;
   }
 
-  /** Takes no more requests, waits for those in flight, closes the socket. */
+  /** Rejects new requests, waits for those in flight, and closes the socket. */
   async stop(): Promise<void> {
     this.#stopping = true;
     if (this.#inFlight.size > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve));
-    // What the system did not take at once goes out in the next turn, and not any more once the
-    // socket is closed.
+    // Node.js sends a datagram that the kernel did not take at once in the next turn of the event
+    // loop, and discards it if the socket is closed by then.
     await new Promise(setImmediate);
     clearInterval(this.#dropReport);
     this.#reportDrops();
@@ -288,7 +284,7 @@ export class CoapServer {
     }
   }
 
-  /** Under load whoever asks more than others is heard only with a proof of his address. */
+  /** Under load, a source above its share is admitted only with a valid Echo option. */
   #admit(octets: Buffer, source: RemoteInfo): boolean {
     const now = performance.now();
     if (this.#admission === undefined || this.#admission.admitDatagram(source.address, now)) return true;
@@ -299,7 +295,7 @@ export class CoapServer {
 
   #dispatch(datagram: Datagram, octets: number, source: RemoteInfo): boolean {
     const key = exchangeKey(datagram, source);
-    // A copy of what is being worked on: the first one's answer is its answer.
+    // The response to the first copy answers a retransmission, too.
     if (this.#inFlight.has(key)) {
       this.#metrics.retransmissions += 1;
       return false;
@@ -344,8 +340,8 @@ export class CoapServer {
   #receive({ rsinfo }: IncomingMessage, response: OutgoingMessage): void {
     const context = (rsinfo as Annotated)[REQUEST_CONTEXT];
     if (context === undefined) return;
-    // `coap` tells of a failed send through the response; a client that is gone asks again or does
-    // not.
+    // `coap` reports a failed send as an error of the response. Ignore it: a client that still
+    // waits retransmits.
     response.on('error', () => undefined);
     this.#inFlight.add(context.key);
     this.#metrics.inFlight += 1;

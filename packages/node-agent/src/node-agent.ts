@@ -1,4 +1,4 @@
-/** SBI at work: joins, renews before expiry, tries again with the profile's back-off. */
+/** The node (SBI): joins, renews before expiry, and retries with the profile's back-off. */
 
 import { randomInt } from 'node:crypto';
 import { resolve } from 'node:path';
@@ -25,16 +25,14 @@ import type { NodeFile, RecordChange } from './node-file.js';
 import { CumulativeUptime } from './cumulative-uptime.js';
 import type { MemorySaver } from './memory-saver.js';
 
-/**
- * Longest sleep before the clocks are looked at again, in ms: a wall clock may be set meanwhile.
- */
+/** The longest sleep, in ms: the wall clock may be set during it, and is then read again. */
 const POLL_INTERVAL_MS = 60_000;
-/** At a stop powered time is saved unless it was saved less than this before, in ms. */
+/** On a stop, powered time is saved if the last save was longer ago than this, in ms. */
 const STOP_SAVE_AFTER_MS = 1_000;
-/** `ageCandidates` waits so long at most, and saves powered time so often, in ms. */
+/** How long `ageCandidates` waits at most, and how often it saves powered time, in ms. */
 const AGING = { limitMs: 120_000, saveIntervalMs: 5_000 } as const;
 
-/** More than a node has controllers and addresses. */
+/** More than the number of a node's controllers times their addresses. */
 const TURNS = 2 ** 16;
 
 export interface NodeAgentOptions {
@@ -42,7 +40,7 @@ export interface NodeAgentOptions {
   readonly folder: string;
   readonly onKeyChange: string | undefined;
   readonly log: Log;
-  /** Of whoever has the process to itself. */
+  /** Only for an agent that has the process to itself. */
   readonly memorySaver?: MemorySaver;
 }
 
@@ -51,9 +49,9 @@ type JoinedResult = Extract<AttemptResult, { kind: 'joined' }>;
 interface Failed {
   readonly kind: 'failed';
   readonly failure: Failure;
-  /** The network's wish, in seconds. */
+  /** Max-Age of the refusal, in seconds. */
   readonly maxAge: number;
-  /** After which another attempt can come to more: it is not put off for longer, in ms. */
+  /** The longest delay before the next attempt, in ms: by then it may succeed. */
   readonly maxDelayMs: number;
 }
 
@@ -66,11 +64,11 @@ export class NodeAgent {
   readonly #memorySaver: MemorySaver | undefined;
   readonly #uptime: CumulativeUptime;
   readonly #stopping = new AbortController();
-  /** Attempts take the controllers in turn, and the addresses of each. */
+  /** Counts attempts: each takes the next controller, and the next address of it. */
   #nextController: number;
-  /** The hook that runs, and those that wait for it. */
+  /** Settles when the running hook, and those queued after it, have ended. */
   #hookRun: Promise<void> = Promise.resolve();
-  /** The last try to save powered time, in ms of powered time. */
+  /** When powered time was last saved, or failed to be, in ms of powered time. */
   #saveAttemptedAt = -Infinity;
 
   constructor({ file, folder, onKeyChange, log, memorySaver }: NodeAgentOptions) {
@@ -80,13 +78,13 @@ export class NodeAgent {
     this.#log = log;
     this.#memorySaver = memorySaver;
     this.#uptime = new CumulativeUptime(file.record.powered);
-    // `join` makes one attempt: after one that failed, the next process must not try the same
-    // address again each time.
+    // `join` makes one attempt per process. After a failure the next process starts at a random
+    // address, so that not every attempt uses the first.
     const { lastAttempt } = file.record;
     this.#nextController = lastAttempt === undefined || lastAttempt.outcome === 'joined' ? 0 : randomInt(0, TURNS);
   }
 
-  /** One attempt. Throws a Failure that explains why there is no new key. */
+  /** Makes one attempt. Throws a Failure that explains why the node got no key. */
   async join(): Promise<JoinedResult> {
     const result = await this.#attempt();
     if (result.kind === 'joined') return result;
@@ -95,7 +93,7 @@ export class NodeAgent {
 
   /** Joins and renews until `stop`. */
   async run(): Promise<void> {
-    // A hook that hangs must not keep a device that is soon switched off again from its attempt.
+    // Do not wait for the hook: a device may be switched off before a slow hook ends.
     void this.runPendingHook();
     await this.#joinAndRenew();
     await this.#hookRun;
@@ -141,7 +139,7 @@ export class NodeAgent {
     return this.#stopping.signal.aborted;
   }
 
-  /** Whether an attempt is due: not joined, a candidate is open, or it is time to renew. */
+  /** Whether an attempt is due: the node has not joined, has an open candidate, or must renew. */
   get isDue(): boolean {
     return this.#msUntilDue() === 0;
   }
@@ -150,7 +148,7 @@ export class NodeAgent {
     return this.#uptime.clocks();
   }
 
-  /** ms until the next attempt. */
+  /** Returns ms until the next attempt. */
   #msUntilDue(): number {
     const { state, keyLease } = this.#file.record;
     if (state.initial || state.candidates.length > 0 || keyLease === undefined) return 0;
@@ -158,17 +156,17 @@ export class NodeAgent {
   }
 
   /**
-   * Saves powered time if the key's renewal depends on it and the last write of it is as old as a
-   * boot may lose. The first call in each boot saves it at once.
+   * Saves powered time if the key's renewal depends on it and the save interval has passed: a power
+   * cut loses at most one interval. The first call in each boot saves at once.
    */
   async saveUptime(): Promise<void> {
     if (this.#msUntilSave() === 0) await this.#saveUptime();
   }
 
   /**
-   * Waits while the oldest of four candidates is too young to make room for a fifth, two minutes at
-   * most, and saves powered time as it passes. A device on which a timer starts one attempt a boot
-   * would otherwise get a second older with each boot.
+   * Waits, for two minutes at most, until the oldest of four candidates may be replaced by a fifth,
+   * and saves powered time meanwhile. Otherwise, on a device where a timer starts one attempt per
+   * boot, powered time would grow by only a second with each boot.
    */
   async ageCandidates(): Promise<void> {
     const deadlineAt = monotonicNow() + AGING.limitMs;
@@ -185,7 +183,7 @@ export class NodeAgent {
   }
 
   async #saveUptime(): Promise<void> {
-    // If the disk takes nothing, the next try is as far off as after a write.
+    // After a failed write, too, wait for the whole interval.
     this.#saveAttemptedAt = this.#uptime.now();
     await this.#write({ powered: this.#uptime.save() });
   }
@@ -196,7 +194,7 @@ export class NodeAgent {
     return Math.max(0, this.#savedAt + saveIntervalMs(keyLease.renewal) - this.#uptime.now());
   }
 
-  /** When powered time was last saved in this boot, in ms of powered time. */
+  /** When powered time was last saved in this boot, in ms of powered time; -Infinity if never. */
   get #savedAt(): number {
     const { powered } = this.#file.record;
     return Math.max(this.#saveAttemptedAt, powered?.boots === this.#uptime.boots ? powered.ms : -Infinity);
@@ -248,17 +246,14 @@ export class NodeAgent {
   }
 
   /**
-   * Powered time is saved with each attempt, too: a candidate grows old also on a device that is
-   * switched off and on.
+   * Records the outcome, and saves powered time, so that candidates also age on a device that is
+   * switched off after each attempt.
    */
   async #recordAttempt(outcome: string): Promise<void> {
     await this.#write({ powered: this.#uptime.save(), lastAttempt: { at: Date.now(), outcome } });
   }
 
-  /**
-   * Writes what may be lost: no key depends on it, so that a disk that takes nothing is logged and
-   * no more.
-   */
+  /** Writes data that no key depends on: a failure to write it is only logged. */
   async #write(change: RecordChange): Promise<void> {
     try {
       await this.#file.write(change);
@@ -269,8 +264,8 @@ export class NodeAgent {
   }
 
   /**
-   * Runs the hook if the confirmed key is news, one at a time; what crashes in between is told at
-   * the next start.
+   * Runs the hook if it has not run since the confirmed key changed. Hooks run one at a time. If
+   * the process crashes first, the hook runs after the next start.
    */
   runPendingHook(): Promise<void> {
     this.#hookRun = this.#hookRun.then(() => this.#runPendingHook());
@@ -287,7 +282,7 @@ export class NodeAgent {
       log: this.#log,
       signal: this.#stopping.signal,
     });
-    // By now there may be another key, which it does not know of.
+    // The key may have changed while the hook ran: then the hook is still pending.
     if (done) await this.#write(({ state, hookPending }) => ({ hookPending: hookPending && state.confirmed !== confirmed }));
   }
 

@@ -1,18 +1,18 @@
-/** Time, read in one place. */
+/** Reads the clocks, and detects a wall clock that was set back. */
 
 import { CLOCK_STEP_HOLDOFF_MS, type Clocks, latestCovered, type ClockHistory } from '@latchkey/protocol';
 
 /**
- * The wall clock and the monotonic one, in ms; the latter runs on from one process to the next
- * until the machine is started anew.
+ * The wall clock and the monotonic clock, in ms. The monotonic clock is the same for all processes,
+ * and starts again when the machine boots.
  */
 export function readClock(): Clocks {
   return { wallMs: Date.now(), monotonicMs: Number(process.hrtime.bigint() / 1_000n) / 1_000 };
 }
 
 /**
- * The monotonic clock alone, in ms, from another origin than `performance.now()`: that takes a
- * device 2 ms to load.
+ * Returns the monotonic clock only, in ms. Its origin differs from that of `performance.now()`,
+ * which takes a device 2 ms to load.
  */
 export function monotonicNow(): number {
   return Number(process.hrtime.bigint()) / 1e6;
@@ -20,20 +20,18 @@ export function monotonicNow(): number {
 
 export type Clock = () => Clocks;
 
-/** Less than this is the clock being slewed, not stepped, in ms. */
+/** A smaller change is NTP slewing the clock, not a step, in ms. */
 const STEP_MS = 1_000;
 
 /**
- * Notices that the wall clock was set back: it then lags behind the most that it was ever ahead of
- * the monotonic clock, by one step or by many small ones. For five minutes after that a server
- * refuses M7 (profile, "Auth-server"). And counts the breaks, after which what the clock showed
- * before says nothing about when it was (times.ts): each step back, and a start of which nobody
- * knows how much time had passed.
+ * Detects that the wall clock was set back, in one step or in many small ones, by comparing (wall -
+ * monotonic) with the largest value seen so far. For five minutes after that a server refuses M7
+ * (profile, "Auth-server"). Also counts discontinuities: each backward step, and each start after
+ * an unknown downtime. Earlier times of the clock say nothing about times after a discontinuity
+ * (clock-history.ts).
  */
 export class ClockStepDetector {
-  /**
-   * The most that the wall clock was ahead of the monotonic one, since it was last found set back.
-   */
+  /** The largest (wall - monotonic) since the last backward step. */
   #maxOffset: number;
   #steppedBackAt: number | undefined;
   #discontinuities = 0;
@@ -49,7 +47,7 @@ export class ClockStepDetector {
       return;
     }
     this.#discontinuities = 1;
-    // Of a machine that was started anew the monotonic clock tells nothing.
+    // After a reboot the monotonic clock cannot be compared with that of before.
     const lags = start.monotonicMs >= savedAt.monotonicMs && this.#maxOffset < savedOffset;
     if (lags || start.wallMs < savedAt.wallMs - STEP_MS) this.#steppedBackAt = start.monotonicMs;
   }
@@ -77,10 +75,10 @@ export class ClockStepDetector {
 }
 
 /**
- * Returns the time by the clock that servers go by, in ms since the epoch, for a process that reads
- * a clock of its own. No server has given an M3 at a later one since the last break. Where the
- * clock here is not the one that the servers kept (it was set meanwhile, or the machine started
- * anew), that is the end of what they kept, which may lie 60 s ahead.
+ * Returns the servers' time, in ms since the epoch, to a process that reads the clock itself. No
+ * server has sent an M3 at a later time since the last discontinuity. If the clock was set, or the
+ * machine rebooted, since the servers stored their times, that is the end of the stored times,
+ * which may be 60 s ahead.
  */
 export function serverTime(history: ClockHistory, now: Clocks): number {
   return new ClockStepDetector(now, history).discontinuities === 0 ? now.wallMs : (latestCovered(history) ?? now.wallMs);

@@ -1,4 +1,4 @@
-/** How a daemon starts, stops and dies. */
+/** Starts, reloads and stops a daemon. */
 
 import { exitNow } from './exit-now.js';
 import { EXIT, Failure } from '../failure.js';
@@ -9,35 +9,36 @@ import type { Log } from './log.js';
 import type { Telemetry } from '../telemetry/telemetry.js';
 import { SystemdNotifier } from './systemd.js';
 
-/** What is in flight when a daemon is asked to stop has this long to finish, in ms. */
+/** How long requests in flight may take to finish after SIGTERM, in ms. */
 const STOP_TIMEOUT_MS = 10_000;
 
 export interface Daemon {
-  /** What others may see of it. */
+  /** Its health checks and metrics. */
   readonly telemetry?: Telemetry;
-  /** Stops taking work, finishes what is in flight, lets go of sockets and files. */
+  /** Rejects new requests, finishes those in flight, and closes sockets and files. */
   stop(): Promise<void>;
   /**
-   * Reads anew what an administrator may have replaced, on SIGHUP, and logs whether it has changed.
-   * A Failure is logged, and nothing changes.
+   * Re-reads, on SIGHUP, the files that an administrator may have replaced, and logs whether they
+   * have changed. If it throws a Failure, that is logged, and nothing changes.
    */
   reload?(): Promise<void>;
 }
 
-/** Where a daemon is seen from outside, and under which name. */
+/** The daemon's name, and where it serves its telemetry. */
 export interface TelemetryOptions {
-  /** `controller`, say. */
+  /** For example `controller`. */
   readonly name: string;
-  /** Where health and metrics are served; `undefined`: nowhere. */
+  /** Where health and metrics are served; `undefined` if they are not. */
   readonly http: ListenAddress | undefined;
 }
 
 const NO_TELEMETRY: Telemetry = { isServing: () => true, checks: [], metrics: [] };
 
 /**
- * Runs a daemon until SIGTERM or SIGINT, then stops it within 10 seconds, started or not; a second
- * signal ends it at once. The process ends with the daemon; a Failure to start is thrown. A mistake
- * nobody caught is logged and ends it too: a daemon in an unknown state serves nobody.
+ * Runs a daemon until SIGTERM or SIGINT, then stops it within 10 seconds, even if it is still
+ * starting. A second signal ends the process at once. The process exits with the daemon. Throws the
+ * Failure of a daemon that cannot start. An uncaught exception is logged and ends the process: a
+ * daemon in an unknown state must not serve.
  */
 export async function runDaemon(log: Log, start: () => Promise<Daemon>, telemetryOptions?: TelemetryOptions): Promise<never> {
   process.on('uncaughtException', (error) => {
@@ -60,7 +61,7 @@ export async function runDaemon(log: Log, start: () => Promise<Daemon>, telemetr
       });
     }
   });
-  // Whoever replaces a file while it is being read has it read once more.
+  // A file that is replaced while the daemon starts may have been read before: reload it after.
   let markStarted: (() => void) | undefined;
   const started = new Promise<void>((resolve) => (markStarted = resolve));
   process.on('SIGHUP', () => void started.then(() => notifier.reloading(() => reload(daemon, log))));
@@ -94,13 +95,13 @@ async function reload(daemon: Daemon, log: Log): Promise<void> {
   }
 }
 
-/** What that takes is loaded only where it is asked for. */
+/** Loads the HTTP server only if it is configured. */
 async function serve(options: HttpOptions): Promise<HttpServer> {
   const { serveHttp } = await import('../telemetry/http/server.js');
   return serveHttp(options);
 }
 
-/** The innermost frame, for a bug report: file and line, not a stack. */
+/** Returns the innermost frame of the stack, with file and line, for a bug report. */
 function topFrame(error: Error): string | undefined {
   return error.stack?.split('\n')[1]?.trim();
 }

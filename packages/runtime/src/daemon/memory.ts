@@ -1,10 +1,10 @@
 /**
- * Keeps a daemon's own memory under what it may have: what is resident, but for files that are
- * mapped, as a store of a million nodes is; the kernel takes those back as it likes. What it
- * remembers has bounds of its own, which come to less; the rest is garbage that V8 lets lie for
- * speed, up to several times what is alive. From half of what it may have on, V8 is told to let
- * less of it lie, which costs next to nothing; from three quarters on to save memory wherever it
- * can rather than time, which costs half of the throughput.
+ * Keeps a daemon's anonymous resident memory below `memory:`. Mapped files, such as the store of a
+ * million nodes, are not counted, because the kernel can reclaim them. The data of a daemon has
+ * bounds, which add up to less than `memory:`. The rest is garbage: V8 lets it grow to several
+ * times the live data. Above one half of `memory:`, V8 is set to collect garbage more often, which
+ * costs little. Above three quarters, V8 is set to favour memory over speed, which halves the
+ * throughput.
  */
 
 import { closeSync, openSync, readSync } from 'node:fs';
@@ -15,8 +15,8 @@ import type { Log } from './log.js';
 const POLL_INTERVAL_MS = 500;
 const MIB = 1024 * 1024;
 /**
- * Parts of what it may have. Flags of V8 that it reads at each collection: few may change while it
- * runs.
+ * Fractions of `memory:`, and the V8 flags that apply from there on. V8 reads these flags at each
+ * garbage collection; most other flags cannot change at run time.
  */
 const PRESSURE_LEVELS: readonly PressureLevel[] = [
   { enterAt: 0.5, leaveAt: 0.3, on: '--heap-growing-percent=30', off: '--heap-growing-percent=0' },
@@ -31,18 +31,19 @@ interface PressureLevel {
 }
 
 /**
- * V8 allocates straight in the old space what it has seen to live long, by the place in the code
- * that made it: here all that hangs on requests, once many of them were under way together. What is
- * dead there keeps alive what it points to until the next full collection, and so on.
+ * Disables pretenuring. If objects from one place in the code lived long, V8 allocates later ones
+ * from there directly in the old space. After many concurrent requests that would be all objects of
+ * a request. A dead object in the old space keeps alive what it references until the next full
+ * garbage collection.
  */
 const STARTUP_FLAGS = '--no-allocation-site-pretenuring';
 
-/** MiB that a daemon may have resident, unless told otherwise. */
+/** The default of `memory:`, in MiB. */
 export const DEFAULT_MEMORY = 256;
-/** A daemon that has done nothing yet has 80. */
+/** The least that `memory:` may be, in MiB. An idle daemon uses 80. */
 export const MIN_MEMORY = 128;
 
-/** @returns a function that stops watching */
+/** Starts to measure memory every half second. Returns a function that stops it. */
 export function limitMemory(limitMib: number, log: Log): () => void {
   setFlagsFromString(STARTUP_FLAGS);
   const gauge = new MemoryGauge();
@@ -70,15 +71,15 @@ export function limitMemory(limitMib: number, log: Log): () => void {
 const STATUS_OCTETS = 4_096;
 
 /**
- * RssAnon of proc_pid_status(5), from a file that stays open: without a free file descriptor it
- * could not be opened again, and what Node.js has for it would throw. Without /proc it is what V8
- * tells of its heap.
+ * Reads RssAnon of proc_pid_status(5). The file stays open: it could not be opened again when the
+ * process has no free file descriptor, and `process.memoryUsage` would throw. Without /proc, the
+ * size of V8's heap is used instead.
  */
 class MemoryGauge {
   readonly #status: number | undefined = openStatus();
   readonly #text = Buffer.alloc(STATUS_OCTETS);
 
-  /** In octets. */
+  /** Returns octets. */
   read(): number {
     if (this.#status === undefined) return heapOctets();
     const length = readSync(this.#status, this.#text, 0, STATUS_OCTETS, 0);
