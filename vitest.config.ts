@@ -83,7 +83,8 @@ export default defineConfig({
           name: 'unit',
           include: [ALL],
           exclude: [NODE_MODULES, TESTBED, WORLDS, ...named(MOCKED), ...named(STORAGE), ...named(SYSTEM)],
-          // The files that a worker runs share their modules: importing them took more than the tests.
+          // The files that a worker runs share their modules: importing them took more than the
+          // tests.
           isolate: false,
         },
       },

@@ -77,8 +77,8 @@ const DROP_REPORT_INTERVAL_MS = 60_000;
 export interface PostRequest {
   readonly payload: Buffer;
   /**
-   * Call once when the peer has proved legitimate. `requests` is the number of its requests that
-   * were accepted without address validation, this one included: the limiter refunds them.
+   * Call once when the peer has proved legitimate. If this request was accepted without address
+   * validation, the limiter refunds `requests`, which is how many requests of the peer were.
    */
   readonly confirmLegitimate: (requests: number) => void;
   readonly source: {

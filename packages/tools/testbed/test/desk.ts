@@ -128,17 +128,20 @@ export function clocksOff({ wallMs = 0, steadyMs = 0 }: { wallMs?: number; stead
 /** Above the minute that a node has to prove itself. */
 const LIMIT_MS = 400_000;
 
+/** Between two looks, in ms: most are a process, and what takes long may take a minute. */
+const [FIRST_PAUSE_MS, LAST_PAUSE_MS] = [200, 3_000];
+
 /**
  * Resolves when what is looked at is as wanted. `expect.poll` does not work in tests that run at
  * once.
  */
 export async function until<T>(what: string, look: () => Promise<T>, wanted: (seen: T) => boolean): Promise<void> {
   const end = performance.now() + LIMIT_MS;
-  for (;;) {
+  for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(1.5 * pauseMs, LAST_PAUSE_MS)) {
     const seen = await look();
     if (wanted(seen)) return;
     if (performance.now() > end) throw new Error(`not yet: ${what}, but ${String(seen)}`);
-    await pause(300);
+    await pause(pauseMs);
   }
 }
 

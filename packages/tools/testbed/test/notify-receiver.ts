@@ -5,7 +5,7 @@ import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
-import { onTestFinished } from 'vitest';
+import { onTestFinished, type TestContext } from 'vitest';
 
 export const CAN_RECEIVE: boolean = process.platform === 'linux' && spawnSync('python3', ['--version']).status === 0;
 
@@ -35,10 +35,13 @@ export class NotifyReceiver {
     });
   }
 
-  /** @param name a path, or an abstract name after `@` */
-  static async open(name: string): Promise<NotifyReceiver> {
+  /**
+   * @param name a path, or an abstract name after `@`
+   * @param finished of the test's context, where tests run concurrently
+   */
+  static async open(name: string, finished: TestContext['onTestFinished'] = onTestFinished): Promise<NotifyReceiver> {
     const receiver = new NotifyReceiver(name);
-    onTestFinished(() => void receiver.#child.kill());
+    finished(() => void receiver.#child.kill());
     await receiver.next((message) => message === 'listening');
     return receiver;
   }

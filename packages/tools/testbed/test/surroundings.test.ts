@@ -8,7 +8,7 @@ import { readdirSync } from 'node:fs';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import { formatId } from '@latchkey/protocol';
-import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { describe, expect, it, type TestContext, vi } from 'vitest';
 import type { CommandName, DaemonProcess } from '../src/process.js';
 import { freePort, TestNetwork, type Order } from '../src/network.js';
 import { CONTROLLER, endpointOf, ID_C } from './fixtures.js';
@@ -42,17 +42,29 @@ interface Surroundings {
   readonly nid?: string;
 }
 
+/**
+ * The test that something belongs to, and is removed with. Tests run concurrently, since most wait:
+ * there is no current one.
+ */
+type Context = Pick<TestContext, 'onTestFinished'>;
+
 /** One of each, with nodes besides that are not up; all of it goes with the test. */
 class Trio {
   readonly network: TestNetwork;
   readonly daemons: Readonly<Record<Name, DaemonProcess>>;
   readonly folders: Readonly<Record<Name, string>>;
   readonly others: readonly string[];
+  readonly #context: Context;
   /** Its node is not installed. */
   readonly #spare: Order['lines'][number];
   readonly #ended = new Set<Name>();
 
-  private constructor(fields: Pick<Trio, 'network' | 'daemons' | 'folders' | 'others'>, spare: Order['lines'][number]) {
+  private constructor(
+    context: Context,
+    fields: Pick<Trio, 'network' | 'daemons' | 'folders' | 'others'>,
+    spare: Order['lines'][number],
+  ) {
+    this.#context = context;
     this.#spare = spare;
     this.network = fields.network;
     this.daemons = fields.daemons;
@@ -63,11 +75,12 @@ class Trio {
 
   /** `beforeStart`: the folders are there, the daemons are not. */
   static async start(
+    context: Context,
     { within = [], environment = {}, listen, nid }: Surroundings = {},
     beforeStart: (folders: Readonly<Record<Name, string>>) => Promise<void> | void = () => undefined,
   ): Promise<Trio> {
     const network = await TestNetwork.create();
-    onTestFinished(() => network.remove());
+    context.onTestFinished(() => network.remove());
     const { server, controller } = listen ?? { server: await freePort(), controller: await freePort() };
     const reached = nid ?? controller;
     await network.addController(CONTROLLER, reached, [listen === undefined ? server : `127.0.0.1:${endpointOf(server).port}`]);
@@ -92,7 +105,7 @@ class Trio {
       ),
       'node-agent': run('node-agent', '--state', folders['node-agent']),
     };
-    const trio = new Trio({ network, daemons, folders, others }, spare!);
+    const trio = new Trio(context, { network, daemons, folders, others }, spare!);
     await Promise.all(NAMES.map((name) => httpOf(daemons[name])));
     await trio.joinsAgain();
     return trio;
@@ -122,7 +135,7 @@ class Trio {
   /** One that has not joined and gives up sooner than a node-agent. */
   async bareNode(): Promise<PeerNode> {
     const socket = await RawSocket.open();
-    onTestFinished(() => socket.close());
+    this.#context.onTestFinished(() => socket.close());
     const { idI, ik } = this.#spare;
     return new PeerNode(socket, { id: idI, key: Buffer.from(ik.expose()), controllers: [ID_C] });
   }
@@ -187,10 +200,12 @@ function limit(pid: number, what: string): void {
 }
 
 describe.skipIf(!HAS_PRLIMIT)('without a file descriptor left (needs prlimit)', () => {
-  it('daemons go on with those they have; systemd hears that they live; a reload and a renewal wait', async () => {
-    const receiver = CAN_RECEIVE ? await NotifyReceiver.open(`@latchkey-surroundings-${process.pid}`) : undefined;
+  it.concurrent('daemons go on with those they have; systemd hears that they live; a reload and a renewal wait', async (context) => {
+    const receiver = CAN_RECEIVE
+      ? await NotifyReceiver.open(`@latchkey-surroundings-${process.pid}`, context.onTestFinished)
+      : undefined;
     const told = receiver && { NOTIFY_SOCKET: receiver.name, WATCHDOG_USEC: '500000' };
-    const trio = await Trio.start(told && { environment: { controller: told } });
+    const trio = await Trio.start(context, told && { environment: { controller: told } });
     const { daemons } = trio;
     for (const name of NAMES) starve(daemons[name]);
 
@@ -221,8 +236,8 @@ describe.skipIf(!HAS_PRLIMIT)('without a file descriptor left (needs prlimit)', 
 });
 
 describe.skipIf(!HAS_PRLIMIT)('with a limit to the size of files (needs prlimit)', () => {
-  it('a write that would exceed it fails, and no more', async () => {
-    const trio = await Trio.start();
+  it.concurrent('a write that would exceed it fails, and no more', async (context) => {
+    const trio = await Trio.start(context);
     const { daemons } = trio;
     for (const name of NAMES) limit(daemons[name].pid, '--fsize=1:');
     await daemons['node-agent'].waitFor(({ msg }) => msg.includes('larger than this process may make one'), LIMIT_MS);
@@ -241,8 +256,8 @@ function canMount(): boolean {
 }
 
 describe.skipIf(!canMount())('without /proc (needs root and unshare)', () => {
-  it('daemons start, serve, tell of themselves, and end', async () => {
-    const trio = await Trio.start({ within: WITHOUT_PROC });
+  it.concurrent('daemons start, serve, tell of themselves, and end', async (context) => {
+    const trio = await Trio.start(context, { within: WITHOUT_PROC });
     // Longer than between two looks at memory.
     for (let i = 0; i < 2; i++) await trio.joinsAgain();
     await expectWhole(trio);
@@ -258,7 +273,7 @@ function shell(line: string): void {
 const MISHAPS = [
   {
     what: 'moved away',
-    async befall(folder: string): Promise<void> {
+    async befall(_: Context, folder: string): Promise<void> {
       await rename(folder, `${folder}.away`);
     },
     async mend(folder: string): Promise<void> {
@@ -268,7 +283,7 @@ const MISHAPS = [
   },
   {
     what: 'covered by an empty one that is read-only',
-    async befall(folder: string): Promise<void> {
+    async befall({ onTestFinished }: Context, folder: string): Promise<void> {
       shell(`mount -t tmpfs -o ro none ${folder}`);
       onTestFinished(() => void spawnSync('umount', ['-l', folder]));
     },
@@ -282,11 +297,11 @@ const MISHAPS = [
 const STORE_CHECK: Readonly<Record<Name, string>> = { 'auth-server': 'registry', controller: 'store', 'node-agent': 'store' };
 
 describe.skipIf(!canMount())('with a state folder that is not what it was (needs root and unshare)', () => {
-  it.each(NAMES)('the %s runs on, is not ready, and works when it has its folder back', async (name) => {
-    const trio = await Trio.start();
+  it.concurrent.for(NAMES)('the %s runs on, is not ready, and works when it has its folder back', async (name, context) => {
+    const trio = await Trio.start(context);
     const folder = trio.folders[name];
     for (const mishap of MISHAPS) {
-      await mishap.befall(folder);
+      await mishap.befall(context, folder);
       // At a node the last look at its disk is believed for a minute.
       await trio.untilFaulty(name, STORE_CHECK[name]);
       // A controller's joins go on without its folder, and each node's without another node's.
@@ -299,8 +314,8 @@ describe.skipIf(!canMount())('with a state folder that is not what it was (needs
     await expectWhole(trio);
   });
 
-  it('the auth-server commits nothing that its next start would not find', async () => {
-    const trio = await Trio.start();
+  it.concurrent('the auth-server commits nothing that its next start would not find', async (context) => {
+    const trio = await Trio.start(context);
     const folder = trio.folders['auth-server'];
     await rm(folder, { recursive: true });
     await mkdir(folder, { mode: 0o700 });
@@ -312,14 +327,14 @@ describe.skipIf(!canMount())('with a state folder that is not what it was (needs
     expect(await trio.daemons['auth-server'].stop()).toBe(0);
   });
 
-  it('controller and node run on where theirs are full, and work when there is room', async () => {
+  it.concurrent('controller and node run on where theirs are full, and work when there is room', async (context) => {
     const full = ['controller', 'node-agent'] as const;
-    const trio = await Trio.start({}, (folders) => {
+    const trio = await Trio.start(context, {}, (folders) => {
       for (const name of full) {
         const folder = folders[name];
         shell(`mv ${folder} ${folder}.before && mkdir -m 700 ${folder}`);
         shell(`mount -t tmpfs -o size=1500k,mode=700 none ${folder}`);
-        onTestFinished(() => void spawnSync('umount', ['-l', folder]));
+        context.onTestFinished(() => void spawnSync('umount', ['-l', folder]));
         shell(`cp -a ${folder}.before/. ${folder}/`);
       }
     });
@@ -333,7 +348,7 @@ describe.skipIf(!canMount())('with a state folder that is not what it was (needs
 });
 
 /** A network namespace, with what its kernel settings are to be; it goes with the test. */
-async function newNamespace(...settings: readonly string[]): Promise<readonly string[]> {
+async function newNamespace({ onTestFinished }: Context, ...settings: readonly string[]): Promise<readonly string[]> {
   const holder = spawn('unshare', ['--net', 'sh', '-c', 'echo up && exec sleep infinity'], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -356,51 +371,64 @@ const HAS_IPV6 = Object.values(networkInterfaces()).some((all) => all?.some(({ a
 const ALL_ADDRESSES = { server: '[::]:5693', controller: '[::]:5683' };
 
 describe.skipIf(!canMakeNamespaces())('with a kernel (needs root, unshare, nsenter and ip)', () => {
-  it.skipIf(!HAS_IPV6)('whose sockets of IPv6 take no IPv4, daemons that listen on [::] take both', async () => {
-    const within = await newNamespace('net.ipv6.bindv6only=1');
-    const trio = await Trio.start({ within, listen: ALL_ADDRESSES, nid: '127.0.0.1:5683' });
-    for (const address of ['[::1]:5683', '[::ffff:127.0.0.1]:5683']) {
-      const [state = ''] = trio.others;
-      await trio.network.run('node-agent', ['move', '--state', state, '--controller', address, '--controller-id', CONTROLLER]);
-      const joins = trio.network.start('node-agent', ['join', '--state', state], {}, within);
-      expect([address, await joins.ended()]).toEqual([address, 0]);
-    }
-    await expectEnds(trio);
-  });
+  it.skipIf(!HAS_IPV6)(
+    'whose sockets of IPv6 take no IPv4, daemons that listen on [::] take both',
+    { concurrent: true },
+    async (context) => {
+      const within = await newNamespace(context, 'net.ipv6.bindv6only=1');
+      const trio = await Trio.start(context, { within, listen: ALL_ADDRESSES, nid: '127.0.0.1:5683' });
+      for (const address of ['[::1]:5683', '[::ffff:127.0.0.1]:5683']) {
+        const [state = ''] = trio.others;
+        await trio.network.run('node-agent', ['move', '--state', state, '--controller', address, '--controller-id', CONTROLLER]);
+        const joins = trio.network.start('node-agent', ['join', '--state', state], {}, within);
+        expect([address, await joins.ended()]).toEqual([address, 0]);
+      }
+      await expectEnds(trio);
+    },
+  );
 
-  it.skipIf(!HAS_IPV6)('without addresses of IPv6, daemons that listen on [::] take IPv4', async () => {
-    const within = await newNamespace('net.ipv6.conf.all.disable_ipv6=1', 'net.ipv6.conf.lo.disable_ipv6=1');
-    const trio = await Trio.start({ within, listen: ALL_ADDRESSES, nid: '127.0.0.1:5683' });
-    await trio.joinsAgain();
-    await expectEnds(trio);
-  });
+  it.skipIf(!HAS_IPV6)(
+    'without addresses of IPv6, daemons that listen on [::] take IPv4',
+    { concurrent: true },
+    async (context) => {
+      const within = await newNamespace(context, 'net.ipv6.conf.all.disable_ipv6=1', 'net.ipv6.conf.lo.disable_ipv6=1');
+      const trio = await Trio.start(context, { within, listen: ALL_ADDRESSES, nid: '127.0.0.1:5683' });
+      await trio.joinsAgain();
+      await expectEnds(trio);
+    },
+  );
 
-  it.skipIf(!HAS_IPV6)('that lets an interface be called wg_home, daemons talk over the link that it is on', async ({ skip }) => {
-    const within = await newNamespace();
-    const inside = within.join(' ');
-    if (spawnSync('sh', ['-c', `${inside} ip link add wg_home type veth peer name far`]).status !== 0)
-      skip('this kernel has no veth');
-    shell(`${inside} ip link set far up && ${inside} ip link set wg_home up`);
-    shell(`${inside} ip -6 address add fe80::7/64 dev wg_home nodad`);
-    const listen = { server: '127.0.0.1:5693', controller: '[fe80::7%wg_home]:5683' };
-    const trio = await Trio.start({ within, listen });
-    const show = ['node', 'list', '--data', trio.network.registry, '--state', 'joined'];
-    expect(await trio.network.run('auth-server', show)).toContain('[fe80::7]:');
-    const { network, others } = trio;
-    const [state = ''] = others;
-    const nowhere = ['--controller', '[fe80::7%wg_work]:5683', '--controller-id', CONTROLLER];
-    await network.run('node-agent', ['move', '--state', state, ...nowhere]);
-    expect(await network.try('node-agent', ['join', '--state', state])).toMatchObject({
-      code: 1,
-      stderr: expect.stringContaining('[fe80::7%wg_work]:5683: this machine has no interface wg_work') as string,
-    });
-    await expectEnds(trio);
-  });
+  it.skipIf(!HAS_IPV6)(
+    'that lets an interface be called wg_home, daemons talk over the link that it is on',
+    { concurrent: true },
+    async (context) => {
+      const within = await newNamespace(context);
+      const inside = within.join(' ');
+      if (spawnSync('sh', ['-c', `${inside} ip link add wg_home type veth peer name far`]).status !== 0)
+        context.skip('this kernel has no veth');
+      shell(`${inside} ip link set far up && ${inside} ip link set wg_home up`);
+      shell(`${inside} ip -6 address add fe80::7/64 dev wg_home nodad`);
+      const listen = { server: '127.0.0.1:5693', controller: '[fe80::7%wg_home]:5683' };
+      const trio = await Trio.start(context, { within, listen });
+      // In whatever state: on a busy machine its key may have expired since.
+    const show = ['node', 'list', '--data', trio.network.registry];
+      expect(await trio.network.run('auth-server', show)).toContain('[fe80::7]:');
+      const { network, others } = trio;
+      const [state = ''] = others;
+      const nowhere = ['--controller', '[fe80::7%wg_work]:5683', '--controller-id', CONTROLLER];
+      await network.run('node-agent', ['move', '--state', state, ...nowhere]);
+      expect(await network.try('node-agent', ['join', '--state', state])).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining('[fe80::7%wg_work]:5683: this machine has no interface wg_work') as string,
+      });
+      await expectEnds(trio);
+    },
+  );
 
-  it('that has four ports to give, the controller goes on with the sockets that it has', async () => {
-    const within = await newNamespace('net.ipv4.ip_local_port_range=40000 40003');
+  it.concurrent('that has four ports to give, the controller goes on with the sockets that it has', async (context) => {
+    const within = await newNamespace(context, 'net.ipv4.ip_local_port_range=40000 40003');
     const listen = { server: '127.0.0.1:5693', controller: '127.0.0.1:5683' };
-    const trio = await Trio.start({ within, listen });
+    const trio = await Trio.start(context, { within, listen });
     // The node needs one of them for each join, and the controller asked for the others in the
     // first two.
     for (let i = 0; i < 4; i++) await trio.joinsAgain();

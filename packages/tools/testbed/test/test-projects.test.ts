@@ -35,7 +35,9 @@ it('each test file is in one project, and each name in a list is that of a file'
   const files = listed();
   const paths = files.map(({ file }) => file);
   expect(paths.toSorted()).toEqual(testFiles(join(ROOT, 'packages')).toSorted());
-  expect(new Set(files.map(({ projectName }) => projectName))).toEqual(new Set(['unit', 'unit-mocked', 'storage', 'simulation', 'system']));
+  expect(new Set(files.map(({ projectName }) => projectName))).toEqual(
+    new Set(['unit', 'unit-mocked', 'storage', 'simulation', 'system']),
+  );
   const names = new Set(paths.map((path) => basename(path, '.test.ts')));
   const listedNames = [...MOCKED, ...STORAGE, ...SYSTEM];
   expect(listedNames.filter((name) => !names.has(name))).toEqual([]);

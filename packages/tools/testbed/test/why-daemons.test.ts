@@ -4,7 +4,7 @@
 
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { describe, expect, it, type TestContext, vi } from 'vitest';
 import { CAN_INJECT_FAULTS, FaultInjector } from '../src/fault-injector.js';
 import type { DaemonProcess } from '../src/process.js';
 import { freePort, TestNetwork } from '../src/network.js';
@@ -32,7 +32,7 @@ class Site {
     this.desk = desk;
   }
 
-  static async open(): Promise<Site> {
+  static async open({ onTestFinished }: Pick<TestContext, 'onTestFinished'>): Promise<Site> {
     const network = await TestNetwork.create();
     onTestFinished(() => network.remove());
     const [serverAddress, address] = [await freePort(), await freePort()];
@@ -152,8 +152,8 @@ const STAGES = [
 
 describe.each(STAGES)('%s', (_, joined) => {
   /** One daemon of each, and nodes as far as the stage has them. */
-  async function open(count = 1): Promise<{ site: Site; ids: string[]; first: string }> {
-    const site = await Site.open();
+  async function open(context: TestContext, count = 1): Promise<{ site: Site; ids: string[]; first: string }> {
+    const site = await Site.open(context);
     await site.startServer();
     await site.startController();
     const ids = await site.nodes(count, '--lifetime', joined ? '2s' : '30d');
@@ -164,8 +164,8 @@ describe.each(STAGES)('%s', (_, joined) => {
     return { site, ids, first: ids[0]! };
   }
 
-  it('server-silent: the auth-server does not run, since when, and how many nodes are late', async () => {
-    const { site, ids, first } = await open(2);
+  it.concurrent('server-silent: the auth-server does not run, since when, and how many nodes are late', async (context) => {
+    const { site, ids, first } = await open(context, 2);
     const before = Date.now();
     await site.server!.stop();
     const { text, steps } = await site.why(first, 'server-silent');
@@ -179,8 +179,8 @@ describe.each(STAGES)('%s', (_, joined) => {
     await site.joinAll(ids);
   });
 
-  it('server-silent: the controller that has the registry inside does not run', async () => {
-    const site = await Site.open();
+  it.concurrent('server-silent: the controller that has the registry inside does not run', async (context) => {
+    const site = await Site.open(context);
     const config = await site.network.file('combined.yaml', `mode: combined\nregistry: ${site.network.registry}\n`);
     await site.startController(undefined, '--config', config);
     const [first = ''] = await site.nodes(1, '--lifetime', joined ? '2s' : '30d');
@@ -196,8 +196,8 @@ describe.each(STAGES)('%s', (_, joined) => {
     await site.joinAll([first]);
   });
 
-  it('controller-silent: the controller does not run', async () => {
-    const { site, ids, first } = await open(2);
+  it.concurrent('controller-silent: the controller does not run', async (context) => {
+    const { site, ids, first } = await open(context, 2);
     await site.controller!.stop();
     // Late nodes of a controller that runs ask every 10 minutes.
     if (joined) await site.ageController(12 * MINUTE);
@@ -226,8 +226,8 @@ describe.each(STAGES)('%s', (_, joined) => {
     await site.joinAll(ids);
   });
 
-  it('controller-key: the controller has another SK_cs', async () => {
-    const { site, first } = await open();
+  it.concurrent('controller-key: the controller has another SK_cs', async (context) => {
+    const { site, first } = await open(context);
     const credential = site.network.credential(CONTROLLER);
     await site.controller!.stop();
     const good = await readFile(credential, 'utf8');
@@ -246,11 +246,11 @@ describe.each(STAGES)('%s', (_, joined) => {
     await site.untilJoined(first);
   });
 
-  it.each([
+  it.concurrent.for([
     ['behind', -100_000],
     ['ahead of', 100_000],
-  ])('clock: that of the controller is %s that of the auth-server', async (side, wallMs) => {
-    const { site, first } = await open();
+  ] as const)('clock: that of the controller is %s that of the auth-server', async ([side, wallMs], context) => {
+    const { site, first } = await open(context);
     await site.controller!.stop();
     await site.startController(clocksOff({ wallMs }));
     expect(await site.join(first)).toBe(1);
@@ -269,8 +269,8 @@ describe.each(STAGES)('%s', (_, joined) => {
     );
   });
 
-  it('clock-set-back: no key is committed for five minutes', async () => {
-    const site = await Site.open();
+  it.concurrent('clock-set-back: no key is committed for five minutes', async (context) => {
+    const site = await Site.open(context);
     await site.startServer(clocksOff({ wallMs: 60 * MINUTE }));
     await site.startController();
     const [first = ''] = await site.nodes(1, '--lifetime', joined ? '2s' : '30d');
@@ -298,8 +298,8 @@ describe.each(STAGES)('%s', (_, joined) => {
     await site.untilJoined(first);
   });
 
-  it('clock-set-back: the clock shows what it has shown before', async () => {
-    const { site, first } = await open();
+  it.concurrent('clock-set-back: the clock shows what it has shown before', async (context) => {
+    const { site, first } = await open(context);
     await site.server!.stop();
     await site.showHours();
     await site.startServer();
@@ -314,24 +314,28 @@ describe.each(STAGES)('%s', (_, joined) => {
     await site.untilJoined(first);
   });
 
-  it.skipIf(!CAN_INJECT_FAULTS)('store: the disk of the registry takes no writes (needs Linux and gcc)', async () => {
-    const { site, first } = await open();
-    await site.server!.stop();
-    const faults = FaultInjector.create(site.network, 'disk');
-    onTestFinished(() => faults.close());
-    await site.startServer(faults.environment);
-    faults.setDisk('fails');
-    expect(await site.join(first)).toBe(1);
-    // What is seen of a node is not written either. What the clock shows is due each half minute.
-    const { text, steps } = await site.why(first, 'store', clocksOff({ wallMs: 3 * MINUTE, steadyMs: 3 * MINUTE }));
-    expect(text).toContain('the auth-server runs, but has written nothing to the registry since ');
-    expect([text.includes('at the disk of the registry'), steps]).toEqual([true, []]);
-    faults.setDisk('works');
-    await site.untilJoined(first);
-  });
+  it.skipIf(!CAN_INJECT_FAULTS)(
+    'store: the disk of the registry takes no writes (needs Linux and gcc)',
+    { concurrent: true },
+    async (context) => {
+      const { site, first } = await open(context);
+      await site.server!.stop();
+      const faults = FaultInjector.create(site.network, 'disk');
+      context.onTestFinished(() => faults.close());
+      await site.startServer(faults.environment);
+      faults.setDisk('fails');
+      expect(await site.join(first)).toBe(1);
+      // What is seen of a node is not written either. What the clock shows is due each half minute.
+      const { text, steps } = await site.why(first, 'store', clocksOff({ wallMs: 3 * MINUTE, steadyMs: 3 * MINUTE }));
+      expect(text).toContain('the auth-server runs, but has written nothing to the registry since ');
+      expect([text.includes('at the disk of the registry'), steps]).toEqual([true, []]);
+      faults.setDisk('works');
+      await site.untilJoined(first);
+    },
+  );
 
-  it('restored: the registry is from a backup that is older than the key of the node', async () => {
-    const { site, first } = await open();
+  it.concurrent('restored: the registry is from a backup that is older than the key of the node', async (context) => {
+    const { site, first } = await open(context);
     const file = site.network.path('registry.lkb');
     await site.admin('backup', file);
     expect(await site.join(first)).toBe(0);
