@@ -75,6 +75,8 @@ export default defineConfig({
     // Real processes on two cores: a slow machine is not a failure.
     testTimeout: 300_000,
     hookTimeout: 300_000,
+    // Many polls start a process each time.
+    expect: { poll: { interval: 250, timeout: 180_000 } },
     retry: Number(process.env['LATCHKEY_RETRY'] ?? 0),
     projects: [
       {

@@ -96,7 +96,7 @@ describe('a command that fails prints the next one so that it works', () => {
     const manifest = join(desk.folder, `reset-${id}`, 'manifest.csv');
     await network.run('node-agent', ['install', '--replace', '--state', state, '--manifest', manifest, '--id', id]);
     await expect
-      .poll(async () => (await network.try('node-agent', ['join', '--state', state])).code, { timeout: 120_000 })
+      .poll(async () => (await network.try('node-agent', ['join', '--state', state])).code, { interval: 2_000 })
       .toBe(0);
   });
 
@@ -109,7 +109,7 @@ describe('a command that fails prints the next one so that it works', () => {
     expect(steps).toHaveLength(2);
     await desk.follow(steps);
     await expect
-      .poll(async () => (await network.try('node-agent', ['join', '--state', state])).code, { timeout: 120_000 })
+      .poll(async () => (await network.try('node-agent', ['join', '--state', state])).code, { interval: 2_000 })
       .toBe(0);
   });
 

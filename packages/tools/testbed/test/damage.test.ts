@@ -80,7 +80,7 @@ describe('the keys of the nodes at a controller', () => {
     expect([code, stderr]).toEqual([1, expect.stringContaining(`no key of node ${node.id}`)]);
     await network.run('node-agent', ['join', '--state', node.state]);
     // The key is written beside the answer to the node.
-    await expect.poll(async () => (await key()).code, { timeout: 30_000 }).toBe(0);
+    await expect.poll(async () => (await key()).code).toBe(0);
     const [ofNode, ofController] = await applicationKeys(network, node.id, node.state);
     expect(ofNode).toBe(ofController);
     await Promise.all([server.stop(), controller.stop()]);

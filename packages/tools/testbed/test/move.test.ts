@@ -32,7 +32,7 @@ it('a joined node that was moved joins through the other controller, from the ke
   // What is seen is written once a second at most.
   const why = ['node', 'why', id, '--data', network.registry, '--json'];
   await expect
-    .poll(async () => JSON.parse(await network.run('auth-server', why)) as unknown, { timeout: 60_000 })
+    .poll(async () => JSON.parse(await network.run('auth-server', why)) as unknown)
     .toMatchObject({ cause: 'wrong-controller' });
   expect((await showStatus(network, state))['key']).toBe(before);
 

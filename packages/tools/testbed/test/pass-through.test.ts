@@ -33,7 +33,7 @@ describe('a controller that is switched while everything runs', () => {
     const join = async (): Promise<void> => {
       await network.run('node-agent', ['join', '--state', state]);
       // The application root is written beside the answer to the node.
-      await expect.poll(async () => new Set(await applicationKeys(network, id, state)).size, { timeout: 30_000 }).toBe(1);
+      await expect.poll(async () => new Set(await applicationKeys(network, id, state)).size).toBe(1);
     };
     await join();
     const on = await admin('controller', 'set', CONTROLLER, '--pass-through', 'on');

@@ -411,7 +411,7 @@ describe.skipIf(!canMakeNamespaces())('with a kernel (needs root, unshare, nsent
       const listen = { server: '127.0.0.1:5693', controller: '[fe80::7%wg_home]:5683' };
       const trio = await Trio.start(context, { within, listen });
       // In whatever state: on a busy machine its key may have expired since.
-    const show = ['node', 'list', '--data', trio.network.registry];
+      const show = ['node', 'list', '--data', trio.network.registry];
       expect(await trio.network.run('auth-server', show)).toContain('[fe80::7]:');
       const { network, others } = trio;
       const [state = ''] = others;
