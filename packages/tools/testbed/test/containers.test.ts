@@ -28,7 +28,7 @@ describe.skipIf(!canUnshare)('a command in another PID namespace (needs root and
     const { status, stdout, stderr } = spawnSync(
       'unshare',
       ['--pid', '--fork', '--kill-child', process.execPath, main, ...args()],
-      { encoding: 'utf8', timeout: 60_000, killSignal: 'SIGKILL' },
+      { encoding: 'utf8', timeout: 250_000, killSignal: 'SIGKILL' },
     );
     expect([status, stdout]).toEqual([1, '']);
     expect(stderr).toMatch(new RegExp(`in use by latchkey-${name} run .*, in another container\n.*shares its PID namespace`));
