@@ -243,9 +243,10 @@ describe('a foreign auth-server', () => {
     const served = await server.serve(endpointOf(running.serverAddress).port, { mutateM3: wrongFirst, mutateM8: wrongFirst });
     try {
       await network.run('node-agent', ['join', '--state', state]);
-      expect(wrongs).toBe(2);
+      // A busy machine retransmits: an M2 or M7 may come twice.
+      expect(wrongs).toBe(server.seen.length);
       expect(await showStatus(network, state)).toMatchObject({ status: 'joined', lifetime_seconds: 60 });
-      expect(server.seen.map(({ type }) => type)).toEqual([2, 7]);
+      expect([...new Set(server.seen.map(({ type }) => type))]).toEqual([2, 7]);
       expect(server.registry.get(idI)?.key).not.toEqual(octetsOf(ik));
       // Its key feed confirms the key, and takes it back.
       const atController = ['--state', network.path(`controller-${CONTROLLER}`)];
@@ -280,10 +281,10 @@ describe('a foreign auth-server', () => {
     });
     try {
       await network.run('node-agent', ['join', '--state', state]);
-      const [m2, m2Again, m7, m7Again] = server.seen;
-      expect([m2, m2Again, m7, m7Again].map((message) => message?.type)).toEqual([2, 2, 7, 7]);
-      expect(m2Again?.octets).toEqual(m2?.octets);
-      expect(m7Again?.octets).toEqual(m7?.octets);
+      for (const type of [2, 7]) {
+        const copies = server.seen.filter((message) => message.type === type).map(({ octets }) => octets.toString('hex'));
+        expect([copies.length > 1, new Set(copies).size]).toEqual([true, 1]);
+      }
       expect(await showStatus(network, state)).toMatchObject({ status: 'joined', lifetime_seconds: 0, renewal_due_at: null });
     } finally {
       await served.close();
