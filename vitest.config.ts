@@ -40,6 +40,7 @@ export const SYSTEM: readonly string[] = [
   'encrypted-manifest',
   'housekeeping',
   'init-scripts',
+  'key-server',
   'installation',
   'lifecycle',
   'auth-server-client',

@@ -39,7 +39,11 @@ export interface NodeKeys {
 export interface KeySource {
   /** Returns `undefined` if the daemon does not know the node. */
   get(idI: number): NodeKeys | undefined;
-  /** Iterates over all nodes in ascending order of ID. */
+  /**
+   * Iterates over all nodes in ascending order of ID. A reader may pause between two nodes for as
+   * long as it likes: the iteration holds no transaction. A node that changes in between may be
+   * read before or after its change.
+   */
   all(): Iterable<NodeKeys>;
   /**
    * Calls `listener` after a change is durable, once for each node that changed. Returns the

@@ -1,4 +1,4 @@
-/** Addresses: HOST:PORT, NID, and where a daemon listens. */
+/** Addresses: HOST:PORT, NID, where a daemon listens, and who connects to a unix socket. */
 
 export {
   type Address,
@@ -16,5 +16,7 @@ export {
   storedPeerSchema,
   unmapIPv4,
 } from './endpoint.js';
-export { httpOption, httpSchema, type ListenAddress } from './listen-address.js';
+export { httpOption, httpSchema, type ListenAddress, MAX_SOCKET_PATH } from './listen-address.js';
 export { encodeNid, formatNid, sourcePrefix } from './nid.js';
+export { findGroupId, hasIdentityIdMaps, openPeerCredentials, type PeerCredentials } from './peer-credentials.js';
+export { removeStaleSocket } from './unix-socket.js';

@@ -13,7 +13,7 @@ export type ListenAddress =
 
 const UNIX_SCHEME = 'unix:';
 /** sun_path of unix(7), less the octet that ends it. */
-const MAX_SOCKET_PATH = 107;
+export const MAX_SOCKET_PATH = 107;
 const EXPECTED = 'expected HOST:PORT of this machine, e.g. 127.0.0.1:9464, or unix:/path';
 
 /**

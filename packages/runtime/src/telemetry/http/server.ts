@@ -14,7 +14,7 @@ import type { Telemetry } from '../telemetry.js';
 import { type DaemonInfo, expose } from './exposition.js';
 import { formatListenAddress, type ListenAddress } from '../../net/listen-address.js';
 import type { Readiness } from './readiness.js';
-import { removeStaleSocket, allowGroup } from './unix-socket.js';
+import { removeStaleSocket, allowGroup } from '../../net/unix-socket.js';
 
 /** One scraper, a health check or two, a person: beyond that connections are closed unheard. */
 const MAX_CONNECTIONS = 32;
@@ -95,7 +95,7 @@ async function listen(server: FastifyInstance, address: ListenAddress): Promise<
       await server.listen(address.endpoint);
       return;
     }
-    await removeStaleSocket(address.path);
+    await removeStaleSocket(address.path, (error) => listenFailure(`cannot listen on ${address.path}`, 'http', undefined, error));
     await server.listen({ path: address.path });
     await allowGroup(address.path);
   } catch (error) {

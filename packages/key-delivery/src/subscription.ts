@@ -1,0 +1,137 @@
+/**
+ * Sends one subscriber a snapshot, then each change. Lines are made when the socket has room for
+ * them: what waits for a slow subscriber is sequence numbers, not keys.
+ */
+
+import type { Socket } from 'node:net';
+import type { ChangeLog } from './change-log.js';
+import type { KeySource, NodeKeys } from './key-source.js';
+import { eventLine, plainLine, stateAt, wipeKeys } from './key-lines.js';
+
+/** Octets that may wait in a socket of this process, the kernel's own buffer not counted. */
+export const MAX_QUEUED = 65_536;
+/** Lines in one go. The daemon serves nodes in between. */
+const LINES_PER_TURN = 32;
+
+export interface SubscriptionOptions {
+  readonly socket: Socket;
+  readonly labels: readonly string[];
+  /** The last sequence number that the subscriber has dealt with. */
+  readonly from: number | undefined;
+  readonly source: KeySource;
+  readonly changes: ChangeLog;
+  readonly now: () => number;
+  /** Writes a line and wipes it once it is sent. */
+  readonly send: (line: Buffer) => void;
+  /** Called with each node whose keys were sent. */
+  readonly onSent: (keys: NodeKeys) => void;
+  readonly onResync: () => void;
+}
+
+interface Snapshot {
+  readonly nodes: Iterator<NodeKeys>;
+  /** The latest change before the snapshot. */
+  readonly seq: number;
+}
+
+export class Subscription {
+  readonly #options: SubscriptionOptions;
+  /** The sequence number of the last change that was sent. */
+  #position: number;
+  #snapshot: Snapshot | undefined;
+  /** Once all up to this change is sent, the subscriber is told that it is synced. */
+  #syncAt: number | undefined;
+  #turn: NodeJS.Immediate | undefined;
+
+  constructor(options: SubscriptionOptions) {
+    this.#options = options;
+    const { from, changes } = options;
+    this.#position = from ?? changes.last;
+    this.#syncAt = changes.last;
+    if (from === undefined) this.#beginSnapshot();
+    this.continue();
+  }
+
+  /** Sends what is due, soon. */
+  continue(): void {
+    this.#turn ??= setImmediate(() => {
+      this.#turn = undefined;
+      this.#sendLines();
+    });
+  }
+
+  stop(): void {
+    clearImmediate(this.#turn);
+    this.#endSnapshot();
+  }
+
+  #sendLines(): void {
+    const { socket } = this.#options;
+    for (let lines = 0; lines < LINES_PER_TURN; lines++) {
+      // Continues at `drain`.
+      if (!socket.writable || socket.writableLength >= MAX_QUEUED) return;
+      if (!this.#sendLine()) return;
+    }
+    this.continue();
+  }
+
+  /** Returns false if nothing is due. */
+  #sendLine(): boolean {
+    if (this.#snapshot !== undefined) return this.#sendSnapshotLine(this.#snapshot);
+    const { changes, source, labels, now, send, onSent, onResync } = this.#options;
+    if (!changes.covers(this.#position)) {
+      onResync();
+      send(plainLine({ event: 'resync' }));
+      this.#beginSnapshot();
+      return true;
+    }
+    const change = changes.after(this.#position);
+    if (this.#syncAt !== undefined && (change === undefined || change.seq > this.#syncAt)) {
+      this.#syncAt = undefined;
+      send(plainLine({ event: 'synced', seq: this.#position }));
+      return true;
+    }
+    if (change === undefined) return false;
+    const keys = source.get(change.idI);
+    try {
+      send(eventLine(change.idI, keys, labels, now(), change.seq));
+      if (keys !== undefined) onSent(keys);
+    } finally {
+      wipeKeys(keys);
+    }
+    this.#position = change.seq;
+    return true;
+  }
+
+  /** Nodes that never had a key of their own are not in it: there is nothing to revoke. */
+  #sendSnapshotLine({ nodes, seq }: Snapshot): boolean {
+    const { labels, now, send, onSent } = this.#options;
+    const { value: keys, done } = nodes.next();
+    if (done === true) {
+      this.#snapshot = undefined;
+      this.#position = seq;
+      return true;
+    }
+    try {
+      if (stateAt(keys, now()) !== 'initial') {
+        send(eventLine(keys.idI, keys, labels, now()));
+        onSent(keys);
+      }
+    } finally {
+      wipeKeys(keys);
+    }
+    return true;
+  }
+
+  #beginSnapshot(): void {
+    this.#endSnapshot();
+    const { source, changes } = this.#options;
+    this.#snapshot = { nodes: source.all()[Symbol.iterator](), seq: changes.last };
+    this.#syncAt = changes.last;
+  }
+
+  #endSnapshot(): void {
+    this.#snapshot?.nodes.return?.();
+    this.#snapshot = undefined;
+  }
+}
