@@ -42,6 +42,7 @@ export const SYSTEM: readonly string[] = [
   'init-scripts',
   'key-server',
   'installation',
+  'keys',
   'lifecycle',
   'auth-server-client',
   'load',

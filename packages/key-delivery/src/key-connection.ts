@@ -29,7 +29,7 @@ export type LookupResult = (typeof LOOKUP_RESULTS)[number];
 
 export interface ConnectionOptions extends Pick<
   SubscriptionOptions,
-  'socket' | 'source' | 'changes' | 'now' | 'onSent' | 'onResync'
+  'socket' | 'source' | 'changes' | 'now' | 'onSent' | 'onResync' | 'onFault'
 > {
   /** The labels that this socket is for; `any` on the daemon's own socket. */
   readonly labels: readonly string[] | 'any';
@@ -95,8 +95,8 @@ export class KeyConnection {
       else if (request.kind === 'ack') this.#acknowledge(request.seq);
       else this.#lookUp(request);
     } catch (error) {
-      if (!(error instanceof RequestError)) throw error;
-      this.#reject(error.message);
+      if (error instanceof RequestError) this.#reject(error.message);
+      else this.#fail(error);
     }
   }
 
@@ -104,7 +104,13 @@ export class KeyConnection {
     if (this.#subscription !== undefined) throw new RequestError('there is a subscription already; open another connection');
     for (const label of labels) if (!this.#mayHave(label)) throw new RequestError(`the label ${label} is not for this socket`);
     if (from !== undefined && this.#options.changes.covers(from)) this.#acknowledged = from;
-    this.#subscription = new Subscription({ ...this.#options, labels, from, send: (line) => this.#send(line) });
+    this.#subscription = new Subscription({
+      ...this.#options,
+      labels,
+      from,
+      send: (line) => this.#send(line),
+      onFault: (error) => this.#fail(error),
+    });
   }
 
   #acknowledge(seq: number): void {
@@ -149,20 +155,29 @@ export class KeyConnection {
     this.#socket.write(line, () => line.fill(0));
   }
 
+  /** The client connects again, and may have more luck with the store. */
+  #fail(error: unknown): void {
+    this.#options.onFault(error);
+    closeWithError(this.#socket, 'unavailable', 'the keys cannot be read now');
+  }
+
   /** What follows a line that is not understood cannot be understood either. */
   #reject(message: string): void {
-    closeWithError(this.#socket, message);
+    closeWithError(this.#socket, 'bad-request', message);
   }
 }
+
+/** Why a connection is closed. A client may try again after `too-many` and `unavailable`. */
+type CloseCode = 'not-allowed' | 'too-many' | 'bad-request' | 'unavailable';
 
 /**
  * Says why, and closes the connection. The client's own lines are read to the end for a moment: it
  * would get no answer if the socket were closed with some unread.
  */
-export function closeWithError(socket: Socket, message: string): void {
+export function closeWithError(socket: Socket, code: CloseCode, message: string): void {
   const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref();
   socket.once('close', () => clearTimeout(timer));
-  socket.end(plainLine({ error: message }));
+  socket.end(plainLine({ error: message, code }));
   socket.resume();
 }
 

@@ -203,6 +203,7 @@ export class KeyServer {
       lookups: this.#lookups,
       onSent: (keys) => this.#watchExpiry(keys),
       onResync: () => (this.#resyncs += 1),
+      onFault: (error) => this.#log.error('source', { error: messageOf(error) }, 'keys cannot be read for a key socket'),
     });
     this.#connections.set(connection, socket);
     socket.once('close', () => {
@@ -218,7 +219,11 @@ export class KeyServer {
     if (this.#refusing >= MAX_REFUSING) return void socket.destroy();
     this.#refusing += 1;
     socket.once('close', () => (this.#refusing -= 1));
-    closeWithError(socket, reason === 'too-many' ? 'too many connections' : 'this user may not have keys from this socket');
+    closeWithError(
+      socket,
+      reason,
+      reason === 'too-many' ? 'too many connections' : 'this user may not have keys from this socket',
+    );
   }
 
   #recordChange(idI: number): void {
@@ -235,6 +240,10 @@ export class KeyServer {
     this.#expiries.set(keys.idI, expiresAt);
     this.#nextExpiry = Math.min(this.#nextExpiry, expiresAt);
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function accessRules(gid: number | undefined, isIdentity: boolean): AccessRules {

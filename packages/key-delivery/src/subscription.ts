@@ -26,6 +26,8 @@ export interface SubscriptionOptions {
   /** Called with each node whose keys were sent. */
   readonly onSent: (keys: NodeKeys) => void;
   readonly onResync: () => void;
+  /** Called if the source fails. Nothing is sent from then on. */
+  readonly onFault: (error: unknown) => void;
 }
 
 interface Snapshot {
@@ -56,7 +58,11 @@ export class Subscription {
   continue(): void {
     this.#turn ??= setImmediate(() => {
       this.#turn = undefined;
-      this.#sendLines();
+      try {
+        this.#sendLines();
+      } catch (error) {
+        this.#options.onFault(error);
+      }
     });
   }
 

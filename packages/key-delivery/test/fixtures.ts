@@ -24,14 +24,19 @@ interface StoredNode {
   generations: StoredGeneration[];
 }
 
-/** Nodes in memory. Each generation's root is drawn from its number, so that a test can tell which it got. */
+/**
+ * Nodes in memory. Each generation's root is drawn from its number, so that a test can tell which
+ * it got.
+ */
 class MemorySource implements KeySource {
   readonly nodes = new Map<number, StoredNode>();
   readonly #listeners = new Set<(idI: number) => void>();
   readonly handedOut: Secret[] = [];
-  iterations = 0;
+  /** The store cannot be read. */
+  fails = false;
 
   get(idI: number): NodeKeys | undefined {
+    if (this.fails) throw new Error('the disk is gone');
     const node = this.nodes.get(idI);
     if (node === undefined) return undefined;
     const [current, ...former] = node.state === 'current' ? node.generations : [];
@@ -45,7 +50,6 @@ class MemorySource implements KeySource {
   }
 
   *all(): Iterable<NodeKeys> {
-    this.iterations += 1;
     for (const idI of [...this.nodes.keys()].toSorted((a, b) => a - b)) {
       const keys = this.get(idI);
       if (keys !== undefined) yield keys;

@@ -240,7 +240,7 @@ describe('a connection', () => {
     const { path } = await startServer();
     const client = await Client.open(path);
     client.socket.write('x'.repeat(9_000));
-    expect(await client.line()).toEqual({ error: 'a line has 8192 octets at most' });
+    expect(await client.line()).toEqual({ error: 'a line has 8192 octets at most', code: 'bad-request' });
     expect(await client.line()).toBeUndefined();
   });
 
@@ -261,7 +261,7 @@ describe('a connection', () => {
   it('is refused beyond the limit of its user, until another is over', async () => {
     const { log, path } = await startServer({ limits: new ConnectionLimits(2, 256) });
     const [first] = [await Client.open(path), await Client.open(path)];
-    expect(await (await Client.open(path)).line()).toEqual({ error: 'too many connections' });
+    expect(await (await Client.open(path)).line()).toEqual({ error: 'too many connections', code: 'too-many' });
     expect(log.withMessage('a connection to a key socket was refused')).toMatchObject([{ reason: 'too-many' }]);
     first.socket.end();
     await vi.waitFor(
@@ -271,6 +271,23 @@ describe('a connection', () => {
       },
       { timeout: 60_000 },
     );
+  });
+
+  it('is closed if the keys cannot be read, and the log says why', async () => {
+    const { source, log, path } = await startServer();
+    source.join(ID);
+    const subscriber = await Client.open(path);
+    subscriber.send(SUBSCRIBE);
+    await subscriber.until('synced');
+    source.fails = true;
+    source.set(ID, 'disabled');
+    const asking = await Client.open(path);
+    for (const line of [await subscriber.line(), await asking.ask(GET), await (await Client.open(path)).ask(SUBSCRIBE)])
+      expect(line).toEqual({ error: 'the keys cannot be read now', code: 'unavailable' });
+    expect(await subscriber.line()).toBeUndefined();
+    expect(log.text).toContain('the disk is gone');
+    source.fails = false;
+    expect(await (await Client.open(path)).ask(GET)).toEqual({ get: idOf(ID), error: 'disabled' });
   });
 
   it('does not end the daemon when it is killed in the middle of a snapshot', async () => {
@@ -303,7 +320,7 @@ const STRANGER = `
 
 describe.skipIf(!IS_ROOT)('another user (needs root)', () => {
   const GROUP = 54_321;
-  const REFUSED = '{"error":"this user may not have keys from this socket"}';
+  const REFUSED = '{"error":"this user may not have keys from this socket","code":"not-allowed"}';
 
   async function startForGroup(): Promise<{ path: string; server: KeyServer }> {
     const { source, server, folder } = await startServer();

@@ -103,7 +103,9 @@ export function hasIdentityIdMaps(): boolean {
   }
 }
 
-/** Returns the gid of a group by its name, as getgrnam_r(3) finds it, or `undefined` if it has none. */
+/**
+ * Returns the gid of a group by its name, as getgrnam_r(3) finds it, or `undefined` if it has none.
+ */
 export function findGroupId(name: string): number | undefined {
   const getgrnam = libc().library.func('int getgrnam_r(const char *, void *, void *, size_t, void *)');
   const [group, text, found] = [GROUP_LENGTH, GROUP_TEXT_LENGTH, POINTER_LENGTH].map((length) => Buffer.alloc(length));

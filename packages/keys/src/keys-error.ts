@@ -1,0 +1,33 @@
+/**
+ * Why there is no key. The daemon says of a node: `unknown`, `initial` (it has not joined),
+ * `disabled`, `removed`, `moved`, `expired`, `unknown-kid`; of a label: `label-refused`; of a
+ * connection: `not-allowed`, `too-many`, `bad-request`, `unavailable`. The client itself:
+ * `disconnected`, `timeout`, `closed`.
+ */
+export type KeysErrorCode =
+  | 'unknown'
+  | 'initial'
+  | 'disabled'
+  | 'removed'
+  | 'moved'
+  | 'expired'
+  | 'unknown-kid'
+  | 'label-refused'
+  | 'not-allowed'
+  | 'too-many'
+  | 'bad-request'
+  | 'unavailable'
+  | 'disconnected'
+  | 'timeout'
+  | 'closed';
+
+/** The message holds no key. */
+export class KeysError extends Error {
+  readonly code: KeysErrorCode;
+
+  constructor(code: KeysErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'KeysError';
+    this.code = code;
+  }
+}
