@@ -1,3 +1,4 @@
+import { type KeySocketSettings, keysSchema } from '@latchkey/key-delivery';
 import { DEFAULT_MEMORY, MIN_MEMORY, type LogLevel, LOG_LEVELS } from '@latchkey/runtime/daemon';
 import { parseDuration } from '@latchkey/runtime/config';
 import { type Endpoint, type ListenAddress, httpSchema, listenSchema, peerSchema } from '@latchkey/runtime/net';
@@ -31,6 +32,8 @@ export interface Config {
   readonly key_feed: number;
   /** For how long the former key of a node is served, in ms. */
   readonly key_overlap: number;
+  /** Sockets through which programs on this machine get keys. */
+  readonly keys: readonly KeySocketSettings[];
   readonly bounds: {
     /** Open transactions in all; some 1.5 KB each, and as many again that are through. */
     readonly transactions: number;
@@ -65,6 +68,7 @@ export const configSchema: z.ZodType<Config> = z
     http: z.optional(httpSchema),
     key_feed: durationSchema('10s').default(DEFAULT_FEED_INTERVAL_MS),
     key_overlap: durationSchema('15m').default(DEFAULT_OVERLAP_MS),
+    keys: keysSchema.default([]),
     bounds: boundsSchema.prefault({}),
   })
   .superRefine((config, context) => {

@@ -1,6 +1,7 @@
 /** What the controller lets others see of it. */
 
 import type { RegistryTelemetry } from '@latchkey/auth-server';
+import type { KeyServer } from '@latchkey/key-delivery';
 import { MAX_LINK_MESSAGES, type Respondent } from '@latchkey/protocol';
 import {
   type Check,
@@ -26,6 +27,7 @@ interface TelemetrySources {
   readonly keyFeed: KeyFeed;
   readonly tids: TidAllocator;
   readonly sockets: readonly CoapServer[];
+  readonly keyServer: KeyServer | undefined;
   readonly serverMetrics: ServerMetrics;
   /** Towards auth-servers. */
   readonly upstreamMetrics: ClientMetrics;
@@ -43,13 +45,14 @@ export function telemetryOf({
   keyFeed,
   tids,
   sockets,
+  keyServer,
   serverMetrics,
   upstreamMetrics,
   linkChecks,
   registry,
 }: TelemetrySources): Telemetry {
   return {
-    isServing: () => sockets.every((socket) => socket.isOpen),
+    isServing: () => sockets.every((socket) => socket.isOpen) && keyServer?.isOpen !== false,
     checks: [
       { name: 'store', watchdog: 'required', run: () => applicationRoots.probe(Date.now()).then(() => tids.probe()) },
       ...linkChecks,
@@ -69,6 +72,7 @@ export function telemetryOf({
       ),
       ...keyFeed.metrics(),
       ...(registry?.metrics ?? []),
+      ...(keyServer?.metrics ?? []),
       ...serverMetrics.definitions(),
       ...upstreamMetrics.definitions(),
       dropsMetric(serverMetrics.drops, upstreamMetrics.drops),

@@ -27,6 +27,7 @@ import { type Config, configSchema } from '../config.js';
 import { Controller } from '../controller.js';
 import { type AuthServerClient, InProcessAuthServerClient, CoapAuthServerClient } from '../auth-server-client.js';
 import { KeyFeed } from '../key-feed.js';
+import { openKeySockets } from '../key-sockets.js';
 import { telemetryOf } from '../telemetry.js';
 import { ApplicationRootStore } from '../application-root-store.js';
 import { holdsPsks } from '../set-aside-store.js';
@@ -50,7 +51,7 @@ export function runCommand(): Command {
     .requiredOption('--credential <file>', 'what `latchkey-auth-server controller add` wrote; read anew on SIGHUP')
     .option(
       '--config <file>',
-      'YAML configuration: mode, registry, registry_master_key_file, servers, listen, log_level, memory, key_feed, key_overlap, bounds, http',
+      'YAML configuration: mode, registry, registry_master_key_file, servers, listen, log_level, memory, key_feed, key_overlap, bounds, http, keys',
     )
     .option('--listen <host:port>', 'where to listen, may be given again (default [::]:5683)', listenOption)
     .addOption(logLevelOption())
@@ -83,6 +84,7 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
   // First of what is in the state folder: it tells whose that is.
   const tids = await TidAllocator.open(join(options.state, SERIALS_FILE), credential, readClock().wallMs, log);
   const applicationRoots = await openApplicationRootStore(options, config, log);
+  const keyServer = await openKeySockets(applicationRoots, config.keys, options.state, log);
   const respondent = new Respondent({
     idC: credential.idC,
     skCs: credential.skCs,
@@ -122,6 +124,7 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
       keyFeed,
       tids,
       sockets,
+      keyServer,
       serverMetrics,
       upstreamMetrics,
       linkChecks,
@@ -161,6 +164,7 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
       await controller.stop();
       await feedStopped;
       for (const stop of stopFunctions) stop();
+      await keyServer?.close();
       await tids.close();
       await applicationRoots.close();
       await closeRegistry();
