@@ -7,13 +7,7 @@ import { type KeySocketSettings, type KeySource, KeyServer } from '@latchkey/key
 import { Failure } from '@latchkey/runtime/failure';
 import type { Log } from '@latchkey/runtime/daemon';
 import { MAX_SOCKET_PATH } from '@latchkey/runtime/net';
-
-/** In the state folder, for `latchkey-controller key`. */
-const OWN_SOCKET = 'keys.sock';
-
-function ownKeySocketPath(state: string): string {
-  return join(state, OWN_SOCKET);
-}
+import { OWN_SOCKET } from './daemon-keys.js';
 
 /**
  * Opens the sockets. Returns `undefined` if this machine cannot tell who connects to a socket and
@@ -38,7 +32,7 @@ export async function openKeySockets(
     await server.close();
     throw error;
   }
-  await openOwnSocket(server, ownKeySocketPath(state), log);
+  await openOwnSocket(server, join(state, OWN_SOCKET), log);
   return server;
 }
 

@@ -1,5 +1,4 @@
 #!/usr/bin/env node
-import { main } from '@latchkey/runtime/cli';
-import { controllerProgram } from './program.js';
+import { start } from './start.js';
 
-void main(controllerProgram());
+void start();

@@ -1,25 +1,26 @@
 /** Why the controller gives out no key of a node, in words. */
 
-import type { KeyState, NodeKeys } from '@latchkey/key-delivery';
+import type { KeyState } from '@latchkey/key-delivery';
 import { formatId } from '@latchkey/protocol';
 import { STATE_FOLDERS } from '@latchkey/runtime/cli';
 import { Failure } from '@latchkey/runtime/failure';
 
-const REASONS: Readonly<Record<Exclude<KeyState, 'current'>, string>> = {
+const REASONS: Readonly<Partial<Record<string, string>>> = {
   initial: 'has no key of its own: it has not joined, or was reset',
   disabled: 'is disabled',
   removed: 'is not in the registry any more',
   moved: 'is assigned to another controller',
   expired: 'has a key that has expired',
-};
+} satisfies Record<Exclude<KeyState, 'current'>, string>;
 
-/** @param keys what the store has of the node */
-export function missingKey(idI: number, keys: NodeKeys | undefined): Failure {
+/** @param state a `KeyState`, or another word if the controller does not know the node */
+export function missingKey(idI: number, state: string): Failure {
   const id = formatId(idI);
+  const reason = REASONS[state];
   const message =
-    keys === undefined || keys.state === 'current'
+    reason === undefined
       ? `this controller has no key of node ${id}`
-      : `this controller gives out no key of node ${id}, which ${REASONS[keys.state]}`;
+      : `this controller gives out no key of node ${id}, which ${reason}`;
   return new Failure(message, {
     advice: 'On the machine of the registry:',
     run: [['latchkey-auth-server', 'node', 'why', id, '--data', STATE_FOLDERS['auth-server']]],

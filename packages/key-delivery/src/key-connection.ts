@@ -40,6 +40,8 @@ export class KeyConnection {
   readonly #options: ConnectionOptions;
   readonly #socket: Socket;
   #unread: Buffer = Buffer.alloc(0);
+  /** A look-up waits for the store. Those after it wait for their turn. */
+  #isWaiting = false;
   #subscription: Subscription | undefined;
   #acknowledged: number;
 
@@ -53,7 +55,7 @@ export class KeyConnection {
       this.#answerLines();
     });
     this.#socket.on('drain', () => {
-      this.#socket.resume();
+      if (!this.#isWaiting) this.#socket.resume();
       this.#answerLines();
       this.#subscription?.continue();
     });
@@ -76,7 +78,7 @@ export class KeyConnection {
     for (let from = 0; ;) {
       const end = this.#unread.indexOf(NEWLINE, from);
       const isFull = this.#socket.writableLength >= MAX_QUEUED;
-      if (end === -1 || isFull || !this.#socket.writable) {
+      if (end === -1 || isFull || this.#isWaiting || !this.#socket.writable) {
         this.#unread = this.#unread.subarray(from);
         if (end === -1 && this.#unread.length > MAX_LINE) this.#reject(`a line has ${MAX_LINE} octets at most`);
         else if (isFull) this.#socket.pause();
@@ -93,6 +95,7 @@ export class KeyConnection {
       const request = parseRequest(line);
       if (request.kind === 'subscribe') this.#subscribe(request);
       else if (request.kind === 'ack') this.#acknowledge(request.seq);
+      else if (this.#options.labels === 'any') void this.#lookUpOnceStored(request);
       else this.#lookUp(request);
     } catch (error) {
       if (error instanceof RequestError) this.#reject(error.message);
@@ -117,6 +120,21 @@ export class KeyConnection {
     if (this.#subscription === undefined) throw new RequestError('ack: there is no subscription');
     if (seq > this.#options.changes.last) throw new RequestError('ack: this sequence number was not sent');
     this.#acknowledged = Math.max(this.#acknowledged, seq);
+  }
+
+  /** A command right after a join gets that join's key. A program gets it as an event. */
+  async #lookUpOnceStored(request: KeyRequest & { readonly kind: 'get' | 'get-generations' }): Promise<void> {
+    this.#isWaiting = true;
+    this.#socket.pause();
+    try {
+      await this.#options.source.flushed?.();
+      if (this.#socket.writable) this.#lookUp(request);
+    } catch (error) {
+      this.#fail(error);
+    }
+    this.#isWaiting = false;
+    this.#socket.resume();
+    this.#answerLines();
   }
 
   #lookUp(request: KeyRequest & { readonly kind: 'get' | 'get-generations' }): void {

@@ -50,4 +50,6 @@ export interface KeySource {
    * function that removes the listener.
    */
   onChange(listener: (idI: number) => void): () => void;
+  /** Resolves when the joins that the daemon has seen so far are stored, or could not be. */
+  flushed?(): Promise<void>;
 }

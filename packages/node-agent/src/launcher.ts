@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
  * How an installed node-agent starts: V8 takes half as long to have the program as it kept it the
- * last time as to compile it. What is long-lived keeps it; other commands are compiled, as they use
- * other parts.
+ * last time as to compile it. What is long-lived keeps it, and `key` starts from it, as programs
+ * may wait for that; other commands are compiled, as they use other parts.
  */
 
 import { readFileSync } from 'node:fs';
@@ -17,7 +17,9 @@ interface Program {
 }
 
 const PROGRAM_PATH = join(import.meta.dirname, 'program.js');
-const CACHED_COMMANDS: ReadonlySet<string | undefined> = new Set(['run', 'join']);
+const CACHED_COMMANDS: ReadonlySet<string | undefined> = new Set(['run', 'join', 'key']);
+/** It uses less of the program: what the others keep is worth more. */
+const READ_ONLY_COMMAND = 'key';
 /** As Node.js wraps a CommonJS module. */
 const WRAPPED = ['(function (exports, require, module, __filename, __dirname) { ', '\n})'] as const;
 
@@ -43,7 +45,7 @@ if (CACHED_COMMANDS.has(command)) {
   script.runInThisContext()(module.exports, require, module, PROGRAM_PATH, import.meta.dirname);
   module.loaded = true;
   void (module.exports as Program).start(
-    cacheAccepted ? undefined : (to) => writeCodeCache(to, source, script.createCachedData()),
+    cacheAccepted || command === READ_ONLY_COMMAND ? undefined : (to) => writeCodeCache(to, source, script.createCachedData()),
   );
 } else {
   void (require(PROGRAM_PATH) as Program).start();

@@ -1,32 +1,82 @@
+import { formatId } from '@latchkey/protocol';
 import {
   type ApplicationKeyOptions,
   applicationKeyOptions,
-  formatApplicationKey,
+  deriveKeys,
+  expiredFailure,
   idArgument,
-  warnIfExpired,
   withExamples,
 } from '@latchkey/runtime/cli';
-import { Command } from 'commander';
+import { Failure } from '@latchkey/runtime/failure';
+import { formatKeys } from '@latchkey/runtime/key-output';
+import type { KeyGeneration, NodeKeys } from '@latchkey/key-delivery';
+import { Command, Option } from 'commander';
+import { askDaemon, type DaemonAnswer, selectGenerations } from '../daemon-keys.js';
 import { missingKey } from '../missing-key.js';
 import { type StateOptions, stateOptions, withApplicationRoots } from './state.js';
+
+interface KeyOptions extends ApplicationKeyOptions, StateOptions {
+  readonly previous?: true;
+  readonly all?: true;
+}
 
 export function keyCommand(): Command {
   const command = applicationKeyOptions(
     stateOptions(new Command('key'))
-      .description('an application key shared with a node that joined through this controller, from its application root')
+      .description('application keys shared with a node that joined through this controller, from its application root')
       .argument('<id>', 'ID_i, 8 hex digits', idArgument),
-  ).action(key);
-  return withExamples(command, 'latchkey-controller key 0000a1b2 --state ./state --label dtls-psk');
+  )
+    .addOption(new Option('--previous', 'the key before, while peers may still use it').conflicts('all'))
+    .option('--all', 'the current key and all before it that peers may still use, each with its key identifier')
+    .action(key);
+  return withExamples(
+    command,
+    'latchkey-controller key 0000a1b2 --state ./state --label dtls-psk',
+    'latchkey-controller key 0000a1b2 --state ./state --label mqtt-psk --label tls-psk --all --format json',
+  );
 }
 
-async function key(idI: number, options: ApplicationKeyOptions & StateOptions): Promise<void> {
+/** A controller that runs on the folder is asked first: it may have the store to itself (musl). */
+async function key(idI: number, options: KeyOptions): Promise<void> {
+  const id = formatId(idI);
+  const { label, octets, allowExpired = false } = options;
+  const answer = (await askDaemon(options.state, { id, label, octets, allowExpired })) ?? (await askStore(idI, options));
+  if ('error' in answer)
+    throw answer.error === 'expired' && !allowExpired ? expiredFailure(idI, undefined) : missingKey(idI, answer.error);
+  const generations = selectGenerations(answer.generations, options);
+  if (generations.length === 0)
+    throw new Failure(`node ${id} has no former key that peers may still use`, {
+      advice: 'Use its current key: leave out --previous.',
+    });
+  process.stdout.write(formatKeys(id, generations, { ...options, kid: options.kid ?? options.all }));
+}
+
+async function askStore(idI: number, options: KeyOptions): Promise<DaemonAnswer> {
+  let answer: DaemonAnswer = { error: 'unknown' };
   await withApplicationRoots(options, (applicationRoots) => {
     const keys = applicationRoots.get(idI);
-    const { current } = keys ?? {};
-    for (const { applicationRoot } of keys?.former ?? []) applicationRoot.wipe();
-    if (current === undefined) throw missingKey(idI, keys);
-    warnIfExpired(idI, current.expiresAt);
-    process.stdout.write(formatApplicationKey(current.applicationRoot, idI, options));
-    current.applicationRoot.wipe();
+    if (keys !== undefined) answer = answerOf(keys, options);
   });
+  return answer;
+}
+
+function answerOf({ idI, state, current, former }: NodeKeys, options: KeyOptions): DaemonAnswer {
+  if (current === undefined || state !== 'current') return { error: state === 'current' ? 'unknown' : state };
+  const now = Date.now();
+  const isExpired = current.expiresAt !== undefined && now > current.expiresAt;
+  const derive = (generation: KeyGeneration & { readonly until?: number }): ReturnType<typeof deriveKeys> => {
+    const { keyId: kid, applicationRoot, expiresAt, until } = generation;
+    const times = { not_after: timeOf(expiresAt), ...(until === undefined ? {} : { until: new Date(until).toISOString() }) };
+    return deriveKeys(applicationRoot, idI, { kid, ...times }, options);
+  };
+  try {
+    if (isExpired && options.allowExpired !== true) throw expiredFailure(idI, current.expiresAt);
+    return { generations: [current, ...former.filter(({ until }) => until > now)].map(derive) };
+  } finally {
+    for (const { applicationRoot } of [current, ...former]) applicationRoot.wipe();
+  }
+}
+
+function timeOf(ms: number | undefined): string | null {
+  return ms === undefined ? null : new Date(ms).toISOString();
 }

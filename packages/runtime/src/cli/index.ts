@@ -9,7 +9,7 @@ export {
   STATE_FOLDERS,
   withPlaceOptions,
 } from './advice.js';
-export { type ApplicationKeyOptions, applicationKeyOptions, formatApplicationKey, warnIfExpired } from './application-key.js';
+export { type ApplicationKeyOptions, applicationKeyOptions } from './application-key.js';
 export {
   commandToRun,
   folderArgument,
@@ -22,6 +22,7 @@ export {
   program,
   withExamples,
 } from './cli.js';
+export { deriveKeys, expiredFailure } from './derived-keys.js';
 export { readSecretInput } from './secret-prompt.js';
 export { formatFields, formatTable } from './table.js';
 export { endTimeArgument, formatDate, type GivenTime, startTimeArgument, TIME_HELP } from './time.js';

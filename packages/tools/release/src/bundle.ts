@@ -30,45 +30,52 @@ const ALIASES: Readonly<Record<string, string>> = {
 
 /**
  * CommonJS: it starts sooner than ES modules, and `#!` lines need no package.json to say what they
- * are.
+ * are. Each entry is built by itself: a module that two entries have is in both, so that neither
+ * loads the other.
  */
 export async function bundle(product: BundleInput): Promise<Bundle> {
+  const tree: Tree = new Map();
+  const dependencies = new Map<string, Dependency>();
+  for (const [name, module] of Object.entries(product.entries)) {
+    for (const { fileName, code, moduleIds } of await buildEntry(product, name, module)) {
+      tree.set(`dist/${fileName}`, { octets: ascii(code), ...(fileName === 'main.js' ? { executable: true } : {}) });
+      for (const id of moduleIds) {
+        const dependency = dependencyOf(id);
+        if (dependency !== undefined) dependencies.set(`${dependency.name}@${dependency.version}`, dependency);
+      }
+    }
+  }
+  return { tree, dependencies: [...dependencies.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1)) };
+}
+
+type Chunk = Extract<RolldownOutput['output'][number], { readonly type: 'chunk' }>;
+
+async function buildEntry(product: BundleInput, name: string, module: string): Promise<readonly Chunk[]> {
   const build = await rolldown({
-    input: Object.fromEntries(
-      Object.entries(product.entries).map(([file, module]) => [file, join(ROOT, 'packages', product.name, 'dist', module)]),
-    ),
+    input: { [name]: join(ROOT, 'packages', product.name, 'dist', module) },
     platform: 'node',
-    external: [/^node:/, ...product.natives.map((name) => new RegExp(`^${name}$`))],
+    external: [/^node:/, ...product.natives.map((native) => new RegExp(`^${native}$`))],
     resolve: { alias: { ...ALIASES, ...exactAliases(product.parts) } },
     logLevel: 'silent',
     preserveEntrySignatures: 'allow-extension',
     plugins: [{ name: 'changes', transform: patchSource }],
   });
   const options: OutputOptions = { format: 'cjs', minify: true, comments: false };
-  const groups = Object.keys(product.entries).map((name) => ({ name, modules: new Set<string>() }));
-  const first = await build.generate(options);
-  for (const { name, modules } of groups) collectStartModules(`${name}.js`, first, modules);
-  const codeSplitting = {
-    // Each group has the modules that it needs already.
-    includeDependenciesRecursively: false,
-    groups: groups.map(({ name, modules }) => ({ name, test: (id: string) => modules.has(id) })),
-  };
-  const { output } = await build.generate({ ...options, codeSplitting });
+  const modules = new Set<string>();
+  collectStartModules(`${name}.js`, await build.generate(options), modules);
+  const { output } = await build.generate({
+    ...options,
+    codeSplitting: {
+      // The group has the modules that it needs already.
+      includeDependenciesRecursively: false,
+      groups: [{ name, test: (id: string) => modules.has(id) }],
+    },
+  });
   await build.close();
-  const tree: Tree = new Map();
-  const dependencies = new Map<string, Dependency>();
-  for (const chunk of output) {
+  return output.map((chunk) => {
     if (chunk.type !== 'chunk') throw new Failure(`${product.name}: ${chunk.fileName} is not code`);
-    tree.set(`dist/${chunk.fileName}`, {
-      octets: ascii(chunk.code),
-      ...(chunk.fileName === 'main.js' ? { executable: true } : {}),
-    });
-    for (const module of chunk.moduleIds) {
-      const dependency = dependencyOf(module);
-      if (dependency !== undefined) dependencies.set(`${dependency.name}@${dependency.version}`, dependency);
-    }
-  }
-  return { tree, dependencies: [...dependencies.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1)) };
+    return chunk;
+  });
 }
 
 /**

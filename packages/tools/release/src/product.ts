@@ -34,7 +34,15 @@ const LATCHKEY =
 
 export const PRODUCTS: readonly Product[] = [
   product('auth-server', authServerProgram(), ['fs-native-extensions', 'koffi', 'lmdb'], 'the registry of nodes and keys'),
-  product('controller', controllerProgram(), ['fs-native-extensions', 'koffi', 'lmdb'], 'the gateway that nodes join through'),
+  {
+    ...product(
+      'controller',
+      controllerProgram(),
+      ['fs-native-extensions', 'koffi', 'lmdb'],
+      'the gateway that nodes join through',
+    ),
+    entries: { main: 'launcher.js', program: 'start.js' },
+  },
   {
     ...product('node-agent', nodeAgentProgram(), ['fs-native-extensions', 'koffi'], 'the part on the device itself'),
     entries: { main: 'launcher.js', program: 'start.js' },

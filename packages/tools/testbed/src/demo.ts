@@ -1,8 +1,8 @@
 /** The demo: the draft's steps 1 to 5 on loopback, told as they happen. */
 
 import { randomBytes } from 'node:crypto';
-import { deriveApplicationRoot, formatId, type Secret } from '@latchkey/protocol';
-import { formatApplicationKey, formatTable } from '@latchkey/runtime/cli';
+import { deriveApplicationKey, deriveApplicationRoot, formatId, type Secret } from '@latchkey/protocol';
+import { formatTable } from '@latchkey/runtime/cli';
 import type { ManifestLine } from '@latchkey/provisioning';
 import { freePort, type TestNetwork, type Order } from './network.js';
 import type { DaemonProcess, LogLine } from './process.js';
@@ -103,12 +103,12 @@ async function join(network: TestNetwork, line: ManifestLine, daemons: readonly 
   print(`     ${Date.parse(joined.time) - Date.parse(began)} ms from M1 until the new key was on the node's disk\n`);
 
   const derivedThere = await network.run('node-agent', ['key', '--state', network.node(id), '--label', LABEL]);
-  const derivedHere = formatApplicationKey(deriveApplicationRoot(serverAfter, line.idI), line.idI, {
-    label: LABEL,
-    octets: 16,
-    format: 'hex',
-  });
-  return derivedThere === derivedHere && !serverAfter.equals(serverBefore) && !serverAfter.equals(line.ik);
+  const derivedHere = deriveApplicationKey(deriveApplicationRoot(serverAfter, line.idI), LABEL, line.idI);
+  return (
+    derivedThere.trim() === Buffer.from(derivedHere).toString('hex') &&
+    !serverAfter.equals(serverBefore) &&
+    !serverAfter.equals(line.ik)
+  );
 }
 
 /** Lines from the moment the node started: the demo joins one node at a time. */

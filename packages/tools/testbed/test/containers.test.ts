@@ -8,6 +8,13 @@ import { CONTROLLER, orderAndInstall, type RunningNetwork, startNetwork } from '
 
 const canUnshare = spawnSync('unshare', ['--pid', '--fork', 'true']).status === 0;
 
+/** Runs a command in another PID namespace. */
+function runElsewhere(name: string, args: readonly string[]): { status: number | null; stdout: string; stderr: string } {
+  const main = fileURLToPath(new URL(`../../../${name}/dist/main.js`, import.meta.url));
+  const command = ['--pid', '--fork', '--kill-child', process.execPath, main, ...args];
+  return spawnSync('unshare', command, { encoding: 'utf8', timeout: 250_000, killSignal: 'SIGKILL' });
+}
+
 describe.skipIf(!canUnshare)('a command in another PID namespace (needs root and unshare)', () => {
   let running: RunningNetwork;
   let id: string;
@@ -21,16 +28,17 @@ describe.skipIf(!canUnshare)('a command in another PID namespace (needs root and
 
   it.each([
     ['auth-server', () => ['node', 'list', '--data', running.network.registry]],
-    ['controller', () => ['key', id, '--label', 'test', '--state', running.network.path(`controller-${CONTROLLER}`)]],
     ['controller', () => ['master-key', 'rotate', '--state', running.network.path(`controller-${CONTROLLER}`)]],
   ] as const)('of the %s is refused while the daemon runs', (name, args) => {
-    const main = fileURLToPath(new URL(`../../../${name}/dist/main.js`, import.meta.url));
-    const { status, stdout, stderr } = spawnSync(
-      'unshare',
-      ['--pid', '--fork', '--kill-child', process.execPath, main, ...args()],
-      { encoding: 'utf8', timeout: 250_000, killSignal: 'SIGKILL' },
-    );
+    const { status, stdout, stderr } = runElsewhere(name, args());
     expect([status, stdout]).toEqual([1, '']);
     expect(stderr).toMatch(new RegExp(`in use by latchkey-${name} run .*, in another container\n.*shares its PID namespace`));
+  });
+
+  it('has keys from the controller that runs, which it need not share a store with', () => {
+    const args = ['key', id, '--label', 'test', '--state', running.network.path(`controller-${CONTROLLER}`)];
+    const { status, stdout, stderr } = runElsewhere('controller', args);
+    expect([status, stderr]).toEqual([0, '']);
+    expect(stdout).toMatch(/^[0-9a-f]{32}\n$/);
   });
 });

@@ -42,7 +42,9 @@ describe('a network with one controller', () => {
       network.run('node-agent', ['key', '--state', state, '--label', 'test', '--format', format]);
     const key = ofNode.trim();
     expect(await print('base64')).toBe(`${Buffer.from(key, 'hex').toString('base64')}\n`);
-    expect(JSON.parse(await print('json'))).toEqual({ id, label: 'test', key });
+    const json = JSON.parse(await print('json')) as Record<string, unknown>;
+    expect(json).toMatchObject({ id, label: 'test', key, kid: expect.stringMatching(/^[0-9a-f]{8}$/) as unknown });
+    expect(Date.parse(String(json['not_after']))).toBeGreaterThan(Date.now());
   });
 
   it('takes a node that was installed from its label, and one from an encrypted manifest', async () => {
@@ -130,20 +132,25 @@ describe('a network with one controller', () => {
     expect(new Set(await told())).toEqual(new Set([`${id} ${state}`]));
   });
 
-  it('says of a key that has expired that it has, and no longer that the node has joined', async () => {
+  it('gives no key that has expired unless told to, and no longer says that the node has joined', async () => {
     const { network } = running;
     const { id, state } = await orderAndInstall(network, { lifetime: '1s' });
     await network.run('node-agent', ['join', '--state', state]);
     await expect.poll(async () => (await showStatus(network, state))['status']).toBe('expired');
-    const warning = expect.stringMatching(
-      new RegExp(`^Warning: the key of node ${id}, which this one comes from, expired at .*Z`),
-    ) as string;
-    const [ofNode, ofController] = await Promise.all([
-      network.try('node-agent', ['key', '--state', state, '--label', 'test']),
-      network.try('controller', ['key', id, '--state', network.path(`controller-${CONTROLLER}`), '--label', 'test']),
-    ]);
-    for (const key of [ofNode, ofController])
-      expect(key).toEqual({ code: 0, stdout: expect.stringMatching(/^[0-9a-f]{32}\n$/) as string, stderr: warning });
+    const commands = [
+      ['node-agent', ['key', '--state', state, '--label', 'test']],
+      ['controller', ['key', id, '--state', network.path(`controller-${CONTROLLER}`), '--label', 'test']],
+    ] as const;
+    for (const [name, args] of commands) {
+      const refused = await network.try(name, args);
+      expect([refused.code, refused.stdout]).toEqual([1, '']);
+      expect(refused.stderr).toMatch(
+        new RegExp(`^latchkey-${name}: the key of node ${id} (?:has expired|expired at .*Z)\n.*--allow-expired`),
+      );
+    }
+    // The registry may have withdrawn it from the controller by now.
+    const [[name, args]] = commands;
+    expect(await network.run(name, [...args, '--allow-expired'])).toMatch(/^[0-9a-f]{32}\n$/);
   });
 
   it('runs an on_key_change that failed again with `join --if-due`, as a timer starts it', async () => {

@@ -1,0 +1,30 @@
+/** The application keys that `key` prints. Loaded where the command is carried out. */
+
+import { deriveApplicationKey, formatId, type Secret } from '@latchkey/protocol';
+import type { ApplicationKeyOptions } from './application-key.js';
+import { Failure } from '../failure.js';
+import type { PrintedGeneration } from '../key-output.js';
+
+/** Derives the keys of one generation. */
+export function deriveKeys(
+  applicationRoot: Secret,
+  idI: number,
+  generation: Pick<PrintedGeneration, 'kid' | 'not_after' | 'until'>,
+  { label: labels, octets }: Pick<ApplicationKeyOptions, 'label' | 'octets'>,
+): PrintedGeneration {
+  const keys = labels.map((label) => {
+    const derived = deriveApplicationKey(applicationRoot, label, idI, octets);
+    const key = Buffer.from(derived.buffer, derived.byteOffset, derived.length).toString('hex');
+    derived.fill(0);
+    return [label, key] as const;
+  });
+  return { ...generation, keys: Object.fromEntries(keys), fingerprint: applicationRoot.fingerprint };
+}
+
+/** What to say of an expired key. @param expiry ms since the epoch, if it is known */
+export function expiredFailure(idI: number, expiry: number | undefined): Failure {
+  const since = expiry === undefined ? 'has expired' : `expired at ${new Date(expiry).toISOString()}`;
+  return new Failure(`the key of node ${formatId(idI)} ${since}`, {
+    advice: 'Let the node join again. With --allow-expired the key is printed all the same.',
+  });
+}

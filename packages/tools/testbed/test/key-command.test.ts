@@ -1,0 +1,107 @@
+// Proves that `key` prints the same keys on both sides, from one generation, whether the controller
+// runs or not, and that the short way through its socket prints what the program does.
+
+import { spawnSync } from 'node:child_process';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { CommandResult } from '../src/process.js';
+import { CONTROLLER, orderAndInstall, type RunningNetwork, startNetwork } from './fixtures.js';
+
+let running: RunningNetwork;
+let id: string;
+let node: string;
+let controller: string;
+beforeAll(async () => {
+  running = await startNetwork();
+  ({ id, state: node } = await orderAndInstall(running.network));
+  controller = running.network.path(`controller-${CONTROLLER}`);
+  await running.network.run('node-agent', ['join', '--state', node]);
+});
+afterAll(() => running.network.remove());
+
+const LABELS = ['--label', 'mqtt-psk', '--label', 'tls-psk'];
+
+function ofNode(...args: readonly string[]): Promise<string> {
+  return running.network.run('node-agent', ['key', '--state', node, ...args]);
+}
+
+function ofController(...args: readonly string[]): Promise<CommandResult> {
+  return running.network.try('controller', ['key', id, '--state', controller, ...args]);
+}
+
+/** The program by itself: without the short way, and without LMDB where `args` do not need it. */
+function ofProgram(...args: readonly string[]): { code: number | null; stdout: string; stderr: string } {
+  const main = fileURLToPath(new URL('../../../controller/dist/main.js', import.meta.url));
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, 'key', id, '--state', controller, ...args], {
+    encoding: 'utf8',
+  });
+  return { code: status, stdout, stderr };
+}
+
+const OPTIONS: readonly (readonly string[])[] = [
+  ['--label', 'mqtt-psk'],
+  LABELS,
+  [...LABELS, '--format', 'json'],
+  ['--label=mqtt-psk', '--octets=32', '--format=base64'],
+  [...LABELS, '--kid'],
+  ['--label', 'a', '--label', 'a'],
+];
+
+describe.each(['runs', 'does not run'])('while the controller %s', (state) => {
+  beforeAll(async () => {
+    if (state === 'does not run') await running.controller.stop();
+  });
+
+  it.each(OPTIONS.map((options) => [options.join(' '), options] as const))(
+    'both sides print the same: %s',
+    async (_, options) => {
+      const [device, quick, program] = [await ofNode(...options), await ofController(...options), ofProgram(...options)];
+      // Each side has its own clock for the end.
+      const comparable = (text: string): string => text.replaceAll(/"not_after":"[^"]*"/g, '"not_after":"..."');
+      expect(quick).toEqual({ code: 0, stdout: expect.any(String) as unknown, stderr: '' });
+      expect(program).toEqual(quick);
+      expect(comparable(quick.stdout)).toBe(comparable(device));
+    },
+  );
+
+  it('several labels and identifiers come in the order that they were asked in', async () => {
+    const { stdout } = await ofController(...LABELS, '--all');
+    const json = JSON.parse((await ofController(...LABELS, '--all', '--format', 'json')).stdout) as {
+      readonly kid: string;
+      readonly keys: Readonly<Record<string, string>>;
+    };
+    expect(stdout).toBe(`${json.kid} ${json.keys['mqtt-psk']}\n${json.kid} ${json.keys['tls-psk']}\n`);
+  });
+
+  it('there is no former key, and one of them is asked for', async () => {
+    const { code, stdout, stderr } = await ofController(...LABELS, '--previous');
+    expect([code, stdout]).toEqual([1, '']);
+    expect(stderr).toContain(`node ${id} has no former key that peers may still use\nUse its current key`);
+  });
+
+  it.each([
+    [['--label', 'latchkey key id'], 'are reserved'],
+    [['--label', ''], 'expected a name for the use'],
+    [[...LABELS, '--octets', '256'], 'expected a whole number from 1 to 255'],
+    [[...LABELS, '--octets', '8', '--octets', '16'], 'is given twice'],
+    [[...LABELS, '--previous', '--all'], "cannot be used with option '--all'"],
+    [[...LABELS, '--format', 'pem'], 'Allowed choices are hex, base64, json'],
+    [[...LABELS, '--no-such'], "unknown option '--no-such'"],
+    [[], "required option '--label <label>' not specified"],
+  ] as const)('a mistake is refused in words: %j', async (options, words) => {
+    const { code, stdout, stderr } = await ofController(...options);
+    expect([code, stdout]).toEqual([2, '']);
+    expect(stderr).toContain(words);
+  });
+});
+
+it('the store has the keys where the socket does not answer', async () => {
+  const { network, controllerAddress } = running;
+  await network.startController(CONTROLLER, controllerAddress);
+  const before = await ofController('--label', 'test');
+  await rm(join(controller, 'keys.sock'));
+  expect(await ofController('--label', 'test')).toEqual(before);
+  expect(before.code).toBe(0);
+});
