@@ -24,6 +24,7 @@ export const STORAGE: readonly string[] = [
   'pages',
   'places',
   'lmdb-registry',
+  'lmdb-storage',
   'reissue',
   'master-key-rotation',
   'tid-allocator',

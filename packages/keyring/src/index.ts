@@ -1,6 +1,6 @@
 /** Keys sealed under a master key, where the master key comes from, and how it is rotated. */
 
-export { KEY_KIND, Keyring, type MetadataTable } from './keyring.js';
+export { KEY_KIND, type KeyContext, Keyring, type MetadataTable } from './keyring.js';
 export { LmdbMetadata } from './lmdb-metadata.js';
 export {
   findMasterKey,

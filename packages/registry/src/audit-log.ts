@@ -19,40 +19,40 @@ export interface AuditTable {
 }
 
 export class AuditLog {
-  readonly #table: AuditTable;
+  readonly #storage: { readonly audit: AuditTable };
 
-  constructor(table: AuditTable) {
-    this.#table = table;
+  constructor(storage: { readonly audit: AuditTable }) {
+    this.#storage = storage;
   }
 
   /** `undefined` while nothing was ever written. */
   get head(): Head | undefined {
-    return headOf(this.#table.head);
+    return headOf(this.#storage.audit.head);
   }
 
   /** How many entries there are. */
   get length(): number {
-    return this.#table.length;
+    return this.#storage.audit.length;
   }
 
   /** When the last entry was written, ms since the epoch. */
   get lastWrittenAt(): number {
-    return this.#table.head.at;
+    return this.#storage.audit.head.at;
   }
 
   entry(seq: number): AuditEntry | undefined {
-    const octets = this.#table.get(seq);
+    const octets = this.#storage.audit.get(seq);
     return octets && parseEntry(octets);
   }
 
   /** In ascending order, from entry `from` on, those too that are written meanwhile. */
   entries(from: number = 1): Generator<AuditEntry> {
-    return parsed(this.#table.ascending(from));
+    return parsed(this.#storage.audit.ascending(from));
   }
 
   /** In descending order. */
   newestFirst(): Generator<AuditEntry> {
-    return parsed(this.#table.descending());
+    return parsed(this.#storage.audit.descending());
   }
 
   /** What happened to one node, latest first: `last` is the number of its latest entry. */
@@ -71,8 +71,8 @@ export class AuditLog {
    * @param against a HEAD that was written down earlier
    */
   verify(against?: Head): Generator<string> {
-    const { start, head } = this.#table;
-    return verifyChain({ start, head, entries: this.#table.everything() }, against);
+    const { start, head } = this.#storage.audit;
+    return verifyChain({ start, head, entries: this.#storage.audit.everything() }, against);
   }
 }
 

@@ -36,6 +36,7 @@ export {
   wipeKeys,
 } from './model/rows.js';
 export { KeyFeed } from './lmdb/key-feed.js';
-export { COMBINED_MODE_HOLDER, type CommitResult, Registry, type Restored } from './registry.js';
+export { COMBINED_MODE_HOLDER, type CommitResult, Registry } from './registry.js';
+export type { Restored } from './registry-core.js';
 export { notFound, requireRegistry } from './registry-failures.js';
-export type { Snapshot, Version, Versioned } from './storage.js';
+export { InDoubt, type Snapshot, type Version, type Versioned } from './storage.js';

@@ -3,27 +3,15 @@
  * (@latchkey/keyring), and each change stands in the audit log. A storage engine keeps it.
  */
 
-import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { announceAdoption, KEY_KIND, Keyring } from '@latchkey/keyring';
+import { KEY_KIND, Keyring } from '@latchkey/keyring';
 import { STORE_FILE } from '@latchkey/lmdb';
-import {
-  type ClockHistory,
-  type Commit,
-  COMMIT_TIMEOUT_MS,
-  EMPTY_HISTORY,
-  KEY_LENGTH,
-  Secret,
-  type ServerNodeRecord,
-  type TimeRange,
-} from '@latchkey/protocol';
-import { type Clock, readClock, serverTime } from '@latchkey/runtime/daemon';
+import { type Commit, COMMIT_TIMEOUT_MS, EMPTY_HISTORY, type Secret, type ServerNodeRecord } from '@latchkey/protocol';
+import type { Clock } from '@latchkey/runtime/daemon';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { ensurePrivateFolder, exists } from '@latchkey/runtime/files';
-import { isoTime } from '@latchkey/runtime/iso-time';
 import { Histogram } from '@latchkey/runtime/telemetry';
-import type { Actor, AttributedEvent, AuditEvent } from './audit-chain.js';
-import { AuditLog } from './audit-log.js';
+import type { Actor, AttributedEvent } from './audit-chain.js';
 import { LmdbStorage } from './lmdb/lmdb-storage.js';
 import { STORE_FOLDER, Tables } from './lmdb/tables.js';
 import { stillRecent } from './model/recent-initial-keys.js';
@@ -49,8 +37,9 @@ import {
 } from './model/rows.js';
 import { NodeCache } from './node-cache.js';
 import { allPagesAtOnce } from './pages.js';
+import { drawKey, drawTransactionKey, INITIAL_KEY_ID_KEY, type Opened, RegistryCore } from './registry-core.js';
 import { describeMisplacedStore, registryNotFound, requireRegistry, schemaMismatch } from './registry-failures.js';
-import { immediate, type Keys, type Outcome, type Page, type RegistryStorage, type Snapshot, type Versioned } from './storage.js';
+import { immediate, type Outcome, type RegistryStorage, type Snapshot, type Versioned } from './storage.js';
 import { StorageMetadata } from './storage-metadata.js';
 
 /** Version of what is in the tables. */
@@ -66,9 +55,6 @@ const FORGET_PAGE_SIZE = 1_024;
 /** Entries that are taken out of the audit log in one write. */
 const PRUNE_PAGE_SIZE = 4_096;
 
-const TRANSACTION_KEY = { kind: KEY_KIND.transactionKey, id: 0 } as const;
-const INITIAL_KEY_ID_KEY = { kind: KEY_KIND.initialKeyId, id: 0 } as const;
-
 /**
  * How a commit ended: `conflict` means that the node was not what it was judged by any more,
  * `expired` that the time for it was over.
@@ -78,66 +64,21 @@ export type CommitResult = 'committed' | 'conflict' | 'expired';
 const CONFLICT: Outcome<CommitResult> = { result: 'conflict' };
 const EXPIRED: Outcome<CommitResult> = { result: 'expired' };
 
-/** A registry that was put back from a backup. Times are ms since the epoch. */
-export interface Restored {
-  readonly at: number;
-  /** When the backup was made. */
-  readonly backupAt: number;
-  /** The audit entry of the restore. */
-  readonly entry: number;
-}
-
-/**
- * What is to become of a write of this registry; each event is by its actor, and of now unless it
- * says when.
- */
-export interface Decision<T> extends Omit<Outcome<T>, 'events'> {
-  readonly events?: readonly (AuditEvent & { readonly at?: number })[];
-}
-
-/** An open storage engine, and what opens the keys in it. */
-interface Opened {
-  readonly storage: RegistryStorage;
-  readonly metadata: StorageMetadata;
-  readonly keyring: Keyring;
-  /** Names the registry in messages. */
-  readonly folder: string;
-  readonly actor: Actor;
-  readonly clock: Clock | undefined;
-}
-
-export class Registry {
-  readonly storage: RegistryStorage;
-  /** Names the registry in messages, and is where its store is. */
-  readonly folder: string;
-  /** Who makes the changes. */
-  readonly actor: Actor;
-  readonly keyring: Keyring;
-  readonly audit: AuditLog;
+export class Registry extends RegistryCore {
   /** How long commits took. */
   readonly commitDurations: Histogram = new Histogram();
   /** When each commit under way began, by the monotonic clock, oldest first. */
   readonly #pendingCommits = new Set<{ readonly since: number }>();
   readonly #nodeCache = new NodeCache();
-  readonly #metadata: StorageMetadata;
-  /** Of this process. */
-  readonly #clock: Clock;
   /** Nobody restores a registry that a server has open. */
   readonly #restoredAt: number | undefined;
-  #transactionKey: Secret | undefined;
   /** Where `forgetInitialKeys` goes on. */
   #forgetFrom = 0;
 
-  private constructor({ storage, metadata, keyring, folder, actor, clock = readClock }: Opened) {
-    this.storage = storage;
-    this.#metadata = metadata;
-    this.keyring = keyring;
-    this.folder = folder;
-    this.actor = actor;
-    this.#clock = clock;
-    this.audit = new AuditLog(storage.audit);
+  private constructor(opened: Opened) {
+    super(opened);
     this.#restoredAt = this.restored?.at;
-    if (storage instanceof LmdbStorage) storage.tables.keyring = keyring;
+    if (this.storage instanceof LmdbStorage) this.storage.tables.keyring = this.keyring;
   }
 
   /**
@@ -208,7 +149,7 @@ export class Registry {
       if (schema !== SCHEMA) throw schemaMismatch(folder, schema, SCHEMA);
       const metadata = new StorageMetadata(storage);
       const registry = new Registry({ storage, metadata, keyring: Keyring.open(metadata, folder, master), folder, actor, clock });
-      await registry.#ensureTransactionKey();
+      await registry.ensureTransactionKey();
       return registry;
     } catch (error) {
       await storage.close();
@@ -220,49 +161,6 @@ export class Registry {
   get tables(): Tables {
     if (!(this.storage instanceof LmdbStorage)) throw new TypeError('this registry is not on LMDB');
     return this.storage.tables;
-  }
-
-  /**
-   * As the storage's `write`, with this registry's keys: the decision may seal and unseal, and
-   * `rotate` may have replaced the master key before it.
-   */
-  write<T>(keys: Keys, decide: (found: Snapshot) => Decision<T>): Promise<T> {
-    return this.storage.write(this.#withMasterKey(keys), (found) =>
-      this.#metadata.decide(found, () => {
-        this.keyring.reload();
-        return this.#attributed(decide(found));
-      }),
-    );
-  }
-
-  /** As the storage's `load`. */
-  load(order: number, keys: Keys, rowsOf: (found: Snapshot) => Page<NodeRow>): Promise<void> {
-    return this.storage.load(order, this.#withMasterKey(keys), (found) => {
-      let rows: Page<NodeRow> = [];
-      this.#metadata.decide(found, () => {
-        this.keyring.reload();
-        rows = rowsOf(found);
-        return { result: undefined };
-      });
-      return rows;
-    });
-  }
-
-  #withMasterKey(keys: Keys): Keys {
-    return { ...keys, metadata: [...(keys.metadata ?? []), 'master key'] };
-  }
-
-  #attributed<T>({ events, ...outcome }: Decision<T>): Outcome<T> {
-    if (events === undefined) return outcome;
-    const at = Date.now();
-    const attributed: AttributedEvent[] = [];
-    for (const event of events) attributed.push({ at, ...event, actor: this.actor });
-    return { ...outcome, events: attributed };
-  }
-
-  /** Notes an event that goes with no change of a row. */
-  async record(event: AuditEvent): Promise<void> {
-    await this.write({}, () => ({ result: undefined, events: [event] }));
   }
 
   /**
@@ -398,76 +296,6 @@ export class Registry {
     return immediate(this.storage.read({ controllerActivity: [idC] })).controllerActivity(idC);
   }
 
-  get restored(): Restored | undefined {
-    return this.#metadata.get('restored') as Restored | undefined;
-  }
-
-  /** The latest time that a change or a server saw, ms since the epoch. */
-  get lastWallClock(): number {
-    return latestWall(immediate(this.storage.read({ metadata: ['last wall clock'] })));
-  }
-
-  /**
-   * When a server last wrote what its clock showed, ms since the epoch: every half minute while one
-   * runs. `undefined`: none ever ran.
-   */
-  get servedAt(): number | undefined {
-    return (this.#metadata.get('clock history') as ClockHistory | undefined)?.savedAt?.wallMs;
-  }
-
-  /** What the clocks of the servers showed. */
-  get clockHistory(): ClockHistory {
-    return this.#metadata.get('clock history') as ClockHistory;
-  }
-
-  /**
-   * The time by the servers' clock, ms since the epoch, whatever the clock of this process shows.
-   * What was found has the metadata `clock history`.
-   */
-  timeOfServers(found: Snapshot): number {
-    return serverTime(found.metadata('clock history') as ClockHistory, this.#clock());
-  }
-
-  /**
-   * Writes what becomes of `times`, and gives it, once the disk has it. `wall`: the time it is;
-   * `discontinuity`: why a break comes before it.
-   */
-  async saveClockHistory(
-    change: (history: ClockHistory) => ClockHistory,
-    wall: number,
-    discontinuity?: string,
-  ): Promise<ClockHistory> {
-    return this.write({ metadata: ['clock history', 'last wall clock'] }, (found) => {
-      const history = change(found.metadata('clock history') as ClockHistory);
-      const put = {
-        metadata: [['clock history', history] as const, ['last wall clock', Math.max(wall, latestWall(found))] as const],
-      };
-      if (discontinuity === undefined) return { result: history, put };
-      return { result: history, put, events: [{ what: 'clock discontinuity', note: discontinuity, at: wall }] };
-    });
-  }
-
-  /** M7s of these times count again. */
-  async releaseClockRanges(released: readonly TimeRange[]): Promise<void> {
-    const note = released.map(({ from, until }) => `${isoTime(from)} to ${isoTime(until)}`).join(', ');
-    await this.write({ metadata: ['clock history'] }, (found) => {
-      const history = found.metadata('clock history') as ClockHistory;
-      const previous = history.previous.filter(
-        ({ from, until }) => !released.some((span) => span.from === from && span.until === until),
-      );
-      const put = { metadata: [['clock history', { ...history, previous }] as const] };
-      return { result: undefined, put, events: [{ what: 'clock released', note }] };
-    });
-  }
-
-  /** Resolves when the disk has taken a write. Throws a Failure where it does not. */
-  async probe(wall: number): Promise<void> {
-    await this.write({ metadata: ['last wall clock'] }, (found) => ({
-      result: undefined,
-      put: { metadata: [['last wall clock', Math.max(wall, latestWall(found))]] },
-    }));
-  }
-
   get pendingCommitCount(): number {
     return this.#pendingCommits.size;
   }
@@ -500,10 +328,7 @@ export class Registry {
       const result = await this.storage.write({ nodes: [node.idI], metadata: ['master key'] }, (found) => {
         const now = wall();
         if (performance.now() - pending.since > COMMIT_TIMEOUT_MS || !isInTime(now)) return EXPIRED;
-        return this.#metadata.decide(found, () => {
-          this.keyring.reload();
-          return this.#replaceKey(found, node, to, commit, now);
-        });
+        return this.decide(found, () => this.#replaceKey(found, node, to, commit, now));
       });
       if (result === 'committed') this.commitDurations.observeSince(pending.since);
       return result;
@@ -582,7 +407,7 @@ export class Registry {
    * next ones each time. Resolves with how many IDs were removed.
    */
   async forgetInitialKeys(): Promise<number> {
-    const at = serverTime(this.clockHistory, this.#clock());
+    const at = this.timeOfServers(await this.storage.read({ metadata: ['clock history'] }));
     const page = await this.storage.recentInitialKeyPage(this.#forgetFrom, FORGET_PAGE_SIZE);
     const last = page.at(-1);
     this.#forgetFrom = page.length < FORGET_PAGE_SIZE || last === undefined ? 0 : last[0] + 1;
@@ -619,57 +444,9 @@ export class Registry {
     }
   }
 
-  /**
-   * TK, from which the RN_c comes that nodes of pass-through controllers see. Only a restore
-   * replaces it.
-   */
-  get transactionKey(): Secret {
-    this.#transactionKey ??= this.keyring.unseal(TRANSACTION_KEY, this.#metadata.get('transaction key') as Uint8Array);
-    return this.#transactionKey;
-  }
-
-  /** Makes TK for a registry that was made before there was one. */
-  async #ensureTransactionKey(): Promise<void> {
-    if (this.#metadata.get('transaction key') !== undefined) return;
-    await this.write({ metadata: ['transaction key'] }, (found) =>
-      found.metadata('transaction key') === undefined
-        ? { result: undefined, put: { metadata: [['transaction key', drawTransactionKey(this.keyring)]] } }
-        : { result: undefined },
-    );
-  }
-
-  /** Under which IKs are told apart, also after they are erased. The caller wipes it. */
-  initialKeyIdKey(): Secret {
-    return this.keyring.unseal(INITIAL_KEY_ID_KEY, this.#metadata.get('initial key id key') as Uint8Array);
-  }
-
-  /** What a keyring knows of this registry, to replace its master key. */
-  get metadata(): StorageMetadata {
-    return this.#metadata;
-  }
-
-  /** What is to be done every minute while somebody serves. */
-  async maintain(): Promise<void> {
-    await this.storage.maintain();
-  }
-
-  /**
-   * Tells others that this process serves, and under which master key; again whenever that changed.
-   */
-  async announceAdoption(): Promise<void> {
-    await announceAdoption(this.#metadata, this.keyring, (action) =>
-      this.write({}, () => {
-        action();
-        return { result: undefined };
-      }),
-    );
-  }
-
-  async close(): Promise<void> {
+  override async close(): Promise<void> {
     this.#nodeCache.close();
-    await this.storage.close();
-    this.keyring.wipe();
-    this.#transactionKey?.wipe();
+    await super.close();
   }
 
   /**
@@ -684,26 +461,6 @@ export class Registry {
 
 async function schemaOf(storage: RegistryStorage): Promise<number | undefined> {
   return (await storage.read({ metadata: ['schema'] })).metadata('schema') as number | undefined;
-}
-
-/** What was found has the metadata `last wall clock`. */
-function latestWall(found: Snapshot): number {
-  return Math.max(found.head.at, (found.metadata('last wall clock') as number | undefined) ?? 0);
-}
-
-function drawKey(): Secret {
-  const octets = randomBytes(KEY_LENGTH);
-  const key = Secret.from(octets);
-  octets.fill(0);
-  return key;
-}
-
-/** A new TK, sealed. */
-export function drawTransactionKey(keyring: Keyring): Uint8Array {
-  const key = drawKey();
-  const sealed = keyring.seal(TRANSACTION_KEY, key);
-  key.wipe();
-  return sealed;
 }
 
 /** The registry with its index of nodes by controller, which one of before may lack. */

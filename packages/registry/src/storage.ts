@@ -7,11 +7,22 @@
  * Keys in rows are sealed. Rows that an engine hands out are not to be changed.
  */
 
+import { Failure } from '@latchkey/runtime/failure';
 import type { AttributedEvent, ChainHead } from './audit-chain.js';
 import type { AuditTable } from './audit-log.js';
 import type { ActivityBatch } from './model/activity.js';
 import type { RecentInitialKey } from './model/recent-initial-keys.js';
 import type { ControllerActivity, ControllerRow, NodeActivity, NodeRow, OrderRow } from './model/rows.js';
+
+/** The engine was not reached; nothing happened. */
+export class Unavailable extends Failure {
+  override readonly name = 'Unavailable';
+}
+
+/** It is not known whether the write happened: look again, and judge again. */
+export class InDoubt extends Failure {
+  override readonly name = 'InDoubt';
+}
 
 /**
  * Version of a row, opaque and compared with ===. A row that differs has another version. One that
@@ -115,7 +126,8 @@ export interface RegistryStorage {
   /**
    * Resolves when it is durable; visible to nobody before.
    *
-   * @throws Failure if nothing happened
+   * @throws Unavailable if the engine was not reached, InDoubt if it may have happened, and what
+   *   the decision threw; but for InDoubt nothing happened
    */
   write<T>(keys: Keys, decide: Decide<T>): Promise<T>;
 

@@ -41,7 +41,7 @@ import { isoTime } from '@latchkey/runtime/iso-time';
 import { ControllerCache } from './controller-cache.js';
 import { KeyFeedResponder } from './key-feed-responder.js';
 import type { LinkAnswer } from './link-answer.js';
-import { type Registry, type ControllerRecord, type UnsealedNode, ActivityLog } from '@latchkey/registry';
+import { InDoubt, type Registry, type ControllerRecord, type UnsealedNode, ActivityLog } from '@latchkey/registry';
 import { AuthServerMetrics } from '../telemetry/metrics.js';
 import { ClockRollbackGuard } from './clock-rollback-guard.js';
 
@@ -271,6 +271,8 @@ export class AuthServer {
       this.#log.info(fields, 'node has a new key');
       return answerCommitted(opened, decision);
     } catch (error) {
+      // It may have happened: what the registry says now tells.
+      if (error instanceof InDoubt) return 'conflict';
       if (!(error instanceof Failure)) throw error;
       return rejection('storeFailed', { reason: error.message, advice: error.advice });
     } finally {

@@ -23,7 +23,8 @@ import { checkStore, DamagedStore, countEntries, STORE_FILE } from '@latchkey/lm
 import { type Actor, formatHead, type Head } from '../audit-chain.js';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { unsealController, unsealInstallerHalf, unsealNodeKey, wipeKeys } from '../model/rows.js';
-import { drawTransactionKey, Registry, type Restored, SCHEMA } from '../registry.js';
+import { Registry, SCHEMA } from '../registry.js';
+import { drawTransactionKey, type Restored } from '../registry-core.js';
 import { LmdbStorage } from './lmdb-storage.js';
 import { restoreAdvice, STORE_FOLDER, Tables } from './tables.js';
 

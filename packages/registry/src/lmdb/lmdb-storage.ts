@@ -55,6 +55,7 @@ export class LmdbStorage implements RegistryStorage {
   readonly #nodeCache: RowCache<NodeRow>;
   readonly #snapshot: LmdbSnapshot;
   readonly #bulkSnapshot: LmdbSnapshot;
+  readonly #thrownByDecisions = new WeakSet<object>();
 
   constructor(tables: Tables) {
     this.tables = tables;
@@ -78,7 +79,7 @@ export class LmdbStorage implements RegistryStorage {
    */
   write<T>(keys: Keys, decide: Decide<T>): Promise<T> {
     return this.#transaction(() => {
-      const outcome = decide(this.#snapshotFor(keys));
+      const outcome = this.#decided(decide, keys);
       this.#apply(outcome);
       return outcome.result;
     });
@@ -165,13 +166,31 @@ export class LmdbStorage implements RegistryStorage {
   }
 
   #transaction<T>(action: () => T): Promise<T> {
-    return this.tables.env.transaction(action).catch(this.#fail);
+    try {
+      return this.tables.env.transaction(action).catch(this.#fail);
+    } catch (error) {
+      // Of a store that is closed lmdb says so at once.
+      return this.#fail(error);
+    }
   }
 
   /** Not an async function around each transaction: a commit would pay for that. */
   readonly #fail = async (error: unknown): Promise<never> => {
-    throw error instanceof Failure ? error : await writeFailure(this.tables.folder, error);
+    if (error instanceof Failure || this.#thrownByDecisions.has(error as object)) throw error;
+    throw await writeFailure(this.tables.folder, error);
   };
+
+  /**
+   * What a decision throws is its own, and no fault of the disk; but for what LMDB throws there.
+   */
+  #decided<T>(decide: Decide<T>, keys: Keys): Outcome<T> {
+    try {
+      return decide(this.#snapshotFor(keys));
+    } catch (error) {
+      if (error instanceof Error && !('code' in error)) this.#thrownByDecisions.add(error);
+      throw error;
+    }
+  }
 
   #snapshotFor({ nodes }: Keys): Snapshot {
     return nodes !== undefined && nodes.length > MAX_NODES_TO_CACHE ? this.#bulkSnapshot : this.#snapshot;

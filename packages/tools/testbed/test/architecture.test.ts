@@ -174,7 +174,7 @@ it('keys leave a Secret where a reviewer expects it', () => {
     'packages/provisioning/src/credential.ts',
     'packages/provisioning/src/label.ts',
     'packages/provisioning/src/manifest.ts',
-    'packages/registry/src/lmdb/initial-key-id.ts',
+    'packages/registry/src/initial-key-id.ts',
     'packages/tools/attack-lab/src/attacks/initial-key.ts',
     'packages/tools/attack-lab/src/profile.ts',
     'packages/tools/simulator/src/key-text.ts',

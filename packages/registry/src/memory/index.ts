@@ -1,0 +1,3 @@
+/** The registry in memory, with faults to order: for simulation. */
+
+export { type Fate, MemoryDatabase, MemoryStorage, type Scheduler } from './memory-storage.js';

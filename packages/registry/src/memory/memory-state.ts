@@ -1,0 +1,118 @@
+import { chainEntry, type ChainHead, EMPTY_CHAIN, hashOfEntry, type AttributedEvent } from '../audit-chain.js';
+import type { AuditTable } from '../audit-log.js';
+import type { RecentInitialKey } from '../model/recent-initial-keys.js';
+import type { ControllerActivity, ControllerRow, NodeActivity, NodeRow, OrderRow } from '../model/rows.js';
+import type { MetadataName, Outcome, Page } from '../storage.js';
+
+/** A value under a metadata name. The box is its version. */
+export interface Box {
+  readonly value: unknown;
+}
+
+/** All that a registry is, at one moment. Rows are never changed, only replaced. */
+export class MemoryState implements AuditTable {
+  readonly nodes: Map<number, NodeRow>;
+  readonly controllers: Map<number, ControllerRow>;
+  readonly orders: Map<number, OrderRow>;
+  readonly recentInitialKeys: Map<number, readonly RecentInitialKey[]>;
+  readonly nodeActivity: Map<number, NodeActivity>;
+  readonly unknownNodeActivity: Map<number, NodeActivity>;
+  readonly controllerActivity: Map<number, ControllerActivity>;
+  readonly metadata: Map<MetadataName, Box>;
+  readonly entries: Map<number, Buffer>;
+  start: ChainHead;
+  head: ChainHead;
+
+  constructor(from?: MemoryState) {
+    this.nodes = new Map(from?.nodes);
+    this.controllers = new Map(from?.controllers);
+    this.orders = new Map(from?.orders);
+    this.recentInitialKeys = new Map(from?.recentInitialKeys);
+    this.nodeActivity = new Map(from?.nodeActivity);
+    this.unknownNodeActivity = new Map(from?.unknownNodeActivity);
+    this.controllerActivity = new Map(from?.controllerActivity);
+    this.metadata = new Map(from?.metadata);
+    this.entries = new Map(from?.entries);
+    this.start = from?.start ?? EMPTY_CHAIN;
+    this.head = from?.head ?? EMPTY_CHAIN;
+  }
+
+  get length(): number {
+    return this.entries.size;
+  }
+
+  get(seq: number): Buffer | undefined {
+    return this.entries.get(seq);
+  }
+
+  *ascending(from: number): Generator<readonly [number, Buffer]> {
+    for (const entry of this.everything()) if (entry[0] >= from) yield entry;
+  }
+
+  descending(): (readonly [number, Buffer])[] {
+    return this.everything().toReversed();
+  }
+
+  everything(): (readonly [number, Buffer])[] {
+    return [...this.entries].toSorted(byKey);
+  }
+
+  append(event: AttributedEvent): void {
+    const { octets, head } = chainEntry(this.head, event, event.actor, event.at);
+    this.entries.set(head.seq, octets);
+    this.head = head;
+  }
+
+  /** Takes out the first entries of the log, through `last` at most; gives how many. */
+  removeEntries(last: number, limit: number): number {
+    const removed = this.everything()
+      .filter(([seq]) => seq <= last)
+      .slice(0, limit);
+    const end = removed.at(-1);
+    if (end !== undefined) this.start = { seq: end[0], hash: hashOfEntry(end[1]), at: 0 };
+    for (const [seq] of removed) this.entries.delete(seq);
+    return removed.length;
+  }
+}
+
+/**
+ * What an outcome changes, one step after another: a torn write is one that ends before its last
+ * step.
+ */
+export function stepsOf({ events = [], put = {}, remove = {} }: Outcome<unknown>): ((state: MemoryState) => void)[] {
+  const steps: ((state: MemoryState) => void)[] = [];
+  for (const event of events) steps.push((state) => state.append(event));
+  for (const [idI, row] of copied(put.nodes)) steps.push(({ nodes }) => nodes.set(idI, row));
+  for (const [idC, row] of copied(put.controllers)) steps.push(({ controllers }) => controllers.set(idC, row));
+  for (const [number, row] of copied(put.orders)) steps.push(({ orders }) => orders.set(number, row));
+  for (const [name, value] of copied(put.metadata)) {
+    const box = { value };
+    steps.push(({ metadata }) => metadata.set(name, box));
+  }
+  for (const [idI, keys] of copied(put.recentInitialKeys)) {
+    steps.push(({ recentInitialKeys }) => (keys.length === 0 ? recentInitialKeys.delete(idI) : recentInitialKeys.set(idI, keys)));
+  }
+  for (const idI of remove.nodes ?? []) steps.push(({ nodes }) => nodes.delete(idI));
+  for (const idC of remove.controllers ?? []) steps.push(({ controllers }) => controllers.delete(idC));
+  for (const number of remove.orders ?? []) steps.push(({ orders }) => orders.delete(number));
+  for (const idI of remove.nodeActivity ?? []) steps.push(({ nodeActivity }) => nodeActivity.delete(idI));
+  for (const idC of remove.controllerActivity ?? []) steps.push(({ controllerActivity }) => controllerActivity.delete(idC));
+  return steps;
+}
+
+/** In ascending order of key. */
+export function pageOf<R>(table: ReadonlyMap<number, R>, from: number, limit: number): Page<R> {
+  return [...table]
+    .filter(([key]) => key >= from)
+    .toSorted(byKey)
+    .slice(0, limit);
+}
+
+/** Rows of the store's own: the caller may change its object afterwards. */
+function copied<K, R>(rows: readonly (readonly [K, R])[] = []): (readonly [K, R])[] {
+  return rows.map(([key, row]) => [key, structuredClone(row)] as const);
+}
+
+function byKey([a]: readonly [number, unknown], [b]: readonly [number, unknown]): number {
+  return a - b;
+}

@@ -1,0 +1,253 @@
+/**
+ * A storage engine in memory, for simulation: the same interface and the same promises as LMDB, and
+ * faults to order that break them. Nothing in it is random, and no timer is its own.
+ *
+ * A `MemoryDatabase` is what several servers share; each has a `MemoryStorage` that is connected to
+ * it.
+ */
+
+import type { AttributedEvent } from '../audit-chain.js';
+import type { AuditTable } from '../audit-log.js';
+import {
+  type ActivityBatch,
+  type GatheredNode,
+  MAX_UNKNOWN_NODES,
+  mergeControllerActivity,
+  mergeNodeActivity,
+  seenByActivity,
+} from '../model/activity.js';
+import type { RecentInitialKey } from '../model/recent-initial-keys.js';
+import type { ControllerRow, NodeRow, OrderRow } from '../model/rows.js';
+import { idTaken, noLongerPending } from '../registry-failures.js';
+import { type Decide, InDoubt, type Keys, type Page, type RegistryStorage, type Snapshot, Unavailable } from '../storage.js';
+import { MemorySnapshot } from './memory-snapshot.js';
+import { MemoryState, pageOf, stepsOf } from './memory-state.js';
+
+/** Runs an action later: the simulated world's events, or a timer. */
+export interface Scheduler {
+  after(delayMs: number, action: () => void): void;
+}
+
+/** What becomes of a write. By itself it is durable at once, and acknowledged. */
+export interface Fate {
+  /**
+   * - `durable`: it happens, and a crash does not undo it
+   * - `volatile`: it happens, and a crash undoes it and all that came after it
+   * - `torn`: as `volatile`, but that a crash leaves its first steps
+   * - `none`: it does not happen
+   */
+  readonly effect?: 'durable' | 'volatile' | 'none' | { readonly torn: number };
+  readonly answer?: 'acknowledged' | 'unavailable' | 'in doubt';
+  /** Until it is decided and takes effect, and until it is answered. */
+  readonly effectAfterMs?: number;
+  readonly answerAfterMs?: number;
+}
+
+/** What servers share: what they see, and what a crash leaves of it. */
+export class MemoryDatabase {
+  readonly #scheduler: Scheduler;
+  #visible = new MemoryState();
+  /** A prefix of what happened. */
+  #durable = new MemoryState();
+  /** Whether a write is not in that: none after it is, either. */
+  #behind = false;
+
+  constructor(scheduler: Scheduler) {
+    this.#scheduler = scheduler;
+  }
+
+  get state(): MemoryState {
+    return this.#visible;
+  }
+
+  /** Loses what was not durable. */
+  crash(): void {
+    this.#visible = new MemoryState(this.#durable);
+    this.#behind = false;
+  }
+
+  /**
+   * Another database that is the same so far: a standby that is promoted while the one before goes
+   * on.
+   */
+  fork(): MemoryDatabase {
+    const fork = new MemoryDatabase(this.#scheduler);
+    fork.#visible = new MemoryState(this.#durable);
+    fork.#durable = new MemoryState(this.#durable);
+    return fork;
+  }
+
+  after(delayMs: number | undefined, action: () => void): void {
+    if (delayMs === undefined) action();
+    else this.#scheduler.after(delayMs, action);
+  }
+
+  apply(steps: readonly ((state: MemoryState) => void)[], effect: Fate['effect'] = 'durable'): void {
+    if (effect === 'none') return;
+    for (const step of steps) step(this.#visible);
+    if (this.#behind) return;
+    const kept = effect === 'durable' ? steps.length : effect === 'volatile' ? 0 : effect.torn;
+    for (const step of steps.slice(0, kept)) step(this.#durable);
+    this.#behind = kept < steps.length;
+  }
+
+  pruneAudit(last: number, limit: number, event?: AttributedEvent): number {
+    if (event !== undefined && this.#visible.get(last) === undefined) return 0;
+    const removed = this.#visible.removeEntries(last, limit);
+    if (event !== undefined) this.#visible.append(event);
+    if (this.#behind) return removed;
+    this.#durable.removeEntries(last, limit);
+    if (event !== undefined) this.#durable.append(event);
+    return removed;
+  }
+}
+
+export class MemoryStorage implements RegistryStorage {
+  #database: MemoryDatabase;
+  /** Of the next writes, in order. */
+  readonly #fates: Fate[] = [];
+  #reachable = true;
+
+  constructor(database: MemoryDatabase) {
+    this.#database = database;
+  }
+
+  /** From here on this server sees another database: the one that it saw has lost the others. */
+  connect(database: MemoryDatabase): void {
+    this.#database = database;
+  }
+
+  /** Whether reads and writes get through. */
+  set reachable(reachable: boolean) {
+    this.#reachable = reachable;
+  }
+
+  /** What becomes of the next writes, one each. */
+  order(...fates: readonly Fate[]): void {
+    this.#fates.push(...fates);
+  }
+
+  read(keys: Keys): Snapshot {
+    this.#requireReachable();
+    return new MemorySnapshot(this.#database.state, keys);
+  }
+
+  write<T>(keys: Keys, decide: Decide<T>): Promise<T> {
+    const { effect, answer = 'acknowledged', effectAfterMs, answerAfterMs } = this.#fates.shift() ?? {};
+    const database = this.#database;
+    return new Promise((resolve, reject) => {
+      if (!this.#reachable) {
+        reject(unavailable());
+        return;
+      }
+      let settle = (): void => reject(inDoubt());
+      database.after(effectAfterMs, () => {
+        try {
+          const outcome = decide(new MemorySnapshot(database.state, keys));
+          database.apply(stepsOf(outcome), effect);
+          settle = () => resolve(outcome.result);
+        } catch (error) {
+          settle = () => reject(error);
+        }
+        if (answerAfterMs === undefined) finish();
+      });
+      if (answerAfterMs !== undefined) database.after(answerAfterMs, finish);
+
+      function finish(): void {
+        if (answer === 'unavailable') reject(unavailable());
+        else if (answer === 'in doubt') reject(inDoubt());
+        else settle();
+      }
+    });
+  }
+
+  async load(order: number, keys: Keys, rowsOf: (found: Snapshot) => Page<NodeRow>): Promise<void> {
+    await this.write({ ...keys, orders: [...(keys.orders ?? []), order] }, (found) => {
+      if (found.order(order)?.row.state !== 'pending') throw noLongerPending(order);
+      const nodes = rowsOf(found);
+      const ids = new Set<number>();
+      for (const [idI] of nodes) if (this.#database.state.nodes.has(idI) || ids.size === ids.add(idI).size) throw idTaken(idI);
+      return { result: undefined, put: { nodes } };
+    });
+  }
+
+  async unload(order: number): Promise<void> {
+    await this.write({ orders: [order] }, (found) => {
+      if (found.order(order)?.row.state !== 'pending') return { result: undefined };
+      const nodes = [...this.#database.state.nodes].filter(([, row]) => row.order === order).map(([idI]) => idI);
+      return { result: undefined, remove: { nodes, orders: [order] } };
+    });
+  }
+
+  /** A crash undoes it. */
+  recordActivity({ nodes, controllers }: ActivityBatch): Promise<void> {
+    if (!this.#reachable) return Promise.reject(unavailable());
+    const { state } = this.#database;
+    for (const [idI, gathered] of nodes) addNodeActivity(state, idI, gathered);
+    for (const [idC, gathered] of controllers)
+      state.controllerActivity.set(idC, mergeControllerActivity(state.controllerActivity.get(idC), gathered));
+    return Promise.resolve();
+  }
+
+  nodePage(from: number, limit: number): Page<NodeRow> {
+    return this.#page(({ nodes }) => nodes, from, limit);
+  }
+
+  controllerPage(from: number, limit: number): Page<ControllerRow> {
+    return this.#page(({ controllers }) => controllers, from, limit);
+  }
+
+  orderPage(from: number, limit: number): Page<OrderRow> {
+    return this.#page(({ orders }) => orders, from, limit);
+  }
+
+  recentInitialKeyPage(from: number, limit: number): Page<readonly RecentInitialKey[]> {
+    return this.#page(({ recentInitialKeys }) => recentInitialKeys, from, limit);
+  }
+
+  get audit(): AuditTable {
+    return this.#database.state;
+  }
+
+  pruneAudit(last: number, limit: number, event?: AttributedEvent): Promise<number> {
+    if (!this.#reachable) return Promise.reject(unavailable());
+    return Promise.resolve(this.#database.pruneAudit(last, limit, event));
+  }
+
+  maintain(): void {
+    // Nothing is left behind by those who are gone.
+  }
+
+  close(): Promise<void> {
+    this.#reachable = false;
+    return Promise.resolve();
+  }
+
+  #page<R>(table: (state: MemoryState) => ReadonlyMap<number, R>, from: number, limit: number): Page<R> {
+    this.#requireReachable();
+    return pageOf(table(this.#database.state), from, limit);
+  }
+
+  #requireReachable(): void {
+    if (!this.#reachable) throw unavailable();
+  }
+}
+
+function addNodeActivity(state: MemoryState, idI: number, gathered: GatheredNode): void {
+  const { nodes, nodeActivity, unknownNodeActivity } = state;
+  const row = nodes.get(idI);
+  if (row === undefined && !unknownNodeActivity.has(idI) && unknownNodeActivity.size >= MAX_UNKNOWN_NODES)
+    unknownNodeActivity.clear();
+  const table = row === undefined ? unknownNodeActivity : nodeActivity;
+  table.set(idI, mergeNodeActivity(table.get(idI), gathered, row));
+  const seen = seenByActivity(row, gathered);
+  if (seen !== undefined) nodes.set(idI, seen);
+}
+
+function unavailable(): Unavailable {
+  return new Unavailable('the registry is not reached', { advice: 'Nothing was changed. Try again.' });
+}
+
+function inDoubt(): InDoubt {
+  return new InDoubt('it is not known whether the registry took the change', { advice: 'Look whether it did.' });
+}

@@ -1,0 +1,253 @@
+/**
+ * What every part of the registry stands on: its storage engine, the keys in it, the actor and the
+ * clock of this process; and writing to it.
+ */
+
+import { randomBytes } from 'node:crypto';
+import { announceAdoption, KEY_KIND, type KeyContext, type Keyring } from '@latchkey/keyring';
+import { type ClockHistory, KEY_LENGTH, Secret, type TimeRange } from '@latchkey/protocol';
+import { type Clock, readClock, serverTime } from '@latchkey/runtime/daemon';
+import { isoTime } from '@latchkey/runtime/iso-time';
+import type { Actor, AttributedEvent, AuditEvent } from './audit-chain.js';
+import { AuditLog } from './audit-log.js';
+import type { NodeRow } from './model/rows.js';
+import { immediate, type Keys, type Outcome, type Page, type RegistryStorage, type Snapshot } from './storage.js';
+import type { StorageMetadata } from './storage-metadata.js';
+
+const TRANSACTION_KEY: KeyContext = { kind: KEY_KIND.transactionKey, id: 0 };
+export const INITIAL_KEY_ID_KEY: KeyContext = { kind: KEY_KIND.initialKeyId, id: 0 };
+
+/** A registry that was put back from a backup. Times are ms since the epoch. */
+export interface Restored {
+  readonly at: number;
+  /** When the backup was made. */
+  readonly backupAt: number;
+  /** The audit entry of the restore. */
+  readonly entry: number;
+}
+
+/**
+ * What is to become of a write of this registry; each event is by its actor, and of now unless it
+ * says when.
+ */
+export interface Decision<T> extends Omit<Outcome<T>, 'events'> {
+  readonly events?: readonly (AuditEvent & { readonly at?: number })[];
+}
+
+/** An open storage engine, and what opens the keys in it. */
+export interface Opened {
+  readonly storage: RegistryStorage;
+  readonly metadata: StorageMetadata;
+  readonly keyring: Keyring;
+  /** Names the registry in messages. */
+  readonly folder: string;
+  readonly actor: Actor;
+  readonly clock: Clock | undefined;
+}
+
+export class RegistryCore {
+  readonly storage: RegistryStorage;
+  /** Names the registry in messages, and is where its store is. */
+  readonly folder: string;
+  /** Who makes the changes. */
+  readonly actor: Actor;
+  readonly keyring: Keyring;
+  readonly audit: AuditLog;
+  /** What a keyring knows of this registry, to replace its master key. */
+  readonly metadata: StorageMetadata;
+  /** Of this process. */
+  readonly #clock: Clock;
+  #transactionKey: Secret | undefined;
+
+  protected constructor({ storage, metadata, keyring, folder, actor, clock = readClock }: Opened) {
+    this.storage = storage;
+    this.metadata = metadata;
+    this.keyring = keyring;
+    this.folder = folder;
+    this.actor = actor;
+    this.#clock = clock;
+    this.audit = new AuditLog(storage);
+  }
+
+  /**
+   * As the storage's `write`, with this registry's keys: the decision may seal and unseal, and
+   * `rotate` may have replaced the master key before it.
+   */
+  write<T>(keys: Keys, decide: (found: Snapshot) => Decision<T>): Promise<T> {
+    return this.storage.write(this.#withMasterKey(keys), (found) => this.decide(found, () => this.#attributed(decide(found))));
+  }
+
+  /** As the storage's `load`. */
+  load(order: number, keys: Keys, rowsOf: (found: Snapshot) => Page<NodeRow>): Promise<void> {
+    return this.storage.load(order, this.#withMasterKey(keys), (found) => {
+      let rows: Page<NodeRow> = [];
+      this.decide(found, () => {
+        rows = rowsOf(found);
+        return { result: undefined };
+      });
+      return rows;
+    });
+  }
+
+  #withMasterKey(keys: Keys): Keys {
+    return { ...keys, metadata: [...(keys.metadata ?? []), 'master key'] };
+  }
+
+  #attributed<T>({ events, ...outcome }: Decision<T>): Outcome<T> {
+    if (events === undefined) return outcome;
+    const at = Date.now();
+    const attributed: AttributedEvent[] = [];
+    for (const event of events) attributed.push({ at, ...event, actor: this.actor });
+    return { ...outcome, events: attributed };
+  }
+
+  /** Notes an event that goes with no change of a row. */
+  async record(event: AuditEvent): Promise<void> {
+    await this.write({}, () => ({ result: undefined, events: [event] }));
+  }
+
+  /** Makes the decision of a write, after whatever others did to the master key. */
+  protected decide<T>(found: Snapshot, decision: () => Outcome<T>): Outcome<T> {
+    return this.metadata.decide(found, () => {
+      this.keyring.reload();
+      return decision();
+    });
+  }
+
+  get restored(): Restored | undefined {
+    return this.metadata.get('restored') as Restored | undefined;
+  }
+
+  /** The latest time that a change or a server saw, ms since the epoch. */
+  get lastWallClock(): number {
+    return latestWall(immediate(this.storage.read({ metadata: ['last wall clock'] })));
+  }
+
+  /**
+   * When a server last wrote what its clock showed, ms since the epoch: every half minute while one
+   * runs. `undefined`: none ever ran.
+   */
+  get servedAt(): number | undefined {
+    return (this.metadata.get('clock history') as ClockHistory | undefined)?.savedAt?.wallMs;
+  }
+
+  /** What the clocks of the servers showed. */
+  get clockHistory(): ClockHistory {
+    return this.metadata.get('clock history') as ClockHistory;
+  }
+
+  /**
+   * The time by the servers' clock, ms since the epoch, whatever the clock of this process shows.
+   * What was found has the metadata `clock history`.
+   */
+  timeOfServers(found: Snapshot): number {
+    return serverTime(found.metadata('clock history') as ClockHistory, this.#clock());
+  }
+
+  /**
+   * Writes what becomes of `times`, and gives it, once the disk has it. `wall`: the time it is;
+   * `discontinuity`: why a break comes before it.
+   */
+  async saveClockHistory(
+    change: (history: ClockHistory) => ClockHistory,
+    wall: number,
+    discontinuity?: string,
+  ): Promise<ClockHistory> {
+    return this.write({ metadata: ['clock history', 'last wall clock'] }, (found) => {
+      const history = change(found.metadata('clock history') as ClockHistory);
+      const put = {
+        metadata: [['clock history', history] as const, ['last wall clock', Math.max(wall, latestWall(found))] as const],
+      };
+      if (discontinuity === undefined) return { result: history, put };
+      return { result: history, put, events: [{ what: 'clock discontinuity', note: discontinuity, at: wall }] };
+    });
+  }
+
+  /** M7s of these times count again. */
+  async releaseClockRanges(released: readonly TimeRange[]): Promise<void> {
+    const note = released.map(({ from, until }) => `${isoTime(from)} to ${isoTime(until)}`).join(', ');
+    await this.write({ metadata: ['clock history'] }, (found) => {
+      const history = found.metadata('clock history') as ClockHistory;
+      const previous = history.previous.filter(
+        ({ from, until }) => !released.some((span) => span.from === from && span.until === until),
+      );
+      const put = { metadata: [['clock history', { ...history, previous }] as const] };
+      return { result: undefined, put, events: [{ what: 'clock released', note }] };
+    });
+  }
+
+  /** Resolves when the disk has taken a write. Throws a Failure where it does not. */
+  async probe(wall: number): Promise<void> {
+    await this.write({ metadata: ['last wall clock'] }, (found) => ({
+      result: undefined,
+      put: { metadata: [['last wall clock', Math.max(wall, latestWall(found))]] },
+    }));
+  }
+
+  /**
+   * TK, from which the RN_c comes that nodes of pass-through controllers see. Only a restore
+   * replaces it.
+   */
+  get transactionKey(): Secret {
+    this.#transactionKey ??= this.keyring.unseal(TRANSACTION_KEY, this.metadata.get('transaction key') as Uint8Array);
+    return this.#transactionKey;
+  }
+
+  /** Makes TK for a registry that was made before there was one. */
+  protected async ensureTransactionKey(): Promise<void> {
+    if (this.metadata.get('transaction key') !== undefined) return;
+    await this.write({ metadata: ['transaction key'] }, (found) =>
+      found.metadata('transaction key') === undefined
+        ? { result: undefined, put: { metadata: [['transaction key', drawTransactionKey(this.keyring)]] } }
+        : { result: undefined },
+    );
+  }
+
+  /** Under which IKs are told apart, also after they are erased. The caller wipes it. */
+  initialKeyIdKey(): Secret {
+    return this.keyring.unseal(INITIAL_KEY_ID_KEY, this.metadata.get('initial key id key') as Uint8Array);
+  }
+
+  /** What is to be done every minute while somebody serves. */
+  async maintain(): Promise<void> {
+    await this.storage.maintain();
+  }
+
+  /**
+   * Tells others that this process serves, and under which master key; again whenever that changed.
+   */
+  async announceAdoption(): Promise<void> {
+    await announceAdoption(this.metadata, this.keyring, (action) =>
+      this.write({}, () => {
+        action();
+        return { result: undefined };
+      }),
+    );
+  }
+
+  async close(): Promise<void> {
+    await this.storage.close();
+    this.keyring.wipe();
+    this.#transactionKey?.wipe();
+  }
+}
+
+/** What was found has the metadata `last wall clock`. */
+function latestWall(found: Snapshot): number {
+  return Math.max(found.head.at, (found.metadata('last wall clock') as number | undefined) ?? 0);
+}
+
+export function drawKey(): Secret {
+  const octets = randomBytes(KEY_LENGTH);
+  const key = Secret.from(octets);
+  octets.fill(0);
+  return key;
+}
+
+/** A new TK, sealed. */
+export function drawTransactionKey(keyring: Keyring): Uint8Array {
+  const key = drawKey();
+  const sealed = keyring.seal(TRANSACTION_KEY, key);
+  key.wipe();
+  return sealed;
+}

@@ -1,0 +1,409 @@
+// What every storage engine promises. Each engine's own test file runs it.
+
+import { describe, expect, it } from 'vitest';
+import { type AuditEvent, type AttributedEvent, parseEntry, verifyChain } from '../../src/audit-chain.js';
+import type { NodeRow, OrderRow, ControllerRow } from '../../src/model/rows.js';
+import type { RegistryStorage } from '../../src/storage.js';
+
+const NONE: readonly [] = [];
+
+export function event(what: AuditEvent['what'], more: Partial<AuditEvent> = {}): AttributedEvent {
+  return { what, actor: 'user ada', at: 1_000, ...more };
+}
+
+function controllerRow(port: number = 5683): ControllerRow {
+  return { skCs: new Uint8Array(33).fill(3), nid: { host: '192.0.2.1', port }, servers: [], addedAt: 5 };
+}
+
+export function orderRow(state: OrderRow['state'] = 'open'): OrderRow {
+  return {
+    kind: 'order',
+    state,
+    installer: 'Kim',
+    idC: 1,
+    count: 0,
+    sharedKey: false,
+    lifetime: 60,
+    grace: 5,
+    createdAt: 7,
+    createdEntry: 0,
+    entry: 0,
+  };
+}
+
+export function nodeRow(more: Partial<NodeRow> = {}): NodeRow {
+  return {
+    key: new Uint8Array(33).fill(1),
+    initial: true,
+    ik: new Uint8Array(10).fill(2),
+    controller: 1,
+    order: 1,
+    entry: 0,
+    ...more,
+  };
+}
+
+/** A row with its octets in hex, whichever kind of array an engine gives them in. */
+export function plain(value: unknown): unknown {
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
+  if (Array.isArray(value)) return value.map(plain);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, of]) => [name, plain(of)]));
+}
+
+/** Writes one node, with its entry, and gives that. */
+export function putNode(storage: RegistryStorage, idI: number, more: Partial<NodeRow> = {}): Promise<number> {
+  return storage.write({ nodes: [idI] }, ({ head }) => ({
+    result: head.seq + 1,
+    events: [event('node enabled', { node: idI })],
+    put: { nodes: [[idI, nodeRow({ ...more, entry: head.seq + 1 })]] },
+  }));
+}
+
+export async function nodesOf(storage: RegistryStorage): Promise<number[]> {
+  return (await storage.nodePage(0, 100_000)).map(([idI]) => idI);
+}
+
+export function problemsOf({ audit }: RegistryStorage): string[] {
+  return [...verifyChain({ start: audit.start, head: audit.head, entries: audit.everything() })];
+}
+
+function actionsOf({ audit }: RegistryStorage): (string | undefined)[] {
+  return [...audit.everything()].map(([, octets]) => parseEntry(octets)?.what);
+}
+
+/**
+ * @param open a new, empty registry, and the same one as another process would open it; closed with
+ *   the test
+ */
+export function storageContract(open: () => Promise<{ storage: RegistryStorage; other: RegistryStorage }>): void {
+  describe('a write', () => {
+    it('makes all that it says, in one entry after the other', async () => {
+      const { storage, other } = await open();
+      const result = await storage.write({ nodes: [7] }, (found) => {
+        expect([found.node(7), found.lastOrder, found.head.seq]).toEqual([undefined, 0, 0]);
+        return {
+          result: 'done',
+          events: [event('order created', { order: 3 }), event('node enabled', { node: 7 })],
+          put: {
+            nodes: [[7, nodeRow({ order: 3, controller: 9 })]],
+            controllers: [[9, controllerRow()]],
+            orders: [[3, orderRow()]],
+            recentInitialKeys: [[7, [{ ik: Uint8Array.of(1), until: 5 }]]],
+            metadata: [['last wall clock', 77]],
+          },
+        };
+      });
+      expect(result).toBe('done');
+      const found = await other.read({ nodes: [7], recentInitialKeys: [7], metadata: ['last wall clock'] });
+      expect(plain(found.node(7)?.row)).toEqual(plain(nodeRow({ order: 3, controller: 9 })));
+      // They come with the node.
+      expect(plain([found.order(3)?.row, found.controller(9)?.row])).toEqual(plain([orderRow(), controllerRow()]));
+      expect(plain(found.recentInitialKeys(7))).toEqual([{ ik: '01', until: 5 }]);
+      expect([found.metadata('last wall clock'), found.lastOrder, found.head.seq]).toEqual([77, 3, 2]);
+      expect(actionsOf(other)).toEqual(['order created', 'node enabled']);
+      expect(problemsOf(other)).toEqual([]);
+    });
+
+    it('removes what it says', async () => {
+      const { storage } = await open();
+      await storage.write({}, () => ({
+        result: undefined,
+        put: { nodes: [[7, nodeRow()]], controllers: [[1, controllerRow()]], orders: [[1, orderRow()]] },
+      }));
+      await storage.recordActivity({
+        nodes: [[7, { keyRequested: { since: 1, at: 1, count: 1, by: 1 } }]],
+        controllers: [[1, { lastSeen: { since: 1, at: 1, count: 1 } }]],
+      });
+      const remove = { nodes: [7], controllers: [1], orders: [1], nodeActivity: [7], controllerActivity: [1] };
+      await storage.write({}, () => ({ result: undefined, remove }));
+      const found = await storage.read({ ...remove, recentInitialKeys: [7] });
+      expect([found.node(7), found.controller(1), found.order(1), found.lastOrder]).toEqual([undefined, undefined, undefined, 0]);
+      expect([found.nodeActivity(7), found.controllerActivity(1), found.recentInitialKeys(7)]).toEqual([
+        undefined,
+        undefined,
+        [],
+      ]);
+    });
+
+    it('that decides to fail fails on its own, among others of its batch', async () => {
+      const { storage } = await open();
+      const failure = new RangeError('decided to fail');
+      const outcomes = await Promise.allSettled([
+        putNode(storage, 1),
+        storage.write({}, () => {
+          throw failure;
+        }),
+        putNode(storage, 2),
+      ]);
+      expect(outcomes).toEqual([
+        { status: 'fulfilled', value: 1 },
+        { status: 'rejected', reason: failure },
+        { status: 'fulfilled', value: 2 },
+      ]);
+      expect([await nodesOf(storage), problemsOf(storage)]).toEqual([[1, 2], []]);
+    });
+
+    it('sees what the one before it in its batch has left of the same node', async () => {
+      const { storage } = await open();
+      const seen = (): Promise<number> =>
+        storage.write({ nodes: [1] }, (found) => {
+          const before = found.node(1)?.row.lifetime ?? 0;
+          return { result: before, put: { nodes: [[1, nodeRow({ lifetime: before + 1 })]] } };
+        });
+      expect(await Promise.all([seen(), seen(), seen()])).toEqual([0, 1, 2]);
+    });
+
+    it('of another process is seen, so that a comparison is lost to it', async () => {
+      const { storage, other } = await open();
+      await putNode(storage, 1);
+      const judged = (await storage.read({ nodes: [1] })).node(1)?.version;
+      expect(judged).toBeDefined();
+      await putNode(other, 1, { lifetime: 5 });
+      const compared = await storage.write({ nodes: [1] }, (found) =>
+        found.node(1)?.version === judged ? { result: 'replaced', put: { nodes: [[1, nodeRow()]] } } : { result: 'lost' },
+      );
+      expect([compared, (await storage.read({ nodes: [1] })).node(1)?.row.lifetime]).toEqual(['lost', 5]);
+    });
+
+    it('by two processes at once leaves one chain, in which each row names its own entry', async () => {
+      const { storage, other } = await open();
+      const ids = Array.from({ length: 40 }, (_, i) => i);
+      const entries = await Promise.all(ids.map((idI) => putNode(idI % 2 === 0 ? storage : other, idI)));
+      expect(entries.toSorted((a, b) => a - b)).toEqual(ids.map((i) => i + 1));
+      const page = await storage.nodePage(0, 100);
+      expect(page.map(([idI, row]) => [idI, row.entry])).toEqual(ids.map((idI) => [idI, entries[idI]]));
+      for (const [seq, octets] of storage.audit.everything()) {
+        const [idI] = page.find(([, { entry }]) => entry === seq) ?? [];
+        expect(Number.parseInt(parseEntry(octets)?.node ?? '', 16)).toBe(idI);
+      }
+      expect(problemsOf(other)).toEqual([]);
+    });
+
+    it('has its own copy of a row', async () => {
+      const { storage } = await open();
+      const row = nodeRow();
+      await storage.write({}, () => ({ result: undefined, put: { nodes: [[1, row]] } }));
+      row.lifetime = 99;
+      row.key.fill(0xff);
+      expect(plain((await storage.read({ nodes: [1] })).node(1)?.row)).toEqual(plain(nodeRow()));
+    });
+  });
+
+  describe('a version', () => {
+    it('is the same as long as the row is, and another one once it is not', async () => {
+      const { storage } = await open();
+      const versions = async (): Promise<unknown[]> => {
+        const found = await storage.read({ nodes: [1], controllers: [1], orders: [1], metadata: ['schema'] });
+        return [found.node(1)?.version, found.controller(1)?.version, found.order(1)?.version, found.metadataVersion('schema')];
+      };
+      const write = (lifetime: number): Promise<void> =>
+        storage.write({}, () => ({
+          result: undefined,
+          put: {
+            nodes: [[1, nodeRow({ lifetime })]],
+            controllers: [[1, controllerRow(lifetime)]],
+            orders: [[1, { ...orderRow(), lifetime }]],
+            metadata: [['schema', lifetime]],
+          },
+        }));
+      expect(await versions()).toEqual([undefined, undefined, undefined, undefined]);
+      await write(1);
+      const first = await versions();
+      const again = await versions();
+      for (const [i, version] of first.entries()) {
+        expect(version).toBeDefined();
+        expect(again[i]).toBe(version);
+      }
+      await write(2);
+      const after = await versions();
+      for (const [i, version] of first.entries()) expect(after[i]).not.toBe(version);
+    });
+  });
+
+  describe('what is remembered of initial keys', () => {
+    it('is listed by pages, and gone once it is empty', async () => {
+      const { storage } = await open();
+      const keys = [{ ik: Uint8Array.of(1), until: 5 }];
+      await storage.write({}, () => ({
+        result: undefined,
+        put: { recentInitialKeys: [1, 2, 3].map((idI) => [idI, keys] as const) },
+      }));
+      await storage.write({}, () => ({ result: undefined, put: { recentInitialKeys: [[2, NONE]] } }));
+      expect((await storage.recentInitialKeyPage(0, 10)).map(([idI]) => idI)).toEqual([1, 3]);
+      expect((await storage.recentInitialKeyPage(2, 1)).map(([idI]) => idI)).toEqual([3]);
+    });
+  });
+
+  describe('a page', () => {
+    it('has rows in ascending order, from a key on, as many as are asked for', async () => {
+      const { storage } = await open();
+      for (const idI of [0xffff_ffff, 0, 256, 5]) await putNode(storage, idI);
+      await storage.write({}, () => ({
+        result: undefined,
+        put: {
+          controllers: [2, 1].map((idC) => [idC, controllerRow()] as const),
+          orders: [10, 9].map((number) => [number, orderRow()] as const),
+        },
+      }));
+      const ids = (page: readonly (readonly [number, unknown])[]): number[] => page.map(([key]) => key);
+      expect(ids(await storage.nodePage(0, 3))).toEqual([0, 5, 256]);
+      expect(ids(await storage.nodePage(6, 3))).toEqual([256, 0xffff_ffff]);
+      expect(ids(await storage.controllerPage(2, 3))).toEqual([2]);
+      expect(ids(await storage.orderPage(0, 1))).toEqual([9]);
+    });
+  });
+
+  describe('an order that is pending', () => {
+    async function pending(): Promise<{ storage: RegistryStorage; other: RegistryStorage }> {
+      const both = await open();
+      await both.storage.write({}, () => ({
+        result: undefined,
+        put: {
+          orders: [
+            [1, orderRow('pending')],
+            [2, orderRow()],
+          ],
+        },
+      }));
+      await putNode(both.storage, 100, { order: 2 });
+      return both;
+    }
+    const load = (storage: RegistryStorage, ids: readonly number[], order = 1): Promise<void> =>
+      storage.load(order, { recentInitialKeys: ids }, (found) =>
+        ids.map((idI) => [idI, nodeRow({ order, lifetime: found.recentInitialKeys(idI).length })] as const),
+      );
+
+    it('is loaded in parts, outside of the audit log', async () => {
+      const { storage, other } = await pending();
+      const before = storage.audit.head;
+      await storage.write({}, () => ({
+        result: undefined,
+        put: { recentInitialKeys: [[3, [{ ik: Uint8Array.of(1), until: 5 }]]] },
+      }));
+      await load(storage, [1, 2]);
+      await load(storage, [3]);
+      expect((await other.nodePage(0, 10)).map(([idI, { lifetime }]) => [idI, lifetime])).toEqual([
+        [1, 0],
+        [2, 0],
+        [3, 1],
+        [100, undefined],
+      ]);
+      expect(storage.audit.head).toEqual(before);
+    });
+
+    it('gets none of a part with an ID that is taken, or stands there twice', async () => {
+      const { storage } = await pending();
+      await expect(load(storage, [1, 100])).rejects.toMatchObject({ message: 'node 00000064 was added meanwhile' });
+      await expect(load(storage, [1, 2, 1])).rejects.toMatchObject({ message: 'node 00000001 was added meanwhile' });
+      expect(await nodesOf(storage)).toEqual([100]);
+    });
+
+    it('is unloaded with its nodes, and then takes none', async () => {
+      const { storage } = await pending();
+      await load(storage, [1, 2]);
+      await storage.unload(1);
+      expect([await nodesOf(storage), (await storage.orderPage(0, 9)).map(([number]) => number)]).toEqual([[100], [2]]);
+      await expect(load(storage, [1])).rejects.toThrow('another order or import has cleared away order 1');
+      await storage.unload(1);
+    });
+
+    it('is no longer unloaded, and takes no more, once it is open', async () => {
+      const { storage } = await pending();
+      await load(storage, [1]);
+      await storage.write({}, () => ({ result: undefined, put: { orders: [[1, orderRow()]] } }));
+      await storage.unload(1);
+      await expect(load(storage, [2])).rejects.toThrow('order 1');
+      expect(await nodesOf(storage)).toEqual([1, 100]);
+    });
+  });
+
+  describe('what was seen', () => {
+    const asked = (
+      at: number,
+    ): { keyRequested: { since: number; at: number; count: number; by: number }; keyGivenTo: number } => ({
+      keyRequested: { since: at, at, count: 1, by: 4 },
+      keyGivenTo: 4,
+    });
+
+    it('is added to what is there, and a controller that was given an initial key is noted', async () => {
+      const { storage, other } = await open();
+      await putNode(storage, 1);
+      for (const at of [10, 20]) {
+        await storage.recordActivity({
+          nodes: [
+            [1, asked(at)],
+            [2, asked(at)],
+          ],
+          controllers: [[4, { lastSeen: { since: at, at, count: 1 } }]],
+        });
+      }
+      const found = await other.read({ nodes: [1], nodeActivity: [1, 2], controllerActivity: [4] });
+      const run = { since: 10, at: 20, count: 2 };
+      for (const idI of [1, 2]) expect(found.nodeActivity(idI)).toEqual({ keyRequested: { ...run, by: 4 } });
+      expect(found.controllerActivity(4)).toEqual({ lastSeen: run });
+      expect(found.node(1)?.row.seenBy).toEqual([4]);
+    });
+
+    it('of 1,024 IDs that are not in the registry is kept, and then all of it goes', async () => {
+      const { storage } = await open();
+      await storage.recordActivity({
+        nodes: Array.from({ length: 1_024 }, (_, idI) => [idI, asked(1)] as const),
+        controllers: [],
+      });
+      const seen = async (): Promise<boolean[]> => {
+        const found = await storage.read({ nodeActivity: [0, 2_000] });
+        return [found.nodeActivity(0) !== undefined, found.nodeActivity(2_000) !== undefined];
+      };
+      expect(await seen()).toEqual([true, false]);
+      await storage.recordActivity({ nodes: [[2_000, asked(1)]], controllers: [] });
+      expect(await seen()).toEqual([false, true]);
+    });
+  });
+
+  describe('the audit log', () => {
+    async function logged(entries: number): Promise<RegistryStorage> {
+      const { storage } = await open();
+      for (let i = 1; i <= entries; i++) await putNode(storage, i);
+      return storage;
+    }
+
+    it('is found out to be tampered with, whatever was done to an entry', async () => {
+      const { audit } = await logged(5);
+      const { start, head } = audit;
+      const entries = [...audit.everything()].map(([seq, octets]) => [seq, Buffer.from(octets)] as const);
+      const problems = (tampered: readonly (readonly [number, Buffer])[]): string[] => [
+        ...verifyChain({ start, head, entries: tampered }),
+      ];
+      expect(problems(entries)).toEqual([]);
+      for (const [i, [seq, octets]] of entries.entries()) {
+        const changed = Buffer.from(octets);
+        changed[changed.length - 3]! ^= 1;
+        expect(problems(entries.with(i, [seq, changed]))).toEqual([`entry ${seq} was changed`]);
+        expect(problems(entries.toSpliced(i, 1))).toEqual([`entry ${seq} was removed`]);
+        const next = entries[(i + 1) % entries.length]![1];
+        expect(problems(entries.with(i, [seq, next]))).not.toEqual([]);
+      }
+      expect(problems([...entries, [6, entries[4]![1]]])).not.toEqual([]);
+    });
+
+    it('is read by number, either way', async () => {
+      const { audit } = await logged(4);
+      const seqs = (entries: Iterable<readonly [number, unknown]>): number[] => Array.from(entries, ([seq]) => seq);
+      expect([seqs(audit.ascending(3)), seqs(audit.descending()), audit.length]).toEqual([[3, 4], [4, 3, 2, 1], 4]);
+      expect(parseEntry(audit.get(2)!)).toMatchObject({ seq: 2, node: '00000002', actor: 'user ada' });
+      expect(audit.get(5)).toBeUndefined();
+    });
+
+    it('is pruned in one write with the entry that tells of it, or not at all', async () => {
+      const storage = await logged(6);
+      const told = event('log pruned', { upTo: 4 });
+      expect(await storage.pruneAudit(7, 100, told)).toBe(0);
+      expect([storage.audit.length, storage.audit.start.seq]).toEqual([6, 0]);
+      expect(await storage.pruneAudit(4, 3, told)).toBe(3);
+      expect([storage.audit.start.seq, storage.audit.head.seq, problemsOf(storage)]).toEqual([3, 7, []]);
+      expect(await storage.pruneAudit(4, 3)).toBe(1);
+      expect([[...storage.audit.everything()].map(([seq]) => seq), problemsOf(storage)]).toEqual([[5, 6, 7], []]);
+    });
+  });
+}
