@@ -51,7 +51,7 @@ describe('LMDB', () => {
         }
         expect(await everythingIn(lmdb)).toEqual(await everythingIn(memory));
       }),
-      { numRuns: 60 },
+      { numRuns: 25 },
     );
 
     async function outcomeOf(storage: RegistryStorage, one: Change): Promise<unknown> {
@@ -132,7 +132,7 @@ describe('a process that writes', () => {
   it('and is killed again and again has what it acknowledged, and nothing by half', async () => {
     const folder = await tempFolder();
     let next = 0;
-    for (let round = 0; round < 6; round++) {
+    for (let round = 0; round < 4; round++) {
       const child = new Child(writer, [folder, String(next)]);
       const acknowledged = [Number(await child.line())];
       const many = randomInt(1, 200);
