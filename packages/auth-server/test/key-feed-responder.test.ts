@@ -290,12 +290,11 @@ describe('a controller that asks with a cursor', () => {
   });
 
   it('is told to start over once the log is pruned past its cursor, and not before', async () => {
-    const { tables } = registry;
-    const last = tables.audit.head!.seq;
-    await tables.audit.prune(last, '/dev/null', (action) => tables.write(action));
+    const last = registry.audit.head!.seq;
+    await registry.pruneAudit(last, '/dev/null');
     expect((await follow(cursor)).entries).toEqual([]);
     await renew(1, 21n);
-    await tables.audit.prune(last + 2, '/dev/null', (action) => tables.write(action));
+    await registry.pruneAudit(last + 2, '/dev/null');
     expect(await page(cursor, { to: newServer(registry) })).toEqual(startOver);
   });
 
