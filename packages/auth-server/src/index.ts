@@ -1,6 +1,5 @@
 /** The parts of the auth-server that a controller in combined mode runs. */
 
-export { filterNodes, type FilterOptions } from './commands/node-filter.js';
 export { startEmbedded } from './embedded.js';
 export { AuthServer } from './server/auth-server.js';
 export { RegistryStatistics } from './telemetry/registry-statistics.js';

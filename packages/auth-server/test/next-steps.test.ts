@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { tempFolder } from '@latchkey/test-support/fixtures';
-import { enrolAgain, freeName, stepsFor } from '../src/commands/next-steps.js';
-import type { Action } from '@latchkey/operations';
+import { enrolAgain, freeName, stepsFor } from '@latchkey/operations';
+import type { Action } from '@latchkey/operations/contract';
 import { authServerProgram } from '../src/program.js';
 
 const NODE = '0000a1b2';

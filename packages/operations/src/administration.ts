@@ -5,7 +5,7 @@
 
 import { formatId, type Secret } from '@latchkey/protocol';
 import { type Endpoint, formatEndpoint } from '@latchkey/runtime/net';
-import { Failure, UsageFailure } from '@latchkey/runtime/failure';
+import { UsageFailure } from '@latchkey/runtime/failure';
 import { formatDuration } from '@latchkey/runtime/config';
 import { KEY_KIND } from '@latchkey/keyring';
 import {
@@ -17,11 +17,12 @@ import {
   type ControllerRecord,
   type ControllerRow,
   type NodeRow,
-  type OrderRecord,
   type OrderRow,
   type Tables,
 } from '@latchkey/registry';
 import { splitNote } from './enrolment.js';
+import { countNodes, queryNodes } from './node-query.js';
+import { orderNotFound } from './order-lookup.js';
 
 /** Fails if its ID is taken. */
 export async function addController({ tables }: Registry, controller: ControllerRecord): Promise<void> {
@@ -83,8 +84,7 @@ export function formatEndpoints(endpoints: readonly Endpoint[]): string {
 /** Fails while nodes are assigned to the controller. */
 export function refuseWithNodes(registry: Registry, idC: number): void {
   const id = formatId(idC);
-  let nodes = 0;
-  for (const { controller } of registry.nodes()) if (controller === idC) nodes += 1;
+  const { nodes } = countNodes(registry, { controller: idC }, Date.now());
   if (nodes === 0) return;
   const [other] = [...registry.controllers()].filter((controller) => controller.idC !== idC).map((one) => formatId(one.idC));
   const node = ['latchkey-auth-server', 'node'];
@@ -295,7 +295,8 @@ export function findHeldInitialKey(registry: Registry, idI: number): Secret | un
   const identity = registry.tables.nodes.get(idI)?.ik;
   if (identity === undefined) return undefined;
   const wanted = Buffer.from(identity).toString('hex', 0, 8);
-  for (const { idI: holder, initial, ik } of registry.nodes()) if (initial && ik.id === wanted) return registry.node(holder)?.key;
+  for (const { idI: holder, ik } of queryNodes(registry, { neverJoined: true }, Date.now()))
+    if (ik.id === wanted) return registry.node(holder)?.key;
   return undefined;
 }
 
@@ -309,7 +310,7 @@ export function otherHolderOf(registry: Registry, ik: Secret, idI: number): numb
   identityKey.wipe();
   const shares = (order: number | undefined): boolean => order !== undefined && registry.order(order)?.sharedKey === true;
   if (shares(registry.tables.nodes.get(idI)?.order)) return undefined;
-  for (const { idI: holder, order, ik: held } of registry.nodes())
+  for (const { idI: holder, order, ik: held } of queryNodes(registry, {}, Date.now()))
     if (holder !== idI && held.id === wanted && !shares(order)) return holder;
   return undefined;
 }
@@ -356,15 +357,4 @@ async function changeOrder(
     }
     tables.orders.putSync(number, { ...change(order), entry: tables.audit.append({ ...event, order: number }, Date.now()) });
   });
-}
-
-/** The order, finished, or a Failure that says where they are listed. */
-export function requireOrder(registry: Registry, number: number): OrderRecord {
-  const order = registry.order(number);
-  if (order === undefined || order.state === 'pending') throw orderNotFound(number);
-  return order;
-}
-
-export function orderNotFound(number: number): Failure {
-  return new Failure(`there is no order ${number}`, { advice: 'List them:', run: [['latchkey-auth-server', 'order', 'list']] });
 }

@@ -5,88 +5,11 @@
  */
 
 import { expiryOf, formatId, MAX_REISSUE_AHEAD_MS, REISSUE_HOLDOFF_MS, TS_WINDOW } from '@latchkey/protocol';
-import { isLate, renewalDue, type Situation } from './diagnosis-situation.js';
+import type { Action, Cause, LateNodes } from './contract/diagnosis.js';
+import type { Situation } from './diagnosis-situation.js';
+import { isLate, renewalDue } from './node-view.js';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { orderStatus } from '@latchkey/registry';
-
-/** Stable words for scripts. */
-export const CAUSES = [
-  'joined',
-  'joining',
-  'unknown',
-  'disabled',
-  'outside-join-window',
-  'held-off',
-  'expired',
-  'expiring',
-  'server-silent',
-  'clock-set-back',
-  'controller-silent',
-  'controller-key',
-  'clock',
-  'wrong-controller',
-  'store',
-  'proof-failed',
-  'proof-missing',
-  'restored',
-  'device-has-this-key',
-  'device-has-initial-key',
-  'device-has-former-key',
-  'device-has-other-key',
-  'was-refused',
-  'never-asked',
-  'device-silent',
-] as const;
-export type Cause = (typeof CAUSES)[number];
-
-/** What to do about a cause. IDs are 8 hex digits, times ISO 8601. */
-export type Action =
-  | { readonly kind: 'none' }
-  /** The node tries again by itself. `until`: not before. */
-  | { readonly kind: 'wait'; readonly until: string | null }
-  | { readonly kind: 'ask-again'; readonly node: string }
-  /**
-   * `joined_before`: whether the device holds a key other than its initial one; `null` if the audit
-   * log does not say.
-   */
-  | { readonly kind: 'import-node'; readonly node: string; readonly joined_before: boolean | null }
-  | { readonly kind: 'enable-node'; readonly node: string }
-  | {
-      readonly kind: 'enrol-again';
-      readonly node: string;
-      readonly installer: string;
-      readonly lifetime_seconds: number;
-      readonly split?: true;
-    }
-  | { readonly kind: 'resume-order'; readonly order: number }
-  | { readonly kind: 'open-order'; readonly order: number; readonly join_until: string | null }
-  /** `asked_at`: when the device last asked, if that was lately. */
-  | { readonly kind: 'extend-grace'; readonly node: string; readonly grace_seconds: number; readonly asked_at: string | null }
-  /** On the server and on the device. */
-  | { readonly kind: 'move-node'; readonly node: string; readonly controller: string; readonly address: string }
-  /** On the device only. */
-  | { readonly kind: 'move-device'; readonly node: string; readonly controller: string; readonly address: string }
-  /**
-   * `new`: a new initial key, and the device is installed again. `same`: the one that the device
-   * has. `split`: a device key is one half of the initial key.
-   */
-  | { readonly kind: 'reset-node'; readonly node: string; readonly initial_key: 'new' | 'same'; readonly split?: true }
-  | { readonly kind: 'reinstall-device'; readonly node: string; readonly split?: true }
-  | { readonly kind: 'check-device'; readonly node: string; readonly controller: string; readonly address: string }
-  /** Answers do not reach the device. */
-  | { readonly kind: 'check-way-back'; readonly node: string; readonly controller: string; readonly address: string }
-  | {
-      readonly kind: 'check-controller';
-      readonly controller: string;
-      readonly address: string;
-      readonly servers: readonly string[];
-    }
-  | { readonly kind: 'rotate-controller'; readonly controller: string }
-  | { readonly kind: 'set-clocks'; readonly controller: string }
-  | { readonly kind: 'release-clock' }
-  | { readonly kind: 'check-disk' }
-  /** `combined`: the server is a controller with the registry inside. */
-  | { readonly kind: 'start-server'; readonly combined: boolean };
 
 export interface Finding {
   readonly cause: Cause;
@@ -358,16 +281,6 @@ function checkController({ id, address, servers }: NonNullable<Situation['contro
 
 function placeOf(controller: Situation['controller']): { readonly controller: string; readonly address: string } {
   return { controller: controller?.id ?? '', address: controller?.address ?? '' };
-}
-
-/**
- * How many nodes of a controller, or of the registry, have joined, and how many of those should
- * have renewed by now.
- */
-export interface LateNodes {
-  readonly of: 'controller' | 'registry';
-  readonly joined: number;
-  readonly late: number;
 }
 
 /** What the sentence says of other nodes. */

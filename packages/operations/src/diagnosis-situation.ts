@@ -7,7 +7,10 @@ import { formatId, type Clocks, rejectedUntil } from '@latchkey/protocol';
 import { type Endpoint, formatEndpoint } from '@latchkey/runtime/net';
 import { type FolderLockState, nativeLocks } from '@latchkey/runtime/files';
 import type { AuditEntry, Registry, Restored, NodeInfo, OrderRecord, ControllerActivity, NodeActivity } from '@latchkey/registry';
+import type { DeviceKey } from './contract/diagnosis.js';
 import { holdoffUntil } from './clock-release.js';
+import { queryNodes } from './node-query.js';
+import { isLate, renewalDue } from './node-view.js';
 
 /** Entries of the audit log that are looked through for the removal of a node. */
 const MAX_ENTRIES = 20_000;
@@ -67,15 +70,6 @@ export interface Surroundings {
   readonly deviceKey?: string | undefined;
 }
 
-/** What the key in a device is to the registry. Times are ISO 8601. */
-export interface DeviceKey {
-  readonly fingerprint: string;
-  readonly is: 'current' | 'initial' | 'former' | 'other';
-  /** When the registry got that key, and when another took its place. */
-  readonly since: string | null;
-  readonly until: string | null;
-}
-
 /** A controller in question. */
 interface ControllerInQuestion {
   readonly id: string;
@@ -104,19 +98,6 @@ export interface Situation {
   readonly registryRestored: Restored | undefined;
   readonly deviceKey: DeviceKey | undefined;
   readonly surroundings: Surroundings;
-}
-
-/**
- * Nodes renew at 72 to 88 % of the lifetime (profile, "Node", 6); ms since the epoch. Infinity:
- * never.
- */
-export function renewalDue({ committed }: Pick<NodeInfo, 'committed'>): number {
-  return committed === undefined || committed.lifetime === 0 ? Infinity : committed.ts + 880 * committed.lifetime;
-}
-
-/** Whether a node should have renewed its key by now. */
-export function isLate(node: Pick<NodeInfo, 'committed' | 'disabled'>, now: number): boolean {
-  return !node.disabled && now > renewalDue(node);
 }
 
 export function situationOf(registry: Registry, idI: number, surroundings: Surroundings): Situation {
@@ -246,7 +227,7 @@ function holdOff(registry: Registry, clock: Clocks): HoldOff | undefined {
 function countNodes(registry: Registry, now: number): Punctuality {
   const all: Count = { joined: 0, late: 0, missed: 0 };
   const counts = new Map<number, Count & { readonly heardAt: number }>();
-  for (const node of registry.nodes()) {
+  for (const node of queryNodes(registry, {}, now)) {
     if (node.initial || node.disabled) continue;
     let count = counts.get(node.controller);
     if (count === undefined) {

@@ -2,7 +2,8 @@
 
 import { expiryOf, formatId, REFUSALS } from '@latchkey/protocol';
 import { countOf, type Finding, holdoffEnd } from './diagnosis-cause.js';
-import { isLate, renewalDue, type Situation } from './diagnosis-situation.js';
+import type { Situation } from './diagnosis-situation.js';
+import { isLate, renewalDue } from './node-view.js';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { orderStatus } from '@latchkey/registry';
 

@@ -1,64 +1,30 @@
 /**
  * Why a node has not joined, or does not renew: the cause and what to do about it, from what the
  * registry holds and what its server saw. All of it is plain data: `sentence` says the cause in
- * words, and `commands/next-steps.ts` turns the action into command lines.
+ * words, and `next-steps.ts` turns the action into command lines.
  */
 
-import { expiryOf, formatId, type LinkRefusal } from '@latchkey/protocol';
-import { type Action, type Cause, countOf, findCause, type Finding, type LateNodes } from './diagnosis-cause.js';
-import { type DeviceKey, renewalDue, type Situation, situationOf, type Surroundings } from './diagnosis-situation.js';
+import { expiryOf, formatId } from '@latchkey/protocol';
+import { readFolderLock } from '@latchkey/runtime/files';
+import * as contract from './contract/diagnosis.js';
+import type { Action, Diagnosis, DiagnosisInput, Facts } from './contract/diagnosis.js';
+import { countOf, findCause, type Finding } from './diagnosis-cause.js';
+import { type Situation, situationOf, type Surroundings, surroundingsOf } from './diagnosis-situation.js';
+import { renewalDue } from './node-view.js';
 import { sentenceOf } from './diagnosis-text.js';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { orderStatus, type Registry } from '@latchkey/registry';
+import { implement, type Operation } from './operation.js';
+import { numberFromId } from './parse-input.js';
 
-/** What the cause was found from. Times are ISO 8601, keys fingerprints of 4 hex digits. */
-interface Facts {
-  readonly at: string;
-  readonly key: string | null;
-  readonly key_is_initial: boolean | null;
-  readonly order: number | null;
-  readonly order_state: string | null;
-  readonly disabled: { readonly since: string; readonly by: string } | null;
-  readonly removed: { readonly at: string; readonly by: string } | null;
-  readonly joined_at: string | null;
-  readonly renewed_at: string | null;
-  readonly renewal_due_at: string | null;
-  readonly expires_at: string | null;
-  readonly grace_ends_at: string | null;
-  readonly controller: {
-    readonly id: string;
-    readonly address: string;
-    readonly heard_at: string | null;
-    readonly unopened_since: string | null;
-    readonly clock_skew_ms: number | null;
-  } | null;
-  /**
-   * Nodes that have joined, and those of them that should have renewed by now; counted only where
-   * the sentence says it.
-   */
-  readonly nodes: LateNodes | null;
-  readonly server: { readonly runs: boolean; readonly seen_at: string | null };
-  readonly asked: { readonly controller: string; readonly since: string; readonly at: string; readonly count: number } | null;
-  readonly refused: {
-    readonly refusal: LinkRefusal;
-    readonly controller: string;
-    readonly since: string;
-    readonly at: string;
-    readonly count: number;
-  } | null;
-  readonly restored: { readonly at: string; readonly backup_at: string } | null;
-  readonly device_key: DeviceKey | null;
-}
-
-export interface Diagnosis {
-  readonly id: string;
-  readonly cause: Cause;
-  readonly sentence: string;
-  readonly facts: Facts;
-  readonly action: Action;
-  /** What does as well, where the server cannot tell which is right. */
-  readonly instead: Action | null;
-}
+/** Looks at the registry, and at whether a server runs on it. */
+export const nodesDiagnose: Operation<DiagnosisInput, Diagnosis> = implement(
+  contract.nodesDiagnose,
+  async ({ registry, clock }, { id, holds }) => {
+    const surroundings = surroundingsOf(registry, await readFolderLock(registry.folder), clock(), holds);
+    return diagnoseNode(registry, numberFromId(id), surroundings);
+  },
+);
 
 export function diagnoseNode(registry: Registry, idI: number, surroundings: Surroundings): Diagnosis {
   const situation = situationOf(registry, idI, surroundings);

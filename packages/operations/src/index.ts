@@ -5,13 +5,11 @@ export {
   findHeldInitialKey,
   formatEndpoints,
   moveNodes,
-  orderNotFound,
   otherHolderOf,
   recordExport,
   refuseWithNodes,
   removeController,
   removeNodes,
-  requireOrder,
   resetNode,
   setController,
   setDisabled,
@@ -21,10 +19,12 @@ export {
   type SplitKey,
   stageControllerKey,
 } from './administration.js';
+export { auditHead, auditList, auditPrune, auditVerify } from './audit.js';
+export { backupsCreate } from './backup.js';
+export { clockRelease, clockShow, describeHoldoff } from './clock.js';
 export { blockedRanges, controllersWithOldKeys, holdoffUntil, releaseRanges } from './clock-release.js';
-export { type Action, CAUSES } from './diagnosis-cause.js';
 export { type Surroundings, surroundingsOf } from './diagnosis-situation.js';
-export { diagnoseNode, type Diagnosis } from './diagnosis.js';
+export { diagnoseNode, nodesDiagnose } from './diagnosis.js';
 export { DEFAULT_GRACE, enrol, EnrolmentTransaction, type OrderTerms } from './enrolment.js';
 export { DeviceKeys } from './import/device-keys.js';
 export { ImportControllers } from './import/import-controllers.js';
@@ -34,22 +34,49 @@ export { type ImportFile, openImport } from './import/import-partitions.js';
 export { ImportReport, planImport } from './import/import-plan.js';
 export { type Exposure, exposureByOrder, exposureOfOrder } from './key-exposure.js';
 export { type HeldKeys, type KeyHolders, keyHoldersOf, keysHeldBy } from './key-holders.js';
+export { enrolAgain, freeName, type Step, stepsFor, TAKE_UP_CREDENTIAL } from './next-steps.js';
 export { NodeBatch } from './node-batch.js';
 export {
-  NODE_HEADINGS,
-  NODE_STATES,
-  nodeFields,
-  nodeState,
-  type NodeStatus,
-  nodeTableRow,
-  type NodeView,
-  viewNode,
-} from './node-view.js';
+  nodesCount,
+  nodesDisable,
+  nodesEnable,
+  nodesExport,
+  nodesExportWithKeys,
+  nodesList,
+  type NodeAndKey,
+  type NodeChangeContext,
+  nodesMove,
+  nodesRemove,
+  nodesSet,
+  nodesShow,
+} from './nodes.js';
+export { queryNodes, type NodeQuery } from './node-query.js';
+export { nodeState } from './node-view.js';
+export { type Approval, call, type Context, type Operation, type Progress } from './operation.js';
+export { generateKey, generateNodes, generateSplitNodes, manifestOf, remainingManifest } from './order-creation.js';
+export { requireOrder } from './order-lookup.js';
 export {
-  generateKey,
-  generateNodes,
-  generateSplitNodes,
-  manifestOf,
-  MAX_ORDER_NODES,
-  remainingManifest,
-} from './order-creation.js';
+  ordersClose,
+  ordersCreate,
+  ordersExport,
+  type JoinWindow,
+  type KeyOutput,
+  ordersLabels,
+  ordersList,
+  ManifestNotWritten,
+  ordersOpen,
+  ordersResume,
+  ordersShow,
+  ordersSuspend,
+  windowFault,
+} from './orders.js';
+export {
+  type CredentialContext,
+  controllersRemove,
+  controllersAdd,
+  controllersList,
+  refuseIfCombined,
+  requireController,
+  controllersRotate,
+  controllersShow,
+} from './controllers.js';

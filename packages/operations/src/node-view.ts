@@ -1,36 +1,22 @@
 /** How a node looks to the administrator. */
 
 import { expiryOf, formatId, formatTid } from '@latchkey/protocol';
-import { formatDuration } from '@latchkey/runtime/config';
 import { formatNid } from '@latchkey/runtime/net';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import type { NodeInfo, UnsealedNode } from '@latchkey/registry';
-import { renewalDue } from './diagnosis-situation.js';
-
-/** `expiring`: it should have renewed its key by now. `expired`: it may still, within its grace. */
-export const NODE_STATES = ['enrolled', 'joined', 'expiring', 'expired', 'disabled'] as const;
-export type NodeStatus = (typeof NODE_STATES)[number];
+import type { NodeStatus, NodeView } from './contract/nodes.js';
 
 /**
- * What `node list` and `node show` tell of a node; times in ISO 8601. No key, only its fingerprint.
+ * Nodes renew at 72 to 88 % of the lifetime (profile, "Node", 6); ms since the epoch. Infinity:
+ * never.
  */
-export interface NodeView {
-  readonly id: string;
-  readonly state: NodeStatus;
-  readonly controller: string;
-  readonly order: number;
-  readonly key: string;
-  readonly key_is_initial: boolean;
-  /** Whether its initial key is, or was, made of a device key and the installer's half. */
-  readonly split: boolean;
-  readonly lifetime_seconds: number;
-  readonly grace_seconds: number;
-  readonly added_at: string;
-  readonly joined_at: string | null;
-  readonly renewed_at: string | null;
-  readonly expires_at: string | null;
-  readonly address: string | null;
-  readonly tid: string | null;
+export function renewalDue({ committed }: Pick<NodeInfo, 'committed'>): number {
+  return committed === undefined || committed.lifetime === 0 ? Infinity : committed.ts + 880 * committed.lifetime;
+}
+
+/** Whether a node should have renewed its key by now. */
+export function isLate(node: Pick<NodeInfo, 'committed' | 'disabled'>, now: number): boolean {
+  return !node.disabled && now > renewalDue(node);
 }
 
 export function nodeState(node: NodeInfo, now: number): NodeStatus {
@@ -63,31 +49,5 @@ export function viewNode(node: UnsealedNode, now: number): NodeView {
     expires_at: isoOrNull(expiry),
     address: committed === undefined ? null : formatNid(committed.nidI),
     tid: committed === undefined ? null : formatTid(committed.tid),
-  };
-}
-
-export const NODE_HEADINGS: readonly string[] = ['ID', 'STATE', 'CONTROLLER', 'ORDER', 'KEY', 'JOINED', 'EXPIRES', 'ADDRESS'];
-
-export function nodeTableRow(view: NodeView): string[] {
-  const { id, state, controller, order, key, joined_at, expires_at, address } = view;
-  return [id, state, controller, String(order), key, joined_at ?? '-', expires_at ?? '-', address ?? '-'];
-}
-
-/** For `node show`, names before values. */
-export function nodeFields(view: NodeView): Record<string, string | undefined> {
-  return {
-    id: view.id,
-    state: view.state,
-    controller: view.controller,
-    order: String(view.order),
-    key: `[secret ${view.key}]${view.key_is_initial ? ', the initial key' : ''}`,
-    'initial key': view.split ? "split: a device key and the installer's half" : undefined,
-    lifetime: `${formatDuration(view.lifetime_seconds)}, grace ${formatDuration(view.grace_seconds)}`,
-    added: view.added_at,
-    joined: view.joined_at ?? 'never',
-    renewed: view.renewed_at ?? undefined,
-    expires: view.expires_at ?? undefined,
-    address: view.address ?? undefined,
-    transaction: view.tid ?? undefined,
   };
 }

@@ -5,6 +5,7 @@ import { KEY_LENGTH, MAX_ID, RN_LENGTH, Secret } from '@latchkey/protocol';
 import { Failure } from '@latchkey/runtime/failure';
 import type { ManifestLine } from '@latchkey/provisioning';
 import { NodeBatch } from './node-batch.js';
+import { queryNodes } from './node-query.js';
 import type { DeviceKeys } from './import/device-keys.js';
 import type { Registry, ControllerInfo } from '@latchkey/registry';
 
@@ -63,15 +64,12 @@ export function* manifestOf(batch: NodeBatch, controller: ControllerInfo): Gener
  */
 export function* remainingManifest(registry: Registry, order: number): Generator<ManifestLine> {
   const controllers = new Map([...registry.controllers()].map((controller) => [controller.idC, controller]));
-  for (const { idI, controller, initial, order: of } of registry.nodes()) {
-    const [nid, node] = [controllers.get(controller)?.nid, of === order && initial ? registry.node(idI) : undefined];
+  for (const { idI, controller } of queryNodes(registry, { order, neverJoined: true }, Date.now())) {
+    const [nid, node] = [controllers.get(controller)?.nid, registry.node(idI)];
     if (nid !== undefined && node?.initial === true)
       yield { idI, idC: controller, controller: nid, ik: registry.installerHalf(node) ?? node.key };
   }
 }
-
-/** Nodes in one order at most. */
-export const MAX_ORDER_NODES = 1_000_000;
 
 export function generateKey(): Secret {
   const octets = randomBytes(RN_LENGTH);

@@ -13,7 +13,7 @@ import {
   setKeyLifetime,
 } from '../src/administration.js';
 import type { Registry } from '@latchkey/registry';
-import type { Diagnosis } from '../src/diagnosis.js';
+import type { Diagnosis } from '../src/contract/diagnosis.js';
 import { type Surroundings, surroundingsOf } from '../src/diagnosis-situation.js';
 import { C1, C2, diagnosisOf, newSecret, AdminFixture, UNKNOWN_CONTROLLER } from '@latchkey/test-support/admin-fixture';
 

@@ -4,8 +4,9 @@ import { createFile } from '@latchkey/runtime/files';
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { idArgument, integerArgument, withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
-import { type AuditLog, type AuditEntry, formatHead, parseHead, type Registry } from '@latchkey/registry';
-import { withProgress } from './progress.js';
+import { auditHead, auditList, auditPrune, auditVerify, call, type Context } from '@latchkey/operations';
+import type { AuditEntryView, AuditPage } from '@latchkey/operations/contract';
+import { parseHead } from '@latchkey/registry';
 import { auditTable } from './audit-table.js';
 import {
   confirm,
@@ -14,14 +15,14 @@ import {
   printLines,
   registryOptions,
   type RegistryOptions,
-  withRegistry,
+  withContext,
   yesOption,
 } from './registry-command.js';
 
 const DEFAULT_LIMIT = 100;
 const FOLLOW_INTERVAL_MS = 500;
-/** Problems of a log that are named; more would tell nothing new. */
-const MAX_PROBLEMS = 20;
+/** Entries read at once. */
+const PAGE = 1_000;
 
 export function auditCommand(): Command {
   return new Command('audit')
@@ -55,22 +56,13 @@ function listCommand(): Command {
 }
 
 async function list({ node, from, limit, json, ...options }: ListOptions): Promise<void> {
-  await withRegistry(options, (registry) => {
-    const entries = selectEntries(registry, node === undefined ? undefined : formatId(node), from, limit);
-    if (json === true) return printJsonList(entries);
-    process.stdout.write(auditTable(entries));
+  await withContext(options, async (context) => {
+    const input = { node: node === undefined ? undefined : formatId(node), from, limit };
+    const { items } = await call(auditList, context, input);
+    if (json === true) return printJsonList(items);
+    process.stdout.write(auditTable(items));
     return undefined;
   });
-}
-
-function selectEntries({ audit }: Registry, node: string | undefined, from: number | undefined, limit: number): AuditEntry[] {
-  const found: AuditEntry[] = [];
-  for (const entry of from === undefined ? audit.newestFirst() : audit.entries(from)) {
-    if (node !== undefined && entry.node !== node) continue;
-    found.push(entry);
-    if (found.length >= limit) break;
-  }
-  return from === undefined ? found.toReversed() : found;
 }
 
 function followCommand(): Command {
@@ -83,19 +75,28 @@ function followCommand(): Command {
 }
 
 async function follow({ from, ...options }: RegistryOptions & { readonly from?: number }): Promise<void> {
-  await withRegistry(options, async (registry) => {
+  await withContext(options, async (context) => {
     const stop = new AbortController();
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
-    let next = from ?? (registry.audit.head?.seq ?? 0) + 1;
+    let next = from ?? (await call(auditHead, context, {})).seq + 1;
     while (!stop.signal.aborted) {
-      registry.tables.refreshSnapshot();
-      for (const entry of registry.audit.entries(next)) {
+      for await (const entry of entriesFrom(context, next)) {
         process.stdout.write(`${JSON.stringify(entry)}\n`);
         next = entry.seq + 1;
       }
       await pause(FOLLOW_INTERVAL_MS, undefined, { signal: stop.signal }).catch(() => undefined);
     }
   });
+}
+
+/** Entries to the end of the log, or through the last one that may come, read page by page. */
+async function* entriesFrom(context: Context, first: number, last?: number): AsyncGenerator<AuditEntryView> {
+  for (let from: number | undefined = first; from !== undefined;) {
+    const { items }: AuditPage = await call(auditList, context, { from, up_to: last, limit: PAGE });
+    yield* items;
+    const end = items.at(-1);
+    from = end === undefined || items.length < PAGE ? undefined : end.seq + 1;
+  }
 }
 
 function exportCommand(): Command {
@@ -108,12 +109,16 @@ function exportCommand(): Command {
 }
 
 async function exportLog({ from, ...options }: RegistryOptions & { readonly from?: number }): Promise<void> {
-  await withRegistry(options, async (registry) => {
-    // What is written while somebody reads is not of it: the HEAD is that of the last line.
-    const { head } = registry.audit;
-    await printLines(linesUpTo(registry.audit, from, head?.seq ?? 0));
-    if (head !== undefined) process.stderr.write(`HEAD ${formatHead(head)}\n`);
+  await withContext(options, async (context) => {
+    // The HEAD is that of the last line, also if entries are written while somebody reads.
+    const { head, seq } = await call(auditHead, context, {});
+    await printLines(linesOf(entriesFrom(context, from ?? 1, seq)));
+    if (head !== null) process.stderr.write(`HEAD ${head}\n`);
   });
+}
+
+async function* linesOf(entries: AsyncIterable<AuditEntryView>): AsyncGenerator<string> {
+  for await (const entry of entries) yield `${JSON.stringify(entry)}\n`;
 }
 
 function verifyCommand(): Command {
@@ -135,21 +140,15 @@ async function verify({
   json,
   ...options
 }: RegistryOptions & { readonly against?: string; readonly json?: true }): Promise<void> {
-  const expectedHead = against === undefined ? undefined : parseHead(against);
-  if (against !== undefined && expectedHead === undefined)
+  if (against !== undefined && parseHead(against) === undefined)
     throw new UsageFailure('--against: expected SEQ:HASH, a number and 64 hex digits');
-  await withRegistry(options, (registry) => {
-    const { head } = registry.audit;
-    const problems: string[] = [];
-    for (const problem of registry.audit.verify(expectedHead)) {
-      problems.push(problem);
-      if (problems.length >= MAX_PROBLEMS) break;
-    }
-    const headText = head === undefined ? 'none' : formatHead(head);
-    if (json === true) printJson({ valid: problems.length === 0, head: headText, problems });
-    else if (problems.length === 0) process.stdout.write(`The log holds. HEAD ${headText}\n`);
+  await withContext(options, async (context) => {
+    const verification = await call(auditVerify, context, { against });
+    const { valid, head, problems } = verification;
+    if (json === true) printJson(verification);
+    else if (valid) process.stdout.write(`The log holds. HEAD ${head}\n`);
     else process.stdout.write(problems.map((problem) => `${problem}\n`).join(''));
-    if (problems.length > 0) {
+    if (!valid) {
       throw new Failure('the audit log does not hold', {
         advice: 'Find out who can write to the registry’s folder; compare with exports and backups.',
       });
@@ -175,24 +174,11 @@ interface PruneOptions extends RegistryOptions {
 }
 
 async function prune({ upTo, out, yes, ...options }: PruneOptions): Promise<void> {
-  await withRegistry(options, async (registry) => {
-    const { audit } = registry;
-    if (audit.entry(upTo) === undefined)
-      throw new UsageFailure(`there is no entry ${upTo}`, {
-        advice: 'List them:',
-        run: [['latchkey-auth-server', 'audit', 'list']],
-      });
-    await confirm(`Take the entries through ${upTo} out of the log, after writing them to ${out}?`, yes);
-    await createFile(out, linesUpTo(audit, 1, upTo));
-    const total = audit.length - ((audit.head?.seq ?? upTo) - upTo);
-    await withProgress('pruning', total, (progress) => registry.pruneAudit(upTo, out, progress));
+  const approve = (): Promise<void> =>
+    confirm(`Take the entries through ${upTo} out of the log, after writing them to ${out}?`, yes);
+  const keep = (lines: Iterable<string>): Promise<void> => createFile(out, lines);
+  await withContext(options, async (context) => {
+    await call(auditPrune, { ...context, approve, keep }, { up_to: upTo, out });
     process.stdout.write(`The entries through ${upTo} are in ${out} and no longer in the registry\n`);
   });
-}
-
-function* linesUpTo(audit: AuditLog, from: number | undefined, last: number): Generator<string> {
-  for (const entry of audit.entries(from)) {
-    if (entry.seq > last) return;
-    yield `${JSON.stringify(entry)}\n`;
-  }
 }

@@ -2,7 +2,8 @@ import { exists } from '@latchkey/runtime/files';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
-import { formatHead, backup, restore } from '@latchkey/registry';
+import { backupsCreate, call } from '@latchkey/operations';
+import { restore } from '@latchkey/registry';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import {
   confirm,
@@ -11,7 +12,7 @@ import {
   currentUser,
   registryOptions,
   type RegistryOptions,
-  withRegistry,
+  withContext,
   yesOption,
 } from './registry-command.js';
 
@@ -25,10 +26,8 @@ export function backupCommand(): Command {
 }
 
 async function write(file: string, options: RegistryOptions): Promise<void> {
-  const head = await withRegistry(options, (registry) => backup(registry, file));
-  process.stdout.write(
-    `The registry is in ${file}, sealed under its master key, which is not in it; audit HEAD ${formatHead(head)}\n`,
-  );
+  const { head } = await withContext(options, (context) => call(backupsCreate, context, { file }));
+  process.stdout.write(`The registry is in ${file}, sealed under its master key, which is not in it; audit HEAD ${head}\n`);
 }
 
 export function restoreCommand(): Command {

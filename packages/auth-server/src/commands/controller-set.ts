@@ -3,10 +3,18 @@ import { commandToRun, peerArgument, STATE_FOLDERS, withExamples } from '@latchk
 import { type Endpoint, formatEndpoint } from '@latchkey/runtime/net';
 import { type CommandLine, UsageFailure } from '@latchkey/runtime/failure';
 import { Command, Option } from 'commander';
-import { formatEndpoints, type HeldKeys, keysHeldBy, setController } from '@latchkey/operations';
+import {
+  formatEndpoints,
+  freeName,
+  type HeldKeys,
+  keysHeldBy,
+  queryNodes,
+  refuseIfCombined,
+  setController,
+  TAKE_UP_CREDENTIAL,
+} from '@latchkey/operations';
 import { type Registry, notFound, type ControllerInfo, toControllerInfo } from '@latchkey/registry';
-import { controllerOf, refuseIfCombined, serverOption } from './controller-options.js';
-import { freeName, TAKE_UP_CREDENTIAL } from './next-steps.js';
+import { controllerOf, serverOption } from './controller-options.js';
 import { pluralize, printJson, type RegistryOptions, withRegistry } from './registry-command.js';
 
 /** Orders that are named with a command each. */
@@ -49,8 +57,8 @@ async function set(
 ): Promise<void> {
   if (nid === undefined && servers === undefined && mode === undefined)
     throw new UsageFailure('expected --nid, --server or --pass-through');
-  if (mode === 'on') await refuseIfCombined(options);
   await withRegistry(options, async (registry) => {
+    if (mode === 'on') await refuseIfCombined(registry);
     const row = registry.controllerRow(idC);
     if (row === undefined) throw notFound('controller', idC);
     const before = toControllerInfo(idC, row);
@@ -197,8 +205,7 @@ function named(nodes: readonly number[]): string {
 function nodesOf(registry: Registry, idC: number): readonly [joined: number, waiting: ReadonlyMap<number, number>] {
   let joined = 0;
   const waiting = new Map<number, number>();
-  for (const { controller, initial, order, orderState } of registry.nodes()) {
-    if (controller !== idC) continue;
+  for (const { initial, order, orderState } of queryNodes(registry, { controller: idC }, Date.now())) {
     if (!initial) joined += 1;
     else if (orderState !== 'closed') waiting.set(order, (waiting.get(order) ?? 0) + 1);
   }

@@ -4,21 +4,27 @@ import { type Endpoint, formatEndpoint } from '@latchkey/runtime/net';
 import { exists } from '@latchkey/runtime/files';
 import { formatFields, formatTable, peerArgument, withExamples } from '@latchkey/runtime/cli';
 import { UsageFailure } from '@latchkey/runtime/failure';
-import { writeCredential } from '@latchkey/provisioning';
+import { type Credential, writeCredential } from '@latchkey/provisioning';
 import { Command } from 'commander';
-import { addController, stageControllerKey, refuseWithNodes, removeController, generateKey } from '@latchkey/operations';
-import { isoTime } from '@latchkey/runtime/iso-time';
-import { type Registry, notFound, type ControllerInfo, toControllerInfo, wipeKeys } from '@latchkey/registry';
-import { controllerOf, refuseIfCombined, serverOption } from './controller-options.js';
+import {
+  call,
+  controllersAdd,
+  controllersList,
+  controllersRemove,
+  controllersRotate,
+  controllersShow,
+  TAKE_UP_CREDENTIAL,
+} from '@latchkey/operations';
+import type { ControllerView } from '@latchkey/operations/contract';
+import { controllerOf, serverOption } from './controller-options.js';
 import { setCommand } from './controller-set.js';
-import { TAKE_UP_CREDENTIAL } from './next-steps.js';
 import {
   confirm,
   printJson,
   printJsonList,
   registryOptions,
   type RegistryOptions,
-  withRegistry,
+  withContext,
   yesOption,
 } from './registry-command.js';
 
@@ -58,30 +64,20 @@ function addCommand(): Command {
   );
 }
 
-async function add(idC: number, options: AddOptions): Promise<void> {
-  const servers = options.server ?? [];
-  const passThrough = options.passThrough === true;
-  if (passThrough) await refuseIfCombined(options);
-  await withRegistry(options, async (registry) => {
-    if (registry.controllerRow(idC) !== undefined) {
-      throw new UsageFailure(`controller ${formatId(idC)} is in the registry already`, {
-        advice: 'Nothing was changed. To change its addresses: latchkey-auth-server controller set --help',
-      });
-    }
-    const skCs = generateKey();
-    await writeCredentialThen(options.out, { idC, skCs, servers }, () =>
-      addController(registry, { idC, skCs, nid: options.nid, servers, addedAt: Date.now(), passThrough }),
-    );
-  });
-  process.stdout.write(`Controller ${formatId(idC)} is in the registry; its credential is in ${options.out}\n`);
+async function add(idC: number, { nid, server = [], out, passThrough, ...options }: AddOptions): Promise<void> {
+  const id = formatId(idC);
+  await withContext(options, (context) =>
+    call(
+      controllersAdd,
+      { ...context, handOver: (credential, change) => writeCredentialThen(out, credential, change) },
+      { id, nid: formatEndpoint(nid), servers: server.map(formatEndpoint), pass_through: passThrough === true },
+    ),
+  );
+  process.stdout.write(`Controller ${id} is in the registry; its credential is in ${out}\n`);
 }
 
 /** Writes a credential, then changes the registry; without that change the file goes again. */
-async function writeCredentialThen(
-  out: string,
-  credential: Parameters<typeof writeCredential>[1],
-  change: () => Promise<void>,
-): Promise<void> {
+async function writeCredentialThen(out: string, credential: Credential, change: () => Promise<void>): Promise<void> {
   if (await exists(out)) throw new UsageFailure(`${out} exists already`, { advice: 'Nothing was changed. Choose another name.' });
   await writeCredential(out, credential);
   try {
@@ -107,18 +103,19 @@ function rotateCommand(): Command {
   );
 }
 
-async function rotate(idC: number, options: RegistryOptions & { readonly out: string }): Promise<void> {
-  const before = await withRegistry(options, async (registry) => {
-    const { servers } = requireController(registry, idC);
-    const before = viewController(registry, idC)?.staged_key ?? undefined;
-    const skCs = generateKey();
-    await writeCredentialThen(options.out, { idC, skCs, servers }, () => stageControllerKey(registry, idC, skCs));
-    return before;
-  });
-  if (before !== undefined)
-    process.stdout.write(`The key that was staged before, [secret ${before}], was never used and is worth nothing now.\n`);
+async function rotate(idC: number, { out, ...options }: RegistryOptions & { readonly out: string }): Promise<void> {
+  const id = formatId(idC);
+  const { discarded_key: discarded } = await withContext(options, (context) =>
+    call(
+      controllersRotate,
+      { ...context, handOver: (credential, change) => writeCredentialThen(out, credential, change) },
+      { id },
+    ),
+  );
+  if (discarded !== null)
+    process.stdout.write(`The key that was staged before, [secret ${discarded}], was never used and is worth nothing now.\n`);
   process.stdout.write(
-    `The next credential of controller ${formatId(idC)} is in ${options.out}.\n` +
+    `The next credential of controller ${id} is in ${out}.\n` +
       `Put it in the place of the old one. ${TAKE_UP_CREDENTIAL} With its first request the old SK_cs is erased.\n`,
   );
 }
@@ -131,13 +128,10 @@ function removeCommand(): Command {
 }
 
 async function remove(idC: number, options: RegistryOptions & { readonly yes?: true }): Promise<void> {
-  await withRegistry(options, async (registry) => {
-    if (registry.controllerRow(idC) === undefined) throw notFound('controller', idC);
-    refuseWithNodes(registry, idC);
-    await confirm(`Remove controller ${formatId(idC)}? Its credential is worth nothing then.`, options.yes);
-    await removeController(registry, idC);
-  });
-  process.stdout.write(`Controller ${formatId(idC)} is removed\n`);
+  const id = formatId(idC);
+  const approve = (): Promise<void> => confirm(`Remove controller ${id}? Its credential is worth nothing then.`, options.yes);
+  await withContext(options, (context) => call(controllersRemove, { ...context, approve }, { id }));
+  process.stdout.write(`Controller ${id} is removed\n`);
 }
 
 function listCommand(): Command {
@@ -152,8 +146,8 @@ function listCommand(): Command {
 }
 
 async function list(options: RegistryOptions & { readonly json?: true }): Promise<void> {
-  await withRegistry(options, (registry) => {
-    const views = [...registry.controllers()].flatMap(({ idC }) => viewController(registry, idC) ?? []);
+  await withContext(options, async (context) => {
+    const { items: views } = await call(controllersList, context, {});
     if (options.json === true) return printJsonList(views);
     const rows = views.map((view) => [
       view.id,
@@ -176,18 +170,10 @@ function showCommand(): Command {
 }
 
 async function show(idC: number, options: RegistryOptions & { readonly json?: true }): Promise<void> {
-  await withRegistry(options, (registry) => {
-    const seen = viewController(registry, idC);
-    if (seen === undefined) throw notFound('controller', idC);
-    let [nodes, joined] = [0, 0];
-    for (const node of registry.nodes()) {
-      if (node.controller !== idC) continue;
-      nodes += 1;
-      if (!node.initial) joined += 1;
-    }
-    const view = { ...seen, nodes, joined };
+  await withContext(options, async (context) => {
+    const view = await call(controllersShow, context, { id: formatId(idC) });
     if (options.json === true) return printJson(view);
-    const { authentication_failing_since: unopened } = view;
+    const { authentication_failing_since: unopened, nodes, joined } = view;
     process.stdout.write(
       formatFields({
         id: view.id,
@@ -216,55 +202,4 @@ function clockOf({ clock_skew_ms: skew, clock_skewed_since: since, clock_skewed_
   if (skew === null) return undefined;
   const off = `${Math.round(Math.abs(skew) / 1000)} s ${skew < 0 ? 'behind' : 'ahead'}`;
   return `${off} since ${since ?? ''}, last seen at ${at ?? ''}`;
-}
-
-interface ControllerView {
-  readonly id: string;
-  readonly nid: string;
-  readonly servers: readonly string[];
-  readonly key: string;
-  readonly staged_key: string | null;
-  readonly pass_through: boolean;
-  readonly pass_through_switched_at: string | null;
-  readonly added_at: string;
-  readonly last_seen_at: string | null;
-  readonly authentication_failing_since: string | null;
-  readonly clock_skew_ms: number | null;
-  readonly clock_skewed_since: string | null;
-  readonly clock_skewed_at: string | null;
-}
-
-/** With the fingerprints of its keys. */
-function viewController(registry: Registry, idC: number): ControllerView | undefined {
-  const controller = registry.controller(idC);
-  if (controller === undefined) return undefined;
-  const { lastSeen, authenticationFailed, clockSkew } = registry.controllerActivity(idC) ?? {};
-  const isFailing = authenticationFailed !== undefined && authenticationFailed.at > (lastSeen?.at ?? -Infinity);
-  const view = {
-    id: formatId(idC),
-    nid: formatEndpoint(controller.nid),
-    servers: controller.servers.map(formatEndpoint),
-    key: controller.skCs.fingerprint,
-    staged_key: controller.stagedSkCs?.fingerprint ?? null,
-    pass_through: controller.passThrough === true,
-    pass_through_switched_at: controller.switchedAt === undefined ? null : isoTime(controller.switchedAt),
-    added_at: isoTime(controller.addedAt),
-    last_seen_at: lastSeen === undefined ? null : isoTime(lastSeen.at),
-    authentication_failing_since: isFailing ? isoTime(authenticationFailed.since) : null,
-    clock_skew_ms: clockSkew?.skew ?? null,
-    clock_skewed_since: clockSkew === undefined ? null : isoTime(clockSkew.since),
-    clock_skewed_at: clockSkew === undefined ? null : isoTime(clockSkew.at),
-  };
-  wipeKeys(controller);
-  return view;
-}
-
-/** The controller without its keys, or a UsageFailure that says how to add it. */
-export function requireController(registry: Registry, idC: number): ControllerInfo {
-  const row = registry.controllerRow(idC);
-  if (row !== undefined) return toControllerInfo(idC, row);
-  throw new UsageFailure(`controller ${formatId(idC)} is not in the registry`, {
-    advice: 'Nothing was changed. Name one of these, or add it first:',
-    run: [['latchkey-auth-server', 'controller', 'list']],
-  });
 }

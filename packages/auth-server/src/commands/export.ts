@@ -1,12 +1,10 @@
-import { formatId } from '@latchkey/protocol';
 import { createFile, exists } from '@latchkey/runtime/files';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
-import { echoFilters, filterNodes, type FilterOptions, filterOptions } from './node-filter.js';
-import { viewNode } from '@latchkey/operations';
-import type { Registry } from '@latchkey/registry';
-import { pluralize, printLines, registryOptions, type RegistryOptions, withRegistry } from './registry-command.js';
+import { call, type NodeAndKey, nodesExport, nodesExportWithKeys } from '@latchkey/operations';
+import { echoFilters, nodeFilter, type FilterOptions, filterOptions } from './node-filter.js';
+import { pluralize, printLines, registryOptions, type RegistryOptions, withContext } from './registry-command.js';
 
 interface ExportOptions extends RegistryOptions, FilterOptions {
   readonly withKeys?: true;
@@ -33,23 +31,17 @@ async function exportNodes({ withKeys, out, ...options }: ExportOptions): Promis
   if (out !== undefined && (await exists(out)))
     throw new UsageFailure(`${out} exists already`, { advice: 'Nothing was written. Choose another name.' });
   echoFilters(options);
-  await withRegistry(options, async (registry) => {
-    if (out === undefined) return printLines(linesOf(registry, options, false));
-    const count = [...filterNodes(registry, options, Date.now())].length;
-    // That keys leave the registry stands in the audit log before they do.
-    if (withKeys === true) await registry.record({ what: 'nodes exported', count, note: 'with keys' });
-    await createFile(out, linesOf(registry, options, withKeys === true));
-    process.stdout.write(`${pluralize(count, 'node')} written to ${out}\n`);
+  const write = (nodes: Iterable<NodeAndKey>): Promise<void> => {
+    const lines = linesOf(nodes, withKeys === true);
+    return out === undefined ? printLines(lines) : createFile(out, lines);
+  };
+  await withContext(options, async (context) => {
+    const operation = withKeys === true ? nodesExportWithKeys : nodesExport;
+    const { count } = await call(operation, { ...context, write }, nodeFilter(options));
+    if (out !== undefined) process.stdout.write(`${pluralize(count, 'node')} written to ${out}\n`);
   });
 }
 
-function* linesOf(registry: Registry, options: FilterOptions, withKeys: boolean): Generator<string> {
-  const now = Date.now();
-  for (const { idI } of filterNodes(registry, options, now)) {
-    const node = registry.node(idI);
-    if (node === undefined) continue;
-    const view = { ...viewNode(node, now), initial_key: node.ik.fingerprint, seen_by: node.seenBy.map(formatId) };
-    yield `${JSON.stringify(withKeys ? { ...view, secret_key: node.key.toHex() } : view)}\n`;
-    node.key.wipe();
-  }
+function* linesOf(nodes: Iterable<NodeAndKey>, withKeys: boolean): Generator<string> {
+  for (const [node, key] of nodes) yield `${JSON.stringify(withKeys ? { ...node, secret_key: key.toHex() } : node)}\n`;
 }

@@ -10,6 +10,7 @@ import {
   type ManifestRecipients,
   parsePassphrase,
 } from '@latchkey/provisioning';
+import type { KeyOutput } from '@latchkey/operations';
 import { createFile, exists, ensurePrivateFolder, readSecretFile } from '@latchkey/runtime/files';
 import { readSecretInput } from '@latchkey/runtime/cli';
 import { UsageFailure } from '@latchkey/runtime/failure';
@@ -38,13 +39,18 @@ export function manifestOutputOptions(command: Command): Command {
 }
 
 /** A place for a manifest that is free, and who may read what is put there. */
-export class ManifestOutput {
+export class ManifestOutput implements KeyOutput {
   readonly path: string;
   readonly recipients: ManifestRecipients | undefined;
 
   private constructor(path: string, recipients: ManifestRecipients | undefined) {
     this.path = path;
     this.recipients = recipients;
+  }
+
+  /** For the audit log. */
+  get kind(): KeyOutput['kind'] {
+    return this.recipients === undefined ? 'manifest' : 'encrypted manifest';
   }
 
   /** Before anything is drawn or changed: whatever is wrong with the options is found here. */

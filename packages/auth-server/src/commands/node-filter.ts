@@ -1,10 +1,10 @@
 /** Which nodes a list or an export is about. */
 
-import { expiryOf, parseId } from '@latchkey/protocol';
+import { type NodeFilter, NODE_STATES, type NodeStatus } from '@latchkey/operations/contract';
+import { formatId, parseId } from '@latchkey/protocol';
 import { type GivenTime, idArgument, integerArgument, startTimeArgument, TIME_HELP } from '@latchkey/runtime/cli';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { NODE_STATES, type NodeStatus, nodeState, requireOrder } from '@latchkey/operations';
-import { type Registry, notFound, type NodeInfo } from '@latchkey/registry';
+import { isoTime } from '@latchkey/runtime/iso-time';
 
 export interface FilterOptions {
   readonly state?: readonly NodeStatus[];
@@ -38,27 +38,15 @@ export function echoFilters({ expiringBefore }: FilterOptions): void {
   if (expiringBefore?.local === true) process.stderr.write(`Nodes whose key expires before ${expiringBefore.text}\n`);
 }
 
-/**
- * By ID, from `from` on. A Failure for an order or a controller that there is not: nothing that
- * matches would look like an answer.
- */
-export function filterNodes(registry: Registry, options: FilterOptions, now: number, from: number = 0): Generator<NodeInfo> {
-  const { order, controller } = options;
-  if (order !== undefined) requireOrder(registry, order);
-  if (controller !== undefined && registry.controllerRow(controller) === undefined) throw notFound('controller', controller);
-  return matchingNodes(registry, options, now, from);
-}
-
-function* matchingNodes(registry: Registry, options: FilterOptions, now: number, from: number): Generator<NodeInfo> {
-  for (const node of registry.nodes(from)) if (isMatch(node, options, now)) yield node;
-}
-
-function isMatch(node: NodeInfo, { state, order, controller, expiringBefore, neverJoined }: FilterOptions, now: number): boolean {
-  if (order !== undefined && node.order !== order) return false;
-  if (controller !== undefined && node.controller !== controller) return false;
-  if (neverJoined === true && !node.initial) return false;
-  if (expiringBefore !== undefined && (expiryOf(node) ?? Infinity) >= expiringBefore.at) return false;
-  return state === undefined || state.includes(nodeState(node, now));
+/** The options as operations take them. */
+export function nodeFilter({ state, order, controller, expiringBefore, neverJoined }: FilterOptions): NodeFilter {
+  return {
+    state,
+    order,
+    controller: controller === undefined ? undefined : formatId(controller),
+    expires_before: expiringBefore === undefined ? undefined : isoTime(expiringBefore.at),
+    never_joined: neverJoined,
+  };
 }
 
 /** IDs given one by one, as arguments. */

@@ -14,14 +14,16 @@ import {
   DeviceKeys,
   diagnoseNode,
   surroundingsOf,
+  enrolAgain,
+  freeName,
   generateKey,
+  requireController,
 } from '@latchkey/operations';
 import { ManifestOutput, type ManifestOutputOptions } from './manifest-output.js';
 import { idsArgument } from './node-filter.js';
 import { withProgress } from './progress.js';
 import { type Registry, notFound } from '@latchkey/registry';
-import { requireController } from './controller.js';
-import { enrolAgain, formatAdvice, freeName } from './next-steps.js';
+import { formatAdvice } from './advice.js';
 import {
   type DeviceKeyOptions,
   deviceKeyOptions,

@@ -2,18 +2,23 @@ import { formatId } from '@latchkey/protocol';
 import { formatDuration } from '@latchkey/runtime/config';
 import { idArgument, integerArgument, withExamples } from '@latchkey/runtime/cli';
 import { UsageFailure } from '@latchkey/runtime/failure';
+import {
+  call,
+  type NodeChangeContext,
+  nodesDisable,
+  nodesEnable,
+  nodesMove,
+  nodesRemove,
+  nodesSet,
+  type Operation,
+} from '@latchkey/operations';
+import type { NodeChange, NodeChangeInput, NodeSelection } from '@latchkey/operations/contract';
 import { Command, Option } from 'commander';
-import { requireOrder, moveNodes, removeNodes, setDisabled, setKeyLifetime } from '@latchkey/operations';
 import { idsArgument } from './node-filter.js';
-import { type Registry, notFound } from '@latchkey/registry';
-import { requireController } from './controller.js';
 import { durationArgument } from './order-options.js';
-import { confirm, pluralize, registryOptions, type RegistryOptions, withRegistry, yesOption } from './registry-command.js';
+import { confirm, pluralize, registryOptions, type RegistryOptions, withContext, yesOption } from './registry-command.js';
 
-/** Nodes changed in one transaction: each such part is done whole or not at all. */
-const NODES_PER_TRANSACTION = 4_096;
-
-interface NodeSelection extends RegistryOptions {
+interface SelectionOptions extends RegistryOptions {
   readonly order?: number;
   readonly from?: number;
 }
@@ -25,54 +30,49 @@ function withNodeSelection(command: Command): Command {
     .option('--from <controller>', 'all nodes assigned to this controller', idArgument);
 }
 
-function selectNodes(registry: Registry, ids: readonly number[] | undefined, { order, from }: NodeSelection): readonly number[] {
+/** IDs, or all nodes of an order or of a controller. */
+function selectionOf(ids: readonly number[] | undefined, { order, from }: SelectionOptions): NodeSelection {
   if (ids !== undefined && ids.length > 0) {
     if (order !== undefined || from !== undefined)
       throw new UsageFailure('IDs were given, and --order or --from', { advice: 'Say one of them.' });
-    return [...new Set(ids)];
+    return { ids: ids.map(formatId) };
   }
   if (order === undefined && from === undefined)
     throw new UsageFailure('no node is named', { advice: 'Give IDs, --order or --from.' });
-  if (order !== undefined) requireOrder(registry, order);
-  if (from !== undefined && registry.controllerRow(from) === undefined) throw notFound('controller', from);
-  const found: number[] = [];
-  for (const node of registry.nodes()) {
-    if ((order === undefined || node.order === order) && (from === undefined || node.controller === from)) found.push(node.idI);
-  }
-  return found;
+  return { order, controller: from === undefined ? undefined : formatId(from) };
 }
 
-/** Applies a change to the selected nodes, part by part, and tells how many were changed. */
-async function updateNodes(
-  ids: readonly number[] | undefined,
-  options: NodeSelection,
-  done: string,
-  change: (registry: Registry, part: readonly number[]) => Promise<number>,
-  confirmCount?: (count: number) => Promise<void>,
+/** Changes the selected nodes, and tells how many were changed. */
+async function updateNodes<I extends NodeChangeInput>(
+  operation: Operation<I, NodeChange, NodeChangeContext>,
+  input: (select: NodeSelection) => I,
+  { ids, options, done, approve }: Update,
 ): Promise<void> {
-  await withRegistry(options, async (registry) => {
-    const selected = selectNodes(registry, ids, options);
-    await confirmCount?.(selected.length);
-    let changed = 0;
-    for (let from = 0; from < selected.length; from += NODES_PER_TRANSACTION)
-      changed += await change(registry, selected.slice(from, from + NODES_PER_TRANSACTION));
-    const unchanged = selected.length - changed;
+  await withContext(options, async (context) => {
+    const { changed, unchanged } = await call(operation, { ...context, approve }, input(selectionOf(ids, options)));
     process.stdout.write(`${pluralize(changed, 'node')} ${done}${unchanged === 0 ? '' : `, ${unchanged} already so`}\n`);
   });
+}
+
+interface Update {
+  readonly ids: readonly number[] | undefined;
+  readonly options: SelectionOptions;
+  /** What becomes of nodes, in the past participle. */
+  readonly done: string;
+  readonly approve?: NodeChangeContext['approve'];
 }
 
 export function disableCommand(): Command {
   const command = withNodeSelection(new Command('disable').description('refuse nodes whatever they prove; their keys stay'))
     .addOption(yesOption())
-    .action((ids: readonly number[] | undefined, options: NodeSelection & { readonly yes?: true }) =>
-      updateNodes(
+    .action((ids: readonly number[] | undefined, options: SelectionOptions & { readonly yes?: true }) =>
+      updateNodes(nodesDisable, (select) => ({ select }), {
         ids,
         options,
-        'disabled',
-        (registry, part) => setDisabled(registry, part, true),
-        // Who names nodes one by one knows how many they are.
-        (count) => confirm(`Disable ${pluralize(count, 'node')}?`, (ids?.length ?? 0) > 0 ? true : options.yes),
-      ),
+        done: 'disabled',
+        // The user who names nodes one by one knows how many they are.
+        approve: ({ count }) => confirm(`Disable ${pluralize(count, 'node')}?`, (ids?.length ?? 0) > 0 ? true : options.yes),
+      }),
     );
   return withExamples(
     command,
@@ -83,8 +83,8 @@ export function disableCommand(): Command {
 
 export function enableCommand(): Command {
   const command = withNodeSelection(new Command('enable').description('let disabled nodes in again')).action(
-    (ids: readonly number[] | undefined, options: NodeSelection) =>
-      updateNodes(ids, options, 'enabled', (registry, part) => setDisabled(registry, part, false)),
+    (ids: readonly number[] | undefined, options: SelectionOptions) =>
+      updateNodes(nodesEnable, (select) => ({ select }), { ids, options, done: 'enabled' }),
   );
   return withExamples(command, 'latchkey-auth-server node enable 0000a1b2 --data ./data');
 }
@@ -92,10 +92,13 @@ export function enableCommand(): Command {
 export function removeCommand(): Command {
   const command = withNodeSelection(new Command('remove').description('take nodes out of the registry, with their keys'))
     .addOption(yesOption())
-    .action((ids: readonly number[] | undefined, options: NodeSelection & { readonly yes?: true }) =>
-      updateNodes(ids, options, 'removed', removeNodes, (count) =>
-        confirm(`Remove ${pluralize(count, 'node')}? Their keys are erased.`, options.yes),
-      ),
+    .action((ids: readonly number[] | undefined, options: SelectionOptions & { readonly yes?: true }) =>
+      updateNodes(nodesRemove, (select) => ({ select }), {
+        ids,
+        options,
+        done: 'removed',
+        approve: ({ count }) => confirm(`Remove ${pluralize(count, 'node')}? Their keys are erased.`, options.yes),
+      }),
     );
   return withExamples(command, 'latchkey-auth-server node remove 0000a1b2 --data ./data --yes');
 }
@@ -103,12 +106,10 @@ export function removeCommand(): Command {
 export function moveCommand(): Command {
   const command = withNodeSelection(new Command('move').description('assign nodes to another controller'))
     .requiredOption('--controller <id>', 'the controller they join through from now on', idArgument)
-    .action((ids: readonly number[] | undefined, options: NodeSelection & { readonly controller: number }) =>
-      updateNodes(ids, options, `moved to ${formatId(options.controller)}`, async (registry, part) => {
-        requireController(registry, options.controller);
-        return moveNodes(registry, part, options.controller);
-      }),
-    );
+    .action((ids: readonly number[] | undefined, options: SelectionOptions & { readonly controller: number }) => {
+      const to = formatId(options.controller);
+      return updateNodes(nodesMove, (select) => ({ select, to }), { ids, options, done: `moved to ${to}` });
+    });
   return withExamples(
     command,
     'latchkey-auth-server node move 0000a1b2 0000a1b3 --controller 00000002 --data ./data',
@@ -116,7 +117,7 @@ export function moveCommand(): Command {
   );
 }
 
-interface SetOptions extends NodeSelection {
+interface SetOptions extends SelectionOptions {
   readonly lifetime?: number;
   readonly grace?: number;
 }
@@ -145,12 +146,13 @@ export function setCommand(): Command {
 async function set(ids: readonly number[] | undefined, options: SetOptions): Promise<void> {
   const { lifetime, grace } = options;
   if (lifetime === undefined && grace === undefined) throw new UsageFailure('expected --lifetime or --grace');
-  const terms = { ...(lifetime === undefined ? {} : { lifetime }), ...(grace === undefined ? {} : { grace }) };
   const changes = [
     lifetime === undefined ? [] : [`lifetime ${formatDuration(lifetime)}`],
     grace === undefined ? [] : [`grace ${formatDuration(grace)}`],
   ];
-  await updateNodes(ids, options, `set to ${changes.flat().join(', ')}`, (registry, part) =>
-    setKeyLifetime(registry, part, terms),
-  );
+  await updateNodes(nodesSet, (select) => ({ select, lifetime_seconds: lifetime, grace_seconds: grace }), {
+    ids,
+    options,
+    done: `set to ${changes.flat().join(', ')}`,
+  });
 }

@@ -7,32 +7,19 @@ import {
   withExamples,
   withPlaceOptions,
 } from '@latchkey/runtime/cli';
+import { call, type Context, nodesDiagnose, nodesList, nodesShow, type Step, stepsFor } from '@latchkey/operations';
+import { MAX_PAGE, type NodeDetails, type NodeListInput, type NodePage, type NodeView } from '@latchkey/operations/contract';
 import { formatId } from '@latchkey/protocol';
-import { readClock } from '@latchkey/runtime/daemon';
-import { readFolderLock } from '@latchkey/runtime/files';
 import { Command, InvalidArgumentError } from 'commander';
-import { type AuditEntry, type Registry, notFound, type NodeInfo, type UnsealedNode } from '@latchkey/registry';
-import {
-  diagnoseNode,
-  keyHoldersOf,
-  surroundingsOf,
-  NODE_HEADINGS,
-  nodeFields,
-  nodeTableRow,
-  type NodeView,
-  viewNode,
-} from '@latchkey/operations';
-import { isoTime } from '@latchkey/runtime/iso-time';
-import { echoFilters, filterNodes, type FilterOptions, filterOptions } from './node-filter.js';
+import { formatAdvice } from './advice.js';
+import { auditTable } from './audit-table.js';
+import { echoFilters, nodeFilter, type FilterOptions, filterOptions } from './node-filter.js';
+import { NODE_HEADINGS, nodeFields, nodeTableRow } from './node-table.js';
 import { disableCommand, enableCommand, moveCommand, removeCommand, setCommand } from './node-update.js';
 import { resetCommand } from './node-reset.js';
-import { auditTable } from './audit-table.js';
-import { formatAdvice, type Step, stepsFor } from './next-steps.js';
-import { printJson, printJsonList, registryOptions, type RegistryOptions, withRegistry } from './registry-command.js';
+import { printJson, printJsonList, registryOptions, type RegistryOptions, withContext } from './registry-command.js';
 
 const DEFAULT_LIMIT = 100;
-/** Entries of a node's life that `show` tells. */
-const TIMELINE = 50;
 
 export function nodeCommand(): Command {
   return new Command('node')
@@ -70,32 +57,35 @@ function listCommand(): Command {
 
 async function list({ after, limit, json, ...options }: ListOptions): Promise<void> {
   echoFilters(options);
-  await withRegistry(options, (registry) => {
-    const now = Date.now();
-    const found = filterNodes(registry, options, now, after === undefined ? 0 : after + 1);
-    if (json === true) return printJsonList(viewsOf(registry, limited(found, limit ?? Infinity), now));
-    const page = [...viewsOf(registry, limited(found, limit ?? DEFAULT_LIMIT), now)];
-    process.stdout.write(formatTable(NODE_HEADINGS, page.map(nodeTableRow)));
-    const last = page.at(-1);
-    if (last !== undefined && found.next().done !== true) process.stderr.write(`There are more: --after ${last.id}\n`);
+  await withContext(options, async (context) => {
+    const input = { ...nodeFilter(options), after: after === undefined ? undefined : formatId(after) };
+    if (json === true) return printJsonList(listed(context, input, limit ?? Infinity));
+    const views: NodeView[] = [];
+    const pages = pagesOf(context, input, limit ?? DEFAULT_LIMIT);
+    let next: string | null = null;
+    for await (const page of pages) {
+      views.push(...page.items);
+      ({ next } = page);
+    }
+    process.stdout.write(formatTable(NODE_HEADINGS, views.map(nodeTableRow)));
+    if (next !== null) process.stderr.write(`There are more: --after ${next}\n`);
     return undefined;
   });
 }
 
-function* limited(nodes: Iterator<NodeInfo>, limit: number): Generator<NodeInfo> {
-  for (let i = 0; i < limit; i++) {
-    const next = nodes.next();
-    if (next.done === true) return;
-    yield next.value;
-  }
+async function* listed(context: Context, input: Omit<NodeListInput, 'limit'>, limit: number): AsyncGenerator<NodeView> {
+  for await (const { items } of pagesOf(context, input, limit)) yield* items;
 }
 
-function* viewsOf(registry: Registry, nodes: Iterable<NodeInfo>, now: number): Generator<NodeView> {
-  for (const { idI } of nodes) {
-    const node = registry.node(idI);
-    if (node === undefined) continue;
-    yield viewNode(node, now);
-    node.key.wipe();
+/** Pages with `limit` nodes in all. */
+async function* pagesOf(context: Context, input: Omit<NodeListInput, 'limit'>, limit: number): AsyncGenerator<NodePage> {
+  let { after } = input;
+  for (let left = limit; left > 0;) {
+    const page = await call(nodesList, context, { ...input, after, limit: Math.min(left, MAX_PAGE) });
+    yield page;
+    if (page.next === null) return;
+    after = page.next;
+    left -= page.items.length;
   }
 }
 
@@ -111,38 +101,19 @@ function showCommand(): Command {
 }
 
 async function show(idI: number, options: RegistryOptions & { readonly json?: true }): Promise<void> {
-  await withRegistry(options, (registry) => {
-    const node = registry.node(idI);
-    if (node === undefined) throw notFound('node', idI);
-    const view = viewNode(node, Date.now());
-    const life = lifeOf(registry, node);
-    const { controllers, andOthers } = keyHoldersOf(registry, idI);
-    const holders = { key_holders: controllers.map(formatId), other_key_holders: andOthers };
-    if (options.json === true) return printJson({ ...view, ...holders, initial_key: node.ik.fingerprint, life });
-    const named = holders.key_holders.map((idC) => `controller ${idC}`);
-    const keyHolders = [...named, ...(andOthers ? ['others: the registry does not know'] : [])].join(', ');
-    const fields = { ...nodeFields(view), 'possible key holders': keyHolders || 'no controller' };
-    process.stdout.write(`${formatFields(fields)}\n${auditTable(life)}`);
+  await withContext(options, async (context) => {
+    const node = await call(nodesShow, context, { id: formatId(idI) });
+    if (options.json === true) return printJson(node);
+    process.stdout.write(
+      `${formatFields({ ...nodeFields(node), 'possible key holders': keyHolders(node) })}\n${auditTable(node.life)}`,
+    );
     return undefined;
   });
 }
 
-/** What happened to a node, oldest first: the latest entries, after the one that brought it. */
-function lifeOf(registry: Registry, node: UnsealedNode): AuditEntry[] {
-  const entries: AuditEntry[] = [];
-  for (const entry of registry.audit.entriesOfNode(node.entry === 0 ? undefined : node.entry)) {
-    if (entries.length >= TIMELINE) break;
-    entries.push(entry);
-  }
-  const [first] = orderEntryOf(registry, node);
-  return [...(first === undefined ? [] : [first]), ...entries.toReversed()];
-}
-
-/** The entry that tells of the node's order, if the log still has it. */
-function orderEntryOf(registry: Registry, { order, addedAt }: UnsealedNode): AuditEntry[] {
-  const created = registry.order(order)?.createdEntry;
-  const entry = created === undefined ? undefined : registry.audit.entry(created);
-  return entry === undefined || entry.at !== isoTime(addedAt) ? [] : [entry];
+function keyHolders({ key_holders: controllers, other_key_holders: andOthers }: NodeDetails): string {
+  const named = controllers.map((idC) => `controller ${idC}`);
+  return [...named, ...(andOthers ? ['others: the registry does not know'] : [])].join(', ') || 'no controller';
 }
 
 interface WhyOptions extends RegistryOptions {
@@ -176,10 +147,9 @@ function fingerprintArgument(text: string): string {
 }
 
 async function printDiagnosis(idI: number, { holds, json, ...options }: WhyOptions, called: Command): Promise<void> {
-  await withRegistry(options, async (registry) => {
-    const surroundings = surroundingsOf(registry, await readFolderLock(options.data), readClock(), holds);
-    const diagnosis = diagnoseNode(registry, idI, surroundings);
-    const { id, cause, sentence, facts, action, instead } = diagnosis;
+  await withContext(options, async (context) => {
+    const { instead, ...diagnosis } = await call(nodesDiagnose, context, { id: formatId(idI), holds });
+    const { sentence, action } = diagnosis;
     if (json === true) {
       const inJson = ({ on, says, command }: Step): object => ({
         on,
@@ -187,11 +157,7 @@ async function printDiagnosis(idI: number, { holds, json, ...options }: WhyOptio
         command: command === undefined ? null : formatCommandLine(withPlaceOptions(command, called)),
       });
       return printJson({
-        id,
-        cause,
-        sentence,
-        facts,
-        action,
+        ...diagnosis,
         steps: stepsFor(action).map(inJson),
         instead,
         instead_steps: instead === null ? [] : stepsFor(instead).map(inJson),

@@ -5,7 +5,9 @@ import { DEVICE_KEYS_HELP } from '@latchkey/provisioning';
 import { formatDuration, parseDuration } from '@latchkey/runtime/config';
 import { type CommandLine, UsageFailure } from '@latchkey/runtime/failure';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { DEFAULT_GRACE } from '@latchkey/operations';
+import { DEFAULT_GRACE, windowFault } from '@latchkey/operations';
+import { type JoinWindowInput, MAX_NAME } from '@latchkey/operations/contract';
+import { isoTime } from '@latchkey/runtime/iso-time';
 import { registryOptions } from './registry-command.js';
 
 /** Seconds: 30 days. */
@@ -30,9 +32,6 @@ export function durationArgument(text: string): number {
   if (seconds === undefined) throw new InvalidArgumentError('expected e.g. 45s, 90m, 12h, 30d, 2w, or none; 136 years at most');
   return seconds;
 }
-
-/** Characters of an installer's name: every row of a list is as wide as the longest. */
-const MAX_NAME = 128;
 
 export function installerArgument(text: string): string {
   const name = text.trim();
@@ -106,26 +105,32 @@ export function withOrderNumber(command: Command): Command {
  *
  * @param suspend the command that stops first joins at once, where the order exists
  */
-export function checkWindow({ joinFrom, joinUntil }: JoinWindow, suspend?: CommandLine): void {
-  if (joinUntil === undefined) return;
-  if (joinFrom !== undefined && joinFrom.at >= joinUntil.at) {
-    throw new UsageFailure(`--join-until ${joinUntil.text} is not after --join-from ${joinFrom.text}`, {
-      advice: 'Nothing was changed.',
-    });
-  }
-  if (joinUntil.at <= Date.now()) {
-    throw new UsageFailure(`--join-until ${joinUntil.text} is over already`, {
+export function checkWindow(window: JoinWindow, suspend?: CommandLine): void {
+  const fault = windowFault(storedWindow(window), Date.now());
+  const [from, until] = [window.joinFrom?.text, window.joinUntil?.text];
+  if (fault === 'reversed')
+    throw new UsageFailure(`--join-until ${until} is not after --join-from ${from}`, { advice: 'Nothing was changed.' });
+  if (fault === 'over') {
+    throw new UsageFailure(`--join-until ${until} is over already`, {
       advice: `Nothing was changed.${suspend === undefined ? '' : ' To suspend the order:'}`,
       run: suspend === undefined ? [] : [suspend],
     });
   }
 }
 
-/** The window as an order stores it. */
+/** The window in ms since the epoch. */
 export function storedWindow({ joinFrom, joinUntil }: JoinWindow): { joinFrom?: number; joinUntil?: number } {
   return {
     ...(joinFrom === undefined ? {} : { joinFrom: joinFrom.at }),
     ...(joinUntil === undefined ? {} : { joinUntil: joinUntil.at }),
+  };
+}
+
+/** The window as operations take it. */
+export function windowInput({ joinFrom, joinUntil }: JoinWindow): JoinWindowInput {
+  return {
+    join_from: joinFrom === undefined ? undefined : isoTime(joinFrom.at),
+    join_until: joinUntil === undefined ? undefined : isoTime(joinUntil.at),
   };
 }
 

@@ -1,10 +1,8 @@
-import { formatId } from '@latchkey/protocol';
 import { formatDuration } from '@latchkey/runtime/config';
 import { formatFields, formatTable, withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
-import { requireOrder, orderNotFound, setJoinWindow, setOrderState } from '@latchkey/operations';
-import { isoTime } from '@latchkey/runtime/iso-time';
-import { orderStatus, type OrderStatus, type Registry, type OrderRecord } from '@latchkey/registry';
+import { call, ordersClose, ordersList, ordersOpen, ordersResume, ordersShow, ordersSuspend } from '@latchkey/operations';
+import type { OrderView } from '@latchkey/operations/contract';
 import { createCommand } from './order-create.js';
 import { exposureCommand } from './order-exposure.js';
 import { exportCommand, labelsCommand } from './order-export.js';
@@ -13,8 +11,8 @@ import {
   describeWindow,
   type JoinWindow,
   joinWindowOptions,
+  windowInput,
   withOrderNumber,
-  storedWindow,
 } from './order-options.js';
 import {
   confirm,
@@ -23,7 +21,7 @@ import {
   printJsonList,
   registryOptions,
   type RegistryOptions,
-  withRegistry,
+  withContext,
   yesOption,
 } from './registry-command.js';
 
@@ -40,72 +38,6 @@ export function orderCommand(): Command {
     .addCommand(resumeCommand())
     .addCommand(closeCommand())
     .addCommand(exposureCommand());
-}
-
-interface OrderView {
-  readonly order: number;
-  readonly kind: OrderRecord['kind'];
-  readonly state: OrderStatus;
-  readonly installer: string;
-  readonly controller: string | null;
-  readonly nodes: number;
-  readonly joined: number;
-  readonly shared_key: boolean;
-  /** Whether its initial keys are made of device keys and the installer's halves. */
-  readonly split: boolean;
-  readonly manufacturer: string | null;
-  readonly lifetime_seconds: number;
-  readonly grace_seconds: number;
-  readonly join_from: string | null;
-  readonly join_until: string | null;
-  readonly created_at: string;
-}
-
-/**
- * With how many of the nodes there still are have joined: one look at all of them. What is not
- * finished is not there.
- */
-function viewsOf(registry: Registry, number?: number): OrderView[] {
-  const now = Date.now();
-  const counts = new Map<number, { nodes: number; joined: number }>();
-  for (const order of registry.orders())
-    if (number === undefined || order.number === number) counts.set(order.number, { nodes: 0, joined: 0 });
-  for (const { order, initial } of registry.nodes()) {
-    const count = counts.get(order);
-    if (count === undefined) continue;
-    count.nodes += 1;
-    if (!initial) count.joined += 1;
-  }
-  return [...registry.orders()].flatMap((order) => {
-    const count = counts.get(order.number);
-    const state = orderStatus(order, now);
-    return count === undefined || state === undefined ? [] : [viewOrder(order, state, count)];
-  });
-}
-
-function viewOrder(
-  order: OrderRecord,
-  state: OrderStatus,
-  { nodes, joined }: { readonly nodes: number; readonly joined: number },
-): OrderView {
-  const isoOrNull = (at: number | undefined): string | null => (at === undefined ? null : isoTime(at));
-  return {
-    order: order.number,
-    kind: order.kind,
-    state,
-    installer: order.installer,
-    controller: order.idC === undefined ? null : formatId(order.idC),
-    nodes,
-    joined,
-    shared_key: order.sharedKey,
-    split: order.manufacturer !== undefined,
-    manufacturer: order.manufacturer ?? null,
-    lifetime_seconds: order.lifetime,
-    grace_seconds: order.grace,
-    join_from: isoOrNull(order.joinFrom),
-    join_until: isoOrNull(order.joinUntil),
-    created_at: isoTime(order.createdAt),
-  };
 }
 
 function keysOf({ kind, shared_key: shared, manufacturer }: OrderView): string {
@@ -138,8 +70,8 @@ function listCommand(): Command {
 }
 
 async function list(options: RegistryOptions & { readonly json?: true }): Promise<void> {
-  await withRegistry(options, (registry) => {
-    const views = viewsOf(registry);
+  await withContext(options, async (context) => {
+    const { items: views } = await call(ordersList, context, {});
     if (options.json === true) return printJsonList(views);
     const rows = views.map((view) => [
       String(view.order),
@@ -166,10 +98,8 @@ function showCommand(): Command {
 }
 
 async function show(number: number, options: RegistryOptions & { readonly json?: true }): Promise<void> {
-  await withRegistry(options, (registry) => {
-    requireOrder(registry, number);
-    const [view] = viewsOf(registry, number);
-    if (view === undefined) throw orderNotFound(number);
+  await withContext(options, async (context) => {
+    const view = await call(ordersShow, context, { order: number });
     if (options.json === true) return printJson(view);
     process.stdout.write(
       formatFields({
@@ -205,10 +135,7 @@ function openCommand(): Command {
 
 async function open(number: number, options: RegistryOptions & JoinWindow): Promise<void> {
   checkWindow(options, ['latchkey-auth-server', 'order', 'suspend', String(number)]);
-  await withRegistry(options, async (registry) => {
-    requireOrder(registry, number);
-    await setJoinWindow(registry, number, storedWindow(options));
-  });
+  await withContext(options, (context) => call(ordersOpen, context, { order: number, ...windowInput(options) }));
   process.stdout.write(`Order ${number} is open${describeWindow(options)}\n`);
 }
 
@@ -220,10 +147,7 @@ function suspendCommand(): Command {
 }
 
 async function suspend(number: number, options: RegistryOptions): Promise<void> {
-  await withRegistry(options, async (registry) => {
-    requireOrder(registry, number);
-    await setOrderState(registry, number, 'suspended');
-  });
+  await withContext(options, (context) => call(ordersSuspend, context, { order: number }));
   process.stdout.write(`Order ${number} is suspended; nodes that have joined renew their keys as before\n`);
 }
 
@@ -235,11 +159,7 @@ function resumeCommand(): Command {
 }
 
 async function resume(number: number, options: RegistryOptions): Promise<void> {
-  const state = await withRegistry(options, async (registry) => {
-    requireOrder(registry, number);
-    await setOrderState(registry, number, 'open');
-    return orderStatus(requireOrder(registry, number), Date.now());
-  });
+  const { state } = await withContext(options, (context) => call(ordersResume, context, { order: number }));
   process.stdout.write(`Order ${number} is resumed: ${state}\n`);
 }
 
@@ -252,14 +172,11 @@ function closeCommand(): Command {
   return withExamples(command, 'latchkey-auth-server order close 1 --data ./data');
 }
 
-async function close(number: number, options: RegistryOptions & { readonly yes?: true }): Promise<void> {
-  await withRegistry(options, async (registry) => {
-    requireOrder(registry, number);
-    const [view] = viewsOf(registry, number);
-    const remaining = (view?.nodes ?? 0) - (view?.joined ?? 0);
+async function close(number: number, { yes, ...options }: RegistryOptions & { readonly yes?: true }): Promise<void> {
+  const approve = async ({ remaining }: { readonly remaining: number }): Promise<void> => {
     if (remaining > 0)
-      await confirm(`${pluralize(remaining, 'node')} of order ${number} have not joined and never will. Close it?`, options.yes);
-    await setOrderState(registry, number, 'closed');
-  });
+      await confirm(`${pluralize(remaining, 'node')} of order ${number} have not joined and never will. Close it?`, yes);
+  };
+  await withContext(options, (context) => call(ordersClose, { ...context, approve }, { order: number }));
   process.stdout.write(`Order ${number} is closed\n`);
 }

@@ -5,9 +5,12 @@ import { folderArgument, repeatInAdvice } from '@latchkey/runtime/cli';
 import { assertSamePidNamespace } from '@latchkey/runtime/files';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { findMasterKey, type MasterKeyOptions, masterKeyOptions, type MasterKeySource, readMasterKey } from '@latchkey/keyring';
+import type { Context } from '@latchkey/operations';
 import type { Secret } from '@latchkey/protocol';
+import { readClock } from '@latchkey/runtime/daemon';
 import { type Command, Option } from 'commander';
 import { Registry, requireRegistry } from '@latchkey/registry';
+import { withProgress } from './progress.js';
 
 /** Characters written at once. */
 const WRITE_THRESHOLD = 65_536;
@@ -57,6 +60,11 @@ export async function withRegistry<T>(options: RegistryOptions, use: (registry: 
   }
 }
 
+/** Opens the registry for the operations of one command. */
+export function withContext<T>(options: RegistryOptions, use: (context: Context) => T | Promise<T>): Promise<T> {
+  return withRegistry(options, (registry) => use({ registry, clock: readClock, actor: currentUser(), progress: withProgress }));
+}
+
 /** Asks on the terminal, unless `--yes` was given; without a terminal that is asked for. */
 export async function confirm(question: string, yes: true | undefined): Promise<void> {
   if (yes === true) return;
@@ -80,13 +88,13 @@ export function printJson(value: unknown): void {
 }
 
 /** A JSON array with one element a line, written as it is read: a registry may hold a million. */
-export function printJsonList(values: Iterable<unknown>): Promise<void> {
+export function printJsonList(values: Iterable<unknown> | AsyncIterable<unknown>): Promise<void> {
   return printLines(listLines(values));
 }
 
-function* listLines(values: Iterable<unknown>): Generator<string> {
+async function* listLines(values: Iterable<unknown> | AsyncIterable<unknown>): AsyncGenerator<string> {
   let separator = '[\n';
-  for (const value of values) {
+  for await (const value of values) {
     yield `${separator}${JSON.stringify(value)}`;
     separator = ',\n';
   }
@@ -97,9 +105,9 @@ function* listLines(values: Iterable<unknown>): Generator<string> {
  * Writes pieces to standard output no faster than they are read, which may take for ever: they are
  * to hold nothing open meanwhile.
  */
-export async function printLines(pieces: Iterable<string>): Promise<void> {
+export async function printLines(pieces: Iterable<string> | AsyncIterable<string>): Promise<void> {
   let buffered = '';
-  for (const piece of pieces) {
+  for await (const piece of pieces) {
     buffered += piece;
     if (buffered.length < WRITE_THRESHOLD) continue;
     if (!process.stdout.write(buffered)) await once(process.stdout, 'drain');

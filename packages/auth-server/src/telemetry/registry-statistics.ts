@@ -8,8 +8,9 @@
 import { Failure } from '@latchkey/runtime/failure';
 import { type Log, repeat } from '@latchkey/runtime/daemon';
 import { type Metric, type Sample, samples, LabelledCounter } from '@latchkey/runtime/telemetry';
-import { NODE_STATES, type NodeStatus, nodeState } from '@latchkey/operations';
-import { ORDER_STATES, orderStatus, type OrderStatus, type Registry } from '@latchkey/registry';
+import { nodeState, queryNodes } from '@latchkey/operations';
+import { NODE_STATES, type NodeStatus, ORDER_STATES, type OrderStatus } from '@latchkey/operations/contract';
+import { orderStatus, type Registry } from '@latchkey/registry';
 
 /** Work at a time, in ms. */
 const TIME_SLICE_MS = 5;
@@ -108,7 +109,7 @@ function* scan(registry: Registry): Generator<void, StateCounts> {
     },
   );
   yield* inTimeSlices(
-    (from) => registry.nodes(from),
+    (from) => queryNodes(registry, {}, Date.now(), from),
     ({ idI }) => idI,
     (node) => nodes.increment(nodeState(node, Date.now())),
   );

@@ -22,10 +22,10 @@ import { onTestFinished } from 'vitest';
 import { CapturedLog, tempFolder } from './fixtures.js';
 import { type AuditEntry, Registry, type Restored, STORE_FOLDER } from '@latchkey/registry';
 import { AuthServer } from '@latchkey/auth-server';
+import type { Diagnosis } from '@latchkey/operations/contract';
 import {
   NodeBatch,
   addController,
-  type Diagnosis,
   diagnoseNode,
   type Surroundings,
   surroundingsOf,

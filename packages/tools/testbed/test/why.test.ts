@@ -10,7 +10,7 @@ import { cp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CAUSES } from '@latchkey/operations';
+import { CAUSES } from '@latchkey/operations/contract';
 import type { Registry } from '@latchkey/registry';
 import { freePort, TestNetwork } from '../src/network.js';
 import { type Advice, adviceIn, causeIn, Desk, mustBe, until } from './desk.js';

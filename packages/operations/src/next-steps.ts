@@ -4,10 +4,9 @@
 
 import type { CommandLine } from '@latchkey/runtime/failure';
 import { existsSync } from 'node:fs';
-import { commandToRun, STATE_FOLDERS } from '@latchkey/runtime/cli';
+import { STATE_FOLDERS } from '@latchkey/runtime/cli';
 import { formatDuration } from '@latchkey/runtime/config';
-import type { Command } from 'commander';
-import type { Action } from '@latchkey/operations';
+import type { Action } from './contract/diagnosis.js';
 
 /** Where a step is taken. */
 type Place = 'auth-server' | 'controller' | 'device';
@@ -110,19 +109,6 @@ export function stepsFor(action: Action): readonly Step[] {
     case 'start-server':
       return [startServer(action.combined)];
   }
-}
-
-/** What to do, and what to do instead. */
-export function formatAdvice(action: Action, instead: Action | null, called: Command): string {
-  const other = instead === null ? '' : `Or else:\n${formatSteps(stepsFor(instead), called)}`;
-  return `${formatSteps(stepsFor(action), called)}${other}`;
-}
-
-/** Each step on its line, and the command to paste on the next. */
-function formatSteps(steps: readonly Step[], called: Command): string {
-  return steps
-    .map(({ says, command }) => `${says}\n${command === undefined ? '' : `${commandToRun(command, called)}\n`}`)
-    .join('');
 }
 
 /** Removes a node whose order is closed for good, and imports it again from its manifest. */

@@ -1,0 +1,90 @@
+/** What an administrator does with the audit log. */
+
+import { type AuditEntry, type AuditLog, formatHead, parseHead } from '@latchkey/registry';
+import { UsageFailure } from '@latchkey/runtime/failure';
+import * as contract from './contract/audit.js';
+import type {
+  AuditHead,
+  AuditListInput,
+  AuditPage,
+  AuditPruneInput,
+  AuditVerification,
+  AuditVerifyInput,
+} from './contract/audit.js';
+import { type Approval, type Context, implement, type Operation, withProgress } from './operation.js';
+
+/** Problems of a log that are named; more would say nothing new. */
+const MAX_PROBLEMS = 20;
+
+export const auditList: Operation<AuditListInput, AuditPage> = implement(
+  contract.auditList,
+  ({ registry }, { node, from, up_to: last = Infinity, limit }) => {
+    registry.tables.refreshSnapshot();
+    const { audit } = registry;
+    const items: AuditEntry[] = [];
+    for (const entry of from === undefined ? audit.newestFirst() : audit.entries(from)) {
+      if (entry.seq > last) {
+        if (from === undefined) continue;
+        break;
+      }
+      if (node !== undefined && entry.node !== node) continue;
+      items.push(entry);
+      if (items.length >= limit) break;
+    }
+    return { items: from === undefined ? items.toReversed() : items };
+  },
+);
+
+export const auditHead: Operation<object, AuditHead> = implement(contract.auditHead, ({ registry }) => {
+  registry.tables.refreshSnapshot();
+  const { head } = registry.audit;
+  return { head: head === undefined ? null : formatHead(head), seq: head?.seq ?? 0 };
+});
+
+export const auditVerify: Operation<AuditVerifyInput, AuditVerification> = implement(
+  contract.auditVerify,
+  ({ registry: { audit } }, { against }) => {
+    const expected = against === undefined ? undefined : parseHead(against);
+    if (against !== undefined && expected === undefined)
+      throw new UsageFailure('--against: expected SEQ:HASH, a number and 64 hex digits');
+    const { head } = audit;
+    const problems: string[] = [];
+    for (const problem of audit.verify(expected)) {
+      problems.push(problem);
+      if (problems.length >= MAX_PROBLEMS) break;
+    }
+    return { valid: problems.length === 0, head: head === undefined ? 'none' : formatHead(head), problems };
+  },
+);
+
+export interface PruneContext extends Context, Approval<AuditPruneInput> {
+  /** Keeps the entries, one a line, before they are taken out of the log. */
+  readonly keep: (lines: Iterable<string>) => Promise<void>;
+}
+
+/** The chain goes on from the entries that were taken out. */
+export const auditPrune: Operation<AuditPruneInput, AuditPruneInput, PruneContext> = implement(
+  contract.auditPrune,
+  async (context: PruneContext, input) => {
+    const { registry } = context;
+    const { audit } = registry;
+    const { up_to: upTo, out } = input;
+    if (audit.entry(upTo) === undefined)
+      throw new UsageFailure(`there is no entry ${upTo}`, {
+        advice: 'List them:',
+        run: [['latchkey-auth-server', 'audit', 'list']],
+      });
+    await context.approve?.(input);
+    await context.keep(linesUpTo(audit, upTo));
+    const total = audit.length - ((audit.head?.seq ?? upTo) - upTo);
+    await withProgress(context, 'pruning', total, (progress) => registry.pruneAudit(upTo, out, progress));
+    return input;
+  },
+);
+
+function* linesUpTo(audit: AuditLog, last: number): Generator<string> {
+  for (const entry of audit.entries(1)) {
+    if (entry.seq > last) return;
+    yield `${JSON.stringify(entry)}\n`;
+  }
+}

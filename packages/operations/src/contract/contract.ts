@@ -1,0 +1,34 @@
+import { z } from 'zod';
+
+/** What a caller must be allowed to do. `keys`: initial keys or credentials are handed out. */
+export type Scope = 'read' | 'nodes' | 'orders' | 'controllers' | 'keys' | 'audit' | 'admin';
+
+/** The name of an operation, and what goes in and comes out of it. */
+export interface Contract<Input, Output> {
+  /** `nodes.list`: the entity, and what is done. */
+  readonly name: string;
+  readonly scope: Scope;
+  readonly input: z.ZodType<Input>;
+  /** Strips fields that it does not name. */
+  readonly output: z.ZodType<Output>;
+}
+
+/** ID_i or ID_c. */
+export const idSchema: z.ZodType<string> = z.string().regex(/^[0-9a-f]{8}$/, 'expected 8 hex digits');
+
+/** A time with its zone, such as `2026-12-24T18:00:00Z`. */
+export const timeSchema: z.ZodType<string> = z.iso.datetime({ offset: true });
+
+/** Times that are printed are UTC, to the millisecond. */
+export const printedTimeSchema: z.ZodType<string> = z.iso.datetime({ precision: 3 });
+
+export const orderNumberSchema: z.ZodType<number> = z.int().min(1).max(0xffff_ffff);
+
+/** Seconds; 0 for none. */
+export const durationSchema: z.ZodType<number> = z.int().min(0).max(0xffff_ffff);
+
+/** A key by the 4 hex digits that stand for it. */
+export const fingerprintSchema: z.ZodType<string> = z.string().regex(/^[0-9a-f]{4}$/, 'expected 4 hex digits');
+
+/** `host:port`. */
+export const endpointSchema: z.ZodType<string> = z.string().min(1);

@@ -1,0 +1,104 @@
+import { z } from 'zod';
+import { type Contract, endpointSchema, fingerprintSchema, idSchema, printedTimeSchema } from './contract.js';
+
+/** A controller, with the fingerprints of its keys. */
+export interface ControllerView {
+  readonly id: string;
+  readonly nid: string;
+  readonly servers: readonly string[];
+  readonly key: string;
+  readonly staged_key: string | null;
+  readonly pass_through: boolean;
+  readonly pass_through_switched_at: string | null;
+  readonly added_at: string;
+  readonly last_seen_at: string | null;
+  readonly authentication_failing_since: string | null;
+  readonly clock_skew_ms: number | null;
+  readonly clock_skewed_since: string | null;
+  readonly clock_skewed_at: string | null;
+}
+
+const controllerFields = z.object({
+  id: idSchema,
+  nid: endpointSchema,
+  servers: z.array(endpointSchema),
+  key: fingerprintSchema,
+  staged_key: fingerprintSchema.nullable(),
+  pass_through: z.boolean(),
+  pass_through_switched_at: printedTimeSchema.nullable(),
+  added_at: printedTimeSchema,
+  last_seen_at: printedTimeSchema.nullable(),
+  authentication_failing_since: printedTimeSchema.nullable(),
+  clock_skew_ms: z.number().nullable(),
+  clock_skewed_since: printedTimeSchema.nullable(),
+  clock_skewed_at: printedTimeSchema.nullable(),
+});
+export const controllerSchema: z.ZodType<ControllerView> = controllerFields;
+
+export interface ControllerList {
+  readonly items: readonly ControllerView[];
+}
+
+export const controllersList: Contract<object, ControllerList> = {
+  name: 'controllers.list',
+  scope: 'read',
+  input: z.strictObject({}),
+  output: z.object({ items: z.array(controllerSchema) }),
+};
+
+export interface ControllerInput {
+  readonly id: string;
+}
+
+const controllerInputFields = { id: idSchema };
+const controllerInputSchema: z.ZodType<ControllerInput> = z.strictObject(controllerInputFields);
+
+export interface ControllerDetails extends ControllerView {
+  /** Nodes assigned to it, and those of them that have joined. */
+  readonly nodes: number;
+  readonly joined: number;
+}
+
+export const controllersShow: Contract<ControllerInput, ControllerDetails> = {
+  name: 'controllers.show',
+  scope: 'read',
+  input: controllerInputSchema,
+  output: controllerFields.extend({ nodes: z.int(), joined: z.int() }),
+};
+
+export interface ControllerAddInput extends ControllerInput {
+  readonly nid: string;
+  readonly servers: readonly string[];
+  readonly pass_through: boolean;
+}
+
+export const controllersAdd: Contract<ControllerAddInput, ControllerInput> = {
+  name: 'controllers.add',
+  scope: 'keys',
+  input: z.strictObject({
+    ...controllerInputFields,
+    nid: endpointSchema,
+    servers: z.array(endpointSchema),
+    pass_through: z.boolean(),
+  }),
+  output: z.object(controllerInputFields),
+};
+
+export interface ControllerRotation extends ControllerInput {
+  /** A staged key that was given up, unused. */
+  readonly discarded_key: string | null;
+}
+
+export const controllersRotate: Contract<ControllerInput, ControllerRotation> = {
+  name: 'controllers.rotate',
+  scope: 'keys',
+  input: controllerInputSchema,
+  output: z.object({ ...controllerInputFields, discarded_key: fingerprintSchema.nullable() }),
+};
+
+export const controllersRemove: Contract<ControllerInput, ControllerInput> = {
+  name: 'controllers.remove',
+  scope: 'controllers',
+  input: controllerInputSchema,
+  output: z.object(controllerInputFields),
+};

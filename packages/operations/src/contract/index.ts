@@ -1,0 +1,13 @@
+/**
+ * What goes in and comes out of each operation: names, schemas and types. It imports zod and no
+ * other package, so that the browser's side of an API can import it.
+ */
+
+export * from './audit.js';
+export * from './backup.js';
+export * from './clock.js';
+export * from './contract.js';
+export * from './controllers.js';
+export * from './diagnosis.js';
+export * from './nodes.js';
+export * from './orders.js';

@@ -1,0 +1,242 @@
+import { z } from 'zod';
+import { type AuditEntryView, auditEntrySchema } from './audit.js';
+import {
+  type Contract,
+  durationSchema,
+  fingerprintSchema,
+  idSchema,
+  orderNumberSchema,
+  printedTimeSchema,
+  timeSchema,
+} from './contract.js';
+
+/** `expiring`: it should have renewed its key by now. `expired`: it may still, within its grace. */
+export const NODE_STATES = ['enrolled', 'joined', 'expiring', 'expired', 'disabled'] as const;
+export type NodeStatus = (typeof NODE_STATES)[number];
+
+/** A node; times in ISO 8601. No key, only its fingerprint. */
+export interface NodeView {
+  readonly id: string;
+  readonly state: NodeStatus;
+  readonly controller: string;
+  readonly order: number;
+  readonly key: string;
+  readonly key_is_initial: boolean;
+  /** Whether its initial key is, or was, made of a device key and the installer's half. */
+  readonly split: boolean;
+  readonly lifetime_seconds: number;
+  readonly grace_seconds: number;
+  readonly added_at: string;
+  readonly joined_at: string | null;
+  readonly renewed_at: string | null;
+  readonly expires_at: string | null;
+  readonly address: string | null;
+  readonly tid: string | null;
+}
+
+const nodeFields = z.object({
+  id: idSchema,
+  state: z.enum(NODE_STATES),
+  controller: idSchema,
+  order: orderNumberSchema,
+  key: fingerprintSchema,
+  key_is_initial: z.boolean(),
+  split: z.boolean(),
+  lifetime_seconds: durationSchema,
+  grace_seconds: durationSchema,
+  added_at: printedTimeSchema,
+  joined_at: printedTimeSchema.nullable(),
+  renewed_at: printedTimeSchema.nullable(),
+  expires_at: printedTimeSchema.nullable(),
+  address: z.string().nullable(),
+  tid: z.string().nullable(),
+});
+export const nodeSchema: z.ZodType<NodeView> = nodeFields;
+
+/** Which nodes. What is left out excludes no node. */
+export interface NodeFilter {
+  /** One of these. */
+  readonly state?: readonly NodeStatus[] | undefined;
+  readonly order?: number | undefined;
+  readonly controller?: string | undefined;
+  /** The installer of their order. */
+  readonly installer?: string | undefined;
+  readonly expires_before?: string | undefined;
+  /** Those that still hold their initial key. */
+  readonly never_joined?: boolean | undefined;
+  /** The first hex digits of their IDs. */
+  readonly id_prefix?: string | undefined;
+}
+
+const filterFields = {
+  state: z.array(z.enum(NODE_STATES)).optional(),
+  order: orderNumberSchema.optional(),
+  controller: idSchema.optional(),
+  installer: z.string().optional(),
+  expires_before: timeSchema.optional(),
+  never_joined: z.boolean().optional(),
+  id_prefix: z
+    .string()
+    .regex(/^[0-9a-f]{1,8}$/, 'expected 1 to 8 hex digits')
+    .optional(),
+};
+
+/** Nodes in one page at most. */
+export const MAX_PAGE = 1_000;
+
+export interface NodeListInput extends NodeFilter {
+  /** Goes on after this ID. */
+  readonly after?: string | undefined;
+  readonly limit: number;
+}
+
+export interface NodePage {
+  readonly items: readonly NodeView[];
+  /** For `after`; `null` if there are no more. */
+  readonly next: string | null;
+}
+
+export const nodesList: Contract<NodeListInput, NodePage> = {
+  name: 'nodes.list',
+  scope: 'read',
+  input: z.strictObject({ ...filterFields, after: idSchema.optional(), limit: z.int().min(1).max(MAX_PAGE) }),
+  output: z.object({ items: z.array(nodeSchema), next: idSchema.nullable() }),
+};
+
+/** How many nodes match a filter. */
+export interface NodeCount {
+  readonly nodes: number;
+  /** Those that traded their initial key in. */
+  readonly joined: number;
+  readonly states: Readonly<Record<NodeStatus, number>>;
+}
+
+export const nodesCount: Contract<NodeFilter, NodeCount> = {
+  name: 'nodes.count',
+  scope: 'read',
+  input: z.strictObject(filterFields),
+  output: z.object({ nodes: z.int(), joined: z.int(), states: z.record(z.enum(NODE_STATES), z.int()) }),
+};
+
+export interface NodeInput {
+  readonly id: string;
+}
+
+export interface NodeDetails extends NodeView {
+  /** Controllers that could have its key. */
+  readonly key_holders: readonly string[];
+  /** Whether more could: the registry does not know. */
+  readonly other_key_holders: boolean;
+  /** Fingerprint of the initial key that it came with. */
+  readonly initial_key: string;
+  /** What happened to it, oldest first: the entry that brought it, and the latest ones. */
+  readonly life: readonly AuditEntryView[];
+}
+
+export const nodesShow: Contract<NodeInput, NodeDetails> = {
+  name: 'nodes.show',
+  scope: 'read',
+  input: z.strictObject({ id: idSchema }),
+  output: nodeFields.extend({
+    key_holders: z.array(idSchema),
+    other_key_holders: z.boolean(),
+    initial_key: fingerprintSchema,
+    life: z.array(auditEntrySchema),
+  }),
+};
+
+export interface ExportedNode extends NodeView {
+  readonly initial_key: string;
+  readonly seen_by: readonly string[];
+}
+
+export const exportedNodeSchema: z.ZodType<ExportedNode> = nodeFields.extend({
+  initial_key: fingerprintSchema,
+  seen_by: z.array(idSchema),
+});
+
+export interface NodeExport {
+  readonly count: number;
+}
+
+export const nodesExport: Contract<NodeFilter, NodeExport> = {
+  name: 'nodes.export',
+  scope: 'read',
+  input: z.strictObject(filterFields),
+  output: z.object({ count: z.int() }),
+};
+
+export const nodesExportWithKeys: Contract<NodeFilter, NodeExport> = {
+  ...nodesExport,
+  name: 'nodes.export-with-keys',
+  scope: 'keys',
+};
+
+/** Nodes one by one; or all of an order, of a controller, or of both. */
+export interface NodeSelection {
+  readonly ids?: readonly string[] | undefined;
+  readonly order?: number | undefined;
+  readonly controller?: string | undefined;
+}
+
+const selectionSchema: z.ZodType<NodeSelection> = z
+  .strictObject({
+    ids: z.array(idSchema).min(1).optional(),
+    order: orderNumberSchema.optional(),
+    controller: idSchema.optional(),
+  })
+  .refine(({ ids, order, controller }) => (ids === undefined) === (order !== undefined || controller !== undefined), {
+    error: 'expected IDs, or an order or a controller',
+  });
+
+export interface NodeChangeInput {
+  readonly select: NodeSelection;
+}
+
+export interface NodeChange {
+  readonly changed: number;
+  /** Those that were so already. */
+  readonly unchanged: number;
+}
+
+const nodeChangeSchema = z.object({ changed: z.int(), unchanged: z.int() });
+
+function change(name: string): Contract<NodeChangeInput, NodeChange> {
+  return { name, scope: 'nodes', input: z.strictObject({ select: selectionSchema }), output: nodeChangeSchema };
+}
+
+export const nodesDisable: Contract<NodeChangeInput, NodeChange> = change('nodes.disable');
+export const nodesEnable: Contract<NodeChangeInput, NodeChange> = change('nodes.enable');
+export const nodesRemove: Contract<NodeChangeInput, NodeChange> = change('nodes.remove');
+
+export interface NodeMoveInput extends NodeChangeInput {
+  /** The controller that they join through from now on. */
+  readonly to: string;
+}
+
+export const nodesMove: Contract<NodeMoveInput, NodeChange> = {
+  name: 'nodes.move',
+  scope: 'nodes',
+  input: z.strictObject({ select: selectionSchema, to: idSchema }),
+  output: nodeChangeSchema,
+};
+
+export interface NodeSetInput extends NodeChangeInput {
+  readonly lifetime_seconds?: number | undefined;
+  readonly grace_seconds?: number | undefined;
+}
+
+export const nodesSet: Contract<NodeSetInput, NodeChange> = {
+  name: 'nodes.set',
+  scope: 'nodes',
+  input: z
+    .strictObject({
+      select: selectionSchema,
+      lifetime_seconds: durationSchema.optional(),
+      grace_seconds: durationSchema.optional(),
+    })
+    .refine(({ lifetime_seconds: lifetime, grace_seconds: grace }) => lifetime !== undefined || grace !== undefined, {
+      error: 'expected lifetime_seconds or grace_seconds',
+    }),
+  output: nodeChangeSchema,
+};

@@ -1,0 +1,185 @@
+import { z } from 'zod';
+import { type Contract, durationSchema, idSchema, orderNumberSchema, printedTimeSchema, timeSchema } from './contract.js';
+
+/** `scheduled`, `ended`: it was left open, and its window is not. */
+export const ORDER_STATES = ['open', 'scheduled', 'ended', 'suspended', 'closed'] as const;
+export type OrderStatus = (typeof ORDER_STATES)[number];
+
+/** Characters of a name of an installer or a manufacturer. */
+export const MAX_NAME = 128;
+/** Nodes in one order at most. */
+export const MAX_ORDER_NODES = 1_000_000;
+
+export interface OrderView {
+  readonly order: number;
+  readonly kind: 'order' | 'import';
+  readonly state: OrderStatus;
+  readonly installer: string;
+  readonly controller: string | null;
+  readonly nodes: number;
+  readonly joined: number;
+  readonly shared_key: boolean;
+  /** Whether its initial keys are made of device keys and the installer's halves. */
+  readonly split: boolean;
+  readonly manufacturer: string | null;
+  readonly lifetime_seconds: number;
+  readonly grace_seconds: number;
+  readonly join_from: string | null;
+  readonly join_until: string | null;
+  readonly created_at: string;
+}
+
+export const orderSchema: z.ZodType<OrderView> = z.object({
+  order: orderNumberSchema,
+  kind: z.enum(['order', 'import']),
+  state: z.enum(ORDER_STATES),
+  installer: z.string(),
+  controller: idSchema.nullable(),
+  nodes: z.int(),
+  joined: z.int(),
+  shared_key: z.boolean(),
+  split: z.boolean(),
+  manufacturer: z.string().nullable(),
+  lifetime_seconds: durationSchema,
+  grace_seconds: durationSchema,
+  join_from: printedTimeSchema.nullable(),
+  join_until: printedTimeSchema.nullable(),
+  created_at: printedTimeSchema,
+});
+
+export interface OrderList {
+  readonly items: readonly OrderView[];
+}
+
+export const ordersList: Contract<object, OrderList> = {
+  name: 'orders.list',
+  scope: 'read',
+  input: z.strictObject({}),
+  output: z.object({ items: z.array(orderSchema) }),
+};
+
+export interface OrderInput {
+  readonly order: number;
+}
+
+const orderInputFields = { order: orderNumberSchema };
+const orderInputSchema: z.ZodType<OrderInput> = z.strictObject(orderInputFields);
+
+export const ordersShow: Contract<OrderInput, OrderView> = {
+  name: 'orders.show',
+  scope: 'read',
+  input: orderInputSchema,
+  output: orderSchema,
+};
+
+/** When nodes may join for the first time. */
+export interface JoinWindowInput {
+  readonly join_from?: string | undefined;
+  readonly join_until?: string | undefined;
+}
+
+const windowFields = { join_from: timeSchema.optional(), join_until: timeSchema.optional() };
+
+export interface OrderState {
+  readonly order: number;
+  readonly state: OrderStatus;
+}
+
+const orderStateSchema: z.ZodType<OrderState> = z.object({ ...orderInputFields, state: z.enum(ORDER_STATES) });
+
+export const ordersOpen: Contract<OrderInput & JoinWindowInput, OrderState> = {
+  name: 'orders.open',
+  scope: 'orders',
+  input: z.strictObject({ ...orderInputFields, ...windowFields }),
+  output: orderStateSchema,
+};
+
+function change(name: string): Contract<OrderInput, OrderState> {
+  return { name, scope: 'orders', input: orderInputSchema, output: orderStateSchema };
+}
+
+export const ordersSuspend: Contract<OrderInput, OrderState> = change('orders.suspend');
+export const ordersResume: Contract<OrderInput, OrderState> = change('orders.resume');
+export const ordersClose: Contract<OrderInput, OrderState> = change('orders.close');
+
+export interface OrderCreateInput extends JoinWindowInput {
+  readonly installer: string;
+  readonly controller: string;
+  /** As many as there are device keys, if those are given. */
+  readonly count?: number | undefined;
+  /** One initial key for all nodes; with device keys, one installer's half. */
+  readonly shared_key: boolean;
+  /** Who has the device keys, if those are given. */
+  readonly manufacturer?: string | undefined;
+  readonly lifetime_seconds: number;
+  readonly grace_seconds: number;
+}
+
+export interface CreatedOrder {
+  readonly order: number;
+  readonly installer: string;
+  readonly controller: string;
+  readonly count: number;
+  readonly split: boolean;
+  readonly manufacturer: string | null;
+  readonly lifetime_seconds: number;
+  readonly grace_seconds: number;
+  readonly join_from: string | null;
+  readonly join_until: string | null;
+}
+
+const nameSchema = z
+  .string()
+  .min(1)
+  .max(2 * MAX_NAME);
+
+export const ordersCreate: Contract<OrderCreateInput, CreatedOrder> = {
+  name: 'orders.create',
+  scope: 'keys',
+  input: z.strictObject({
+    installer: nameSchema,
+    controller: idSchema,
+    count: z.int().min(1).max(MAX_ORDER_NODES).optional(),
+    shared_key: z.boolean(),
+    manufacturer: nameSchema.optional(),
+    lifetime_seconds: durationSchema,
+    grace_seconds: durationSchema,
+    ...windowFields,
+  }),
+  output: z.object({
+    ...orderInputFields,
+    installer: z.string(),
+    controller: idSchema,
+    count: z.int(),
+    split: z.boolean(),
+    manufacturer: z.string().nullable(),
+    lifetime_seconds: durationSchema,
+    grace_seconds: durationSchema,
+    join_from: printedTimeSchema.nullable(),
+    join_until: printedTimeSchema.nullable(),
+  }),
+};
+
+/** The initial keys, or the installer's halves, of nodes that have not joined. */
+export interface OrderHandover {
+  readonly order: number;
+  readonly count: number;
+  /** Whether the keys are the installer's halves. */
+  readonly split: boolean;
+}
+
+const handoverSchema = z.object({ ...orderInputFields, count: z.int(), split: z.boolean() });
+
+export const ordersExport: Contract<OrderInput, OrderHandover> = {
+  name: 'orders.export',
+  scope: 'keys',
+  input: orderInputSchema,
+  output: handoverSchema,
+};
+
+export const ordersLabels: Contract<OrderInput, OrderHandover> = {
+  name: 'orders.labels',
+  scope: 'keys',
+  input: orderInputSchema,
+  output: handoverSchema,
+};

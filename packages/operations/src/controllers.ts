@@ -1,0 +1,142 @@
+/** What an administrator does with controllers. */
+
+import { formatId, type Secret } from '@latchkey/protocol';
+import {
+  COMBINED_MODE_HOLDER,
+  type ControllerInfo,
+  notFound,
+  type Registry,
+  toControllerInfo,
+  wipeKeys,
+} from '@latchkey/registry';
+import type { Credential } from '@latchkey/provisioning';
+import { readFolderLock } from '@latchkey/runtime/files';
+import { UsageFailure } from '@latchkey/runtime/failure';
+import { isoTime } from '@latchkey/runtime/iso-time';
+import { formatEndpoint } from '@latchkey/runtime/net';
+import { addController, refuseWithNodes, removeController, stageControllerKey } from './administration.js';
+import * as contract from './contract/controllers.js';
+import type {
+  ControllerAddInput,
+  ControllerDetails,
+  ControllerInput,
+  ControllerList,
+  ControllerRotation,
+  ControllerView,
+} from './contract/controllers.js';
+import { endpointFrom, numberFromId } from './parse-input.js';
+import { countNodes } from './node-query.js';
+import { type Approval, type Context, implement, type Operation } from './operation.js';
+import { generateKey } from './order-creation.js';
+
+export const controllersList: Operation<object, ControllerList> = implement(contract.controllersList, ({ registry }) => ({
+  items: [...registry.controllers()].flatMap(({ idC }) => viewController(registry, idC) ?? []),
+}));
+
+export const controllersShow: Operation<ControllerInput, ControllerDetails> = implement(
+  contract.controllersShow,
+  ({ registry, clock }, { id }) => {
+    const idC = numberFromId(id);
+    const view = viewController(registry, idC);
+    if (view === undefined) throw notFound('controller', idC);
+    const { nodes, joined } = countNodes(registry, { controller: idC }, clock().wallMs);
+    return { ...view, nodes, joined };
+  },
+);
+
+/** Receives the credential of a controller, which holds its SK_cs. */
+export interface CredentialContext extends Context {
+  /**
+   * Keeps the credential, then changes the registry. Takes the credential back if that fails.
+   *
+   * @param change resolves once the registry knows the credential
+   */
+  readonly handOver: (credential: Credential, change: () => Promise<void>) => Promise<void>;
+}
+
+export const controllersAdd: Operation<ControllerAddInput, ControllerInput, CredentialContext> = implement(
+  contract.controllersAdd,
+  async ({ registry, clock, handOver }: CredentialContext, { id, pass_through: passThrough, ...input }) => {
+    const idC = numberFromId(id);
+    if (passThrough) await refuseIfCombined(registry);
+    if (registry.controllerRow(idC) !== undefined) {
+      throw new UsageFailure(`controller ${id} is in the registry already`, {
+        advice: 'Nothing was changed. To change its addresses: latchkey-auth-server controller set --help',
+      });
+    }
+    const [nid, servers, skCs] = [endpointFrom(input.nid), input.servers.map(endpointFrom), generateKey()];
+    const { wallMs: addedAt } = clock();
+    await handOver({ idC, skCs, servers }, () => addController(registry, { idC, skCs, nid, servers, addedAt, passThrough }));
+    return { id };
+  },
+);
+
+export const controllersRotate: Operation<ControllerInput, ControllerRotation, CredentialContext> = implement(
+  contract.controllersRotate,
+  async ({ registry, handOver }: CredentialContext, { id }) => {
+    const idC = numberFromId(id);
+    const { servers } = requireController(registry, idC);
+    const discarded = viewController(registry, idC)?.staged_key ?? null;
+    const skCs: Secret = generateKey();
+    await handOver({ idC, skCs, servers }, () => stageControllerKey(registry, idC, skCs));
+    return { id, discarded_key: discarded };
+  },
+);
+
+export const controllersRemove: Operation<ControllerInput, ControllerInput, Context & Approval<ControllerInput>> = implement(
+  contract.controllersRemove,
+  async ({ registry, approve }: Context & Approval<ControllerInput>, { id }) => {
+    const idC = numberFromId(id);
+    if (registry.controllerRow(idC) === undefined) throw notFound('controller', idC);
+    refuseWithNodes(registry, idC);
+    await approve?.({ id });
+    await removeController(registry, idC);
+    return { id };
+  },
+);
+
+/** A controller that holds the registry itself cannot be kept from the keys in it. */
+export async function refuseIfCombined({ folder }: Registry): Promise<void> {
+  const { locked, holder } = await readFolderLock(folder);
+  if (!locked || holder?.startsWith(COMBINED_MODE_HOLDER) !== true) return;
+  throw new UsageFailure(
+    `a controller in combined mode runs on ${folder}: it holds every key itself, and cannot be pass-through`,
+    {
+      advice: 'Nothing was changed. Run an auth-server on the registry, and the controller with `mode: relay`, first.',
+    },
+  );
+}
+
+/** The controller without its keys, or a UsageFailure that says how to add it. */
+export function requireController(registry: Registry, idC: number): ControllerInfo {
+  const row = registry.controllerRow(idC);
+  if (row !== undefined) return toControllerInfo(idC, row);
+  throw new UsageFailure(`controller ${formatId(idC)} is not in the registry`, {
+    advice: 'Nothing was changed. Name one of these, or add it first:',
+    run: [['latchkey-auth-server', 'controller', 'list']],
+  });
+}
+
+function viewController(registry: Registry, idC: number): ControllerView | undefined {
+  const controller = registry.controller(idC);
+  if (controller === undefined) return undefined;
+  const { lastSeen, authenticationFailed, clockSkew } = registry.controllerActivity(idC) ?? {};
+  const isFailing = authenticationFailed !== undefined && authenticationFailed.at > (lastSeen?.at ?? -Infinity);
+  const view = {
+    id: formatId(idC),
+    nid: formatEndpoint(controller.nid),
+    servers: controller.servers.map(formatEndpoint),
+    key: controller.skCs.fingerprint,
+    staged_key: controller.stagedSkCs?.fingerprint ?? null,
+    pass_through: controller.passThrough === true,
+    pass_through_switched_at: controller.switchedAt === undefined ? null : isoTime(controller.switchedAt),
+    added_at: isoTime(controller.addedAt),
+    last_seen_at: lastSeen === undefined ? null : isoTime(lastSeen.at),
+    authentication_failing_since: isFailing ? isoTime(authenticationFailed.since) : null,
+    clock_skew_ms: clockSkew?.skew ?? null,
+    clock_skewed_since: clockSkew === undefined ? null : isoTime(clockSkew.since),
+    clock_skewed_at: clockSkew === undefined ? null : isoTime(clockSkew.at),
+  };
+  wipeKeys(controller);
+  return view;
+}

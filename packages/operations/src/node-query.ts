@@ -1,0 +1,114 @@
+/**
+ * Which nodes of a registry match. Every list, count and choice of nodes is made here: the one
+ * place that must know of an index.
+ */
+
+import { expiryOf } from '@latchkey/protocol';
+import { notFound, type NodeInfo, type Registry } from '@latchkey/registry';
+import { requireOrder } from './order-lookup.js';
+import { NODE_STATES, type NodeStatus } from './contract/nodes.js';
+import { nodeState } from './node-view.js';
+
+/** All that is given must be true of a node. Times are ms since the epoch. */
+export interface NodeQuery {
+  /** One of these. */
+  readonly state?: readonly NodeStatus[] | undefined;
+  readonly order?: number | undefined;
+  readonly controller?: number | undefined;
+  /** Of its order. */
+  readonly installer?: string | undefined;
+  readonly expiringBefore?: number | undefined;
+  /** It still holds its initial key. */
+  readonly neverJoined?: boolean | undefined;
+  /** 1 to 8 hex digits. */
+  readonly idPrefix?: string | undefined;
+}
+
+const MAX_ID = 0xffff_ffff;
+
+/**
+ * By ID, from `from` on; each as it is when it is reached. Fails for an order or a controller that
+ * does not exist: an empty list would look like an answer.
+ */
+export function queryNodes(registry: Registry, query: NodeQuery, now: number, from: number = 0): Generator<NodeInfo> {
+  const { order, controller } = query;
+  if (order !== undefined) requireOrder(registry, order);
+  if (controller !== undefined && registry.controllerRow(controller) === undefined) throw notFound('controller', controller);
+  return matchingNodes(registry, query, now, from);
+}
+
+function* matchingNodes(registry: Registry, query: NodeQuery, now: number, from: number): Generator<NodeInfo> {
+  const [first, last] = rangeOf(query.idPrefix);
+  const orders = query.installer === undefined ? undefined : ordersOf(registry, query.installer);
+  for (const node of registry.nodes(Math.max(from, first))) {
+    if (node.idI > last) return;
+    if (orders?.has(node.order) !== false && isMatch(node, query, now)) yield node;
+  }
+}
+
+/** The IDs that begin with these digits. */
+function rangeOf(prefix: string | undefined): readonly [first: number, last: number] {
+  if (prefix === undefined) return [0, MAX_ID];
+  return [Number.parseInt(prefix.padEnd(8, '0'), 16), Number.parseInt(prefix.padEnd(8, 'f'), 16)];
+}
+
+function ordersOf(registry: Registry, installer: string): ReadonlySet<number> {
+  return new Set([...registry.orders()].filter((order) => order.installer === installer).map(({ number }) => number));
+}
+
+function isMatch(node: NodeInfo, { state, order, controller, expiringBefore, neverJoined }: NodeQuery, now: number): boolean {
+  if (order !== undefined && node.order !== order) return false;
+  if (controller !== undefined && node.controller !== controller) return false;
+  if (neverJoined === true && !node.initial) return false;
+  if (expiringBefore !== undefined && (expiryOf(node) ?? Infinity) >= expiringBefore) return false;
+  return state === undefined || state.includes(nodeState(node, now));
+}
+
+/** A page of nodes, and where the next one begins. */
+export interface QueriedPage {
+  readonly nodes: readonly NodeInfo[];
+  /** The ID to go on from, or `undefined` if there are no more. */
+  readonly next: number | undefined;
+}
+
+export function nodePage(registry: Registry, query: NodeQuery, now: number, from: number, limit: number): QueriedPage {
+  const nodes: NodeInfo[] = [];
+  for (const node of queryNodes(registry, query, now, from)) {
+    if (nodes.length >= limit) return { nodes, next: node.idI };
+    nodes.push(node);
+  }
+  return { nodes, next: undefined };
+}
+
+export interface Tally {
+  nodes: number;
+  /** Those that traded their initial key in. */
+  joined: number;
+}
+
+/** Counts the nodes that match by what `groupOf` gives of each. */
+export function countNodesBy<K>(
+  registry: Registry,
+  query: NodeQuery,
+  now: number,
+  groupOf: (node: NodeInfo) => K,
+): ReadonlyMap<K, Tally> {
+  const groups = new Map<K, Tally>();
+  for (const node of queryNodes(registry, query, now)) {
+    const group = groupOf(node);
+    let tally = groups.get(group);
+    if (tally === undefined) groups.set(group, (tally = { nodes: 0, joined: 0 }));
+    tally.nodes += 1;
+    if (!node.initial) tally.joined += 1;
+  }
+  return groups;
+}
+
+export function countNodes(registry: Registry, query: NodeQuery, now: number): Readonly<Tally> {
+  return countNodesBy(registry, query, now, () => 'all').get('all') ?? { nodes: 0, joined: 0 };
+}
+
+export function countByState(registry: Registry, query: NodeQuery, now: number): ReadonlyMap<NodeStatus, Tally> {
+  const counted = countNodesBy(registry, query, now, (node) => nodeState(node, now));
+  return new Map(NODE_STATES.map((state) => [state, counted.get(state) ?? { nodes: 0, joined: 0 }]));
+}

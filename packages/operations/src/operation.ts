@@ -1,0 +1,70 @@
+/**
+ * An operation is one thing that an administrator does with a registry. A command, or a route of an
+ * API, calls it and says its outcome in words.
+ */
+
+import type { Clocks } from '@latchkey/protocol';
+import type { Registry } from '@latchkey/registry';
+import { UsageFailure } from '@latchkey/runtime/failure';
+import type { z } from 'zod';
+import type { Contract } from './contract/contract.js';
+
+/** What every operation works on. */
+export interface Context {
+  readonly registry: Registry;
+  readonly clock: () => Clocks;
+  /** Who does it, as in the audit log: `user ada`. */
+  readonly actor: string;
+  /** Shows how far long work is. */
+  readonly progress?: Progress | undefined;
+}
+
+/** @param what in words, such as `storing` */
+export type Progress = <T>(what: string, total: number, work: (report: (done: number) => void) => Promise<T>) => Promise<T>;
+
+/**
+ * Asked before anything is changed, with what is about to change. Throws if it must not be: by it a
+ * person is asked, and a preview ends.
+ */
+export interface Approval<Preview> {
+  readonly approve?: ((preview: Preview) => Promise<void>) | undefined;
+}
+
+export interface Operation<Input, Output, C extends Context = Context> extends Contract<Input, Output> {
+  /** Called through `call`, which checks the input and strips the output. */
+  readonly run: (context: C, input: Input) => Output | Promise<Output>;
+}
+
+/** Adds to a contract what the operation does. */
+export function implement<Input, Output, C extends Context = Context>(
+  contract: Contract<Input, Output>,
+  run: (context: C, input: Input) => Output | Promise<Output>,
+): Operation<Input, Output, C> {
+  return { ...contract, run };
+}
+
+/** Runs an operation: every command and every route comes through here. */
+export async function call<Input, Output, C extends Context>(
+  operation: Operation<Input, Output, C>,
+  context: C,
+  input: Input,
+): Promise<Output> {
+  const parsed = operation.input.safeParse(input);
+  if (!parsed.success) throw new UsageFailure(`${operation.name}: ${describe(parsed.error)}`, { advice: 'Nothing was changed.' });
+  return operation.output.parse(await operation.run(context, parsed.data));
+}
+
+/** Runs the work, showing how far it is where somebody looks. */
+export function withProgress<T>(
+  { progress }: Context,
+  what: string,
+  total: number,
+  work: (report: (done: number) => void) => Promise<T>,
+): Promise<T> {
+  return progress === undefined ? work(() => undefined) : progress(what, total, work);
+}
+
+/** Names the fields that are wrong. Never their values: one may be a key. */
+function describe({ issues }: z.ZodError): string {
+  return issues.map(({ path, message }) => (path.length === 0 ? message : `${path.join('.')}: ${message}`)).join('; ');
+}

@@ -1,0 +1,305 @@
+/** What an administrator does with orders and imports. */
+
+import { formatId } from '@latchkey/protocol';
+import type { ManifestLine } from '@latchkey/provisioning';
+import { type OrderRecord, type OrderStatus, orderStatus, type Registry } from '@latchkey/registry';
+import { Failure, UsageFailure } from '@latchkey/runtime/failure';
+import { isoTime } from '@latchkey/runtime/iso-time';
+import { recordExport, setJoinWindow, setOrderState } from './administration.js';
+import * as contract from './contract/orders.js';
+import type {
+  CreatedOrder,
+  JoinWindowInput,
+  OrderCreateInput,
+  OrderHandover,
+  OrderInput,
+  OrderList,
+  OrderState,
+  OrderView,
+} from './contract/orders.js';
+import { requireController } from './controllers.js';
+import { enrol } from './enrolment.js';
+import type { DeviceKeys } from './import/device-keys.js';
+import { freeName } from './next-steps.js';
+import type { NodeBatch } from './node-batch.js';
+import { countNodes, countNodesBy, type Tally } from './node-query.js';
+import { orderNotFound, requireOrder } from './order-lookup.js';
+import { type Approval, type Context, implement, type Operation, withProgress } from './operation.js';
+import { generateNodes, generateSplitNodes, manifestOf, remainingManifest } from './order-creation.js';
+import { numberFromId } from './parse-input.js';
+
+/** Labels on one sheet at most: some 500 pages, 30 MB. */
+const MAX_LABELS = 10_000;
+const NO_NODES: Readonly<Tally> = { nodes: 0, joined: 0 };
+
+export const ordersList: Operation<object, OrderList> = implement(contract.ordersList, ({ registry, clock }) => {
+  const { wallMs: now } = clock();
+  // First the orders: one that is made meanwhile is left out, and not listed without its nodes.
+  const orders = [...registry.orders()];
+  const counts = countNodesBy(registry, {}, now, ({ order }) => order);
+  return { items: orders.flatMap((order) => viewOrder(order, counts.get(order.number) ?? NO_NODES, now) ?? []) };
+});
+
+export const ordersShow: Operation<OrderInput, OrderView> = implement(contract.ordersShow, ({ registry, clock }, input) =>
+  viewOf(registry, input.order, clock().wallMs),
+);
+
+function viewOf(registry: Registry, number: number, now: number): OrderView {
+  const view = viewOrder(requireOrder(registry, number), countNodes(registry, { order: number }, now), now);
+  if (view === undefined) throw orderNotFound(number);
+  return view;
+}
+
+/** Returns `undefined` for an order that is not finished: it is not there yet. */
+function viewOrder(order: OrderRecord, { nodes, joined }: Readonly<Tally>, now: number): OrderView | undefined {
+  const state = orderStatus(order, now);
+  if (state === undefined) return undefined;
+  return {
+    order: order.number,
+    kind: order.kind,
+    state,
+    installer: order.installer,
+    controller: order.idC === undefined ? null : formatId(order.idC),
+    nodes,
+    joined,
+    shared_key: order.sharedKey,
+    split: order.manufacturer !== undefined,
+    manufacturer: order.manufacturer ?? null,
+    lifetime_seconds: order.lifetime,
+    grace_seconds: order.grace,
+    join_from: isoOrNull(order.joinFrom),
+    join_until: isoOrNull(order.joinUntil),
+    created_at: isoTime(order.createdAt),
+  };
+}
+
+function isoOrNull(at: number | undefined): string | null {
+  return at === undefined ? null : isoTime(at);
+}
+
+/** A join window in ms since the epoch. */
+export interface JoinWindow {
+  readonly joinFrom?: number;
+  readonly joinUntil?: number;
+}
+
+/**
+ * Tells what is wrong with a window: it ends before it begins, or is over. Returns `undefined` for
+ * one in which nodes can join.
+ */
+export function windowFault({ joinFrom, joinUntil }: JoinWindow, now: number): 'reversed' | 'over' | undefined {
+  if (joinUntil === undefined) return undefined;
+  if (joinFrom !== undefined && joinFrom >= joinUntil) return 'reversed';
+  return joinUntil <= now ? 'over' : undefined;
+}
+
+function windowOf({ join_from: from, join_until: until }: JoinWindowInput, now: number): JoinWindow {
+  const window = {
+    ...(from === undefined ? {} : { joinFrom: Date.parse(from) }),
+    ...(until === undefined ? {} : { joinUntil: Date.parse(until) }),
+  };
+  const fault = windowFault(window, now);
+  if (fault === undefined) return window;
+  const what = fault === 'over' ? `join_until ${until} is over already` : `join_until ${until} is not after join_from ${from}`;
+  throw new UsageFailure(what, { advice: 'Nothing was changed.' });
+}
+
+export const ordersOpen: Operation<OrderInput & JoinWindowInput, OrderState> = implement(
+  contract.ordersOpen,
+  async ({ registry, clock }, { order, ...input }) => {
+    const window = windowOf(input, clock().wallMs);
+    requireOrder(registry, order);
+    await setJoinWindow(registry, order, window);
+    return stateOf(registry, order, clock().wallMs);
+  },
+);
+
+export const ordersSuspend: Operation<OrderInput, OrderState> = implement(contract.ordersSuspend, (context, input) =>
+  changeState(context, input, 'suspended'),
+);
+
+export const ordersResume: Operation<OrderInput, OrderState> = implement(contract.ordersResume, (context, input) =>
+  changeState(context, input, 'open'),
+);
+
+/** How many nodes of the order can never join once it is closed. */
+export type CloseContext = Context & Approval<{ readonly remaining: number }>;
+
+export const ordersClose: Operation<OrderInput, OrderState, CloseContext> = implement(
+  contract.ordersClose,
+  async (context: CloseContext, input) => {
+    const { nodes, joined } = viewOf(context.registry, input.order, context.clock().wallMs);
+    await context.approve?.({ remaining: nodes - joined });
+    return changeState(context, input, 'closed');
+  },
+);
+
+async function changeState(
+  { registry, clock }: Context,
+  { order }: OrderInput,
+  state: 'open' | 'suspended' | 'closed',
+): Promise<OrderState> {
+  requireOrder(registry, order);
+  await setOrderState(registry, order, state);
+  return stateOf(registry, order, clock().wallMs);
+}
+
+function stateOf(registry: Registry, number: number, now: number): OrderState {
+  const state: OrderStatus | undefined = orderStatus(requireOrder(registry, number), now);
+  if (state === undefined) throw orderNotFound(number);
+  return { order: number, state };
+}
+
+/** Where the keys of nodes go that an operation hands out: a file, or an answer. */
+export interface KeyOutput {
+  /** For the audit log. */
+  readonly kind: 'manifest' | 'encrypted manifest';
+  /** @param beforeCommit puts what the manifest says into the registry, before it can be taken */
+  readonly write: (lines: Iterable<ManifestLine>, beforeCommit?: () => Promise<void>) => Promise<void>;
+}
+
+export interface HandoverContext extends Context {
+  /** Finds the place of the manifest. Called before anything is drawn or changed. */
+  readonly openOutput: () => Promise<KeyOutput>;
+}
+
+export interface OrderCreateContext extends HandoverContext {
+  /** Reads the manufacturer's device keys, if the initial keys are to be split. */
+  readonly readDeviceKeys?: (() => Promise<DeviceKeys>) | undefined;
+}
+
+/** The order is in the registry, and its manifest could not be written. */
+export class ManifestNotWritten extends Failure {
+  readonly order: number;
+
+  constructor(order: number, error: unknown) {
+    super(error instanceof Error ? error.message : String(error), { cause: error });
+    this.order = order;
+  }
+}
+
+/** The draft's steps 1 and 2. */
+export const ordersCreate: Operation<OrderCreateInput, CreatedOrder, OrderCreateContext> = implement(
+  contract.ordersCreate,
+  async (context: OrderCreateContext, input) => {
+    const { registry, clock } = context;
+    const { installer, shared_key: sharedKey, lifetime_seconds: lifetime, grace_seconds: grace } = input;
+    const manufacturer = manufacturerOf(context, input);
+    const window = windowOf(input, clock().wallMs);
+    const controller = requireController(registry, numberFromId(input.controller));
+    const output = await context.openOutput();
+    const batch = await drawNodes(context, input, controller.idC);
+    const count = batch.length;
+    let number: number | undefined;
+    try {
+      const { idC } = controller;
+      const split = manufacturer === undefined ? {} : { manufacturer };
+      const terms = { kind: 'order', installer, idC, sharedKey, ...split, lifetime, grace, ...window } as const;
+      await output.write(manifestOf(batch, controller), async () => {
+        number = await withProgress(context, 'storing', count, (progress) =>
+          enrol(registry, { terms, batch, controllers: [idC], progress }),
+        );
+      });
+    } catch (error) {
+      throw number === undefined ? error : new ManifestNotWritten(number, error);
+    } finally {
+      batch.wipe();
+    }
+    if (number === undefined) throw new RangeError('an order of no nodes');
+    return {
+      order: number,
+      installer,
+      controller: input.controller,
+      count,
+      split: manufacturer !== undefined,
+      manufacturer: manufacturer ?? null,
+      lifetime_seconds: lifetime,
+      grace_seconds: grace,
+      join_from: isoOrNull(window.joinFrom),
+      join_until: isoOrNull(window.joinUntil),
+    };
+  },
+);
+
+/** Device keys have a holder, and nothing else has. */
+function manufacturerOf({ readDeviceKeys }: OrderCreateContext, { manufacturer }: OrderCreateInput): string | undefined {
+  if ((readDeviceKeys === undefined) === (manufacturer === undefined)) return manufacturer;
+  throw new UsageFailure('device keys and manufacturer: expected both or neither', { advice: 'Nothing was changed.' });
+}
+
+/** IDs and keys of the order: drawn, or the manufacturer's IDs and keys made of both halves. */
+async function drawNodes(
+  { registry, readDeviceKeys }: OrderCreateContext,
+  { count, shared_key: sharedKey }: OrderCreateInput,
+  idC: number,
+): Promise<NodeBatch> {
+  if (readDeviceKeys === undefined) {
+    if (count !== undefined) return generateNodes({ idC, count, sharedKey, isTaken: (idI) => registry.isIdTaken(idI) });
+    throw new UsageFailure('--count is missing', {
+      advice: 'Nothing was changed. Say how many nodes with --count, or name the file of their device keys with --device-keys.',
+    });
+  }
+  const deviceKeys = await readDeviceKeys();
+  try {
+    const { length } = deviceKeys;
+    if (length > contract.MAX_ORDER_NODES || (count !== undefined && count !== length)) {
+      const expected = count ?? `${contract.MAX_ORDER_NODES} at most`;
+      throw new UsageFailure(`${deviceKeys.name} has ${length} device key${length === 1 ? '' : 's'}, and the order ${expected}`, {
+        advice: 'Nothing was changed. Leave out --count, or take the lines of this order only.',
+      });
+    }
+    deviceKeys.rejectTaken((idI) => registry.isIdTaken(idI));
+    return generateSplitNodes(idC, deviceKeys, sharedKey);
+  } finally {
+    deviceKeys.wipe();
+  }
+}
+
+/** Hands over again the initial keys of the nodes that have not joined. */
+export const ordersExport: Operation<OrderInput, OrderHandover, HandoverContext> = implement(
+  contract.ordersExport,
+  async ({ registry, openOutput }: HandoverContext, { order }) => {
+    const lines = remainingNodes(registry, order);
+    const output = await openOutput();
+    await recordExport(registry, order, lines.length, output.kind);
+    await output.write(lines);
+    return handoverOf(registry, order, lines);
+  },
+);
+
+export interface LabelContext extends Context {
+  /** Writes a sheet with a label for each line. */
+  readonly writeSheet: (lines: readonly ManifestLine[], order: OrderRecord) => Promise<void>;
+}
+
+export const ordersLabels: Operation<OrderInput, OrderHandover, LabelContext> = implement(
+  contract.ordersLabels,
+  async ({ registry, writeSheet }: LabelContext, { order }) => {
+    const lines = remainingNodes(registry, order);
+    if (lines.length > MAX_LABELS) {
+      throw new UsageFailure(
+        `${lines.length} nodes of order ${order} have not joined, and a sheet has ${MAX_LABELS} labels at most`,
+        {
+          advice: 'Hand over the manifest instead:',
+          run: [['latchkey-auth-server', 'order', 'export', String(order), '--out', freeName(`./order-${order}`)]],
+        },
+      );
+    }
+    await recordExport(registry, order, lines.length, 'labels');
+    await writeSheet(lines, requireOrder(registry, order));
+    return handoverOf(registry, order, lines);
+  },
+);
+
+function handoverOf(registry: Registry, order: number, lines: readonly ManifestLine[]): OrderHandover {
+  return { order, count: lines.length, split: requireOrder(registry, order).manufacturer !== undefined };
+}
+
+/** Lists the nodes of an order that have not joined, with their keys. */
+function remainingNodes(registry: Registry, number: number): ManifestLine[] {
+  const order = requireOrder(registry, number);
+  if (order.state === 'closed') throw new UsageFailure(`order ${number} is closed for good`, { advice: 'Order the nodes anew.' });
+  const lines = [...remainingManifest(registry, number)];
+  if (lines.length === 0) throw new UsageFailure(`all nodes of order ${number} have joined`, { advice: 'Nothing was written.' });
+  return lines;
+}

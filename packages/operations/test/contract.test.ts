@@ -1,0 +1,88 @@
+// Proves that an operation takes what its contract names and gives no more than that, and that the
+// contract can be loaded where there is no Node.js.
+
+import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { AdminFixture, C1, newSecret } from '@latchkey/test-support/admin-fixture';
+import * as contracts from '../src/contract/index.js';
+import * as operations from '../src/index.js';
+import { call, type Context, nodesCount, nodesList, nodesShow, type Operation } from '../src/index.js';
+import { implement } from '../src/operation.js';
+
+const folder = fileURLToPath(new URL('../src/contract/', import.meta.url));
+let context: Context;
+
+beforeEach(async () => {
+  const fixture = await AdminFixture.open();
+  const clock = (): { wallMs: number; monotonicMs: number } => ({ wallMs: Date.now(), monotonicMs: Date.now() });
+  context = { registry: fixture.registry, clock, actor: 'user ada' };
+  await fixture.order({ 1: newSecret(), 2: newSecret(), 3: newSecret() });
+});
+
+const all = Object.values<unknown>(operations).filter(
+  (value): value is Operation<object, unknown> => typeof value === 'object' && value !== null && 'run' in value,
+);
+
+describe('a contract', () => {
+  it('imports zod and nothing else, but types', () => {
+    const files = readdirSync(folder);
+    expect(files).toContain('index.ts');
+    const imports = files.flatMap((file) =>
+      [...readFileSync(`${folder}${file}`, 'utf8').matchAll(/^(?:import|export) (?!type\b)[^;]*?from '([^'.][^']*)'/gms)].map(
+        (match) => match[1],
+      ),
+    );
+    expect(new Set(imports)).toEqual(new Set(['zod']));
+  });
+
+  it('is carried out by an operation of its name', () => {
+    const named = Object.entries<unknown>(contracts).filter(
+      ([, value]) => typeof value === 'object' && value !== null && 'scope' in value,
+    );
+    expect(named.length).toBeGreaterThan(0);
+    expect(all.map(({ name }) => name).toSorted()).toEqual(
+      named.map(([, contract]) => (contract as { readonly name: string }).name).toSorted(),
+    );
+    expect(new Set(all.map(({ name }) => name)).size).toBe(all.length);
+  });
+});
+
+describe('an operation', () => {
+  it('gives what its contract names, and strips the rest', async () => {
+    const leaking = implement(nodesShow, async (where: Context, input: { readonly id: string }) => ({
+      ...(await nodesShow.run(where, input)),
+      secret_key: '00112233445566778899aabbccddeeff',
+    }));
+    const node = await call(leaking, context, { id: '00000001' });
+    expect(node).toEqual(await call(nodesShow, context, { id: '00000001' }));
+    expect(node).not.toHaveProperty('secret_key');
+  });
+
+  it('names the field of an input that is wrong, and not its value', async () => {
+    const wrong = { id: '00112233445566778899aabbccddeeff' };
+    await expect(call(nodesShow, context, wrong)).rejects.toThrow('nodes.show: id: expected 8 hex digits');
+    const unknown = { id: '00000001', ik: '00112233445566778899aabbccddeeff' };
+    await expect(call(nodesShow, context, unknown)).rejects.toThrow(/^nodes.show: Unrecognized key: "ik"$/);
+  });
+
+  it('lists nodes page by page', async () => {
+    const first = await call(nodesList, context, { limit: 2 });
+    expect(first.items.map(({ id }) => id)).toEqual(['00000001', '00000002']);
+    expect(first.next).toBe('00000002');
+    const second = await call(nodesList, context, { limit: 2, after: '00000002' });
+    expect(second.items.map(({ id }) => id)).toEqual(['00000003']);
+    expect(second.next).toBeNull();
+  });
+
+  it('counts nodes by state', async () => {
+    const states = { enrolled: 3, joined: 0, expiring: 0, expired: 0, disabled: 0 };
+    expect(await call(nodesCount, context, {})).toEqual({ nodes: 3, joined: 0, states });
+    const none = { ...states, enrolled: 0 };
+    expect(await call(nodesCount, context, { controller: `0000000${C1}`, state: ['expired'] })).toEqual({
+      nodes: 0,
+      joined: 0,
+      states: none,
+    });
+  });
+});
