@@ -77,7 +77,7 @@ function noteOf(name: string, before: string, after: string): string[] {
 }
 
 /** In the order in which they are tried. */
-export function formatEndpoints(endpoints: readonly Endpoint[]): string {
+function formatEndpoints(endpoints: readonly Endpoint[]): string {
   return endpoints.map(formatEndpoint).join(', ') || 'none';
 }
 

@@ -14,18 +14,22 @@ import { readFolderLock } from '@latchkey/runtime/files';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { formatEndpoint } from '@latchkey/runtime/net';
-import { addController, refuseWithNodes, removeController, stageControllerKey } from './administration.js';
+import { addController, refuseWithNodes, removeController, setController, stageControllerKey } from './administration.js';
 import * as contract from './contract/controllers.js';
 import type {
   ControllerAddInput,
+  ControllerChange,
   ControllerDetails,
   ControllerInput,
   ControllerList,
   ControllerRotation,
+  ControllerSetInput,
+  ControllerSettings,
   ControllerView,
 } from './contract/controllers.js';
+import { keysHeldBy } from './key-holders.js';
 import { endpointFrom, numberFromId } from './parse-input.js';
-import { countNodes } from './node-query.js';
+import { countNodes, queryNodes } from './node-query.js';
 import { type Approval, type Context, implement, type Operation } from './operation.js';
 import { generateKey } from './order-creation.js';
 
@@ -64,7 +68,11 @@ export const controllersAdd: Operation<ControllerAddInput, ControllerInput, Cred
         advice: 'Nothing was changed. To change its addresses: latchkey-auth-server controller set --help',
       });
     }
-    const [nid, servers, skCs] = [endpointFrom(input.nid), input.servers.map(endpointFrom), generateKey()];
+    const [nid, servers, skCs] = [
+      endpointFrom('nid', input.nid),
+      input.servers.map((server) => endpointFrom('servers', server)),
+      generateKey(),
+    ];
     const { wallMs: addedAt } = clock();
     await handOver({ idC, skCs, servers }, () => addController(registry, { idC, skCs, nid, servers, addedAt, passThrough }));
     return { id };
@@ -95,8 +103,50 @@ export const controllersRemove: Operation<ControllerInput, ControllerInput, Cont
   },
 );
 
+export const controllersSet: Operation<ControllerSetInput, ControllerChange> = implement(
+  contract.controllersSet,
+  async ({ registry, clock }, { id, nid, servers, pass_through: passThrough }) => {
+    const idC = numberFromId(id);
+    if (passThrough === true) await refuseIfCombined(registry);
+    const before = settingsOf(registry, idC);
+    const changed = await setController(registry, idC, {
+      ...(nid === undefined ? {} : { nid: endpointFrom('nid', nid) }),
+      ...(servers === undefined ? {} : { servers: servers.map((server) => endpointFrom('servers', server)) }),
+      ...(passThrough === undefined ? {} : { passThrough }),
+    });
+    const held = passThrough === true ? keysHeldBy(registry, idC) : undefined;
+    const after = settingsOf(registry, idC);
+    return {
+      id,
+      changed,
+      ...after,
+      ...(held === undefined ? {} : { keys_held: held.nodes.map(formatId), keys_held_unknown: held.unknown.map(formatId) }),
+      before,
+      nodes: after.nid === before.nid ? null : installedNodes(registry, idC, clock().wallMs),
+      registry_restored: registry.restored !== undefined,
+    };
+  },
+);
+
+function settingsOf(registry: Registry, idC: number): ControllerSettings {
+  const row = registry.controllerRow(idC);
+  if (row === undefined) throw notFound('controller', idC);
+  return { nid: formatEndpoint(row.nid), servers: row.servers.map(formatEndpoint), pass_through: row.passThrough === true };
+}
+
+/** Nodes of a controller, without those whose order is closed before they joined. */
+function installedNodes(registry: Registry, idC: number, now: number): NonNullable<ControllerChange['nodes']> {
+  let joined = 0;
+  const waiting = new Map<number, number>();
+  for (const { initial, order, orderState } of queryNodes(registry, { controller: idC }, now)) {
+    if (!initial) joined += 1;
+    else if (orderState !== 'closed') waiting.set(order, (waiting.get(order) ?? 0) + 1);
+  }
+  return { joined, waiting: [...waiting].toSorted(([a], [b]) => a - b).map(([order, nodes]) => ({ order, nodes })) };
+}
+
 /** A controller that holds the registry itself cannot be kept from the keys in it. */
-export async function refuseIfCombined({ folder }: Registry): Promise<void> {
+async function refuseIfCombined({ folder }: Registry): Promise<void> {
   const { locked, holder } = await readFolderLock(folder);
   if (!locked || holder?.startsWith(COMBINED_MODE_HOLDER) !== true) return;
   throw new UsageFailure(

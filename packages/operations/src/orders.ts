@@ -27,6 +27,7 @@ import { orderNotFound, requireOrder } from './order-lookup.js';
 import { type Approval, type Context, implement, type Operation, withProgress } from './operation.js';
 import { generateNodes, generateSplitNodes, manifestOf, remainingManifest } from './order-creation.js';
 import { numberFromId } from './parse-input.js';
+import { pluralize } from './pluralize.js';
 
 /** Labels on one sheet at most: some 500 pages, 30 MB. */
 const MAX_LABELS = 10_000;
@@ -184,7 +185,7 @@ export const ordersCreate: Operation<OrderCreateInput, CreatedOrder, OrderCreate
   async (context: OrderCreateContext, input) => {
     const { registry, clock } = context;
     const { installer, shared_key: sharedKey, lifetime_seconds: lifetime, grace_seconds: grace } = input;
-    const manufacturer = manufacturerOf(context, input);
+    const manufacturer = requireHolder(context.readDeviceKeys, input.manufacturer);
     const window = windowOf(input, clock().wallMs);
     const controller = requireController(registry, numberFromId(input.controller));
     const output = await context.openOutput();
@@ -221,8 +222,11 @@ export const ordersCreate: Operation<OrderCreateInput, CreatedOrder, OrderCreate
   },
 );
 
-/** Device keys have a holder, and nothing else has. */
-function manufacturerOf({ readDeviceKeys }: OrderCreateContext, { manufacturer }: OrderCreateInput): string | undefined {
+/** Returns who has the device keys. Device keys have a holder, and nothing else has. */
+export function requireHolder(
+  readDeviceKeys: (() => Promise<DeviceKeys>) | undefined,
+  manufacturer: string | undefined,
+): string | undefined {
   if ((readDeviceKeys === undefined) === (manufacturer === undefined)) return manufacturer;
   throw new UsageFailure('device keys and manufacturer: expected both or neither', { advice: 'Nothing was changed.' });
 }
@@ -244,7 +248,7 @@ async function drawNodes(
     const { length } = deviceKeys;
     if (length > contract.MAX_ORDER_NODES || (count !== undefined && count !== length)) {
       const expected = count ?? `${contract.MAX_ORDER_NODES} at most`;
-      throw new UsageFailure(`${deviceKeys.name} has ${length} device key${length === 1 ? '' : 's'}, and the order ${expected}`, {
+      throw new UsageFailure(`${deviceKeys.name} has ${pluralize(length, 'device key')}, and the order ${expected}`, {
         advice: 'Nothing was changed. Leave out --count, or take the lines of this order only.',
       });
     }

@@ -10,8 +10,8 @@ export function numberFromId(id: string): number {
   return number;
 }
 
-export function endpointFrom(text: string): Endpoint {
+export function endpointFrom(field: string, text: string): Endpoint {
   const endpoint = parsePeerEndpoint(text);
-  if (endpoint === undefined) throw new UsageFailure(explainPeerSyntax(text), { advice: 'Nothing was changed.' });
+  if (endpoint === undefined) throw new UsageFailure(`${field}: ${explainPeerSyntax(text)}`, { advice: 'Nothing was changed.' });
   return endpoint;
 }

@@ -13,7 +13,7 @@ import {
   setKeyLifetime,
 } from '../src/administration.js';
 import type { Registry } from '@latchkey/registry';
-import type { Diagnosis } from '../src/contract/diagnosis.js';
+import { type Diagnosis, diagnosisSchema } from '../src/contract/diagnosis.js';
 import { type Surroundings, surroundingsOf } from '../src/diagnosis-situation.js';
 import { C1, C2, diagnosisOf, newSecret, AdminFixture, UNKNOWN_CONTROLLER } from '@latchkey/test-support/admin-fixture';
 
@@ -34,9 +34,14 @@ beforeEach(async () => {
   start = Date.now();
 });
 
-/** What is found beside a server that runs, whose clock was never set back. */
+/**
+ * Returns the diagnosis beside a server that runs, whose clock was never set back. Its facts and
+ * its action are those of the contract, and no more.
+ */
 function diagnosis(at: number = Date.now(), idI = 1, more: Partial<Surroundings> = {}): Diagnosis {
-  return diagnosisOf(registry, idI, at, more);
+  const found = diagnosisOf(registry, idI, at, more);
+  expect(diagnosisSchema.parse(found)).toEqual(found);
+  return found;
 }
 
 /** The cause, having looked at the rest: plain data that JSON keeps, and a sentence for people. */

@@ -1,21 +1,12 @@
+import { call, controllersSet, freeName, TAKE_UP_CREDENTIAL } from '@latchkey/operations';
+import type { ControllerChange } from '@latchkey/operations/contract';
 import { formatId } from '@latchkey/protocol';
 import { commandToRun, peerArgument, STATE_FOLDERS, withExamples } from '@latchkey/runtime/cli';
 import { type Endpoint, formatEndpoint } from '@latchkey/runtime/net';
 import { type CommandLine, UsageFailure } from '@latchkey/runtime/failure';
 import { Command, Option } from 'commander';
-import {
-  formatEndpoints,
-  freeName,
-  type HeldKeys,
-  keysHeldBy,
-  queryNodes,
-  refuseIfCombined,
-  setController,
-  TAKE_UP_CREDENTIAL,
-} from '@latchkey/operations';
-import { type Registry, notFound, type ControllerInfo, toControllerInfo } from '@latchkey/registry';
 import { controllerOf, serverOption } from './controller-options.js';
-import { pluralize, printJson, type RegistryOptions, withRegistry } from './registry-command.js';
+import { pluralize, printJson, type RegistryOptions, withContext } from './registry-command.js';
 
 /** Orders that are named with a command each. */
 const MAX_ORDERS = 20;
@@ -57,72 +48,36 @@ async function set(
 ): Promise<void> {
   if (nid === undefined && servers === undefined && mode === undefined)
     throw new UsageFailure('expected --nid, --server or --pass-through');
-  await withRegistry(options, async (registry) => {
-    if (mode === 'on') await refuseIfCombined(registry);
-    const row = registry.controllerRow(idC);
-    if (row === undefined) throw notFound('controller', idC);
-    const before = toControllerInfo(idC, row);
-    const passThrough = mode === undefined ? undefined : mode === 'on';
-    const changes = {
-      ...(nid === undefined ? {} : { nid }),
-      ...(servers === undefined ? {} : { servers }),
-      ...(passThrough === undefined ? {} : { passThrough }),
-    };
-    const changed = await setController(registry, idC, changes);
-    const held = passThrough === true ? keysHeldBy(registry, idC) : undefined;
-    if (json === true) {
-      printJson(viewOf(registry, idC, changed, held));
-      return;
-    }
-    const lines = [
-      ...(changed ? [] : [`Controller ${formatId(idC)} is set so already. Nothing was changed.`]),
-      ...aboutNid(registry, before, nid),
-      ...aboutServers(before, servers),
-      ...aboutPassThrough(before, passThrough),
-      ...(held === undefined ? [] : aboutHeldKeys(registry, idC, held)),
-    ];
-    process.stdout.write(lines.map((line) => `${typeof line === 'string' ? line : commandToRun(line, called)}\n`).join(''));
-  });
-}
-
-interface SetView {
-  readonly id: string;
-  readonly changed: boolean;
-  readonly nid: string;
-  readonly servers: readonly string[];
-  readonly pass_through: boolean;
-  /** Only with `--pass-through on`: nodes whose keys it could have. */
-  readonly keys_held?: readonly string[];
-  /** And nodes of which the registry does not know. */
-  readonly keys_held_unknown?: readonly string[];
-}
-
-/** As it is after the change. */
-function viewOf(registry: Registry, idC: number, changed: boolean, held: HeldKeys | undefined): SetView {
-  const row = registry.controllerRow(idC);
-  if (row === undefined) throw notFound('controller', idC);
-  return {
-    id: formatId(idC),
-    changed,
-    nid: formatEndpoint(row.nid),
-    servers: row.servers.map(formatEndpoint),
-    pass_through: row.passThrough === true,
-    ...(held === undefined ? {} : { keys_held: held.nodes.map(formatId), keys_held_unknown: held.unknown.map(formatId) }),
-  };
+  const change = await withContext(options, (context) =>
+    call(controllersSet, context, {
+      id: formatId(idC),
+      nid: nid === undefined ? undefined : formatEndpoint(nid),
+      servers: servers?.map(formatEndpoint),
+      pass_through: mode === undefined ? undefined : mode === 'on',
+    }),
+  );
+  if (json === true) return printJson(change);
+  const lines = [
+    ...(change.changed ? [] : [`Controller ${change.id} is set so already. Nothing was changed.`]),
+    ...aboutNid(change),
+    ...aboutServers(change),
+    ...aboutPassThrough(change),
+    ...aboutHeldKeys(change),
+  ];
+  process.stdout.write(lines.map((line) => `${typeof line === 'string' ? line : commandToRun(line, called)}\n`).join(''));
 }
 
 /** A sentence, or a command to paste. */
 type Line = string | CommandLine;
 
 /** Manifests, labels and devices have the address where nodes reach a controller. */
-function aboutNid(registry: Registry, { idC, nid: before }: ControllerInfo, after: Endpoint = before): Line[] {
-  const [id, old, address] = [formatId(idC), formatEndpoint(before), formatEndpoint(after)];
-  if (old === address) return [];
-  const [joined, waiting] = nodesOf(registry, idC);
+function aboutNid({ id, nid: address, before: { nid: old }, nodes }: ControllerChange): Line[] {
+  if (nodes === null) return [];
+  const { joined, waiting } = nodes;
   const lines: Line[] = [`Nodes reach controller ${id} at ${address} from now on, no longer at ${old}.`];
-  const count = [...waiting.values()].reduce((sum, nodes) => sum + nodes, 0);
+  const count = waiting.reduce((sum, { nodes }) => sum + nodes, 0);
   if (count > 0) {
-    const orders = [...waiting.keys()].toSorted((a, b) => a - b);
+    const orders = waiting.map(({ order }) => order);
     lines.push(
       `Manifests and labels of ${pluralize(count, 'node')} that ${count === 1 ? 'has' : 'have'} not joined are out of date: they say ${old}. Write new ones (labels: order labels):`,
       ...orders
@@ -144,8 +99,8 @@ function aboutNid(registry: Registry, { idC, nid: before }: ControllerInfo, afte
 }
 
 /** The credential of a controller has the addresses of the auth-servers. */
-function aboutServers({ idC, servers: before }: ControllerInfo, after: readonly Endpoint[] = before): Line[] {
-  const [id, old, addresses] = [formatId(idC), formatEndpoints(before), formatEndpoints(after)];
+function aboutServers({ id, servers, before }: ControllerChange): Line[] {
+  const [old, addresses] = [before.servers, servers].map((list) => list.join(', ') || 'none');
   if (old === addresses) return [];
   return [
     `Controller ${id} is to ask auth-servers at ${addresses}, no longer at ${old}.`,
@@ -155,16 +110,15 @@ function aboutServers({ idC, servers: before }: ControllerInfo, after: readonly 
   ];
 }
 
-function aboutPassThrough({ idC, passThrough: before = false }: ControllerInfo, after: boolean = before): Line[] {
-  if (before === after) return [];
+function aboutPassThrough({ id, pass_through: after, before }: ControllerChange): Line[] {
+  if (before.pass_through === after) return [];
   const gets = after ? 'gets no key of a node' : 'gets the key of each node that joins through it';
-  return [
-    `Controller ${formatId(idC)} ${gets} from now on. A join that is under way comes to nothing, and its node tries again.`,
-  ];
+  return [`Controller ${id} ${gets} from now on. A join that is under way comes to nothing, and its node tries again.`];
 }
 
 /** What a switch to pass-through does not take back. */
-function aboutHeldKeys(registry: Registry, idC: number, { nodes, unknown }: HeldKeys): Line[] {
+function aboutHeldKeys({ id, registry_restored: isRestored, ...held }: ControllerChange): Line[] {
+  const { keys_held: nodes = [], keys_held_unknown: unknown = [] } = held;
   const [first = unknown[0]] = nodes;
   if (first === undefined) return [];
   const lines: Line[] = [];
@@ -177,37 +131,23 @@ function aboutHeldKeys(registry: Registry, idC: number, { nodes, unknown }: Held
     const more = nodes.length > 0 ? `${unknown.length} more` : pluralize(unknown.length, 'node');
     lines.push(
       `Of ${more} the registry does not know whether it could: ${named(unknown)}.`,
-      registry.restored === undefined
-        ? 'They had more controllers than the registry keeps.'
-        : 'The registry was restored from a backup: it does not say who their controllers were between the two.',
+      isRestored
+        ? 'The registry was restored from a backup: it does not say who their controllers were between the two.'
+        : 'They had more controllers than the registry keeps.',
     );
   }
   return [
     ...lines,
     'If it is dishonest and listens on, it follows each renewal of such a key. A new initial key ends that, which no other node has.',
     'The node counts as cured once it has joined with that key. Put one on the device of each:',
-    [PROGRAM, 'node', 'reset', formatId(first), '--out', freeName(`./reset-${formatId(first)}`)],
+    [PROGRAM, 'node', 'reset', first, '--out', freeName(`./reset-${first}`)],
     ...(nodes.length + unknown.length > MAX_NODES
-      ? ['To list all of them:', [PROGRAM, 'controller', 'set', formatId(idC), '--pass-through', 'on', '--json']]
+      ? ['To list all of them:', [PROGRAM, 'controller', 'set', id, '--pass-through', 'on', '--json']]
       : []),
   ];
 }
 
-function named(nodes: readonly number[]): string {
+function named(nodes: readonly string[]): string {
   const more = nodes.length > MAX_NODES ? `, and ${nodes.length - MAX_NODES} more` : '';
-  return `${nodes.slice(0, MAX_NODES).map(formatId).join(', ')}${more}`;
-}
-
-/**
- * How many nodes of a controller have joined; and how many have not, by order, but for orders that
- * are closed for good.
- */
-function nodesOf(registry: Registry, idC: number): readonly [joined: number, waiting: ReadonlyMap<number, number>] {
-  let joined = 0;
-  const waiting = new Map<number, number>();
-  for (const { initial, order, orderState } of queryNodes(registry, { controller: idC }, Date.now())) {
-    if (!initial) joined += 1;
-    else if (orderState !== 'closed') waiting.set(order, (waiting.get(order) ?? 0) + 1);
-  }
-  return [joined, waiting];
+  return `${nodes.slice(0, MAX_NODES).join(', ')}${more}`;
 }

@@ -1,22 +1,9 @@
 import { formatTable, withExamples } from '@latchkey/runtime/cli';
 import { MANIFEST_HELP } from '@latchkey/provisioning';
-import { type CommandLine, UsageFailure } from '@latchkey/runtime/failure';
+import { type Advice, type CommandLine } from '@latchkey/runtime/failure';
 import { Command } from 'commander';
-import {
-  DEFAULT_GRACE,
-  EnrolmentTransaction,
-  DeviceKeys,
-  ImportControllers,
-  inputName,
-  ImportKeys,
-  type RepeatedKeys,
-  type ImportFile,
-  openImport,
-  ImportReport,
-  planImport,
-} from '@latchkey/operations';
-import { type Registry } from '@latchkey/registry';
-import { withProgress } from './progress.js';
+import { call, DeviceKeys, type ImportMoves, importsRun } from '@latchkey/operations';
+import type { ImportOutcome } from '@latchkey/operations/contract';
 import {
   type DeviceKeyOptions,
   deviceKeyOptions,
@@ -32,7 +19,7 @@ import {
   printJson,
   registryOptions,
   type RegistryOptions,
-  withRegistry,
+  withContext,
   yesOption,
 } from './registry-command.js';
 
@@ -75,72 +62,47 @@ export function importCommand(): Command {
 async function importFile(file: string, options: ImportOptions): Promise<void> {
   const manufacturer = manufacturerFrom(options);
   rejectBothFromStandardInput(options.deviceKeys, file);
-  await withRegistry(options, async (registry) => {
-    const report = new ImportReport();
-    const deviceKeys = options.deviceKeys === undefined ? undefined : await DeviceKeys.read(registry, options.deviceKeys);
-    const { input, repeated, warnings } = await look(registry, file, { report, deviceKeys, options });
-    const { lifetime, installer = installerOfFile(file), dryRun, sharedKey = false } = options;
-    const split = manufacturer === undefined ? {} : { manufacturer };
-    const terms = { kind: 'import', installer, idC: undefined, sharedKey, ...split, lifetime, grace: DEFAULT_GRACE } as const;
-    const enrolling = dryRun === true ? undefined : await EnrolmentTransaction.begin(registry, terms);
-    try {
-      await withProgress('importing', input.length, (progress) =>
-        write(registry, input, { report, repeated, enrolling, options }, progress),
-      );
-      report.sort();
-      if (options.json !== true) printTables(report);
-      for (const warning of warnings) process.stderr.write(`Warning: ${warning}\n`);
-      if (warnings.length > 0)
+  await withContext(options, async (context) => {
+    const { deviceKeys, json, yes } = options;
+    const readDeviceKeys =
+      deviceKeys === undefined ? undefined : (): Promise<DeviceKeys> => DeviceKeys.read(context.registry, deviceKeys);
+    let reported: ImportOutcome | undefined;
+    const report = (outcome: ImportOutcome): void => {
+      reported = outcome;
+      if (json !== true) printTables(outcome);
+      for (const warning of outcome.warnings) process.stderr.write(`Warning: ${warning}\n`);
+      if (outcome.warnings.length > 0)
         process.stderr.write('A device that is installed from this file asks at the address in the file.\n');
-      const order = await finish(file, enrolling, report, options).catch((error: unknown) => {
-        printSummary(report, warnings, options, { done: false, order: undefined });
-        throw error;
-      });
-      printSummary(report, warnings, options, { done: enrolling !== undefined, order });
-    } finally {
-      await enrolling?.close();
-      deviceKeys?.wipe();
-    }
-  });
-}
-
-/** A file that has been read once. */
-interface Look {
-  readonly input: ImportFile;
-  readonly repeated: RepeatedKeys;
-  /** About lines that are imported nevertheless. */
-  readonly warnings: readonly string[];
-}
-
-interface Looking {
-  readonly report: ImportReport;
-  readonly deviceKeys: DeviceKeys | undefined;
-  readonly options: ImportOptions;
-}
-
-async function look(registry: Registry, file: string, { report, deviceKeys, options: { sharedKey } }: Looking): Promise<Look> {
-  const identity = registry.initialKeyIdKey();
-  const keys = sharedKey === true ? undefined : new ImportKeys(registry, identity);
-  identity.wipe();
-  const controllers = new ImportControllers(registry);
-  const input = await openImport(file, {
-    deviceKeys,
-    decrypt:
-      file === '-'
-        ? { advice: 'Nothing was changed. Pipe it through age -d first.' }
-        : { advice: 'Nothing was changed. Decrypt it on the way:', run: [['age', '-d', file, '|', ...importOfInput(file)]] },
-    problem: (problem) => report.addRejected(problem),
-    row(row) {
-      keys?.add(row);
-      controllers.add(row);
-    },
-  });
-  if (input.length + report.counts.reject === 0) {
-    throw new UsageFailure(`${inputName(file)} has no nodes in it`, {
-      advice: 'Nothing was changed. Expected a line for each below the header, or JSON with an object for each.',
+    };
+    const outcome = await call(
+      importsRun,
+      { ...context, file, decrypt: decryptAdvice(file), readDeviceKeys, report, approve: (moves) => confirmMoves(moves, yes) },
+      {
+        installer: options.installer ?? installerOfFile(file),
+        lifetime_seconds: options.lifetime,
+        manufacturer,
+        shared_key: options.sharedKey === true,
+        skip_bad: options.skipBad === true,
+        dry_run: options.dryRun === true,
+      },
+    ).catch((error: unknown) => {
+      if (reported !== undefined) printSummary(reported, json);
+      throw error;
     });
-  }
-  return { input, repeated: (await keys?.repeated(input)) ?? new Map(), warnings: controllers.warnings };
+    printSummary(outcome, json);
+  });
+}
+
+function confirmMoves({ nodes, ways }: ImportMoves, yes: true | undefined): Promise<void> {
+  const listed = [...ways].map(([way, count]) => `${count} ${way}`).join(', ');
+  const move = `${pluralize(nodes, 'node')} move${nodes === 1 ? 's' : ''} to another controller (${listed})`;
+  return confirm(`${move}; a device that is installed already still asks the former one. Import the file?`, yes);
+}
+
+function decryptAdvice(file: string): Advice {
+  return file === '-'
+    ? { advice: 'Nothing was changed. Pipe it through age -d first.' }
+    : { advice: 'Nothing was changed. Decrypt it on the way:', run: [['age', '-d', file, '|', ...importOfInput(file)]] };
 }
 
 /** The command that this process runs, with standard input for its file. */
@@ -148,64 +110,7 @@ function importOfInput(file: string): CommandLine {
   return ['latchkey-auth-server', ...process.argv.slice(2).map((word) => (word === file ? '-' : word))];
 }
 
-interface Writing {
-  readonly report: ImportReport;
-  readonly repeated: RepeatedKeys;
-  readonly enrolling: EnrolmentTransaction | undefined;
-  readonly options: ImportOptions;
-}
-
-/**
- * Compares part by part, and writes what is added where nobody sees it, unless something is
- * refused.
- */
-async function write(
-  registry: Registry,
-  input: ImportFile,
-  { report, repeated, enrolling, options }: Writing,
-  progress: (done: number) => void,
-): Promise<void> {
-  for await (const batch of input.partitions()) {
-    const naming = options.dryRun === true;
-    const plan = planImport(registry, batch, { changedBefore: report.counts.change, listAdditions: naming, repeated });
-    report.merge(plan);
-    if (mayGoOn(report, options)) await enrolling?.add(batch, (i) => plan.actionFor(i), progress);
-    batch.wipe();
-  }
-}
-
-function mayGoOn(report: ImportReport, { skipBad }: ImportOptions): boolean {
-  return report.counts.reject === 0 || skipBad === true;
-}
-
-/**
- * Shows what was written, and makes the changes. Gives the number of the order, if nodes were
- * added.
- */
-async function finish(
-  file: string,
-  enrolling: EnrolmentTransaction | undefined,
-  report: ImportReport,
-  options: ImportOptions,
-): Promise<number | undefined> {
-  if (!mayGoOn(report, options)) {
-    const are = enrolling === undefined ? 'would be' : report.counts.reject === 1 ? 'is' : 'are';
-    const share = report.sharedKeys === 0 ? '' : ' Where nodes are to share an initial key, say --shared-key.';
-    throw new UsageFailure(`${pluralize(report.counts.reject, 'line')} of ${file} ${are} refused; nothing was changed`, {
-      advice: `Put them right, or leave them out with --skip-bad.${share}`,
-    });
-  }
-  if (enrolling === undefined) return undefined;
-  const moving = [...report.moves.values()].reduce((sum, count) => sum + count, 0);
-  if (moving > 0) {
-    const ways = [...report.moves].map(([way, count]) => `${count} ${way}`).join(', ');
-    const move = `${pluralize(moving, 'node')} move${moving === 1 ? 's' : ''} to another controller (${ways})`;
-    await confirm(`${move}; a device that is installed already still asks the former one. Import the file?`, options.yes);
-  }
-  return enrolling.commit(report.controllers);
-}
-
-function printTables({ additions, changes, problems }: ImportReport): void {
+function printTables({ additions, changes, problems }: ImportOutcome): void {
   for (const [title, lines] of [
     ['ADDED', additions.map((addition) => ({ ...addition, reason: '' }))],
     ['CHANGED', changes],
@@ -223,33 +128,13 @@ function printTables({ additions, changes, problems }: ImportReport): void {
   }
 }
 
-function printSummary(
-  { counts, additions, changes, problems }: ImportReport,
-  warnings: readonly string[],
-  { json, dryRun }: ImportOptions,
-  { done, order }: { readonly done: boolean; readonly order: number | undefined },
-): void {
-  const { add, change, unchanged, duplicate, reject } = counts;
-  if (json === true) {
-    return printJson({
-      dry_run: dryRun === true,
-      done,
-      order: order ?? null,
-      added: add,
-      changed: change,
-      unchanged,
-      duplicates: duplicate,
-      rejected: reject,
-      additions,
-      changes,
-      problems,
-      warnings,
-    });
-  }
+function printSummary(outcome: ImportOutcome, json: true | undefined): void {
+  if (json === true) return printJson(outcome);
+  const { done, order, added, changed, unchanged, rejected, duplicates } = outcome;
   const would = done ? '' : 'would be ';
-  const twice = duplicate === 0 ? '' : `, ${pluralize(duplicate, 'duplicate line')}`;
-  const as = order === undefined ? '' : `, as order ${order}`;
+  const twice = duplicates === 0 ? '' : `, ${pluralize(duplicates, 'duplicate line')}`;
+  const as = order === null ? '' : `, as order ${order}`;
   process.stdout.write(
-    `${add} ${would}added, ${change} ${would}changed, ${unchanged} unchanged, ${reject} rejected${twice}${as}\n`,
+    `${added} ${would}added, ${changed} ${would}changed, ${unchanged} unchanged, ${rejected} rejected${twice}${as}\n`,
   );
 }

@@ -1,9 +1,7 @@
-import { formatId } from '@latchkey/protocol';
 import { formatDate, formatTable, integerArgument, withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
-import { requireOrder, type Exposure, exposureOfOrder, exposureByOrder } from '@latchkey/operations';
-import { isoTime } from '@latchkey/runtime/iso-time';
-import { printJsonList, registryOptions, type RegistryOptions, withRegistry } from './registry-command.js';
+import { call, ordersExposure } from '@latchkey/operations';
+import { printJsonList, registryOptions, type RegistryOptions, withContext } from './registry-command.js';
 
 interface ExposureOptions extends RegistryOptions {
   readonly limit: number;
@@ -29,12 +27,11 @@ export function exposureCommand(): Command {
 }
 
 async function expose(number: number | undefined, options: ExposureOptions): Promise<void> {
-  await withRegistry(options, (registry) => {
-    if (number !== undefined) requireOrder(registry, number);
-    const all = number === undefined ? exposureByOrder(registry) : exposureOfOrder(registry, number);
-    if (options.json === true) return printJsonList(all.map(viewOf));
+  await withContext(options, async (context) => {
+    const { items: all } = await call(ordersExposure, context, { order: number });
+    if (options.json === true) return printJsonList(all);
     const rows = all.slice(0, options.limit).map((exposure) => {
-      const { keys, split, issued, device_keys: deviceKeys, held, joined, controllers, retired_at, ...view } = viewOf(exposure);
+      const { keys, split, issued, device_keys: deviceKeys, held, joined, controllers, retired_at, ...view } = exposure;
       const names = issued.map(({ installer, at }) => `${installer} ${formatDate(Date.parse(at))}`).join(', ');
       const manufacturers = [...new Set(deviceKeys.map(({ manufacturer }) => manufacturer))].join(', ');
       const given = split ? "installer's half" : "key or installer's half";
@@ -47,40 +44,4 @@ async function expose(number: number | undefined, options: ExposureOptions): Pro
     if (all.length > rows.length) process.stderr.write(`${rows.length} of ${all.length} shown; --limit shows more\n`);
     return undefined;
   });
-}
-
-interface ExposureView {
-  readonly keys: string;
-  /** Whether all of the keys are made of a device key and the installer's half. */
-  readonly split: boolean;
-  /** Who was given the key; the installer's half, if it is split. */
-  readonly issued: readonly { readonly order: number; readonly installer: string; readonly at: string }[];
-  /** Who has the device keys; empty if the keys are whole. */
-  readonly device_keys: readonly { readonly order: number; readonly manufacturer: string }[];
-  readonly nodes: number;
-  readonly held: number;
-  readonly joined: number;
-  readonly controllers: readonly string[];
-  /** Controllers that could have the key, or one that came of it. */
-  readonly key_holders: readonly string[];
-  /** Whether more could: the registry does not know. */
-  readonly other_key_holders: boolean;
-  readonly retired_at: string | null;
-}
-
-function viewOf(exposure: Exposure): ExposureView {
-  const { keys, issues, deviceKeyHolders, split, nodes, held, joined, controllers, holders, otherHolders, retiredAt } = exposure;
-  return {
-    keys: keys.kind === 'one' ? keys.fingerprint : `${keys.count} of order ${keys.order}`,
-    split,
-    issued: issues.map(({ order, installer, at }) => ({ order, installer, at: isoTime(at) })),
-    device_keys: deviceKeyHolders,
-    nodes,
-    held,
-    joined,
-    controllers: controllers.map(formatId),
-    key_holders: holders.map(formatId),
-    other_key_holders: otherHolders,
-    retired_at: retiredAt === undefined ? null : isoTime(retiredAt),
-  };
 }

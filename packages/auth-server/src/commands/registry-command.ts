@@ -5,12 +5,14 @@ import { folderArgument, repeatInAdvice } from '@latchkey/runtime/cli';
 import { assertSamePidNamespace } from '@latchkey/runtime/files';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { findMasterKey, type MasterKeyOptions, masterKeyOptions, type MasterKeySource, readMasterKey } from '@latchkey/keyring';
-import type { Context } from '@latchkey/operations';
+import { type Context, pluralize } from '@latchkey/operations';
 import type { Secret } from '@latchkey/protocol';
 import { readClock } from '@latchkey/runtime/daemon';
 import { type Command, Option } from 'commander';
 import { Registry, requireRegistry } from '@latchkey/registry';
 import { withProgress } from './progress.js';
+
+export { pluralize };
 
 /** Characters written at once. */
 const WRITE_THRESHOLD = 65_536;
@@ -114,9 +116,4 @@ export async function printLines(pieces: Iterable<string> | AsyncIterable<string
     buffered = '';
   }
   process.stdout.write(buffered);
-}
-
-/** `1 node`, `2 nodes`. */
-export function pluralize(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }

@@ -32,3 +32,12 @@ export const fingerprintSchema: z.ZodType<string> = z.string().regex(/^[0-9a-f]{
 
 /** `host:port`. */
 export const endpointSchema: z.ZodType<string> = z.string().min(1);
+
+/** Characters of a name of an installer or a manufacturer. */
+export const MAX_NAME = 128;
+
+/** In UTF-16 a character takes up to two units. */
+export const nameSchema: z.ZodType<string> = z
+  .string()
+  .min(1)
+  .max(2 * MAX_NAME);

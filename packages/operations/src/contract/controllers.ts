@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { type Contract, endpointSchema, fingerprintSchema, idSchema, printedTimeSchema } from './contract.js';
+import { type Contract, endpointSchema, fingerprintSchema, idSchema, orderNumberSchema, printedTimeSchema } from './contract.js';
 
 /** A controller, with the fingerprints of its keys. */
 export interface ControllerView {
@@ -101,4 +101,65 @@ export const controllersRemove: Contract<ControllerInput, ControllerInput> = {
   scope: 'controllers',
   input: controllerInputSchema,
   output: z.object(controllerInputFields),
+};
+
+/** What may change of a controller while everything runs. */
+export interface ControllerSettings {
+  readonly nid: string;
+  readonly servers: readonly string[];
+  readonly pass_through: boolean;
+}
+
+const settingsFields = { nid: endpointSchema, servers: z.array(endpointSchema), pass_through: z.boolean() };
+
+export interface ControllerSetInput extends ControllerInput {
+  readonly nid?: string | undefined;
+  readonly servers?: readonly string[] | undefined;
+  readonly pass_through?: boolean | undefined;
+}
+
+/** The controller after the change. */
+export interface ControllerChange extends ControllerSettings {
+  readonly id: string;
+  readonly changed: boolean;
+  /** Nodes whose keys it could have; only where `pass_through` was set. */
+  readonly keys_held?: readonly string[] | undefined;
+  /**
+   * Nodes of which the registry does not know whether it could; only where `pass_through` was set.
+   */
+  readonly keys_held_unknown?: readonly string[] | undefined;
+  readonly before: ControllerSettings;
+  /** Nodes that know the address before the change; `null` if the address is unchanged. */
+  readonly nodes: {
+    readonly joined: number;
+    /** Nodes that have not joined and still may, by order: their manifests have that address. */
+    readonly waiting: readonly { readonly order: number; readonly nodes: number }[];
+  } | null;
+  /** Whether the registry was restored from a backup. */
+  readonly registry_restored: boolean;
+}
+
+export const controllersSet: Contract<ControllerSetInput, ControllerChange> = {
+  name: 'controllers.set',
+  scope: 'controllers',
+  input: z
+    .strictObject({
+      ...controllerInputFields,
+      nid: endpointSchema.optional(),
+      servers: z.array(endpointSchema).min(1).optional(),
+      pass_through: z.boolean().optional(),
+    })
+    .refine(({ nid, servers, pass_through: mode }) => nid !== undefined || servers !== undefined || mode !== undefined, {
+      error: 'expected nid, servers or pass_through',
+    }),
+  output: z.object({
+    ...controllerInputFields,
+    changed: z.boolean(),
+    ...settingsFields,
+    keys_held: z.array(idSchema).optional(),
+    keys_held_unknown: z.array(idSchema).optional(),
+    before: z.object(settingsFields),
+    nodes: z.object({ joined: z.int(), waiting: z.array(z.object({ order: orderNumberSchema, nodes: z.int() })) }).nullable(),
+    registry_restored: z.boolean(),
+  }),
 };

@@ -9,5 +9,7 @@ export * from './clock.js';
 export * from './contract.js';
 export * from './controllers.js';
 export * from './diagnosis.js';
+export * from './exposure.js';
+export * from './imports.js';
 export * from './nodes.js';
 export * from './orders.js';

@@ -5,10 +5,12 @@ import {
   durationSchema,
   fingerprintSchema,
   idSchema,
+  nameSchema,
   orderNumberSchema,
   printedTimeSchema,
   timeSchema,
 } from './contract.js';
+import { type Diagnosis, diagnosisSchema } from './diagnosis.js';
 
 /** `expiring`: it should have renewed its key by now. `expired`: it may still, within its grace. */
 export const NODE_STATES = ['enrolled', 'joined', 'expiring', 'expired', 'disabled'] as const;
@@ -239,4 +241,49 @@ export const nodesSet: Contract<NodeSetInput, NodeChange> = {
       error: 'expected lifetime_seconds or grace_seconds',
     }),
   output: nodeChangeSchema,
+};
+
+export interface NodeResetInput {
+  /** Nodes one by one; or the nodes of an order that still hold their initial key. */
+  readonly ids?: readonly string[] | undefined;
+  readonly order?: number | undefined;
+  /** Nodes whose initial key is split get a whole one. */
+  readonly unsplit: boolean;
+  /** Who has the device keys, if those are given. */
+  readonly manufacturer?: string | undefined;
+}
+
+/**
+ * How many nodes were put back to an initial key, and what is known of it if one node was named.
+ */
+export interface NodeReset {
+  readonly nodes: number;
+  /** Whether the initial keys were drawn, and handed out. */
+  readonly drawn: boolean;
+  /** Whether the installer has halves of the initial keys. */
+  readonly split: boolean;
+  /** Fingerprint of the initial key. */
+  readonly key: string | null;
+  /** What still keeps the node from joining, once its device asks. */
+  readonly diagnosis: Diagnosis | null;
+}
+
+export const nodesReset: Contract<NodeResetInput, NodeReset> = {
+  name: 'nodes.reset',
+  scope: 'keys',
+  input: z
+    .strictObject({
+      ids: z.array(idSchema).min(1).optional(),
+      order: orderNumberSchema.optional(),
+      unsplit: z.boolean(),
+      manufacturer: nameSchema.optional(),
+    })
+    .refine(({ ids, order }) => (ids === undefined) !== (order === undefined), { error: 'expected IDs or an order' }),
+  output: z.object({
+    nodes: z.int(),
+    drawn: z.boolean(),
+    split: z.boolean(),
+    key: fingerprintSchema.nullable(),
+    diagnosis: diagnosisSchema.nullable(),
+  }),
 };

@@ -1,12 +1,18 @@
 import { z } from 'zod';
-import { type Contract, durationSchema, idSchema, orderNumberSchema, printedTimeSchema, timeSchema } from './contract.js';
+import {
+  type Contract,
+  durationSchema,
+  idSchema,
+  orderNumberSchema,
+  printedTimeSchema,
+  timeSchema,
+  nameSchema,
+} from './contract.js';
 
 /** `scheduled`, `ended`: it was left open, and its window is not. */
 export const ORDER_STATES = ['open', 'scheduled', 'ended', 'suspended', 'closed'] as const;
 export type OrderStatus = (typeof ORDER_STATES)[number];
 
-/** Characters of a name of an installer or a manufacturer. */
-export const MAX_NAME = 128;
 /** Nodes in one order at most. */
 export const MAX_ORDER_NODES = 1_000_000;
 
@@ -127,11 +133,6 @@ export interface CreatedOrder {
   readonly join_from: string | null;
   readonly join_until: string | null;
 }
-
-const nameSchema = z
-  .string()
-  .min(1)
-  .max(2 * MAX_NAME);
 
 export const ordersCreate: Contract<OrderCreateInput, CreatedOrder> = {
   name: 'orders.create',

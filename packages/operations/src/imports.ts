@@ -1,0 +1,149 @@
+/** Adds nodes that were ordered elsewhere, all or none, from a file. */
+
+import type { Registry } from '@latchkey/registry';
+import { type Advice, UsageFailure } from '@latchkey/runtime/failure';
+import * as contract from './contract/imports.js';
+import type { ImportInput, ImportOutcome } from './contract/imports.js';
+import { DEFAULT_GRACE, EnrolmentTransaction } from './enrolment.js';
+import type { DeviceKeys } from './import/device-keys.js';
+import { ImportControllers } from './import/import-controllers.js';
+import { inputName } from './import/import-file.js';
+import { ImportKeys, type RepeatedKeys } from './import/import-keys.js';
+import { type ImportFile, openImport } from './import/import-partitions.js';
+import { ImportReport, planImport } from './import/import-plan.js';
+import { type Approval, type Context, implement, type Operation, withProgress } from './operation.js';
+import { requireHolder } from './orders.js';
+import { pluralize } from './pluralize.js';
+
+/** Nodes that move to another controller, by `from FROM to TO`. */
+export interface ImportMoves {
+  readonly nodes: number;
+  readonly ways: ReadonlyMap<string, number>;
+}
+
+/** `approve` is asked only if nodes move. */
+export interface ImportContext extends Context, Approval<ImportMoves> {
+  /** Path of the file, `-` for standard input. */
+  readonly file: string;
+  /** What to do about a file that is encrypted. */
+  readonly decrypt: Advice;
+  readonly readDeviceKeys?: (() => Promise<DeviceKeys>) | undefined;
+  /** Gets what would happen to each line, before anything is refused or changed. */
+  readonly report?: ((outcome: ImportOutcome) => void) | undefined;
+}
+
+export const importsRun: Operation<ImportInput, ImportOutcome, ImportContext> = implement(
+  contract.importsRun,
+  async (context: ImportContext, input) => {
+    const { registry, file, readDeviceKeys } = context;
+    const { installer, lifetime_seconds: lifetime, shared_key: sharedKey, dry_run: isDry } = input;
+    const manufacturer = requireHolder(readDeviceKeys, input.manufacturer);
+    const report = new ImportReport();
+    const deviceKeys = await readDeviceKeys?.();
+    const { rows, repeated, warnings } = await look(context, { report, deviceKeys, sharedKey });
+    const split = manufacturer === undefined ? {} : { manufacturer };
+    const terms = { kind: 'import', installer, idC: undefined, sharedKey, ...split, lifetime, grace: DEFAULT_GRACE } as const;
+    const enrolling = isDry ? undefined : await EnrolmentTransaction.begin(registry, terms);
+    try {
+      await withProgress(context, 'importing', rows.length, (progress) =>
+        write(registry, rows, { report, repeated, enrolling, input }, progress),
+      );
+      report.sort();
+      context.report?.(outcomeOf(report, warnings, input, { done: false, order: undefined }));
+      if (!mayGoOn(report, input)) throw refusal(report, file, isDry);
+      if (enrolling === undefined) return outcomeOf(report, warnings, input, { done: false, order: undefined });
+      const nodes = [...report.moves.values()].reduce((sum, count) => sum + count, 0);
+      if (nodes > 0) await context.approve?.({ nodes, ways: report.moves });
+      const order = await enrolling.commit(report.controllers);
+      return outcomeOf(report, warnings, input, { done: true, order });
+    } finally {
+      await enrolling?.close();
+      deviceKeys?.wipe();
+    }
+  },
+);
+
+/** A file that has been read once. */
+interface Look {
+  readonly rows: ImportFile;
+  readonly repeated: RepeatedKeys;
+  /** About lines that are imported nevertheless. */
+  readonly warnings: readonly string[];
+}
+
+interface Looking {
+  readonly report: ImportReport;
+  readonly deviceKeys: DeviceKeys | undefined;
+  readonly sharedKey: boolean;
+}
+
+async function look({ registry, file, decrypt }: ImportContext, { report, deviceKeys, sharedKey }: Looking): Promise<Look> {
+  const identity = registry.initialKeyIdKey();
+  const keys = sharedKey ? undefined : new ImportKeys(registry, identity);
+  identity.wipe();
+  const controllers = new ImportControllers(registry);
+  const rows = await openImport(file, {
+    deviceKeys,
+    decrypt,
+    problem: (problem) => report.addRejected(problem),
+    row(row) {
+      keys?.add(row);
+      controllers.add(row);
+    },
+  });
+  if (rows.length + report.counts.reject === 0) {
+    throw new UsageFailure(`${inputName(file)} has no nodes in it`, {
+      advice: 'Nothing was changed. Expected a line for each below the header, or JSON with an object for each.',
+    });
+  }
+  return { rows, repeated: (await keys?.repeated(rows)) ?? new Map(), warnings: controllers.warnings };
+}
+
+interface Writing {
+  readonly report: ImportReport;
+  readonly repeated: RepeatedKeys;
+  readonly enrolling: EnrolmentTransaction | undefined;
+  readonly input: ImportInput;
+}
+
+/**
+ * Compares part by part, and writes what is added where nobody sees it, unless something is
+ * refused.
+ */
+async function write(
+  registry: Registry,
+  rows: ImportFile,
+  { report, repeated, enrolling, input }: Writing,
+  progress: (done: number) => void,
+): Promise<void> {
+  for await (const batch of rows.partitions()) {
+    const listAdditions = input.dry_run;
+    const plan = planImport(registry, batch, { changedBefore: report.counts.change, listAdditions, repeated });
+    report.merge(plan);
+    if (mayGoOn(report, input)) await enrolling?.add(batch, (i) => plan.actionFor(i), progress);
+    batch.wipe();
+  }
+}
+
+function mayGoOn(report: ImportReport, { skip_bad: skipBad }: ImportInput): boolean {
+  return report.counts.reject === 0 || skipBad;
+}
+
+function refusal({ counts: { reject }, sharedKeys }: ImportReport, file: string, isDry: boolean): UsageFailure {
+  const are = isDry ? 'would be' : reject === 1 ? 'is' : 'are';
+  const share = sharedKeys === 0 ? '' : ' Where nodes are to share an initial key, say --shared-key.';
+  return new UsageFailure(`${pluralize(reject, 'line')} of ${file} ${are} refused; nothing was changed`, {
+    advice: `Put them right, or leave them out with --skip-bad.${share}`,
+  });
+}
+
+function outcomeOf(
+  { counts, additions, changes, problems }: ImportReport,
+  warnings: readonly string[],
+  { dry_run }: ImportInput,
+  { done, order }: { readonly done: boolean; readonly order: number | undefined },
+): ImportOutcome {
+  const { add: added, change: changed, unchanged, duplicate: duplicates, reject: rejected } = counts;
+  const totals = { added, changed, unchanged, duplicates, rejected };
+  return { dry_run, done, order: order ?? null, ...totals, additions, changes, problems, warnings };
+}

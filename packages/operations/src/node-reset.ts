@@ -1,0 +1,224 @@
+/**
+ * Puts nodes back to an initial key: the one that they had, one that is named, or a new one each.
+ */
+
+import { formatId, type Secret } from '@latchkey/protocol';
+import type { ManifestLine } from '@latchkey/provisioning';
+import { type ControllerInfo, notFound, type Registry } from '@latchkey/registry';
+import { readFolderLock } from '@latchkey/runtime/files';
+import { UsageFailure } from '@latchkey/runtime/failure';
+import { findHeldInitialKey, otherHolderOf, resetNode, type SplitKey } from './administration.js';
+import type { Diagnosis } from './contract/diagnosis.js';
+import * as contract from './contract/nodes.js';
+import type { NodeReset, NodeResetInput } from './contract/nodes.js';
+import { requireController } from './controllers.js';
+import { diagnoseNode } from './diagnosis.js';
+import { surroundingsOf } from './diagnosis-situation.js';
+import type { DeviceKeys } from './import/device-keys.js';
+import { enrolAgain, freeName } from './next-steps.js';
+import { queryNodes } from './node-query.js';
+import { type Approval, type Context, implement, type Operation, withProgress } from './operation.js';
+import { generateKey } from './order-creation.js';
+import { requireOrder } from './order-lookup.js';
+import { type KeyOutput, requireHolder } from './orders.js';
+import { numberFromId } from './parse-input.js';
+import { pluralize } from './pluralize.js';
+
+/** What is about to happen. */
+export interface ResetPreview {
+  readonly nodes: number;
+  /** Fingerprint of the initial key, if one node was named. */
+  readonly key: string | null;
+  /** Another node that has the initial key that was named. */
+  readonly also_held_by: string | null;
+}
+
+export interface ResetContext extends Context, Approval<ResetPreview> {
+  /** Reads the initial key to go back to, or the installer's half of it. */
+  readonly readKey?: ((idI: number) => Promise<Secret>) | undefined;
+  /** Finds the place of the manifest, if initial keys are to be drawn. */
+  readonly openOutput?: (() => Promise<KeyOutput>) | undefined;
+  /** Reads device keys, if what is drawn or named is the installer's half. */
+  readonly readDeviceKeys?: (() => Promise<DeviceKeys>) | undefined;
+}
+
+export const nodesReset: Operation<NodeResetInput, NodeReset, ResetContext> = implement(
+  contract.nodesReset,
+  async (context: ResetContext, input) => {
+    const { registry, readDeviceKeys } = context;
+    const manufacturer = requireHolder(readDeviceKeys, input.manufacturer);
+    const ids = selectNodes(context, input);
+    if (manufacturer === undefined && !input.unsplit) refuseSplit(registry, ids);
+    const deviceKeys = await readDeviceKeys?.();
+    const splitting = deviceKeys === undefined || manufacturer === undefined ? undefined : { deviceKeys, manufacturer };
+    try {
+      const [only] = ids;
+      return only !== undefined && ids.length === 1 && input.order === undefined
+        ? await resetOne(context, only, splitting)
+        : await resetAll(context, ids, splitting);
+    } finally {
+      deviceKeys?.wipe();
+    }
+  },
+);
+
+/** What makes an initial key of the installer's half. */
+interface Splitting {
+  readonly deviceKeys: DeviceKeys;
+  readonly manufacturer: string;
+}
+
+function selectNodes({ registry, clock }: Context, { ids, order }: NodeResetInput): readonly number[] {
+  if (ids !== undefined) return [...new Set(ids.map(numberFromId))];
+  const query = { order, neverJoined: true };
+  return [...queryNodes(registry, query, clock().wallMs)].map(({ idI }) => idI);
+}
+
+/** A whole key where a split one was lets the installer in again: the caller must say so. */
+function refuseSplit(registry: Registry, ids: readonly number[]): void {
+  const split = ids.find((idI) => registry.nodeRow(idI)?.split === true);
+  if (split === undefined) return;
+  throw new UsageFailure(`the initial key of node ${formatId(split)} is split: a device key is one half of it`, {
+    advice:
+      'Nothing was changed. Name the file of the device keys with --device-keys; or say --unsplit, and give the installer the whole key.',
+  });
+}
+
+/** An initial key for a node, and its halves if it is split. */
+interface NewKey {
+  readonly ik: Secret;
+  readonly split?: SplitKey;
+}
+
+/** Makes the initial key of what was drawn or named. */
+function combine(idI: number, key: Secret, splitting: Splitting | undefined): NewKey {
+  if (splitting === undefined) return { ik: key };
+  const { deviceKeys, manufacturer } = splitting;
+  const ik = deviceKeys.combine(idI, key);
+  if (ik !== undefined) return { ik, split: { half: key, manufacturer } };
+  throw new UsageFailure(`${deviceKeys.name} has no device key for node ${formatId(idI)}`, {
+    advice: 'Nothing was changed. Name the file that has it.',
+  });
+}
+
+/** The part that the installer gets. */
+function installerPart({ ik, split }: NewKey): Secret {
+  return split?.half ?? ik;
+}
+
+/** The controller of the node, if an initial key lets that in at all. */
+function controllerOf(registry: Registry, idI: number): ControllerInfo {
+  const node = registry.node(idI);
+  if (node === undefined) throw notFound('node', idI);
+  node.key.wipe();
+  if (node.orderState !== 'closed') return requireController(registry, node.controller);
+  const id = formatId(idI);
+  const steps = enrolAgain(id, {
+    installer: requireOrder(registry, node.order).installer,
+    lifetime_seconds: node.lifetime,
+    ...(node.split ? { split: true } : {}),
+  });
+  throw new UsageFailure(`order ${node.order} of node ${id} is closed for good: with an initial key it cannot join`, {
+    advice: 'Nothing was changed. If the node may join all the same, remove it, and import its line of the manifest again:',
+    run: steps.flatMap(({ command }) => (command === undefined ? [] : [command])),
+  });
+}
+
+async function resetOne(context: ResetContext, idI: number, splitting: Splitting | undefined): Promise<NodeReset> {
+  const { registry, approve } = context;
+  const { idC, nid } = controllerOf(registry, idI);
+  const { given, output } = await findKey(context, idI);
+  const key = combine(idI, given, splitting);
+  const { ik } = key;
+  const other = context.readKey === undefined ? undefined : otherHolderOf(registry, ik, idI);
+  const { fingerprint } = ik;
+  await approve?.({ nodes: 1, key: fingerprint, also_held_by: other === undefined ? null : formatId(other) });
+  const change = (): Promise<void> => resetNode(registry, idI, ik, key.split);
+  await (output === undefined ? change() : output.write([{ idI, idC, controller: nid, ik: installerPart(key) }], change));
+  return {
+    nodes: 1,
+    drawn: output !== undefined,
+    split: splitting !== undefined,
+    key: fingerprint,
+    diagnosis: await remainingObstacle(context, idI),
+  };
+}
+
+/** What the registry says of the node, whether or not a server runs on it now. */
+async function remainingObstacle({ registry, clock }: Context, idI: number): Promise<Diagnosis> {
+  const now = clock();
+  const surroundings = surroundingsOf(registry, await readFolderLock(registry.folder), now);
+  const server = { ...surroundings.server, runs: true, seenAt: now.wallMs };
+  return diagnoseNode(registry, idI, { ...surroundings, server, heldUntil: undefined });
+}
+
+/**
+ * Draws an initial key for each node. One after the other: a caller that is interrupted runs it
+ * again, and new keys are drawn.
+ */
+async function resetAll(context: ResetContext, ids: readonly number[], splitting: Splitting | undefined): Promise<NodeReset> {
+  const { registry, approve, openOutput } = context;
+  const done = { nodes: ids.length, drawn: true, split: splitting !== undefined, key: null, diagnosis: null };
+  if (ids.length === 0) return done;
+  if (openOutput === undefined)
+    throw new UsageFailure(`${pluralize(ids.length, 'node')} are to get an initial key each, and --out is missing`, {
+      advice: 'Name a folder for their manifest with --out, or reset them one by one.',
+    });
+  const lines: ManifestLine[] = [];
+  const keys: NewKey[] = [];
+  try {
+    for (const idI of ids) {
+      const { idC, nid } = controllerOf(registry, idI);
+      const key = combine(idI, generateKey(), splitting);
+      keys.push(key);
+      lines.push({ idI, idC, controller: nid, ik: installerPart(key) });
+    }
+    const output = await openOutput();
+    await approve?.({ nodes: ids.length, key: null, also_held_by: null });
+    await output.write(lines, () =>
+      withProgress(context, 'resetting', lines.length, async (progress) => {
+        for (const [count, { idI }] of lines.entries()) {
+          const { ik, split } = keys[count]!;
+          await resetNode(registry, idI, ik, split);
+          progress(count + 1);
+        }
+      }),
+    );
+    return done;
+  } finally {
+    for (const key of keys) {
+      key.ik.wipe();
+      installerPart(key).wipe();
+    }
+  }
+}
+
+/**
+ * Finds the initial key to go back to, or the installer's half of it: the one that is named, a new
+ * one, or the one that other nodes still hold.
+ */
+async function findKey(
+  { registry, readKey, openOutput, readDeviceKeys }: ResetContext,
+  idI: number,
+): Promise<{ readonly given: Secret; readonly output?: KeyOutput }> {
+  if (readKey !== undefined) return { given: await readKey(idI) };
+  if (openOutput !== undefined) {
+    const output = await openOutput();
+    return { given: generateKey(), output };
+  }
+  if (readDeviceKeys !== undefined) {
+    throw new UsageFailure("the installer's half is missing", {
+      advice: 'Nothing was changed. Have another one drawn with --out, or name it with --manifest or --ik-file.',
+    });
+  }
+  const held = findHeldInitialKey(registry, idI);
+  if (held !== undefined) return { given: held };
+  const id = formatId(idI);
+  throw new UsageFailure(
+    `the initial key of node ${id} is not in the registry any more: it was erased when the node traded it in`,
+    {
+      advice: 'Name it with --manifest or --ik-file, or give the node another, with which the device is installed again:',
+      run: [['latchkey-auth-server', 'node', 'reset', id, '--out', freeName(`./reset-${id}`)]],
+    },
+  );
+}

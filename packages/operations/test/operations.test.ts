@@ -1,0 +1,250 @@
+// Proves that operations ask before they change anything, change what was asked about and nothing
+// else, and hand keys to the function that takes them, never to the output.
+
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { ManifestLine } from '@latchkey/provisioning';
+import { Failure } from '@latchkey/runtime/failure';
+import { AdminFixture, newSecret } from '@latchkey/test-support/admin-fixture';
+import {
+  auditHead,
+  auditList,
+  call,
+  clockRelease,
+  type Context,
+  controllersAdd,
+  controllersRemove,
+  controllersRotate,
+  controllersSet,
+  controllersShow,
+  ManifestNotWritten,
+  nodesDisable,
+  nodesExport,
+  nodesExportWithKeys,
+  nodesList,
+  nodesMove,
+  nodesReset,
+  ordersClose,
+  ordersCreate,
+  ordersExport,
+  ordersList,
+  ordersOpen,
+} from '../src/index.js';
+
+const C1 = '00000001';
+const C2 = '00000002';
+const TERMS = { installer: 'Kim', controller: C1, shared_key: false, lifetime_seconds: 3_600, grace_seconds: 600 };
+const REFUSED = new Failure('not approved');
+const refuse = (): Promise<void> => Promise.reject(REFUSED);
+
+let fixture: AdminFixture;
+let context: Context;
+
+beforeEach(async () => {
+  fixture = await AdminFixture.open();
+  const clock = (): { wallMs: number; monotonicMs: number } => ({ wallMs: Date.now(), monotonicMs: Date.now() });
+  context = { registry: fixture.registry, clock, actor: 'user ada' };
+  await fixture.order({ 1: newSecret(), 2: newSecret(), 3: newSecret() });
+});
+
+async function states(): Promise<string[]> {
+  const { items } = await call(nodesList, context, { limit: 100 });
+  return items.map(({ id, state, controller }) => `${id} ${state} ${controller}`);
+}
+
+/** An output that keeps what it gets. */
+class Collected {
+  readonly kind = 'manifest';
+  readonly lines: ManifestLine[] = [];
+
+  async write(lines: Iterable<ManifestLine>, beforeCommit?: () => Promise<void>): Promise<void> {
+    this.lines.push(...lines);
+    await beforeCommit?.();
+  }
+}
+
+describe('a change of nodes', () => {
+  it('is not made unless it is approved', async () => {
+    const before = [await states(), fixture.headSeq];
+    const asked: number[] = [];
+    const approve = ({ count }: { readonly count: number }): Promise<void> => {
+      asked.push(count);
+      return refuse();
+    };
+    await expect(call(nodesDisable, { ...context, approve }, { select: { order: 1 } })).rejects.toBe(REFUSED);
+    expect([asked, await states(), fixture.headSeq]).toEqual([[3], ...before]);
+  });
+
+  it('is of the nodes that were approved, though more match by then', async () => {
+    const approve = async (): Promise<void> => void (await fixture.order({ 4: newSecret() }));
+    expect(await call(nodesDisable, { ...context, approve }, { select: { controller: C1 } })).toEqual({
+      changed: 3,
+      unchanged: 0,
+    });
+    expect((await states()).map((state) => state.slice(0, 17))).toEqual([
+      '00000001 disabled',
+      '00000002 disabled',
+      '00000003 disabled',
+      '00000004 enrolled',
+    ]);
+  });
+
+  it('counts nodes that were so already, and takes an ID that is named twice once', async () => {
+    const select = { ids: ['00000001', '00000002', '00000001'] };
+    expect(await call(nodesMove, context, { select, to: C2 })).toEqual({ changed: 2, unchanged: 0 });
+    expect(await call(nodesMove, context, { select: { order: 1 }, to: C2 })).toEqual({ changed: 1, unchanged: 2 });
+    await expect(call(nodesMove, context, { select, to: '00000009' })).rejects.toThrow(
+      'controller 00000009 is not in the registry',
+    );
+  });
+
+  it('needs IDs, or an order or a controller, and not both', async () => {
+    for (const select of [{}, { ids: ['00000001'], order: 1 }, { ids: [] }])
+      await expect(call(nodesDisable, context, { select })).rejects.toThrow(/^nodes.disable: select/);
+  });
+});
+
+describe('an order', () => {
+  it('hands its keys to the output, with what was put into the registry before', async () => {
+    const output = new Collected();
+    const openOutput = (): Promise<Collected> => Promise.resolve(output);
+    const created = await call(ordersCreate, { ...context, openOutput }, { ...TERMS, count: 2 });
+    expect(created).toMatchObject({ order: 2, count: 2, split: false, join_from: null });
+    expect(output.lines).toHaveLength(2);
+    for (const { ik } of output.lines) expect(JSON.stringify(created)).not.toContain(ik.toHex());
+    expect((await call(ordersList, context, {})).items.map(({ order, nodes }) => [order, nodes])).toEqual([
+      [1, 3],
+      [2, 2],
+    ]);
+  });
+
+  it('says that it is there when its manifest could not be written', async () => {
+    const write = async (_: Iterable<ManifestLine>, beforeCommit?: () => Promise<void>): Promise<void> => {
+      await beforeCommit?.();
+      throw new Failure('no space left');
+    };
+    const openOutput = (): Promise<{ kind: 'manifest'; write: typeof write }> => Promise.resolve({ kind: 'manifest', write });
+    const failure = await call(ordersCreate, { ...context, openOutput }, { ...TERMS, count: 1 }).catch((error: unknown) => error);
+    expect(failure).toBeInstanceOf(ManifestNotWritten);
+    expect(failure).toMatchObject({ order: 2, message: 'no space left' });
+  });
+
+  it('takes a window with its zone, and refuses one in which nobody can join', async () => {
+    const opened = await call(ordersOpen, context, { order: 1, join_from: '2999-12-24T00:00:00+01:00' });
+    expect(opened).toEqual({ order: 1, state: 'scheduled' });
+    const [order] = (await call(ordersList, context, {})).items;
+    expect(order).toMatchObject({ join_from: '2999-12-23T23:00:00.000Z', join_until: null });
+    const over = { order: 1, join_until: '2020-12-24T00:00:00Z' };
+    await expect(call(ordersOpen, context, over)).rejects.toThrow('join_until 2020-12-24T00:00:00Z is over already');
+    await expect(call(ordersOpen, context, { order: 1, join_until: '2999-12-24' })).rejects.toThrow(/^orders.open: join_until/);
+  });
+
+  it('is closed only once it is approved, with the nodes that never join then', async () => {
+    const asked: number[] = [];
+    const approve = ({ remaining }: { readonly remaining: number }): Promise<void> => {
+      asked.push(remaining);
+      return asked.length === 1 ? refuse() : Promise.resolve();
+    };
+    await expect(call(ordersClose, { ...context, approve }, { order: 1 })).rejects.toBe(REFUSED);
+    expect(await call(ordersClose, { ...context, approve }, { order: 1 })).toEqual({ order: 1, state: 'closed' });
+    expect(asked).toEqual([3, 3]);
+    const openOutput = (): Promise<Collected> => Promise.resolve(new Collected());
+    await expect(call(ordersExport, { ...context, openOutput }, { order: 1 })).rejects.toThrow('order 1 is closed for good');
+  });
+});
+
+describe('a controller', () => {
+  it('is not added if its credential is not kept', async () => {
+    const input = { id: '00000007', nid: '192.0.2.7:5683', servers: [], pass_through: false };
+    await expect(call(controllersAdd, { ...context, handOver: refuse }, input)).rejects.toBe(REFUSED);
+    await expect(call(controllersShow, context, { id: '00000007' })).rejects.toThrow(
+      'controller 00000007 is not in the registry',
+    );
+    await expect(call(controllersAdd, { ...context, handOver: refuse }, { ...input, nid: 'nowhere' })).rejects.toThrow(
+      'nid: expected HOST:PORT',
+    );
+  });
+
+  it('says which staged key a rotation gives up', async () => {
+    const handOver = (_: unknown, change: () => Promise<void>): Promise<void> => change();
+    expect(await call(controllersRotate, { ...context, handOver }, { id: C1 })).toEqual({ id: C1, discarded_key: null });
+    const { staged_key: staged } = await call(controllersShow, context, { id: C1 });
+    expect(await call(controllersRotate, { ...context, handOver }, { id: C1 })).toEqual({ id: C1, discarded_key: staged });
+  });
+
+  it('says what was before a change, and which nodes have its address', async () => {
+    const { nid, nodes } = await call(controllersShow, context, { id: C1 });
+    const change = await call(controllersSet, context, { id: C1, nid: '192.0.2.9:5683' });
+    expect(change).toMatchObject({ changed: true, nid: '192.0.2.9:5683', before: { nid } });
+    expect(change.nodes).toEqual({ joined: 0, waiting: [{ order: 1, nodes }] });
+    expect(change).not.toHaveProperty('keys_held');
+    expect(await call(controllersSet, context, { id: C1, pass_through: true })).toMatchObject({
+      nodes: null,
+      keys_held: ['00000001', '00000002', '00000003'],
+    });
+  });
+
+  it('is not removed while it has nodes, nor unless that is approved', async () => {
+    await expect(call(controllersRemove, context, { id: C1 })).rejects.toThrow('3 nodes are assigned to controller 00000001');
+    await expect(call(controllersRemove, { ...context, approve: refuse }, { id: C2 })).rejects.toBe(REFUSED);
+    expect(await call(controllersRemove, context, { id: C2 })).toEqual({ id: C2 });
+  });
+});
+
+describe('keys of nodes', () => {
+  it('are handed over with each node, and the log says so before', async () => {
+    const seen: string[] = [];
+    const write = (nodes: Iterable<readonly [{ readonly id: string }, { toHex(): string }]>): Promise<void> => {
+      expect(fixture.entriesAfter(0).at(-1)).toMatchObject({ what: 'nodes exported', count: 3, note: 'with keys' });
+      for (const [{ id }, key] of nodes) seen.push(`${id} ${key.toHex().length}`);
+      return Promise.resolve();
+    };
+    expect(await call(nodesExportWithKeys, { ...context, write }, {})).toEqual({ count: 3 });
+    expect(seen).toEqual(['00000001 32', '00000002 32', '00000003 32']);
+  });
+
+  it('are counted as they are written where they stay', async () => {
+    const head = fixture.headSeq;
+    const write = (nodes: Iterable<unknown>): Promise<void> => Promise.resolve(void [...nodes]);
+    expect(await call(nodesExport, { ...context, write }, { order: 1 })).toEqual({ count: 3 });
+    expect(fixture.headSeq).toBe(head);
+  });
+
+  it('are not drawn anew unless that is approved', async () => {
+    const output = new Collected();
+    const openOutput = (): Promise<Collected> => Promise.resolve(output);
+    const before = fixture.headSeq;
+    const approve = (preview: object): Promise<void> => {
+      expect(preview).toEqual({ nodes: 3, key: null, also_held_by: null });
+      return refuse();
+    };
+    const input = { order: 1, unsplit: false };
+    await expect(call(nodesReset, { ...context, openOutput, approve }, input)).rejects.toBe(REFUSED);
+    expect([fixture.headSeq, output.lines]).toEqual([before, []]);
+    expect(await call(nodesReset, { ...context, openOutput }, input)).toMatchObject({ nodes: 3, drawn: true, key: null });
+    expect(output.lines).toHaveLength(3);
+  });
+});
+
+describe('the audit log', () => {
+  it('is read page by page, through an entry', async () => {
+    const { seq, head } = await call(auditHead, context, {});
+    expect(head).toMatch(new RegExp(`^${seq}:[0-9a-f]{64}$`));
+    const { items } = await call(auditList, context, { from: 2, up_to: seq - 1, limit: 1_000 });
+    expect(items.map((entry) => entry.seq)).toEqual(Array.from({ length: seq - 2 }, (_, i) => i + 2));
+    const latest = await call(auditList, context, { limit: 2 });
+    expect(latest.items.map((entry) => entry.seq)).toEqual([seq - 1, seq]);
+  });
+
+  it('keeps the octets of its entries', async () => {
+    const { items } = await call(auditList, context, { from: 1, limit: 1_000 });
+    expect(items.map((entry) => JSON.stringify(entry))).toEqual(
+      [...fixture.registry.audit.entries(1)].map((entry) => JSON.stringify(entry)),
+    );
+  });
+});
+
+describe('a clock that was never set back', () => {
+  it('has nothing to release', async () => {
+    await expect(call(clockRelease, context, {})).rejects.toThrow('nothing is refused for the clock');
+  });
+});
