@@ -43,7 +43,7 @@ import {
   stageControllerKey,
 } from '@latchkey/operations';
 import { backup, Registry, restore } from '@latchkey/registry';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { AuthServer } from '../src/server/auth-server.js';
 
 const OTHER_C = 2;
@@ -57,8 +57,11 @@ let lastTid = 0n;
 
 const clock = (): Clocks => ({ ...now });
 
+/** A server on that registry, which is closed after it. */
 function newServer(on: Registry): AuthServer {
-  return new AuthServer({ registry: on, clock, randomBytes, log: new CapturedLog().log });
+  const made = new AuthServer({ registry: on, clock, randomBytes, log: new CapturedLog().log });
+  onTestFinished(() => made.close());
+  return made;
 }
 
 beforeEach(async () => {
@@ -359,6 +362,7 @@ it('a registry from before there was an index gets one as it is opened', async (
     for (const idI of [1, 2, 3]) tables.assignments.takeBack(idI, tables.nodes.get(idI)!);
     tables.metadata.removeSync('key feed incarnation');
   });
+  await server.close();
   await registry.close();
   registry = closedAfter(await Registry.open(folder, Secret.from(MASTER.expose()), 'test', clock));
   server = newServer(registry);

@@ -29,8 +29,12 @@ const OVERLOADED_PAUSE_MS = 1_000;
 const MAX_OVERLOADED = 5;
 /** When the registry confirmed all keys is written again after this, in ms, if nothing changes. */
 const CONFIRMATION_WRITE_MS = 60_000;
-/** Without a complete answer for so long the keys are no longer confirmed, in ms. */
-const CONFIRMED_FOR_MS = 60_000;
+/**
+ * Without a complete answer for so long it says so, in ms: a minute, or six intervals if that is
+ * longer.
+ */
+const MIN_ALARM_MS = 60_000;
+const ALARM_INTERVALS = 6;
 
 const EMPTY: Uint8Array = new Uint8Array(0);
 
@@ -116,7 +120,7 @@ export class KeyFeed {
   /** Why the keys are not confirmed; `undefined` if they are, or may still be soon. */
   fault(): string | undefined {
     const ageMs = this.#ageMs();
-    return ageMs <= CONFIRMED_FOR_MS
+    return ageMs <= Math.max(MIN_ALARM_MS, ALARM_INTERVALS * this.#intervalMs)
       ? undefined
       : `the auth-server has not confirmed the keys of the nodes for ${Math.round(ageMs / 1000)} s; they are given out as unverified`;
   }
@@ -147,7 +151,7 @@ export class KeyFeed {
     this.#client.wipe();
   }
 
-  get #hasWriteFailed(): boolean {
+  #hasWriteFailed(): boolean {
     return this.#writeFailure !== undefined;
   }
 
@@ -173,7 +177,7 @@ export class KeyFeed {
     const unwritten: Promise<void>[] = [];
     let overloaded = 0;
     this.#writeFailure = undefined;
-    while (!this.#closed.signal.aborted && !this.#hasWriteFailed) {
+    while (!this.#closed.signal.aborted && !this.#hasWriteFailed()) {
       const now = this.#clock();
       const request = this.#client.begin(now);
       if (request === undefined) {
@@ -200,7 +204,7 @@ export class KeyFeed {
       });
       unwritten.push(written);
       if (!page.more || unwritten.length >= MAX_UNWRITTEN_PAGES) await Promise.all(unwritten.splice(0));
-      if (this.#hasWriteFailed) break;
+      if (this.#hasWriteFailed()) break;
       this.#client.commit(page);
       if (!page.more) return true;
       overloaded = 0;

@@ -37,8 +37,8 @@ export const ID_C = 1;
  * meanwhile.
  */
 const WALL = 4_000_000_000_000;
-/** An interval at which nothing happens while a test runs. */
-const NEVER_MS = 2 ** 31 - 1;
+/** A feed asks at this interval once it is started, as a controller's does. */
+const FEED_INTERVAL_MS = 10_000;
 /** Master key of the stores here. */
 export const MASTER: Secret = newSecret();
 export const ID_I = 0xa1b2;
@@ -71,7 +71,7 @@ export interface NetworkOptions {
 export class Network {
   readonly registry: Registry;
   readonly controller: Controller;
-  /** It asks when told to, and at no other time. */
+  /** It asks once it is started. */
   readonly keyFeed: KeyFeed;
   /** Another feed of this controller, as after a restart. */
   readonly newKeyFeed: (store: ApplicationRootStore, to?: AuthServerClient) => KeyFeed;
@@ -108,7 +108,8 @@ export class Network {
     const [ik, skCs, log] = [newSecret(), newSecret(), new CapturedLog()];
     await addController(registry, { idC: ID_C, skCs, nid: { host: '192.0.2.1', port: 5683 }, servers: [], addedAt: now.wallMs });
     await addNode(registry, ik, options.node);
-    const local = new InProcessAuthServerClient(new AuthServer({ registry, clock, randomBytes, log: log.log }));
+    const server = new AuthServer({ registry, clock, randomBytes, log: log.log });
+    const local = new InProcessAuthServerClient(server);
     let tid = 0n;
     const nextTid = options.nextTid ?? (() => (tid += 1n));
     const respondent = new Respondent({
@@ -119,7 +120,7 @@ export class Network {
       nextTid,
     });
     const authServer = options.authServer?.(local) ?? local;
-    const link = { idC: ID_C, nextTid, randomBytes, clock, log: log.log, intervalMs: NEVER_MS };
+    const link = { idC: ID_C, nextTid, randomBytes, clock, log: log.log, intervalMs: FEED_INTERVAL_MS };
     const newKeyFeed = (store: ApplicationRootStore, to = authServer): KeyFeed =>
       new KeyFeed({ ...link, skCs: skCs.copy(), authServer: to, store });
     const keyFeed = newKeyFeed(applicationRoots);
@@ -127,6 +128,7 @@ export class Network {
     onTestFinished(async () => {
       await keyFeed.stop();
       await controller.stop();
+      await server.close();
       await registry.close();
     });
     return new Network({ registry, controller, keyFeed, newKeyFeed, applicationRoots, log, now, ik, skCs });

@@ -155,8 +155,11 @@ describe('the keys a controller gives out', () => {
     const clock = (): typeof network.now => ({ ...network.now });
     await restore(file, { folder, master: Secret.from(MASTER.expose()), actor: 'test', replace: false, clock });
     const restored = await Registry.open(folder, Secret.from(MASTER.expose()), 'test', clock);
-    onTestFinished(() => restored.close());
     const server = new AuthServer({ registry: restored, clock, randomBytes, log: new CapturedLog().log });
+    onTestFinished(async () => {
+      await server.close();
+      await restored.close();
+    });
     const feed = stopped(network.newKeyFeed(network.applicationRoots, new InProcessAuthServerClient(server)));
     expect(await follow(feed)).toBe(true);
     expect(currentOf(network.applicationRoots)).toEqual(['current', keyIds[0]]);
@@ -171,10 +174,14 @@ describe('the keys a controller gives out', () => {
     await enrol(network.registry, { terms, batch });
     const clock = (): typeof network.now => ({ ...network.now });
     const other = await Registry.open(network.registry.folder, Secret.from(MASTER.expose()), 'test', clock);
-    onTestFinished(() => other.close());
-    const servers = [network.registry, other].map(
-      (registry) => new InProcessAuthServerClient(new AuthServer({ registry, clock, randomBytes, log: new CapturedLog().log })),
-    );
+    const [one, two] = [network.registry, other].map(
+      (registry) => new AuthServer({ registry, clock, randomBytes, log: new CapturedLog().log }),
+    ) as [AuthServer, AuthServer];
+    onTestFinished(async () => {
+      await Promise.all([one.close(), two.close()]);
+      await other.close();
+    });
+    const servers = [one, two].map((server) => new InProcessAuthServerClient(server));
     let asked = 0;
     const inTurn: AuthServerClient = {
       request: (request, accept) => servers[asked++ % 2]!.request(request, accept),

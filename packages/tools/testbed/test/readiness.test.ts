@@ -53,6 +53,8 @@ describe.skipIf(!CAN_INJECT_FAULTS)('readiness while a clock makes every join fa
       clocks.server.environment,
     );
     at['server'] = await httpOf(daemon);
+    // Only joins tell of clocks here, and not each question about keys.
+    const config = await network.file('controller.yaml', 'key_feed: 1h\n');
     for (const id of [FIRST, SECOND] as const) {
       const address = await freePort();
       await network.addController(id, address, [server]);
@@ -64,6 +66,8 @@ describe.skipIf(!CAN_INJECT_FAULTS)('readiness while a clock makes every join fa
         network.path(`controller-${id}`),
         '--listen',
         address,
+        '--config',
+        config,
       ];
       at[id] = await httpOf(network.start('controller', [...args, '--http', '127.0.0.1:0'], clocks[id].environment));
       const { manifest, lines } = await network.order({ controller: id, count: 1 });
