@@ -29,6 +29,8 @@ export const STORAGE: readonly string[] = [
   'master-key-rotation',
   'tid-allocator',
   'open-lock',
+  'target',
+  'target-writer',
 ];
 
 /**

@@ -37,12 +37,21 @@ export async function loadConfig<S extends z.core.$ZodType>(schema: S, path: str
   if (result.success) return result.data;
   const problems = result.error.issues.map((issue) => {
     const unknownKey = issue.code === 'unrecognized_keys' ? issue.keys.slice(0, 1) : [];
-    const node = document.getIn([...issue.path, ...unknownKey], true) ?? document.getIn(issue.path, true);
-    const offset = hasRange(node) ? node.range[0] : undefined;
+    const offset = offsetOf(document, [...issue.path, ...unknownKey]);
     const where = offset === undefined ? '' : `, line ${lines.linePos(offset).line}`;
     return `${path}${where}: ${describeIssue(issue)}`;
   });
   throw new UsageFailure(problems.join('\n'));
+}
+
+/** Returns where a field stands, or, if it is missing, the innermost list or object around it. */
+function offsetOf(document: Document, path: readonly PropertyKey[]): number | undefined {
+  for (let length = path.length; ; length--) {
+    const node = document.getIn(path.slice(0, length), true);
+    if (hasRange(node)) return node.range[0];
+    // A field that is missing at the top has no line.
+    if (length <= 1) return undefined;
+  }
 }
 
 /** Aliases are resolved here: one of nothing, or too many, is the file's mistake. */

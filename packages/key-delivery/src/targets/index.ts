@@ -1,0 +1,6 @@
+/** `targets:`: the keys of nodes in the files of other programs. */
+
+export { Deliverer, type DelivererOptions } from './deliverer.js';
+export { type CurrentKeys, type DeliveredNode, type FormerKeys, KeySnapshot } from './key-snapshot.js';
+export { durationSchema, labelsOf, type TargetConfig, targetsSchema } from './target-config.js';
+export { assertTrusted } from './trusted-path.js';

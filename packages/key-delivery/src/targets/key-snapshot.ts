@@ -1,0 +1,96 @@
+/** All nodes of a daemon and the application keys of their generations, as a target shows them. */
+
+/** Application keys by label: lower-case hexadecimal digits. */
+type KeysByLabel = Readonly<Record<string, string>>;
+
+/** Times are in ms since the epoch; `undefined`: never. */
+export interface CurrentKeys {
+  readonly kid: string;
+  readonly keys: KeysByLabel;
+  readonly joinedAt: number;
+  readonly notAfter: number | undefined;
+}
+
+export interface FormerKeys {
+  readonly kid: string;
+  readonly keys: KeysByLabel;
+  /** The end of its overlap, in ms since the epoch. */
+  readonly until: number;
+}
+
+export interface DeliveredNode {
+  /** 8 lower-case hexadecimal digits. */
+  readonly id: string;
+  readonly current: CurrentKeys;
+  /** Newest first. */
+  readonly former: readonly FormerKeys[];
+}
+
+/** A generation that a target shows at some moment. */
+export interface Generation {
+  readonly id: string;
+  readonly kid: string;
+  readonly keys: KeysByLabel;
+  readonly isCurrent: boolean;
+  /** When a target shows it no longer, in ms since the epoch. */
+  readonly until: number;
+}
+
+export interface GenerationFilter {
+  /** False: only the current generation. */
+  readonly withFormer: boolean;
+  /** Shortens the overlap that the source keeps, in ms. */
+  readonly overlapMs: number;
+  readonly now: number;
+}
+
+export class KeySnapshot {
+  readonly #nodes = new Map<string, DeliveredNode>();
+
+  set(node: DeliveredNode): void {
+    this.#nodes.set(node.id, node);
+  }
+
+  /** Removes a node with all of its generations. Returns false if it is unknown. */
+  delete(id: string): boolean {
+    return this.#nodes.delete(id);
+  }
+
+  has(id: string): boolean {
+    return this.#nodes.has(id);
+  }
+
+  get size(): number {
+    return this.#nodes.size;
+  }
+
+  /**
+   * Generations in use at `now`, by ascending ID, newest first. An expired node has none: its
+   * former generations end with its current one.
+   */
+  generations(filter: GenerationFilter): Generation[] {
+    const ids = [...this.#nodes.keys()].toSorted();
+    return ids.flatMap((id) => {
+      const node = this.#nodes.get(id);
+      return node === undefined ? [] : generationsOf(node, filter);
+    });
+  }
+}
+
+function generationsOf({ id, current, former }: DeliveredNode, { withFormer, overlapMs, now }: GenerationFilter): Generation[] {
+  const end = current.notAfter ?? Infinity;
+  if (end <= now) return [];
+  const shown: Generation[] = [{ id, kid: current.kid, keys: current.keys, isCurrent: true, until: end }];
+  if (!withFormer) return shown;
+  // The newest former generation was replaced as the current one joined, which gives the overlap
+  // that the source keeps.
+  const [newest] = former;
+  const sourceOverlapMs = newest === undefined ? 0 : newest.until - current.joinedAt;
+  const shorterMs = Math.max(0, sourceOverlapMs - overlapMs);
+  for (const { kid, keys, until } of former) {
+    const ends = Math.min(end, until - shorterMs);
+    // If two generations have one KID, the newer one counts.
+    if (ends > now && shown.every((other) => other.kid !== kid)) shown.push({ id, kid, keys, isCurrent: false, until: ends });
+  }
+  return shown;
+}

@@ -1,0 +1,334 @@
+/**
+ * One entry of `targets:` at work: keys in its files, its program reloaded, revocations notified.
+ * Each run does all of it from the start, and each step does nothing if it was done already. A run
+ * that fails, or that a crash ends, is therefore simply repeated.
+ */
+
+import { createHash } from 'node:crypto';
+import { Failure } from '@latchkey/runtime/failure';
+import { readPlainFile } from '@latchkey/runtime/files';
+import { Histogram, LabelledCounter } from '@latchkey/runtime/telemetry';
+import type { Log } from '@latchkey/runtime/daemon';
+import { type Account, findAccount } from './account.js';
+import { findProgram, runProgram } from './command.js';
+import type { Journal } from './journal.js';
+import type { Generation, KeySnapshot } from './key-snapshot.js';
+import { oscoreContexts, type OscoreRole } from './oscore-context.js';
+import { renderFile } from './render.js';
+import type { TargetConfig } from './target-config.js';
+import { writeContextsAsOwner, writeFileAsOwner, type Written } from './target-writer.js';
+import { Template } from './template.js';
+import { assertTrusted } from './trusted-path.js';
+
+/** A run that failed is repeated after 1 s, then after twice as long each time, in ms. */
+const RETRY = { firstMs: 1_000, maxMs: 60_000 } as const;
+/** A wall clock may be set: deadlines are compared with it at least so often, in ms. */
+const POLL_INTERVAL_MS = 60_000;
+/** What runs when the process stops may finish for so long, in ms. */
+const STOP_GRACE_MS = 5_000;
+
+/** A target whose configuration was checked: accounts are numbers, templates are parsed. */
+export interface CheckedTarget {
+  readonly config: TargetConfig;
+  readonly field: string;
+  readonly owner: Account | undefined;
+  readonly runAs: Account | undefined;
+  readonly templates: ReadonlyMap<string, Template>;
+}
+
+/**
+ * Checks all of a target that the schema cannot see.
+ *
+ * @param field `targets.0`
+ * @throws UsageFailure
+ */
+export async function checkTarget(config: TargetConfig, field: string): Promise<CheckedTarget> {
+  const account = (text: string | undefined, name: string): Promise<Account> | undefined =>
+    text === undefined ? undefined : findAccount(text, `${field}.${name}`);
+  const templates = new Map<string, Template>();
+  const paths = [...(config.template === undefined ? [] : [config.template]), ...config.also.map(({ template }) => template)];
+  for (const path of paths) {
+    await assertTrusted(path, 'the template');
+    templates.set(path, Template.parse(await readPlainFile(path), path));
+  }
+  for (const name of ['reload', 'on_revoke'] as const) {
+    const [program] = config[name] ?? [];
+    if (program !== undefined) await findProgram(program, `${field}.${name}`);
+  }
+  return {
+    config,
+    field,
+    owner: await account(config.owner, 'owner'),
+    runAs: await account(config.run_as, 'run_as'),
+    templates,
+  };
+}
+
+/** Numbers of all targets of a process. */
+export class DeliveryMetrics {
+  readonly writes: LabelledCounter<'changed' | 'same' | 'failed'> = new LabelledCounter(['changed', 'same', 'failed']);
+  readonly reloads: LabelledCounter<'ok' | 'failed'> = new LabelledCounter(['ok', 'failed']);
+  readonly revocations: LabelledCounter<'notified' | 'failed'> = new LabelledCounter(['notified', 'failed']);
+  /** From the first change to the end of the reload. */
+  readonly delays: Histogram = new Histogram();
+}
+
+export interface TargetOptions {
+  readonly target: CheckedTarget;
+  readonly journal: Journal;
+  readonly overlapMs: number;
+  readonly role: OscoreRole;
+  readonly metrics: DeliveryMetrics;
+  readonly log: Log;
+  /** ms since the epoch. */
+  readonly now?: () => number;
+}
+
+export class Target {
+  readonly #options: TargetOptions;
+  readonly #now: () => number;
+  #snapshot: KeySnapshot | undefined;
+  /** Nodes that were revoked since the last run began, even if they have a key again. */
+  #revoked = new Map<string, string>();
+  #firstChangeAt: number | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #timerAt = Infinity;
+  #running: Promise<void> | undefined;
+  /** When the files change by themselves, in ms since the epoch: a generation is over. */
+  #nextDeadline = Infinity;
+  #failures = 0;
+  #fault: string | undefined;
+  readonly #stopping = new AbortController();
+  #isStopped = false;
+  #onIdle: (() => void) | undefined;
+
+  constructor(options: TargetOptions) {
+    this.#options = options;
+    this.#now = options.now ?? Date.now;
+  }
+
+  /** What fails at present, for a person. Returns `undefined` if nothing does. */
+  get fault(): string | undefined {
+    return this.#fault;
+  }
+
+  /** True if the files are made of the snapshot as it is, and the program was reloaded. */
+  get isSettled(): boolean {
+    return this.#firstChangeAt === undefined && this.#running === undefined;
+  }
+
+  /** Calls `listener` each time the target settles. */
+  onSettled(listener: () => void): void {
+    this.#onIdle = listener;
+  }
+
+  /** Takes a complete snapshot in place of the one before. The files follow at once. */
+  replaceSnapshot(snapshot: KeySnapshot): void {
+    this.#snapshot = snapshot;
+    this.#firstChangeAt ??= performance.now();
+    this.#schedule(0);
+  }
+
+  /** Notes a new key in the snapshot. The files follow once no other came for `debounce`. */
+  noteChange(): void {
+    if (this.#snapshot === undefined) return;
+    const { debounce, max_wait: maxWait } = this.#options.target.config;
+    const now = performance.now();
+    this.#firstChangeAt ??= now;
+    if (this.#failures > 0 || this.#running !== undefined) return;
+    const latest = this.#firstChangeAt + 1_000 * maxWait;
+    this.#schedule(Math.min(1_000 * debounce, Math.max(0, latest - now)), true);
+  }
+
+  /** Notes that a node lost its key. The files follow at once. */
+  noteRevocation(id: string, reason: string): void {
+    this.#revoked.set(id, reason);
+    if (this.#snapshot === undefined) return;
+    this.#firstChangeAt ??= performance.now();
+    this.#schedule(0);
+  }
+
+  /** Waits for the run under way, and ends its program after some seconds. No other run begins. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    clearTimeout(this.#timer);
+    const timer = setTimeout(() => this.#stopping.abort(), STOP_GRACE_MS);
+    await this.#running;
+    clearTimeout(timer);
+  }
+
+  /** @param postpone whether a later time than the one before counts */
+  #schedule(delayMs: number, postpone = false): void {
+    if (this.#isStopped || this.#running !== undefined) return;
+    const at = performance.now() + delayMs;
+    if (at >= this.#timerAt && !postpone) return;
+    clearTimeout(this.#timer);
+    this.#timerAt = at;
+    this.#timer = setTimeout(() => this.#start(), delayMs);
+  }
+
+  #start(): void {
+    this.#timerAt = Infinity;
+    this.#running = this.#run().finally(() => {
+      this.#running = undefined;
+      this.#scheduleNext();
+      if (this.isSettled) this.#onIdle?.();
+    });
+  }
+
+  #scheduleNext(): void {
+    if (this.#failures > 0) return this.#schedule(Math.min(RETRY.firstMs * 2 ** (this.#failures - 1), RETRY.maxMs));
+    if (this.#firstChangeAt !== undefined)
+      return this.#schedule(this.#revoked.size > 0 ? 0 : 1_000 * this.#options.target.config.debounce);
+    if (this.#nextDeadline < Infinity) this.#schedule(Math.min(Math.max(0, this.#nextDeadline - this.#now()), POLL_INTERVAL_MS));
+  }
+
+  async #run(): Promise<void> {
+    const { field, config } = this.#options.target;
+    const changedAt = this.#firstChangeAt;
+    const revoked = this.#revoked;
+    this.#firstChangeAt = undefined;
+    this.#revoked = new Map();
+    try {
+      await this.#deliver(revoked);
+      if (changedAt !== undefined) this.#options.metrics.delays.observeSince(changedAt);
+      if (this.#fault !== undefined) this.#options.log.info({ file: config.file }, `${field} is delivered again`);
+      this.#fault = undefined;
+      this.#failures = 0;
+    } catch (error) {
+      // What is not done stays due, and is done with the next run.
+      this.#firstChangeAt ??= changedAt ?? performance.now();
+      for (const [id, reason] of revoked) this.#revoked.set(id, reason);
+      this.#failures += 1;
+      this.#tell(error);
+    }
+  }
+
+  #tell(error: unknown): void {
+    const { field, config } = this.#options.target;
+    const message = error instanceof Error ? error.message : String(error);
+    const isNews = message !== this.#fault;
+    this.#fault = message;
+    const advice = error instanceof Failure ? error.advice : undefined;
+    if (isNews) this.#options.log.error({ file: config.file, advice, failures: this.#failures }, `${field}: ${message}`);
+  }
+
+  async #deliver(revoked: ReadonlyMap<string, string>): Promise<void> {
+    const { journal, overlapMs, target } = this.#options;
+    const { config } = target;
+    const now = this.#now();
+    const withFormer = config.identity === '{id}@{kid}';
+    const generations = this.#snapshot?.generations({ withFormer, overlapMs, now }) ?? [];
+    this.#nextDeadline = generations.reduce((least, { until }) => Math.min(least, until), Infinity);
+    const nodes = new Set(generations.map(({ id }) => id));
+    await journal.add(nodes);
+    const digest = await this.#write(generations);
+    await this.#reload(digest);
+    await this.#notifyRevoked(nodes, revoked);
+  }
+
+  /** @returns a digest of all that was written */
+  async #write(generations: readonly Generation[]): Promise<string> {
+    const { metrics } = this.#options;
+    const { config, owner } = this.#options.target;
+    const hash = createHash('sha256').update(JSON.stringify([config.mode, owner]));
+    try {
+      const { changed, reused } = await this.#writeFiles(generations, (text) => hash.update(text).update('\0'));
+      metrics.writes.increment(changed ? 'changed' : 'same');
+      if (reused > 0) this.#warnOfReuse(reused);
+    } catch (error) {
+      metrics.writes.increment('failed');
+      throw error;
+    }
+    return hash.digest('hex');
+  }
+
+  async #writeFiles(generations: readonly Generation[], digest: (text: string) => void): Promise<Written> {
+    const { config, owner, templates } = this.#options.target;
+    const access = { owner, mode: config.mode };
+    if (config.format === 'oscore') {
+      const contexts = oscoreContexts(generations, this.#options.role);
+      digest(contexts.map(({ name }) => name).join('\n'));
+      return writeContextsAsOwner(config.file, contexts, access);
+    }
+    const options = { label: config.label ?? '', identity: config.identity };
+    // The file that names users comes last: what they may do is there before they are.
+    const files = [
+      ...config.also.map(({ file, template }) => ({ file, format: 'template' as const, template: templates.get(template) })),
+      { file: config.file, format: config.format, template: templates.get(config.template ?? '') },
+    ];
+    let changed = false;
+    for (const { file, format, template } of files) {
+      const text = renderFile(generations, { ...options, format, template });
+      digest(text);
+      changed = (await writeFileAsOwner(file, text, access)).changed || changed;
+    }
+    return { changed, reused: 0 };
+  }
+
+  #warnOfReuse(contexts: number): void {
+    const { config } = this.#options.target;
+    this.#options.log.warn(
+      { file: config.file, contexts, advice: 'The nodes have a context again once they renew their keys.' },
+      'OSCORE contexts were retired and are wanted again: they are not made twice',
+    );
+  }
+
+  /** The file may have been written by a process that ended before it reloaded the program. */
+  async #reload(digest: string): Promise<void> {
+    const { journal, metrics, target } = this.#options;
+    const { config, field, runAs } = target;
+    if (journal.reloaded === digest) return;
+    if (config.reload !== undefined) {
+      try {
+        await runProgram({ words: config.reload, runAs, signal: this.#stopping.signal }, `${field}.reload`, {
+          LATCHKEY_FILE: config.file,
+        });
+      } catch (error) {
+        metrics.reloads.increment('failed');
+        throw error;
+      }
+      metrics.reloads.increment('ok');
+      this.#options.log.info({ file: config.file }, 'reloaded with new keys');
+    }
+    await journal.setReloaded(digest);
+  }
+
+  /** Tells `on_revoke` of each node that was given out and is no longer, or that was revoked. */
+  async #notifyRevoked(nodes: ReadonlySet<string>, revoked: ReadonlyMap<string, string>): Promise<void> {
+    const { journal, metrics, target } = this.#options;
+    const { config, field, runAs } = target;
+    const due = [...journal.nodes].filter((id) => !nodes.has(id) || revoked.has(id));
+    let failure: Error | undefined;
+    const notified = new Set<string>(config.on_revoke === undefined ? due : []);
+    for (const id of config.on_revoke === undefined ? [] : due) {
+      if (this.#isUrgent()) {
+        for (const [other, reason] of revoked) if (!notified.has(other)) this.#revoked.set(other, reason);
+        this.#firstChangeAt ??= performance.now();
+        break;
+      }
+      const words = (config.on_revoke ?? []).map((word) => word.replaceAll('{id}', id));
+      try {
+        const reason = revoked.get(id) ?? (this.#snapshot?.has(id) === true ? 'expired' : 'gone');
+        const environment = { LATCHKEY_ID: id, LATCHKEY_REASON: reason, LATCHKEY_FILE: config.file };
+        await runProgram({ words, runAs, signal: this.#stopping.signal }, `${field}.on_revoke`, environment);
+        notified.add(id);
+        metrics.revocations.increment('notified');
+        this.#options.log.info({ file: config.file, node: id, reason }, 'on_revoke has run');
+      } catch (error) {
+        metrics.revocations.increment('failed');
+        failure ??= error instanceof Error ? error : new Error(String(error));
+      }
+    }
+    // A node that has a key again stays in the journal: its file has it.
+    await journal.remove(new Set([...notified].filter((id) => !nodes.has(id))));
+    if (failure !== undefined) throw failure;
+  }
+
+  /** True if the files must not wait for the programs that are still to run. */
+  #isUrgent(): boolean {
+    if (this.#isStopped || this.#revoked.size > 0) return true;
+    const waitMs = 1_000 * this.#options.target.config.max_wait;
+    return this.#firstChangeAt !== undefined && performance.now() - this.#firstChangeAt >= waitMs;
+  }
+}
