@@ -2,6 +2,7 @@
 
 import { healthCommand } from '@latchkey/runtime/telemetry';
 import { program, withExamples } from '@latchkey/runtime/cli';
+import { deliverCommand } from './commands/deliver.js';
 import { keyCommand } from './commands/key.js';
 import { masterKeyCommand } from './commands/master-key.js';
 import { runCommand } from './commands/run.js';
@@ -17,6 +18,7 @@ export function controllerProgram(): Command {
     new URL('../package.json', import.meta.url),
   )
     .addCommand(runCommand())
+    .addCommand(deliverCommand())
     .addCommand(healthCommand(NAME))
     .addCommand(keyCommand())
     .addCommand(syncCommand())

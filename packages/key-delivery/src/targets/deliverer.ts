@@ -75,7 +75,7 @@ export class Deliverer {
 
   /** Takes all generations of a node away, at once. */
   revoke(id: string, reason: string): void {
-    this.#snapshot?.delete(id);
+    this.#snapshot?.revoke(id, reason);
     for (const target of this.#targets) target.noteRevocation(id, reason);
   }
 
@@ -97,10 +97,11 @@ export class Deliverer {
   }
 
   get checks(): readonly Check[] {
-    return [{ name: 'targets', watchdog: 'reported', run: () => this.#describeFaults(), cacheMs: 0 }];
+    return [{ name: 'targets', watchdog: 'reported', run: () => this.fault, cacheMs: 0 }];
   }
 
-  #describeFaults(): string | undefined {
+  /** What fails at present, for a person. Returns `undefined` if nothing does. */
+  get fault(): string | undefined {
     const faults = this.#targets.flatMap(({ fault }) => fault ?? []);
     const [first] = faults;
     return first === undefined ? undefined : `${faults.length} of ${this.#targets.length} targets fail: ${first}`;
@@ -133,7 +134,7 @@ export class Deliverer {
       {
         type: 'gauge',
         name: 'latchkey_delivery_nodes',
-        help: 'Nodes that have a key, as of the last snapshot and the changes since',
+        help: 'Nodes of the last snapshot and of the changes since, revoked ones counted',
         read: () => this.#snapshot?.size ?? 0,
       },
       {

@@ -46,22 +46,28 @@ export interface GenerationFilter {
 
 export class KeySnapshot {
   readonly #nodes = new Map<string, DeliveredNode>();
+  /** Why nodes have no key, as far as the source says so. */
+  readonly #reasons = new Map<string, string>();
 
   set(node: DeliveredNode): void {
     this.#nodes.set(node.id, node);
+    this.#reasons.delete(node.id);
   }
 
-  /** Removes a node with all of its generations. Returns false if it is unknown. */
-  delete(id: string): boolean {
-    return this.#nodes.delete(id);
+  /** Removes a node with all of its generations. */
+  revoke(id: string, reason: string): void {
+    this.#nodes.delete(id);
+    this.#reasons.set(id, reason);
   }
 
-  has(id: string): boolean {
-    return this.#nodes.has(id);
+  /** Returns why a node has no generation in use. `gone`: the source does not know it. */
+  reasonFor(id: string): string {
+    return this.#reasons.get(id) ?? (this.#nodes.has(id) ? 'expired' : 'gone');
   }
 
+  /** Nodes that it knows of, with or without a key. */
   get size(): number {
-    return this.#nodes.size;
+    return this.#nodes.size + this.#reasons.size;
   }
 
   /**

@@ -1,4 +1,6 @@
-/** The text of a key file, from the generations in use. Pure: the same keys give the same octets. */
+/**
+ * The text of a key file, from the generations in use. Pure: the same keys give the same octets.
+ */
 
 import type { Generation } from './key-snapshot.js';
 import type { Format, Identity } from './target-config.js';
@@ -9,6 +11,9 @@ const HEX_KEY = /^(?:[0-9a-f]{2}){16,255}$/;
 /** What `coap-server` sends as its identity hint unless it is told otherwise. */
 const LIBCOAP_HINT = 'CoAP';
 
+/** An identity that no node has. */
+const NO_IDENTITY = 'none';
+
 /** Formats that are one file. */
 type FileFormat = Exclude<Format, 'oscore'>;
 
@@ -16,6 +21,8 @@ export interface RenderOptions {
   readonly format: FileFormat;
   readonly label: string;
   readonly identity: Identity;
+  /** 32 random hexadecimal digits, for format `stunnel`. */
+  readonly placeholder: string;
   /** For format `template`. */
   readonly template?: Template | undefined;
 }
@@ -25,7 +32,12 @@ export interface RenderOptions {
  *
  * @throws RangeError if an ID, a KID or a key is not hexadecimal: it could be a line of its own
  */
-export function renderFile(generations: readonly Generation[], { format, label, identity, template }: RenderOptions): string {
+export function renderFile(
+  generations: readonly Generation[],
+  { format, label, identity, placeholder, template }: RenderOptions,
+): string {
+  // stunnel refuses an empty file, and serves the keys from before.
+  if (generations.length === 0 && format === 'stunnel') return `${NO_IDENTITY}:${placeholder}\n`;
   return generations
     .map((generation) => {
       const { id, kid } = generation;
@@ -49,6 +61,7 @@ interface Line {
 function renderLine(format: FileFormat, { name, id, kid, key, until }: Line, template: Template | undefined): string {
   switch (format) {
     case 'psk':
+    case 'stunnel':
       return `${name}:${key}\n`;
     case 'hostapd':
       return `"${name}" PSK ${key}\n`;

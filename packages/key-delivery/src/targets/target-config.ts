@@ -8,14 +8,15 @@ import * as z from 'zod/mini';
 /**
  * | format | one line, or folder, of a generation | read by |
  * |---|---|---|
- * | `psk` | `IDENTITY:HEX` | mosquitto, stunnel, GnuTLS, EMQX |
+ * | `psk` | `IDENTITY:HEX` | mosquitto, GnuTLS, EMQX |
+ * | `stunnel` | the same, never empty | stunnel |
  * | `hostapd` | `"IDENTITY" PSK HEX` | hostapd's `eap_user_file` |
  * | `libcoap` | `CoAP,IDENTITY,HEX` | `coap-server -i` |
  * | `oscore` | folder ID-KID | aiocoap, libcoap |
  * | `jsonl` | a JSON object | own programs |
  * | `template` | the file `template:` | anything else |
  */
-const FORMATS = ['psk', 'hostapd', 'libcoap', 'oscore', 'jsonl', 'template'] as const;
+const FORMATS = ['psk', 'stunnel', 'hostapd', 'libcoap', 'oscore', 'jsonl', 'template'] as const;
 export type Format = (typeof FORMATS)[number];
 
 /** `{id}` only has the current key: a file cannot have two keys under one identity. */

@@ -4,7 +4,7 @@
  * that fails, or that a crash ends, is therefore simply repeated.
  */
 
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { Failure } from '@latchkey/runtime/failure';
 import { readPlainFile } from '@latchkey/runtime/files';
 import { Histogram, LabelledCounter } from '@latchkey/runtime/telemetry';
@@ -87,6 +87,7 @@ export interface TargetOptions {
 export class Target {
   readonly #options: TargetOptions;
   readonly #now: () => number;
+  readonly #placeholder = randomBytes(16).toString('hex');
   #snapshot: KeySnapshot | undefined;
   /** Nodes that were revoked since the last run began, even if they have a key again. */
   #revoked = new Map<string, string>();
@@ -251,7 +252,7 @@ export class Target {
       digest(contexts.map(({ name }) => name).join('\n'));
       return writeContextsAsOwner(config.file, contexts, access);
     }
-    const options = { label: config.label ?? '', identity: config.identity };
+    const options = { label: config.label ?? '', identity: config.identity, placeholder: this.#placeholder };
     // The file that names users comes last: what they may do is there before they are.
     const files = [
       ...config.also.map(({ file, template }) => ({ file, format: 'template' as const, template: templates.get(template) })),
@@ -309,7 +310,7 @@ export class Target {
       }
       const words = (config.on_revoke ?? []).map((word) => word.replaceAll('{id}', id));
       try {
-        const reason = revoked.get(id) ?? (this.#snapshot?.has(id) === true ? 'expired' : 'gone');
+        const reason = revoked.get(id) ?? this.#snapshot?.reasonFor(id) ?? 'gone';
         const environment = { LATCHKEY_ID: id, LATCHKEY_REASON: reason, LATCHKEY_FILE: config.file };
         await runProgram({ words, runAs, signal: this.#stopping.signal }, `${field}.on_revoke`, environment);
         notified.add(id);

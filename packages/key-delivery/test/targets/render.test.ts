@@ -9,6 +9,8 @@ import { keyHex, LABEL, node } from './generations.js';
 const MINUTE = 60_000;
 const FILTER = { withFormer: true, overlapMs: Infinity, now: 100 * MINUTE };
 const KEY = '000102030405060708090a0b0c0d0e0f';
+const PLACEHOLDER = 'ff'.repeat(16);
+const PSK: RenderOptions = { format: 'psk', label: LABEL, identity: '{id}@{kid}', placeholder: PLACEHOLDER };
 
 function snapshotOf(...nodes: readonly DeliveredNode[]): KeySnapshot {
   const snapshot = new KeySnapshot();
@@ -20,7 +22,7 @@ function snapshotOf(...nodes: readonly DeliveredNode[]): KeySnapshot {
 function renderOne(options: Partial<RenderOptions>): string {
   const one = node('0000a1b2', { kid: '11223344', keys: { [LABEL]: KEY } });
   const generations = snapshotOf(one).generations(FILTER);
-  return renderFile(generations, { format: 'psk', label: LABEL, identity: '{id}@{kid}', ...options });
+  return renderFile(generations, { ...PSK, ...options });
 }
 
 describe('a rendered file', () => {
@@ -44,13 +46,14 @@ describe('a rendered file', () => {
 
   it('is sorted by ID and empty without nodes', () => {
     const ids = ['ffffffff', '00000001', '0000a1b2', '10000000'];
-    const text = renderFile(snapshotOf(...ids.map((id) => node(id))).generations(FILTER), {
-      format: 'psk',
-      label: LABEL,
-      identity: '{id}',
-    });
+    const text = renderFile(snapshotOf(...ids.map((id) => node(id))).generations(FILTER), PSK);
     expect(text.split('\n').map((line) => line.slice(0, 8))).toEqual([...ids.toSorted(), '']);
-    expect(renderFile(new KeySnapshot().generations(FILTER), { format: 'psk', label: LABEL, identity: '{id}' })).toBe('');
+    expect(renderFile([], PSK)).toBe('');
+  });
+
+  it('of format stunnel is never empty, which stunnel would not read', () => {
+    expect(renderFile([], { ...PSK, format: 'stunnel' })).toBe(`none:${PLACEHOLDER}\n`);
+    expect(renderOne({ format: 'stunnel' })).toBe(`0000a1b2@11223344:${KEY}\n`);
   });
 
   it.each(['\n', ':', '"', ' ', '/', 'A', 'g'])('never has %j out of an ID, a KID or a key', (bad) => {
@@ -71,7 +74,7 @@ describe('a rendered file', () => {
 function expectRefused(one: DeliveredNode): void {
   const generations = snapshotOf(one).generations(FILTER);
   for (const format of ['psk', 'hostapd', 'libcoap', 'jsonl'] as const)
-    expect(() => renderFile(generations, { format, label: LABEL, identity: '{id}@{kid}' })).toThrow(RangeError);
+    expect(() => renderFile(generations, { ...PSK, format })).toThrow(RangeError);
 }
 
 describe('the generations in use', () => {

@@ -36,7 +36,10 @@ describe('targets:', () => {
   it.each([
     ['{ label: a, file: x.psk, format: psk }', 'targets.0.file: expected an absolute path'],
     ['{ label: a, file: /x/../y, format: psk }', 'targets.0.file: expected an absolute path'],
-    ['{ label: a, file: /x, format: ini }', 'targets.0.format: expected one of psk, hostapd, libcoap, oscore, jsonl, template'],
+    [
+      '{ label: a, file: /x, format: ini }',
+      'targets.0.format: expected one of psk, stunnel, hostapd, libcoap, oscore, jsonl, template',
+    ],
     ['{ file: /x, format: psk }', 'targets.0.label: expected a label, e.g. mqtt-psk, and it is missing'],
     ['{ label: a, file: /x, format: oscore }', 'targets.0.label: expected none'],
     ['{ label: "latchkey key id", file: /x, format: psk }', 'expected a label that does not begin with "latchkey "'],

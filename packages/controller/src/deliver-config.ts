@@ -1,0 +1,43 @@
+import { DEFAULT_MEMORY, LOG_LEVELS, type LogLevel, MIN_MEMORY } from '@latchkey/runtime/daemon';
+import { durationSchema, type TargetConfig, targetsSchema } from '@latchkey/key-delivery/targets';
+import { httpSchema, type ListenAddress } from '@latchkey/runtime/net';
+import { isAbsolute } from 'node:path';
+import * as z from 'zod/mini';
+
+/** `latchkey-controller deliver --config FILE`. */
+export interface DeliverConfig {
+  /** The daemon's key socket. */
+  readonly socket: string;
+  /** Folder of the journals. */
+  readonly state: string;
+  /** Seconds that a former key goes on being served; as long as the daemon keeps it unless set. */
+  readonly overlap?: number | undefined;
+  readonly targets: readonly TargetConfig[];
+  readonly log_level: LogLevel;
+  /** MiB that may be resident. */
+  readonly memory: number;
+  /** Where health and metrics are served; nowhere without it. */
+  readonly http?: ListenAddress | undefined;
+}
+
+const SCHEME = 'unix:';
+
+const pathSchema = z.string().check(z.refine(isAbsolute, 'expected an absolute path'));
+const socketSchema = z.pipe(
+  z.string().check(z.refine((text) => isAbsolute(withoutScheme(text)), 'expected the path of a socket, beginning with /')),
+  z.transform(withoutScheme),
+);
+
+export const deliverConfigSchema: z.ZodMiniType<DeliverConfig> = z.strictObject({
+  socket: z._default(socketSchema, '/run/latchkey/controller/keys.sock'),
+  state: z._default(pathSchema, '/var/lib/latchkey/deliver'),
+  overlap: z.optional(durationSchema),
+  targets: targetsSchema,
+  log_level: z._default(z.enum(LOG_LEVELS), 'info'),
+  memory: z._default(z.int().check(z.minimum(MIN_MEMORY)), DEFAULT_MEMORY),
+  http: z.optional(httpSchema),
+});
+
+function withoutScheme(text: string): string {
+  return text.startsWith(SCHEME) ? text.slice(SCHEME.length) : text;
+}

@@ -1,0 +1,172 @@
+/** A folder with a key socket, a `deliver` process, and the peers that read its files. */
+
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { stringify } from 'yaml';
+import { DaemonProcess } from '../../src/process.js';
+import { KeyFeed } from './key-feed.js';
+
+const DEADLINE_MS = 120_000;
+
+/** Whether a program is installed here. */
+export function isInstalled(program: string): boolean {
+  return spawnSync('sh', ['-c', `command -v ${program}`]).status === 0;
+}
+
+/** Resolves once the condition holds. */
+export async function until(condition: () => boolean | Promise<boolean>, what: () => string): Promise<void> {
+  for (const deadline = Date.now() + DEADLINE_MS; !(await condition());) {
+    if (Date.now() > deadline) throw new Error(`it did not come to that: ${what()}`);
+    await pause(20);
+  }
+}
+
+export interface Finished {
+  readonly code: number | null;
+  readonly output: string;
+}
+
+/** Another program as a process, and all that it said. */
+export class PeerProcess {
+  readonly #child: ChildProcess;
+  output = '';
+
+  constructor(
+    command: string,
+    args: readonly string[],
+    options: { readonly env?: NodeJS.ProcessEnv; readonly input?: string } = {},
+  ) {
+    this.#child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...options.env } });
+    for (const stream of [this.#child.stdout, this.#child.stderr])
+      stream?.setEncoding('utf8').on('data', (text: string) => (this.output += text));
+    this.#child.stdin?.on('error', () => undefined);
+    if (options.input !== undefined) this.#child.stdin?.end(options.input);
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  /** Waits for its end. */
+  async finished(): Promise<Finished> {
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), DEADLINE_MS);
+    const [code] = (await once(this.#child, 'close')) as [number | null];
+    clearTimeout(timer);
+    return { code, output: this.output };
+  }
+
+  async stop(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    this.#child.kill('SIGKILL');
+    await once(this.#child, 'exit');
+  }
+
+  /** Resolves once it has said so. */
+  async said(pattern: RegExp): Promise<void> {
+    await until(
+      () => pattern.test(this.output),
+      () => `${String(pattern)} in ${this.output}`,
+    );
+  }
+}
+
+export class DeliveryWorld {
+  readonly folder: string;
+  readonly feed: KeyFeed;
+  readonly #peers: PeerProcess[] = [];
+  deliver: DaemonProcess | undefined;
+
+  private constructor(folder: string) {
+    this.folder = folder;
+    this.feed = new KeyFeed(join(folder, 'keys.sock'));
+  }
+
+  static async create(): Promise<DeliveryWorld> {
+    const folder = await mkdtemp(join(tmpdir(), 'latchkey-delivery-'));
+    // Peers under users of their own read here.
+    await chmod(folder, 0o711);
+    const world = new DeliveryWorld(folder);
+    await world.feed.listen();
+    return world;
+  }
+
+  path(name: string): string {
+    return join(this.folder, name);
+  }
+
+  text(name: string): Promise<string> {
+    return readFile(this.path(name), 'utf8').catch(() => '');
+  }
+
+  async file(name: string, lines: readonly string[], mode = 0o600): Promise<string> {
+    await writeFile(this.path(name), `${lines.join('\n')}\n`, { mode });
+    return this.path(name);
+  }
+
+  /** A program that appends a line to NAME.log. */
+  async program(name: string, line: string): Promise<string> {
+    return this.file(name, ['#!/bin/sh', `echo "${line}" >> ${this.path(`${name}.log`)}`], 0o755);
+  }
+
+  async configure(...targets: readonly Record<string, unknown>[]): Promise<string> {
+    const config = { socket: this.feed.path, state: this.path('state'), targets };
+    await writeFile(this.path('deliver.yaml'), stringify(config), { mode: 0o600 });
+    return this.path('deliver.yaml');
+  }
+
+  /** Starts `deliver` on the configuration, and waits until it is synced. */
+  async startDeliver(): Promise<DaemonProcess> {
+    this.deliver = new DaemonProcess('controller', ['deliver', '--config', this.path('deliver.yaml')]);
+    await this.deliver.waitFor(({ msg }) => msg === 'synced with the key socket');
+    return this.deliver;
+  }
+
+  start(command: string, args: readonly string[]): PeerProcess {
+    const peer = new PeerProcess(command, args);
+    this.#peers.push(peer);
+    return peer;
+  }
+
+  /** Runs a client to its end. */
+  run(
+    command: string,
+    args: readonly string[],
+    options: { readonly env?: NodeJS.ProcessEnv; readonly input?: string } = {},
+  ): Promise<Finished> {
+    const peer = new PeerProcess(command, args, { input: '', ...options });
+    this.#peers.push(peer);
+    return peer.finished();
+  }
+
+  async stopPeers(): Promise<void> {
+    await Promise.all(this.#peers.map((peer) => peer.stop()));
+  }
+
+  async remove(): Promise<void> {
+    await this.deliver?.stop('SIGKILL');
+    await this.stopPeers();
+    await this.feed.close();
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** Resolves once something listens on the TCP port. */
+export async function listens(port: number): Promise<void> {
+  await until(
+    async () => {
+      const socket = connect(port, '127.0.0.1');
+      const outcome = await Promise.race([
+        once(socket, 'connect').then(() => true),
+        once(socket, 'close').then(() => false),
+      ]).catch(() => false);
+      socket.destroy();
+      return outcome;
+    },
+    () => `a listener on port ${port}`,
+  );
+}
