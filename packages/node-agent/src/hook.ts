@@ -1,9 +1,11 @@
-/** `on_key_change`: tells the device's other software that there is a new key. */
+/** `on_key_change`: tells the device's other software that there is a new key, or none any more. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { formatId } from '@latchkey/protocol';
+import type { NodeClocks } from '@latchkey/protocol';
 import type { Log } from '@latchkey/runtime/daemon';
+import { expiryOf, type NodeFile, type RecordChange } from './node-file.js';
 
 /** A hook that takes longer is killed, in ms. */
 const HOOK_TIMEOUT_MS = 60_000;
@@ -13,9 +15,13 @@ const HOOK_TIMEOUT_MS = 60_000;
  */
 const STOP_GRACE_MS = 3_000;
 
+/** LATCHKEY_REASON */
+type HookReason = 'new-key' | 'expired';
+
 export interface Hook {
   /** A line of the shell. */
   readonly command: string;
+  readonly reason: HookReason;
   readonly idI: number;
   readonly stateFolder: string;
   readonly log: Log;
@@ -26,15 +32,35 @@ export interface Hook {
   readonly signal: AbortSignal;
 }
 
+interface DueHook extends Omit<Hook, 'reason' | 'idI'> {
+  readonly file: NodeFile;
+  readonly now: NodeClocks;
+  readonly write: (change: RecordChange) => Promise<void>;
+}
+
+/** Runs the hook if it has still to be told of the confirmed key, or of its expiry. */
+export async function runDueHook({ file, now, write, ...hook }: DueHook): Promise<void> {
+  const { state, hookPending, keyLease, expiryHookFor } = file.record;
+  const { idI, confirmed } = state;
+  const expiry = expiryOf(file.record, now);
+  if (hookPending) {
+    const done = await runHook({ ...hook, idI, reason: 'new-key' });
+    // By now there may be another key, which it does not know of.
+    if (done) await write((record) => ({ hookPending: record.hookPending && record.state.confirmed !== confirmed }));
+  } else if (keyLease !== undefined && expiry !== undefined && expiry < now.wallMs && expiryHookFor !== keyLease.at) {
+    if (await runHook({ ...hook, idI, reason: 'expired' })) await write({ expiryHookFor: keyLease.at });
+  }
+}
+
 /**
- * Runs the command in a shell with LATCHKEY_ID and LATCHKEY_STATE in the environment, and no key
- * anywhere.
+ * Runs the command in a shell with LATCHKEY_ID, LATCHKEY_STATE and LATCHKEY_REASON in the
+ * environment, and no key anywhere.
  *
  * @returns whether it ended with exit code 0
  */
-export async function runHook({ command, idI, stateFolder, log, signal }: Hook): Promise<boolean> {
+export async function runHook({ command, reason, idI, stateFolder, log, signal }: Hook): Promise<boolean> {
   if (signal.aborted) return false;
-  const env = { ...process.env, LATCHKEY_ID: formatId(idI), LATCHKEY_STATE: stateFolder };
+  const env = { ...process.env, LATCHKEY_ID: formatId(idI), LATCHKEY_STATE: stateFolder, LATCHKEY_REASON: reason };
   const child = start(command, env, log);
   if (child === undefined) return false;
   let timer = setTimeout(() => signalGroup(child, 'SIGKILL'), HOOK_TIMEOUT_MS);

@@ -1,6 +1,6 @@
 /** What `move` does: another controller or another address, with the same keys. */
 
-import { formatId } from '@latchkey/protocol';
+import { formatId, type Renewal } from '@latchkey/protocol';
 import { type Endpoint, formatEndpoint } from '@latchkey/runtime/net';
 import { openLocked } from './commands/state.js';
 
@@ -10,13 +10,18 @@ export interface MoveOptions {
   readonly controllerId?: number;
 }
 
+/** Due by every measure. */
+const DUE: Renewal = { afterMs: 0, afterBoots: 1 };
+
 export async function move(options: MoveOptions): Promise<void> {
   const { controller, controllerId } = options;
   const { file, lock } = await openLocked(options.state, 'latchkey-node-agent move');
   try {
-    const { state } = file.record;
+    const { state, keyLease } = file.record;
     const controllers = controllerId === undefined ? state.controllers : [controllerId];
-    await file.write({ state: { ...state, controllers }, endpoints: [controller] });
+    // Its new controller has no key of it before it renews.
+    const due = keyLease === undefined ? {} : { keyLease: { ...keyLease, renewal: DUE } };
+    await file.write({ state: { ...state, controllers }, endpoints: [controller], ...due });
     const controllerText = controllers === 'any' ? '' : ` ${controllers.map(formatId).join(', ')}`;
     process.stdout.write(`Node ${formatId(state.idI)} has its controller${controllerText} at ${formatEndpoint(controller)}\n`);
   } finally {

@@ -20,7 +20,6 @@ import type { AttemptResult } from './attempt-result.js';
 import { attemptJoin } from './join-attempt.js';
 import { NodeMetrics } from './metrics.js';
 import { describeFailure } from './failure-advice.js';
-import { runHook } from './hook.js';
 import type { NodeFile, RecordChange } from './node-file.js';
 import { CumulativeUptime } from './cumulative-uptime.js';
 import type { MemorySaver } from './memory-saver.js';
@@ -64,6 +63,9 @@ export class NodeAgent {
   readonly #memorySaver: MemorySaver | undefined;
   readonly #uptime: CumulativeUptime;
   readonly #stopping = new AbortController();
+  /** Ends the sleep under way. */
+  #wake = new AbortController();
+  #isAsked = false;
   /** Counts attempts: each takes the next controller, and the next address of it. */
   #nextController: number;
   /** Settles when the running hook, and those queued after it, have ended. */
@@ -105,7 +107,7 @@ export class NodeAgent {
   async #joinAndRenew(): Promise<void> {
     let footprintReduced = false;
     for (let failures = 0; !this.#isStopped();) {
-      const wait = failures === 0 ? this.#msUntilDue() : 0;
+      const wait = failures === 0 && !this.#isAsked ? this.#msUntilDue() : 0;
       if (wait > 0) {
         await this.saveUptime();
         if (!footprintReduced) this.#memorySaver?.collectGarbage();
@@ -114,6 +116,7 @@ export class NodeAgent {
         continue;
       }
       footprintReduced = false;
+      this.#isAsked = false;
       const result = await this.#attempt();
       if (result.kind === 'joined') {
         failures = 0;
@@ -133,6 +136,12 @@ export class NodeAgent {
 
   stop(): void {
     this.#stopping.abort();
+  }
+
+  /** Makes the next attempt at once. */
+  joinNow(): void {
+    this.#isAsked = true;
+    this.#wake.abort();
   }
 
   #isStopped(): boolean {
@@ -264,8 +273,8 @@ export class NodeAgent {
   }
 
   /**
-   * Runs the hook if it has not run since the confirmed key changed. Hooks run one at a time. If
-   * the process crashes first, the hook runs after the next start.
+   * Runs the hook if it has not run since the confirmed key changed, or expired. Hooks run one at a
+   * time. If the process crashes first, the hook runs after the next start.
    */
   runPendingHook(): Promise<void> {
     this.#hookRun = this.#hookRun.then(() => this.#runPendingHook());
@@ -273,20 +282,23 @@ export class NodeAgent {
   }
 
   async #runPendingHook(): Promise<void> {
-    if (!this.#file.record.hookPending || this.#onKeyChange === undefined) return;
-    const { idI, confirmed } = this.#file.record.state;
-    const done = await runHook({
+    if (this.#onKeyChange === undefined) return;
+    const { runDueHook } = await import('./hook.js');
+    await runDueHook({
       command: this.#onKeyChange,
-      idI,
+      file: this.#file,
+      now: this.clocks(),
       stateFolder: this.#folder,
       log: this.#log,
       signal: this.#stopping.signal,
+      write: (change) => this.#write(change),
     });
-    // The key may have changed while the hook ran: then the hook is still pending.
-    if (done) await this.#write(({ state, hookPending }) => ({ hookPending: hookPending && state.confirmed !== confirmed }));
   }
 
   async #sleep(ms: number): Promise<void> {
-    await pause(ms, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
+    if (this.#isAsked) return;
+    this.#wake = new AbortController();
+    const signal = AbortSignal.any([this.#stopping.signal, this.#wake.signal]);
+    await pause(ms, undefined, { signal }).catch(() => undefined);
   }
 }

@@ -64,6 +64,8 @@ export interface StoredNode {
   readonly powered: SavedUptime | undefined;
   /** Whether `on_key_change` has still to be run for the confirmed key. */
   readonly hookPending: boolean;
+  /** `at` of the key for whose expiry `on_key_change` has run. */
+  readonly expiryHookFor?: number;
   /** True if its initial key was made of a device key and the installer's half. */
   readonly split?: boolean;
 }
@@ -102,6 +104,7 @@ const schema = z.strictObject({
   last_attempt: z.nullable(z.strictObject({ at: z.iso.datetime(), outcome: z.string() })),
   powered: z.nullable(z.strictObject({ ms: msSchema, boot: z.nullable(z.string()), uptime_ms: msSchema, boots: countSchema })),
   hook_due: z.boolean(),
+  expiry_hook_for: z.optional(msSchema),
   split: z.optional(z.literal(true)),
 });
 
@@ -177,7 +180,7 @@ export class NodeFile {
   }
 }
 
-function format({ state, endpoints, keyLease, lastAttempt, powered, hookPending, split }: StoredNode): string {
+function format({ state, endpoints, keyLease, lastAttempt, powered, hookPending, expiryHookFor, split }: StoredNode): string {
   const json: z.input<typeof schema> = {
     version: VERSION,
     id: formatId(state.idI),
@@ -200,6 +203,7 @@ function format({ state, endpoints, keyLease, lastAttempt, powered, hookPending,
     last_attempt: lastAttempt === undefined ? null : { at: new Date(lastAttempt.at).toISOString(), outcome: lastAttempt.outcome },
     powered: powered === undefined ? null : { ...powered, boot: powered.boot ?? null },
     hook_due: hookPending,
+    ...(expiryHookFor === undefined ? {} : { expiry_hook_for: expiryHookFor }),
     ...(split === true ? { split } : {}),
   };
   return `${JSON.stringify(json, null, 2)}\n`;
@@ -220,6 +224,7 @@ function parse(json: z.output<typeof schema>): StoredNode {
     lastAttempt: lastAttempt === null ? undefined : { at: Date.parse(lastAttempt.at), outcome: lastAttempt.outcome },
     powered: powered === null ? undefined : { ...powered, boot: powered.boot ?? undefined },
     hookPending: json.hook_due,
+    ...(json.expiry_hook_for === undefined ? {} : { expiryHookFor: json.expiry_hook_for }),
     ...(json.split === true ? { split: true } : {}),
   };
 }

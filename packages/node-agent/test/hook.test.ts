@@ -16,7 +16,7 @@ async function run(command: string): Promise<{ done: boolean; folder: string; lo
 }
 
 function hook(command: string, stateFolder: string, log: CapturedLog, signal = new AbortController().signal): Hook {
-  return { command, idI: 0xa1b2, stateFolder, log: log.log, signal };
+  return { command, reason: 'new-key', idI: 0xa1b2, stateFolder, log: log.log, signal };
 }
 
 describe('on_key_change', () => {
@@ -29,6 +29,7 @@ describe('on_key_change', () => {
     const seen = await readFile(join(folder, 'seen'), 'utf8');
     expect(seen.split('\n')).toContain('LATCHKEY_ID=0000a1b2');
     expect(seen.split('\n')).toContain(`LATCHKEY_STATE=${folder}`);
+    expect(seen.split('\n')).toContain('LATCHKEY_REASON=new-key');
     expect(seen.split('\n')).toContain(`PATH=${process.env['PATH']}`);
     expect(seen).not.toContain(record.state.confirmed.toHex().slice(0, 8));
     expect(log.lines).toEqual([]);

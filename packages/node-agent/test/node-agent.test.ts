@@ -4,7 +4,7 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Renewal } from '@latchkey/protocol';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { lookUpBy, type Received } from '@latchkey/test-support/fixtures';
 import { NodeAgent } from '../src/node-agent.js';
 import { NodeFile, type StoredNode } from '../src/node-file.js';
@@ -214,6 +214,7 @@ describe('a node that runs', () => {
     const running = agent.run();
     await controller.admit();
     await log.until(({ msg }) => msg === 'joined');
+    await vi.waitFor(() => expect(file.record.hookPending).toBe(false), { timeout: 60_000 });
     agent.stop();
     await running;
     expect(file.record).toMatchObject({ hookPending: false, state: { idI: ID_I, initial: false } });
@@ -407,3 +408,39 @@ async function controllerAdmitsUnderItsLastKey(controller: TestController, round
   const m5 = await controller.next();
   controller.answer(m5, controller.m6(m5, 1));
 }
+
+describe('a node that is asked to join now', () => {
+  it('renews a key that is not due', async () => {
+    const record = newRecord({ keyLease: newKeyLease({ afterMs: 3_600_000, afterBoots: 8 }) });
+    const joined = { ...record, state: { ...record.state, initial: false } };
+    const controller = await TestController.open(record.state.confirmed);
+    const { agent, log } = await install({ ...joined, endpoints: [controller.endpoint] });
+    const running = agent.run();
+    agent.joinNow();
+    await controller.admit();
+    expect(await log.until(({ msg }) => msg === 'joined')).toMatchObject({ key: controller.psk?.fingerprint });
+    agent.stop();
+    await running;
+  });
+});
+
+describe('the expiry of a key', () => {
+  it('is told to on_key_change once, with the reason', async () => {
+    const at = Date.now() - 7_200_000;
+    const keyLease = {
+      joinedAt: at,
+      at,
+      poweredAt: 0,
+      boots: 1,
+      lifetime: 3_600,
+      renewal: { afterMs: 3_000_000, afterBoots: 8 },
+    };
+    const record = newRecord({ keyLease });
+    const joined = { ...record, state: { ...record.state, initial: false } };
+    const { agent, folder } = await install(joined, 'echo "$LATCHKEY_REASON" >> "$LATCHKEY_STATE/told"');
+    await agent.runPendingHook();
+    await agent.runPendingHook();
+    expect(await readFile(join(folder, 'told'), 'utf8')).toBe('expired\n');
+    expect((await NodeFile.open(folder)).record.expiryHookFor).toBe(at);
+  });
+});

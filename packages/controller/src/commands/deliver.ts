@@ -10,7 +10,9 @@ import { resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type DeliverConfig, deliverConfigSchema } from '../deliver-config.js';
 
-/** `--once` gives up on a target that fails, or a snapshot that does not end, after so long, in ms. */
+/**
+ * `--once` gives up on a target that fails, or a snapshot that does not end, after so long, in ms.
+ */
 const ONCE_TIMEOUT_MS = 60_000;
 const POLL_INTERVAL_MS = 50;
 

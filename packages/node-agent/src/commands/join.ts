@@ -12,6 +12,7 @@ interface JoinOptions {
   readonly state: string;
   readonly config?: string;
   readonly ifDue?: true;
+  readonly now?: true;
   readonly logLevel?: LogLevel;
 }
 
@@ -21,6 +22,7 @@ export function joinCommand(saveCodeCache: SaveCodeCache): Command {
     .addOption(stateOption())
     .option('--config <file>', 'YAML configuration: on_key_change, log_level')
     .option('--if-due', 'get no key while the node has one that need not be renewed')
+    .option('--now', 'have the agent that runs here join now, if one does')
     .addOption(logLevelOption())
     .action((options: JoinOptions) => join(options, saveCodeCache));
   return withExamples(
@@ -31,6 +33,7 @@ export function joinCommand(saveCodeCache: SaveCodeCache): Command {
 }
 
 async function join(options: JoinOptions, saveCodeCache: SaveCodeCache): Promise<void> {
+  if (options.now === true && (await (await import('../join-now.js')).askAgent(options.state))) return;
   const config = await loadConfig(configSchema, options.config);
   const log = await createLog('node-agent', options.logLevel ?? 'error', 'stderr');
   const { file, lock } = await openLocked(options.state, 'latchkey-node-agent join');

@@ -31,7 +31,12 @@ export function runCommand(saveCodeCache: SaveCodeCache): Command {
   );
 }
 
+/** What SIGUSR2 does, once there is an agent. */
+let joinNow = (): void => undefined;
+
 async function run(options: RunOptions, saveCodeCache: SaveCodeCache): Promise<void> {
+  // Before anything can send it: it would end the process.
+  process.on('SIGUSR2', () => joinNow());
   const config = await loadConfig(configSchema, options.config);
   const log = await createLog('node-agent', options.logLevel ?? config.log_level);
   await runDaemon(log, () => start(options.state, config, log, saveCodeCache), {
@@ -50,6 +55,7 @@ async function start(folder: string, config: Config, log: Log, saveCodeCache: Sa
     memorySaver: new MemorySaver(folder, saveCodeCache),
   });
   log.info({ node: formatId(file.record.state.idI) }, 'started');
+  joinNow = () => agent.joinNow();
   const running = agent.run();
   return {
     telemetry: telemetryOf(agent, file, folder),

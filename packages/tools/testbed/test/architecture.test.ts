@@ -68,13 +68,14 @@ describe('sources', () => {
     expect(code.flatMap((path) => longLines(path, (line) => COMMENT.test(line)))).toEqual([]);
   });
 
-  it('end a process in four places: command line, at once, interruption, store watch; and two that are not their own: the hook, a target’s program', () => {
+  it('end a process in four places: command line, at once, interruption, store watch; and signal three that are not their own: the hook, a target’s program, the agent', () => {
     const allowed = [
       'packages/runtime/src/cli/cli.ts',
       'packages/runtime/src/daemon/exit-now.ts',
       'packages/runtime/src/files/signal-cleanup.ts',
       'packages/auth-server/src/server/store-watchdog.ts',
       'packages/node-agent/src/hook.ts',
+      'packages/node-agent/src/join-now.ts',
       'packages/key-delivery/src/targets/command.ts',
     ];
     expect(sources.filter((path) => /process\.(?:exit|kill|abort)\(/.test(read(path))).toSorted()).toEqual(allowed.toSorted());

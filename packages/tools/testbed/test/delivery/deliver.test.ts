@@ -52,7 +52,8 @@ describe('deliver', () => {
     const before = await world.text('keys.psk');
     await world.feed.close();
     await deliver.waitFor(({ level }) => level === 'warn');
-    // Another daemon on the same socket that knows of fewer nodes before it has said that it is synced.
+    // Another daemon on the same socket that knows of fewer nodes before it has said that it is
+    // synced.
     expect(await world.text('keys.psk')).toBe(before);
     world.feed.revoke(ID, 'removed');
     await world.feed.listen();
