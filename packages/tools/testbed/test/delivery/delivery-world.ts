@@ -1,9 +1,10 @@
 /** A folder with a key socket, a `deliver` process, and the peers that read its files. */
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { connect } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -12,6 +13,8 @@ import { DaemonProcess } from '../../src/process.js';
 import { KeyFeed } from './key-feed.js';
 
 const DEADLINE_MS = 120_000;
+/** Below those that systems give out by themselves. */
+const TCP_PORTS = [10_000, 32_768] as const;
 
 /** Whether a program is installed here. */
 export function isInstalled(program: string): boolean {
@@ -152,6 +155,22 @@ export class DeliveryWorld {
     await this.stopPeers();
     await this.feed.close();
     await rm(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** A TCP port that nothing listens on. `freePort` of the testbed keeps the TCP port to itself. */
+export async function tcpPort(): Promise<number> {
+  for (;;) {
+    const port = randomInt(...TCP_PORTS);
+    const server = createServer();
+    const isFree = await once(server.listen(port), 'listening').then(
+      () => true,
+      () => false,
+    );
+    if (!isFree) continue;
+    server.close();
+    await once(server, 'close');
+    return port;
   }
 }
 

@@ -2,8 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { formatId } from '@latchkey/protocol';
-import { freePort } from '../../src/network.js';
-import { type DeliveryWorld, listens, type PeerProcess } from './delivery-world.js';
+import { type DeliveryWorld, listens, type PeerProcess, tcpPort } from './delivery-world.js';
 import { applicationKey, type FeedGeneration } from './key-feed.js';
 
 /** What a node's application presents: the identity and key of one generation. */
@@ -38,10 +37,6 @@ export interface Peer {
   readonly format: string;
   /** Starts it on the key file `file`, which `deliver` has written. */
   start(world: DeliveryWorld, file: string): Promise<RunningPeer>;
-}
-
-async function tcpPort(): Promise<number> {
-  return Number((await freePort()).split(':')[1]);
 }
 
 const hup = (peer: PeerProcess): string[] => ['kill', '-HUP', String(peer.pid)];
