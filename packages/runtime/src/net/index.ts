@@ -19,4 +19,5 @@ export {
 export { httpOption, httpSchema, type ListenAddress, MAX_SOCKET_PATH } from './listen-address.js';
 export { encodeNid, formatNid, sourcePrefix } from './nid.js';
 export { findGroupId, hasIdentityIdMaps, openPeerCredentials, type PeerCredentials } from './peer-credentials.js';
-export { removeStaleSocket } from './unix-socket.js';
+export { allowGroup, removeStaleSocket } from './unix-socket.js';
+export { findUserId } from './user-id.js';
