@@ -19,8 +19,10 @@ export const STORAGE: readonly string[] = [
   'in-place',
   'key-feed-store',
   'master-key',
+  'local-socket',
   'next-steps',
   'node-file',
+  'openapi',
   'pages',
   'places',
   'lmdb-registry',
@@ -38,10 +40,12 @@ export const STORAGE: readonly string[] = [
  * testbed.
  */
 export const SYSTEM: readonly string[] = [
+  'api-manual',
   'cli',
   'controller',
   'encrypted-manifest',
   'housekeeping',
+  'http-limits',
   'init-scripts',
   'key-server',
   'installation',
@@ -54,6 +58,7 @@ export const SYSTEM: readonly string[] = [
   'native-stderr',
   'node-agent',
   'registry-suite',
+  'roles-by-route',
   'start',
   'time',
 ];

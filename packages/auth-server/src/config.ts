@@ -1,3 +1,4 @@
+import { type ApiConfig, apiConfigSchema } from '@latchkey/api/config';
 import { DEFAULT_MEMORY, MIN_MEMORY, type LogLevel, LOG_LEVELS } from '@latchkey/runtime/daemon';
 import { type Endpoint, type ListenAddress, httpSchema, listenSchema } from '@latchkey/runtime/net';
 import { z } from 'zod';
@@ -5,7 +6,7 @@ import { z } from 'zod';
 /** UDP port of the profile (its "CoAP binding"). */
 const DEFAULT_LISTEN = '[::]:5693';
 
-/** `latchkey-auth-server run --config FILE`. */
+/** `--config FILE` of `latchkey-auth-server run` and `latchkey-auth-server api`. */
 export interface Config {
   readonly listen: readonly Endpoint[];
   readonly log_level: LogLevel;
@@ -13,6 +14,8 @@ export interface Config {
   readonly memory: number;
   /** Where health and metrics are served; nowhere without it. */
   readonly http?: ListenAddress | undefined;
+  /** The management API, a process of its own; none without it. */
+  readonly api?: ApiConfig | undefined;
 }
 
 export const configSchema: z.ZodType<Config> = z.strictObject({
@@ -20,4 +23,5 @@ export const configSchema: z.ZodType<Config> = z.strictObject({
   log_level: z.enum(LOG_LEVELS).default('info'),
   memory: z.int().min(MIN_MEMORY).default(DEFAULT_MEMORY),
   http: z.optional(httpSchema),
+  api: z.optional(apiConfigSchema),
 });

@@ -2,6 +2,7 @@
 
 import { healthCommand } from '@latchkey/runtime/telemetry';
 import { program, withExamples } from '@latchkey/runtime/cli';
+import { apiCommand } from './commands/api.js';
 import { auditCommand } from './commands/audit.js';
 import { backupCommand, restoreCommand } from './commands/backup.js';
 import { clockCommand } from './commands/clock.js';
@@ -25,6 +26,7 @@ export function authServerProgram(): Command {
   )
     .addCommand(initCommand())
     .addCommand(runCommand())
+    .addCommand(apiCommand())
     .addCommand(healthCommand(NAME))
     .addCommand(
       withExamples(

@@ -1,0 +1,30 @@
+/**
+ * Who may call which operation: a role is a set of scopes, an operation needs one scope. Nothing is
+ * allowed that is not in this table.
+ */
+
+const SCOPES = ['read', 'nodes', 'audit', 'orders', 'controllers', 'keys', 'admin'] as const;
+export type Scope = (typeof SCOPES)[number];
+
+export const ROLES = ['viewer', 'operator', 'key-officer', 'admin'] as const;
+export type Role = (typeof ROLES)[number];
+
+const OPERATOR: readonly Scope[] = ['read', 'nodes', 'audit'];
+
+const SCOPES_OF_ROLE: Readonly<Record<Role, readonly Scope[]>> = {
+  viewer: ['read'],
+  operator: OPERATOR,
+  'key-officer': [...OPERATOR, 'orders', 'controllers', 'keys'],
+  admin: SCOPES,
+};
+
+/** An authenticated caller. */
+export interface Principal {
+  /** Names the caller in rate limits, cursors and logs. Two callers never share an ID. */
+  readonly id: string;
+  readonly role: Role;
+}
+
+export function mayUse(principal: Principal, scope: Scope): boolean {
+  return SCOPES_OF_ROLE[principal.role].includes(scope);
+}

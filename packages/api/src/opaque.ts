@@ -1,0 +1,61 @@
+/**
+ * Cursors and entity tags that tell a caller nothing, and work for that caller only. The key lives
+ * as long as the process: after a restart a client starts its list again.
+ */
+
+import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from 'node:crypto';
+import type { Principal } from './access.js';
+
+const KEY_LENGTH = 32;
+const IV_LENGTH = 12;
+const TAG_LENGTH = 16;
+const CIPHER = 'aes-256-gcm';
+/** Octets of a cursor before base64url: more than any list needs. */
+const MAX_LENGTH = 512;
+/** Octets of an entity tag before base64url. */
+const ETAG_LENGTH = 16;
+
+export class OpaqueValues {
+  readonly #cursorKey: Uint8Array;
+  readonly #etagKey: Uint8Array;
+
+  constructor(secret: Uint8Array = randomBytes(KEY_LENGTH)) {
+    const derive = (label: string): Uint8Array => new Uint8Array(hkdfSync('sha256', secret, '', label, KEY_LENGTH));
+    this.#cursorKey = derive('latchkey api cursor');
+    this.#etagKey = derive('latchkey api etag');
+  }
+
+  /** @param list names the list and its filters: a cursor continues no other list */
+  sealCursor(principal: Principal, list: string, value: unknown): string {
+    const iv = randomBytes(IV_LENGTH);
+    const cipher = createCipheriv(CIPHER, this.#cursorKey, iv, { authTagLength: TAG_LENGTH });
+    cipher.setAAD(contextOf(principal, list));
+    const sealed = Buffer.concat([iv, cipher.update(JSON.stringify(value), 'utf8'), cipher.final()]);
+    return Buffer.concat([sealed, cipher.getAuthTag()]).toString('base64url');
+  }
+
+  /** Returns `undefined` for a text that `sealCursor` did not return for this caller and list. */
+  openCursor(principal: Principal, list: string, text: string): unknown {
+    const octets = Buffer.from(text, 'base64url');
+    if (octets.length < IV_LENGTH + TAG_LENGTH || octets.length > MAX_LENGTH) return undefined;
+    const decipher = createDecipheriv(CIPHER, this.#cursorKey, octets.subarray(0, IV_LENGTH), { authTagLength: TAG_LENGTH });
+    decipher.setAAD(contextOf(principal, list));
+    decipher.setAuthTag(octets.subarray(-TAG_LENGTH));
+    try {
+      const plain = Buffer.concat([decipher.update(octets.subarray(IV_LENGTH, -TAG_LENGTH)), decipher.final()]);
+      return JSON.parse(plain.toString('utf8')) as unknown;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Strong entity tag of a body, as the header has it. */
+  etag(principal: Principal, body: Uint8Array): string {
+    const mac = createHmac('sha256', this.#etagKey).update(contextOf(principal, '')).update(body).digest();
+    return `"${mac.toString('base64url', 0, ETAG_LENGTH)}"`;
+  }
+}
+
+function contextOf(principal: Principal, text: string): Buffer {
+  return Buffer.from(JSON.stringify([principal.id, text]), 'utf8');
+}

@@ -1,0 +1,112 @@
+/** The OpenAPI 3.1 document of the routes: what the API answers at `/v1/openapi.json`. */
+
+import { z } from 'zod';
+import { type ProblemName, PROBLEM_TYPE, problemSchema, statusOf } from './problem.js';
+import type { Route } from './route.js';
+
+/** Grows with what is added to `/v1`. */
+const API_VERSION = '1.0.0';
+
+interface JsonSchema {
+  readonly [key: string]: unknown;
+}
+
+/** What every route may answer instead of its output. */
+const COMMON_PROBLEMS: readonly ProblemName[] = [
+  'bad-request',
+  'not-authenticated',
+  'forbidden',
+  'too-many-requests',
+  'internal-error',
+  'unavailable',
+];
+
+const ENTITY_TAG_HEADER = {
+  etag: { schema: { type: 'string' }, description: 'Changes with the body; another caller has another one' },
+};
+
+export function openApiOf(routes: readonly Route[]): JsonSchema {
+  const components: Record<string, JsonSchema> = {};
+  const toSchema = (schema: z.core.$ZodType, io: 'input' | 'output'): JsonSchema =>
+    hoist(z.toJSONSchema(schema, { io }) as JsonSchema, components);
+  const problem = toSchema(problemSchema, 'output');
+  const paths: Record<string, JsonSchema> = {};
+  for (const route of routes) paths[templateOf(route.path)] = { get: operationOf(route, toSchema, problem) };
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'Latchkey management API',
+      version: API_VERSION,
+      description: 'What an administrator does with the registry of a Latchkey auth-server. See docs/API.md.',
+      license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+    },
+    servers: [{ url: 'http://localhost', description: 'The unix socket of `api.socket`; the host name does not matter' }],
+    security: [{}],
+    tags: [...new Set(routes.map(tagOf))].map((name) => ({ name })),
+    paths,
+    components: { schemas: Object.fromEntries(Object.entries(components).toSorted(([a], [b]) => (a < b ? -1 : 1))) },
+  };
+}
+
+function operationOf(
+  route: Route,
+  toSchema: (schema: z.core.$ZodType, io: 'input' | 'output') => JsonSchema,
+  problem: JsonSchema,
+): JsonSchema {
+  const { name, summary, description, scope, path, input, output } = route;
+  const inPath = new Set(path.split('/').flatMap((part) => (part.startsWith(':') ? [part.slice(1)] : [])));
+  const parameters = Object.entries(input.shape).map(([field, fieldSchema]) => {
+    const { description: about, ...schema } = toSchema(fieldSchema, 'input');
+    const parameter: Record<string, unknown> = { name: field, in: 'path', required: true, schema };
+    if (!inPath.has(field)) {
+      const required = !fieldSchema.safeParse(undefined).success;
+      Object.assign(parameter, { in: 'query', required, style: 'form', explode: true });
+    }
+    if (about !== undefined) parameter['description'] = about;
+    return parameter;
+  });
+  const problems = inPath.size === 0 ? COMMON_PROBLEMS : [...COMMON_PROBLEMS, 'not-found' as const];
+  return {
+    operationId: name,
+    summary,
+    ...(description === undefined ? {} : { description }),
+    tags: [tagOf(route)],
+    'x-scope': scope,
+    parameters,
+    responses: {
+      200: {
+        description: summary,
+        headers: ENTITY_TAG_HEADER,
+        content: { 'application/json': { schema: toSchema(output, 'output') } },
+      },
+      304: { description: 'The body has the entity tag of If-None-Match' },
+      ...Object.fromEntries(
+        problems.map((kind) => [statusOf(kind), { description: kind, content: { [PROBLEM_TYPE]: { schema: problem } } }]),
+      ),
+    },
+  };
+}
+
+function tagOf({ name }: Route): string {
+  return name.split('.')[0] ?? name;
+}
+
+function templateOf(path: string): string {
+  return path.replaceAll(/:(\w+)/g, '{$1}');
+}
+
+/** Moves schemas with a name of their own to the components, and points at them there. */
+function hoist(schema: JsonSchema, components: Record<string, JsonSchema>): JsonSchema {
+  const { $schema: _, $defs = {}, id, ...root } = schema;
+  for (const [name, { id: __, ...definition }] of Object.entries($defs as Record<string, JsonSchema>))
+    components[name] = pointToComponents(definition);
+  if (typeof id !== 'string') return pointToComponents(root);
+  components[id] = pointToComponents(root);
+  return { $ref: `#/components/schemas/${id}` };
+}
+
+function pointToComponents(schema: JsonSchema): JsonSchema {
+  return JSON.parse(JSON.stringify(schema), (key, value: unknown) =>
+    key === '$ref' && typeof value === 'string' ? value.replace('#/$defs/', '#/components/schemas/') : value,
+  ) as JsonSchema;
+}

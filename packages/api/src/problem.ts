@@ -1,0 +1,125 @@
+/**
+ * Errors as RFC 9457 problem details. `type` is stable. No problem repeats a value of the input.
+ */
+
+import { z } from 'zod';
+
+interface ProblemKind {
+  readonly status: number;
+  readonly title: string;
+}
+
+/** Each kind of problem: the last part of its `type`. */
+export type ProblemName =
+  | 'bad-request'
+  | 'cursor-invalid'
+  | 'not-authenticated'
+  | 'forbidden'
+  | 'forwarded-request'
+  | 'not-found'
+  | 'method-not-allowed'
+  | 'request-timeout'
+  | 'body-too-large'
+  | 'unsupported-media-type'
+  | 'too-many-requests'
+  | 'headers-too-large'
+  | 'internal-error'
+  | 'unavailable'
+  | 'busy';
+
+const PROBLEMS: Readonly<Record<ProblemName, ProblemKind>> = {
+  'bad-request': { status: 400, title: 'The request is not valid' },
+  'cursor-invalid': { status: 400, title: 'The cursor is of another list or another start of the API' },
+  'not-authenticated': { status: 401, title: 'The caller is not known' },
+  forbidden: { status: 403, title: 'The role of the caller does not allow the operation' },
+  'forwarded-request': { status: 403, title: 'The socket takes no requests from browsers or proxies' },
+  'not-found': { status: 404, title: 'The resource does not exist' },
+  'method-not-allowed': { status: 405, title: 'The resource does not have that method' },
+  'request-timeout': { status: 408, title: 'The request did not arrive in time' },
+  'body-too-large': { status: 413, title: 'The body is too large' },
+  'unsupported-media-type': { status: 415, title: 'The body is not of a known type' },
+  'too-many-requests': { status: 429, title: 'The caller sends too many requests' },
+  'headers-too-large': { status: 431, title: 'The header is too large' },
+  'internal-error': { status: 500, title: 'The API has a fault' },
+  unavailable: { status: 503, title: 'The registry does not answer' },
+  busy: { status: 503, title: 'Too many requests read the whole registry' },
+};
+
+export const PROBLEM_TYPE = 'application/problem+json';
+const TYPE_PREFIX = 'urn:latchkey:problem:';
+
+interface ProblemDetails {
+  readonly detail?: string | undefined;
+  readonly advice?: string | undefined;
+  readonly errors?: readonly InputError[] | undefined;
+  /** Seconds after which the same request may succeed. */
+  readonly retryAfter?: number | undefined;
+}
+
+/** One mistake in the input: its field, and what was expected. */
+interface InputError {
+  readonly at: string;
+  readonly is: string;
+}
+
+/** Ends a request with a problem. */
+export class Problem extends Error {
+  override readonly name = 'Problem';
+  readonly kind: ProblemName;
+  readonly details: ProblemDetails;
+
+  constructor(kind: ProblemName, details: ProblemDetails = {}) {
+    super(PROBLEMS[kind].title);
+    this.kind = kind;
+    this.details = details;
+  }
+
+  get status(): number {
+    return statusOf(this.kind);
+  }
+
+  toJSON(): ProblemDocument {
+    const { detail, advice, errors } = this.details;
+    return {
+      type: `${TYPE_PREFIX}${this.kind}`,
+      title: PROBLEMS[this.kind].title,
+      status: this.status,
+      ...(detail === undefined ? {} : { detail }),
+      ...(advice === undefined ? {} : { advice }),
+      ...(errors === undefined ? {} : { errors }),
+    };
+  }
+}
+
+export interface ProblemDocument {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail?: string | undefined;
+  readonly advice?: string | undefined;
+  readonly errors?: readonly InputError[] | undefined;
+}
+
+export const problemSchema: z.ZodType<ProblemDocument> = z
+  .object({
+    type: z.string().describe('Stable name of the kind of problem'),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string().optional(),
+    advice: z.string().optional().describe('What to do about it'),
+    errors: z
+      .array(z.object({ at: z.string().describe('Field of the input'), is: z.string().describe('What was expected') }))
+      .optional(),
+  })
+  .meta({ id: 'Problem' });
+
+export function statusOf(kind: ProblemName): number {
+  return PROBLEMS[kind].status;
+}
+
+/** Kind of problem of a status that fastify or Node.js chose. */
+export function problemOfStatus(status: number): ProblemName {
+  const found = Object.entries(PROBLEMS).find(([, kind]) => kind.status === status);
+  if (found !== undefined) return found[0] as ProblemName;
+  return status >= 500 ? 'internal-error' : 'bad-request';
+}

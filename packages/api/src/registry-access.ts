@@ -1,0 +1,108 @@
+/**
+ * The registry as the API reads it, for months. A `restore --replace` puts another store in its
+ * place, and a rotation of the master key retires the key that it was opened with. The next request
+ * then reopens it; requests under way finish on the store they began with.
+ */
+
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Registry, STORE_FOLDER } from '@latchkey/registry';
+import { systemFailure } from '@latchkey/runtime/failure';
+
+interface Opened {
+  readonly registry: Registry;
+  /** Device and inode of the folder of the store. */
+  readonly identity: string;
+  users: number;
+  isRetired: boolean;
+}
+
+export class RegistryAccess {
+  readonly #folder: string;
+  readonly #open: () => Promise<Registry>;
+  #current: Opened | undefined;
+  #opening: Promise<Opened> | undefined;
+  readonly #closing = new Set<Promise<void>>();
+
+  /** @param open reads the master key and opens the registry in `folder` */
+  constructor(folder: string, open: () => Promise<Registry>) {
+    this.#folder = folder;
+    this.#open = open;
+  }
+
+  /** @throws Failure if the registry cannot be opened */
+  async use<T>(action: (registry: Registry) => T | Promise<T>): Promise<T> {
+    const opened = await this.#acquire();
+    try {
+      return await action(opened.registry);
+    } finally {
+      opened.users -= 1;
+      if (opened.isRetired && opened.users === 0) this.#close(opened);
+    }
+  }
+
+  /** Call it after the last `use`. */
+  async close(): Promise<void> {
+    await this.#opening?.catch(() => undefined);
+    this.#retire();
+    await Promise.all(this.#closing);
+  }
+
+  async #acquire(): Promise<Opened> {
+    for (;;) {
+      if (this.#current !== undefined && !this.#isCurrent(this.#current)) this.#retire();
+      const opened = this.#current ?? (await this.#reopen());
+      // Another request may have retired it while this one waited.
+      if (opened.isRetired) continue;
+      opened.users += 1;
+      return opened;
+    }
+  }
+
+  #isCurrent({ registry, identity }: Opened): boolean {
+    if (this.#identity() !== identity) return false;
+    const { tables } = registry;
+    tables.refreshSnapshot();
+    try {
+      tables.keyring.reload();
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  #reopen(): Promise<Opened> {
+    this.#opening ??= this.#openRegistry().finally(() => (this.#opening = undefined));
+    return this.#opening;
+  }
+
+  async #openRegistry(): Promise<Opened> {
+    // Read first: if the store is replaced while it is opened, the next request reopens it.
+    const identity = this.#identity();
+    const opened: Opened = { registry: await this.#open(), identity, users: 0, isRetired: false };
+    this.#current = opened;
+    return opened;
+  }
+
+  #identity(): string {
+    try {
+      const { dev, ino } = statSync(join(this.#folder, STORE_FOLDER), { bigint: true });
+      return `${dev}:${ino}`;
+    } catch (error) {
+      throw systemFailure(`cannot read the registry in ${this.#folder}`, error);
+    }
+  }
+
+  #retire(): void {
+    const retired = this.#current;
+    this.#current = undefined;
+    if (retired === undefined) return;
+    retired.isRetired = true;
+    if (retired.users === 0) this.#close(retired);
+  }
+
+  #close({ registry }: Opened): void {
+    const closing = registry.close().finally(() => this.#closing.delete(closing));
+    this.#closing.add(closing);
+  }
+}

@@ -1,0 +1,98 @@
+/**
+ * Turns path and query into what an operation's schema expects. A URL has only text, so a number or
+ * a truth value is read where the schema has one. Mistakes are named by field, never by value.
+ */
+
+import { describeIssue, errorMap } from '@latchkey/runtime/config';
+import type { z } from 'zod';
+import { Problem } from './problem.js';
+
+const INTEGER = /^(?:0|[1-9]\d{0,15})$/;
+/** Parameters of one request. Beyond that it is refused. */
+const MAX_PARAMETERS = 128;
+
+/** Values by name, in the order in which the query has them. */
+export type QueryValues = ReadonlyMap<string, readonly string[]>;
+
+export function parseQuery(text: string): QueryValues {
+  const values = new Map<string, string[]>();
+  let count = 0;
+  for (const [name, value] of new URLSearchParams(text)) {
+    if (++count > MAX_PARAMETERS)
+      throw new Problem('bad-request', { detail: `A request has ${MAX_PARAMETERS} parameters at most.` });
+    const before = values.get(name);
+    if (before === undefined) values.set(name, [value]);
+    else before.push(value);
+  }
+  return values;
+}
+
+/** @throws Problem that names each mistake */
+export function readInput(schema: z.ZodObject, path: Readonly<Record<string, string>>, query: QueryValues): object {
+  // Without a prototype: `__proto__` is a name like any other.
+  const input = Object.create(null) as Record<string, unknown>;
+  const repeated: string[] = [];
+  for (const [name, values] of query) {
+    // A name of the path is no name of the query.
+    if (Object.hasOwn(path, name)) throw badRequest([{ at: 'query', is: `expected no parameter that the path has` }]);
+    const type = typeOf(fieldOf(schema, name));
+    if (type.name === 'array') input[name] = values.map((value) => convert(value, type.element));
+    else if (values.length === 1) input[name] = convert(values[0] ?? '', type.name);
+    else repeated.push(name);
+  }
+  if (repeated.length > 0)
+    throw badRequest(repeated.map((name) => ({ at: fieldOf(schema, name) === undefined ? 'query' : name, is: 'expected once' })));
+  for (const [name, value] of Object.entries(path)) input[name] = convert(value, typeOf(fieldOf(schema, name)).name);
+  const result = schema.safeParse(input, { error: errorMap });
+  if (result.success) return result.data;
+  throw badRequest(
+    result.error.issues.flatMap((issue) => {
+      if (issue.code === 'unrecognized_keys')
+        return [
+          {
+            at: 'query',
+            is: `expected only ${
+              Object.keys(schema.shape)
+                .filter((name) => !Object.hasOwn(path, name))
+                .join(', ') || 'no parameters'
+            }`,
+          },
+        ];
+      return [{ at: issue.path.map(String).join('.'), is: describeIssue({ ...issue, path: [] }) }];
+    }),
+  );
+}
+
+/** Returns `undefined` for a name that the schema does not have: it is the caller's text. */
+function fieldOf({ shape }: z.ZodObject, name: string): z.core.$ZodType | undefined {
+  return Object.hasOwn(shape, name) ? shape[name] : undefined;
+}
+
+function badRequest(errors: readonly { readonly at: string; readonly is: string }[]): Problem {
+  return new Problem('bad-request', { errors });
+}
+
+interface FieldType {
+  readonly name: string;
+  readonly element: string;
+}
+
+/** The type of a field without `optional` and `default` around it. */
+function typeOf(field: z.core.$ZodType | undefined): FieldType {
+  let type = field;
+  while (type !== undefined) {
+    const { def } = type._zod as {
+      readonly def: z.core.$ZodTypeDef & { readonly innerType?: z.core.$ZodType; readonly element?: z.core.$ZodType };
+    };
+    if (def.innerType === undefined) return { name: def.type, element: def.element?._zod.def.type ?? '' };
+    type = def.innerType;
+  }
+  return { name: '', element: '' };
+}
+
+/** Text that is not of the type stays text: the schema then says what was expected. */
+function convert(text: string, type: string | undefined): unknown {
+  if (type === 'number' || type === 'int') return INTEGER.test(text) ? Number(text) : text;
+  if (type === 'boolean') return text === 'true' ? true : text === 'false' ? false : text;
+  return text;
+}

@@ -1,0 +1,168 @@
+/** Nodes: pages under filters, one node, its life, and why it has not joined. */
+
+import { expiryOf, parseId } from '@latchkey/protocol';
+import { isoTime } from '@latchkey/runtime/iso-time';
+import { NODE_STATES, nodeState, type NodeStatus, type NodeView, viewNode } from '@latchkey/operations';
+import type { AuditEntry, NodeInfo, Registry, UnsealedNode } from '@latchkey/registry';
+import { z } from 'zod';
+import { type Route, defineRoute } from '../route.js';
+import { Problem } from '../problem.js';
+import { cursorSchema, idSchema, limitSchema, orderNumberSchema, pageSchema, timeSchema } from '../schemas.js';
+import { auditEntrySchema } from './audit.js';
+
+/** Values of one filter. */
+const MAX_VALUES = 64;
+/** Entries of a node's life: the latest. */
+const MAX_LIFE = 1_000;
+
+const nodeSchema = z
+  .object({
+    id: idSchema,
+    state: z.enum(NODE_STATES),
+    controller: idSchema,
+    order: orderNumberSchema,
+    key: z.string().describe('Fingerprint of the key, 4 hex digits'),
+    key_is_initial: z.boolean(),
+    split: z.boolean().describe('Whether its initial key is, or was, made of a device key and the installer’s half'),
+    lifetime_seconds: z.int(),
+    grace_seconds: z.int(),
+    added_at: timeSchema,
+    joined_at: timeSchema.nullable(),
+    renewed_at: timeSchema.nullable(),
+    expires_at: timeSchema.nullable(),
+    address: z.string().nullable().describe('Where the controller saw the node when it last joined'),
+    tid: z.string().nullable().describe('Transaction of the last join'),
+  })
+  .meta({ id: 'Node' });
+
+const filtersSchema = z.strictObject({
+  state: z.array(z.enum(NODE_STATES)).max(NODE_STATES.length).optional().describe('Repeat it for several states'),
+  order: z.array(orderNumberSchema).max(MAX_VALUES).optional().describe('Number of an order or import; repeat it for several'),
+  controller: z.array(idSchema).max(MAX_VALUES).optional().describe('Controller that the node is assigned to'),
+  never_joined: z.boolean().optional().describe('Whether the node still holds its initial key'),
+  expires_before: timeSchema.optional(),
+  starts: z
+    .string()
+    .regex(/^[0-9a-f]{1,8}$/, { error: 'expected 1 to 8 hex digits in lower case' })
+    .optional()
+    .describe('First digits of the ID'),
+});
+type Filters = z.output<typeof filtersSchema>;
+
+/** Where the next page begins, and how many nodes the first page found. */
+const cursorContentSchema = z.tuple([z.int(), z.int()]);
+
+const list = defineRoute({
+  name: 'nodes.list',
+  summary: 'List nodes',
+  description: 'In ascending order of ID. Values of one filter are alternatives; a node must pass every filter.',
+  scope: 'read',
+  path: '/v1/nodes',
+  input: filtersSchema.extend({ limit: limitSchema, after: cursorSchema }),
+  output: pageSchema(nodeSchema, 'Nodes that pass the filters, counted when the first page was read'),
+  async run(context, { limit, after, ...filters }) {
+    const { registry, walks, now, signal, opaque, principal } = context;
+    const listName = `nodes.list ${JSON.stringify(filters)}`;
+    const cursor = after === undefined ? undefined : cursorContentSchema.safeParse(opaque.openCursor(principal, listName, after));
+    if (cursor?.success === false) throw new Problem('cursor-invalid');
+    const { from, last } = idRange(filters.starts);
+    const matches = matcherOf(filters, now);
+    const [start, total] = cursor?.data ?? [from, undefined];
+    const found: number[] = [];
+    let count = 0;
+    const visit = (node: NodeInfo): boolean => {
+      if (node.idI > last) return false;
+      if (!matches(node)) return true;
+      count += 1;
+      if (found.length <= limit) found.push(node.idI);
+      // The first page counts to the end; later pages know the total.
+      return total === undefined || found.length <= limit;
+    };
+    await walks.nodes(registry, start, visit, signal);
+    const next = found[limit];
+    return {
+      items: found.slice(0, limit).flatMap((idI) => viewById(registry, idI, now)),
+      next: next === undefined ? null : opaque.sealCursor(principal, listName, [next, total ?? count]),
+      total: total ?? count,
+    };
+  },
+});
+
+/** All IDs that begin with these digits. */
+function idRange(starts: string = ''): { readonly from: number; readonly last: number } {
+  return { from: Number.parseInt(starts.padEnd(8, '0'), 16), last: Number.parseInt(starts.padEnd(8, 'f'), 16) };
+}
+
+function matcherOf(filters: Filters, now: number): (node: NodeInfo) => boolean {
+  const { never_joined: neverJoined, expires_before: expiresBefore } = filters;
+  const states = setOf<NodeStatus>(filters.state);
+  const orders = setOf(filters.order);
+  const controllers = setOf(filters.controller?.map((id) => parseId(id)));
+  const expiry = expiresBefore === undefined ? undefined : Date.parse(expiresBefore);
+  return (node) =>
+    (orders === undefined || orders.has(node.order)) &&
+    (controllers === undefined || controllers.has(node.controller)) &&
+    (neverJoined === undefined || node.initial === neverJoined) &&
+    (expiry === undefined || (expiryOf(node) ?? Infinity) < expiry) &&
+    (states === undefined || states.has(nodeState(node, now)));
+}
+
+function setOf<T>(values: readonly T[] | undefined): ReadonlySet<T> | undefined {
+  return values && new Set(values);
+}
+
+/** Empty if the node was removed since the list found it. */
+function viewById(registry: Registry, idI: number, now: number): NodeView[] {
+  const node = registry.node(idI);
+  if (node === undefined) return [];
+  const view = viewNode(node, now);
+  node.key.wipe();
+  return [view];
+}
+
+const show = defineRoute({
+  name: 'nodes.show',
+  summary: 'Show one node',
+  scope: 'read',
+  path: '/v1/nodes/:id',
+  input: z.strictObject({ id: idSchema }),
+  output: nodeSchema
+    .extend({ initial_key: z.string().describe('Fingerprint of its initial key, 4 hex digits') })
+    .meta({ id: 'NodeDetails' }),
+  run({ registry, now }, { id }) {
+    return withNode(registry, id, (node) => ({ ...viewNode(node, now), initial_key: node.ik.fingerprint }));
+  },
+});
+
+const life = defineRoute({
+  name: 'nodes.life',
+  summary: 'Show what happened to one node',
+  description: `The latest entries of the audit log about the node, oldest first, ${MAX_LIFE} at most.`,
+  scope: 'read',
+  path: '/v1/nodes/:id/life',
+  input: z.strictObject({ id: idSchema }),
+  output: z.object({ items: z.array(auditEntrySchema) }),
+  run({ registry }, { id }) {
+    return withNode(registry, id, ({ entry, order, addedAt }) => {
+      const entries: AuditEntry[] = [];
+      for (const one of registry.audit.entriesOfNode(entry === 0 ? undefined : entry)) if (entries.push(one) >= MAX_LIFE) break;
+      // The entry of its order, if the log still has it and the node came with that order.
+      const created = registry.order(order)?.createdEntry;
+      const first = created === undefined ? undefined : registry.audit.entry(created);
+      return { items: [...(first?.at === isoTime(addedAt) ? [first] : []), ...entries.toReversed()] };
+    });
+  },
+});
+
+function withNode<T>(registry: Registry, id: string, use: (node: UnsealedNode) => T): T {
+  const idI = parseId(id);
+  const node = idI === undefined ? undefined : registry.node(idI);
+  if (node === undefined) throw new Problem('not-found', { detail: 'No node of the registry has this ID.' });
+  try {
+    return use(node);
+  } finally {
+    node.key.wipe();
+  }
+}
+
+export const nodeRoutes: readonly Route[] = [list, show, life];

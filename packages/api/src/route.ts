@@ -1,0 +1,50 @@
+/**
+ * A route: where an operation is found over HTTP, the scope that it needs, and the schemas of its
+ * input and output.
+ */
+
+import type { FolderLockState } from '@latchkey/runtime/files';
+import type { Registry } from '@latchkey/registry';
+import type { z } from 'zod';
+import type { Principal, Scope } from './access.js';
+import type { OpaqueValues } from './opaque.js';
+import type { RegistryWalks } from './registry-walks.js';
+
+interface RouteContext {
+  readonly registry: Registry;
+  readonly principal: Principal;
+  readonly opaque: OpaqueValues;
+  readonly walks: RegistryWalks;
+  /** ms since the epoch */
+  readonly now: number;
+  /** Reads whether an auth-server serves the registry. */
+  readonly readServerState: () => Promise<FolderLockState>;
+  /** Aborted when the caller has gone. */
+  readonly signal: AbortSignal;
+}
+
+export interface Route {
+  /** Thing and verb, `nodes.list` say. */
+  readonly name: string;
+  readonly summary: string;
+  readonly description?: string | undefined;
+  readonly scope: Scope;
+  /** As fastify writes it: `/v1/nodes/:id`. */
+  readonly path: string;
+  /** Names in the path, and query parameters. */
+  readonly input: z.ZodObject;
+  /** What is not in it does not leave the API. */
+  readonly output: z.ZodType;
+  readonly run: (context: RouteContext, input: never) => unknown;
+}
+
+interface RouteOf<I extends z.ZodObject, O extends z.ZodType> extends Route {
+  readonly input: I;
+  readonly output: O;
+  readonly run: (context: RouteContext, input: z.output<I>) => z.input<O> | Promise<z.input<O>>;
+}
+
+/** Checks the types of a route against its schemas. */
+export function defineRoute<I extends z.ZodObject, O extends z.ZodType>(route: RouteOf<I, O>): Route {
+  return route;
+}

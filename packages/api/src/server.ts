@@ -1,0 +1,225 @@
+/**
+ * The API over HTTP. Each request passes, in this order: the rule of its socket, authentication,
+ * rate limit, scope, schema. A route without a scope is refused to everybody.
+ */
+
+import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
+import { Failure } from '@latchkey/runtime/failure';
+import { type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
+import type { FolderLockState } from '@latchkey/runtime/files';
+import { z } from 'zod';
+import { mayUse, type Principal, type Scope } from './access.js';
+import type { OpaqueValues } from './opaque.js';
+import type { Route } from './route.js';
+import { Problem, PROBLEM_TYPE, problemOfStatus, type ProblemName } from './problem.js';
+import { RateLimiter } from './rate-limiter.js';
+import type { RegistryAccess } from './registry-access.js';
+import { RegistryWalks } from './registry-walks.js';
+import { parseQuery, type QueryValues, readInput } from './request-input.js';
+
+const MAX_BODY = 65_536;
+const MAX_HEADER_SIZE = 16_384;
+const MAX_PATH_PARAMETER = 64;
+export const MAX_CONNECTIONS = 256;
+/** For a request to arrive in full, and for an idle connection, in ms. */
+const REQUEST_TIMEOUT_MS = 10_000;
+const IDLE_TIMEOUT_MS = 60_000;
+/** A connection is closed after so many requests: credentials are those of its start. */
+const MAX_REQUESTS_PER_CONNECTION = 10_000;
+/** Seconds after which a client may ask again that met a registry it could not have. */
+const RETRY_AFTER_S = 5;
+
+const SECURITY_HEADERS: Readonly<Record<string, string>> = {
+  'cache-control': 'no-store',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'cross-origin-resource-policy': 'same-origin',
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+};
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    principal: Principal | null;
+  }
+  interface FastifyContextConfig {
+    scope?: Scope;
+    hasEntityTag?: boolean;
+  }
+}
+
+export interface ServerOptions {
+  readonly routes: readonly Route[];
+  readonly registry: RegistryAccess;
+  readonly opaque: OpaqueValues;
+  readonly readServerState: () => Promise<FolderLockState>;
+  /** Throws a Problem for a request that this socket does not take. */
+  readonly checkRequest: (request: FastifyRequest) => void;
+  /** Returns `undefined` for a caller that is not known. */
+  readonly authenticate: (request: FastifyRequest) => Principal | undefined;
+  readonly log: Log;
+  readonly rateLimiter?: RateLimiter;
+}
+
+/** A server that listens nowhere yet. */
+export function buildServer(options: ServerOptions): FastifyInstance {
+  const { routes, log, checkRequest, authenticate, rateLimiter = new RateLimiter() } = options;
+  const limitedLog = new RateLimitedLog(log);
+  const server = fastify({
+    bodyLimit: MAX_BODY,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    connectionTimeout: IDLE_TIMEOUT_MS,
+    keepAliveTimeout: IDLE_TIMEOUT_MS,
+    maxRequestsPerSocket: MAX_REQUESTS_PER_CONNECTION,
+    forceCloseConnections: 'idle',
+    http: { maxHeaderSize: MAX_HEADER_SIZE, headersTimeout: REQUEST_TIMEOUT_MS, connectionsCheckingInterval: 1_000 },
+    routerOptions: {
+      maxParamLength: MAX_PATH_PARAMETER,
+      querystringParser: (text) => ({ text }),
+    },
+    clientErrorHandler: answerClientError,
+    frameworkErrors: (error, request, reply) => void sendProblem(reply, toProblem(error, request, limitedLog)),
+  });
+  server.server.maxConnections = MAX_CONNECTIONS;
+  server.decorateRequest('principal', null);
+
+  server.addHook('onRequest', async (request, reply) => {
+    reply.headers(SECURITY_HEADERS);
+    checkRequest(request);
+    const principal = authenticate(request);
+    if (principal === undefined) throw new Problem('not-authenticated');
+    request.principal = principal;
+    const retryAfter = rateLimiter.take(principal.id);
+    if (retryAfter !== undefined) throw new Problem('too-many-requests', { retryAfter });
+    if (request.is404) return;
+    const { scope } = request.routeOptions.config;
+    if (scope === undefined || !mayUse(principal, scope)) throw new Problem('forbidden');
+  });
+  server.addHook('onSend', async (request, reply, payload) => withEntityTag(options.opaque, request, reply, payload));
+  server.addHook('onResponse', async (request, reply) => {
+    const { principal, method, routeOptions } = request;
+    log.debug({ caller: principal?.id, method, route: routeOptions.url, status: reply.statusCode }, 'answered');
+    if (reply.statusCode === 401 || reply.statusCode === 403)
+      limitedLog.warn('refused', { caller: principal?.id, method, route: routeOptions.url, status: reply.statusCode }, 'refused');
+  });
+  server.setErrorHandler(async (error, request, reply) => sendProblem(reply, toProblem(error, request, limitedLog)));
+  server.setNotFoundHandler(async (_, reply) => sendProblem(reply, new Problem('not-found')));
+
+  const walks = new RegistryWalks();
+  for (const route of routes) addRoute(server, route, walks, options);
+  for (const { path } of routes) addMethodNotAllowed(server, path);
+  return server;
+}
+
+function addRoute(server: FastifyInstance, route: Route, walks: RegistryWalks, options: ServerOptions): void {
+  const { scope, path, input, output, run } = route;
+  const { registry, opaque, readServerState } = options;
+  server.route({
+    method: 'GET',
+    url: path,
+    config: { scope, hasEntityTag: true },
+    async handler(request, reply) {
+      const { principal } = request;
+      if (principal === null) throw new Problem('not-authenticated');
+      const values = readInput(input, request.params as Record<string, string>, queryOf(request));
+      const signal = abortedWithConnection(reply.raw);
+      const result = await registry.use((opened) =>
+        run({ registry: opened, principal, opaque, walks, now: Date.now(), readServerState, signal }, values as never),
+      );
+      return sendJson(reply, 'application/json', output.parse(result));
+    },
+  });
+}
+
+function queryOf({ query }: FastifyRequest): QueryValues {
+  return parseQuery((query as { readonly text?: string }).text ?? '');
+}
+
+function abortedWithConnection(response: ServerResponse): AbortSignal {
+  const controller = new AbortController();
+  response.once('close', () => controller.abort());
+  return controller.signal;
+}
+
+function addMethodNotAllowed(server: FastifyInstance, path: string): void {
+  server.route({
+    method: ['DELETE', 'OPTIONS', 'PATCH', 'POST', 'PUT'],
+    url: path,
+    config: { scope: 'read' },
+    // Refused before the body is read.
+    onRequest: async (_, reply) => {
+      reply.header('allow', 'GET, HEAD');
+      throw new Problem('method-not-allowed');
+    },
+    handler: async () => undefined,
+  });
+}
+
+/** Adds the entity tag of a body, and drops a body that the client has already. */
+function withEntityTag(opaque: OpaqueValues, request: FastifyRequest, reply: FastifyReply, payload: unknown): unknown {
+  const { principal, routeOptions, headers } = request;
+  if (principal === null || routeOptions.config.hasEntityTag !== true || reply.statusCode !== 200) return payload;
+  if (!Buffer.isBuffer(payload)) return payload;
+  const etag = opaque.etag(principal, payload);
+  reply.header('etag', etag);
+  const known = headers['if-none-match']?.split(',').map((tag) => tag.trim().replace(/^W\//, '')) ?? [];
+  if (!known.includes(etag) && !known.includes('*')) return payload;
+  reply.code(304).removeHeader('content-type').removeHeader('content-length');
+  return null;
+}
+
+function toProblem(error: unknown, request: FastifyRequest, log: RateLimitedLog): Problem {
+  if (error instanceof Problem) return error;
+  const route = request.routeOptions.url;
+  if (error instanceof Failure) {
+    // Its message may name paths of this machine, so it goes to the log.
+    log.error('failure', { route, advice: error.advice }, error.message);
+    return new Problem('unavailable', { detail: 'The log of the API says why.', retryAfter: RETRY_AFTER_S });
+  }
+  const status = error instanceof Error && 'statusCode' in error ? Number(error.statusCode) : 500;
+  if (status >= 400 && status < 500) return new Problem(problemOfStatus(status));
+  // The caller has gone, and the work for it was given up.
+  if (error instanceof Error && error.name === 'AbortError') return new Problem('request-timeout');
+  log.error('internal error', { route }, `internal error: ${describeError(error)}`);
+  return new Problem('internal-error');
+}
+
+/** As octets: to a text fastify would add a charset, which JSON does not have. */
+function sendJson(reply: FastifyReply, type: string, value: unknown): FastifyReply {
+  return reply.type(type).send(Buffer.from(JSON.stringify(value)));
+}
+
+/** An output that is not of its schema is named by its fields: its values may be anything. */
+function describeError(error: unknown): string {
+  if (error instanceof z.ZodError)
+    return `the output is not of its schema: ${error.issues.map(({ path }) => path.join('.')).join(', ')}`;
+  return error instanceof Error ? error.message : String(error);
+}
+
+function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply {
+  const { retryAfter } = problem.details;
+  reply.headers(SECURITY_HEADERS);
+  if (retryAfter !== undefined) reply.header('retry-after', String(retryAfter));
+  return sendJson(reply.code(problem.status), PROBLEM_TYPE, problem);
+}
+
+const STATUS_OF_CLIENT_ERROR: Readonly<Record<string, ProblemName>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: 'request-timeout',
+  HPE_HEADER_OVERFLOW: 'headers-too-large',
+};
+
+/** What Node.js's parser refuses has no request and no reply yet. */
+function answerClientError(error: Error & { readonly code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
+  const problem = new Problem(STATUS_OF_CLIENT_ERROR[error.code ?? ''] ?? 'bad-request');
+  const body = JSON.stringify(problem);
+  const headers = {
+    ...SECURITY_HEADERS,
+    'content-type': PROBLEM_TYPE,
+    'content-length': String(body.length),
+    connection: 'close',
+  };
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  socket.end(`HTTP/1.1 ${problem.status} ${problem.message}\r\n${lines.join('')}\r\n${body}`, () => socket.destroy());
+}

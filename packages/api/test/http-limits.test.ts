@@ -1,0 +1,89 @@
+// What a caller can take from the API by talking badly: nothing that others would miss.
+
+import { connect, type Socket } from 'node:net';
+import { once } from 'node:events';
+import { AdminFixture } from '@latchkey/test-support/admin-fixture';
+import { onTestFinished, expect, it } from 'vitest';
+import { MAX_CONNECTIONS } from '../src/server.js';
+import { LocalApi } from './local-api.js';
+
+async function open(path: string): Promise<Socket> {
+  const socket = connect(path);
+  onTestFinished(() => void socket.destroy());
+  socket.on('error', () => undefined);
+  await once(socket, 'connect');
+  return socket;
+}
+
+/** All that comes until the other end closes. */
+async function readToEnd(socket: Socket): Promise<string> {
+  let text = '';
+  socket.setEncoding('utf8').on('data', (part: string) => (text += part));
+  if (!socket.destroyed) await once(socket, 'close');
+  return text;
+}
+
+async function startApi(): Promise<LocalApi> {
+  const fixture = await AdminFixture.open();
+  return LocalApi.start(fixture.registry.folder);
+}
+
+it('a request whose header does not end is answered 408 and closed, and others are served meanwhile', async () => {
+  const api = await startApi();
+  const socket = await open(api.socket);
+  socket.write('GET /v1/summary HTTP/1.1\r\nHost: x\r\n');
+  const answer = readToEnd(socket);
+  expect((await api.get('/v1/summary')).status).toBe(200);
+  expect(await answer).toMatch(/^HTTP\/1\.1 408 .*urn:latchkey:problem:request-timeout/s);
+});
+
+it('a body that does not come is not waited for', async () => {
+  const api = await startApi();
+  const socket = await open(api.socket);
+  socket.write('POST /v1/summary HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{');
+  const [first] = (await once(socket.setEncoding('utf8'), 'data')) as [string];
+  expect(first).toMatch(/^HTTP\/1\.1 405 /);
+  if (!socket.destroyed) await once(socket, 'close');
+});
+
+it('a header of more than 16 KiB is answered 431', async () => {
+  const api = await startApi();
+  const socket = await open(api.socket);
+  socket.write(`GET /v1/summary HTTP/1.1\r\nHost: x\r\nX-Big: ${'x'.repeat(20_000)}\r\n\r\n`);
+  expect(await readToEnd(socket)).toMatch(/^HTTP\/1\.1 431 .*urn:latchkey:problem:headers-too-large/s);
+});
+
+it.each([
+  ['nothing that is HTTP', 'hello\r\n\r\n'],
+  ['no Host', 'GET /v1/summary HTTP/1.1\r\n\r\n'],
+  [
+    'a length and chunks',
+    'POST /v1/summary HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+  ],
+  ['a folded header', 'GET /v1/summary HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n'],
+  ['a header name with a space', 'GET /v1/summary HTTP/1.1\r\nHost: x\r\nCookie : a=b\r\n\r\n'],
+])('a request with %s is answered 400', async (_, text) => {
+  const api = await startApi();
+  const socket = await open(api.socket);
+  socket.write(text);
+  expect(await readToEnd(socket)).toMatch(/^HTTP\/1\.1 400 /);
+});
+
+it(`of more than ${MAX_CONNECTIONS} connections the rest is closed, and room that is made is given`, async () => {
+  const api = await startApi();
+  const sockets: Socket[] = [];
+  for (let i = 0; i < MAX_CONNECTIONS; i++) sockets.push(await open(api.socket));
+  const beyond = await open(api.socket);
+  if (!beyond.destroyed) await once(beyond, 'close');
+  for (const socket of sockets.slice(0, 8)) socket.end();
+  // The server counts a connection until it has seen its end.
+  const end = performance.now() + 60_000;
+  const ask = (): Promise<number | undefined> =>
+    api.get('/v1/summary').then(
+      (answer) => answer.status,
+      () => undefined,
+    );
+  let status = await ask();
+  while (status !== 200 && performance.now() < end) status = await ask();
+  expect(status).toBe(200);
+});

@@ -1,0 +1,104 @@
+// Who may do what, over the real socket: processes of other users call every route.
+
+import { readFileSync } from 'node:fs';
+import type { Secret } from '@latchkey/protocol';
+import { AdminFixture, newSecret } from '@latchkey/test-support/admin-fixture';
+import { describe, expect, it } from 'vitest';
+import { type Role, ROLES } from '../src/access.js';
+import { ROUTES } from '../src/routes.js';
+import { CAN_BECOME_OTHERS, LocalApi, OtherCaller } from './local-api.js';
+
+const manual = readFileSync(new URL('../../../docs/API.md', import.meta.url), 'utf8');
+/** Of each caller; the last has no role. */
+const UIDS: Readonly<Record<Role | 'any other user', number>> = {
+  viewer: 61_001,
+  operator: 61_002,
+  'key-officer': 61_003,
+  admin: 61_004,
+  'any other user': 61_005,
+};
+/** Values for the names in a path. */
+const VALUES: Readonly<Record<string, string>> = { id: '00000001', number: '1' };
+
+/** The table of docs/API.md: by operation, what each caller is answered. */
+function documentedTable(): Map<string, ReadonlyMap<string, string>> {
+  const section = /^## Who may do what\n(.*?)^## /ms.exec(manual)?.[1] ?? '';
+  const rows = section
+    .split('\n')
+    .filter((line) => line.startsWith('|'))
+    .map((line) =>
+      line
+        .split('|')
+        .slice(1, -1)
+        .map((cell) => cell.trim().replaceAll('`', '')),
+    );
+  const [heading = [], , ...lines] = rows;
+  return new Map(lines.map(([name = '', ...cells]) => [name, new Map(cells.map((cell, i) => [heading[i + 1] ?? '', cell]))]));
+}
+
+describe('the table of docs/API.md', () => {
+  const table = documentedTable();
+
+  it('has a row for each operation and a column for each caller', () => {
+    expect([...table.keys()].toSorted()).toEqual(ROUTES.map(({ name }) => name).toSorted());
+    for (const cells of table.values()) expect([...cells.keys()]).toEqual(['GET', ...ROLES, 'any other user']);
+    for (const { name, path } of ROUTES) expect(table.get(name)?.get('GET')).toBe(path.replaceAll(/:(\w+)/g, '{$1}'));
+  });
+
+  it.skipIf(!CAN_BECOME_OTHERS)('holds in each cell (needs root)', async () => {
+    const fixture = await AdminFixture.open();
+    await fixture.order({ 1: newSecret() });
+    const local = Object.fromEntries(ROLES.map((role) => [String(UIDS[role]), role]));
+    const api = await LocalApi.start(fixture.registry.folder, local);
+    let cells = 0;
+    const refusals: string[] = [];
+    for (const [caller, uid] of Object.entries(UIDS)) {
+      const process = await OtherCaller.start(uid, api.socket);
+      for (const { name, path } of ROUTES) {
+        const { status, text } = await process.get(path.replaceAll(/:(\w+)/g, (_, field: string) => VALUES[field] ?? ''));
+        const documented = table.get(name)?.get(caller);
+        expect([name, caller, status]).toEqual([
+          name,
+          caller,
+          documented === 'yes' ? 200 : caller === 'any other user' ? 401 : 403,
+        ]);
+        // Only an answer may name the node.
+        if (documented !== 'yes') refusals.push(text);
+        cells += 1;
+      }
+    }
+    expect(cells).toBe(ROUTES.length * 5);
+    expect(refusals.length).toBeGreaterThan(0);
+    expect(refusals.filter((text) => text.includes('00000001'))).toEqual([]);
+  });
+});
+
+describe.skipIf(!CAN_BECOME_OTHERS)('a caller (needs root)', () => {
+  it('of uid 65534 is nobody, and a path that does not exist is answered as one that does', async () => {
+    const fixture = await AdminFixture.open();
+    const api = await LocalApi.start(fixture.registry.folder);
+    for (const uid of [65_534, 61_005]) {
+      const caller = await OtherCaller.start(uid, api.socket);
+      const answers = await Promise.all(['/v1/summary', '/v1/nowhere', '/'].map((path) => caller.get(path)));
+      expect(new Set(answers.map(({ status, text }) => `${status} ${text}`)).size).toBe(1);
+      expect(answers[0]?.status).toBe(401);
+    }
+  });
+
+  it('outside the group of the socket does not get in at all', async () => {
+    const fixture = await AdminFixture.open();
+    const api = await LocalApi.start(fixture.registry.folder, { '61001': 'admin' });
+    const caller = await OtherCaller.start(61_001, api.socket, 61_001);
+    expect(await caller.get('/v1/summary')).toEqual({ status: 0, text: 'EACCES' });
+  });
+
+  it('cannot go on with the list of another caller', async () => {
+    const fixture = await AdminFixture.open();
+    await fixture.order(Object.fromEntries([1, 2, 3].map((id): [number, Secret] => [id, newSecret()])));
+    const api = await LocalApi.start(fixture.registry.folder, { '61001': 'admin' });
+    const caller = await OtherCaller.start(61_001, api.socket);
+    const { headers, body } = await api.get('/v1/nodes?limit=1');
+    expect((await caller.get(`/v1/nodes?limit=1&after=${body.next}`)).status).toBe(400);
+    expect((await caller.get('/v1/nodes?limit=1', { 'if-none-match': String(headers.etag) })).status).toBe(200);
+  });
+});

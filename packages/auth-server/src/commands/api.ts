@@ -1,0 +1,55 @@
+import { createLog, limitMemory, type Log, type LogLevel, runDaemon } from '@latchkey/runtime/daemon';
+import { assertSamePidNamespace } from '@latchkey/runtime/files';
+import { logLevelOption, withExamples } from '@latchkey/runtime/cli';
+import { loadConfig } from '@latchkey/runtime/config';
+import { UsageFailure } from '@latchkey/runtime/failure';
+import { Command } from 'commander';
+import { Registry, requireRegistry } from '@latchkey/registry';
+import { configSchema } from '../config.js';
+import { masterKeyOf, registryOptions, type RegistryOptions } from './registry-command.js';
+
+/** In the audit log, if this process ever writes to it by itself. */
+const AUDIT_ACTOR = 'api';
+
+interface ApiOptions extends RegistryOptions {
+  readonly config: string;
+  readonly logLevel?: LogLevel;
+}
+
+export function apiCommand(): Command {
+  const command = registryOptions(
+    new Command('api').description('serve the management API until SIGTERM, beside a server or without'),
+  )
+    .requiredOption('--config <file>', 'YAML configuration of the auth-server; its `api:` says where to serve, and whom')
+    .addOption(logLevelOption())
+    .action(serve);
+  return withExamples(
+    command,
+    'latchkey-auth-server api --data /var/lib/latchkey/auth-server --config /etc/latchkey/auth-server.yaml',
+    'curl --unix-socket /run/latchkey/auth-server-api/api.sock http://api/v1/summary',
+  );
+}
+
+async function serve(options: ApiOptions): Promise<void> {
+  const { api, log_level: logLevel, memory } = await loadConfig(configSchema, options.config);
+  if (api === undefined)
+    throw new UsageFailure(`${options.config} has no \`api:\``, {
+      advice: 'Say where to serve the API, e.g. `api: {socket: /run/latchkey/auth-server-api/api.sock}`.',
+    });
+  const log = await createLog('auth-server-api', options.logLevel ?? logLevel);
+  await runDaemon(log, async () => {
+    // Loaded where it serves only: other commands start without an HTTP stack.
+    const { startApi } = await import('@latchkey/api');
+    const daemon = await startApi({ config: api, folder: options.data, openRegistry: () => openRegistry(options, log), log });
+    limitMemory(memory, log);
+    return daemon;
+  });
+}
+
+async function openRegistry(options: RegistryOptions, log: Log): Promise<Registry> {
+  await requireRegistry(options.data);
+  await assertSamePidNamespace(options.data);
+  const registry = await Registry.open(options.data, await masterKeyOf(options), AUDIT_ACTOR);
+  log.info('the registry is open');
+  return registry;
+}
