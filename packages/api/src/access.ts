@@ -6,6 +6,9 @@
 const SCOPES = ['read', 'nodes', 'audit', 'orders', 'controllers', 'keys', 'admin'] as const;
 export type Scope = (typeof SCOPES)[number];
 
+/** What a token may be for: the scopes of those operations that read. */
+export const TOKEN_SCOPES: readonly Scope[] = ['read', 'audit'];
+
 export const ROLES = ['viewer', 'operator', 'key-officer', 'admin'] as const;
 export type Role = (typeof ROLES)[number];
 
@@ -22,9 +25,9 @@ const SCOPES_OF_ROLE: Readonly<Record<Role, readonly Scope[]>> = {
 export interface Principal {
   /** Names the caller in rate limits, cursors and logs. Two callers never share an ID. */
   readonly id: string;
-  readonly role: Role;
+  readonly scopes: ReadonlySet<Scope>;
 }
 
-export function mayUse(principal: Principal, scope: Scope): boolean {
-  return SCOPES_OF_ROLE[principal.role].includes(scope);
+export function scopesOf(role: Role): ReadonlySet<Scope> {
+  return new Set(SCOPES_OF_ROLE[role]);
 }

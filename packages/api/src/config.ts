@@ -1,30 +1,64 @@
 /** `api:` in the configuration of the auth-server. */
 
 import { isAbsolute } from 'node:path';
-import { MAX_SOCKET_PATH } from '@latchkey/runtime/net';
+import { type Endpoint, listenSchema, MAX_SOCKET_PATH } from '@latchkey/runtime/net';
 import { z } from 'zod';
 import { type Role, ROLES } from './access.js';
 
 /** A user or a group: a name as useradd(8) takes it, or a number. */
 const ACCOUNT = /^(?:\d{1,10}|[a-zA-Z_][a-zA-Z0-9_.-]{0,31}\$?)$/;
+/** A name or an address, and a port unless it is 443. IPv6 is in brackets. */
+const HOST = /^(?:[a-z0-9.-]{1,253}|\[[0-9a-f:.]+\])(?::\d{1,5})?$/;
 const MAX_LOCAL_USERS = 1_000;
 
-export interface ApiConfig {
-  /** Path of the unix socket for users of this machine. */
+/** A unix socket, and the group that may connect to it. */
+export interface SocketConfig {
   readonly socket: string;
-  /** Group that may connect to the socket. */
   readonly group?: string | undefined;
-  /** Roles of users in addition to root and the user of the API. */
-  readonly local: Readonly<Record<string, Role>>;
 }
 
-export const apiConfigSchema: z.ZodType<ApiConfig> = z.strictObject({
+export interface GatewayConfig {
+  readonly listen: readonly Endpoint[];
+  /** PEM files: the certificate with its chain, and its key. */
+  readonly cert: string;
+  readonly key: string;
+  /** What a request may have as its Host. */
+  readonly hosts: readonly string[];
+}
+
+export interface ApiConfig extends SocketConfig {
+  /** Roles of users in addition to root and the user of the API. */
+  readonly local: Readonly<Record<string, Role>>;
+  /** Where a proxy brings callers with tokens. */
+  readonly remote?: SocketConfig | undefined;
+  /** The proxy of `latchkey-auth-server api-gateway`. */
+  readonly gateway?: GatewayConfig | undefined;
+}
+
+const socketFields = {
   socket: z.string().refine((path) => isAbsolute(path) && Buffer.byteLength(path) <= MAX_SOCKET_PATH, {
     error: `expected an absolute path of ${MAX_SOCKET_PATH} octets at most, e.g. /run/latchkey/api.sock`,
   }),
   group: z.string().regex(ACCOUNT, { error: 'expected the name of a group, or its number' }).optional(),
+};
+const pathSchema = z.string().refine(isAbsolute, { error: 'expected an absolute path' });
+
+export const apiConfigSchema: z.ZodType<ApiConfig> = z.strictObject({
+  ...socketFields,
   local: z
     .record(z.string().regex(ACCOUNT, { error: 'expected the name of a user, or its uid' }), z.enum(ROLES))
     .refine((roles) => Object.keys(roles).length <= MAX_LOCAL_USERS, { error: `expected ${MAX_LOCAL_USERS} users at most` })
     .default({}),
+  remote: z.strictObject(socketFields).optional(),
+  gateway: z
+    .strictObject({
+      listen: z.array(listenSchema).min(1).max(16),
+      cert: pathSchema,
+      key: pathSchema,
+      hosts: z
+        .array(z.string().regex(HOST, { error: 'expected a host and its port in lower case, e.g. plant.example:8443' }))
+        .min(1)
+        .max(64),
+    })
+    .optional(),
 });

@@ -1,7 +1,7 @@
 /** The management API: operations on the registry over HTTP. */
 
 import { chown } from 'node:fs/promises';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Registry } from '@latchkey/registry';
 import type { Daemon, Log } from '@latchkey/runtime/daemon';
 import { Failure, systemCode, systemFailure, UsageFailure } from '@latchkey/runtime/failure';
@@ -14,12 +14,16 @@ import {
   openPeerCredentials,
   removeStaleSocket,
 } from '@latchkey/runtime/net';
-import type { ApiConfig } from './config.js';
+import type { Principal } from './access.js';
+import type { ApiConfig, SocketConfig } from './config.js';
 import { LocalCallers, refuseForwarded } from './local-socket.js';
 import { LocalUsers } from './local-users.js';
 import { ROUTES } from './routes.js';
 import { OpaqueValues } from './opaque.js';
 import { RegistryAccess } from './registry-access.js';
+import { RegistryWalks } from './registry-walks.js';
+import { refuseBrowsers, RemoteCallers } from './remote-callers.js';
+import { openTokenStore } from './tokens/token-store.js';
 import { buildServer } from './server.js';
 
 export interface ApiOptions {
@@ -29,10 +33,12 @@ export interface ApiOptions {
   /** Reads the master key and opens the registry. */
   readonly openRegistry: () => Promise<Registry>;
   readonly log: Log;
+  /** Of the rate limits: a monotonic clock, in ms. */
+  readonly monotonicMs?: () => number;
 }
 
 /** Serves the API until it is stopped. */
-export async function startApi({ config, folder, openRegistry, log }: ApiOptions): Promise<Daemon> {
+export async function startApi({ config, folder, openRegistry, log, monotonicMs }: ApiOptions): Promise<Daemon> {
   if (nativeLocks() === undefined)
     throw new UsageFailure('the API cannot run beside a server on this machine: its store belongs to one process', {
       advice: 'Use the commands of latchkey-auth-server here, or run it on a machine with glibc.',
@@ -43,38 +49,62 @@ export async function startApi({ config, folder, openRegistry, log }: ApiOptions
     hasIdentityIdMaps: hasIdentityIdMaps(),
     findUserId,
   });
-  const groupId = config.group === undefined ? undefined : groupIdOf(config.group);
-  const callers = new LocalCallers(users, openPeerCredentials());
+  const local = new LocalCallers(users, openPeerCredentials());
   const registry = new RegistryAccess(folder, openRegistry);
   // A registry that cannot be opened is a mistake to be told at the start.
   await registry.use(() => undefined);
-  const server = buildServer({
+  const shared = {
     routes: ROUTES,
     registry,
     opaque: new OpaqueValues(),
+    walks: new RegistryWalks(),
     readServerState: () => readFolderLock(folder),
-    checkRequest: refuseForwarded,
-    authenticate: (request) => callers.authenticate(request),
     log,
-  });
-  try {
-    await listen(server, config.socket, groupId);
-  } catch (error) {
+    monotonicMs,
+  };
+  const servers: FastifyInstance[] = [];
+  const closers: (() => Promise<void>)[] = [];
+  const stop = async (): Promise<void> => {
+    await Promise.all(servers.map((server) => server.close()));
+    for (const close of closers) await close();
     await registry.close();
+  };
+  try {
+    const authenticate = (request: FastifyRequest): Principal | undefined => local.authenticate(request);
+    servers.push(await serve(buildServer({ ...shared, checkRequest: refuseForwarded, authenticate }), config));
+    log.info({ api: `unix:${config.socket}` }, 'serving the API');
+    if (config.remote !== undefined) {
+      const tokens = await openTokenStore(folder);
+      closers.push(() => tokens.close());
+      const registryRestoredAt = (): Promise<number | null> => registry.use(({ restored }) => restored?.at ?? null);
+      const remote = new RemoteCallers({ tokens, registryRestoredAt, log, monotonicMs });
+      closers.unshift(() => remote.close());
+      const server = buildServer({
+        ...shared,
+        checkRequest: refuseBrowsers,
+        authenticate: (request) => remote.authenticate(request),
+        challenge: 'Bearer',
+      });
+      servers.push(await serve(server, config.remote));
+      log.info({ api: `unix:${config.remote.socket}` }, 'serving the API to callers with tokens');
+    }
+  } catch (error) {
+    await stop();
     throw error;
   }
-  log.info({ api: `unix:${config.socket}` }, 'serving the API');
   return {
     telemetry: {
-      isServing: () => server.server.listening,
+      isServing: () => servers.every(({ server }) => server.listening),
       checks: [{ name: 'registry', watchdog: 'required', run: () => registry.use(() => undefined) }],
       metrics: [],
     },
-    async stop() {
-      await server.close();
-      await registry.close();
-    },
+    stop,
   };
+}
+
+async function serve(server: FastifyInstance, { socket, group }: SocketConfig): Promise<FastifyInstance> {
+  await listen(server, socket, group === undefined ? undefined : groupIdOf(group));
+  return server;
 }
 
 async function listen(server: FastifyInstance, path: string, groupId: number | undefined): Promise<void> {

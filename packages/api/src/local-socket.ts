@@ -10,14 +10,14 @@ import type { Principal } from './access.js';
 import type { LocalUsers } from './local-users.js';
 import { Problem } from './problem.js';
 
-const FORWARDED = /^(?:cookie|origin|forwarded|via|sec-fetch-.*|x-forwarded-.*|x-real-ip)$/;
+const FORWARDED = /^(?:authorization|cookie|origin|forwarded|via|sec-fetch-.*|x-forwarded-.*|x-real-ip)$/;
 
 export function refuseForwarded({ raw }: FastifyRequest): void {
   for (let i = 0; i < raw.rawHeaders.length; i += 2) {
     if (!FORWARDED.test((raw.rawHeaders[i] ?? '').toLowerCase())) continue;
     throw new Problem('forwarded-request', {
-      detail: 'The request has a Cookie, Origin, Sec-Fetch, Forwarded or Via header.',
-      advice: 'Send it from a program on this machine, not through a proxy.',
+      detail: 'The request has an Authorization, Cookie, Origin, Sec-Fetch, Forwarded or Via header.',
+      advice: 'Send it from a program on this machine, without a token; a proxy belongs on the socket of `api.remote`.',
     });
   }
 }

@@ -6,7 +6,7 @@
 
 import type { PeerCredentials } from '@latchkey/runtime/net';
 import { UsageFailure } from '@latchkey/runtime/failure';
-import type { Principal, Role } from './access.js';
+import { type Principal, type Role, scopesOf } from './access.js';
 
 const ROOT = 0;
 /** The kernel reports this uid for users without a mapping in this user namespace. */
@@ -60,6 +60,6 @@ export class LocalUsers {
   find(credentials: PeerCredentials | undefined): Principal | undefined {
     if (credentials === undefined || credentials.uid === OVERFLOW_UID || credentials.uid >= NO_UID) return undefined;
     const role = this.#roles.get(credentials.uid);
-    return role && { id: `uid ${credentials.uid}`, role };
+    return role && { id: `uid ${credentials.uid}`, scopes: scopesOf(role) };
   }
 }

@@ -40,11 +40,19 @@ export function openApiOf(routes: readonly Route[]): JsonSchema {
       description: 'What an administrator does with the registry of a Latchkey auth-server. See docs/API.md.',
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
-    servers: [{ url: 'http://localhost', description: 'The unix socket of `api.socket`; the host name does not matter' }],
-    security: [{}],
+    servers: [
+      { url: 'http://localhost', description: 'The unix socket of `api.socket`; the host name does not matter' },
+      { url: 'https://plant.example:8443', description: 'The gateway: a host of `api.gateway.hosts`' },
+    ],
+    security: [{}, { token: [] }],
     tags: [...new Set(routes.map(tagOf))].map((name) => ({ name })),
     paths,
-    components: { schemas: Object.fromEntries(Object.entries(components).toSorted(([a], [b]) => (a < b ? -1 : 1))) },
+    components: {
+      securitySchemes: {
+        token: { type: 'http', scheme: 'bearer', description: 'An API token; none on the unix socket for users' },
+      },
+      schemas: Object.fromEntries(Object.entries(components).toSorted(([a], [b]) => (a < b ? -1 : 1))),
+    },
   };
 }
 

@@ -3,6 +3,7 @@
  */
 
 import { z } from 'zod';
+import { SECURITY_HEADERS } from './security-headers.js';
 
 interface ProblemKind {
   readonly status: number;
@@ -22,6 +23,7 @@ export type ProblemName =
   | 'body-too-large'
   | 'unsupported-media-type'
   | 'too-many-requests'
+  | 'misdirected-request'
   | 'headers-too-large'
   | 'internal-error'
   | 'unavailable'
@@ -39,10 +41,16 @@ const PROBLEMS: Readonly<Record<ProblemName, ProblemKind>> = {
   'body-too-large': { status: 413, title: 'The body is too large' },
   'unsupported-media-type': { status: 415, title: 'The body is not of a known type' },
   'too-many-requests': { status: 429, title: 'The caller sends too many requests' },
+  'misdirected-request': { status: 421, title: 'The API does not serve that host' },
   'headers-too-large': { status: 431, title: 'The header is too large' },
   'internal-error': { status: 500, title: 'The API has a fault' },
   unavailable: { status: 503, title: 'The registry does not answer' },
   busy: { status: 503, title: 'Too many requests read the whole registry' },
+};
+
+const PROBLEM_OF_PARSER: Readonly<Record<string, ProblemName>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: 'request-timeout',
+  HPE_HEADER_OVERFLOW: 'headers-too-large',
 };
 
 export const PROBLEM_TYPE = 'application/problem+json';
@@ -76,6 +84,24 @@ export class Problem extends Error {
 
   get status(): number {
     return statusOf(this.kind);
+  }
+
+  /** Of what Node.js's parser refuses: there is no request yet that could be answered. */
+  static ofClientError(code: string | undefined): Problem {
+    return new Problem(PROBLEM_OF_PARSER[code ?? ''] ?? 'bad-request');
+  }
+
+  /** A whole answer, after which the connection is closed. */
+  toResponse(): string {
+    const body = JSON.stringify(this);
+    const headers = {
+      ...SECURITY_HEADERS,
+      'content-type': PROBLEM_TYPE,
+      'content-length': String(body.length),
+      connection: 'close',
+    };
+    const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+    return `HTTP/1.1 ${this.status} ${this.message}\r\n${lines.join('')}\r\n${body}`;
   }
 
   toJSON(): ProblemDocument {

@@ -61,10 +61,8 @@ export class RegistryAccess {
 
   #isCurrent({ registry, identity }: Opened): boolean {
     if (this.#identity() !== identity) return false;
-    const { tables } = registry;
-    tables.refreshSnapshot();
     try {
-      tables.keyring.reload();
+      registry.keyring.reload();
       return true;
     } catch {
       return false;

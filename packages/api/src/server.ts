@@ -10,13 +10,14 @@ import { Failure } from '@latchkey/runtime/failure';
 import { type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
 import type { FolderLockState } from '@latchkey/runtime/files';
 import { z } from 'zod';
-import { mayUse, type Principal, type Scope } from './access.js';
+import type { Principal, Scope } from './access.js';
 import type { OpaqueValues } from './opaque.js';
 import type { Route } from './route.js';
-import { Problem, PROBLEM_TYPE, problemOfStatus, type ProblemName } from './problem.js';
+import { Problem, PROBLEM_TYPE, problemOfStatus } from './problem.js';
 import { RateLimiter } from './rate-limiter.js';
 import type { RegistryAccess } from './registry-access.js';
-import { RegistryWalks } from './registry-walks.js';
+import type { RegistryWalks } from './registry-walks.js';
+import { SECURITY_HEADERS } from './security-headers.js';
 import { parseQuery, type QueryValues, readInput } from './request-input.js';
 
 const MAX_BODY = 65_536;
@@ -30,14 +31,6 @@ const IDLE_TIMEOUT_MS = 60_000;
 const MAX_REQUESTS_PER_CONNECTION = 10_000;
 /** Seconds after which a client may ask again that met a registry it could not have. */
 const RETRY_AFTER_S = 5;
-
-const SECURITY_HEADERS: Readonly<Record<string, string>> = {
-  'cache-control': 'no-store',
-  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
-  'cross-origin-resource-policy': 'same-origin',
-  'referrer-policy': 'no-referrer',
-  'x-content-type-options': 'nosniff',
-};
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -57,14 +50,18 @@ export interface ServerOptions {
   /** Throws a Problem for a request that this socket does not take. */
   readonly checkRequest: (request: FastifyRequest) => void;
   /** Returns `undefined` for a caller that is not known. */
-  readonly authenticate: (request: FastifyRequest) => Principal | undefined;
+  readonly authenticate: (request: FastifyRequest) => Principal | undefined | Promise<Principal | undefined>;
+  /** How a caller that is not known may authenticate, as WWW-Authenticate has it. */
+  readonly challenge?: string;
+  readonly walks: RegistryWalks;
   readonly log: Log;
-  readonly rateLimiter?: RateLimiter;
+  readonly monotonicMs?: (() => number) | undefined;
 }
 
 /** A server that listens nowhere yet. */
 export function buildServer(options: ServerOptions): FastifyInstance {
-  const { routes, log, checkRequest, authenticate, rateLimiter = new RateLimiter() } = options;
+  const { routes, log, checkRequest, authenticate, challenge } = options;
+  const rateLimiter = new RateLimiter(options.monotonicMs);
   const limitedLog = new RateLimitedLog(log);
   const server = fastify({
     bodyLimit: MAX_BODY,
@@ -87,14 +84,17 @@ export function buildServer(options: ServerOptions): FastifyInstance {
   server.addHook('onRequest', async (request, reply) => {
     reply.headers(SECURITY_HEADERS);
     checkRequest(request);
-    const principal = authenticate(request);
-    if (principal === undefined) throw new Problem('not-authenticated');
+    const principal = await authenticate(request);
+    if (principal === undefined) {
+      if (challenge !== undefined) reply.header('www-authenticate', challenge);
+      throw new Problem('not-authenticated');
+    }
     request.principal = principal;
     const retryAfter = rateLimiter.take(principal.id);
     if (retryAfter !== undefined) throw new Problem('too-many-requests', { retryAfter });
     if (request.is404) return;
     const { scope } = request.routeOptions.config;
-    if (scope === undefined || !mayUse(principal, scope)) throw new Problem('forbidden');
+    if (scope === undefined || !principal.scopes.has(scope)) throw new Problem('forbidden');
   });
   server.addHook('onSend', async (request, reply, payload) => withEntityTag(options.opaque, request, reply, payload));
   server.addHook('onResponse', async (request, reply) => {
@@ -106,15 +106,14 @@ export function buildServer(options: ServerOptions): FastifyInstance {
   server.setErrorHandler(async (error, request, reply) => sendProblem(reply, toProblem(error, request, limitedLog)));
   server.setNotFoundHandler(async (_, reply) => sendProblem(reply, new Problem('not-found')));
 
-  const walks = new RegistryWalks();
-  for (const route of routes) addRoute(server, route, walks, options);
+  for (const route of routes) addRoute(server, route, options);
   for (const { path } of routes) addMethodNotAllowed(server, path);
   return server;
 }
 
-function addRoute(server: FastifyInstance, route: Route, walks: RegistryWalks, options: ServerOptions): void {
+function addRoute(server: FastifyInstance, route: Route, options: ServerOptions): void {
   const { scope, path, input, output, run } = route;
-  const { registry, opaque, readServerState } = options;
+  const { registry, opaque, walks, readServerState } = options;
   server.route({
     method: 'GET',
     url: path,
@@ -204,22 +203,8 @@ function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply {
   return sendJson(reply.code(problem.status), PROBLEM_TYPE, problem);
 }
 
-const STATUS_OF_CLIENT_ERROR: Readonly<Record<string, ProblemName>> = {
-  ERR_HTTP_REQUEST_TIMEOUT: 'request-timeout',
-  HPE_HEADER_OVERFLOW: 'headers-too-large',
-};
-
 /** What Node.js's parser refuses has no request and no reply yet. */
 function answerClientError(error: Error & { readonly code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
-  const problem = new Problem(STATUS_OF_CLIENT_ERROR[error.code ?? ''] ?? 'bad-request');
-  const body = JSON.stringify(problem);
-  const headers = {
-    ...SECURITY_HEADERS,
-    'content-type': PROBLEM_TYPE,
-    'content-length': String(body.length),
-    connection: 'close',
-  };
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-  socket.end(`HTTP/1.1 ${problem.status} ${problem.message}\r\n${lines.join('')}\r\n${body}`, () => socket.destroy());
+  socket.end(Problem.ofClientError(error.code).toResponse(), () => socket.destroy());
 }

@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod } from 'node:fs/promises';
 import { type IncomingHttpHeaders, request } from 'node:http';
+import { type RequestOptions as HttpsOptions, request as requestOverTls } from 'node:https';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Secret } from '@latchkey/protocol';
@@ -13,6 +14,8 @@ import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import { onTestFinished } from 'vitest';
 import type { Role } from '../src/access.js';
 import { startApi } from '../src/index.js';
+import { generateToken } from '../src/tokens/token.js';
+import { openTokenStore, type TokenRecord } from '../src/tokens/token-store.js';
 
 export interface Answer {
   readonly status: number;
@@ -31,10 +34,13 @@ export interface RequestOptions {
 
 export class LocalApi {
   readonly socket: string;
+  /** Where a proxy brings callers with tokens. */
+  readonly remoteSocket: string;
   readonly log: CapturedLog;
 
-  private constructor(socket: string, log: CapturedLog) {
+  private constructor(socket: string, remoteSocket: string, log: CapturedLog) {
     this.socket = socket;
+    this.remoteSocket = remoteSocket;
     this.log = log;
   }
 
@@ -43,41 +49,58 @@ export class LocalApi {
     folder: string,
     local: Readonly<Record<string, Role>> = {},
     masterKey: () => Secret = () => Secret.from(MASTER),
+    monotonicMs?: () => number,
   ): Promise<LocalApi> {
     const socketFolder = await tempFolder();
     await chmod(socketFolder, 0o711);
-    const socket = join(socketFolder, 'api.sock');
+    const [socket, remoteSocket] = [join(socketFolder, 'api.sock'), join(socketFolder, 'remote.sock')];
     const log = new CapturedLog();
     const daemon = await startApi({
-      config: { socket, local },
+      config: { socket, local, remote: { socket: remoteSocket } },
       folder,
       openRegistry: () => Registry.open(folder, masterKey(), 'api'),
       log: log.log,
+      ...(monotonicMs === undefined ? {} : { monotonicMs }),
     });
     onTestFinished(() => daemon.stop());
-    return new LocalApi(socket, log);
+    return new LocalApi(socket, remoteSocket, log);
   }
 
   get(path: string, headers: Record<string, string> = {}): Promise<Answer> {
     return this.request(path, { headers });
   }
 
-  request(path: string, { method = 'GET', headers = {}, body }: RequestOptions = {}): Promise<Answer> {
-    return new Promise((resolve, reject) => {
-      const sent = request({ socketPath: this.socket, path, method, headers, agent: false }, (response) => {
-        let text = '';
-        response.setEncoding('utf8').on('data', (part: string) => (text += part));
-        response.on('end', () => {
-          const { statusCode: status = 0, headers: received } = response;
-          const isJson = received['content-type']?.includes('json') === true && text !== '';
-          resolve({ status, headers: received, text, body: isJson ? (JSON.parse(text) as unknown) : undefined });
-        });
-        response.on('error', reject);
-      });
-      sent.on('error', reject);
-      sent.end(body);
-    });
+  request(path: string, options: RequestOptions = {}): Promise<Answer> {
+    return ask({ socketPath: this.socket }, path, options);
   }
+
+  /** As a proxy asks on behalf of a caller. */
+  remote(path: string, token?: string, headers: Record<string, string> = {}): Promise<Answer> {
+    const authorization: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };
+    return ask({ socketPath: this.remoteSocket }, path, { headers: { ...authorization, ...headers } });
+  }
+}
+
+export function ask(
+  target: HttpsOptions,
+  path: string,
+  { method = 'GET', headers = {}, body }: RequestOptions = {},
+): Promise<Answer> {
+  const send = target.socketPath === undefined ? requestOverTls : request;
+  return new Promise((resolve, reject) => {
+    const sent = send({ ...target, path, method, headers, agent: false }, (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (part: string) => (text += part));
+      response.on('end', () => {
+        const { statusCode: status = 0, headers: received } = response;
+        const isJson = received['content-type']?.includes('json') === true && text !== '';
+        resolve({ status, headers: received, text, body: isJson ? (JSON.parse(text) as unknown) : undefined });
+      });
+      response.on('error', reject);
+    });
+    sent.on('error', reject);
+    sent.end(body);
+  });
 }
 
 /** Reads `{path, headers}` a line, and answers each with `{status, text}` a line. */
@@ -93,6 +116,30 @@ require('node:readline').createInterface({ input: process.stdin }).on('line', (l
 });
 process.stdout.write('ready\\n');
 `;
+
+/** A token in the store of the registry's folder. */
+export async function createToken(
+  folder: string,
+  more: Partial<TokenRecord> = {},
+): Promise<{ readonly id: string; readonly text: string }> {
+  const { id, text, hash } = generateToken();
+  const tokens = await openTokenStore(folder);
+  const now = Date.now();
+  await tokens.add({
+    id,
+    name: 'test',
+    hash,
+    scopes: ['read'],
+    networks: [],
+    createdBy: 'user ada',
+    createdAt: now,
+    expiresAt: now + 86_400_000,
+    registryRestoredAt: null,
+    ...more,
+  });
+  await tokens.close();
+  return { id, text };
+}
 
 /** Only root starts processes of other users. */
 export const CAN_BECOME_OTHERS: boolean = process.getuid?.() === 0;

@@ -6,7 +6,7 @@ import { AdminFixture, newSecret } from '@latchkey/test-support/admin-fixture';
 import { describe, expect, it } from 'vitest';
 import { type Role, ROLES } from '../src/access.js';
 import { ROUTES } from '../src/routes.js';
-import { CAN_BECOME_OTHERS, LocalApi, OtherCaller } from './local-api.js';
+import { CAN_BECOME_OTHERS, createToken, LocalApi, OtherCaller } from './local-api.js';
 
 const manual = readFileSync(new URL('../../../docs/API.md', import.meta.url), 'utf8');
 /** Of each caller; the last has no role. */
@@ -41,7 +41,8 @@ describe('the table of docs/API.md', () => {
 
   it('has a row for each operation and a column for each caller', () => {
     expect([...table.keys()].toSorted()).toEqual(ROUTES.map(({ name }) => name).toSorted());
-    for (const cells of table.values()) expect([...cells.keys()]).toEqual(['GET', ...ROLES, 'any other user']);
+    for (const cells of table.values())
+      expect([...cells.keys()]).toEqual(['GET', ...ROLES, 'any other user', 'token: read', 'token: audit', 'no token']);
     for (const { name, path } of ROUTES) expect(table.get(name)?.get('GET')).toBe(path.replaceAll(/:(\w+)/g, '{$1}'));
   });
 
@@ -70,6 +71,30 @@ describe('the table of docs/API.md', () => {
     expect(cells).toBe(ROUTES.length * 5);
     expect(refusals.length).toBeGreaterThan(0);
     expect(refusals.filter((text) => text.includes('00000001'))).toEqual([]);
+  });
+});
+
+describe('the table of docs/API.md, for tokens', () => {
+  it('holds in each cell, also for a proxy that runs as root', async () => {
+    const fixture = await AdminFixture.open();
+    await fixture.order({ 1: newSecret() });
+    const { folder } = fixture.registry;
+    const api = await LocalApi.start(folder);
+    const tokens = {
+      'token: read': (await createToken(folder, { scopes: ['read'] })).text,
+      'token: audit': (await createToken(folder, { scopes: ['audit'] })).text,
+      'no token': undefined,
+    };
+    for (const [caller, token] of Object.entries(tokens)) {
+      for (const { name, path } of ROUTES) {
+        const { status } = await api.remote(
+          path.replaceAll(/:(\w+)/g, (_, field: string) => VALUES[field] ?? ''),
+          token,
+        );
+        const documented = documentedTable().get(name)?.get(caller);
+        expect([name, caller, status]).toEqual([name, caller, documented === 'yes' ? 200 : token === undefined ? 401 : 403]);
+      }
+    }
   });
 });
 

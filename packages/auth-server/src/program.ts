@@ -3,6 +3,7 @@
 import { healthCommand } from '@latchkey/runtime/telemetry';
 import { program, withExamples } from '@latchkey/runtime/cli';
 import { apiCommand } from './commands/api.js';
+import { apiGatewayCommand } from './commands/api-gateway.js';
 import { auditCommand } from './commands/audit.js';
 import { backupCommand, restoreCommand } from './commands/backup.js';
 import { clockCommand } from './commands/clock.js';
@@ -14,6 +15,7 @@ import { masterKeyCommand } from './commands/master-key.js';
 import { nodeCommand } from './commands/node.js';
 import { orderCommand } from './commands/order.js';
 import { runCommand } from './commands/run.js';
+import { tokenCommand } from './commands/token.js';
 import type { Command } from 'commander';
 
 const NAME = 'latchkey-auth-server';
@@ -27,6 +29,7 @@ export function authServerProgram(): Command {
     .addCommand(initCommand())
     .addCommand(runCommand())
     .addCommand(apiCommand())
+    .addCommand(apiGatewayCommand())
     .addCommand(healthCommand(NAME))
     .addCommand(
       withExamples(
@@ -55,6 +58,7 @@ export function authServerProgram(): Command {
     .addCommand(
       withExamples(auditCommand(), `${NAME} audit list --data ./data --node 0000a1b2`, `${NAME} audit verify --data ./data`),
     )
+    .addCommand(withExamples(tokenCommand(), `${NAME} token create monitoring --data ./data --scope read --out monitoring.token`))
     .addCommand(backupCommand())
     .addCommand(restoreCommand())
     .addCommand(withExamples(masterKeyCommand(), `${NAME} master-key rotate --data ./data`));

@@ -47,6 +47,8 @@ export type AuditAction =
   | 'node reset'
   | 'clock discontinuity'
   | 'clock released'
+  | 'token created'
+  | 'token revoked'
   | 'log pruned';
 
 /** A change to record. Keys go in as fingerprints. */

@@ -50,7 +50,6 @@ const list = defineRoute({
     const listName = `audit.list ${JSON.stringify(filters)}`;
     const cursor = after === undefined ? undefined : z.int().safeParse(opaque.openCursor(principal, listName, after));
     if (cursor?.success === false) throw new Problem('cursor-invalid');
-    registry.tables.refreshSnapshot();
     const { audit } = registry;
     const items: AuditEntry[] = [];
     let seq = cursor?.data ?? audit.head?.seq ?? 0;
@@ -91,7 +90,6 @@ const head = defineRoute({
   input: z.strictObject({}),
   output: z.object({ head: z.string().nullable().describe('Number and hash of the last entry, SEQ:HASH') }),
   run({ registry }) {
-    registry.tables.refreshSnapshot();
     const { head: last } = registry.audit;
     return { head: last === undefined ? null : formatHead(last) };
   },

@@ -1,10 +1,15 @@
 // `latchkey-auth-server api` as a process, beside an auth-server that serves.
 
+import { spawnSync } from 'node:child_process';
+import { readFile, stat } from 'node:fs/promises';
+import { request } from 'node:https';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCommand } from '../src/process.js';
 import { freePort, TestNetwork } from '../src/network.js';
 import { CONTROLLER, orderAndInstall } from './fixtures.js';
 import { get, pollUntil } from './http.js';
+
+const HAS_OPENSSL = spawnSync('openssl', ['version']).status === 0;
 
 let network: TestNetwork;
 beforeAll(async () => {
@@ -50,6 +55,93 @@ describe('the API beside an auth-server', () => {
         'Stop it, or choose another path with `socket:` below `api:` of the configuration.\n',
     ]);
     expect(await third.stop()).toBe(0);
+  });
+
+  it.skipIf(!HAS_OPENSSL)('serves a token over TLS until that is revoked, which the audit log has (needs openssl)', async () => {
+    const [cert, key] = [network.path('tls.crt'), network.path('tls.key')];
+    const [socket, remote] = [network.path('local.sock'), network.path('remote.sock')];
+    const curve = [
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:prime256v1',
+      '-nodes',
+      '-days',
+      '30',
+      '-subj',
+      '/CN=localhost',
+    ];
+    spawnSync('openssl', ['req', '-x509', ...curve, '-addext', 'subjectAltName=DNS:localhost', '-keyout', key, '-out', cert]);
+    const host = 'localhost:8443';
+    const gateway = `{listen: ["127.0.0.1:0"], cert: ${cert}, key: ${key}, hosts: ["${host}"]}`;
+    const config = await network.file(
+      'remote.yaml',
+      `api: {socket: ${socket}, remote: {socket: ${remote}}, gateway: ${gateway}}\n`,
+    );
+    const out = network.path('monitoring.token');
+    const made = await network.run('auth-server', [
+      'token',
+      'create',
+      'monitoring',
+      '--data',
+      network.registry,
+      '--scope',
+      'read',
+      '--from',
+      '127.0.0.0/8',
+      '--out',
+      out,
+    ]);
+    const [id = ''] = /[a-z2-7]{8}/.exec(made.replace('Token ', '')) ?? [];
+    const token = (await readFile(out, 'utf8')).trim();
+    expect([(await stat(out)).mode & 0o777, made.includes(token)]).toEqual([0o600, false]);
+    const api = network.start('auth-server', ['api', '--data', network.registry, '--config', config]);
+    const front = network.start('auth-server', ['api-gateway', '--config', config]);
+    await api.waitFor(({ msg }) => msg === 'serving the API to callers with tokens');
+    const { address } = await front.waitFor(({ msg }) => msg === 'serving the API over TLS');
+    const port = Number(String(address).split(':').at(-1));
+    const ca = await readFile(cert, 'utf8');
+    const statusOf = (authorization: string): Promise<number | undefined> =>
+      new Promise((resolve, reject) => {
+        const target = { host: '127.0.0.1', port, ca, servername: 'localhost', path: '/v1/nodes', agent: false };
+        request({ ...target, headers: { host, authorization } }, (response) => {
+          response.resume().on('end', () => resolve(response.statusCode));
+        })
+          .on('error', reject)
+          .end();
+      });
+    expect(await statusOf(`Bearer ${token}`)).toBe(200);
+    front.signal('SIGHUP');
+    await front.waitFor(({ msg }) => msg === 'certificate and key were read again');
+    expect(await statusOf(`Bearer ${token}`)).toBe(200);
+    const listed = JSON.parse(
+      await network.run('auth-server', ['token', 'list', '--data', network.registry, '--json']),
+    ) as object[];
+    expect(listed).toMatchObject([{ id, name: 'monitoring', state: 'valid', scopes: ['read'], networks: ['127.0.0.0/8'] }]);
+    await network.run('auth-server', ['token', 'revoke', id, '--data', network.registry]);
+    expect(await statusOf(`Bearer ${token}`)).toBe(401);
+    const audit = await network.run('auth-server', ['audit', 'list', '--data', network.registry]);
+    expect(audit).toContain(`token ${id}: read; expires `);
+    expect(audit).toMatch(new RegExp(`token revoked .*token ${id}`));
+    const secret = token.slice(11, -6);
+    for (const text of [audit, JSON.stringify(listed), api.transcript(), front.transcript()]) expect(text).not.toContain(secret);
+    expect([await front.stop(), await api.stop()]).toEqual([0, 0]);
+  });
+
+  it.each([
+    [['token', 'create', '', '--scope', 'read'], 'characters that can be seen'],
+    [['token', 'create', 'a\u202Eb', '--scope', 'read'], 'characters that can be seen'],
+    [['token', 'create', 'x', '--scope', 'keys'], 'expected one of read, audit'],
+    [['token', 'create', 'x'], '--scope'],
+    [['token', 'create', 'x', '--scope', 'read', '--expires', '400d'], 'a year at most'],
+    [['token', 'create', 'x', '--scope', 'read', '--from', '192.0.2.0/40'], 'expected an address, or a network'],
+    [[`lk_${'a'.repeat(66)}`], '[withheld: it looks like a key]'],
+    [['token', 'revoke', 'UPPER'], '8 characters of a-z and 2-7'],
+  ])('%j is refused with words', async (args, problem) => {
+    const out = args[1] === 'create' ? ['--out', network.path('none.token')] : [];
+    const { code, stderr } = await runCommand('auth-server', [...args, '--data', network.registry, ...out]);
+    expect(stderr).toContain(problem);
+    expect(code).toBe(2);
   });
 
   it.each([

@@ -1,0 +1,225 @@
+/**
+ * TLS in front of the API: a process of its own, under its own user, without the registry and
+ * without its keys. Each request is made anew for the API from the few headers that it may have, so
+ * that nothing a client writes is read twice in two ways.
+ */
+
+import { X509Certificate } from 'node:crypto';
+import { Agent, type ClientRequest, type IncomingMessage, request, type ServerResponse } from 'node:http';
+import { createServer, type Server } from 'node:https';
+import type { Socket } from 'node:net';
+import { createSecureContext, type SecureContextOptions } from 'node:tls';
+import { environment } from '@latchkey/runtime/config';
+import { type Daemon, type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
+import { Failure, listenFailure, systemCode, UsageFailure } from '@latchkey/runtime/failure';
+import { readPlainFile, readPrivateFile } from '@latchkey/runtime/files';
+import { type Endpoint, formatEndpoint, unmapIPv4 } from '@latchkey/runtime/net';
+import type { GatewayConfig } from './config.js';
+import { Problem, PROBLEM_TYPE, type ProblemName } from './problem.js';
+import { SECURITY_HEADERS } from './security-headers.js';
+
+const MAX_CONNECTIONS = 256;
+const MAX_HEADER_SIZE = 16_384;
+/** For a handshake, for a request to arrive in full, and for an idle connection, in ms. */
+const REQUEST_TIMEOUT_MS = 10_000;
+const IDLE_TIMEOUT_MS = 60_000;
+/** For an answer of the API, in ms: some read the whole registry. */
+const ANSWER_TIMEOUT_MS = 120_000;
+const MAX_API_CONNECTIONS = 64;
+const RETRY_AFTER_S = 5;
+
+const REQUEST_HEADERS = ['accept', 'authorization', 'if-none-match'] as const;
+const RESPONSE_HEADERS = ['allow', 'content-length', 'content-type', 'etag', 'retry-after', 'www-authenticate'] as const;
+const BROWSER = /^(?:cookie|origin|sec-fetch-.*)$/;
+const HSTS = 'max-age=31536000';
+
+export interface GatewayOptions {
+  readonly config: GatewayConfig;
+  /** `remote.socket` of the API. */
+  readonly apiSocket: string;
+  readonly log: Log;
+}
+
+/** Serves until it is stopped. A reload reads certificate and key again. */
+export async function startGateway({ config, apiSocket, log }: GatewayOptions): Promise<Daemon> {
+  const hosts = new Set(config.hosts);
+  // A connection each: one that is kept may be closed by the API as it is used again.
+  const agent = new Agent({ keepAlive: false, maxSockets: MAX_API_CONNECTIONS });
+  const limitedLog = new RateLimitedLog(log);
+  const secureContext = await readSecureContext(config, log);
+  const servers: Server[] = [];
+  const stop = async (): Promise<void> => {
+    await Promise.all(
+      servers.map((server) => {
+        server.closeIdleConnections();
+        return new Promise<void>((resolve) => void server.close(() => resolve()));
+      }),
+    );
+    agent.destroy();
+  };
+  try {
+    for (const endpoint of config.listen) {
+      const server = createServer(
+        {
+          ...secureContext,
+          handshakeTimeout: REQUEST_TIMEOUT_MS,
+          maxHeaderSize: MAX_HEADER_SIZE,
+          requestTimeout: REQUEST_TIMEOUT_MS,
+          headersTimeout: REQUEST_TIMEOUT_MS,
+          keepAliveTimeout: IDLE_TIMEOUT_MS,
+          connectionsCheckingInterval: 1_000,
+        },
+        (incoming, outgoing) => forward(incoming, outgoing, { hosts, agent, apiSocket, log: limitedLog }),
+      );
+      server.maxConnections = MAX_CONNECTIONS;
+      server.on('clientError', answerClientError);
+      await listen(server, endpoint);
+      server.on('error', (error) =>
+        limitedLog.warn('accept', { error: systemCode(error) ?? error.message }, 'a connection could not be taken'),
+      );
+      servers.push(server);
+      log.info({ address: addressOf(server, endpoint), api: `unix:${apiSocket}` }, 'serving the API over TLS');
+    }
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return {
+    telemetry: { isServing: () => servers.every(({ listening }) => listening), checks: [], metrics: [] },
+    stop,
+    async reload() {
+      const renewed = await readSecureContext(config, log);
+      for (const server of servers) server.setSecureContext(renewed);
+      log.info({ cert: config.cert }, 'certificate and key were read again');
+    },
+  };
+}
+
+/** @throws Failure if they cannot be read, or do not belong together */
+async function readSecureContext({ cert, key }: GatewayConfig, log: Log): Promise<SecureContextOptions> {
+  const credentials = environment('CREDENTIALS_DIRECTORY');
+  // systemd keeps others out by the folder; the mode it shows for a file is no measure.
+  const isCredential = credentials !== undefined && key.startsWith(`${credentials}/`);
+  const readKey = isCredential ? readPlainFile : readPrivateFile;
+  const options = { cert: await readPlainFile(cert), key: await readKey(key), minVersion: 'TLSv1.3' } as const;
+  try {
+    createSecureContext(options);
+    const { validTo } = new X509Certificate(options.cert);
+    if (Date.parse(validTo) < Date.now()) log.warn({ cert, validTo }, 'the certificate has expired: clients will not connect');
+  } catch (error) {
+    throw new UsageFailure(`${cert} and ${key} are not a certificate and its key in PEM`, {
+      cause: error,
+      advice: 'Write the certificate with its chain to the one, and the key without a passphrase to the other.',
+    });
+  }
+  return options;
+}
+
+async function listen(server: Server, endpoint: Endpoint): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const fail = (error: Error): void =>
+      reject(gatewayFailure(`cannot serve the API on ${formatEndpoint(endpoint)}`, endpoint.port, error));
+    server.once('error', fail);
+    server.listen(endpoint.port, endpoint.host, () => {
+      server.off('error', fail);
+      resolve();
+    });
+  });
+}
+
+function gatewayFailure(action: string, port: number, error: unknown): Failure {
+  const { message, advice = 'Choose another address.', cause } = listenFailure(action, 'listen', port, error);
+  return new Failure(message, {
+    cause,
+    advice: advice.replace(/ with --listen.*$/, ' with `listen:` below `gateway:` of the configuration.'),
+  });
+}
+
+function addressOf(server: Server, endpoint: Endpoint): string {
+  const bound = server.address();
+  return formatEndpoint({ host: endpoint.host, port: bound !== null && typeof bound === 'object' ? bound.port : endpoint.port });
+}
+
+interface ForwardOptions {
+  readonly hosts: ReadonlySet<string>;
+  readonly agent: Agent;
+  readonly apiSocket: string;
+  readonly log: RateLimitedLog;
+}
+
+function forward(incoming: IncomingMessage, outgoing: ServerResponse, { hosts, agent, apiSocket, log }: ForwardOptions): void {
+  const problem = whyRefused(incoming, hosts);
+  if (problem !== undefined) {
+    // What follows the header is not read.
+    outgoing.setHeader('connection', 'close');
+    sendProblem(outgoing, new Problem(problem));
+    return;
+  }
+  const { method = 'GET', url: path = '/', headers, socket } = incoming;
+  const sent: Record<string, string> = { host: 'api', 'x-forwarded-for': unmapIPv4(socket.remoteAddress ?? '') };
+  for (const name of REQUEST_HEADERS) if (headers[name] !== undefined) sent[name] = headers[name];
+  const upstream = request({ socketPath: apiSocket, agent, path, method, headers: sent, timeout: ANSWER_TIMEOUT_MS });
+  upstream.on('response', (answer) => passOn(answer, outgoing));
+  upstream.on('timeout', () => upstream.destroy(new Error('no answer in time')));
+  upstream.on('error', (error) => {
+    if (outgoing.destroyed) return;
+    log.warn('upstream', { error: systemCode(error) ?? error.message }, 'the API does not answer');
+    if (outgoing.headersSent) outgoing.destroy();
+    else sendProblem(outgoing, new Problem('unavailable', { retryAfter: RETRY_AFTER_S }));
+  });
+  // A caller that has gone is no error: `close` follows.
+  outgoing.on('error', () => undefined);
+  endWithCaller(outgoing, upstream);
+  upstream.end();
+}
+
+/** The API gives up the work of a request whose caller has gone. */
+function endWithCaller(outgoing: ServerResponse, upstream: ClientRequest): void {
+  outgoing.once('close', () => {
+    if (!outgoing.writableFinished) upstream.destroy();
+  });
+}
+
+function whyRefused(
+  { method, url = '', headers, rawHeaders }: IncomingMessage,
+  hosts: ReadonlySet<string>,
+): ProblemName | undefined {
+  const names = rawHeaders.filter((_, index) => index % 2 === 0).map((name) => name.toLowerCase());
+  const isOnce = (name: string): boolean => names.indexOf(name) === names.lastIndexOf(name);
+  if (!isOnce('host') || !isOnce('authorization') || !url.startsWith('/')) return 'bad-request';
+  if (!hosts.has((headers.host ?? '').toLowerCase())) return 'misdirected-request';
+  if (names.some((name) => BROWSER.test(name))) return 'forwarded-request';
+  if (method !== 'GET' && method !== 'HEAD') return 'method-not-allowed';
+  if (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) !== 0) return 'body-too-large';
+  return undefined;
+}
+
+function passOn(answer: IncomingMessage, outgoing: ServerResponse): void {
+  const headers: Record<string, string> = { ...SECURITY_HEADERS, 'strict-transport-security': HSTS };
+  for (const name of RESPONSE_HEADERS) {
+    const value = answer.headers[name];
+    if (typeof value === 'string') headers[name] = value;
+  }
+  outgoing.writeHead(answer.statusCode ?? 502, headers);
+  answer.on('error', () => outgoing.destroy());
+  answer.pipe(outgoing);
+}
+
+function sendProblem(outgoing: ServerResponse, problem: Problem): void {
+  const body = Buffer.from(JSON.stringify(problem));
+  const headers: Record<string, string> = {
+    ...SECURITY_HEADERS,
+    'strict-transport-security': HSTS,
+    'content-type': PROBLEM_TYPE,
+  };
+  headers['content-length'] = String(body.length);
+  if (problem.kind === 'method-not-allowed') headers['allow'] = 'GET, HEAD';
+  if (problem.details.retryAfter !== undefined) headers['retry-after'] = String(problem.details.retryAfter);
+  outgoing.writeHead(problem.status, headers);
+  outgoing.end(body);
+}
+
+function answerClientError(error: Error & { readonly code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
+  socket.end(Problem.ofClientError(error.code).toResponse(), () => socket.destroy());
+}

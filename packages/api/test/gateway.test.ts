@@ -1,0 +1,192 @@
+// TLS in front of the API, with certificates that openssl makes, and an API behind it.
+
+import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, readFile, rename } from 'node:fs/promises';
+import { connect as connectPlain } from 'node:net';
+import { join } from 'node:path';
+import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
+import { AdminFixture } from '@latchkey/test-support/admin-fixture';
+import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
+import type { Daemon } from '@latchkey/runtime/daemon';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { startGateway } from '../src/gateway.js';
+import { type Answer, ask, createToken, LocalApi, type RequestOptions } from './local-api.js';
+
+const HAS_OPENSSL = spawnSync('openssl', ['version']).status === 0;
+const HOST = 'plant.example:8443';
+
+/** A key and a certificate for plant.example in a folder. */
+async function certify(
+  folder: string,
+  name: string,
+): Promise<{ readonly cert: string; readonly key: string; readonly pem: string }> {
+  const [cert, key] = [join(folder, `${name}.crt`), join(folder, `${name}.key`)];
+  const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+  const subject = ['-subj', `/CN=${name}`, '-addext', 'subjectAltName=DNS:plant.example', '-days', '30'];
+  const made = spawnSync('openssl', ['req', '-x509', ...curve, '-keyout', key, '-out', cert, ...subject]);
+  expect([made.status, String(made.stderr)]).toEqual([0, expect.any(String)]);
+  await chmod(key, 0o600);
+  return { cert, key, pem: await readFile(cert, 'utf8') };
+}
+
+interface Setup {
+  readonly folder: string;
+  readonly port: number;
+  readonly cert: string;
+  readonly key: string;
+  readonly log: CapturedLog;
+  readonly daemon: Daemon;
+  readonly tls: ConnectionOptions;
+  readonly send: (path: string, options?: RequestOptions) => Promise<Answer>;
+}
+
+/** @param apiSocket of the API, if it is not to be one that runs */
+async function start(apiSocket?: string): Promise<Setup> {
+  const fixture = await AdminFixture.open();
+  const { folder } = fixture.registry;
+  const { cert, key, pem } = await certify(await tempFolder(), 'first');
+  const log = new CapturedLog();
+  const socket = apiSocket ?? (await LocalApi.start(folder)).remoteSocket;
+  const config = { listen: [{ host: '127.0.0.1', port: 0 }], cert, key, hosts: [HOST] };
+  const daemon = await startGateway({ config, apiSocket: socket, log: log.log });
+  onTestFinished(() => daemon.stop());
+  const { address } = await log.until(({ msg }) => msg === 'serving the API over TLS');
+  const port = Number(String(address).split(':').at(-1));
+  const tls = { host: '127.0.0.1', port, ca: pem, servername: 'plant.example' };
+  const send = (path: string, { headers = {}, ...options }: RequestOptions = {}): Promise<Answer> =>
+    ask(tls, path, { ...options, headers: { host: HOST, ...headers } });
+  return { folder, port, cert, key, log, daemon, tls, send };
+}
+
+async function open(tls: ConnectionOptions): Promise<TLSSocket> {
+  const socket = connect(tls);
+  onTestFinished(() => void socket.destroy());
+  await once(socket, 'secureConnect');
+  socket.on('error', () => undefined);
+  return socket;
+}
+
+async function exchange(tls: ConnectionOptions, text: string): Promise<string> {
+  const socket = await open(tls);
+  socket.write(text);
+  return ((await socket.setEncoding('utf8').toArray()) as string[]).join('');
+}
+
+describe.skipIf(!HAS_OPENSSL)('the gateway (needs openssl)', () => {
+  it('brings a caller with a token to the API, and the answer back with the headers it may have', async () => {
+    const { folder, send } = await start();
+    const { text } = await createToken(folder);
+    const authorization = `Bearer ${text}`;
+    const { status, headers, body } = await send('/v1/summary', { headers: { authorization } });
+    expect([status, body.controllers.total]).toEqual([200, 2]);
+    expect(headers).toMatchObject({
+      'strict-transport-security': 'max-age=31536000',
+      'cache-control': 'no-store',
+      'content-type': 'application/json',
+    });
+    const head = await send('/v1/summary', { method: 'HEAD', headers: { authorization } });
+    expect([head.status, head.text]).toEqual([200, '']);
+    const { headers: described } = await send('/v1/openapi.json', { headers: { authorization } });
+    const again = await send('/v1/openapi.json', { headers: { authorization, 'if-none-match': String(described.etag) } });
+    expect([again.status, again.text]).toEqual([304, '']);
+    const none = await send('/v1/summary');
+    expect([none.status, none.headers['www-authenticate']]).toEqual([401, 'Bearer']);
+  });
+
+  it('serves the hosts of its list only, and no request that could be read in two ways', async () => {
+    const { tls, send } = await start();
+    for (const host of ['evil.example', 'plant.example', 'plant.example:8444', '127.0.0.1:8443', 'evil.plant.example:8443', ''])
+      expect([host, (await send('/v1/summary', { headers: { host } })).status]).toEqual([host, 421]);
+    for (const [status, text] of [
+      [421, 'GET /v1/summary HTTP/1.1\r\nHost: evil.example\r\nX-Forwarded-Host: plant.example:8443\r\n\r\n'],
+      [400, `GET /v1/summary HTTP/1.1\r\nHost: ${HOST}\r\nHost: evil.example\r\n\r\n`],
+      [400, `GET https://${HOST}/v1/summary HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`],
+      [400, `GET /v1/summary HTTP/1.1\r\nHost: ${HOST}\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n`],
+      [400, `GET /v1/summary HTTP/1.1\r\n\r\n`],
+      [413, `GET /v1/summary HTTP/1.1\r\nHost: ${HOST}\r\nContent-Length: 5\r\n\r\nhello`],
+      [413, `GET /v1/summary HTTP/1.1\r\nHost: ${HOST}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`],
+      [405, `POST /v1/summary HTTP/1.1\r\nHost: ${HOST}\r\nContent-Length: 0\r\n\r\n`],
+      [431, `GET /v1/summary HTTP/1.1\r\nHost: ${HOST}\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`],
+      [408, `GET /v1/summary HTTP/1.1\r\nHost: ${HOST}\r\n`],
+    ] as const)
+      expect([text.slice(0, 80), await exchange(tls, text)]).toEqual([
+        text.slice(0, 80),
+        expect.stringMatching(new RegExp(`^HTTP/1\\.1 ${status} `)),
+      ]);
+  });
+
+  it('takes nothing from browsers', async () => {
+    const { folder, send } = await start();
+    const { text } = await createToken(folder);
+    for (const name of ['cookie', 'origin', 'sec-fetch-site']) {
+      const { status, headers } = await send('/v1/summary', { headers: { authorization: `Bearer ${text}`, [name]: 'x' } });
+      expect([name, status, headers['access-control-allow-origin']]).toEqual([name, 403, undefined]);
+    }
+  });
+
+  it('tells the API where a caller is; what the caller says of it counts for nothing', async () => {
+    const { folder, send } = await start();
+    const here = await createToken(folder, { networks: ['127.0.0.0/8'] });
+    const there = await createToken(folder, { networks: ['198.51.100.7'] });
+    const headers = { 'x-forwarded-for': '198.51.100.7', forwarded: 'for=198.51.100.7', 'x-real-ip': '198.51.100.7' };
+    const statusOf = async ({ text }: { readonly text: string }): Promise<number> =>
+      (await send('/v1/summary', { headers: { ...headers, authorization: `Bearer ${text}` } })).status;
+    expect([await statusOf(here), await statusOf(there)]).toEqual([200, 401]);
+  });
+
+  it('speaks TLS 1.3 and nothing else', async () => {
+    const { tls, port } = await start();
+    expect((await open(tls)).getProtocol()).toBe('TLSv1.3');
+    await expect(open({ ...tls, maxVersion: 'TLSv1.2' })).rejects.toMatchObject({
+      code: expect.stringMatching(/ALERT|PROTOCOL/),
+    });
+    const plain = connectPlain(port, '127.0.0.1');
+    plain.write(`GET /v1/summary HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`);
+    const answer = await plain
+      .setEncoding('utf8')
+      .toArray()
+      .catch(() => []);
+    expect(answer.join('')).not.toContain('200');
+  });
+
+  it('shows a new certificate after a reload, and goes on with the old one if the new one is spoiled', async () => {
+    const { tls, cert, key, daemon } = await start();
+    const nameOf = async (): Promise<string> => {
+      const socket = await open({ ...tls, rejectUnauthorized: false });
+      return String(socket.getPeerCertificate().subject.CN);
+    };
+    expect(await nameOf()).toBe('first');
+    const next = await certify(await tempFolder(), 'second');
+    await rename(next.cert, cert);
+    // The key is still that of the first.
+    await expect(daemon.reload?.()).rejects.toMatchObject({ name: 'UsageFailure' });
+    expect(await nameOf()).toBe('first');
+    await rename(next.key, key);
+    await daemon.reload?.();
+    expect(await nameOf()).toBe('second');
+    await chmod(key, 0o644);
+    await expect(daemon.reload?.()).rejects.toThrow(/others can read it/);
+    expect(await nameOf()).toBe('second');
+  });
+
+  it('serves others after callers that leave in the middle of an answer', async () => {
+    const { folder, tls, send } = await start();
+    const { text } = await createToken(folder);
+    const asked = `GET /v1/openapi.json HTTP/1.1\r\nHost: ${HOST}\r\nAuthorization: Bearer ${text}\r\n\r\n`;
+    for (let left = 0; left < 10; left++) {
+      const socket = await open(tls);
+      socket.write(asked);
+      if (left % 2 === 0) await once(socket, 'data');
+      socket.destroy();
+    }
+    expect((await send('/v1/summary', { headers: { authorization: `Bearer ${text}` } })).status).toBe(200);
+  });
+
+  it('says that the API is not there', async () => {
+    const { send, log } = await start(join(await tempFolder(), 'nobody.sock'));
+    const { status, headers, body } = await send('/v1/summary');
+    expect([status, headers['retry-after'], body.type]).toEqual([503, '5', 'urn:latchkey:problem:unavailable']);
+    await log.until(({ msg }) => msg === 'the API does not answer');
+  });
+});

@@ -1,0 +1,192 @@
+import { rm } from 'node:fs/promises';
+import {
+  generateToken,
+  isNetwork,
+  isTokenId,
+  openTokenStore,
+  type Scope,
+  TOKEN_SCOPES,
+  type TokenStore,
+} from '@latchkey/api/tokens';
+import { formatTable, withExamples } from '@latchkey/runtime/cli';
+import { parseDuration } from '@latchkey/runtime/config';
+import { Failure, UsageFailure } from '@latchkey/runtime/failure';
+import { createFile } from '@latchkey/runtime/files';
+import { isoTime } from '@latchkey/runtime/iso-time';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import type { Registry } from '@latchkey/registry';
+import { currentUser, printJsonList, registryOptions, type RegistryOptions, withRegistry } from './registry-command.js';
+
+const DEFAULT_LIFETIME = '90d';
+const MAX_LIFETIME_S = 366 * 86_400;
+const MAX_NAME = 64;
+/** Characters that would not be seen, or would change what is seen next to them. */
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Co}\p{Cn}]/u;
+
+export function tokenCommand(): Command {
+  return new Command('token')
+    .description('API tokens, for callers of the management API on other machines')
+    .addCommand(createCommand())
+    .addCommand(listCommand())
+    .addCommand(revokeCommand());
+}
+
+interface CreateOptions extends RegistryOptions {
+  readonly scope: readonly Scope[];
+  readonly expires: number;
+  readonly from?: readonly string[];
+  readonly out: string;
+}
+
+function createCommand(): Command {
+  const command = registryOptions(new Command('create').description('make a token, and write it to a file'))
+    .argument('<name>', 'what it is for, for `token list`', nameArgument)
+    .addOption(
+      new Option('--scope <scope>', `${TOKEN_SCOPES.join(', ')}; may be given again`)
+        .argParser(scopeArgument)
+        .makeOptionMandatory(),
+    )
+    .addOption(
+      new Option('--expires <duration>', 'from now, a year at most, e.g. 30d')
+        .argParser(lifetimeArgument)
+        .default(lifetimeArgument(DEFAULT_LIFETIME), DEFAULT_LIFETIME),
+    )
+    .option(
+      '--from <network>',
+      'where it may be used from, e.g. 192.0.2.0/24; may be given again (default: anywhere)',
+      networkArgument,
+    )
+    .requiredOption('--out <file>', 'the token; must not exist')
+    .action(create);
+  return withExamples(
+    command,
+    'latchkey-auth-server token create monitoring --data ./data --scope read --out monitoring.token',
+    'latchkey-auth-server token create audit --data ./data --scope read --scope audit --expires 30d --from 192.0.2.0/24 --out audit.token',
+  );
+}
+
+async function create(name: string, { scope, expires, from = [], out, ...options }: CreateOptions): Promise<void> {
+  const wrong = from.find((network) => !isNetwork(network));
+  if (wrong !== undefined)
+    throw new UsageFailure(`--from ${wrong}: expected an address, or a network such as 192.0.2.0/24 or 2001:db8::/32`);
+  const token = generateToken();
+  const expiresAt = Date.now() + 1000 * expires;
+  await withTokens(options, async (tokens, registry) => {
+    await createFile(out, `${token.text}\n`);
+    try {
+      const note = `token ${token.id}: ${scope.join(', ')}; expires ${isoTime(expiresAt)}`;
+      // The log has it before it counts.
+      await registry.record({ what: 'token created', note });
+      await tokens.add({
+        id: token.id,
+        name,
+        hash: token.hash,
+        scopes: scope,
+        networks: from,
+        createdBy: currentUser(),
+        createdAt: Date.now(),
+        expiresAt,
+        registryRestoredAt: registry.restored?.at ?? null,
+      });
+    } catch (error) {
+      await rm(out);
+      throw error;
+    }
+  });
+  process.stdout.write(`Token ${token.id} is in ${out}, and nowhere else. It expires at ${isoTime(expiresAt)}.\n`);
+}
+
+function listCommand(): Command {
+  const command = registryOptions(new Command('list').description('list the tokens, without their secrets'))
+    .option('--json', 'as a JSON array')
+    .action(list);
+  return withExamples(command, 'latchkey-auth-server token list --data ./data');
+}
+
+async function list({ json, ...options }: RegistryOptions & { readonly json?: true }): Promise<void> {
+  await withTokens(options, async (tokens, registry) => {
+    const restoredAt = registry.restored?.at ?? null;
+    const now = Date.now();
+    const views = (await tokens.list()).map((token) => ({
+      id: token.id,
+      name: token.name,
+      state: token.registryRestoredAt !== restoredAt ? 'void' : now >= token.expiresAt ? 'expired' : 'valid',
+      scopes: token.scopes,
+      networks: token.networks,
+      created_by: token.createdBy,
+      created_at: isoTime(token.createdAt),
+      expires_at: isoTime(token.expiresAt),
+      last_used_at: token.lastUse === undefined ? null : isoTime(token.lastUse.at),
+      last_used_from: token.lastUse?.address ?? null,
+    }));
+    if (json === true) return printJsonList(views);
+    const rows = views.map(
+      ({ id, name, state, scopes, networks, expires_at: expires, last_used_at: used, last_used_from: from }) => [
+        id,
+        name,
+        state,
+        scopes.join(', '),
+        networks.join(', ') || 'anywhere',
+        expires,
+        used === null ? 'never' : `${used}${from === null ? '' : ` from ${from}`}`,
+      ],
+    );
+    process.stdout.write(formatTable(['ID', 'NAME', 'STATE', 'SCOPES', 'FROM', 'EXPIRES', 'LAST USED'], rows));
+    return undefined;
+  });
+}
+
+function revokeCommand(): Command {
+  const command = registryOptions(
+    new Command('revoke').description('remove a token: it counts no more, from the next request on'),
+  )
+    .argument('<id>', 'as `token list` shows it')
+    .action(revoke);
+  return withExamples(command, 'latchkey-auth-server token revoke abcd2345 --data ./data');
+}
+
+async function revoke(id: string, options: RegistryOptions): Promise<void> {
+  if (!isTokenId(id)) throw new UsageFailure('an ID of a token has 8 characters of a-z and 2-7', LIST_THEM);
+  await withTokens(options, async (tokens, registry) => {
+    if (!(await tokens.remove(id))) throw new Failure(`there is no token ${id}`, LIST_THEM);
+    await registry.record({ what: 'token revoked', note: `token ${id}` });
+  });
+  process.stdout.write(`Token ${id} is revoked\n`);
+}
+
+const LIST_THEM = { advice: 'List them:', run: [['latchkey-auth-server', 'token', 'list']] };
+
+async function withTokens<T>(options: RegistryOptions, use: (tokens: TokenStore, registry: Registry) => Promise<T>): Promise<T> {
+  return withRegistry(options, async (registry) => {
+    const tokens = await openTokenStore(options.data);
+    try {
+      return await use(tokens, registry);
+    } finally {
+      await tokens.close();
+    }
+  });
+}
+
+function nameArgument(text: string): string {
+  const name = text.normalize('NFC').trim();
+  if (name === '' || name.length > MAX_NAME || UNSEEN.test(name))
+    throw new InvalidArgumentError(`expected 1 to ${MAX_NAME} characters that can be seen`);
+  return name;
+}
+
+function scopeArgument(text: string, before: readonly Scope[] | undefined): readonly Scope[] {
+  const scope = TOKEN_SCOPES.find((one) => one === text);
+  if (scope === undefined) throw new InvalidArgumentError(`expected one of ${TOKEN_SCOPES.join(', ')}`);
+  return [...new Set([...(before ?? []), scope])];
+}
+
+function lifetimeArgument(text: string): number {
+  const seconds = parseDuration(text);
+  if (seconds === undefined || seconds === 0 || seconds > MAX_LIFETIME_S)
+    throw new InvalidArgumentError('expected a time such as 12h, 30d or 52w, a year at most');
+  return seconds;
+}
+
+function networkArgument(text: string, before: readonly string[] | undefined): readonly string[] {
+  return [...(before ?? []), text];
+}
