@@ -37,7 +37,7 @@ export { enrolAgain, freeName, type Step, stepsFor, TAKE_UP_CREDENTIAL } from '.
 export { NodeBatch } from './node-batch.js';
 export { type NodeQuery, queryNodes } from './node-query.js';
 export { nodesReset, type ResetPreview } from './node-reset.js';
-export { nodeState } from './node-view.js';
+export { nodeState, viewNode } from './node-view.js';
 export {
   type NodeAndKey,
   type NodeChangeContext,

@@ -2,7 +2,8 @@
 
 import { parseId } from '@latchkey/protocol';
 import { readClock } from '@latchkey/runtime/daemon';
-import { CAUSES, diagnoseNode, surroundingsOf } from '@latchkey/operations';
+import { diagnoseNode, surroundingsOf } from '@latchkey/operations';
+import { CAUSES } from '@latchkey/operations/contract';
 import { z } from 'zod';
 import { type Route, defineRoute } from '../route.js';
 import { idSchema, orderNumberSchema, timeSchema } from '../schemas.js';

@@ -2,7 +2,8 @@
 
 import { expiryOf, parseId } from '@latchkey/protocol';
 import { isoTime } from '@latchkey/runtime/iso-time';
-import { NODE_STATES, nodeState, type NodeStatus, type NodeView, viewNode } from '@latchkey/operations';
+import { nodeState, viewNode } from '@latchkey/operations';
+import { NODE_STATES, type NodeStatus, type NodeView } from '@latchkey/operations/contract';
 import type { AuditEntry, NodeInfo, Registry, UnsealedNode } from '@latchkey/registry';
 import { z } from 'zod';
 import { type Route, defineRoute } from '../route.js';

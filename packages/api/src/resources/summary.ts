@@ -1,7 +1,8 @@
 /** How many nodes and orders are in each state. */
 
 import { isoTime } from '@latchkey/runtime/iso-time';
-import { NODE_STATES, nodeState, type NodeStatus } from '@latchkey/operations';
+import { nodeState } from '@latchkey/operations';
+import { NODE_STATES, type NodeStatus } from '@latchkey/operations/contract';
 import { ORDER_STATES, orderStatus, type OrderStatus } from '@latchkey/registry';
 import { z } from 'zod';
 import { type Route, defineRoute } from '../route.js';
