@@ -96,7 +96,7 @@ inline holds(key) {
  */
 #if defined(LATE_WRITE)
 #define too_late(t) (T[t].dead && !T[t].writing)
-#elif defined(CLOCK_BACK)
+#elif defined(CLOCK_BACK) || defined(FRESH_TS) /* a controller says a TS that the proof is not bound to */
 #define too_late(t) false
 #else
 #define too_late(t) T[t].dead
@@ -459,6 +459,13 @@ end:
             !calm && (T[t].phase == ASKING || T[t].phase == ANSWERED || T[t].phase == COMMITTING) ->
             T[t].phase = FORGOTTEN
           }
+#ifdef WRONG_M5_DROPS
+       /* Anybody sends a wrong M5 at any moment, and the controller cannot tell: the server's word ends the transaction. */
+       :: d_step {
+            T[t].phase == ANSWERED || T[t].phase == COMMITTING ->
+            T[t].phase = FORGOTTEN
+          }
+#endif
        /* The auth-server is killed before it has written. */
        :: d_step {
             !calm && T[t].writing ->

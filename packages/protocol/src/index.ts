@@ -130,6 +130,7 @@ export {
   TOMBSTONE_MS,
 } from './node-keys.js';
 export { equalInConstantTime } from './octets.js';
+export { derivePassThroughRnC } from './pass-through.js';
 export type { PendingProof } from './proof-queue.js';
 export { deriveApplicationKey, deriveApplicationRoot, deriveKeyId, derivePsk, isReservedLabel } from './psk.js';
 export { type Confirmation, msUntilRenewal, type NodeClocks, type Renewal, saveIntervalMs, scheduleRenewal } from './renewal.js';

@@ -60,11 +60,18 @@ export class Administrator {
     const at = this.#clock().wallMs;
     const rows = snapshot.rows.map((row) => this.restored(row, at));
     const times = addRange(snapshot.times, { from: Math.min(snapshot.at, at), until: at + MAX_SERVER_CLOCK_SKEW_MS });
-    this.store.restore({ ...snapshot, rows, times });
+    this.store.restore({ ...snapshot, rows, times }, at);
   }
 
   protected restored(row: RegistryRow, at: number): RegistryRow {
     return { ...row, reissuedAt: at };
+  }
+
+  /** `controller set --pass-through`. */
+  setPassThrough(idC: number, isPassThrough: boolean): void {
+    this.store.administer(() => {
+      if (this.store.isPassThrough(idC) !== isPassThrough) this.store.setPassThrough(idC, isPassThrough, this.now);
+    });
   }
 
   /** `backup`. */

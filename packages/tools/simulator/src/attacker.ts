@@ -188,7 +188,8 @@ export class Attacker {
           break;
         case 2: {
           const third = this.#anySeen(random, [kindOf(other)]);
-          if (third !== undefined) payload.set(third.payload.subarray(random.below(payload.length)), 0);
+          if (third !== undefined)
+            payload.set(third.payload.subarray(random.below(payload.length)).subarray(0, payload.length), 0);
           break;
         }
         case 3:

@@ -12,6 +12,8 @@ import {
   type LinkDecision,
   type M5Decision,
   MAX_RETRY_AFTER_SECONDS,
+  type PendingProof,
+  type Relay,
   retryAfterSeconds,
   type Clocks,
   type Refusal,
@@ -65,6 +67,12 @@ export type PostResponse =
   | { readonly code: CoapCode; readonly payload?: Uint8Array; readonly maxAge?: number | undefined }
   | 'challenge';
 
+/** An M5 that waits for the server's word, and who waits with it. */
+interface WaitingProof {
+  readonly m5: Uint8Array;
+  readonly done: ((answer: PostResponse) => void)[];
+}
+
 export class SimulatedController {
   protected readonly context: SimulationContext;
   protected readonly plan: ControllerPlan;
@@ -76,6 +84,8 @@ export class SimulatedController {
   /** Those who wait for the answer to a request that is under way. */
   readonly #inFlight = new Map<Uint8Array, ((answer: PostResponse) => void)[]>();
   readonly #inFlightRequests = new Set<string>();
+  /** Of pass-through transactions. */
+  readonly #waitingProofs = new Map<PendingProof, WaitingProof>();
   /** In combined mode. */
   readonly #server: SimulatedServer | undefined;
   #echoKey = '';
@@ -122,6 +132,7 @@ export class SimulatedController {
     this.respondent = undefined;
     this.#inFlight.clear();
     this.#inFlightRequests.clear();
+    this.#waitingProofs.clear();
     this.context.network.close(`c${this.idC}:5683`);
     if (this.#authServer instanceof CoapAuthServerClient) this.#authServer.close();
   }
@@ -173,6 +184,7 @@ export class SimulatedController {
   #expire(): void {
     this.process.schedule(EXPIRY_INTERVAL_MS, 'drops old transactions', () => {
       this.respondent?.expire(this.now.monotonicMs);
+      this.#relayProofs();
       this.#expire();
     });
   }
@@ -224,14 +236,14 @@ export class SimulatedController {
       ? respondent.receiveM5(payload, source, this.now)
       : respondent.receiveM1(payload, source, this.now);
     this.#checkBounds(respondent, openBefore, proven);
+    if (decision.kind === 'relay') return this.#awaitProof(decision.proof, payload, done);
+    this.#relayProofs();
     switch (decision.kind) {
       case 'answer':
         return this.#send(payload, decision.octets, done);
       case 'forward':
         if (isM5) this.#m5Accepted(payload, decision.transaction);
         return this.forwardOnce(payload, decision.transaction, done);
-      case 'relay':
-        throw new Error('no controller here is pass-through');
       case 'challenge':
         return done('challenge');
       case 'refuse':
@@ -250,6 +262,45 @@ export class SimulatedController {
   #m5Accepted(octets: Uint8Array, { idI, tid, m1 }: Transaction): void {
     if (this.context.oracle.isHonest(idI))
       this.context.oracle.checkAccepted(`c${this.idC}`, 'M5', octets, [this.idC, tid, idI, textOf(m1)]);
+  }
+
+  /** An M5 that only the auth-server can check waits for its turn. */
+  #awaitProof(proof: PendingProof, m5: Uint8Array, done: (answer: PostResponse) => void): void {
+    const waiting = this.#waitingProofs.get(proof);
+    if (waiting !== undefined) {
+      waiting.done.push(done);
+      return;
+    }
+    this.#waitingProofs.set(proof, { m5, done: [done] });
+    this.#relayProofs();
+  }
+
+  /** Sends the M7 whose turn it is, and answers the M5 that get no turn any more. */
+  #relayProofs(): void {
+    for (const { proof, decision } of this.respondent?.takeSettled() ?? []) this.#proofDecided(proof, decision, undefined);
+    for (const relay of this.respondent?.takeRelays() ?? []) this.#relay(relay);
+  }
+
+  #relay({ proof, transaction, request }: Relay): void {
+    const m5 = this.#waitingProofs.get(proof)?.m5;
+    if (m5 === undefined) throw new Error('an M5 is relayed that nobody waits for');
+    this.#emitRequest(m5, transaction, request);
+    let maxAge: number | undefined;
+    const accept: AcceptAnswer = (octets, ofAnswer) => {
+      maxAge = ofAnswer;
+      return this.#acceptAnswer(transaction, request, octets);
+    };
+    this.#authServer?.request(request, accept, (decision) => {
+      this.#proofDecided(proof, decision, maxAge);
+      this.respondent?.endRelay(proof);
+      this.#relayProofs();
+    });
+  }
+
+  #proofDecided(proof: PendingProof, decision: LinkDecision | undefined, maxAge: number | undefined): void {
+    const waiting = this.#waitingProofs.get(proof);
+    this.#waitingProofs.delete(proof);
+    for (const done of waiting?.done ?? []) this.#decided(waiting?.m5 ?? new Uint8Array(0), decision, maxAge, done);
   }
 
   /** A question that is under way already is not asked again: its answer is for all who wait. */

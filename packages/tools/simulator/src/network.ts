@@ -26,6 +26,9 @@ export interface Datagram {
   readonly maxAge?: number | undefined;
 }
 
+/**
+ * M10 counts as M3, and M11 as M8, in whose place they come: what befalls one befalls the other.
+ */
 const MESSAGES = ['M1', 'M2', 'M3', 'M4', 'M5', 'M6', 'M7', 'M8', 'M9'] as const;
 /** What a datagram carries; `error`: an answer with a code and nothing else. */
 export type Kind = (typeof MESSAGES)[number] | 'error';
@@ -50,6 +53,8 @@ export function hostOf(address: Address): string {
 
 export function kindOf({ payload }: Pick<Datagram, 'payload'>): Kind {
   const type = payload[0] ?? 0;
+  if (type === TYPE.M10) return 'M3';
+  if (type === TYPE.M11) return 'M8';
   return type >= TYPE.M1 && type <= TYPE.M9 ? (MESSAGES[(type & 0x0f) - 1] ?? 'error') : 'error';
 }
 

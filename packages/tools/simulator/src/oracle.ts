@@ -7,7 +7,7 @@
  * checked; that their fall stays theirs is.
  */
 
-import { COMMIT_TIMEOUT_MS, type Secret } from '@latchkey/protocol';
+import { COMMIT_TIMEOUT_MS, deriveApplicationRoot, Secret } from '@latchkey/protocol';
 import { type Simulation, Violation } from './simulation.js';
 import { keyText } from './key-text.js';
 import type { Datagram, Kind } from './network.js';
@@ -64,6 +64,12 @@ export class Oracle {
   /** Keys that only server, node and honest controllers know: octets -> whose. */
   readonly #protectedKeys = new Map<string, string>();
   readonly #keyStarts = new Set<number>();
+  /** Octets that dishonest pass-through controllers came by, in hex digits: key size. */
+  readonly #passThroughKnowledge = new Map<string, string>();
+  /** RN_c' that the server gave: octets -> for what. */
+  readonly #contributions = new Map<string, string>();
+  /** Application roots, in hex digits, by node, controller and TID of the commit. */
+  readonly #roots = new Map<string, string>();
   readonly #parsed = new Map<string, readonly string[]>();
   /** What was seen on the way, to tell whether a run got anywhere. */
   readonly counts = {
@@ -76,6 +82,9 @@ export class Oracle {
     expired: 0,
     resets: 0,
     heldOff: 0,
+    relayed: 0,
+    switched: 0,
+    dishonest: 0,
   };
 
   constructor(simulation: Simulation) {
@@ -150,6 +159,7 @@ export class Oracle {
         assigned: committed.idC === row.controller || this.#wasAssigned(row.idI, committed.idC),
       });
       if (this.isHonest(row.idI)) this.#protectKey(row.key, `node n${row.idI}`);
+      this.#recordRoot(row);
     }
     this.checkLockout(row.idI);
   }
@@ -161,7 +171,14 @@ export class Oracle {
   /** A row is as it was in a backup: nothing was committed. */
   rowRestored(row: RegistryRow): void {
     this.#rows.set(row.idI, row);
+    this.#recordRoot(row);
     this.checkLockout(row.idI);
+  }
+
+  #recordRoot({ idI, key, committed }: RegistryRow): void {
+    if (committed === undefined) return;
+    const { idC, tid } = committed;
+    this.#roots.set(`${idI} ${idC} ${tid}`, keyText(deriveApplicationRoot(Secret.fromHex(key), idI)));
   }
 
   /**
@@ -213,23 +230,62 @@ export class Oracle {
     if (whose !== undefined) throw new Violation(4, `the attacker learns a key of ${whose} ${how}`);
   }
 
-  /** Invariant 4: the server is about to give K_i to controller `idC`. */
-  checkServed(idI: number, idC: number): void {
+  /** Invariants 4 and 8: the server is about to give K_i to controller `idC`. */
+  checkServed(idI: number, idC: number, isPassThrough: boolean): void {
     const row = this.#rows.get(idI);
+    if (isPassThrough) throw new Violation(8, `the server gives the key of node n${idI} to c${idC}, which is pass-through`);
     if (this.isHonest(idI) && row?.controller !== idC)
       throw new Violation(4, `the server gives the key of node n${idI} to controller c${idC}, which it is not assigned to`);
+  }
+
+  // Invariant 8: pass-through controllers.
+
+  /**
+   * A dishonest pass-through controller has come by these octets, which it may try as a key: it is
+   * looked whether they are one of a node's now, or become one.
+   */
+  passThroughLearns(idC: number, octets: Uint8Array, how: string): void {
+    const text = hexOf(octets);
+    this.#passThroughKnowledge.set(text, `c${idC} learns it ${how}`);
+    const whose = this.#protectedKeys.get(text);
+    if (whose !== undefined) throw new Violation(8, `c${idC}, which is pass-through, learns a key of ${whose} ${how}`);
+  }
+
+  /**
+   * The server has put `rnC` into a C4: each transaction has another one, whatever a controller
+   * repeats of ID_c, TID, TS, RN_c and M1.
+   */
+  checkContribution(rnC: Uint8Array, context: MessageContext): void {
+    const [text, what] = [textOf(rnC), context.join(' ')];
+    const before = this.#contributions.get(text) ?? what;
+    if (before !== what) throw new Violation(8, `one RN_c' stands for ${readable(before)} and for ${readable(what)}`);
+    this.#contributions.set(text, before);
+  }
+
+  /** A pass-through controller is about to be given the application root of a key. */
+  checkApplicationRoot(idI: number, idC: number, tid: bigint, root: Secret): void {
+    if (this.#roots.get(`${idI} ${idC} ${tid}`) === keyText(root)) return;
+    throw new Violation(8, `c${idC} is given what is not the application root of the key that n${idI} has proven`);
   }
 
   // Invariants 3, 5 and 6: messages.
 
   /** An honest role has sealed, and is about to send, `octets`. */
   recordSent(kind: Kind, octets: Uint8Array, context: MessageContext): void {
+    this.recordRelayed(kind, octets, context);
+    this.#sealedOnce(kind, octets, context, textOf(octets));
+  }
+
+  /**
+   * The server has sealed what a pass-through controller may send, and need not: which M4 of a TID
+   * a node gets to see is the controller's to say.
+   */
+  recordRelayed(kind: Kind, octets: Uint8Array, context: MessageContext): void {
     const text = textOf(octets);
     const what = `${kind} ${context.join(' ')}`;
     const before = this.#sent.get(text);
     if (before === undefined) this.#sent.set(text, what);
     else if (before !== what) throw new Violation(5, `one text was sent as ${readable(before)} and as ${readable(what)}`);
-    this.#sealedOnce(kind, octets, context, text);
   }
 
   /** Invariant 5: an honest role has accepted `octets` as `kind`, about that. */
@@ -285,6 +341,8 @@ export class Oracle {
 
   #protectKey(text: string, whose: string): void {
     if (this.#protectedKeys.has(text)) return;
+    const known = this.#passThroughKnowledge.get(text);
+    if (known !== undefined) throw new Violation(8, `a key of ${whose} is known to a pass-through controller: ${known}`);
     this.#protectedKeys.set(text, whose);
     this.#keyStarts.add(Number.parseInt(text.slice(0, 8), 16));
   }

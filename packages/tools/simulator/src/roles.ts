@@ -1,4 +1,5 @@
 import {
+  answerCommitted,
   beginAttempt,
   installNode,
   decide,
@@ -12,7 +13,10 @@ import {
 } from '@latchkey/protocol';
 
 /** The respondent as its shell drives it. */
-export type RespondentRole = Pick<Respondent, 'pendingCount' | 'receiveM1' | 'receiveM5' | 'receiveLinkAnswer' | 'expire'>;
+export type RespondentRole = Pick<
+  Respondent,
+  'pendingCount' | 'receiveM1' | 'receiveM5' | 'receiveLinkAnswer' | 'expire' | 'takeRelays' | 'endRelay' | 'takeSettled'
+>;
 
 /** The three roles of @latchkey/protocol, as the shells take them. */
 export interface Roles {
@@ -26,6 +30,7 @@ export interface Roles {
   readonly server: {
     readonly openLinkRequest: typeof openLinkRequest;
     readonly decide: typeof decide;
+    readonly answerCommitted: typeof answerCommitted;
     readonly sealAnswer: typeof sealAnswer;
     readonly isWithinTimeWindow: typeof isWithinTimeWindow;
   };
@@ -34,5 +39,5 @@ export interface Roles {
 export const PROFILE_ROLES: Roles = {
   initiator: { installNode, beginAttempt, receiveM4, receiveM6 },
   respondent: (options) => new Respondent(options),
-  server: { openLinkRequest, decide, sealAnswer, isWithinTimeWindow },
+  server: { openLinkRequest, decide, answerCommitted, sealAnswer, isWithinTimeWindow },
 };

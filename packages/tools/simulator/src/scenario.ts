@@ -37,6 +37,7 @@ export type Incident =
   | { readonly at: number; readonly what: 'off'; readonly server: number; readonly downMs: number }
   | { readonly at: number; readonly what: 'reassign'; readonly idI: number; readonly idC: number }
   | { readonly at: number; readonly what: 'install'; readonly idI: number; readonly downMs: number }
+  | { readonly at: number; readonly what: 'switch'; readonly idC: number; readonly passThrough: boolean }
   | Reset
   | Restore;
 
@@ -84,6 +85,15 @@ interface PowerCuts {
 const TACTICS = ['replay', 'splice', 'forge', 'flood', 'outcome', 'commits', 'confirmations', 'own controller'] as const;
 export type Tactic = (typeof TACTICS)[number];
 
+/** What a dishonest pass-through controller is after. */
+export type DishonestTactic = 'steers' | 'keeps M7 back' | 'varies';
+
+/** A pass-through controller that belongs to an attacker. */
+interface DishonestScenario {
+  readonly idC: number;
+  readonly tactic: DishonestTactic;
+}
+
 export interface AttackerScenario {
   /** What it does from time to time, and how often. */
   readonly tactics: readonly Tactic[];
@@ -100,6 +110,10 @@ export interface Scenario {
   readonly nodes: readonly NodeScenario[];
   /** ID_c of the honest ones. */
   readonly controllers: readonly number[];
+  /** Those that are pass-through from the start. Some of the honest ones are switched later. */
+  readonly passThrough: readonly number[];
+  /** One of those, if any: it is pass-through all the time. */
+  readonly dishonest: DishonestScenario | undefined;
   /** Whether the attacker has a controller of its own, with a valid SK_cs. */
   readonly rogue: boolean;
   readonly replicas: number;
@@ -153,10 +167,13 @@ export function generateScenario(seed: number): Scenario {
   const attacked = withProbability(0.6);
   const nodes = generateNodes(random, controllers, rogue, attacked);
   const replicas = combined ? 1 : random.pick([1, 2, 2, 3]);
+  const relaying = drawPassThrough(new SeededRandom(seed, 'pass-through'), faultPhaseMs, combined ? [] : controllers);
   const administered = drawAdministration(new SeededRandom(seed, 'administrator'), faultPhaseMs, nodes);
   return {
     nodes,
     controllers,
+    passThrough: relaying.passThrough,
+    dishonest: relaying.dishonest,
     rogue,
     replicas,
     combined,
@@ -185,7 +202,11 @@ export function generateScenario(seed: number): Scenario {
     },
     diskErrorProbability: random.pick([0, 0, 0, 0.02, 0.2]),
     skews: Array.from({ length: 8 }, () => random.between(-2_000, 2_000)),
-    incidents: [...generateIncidents(random, faultPhaseMs, controllers, nodes, replicas, combined), ...administered],
+    incidents: [
+      ...generateIncidents(random, faultPhaseMs, controllers, nodes, replicas, combined),
+      ...administered,
+      ...relaying.switches,
+    ],
     attacker: attacked ? generateAttacker(random, rogue) : undefined,
     suspending: withProbability(0.05)
       ? { after: random.pick<Kind>(['M1', 'M5']), from: 0, probability: 0.1, ms: random.pick([20_000, 310_000]) }
@@ -314,6 +335,26 @@ function generateIncidents(
   for (let i = times(0.2, 6); i > 0; i--)
     incidents.push({ at: at(), what: 'install', idI: random.pick(nodes).idI, downMs: random.between(1_000, 20_000) });
   return incidents;
+}
+
+/** Many worlds have controllers of both kinds. */
+function drawPassThrough(
+  random: SeededRandom,
+  faultPhaseMs: number,
+  controllers: readonly number[],
+): Pick<Scenario, 'passThrough' | 'dishonest'> & { readonly switches: readonly Incident[] } {
+  const isPlain = random.uniform() < 0.55;
+  const passThrough = isPlain ? [] : controllers.filter(() => random.uniform() < 0.75);
+  const [first] = passThrough;
+  const tactic = random.pick<DishonestTactic>(['steers', 'keeps M7 back', 'varies']);
+  const dishonest = first !== undefined && random.uniform() < 0.5 ? { idC: first, tactic } : undefined;
+  const switched = controllers.filter((idC) => idC !== dishonest?.idC);
+  const switches: Incident[] = [];
+  for (let i = isPlain || switched.length === 0 ? 0 : random.pick([0, 1, 4]); i > 0; i--) {
+    const at = random.below(faultPhaseMs);
+    switches.push({ at, what: 'switch', idC: random.pick(switched), passThrough: random.below(2) === 0 });
+  }
+  return { passThrough, dishonest, switches };
 }
 
 function drawAdministration(random: SeededRandom, faultPhaseMs: number, nodes: readonly NodeScenario[]): Incident[] {

@@ -8,7 +8,11 @@ import {
   type CoapCode,
   COMMIT_TIMEOUT_MS,
   decodeLinkRequest,
+  decodeM4,
+  encodeM4,
   encodeM5,
+  encodeM6,
+  openM4,
   tryDecode,
   type ServerDecision,
   type LinkRefusal,
@@ -225,14 +229,15 @@ export class SimulatedServer {
     if (decision.kind !== 'commit') return seal(decision);
     if (!this.mayCommit(decision.commit.ts) || this.#activeCommits >= MAX_CONCURRENT_COMMITS)
       return seal(rejection('overloaded'));
-    this.commit(request, opened, { ...decision, reissuedAt: node?.reissuedAt }, (result) => {
+    const mode = { passThrough: node?.passThrough, switchedAt: node?.switchedAt };
+    this.commit(request, opened, { ...decision, reissuedAt: node?.reissuedAt, mode }, (result) => {
       if (result === 'conflict') {
         this.context.oracle.counts.conflicts += 1;
         return this.decide(request, opened, round + 1, seal);
       }
       if (result === 'expired') this.context.oracle.counts.expired += 1;
       if (result !== 'committed') return seal(rejection(result === 'expired' ? 'clock' : 'storeFailed'));
-      seal({ kind: 'answer', with: 'M8', lifetime: decision.commit.lifetime });
+      seal(this.context.rules.roles.server.answerCommitted(opened, decision));
     });
   }
 
@@ -274,19 +279,42 @@ export class SimulatedServer {
     });
   }
 
+  /** What a controller is about to be given. */
+  #answered({ idC, tid, body }: OpenedRequest, decision: Extract<FinalDecision, { kind: 'answer' }>): void {
+    const { oracle } = this.context;
+    const { store } = this.plan;
+    const { m1, m1Octets, ts, rnC } = body;
+    const { idI } = m1;
+    if (decision.with === 'M3') oracle.checkServed(idI, idC, store.isPassThrough(idC));
+    // M4 and M6 of a pass-through controller are the server's, but for how they begin.
+    if (decision.with === 'M10') {
+      const m4 = encodeM4({ idC, tid, c4: decision.c4 });
+      if (oracle.isHonest(idI)) oracle.recordRelayed('M4', m4, [idC, tid, textOf(m1Octets)]);
+      const key = store.node(idI)?.key;
+      const opened = key && openM4(decodeM4(m4), key, m1Octets);
+      if (opened !== undefined) oracle.checkContribution(opened.rnC, [idC, tid, ts, textOf(rnC), textOf(m1Octets)]);
+    }
+    if (decision.with === 'M11' && 'c5' in body) {
+      const m5 = encodeM5({ tid, c5: body.c5 });
+      if (oracle.isHonest(idI)) oracle.recordRelayed('M6', encodeM6(decision.c6), [idC, tid, textOf(m5)]);
+      oracle.counts.relayed += 1;
+      oracle.checkApplicationRoot(idI, idC, tid, decision.applicationRoot);
+    }
+  }
+
   protected nonce(): Uint8Array {
     return this.random.octets(NONCE_LENGTH);
   }
 
   protected seal(request: LinkRequest, opened: OpenedRequest, decision: FinalDecision, skCs: Secret): ServerAnswer {
     const { rules, oracle } = this.context;
-    if (decision.kind === 'answer' && decision.with === 'M3') oracle.checkServed(opened.body.m1.idI, request.idC);
+    if (decision.kind === 'answer') this.#answered(opened, decision);
     const payload = rules.roles.server.sealAnswer(request, opened, decision, this.nonce(), skCs);
-    // No controller here is pass-through.
     const name = decision.kind === 'refuse' ? 'M9' : request.type === 'M2' ? 'M3' : 'M8';
     oracle.recordSent(name, payload, [request.idC, textOf(request.octets)]);
     if (decision.kind !== 'refuse') return { code: '2.04', payload };
-    const { refusal, holdoff } = decision;
+    const { refusal, holdoff, switchedAt } = decision;
+    if (switchedAt !== undefined) oracle.counts.switched += 1;
     const { code, meaning } = REFUSALS[refusal];
     if (holdoff !== undefined) oracle.counts.heldOff += 1;
     this.context.log(this.plan.name, holdoff === undefined ? `refuses: it ${meaning}` : 'refuses: it may be from before a reset');

@@ -20,10 +20,10 @@ export class Violation extends Error {
 }
 
 /**
- * The seven of docs/PROTOCOL.md; `liveness`: every honest node joins once faults end; `crash`: a
+ * Those of docs/PROTOCOL.md; `liveness`: every honest node joins once faults end; `crash`: a
  * role throws.
  */
-export type Invariant = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 'liveness' | 'crash';
+export type Invariant = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 'liveness' | 'crash';
 
 export class Simulation {
   readonly seed: number;

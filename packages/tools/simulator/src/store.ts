@@ -5,20 +5,33 @@
  */
 
 import {
-  type Commit,
+  type CommitDecision,
   COMMIT_TIMEOUT_MS,
   type ServerNodeRecord,
   Secret,
   EMPTY_HISTORY,
   type ClockHistory,
 } from '@latchkey/protocol';
+import type { SeededRandom } from '@latchkey/test-support/seeded-random';
 import type { Simulation } from './simulation.js';
 import { keyText } from './key-text.js';
 import type { Process } from './process.js';
 
+function later(one: number | undefined, other: number | undefined): number | undefined {
+  return one === undefined || (other !== undefined && other > one) ? other : one;
+}
+
 /** A node as it stands on the disk: the key in hex digits. */
-export interface RegistryRow extends Omit<ServerNodeRecord, 'key'> {
+export interface RegistryRow extends Omit<ServerNodeRecord, 'key' | 'passThrough' | 'switchedAt'> {
   readonly key: string;
+}
+
+/** What the record of a node says of its controller. */
+export type NodeMode = Pick<ServerNodeRecord, 'passThrough' | 'switchedAt'>;
+
+interface ControllerMode {
+  readonly isPassThrough: boolean;
+  readonly switchedAt: number | undefined;
 }
 
 /** The registry at some moment, by the clock of the machine where that was taken. */
@@ -27,6 +40,7 @@ export interface Snapshot {
   readonly rows: readonly RegistryRow[];
   readonly lastHeld: ReadonlyMap<number, number>;
   readonly times: ClockHistory;
+  readonly modes: ReadonlyMap<number, ControllerMode>;
 }
 
 export type CommitResult = 'committed' | 'conflict' | 'expired' | 'failed';
@@ -41,7 +55,10 @@ export interface StoreConditions {
 }
 
 /** What a transaction does once it is its turn: the row to be written, or why there is none. */
-export type WriteAction = (rows: ReadonlyMap<number, RegistryRow>) => RegistryRow | Exclude<CommitResult, 'committed' | 'failed'>;
+export type WriteAction = (
+  rows: ReadonlyMap<number, RegistryRow>,
+  modeOf: (row: RegistryRow) => NodeMode,
+) => RegistryRow | Exclude<CommitResult, 'committed' | 'failed'>;
 
 interface Transaction {
   readonly number: number;
@@ -69,6 +86,12 @@ export class SimulatedStore {
   /** Changes of the administrator that wait for the lock. */
   readonly #changes: (() => void)[] = [];
   #count = 0;
+  /** Of controllers that are, or were, pass-through. */
+  readonly #modes = new Map<number, ControllerMode>();
+  readonly #random: SeededRandom;
+  /** TK. */
+  #transactionKey: Secret;
+  #restoredAt: number | undefined;
   /** Until when IDs that were removed had their initial key. */
   readonly lastHeld: Map<number, number> = new Map();
   /** What the clocks of the servers showed. */
@@ -82,12 +105,34 @@ export class SimulatedStore {
   constructor(simulation: Simulation, conditions: StoreConditions) {
     this.#simulation = simulation;
     this.#conditions = conditions;
+    this.#random = simulation.random('transaction keys');
+    this.#transactionKey = Secret.from(this.#random.octets(16));
   }
 
   /** Sees every commit that was acknowledged before the call. */
   node(idI: number): ServerNodeRecord | undefined {
     const row = this.#rows.get(idI);
-    return row && { ...row, key: Secret.fromHex(row.key) };
+    return row && this.recordOf(row);
+  }
+
+  /** The node with this row, and what its controller is now: as it is in one snapshot. */
+  recordOf(row: RegistryRow): ServerNodeRecord {
+    return { ...row, key: Secret.fromHex(row.key), ...this.modeOf(row) };
+  }
+
+  modeOf({ controller }: RegistryRow): NodeMode {
+    const switchedAt = this.#modes.get(controller)?.switchedAt;
+    const passThrough = this.isPassThrough(controller) ? { transactionKey: this.#transactionKey } : undefined;
+    return { passThrough, switchedAt: later(switchedAt, this.#restoredAt) };
+  }
+
+  isPassThrough(idC: number): boolean {
+    return this.#modes.get(idC)?.isPassThrough === true;
+  }
+
+  /** `switchedAt` by the servers' clock; `undefined` for a controller that is added so. */
+  setPassThrough(idC: number, isPassThrough: boolean, switchedAt?: number): void {
+    this.#modes.set(idC, { isPassThrough, switchedAt });
   }
 
   row(idI: number): RegistryRow | undefined {
@@ -121,12 +166,22 @@ export class SimulatedStore {
   }
 
   snapshot(at: number): Snapshot {
-    return { at, rows: [...this.#rows.values()], lastHeld: new Map(this.lastHeld), times: this.clockHistory };
+    return {
+      at,
+      rows: [...this.#rows.values()],
+      lastHeld: new Map(this.lastHeld),
+      times: this.clockHistory,
+      modes: new Map(this.#modes),
+    };
   }
 
-  /** While no server runs, so that nothing is pending. */
-  restore({ rows, lastHeld, times }: Snapshot): void {
+  /** While no server runs, so that nothing is pending. `at`: by the clock of who does it. */
+  restore({ rows, lastHeld, times, modes }: Snapshot, at: number): void {
     this.#rows.clear();
+    this.#modes.clear();
+    for (const [idC, mode] of modes) this.#modes.set(idC, mode);
+    this.#transactionKey = Secret.from(this.#random.octets(16));
+    this.#restoredAt = at;
     this.lastHeld.clear();
     for (const [idI, until] of lastHeld) this.lastHeld.set(idI, until);
     this.clockHistory = times;
@@ -208,7 +263,7 @@ export class SimulatedStore {
   }
 
   #run(transaction: Transaction): void {
-    const result = transaction.refused ? 'failed' : transaction.action(this.#rows);
+    const result = transaction.refused ? 'failed' : transaction.action(this.#rows, (row) => this.modeOf(row));
     if (typeof result === 'string') return this.#finish(transaction, result);
     transaction.row = result;
     this.#simulation.events.schedule(1 + transaction.syncMs, () => {
@@ -235,29 +290,29 @@ export class SimulatedStore {
 }
 
 /**
- * A commit that was judged: by which key, and by which `reissuedAt`, it is compared when it is
- * written.
+ * A commit that was judged: by which key, `reissuedAt` and mode of the controller it is compared
+ * when it is written.
  */
-export interface JudgedCommit {
-  readonly from: Secret;
-  readonly to: Secret;
-  readonly commit: Commit;
+export interface JudgedCommit extends CommitDecision {
   readonly reissuedAt: number | undefined;
+  readonly mode: NodeMode;
 }
 
 /** The comparison and the write of a commit, as `Registry.commit` makes them. */
 export function commitAction(
   idI: number,
-  { from, to, commit, reissuedAt }: JudgedCommit,
+  { from, to, commit, reissuedAt, mode }: JudgedCommit,
   monotonicNow: () => number,
   isInTime: () => boolean,
 ): WriteAction {
   const since = monotonicNow();
   const [before, after] = [keyText(from), keyText(to)];
-  return (rows) => {
+  return (rows, modeOf) => {
     if (monotonicNow() - since > COMMIT_TIMEOUT_MS || !isInTime()) return 'expired';
     const row = rows.get(idI);
     if (row === undefined || row.key !== before || row.reissuedAt !== reissuedAt) return 'conflict';
+    const { passThrough, switchedAt } = modeOf(row);
+    if ((passThrough === undefined) !== (mode.passThrough === undefined) || switchedAt !== mode.switchedAt) return 'conflict';
     return { ...row, key: after, initial: false, committed: commit, reissuedAt: undefined };
   };
 }

@@ -38,7 +38,20 @@ export interface RunSeedsOptions {
 export const EMPTY_RESULT: BatchResult = {
   worlds: 0,
   events: 0,
-  counts: { commits: 0, joins: 0, promotions: 0, replaced: 0, waits: 0, conflicts: 0, expired: 0, resets: 0, heldOff: 0 },
+  counts: {
+    commits: 0,
+    joins: 0,
+    promotions: 0,
+    replaced: 0,
+    waits: 0,
+    conflicts: 0,
+    expired: 0,
+    resets: 0,
+    heldOff: 0,
+    relayed: 0,
+    switched: 0,
+    dishonest: 0,
+  },
   longestMs: 0,
   failed: undefined,
 };

@@ -1,7 +1,9 @@
 /** One world: its people, its trouble, its end. */
 
 import { expiryOf, type Clocks, Secret } from '@latchkey/protocol';
+import type { Administrator } from './administrator.js';
 import { Attacker } from './attacker.js';
+import { DishonestController } from './dishonest-controller.js';
 import { SeededRandom } from '@latchkey/test-support/seeded-random';
 import { Simulation, type Invariant, Violation } from './simulation.js';
 import { keyText } from './key-text.js';
@@ -88,6 +90,8 @@ class World {
   readonly #controllers: SimulatedController[] = [];
   readonly #servers: SimulatedServer[] = [];
   readonly #resets: Resets;
+  readonly #administrator: Administrator;
+  #dishonest: DishonestController | undefined;
   /** The clock all replicas go by is this wrong, in ms. */
   #serverClockError = 0;
   #clockWasWrong = false;
@@ -126,12 +130,14 @@ class World {
         skew: scenario.skews[i] ?? 0,
         clockError: () => this.#serverClockError,
         crashModel: scenario.crashModels.server,
-        isRogue: (idC) => idC === ROGUE_IDC,
+        isRogue: (idC) => idC === ROGUE_IDC || idC === scenario.dishonest?.idC,
       });
       this.#servers.push(server);
     }
     const clock = (): Clocks => this.#servers[0]?.now ?? { wallMs: simulation.trueTime, monotonicMs: 0 };
-    this.#resets = new Resets(context, this.#store, new rules.Administrator(this.#store, clock), this.#servers);
+    this.#administrator = new rules.Administrator(this.#store, clock);
+    this.#resets = new Resets(context, this.#store, this.#administrator, this.#servers);
+    for (const idC of scenario.passThrough) this.#store.setPassThrough(idC, true);
     this.#addControllers(context, rules, skCs, names);
     const iks = new Map<number, Secret>();
     for (const node of scenario.nodes) {
@@ -146,8 +152,12 @@ class World {
   }
 
   #addControllers(context: SimulationContext, rules: Rules, skCs: ReadonlyMap<number, Secret>, servers: readonly string[]): void {
-    const { combined, bounds, crashModels, diskErrorProbability, sharedNetwork } = this.#scenario;
+    const { combined, bounds, crashModels, diskErrorProbability, sharedNetwork, dishonest } = this.#scenario;
     for (const [idC, key] of skCs) {
+      if (idC === dishonest?.idC) {
+        this.#dishonest = new DishonestController(context, { ...dishonest, skCs: key, servers });
+        continue;
+      }
       const local = combined && idC === 1 ? this.#servers[0] : undefined;
       // Beside a controller that has the registry there is nobody another could turn to.
       if (combined && local === undefined) continue;
@@ -233,6 +243,7 @@ class World {
     const { faultPhaseMs, nodes, incidents } = this.#scenario;
     for (const server of this.#servers) server.begin();
     for (const controller of this.#controllers) if (!this.#scenario.combined || controller.idC !== 1) controller.begin();
+    this.#dishonest?.begin();
     // That somebody is there counts as a fault, so that a failure can be told with fewer of them.
     for (const { idI, startsAt } of nodes) {
       if (!faults.trigger(`n${idI} is there`)) continue;
@@ -312,6 +323,15 @@ class World {
           faults.trigger(`${name}: n${incident.idI} is assigned to c${incident.idC}`)
         )
           this.#store.put({ ...row, controller: incident.idC });
+        return;
+      }
+      case 'switch': {
+        const { idC, passThrough } = incident;
+        if (
+          !this.#scenario.combined &&
+          faults.trigger(`${name}: c${idC} is switched to pass-through ${passThrough ? 'on' : 'off'}`)
+        )
+          this.#administrator.setPassThrough(idC, passThrough);
         return;
       }
       case 'reset':

@@ -10,7 +10,7 @@ import { run } from '../src/world.js';
 import knownSeeds from './known-seeds.json' with { type: 'json' };
 
 const SEEDS = 2_000;
-const INVARIANTS: readonly Invariant[] = [1, 2, 3, 4, 5, 6, 7, 'liveness'];
+const INVARIANTS: readonly Invariant[] = [1, 2, 3, 4, 5, 6, 7, 8, 'liveness'];
 /** By the mutant's name. `pnpm simulate --mutants` prints them. */
 const KNOWN_SEEDS: Readonly<Record<string, number>> = knownSeeds;
 
@@ -36,6 +36,17 @@ describe('each mutant is caught by a seed', () => {
 
   it('and each invariant by a mutant', () => {
     expect(INVARIANTS.filter((invariant) => !broken.has(invariant))).toEqual([]);
+  });
+});
+
+describe('a dishonest pass-through controller', () => {
+  it.each([
+    ["RN_c everywhere in place of RN_c'", 8, /known to a pass-through controller: c\d learns it from the key stream of M4/],
+    ["RN_c' without TS", 1, /none that is K_i at the server/],
+  ])('breaks an invariant by itself where the server has: %s', (name, invariant, what) => {
+    const mutant = MUTANTS.find((one) => one.name === name)!;
+    const { violation } = run(KNOWN_SEEDS[name]!, { rules: mutant.rules });
+    expect(violation).toMatchObject({ invariant, what: expect.stringMatching(what) as string });
   });
 });
 

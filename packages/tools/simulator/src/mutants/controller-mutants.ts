@@ -13,6 +13,8 @@ import {
   type Clocks,
   openM2,
   openM3,
+  type PendingProof,
+  type Relay,
   Respondent,
   type RespondentOptions,
   RN_LENGTH,
@@ -61,6 +63,18 @@ class InspectingRespondent implements RespondentRole {
 
   expire(steady: number): void {
     this.real.expire(steady);
+  }
+
+  takeRelays(): readonly Relay[] {
+    return this.real.takeRelays();
+  }
+
+  endRelay(proof: PendingProof): void {
+    this.real.endRelay(proof);
+  }
+
+  takeSettled(): ReturnType<Respondent['takeSettled']> {
+    return this.real.takeSettled();
   }
 
   receiveM1(octets: Uint8Array, source: Source, now: Clocks): M1Decision {

@@ -15,6 +15,7 @@ import type { Rules } from '../rules.js';
 import { run } from '../world.js';
 import * as controller from './controller-mutants.js';
 import * as node from './node-mutants.js';
+import { PASS_THROUGH_MUTANTS } from './pass-through-mutants.js';
 import * as server from './server-mutants.js';
 
 export interface Mutant {
@@ -76,6 +77,7 @@ export const MUTANTS: readonly Mutant[] = [
   { name: 'no proof of address asked for', rules: controller.asksNoProof },
   { name: 'M3 not sealed', rules: server.sendsKeysInClear },
   { name: 'keys in the log', rules: server.logsKeys },
+  ...PASS_THROUGH_MUTANTS,
 ];
 
 /** The rules of the mutant so called; those of the profile if none is named. */

@@ -116,9 +116,9 @@ export const comparesKeyAlone: Rules = withCommitAction((server, opened, judged)
     () => server.monotonicNow,
     () => isWithinTimeWindow(opened, server.time),
   );
-  return (rows) => {
+  return (rows, modeOf) => {
     const row = rows.get(idI);
-    return action(row === undefined ? rows : new Map([[idI, { ...row, reissuedAt: judged.reissuedAt }]]));
+    return action(row === undefined ? rows : new Map([[idI, { ...row, reissuedAt: judged.reissuedAt }]]), modeOf);
   };
 }, true);
 
@@ -165,7 +165,7 @@ class ReadsStale extends SimulatedServer {
 class ReadsUnsynced extends SimulatedServer {
   protected override read(of: 'M2' | 'M7', idI: number): ServerNodeRecord | undefined {
     const row = this.plan.store.unsynced;
-    return row?.idI === idI ? { ...row, key: Secret.fromHex(row.key) } : super.read(of, idI);
+    return row?.idI === idI ? this.plan.store.recordOf(row) : super.read(of, idI);
   }
 }
 
