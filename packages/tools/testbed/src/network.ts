@@ -107,7 +107,7 @@ export class TestNetwork {
   }
 
   /** Adds a controller to the registry. */
-  async addController(id: string, nid: string, servers: readonly string[]): Promise<void> {
+  async addController(id: string, nid: string, servers: readonly string[], ...more: readonly string[]): Promise<void> {
     const names = servers.flatMap((server) => ['--server', server]);
     await this.run('auth-server', [
       'controller',
@@ -120,6 +120,7 @@ export class TestNetwork {
       ...names,
       '--out',
       this.credential(id),
+      ...more,
     ]);
   }
 

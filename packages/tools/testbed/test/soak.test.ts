@@ -7,9 +7,10 @@ import { firewall, floods } from '../src/soak/floods.js';
 import { Firewall } from '../src/soak/firewall.js';
 import { hostile } from '../src/soak/hostile.js';
 import { kills } from '../src/soak/kills.js';
+import { proofs } from '../src/soak/proofs.js';
 import { storm } from '../src/soak/storm.js';
 
-const CAMPAIGNS: Readonly<Record<string, Campaign>> = { storm, kills, hostile, floods };
+const CAMPAIGNS: Readonly<Record<string, Campaign>> = { storm, kills, hostile, floods, proofs };
 
 const LONG = { timeout: 15 * 60_000 };
 

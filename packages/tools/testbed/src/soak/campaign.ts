@@ -6,6 +6,8 @@ export type Scale = 'full' | 'medium' | 'short';
 interface CampaignOptions {
   readonly scale: Scale;
   readonly seed: number;
+  /** Whether the controller is pass-through. */
+  readonly passThrough?: boolean;
   /** Tells how far it is, for whoever waits. */
   readonly report: (text: string) => void;
 }

@@ -34,16 +34,20 @@ export class SoakEnvironment {
     this.nodeFacingAddress = fields.nodeFacingAddress;
   }
 
-  /** @param through nodes are told another address than the controller's */
+  /**
+   * @param through nodes are told another address than the controller's
+   * @param passThrough the controller gets no key of a node
+   */
   static async create({
     through: proxied = false,
     replicas = 1,
-  }: { readonly through?: boolean; readonly replicas?: number } = {}): Promise<SoakEnvironment> {
+    passThrough = false,
+  }: { readonly through?: boolean; readonly replicas?: number; readonly passThrough?: boolean } = {}): Promise<SoakEnvironment> {
     const network = await TestNetwork.create();
     const serverAddresses = await Promise.all(Array.from({ length: replicas }, freePort));
     const controllerAddress = await freePort();
     const nodesGoTo = proxied ? await freePort() : controllerAddress;
-    await network.addController(CONTROLLER, nodesGoTo, serverAddresses);
+    await network.addController(CONTROLLER, nodesGoTo, serverAddresses, ...(passThrough ? ['--pass-through'] : []));
     return new SoakEnvironment({ network, serverAddresses, controllerAddress, nodeFacingAddress: nodesGoTo });
   }
 

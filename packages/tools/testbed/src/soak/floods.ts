@@ -52,15 +52,21 @@ interface FloodResult {
 
 type Scheduling = 'daemons first' | 'all alike';
 
-export const floods: Campaign = ({ scale, report }) => flood(SIZES[scale], 'daemons first', report);
+export const floods: Campaign = ({ scale, report, passThrough = false }) =>
+  flood(SIZES[scale], 'daemons first', passThrough, report);
 
-export const firewall: Campaign = async ({ scale, report }) => {
+export const firewall: Campaign = async ({ scale, report, passThrough = false }) => {
   if (!Firewall.AVAILABLE) return { counts: { 'not run': 'it takes root and nft' }, failures: [] };
-  return flood(SIZES[scale], 'all alike', report);
+  return flood(SIZES[scale], 'all alike', passThrough, report);
 };
 
-async function flood(size: FloodSize, scheduling: Scheduling, say: (text: string) => void): Promise<CampaignResult> {
-  const environment = await SoakEnvironment.create();
+async function flood(
+  size: FloodSize,
+  scheduling: Scheduling,
+  passThrough: boolean,
+  say: (text: string) => void,
+): Promise<CampaignResult> {
+  const environment = await SoakEnvironment.create({ passThrough });
   const { port } = endpointOf(environment.controllerAddress);
   let firewall: Firewall | undefined;
   const prioritize = (process: DaemonProcess): DaemonProcess => (scheduling === 'all alike' ? process : raisePriority(process));

@@ -53,10 +53,10 @@ const RESET = Buffer.of(0x70, 0x00, 0x12, 0x34);
 const PONG_TIMEOUT_MS = 1_000;
 const NODES = 2;
 
-export const hostile: Campaign = async ({ scale, seed, report }) => {
+export const hostile: Campaign = async ({ scale, seed, report, passThrough = false }) => {
   const size = SIZES[scale];
   const random = new SeededRandom(seed);
-  const environment = await SoakEnvironment.create();
+  const environment = await SoakEnvironment.create({ passThrough });
   try {
     const nodes = await environment.install({ count: NODES + 1 });
     const server = new MonitoredDaemon(environment, 'auth-server', (env) => environment.startAuthServer(env));

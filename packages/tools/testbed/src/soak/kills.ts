@@ -122,10 +122,10 @@ class KillCampaign {
   }
 }
 
-export const kills: Campaign = async ({ scale, seed, report }) => {
+export const kills: Campaign = async ({ scale, seed, report, passThrough = false }) => {
   const size = SIZES[scale];
   const random = new SeededRandom(seed);
-  const environment = await SoakEnvironment.create();
+  const environment = await SoakEnvironment.create({ passThrough });
   try {
     const nodes = await environment.install({ count: size.agents + size.fleets * size.nodesPerFleet, lifetime: LIFETIME });
     const victims = await startVictims(environment, nodes, size);

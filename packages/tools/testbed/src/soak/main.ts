@@ -6,27 +6,32 @@ import type { Campaign, CampaignResult, Scale } from './campaign.js';
 import { firewall, floods } from './floods.js';
 import { hostile } from './hostile.js';
 import { kills } from './kills.js';
+import { proofs } from './proofs.js';
 import { storm } from './storm.js';
 
-const CAMPAIGNS: Readonly<Record<string, Campaign>> = { storm, kills, hostile, floods, firewall };
+const CAMPAIGNS: Readonly<Record<string, Campaign>> = { storm, kills, hostile, floods, firewall, proofs };
 
 interface Options {
   readonly short?: true;
   readonly medium?: true;
   readonly seed?: number;
+  readonly passThrough?: true;
   readonly json?: true;
 }
 
-async function run(name: string, { short, medium, seed = Date.now() % 2 ** 31, json }: Options): Promise<void> {
+async function run(name: string, { short, medium, seed = Date.now() % 2 ** 31, passThrough, json }: Options): Promise<void> {
   const scale: Scale = short === true ? 'short' : medium === true ? 'medium' : 'full';
   const names = name === 'all' ? Object.keys(CAMPAIGNS) : [name];
   for (const each of names) {
     const began = performance.now();
-    const outcome = await CAMPAIGNS[each]?.({ scale, seed, report: showProgress });
+    const outcome = await CAMPAIGNS[each]?.({ scale, seed, passThrough: passThrough === true, report: showProgress });
     if (outcome === undefined) continue;
     const seconds = Math.round((performance.now() - began) / 1000);
     showProgress('');
-    if (json === true) process.stdout.write(`${JSON.stringify({ campaign: each, scale, seed, seconds, ...outcome })}\n`);
+    if (json === true)
+      process.stdout.write(
+        `${JSON.stringify({ campaign: each, scale, seed, passThrough: passThrough === true, seconds, ...outcome })}\n`,
+      );
     else print(each, { seed, seconds, ...outcome });
     if (outcome.failures.length > 0) process.exitCode = 1;
   }
@@ -59,9 +64,11 @@ await main(
       .option('--short', 'the form that every check runs')
       .option('--medium', 'the form for each push: some two minutes')
       .option('--seed <number>', 'of the faults', integerArgument(0, 2 ** 31 - 1))
+      .option('--pass-through', 'with a controller that gets no key of a node, as in `proofs`')
       .option('--json', 'a JSON object a line')
       .action(run),
     'pnpm soak kills',
     'pnpm soak storm --short --seed 7',
+    'pnpm soak kills --medium --pass-through',
   ),
 );

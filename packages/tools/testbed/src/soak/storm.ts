@@ -45,9 +45,9 @@ function stormDeadline(attempts: number): number {
   return waits + attempts * ATTEMPT_DURATION_MS;
 }
 
-export const storm: Campaign = async ({ scale, seed, report }) => {
+export const storm: Campaign = async ({ scale, seed, report, passThrough = false }) => {
   const { nodes: count, fault, attempts, timeoutMs } = SIZES[scale];
-  const environment = await SoakEnvironment.create({ through: true });
+  const environment = await SoakEnvironment.create({ through: true, passThrough });
   const faults: FaultProbabilities = { lost: fault, delayed: fault, doubled: fault, reordered: fault, corrupted: fault };
   const [front, back] = [endpointOf(environment.nodeFacingAddress), endpointOf(environment.controllerAddress)];
   const network = await FaultyNetwork.open(front, back, faults, new SeededRandom(seed));

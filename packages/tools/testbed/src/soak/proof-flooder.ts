@@ -1,0 +1,92 @@
+/**
+ * A process that sends wrong M5 from many source addresses of 127.0.0.0/8, 1,000 a second. A source
+ * that is asked to prove its address proves it, and sends the M5 again.
+ *
+ *   node proof-flooder.js PORT SOURCES
+ *
+ * Each line of its standard input is a TID, 16 hex digits: from then on M5 bear that one. It ends
+ * with its standard input, and prints one JSON object a line: `ready`, then `flooded` with counts.
+ */
+
+import { createSocket, type Socket } from 'node:dgram';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
+import { OPTION, parseDatagram } from '@latchkey/coap';
+
+const PER_SECOND = 1_000;
+const TICK_MS = 5;
+const C5_LENGTH = 24;
+/** CON POST, a token of 2 octets; then message ID and token, and Uri-Path "k". */
+const HEADER = Buffer.of(0x42, 0x02);
+const URI_PATH = Buffer.of(0xb1, 0x6b);
+const PAYLOAD_MARKER = Buffer.of(0xff);
+/** An option whose number is 241 above that of Uri-Path; its length follows in the lower half. */
+const ECHO_DELTA = 0xd0;
+const ECHO_EXTENSION = OPTION.echo - OPTION.uriPath - 13;
+
+const [port = 0, sources = 0] = process.argv.slice(2, 4).map(Number);
+let tid: Buffer | undefined;
+let isOver = false;
+let [sent, challenged, proven] = [0, 0, 0];
+
+createInterface({ input: process.stdin })
+  .on('line', (line) => (tid = Buffer.from(line, 'hex')))
+  .on('close', () => (isOver = true));
+
+function m5(echo?: Buffer): Buffer | undefined {
+  if (tid === undefined) return undefined;
+  const option = echo === undefined ? [] : [Buffer.of(ECHO_DELTA | echo.length, ECHO_EXTENSION), echo];
+  return Buffer.concat([
+    HEADER,
+    randomBytes(4),
+    URI_PATH,
+    ...option,
+    PAYLOAD_MARKER,
+    Buffer.of(0x15),
+    tid,
+    randomBytes(C5_LENGTH),
+  ]);
+}
+
+function receive(socket: Socket, octets: Buffer): void {
+  const echo = parseDatagram(octets)?.options.find(({ number }) => number === OPTION.echo)?.value;
+  if (echo === undefined || echo.length > 12) return;
+  challenged += 1;
+  const again = m5(echo);
+  if (again === undefined) return;
+  proven += 1;
+  socket.send(again, port, '127.0.0.1');
+}
+
+const sockets: Socket[] = [];
+for (let i = 0; sockets.length < sources;) {
+  const socket = createSocket({ type: 'udp4', recvBufferSize: 4_096 });
+  socket.on('message', (octets) => receive(socket, octets));
+  socket.on('error', () => undefined);
+  socket.bind(0, `127.1.${Math.floor(i / 250)}.${1 + (i % 250)}`);
+  await once(socket, 'listening');
+  // What is answered to that port would look like a question of the controller's own.
+  if (socket.address().port === port) {
+    socket.close();
+    continue;
+  }
+  sockets.push(socket);
+  i += 1;
+}
+process.stdout.write(`${JSON.stringify({ msg: 'ready', sources: sockets.length })}\n`);
+
+let began: number | undefined;
+for (let next = 0; !isOver;) {
+  await pause(TICK_MS);
+  if (tid === undefined) continue;
+  began ??= performance.now();
+  for (const due = ((performance.now() - began) / 1_000) * PER_SECOND; sent < due; sent++) {
+    const datagram = m5();
+    if (datagram !== undefined) sockets[next++ % sockets.length]?.send(datagram, port, '127.0.0.1');
+  }
+}
+const seconds = began === undefined ? 0 : (performance.now() - began) / 1_000;
+process.stdout.write(`${JSON.stringify({ msg: 'flooded', sent, challenged, proven, seconds: Math.round(seconds) })}\n`);
+for (const socket of sockets) socket.close();
