@@ -3,6 +3,7 @@
 
 import { describe, expect, it } from 'vitest';
 import type { Campaign } from '../src/soak/campaign.js';
+import { coreDump, HAS_GCORE } from '../src/soak/core-dump.js';
 import { firewall, floods } from '../src/soak/floods.js';
 import { Firewall } from '../src/soak/firewall.js';
 import { hostile } from '../src/soak/hostile.js';
@@ -17,6 +18,10 @@ const LONG = { timeout: 15 * 60_000 };
 describe('the soak in short form', () => {
   it.each(Object.entries(CAMPAIGNS))('%s', LONG, async (_, campaign) => {
     expect(await failuresOf(campaign)).toEqual([]);
+  });
+
+  it.skipIf(!HAS_GCORE)('core (needs gcore)', LONG, async () => {
+    expect(await failuresOf(coreDump)).toEqual([]);
   });
 
   it.skipIf(!Firewall.AVAILABLE)('firewall (needs root and nft)', LONG, async () => {

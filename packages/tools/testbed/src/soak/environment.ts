@@ -9,7 +9,7 @@ import { type Endpoint, parseEndpoint } from '@latchkey/runtime/net';
 import { freePort, TestNetwork, type OrderOptions } from '../network.js';
 import type { DaemonProcess } from '../process.js';
 
-const CONTROLLER = '00000001';
+export const CONTROLLER = '00000001';
 
 /** Quiet, or a million refusals fill the memory of whoever listens. */
 const LOG_LEVEL_ARGS = ['--log-level', 'info'];

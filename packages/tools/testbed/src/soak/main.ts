@@ -3,13 +3,14 @@
 import { integerArgument, main, program, withExamples } from '@latchkey/runtime/cli';
 import { Argument } from 'commander';
 import type { Campaign, CampaignResult, Scale } from './campaign.js';
+import { coreDump } from './core-dump.js';
 import { firewall, floods } from './floods.js';
 import { hostile } from './hostile.js';
 import { kills } from './kills.js';
 import { proofs } from './proofs.js';
 import { storm } from './storm.js';
 
-const CAMPAIGNS: Readonly<Record<string, Campaign>> = { storm, kills, hostile, floods, firewall, proofs };
+const CAMPAIGNS: Readonly<Record<string, Campaign>> = { storm, kills, hostile, floods, firewall, proofs, core: coreDump };
 
 interface Options {
   readonly short?: true;
@@ -64,7 +65,7 @@ await main(
       .option('--short', 'the form that every check runs')
       .option('--medium', 'the form for each push: some two minutes')
       .option('--seed <number>', 'of the faults', integerArgument(0, 2 ** 31 - 1))
-      .option('--pass-through', 'with a controller that gets no key of a node, as in `proofs`')
+      .option('--pass-through', 'with a controller that gets no key of a node, as `proofs` and `core` have it')
       .option('--json', 'a JSON object a line')
       .action(run),
     'pnpm soak kills',

@@ -175,7 +175,9 @@ class ProvenNode {
     return decision?.state;
   }
 
-  /** Asks until there is an answer that counts, with the proof that the controller asked for last. */
+  /**
+   * Asks until there is an answer that counts, with the proof that the controller asked for last.
+   */
   async #ask<T>(
     payload: Uint8Array,
     accept: (response: Response) => T | undefined,
