@@ -422,9 +422,11 @@ const WEIGHTED_NAMES: readonly DirectedScenarioName[] = [
 /** Some worlds have a plot, most have none. */
 export function withDirectedScenario(scenario: Scenario, random: SeededRandom, always?: DirectedScenarioName): Scenario {
   const name = always ?? random.pick(WEIGHTED_NAMES);
-  const directed = always !== undefined || random.uniform() < 0.45 ? DIRECTED_SCENARIOS[name](scenario, random) : scenario;
-  // A controller that relays as it likes is no trouble of the power's, and none has the registry.
-  if (directed.powerCuts === undefined && !directed.combined) return directed;
-  const passThrough = directed.combined ? [] : directed.passThrough.filter((idC) => idC !== directed.dishonest?.idC);
+  if (always === undefined && random.uniform() >= 0.45) return scenario;
+  const directed = DIRECTED_SCENARIOS[name](scenario, random);
+  if (directed.combined || name === 'resetSoon') return { ...directed, passThrough: [], dishonest: undefined };
+  // A controller that relays as it likes is no trouble of the power's.
+  if (directed.powerCuts === undefined) return directed;
+  const passThrough = directed.passThrough.filter((idC) => idC !== directed.dishonest?.idC);
   return { ...directed, passThrough, dishonest: undefined };
 }
