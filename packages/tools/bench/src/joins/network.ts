@@ -11,8 +11,11 @@ import type { LoadProfile, LoadResult, Workload } from '../load/load-profile.js'
 import { Fleet } from '../registry/fleet.js';
 import { RegistryFixture } from '../registry/registry-fixture.js';
 
-/** `relayed`, `combined`: Latchkey. `coap`, `dgram`: what stands in for it. */
-export const NETWORKS = ['relayed', 'combined', 'coap', 'dgram'] as const;
+/**
+ * `relayed`, `passThrough`, `combined`: Latchkey, with a controller that gets the keys of nodes,
+ * with one that gets none, and in one process. `coap`, `dgram`: what stands in for it.
+ */
+export const NETWORKS = ['relayed', 'passThrough', 'combined', 'coap', 'dgram'] as const;
 export type NetworkName = (typeof NETWORKS)[number];
 
 /**
@@ -48,7 +51,7 @@ export class MeasuredNetwork {
   static async start(name: NetworkName, folder: string, nodes: number): Promise<MeasuredNetwork> {
     await mkdir(folder, { mode: 0o700 });
     const { server, controller } = await startDaemons(name, folder, nodes);
-    const script: Workload = name === 'relayed' || name === 'combined' ? 'join' : 'plain';
+    const script: Workload = name === 'coap' || name === 'dgram' ? 'plain' : 'join';
     try {
       const generator = await LoadGenerator.start({ to: controller.address, workload: script, nodes, sockets: SOCKETS });
       return new MeasuredNetwork(name, controller, server, generator);
@@ -96,7 +99,7 @@ async function startDaemons(name: NetworkName, folder: string, nodes: number): P
   }
   const site = new RegistryFixture(join(folder, 'registry'), new Fleet(nodes), join(folder, 'fleet.csv'));
   await site.fleet.writeCsv(join(folder, 'fleet.csv'));
-  await site.create();
+  await site.create(...(name === 'passThrough' ? ['--pass-through'] : []));
   if (name === 'combined') {
     const config = [`mode: combined`, `registry: ${site.folder}`];
     return { server: undefined, controller: await startController(site, folder, config) };

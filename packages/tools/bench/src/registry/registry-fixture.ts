@@ -26,11 +26,15 @@ export class RegistryFixture {
     return join(this.folder, 'credential.json');
   }
 
-  /** Makes the registry with its controller, then measures the import of the fleet. */
-  async create(): Promise<ResourceUsage> {
+  /**
+   * Makes the registry with its controller, then measures the import of the fleet.
+   *
+   * @param more options of `controller add`
+   */
+  async create(...more: readonly string[]): Promise<ResourceUsage> {
     await measureCommand(['init', '--data', this.folder]);
     const controller = ['--nid', NID, '--server', '192.0.2.7:5693', '--out', this.credential];
-    await measureCommand(['controller', 'add', formatId(ID_C), '--data', this.folder, ...controller]);
+    await measureCommand(['controller', 'add', formatId(ID_C), '--data', this.folder, ...controller, ...more]);
     return measureCommand(['import', '--data', this.folder, '--lifetime', 'none', this.#csv]);
   }
 
