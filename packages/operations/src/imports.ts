@@ -35,33 +35,50 @@ export interface ImportContext extends Context, Approval<ImportMoves> {
 export const importsRun: Operation<ImportInput, ImportOutcome, ImportContext> = implement(
   contract.importsRun,
   async (context: ImportContext, input) => {
-    const { registry, file, readDeviceKeys } = context;
-    const { installer, lifetime_seconds: lifetime, shared_key: sharedKey, dry_run: isDry } = input;
-    const manufacturer = requireHolder(readDeviceKeys, input.manufacturer);
-    const report = new ImportReport();
-    const deviceKeys = await readDeviceKeys?.();
-    const { rows, repeated, warnings } = await look(context, { report, deviceKeys, sharedKey });
-    const split = manufacturer === undefined ? {} : { manufacturer };
-    const terms = { kind: 'import', installer, idC: undefined, sharedKey, ...split, lifetime, grace: DEFAULT_GRACE } as const;
-    const enrolling = isDry ? undefined : await EnrolmentTransaction.begin(registry, terms);
+    const manufacturer = requireHolder(context.readDeviceKeys, input.manufacturer);
+    const deviceKeys = await context.readDeviceKeys?.();
     try {
-      await withProgress(context, 'importing', rows.length, (progress) =>
-        write(registry, rows, { report, repeated, enrolling, input }, progress),
-      );
-      report.sort();
-      context.report?.(outcomeOf(report, warnings, input, { done: false, order: undefined }));
-      if (!mayGoOn(report, input)) throw refusal(report, file, isDry);
-      if (enrolling === undefined) return outcomeOf(report, warnings, input, { done: false, order: undefined });
-      const nodes = [...report.moves.values()].reduce((sum, count) => sum + count, 0);
-      if (nodes > 0) await context.approve?.({ nodes, ways: report.moves });
-      const order = await enrolling.commit(report.controllers);
-      return outcomeOf(report, warnings, input, { done: true, order });
+      return await importNodes(context, input, { deviceKeys, manufacturer });
     } finally {
-      await enrolling?.close();
       deviceKeys?.wipe();
     }
   },
 );
+
+/** Of split initial keys; neither is set without these. */
+interface DeviceHalves {
+  readonly deviceKeys: DeviceKeys | undefined;
+  readonly manufacturer: string | undefined;
+}
+
+async function importNodes(
+  context: ImportContext,
+  input: ImportInput,
+  { deviceKeys, manufacturer }: DeviceHalves,
+): Promise<ImportOutcome> {
+  const { registry, file } = context;
+  const { installer, lifetime_seconds: lifetime, shared_key: sharedKey, dry_run: isDry } = input;
+  const report = new ImportReport();
+  const { rows, repeated, warnings } = await look(context, { report, deviceKeys, sharedKey });
+  const split = manufacturer === undefined ? {} : { manufacturer };
+  const terms = { kind: 'import', installer, idC: undefined, sharedKey, ...split, lifetime, grace: DEFAULT_GRACE } as const;
+  const enrolling = isDry ? undefined : await EnrolmentTransaction.begin(registry, terms);
+  try {
+    await withProgress(context, 'importing', rows.length, (progress) =>
+      write(registry, rows, { report, repeated, enrolling, input }, progress),
+    );
+    report.sort();
+    context.report?.(outcomeOf(report, warnings, input, { done: false, order: undefined }));
+    if (!mayGoOn(report, input)) throw refusal(report, file, isDry);
+    if (enrolling === undefined) return outcomeOf(report, warnings, input, { done: false, order: undefined });
+    const nodes = [...report.moves.values()].reduce((sum, count) => sum + count, 0);
+    if (nodes > 0) await context.approve?.({ nodes, ways: report.moves });
+    const order = await enrolling.commit(report.controllers);
+    return outcomeOf(report, warnings, input, { done: true, order });
+  } finally {
+    await enrolling?.close();
+  }
+}
 
 /** A file that has been read once. */
 interface Look {

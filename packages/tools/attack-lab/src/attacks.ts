@@ -3,7 +3,14 @@
 import type { Attack } from './attack.js';
 import { alteredM4, misbinding, wrongController } from './attacks/binding.js';
 import { amplification, forgedRefusal, offPath } from './attacks/coap.js';
-import { anothersC4, commitsAlone, followedKeys, freshTs, steeredGenerations } from './attacks/dishonest-controller.js';
+import {
+  anothersC4,
+  commitsAlone,
+  followedKeys,
+  freshTs,
+  repeatedTids,
+  steeredGenerations,
+} from './attacks/dishonest-controller.js';
 import { halfOpen, lockOutByForgedM1 } from './attacks/flood.js';
 import {
   listeningInstaller,
@@ -46,6 +53,7 @@ export const ATTACKS: readonly Attack[] = [
   steeredGenerations,
   freshTs,
   anothersC4,
+  repeatedTids,
   offlineGuessing,
   listeningInstaller,
   listeningInstallerOfSplitKeys,

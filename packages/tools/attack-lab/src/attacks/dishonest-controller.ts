@@ -35,6 +35,8 @@ const UNTIL_DROPPED = 310_000;
 
 interface Choice {
   readonly rnC?: Uint8Array;
+  /** Of a transaction before; otherwise the next one. */
+  readonly tid?: bigint;
 }
 
 /** A transaction that the controller has begun. */
@@ -60,9 +62,7 @@ class DishonestController {
   }
 
   /** M1 to M4; `undefined`: refused. */
-  begin(m1: Uint8Array, { rnC = randomBytes(16) }: Choice = {}): Begun | undefined {
-    this.#tid += 1n;
-    const tid = this.#tid;
+  begin(m1: Uint8Array, { rnC = randomBytes(16), tid = (this.#tid += 1n) }: Choice = {}): Begun | undefined {
     const header = { idC: ID_C, tid };
     const m2 = sealM2({ ...header, nonce: randomBytes(13) }, { rnC, ts: this.#ts, m1Octets: m1 }, this.#skCs);
     const answer = this.#network.serve(m2);
@@ -212,6 +212,26 @@ export const freshTs: Attack = {
     if (first === undefined) return false;
     network.serve(dishonest.m7(first.begun, first.m5));
     return network.lockedOut(node);
+  }),
+};
+
+export const repeatedTids: Attack = {
+  name: 'dishonest controller repeats TIDs',
+  sentence:
+    "Two M4 are sealed under one nonce, with another TS each. With what goes into one of them, and K_i, the other gives the PSK; a pass-through controller learns the difference of two RN_c', of which it knows neither.",
+  ...inBothModes((network) => {
+    const node = network.install(VICTIM, newSecret());
+    const dishonest = new DishonestController(network);
+    const m1 = node.m1();
+    const first = dishonest.begin(m1);
+    network.elapsed += 1_000;
+    const second = first && dishonest.begin(m1, { tid: first.tid });
+    if (second === undefined || node.receiveM4(second.m4) === undefined) throw new Error('the node sends no M5');
+    // The second block of key stream, if RN_c is what the first M4 has in it; and so RN_c of the other.
+    const stream = xor(first!.m4.subarray(29, 45), first!.rnC);
+    const rnC = xor(second.m4.subarray(29, 45), stream);
+    const { rnI } = decodeM1(m1);
+    return dishonest.known.some((key) => node.keys.some((held) => held.equals(derivePsk(key, rnI, rnC))));
   }),
 };
 
