@@ -47,6 +47,8 @@ export class QueuedProof<T extends Transaction> implements PendingProof {
   readonly source: Pick<Source, 'prefix' | 'addressValidated' | 'address' | 'nid'>;
   /** When, by the monotonic clock. */
   readonly receivedAt: number;
+  /** In whose turn it is relayed. */
+  network: string;
   /** The M7 that bears it, while that is under way. */
   request: Uint8Array | undefined;
   /** Under which that is sealed. */
@@ -59,6 +61,7 @@ export class QueuedProof<T extends Transaction> implements PendingProof {
     this.place = fields.place;
     this.source = fields.source;
     this.receivedAt = fields.receivedAt;
+    this.network = fields.source.prefix;
   }
 }
 
@@ -66,6 +69,8 @@ export class QueuedProof<T extends Transaction> implements PendingProof {
 export class TransactionProofs<T extends Transaction> {
   readonly waiting: QueuedProof<T>[] = [];
   underWay: QueuedProof<T> | undefined;
+  /** The network whose turn it waits for, while none of its M5 is under way. */
+  turnOf: string | undefined;
   #unvalidated = 0;
   #wrongFromOrigin = 0;
   readonly #wrong: Uint8Array[] = [];
@@ -116,14 +121,35 @@ export class ProofQueue<T extends Transaction> {
   /** Gives false at a bound. */
   add(proof: QueuedProof<T>): boolean {
     const { proofs, place } = proof;
-    if (place === 'origin') proofs.waiting.unshift(proof);
-    else {
-      if (this.#waiting >= MAX_WAITING || proofs.waiting.length >= MAX_WAITING_PER_TRANSACTION) return false;
-      this.#waiting += 1;
+    if (place === 'origin') {
       proofs.waiting.push(proof);
+      this.prefer(proof, proof.network);
+      return true;
     }
+    if (this.#waiting >= MAX_WAITING || proofs.waiting.length >= MAX_WAITING_PER_TRANSACTION) return false;
+    this.#waiting += 1;
+    proofs.waiting.push(proof);
     if (proofs.underWay === undefined && proofs.waiting.length === 1) this.#makeReady(proofs);
     return true;
+  }
+
+  /**
+   * The M5 comes from where M1 came from: it is the next of its transaction, in the turn of that
+   * network, whoever sent it, or another one, before.
+   */
+  prefer(proof: QueuedProof<T>, network: string): void {
+    const { proofs } = proof;
+    const { waiting, turnOf } = proofs;
+    const place = waiting.indexOf(proof);
+    if (place < 0) return;
+    waiting.splice(place, 1);
+    waiting.unshift(proof);
+    proof.network = network;
+    if (proofs.underWay !== undefined || turnOf === network) return;
+    const others = this.#ready.get(turnOf ?? '')?.filter((each) => each !== proofs) ?? [];
+    if (turnOf !== undefined && others.length > 0) this.#ready.set(turnOf, others);
+    else if (turnOf !== undefined) this.#ready.delete(turnOf);
+    this.#makeReady(proofs);
   }
 
   /** The M5 whose turn it is, of which an M7 is under way from here on until `end`. */
@@ -135,6 +161,7 @@ export class ProofQueue<T extends Transaction> {
       const proofs = transactions.shift();
       this.#ready.delete(network);
       if (transactions.length > 0) this.#ready.set(network, transactions);
+      if (proofs !== undefined) proofs.turnOf = undefined;
       const proof = proofs?.underWay === undefined ? proofs?.waiting.shift() : undefined;
       if (proof === undefined) continue;
       this.#uncount(proof);
@@ -164,7 +191,8 @@ export class ProofQueue<T extends Transaction> {
   }
 
   #makeReady(proofs: TransactionProofs<T>): void {
-    const network = proofs.waiting[0]?.source.prefix ?? '';
+    const network = proofs.waiting[0]?.network ?? '';
+    proofs.turnOf = network;
     const transactions = this.#ready.get(network);
     if (transactions === undefined) this.#ready.set(network, [proofs]);
     else transactions.push(proofs);

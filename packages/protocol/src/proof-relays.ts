@@ -31,9 +31,13 @@ export class ProofRelays {
     source: Source,
     monotonicMs: number,
   ): M5Decision {
-    const queued = proofs.find(octets);
-    if (queued !== undefined) return { kind: 'relay', proof: queued };
     const isOrigin = source.addressValidated && equalInConstantTime(source.nid, transaction.originNid);
+    const queued = proofs.find(octets);
+    if (queued !== undefined) {
+      // It may have come without a proof of the address before, or from somebody who copied it.
+      if (isOrigin) this.#queue.prefer(queued, source.prefix);
+      return { kind: 'relay', proof: queued };
+    }
     const turnAway = source.addressValidated ? refuse('rateLimited') : { kind: 'challenge' as const };
     if (!isOrigin && this.#failedProofs.isLimited(source, monotonicMs, 'prefix')) return turnAway;
     if (proofs.isKnownWrong(octets)) {

@@ -348,6 +348,35 @@ describe('turns', () => {
     for (const { decision } of settled) expect(decision).toEqual({ kind: 'refuse', refusal: 'proofFailed' });
   });
 
+  it('an M5 that waits is the next once it comes from where M1 came from, proven', () => {
+    const respondent = controller();
+    const through = new PassThrough(respondent);
+    for (let i = 0; i < 5; i++) through.send(through.wrong(), from(`network${i}`));
+    const [first] = respondent.takeRelays();
+    // Without a proof of the address at first, and so the last of all.
+    expect([through.outcome(through.m5, from('node', false)), through.outcome(through.m5)]).toEqual(['relay', 'relay']);
+    respondent.endRelay(first!.proof);
+    const [next] = respondent.takeRelays();
+    expect(openM7(decodeLinkRequest(next!.request), SK_CS)!.c5).toEqual(through.m5.subarray(9));
+  });
+
+  it('one of a node whose transaction waits in the turn of another network is in the turn of its own', () => {
+    const respondent = controller();
+    const fillers = Array.from({ length: 256 }, (_, i) => new PassThrough(respondent, from(`filler${i}`), i + 1));
+    for (const filler of fillers) filler.send(filler.wrong(), from(`busy${filler.transaction.idI}`));
+    const underWay = respondent.takeRelays();
+    expect(underWay).toHaveLength(256);
+    // One network has wrong M5 waiting for many transactions, that of the node last.
+    const others = Array.from({ length: 50 }, (_, i) => new PassThrough(respondent, from(`other${i}`), 1_000 + i));
+    const node = new PassThrough(respondent);
+    for (const each of [...others, node]) each.send(each.wrong(), from('attacker'));
+    node.send(node.m5);
+    const [first, second] = underWay;
+    respondent.endRelay(first!.proof);
+    respondent.endRelay(second!.proof);
+    expect(respondent.takeRelays().map(({ transaction }) => transaction.tid)).toContain(node.transaction.tid);
+  });
+
   it('256 M7 are under way at most, and networks take turns', () => {
     const respondent = controller();
     const all = Array.from({ length: 400 }, (_, i) => new PassThrough(respondent, from(`origin${i}`, true), i + 1));
