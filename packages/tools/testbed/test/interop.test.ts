@@ -129,7 +129,7 @@ describe('a foreign controller', () => {
     const m1 = peer.m1(lines[0]!.idI, randomBytes(16));
     const answered = await controller.transact(m1);
     expect(answered.k).toEqual(octetsOf(lines[0]!.ik));
-    const m5 = peer.m5(answered.psk, answered);
+    const m5 = peer.m5(answered.psk!, answered);
     const proved = controller.m7For(answered, m5, peer.nid(socket));
     const committed = await controller.commit(proved);
     expect(committed.lifetime).toBe(43_200);
@@ -151,7 +151,7 @@ describe('a foreign controller', () => {
     const controller = new peer.PeerController(socket, { ...(await credentialOf(network)), server: endpointOf(serverAddress) });
     const m1 = peer.m1(lines[0]!.idI, randomBytes(16));
     const answered = await controller.transact(m1);
-    const m5 = peer.m5(answered.psk, answered);
+    const m5 = peer.m5(answered.psk!, answered);
     const wrongM5 = Buffer.from(m5);
     wrongM5[20]! ^= 0x80;
     const refused = (reason: number) => expect.objectContaining({ reason });
@@ -194,6 +194,26 @@ describe('a foreign controller', () => {
     try {
       await network.run('node-agent', ['join', '--state', state]);
       expect(await showStatus(network, state)).toMatchObject({ status: 'joined', key: (await showNode(network, id))['key'] });
+    } finally {
+      await served.close();
+    }
+  });
+
+  it('serves our node as a pass-through one, and gets its application root', async () => {
+    const { network, serverAddress } = running;
+    await network.run('auth-server', ['controller', 'set', CONTROLLER, '--pass-through', 'on', '--data', network.registry]);
+    const { id, state } = await orderAndInstall(network);
+    await running.controller.stop();
+    const controller = new peer.PeerController(socket, { ...(await credentialOf(network)), server: endpointOf(serverAddress) });
+    const served = await controller.serve(endpointOf(running.controllerAddress).port);
+    try {
+      for (const _ of ['joins', 'renews']) await network.run('node-agent', ['join', '--state', state]);
+      expect(await showStatus(network, state)).toMatchObject({ status: 'joined', key: (await showNode(network, id))['key'] });
+      const registry = await network.openRegistry();
+      const { idI, key } = registry.node(Number.parseInt(id, 16))!;
+      await registry.close();
+      expect(controller.roots.get(idI)).toEqual(peer.applicationRoot(octetsOf(key), idI));
+      expect(controller.psks.size).toBe(0);
     } finally {
       await served.close();
     }
@@ -260,6 +280,26 @@ describe('a foreign auth-server', () => {
         code: 1,
         stderr: expect.stringContaining('is disabled') as string,
       });
+    } finally {
+      await served.close();
+    }
+  });
+
+  it('makes M4 and M6 itself for our controller, which passes them through', async () => {
+    const { network } = running;
+    const { state, order } = await orderAndInstall(network);
+    await running.authServer.stop();
+    const { idI, ik } = order.lines[0]!;
+    const server = new peer.PeerServer(
+      new Map([[idI, { key: octetsOf(ik), controllerId: ID_C, lifetime: 60 }]]),
+      new Map([[ID_C, (await credentialOf(network)).skCs]]),
+    );
+    server.transactionKey = randomBytes(16);
+    const served = await server.serve(endpointOf(running.serverAddress).port);
+    try {
+      for (const _ of ['joins', 'renews']) await network.run('node-agent', ['join', '--state', state]);
+      expect(await showStatus(network, state)).toMatchObject({ status: 'joined', lifetime_seconds: 60 });
+      expect(server.seen.map(({ type }) => type)).toEqual([2, 7, 2, 7]);
     } finally {
       await served.close();
     }

@@ -61,7 +61,7 @@ type FieldsM2 = Transaction & { ts: bigint };
 type FieldsM7 = FieldsM2 & { nid: Buffer; c5: Buffer };
 
 /** Length of message T. */
-const SIZE = [0, 21, 79, 42, 53, 33, 13, 121, 30, 27];
+const SIZE = [0, 21, 79, 42, 53, 33, 13, 121, 30, 27, 66, 58];
 const is = (type: number, octets: Buffer): boolean => octets[0] === (0x10 | type) && octets.length === SIZE[type];
 const id = (octets: Buffer, at: number): number => octets.readUInt32BE(at);
 /** First octet, ID_c, TID: the head of M2, M4 and M7 and the nonce of M4 to M6. */
@@ -156,6 +156,48 @@ export const m9 = (skCs: Buffer, asked: Buffer, f: Refusal, nonce?: Buffer): Buf
 export function openM9(skCs: Buffer, asked: Buffer, octets: Buffer): Refusal | undefined {
   const p = unlink(skCs, 9, octets, asked);
   return p && { reason: p.readUInt8(), idI: id(p, 1) };
+}
+
+/** AES-CMAC (RFC 4493). */
+function cmac(key: Buffer, message: Buffer): Buffer {
+  const double = (block: Buffer): Buffer => {
+    const n = BigInt(`0x${block.toString('hex')}`);
+    const doubled = BigInt.asUintN(128, (n << 1n) ^ (n >> 127n ? 0x87n : 0n));
+    return Buffer.from(doubled.toString(16).padStart(32, '0'), 'hex');
+  };
+  const xor = (a: Buffer, b: Buffer): Buffer => Buffer.from(a.map((octet, i) => octet ^ b[i]!));
+  const k1 = double(aes(key, Buffer.alloc(16)));
+  const last = Math.max(0, Math.ceil(message.length / 16) - 1) * 16;
+  const whole = message.length > 0 && message.length % 16 === 0;
+  const end = Buffer.alloc(16);
+  cat(message.subarray(last), whole ? NOTHING : u8(0x80)).copy(end);
+  let mac: Buffer = Buffer.alloc(16);
+  for (let at = 0; at < last; at += 16) mac = aes(key, xor(mac, message.subarray(at, at + 16)));
+  return aes(key, xor(mac, xor(end, whole ? k1 : double(k1))));
+}
+
+/** What the node sees in place of the RN_c of a pass-through controller. */
+export const passThroughRnC = (tk: Buffer, { idC, tid, ts, rnC, m1 }: FieldsM2): Buffer =>
+  cmac(tk, cat(u32(idC), u64(tid), u64(ts), rnC, m1));
+
+/** AR_i: SP 800-108r1 in counter mode. */
+export const applicationRoot = (psk: Buffer, idI: number): Buffer =>
+  cmac(psk, cat(u32(1), Buffer.from('latchkey application root'), u8(0), u32(idI), u32(128)));
+
+type Relayed = { c4: Buffer; idI: number };
+export const m10 = (skCs: Buffer, m2: Buffer, f: Relayed, nonce?: Buffer): Buffer =>
+  link(skCs, u8(0x1a), m2, cat(f.c4, u32(f.idI)), nonce);
+export function openM10(skCs: Buffer, m2: Buffer, octets: Buffer): Relayed | undefined {
+  const p = unlink(skCs, 10, octets, m2);
+  return p && { c4: p.subarray(0, 40), idI: id(p, 40) };
+}
+
+type Through = Granted & { c6: Buffer; root: Buffer };
+export const m11 = (skCs: Buffer, m7: Buffer, f: Through, nonce?: Buffer): Buffer =>
+  link(skCs, u8(0x1b), m7, cat(f.c6, u32(f.idI), u32(f.lifetime), f.root), nonce);
+export function openM11(skCs: Buffer, m7: Buffer, octets: Buffer): Through | undefined {
+  const p = unlink(skCs, 11, octets, m7);
+  return p && { c6: p.subarray(0, 12), idI: id(p, 12), lifetime: id(p, 16), root: p.subarray(20) };
 }
 
 /** CoAP code by reason in M9; 5.04 for no answer at all. */
@@ -522,9 +564,10 @@ export class PeerNode {
 
 /** A transaction as it grows: M2 sealed, M3 opened, M5 opened and M7 sealed, M8 opened. */
 export type Asked = FieldsM2 & { idI: number; rnI: Buffer; m2: Buffer };
-export type Answered = Asked & { m3: Buffer; k: Buffer; psk: Buffer; m4: Buffer };
+/** Of a pass-through controller, `m3` is M10, and there is neither K_i nor PSK. */
+export type Answered = Asked & { m3: Buffer; k?: Buffer; psk?: Buffer; m4: Buffer };
 export type Proved = Answered & { m5: Buffer; nid: Buffer; m7: Buffer };
-export type Committed = Proved & { m8: Buffer; lifetime: number; m6: Buffer };
+export type Committed = Proved & { m8: Buffer; lifetime: number; m6: Buffer; root?: Buffer };
 export type Choices = { ts?: bigint; rnC?: Buffer; tid?: bigint; nonce?: Buffer };
 
 /** The auth-server refused, or gave no answer that opens (no reason). */
@@ -572,6 +615,8 @@ export class PeerController {
   linkTimeoutMs = 30_000;
   /** PSKs committed, by node. */
   readonly psks = new Map<number, Buffer>();
+  /** Application roots that came with an M11, by node. */
+  readonly roots = new Map<number, Buffer>();
   /** Transactions by M1, whose ID_i and RN_i are what makes a copy. */
   readonly #open = new Map<string, Open>();
   readonly #socket: RawSocket;
@@ -610,12 +655,19 @@ export class PeerController {
 
   /** Sends the M2, opens the M3, seals the M4. Rejects with Refused. */
   async query(asked: Asked): Promise<Answered> {
-    const [m3, { k }] = await this.#settle(asked.idI, asked.m2, openM3);
+    const opener = (skCs: Buffer, m2: Buffer, octets: Buffer): { k?: Buffer; c4?: Buffer; idI: number } | undefined =>
+      openM3(skCs, m2, octets) ?? openM10(skCs, m2, octets);
+    const [m3, { k, c4 }] = await this.#settle(asked.idI, asked.m2, opener);
+    if (!k) return { ...asked, m3, m4: cat(mark(0x14, asked), c4 ?? NOTHING) };
     return { ...asked, m3, k, psk: psk(k, asked.rnI, asked.rnC), m4: m4(k, asked) };
   }
 
   /** Sends the M7, opens the M8, seals the M6. Rejects with Refused. */
   async commit(proved: Proved): Promise<Committed> {
+    if (!proved.psk) {
+      const [m11, { lifetime, c6, root }] = await this.#settle(proved.idI, proved.m7, openM11);
+      return { ...proved, m8: m11, lifetime, m6: cat(u8(0x16), c6), root };
+    }
     const [m8, { lifetime }] = await this.#settle(proved.idI, proved.m7, openM8);
     return { ...proved, m8, lifetime, m6: m6(proved.psk, { ...proved, lifetime }) };
   }
@@ -672,13 +724,14 @@ export class PeerController {
     const [key, open] = [...this.#open].find(([, { asked }]) => asked.tid === tid) ?? [];
     if (!key || !open?.answered) return [{ code: '4.04' }];
     const { psk, rnC } = open.answered;
-    if (!same(openM5(psk, open.answered, m5) ?? NOTHING, rnC)) return [{ code: '4.01' }];
+    if (psk && !same(openM5(psk, open.answered, m5) ?? NOTHING, rnC)) return [{ code: '4.01' }];
     const proved = (open.proved ??= this.m7For(open.answered, m5, nid(from)));
     const refused = (error: unknown): never => this.#refused(key, 'committing', error);
     const committed = await (open.committing ??= this.commit(proved).catch(refused));
     this.#forget();
     if (this.#open.get(key) !== open) return [];
-    this.psks.set(committed.idI, committed.psk);
+    if (committed.psk) this.psks.set(committed.idI, committed.psk);
+    if (committed.root) this.roots.set(committed.idI, committed.root);
     await hooks.beforeM6?.(committed);
     return replies(committed.m6, hooks.mutateM6?.(committed.m6, committed));
   }
@@ -752,6 +805,8 @@ export class PeerServer {
   readonly seen: { type: number; octets: Buffer }[] = [];
   /** Milliseconds since the epoch. */
   clock: () => number = Date.now;
+  /** TK; with it every controller is pass-through. */
+  transactionKey: Buffer | undefined;
 
   constructor(registry = new Map<number, Registration>(), controllers = new Map<number, Buffer>()) {
     this.registry = registry;
@@ -815,13 +870,17 @@ export class PeerServer {
     if (!f7) {
       const reason = hooks.refuse?.(asked);
       if (reason !== undefined) return refuse(reason);
-      const right = m3(skCs, asked, { k, idI });
+      const right = this.transactionKey
+        ? m10(skCs, asked, { c4: m4(k, { ...f, rnC: passThroughRnC(this.transactionKey, f) }).subarray(13), idI })
+        : m3(skCs, asked, { k, idI });
       return replies(right, hooks.mutateM3?.(right, asked));
     }
     const { idC, tid, nid, c5 } = f7;
-    const proves = (key: Buffer): boolean => same(openM5(key, f, cat(u8(0x15), u64(tid), c5)) ?? NOTHING, f.rnC);
+    const rnC = this.transactionKey ? passThroughRnC(this.transactionKey, f) : f.rnC;
+    const m5 = cat(u8(0x15), u64(tid), c5);
+    const proves = (key: Buffer): boolean => same(openM5(key, f, m5) ?? NOTHING, rnC);
     const repeated = last?.idC === idC && last.tid === tid && proves(k) ? last : undefined;
-    const key = psk(k, rnI, f.rnC);
+    const key = psk(k, rnI, rnC);
     if (!repeated && !proves(key)) return refuse(7);
     const reason = hooks.refuse?.(asked);
     if (reason !== undefined) return refuse(reason);
@@ -829,7 +888,11 @@ export class PeerServer {
       const expiry = Number(f.ts) + 1000 * lifetime;
       Object.assign(node, { key, last: { idC, tid, lifetime, expiry, nid, at: now } });
     }
-    const right = m8(skCs, asked, { idI, lifetime: repeated?.lifetime ?? lifetime });
+    const granted = { idI, lifetime: repeated?.lifetime ?? lifetime };
+    const c6 = m6(node.key, { idC, m5, lifetime: granted.lifetime }).subarray(1);
+    const right = this.transactionKey
+      ? m11(skCs, asked, { ...granted, c6, root: applicationRoot(node.key, idI) })
+      : m8(skCs, asked, granted);
     return replies(right, hooks.mutateM8?.(right, asked));
   }
 }

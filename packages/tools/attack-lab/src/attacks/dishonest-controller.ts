@@ -227,7 +227,8 @@ export const repeatedTids: Attack = {
     network.elapsed += 1_000;
     const second = first && dishonest.begin(m1, { tid: first.tid });
     if (second === undefined || node.receiveM4(second.m4) === undefined) throw new Error('the node sends no M5');
-    // The second block of key stream, if RN_c is what the first M4 has in it; and so RN_c of the other.
+    // The second block of key stream, if RN_c is what the first M4 has in it; and so RN_c of the
+    // other.
     const stream = xor(first!.m4.subarray(29, 45), first!.rnC);
     const rnC = xor(second.m4.subarray(29, 45), stream);
     const { rnI } = decodeM1(m1);
