@@ -42,7 +42,7 @@ export const coreDump: Campaign = async ({ scale, report }) => {
 
     const folder = network.path('core');
     await promisify(execFile)('gcore', ['-o', folder, String(controller.pid)], { maxBuffer: 1 << 26 });
-    const [name] = (await readdir(network.path('.'))).filter((file) => file.startsWith('core.'));
+    const name = (await readdir(network.path('.'))).find((file) => file.startsWith('core.'));
     if (name === undefined) throw new Error('gcore wrote no file');
     const octets = await wanted.searchIn(network.path(name));
     const found = wanted.found();

@@ -27,15 +27,15 @@ const ECHO_DELTA = 0xd0;
 const ECHO_EXTENSION = OPTION.echo - OPTION.uriPath - 13;
 
 const [port = 0, sources = 0] = process.argv.slice(2, 4).map(Number);
-let tid: Buffer | undefined;
-let isOver = false;
+const told: { tid: Buffer | undefined; isOver: boolean } = { tid: undefined, isOver: false };
 let [sent, challenged, proven] = [0, 0, 0];
 
 createInterface({ input: process.stdin })
-  .on('line', (line) => (tid = Buffer.from(line, 'hex')))
-  .on('close', () => (isOver = true));
+  .on('line', (line) => (told.tid = Buffer.from(line, 'hex')))
+  .on('close', () => (told.isOver = true));
 
 function m5(echo?: Buffer): Buffer | undefined {
+  const { tid } = told;
   if (tid === undefined) return undefined;
   const option = echo === undefined ? [] : [Buffer.of(ECHO_DELTA | echo.length, ECHO_EXTENSION), echo];
   return Buffer.concat([
@@ -78,9 +78,9 @@ for (let i = 0; sockets.length < sources;) {
 process.stdout.write(`${JSON.stringify({ msg: 'ready', sources: sockets.length })}\n`);
 
 let began: number | undefined;
-for (let next = 0; !isOver;) {
+for (let next = 0; !told.isOver;) {
   await pause(TICK_MS);
-  if (tid === undefined) continue;
+  if (told.tid === undefined) continue;
   began ??= performance.now();
   for (const due = ((performance.now() - began) / 1_000) * PER_SECOND; sent < due; sent++) {
     const datagram = m5();

@@ -184,20 +184,19 @@ class ProvenNode {
     end: number = performance.now() + M4_TIMEOUT_MS,
   ): Promise<T | undefined> {
     while (performance.now() < end) {
-      let isChallenged = false;
-      const outcome = await this.#client.exchange<{ readonly value: T | undefined }>({
+      const outcome = await this.#client.exchange<{ readonly value: T | undefined; readonly isChallenged: boolean }>({
         payload,
         deadlineMs: end - performance.now(),
         echo: this.#echo,
         maxIgnored: 0,
         accept: (response) => {
-          isChallenged = response.echo !== undefined;
-          if (response.echo !== undefined) this.#echo = response.echo;
-          return { value: response.code === '2.04' ? accept(response) : undefined };
+          const isChallenged = response.echo !== undefined;
+          if (isChallenged) this.#echo = response.echo;
+          return { value: response.code === '2.04' ? accept(response) : undefined, isChallenged };
         },
       });
       if (outcome.kind === 'answered' && outcome.value.value !== undefined) return outcome.value.value;
-      if (!isChallenged) await pause(RETRY_MS);
+      if (outcome.kind !== 'answered' || !outcome.value.isChallenged) await pause(RETRY_MS);
     }
     return undefined;
   }
