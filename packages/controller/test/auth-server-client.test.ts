@@ -29,7 +29,10 @@ function newClient(...servers: readonly Endpoint[]): { client: CoapAuthServerCli
   return { client, log };
 }
 
-/** The same for each copy of a request: on a busy machine one is retransmitted before its answer comes. */
+/**
+ * The same for each copy of a request: on a busy machine one is retransmitted before its answer
+ * comes.
+ */
 const exchangeOf = ({ from, messageId }: Received): string => `${from.port} ${messageId}`;
 
 /**

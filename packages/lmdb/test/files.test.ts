@@ -66,7 +66,8 @@ describe('the lock file of a store', () => {
     const { path, lock } = await newStore();
     const user = opener(path);
     expect(await user.line()).toBe('open');
-    // In place: a file that is cut short first ends that process by SIGBUS, if it touches it just then.
+    // In place: a file that is cut short first ends that process by SIGBUS, if it touches it just
+    // then.
     await writeFile(lock, randomBytes(8_272), { flag: 'r+' });
     expect(await opener(path).line()).toBe(`${lock} was overwritten while a process uses the store`);
     await user.kill('SIGKILL');

@@ -133,8 +133,8 @@ describe('what is seen of a node', () => {
   });
 
   it('is not written where the node proved itself before there was time to', async () => {
-    // What is seen is written after 100 ms: where a busy machine takes that long for a join, another
-    // node joins.
+    // What is seen is written after 100 ms: where a busy machine takes that long for a join,
+    // another node joins.
     let idI = 100;
     for (let took = Infinity; took > 50;) {
       idI += 1;

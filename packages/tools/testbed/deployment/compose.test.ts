@@ -26,8 +26,8 @@ const MIB = 2 ** 20;
 const EVERY_SERVICE = ['setup', ...SERVERS, 'node-a', 'node-b', 'node-lossy', 'lossy-link'];
 
 /**
- * Sends a CoAP ping to HOST PORT each half second. Prints `answered` once an answer comes, `silence`
- * if none comes within SECONDS, or the code of an error.
+ * Sends a CoAP ping to HOST PORT each half second. Prints `answered` once an answer comes,
+ * `silence` if none comes within SECONDS, or the code of an error.
  */
 const PING = `
   const socket = require('node:dgram').createSocket('udp4');
@@ -280,7 +280,9 @@ describe.skipIf('missing' in engine)(`docker compose${why}`, () => {
     );
   }
 
-  /** What the image's own health check found, once it is healthy or has failed ten times in a row. */
+  /**
+   * What the image's own health check found, once it is healthy or has failed ten times in a row.
+   */
   async function verdictOn(container: string): Promise<string> {
     for (;;) {
       const { Status: status, FailingStreak: failures } = await inspect<{ Status: string; FailingStreak: number }>(

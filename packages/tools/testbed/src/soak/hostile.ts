@@ -25,7 +25,10 @@ interface HostileSize {
    * growing into its work.
    */
   readonly growth: number;
-  /** What one turn of the event loop may take, in ms. The short form is a test, which shares its machine. */
+  /**
+   * What one turn of the event loop may take, in ms. The short form is a test, which shares its
+   * machine.
+   */
   readonly maxBlockMs: number;
 }
 
