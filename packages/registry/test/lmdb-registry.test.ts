@@ -170,7 +170,7 @@ describe('a registry is refused', () => {
     for (const path of [folder, join(folder, 'theirs'), join(folder, 'theirs', 'registry')])
       await chmod(path, IS_ROOT ? 0o755 : 0o555);
     const stranger = new Child(
-      `import { Registry } from ${JSON.stringify(new URL('../dist/lmdb/lmdb-registry.js', import.meta.url).href)};
+      `import { Registry } from ${JSON.stringify(new URL('../dist/registry.js', import.meta.url).href)};
        const [folder, master] = [process.argv[1], () => { throw new Error('not asked for'); }];
        for (const attempt of [() => Registry.open(folder + '/theirs', undefined, ''), () => Registry.create(folder + '/new', master, '')]) {
          const { name, message } = await attempt().catch((error) => error);
