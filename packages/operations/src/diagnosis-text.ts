@@ -130,7 +130,7 @@ function heldOff(situation: Situation): string {
     : `${given}. A request for node ${id} that may be from before was refused, last at ${isoTime(refused?.at ?? now)}.`;
 }
 
-/** A controller that was never heard may run: it sends nothing before a node asks it. */
+/** A controller that was never heard may run: not every implementation asks for keys by itself. */
 function silentController(finding: Finding, situation: Situation): string {
   const { controller, id } = situation;
   const heardAt = controller?.sighting.lastSeen?.at;
@@ -180,7 +180,7 @@ function expiring({ id, node, now }: Situation): string {
 function heard({ controller }: Situation): string {
   const at = controller?.sighting.lastSeen?.at;
   return at === undefined
-    ? `Its controller ${controller?.id ?? ''} was never heard: a controller sends nothing before a node asks it.`
+    ? `Its controller ${controller?.id ?? ''} was never heard. A controller that runs asks for the keys of its nodes at its start.`
     : `Its controller ${controller?.id ?? ''} was heard last at ${isoTime(at)}.`;
 }
 

@@ -92,9 +92,9 @@ describe('a node that is not in the registry', () => {
 describe('a node that never joined', () => {
   it('has a controller that was never heard', () => {
     expect(cause()).toBe('controller-silent');
-    // It may be up: it sends nothing before a node asks it. The device is looked at first.
+    // It may run: not every implementation asks for keys by itself. The device is looked at first.
     expect([diagnosis().action.kind, diagnosis().instead?.kind]).toEqual(['check-device', 'check-controller']);
-    expect(sentence()).toContain('a controller sends nothing before a node asks it');
+    expect(sentence()).toContain('was never heard. A controller that runs asks for the keys of its nodes at its start.');
   });
 
   it('has a controller with another SK_cs, until that is put right', async () => {

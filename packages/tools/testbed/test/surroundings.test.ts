@@ -40,6 +40,8 @@ interface Surroundings {
   readonly listen?: { readonly server: string; readonly controller: string };
   /** Where the node finds its controller, if elsewhere than that listens. */
   readonly nid?: string;
+  /** The controller's configuration, YAML. */
+  readonly config?: string;
 }
 
 /**
@@ -76,7 +78,7 @@ class Trio {
   /** `beforeStart`: the folders are there, the daemons are not. */
   static async start(
     context: Context,
-    { within = [], environment = {}, listen, nid }: Surroundings = {},
+    { within = [], environment = {}, listen, nid, config = '' }: Surroundings = {},
     beforeStart: (folders: Readonly<Record<Name, string>>) => Promise<void> | void = () => undefined,
   ): Promise<Trio> {
     const network = await TestNetwork.create();
@@ -102,6 +104,8 @@ class Trio {
         folders.controller,
         '--listen',
         controller,
+        '--config',
+        await network.file('controller.yaml', config),
       ),
       'node-agent': run('node-agent', '--state', folders['node-agent']),
     };
@@ -428,9 +432,9 @@ describe.skipIf(!canMakeNamespaces())('with a kernel (needs root, unshare, nsent
   it.concurrent('that has four ports to give, the controller goes on with the sockets that it has', async (context) => {
     const within = await newNamespace(context, 'net.ipv4.ip_local_port_range=40000 40003');
     const listen = { server: '127.0.0.1:5693', controller: '127.0.0.1:5683' };
-    const trio = await Trio.start(context, { within, listen });
-    // The node needs one of them for each join, and the controller asked for the others in the
-    // first two.
+    // The node needs one of them for each join. The controller asks for a fourth one in the second
+    // join, while the node has its port: the key feed must not ask for it between two joins.
+    const trio = await Trio.start(context, { within, listen, config: 'key_feed: 1h\n' });
     for (let i = 0; i < 4; i++) await trio.joinsAgain();
     const metrics = await metricsOf(`unix:${trio.network.path('controller.sock')}`);
     expect(metrics.get('latchkey_joins_total{outcome="failed",reason="serverUnavailable"}')).toBe(0);
