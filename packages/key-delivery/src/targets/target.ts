@@ -94,6 +94,8 @@ export class Target {
   #firstChangeAt: number | undefined;
   #timer: NodeJS.Timeout | undefined;
   #timerAt = Infinity;
+  /** The timer gathers changes. Nothing else may wait for more of them. */
+  #isPostponable = false;
   #running: Promise<void> | undefined;
   /** When the files change by themselves, in ms since the epoch: a generation is over. */
   #nextDeadline = Infinity;
@@ -158,12 +160,13 @@ export class Target {
     clearTimeout(timer);
   }
 
-  /** @param postpone whether a later time than the one before counts */
-  #schedule(delayMs: number, postpone = false): void {
+  /** @param gathers a later change may postpone it */
+  #schedule(delayMs: number, gathers = false): void {
     if (this.#isStopped || this.#running !== undefined) return;
     const at = performance.now() + delayMs;
-    if (at >= this.#timerAt && !postpone) return;
+    if (at >= this.#timerAt && !(gathers && this.#isPostponable)) return;
     clearTimeout(this.#timer);
+    this.#isPostponable = gathers;
     this.#timerAt = at;
     this.#timer = setTimeout(() => this.#start(), delayMs);
   }
@@ -180,7 +183,7 @@ export class Target {
   #scheduleNext(): void {
     if (this.#failures > 0) return this.#schedule(Math.min(RETRY.firstMs * 2 ** (this.#failures - 1), RETRY.maxMs));
     if (this.#firstChangeAt !== undefined)
-      return this.#schedule(this.#revoked.size > 0 ? 0 : 1_000 * this.#options.target.config.debounce);
+      return this.#revoked.size > 0 ? this.#schedule(0) : this.#schedule(1_000 * this.#options.target.config.debounce, true);
     if (this.#nextDeadline < Infinity) this.#schedule(Math.min(Math.max(0, this.#nextDeadline - this.#now()), POLL_INTERVAL_MS));
   }
 

@@ -118,6 +118,17 @@ describe('a target', () => {
     expect(count(deliverer, 'latchkey_delivery_writes_total', 'changed')).toBe(2);
   });
 
+  it('does not let a revocation wait for changes that follow it', async () => {
+    const deliverer = await open({ debounce: '100h', max_wait: '100h' });
+    deliverer.replaceSnapshot(snapshotOf(node('00000001'), node('00000002')));
+    await until(async () => (await text('keys.psk')).split('\n').length === 3);
+    await settled(deliverer);
+    deliverer.revoke('00000001', 'disabled');
+    deliverer.set(node('00000003'));
+    await until(async () => (await text('keys.psk')).startsWith('00000002@'));
+    expect(await text('keys.psk')).toMatch(/^00000002@\S+\n00000003@\S+\n$/);
+  });
+
   it('repeats a reload that fails, and shows the failure until it succeeds', async () => {
     await writeFile(path('reload.code'), '');
     const reload = await program('reload', 'reload');
