@@ -25,6 +25,7 @@ import type { Log } from '@latchkey/runtime/daemon';
 import { Keyring, LmdbMetadata, type NextMasterKey, KEY_KIND, rotate, announceAdoption } from '@latchkey/keyring';
 import { DamagedStore, openStore, rewrapTable, scanTable, writeFailure } from '@latchkey/lmdb';
 import type { Database, RootDatabase } from 'lmdb';
+import { type FeedProgress, type FeedRow, fromFeedRow, toFeedRow } from './feed-progress.js';
 import {
   fromRow,
   isGivenOutAlike,
@@ -49,19 +50,6 @@ export const DEFAULT_OVERLAP_MS = 900_000;
  * in ms. The controller writes each minute that it was.
  */
 const CONFIRMED_FOR_MS = 150_000;
-
-/** How far the controller followed the key feed. */
-export interface FeedProgress {
-  /** Where to go on. */
-  readonly cursor: bigint;
-  /** When the registry last confirmed all keys, ms since the epoch; unset from a start on. */
-  readonly confirmedAt: number | undefined;
-}
-
-interface FeedRow {
-  cursor: string;
-  confirmedAt?: number;
-}
 
 /** What came of the request with that token. */
 export interface SyncOutcome {
@@ -114,6 +102,11 @@ export class ApplicationRootStore implements KeySource {
    * epoch.
    */
   readonly #due = new Map<number, number>();
+  #complete: () => void = () => undefined;
+  /** Resolves once the registry has told of every node. */
+  readonly #completed = new Promise<void>((resolve) => {
+    this.#complete = resolve;
+  });
   readonly #overlapMs: number;
   readonly #now: () => number;
   /** Called with a join that arrived too late to count: the feed tells what holds. */
@@ -136,6 +129,7 @@ export class ApplicationRootStore implements KeySource {
     this.#nodeKeys = nodeKeys;
     this.#metadata = metadata;
     this.keyring = keyring;
+    if (this.feedProgress.cursor !== FIRST_CURSOR) this.#complete();
     this.#overlapMs = overlapMs;
     this.#now = now;
     this.isVerified = () => {
@@ -218,8 +212,7 @@ export class ApplicationRootStore implements KeySource {
   /** How far the controller followed the key feed, as the disk has it. */
   get feedProgress(): FeedProgress {
     this.#env.resetReadTxn();
-    const row = this.#metadata.get(FEED_KEY) as FeedRow | undefined;
-    return { cursor: row === undefined ? FIRST_CURSOR : BigInt(`0x${row.cursor}`), confirmedAt: row?.confirmedAt };
+    return fromFeedRow(this.#metadata.get(FEED_KEY) as FeedRow | undefined);
   }
 
   /** Writes how far the controller followed the key feed. */
@@ -251,6 +244,11 @@ export class ApplicationRootStore implements KeySource {
   /** Resolves when all that was put so far is written, or could not be. */
   async flushed(): Promise<void> {
     await Promise.allSettled(this.#pendingWrites);
+  }
+
+  /** Resolves once the registry has told of every node, since the store was made. */
+  completed(): Promise<void> {
+    return this.#completed;
   }
 
   #startBatch(): WriteBatch {
@@ -286,6 +284,8 @@ export class ApplicationRootStore implements KeySource {
         this.#pendingWrites.delete(written);
       }
       this.#announce(changed);
+      // Only now: what the pages had is announced.
+      if (operations.some((one) => one.kind === 'page' && one.progress.cursor !== FIRST_CURSOR)) this.#complete();
     };
     const written = write();
     this.#pendingWrites.add(written);
@@ -366,9 +366,8 @@ export class ApplicationRootStore implements KeySource {
     if (!isGivenOutAlike(before, after)) changed.add(idI);
   }
 
-  #putProgress({ cursor, confirmedAt }: FeedProgress): void {
-    const row: FeedRow = { cursor: cursor.toString(16), ...(confirmedAt === undefined ? {} : { confirmedAt }) };
-    this.#metadata.putSync(FEED_KEY, row);
+  #putProgress(progress: FeedProgress): void {
+    this.#metadata.putSync(FEED_KEY, toFeedRow(progress));
   }
 
   #sealedKeys(idI: number): SealedNodeKeys | undefined {

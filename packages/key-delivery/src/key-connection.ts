@@ -29,7 +29,7 @@ export type LookupResult = (typeof LOOKUP_RESULTS)[number];
 
 export interface ConnectionOptions extends Pick<
   SubscriptionOptions,
-  'socket' | 'source' | 'changes' | 'now' | 'onSent' | 'onResync' | 'onFault'
+  'socket' | 'source' | 'changes' | 'isComplete' | 'now' | 'onSent' | 'onResync' | 'onFault'
 > {
   /** The labels that this socket is for; `any` on the daemon's own socket. */
   readonly labels: readonly string[] | 'any';

@@ -63,6 +63,7 @@ export class KeyServer {
   readonly #refused = new LabelledCounter<RefusedConnection>(['not-allowed', 'too-many']);
   /** Connections that are being told why they are refused. */
   #refusing = 0;
+  #isSourceComplete: boolean;
   #resyncs = 0;
 
   /** @throws Failure if this machine has no way to tell who connects */
@@ -73,6 +74,8 @@ export class KeyServer {
     this.#now = now;
     this.#changes = changes;
     this.#limits = limits;
+    this.#isSourceComplete = source.completed === undefined;
+    void source.completed?.().then(() => this.#noteComplete());
     this.#stopListening = source.onChange((idI) => this.#recordChange(idI));
     this.#expiryTimer = setInterval(() => this.expire(), EXPIRY_INTERVAL_MS).unref();
   }
@@ -199,6 +202,7 @@ export class KeyServer {
       labels,
       source: this.#source,
       changes: this.#changes,
+      isComplete: () => this.#isSourceComplete,
       now: this.#now,
       lookups: this.#lookups,
       onSent: (keys) => this.#watchExpiry(keys),
@@ -224,6 +228,12 @@ export class KeyServer {
       reason,
       reason === 'too-many' ? 'too many connections' : 'this user may not have keys from this socket',
     );
+  }
+
+  /** Subscribers that wait for the end of their snapshot are told of it. */
+  #noteComplete(): void {
+    this.#isSourceComplete = true;
+    for (const connection of this.#connections.keys()) connection.sendChanges();
   }
 
   #recordChange(idI: number): void {

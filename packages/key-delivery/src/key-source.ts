@@ -52,4 +52,9 @@ export interface KeySource {
   onChange(listener: (idI: number) => void): () => void;
   /** Resolves when the joins that the daemon has seen so far are stored, or could not be. */
   flushed?(): Promise<void>;
+  /**
+   * Resolves once `all` has every node. A store that was lost has none until the registry has sent
+   * them again. Absent: it has them from the start.
+   */
+  completed?(): Promise<void>;
 }

@@ -20,6 +20,8 @@ export interface SubscriptionOptions {
   readonly from: number | undefined;
   readonly source: KeySource;
   readonly changes: ChangeLog;
+  /** Whether the source has every node. */
+  readonly isComplete: () => boolean;
   readonly now: () => number;
   /** Writes a line and wipes it once it is sent. */
   readonly send: (line: Buffer) => void;
@@ -41,7 +43,10 @@ export class Subscription {
   /** The sequence number of the last change that was sent. */
   #position: number;
   #snapshot: Snapshot | undefined;
-  /** Once all up to this change is sent, the subscriber is told that it is synced. */
+  /**
+   * Once all up to this change is sent, the subscriber is told that it is synced. `Infinity` while
+   * the source is not complete.
+   */
   #syncAt: number | undefined;
   #turn: NodeJS.Immediate | undefined;
 
@@ -92,7 +97,7 @@ export class Subscription {
       return true;
     }
     const change = changes.after(this.#position);
-    if (this.#syncAt !== undefined && (change === undefined || change.seq > this.#syncAt)) {
+    if (this.#isSynced(change?.seq)) {
       this.#syncAt = undefined;
       send(plainLine({ event: 'synced', seq: this.#position }));
       return true;
@@ -107,6 +112,23 @@ export class Subscription {
     }
     this.#position = change.seq;
     return true;
+  }
+
+  /**
+   * Until the source is complete, its changes belong to the snapshot. A subscriber would otherwise
+   * take the nodes that are still missing for removed ones.
+   *
+   * @param next the change to be sent next
+   */
+  #isSynced(next: number | undefined): boolean {
+    if (this.#syncAt === undefined) return false;
+    const { changes, isComplete } = this.#options;
+    if (!isComplete()) {
+      this.#syncAt = Infinity;
+      return false;
+    }
+    if (this.#syncAt === Infinity) this.#syncAt = changes.last;
+    return next === undefined || next > this.#syncAt;
   }
 
   /** Nodes that never had a key of their own are not in it: there is nothing to revoke. */

@@ -32,8 +32,18 @@ class MemorySource implements KeySource {
   readonly nodes = new Map<number, StoredNode>();
   readonly #listeners = new Set<(idI: number) => void>();
   readonly handedOut: Secret[] = [];
+  /** Resolves once it has all nodes. */
+  readonly #whenComplete: Promise<void>;
   /** The store cannot be read. */
   fails = false;
+
+  constructor(whenComplete: Promise<void> = Promise.resolve()) {
+    this.#whenComplete = whenComplete;
+  }
+
+  completed(): Promise<void> {
+    return this.#whenComplete;
+  }
 
   get(idI: number): NodeKeys | undefined {
     if (this.fails) throw new Error('the disk is gone');
@@ -113,8 +123,8 @@ export interface Running {
 }
 
 /** A server with one socket, for the labels `mqtt-psk` and `eap-psk`. */
-export async function startServer(options: Partial<KeyServerOptions> = {}): Promise<Running> {
-  const source = new MemorySource();
+export async function startServer(options: Partial<KeyServerOptions> = {}, whenComplete?: Promise<void>): Promise<Running> {
+  const source = new MemorySource(whenComplete);
   const log = new CapturedLog();
   const folder = await tempFolder();
   const path = join(folder, 'keys.sock');

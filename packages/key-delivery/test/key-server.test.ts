@@ -96,6 +96,28 @@ describe('a look-up', () => {
 });
 
 describe('a subscription', () => {
+  it('is synced only once the source has all nodes, those that came meanwhile included', async () => {
+    let complete = (): void => undefined;
+    const completed = new Promise<void>((resolve) => {
+      complete = resolve;
+    });
+    const { source, path } = await startServer({}, completed);
+    const client = await Client.open(path);
+    client.send(SUBSCRIBE);
+    source.join(2);
+    expect(await client.line()).toMatchObject({ event: 'key', id: idOf(2) });
+    source.join(1);
+    expect(await client.line()).toMatchObject({ event: 'key', id: idOf(1) });
+    source.join(3);
+    complete();
+    expect((await client.until('synced')).map(({ event, id }) => [event, id])).toEqual([
+      ['key', idOf(3)],
+      ['synced', undefined],
+    ]);
+    source.join(4);
+    expect(await client.line()).toMatchObject({ event: 'key', id: idOf(4) });
+  });
+
   it('begins with all keys, says when it has them, and then gives each change', async () => {
     const { source, path } = await startServer();
     const ids = [3, 1, 2];

@@ -64,7 +64,7 @@ export class KeySubscription {
   #seq = 0;
   #acknowledged = 0;
   #failures = 0;
-  #fault: string | undefined = 'not connected yet';
+  #fault: string | undefined = 'no complete snapshot has come yet';
   #isStopped = false;
 
   constructor(options: SubscriptionOptions) {
