@@ -34,7 +34,7 @@ const revocationSchema = z.object({ event: z.enum(REVOCATIONS), seq: z.int(), id
 const lineSchema = z.union([
   nodeSchema,
   revocationSchema,
-  z.object({ event: z.literal('synced') }),
+  z.object({ event: z.literal('synced'), seq: z.optional(z.int()) }),
   z.object({ event: z.literal('resync') }),
   z.object({ error: z.string() }),
 ]);
@@ -99,7 +99,8 @@ export class KeySubscription {
 
   /** Tells the daemon that all it sent so far is delivered. */
   acknowledge(): void {
-    if (this.#fault !== undefined || this.#seq <= this.#acknowledged) return;
+    // Of a snapshot that is not complete nothing is delivered.
+    if (this.#fault !== undefined || this.#loading !== undefined || this.#seq <= this.#acknowledged) return;
     this.#acknowledged = this.#seq;
     this.#socket?.write(`${JSON.stringify({ ack: this.#seq })}\n`);
   }
@@ -130,6 +131,7 @@ export class KeySubscription {
         this.#loading = new KeySnapshot();
         return;
       case 'synced':
+        this.#seq = Math.max(this.#seq, line.seq ?? 0);
         return this.#synced();
       case 'key':
         this.#seq = Math.max(this.#seq, line.seq);
