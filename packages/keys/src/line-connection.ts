@@ -8,10 +8,12 @@ export type Line = Readonly<Record<string, unknown>>;
 /** No line of a daemon is longer. A peer that sends one is none. */
 const MAX_LINE = 1_048_576;
 const NEWLINE = 0x0a;
+const HEX = /^(?:[0-9a-f]{2})+$/;
 
 export interface LineConnectionOptions {
   readonly socket: string;
   readonly onConnect: () => void;
+  /** A KeysError that it throws ends the connection. */
   readonly onLine: (line: Line) => void;
   /** Called once, when the connection could not be made or is over. */
   readonly onEnd: (error: KeysError) => void;
@@ -95,7 +97,12 @@ export class LineConnection {
       this.#error ??= new KeysError(fields['code'] as KeysErrorCode, `the daemon at ${this.#path} refused: ${fields['error']}`);
       return;
     }
-    this.#options.onLine(fields);
+    try {
+      this.#options.onLine(fields);
+    } catch (error) {
+      if (!(error instanceof KeysError)) throw error;
+      this.close(error);
+    }
   }
 
   #foreign(): KeysError {
@@ -109,4 +116,15 @@ export class LineConnection {
         : `cannot reach the daemon at ${this.#path}: ${error.code ?? error.message}`;
     return new KeysError(error.code === 'EACCES' ? 'not-allowed' : 'disconnected', message, { cause: error });
   }
+}
+
+/** Returns a key of a line. @throws KeysError if it is none: an empty key would be worse. */
+export function keyIn(hex: unknown): Buffer {
+  if (typeof hex !== 'string' || !HEX.test(hex)) throw malformed();
+  return Buffer.from(hex, 'hex');
+}
+
+/** A line that no daemon of this version sends. */
+export function malformed(): KeysError {
+  return new KeysError('disconnected', 'a line of the daemon has another form than this version expects');
 }

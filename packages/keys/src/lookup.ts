@@ -1,7 +1,7 @@
 /** One look-up, for stores that ask at each handshake. */
 
 import { KeysError, type KeysErrorCode } from './keys-error.js';
-import { type Line, LineConnection } from './line-connection.js';
+import { keyIn, type Line, LineConnection } from './line-connection.js';
 
 export interface NodeKey {
   /** 8 hex digits. */
@@ -47,7 +47,7 @@ export async function lookup(identity: string, label: string, options: LookupOpt
   return {
     id: String(line['id']),
     kid: String(line['kid']),
-    key: Buffer.from(String(line['key']), 'hex'),
+    key: keyIn(line['key']),
     notAfter: typeof line['not_after'] === 'string' ? new Date(line['not_after']) : undefined,
   };
 }

@@ -1,7 +1,7 @@
 /** All keys of a label, and each change, across restarts of the daemon. */
 
 import type { KeysError } from './keys-error.js';
-import { type Line, LineConnection } from './line-connection.js';
+import { keyIn, type Line, LineConnection, malformed } from './line-connection.js';
 import { DEFAULT_SOCKET } from './lookup.js';
 
 /** A key that was replaced, and that peers may still use. */
@@ -159,8 +159,8 @@ class KeySubscription implements Subscription {
         this.#connection?.send({ subscribe: labels, ...(from === undefined ? {} : { from }) });
       },
       onLine: (line) => {
-        this.#retryMs = FIRST_RETRY_MS;
         const event = eventIn(line);
+        this.#retryMs = FIRST_RETRY_MS;
         if (event !== undefined) this.#push(event);
       },
       onEnd: (error) => this.#reconnect(error),
@@ -192,7 +192,7 @@ class KeySubscription implements Subscription {
   }
 }
 
-/** `undefined` for an event that a newer daemon may have. */
+/** Returns `undefined` for an event of a newer daemon. Throws a KeysError for a malformed one. */
 function eventIn(line: Line): KeyEvent | undefined {
   const { event } = line;
   const seq = Number(line['seq'] ?? 0);
@@ -207,17 +207,33 @@ function eventIn(line: Line): KeyEvent | undefined {
     id,
     kid: String(line['kid']),
     keys: keysIn(line['keys']),
-    joined: new Date(String(line['joined'])),
-    notAfter: typeof line['not_after'] === 'string' ? new Date(line['not_after']) : undefined,
+    joined: timeIn(line['joined']),
+    notAfter: line['not_after'] === null ? undefined : timeIn(line['not_after']),
     verified: line['verified'] === true,
-    previous: (line['previous'] as readonly Line[]).map((former) => ({
+    previous: linesIn(line['previous']).map((former) => ({
       kid: String(former['kid']),
       keys: keysIn(former['keys']),
-      until: new Date(String(former['until'])),
+      until: timeIn(former['until']),
     })),
   };
 }
 
 function keysIn(keys: unknown): Readonly<Record<string, Buffer>> {
-  return Object.fromEntries(Object.entries(keys as Line).map(([label, hex]) => [label, Buffer.from(String(hex), 'hex')]));
+  if (!isLine(keys)) throw malformed();
+  return Object.fromEntries(Object.entries(keys).map(([label, hex]) => [label, keyIn(hex)]));
+}
+
+function timeIn(text: unknown): Date {
+  const time = new Date(typeof text === 'string' ? text : NaN);
+  if (Number.isNaN(time.getTime())) throw malformed();
+  return time;
+}
+
+function linesIn(values: unknown): readonly Line[] {
+  if (!Array.isArray(values) || !values.every(isLine)) throw malformed();
+  return values;
+}
+
+function isLine(value: unknown): value is Line {
+  return typeof value === 'object' && value !== null;
 }

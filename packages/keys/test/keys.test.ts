@@ -6,7 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
-import { type AddressInfo, connect as connectTcp } from 'node:net';
+import { type AddressInfo, connect as connectTcp, createServer as createUnixServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { connect, createServer, type SecureVersion, type TLSSocket } from 'node:tls';
@@ -232,6 +232,29 @@ describe('subscribe', () => {
     const later = new Events(subscribe({ socket, labels: [LABEL], from: dealtWith.seq }));
     expect(await later.next()).toEqual(missed);
     expect(await later.untilSynced()).toEqual(['synced']);
+  });
+
+  it.each([
+    ['no former keys', { previous: undefined }],
+    ['a key that is not hexadecimal', { keys: { [LABEL]: 'secret' } }],
+    ['an empty key', { keys: { [LABEL]: '' } }],
+    ['no keys', { keys: null }],
+    ['no time', { joined: 'soon' }],
+  ])('gives no event of a line with %s, and says that the connection is over', async (_, fields) => {
+    const line = { seq: 1, event: 'key', id: '0000a1b2', kid: '11223344', keys: {}, joined: '2026-01-01T00:00:00.000Z' };
+    const socket = join(await tempFolder(), 'keys.sock');
+    const server = createUnixServer((client) => {
+      client.on('error', () => undefined);
+      client.write(`${JSON.stringify({ ...line, not_after: null, previous: [], ...fields })}\n`);
+    });
+    await new Promise<void>((resolve) => void server.listen(socket, resolve));
+    onTestFinished(() => void server.close());
+    const error = await new Promise<KeysError>((resolve) => {
+      const subscription = subscribe({ socket, labels: [LABEL], onDisconnect: resolve });
+      onTestFinished(() => subscription.close());
+    });
+    expect(error).toMatchObject({ code: 'disconnected', message: expect.stringContaining('another form') as unknown });
+    expect(error.message).not.toContain('secret');
   });
 
   it('ends with an error if the label is not for it', async () => {
