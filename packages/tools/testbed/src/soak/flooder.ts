@@ -7,9 +7,8 @@
  * It prints one JSON object when it is through.
  */
 
-import { createSocket, type Socket } from 'node:dgram';
 import { randomBytes, randomInt } from 'node:crypto';
-import { once } from 'node:events';
+import { openFloodSources } from './flood-sources.js';
 
 const BATCH_SIZE = 64;
 const M1_LENGTH = 21;
@@ -20,23 +19,10 @@ const ID_OFFSET = HEADER.length + 1;
 const [port = 0, sources = 0, seconds = 0] = process.argv.slice(2, 5).map(Number);
 const ids = (process.argv[5] ?? '').split(',').filter((id) => id !== '');
 
-const sockets: Socket[] = [];
 let answers = 0;
-for (let i = 0; sockets.length < sources;) {
-  const socket = createSocket({ type: 'udp4', recvBufferSize: 4_096 });
-  socket.on('message', () => (answers += 1));
-  socket.on('error', () => undefined);
-  socket.bind(0, `127.1.${Math.floor(i / 250)}.${1 + (i % 250)}`);
-  await once(socket, 'listening');
-  // On one machine what is answered to that port would look like a question of the controller's
-  // own.
-  if (socket.address().port === port) {
-    socket.close();
-    continue;
-  }
-  sockets.push(socket);
-  i += 1;
-}
+const sockets = await openFloodSources(sources, port, () => {
+  answers += 1;
+});
 process.stdout.write(`${JSON.stringify({ msg: 'flooding', sources: sockets.length })}\n`);
 
 let sent = 0;

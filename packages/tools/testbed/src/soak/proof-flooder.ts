@@ -8,12 +8,12 @@
  * with its standard input, and prints one JSON object a line: `ready`, then `flooded` with counts.
  */
 
-import { createSocket, type Socket } from 'node:dgram';
+import type { Socket } from 'node:dgram';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import { OPTION, parseDatagram } from '@latchkey/coap';
+import { openFloodSources } from './flood-sources.js';
 
 const PER_SECOND = 1_000;
 const TICK_MS = 5;
@@ -60,21 +60,7 @@ function receive(socket: Socket, octets: Buffer): void {
   socket.send(again, port, '127.0.0.1');
 }
 
-const sockets: Socket[] = [];
-for (let i = 0; sockets.length < sources;) {
-  const socket = createSocket({ type: 'udp4', recvBufferSize: 4_096 });
-  socket.on('message', (octets) => receive(socket, octets));
-  socket.on('error', () => undefined);
-  socket.bind(0, `127.1.${Math.floor(i / 250)}.${1 + (i % 250)}`);
-  await once(socket, 'listening');
-  // What is answered to that port would look like a question of the controller's own.
-  if (socket.address().port === port) {
-    socket.close();
-    continue;
-  }
-  sockets.push(socket);
-  i += 1;
-}
+const sockets = await openFloodSources(sources, port, receive);
 process.stdout.write(`${JSON.stringify({ msg: 'ready', sources: sockets.length })}\n`);
 
 let began: number | undefined;
