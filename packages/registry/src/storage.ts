@@ -11,6 +11,7 @@ import { Failure } from '@latchkey/runtime/failure';
 import type { AttributedEvent, ChainHead } from './audit-chain.js';
 import type { AuditTable } from './audit-log.js';
 import type { ActivityBatch } from './model/activity.js';
+import type { AssignmentTable } from './model/node-assignments.js';
 import type { RecentInitialKey } from './model/recent-initial-keys.js';
 import type { ControllerActivity, ControllerRow, NodeActivity, NodeRow, OrderRow } from './model/rows.js';
 
@@ -160,6 +161,12 @@ export interface RegistryStorage {
   ): Page<readonly RecentInitialKey[]> | Promise<Page<readonly RecentInitialKey[]>>;
 
   readonly audit: AuditTable;
+
+  /**
+   * An engine keeps it by the rows of nodes that it puts and removes. Those of a pending order that
+   * are unloaded leave nothing behind: nobody saw them.
+   */
+  readonly assignments: AssignmentTable;
 
   /**
    * Takes out the first entries of the audit log in one write: `limit` at most, and none after

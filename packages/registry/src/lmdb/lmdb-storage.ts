@@ -19,6 +19,7 @@ import {
   mergeNodeActivity,
   seenByActivity,
 } from '../model/activity.js';
+import { type AssignmentTable, entriesByNode } from '../model/node-assignments.js';
 import type { RecentInitialKey } from '../model/recent-initial-keys.js';
 import type { ControllerActivity, ControllerRow, NodeActivity, NodeRow, OrderRow } from '../model/rows.js';
 import type {
@@ -50,6 +51,8 @@ const MAX_CACHED_ROWS = 256;
 /** A read or write of more nodes than this does not displace others in the cache. */
 const MAX_NODES_TO_CACHE = 16;
 
+const NO_EVENTS: readonly AttributedEvent[] = [];
+
 export class LmdbStorage implements RegistryStorage {
   readonly tables: Tables;
   readonly #nodeCache: RowCache<NodeRow>;
@@ -66,6 +69,10 @@ export class LmdbStorage implements RegistryStorage {
 
   get audit(): LmdbAuditTable {
     return this.tables.audit;
+  }
+
+  get assignments(): AssignmentTable {
+    return this.tables.assignments;
   }
 
   read(keys: Keys): Snapshot {
@@ -201,19 +208,22 @@ export class LmdbStorage implements RegistryStorage {
     return Array.from(table.getRange({ start: from, limit }), ({ key, value }) => [key, value] as const);
   }
 
-  #apply({ events, put, remove }: Outcome<unknown>): void {
+  #apply({ events = NO_EVENTS, put, remove }: Outcome<unknown>): void {
     const { audit } = this.tables;
-    if (events !== undefined) for (const event of events) audit.append(event, event.at, event.actor);
+    for (const event of events) audit.append(event, event.at, event.actor);
     if (put !== undefined) this.#put(put);
-    if (remove !== undefined) this.#remove(remove);
+    if (remove !== undefined) this.#remove(remove, events);
   }
 
   #put({ nodes, controllers, orders, recentInitialKeys, metadata }: Puts): void {
     const { tables } = this;
     if (nodes !== undefined) {
+      const isBulk = nodes.length > MAX_NODES_TO_CACHE;
       for (const [idI, row] of nodes) {
+        const before = isBulk ? tables.nodes.get(idI) : this.#nodeCache.get(idI)?.row;
         tables.nodes.putSync(idI, row);
         this.#nodeCache.delete(idI);
+        tables.assignments.change(idI, before, row, row.entry);
       }
     }
     if (controllers !== undefined) for (const [idC, row] of controllers) tables.controllers.putSync(idC, row);
@@ -226,13 +236,28 @@ export class LmdbStorage implements RegistryStorage {
     }
   }
 
-  #remove({ nodes = [], controllers = [], orders = [], nodeActivity = [], controllerActivity = [] }: Removals): void {
+  #remove(
+    { nodes = [], controllers = [], orders = [], nodeActivity = [], controllerActivity = [] }: Removals,
+    events: readonly AttributedEvent[],
+  ): void {
     const { tables } = this;
-    for (const idI of nodes) tables.nodes.removeSync(idI);
+    if (nodes.length > 0) this.#removeNodes(nodes, events);
     for (const idC of controllers) tables.controllers.removeSync(idC);
     for (const number of orders) tables.orders.removeSync(number);
     for (const idI of nodeActivity) tables.nodeActivity.removeSync(idI);
     for (const idC of controllerActivity) tables.controllerActivity.removeSync(idC);
+  }
+
+  #removeNodes(ids: readonly number[], events: readonly AttributedEvent[]): void {
+    const { nodes, assignments, audit } = this.tables;
+    const { seq } = audit.head;
+    const entries = entriesByNode(events, seq);
+    for (const idI of ids) {
+      const before = nodes.get(idI);
+      if (before === undefined) continue;
+      nodes.removeSync(idI);
+      assignments.change(idI, before, undefined, entries.get(idI) ?? seq);
+    }
   }
 
   #addNodeActivity(idI: number, gathered: GatheredNode): void {

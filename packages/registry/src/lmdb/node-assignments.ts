@@ -6,6 +6,7 @@
 import { randomInt } from 'node:crypto';
 import { scanTable } from '@latchkey/lmdb';
 import type { Database, RootDatabase } from 'lmdb';
+import { type AssignedNode, type AssignmentTable, type FormerAssignment, formerAssignments } from '../model/node-assignments.js';
 import type { NodeRow } from '../model/rows.js';
 
 const INCARNATION_KEY = 'key feed incarnation';
@@ -14,14 +15,6 @@ const MAX_INCARNATION: number = 2 ** 27 - 1;
 /** Rows indexed in one transaction, where a registry has no index yet. */
 const ROWS_PER_TRANSACTION = 4_096;
 const MAX_ID = 0xffff_ffff;
-
-/** What is kept of a node for a controller. */
-interface FormerRow {
-  /** The entry of the audit log with which the node ceased to be its. */
-  until?: number;
-  /** TID of the node's latest commit through it, where the node's own row has it no longer. */
-  tid?: string;
-}
 
 /** A walk of a controller through its nodes. */
 export interface WalkRow {
@@ -36,21 +29,15 @@ export interface WalkRow {
   order?: number;
 }
 
-/** A node in the index, and its order. */
-export interface AssignedNode {
-  readonly idI: number;
-  readonly order: number;
-}
-
 /**
  *   nodes by controller   ID_c 4 | ID_i 4 -> order
- *   former controllers    ID_i 4 | ID_c 4 -> FormerRow
+ *   former controllers    ID_i 4 | ID_c 4 -> FormerAssignment
  *   key feed walks        ID_c -> WalkRow
  */
-export class NodeAssignments {
+export class NodeAssignments implements AssignmentTable {
   readonly walks: Database<WalkRow, number>;
   readonly #byController: Database<number, Buffer>;
-  readonly #former: Database<FormerRow, Buffer>;
+  readonly #former: Database<FormerAssignment, Buffer>;
   readonly #metadata: Database<unknown, string>;
 
   constructor(env: RootDatabase, metadata: Database<unknown, string>) {
@@ -73,25 +60,29 @@ export class NodeAssignments {
   /**
    * Inside the write transaction that changes the node's row.
    *
+   * @param before `undefined`: it is added
    * @param after `undefined`: it is removed
    * @param entry of the change in the audit log
    */
-  change(idI: number, before: NodeRow, after: NodeRow | undefined, entry: number): void {
-    const { committed } = before;
-    const leaves = after?.controller !== before.controller;
-    if (leaves) {
-      this.#byController.removeSync(pair(before.controller, idI));
+  change(idI: number, before: NodeRow | undefined, after: NodeRow | undefined, entry: number): void {
+    if (before?.controller !== after?.controller || before?.order !== after?.order) {
+      if (before !== undefined) this.takeBack(idI, before);
       if (after !== undefined) this.add(idI, after);
-      this.#remember(idI, before.controller, { until: entry });
     }
-    // A reset forgets the commit, and another controller's replaces it.
-    if (committed !== undefined && (leaves || after.committed === undefined))
-      this.#remember(idI, committed.idC, { tid: committed.tid });
+    if (before === undefined) return;
+    for (const [idC, added] of formerAssignments(before, after, entry)) {
+      const key = pair(idI, idC);
+      this.#former.putSync(key, { ...this.#former.get(key), ...added });
+    }
+  }
+
+  former(idI: number, idC: number): FormerAssignment | undefined {
+    return this.#former.get(pair(idI, idC));
   }
 
   /** TID of the node's latest commit through controller `idC`, 0 if there was none. */
   latestTid(idI: number, idC: number, row: NodeRow | undefined): bigint {
-    const tid = row?.committed?.idC === idC ? row.committed.tid : this.#former.get(pair(idI, idC))?.tid;
+    const tid = row?.committed?.idC === idC ? row.committed.tid : this.former(idI, idC)?.tid;
     return tid === undefined ? 0n : BigInt(`0x${tid}`);
   }
 
@@ -99,10 +90,9 @@ export class NodeAssignments {
    * Whether the node was the controller's, and ceased to be so after this entry of the audit log.
    */
   leftAfter(idI: number, idC: number, entry: number): boolean {
-    return (this.#former.get(pair(idI, idC))?.until ?? 0) > entry;
+    return (this.former(idI, idC)?.until ?? 0) > entry;
   }
 
-  /** In ascending order of ID, from `from` on, also nodes of orders that are not finished. */
   *nodesOf(idC: number, from: number = 0): Generator<AssignedNode> {
     for (const { key, value } of this.#byController.getRange({ start: pair(idC, from), end: endOf(idC) }))
       yield { idI: key.readUInt32BE(4), order: value };
@@ -144,11 +134,6 @@ export class NodeAssignments {
       index();
       if (!this.#metadata.doesExist(INCARNATION_KEY)) this.drawIncarnation();
     });
-  }
-
-  #remember(idI: number, idC: number, row: FormerRow): void {
-    const key = pair(idI, idC);
-    this.#former.putSync(key, { ...this.#former.get(key), ...row });
   }
 }
 

@@ -1,5 +1,12 @@
 import { chainEntry, type ChainHead, EMPTY_CHAIN, hashOfEntry, type AttributedEvent } from '../audit-chain.js';
 import type { AuditTable } from '../audit-log.js';
+import {
+  type AssignedNode,
+  type AssignmentTable,
+  entriesByNode,
+  type FormerAssignment,
+  formerAssignments,
+} from '../model/node-assignments.js';
 import type { RecentInitialKey } from '../model/recent-initial-keys.js';
 import type { ControllerActivity, ControllerRow, NodeActivity, NodeRow, OrderRow } from '../model/rows.js';
 import type { MetadataName, Outcome, Page } from '../storage.js';
@@ -10,7 +17,7 @@ export interface Box {
 }
 
 /** All that a registry is, at one moment. Rows are never changed, only replaced. */
-export class MemoryState implements AuditTable {
+export class MemoryState implements AuditTable, AssignmentTable {
   readonly nodes: Map<number, NodeRow>;
   readonly controllers: Map<number, ControllerRow>;
   readonly orders: Map<number, OrderRow>;
@@ -19,6 +26,8 @@ export class MemoryState implements AuditTable {
   readonly unknownNodeActivity: Map<number, NodeActivity>;
   readonly controllerActivity: Map<number, ControllerActivity>;
   readonly metadata: Map<MetadataName, Box>;
+  /** By ID_i and ID_c. */
+  readonly formerAssignments: Map<string, FormerAssignment>;
   readonly entries: Map<number, Buffer>;
   start: ChainHead;
   head: ChainHead;
@@ -32,6 +41,7 @@ export class MemoryState implements AuditTable {
     this.unknownNodeActivity = new Map(from?.unknownNodeActivity);
     this.controllerActivity = new Map(from?.controllerActivity);
     this.metadata = new Map(from?.metadata);
+    this.formerAssignments = new Map(from?.formerAssignments);
     this.entries = new Map(from?.entries);
     this.start = from?.start ?? EMPTY_CHAIN;
     this.head = from?.head ?? EMPTY_CHAIN;
@@ -63,6 +73,25 @@ export class MemoryState implements AuditTable {
     this.head = head;
   }
 
+  /** `after`: `undefined` if the row is removed. `entry`: of the change. */
+  changeNode(idI: number, after: NodeRow | undefined, entry: number): void {
+    const before = this.nodes.get(idI);
+    if (after === undefined) this.nodes.delete(idI);
+    else this.nodes.set(idI, after);
+    if (before === undefined) return;
+    for (const [idC, added] of formerAssignments(before, after, entry))
+      this.formerAssignments.set(pair(idI, idC), { ...this.former(idI, idC), ...added });
+  }
+
+  *nodesOf(idC: number, from: number = 0): Generator<AssignedNode> {
+    for (const [idI, { controller, order }] of [...this.nodes].toSorted(byKey))
+      if (controller === idC && idI >= from) yield { idI, order };
+  }
+
+  former(idI: number, idC: number): FormerAssignment | undefined {
+    return this.formerAssignments.get(pair(idI, idC));
+  }
+
   /** Takes out the first entries of the log, through `last` at most; gives how many. */
   removeEntries(last: number, limit: number): number {
     const removed = this.everything()
@@ -75,14 +104,17 @@ export class MemoryState implements AuditTable {
   }
 }
 
+/** A part of a write. */
+export type Step = (state: MemoryState) => void;
+
 /**
  * What an outcome changes, one step after another: a torn write is one that ends before its last
  * step.
  */
-export function stepsOf({ events = [], put = {}, remove = {} }: Outcome<unknown>): ((state: MemoryState) => void)[] {
-  const steps: ((state: MemoryState) => void)[] = [];
+export function stepsOf({ events = [], put = {}, remove = {} }: Outcome<unknown>): Step[] {
+  const steps: Step[] = [];
   for (const event of events) steps.push((state) => state.append(event));
-  for (const [idI, row] of copied(put.nodes)) steps.push(({ nodes }) => nodes.set(idI, row));
+  for (const [idI, row] of copied(put.nodes)) steps.push((state) => state.changeNode(idI, row, row.entry));
   for (const [idC, row] of copied(put.controllers)) steps.push(({ controllers }) => controllers.set(idC, row));
   for (const [number, row] of copied(put.orders)) steps.push(({ orders }) => orders.set(number, row));
   for (const [name, value] of copied(put.metadata)) {
@@ -92,7 +124,9 @@ export function stepsOf({ events = [], put = {}, remove = {} }: Outcome<unknown>
   for (const [idI, keys] of copied(put.recentInitialKeys)) {
     steps.push(({ recentInitialKeys }) => (keys.length === 0 ? recentInitialKeys.delete(idI) : recentInitialKeys.set(idI, keys)));
   }
-  for (const idI of remove.nodes ?? []) steps.push(({ nodes }) => nodes.delete(idI));
+  const entries = entriesByNode(events, 0);
+  for (const idI of remove.nodes ?? [])
+    steps.push((state) => state.changeNode(idI, undefined, state.head.seq + (entries.get(idI) ?? 0)));
   for (const idC of remove.controllers ?? []) steps.push(({ controllers }) => controllers.delete(idC));
   for (const number of remove.orders ?? []) steps.push(({ orders }) => orders.delete(number));
   for (const idI of remove.nodeActivity ?? []) steps.push(({ nodeActivity }) => nodeActivity.delete(idI));
@@ -111,6 +145,10 @@ export function pageOf<R>(table: ReadonlyMap<number, R>, from: number, limit: nu
 /** Rows of the store's own: the caller may change its object afterwards. */
 function copied<K, R>(rows: readonly (readonly [K, R])[] = []): (readonly [K, R])[] {
   return rows.map(([key, row]) => [key, structuredClone(row)] as const);
+}
+
+function pair(idI: number, idC: number): string {
+  return `${idI} ${idC}`;
 }
 
 function byKey([a]: readonly [number, unknown], [b]: readonly [number, unknown]): number {

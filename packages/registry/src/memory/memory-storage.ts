@@ -16,12 +16,22 @@ import {
   mergeNodeActivity,
   seenByActivity,
 } from '../model/activity.js';
+import type { AssignmentTable } from '../model/node-assignments.js';
 import type { RecentInitialKey } from '../model/recent-initial-keys.js';
 import type { ControllerRow, NodeRow, OrderRow } from '../model/rows.js';
 import { idTaken, noLongerPending } from '../registry-failures.js';
-import { type Decide, InDoubt, type Keys, type Page, type RegistryStorage, type Snapshot, Unavailable } from '../storage.js';
+import {
+  type Decide,
+  InDoubt,
+  type Keys,
+  type Outcome,
+  type Page,
+  type RegistryStorage,
+  type Snapshot,
+  Unavailable,
+} from '../storage.js';
 import { MemorySnapshot } from './memory-snapshot.js';
-import { MemoryState, pageOf, stepsOf } from './memory-state.js';
+import { MemoryState, pageOf, type Step, stepsOf } from './memory-state.js';
 
 /** Runs an action later: the simulated world's events, or a timer. */
 export interface Scheduler {
@@ -82,7 +92,7 @@ export class MemoryDatabase {
     else this.#scheduler.after(delayMs, action);
   }
 
-  apply(steps: readonly ((state: MemoryState) => void)[], effect: Fate['effect'] = 'durable'): void {
+  apply(steps: readonly Step[], effect: Fate['effect'] = 'durable'): void {
     if (effect === 'none') return;
     for (const step of steps) step(this.#visible);
     if (this.#behind) return;
@@ -133,6 +143,10 @@ export class MemoryStorage implements RegistryStorage {
   }
 
   write<T>(keys: Keys, decide: Decide<T>): Promise<T> {
+    return this.#write(keys, decide, stepsOf);
+  }
+
+  #write<T>(keys: Keys, decide: Decide<T>, stepsFor: (outcome: Outcome<T>) => Step[]): Promise<T> {
     const { effect, answer = 'acknowledged', effectAfterMs, answerAfterMs } = this.#fates.shift() ?? {};
     const database = this.#database;
     return new Promise((resolve, reject) => {
@@ -144,7 +158,7 @@ export class MemoryStorage implements RegistryStorage {
       database.after(effectAfterMs, () => {
         try {
           const outcome = decide(new MemorySnapshot(database.state, keys));
-          database.apply(stepsOf(outcome), effect);
+          database.apply(stepsFor(outcome), effect);
           settle = () => resolve(outcome.result);
         } catch (error) {
           settle = () => reject(error);
@@ -172,11 +186,10 @@ export class MemoryStorage implements RegistryStorage {
   }
 
   async unload(order: number): Promise<void> {
-    await this.write({ orders: [order] }, (found) => {
-      if (found.order(order)?.row.state !== 'pending') return { result: undefined };
-      const nodes = [...this.#database.state.nodes].filter(([, row]) => row.order === order).map(([idI]) => idI);
-      return { result: undefined, remove: { nodes, orders: [order] } };
-    });
+    const decide: Decide<boolean> = (found) => ({ result: found.order(order)?.row.state === 'pending' });
+    await this.#write({ orders: [order] }, decide, ({ result: isPending }) =>
+      isPending ? unloadSteps(this.#database.state, order) : [],
+    );
   }
 
   /** A crash undoes it. */
@@ -209,6 +222,10 @@ export class MemoryStorage implements RegistryStorage {
     return this.#database.state;
   }
 
+  get assignments(): AssignmentTable {
+    return this.#database.state;
+  }
+
   pruneAudit(last: number, limit: number, event?: AttributedEvent): Promise<number> {
     if (!this.#reachable) return Promise.reject(unavailable());
     return Promise.resolve(this.#database.pruneAudit(last, limit, event));
@@ -231,6 +248,19 @@ export class MemoryStorage implements RegistryStorage {
   #requireReachable(): void {
     if (!this.#reachable) throw unavailable();
   }
+}
+
+/** Nobody saw the nodes: nothing is kept of them. */
+function unloadSteps(state: MemoryState, order: number): Step[] {
+  const ids = [...state.nodes].filter(([, row]) => row.order === order).map(([idI]) => idI);
+  return [
+    ...ids.map(
+      (idI): Step =>
+        ({ nodes }) =>
+          nodes.delete(idI),
+    ),
+    ({ orders }) => orders.delete(order),
+  ];
 }
 
 function addNodeActivity(state: MemoryState, idI: number, gathered: GatheredNode): void {

@@ -33,7 +33,7 @@ describe('LMDB', () => {
   it('agrees with the engine in memory on whatever is written', async () => {
     const id = fc.integer({ min: 1, max: 6 });
     const change = fc.oneof(
-      fc.record({ kind: fc.constant('put' as const), id, lifetime: fc.nat(9) }),
+      fc.record({ kind: fc.constant('put' as const), id, controller: fc.integer({ min: 1, max: 3 }) }),
       fc.record({ kind: fc.constant('remove' as const), id }),
       fc.record({ kind: fc.constant('fail' as const), id }),
       fc.record({ kind: fc.constant('order' as const), id, open: fc.boolean() }),
@@ -65,7 +65,7 @@ describe('LMDB', () => {
 });
 
 type Change =
-  | { readonly kind: 'put'; readonly id: number; readonly lifetime: number }
+  | { readonly kind: 'put'; readonly id: number; readonly controller: number }
   | { readonly kind: 'order'; readonly id: number; readonly open: boolean }
   | { readonly kind: 'remove' | 'fail' | 'load' | 'unload' | 'prune'; readonly id: number };
 
@@ -73,7 +73,7 @@ function apply(storage: RegistryStorage, change: Change): Promise<unknown> {
   const { id } = change;
   switch (change.kind) {
     case 'put':
-      return putNode(storage, id, { lifetime: change.lifetime });
+      return putNode(storage, id, { controller: change.controller });
     case 'remove':
       return storage.write({ nodes: [id] }, (found) => ({
         result: found.node(id)?.row,
@@ -102,6 +102,8 @@ async function everythingIn(storage: RegistryStorage): Promise<unknown> {
   return plain({
     nodes: await storage.nodePage(0, 100),
     orders: await storage.orderPage(0, 100),
+    assigned: [1, 2, 3].map((idC) => Array.from(storage.assignments.nodesOf(idC))),
+    former: [1, 2, 3].map((idC) => Array.from({ length: 20 }, (_, idI) => storage.assignments.former(idI, idC) ?? null)),
     entries: [...storage.audit.everything()],
     head: storage.audit.head,
     start: storage.audit.start,

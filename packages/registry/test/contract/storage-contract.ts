@@ -318,6 +318,91 @@ export function storageContract(open: () => Promise<{ storage: RegistryStorage; 
     });
   });
 
+  describe('the assignments', () => {
+    const committedThrough = (idC: number): NonNullable<NodeRow['committed']> => ({
+      idC,
+      tid: 'ab',
+      ts: 1,
+      nidI: new Uint8Array(18),
+      lifetime: 60,
+      at: 1,
+    });
+    const assigned = ({ assignments }: RegistryStorage, idC: number, from?: number): number[] =>
+      [...assignments.nodesOf(idC, from)].map(({ idI }) => idI);
+
+    it('name the nodes of a controller in ascending order, with their orders', async () => {
+      const { storage, other } = await open();
+      for (const idI of [0xffff_ffff, 256, 0]) await putNode(storage, idI, { controller: 0xffff_ffff, order: idI % 7 });
+      await putNode(storage, 5, { controller: 3 });
+      await other.read({});
+      expect([...other.assignments.nodesOf(0xffff_ffff)]).toEqual([
+        { idI: 0, order: 0 },
+        { idI: 256, order: 256 % 7 },
+        { idI: 0xffff_ffff, order: 0xffff_ffff % 7 },
+      ]);
+      expect([assigned(other, 0xffff_ffff, 1), assigned(other, 3), assigned(other, 4)]).toEqual([[256, 0xffff_ffff], [5], []]);
+    });
+
+    it('follow a node that is moved, and keep when it left and the TID of its last commit', async () => {
+      const { storage, other } = await open();
+      await putNode(storage, 1, { controller: 1, committed: committedThrough(1) });
+      const moved = await putNode(storage, 1, { controller: 2, committed: committedThrough(1) });
+      await other.read({});
+      expect([assigned(other, 1), assigned(other, 2)]).toEqual([[], [1]]);
+      const { assignments } = other;
+      expect([assignments.former(1, 1), assignments.former(1, 2)]).toEqual([{ until: moved, tid: 'ab' }, undefined]);
+    });
+
+    it('keep the TID that a reset takes out of the row', async () => {
+      const { storage } = await open();
+      await putNode(storage, 1, { committed: committedThrough(1) });
+      await putNode(storage, 1);
+      await storage.read({});
+      expect([assigned(storage, 1), storage.assignments.former(1, 1)]).toEqual([[1], { tid: 'ab' }]);
+    });
+
+    it('keep nothing of a join', async () => {
+      const { storage } = await open();
+      await putNode(storage, 1);
+      await putNode(storage, 1, { committed: committedThrough(1) });
+      await storage.read({});
+      expect([assigned(storage, 1), storage.assignments.former(1, 1)]).toEqual([[1], undefined]);
+    });
+
+    it('lose a node that is removed, each with its own entry of the write', async () => {
+      const { storage } = await open();
+      for (const idI of [1, 2, 3]) await putNode(storage, idI);
+      const before = await storage.write({ nodes: [1, 2, 3, 4] }, ({ head }) => ({
+        result: head.seq,
+        events: [
+          event('node removed', { node: 2 }),
+          event('node removed', { node: 1 }),
+          event('controller changed', { controller: 1 }),
+        ],
+        remove: { nodes: [1, 2, 3, 4] },
+      }));
+      await storage.read({});
+      expect(assigned(storage, 1)).toEqual([]);
+      expect([1, 2, 3, 4].map((idI) => storage.assignments.former(idI, 1)?.until)).toEqual([
+        before + 2,
+        before + 1,
+        before + 3,
+        undefined,
+      ]);
+    });
+
+    it('have the nodes of a pending order, which leave nothing behind when they are unloaded', async () => {
+      const { storage } = await open();
+      await storage.write({}, () => ({ result: undefined, put: { orders: [[1, orderRow('pending')]] } }));
+      await storage.load(1, {}, () => [[1, nodeRow()]]);
+      await storage.read({});
+      expect(assigned(storage, 1)).toEqual([1]);
+      await storage.unload(1);
+      await storage.read({});
+      expect([assigned(storage, 1), storage.assignments.former(1, 1)]).toEqual([[], undefined]);
+    });
+  });
+
   describe('what was seen', () => {
     const asked = (
       at: number,
