@@ -177,7 +177,7 @@ async function changeNodes(
       changed += 1;
       const entry = audit.append({ ...event, node: idI, ...(row.entry === 0 ? {} : { previousEntry: row.entry }) }, Date.now());
       if (after === 'remove') {
-        tables.retireInitialKey(idI, row);
+        tables.retireInitialKey(idI, row, entry);
         tables.assignments.change(idI, row, undefined, entry);
         nodes.removeSync(idI);
         nodeActivity.removeSync(idI);

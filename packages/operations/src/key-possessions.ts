@@ -45,9 +45,9 @@ export function* possessions(registry: Registry): Generator<Possession> {
   const restoredEntry = registry.restored?.entry ?? 0;
   const controllers = new Map([...registry.controllers()].map((controller) => [controller.idC, controller]));
   for (const node of registry.nodes()) yield possessionOf(node, controllers.get(node.controller), restoredEntry);
-  for (const { value } of registry.tables.retiredInitialKeys.getRange()) {
-    const { node: idI, order, issuedAt, retiredAt, joined, seenBy, manufacturer, holders, issueEntry } = value;
-    const { id, fingerprint } = new InitialKeyInfo(value.ik, issuedAt);
+  for (const row of registry.retiredInitialKeys()) {
+    const { node: idI, order, issuedAt, retiredAt, joined, seenBy, manufacturer, holders, issueEntry } = row;
+    const { id, fingerprint } = new InitialKeyInfo(row.ik, issuedAt);
     yield {
       idI,
       initialKeyId: id,

@@ -27,6 +27,8 @@ import {
   type NodeInfo,
   type NodeRow,
   type OrderRecord,
+  type RetiredInitialKeyId,
+  type RetiredInitialKeyRow,
   toControllerInfo,
   toNodeInfo,
   type UnsealedNode,
@@ -39,7 +41,14 @@ import { NodeCache } from './node-cache.js';
 import { allPagesAtOnce } from './pages.js';
 import { drawKey, drawTransactionKey, INITIAL_KEY_ID_KEY, type Opened, RegistryCore } from './registry-core.js';
 import { describeMisplacedStore, registryNotFound, requireRegistry, schemaMismatch } from './registry-failures.js';
-import { immediate, type Outcome, type RegistryStorage, type Snapshot, type Versioned } from './storage.js';
+import {
+  immediate,
+  type Outcome,
+  type RegistryStorage,
+  type RetiredInitialKeyPage,
+  type Snapshot,
+  type Versioned,
+} from './storage.js';
 import { StorageMetadata } from './storage-metadata.js';
 
 /** Version of what is in the tables. */
@@ -95,7 +104,7 @@ export class Registry extends RegistryCore {
       clock,
       ifDamaged: `Nothing was changed. If an earlier init was interrupted, remove ${join(folder, STORE_FOLDER)} first; else restore a backup.`,
     });
-    return withAssignments(await Registry.createOn(new LmdbStorage(tables), folder, master, actor, clock));
+    return upgraded(await Registry.createOn(new LmdbStorage(tables), folder, master, actor, clock));
   }
 
   /** Opens the registry that `create` made. `actor` stands in the audit log. */
@@ -103,7 +112,7 @@ export class Registry extends RegistryCore {
     await requireRegistry(folder);
     await ensurePrivateFolder(folder);
     const tables = await Tables.open(folder, actor, { clock });
-    return withAssignments(await Registry.openOn(new LmdbStorage(tables), folder, master, actor, clock));
+    return upgraded(await Registry.openOn(new LmdbStorage(tables), folder, master, actor, clock));
   }
 
   static async createOn(
@@ -273,6 +282,16 @@ export class Registry extends RegistryCore {
         const info = this.#nodeInfo(found, idI, row);
         if (info !== undefined) yield info;
       }
+    }
+  }
+
+  /** IKs that were taken from nodes, in the order of that. */
+  *retiredInitialKeys(): Generator<RetiredInitialKeyRow> {
+    for (let after: RetiredInitialKeyId | undefined; ;) {
+      const page: RetiredInitialKeyPage = immediate(this.storage.retiredInitialKeyPage(after, PAGE_SIZE));
+      for (const [, row] of page) yield row;
+      if (page.length < PAGE_SIZE) return;
+      after = page.at(-1)?.[0];
     }
   }
 
@@ -463,10 +482,10 @@ async function schemaOf(storage: RegistryStorage): Promise<number | undefined> {
   return (await storage.read({ metadata: ['schema'] })).metadata('schema') as number | undefined;
 }
 
-/** The registry with its index of nodes by controller, which one of before may lack. */
-async function withAssignments(registry: Registry): Promise<Registry> {
+/** The registry as this build reads it: one of before may lack an index. */
+async function upgraded(registry: Registry): Promise<Registry> {
   try {
-    await registry.tables.ensureAssignments();
+    await registry.tables.upgrade();
     return registry;
   } catch (error) {
     await registry.close();

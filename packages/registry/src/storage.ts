@@ -13,7 +13,15 @@ import type { AuditTable } from './audit-log.js';
 import type { ActivityBatch } from './model/activity.js';
 import type { AssignmentTable } from './model/node-assignments.js';
 import type { RecentInitialKey } from './model/recent-initial-keys.js';
-import type { ControllerActivity, ControllerRow, NodeActivity, NodeRow, OrderRow } from './model/rows.js';
+import type {
+  ControllerActivity,
+  ControllerRow,
+  NodeActivity,
+  NodeRow,
+  OrderRow,
+  RetiredInitialKeyId,
+  RetiredInitialKeyRow,
+} from './model/rows.js';
 
 /** The engine was not reached; nothing happened. */
 export class Unavailable extends Failure {
@@ -88,6 +96,7 @@ export interface Puts {
   readonly orders?: readonly (readonly [number: number, row: OrderRow])[];
   /** No key: what is remembered of the ID is removed. */
   readonly recentInitialKeys?: readonly (readonly [idI: number, keys: readonly RecentInitialKey[]])[];
+  readonly retiredInitialKeys?: RetiredInitialKeyPage;
   readonly metadata?: readonly (readonly [name: MetadataName, value: unknown])[];
 }
 
@@ -116,6 +125,9 @@ export type Decide<T> = (found: Snapshot) => Outcome<T>;
 
 /** A page of a table, in ascending order of key. */
 export type Page<R> = readonly (readonly [key: number, row: R])[];
+
+/** In ascending order of entry, then of ID. */
+export type RetiredInitialKeyPage = readonly (readonly [key: RetiredInitialKeyId, row: RetiredInitialKeyRow])[];
 
 export interface RegistryStorage {
   /**
@@ -161,6 +173,15 @@ export interface RegistryStorage {
   ): Page<readonly RecentInitialKey[]> | Promise<Page<readonly RecentInitialKey[]>>;
 
   readonly audit: AuditTable;
+
+  /** At most `limit` rows after the key `after`, or the first ones. */
+  retiredInitialKeyPage(
+    after: RetiredInitialKeyId | undefined,
+    limit: number,
+  ): RetiredInitialKeyPage | Promise<RetiredInitialKeyPage>;
+
+  /** How many nodes there are, also of orders that are not finished. */
+  nodeCount(): number | Promise<number>;
 
   /**
    * An engine keeps it by the rows of nodes that it puts and removes. Those of a pending order that

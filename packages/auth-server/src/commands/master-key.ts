@@ -1,6 +1,5 @@
 import { withExamples } from '@latchkey/runtime/cli';
 import { formerKeyNotice, nextMasterKey } from '@latchkey/keyring';
-import { countEntries } from '@latchkey/lmdb';
 import { Command } from 'commander';
 import { withProgress } from './progress.js';
 import { rotateMasterKey } from '@latchkey/registry';
@@ -32,7 +31,7 @@ async function rotate(options: RegistryOptions & { readonly to?: string }): Prom
   const [nodes, key, formerKey] = await withRegistry(options, async (registry) => {
     const next = await nextMasterKey(source, options.to, registry.keyring);
     const fingerprint = String(next.key);
-    const total = countEntries(registry.tables.nodes);
+    const total = await registry.storage.nodeCount();
     await withProgress('sealing', total, (progress) => rotateMasterKey(registry, next, progress));
     return [total, fingerprint, formerKeyNotice(next, 'Backups')] as const;
   });

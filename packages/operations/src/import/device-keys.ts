@@ -161,8 +161,7 @@ export class DeviceKeys {
       const identity = identityOf(ik);
       if (includes(this.#identities, identity)) found.set(identity, where);
     };
-    for (const { value } of registry.tables.retiredInitialKeys.getRange())
-      note(value.ik, `it was an initial key of order ${value.order}`);
+    for (const { ik, order } of registry.retiredInitialKeys()) note(ik, `it was an initial key of order ${order}`);
     for (const { idI, order, ik } of registry.nodes())
       note(ik.octets, `it is the initial key of node ${formatId(idI)}, of order ${order}`);
     if (found.size === 0) return;

@@ -21,7 +21,7 @@ import {
 } from '../model/activity.js';
 import { type AssignmentTable, entriesByNode } from '../model/node-assignments.js';
 import type { RecentInitialKey } from '../model/recent-initial-keys.js';
-import type { ControllerActivity, ControllerRow, NodeActivity, NodeRow, OrderRow } from '../model/rows.js';
+import type { ControllerActivity, ControllerRow, NodeActivity, NodeRow, OrderRow, RetiredInitialKeyId } from '../model/rows.js';
 import type {
   Decide,
   Keys,
@@ -30,6 +30,7 @@ import type {
   Page,
   Puts,
   RegistryStorage,
+  RetiredInitialKeyPage,
   Removals,
   Snapshot,
   Version,
@@ -150,6 +151,16 @@ export class LmdbStorage implements RegistryStorage {
     return this.#page(this.tables.recentInitialKeys.table, from, limit);
   }
 
+  retiredInitialKeyPage(after: RetiredInitialKeyId | undefined, limit: number): RetiredInitialKeyPage {
+    this.tables.refreshSnapshot();
+    return this.tables.retiredInitialKeys.page(after, limit);
+  }
+
+  nodeCount(): number {
+    this.tables.refreshSnapshot();
+    return countEntries(this.tables.nodes);
+  }
+
   pruneAudit(last: number, limit: number, event?: AttributedEvent): Promise<number> {
     const { audit } = this.tables;
     return this.#transaction(() => {
@@ -215,7 +226,7 @@ export class LmdbStorage implements RegistryStorage {
     if (remove !== undefined) this.#remove(remove, events);
   }
 
-  #put({ nodes, controllers, orders, recentInitialKeys, metadata }: Puts): void {
+  #put({ nodes, controllers, orders, recentInitialKeys, retiredInitialKeys, metadata }: Puts): void {
     const { tables } = this;
     if (nodes !== undefined) {
       const isBulk = nodes.length > MAX_NODES_TO_CACHE;
@@ -229,6 +240,7 @@ export class LmdbStorage implements RegistryStorage {
     if (controllers !== undefined) for (const [idC, row] of controllers) tables.controllers.putSync(idC, row);
     if (orders !== undefined) for (const [number, row] of orders) tables.orders.putSync(number, row);
     if (metadata !== undefined) for (const [name, value] of metadata) tables.metadata.putSync(name, value);
+    if (retiredInitialKeys !== undefined) for (const [id, row] of retiredInitialKeys) tables.retiredInitialKeys.putSync(id, row);
     if (recentInitialKeys === undefined) return;
     for (const [idI, keys] of recentInitialKeys) {
       if (keys.length === 0) tables.recentInitialKeys.table.removeSync(idI);

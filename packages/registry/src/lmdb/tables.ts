@@ -17,11 +17,11 @@ import {
   type NodeActivity,
   type NodeRow,
   type OrderRow,
-  type RetiredInitialKeyRow,
 } from '../model/rows.js';
 import { LmdbAuditTable } from './audit-table.js';
 import { NodeAssignments } from './node-assignments.js';
 import { RecentInitialKeys } from './recent-initial-keys.js';
+import { RetiredInitialKeys } from './retired-initial-keys.js';
 
 /** Folder of the store inside the registry's folder. */
 export const STORE_FOLDER = 'registry';
@@ -36,12 +36,12 @@ export function restoreAdvice(folder: string): string {
  *   controllers            ID_c -> ControllerRow
  *   orders                 number, from 1 -> OrderRow
  *   audit                  number, from 1 -> entry (audit-chain.ts)
- *   retired initial keys   number, from 1 -> RetiredInitialKeyRow
  *   recent initial keys    ID_i -> RecentInitialKey[]
  *   node activity          ID_i -> NodeActivity
  *   unknown node activity  the same, of IDs that are not in the registry
  *   controller activity    ID_c -> ControllerActivity
  *   nodes by controller, former controllers, key feed walks   (node-assignments.ts)
+ *   retired initial keys by entry, retired initial keys       (retired-initial-keys.ts)
  *   metadata               'schema', 'master key' (keyring), 'initial key id key', 'transaction key', 'audit head', 'audit start', 'adopted by', 'restored',
  *                          'last wall clock', 'clock history', 'key feed incarnation'
  */
@@ -51,7 +51,7 @@ export class Tables {
   readonly nodes: Database<NodeRow, number>;
   readonly controllers: Database<ControllerRow, number>;
   readonly orders: Database<OrderRow, number>;
-  readonly retiredInitialKeys: Database<RetiredInitialKeyRow, number>;
+  readonly retiredInitialKeys: RetiredInitialKeys;
   readonly recentInitialKeys: RecentInitialKeys;
   readonly nodeActivity: Database<NodeActivity, number>;
   readonly unknownNodeActivity: Database<NodeActivity, number>;
@@ -72,7 +72,7 @@ export class Tables {
     this.nodes = env.openDB({ name: 'nodes', keyEncoding: 'uint32' });
     this.controllers = env.openDB({ name: 'controllers', keyEncoding: 'uint32' });
     this.orders = env.openDB({ name: 'orders', keyEncoding: 'uint32' });
-    this.retiredInitialKeys = env.openDB({ name: 'retired initial keys', keyEncoding: 'uint32' });
+    this.retiredInitialKeys = new RetiredInitialKeys(env);
     this.recentInitialKeys = new RecentInitialKeys(env.openDB({ name: 'recent initial keys', keyEncoding: 'uint32' }));
     this.nodeActivity = env.openDB({ name: 'node activity', keyEncoding: 'uint32' });
     this.unknownNodeActivity = env.openDB({ name: 'unknown node activity', keyEncoding: 'uint32' });
@@ -124,15 +124,16 @@ export class Tables {
   /**
    * Inside a write transaction: the IK of a node that is removed, or gets another, stays known by
    * its fingerprint, and for a while as one that this ID had.
+   *
+   * @param entry the audit entry of the change
    */
-  retireInitialKey(idI: number, row: NodeRow): void {
+  retireInitialKey(idI: number, row: NodeRow, entry: number): void {
     this.recentInitialKeys.remember(idI, row.ik, this.timeOfServers);
-    const [last = 0] = this.retiredInitialKeys.getKeys({ reverse: true, limit: 1 });
     const { ik, order, initialKeyIssuedAt, initial, seenBy = [] } = row;
     const orderRow = this.orders.get(order);
     const issuedAt = initialKeyIssuedAt ?? orderRow?.createdAt ?? 0;
     const manufacturer = manufacturerOf(row, orderRow);
-    this.retiredInitialKeys.putSync(last + 1, {
+    this.retiredInitialKeys.putSync([entry, idI], {
       node: idI,
       ik,
       order,
@@ -155,7 +156,7 @@ export class Tables {
   reassign(idI: number, before: NodeRow, after: NodeRow, entry: number): NodeRow {
     this.assignments.change(idI, before, after, entry);
     if (Buffer.compare(after.ik, before.ik) !== 0) {
-      this.retireInitialKey(idI, before);
+      this.retireInitialKey(idI, before, entry);
       const { formerHolders: _, ...row } = after;
       return { ...row, entry, assignedEntry: entry, initialKeyEntry: entry };
     }
@@ -168,9 +169,10 @@ export class Tables {
     return keyHolders(formerHolders, controller, assigned, this.controllers.get(controller) ?? {});
   }
 
-  /** Makes the index of nodes by controller for a registry that has none. */
-  async ensureAssignments(): Promise<void> {
+  /** Makes of a registry of an earlier build what this one reads. */
+  async upgrade(): Promise<void> {
     await this.assignments.ensure(this.nodes, (action) => this.write(action));
+    await this.retiredInitialKeys.moveNumbered((action) => this.write(action));
   }
 
   /** Inside a write transaction: nodes are assigned to controllers that are there alone. */

@@ -8,8 +8,16 @@ import {
   formerAssignments,
 } from '../model/node-assignments.js';
 import type { RecentInitialKey } from '../model/recent-initial-keys.js';
-import type { ControllerActivity, ControllerRow, NodeActivity, NodeRow, OrderRow } from '../model/rows.js';
-import type { MetadataName, Outcome, Page } from '../storage.js';
+import type {
+  ControllerActivity,
+  ControllerRow,
+  NodeActivity,
+  NodeRow,
+  OrderRow,
+  RetiredInitialKeyId,
+  RetiredInitialKeyRow,
+} from '../model/rows.js';
+import type { MetadataName, Outcome, Page, RetiredInitialKeyPage } from '../storage.js';
 
 /** A value under a metadata name. The box is its version. */
 export interface Box {
@@ -22,6 +30,8 @@ export class MemoryState implements AuditTable, AssignmentTable {
   readonly controllers: Map<number, ControllerRow>;
   readonly orders: Map<number, OrderRow>;
   readonly recentInitialKeys: Map<number, readonly RecentInitialKey[]>;
+  /** By their key as text. */
+  readonly retiredInitialKeys: Map<string, readonly [RetiredInitialKeyId, RetiredInitialKeyRow]>;
   readonly nodeActivity: Map<number, NodeActivity>;
   readonly unknownNodeActivity: Map<number, NodeActivity>;
   readonly controllerActivity: Map<number, ControllerActivity>;
@@ -37,6 +47,7 @@ export class MemoryState implements AuditTable, AssignmentTable {
     this.controllers = new Map(from?.controllers);
     this.orders = new Map(from?.orders);
     this.recentInitialKeys = new Map(from?.recentInitialKeys);
+    this.retiredInitialKeys = new Map(from?.retiredInitialKeys);
     this.nodeActivity = new Map(from?.nodeActivity);
     this.unknownNodeActivity = new Map(from?.unknownNodeActivity);
     this.controllerActivity = new Map(from?.controllerActivity);
@@ -124,6 +135,8 @@ export function stepsOf({ events = [], put = {}, remove = {} }: Outcome<unknown>
   for (const [idI, keys] of copied(put.recentInitialKeys)) {
     steps.push(({ recentInitialKeys }) => (keys.length === 0 ? recentInitialKeys.delete(idI) : recentInitialKeys.set(idI, keys)));
   }
+  for (const [id, row] of copied(put.retiredInitialKeys))
+    steps.push(({ retiredInitialKeys }) => retiredInitialKeys.set(pair(...id), [id, row]));
   const entries = entriesByNode(events, 0);
   for (const idI of remove.nodes ?? [])
     steps.push((state) => state.changeNode(idI, undefined, state.head.seq + (entries.get(idI) ?? 0)));
@@ -142,13 +155,29 @@ export function pageOf<R>(table: ReadonlyMap<number, R>, from: number, limit: nu
     .slice(0, limit);
 }
 
+/** The rows after a key, or the first ones. */
+export function retiredPageOf(
+  { retiredInitialKeys }: MemoryState,
+  after: RetiredInitialKeyId | undefined,
+  limit: number,
+): RetiredInitialKeyPage {
+  return [...retiredInitialKeys.values()]
+    .filter(([id]) => after === undefined || compareIds(id, after) > 0)
+    .toSorted(([a], [b]) => compareIds(a, b))
+    .slice(0, limit);
+}
+
+function compareIds([entryA, idA]: RetiredInitialKeyId, [entryB, idB]: RetiredInitialKeyId): number {
+  return entryA - entryB || idA - idB;
+}
+
 /** Rows of the store's own: the caller may change its object afterwards. */
 function copied<K, R>(rows: readonly (readonly [K, R])[] = []): (readonly [K, R])[] {
   return rows.map(([key, row]) => [key, structuredClone(row)] as const);
 }
 
-function pair(idI: number, idC: number): string {
-  return `${idI} ${idC}`;
+function pair(first: number, second: number): string {
+  return `${first} ${second}`;
 }
 
 function byKey([a]: readonly [number, unknown], [b]: readonly [number, unknown]): number {

@@ -18,7 +18,7 @@ import {
 } from '../model/activity.js';
 import type { AssignmentTable } from '../model/node-assignments.js';
 import type { RecentInitialKey } from '../model/recent-initial-keys.js';
-import type { ControllerRow, NodeRow, OrderRow } from '../model/rows.js';
+import type { ControllerRow, NodeRow, OrderRow, RetiredInitialKeyId } from '../model/rows.js';
 import { idTaken, noLongerPending } from '../registry-failures.js';
 import {
   type Decide,
@@ -27,11 +27,12 @@ import {
   type Outcome,
   type Page,
   type RegistryStorage,
+  type RetiredInitialKeyPage,
   type Snapshot,
   Unavailable,
 } from '../storage.js';
 import { MemorySnapshot } from './memory-snapshot.js';
-import { MemoryState, pageOf, type Step, stepsOf } from './memory-state.js';
+import { MemoryState, pageOf, retiredPageOf, type Step, stepsOf } from './memory-state.js';
 
 /** Runs an action later: the simulated world's events, or a timer. */
 export interface Scheduler {
@@ -216,6 +217,16 @@ export class MemoryStorage implements RegistryStorage {
 
   recentInitialKeyPage(from: number, limit: number): Page<readonly RecentInitialKey[]> {
     return this.#page(({ recentInitialKeys }) => recentInitialKeys, from, limit);
+  }
+
+  retiredInitialKeyPage(after: RetiredInitialKeyId | undefined, limit: number): RetiredInitialKeyPage {
+    this.#requireReachable();
+    return retiredPageOf(this.#database.state, after, limit);
+  }
+
+  nodeCount(): number {
+    this.#requireReachable();
+    return this.#database.state.nodes.size;
   }
 
   get audit(): AuditTable {

@@ -133,6 +133,12 @@ export interface FormerHolders {
 }
 
 /**
+ * Names an IK that was taken from a node: the audit entry with which that was done, and ID_i of the
+ * node.
+ */
+export type RetiredInitialKeyId = readonly [entry: number, idI: number];
+
+/**
  * An IK that was taken from a node by `remove`, `reset` or an import, not traded in: what is told
  * of it later.
  */

@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 import { type AuditEvent, type AttributedEvent, parseEntry, verifyChain } from '../../src/audit-chain.js';
-import type { NodeRow, OrderRow, ControllerRow } from '../../src/model/rows.js';
+import type { ControllerRow, NodeRow, OrderRow, RetiredInitialKeyId, RetiredInitialKeyRow } from '../../src/model/rows.js';
 import type { RegistryStorage } from '../../src/storage.js';
 
 const NONE: readonly [] = [];
@@ -232,6 +232,48 @@ export function storageContract(open: () => Promise<{ storage: RegistryStorage; 
       await storage.write({}, () => ({ result: undefined, put: { recentInitialKeys: [[2, NONE]] } }));
       expect((await storage.recentInitialKeyPage(0, 10)).map(([idI]) => idI)).toEqual([1, 3]);
       expect((await storage.recentInitialKeyPage(2, 1)).map(([idI]) => idI)).toEqual([3]);
+    });
+  });
+
+  describe('initial keys that were taken from nodes', () => {
+    const retired = (node: number): RetiredInitialKeyRow => ({
+      node,
+      ik: new Uint8Array(10).fill(node % 256),
+      order: 1,
+      issuedAt: 5,
+      retiredAt: 6,
+      joined: true,
+      seenBy: [1],
+      holders: { controllers: [1] },
+      issueEntry: 1,
+    });
+
+    it('are listed by pages in the order of their entries, then of their nodes', async () => {
+      const { storage, other } = await open();
+      const ids: RetiredInitialKeyId[] = [
+        [256, 1],
+        [2 ** 35, 7],
+        [3, 0xffff_ffff],
+        [3, 4],
+      ];
+      await storage.write({}, () => ({
+        result: undefined,
+        put: { retiredInitialKeys: ids.map((id) => [id, retired(id[1])] as const) },
+      }));
+      const all = await other.retiredInitialKeyPage(undefined, 10);
+      expect(plain(all)).toEqual(plain([3, 2, 0, 1].map((i) => [ids[i], retired(ids[i]![1])])));
+      const page = await other.retiredInitialKeyPage([3, 4], 2);
+      expect(page.map(([id]) => id)).toEqual([ids[2], ids[0]]);
+      expect(await other.retiredInitialKeyPage([2 ** 35, 7], 2)).toEqual([]);
+    });
+  });
+
+  describe('the number of nodes', () => {
+    it('has those that were put, and not those that were removed', async () => {
+      const { storage, other } = await open();
+      for (const idI of [1, 2, 2, 3]) await putNode(storage, idI);
+      await storage.write({}, () => ({ result: undefined, remove: { nodes: [3, 4] } }));
+      expect(await other.nodeCount()).toBe(2);
     });
   });
 
