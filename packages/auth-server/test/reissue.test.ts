@@ -8,7 +8,7 @@ import { INITIAL_KEY_RETENTION_MS, type Clocks, type Secret } from '@latchkey/pr
 import { beforeEach, describe, expect, it } from 'vitest';
 import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import { AuthServer } from '../src/server/auth-server.js';
-import { backup, restore, type RecentInitialKeys, type Registry } from '@latchkey/registry';
+import { backup, hadInitialKey, type Registry, rememberInitialKey, restore } from '@latchkey/registry';
 import { addController, moveNodes, removeNodes, resetNode, enrol } from '@latchkey/operations';
 import {
   addNodes,
@@ -352,47 +352,54 @@ describe('the time that counts', () => {
 
 describe('what is remembered of initial keys', () => {
   const keys = Array.from({ length: 12 }, (_, i) => Uint8Array.from([...Buffer.alloc(9, 7), i + 1]));
-  const recent = (): RecentInitialKeys => registry.tables.recentInitialKeys;
-  const write = <T>(action: () => T): Promise<T> => registry.tables.write(action);
-  const had = (i: number, at: number): boolean => recent().had(1, keys[i]!, at);
+  const remember = (ids: readonly number[], key: Uint8Array, at: (idI: number) => number): Promise<void> =>
+    registry.write({ recentInitialKeys: ids }, (found) => ({
+      result: undefined,
+      put: {
+        recentInitialKeys: ids.map((idI) => [idI, rememberInitialKey(found.recentInitialKeys(idI), key, at(idI))] as const),
+      },
+    }));
+  const hadBy = async (idI: number, key: Uint8Array, at: number): Promise<boolean> =>
+    hadInitialKey((await registry.storage.read({ recentInitialKeys: [idI] })).recentInitialKeys(idI), key, at);
+  const had = (i: number, at: number): Promise<boolean> => hadBy(1, keys[i]!, at);
+  const hadEach = (places: readonly number[], at: number): Promise<boolean[]> => Promise.all(places.map((i) => had(i, at)));
 
   it('is one ID’s, and old five minutes later', async () => {
-    await write(() => recent().remember(1, keys[0]!, 1_000));
-    expect([had(0, 1_000), had(1, 1_000), recent().had(2, keys[0]!, 1_000)]).toEqual([true, false, false]);
+    await remember([1], keys[0]!, () => 1_000);
+    expect([...(await hadEach([0, 1], 1_000)), await hadBy(2, keys[0]!, 1_000)]).toEqual([true, false, false]);
     const old = 1_000 + INITIAL_KEY_RETENTION_MS;
-    expect([had(0, old), had(0, old + 1)]).toEqual([true, false]);
-    await write(() => recent().remember(1, keys[0]!, 2_000));
-    expect(had(0, old + 1_000)).toBe(true);
+    expect([await had(0, old), await had(0, old + 1)]).toEqual([true, false]);
+    await remember([1], keys[0]!, () => 2_000);
+    expect(await had(0, old + 1_000)).toBe(true);
   });
 
   it('is bounded: of more keys than eight it says that the ID had any', async () => {
-    for (let i = 0; i < 8; i++) await write(() => recent().remember(1, keys[i]!, 1_000 + i));
-    expect([0, 7, 8].map((i) => had(i, 1_008))).toEqual([true, true, false]);
-    for (let i = 8; i < 10; i++) await write(() => recent().remember(1, keys[i]!, 1_000 + i));
-    expect([0, 1, 9, 11].map((i) => had(i, 1_010))).toEqual([true, true, true, true]);
+    for (let i = 0; i < 8; i++) await remember([1], keys[i]!, () => 1_000 + i);
+    expect(await hadEach([0, 7, 8], 1_008)).toEqual([true, true, false]);
+    for (let i = 8; i < 10; i++) await remember([1], keys[i]!, () => 1_000 + i);
+    expect(await hadEach([0, 1, 9, 11], 1_010)).toEqual([true, true, true, true]);
     // Until the last of those is old that it stands for.
     const old = 1_002 + INITIAL_KEY_RETENTION_MS;
-    expect([had(11, old), had(11, old + 1), had(3, old + 1)]).toEqual([true, false, true]);
+    expect([await had(11, old), ...(await hadEach([11, 3], old + 1))]).toEqual([true, false, true]);
   });
 
   it('is forgotten a part at a time, what is old alone', async () => {
     const old = WALL - INITIAL_KEY_RETENTION_MS - 1;
-    await write(() => {
-      for (let idI = 0; idI < 2_500; idI++) recent().remember(idI, keys[0]!, idI % 2 === 0 ? old : WALL);
-    });
+    const ids = Array.from({ length: 2_500 }, (_, idI) => idI);
+    await remember(ids, keys[0]!, (idI) => (idI % 2 === 0 ? old : WALL));
     const forgotten: number[] = [];
     for (let i = 0; i < 4; i++) forgotten.push(await registry.forgetInitialKeys());
     expect(forgotten).toEqual([512, 512, 226, 0]);
-    expect([recent().had(0, keys[0]!, old), recent().had(1, keys[0]!, WALL)]).toEqual([false, true]);
+    expect([await hadBy(0, keys[0]!, old), await hadBy(1, keys[0]!, WALL)]).toEqual([false, true]);
   });
 
   it('is forgotten by a server as time passes', async () => {
-    const { ik: identity } = registry.tables.nodes.get(ID_I)!;
+    const { ik: identity } = registry.nodeRow(ID_I)!;
     await removeNodes(registry, [ID_I]);
     await registry.forgetInitialKeys();
-    expect(recent().had(ID_I, identity, WALL)).toBe(true);
+    expect(await hadBy(ID_I, identity, WALL)).toBe(true);
     pass(INITIAL_KEY_RETENTION_MS + 1);
     await registry.forgetInitialKeys();
-    expect(recent().had(ID_I, identity, WALL)).toBe(false);
+    expect(await hadBy(ID_I, identity, WALL)).toBe(false);
   });
 });

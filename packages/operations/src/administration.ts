@@ -1,6 +1,6 @@
 /**
- * What an administrator changes in the registry, one function a change: each in one transaction
- * with its entry in the audit log.
+ * What an administrator changes in the registry, one function a change: each is one write, with its
+ * entry in the audit log.
  */
 
 import { formatId, type Secret } from '@latchkey/protocol';
@@ -11,29 +11,34 @@ import { KEY_KIND } from '@latchkey/keyring';
 import {
   type AuditEvent,
   type AuditAction,
+  hadInitialKey,
   initialKeyId,
+  NodeChanges,
   type Registry,
   notFound,
   type ControllerRecord,
   type ControllerRow,
   type NodeRow,
   type OrderRow,
-  type Tables,
+  type Snapshot,
 } from '@latchkey/registry';
-import { splitNote } from './enrolment.js';
+import { splitNote, unknownController } from './enrolment.js';
 import { countNodes, queryNodes } from './node-query.js';
 import { orderNotFound } from './order-lookup.js';
 
 /** Fails if its ID is taken. */
-export async function addController({ tables }: Registry, controller: ControllerRecord): Promise<void> {
+export async function addController(registry: Registry, controller: ControllerRecord): Promise<void> {
   const { idC, skCs, nid, servers, addedAt, passThrough = false } = controller;
-  await tables.write(() => {
-    if (tables.controllers.doesExist(idC)) throw new UsageFailure(`controller ${formatId(idC)} is in the registry already`);
-    const sealed = tables.keyring.seal({ kind: KEY_KIND.controller, id: idC }, skCs);
+  await registry.write({ controllers: [idC] }, (found) => {
+    if (found.controller(idC) !== undefined) throw new UsageFailure(`controller ${formatId(idC)} is in the registry already`);
+    const sealed = registry.keyring.seal({ kind: KEY_KIND.controller, id: idC }, skCs);
     const mode = passThrough ? { passThrough } : {};
-    tables.controllers.putSync(idC, { skCs: sealed, nid, servers: [...servers], addedAt, ...mode });
     const note = passThrough ? { note: 'pass-through' } : {};
-    tables.audit.append({ what: 'controller added', controller: idC, key: skCs, ...note }, addedAt);
+    return {
+      result: undefined,
+      put: { controllers: [[idC, { skCs: sealed, nid, servers: [...servers], addedAt, ...mode }]] },
+      events: [{ what: 'controller added', controller: idC, key: skCs, at: addedAt, ...note }],
+    };
   });
 }
 
@@ -44,9 +49,9 @@ export type ControllerChanges = Partial<Pick<ControllerRecord, 'nid' | 'servers'
  * Changes where nodes reach a controller, where it reaches auth-servers, and whether it is
  * pass-through. Returns false if nothing differs.
  */
-export async function setController({ tables }: Registry, idC: number, changes: ControllerChanges): Promise<boolean> {
-  return tables.write(() => {
-    const row = requireControllerRow(tables, idC);
+export async function setController(registry: Registry, idC: number, changes: ControllerChanges): Promise<boolean> {
+  return registry.write({ controllers: [idC], metadata: ['clock history'] }, (found) => {
+    const row = requireControllerRow(found, idC);
     const { passThrough: before = false, ...rest } = row;
     const { nid = row.nid, servers = row.servers, passThrough = before } = changes;
     const notes = [
@@ -54,17 +59,20 @@ export async function setController({ tables }: Registry, idC: number, changes: 
       noteOf('servers', formatEndpoints(row.servers), formatEndpoints(servers)),
       noteOf('pass-through', onOff(before), onOff(passThrough)),
     ].flat();
-    if (notes.length === 0) return false;
-    const entry = tables.audit.append({ what: 'controller changed', controller: idC, note: notes.join('; ') }, Date.now());
-    tables.controllers.putSync(idC, {
+    if (notes.length === 0) return { result: false };
+    const after: ControllerRow = {
       ...rest,
       nid,
       servers: [...servers],
       ...(passThrough ? { passThrough } : {}),
-      ...(passThrough === before ? {} : { switchedAt: tables.timeOfServers }),
-      ...(passThrough && !before ? { passThroughEntry: entry } : {}),
-    });
-    return true;
+      ...(passThrough === before ? {} : { switchedAt: registry.timeOfServers(found) }),
+      ...(passThrough && !before ? { passThroughEntry: found.head.seq + 1 } : {}),
+    };
+    return {
+      result: true,
+      put: { controllers: [[idC, after]] },
+      events: [{ what: 'controller changed', controller: idC, note: notes.join('; ') }],
+    };
   });
 }
 
@@ -104,22 +112,22 @@ export function refuseWithNodes(registry: Registry, idC: number): void {
 
 /** Fails while nodes are assigned to it. */
 export async function removeController(registry: Registry, idC: number): Promise<void> {
-  const { tables } = registry;
   const id = formatId(idC);
   for (;;) {
     const countedUpTo = registry.audit.head?.seq ?? 0;
     refuseWithNodes(registry, idC);
-    const removed = await tables.write(() => {
-      requireControllerRow(tables, idC);
+    const removed = await registry.write({ controllers: [idC] }, (found) => {
+      requireControllerRow(found, idC);
       // What was assigned to it since nodes were counted: counting them here would hold up every
       // commit.
       for (const { what, controller } of registry.audit.entries(countedUpTo + 1)) {
-        if (ASSIGNING_ACTIONS.has(what) && (controller === undefined || controller === id)) return false;
+        if (ASSIGNING_ACTIONS.has(what) && (controller === undefined || controller === id)) return { result: false };
       }
-      tables.controllers.removeSync(idC);
-      tables.controllerActivity.removeSync(idC);
-      tables.audit.append({ what: 'controller removed', controller: idC }, Date.now());
-      return true;
+      return {
+        result: true,
+        remove: { controllers: [idC], controllerActivity: [idC] },
+        events: [{ what: 'controller removed', controller: idC }],
+      };
     });
     if (removed) return;
   }
@@ -139,51 +147,54 @@ const ASSIGNING_ACTIONS: ReadonlySet<AuditAction> = new Set<AuditAction>([
  * Another SK_cs for a controller: both count until it uses the new one. One that was ordered before
  * and never used goes.
  */
-export async function stageControllerKey({ tables }: Registry, idC: number, staged: Secret): Promise<void> {
-  await tables.write(() => {
-    const row = requireControllerRow(tables, idC);
-    tables.controllers.putSync(idC, {
-      ...row,
-      stagedSkCs: tables.keyring.seal({ kind: KEY_KIND.stagedController, id: idC }, staged),
-    });
-    tables.audit.append({ what: 'controller key staged', controller: idC, key: staged }, Date.now());
+export async function stageControllerKey(registry: Registry, idC: number, staged: Secret): Promise<void> {
+  await registry.write({ controllers: [idC] }, (found) => {
+    const stagedSkCs = registry.keyring.seal({ kind: KEY_KIND.stagedController, id: idC }, staged);
+    return {
+      result: undefined,
+      put: { controllers: [[idC, { ...requireControllerRow(found, idC), stagedSkCs }]] },
+      events: [{ what: 'controller key staged', controller: idC, key: staged }],
+    };
   });
 }
 
-function requireControllerRow({ controllers }: Tables, idC: number): ControllerRow {
-  const row = controllers.get(idC);
+function requireControllerRow(found: Snapshot, idC: number): ControllerRow {
+  const row = found.controller(idC)?.row;
   if (row === undefined) throw notFound('controller', idC);
   return row;
 }
 
-/**
- * Changes nodes one by one, all or none. `change` gives the new row, `'remove'`, or `undefined`: it
- * is so already.
- */
+/** What becomes of a node, and what the log says of that. `undefined`: it is so already. */
+type NodeChange = { readonly event: Omit<AuditEvent, 'node' | 'previousEntry'>; readonly after: NodeRow | 'remove' } | undefined;
+
+interface NodesToChange {
+  readonly ids: readonly number[];
+  /** What else `change` has to see. */
+  readonly controllers?: readonly number[];
+  /** Whether what was seen of a node goes with the change. */
+  readonly forgetActivity?: boolean;
+  readonly change: (row: NodeRow, found: Snapshot) => NodeChange;
+}
+
+/** Changes nodes, all or none; gives how many were not so already. */
 async function changeNodes(
-  { tables }: Registry,
-  ids: readonly number[],
-  event: Omit<AuditEvent, 'node' | 'before'>,
-  change: (row: NodeRow, idI: number) => NodeRow | 'remove' | undefined,
+  registry: Registry,
+  { ids, controllers = [], forgetActivity = false, change }: NodesToChange,
 ): Promise<number> {
-  const { nodes, orders, audit, nodeActivity } = tables;
-  return tables.write(() => {
-    let changed = 0;
-    for (const idI of ids) {
-      const row = nodes.get(idI);
-      if (row === undefined || orders.get(row.order)?.state === 'pending') throw notFound('node', idI);
-      const after = change(row, idI);
-      if (after === undefined) continue;
-      changed += 1;
-      const entry = audit.append({ ...event, node: idI, ...(row.entry === 0 ? {} : { previousEntry: row.entry }) }, Date.now());
-      if (after === 'remove') {
-        tables.retireInitialKey(idI, row, entry);
-        tables.assignments.change(idI, row, undefined, entry);
-        nodes.removeSync(idI);
-        nodeActivity.removeSync(idI);
-      } else nodes.putSync(idI, tables.reassign(idI, row, after, entry));
+  const wanted = [...new Set(ids)];
+  return registry.write({ ...NodeChanges.keysOf(wanted), controllers }, (found) => {
+    const changes = new NodeChanges(found, registry.timeOfServers(found));
+    for (const idI of wanted) {
+      const row = found.node(idI)?.row;
+      if (row === undefined || found.order(row.order)?.row.state === 'pending') throw notFound('node', idI);
+      const changed = change(row, found);
+      if (changed === undefined) continue;
+      const { event, after } = changed;
+      if (after === 'remove') changes.remove(idI, row, event);
+      else changes.replace(idI, row, after, event);
+      if (forgetActivity) changes.forgetActivity(idI);
     }
-    return changed;
+    return { result: changes.count, ...changes.outcome };
   });
 }
 
@@ -191,23 +202,30 @@ async function changeNodes(
  * A disabled node is refused whatever it proves; its key stays. Gives how many were not so already.
  */
 export function setDisabled(registry: Registry, ids: readonly number[], disabled: boolean): Promise<number> {
-  const what: AuditAction = disabled ? 'node disabled' : 'node enabled';
-  return changeNodes(registry, ids, { what }, (row) => {
-    const { disabled: before, ...rest } = row;
-    if ((before === true) === disabled) return undefined;
-    return disabled ? { ...rest, disabled } : rest;
+  const event = { what: disabled ? 'node disabled' : 'node enabled' } as const;
+  return changeNodes(registry, {
+    ids,
+    change({ disabled: before, ...rest }) {
+      if ((before === true) === disabled) return undefined;
+      return { event, after: disabled ? { ...rest, disabled } : rest };
+    },
   });
 }
 
 export function removeNodes(registry: Registry, ids: readonly number[]): Promise<number> {
-  return changeNodes(registry, ids, { what: 'node removed' }, () => 'remove');
+  return changeNodes(registry, { ids, change: () => ({ event: { what: 'node removed' }, after: 'remove' }) });
 }
 
 /** Assigns nodes to another controller. */
 export function moveNodes(registry: Registry, ids: readonly number[], idC: number): Promise<number> {
-  return changeNodes(registry, ids, { what: 'node moved', controller: idC }, (row) => {
-    registry.tables.requireController(idC);
-    return row.controller === idC ? undefined : { ...row, controller: idC };
+  const event = { what: 'node moved', controller: idC } as const;
+  return changeNodes(registry, {
+    ids,
+    controllers: [idC],
+    change(row, found) {
+      if (found.controller(idC) === undefined) throw unknownController(idC);
+      return row.controller === idC ? undefined : { event, after: { ...row, controller: idC } };
+    },
   });
 }
 
@@ -220,11 +238,14 @@ export function setKeyLifetime(
   const note = Object.entries(terms)
     .map(([name, seconds]) => `${name} ${formatDuration(seconds)}`)
     .join(', ');
-  return changeNodes(registry, ids, { what: 'node lifetime changed', note }, (row) =>
-    Object.entries(terms).every(([name, seconds]) => row[name as keyof typeof terms] === seconds)
-      ? undefined
-      : { ...row, ...terms },
-  );
+  const event = { what: 'node lifetime changed', note } as const;
+  return changeNodes(registry, {
+    ids,
+    change: (row) =>
+      Object.entries(terms).every(([name, seconds]) => row[name as keyof typeof terms] === seconds)
+        ? undefined
+        : { event, after: { ...row, ...terms } },
+  });
 }
 
 /** The installer's half of a split IK, and who has the device key. */
@@ -239,60 +260,58 @@ export interface SplitKey {
  * @param split if the IK is split; without it the node is not split any more
  */
 export async function resetNode(registry: Registry, idI: number, ik: Secret, split?: SplitKey): Promise<void> {
-  const { tables } = registry;
   const idKey = registry.initialKeyIdKey();
-  try {
-    const wasSplit = tables.nodes.get(idI)?.split === true;
-    const event = { what: 'node reset', key: ik, ...splitNote(wasSplit, split !== undefined) } as const;
-    await changeNodes(registry, [idI], event, (before) => {
+  const given = initialKeyId(idKey, ik);
+  idKey.wipe();
+  await changeNodes(registry, {
+    ids: [idI],
+    forgetActivity: true,
+    change(before, found) {
       const {
         committed: _,
         joinedAt: __,
         reissuedAt: ___,
-        split: ____,
-        half: _____,
-        manufacturer: ______,
+        split: wasSplit = false,
+        half: ____,
+        manufacturer: _____,
         seenBy,
         ...row
       } = before;
-      const given = initialKeyId(idKey, ik);
       const sameKey = Buffer.compare(row.ik, given) === 0;
-      const at = tables.timeOfServers;
-      return {
+      const at = registry.timeOfServers(found);
+      const after: NodeRow = {
         ...row,
-        key: tables.keyring.seal({ kind: KEY_KIND.node, id: idI }, ik),
+        key: registry.keyring.seal({ kind: KEY_KIND.node, id: idI }, ik),
         initial: true,
         ik: given,
-        ...(split === undefined ? {} : splitFields(tables, idI, row.order, split)),
+        ...(split === undefined ? {} : splitFields(registry, idI, found.order(row.order)?.row, split)),
         resetAt: Date.now(),
         // Who has seen the IK that comes back has seen it.
         ...(sameKey && seenBy !== undefined ? { seenBy } : {}),
         ...(sameKey ? {} : { initialKeyIssuedAt: Date.now() }),
-        ...(sameKey || tables.recentInitialKeys.had(idI, given, at) ? { reissuedAt: at } : {}),
+        ...(sameKey || hadInitialKey(found.recentInitialKeys(idI), given, at) ? { reissuedAt: at } : {}),
       };
-    });
-    await tables.write(() => tables.nodeActivity.removeSync(idI));
-  } finally {
-    idKey.wipe();
-  }
+      return { event: { what: 'node reset', key: ik, ...splitNote(wasSplit, split !== undefined) }, after };
+    },
+  });
 }
 
 function splitFields(
-  { keyring, orders }: Tables,
+  { keyring }: Registry,
   idI: number,
-  order: number,
+  order: OrderRow | undefined,
   { half, manufacturer }: SplitKey,
 ): Pick<NodeRow, 'split' | 'half' | 'manufacturer'> {
   return {
     split: true,
     half: keyring.seal({ kind: KEY_KIND.installerHalf, id: idI }, half),
-    ...(orders.get(order)?.manufacturer === manufacturer ? {} : { manufacturer }),
+    ...(order?.manufacturer === manufacturer ? {} : { manufacturer }),
   };
 }
 
 /** The IK a node came with, as long as another node still holds it. */
 export function findHeldInitialKey(registry: Registry, idI: number): Secret | undefined {
-  const identity = registry.tables.nodes.get(idI)?.ik;
+  const identity = registry.nodeRow(idI)?.ik;
   if (identity === undefined) return undefined;
   const wanted = Buffer.from(identity).toString('hex', 0, 8);
   for (const { idI: holder, ik } of queryNodes(registry, { neverJoined: true }, Date.now()))
@@ -309,7 +328,7 @@ export function otherHolderOf(registry: Registry, ik: Secret, idI: number): numb
   const wanted = Buffer.from(initialKeyId(identityKey, ik)).toString('hex', 0, 8);
   identityKey.wipe();
   const shares = (order: number | undefined): boolean => order !== undefined && registry.order(order)?.sharedKey === true;
-  if (shares(registry.tables.nodes.get(idI)?.order)) return undefined;
+  if (shares(registry.nodeRow(idI)?.order)) return undefined;
   for (const { idI: holder, order, ik: held } of queryNodes(registry, {}, Date.now()))
     if (holder !== idI && held.id === wanted && !shares(order)) return holder;
   return undefined;
@@ -319,17 +338,17 @@ export function otherHolderOf(registry: Registry, ik: Secret, idI: number): numb
  * Suspends an order, resumes it within its join window, or closes it for good: whether its nodes
  * may join for the first time.
  */
-export async function setOrderState({ tables }: Registry, number: number, state: 'open' | 'suspended' | 'closed'): Promise<void> {
+export async function setOrderState(registry: Registry, number: number, state: 'open' | 'suspended' | 'closed'): Promise<void> {
   const what = { open: 'order resumed', suspended: 'order suspended', closed: 'order closed' } as const;
-  await changeOrder(tables, number, { what: what[state] }, (order) => ({ ...order, state }));
+  await changeOrder(registry, number, { what: what[state] }, (order) => ({ ...order, state }));
 }
 
 export async function setJoinWindow(
-  { tables }: Registry,
+  registry: Registry,
   number: number,
   window: Pick<OrderRow, 'joinFrom' | 'joinUntil'>,
 ): Promise<void> {
-  await changeOrder(tables, number, { what: 'order opened' }, ({ joinFrom: _, joinUntil: __, ...order }) => ({
+  await changeOrder(registry, number, { what: 'order opened' }, ({ joinFrom: _, joinUntil: __, ...order }) => ({
     ...order,
     ...window,
     state: 'open',
@@ -337,24 +356,28 @@ export async function setJoinWindow(
 }
 
 /** Notes that the initial keys of an order left the registry once more. */
-export async function recordExport({ tables }: Registry, number: number, count: number, note: string): Promise<void> {
-  await changeOrder(tables, number, { what: 'order exported', count, note }, (order) => order);
+export async function recordExport(registry: Registry, number: number, count: number, note: string): Promise<void> {
+  await changeOrder(registry, number, { what: 'order exported', count, note }, (order) => order);
 }
 
 async function changeOrder(
-  tables: Tables,
+  registry: Registry,
   number: number,
   event: Omit<AuditEvent, 'order'>,
   change: (order: OrderRow) => OrderRow,
 ): Promise<void> {
-  await tables.write(() => {
-    const order = tables.orders.get(number);
+  await registry.write({ orders: [number] }, (found) => {
+    const order = found.order(number)?.row;
     if (order === undefined || order.state === 'pending') throw orderNotFound(number);
     if (order.state === 'closed' && event.what !== 'order closed') {
       throw new UsageFailure(`order ${number} is closed for good`, {
         advice: 'Nothing was changed. How to let in a node of it nevertheless, `latchkey-auth-server node why` says.',
       });
     }
-    tables.orders.putSync(number, { ...change(order), entry: tables.audit.append({ ...event, order: number }, Date.now()) });
+    return {
+      result: undefined,
+      put: { orders: [[number, { ...change(order), entry: found.head.seq + 1 }]] },
+      events: [{ ...event, order: number }],
+    };
   });
 }

@@ -27,6 +27,7 @@ import type {
   ControllerSettings,
   ControllerView,
 } from './contract/controllers.js';
+import { unknownController } from './enrolment.js';
 import { keysHeldBy } from './key-holders.js';
 import { endpointFrom, numberFromId } from './parse-input.js';
 import { countNodes, queryNodes } from './node-query.js';
@@ -161,10 +162,7 @@ async function refuseIfCombined({ folder }: Registry): Promise<void> {
 export function requireController(registry: Registry, idC: number): ControllerInfo {
   const row = registry.controllerRow(idC);
   if (row !== undefined) return toControllerInfo(idC, row);
-  throw new UsageFailure(`controller ${formatId(idC)} is not in the registry`, {
-    advice: 'Nothing was changed. Name one of these, or add it first:',
-    run: [['latchkey-auth-server', 'controller', 'list']],
-  });
+  throw unknownController(idC);
 }
 
 function viewController(registry: Registry, idC: number): ControllerView | undefined {

@@ -3,7 +3,7 @@
  * not grow with the registry.
  *
  * The nodes of an order are written in chunks while the order is `pending`: nobody sees them. The
- * last transaction opens the order. What a crash leaves pending is cleared away before the next
+ * last write opens the order. What a crash leaves pending is cleared away before the next
  * order or import.
  */
 
@@ -16,11 +16,11 @@ import {
   type AuditEvent,
   hadInitialKey,
   initialKeyIdentifier,
+  NodeChanges,
   type Registry,
   type NodeRow,
   type OrderRow,
   type Snapshot,
-  type Tables,
 } from '@latchkey/registry';
 import { NodeBatch } from './node-batch.js';
 
@@ -73,7 +73,7 @@ export class EnrolmentTransaction {
   readonly #registry: Registry;
   readonly #row: OrderRow;
   readonly #lock: { release(): Promise<void> };
-  /** Nodes that are there and change: with the last transaction. */
+  /** Nodes that are there and change: with the last write. */
   readonly #changes: NodeBatch;
   #rows: RowFactory | undefined;
   #orderNumber: number | undefined;
@@ -121,13 +121,20 @@ export class EnrolmentTransaction {
 
   /** Shows all of it. `controllers` must still be in the registry. */
   async commit(controllers: Iterable<number> = []): Promise<number | undefined> {
-    const { tables } = this.#registry;
-    const [number, changes] = [this.#orderNumber, this.#changes];
-    const rows = this.#rows ?? new RowFactory(this.#registry, 0);
-    await tables.write(() => {
-      for (const idC of controllers) tables.requireController(idC);
-      for (const i of changes.indicesById()) change(tables, changes, i, rows, this.#row.manufacturer);
-      if (number !== undefined) publishOrder(tables, number, { ...this.#row, count: this.#count });
+    const registry = this.#registry;
+    const [number, batch, required] = [this.#orderNumber, this.#changes, [...controllers]];
+    const rows = this.#rows ?? new RowFactory(registry, 0);
+    const keys = { ...NodeChanges.keysOf(Array.from(batch.indicesById(), (i) => batch.idI(i))), controllers: required };
+    await registry.write(keys, (found) => {
+      for (const idC of required) if (found.controller(idC) === undefined) throw unknownController(idC);
+      const at = registry.timeOfServers(found);
+      const changes = new NodeChanges(found, at);
+      for (const i of batch.indicesById())
+        change(changes, found, batch.idI(i), { given: rows.create(batch, i), manufacturer: this.#row.manufacturer, at });
+      const { events, put, remove } = changes.outcome;
+      if (number === undefined) return { result: undefined, events, put, remove };
+      const order = publishedOrder(number, { ...this.#row, count: this.#count }, found.head.seq + events.length + 1);
+      return { result: undefined, events: [...events, order.event], put: { ...put, orders: [[number, order.row]] }, remove };
     });
     this.#orderNumber = undefined;
     return number;
@@ -158,14 +165,19 @@ function addOrder(registry: Registry, row: OrderRow): Promise<number> {
   return registry.write({}, ({ lastOrder }) => ({ result: lastOrder + 1, put: { orders: [[lastOrder + 1, row]] } }));
 }
 
-/** From here on its nodes are there. */
-function publishOrder({ orders, audit }: Tables, number: number, row: OrderRow): void {
+/** An order whose nodes are there from `entry` on, and what the log says of it. */
+function publishedOrder(
+  number: number,
+  row: OrderRow,
+  entry: number,
+): { readonly row: OrderRow; readonly event: AuditEvent & { readonly at: number } } {
   const { kind, count, installer, idC, manufacturer } = row;
   const what = kind === 'order' ? 'order created' : 'nodes imported';
   const note = manufacturer === undefined ? installer : `${installer}; split initial keys, device keys from ${manufacturer}`;
-  const event: AuditEvent = { what, order: number, count, note, ...(idC === undefined ? {} : { controller: idC }) };
-  const entry = audit.append(event, row.createdAt);
-  orders.putSync(number, { ...row, state: 'open', createdEntry: entry, entry });
+  return {
+    row: { ...row, state: 'open', createdEntry: entry, entry },
+    event: { what, order: number, count, note, at: row.createdAt, ...(idC === undefined ? {} : { controller: idC }) },
+  };
 }
 
 /** One at a time: what is pending otherwise belongs to nobody. */
@@ -215,30 +227,39 @@ function newNode(registry: Registry, found: Snapshot, idI: number, row: NodeRow)
   return [idI, hadInitialKey(recent, row.ik, at) ? { ...row, reissuedAt: at } : row];
 }
 
-/** For the row of a node that is given this IK: the time, if its ID had that IK before. */
-function reissued(tables: Tables, idI: number, ik: Uint8Array): Pick<NodeRow, 'reissuedAt'> {
-  if (!tables.recentInitialKeys.has(idI)) return {};
-  const at = tables.timeOfServers;
-  return tables.recentInitialKeys.had(idI, ik, at) ? { reissuedAt: at } : {};
+interface ImportedLine {
+  /** The row that the line would be as a new node. */
+  readonly given: NodeRow;
+  readonly manufacturer: string | undefined;
+  /** The time by the servers' clock. */
+  readonly at: number;
 }
 
 /** A node that has not joined takes the line's key and controller. */
-function change(tables: Tables, batch: NodeBatch, i: number, rows: RowFactory, manufacturer: string | undefined): void {
-  const { nodes, audit } = tables;
-  const idI = batch.idI(i);
-  const before = nodes.get(idI);
+function change(changes: NodeChanges, found: Snapshot, idI: number, { given, manufacturer, at }: ImportedLine): void {
+  const before = found.node(idI)?.row;
   if (before?.initial !== true)
     throw new UsageFailure(`node ${formatId(idI)} joined meanwhile`, { advice: 'Nothing was changed. Try again.' });
-  const { key, ik, controller, split, half } = rows.create(batch, i);
-  const ikChanged = Buffer.compare(ik, before.ik) !== 0;
-  const note = ikChanged ? splitNote(before.split === true, split === true) : {};
-  const event: AuditEvent = { what: 'node changed by import', node: idI, controller, previousEntry: before.entry, ...note };
-  const entry = audit.append(event, Date.now());
-  const { reissuedAt: _, split: __, half: ___, manufacturer: ____, ...rest } = before;
+  const { key, ik, controller, split, half } = given;
+  const event = { what: 'node changed by import', controller } as const;
+  if (Buffer.compare(ik, before.ik) === 0) {
+    changes.replace(idI, before, { ...before, key, ik, controller }, event);
+    return;
+  }
+  const { reissuedAt: _, split: wasSplit = false, half: __, manufacturer: ___, ...rest } = before;
   const halves =
     split === undefined || half === undefined ? {} : { split, half, ...(manufacturer === undefined ? {} : { manufacturer }) };
-  const given = ikChanged ? { ...rest, initialKeyIssuedAt: Date.now(), ...reissued(tables, idI, ik), ...halves } : before;
-  nodes.putSync(idI, tables.reassign(idI, before, { ...given, key, ik, controller }, entry));
+  const reissued = hadInitialKey(found.recentInitialKeys(idI), ik, at) ? { reissuedAt: at } : {};
+  const after = { ...rest, initialKeyIssuedAt: Date.now(), ...reissued, ...halves, key, ik, controller };
+  changes.replace(idI, before, after, { ...event, ...splitNote(wasSplit, split === true) });
+}
+
+/** Nodes are assigned only to controllers that are there. */
+export function unknownController(idC: number): UsageFailure {
+  return new UsageFailure(`controller ${formatId(idC)} is not in the registry`, {
+    advice: 'Nothing was changed. Name one of these, or add it first:',
+    run: [['latchkey-auth-server', 'controller', 'list']],
+  });
 }
 
 /** Says in the audit log whether a node that is given another IK has a split one. */

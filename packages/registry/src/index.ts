@@ -13,11 +13,11 @@ export {
 export type { AuditLog } from './audit-log.js';
 export { identityCipher, initialKeyId, initialKeyIdentifier } from './initial-key-id.js';
 export { backup, restore } from './lmdb/backup.js';
-export type { RecentInitialKeys } from './lmdb/recent-initial-keys.js';
-export { STORE_FOLDER, type Tables } from './lmdb/tables.js';
+export { STORE_FOLDER } from './lmdb/tables.js';
 export { rotateMasterKey } from './master-key-rotation.js';
+export { NodeChanges } from './node-changes.js';
 export { ORDER_STATES, orderStatus, type OrderStatus } from './model/order-status.js';
-export { hadInitialKey, type RecentInitialKey } from './model/recent-initial-keys.js';
+export { hadInitialKey, rememberInitialKey } from './model/recent-initial-keys.js';
 export {
   type ControllerActivity,
   type ControllerInfo,

@@ -101,7 +101,6 @@ export class Registry extends RegistryCore {
       if (misplaced !== undefined) throw misplaced;
     }
     const tables = await Tables.open(folder, actor, {
-      clock,
       ifDamaged: `Nothing was changed. If an earlier init was interrupted, remove ${join(folder, STORE_FOLDER)} first; else restore a backup.`,
     });
     return upgraded(await Registry.createOn(new LmdbStorage(tables), folder, master, actor, clock));
@@ -111,7 +110,7 @@ export class Registry extends RegistryCore {
   static async open(folder: string, master: Secret, actor: Actor, clock?: Clock): Promise<Registry> {
     await requireRegistry(folder);
     await ensurePrivateFolder(folder);
-    const tables = await Tables.open(folder, actor, { clock });
+    const tables = await Tables.open(folder, actor);
     return upgraded(await Registry.openOn(new LmdbStorage(tables), folder, master, actor, clock));
   }
 

@@ -148,7 +148,7 @@ export class LmdbStorage implements RegistryStorage {
   }
 
   recentInitialKeyPage(from: number, limit: number): Page<readonly RecentInitialKey[]> {
-    return this.#page(this.tables.recentInitialKeys.table, from, limit);
+    return this.#page(this.tables.recentInitialKeys, from, limit);
   }
 
   retiredInitialKeyPage(after: RetiredInitialKeyId | undefined, limit: number): RetiredInitialKeyPage {
@@ -243,8 +243,8 @@ export class LmdbStorage implements RegistryStorage {
     if (retiredInitialKeys !== undefined) for (const [id, row] of retiredInitialKeys) tables.retiredInitialKeys.putSync(id, row);
     if (recentInitialKeys === undefined) return;
     for (const [idI, keys] of recentInitialKeys) {
-      if (keys.length === 0) tables.recentInitialKeys.table.removeSync(idI);
-      else tables.recentInitialKeys.table.putSync(idI, keys);
+      if (keys.length === 0) tables.recentInitialKeys.removeSync(idI);
+      else tables.recentInitialKeys.putSync(idI, keys);
     }
   }
 
@@ -311,7 +311,7 @@ class LmdbSnapshot implements Snapshot {
   }
 
   recentInitialKeys(idI: number): readonly RecentInitialKey[] {
-    return this.#tables.recentInitialKeys.of(idI);
+    return this.#tables.recentInitialKeys.get(idI) ?? [];
   }
 
   nodeActivity(idI: number): NodeActivity | undefined {

@@ -3,24 +3,13 @@
 import { join } from 'node:path';
 import { type Keyring, LmdbMetadata } from '@latchkey/keyring';
 import { openStore, writeFailure } from '@latchkey/lmdb';
-import { type Clock, readClock, serverTime } from '@latchkey/runtime/daemon';
-import { Failure, UsageFailure } from '@latchkey/runtime/failure';
-import { type ClockHistory, formatId } from '@latchkey/protocol';
+import { Failure } from '@latchkey/runtime/failure';
 import type { Database, RootDatabase } from 'lmdb';
 import type { Actor, AuditEvent } from '../audit-chain.js';
-import {
-  type ControllerActivity,
-  type ControllerRow,
-  type FormerHolders,
-  keyHolders,
-  manufacturerOf,
-  type NodeActivity,
-  type NodeRow,
-  type OrderRow,
-} from '../model/rows.js';
+import type { RecentInitialKey } from '../model/recent-initial-keys.js';
+import type { ControllerActivity, ControllerRow, NodeActivity, NodeRow, OrderRow } from '../model/rows.js';
 import { LmdbAuditTable } from './audit-table.js';
 import { NodeAssignments } from './node-assignments.js';
-import { RecentInitialKeys } from './recent-initial-keys.js';
 import { RetiredInitialKeys } from './retired-initial-keys.js';
 
 /** Folder of the store inside the registry's folder. */
@@ -52,7 +41,7 @@ export class Tables {
   readonly controllers: Database<ControllerRow, number>;
   readonly orders: Database<OrderRow, number>;
   readonly retiredInitialKeys: RetiredInitialKeys;
-  readonly recentInitialKeys: RecentInitialKeys;
+  readonly recentInitialKeys: Database<readonly RecentInitialKey[], number>;
   readonly nodeActivity: Database<NodeActivity, number>;
   readonly unknownNodeActivity: Database<NodeActivity, number>;
   readonly controllerActivity: Database<ControllerActivity, number>;
@@ -61,19 +50,16 @@ export class Tables {
   /** Which nodes each controller has, and had. */
   readonly assignments: NodeAssignments;
   readonly audit: LmdbAuditTable;
-  /** Of this process. */
-  readonly #clock: Clock;
   #keyring: Keyring | undefined;
 
-  private constructor(folder: string, env: RootDatabase, actor: Actor, clock: Clock) {
+  private constructor(folder: string, env: RootDatabase, actor: Actor) {
     this.folder = folder;
     this.env = env;
-    this.#clock = clock;
     this.nodes = env.openDB({ name: 'nodes', keyEncoding: 'uint32' });
     this.controllers = env.openDB({ name: 'controllers', keyEncoding: 'uint32' });
     this.orders = env.openDB({ name: 'orders', keyEncoding: 'uint32' });
     this.retiredInitialKeys = new RetiredInitialKeys(env);
-    this.recentInitialKeys = new RecentInitialKeys(env.openDB({ name: 'recent initial keys', keyEncoding: 'uint32' }));
+    this.recentInitialKeys = env.openDB({ name: 'recent initial keys', keyEncoding: 'uint32' });
     this.nodeActivity = env.openDB({ name: 'node activity', keyEncoding: 'uint32' });
     this.unknownNodeActivity = env.openDB({ name: 'unknown node activity', keyEncoding: 'uint32' });
     this.controllerActivity = env.openDB({ name: 'controller activity', keyEncoding: 'uint32' });
@@ -90,13 +76,9 @@ export class Tables {
   static async open(
     folder: string,
     actor: Actor,
-    {
-      store = STORE_FOLDER,
-      clock = readClock,
-      ifDamaged = restoreAdvice(folder),
-    }: { readonly store?: string; readonly clock?: Clock | undefined; readonly ifDamaged?: string } = {},
+    { store = STORE_FOLDER, ifDamaged = restoreAdvice(folder) }: { readonly store?: string; readonly ifDamaged?: string } = {},
   ): Promise<Tables> {
-    return new Tables(folder, await openStore(join(folder, store), { maxDbs: 16, ifDamaged }), actor, clock);
+    return new Tables(folder, await openStore(join(folder, store), { maxDbs: 16, ifDamaged }), actor);
   }
 
   get keyring(): Keyring {
@@ -104,84 +86,15 @@ export class Tables {
     return this.#keyring;
   }
 
-  /** What opens the keys in the rows, for changes that are made here. */
+  /** What opens the keys in the rows. */
   set keyring(keyring: Keyring) {
     this.#keyring = keyring;
-  }
-
-  /** What the clocks of the servers showed. */
-  get times(): ClockHistory {
-    return this.metadata.get('clock history') as ClockHistory;
-  }
-
-  /**
-   * The time by the servers' clock, ms since the epoch, whatever the clock of this process shows.
-   */
-  get timeOfServers(): number {
-    return serverTime(this.times, this.#clock());
-  }
-
-  /**
-   * Inside a write transaction: the IK of a node that is removed, or gets another, stays known by
-   * its fingerprint, and for a while as one that this ID had.
-   *
-   * @param entry the audit entry of the change
-   */
-  retireInitialKey(idI: number, row: NodeRow, entry: number): void {
-    this.recentInitialKeys.remember(idI, row.ik, this.timeOfServers);
-    const { ik, order, initialKeyIssuedAt, initial, seenBy = [] } = row;
-    const orderRow = this.orders.get(order);
-    const issuedAt = initialKeyIssuedAt ?? orderRow?.createdAt ?? 0;
-    const manufacturer = manufacturerOf(row, orderRow);
-    this.retiredInitialKeys.putSync([entry, idI], {
-      node: idI,
-      ik,
-      order,
-      issuedAt,
-      retiredAt: Date.now(),
-      joined: !initial,
-      seenBy,
-      ...(manufacturer === undefined ? {} : { manufacturer }),
-      holders: this.#holdersOf(row),
-      issueEntry: row.initialKeyEntry ?? orderRow?.createdEntry ?? 0,
-    });
-  }
-
-  /**
-   * Inside a write transaction: `after`, the row that replaces `before`, with the controllers that
-   * could have its key. An IK that is another has none yet, and the one before is retired.
-   *
-   * @param entry the audit entry of the change
-   */
-  reassign(idI: number, before: NodeRow, after: NodeRow, entry: number): NodeRow {
-    this.assignments.change(idI, before, after, entry);
-    if (Buffer.compare(after.ik, before.ik) !== 0) {
-      this.retireInitialKey(idI, before, entry);
-      const { formerHolders: _, ...row } = after;
-      return { ...row, entry, assignedEntry: entry, initialKeyEntry: entry };
-    }
-    if (after.controller === before.controller) return { ...after, entry };
-    return { ...after, entry, assignedEntry: entry, formerHolders: this.#holdersOf(before) };
-  }
-
-  #holdersOf({ formerHolders, controller, order, assignedEntry }: NodeRow): FormerHolders {
-    const assigned = assignedEntry ?? this.orders.get(order)?.createdEntry ?? 0;
-    return keyHolders(formerHolders, controller, assigned, this.controllers.get(controller) ?? {});
   }
 
   /** Makes of a registry of an earlier build what this one reads. */
   async upgrade(): Promise<void> {
     await this.assignments.ensure(this.nodes, (action) => this.write(action));
     await this.retiredInitialKeys.moveNumbered((action) => this.write(action));
-  }
-
-  /** Inside a write transaction: nodes are assigned to controllers that are there alone. */
-  requireController(idC: number): void {
-    if (this.controllers.doesExist(idC)) return;
-    throw new UsageFailure(`controller ${formatId(idC)} is not in the registry`, {
-      advice: 'Nothing was changed. Name one of these, or add it first:',
-      run: [['latchkey-auth-server', 'controller', 'list']],
-    });
   }
 
   /** Reads from here on see every write that was acknowledged before, also another process's. */

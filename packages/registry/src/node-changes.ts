@@ -1,0 +1,123 @@
+/**
+ * What one write does to nodes: gathered change by change, then handed over as data. Pure.
+ */
+
+import type { AuditEvent } from './audit-chain.js';
+import { rememberInitialKey, type RecentInitialKey } from './model/recent-initial-keys.js';
+import {
+  type FormerHolders,
+  keyHolders,
+  manufacturerOf,
+  type NodeRow,
+  type RetiredInitialKeyId,
+  type RetiredInitialKeyRow,
+} from './model/rows.js';
+import type { Decision } from './registry-core.js';
+import type { Keys, Snapshot } from './storage.js';
+
+/** A change to record of one node. */
+type NodeEvent = Omit<AuditEvent, 'node' | 'previousEntry'>;
+
+/** One write changes each node once. */
+export class NodeChanges {
+  readonly #found: Snapshot;
+  /** Time by the servers' clock. */
+  readonly #at: number;
+  readonly #events: AuditEvent[] = [];
+  readonly #rows: (readonly [idI: number, row: NodeRow])[] = [];
+  readonly #removed: number[] = [];
+  readonly #forgotten: number[] = [];
+  readonly #recentInitialKeys: (readonly [idI: number, keys: readonly RecentInitialKey[]])[] = [];
+  readonly #retiredInitialKeys: (readonly [RetiredInitialKeyId, RetiredInitialKeyRow])[] = [];
+
+  /**
+   * @param found under the keys of `keysOf`
+   * @param at the time by the servers' clock, ms since the epoch
+   */
+  constructor(found: Snapshot, at: number) {
+    this.#found = found;
+    this.#at = at;
+  }
+
+  /** What a write of changes of these nodes has to see. */
+  static keysOf(ids: readonly number[]): Keys {
+    return { nodes: ids, recentInitialKeys: ids, metadata: ['clock history'] };
+  }
+
+  /** How many nodes change. */
+  get count(): number {
+    return this.#events.length;
+  }
+
+  /**
+   * `after` replaces `before`, with the controllers that could have its key. An IK that is another
+   * has none yet, and the one before is retired.
+   */
+  replace(idI: number, before: NodeRow, after: NodeRow, event: NodeEvent): void {
+    const entry = this.#record(idI, before, event);
+    if (Buffer.compare(after.ik, before.ik) !== 0) {
+      this.#retire(idI, before, entry);
+      const { formerHolders: _, ...row } = after;
+      this.#rows.push([idI, { ...row, entry, assignedEntry: entry, initialKeyEntry: entry }]);
+    } else if (after.controller === before.controller) this.#rows.push([idI, { ...after, entry }]);
+    else this.#rows.push([idI, { ...after, entry, assignedEntry: entry, formerHolders: this.#holdersOf(before) }]);
+  }
+
+  remove(idI: number, before: NodeRow, event: NodeEvent): void {
+    this.#retire(idI, before, this.#record(idI, before, event));
+    this.#removed.push(idI);
+    this.forgetActivity(idI);
+  }
+
+  /** What was seen of the node does not count any more. */
+  forgetActivity(idI: number): void {
+    this.#forgotten.push(idI);
+  }
+
+  get outcome(): Required<Pick<Decision<unknown>, 'events' | 'put' | 'remove'>> {
+    return {
+      events: this.#events,
+      put: {
+        nodes: this.#rows,
+        recentInitialKeys: this.#recentInitialKeys,
+        retiredInitialKeys: this.#retiredInitialKeys,
+      },
+      remove: { nodes: this.#removed, nodeActivity: this.#forgotten },
+    };
+  }
+
+  /** Gives the number of the entry. */
+  #record(idI: number, { entry }: NodeRow, event: NodeEvent): number {
+    this.#events.push({ ...event, node: idI, ...(entry === 0 ? {} : { previousEntry: entry }) });
+    return this.#found.head.seq + this.#events.length;
+  }
+
+  /**
+   * The IK of a node that is removed, or gets another, stays known by its fingerprint, and for a
+   * while as one that this ID had.
+   */
+  #retire(idI: number, row: NodeRow, entry: number): void {
+    this.#recentInitialKeys.push([idI, rememberInitialKey(this.#found.recentInitialKeys(idI), row.ik, this.#at)]);
+    const { ik, order, initialKeyIssuedAt, initial, seenBy = [] } = row;
+    const orderRow = this.#found.order(order)?.row;
+    const manufacturer = manufacturerOf(row, orderRow);
+    const retired: RetiredInitialKeyRow = {
+      node: idI,
+      ik,
+      order,
+      issuedAt: initialKeyIssuedAt ?? orderRow?.createdAt ?? 0,
+      retiredAt: Date.now(),
+      joined: !initial,
+      seenBy,
+      ...(manufacturer === undefined ? {} : { manufacturer }),
+      holders: this.#holdersOf(row),
+      issueEntry: row.initialKeyEntry ?? orderRow?.createdEntry ?? 0,
+    };
+    this.#retiredInitialKeys.push([[entry, idI], retired]);
+  }
+
+  #holdersOf({ formerHolders, controller, order, assignedEntry }: NodeRow): FormerHolders {
+    const assigned = assignedEntry ?? this.#found.order(order)?.row.createdEntry ?? 0;
+    return keyHolders(formerHolders, controller, assigned, this.#found.controller(controller)?.row ?? {});
+  }
+}
