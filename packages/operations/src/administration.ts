@@ -10,7 +10,6 @@ import { formatDuration } from '@latchkey/runtime/config';
 import { KEY_KIND } from '@latchkey/keyring';
 import {
   type AuditEvent,
-  type AuditAction,
   hadInitialKey,
   initialKeyId,
   NodeChanges,
@@ -112,17 +111,13 @@ export function refuseWithNodes(registry: Registry, idC: number): void {
 
 /** Fails while nodes are assigned to it. */
 export async function removeController(registry: Registry, idC: number): Promise<void> {
-  const id = formatId(idC);
   for (;;) {
-    const countedUpTo = registry.audit.head?.seq ?? 0;
+    const before = (await registry.readController(idC))?.row.assigning;
     refuseWithNodes(registry, idC);
     const removed = await registry.write({ controllers: [idC] }, (found) => {
-      requireControllerRow(found, idC);
-      // What was assigned to it since nodes were counted: counting them here would hold up every
+      // Nodes were assigned to it since they were counted: counting them here would hold up every
       // commit.
-      for (const { what, controller } of registry.audit.entries(countedUpTo + 1)) {
-        if (ASSIGNING_ACTIONS.has(what) && (controller === undefined || controller === id)) return { result: false };
-      }
+      if (requireControllerRow(found, idC).assigning !== before) return { result: false };
       return {
         result: true,
         remove: { controllers: [idC], controllerActivity: [idC] },
@@ -132,16 +127,6 @@ export async function removeController(registry: Registry, idC: number): Promise
     if (removed) return;
   }
 }
-
-/**
- * Entries of the audit log that may tell of a node assigned to a controller; an import has several.
- */
-const ASSIGNING_ACTIONS: ReadonlySet<AuditAction> = new Set<AuditAction>([
-  'order created',
-  'nodes imported',
-  'node changed by import',
-  'node moved',
-]);
 
 /**
  * Another SK_cs for a controller: both count until it uses the new one. One that was ordered before
@@ -169,7 +154,7 @@ type NodeChange = { readonly event: Omit<AuditEvent, 'node' | 'previousEntry'>; 
 
 interface NodesToChange {
   readonly ids: readonly number[];
-  /** What else `change` has to see. */
+  /** That nodes may be assigned to. */
   readonly controllers?: readonly number[];
   /** Whether what was seen of a node goes with the change. */
   readonly forgetActivity?: boolean;
@@ -182,7 +167,7 @@ async function changeNodes(
   { ids, controllers = [], forgetActivity = false, change }: NodesToChange,
 ): Promise<number> {
   const wanted = [...new Set(ids)];
-  return registry.write({ ...NodeChanges.keysOf(wanted), controllers }, (found) => {
+  return registry.write(NodeChanges.keysOf(wanted, controllers), (found) => {
     const changes = new NodeChanges(found, registry.timeOfServers(found));
     for (const idI of wanted) {
       const row = found.node(idI)?.row;

@@ -75,6 +75,8 @@ export class EnrolmentTransaction {
   readonly #lock: { release(): Promise<void> };
   /** Nodes that are there and change: with the last write. */
   readonly #changes: NodeBatch;
+  /** That nodes are assigned to. */
+  readonly #controllers = { added: new Set<number>(), changed: new Set<number>() };
   #rows: RowFactory | undefined;
   #orderNumber: number | undefined;
   #count = 0;
@@ -113,10 +115,15 @@ export class EnrolmentTransaction {
       await registry.load(order, { recentInitialKeys, metadata: ['clock history'] }, (found) =>
         chunk.map((i) => newNode(registry, found, batch.idI(i), rows.create(batch, i))),
       );
+      for (const i of chunk) this.#controllers.added.add(batch.idC(i));
       this.#count += chunk.length;
       progress?.(this.#count);
     }
-    for (const i of batch.indicesById()) if (action(i) === 'change') batch.copyTo(i, this.#changes);
+    for (const i of batch.indicesById()) {
+      if (action(i) !== 'change') continue;
+      this.#controllers.changed.add(batch.idC(i));
+      batch.copyTo(i, this.#changes);
+    }
   }
 
   /** Shows all of it. `controllers` must still be in the registry. */
@@ -124,16 +131,19 @@ export class EnrolmentTransaction {
     const registry = this.#registry;
     const [number, batch, required] = [this.#orderNumber, this.#changes, [...controllers]];
     const rows = this.#rows ?? new RowFactory(registry, 0);
-    const keys = { ...NodeChanges.keysOf(Array.from(batch.indicesById(), (i) => batch.idI(i))), controllers: required };
-    await registry.write(keys, (found) => {
+    const ids = Array.from(batch.indicesById(), (i) => batch.idI(i));
+    const { added, changed } = this.#controllers;
+    await registry.write(NodeChanges.keysOf(ids, [...new Set([...required, ...added, ...changed])]), (found) => {
       for (const idC of required) if (found.controller(idC) === undefined) throw unknownController(idC);
       const at = registry.timeOfServers(found);
       const changes = new NodeChanges(found, at);
       for (const i of batch.indicesById())
         change(changes, found, batch.idI(i), { given: rows.create(batch, i), manufacturer: this.#row.manufacturer, at });
+      if (number === undefined) return { result: undefined, ...changes.outcome };
+      const entry = found.head.seq + changes.count + 1;
+      for (const idC of added) changes.assign(idC, entry);
       const { events, put, remove } = changes.outcome;
-      if (number === undefined) return { result: undefined, events, put, remove };
-      const order = publishedOrder(number, { ...this.#row, count: this.#count }, found.head.seq + events.length + 1);
+      const order = publishedOrder(number, { ...this.#row, count: this.#count }, entry);
       return { result: undefined, events: [...events, order.event], put: { ...put, orders: [[number, order.row]] }, remove };
     });
     this.#orderNumber = undefined;

@@ -18,6 +18,8 @@ import {
   setOrderState,
   setKeyLifetime,
 } from '../src/administration.js';
+import { EnrolmentTransaction } from '../src/enrolment.js';
+import { NodeBatch } from '../src/node-batch.js';
 import type { Registry, ControllerRecord } from '@latchkey/registry';
 import type { Endpoint } from '@latchkey/runtime/net';
 import { C1, C2, newSecret, AdminFixture } from '@latchkey/test-support/admin-fixture';
@@ -355,10 +357,29 @@ describe('controllers', () => {
     await expect(removeController(registry, C1)).rejects.toThrow('controller 00000001 is not in the registry');
   });
 
-  it('are not removed while nodes are moved to them', async () => {
-    await Promise.allSettled([moveNodes(registry, [1], C2), removeController(registry, C2)]);
-    const { controller } = registry.node(1)!;
-    expect(registry.controller(controller)).toBeDefined();
+  it.each<[string, 'add' | 'change' | 'move']>([
+    ['moved to them', 'move'],
+    ['added to them', 'add'],
+    ['given to them by an import', 'change'],
+  ])('are not removed while nodes are %s', async (_, way) => {
+    const terms = { kind: 'import', installer: 'Kim', idC: undefined, sharedKey: false, lifetime: 0, grace: 0 } as const;
+    const batch = new NodeBatch();
+    batch.add(way === 'add' ? 9 : 1, C2, newSecret().expose(), 1);
+    const enrolling = await EnrolmentTransaction.begin(registry, terms);
+    if (way !== 'move') await enrolling.add(batch, () => way);
+    // The assignment is under way when nodes are counted.
+    const assigning = way === 'move' ? moveNodes(registry, [1], C2) : enrolling.commit();
+    await expect(removeController(registry, C2)).rejects.toThrow('1 node is assigned to controller 00000002');
+    await assigning;
+    await enrolling.close();
+    expect(registry.controller(C2)).toBeDefined();
+  });
+
+  it('are removed once nodes that were assigned to them are gone', async () => {
+    await moveNodes(registry, [1], C2);
+    await moveNodes(registry, [1], C1);
+    await removeController(registry, C2);
+    expect(registry.controller(C2)).toBeUndefined();
   });
 
   it('have two SK_cs until they use the new one; then the old one opens nothing', async () => {

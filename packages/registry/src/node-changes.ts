@@ -5,6 +5,7 @@
 import type { AuditEvent } from './audit-chain.js';
 import { rememberInitialKey, type RecentInitialKey } from './model/recent-initial-keys.js';
 import {
+  type ControllerRow,
   type FormerHolders,
   keyHolders,
   manufacturerOf,
@@ -25,6 +26,8 @@ export class NodeChanges {
   readonly #at: number;
   readonly #events: AuditEvent[] = [];
   readonly #rows: (readonly [idI: number, row: NodeRow])[] = [];
+  /** Entries by controller. */
+  readonly #assigning = new Map<number, number>();
   readonly #removed: number[] = [];
   readonly #forgotten: number[] = [];
   readonly #recentInitialKeys: (readonly [idI: number, keys: readonly RecentInitialKey[]])[] = [];
@@ -39,9 +42,13 @@ export class NodeChanges {
     this.#at = at;
   }
 
-  /** What a write of changes of these nodes has to see. */
-  static keysOf(ids: readonly number[]): Keys {
-    return { nodes: ids, recentInitialKeys: ids, metadata: ['clock history'] };
+  /**
+   * What a write of changes of these nodes has to see.
+   *
+   * @param controllers that nodes may be assigned to
+   */
+  static keysOf(ids: readonly number[], controllers: readonly number[]): Keys {
+    return { nodes: ids, recentInitialKeys: ids, controllers, metadata: ['clock history'] };
   }
 
   /** How many nodes change. */
@@ -55,12 +62,18 @@ export class NodeChanges {
    */
   replace(idI: number, before: NodeRow, after: NodeRow, event: NodeEvent): void {
     const entry = this.#record(idI, before, event);
+    if (after.controller !== before.controller) this.assign(after.controller, entry);
     if (Buffer.compare(after.ik, before.ik) !== 0) {
       this.#retire(idI, before, entry);
       const { formerHolders: _, ...row } = after;
       this.#rows.push([idI, { ...row, entry, assignedEntry: entry, initialKeyEntry: entry }]);
     } else if (after.controller === before.controller) this.#rows.push([idI, { ...after, entry }]);
     else this.#rows.push([idI, { ...after, entry, assignedEntry: entry, formerHolders: this.#holdersOf(before) }]);
+  }
+
+  /** Nodes are assigned to the controller with this entry: a removal of it counts them again. */
+  assign(idC: number, entry: number): void {
+    this.#assigning.set(idC, entry);
   }
 
   remove(idI: number, before: NodeRow, event: NodeEvent): void {
@@ -79,11 +92,21 @@ export class NodeChanges {
       events: this.#events,
       put: {
         nodes: this.#rows,
+        controllers: this.#assignedControllers(),
         recentInitialKeys: this.#recentInitialKeys,
         retiredInitialKeys: this.#retiredInitialKeys,
       },
       remove: { nodes: this.#removed, nodeActivity: this.#forgotten },
     };
+  }
+
+  #assignedControllers(): readonly (readonly [idC: number, row: ControllerRow])[] {
+    const rows: (readonly [number, ControllerRow])[] = [];
+    for (const [idC, assigning] of this.#assigning) {
+      const row = this.#found.controller(idC)?.row;
+      if (row !== undefined) rows.push([idC, { ...row, assigning }]);
+    }
+    return rows;
   }
 
   /** Gives the number of the entry. */

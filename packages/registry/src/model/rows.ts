@@ -46,6 +46,8 @@ export interface ControllerRow {
   passThrough?: true;
   switchedAt?: number;
   passThroughEntry?: number;
+  /** The latest audit entry with which nodes were assigned to it. */
+  assigning?: number;
 }
 
 /**
