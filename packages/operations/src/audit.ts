@@ -18,8 +18,8 @@ const MAX_PROBLEMS = 20;
 
 export const auditList: Operation<AuditListInput, AuditPage> = implement(
   contract.auditList,
-  ({ registry }, { node, from, up_to: last = Infinity, limit }) => {
-    registry.tables.refreshSnapshot();
+  async ({ registry }, { node, from, up_to: last = Infinity, limit }) => {
+    await registry.refresh();
     const { audit } = registry;
     const items: AuditEntry[] = [];
     for (const entry of from === undefined ? audit.newestFirst() : audit.entries(from)) {
@@ -35,8 +35,8 @@ export const auditList: Operation<AuditListInput, AuditPage> = implement(
   },
 );
 
-export const auditHead: Operation<object, AuditHead> = implement(contract.auditHead, ({ registry }) => {
-  registry.tables.refreshSnapshot();
+export const auditHead: Operation<object, AuditHead> = implement(contract.auditHead, async ({ registry }) => {
+  await registry.refresh();
   const { head } = registry.audit;
   return { head: head === undefined ? null : formatHead(head), seq: head?.seq ?? 0 };
 });

@@ -101,6 +101,14 @@ export class RegistryCore {
     return { ...outcome, events: attributed };
   }
 
+  /**
+   * What is read of the audit log from here on has every write that was acknowledged before, also
+   * another process's. An engine that need not wait sees to that at once.
+   */
+  async refresh(): Promise<void> {
+    await this.storage.read({});
+  }
+
   /** Notes an event that goes with no change of a row. */
   async record(event: AuditEvent): Promise<void> {
     await this.write({}, () => ({ result: undefined, events: [event] }));

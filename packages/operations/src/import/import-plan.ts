@@ -107,7 +107,6 @@ export function planImport(registry: Registry, batch: NodeBatch, options: PlanOp
   const { listAdditions = false } = options;
   const plan = new ImportPlan(batch.length);
   const compare = new Comparison(registry, batch, options);
-  registry.tables.refreshSnapshot();
   let previousId: number | undefined;
   for (const i of batch.indicesById()) {
     const [id, line] = [formatId(batch.idI(i)), batch.line(i)];
