@@ -20,6 +20,7 @@ import {
 } from '@latchkey/protocol';
 import { onTestFinished } from 'vitest';
 import { CapturedLog, tempFolder } from './fixtures.js';
+import { MemoryDatabase, MemoryStorage } from '@latchkey/registry/memory';
 import { type AuditEntry, Registry, type Restored, STORE_FOLDER } from '@latchkey/registry';
 import { AuthServer } from '@latchkey/auth-server';
 import type { Diagnosis } from '@latchkey/operations/contract';
@@ -52,19 +53,37 @@ export function newSecret(): Secret {
   return Secret.from(randomBytes(16));
 }
 
+/** Each engine here does so at once. */
+function refresh(registry: Registry): void {
+  void registry.refresh();
+}
+
+/** What a registry is kept in. */
+export type Engine = 'LMDB' | 'memory';
+
 export class AdminFixture {
   readonly registry: Registry;
   readonly #skCs: ReadonlyMap<number, Secret>;
+  /** What servers share, of a registry in memory. */
+  readonly #database: MemoryDatabase | undefined;
 
-  private constructor(registry: Registry, skCs: ReadonlyMap<number, Secret>) {
+  private constructor(registry: Registry, skCs: ReadonlyMap<number, Secret>, database?: MemoryDatabase) {
     this.registry = registry;
     this.#skCs = skCs;
+    this.#database = database;
   }
 
   /** A new registry with controllers 1 and 2. */
-  static async open(): Promise<AdminFixture> {
-    const registry = await Registry.create(await tempFolder(), () => Promise.resolve(Secret.from(MASTER)), 'user ada', clock);
-    const fixture = new AdminFixture(registry, new Map([C1, C2, UNKNOWN_CONTROLLER].map((idC) => [idC, newSecret()])));
+  static async open(engine: Engine = 'LMDB'): Promise<AdminFixture> {
+    const folder = await tempFolder();
+    const master = (): Promise<Secret> => Promise.resolve(Secret.from(MASTER));
+    const database = engine === 'LMDB' ? undefined : new MemoryDatabase({ after: (_, action) => action() });
+    const registry =
+      database === undefined
+        ? await Registry.create(folder, master, 'user ada', clock)
+        : await Registry.createOn(new MemoryStorage(database), folder, master, 'user ada', clock);
+    const skCs = new Map([C1, C2, UNKNOWN_CONTROLLER].map((idC) => [idC, newSecret()]));
+    const fixture = new AdminFixture(registry, skCs, database);
     onTestFinished(() => registry.close());
     for (const idC of [C1, C2]) {
       const nid = { host: '192.0.2.1', port: 5683 + idC };
@@ -75,12 +94,15 @@ export class AdminFixture {
 
   /** Its registry as another process would open it; close it. */
   reopen(): Promise<Registry> {
-    return Registry.open(this.registry.folder, Secret.from(MASTER), 'user bo');
+    const { folder } = this.registry;
+    return this.#database === undefined
+      ? Registry.open(folder, Secret.from(MASTER), 'user bo')
+      : Registry.openOn(new MemoryStorage(this.#database), folder, Secret.from(MASTER), 'user bo');
   }
 
   /**
    * The same office as it is now, later: its store is copied, and says that it was put back from a
-   * backup.
+   * backup. On LMDB only.
    */
   async snapshot(): Promise<() => Promise<AdminFixture>> {
     const folder = await tempFolder();
@@ -125,12 +147,12 @@ export class AdminFixture {
 
   /** What the log says, from the entry after `seq`. */
   entriesAfter(seq: number): AuditEntry[] {
-    this.registry.tables.refreshSnapshot();
+    refresh(this.registry);
     return [...this.registry.audit.entries(seq + 1)];
   }
 
   get headSeq(): number {
-    this.registry.tables.refreshSnapshot();
+    refresh(this.registry);
     return this.registry.audit.head?.seq ?? 0;
   }
 
@@ -145,7 +167,7 @@ export class AdminFixture {
     const testServer = new TestServer(this, wall);
     const result = await use(testServer);
     await testServer.authServer.close();
-    this.registry.tables.refreshSnapshot();
+    refresh(this.registry);
     return result;
   }
 
@@ -189,7 +211,7 @@ export class TestServer {
 
 /** What is found at `at` beside a server that runs, whose clock was never set back. */
 export function diagnosisOf(registry: Registry, idI: number, at: number, more: Partial<Surroundings> = {}): Diagnosis {
-  registry.tables.refreshSnapshot();
+  refresh(registry);
   const lock = { locked: true, holder: 'latchkey-auth-server run (process 1, since some time)' };
   const surroundings = surroundingsOf(registry, lock, { wallMs: at, monotonicMs: at });
   const server = { runs: true, combined: false, seenAt: at };
