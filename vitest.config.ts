@@ -44,6 +44,7 @@ export const SYSTEM: readonly string[] = [
   'cli',
   'controller',
   'encrypted-manifest',
+  'former-key',
   'gateway',
   'housekeeping',
   'http-limits',

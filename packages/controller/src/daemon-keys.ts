@@ -56,12 +56,3 @@ function answerIn(text: string): DaemonAnswer | undefined {
   const { previous, ...current } = answer;
   return { generations: [current, ...previous] };
 }
-
-/** Which of the generations `--previous` and `--all` mean. */
-export function selectGenerations(
-  generations: readonly PrintedGeneration[],
-  { previous, all }: { readonly previous?: boolean | undefined; readonly all?: boolean | undefined },
-): readonly PrintedGeneration[] {
-  if (all === true) return generations;
-  return previous === true ? generations.slice(1, 2) : generations.slice(0, 1);
-}

@@ -2,8 +2,8 @@
 
 import { writeSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { formatKeys, type KeyFormat, KEY_FORMATS } from '@latchkey/runtime/key-output';
-import { askDaemon, selectGenerations } from './daemon-keys.js';
+import { formatKeys, type KeyFormat, KEY_FORMATS, selectGenerations } from '@latchkey/runtime/key-output';
+import { askDaemon } from './daemon-keys.js';
 
 const STDOUT = 1;
 

@@ -5,7 +5,8 @@ import { once } from 'node:events';
 import { formatId } from '@latchkey/protocol';
 import type { NodeClocks } from '@latchkey/protocol';
 import type { Log } from '@latchkey/runtime/daemon';
-import { expiryOf, type NodeFile, type RecordChange } from './node-file.js';
+import { expiryOf } from './key-lease.js';
+import type { NodeFile, RecordChange } from './node-file.js';
 
 /** A hook that takes longer is killed, in ms. */
 const HOOK_TIMEOUT_MS = 60_000;

@@ -25,6 +25,7 @@ import { CoapClient, type ExchangeOutcome, type Response } from '@latchkey/coap'
 import { type Log, monotonicNow } from '@latchkey/runtime/daemon';
 import type { AttemptResult, FailedExchange } from './attempt-result.js';
 import type { NodeMetrics } from './metrics.js';
+import { formerKeyOf } from './key-lease.js';
 import type { NodeFile } from './node-file.js';
 import type { CumulativeUptime } from './cumulative-uptime.js';
 
@@ -173,8 +174,11 @@ class JoinAttempt {
     if (decision.kind === 'wait') return decision;
 
     // Promote, erase and store: one durable write. Then M5.
-    await file.write({ state: decision.state, powered: uptime.save(), ...(decision.promoted ? { hookPending: true } : {}) });
+    const { formerKey } = file.record;
+    const promotion = decision.promoted ? { formerKey: formerKeyOf(file.record, uptime.clocks()), hookPending: true } : {};
+    await file.write({ state: decision.state, powered: uptime.save(), ...promotion });
     wipeAll(decision.dropped);
+    if (decision.promoted) formerKey?.applicationRoot.wipe();
     return this.#sendM5(decision.attempt);
   }
 
@@ -211,20 +215,24 @@ class JoinAttempt {
     { idC }: AwaitingM6,
   ): Promise<AttemptResult> {
     const { file, uptime } = this.#options;
+    const { formerKey } = file.record;
     const keyBefore = file.record.state.confirmed.fingerprint;
     // A node whose installer named no ID_c is the first one's that proves the key.
     const controllers = state.controllers === 'any' ? [idC] : state.controllers;
-    const { wallMs: at, poweredMs: poweredAt, boots } = uptime.clocks();
+    const now = uptime.clocks();
+    const { wallMs: at, poweredMs: poweredAt, boots } = now;
     const joinedAt = file.record.keyLease?.joinedAt ?? at;
     const renewal = scheduleRenewal(lifetime, () => randomInt(0, RANDOM_RANGE) / RANDOM_RANGE);
     await file.write({
       state: { ...state, controllers },
       keyLease: { joinedAt, at, poweredAt, boots, lifetime, renewal },
+      formerKey: formerKeyOf(file.record, now),
       lastAttempt: { at, outcome: 'joined' },
       powered: uptime.save(),
       hookPending: true,
     });
     wipeAll(dropped);
+    formerKey?.applicationRoot.wipe();
     return { kind: 'joined', keyBefore, key: state.confirmed.fingerprint, lifetime };
   }
 

@@ -19,7 +19,7 @@ import { type Log, monotonicNow } from '@latchkey/runtime/daemon';
 import type { AttemptResult } from './attempt-result.js';
 import { attemptJoin } from './join-attempt.js';
 import { NodeMetrics } from './metrics.js';
-import { describeFailure } from './failure-advice.js';
+import { endOf } from './key-lease.js';
 import type { NodeFile, RecordChange } from './node-file.js';
 import { CumulativeUptime } from './cumulative-uptime.js';
 import type { MemorySaver } from './memory-saver.js';
@@ -110,6 +110,7 @@ export class NodeAgent {
       const wait = failures === 0 && !this.#isAsked ? this.#msUntilDue() : 0;
       if (wait > 0) {
         await this.saveUptime();
+        await this.forgetFormerKey();
         if (!footprintReduced) this.#memorySaver?.collectGarbage();
         footprintReduced = true;
         await this.#sleep(Math.min(wait, POLL_INTERVAL_MS, this.#msUntilSave()));
@@ -172,6 +173,15 @@ export class NodeAgent {
     if (this.#msUntilSave() === 0) await this.#saveUptime();
   }
 
+  /** Erases the key before once no peer uses it. */
+  async forgetFormerKey(): Promise<void> {
+    const { formerKey } = this.#file.record;
+    const now = this.clocks();
+    if (formerKey === undefined || endOf(formerKey, now) > now.wallMs) return;
+    await this.#write({ formerKey: undefined });
+    if (this.#file.record.formerKey === undefined) formerKey.applicationRoot.wipe();
+  }
+
   /**
    * Waits, for two minutes at most, until the oldest of four candidates may be replaced by a fifth,
    * and saves powered time meanwhile. Otherwise, on a device where a timer starts one attempt per
@@ -210,6 +220,7 @@ export class NodeAgent {
   }
 
   async #attempt(): Promise<JoinedResult | Failed> {
+    await this.forgetFormerKey();
     const { state, endpoints } = this.#file.record;
     const controller = endpoints[this.#nextController % endpoints.length];
     if (controller === undefined) throw new Failure('the node has no controller');
@@ -236,6 +247,8 @@ export class NodeAgent {
         return result;
       }
       const maxAge = result.kind === 'failed' && result.reason.kind === 'refused' ? (result.reason.maxAge ?? 0) : 0;
+      // Most of it is text, which an agent that joins does not need.
+      const { describeFailure } = await import('./failure-advice.js');
       return await this.#failed(
         describeFailure(result, { state, folder: this.#folder, controller }),
         maxAge,

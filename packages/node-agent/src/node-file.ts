@@ -1,53 +1,17 @@
 /** All that a node holds durably, in one file written aside, synced and renamed, mode 0600. */
 
 import { join } from 'node:path';
-import {
-  type Confirmation,
-  formatId,
-  MAX_CANDIDATES,
-  type NodeClocks,
-  type NodeState,
-  parseId,
-  Secret,
-} from '@latchkey/protocol';
+import { formatId, MAX_CANDIDATES, type NodeState, parseId, Secret } from '@latchkey/protocol';
 import { createFile, exists, ensurePrivateFolder, replaceFile } from '@latchkey/runtime/files';
 import { type Endpoint, formatEndpoint, storedPeerSchema } from '@latchkey/runtime/net';
 import { loadPrivateJson } from '@latchkey/runtime/config';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import * as z from 'zod/mini';
 import type { SavedUptime } from './cumulative-uptime.js';
+import type { FormerKey, KeyLease } from './key-lease.js';
 
 const FILE = 'node.json';
 const VERSION = 1;
-
-/** A key that M6 confirmed. */
-interface KeyLease extends Confirmation {
-  /** When the initial key was traded in, by the wall clock, ms since the epoch. */
-  readonly joinedAt: number;
-  /** Seconds; 0 = no expiry. */
-  readonly lifetime: number;
-}
-
-/** The wall clock and powered time differ by more only if the wall clock was set, in ms. */
-const CLOCK_STEP_MS = 60_000;
-
-/**
- * Returns when the key was confirmed, in ms since the epoch of the wall clock as it is now. If that
- * clock was ahead then and is not now, the time stored with the key is wrong by as much.
- */
-export function confirmedAt({ at, poweredAt }: KeyLease, { wallMs, poweredMs }: NodeClocks): number {
-  const steppedBackMs = poweredMs - poweredAt - (wallMs - at);
-  return steppedBackMs > CLOCK_STEP_MS ? at - steppedBackMs : at;
-}
-
-/**
- * Returns when the confirmed key expires, in ms since the epoch, or `undefined` if it does not, or
- * the node has not joined.
- */
-export function expiryOf({ keyLease }: Pick<StoredNode, 'keyLease'>, now: NodeClocks): number | undefined {
-  if (keyLease === undefined || keyLease.lifetime === 0) return undefined;
-  return confirmedAt(keyLease, now) + 1000 * keyLease.lifetime;
-}
 
 /** How the latest attempt ended. */
 interface LastAttempt {
@@ -60,6 +24,8 @@ export interface StoredNode {
   /** Where its controllers are. */
   readonly endpoints: readonly Endpoint[];
   readonly keyLease: KeyLease | undefined;
+  /** The key before, while peers may use it. */
+  readonly formerKey?: FormerKey | undefined;
   readonly lastAttempt: LastAttempt | undefined;
   readonly powered: SavedUptime | undefined;
   /** Whether `on_key_change` has still to be run for the confirmed key. */
@@ -99,6 +65,15 @@ const schema = z.strictObject({
       boots: countSchema,
       lifetime: countSchema,
       renew_after: z.nullable(z.strictObject({ ms: msSchema, boots: z.int().check(z.positive()) })),
+    }),
+  ),
+  former: z.optional(
+    z.strictObject({
+      application_root: keySchema,
+      replaced_at: z.iso.datetime(),
+      powered_at: msSchema,
+      boots: countSchema,
+      expires_at: z.nullable(z.iso.datetime()),
     }),
   ),
   last_attempt: z.nullable(z.strictObject({ at: z.iso.datetime(), outcome: z.string() })),
@@ -180,7 +155,8 @@ export class NodeFile {
   }
 }
 
-function format({ state, endpoints, keyLease, lastAttempt, powered, hookPending, expiryHookFor, split }: StoredNode): string {
+function format(record: StoredNode): string {
+  const { state, endpoints, keyLease, formerKey, lastAttempt, powered, hookPending, expiryHookFor, split } = record;
   const json: z.input<typeof schema> = {
     version: VERSION,
     id: formatId(state.idI),
@@ -200,6 +176,7 @@ function format({ state, endpoints, keyLease, lastAttempt, powered, hookPending,
             renew_after:
               keyLease.renewal === undefined ? null : { ms: keyLease.renewal.afterMs, boots: keyLease.renewal.afterBoots },
           },
+    ...(formerKey === undefined ? {} : { former: formatFormerKey(formerKey) }),
     last_attempt: lastAttempt === undefined ? null : { at: new Date(lastAttempt.at).toISOString(), outcome: lastAttempt.outcome },
     powered: powered === undefined ? null : { ...powered, boot: powered.boot ?? null },
     hook_due: hookPending,
@@ -210,7 +187,7 @@ function format({ state, endpoints, keyLease, lastAttempt, powered, hookPending,
 }
 
 function parse(json: z.output<typeof schema>): StoredNode {
-  const { membership, last_attempt: lastAttempt, powered } = json;
+  const { membership, former, last_attempt: lastAttempt, powered } = json;
   return {
     state: {
       idI: json.id,
@@ -221,6 +198,7 @@ function parse(json: z.output<typeof schema>): StoredNode {
     },
     endpoints: json.addresses,
     keyLease: membership === null ? undefined : keyLeaseFrom(membership),
+    ...(former === undefined ? {} : { formerKey: formerKeyFrom(former) }),
     lastAttempt: lastAttempt === null ? undefined : { at: Date.parse(lastAttempt.at), outcome: lastAttempt.outcome },
     powered: powered === null ? undefined : { ...powered, boot: powered.boot ?? undefined },
     hookPending: json.hook_due,
@@ -238,5 +216,25 @@ function keyLeaseFrom(json: NonNullable<z.output<typeof schema>['membership']>):
     boots: json.boots,
     lifetime: json.lifetime,
     renewal: renewAfter === null ? undefined : { afterMs: renewAfter.ms, afterBoots: renewAfter.boots },
+  };
+}
+
+type FormerKeyJson = NonNullable<z.input<typeof schema>['former']>;
+
+function formatFormerKey({ applicationRoot, replacedAt, expiresAt }: FormerKey): FormerKeyJson {
+  return {
+    application_root: applicationRoot.toHex(),
+    replaced_at: new Date(replacedAt.wallMs).toISOString(),
+    powered_at: replacedAt.poweredMs,
+    boots: replacedAt.boots,
+    expires_at: expiresAt === undefined ? null : new Date(expiresAt).toISOString(),
+  };
+}
+
+function formerKeyFrom(json: NonNullable<z.output<typeof schema>['former']>): FormerKey {
+  return {
+    applicationRoot: json.application_root,
+    replacedAt: { wallMs: Date.parse(json.replaced_at), poweredMs: json.powered_at, boots: json.boots },
+    expiresAt: json.expires_at === null ? undefined : Date.parse(json.expires_at),
   };
 }

@@ -4,7 +4,8 @@ import { formatId, type NodeClocks, msUntilRenewal } from '@latchkey/protocol';
 import { formatDuration } from '@latchkey/runtime/config';
 import { formatEndpoint } from '@latchkey/runtime/net';
 import { formatFields } from '@latchkey/runtime/cli';
-import { expiryOf, type StoredNode } from './node-file.js';
+import { expiryOf } from './key-lease.js';
+import type { StoredNode } from './node-file.js';
 
 /**
  * `installed`: it has its initial key; `joined`: a key of its own; `expired`: that is over;

@@ -4,7 +4,8 @@ import { type Check, dropsMetric, exchangesMetric, joinsMetric, type Metric, typ
 import { probeFolder } from '@latchkey/runtime/files';
 import type { NodeClocks } from '@latchkey/protocol';
 import type { NodeAgent } from './node-agent.js';
-import { confirmedAt, expiryOf, type NodeFile } from './node-file.js';
+import { confirmedAt, expiryOf } from './key-lease.js';
+import type { NodeFile } from './node-file.js';
 
 /** A probe writes to flash: not at every look, in ms. */
 const STORE_CACHE_MS = 60_000;

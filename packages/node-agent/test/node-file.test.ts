@@ -41,6 +41,14 @@ const record: fc.Arbitrary<StoredNode> = fc.record({
     }),
     { nil: undefined },
   ),
+  formerKey: fc.option(
+    fc.record({
+      applicationRoot: secret,
+      replacedAt: fc.record({ wallMs: ms, poweredMs: ms, boots: fc.nat() }),
+      expiresAt: fc.option(ms, { nil: undefined }),
+    }),
+    { nil: undefined },
+  ),
   lastAttempt: fc.option(fc.record({ at: ms, outcome: fc.string() }), { nil: undefined }),
   powered: fc.option(fc.record({ ms, boot: fc.option(fc.uuid(), { nil: undefined }), uptime_ms: ms, boots: fc.nat() }), {
     nil: undefined,
@@ -57,7 +65,7 @@ function plain(given: StoredNode): unknown {
 
 /** JSON.stringify asks a Secret for JSON, which throws: so the keys go by hand. */
 function withoutKeys(given: StoredNode): StoredNode {
-  const { state } = given;
+  const { state, formerKey } = given;
   const digits = (key: Secret): never => key.toHex() as never;
   return {
     ...given,
@@ -66,6 +74,8 @@ function withoutKeys(given: StoredNode): StoredNode {
       confirmed: digits(state.confirmed),
       candidates: state.candidates.map(({ psk, storedAt }) => ({ psk: digits(psk), storedAt })),
     },
+    // A record without the field is one that has `undefined` there.
+    formerKey: formerKey && { ...formerKey, applicationRoot: digits(formerKey.applicationRoot) },
   };
 }
 
@@ -208,6 +218,8 @@ describe('a file', () => {
       { ...good, membership: { at: '2026-01-01T00:00:00Z', joined_at: '2026-01-01T00:00:00Z' } },
       'membership.powered_at: ',
     ],
+    ['with half a former key', { ...good, former: { application_root: KEY } }, 'former.replaced_at: '],
+    ['with a former key that is none', { ...good, former: { application_root: `${KEY}00` } }, 'former.application_root: '],
     ['that is a list', [good], 'expected names with values'],
   ])('%s is refused by field, without its keys', async (_, json, message) => {
     const { folder, path } = await installed();

@@ -24,6 +24,15 @@ export interface KeyOutputOptions {
   readonly kid?: boolean | undefined;
 }
 
+/** Which of the generations, newest first, `--previous` and `--all` mean. */
+export function selectGenerations(
+  generations: readonly PrintedGeneration[],
+  { previous, all }: { readonly previous?: boolean | undefined; readonly all?: boolean | undefined },
+): readonly PrintedGeneration[] {
+  if (all === true) return generations;
+  return previous === true ? generations.slice(1, 2) : generations.slice(0, 1);
+}
+
 /**
  * Returns a line for each label of each generation, in the order of both; in JSON a line for each
  * generation.

@@ -5,30 +5,24 @@ import {
   deriveKeys,
   expiredFailure,
   idArgument,
+  noFormerKey,
   withExamples,
 } from '@latchkey/runtime/cli';
-import { Failure } from '@latchkey/runtime/failure';
-import { formatKeys } from '@latchkey/runtime/key-output';
+import { formatKeys, selectGenerations } from '@latchkey/runtime/key-output';
 import type { KeyGeneration, NodeKeys } from '@latchkey/key-delivery';
-import { Command, Option } from 'commander';
-import { askDaemon, type DaemonAnswer, selectGenerations } from '../daemon-keys.js';
+import { Command } from 'commander';
+import { askDaemon, type DaemonAnswer } from '../daemon-keys.js';
 import { missingKey } from '../missing-key.js';
 import { type StateOptions, stateOptions, withApplicationRoots } from './state.js';
 
-interface KeyOptions extends ApplicationKeyOptions, StateOptions {
-  readonly previous?: true;
-  readonly all?: true;
-}
+type KeyOptions = ApplicationKeyOptions & StateOptions;
 
 export function keyCommand(): Command {
   const command = applicationKeyOptions(
     stateOptions(new Command('key'))
       .description('application keys shared with a node that joined through this controller, from its application root')
       .argument('<id>', 'ID_i, 8 hex digits', idArgument),
-  )
-    .addOption(new Option('--previous', 'the key before, while peers may still use it').conflicts('all'))
-    .option('--all', 'the current key and all before it that peers may still use, each with its key identifier')
-    .action(key);
+  ).action(key);
   return withExamples(
     command,
     'latchkey-controller key 0000a1b2 --state ./state --label dtls-psk',
@@ -44,10 +38,7 @@ async function key(idI: number, options: KeyOptions): Promise<void> {
   if ('error' in answer)
     throw answer.error === 'expired' && !allowExpired ? expiredFailure(idI, undefined) : missingKey(idI, answer.error);
   const generations = selectGenerations(answer.generations, options);
-  if (generations.length === 0)
-    throw new Failure(`node ${id} has no former key that peers may still use`, {
-      advice: 'Use its current key: leave out --previous.',
-    });
+  if (generations.length === 0) throw noFormerKey(idI);
   process.stdout.write(formatKeys(id, generations, { ...options, kid: options.kid ?? options.all }));
 }
 

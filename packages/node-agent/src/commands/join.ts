@@ -43,6 +43,7 @@ async function join(options: JoinOptions, saveCodeCache: SaveCodeCache): Promise
     const agent = new NodeAgent({ file, folder: options.state, onKeyChange: config.on_key_change, log, memorySaver });
     if (options.ifDue === true && !agent.isDue) {
       await agent.saveUptime();
+      await agent.forgetFormerKey();
       // What did not succeed after the last key runs again: with a timer there is no other start.
       await agent.runPendingHook();
       process.stdout.write(`Node ${id} has a key that need not be renewed yet\n`);

@@ -10,6 +10,7 @@ export function keyCommand(): Command {
     command,
     'latchkey-node-agent key --state ./node --label dtls-psk',
     'latchkey-node-agent key --state ./node --label oscore-master-secret --label oscore-master-salt --format json',
+    'latchkey-node-agent key --state ./node --label mqtt-psk --all',
   );
 }
 

@@ -7,6 +7,8 @@ import type { KeyFormat, KeyOutputOptions } from '../key-output.js';
 
 export interface ApplicationKeyOptions extends KeyOutputOptions {
   readonly octets: number;
+  readonly previous?: true;
+  readonly all?: true;
   readonly allowExpired?: true;
 }
 
@@ -25,6 +27,8 @@ export function applicationKeyOptions(command: Command): Command {
     .option('--octets <n>', 'length of the key', integerArgument(1, 255), KEY_LENGTH)
     .addOption(new Option('--format <format>', 'how it is printed').choices(FORMATS).default('hex'))
     .option('--kid', 'the key identifier before each key')
+    .addOption(new Option('--previous', 'the key before, while peers may still use it').conflicts('all'))
+    .option('--all', 'the current key and all before it that peers may still use, each with its key identifier')
     .option('--allow-expired', 'a key that has expired, too');
 }
 

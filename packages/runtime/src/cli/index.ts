@@ -22,7 +22,7 @@ export {
   program,
   withExamples,
 } from './cli.js';
-export { deriveKeys, expiredFailure } from './derived-keys.js';
+export { deriveKeys, expiredFailure, noFormerKey } from '../derived-keys.js';
 export { readSecretInput } from './secret-prompt.js';
 export { formatFields, formatTable } from './table.js';
 export { endTimeArgument, formatDate, type GivenTime, startTimeArgument, TIME_HELP } from './time.js';

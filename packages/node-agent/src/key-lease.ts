@@ -1,0 +1,76 @@
+/**
+ * Since when and until when a node's keys are good, by clocks that may be wrong: the key that it
+ * has, and the one before.
+ */
+
+import { type Confirmation, deriveApplicationRoot, type NodeClocks, type NodeState, type Secret } from '@latchkey/protocol';
+
+/** A key that M6 confirmed. */
+export interface KeyLease extends Confirmation {
+  /** When the initial key was traded in, by the wall clock, ms since the epoch. */
+  readonly joinedAt: number;
+  /** Seconds; 0 = no expiry. */
+  readonly lifetime: number;
+}
+
+/** What is left of the key before: its application root. Its PSK is erased. */
+export interface FormerKey {
+  readonly applicationRoot: Secret;
+  /** When another key took its place. */
+  readonly replacedAt: NodeClocks;
+  /** Its expiry, ms since the epoch, if it had one. */
+  readonly expiresAt: number | undefined;
+}
+
+/** Where both stand in a node's file. */
+interface KeyTimes {
+  readonly keyLease: KeyLease | undefined;
+  readonly formerKey?: FormerKey | undefined;
+}
+
+/** The wall clock and powered time differ by more only if the wall clock was set, in ms. */
+const CLOCK_STEP_MS = 60_000;
+/** As long as a controller keeps a former key unless configured otherwise (`key_overlap`), in ms. */
+const FORMER_KEY_MS = 900_000;
+
+/**
+ * Returns when the key was confirmed, in ms since the epoch of the wall clock as it is now. If that
+ * clock was ahead then and is not now, the time stored with the key is wrong by as much.
+ */
+export function confirmedAt({ at, poweredAt }: KeyLease, { wallMs, poweredMs }: NodeClocks): number {
+  const steppedBackMs = poweredMs - poweredAt - (wallMs - at);
+  return steppedBackMs > CLOCK_STEP_MS ? at - steppedBackMs : at;
+}
+
+/**
+ * Returns when the confirmed key expires, in ms since the epoch, or `undefined` if it does not, or
+ * the node has not joined.
+ */
+export function expiryOf({ keyLease }: Pick<KeyTimes, 'keyLease'>, now: NodeClocks): number | undefined {
+  if (keyLease === undefined || keyLease.lifetime === 0) return undefined;
+  return confirmedAt(keyLease, now) + 1000 * keyLease.lifetime;
+}
+
+/**
+ * Returns the confirmed key as the former one, as another takes its place. An initial key leaves
+ * nothing: no application key comes from it.
+ */
+export function formerKeyOf(record: KeyTimes & { readonly state: NodeState }, now: NodeClocks): FormerKey | undefined {
+  const { idI, confirmed, initial } = record.state;
+  if (initial) return undefined;
+  return { applicationRoot: deriveApplicationRoot(confirmed, idI), replacedAt: now, expiresAt: expiryOf(record, now) };
+}
+
+/**
+ * Returns how long ago the former key was replaced, in ms. Powered time lacks what the device was
+ * off: after another boot the wall clock counts if it shows more.
+ */
+export function msSinceReplaced({ replacedAt }: FormerKey, now: NodeClocks): number {
+  const poweredMs = now.poweredMs - replacedAt.poweredMs;
+  return now.boots === replacedAt.boots ? poweredMs : Math.max(poweredMs, now.wallMs - replacedAt.wallMs);
+}
+
+/** Returns when no peer uses the former key any more, in ms since the epoch of the wall clock as it is now. */
+export function endOf(former: FormerKey, now: NodeClocks): number {
+  return Math.min(former.expiresAt ?? Infinity, now.wallMs + FORMER_KEY_MS - msSinceReplaced(former, now));
+}
