@@ -59,6 +59,7 @@ export const SYSTEM: readonly string[] = [
   'memory',
   'native-stderr',
   'node-agent',
+  'node-targets',
   'registry-suite',
   'remote-socket',
   'roles-by-route',

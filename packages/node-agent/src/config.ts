@@ -10,12 +10,17 @@ export interface Config {
    */
   readonly on_key_change?: string | undefined;
   readonly log_level: LogLevel;
+  /** Checked where they are used (`targets`): an agent without any does not load their schema. */
+  readonly targets?: unknown;
+  readonly activate_after?: unknown;
   /** Where health and metrics are served; nowhere without it. */
   readonly http?: ListenAddress | undefined;
 }
 
 export const configSchema: z.ZodMiniType<Config> = z.strictObject({
   on_key_change: z.optional(z.string().check(z.minLength(1))),
+  targets: z.optional(z.unknown()),
+  activate_after: z.optional(z.unknown()),
   log_level: z._default(z.enum(LOG_LEVELS), 'info'),
   http: z.optional(httpSchema),
 });

@@ -30,7 +30,9 @@ interface KeyTimes {
 
 /** The wall clock and powered time differ by more only if the wall clock was set, in ms. */
 const CLOCK_STEP_MS = 60_000;
-/** As long as a controller keeps a former key unless configured otherwise (`key_overlap`), in ms. */
+/**
+ * As long as a controller keeps a former key unless configured otherwise (`key_overlap`), in ms.
+ */
 const FORMER_KEY_MS = 900_000;
 
 /**
@@ -70,7 +72,10 @@ export function msSinceReplaced({ replacedAt }: FormerKey, now: NodeClocks): num
   return now.boots === replacedAt.boots ? poweredMs : Math.max(poweredMs, now.wallMs - replacedAt.wallMs);
 }
 
-/** Returns when no peer uses the former key any more, in ms since the epoch of the wall clock as it is now. */
+/**
+ * Returns when no peer uses the former key any more, in ms since the epoch of the wall clock as it
+ * is now.
+ */
 export function endOf(former: FormerKey, now: NodeClocks): number {
   return Math.min(former.expiresAt ?? Infinity, now.wallMs + FORMER_KEY_MS - msSinceReplaced(former, now));
 }

@@ -23,6 +23,7 @@ import { endOf } from './key-lease.js';
 import type { NodeFile, RecordChange } from './node-file.js';
 import { CumulativeUptime } from './cumulative-uptime.js';
 import type { MemorySaver } from './memory-saver.js';
+import type { NodeTargets } from './targets.js';
 
 /** The longest sleep, in ms: the wall clock may be set during it, and is then read again. */
 const POLL_INTERVAL_MS = 60_000;
@@ -38,6 +39,7 @@ export interface NodeAgentOptions {
   readonly file: NodeFile;
   readonly folder: string;
   readonly onKeyChange: string | undefined;
+  readonly targets?: Pick<NodeTargets, 'update'> | undefined;
   readonly log: Log;
   /** Only for an agent that has the process to itself. */
   readonly memorySaver?: MemorySaver;
@@ -59,6 +61,7 @@ export class NodeAgent {
   readonly #file: NodeFile;
   readonly #folder: string;
   readonly #onKeyChange: string | undefined;
+  readonly #targets: Pick<NodeTargets, 'update'> | undefined;
   readonly #log: Log;
   readonly #memorySaver: MemorySaver | undefined;
   readonly #uptime: CumulativeUptime;
@@ -73,10 +76,11 @@ export class NodeAgent {
   /** When powered time was last saved, or failed to be, in ms of powered time. */
   #saveAttemptedAt = -Infinity;
 
-  constructor({ file, folder, onKeyChange, log, memorySaver }: NodeAgentOptions) {
+  constructor({ file, folder, onKeyChange, targets, log, memorySaver }: NodeAgentOptions) {
     this.#file = file;
     this.#folder = resolve(folder);
     this.#onKeyChange = onKeyChange;
+    this.#targets = targets;
     this.#log = log;
     this.#memorySaver = memorySaver;
     this.#uptime = new CumulativeUptime(file.record.powered);
@@ -95,6 +99,7 @@ export class NodeAgent {
 
   /** Joins and renews until `stop`. */
   async run(): Promise<void> {
+    this.#targets?.update();
     // Do not wait for the hook: a device may be switched off before a slow hook ends.
     void this.runPendingHook();
     await this.#joinAndRenew();
@@ -243,6 +248,7 @@ export class NodeAgent {
       if (result.kind === 'joined') {
         const { keyBefore, key, lifetime } = result;
         this.#log.info({ node, keyBefore, key, lifetimeSeconds: lifetime }, 'joined');
+        this.#targets?.update();
         await this.runPendingHook();
         return result;
       }
@@ -263,6 +269,7 @@ export class NodeAgent {
 
   async #failed(failure: Failure, maxAge: number, maxDelayMs: number): Promise<Failed> {
     await this.#recordAttempt(failure.message);
+    this.#targets?.update();
     await this.runPendingHook();
     return { kind: 'failed', failure, maxAge, maxDelayMs };
   }

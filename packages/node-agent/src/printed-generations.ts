@@ -1,4 +1,6 @@
-/** The generations of this node's key as `key` prints them: without the schema of the node's file. */
+/**
+ * The generations of this node's key as `key` prints them: without the schema of the node's file.
+ */
 
 import { deriveApplicationRoot, deriveKeyId, type NodeClocks, type Secret } from '@latchkey/protocol';
 import { deriveKeys, expiredFailure } from '@latchkey/runtime/derived-keys';

@@ -10,11 +10,18 @@ import type { NodeFile } from './node-file.js';
 /** A probe writes to flash: not at every look, in ms. */
 const STORE_CACHE_MS = 60_000;
 
-export function telemetryOf(agent: NodeAgent, file: NodeFile, folder: string): Telemetry {
+/** @param targets what those that it has let others see */
+export function telemetryOf(
+  agent: NodeAgent,
+  file: NodeFile,
+  folder: string,
+  targets: Pick<Telemetry, 'checks' | 'metrics'> = { checks: [], metrics: [] },
+): Telemetry {
   const { metrics } = agent;
   const checks: Check[] = [
     { name: 'key', watchdog: 'reported', run: () => keyFault(file, agent.clocks()), cacheMs: 0 },
     { name: 'store', run: () => probeFolder(folder).then(() => undefined), cacheMs: STORE_CACHE_MS },
+    ...targets.checks,
   ];
   return {
     isServing: () => true,
@@ -38,6 +45,7 @@ export function telemetryOf(agent: NodeAgent, file: NodeFile, folder: string): T
       },
       ...metrics.client.definitions(),
       dropsMetric(metrics.client.drops),
+      ...targets.metrics,
     ],
   };
 }

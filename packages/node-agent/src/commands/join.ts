@@ -6,7 +6,8 @@ import { Command } from 'commander';
 import { configSchema } from '../config.js';
 import { NodeAgent } from '../node-agent.js';
 import { type SaveCodeCache, MemorySaver } from '../memory-saver.js';
-import { openLocked, stateOption } from './state.js';
+import type { NodeTargets } from '../targets.js';
+import { openLocked, openTargets, stateOption } from './state.js';
 
 interface JoinOptions {
   readonly state: string;
@@ -20,7 +21,7 @@ export function joinCommand(saveCodeCache: SaveCodeCache): Command {
   const command = new Command('join')
     .description('get a new key, once; exit code 0 if the node has it, 1 if not')
     .addOption(stateOption())
-    .option('--config <file>', 'YAML configuration: on_key_change, log_level')
+    .option('--config <file>', 'YAML configuration: on_key_change, targets, activate_after, log_level')
     .option('--if-due', 'get no key while the node has one that need not be renewed')
     .option('--now', 'have the agent that runs here join now, if one does')
     .addOption(logLevelOption())
@@ -36,17 +37,23 @@ async function join(options: JoinOptions, saveCodeCache: SaveCodeCache): Promise
   if (options.now === true && (await (await import('../join-now.js')).askAgent(options.state))) return;
   const config = await loadConfig(configSchema, options.config);
   const log = await createLog('node-agent', options.logLevel ?? 'error', 'stderr');
-  const { file, lock } = await openLocked(options.state, 'latchkey-node-agent join');
+  const holder = 'latchkey-node-agent join';
+  const { file, lock } = await openLocked(options.state, holder);
+  let targets: NodeTargets | undefined;
   try {
+    targets = await openTargets(config, options.config, { folder: options.state, file, holder, log });
+    // What a process before this one was ended in the middle of is made up for now.
+    targets?.update();
     const id = formatId(file.record.state.idI);
     const memorySaver = new MemorySaver(options.state, saveCodeCache);
-    const agent = new NodeAgent({ file, folder: options.state, onKeyChange: config.on_key_change, log, memorySaver });
+    const agent = new NodeAgent({ file, folder: options.state, onKeyChange: config.on_key_change, targets, log, memorySaver });
     if (options.ifDue === true && !agent.isDue) {
       await agent.saveUptime();
       await agent.forgetFormerKey();
       // What did not succeed after the last key runs again: with a timer there is no other start.
       await agent.runPendingHook();
       process.stdout.write(`Node ${id} has a key that need not be renewed yet\n`);
+      await targets?.settle();
       return;
     }
     const { keyBefore, key } = await agent.join().catch(async (error: unknown) => {
@@ -54,7 +61,9 @@ async function join(options: JoinOptions, saveCodeCache: SaveCodeCache): Promise
       throw error;
     });
     process.stdout.write(`Node ${id} joined: its key is [secret ${key}], it was [secret ${keyBefore}]\n`);
+    await targets?.settle();
   } finally {
+    await targets?.stop();
     await lock.release();
   }
 }

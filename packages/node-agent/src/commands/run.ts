@@ -8,7 +8,7 @@ import { type Config, configSchema } from '../config.js';
 import { NodeAgent } from '../node-agent.js';
 import { telemetryOf } from '../telemetry.js';
 import { type SaveCodeCache, MemorySaver } from '../memory-saver.js';
-import { openLocked, stateOption } from './state.js';
+import { openLocked, openTargets, stateOption } from './state.js';
 
 interface RunOptions {
   readonly state: string;
@@ -21,7 +21,7 @@ export function runCommand(saveCodeCache: SaveCodeCache): Command {
   const command = new Command('run')
     .description('join, renew before the key expires, try again after failures, until SIGTERM')
     .addOption(stateOption())
-    .option('--config <file>', 'YAML configuration: on_key_change, log_level, http')
+    .option('--config <file>', 'YAML configuration: on_key_change, targets, activate_after, log_level, http')
     .addOption(logLevelOption())
     .addOption(httpOption('where to serve health and metrics: HOST:PORT of this machine, or unix:/path'))
     .action((options: RunOptions) => run(options, saveCodeCache));
@@ -39,18 +39,22 @@ async function run(options: RunOptions, saveCodeCache: SaveCodeCache): Promise<v
   process.on('SIGUSR2', () => joinNow());
   const config = await loadConfig(configSchema, options.config);
   const log = await createLog('node-agent', options.logLevel ?? config.log_level);
-  await runDaemon(log, () => start(options.state, config, log, saveCodeCache), {
+  await runDaemon(log, () => start(options, config, log, saveCodeCache), {
     name: 'node-agent',
     http: options.http ?? config.http,
   });
 }
 
-async function start(folder: string, config: Config, log: Log, saveCodeCache: SaveCodeCache): Promise<Daemon> {
-  const { file, lock } = await openLocked(folder, 'latchkey-node-agent run');
+async function start(options: RunOptions, config: Config, log: Log, saveCodeCache: SaveCodeCache): Promise<Daemon> {
+  const { state: folder } = options;
+  const holder = 'latchkey-node-agent run';
+  const { file, lock } = await openLocked(folder, holder);
+  const targets = await openTargets(config, options.config, { folder, file, holder, log });
   const agent = new NodeAgent({
     file,
     folder,
     onKeyChange: config.on_key_change,
+    targets,
     log,
     memorySaver: new MemorySaver(folder, saveCodeCache),
   });
@@ -58,10 +62,11 @@ async function start(folder: string, config: Config, log: Log, saveCodeCache: Sa
   joinNow = () => agent.joinNow();
   const running = agent.run();
   return {
-    telemetry: telemetryOf(agent, file, folder),
+    telemetry: telemetryOf(agent, file, folder, targets?.telemetry),
     async stop() {
       agent.stop();
       await running;
+      await targets?.stop();
       await lock.release();
     },
   };

@@ -1,7 +1,9 @@
 import { type FileLock, lockFolder } from '@latchkey/runtime/files';
 import { folderArgument, repeatInAdvice } from '@latchkey/runtime/cli';
 import { Option } from 'commander';
+import type { Config } from '../config.js';
 import { NodeFile } from '../node-file.js';
+import type { NodeTargets, NodeTargetsOptions } from '../targets.js';
 
 /** Every command names the node's state folder, or the environment does. */
 export function stateOption(): Option {
@@ -20,4 +22,15 @@ export async function openLocked(folder: string, holder: string): Promise<{ read
     await lock.release();
     throw error;
   }
+}
+
+/** Returns `undefined` if the configuration has no targets. */
+export async function openTargets(
+  { targets, activate_after: activateAfter }: Config,
+  configPath: string | undefined,
+  options: Omit<NodeTargetsOptions, 'configPath'>,
+): Promise<NodeTargets | undefined> {
+  if (configPath === undefined || (targets === undefined && activateAfter === undefined)) return undefined;
+  const { NodeTargets } = await import('../targets.js');
+  return NodeTargets.open({ configPath, ...options });
 }
