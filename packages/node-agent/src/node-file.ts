@@ -9,9 +9,7 @@ import { UsageFailure } from '@latchkey/runtime/failure';
 import * as z from 'zod/mini';
 import type { SavedUptime } from './cumulative-uptime.js';
 import type { FormerKey, KeyLease } from './key-lease.js';
-
-const FILE = 'node.json';
-const VERSION = 1;
+import { type FormerKeyJson, formerKeyFrom, keyLeaseFrom, NODE_FILE, NODE_FILE_VERSION, savedUptimeFrom } from './node-json.js';
 
 /** How the latest attempt ended. */
 interface LastAttempt {
@@ -51,7 +49,7 @@ const msSchema = z.number();
 const countSchema = z.int().check(z.nonnegative());
 
 const schema = z.strictObject({
-  version: z.literal(VERSION, { error: 'was written by another version of Latchkey' }),
+  version: z.literal(NODE_FILE_VERSION, { error: 'was written by another version of Latchkey' }),
   id: idSchema,
   controllers: z.union([z.literal('any'), z.array(idSchema).check(z.minLength(1))]),
   addresses: z.array(storedPeerSchema).check(z.minLength(1)),
@@ -105,7 +103,7 @@ export class NodeFile {
    */
   static async create(folder: string, record: StoredNode, replace: boolean): Promise<void> {
     await ensurePrivateFolder(folder);
-    const path = join(folder, FILE);
+    const path = join(folder, NODE_FILE);
     if (replace) return replaceFile(path, format(record));
     if (await exists(path)) {
       throw new UsageFailure(`${folder} holds an installed node already`, {
@@ -116,7 +114,7 @@ export class NodeFile {
   }
 
   static isInstalled(folder: string): Promise<boolean> {
-    return exists(join(folder, FILE));
+    return exists(join(folder, NODE_FILE));
   }
 
   /** Throws a UsageFailure where no node is installed. */
@@ -130,7 +128,7 @@ export class NodeFile {
 
   static async open(folder: string): Promise<NodeFile> {
     await NodeFile.assertInstalled(folder);
-    const path = join(folder, FILE);
+    const path = join(folder, NODE_FILE);
     const advice =
       'The file was changed by something else. Restore it, or install the node again with --replace; if it has joined, after `node reset`.';
     return new NodeFile(path, parse(await loadPrivateJson(schema, path, advice)));
@@ -158,7 +156,7 @@ export class NodeFile {
 function format(record: StoredNode): string {
   const { state, endpoints, keyLease, formerKey, lastAttempt, powered, hookPending, expiryHookFor, split } = record;
   const json: z.input<typeof schema> = {
-    version: VERSION,
+    version: NODE_FILE_VERSION,
     id: formatId(state.idI),
     controllers: state.controllers === 'any' ? 'any' : state.controllers.map(formatId),
     addresses: endpoints.map(formatEndpoint),
@@ -200,41 +198,19 @@ function parse(json: z.output<typeof schema>): StoredNode {
     keyLease: membership === null ? undefined : keyLeaseFrom(membership),
     ...(former === undefined ? {} : { formerKey: formerKeyFrom(former) }),
     lastAttempt: lastAttempt === null ? undefined : { at: Date.parse(lastAttempt.at), outcome: lastAttempt.outcome },
-    powered: powered === null ? undefined : { ...powered, boot: powered.boot ?? undefined },
+    powered: powered === null ? undefined : savedUptimeFrom(powered),
     hookPending: json.hook_due,
     ...(json.expiry_hook_for === undefined ? {} : { expiryHookFor: json.expiry_hook_for }),
     ...(json.split === true ? { split: true } : {}),
   };
 }
 
-function keyLeaseFrom(json: NonNullable<z.output<typeof schema>['membership']>): KeyLease {
-  const { renew_after: renewAfter } = json;
-  return {
-    joinedAt: Date.parse(json.joined_at),
-    at: Date.parse(json.at),
-    poweredAt: json.powered_at,
-    boots: json.boots,
-    lifetime: json.lifetime,
-    renewal: renewAfter === null ? undefined : { afterMs: renewAfter.ms, afterBoots: renewAfter.boots },
-  };
-}
-
-type FormerKeyJson = NonNullable<z.input<typeof schema>['former']>;
-
-function formatFormerKey({ applicationRoot, replacedAt, expiresAt }: FormerKey): FormerKeyJson {
+function formatFormerKey({ applicationRoot, replacedAt, expiresAt }: FormerKey): FormerKeyJson<string> {
   return {
     application_root: applicationRoot.toHex(),
     replaced_at: new Date(replacedAt.wallMs).toISOString(),
     powered_at: replacedAt.poweredMs,
     boots: replacedAt.boots,
     expires_at: expiresAt === undefined ? null : new Date(expiresAt).toISOString(),
-  };
-}
-
-function formerKeyFrom(json: NonNullable<z.output<typeof schema>['former']>): FormerKey {
-  return {
-    applicationRoot: json.application_root,
-    replacedAt: { wallMs: Date.parse(json.replaced_at), poweredMs: json.powered_at, boots: json.boots },
-    expiresAt: json.expires_at === null ? undefined : Date.parse(json.expires_at),
   };
 }

@@ -61,8 +61,8 @@ export interface NodeTargetsOptions {
 }
 
 /**
- * Returns how long the targets go on with the former key, in ms. It follows from the node's file, so
- * that a crash changes nothing.
+ * Returns how long the targets go on with the former key, in ms. It follows from the node's file,
+ * so that a crash changes nothing.
  */
 export function msUntilActivation(
   { formerKey, keyLease }: Pick<StoredNode, 'formerKey' | 'keyLease'>,
@@ -82,7 +82,9 @@ export class NodeTargets {
   readonly #uptime: CumulativeUptime;
   readonly #labels: readonly string[];
   readonly #activateAfterMs: number;
-  /** KID of the key that the targets have; `null` if they have none, `undefined` before `update`. */
+  /**
+   * KID of the key that the targets have; `null` if they have none, `undefined` before `update`.
+   */
   #kid: string | null | undefined;
   #timer: NodeJS.Timeout | undefined;
 
@@ -158,7 +160,9 @@ export class NodeTargets {
     this.#kid = kid;
   }
 
-  /** Returns the one generation that the targets have, or `undefined` if the node has none to use. */
+  /**
+   * Returns the one generation that the targets have, or `undefined` if the node has none to use.
+   */
   #nodeAt(record: StoredNode, now: NodeClocks, isFormer: boolean): DeliveredNode | undefined {
     const { state, formerKey } = record;
     if (state.initial || now.wallMs > (expiryOf(record, now) ?? Infinity)) return undefined;

@@ -72,12 +72,13 @@ async function reported(child: ChildProcess): Promise<{ readonly own: readonly s
 }
 
 describe('on its way to M1', () => {
-  it('node-agent loads its own two files and what rolldown shares between them', async () => {
+  it('node-agent loads its own three files and what rolldown shares between them', async () => {
     const state = await install();
     await run(state, async (child) => {
       const { own, builtin } = await reported(child);
       const files = own.map((path) => path.slice(folder.length + 1)).filter((path) => path !== 'probe.cjs');
-      for (const file of files) expect(file).toMatch(/^dist\/(?:main|program|rolldown-runtime-.*)\.js$|\.node$|^\.\./);
+      for (const file of files)
+        expect(file).toMatch(/^dist\/(?:main|cached-start-.*|program|rolldown-runtime-.*)\.js$|\.node$|^\.\./);
       const modules = builtin.map((name) => name.replace('NativeModule ', ''));
       for (const none of ['assert', 'dns', 'http', 'perf_hooks', 'readline', 'tls', 'worker_threads', 'zlib'])
         expect(modules).not.toContain(none);

@@ -2,8 +2,9 @@
 // runs or not, and that the short way through its socket prints what the program does.
 
 import { spawnSync } from 'node:child_process';
-import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { realpathSync } from 'node:fs';
+import { cp, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { CommandResult } from '../src/process.js';
@@ -37,6 +38,13 @@ function ofProgram(...args: readonly string[]): { code: number | null; stdout: s
   const { status, stdout, stderr } = spawnSync(process.execPath, [main, 'key', id, '--state', controller, ...args], {
     encoding: 'utf8',
   });
+  return { code: status, stdout, stderr };
+}
+
+/** The node's program by itself. */
+function ofNodeProgram(...args: readonly string[]): { code: number | null; stdout: string; stderr: string } {
+  const main = fileURLToPath(new URL('../../../node-agent/dist/main.js', import.meta.url));
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, 'key', '--state', node, ...args], { encoding: 'utf8' });
   return { code: status, stdout, stderr };
 }
 
@@ -104,4 +112,44 @@ it('the store has the keys where the socket does not answer', async () => {
   await rm(join(controller, 'keys.sock'));
   expect(await ofController('--label', 'test')).toEqual(before);
   expect(before.code).toBe(0);
+});
+
+describe('on the node', () => {
+  /** Without the end of a former key, which is told from the time of the call. */
+  const comparable = ({ stdout, ...result }: CommandResult): CommandResult => ({
+    ...result,
+    stdout: stdout.replaceAll(/"until":"[^"]*"/g, '"until":"..."'),
+  });
+
+  it.each(
+    [...OPTIONS, [...LABELS, '--all'], [...LABELS, '--previous', '--format', 'json']].map((one) => [one.join(' '), one] as const),
+  )('the quick way prints what the program does, also after a renewal: %s', async (_, options) => {
+    await running.network.run('node-agent', ['join', '--state', node]);
+    const quick = await running.network.try('node-agent', ['key', '--state', node, ...options]);
+    expect(quick).toEqual({ code: 0, stdout: expect.stringMatching(/./) as string, stderr: '' });
+    expect(comparable(quick)).toEqual(comparable(ofNodeProgram(...options)));
+  });
+
+  it('the quick way does without the program', async () => {
+    const installed = dirname(realpathSync(join(process.env['LATCHKEY_TESTBED_BIN'] ?? '', 'latchkey-node-agent')));
+    const copy = running.network.path('without-program');
+    await cp(installed, copy, { recursive: true });
+    await rm(join(copy, 'program.js'));
+    const run = (...args: readonly string[]): ReturnType<typeof spawnSync> =>
+      spawnSync(process.execPath, [join(copy, 'main.js'), ...args, '--state', node], { encoding: 'utf8' });
+    expect(run('status').status).not.toBe(0);
+    const { status, stdout } = run('key', ...LABELS);
+    expect([status, stdout]).toEqual([0, await ofNode(...LABELS)]);
+  });
+
+  it.each([
+    [['--label', 'latchkey key id'], 2, 'are reserved'],
+    [[...LABELS, '--previous', '--all'], 2, "cannot be used with option '--all'"],
+    [[...LABELS, '--no-such'], 2, "unknown option '--no-such'"],
+    [[], 2, "required option '--label <label>' not specified"],
+  ] as const)('a mistake is refused in words: %j', async (options, code, words) => {
+    const refused = await running.network.try('node-agent', ['key', '--state', node, ...options]);
+    expect([refused.code, refused.stdout]).toEqual([code, '']);
+    expect(refused.stderr).toContain(words);
+  });
 });
