@@ -20,6 +20,7 @@ export { ORDER_STATES, orderStatus, type OrderStatus } from './model/order-statu
 export { hadInitialKey, rememberInitialKey } from './model/recent-initial-keys.js';
 export {
   type ControllerActivity,
+  type ControllerDescription,
   type ControllerInfo,
   type ControllerRecord,
   type ControllerRow,
@@ -27,6 +28,7 @@ export {
   InitialKeyInfo,
   keyHolders,
   type NodeActivity,
+  type NodeDescription,
   type NodeInfo,
   type NodeRow,
   type OrderRecord,

@@ -96,7 +96,7 @@ export class NodeChanges {
         recentInitialKeys: this.#recentInitialKeys,
         retiredInitialKeys: this.#retiredInitialKeys,
       },
-      remove: { nodes: this.#removed, nodeActivity: this.#forgotten },
+      remove: { nodes: this.#removed, nodeDescriptions: this.#removed, nodeActivity: this.#forgotten },
     };
   }
 

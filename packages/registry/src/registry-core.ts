@@ -10,7 +10,7 @@ import { type Clock, readClock, serverTime } from '@latchkey/runtime/daemon';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import type { Actor, AttributedEvent, AuditEvent } from './audit-chain.js';
 import { AuditLog } from './audit-log.js';
-import type { NodeRow } from './model/rows.js';
+import type { NodeDescription, NodeRow } from './model/rows.js';
 import { immediate, type Keys, type Outcome, type Page, type RegistryStorage, type Snapshot } from './storage.js';
 import type { StorageMetadata } from './storage-metadata.js';
 
@@ -78,15 +78,21 @@ export class RegistryCore {
   }
 
   /** As the storage's `load`. */
-  load(order: number, keys: Keys, rowsOf: (found: Snapshot) => Page<NodeRow>): Promise<void> {
-    return this.storage.load(order, this.#withMasterKey(keys), (found) => {
+  load(
+    order: number,
+    keys: Keys,
+    rowsOf: (found: Snapshot) => Page<NodeRow>,
+    descriptions?: Page<NodeDescription>,
+  ): Promise<void> {
+    const sealed = (found: Snapshot): Page<NodeRow> => {
       let rows: Page<NodeRow> = [];
       this.decide(found, () => {
         rows = rowsOf(found);
         return { result: undefined };
       });
       return rows;
-    });
+    };
+    return this.storage.load(order, this.#withMasterKey(keys), sealed, descriptions);
   }
 
   #withMasterKey(keys: Keys): Keys {

@@ -17,6 +17,7 @@ import type {
   ControllerActivity,
   ControllerRow,
   NodeActivity,
+  NodeDescription,
   NodeRow,
   OrderRow,
   RetiredInitialKeyId,
@@ -61,6 +62,7 @@ export interface Keys {
   readonly nodes?: readonly number[];
   readonly controllers?: readonly number[];
   readonly orders?: readonly number[];
+  readonly nodeDescriptions?: readonly number[];
   readonly recentInitialKeys?: readonly number[];
   /** Of nodes, and of IDs that are not in the registry. */
   readonly nodeActivity?: readonly number[];
@@ -76,6 +78,7 @@ export interface Snapshot {
   node(idI: number): Versioned<NodeRow> | undefined;
   controller(idC: number): Versioned<ControllerRow> | undefined;
   order(number: number): Versioned<OrderRow> | undefined;
+  nodeDescription(idI: number): NodeDescription | undefined;
   /** Those that the ID had lately, and possibly older ones. */
   recentInitialKeys(idI: number): readonly RecentInitialKey[];
   nodeActivity(idI: number): NodeActivity | undefined;
@@ -94,6 +97,7 @@ export interface Puts {
   readonly nodes?: readonly (readonly [idI: number, row: NodeRow])[];
   readonly controllers?: readonly (readonly [idC: number, row: ControllerRow])[];
   readonly orders?: readonly (readonly [number: number, row: OrderRow])[];
+  readonly nodeDescriptions?: readonly (readonly [idI: number, row: NodeDescription])[];
   /** No key: what is remembered of the ID is removed. */
   readonly recentInitialKeys?: readonly (readonly [idI: number, keys: readonly RecentInitialKey[]])[];
   readonly retiredInitialKeys?: RetiredInitialKeyPage;
@@ -105,6 +109,8 @@ export interface Removals {
   readonly nodes?: readonly number[];
   readonly controllers?: readonly number[];
   readonly orders?: readonly number[];
+  /** A node's description does not go by itself with the node. */
+  readonly nodeDescriptions?: readonly number[];
   readonly nodeActivity?: readonly number[];
   readonly controllerActivity?: readonly number[];
 }
@@ -146,14 +152,20 @@ export interface RegistryStorage {
 
   /**
    * Adds nodes to a pending order, which nobody sees, outside of the order of writes. `rowsOf`
-   * makes them by what is found under the keys; it has no side effects.
+   * makes them by what is found under the keys; it has no side effects. `descriptions` are those
+   * of these nodes, as far as they have one.
    *
    * @throws Failure if an ID is taken, or the order is no longer pending; then none of these is
    *   added
    */
-  load(order: number, keys: Keys, rowsOf: (found: Snapshot) => Page<NodeRow>): Promise<void>;
+  load(
+    order: number,
+    keys: Keys,
+    rowsOf: (found: Snapshot) => Page<NodeRow>,
+    descriptions?: Page<NodeDescription>,
+  ): Promise<void>;
 
-  /** Removes a pending order with its nodes. To be called again after a crash. */
+  /** Removes a pending order with its nodes and their descriptions. To be called again after a crash. */
   unload(order: number): Promise<void>;
 
   /**
@@ -167,6 +179,7 @@ export interface RegistryStorage {
   nodePage(from: number, limit: number): Page<NodeRow> | Promise<Page<NodeRow>>;
   controllerPage(from: number, limit: number): Page<ControllerRow> | Promise<Page<ControllerRow>>;
   orderPage(from: number, limit: number): Page<OrderRow> | Promise<Page<OrderRow>>;
+  nodeDescriptionPage(from: number, limit: number): Page<NodeDescription> | Promise<Page<NodeDescription>>;
   recentInitialKeyPage(
     from: number,
     limit: number,

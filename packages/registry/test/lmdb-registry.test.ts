@@ -116,6 +116,19 @@ describe('a registry of an earlier build', () => {
     await registry.close();
     expect([...(await openRegistry(before.folder)).retiredInitialKeys()]).toHaveLength(5_001);
   });
+
+  it('has no descriptions of nodes, and takes them', async () => {
+    const before = await newRegistry();
+    await before.close();
+    const tables = await Tables.open(before.folder, 'test');
+    await tables.write(() => tables.nodeDescriptions.dropSync());
+    await tables.close();
+    const { storage } = await openRegistry(before.folder);
+    expect(await storage.nodeDescriptionPage(0, 1)).toEqual([]);
+    const description = { name: 'Pump 3', entry: 0 };
+    await storage.write({}, () => ({ result: undefined, put: { nodeDescriptions: [[7, description]] } }));
+    expect(await storage.nodeDescriptionPage(0, 1)).toEqual([[7, description]]);
+  });
 });
 
 describe('a registry is refused', () => {

@@ -21,7 +21,15 @@ import {
 } from '../model/activity.js';
 import { type AssignmentTable, entriesByNode } from '../model/node-assignments.js';
 import type { RecentInitialKey } from '../model/recent-initial-keys.js';
-import type { ControllerActivity, ControllerRow, NodeActivity, NodeRow, OrderRow, RetiredInitialKeyId } from '../model/rows.js';
+import type {
+  ControllerActivity,
+  ControllerRow,
+  NodeActivity,
+  NodeDescription,
+  NodeRow,
+  OrderRow,
+  RetiredInitialKeyId,
+} from '../model/rows.js';
 import type {
   Decide,
   Keys,
@@ -93,8 +101,13 @@ export class LmdbStorage implements RegistryStorage {
     });
   }
 
-  load(order: number, keys: Keys, rowsOf: (found: Snapshot) => Page<NodeRow>): Promise<void> {
-    const { nodes, orders, assignments } = this.tables;
+  load(
+    order: number,
+    keys: Keys,
+    rowsOf: (found: Snapshot) => Page<NodeRow>,
+    descriptions: Page<NodeDescription> = [],
+  ): Promise<void> {
+    const { nodes, orders, assignments, nodeDescriptions } = this.tables;
     return this.#transaction(() => {
       if (orders.get(order)?.state !== 'pending') throw noLongerPending(order);
       const rows = rowsOf(this.#snapshotFor(keys));
@@ -104,11 +117,12 @@ export class LmdbStorage implements RegistryStorage {
         nodes.putSync(idI, row);
         assignments.add(idI, row);
       }
+      for (const [idI, description] of descriptions) nodeDescriptions.putSync(idI, description);
     });
   }
 
   async unload(order: number): Promise<void> {
-    const { nodes, orders, assignments } = this.tables;
+    const { nodes, orders, assignments, nodeDescriptions } = this.tables;
     for (let from = 0; from <= 0xffff_ffff;) {
       from = await this.#transaction(() => {
         if (orders.get(order)?.state !== 'pending') return Infinity;
@@ -117,6 +131,7 @@ export class LmdbStorage implements RegistryStorage {
           if (value.order !== order) continue;
           nodes.removeSync(key);
           assignments.takeBack(key, value);
+          nodeDescriptions.removeSync(key);
         }
         return (chunk.length < NODES_PER_TRANSACTION ? 0xffff_ffff : (chunk.at(-1)?.key ?? 0xffff_ffff)) + 1;
       });
@@ -145,6 +160,10 @@ export class LmdbStorage implements RegistryStorage {
 
   orderPage(from: number, limit: number): Page<OrderRow> {
     return this.#page(this.tables.orders, from, limit);
+  }
+
+  nodeDescriptionPage(from: number, limit: number): Page<NodeDescription> {
+    return this.#page(this.tables.nodeDescriptions, from, limit);
   }
 
   recentInitialKeyPage(from: number, limit: number): Page<readonly RecentInitialKey[]> {
@@ -226,7 +245,7 @@ export class LmdbStorage implements RegistryStorage {
     if (remove !== undefined) this.#remove(remove, events);
   }
 
-  #put({ nodes, controllers, orders, recentInitialKeys, retiredInitialKeys, metadata }: Puts): void {
+  #put({ nodes, controllers, orders, nodeDescriptions, recentInitialKeys, retiredInitialKeys, metadata }: Puts): void {
     const { tables } = this;
     if (nodes !== undefined) {
       const isBulk = nodes.length > MAX_NODES_TO_CACHE;
@@ -239,6 +258,7 @@ export class LmdbStorage implements RegistryStorage {
     }
     if (controllers !== undefined) for (const [idC, row] of controllers) tables.controllers.putSync(idC, row);
     if (orders !== undefined) for (const [number, row] of orders) tables.orders.putSync(number, row);
+    if (nodeDescriptions !== undefined) for (const [idI, row] of nodeDescriptions) tables.nodeDescriptions.putSync(idI, row);
     if (metadata !== undefined) for (const [name, value] of metadata) tables.metadata.putSync(name, value);
     if (retiredInitialKeys !== undefined) for (const [id, row] of retiredInitialKeys) tables.retiredInitialKeys.putSync(id, row);
     if (recentInitialKeys === undefined) return;
@@ -249,13 +269,14 @@ export class LmdbStorage implements RegistryStorage {
   }
 
   #remove(
-    { nodes = [], controllers = [], orders = [], nodeActivity = [], controllerActivity = [] }: Removals,
+    { nodes = [], controllers = [], orders = [], nodeDescriptions = [], nodeActivity = [], controllerActivity = [] }: Removals,
     events: readonly AttributedEvent[],
   ): void {
     const { tables } = this;
     if (nodes.length > 0) this.#removeNodes(nodes, events);
     for (const idC of controllers) tables.controllers.removeSync(idC);
     for (const number of orders) tables.orders.removeSync(number);
+    for (const idI of nodeDescriptions) tables.nodeDescriptions.removeSync(idI);
     for (const idI of nodeActivity) tables.nodeActivity.removeSync(idI);
     for (const idC of controllerActivity) tables.controllerActivity.removeSync(idC);
   }
@@ -308,6 +329,10 @@ class LmdbSnapshot implements Snapshot {
 
   order(number: number): Versioned<OrderRow> | undefined {
     return this.#orders.get(number);
+  }
+
+  nodeDescription(idI: number): NodeDescription | undefined {
+    return this.#tables.nodeDescriptions.get(idI);
   }
 
   recentInitialKeys(idI: number): readonly RecentInitialKey[] {

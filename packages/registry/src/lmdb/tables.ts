@@ -7,13 +7,16 @@ import { Failure } from '@latchkey/runtime/failure';
 import type { Database, RootDatabase } from 'lmdb';
 import type { Actor, AuditEvent } from '../audit-chain.js';
 import type { RecentInitialKey } from '../model/recent-initial-keys.js';
-import type { ControllerActivity, ControllerRow, NodeActivity, NodeRow, OrderRow } from '../model/rows.js';
+import type { ControllerActivity, ControllerRow, NodeActivity, NodeDescription, NodeRow, OrderRow } from '../model/rows.js';
 import { LmdbAuditTable } from './audit-table.js';
 import { NodeAssignments } from './node-assignments.js';
 import { RetiredInitialKeys } from './retired-initial-keys.js';
 
 /** Folder of the store inside the registry's folder. */
 export const STORE_FOLDER = 'registry';
+
+/** Named tables that a store may have. */
+const MAX_TABLES = 32;
 
 /** Advice for a registry whose store is damaged. */
 export function restoreAdvice(folder: string): string {
@@ -24,6 +27,7 @@ export function restoreAdvice(folder: string): string {
  *   nodes                  ID_i -> NodeRow
  *   controllers            ID_c -> ControllerRow
  *   orders                 number, from 1 -> OrderRow
+ *   node descriptions      ID_i -> NodeDescription
  *   audit                  number, from 1 -> entry (audit-chain.ts)
  *   recent initial keys    ID_i -> RecentInitialKey[]
  *   node activity          ID_i -> NodeActivity
@@ -40,6 +44,7 @@ export class Tables {
   readonly nodes: Database<NodeRow, number>;
   readonly controllers: Database<ControllerRow, number>;
   readonly orders: Database<OrderRow, number>;
+  readonly nodeDescriptions: Database<NodeDescription, number>;
   readonly retiredInitialKeys: RetiredInitialKeys;
   readonly recentInitialKeys: Database<readonly RecentInitialKey[], number>;
   readonly nodeActivity: Database<NodeActivity, number>;
@@ -58,6 +63,7 @@ export class Tables {
     this.nodes = env.openDB({ name: 'nodes', keyEncoding: 'uint32' });
     this.controllers = env.openDB({ name: 'controllers', keyEncoding: 'uint32' });
     this.orders = env.openDB({ name: 'orders', keyEncoding: 'uint32' });
+    this.nodeDescriptions = env.openDB({ name: 'node descriptions', keyEncoding: 'uint32' });
     this.retiredInitialKeys = new RetiredInitialKeys(env);
     this.recentInitialKeys = env.openDB({ name: 'recent initial keys', keyEncoding: 'uint32' });
     this.nodeActivity = env.openDB({ name: 'node activity', keyEncoding: 'uint32' });
@@ -78,7 +84,7 @@ export class Tables {
     actor: Actor,
     { store = STORE_FOLDER, ifDamaged = restoreAdvice(folder) }: { readonly store?: string; readonly ifDamaged?: string } = {},
   ): Promise<Tables> {
-    return new Tables(folder, await openStore(join(folder, store), { maxDbs: 16, ifDamaged }), actor);
+    return new Tables(folder, await openStore(join(folder, store), { maxDbs: MAX_TABLES, ifDamaged }), actor);
   }
 
   get keyring(): Keyring {

@@ -1,6 +1,6 @@
 import type { ChainHead } from '../audit-chain.js';
 import type { RecentInitialKey } from '../model/recent-initial-keys.js';
-import type { ControllerActivity, ControllerRow, NodeActivity, NodeRow, OrderRow } from '../model/rows.js';
+import type { ControllerActivity, ControllerRow, NodeActivity, NodeDescription, NodeRow, OrderRow } from '../model/rows.js';
 import type { Keys, MetadataName, Snapshot, Version, Versioned } from '../storage.js';
 import type { Box, MemoryState } from './memory-state.js';
 
@@ -14,6 +14,7 @@ export class MemorySnapshot implements Snapshot {
   readonly #nodes: ReadonlyMap<number, NodeRow | undefined>;
   readonly #controllers: ReadonlyMap<number, ControllerRow | undefined>;
   readonly #orders: ReadonlyMap<number, OrderRow | undefined>;
+  readonly #nodeDescriptions: ReadonlyMap<number, NodeDescription | undefined>;
   readonly #recentInitialKeys: ReadonlyMap<number, readonly RecentInitialKey[] | undefined>;
   readonly #nodeActivity: ReadonlyMap<number, NodeActivity | undefined>;
   readonly #controllerActivity: ReadonlyMap<number, ControllerActivity | undefined>;
@@ -26,6 +27,7 @@ export class MemorySnapshot implements Snapshot {
     const rows = [...this.#nodes.values()].filter((row) => row !== undefined);
     this.#controllers = taken(state.controllers, [...(keys.controllers ?? []), ...rows.map(({ controller }) => controller)]);
     this.#orders = taken(state.orders, [...(keys.orders ?? []), ...rows.map(({ order }) => order)]);
+    this.#nodeDescriptions = taken(state.nodeDescriptions, keys.nodeDescriptions);
     this.#recentInitialKeys = taken(state.recentInitialKeys, keys.recentInitialKeys);
     const { nodeActivity, unknownNodeActivity, nodes } = state;
     this.#nodeActivity = new Map(
@@ -45,6 +47,10 @@ export class MemorySnapshot implements Snapshot {
 
   order(number: number): Versioned<OrderRow> | undefined {
     return versioned(named(this.#orders, number));
+  }
+
+  nodeDescription(idI: number): NodeDescription | undefined {
+    return named(this.#nodeDescriptions, idI);
   }
 
   recentInitialKeys(idI: number): readonly RecentInitialKey[] {

@@ -12,6 +12,7 @@ import type {
   ControllerActivity,
   ControllerRow,
   NodeActivity,
+  NodeDescription,
   NodeRow,
   OrderRow,
   RetiredInitialKeyId,
@@ -29,6 +30,7 @@ export class MemoryState implements AuditTable, AssignmentTable {
   readonly nodes: Map<number, NodeRow>;
   readonly controllers: Map<number, ControllerRow>;
   readonly orders: Map<number, OrderRow>;
+  readonly nodeDescriptions: Map<number, NodeDescription>;
   readonly recentInitialKeys: Map<number, readonly RecentInitialKey[]>;
   /** By their key as text. */
   readonly retiredInitialKeys: Map<string, readonly [RetiredInitialKeyId, RetiredInitialKeyRow]>;
@@ -46,6 +48,7 @@ export class MemoryState implements AuditTable, AssignmentTable {
     this.nodes = new Map(from?.nodes);
     this.controllers = new Map(from?.controllers);
     this.orders = new Map(from?.orders);
+    this.nodeDescriptions = new Map(from?.nodeDescriptions);
     this.recentInitialKeys = new Map(from?.recentInitialKeys);
     this.retiredInitialKeys = new Map(from?.retiredInitialKeys);
     this.nodeActivity = new Map(from?.nodeActivity);
@@ -128,6 +131,7 @@ export function stepsOf({ events = [], put = {}, remove = {} }: Outcome<unknown>
   for (const [idI, row] of copied(put.nodes)) steps.push((state) => state.changeNode(idI, row, row.entry));
   for (const [idC, row] of copied(put.controllers)) steps.push(({ controllers }) => controllers.set(idC, row));
   for (const [number, row] of copied(put.orders)) steps.push(({ orders }) => orders.set(number, row));
+  for (const [idI, row] of copied(put.nodeDescriptions)) steps.push(({ nodeDescriptions }) => nodeDescriptions.set(idI, row));
   for (const [name, value] of copied(put.metadata)) {
     const box = { value };
     steps.push(({ metadata }) => metadata.set(name, box));
@@ -142,6 +146,7 @@ export function stepsOf({ events = [], put = {}, remove = {} }: Outcome<unknown>
     steps.push((state) => state.changeNode(idI, undefined, state.head.seq + (entries.get(idI) ?? 0)));
   for (const idC of remove.controllers ?? []) steps.push(({ controllers }) => controllers.delete(idC));
   for (const number of remove.orders ?? []) steps.push(({ orders }) => orders.delete(number));
+  for (const idI of remove.nodeDescriptions ?? []) steps.push(({ nodeDescriptions }) => nodeDescriptions.delete(idI));
   for (const idI of remove.nodeActivity ?? []) steps.push(({ nodeActivity }) => nodeActivity.delete(idI));
   for (const idC of remove.controllerActivity ?? []) steps.push(({ controllerActivity }) => controllerActivity.delete(idC));
   return steps;

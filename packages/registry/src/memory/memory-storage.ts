@@ -18,7 +18,7 @@ import {
 } from '../model/activity.js';
 import type { AssignmentTable } from '../model/node-assignments.js';
 import type { RecentInitialKey } from '../model/recent-initial-keys.js';
-import type { ControllerRow, NodeRow, OrderRow, RetiredInitialKeyId } from '../model/rows.js';
+import type { ControllerRow, NodeDescription, NodeRow, OrderRow, RetiredInitialKeyId } from '../model/rows.js';
 import { idTaken, noLongerPending } from '../registry-failures.js';
 import {
   type Decide,
@@ -176,13 +176,18 @@ export class MemoryStorage implements RegistryStorage {
     });
   }
 
-  async load(order: number, keys: Keys, rowsOf: (found: Snapshot) => Page<NodeRow>): Promise<void> {
+  async load(
+    order: number,
+    keys: Keys,
+    rowsOf: (found: Snapshot) => Page<NodeRow>,
+    nodeDescriptions: Page<NodeDescription> = [],
+  ): Promise<void> {
     await this.write({ ...keys, orders: [...(keys.orders ?? []), order] }, (found) => {
       if (found.order(order)?.row.state !== 'pending') throw noLongerPending(order);
       const nodes = rowsOf(found);
       const ids = new Set<number>();
       for (const [idI] of nodes) if (this.#database.state.nodes.has(idI) || ids.size === ids.add(idI).size) throw idTaken(idI);
-      return { result: undefined, put: { nodes } };
+      return { result: undefined, put: { nodes, nodeDescriptions } };
     });
   }
 
@@ -213,6 +218,10 @@ export class MemoryStorage implements RegistryStorage {
 
   orderPage(from: number, limit: number): Page<OrderRow> {
     return this.#page(({ orders }) => orders, from, limit);
+  }
+
+  nodeDescriptionPage(from: number, limit: number): Page<NodeDescription> {
+    return this.#page(({ nodeDescriptions }) => nodeDescriptions, from, limit);
   }
 
   recentInitialKeyPage(from: number, limit: number): Page<readonly RecentInitialKey[]> {
@@ -269,6 +278,11 @@ function unloadSteps(state: MemoryState, order: number): Step[] {
       (idI): Step =>
         ({ nodes }) =>
           nodes.delete(idI),
+    ),
+    ...ids.map(
+      (idI): Step =>
+        ({ nodeDescriptions }) =>
+          nodeDescriptions.delete(idI),
     ),
     ({ orders }) => orders.delete(order),
   ];

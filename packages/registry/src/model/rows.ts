@@ -32,10 +32,19 @@ export interface ControllerRecord {
    * nodes that were assigned to it before that entry.
    */
   readonly passThroughEntry?: number | undefined;
+  readonly description?: ControllerDescription | undefined;
 }
 
 /** A controller without its keys, which take opening. */
 export type ControllerInfo = Omit<ControllerRecord, 'skCs' | 'nextSkCs'>;
+
+/** For people: no decision about a key goes by it. */
+export interface ControllerDescription {
+  name?: string;
+  site?: string;
+  /** Whom to call about it. */
+  contact?: string;
+}
 
 export interface ControllerRow {
   skCs: Uint8Array;
@@ -48,6 +57,7 @@ export interface ControllerRow {
   passThroughEntry?: number;
   /** The latest audit entry with which nodes were assigned to it. */
   assigning?: number;
+  description?: ControllerDescription;
 }
 
 /**
@@ -62,6 +72,10 @@ export interface OrderRecord {
   readonly kind: 'order' | 'import';
   readonly state: 'pending' | 'open' | 'suspended' | 'closed';
   readonly installer: string;
+  /** How to reach the installer. */
+  readonly contact?: string | undefined;
+  /** Where its nodes are, unless their descriptions say otherwise. */
+  readonly site?: string | undefined;
   /** The controller of all its nodes when it was made; an import may have several. */
   readonly idC: number | undefined;
   readonly count: number;
@@ -125,6 +139,19 @@ export interface NodeRow {
   initialKeyEntry?: number;
   /** Its former controllers that could have a key which came of its IK. Goes with the IK. */
   formerHolders?: FormerHolders;
+}
+
+/** What people call a node and know of it. No message is judged by it. */
+export interface NodeDescription {
+  name?: string;
+  site?: string;
+  /** Where in the site. */
+  location?: string;
+  /** In ascending order, none twice. */
+  tags?: string[];
+  note?: string;
+  /** The audit entry of its latest change, 0 if it came with the node. */
+  entry: number;
 }
 
 /** Controllers that were not pass-through while a node was assigned to them. */
@@ -306,8 +333,8 @@ export function unsealNodeKey(keyring: Keyring, idI: number, row: NodeRow): Secr
 }
 
 export function toControllerInfo(idC: number, row: ControllerRow): ControllerInfo {
-  const { nid, servers, addedAt, passThrough, switchedAt, passThroughEntry } = row;
-  return { idC, nid, servers, addedAt, passThrough, switchedAt, passThroughEntry };
+  const { nid, servers, addedAt, passThrough, switchedAt, passThroughEntry, description } = row;
+  return { idC, nid, servers, addedAt, passThrough, switchedAt, passThroughEntry, description };
 }
 
 export function wipeKeys({ skCs, stagedSkCs }: ControllerRecord): void {

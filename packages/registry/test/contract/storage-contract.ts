@@ -2,7 +2,14 @@
 
 import { describe, expect, it } from 'vitest';
 import { type AuditEvent, type AttributedEvent, parseEntry, verifyChain } from '../../src/audit-chain.js';
-import type { ControllerRow, NodeRow, OrderRow, RetiredInitialKeyId, RetiredInitialKeyRow } from '../../src/model/rows.js';
+import type {
+  ControllerRow,
+  NodeDescription,
+  NodeRow,
+  OrderRow,
+  RetiredInitialKeyId,
+  RetiredInitialKeyRow,
+} from '../../src/model/rows.js';
 import type { RegistryStorage } from '../../src/storage.js';
 
 const NONE: readonly [] = [];
@@ -14,6 +21,15 @@ export function event(what: AuditEvent['what'], more: Partial<AuditEvent> = {}):
 function controllerRow(port: number = 5683): ControllerRow {
   return { skCs: new Uint8Array(33).fill(3), nid: { host: '192.0.2.1', port }, servers: [], addedAt: 5 };
 }
+
+const DESCRIPTION: NodeDescription = {
+  name: 'Pump 3',
+  site: 'Süd',
+  location: 'hall 2, pillar 7',
+  tags: ['pump', 'spare'],
+  note: 'replaced',
+  entry: 1,
+};
 
 export function orderRow(state: OrderRow['state'] = 'open'): OrderRow {
   return {
@@ -89,16 +105,23 @@ export function storageContract(open: () => Promise<{ storage: RegistryStorage; 
             nodes: [[7, nodeRow({ order: 3, controller: 9 })]],
             controllers: [[9, controllerRow()]],
             orders: [[3, orderRow()]],
+            nodeDescriptions: [[7, DESCRIPTION]],
             recentInitialKeys: [[7, [{ ik: Uint8Array.of(1), until: 5 }]]],
             metadata: [['last wall clock', 77]],
           },
         };
       });
       expect(result).toBe('done');
-      const found = await other.read({ nodes: [7], recentInitialKeys: [7], metadata: ['last wall clock'] });
+      const found = await other.read({
+        nodes: [7],
+        nodeDescriptions: [7, 8],
+        recentInitialKeys: [7],
+        metadata: ['last wall clock'],
+      });
       expect(plain(found.node(7)?.row)).toEqual(plain(nodeRow({ order: 3, controller: 9 })));
       // They come with the node.
       expect(plain([found.order(3)?.row, found.controller(9)?.row])).toEqual(plain([orderRow(), controllerRow()]));
+      expect([found.nodeDescription(7), found.nodeDescription(8)]).toEqual([DESCRIPTION, undefined]);
       expect(plain(found.recentInitialKeys(7))).toEqual([{ ik: '01', until: 5 }]);
       expect([found.metadata('last wall clock'), found.lastOrder, found.head.seq]).toEqual([77, 3, 2]);
       expect(actionsOf(other)).toEqual(['order created', 'node enabled']);
@@ -218,6 +241,59 @@ export function storageContract(open: () => Promise<{ storage: RegistryStorage; 
       await write(2);
       const after = await versions();
       for (const [i, version] of first.entries()) expect(after[i]).not.toBe(version);
+    });
+  });
+
+  describe('the description of a node', () => {
+    const describeNode = (storage: RegistryStorage, ids: readonly number[], row: NodeDescription): Promise<void> =>
+      storage.write({}, () => ({ result: undefined, put: { nodeDescriptions: ids.map((idI) => [idI, row] as const) } }));
+    const described = async (storage: RegistryStorage): Promise<number[]> =>
+      (await storage.nodeDescriptionPage(0, 100)).map(([idI]) => idI);
+
+    it('is replaced as a whole', async () => {
+      const { storage, other } = await open();
+      await describeNode(storage, [7], DESCRIPTION);
+      await describeNode(storage, [7], { name: 'Valve', entry: 2 });
+      expect((await other.read({ nodeDescriptions: [7] })).nodeDescription(7)).toEqual({ name: 'Valve', entry: 2 });
+    });
+
+    it('is listed by pages, and stays when a write removes only the node', async () => {
+      const { storage, other } = await open();
+      await putNode(storage, 2);
+      await describeNode(storage, [0xffff_ffff, 3, 2, 0], { entry: 1 });
+      await storage.write({}, () => ({ result: undefined, remove: { nodes: [2], nodeDescriptions: [3] } }));
+      expect(await described(other)).toEqual([0, 2, 0xffff_ffff]);
+      expect(await other.nodeDescriptionPage(1, 1)).toEqual([[2, { entry: 1 }]]);
+    });
+
+    it('comes with the node of a pending order, and goes with it', async () => {
+      const { storage, other } = await open();
+      await storage.write({}, () => ({ result: undefined, put: { orders: [[1, orderRow('pending')]] } }));
+      const load = (idI: number): Promise<void> =>
+        storage.load(1, {}, () => [[idI, nodeRow()]], [[idI, { ...DESCRIPTION, entry: 0 }]]);
+      await load(1);
+      await load(2);
+      await putNode(storage, 9, { order: 2 });
+      await describeNode(storage, [9], DESCRIPTION);
+      await expect(load(9)).rejects.toMatchObject({ message: 'node 00000009 was added meanwhile' });
+      expect(await other.nodeDescriptionPage(1, 100)).toEqual([
+        [1, { ...DESCRIPTION, entry: 0 }],
+        [2, { ...DESCRIPTION, entry: 0 }],
+        [9, DESCRIPTION],
+      ]);
+      await storage.unload(1);
+      expect(await described(other)).toEqual([9]);
+    });
+  });
+
+  describe('what people know of controllers and orders', () => {
+    it('stands in their rows', async () => {
+      const { storage, other } = await open();
+      const controller = { ...controllerRow(), description: { name: 'Hall N', site: 'north', contact: 'Ada' } };
+      const order = { ...orderRow(), contact: '+49 30 1234', site: 'north' };
+      await storage.write({}, () => ({ result: undefined, put: { controllers: [[1, controller]], orders: [[1, order]] } }));
+      const found = await other.read({ controllers: [1], orders: [1] });
+      expect(plain([found.controller(1)?.row, found.order(1)?.row])).toEqual(plain([controller, order]));
     });
   });
 
