@@ -30,8 +30,8 @@ import type {
 import { unknownController } from './enrolment.js';
 import { keysHeldBy } from './key-holders.js';
 import { endpointFrom, numberFromId } from './parse-input.js';
-import { countNodes, queryNodes } from './node-query.js';
-import { type Approval, type Context, implement, type Operation } from './operation.js';
+import { queryNodes, tallyNodes } from './node-query.js';
+import { type Approval, type Context, implement, type Operation, runSteps } from './operation.js';
 import { generateKey } from './order-creation.js';
 
 export const controllersList: Operation<object, ControllerList> = implement(contract.controllersList, ({ registry }) => ({
@@ -40,11 +40,12 @@ export const controllersList: Operation<object, ControllerList> = implement(cont
 
 export const controllersShow: Operation<ControllerInput, ControllerDetails> = implement(
   contract.controllersShow,
-  ({ registry, clock }, { id }) => {
+  async (context, { id }) => {
+    const { registry, clock } = context;
     const idC = numberFromId(id);
     const view = viewController(registry, idC);
     if (view === undefined) throw notFound('controller', idC);
-    const { nodes, joined } = countNodes(registry, { controller: idC }, clock().wallMs);
+    const { nodes, joined } = await runSteps(context, tallyNodes(registry, { controller: idC }, clock().wallMs));
     return { ...view, nodes, joined };
   },
 );

@@ -69,3 +69,4 @@ export {
   windowFault,
 } from './orders.js';
 export { pluralize } from './pluralize.js';
+export { type Steps } from './steps.js';

@@ -7,6 +7,7 @@
 
 import type { Registry } from '@latchkey/registry';
 import { type Possession, possessions } from './key-possessions.js';
+import type { Steps } from './steps.js';
 
 interface Issue {
   readonly order: number;
@@ -96,17 +97,21 @@ class ExposureTally {
 }
 
 /** Each IK of one order; also what other orders have of it. */
-export function exposureOfOrder(registry: Registry, order: number): Exposure[] {
+export function* exposureOfOrder(registry: Registry, order: number): Steps<Exposure[]> {
   const keys = new Map<string, { readonly fingerprint: string; readonly count: ExposureTally }>();
   for (const { initialKeyId, fingerprint, order: of } of possessions(registry)) {
     if (of === order && !keys.has(initialKeyId)) keys.set(initialKeyId, { fingerprint, count: new ExposureTally() });
+    yield;
   }
-  for (const possession of possessions(registry)) keys.get(possession.initialKeyId)?.count.add(possession);
+  for (const possession of possessions(registry)) {
+    keys.get(possession.initialKeyId)?.count.add(possession);
+    yield;
+  }
   return [...keys.values()].map(({ fingerprint, count }) => count.toExposure(registry, { kind: 'one', fingerprint }));
 }
 
 /** One line an order; an order with one IK for all tells of that IK, wherever else it is. */
-export function exposureByOrder(registry: Registry): Exposure[] {
+export function* exposureByOrder(registry: Registry): Steps<Exposure[]> {
   const orders = new Map<
     number,
     { readonly identity: string; readonly fingerprint: string; several: boolean; readonly count: ExposureTally }
@@ -117,10 +122,14 @@ export function exposureByOrder(registry: Registry): Exposure[] {
     if (entry.identity !== initialKeyId) entry.several = true;
     entry.count.add(possession);
     orders.set(order, entry);
+    yield;
   }
   const shared = new Map<string, ExposureTally>();
   for (const { several, identity } of orders.values()) if (!several) shared.set(identity, new ExposureTally());
-  for (const possession of possessions(registry)) shared.get(possession.initialKeyId)?.add(possession);
+  for (const possession of possessions(registry)) {
+    shared.get(possession.initialKeyId)?.add(possession);
+    yield;
+  }
   return [...orders]
     .toSorted(([a], [b]) => a - b)
     .map(([order, { several, identity, fingerprint, count }]) =>

@@ -8,6 +8,7 @@ import { notFound, type NodeInfo, type Registry } from '@latchkey/registry';
 import { requireOrder } from './order-lookup.js';
 import { NODE_STATES, type NodeStatus } from './contract/nodes.js';
 import { nodeState } from './node-view.js';
+import { atOnce, type Steps } from './steps.js';
 
 /** All that is given must be true of a node. Times are ms since the epoch. */
 export interface NodeQuery {
@@ -31,18 +32,26 @@ const MAX_ID = 0xffff_ffff;
  * does not exist: an empty list would look like an answer.
  */
 export function queryNodes(registry: Registry, query: NodeQuery, now: number, from: number = 0): Generator<NodeInfo> {
-  const { order, controller } = query;
-  if (order !== undefined) requireOrder(registry, order);
-  if (controller !== undefined && registry.controllerRow(controller) === undefined) throw notFound('controller', controller);
+  requireExisting(registry, query);
   return matchingNodes(registry, query, now, from);
 }
 
+function requireExisting(registry: Registry, { order, controller }: NodeQuery): void {
+  if (order !== undefined) requireOrder(registry, order);
+  if (controller !== undefined && registry.controllerRow(controller) === undefined) throw notFound('controller', controller);
+}
+
 function* matchingNodes(registry: Registry, query: NodeQuery, now: number, from: number): Generator<NodeInfo> {
+  for (const node of scanNodes(registry, query, now, from)) if (node !== undefined) yield node;
+}
+
+/** Yields each node that is looked at: `undefined` for one that does not match. */
+function* scanNodes(registry: Registry, query: NodeQuery, now: number, from: number): Generator<NodeInfo | undefined> {
   const [first, last] = rangeOf(query.idPrefix);
   const orders = query.installer === undefined ? undefined : ordersOf(registry, query.installer);
   for (const node of registry.nodes(Math.max(from, first))) {
     if (node.idI > last) return;
-    if (orders?.has(node.order) !== false && isMatch(node, query, now)) yield node;
+    yield orders?.has(node.order) !== false && isMatch(node, query, now) ? node : undefined;
   }
 }
 
@@ -93,8 +102,21 @@ export function countNodesBy<K>(
   now: number,
   groupOf: (node: NodeInfo) => K,
 ): ReadonlyMap<K, Tally> {
+  return atOnce(tallyNodesBy(registry, query, now, groupOf));
+}
+
+/** As `countNodesBy`, a step for each node that is looked at. */
+export function* tallyNodesBy<K>(
+  registry: Registry,
+  query: NodeQuery,
+  now: number,
+  groupOf: (node: NodeInfo) => K,
+): Steps<ReadonlyMap<K, Tally>> {
+  requireExisting(registry, query);
   const groups = new Map<K, Tally>();
-  for (const node of queryNodes(registry, query, now)) {
+  for (const node of scanNodes(registry, query, now, 0)) {
+    yield;
+    if (node === undefined) continue;
     const group = groupOf(node);
     let tally = groups.get(group);
     if (tally === undefined) groups.set(group, (tally = { nodes: 0, joined: 0 }));
@@ -105,7 +127,13 @@ export function countNodesBy<K>(
 }
 
 export function countNodes(registry: Registry, query: NodeQuery, now: number): Readonly<Tally> {
-  return countNodesBy(registry, query, now, () => 'all').get('all') ?? { nodes: 0, joined: 0 };
+  return atOnce(tallyNodes(registry, query, now));
+}
+
+/** As `countNodes`, a step for each node that is looked at. */
+export function* tallyNodes(registry: Registry, query: NodeQuery, now: number): Steps<Readonly<Tally>> {
+  const groups = yield* tallyNodesBy(registry, query, now, () => 'all');
+  return groups.get('all') ?? { nodes: 0, joined: 0 };
 }
 
 export function countByState(registry: Registry, query: NodeQuery, now: number): ReadonlyMap<NodeStatus, Tally> {

@@ -8,6 +8,7 @@ import type { Registry } from '@latchkey/registry';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import type { z } from 'zod';
 import type { Contract } from './contract/contract.js';
+import { atOnce, type Steps } from './steps.js';
 
 /** What every operation works on. */
 export interface Context {
@@ -17,6 +18,8 @@ export interface Context {
   readonly actor: string;
   /** Shows how far long work is. */
   readonly progress?: Progress | undefined;
+  /** Does what goes through all nodes, and lets others have their turn. Without it nobody waits. */
+  readonly runSteps?: (<T>(steps: Steps<T>) => Promise<T>) | undefined;
 }
 
 /** @param what in words, such as `storing` */
@@ -52,6 +55,11 @@ export async function call<Input, Output, C extends Context>(
   const parsed = operation.input.safeParse(input);
   if (!parsed.success) throw new UsageFailure(`${operation.name}: ${describe(parsed.error)}`, { advice: 'Nothing was changed.' });
   return operation.output.parse(await operation.run(context, parsed.data));
+}
+
+/** Does the work as the caller wants it: in slices, or at once. */
+export function runSteps<T>(context: Context, steps: Steps<T>): T | Promise<T> {
+  return context.runSteps === undefined ? atOnce(steps) : context.runSteps(steps);
 }
 
 /** Runs the work, showing how far it is where somebody looks. */

@@ -1,5 +1,5 @@
 import { type OrderRecord, type Registry } from '@latchkey/registry';
-import { Failure } from '@latchkey/runtime/failure';
+import { NotFound } from '@latchkey/runtime/failure';
 
 /** The order, finished, or a Failure that says where they are listed. */
 export function requireOrder(registry: Registry, number: number): OrderRecord {
@@ -8,6 +8,6 @@ export function requireOrder(registry: Registry, number: number): OrderRecord {
   return order;
 }
 
-export function orderNotFound(number: number): Failure {
-  return new Failure(`there is no order ${number}`, { advice: 'List them:', run: [['latchkey-auth-server', 'order', 'list']] });
+export function orderNotFound(number: number): NotFound {
+  return new NotFound(`there is no order ${number}`, { advice: 'List them:', run: [['latchkey-auth-server', 'order', 'list']] });
 }

@@ -22,9 +22,9 @@ import { enrol } from './enrolment.js';
 import type { DeviceKeys } from './import/device-keys.js';
 import { freeName } from './next-steps.js';
 import type { NodeBatch } from './node-batch.js';
-import { countNodes, countNodesBy, type Tally } from './node-query.js';
+import { type Tally, tallyNodes, tallyNodesBy } from './node-query.js';
 import { orderNotFound, requireOrder } from './order-lookup.js';
-import { type Approval, type Context, implement, type Operation, withProgress } from './operation.js';
+import { type Approval, type Context, implement, type Operation, runSteps, withProgress } from './operation.js';
 import { generateNodes, generateSplitNodes, manifestOf, remainingManifest } from './order-creation.js';
 import { numberFromId } from './parse-input.js';
 import { pluralize } from './pluralize.js';
@@ -33,20 +33,27 @@ import { pluralize } from './pluralize.js';
 const MAX_LABELS = 10_000;
 const NO_NODES: Readonly<Tally> = { nodes: 0, joined: 0 };
 
-export const ordersList: Operation<object, OrderList> = implement(contract.ordersList, ({ registry, clock }) => {
+export const ordersList: Operation<object, OrderList> = implement(contract.ordersList, async (context) => {
+  const { registry, clock } = context;
   const { wallMs: now } = clock();
   // First the orders: one that is made meanwhile is left out, and not listed without its nodes.
   const orders = [...registry.orders()];
-  const counts = countNodesBy(registry, {}, now, ({ order }) => order);
+  const counts = await runSteps(
+    context,
+    tallyNodesBy(registry, {}, now, ({ order }) => order),
+  );
   return { items: orders.flatMap((order) => viewOrder(order, counts.get(order.number) ?? NO_NODES, now) ?? []) };
 });
 
-export const ordersShow: Operation<OrderInput, OrderView> = implement(contract.ordersShow, ({ registry, clock }, input) =>
-  viewOf(registry, input.order, clock().wallMs),
+export const ordersShow: Operation<OrderInput, OrderView> = implement(contract.ordersShow, (context, input) =>
+  viewOf(context, input.order),
 );
 
-function viewOf(registry: Registry, number: number, now: number): OrderView {
-  const view = viewOrder(requireOrder(registry, number), countNodes(registry, { order: number }, now), now);
+async function viewOf(context: Context, number: number): Promise<OrderView> {
+  const { registry, clock } = context;
+  const { wallMs: now } = clock();
+  const order = requireOrder(registry, number);
+  const view = viewOrder(order, await runSteps(context, tallyNodes(registry, { order: number }, now)), now);
   if (view === undefined) throw orderNotFound(number);
   return view;
 }
@@ -129,7 +136,7 @@ export type CloseContext = Context & Approval<{ readonly remaining: number }>;
 export const ordersClose: Operation<OrderInput, OrderState, CloseContext> = implement(
   contract.ordersClose,
   async (context: CloseContext, input) => {
-    const { nodes, joined } = viewOf(context.registry, input.order, context.clock().wallMs);
+    const { nodes, joined } = await viewOf(context, input.order);
     await context.approve?.({ remaining: nodes - joined });
     return changeState(context, input, 'closed');
   },

@@ -6,6 +6,7 @@ import { NodeBatch } from '../src/node-batch.js';
 import { moveNodes, removeNodes, resetNode } from '../src/administration.js';
 import { enrol } from '../src/enrolment.js';
 import { type Exposure, exposureOfOrder, exposureByOrder } from '../src/key-exposure.js';
+import { atOnce } from '../src/steps.js';
 import type { Registry } from '@latchkey/registry';
 import { C1, C2, newSecret, AdminFixture } from '@latchkey/test-support/admin-fixture';
 
@@ -24,8 +25,8 @@ function describeExposure({ keys, issues, nodes, held, controllers, retiredAt }:
   return `${what}: ${who}; ${held} of ${nodes}; by ${controllers.join(' ')}; ${retiredAt === undefined ? 'open' : 'retired'}`;
 }
 
-const of = (order: number): string[] => exposureOfOrder(registry, order).map(describeExposure).toSorted();
-const all = (): string[] => exposureByOrder(registry).map(describeExposure);
+const of = (order: number): string[] => atOnce(exposureOfOrder(registry, order)).map(describeExposure).toSorted();
+const all = (): string[] => atOnce(exposureByOrder(registry)).map(describeExposure);
 
 describe('an order with one key for all', () => {
   it('is one row, from the first asking until the last node has traded it in', async () => {
@@ -44,8 +45,8 @@ describe('an order with one key for all', () => {
     await fixture.join(3, ik, { wall: at + 4_500 });
     expect([of(order), all()]).toEqual([row(0, '1 2', 'retired'), row(0, '1 2', 'retired')]);
     // When the last one did, not when the last one was looked at.
-    expect(exposureOfOrder(registry, order)[0]?.retiredAt).toBe(at + 5_000);
-    expect(exposureOfOrder(registry, order)[0]?.issues[0]?.at).toBe(registry.order(order)?.createdAt);
+    expect(atOnce(exposureOfOrder(registry, order))[0]?.retiredAt).toBe(at + 5_000);
+    expect(atOnce(exposureOfOrder(registry, order))[0]?.issues[0]?.at).toBe(registry.order(order)?.createdAt);
   });
 
   it('is nowhere in the store any more when it is retired, but for its fingerprint', async () => {
@@ -98,7 +99,7 @@ describe('a key that several orders have', () => {
     await fixture.order({ 1: ik });
     await fixture.order({ 2: ik }, { installer: 'Lee' });
     await fixture.join(1, ik);
-    expect(exposureByOrder(registry).filter(({ retiredAt }) => retiredAt !== undefined)).toEqual([]);
+    expect(atOnce(exposureByOrder(registry)).filter(({ retiredAt }) => retiredAt !== undefined)).toEqual([]);
   });
 });
 
@@ -110,7 +111,7 @@ it('a key that an import gave to a node of an order was given out at that time',
   batch.add(1, C1, newSecret().expose(), 2);
   const terms = { kind: 'import', installer: 'Ada', idC: undefined, sharedKey: false, lifetime: 0, grace: 0 } as const;
   await enrol(registry, { terms, batch, action: () => 'change' });
-  const imported = exposureOfOrder(registry, order).find(({ held }) => held === 1);
+  const imported = atOnce(exposureOfOrder(registry, order)).find(({ held }) => held === 1);
   expect(imported?.issues[0]?.at).toBeGreaterThan(before);
 });
 
@@ -138,7 +139,7 @@ describe('a node that is reset', () => {
     const before = registry.order(order)!.createdAt;
     while (Date.now() === before);
     await resetNode(registry, 1, newSecret());
-    expect(exposureOfOrder(registry, order)[0]?.issues[0]?.at).toBeGreaterThan(before);
+    expect(atOnce(exposureOfOrder(registry, order))[0]?.issues[0]?.at).toBeGreaterThan(before);
   });
 });
 
@@ -151,7 +152,7 @@ it('the keys of nodes that were removed stay known by their fingerprints, and as
     [`${one.fingerprint}: 1 Kim; 0 of 1; by 1; retired`, `${two.fingerprint}: 1 Kim; 0 of 1; by ; retired`].toSorted(),
   );
   expect(
-    exposureOfOrder(registry, order)
+    atOnce(exposureOfOrder(registry, order))
       .map(({ joined }) => joined)
       .toSorted((a, b) => a - b),
   ).toEqual([0, 1]);
@@ -167,5 +168,5 @@ it('a row that says that controllers were shown a key says which, each once', as
     // Refused: it was shown nothing.
     await server.request(server.exchange(2, ik, { idC: C2 }), 'm2');
   });
-  expect(exposureOfOrder(registry, order)[0]?.controllers).toEqual([C1]);
+  expect(atOnce(exposureOfOrder(registry, order))[0]?.controllers).toEqual([C1]);
 });

@@ -6,7 +6,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { formatId } from '@latchkey/protocol';
 import { exists } from '@latchkey/runtime/files';
-import { Failure, UsageFailure } from '@latchkey/runtime/failure';
+import { Failure, NotFound, UsageFailure } from '@latchkey/runtime/failure';
 import { STORE_FILE } from '@latchkey/lmdb';
 import { STORE_FOLDER } from './lmdb/tables.js';
 
@@ -43,8 +43,8 @@ export function schemaMismatch(folder: string, schema: number, known: number): F
   });
 }
 
-export function notFound(what: 'node' | 'controller', id: number): Failure {
-  return new Failure(`${what} ${formatId(id)} is not in the registry`, {
+export function notFound(what: 'node' | 'controller', id: number): NotFound {
+  return new NotFound(`${what} ${formatId(id)} is not in the registry`, {
     advice: 'List them:',
     run: [['latchkey-auth-server', what, 'list']],
   });

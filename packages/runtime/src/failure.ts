@@ -37,6 +37,11 @@ export class Failure extends Error {
   }
 }
 
+/** A node, an order or something else that was named does not exist: exit code 1. */
+export class NotFound extends Failure {
+  override readonly name = 'NotFound';
+}
+
 /** Wrong usage or configuration: exit code 2. */
 export class UsageFailure extends Failure {
   override readonly exitCode: number = EXIT.usage;
