@@ -26,6 +26,13 @@ export interface Principal {
   /** Names the caller in rate limits, cursors and logs. Two callers never share an ID. */
   readonly id: string;
   readonly scopes: ReadonlySet<Scope>;
+  /** Names the caller in the audit log, if the ID does not: `token ci of ada`. */
+  readonly actor?: string | undefined;
+}
+
+/** Who makes a change, as the audit log has it. */
+export function actorOf({ actor, id }: Principal): string {
+  return actor ?? id;
 }
 
 export function scopesOf(role: Role): ReadonlySet<Scope> {

@@ -2,6 +2,7 @@
 
 import { chown } from 'node:fs/promises';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { ExposureView } from '@latchkey/operations/contract';
 import type { Registry } from '@latchkey/registry';
 import type { Daemon, Log } from '@latchkey/runtime/daemon';
 import { Failure, systemCode, systemFailure, UsageFailure } from '@latchkey/runtime/failure';
@@ -16,6 +17,7 @@ import {
 } from '@latchkey/runtime/net';
 import type { Principal } from './access.js';
 import type { ApiConfig, SocketConfig } from './config.js';
+import { KeptResults } from './kept-results.js';
 import { LocalCallers, refuseForwarded } from './local-socket.js';
 import { LocalUsers } from './local-users.js';
 import { ROUTES } from './routes.js';
@@ -56,9 +58,12 @@ export async function startApi({ config, folder, openRegistry, log, monotonicMs 
   const shared = {
     routes: ROUTES,
     registry,
-    opaque: new OpaqueValues(),
-    walks: new RegistryWalks(),
-    readServerState: () => readFolderLock(folder),
+    services: {
+      opaque: new OpaqueValues(),
+      walks: new RegistryWalks(),
+      exposures: new KeptResults<ExposureView>(),
+      readServerState: () => readFolderLock(folder),
+    },
     log,
     monotonicMs,
   };

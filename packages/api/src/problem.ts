@@ -2,6 +2,8 @@
  * Errors as RFC 9457 problem details. `type` is stable. No problem repeats a value of the input.
  */
 
+import { formatCommandLine } from '@latchkey/runtime/cli';
+import { type Failure, NotFound, UsageFailure } from '@latchkey/runtime/failure';
 import { z } from 'zod';
 import { SECURITY_HEADERS } from './security-headers.js';
 
@@ -20,6 +22,7 @@ export type ProblemName =
   | 'not-found'
   | 'method-not-allowed'
   | 'request-timeout'
+  | 'refused'
   | 'body-too-large'
   | 'unsupported-media-type'
   | 'too-many-requests'
@@ -38,6 +41,7 @@ const PROBLEMS: Readonly<Record<ProblemName, ProblemKind>> = {
   'not-found': { status: 404, title: 'The resource does not exist' },
   'method-not-allowed': { status: 405, title: 'The resource does not have that method' },
   'request-timeout': { status: 408, title: 'The request did not arrive in time' },
+  refused: { status: 409, title: 'The registry is not in a state that allows the operation' },
   'body-too-large': { status: 413, title: 'The body is too large' },
   'unsupported-media-type': { status: 415, title: 'The body is not of a known type' },
   'too-many-requests': { status: 429, title: 'The caller sends too many requests' },
@@ -59,6 +63,8 @@ const TYPE_PREFIX = 'urn:latchkey:problem:';
 interface ProblemDetails {
   readonly detail?: string | undefined;
   readonly advice?: string | undefined;
+  /** Commands that follow the advice. */
+  readonly run?: readonly string[] | undefined;
   readonly errors?: readonly InputError[] | undefined;
   /** Seconds after which the same request may succeed. */
   readonly retryAfter?: number | undefined;
@@ -86,6 +92,14 @@ export class Problem extends Error {
     return statusOf(this.kind);
   }
 
+  /** What an operation says of its caller's mistake. Returns `undefined` for a failure at work. */
+  static ofFailure(failure: Failure): Problem | undefined {
+    const kind = failure instanceof NotFound ? 'not-found' : failure instanceof UsageFailure ? 'refused' : undefined;
+    if (kind === undefined) return undefined;
+    const { message: detail, advice, run } = failure;
+    return new Problem(kind, { detail, advice, ...(run.length === 0 ? {} : { run: run.map(formatCommandLine) }) });
+  }
+
   /** Of what Node.js's parser refuses: there is no request yet that could be answered. */
   static ofClientError(code: string | undefined): Problem {
     return new Problem(PROBLEM_OF_PARSER[code ?? ''] ?? 'bad-request');
@@ -105,13 +119,14 @@ export class Problem extends Error {
   }
 
   toJSON(): ProblemDocument {
-    const { detail, advice, errors } = this.details;
+    const { detail, advice, run, errors } = this.details;
     return {
       type: `${TYPE_PREFIX}${this.kind}`,
       title: PROBLEMS[this.kind].title,
       status: this.status,
       ...(detail === undefined ? {} : { detail }),
       ...(advice === undefined ? {} : { advice }),
+      ...(run === undefined ? {} : { run }),
       ...(errors === undefined ? {} : { errors }),
     };
   }
@@ -123,6 +138,7 @@ export interface ProblemDocument {
   readonly status: number;
   readonly detail?: string | undefined;
   readonly advice?: string | undefined;
+  readonly run?: readonly string[] | undefined;
   readonly errors?: readonly InputError[] | undefined;
 }
 
@@ -133,6 +149,7 @@ export const problemSchema: z.ZodType<ProblemDocument> = z
     status: z.int(),
     detail: z.string().optional(),
     advice: z.string().optional().describe('What to do about it'),
+    run: z.array(z.string()).optional().describe('Commands that follow the advice'),
     errors: z
       .array(z.object({ at: z.string().describe('Field of the input'), is: z.string().describe('What was expected') }))
       .optional(),

@@ -4,13 +4,14 @@
  */
 
 import { setImmediate as yieldToOthers } from 'node:timers/promises';
+import type { Steps } from '@latchkey/operations';
 import type { NodeInfo, Registry } from '@latchkey/registry';
 import { Problem } from './problem.js';
 
 /** Work at a time, in ms. */
 const TIME_SLICE_MS = 5;
-/** Rows between two looks at the clock. */
-const ROWS_PER_CHECK = 64;
+/** Steps between two looks at the clock. */
+const STEPS_PER_CHECK = 64;
 /** Walks that wait for their turn. At the bound a request is answered 503. */
 const MAX_WAITING = 32;
 const RETRY_AFTER_S = 5;
@@ -25,12 +26,21 @@ export class RegistryWalks {
    * @throws Problem if too many walks wait; the reason of `signal` once that is aborted
    */
   async nodes(registry: Registry, from: number, visit: (node: NodeInfo) => boolean, signal: AbortSignal): Promise<void> {
-    await this.#takeTurn(async () => {
-      let rows = 0;
+    await this.run(visitNodes(registry, from, visit), signal);
+  }
+
+  /**
+   * Does the work in slices of time.
+   *
+   * @throws as `nodes`
+   */
+  async run<T>(steps: Steps<T>, signal: AbortSignal): Promise<T> {
+    return this.#takeTurn(async () => {
       let sliceEnd = performance.now() + TIME_SLICE_MS;
-      for (const node of registry.nodes(from)) {
-        if (!visit(node)) return;
-        if (++rows % ROWS_PER_CHECK !== 0 || performance.now() < sliceEnd) continue;
+      for (let count = 1; ; count++) {
+        const { done, value } = steps.next();
+        if (done === true) return value;
+        if (count % STEPS_PER_CHECK !== 0 || performance.now() < sliceEnd) continue;
         await yieldToOthers();
         signal.throwIfAborted();
         sliceEnd = performance.now() + TIME_SLICE_MS;
@@ -38,7 +48,7 @@ export class RegistryWalks {
     }, signal);
   }
 
-  async #takeTurn(walk: () => Promise<void>, signal: AbortSignal): Promise<void> {
+  async #takeTurn<T>(walk: () => Promise<T>, signal: AbortSignal): Promise<T> {
     if (this.#waiting >= MAX_WAITING) throw new Problem('busy', { retryAfter: RETRY_AFTER_S });
     this.#waiting += 1;
     const turn = this.#last.then(() => {
@@ -47,9 +57,16 @@ export class RegistryWalks {
     });
     this.#last = turn.catch(() => undefined);
     try {
-      await turn;
+      return await turn;
     } finally {
       this.#waiting -= 1;
     }
+  }
+}
+
+function* visitNodes(registry: Registry, from: number, visit: (node: NodeInfo) => boolean): Steps<void> {
+  for (const node of registry.nodes(from)) {
+    if (!visit(node)) return;
+    yield;
   }
 }

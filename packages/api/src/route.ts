@@ -3,22 +3,29 @@
  * input and output.
  */
 
+import type { ExposureView } from '@latchkey/operations/contract';
 import type { FolderLockState } from '@latchkey/runtime/files';
 import type { Registry } from '@latchkey/registry';
 import type { z } from 'zod';
 import type { Principal, Scope } from './access.js';
+import type { KeptResults } from './kept-results.js';
 import type { OpaqueValues } from './opaque.js';
 import type { RegistryWalks } from './registry-walks.js';
 
-interface RouteContext {
-  readonly registry: Registry;
-  readonly principal: Principal;
+/** What all requests of one API share. */
+export interface RouteServices {
   readonly opaque: OpaqueValues;
   readonly walks: RegistryWalks;
-  /** ms since the epoch */
-  readonly now: number;
+  readonly exposures: KeptResults<ExposureView>;
   /** Reads whether an auth-server serves the registry. */
   readonly readServerState: () => Promise<FolderLockState>;
+}
+
+export interface RouteContext extends RouteServices {
+  readonly registry: Registry;
+  readonly principal: Principal;
+  /** ms since the epoch */
+  readonly now: number;
   /** Aborted when the caller has gone. */
   readonly signal: AbortSignal;
 }

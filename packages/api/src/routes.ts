@@ -3,10 +3,23 @@
 import type { Route } from './route.js';
 import { descriptionRoute } from './resources/description.js';
 import { auditRoutes } from './resources/audit.js';
+import { clockRoutes } from './resources/clock.js';
+import { controllerRoutes } from './resources/controllers.js';
 import { diagnosisRoutes } from './resources/diagnoses.js';
+import { exposureRoutes } from './resources/exposure.js';
 import { nodeRoutes } from './resources/nodes.js';
+import { orderRoutes } from './resources/orders.js';
 import { summaryRoutes } from './resources/summary.js';
 
-const RESOURCES: readonly Route[] = [...summaryRoutes, ...nodeRoutes, ...diagnosisRoutes, ...auditRoutes];
+const RESOURCES: readonly Route[] = [
+  ...summaryRoutes,
+  ...nodeRoutes,
+  ...diagnosisRoutes,
+  ...orderRoutes,
+  ...exposureRoutes,
+  ...controllerRoutes,
+  ...clockRoutes,
+  ...auditRoutes,
+];
 
 export const ROUTES: readonly Route[] = [...RESOURCES, descriptionRoute(RESOURCES)];

@@ -8,15 +8,13 @@ import type { Socket } from 'node:net';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import { Failure } from '@latchkey/runtime/failure';
 import { type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
-import type { FolderLockState } from '@latchkey/runtime/files';
 import { z } from 'zod';
 import type { Principal, Scope } from './access.js';
 import type { OpaqueValues } from './opaque.js';
-import type { Route } from './route.js';
+import type { Route, RouteServices } from './route.js';
 import { Problem, PROBLEM_TYPE, problemOfStatus } from './problem.js';
 import { RateLimiter } from './rate-limiter.js';
 import type { RegistryAccess } from './registry-access.js';
-import type { RegistryWalks } from './registry-walks.js';
 import { SECURITY_HEADERS } from './security-headers.js';
 import { parseQuery, type QueryValues, readInput } from './request-input.js';
 
@@ -45,15 +43,13 @@ declare module 'fastify' {
 export interface ServerOptions {
   readonly routes: readonly Route[];
   readonly registry: RegistryAccess;
-  readonly opaque: OpaqueValues;
-  readonly readServerState: () => Promise<FolderLockState>;
+  readonly services: RouteServices;
   /** Throws a Problem for a request that this socket does not take. */
   readonly checkRequest: (request: FastifyRequest) => void;
   /** Returns `undefined` for a caller that is not known. */
   readonly authenticate: (request: FastifyRequest) => Principal | undefined | Promise<Principal | undefined>;
   /** How a caller that is not known may authenticate, as WWW-Authenticate has it. */
   readonly challenge?: string;
-  readonly walks: RegistryWalks;
   readonly log: Log;
   readonly monotonicMs?: (() => number) | undefined;
 }
@@ -96,7 +92,7 @@ export function buildServer(options: ServerOptions): FastifyInstance {
     const { scope } = request.routeOptions.config;
     if (scope === undefined || !principal.scopes.has(scope)) throw new Problem('forbidden');
   });
-  server.addHook('onSend', async (request, reply, payload) => withEntityTag(options.opaque, request, reply, payload));
+  server.addHook('onSend', async (request, reply, payload) => withEntityTag(options.services.opaque, request, reply, payload));
   server.addHook('onResponse', async (request, reply) => {
     const { principal, method, routeOptions } = request;
     log.debug({ caller: principal?.id, method, route: routeOptions.url, status: reply.statusCode }, 'answered');
@@ -113,7 +109,7 @@ export function buildServer(options: ServerOptions): FastifyInstance {
 
 function addRoute(server: FastifyInstance, route: Route, options: ServerOptions): void {
   const { scope, path, input, output, run } = route;
-  const { registry, opaque, walks, readServerState } = options;
+  const { registry, services } = options;
   server.route({
     method: 'GET',
     url: path,
@@ -124,11 +120,20 @@ function addRoute(server: FastifyInstance, route: Route, options: ServerOptions)
       const values = readInput(input, request.params as Record<string, string>, queryOf(request));
       const signal = abortedWithConnection(reply.raw);
       const result = await registry.use((opened) =>
-        run({ registry: opened, principal, opaque, walks, now: Date.now(), readServerState, signal }, values as never),
+        withProblems(() => run({ ...services, registry: opened, principal, now: Date.now(), signal }, values as never)),
       );
       return sendJson(reply, 'application/json', output.parse(result));
     },
   });
+}
+
+/** What an operation says of its caller's mistake is answered, not logged. */
+async function withProblems<T>(action: () => T | Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (error) {
+    throw (error instanceof Failure ? Problem.ofFailure(error) : undefined) ?? error;
+  }
 }
 
 function queryOf({ query }: FastifyRequest): QueryValues {

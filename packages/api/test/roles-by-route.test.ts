@@ -18,7 +18,7 @@ const UIDS: Readonly<Record<Role | 'any other user', number>> = {
   'any other user': 61_005,
 };
 /** Values for the names in a path. */
-const VALUES: Readonly<Record<string, string>> = { id: '00000001', number: '1' };
+const VALUES: Readonly<Record<string, string>> = { id: '00000001', order: '1' };
 
 /** The table of docs/API.md: by operation, what each caller is answered. */
 function documentedTable(): Map<string, ReadonlyMap<string, string>> {

@@ -1,0 +1,116 @@
+// Orders, controllers, exposure and the clock over HTTP, as the commands show them.
+
+import { formatId, type Secret } from '@latchkey/protocol';
+import { call, type Context, controllersShow, ordersExposure, ordersList, setOrderState } from '@latchkey/operations';
+import { readClock } from '@latchkey/runtime/daemon';
+import { AdminFixture, C1, C2, newSecret } from '@latchkey/test-support/admin-fixture';
+import { describe, expect, it } from 'vitest';
+import { type Answer, LocalApi } from './local-api.js';
+
+const keys = (from: number, count: number): Record<number, Secret> =>
+  Object.fromEntries(Array.from({ length: count }, (_, i) => [from + i, newSecret()]));
+const contextOf = ({ registry }: AdminFixture): Context => ({ registry, clock: readClock, actor: registry.actor });
+
+/** Items of all pages, and the answers that they came in. */
+async function readPages(api: LocalApi, path: string): Promise<{ readonly items: object[]; readonly pages: Answer[] }> {
+  const items: object[] = [];
+  const pages: Answer[] = [];
+  for (let after = ''; ;) {
+    const page = await api.get(`${path}${path.includes('?') ? '&' : '?'}limit=2${after}`);
+    expect(page.status).toBe(200);
+    pages.push(page);
+    items.push(...page.body.items);
+    if (page.body.next === null) return { items, pages };
+    after = `&after=${page.body.next}`;
+  }
+}
+
+describe('orders', () => {
+  it('come in pages, each once, as the operation lists them', async () => {
+    const fixture = await AdminFixture.open();
+    const joining = newSecret();
+    await fixture.order({ 1: joining, 2: newSecret() });
+    await fixture.join(1, joining);
+    for (const from of [0x10, 0x20, 0x30, 0x40]) await fixture.order(keys(from, 3), { idC: C2 });
+    await setOrderState(fixture.registry, 3, 'suspended');
+    const api = await LocalApi.start(fixture.registry.folder);
+    const { items, pages } = await readPages(api, '/v1/orders');
+    expect(items).toEqual((await call(ordersList, contextOf(fixture), {})).items);
+    expect(pages.map(({ body }) => [body.items.length, body.total])).toEqual([
+      [2, 5],
+      [2, 5],
+      [1, 5],
+    ]);
+    expect((await api.get('/v1/orders/1')).body).toMatchObject({ order: 1, nodes: 2, joined: 1, state: 'open' });
+    expect((await api.get('/v1/orders/3')).body.state).toBe('suspended');
+  });
+
+  it('that do not exist are a problem with the advice of the command', async () => {
+    const fixture = await AdminFixture.open();
+    const api = await LocalApi.start(fixture.registry.folder);
+    for (const path of ['/v1/orders/77', '/v1/orders/77/exposure', '/v1/controllers/0000dead']) {
+      const { status, body } = await api.get(path);
+      expect([path, status, body.type]).toEqual([path, 404, 'urn:latchkey:problem:not-found']);
+      expect([body.advice, body.run]).toEqual(['List them:', [expect.stringMatching(/^latchkey-auth-server \w+ list$/)]]);
+    }
+    expect(api.log.text).not.toContain('failure');
+    for (const path of ['/v1/orders/0', '/v1/orders/x', '/v1/orders/1e3']) expect((await api.get(path)).status).toBe(400);
+  });
+});
+
+describe('controllers', () => {
+  it('come in pages, and one is shown with the count of its nodes', async () => {
+    const fixture = await AdminFixture.open();
+    await fixture.order(keys(1, 3), { idC: C2 });
+    const api = await LocalApi.start(fixture.registry.folder);
+    const { items, pages } = await readPages(api, '/v1/controllers');
+    expect(items).toMatchObject([{ id: formatId(C1) }, { id: formatId(C2) }]);
+    expect(pages[0]?.body.total).toBe(2);
+    const shown = await api.get(`/v1/controllers/${formatId(C2)}`);
+    expect(shown.body).toEqual(await call(controllersShow, contextOf(fixture), { id: formatId(C2) }));
+    expect(shown.body).toMatchObject({ nodes: 3, joined: 0 });
+    const again = await api.get(`/v1/controllers/${formatId(C2)}`, { 'if-none-match': String(shown.headers.etag) });
+    expect(again.status).toBe(304);
+  });
+});
+
+describe('exposure', () => {
+  it('is kept with the time of its walk, until it is older than the caller accepts', async () => {
+    const fixture = await AdminFixture.open();
+    const shared = newSecret();
+    await fixture.order({ 1: shared, 2: shared }, { sharedKey: true });
+    const api = await LocalApi.start(fixture.registry.folder);
+    const first = (await api.get('/v1/exposure')).body;
+    expect(first).toMatchObject({ total: 1, next: null, items: [{ nodes: 2, held: 2 }] });
+    await fixture.order(keys(0x10, 3));
+    expect((await api.get('/v1/exposure')).body).toEqual(first);
+    const renewed = (await api.get('/v1/exposure?max_age_seconds=0')).body;
+    expect(renewed.items).toEqual((await call(ordersExposure, contextOf(fixture), {})).items);
+    expect([renewed.total, Date.parse(renewed.at) > Date.parse(first.at)]).toEqual([2, true]);
+  });
+
+  it('of one order has a line for each key, in pages', async () => {
+    const fixture = await AdminFixture.open();
+    await fixture.order(keys(1, 5));
+    const api = await LocalApi.start(fixture.registry.folder);
+    const { items, pages } = await readPages(api, '/v1/orders/1/exposure');
+    expect(items).toEqual((await call(ordersExposure, contextOf(fixture), { order: 1 })).items);
+    expect(pages.map(({ body }) => body.total)).toEqual([5, 5, 5]);
+    const next = String(pages[0]?.body.next);
+    expect((await api.get(`/v1/exposure?limit=2&after=${next}`)).body.type).toBe('urn:latchkey:problem:cursor-invalid');
+  });
+});
+
+describe('the clock', () => {
+  it('shows the times that no key is committed of', async () => {
+    const fixture = await AdminFixture.open();
+    const previous = [{ from: 1_000, until: Date.now() + 3_600_000 }];
+    await fixture.registry.saveClockHistory((before) => ({ ...before, previous }), Date.now());
+    const api = await LocalApi.start(fixture.registry.folder);
+    expect((await api.get('/v1/clock')).body).toMatchObject({
+      holdoff_until: null,
+      blocked_ranges: [{ from: '1970-01-01T00:00:01.000Z' }],
+      controllers_with_old_keys: [],
+    });
+  });
+});
