@@ -157,8 +157,10 @@ export class ApplicationRootStore implements KeySource {
   static async open(path: string, master: Secret, options: StoreOptions = {}): Promise<ApplicationRootStore> {
     const env = await openStore(path, { maxDbs: 4, ifDamaged: IF_DAMAGED });
     try {
-      const nodeKeys = env.openDB<NodeKeysRow, number>({ name: 'node keys', keyEncoding: 'uint32' });
-      const metadata = new LmdbMetadata(env.openDB({ name: 'metadata' }));
+      const { nodeKeys, metadata } = await env.openTables(() => ({
+        nodeKeys: env.openDB<NodeKeysRow, number>({ name: 'node keys', keyEncoding: 'uint32' }),
+        metadata: new LmdbMetadata(env.openDB({ name: 'metadata' })),
+      }));
       const schema = metadata.get('schema') as number | undefined;
       if (schema !== undefined && schema !== SCHEMA) {
         throw new Failure(`the store ${path} has schema ${schema}; this version of Latchkey reads schema ${SCHEMA}`, {

@@ -46,6 +46,15 @@ export interface StoreOptions extends Omit<RootDatabaseOptions, 'path'> {
   readonly ifDamaged?: string;
 }
 
+export interface Store<V, K extends Key> extends RootDatabase<V, K> {
+  /**
+   * Runs what opens the tables of the store, while nobody writes. lmdb opens a table in a
+   * transaction of the calling thread. Another handle of this process may have a transaction under
+   * way that waits for the same thread: both would wait forever.
+   */
+  openTables<T>(action: () => T): Promise<T>;
+}
+
 /**
  * Opens the store in `path`, or makes one. Refuses one whose file others can read, and one that is
  * damaged.
@@ -53,7 +62,7 @@ export interface StoreOptions extends Omit<RootDatabaseOptions, 'path'> {
 export async function openStore<V, K extends Key>(
   path: string,
   { ifDamaged = RESTORE, ...options }: StoreOptions = {},
-): Promise<RootDatabase<V, K>> {
+): Promise<Store<V, K>> {
   const file = join(path, STORE_FILE);
   const damaged: Damaged = (what, cause) => new DamagedStore(file, what, ifDamaged, cause);
   try {
@@ -125,7 +134,7 @@ function behind<V, K extends Key>(
   store: RootDatabase<V, K>,
   damaged: Damaged,
   inPlace: InPlace,
-): RootDatabase<V, K> {
+): Store<V, K> {
   const [transaction, childTransaction, openDB, close] = [
     store.transaction.bind(store),
     store.childTransaction.bind(store),
@@ -164,6 +173,7 @@ function behind<V, K extends Key>(
         throw explain(error, damaged);
       }
     },
+    openTables: <T>(action: () => T) => openLock.exclusive(action),
     close: async () => {
       inPlace.close();
       await close();

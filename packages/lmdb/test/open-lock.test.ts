@@ -98,6 +98,30 @@ describe('a store that another process writes to', () => {
   });
 });
 
+it('a second handle of a process opens its tables while the first one writes', async () => {
+  const child = new Child(
+    `const { openStore } = await import(${module('open')});
+     const first = await openStore(process.argv[1], { maxDbs: 2 });
+     const second = await openStore(process.argv[1], { maxDbs: 2 });
+     let written = 0;
+     let opened = false;
+     const write = async () => {
+       while (!opened) await first.transaction(() => first.putSync('count', ++written));
+     };
+     const writes = Array.from({ length: 8 }, write);
+     while (written < 200) {
+       await second.openTables(() => second.openDB({ name: 'table' }));
+       await new Promise(setImmediate);
+     }
+     opened = true;
+     await Promise.all(writes);
+     console.log('both went on');`,
+    [join(await tempFolder(), 'store')],
+  );
+  expect(await child.line()).toBe('both went on');
+  await child.kill('SIGKILL');
+});
+
 describe('a store without locks of the kernel', () => {
   const without = (script: string): string =>
     `const { arch } = process;

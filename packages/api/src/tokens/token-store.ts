@@ -53,18 +53,28 @@ export async function openTokenStore(folder: string): Promise<TokenStore> {
   const path = join(folder, FOLDER);
   const env = await openStore(path, { maxDbs: 3, ifDamaged: `Nothing was changed. Move ${path} away, and make new tokens.` });
   try {
-    const metadata = env.openDB<unknown, string>({ name: 'metadata' });
+    const tables = await env.openTables(() => ({
+      metadata: env.openDB<unknown, string>({ name: 'metadata' }),
+      tokens: env.openDB<TokenRecord, string>({ name: 'tokens' }),
+      uses: env.openDB<TokenUse, string>({ name: 'uses' }),
+    }));
+    const { metadata } = tables;
     const schema = metadata.get('schema');
     if (schema === undefined) await env.childTransaction(() => metadata.putSync('schema', SCHEMA));
     else if (schema !== SCHEMA)
       throw new Failure(`the store ${path} has another schema; this version of Latchkey reads schema ${SCHEMA}`, {
         advice: 'Nothing was changed. Use the version that wrote the store, or move it away and make new tokens.',
       });
-    return new LmdbTokenStore(path, env);
+    return new LmdbTokenStore(path, env, tables);
   } catch (error) {
     await env.close();
     throw error instanceof Failure ? error : await writeFailure(path, error);
   }
+}
+
+interface TokenTables {
+  readonly tokens: Database<TokenRecord, string>;
+  readonly uses: Database<TokenUse, string>;
 }
 
 class LmdbTokenStore implements TokenStore {
@@ -73,11 +83,11 @@ class LmdbTokenStore implements TokenStore {
   readonly #tokens: Database<TokenRecord, string>;
   readonly #uses: Database<TokenUse, string>;
 
-  constructor(path: string, env: RootDatabase) {
+  constructor(path: string, env: RootDatabase, { tokens, uses }: TokenTables) {
     this.#path = path;
     this.#env = env;
-    this.#tokens = env.openDB({ name: 'tokens' });
-    this.#uses = env.openDB({ name: 'uses' });
+    this.#tokens = tokens;
+    this.#uses = uses;
   }
 
   add(token: TokenRecord): Promise<void> {

@@ -84,7 +84,8 @@ export class Tables {
     actor: Actor,
     { store = STORE_FOLDER, ifDamaged = restoreAdvice(folder) }: { readonly store?: string; readonly ifDamaged?: string } = {},
   ): Promise<Tables> {
-    return new Tables(folder, await openStore(join(folder, store), { maxDbs: MAX_TABLES, ifDamaged }), actor);
+    const env = await openStore(join(folder, store), { maxDbs: MAX_TABLES, ifDamaged });
+    return env.openTables(() => new Tables(folder, env, actor));
   }
 
   get keyring(): Keyring {
