@@ -54,7 +54,9 @@ export async function call<Input, Output, C extends Context>(
 ): Promise<Output> {
   const parsed = operation.input.safeParse(input);
   if (!parsed.success) throw new UsageFailure(`${operation.name}: ${describe(parsed.error)}`, { advice: 'Nothing was changed.' });
-  return operation.output.parse(await operation.run(context, parsed.data));
+  // What it changes is its actor's, also where many callers share a registry.
+  const registry = context.registry.actingAs(context.actor);
+  return operation.output.parse(await operation.run({ ...context, registry }, parsed.data));
 }
 
 /** Does the work as the caller wants it: in slices, or at once. */

@@ -39,6 +39,6 @@ export {
 } from './model/rows.js';
 export { KeyFeed } from './lmdb/key-feed.js';
 export { COMBINED_MODE_HOLDER, type CommitResult, Registry } from './registry.js';
-export type { Restored } from './registry-core.js';
+export type { Precondition, Restored } from './registry-core.js';
 export { notFound, requireRegistry } from './registry-failures.js';
 export { InDoubt, type Snapshot, type Version, type Versioned } from './storage.js';

@@ -34,6 +34,14 @@ export interface Decision<T> extends Omit<Outcome<T>, 'events'> {
   readonly events?: readonly (AuditEvent & { readonly at?: number })[];
 }
 
+/** What must hold when a change is written. */
+export interface Precondition {
+  /** What it looks at. */
+  readonly keys: Pick<Keys, 'nodes' | 'controllers' | 'orders'>;
+  /** Throws if it does not hold. Like a decision it has no side effects. */
+  readonly check: (found: Snapshot) => void;
+}
+
 /** An open storage engine, and what opens the keys in it. */
 export interface Opened {
   readonly storage: RegistryStorage;
@@ -43,6 +51,10 @@ export interface Opened {
   readonly folder: string;
   readonly actor: Actor;
   readonly clock: Clock | undefined;
+  /** Of each write. */
+  readonly precondition?: Precondition | undefined;
+  /** The registry that this one is a view of. */
+  readonly original?: RegistryCore | undefined;
 }
 
 export class RegistryCore {
@@ -55,11 +67,14 @@ export class RegistryCore {
   readonly audit: AuditLog;
   /** What a keyring knows of this registry, to replace its master key. */
   readonly metadata: StorageMetadata;
+  protected readonly opened: Opened;
   /** Of this process. */
   readonly #clock: Clock;
   #transactionKey: Secret | undefined;
 
-  protected constructor({ storage, metadata, keyring, folder, actor, clock = readClock }: Opened) {
+  protected constructor(opened: Opened) {
+    const { storage, metadata, keyring, folder, actor, clock = readClock } = opened;
+    this.opened = opened;
     this.storage = storage;
     this.metadata = metadata;
     this.keyring = keyring;
@@ -74,7 +89,14 @@ export class RegistryCore {
    * `rotate` may have replaced the master key before it.
    */
   write<T>(keys: Keys, decide: (found: Snapshot) => Decision<T>): Promise<T> {
-    return this.storage.write(this.#withMasterKey(keys), (found) => this.decide(found, () => this.#attributed(decide(found))));
+    const { precondition } = this.opened;
+    const all = precondition === undefined ? keys : withKeys(keys, precondition.keys);
+    return this.storage.write(this.#withMasterKey(all), (found) =>
+      this.decide(found, () => {
+        precondition?.check(found);
+        return this.#attributed(decide(found));
+      }),
+    );
   }
 
   /** As the storage's `load`. */
@@ -203,6 +225,8 @@ export class RegistryCore {
    * replaces it.
    */
   get transactionKey(): Secret {
+    const { original } = this.opened;
+    if (original !== undefined) return original.transactionKey;
     this.#transactionKey ??= this.keyring.unseal(TRANSACTION_KEY, this.metadata.get('transaction key') as Uint8Array);
     return this.#transactionKey;
   }
@@ -244,6 +268,15 @@ export class RegistryCore {
     this.keyring.wipe();
     this.#transactionKey?.wipe();
   }
+}
+
+function withKeys(keys: Keys, { nodes = [], controllers = [], orders = [] }: Precondition['keys']): Keys {
+  return {
+    ...keys,
+    nodes: [...(keys.nodes ?? []), ...nodes],
+    controllers: [...(keys.controllers ?? []), ...controllers],
+    orders: [...(keys.orders ?? []), ...orders],
+  };
 }
 
 /** What was found has the metadata `last wall clock`. */

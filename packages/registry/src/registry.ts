@@ -39,7 +39,14 @@ import {
 } from './model/rows.js';
 import { NodeCache } from './node-cache.js';
 import { allPagesAtOnce } from './pages.js';
-import { drawKey, drawTransactionKey, INITIAL_KEY_ID_KEY, type Opened, RegistryCore } from './registry-core.js';
+import {
+  drawKey,
+  drawTransactionKey,
+  INITIAL_KEY_ID_KEY,
+  type Opened,
+  type Precondition,
+  RegistryCore,
+} from './registry-core.js';
 import { describeMisplacedStore, registryNotFound, requireRegistry, schemaMismatch } from './registry-failures.js';
 import {
   immediate,
@@ -163,6 +170,17 @@ export class Registry extends RegistryCore {
       await storage.close();
       throw error;
     }
+  }
+
+  /**
+   * The same registry, whose changes are another actor's: the audit log names that one. It shares
+   * storage and keys with this registry. Only this registry is closed.
+   *
+   * @param precondition of each of its writes
+   */
+  actingAs(actor: Actor, precondition?: Precondition): Registry {
+    if (actor === this.actor && precondition === undefined) return this;
+    return new Registry({ ...this.opened, actor, precondition, original: this });
   }
 
   /** Of a registry on LMDB. */
