@@ -3,11 +3,13 @@
  * allowed that is not in this table.
  */
 
+import { Problem } from './problem.js';
+
 const SCOPES = ['read', 'nodes', 'audit', 'orders', 'controllers', 'keys', 'admin'] as const;
 export type Scope = (typeof SCOPES)[number];
 
-/** What a token may be for: the scopes of those operations that read. */
-export const TOKEN_SCOPES: readonly Scope[] = ['read', 'audit'];
+/** What a token may be for: everything but handing out keys, users and tokens. */
+export const TOKEN_SCOPES: readonly Scope[] = ['read', 'audit', 'nodes', 'orders', 'controllers'];
 
 export const ROLES = ['viewer', 'operator', 'key-officer', 'admin'] as const;
 export type Role = (typeof ROLES)[number];
@@ -28,6 +30,11 @@ export interface Principal {
   readonly scopes: ReadonlySet<Scope>;
   /** Names the caller in the audit log, if the ID does not: `token ci of ada`. */
   readonly actor?: string | undefined;
+}
+
+/** Throws unless the caller has the scope: for what an input asks beyond its route's scope. */
+export function requireScope({ scopes }: Principal, scope: Scope, detail: string): void {
+  if (!scopes.has(scope)) throw new Problem('forbidden', { detail });
 }
 
 /** Who makes a change, as the audit log has it. */

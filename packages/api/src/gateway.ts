@@ -23,12 +23,15 @@ const MAX_HEADER_SIZE = 16_384;
 /** For a handshake, for a request to arrive in full, and for an idle connection, in ms. */
 const REQUEST_TIMEOUT_MS = 10_000;
 const IDLE_TIMEOUT_MS = 60_000;
+const METHODS = ['GET', 'HEAD', 'POST', 'PATCH', 'DELETE'];
+/** Octets of a body. The API takes no more either. */
+const MAX_BODY = 65_536;
 /** For an answer of the API, in ms: some read the whole registry. */
 const ANSWER_TIMEOUT_MS = 120_000;
 const MAX_API_CONNECTIONS = 64;
 const RETRY_AFTER_S = 5;
 
-const REQUEST_HEADERS = ['accept', 'authorization', 'if-none-match'] as const;
+const REQUEST_HEADERS = ['accept', 'authorization', 'content-type', 'if-match', 'if-none-match'] as const;
 const RESPONSE_HEADERS = ['allow', 'content-length', 'content-type', 'etag', 'retry-after', 'www-authenticate'] as const;
 const BROWSER = /^(?:cookie|origin|sec-fetch-.*)$/;
 const HSTS = 'max-age=31536000';
@@ -69,7 +72,7 @@ export async function startGateway({ config, apiSocket, log }: GatewayOptions): 
           keepAliveTimeout: IDLE_TIMEOUT_MS,
           connectionsCheckingInterval: 1_000,
         },
-        (incoming, outgoing) => forward(incoming, outgoing, { hosts, agent, apiSocket, log: limitedLog }),
+        (incoming, outgoing) => void forward(incoming, outgoing, { hosts, agent, apiSocket, log: limitedLog }),
       );
       server.maxConnections = MAX_CONNECTIONS;
       server.on('clientError', answerClientError);
@@ -147,7 +150,11 @@ interface ForwardOptions {
   readonly log: RateLimitedLog;
 }
 
-function forward(incoming: IncomingMessage, outgoing: ServerResponse, { hosts, agent, apiSocket, log }: ForwardOptions): void {
+async function forward(
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  { hosts, agent, apiSocket, log }: ForwardOptions,
+): Promise<void> {
   const problem = whyRefused(incoming, hosts);
   if (problem !== undefined) {
     // What follows the header is not read.
@@ -155,9 +162,14 @@ function forward(incoming: IncomingMessage, outgoing: ServerResponse, { hosts, a
     sendProblem(outgoing, new Problem(problem));
     return;
   }
+  // A caller that has gone is no error.
+  outgoing.on('error', () => undefined);
+  const body = await readBody(incoming);
+  if (body === undefined) return;
   const { method = 'GET', url: path = '/', headers, socket } = incoming;
   const sent: Record<string, string> = { host: 'api', 'x-forwarded-for': unmapIPv4(socket.remoteAddress ?? '') };
   for (const name of REQUEST_HEADERS) if (headers[name] !== undefined) sent[name] = headers[name];
+  if (body.length > 0) sent['content-length'] = String(body.length);
   const upstream = request({ socketPath: apiSocket, agent, path, method, headers: sent, timeout: ANSWER_TIMEOUT_MS });
   upstream.on('response', (answer) => passOn(answer, outgoing));
   upstream.on('timeout', () => upstream.destroy(new Error('no answer in time')));
@@ -167,10 +179,21 @@ function forward(incoming: IncomingMessage, outgoing: ServerResponse, { hosts, a
     if (outgoing.headersSent) outgoing.destroy();
     else sendProblem(outgoing, new Problem('unavailable', { retryAfter: RETRY_AFTER_S }));
   });
-  // A caller that has gone is no error: `close` follows.
-  outgoing.on('error', () => undefined);
   endWithCaller(outgoing, upstream);
-  upstream.end();
+  upstream.end(body);
+}
+
+/**
+ * Reads a body, which has at most `MAX_BODY` octets. Returns `undefined` if its sender has gone.
+ */
+async function readBody(incoming: IncomingMessage): Promise<Buffer | undefined> {
+  const parts: Buffer[] = [];
+  try {
+    for await (const part of incoming) parts.push(part as Buffer);
+    return Buffer.concat(parts);
+  } catch {
+    return undefined;
+  }
 }
 
 /** The API gives up the work of a request whose caller has gone. */
@@ -189,9 +212,10 @@ function whyRefused(
   if (!isOnce('host') || !isOnce('authorization') || !url.startsWith('/')) return 'bad-request';
   if (!hosts.has((headers.host ?? '').toLowerCase())) return 'misdirected-request';
   if (names.some((name) => BROWSER.test(name))) return 'forwarded-request';
-  if (method !== 'GET' && method !== 'HEAD') return 'method-not-allowed';
-  if (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) !== 0) return 'body-too-large';
-  return undefined;
+  if (method === undefined || !METHODS.includes(method)) return 'method-not-allowed';
+  const mayHaveBody = method === 'POST' || method === 'PATCH';
+  if (headers['transfer-encoding'] !== undefined) return 'body-too-large';
+  return Number(headers['content-length'] ?? 0) > (mayHaveBody ? MAX_BODY : 0) ? 'body-too-large' : undefined;
 }
 
 function passOn(answer: IncomingMessage, outgoing: ServerResponse): void {
@@ -213,7 +237,7 @@ function sendProblem(outgoing: ServerResponse, problem: Problem): void {
     'content-type': PROBLEM_TYPE,
   };
   headers['content-length'] = String(body.length);
-  if (problem.kind === 'method-not-allowed') headers['allow'] = 'GET, HEAD';
+  if (problem.kind === 'method-not-allowed') headers['allow'] = METHODS.join(', ');
   if (problem.details.retryAfter !== undefined) headers['retry-after'] = String(problem.details.retryAfter);
   outgoing.writeHead(problem.status, headers);
   outgoing.end(body);

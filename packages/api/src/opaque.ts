@@ -49,10 +49,10 @@ export class OpaqueValues {
     }
   }
 
-  /** Strong entity tag of a body, as the header has it. */
-  etag(principal: Principal, body: Uint8Array): string {
-    const mac = createHmac('sha256', this.#etagKey).update(contextOf(principal, '')).update(body).digest();
-    return `"${mac.toString('base64url', 0, ETAG_LENGTH)}"`;
+  /** Part of a strong entity tag: other octets, or another caller, have another one. */
+  tag(principal: Principal, octets: Uint8Array): string {
+    const mac = createHmac('sha256', this.#etagKey).update(contextOf(principal, '')).update(octets).digest();
+    return mac.toString('base64url', 0, ETAG_LENGTH);
   }
 }
 

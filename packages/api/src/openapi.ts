@@ -21,17 +21,30 @@ const COMMON_PROBLEMS: readonly ProblemName[] = [
   'unavailable',
 ];
 
+/** Renders a schema; one with a name goes to the components. */
+type ToSchema = (schema: z.core.$ZodType, io: 'input' | 'output') => JsonSchema;
+
+const IF_MATCH: JsonSchema = {
+  name: 'If-Match',
+  in: 'header',
+  required: true,
+  schema: { type: 'string' },
+  description: 'ETag of the resource as the caller saw it; `*` for whatever it is now',
+};
+
 const ENTITY_TAG_HEADER = {
   etag: { schema: { type: 'string' }, description: 'Changes with the body; another caller has another one' },
 };
 
 export function openApiOf(routes: readonly Route[]): JsonSchema {
   const components: Record<string, JsonSchema> = {};
-  const toSchema = (schema: z.core.$ZodType, io: 'input' | 'output'): JsonSchema =>
-    hoist(z.toJSONSchema(schema, { io }) as JsonSchema, components);
+  const toSchema: ToSchema = (schema, io) => hoist(z.toJSONSchema(schema, { io }) as JsonSchema, components);
   const problem = toSchema(problemSchema, 'output');
   const paths: Record<string, JsonSchema> = {};
-  for (const route of routes) paths[templateOf(route.path)] = { get: operationOf(route, toSchema, problem) };
+  for (const route of routes) {
+    const path = (paths[templateOf(route.path)] ??= {}) as Record<string, unknown>;
+    path[(route.method ?? 'GET').toLowerCase()] = operationOf(route, toSchema, problem);
+  }
   return {
     openapi: '3.1.0',
     info: {
@@ -56,14 +69,58 @@ export function openApiOf(routes: readonly Route[]): JsonSchema {
   };
 }
 
-function operationOf(
-  route: Route,
-  toSchema: (schema: z.core.$ZodType, io: 'input' | 'output') => JsonSchema,
-  problem: JsonSchema,
-): JsonSchema {
-  const { name, summary, description, scope, path, input, output } = route;
-  const inPath = new Set(path.split('/').flatMap((part) => (part.startsWith(':') ? [part.slice(1)] : [])));
-  const parameters = Object.entries(input.shape).map(([field, fieldSchema]) => {
+function operationOf(route: Route, toSchema: ToSchema, problem: JsonSchema): JsonSchema {
+  const { name, summary, description, scope, method = 'GET', output } = route;
+  const isRead = method === 'GET';
+  return {
+    operationId: name,
+    summary,
+    ...(description === undefined ? {} : { description }),
+    tags: [tagOf(route)],
+    'x-scope': scope,
+    parameters: parametersOf(route, toSchema),
+    ...(method === 'PATCH' || method === 'POST' ? { requestBody: bodyOf(route, toSchema) } : {}),
+    responses: {
+      200: {
+        description: summary,
+        ...(isRead ? { headers: ENTITY_TAG_HEADER } : {}),
+        content: { 'application/json': { schema: toSchema(output, 'output') } },
+      },
+      ...(isRead ? { 304: { description: 'The body has the entity tag of If-None-Match' } } : {}),
+      ...Object.fromEntries(
+        problemsOf(route).map((kind) => [
+          statusOf(kind),
+          { description: kind, content: { [PROBLEM_TYPE]: { schema: problem } } },
+        ]),
+      ),
+    },
+  };
+}
+
+function problemsOf(route: Route): readonly ProblemName[] {
+  const problems = [...COMMON_PROBLEMS];
+  if (namesInPath(route).size > 0) problems.push('not-found');
+  if (isChange(route)) problems.push('refused', 'body-too-large', 'unsupported-media-type');
+  if (needsIfMatch(route)) problems.push('changed-meanwhile', 'precondition-required');
+  return problems;
+}
+
+function isChange({ method = 'GET' }: Route): boolean {
+  return method !== 'GET';
+}
+
+function needsIfMatch(route: Route): boolean {
+  return isChange(route) && route.version !== undefined;
+}
+
+function namesInPath({ path }: Route): ReadonlySet<string> {
+  return new Set(path.split('/').flatMap((part) => (part.startsWith(':') ? [part.slice(1)] : [])));
+}
+
+function parametersOf(route: Route, toSchema: ToSchema): JsonSchema[] {
+  const inPath = namesInPath(route);
+  const parameters = Object.entries(route.input.shape).flatMap(([field, fieldSchema]) => {
+    if (isChange(route) && !inPath.has(field)) return [];
     const { description: about, ...schema } = toSchema(fieldSchema, 'input');
     const parameter: Record<string, unknown> = { name: field, in: 'path', required: true, schema };
     if (!inPath.has(field)) {
@@ -71,28 +128,29 @@ function operationOf(
       Object.assign(parameter, { in: 'query', required, style: 'form', explode: true });
     }
     if (about !== undefined) parameter['description'] = about;
-    return parameter;
+    return [parameter];
   });
-  const problems = inPath.size === 0 ? COMMON_PROBLEMS : [...COMMON_PROBLEMS, 'not-found' as const];
-  return {
-    operationId: name,
-    summary,
-    ...(description === undefined ? {} : { description }),
-    tags: [tagOf(route)],
-    'x-scope': scope,
-    parameters,
-    responses: {
-      200: {
-        description: summary,
-        headers: ENTITY_TAG_HEADER,
-        content: { 'application/json': { schema: toSchema(output, 'output') } },
-      },
-      304: { description: 'The body has the entity tag of If-None-Match' },
-      ...Object.fromEntries(
-        problems.map((kind) => [statusOf(kind), { description: kind, content: { [PROBLEM_TYPE]: { schema: problem } } }]),
-      ),
-    },
+  return needsIfMatch(route) ? [...parameters, IF_MATCH] : parameters;
+}
+
+/** The fields of the input that are not in the path. */
+function bodyOf(route: Route, toSchema: ToSchema): JsonSchema {
+  const inPath = namesInPath(route);
+  const {
+    properties,
+    required = [],
+    ...schema
+  } = toSchema(route.input, 'input') as JsonSchema & {
+    readonly properties: JsonSchema;
+    readonly required?: readonly string[];
   };
+  const needed = required.filter((field) => !inPath.has(field));
+  const inBody = {
+    ...schema,
+    properties: Object.fromEntries(Object.entries(properties).filter(([field]) => !inPath.has(field))),
+    ...(needed.length === 0 ? {} : { required: needed }),
+  };
+  return { required: true, content: { 'application/json': { schema: inBody } } };
 }
 
 function tagOf({ name }: Route): string {

@@ -23,9 +23,11 @@ export type ProblemName =
   | 'method-not-allowed'
   | 'request-timeout'
   | 'refused'
+  | 'changed-meanwhile'
   | 'body-too-large'
   | 'unsupported-media-type'
   | 'too-many-requests'
+  | 'precondition-required'
   | 'misdirected-request'
   | 'headers-too-large'
   | 'internal-error'
@@ -42,10 +44,12 @@ const PROBLEMS: Readonly<Record<ProblemName, ProblemKind>> = {
   'method-not-allowed': { status: 405, title: 'The resource does not have that method' },
   'request-timeout': { status: 408, title: 'The request did not arrive in time' },
   refused: { status: 409, title: 'The registry is not in a state that allows the operation' },
+  'changed-meanwhile': { status: 412, title: 'The resource is not what If-Match says' },
   'body-too-large': { status: 413, title: 'The body is too large' },
   'unsupported-media-type': { status: 415, title: 'The body is not of a known type' },
   'too-many-requests': { status: 429, title: 'The caller sends too many requests' },
   'misdirected-request': { status: 421, title: 'The API does not serve that host' },
+  'precondition-required': { status: 428, title: 'The change needs If-Match' },
   'headers-too-large': { status: 431, title: 'The header is too large' },
   'internal-error': { status: 500, title: 'The API has a fault' },
   unavailable: { status: 503, title: 'The registry does not answer' },

@@ -34,6 +34,11 @@ export function refuseBrowsers({ raw }: FastifyRequest): void {
   if (authorizations > 1) throw new Problem('bad-request', { detail: 'The request has several Authorization headers.' });
 }
 
+/** A token in the audit log: its name, and whose it is. */
+function nameOf({ name, createdBy }: TokenRecord): string {
+  return `token ${name} of ${createdBy.replace(/^user /, '')}`;
+}
+
 export interface RemoteCallersOptions {
   readonly tokens: TokenStore;
   /** When the registry was restored, ms since the epoch; `null` if never. */
@@ -73,7 +78,7 @@ export class RemoteCallers {
     const reason = await this.#whyVoid(token, address);
     if (reason !== undefined) return this.#refuse(reason, id, address);
     this.#recordUse(id, address);
-    return { id: `token ${id}`, scopes: new Set(token.scopes) };
+    return { id: `token ${id}`, scopes: new Set(token.scopes), actor: nameOf(token) };
   }
 
   /** Waits for what is being written. */

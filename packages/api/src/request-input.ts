@@ -1,6 +1,7 @@
 /**
- * Turns path and query into what an operation's schema expects. A URL has only text, so a number or
- * a truth value is read where the schema has one. Mistakes are named by field, never by value.
+ * Turns path and query, or path and body, into what an operation's schema expects. A URL has only
+ * text, so a number or a truth value is read where the schema has one. Mistakes are named by field,
+ * never by value.
  */
 
 import { describeIssue, errorMap } from '@latchkey/runtime/config';
@@ -27,8 +28,15 @@ export function parseQuery(text: string): QueryValues {
   return values;
 }
 
-/** @throws Problem that names each mistake */
-export function readInput(schema: z.ZodObject, path: Readonly<Record<string, string>>, query: QueryValues): object {
+/** Values by name, of the path. */
+export type PathValues = Readonly<Record<string, string>>;
+
+/**
+ * Reads path and query.
+ *
+ * @throws Problem that names each mistake
+ */
+export function readInput(schema: z.ZodObject, path: PathValues, query: QueryValues): object {
   // Without a prototype: `__proto__` is a name like any other.
   const input = Object.create(null) as Record<string, unknown>;
   const repeated: string[] = [];
@@ -42,23 +50,38 @@ export function readInput(schema: z.ZodObject, path: Readonly<Record<string, str
   }
   if (repeated.length > 0)
     throw badRequest(repeated.map((name) => ({ at: fieldOf(schema, name) === undefined ? 'query' : name, is: 'expected once' })));
+  return parse(schema, input, path, 'query');
+}
+
+/**
+ * Reads path and body, where a method has one.
+ *
+ * @throws Problem that names each mistake
+ */
+export function readBody(schema: z.ZodObject, path: PathValues, body: unknown): object {
+  if (typeof body !== 'object' || body === null || Array.isArray(body))
+    throw badRequest([{ at: 'body', is: 'expected an object in JSON' }]);
+  const input = Object.create(null) as Record<string, unknown>;
+  for (const [name, value] of Object.entries(body)) {
+    if (Object.hasOwn(path, name)) throw badRequest([{ at: 'body', is: 'expected no field that the path has' }]);
+    input[name] = value;
+  }
+  return parse(schema, input, path, 'body');
+}
+
+/** @param place where the names are that the path does not have */
+function parse(schema: z.ZodObject, input: Record<string, unknown>, path: PathValues, place: 'query' | 'body'): object {
   for (const [name, value] of Object.entries(path)) input[name] = convert(value, typeOf(fieldOf(schema, name)).name);
   const result = schema.safeParse(input, { error: errorMap });
   if (result.success) return result.data;
+  const known = Object.keys(schema.shape).filter((name) => !Object.hasOwn(path, name));
+  const nothing = place === 'query' ? 'no parameters' : 'no fields';
   throw badRequest(
-    result.error.issues.flatMap((issue) => {
-      if (issue.code === 'unrecognized_keys')
-        return [
-          {
-            at: 'query',
-            is: `expected only ${
-              Object.keys(schema.shape)
-                .filter((name) => !Object.hasOwn(path, name))
-                .join(', ') || 'no parameters'
-            }`,
-          },
-        ];
-      return [{ at: issue.path.map(String).join('.'), is: describeIssue({ ...issue, path: [] }) }];
+    result.error.issues.map((issue) => {
+      const at = issue.path.map(String).join('.') || place;
+      if (issue.code !== 'unrecognized_keys') return { at, is: describeIssue({ ...issue, path: [] }) };
+      // Names that are not known are the caller's text.
+      return { at, is: issue.path.length > 0 ? 'expected no other fields' : `expected only ${known.join(', ') || nothing}` };
     }),
   );
 }

@@ -11,6 +11,7 @@ import type { Principal, Scope } from './access.js';
 import type { KeptResults } from './kept-results.js';
 import type { OpaqueValues } from './opaque.js';
 import type { RegistryWalks } from './registry-walks.js';
+import type { VersionedThing } from './versions.js';
 
 /** What all requests of one API share. */
 export interface RouteServices {
@@ -30,7 +31,11 @@ export interface RouteContext extends RouteServices {
   readonly signal: AbortSignal;
 }
 
+export type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE';
+
 export interface Route {
+  /** `GET` unless it says otherwise. */
+  readonly method?: Method | undefined;
   /** Thing and verb, `nodes.list` say. */
   readonly name: string;
   readonly summary: string;
@@ -38,16 +43,19 @@ export interface Route {
   readonly scope: Scope;
   /** As fastify writes it: `/v1/nodes/:id`. */
   readonly path: string;
-  /** Names in the path, and query parameters. */
+  /** Names in the path, and query parameters; of PATCH and POST the fields of the body. */
   readonly input: z.ZodObject;
   /** What is not in it does not leave the API. */
   readonly output: z.ZodType;
+  /** The one thing that it shows or changes. A change of that needs If-Match. */
+  readonly version?: ((input: never) => VersionedThing) | undefined;
   readonly run: (context: RouteContext, input: never) => unknown;
 }
 
 interface RouteOf<I extends z.ZodObject, O extends z.ZodType> extends Route {
   readonly input: I;
   readonly output: O;
+  readonly version?: (input: z.output<I>) => VersionedThing;
   readonly run: (context: RouteContext, input: z.output<I>) => z.input<O> | Promise<z.input<O>>;
 }
 

@@ -3,20 +3,19 @@
  * rate limit, scope, schema. A route without a scope is refused to everybody.
  */
 
-import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import { Failure } from '@latchkey/runtime/failure';
 import { type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
 import { z } from 'zod';
 import type { Principal, Scope } from './access.js';
-import type { OpaqueValues } from './opaque.js';
 import type { Route, RouteServices } from './route.js';
 import { Problem, PROBLEM_TYPE, problemOfStatus } from './problem.js';
 import { RateLimiter } from './rate-limiter.js';
 import type { RegistryAccess } from './registry-access.js';
+import { addRoutes } from './route-handler.js';
 import { SECURITY_HEADERS } from './security-headers.js';
-import { parseQuery, type QueryValues, readInput } from './request-input.js';
+import { sendJson } from './send.js';
 
 const MAX_BODY = 65_536;
 const MAX_HEADER_SIZE = 16_384;
@@ -36,7 +35,6 @@ declare module 'fastify' {
   }
   interface FastifyContextConfig {
     scope?: Scope;
-    hasEntityTag?: boolean;
   }
 }
 
@@ -76,6 +74,7 @@ export function buildServer(options: ServerOptions): FastifyInstance {
   });
   server.server.maxConnections = MAX_CONNECTIONS;
   server.decorateRequest('principal', null);
+  server.removeContentTypeParser('text/plain');
 
   server.addHook('onRequest', async (request, reply) => {
     reply.headers(SECURITY_HEADERS);
@@ -92,7 +91,6 @@ export function buildServer(options: ServerOptions): FastifyInstance {
     const { scope } = request.routeOptions.config;
     if (scope === undefined || !principal.scopes.has(scope)) throw new Problem('forbidden');
   });
-  server.addHook('onSend', async (request, reply, payload) => withEntityTag(options.services.opaque, request, reply, payload));
   server.addHook('onResponse', async (request, reply) => {
     const { principal, method, routeOptions } = request;
     log.debug({ caller: principal?.id, method, route: routeOptions.url, status: reply.statusCode }, 'answered');
@@ -102,75 +100,8 @@ export function buildServer(options: ServerOptions): FastifyInstance {
   server.setErrorHandler(async (error, request, reply) => sendProblem(reply, toProblem(error, request, limitedLog)));
   server.setNotFoundHandler(async (_, reply) => sendProblem(reply, new Problem('not-found')));
 
-  for (const route of routes) addRoute(server, route, options);
-  for (const { path } of routes) addMethodNotAllowed(server, path);
+  addRoutes(server, routes, options);
   return server;
-}
-
-function addRoute(server: FastifyInstance, route: Route, options: ServerOptions): void {
-  const { scope, path, input, output, run } = route;
-  const { registry, services } = options;
-  server.route({
-    method: 'GET',
-    url: path,
-    config: { scope, hasEntityTag: true },
-    async handler(request, reply) {
-      const { principal } = request;
-      if (principal === null) throw new Problem('not-authenticated');
-      const values = readInput(input, request.params as Record<string, string>, queryOf(request));
-      const signal = abortedWithConnection(reply.raw);
-      const result = await registry.use((opened) =>
-        withProblems(() => run({ ...services, registry: opened, principal, now: Date.now(), signal }, values as never)),
-      );
-      return sendJson(reply, 'application/json', output.parse(result));
-    },
-  });
-}
-
-/** What an operation says of its caller's mistake is answered, not logged. */
-async function withProblems<T>(action: () => T | Promise<T>): Promise<T> {
-  try {
-    return await action();
-  } catch (error) {
-    throw (error instanceof Failure ? Problem.ofFailure(error) : undefined) ?? error;
-  }
-}
-
-function queryOf({ query }: FastifyRequest): QueryValues {
-  return parseQuery((query as { readonly text?: string }).text ?? '');
-}
-
-function abortedWithConnection(response: ServerResponse): AbortSignal {
-  const controller = new AbortController();
-  response.once('close', () => controller.abort());
-  return controller.signal;
-}
-
-function addMethodNotAllowed(server: FastifyInstance, path: string): void {
-  server.route({
-    method: ['DELETE', 'OPTIONS', 'PATCH', 'POST', 'PUT'],
-    url: path,
-    config: { scope: 'read' },
-    // Refused before the body is read.
-    onRequest: async (_, reply) => {
-      reply.header('allow', 'GET, HEAD');
-      throw new Problem('method-not-allowed');
-    },
-    handler: async () => undefined,
-  });
-}
-
-/** Adds the entity tag of a body, and drops a body that the client has already. */
-function withEntityTag(opaque: OpaqueValues, request: FastifyRequest, reply: FastifyReply, payload: unknown): unknown {
-  const { principal, routeOptions, headers } = request;
-  if (principal === null || routeOptions.config.hasEntityTag !== true || reply.statusCode !== 200) return payload;
-  if (!Buffer.isBuffer(payload)) return payload;
-  const etag = opaque.etag(principal, payload);
-  reply.header('etag', etag);
-  const known = headers['if-none-match']?.split(',').map((tag) => tag.trim().replace(/^W\//, '')) ?? [];
-  if (!known.includes(etag) && !known.includes('*')) return payload;
-  reply.code(304).removeHeader('content-type').removeHeader('content-length');
-  return null;
 }
 
 function toProblem(error: unknown, request: FastifyRequest, log: RateLimitedLog): Problem {
@@ -189,11 +120,6 @@ function toProblem(error: unknown, request: FastifyRequest, log: RateLimitedLog)
   return new Problem('internal-error');
 }
 
-/** As octets: to a text fastify would add a charset, which JSON does not have. */
-function sendJson(reply: FastifyReply, type: string, value: unknown): FastifyReply {
-  return reply.type(type).send(Buffer.from(JSON.stringify(value)));
-}
-
 /** An output that is not of its schema is named by its fields: its values may be anything. */
 function describeError(error: unknown): string {
   if (error instanceof z.ZodError)
@@ -205,7 +131,7 @@ function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply {
   const { retryAfter } = problem.details;
   reply.headers(SECURITY_HEADERS);
   if (retryAfter !== undefined) reply.header('retry-after', String(retryAfter));
-  return sendJson(reply.code(problem.status), PROBLEM_TYPE, problem);
+  return sendJson(reply.code(problem.status), PROBLEM_TYPE, Buffer.from(JSON.stringify(problem)));
 }
 
 /** What Node.js's parser refuses has no request and no reply yet. */

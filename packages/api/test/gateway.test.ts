@@ -106,7 +106,9 @@ describe.skipIf(!HAS_OPENSSL)('the gateway (needs openssl)', () => {
       [400, `GET /v1/summary HTTP/1.1\r\n\r\n`],
       [413, `GET /v1/summary HTTP/1.1\r\nHost: ${HOST}\r\nContent-Length: 5\r\n\r\nhello`],
       [413, `GET /v1/summary HTTP/1.1\r\nHost: ${HOST}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`],
-      [405, `POST /v1/summary HTTP/1.1\r\nHost: ${HOST}\r\nContent-Length: 0\r\n\r\n`],
+      [413, `PATCH /v1/nodes/00000001 HTTP/1.1\r\nHost: ${HOST}\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n`],
+      [413, `PATCH /v1/nodes/00000001 HTTP/1.1\r\nHost: ${HOST}\r\nContent-Length: 65537\r\n\r\n{`],
+      [405, `PUT /v1/summary HTTP/1.1\r\nHost: ${HOST}\r\nContent-Length: 0\r\n\r\n`],
       [431, `GET /v1/summary HTTP/1.1\r\nHost: ${HOST}\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`],
       [408, `GET /v1/summary HTTP/1.1\r\nHost: ${HOST}\r\n`],
     ] as const)
@@ -114,6 +116,22 @@ describe.skipIf(!HAS_OPENSSL)('the gateway (needs openssl)', () => {
         text.slice(0, 80),
         expect.stringMatching(new RegExp(`^HTTP/1\\.1 ${status} `)),
       ]);
+  });
+
+  it('brings a change with its body, and its precondition', async () => {
+    const { folder, send } = await start();
+    const { text } = await createToken(folder, { scopes: ['read', 'controllers'], name: 'ci', createdBy: 'user ada' });
+    const authorization = `Bearer ${text}`;
+    const path = '/v1/controllers/00000001';
+    const { headers } = await send(path, { headers: { authorization } });
+    const change = (ifMatch: string): Promise<Answer> =>
+      send(path, {
+        method: 'PATCH',
+        headers: { authorization, 'content-type': 'application/json', 'if-match': ifMatch },
+        body: '{"nid":"192.0.2.77:5683"}',
+      });
+    expect((await change(String(headers.etag))).body).toMatchObject({ nid: '192.0.2.77:5683', changed: true });
+    expect((await change(String(headers.etag))).status).toBe(412);
   });
 
   it('takes nothing from browsers', async () => {

@@ -74,10 +74,17 @@ export class LocalApi {
     return ask({ socketPath: this.socket }, path, options);
   }
 
+  /** Sends a change as JSON. */
+  change(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+    if (body === undefined) return this.request(path, { method, headers });
+    const json = { 'content-type': 'application/json', ...headers };
+    return this.request(path, { method, headers: json, body: JSON.stringify(body) });
+  }
+
   /** As a proxy asks on behalf of a caller. */
-  remote(path: string, token?: string, headers: Record<string, string> = {}): Promise<Answer> {
+  remote(path: string, token?: string, headers: Record<string, string> = {}, options: RequestOptions = {}): Promise<Answer> {
     const authorization: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };
-    return ask({ socketPath: this.remoteSocket }, path, { headers: { ...authorization, ...headers } });
+    return ask({ socketPath: this.remoteSocket }, path, { ...options, headers: { ...authorization, ...headers } });
   }
 }
 
@@ -103,13 +110,13 @@ export function ask(
   });
 }
 
-/** Reads `{path, headers}` a line, and answers each with `{status, text}` a line. */
+/** Reads `{path, headers, method}` a line, and answers each with `{status, text}` a line. */
 const CALLER = `
 const { request } = require('node:http');
 require('node:readline').createInterface({ input: process.stdin }).on('line', (line) => {
-  const { path, headers } = JSON.parse(line);
+  const { path, headers, method } = JSON.parse(line);
   const done = (answer) => process.stdout.write(JSON.stringify(answer) + '\\n');
-  request({ socketPath: process.argv[1], path, headers, agent: false }, (response) => {
+  request({ socketPath: process.argv[1], path, headers, method, agent: false }, (response) => {
     let text = '';
     response.setEncoding('utf8').on('data', (part) => (text += part)).on('end', () => done({ status: response.statusCode, text }));
   }).on('error', (error) => done({ status: 0, text: error.code })).end();
@@ -172,5 +179,9 @@ export class OtherCaller {
 
   get(path: string, headers: Record<string, string> = {}): Promise<{ readonly status: number; readonly text: string }> {
     return this.#ask({ path, headers });
+  }
+
+  request(method: string, path: string): Promise<{ readonly status: number; readonly text: string }> {
+    return this.#ask({ path, method, headers: {} });
   }
 }

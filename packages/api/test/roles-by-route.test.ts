@@ -5,6 +5,7 @@ import type { Secret } from '@latchkey/protocol';
 import { AdminFixture, newSecret } from '@latchkey/test-support/admin-fixture';
 import { describe, expect, it } from 'vitest';
 import { type Role, ROLES } from '../src/access.js';
+import type { Method, Route } from '../src/route.js';
 import { ROUTES } from '../src/routes.js';
 import { CAN_BECOME_OTHERS, createToken, LocalApi, OtherCaller } from './local-api.js';
 
@@ -19,6 +20,14 @@ const UIDS: Readonly<Record<Role | 'any other user', number>> = {
 };
 /** Values for the names in a path. */
 const VALUES: Readonly<Record<string, string>> = { id: '00000001', order: '1' };
+
+const TOKENS = ['read', 'audit', 'nodes', 'orders', 'controllers'] as const;
+/** Who may is answered so: no request here has a body, or says what it has seen of a resource. */
+const ALLOWED: Readonly<Record<Method, number>> = { GET: 200, PATCH: 400, POST: 400, DELETE: 428 };
+
+function pathOf({ path }: Route): string {
+  return path.replaceAll(/:(\w+)/g, (_, field: string) => VALUES[field] ?? '');
+}
 
 /** The table of docs/API.md: by operation, what each caller is answered. */
 function documentedTable(): Map<string, ReadonlyMap<string, string>> {
@@ -42,8 +51,15 @@ describe('the table of docs/API.md', () => {
   it('has a row for each operation and a column for each caller', () => {
     expect([...table.keys()].toSorted()).toEqual(ROUTES.map(({ name }) => name).toSorted());
     for (const cells of table.values())
-      expect([...cells.keys()]).toEqual(['GET', ...ROLES, 'any other user', 'token: read', 'token: audit', 'no token']);
-    for (const { name, path } of ROUTES) expect(table.get(name)?.get('GET')).toBe(path.replaceAll(/:(\w+)/g, '{$1}'));
+      expect([...cells.keys()]).toEqual([
+        'request',
+        ...ROLES,
+        'any other user',
+        ...TOKENS.map((scope) => `token: ${scope}`),
+        'no token',
+      ]);
+    for (const { name, path, method = 'GET' } of ROUTES)
+      expect(table.get(name)?.get('request')).toBe(`${method} ${path.replaceAll(/:(\w+)/g, '{$1}')}`);
   });
 
   it.skipIf(!CAN_BECOME_OTHERS)('holds in each cell (needs root)', async () => {
@@ -55,13 +71,14 @@ describe('the table of docs/API.md', () => {
     const refusals: string[] = [];
     for (const [caller, uid] of Object.entries(UIDS)) {
       const process = await OtherCaller.start(uid, api.socket);
-      for (const { name, path } of ROUTES) {
-        const { status, text } = await process.get(path.replaceAll(/:(\w+)/g, (_, field: string) => VALUES[field] ?? ''));
+      for (const route of ROUTES) {
+        const { name, method = 'GET' } = route;
+        const { status, text } = await process.request(method, pathOf(route));
         const documented = table.get(name)?.get(caller);
         expect([name, caller, status]).toEqual([
           name,
           caller,
-          documented === 'yes' ? 200 : caller === 'any other user' ? 401 : 403,
+          documented === 'yes' ? ALLOWED[method] : caller === 'any other user' ? 401 : 403,
         ]);
         // Only an answer may name the node.
         if (documented !== 'yes') refusals.push(text);
@@ -80,19 +97,15 @@ describe('the table of docs/API.md, for tokens', () => {
     await fixture.order({ 1: newSecret() });
     const { folder } = fixture.registry;
     const api = await LocalApi.start(folder);
-    const tokens = {
-      'token: read': (await createToken(folder, { scopes: ['read'] })).text,
-      'token: audit': (await createToken(folder, { scopes: ['audit'] })).text,
-      'no token': undefined,
-    };
+    const tokens: Record<string, string | undefined> = { 'no token': undefined };
+    for (const scope of TOKENS) tokens[`token: ${scope}`] = (await createToken(folder, { scopes: [scope] })).text;
     for (const [caller, token] of Object.entries(tokens)) {
-      for (const { name, path } of ROUTES) {
-        const { status } = await api.remote(
-          path.replaceAll(/:(\w+)/g, (_, field: string) => VALUES[field] ?? ''),
-          token,
-        );
+      for (const route of ROUTES) {
+        const { name, method = 'GET' } = route;
+        const { status } = await api.remote(pathOf(route), token, {}, { method });
         const documented = documentedTable().get(name)?.get(caller);
-        expect([name, caller, status]).toEqual([name, caller, documented === 'yes' ? 200 : token === undefined ? 401 : 403]);
+        const expected = documented === 'yes' ? ALLOWED[method] : token === undefined ? 401 : 403;
+        expect([name, caller, status]).toEqual([name, caller, expected]);
       }
     }
   });

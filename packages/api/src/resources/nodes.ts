@@ -2,13 +2,15 @@
 
 import { expiryOf, parseId } from '@latchkey/protocol';
 import { isoTime } from '@latchkey/runtime/iso-time';
-import { nodeState, viewNode } from '@latchkey/operations';
-import { NODE_STATES, type NodeStatus, type NodeView } from '@latchkey/operations/contract';
+import { call, nodesDisable, nodesEnable, nodesRemove, nodesSet, nodeState, viewNode } from '@latchkey/operations';
+import { durationSchema, NODE_STATES, type NodeStatus, type NodeView } from '@latchkey/operations/contract';
 import type { AuditEntry, NodeInfo, Registry, UnsealedNode } from '@latchkey/registry';
 import { z } from 'zod';
 import { type Route, defineRoute } from '../route.js';
+import { operationContext } from '../operation-context.js';
 import { Problem } from '../problem.js';
 import { cursorSchema, idSchema, limitSchema, orderNumberSchema, pageSchema, timeSchema } from '../schemas.js';
+import { nodeVersion } from '../versions.js';
 import { auditEntrySchema } from './audit.js';
 
 /** Values of one filter. */
@@ -127,6 +129,7 @@ const show = defineRoute({
   scope: 'read',
   path: '/v1/nodes/:id',
   input: z.strictObject({ id: idSchema }),
+  version: nodeVersion,
   output: nodeSchema
     .extend({ initial_key: z.string().describe('Fingerprint of its initial key, 4 hex digits') })
     .meta({ id: 'NodeDetails' }),
@@ -166,4 +169,44 @@ function withNode<T>(registry: Registry, id: string, use: (node: UnsealedNode) =
   }
 }
 
-export const nodeRoutes: readonly Route[] = [list, show, life];
+const change = defineRoute({
+  method: 'PATCH',
+  name: 'nodes.change',
+  summary: 'Disable or enable a node, or change how long its keys last',
+  description: 'Lifetime and grace are those of the keys that it gets from now on.',
+  scope: nodesSet.scope,
+  path: '/v1/nodes/:id',
+  input: z
+    .strictObject({
+      id: idSchema,
+      disabled: z.boolean().optional(),
+      lifetime_seconds: durationSchema.optional(),
+      grace_seconds: durationSchema.optional(),
+    })
+    .refine(
+      ({ disabled, lifetime_seconds: lifetime, grace_seconds: grace }) =>
+        (disabled === undefined) !== (lifetime === undefined && grace === undefined),
+      { error: 'expected disabled, or lifetime_seconds, grace_seconds or both' },
+    ),
+  version: nodeVersion,
+  output: nodesSet.output,
+  run(context, { id, disabled, ...terms }) {
+    const select = { ids: [id] };
+    if (disabled === undefined) return call(nodesSet, operationContext(context), { select, ...terms });
+    return call(disabled ? nodesDisable : nodesEnable, operationContext(context), { select });
+  },
+});
+
+const remove = defineRoute({
+  method: 'DELETE',
+  name: nodesRemove.name,
+  summary: 'Remove a node from the registry',
+  scope: nodesRemove.scope,
+  path: '/v1/nodes/:id',
+  input: z.strictObject({ id: idSchema }),
+  version: nodeVersion,
+  output: nodesRemove.output,
+  run: (context, { id }) => call(nodesRemove, operationContext(context), { select: { ids: [id] } }),
+});
+
+export const nodeRoutes: readonly Route[] = [list, show, life, change, remove];

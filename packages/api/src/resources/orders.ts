@@ -1,12 +1,22 @@
 /** Orders and imports, with the count of their nodes. */
 
-import { call, ordersList, ordersShow } from '@latchkey/operations';
-import { orderSchema as contractSchema } from '@latchkey/operations/contract';
+import {
+  call,
+  type Context,
+  ordersClose,
+  ordersList,
+  ordersOpen,
+  ordersResume,
+  ordersShow,
+  ordersSuspend,
+} from '@latchkey/operations';
+import { type OrderState, orderSchema as contractSchema } from '@latchkey/operations/contract';
 import { z } from 'zod';
 import { operationContext } from '../operation-context.js';
 import { pageOf } from '../pages.js';
 import { type Route, defineRoute } from '../route.js';
-import { cursorSchema, limitSchema, orderNumberSchema, pageSchema } from '../schemas.js';
+import { cursorSchema, limitSchema, orderNumberSchema, pageSchema, timeSchema } from '../schemas.js';
+import { orderVersion } from '../versions.js';
 
 const orderSchema = contractSchema.meta({ id: 'Order' });
 
@@ -30,8 +40,50 @@ const show = defineRoute({
   scope: ordersShow.scope,
   path: '/v1/orders/:order',
   input: z.strictObject({ order: orderNumberSchema }),
+  version: orderVersion,
   output: orderSchema,
   run: (context, input) => call(ordersShow, operationContext(context), input),
 });
 
-export const orderRoutes: readonly Route[] = [list, show];
+/** `null` for a window that does not begin, or does not end. */
+const boundSchema = timeSchema.nullable().optional();
+
+const changeSchema = z
+  .strictObject({
+    order: orderNumberSchema,
+    state: z.enum(['open', 'suspended', 'closed']).optional().describe('`closed` is for good'),
+    join_from: boundSchema.describe('With `join_until` it replaces the window; null: at once'),
+    join_until: boundSchema.describe('null: without an end'),
+  })
+  .refine(({ state, join_from: from, join_until: until }) => state !== undefined || from !== undefined || until !== undefined, {
+    error: 'expected state, join_from or join_until',
+  })
+  .refine(({ state = 'open', join_from: from, join_until: until }) => state === 'open' || (from ?? until) === undefined, {
+    error: 'expected a join window with state open only',
+  });
+
+const change = defineRoute({
+  method: 'PATCH',
+  name: 'orders.change',
+  summary: 'Open an order for a join window, suspend, resume or close it',
+  description:
+    'State `open` resumes the order within its window. `join_from` or `join_until` opens it for a new window, which has no bound that is left out.',
+  scope: ordersOpen.scope,
+  path: '/v1/orders/:order',
+  input: changeSchema,
+  version: orderVersion,
+  output: ordersOpen.output,
+  run: (context, input) => changeOrder(operationContext(context), input),
+});
+
+function changeOrder(
+  context: Context,
+  { order, state, join_from: from, join_until: until }: z.output<typeof changeSchema>,
+): Promise<OrderState> {
+  if (state === 'suspended') return call(ordersSuspend, context, { order });
+  if (state === 'closed') return call(ordersClose, context, { order });
+  if (from === undefined && until === undefined) return call(ordersResume, context, { order });
+  return call(ordersOpen, context, { order, join_from: from ?? undefined, join_until: until ?? undefined });
+}
+
+export const orderRoutes: readonly Route[] = [list, show, change];

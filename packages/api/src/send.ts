@@ -1,0 +1,6 @@
+import type { FastifyReply } from 'fastify';
+
+/** As octets: to a text fastify would add a charset, which JSON does not have. */
+export function sendJson(reply: FastifyReply, type: string, body: Buffer): FastifyReply {
+  return reply.type(type).send(body);
+}
