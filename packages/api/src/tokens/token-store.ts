@@ -3,15 +3,11 @@
  * registry brings back a token. Both the API and commands have it open.
  */
 
-import { join } from 'node:path';
-import { openStore, writeFailure } from '@latchkey/lmdb';
-import { Failure, UsageFailure } from '@latchkey/runtime/failure';
-import type { Database, RootDatabase } from 'lmdb';
+import { UsageFailure } from '@latchkey/runtime/failure';
+import type { Database } from 'lmdb';
 import type { Scope } from '../access.js';
+import { OwnStore } from '../own-store.js';
 
-const FOLDER = 'api-tokens';
-/** Version of what is in the tables. */
-const SCHEMA = 1;
 const MAX_TOKENS = 1_024;
 
 /** A token without its secret. Times are ms since the epoch. */
@@ -50,48 +46,24 @@ export interface TokenStore {
 
 /** @param folder of the registry */
 export async function openTokenStore(folder: string): Promise<TokenStore> {
-  const path = join(folder, FOLDER);
-  const env = await openStore(path, { maxDbs: 3, ifDamaged: `Nothing was changed. Move ${path} away, and make new tokens.` });
-  try {
-    const tables = await env.openTables(() => ({
-      metadata: env.openDB<unknown, string>({ name: 'metadata' }),
-      tokens: env.openDB<TokenRecord, string>({ name: 'tokens' }),
-      uses: env.openDB<TokenUse, string>({ name: 'uses' }),
-    }));
-    const { metadata } = tables;
-    const schema = metadata.get('schema');
-    if (schema === undefined) await env.childTransaction(() => metadata.putSync('schema', SCHEMA));
-    else if (schema !== SCHEMA)
-      throw new Failure(`the store ${path} has another schema; this version of Latchkey reads schema ${SCHEMA}`, {
-        advice: 'Nothing was changed. Use the version that wrote the store, or move it away and make new tokens.',
-      });
-    return new LmdbTokenStore(path, env, tables);
-  } catch (error) {
-    await env.close();
-    throw error instanceof Failure ? error : await writeFailure(path, error);
-  }
-}
-
-interface TokenTables {
-  readonly tokens: Database<TokenRecord, string>;
-  readonly uses: Database<TokenUse, string>;
+  return new LmdbTokenStore(
+    await OwnStore.open(folder, { name: 'api-tokens', schema: 1, tables: 2, thenMake: 'make new tokens' }),
+  );
 }
 
 class LmdbTokenStore implements TokenStore {
-  readonly #path: string;
-  readonly #env: RootDatabase;
+  readonly #store: OwnStore;
   readonly #tokens: Database<TokenRecord, string>;
   readonly #uses: Database<TokenUse, string>;
 
-  constructor(path: string, env: RootDatabase, { tokens, uses }: TokenTables) {
-    this.#path = path;
-    this.#env = env;
-    this.#tokens = tokens;
-    this.#uses = uses;
+  constructor(store: OwnStore) {
+    this.#store = store;
+    this.#tokens = store.table('tokens');
+    this.#uses = store.table('uses');
   }
 
   add(token: TokenRecord): Promise<void> {
-    return this.#write(() => {
+    return this.#store.write(() => {
       if (this.#tokens.getKeysCount() >= MAX_TOKENS)
         throw new UsageFailure(`there are ${MAX_TOKENS} tokens already`, {
           advice: 'Nothing was changed. Revoke those that are not used:',
@@ -102,41 +74,30 @@ class LmdbTokenStore implements TokenStore {
   }
 
   find(id: string): Promise<TokenRecord | undefined> {
-    this.#env.resetReadTxn();
-    return Promise.resolve(this.#tokens.get(id));
+    return Promise.resolve(this.#store.read(() => this.#tokens.get(id)));
   }
 
   list(): Promise<readonly (TokenRecord & { readonly lastUse: TokenUse | undefined })[]> {
-    this.#env.resetReadTxn();
-    const rows = [...this.#tokens.getRange()].map(({ key, value }) =>
-      Object.assign({ ...value }, { lastUse: this.#uses.get(key) }),
+    const rows = this.#store.read(() =>
+      [...this.#tokens.getRange()].map(({ key, value }) => Object.assign({ ...value }, { lastUse: this.#uses.get(key) })),
     );
     return Promise.resolve(rows.toSorted((a, b) => a.createdAt - b.createdAt));
   }
 
   remove(id: string): Promise<boolean> {
-    return this.#write(() => {
+    return this.#store.write(() => {
       this.#uses.removeSync(id);
       return this.#tokens.removeSync(id);
     });
   }
 
   recordUse(id: string, use: TokenUse): Promise<void> {
-    return this.#write(() => {
+    return this.#store.write(() => {
       if (this.#tokens.doesExist(id)) this.#uses.putSync(id, use);
     });
   }
 
   close(): Promise<void> {
-    return this.#env.close();
-  }
-
-  async #write<T>(action: () => T): Promise<T> {
-    try {
-      return await this.#env.childTransaction(action);
-    } catch (error) {
-      if (error instanceof Failure) throw error;
-      throw await writeFailure(this.#path, error);
-    }
+    return this.#store.close();
   }
 }

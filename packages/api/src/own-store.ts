@@ -1,0 +1,75 @@
+/**
+ * An LMDB store of the API, next to the registry: no backup of the registry has what is in it. The
+ * API and commands have it open at once.
+ */
+
+import { join } from 'node:path';
+import { openStore, writeFailure } from '@latchkey/lmdb';
+import { Failure } from '@latchkey/runtime/failure';
+import type { Database, RootDatabase } from 'lmdb';
+
+export interface OwnStoreOptions {
+  /** Its folder, in that of the registry. */
+  readonly name: string;
+  /** Version of what is in the tables. */
+  readonly schema: number;
+  readonly tables: number;
+  /** What to do if the store is moved away: completes a sentence. */
+  readonly thenMake: string;
+}
+
+export class OwnStore {
+  readonly #path: string;
+  readonly #env: RootDatabase;
+
+  private constructor(path: string, env: RootDatabase) {
+    this.#path = path;
+    this.#env = env;
+  }
+
+  /** @param folder of the registry */
+  static async open(folder: string, { name, schema, tables, thenMake }: OwnStoreOptions): Promise<OwnStore> {
+    const path = join(folder, name);
+    const env = await openStore(path, {
+      maxDbs: tables + 1,
+      ifDamaged: `Nothing was changed. Move ${path} away, and ${thenMake}.`,
+    });
+    try {
+      const metadata = env.openDB<unknown, string>({ name: 'metadata' });
+      const found = metadata.get('schema');
+      if (found === undefined) await env.childTransaction(() => metadata.putSync('schema', schema));
+      else if (found !== schema)
+        throw new Failure(`the store ${path} has another schema; this version of Latchkey reads schema ${schema}`, {
+          advice: `Nothing was changed. Use the version that wrote the store, or move it away and ${thenMake}.`,
+        });
+      return new OwnStore(path, env);
+    } catch (error) {
+      await env.close();
+      throw error instanceof Failure ? error : await writeFailure(path, error);
+    }
+  }
+
+  table<V>(name: string): Database<V, string> {
+    return this.#env.openDB<V, string>({ name });
+  }
+
+  /** Sees what another process wrote before. */
+  read<T>(action: () => T): T {
+    this.#env.resetReadTxn();
+    return action();
+  }
+
+  /** One transaction: on the disk before it returns. */
+  async write<T>(action: () => T): Promise<T> {
+    try {
+      return await this.#env.childTransaction(action);
+    } catch (error) {
+      if (error instanceof Failure) throw error;
+      throw await writeFailure(this.#path, error);
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#env.close();
+  }
+}
