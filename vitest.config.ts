@@ -65,6 +65,9 @@ export const SYSTEM: readonly string[] = [
   'registry-suite',
   'remote-socket',
   'roles-by-route',
+  'sign-in',
+  'browser-rules',
+  'console-files',
   'start',
   'time',
 ];

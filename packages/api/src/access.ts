@@ -5,7 +5,7 @@
 
 import { Problem } from './problem.js';
 
-const SCOPES = ['read', 'nodes', 'audit', 'orders', 'controllers', 'keys', 'admin'] as const;
+export const SCOPES = ['read', 'nodes', 'audit', 'orders', 'controllers', 'keys', 'admin'] as const;
 export type Scope = (typeof SCOPES)[number];
 
 /** What a token may be for: everything but handing out keys, users and tokens. */
@@ -13,6 +13,9 @@ export const TOKEN_SCOPES: readonly Scope[] = ['read', 'audit', 'nodes', 'orders
 
 export const ROLES = ['viewer', 'operator', 'key-officer', 'admin'] as const;
 export type Role = (typeof ROLES)[number];
+
+/** Changes of users, and what hands out keys, need a password that was given so recently, in ms. */
+const FRESH_SIGN_IN_MS = 5 * 60_000;
 
 const OPERATOR: readonly Scope[] = ['read', 'nodes', 'audit'];
 
@@ -25,11 +28,21 @@ const SCOPES_OF_ROLE: Readonly<Record<Role, readonly Scope[]>> = {
 
 /** An authenticated caller. */
 export interface Principal {
-  /** Names the caller in rate limits, cursors and logs. Two callers never share an ID. */
+  /**
+   * Names the caller in rate limits, cursors, logs and the audit log: `user ada`, `uid 0`. Two
+   * callers never share an ID.
+   */
   readonly id: string;
   readonly scopes: ReadonlySet<Scope>;
   /** Names the caller in the audit log, if the ID does not: `token ci of ada`. */
   readonly actor?: string | undefined;
+  /** When the person last gave the password, ms since the epoch; `undefined` without one. */
+  readonly signedInAt?: number | undefined;
+  /**
+   * Returns the caller with the rights of now, or `undefined` if it may not go on: for answers that
+   * take long. Does not count as a use. Without it a connection keeps its rights until it ends.
+   */
+  readonly recheck?: (() => Promise<Principal | undefined>) | undefined;
 }
 
 /** Throws unless the caller has the scope: for what an input asks beyond its route's scope. */
@@ -44,4 +57,12 @@ export function actorOf({ actor, id }: Principal): string {
 
 export function scopesOf(role: Role): ReadonlySet<Scope> {
   return new Set(SCOPES_OF_ROLE[role]);
+}
+
+/**
+ * Throws unless the caller gave the password in the last five minutes. Callers without a password
+ * pass: the kernel or a token says who they are.
+ */
+export function requireFreshSignIn({ signedInAt }: Principal, now: number): void {
+  if (signedInAt !== undefined && Math.abs(now - signedInAt) >= FRESH_SIGN_IN_MS) throw new Problem('step-up-required');
 }

@@ -26,6 +26,16 @@ export interface GatewayConfig {
   readonly hosts: readonly string[];
 }
 
+/** The console, and the API for its pages. */
+export interface BrowserConfig {
+  /** Loopback: in clear. */
+  readonly listen: readonly Endpoint[];
+  /** What a browser has in its address bar, e.g. `http://localhost:8080`. */
+  readonly origin: string;
+  /** The console's built files, if they are not those of its package. */
+  readonly console?: string | undefined;
+}
+
 export interface ApiConfig extends SocketConfig {
   /** Roles of users in addition to root and the user of the API. */
   readonly local: Readonly<Record<string, Role>>;
@@ -33,6 +43,7 @@ export interface ApiConfig extends SocketConfig {
   readonly remote?: SocketConfig | undefined;
   /** The proxy of `latchkey-auth-server api-gateway`. */
   readonly gateway?: GatewayConfig | undefined;
+  readonly browser?: BrowserConfig | undefined;
 }
 
 const socketFields = {
@@ -42,6 +53,15 @@ const socketFields = {
   group: z.string().regex(ACCOUNT, { error: 'expected the name of a group, or its number' }).optional(),
 };
 const pathSchema = z.string().refine(isAbsolute, { error: 'expected an absolute path' });
+
+const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/;
+
+/** A browser keeps `Secure` cookies of https and of this machine only. */
+function isOrigin(text: string): boolean {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || url.origin !== text) return false;
+  return url.protocol === 'https:' || (url.protocol === 'http:' && LOOPBACK.test(url.hostname.replaceAll(/[[\]]/g, '')));
+}
 
 export const apiConfigSchema: z.ZodType<ApiConfig> = z.strictObject({
   ...socketFields,
@@ -59,6 +79,25 @@ export const apiConfigSchema: z.ZodType<ApiConfig> = z.strictObject({
         .array(z.string().regex(HOST, { error: 'expected a host and its port in lower case, e.g. plant.example:8443' }))
         .min(1)
         .max(64),
+    })
+    .optional(),
+  browser: z
+    .strictObject({
+      listen: z
+        .array(
+          z.pipe(
+            listenSchema,
+            z.custom<Endpoint>((endpoint) => LOOPBACK.test((endpoint as Endpoint).host), {
+              error: 'expected an address of this machine, e.g. 127.0.0.1:8080: the listener is in clear',
+            }),
+          ),
+        )
+        .min(1)
+        .max(16),
+      origin: z.string().refine(isOrigin, {
+        error: 'expected https://HOST, or http://localhost with a port, as a browser shows it, e.g. http://localhost:8080',
+      }),
+      console: pathSchema.optional(),
     })
     .optional(),
 });

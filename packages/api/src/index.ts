@@ -17,6 +17,8 @@ import {
 } from '@latchkey/runtime/net';
 import type { Principal } from './access.js';
 import type { ApiConfig, SocketConfig } from './config.js';
+import { buildBrowserListener, listenOnLoopback, openSessions } from './browser/browser-listener.js';
+import { readConsoleFiles } from './browser/console-files.js';
 import { KeptResults } from './kept-results.js';
 import { LocalCallers, refuseForwarded } from './local-socket.js';
 import { LocalUsers } from './local-users.js';
@@ -27,6 +29,8 @@ import { RegistryWalks } from './registry-walks.js';
 import { refuseBrowsers, RemoteCallers } from './remote-callers.js';
 import { openTokenStore } from './tokens/token-store.js';
 import { buildServer } from './server.js';
+import { Passwords } from './users/password.js';
+import { openUserStore } from './users/user-store.js';
 
 export interface ApiOptions {
   readonly config: ApiConfig;
@@ -35,12 +39,18 @@ export interface ApiOptions {
   /** Reads the master key and opens the registry. */
   readonly openRegistry: () => Promise<Registry>;
   readonly log: Log;
+  /** The built console, if the configuration names none. */
+  readonly consoleFolder?: string | undefined;
   /** Of the rate limits: a monotonic clock, in ms. */
   readonly monotonicMs?: () => number;
+  /** Of sessions, ms since the epoch. */
+  readonly now?: () => number;
+  readonly passwords?: Passwords;
 }
 
 /** Serves the API until it is stopped. */
-export async function startApi({ config, folder, openRegistry, log, monotonicMs }: ApiOptions): Promise<Daemon> {
+export async function startApi(options: ApiOptions): Promise<Daemon> {
+  const { config, folder, openRegistry, log, consoleFolder, monotonicMs, now, passwords = new Passwords() } = options;
   if (nativeLocks() === undefined)
     throw new UsageFailure('the API cannot run beside a server on this machine: its store belongs to one process', {
       advice: 'Use the commands of latchkey-auth-server here, or run it on a machine with glibc.',
@@ -92,6 +102,21 @@ export async function startApi({ config, folder, openRegistry, log, monotonicMs 
       });
       servers.push(await serve(server, config.remote));
       log.info({ api: `unix:${config.remote.socket}` }, 'serving the API to callers with tokens');
+    }
+    const { browser } = config;
+    if (browser !== undefined) {
+      const { origin, console: folderOfConsole = consoleFolder } = browser;
+      const users = await openUserStore(folder);
+      closers.push(() => users.close());
+      const sessions = openSessions({ registry, users, passwords, log, monotonicMs, now });
+      closers.unshift(() => sessions.close());
+      const files = folderOfConsole === undefined ? undefined : await readConsoleFiles(folderOfConsole);
+      for (const endpoint of browser.listen) {
+        const server = buildBrowserListener({ ...shared, origin, users, sessions, files });
+        const address = await listenOnLoopback(server, endpoint);
+        servers.push(server);
+        log.info({ address, origin, console: folderOfConsole }, 'serving the API to browsers');
+      }
     }
   } catch (error) {
     await stop();

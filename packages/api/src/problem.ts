@@ -17,6 +17,10 @@ export type ProblemName =
   | 'bad-request'
   | 'cursor-invalid'
   | 'not-authenticated'
+  | 'step-up-refused'
+  | 'step-up-required'
+  | 'cross-site-request'
+  | 'already-exists'
   | 'forbidden'
   | 'forwarded-request'
   | 'not-found'
@@ -38,18 +42,22 @@ const PROBLEMS: Readonly<Record<ProblemName, ProblemKind>> = {
   'bad-request': { status: 400, title: 'The request is not valid' },
   'cursor-invalid': { status: 400, title: 'The cursor is of another list or another start of the API' },
   'not-authenticated': { status: 401, title: 'The caller is not known' },
+  'step-up-refused': { status: 401, title: 'The password is wrong' },
   forbidden: { status: 403, title: 'The role of the caller does not allow the operation' },
   'forwarded-request': { status: 403, title: 'The socket takes no requests from browsers or proxies' },
+  'step-up-required': { status: 403, title: 'The operation needs a password that was given in the last five minutes' },
+  'cross-site-request': { status: 403, title: 'The request does not come from a page of the console' },
   'not-found': { status: 404, title: 'The resource does not exist' },
   'method-not-allowed': { status: 405, title: 'The resource does not have that method' },
   'request-timeout': { status: 408, title: 'The request did not arrive in time' },
   refused: { status: 409, title: 'The registry is not in a state that allows the operation' },
+  'already-exists': { status: 409, title: 'The name is taken' },
   'changed-meanwhile': { status: 412, title: 'The resource is not what If-Match says' },
   'body-too-large': { status: 413, title: 'The body is too large' },
   'unsupported-media-type': { status: 415, title: 'The body is not of a known type' },
-  'too-many-requests': { status: 429, title: 'The caller sends too many requests' },
-  'misdirected-request': { status: 421, title: 'The API does not serve that host' },
+  'misdirected-request': { status: 421, title: 'The API does not serve that host or origin' },
   'precondition-required': { status: 428, title: 'The change needs If-Match' },
+  'too-many-requests': { status: 429, title: 'The caller sends too many requests' },
   'headers-too-large': { status: 431, title: 'The header is too large' },
   'internal-error': { status: 500, title: 'The API has a fault' },
   unavailable: { status: 503, title: 'The registry does not answer' },

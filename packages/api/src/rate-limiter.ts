@@ -1,8 +1,13 @@
 /** Token bucket per caller: a burst, then a steady rate. */
 
-/** Requests a second, and how many may come at once after a pause. */
-const RATE = 20;
-const BURST = 100;
+export interface Rate {
+  readonly perSecond: number;
+  /** How many may come at once after a pause. */
+  readonly burst: number;
+}
+
+/** Requests of a caller. */
+const REQUESTS: Rate = { perSecond: 20, burst: 100 };
 /**
  * Callers remembered. At the bound the least recent is forgotten, and starts with a full bucket.
  */
@@ -16,23 +21,26 @@ interface Bucket {
 export class RateLimiter {
   readonly #buckets = new Map<string, Bucket>();
   readonly #nowMs: () => number;
+  readonly #rate: Rate;
 
   /** @param nowMs a monotonic clock, in ms */
-  constructor(nowMs: () => number = () => performance.now()) {
+  constructor(nowMs: () => number = () => performance.now(), rate: Rate = REQUESTS) {
     this.#nowMs = nowMs;
+    this.#rate = rate;
   }
 
   /** Takes a token. Returns the seconds to wait if none is left, otherwise `undefined`. */
   take(caller: string): number | undefined {
     const now = this.#nowMs();
+    const { perSecond, burst } = this.#rate;
     const before = this.#buckets.get(caller);
-    const tokens = before === undefined ? BURST : Math.min(BURST, before.tokens + ((now - before.at) * RATE) / 1000);
+    const tokens = before === undefined ? burst : Math.min(burst, before.tokens + ((now - before.at) * perSecond) / 1000);
     this.#buckets.delete(caller);
     if (this.#buckets.size >= MAX_CALLERS) {
       const [oldest] = this.#buckets.keys();
       if (oldest !== undefined) this.#buckets.delete(oldest);
     }
     this.#buckets.set(caller, { tokens: tokens < 1 ? tokens : tokens - 1, at: now });
-    return tokens < 1 ? Math.ceil((1 - tokens) / RATE) : undefined;
+    return tokens < 1 ? Math.ceil((1 - tokens) / perSecond) : undefined;
   }
 }

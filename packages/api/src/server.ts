@@ -1,6 +1,7 @@
 /**
  * The API over HTTP. Each request passes, in this order: the rule of its socket, authentication,
- * rate limit, scope, schema. A route without a scope is refused to everybody.
+ * rate limit, scope, schema. A route without a scope is refused to everybody, unless it says that
+ * it is public or about the caller's own things.
  */
 
 import type { Socket } from 'node:net';
@@ -35,6 +36,8 @@ declare module 'fastify' {
   }
   interface FastifyContextConfig {
     scope?: Scope;
+    /** `public`: without authentication. `own`: to every caller, about what is its own. */
+    access?: 'public' | 'own';
   }
 }
 
@@ -48,6 +51,8 @@ export interface ServerOptions {
   readonly authenticate: (request: FastifyRequest) => Principal | undefined | Promise<Principal | undefined>;
   /** How a caller that is not known may authenticate, as WWW-Authenticate has it. */
   readonly challenge?: string;
+  /** Adds routes that this socket has and others do not. */
+  readonly extend?: (server: FastifyInstance) => void;
   readonly log: Log;
   readonly monotonicMs?: (() => number) | undefined;
 }
@@ -79,6 +84,8 @@ export function buildServer(options: ServerOptions): FastifyInstance {
   server.addHook('onRequest', async (request, reply) => {
     reply.headers(SECURITY_HEADERS);
     checkRequest(request);
+    const { scope, access } = request.routeOptions.config;
+    if (access === 'public') return;
     const principal = await authenticate(request);
     if (principal === undefined) {
       if (challenge !== undefined) reply.header('www-authenticate', challenge);
@@ -87,8 +94,7 @@ export function buildServer(options: ServerOptions): FastifyInstance {
     request.principal = principal;
     const retryAfter = rateLimiter.take(principal.id);
     if (retryAfter !== undefined) throw new Problem('too-many-requests', { retryAfter });
-    if (request.is404) return;
-    const { scope } = request.routeOptions.config;
+    if (request.is404 || access === 'own') return;
     if (scope === undefined || !principal.scopes.has(scope)) throw new Problem('forbidden');
   });
   server.addHook('onResponse', async (request, reply) => {
@@ -101,6 +107,7 @@ export function buildServer(options: ServerOptions): FastifyInstance {
   server.setNotFoundHandler(async (_, reply) => sendProblem(reply, new Problem('not-found')));
 
   addRoutes(server, routes, options);
+  options.extend?.(server);
   return server;
 }
 

@@ -21,6 +21,7 @@ export interface Answer {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
   readonly text: string;
+  readonly octets: Buffer;
   // Each test knows what it asked for.
   // oxlint-disable-next-line typescript/no-explicit-any
   readonly body: any;
@@ -93,15 +94,17 @@ export function ask(
   path: string,
   { method = 'GET', headers = {}, body }: RequestOptions = {},
 ): Promise<Answer> {
-  const send = target.socketPath === undefined ? requestOverTls : request;
+  const send = target.socketPath === undefined && target.protocol !== 'http:' ? requestOverTls : request;
   return new Promise((resolve, reject) => {
     const sent = send({ ...target, path, method, headers, agent: false }, (response) => {
-      let text = '';
-      response.setEncoding('utf8').on('data', (part: string) => (text += part));
+      const parts: Buffer[] = [];
+      response.on('data', (part: Buffer) => parts.push(part));
       response.on('end', () => {
+        const octets = Buffer.concat(parts);
+        const text = octets.toString('utf8');
         const { statusCode: status = 0, headers: received } = response;
         const isJson = received['content-type']?.includes('json') === true && text !== '';
-        resolve({ status, headers: received, text, body: isJson ? (JSON.parse(text) as unknown) : undefined });
+        resolve({ status, headers: received, text, octets, body: isJson ? (JSON.parse(text) as unknown) : undefined });
       });
       response.on('error', reject);
     });

@@ -16,6 +16,7 @@ import { nodeCommand } from './commands/node.js';
 import { orderCommand } from './commands/order.js';
 import { runCommand } from './commands/run.js';
 import { tokenCommand } from './commands/token.js';
+import { userCommand } from './commands/user.js';
 import type { Command } from 'commander';
 
 const NAME = 'latchkey-auth-server';
@@ -59,6 +60,13 @@ export function authServerProgram(): Command {
       withExamples(auditCommand(), `${NAME} audit list --data ./data --node 0000a1b2`, `${NAME} audit verify --data ./data`),
     )
     .addCommand(withExamples(tokenCommand(), `${NAME} token create monitoring --data ./data --scope read --out monitoring.token`))
+    .addCommand(
+      withExamples(
+        userCommand(),
+        `${NAME} user add ada --data ./data --config /etc/latchkey/auth-server.yaml --role admin`,
+        `${NAME} user list --data ./data`,
+      ),
+    )
     .addCommand(backupCommand())
     .addCommand(restoreCommand())
     .addCommand(withExamples(masterKeyCommand(), `${NAME} master-key rotate --data ./data`));

@@ -49,6 +49,11 @@ export type AuditAction =
   | 'clock released'
   | 'token created'
   | 'token revoked'
+  | 'user added'
+  | 'user role changed'
+  | 'user removed'
+  | 'sign-in link made'
+  | 'password set'
   | 'log pruned';
 
 /** A change to record. Keys go in as fingerprints. */

@@ -27,11 +27,11 @@ export interface Restored {
 }
 
 /**
- * What is to become of a write of this registry; each event is by its actor, and of now unless it
- * says when.
+ * What is to become of a write of this registry; each event is by its actor, and of now, unless it
+ * says who and when.
  */
 export interface Decision<T> extends Omit<Outcome<T>, 'events'> {
-  readonly events?: readonly (AuditEvent & { readonly at?: number })[];
+  readonly events?: readonly (AuditEvent & { readonly at?: number; readonly actor?: Actor })[];
 }
 
 /** What must hold when a change is written. */
@@ -125,7 +125,7 @@ export class RegistryCore {
     if (events === undefined) return outcome;
     const at = Date.now();
     const attributed: AttributedEvent[] = [];
-    for (const event of events) attributed.push({ at, ...event, actor: this.actor });
+    for (const event of events) attributed.push({ at, actor: this.actor, ...event });
     return { ...outcome, events: attributed };
   }
 
@@ -138,8 +138,8 @@ export class RegistryCore {
   }
 
   /** Notes an event that goes with no change of a row. */
-  async record(event: AuditEvent): Promise<void> {
-    await this.write({}, () => ({ result: undefined, events: [event] }));
+  async record(event: AuditEvent, actor: Actor = this.actor): Promise<void> {
+    await this.write({}, () => ({ result: undefined, events: [{ ...event, actor }] }));
   }
 
   /** Makes the decision of a write, after whatever others did to the master key. */

@@ -1,5 +1,7 @@
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { createLog, limitMemory, type Log, type LogLevel, runDaemon } from '@latchkey/runtime/daemon';
-import { assertSamePidNamespace } from '@latchkey/runtime/files';
+import { assertSamePidNamespace, exists } from '@latchkey/runtime/files';
 import { logLevelOption, withExamples } from '@latchkey/runtime/cli';
 import { loadConfig } from '@latchkey/runtime/config';
 import { UsageFailure } from '@latchkey/runtime/failure';
@@ -8,6 +10,8 @@ import { Registry, requireRegistry } from '@latchkey/registry';
 import { configSchema } from '../config.js';
 import { masterKeyOf, registryOptions, type RegistryOptions } from './registry-command.js';
 
+/** Where the built console is: next to the program as it is installed; in a checkout. */
+const CONSOLE_PLACES = ['./console/', '../../../console/dist/'];
 /** In the audit log, if this process ever writes to it by itself. */
 const AUDIT_ACTOR = 'api';
 
@@ -40,10 +44,25 @@ async function serve(options: ApiOptions): Promise<void> {
   await runDaemon(log, async () => {
     // Loaded where it serves only: other commands start without an HTTP stack.
     const { startApi } = await import('@latchkey/api');
-    const daemon = await startApi({ config: api, folder: options.data, openRegistry: () => openRegistry(options, log), log });
+    const daemon = await startApi({
+      config: api,
+      folder: options.data,
+      openRegistry: () => openRegistry(options, log),
+      consoleFolder: await findConsole(),
+      log,
+    });
     limitMemory(memory, log);
     return daemon;
   });
+}
+
+/** Returns `undefined` where the console is not installed. */
+async function findConsole(): Promise<string | undefined> {
+  for (const place of CONSOLE_PLACES) {
+    const folder = fileURLToPath(new URL(place, import.meta.url));
+    if (await exists(join(folder, 'index.html'))) return folder;
+  }
+  return undefined;
 }
 
 async function openRegistry(options: RegistryOptions, log: Log): Promise<Registry> {

@@ -1,0 +1,106 @@
+/** The listener for browsers: sessions, users, the console's files, and every route of the API. */
+
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { Log } from '@latchkey/runtime/daemon';
+import { Failure, listenFailure } from '@latchkey/runtime/failure';
+import { type Endpoint, formatEndpoint, unmapIPv4 } from '@latchkey/runtime/net';
+import { actorOf } from '../access.js';
+import { Problem } from '../problem.js';
+import type { RegistryAccess } from '../registry-access.js';
+import { buildServer, type ServerOptions } from '../server.js';
+import type { UserAdministration } from '../users/administration.js';
+import type { Passwords } from '../users/password.js';
+import { Sessions } from '../users/sessions.js';
+import type { UserStore } from '../users/user-store.js';
+import { browserRules } from './browser-rules.js';
+import { addConsoleRoutes, type ConsoleFiles } from './console-files.js';
+import { addSessionRoutes } from './session-routes.js';
+import { addUserRoutes } from './user-routes.js';
+
+export interface BrowserSessionsOptions {
+  readonly registry: RegistryAccess;
+  readonly users: UserStore;
+  readonly passwords: Passwords;
+  readonly log: Log;
+  readonly monotonicMs?: (() => number) | undefined;
+  /** ms since the epoch */
+  readonly now?: (() => number) | undefined;
+}
+
+/** Sessions that every listener for browsers shares. */
+export function openSessions({ registry, ...options }: BrowserSessionsOptions): Sessions {
+  return new Sessions({
+    ...options,
+    registryRestoredAt: () => restoredAtOf(registry),
+    record: (event, actor) => registry.use((opened) => opened.record(event, actor)),
+    addressOf: ({ raw }) => unmapIPv4(raw.socket.remoteAddress ?? ''),
+  });
+}
+
+export interface BrowserListenerOptions extends Omit<ServerOptions, 'checkRequest' | 'authenticate' | 'challenge' | 'extend'> {
+  /** Of the console, e.g. `http://localhost:8080`. */
+  readonly origin: string;
+  readonly users: UserStore;
+  readonly sessions: Sessions;
+  /** `undefined`: the API only. */
+  readonly files: ConsoleFiles | undefined;
+}
+
+/** A server that listens nowhere yet. */
+export function buildBrowserListener({ origin, users, sessions, files, ...shared }: BrowserListenerOptions): FastifyInstance {
+  const { registry } = shared;
+  const administrationOf = async ({ principal }: FastifyRequest): Promise<UserAdministration> => {
+    if (principal === null) throw new Problem('not-authenticated');
+    return {
+      users,
+      record: (event) => registry.use((opened) => opened.record(event, actorOf(principal))),
+      actor: actorOf(principal),
+      registryRestoredAt: await restoredAtOf(registry),
+      origin,
+    };
+  };
+  return buildServer({
+    ...shared,
+    checkRequest: browserRules(origin),
+    authenticate: (request) => sessions.authenticate(request),
+    extend(server) {
+      // JSON is the one type that a page of another origin cannot send unasked.
+      server.removeContentTypeParser('text/plain');
+      addSessionRoutes(server, sessions);
+      addUserRoutes(server, administrationOf);
+      if (files === undefined) return;
+      addConsoleRoutes(server, files);
+      // Below /v1 a path that does not exist is answered as on the other sockets.
+      server.get('/v1/*', { config: { access: 'own' } }, async () => {
+        throw new Problem('not-found');
+      });
+    },
+  });
+}
+
+function restoredAtOf(registry: RegistryAccess): Promise<number | null> {
+  return registry.use(({ restored }) => restored?.at ?? null);
+}
+
+/** Returns the address. Closes the server if it cannot listen. */
+export async function listenOnLoopback(server: FastifyInstance, endpoint: Endpoint): Promise<string> {
+  try {
+    await server.listen(endpoint);
+  } catch (error) {
+    await server.close();
+    const { message, advice, cause } = listenFailure(
+      `cannot serve the console on ${formatEndpoint(endpoint)}`,
+      'listen',
+      endpoint.port,
+      error,
+    );
+    if (advice === undefined) throw new Failure(message, { cause });
+    throw new Failure(message, {
+      cause,
+      advice: advice.replace(/ with --listen.*$/, ' with `listen:` below `browser:` of the configuration.'),
+    });
+  }
+  const bound = server.server.address();
+  const port = bound !== null && typeof bound === 'object' ? bound.port : endpoint.port;
+  return formatEndpoint({ host: endpoint.host, port });
+}

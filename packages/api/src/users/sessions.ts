@@ -1,0 +1,304 @@
+/**
+ * Sessions of persons in a browser. A session has two secrets: a cookie, which no script reads, and
+ * a header, which no other origin has. Cookies ignore ports, so the cookie of one host is also sent
+ * to what else listens there; the header is not.
+ */
+
+import { randomBytes } from 'node:crypto';
+import type { FastifyRequest } from 'fastify';
+import type { AuditEvent } from '@latchkey/registry';
+import { type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
+import { Failure } from '@latchkey/runtime/failure';
+import { type Principal, scopesOf } from '../access.js';
+import { Problem } from '../problem.js';
+import { type Rate, RateLimiter } from '../rate-limiter.js';
+import { sourceOf } from '../tokens/networks.js';
+import type { Passwords } from './password.js';
+import { generateSecret, hashOfSecret, isSecret } from './random-secret.js';
+import type { SessionRecord, UserRecord, UserStore } from './user-store.js';
+
+export const SESSION_COOKIE = '__Host-latchkey';
+const SESSION_HEADER = 'x-latchkey-session';
+
+/** In ms: without a request, and in all. */
+const MAX_IDLE_MS = 30 * 60_000;
+const MAX_AGE_MS = 12 * 3_600_000;
+/** The last use of a session is written once in so many ms. */
+const USE_INTERVAL_MS = 60_000;
+/** Clocks differ a little between what is stored and now. */
+const CLOCK_TOLERANCE_MS = 60_000;
+
+/** Sign-ins from one IPv4 address or /64. */
+const BY_SOURCE: Rate = { perSecond: 5 / 60, burst: 10 };
+/**
+ * Sign-ins of one name, from wherever. More than of a source, so that one address that guesses does
+ * not keep the person out.
+ */
+const BY_NAME: Rate = { perSecond: 20 / 60, burst: 20 };
+/** Passwords that one person gives within sessions. */
+const BY_PERSON: Rate = { perSecond: 5 / 60, burst: 5 };
+
+export interface SessionsOptions {
+  readonly users: UserStore;
+  readonly passwords: Passwords;
+  /** When the registry was restored, ms since the epoch; `null` if never. */
+  readonly registryRestoredAt: () => Promise<number | null>;
+  readonly record: (event: AuditEvent, actor: string) => Promise<void>;
+  /** Where a request comes from, `undefined` if that is not known. */
+  readonly addressOf: (request: FastifyRequest) => string | undefined;
+  readonly log: Log;
+  readonly monotonicMs?: (() => number) | undefined;
+  /** ms since the epoch */
+  readonly now?: (() => number) | undefined;
+}
+
+/** A session whose secrets came with the request. */
+export interface OpenSession {
+  readonly hash: Buffer;
+  readonly record: SessionRecord;
+  readonly user: UserRecord;
+}
+
+/** A session that begins: its secrets are given out once. */
+export interface NewSession extends OpenSession {
+  readonly cookie: string;
+  readonly secret: string;
+}
+
+export class Sessions {
+  readonly #options: SessionsOptions;
+  readonly #now: () => number;
+  readonly #bySource: RateLimiter;
+  readonly #byName: RateLimiter;
+  readonly #byPerson: RateLimiter;
+  readonly #log: RateLimitedLog;
+  readonly #open = new WeakMap<FastifyRequest, OpenSession>();
+  readonly #writing = new Set<Promise<void>>();
+
+  constructor(options: SessionsOptions) {
+    const { monotonicMs, log, now = Date.now } = options;
+    this.#options = options;
+    this.#now = now;
+    this.#bySource = new RateLimiter(monotonicMs, BY_SOURCE);
+    this.#byName = new RateLimiter(monotonicMs, BY_NAME);
+    this.#byPerson = new RateLimiter(monotonicMs, BY_PERSON);
+    this.#log = new RateLimitedLog(log);
+  }
+
+  /** Returns `undefined` without both secrets of a session that has not ended. */
+  async authenticate(request: FastifyRequest): Promise<Principal | undefined> {
+    const hash = hashOfSecret(cookieOf(request));
+    const secret = request.headers[SESSION_HEADER];
+    if (hash === undefined || typeof secret !== 'string') return undefined;
+    const session = await this.#find(hash);
+    if (session === undefined || !isSecret(secret, session.record.secretHash)) return undefined;
+    this.#open.set(request, session);
+    this.#recordUse(session);
+    return this.#principalOf(session);
+  }
+
+  /** The session of a request that was authenticated. */
+  of(request: FastifyRequest): OpenSession {
+    const session = this.#open.get(request);
+    if (session === undefined) throw new Problem('not-authenticated');
+    return session;
+  }
+
+  expiresAt({ record: { createdAt } }: OpenSession): number {
+    return createdAt + MAX_AGE_MS;
+  }
+
+  /** @throws Problem, the same one whatever is wrong */
+  async signIn(request: FastifyRequest, name: string, password: string): Promise<NewSession> {
+    const address = this.#options.addressOf(request);
+    takeOrThrow(this.#bySource, sourceOf(address));
+    takeOrThrow(this.#byName, name);
+    const { users, passwords } = this.#options;
+    const user = users.find(name);
+    const stored = user?.password ?? undefined;
+    const isRight = await passwords.isRight(password, stored, 'sign-in');
+    if (user === undefined || stored === undefined || !isRight) return this.#refuse(request, 'wrong name or password');
+    const session = await this.#newSession(user, address);
+    if (!(await users.addSession(session.hash, session.record, stored, await this.#sessionBefore(request))))
+      return this.#refuse(request, 'the password was changed');
+    this.#logSignIn(session);
+    return session;
+  }
+
+  /** Sets the password that goes with a sign-in link. The link is good once. */
+  async redeemLink(request: FastifyRequest, token: string, password: string): Promise<NewSession> {
+    const { users, passwords, addressOf, record } = this.#options;
+    const address = addressOf(request);
+    takeOrThrow(this.#bySource, sourceOf(address));
+    const hash = hashOfSecret(token);
+    if (hash === undefined) return this.#refuse(request, 'the link is mistyped');
+    const user = await this.#userOfLink(hash);
+    if (user === undefined) return this.#refuse(request, 'no such link, or an old one');
+    const stored = await passwords.hash(password, 'sign-in');
+    const session = await this.#newSession({ ...user, password: stored }, address);
+    // The link may have been used, or the registry restored, while the password was hashed.
+    if ((await this.#userOfLink(hash)) === undefined) return this.#refuse(request, 'the link was used');
+    await record({ what: 'password set', note: 'by a sign-in link' }, idOf(user));
+    if (!(await users.redeemLink(hash, stored, session.hash, session.record))) return this.#refuse(request, 'the link was used');
+    this.#logSignIn(session);
+    return session;
+  }
+
+  /** @throws Problem if the password is not that of the session's person */
+  async stepUp(request: FastifyRequest, password: string): Promise<number> {
+    const session = this.of(request);
+    await this.#checkPassword(session, password);
+    const signedInAt = this.#now();
+    if (!(await this.#options.users.updateSession(session.hash, { signedInAt, lastUsedAt: signedInAt })))
+      throw new Problem('not-authenticated');
+    return signedInAt;
+  }
+
+  /** Ends the person's other sessions. */
+  async changePassword(request: FastifyRequest, password: string, next: string): Promise<void> {
+    const session = this.of(request);
+    const { users, passwords, record } = this.#options;
+    const stored = await this.#checkPassword(session, password);
+    const changed = await passwords.hash(next, 'session');
+    await record({ what: 'password set' }, idOf(session.user));
+    if (!(await users.setPassword(session.user.name, stored, changed, session.hash))) throw new Problem('step-up-refused');
+  }
+
+  async signOut(request: FastifyRequest): Promise<void> {
+    await this.#options.users.endSession(this.of(request).hash);
+  }
+
+  /** Sessions of the request's person that have not ended. */
+  async list(request: FastifyRequest): Promise<readonly SessionRecord[]> {
+    const { users, registryRestoredAt } = this.#options;
+    const restoredAt = await registryRestoredAt();
+    return users.sessionsOf(this.of(request).user.name).filter((session) => this.#isAlive(session, restoredAt));
+  }
+
+  /** Returns false if the request's person has no session of this ID. */
+  end(request: FastifyRequest, id: string): Promise<boolean> {
+    return this.#options.users.endSessionOf(this.of(request).user.name, id);
+  }
+
+  /** Waits for what is being written. */
+  async close(): Promise<void> {
+    await Promise.all(this.#writing);
+  }
+
+  async #find(hash: Buffer): Promise<OpenSession | undefined> {
+    const { users, registryRestoredAt } = this.#options;
+    const restoredAt = await registryRestoredAt();
+    const record = users.findSession(hash);
+    if (record === undefined || !this.#isAlive(record, restoredAt)) return undefined;
+    const user = users.find(record.user);
+    return user && { hash, record, user };
+  }
+
+  #isAlive({ createdAt, lastUsedAt, registryRestoredAt }: SessionRecord, restoredAt: number | null): boolean {
+    const now = this.#now();
+    return (
+      registryRestoredAt === restoredAt &&
+      // A clock that was set back does not make a session longer.
+      lastUsedAt <= now + CLOCK_TOLERANCE_MS &&
+      now < lastUsedAt + MAX_IDLE_MS &&
+      now < createdAt + MAX_AGE_MS
+    );
+  }
+
+  #principalOf({ hash, record: { signedInAt }, user }: OpenSession): Principal {
+    return {
+      id: idOf(user),
+      scopes: scopesOf(user.role),
+      signedInAt,
+      recheck: async () => {
+        const session = await this.#find(hash);
+        return session && this.#principalOf(session);
+      },
+    };
+  }
+
+  async #userOfLink(hash: Buffer): Promise<UserRecord | undefined> {
+    const { users, registryRestoredAt } = this.#options;
+    const restoredAt = await registryRestoredAt();
+    const link = users.findLink(hash);
+    if (link === undefined || this.#now() >= link.expiresAt || link.registryRestoredAt !== restoredAt) return undefined;
+    return users.find(link.user);
+  }
+
+  /** The session that a browser had until now: signing in ends it. */
+  async #sessionBefore(request: FastifyRequest): Promise<Buffer | undefined> {
+    return (await this.authenticate(request)) && this.of(request).hash;
+  }
+
+  async #newSession(user: UserRecord, address: string | undefined): Promise<NewSession> {
+    const [cookie, secret] = [generateSecret(), generateSecret()];
+    const [hash, secretHash] = [hashOfSecret(cookie), hashOfSecret(secret)];
+    if (hash === undefined || secretHash === undefined) throw new TypeError('a new secret has a hash');
+    const now = this.#now();
+    const record: SessionRecord = {
+      id: randomBytes(5).toString('hex'),
+      user: user.name,
+      secretHash,
+      createdAt: now,
+      lastUsedAt: now,
+      signedInAt: now,
+      address: address ?? null,
+      registryRestoredAt: await this.#options.registryRestoredAt(),
+    };
+    return { hash, record, user, cookie, secret };
+  }
+
+  async #checkPassword({ user }: OpenSession, password: string): Promise<NonNullable<UserRecord['password']>> {
+    takeOrThrow(this.#byPerson, user.name);
+    const { passwords } = this.#options;
+    const stored = user.password ?? undefined;
+    const isRight = await passwords.isRight(password, stored, 'session');
+    if (stored !== undefined && isRight) return stored;
+    this.#log.warn('password refused', { user: user.name }, 'a password was refused');
+    throw new Problem('step-up-refused');
+  }
+
+  #refuse(request: FastifyRequest, reason: string): never {
+    // The name is the caller's text, and may be a password by mistake.
+    const address = this.#options.addressOf(request);
+    this.#log.warn('sign-in refused', { address, reason }, 'a sign-in was refused');
+    throw new Problem('not-authenticated');
+  }
+
+  #logSignIn({ record: { id, user, address } }: OpenSession): void {
+    this.#options.log.info({ user, session: id, address }, 'signed in');
+  }
+
+  #recordUse({ hash, record }: OpenSession): void {
+    const lastUsedAt = this.#now();
+    if (Math.abs(lastUsedAt - record.lastUsedAt) < USE_INTERVAL_MS) return;
+    const writing = this.#options.users
+      .updateSession(hash, { lastUsedAt })
+      .then(() => undefined)
+      .catch((error: unknown) => {
+        const reason = error instanceof Failure ? error.message : String(error);
+        this.#log.error('session use', {}, `the use of a session is not written: ${reason}`);
+      })
+      .finally(() => this.#writing.delete(writing));
+    this.#writing.add(writing);
+  }
+}
+
+/** As the audit log has the person. */
+function idOf({ name }: UserRecord): string {
+  return `user ${name}`;
+}
+
+/** Returns `undefined` unless the cookie came once. */
+function cookieOf({ headers }: FastifyRequest): string | undefined {
+  const values = (headers.cookie ?? '')
+    .split(';')
+    .map((pair) => pair.trim())
+    .filter((pair) => pair.startsWith(`${SESSION_COOKIE}=`));
+  return values.length === 1 ? values[0]?.slice(SESSION_COOKIE.length + 1) : undefined;
+}
+
+function takeOrThrow(limiter: RateLimiter, key: string): void {
+  const retryAfter = limiter.take(key);
+  if (retryAfter !== undefined) throw new Problem('too-many-requests', { retryAfter });
+}

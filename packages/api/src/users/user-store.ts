@@ -1,0 +1,277 @@
+/**
+ * Users of the console, their sign-in links and their sessions. Each change is one transaction, so
+ * that a user who is removed leaves no session.
+ */
+
+import { UsageFailure } from '@latchkey/runtime/failure';
+import type { Database } from 'lmdb';
+import type { Role } from '../access.js';
+import { OwnStore } from '../own-store.js';
+import type { PasswordHash } from './password.js';
+
+const MAX_USERS = 1_024;
+/** Of one user. At the bound the one that was used least recently ends. */
+const MAX_SESSIONS = 16;
+
+/** Times are ms since the epoch. */
+export interface UserRecord {
+  /** Signs in with it; the audit log has it. */
+  readonly name: string;
+  readonly role: Role;
+  /** `null` until a sign-in link was used. */
+  readonly password: PasswordHash | null;
+  /** As the audit log has it: `user ada`. */
+  readonly createdBy: string;
+  readonly createdAt: number;
+}
+
+/** Sets the user's password, once. */
+interface LinkRecord {
+  readonly user: string;
+  readonly expiresAt: number;
+  /** When the registry that it was made for was restored, `null` if never. */
+  readonly registryRestoredAt: number | null;
+}
+
+export interface SessionRecord {
+  /** Public: names the session in lists and logs. */
+  readonly id: string;
+  readonly user: string;
+  /** Of what each request has in addition to the cookie. */
+  readonly secretHash: Uint8Array;
+  readonly createdAt: number;
+  readonly lastUsedAt: number;
+  /** When the password was last given. */
+  readonly signedInAt: number;
+  /** Where it was begun from, as far as that is known. */
+  readonly address: string | null;
+  readonly registryRestoredAt: number | null;
+}
+
+/** A user without secrets. */
+interface ListedUser extends Omit<UserRecord, 'password'> {
+  readonly hasPassword: boolean;
+  readonly link: LinkRecord | undefined;
+}
+
+/** Hashes are SHA-256, of the text that was given out. */
+export interface UserStore {
+  /** @throws UsageFailure if the name is taken, or there are too many users */
+  add(user: UserRecord): Promise<void>;
+  /** Sees what another process wrote before. */
+  find(name: string): UserRecord | undefined;
+  /** In ascending order of name. */
+  list(): readonly ListedUser[];
+  /** Returns false if the user does not exist. */
+  setRole(name: string, role: Role): Promise<boolean>;
+  /** Ends the user's links and sessions too. Returns false if the user does not exist. */
+  remove(name: string): Promise<boolean>;
+  /** Ends the user's other link. Returns false if the user does not exist. */
+  addLink(hash: Uint8Array, link: LinkRecord): Promise<boolean>;
+  findLink(hash: Uint8Array): LinkRecord | undefined;
+  /**
+   * Uses up a link: sets the password, ends every session of the user and begins a new one. Returns
+   * false if the link does not exist any more.
+   */
+  redeemLink(hash: Uint8Array, password: PasswordHash, sessionHash: Uint8Array, session: SessionRecord): Promise<boolean>;
+  /**
+   * Begins a session, and ends `replaced`. Returns false if `password`, which was checked before,
+   * is the user's no more.
+   */
+  addSession(
+    hash: Uint8Array,
+    session: SessionRecord,
+    password: PasswordHash,
+    replaced: Uint8Array | undefined,
+  ): Promise<boolean>;
+  findSession(hash: Uint8Array): SessionRecord | undefined;
+  sessionsOf(user: string): readonly SessionRecord[];
+  /** Changes times of a session, if it has not ended. */
+  updateSession(hash: Uint8Array, times: Partial<Pick<SessionRecord, 'lastUsedAt' | 'signedInAt'>>): Promise<boolean>;
+  endSession(hash: Uint8Array): Promise<void>;
+  /** Returns false if the user has no session of this ID. */
+  endSessionOf(user: string, id: string): Promise<boolean>;
+  /**
+   * Ends every session of the user but `kept`. Returns false, and changes nothing, if `before` is
+   * the user's password no more.
+   */
+  setPassword(name: string, before: PasswordHash, password: PasswordHash, kept: Uint8Array): Promise<boolean>;
+  close(): Promise<void>;
+}
+
+/** @param folder of the registry */
+export async function openUserStore(folder: string): Promise<UserStore> {
+  return new LmdbUserStore(
+    await OwnStore.open(folder, { name: 'api-users', schema: 1, tables: 3, thenMake: 'add the users again' }),
+  );
+}
+
+class LmdbUserStore implements UserStore {
+  readonly #store: OwnStore;
+  readonly #users: Database<UserRecord, string>;
+  readonly #links: Database<LinkRecord, string>;
+  readonly #sessions: Database<SessionRecord, string>;
+
+  constructor(store: OwnStore) {
+    this.#store = store;
+    this.#users = store.table('users');
+    this.#links = store.table('links');
+    this.#sessions = store.table('sessions');
+  }
+
+  add(user: UserRecord): Promise<void> {
+    return this.#store.write(() => {
+      if (this.#users.doesExist(user.name))
+        throw new UsageFailure(`there is a user ${user.name} already`, { advice: 'Nothing was changed. Choose another name.' });
+      if (this.#users.getKeysCount() >= MAX_USERS)
+        throw new UsageFailure(`there are ${MAX_USERS} users already`, {
+          advice: 'Nothing was changed. Remove those that are not needed:',
+          run: [['latchkey-auth-server', 'user', 'list']],
+        });
+      this.#users.putSync(user.name, user);
+    });
+  }
+
+  find(name: string): UserRecord | undefined {
+    return this.#store.read(() => this.#users.get(name));
+  }
+
+  list(): readonly ListedUser[] {
+    return this.#store.read(() => {
+      const links = new Map([...this.#links.getRange()].map(({ value }) => [value.user, value]));
+      return [...this.#users.getRange()].map(({ value: { password, name, role, createdBy, createdAt } }) => ({
+        name,
+        role,
+        createdBy,
+        createdAt,
+        hasPassword: password !== null,
+        link: links.get(name),
+      }));
+    });
+  }
+
+  setRole(name: string, role: Role): Promise<boolean> {
+    return this.#store.write(() => {
+      const user = this.#users.get(name);
+      if (user === undefined) return false;
+      this.#users.putSync(name, { ...user, role });
+      return true;
+    });
+  }
+
+  remove(name: string): Promise<boolean> {
+    return this.#store.write(() => {
+      this.#endLinks(name);
+      this.#endSessions(name);
+      return this.#users.removeSync(name);
+    });
+  }
+
+  addLink(hash: Uint8Array, link: LinkRecord): Promise<boolean> {
+    return this.#store.write(() => {
+      if (!this.#users.doesExist(link.user)) return false;
+      this.#endLinks(link.user);
+      this.#links.putSync(keyOf(hash), link);
+      return true;
+    });
+  }
+
+  findLink(hash: Uint8Array): LinkRecord | undefined {
+    return this.#store.read(() => this.#links.get(keyOf(hash)));
+  }
+
+  redeemLink(hash: Uint8Array, password: PasswordHash, sessionHash: Uint8Array, session: SessionRecord): Promise<boolean> {
+    return this.#store.write(() => {
+      const link = this.#links.get(keyOf(hash));
+      const user = link && this.#users.get(link.user);
+      if (user === undefined) return false;
+      this.#links.removeSync(keyOf(hash));
+      this.#endSessions(user.name);
+      this.#users.putSync(user.name, { ...user, password });
+      this.#sessions.putSync(keyOf(sessionHash), session);
+      return true;
+    });
+  }
+
+  addSession(
+    hash: Uint8Array,
+    session: SessionRecord,
+    password: PasswordHash,
+    replaced: Uint8Array | undefined,
+  ): Promise<boolean> {
+    return this.#store.write(() => {
+      if (!this.#hasPassword(session.user, password)) return false;
+      if (replaced !== undefined) this.#sessions.removeSync(keyOf(replaced));
+      const others = this.#sessionsOf(session.user).toSorted((a, b) => b.value.lastUsedAt - a.value.lastUsedAt);
+      for (const { key } of others.slice(MAX_SESSIONS - 1)) this.#sessions.removeSync(key);
+      this.#sessions.putSync(keyOf(hash), session);
+      return true;
+    });
+  }
+
+  findSession(hash: Uint8Array): SessionRecord | undefined {
+    return this.#store.read(() => this.#sessions.get(keyOf(hash)));
+  }
+
+  sessionsOf(user: string): readonly SessionRecord[] {
+    return this.#store.read(() => this.#sessionsOf(user).map(({ value }) => value));
+  }
+
+  updateSession(hash: Uint8Array, times: Partial<Pick<SessionRecord, 'lastUsedAt' | 'signedInAt'>>): Promise<boolean> {
+    return this.#store.write(() => {
+      const session = this.#sessions.get(keyOf(hash));
+      if (session === undefined) return false;
+      this.#sessions.putSync(keyOf(hash), { ...session, ...times });
+      return true;
+    });
+  }
+
+  async endSession(hash: Uint8Array): Promise<void> {
+    await this.#store.write(() => this.#sessions.removeSync(keyOf(hash)));
+  }
+
+  endSessionOf(user: string, id: string): Promise<boolean> {
+    return this.#store.write(() => {
+      const found = this.#sessionsOf(user).find(({ value }) => value.id === id);
+      return found !== undefined && this.#sessions.removeSync(found.key);
+    });
+  }
+
+  setPassword(name: string, before: PasswordHash, password: PasswordHash, kept: Uint8Array): Promise<boolean> {
+    return this.#store.write(() => {
+      const user = this.#users.get(name);
+      if (user === undefined || !this.#hasPassword(name, before)) return false;
+      this.#users.putSync(name, { ...user, password });
+      this.#endLinks(name);
+      this.#endSessions(name, kept);
+      return true;
+    });
+  }
+
+  close(): Promise<void> {
+    return this.#store.close();
+  }
+
+  /** A salt is drawn for each password. */
+  #hasPassword(name: string, { salt }: PasswordHash): boolean {
+    const password = this.#users.get(name)?.password ?? undefined;
+    return password !== undefined && Buffer.compare(password.salt, salt) === 0;
+  }
+
+  #sessionsOf(user: string): { readonly key: string; readonly value: SessionRecord }[] {
+    return [...this.#sessions.getRange()].filter(({ value }) => value.user === user);
+  }
+
+  #endLinks(user: string): void {
+    const links = [...this.#links.getRange()].filter(({ value }) => value.user === user);
+    for (const { key } of links) this.#links.removeSync(key);
+  }
+
+  #endSessions(user: string, kept?: Uint8Array): void {
+    for (const { key } of this.#sessionsOf(user)) if (kept === undefined || key !== keyOf(kept)) this.#sessions.removeSync(key);
+  }
+}
+
+function keyOf(hash: Uint8Array): string {
+  return Buffer.from(hash).toString('hex');
+}

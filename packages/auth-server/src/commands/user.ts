@@ -1,0 +1,186 @@
+import {
+  addUser,
+  createLink,
+  isUserName,
+  openUserStore,
+  removeUser,
+  type Role,
+  ROLES,
+  setRole,
+  type SignInLink,
+  USER_NAME_RULE,
+  type UserAdministration,
+} from '@latchkey/api/users';
+import { formatTable, withExamples } from '@latchkey/runtime/cli';
+import { loadConfig } from '@latchkey/runtime/config';
+import { Failure, UsageFailure } from '@latchkey/runtime/failure';
+import { isoTime } from '@latchkey/runtime/iso-time';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { configSchema } from '../config.js';
+import { currentUser, printJsonList, registryOptions, type RegistryOptions, withRegistry } from './registry-command.js';
+
+interface LinkOptions extends RegistryOptions {
+  readonly config: string;
+}
+
+export function userCommand(): Command {
+  return new Command('user')
+    .description('persons who sign in to the console, and what they may do')
+    .addCommand(addCommand())
+    .addCommand(listCommand())
+    .addCommand(setCommand())
+    .addCommand(linkCommand())
+    .addCommand(removeCommand());
+}
+
+function addCommand(): Command {
+  const command = linkOptions(
+    registryOptions(new Command('add').description('add a user, and print a link that sets the password'))
+      .argument('<name>', 'to sign in with', nameArgument)
+      .addOption(roleOption()),
+  ).action(add);
+  return withExamples(
+    command,
+    'latchkey-auth-server user add ada --data ./data --config /etc/latchkey/auth-server.yaml --role admin',
+  );
+}
+
+async function add(name: string, { role, config, ...options }: LinkOptions & { readonly role: Role }): Promise<void> {
+  const origin = await originOf(config);
+  const link = await withUsers(options, origin, (administration) => addUser(administration, name, role));
+  process.stdout.write(`User ${name} is added, with the role ${role}.\n${describeLink(link)}`);
+}
+
+function listCommand(): Command {
+  const command = registryOptions(new Command('list').description('list the users'))
+    .option('--json', 'as a JSON array')
+    .action(list);
+  return withExamples(command, 'latchkey-auth-server user list --data ./data');
+}
+
+async function list({ json, ...options }: RegistryOptions & { readonly json?: true }): Promise<void> {
+  await withUsers(options, '', async ({ users, registryRestoredAt }) => {
+    const now = Date.now();
+    const views = users.list().map(({ name, role, hasPassword, createdBy, createdAt, link }) => ({
+      name,
+      role,
+      has_password: hasPassword,
+      created_by: createdBy,
+      created_at: isoTime(createdAt),
+      link_expires_at:
+        link !== undefined && link.expiresAt > now && link.registryRestoredAt === registryRestoredAt
+          ? isoTime(link.expiresAt)
+          : null,
+    }));
+    if (json === true) return printJsonList(views);
+    const rows = views.map(
+      ({ name, role, has_password: hasPassword, created_by: by, created_at: at, link_expires_at: until }) => [
+        name,
+        role,
+        hasPassword ? 'set' : 'not set',
+        until ?? '-',
+        by,
+        at,
+      ],
+    );
+    process.stdout.write(formatTable(['NAME', 'ROLE', 'PASSWORD', 'LINK UNTIL', 'ADDED BY', 'ADDED'], rows));
+    return undefined;
+  });
+}
+
+function setCommand(): Command {
+  const command = registryOptions(new Command('set').description('change the role of a user, from the next request on'))
+    .argument('<name>', 'as `user list` shows it', nameArgument)
+    .addOption(roleOption())
+    .action(set);
+  return withExamples(command, 'latchkey-auth-server user set ada --data ./data --role operator');
+}
+
+async function set(name: string, { role, ...options }: RegistryOptions & { readonly role: Role }): Promise<void> {
+  await withUsers(options, '', async (administration) => {
+    if (!(await setRole(administration, name, role))) throw noUser(name);
+  });
+  process.stdout.write(`User ${name} has the role ${role}\n`);
+}
+
+function linkCommand(): Command {
+  const command = linkOptions(
+    registryOptions(
+      new Command('link').description('print a link that sets another password and ends all sessions of the user'),
+    ).argument('<name>', 'as `user list` shows it', nameArgument),
+  ).action(link);
+  return withExamples(command, 'latchkey-auth-server user link ada --data ./data --config /etc/latchkey/auth-server.yaml');
+}
+
+async function link(name: string, { config, ...options }: LinkOptions): Promise<void> {
+  const origin = await originOf(config);
+  const made = await withUsers(options, origin, (administration) => createLink(administration, name));
+  if (made === undefined) throw noUser(name);
+  process.stdout.write(describeLink(made));
+}
+
+function removeCommand(): Command {
+  const command = registryOptions(new Command('remove').description('remove a user, and end all sessions of the user'))
+    .argument('<name>', 'as `user list` shows it', nameArgument)
+    .action(remove);
+  return withExamples(command, 'latchkey-auth-server user remove ada --data ./data');
+}
+
+async function remove(name: string, options: RegistryOptions): Promise<void> {
+  await withUsers(options, '', async (administration) => {
+    if (!(await removeUser(administration, name))) throw noUser(name);
+  });
+  process.stdout.write(`User ${name} is removed\n`);
+}
+
+function linkOptions(command: Command): Command {
+  return command.requiredOption('--config <file>', 'YAML configuration of the auth-server: the link leads to its `origin:`');
+}
+
+function roleOption(): Option {
+  return new Option('--role <role>', ROLES.join(', ')).choices(ROLES).makeOptionMandatory();
+}
+
+function nameArgument(text: string): string {
+  if (!isUserName(text)) throw new InvalidArgumentError(USER_NAME_RULE);
+  return text;
+}
+
+async function originOf(path: string): Promise<string> {
+  const { api } = await loadConfig(configSchema, path);
+  if (api?.browser === undefined)
+    throw new UsageFailure(`${path} has no \`browser:\` below \`api:\``, {
+      advice:
+        'Say where browsers find the console, e.g. `browser: {listen: ["127.0.0.1:8080"], origin: "http://localhost:8080"}`.',
+    });
+  return api.browser.origin;
+}
+
+function describeLink({ url, expiresAt }: SignInLink): string {
+  return `This link sets the password. It is good once, until ${isoTime(expiresAt)}:\n${url}\n`;
+}
+
+function noUser(name: string): Failure {
+  return new Failure(`there is no user ${name}`, { advice: 'List them:', run: [['latchkey-auth-server', 'user', 'list']] });
+}
+
+async function withUsers<T>(
+  options: RegistryOptions,
+  origin: string,
+  use: (administration: UserAdministration) => Promise<T>,
+): Promise<T> {
+  return withRegistry(options, async (registry) => {
+    const users = await openUserStore(options.data);
+    try {
+      return await use({
+        users,
+        record: (event) => registry.record(event),
+        actor: currentUser(),
+        registryRestoredAt: registry.restored?.at ?? null,
+        origin,
+      });
+    } finally {
+      await users.close();
+    }
+  });
+}
