@@ -31,8 +31,16 @@ const ANSWER_TIMEOUT_MS = 120_000;
 const MAX_API_CONNECTIONS = 64;
 const RETRY_AFTER_S = 5;
 
-const REQUEST_HEADERS = ['accept', 'authorization', 'content-type', 'if-match', 'if-none-match'] as const;
-const RESPONSE_HEADERS = ['allow', 'content-length', 'content-type', 'etag', 'retry-after', 'www-authenticate'] as const;
+const REQUEST_HEADERS = ['accept', 'authorization', 'content-type', 'idempotency-key', 'if-match', 'if-none-match'] as const;
+const RESPONSE_HEADERS = [
+  'allow',
+  'content-length',
+  'content-type',
+  'etag',
+  'location',
+  'retry-after',
+  'www-authenticate',
+] as const;
 const BROWSER = /^(?:cookie|origin|sec-fetch-.*)$/;
 const HSTS = 'max-age=31536000';
 
@@ -168,7 +176,10 @@ async function forward(
   if (body === undefined) return;
   const { method = 'GET', url: path = '/', headers, socket } = incoming;
   const sent: Record<string, string> = { host: 'api', 'x-forwarded-for': unmapIPv4(socket.remoteAddress ?? '') };
-  for (const name of REQUEST_HEADERS) if (headers[name] !== undefined) sent[name] = headers[name];
+  for (const name of REQUEST_HEADERS) {
+    const value = headers[name];
+    if (typeof value === 'string') sent[name] = value;
+  }
   if (body.length > 0) sent['content-length'] = String(body.length);
   const upstream = request({ socketPath: apiSocket, agent, path, method, headers: sent, timeout: ANSWER_TIMEOUT_MS });
   upstream.on('response', (answer) => passOn(answer, outgoing));

@@ -19,6 +19,9 @@ import type { Principal } from './access.js';
 import type { ApiConfig, SocketConfig } from './config.js';
 import { buildBrowserListener, listenOnLoopback, openSessions } from './browser/browser-listener.js';
 import { readConsoleFiles } from './browser/console-files.js';
+import { IdempotentRequests } from './jobs/idempotency.js';
+import { Jobs } from './jobs/jobs.js';
+import { RequestStore } from './jobs/request-store.js';
 import { KeptResults } from './kept-results.js';
 import { LocalCallers, refuseForwarded } from './local-socket.js';
 import { LocalUsers } from './local-users.js';
@@ -65,12 +68,17 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
   const registry = new RegistryAccess(folder, openRegistry);
   // A registry that cannot be opened is a mistake to be told at the start.
   await registry.use(() => undefined);
+  const requests = await RequestStore.open(folder);
+  const walks = new RegistryWalks();
+  const jobs = new Jobs(registry, walks, requests, log);
   const shared = {
     routes: ROUTES,
     registry,
     services: {
       opaque: new OpaqueValues(),
-      walks: new RegistryWalks(),
+      walks,
+      jobs,
+      idempotentRequests: new IdempotentRequests(requests),
       exposures: new KeptResults<ExposureView>(),
       readServerState: () => readFolderLock(folder),
     },
@@ -81,7 +89,9 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
   const closers: (() => Promise<void>)[] = [];
   const stop = async (): Promise<void> => {
     await Promise.all(servers.map((server) => server.close()));
+    await jobs.close();
     for (const close of closers) await close();
+    await requests.close();
     await registry.close();
   };
   try {

@@ -32,6 +32,21 @@ const IF_MATCH: JsonSchema = {
   description: 'ETag of the resource as the caller saw it; `*` for whatever it is now',
 };
 
+const IDEMPOTENCY_KEY: JsonSchema = {
+  name: 'Idempotency-Key',
+  in: 'header',
+  // A preview does without.
+  required: false,
+  schema: { type: 'string', minLength: 8, maxLength: 128 },
+  description: 'Of a request that changes something: within a day it happens once, and is answered the same each time',
+};
+
+const ACCEPTED: JsonSchema = {
+  description: 'A job has begun',
+  headers: { location: { schema: { type: 'string' }, description: 'Where the job is' } },
+  content: { 'application/json': { schema: { $ref: '#/components/schemas/Job' } } },
+};
+
 const ENTITY_TAG_HEADER = {
   etag: { schema: { type: 'string' }, description: 'Changes with the body; another caller has another one' },
 };
@@ -70,7 +85,7 @@ export function openApiOf(routes: readonly Route[]): JsonSchema {
 }
 
 function operationOf(route: Route, toSchema: ToSchema, problem: JsonSchema): JsonSchema {
-  const { name, summary, description, scope, method = 'GET', output } = route;
+  const { name, summary, description, scope, method = 'GET', output, isIdempotent } = route;
   const isRead = method === 'GET';
   return {
     operationId: name,
@@ -86,6 +101,7 @@ function operationOf(route: Route, toSchema: ToSchema, problem: JsonSchema): Jso
         ...(isRead ? { headers: ENTITY_TAG_HEADER } : {}),
         content: { 'application/json': { schema: toSchema(output, 'output') } },
       },
+      ...(isIdempotent === undefined ? {} : { 202: ACCEPTED }),
       ...(isRead ? { 304: { description: 'The body has the entity tag of If-None-Match' } } : {}),
       ...Object.fromEntries(
         problemsOf(route).map((kind) => [
@@ -101,6 +117,7 @@ function problemsOf(route: Route): readonly ProblemName[] {
   const problems = [...COMMON_PROBLEMS];
   if (namesInPath(route).size > 0) problems.push('not-found');
   if (isChange(route)) problems.push('refused', 'body-too-large', 'unsupported-media-type');
+  if (route.isIdempotent !== undefined) problems.push('idempotency-key-reused');
   if (needsIfMatch(route)) problems.push('changed-meanwhile', 'precondition-required');
   return problems;
 }
@@ -130,7 +147,9 @@ function parametersOf(route: Route, toSchema: ToSchema): JsonSchema[] {
     if (about !== undefined) parameter['description'] = about;
     return [parameter];
   });
-  return needsIfMatch(route) ? [...parameters, IF_MATCH] : parameters;
+  if (needsIfMatch(route)) parameters.push(IF_MATCH);
+  if (route.isIdempotent !== undefined) parameters.push(IDEMPOTENCY_KEY);
+  return parameters;
 }
 
 /** The fields of the input that are not in the path. */

@@ -16,6 +16,7 @@ interface ProblemKind {
 export type ProblemName =
   | 'bad-request'
   | 'cursor-invalid'
+  | 'idempotency-key-required'
   | 'not-authenticated'
   | 'step-up-refused'
   | 'step-up-required'
@@ -27,10 +28,14 @@ export type ProblemName =
   | 'method-not-allowed'
   | 'request-timeout'
   | 'refused'
+  | 'selection-changed'
+  | 'request-under-way'
+  | 'outcome-unknown'
   | 'changed-meanwhile'
   | 'body-too-large'
   | 'unsupported-media-type'
   | 'too-many-requests'
+  | 'idempotency-key-reused'
   | 'precondition-required'
   | 'misdirected-request'
   | 'headers-too-large'
@@ -41,6 +46,7 @@ export type ProblemName =
 const PROBLEMS: Readonly<Record<ProblemName, ProblemKind>> = {
   'bad-request': { status: 400, title: 'The request is not valid' },
   'cursor-invalid': { status: 400, title: 'The cursor is of another list or another start of the API' },
+  'idempotency-key-required': { status: 400, title: 'The request needs an Idempotency-Key' },
   'not-authenticated': { status: 401, title: 'The caller is not known' },
   'step-up-refused': { status: 401, title: 'The password is wrong' },
   forbidden: { status: 403, title: 'The role of the caller does not allow the operation' },
@@ -52,16 +58,20 @@ const PROBLEMS: Readonly<Record<ProblemName, ProblemKind>> = {
   'request-timeout': { status: 408, title: 'The request did not arrive in time' },
   refused: { status: 409, title: 'The registry is not in a state that allows the operation' },
   'already-exists': { status: 409, title: 'The name is taken' },
+  'selection-changed': { status: 409, title: 'Other nodes are selected than the preview showed' },
+  'request-under-way': { status: 409, title: 'The same request is being answered' },
+  'outcome-unknown': { status: 409, title: 'It is not known whether the request was done' },
   'changed-meanwhile': { status: 412, title: 'The resource is not what If-Match says' },
   'body-too-large': { status: 413, title: 'The body is too large' },
   'unsupported-media-type': { status: 415, title: 'The body is not of a known type' },
   'misdirected-request': { status: 421, title: 'The API does not serve that host or origin' },
+  'idempotency-key-reused': { status: 422, title: 'The Idempotency-Key is of another request' },
   'precondition-required': { status: 428, title: 'The change needs If-Match' },
   'too-many-requests': { status: 429, title: 'The caller sends too many requests' },
   'headers-too-large': { status: 431, title: 'The header is too large' },
   'internal-error': { status: 500, title: 'The API has a fault' },
   unavailable: { status: 503, title: 'The registry does not answer' },
-  busy: { status: 503, title: 'Too many requests read the whole registry' },
+  busy: { status: 503, title: 'Too much is under way' },
 };
 
 const PROBLEM_OF_PARSER: Readonly<Record<string, ProblemName>> = {
@@ -78,6 +88,8 @@ interface ProblemDetails {
   /** Commands that follow the advice. */
   readonly run?: readonly string[] | undefined;
   readonly errors?: readonly InputError[] | undefined;
+  /** Of a change that was previewed: what it would do now. */
+  readonly preview?: unknown;
   /** Seconds after which the same request may succeed. */
   readonly retryAfter?: number | undefined;
 }
@@ -131,7 +143,7 @@ export class Problem extends Error {
   }
 
   toJSON(): ProblemDocument {
-    const { detail, advice, run, errors } = this.details;
+    const { detail, advice, run, errors, preview } = this.details;
     return {
       type: `${TYPE_PREFIX}${this.kind}`,
       title: PROBLEMS[this.kind].title,
@@ -140,6 +152,7 @@ export class Problem extends Error {
       ...(advice === undefined ? {} : { advice }),
       ...(run === undefined ? {} : { run }),
       ...(errors === undefined ? {} : { errors }),
+      ...(preview === undefined ? {} : { preview }),
     };
   }
 }
@@ -152,6 +165,7 @@ export interface ProblemDocument {
   readonly advice?: string | undefined;
   readonly run?: readonly string[] | undefined;
   readonly errors?: readonly InputError[] | undefined;
+  readonly preview?: unknown;
 }
 
 export const problemSchema: z.ZodType<ProblemDocument> = z
@@ -165,6 +179,7 @@ export const problemSchema: z.ZodType<ProblemDocument> = z
     errors: z
       .array(z.object({ at: z.string().describe('Field of the input'), is: z.string().describe('What was expected') }))
       .optional(),
+    preview: z.unknown().optional().describe('Of `selection-changed`: what the change would do now'),
   })
   .meta({ id: 'Problem' });
 

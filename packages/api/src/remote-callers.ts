@@ -70,6 +70,12 @@ export class RemoteCallers {
     if (retryAfter !== undefined) throw new Problem('too-many-requests', { retryAfter });
     const text = BEARER.exec(headers.authorization ?? '')?.[1];
     if (text === undefined) return undefined;
+    const principal = await this.#find(text, address);
+    if (principal !== undefined) this.#recordUse(principal.token, address);
+    return principal;
+  }
+
+  async #find(text: string, address: string | undefined): Promise<(Principal & { readonly token: string }) | undefined> {
     const id = tokenId(text);
     if (id === undefined) return this.#refuse('the token is mistyped', undefined, address);
     const token = await this.#options.tokens.find(id);
@@ -77,8 +83,8 @@ export class RemoteCallers {
     if (token === undefined || !isRight) return this.#refuse('no such token', id, address);
     const reason = await this.#whyVoid(token, address);
     if (reason !== undefined) return this.#refuse(reason, id, address);
-    this.#recordUse(id, address);
-    return { id: `token ${id}`, scopes: new Set(token.scopes), actor: nameOf(token) };
+    const recheck = (): Promise<Principal | undefined> => this.#find(text, address);
+    return { id: `token ${id}`, token: id, scopes: new Set(token.scopes), actor: nameOf(token), recheck };
   }
 
   /** Waits for what is being written. */

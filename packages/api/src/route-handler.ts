@@ -5,15 +5,16 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Registry } from '@latchkey/registry';
 import { Failure } from '@latchkey/runtime/failure';
 import { actorOf, type Principal } from './access.js';
-import type { OpaqueValues } from './opaque.js';
+import type { StoredAnswer } from './jobs/request-store.js';
 import { Problem } from './problem.js';
 import type { RegistryAccess } from './registry-access.js';
 import { parseQuery, type PathValues, readBody, readInput } from './request-input.js';
-import type { Method, Route, RouteServices } from './route.js';
+import { Accepted, type Method, type Route, type RouteServices } from './route.js';
 import { sendJson } from './send.js';
 import { preconditionOf, versionTag } from './versions.js';
 
 const METHODS = ['DELETE', 'OPTIONS', 'PATCH', 'POST', 'PUT'] as const;
+const JSON_TYPE = 'application/json';
 
 export interface RouteEnvironment {
   readonly registry: RegistryAccess;
@@ -30,7 +31,7 @@ export function addRoutes(server: FastifyInstance, routes: readonly Route[], env
 }
 
 function addRoute(server: FastifyInstance, route: Route, { registry, services }: RouteEnvironment): void {
-  const { method = 'GET', scope, path, output, version } = route;
+  const { method = 'GET', scope, path } = route;
   server.route({
     method,
     url: path,
@@ -40,20 +41,27 @@ function addRoute(server: FastifyInstance, route: Route, { registry, services }:
       if (principal === null) throw new Problem('not-authenticated');
       const input = inputOf(route, request);
       const signal = abortedWithConnection(reply.raw);
-      const now = Date.now();
+      const call = { route, request, principal, input, services, signal };
       return registry.use(async (opened) => {
-        const isRead = method === 'GET';
-        const acting = isRead ? opened : registryFor(opened, route, { request, principal, input, services });
-        // Read first: a change in between makes the tag too old, never too new.
-        const thing = isRead ? version?.(input as never) : undefined;
-        const tag = thing && (await versionTag(thing, opened, services.opaque, principal));
-        const run = (): unknown => route.run({ ...services, registry: acting, principal, now, signal }, input as never);
-        const body = Buffer.from(JSON.stringify(output.parse(await withProblems(run))));
-        if (isRead) return sendTagged(request, reply, body, etagOf(services.opaque, principal, body, tag));
-        return sendJson(reply, 'application/json', body);
+        if (method === 'GET') return sendRead(reply, call, opened);
+        return sendChange(
+          reply,
+          route.isIdempotent?.(input as never) === true ? await runOnce(call, opened) : await change(call, opened),
+        );
       });
     },
   });
+}
+
+/** One request of a route. */
+interface RouteCall {
+  readonly route: Route;
+  readonly request: FastifyRequest;
+  readonly principal: Principal;
+  readonly input: object;
+  readonly services: RouteServices;
+  /** Aborted when the caller has gone. */
+  readonly signal: AbortSignal;
 }
 
 function inputOf({ method = 'GET', input }: Route, { params, query, body }: FastifyRequest): object {
@@ -67,42 +75,63 @@ function inputOf({ method = 'GET', input }: Route, { params, query, body }: Fast
   return readBody(input, path, {});
 }
 
-interface Change {
-  readonly request: FastifyRequest;
-  readonly principal: Principal;
-  readonly input: object;
-  readonly services: RouteServices;
-}
-
-/** The registry as the caller changes it: in the caller's name, and only what it has seen. */
-function registryFor(opened: Registry, { version }: Route, { request, principal, input, services }: Change): Registry {
-  const actor = actorOf(principal);
-  if (version === undefined) return opened.actingAs(actor);
-  const { 'if-match': ifMatch } = request.headers;
-  return opened.actingAs(actor, preconditionOf(version(input as never), ifMatch, services.opaque, principal));
-}
-
 /** What an operation says of its caller's mistake is answered, not logged. */
-async function withProblems<T>(action: () => T | Promise<T>): Promise<T> {
+async function run({ route, principal, input, services, signal }: RouteCall, registry: Registry): Promise<unknown> {
   try {
-    return await action();
+    return await route.run({ ...services, registry, principal, now: Date.now(), signal }, input as never);
   } catch (error) {
     throw (error instanceof Failure ? Problem.ofFailure(error) : undefined) ?? error;
   }
 }
 
-/** A strong entity tag: of the version, which If-Match compares, and of the body. */
-function etagOf(opaque: OpaqueValues, principal: Principal, body: Uint8Array, version: string | undefined): string {
-  const tag = opaque.tag(principal, body);
-  return version === undefined ? `"${tag}"` : `"${version}.${tag}"`;
-}
-
-/** Sends no body to a client that has it already. */
-function sendTagged(request: FastifyRequest, reply: FastifyReply, body: Buffer, etag: string): FastifyReply {
+async function sendRead(reply: FastifyReply, call: RouteCall, registry: Registry): Promise<FastifyReply> {
+  const { route, request, principal, input, services } = call;
+  const { opaque } = services;
+  // Read first: a change in between makes the tag too old, never too new.
+  const thing = route.version?.(input as never);
+  const version = thing && (await versionTag(thing, registry, opaque, principal));
+  const body = toBody(route, await run(call, registry));
+  // If-Match compares the version, If-None-Match all of it.
+  const etag = `"${version === undefined ? '' : `${version}.`}${opaque.tag(principal, body)}"`;
   reply.header('etag', etag);
   const known = request.headers['if-none-match']?.split(',').map((tag) => tag.trim().replace(/^W\//, '')) ?? [];
   if (known.includes(etag) || known.includes('*')) return reply.code(304).send();
-  return sendJson(reply, 'application/json', body);
+  return sendJson(reply, JSON_TYPE, body);
+}
+
+function toBody({ output }: Route, value: unknown): Buffer {
+  return Buffer.from(JSON.stringify(output.parse(value)));
+}
+
+/** Makes a change in the caller's name, and only of what the caller has seen. */
+async function change(call: RouteCall, registry: Registry): Promise<StoredAnswer> {
+  const { route, request, principal, input, services } = call;
+  const { 'if-match': ifMatch } = request.headers;
+  const thing = route.version?.(input as never);
+  const precondition = thing && preconditionOf(thing, ifMatch, services.opaque, principal);
+  const result = await run(call, registry.actingAs(actorOf(principal), precondition));
+  const isAccepted = result instanceof Accepted;
+  return {
+    status: isAccepted ? 202 : 200,
+    location: isAccepted ? result.location : null,
+    body: toBody(route, isAccepted ? result.body : result).toString(),
+  };
+}
+
+/** As `change`, once for each Idempotency-Key. */
+function runOnce(call: RouteCall, registry: Registry): Promise<StoredAnswer> {
+  const { request, principal, services } = call;
+  const parts = [request.method, request.url, JSON.stringify(request.body)];
+  const registryRestoredAt = registry.restored?.at ?? null;
+  const key = request.headers['idempotency-key'];
+  return services.idempotentRequests.run({ principal, key, parts, now: Date.now(), registryRestoredAt }, () =>
+    change(call, registry),
+  );
+}
+
+function sendChange(reply: FastifyReply, { status, location, body }: StoredAnswer): FastifyReply {
+  if (location !== null) reply.header('location', location);
+  return sendJson(reply.code(status), JSON_TYPE, Buffer.from(body));
 }
 
 function abortedWithConnection(response: ServerResponse): AbortSignal {

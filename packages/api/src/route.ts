@@ -8,6 +8,8 @@ import type { FolderLockState } from '@latchkey/runtime/files';
 import type { Registry } from '@latchkey/registry';
 import type { z } from 'zod';
 import type { Principal, Scope } from './access.js';
+import type { IdempotentRequests } from './jobs/idempotency.js';
+import type { Jobs } from './jobs/jobs.js';
 import type { KeptResults } from './kept-results.js';
 import type { OpaqueValues } from './opaque.js';
 import type { RegistryWalks } from './registry-walks.js';
@@ -18,6 +20,8 @@ export interface RouteServices {
   readonly opaque: OpaqueValues;
   readonly walks: RegistryWalks;
   readonly exposures: KeptResults<ExposureView>;
+  readonly jobs: Jobs;
+  readonly idempotentRequests: IdempotentRequests;
   /** Reads whether an auth-server serves the registry. */
   readonly readServerState: () => Promise<FolderLockState>;
 }
@@ -33,6 +37,18 @@ export interface RouteContext extends RouteServices {
 
 export type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE';
 
+/** The answer of a route that has begun a job. */
+export class Accepted<T> {
+  /** Where the job is. */
+  readonly location: string;
+  readonly body: T;
+
+  constructor(location: string, body: T) {
+    this.location = location;
+    this.body = body;
+  }
+}
+
 export interface Route {
   /** `GET` unless it says otherwise. */
   readonly method?: Method | undefined;
@@ -40,7 +56,8 @@ export interface Route {
   readonly name: string;
   readonly summary: string;
   readonly description?: string | undefined;
-  readonly scope: Scope;
+  /** `own`: for every caller, about what is its own. */
+  readonly scope: Scope | 'own';
   /** As fastify writes it: `/v1/nodes/:id`. */
   readonly path: string;
   /** Names in the path, and query parameters; of PATCH and POST the fields of the body. */
@@ -49,14 +66,19 @@ export interface Route {
   readonly output: z.ZodType;
   /** The one thing that it shows or changes. A change of that needs If-Match. */
   readonly version?: ((input: never) => VersionedThing) | undefined;
+  /** Of a POST: whether it needs an Idempotency-Key, under which it happens once. */
+  readonly isIdempotent?: ((input: never) => boolean) | undefined;
   readonly run: (context: RouteContext, input: never) => unknown;
 }
+
+type Answer<T> = T | Accepted<T>;
 
 interface RouteOf<I extends z.ZodObject, O extends z.ZodType> extends Route {
   readonly input: I;
   readonly output: O;
   readonly version?: (input: z.output<I>) => VersionedThing;
-  readonly run: (context: RouteContext, input: z.output<I>) => z.input<O> | Promise<z.input<O>>;
+  readonly isIdempotent?: (input: z.output<I>) => boolean;
+  readonly run: (context: RouteContext, input: z.output<I>) => Answer<z.input<O>> | Promise<Answer<z.input<O>>>;
 }
 
 /** Checks the types of a route against its schemas. */

@@ -7,6 +7,8 @@ import { clockRoutes } from './resources/clock.js';
 import { controllerRoutes } from './resources/controllers.js';
 import { diagnosisRoutes } from './resources/diagnoses.js';
 import { exposureRoutes } from './resources/exposure.js';
+import { jobRoutes } from './resources/jobs.js';
+import { nodeChangeRoutes } from './resources/node-changes.js';
 import { nodeRoutes } from './resources/nodes.js';
 import { orderRoutes } from './resources/orders.js';
 import { summaryRoutes } from './resources/summary.js';
@@ -14,12 +16,14 @@ import { summaryRoutes } from './resources/summary.js';
 const RESOURCES: readonly Route[] = [
   ...summaryRoutes,
   ...nodeRoutes,
+  ...nodeChangeRoutes,
   ...diagnosisRoutes,
   ...orderRoutes,
   ...exposureRoutes,
   ...controllerRoutes,
   ...clockRoutes,
   ...auditRoutes,
+  ...jobRoutes,
 ];
 
 export const ROUTES: readonly Route[] = [...RESOURCES, descriptionRoute(RESOURCES)];

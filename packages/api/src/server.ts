@@ -35,9 +35,8 @@ declare module 'fastify' {
     principal: Principal | null;
   }
   interface FastifyContextConfig {
-    scope?: Scope;
-    /** `public`: without authentication. `own`: to every caller, about what is its own. */
-    access?: 'public' | 'own';
+    /** `public`: without authentication. `own`: for every caller, about what is its own. */
+    scope?: Scope | 'own' | 'public';
   }
 }
 
@@ -84,8 +83,8 @@ export function buildServer(options: ServerOptions): FastifyInstance {
   server.addHook('onRequest', async (request, reply) => {
     reply.headers(SECURITY_HEADERS);
     checkRequest(request);
-    const { scope, access } = request.routeOptions.config;
-    if (access === 'public') return;
+    const { scope } = request.routeOptions.config;
+    if (scope === 'public') return;
     const principal = await authenticate(request);
     if (principal === undefined) {
       if (challenge !== undefined) reply.header('www-authenticate', challenge);
@@ -94,8 +93,8 @@ export function buildServer(options: ServerOptions): FastifyInstance {
     request.principal = principal;
     const retryAfter = rateLimiter.take(principal.id);
     if (retryAfter !== undefined) throw new Problem('too-many-requests', { retryAfter });
-    if (request.is404 || access === 'own') return;
-    if (scope === undefined || !principal.scopes.has(scope)) throw new Problem('forbidden');
+    if (request.is404) return;
+    if (scope === undefined || (scope !== 'own' && !principal.scopes.has(scope))) throw new Problem('forbidden');
   });
   server.addHook('onResponse', async (request, reply) => {
     const { principal, method, routeOptions } = request;

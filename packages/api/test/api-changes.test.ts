@@ -1,4 +1,5 @@
-// Changes of one thing over HTTP: only by a caller who has seen it as it is, and in that one's name.
+// Changes of one thing over HTTP: only by a caller who has seen it as it is, and in that one's
+// name.
 
 import { formatId } from '@latchkey/protocol';
 import { setDisabled } from '@latchkey/operations';

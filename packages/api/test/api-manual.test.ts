@@ -21,11 +21,12 @@ async function run(script: string): Promise<{ readonly code: number | null; read
 }
 
 describe.skipIf(!HAS_CURL)('docs/API.md (needs curl)', () => {
-  it('has six examples, and each gives what it says', async () => {
+  it('has seven examples, and each gives what it says', async () => {
     const fixture = await AdminFixture.open();
     await fixture.order(Object.fromEntries(Array.from({ length: 250 }, (_, i) => [0xa1b2 + i, newSecret()])));
     const api = await LocalApi.start(fixture.registry.folder);
-    expect(examples.length).toBe(6);
+    expect(examples.length).toBe(7);
+    const headBefore = fixture.headSeq;
     const outputs: string[] = [];
     for (const example of examples) {
       expect(example).toContain(SOCKET);
@@ -33,7 +34,7 @@ describe.skipIf(!HAS_CURL)('docs/API.md (needs curl)', () => {
       expect([example, code]).toEqual([example, 0]);
       outputs.push(lines.join('\n'));
     }
-    const [summary = '', page = '', pages = '', diagnosis = '', audit = '', change = ''] = outputs;
+    const [summary = '', page = '', pages = '', diagnosis = '', audit = '', change = '', job = ''] = outputs;
     expect(JSON.parse(summary)).toMatchObject({ nodes: { total: 250, by_state: { enrolled: 250 } } });
     expect(JSON.parse(page)).toMatchObject({ total: 250, items: [{ id: '0000a1b2' }, { id: '0000a1b3' }] });
     const ids = pages
@@ -42,9 +43,10 @@ describe.skipIf(!HAS_CURL)('docs/API.md (needs curl)', () => {
       .flatMap((line) => (JSON.parse(line) as { items: { id: string }[] }).items.map(({ id }) => id));
     expect([ids.length, new Set(ids).size]).toEqual([250, 250]);
     expect(JSON.parse(diagnosis)).toMatchObject({ id: '0000a1b2' });
-    expect(audit).toContain(`"head":"${fixture.headSeq - 1}:`);
+    expect(audit).toContain(`"head":"${headBefore}:`);
     expect(audit).toContain('"what":"order created"');
     expect(JSON.parse(change)).toEqual({ changed: 1, unchanged: 0 });
-    expect(fixture.entriesAfter(fixture.headSeq - 1)).toMatchObject([{ what: 'node disabled', node: '0000a1b2' }]);
+    expect(fixture.entriesAfter(headBefore)[0]).toMatchObject({ what: 'node disabled', node: '0000a1b2' });
+    expect(JSON.parse(job)).toMatchObject({ kind: 'nodes.change-many', total: 250 });
   });
 });

@@ -35,6 +35,7 @@ export { planImport } from './import/import-plan.js';
 export { type ImportMoves, importsRun } from './imports.js';
 export { enrolAgain, freeName, type Step, stepsFor, TAKE_UP_CREDENTIAL } from './next-steps.js';
 export { NodeBatch } from './node-batch.js';
+export { type ManyNodesContext, nodesChangeMany, nodesPreviewChange } from './node-changes.js';
 export { type NodeQuery, queryNodes } from './node-query.js';
 export { nodesReset, type ResetPreview } from './node-reset.js';
 export { nodeState, viewNode } from './node-view.js';

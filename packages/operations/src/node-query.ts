@@ -45,6 +45,15 @@ function* matchingNodes(registry: Registry, query: NodeQuery, now: number, from:
   for (const node of scanNodes(registry, query, now, from)) if (node !== undefined) yield node;
 }
 
+/** Calls `visit` with each node that matches, by ID; a step for each node that is looked at. */
+export function* visitNodes(registry: Registry, query: NodeQuery, now: number, visit: (node: NodeInfo) => void): Steps<void> {
+  requireExisting(registry, query);
+  for (const node of scanNodes(registry, query, now, 0)) {
+    if (node !== undefined) visit(node);
+    yield;
+  }
+}
+
 /** Yields each node that is looked at: `undefined` for one that does not match. */
 function* scanNodes(registry: Registry, query: NodeQuery, now: number, from: number): Generator<NodeInfo | undefined> {
   const [first, last] = rangeOf(query.idPrefix);

@@ -30,10 +30,10 @@ import { type Approval, type Context, implement, type Operation } from './operat
 /** Entries of a node's life that `nodes.show` has. */
 const TIMELINE = 50;
 /** Nodes changed in one transaction: each such part is done whole or not at all. */
-const NODES_PER_TRANSACTION = 4_096;
+export const NODES_PER_TRANSACTION = 4_096;
 
 /** The filter as the registry is asked. */
-function queryOf({ state, order, controller, installer, ...filter }: NodeFilter): NodeQuery {
+export function queryOf({ state, order, controller, installer, ...filter }: NodeFilter): NodeQuery {
   return {
     state,
     order,

@@ -165,7 +165,10 @@ export interface RegistryStorage {
     descriptions?: Page<NodeDescription>,
   ): Promise<void>;
 
-  /** Removes a pending order with its nodes and their descriptions. To be called again after a crash. */
+  /**
+   * Removes a pending order with its nodes and their descriptions. To be called again after a
+   * crash.
+   */
   unload(order: number): Promise<void>;
 
   /**

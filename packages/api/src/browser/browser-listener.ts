@@ -71,7 +71,7 @@ export function buildBrowserListener({ origin, users, sessions, files, ...shared
       if (files === undefined) return;
       addConsoleRoutes(server, files);
       // Below /v1 a path that does not exist is answered as on the other sockets.
-      server.get('/v1/*', { config: { access: 'own' } }, async () => {
+      server.get('/v1/*', { config: { scope: 'own' } }, async () => {
         throw new Problem('not-found');
       });
     },

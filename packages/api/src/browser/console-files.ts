@@ -117,7 +117,7 @@ async function readConsoleFile(path: string, name: string, type: string): Promis
 
 /** Answers every path that is not the API's. Pages of the console are paths without a file. */
 export function addConsoleRoutes(server: FastifyInstance, files: ConsoleFiles): void {
-  server.get('/*', { config: { access: 'public' } }, async (request, reply) => {
+  server.get('/*', { config: { scope: 'public' } }, async (request, reply) => {
     const [path = '/'] = request.url.split('?');
     const isPage = !path.includes('.') && path !== '/v1';
     const file = files.get(path) ?? (isPage ? files.get(INDEX) : undefined);

@@ -29,8 +29,8 @@ const changeSchema = z.strictObject({ password: passwordSchema, new_password: ne
 const nothingSchema = z.strictObject({});
 
 export function addSessionRoutes(server: FastifyInstance, sessions: Sessions): void {
-  const open = { config: { access: 'public' } } as const;
-  const own = { config: { access: 'own' } } as const;
+  const open = { config: { scope: 'public' } } as const;
+  const own = { config: { scope: 'own' } } as const;
 
   server.post('/v1/login', open, async (request, reply) => {
     const { user, password } = readBody(loginSchema, request.body);

@@ -11,5 +11,6 @@ export * from './controllers.js';
 export * from './diagnosis.js';
 export * from './exposure.js';
 export * from './imports.js';
+export * from './node-changes.js';
 export * from './nodes.js';
 export * from './orders.js';

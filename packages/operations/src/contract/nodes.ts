@@ -181,7 +181,7 @@ export interface NodeSelection {
   readonly controller?: string | undefined;
 }
 
-const selectionSchema: z.ZodType<NodeSelection> = z
+export const selectionSchema: z.ZodType<NodeSelection> = z
   .strictObject({
     ids: z.array(idSchema).min(1).optional(),
     order: orderNumberSchema.optional(),
@@ -201,7 +201,7 @@ export interface NodeChange {
   readonly unchanged: number;
 }
 
-const nodeChangeSchema = z.object({ changed: z.int(), unchanged: z.int() });
+export const nodeChangeSchema: z.ZodType<NodeChange> = z.object({ changed: z.int(), unchanged: z.int() });
 
 function change(name: string): Contract<NodeChangeInput, NodeChange> {
   return { name, scope: 'nodes', input: z.strictObject({ select: selectionSchema }), output: nodeChangeSchema };

@@ -1,0 +1,169 @@
+/**
+ * What the API remembers of changes that take long, or that a caller may send twice: jobs, and
+ * answers by Idempotency-Key. Next to the registry, so that a restart of the API knows them. A
+ * restore of the registry voids the answers.
+ */
+
+import { createHash } from 'node:crypto';
+import type { Database } from 'lmdb';
+import { OwnStore } from '../own-store.js';
+import type { ProblemDocument } from '../problem.js';
+
+/** In the time of one day, of one caller and of all. At the bound a request is refused. */
+const MAX_ANSWERS_PER_CALLER = 1_024;
+const MAX_ANSWERS = 4_096;
+const ANSWER_LIFETIME_MS = 24 * 3_600_000;
+/** Jobs that are remembered, of one caller and of all; at the bound the oldest go. */
+const MAX_JOBS_PER_CALLER = 32;
+const MAX_JOBS = 512;
+
+/** `interrupted`: the API ended, or was killed, while it ran. */
+type JobState = 'running' | 'done' | 'failed' | 'cancelled' | 'interrupted';
+
+/** A job; times are ms since the epoch. Holds no key. */
+export interface JobRecord {
+  readonly id: string;
+  /** ID of the caller that began it. */
+  readonly owner: string;
+  /** The operation. */
+  readonly kind: string;
+  readonly state: JobState;
+  readonly done: number;
+  readonly total: number;
+  readonly createdAt: number;
+  readonly finishedAt: number | null;
+  /** Of a job that is done. */
+  readonly result: unknown;
+  /** Of a job that failed. */
+  readonly problem: ProblemDocument | null;
+}
+
+/** An answer that is given again to the same request. */
+export interface StoredAnswer {
+  readonly status: number;
+  readonly location: string | null;
+  readonly body: string;
+}
+
+export interface AnswerRecord {
+  /** Hash of the request. */
+  readonly request: Uint8Array;
+  readonly at: number;
+  /** When the registry was restored, `null` if never. */
+  readonly registryRestoredAt: number | null;
+  /** `null` until the request was answered. */
+  readonly answer: StoredAnswer | null;
+}
+
+export class RequestStore {
+  readonly #store: OwnStore;
+  readonly #jobs: Database<JobRecord, string>;
+  readonly #answers: Database<AnswerRecord, string>;
+
+  private constructor(store: OwnStore) {
+    this.#store = store;
+    this.#jobs = store.table<JobRecord>('jobs');
+    this.#answers = store.table<AnswerRecord>('answers');
+  }
+
+  /** @param folder of the registry */
+  static async open(folder: string): Promise<RequestStore> {
+    const store = new RequestStore(
+      await OwnStore.open(folder, { name: 'api-requests', schema: 1, tables: 2, thenMake: 'start the API again' }),
+    );
+    await store.#interruptJobs();
+    return store;
+  }
+
+  /** Jobs of an earlier process do not go on. */
+  async #interruptJobs(): Promise<void> {
+    await this.#store.write(() => {
+      const running = [...this.#jobs.getRange()].map(({ value }) => value).filter(({ state }) => state === 'running');
+      for (const job of running) this.#jobs.putSync(job.id, { ...job, state: 'interrupted', finishedAt: Date.now() });
+    });
+  }
+
+  putJob(job: JobRecord): Promise<void> {
+    return this.#store.write(() => {
+      const isNew = !this.#jobs.doesExist(job.id);
+      this.#jobs.putSync(job.id, job);
+      if (isNew) this.#dropOldJobs(job.owner);
+    });
+  }
+
+  #dropOldJobs(owner: string): void {
+    const all = [...this.#jobs.getRange()].map(({ value }) => value).toSorted((a, b) => a.createdAt - b.createdAt);
+    const own = all.filter((job) => job.owner === owner);
+    const tooMany = [...own.slice(0, -MAX_JOBS_PER_CALLER), ...all.slice(0, -MAX_JOBS)];
+    for (const { id, state } of tooMany) if (state !== 'running') this.#jobs.removeSync(id);
+  }
+
+  job(id: string): JobRecord | undefined {
+    return this.#store.read(() => this.#jobs.get(id));
+  }
+
+  /** Latest first. */
+  jobsOf(owner: string): readonly JobRecord[] {
+    const all = this.#store.read(() => [...this.#jobs.getRange()].map(({ value }) => value));
+    return all.filter((job) => job.owner === owner).toSorted((a, b) => b.createdAt - a.createdAt);
+  }
+
+  async removeJob(id: string): Promise<void> {
+    await this.#store.write(() => this.#jobs.removeSync(id));
+  }
+
+  /**
+   * Remembers that a request is under way, unless its key was used within the last day. Returns the
+   * record of that use.
+   *
+   * @returns `full` if there is no room for another key
+   */
+  beginAnswer(caller: string, key: string, record: AnswerRecord): Promise<AnswerRecord | 'full' | undefined> {
+    const name = nameOf(caller, key);
+    return this.#store.write(() => {
+      const before = this.#answers.get(name);
+      if (before !== undefined && isValid(before, record)) return before;
+      if (this.#isFull(caller)) this.#dropOldAnswers(record);
+      if (this.#isFull(caller)) return 'full';
+      this.#answers.putSync(name, record);
+      return undefined;
+    });
+  }
+
+  #isFull(caller: string): boolean {
+    const [start, end] = [prefixOf(caller), `${prefixOf(caller)}~`];
+    if (this.#answers.getKeysCount({ start, end }) >= MAX_ANSWERS_PER_CALLER) return true;
+    return this.#answers.getKeysCount() >= MAX_ANSWERS;
+  }
+
+  #dropOldAnswers(now: AnswerRecord): void {
+    const old = [...this.#answers.getRange()].filter(({ value }) => !isValid(value, now));
+    for (const { key } of old) this.#answers.removeSync(key);
+  }
+
+  async finishAnswer(caller: string, key: string, record: AnswerRecord): Promise<void> {
+    await this.#store.write(() => this.#answers.putSync(nameOf(caller, key), record));
+  }
+
+  /** The request did nothing: the key may be used for another one. */
+  async forgetAnswer(caller: string, key: string): Promise<void> {
+    await this.#store.write(() => this.#answers.removeSync(nameOf(caller, key)));
+  }
+
+  close(): Promise<void> {
+    return this.#store.close();
+  }
+}
+
+function isValid({ at, registryRestoredAt }: AnswerRecord, now: AnswerRecord): boolean {
+  return Math.abs(now.at - at) < ANSWER_LIFETIME_MS && registryRestoredAt === now.registryRestoredAt;
+}
+
+/** Of equal length: no caller's keys are among those of another one. */
+function prefixOf(caller: string): string {
+  return `${createHash('sha256').update(caller).digest('hex')} `;
+}
+
+function nameOf(caller: string, key: string): string {
+  return `${prefixOf(caller)}${createHash('sha256').update(key).digest('hex')}`;
+}

@@ -1,0 +1,62 @@
+/** Changes that take long: how far they are, and what became of them. */
+
+import { z } from 'zod';
+import type { JobView } from '../jobs/jobs.js';
+import { problemSchema } from '../problem.js';
+import { type Route, defineRoute } from '../route.js';
+import { timeSchema } from '../schemas.js';
+
+export const jobSchema: z.ZodType<JobView> = z
+  .object({
+    id: z.string(),
+    kind: z.string().describe('The operation, `nodes.change-many` say'),
+    state: z
+      .enum(['running', 'done', 'failed', 'cancelled', 'interrupted'])
+      .describe('`interrupted`: the API ended while it ran; `done` says how far it was'),
+    done: z.int(),
+    total: z.int(),
+    created_at: timeSchema,
+    finished_at: timeSchema.nullable(),
+    result: z.unknown().describe('What the operation returned, of a job that is done'),
+    problem: problemSchema.nullable().describe('Of a job that failed'),
+  })
+  .meta({ id: 'Job' });
+
+const inputSchema = z.strictObject({
+  job: z.string().regex(/^[\w-]{16}$/, { error: 'expected the ID of a job, as Location has it' }),
+});
+
+const list = defineRoute({
+  name: 'jobs.list',
+  summary: 'List the jobs of the caller',
+  description: 'Latest first.',
+  scope: 'own',
+  path: '/v1/jobs',
+  input: z.strictObject({}),
+  output: z.object({ items: z.array(jobSchema) }),
+  run: ({ jobs, principal }) => ({ items: [...jobs.list(principal)] }),
+});
+
+const show = defineRoute({
+  name: 'jobs.show',
+  summary: 'Show how far a job of the caller is',
+  scope: 'own',
+  path: '/v1/jobs/:job',
+  input: inputSchema,
+  output: jobSchema,
+  run: ({ jobs, principal }, { job }) => jobs.show(principal, job),
+});
+
+const remove = defineRoute({
+  method: 'DELETE',
+  name: 'jobs.remove',
+  summary: 'Cancel a job of the caller, or forget one that has ended',
+  description: 'What was done stays done: a job ends after the part that is under way.',
+  scope: 'own',
+  path: '/v1/jobs/:job',
+  input: inputSchema,
+  output: jobSchema,
+  run: ({ jobs, principal }, { job }) => jobs.remove(principal, job),
+});
+
+export const jobRoutes: readonly Route[] = [list, show, remove];

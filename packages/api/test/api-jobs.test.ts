@@ -1,0 +1,307 @@
+// Changes of many nodes: a preview, then a job; and requests that are sent twice.
+
+import { createHash } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
+import { Secret } from '@latchkey/protocol';
+import { Registry } from '@latchkey/registry';
+import { setDisabled } from '@latchkey/operations';
+import { AdminFixture, C1, MASTER, newSecret } from '@latchkey/test-support/admin-fixture';
+import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { type Principal, scopesOf } from '../src/access.js';
+import { Jobs, type JobControl, type JobView } from '../src/jobs/jobs.js';
+import { type JobRecord, RequestStore } from '../src/jobs/request-store.js';
+import { RegistryAccess } from '../src/registry-access.js';
+import { RegistryWalks } from '../src/registry-walks.js';
+import { type Answer, createToken, LocalApi } from './local-api.js';
+
+const UID = `uid ${process.getuid?.() ?? 0}`;
+const DEADLINE_MS = 120_000;
+const PATH = '/v1/node-changes';
+const ids = (from: number, count: number): number[] => Array.from({ length: count }, (_, i) => from + i);
+const keys = (wanted: readonly number[]): Record<number, Secret> => Object.fromEntries(wanted.map((id) => [id, newSecret()]));
+
+async function start(): Promise<{ readonly fixture: AdminFixture; readonly api: LocalApi }> {
+  const fixture = await AdminFixture.open();
+  await fixture.order(keys(ids(1, 30)), { idC: C1 });
+  return { fixture, api: await LocalApi.start(fixture.registry.folder) };
+}
+
+const disableAll = { select: { order: 1 }, change: { kind: 'disable' } };
+
+async function preview(api: LocalApi, body: object = disableAll): Promise<Record<string, unknown>> {
+  const { status, body: shown } = await api.change('POST', PATH, { ...body, dry_run: true });
+  expect(status).toBe(200);
+  return shown;
+}
+
+function apply(api: LocalApi, expected: unknown, key: string, body: object = disableAll): Promise<Answer> {
+  return api.change('POST', PATH, { ...body, expect: expected }, { 'idempotency-key': key });
+}
+
+async function ended(api: LocalApi, location: string | undefined): Promise<JobView> {
+  for (const deadline = Date.now() + DEADLINE_MS; Date.now() < deadline; await pause(20)) {
+    const { body } = await api.get(String(location));
+    if (body.state !== 'running') return body as JobView;
+  }
+  throw new Error('the job does not end');
+}
+
+describe('a change of many nodes', () => {
+  it('is shown first, changes nothing until then, and is then made by a job in the caller’s name', async () => {
+    const { fixture, api } = await start();
+    await setDisabled(fixture.registry, [3, 4], true);
+    const head = fixture.headSeq;
+    const shown = await preview(api);
+    expect(shown).toMatchObject({ count: 30, already_so: 2, expect: expect.any(String) });
+    expect((shown['examples'] as string[]).slice(0, 2)).toEqual(['00000001', '00000002']);
+    expect((shown['examples'] as string[]).length).toBe(20);
+    expect(fixture.headSeq).toBe(head);
+    const accepted = await apply(api, shown['expect'], 'change-1');
+    expect([accepted.status, accepted.headers.location]).toEqual([202, `/v1/jobs/${accepted.body.id}`]);
+    const job = await ended(api, accepted.headers.location);
+    expect(job).toMatchObject({ state: 'done', done: 30, total: 30, result: { changed: 28, unchanged: 2 }, problem: null });
+    const entries = fixture.entriesAfter(head);
+    expect(entries.length).toBe(28);
+    expect(new Set(entries.map(({ what, actor }) => `${what} by ${actor}`))).toEqual(new Set([`node disabled by ${UID}`]));
+    expect((await api.get('/v1/jobs')).body.items).toMatchObject([{ id: job.id }]);
+    expect((await api.change('DELETE', `/v1/jobs/${job.id}`)).status).toBe(200);
+    expect((await api.get(`/v1/jobs/${job.id}`)).status).toBe(404);
+  });
+
+  it('is refused with a new preview if other nodes are selected by then', async () => {
+    const { fixture, api } = await start();
+    const select = { select: { controller: '00000001' }, change: { kind: 'move', to: '00000002' } };
+    const shown = await preview(api, select);
+    await fixture.order(keys([0x100]), { idC: C1 });
+    const head = fixture.headSeq;
+    const stale = await apply(api, shown['expect'], 'change-1', select);
+    expect([stale.status, stale.body.type]).toEqual([409, 'urn:latchkey:problem:selection-changed']);
+    expect(stale.body.preview).toMatchObject({ count: 31, already_so: 0 });
+    expect(fixture.headSeq).toBe(head);
+    // The key was of a request that did nothing.
+    const accepted = await apply(api, stale.body.preview.expect, 'change-1', select);
+    expect(await ended(api, accepted.headers.location)).toMatchObject({ state: 'done', result: { changed: 31 } });
+    expect(await preview(api, { ...select, select: { controller: '00000002' } })).toMatchObject({ count: 31, already_so: 31 });
+  });
+
+  it('is wrong without nodes, a change or either of preview and expect; unknown things are not found', async () => {
+    const { api } = await start();
+    for (const [status, body] of [
+      [400, { select: { order: 1 }, dry_run: true }],
+      [400, { change: { kind: 'disable' }, dry_run: true }],
+      [400, { ...disableAll }],
+      [400, { ...disableAll, dry_run: true, expect: 'x' }],
+      [400, { ...disableAll, change: { kind: 'melt' }, dry_run: true }],
+      [400, { ...disableAll, change: { kind: 'disable', to: '00000001' }, dry_run: true }],
+      [400, { ...disableAll, change: { kind: 'set' }, dry_run: true }],
+      [400, { ...disableAll, select: {}, dry_run: true }],
+      [404, { ...disableAll, select: { order: 77 }, dry_run: true }],
+      [404, { ...disableAll, select: { ids: ['0000dead'] }, dry_run: true }],
+      [409, { ...disableAll, change: { kind: 'move', to: '0000dead' }, dry_run: true }],
+    ] as const)
+      expect([body, (await api.change('POST', PATH, body)).status]).toEqual([body, status]);
+  });
+
+  it('gives nodes to another controller only for a caller who may hand keys out', async () => {
+    const { fixture, api } = await start();
+    const { text } = await createToken(fixture.registry.folder, { scopes: ['nodes', 'controllers'] });
+    const post = async (change: object): Promise<number> => {
+      const body = JSON.stringify({ select: { order: 1 }, change, dry_run: true });
+      return (await api.remote(PATH, text, { 'content-type': 'application/json' }, { method: 'POST', body })).status;
+    };
+    expect([await post({ kind: 'move', to: '00000002' }), await post({ kind: 'disable' })]).toEqual([403, 200]);
+  });
+});
+
+describe('a request with an Idempotency-Key', () => {
+  it('happens once and is answered the same again; another request may not have its key', async () => {
+    const { fixture, api } = await start();
+    const { expect: expected } = await preview(api);
+    const before = fixture.headSeq;
+    const first = await apply(api, expected, 'change-1');
+    await ended(api, first.headers.location);
+    const again = await apply(api, expected, 'change-1');
+    expect([again.status, again.text, again.headers.location]).toEqual([202, first.text, first.headers.location]);
+    expect((await api.get('/v1/jobs')).body.items.length).toBe(1);
+    expect(fixture.entriesAfter(before).length).toBe(30);
+    const other = await apply(api, expected, 'change-1', { ...disableAll, select: { controller: '00000001' } });
+    expect([other.status, other.body.type]).toEqual([422, 'urn:latchkey:problem:idempotency-key-reused']);
+    for (const key of ['', 'short', 'with space', 'x'.repeat(129)]) expect((await apply(api, expected, key)).status).toBe(400);
+    const missing = await api.change('POST', PATH, { ...disableAll, expect: expected });
+    expect(missing.body.type).toBe('urn:latchkey:problem:idempotency-key-required');
+  });
+
+  it('has a key of its caller only, and so has its job', async () => {
+    const { fixture, api } = await start();
+    const { text } = await createToken(fixture.registry.folder, { scopes: ['nodes'], name: 'ci', createdBy: 'user ada' });
+    const post = (body: object): Promise<Answer> =>
+      api.remote(
+        PATH,
+        text,
+        { 'content-type': 'application/json', 'idempotency-key': 'change-1' },
+        { method: 'POST', body: JSON.stringify(body) },
+      );
+    const own = (await post({ ...disableAll, dry_run: true })).body.expect as string;
+    const { expect: local } = await preview(api);
+    expect(own).not.toBe(local);
+    const first = await apply(api, local, 'change-1');
+    await ended(api, first.headers.location);
+    const second = await post({ ...disableAll, expect: local });
+    expect(second.status).toBe(409);
+    const third = await post({ ...disableAll, expect: second.body.preview.expect });
+    expect(third.status).toBe(202);
+    expect((await api.get(String(third.headers.location))).status).toBe(404);
+    expect((await api.remote(String(first.headers.location), text)).status).toBe(404);
+    expect((await api.change('DELETE', String(third.headers.location))).status).toBe(404);
+  });
+
+  it('of a process that ended in the middle is not done again, and not taken for done', async () => {
+    const { fixture, api } = await start();
+    const store = await RequestStore.open(fixture.registry.folder);
+    const body = { ...disableAll, expect: 'x' };
+    const request = createHash('sha256')
+      .update(JSON.stringify(['POST', PATH, JSON.stringify(body)]))
+      .digest();
+    await store.beginAnswer(UID, 'change-1', { request, at: Date.now(), registryRestoredAt: null, answer: null });
+    await store.close();
+    const answer = await apply(api, 'x', 'change-1');
+    expect([answer.status, answer.body.type]).toEqual([409, 'urn:latchkey:problem:outcome-unknown']);
+  });
+
+  it('finds no room beyond the bound of its caller, and room again after a day', async () => {
+    const store = await RequestStore.open(await tempFolder());
+    onTestFinished(() => store.close());
+    const record = { request: new Uint8Array(32), at: 1_000, registryRestoredAt: null, answer: null };
+    const begun = await Promise.all(ids(0, 1_024).map((i) => store.beginAnswer('uid 1', `key ${i}`, record)));
+    expect(begun.filter((before) => before !== undefined)).toEqual([]);
+    expect(await store.beginAnswer('uid 1', 'one more', record)).toBe('full');
+    expect(await store.beginAnswer('uid 2', 'key 0', record)).toBeUndefined();
+    expect(await store.beginAnswer('uid 1', 'one more', { ...record, at: 1_000 + 86_400_000 })).toBeUndefined();
+    expect(await store.beginAnswer('uid 2', 'key 0', { ...record, registryRestoredAt: 7 })).toBeUndefined();
+  });
+});
+
+describe('a job', () => {
+  interface Setup {
+    readonly jobs: Jobs;
+    readonly store: RequestStore;
+    readonly folder: string;
+  }
+
+  async function open(): Promise<Setup> {
+    const { registry } = await AdminFixture.open();
+    const { folder } = registry;
+    const access = new RegistryAccess(folder, () => Registry.open(folder, Secret.from(MASTER), 'api'));
+    const store = await RequestStore.open(folder);
+    const jobs = new Jobs(access, new RegistryWalks(), store, new CapturedLog().log);
+    onTestFinished(async () => {
+      await jobs.close();
+      await store.close();
+      await access.close();
+    });
+    return { jobs, store, folder };
+  }
+
+  const ada: Principal = { id: 'user ada', scopes: scopesOf('operator') };
+  const options = (principal: Principal = ada) => ({ principal, kind: 'test', scopes: ['nodes'] as const });
+
+  /** Work of two parts, the second of which waits for `go`. */
+  function twoParts(): { readonly work: (control: JobControl) => Promise<string>; readonly go: () => void } {
+    let go = (): void => undefined;
+    const gate = new Promise<void>((resolve) => (go = resolve));
+    const work = async ({ begin, afterPart }: JobControl): Promise<string> => {
+      await begin(2);
+      await gate;
+      await afterPart(1);
+      await afterPart(2);
+      return 'done';
+    };
+    return { work, go };
+  }
+
+  async function endOf({ store }: Setup, id: string): Promise<JobRecord | undefined> {
+    for (const deadline = Date.now() + DEADLINE_MS; Date.now() < deadline; await pause(5))
+      if (store.job(id)?.state !== 'running') return store.job(id);
+    throw new Error('the job does not end');
+  }
+
+  it('is cancelled after the part that is under way', async () => {
+    const setup = await open();
+    const { work, go } = twoParts();
+    const { id } = await setup.jobs.start(options(), work);
+    const cancelled = setup.jobs.remove(ada, id);
+    go();
+    expect(await cancelled).toMatchObject({ state: 'cancelled', done: 1, total: 2, finished_at: expect.any(String) });
+  });
+
+  it('ends when its owner may do it no longer', async () => {
+    const setup = await open();
+    let scopes = scopesOf('operator');
+    const owner: Principal = { ...ada, recheck: () => Promise.resolve({ ...ada, scopes }) };
+    const [first, second] = [twoParts(), twoParts()];
+    const allowed = await setup.jobs.start(options(owner), first.work);
+    first.go();
+    expect(await endOf(setup, allowed.id)).toMatchObject({ state: 'done', result: 'done' });
+    const refused = await setup.jobs.start(options(owner), second.work);
+    scopes = scopesOf('viewer');
+    second.go();
+    expect(await endOf(setup, refused.id)).toMatchObject({ state: 'failed', done: 1, problem: { status: 403 } });
+  });
+
+  it('is interrupted when the API stops, and says how far it was', async () => {
+    const setup = await open();
+    const { work, go } = twoParts();
+    const { id } = await setup.jobs.start(options(), work);
+    const closed = setup.jobs.close();
+    go();
+    await closed;
+    expect(setup.store.job(id)).toMatchObject({ state: 'interrupted', done: 1, total: 2 });
+    await expect(setup.jobs.start(options(), work)).rejects.toMatchObject({ kind: 'busy' });
+  });
+
+  it('of an API that was killed is interrupted at the next start', async () => {
+    const { store, folder } = await open();
+    const record = {
+      owner: 'user ada',
+      kind: 'test',
+      done: 1,
+      total: 2,
+      createdAt: 1,
+      finishedAt: null,
+      result: null,
+      problem: null,
+    };
+    await store.putJob({ ...record, id: 'killed', state: 'running' });
+    await store.putJob({ ...record, id: 'ended', state: 'done', done: 2 });
+    const later = await RequestStore.open(folder);
+    onTestFinished(() => later.close());
+    expect(later.jobsOf('user ada').map(({ id, state, done }) => [id, state, done])).toEqual(
+      expect.arrayContaining([
+        ['killed', 'interrupted', 1],
+        ['ended', 'done', 2],
+      ]),
+    );
+  });
+
+  it('does not begin beyond the bound of its owner, nor if the work fails before it begins', async () => {
+    const setup = await open();
+    const { work, go } = twoParts();
+    await setup.jobs.start(options(), work);
+    await expect(setup.jobs.start(options(), () => Promise.reject(new Error('no')))).rejects.toThrow('no');
+    await setup.jobs.start(options(), work);
+    await expect(setup.jobs.start(options(), work)).rejects.toMatchObject({ kind: 'busy' });
+    await setup.jobs.start(options({ ...ada, id: 'user bo' }), work);
+    go();
+    expect(setup.jobs.list(ada).length).toBe(2);
+  });
+
+  it('is forgotten when its owner has begun 32 others', async () => {
+    const { store } = await open();
+    const record = { kind: 'test', state: 'done', done: 0, total: 0, finishedAt: 1, result: null, problem: null } as const;
+    await store.putJob({ ...record, id: 'bo', owner: 'user bo', createdAt: 0 });
+    await Promise.all(ids(0, 40).map((i) => store.putJob({ ...record, id: `${i}`, owner: 'user ada', createdAt: i })));
+    expect(store.jobsOf('user ada').map(({ id }) => id)).toEqual(ids(8, 32).toReversed().map(String));
+    expect(store.jobsOf('user bo').length).toBe(1);
+  });
+});

@@ -1,0 +1,124 @@
+/** One change of many nodes: shown before it is made, and made part by part. */
+
+import { createHash } from 'node:crypto';
+import { formatId } from '@latchkey/protocol';
+import { type NodeInfo, notFound, type Registry } from '@latchkey/registry';
+import { moveNodes, removeNodes, setDisabled, setKeyLifetime } from './administration.js';
+import * as contract from './contract/node-changes.js';
+import type { ManyNodesChange, ManyNodesInput, ManyNodesPreview } from './contract/node-changes.js';
+import type { NodeChange, NodeSelection } from './contract/nodes.js';
+import { requireController } from './controllers.js';
+import { NODES_PER_TRANSACTION, queryOf } from './nodes.js';
+import { visitNodes } from './node-query.js';
+import { type Approval, type Context, implement, type Operation, runSteps } from './operation.js';
+import { numberFromId } from './parse-input.js';
+import type { Steps } from './steps.js';
+
+/** Nodes that a preview names. */
+const MAX_EXAMPLES = 20;
+
+interface Selected {
+  readonly ids: readonly number[];
+  readonly preview: ManyNodesPreview;
+}
+
+export const nodesPreviewChange: Operation<ManyNodesInput, ManyNodesPreview> = implement(
+  contract.nodesPreviewChange,
+  async (context, input) => (await runSteps(context, selectFor(context, input))).preview,
+);
+
+export interface ManyNodesContext extends Context, Approval<ManyNodesPreview> {
+  /** Told after each part how many nodes are done. Throws to leave out the rest. */
+  readonly afterPart?: ((done: number, total: number) => void | Promise<void>) | undefined;
+}
+
+export const nodesChangeMany: Operation<ManyNodesInput, NodeChange, ManyNodesContext> = implement(
+  contract.nodesChangeMany,
+  async (context: ManyNodesContext, input) => {
+    const { registry, approve, afterPart } = context;
+    const { ids, preview } = await runSteps(context, selectFor(context, input));
+    await approve?.(preview);
+    let changed = 0;
+    for (let from = 0; from < ids.length; from += NODES_PER_TRANSACTION) {
+      const part = ids.slice(from, from + NODES_PER_TRANSACTION);
+      changed += await apply(registry, input.change, part);
+      await afterPart?.(from + part.length, ids.length);
+    }
+    return { changed, unchanged: ids.length - changed };
+  },
+);
+
+function apply(registry: Registry, change: ManyNodesChange, ids: readonly number[]): Promise<number> {
+  switch (change.kind) {
+    case 'disable':
+    case 'enable':
+      return setDisabled(registry, ids, change.kind === 'disable');
+    case 'remove':
+      return removeNodes(registry, ids);
+    case 'move':
+      return moveNodes(registry, ids, numberFromId(change.to));
+    case 'set':
+      return setKeyLifetime(registry, ids, termsOf(change));
+  }
+}
+
+function termsOf({ lifetime_seconds: lifetime, grace_seconds: grace }: ManyNodesChange & { readonly kind: 'set' }): {
+  readonly lifetime?: number;
+  readonly grace?: number;
+} {
+  return { ...(lifetime === undefined ? {} : { lifetime }), ...(grace === undefined ? {} : { grace }) };
+}
+
+/** Selects the nodes, and looks at what the change would do to each. */
+function* selectFor({ registry, clock }: Context, { select, change }: ManyNodesInput): Steps<Selected> {
+  if (change.kind === 'move') requireController(registry, numberFromId(change.to));
+  const isSo = stateTest(change);
+  const ids: number[] = [];
+  let alreadySo = 0;
+  const add = (node: NodeInfo): void => {
+    ids.push(node.idI);
+    if (isSo(node)) alreadySo += 1;
+  };
+  if (select.ids !== undefined) yield* visitByIds(registry, select.ids, add);
+  else yield* visitNodes(registry, queryOf(filterOf(select)), clock().wallMs, add);
+  const digest = createHash('sha256')
+    .update(JSON.stringify([change, alreadySo]))
+    .update(Uint32Array.from(ids))
+    .digest('hex');
+  const examples = ids.slice(0, MAX_EXAMPLES).map(formatId);
+  return { ids, preview: { count: ids.length, already_so: alreadySo, examples, digest } };
+}
+
+function filterOf({ order, controller }: NodeSelection): Pick<NodeSelection, 'order' | 'controller'> {
+  return { order, controller };
+}
+
+function* visitByIds(registry: Registry, wanted: readonly string[], visit: (node: NodeInfo) => void): Steps<void> {
+  for (const idI of new Set(wanted.map(numberFromId))) {
+    const node = registry.node(idI);
+    if (node === undefined) throw notFound('node', idI);
+    node.key.wipe();
+    visit(node);
+    yield;
+  }
+}
+
+/** Tells whether a node is so already that the change does nothing to it. */
+function stateTest(change: ManyNodesChange): (node: NodeInfo) => boolean {
+  switch (change.kind) {
+    case 'disable':
+      return ({ disabled }) => disabled;
+    case 'enable':
+      return ({ disabled }) => !disabled;
+    case 'remove':
+      return () => false;
+    case 'move': {
+      const to = numberFromId(change.to);
+      return ({ controller }) => controller === to;
+    }
+    case 'set': {
+      const { lifetime_seconds: lifetime, grace_seconds: grace } = change;
+      return (node) => (lifetime === undefined || node.lifetime === lifetime) && (grace === undefined || node.grace === grace);
+    }
+  }
+}
