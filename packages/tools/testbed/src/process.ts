@@ -8,6 +8,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { type CommandResult, runInWorker } from './command-workers.js';
+
+export type { CommandResult } from './command-workers.js';
 
 /** The commands a user has, and the soak's own process that plays many nodes. */
 export type CommandName = 'auth-server' | 'controller' | 'node-agent' | 'fleet';
@@ -24,14 +27,19 @@ export function commandLine(name: CommandName, args: readonly string[]): string[
   return [fileURLToPath(new URL(path, import.meta.url)), ...args];
 }
 
-export interface CommandResult {
-  readonly code: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
+/**
+ * Runs a command to its end: in a process that runs others before and after it where
+ * LATCHKEY_TESTBED_WORKER names the program of such a process (`command-worker`), in one of its own
+ * where not.
+ */
+export function runCommand(name: CommandName, args: readonly string[], input = ''): Promise<CommandResult> {
+  const worker = process.env['LATCHKEY_TESTBED_WORKER'];
+  if (worker === undefined || name === 'fleet') return runProcess(name, args, input);
+  return runInWorker(worker, { name, args, input, environment: process.env });
 }
 
-/** Runs a command to its end. */
-export async function runCommand(name: CommandName, args: readonly string[], input = ''): Promise<CommandResult> {
+/** Runs a command to its end, in a process of its own. */
+export async function runProcess(name: CommandName, args: readonly string[], input = ''): Promise<CommandResult> {
   const child = spawn(process.execPath, commandLine(name, args), { stdio: ['pipe', 'pipe', 'pipe'] });
   let stdout = '';
   let stderr = '';

@@ -1,11 +1,13 @@
-// The demo tells of three nodes, ends well, and leaves nothing behind.
+// The demo tells of three nodes, ends well, and leaves nothing behind. Each command is a process of
+// its own here.
 
 import { existsSync } from 'node:fs';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { demo } from '../src/demo.js';
 import { TestNetwork } from '../src/network.js';
 
 it('plays the five steps and shows the same new key on node and server', async () => {
+  vi.stubEnv('LATCHKEY_TESTBED_WORKER', undefined);
   const network = await TestNetwork.create();
   const lines: string[] = [];
   try {

@@ -5,9 +5,8 @@ import { spawnSync } from 'node:child_process';
 import { realpathSync } from 'node:fs';
 import { cp, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { CommandResult } from '../src/process.js';
+import { type CommandResult, runProcess } from '../src/process.js';
 import { CONTROLLER, orderAndInstall, type RunningNetwork, startNetwork } from './fixtures.js';
 
 let running: RunningNetwork;
@@ -24,28 +23,22 @@ afterAll(() => running.network.remove());
 
 const LABELS = ['--label', 'mqtt-psk', '--label', 'tls-psk'];
 
-function ofNode(...args: readonly string[]): Promise<string> {
-  return running.network.run('node-agent', ['key', '--state', node, ...args]);
+/** By the commands that are installed, which have the quick way. */
+function ofController(...args: readonly string[]): Promise<CommandResult> {
+  return runProcess('controller', ['key', id, '--state', controller, ...args]);
 }
 
-function ofController(...args: readonly string[]): Promise<CommandResult> {
+function ofNode(...args: readonly string[]): Promise<CommandResult> {
+  return runProcess('node-agent', ['key', '--state', node, ...args]);
+}
+
+/** By the programs themselves, which a command worker runs: without the quick way. */
+function ofControllerProgram(...args: readonly string[]): Promise<CommandResult> {
   return running.network.try('controller', ['key', id, '--state', controller, ...args]);
 }
 
-/** The program by itself: without the short way, and without LMDB where `args` do not need it. */
-function ofProgram(...args: readonly string[]): { code: number | null; stdout: string; stderr: string } {
-  const main = fileURLToPath(new URL('../../../controller/dist/main.js', import.meta.url));
-  const { status, stdout, stderr } = spawnSync(process.execPath, [main, 'key', id, '--state', controller, ...args], {
-    encoding: 'utf8',
-  });
-  return { code: status, stdout, stderr };
-}
-
-/** The node's program by itself. */
-function ofNodeProgram(...args: readonly string[]): { code: number | null; stdout: string; stderr: string } {
-  const main = fileURLToPath(new URL('../../../node-agent/dist/main.js', import.meta.url));
-  const { status, stdout, stderr } = spawnSync(process.execPath, [main, 'key', '--state', node, ...args], { encoding: 'utf8' });
-  return { code: status, stdout, stderr };
+function ofNodeProgram(...args: readonly string[]): Promise<CommandResult> {
+  return running.network.try('node-agent', ['key', '--state', node, ...args]);
 }
 
 const OPTIONS: readonly (readonly string[])[] = [
@@ -65,12 +58,16 @@ describe.each(['runs', 'does not run'])('while the controller %s', (state) => {
   it.each(OPTIONS.map((options) => [options.join(' '), options] as const))(
     'both sides print the same: %s',
     async (_, options) => {
-      const [device, quick, program] = [await ofNode(...options), await ofController(...options), ofProgram(...options)];
+      const [device, quick, program] = [
+        await ofNodeProgram(...options),
+        await ofController(...options),
+        await ofControllerProgram(...options),
+      ];
       // Each side has its own clock for the end.
       const comparable = (text: string): string => text.replaceAll(/"not_after":"[^"]*"/g, '"not_after":"..."');
       expect(quick).toEqual({ code: 0, stdout: expect.any(String) as unknown, stderr: '' });
       expect(program).toEqual(quick);
-      expect(comparable(quick.stdout)).toBe(comparable(device));
+      expect(comparable(quick.stdout)).toBe(comparable(device.stdout));
     },
   );
 
@@ -125,9 +122,9 @@ describe('on the node', () => {
     [...OPTIONS, [...LABELS, '--all'], [...LABELS, '--previous', '--format', 'json']].map((one) => [one.join(' '), one] as const),
   )('the quick way prints what the program does, also after a renewal: %s', async (_, options) => {
     await running.network.run('node-agent', ['join', '--state', node]);
-    const quick = await running.network.try('node-agent', ['key', '--state', node, ...options]);
+    const quick = await ofNode(...options);
     expect(quick).toEqual({ code: 0, stdout: expect.stringMatching(/./) as string, stderr: '' });
-    expect(comparable(quick)).toEqual(comparable(ofNodeProgram(...options)));
+    expect(comparable(quick)).toEqual(comparable(await ofNodeProgram(...options)));
   });
 
   it('the quick way does without the program', async () => {
@@ -139,7 +136,7 @@ describe('on the node', () => {
       spawnSync(process.execPath, [join(copy, 'main.js'), ...args, '--state', node], { encoding: 'utf8' });
     expect(run('status').status).not.toBe(0);
     const { status, stdout } = run('key', ...LABELS);
-    expect([status, stdout]).toEqual([0, await ofNode(...LABELS)]);
+    expect([status, stdout]).toEqual([0, (await ofNodeProgram(...LABELS)).stdout]);
   });
 
   it.each([
@@ -148,7 +145,7 @@ describe('on the node', () => {
     [[...LABELS, '--no-such'], 2, "unknown option '--no-such'"],
     [[], 2, "required option '--label <label>' not specified"],
   ] as const)('a mistake is refused in words: %j', async (options, code, words) => {
-    const refused = await running.network.try('node-agent', ['key', '--state', node, ...options]);
+    const refused = await ofNode(...options);
     expect([refused.code, refused.stdout]).toEqual([code, '']);
     expect(refused.stderr).toContain(words);
   });

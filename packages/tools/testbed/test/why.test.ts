@@ -115,7 +115,7 @@ class Case {
   }
 
   async cause(...more: readonly string[]): Promise<string> {
-    return causeIn(await this.desk.paste(`${this.#whyLine(...more)} --json`));
+    return causeIn(await network.try('auth-server', ['node', 'why', this.id, '--data', network.registry, ...more, '--json']));
   }
 
   #whyLine(...more: readonly string[]): string {
