@@ -44,6 +44,7 @@ export const STORAGE: readonly string[] = [
  */
 export const SYSTEM: readonly string[] = [
   'api-manual',
+  'api-process',
   'cli',
   'controller',
   'encrypted-manifest',

@@ -41,6 +41,9 @@ async function serve(options: ApiOptions): Promise<void> {
       advice: 'Say where to serve the API, e.g. `api: {socket: /run/latchkey/auth-server-api/api.sock}`.',
     });
   const log = await createLog('auth-server-api', options.logLevel ?? logLevel);
+  // As a child of `run` it ends when that has ended, even if that was killed.
+  process.once('disconnect', () => process.emit('SIGTERM', 'SIGTERM'));
+  if (process.connected === false) return;
   await runDaemon(log, async () => {
     // Loaded where it serves only: other commands start without an HTTP stack.
     const { startApi } = await import('@latchkey/api');

@@ -1,11 +1,12 @@
 import { CoapServer, ServerMetrics } from '@latchkey/coap';
 import { createLog, type Daemon, type Log, type LogLevel, runDaemon, limitMemory } from '@latchkey/runtime/daemon';
 import { type Endpoint, httpOption, type ListenAddress } from '@latchkey/runtime/net';
-import { exists } from '@latchkey/runtime/files';
+import { exists, nativeLocks } from '@latchkey/runtime/files';
 import { listenOption, logLevelOption, withExamples } from '@latchkey/runtime/cli';
 import { loadConfig } from '@latchkey/runtime/config';
 import { Command } from 'commander';
-import { configSchema } from '../config.js';
+import { ApiProcess } from '../api-process.js';
+import { type Config, configSchema } from '../config.js';
 import { startEmbedded } from '../embedded.js';
 import { telemetryOf } from '../telemetry/telemetry.js';
 import { requireRegistry } from '@latchkey/registry';
@@ -19,13 +20,15 @@ interface RunOptions extends RegistryOptions {
   readonly listen?: readonly Endpoint[];
   readonly logLevel?: LogLevel;
   readonly http?: ListenAddress;
+  readonly api: boolean;
 }
 
 export function runCommand(): Command {
   const command = registryOptions(new Command('run').description('serve controllers until SIGTERM'))
-    .option('--config <file>', 'YAML configuration: listen, log_level, memory, http')
+    .option('--config <file>', 'YAML configuration: listen, log_level, memory, http, api')
     .option('--listen <host:port>', 'where to listen, may be given again (default [::]:5693)', listenOption)
     .addOption(logLevelOption())
+    .option('--no-api', 'do not start the management API, though the configuration has `api:`')
     .addOption(httpOption('where to serve health and metrics: HOST:PORT of this machine, or unix:/path'))
     .action(run);
   return withExamples(
@@ -39,10 +42,10 @@ async function run(options: RunOptions): Promise<void> {
   const config = await loadConfig(configSchema, options.config);
   const log = await createLog('auth-server', options.logLevel ?? config.log_level);
   const telemetry = { name: 'auth-server', http: options.http ?? config.http };
-  await runDaemon(log, () => start(options, options.listen ?? config.listen, config.memory, log), telemetry);
+  await runDaemon(log, () => start(options, config, log), telemetry);
 }
 
-async function start(options: RunOptions, listen: readonly Endpoint[], memory: number, log: Log): Promise<Daemon> {
+async function start(options: RunOptions, config: Config, log: Log): Promise<Daemon> {
   const { data: folder } = options;
   if (!(await exists(folder))) await requireRegistry(folder);
   const { server, telemetry, close } = await startEmbedded({
@@ -52,20 +55,44 @@ async function start(options: RunOptions, listen: readonly Endpoint[], memory: n
     actor: AUDIT_ACTOR,
     log,
   });
-  const stopMemoryLimit = limitMemory(memory, log);
+  const stopMemoryLimit = limitMemory(config.memory, log);
   const serverMetrics = new ServerMetrics();
-  const sockets = await CoapServer.listenOnAll(listen, {
+  const sockets = await CoapServer.listenOnAll(options.listen ?? config.listen, {
     resourceType: 'latchkey.sbs',
     answer: ({ payload }) => server.answer(payload),
     log,
     metrics: serverMetrics,
   });
+  const api = config.api === undefined || !options.api ? undefined : startApiProcess(options, log);
   return {
     telemetry: telemetryOf(server, telemetry, sockets, serverMetrics),
     async stop() {
+      const apiStopped = api?.stop();
       await Promise.all(sockets.map((socket) => socket.stop()));
       stopMemoryLimit();
+      await apiStopped;
       await close();
     },
   };
+}
+
+/** Its process opens the registry as this one does; what the environment says, it reads there. */
+function startApiProcess(options: RunOptions, log: Log): ApiProcess | undefined {
+  const { data, config = '', masterKeyFile, masterKeyCommand, logLevel } = options;
+  if (nativeLocks() === undefined) {
+    log.warn('the API is not started: on this machine a store belongs to one process');
+    return undefined;
+  }
+  const [, program = ''] = process.argv;
+  const masterKey =
+    masterKeyCommand !== undefined
+      ? ['--master-key-command', masterKeyCommand]
+      : masterKeyFile === undefined
+        ? []
+        : ['--master-key-file', masterKeyFile];
+  const level = logLevel === undefined ? [] : ['--log-level', logLevel];
+  return new ApiProcess({
+    args: [...process.execArgv, program, 'api', '--data', data, '--config', config, ...masterKey, ...level],
+    log,
+  });
 }

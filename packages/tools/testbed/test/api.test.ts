@@ -2,14 +2,53 @@
 
 import { spawnSync } from 'node:child_process';
 import { readFile, stat } from 'node:fs/promises';
+import { request as requestInClear } from 'node:http';
 import { request } from 'node:https';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { runCommand } from '../src/process.js';
+import { type LogLine, runCommand } from '../src/process.js';
 import { freePort, TestNetwork } from '../src/network.js';
 import { CONTROLLER, orderAndInstall } from './fixtures.js';
 import { get, pollUntil } from './http.js';
 
 const HAS_OPENSSL = spawnSync('openssl', ['version']).status === 0;
+
+/** As a page of the console asks. */
+class Browser {
+  readonly #origin: string;
+
+  constructor(origin: string) {
+    this.#origin = origin;
+  }
+
+  send(
+    port: number,
+    method: string,
+    path: string,
+    body?: object,
+    more: Record<string, string> = {},
+  ): Promise<{ readonly status: number | undefined; readonly body: Record<string, unknown>; readonly cookie: string }> {
+    const headers = {
+      host: new URL(this.#origin).host,
+      origin: this.#origin,
+      'sec-fetch-site': 'same-origin',
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      ...more,
+    };
+    return new Promise((resolve, reject) => {
+      const sent = requestInClear({ host: '127.0.0.1', port, method, path, headers, agent: false }, (response) => {
+        let text = '';
+        response.setEncoding('utf8').on('data', (part: string) => (text += part));
+        response.on('end', () => {
+          const [cookie = ''] = response.headers['set-cookie']?.[0]?.split(';') ?? [];
+          const answer = text === '' ? {} : (JSON.parse(text) as Record<string, unknown>);
+          resolve({ status: response.statusCode, body: answer, cookie });
+        });
+      });
+      sent.on('error', reject);
+      sent.end(body === undefined ? undefined : JSON.stringify(body));
+    });
+  }
+}
 
 let network: TestNetwork;
 beforeAll(async () => {
@@ -55,6 +94,55 @@ describe('the API beside an auth-server', () => {
         'Stop it, or choose another path with `socket:` below `api:` of the configuration.\n',
     ]);
     expect(await third.stop()).toBe(0);
+  });
+
+  it('is started by `run`, again when it was killed, and ends with it; a person signs in by a printed link', async () => {
+    const origin = 'http://localhost:8080';
+    const config = await network.file(
+      'browser.yaml',
+      `api: {socket: ${network.path('browser.sock')}, browser: {listen: ["127.0.0.1:0"], origin: "${origin}"}}\n`,
+    );
+    const authServer = await network.startAuthServer(await freePort(), '--config', config);
+    const isServing = ({ msg }: LogLine): boolean => msg === 'serving the API to browsers';
+    const portOf = ({ address }: LogLine): number => Number(String(address).split(':').at(-1));
+    const addArgs = ['--data', network.registry, '--config', config, '--role', 'admin'];
+    const printed = await network.run('auth-server', ['user', 'add', 'ada', ...addArgs]);
+    const [, token = ''] = /^http:\/\/localhost:8080\/sign-in#link=([\w-]{43})$/m.exec(printed) ?? [];
+    const browser = new Browser(origin);
+    const port = portOf(await authServer.waitFor(isServing));
+    const { body, cookie } = await browser.send(port, 'POST', '/v1/login/link', { token, password: 'correct horse battery' });
+    const session = { cookie, 'x-latchkey-session': String(body['secret']) };
+    expect(body).toMatchObject({ user: 'ada', role: 'admin' });
+    const { pid } = await authServer.waitFor(({ msg }) => msg === 'the API is started');
+    process.kill(Number(pid), 'SIGKILL');
+    await authServer.waitFor(({ msg }) => msg === 'the API has ended');
+    await pollUntil(
+      async () => authServer.lines.filter(isServing).length,
+      (count) => count === 2,
+    );
+    // A session outlives the process that began it.
+    const next = portOf(authServer.lines.filter(isServing)[1] as LogLine);
+    expect((await browser.send(next, 'GET', '/v1/me', undefined, session)).body).toMatchObject({ user: 'ada' });
+    expect(await network.run('auth-server', ['user', 'list', '--data', network.registry])).toMatch(/^ada +admin +set +- /m);
+    expect((await runCommand('auth-server', ['user', 'add', 'ada', ...addArgs])).code).toBe(2);
+    await network.run('auth-server', ['user', 'remove', 'ada', '--data', network.registry]);
+    expect((await browser.send(next, 'GET', '/v1/me', undefined, session)).status).toBe(401);
+    expect(await authServer.stop()).toBe(0);
+    await expect(browser.send(next, 'GET', '/')).rejects.toThrow('ECONNREFUSED');
+    for (const secret of [token, cookie.slice(20), session['x-latchkey-session']])
+      expect(authServer.transcript()).not.toContain(secret);
+    // A parent that is killed ends its child too.
+    const second = await network.startAuthServer(await freePort(), '--config', config);
+    const last = portOf(await second.waitFor(isServing));
+    second.signal('SIGKILL');
+    await pollUntil(
+      () =>
+        browser.send(last, 'GET', '/').then(
+          () => true,
+          () => false,
+        ),
+      (isAnswered) => !isAnswered,
+    );
   });
 
   it.skipIf(!HAS_OPENSSL)('serves a token over TLS until that is revoked, which the audit log has (needs openssl)', async () => {
