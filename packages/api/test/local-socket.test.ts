@@ -5,7 +5,7 @@ import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { formatId, Secret } from '@latchkey/protocol';
 import { backup, restore, rotateMasterKey, STORE_FOLDER } from '@latchkey/registry';
-import { setDisabled } from '@latchkey/operations';
+import { call, nodesSet, setDisabled } from '@latchkey/operations';
 import { AdminFixture, C1, C2, diagnosisOf, MASTER, newSecret } from '@latchkey/test-support/admin-fixture';
 import { tempFolder } from '@latchkey/test-support/fixtures';
 import { describe, expect, it } from 'vitest';
@@ -43,6 +43,10 @@ describe('a list of nodes', () => {
     const joined = newSecret();
     await fixture.order({ 5: joined }, { idC: C2 });
     await fixture.join(5, joined, { idC: C2 });
+    const clock = (): { wallMs: number; monotonicMs: number } => ({ wallMs: Date.now(), monotonicMs: Date.now() });
+    const description = { name: 'Pump 3', site: 'Süd', tags: ['pump'] };
+    const context = { registry: fixture.registry, clock, actor: 'user ada' };
+    await call(nodesSet, context, { select: { ids: ['00000003'] }, description });
     const api = await LocalApi.start(fixture.registry.folder);
     const found = async (query: string): Promise<string[]> => {
       const { status, body } = await api.get(`/v1/nodes?${query}`);
@@ -57,6 +61,12 @@ describe('a list of nodes', () => {
     expect(await found('never_joined=false')).toEqual(['00000005']);
     expect(await found('expires_before=2100-01-01T00:00:00Z')).toEqual(['00000005']);
     expect(await found('order=77')).toEqual([]);
+    expect(await found('site=S%C3%BCd&site=north&tag=pump')).toEqual(['00000003']);
+    expect(await found('q=PUMP&controller=00000002')).toEqual(['00000003']);
+    expect(await found('q=pump&order=1')).toEqual([]);
+    expect((await api.get('/v1/nodes/00000003')).body).toMatchObject({ ...description, location: null, note: null });
+    const life = (await api.get('/v1/nodes/00000003/life')).body.items as { what: string }[];
+    expect(life.map(({ what }) => what)).toEqual(['order created', 'node described']);
   });
 
   it('is continued by its own cursor only: not by another filter’s, a changed one or one of another start', async () => {

@@ -86,7 +86,7 @@ describe.each(commands)('%s', (name, command) => {
 });
 
 it('there are as many as are known: one that is added is looked at', () => {
-  expect(commands.length).toBe(39);
+  expect(commands.length).toBe(40);
 });
 
 describe('an option that takes a time', () => {
@@ -96,10 +96,14 @@ describe('an option that takes a time', () => {
 
   it('is known here', () => {
     expect(timed.map(([name]) => name.replace('latchkey-auth-server ', ''))).toEqual([
-      'export --expiring-before',
-      'node list --expiring-before',
+      'audit list --since',
+      ...['export', 'node list', 'node disable', 'node enable', 'node move', 'node set', 'node remove'].flatMap((command) => [
+        `${command} --expiring-before`,
+        `${command} --since`,
+      ]),
       'order create --join-from',
       'order create --join-until',
+      'order list --since',
       'order open --join-from',
       'order open --join-until',
     ]);

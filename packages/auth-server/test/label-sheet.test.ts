@@ -2,6 +2,7 @@
 // codes, and that it loads and runs nothing.
 
 import { Secret } from '@latchkey/protocol';
+import type { LabelLine } from '@latchkey/operations';
 import { type ManifestLine, parseLabel } from '@latchkey/provisioning';
 import jsQR from 'jsqr';
 import { describe, expect, it, vi } from 'vitest';
@@ -14,7 +15,7 @@ function lineTo(host: string, idI = 0xa1b2): ManifestLine {
   return { idI, idC: 0x1f, controller: { host, port: 5683 }, ik: newSecret() };
 }
 
-function sheet(lines: Iterable<ManifestLine>, order: SheetHeader = ORDER): string {
+function sheet(lines: Iterable<LabelLine>, order: SheetHeader = ORDER): string {
   return [...labelSheet(lines, order)].join('');
 }
 
@@ -57,6 +58,10 @@ describe('a sheet of labels', () => {
     const line = { ...lineTo('2001:db8::1'), ik: Secret.fromHex('5b2e9d0c4f61a7384c1d9e0b7a6f5e4d') };
     const page = sheet([line]);
     for (const text of ['>0000a1b2<', '>0000001f<', '>[2001:db8::1]:5683<']) expect(page).toContain(text);
+    expect(page).not.toContain('class="text"');
+    const described = sheet([{ ...line, name: 'Pump <3>', site: 'north', location: 'pillar 7', tags: [], note: 'private' }]);
+    for (const text of ['>Pump &lt;3&gt;<', '>north, pillar 7<']) expect(described).toContain(text);
+    expect(described).not.toContain('private');
     expect(page.toLowerCase()).not.toContain('5b2e9d0c');
     expect(page.toLowerCase()).not.toContain('latchkey:');
   });

@@ -1,8 +1,8 @@
-// Proves which words a node gets in a table and in `node show`.
+// Proves which words a node gets in `node show`.
 
 import type { NodeView } from '@latchkey/operations/contract';
 import { describe, expect, it } from 'vitest';
-import { NODE_HEADINGS, nodeFields, nodeTableRow } from '../src/commands/node-table.js';
+import { nodeFields } from '../src/commands/node-table.js';
 
 const ENROLLED: NodeView = {
   id: '0000a1b2',
@@ -20,14 +20,28 @@ const ENROLLED: NodeView = {
   expires_at: null,
   address: null,
   tid: null,
+  name: null,
+  site: null,
+  location: null,
+  tags: [],
+  note: null,
 };
 
 describe('a node in words', () => {
   it('has nothing where there is nothing', () => {
-    expect(nodeTableRow(ENROLLED)).toHaveLength(NODE_HEADINGS.length);
-    expect(nodeTableRow(ENROLLED).slice(-3)).toEqual(['-', '-', '-']);
     const shown = Object.entries(nodeFields(ENROLLED)).filter(([, value]) => value !== undefined);
     expect(shown.map(([name]) => name)).toEqual(['id', 'state', 'controller', 'order', 'key', 'lifetime', 'added', 'joined']);
+  });
+
+  it('has what people know of it before the rest', () => {
+    const described = { ...ENROLLED, name: 'Pump 3', site: 'north', tags: ['pump', 'spare'] };
+    const shown = Object.entries(nodeFields(described)).filter(([, value]) => value !== undefined);
+    expect(shown.slice(0, 4)).toEqual([
+      ['id', '0000a1b2'],
+      ['name', 'Pump 3'],
+      ['site', 'north'],
+      ['tags', 'pump, spare'],
+    ]);
   });
 
   it('says which key it is, and how long that lasts', () => {

@@ -19,44 +19,54 @@ import {
   type ControllerRow,
   type NodeRow,
   type OrderRow,
+  type NodeDescription,
   type Snapshot,
 } from '@latchkey/registry';
+import type { ControllerDescriptionChange } from './contract/controllers.js';
+import type { DescriptionChange } from './contract/descriptions.js';
+import { changedControllerDescription, changedDescription, changeTexts, type DescriptionTexts } from './descriptions.js';
 import { splitNote, unknownController } from './enrolment.js';
 import { countNodes, queryNodes } from './node-query.js';
 import { orderNotFound } from './order-lookup.js';
 
 /** Fails if its ID is taken. */
 export async function addController(registry: Registry, controller: ControllerRecord): Promise<void> {
-  const { idC, skCs, nid, servers, addedAt, passThrough = false } = controller;
+  const { idC, skCs, nid, servers, addedAt, passThrough = false, description } = controller;
   await registry.write({ controllers: [idC] }, (found) => {
     if (found.controller(idC) !== undefined) throw new UsageFailure(`controller ${formatId(idC)} is in the registry already`);
     const sealed = registry.keyring.seal({ kind: KEY_KIND.controller, id: idC }, skCs);
     const mode = passThrough ? { passThrough } : {};
+    const texts = description === undefined ? {} : { description };
     const note = passThrough ? { note: 'pass-through' } : {};
     return {
       result: undefined,
-      put: { controllers: [[idC, { skCs: sealed, nid, servers: [...servers], addedAt, ...mode }]] },
+      put: { controllers: [[idC, { skCs: sealed, nid, servers: [...servers], addedAt, ...mode, ...texts }]] },
       events: [{ what: 'controller added', controller: idC, key: skCs, at: addedAt, ...note }],
     };
   });
 }
 
 /** What an administrator may change of a controller. */
-export type ControllerChanges = Partial<Pick<ControllerRecord, 'nid' | 'servers' | 'passThrough'>>;
+export interface ControllerChanges extends Partial<Pick<ControllerRecord, 'nid' | 'servers' | 'passThrough'>> {
+  readonly description?: ControllerDescriptionChange;
+}
 
 /**
- * Changes where nodes reach a controller, where it reaches auth-servers, and whether it is
- * pass-through. Returns false if nothing differs.
+ * Changes where nodes reach a controller, where it reaches auth-servers, whether it is
+ * pass-through, and what people know of it. Returns false if nothing differs.
  */
 export async function setController(registry: Registry, idC: number, changes: ControllerChanges): Promise<boolean> {
   return registry.write({ controllers: [idC], metadata: ['clock history'] }, (found) => {
     const row = requireControllerRow(found, idC);
     const { passThrough: before = false, ...rest } = row;
     const { nid = row.nid, servers = row.servers, passThrough = before } = changes;
+    const description = changedControllerDescription(row.description, changes.description ?? {});
     const notes = [
       noteOf('nid', formatEndpoint(row.nid), formatEndpoint(nid)),
       noteOf('servers', formatEndpoints(row.servers), formatEndpoints(servers)),
       noteOf('pass-through', onOff(before), onOff(passThrough)),
+      // Texts stay out of the log.
+      description?.fields ?? [],
     ].flat();
     if (notes.length === 0) return { result: false };
     const after: ControllerRow = {
@@ -66,6 +76,7 @@ export async function setController(registry: Registry, idC: number, changes: Co
       ...(passThrough ? { passThrough } : {}),
       ...(passThrough === before ? {} : { switchedAt: registry.timeOfServers(found) }),
       ...(passThrough && !before ? { passThroughEntry: found.head.seq + 1 } : {}),
+      ...(description === undefined ? {} : { description: description.after }),
     };
     return {
       result: true,
@@ -159,27 +170,38 @@ interface NodesToChange {
   /** Whether what was seen of a node goes with the change. */
   readonly forgetActivity?: boolean;
   readonly change: (row: NodeRow, found: Snapshot) => NodeChange;
+  readonly describe?: (before: NodeDescription | undefined) => DescribedNode;
 }
+
+/** What becomes of a node's description. `undefined`: it is so already. */
+type DescribedNode = { readonly after: DescriptionTexts; readonly fields: readonly string[] } | undefined;
 
 /** Changes nodes, all or none; gives how many were not so already. */
 async function changeNodes(
   registry: Registry,
-  { ids, controllers = [], forgetActivity = false, change }: NodesToChange,
+  { ids, controllers = [], forgetActivity = false, change, describe }: NodesToChange,
 ): Promise<number> {
   const wanted = [...new Set(ids)];
-  return registry.write(NodeChanges.keysOf(wanted, controllers), (found) => {
+  const described = describe === undefined ? {} : { nodeDescriptions: wanted };
+  return registry.write({ ...NodeChanges.keysOf(wanted, controllers), ...described }, (found) => {
     const changes = new NodeChanges(found, registry.timeOfServers(found));
+    let count = 0;
     for (const idI of wanted) {
       const row = found.node(idI)?.row;
       if (row === undefined || found.order(row.order)?.row.state === 'pending') throw notFound('node', idI);
       const changed = change(row, found);
+      const description = describe?.(found.nodeDescription(idI));
+      if (changed !== undefined || description !== undefined) count += 1;
+      // Texts stay out of the log.
+      if (description !== undefined)
+        changes.describe(idI, description.after, { what: 'node described', note: description.fields.join(', ') });
       if (changed === undefined) continue;
       const { event, after } = changed;
       if (after === 'remove') changes.remove(idI, row, event);
       else changes.replace(idI, row, after, event);
       if (forgetActivity) changes.forgetActivity(idI);
     }
-    return { result: changes.count, ...changes.outcome };
+    return { result: count, ...changes.outcome };
   });
 }
 
@@ -214,12 +236,14 @@ export function moveNodes(registry: Registry, ids: readonly number[], idC: numbe
   });
 }
 
-/** Lifetime and grace of the keys that nodes get from now on, in seconds. */
-export function setKeyLifetime(
-  registry: Registry,
-  ids: readonly number[],
-  terms: Pick<NodeRow, 'lifetime' | 'grace'>,
-): Promise<number> {
+/** What nodes are given. What is left out stays. */
+export interface NodeSettings {
+  /** Lifetime and grace of the keys that they get from now on, in seconds. */
+  readonly terms?: Pick<NodeRow, 'lifetime' | 'grace'>;
+  readonly description?: DescriptionChange;
+}
+
+export function setNodes(registry: Registry, ids: readonly number[], { terms = {}, description }: NodeSettings): Promise<number> {
   const note = Object.entries(terms)
     .map(([name, seconds]) => `${name} ${formatDuration(seconds)}`)
     .join(', ');
@@ -230,7 +254,16 @@ export function setKeyLifetime(
       Object.entries(terms).every(([name, seconds]) => row[name as keyof typeof terms] === seconds)
         ? undefined
         : { event, after: { ...row, ...terms } },
+    ...(description === undefined ? {} : { describe: (before) => changedDescription(before, description) }),
   });
+}
+
+export function setKeyLifetime(
+  registry: Registry,
+  ids: readonly number[],
+  terms: Pick<NodeRow, 'lifetime' | 'grace'>,
+): Promise<number> {
+  return setNodes(registry, ids, { terms });
 }
 
 /** The installer's half of a split IK, and who has the device key. */
@@ -363,6 +396,27 @@ async function changeOrder(
       result: undefined,
       put: { orders: [[number, { ...change(order), entry: found.head.seq + 1 }]] },
       events: [{ ...event, order: number }],
+    };
+  });
+}
+
+/** Texts for people. Its entry stays, so that a join that is under way goes on. */
+export async function describeOrder(
+  registry: Registry,
+  number: number,
+  change: { readonly contact?: string | null | undefined; readonly site?: string | null | undefined },
+): Promise<boolean> {
+  return registry.write({ orders: [number] }, (found) => {
+    const before = found.order(number)?.row;
+    if (before === undefined || before.state === 'pending') throw orderNotFound(number);
+    const { contact, site, ...order } = before;
+    const texts = { ...(contact === undefined ? {} : { contact }), ...(site === undefined ? {} : { site }) };
+    const fields = changeTexts(texts, change, ['contact', 'site']);
+    if (fields.length === 0) return { result: false };
+    return {
+      result: true,
+      put: { orders: [[number, { ...order, ...texts }]] },
+      events: [{ what: 'order described', order: number, note: fields.join(', ') }],
     };
   });
 }

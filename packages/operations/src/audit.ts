@@ -18,16 +18,19 @@ const MAX_PROBLEMS = 20;
 
 export const auditList: Operation<AuditListInput, AuditPage> = implement(
   contract.auditList,
-  async ({ registry }, { node, from, up_to: last = Infinity, limit }) => {
+  async ({ registry }, { node, from, up_to: last = Infinity, since, limit }) => {
     await registry.refresh();
     const { audit } = registry;
     const items: AuditEntry[] = [];
+    const earliest = since === undefined ? undefined : Date.parse(since);
     for (const entry of from === undefined ? audit.newestFirst() : audit.entries(from)) {
       if (entry.seq > last) {
         if (from === undefined) continue;
         break;
       }
       if (node !== undefined && entry.node !== node) continue;
+      // A clock may have been set back since: a later entry may be of an earlier time.
+      if (earliest !== undefined && Date.parse(entry.at) < earliest) continue;
       items.push(entry);
       if (items.length >= limit) break;
     }

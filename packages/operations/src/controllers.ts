@@ -27,6 +27,7 @@ import type {
   ControllerSettings,
   ControllerView,
 } from './contract/controllers.js';
+import { changedControllerDescription, viewControllerDescription } from './descriptions.js';
 import { unknownController } from './enrolment.js';
 import { keysHeldBy } from './key-holders.js';
 import { endpointFrom, numberFromId } from './parse-input.js';
@@ -63,6 +64,7 @@ export interface CredentialContext extends Context {
 export const controllersAdd: Operation<ControllerAddInput, ControllerInput, CredentialContext> = implement(
   contract.controllersAdd,
   async ({ registry, clock, handOver }: CredentialContext, { id, pass_through: passThrough, ...input }) => {
+    const description = changedControllerDescription({}, input)?.after;
     const idC = numberFromId(id);
     if (passThrough) await refuseIfCombined(registry);
     if (registry.controllerRow(idC) !== undefined) {
@@ -76,7 +78,9 @@ export const controllersAdd: Operation<ControllerAddInput, ControllerInput, Cred
       generateKey(),
     ];
     const { wallMs: addedAt } = clock();
-    await handOver({ idC, skCs, servers }, () => addController(registry, { idC, skCs, nid, servers, addedAt, passThrough }));
+    await handOver({ idC, skCs, servers }, () =>
+      addController(registry, { idC, skCs, nid, servers, addedAt, passThrough, description }),
+    );
     return { id };
   },
 );
@@ -107,7 +111,7 @@ export const controllersRemove: Operation<ControllerInput, ControllerInput, Cont
 
 export const controllersSet: Operation<ControllerSetInput, ControllerChange> = implement(
   contract.controllersSet,
-  async ({ registry, clock }, { id, nid, servers, pass_through: passThrough }) => {
+  async ({ registry, clock }, { id, nid, servers, pass_through: passThrough, ...description }) => {
     const idC = numberFromId(id);
     if (passThrough === true) await refuseIfCombined(registry);
     const before = settingsOf(registry, idC);
@@ -115,6 +119,7 @@ export const controllersSet: Operation<ControllerSetInput, ControllerChange> = i
       ...(nid === undefined ? {} : { nid: endpointFrom('nid', nid) }),
       ...(servers === undefined ? {} : { servers: servers.map((server) => endpointFrom('servers', server)) }),
       ...(passThrough === undefined ? {} : { passThrough }),
+      description,
     });
     const held = passThrough === true ? keysHeldBy(registry, idC) : undefined;
     const after = settingsOf(registry, idC);
@@ -133,7 +138,13 @@ export const controllersSet: Operation<ControllerSetInput, ControllerChange> = i
 function settingsOf(registry: Registry, idC: number): ControllerSettings {
   const row = registry.controllerRow(idC);
   if (row === undefined) throw notFound('controller', idC);
-  return { nid: formatEndpoint(row.nid), servers: row.servers.map(formatEndpoint), pass_through: row.passThrough === true };
+  const { nid, servers, passThrough, description } = row;
+  return {
+    ...viewControllerDescription(description),
+    nid: formatEndpoint(nid),
+    servers: servers.map(formatEndpoint),
+    pass_through: passThrough === true,
+  };
 }
 
 /** Nodes of a controller, without those whose order is closed before they joined. */
@@ -173,6 +184,7 @@ function viewController(registry: Registry, idC: number): ControllerView | undef
   const isFailing = authenticationFailed !== undefined && authenticationFailed.at > (lastSeen?.at ?? -Infinity);
   const view = {
     id: formatId(idC),
+    ...viewControllerDescription(controller.description),
     nid: formatEndpoint(controller.nid),
     servers: controller.servers.map(formatEndpoint),
     key: controller.skCs.fingerprint,

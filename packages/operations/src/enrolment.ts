@@ -31,7 +31,17 @@ export const DEFAULT_GRACE = 604_800;
 
 export type OrderTerms = Pick<
   OrderRow,
-  'kind' | 'installer' | 'idC' | 'sharedKey' | 'manufacturer' | 'lifetime' | 'grace' | 'joinFrom' | 'joinUntil'
+  | 'kind'
+  | 'installer'
+  | 'contact'
+  | 'site'
+  | 'idC'
+  | 'sharedKey'
+  | 'manufacturer'
+  | 'lifetime'
+  | 'grace'
+  | 'joinFrom'
+  | 'joinUntil'
 >;
 
 /** What is to happen to each node of a batch. */

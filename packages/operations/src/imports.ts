@@ -12,7 +12,7 @@ import { ImportKeys, type RepeatedKeys } from './import/import-keys.js';
 import { type ImportFile, openImport } from './import/import-partitions.js';
 import { ImportReport, planImport } from './import/import-plan.js';
 import { type Approval, type Context, implement, type Operation, withProgress } from './operation.js';
-import { requireHolder } from './orders.js';
+import { orderTexts, requireHolder } from './orders.js';
 import { pluralize } from './pluralize.js';
 
 /** Nodes that move to another controller, by `from FROM to TO`. */
@@ -61,7 +61,16 @@ async function importNodes(
   const report = new ImportReport();
   const { rows, repeated, warnings } = await look(context, { report, deviceKeys, sharedKey });
   const split = manufacturer === undefined ? {} : { manufacturer };
-  const terms = { kind: 'import', installer, idC: undefined, sharedKey, ...split, lifetime, grace: DEFAULT_GRACE } as const;
+  const terms = {
+    kind: 'import',
+    installer,
+    ...orderTexts(input),
+    idC: undefined,
+    sharedKey,
+    ...split,
+    lifetime,
+    grace: DEFAULT_GRACE,
+  } as const;
   const enrolling = isDry ? undefined : await EnrolmentTransaction.begin(registry, terms);
   try {
     await withProgress(context, 'importing', rows.length, (progress) =>

@@ -36,12 +36,14 @@ export { type ImportMoves, importsRun } from './imports.js';
 export { enrolAgain, freeName, type Step, stepsFor, TAKE_UP_CREDENTIAL } from './next-steps.js';
 export { NodeBatch } from './node-batch.js';
 export { type ManyNodesContext, nodesChangeMany, nodesPreviewChange } from './node-changes.js';
-export { type NodeQuery, queryNodes } from './node-query.js';
+export { descriptionTest, type NodeQuery, queryNodes } from './node-query.js';
 export { nodesReset, type ResetPreview } from './node-reset.js';
 export { nodeState, viewNode } from './node-view.js';
 export {
+  lifeOf,
   type NodeAndKey,
   type NodeChangeContext,
+  type NodeChangePreview,
   nodesCount,
   nodesDisable,
   nodesEnable,
@@ -57,6 +59,7 @@ export { type Approval, call, type Context, type Operation, type Progress } from
 export {
   type JoinWindow,
   type KeyOutput,
+  type LabelLine,
   ManifestNotWritten,
   ordersClose,
   ordersCreate,
@@ -65,6 +68,7 @@ export {
   ordersList,
   ordersOpen,
   ordersResume,
+  ordersSet,
   ordersShow,
   ordersSuspend,
   windowFault,

@@ -3,15 +3,16 @@
  * place that must know of an index.
  */
 
-import { expiryOf } from '@latchkey/protocol';
-import { notFound, type NodeInfo, type Registry } from '@latchkey/registry';
+import { expiryOf, formatId } from '@latchkey/protocol';
+import { notFound, type NodeDescription, type NodeInfo, type Registry } from '@latchkey/registry';
+import { descriptionMatcher, type DescriptionQuery, viewDescription } from './descriptions.js';
 import { requireOrder } from './order-lookup.js';
 import { NODE_STATES, type NodeStatus } from './contract/nodes.js';
 import { nodeState } from './node-view.js';
 import { atOnce, type Steps } from './steps.js';
 
 /** All that is given must be true of a node. Times are ms since the epoch. */
-export interface NodeQuery {
+export interface NodeQuery extends DescriptionQuery {
   /** One of these. */
   readonly state?: readonly NodeStatus[] | undefined;
   readonly order?: number | undefined;
@@ -23,6 +24,8 @@ export interface NodeQuery {
   readonly neverJoined?: boolean | undefined;
   /** 1 to 8 hex digits. */
   readonly idPrefix?: string | undefined;
+  /** Its latest join or renewal came then or later. */
+  readonly joinedSince?: number | undefined;
 }
 
 const MAX_ID = 0xffff_ffff;
@@ -58,10 +61,32 @@ export function* visitNodes(registry: Registry, query: NodeQuery, now: number, v
 function* scanNodes(registry: Registry, query: NodeQuery, now: number, from: number): Generator<NodeInfo | undefined> {
   const [first, last] = rangeOf(query.idPrefix);
   const orders = query.installer === undefined ? undefined : ordersOf(registry, query.installer);
-  for (const node of registry.nodes(Math.max(from, first))) {
+  const start = Math.max(from, first);
+  const isDescribedSo = descriptionTest(registry, query, start);
+  for (const node of registry.nodes(start)) {
     if (node.idI > last) return;
-    yield orders?.has(node.order) !== false && isMatch(node, query, now) ? node : undefined;
+    const matches = orders?.has(node.order) !== false && isMatch(node, query, now) && isDescribedSo(node);
+    yield matches ? node : undefined;
   }
+}
+
+/** Tests nodes in ascending order of ID, from `start` on, by their descriptions. */
+export function descriptionTest(registry: Registry, query: DescriptionQuery, start: number): (node: NodeInfo) => boolean {
+  const isMatch = descriptionMatcher(query);
+  if (isMatch === undefined) return () => true;
+  const descriptionOf = ascendingLookup(registry.nodeDescriptions(start));
+  return ({ idI, orderSite }) => isMatch(formatId(idI), viewDescription(descriptionOf(idI), orderSite));
+}
+
+/** Finds descriptions by IDs that only ascend: both tables are gone through side by side. */
+function ascendingLookup(
+  descriptions: Iterator<readonly [idI: number, description: NodeDescription]>,
+): (idI: number) => NodeDescription | undefined {
+  let next = descriptions.next();
+  return (idI) => {
+    while (next.done !== true && next.value[0] < idI) next = descriptions.next();
+    return next.done !== true && next.value[0] === idI ? next.value[1] : undefined;
+  };
 }
 
 /** The IDs that begin with these digits. */
@@ -74,11 +99,13 @@ function ordersOf(registry: Registry, installer: string): ReadonlySet<number> {
   return new Set([...registry.orders()].filter((order) => order.installer === installer).map(({ number }) => number));
 }
 
-function isMatch(node: NodeInfo, { state, order, controller, expiringBefore, neverJoined }: NodeQuery, now: number): boolean {
+function isMatch(node: NodeInfo, query: NodeQuery, now: number): boolean {
+  const { state, order, controller, expiringBefore, neverJoined, joinedSince } = query;
   if (order !== undefined && node.order !== order) return false;
   if (controller !== undefined && node.controller !== controller) return false;
   if (neverJoined === true && !node.initial) return false;
   if (expiringBefore !== undefined && (expiryOf(node) ?? Infinity) >= expiringBefore) return false;
+  if (joinedSince !== undefined && (node.committedAt ?? -Infinity) < joinedSince) return false;
   return state === undefined || state.includes(nodeState(node, now));
 }
 

@@ -3,8 +3,9 @@
 import { expiryOf, formatId, formatTid } from '@latchkey/protocol';
 import { formatNid } from '@latchkey/runtime/net';
 import { isoTime } from '@latchkey/runtime/iso-time';
-import type { NodeInfo, UnsealedNode } from '@latchkey/registry';
+import type { NodeDescription, NodeInfo, UnsealedNode } from '@latchkey/registry';
 import type { NodeStatus, NodeView } from './contract/nodes.js';
+import { viewDescription } from './descriptions.js';
 
 /**
  * Nodes renew at 72 to 88 % of the lifetime (profile, "Node", 6); ms since the epoch. Infinity:
@@ -29,7 +30,8 @@ export function nodeState(node: NodeInfo, now: number): NodeStatus {
   return now > renewalDue(node) ? 'expiring' : 'joined';
 }
 
-export function viewNode(node: UnsealedNode, now: number): NodeView {
+/** `description`: that of the node, if it has one. */
+export function viewNode(node: UnsealedNode, now: number, description?: NodeDescription): NodeView {
   const expiry = expiryOf(node);
   const { committed, committedAt, joinedAt } = node;
   const isoOrNull = (at: number | undefined): string | null => (at === undefined ? null : isoTime(at));
@@ -49,5 +51,6 @@ export function viewNode(node: UnsealedNode, now: number): NodeView {
     expires_at: isoOrNull(expiry),
     address: committed === undefined ? null : formatNid(committed.nidI),
     tid: committed === undefined ? null : formatTid(committed.tid),
+    ...viewDescription(description, node.orderSite),
   };
 }

@@ -1,9 +1,10 @@
 /** What an administrator does with nodes: look at them, change them, export them. */
 
 import { formatId, type Secret } from '@latchkey/protocol';
-import { type AuditEntry, notFound, type Registry, type UnsealedNode } from '@latchkey/registry';
+import { type AuditEntry, type NodeInfo, notFound, type Registry } from '@latchkey/registry';
+import { UsageFailure } from '@latchkey/runtime/failure';
 import { isoTime } from '@latchkey/runtime/iso-time';
-import { moveNodes, removeNodes, setDisabled, setKeyLifetime } from './administration.js';
+import { moveNodes, removeNodes, setDisabled, setNodes } from './administration.js';
 import * as contract from './contract/nodes.js';
 import type {
   ExportedNode,
@@ -29,6 +30,8 @@ import { type Approval, type Context, implement, type Operation } from './operat
 
 /** Entries of a node's life that `nodes.show` has. */
 const TIMELINE = 50;
+/** Nodes that a preview names. */
+const EXAMPLES = 20;
 /** Nodes changed in one transaction: each such part is done whole or not at all. */
 export const NODES_PER_TRANSACTION = 4_096;
 
@@ -42,6 +45,10 @@ export function queryOf({ state, order, controller, installer, ...filter }: Node
     expiringBefore: filter.expires_before === undefined ? undefined : Date.parse(filter.expires_before),
     neverJoined: filter.never_joined,
     idPrefix: filter.id_prefix,
+    joinedSince: filter.joined_since === undefined ? undefined : Date.parse(filter.joined_since),
+    sites: filter.site,
+    tags: filter.tag,
+    search: filter.search,
   };
 }
 
@@ -54,7 +61,7 @@ export const nodesList: Operation<NodeListInput, NodePage> = implement(
     const items = nodes.flatMap(({ idI }) => {
       const node = registry.node(idI);
       if (node === undefined) return [];
-      const view = viewNode(node, now);
+      const view = viewNode(node, now, registry.nodeDescription(idI));
       node.key.wipe();
       return [view];
     });
@@ -77,26 +84,34 @@ export const nodesShow: Operation<NodeInput, NodeDetails> = implement(contract.n
   const idI = numberFromId(id);
   const node = registry.node(idI);
   if (node === undefined) throw notFound('node', idI);
-  const view = viewNode(node, clock().wallMs);
+  const description = registry.nodeDescription(idI);
+  const view = viewNode(node, clock().wallMs, description);
   node.key.wipe();
   const { controllers, andOthers } = keyHoldersOf(registry, idI);
   const holders = { key_holders: controllers.map(formatId), other_key_holders: andOthers };
-  return { ...view, ...holders, initial_key: node.ik.fingerprint, life: lifeOf(registry, node) };
+  return { ...view, ...holders, initial_key: node.ik.fingerprint, life: lifeOf(registry, node, TIMELINE) };
 });
 
-/** What happened to a node, oldest first: the latest entries, after the one that brought it. */
-function lifeOf(registry: Registry, node: UnsealedNode): AuditEntry[] {
+/**
+ * What happened to a node and its description, oldest first: the latest entries, after the one that
+ * brought it.
+ */
+export function lifeOf(registry: Registry, node: NodeInfo, most: number): AuditEntry[] {
   const entries: AuditEntry[] = [];
-  for (const entry of registry.audit.entriesOfNode(node.entry === 0 ? undefined : node.entry)) {
-    if (entries.length >= TIMELINE) break;
-    entries.push(entry);
+  // The node and its description have a chain of entries each.
+  for (const last of [node.entry, registry.nodeDescription(node.idI)?.entry ?? 0]) {
+    let count = 0;
+    for (const entry of registry.audit.entriesOfNode(last === 0 ? undefined : last)) {
+      if (++count > most) break;
+      entries.push(entry);
+    }
   }
-  const [first] = orderEntryOf(registry, node);
-  return [...(first === undefined ? [] : [first]), ...entries.toReversed()];
+  const latest = entries.toSorted((a, b) => a.seq - b.seq).slice(-most);
+  return [...orderEntryOf(registry, node), ...latest];
 }
 
 /** The entry that tells of the node's order, if the log still has it. */
-function orderEntryOf(registry: Registry, { order, addedAt }: UnsealedNode): AuditEntry[] {
+function orderEntryOf(registry: Registry, { order, addedAt }: NodeInfo): AuditEntry[] {
   const created = registry.order(order)?.createdEntry;
   const entry = created === undefined ? undefined : registry.audit.entry(created);
   return entry === undefined || entry.at !== isoTime(addedAt) ? [] : [entry];
@@ -143,21 +158,28 @@ function* exportedNodes({ registry, clock }: Context, query: NodeQuery): Generat
   for (const { idI } of queryNodes(registry, query, now)) {
     const node = registry.node(idI);
     if (node === undefined) continue;
-    const view = { ...viewNode(node, now), initial_key: node.ik.fingerprint, seen_by: node.seenBy.map(formatId) };
+    const description = registry.nodeDescription(idI);
+    const view = { ...viewNode(node, now, description), initial_key: node.ik.fingerprint, seen_by: node.seenBy.map(formatId) };
     yield [contract.exportedNodeSchema.parse(view), node.key];
     node.key.wipe();
   }
 }
 
-function selectNodes({ registry, clock }: Context, { ids, order, controller }: NodeSelection): readonly number[] {
+function selectNodes({ registry, clock }: Context, { ids, ...filter }: NodeSelection): readonly number[] {
   if (ids !== undefined) return [...new Set(ids.map(numberFromId))];
   const found: number[] = [];
-  for (const { idI } of queryNodes(registry, queryOf({ order, controller }), clock().wallMs)) found.push(idI);
+  for (const { idI } of queryNodes(registry, queryOf(filter), clock().wallMs)) found.push(idI);
   return found;
 }
 
-/** A change of nodes, and how many are selected. */
-export type NodeChangeContext = Context & Approval<{ readonly count: number }>;
+/** Nodes that a change is about. */
+export interface NodeChangePreview {
+  readonly count: number;
+  /** The first of them, by ID. */
+  readonly examples: readonly string[];
+}
+
+export type NodeChangeContext = Context & Approval<NodeChangePreview>;
 
 /** Applies a change to the selected nodes, part by part. */
 async function changeNodes(
@@ -166,7 +188,7 @@ async function changeNodes(
   change: (registry: Registry, part: readonly number[]) => Promise<number>,
 ): Promise<NodeChange> {
   const selected = selectNodes(context, select);
-  await context.approve?.({ count: selected.length });
+  await context.approve?.({ count: selected.length, examples: selected.slice(0, EXAMPLES).map(formatId) });
   let changed = 0;
   for (let from = 0; from < selected.length; from += NODES_PER_TRANSACTION)
     changed += await change(context.registry, selected.slice(from, from + NODES_PER_TRANSACTION));
@@ -200,8 +222,16 @@ export const nodesMove: Operation<NodeMoveInput, NodeChange, NodeChangeContext> 
 export const nodesSet: Operation<NodeSetInput, NodeChange, NodeChangeContext> = implement(
   contract.nodesSet,
   (context: NodeChangeContext, input) => {
-    const { lifetime_seconds: lifetime, grace_seconds: grace } = input;
+    const { lifetime_seconds: lifetime, grace_seconds: grace, description } = input;
     const terms = { ...(lifetime === undefined ? {} : { lifetime }), ...(grace === undefined ? {} : { grace }) };
-    return changeNodes(context, input, (registry, part) => setKeyLifetime(registry, part, terms));
+    const settings = description === undefined ? { terms } : { terms, description };
+    const approve = async (preview: NodeChangePreview): Promise<void> => {
+      if (typeof description?.name === 'string' && preview.count > 1)
+        throw new UsageFailure(`a name is of one node, and ${preview.count} are selected`, {
+          advice: 'Nothing was changed. Name them one by one, or say what they share with --tag, --site or --note.',
+        });
+      await context.approve?.(preview);
+    };
+    return changeNodes({ ...context, approve }, input, (registry, part) => setNodes(registry, part, settings));
   },
 );

@@ -5,19 +5,23 @@ import type { ManifestLine } from '@latchkey/provisioning';
 import { type OrderRecord, type OrderStatus, orderStatus, type Registry } from '@latchkey/registry';
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { isoTime } from '@latchkey/runtime/iso-time';
-import { recordExport, setJoinWindow, setOrderState } from './administration.js';
+import { describeOrder, recordExport, setJoinWindow, setOrderState } from './administration.js';
+import type { DescriptionView } from './contract/descriptions.js';
 import * as contract from './contract/orders.js';
 import type {
   CreatedOrder,
   JoinWindowInput,
   OrderCreateInput,
+  OrderDescription,
   OrderHandover,
   OrderInput,
   OrderList,
+  OrderSetInput,
   OrderState,
   OrderView,
 } from './contract/orders.js';
 import { requireController } from './controllers.js';
+import { viewDescription } from './descriptions.js';
 import { enrol } from './enrolment.js';
 import type { DeviceKeys } from './import/device-keys.js';
 import { freeName } from './next-steps.js';
@@ -67,6 +71,8 @@ function viewOrder(order: OrderRecord, { nodes, joined }: Readonly<Tally>, now: 
     kind: order.kind,
     state,
     installer: order.installer,
+    contact: order.contact ?? null,
+    site: order.site ?? null,
     controller: order.idC === undefined ? null : formatId(order.idC),
     nodes,
     joined,
@@ -121,6 +127,21 @@ export const ordersOpen: Operation<OrderInput & JoinWindowInput, OrderState> = i
     return stateOf(registry, order, clock().wallMs);
   },
 );
+
+/** Nodes join as before: nothing of that goes by these texts. */
+export const ordersSet: Operation<OrderSetInput, OrderDescription> = implement(
+  contract.ordersSet,
+  async ({ registry }, { order, ...change }) => {
+    const changed = await describeOrder(registry, order, change);
+    const { contact = null, site = null } = requireOrder(registry, order);
+    return { order, changed, contact, site };
+  },
+);
+
+/** Leaves out what is not given. */
+export function orderTexts({ contact, site }: Pick<OrderCreateInput, 'contact' | 'site'>): Pick<OrderRecord, 'contact' | 'site'> {
+  return { ...(contact === undefined ? {} : { contact }), ...(site === undefined ? {} : { site }) };
+}
 
 export const ordersSuspend: Operation<OrderInput, OrderState> = implement(contract.ordersSuspend, (context, input) =>
   changeState(context, input, 'suspended'),
@@ -202,7 +223,8 @@ export const ordersCreate: Operation<OrderCreateInput, CreatedOrder, OrderCreate
     try {
       const { idC } = controller;
       const split = manufacturer === undefined ? {} : { manufacturer };
-      const terms = { kind: 'order', installer, idC, sharedKey, ...split, lifetime, grace, ...window } as const;
+      const texts = orderTexts(input);
+      const terms = { kind: 'order', installer, ...texts, idC, sharedKey, ...split, lifetime, grace, ...window } as const;
       await output.write(manifestOf(batch, controller), async () => {
         number = await withProgress(context, 'storing', count, (progress) =>
           enrol(registry, { terms, batch, controllers: [idC], progress }),
@@ -278,9 +300,12 @@ export const ordersExport: Operation<OrderInput, OrderHandover, HandoverContext>
   },
 );
 
+/** A node that gets a label, and what people know of it. */
+export type LabelLine = ManifestLine & Partial<DescriptionView>;
+
 export interface LabelContext extends Context {
   /** Writes a sheet with a label for each line. */
-  readonly writeSheet: (lines: readonly ManifestLine[], order: OrderRecord) => Promise<void>;
+  readonly writeSheet: (lines: readonly LabelLine[], order: OrderRecord) => Promise<void>;
 }
 
 export const ordersLabels: Operation<OrderInput, OrderHandover, LabelContext> = implement(
@@ -297,7 +322,12 @@ export const ordersLabels: Operation<OrderInput, OrderHandover, LabelContext> = 
       );
     }
     await recordExport(registry, order, lines.length, 'labels');
-    await writeSheet(lines, requireOrder(registry, order));
+    const record = requireOrder(registry, order);
+    const described = lines.map((line) => ({
+      ...line,
+      ...viewDescription(registry.nodeDescription(line.idI), record.site),
+    }));
+    await writeSheet(described, record);
     return handoverOf(registry, order, lines);
   },
 );

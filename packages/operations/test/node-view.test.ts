@@ -107,6 +107,11 @@ describe('a view', () => {
       expires_at: new Date(start + 1_005_000).toISOString(),
       address: expect.stringMatching(/^192\.0\.2\.7:\d+$/) as string,
       tid: expect.stringMatching(/^[0-9a-f]{16}$/) as string,
+      name: null,
+      site: null,
+      location: null,
+      tags: [],
+      note: null,
     });
     const text = JSON.stringify(view);
     for (const key of [ik, psk, renewed]) expect(text).not.toContain(key.toHex().slice(0, 12));

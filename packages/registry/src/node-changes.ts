@@ -9,6 +9,7 @@ import {
   type FormerHolders,
   keyHolders,
   manufacturerOf,
+  type NodeDescription,
   type NodeRow,
   type RetiredInitialKeyId,
   type RetiredInitialKeyRow,
@@ -19,7 +20,7 @@ import type { Keys, Snapshot } from './storage.js';
 /** A change to record of one node. */
 type NodeEvent = Omit<AuditEvent, 'node' | 'previousEntry'>;
 
-/** One write changes each node once. */
+/** One write changes each node once, and its description once. */
 export class NodeChanges {
   readonly #found: Snapshot;
   /** Time by the servers' clock. */
@@ -30,6 +31,7 @@ export class NodeChanges {
   readonly #assigning = new Map<number, number>();
   readonly #removed: number[] = [];
   readonly #forgotten: number[] = [];
+  readonly #descriptions: (readonly [idI: number, row: NodeDescription])[] = [];
   readonly #recentInitialKeys: (readonly [idI: number, keys: readonly RecentInitialKey[]])[] = [];
   readonly #retiredInitialKeys: (readonly [RetiredInitialKeyId, RetiredInitialKeyRow])[] = [];
 
@@ -51,7 +53,7 @@ export class NodeChanges {
     return { nodes: ids, recentInitialKeys: ids, controllers, metadata: ['clock history'] };
   }
 
-  /** How many nodes change. */
+  /** How many changes there are: a node and its description change each on its own. */
   get count(): number {
     return this.#events.length;
   }
@@ -82,6 +84,15 @@ export class NodeChanges {
     this.forgetActivity(idI);
   }
 
+  /**
+   * The row of the node stays as it is, so that a join that is under way goes on. The write has to
+   * see the description.
+   */
+  describe(idI: number, after: Omit<NodeDescription, 'entry'>, event: NodeEvent): void {
+    const entry = this.#record(idI, { entry: this.#found.nodeDescription(idI)?.entry ?? 0 }, event);
+    this.#descriptions.push([idI, { ...after, entry }]);
+  }
+
   /** What was seen of the node does not count any more. */
   forgetActivity(idI: number): void {
     this.#forgotten.push(idI);
@@ -92,6 +103,7 @@ export class NodeChanges {
       events: this.#events,
       put: {
         nodes: this.#rows,
+        nodeDescriptions: this.#descriptions,
         controllers: this.#assignedControllers(),
         recentInitialKeys: this.#recentInitialKeys,
         retiredInitialKeys: this.#retiredInitialKeys,
@@ -110,7 +122,7 @@ export class NodeChanges {
   }
 
   /** Gives the number of the entry. */
-  #record(idI: number, { entry }: NodeRow, event: NodeEvent): number {
+  #record(idI: number, { entry }: Pick<NodeRow, 'entry'>, event: NodeEvent): number {
     this.#events.push({ ...event, node: idI, ...(entry === 0 ? {} : { previousEntry: entry }) });
     return this.#found.head.seq + this.#events.length;
   }

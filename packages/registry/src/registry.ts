@@ -24,6 +24,7 @@ import {
   holdsKey,
   later,
   type NodeActivity,
+  type NodeDescription,
   type NodeInfo,
   type NodeRow,
   type OrderRecord,
@@ -300,6 +301,16 @@ export class Registry extends RegistryCore {
         if (info !== undefined) yield info;
       }
     }
+  }
+
+  nodeDescription(idI: number): NodeDescription | undefined {
+    return immediate(this.storage.read({ nodeDescriptions: [idI] })).nodeDescription(idI);
+  }
+
+  /** In ascending order of ID, from `from` on. */
+  *nodeDescriptions(from: number = 0): Generator<readonly [idI: number, row: NodeDescription]> {
+    for (const page of allPagesAtOnce(PAGE_SIZE, (start, limit) => this.storage.nodeDescriptionPage(start, limit), from))
+      yield* page;
   }
 
   /** IKs that were taken from nodes, in the order of that. */

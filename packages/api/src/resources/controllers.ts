@@ -1,7 +1,7 @@
 /** Controllers: where they are, and what a server last saw of them. */
 
 import { call, controllersList, controllersRemove, controllersSet, controllersShow } from '@latchkey/operations';
-import { controllerSchema as contractSchema, endpointSchema } from '@latchkey/operations/contract';
+import { controllerSchema as contractSchema, controllerTextFields, endpointSchema } from '@latchkey/operations/contract';
 import { z } from 'zod';
 import { requireScope } from '../access.js';
 import { operationContext } from '../operation-context.js';
@@ -41,7 +41,7 @@ const show = defineRoute({
 const change = defineRoute({
   method: 'PATCH',
   name: controllersSet.name,
-  summary: 'Change where a controller is, which servers it asks, and whether it is pass-through',
+  summary: 'Change where a controller is, which servers it asks, whether it is pass-through, and what it is called',
   description: 'Answers with the state before the change, and with the orders whose manifests have the address before.',
   scope: controllersSet.scope,
   path: '/v1/controllers/:id',
@@ -51,9 +51,10 @@ const change = defineRoute({
       nid: endpointSchema.optional(),
       servers: z.array(endpointSchema).min(1).max(MAX_SERVERS).optional(),
       pass_through: z.boolean().optional(),
+      ...controllerTextFields,
     })
-    .refine(({ nid, servers, pass_through: mode }) => nid !== undefined || servers !== undefined || mode !== undefined, {
-      error: 'expected nid, servers or pass_through',
+    .refine(({ id: _, ...settings }) => Object.values(settings).some((value) => value !== undefined), {
+      error: 'expected nid, servers, pass_through, name, site or contact',
     }),
   version: controllerVersion,
   output: controllersSet.output,

@@ -1,10 +1,28 @@
 /** Nodes: pages under filters, one node, its life, and why it has not joined. */
 
 import { expiryOf, parseId } from '@latchkey/protocol';
-import { isoTime } from '@latchkey/runtime/iso-time';
-import { call, nodesDisable, nodesEnable, nodesRemove, nodesSet, nodeState, viewNode } from '@latchkey/operations';
-import { durationSchema, NODE_STATES, type NodeStatus, type NodeView } from '@latchkey/operations/contract';
-import type { AuditEntry, NodeInfo, Registry, UnsealedNode } from '@latchkey/registry';
+import {
+  call,
+  descriptionTest,
+  lifeOf,
+  nodesDisable,
+  nodesEnable,
+  nodesRemove,
+  nodesSet,
+  nodeState,
+  viewNode,
+} from '@latchkey/operations';
+import {
+  descriptionFields,
+  durationSchema,
+  NODE_STATES,
+  type NodeStatus,
+  type NodeView,
+  settableFields,
+  TEXT_LIMITS,
+  textSchema,
+} from '@latchkey/operations/contract';
+import type { NodeInfo, Registry, UnsealedNode } from '@latchkey/registry';
 import { z } from 'zod';
 import { type Route, defineRoute } from '../route.js';
 import { operationContext } from '../operation-context.js';
@@ -35,6 +53,7 @@ const nodeSchema = z
     expires_at: timeSchema.nullable(),
     address: z.string().nullable().describe('Where the controller saw the node when it last joined'),
     tid: z.string().nullable().describe('Transaction of the last join'),
+    ...descriptionFields,
   })
   .meta({ id: 'Node' });
 
@@ -49,6 +68,9 @@ const filtersSchema = z.strictObject({
     .regex(/^[0-9a-f]{1,8}$/, { error: 'expected 1 to 8 hex digits in lower case' })
     .optional()
     .describe('First digits of the ID'),
+  site: z.array(textSchema(TEXT_LIMITS.site)).max(MAX_VALUES).optional().describe('Its own, or that of its order'),
+  tag: z.array(textSchema(TEXT_LIMITS.tag)).max(MAX_VALUES).optional(),
+  q: textSchema(TEXT_LIMITS.location).optional().describe('Text in its ID, name, site, location, tags or note'),
 });
 type Filters = z.output<typeof filtersSchema>;
 
@@ -71,11 +93,12 @@ const list = defineRoute({
     const { from, last } = idRange(filters.starts);
     const matches = matcherOf(filters, now);
     const [start, total] = cursor?.data ?? [from, undefined];
+    const isDescribedSo = descriptionTest(registry, { sites: filters.site, tags: filters.tag, search: filters.q }, start);
     const found: number[] = [];
     let count = 0;
     const visit = (node: NodeInfo): boolean => {
       if (node.idI > last) return false;
-      if (!matches(node)) return true;
+      if (!matches(node) || !isDescribedSo(node)) return true;
       count += 1;
       if (found.length <= limit) found.push(node.idI);
       // The first page counts to the end; later pages know the total.
@@ -118,7 +141,7 @@ function setOf<T>(values: readonly T[] | undefined): ReadonlySet<T> | undefined 
 function viewById(registry: Registry, idI: number, now: number): NodeView[] {
   const node = registry.node(idI);
   if (node === undefined) return [];
-  const view = viewNode(node, now);
+  const view = viewNode(node, now, registry.nodeDescription(idI));
   node.key.wipe();
   return [view];
 }
@@ -134,7 +157,10 @@ const show = defineRoute({
     .extend({ initial_key: z.string().describe('Fingerprint of its initial key, 4 hex digits') })
     .meta({ id: 'NodeDetails' }),
   run({ registry, now }, { id }) {
-    return withNode(registry, id, (node) => ({ ...viewNode(node, now), initial_key: node.ik.fingerprint }));
+    return withNode(registry, id, (node) => ({
+      ...viewNode(node, now, registry.nodeDescription(node.idI)),
+      initial_key: node.ik.fingerprint,
+    }));
   },
 });
 
@@ -147,14 +173,7 @@ const life = defineRoute({
   input: z.strictObject({ id: idSchema }),
   output: z.object({ items: z.array(auditEntrySchema) }),
   run({ registry }, { id }) {
-    return withNode(registry, id, ({ entry, order, addedAt }) => {
-      const entries: AuditEntry[] = [];
-      for (const one of registry.audit.entriesOfNode(entry === 0 ? undefined : entry)) if (entries.push(one) >= MAX_LIFE) break;
-      // The entry of its order, if the log still has it and the node came with that order.
-      const created = registry.order(order)?.createdEntry;
-      const first = created === undefined ? undefined : registry.audit.entry(created);
-      return { items: [...(first?.at === isoTime(addedAt) ? [first] : []), ...entries.toReversed()] };
-    });
+    return withNode(registry, id, (node) => ({ items: lifeOf(registry, node, MAX_LIFE) }));
   },
 });
 
@@ -169,11 +188,15 @@ function withNode<T>(registry: Registry, id: string, use: (node: UnsealedNode) =
   }
 }
 
+function isAnyGiven(fields: Readonly<Record<string, unknown>>): boolean {
+  return Object.values(fields).some((value) => value !== undefined);
+}
+
 const change = defineRoute({
   method: 'PATCH',
   name: 'nodes.change',
-  summary: 'Disable or enable a node, or change how long its keys last',
-  description: 'Lifetime and grace are those of the keys that it gets from now on.',
+  summary: 'Disable or enable a node, describe it, or change how long its keys last',
+  description: 'Lifetime and grace are those of the keys that it gets from now on. `null` takes a text away.',
   scope: nodesSet.scope,
   path: '/v1/nodes/:id',
   input: z
@@ -182,17 +205,19 @@ const change = defineRoute({
       disabled: z.boolean().optional(),
       lifetime_seconds: durationSchema.optional(),
       grace_seconds: durationSchema.optional(),
+      ...settableFields,
     })
-    .refine(
-      ({ disabled, lifetime_seconds: lifetime, grace_seconds: grace }) =>
-        (disabled === undefined) !== (lifetime === undefined && grace === undefined),
-      { error: 'expected disabled, or lifetime_seconds, grace_seconds or both' },
-    ),
+    .refine(({ id: _, disabled, ...settings }) => (disabled === undefined) === isAnyGiven(settings), {
+      error: 'expected disabled, or other fields',
+    }),
   version: nodeVersion,
   output: nodesSet.output,
-  run(context, { id, disabled, ...terms }) {
+  run(context, { id, disabled, lifetime_seconds, grace_seconds, ...texts }) {
     const select = { ids: [id] };
-    if (disabled === undefined) return call(nodesSet, operationContext(context), { select, ...terms });
+    if (disabled === undefined) {
+      const description = isAnyGiven(texts) ? texts : undefined;
+      return call(nodesSet, operationContext(context), { select, lifetime_seconds, grace_seconds, description });
+    }
     return call(disabled ? nodesDisable : nodesEnable, operationContext(context), { select });
   },
 });

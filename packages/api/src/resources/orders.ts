@@ -7,10 +7,11 @@ import {
   ordersList,
   ordersOpen,
   ordersResume,
+  ordersSet,
   ordersShow,
   ordersSuspend,
 } from '@latchkey/operations';
-import { type OrderState, orderSchema as contractSchema } from '@latchkey/operations/contract';
+import { type OrderState, orderSchema as contractSchema, orderTextFields } from '@latchkey/operations/contract';
 import { z } from 'zod';
 import { operationContext } from '../operation-context.js';
 import { pageOf } from '../pages.js';
@@ -54,10 +55,13 @@ const changeSchema = z
     state: z.enum(['open', 'suspended', 'closed']).optional().describe('`closed` is for good'),
     join_from: boundSchema.describe('With `join_until` it replaces the window; null: at once'),
     join_until: boundSchema.describe('null: without an end'),
+    ...orderTextFields,
   })
-  .refine(({ state, join_from: from, join_until: until }) => state !== undefined || from !== undefined || until !== undefined, {
-    error: 'expected state, join_from or join_until',
-  })
+  .refine(
+    ({ state, join_from: from, join_until: until, contact, site }) =>
+      [state, from, until].every((value) => value === undefined) !== [contact, site].every((value) => value === undefined),
+    { error: 'expected state, join_from or join_until, or contact or site' },
+  )
   .refine(({ state = 'open', join_from: from, join_until: until }) => state === 'open' || (from ?? until) === undefined, {
     error: 'expected a join window with state open only',
   });
@@ -65,7 +69,7 @@ const changeSchema = z
 const change = defineRoute({
   method: 'PATCH',
   name: 'orders.change',
-  summary: 'Open an order for a join window, suspend, resume or close it',
+  summary: 'Open an order for a join window, suspend, resume, close or describe it',
   description:
     'State `open` resumes the order within its window. `join_from` or `join_until` opens it for a new window, which has no bound that is left out.',
   scope: ordersOpen.scope,
@@ -76,10 +80,14 @@ const change = defineRoute({
   run: (context, input) => changeOrder(operationContext(context), input),
 });
 
-function changeOrder(
+async function changeOrder(
   context: Context,
-  { order, state, join_from: from, join_until: until }: z.output<typeof changeSchema>,
+  { order, state, join_from: from, join_until: until, ...texts }: z.output<typeof changeSchema>,
 ): Promise<OrderState> {
+  if (texts.contact !== undefined || texts.site !== undefined) {
+    await call(ordersSet, context, { order, ...texts });
+    return call(ordersShow, context, { order });
+  }
   if (state === 'suspended') return call(ordersSuspend, context, { order });
   if (state === 'closed') return call(ordersClose, context, { order });
   if (from === undefined && until === undefined) return call(ordersResume, context, { order });

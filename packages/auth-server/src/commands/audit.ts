@@ -2,16 +2,17 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { formatId } from '@latchkey/protocol';
 import { createFile } from '@latchkey/runtime/files';
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
-import { idArgument, integerArgument, withExamples } from '@latchkey/runtime/cli';
+import { type GivenTime, idArgument, integerArgument, startTimeArgument, TIME_HELP, withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
 import { auditHead, auditList, auditPrune, auditVerify, call, type Context } from '@latchkey/operations';
 import type { AuditEntryView, AuditPage } from '@latchkey/operations/contract';
 import { parseHead } from '@latchkey/registry';
-import { auditTable } from './audit-table.js';
+import { isoTime } from '@latchkey/runtime/iso-time';
+import { AUDIT_COLUMNS } from './audit-table.js';
+import { type ListOptions as OutputOptions, ListOutput, listOptions } from './list-output.js';
 import {
   confirm,
   printJson,
-  printJsonList,
   printLines,
   registryOptions,
   type RegistryOptions,
@@ -34,35 +35,38 @@ export function auditCommand(): Command {
     .addCommand(pruneCommand());
 }
 
-interface ListOptions extends RegistryOptions {
+interface ListOptions extends RegistryOptions, OutputOptions {
   readonly node?: number;
   readonly from?: number;
+  readonly since?: GivenTime;
   readonly limit: number;
-  readonly json?: true;
 }
 
 function listCommand(): Command {
   const command = registryOptions(new Command('list').description('list entries: the latest ones, oldest first'))
     .option('--node <id>', 'about this node', idArgument)
     .option('--from <number>', 'from this entry on', integerArgument(1, Number.MAX_SAFE_INTEGER))
-    .option('--limit <n>', 'entries at most', integerArgument(1, 1_000_000), DEFAULT_LIMIT)
-    .option('--json', 'as a JSON array')
-    .action(list);
+    .option('--since <time>', `of this time or later: ${TIME_HELP}`, startTimeArgument)
+    .option('--limit <n>', 'entries at most', integerArgument(1, 1_000_000), DEFAULT_LIMIT);
+  listOptions(command, AUDIT_COLUMNS, 'as a JSON array').action(list);
   return withExamples(
     command,
     'latchkey-auth-server audit list --data ./data',
     'latchkey-auth-server audit list --data ./data --node 0000a1b2',
+    'latchkey-auth-server audit list --data ./data --since 2026-11-01 --limit 100000 --csv > november.csv',
   );
 }
 
-async function list({ node, from, limit, json, ...options }: ListOptions): Promise<void> {
-  await withContext(options, async (context) => {
-    const input = { node: node === undefined ? undefined : formatId(node), from, limit };
-    const { items } = await call(auditList, context, input);
-    if (json === true) return printJsonList(items);
-    process.stdout.write(auditTable(items));
-    return undefined;
-  });
+async function list({ node, from, since, limit, ...options }: ListOptions): Promise<void> {
+  const output = new ListOutput(AUDIT_COLUMNS, options);
+  if (since?.local === true) process.stderr.write(`Entries since ${since.text}\n`);
+  const input = {
+    node: node === undefined ? undefined : formatId(node),
+    from,
+    since: since === undefined ? undefined : isoTime(since.at),
+    limit,
+  };
+  await withContext(options, async (context) => output.print((await call(auditList, context, input)).items));
 }
 
 function followCommand(): Command {

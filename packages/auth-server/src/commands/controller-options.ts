@@ -2,6 +2,7 @@
 
 import type { Endpoint } from '@latchkey/runtime/net';
 import { idArgument, peerArgument } from '@latchkey/runtime/cli';
+import { type ControllerDescriptionChange, TEXT_LIMITS } from '@latchkey/operations/contract';
 import { type Command, Option } from 'commander';
 import { registryOptions } from './registry-command.js';
 
@@ -14,4 +15,27 @@ export function serverOption(): Option {
     '--server <host:port>',
     'where it reaches an auth-server; may be given again, in the order they are tried',
   ).argParser((text: string, before: readonly Endpoint[] | undefined) => [...(before ?? []), peerArgument(text)]);
+}
+
+/** What people know of a controller. */
+export interface DescriptionOptions {
+  readonly name?: string;
+  readonly site?: string;
+  readonly contact?: string;
+}
+
+export function descriptionOptions(command: Command): Command {
+  return command
+    .option('--name <text>', `what people call it, ${TEXT_LIMITS.name} characters at most; '' for none`)
+    .option('--site <text>', `where it is, ${TEXT_LIMITS.site} characters at most`)
+    .option('--contact <text>', `whom to call about it, ${TEXT_LIMITS.contact} characters at most`);
+}
+
+export function descriptionFrom({ name, site, contact }: DescriptionOptions): ControllerDescriptionChange {
+  return { name: textOrNull(name), site: textOrNull(site), contact: textOrNull(contact) };
+}
+
+/** `null` stands for a text that is taken away, and `undefined` for one that stays. */
+export function textOrNull(text: string | undefined): string | null | undefined {
+  return text?.trim() === '' ? null : text;
 }

@@ -5,7 +5,13 @@ import { commandToRun, peerArgument, STATE_FOLDERS, withExamples } from '@latchk
 import { type Endpoint, formatEndpoint } from '@latchkey/runtime/net';
 import { type CommandLine, UsageFailure } from '@latchkey/runtime/failure';
 import { Command, Option } from 'commander';
-import { controllerOf, serverOption } from './controller-options.js';
+import {
+  controllerOf,
+  descriptionFrom,
+  type DescriptionOptions,
+  descriptionOptions,
+  serverOption,
+} from './controller-options.js';
 import { pluralize, printJson, type RegistryOptions, withContext } from './registry-command.js';
 
 /** Orders that are named with a command each. */
@@ -14,7 +20,7 @@ const MAX_ORDERS = 20;
 const MAX_NODES = 20;
 const PROGRAM = 'latchkey-auth-server';
 
-interface SetOptions extends RegistryOptions {
+interface SetOptions extends RegistryOptions, DescriptionOptions {
   readonly nid?: Endpoint;
   readonly server?: readonly Endpoint[];
   readonly passThrough?: 'on' | 'off';
@@ -22,9 +28,11 @@ interface SetOptions extends RegistryOptions {
 }
 
 export function setCommand(): Command {
-  const command = controllerOf(
-    new Command('set').description(
-      'change where nodes reach a controller, where it reaches auth-servers, or whether it gets their keys, while everything runs; it keeps its SK_cs',
+  const command = descriptionOptions(
+    controllerOf(
+      new Command('set').description(
+        'change where nodes reach a controller, where it reaches auth-servers, whether it gets their keys, or what people call it, while everything runs; it keeps its SK_cs',
+      ),
     ),
   )
     .option('--nid <host:port>', 'where nodes reach it from now on', peerArgument)
@@ -36,6 +44,7 @@ export function setCommand(): Command {
     command,
     'latchkey-auth-server controller set 00000001 --data ./data --nid 192.0.2.9:5683',
     'latchkey-auth-server controller set 00000001 --data ./data --server 192.0.2.7:5693 --server 192.0.2.8:5693',
+    'latchkey-auth-server controller set 00000001 --data ./data --name "Hall N" --site north --contact "Ada, +49 30 1234"',
     'latchkey-auth-server controller set 00000001 --data ./data --pass-through on',
     'latchkey-auth-server controller set 00000001 --data ./data --pass-through on --json',
   );
@@ -46,19 +55,23 @@ async function set(
   { nid, server: servers, passThrough: mode, json, ...options }: SetOptions,
   called: Command,
 ): Promise<void> {
-  if (nid === undefined && servers === undefined && mode === undefined)
-    throw new UsageFailure('expected --nid, --server or --pass-through');
+  const description = descriptionFrom(options);
+  const given = [nid, servers, mode, ...Object.values(description)];
+  if (given.every((value) => value === undefined))
+    throw new UsageFailure('expected --nid, --server, --pass-through, --name, --site or --contact');
   const change = await withContext(options, (context) =>
     call(controllersSet, context, {
       id: formatId(idC),
       nid: nid === undefined ? undefined : formatEndpoint(nid),
       servers: servers?.map(formatEndpoint),
       pass_through: mode === undefined ? undefined : mode === 'on',
+      ...description,
     }),
   );
   if (json === true) return printJson(change);
   const lines = [
     ...(change.changed ? [] : [`Controller ${change.id} is set so already. Nothing was changed.`]),
+    ...aboutTexts(change),
     ...aboutNid(change),
     ...aboutServers(change),
     ...aboutPassThrough(change),
@@ -69,6 +82,12 @@ async function set(
 
 /** A sentence, or a command to paste. */
 type Line = string | CommandLine;
+
+function aboutTexts({ id, before, ...after }: ControllerChange): Line[] {
+  const changed = (['name', 'site', 'contact'] as const).filter((field) => before[field] !== after[field]);
+  const texts = changed.map((field) => (after[field] === null ? `no ${field}` : `${field} ${after[field]}`));
+  return texts.length === 0 ? [] : [`Controller ${id} has ${texts.join(', ')} from now on.`];
+}
 
 /** Manifests, labels and devices have the address where nodes reach a controller. */
 function aboutNid({ id, nid: address, before: { nid: old }, nodes }: ControllerChange): Line[] {

@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises';
 import { formatId } from '@latchkey/protocol';
 import { type Endpoint, formatEndpoint } from '@latchkey/runtime/net';
 import { exists } from '@latchkey/runtime/files';
-import { formatFields, formatTable, peerArgument, withExamples } from '@latchkey/runtime/cli';
+import { formatFields, peerArgument, withExamples } from '@latchkey/runtime/cli';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { type Credential, writeCredential } from '@latchkey/provisioning';
 import { Command } from 'commander';
@@ -16,17 +16,16 @@ import {
   TAKE_UP_CREDENTIAL,
 } from '@latchkey/operations';
 import type { ControllerView } from '@latchkey/operations/contract';
-import { controllerOf, serverOption } from './controller-options.js';
-import { setCommand } from './controller-set.js';
 import {
-  confirm,
-  printJson,
-  printJsonList,
-  registryOptions,
-  type RegistryOptions,
-  withContext,
-  yesOption,
-} from './registry-command.js';
+  controllerOf,
+  descriptionFrom,
+  type DescriptionOptions,
+  descriptionOptions,
+  serverOption,
+} from './controller-options.js';
+import { setCommand } from './controller-set.js';
+import { type Column, type ListOptions, ListOutput, listOptions } from './list-output.js';
+import { confirm, printJson, registryOptions, type RegistryOptions, withContext, yesOption } from './registry-command.js';
 
 export function controllerCommand(): Command {
   return new Command('controller')
@@ -39,7 +38,7 @@ export function controllerCommand(): Command {
     .addCommand(removeCommand());
 }
 
-interface AddOptions extends RegistryOptions {
+interface AddOptions extends RegistryOptions, DescriptionOptions {
   readonly nid: Endpoint;
   readonly server?: readonly Endpoint[];
   readonly out: string;
@@ -56,8 +55,8 @@ function addCommand(): Command {
       '--pass-through',
       'it gets no key of a node, and relays what it cannot open (default: it gets them, as the draft has it)',
     )
-    .requiredOption('--out <file>', 'the credential; must not exist')
-    .action(add);
+    .requiredOption('--out <file>', 'the credential; must not exist');
+  descriptionOptions(command).action(add);
   return withExamples(
     command,
     'latchkey-auth-server controller add 00000001 --data ./data --nid 192.0.2.1:5683 --server 192.0.2.7:5693 --out controller-1.json',
@@ -70,7 +69,13 @@ async function add(idC: number, { nid, server = [], out, passThrough, ...options
     call(
       controllersAdd,
       { ...context, handOver: (credential, change) => writeCredentialThen(out, credential, change) },
-      { id, nid: formatEndpoint(nid), servers: server.map(formatEndpoint), pass_through: passThrough === true },
+      {
+        id,
+        nid: formatEndpoint(nid),
+        servers: server.map(formatEndpoint),
+        pass_through: passThrough === true,
+        ...descriptionFrom(options),
+      },
     ),
   );
   process.stdout.write(`Controller ${id} is in the registry; its credential is in ${out}\n`);
@@ -134,32 +139,40 @@ async function remove(idC: number, options: RegistryOptions & { readonly yes?: t
   process.stdout.write(`Controller ${id} is removed\n`);
 }
 
+const COLUMNS: readonly Column<ControllerView>[] = [
+  { name: 'id', heading: 'ID', value: ({ id }) => id },
+  { name: 'name', heading: 'NAME', value: ({ name }) => name, unlessEmpty: true },
+  { name: 'site', heading: 'SITE', value: ({ site }) => site, unlessEmpty: true },
+  { name: 'contact', heading: 'CONTACT', value: ({ contact }) => contact, onDemand: true },
+  { name: 'nid', heading: 'NODES REACH IT AT', value: ({ nid }) => nid },
+  { name: 'servers', heading: 'SERVERS', value: ({ servers }) => servers },
+  {
+    name: 'key',
+    heading: 'SK_CS',
+    value: ({ key }) => key,
+    text: ({ key, staged_key: staged }) => (staged === null ? key : `${key}, staged ${staged}`),
+  },
+  { name: 'staged-key', heading: 'STAGED SK_CS', value: ({ staged_key: key }) => key, onDemand: true },
+  { name: 'pass-through', heading: 'PASS-THROUGH', value: ({ pass_through: isOn }) => isOn },
+  { name: 'added', heading: 'ADDED', value: ({ added_at: at }) => at, isTime: true, onDemand: true },
+  { name: 'last-seen', heading: 'LAST SEEN', value: ({ last_seen_at: at }) => at, isTime: true, none: 'never' },
+  { name: 'skew-ms', heading: 'CLOCK OFF BY (MS)', value: ({ clock_skew_ms: skew }) => skew, onDemand: true },
+];
+
 function listCommand(): Command {
-  const command = registryOptions(new Command('list').description('list the controllers'))
-    .option('--json', 'as a JSON array')
-    .action(list);
+  const command = registryOptions(new Command('list').description('list the controllers'));
+  listOptions(command, COLUMNS, 'as a JSON array').action(list);
   return withExamples(
     command,
     'latchkey-auth-server controller list --data ./data',
     'latchkey-auth-server controller list --data ./data --json',
+    'latchkey-auth-server controller list --data ./data --sort -last-seen --columns id,name,site,contact,last-seen',
   );
 }
 
-async function list(options: RegistryOptions & { readonly json?: true }): Promise<void> {
-  await withContext(options, async (context) => {
-    const { items: views } = await call(controllersList, context, {});
-    if (options.json === true) return printJsonList(views);
-    const rows = views.map((view) => [
-      view.id,
-      view.nid,
-      view.servers.join(', ') || '-',
-      view.staged_key === null ? view.key : `${view.key}, staged ${view.staged_key}`,
-      view.pass_through ? 'yes' : 'no',
-      view.last_seen_at ?? 'never',
-    ]);
-    process.stdout.write(formatTable(['ID', 'NODES REACH IT AT', 'SERVERS', 'SK_CS', 'PASS-THROUGH', 'LAST SEEN'], rows));
-    return undefined;
-  });
+async function list(options: RegistryOptions & ListOptions): Promise<void> {
+  const output = new ListOutput(COLUMNS, options);
+  await withContext(options, async (context) => output.print((await call(controllersList, context, {})).items));
 }
 
 function showCommand(): Command {
@@ -177,6 +190,9 @@ async function show(idC: number, options: RegistryOptions & { readonly json?: tr
     process.stdout.write(
       formatFields({
         id: view.id,
+        name: view.name ?? undefined,
+        site: view.site ?? undefined,
+        contact: view.contact ?? undefined,
         'nodes reach it at': view.nid,
         servers: view.servers.join(', ') || 'none',
         SK_cs: `[secret ${view.key}]`,

@@ -3,17 +3,20 @@ import { UsageFailure } from '@latchkey/runtime/failure';
 import { withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
 import { call, type NodeAndKey, nodesExport, nodesExportWithKeys } from '@latchkey/operations';
-import { echoFilters, nodeFilter, type FilterOptions, filterOptions } from './node-filter.js';
+import { controllerFilterOption, echoFilters, nodeFilter, type FilterOptions, filterOptions } from './node-filter.js';
 import { pluralize, printLines, registryOptions, type RegistryOptions, withContext } from './registry-command.js';
 
 interface ExportOptions extends RegistryOptions, FilterOptions {
+  readonly controller?: number;
   readonly withKeys?: true;
   readonly out?: string;
 }
 
 export function exportCommand(): Command {
   const command = filterOptions(
-    registryOptions(new Command('export').description('write nodes as JSON Lines, by ID, without their keys')),
+    controllerFilterOption(
+      registryOptions(new Command('export').description('write nodes as JSON Lines, by ID, without their keys')),
+    ),
   )
     .option('--with-keys', 'write their keys too, as secret_key; wants --out')
     .option('--out <file>', 'mode 0600, must not exist (default: standard output)')

@@ -11,6 +11,8 @@ import {
   installerOfFile,
   lifetimeOption,
   manufacturerFrom,
+  type OrderTextOptions,
+  orderTextOptions,
   rejectBothFromStandardInput,
 } from './order-options.js';
 import {
@@ -26,7 +28,7 @@ import {
 /** Lines of a table of problems or changes; `--json` has them all. */
 const MAX_TABLE_LINES = 50;
 
-interface ImportOptions extends RegistryOptions, DeviceKeyOptions {
+interface ImportOptions extends RegistryOptions, DeviceKeyOptions, OrderTextOptions {
   readonly lifetime: number;
   readonly installer?: string;
   readonly sharedKey?: true;
@@ -43,7 +45,7 @@ export function importCommand(): Command {
       .description(`add nodes that were ordered elsewhere, all or none, from ${MANIFEST_HELP}`)
       .argument('<file>', 'mode 0600: it holds initial keys; - reads standard input'),
   ).addOption(lifetimeOption());
-  deviceKeyOptions(command, "the keys in <file> are the installer's halves")
+  orderTextOptions(deviceKeyOptions(command, "the keys in <file> are the installer's halves"))
     .option('--installer <name>', 'who holds their keys (default: the name of the file)', installerArgument)
     .option('--shared-key', 'nodes may have an initial key that others have, too: whoever holds it can join as any of them')
     .option('--dry-run', 'tell what would be added, changed and refused, and change nothing')
@@ -79,6 +81,8 @@ async function importFile(file: string, options: ImportOptions): Promise<void> {
       { ...context, file, decrypt: decryptAdvice(file), readDeviceKeys, report, approve: (moves) => confirmMoves(moves, yes) },
       {
         installer: options.installer ?? installerOfFile(file),
+        contact: options.contact,
+        site: options.site,
         lifetime_seconds: options.lifetime,
         manufacturer,
         shared_key: options.sharedKey === true,

@@ -6,7 +6,8 @@
 import { formatId } from '@latchkey/protocol';
 import { formatDate } from '@latchkey/runtime/cli';
 import { formatEndpoint } from '@latchkey/runtime/net';
-import { formatLabelInCapitals, type ManifestLine } from '@latchkey/provisioning';
+import type { LabelLine } from '@latchkey/operations';
+import { formatLabelInCapitals } from '@latchkey/provisioning';
 import { encodeQR } from 'qr';
 import type { OrderRecord } from '@latchkey/registry';
 
@@ -19,7 +20,7 @@ const QUIET_ZONE = 4;
 /**
  * The sheet in pieces, one a label: some kilobytes each, so that a large order is never one string.
  */
-export function* labelSheet(lines: Iterable<ManifestLine>, order: SheetHeader): Iterable<string> {
+export function* labelSheet(lines: Iterable<LabelLine>, order: SheetHeader): Iterable<string> {
   yield headerOf(order);
   for (const line of lines) yield labelOf(line);
   yield '</main>\n</body>\n</html>\n';
@@ -50,11 +51,13 @@ function headerOf({ number, installer, createdAt }: SheetHeader): string {
  * The key is in the code alone: a glance at the sheet, or a photograph of poor quality, does not
  * give it away.
  */
-function labelOf(line: ManifestLine): string {
+function labelOf(line: LabelLine): string {
   const id = formatId(line.idI);
+  const place = [line.site ?? '', line.location ?? ''].filter((text) => text !== '').join(', ');
+  const texts = [line.name ?? '', place].filter((text) => text !== '').map((text) => `<dd class="text">${escapeHtml(text)}</dd>`);
   return `<article>
 ${qrCode(formatLabelInCapitals(line), `QR code of node ${id}`)}
-<dl><dt>Node</dt><dd class="id">${id}</dd><dt>Controller</dt><dd>${formatId(line.idC)}</dd><dd>${escapeHtml(formatEndpoint(line.controller))}</dd></dl>
+<dl><dt>Node</dt><dd class="id">${id}</dd>${texts.join('')}<dt>Controller</dt><dd>${formatId(line.idC)}</dd><dd>${escapeHtml(formatEndpoint(line.controller))}</dd></dl>
 </article>
 `;
 }
@@ -103,6 +106,7 @@ path { stroke: #000; shape-rendering: crispEdges; }
 dl { min-width: 0; }
 dt { font-size: 6.5pt; color: #444; }
 dd { font-size: 7.5pt; overflow-wrap: anywhere; }
+.text { font-family: sans-serif; }
 .id { margin-bottom: 1.5mm; font-size: 13.5pt; font-weight: bold; overflow-wrap: normal; }
 @media screen { body { padding: 5mm 0; } }
 `;

@@ -1,20 +1,34 @@
-/** Which nodes a list or an export is about. */
+/** Which nodes a list, an export or a change is about. */
 
 import { type NodeFilter, NODE_STATES, type NodeStatus } from '@latchkey/operations/contract';
 import { formatId, parseId } from '@latchkey/protocol';
 import { type GivenTime, idArgument, integerArgument, startTimeArgument, TIME_HELP } from '@latchkey/runtime/cli';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { isoTime } from '@latchkey/runtime/iso-time';
+import { installerArgument } from './order-options.js';
 
+/** Every filter but that of the controller, which a change of it names otherwise. */
 export interface FilterOptions {
   readonly state?: readonly NodeStatus[];
   readonly order?: number;
-  readonly controller?: number;
+  readonly installer?: string;
   readonly expiringBefore?: GivenTime;
+  readonly since?: GivenTime;
   readonly neverJoined?: true;
+  readonly site?: readonly string[];
+  readonly tag?: readonly string[];
+  readonly search?: string;
 }
 
-export function filterOptions(command: Command): Command {
+/** What the filters by site and by tag are called: a change of these has their names for itself. */
+interface FilterNames {
+  readonly site: string;
+  readonly tag: string;
+}
+
+const FILTER_NAMES: FilterNames = { site: '--site', tag: '--tag' };
+
+export function filterOptions(command: Command, { site, tag }: FilterNames = FILTER_NAMES): Command {
   return command
     .addOption(
       new Option('--state <state>', `${NODE_STATES.join(', ')}; may be given again`).argParser(
@@ -22,9 +36,21 @@ export function filterOptions(command: Command): Command {
       ),
     )
     .option('--order <number>', 'of this order or import', integerArgument(1, 0xffff_ffff))
-    .option('--controller <id>', 'assigned to this controller', idArgument)
+    .option('--installer <name>', 'of the orders and imports of this installer', installerArgument)
     .option('--expiring-before <time>', `whose key expires before: ${TIME_HELP}`, startTimeArgument)
-    .option('--never-joined', 'that still hold their initial key, disabled ones too');
+    .option('--since <time>', `whose latest join or renewal is not before: ${TIME_HELP}`, startTimeArgument)
+    .option('--never-joined', 'that still hold their initial key, disabled ones too')
+    .addOption(new Option(`${site} <site>`, 'at this site; may be given again').argParser(oneMore))
+    .addOption(new Option(`${tag} <tag>`, 'with this tag; may be given again').argParser(oneMore))
+    .option('--search <text>', 'in whose ID, name, site, location, tags or note it stands');
+}
+
+export function controllerFilterOption(command: Command): Command {
+  return command.option('--controller <id>', 'assigned to this controller', idArgument);
+}
+
+export function oneMore(text: string, before: readonly string[] | undefined): readonly string[] {
+  return [...(before ?? []), text];
 }
 
 function stateArgument(text: string): NodeStatus {
@@ -34,18 +60,31 @@ function stateArgument(text: string): NodeStatus {
 }
 
 /** Writes to standard error how a time was understood that came without its zone. */
-export function echoFilters({ expiringBefore }: FilterOptions): void {
+export function echoFilters({ expiringBefore, since }: FilterOptions): void {
   if (expiringBefore?.local === true) process.stderr.write(`Nodes whose key expires before ${expiringBefore.text}\n`);
+  if (since?.local === true) process.stderr.write(`Nodes that joined or renewed since ${since.text}\n`);
 }
 
 /** The options as operations take them. */
-export function nodeFilter({ state, order, controller, expiringBefore, neverJoined }: FilterOptions): NodeFilter {
+export function nodeFilter({
+  controller,
+  expiringBefore,
+  since,
+  neverJoined,
+  ...options
+}: FilterOptions & { readonly controller?: number | undefined }): NodeFilter {
+  const { state, order, installer, site, tag, search } = options;
   return {
     state,
     order,
+    installer,
     controller: controller === undefined ? undefined : formatId(controller),
     expires_before: expiringBefore === undefined ? undefined : isoTime(expiringBefore.at),
+    joined_since: since === undefined ? undefined : isoTime(since.at),
     never_joined: neverJoined,
+    site,
+    tag,
+    search,
   };
 }
 

@@ -1,10 +1,11 @@
 import { formatId } from '@latchkey/protocol';
 import { formatDuration } from '@latchkey/runtime/config';
-import { idArgument, integerArgument, withExamples } from '@latchkey/runtime/cli';
+import { idArgument, withExamples } from '@latchkey/runtime/cli';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import {
   call,
   type NodeChangeContext,
+  type NodeChangePreview,
   nodesDisable,
   nodesEnable,
   nodesMove,
@@ -12,45 +13,66 @@ import {
   nodesSet,
   type Operation,
 } from '@latchkey/operations';
-import type { NodeChange, NodeChangeInput, NodeSelection } from '@latchkey/operations/contract';
+import {
+  type DescriptionChange,
+  type NodeChange,
+  type NodeChangeInput,
+  type NodeSelection,
+  TEXT_LIMITS,
+} from '@latchkey/operations/contract';
 import { Command, Option } from 'commander';
-import { idsArgument } from './node-filter.js';
+import { textOrNull } from './controller-options.js';
+import { echoFilters, type FilterOptions, filterOptions, idsArgument, nodeFilter, oneMore } from './node-filter.js';
 import { durationArgument } from './order-options.js';
 import { confirm, pluralize, registryOptions, type RegistryOptions, withContext, yesOption } from './registry-command.js';
 
-interface SelectionOptions extends RegistryOptions {
-  readonly order?: number;
+interface SelectionOptions extends RegistryOptions, FilterOptions {
   readonly from?: number;
+  readonly dryRun?: true;
 }
 
-/** A command about the nodes whose IDs are given, or all of an order or of a controller. */
-function withNodeSelection(command: Command): Command {
-  return registryOptions(command.argument('[ids...]', 'ID_i, 8 hex digits each', idsArgument))
-    .option('--order <number>', 'all nodes of this order or import', integerArgument(1, 0xffff_ffff))
-    .option('--from <controller>', 'all nodes assigned to this controller', idArgument);
+/** A command about the nodes whose IDs are given, or about all that match a filter. */
+function withNodeSelection(command: Command, filters: (command: Command) => Command = filterOptions): Command {
+  return filters(registryOptions(command.argument('[ids...]', 'ID_i, 8 hex digits each', idsArgument)))
+    .option('--from <controller>', 'all nodes assigned to this controller', idArgument)
+    .option('--dry-run', 'tell how many nodes are meant, and which, and change nothing');
 }
 
-/** IDs, or all nodes of an order or of a controller. */
-function selectionOf(ids: readonly number[] | undefined, { order, from }: SelectionOptions): NodeSelection {
+/** IDs, or all nodes that match a filter. */
+function selectionOf(ids: readonly number[] | undefined, { from, ...options }: SelectionOptions): NodeSelection {
+  const filter = nodeFilter({ ...options, controller: from });
+  const isFiltered = Object.values(filter).some((value) => value !== undefined);
   if (ids !== undefined && ids.length > 0) {
-    if (order !== undefined || from !== undefined)
-      throw new UsageFailure('IDs were given, and --order or --from', { advice: 'Say one of them.' });
+    if (isFiltered) throw new UsageFailure('IDs were given, and a filter', { advice: 'Say one of them.' });
     return { ids: ids.map(formatId) };
   }
-  if (order === undefined && from === undefined)
-    throw new UsageFailure('no node is named', { advice: 'Give IDs, --order or --from.' });
-  return { order, controller: from === undefined ? undefined : formatId(from) };
+  if (!isFiltered)
+    throw new UsageFailure('no node is named', { advice: 'Give IDs, --from, or a filter such as --order or --site.' });
+  echoFilters(options);
+  return filter;
 }
+
+/** Ends a command that is only to tell what it would do. */
+class PreviewEnds extends Error {}
 
 /** Changes the selected nodes, and tells how many were changed. */
 async function updateNodes<I extends NodeChangeInput>(
   operation: Operation<I, NodeChange, NodeChangeContext>,
   input: (select: NodeSelection) => I,
-  { ids, options, done, approve }: Update,
+  { ids, options, done, approve = () => Promise.resolve() }: Update,
 ): Promise<void> {
+  const select = selectionOf(ids, options);
+  const preview = ({ count, examples }: NodeChangePreview): never => {
+    const such = count === examples.length ? examples.join(', ') : `${examples.join(', ')} and ${count - examples.length} more`;
+    process.stdout.write(`${pluralize(count, 'node')} would be ${done}${count === 0 ? '' : `: ${such}`}\n`);
+    throw new PreviewEnds();
+  };
   await withContext(options, async (context) => {
-    const { changed, unchanged } = await call(operation, { ...context, approve }, input(selectionOf(ids, options)));
+    const approved = { ...context, approve: options.dryRun === true ? preview : approve };
+    const { changed, unchanged } = await call(operation, approved, input(select));
     process.stdout.write(`${pluralize(changed, 'node')} ${done}${unchanged === 0 ? '' : `, ${unchanged} already so`}\n`);
+  }).catch((error: unknown) => {
+    if (!(error instanceof PreviewEnds)) throw error;
   });
 }
 
@@ -117,42 +139,92 @@ export function moveCommand(): Command {
   );
 }
 
-interface SetOptions extends SelectionOptions {
+interface SetOptions extends Omit<SelectionOptions, 'site'> {
   readonly lifetime?: number;
   readonly grace?: number;
+  readonly name?: string;
+  readonly site?: string;
+  readonly location?: string;
+  readonly note?: string;
+  readonly untag?: readonly string[];
+  readonly atSite?: readonly string[];
+  readonly withTag?: readonly string[];
+  readonly yes?: true;
 }
 
 export function setCommand(): Command {
   const command = withNodeSelection(
     new Command('set').description(
-      'give nodes a lifetime of their own, for the keys they get from now on, or a grace, for the key they have too',
+      'describe nodes for people, or give them a lifetime of their own, for the keys they get from now on, or a grace, for the key they have too',
     ),
+    (selection) => filterOptions(selection, { site: '--at-site', tag: '--with-tag' }),
   )
+    .option('--name <text>', `of one node, ${limit('name')}; '' for none, as for the next three`)
+    .option('--site <text>', `where they are, ${limit('site')}`)
+    .option('--location <text>', `where in the site, ${limit('location')}`)
+    .option('--note <text>', limit('note'))
+    .addOption(new Option('--tag <text>', `adds a tag, ${limit('tag')}; may be given again`).argParser(oneMore))
+    .addOption(new Option('--untag <text>', 'removes a tag; may be given again').argParser(oneMore))
     .addOption(new Option('--lifetime <duration>', 'of their keys: 45s, 90m, 12h, 30d, 2w, or none').argParser(durationArgument))
     .addOption(
       new Option('--grace <duration>', 'how long an expired key may still renew itself, also one whose grace is over').argParser(
         durationArgument,
       ),
     )
+    .addOption(yesOption())
     .action(set);
   return withExamples(
     command,
+    'latchkey-auth-server node set 0000a1b2 --name "Pump 3" --site north --location "pillar 7" --tag pump --data ./data',
+    'latchkey-auth-server node set --order 3 --site north --data ./data --dry-run',
     'latchkey-auth-server node set 0000a1b2 --lifetime 90d --data ./data',
     '# a node whose grace is over renews its key with its next attempt, within 10 minutes, after',
     'latchkey-auth-server node set 0000a1b2 --grace 30d --data ./data',
   );
 }
 
+function limit(text: keyof typeof TEXT_LIMITS): string {
+  return `${TEXT_LIMITS[text]} characters at most`;
+}
+
 async function set(ids: readonly number[] | undefined, options: SetOptions): Promise<void> {
-  const { lifetime, grace } = options;
-  if (lifetime === undefined && grace === undefined) throw new UsageFailure('expected --lifetime or --grace');
+  const { lifetime, grace, name, site, location, note, tag, untag, atSite, withTag, yes, ...others } = options;
+  const texts = { name, site, location, note };
+  const description = descriptionFrom(texts, tag, untag);
+  if (lifetime === undefined && grace === undefined && description === undefined)
+    throw new UsageFailure('expected --name, --site, --location, --note, --tag, --untag, --lifetime or --grace');
   const changes = [
     lifetime === undefined ? [] : [`lifetime ${formatDuration(lifetime)}`],
     grace === undefined ? [] : [`grace ${formatDuration(grace)}`],
+    ...Object.entries(texts).map(([name, text]) => (text === undefined ? [] : [text === '' ? `no ${name}` : `${name} ${text}`])),
+    (tag ?? []).map((one) => `tag ${one}`),
+    (untag ?? []).map((one) => `no tag ${one}`),
   ];
-  await updateNodes(nodesSet, (select) => ({ select, lifetime_seconds: lifetime, grace_seconds: grace }), {
+  const done = `set to ${changes.flat().join(', ')}`;
+  const isNamed = (ids?.length ?? 0) > 0 || description === undefined;
+  await updateNodes(nodesSet, (select) => ({ select, lifetime_seconds: lifetime, grace_seconds: grace, description }), {
     ids,
-    options,
-    done: `set to ${changes.flat().join(', ')}`,
+    options: { ...others, ...(atSite && { site: atSite }), ...(withTag && { tag: withTag }) },
+    done,
+    // Texts that are replaced are nowhere else.
+    approve: ({ count }) => confirm(`Describe ${pluralize(count, 'node')}?`, isNamed ? true : yes),
   });
+}
+
+/** `undefined` if no option describes nodes. */
+function descriptionFrom(
+  texts: Readonly<Record<'name' | 'site' | 'location' | 'note', string | undefined>>,
+  added: readonly string[] | undefined,
+  removed: readonly string[] | undefined,
+): DescriptionChange | undefined {
+  if (Object.values(texts).every((text) => text === undefined) && added === undefined && removed === undefined) return undefined;
+  const { name, site, location, note } = texts;
+  return {
+    name: textOrNull(name),
+    site: textOrNull(site),
+    location: textOrNull(location),
+    note: textOrNull(note),
+    add_tags: added,
+    remove_tags: removed,
+  };
 }

@@ -1,7 +1,6 @@
 import {
   formatCommandLine,
   formatFields,
-  formatTable,
   idArgument,
   integerArgument,
   withExamples,
@@ -10,14 +9,16 @@ import {
 import { call, type Context, nodesDiagnose, nodesList, nodesShow, type Step, stepsFor } from '@latchkey/operations';
 import { MAX_PAGE, type NodeDetails, type NodeListInput, type NodePage, type NodeView } from '@latchkey/operations/contract';
 import { formatId } from '@latchkey/protocol';
+import { UsageFailure } from '@latchkey/runtime/failure';
 import { Command, InvalidArgumentError } from 'commander';
 import { formatAdvice } from './advice.js';
 import { auditTable } from './audit-table.js';
-import { echoFilters, nodeFilter, type FilterOptions, filterOptions } from './node-filter.js';
-import { NODE_HEADINGS, nodeFields, nodeTableRow } from './node-table.js';
+import { controllerFilterOption, echoFilters, nodeFilter, type FilterOptions, filterOptions } from './node-filter.js';
+import { type ListOptions as OutputOptions, ListOutput, listOptions } from './list-output.js';
+import { NODE_COLUMNS, nodeFields } from './node-table.js';
 import { disableCommand, enableCommand, moveCommand, removeCommand, setCommand } from './node-update.js';
 import { resetCommand } from './node-reset.js';
-import { printJson, printJsonList, registryOptions, type RegistryOptions, withContext } from './registry-command.js';
+import { printJson, registryOptions, type RegistryOptions, withContext } from './registry-command.js';
 
 const DEFAULT_LIMIT = 100;
 
@@ -35,41 +36,56 @@ export function nodeCommand(): Command {
     .addCommand(removeCommand());
 }
 
-interface ListOptions extends RegistryOptions, FilterOptions {
+interface ListOptions extends RegistryOptions, FilterOptions, OutputOptions {
+  readonly controller?: number;
   readonly after?: number;
   readonly limit?: number;
-  readonly json?: true;
 }
 
 function listCommand(): Command {
-  const command = filterOptions(registryOptions(new Command('list').description('list the nodes, by ID')))
-    .option('--limit <n>', `nodes at most (default: ${DEFAULT_LIMIT} in a table, all in JSON)`, integerArgument(1, 0xffff_ffff))
-    .option('--after <id>', 'go on after this ID', idArgument)
-    .option('--json', 'as a JSON array, one node a line')
-    .action(list);
+  const command = filterOptions(controllerFilterOption(registryOptions(new Command('list').description('list the nodes, by ID'))))
+    .option(
+      '--limit <n>',
+      `nodes at most (default: ${DEFAULT_LIMIT} in a table, all in JSON and CSV)`,
+      integerArgument(1, 0xffff_ffff),
+    )
+    .option('--after <id>', 'go on after this ID', idArgument);
+  listOptions(command, NODE_COLUMNS, 'as a JSON array, one node a line').action(list);
   return withExamples(
     command,
     'latchkey-auth-server node list --data ./data --order 1 --never-joined',
     'latchkey-auth-server node list --data ./data --state expiring --state expired --limit 1000',
+    'latchkey-auth-server node list --data ./data --site north --tag pump --sort expires --columns id,name,location,expires',
+    'latchkey-auth-server node list --data ./data --search "pillar 7" --csv > nodes.csv',
     "latchkey-auth-server node list --data ./data --json | jq -r '.[] | select(.address == null).id'",
   );
 }
 
-async function list({ after, limit, json, ...options }: ListOptions): Promise<void> {
+async function list({ after, limit, ...options }: ListOptions): Promise<void> {
+  const output = new ListOutput(NODE_COLUMNS, options);
+  if (output.isSorted && after !== undefined)
+    throw new UsageFailure('--after goes on by ID, and --sort has another order', { advice: 'Say one of them.' });
   echoFilters(options);
   await withContext(options, async (context) => {
     const input = { ...nodeFilter(options), after: after === undefined ? undefined : formatId(after) };
-    if (json === true) return printJsonList(listed(context, input, limit ?? Infinity));
+    const isTable = options.json !== true && options.csv !== true;
+    const most = limit ?? (isTable ? DEFAULT_LIMIT : Infinity);
+    if (output.isSorted) {
+      const found = await output.first(listed(context, input, Infinity), most + 1);
+      await output.print(found.slice(0, most));
+      if (isTable && found.length > most) process.stderr.write(`There are more than ${most}: --limit N\n`);
+      return;
+    }
+    if (!isTable) return output.print(listed(context, input, most));
     const views: NodeView[] = [];
-    const pages = pagesOf(context, input, limit ?? DEFAULT_LIMIT);
+    const pages = pagesOf(context, input, most);
     let next: string | null = null;
     for await (const page of pages) {
       views.push(...page.items);
       ({ next } = page);
     }
-    process.stdout.write(formatTable(NODE_HEADINGS, views.map(nodeTableRow)));
+    await output.print(views);
     if (next !== null) process.stderr.write(`There are more: --after ${next}\n`);
-    return undefined;
   });
 }
 

@@ -18,12 +18,14 @@ import {
   joinWindowOptions,
   lifetimeOption,
   manufacturerFrom,
+  type OrderTextOptions,
+  orderTextOptions,
   rejectBothFromStandardInput,
   windowInput,
 } from './order-options.js';
 import { pluralize, printJson, registryOptions, type RegistryOptions, withContext } from './registry-command.js';
 
-interface CreateOptions extends RegistryOptions, ManifestOutputOptions, JoinWindow, DeviceKeyOptions {
+interface CreateOptions extends RegistryOptions, ManifestOutputOptions, JoinWindow, DeviceKeyOptions, OrderTextOptions {
   readonly installer: string;
   readonly controller: number;
   readonly count?: number;
@@ -49,7 +51,9 @@ export function createCommand(): Command {
     .addOption(lifetimeOption())
     .addOption(graceOption());
   deviceKeyOptions(command, "the IDs are the manufacturer's, and the manifest has the installer's half of each initial key");
-  manifestOutputOptions(joinWindowOptions(command)).option('--json', 'tell of the order as JSON').action(create);
+  manifestOutputOptions(joinWindowOptions(orderTextOptions(command)))
+    .option('--json', 'tell of the order as JSON')
+    .action(create);
   return withExamples(
     command,
     'latchkey-auth-server order create --data ./data --installer "Kim & Sons" --controller 00000001 --count 40 --out ./for-kim',
@@ -60,7 +64,7 @@ export function createCommand(): Command {
 }
 
 async function create(options: CreateOptions): Promise<void> {
-  const { installer, count, lifetime, grace, deviceKeys } = options;
+  const { installer, contact, site, count, lifetime, grace, deviceKeys } = options;
   const manufacturer = manufacturerFrom(options);
   checkWindow(options);
   rejectBothFromStandardInput(deviceKeys, options.passphraseFile);
@@ -74,6 +78,8 @@ async function create(options: CreateOptions): Promise<void> {
       { ...context, openOutput, readDeviceKeys },
       {
         installer,
+        contact,
+        site,
         controller: formatId(options.controller),
         count,
         shared_key: options.sharedKey === true,

@@ -6,7 +6,7 @@ import { formatDuration, parseDuration } from '@latchkey/runtime/config';
 import { type CommandLine, UsageFailure } from '@latchkey/runtime/failure';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { DEFAULT_GRACE, windowFault } from '@latchkey/operations';
-import { type JoinWindowInput, MAX_NAME } from '@latchkey/operations/contract';
+import { type JoinWindowInput, MAX_NAME, TEXT_LIMITS, UNSEEN } from '@latchkey/operations/contract';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { registryOptions } from './registry-command.js';
 
@@ -36,14 +36,26 @@ export function durationArgument(text: string): number {
 export function installerArgument(text: string): string {
   const name = text.trim();
   const { length } = Array.from(name);
-  if (length === 0 || length > MAX_NAME || /\p{Cc}/u.test(name))
+  if (length === 0 || length > MAX_NAME || UNSEEN.test(name))
     throw new InvalidArgumentError(`expected a name of 1 to ${MAX_NAME} characters, on one line`);
   return name;
 }
 
+/** Where to reach the installer, and where the nodes are. */
+export interface OrderTextOptions {
+  readonly contact?: string;
+  readonly site?: string;
+}
+
+export function orderTextOptions(command: Command): Command {
+  return command
+    .option('--contact <text>', `how the installer is reached, ${TEXT_LIMITS.contact} characters at most`)
+    .option('--site <text>', `where the nodes are, ${TEXT_LIMITS.site} characters at most`);
+}
+
 /** A name made of a file's: what does not fit is left out, from its front. */
 export function installerOfFile(path: string): string {
-  return Array.from(path.replaceAll(/\p{Cc}/gu, '?'))
+  return Array.from(path.replaceAll(new RegExp(UNSEEN, 'gu'), '?'))
     .slice(-MAX_NAME)
     .join('');
 }

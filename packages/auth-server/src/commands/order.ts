@@ -1,8 +1,20 @@
 import { formatDuration } from '@latchkey/runtime/config';
-import { formatFields, formatTable, withExamples } from '@latchkey/runtime/cli';
+import { formatFields, type GivenTime, startTimeArgument, TIME_HELP, withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
-import { call, ordersClose, ordersList, ordersOpen, ordersResume, ordersShow, ordersSuspend } from '@latchkey/operations';
-import type { OrderView } from '@latchkey/operations/contract';
+import {
+  call,
+  ordersClose,
+  ordersList,
+  ordersOpen,
+  ordersResume,
+  ordersSet,
+  ordersShow,
+  ordersSuspend,
+} from '@latchkey/operations';
+import { type OrderView, TEXT_LIMITS } from '@latchkey/operations/contract';
+import { UsageFailure } from '@latchkey/runtime/failure';
+import { textOrNull } from './controller-options.js';
+import { type Column, type ListOptions, ListOutput, listOptions } from './list-output.js';
 import { createCommand } from './order-create.js';
 import { exposureCommand } from './order-exposure.js';
 import { exportCommand, labelsCommand } from './order-export.js';
@@ -18,7 +30,6 @@ import {
   confirm,
   pluralize,
   printJson,
-  printJsonList,
   registryOptions,
   type RegistryOptions,
   withContext,
@@ -33,6 +44,7 @@ export function orderCommand(): Command {
     .addCommand(showCommand())
     .addCommand(exportCommand())
     .addCommand(labelsCommand())
+    .addCommand(setCommand())
     .addCommand(openCommand())
     .addCommand(suspendCommand())
     .addCommand(resumeCommand())
@@ -49,44 +61,45 @@ function keysOf({ kind, shared_key: shared, manufacturer }: OrderView): string {
   return kind === 'import' ? 'shared by several nodes' : 'one for all';
 }
 
-const HEADINGS: readonly string[] = [
-  'ORDER',
-  'KIND',
-  'STATE',
-  'INSTALLER',
-  'CONTROLLER',
-  'NODES',
-  'JOINED',
-  'MAY JOIN FROM',
-  'UNTIL',
-  'CREATED',
+const COLUMNS: readonly Column<OrderView>[] = [
+  { name: 'order', heading: 'ORDER', value: ({ order }) => order },
+  { name: 'kind', heading: 'KIND', value: ({ kind }) => kind },
+  { name: 'state', heading: 'STATE', value: ({ state }) => state },
+  { name: 'installer', heading: 'INSTALLER', value: ({ installer }) => installer },
+  { name: 'contact', heading: 'CONTACT', value: ({ contact }) => contact, onDemand: true },
+  { name: 'site', heading: 'SITE', value: ({ site }) => site, unlessEmpty: true },
+  { name: 'controller', heading: 'CONTROLLER', value: ({ controller }) => controller },
+  { name: 'nodes', heading: 'NODES', value: ({ nodes }) => nodes },
+  { name: 'joined', heading: 'JOINED', value: ({ joined }) => joined },
+  { name: 'join-from', heading: 'MAY JOIN FROM', value: ({ join_from: at }) => at, isTime: true },
+  { name: 'join-until', heading: 'UNTIL', value: ({ join_until: at }) => at, isTime: true },
+  { name: 'created', heading: 'CREATED', value: ({ created_at: at }) => at, isTime: true },
 ];
 
-function listCommand(): Command {
-  const command = registryOptions(new Command('list').description('list the orders and imports'))
-    .option('--json', 'as a JSON array')
-    .action(list);
-  return withExamples(command, 'latchkey-auth-server order list --data ./data');
+interface OrderListOptions extends RegistryOptions, ListOptions {
+  readonly since?: GivenTime;
 }
 
-async function list(options: RegistryOptions & { readonly json?: true }): Promise<void> {
+function listCommand(): Command {
+  const command = registryOptions(new Command('list').description('list the orders and imports')).option(
+    '--since <time>',
+    `made not before: ${TIME_HELP}`,
+    startTimeArgument,
+  );
+  listOptions(command, COLUMNS, 'as a JSON array').action(list);
+  return withExamples(
+    command,
+    'latchkey-auth-server order list --data ./data',
+    'latchkey-auth-server order list --data ./data --since 2026-11-01 --sort -nodes',
+  );
+}
+
+async function list({ since, ...options }: OrderListOptions): Promise<void> {
+  const output = new ListOutput(COLUMNS, options);
+  if (since?.local === true) process.stderr.write(`Orders made since ${since.text}\n`);
   await withContext(options, async (context) => {
-    const { items: views } = await call(ordersList, context, {});
-    if (options.json === true) return printJsonList(views);
-    const rows = views.map((view) => [
-      String(view.order),
-      view.kind,
-      view.state,
-      view.installer,
-      view.controller ?? '-',
-      String(view.nodes),
-      String(view.joined),
-      view.join_from ?? '-',
-      view.join_until ?? '-',
-      view.created_at,
-    ]);
-    process.stdout.write(formatTable(HEADINGS, rows));
-    return undefined;
+    const { items } = await call(ordersList, context, {});
+    await output.print(items.filter(({ created_at: at }) => since === undefined || Date.parse(at) >= since.at));
   });
 }
 
@@ -107,6 +120,8 @@ async function show(number: number, options: RegistryOptions & { readonly json?:
         kind: view.kind,
         state: view.state,
         installer: view.installer,
+        contact: view.contact ?? undefined,
+        site: view.site ?? undefined,
         controller: view.controller ?? undefined,
         nodes: `${view.nodes}, of which ${view.joined} joined`,
         'initial key': keysOf(view),
@@ -118,6 +133,26 @@ async function show(number: number, options: RegistryOptions & { readonly json?:
     );
     return undefined;
   });
+}
+
+interface SetOptions extends RegistryOptions {
+  readonly contact?: string;
+  readonly site?: string;
+}
+
+function setCommand(): Command {
+  const command = withOrderNumber(new Command('set').description('say how its installer is reached, or where its nodes are'))
+    .option('--contact <text>', `of the installer, ${TEXT_LIMITS.contact} characters at most; '' for none`)
+    .option('--site <text>', `of nodes that have none of their own, ${TEXT_LIMITS.site} characters at most; '' for none`)
+    .action(set);
+  return withExamples(command, 'latchkey-auth-server order set 1 --data ./data --site north --contact "+49 30 1234"');
+}
+
+async function set(order: number, { contact, site, ...options }: SetOptions): Promise<void> {
+  if (contact === undefined && site === undefined) throw new UsageFailure('expected --contact or --site');
+  const input = { order, contact: textOrNull(contact), site: textOrNull(site) };
+  const { changed } = await withContext(options, (context) => call(ordersSet, context, input));
+  process.stdout.write(changed ? `Order ${order} is described\n` : `Order ${order} is described so already\n`);
 }
 
 function openCommand(): Command {

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { type Contract, idSchema, printedTimeSchema } from './contract.js';
+import { type Contract, idSchema, printedTimeSchema, timeSchema } from './contract.js';
 
 /** An entry of the audit log, in the octets that its hash was made of. */
 export interface AuditEntryView {
@@ -46,6 +46,8 @@ export interface AuditListInput {
   readonly from?: number | undefined;
   /** The last entry that may come. */
   readonly up_to?: number | undefined;
+  /** Of this time or later, by the clock of who wrote it. */
+  readonly since?: string | undefined;
   readonly limit: number;
 }
 
@@ -58,6 +60,7 @@ export const auditList: Contract<AuditListInput, AuditPage> = {
   scope: 'audit',
   input: z.strictObject({
     node: idSchema.optional(),
+    since: timeSchema.optional(),
     from: seqSchema.optional(),
     up_to: z.int().min(0).optional(),
     limit: z.int().min(1).max(1_000_000),

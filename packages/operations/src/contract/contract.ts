@@ -33,11 +33,27 @@ export const fingerprintSchema: z.ZodType<string> = z.string().regex(/^[0-9a-f]{
 /** `host:port`. */
 export const endpointSchema: z.ZodType<string> = z.string().min(1);
 
+/**
+ * Controls, line breaks, characters that change how those next to them are shown, and halves of a
+ * character.
+ */
+export const UNSEEN: RegExp = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u;
+/** Octets of a character in UTF-8. */
+const MAX_OCTETS = 4;
+
+/** One line of text in NFC, without blanks around it. */
+export function textSchema(maxCharacters: number): z.ZodType<string> {
+  return z
+    .string()
+    .max(MAX_OCTETS * maxCharacters, `expected ${maxCharacters} characters at most`)
+    .normalize('NFC')
+    .trim()
+    .min(1, 'expected some text')
+    .refine((text) => !UNSEEN.test(text), 'expected one line, without characters that cannot be seen')
+    .refine((text) => Array.from(text).length <= maxCharacters, `expected ${maxCharacters} characters at most`);
+}
+
 /** Characters of a name of an installer or a manufacturer. */
 export const MAX_NAME = 128;
 
-/** In UTF-16 a character takes up to two units. */
-export const nameSchema: z.ZodType<string> = z
-  .string()
-  .min(1)
-  .max(2 * MAX_NAME);
+export const nameSchema: z.ZodType<string> = textSchema(MAX_NAME);

@@ -1,8 +1,41 @@
 import { z } from 'zod';
-import { type Contract, endpointSchema, fingerprintSchema, idSchema, orderNumberSchema, printedTimeSchema } from './contract.js';
+import {
+  type Contract,
+  endpointSchema,
+  fingerprintSchema,
+  idSchema,
+  orderNumberSchema,
+  printedTimeSchema,
+  textSchema,
+} from './contract.js';
+import { TEXT_LIMITS } from './descriptions.js';
+
+/** What people know of a controller. `null`: nothing. */
+export interface ControllerDescriptionView {
+  readonly name: string | null;
+  readonly site: string | null;
+  /** Whom to call about it. */
+  readonly contact: string | null;
+}
+
+/** Texts of a controller. `null`: there is no such text any more. */
+export interface ControllerDescriptionChange {
+  readonly name?: string | null | undefined;
+  readonly site?: string | null | undefined;
+  readonly contact?: string | null | undefined;
+}
+
+const descriptionFields = { name: z.string().nullable(), site: z.string().nullable(), contact: z.string().nullable() };
+export const controllerTextFields: {
+  readonly [F in keyof ControllerDescriptionChange]-?: z.ZodOptional<z.ZodType<ControllerDescriptionChange[F]>>;
+} = {
+  name: textSchema(TEXT_LIMITS.name).nullable().optional(),
+  site: textSchema(TEXT_LIMITS.site).nullable().optional(),
+  contact: textSchema(TEXT_LIMITS.contact).nullable().optional(),
+};
 
 /** A controller, with the fingerprints of its keys. */
-export interface ControllerView {
+export interface ControllerView extends ControllerDescriptionView {
   readonly id: string;
   readonly nid: string;
   readonly servers: readonly string[];
@@ -20,6 +53,7 @@ export interface ControllerView {
 
 const controllerFields = z.object({
   id: idSchema,
+  ...descriptionFields,
   nid: endpointSchema,
   servers: z.array(endpointSchema),
   key: fingerprintSchema,
@@ -66,7 +100,7 @@ export const controllersShow: Contract<ControllerInput, ControllerDetails> = {
   output: controllerFields.extend({ nodes: z.int(), joined: z.int() }),
 };
 
-export interface ControllerAddInput extends ControllerInput {
+export interface ControllerAddInput extends ControllerInput, ControllerDescriptionChange {
   readonly nid: string;
   readonly servers: readonly string[];
   readonly pass_through: boolean;
@@ -80,6 +114,7 @@ export const controllersAdd: Contract<ControllerAddInput, ControllerInput> = {
     nid: endpointSchema,
     servers: z.array(endpointSchema),
     pass_through: z.boolean(),
+    ...controllerTextFields,
   }),
   output: z.object(controllerInputFields),
 };
@@ -104,15 +139,20 @@ export const controllersRemove: Contract<ControllerInput, ControllerInput> = {
 };
 
 /** What may change of a controller while everything runs. */
-export interface ControllerSettings {
+export interface ControllerSettings extends ControllerDescriptionView {
   readonly nid: string;
   readonly servers: readonly string[];
   readonly pass_through: boolean;
 }
 
-const settingsFields = { nid: endpointSchema, servers: z.array(endpointSchema), pass_through: z.boolean() };
+const settingsFields = {
+  ...descriptionFields,
+  nid: endpointSchema,
+  servers: z.array(endpointSchema),
+  pass_through: z.boolean(),
+};
 
-export interface ControllerSetInput extends ControllerInput {
+export interface ControllerSetInput extends ControllerInput, ControllerDescriptionChange {
   readonly nid?: string | undefined;
   readonly servers?: readonly string[] | undefined;
   readonly pass_through?: boolean | undefined;
@@ -148,9 +188,10 @@ export const controllersSet: Contract<ControllerSetInput, ControllerChange> = {
       nid: endpointSchema.optional(),
       servers: z.array(endpointSchema).min(1).optional(),
       pass_through: z.boolean().optional(),
+      ...controllerTextFields,
     })
-    .refine(({ nid, servers, pass_through: mode }) => nid !== undefined || servers !== undefined || mode !== undefined, {
-      error: 'expected nid, servers or pass_through',
+    .refine(({ id: _, ...settings }) => Object.values(settings).some((value) => value !== undefined), {
+      error: 'expected nid, servers, pass_through, name, site or contact',
     }),
   output: z.object({
     ...controllerInputFields,

@@ -1,9 +1,13 @@
 import { z } from 'zod';
-import { type Contract, durationSchema, nameSchema, orderNumberSchema } from './contract.js';
+import { type Contract, durationSchema, nameSchema, orderNumberSchema, textSchema } from './contract.js';
+import { TEXT_LIMITS } from './descriptions.js';
 
 export interface ImportInput {
   /** Who holds the keys of the nodes. */
   readonly installer: string;
+  readonly contact?: string | undefined;
+  /** Where the nodes are that are added, unless the file says otherwise. */
+  readonly site?: string | undefined;
   readonly lifetime_seconds: number;
   /** Who has the device keys, if those are given. */
   readonly manufacturer?: string | undefined;
@@ -53,6 +57,8 @@ export const importsRun: Contract<ImportInput, ImportOutcome> = {
   scope: 'keys',
   input: z.strictObject({
     installer: nameSchema,
+    contact: textSchema(TEXT_LIMITS.contact).optional(),
+    site: textSchema(TEXT_LIMITS.site).optional(),
     lifetime_seconds: durationSchema,
     manufacturer: nameSchema.optional(),
     shared_key: z.boolean(),

@@ -8,6 +8,7 @@ export * from './backup.js';
 export * from './clock.js';
 export * from './contract.js';
 export * from './controllers.js';
+export * from './descriptions.js';
 export * from './diagnosis.js';
 export * from './exposure.js';
 export * from './imports.js';

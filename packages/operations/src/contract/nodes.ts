@@ -8,8 +8,16 @@ import {
   nameSchema,
   orderNumberSchema,
   printedTimeSchema,
+  textSchema,
   timeSchema,
 } from './contract.js';
+import {
+  type DescriptionChange,
+  descriptionChangeSchema,
+  descriptionFields,
+  type DescriptionView,
+  TEXT_LIMITS,
+} from './descriptions.js';
 import { type Diagnosis, diagnosisSchema } from './diagnosis.js';
 
 /** `expiring`: it should have renewed its key by now. `expired`: it may still, within its grace. */
@@ -17,7 +25,7 @@ export const NODE_STATES = ['enrolled', 'joined', 'expiring', 'expired', 'disabl
 export type NodeStatus = (typeof NODE_STATES)[number];
 
 /** A node; times in ISO 8601. No key, only its fingerprint. */
-export interface NodeView {
+export interface NodeView extends DescriptionView {
   readonly id: string;
   readonly state: NodeStatus;
   readonly controller: string;
@@ -52,6 +60,7 @@ const nodeFields = z.object({
   expires_at: printedTimeSchema.nullable(),
   address: z.string().nullable(),
   tid: z.string().nullable(),
+  ...descriptionFields,
 });
 export const nodeSchema: z.ZodType<NodeView> = nodeFields;
 
@@ -68,7 +77,18 @@ export interface NodeFilter {
   readonly never_joined?: boolean | undefined;
   /** The first hex digits of their IDs. */
   readonly id_prefix?: string | undefined;
+  /** Those whose latest join or renewal came at this time or after it. */
+  readonly joined_since?: string | undefined;
+  /** At one of these sites. */
+  readonly site?: readonly string[] | undefined;
+  /** With one of these tags. */
+  readonly tag?: readonly string[] | undefined;
+  /** Text that stands in their description or ID; capitals and small letters are alike. */
+  readonly search?: string | undefined;
 }
+
+/** Sites, or tags, that one filter has. */
+const MAX_VALUES = 64;
 
 const filterFields = {
   state: z.array(z.enum(NODE_STATES)).optional(),
@@ -81,6 +101,10 @@ const filterFields = {
     .string()
     .regex(/^[0-9a-f]{1,8}$/, 'expected 1 to 8 hex digits')
     .optional(),
+  joined_since: timeSchema.optional(),
+  site: z.array(textSchema(TEXT_LIMITS.site)).min(1).max(MAX_VALUES).optional(),
+  tag: z.array(textSchema(TEXT_LIMITS.tag)).min(1).max(MAX_VALUES).optional(),
+  search: textSchema(TEXT_LIMITS.location).optional(),
 };
 
 /** Nodes in one page at most. */
@@ -174,21 +198,18 @@ export const nodesExportWithKeys: Contract<NodeFilter, NodeExport> = {
   scope: 'keys',
 };
 
-/** Nodes one by one; or all of an order, of a controller, or of both. */
-export interface NodeSelection {
+/** Nodes one by one; or all that match a filter, which excludes some. */
+export interface NodeSelection extends NodeFilter {
   readonly ids?: readonly string[] | undefined;
-  readonly order?: number | undefined;
-  readonly controller?: string | undefined;
 }
 
 export const selectionSchema: z.ZodType<NodeSelection> = z
   .strictObject({
     ids: z.array(idSchema).min(1).optional(),
-    order: orderNumberSchema.optional(),
-    controller: idSchema.optional(),
+    ...filterFields,
   })
-  .refine(({ ids, order, controller }) => (ids === undefined) === (order !== undefined || controller !== undefined), {
-    error: 'expected IDs, or an order or a controller',
+  .refine(({ ids, ...filter }) => (ids === undefined) === Object.values(filter).some((value) => value !== undefined), {
+    error: 'expected IDs, or a filter such as an order or a controller',
   });
 
 export interface NodeChangeInput {
@@ -226,6 +247,8 @@ export const nodesMove: Contract<NodeMoveInput, NodeChange> = {
 export interface NodeSetInput extends NodeChangeInput {
   readonly lifetime_seconds?: number | undefined;
   readonly grace_seconds?: number | undefined;
+  /** A name that is not `null` is of one node only. */
+  readonly description?: DescriptionChange | undefined;
 }
 
 export const nodesSet: Contract<NodeSetInput, NodeChange> = {
@@ -236,9 +259,10 @@ export const nodesSet: Contract<NodeSetInput, NodeChange> = {
       select: selectionSchema,
       lifetime_seconds: durationSchema.optional(),
       grace_seconds: durationSchema.optional(),
+      description: descriptionChangeSchema.optional(),
     })
-    .refine(({ lifetime_seconds: lifetime, grace_seconds: grace }) => lifetime !== undefined || grace !== undefined, {
-      error: 'expected lifetime_seconds or grace_seconds',
+    .refine(({ select: _, ...settings }) => Object.values(settings).some((value) => value !== undefined), {
+      error: 'expected lifetime_seconds, grace_seconds or description',
     }),
   output: nodeChangeSchema,
 };

@@ -7,7 +7,9 @@ import {
   printedTimeSchema,
   timeSchema,
   nameSchema,
+  textSchema,
 } from './contract.js';
+import { TEXT_LIMITS } from './descriptions.js';
 
 /** `scheduled`, `ended`: it was left open, and its window is not. */
 export const ORDER_STATES = ['open', 'scheduled', 'ended', 'suspended', 'closed'] as const;
@@ -16,7 +18,17 @@ export type OrderStatus = (typeof ORDER_STATES)[number];
 /** Nodes in one order at most. */
 export const MAX_ORDER_NODES = 1_000_000;
 
-export interface OrderView {
+/** What people know of an order. `null`: nothing. */
+export interface OrderDescriptionView {
+  /** How to reach the installer. */
+  readonly contact: string | null;
+  /** Where its nodes are, unless their descriptions say otherwise. */
+  readonly site: string | null;
+}
+
+const descriptionFields = { contact: z.string().nullable(), site: z.string().nullable() };
+
+export interface OrderView extends OrderDescriptionView {
   readonly order: number;
   readonly kind: 'order' | 'import';
   readonly state: OrderStatus;
@@ -40,6 +52,7 @@ export const orderSchema: z.ZodType<OrderView> = z.object({
   kind: z.enum(['order', 'import']),
   state: z.enum(ORDER_STATES),
   installer: z.string(),
+  ...descriptionFields,
   controller: idSchema.nullable(),
   nodes: z.int(),
   joined: z.int(),
@@ -104,12 +117,41 @@ function change(name: string): Contract<OrderInput, OrderState> {
   return { name, scope: 'orders', input: orderInputSchema, output: orderStateSchema };
 }
 
+/** `null`: there is no such text any more. What is left out stays. */
+export interface OrderSetInput extends OrderInput {
+  readonly contact?: string | null | undefined;
+  readonly site?: string | null | undefined;
+}
+
+export const orderTextFields: {
+  readonly [F in 'contact' | 'site']: z.ZodOptional<z.ZodType<OrderSetInput[F]>>;
+} = {
+  contact: textSchema(TEXT_LIMITS.contact).nullable().optional(),
+  site: textSchema(TEXT_LIMITS.site).nullable().optional(),
+};
+
+export interface OrderDescription extends OrderDescriptionView {
+  readonly order: number;
+  readonly changed: boolean;
+}
+
+export const ordersSet: Contract<OrderSetInput, OrderDescription> = {
+  name: 'orders.set',
+  scope: 'orders',
+  input: z
+    .strictObject({ ...orderInputFields, ...orderTextFields })
+    .refine(({ contact, site }) => contact !== undefined || site !== undefined, { error: 'expected contact or site' }),
+  output: z.object({ ...orderInputFields, changed: z.boolean(), ...descriptionFields }),
+};
+
 export const ordersSuspend: Contract<OrderInput, OrderState> = change('orders.suspend');
 export const ordersResume: Contract<OrderInput, OrderState> = change('orders.resume');
 export const ordersClose: Contract<OrderInput, OrderState> = change('orders.close');
 
 export interface OrderCreateInput extends JoinWindowInput {
   readonly installer: string;
+  readonly contact?: string | undefined;
+  readonly site?: string | undefined;
   readonly controller: string;
   /** As many as there are device keys, if those are given. */
   readonly count?: number | undefined;
@@ -139,6 +181,8 @@ export const ordersCreate: Contract<OrderCreateInput, CreatedOrder> = {
   scope: 'keys',
   input: z.strictObject({
     installer: nameSchema,
+    contact: textSchema(TEXT_LIMITS.contact).optional(),
+    site: textSchema(TEXT_LIMITS.site).optional(),
     controller: idSchema,
     count: z.int().min(1).max(MAX_ORDER_NODES).optional(),
     shared_key: z.boolean(),

@@ -195,6 +195,8 @@ export interface RetiredInitialKeyRow {
  */
 export interface NodeInfo extends Omit<ServerNodeRecord, 'key'> {
   readonly order: number;
+  /** Counts unless the node's description has a site. */
+  readonly orderSite: string | undefined;
   readonly addedAt: number;
   /** When K_i was committed, by the server's clock. */
   readonly committedAt: number | undefined;
@@ -271,6 +273,7 @@ export function toNodeInfo(idI: number, row: NodeRow, order: OrderRow, restoredA
     reissuedAt: later(row.reissuedAt, restoredAt),
     committed: commit,
     order: row.order,
+    orderSite: order.site,
     addedAt: order.createdAt,
     committedAt: committed?.at,
     joinedAt: row.joinedAt,

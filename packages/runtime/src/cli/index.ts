@@ -25,4 +25,4 @@ export {
 export { deriveKeys, expiredFailure, noFormerKey } from '../derived-keys.js';
 export { readSecretInput } from './secret-prompt.js';
 export { formatFields, formatTable } from './table.js';
-export { endTimeArgument, formatDate, type GivenTime, startTimeArgument, TIME_HELP } from './time.js';
+export { endTimeArgument, formatDate, formatLocalTime, type GivenTime, startTimeArgument, TIME_HELP } from './time.js';

@@ -5,12 +5,16 @@
 
 import stringWidth from 'string-width';
 
+/** Controls, line breaks, and characters that change how those next to them are shown. */
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+
 /** Rows under headings, columns aligned, two spaces between; nothing after the last column. */
 export function formatTable(headings: readonly string[], rows: readonly (readonly string[])[]): string {
+  const cleaned = rows.map((row) => row.map(withoutUnseen));
   const widths = headings.map((heading, i) =>
-    rows.reduce((width, row) => Math.max(width, stringWidth(row[i] ?? '')), stringWidth(heading)),
+    cleaned.reduce((width, row) => Math.max(width, stringWidth(row[i] ?? '')), stringWidth(heading)),
   );
-  return [headings, ...rows]
+  return [headings, ...cleaned]
     .map(
       (row) =>
         `${row
@@ -25,7 +29,12 @@ export function formatTable(headings: readonly string[], rows: readonly (readonl
 export function formatFields(fields: Readonly<Record<string, string | undefined>>): string {
   const shown = Object.entries(fields).flatMap(([name, value]) => (value === undefined ? [] : [[name, value] as const]));
   const width = Math.max(...shown.map(([name]) => stringWidth(name)));
-  return shown.map(([name, value]) => `${pad(name, width)}  ${value}\n`).join('');
+  return shown.map(([name, value]) => `${pad(name, width)}  ${withoutUnseen(value)}\n`).join('');
+}
+
+/** Text from elsewhere must not command the terminal, nor look like other text. */
+function withoutUnseen(text: string): string {
+  return text.replaceAll(UNSEEN, '\ufffd');
 }
 
 function pad(text: string, width: number): string {

@@ -41,6 +41,13 @@ export function formatDate(ms: number): string {
   return isoText(ms, offsetAt(ms)).slice(0, 10);
 }
 
+/** A time of ISO 8601 as clocks here show it, with the offset of their zone. */
+export function formatLocalTime(iso: string): string {
+  const ms = Date.parse(iso);
+  const offset = offsetAt(ms);
+  return `${isoText(Math.floor(ms / 1000) * 1000, offset).replace('T', ' ')} ${formatOffset(offset)}`;
+}
+
 type Day = readonly [first: number, last: number];
 
 function timeArgument(text: string, end: (day: Day) => number): GivenTime {
