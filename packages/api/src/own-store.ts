@@ -8,12 +8,18 @@ import { openStore, writeFailure } from '@latchkey/lmdb';
 import { Failure } from '@latchkey/runtime/failure';
 import type { Database, RootDatabase } from 'lmdb';
 
-export interface OwnStoreOptions {
+/** Of one store, `metadata` included. */
+const MAX_TABLES = 8;
+
+type OpenTable = <V>(name: string) => Database<V, string>;
+
+interface OwnStoreOptions<Tables> {
   /** Its folder, in that of the registry. */
   readonly name: string;
   /** Version of what is in the tables. */
   readonly schema: number;
-  readonly tables: number;
+  /** Opens every table. */
+  readonly tables: (open: OpenTable) => Tables;
   /** What to do if the store is moved away: completes a sentence. */
   readonly thenMake: string;
 }
@@ -28,29 +34,29 @@ export class OwnStore {
   }
 
   /** @param folder of the registry */
-  static async open(folder: string, { name, schema, tables, thenMake }: OwnStoreOptions): Promise<OwnStore> {
+  static async open<Tables>(
+    folder: string,
+    { name, schema, tables: openAll, thenMake }: OwnStoreOptions<Tables>,
+  ): Promise<{ readonly store: OwnStore; readonly tables: Tables }> {
     const path = join(folder, name);
     const env = await openStore(path, {
-      maxDbs: tables + 1,
+      maxDbs: MAX_TABLES,
       ifDamaged: `Nothing was changed. Move ${path} away, and ${thenMake}.`,
     });
     try {
-      const metadata = env.openDB<unknown, string>({ name: 'metadata' });
+      const open: OpenTable = <V>(table: string) => env.openDB<V, string>({ name: table });
+      const { metadata, tables } = await env.openTables(() => ({ metadata: open<unknown>('metadata'), tables: openAll(open) }));
       const found = metadata.get('schema');
       if (found === undefined) await env.childTransaction(() => metadata.putSync('schema', schema));
       else if (found !== schema)
         throw new Failure(`the store ${path} has another schema; this version of Latchkey reads schema ${schema}`, {
           advice: `Nothing was changed. Use the version that wrote the store, or move it away and ${thenMake}.`,
         });
-      return new OwnStore(path, env);
+      return { store: new OwnStore(path, env), tables };
     } catch (error) {
       await env.close();
       throw error instanceof Failure ? error : await writeFailure(path, error);
     }
-  }
-
-  table<V>(name: string): Database<V, string> {
-    return this.#env.openDB<V, string>({ name });
   }
 
   /** Sees what another process wrote before. */

@@ -4,3 +4,7 @@ import type { FastifyReply } from 'fastify';
 export function sendJson(reply: FastifyReply, type: string, body: Buffer): FastifyReply {
   return reply.type(type).send(body);
 }
+
+export function sendObject(reply: FastifyReply, value: object): FastifyReply {
+  return sendJson(reply, 'application/json', Buffer.from(JSON.stringify(value)));
+}

@@ -122,7 +122,7 @@ export class BrowserApi {
     const { registry } = this.fixture;
     return {
       users: this.users,
-      record: (event) => registry.record(event, 'user root'),
+      record: (event) => registry.actingAs('user root').record(event),
       actor: 'user root',
       registryRestoredAt: registry.restored?.at ?? null,
       origin: ORIGIN,

@@ -148,7 +148,7 @@ describe.each(['LMDB', 'memory'] as const)('on %s', (engine) => {
     ])('are %s all or none: one that is unknown stops it', async (_, change) => {
       const [before, seq] = [[node(1), node(2), node(3)], fixture.headSeq];
       await expect(change([1, 2, 77, 3])).rejects.toMatchObject({
-        name: 'Failure',
+        name: 'NotFound',
         message: 'node 0000004d is not in the registry',
         run: [['latchkey-auth-server', 'node', 'list']],
       });

@@ -27,17 +27,17 @@ export interface Restored {
 }
 
 /**
- * What is to become of a write of this registry; each event is by its actor, and of now, unless it
- * says who and when.
+ * What is to become of a write of this registry; each event is by its actor, and of now unless it
+ * says when.
  */
 export interface Decision<T> extends Omit<Outcome<T>, 'events'> {
-  readonly events?: readonly (AuditEvent & { readonly at?: number; readonly actor?: Actor })[];
+  readonly events?: readonly (AuditEvent & { readonly at?: number })[];
 }
 
 /** What must hold when a change is written. */
 export interface Precondition {
   /** What it looks at. */
-  readonly keys: Pick<Keys, 'nodes' | 'controllers' | 'orders'>;
+  readonly keys: Pick<Keys, 'nodes' | 'nodeDescriptions' | 'controllers' | 'orders'>;
   /** Throws if it does not hold. Like a decision it has no side effects. */
   readonly check: (found: Snapshot) => void;
 }
@@ -125,7 +125,7 @@ export class RegistryCore {
     if (events === undefined) return outcome;
     const at = Date.now();
     const attributed: AttributedEvent[] = [];
-    for (const event of events) attributed.push({ at, actor: this.actor, ...event });
+    for (const event of events) attributed.push({ at, ...event, actor: this.actor });
     return { ...outcome, events: attributed };
   }
 
@@ -138,8 +138,8 @@ export class RegistryCore {
   }
 
   /** Notes an event that goes with no change of a row. */
-  async record(event: AuditEvent, actor: Actor = this.actor): Promise<void> {
-    await this.write({}, () => ({ result: undefined, events: [{ ...event, actor }] }));
+  async record(event: AuditEvent): Promise<void> {
+    await this.write({}, () => ({ result: undefined, events: [event] }));
   }
 
   /** Makes the decision of a write, after whatever others did to the master key. */
@@ -270,10 +270,12 @@ export class RegistryCore {
   }
 }
 
-function withKeys(keys: Keys, { nodes = [], controllers = [], orders = [] }: Precondition['keys']): Keys {
+function withKeys(keys: Keys, more: Precondition['keys']): Keys {
+  const { nodes = [], nodeDescriptions = [], controllers = [], orders = [] } = more;
   return {
     ...keys,
     nodes: [...(keys.nodes ?? []), ...nodes],
+    nodeDescriptions: [...(keys.nodeDescriptions ?? []), ...nodeDescriptions],
     controllers: [...(keys.controllers ?? []), ...controllers],
     orders: [...(keys.orders ?? []), ...orders],
   };

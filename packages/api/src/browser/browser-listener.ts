@@ -32,7 +32,7 @@ export function openSessions({ registry, ...options }: BrowserSessionsOptions): 
   return new Sessions({
     ...options,
     registryRestoredAt: () => restoredAtOf(registry),
-    record: (event, actor) => registry.use((opened) => opened.record(event, actor)),
+    record: (event, actor) => registry.use((opened) => opened.actingAs(actor).record(event)),
     addressOf: ({ raw }) => unmapIPv4(raw.socket.remoteAddress ?? ''),
   });
 }
@@ -53,7 +53,7 @@ export function buildBrowserListener({ origin, users, sessions, files, ...shared
     if (principal === null) throw new Problem('not-authenticated');
     return {
       users,
-      record: (event) => registry.use((opened) => opened.record(event, actorOf(principal))),
+      record: (event) => registry.use((opened) => opened.actingAs(actorOf(principal)).record(event)),
       actor: actorOf(principal),
       registryRestoredAt: await restoredAtOf(registry),
       origin,
@@ -64,8 +64,6 @@ export function buildBrowserListener({ origin, users, sessions, files, ...shared
     checkRequest: browserRules(origin),
     authenticate: (request) => sessions.authenticate(request),
     extend(server) {
-      // JSON is the one type that a page of another origin cannot send unasked.
-      server.removeContentTypeParser('text/plain');
       addSessionRoutes(server, sessions);
       addUserRoutes(server, administrationOf);
       if (files === undefined) return;

@@ -5,9 +5,10 @@ import { isoTime } from '@latchkey/runtime/iso-time';
 import { z } from 'zod';
 import { SCOPES, scopesOf } from '../access.js';
 import { Problem } from '../problem.js';
+import { sendObject } from '../send.js';
 import { MAX_PASSWORD, MIN_PASSWORD, passwordOctets } from '../users/password.js';
 import { type NewSession, type OpenSession, SESSION_COOKIE, type Sessions } from '../users/sessions.js';
-import { readBody } from './read-body.js';
+import { bodyOf } from './body.js';
 
 const COOKIE_ATTRIBUTES = 'Path=/; Secure; HttpOnly; SameSite=Strict';
 /** Of a name or a token: no longer one is anybody's. */
@@ -33,30 +34,30 @@ export function addSessionRoutes(server: FastifyInstance, sessions: Sessions): v
   const own = { config: { scope: 'own' } } as const;
 
   server.post('/v1/login', open, async (request, reply) => {
-    const { user, password } = readBody(loginSchema, request.body);
+    const { user, password } = bodyOf(loginSchema, request);
     return sendNewSession(reply, sessions, await sessions.signIn(request, user, password));
   });
 
   server.post('/v1/login/link', open, async (request, reply) => {
-    const { token, password } = readBody(linkSchema, request.body);
+    const { token, password } = bodyOf(linkSchema, request);
     return sendNewSession(reply, sessions, await sessions.redeemLink(request, token, password));
   });
 
   server.post('/v1/logout', own, async (request, reply) => {
-    readBody(nothingSchema, request.body);
+    bodyOf(nothingSchema, request);
     await sessions.signOut(request);
     return reply.code(204).header('set-cookie', `${SESSION_COOKIE}=; Max-Age=0; ${COOKIE_ATTRIBUTES}`).send();
   });
 
-  server.get('/v1/me', own, async (request, reply) => sendJson(reply, describe(sessions, sessions.of(request))));
+  server.get('/v1/me', own, async (request, reply) => sendObject(reply, describe(sessions, sessions.of(request))));
 
   server.post('/v1/step-up', own, async (request, reply) => {
-    const { password } = readBody(stepUpSchema, request.body);
-    return sendJson(reply, { signed_in_at: isoTime(await sessions.stepUp(request, password)) });
+    const { password } = bodyOf(stepUpSchema, request);
+    return sendObject(reply, { signed_in_at: isoTime(await sessions.stepUp(request, password)) });
   });
 
   server.post('/v1/password', own, async (request, reply) => {
-    const { password, new_password: next } = readBody(changeSchema, request.body);
+    const { password, new_password: next } = bodyOf(changeSchema, request);
     await sessions.changePassword(request, password, next);
     return reply.code(204).send();
   });
@@ -74,7 +75,7 @@ export function addSessionRoutes(server: FastifyInstance, sessions: Sessions): v
         address,
         is_current: id === current.id,
       }));
-    return sendJson(reply, { items });
+    return sendObject(reply, { items });
   });
 
   server.delete<{ Params: { readonly id: string } }>('/v1/sessions/:id', own, async (request, reply) => {
@@ -85,7 +86,7 @@ export function addSessionRoutes(server: FastifyInstance, sessions: Sessions): v
 
 function sendNewSession(reply: FastifyReply, sessions: Sessions, session: NewSession): FastifyReply {
   reply.header('set-cookie', `${SESSION_COOKIE}=${session.cookie}; ${COOKIE_ATTRIBUTES}`);
-  return sendJson(reply, { ...describe(sessions, session), secret: session.secret });
+  return sendObject(reply, { ...describe(sessions, session), secret: session.secret });
 }
 
 function describe(sessions: Sessions, session: OpenSession): object {
@@ -99,8 +100,4 @@ function describe(sessions: Sessions, session: OpenSession): object {
     signed_in_at: isoTime(record.signedInAt),
     expires_at: isoTime(sessions.expiresAt(session)),
   };
-}
-
-export function sendJson(reply: FastifyReply, value: object): FastifyReply {
-  return reply.type('application/json').send(Buffer.from(JSON.stringify(value)));
 }

@@ -5,6 +5,7 @@ import { isoTime } from '@latchkey/runtime/iso-time';
 import { z } from 'zod';
 import { requireFreshSignIn, ROLES } from '../access.js';
 import { Problem } from '../problem.js';
+import { sendObject } from '../send.js';
 import {
   addUser,
   createLink,
@@ -15,8 +16,7 @@ import {
   USER_NAME_RULE,
   type UserAdministration,
 } from '../users/administration.js';
-import { readBody } from './read-body.js';
-import { sendJson } from './session-routes.js';
+import { bodyOf } from './body.js';
 
 const roleSchema = z.enum(ROLES);
 const addSchema = z.strictObject({
@@ -51,29 +51,29 @@ export function addUserRoutes(
           ? isoTime(link.expiresAt)
           : null,
     }));
-    return sendJson(reply, { items });
+    return sendObject(reply, { items });
   });
 
   server.post('/v1/users', options, async (request, reply) => {
-    const { user, role } = readBody(addSchema, request.body);
+    const { user, role } = bodyOf(addSchema, request);
     const administration = await administrationToChange(request);
     if (administration.users.find(user) !== undefined) throw new Problem('already-exists');
     const link = await addUser(administration, user, role);
-    return sendJson(reply.code(201), { user, role, ...describeLink(link) });
+    return sendObject(reply.code(201), { user, role, ...describeLink(link) });
   });
 
   server.patch<OfUser>('/v1/users/:name', options, async (request, reply) => {
-    const { role } = readBody(setSchema, request.body);
+    const { role } = bodyOf(setSchema, request);
     const { name } = request.params;
     if (!(await setRole(await administrationToChange(request), name, role))) throw new Problem('not-found');
-    return sendJson(reply, { user: name, role });
+    return sendObject(reply, { user: name, role });
   });
 
   server.post<OfUser>('/v1/users/:name/link', options, async (request, reply) => {
-    readBody(nothingSchema, request.body);
+    bodyOf(nothingSchema, request);
     const link = await createLink(await administrationToChange(request), request.params.name);
     if (link === undefined) throw new Problem('not-found');
-    return sendJson(reply.code(201), describeLink(link));
+    return sendObject(reply.code(201), describeLink(link));
   });
 
   server.delete<OfUser>('/v1/users/:name', options, async (request, reply) => {

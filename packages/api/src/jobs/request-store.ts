@@ -55,24 +55,33 @@ export interface AnswerRecord {
   readonly answer: StoredAnswer | null;
 }
 
+interface RequestTables {
+  readonly jobs: Database<JobRecord, string>;
+  readonly answers: Database<AnswerRecord, string>;
+}
+
 export class RequestStore {
   readonly #store: OwnStore;
   readonly #jobs: Database<JobRecord, string>;
   readonly #answers: Database<AnswerRecord, string>;
 
-  private constructor(store: OwnStore) {
+  private constructor(store: OwnStore, { jobs, answers }: RequestTables) {
     this.#store = store;
-    this.#jobs = store.table<JobRecord>('jobs');
-    this.#answers = store.table<AnswerRecord>('answers');
+    this.#jobs = jobs;
+    this.#answers = answers;
   }
 
   /** @param folder of the registry */
   static async open(folder: string): Promise<RequestStore> {
-    const store = new RequestStore(
-      await OwnStore.open(folder, { name: 'api-requests', schema: 1, tables: 2, thenMake: 'start the API again' }),
-    );
-    await store.#interruptJobs();
-    return store;
+    const { store, tables } = await OwnStore.open(folder, {
+      name: 'api-requests',
+      schema: 1,
+      tables: (open): RequestTables => ({ jobs: open('jobs'), answers: open('answers') }),
+      thenMake: 'start the API again',
+    });
+    const requests = new RequestStore(store, tables);
+    await requests.#interruptJobs();
+    return requests;
   }
 
   /** Jobs of an earlier process do not go on. */

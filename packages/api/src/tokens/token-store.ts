@@ -46,9 +46,18 @@ export interface TokenStore {
 
 /** @param folder of the registry */
 export async function openTokenStore(folder: string): Promise<TokenStore> {
-  return new LmdbTokenStore(
-    await OwnStore.open(folder, { name: 'api-tokens', schema: 1, tables: 2, thenMake: 'make new tokens' }),
-  );
+  const { store, tables } = await OwnStore.open(folder, {
+    name: 'api-tokens',
+    schema: 1,
+    tables: (open): TokenTables => ({ tokens: open('tokens'), uses: open('uses') }),
+    thenMake: 'make new tokens',
+  });
+  return new LmdbTokenStore(store, tables);
+}
+
+interface TokenTables {
+  readonly tokens: Database<TokenRecord, string>;
+  readonly uses: Database<TokenUse, string>;
 }
 
 class LmdbTokenStore implements TokenStore {
@@ -56,10 +65,10 @@ class LmdbTokenStore implements TokenStore {
   readonly #tokens: Database<TokenRecord, string>;
   readonly #uses: Database<TokenUse, string>;
 
-  constructor(store: OwnStore) {
+  constructor(store: OwnStore, { tokens, uses }: TokenTables) {
     this.#store = store;
-    this.#tokens = store.table('tokens');
-    this.#uses = store.table('uses');
+    this.#tokens = tokens;
+    this.#uses = uses;
   }
 
   add(token: TokenRecord): Promise<void> {

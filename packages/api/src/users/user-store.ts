@@ -101,9 +101,19 @@ export interface UserStore {
 
 /** @param folder of the registry */
 export async function openUserStore(folder: string): Promise<UserStore> {
-  return new LmdbUserStore(
-    await OwnStore.open(folder, { name: 'api-users', schema: 1, tables: 3, thenMake: 'add the users again' }),
-  );
+  const { store, tables } = await OwnStore.open(folder, {
+    name: 'api-users',
+    schema: 1,
+    tables: (open): UserTables => ({ users: open('users'), links: open('links'), sessions: open('sessions') }),
+    thenMake: 'add the users again',
+  });
+  return new LmdbUserStore(store, tables);
+}
+
+interface UserTables {
+  readonly users: Database<UserRecord, string>;
+  readonly links: Database<LinkRecord, string>;
+  readonly sessions: Database<SessionRecord, string>;
 }
 
 class LmdbUserStore implements UserStore {
@@ -112,11 +122,11 @@ class LmdbUserStore implements UserStore {
   readonly #links: Database<LinkRecord, string>;
   readonly #sessions: Database<SessionRecord, string>;
 
-  constructor(store: OwnStore) {
+  constructor(store: OwnStore, { users, links, sessions }: UserTables) {
     this.#store = store;
-    this.#users = store.table('users');
-    this.#links = store.table('links');
-    this.#sessions = store.table('sessions');
+    this.#users = users;
+    this.#links = links;
+    this.#sessions = sessions;
   }
 
   add(user: UserRecord): Promise<void> {
