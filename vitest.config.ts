@@ -46,6 +46,7 @@ export const SYSTEM: readonly string[] = [
   'api-manual',
   'api-process',
   'cli',
+  'console-browser',
   'controller',
   'encrypted-manifest',
   'former-key',

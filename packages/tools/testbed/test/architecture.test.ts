@@ -10,7 +10,7 @@ import { ATTACKS } from '../../attack-lab/src/attacks.js';
 const root = fileURLToPath(new URL('../../../../', import.meta.url));
 const tracked = filesIn('');
 const read = (path: string): string => readFileSync(join(root, path), 'utf8');
-const all = tracked.filter((path) => /^packages\/(?:tools\/)?[^/]+\/src\/.*\.ts$/.test(path));
+const all = tracked.filter((path) => /^packages\/(?:tools\/)?[^/]+\/src\/.*\.tsx?$/.test(path));
 /** Without what tests share: it ends processes and looks at keys as tests do. */
 const sources = all.filter((path) => packageOf(path) !== 'tools/test-support');
 const COMMENT = /^\s*(?:\/\/|\/?\*)/;
@@ -64,7 +64,7 @@ describe('sources', () => {
   });
 
   it('have comments of 100 columns at most', () => {
-    const code = tracked.filter((path) => path.endsWith('.ts'));
+    const code = tracked.filter((path) => /\.tsx?$/.test(path));
     expect(code.flatMap((path) => longLines(path, (line) => COMMENT.test(line)))).toEqual([]);
   });
 

@@ -1,0 +1,109 @@
+/** The frame of every page: navigation, the why box, the drawer, and who is signed in. */
+
+import type { JSX } from 'preact';
+import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+import { KeyHelp, PAGES, useKeyboard } from './keyboard.js';
+import { Menu } from './menu.js';
+import { useLocation } from './navigation.js';
+import { NodeDrawer } from './node-drawer.js';
+import { AuditPage } from './pages/audit.js';
+import { NodesPage } from './pages/nodes.js';
+import { OverviewPage } from './pages/overview.js';
+import { useSay } from './phrase.js';
+import { useResource } from './resource.js';
+import { setUser, useSession, type User } from './session.js';
+import { LinkPage, SignInAgain, SignInPage } from './sign-in.js';
+import { openNodeOf, type Page, pageOf } from './url-state.js';
+import { WhyBox } from './why-box.js';
+
+/** @param linkToken of the one-time link that opened this page */
+export function App({ linkToken }: { readonly linkToken: string | undefined }): JSX.Element {
+  const session = useSession();
+  const { path } = useLocation();
+  if (linkToken !== undefined && path === '/link') return <LinkPage token={linkToken} />;
+  if (session.state === 'signed-out') return <SignInPage />;
+  return (
+    <>
+      <Shell user={session.user} />
+      {session.state === 'ended' && <SignInAgain user={session.user} />}
+    </>
+  );
+}
+
+function Shell({ user }: { readonly user: User | undefined }): JSX.Element {
+  const say = useSay();
+  const { path, query } = useLocation();
+  const page = pageOf(path);
+  const node = openNodeOf(query);
+  const [showsHelp, setShowsHelp] = useState(false);
+  const main = useRef<HTMLElement>(null);
+  useKeyboard(useCallback(() => setShowsHelp(true), []));
+  const me = useResource<User>('/v1/me');
+  useEffect(() => {
+    if (me.data !== undefined) setUser(me.data);
+  }, [me.data]);
+  const title = page === undefined ? say('app.not-found') : say(`page.${page}`);
+  useEffect(() => {
+    document.title = node === undefined ? `${title} · ${say('app.name')}` : `${node} · ${title} · ${say('app.name')}`;
+  });
+  const isFirst = useRef(true);
+  useEffect(() => {
+    // A screen reader then says the new page's title.
+    if (!isFirst.current) main.current?.querySelector<HTMLElement>('h1')?.focus();
+    isFirst.current = false;
+  }, [path]);
+  return (
+    <>
+      <a class="skip" href="#main" onClick={(event) => focusMain(event, main.current)}>
+        {say('app.skip')}
+      </a>
+      <header class="top">
+        <a class="brand" href="/">
+          <img src="/assets/icon.svg" alt="" width={24} height={24} /> {say('app.name')}
+        </a>
+        <nav aria-label={say('app.navigation')}>
+          {PAGES.map(({ page: one, path: target, key }) => (
+            <a key={one} href={target} aria-current={one === page ? 'page' : undefined} aria-keyshortcuts={`g ${key}`}>
+              {say(`page.${one}`)}
+            </a>
+          ))}
+        </nav>
+        <WhyBox />
+        <Menu user={user} onHelp={() => setShowsHelp(true)} />
+      </header>
+      <div class={node === undefined ? 'body' : 'body with-drawer'}>
+        <main id="main" ref={main} tabIndex={-1}>
+          <PageContent page={page} />
+        </main>
+        {node !== undefined && <NodeDrawer id={node} />}
+      </div>
+      {showsHelp && <KeyHelp onClose={() => setShowsHelp(false)} />}
+    </>
+  );
+}
+
+function focusMain(event: Event, main: HTMLElement | null): void {
+  event.preventDefault();
+  main?.focus();
+}
+
+function PageContent({ page }: { readonly page: Page | undefined }): JSX.Element {
+  const say = useSay();
+  switch (page) {
+    case 'overview':
+      return <OverviewPage />;
+    case 'nodes':
+      return <NodesPage />;
+    case 'audit':
+      return <AuditPage />;
+    default:
+      return (
+        <>
+          <h1 tabIndex={-1}>{say('app.not-found')}</h1>
+          <p>
+            <a href="/">{say('app.not-found-advice')}</a>
+          </p>
+        </>
+      );
+  }
+}

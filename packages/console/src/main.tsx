@@ -1,0 +1,21 @@
+/** Starts the console in the page that loaded it. */
+
+import { render } from 'preact';
+import { App } from './app.js';
+import { startNavigation } from './navigation.js';
+import { startClock } from './parts/time.js';
+import { applyPreferences } from './preferences.js';
+import { signOut } from './session.js';
+import { linkTokenOf } from './url-state.js';
+
+const linkToken = linkTokenOf(location.pathname, location.hash);
+// A token stays in no history, and in no URL that is copied.
+if (location.hash !== '') history.replaceState(null, '', location.pathname + location.search);
+// A link is for somebody who has no password yet, whoever was signed in here.
+if (linkToken !== undefined) signOut();
+
+applyPreferences();
+startNavigation();
+startClock();
+const root = document.getElementById('console');
+if (root !== null) render(<App linkToken={linkToken} />, root);

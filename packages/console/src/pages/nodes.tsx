@@ -1,0 +1,247 @@
+/** Nodes under filters, in pages. The filters are the page's URL. */
+
+import type { NodeView } from '@latchkey/operations/contract';
+import type { JSX } from 'preact';
+import { useEffect, useMemo, useState } from 'preact/hooks';
+import { navigate, useLocation } from '../navigation.js';
+import { StateBadge } from '../parts/badges.js';
+import { PageHead } from '../parts/page-head.js';
+import { Pager } from '../parts/pager.js';
+import { ProblemNote } from '../parts/problem-note.js';
+import { Time } from '../parts/time.js';
+import { useSay } from '../phrase.js';
+import { useResource } from '../resource.js';
+import {
+  hasFilters,
+  NODE_STATES,
+  type NodeFilters,
+  nodesRequest,
+  openNodeOf,
+  readNodeFilters,
+  urlOf,
+  withParameters,
+  writeNodeFilters,
+} from '../url-state.js';
+
+interface NodePage {
+  readonly items: readonly NodeView[];
+  readonly next: string | null;
+  readonly total: number | null;
+}
+
+const PAGE_LENGTH = 100;
+const EXPIRES_WITHIN_DAYS = [1, 7, 30, 90] as const;
+
+export function NodesPage(): JSX.Element {
+  const say = useSay();
+  const { path, query } = useLocation();
+  const filters = readNodeFilters(query);
+  const after = query.get('after');
+  // The same filters are the same request until they change: a relative time would move on.
+  const key = urlOf('', writeNodeFilters(filters));
+  const resource = useMemo(() => nodesRequest(filters, after, PAGE_LENGTH, Date.now()), [key, after]);
+  const page = useResource<NodePage>(resource, { keepsPrevious: true });
+  const { data, problem } = page;
+  useEffect(() => {
+    // The API was restarted since: the list begins again.
+    if (problem?.name === 'cursor-invalid')
+      navigate(urlOf(path, withParameters(query, { after: null, from: null })), { replace: true });
+  }, [problem]);
+  const show = (changed: NodeFilters): void => navigate(urlOf('/nodes', writeNodeFilters(changed)));
+  return (
+    <>
+      <PageHead
+        title={say('page.nodes')}
+        about={data !== undefined && data.total !== null && say('nodes.count', {}, data.total)}
+        resource={page}
+      />
+      <Filters key={key} filters={filters} onChange={show} />
+      {problem !== undefined && <ProblemNote problem={problem} retry={page.reload} />}
+      {data !== undefined && data.items.length === 0 && (
+        <section class="empty">
+          <h2>{say(hasFilters(filters) ? 'nodes.none-match' : 'overview.empty')}</h2>
+          {hasFilters(filters) && (
+            <p>
+              {say('nodes.none-match-advice')} <a href="/nodes">{say('nodes.clear')}</a>
+            </p>
+          )}
+        </section>
+      )}
+      {data !== undefined && data.items.length > 0 && (
+        <>
+          <NodeTable nodes={data.items} isBusy={page.isLoading} />
+          <Pager count={data.items.length} next={data.next} total={data.total} />
+        </>
+      )}
+    </>
+  );
+}
+
+interface FiltersProps {
+  readonly filters: NodeFilters;
+  readonly onChange: (filters: NodeFilters) => void;
+}
+
+function Filters({ filters, onChange }: FiltersProps): JSX.Element {
+  const say = useSay();
+  const [order, setOrder] = useState(filters.order.join(' '));
+  const [controller, setController] = useState(filters.controller.join(' '));
+  const [starts, setStarts] = useState(filters.starts);
+  const typed = (): NodeFilters => {
+    const query = new URLSearchParams({ starts });
+    for (const one of order.split(/[\s,]+/)) query.append('order', one);
+    for (const one of controller.toLowerCase().split(/[\s,]+/)) query.append('controller', one.padStart(8, '0'));
+    const { order: orders, controller: controllers, starts: first } = readNodeFilters(query);
+    return { ...filters, order: orders, controller: controller.trim() === '' ? [] : controllers, starts: first };
+  };
+  const toggle = (state: (typeof NODE_STATES)[number]): void => {
+    const states = filters.state.includes(state) ? filters.state.filter((one) => one !== state) : [...filters.state, state];
+    onChange({ ...typed(), state: states });
+  };
+  return (
+    <form
+      class="filters"
+      aria-label={say('nodes.filters')}
+      onSubmit={(event) => {
+        event.preventDefault();
+        onChange(typed());
+      }}
+    >
+      <fieldset class="states">
+        <legend class="hidden">{say('nodes.state')}</legend>
+        {NODE_STATES.map((state) => (
+          <label key={state}>
+            <input type="checkbox" checked={filters.state.includes(state)} onChange={() => toggle(state)} />
+            <StateBadge state={state} />
+          </label>
+        ))}
+      </fieldset>
+      <label>
+        <span>{say('nodes.order')}</span>
+        <input size={5} inputMode="numeric" value={order} onInput={(event) => setOrder(event.currentTarget.value)} />
+      </label>
+      <label>
+        <span>{say('nodes.controller')}</span>
+        <input
+          class="id"
+          size={9}
+          spellcheck={false}
+          autoCapitalize="off"
+          value={controller}
+          onInput={(event) => setController(event.currentTarget.value)}
+        />
+      </label>
+      <label>
+        <span>{say('nodes.starts')}</span>
+        <input
+          class="id"
+          size={9}
+          maxLength={8}
+          spellcheck={false}
+          autoCapitalize="off"
+          value={starts}
+          onInput={(event) => setStarts(event.currentTarget.value)}
+        />
+      </label>
+      <label>
+        <span>{say('nodes.expires')}</span>
+        <select
+          value={String(filters.expiresInDays ?? '')}
+          onChange={({ currentTarget: { value } }) =>
+            onChange({ ...typed(), expiresInDays: value === '' ? undefined : Number(value) })
+          }
+        >
+          <option value="">{say('nodes.expires-any')}</option>
+          {daysWith(filters.expiresInDays).map((days) => (
+            <option key={days} value={String(days)}>
+              {say('nodes.expires-in', {}, days)}
+            </option>
+          ))}
+        </select>
+      </label>
+      <button type="submit">{say('nodes.apply')}</button>
+      {hasFilters(filters) && <a href="/nodes">{say('nodes.clear')}</a>}
+    </form>
+  );
+}
+
+/** A URL may have a number of days that is not offered. */
+function daysWith(chosen: number | undefined): readonly number[] {
+  const offered: readonly number[] = EXPIRES_WITHIN_DAYS;
+  return chosen === undefined || offered.includes(chosen) ? offered : [...offered, chosen].toSorted((a, b) => a - b);
+}
+
+function NodeTable({ nodes, isBusy }: { readonly nodes: readonly NodeView[]; readonly isBusy: boolean }): JSX.Element {
+  const say = useSay();
+  const { path, query } = useLocation();
+  const open = openNodeOf(query);
+  return (
+    <table class="list" aria-busy={isBusy}>
+      <caption class="hidden">{say('nodes.caption')}</caption>
+      <thead>
+        <tr>
+          <th scope="col">{say('nodes.id')}</th>
+          <th scope="col">{say('nodes.state')}</th>
+          <th scope="col" class="wide">
+            {say('nodes.order')}
+          </th>
+          <th scope="col" class="wide">
+            {say('nodes.controller')}
+          </th>
+          <th scope="col" class="wider">
+            {say('nodes.joined')}
+          </th>
+          <th scope="col">{say('nodes.expires')}</th>
+          <th scope="col" class="widest">
+            {say('nodes.key')}
+          </th>
+          <th scope="col" class="widest">
+            {say('nodes.address')}
+          </th>
+        </tr>
+      </thead>
+      <tbody>
+        {nodes.map((node) => (
+          <tr
+            key={node.id}
+            class={node.id === open ? 'open' : undefined}
+            // The link in it is for the keyboard; a pointer may hit the whole row.
+            onClick={(event) => {
+              if (event.target instanceof Element && event.target.closest('a') === null)
+                event.currentTarget.querySelector('a')?.click();
+            }}
+          >
+            <th scope="row">
+              <a
+                class="id"
+                data-node={node.id}
+                aria-current={node.id === open ? 'true' : undefined}
+                href={urlOf(path, withParameters(query, { node: node.id }))}
+              >
+                {node.id}
+              </a>
+            </th>
+            <td>
+              <StateBadge state={node.state} />
+            </td>
+            <td class="wide">{node.order}</td>
+            <td class="wide">
+              <code>{node.controller}</code>
+            </td>
+            <td class="wider">{node.joined_at === null ? <None /> : <Time at={node.joined_at} />}</td>
+            <td>{node.expires_at === null ? <None /> : <Time at={node.expires_at} />}</td>
+            <td class="widest">
+              <code>{node.key}</code> {node.key_is_initial && <span class="quiet">{say('nodes.key-initial')}</span>}
+            </td>
+            <td class="widest">{node.address === null ? <None /> : <code>{node.address}</code>}</td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+function None(): JSX.Element {
+  const say = useSay();
+  return <span class="quiet">{say('common.none')}</span>;
+}

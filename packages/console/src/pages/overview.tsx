@@ -1,0 +1,167 @@
+/** What the person on call looks at first: how many nodes are in each state, and what changed. */
+
+import type { AuditEntryView, NodeStatus, OrderStatus } from '@latchkey/operations/contract';
+import type { JSX } from 'preact';
+import { formatNumber } from '../format.js';
+import { EntryList } from '../parts/audit-entries.js';
+import { OrderBadge, StateBadge } from '../parts/badges.js';
+import { Command } from '../parts/copy.js';
+import { PageHead } from '../parts/page-head.js';
+import { ProblemNote } from '../parts/problem-note.js';
+import { Phrase, useSay } from '../phrase.js';
+import { localeOf, usePreferences } from '../preferences.js';
+import { useResource } from '../resource.js';
+import { NODE_STATES } from '../url-state.js';
+
+interface Summary {
+  readonly nodes: {
+    readonly total: number;
+    readonly never_joined: number;
+    readonly by_state: Readonly<Record<NodeStatus, number>>;
+  };
+  readonly orders: { readonly total: number; readonly by_state: Readonly<Record<OrderStatus, number>> };
+  readonly controllers: { readonly total: number };
+}
+
+const LATEST = 12;
+
+export function OverviewPage(): JSX.Element {
+  const say = useSay();
+  const summary = useResource<Summary>('/v1/summary');
+  return (
+    <>
+      <PageHead
+        title={say('page.overview')}
+        about={summary.data && say('overview.total-nodes', {}, summary.data.nodes.total)}
+        resource={summary}
+      />
+      {summary.problem !== undefined && <ProblemNote problem={summary.problem} retry={summary.reload} />}
+      {summary.data !== undefined && <SummaryView summary={summary.data} />}
+      <LatestChanges />
+    </>
+  );
+}
+
+function SummaryView({ summary: { nodes, orders } }: { readonly summary: Summary }): JSX.Element {
+  const say = useSay();
+  const locale = localeOf(usePreferences());
+  if (nodes.total === 0)
+    return (
+      <section class="empty">
+        <h2>{say('overview.empty')}</h2>
+        <p>{say('overview.empty-advice')}</p>
+        <Command words={FIRST_ORDER} />
+      </section>
+    );
+  return (
+    <>
+      <Attention states={nodes.by_state} />
+      <section aria-labelledby="nodes-title">
+        <h2 id="nodes-title" class="hidden">
+          {say('overview.nodes')}
+        </h2>
+        <ul class="tiles">
+          {NODE_STATES.map((state) => (
+            <li key={state}>
+              <a class={`tile state-${state}`} href={`/nodes?state=${state}`}>
+                <StateBadge state={state} />
+                <strong>{formatNumber(nodes.by_state[state], locale)}</strong>
+                <Share part={nodes.by_state[state]} total={nodes.total} />
+              </a>
+            </li>
+          ))}
+        </ul>
+        <div class="composition" aria-hidden="true">
+          {NODE_STATES.map((state) => (
+            <span key={state} class={`state-${state}`} style={{ flexGrow: nodes.by_state[state] }} />
+          ))}
+        </div>
+      </section>
+      {orders.total > 0 && (
+        <section aria-labelledby="orders-title">
+          <h2 id="orders-title">{say('overview.orders')}</h2>
+          <ul class="inline">
+            {(Object.keys(orders.by_state) as OrderStatus[])
+              .filter((state) => orders.by_state[state] > 0)
+              .map((state) => (
+                <li key={state}>
+                  <OrderBadge state={state} /> <strong>{formatNumber(orders.by_state[state], locale)}</strong>
+                </li>
+              ))}
+          </ul>
+        </section>
+      )}
+    </>
+  );
+}
+
+const FIRST_ORDER = [
+  'latchkey-auth-server',
+  'order',
+  'create',
+  '--installer',
+  'Kim & Sons',
+  '--controller',
+  '00000001',
+  '--count',
+  '40',
+  '--out',
+  './for-kim',
+];
+
+/** A share below one in a thousand still shows that there are some. */
+function Share({ part, total }: { readonly part: number; readonly total: number }): JSX.Element {
+  const { language } = usePreferences();
+  const share = new Intl.NumberFormat(language, { style: 'percent', maximumFractionDigits: 1 });
+  return <span class="quiet">{part > 0 && part / total < 0.001 ? `< ${share.format(0.001)}` : share.format(part / total)}</span>;
+}
+
+function Attention({ states }: { readonly states: Summary['nodes']['by_state'] }): JSX.Element {
+  const say = useSay();
+  const { expired, expiring, joined } = states;
+  if (expired + expiring === 0) return joined === 0 ? <></> : <p class="note good">{say('overview.all-well')}</p>;
+  return (
+    <section aria-labelledby="attention-title">
+      <h2 id="attention-title" class="hidden">
+        {say('overview.attention')}
+      </h2>
+      <ul class="attention">
+        {expired > 0 && (
+          <li class="note bad">
+            <a href="/nodes?state=expired">
+              <Phrase of="overview.expired" count={expired} />
+            </a>
+          </li>
+        )}
+        {expiring > 0 && (
+          <li class="note mild">
+            <a href="/nodes?state=expiring">
+              <Phrase of="overview.expiring" count={expiring} />
+            </a>
+          </li>
+        )}
+      </ul>
+    </section>
+  );
+}
+
+function LatestChanges(): JSX.Element {
+  const say = useSay();
+  const audit = useResource<{ readonly items: readonly AuditEntryView[] }>(`/v1/audit?limit=${LATEST}`);
+  return (
+    <section aria-labelledby="latest-title">
+      <h2 id="latest-title">{say('overview.latest')}</h2>
+      {audit.problem?.name === 'forbidden' ? (
+        <p class="quiet">{say('audit.forbidden')}</p>
+      ) : (
+        audit.problem !== undefined && <ProblemNote problem={audit.problem} retry={audit.reload} />
+      )}
+      {audit.data !== undefined && (
+        <>
+          <EntryList entries={audit.data.items} />
+          <a href="/audit">{say('overview.all-changes')}</a>
+        </>
+      )}
+    </section>
+  );
+}

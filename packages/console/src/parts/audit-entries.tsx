@@ -1,0 +1,71 @@
+import type { AuditEntryView } from '@latchkey/operations/contract';
+import type { ComponentChildren, JSX } from 'preact';
+import { useSay } from '../phrase.js';
+import { useLocation } from '../navigation.js';
+import { urlOf, withParameters } from '../url-state.js';
+import { Time } from './time.js';
+
+/** What an entry is about, as links. Its words are those of the log in every language. */
+export function EntrySubject({ entry, node = true }: { readonly entry: AuditEntryView; readonly node?: boolean }): JSX.Element {
+  const say = useSay();
+  const { path, query } = useLocation();
+  const parts: ComponentChildren[] = [];
+  if (node && entry.node !== undefined)
+    parts.push(
+      <span>
+        {say('audit.node')}{' '}
+        <a class="id" data-node={entry.node} href={urlOf(path, withParameters(query, { node: entry.node }))}>
+          {entry.node}
+        </a>
+      </span>,
+    );
+  if (entry.order !== undefined)
+    parts.push(
+      <span>
+        {say('nodes.order')} <a href={`/nodes?order=${entry.order}`}>{entry.order}</a>
+      </span>,
+    );
+  if (entry.controller !== undefined)
+    parts.push(
+      <span>
+        {say('nodes.controller')}{' '}
+        <a class="id" href={`/nodes?controller=${entry.controller}`}>
+          {entry.controller}
+        </a>
+      </span>,
+    );
+  if (entry.count !== undefined) parts.push(<span>{say('audit.count', {}, entry.count)}</span>);
+  if (entry.up_to !== undefined) parts.push(<span>{say('audit.up-to', { seq: String(entry.up_to) })}</span>);
+  if (entry.key !== undefined)
+    parts.push(
+      <span>
+        {say('nodes.key')} {entry.key_before !== undefined && <code>{entry.key_before} → </code>}
+        <code>{entry.key}</code>
+      </span>,
+    );
+  return <span class="subject">{parts}</span>;
+}
+
+/** Entries as a short list: when, what, about what, by whom. */
+export function EntryList({
+  entries,
+  node,
+}: {
+  readonly entries: readonly AuditEntryView[];
+  readonly node?: boolean;
+}): JSX.Element {
+  return (
+    <ol class="entries">
+      {entries.map((entry) => (
+        <li key={entry.seq}>
+          <Time at={entry.at} />
+          <span class="what" lang="en">
+            {entry.what}
+          </span>
+          <EntrySubject entry={entry} {...(node === undefined ? {} : { node })} />
+          <span class="quiet actor">{entry.actor}</span>
+        </li>
+      ))}
+    </ol>
+  );
+}

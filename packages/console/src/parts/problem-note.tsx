@@ -1,0 +1,39 @@
+import type { JSX } from 'preact';
+import type { Problem } from '../api.js';
+import { useSay } from '../phrase.js';
+import { SHELL_STRINGS } from '../strings/shell.js';
+import type { StringKey } from '../strings/index.js';
+
+/** A request that failed: what happened, what the API advises, and a way to try again. */
+export function ProblemNote({ problem, retry }: { readonly problem: Problem; readonly retry?: () => void }): JSX.Element {
+  const say = useSay();
+  const { detail, advice, errors, retryAfter } = problem;
+  return (
+    <div class="note bad" role="alert">
+      <strong>{say(titleOf(problem.name))}</strong>
+      {problem.name === 'unreachable' && <p>{say('problem.unreachable-advice')}</p>}
+      {detail !== undefined && <p lang="en">{detail}</p>}
+      {advice !== undefined && <p lang="en">{advice}</p>}
+      {errors !== undefined && (
+        <ul lang="en">
+          {errors.map(({ at, is }) => (
+            <li key={`${at} ${is}`}>
+              <code>{at}</code>: {is}
+            </li>
+          ))}
+        </ul>
+      )}
+      {retryAfter !== undefined && <p>{say('problem.in-seconds', {}, retryAfter)}</p>}
+      {retry !== undefined && (
+        <button type="button" onClick={retry}>
+          {say('problem.retry')}
+        </button>
+      )}
+    </div>
+  );
+}
+
+function titleOf(name: string): StringKey {
+  const key = `problem.${name}`;
+  return Object.hasOwn(SHELL_STRINGS, key) ? (key as StringKey) : 'problem.other';
+}

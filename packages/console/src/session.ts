@@ -1,0 +1,66 @@
+/**
+ * Who is signed in. The cookie is the browser's, the secret is in sessionStorage: a request needs
+ * both. Nothing else of the session is kept.
+ */
+
+import { Store, useStore } from './store.js';
+
+export interface User {
+  readonly user: string;
+  readonly role: string;
+  readonly scopes: readonly string[];
+}
+
+/**
+ * `ended`: the server no longer knows the session. The page stays as it is below the sign-in, so
+ * that nothing typed is lost.
+ */
+export type Session =
+  | { readonly state: 'signed-out' }
+  | { readonly state: 'active'; readonly user: User | undefined }
+  | { readonly state: 'ended'; readonly user: User | undefined };
+
+const KEY = 'latchkey.session';
+const session = new Store<Session>(readSecret() === null ? { state: 'signed-out' } : { state: 'active', user: undefined });
+/** Counts sign-ins and reloads: what it is loaded under is loaded again when it changes. */
+const generation = new Store(0);
+
+export function readSecret(): string | null {
+  return sessionStorage.getItem(KEY);
+}
+
+export function useSession(): Session {
+  return useStore(session);
+}
+
+export function useGeneration(): number {
+  return useStore(generation);
+}
+
+export function reloadAll(): void {
+  generation.set(generation.value + 1);
+}
+
+export function beginSession(secret: string, user: User): void {
+  sessionStorage.setItem(KEY, secret);
+  session.set({ state: 'active', user });
+  reloadAll();
+}
+
+/** Who has the session, as the server says it; the role may have changed since the sign-in. */
+export function setUser(user: User): void {
+  if (session.value.state === 'active') session.set({ state: 'active', user });
+}
+
+/** The server answered 401. Says nothing if the page is signed out, or if another session began. */
+export function endSession(secret: string | null): void {
+  if (session.value.state !== 'active' || readSecret() !== secret) return;
+  const { user } = session.value;
+  sessionStorage.removeItem(KEY);
+  session.set({ state: 'ended', user });
+}
+
+export function signOut(): void {
+  sessionStorage.removeItem(KEY);
+  session.set({ state: 'signed-out' });
+}

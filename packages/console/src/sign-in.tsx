@@ -1,0 +1,212 @@
+/** Signing in: with a password, or with the one-time link of an administrator. */
+
+import type { ComponentChildren, JSX } from 'preact';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { type Problem, problemOf, request } from './api.js';
+import { navigate } from './navigation.js';
+import { Command } from './parts/copy.js';
+import { ProblemNote } from './parts/problem-note.js';
+import { useSay } from './phrase.js';
+import { beginSession, signOut, type User } from './session.js';
+import type { StringKey } from './strings/index.js';
+
+interface SignedIn extends User {
+  readonly secret: string;
+}
+
+/** The whole page, while nobody is signed in. */
+export function SignInPage(): JSX.Element {
+  const say = useSay();
+  return (
+    <main class="sign-in-page">
+      <SignInTitle of="sign-in.title" />
+      <SignInForm />
+      <details>
+        <summary>{say('sign-in.first')}</summary>
+        <Command words={['latchkey-auth-server', 'user', 'add', 'NAME', '--role', 'admin']} />
+      </details>
+    </main>
+  );
+}
+
+/** Over the page, which stays as it is until its session goes on. */
+export function SignInAgain({ user }: { readonly user: User | undefined }): JSX.Element {
+  const say = useSay();
+  const dialog = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    const element = dialog.current;
+    element?.showModal();
+    return () => element?.close();
+  }, []);
+  return (
+    <dialog
+      ref={dialog}
+      class="modal"
+      aria-labelledby="sign-in-again-title"
+      // Nothing behind it works without a session.
+      onCancel={(event) => event.preventDefault()}
+    >
+      <h2 id="sign-in-again-title">{say('sign-in.title')}</h2>
+      <p>{say('sign-in.ended')}</p>
+      <SignInForm {...(user === undefined ? {} : { user: user.user })} />
+      <button type="button" class="plain" onClick={signOut}>
+        {say('sign-in.other-user')}
+      </button>
+    </dialog>
+  );
+}
+
+function SignInTitle({ of: key }: { readonly of: StringKey }): JSX.Element {
+  const say = useSay();
+  return (
+    <h1>
+      <img src="/assets/icon.svg" alt="" width={32} height={32} /> {say('app.name')}: {say(key)}
+    </h1>
+  );
+}
+
+function SignInForm({ user: known }: { readonly user?: string }): JSX.Element {
+  const say = useSay();
+  const [user, setUser] = useState(known ?? '');
+  const [password, setPassword] = useState('');
+  const { problem, isBusy, submit } = useSignIn(
+    '/v1/login',
+    () => ({ user: user.trim(), password }),
+    () => setPassword(''),
+  );
+  return (
+    <form class="stack" onSubmit={submit} noValidate>
+      <Field label="sign-in.user">
+        <input
+          name="user"
+          autoComplete="username"
+          autoCapitalize="off"
+          spellcheck={false}
+          required
+          maxLength={32}
+          readOnly={known !== undefined}
+          autoFocus={known === undefined}
+          value={user}
+          onInput={(event) => setUser(event.currentTarget.value)}
+        />
+      </Field>
+      <Field label="sign-in.password">
+        <input
+          name="password"
+          type="password"
+          autoComplete="current-password"
+          required
+          maxLength={1024}
+          autoFocus={known !== undefined}
+          value={password}
+          onInput={(event) => setPassword(event.currentTarget.value)}
+        />
+      </Field>
+      {problem !== undefined && <SignInProblem problem={problem} refused="sign-in.refused" />}
+      <button type="submit" class="primary" disabled={isBusy}>
+        {say('sign-in.submit')}
+      </button>
+    </form>
+  );
+}
+
+/** Sets the first password of a user, with the token of a one-time link. */
+export function LinkPage({ token }: { readonly token: string }): JSX.Element {
+  const say = useSay();
+  const [password, setPassword] = useState('');
+  const [again, setAgain] = useState('');
+  const differ = again !== '' && again !== password;
+  const { problem, isBusy, submit } = useSignIn(
+    '/v1/login/link',
+    () => ({ token, password }),
+    () => navigate('/', { replace: true }),
+  );
+  return (
+    <main class="sign-in-page">
+      <SignInTitle of="link.title" />
+      <p>{say('link.about')}</p>
+      <form class="stack" onSubmit={differ ? (event) => event.preventDefault() : submit} noValidate>
+        <Field label="link.new-password">
+          <input
+            type="password"
+            autoComplete="new-password"
+            required
+            maxLength={1024}
+            autoFocus
+            value={password}
+            onInput={(event) => setPassword(event.currentTarget.value)}
+          />
+        </Field>
+        <Field label="link.again">
+          <input
+            type="password"
+            autoComplete="new-password"
+            required
+            maxLength={1024}
+            value={again}
+            onInput={(event) => setAgain(event.currentTarget.value)}
+          />
+        </Field>
+        {differ && (
+          <p class="field-error" role="alert">
+            {say('link.differ')}
+          </p>
+        )}
+        {problem !== undefined && <SignInProblem problem={problem} refused="link.refused" />}
+        {problem?.name === 'not-authenticated' && <Command words={['latchkey-auth-server', 'user', 'link', 'NAME']} />}
+        <button type="submit" class="primary" disabled={isBusy || differ || again === ''}>
+          {say('link.submit')}
+        </button>
+      </form>
+    </main>
+  );
+}
+
+function Field({ label, children }: { readonly label: StringKey; readonly children: ComponentChildren }): JSX.Element {
+  const say = useSay();
+  return (
+    <label>
+      <span>{say(label)}</span>
+      {children}
+    </label>
+  );
+}
+
+function SignInProblem({ problem, refused }: { readonly problem: Problem; readonly refused: StringKey }): JSX.Element {
+  const say = useSay();
+  if (problem.name !== 'not-authenticated') return <ProblemNote problem={problem} />;
+  return (
+    <p class="note bad" role="alert">
+      {say(refused)}
+    </p>
+  );
+}
+
+interface SignIn {
+  readonly problem: Problem | undefined;
+  readonly isBusy: boolean;
+  readonly submit: (event: Event) => void;
+}
+
+function useSignIn(path: string, body: () => object, onDone: () => void): SignIn {
+  const [problem, setProblem] = useState<Problem>();
+  const [isBusy, setBusy] = useState(false);
+  const signIn = async (): Promise<void> => {
+    try {
+      const { secret, user, role, scopes } = await request<SignedIn>(path, { method: 'POST', body: body() });
+      onDone();
+      beginSession(secret, { user, role, scopes });
+    } catch (error) {
+      setProblem(problemOf(error));
+    }
+    setBusy(false);
+  };
+  const submit = (event: Event): void => {
+    event.preventDefault();
+    if (isBusy) return;
+    setBusy(true);
+    setProblem(undefined);
+    void signIn();
+  };
+  return { problem, isBusy, submit };
+}

@@ -1,0 +1,160 @@
+/** The state of a page is its URL: it can be reloaded, bookmarked and sent to a colleague. */
+
+import type { NodeStatus } from '@latchkey/operations/contract';
+
+export type Page = 'overview' | 'nodes' | 'orders' | 'controllers' | 'waiting' | 'audit';
+
+const PAGE_OF_PATH: ReadonlyMap<string, Page> = new Map<string, Page>([
+  ['/', 'overview'],
+  ['/nodes', 'nodes'],
+  ['/orders', 'orders'],
+  ['/controllers', 'controllers'],
+  ['/waiting', 'waiting'],
+  ['/audit', 'audit'],
+]);
+
+/** Returns `undefined` for a path that is no page. */
+export function pageOf(path: string): Page | undefined {
+  return PAGE_OF_PATH.get(path);
+}
+
+/** In the order in which people look at them. */
+export const NODE_STATES: readonly NodeStatus[] = ['joined', 'expiring', 'expired', 'enrolled', 'disabled'];
+
+const ID = /^[0-9a-f]{8}$/;
+const ID_START = /^[0-9a-f]{1,8}$/;
+const NUMBER = /^[1-9]\d{0,9}$/;
+const DAY_MS = 86_400_000;
+
+export interface NodeFilters {
+  readonly state: readonly NodeStatus[];
+  readonly order: readonly string[];
+  readonly controller: readonly string[];
+  readonly neverJoined: boolean;
+  /** Keys that expire within so many days. */
+  readonly expiresInDays: number | undefined;
+  /** First digits of the ID. */
+  readonly starts: string;
+}
+
+/** Drops what is not valid: a URL may come from anywhere. */
+export function readNodeFilters(query: URLSearchParams): NodeFilters {
+  const days = query.get('expires_in_days') ?? '';
+  const starts = (query.get('starts') ?? '').trim().toLowerCase();
+  const states = new Set<string>(query.getAll('state'));
+  return {
+    state: NODE_STATES.filter((state) => states.has(state)),
+    order: query.getAll('order').filter((order) => NUMBER.test(order)),
+    controller: query.getAll('controller').filter((id) => ID.test(id)),
+    neverJoined: query.get('never_joined') === 'true',
+    expiresInDays: /^\d{1,4}$/.test(days) ? Number(days) : undefined,
+    starts: ID_START.test(starts) ? starts : '',
+  };
+}
+
+/** The query of a page with these filters. It begins with the first page of the list. */
+export function writeNodeFilters({ state, order, controller, neverJoined, expiresInDays, starts }: NodeFilters): URLSearchParams {
+  const query = new URLSearchParams();
+  for (const one of state) query.append('state', one);
+  for (const one of order) query.append('order', one);
+  for (const one of controller) query.append('controller', one);
+  if (neverJoined) query.set('never_joined', 'true');
+  if (expiresInDays !== undefined) query.set('expires_in_days', String(expiresInDays));
+  if (starts !== '') query.set('starts', starts);
+  return query;
+}
+
+/** What the API is asked for. A relative time is cut to the minute, so that pages agree on it. */
+export function nodesRequest(filters: NodeFilters, after: string | null, limit: number, now: number): string {
+  const query = writeNodeFilters({ ...filters, expiresInDays: undefined });
+  if (filters.expiresInDays !== undefined) {
+    const minute = 60_000;
+    query.set('expires_before', new Date(Math.ceil(now / minute) * minute + filters.expiresInDays * DAY_MS).toISOString());
+  }
+  query.set('limit', String(limit));
+  if (after !== null) query.set('after', after);
+  return `/v1/nodes?${query.toString()}`;
+}
+
+export function hasFilters(filters: NodeFilters): boolean {
+  return [...writeNodeFilters(filters)].length > 0;
+}
+
+/** Returns the query with these parameters replaced; `null` removes one. */
+export function withParameters(query: URLSearchParams, changes: Readonly<Record<string, string | null>>): URLSearchParams {
+  const changed = new URLSearchParams(query);
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === null) changed.delete(name);
+    else changed.set(name, value);
+  }
+  return changed;
+}
+
+export function urlOf(path: string, query: URLSearchParams): string {
+  const text = query.toString();
+  return text === '' ? path : `${path}?${text}`;
+}
+
+/** What somebody typed into the search box. */
+export type Search =
+  | { readonly kind: 'node'; readonly id: string }
+  | { readonly kind: 'prefix'; readonly starts: string }
+  | { readonly kind: 'invalid' };
+
+/** IDs are pasted from labels, tickets and logs: with blanks, colons, `0x`, in capitals. */
+export function readSearch(text: string): Search {
+  const digits = text
+    .trim()
+    .toLowerCase()
+    .replace(/^0x/, '')
+    .replaceAll(/[\s:-]/g, '');
+  if (ID.test(digits)) return { kind: 'node', id: digits };
+  return ID_START.test(digits) ? { kind: 'prefix', starts: digits } : { kind: 'invalid' };
+}
+
+/** Returns `undefined` if the URL names no node. */
+export function openNodeOf(query: URLSearchParams): string | undefined {
+  const id = query.get('node') ?? '';
+  return ID.test(id) ? id : undefined;
+}
+
+/** The token of a one-time link. It is in the fragment, which no browser sends to a server. */
+export function linkTokenOf(path: string, fragment: string): string | undefined {
+  const token = fragment.replace(/^#/, '');
+  return path === '/link' && token !== '' ? token : undefined;
+}
+
+export interface AuditFilters {
+  /** `node joined`; empty for every kind. */
+  readonly what: string;
+  readonly node: string;
+  readonly actor: string;
+}
+
+export function readAuditFilters(query: URLSearchParams): AuditFilters {
+  const node = (query.get('about') ?? '').trim().toLowerCase();
+  const what = query.get('what') ?? '';
+  return {
+    what: /^[a-z -]{1,64}$/.test(what) ? what : '',
+    node: ID.test(node) ? node : '',
+    actor: (query.get('actor') ?? '').trim().slice(0, 128),
+  };
+}
+
+/** `about` names a node: `node` is the one that the drawer shows. */
+export function writeAuditFilters({ what, node, actor }: AuditFilters): URLSearchParams {
+  const query = new URLSearchParams();
+  if (what !== '') query.set('what', what);
+  if (node !== '') query.set('about', node);
+  if (actor !== '') query.set('actor', actor);
+  return query;
+}
+
+export function auditRequest({ what, node, actor }: AuditFilters, after: string | null, limit: number): string {
+  const query = new URLSearchParams({ limit: String(limit) });
+  if (what !== '') query.set('what', what);
+  if (node !== '') query.set('node', node);
+  if (actor !== '') query.set('actor', actor);
+  if (after !== null) query.set('after', after);
+  return `/v1/audit?${query.toString()}`;
+}

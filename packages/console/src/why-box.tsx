@@ -1,0 +1,60 @@
+/**
+ * The search box of every page: the ID of a node leads to its diagnosis, its first digits to a
+ * list.
+ */
+
+import type { JSX } from 'preact';
+import { useState } from 'preact/hooks';
+import { currentLocation, navigate } from './navigation.js';
+import { useSay } from './phrase.js';
+import { readSearch, urlOf, withParameters } from './url-state.js';
+
+export const WHY_BOX = 'why-box';
+
+export function WhyBox(): JSX.Element {
+  const say = useSay();
+  const [text, setText] = useState('');
+  const [isInvalid, setInvalid] = useState(false);
+  const submit = (event: Event): void => {
+    event.preventDefault();
+    const search = readSearch(text);
+    setInvalid(search.kind === 'invalid');
+    if (search.kind === 'invalid') return;
+    setText('');
+    if (search.kind === 'prefix') return navigate(`/nodes?starts=${search.starts}`);
+    const { path, query } = currentLocation();
+    navigate(urlOf(path, withParameters(query, { node: search.id })));
+  };
+  return (
+    <form class="why-box" role="search" onSubmit={submit} noValidate>
+      <label for={WHY_BOX}>{say('why.label')}</label>
+      <span class="field">
+        <input
+          id={WHY_BOX}
+          type="search"
+          enterkeyhint="search"
+          autoComplete="off"
+          autoCapitalize="off"
+          spellcheck={false}
+          maxLength={64}
+          placeholder={say('why.placeholder')}
+          value={text}
+          onInput={(event) => {
+            setText(event.currentTarget.value);
+            setInvalid(false);
+          }}
+          aria-invalid={isInvalid}
+          aria-describedby={isInvalid ? 'why-box-error' : undefined}
+          aria-keyshortcuts="/"
+        />
+        <kbd aria-hidden="true">/</kbd>
+        <button type="submit">{say('why.submit')}</button>
+      </span>
+      {isInvalid && (
+        <p id="why-box-error" class="field-error" role="alert">
+          {say('why.invalid')}
+        </p>
+      )}
+    </form>
+  );
+}

@@ -1,0 +1,211 @@
+// The console in a real browser, Debian's Chromium, before the real API and a registry of an
+// installation. Any message on the browser's console, a violation of the page's policy say, fails.
+
+import { existsSync } from 'node:fs';
+import axe from 'axe-core';
+import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
+import { ConsoleSite } from './console-site.js';
+import { JOINED, openPlant, SECOND_ORDER, SILENT, UNPROVEN } from './plant.js';
+
+const CHROMIUM = '/usr/bin/chromium';
+/** A busy machine is not a failure. */
+const TIMEOUT_MS = 90_000;
+/** An answer with such a status is part of a test: Chromium writes it to the console as well. */
+const STATUS_MESSAGE = /^Failed to load resource: the server responded with a status of 40[014]/;
+
+const id = (node: number): string => node.toString(16).padStart(8, '0');
+
+let launched: Promise<Browser> | undefined;
+
+/** One browser for all tests. */
+function launch(): Promise<Browser> {
+  launched ??= chromium.launch({
+    executablePath: CHROMIUM,
+    // Root has no sandbox of its own.
+    args: process.getuid?.() === 0 ? ['--no-sandbox'] : [],
+    timeout: TIMEOUT_MS,
+  });
+  return launched;
+}
+
+afterAll(async () => (await launched)?.close());
+
+interface Visit {
+  readonly page: Page;
+  readonly site: ConsoleSite;
+  /** What the browser complained of. */
+  readonly messages: readonly string[];
+}
+
+/** Opens a page for somebody who is signed in. */
+async function visit(path: string, options: BrowserContextOptions = {}): Promise<Visit> {
+  const site = await ConsoleSite.start(await openPlant());
+  const browser = await launch();
+  const context = await browser.newContext({ locale: 'en-GB', timezoneId: 'Europe/Berlin', ...options });
+  onTestFinished(() => context.close());
+  const secret = await site.signIn();
+  // Once: a session that has ended stays so.
+  await context.addInitScript(`sessionStorage.getItem('test') || sessionStorage.setItem('latchkey.session', '${secret}');
+    sessionStorage.setItem('test', 'signed in')`);
+  const page = await context.newPage();
+  page.setDefaultTimeout(TIMEOUT_MS);
+  const messages: string[] = [];
+  page.on('console', (message) => {
+    const isComplaint = ['error', 'warning'].includes(message.type());
+    if (isComplaint && !STATUS_MESSAGE.test(message.text())) messages.push(message.text());
+  });
+  page.on('pageerror', (error) => messages.push(String(error)));
+  await page.goto(site.origin + path);
+  return { page, site, messages };
+}
+
+/** The accessible name and role of what has the focus, as assistive technology gets it. */
+async function focused(page: Page): Promise<string> {
+  return (await page.locator(':focus').ariaSnapshot()).split('\n')[0] ?? '';
+}
+
+async function queryOf(page: Page): Promise<string> {
+  return new URL(page.url()).search;
+}
+
+describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', () => {
+  it('says by keyboard alone why a node has not joined, and gives the focus back', async () => {
+    const { page, messages } = await visit('/');
+    await page
+      .getByRole('link', { name: /joined/ })
+      .first()
+      .waitFor();
+    await page.keyboard.press('/');
+    await page.keyboard.type('00:05:21:4E');
+    await page.keyboard.press('Enter');
+    const drawer = page.getByRole('dialog', { name: `Node ${id(UNPROVEN)}` });
+    await drawer.locator('[data-cause]').waitFor();
+    expect(await drawer.locator('[data-cause]').getAttribute('data-cause')).toBe('proof-missing');
+    expect(await queryOf(page)).toBe(`?node=${id(UNPROVEN)}`);
+    expect(await focused(page)).toContain(`heading "Node ${id(UNPROVEN)}"`);
+    expect(await drawer.getByRole('region', { name: 'What to do' }).innerText()).toContain(`--id ${id(UNPROVEN)}`);
+    expect(await drawer.getByRole('region', { name: 'What this was found from' }).innerText()).toMatch(
+      /Asked\s+once, 5 min\. ago/,
+    );
+
+    await page.keyboard.press('Escape');
+    await drawer.waitFor({ state: 'detached' });
+    expect(await queryOf(page)).toBe('');
+
+    await page.keyboard.press('g');
+    await page.keyboard.press('n');
+    await page.getByRole('link', { name: id(SILENT) }).waitFor();
+    expect(await focused(page)).toContain('heading "Nodes"');
+    await page.keyboard.press('j');
+    expect(await focused(page)).toContain(`link "${id(SILENT)}"`);
+    await page.keyboard.press('Enter');
+    await page.locator('[data-cause="never-asked"]').waitFor();
+    await page.keyboard.press('j');
+    await page.getByRole('dialog', { name: `Node ${id(UNPROVEN)}` }).waitFor();
+    await page.keyboard.press('Escape');
+    await expect.poll(() => focused(page)).toContain(`link "${id(UNPROVEN)}"`);
+
+    await page.keyboard.press('?');
+    const keys = page.getByRole('dialog', { name: 'Keyboard' });
+    await keys.getByRole('row', { name: /g n/ }).waitFor();
+    await page.keyboard.press('Escape');
+    await keys.waitFor({ state: 'detached' });
+
+    await page.keyboard.press('/');
+    await page.keyboard.type('pump 3');
+    await page.keyboard.press('Enter');
+    expect(await page.getByRole('alert').innerText()).toContain('8 hex digits');
+    await page.getByRole('searchbox').fill('7a3');
+    await page.keyboard.press('Enter');
+    await page.getByText(`1 to 100 of ${SECOND_ORDER}`).waitFor();
+    expect(messages).toEqual([]);
+  });
+
+  it('keeps filters and page in the URL, in two languages, and goes on after the end of a session', async () => {
+    const { page, site, messages } = await visit('/nodes?state=joined&controller=00000002');
+    const rows = page.locator('tbody tr');
+    await expect.poll(() => rows.count()).toBe(3);
+    await page.locator('.states').getByText('disabled').click();
+    await expect.poll(() => queryOf(page)).toBe('?state=joined&state=disabled&controller=00000002');
+    await page.getByLabel('Controller').fill('1');
+    await page.getByRole('button', { name: 'Apply' }).click();
+    await expect.poll(() => queryOf(page)).toBe('?state=joined&state=disabled&controller=00000001');
+    await page.reload();
+    await expect.poll(() => rows.count()).toBe(16);
+    expect(await page.getByLabel('disabled').isChecked()).toBe(true);
+
+    await page.goto(`${site.origin}/nodes?order=4`);
+    await page.getByRole('link', { name: 'Next' }).click();
+    await page.getByText(`101 to 200 of ${SECOND_ORDER}`).waitFor();
+    await page.reload();
+    await page.getByText(`101 to 200 of ${SECOND_ORDER}`).waitFor();
+    await page.getByRole('link', { name: 'Next' }).click();
+    await page.getByText(`201 to ${SECOND_ORDER} of ${SECOND_ORDER}`).waitFor();
+    expect(await page.getByRole('link', { name: 'Next' }).count()).toBe(0);
+    await page.goBack();
+    await page.getByText(`101 to 200 of ${SECOND_ORDER}`).waitFor();
+    // A cursor of before a restart of the API.
+    await page.goto(`${site.origin}/nodes?order=4&after=AAAA&from=101`);
+    await page.getByText(`1 to 100 of ${SECOND_ORDER}`).waitFor();
+
+    await page.goto(`${site.origin}/audit?what=node%20moved`);
+    await expect.poll(() => rows.count()).toBe(3);
+    await page.getByRole('button', { name: 'Preferences' }).click();
+    await page.getByLabel('Language').selectOption('de');
+    await page.getByRole('heading', { name: 'Protokoll', exact: true }).waitFor();
+    expect(await page.locator('html').getAttribute('lang')).toBe('de');
+    await page.keyboard.press('Escape');
+
+    await page.getByLabel('Durch').fill('user a');
+    await site.endSession();
+    await page.getByRole('button', { name: 'Neu laden' }).click();
+    await page.getByRole('dialog', { name: 'Anmelden' }).waitFor();
+    expect(await page.getByLabel('Durch').inputValue()).toBe('user a');
+    expect(await rows.count()).toBe(3);
+    expect(messages).toEqual([]);
+  });
+
+  it('has no fault that axe finds, and no sideways scroll, in light, in dark and on 320 px', async () => {
+    const { page, site, messages } = await visit('/');
+    const standards = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
+    /** All rules, or those that the colours or the width decide. */
+    let rules: object = { runOnly: standards };
+    const check = async (path: string, ready: string, more?: () => Promise<void>): Promise<void> => {
+      await page.goto(site.origin + path);
+      await page.locator(ready).first().waitFor();
+      await more?.();
+      await page.evaluate(axe.source);
+      const violations = await page.evaluate(
+        `axe.run(${JSON.stringify(rules)})
+          .then(({ violations }) => violations.map(({ id, nodes }) => id + ': ' + nodes.map(({ html }) => html).join(' ')))`,
+      );
+      expect([path, violations]).toEqual([path, []]);
+      expect([path, await page.evaluate('document.documentElement.scrollWidth - innerWidth')]).toEqual([path, 0]);
+    };
+    const help = (): Promise<void> => page.keyboard.press('?');
+    const menu = (): Promise<void> => page.getByRole('button', { name: 'Preferences' }).click();
+    await check('/', '.entries');
+    await check(`/nodes?node=${id(JOINED)}`, '.drawer .entries', menu);
+    await check('/audit', '.head', help);
+    await check('/nodes?starts=ff', '.empty');
+    await page.emulateMedia({ colorScheme: 'dark' });
+    rules = { runOnly: ['color-contrast'] };
+    await check('/', '.entries', help);
+    await check(`/nodes?node=${id(UNPROVEN)}`, '.drawer .entries', menu);
+    await check('/audit', '.head');
+    await page.setViewportSize({ width: 320, height: 640 });
+    rules = { runOnly: ['target-size', 'scrollable-region-focusable'] };
+    await check('/', '.entries', menu);
+    await check('/nodes', 'tbody tr');
+    await check(`/nodes?node=${id(UNPROVEN)}`, '.drawer .entries');
+    await check('/audit', '.head');
+    rules = { runOnly: standards };
+    await site.endSession();
+    await check('/audit', '.modal');
+    await page.evaluate('sessionStorage.removeItem(`latchkey.session`)');
+    await check('/', '.sign-in-page');
+    await check('/link#token', '.sign-in-page');
+    expect(messages).toEqual([]);
+  });
+});

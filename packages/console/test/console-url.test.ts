@@ -1,0 +1,73 @@
+// The state of a page in its URL, what the API is asked for, and what somebody types.
+
+import { describe, expect, it } from 'vitest';
+import {
+  auditRequest,
+  hasFilters,
+  linkTokenOf,
+  nodesRequest,
+  openNodeOf,
+  pageOf,
+  readAuditFilters,
+  readNodeFilters,
+  readSearch,
+  urlOf,
+  withParameters,
+  writeAuditFilters,
+  writeNodeFilters,
+} from '../src/url-state.js';
+
+describe('filters of nodes', () => {
+  it('are the same after a way through the URL', () => {
+    const query =
+      'state=joined&state=expired&order=3&order=12&controller=00000002&never_joined=true&expires_in_days=30&starts=7a3';
+    const filters = readNodeFilters(new URLSearchParams(query));
+    expect(writeNodeFilters(filters).toString()).toBe(query);
+    expect(hasFilters(filters)).toBe(true);
+  });
+
+  it('leave out what is not valid, since a URL may come from anywhere', () => {
+    const query = 'state=won&order=0&order=1e3&controller=2&never_joined=1&expires_in_days=-1&starts=xyz&node=1';
+    const filters = readNodeFilters(new URLSearchParams(query));
+    expect(hasFilters(filters)).toBe(false);
+    expect(nodesRequest(filters, null, 100, 0)).toBe('/v1/nodes?limit=100');
+  });
+
+  it('ask the API for a time, to the minute, where the URL has days', () => {
+    const filters = readNodeFilters(new URLSearchParams('state=joined&expires_in_days=7'));
+    const now = Date.parse('2026-11-29T10:00:30Z');
+    expect(nodesRequest(filters, 'abc', 100, now)).toBe(
+      '/v1/nodes?state=joined&expires_before=2026-12-06T10%3A01%3A00.000Z&limit=100&after=abc',
+    );
+  });
+});
+
+it('filters of the audit log go through the URL, beside the node in the drawer', () => {
+  const filters = { what: 'node joined', node: '0005214e', actor: 'user ada' };
+  const query = writeAuditFilters(filters);
+  expect(readAuditFilters(withParameters(query, { node: '1905717b' }))).toEqual(filters);
+  expect(auditRequest(filters, null, 50)).toBe('/v1/audit?limit=50&what=node+joined&node=0005214e&actor=user+ada');
+  expect(readAuditFilters(new URLSearchParams('what=<b>&about=zz'))).toEqual({ what: '', node: '', actor: '' });
+});
+
+it('parameters are added, replaced and removed, and others stay', () => {
+  const query = new URLSearchParams('state=joined&node=00000001');
+  expect(urlOf('/nodes', withParameters(query, { node: '0005214e' }))).toBe('/nodes?state=joined&node=0005214e');
+  expect(urlOf('/', withParameters(new URLSearchParams('node=00000001'), { node: null }))).toBe('/');
+  expect(openNodeOf(query)).toBe('00000001');
+  expect(openNodeOf(new URLSearchParams('node=1'))).toBeUndefined();
+});
+
+it('a search is an ID however it was pasted, its first digits, or neither', () => {
+  for (const text of ['0005214e', ' 0005214E ', '00:05:21:4e', '0x0005214e', '0005 214e', '00-05-21-4e'])
+    expect(readSearch(text)).toEqual({ kind: 'node', id: '0005214e' });
+  expect(readSearch('7A3')).toEqual({ kind: 'prefix', starts: '7a3' });
+  for (const text of ['', 'pump 3', '0005214e0', '0x']) expect(readSearch(text)).toEqual({ kind: 'invalid' });
+});
+
+it('a one-time link has its token in the fragment of one page', () => {
+  expect(linkTokenOf('/link', '#abc')).toBe('abc');
+  expect(linkTokenOf('/link', '')).toBeUndefined();
+  expect(linkTokenOf('/nodes', '#abc')).toBeUndefined();
+  expect(pageOf('/link')).toBeUndefined();
+});

@@ -1,0 +1,75 @@
+// A registry with nodes in every state, as an installation some weeks old has it.
+
+import type { Secret } from '@latchkey/protocol';
+import { moveNodes, setDisabled } from '@latchkey/operations';
+import { lockFolder } from '@latchkey/runtime/files';
+import { AdminFixture, C1, C2, newSecret, TestServer } from '@latchkey/test-support/admin-fixture';
+import { onTestFinished } from 'vitest';
+
+const MINUTE = 60_000;
+const DAY = 86_400_000;
+const CLOCK_WRITTEN_MS = 20_000;
+
+/** Joined through controller 1, and well. */
+export const JOINED = 0x1905717b;
+/** Its controller never asked for it. */
+export const SILENT = 0x000287fd;
+/** It asked, and proved nothing. */
+export const UNPROVEN = 0x0005214e;
+/** The second order: never joined. */
+export const SECOND_ORDER = 250;
+
+export async function openPlant(): Promise<AdminFixture> {
+  const fixture = await AdminFixture.open();
+  const now = Date.now();
+  const keys = new Map<number, Secret>();
+  const draw = (ids: readonly number[]): Record<number, Secret> => {
+    const drawn: Record<number, Secret> = {};
+    for (const id of ids) {
+      drawn[id] = newSecret();
+      keys.set(id, drawn[id]);
+    }
+    return drawn;
+  };
+  // As an auth-server that serves the registry has it.
+  const lock = await lockFolder(fixture.registry.folder, 'latchkey-auth-server run (process 1, since some time)');
+  onTestFinished(() => lock.release());
+  const expired = [0x00310a11, 0x00310a12];
+  const expiring = [0x00411b01, 0x00411b02, 0x00411b03];
+  const well = [JOINED, ...Array.from({ length: 18 }, (_, index) => 0x2a000000 + 0x10301 * index)];
+  await fixture.order(draw(expired), { installer: 'Ada Installations', lifetime: 86_400, grace: 3_600 });
+  await fixture.order(draw(expiring), { installer: 'Ada Installations', lifetime: 86_400, grace: 604_800 });
+  await fixture.order(draw([...well, SILENT, UNPROVEN]), { installer: 'Kim & Sons', lifetime: 7_776_000, grace: 604_800 });
+  const waiting = Array.from({ length: SECOND_ORDER }, (_, index) => 0x7a300000 + 0x1f3 * index);
+  await fixture.order(draw(waiting), { installer: 'Bo Electric', idC: C2, lifetime: 7_776_000, grace: 604_800 });
+  const key = (id: number): Secret => keys.get(id) ?? newSecret();
+  for (const id of expired) await fixture.join(id, key(id), { wall: now - 3 * DAY });
+  for (const id of expiring) await fixture.join(id, key(id), { wall: now - DAY + 60 * MINUTE });
+  for (const [index, id] of well.entries()) await fixture.join(id, key(id), { wall: now - (120 - 6 * index) * MINUTE });
+  await setDisabled(fixture.registry, well.slice(-2), true);
+  await moveNodes(fixture.registry, well.slice(4, 7), C2);
+  await fixture.testServer(
+    async (server) => {
+      const exchange = server.exchange(UNPROVEN, key(UNPROVEN), { idC: C1 });
+      await server.request(exchange, 'm2');
+    },
+    now - 5 * MINUTE,
+  );
+  await writeClock(fixture);
+  return fixture;
+}
+
+/** As a server does that runs: it writes what its clock shows again and again. */
+async function writeClock(fixture: AdminFixture): Promise<void> {
+  const server = new TestServer(fixture, Date.now());
+  const write = async (): Promise<void> => {
+    server.now.wallMs = server.now.monotonicMs = Date.now();
+    await server.authServer.persistClock();
+  };
+  await write();
+  const timer = setInterval(() => void write(), CLOCK_WRITTEN_MS);
+  onTestFinished(async () => {
+    clearInterval(timer);
+    await server.authServer.close();
+  });
+}

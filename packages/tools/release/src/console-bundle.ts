@@ -1,0 +1,59 @@
+/**
+ * The browser console as files: a page, and what it loads under names that have a hash of their
+ * content, so that a browser may keep them for ever.
+ */
+
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { rolldown } from 'rolldown';
+
+/** Text by path below the folder that is served. */
+export type ConsoleFiles = ReadonlyMap<string, string>;
+
+const CONSOLE = fileURLToPath(new URL('../../../console', import.meta.url));
+const HASH_LENGTH = 10;
+
+export async function bundleConsole(): Promise<ConsoleFiles> {
+  const read = (name: string): Promise<string> => readFile(join(CONSOLE, 'src', name), 'utf8');
+  const icon = await read('icon.svg');
+  const iconPath = hashedPath('icon.svg', icon);
+  const replaceIcon = (text: string): string => text.replaceAll('/assets/icon.svg', `/${iconPath}`);
+  const styles = replaceIcon(await read('styles.css'));
+  const script = replaceIcon(await bundleScript());
+  const [stylesPath, scriptPath] = [hashedPath('styles.css', styles), hashedPath('main.js', script)];
+  const page = replaceIcon(await read('index.html'))
+    .replace('/assets/styles.css', `/${stylesPath}`)
+    .replace('/assets/main.js', `/${scriptPath}`);
+  return new Map([
+    ['index.html', page],
+    [iconPath, icon],
+    [stylesPath, styles],
+    [scriptPath, script],
+  ]);
+}
+
+/** As modules for browsers of the last two years: nothing is written for older ones. */
+async function bundleScript(): Promise<string> {
+  const build = await rolldown({
+    input: join(CONSOLE, 'src/main.tsx'),
+    platform: 'browser',
+    transform: { target: 'es2023', jsx: { runtime: 'automatic', importSource: 'preact' } },
+    resolve: { extensionAlias: { '.js': ['.ts', '.tsx', '.js'] } },
+    logLevel: 'silent',
+  });
+  try {
+    const { output } = await build.generate({ format: 'esm', minify: true, comments: false });
+    const [script, ...more] = output;
+    if (more.length > 0) throw new Error(`expected one file, got also ${more.map(({ fileName }) => fileName).join(', ')}`);
+    return script.code;
+  } finally {
+    await build.close();
+  }
+}
+
+function hashedPath(name: string, content: string): string {
+  const hash = createHash('sha256').update(content).digest('hex').slice(0, HASH_LENGTH);
+  return `assets/${name.replace('.', `-${hash}.`)}`;
+}
