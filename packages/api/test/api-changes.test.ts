@@ -39,6 +39,24 @@ describe('a node', () => {
     ]);
   });
 
+  it('is described, and each change of that makes what was seen before an old state', async () => {
+    const { fixture, api } = await start();
+    const path = '/v1/nodes/00000001';
+    const seen = await etagOf(api, path);
+    const texts = { name: 'Pump 3', site: 'north', location: 'pillar 7', note: 'new', tags: ['pump'] };
+    const described = await api.change('PATCH', path, texts, seen);
+    expect([described.status, described.body]).toEqual([200, { changed: 1, unchanged: 0 }]);
+    expect((await api.change('PATCH', path, { name: 'Valve' }, seen)).status).toBe(412);
+    expect((await api.change('PATCH', path, { note: null, tags: [] }, await etagOf(api, path))).status).toBe(200);
+    expect((await api.get(path)).body).toMatchObject({ ...texts, note: null, tags: [] });
+    const wrong = await api.change('PATCH', path, { name: 'a\u202eb' }, await etagOf(api, path));
+    expect([wrong.status, wrong.text.includes('\u202e')]).toEqual([400, false]);
+    expect(fixture.entriesAfter(0).flatMap(({ what, note }) => (what === 'node described' ? [note] : []))).toEqual([
+      'name, site, location, note, tags',
+      'note, tags',
+    ]);
+  });
+
   it('is not changed without If-Match, by an old one, by another thing’s or by another caller’s', async () => {
     const { fixture, api } = await start();
     const path = '/v1/nodes/00000001';
@@ -89,6 +107,17 @@ describe('a node', () => {
 });
 
 describe('an order', () => {
+  it('is described, which is a change that others see', async () => {
+    const { api } = await start();
+    const seen = await etagOf(api, '/v1/orders/1');
+    expect((await api.change('PATCH', '/v1/orders/1', { site: 'north', contact: '+49 30 1' }, seen)).status).toBe(200);
+    expect((await api.change('PATCH', '/v1/orders/1', { site: 'south' }, seen)).status).toBe(412);
+    const both = { site: 'south', state: 'suspended' };
+    expect((await api.change('PATCH', '/v1/orders/1', both, await etagOf(api, '/v1/orders/1'))).status).toBe(400);
+    expect((await api.get('/v1/orders/1')).body).toMatchObject({ site: 'north', contact: '+49 30 1', state: 'open' });
+    expect((await api.get('/v1/nodes?site=north')).body.total).toBe(2);
+  });
+
   it('is suspended, resumed, opened for a window and closed for good', async () => {
     const { fixture, api } = await start();
     const path = '/v1/orders/1';

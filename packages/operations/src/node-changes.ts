@@ -3,11 +3,12 @@
 import { createHash } from 'node:crypto';
 import { formatId } from '@latchkey/protocol';
 import { type NodeInfo, notFound, type Registry } from '@latchkey/registry';
-import { moveNodes, removeNodes, setDisabled, setKeyLifetime } from './administration.js';
+import { moveNodes, removeNodes, setDisabled, setNodes } from './administration.js';
 import * as contract from './contract/node-changes.js';
 import type { ManyNodesChange, ManyNodesInput, ManyNodesPreview } from './contract/node-changes.js';
-import type { NodeChange, NodeSelection } from './contract/nodes.js';
+import type { NodeChange } from './contract/nodes.js';
 import { requireController } from './controllers.js';
+import { changedDescription } from './descriptions.js';
 import { NODES_PER_TRANSACTION, queryOf } from './nodes.js';
 import { visitNodes } from './node-query.js';
 import { type Approval, type Context, implement, type Operation, runSteps } from './operation.js';
@@ -58,7 +59,9 @@ function apply(registry: Registry, change: ManyNodesChange, ids: readonly number
     case 'move':
       return moveNodes(registry, ids, numberFromId(change.to));
     case 'set':
-      return setKeyLifetime(registry, ids, termsOf(change));
+      return setNodes(registry, ids, { terms: termsOf(change) });
+    case 'describe':
+      return setNodes(registry, ids, { description: change.description });
   }
 }
 
@@ -71,26 +74,23 @@ function termsOf({ lifetime_seconds: lifetime, grace_seconds: grace }: ManyNodes
 
 /** Selects the nodes, and looks at what the change would do to each. */
 function* selectFor({ registry, clock }: Context, { select, change }: ManyNodesInput): Steps<Selected> {
+  const { ids: named, ...filter } = select;
   if (change.kind === 'move') requireController(registry, numberFromId(change.to));
-  const isSo = stateTest(change);
+  const isSo = stateTest(registry, change);
   const ids: number[] = [];
   let alreadySo = 0;
   const add = (node: NodeInfo): void => {
     ids.push(node.idI);
     if (isSo(node)) alreadySo += 1;
   };
-  if (select.ids !== undefined) yield* visitByIds(registry, select.ids, add);
-  else yield* visitNodes(registry, queryOf(filterOf(select)), clock().wallMs, add);
+  if (named !== undefined) yield* visitByIds(registry, named, add);
+  else yield* visitNodes(registry, queryOf(filter), clock().wallMs, add);
   const digest = createHash('sha256')
     .update(JSON.stringify([change, alreadySo]))
     .update(Uint32Array.from(ids))
     .digest('hex');
   const examples = ids.slice(0, MAX_EXAMPLES).map(formatId);
   return { ids, preview: { count: ids.length, already_so: alreadySo, examples, digest } };
-}
-
-function filterOf({ order, controller }: NodeSelection): Pick<NodeSelection, 'order' | 'controller'> {
-  return { order, controller };
 }
 
 function* visitByIds(registry: Registry, wanted: readonly string[], visit: (node: NodeInfo) => void): Steps<void> {
@@ -104,7 +104,7 @@ function* visitByIds(registry: Registry, wanted: readonly string[], visit: (node
 }
 
 /** Tells whether a node is so already that the change does nothing to it. */
-function stateTest(change: ManyNodesChange): (node: NodeInfo) => boolean {
+function stateTest(registry: Registry, change: ManyNodesChange): (node: NodeInfo) => boolean {
   switch (change.kind) {
     case 'disable':
       return ({ disabled }) => disabled;
@@ -120,5 +120,7 @@ function stateTest(change: ManyNodesChange): (node: NodeInfo) => boolean {
       const { lifetime_seconds: lifetime, grace_seconds: grace } = change;
       return (node) => (lifetime === undefined || node.lifetime === lifetime) && (grace === undefined || node.grace === grace);
     }
+    case 'describe':
+      return ({ idI }) => changedDescription(registry.nodeDescription(idI), change.description) === undefined;
   }
 }

@@ -3,7 +3,16 @@
 
 import { beforeEach, describe, expect, it } from 'vitest';
 import { AdminFixture, newSecret } from '@latchkey/test-support/admin-fixture';
-import { call, type Context, nodesList, nodesRemove, nodesSet, nodesShow } from '../src/index.js';
+import {
+  call,
+  type Context,
+  nodesChangeMany,
+  nodesList,
+  nodesPreviewChange,
+  nodesRemove,
+  nodesSet,
+  nodesShow,
+} from '../src/index.js';
 import { type DescriptionChange, MAX_TAGS, type NodeFilter, TEXT_LIMITS } from '../src/contract/index.js';
 import { changedDescription } from '../src/descriptions.js';
 
@@ -123,6 +132,22 @@ describe('nodes are found', () => {
   it('in the middle of a list, too', async () => {
     const { items, next } = await call(nodesList, context, { search: 'pump', after: N1, limit: 1 });
     expect([items.map(({ id }) => id), next]).toEqual([['00000003'], null]);
+  });
+
+  it('and described together, after a look at how many are so already', async () => {
+    const change = (description: DescriptionChange): { kind: 'describe'; description: DescriptionChange } => ({
+      kind: 'describe',
+      description,
+    });
+    const input = { select: { search: 'pump' }, change: change({ site: 'north', add_tags: ['seen'] }) };
+    const { count, already_so: alreadySo } = await call(nodesPreviewChange, context, input);
+    expect([count, alreadySo]).toEqual([2, 0]);
+    expect(await call(nodesChangeMany, context, input)).toEqual({ changed: 2, unchanged: 0 });
+    expect(await call(nodesPreviewChange, context, input)).toMatchObject({ count: 2, already_so: 2 });
+    expect(await matching({ tag: ['seen'] })).toEqual([N1, '00000003']);
+    await expect(call(nodesPreviewChange, context, { ...input, change: change({ name: 'Pump' }) })).rejects.toThrow(
+      'a name is of one node',
+    );
   });
 
   it('and changed, after a look at which they are', async () => {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { type Contract, durationSchema, idSchema } from './contract.js';
+import { type DescriptionChange, descriptionChangeSchema } from './descriptions.js';
 import { type NodeChange, nodeChangeSchema, type NodeSelection, selectionSchema } from './nodes.js';
 
 /** What becomes of each selected node. */
@@ -8,7 +9,9 @@ export type ManyNodesChange =
   /** `to`: the controller that they join through from now on. */
   | { readonly kind: 'move'; readonly to: string }
   /** Lifetime and grace of the keys that they get from now on. */
-  | { readonly kind: 'set'; readonly lifetime_seconds?: number | undefined; readonly grace_seconds?: number | undefined };
+  | { readonly kind: 'set'; readonly lifetime_seconds?: number | undefined; readonly grace_seconds?: number | undefined }
+  /** It gives no name: a name is of one node. */
+  | { readonly kind: 'describe'; readonly description: DescriptionChange };
 
 export interface ManyNodesInput {
   readonly select: NodeSelection;
@@ -29,6 +32,12 @@ const inputFields = {
       .refine(({ lifetime_seconds: lifetime, grace_seconds: grace }) => lifetime !== undefined || grace !== undefined, {
         error: 'expected lifetime_seconds or grace_seconds',
       }),
+    z.strictObject({
+      kind: z.literal('describe'),
+      description: descriptionChangeSchema.refine(({ name }) => typeof name !== 'string', {
+        error: 'expected no name: a name is of one node',
+      }),
+    }),
   ]),
 };
 /** Fields of the input, for routes that have more. */
