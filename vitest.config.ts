@@ -8,6 +8,7 @@ import { defineConfig } from 'vitest/config';
 export const STORAGE: readonly string[] = [
   'api-changes',
   'api-jobs',
+  'api-events',
   'api-resources',
   'audit-log',
   'backup',

@@ -31,7 +31,15 @@ const ANSWER_TIMEOUT_MS = 120_000;
 const MAX_API_CONNECTIONS = 64;
 const RETRY_AFTER_S = 5;
 
-const REQUEST_HEADERS = ['accept', 'authorization', 'content-type', 'idempotency-key', 'if-match', 'if-none-match'] as const;
+const REQUEST_HEADERS = [
+  'accept',
+  'authorization',
+  'content-type',
+  'idempotency-key',
+  'if-match',
+  'if-none-match',
+  'last-event-id',
+] as const;
 const RESPONSE_HEADERS = [
   'allow',
   'content-length',

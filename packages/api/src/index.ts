@@ -19,6 +19,7 @@ import type { Principal } from './access.js';
 import type { ApiConfig, SocketConfig } from './config.js';
 import { buildBrowserListener, listenOnLoopback, openSessions } from './browser/browser-listener.js';
 import { readConsoleFiles } from './browser/console-files.js';
+import { EventStreams } from './events/event-streams.js';
 import { IdempotentRequests } from './jobs/idempotency.js';
 import { Jobs } from './jobs/jobs.js';
 import { RequestStore } from './jobs/request-store.js';
@@ -70,13 +71,16 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
   await registry.use(() => undefined);
   const requests = await RequestStore.open(folder);
   const walks = new RegistryWalks();
+  const opaque = new OpaqueValues();
   const jobs = new Jobs(registry, walks, requests, log);
+  const events = new EventStreams({ registry, opaque, log });
   const shared = {
     routes: ROUTES,
     registry,
     services: {
-      opaque: new OpaqueValues(),
+      opaque,
       walks,
+      events,
       jobs,
       idempotentRequests: new IdempotentRequests(requests),
       exposures: new KeptResults<ExposureView>(),
@@ -88,6 +92,8 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
   const servers: FastifyInstance[] = [];
   const closers: (() => Promise<void>)[] = [];
   const stop = async (): Promise<void> => {
+    // A server waits for the answers that it is sending.
+    await events.close();
     await Promise.all(servers.map((server) => server.close()));
     await jobs.close();
     for (const close of closers) await close();

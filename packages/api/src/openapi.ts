@@ -41,6 +41,14 @@ const IDEMPOTENCY_KEY: JsonSchema = {
   description: 'Of a request that changes something: within a day it happens once, and is answered the same each time',
 };
 
+const LAST_EVENT_ID: JsonSchema = {
+  name: 'Last-Event-ID',
+  in: 'header',
+  required: false,
+  schema: { type: 'string' },
+  description: '`id` of the last event that the caller has: the stream goes on after it',
+};
+
 const ACCEPTED: JsonSchema = {
   description: 'A job has begun',
   headers: { location: { schema: { type: 'string' }, description: 'Where the job is' } },
@@ -85,8 +93,8 @@ export function openApiOf(routes: readonly Route[]): JsonSchema {
 }
 
 function operationOf(route: Route, toSchema: ToSchema, problem: JsonSchema): JsonSchema {
-  const { name, summary, description, scope, method = 'GET', output, isIdempotent } = route;
-  const isRead = method === 'GET';
+  const { name, summary, description, scope, method = 'GET', output, isIdempotent, isStream } = route;
+  const isRead = method === 'GET' && isStream !== true;
   return {
     operationId: name,
     summary,
@@ -99,7 +107,7 @@ function operationOf(route: Route, toSchema: ToSchema, problem: JsonSchema): Jso
       200: {
         description: summary,
         ...(isRead ? { headers: ENTITY_TAG_HEADER } : {}),
-        content: { 'application/json': { schema: toSchema(output, 'output') } },
+        content: { [isStream === true ? 'text/event-stream' : 'application/json']: { schema: toSchema(output, 'output') } },
       },
       ...(isIdempotent === undefined ? {} : { 202: ACCEPTED }),
       ...(isRead ? { 304: { description: 'The body has the entity tag of If-None-Match' } } : {}),
@@ -149,6 +157,7 @@ function parametersOf(route: Route, toSchema: ToSchema): JsonSchema[] {
   });
   if (needsIfMatch(route)) parameters.push(IF_MATCH);
   if (route.isIdempotent !== undefined) parameters.push(IDEMPOTENCY_KEY);
+  if (route.isStream === true) parameters.push(LAST_EVENT_ID);
   return parameters;
 }
 

@@ -5,11 +5,13 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Registry } from '@latchkey/registry';
 import { Failure } from '@latchkey/runtime/failure';
 import { actorOf, type Principal } from './access.js';
+import { Accepted, type LiveAnswer } from './answers.js';
 import type { StoredAnswer } from './jobs/request-store.js';
 import { Problem } from './problem.js';
 import type { RegistryAccess } from './registry-access.js';
 import { parseQuery, type PathValues, readBody, readInput } from './request-input.js';
-import { Accepted, type Method, type Route, type RouteServices } from './route.js';
+import type { Method, Route, RouteServices } from './route.js';
+import { SECURITY_HEADERS } from './security-headers.js';
 import { sendJson } from './send.js';
 import { preconditionOf, versionTag } from './versions.js';
 
@@ -36,6 +38,7 @@ function addRoute(server: FastifyInstance, route: Route, { registry, services }:
     method,
     url: path,
     config: { scope },
+    exposeHeadRoute: route.isStream !== true,
     async handler(request, reply) {
       const { principal } = request;
       if (principal === null) throw new Problem('not-authenticated');
@@ -43,6 +46,7 @@ function addRoute(server: FastifyInstance, route: Route, { registry, services }:
       const signal = abortedWithConnection(reply.raw);
       const call = { route, request, principal, input, services, signal };
       return registry.use(async (opened) => {
+        if (route.isStream === true) return openStream(reply, (await run(call, opened)) as LiveAnswer);
         if (method === 'GET') return sendRead(reply, call, opened);
         return sendChange(
           reply,
@@ -76,12 +80,22 @@ function inputOf({ method = 'GET', input }: Route, { params, query, body }: Fast
 }
 
 /** What an operation says of its caller's mistake is answered, not logged. */
-async function run({ route, principal, input, services, signal }: RouteCall, registry: Registry): Promise<unknown> {
+async function run({ route, request, principal, input, services, signal }: RouteCall, registry: Registry): Promise<unknown> {
   try {
-    return await route.run({ ...services, registry, principal, now: Date.now(), signal }, input as never);
+    return await route.run(
+      { ...services, registry, principal, headers: request.headers, now: Date.now(), signal },
+      input as never,
+    );
   } catch (error) {
     throw (error instanceof Failure ? Problem.ofFailure(error) : undefined) ?? error;
   }
+}
+
+function openStream(reply: FastifyReply, { contentType, start }: LiveAnswer): FastifyReply {
+  reply.hijack();
+  reply.raw.writeHead(200, { ...SECURITY_HEADERS, 'content-type': contentType });
+  start(reply.raw);
+  return reply;
 }
 
 async function sendRead(reply: FastifyReply, call: RouteCall, registry: Registry): Promise<FastifyReply> {

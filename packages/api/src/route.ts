@@ -3,11 +3,14 @@
  * input and output.
  */
 
+import type { IncomingHttpHeaders } from 'node:http';
 import type { ExposureView } from '@latchkey/operations/contract';
 import type { FolderLockState } from '@latchkey/runtime/files';
 import type { Registry } from '@latchkey/registry';
 import type { z } from 'zod';
 import type { Principal, Scope } from './access.js';
+import type { Accepted, LiveAnswer } from './answers.js';
+import type { EventStreams } from './events/event-streams.js';
 import type { IdempotentRequests } from './jobs/idempotency.js';
 import type { Jobs } from './jobs/jobs.js';
 import type { KeptResults } from './kept-results.js';
@@ -20,6 +23,7 @@ export interface RouteServices {
   readonly opaque: OpaqueValues;
   readonly walks: RegistryWalks;
   readonly exposures: KeptResults<ExposureView>;
+  readonly events: EventStreams;
   readonly jobs: Jobs;
   readonly idempotentRequests: IdempotentRequests;
   /** Reads whether an auth-server serves the registry. */
@@ -29,6 +33,8 @@ export interface RouteServices {
 export interface RouteContext extends RouteServices {
   readonly registry: Registry;
   readonly principal: Principal;
+  /** Of the request. */
+  readonly headers: IncomingHttpHeaders;
   /** ms since the epoch */
   readonly now: number;
   /** Aborted when the caller has gone. */
@@ -36,18 +42,6 @@ export interface RouteContext extends RouteServices {
 }
 
 export type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE';
-
-/** The answer of a route that has begun a job. */
-export class Accepted<T> {
-  /** Where the job is. */
-  readonly location: string;
-  readonly body: T;
-
-  constructor(location: string, body: T) {
-    this.location = location;
-    this.body = body;
-  }
-}
 
 export interface Route {
   /** `GET` unless it says otherwise. */
@@ -66,12 +60,14 @@ export interface Route {
   readonly output: z.ZodType;
   /** The one thing that it shows or changes. A change of that needs If-Match. */
   readonly version?: ((input: never) => VersionedThing) | undefined;
+  /** Whether it answers with a `LiveAnswer`; `output` then describes its text. */
+  readonly isStream?: true | undefined;
   /** Of a POST: whether it needs an Idempotency-Key, under which it happens once. */
   readonly isIdempotent?: ((input: never) => boolean) | undefined;
   readonly run: (context: RouteContext, input: never) => unknown;
 }
 
-type Answer<T> = T | Accepted<T>;
+type Answer<T> = T | Accepted<T> | LiveAnswer;
 
 interface RouteOf<I extends z.ZodObject, O extends z.ZodType> extends Route {
   readonly input: I;

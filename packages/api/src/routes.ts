@@ -6,6 +6,7 @@ import { auditRoutes } from './resources/audit.js';
 import { clockRoutes } from './resources/clock.js';
 import { controllerRoutes } from './resources/controllers.js';
 import { diagnosisRoutes } from './resources/diagnoses.js';
+import { eventRoutes } from './resources/events.js';
 import { exposureRoutes } from './resources/exposure.js';
 import { jobRoutes } from './resources/jobs.js';
 import { nodeChangeRoutes } from './resources/node-changes.js';
@@ -24,6 +25,7 @@ const RESOURCES: readonly Route[] = [
   ...clockRoutes,
   ...auditRoutes,
   ...jobRoutes,
+  ...eventRoutes,
 ];
 
 export const ROUTES: readonly Route[] = [...RESOURCES, descriptionRoute(RESOURCES)];

@@ -24,14 +24,15 @@ const VALUES: Readonly<Record<string, string>> = { id: '00000001', order: '1', j
 const TOKENS = ['read', 'audit', 'nodes', 'orders', 'controllers'] as const;
 /** Who may is answered so: no request here has a body, or says what it has seen of a resource. */
 const ALLOWED: Readonly<Record<Method, number>> = { GET: 200, PATCH: 400, POST: 400, DELETE: 428 };
-/** No caller here has a job. */
-const ALLOWED_BY_NAME: Readonly<Record<string, number>> = { 'jobs.show': 404, 'jobs.remove': 404 };
+/** No caller here has a job. A stream would not end: its parameter is wrong. */
+const ALLOWED_BY_NAME: Readonly<Record<string, number>> = { 'jobs.show': 404, 'jobs.remove': 404, 'events.follow': 400 };
 
 function statusIfAllowed({ name, method = 'GET' }: Route): number {
   return ALLOWED_BY_NAME[name] ?? ALLOWED[method];
 }
 
-function pathOf({ path }: Route): string {
+function pathOf({ path, isStream }: Route): string {
+  if (isStream === true) return `${path}?node=x`;
   return path.replaceAll(/:(\w+)/g, (_, field: string) => VALUES[field] ?? '');
 }
 

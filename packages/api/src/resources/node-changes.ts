@@ -9,9 +9,10 @@ import {
 } from '@latchkey/operations/contract';
 import { z } from 'zod';
 import { type Principal, requireScope, type Scope } from '../access.js';
+import { Accepted } from '../answers.js';
 import { operationContext } from '../operation-context.js';
 import { Problem } from '../problem.js';
-import { Accepted, defineRoute, type Route, type RouteContext } from '../route.js';
+import { defineRoute, type Route, type RouteContext } from '../route.js';
 import { jobSchema } from './jobs.js';
 
 const previewSchema = z

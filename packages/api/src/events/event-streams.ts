@@ -1,0 +1,224 @@
+/**
+ * Streams of events (server-sent events), which follow the audit log. All streams share one look at
+ * the log. A stream sends a few entries of each look one by one, and of the rest how many there are
+ * of each kind.
+ */
+
+import type { ServerResponse } from 'node:http';
+import type { AuditEntry, Registry } from '@latchkey/registry';
+import { type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
+import type { Principal, Scope } from '../access.js';
+import type { LiveAnswer } from '../answers.js';
+import type { OpaqueValues } from '../opaque.js';
+import { Problem } from '../problem.js';
+import type { RegistryAccess } from '../registry-access.js';
+
+/** Between two looks at the log, and between two signs of life, in ms. */
+const INTERVAL_MS = 500;
+const SIGN_OF_LIFE_MS = 15_000;
+/** Entries of one look that a stream sends one by one: 20 a second. */
+const MAX_SINGLE = 10;
+/** Entries that a stream may be behind. Beyond that it is told to read again what it shows. */
+const MAX_BEHIND = 1_024;
+/** Streams of one caller, and of all. Beyond that a request is answered 429. */
+const MAX_STREAMS_PER_CALLER = 10;
+const MAX_STREAMS = 40;
+/** Octets that wait for a slow client. Beyond that it is sent nothing, and falls behind. */
+const MAX_WAITING = 65_536;
+const RETRY_AFTER_S = 10;
+const SCOPE: Scope = 'read';
+/** Names the streams in opaque IDs. */
+const LIST = 'events';
+
+/** What a stream shows of the log. What is left out excludes no entry. */
+export interface EventFilter {
+  readonly what?: readonly string[] | undefined;
+  readonly node?: string | undefined;
+  readonly controller?: string | undefined;
+  readonly order?: number | undefined;
+}
+
+export interface EventStreamsOptions {
+  readonly registry: RegistryAccess;
+  readonly opaque: OpaqueValues;
+  readonly log: Log;
+  readonly intervalMs?: number | undefined;
+  readonly signOfLifeMs?: number | undefined;
+}
+
+class Stream {
+  readonly principal: Principal;
+  readonly filter: EventFilter;
+  readonly response: ServerResponse;
+  /** The last entry that it was sent, or that its filter left out. */
+  seq: number;
+
+  constructor(principal: Principal, filter: EventFilter, response: ServerResponse, seq: number) {
+    this.principal = principal;
+    this.filter = filter;
+    this.response = response;
+    this.seq = seq;
+  }
+}
+
+export class EventStreams {
+  readonly #options: EventStreamsOptions;
+  readonly #log: RateLimitedLog;
+  readonly #streams = new Set<Stream>();
+  /** Places of streams whose answer has not begun. */
+  readonly #opening = new Set<{ readonly principal: Principal }>();
+  #timer: NodeJS.Timeout | undefined;
+  #looking: Promise<void> | undefined;
+  #signOfLifeAt = performance.now();
+  /** When the registry was restored that was last looked at. */
+  #restoredAt: number | undefined;
+  #isClosed = false;
+
+  constructor(options: EventStreamsOptions) {
+    this.#options = options;
+    this.#log = new RateLimitedLog(options.log);
+  }
+
+  /**
+   * Opens a stream. Without `lastEventId` it begins with the next entry.
+   *
+   * @throws Problem if there are too many
+   */
+  open(principal: Principal, registry: Registry, filter: EventFilter, lastEventId: string | undefined): LiveAnswer {
+    const all = [...this.#opening, ...this.#streams];
+    const own = all.filter((stream) => stream.principal.id === principal.id);
+    if (this.#isClosed || own.length >= MAX_STREAMS_PER_CALLER || all.length >= MAX_STREAMS)
+      throw new Problem('too-many-requests', { detail: 'Too many streams are open.', retryAfter: RETRY_AFTER_S });
+    const head = registry.audit.head?.seq ?? 0;
+    const last = lastEventId === undefined ? head : this.#options.opaque.openCursor(principal, LIST, lastEventId);
+    if (this.#streams.size === 0) this.#restoredAt = registry.restored?.at;
+    const place = { principal };
+    this.#opening.add(place);
+    return {
+      contentType: 'text/event-stream',
+      start: (response) => {
+        this.#opening.delete(place);
+        // The caller has gone already.
+        if (response.destroyed) return;
+        const stream = new Stream(principal, filter, response, head);
+        response.on('error', () => undefined);
+        response.once('close', () => this.#remove(stream));
+        this.#streams.add(stream);
+        response.write(': the audit log, from here on\n\n');
+        // An ID of another start of the API, or of before a restore.
+        if (typeof last !== 'number' || last > head) this.#resync(stream, head);
+        else stream.seq = last;
+        this.#schedule();
+      },
+    };
+  }
+
+  #remove(stream: Stream): void {
+    this.#streams.delete(stream);
+    if (this.#streams.size > 0) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #schedule(): void {
+    const { intervalMs = INTERVAL_MS } = this.#options;
+    if (this.#timer !== undefined || this.#isClosed || this.#streams.size === 0) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#looking = this.#look()
+        .catch((error: unknown) => {
+          this.#log.error(
+            'events',
+            {},
+            `the audit log cannot be followed: ${error instanceof Error ? error.message : String(error)}`,
+          );
+        })
+        .finally(() => this.#schedule());
+    }, intervalMs);
+  }
+
+  async #look(): Promise<void> {
+    await this.#options.registry.use(async (registry) => {
+      await registry.refresh();
+      const head = registry.audit.head?.seq ?? 0;
+      const restoredAt = registry.restored?.at;
+      const isOther = restoredAt !== this.#restoredAt;
+      this.#restoredAt = restoredAt;
+      const entries = isOther ? [] : this.#entriesOf(registry, head);
+      for (const stream of this.#streams) await this.#sendTo(stream, entries, head, isOther);
+    });
+    this.#sendSignsOfLife();
+  }
+
+  /** Entries that some stream has still to get, in ascending order. */
+  #entriesOf({ audit }: Registry, head: number): AuditEntry[] {
+    const behind = Math.min(...[...this.#streams].map(({ seq }) => seq));
+    const entries: AuditEntry[] = [];
+    for (let seq = Math.max(behind, head - MAX_BEHIND) + 1; seq <= head; seq++) {
+      const entry = audit.entry(seq);
+      if (entry !== undefined) entries.push(entry);
+    }
+    return entries;
+  }
+
+  async #sendTo(stream: Stream, entries: readonly AuditEntry[], head: number, isOther: boolean): Promise<void> {
+    const { principal, filter, response, seq } = stream;
+    if (!isOther && seq === head) return;
+    // The client reads too slowly.
+    if (response.writableLength > MAX_WAITING) return;
+    const now = principal.recheck === undefined ? principal : await principal.recheck();
+    if (now?.scopes.has(SCOPE) !== true) return void response.end();
+    if (isOther || seq > head || head - seq > MAX_BEHIND) return this.#resync(stream, head);
+    const matching = entries.filter((entry) => entry.seq > seq && matches(entry, filter));
+    for (const entry of matching.slice(0, MAX_SINGLE)) this.#send(stream, entry.seq, viewEvent(entry));
+    const rest = matching.slice(MAX_SINGLE);
+    if (rest.length > 0) this.#send(stream, head, countByKind(rest), 'rate');
+    stream.seq = head;
+  }
+
+  /** What the client shows may be out of date: it is to read it again. */
+  #resync(stream: Stream, head: number): void {
+    stream.seq = head;
+    this.#send(stream, head, {}, 'resync');
+  }
+
+  #send({ principal, response }: Stream, seq: number, data: object, event?: string): void {
+    const id = this.#options.opaque.sealCursor(principal, LIST, seq);
+    response.write(`${event === undefined ? '' : `event: ${event}\n`}id: ${id}\ndata: ${JSON.stringify(data)}\n\n`);
+  }
+
+  #sendSignsOfLife(): void {
+    const now = performance.now();
+    if (now - this.#signOfLifeAt < (this.#options.signOfLifeMs ?? SIGN_OF_LIFE_MS)) return;
+    this.#signOfLifeAt = now;
+    for (const { response } of this.#streams) if (response.writableLength <= MAX_WAITING) response.write(':\n\n');
+  }
+
+  /** Ends all streams. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    await this.#looking;
+    for (const { response } of this.#streams) response.end();
+  }
+}
+
+function matches(entry: AuditEntry, { what, node, controller, order }: EventFilter): boolean {
+  return (
+    (what === undefined || what.includes(entry.what)) &&
+    (node === undefined || entry.node === node) &&
+    (controller === undefined || entry.controller === controller) &&
+    (order === undefined || entry.order === order)
+  );
+}
+
+/** Not who made a change, nor a key: those are in the audit log, for callers who may read it. */
+function viewEvent({ at, what, node, controller, order, count }: AuditEntry): object {
+  return { at, what, node, controller, order, count };
+}
+
+function countByKind(entries: readonly AuditEntry[]): Readonly<Record<string, number>> {
+  const counts: Record<string, number> = {};
+  for (const { what } of entries) counts[what] = (counts[what] ?? 0) + 1;
+  return counts;
+}
