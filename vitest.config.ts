@@ -70,6 +70,7 @@ export const SYSTEM: readonly string[] = [
   'remote-socket',
   'roles-by-route',
   'sign-in',
+  'browser-gateway',
   'browser-rules',
   'console-files',
   'start',

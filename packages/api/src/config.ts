@@ -30,6 +30,10 @@ export interface GatewayConfig {
 export interface BrowserConfig {
   /** Loopback: in clear. */
   readonly listen: readonly Endpoint[];
+  /** Where the gateway, or another proxy with TLS, brings browsers. */
+  readonly socket?: string | undefined;
+  /** The group that may connect to the socket. */
+  readonly group?: string | undefined;
   /** What a browser has in its address bar, e.g. `http://localhost:8080`. */
   readonly origin: string;
   /** The console's built files, if they are not those of its package. */
@@ -92,12 +96,17 @@ export const apiConfigSchema: z.ZodType<ApiConfig> = z.strictObject({
             }),
           ),
         )
-        .min(1)
-        .max(16),
+        .max(16)
+        .default([]),
+      socket: socketFields.socket.optional(),
+      group: socketFields.group,
       origin: z.string().refine(isOrigin, {
         error: 'expected https://HOST, or http://localhost with a port, as a browser shows it, e.g. http://localhost:8080',
       }),
       console: pathSchema.optional(),
+    })
+    .refine(({ listen, socket }) => listen.length > 0 || socket !== undefined, {
+      error: 'expected `listen`, e.g. ["127.0.0.1:8080"], or `socket` for the gateway, or both',
     })
     .optional(),
 });

@@ -50,18 +50,44 @@ const RESPONSE_HEADERS = [
   'www-authenticate',
 ] as const;
 const BROWSER = /^(?:cookie|origin|sec-fetch-.*)$/;
+/** Of a browser, in addition. The host is what the API compares with its origin. */
+const BROWSER_REQUEST_HEADERS = [
+  'accept-encoding',
+  'cookie',
+  'host',
+  'origin',
+  'sec-fetch-dest',
+  'sec-fetch-mode',
+  'sec-fetch-site',
+  'x-latchkey-session',
+] as const;
+const BROWSER_RESPONSE_HEADERS = [
+  'cache-control',
+  'content-encoding',
+  'content-security-policy',
+  'cross-origin-opener-policy',
+  'permissions-policy',
+  'set-cookie',
+  'vary',
+] as const;
 const HSTS = 'max-age=31536000';
 
 export interface GatewayOptions {
   readonly config: GatewayConfig;
   /** `remote.socket` of the API. */
   readonly apiSocket: string;
+  /** `browser:` of the API, if it serves browsers on a socket. */
+  readonly browser?: { readonly socket: string; readonly origin: string } | undefined;
   readonly log: Log;
 }
 
 /** Serves until it is stopped. A reload reads certificate and key again. */
-export async function startGateway({ config, apiSocket, log }: GatewayOptions): Promise<Daemon> {
+export async function startGateway({ config, apiSocket, browser, log }: GatewayOptions): Promise<Daemon> {
   const hosts = new Set(config.hosts);
+  if (browser !== undefined && !hosts.has(new URL(browser.origin).host))
+    throw new UsageFailure(`api.gateway.hosts: the origin ${browser.origin} of \`browser:\` is not among the hosts`, {
+      advice: `Add ${new URL(browser.origin).host} to \`hosts:\`.`,
+    });
   // A connection each: one that is kept may be closed by the API as it is used again.
   const agent = new Agent({ keepAlive: false, maxSockets: MAX_API_CONNECTIONS });
   const limitedLog = new RateLimitedLog(log);
@@ -88,7 +114,8 @@ export async function startGateway({ config, apiSocket, log }: GatewayOptions): 
           keepAliveTimeout: IDLE_TIMEOUT_MS,
           connectionsCheckingInterval: 1_000,
         },
-        (incoming, outgoing) => void forward(incoming, outgoing, { hosts, agent, apiSocket, log: limitedLog }),
+        (incoming, outgoing) =>
+          void forward(incoming, outgoing, { hosts, agent, apiSocket, browserSocket: browser?.socket, log: limitedLog }),
       );
       server.maxConnections = MAX_CONNECTIONS;
       server.on('clientError', answerClientError);
@@ -163,15 +190,18 @@ interface ForwardOptions {
   readonly hosts: ReadonlySet<string>;
   readonly agent: Agent;
   readonly apiSocket: string;
+  readonly browserSocket: string | undefined;
   readonly log: RateLimitedLog;
 }
 
 async function forward(
   incoming: IncomingMessage,
   outgoing: ServerResponse,
-  { hosts, agent, apiSocket, log }: ForwardOptions,
+  { hosts, agent, apiSocket, browserSocket, log }: ForwardOptions,
 ): Promise<void> {
-  const problem = whyRefused(incoming, hosts);
+  // A request with a token is no browser's, and a browser's has a session instead.
+  const isBrowsers = browserSocket !== undefined && incoming.headers.authorization === undefined;
+  const problem = whyRefused(incoming, hosts, isBrowsers);
   if (problem !== undefined) {
     // What follows the header is not read.
     outgoing.setHeader('connection', 'close');
@@ -184,13 +214,20 @@ async function forward(
   if (body === undefined) return;
   const { method = 'GET', url: path = '/', headers, socket } = incoming;
   const sent: Record<string, string> = { host: 'api', 'x-forwarded-for': unmapIPv4(socket.remoteAddress ?? '') };
-  for (const name of REQUEST_HEADERS) {
+  for (const name of isBrowsers ? [...REQUEST_HEADERS, ...BROWSER_REQUEST_HEADERS] : REQUEST_HEADERS) {
     const value = headers[name];
     if (typeof value === 'string') sent[name] = value;
   }
   if (body.length > 0) sent['content-length'] = String(body.length);
-  const upstream = request({ socketPath: apiSocket, agent, path, method, headers: sent, timeout: ANSWER_TIMEOUT_MS });
-  upstream.on('response', (answer) => passOn(answer, outgoing));
+  const upstream = request({
+    socketPath: isBrowsers ? browserSocket : apiSocket,
+    agent,
+    path,
+    method,
+    headers: sent,
+    timeout: ANSWER_TIMEOUT_MS,
+  });
+  upstream.on('response', (answer) => passOn(answer, outgoing, isBrowsers));
   upstream.on('timeout', () => upstream.destroy(new Error('no answer in time')));
   upstream.on('error', (error) => {
     if (outgoing.destroyed) return;
@@ -225,23 +262,25 @@ function endWithCaller(outgoing: ServerResponse, upstream: ClientRequest): void 
 function whyRefused(
   { method, url = '', headers, rawHeaders }: IncomingMessage,
   hosts: ReadonlySet<string>,
+  isBrowsers: boolean,
 ): ProblemName | undefined {
   const names = rawHeaders.filter((_, index) => index % 2 === 0).map((name) => name.toLowerCase());
   const isOnce = (name: string): boolean => names.indexOf(name) === names.lastIndexOf(name);
-  if (!isOnce('host') || !isOnce('authorization') || !url.startsWith('/')) return 'bad-request';
+  const once = isBrowsers ? BROWSER_REQUEST_HEADERS : ['host', 'authorization'];
+  if (!once.every(isOnce) || !url.startsWith('/')) return 'bad-request';
   if (!hosts.has((headers.host ?? '').toLowerCase())) return 'misdirected-request';
-  if (names.some((name) => BROWSER.test(name))) return 'forwarded-request';
+  if (!isBrowsers && names.some((name) => BROWSER.test(name))) return 'forwarded-request';
   if (method === undefined || !METHODS.includes(method)) return 'method-not-allowed';
   const mayHaveBody = method === 'POST' || method === 'PATCH';
   if (headers['transfer-encoding'] !== undefined) return 'body-too-large';
   return Number(headers['content-length'] ?? 0) > (mayHaveBody ? MAX_BODY : 0) ? 'body-too-large' : undefined;
 }
 
-function passOn(answer: IncomingMessage, outgoing: ServerResponse): void {
-  const headers: Record<string, string> = { ...SECURITY_HEADERS, 'strict-transport-security': HSTS };
-  for (const name of RESPONSE_HEADERS) {
+function passOn(answer: IncomingMessage, outgoing: ServerResponse, isBrowsers: boolean): void {
+  const headers: Record<string, string | string[]> = { ...SECURITY_HEADERS, 'strict-transport-security': HSTS };
+  for (const name of isBrowsers ? [...RESPONSE_HEADERS, ...BROWSER_RESPONSE_HEADERS] : RESPONSE_HEADERS) {
     const value = answer.headers[name];
-    if (typeof value === 'string') headers[name] = value;
+    if (value !== undefined) headers[name] = value;
   }
   outgoing.writeHead(answer.statusCode ?? 502, headers);
   answer.on('error', () => outgoing.destroy());

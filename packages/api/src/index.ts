@@ -133,6 +133,11 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
         servers.push(server);
         log.info({ address, origin, console: folderOfConsole }, 'serving the API to browsers');
       }
+      if (browser.socket !== undefined) {
+        const { socket, group } = browser;
+        servers.push(await serve(buildBrowserListener({ ...shared, origin, users, sessions, files }), { socket, group }));
+        log.info({ address: `unix:${socket}`, origin, console: folderOfConsole }, 'serving the API to browsers');
+      }
     }
   } catch (error) {
     await stop();

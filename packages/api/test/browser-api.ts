@@ -29,6 +29,8 @@ export class BrowserApi {
   readonly users: UserStore;
   readonly log: CapturedLog;
   readonly port: number;
+  /** Where the gateway brings callers with tokens, and browsers. */
+  readonly sockets: { readonly remote: string; readonly browser: string };
   /** Of the rate limits, in ms; added to the time of day. */
   readonly clock: { monotonicMs: number; aheadMs: number };
 
@@ -37,25 +39,30 @@ export class BrowserApi {
     users: UserStore,
     log: CapturedLog,
     port: number,
+    sockets: { readonly remote: string; readonly browser: string },
     clock: { monotonicMs: number; aheadMs: number },
   ) {
     this.fixture = fixture;
     this.users = users;
     this.log = log;
     this.port = port;
+    this.sockets = sockets;
     this.clock = clock;
   }
 
-  static async start(consoleFolder?: string): Promise<BrowserApi> {
+  static async start(consoleFolder?: string, origin: string = ORIGIN): Promise<BrowserApi> {
     const fixture = await AdminFixture.open();
     const { folder } = fixture.registry;
+    const sockets = await tempFolder();
+    const [remote, browser] = [join(sockets, 'remote.sock'), join(sockets, 'browser.sock')];
     const log = new CapturedLog();
     const clock = { monotonicMs: 0, aheadMs: 0 };
     const daemon = await startApi({
       config: {
-        socket: join(await tempFolder(), 'api.sock'),
+        socket: join(sockets, 'api.sock'),
         local: {},
-        browser: { listen: [{ host: '127.0.0.1', port: 0 }], origin: ORIGIN },
+        remote: { socket: remote },
+        browser: { listen: [{ host: '127.0.0.1', port: 0 }], socket: browser, origin },
       },
       folder,
       openRegistry: () => Registry.open(folder, Secret.from(MASTER), 'api'),
@@ -71,7 +78,7 @@ export class BrowserApi {
       await daemon.stop();
     });
     const { address } = await log.until(({ msg }) => msg === 'serving the API to browsers');
-    return new BrowserApi(fixture, users, log, Number(String(address).split(':').at(-1)), clock);
+    return new BrowserApi(fixture, users, log, Number(String(address).split(':').at(-1)), { remote, browser }, clock);
   }
 
   /**

@@ -37,3 +37,9 @@ it.each(['0.0.0.0:8080', '[::]:8080', '192.0.2.7:8080', 'plant.example:8080', '1
     expect(error?.issues.map(({ path }) => path.join('.'))).toEqual(['browser.listen.0']);
   },
 );
+
+it('browsers are served somewhere: on loopback, or on a socket for the gateway, which leads to any host', () => {
+  const origin = 'https://plant.example:8443';
+  expect(parse({ origin }).error?.issues.map(({ path }) => path.join('.'))).toEqual(['browser']);
+  expect(parse({ origin, socket: '/run/browser.sock', group: 'latchkey-api-gateway' }).success).toBe(true);
+});

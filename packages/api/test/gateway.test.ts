@@ -1,8 +1,7 @@
 // TLS in front of the API, with certificates that openssl makes, and an API behind it.
 
-import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, readFile, rename } from 'node:fs/promises';
+import { chmod, rename } from 'node:fs/promises';
 import { connect as connectPlain } from 'node:net';
 import { join } from 'node:path';
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
@@ -11,24 +10,10 @@ import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import type { Daemon } from '@latchkey/runtime/daemon';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { startGateway } from '../src/gateway.js';
+import { certify, HAS_OPENSSL } from './certificate.js';
 import { type Answer, ask, createToken, LocalApi, type RequestOptions } from './local-api.js';
 
-const HAS_OPENSSL = spawnSync('openssl', ['version']).status === 0;
 const HOST = 'plant.example:8443';
-
-/** A key and a certificate for plant.example in a folder. */
-async function certify(
-  folder: string,
-  name: string,
-): Promise<{ readonly cert: string; readonly key: string; readonly pem: string }> {
-  const [cert, key] = [join(folder, `${name}.crt`), join(folder, `${name}.key`)];
-  const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-  const subject = ['-subj', `/CN=${name}`, '-addext', 'subjectAltName=DNS:plant.example', '-days', '30'];
-  const made = spawnSync('openssl', ['req', '-x509', ...curve, '-keyout', key, '-out', cert, ...subject]);
-  expect([made.status, String(made.stderr)]).toEqual([0, expect.any(String)]);
-  await chmod(key, 0o600);
-  return { cert, key, pem: await readFile(cert, 'utf8') };
-}
 
 interface Setup {
   readonly folder: string;

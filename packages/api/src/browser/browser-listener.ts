@@ -1,4 +1,4 @@
-/** The listener for browsers: sessions, users, the console's files, and every route of the API. */
+/** The listeners for browsers: sessions, users, the console's files, and every route of the API. */
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Log } from '@latchkey/runtime/daemon';
@@ -8,6 +8,7 @@ import { actorOf } from '../access.js';
 import { Problem } from '../problem.js';
 import type { RegistryAccess } from '../registry-access.js';
 import { buildServer, type ServerOptions } from '../server.js';
+import { clientAddress } from '../tokens/networks.js';
 import type { UserAdministration } from '../users/administration.js';
 import type { Passwords } from '../users/password.js';
 import { Sessions } from '../users/sessions.js';
@@ -33,8 +34,16 @@ export function openSessions({ registry, ...options }: BrowserSessionsOptions): 
     ...options,
     registryRestoredAt: () => restoredAtOf(registry),
     record: (event, actor) => registry.use((opened) => opened.actingAs(actor).record(event)),
-    addressOf: ({ raw }) => unmapIPv4(raw.socket.remoteAddress ?? ''),
+    addressOf,
   });
+}
+
+/** On a unix socket the proxy says where the browser is. On loopback nobody else's word counts. */
+function addressOf({ raw, headers }: FastifyRequest): string | undefined {
+  const { remoteAddress } = raw.socket;
+  if (remoteAddress !== undefined && remoteAddress !== '') return unmapIPv4(remoteAddress);
+  const forwarded = headers['x-forwarded-for'];
+  return clientAddress(Array.isArray(forwarded) ? forwarded.at(-1) : forwarded);
 }
 
 export interface BrowserListenerOptions extends Omit<ServerOptions, 'checkRequest' | 'authenticate' | 'challenge' | 'extend'> {

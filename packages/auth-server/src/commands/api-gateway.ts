@@ -21,7 +21,7 @@ export function apiGatewayCommand(): Command {
 
 async function serve(options: GatewayOptions): Promise<void> {
   const { api, log_level: logLevel, memory } = await loadConfig(configSchema, options.config);
-  const { gateway, remote } = api ?? {};
+  const { gateway, remote, browser } = api ?? {};
   if (gateway === undefined || remote === undefined)
     throw new UsageFailure(`${options.config} has no \`${gateway === undefined ? 'gateway' : 'remote'}:\` below \`api:\``, {
       advice: 'Say where to serve, and where the API is: docs/API.md has an example.',
@@ -29,7 +29,12 @@ async function serve(options: GatewayOptions): Promise<void> {
   const log = await createLog('api-gateway', options.logLevel ?? logLevel);
   await runDaemon(log, async () => {
     const { startGateway } = await import('@latchkey/api/gateway');
-    const daemon = await startGateway({ config: gateway, apiSocket: remote.socket, log });
+    const daemon = await startGateway({
+      config: gateway,
+      apiSocket: remote.socket,
+      ...(browser?.socket === undefined ? {} : { browser: { socket: browser.socket, origin: browser.origin } }),
+      log,
+    });
     limitMemory(memory, log);
     return daemon;
   });
