@@ -67,9 +67,12 @@ async function run({ name, args, input, environment }: CommandRequest): Promise<
   );
   // Without a call of `process.exit` a process ends once nothing is open any more.
   const deadline = Date.now() + (code === undefined ? CLOSE_TIMEOUT_MS : EXIT_TIMEOUT_MS);
-  while (leftOpen().length > 0 && Date.now() < deadline) await delay(POLL_MS);
+  let open = leftOpen();
+  while (open.length > 0 && Date.now() < deadline) {
+    await delay(POLL_MS);
+    open = leftOpen();
+  }
   for (const added of emitters) added.end(code ?? 0);
-  const open = leftOpen();
   if (code === undefined && open.length > 0)
     return { failure: `latchkey-${name} ${args.join(' ')} does not end: ${open.join(', ')}` };
   return { code: code ?? 0, isReusable: open.length === 0 };

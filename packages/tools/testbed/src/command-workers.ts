@@ -24,10 +24,12 @@ export interface CommandResult {
 /** `failure`: why the command has no exit code. */
 export type CommandResponse = { readonly code: number; readonly isReusable: boolean } | { readonly failure: string };
 
-const idle: CommandWorker[] = [];
+/** `join` turns V8's optimising compiler off, and must not slow other commands down. */
+const pools = { join: [] as CommandWorker[], others: [] as CommandWorker[] };
 
 /** Runs a command in a worker. @param program the file of `command-worker`, bundled */
 export async function runInWorker(program: string, request: CommandRequest): Promise<CommandResult> {
+  const idle = request.name === 'node-agent' && request.args[0] === 'join' ? pools.join : pools.others;
   const worker = idle.pop() ?? new CommandWorker(program);
   const result = await worker.run(request);
   if (worker.isReusable) idle.push(worker);
