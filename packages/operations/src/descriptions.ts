@@ -4,9 +4,13 @@
  */
 
 import type { ControllerDescription, NodeDescription } from '@latchkey/registry';
+import type { ManifestTexts } from '@latchkey/provisioning';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import type { ControllerDescriptionChange, ControllerDescriptionView } from './contract/controllers.js';
-import { type DescriptionChange, type DescriptionView, MAX_TAGS } from './contract/descriptions.js';
+import { type DescriptionChange, descriptionChangeSchema, type DescriptionView, MAX_TAGS } from './contract/descriptions.js';
+
+/** Separates tags in one text. */
+const TAG_SEPARATOR = ';';
 
 const TEXTS = ['name', 'site', 'location', 'note'] as const;
 
@@ -60,6 +64,21 @@ export function changeTexts<F extends string>(
 export function viewControllerDescription(description: ControllerDescription = {}): ControllerDescriptionView {
   const { name = null, site = null, contact = null } = description;
   return { name, site, contact };
+}
+
+/**
+ * Reads what a row of a file says of a node. Tags stand in one text, separated by semicolons, or in
+ * an array.
+ *
+ * @returns what is wrong, in words, if anything is
+ */
+export function descriptionFromTexts({ tags, ...texts }: ManifestTexts): DescriptionTexts | string {
+  const list = typeof tags === 'string' ? tags.split(TAG_SEPARATOR).filter((tag) => tag.trim() !== '') : tags;
+  const given = tags === undefined ? texts : { ...texts, tags: list };
+  const { success, data, error } = descriptionChangeSchema.safeParse(given);
+  if (success) return changedDescription(undefined, data)?.after ?? {};
+  const [issue] = error.issues;
+  return `${issue?.path[0]?.toString() ?? 'texts'}: ${issue?.message ?? 'not expected'}`;
 }
 
 /** In ascending order, none twice. */

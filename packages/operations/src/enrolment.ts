@@ -122,8 +122,15 @@ export class EnrolmentTransaction {
       const order = (this.#orderNumber ??= await addOrder(registry, this.#row));
       const rows = (this.#rows ??= new RowFactory(registry, order));
       const recentInitialKeys = chunk.map((i) => batch.idI(i));
-      await registry.load(order, { recentInitialKeys, metadata: ['clock history'] }, (found) =>
-        chunk.map((i) => newNode(registry, found, batch.idI(i), rows.create(batch, i))),
+      const descriptions = chunk.flatMap((i) => {
+        const texts = batch.description(i);
+        return texts === undefined ? [] : [[batch.idI(i), { ...texts, entry: 0 }] as const];
+      });
+      await registry.load(
+        order,
+        { recentInitialKeys, metadata: ['clock history'] },
+        (found) => chunk.map((i) => newNode(registry, found, batch.idI(i), rows.create(batch, i))),
+        descriptions,
       );
       for (const i of chunk) this.#controllers.added.add(batch.idC(i));
       this.#count += chunk.length;

@@ -164,12 +164,22 @@ function refusal({ counts: { reject }, sharedKeys }: ImportReport, file: string,
 }
 
 function outcomeOf(
-  { counts, additions, changes, problems }: ImportReport,
+  { counts, additions, changes, problems, otherTexts }: ImportReport,
   warnings: readonly string[],
   { dry_run }: ImportInput,
   { done, order }: { readonly done: boolean; readonly order: number | undefined },
 ): ImportOutcome {
   const { add: added, change: changed, unchanged, duplicate: duplicates, reject: rejected } = counts;
   const totals = { added, changed, unchanged, duplicates, rejected };
-  return { dry_run, done, order: order ?? null, ...totals, additions, changes, problems, warnings };
+  return {
+    dry_run,
+    done,
+    order: order ?? null,
+    ...totals,
+    described_otherwise: otherTexts,
+    additions,
+    changes,
+    problems,
+    warnings,
+  };
 }

@@ -5,6 +5,7 @@
 
 import { timingSafeEqual } from 'node:crypto';
 import { KEY_LENGTH, Secret } from '@latchkey/protocol';
+import type { DescriptionTexts } from './descriptions.js';
 
 /** Nodes in one order or import at most. An index fits beside an ID in the 53 bits of a number. */
 export const MAX_BATCH_NODES: number = 2 ** 21;
@@ -28,6 +29,8 @@ export class NodeBatch {
   readonly isSplit: boolean;
   readonly #recordLength: number;
   readonly #blocks: DataView[] = [];
+  /** Of the few nodes that a file describes, or of all of them. */
+  readonly #descriptions = new Map<number, DescriptionTexts>();
   #length = 0;
   #sortedIndices: Uint32Array | undefined;
 
@@ -63,7 +66,16 @@ export class NodeBatch {
     return true;
   }
 
-  /** Puts node `i` into another batch as well. */
+  /** Gives the node that was added last what people know of it. */
+  describeLast(texts: DescriptionTexts): void {
+    this.#descriptions.set(this.#length - 1, texts);
+  }
+
+  description(i: number): DescriptionTexts | undefined {
+    return this.#descriptions.get(i);
+  }
+
+  /** Puts node `i` into another batch as well, without what people know of it. */
   copyTo(i: number, into: NodeBatch): void {
     into.add(this.idI(i), this.idC(i), this.#keyOf(i), this.line(i), this.#halfOf(i));
   }

@@ -30,7 +30,10 @@ const NONE = /$^./;
 
 interface Columns {
   readonly delimiter: string;
-  /** Where each of the checker's columns stands in a row. */
+  /**
+   * Where each of the checker's columns stands in a row, then each of its further ones: -1 for
+   * none.
+   */
   readonly places: readonly number[];
   /** True if they are the first ones, in the checker's order. */
   readonly usual: boolean;
@@ -100,13 +103,13 @@ export class CsvReader {
       return;
     }
     for (const delimiter of this.#declared === undefined ? DELIMITERS : [this.#declared]) {
-      const columns = columnsOf(text, delimiter, this.#rows.columns);
+      const columns = columnsOf(text, delimiter, this.#rows);
       if (columns === undefined) continue;
       this.#columns = columns;
       this.#lines.plain = delimiter === '\t' ? PLAIN_WITH_TABS : PLAIN;
       return;
     }
-    const problem = describeHeader(text, this.#declared, this.#rows.columns);
+    const problem = describeHeader(text, this.#declared, this.#rows);
     throw new UsageFailure(`${this.#name}, line ${number}: expected the header ${this.#header}${problem}`);
   }
 
@@ -126,10 +129,10 @@ export class CsvReader {
   }
 
   #row({ delimiter, places, usual }: Columns, record: readonly string[], line: number): void {
-    const { length } = this.#rows.columns;
+    const length = places.filter((place) => place !== -1).length;
     if (usual && record.length === length) return this.#rows.take(line, record);
     if (record.every((field) => field === '')) return;
-    const fields = places.map((place) => record[place]);
+    const fields = places.map((place) => (place === -1 ? '' : record[place]));
     const surplus = record.filter((field, place) => field !== '' && !places.includes(place)).length;
     if (surplus === 0 && !fields.includes(undefined)) return this.#rows.take(line, fields);
     const count = `expected ${length} fields, not ${record.length}`;
@@ -156,17 +159,31 @@ function recordsOf(lines: readonly string[], delimiter: string): (string[] | und
   return [...recordsOf(lines.slice(0, half), delimiter), ...recordsOf(lines.slice(half), delimiter)];
 }
 
+type ExpectedColumns = Pick<RowChecker, 'columns' | 'furtherColumns'>;
+
 /** Returns `undefined` if this delimiter does not separate the expected names in the header. */
-function columnsOf(text: string, delimiter: string, expected: readonly string[]): Columns | undefined {
+function columnsOf(
+  text: string,
+  delimiter: string,
+  { columns: expected, furtherColumns = [] }: ExpectedColumns,
+): Columns | undefined {
   const names = recordsOf([text], delimiter)[0]?.map((name) => name.toLowerCase());
-  if (names === undefined || names.filter((name) => name !== '').length !== expected.length) return undefined;
-  const places = expected.map((column) => names.indexOf(column));
-  if (places.includes(-1)) return undefined;
-  return { delimiter, places, usual: places.every((place, i) => place === i) };
+  if (names === undefined) return undefined;
+  const [places, further] = [expected, furtherColumns].map((columns) => columns.map((column) => names.indexOf(column)));
+  if (places === undefined || further === undefined || places.includes(-1)) return undefined;
+  const known = places.length + further.filter((place) => place !== -1).length;
+  if (names.filter((name) => name !== '').length !== known) return undefined;
+  const hasFurther = known > places.length;
+  return {
+    delimiter,
+    places: hasFurther ? [...places, ...further] : places,
+    usual: !hasFurther && places.every((place, i) => place === i),
+  };
 }
 
 /** Says what is wrong with a header, as far as that is certain. */
-function describeHeader(text: string, declared: string | undefined, expected: readonly string[]): string {
+function describeHeader(text: string, declared: string | undefined, columns: ExpectedColumns): string {
+  const { columns: expected, furtherColumns = [] } = columns;
   const bare = text
     .replaceAll(/"([^"]*)"/g, '$1')
     .trim()
@@ -174,7 +191,7 @@ function describeHeader(text: string, declared: string | undefined, expected: re
   const further = `(?:\\k<delimiter>[a-z_]+){${expected.length - 2}}`;
   const between = new RegExp(`^[a-z_]+(?<delimiter>[^a-z_]+)[a-z_]+${further}$`).exec(bare)?.groups?.['delimiter'];
   const found = between?.trim() === '' ? ' ' : between?.trim();
-  if (between !== undefined && found !== undefined && columnsOf(bare.replaceAll(between, ','), ',', expected) !== undefined) {
+  if (between !== undefined && found !== undefined && columnsOf(bare.replaceAll(between, ','), ',', columns) !== undefined) {
     if (declared !== undefined)
       return `: its fields are separated by ${nameOf(found)}, and the line above it says ${nameOf(declared)}`;
     return `: its fields are separated by ${nameOf(found)}; commas, semicolons and tabs are read`;
@@ -187,7 +204,8 @@ function describeHeader(text: string, declared: string | undefined, expected: re
   if (missing.length === expected.length) return '';
   if (missing.length > 0) return `; ${missing.join(', ')} ${missing.length === 1 ? 'is' : 'are'} missing`;
   const unknown = names.filter(
-    (name, i) => name !== '' && (!expected.includes(known[i] ?? '') || known.indexOf(known[i] ?? '') !== i),
+    (name, i) =>
+      name !== '' && (![...expected, ...furtherColumns].includes(known[i] ?? '') || known.indexOf(known[i] ?? '') !== i),
   );
   return `; it also has ${unknown.map(showValue).join(', ')}`;
 }

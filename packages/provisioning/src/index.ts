@@ -16,4 +16,10 @@ export { formatLabel, formatLabelInCapitals, isLabel, parseLabel } from './label
 export { DEVICE_KEYS_HELP, MANIFEST_HELP } from './manifest-help.js';
 export { ManifestReader } from './manifest-reader.js';
 export { findManifestLine, formatManifest, type ManifestLine, MAX_MANIFEST, parseManifest } from './manifest.js';
-export { MANIFEST_COLUMNS, type ManifestHandler, type ManifestProblem, type ManifestRow } from './row-validator.js';
+export {
+  MANIFEST_COLUMNS,
+  type ManifestHandler,
+  type ManifestProblem,
+  type ManifestRow,
+  type ManifestTexts,
+} from './row-validator.js';

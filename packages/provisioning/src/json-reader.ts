@@ -98,16 +98,18 @@ export class JsonReader {
   #row(text: string): void {
     const record = parseObject(text);
     if (record === undefined) return this.#problem(this.#objectLine, this.#expected);
-    const { columns } = this.#rows;
-    const unknown = Object.keys(record).find((key) => !columns.includes(key));
+    const { columns, furtherColumns = [] } = this.#rows;
+    const known = [...columns, ...furtherColumns];
+    const unknown = Object.keys(record).find((key) => !known.includes(key));
     if (unknown !== undefined) {
-      const reason = `it has ${showValue(unknown)}, which is none of ${columns.join(', ')}`;
+      const reason = `it has ${showValue(unknown)}, which is none of ${known.join(', ')}`;
       return this.#rows.reject(this.#objectLine, record['id'], reason);
     }
-    this.#rows.take(
-      this.#objectLine,
-      columns.map((column) => orEmpty(record[column])),
-    );
+    const further = furtherColumns.map((column) => orEmpty(record[column] ?? null));
+    this.#rows.take(this.#objectLine, [
+      ...columns.map((column) => orEmpty(record[column])),
+      ...(further.every((field) => field === '') ? [] : further),
+    ]);
   }
 
   #problem(line: number, reason: string): void {

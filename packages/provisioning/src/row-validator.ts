@@ -11,6 +11,14 @@ import { showValue } from './shown-value.js';
 /** The fields of a row, in the order in which they are written. */
 export const MANIFEST_COLUMNS = ['id', 'controller_id', 'controller', 'ik'] as const;
 
+/**
+ * What people know of a node: a file may have these fields, too. A device takes no notice of them.
+ */
+const MANIFEST_TEXT_COLUMNS = ['name', 'site', 'location', 'tags', 'note'] as const;
+
+/** Texts of a row as they stand there, not looked at. Those that are empty are left out. */
+export type ManifestTexts = { readonly [C in (typeof MANIFEST_TEXT_COLUMNS)[number]]?: unknown };
+
 /** A row whose fields are all well-formed. */
 export interface ManifestRow {
   /** Where the row begins, from 1. */
@@ -20,6 +28,7 @@ export interface ManifestRow {
   readonly controller: Endpoint;
   /** 16 octets, valid until the next row. */
   readonly ik: Uint8Array;
+  readonly texts?: ManifestTexts;
 }
 
 /** A row that cannot be used, and why. The reason holds no key. */
@@ -42,7 +51,12 @@ export interface ManifestHandler {
 export interface RowChecker {
   /** The fields of a row, in the order in which they are written. */
   readonly columns: readonly string[];
-  /** Passes a row on, or reports the first field that is wrong. A row of empty fields is none. */
+  /** Fields that a row may have, in the order in which they follow the others. */
+  readonly furtherColumns?: readonly string[];
+  /**
+   * Passes a row on, or reports the first field that is wrong. A row of empty fields is none. A
+   * further field that the file does not have is empty.
+   */
   take(line: number, fields: readonly unknown[]): void;
   /** Reports a row whose fields cannot be told apart. */
   reject(line: number, id: unknown, reason: string): void;
@@ -57,6 +71,7 @@ const AS_TEXT = 'a spreadsheet made a number of it; import the original file wit
 
 export class RowValidator implements RowChecker {
   readonly columns: readonly string[] = MANIFEST_COLUMNS;
+  readonly furtherColumns: readonly string[] = MANIFEST_TEXT_COLUMNS;
   readonly #handler: ManifestHandler;
   readonly #ik = Buffer.alloc(16);
   /** Those of the last row: a file names few controllers, one after the other. */
@@ -67,8 +82,8 @@ export class RowValidator implements RowChecker {
     this.#handler = handler;
   }
 
-  take(line: number, [id, controllerId, controller, ik]: readonly unknown[]): void {
-    if (id === '' && controllerId === '' && controller === '' && ik === '') return;
+  take(line: number, [id, controllerId, controller, ik, ...further]: readonly unknown[]): void {
+    if (id === '' && controllerId === '' && controller === '' && ik === '' && further.every((field) => field === '')) return;
     const idI = typeof id === 'string' ? parseId(id) : undefined;
     if (idI === undefined) return this.#problem(line, undefined, `id: ${describeId(id)}`);
     if (this.#handler.wants?.(idI) === false) return;
@@ -78,7 +93,8 @@ export class RowValidator implements RowChecker {
     if (endpoint === undefined) return this.#problem(line, idI, `controller: ${describeController(controller)}`);
     const wrong = readKey(ik, this.#ik);
     if (wrong !== undefined) return this.#problem(line, idI, `ik: ${wrong}`);
-    this.#handler.row({ line, idI, idC, controller: endpoint, ik: this.#ik });
+    const texts = textsOf(further);
+    this.#handler.row({ line, idI, idC, controller: endpoint, ik: this.#ik, ...(texts && { texts }) });
   }
 
   reject(line: number, id: unknown, reason: string): void {
@@ -97,6 +113,14 @@ export class RowValidator implements RowChecker {
     if (endpoint !== undefined) [this.#controllerText, this.#controller] = [text, endpoint];
     return endpoint;
   }
+}
+
+/** `undefined` if there is none. */
+function textsOf(fields: readonly unknown[]): ManifestTexts | undefined {
+  if (fields.every((field) => field === '')) return undefined;
+  return Object.fromEntries(
+    MANIFEST_TEXT_COLUMNS.flatMap((column, i) => (fields[i] === '' || fields[i] === undefined ? [] : [[column, fields[i]]])),
+  );
 }
 
 /**

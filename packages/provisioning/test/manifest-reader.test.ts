@@ -299,7 +299,8 @@ describe('JSON', () => {
   });
 
   const none = 'expected a JSON object with id, controller_id, controller, ik';
-  const unknown = (name: string): string => `1 it has ${name}, which is none of id, controller_id, controller, ik`;
+  const unknown = (name: string): string =>
+    `1 it has ${name}, which is none of id, controller_id, controller, ik, name, site, location, tags, note`;
   const cases: [string, string, string][] = [
     ['a list', `["00000001","00000001","${AT}","${IK}"]`, none],
     ['a string', `"${IK}"`, none],
@@ -343,7 +344,10 @@ describe('JSON', () => {
     const nested = object(1, { controller: { host: '192.0.2.1', port: 5683 } });
     const { rows, problems } = read(`${object(7)}\n${nested}\n${object(8)}`);
     expect(rows).toEqual([good(7, 1), good(8, 3)]);
-    expect(problems).toEqual([`2 ${none}`, '2 it has "host", which is none of id, controller_id, controller, ik']);
+    expect(problems).toEqual([
+      `2 ${none}`,
+      '2 it has "host", which is none of id, controller_id, controller, ik, name, site, location, tags, note',
+    ]);
   });
 
   it('that is cut short says so', () => {

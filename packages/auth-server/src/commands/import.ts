@@ -75,6 +75,11 @@ async function importFile(file: string, options: ImportOptions): Promise<void> {
       for (const warning of outcome.warnings) process.stderr.write(`Warning: ${warning}\n`);
       if (outcome.warnings.length > 0)
         process.stderr.write('A device that is installed from this file asks at the address in the file.\n');
+      const { described_otherwise: others } = outcome;
+      if (others > 0)
+        process.stderr.write(
+          `Warning: ${pluralize(others, 'node')} in the registry ${others === 1 ? 'is' : 'are'} described otherwise than in the file, and stay${others === 1 ? 's' : ''} so (node set)\n`,
+        );
     };
     const outcome = await call(
       importsRun,

@@ -40,6 +40,11 @@ export interface ImportOutcome {
   readonly unchanged: number;
   readonly duplicates: number;
   readonly rejected: number;
+  /**
+   * Nodes that were in the registry before, of which the file says something else for people: the
+   * registry keeps its own.
+   */
+  readonly described_otherwise: number;
   /** Only in a dry run; of very many, the first. */
   readonly additions: readonly ImportLine[];
   readonly changes: readonly ReasonedLine[];
@@ -74,6 +79,7 @@ export const importsRun: Contract<ImportInput, ImportOutcome> = {
     unchanged: z.int(),
     duplicates: z.int(),
     rejected: z.int(),
+    described_otherwise: z.int(),
     additions: z.array(z.object(lineFields)),
     changes: reasonedLines,
     problems: reasonedLines,

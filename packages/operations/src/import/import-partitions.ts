@@ -7,6 +7,7 @@ import { stat } from 'node:fs/promises';
 import { formatId, MAX_ID, Secret } from '@latchkey/protocol';
 import { type Advice, Failure, UsageFailure } from '@latchkey/runtime/failure';
 import type { ManifestHandler, ManifestProblem, ManifestRow } from '@latchkey/provisioning';
+import { type DescriptionTexts, descriptionFromTexts } from '../descriptions.js';
 import { MAX_BATCH_NODES, NodeBatch } from '../node-batch.js';
 import type { DeviceKeys } from './device-keys.js';
 import { inputName, readImport } from './import-file.js';
@@ -18,9 +19,13 @@ const PARTITION_LINES = 2 ** 18;
 /** IDs are counted by this many of their upper bits. */
 const PREFIX_BITS = 16;
 
-/** A row with its whole initial key and, if that is split, the installer's half. */
+/**
+ * A row with its whole initial key and, if that is split, the installer's half; and what people
+ * know of the node.
+ */
 interface ImportRow extends ManifestRow {
   readonly half?: Uint8Array;
+  readonly description?: DescriptionTexts;
 }
 
 interface ImportRowHandler extends Omit<ManifestHandler, 'row'> {
@@ -59,10 +64,19 @@ type ReadOptions = Pick<ImportFileOptions, 'decrypt' | 'deviceKeys'>;
 
 /** Reads the rows of a file, with keys made of both halves if there are device keys. */
 async function readRows(path: string, { decrypt, deviceKeys }: ReadOptions, handler: ImportRowHandler): Promise<void> {
-  if (deviceKeys === undefined) return readImport(path, decrypt, handler);
   return readImport(path, decrypt, {
     ...(handler.wants === undefined ? {} : { wants: (idI: number) => handler.wants?.(idI) ?? true }),
-    row(row) {
+    row(found) {
+      const description = found.texts === undefined ? undefined : descriptionFromTexts(found.texts);
+      if (typeof description === 'string') {
+        handler.problem({ line: found.line, idI: found.idI, reason: description });
+        return;
+      }
+      const row: ImportRow = description === undefined ? found : { ...found, description };
+      if (deviceKeys === undefined) {
+        handler.row(row);
+        return;
+      }
       const half = Secret.from(row.ik);
       const ik = deviceKeys.includesKey(half) ? undefined : deviceKeys.combine(row.idI, half);
       if (ik !== undefined) handler.row({ ...row, ik: ik.expose(), half: half.expose() });
@@ -188,8 +202,11 @@ function* idRanges(counts: Uint32Array, partitionLines: number): Generator<IdRan
   yield { from, to: MAX_ID };
 }
 
-function addTo(batch: NodeBatch, path: string, { idI, idC, ik, line, half }: ImportRow): void {
-  if (batch.add(idI, idC, ik, line, half)) return;
+function addTo(batch: NodeBatch, path: string, { idI, idC, ik, line, half, description }: ImportRow): void {
+  if (batch.add(idI, idC, ik, line, half)) {
+    if (description !== undefined) batch.describeLast(description);
+    return;
+  }
   throw new UsageFailure(`${inputName(path)} has more than ${MAX_BATCH_NODES} nodes`, {
     advice: 'Nothing was changed. Split it.',
   });

@@ -1,6 +1,7 @@
 /** What an import would do to the registry, line by line, before it does it. */
 
 import { formatId, type Secret } from '@latchkey/protocol';
+import { changedDescription } from '../descriptions.js';
 import type { NodeBatch } from '../node-batch.js';
 import type { ImportAction } from '../enrolment.js';
 import { initialKeyIdentifier, type Registry, type NodeRow } from '@latchkey/registry';
@@ -37,6 +38,10 @@ export class ImportReport {
   readonly moves: Map<string, number> = new Map();
   /** Lines that are refused because another node has their key. */
   sharedKeys = 0;
+  /**
+   * Nodes of which the file says something else for people than the registry, which keeps its own.
+   */
+  otherTexts = 0;
   /** Nodes that are new; of very many, the first that were met. */
   readonly additions: Omit<Problem, 'reason'>[] = [];
 
@@ -47,8 +52,9 @@ export class ImportReport {
   }
 
   /** Adds what is true of another part. */
-  merge({ counts, controllers, problems, changes, additions, moves, sharedKeys }: ImportReport): void {
+  merge({ counts, controllers, problems, changes, additions, moves, sharedKeys, otherTexts }: ImportReport): void {
     this.sharedKeys += sharedKeys;
+    this.otherTexts += otherTexts;
     for (const [way, count] of moves) this.move(way, count);
     for (const action of IMPORT_ACTIONS) this.counts[action] += counts[action];
     for (const idC of controllers) this.controllers.add(idC);
@@ -120,6 +126,7 @@ export function planImport(registry: Registry, batch: NodeBatch, options: PlanOp
       if (verdict === 'add' && listAdditions && plan.additions.length < MAX_PROBLEMS) plan.additions.push({ line, id });
       if (more.move !== undefined) plan.move(more.move, 1);
       if (more.sharedKey === true) plan.sharedKeys += 1;
+      if ((verdict === 'change' || verdict === 'unchanged') && hasOtherTexts(registry, batch, i)) plan.otherTexts += 1;
       continue;
     }
     const differs = differencesOf(batch, previousId, i);
@@ -213,6 +220,11 @@ function changeOf(row: NodeRow, idC: number, sameKey: boolean): Decision {
   const [from, to] = [formatId(row.controller), formatId(idC)];
   const changes = [...(sameKey ? [] : ['another key']), ...(from === to ? [] : [`controller ${from} -> ${to}`])];
   return { verdict: 'change', reason: changes.join(', '), ...(from === to ? {} : { move: `from ${from} to ${to}` }) };
+}
+
+function hasOtherTexts(registry: Registry, batch: NodeBatch, i: number): boolean {
+  const texts = batch.description(i);
+  return texts !== undefined && changedDescription(registry.nodeDescription(batch.idI(i)), texts) !== undefined;
 }
 
 /** In what two lines about one node differ. */
