@@ -97,10 +97,9 @@ describe('an option that takes a time', () => {
   it('is known here', () => {
     expect(timed.map(([name]) => name.replace('latchkey-auth-server ', ''))).toEqual([
       'audit list --since',
-      ...['export', 'node list', 'node disable', 'node enable', 'node move', 'node set', 'node remove'].flatMap((command) => [
-        `${command} --expiring-before`,
-        `${command} --since`,
-      ]),
+      ...['export', 'node list', 'node why', 'node disable', 'node enable', 'node move', 'node set', 'node remove'].flatMap(
+        (command) => [`${command} --expiring-before`, `${command} --since`],
+      ),
       'order create --join-from',
       'order create --join-until',
       'order list --since',

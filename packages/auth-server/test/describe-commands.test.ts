@@ -78,6 +78,19 @@ describe('an operator', () => {
     );
   });
 
+  it('asks why many nodes have not joined', async () => {
+    const { nodes, groups } = JSON.parse(await run('node', 'why', '--site', 'south', '--json')) as {
+      nodes: number;
+      groups: { cause: string; examples: string[]; steps: unknown[] }[];
+    };
+    expect([nodes, groups.map(({ cause, examples }) => [cause, examples])]).toEqual([1, [['server-silent', [ids[1]]]]]);
+    expect(groups[0]?.steps.length).toBeGreaterThan(0);
+    expect(await run('node', 'why', '--order', '1')).toMatch(/^3 nodes, server-silent: \w+, \w+, \w+\n.*\n.*:\n/);
+    expect(await run('node', 'why', '--tag', 'nothing')).toBe('No node matches\n');
+    await expect(run('node', 'why')).rejects.toThrow('no node is named');
+    await expect(run('node', 'why', ids[0]!, '--all')).rejects.toThrow('more than one of an ID, filters and --all');
+  });
+
   it('prints names and places on labels', async () => {
     const path = join(folder, 'labels.html');
     await run('order', 'labels', '1', '--out', path);

@@ -28,6 +28,7 @@ export {
 } from './controllers.js';
 export { type Surroundings, surroundingsOf } from './diagnosis-situation.js';
 export { diagnoseNode, nodesDiagnose } from './diagnosis.js';
+export { nodesDiagnoseGroups } from './diagnosis-groups.js';
 export { DEFAULT_GRACE, enrol, type OrderTerms } from './enrolment.js';
 export { ordersExposure } from './exposure.js';
 export { DeviceKeys } from './import/device-keys.js';

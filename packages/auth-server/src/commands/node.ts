@@ -6,8 +6,17 @@ import {
   withExamples,
   withPlaceOptions,
 } from '@latchkey/runtime/cli';
-import { call, type Context, nodesDiagnose, nodesList, nodesShow, type Step, stepsFor } from '@latchkey/operations';
-import { MAX_PAGE, type NodeDetails, type NodeListInput, type NodePage, type NodeView } from '@latchkey/operations/contract';
+import { call, type Context, nodesDiagnose, nodesDiagnoseGroups, nodesList, nodesShow, stepsFor } from '@latchkey/operations';
+import {
+  type Action,
+  type DiagnosisGroup,
+  MAX_PAGE,
+  type NodeDetails,
+  type NodeFilter,
+  type NodeListInput,
+  type NodePage,
+  type NodeView,
+} from '@latchkey/operations/contract';
 import { formatId } from '@latchkey/protocol';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { Command, InvalidArgumentError } from 'commander';
@@ -18,7 +27,7 @@ import { type ListOptions as OutputOptions, ListOutput, listOptions } from './li
 import { NODE_COLUMNS, nodeFields } from './node-table.js';
 import { disableCommand, enableCommand, moveCommand, removeCommand, setCommand } from './node-update.js';
 import { resetCommand } from './node-reset.js';
-import { printJson, registryOptions, type RegistryOptions, withContext } from './registry-command.js';
+import { pluralize, printJson, registryOptions, type RegistryOptions, withContext } from './registry-command.js';
 
 const DEFAULT_LIMIT = 100;
 
@@ -132,29 +141,54 @@ function keyHolders({ key_holders: controllers, other_key_holders: andOthers }: 
   return [...named, ...(andOthers ? ['others: the registry does not know'] : [])].join(', ') || 'no controller';
 }
 
-interface WhyOptions extends RegistryOptions {
+interface WhyOptions extends RegistryOptions, FilterOptions {
   readonly holds?: string;
+  readonly controller?: number;
+  readonly all?: true;
   readonly json?: true;
 }
 
 function whyCommand(): Command {
-  const command = registryOptions(
-    new Command('why')
-      .description('tell why a node has not joined, or does not renew its key, and what to do next')
-      .argument('<id>', 'ID_i, 8 hex digits', idArgument),
+  const command = filterOptions(
+    controllerFilterOption(
+      registryOptions(
+        new Command('why')
+          .description(
+            'tell why a node has not joined, or does not renew its key, and what to do next; or of many nodes, by cause',
+          )
+          .argument('[id]', 'ID_i, 8 hex digits; without it, every node that matches the filters', idArgument),
+      ),
+    ),
   )
+    .option('--all', 'every node: some 1,000 nodes a second')
     .option(
       '--holds <fingerprint>',
       'the key in the device, by the 4 hex digits that `latchkey-node-agent status` shows there',
       fingerprintArgument,
     )
     .option('--json', 'as a JSON object, with a stable word for the cause')
-    .action(printDiagnosis);
+    .action(why);
   return withExamples(
     command,
     'latchkey-auth-server node why 0000a1b2 --data ./data',
     'latchkey-auth-server node why 0000a1b2 --data ./data --holds 1b21',
+    'latchkey-auth-server node why --order 3 --data ./data',
   );
+}
+
+async function why(idI: number | undefined, { all, ...options }: WhyOptions, called: Command): Promise<void> {
+  const filter = nodeFilter(options);
+  const isFiltered = Object.values(filter).some((value) => value !== undefined);
+  const given = [idI !== undefined, isFiltered, all === true].filter((isGiven) => isGiven).length;
+  if (given !== 1)
+    throw new UsageFailure(given === 0 ? 'no node is named' : 'more than one of an ID, filters and --all was given', {
+      advice: 'Give an ID, or filters such as --order, --controller or --site, or --all.',
+    });
+  if (idI !== undefined) return printDiagnosis(idI, options, called);
+  if (options.holds !== undefined)
+    throw new UsageFailure('--holds is about one device', { advice: 'Give the ID of its node with it.' });
+  echoFilters(options);
+  return printGroups(filter, options, called);
 }
 
 function fingerprintArgument(text: string): string {
@@ -162,23 +196,44 @@ function fingerprintArgument(text: string): string {
   return text.toLowerCase();
 }
 
+/** Steps as JSON has them, with the commands as they are to be typed here. */
+function stepsInJson(action: Action | null, called: Command): object[] {
+  return (action === null ? [] : stepsFor(action)).map(({ on, says, command }) => ({
+    on,
+    says,
+    command: command === undefined ? null : formatCommandLine(withPlaceOptions(command, called)),
+  }));
+}
+
+async function printGroups(filter: NodeFilter, { json, ...options }: WhyOptions, called: Command): Promise<void> {
+  await withContext(options, async (context) => {
+    const { groups, ...found } = await call(nodesDiagnoseGroups, context, { filter });
+    if (json === true)
+      return printJson({ ...found, groups: groups.map((group) => ({ ...group, steps: stepsInJson(group.action, called) })) });
+    const texts = groups.map((group) => groupText(group, called));
+    process.stdout.write(texts.length === 0 ? 'No node matches\n' : texts.join('\n'));
+    return undefined;
+  });
+}
+
+/** The steps are those of the first node. */
+function groupText({ cause, nodes, examples, sentence, action }: DiagnosisGroup, called: Command): string {
+  const more = nodes > examples.length ? ` and ${nodes - examples.length} more` : '';
+  const others = nodes > 1 && 'node' in action ? 'The others need the same, each with its own ID.\n' : '';
+  return `${pluralize(nodes, 'node')}, ${cause}: ${examples.join(', ')}${more}\n${sentence}\n${formatAdvice(action, null, called)}${others}`;
+}
+
 async function printDiagnosis(idI: number, { holds, json, ...options }: WhyOptions, called: Command): Promise<void> {
   await withContext(options, async (context) => {
     const { instead, ...diagnosis } = await call(nodesDiagnose, context, { id: formatId(idI), holds });
     const { sentence, action } = diagnosis;
-    if (json === true) {
-      const inJson = ({ on, says, command }: Step): object => ({
-        on,
-        says,
-        command: command === undefined ? null : formatCommandLine(withPlaceOptions(command, called)),
-      });
+    if (json === true)
       return printJson({
         ...diagnosis,
-        steps: stepsFor(action).map(inJson),
+        steps: stepsInJson(action, called),
         instead,
-        instead_steps: instead === null ? [] : stepsFor(instead).map(inJson),
+        instead_steps: stepsInJson(instead, called),
       });
-    }
     process.stdout.write(`${sentence}\n${formatAdvice(action, instead, called)}`);
     return undefined;
   });

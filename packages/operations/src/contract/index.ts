@@ -10,6 +10,7 @@ export * from './contract.js';
 export * from './controllers.js';
 export * from './descriptions.js';
 export * from './diagnosis.js';
+export * from './diagnosis-groups.js';
 export * from './exposure.js';
 export * from './imports.js';
 export * from './node-changes.js';

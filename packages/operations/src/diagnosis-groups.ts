@@ -1,0 +1,70 @@
+/** Why many nodes have not joined: each is diagnosed, and those that need the same are counted. */
+
+import type { NodeInfo } from '@latchkey/registry';
+import { readFolderLock } from '@latchkey/runtime/files';
+import { isoTime } from '@latchkey/runtime/iso-time';
+import * as contract from './contract/diagnosis-groups.js';
+import type { DiagnosisGroup, DiagnosisGroups, DiagnosisGroupsInput } from './contract/diagnosis-groups.js';
+import type { Action, Cause, Diagnosis } from './contract/diagnosis.js';
+import { diagnoseNode } from './diagnosis.js';
+import { surroundingsOf } from './diagnosis-situation.js';
+import { countNodes, visitNodes } from './node-query.js';
+import { queryOf } from './nodes.js';
+import { implement, type Operation, runSteps, withProgress } from './operation.js';
+
+/** Nodes of a group that are named. */
+const MAX_EXAMPLES = 20;
+/**
+ * Groups that differ only in the controller or the order of their action; further ones are joined.
+ */
+const MAX_GROUPS = 256;
+/** A node for which these are found needs nothing. */
+const WELL: ReadonlySet<Cause> = new Set<Cause>(['joined', 'joining']);
+
+export const nodesDiagnoseGroups: Operation<DiagnosisGroupsInput, DiagnosisGroups> = implement(
+  contract.nodesDiagnoseGroups,
+  async (context, { filter }) => {
+    const { registry, clock } = context;
+    const query = queryOf(filter);
+    const surroundings = surroundingsOf(registry, await readFolderLock(registry.folder), clock());
+    const { nodes: total } = countNodes(registry, query, surroundings.now);
+    const groups = new Groups();
+    await withProgress(context, 'diagnosing', total, async (report) => {
+      const visit = ({ idI }: NodeInfo): void => {
+        groups.add(diagnoseNode(registry, idI, surroundings));
+        report(groups.nodes);
+      };
+      await runSteps(context, visitNodes(registry, query, surroundings.now, visit));
+    });
+    return { at: isoTime(surroundings.now), nodes: groups.nodes, groups: groups.sorted() };
+  },
+);
+
+class Groups {
+  readonly #groups = new Map<string, DiagnosisGroup & { nodes: number; examples: string[] }>();
+  nodes = 0;
+
+  add({ id, cause, sentence, action }: Diagnosis): void {
+    this.nodes += 1;
+    const key = this.#keyOf(cause, action);
+    const group = this.#groups.get(key);
+    if (group === undefined) this.#groups.set(key, { cause, nodes: 1, examples: [id], sentence, action });
+    else {
+      group.nodes += 1;
+      if (group.examples.length < MAX_EXAMPLES) group.examples.push(id);
+    }
+  }
+
+  sorted(): DiagnosisGroup[] {
+    const isWell = ({ cause }: DiagnosisGroup): number => Number(WELL.has(cause));
+    return [...this.#groups.values()].toSorted((a, b) => isWell(a) - isWell(b) || b.nodes - a.nodes);
+  }
+
+  /** Two silent controllers are two groups: each wants a look of its own. */
+  #keyOf(cause: Cause, action: Action): string {
+    const { kind } = action;
+    const about = 'controller' in action ? action.controller : 'order' in action ? String(action.order) : '';
+    const key = `${cause} ${kind} ${about}`;
+    return this.#groups.has(key) || this.#groups.size < MAX_GROUPS ? key : `${cause} ${kind}`;
+  }
+}
