@@ -14,8 +14,8 @@ export class Accepted<T> {
   }
 }
 
-/** An answer that goes on until its caller leaves. */
-export interface LiveAnswer {
-  readonly contentType: string;
+/** An answer that is not JSON: a file, or events until the caller leaves. */
+export interface RawAnswer {
+  readonly headers: Readonly<Record<string, string>>;
   readonly start: (response: ServerResponse) => void;
 }

@@ -22,6 +22,7 @@ import { readConsoleFiles } from './browser/console-files.js';
 import { EventStreams } from './events/event-streams.js';
 import { IdempotentRequests } from './jobs/idempotency.js';
 import { Jobs } from './jobs/jobs.js';
+import { KeyFiles } from './jobs/key-files.js';
 import { RequestStore } from './jobs/request-store.js';
 import { KeptResults } from './kept-results.js';
 import { LocalCallers, refuseForwarded } from './local-socket.js';
@@ -73,6 +74,7 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
   const walks = new RegistryWalks();
   const opaque = new OpaqueValues();
   const jobs = new Jobs(registry, walks, requests, log);
+  const keyFiles = new KeyFiles();
   const events = new EventStreams({ registry, opaque, log });
   const shared = {
     routes: ROUTES,
@@ -82,6 +84,7 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
       walks,
       events,
       jobs,
+      keyFiles,
       idempotentRequests: new IdempotentRequests(requests),
       exposures: new KeptResults<ExposureView>(),
       readServerState: () => readFolderLock(folder),
@@ -96,6 +99,7 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
     await events.close();
     await Promise.all(servers.map((server) => server.close()));
     await jobs.close();
+    keyFiles.close();
     for (const close of closers) await close();
     await requests.close();
     await registry.close();

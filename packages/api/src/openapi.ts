@@ -7,6 +7,8 @@ import type { Route } from './route.js';
 /** Grows with what is added to `/v1`. */
 const API_VERSION = '1.0.0';
 
+const JSON_TYPE = 'application/json';
+
 interface JsonSchema {
   readonly [key: string]: unknown;
 }
@@ -93,8 +95,8 @@ export function openApiOf(routes: readonly Route[]): JsonSchema {
 }
 
 function operationOf(route: Route, toSchema: ToSchema, problem: JsonSchema): JsonSchema {
-  const { name, summary, description, scope, method = 'GET', output, isIdempotent, isStream } = route;
-  const isRead = method === 'GET' && isStream !== true;
+  const { name, summary, description, scope, method = 'GET', output, isIdempotent, mediaType = JSON_TYPE } = route;
+  const isRead = method === 'GET' && mediaType === JSON_TYPE;
   return {
     operationId: name,
     summary,
@@ -107,7 +109,7 @@ function operationOf(route: Route, toSchema: ToSchema, problem: JsonSchema): Jso
       200: {
         description: summary,
         ...(isRead ? { headers: ENTITY_TAG_HEADER } : {}),
-        content: { [isStream === true ? 'text/event-stream' : 'application/json']: { schema: toSchema(output, 'output') } },
+        content: { [mediaType]: { schema: toSchema(output, 'output') } },
       },
       ...(isIdempotent === undefined ? {} : { 202: ACCEPTED }),
       ...(isRead ? { 304: { description: 'The body has the entity tag of If-None-Match' } } : {}),
@@ -157,7 +159,7 @@ function parametersOf(route: Route, toSchema: ToSchema): JsonSchema[] {
   });
   if (needsIfMatch(route)) parameters.push(IF_MATCH);
   if (route.isIdempotent !== undefined) parameters.push(IDEMPOTENCY_KEY);
-  if (route.isStream === true) parameters.push(LAST_EVENT_ID);
+  if (route.mediaType === 'text/event-stream') parameters.push(LAST_EVENT_ID);
   return parameters;
 }
 

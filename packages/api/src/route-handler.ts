@@ -5,7 +5,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Registry } from '@latchkey/registry';
 import { Failure } from '@latchkey/runtime/failure';
 import { actorOf, type Principal } from './access.js';
-import { Accepted, type LiveAnswer } from './answers.js';
+import { Accepted, type RawAnswer } from './answers.js';
 import type { StoredAnswer } from './jobs/request-store.js';
 import { Problem } from './problem.js';
 import type { RegistryAccess } from './registry-access.js';
@@ -38,7 +38,7 @@ function addRoute(server: FastifyInstance, route: Route, { registry, services }:
     method,
     url: path,
     config: { scope },
-    exposeHeadRoute: route.isStream !== true,
+    exposeHeadRoute: route.mediaType === undefined,
     async handler(request, reply) {
       const { principal } = request;
       if (principal === null) throw new Problem('not-authenticated');
@@ -46,7 +46,8 @@ function addRoute(server: FastifyInstance, route: Route, { registry, services }:
       const signal = abortedWithConnection(reply.raw);
       const call = { route, request, principal, input, services, signal };
       return registry.use(async (opened) => {
-        if (route.isStream === true) return openStream(reply, (await run(call, opened)) as LiveAnswer);
+        if (route.mediaType !== undefined)
+          return sendRaw(reply, (await run(call, opened.actingAs(actorOf(principal)))) as RawAnswer);
         if (method === 'GET') return sendRead(reply, call, opened);
         return sendChange(
           reply,
@@ -74,7 +75,7 @@ function inputOf({ method = 'GET', input }: Route, { params, query, body }: Fast
   if (method === 'GET') return readInput(input, path, values);
   if (values.size > 0) throw new Problem('bad-request', { errors: [{ at: 'query', is: 'expected no parameters' }] });
   // A DELETE says all in its path.
-  if (method !== 'DELETE') return readBody(input, path, body);
+  if (method === 'PATCH' || (method === 'POST' && body !== undefined)) return readBody(input, path, body);
   if (body !== undefined) throw new Problem('bad-request', { errors: [{ at: 'body', is: 'expected no body' }] });
   return readBody(input, path, {});
 }
@@ -91,9 +92,9 @@ async function run({ route, request, principal, input, services, signal }: Route
   }
 }
 
-function openStream(reply: FastifyReply, { contentType, start }: LiveAnswer): FastifyReply {
+function sendRaw(reply: FastifyReply, { headers, start }: RawAnswer): FastifyReply {
   reply.hijack();
-  reply.raw.writeHead(200, { ...SECURITY_HEADERS, 'content-type': contentType });
+  reply.raw.writeHead(200, { ...SECURITY_HEADERS, ...headers });
   start(reply.raw);
   return reply;
 }

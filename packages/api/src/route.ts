@@ -9,10 +9,11 @@ import type { FolderLockState } from '@latchkey/runtime/files';
 import type { Registry } from '@latchkey/registry';
 import type { z } from 'zod';
 import type { Principal, Scope } from './access.js';
-import type { Accepted, LiveAnswer } from './answers.js';
+import type { Accepted, RawAnswer } from './answers.js';
 import type { EventStreams } from './events/event-streams.js';
 import type { IdempotentRequests } from './jobs/idempotency.js';
 import type { Jobs } from './jobs/jobs.js';
+import type { KeyFiles } from './jobs/key-files.js';
 import type { KeptResults } from './kept-results.js';
 import type { OpaqueValues } from './opaque.js';
 import type { RegistryWalks } from './registry-walks.js';
@@ -25,6 +26,7 @@ export interface RouteServices {
   readonly exposures: KeptResults<ExposureView>;
   readonly events: EventStreams;
   readonly jobs: Jobs;
+  readonly keyFiles: KeyFiles;
   readonly idempotentRequests: IdempotentRequests;
   /** Reads whether an auth-server serves the registry. */
   readonly readServerState: () => Promise<FolderLockState>;
@@ -60,14 +62,14 @@ export interface Route {
   readonly output: z.ZodType;
   /** The one thing that it shows or changes. A change of that needs If-Match. */
   readonly version?: ((input: never) => VersionedThing) | undefined;
-  /** Whether it answers with a `LiveAnswer`; `output` then describes its text. */
-  readonly isStream?: true | undefined;
+  /** Of a `RawAnswer`, which `output` then describes. */
+  readonly mediaType?: 'text/event-stream' | 'application/octet-stream' | undefined;
   /** Of a POST: whether it needs an Idempotency-Key, under which it happens once. */
   readonly isIdempotent?: ((input: never) => boolean) | undefined;
   readonly run: (context: RouteContext, input: never) => unknown;
 }
 
-type Answer<T> = T | Accepted<T> | LiveAnswer;
+type Answer<T> = T | Accepted<T> | RawAnswer;
 
 interface RouteOf<I extends z.ZodObject, O extends z.ZodType> extends Route {
   readonly input: I;

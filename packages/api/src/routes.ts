@@ -9,6 +9,7 @@ import { diagnosisRoutes } from './resources/diagnoses.js';
 import { eventRoutes } from './resources/events.js';
 import { exposureRoutes } from './resources/exposure.js';
 import { jobRoutes } from './resources/jobs.js';
+import { keyFileRoutes } from './resources/key-files.js';
 import { nodeChangeRoutes } from './resources/node-changes.js';
 import { nodeRoutes } from './resources/nodes.js';
 import { orderRoutes } from './resources/orders.js';
@@ -25,6 +26,7 @@ const RESOURCES: readonly Route[] = [
   ...clockRoutes,
   ...auditRoutes,
   ...jobRoutes,
+  ...keyFileRoutes,
   ...eventRoutes,
 ];
 

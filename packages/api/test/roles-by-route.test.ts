@@ -25,14 +25,20 @@ const TOKENS = ['read', 'audit', 'nodes', 'orders', 'controllers'] as const;
 /** Who may is answered so: no request here has a body, or says what it has seen of a resource. */
 const ALLOWED: Readonly<Record<Method, number>> = { GET: 200, PATCH: 400, POST: 400, DELETE: 428 };
 /** No caller here has a job. A stream would not end: its parameter is wrong. */
-const ALLOWED_BY_NAME: Readonly<Record<string, number>> = { 'jobs.show': 404, 'jobs.remove': 404, 'events.follow': 400 };
+const ALLOWED_BY_NAME: Readonly<Record<string, number>> = {
+  'jobs.show': 404,
+  'jobs.remove': 404,
+  'jobs.fetch-file': 404,
+  'jobs.remove-file': 404,
+  'events.follow': 400,
+};
 
 function statusIfAllowed({ name, method = 'GET' }: Route): number {
   return ALLOWED_BY_NAME[name] ?? ALLOWED[method];
 }
 
-function pathOf({ path, isStream }: Route): string {
-  if (isStream === true) return `${path}?node=x`;
+function pathOf({ path, mediaType }: Route): string {
+  if (mediaType === 'text/event-stream') return `${path}?node=x`;
   return path.replaceAll(/:(\w+)/g, (_, field: string) => VALUES[field] ?? '');
 }
 

@@ -29,8 +29,12 @@ export async function readCredential(path: string): Promise<Credential> {
   return { idC: Number.parseInt(id, 16), skCs: Secret.fromHex(sk_cs), servers };
 }
 
+/** A credential as JSON, to be written to a 0600 file or encrypted. */
+export function formatCredential({ idC, skCs, servers }: Credential): string {
+  return `${JSON.stringify({ id: formatId(idC), sk_cs: skCs.toHex(), servers: servers.map(formatEndpoint) }, null, 2)}\n`;
+}
+
 /** Writes a new credential file of mode 0600; fails if there is one already. */
 export async function writeCredential(path: string, credential: Credential): Promise<void> {
-  const json = { id: formatId(credential.idC), sk_cs: credential.skCs.toHex(), servers: credential.servers.map(formatEndpoint) };
-  await createFile(path, `${JSON.stringify(json, null, 2)}\n`);
+  await createFile(path, formatCredential(credential));
 }

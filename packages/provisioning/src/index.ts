@@ -1,6 +1,6 @@
 /** Files that hand over keys: manifests, labels, credentials of controllers. */
 
-export { type Credential, readCredential, writeCredential } from './credential.js';
+export { type Credential, formatCredential, readCredential, writeCredential } from './credential.js';
 export { DeviceKeyReader } from './device-key-rows.js';
 export {
   checkNewPassphrase,

@@ -37,6 +37,7 @@ export type AuditAction =
   | 'order described'
   | 'nodes imported'
   | 'nodes exported'
+  | 'keys fetched'
   | 'node changed by import'
   | 'node joined'
   | 'node renewed'

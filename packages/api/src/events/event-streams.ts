@@ -8,7 +8,7 @@ import type { ServerResponse } from 'node:http';
 import type { AuditEntry, Registry } from '@latchkey/registry';
 import { type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
 import type { Principal, Scope } from '../access.js';
-import type { LiveAnswer } from '../answers.js';
+import type { RawAnswer } from '../answers.js';
 import type { OpaqueValues } from '../opaque.js';
 import { Problem } from '../problem.js';
 import type { RegistryAccess } from '../registry-access.js';
@@ -84,7 +84,7 @@ export class EventStreams {
    *
    * @throws Problem if there are too many
    */
-  open(principal: Principal, registry: Registry, filter: EventFilter, lastEventId: string | undefined): LiveAnswer {
+  open(principal: Principal, registry: Registry, filter: EventFilter, lastEventId: string | undefined): RawAnswer {
     const all = [...this.#opening, ...this.#streams];
     const own = all.filter((stream) => stream.principal.id === principal.id);
     if (this.#isClosed || own.length >= MAX_STREAMS_PER_CALLER || all.length >= MAX_STREAMS)
@@ -95,7 +95,7 @@ export class EventStreams {
     const place = { principal };
     this.#opening.add(place);
     return {
-      contentType: 'text/event-stream',
+      headers: { 'content-type': 'text/event-stream' },
       start: (response) => {
         this.#opening.delete(place);
         // The caller has gone already.

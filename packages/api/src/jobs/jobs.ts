@@ -36,9 +36,10 @@ export interface JobView {
 export interface JobControl {
   readonly context: Context;
   /**
-   * Begins the job: the caller is answered with it. What fails before is the answer to the request.
+   * Begins the job, and returns its ID: the caller is answered with it. What fails before is the
+   * answer to the request.
    */
-  readonly begin: (total: number) => Promise<void>;
+  readonly begin: (total: number) => Promise<string>;
   /** Throws if the job was cancelled, or its owner may no longer do this. */
   readonly afterPart: (done: number) => Promise<void>;
 }
@@ -127,11 +128,12 @@ export class Jobs {
         actor,
         runSteps: <T>(steps: Steps<T>): Promise<T> => this.#walks.run(steps, signal),
       };
-      const begin = async (total: number): Promise<void> => {
+      const begin = async (total: number): Promise<string> => {
         signal.throwIfAborted();
         record = newRecord(principal.id, kind, total);
         await this.#store.putJob(record);
         onBegun(record);
+        return record.id;
       };
       const afterPart = async (done: number): Promise<void> => {
         await save({ done });
@@ -142,7 +144,7 @@ export class Jobs {
       };
       try {
         const result = await work({ context, begin, afterPart });
-        await save({ state: 'done', result, finishedAt: Date.now() });
+        await save({ state: 'done', done: record?.total ?? 0, result, finishedAt: Date.now() });
       } catch (error) {
         // Nothing was begun: the request fails.
         if (record === undefined) throw error;

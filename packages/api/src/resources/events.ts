@@ -21,7 +21,7 @@ const follow = defineRoute({
     controller: idSchema.optional(),
     order: orderNumberSchema.optional().describe('Entries about the order itself'),
   }),
-  isStream: true,
+  mediaType: 'text/event-stream',
   output: z.string().describe('`data:` is JSON: `at`, `what`, and `node`, `controller`, `order` or `count`'),
   run({ events, principal, registry, headers }, filter) {
     const { 'last-event-id': lastEventId } = headers;

@@ -2,11 +2,12 @@
 
 import { z } from 'zod';
 import type { JobView } from '../jobs/jobs.js';
+import type { KeyFileView } from '../jobs/key-files.js';
 import { problemSchema } from '../problem.js';
 import { type Route, defineRoute } from '../route.js';
 import { timeSchema } from '../schemas.js';
 
-export const jobSchema: z.ZodType<JobView> = z
+export const jobSchema: z.ZodType<JobView & { readonly file?: KeyFileView | undefined }> = z
   .object({
     id: z.string(),
     kind: z.string().describe('The operation, `nodes.change-many` say'),
@@ -19,10 +20,14 @@ export const jobSchema: z.ZodType<JobView> = z
     finished_at: timeSchema.nullable(),
     result: z.unknown().describe('What the operation returned, of a job that is done'),
     problem: problemSchema.nullable().describe('Of a job that failed'),
+    file: z
+      .object({ name: z.string(), octets: z.int(), until: timeSchema })
+      .optional()
+      .describe('Keys that wait to be fetched, encrypted to their recipients'),
   })
   .meta({ id: 'Job' });
 
-const inputSchema = z.strictObject({
+export const jobInputSchema: z.ZodObject<{ job: z.ZodString }> = z.strictObject({
   job: z.string().regex(/^[\w-]{16}$/, { error: 'expected the ID of a job, as Location has it' }),
 });
 
@@ -42,9 +47,9 @@ const show = defineRoute({
   summary: 'Show how far a job of the caller is',
   scope: 'own',
   path: '/v1/jobs/:job',
-  input: inputSchema,
+  input: jobInputSchema,
   output: jobSchema,
-  run: ({ jobs, principal }, { job }) => jobs.show(principal, job),
+  run: ({ jobs, keyFiles, principal }, { job }) => ({ ...jobs.show(principal, job), file: keyFiles.view(principal, job) }),
 });
 
 const remove = defineRoute({
@@ -54,7 +59,7 @@ const remove = defineRoute({
   description: 'What was done stays done: a job ends after the part that is under way.',
   scope: 'own',
   path: '/v1/jobs/:job',
-  input: inputSchema,
+  input: jobInputSchema,
   output: jobSchema,
   run: ({ jobs, principal }, { job }) => jobs.remove(principal, job),
 });

@@ -1,0 +1,93 @@
+/**
+ * Files with keys, encrypted to their recipients, until their owner has them: in memory only, for
+ * an hour at most.
+ */
+
+import { isoTime } from '@latchkey/runtime/iso-time';
+import type { Principal } from '../access.js';
+import { Problem } from '../problem.js';
+
+const LIFETIME_MS = 3_600_000;
+/** Files of one caller and of all. At the bound a request is refused, before keys are drawn. */
+const MAX_FILES_PER_CALLER = 4;
+const MAX_FILES = 16;
+const RETRY_AFTER_S = 60;
+
+export interface KeyFile {
+  /** `manifest.csv.age` say. */
+  readonly name: string;
+  /** In the age format. */
+  readonly octets: Uint8Array;
+  /** What it is encrypted to. */
+  readonly recipients: readonly string[];
+  readonly order?: number | undefined;
+  /** ID_c */
+  readonly controller?: number | undefined;
+}
+
+interface KeptFile {
+  readonly owner: string;
+  readonly file: KeyFile;
+  readonly expiresAt: number;
+  readonly timer: NodeJS.Timeout;
+}
+
+export interface KeyFileView {
+  readonly name: string;
+  readonly octets: number;
+  readonly until: string;
+}
+
+export class KeyFiles {
+  /** By job. */
+  readonly #files = new Map<string, KeptFile>();
+
+  /** @throws Problem if the caller has too many, or all together */
+  requireRoom({ id }: Principal): void {
+    const own = [...this.#files.values()].filter(({ owner }) => owner === id).length;
+    if (own >= MAX_FILES_PER_CALLER || this.#files.size >= MAX_FILES)
+      throw new Problem('busy', {
+        detail: 'Too many files with keys wait to be fetched.',
+        advice: 'Fetch them, and DELETE each once you have it.',
+        retryAfter: RETRY_AFTER_S,
+      });
+  }
+
+  put({ id: owner }: Principal, job: string, file: KeyFile): void {
+    const timer = setTimeout(() => this.#files.delete(job), LIFETIME_MS).unref();
+    this.#files.set(job, { owner, file, expiresAt: Date.now() + LIFETIME_MS, timer });
+  }
+
+  /** Returns `undefined` for a job of another caller, as for one without a file. */
+  view(principal: Principal, job: string): KeyFileView | undefined {
+    const kept = this.#find(principal, job);
+    return kept && { name: kept.file.name, octets: kept.file.octets.length, until: isoTime(kept.expiresAt) };
+  }
+
+  /** @throws Problem if there is none for this caller */
+  get(principal: Principal, job: string): KeyFile {
+    const kept = this.#find(principal, job);
+    if (kept !== undefined) return kept.file;
+    throw new Problem('not-found', {
+      detail: 'No job of yours with this ID has a file.',
+      advice: 'A file is kept for an hour, and until you DELETE it or the API ends. Hand the keys over again.',
+    });
+  }
+
+  #find({ id }: Principal, job: string): KeptFile | undefined {
+    const kept = this.#files.get(job);
+    return kept?.owner === id ? kept : undefined;
+  }
+
+  /** Its owner has it. */
+  remove(principal: Principal, job: string): void {
+    this.get(principal, job);
+    clearTimeout(this.#files.get(job)?.timer);
+    this.#files.delete(job);
+  }
+
+  close(): void {
+    for (const { timer } of this.#files.values()) clearTimeout(timer);
+    this.#files.clear();
+  }
+}

@@ -1,0 +1,273 @@
+/**
+ * What hands out keys: new orders, manifests, resets and credentials. Keys leave as age files only,
+ * encrypted to the recipients of the request.
+ */
+
+import {
+  call,
+  controllersAdd,
+  controllersRotate,
+  type CredentialContext,
+  type KeyOutput,
+  nodesReset,
+  ordersCreate,
+  ordersExport,
+} from '@latchkey/operations';
+import { durationSchema, endpointSchema, nameSchema } from '@latchkey/operations/contract';
+import { parseId } from '@latchkey/protocol';
+import { checkRecipients, encryptManifest, formatCredential, formatManifest } from '@latchkey/provisioning';
+import { UsageFailure } from '@latchkey/runtime/failure';
+import { z } from 'zod';
+import { requireFreshSignIn } from '../access.js';
+import { Accepted } from '../answers.js';
+import type { JobControl, JobView } from '../jobs/jobs.js';
+import type { KeyFile } from '../jobs/key-files.js';
+import { Problem } from '../problem.js';
+import { defineRoute, type Route, type RouteContext } from '../route.js';
+import { idSchema, orderNumberSchema, timeSchema } from '../schemas.js';
+import { jobInputSchema, jobSchema } from './jobs.js';
+
+/** Nodes whose keys one request hands out. */
+const MAX_NODES = 100_000;
+const MAX_IDS = 4_096;
+const MAX_RECIPIENTS = 8;
+/** Characters: a post-quantum recipient has 2,000. */
+const MAX_RECIPIENT = 4_096;
+/** Characters of a recipient in the audit log: nobody makes another one with the same. */
+const RECIPIENT_IN_LOG = 28;
+
+const recipientsSchema = z
+  .array(z.string().min(1).max(MAX_RECIPIENT))
+  .min(1)
+  .max(MAX_RECIPIENTS)
+  .describe('Who can open the file: age recipients, `age1...` as age-keygen prints them');
+
+interface KeyJob {
+  readonly kind: string;
+  readonly recipients: readonly string[];
+  readonly file: Omit<KeyFile, 'octets' | 'recipients'>;
+}
+
+/** What hands keys to a file of a job. */
+interface KeyJobControl extends JobControl {
+  readonly openOutput: () => Promise<KeyOutput>;
+  readonly handOver: CredentialContext['handOver'];
+}
+
+/** Begins a job whose keys go into a file for the recipients. */
+async function startKeyJob(
+  { jobs, keyFiles, principal, now }: RouteContext,
+  { kind, recipients, file }: KeyJob,
+  work: (control: KeyJobControl) => Promise<unknown>,
+): Promise<Accepted<JobView>> {
+  requireFreshSignIn(principal, now);
+  await requireRecipients(recipients);
+  keyFiles.requireRoom(principal);
+  const job = await jobs.start({ principal, kind, scopes: ['keys'] }, (control) => {
+    /** The file is there once the registry knows the keys. */
+    const keep = async (id: string, text: string, change: () => Promise<void>): Promise<void> => {
+      const octets = await encryptManifest(text, { recipients });
+      await change();
+      keyFiles.put(principal, id, { ...file, recipients, octets });
+    };
+    return work({
+      ...control,
+      async openOutput() {
+        const id = await control.begin(1);
+        return {
+          kind: 'encrypted manifest',
+          write: (lines, beforeCommit) => keep(id, formatManifest(lines), beforeCommit ?? (() => Promise.resolve())),
+        };
+      },
+      async handOver(credential, change) {
+        await keep(await control.begin(1), formatCredential(credential), change);
+      },
+    });
+  });
+  return new Accepted(`/v1/jobs/${job.id}`, job);
+}
+
+async function requireRecipients(recipients: readonly string[]): Promise<void> {
+  try {
+    await checkRecipients(recipients);
+  } catch (error) {
+    // Its message never quotes what may be an identity.
+    if (error instanceof UsageFailure)
+      throw new Problem('bad-request', { errors: [{ at: 'recipients', is: error.message }], advice: error.advice });
+    throw error;
+  }
+}
+
+const createOrder = defineRoute({
+  method: 'POST',
+  name: ordersCreate.name,
+  summary: 'Order nodes from an installer',
+  description: 'Draws their IDs and initial keys. The manifest is the file of the job.',
+  scope: ordersCreate.scope,
+  path: '/v1/orders',
+  input: z.strictObject({
+    installer: nameSchema,
+    controller: idSchema,
+    count: z.int().min(1).max(MAX_NODES),
+    shared_key: z.boolean().default(false).describe('One initial key for all nodes of the order'),
+    lifetime_seconds: durationSchema,
+    grace_seconds: durationSchema,
+    join_from: timeSchema.optional(),
+    join_until: timeSchema.optional(),
+    recipients: recipientsSchema,
+  }),
+  output: jobSchema,
+  isIdempotent: () => true,
+  run: (context, { recipients, ...input }) =>
+    startKeyJob(
+      context,
+      { kind: ordersCreate.name, recipients, file: { name: 'manifest.csv.age' } },
+      ({ context: jobContext, openOutput }) => call(ordersCreate, { ...jobContext, openOutput }, input),
+    ),
+});
+
+const exportOrder = defineRoute({
+  method: 'POST',
+  name: ordersExport.name,
+  summary: 'Hand over again the initial keys of the nodes of an order that have not joined',
+  scope: ordersExport.scope,
+  path: '/v1/orders/:order/manifests',
+  input: z.strictObject({ order: orderNumberSchema, recipients: recipientsSchema }),
+  output: jobSchema,
+  isIdempotent: () => true,
+  run: (context, { recipients, order }) =>
+    startKeyJob(
+      context,
+      { kind: ordersExport.name, recipients, file: { name: `order-${order}.csv.age`, order } },
+      ({ context: jobContext, openOutput }) => call(ordersExport, { ...jobContext, openOutput }, { order }),
+    ),
+});
+
+const resetNodes = defineRoute({
+  method: 'POST',
+  name: nodesReset.name,
+  summary: 'Give nodes another initial key each',
+  description: 'Nodes by ID, or those of an order that still hold their initial key. They are installed again with the new one.',
+  scope: nodesReset.scope,
+  path: '/v1/resets',
+  input: z
+    .strictObject({
+      ids: z.array(idSchema).min(1).max(MAX_IDS).optional(),
+      order: orderNumberSchema.optional(),
+      unsplit: z.boolean().default(false).describe('Nodes whose initial key is split get a whole one'),
+      recipients: recipientsSchema,
+    })
+    .refine(({ ids, order }) => (ids === undefined) !== (order === undefined), { error: 'expected ids or order' }),
+  output: jobSchema,
+  isIdempotent: () => true,
+  run: (context, { recipients, ...input }) =>
+    startKeyJob(
+      context,
+      { kind: nodesReset.name, recipients, file: { name: 'reset.csv.age', order: input.order } },
+      ({ context: jobContext, openOutput }) => call(nodesReset, { ...jobContext, openOutput }, input),
+    ),
+});
+
+const addController = defineRoute({
+  method: 'POST',
+  name: controllersAdd.name,
+  summary: 'Add a controller',
+  description: 'Draws its SK_cs. The credential is the file of the job.',
+  scope: controllersAdd.scope,
+  path: '/v1/controllers',
+  input: z.strictObject({
+    id: idSchema,
+    nid: endpointSchema,
+    servers: z.array(endpointSchema).max(16).default([]),
+    pass_through: z.boolean().default(false),
+    recipients: recipientsSchema,
+  }),
+  output: jobSchema,
+  isIdempotent: () => true,
+  run: (context, { recipients, ...input }) =>
+    startKeyJob(context, credentialJob(controllersAdd.name, input.id, recipients), ({ context: jobContext, handOver }) =>
+      call(controllersAdd, { ...jobContext, handOver }, input),
+    ),
+});
+
+const rotateController = defineRoute({
+  method: 'POST',
+  name: controllersRotate.name,
+  summary: 'Give a controller another SK_cs',
+  description: 'The one before counts until the controller uses the new one. The credential is the file of the job.',
+  scope: controllersRotate.scope,
+  path: '/v1/controllers/:id/rotations',
+  input: z.strictObject({ id: idSchema, recipients: recipientsSchema }),
+  output: jobSchema,
+  isIdempotent: () => true,
+  run: (context, { recipients, id }) =>
+    startKeyJob(context, credentialJob(controllersRotate.name, id, recipients), ({ context: jobContext, handOver }) =>
+      call(controllersRotate, { ...jobContext, handOver }, { id }),
+    ),
+});
+
+function credentialJob(kind: string, id: string, recipients: readonly string[]): KeyJob {
+  return { kind, recipients, file: { name: `controller-${id}.json.age`, controller: parseId(id) } };
+}
+
+/** A new order has its number once its job is done. */
+const createdOrderSchema = z.object({ order: orderNumberSchema });
+
+const fetchFile = defineRoute({
+  method: 'POST',
+  name: 'jobs.fetch-file',
+  summary: 'Fetch the file with the keys that a job of the caller drew',
+  description:
+    'In the age format. The audit log says to whom it is encrypted before the first octet leaves. The file is kept for an hour, and until its owner has deleted it.',
+  scope: 'keys',
+  path: '/v1/jobs/:job/file',
+  input: jobInputSchema,
+  mediaType: 'application/octet-stream',
+  output: z.string().describe('An age file'),
+  async run({ jobs, keyFiles, principal, registry, now }, { job }) {
+    requireFreshSignIn(principal, now);
+    const { name, octets, recipients, controller, ...file } = keyFiles.get(principal, job);
+    const order = file.order ?? createdOrderSchema.safeParse(jobs.show(principal, job).result).data?.order;
+    const readers = recipients.map((recipient) => recipient.slice(0, RECIPIENT_IN_LOG)).join(', ');
+    await registry.record({ what: 'keys fetched', note: `${name}, encrypted to ${readers}`, ...idsOf(order, controller) });
+    return {
+      headers: {
+        'content-type': 'application/octet-stream',
+        'content-length': String(octets.length),
+        'content-disposition': `attachment; filename="${name}"`,
+      },
+      start: (response) => void response.end(octets),
+    };
+  },
+});
+
+function idsOf(
+  order: number | undefined,
+  controller: number | undefined,
+): { readonly order?: number; readonly controller?: number } {
+  return { ...(order === undefined ? {} : { order }), ...(controller === undefined ? {} : { controller }) };
+}
+
+const removeFile = defineRoute({
+  method: 'DELETE',
+  name: 'jobs.remove-file',
+  summary: 'Acknowledge the file of a job: it is removed',
+  scope: 'keys',
+  path: '/v1/jobs/:job/file',
+  input: jobInputSchema,
+  output: z.object({}),
+  run({ keyFiles, principal }, { job }) {
+    keyFiles.remove(principal, job);
+    return {};
+  },
+});
+
+export const keyFileRoutes: readonly Route[] = [
+  createOrder,
+  exportOrder,
+  resetNodes,
+  addController,
+  rotateController,
+  fetchFile,
+  removeFile,
+];

@@ -1,0 +1,214 @@
+// Keys leave the API as age files only, to the recipients of the request.
+
+import { setTimeout as pause } from 'node:timers/promises';
+import { readFile } from 'node:fs/promises';
+import { request } from 'node:http';
+import { join } from 'node:path';
+import { generateIdentity, identityToRecipient } from 'age-encryption';
+import { formatId, parseId, Secret } from '@latchkey/protocol';
+import { decryptManifest } from '@latchkey/provisioning';
+import { AdminFixture, C1, newSecret } from '@latchkey/test-support/admin-fixture';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { BrowserApi, FROM_PAGE } from './browser-api.js';
+import { type Answer, createToken, LocalApi } from './local-api.js';
+
+const UID = `uid ${process.getuid?.() ?? 0}`;
+const DEADLINE_MS = 120_000;
+const ORDER = { installer: 'Kim', controller: formatId(C1), count: 3, lifetime_seconds: 3_600, grace_seconds: 600 };
+
+let fixture: AdminFixture;
+let api: LocalApi;
+let identity: string;
+let recipient: string;
+/** Every answer of the API but the files. */
+let answers: Answer[];
+let keyCount: number;
+
+beforeEach(async () => {
+  fixture = await AdminFixture.open();
+  api = await LocalApi.start(fixture.registry.folder);
+  identity = await generateIdentity();
+  recipient = await identityToRecipient(identity);
+  answers = [];
+  keyCount = 0;
+});
+
+async function ask(method: string, path: string, body?: object): Promise<Answer> {
+  const key: Record<string, string> = method === 'POST' ? { 'idempotency-key': `request-${++keyCount}` } : {};
+  const answer = await api.change(method, path, body, key);
+  answers.push(answer);
+  return answer;
+}
+
+/** Begins a job, and waits until its file is there. */
+async function jobOf(path: string, body: object): Promise<string> {
+  const { status, headers, text } = await ask('POST', path, { recipients: [recipient], ...body });
+  expect([text, status]).toEqual([text, 202]);
+  const location = String(headers.location);
+  for (const deadline = Date.now() + DEADLINE_MS; Date.now() < deadline; await pause(10)) {
+    const { body: job } = await ask('GET', location);
+    if (job.state === 'running') continue;
+    expect(job).toMatchObject({ state: 'done', done: 1, total: 1, problem: null, file: { until: expect.any(String) } });
+    return location;
+  }
+  throw new Error('the job does not end');
+}
+
+function fetchOctets(
+  path: string,
+): Promise<{ readonly status: number; readonly type: string | undefined; readonly octets: Buffer }> {
+  return new Promise((resolve, reject) => {
+    const sent = request({ socketPath: api.socket, path, method: 'POST', agent: false }, (response) => {
+      const { statusCode: status = 0, headers } = response;
+      void response
+        .toArray()
+        .then((parts) => resolve({ status, type: headers['content-type'], octets: Buffer.concat(parts) }), reject);
+    });
+    sent.on('error', reject).end();
+  });
+}
+
+async function open(location: string): Promise<string> {
+  const { status, type, octets } = await fetchOctets(`${location}/file`);
+  expect([status, type]).toEqual([200, 'application/octet-stream']);
+  return Buffer.from(await decryptManifest(octets, 'file', { identities: [identity] })).toString();
+}
+
+/** IDs and keys of a manifest. */
+function linesOf(manifest: string): [id: string, key: string][] {
+  const [heading, ...lines] = manifest.trim().split('\n');
+  expect(heading).toContain('id');
+  return lines.map((line) => [line.split(',')[0] ?? '', line.split(',').at(-1) ?? '']);
+}
+
+/** No answer but a file has a key, however it is written, nor has the store of jobs or the log. */
+async function expectNoKeyIn(keys: readonly string[]): Promise<void> {
+  expect(keys.length).toBeGreaterThan(0);
+  expect(answers.length).toBeGreaterThan(0);
+  const stored = await readFile(join(fixture.registry.folder, 'api-requests', 'data.mdb'));
+  for (const hex of keys) {
+    const octets = Buffer.from(hex, 'hex');
+    for (const written of [octets, hex, octets.toString('base64')]) expect(stored.includes(written)).toBe(false);
+    expect(api.log.text).not.toContain(hex);
+    for (const written of [
+      hex,
+      hex.toUpperCase(),
+      octets.toString('base64').slice(0, 20),
+      octets.toString('base64url').slice(0, 20),
+    ])
+      for (const { text, headers } of answers) expect(`${text} ${JSON.stringify(headers)}`).not.toContain(written);
+  }
+}
+
+function holds(id: string, hex: string): boolean {
+  const node = fixture.registry.node(parseId(id) ?? 0);
+  const isSame = node?.key.equals(Secret.fromHex(hex)) === true;
+  node?.key.wipe();
+  return isSame;
+}
+
+describe('a new order', () => {
+  it('is handed over as a file for its recipients, which the audit log names before it leaves', async () => {
+    const before = fixture.headSeq;
+    const location = await jobOf('/v1/orders', ORDER);
+    expect(fixture.entriesAfter(before).map(({ what, actor }) => [what, actor])).toEqual([['order created', UID]]);
+    const lines = linesOf(await open(location));
+    expect(lines.length).toBe(3);
+    expect(lines.map(([id, key]) => holds(id, key))).toEqual([true, true, true]);
+    expect(fixture.entriesAfter(before).at(-1)).toMatchObject({
+      what: 'keys fetched',
+      actor: UID,
+      order: 1,
+      note: `manifest.csv.age, encrypted to ${recipient.slice(0, 28)}`,
+    });
+    await ask('GET', '/v1/jobs');
+    await ask('GET', '/v1/audit');
+    await expectNoKeyIn(lines.map(([, key]) => key));
+  });
+
+  it('is fetched again after a lost answer, until it is acknowledged', async () => {
+    const location = await jobOf('/v1/orders', ORDER);
+    expect(await open(location)).toBe(await open(location));
+    expect((await ask('DELETE', `${location}/file`)).status).toBe(200);
+    for (const method of ['POST', 'DELETE']) expect((await ask(method, `${location}/file`)).status).toBe(404);
+    expect((await ask('GET', location)).body.file).toBeUndefined();
+    expect(fixture.entriesAfter(0).filter(({ what }) => what === 'keys fetched').length).toBe(2);
+  });
+
+  it('is not made for recipients that are none; an identity is not repeated', async () => {
+    const head = fixture.headSeq;
+    for (const wrong of [[], ['age1nonsense'], [identity], [recipient, identity], ['ssh-ed25519 AAAA'], 'x']) {
+      const { status, text, body } = await ask('POST', '/v1/orders', { ...ORDER, recipients: wrong });
+      expect([wrong, status, body.errors[0].at]).toEqual([wrong, 400, expect.stringMatching(/^recipients/)]);
+      expect(text).not.toContain(identity.slice(15, 30));
+    }
+    for (const change of [{ controller: '0000dead' }, { join_until: '2020-01-01T00:00:00Z' }])
+      expect((await ask('POST', '/v1/orders', { ...ORDER, ...change, recipients: [recipient] })).status).toBe(409);
+    expect((await ask('POST', '/v1/orders', { ...ORDER, count: 100_001, recipients: [recipient] })).status).toBe(400);
+    expect(fixture.headSeq).toBe(head);
+  });
+
+  it('waits for room where files are not fetched', async () => {
+    const locations = [];
+    for (let i = 0; i < 4; i++) locations.push(await jobOf('/v1/orders', { ...ORDER, count: 1 }));
+    const head = fixture.headSeq;
+    expect((await ask('POST', '/v1/orders', { ...ORDER, recipients: [recipient] })).body.type).toBe('urn:latchkey:problem:busy');
+    expect(fixture.headSeq).toBe(head);
+    await ask('DELETE', `${locations[0]}/file`);
+    await jobOf('/v1/orders', ORDER);
+  });
+});
+
+describe('keys', () => {
+  it('of an order are handed over again, and of nodes that are reset for the first time', async () => {
+    const joined = newSecret();
+    const number = await fixture.order({ 1: joined, 2: newSecret(), 3: newSecret() });
+    await fixture.join(1, joined);
+    const again = linesOf(await open(await jobOf(`/v1/orders/${number}/manifests`, {})));
+    expect(again.map(([id, key]) => [id, holds(id, key)])).toEqual([
+      ['00000002', true],
+      ['00000003', true],
+    ]);
+    const reset = linesOf(await open(await jobOf('/v1/resets', { ids: ['00000001', '00000002'] })));
+    expect(reset.map(([id, key]) => [id, holds(id, key)])).toEqual([
+      ['00000001', true],
+      ['00000002', true],
+    ]);
+    expect(reset[1]?.[1]).not.toBe(again[0]?.[1]);
+    await expectNoKeyIn([...again, ...reset].map(([, key]) => key));
+    expect((await ask('POST', '/v1/orders/77/manifests', { recipients: [recipient] })).status).toBe(404);
+    expect((await ask('POST', '/v1/resets', { ids: ['0000dead'], recipients: [recipient] })).status).toBe(404);
+  });
+
+  it('of a controller are its credential, new or next', async () => {
+    const added = JSON.parse(await open(await jobOf('/v1/controllers', { id: '000000c3', nid: '192.0.2.9:5683' }))) as Credential;
+    expect([added.id, fixture.registry.hasCredential(0xc3, Secret.fromHex(added.sk_cs))]).toEqual(['000000c3', true]);
+    const next = JSON.parse(await open(await jobOf('/v1/controllers/000000c3/rotations', {}))) as Credential;
+    expect(fixture.registry.hasCredential(0xc3, Secret.fromHex(next.sk_cs))).toBe(true);
+    expect(next.sk_cs).not.toBe(added.sk_cs);
+    const taken = await ask('POST', '/v1/controllers', { id: '000000c3', nid: '192.0.2.9:5683', recipients: [recipient] });
+    expect(taken.status).toBe(409);
+    await ask('GET', '/v1/controllers/000000c3');
+    await expectNoKeyIn([added.sk_cs, next.sk_cs]);
+  });
+
+  it('go to their owner only, who may hand keys out, and gave the password lately', async () => {
+    const location = await jobOf('/v1/orders', ORDER);
+    const { text } = await createToken(fixture.registry.folder, { scopes: ['read', 'nodes', 'orders', 'controllers'] });
+    expect((await api.remote(`${location}/file`, text, {}, { method: 'POST' })).status).toBe(403);
+    const browser = await BrowserApi.start();
+    browser.clock.aheadMs = -400_000;
+    const session = await browser.signedIn('kay', 'key-officer');
+    const headers = { ...FROM_PAGE, ...session.headers, 'content-type': 'application/json', 'idempotency-key': 'request-1' };
+    const body = JSON.stringify({ ...ORDER, recipients: [recipient] });
+    for (const path of ['/v1/orders', '/v1/jobs/aaaaaaaaaaaaaaaa/file']) {
+      const stale = await browser.send(path, { method: 'POST', headers, body: path === '/v1/orders' ? body : '{}' });
+      expect([path, stale.body.type]).toEqual([path, 'urn:latchkey:problem:step-up-required']);
+    }
+  });
+});
+
+interface Credential {
+  readonly id: string;
+  readonly sk_cs: string;
+}
