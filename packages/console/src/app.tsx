@@ -13,14 +13,14 @@ import { useSay } from './phrase.js';
 import { useResource } from './resource.js';
 import { setUser, useSession, type User } from './session.js';
 import { LinkPage, SignInAgain, SignInPage } from './sign-in.js';
-import { openNodeOf, type Page, pageOf } from './url-state.js';
+import { openNodeOf, type Page, pageOf, SIGN_IN_PATH } from './url-state.js';
 import { WhyBox } from './why-box.js';
 
 /** @param linkToken of the one-time link that opened this page */
 export function App({ linkToken }: { readonly linkToken: string | undefined }): JSX.Element {
   const session = useSession();
   const { path } = useLocation();
-  if (linkToken !== undefined && path === '/link') return <LinkPage token={linkToken} />;
+  if (linkToken !== undefined && path === SIGN_IN_PATH) return <LinkPage token={linkToken} />;
   if (session.state === 'signed-out') return <SignInPage />;
   return (
     <>
@@ -33,7 +33,7 @@ export function App({ linkToken }: { readonly linkToken: string | undefined }): 
 function Shell({ user }: { readonly user: User | undefined }): JSX.Element {
   const say = useSay();
   const { path, query } = useLocation();
-  const page = pageOf(path);
+  const page = pageOf(path === SIGN_IN_PATH ? '/' : path);
   const node = openNodeOf(query);
   const [showsHelp, setShowsHelp] = useState(false);
   const main = useRef<HTMLElement>(null);

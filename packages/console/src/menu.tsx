@@ -30,8 +30,9 @@ export function Menu({ user, onHelp }: MenuProps): JSX.Element {
   };
   return (
     <div class="menu">
-      <button type="button" class="plain" popovertarget="menu" aria-label={say('menu.label')}>
-        {user?.user ?? '⚙'} <span aria-hidden="true">▾</span>
+      <button type="button" class="plain" popovertarget="menu">
+        <span class="hidden">{say('menu.label')}</span> {user?.user}
+        <span aria-hidden="true">{user === undefined ? '⚙' : '▾'}</span>
       </button>
       <div id="menu" popover="auto" ref={menu} role="group" aria-label={say('menu.label')}>
         {user !== undefined && <p class="quiet">{say('menu.role', { user: user.user, role: user.role })}</p>}

@@ -13,6 +13,9 @@ const PAGE_OF_PATH: ReadonlyMap<string, Page> = new Map<string, Page>([
   ['/audit', 'audit'],
 ]);
 
+/** Where one-time links lead. Anybody who is not signed in sees the sign-in at every path. */
+export const SIGN_IN_PATH = '/sign-in';
+
 /** Returns `undefined` for a path that is no page. */
 export function pageOf(path: string): Page | undefined {
   return PAGE_OF_PATH.get(path);
@@ -120,8 +123,8 @@ export function openNodeOf(query: URLSearchParams): string | undefined {
 
 /** The token of a one-time link. It is in the fragment, which no browser sends to a server. */
 export function linkTokenOf(path: string, fragment: string): string | undefined {
-  const token = fragment.replace(/^#/, '');
-  return path === '/link' && token !== '' ? token : undefined;
+  const token = /^#link=(.+)$/.exec(fragment)?.[1];
+  return path === SIGN_IN_PATH ? token : undefined;
 }
 
 export interface AuditFilters {

@@ -1,107 +1,105 @@
-// The console as a browser gets it: the bundle of the sources under the headers of the API, and the
-// real API behind it. The session's secret is an API token here, which this server turns into the
-// header that the API's socket for proxies takes.
+// The console as a browser gets it: the bundle of the sources, served by the real API on loopback.
 
+import { mkdir, writeFile } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { extname } from 'node:path';
-import { bundleConsole, type ConsoleFiles } from '@latchkey/release/console';
-import type { AdminFixture } from '@latchkey/test-support/admin-fixture';
+import { dirname, join } from 'node:path';
+import { Secret } from '@latchkey/protocol';
+import { Registry } from '@latchkey/registry';
+import { bundleConsole } from '@latchkey/release/console';
+import { systemCode } from '@latchkey/runtime/failure';
+import { type AdminFixture, MASTER } from '@latchkey/test-support/admin-fixture';
+import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import { onTestFinished } from 'vitest';
-import { createToken, LocalApi } from '../../api/test/local-api.js';
-import { openTokenStore } from '../../api/src/tokens/token-store.js';
+import type { Role } from '../../api/src/access.js';
+import { startApi } from '../../api/src/index.js';
+import { addUser } from '../../api/src/users/administration.js';
+import { Passwords } from '../../api/src/users/password.js';
+import { openUserStore } from '../../api/src/users/user-store.js';
 
-const PAGE_HEADERS: Readonly<Record<string, string>> = {
-  'content-security-policy': [
-    "default-src 'none'",
-    "script-src 'self'",
-    "style-src 'self'",
-    "img-src 'self'",
-    "font-src 'self'",
-    "connect-src 'self'",
-    "manifest-src 'self'",
-    "form-action 'self'",
-    "base-uri 'none'",
-    "frame-ancestors 'none'",
-    "require-trusted-types-for 'script'",
-    "trusted-types 'none'",
-  ].join('; '),
-  'x-content-type-options': 'nosniff',
-  'referrer-policy': 'no-referrer',
-  'cross-origin-opener-policy': 'same-origin',
-  'cross-origin-resource-policy': 'same-origin',
-};
-
-const TYPES: Readonly<Record<string, string>> = {
-  '.html': 'text/html; charset=utf-8',
-  '.js': 'text/javascript; charset=utf-8',
-  '.css': 'text/css; charset=utf-8',
-  '.svg': 'image/svg+xml',
-};
+/** A thousandth of the cost of real passwords. */
+const CHEAP = { N: 32, r: 8, p: 1 };
+/** After which a session without a request ends. */
+const IDLE_MS = 31 * 60_000;
 
 export class ConsoleSite {
   readonly origin: string;
-  readonly #folder: string;
-  readonly #files: ConsoleFiles;
-  readonly #api: LocalApi;
-  #token: { readonly id: string; readonly text: string } | undefined;
+  readonly #fixture: AdminFixture;
+  #aheadMs = 0;
 
-  private constructor(folder: string, files: ConsoleFiles, api: LocalApi, port: number) {
-    this.#folder = folder;
-    this.#files = files;
-    this.#api = api;
-    this.origin = `http://127.0.0.1:${port}`;
+  private constructor(fixture: AdminFixture, port: number) {
+    this.#fixture = fixture;
+    this.origin = `http://localhost:${port}`;
   }
 
-  static async start({ registry: { folder } }: AdminFixture): Promise<ConsoleSite> {
-    const api = await LocalApi.start(folder);
-    const files = await bundleConsole();
-    const server = createServer();
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    onTestFinished(() => {
-      server.closeAllConnections();
-      server.close();
-    });
-    const site = new ConsoleSite(folder, files, api, (server.address() as AddressInfo).port);
-    server.on('request', (asked: IncomingMessage, response: ServerResponse) => site.#answer(asked, response));
-    return site;
+  static async start(fixture: AdminFixture): Promise<ConsoleSite> {
+    const consoleFolder = await tempFolder();
+    for (const [path, text] of await bundleConsole()) {
+      await mkdir(dirname(join(consoleFolder, path)), { recursive: true });
+      await writeFile(join(consoleFolder, path), text);
+    }
+    for (;;) {
+      try {
+        const site = new ConsoleSite(fixture, await freePort());
+        await site.#serve(consoleFolder);
+        return site;
+      } catch (error) {
+        // Another process took the port in the meantime.
+        if (systemCode((error as Error).cause) !== 'EADDRINUSE') throw error;
+      }
+    }
   }
 
-  /** A session: the text that the page keeps. */
-  async signIn(): Promise<string> {
-    this.#token = await createToken(this.#folder, { scopes: ['read', 'audit'] });
-    return this.#token.text;
-  }
-
-  /** The API knows that session no longer. */
-  async endSession(): Promise<void> {
-    const tokens = await openTokenStore(this.#folder);
-    await tokens.remove(this.#token?.id ?? '');
-    await tokens.close();
-  }
-
-  #answer(asked: IncomingMessage, response: ServerResponse): void {
-    const { pathname } = new URL(asked.url ?? '/', this.origin);
-    if (pathname.startsWith('/v1/')) return this.#forward(asked, response);
-    const path = extname(pathname) === '' ? 'index.html' : pathname.slice(1);
-    const text = this.#files.get(path);
-    response.writeHead(text === undefined ? 404 : 200, { ...PAGE_HEADERS, 'content-type': TYPES[extname(path)] ?? 'text/plain' });
-    response.end(text);
-  }
-
-  #forward({ method, url, headers }: IncomingMessage, response: ServerResponse): void {
-    const session = headers['x-latchkey-session'];
-    const authorization: Record<string, string> = typeof session === 'string' ? { authorization: `Bearer ${session}` } : {};
-    const sent = request(
-      { socketPath: this.#api.remoteSocket, path: url, method, headers: authorization, agent: false },
-      (answer) => {
-        response.writeHead(answer.statusCode ?? 500, answer.headers);
-        answer.pipe(response);
+  async #serve(consoleFolder: string): Promise<void> {
+    const { folder } = this.#fixture.registry;
+    const { port } = new URL(this.origin);
+    const daemon = await startApi({
+      config: {
+        socket: join(await tempFolder(), 'api.sock'),
+        local: {},
+        browser: { listen: [{ host: '127.0.0.1', port: Number(port) }], origin: this.origin },
       },
-    );
-    sent.on('error', () => response.destroy());
-    sent.end();
+      folder,
+      consoleFolder,
+      openRegistry: () => Registry.open(folder, Secret.from(MASTER), 'api'),
+      log: new CapturedLog().log,
+      passwords: new Passwords(CHEAP),
+      now: () => Date.now() + this.#aheadMs,
+    });
+    onTestFinished(() => daemon.stop());
   }
+
+  /** Adds a user, and returns the address of the link that sets the password. */
+  async addUser(name: string, role: Role): Promise<string> {
+    const { registry } = this.#fixture;
+    const users = await openUserStore(registry.folder);
+    const { url } = await addUser(
+      {
+        users,
+        record: (event) => registry.record(event, 'user root'),
+        actor: 'user root',
+        registryRestoredAt: null,
+        origin: this.origin,
+      },
+      name,
+      role,
+    );
+    await users.close();
+    return url;
+  }
+
+  /** Half an hour passes: every session ends. */
+  endSessions(): void {
+    this.#aheadMs += IDLE_MS;
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
 }

@@ -66,8 +66,8 @@ it('a search is an ID however it was pasted, its first digits, or neither', () =
 });
 
 it('a one-time link has its token in the fragment of one page', () => {
-  expect(linkTokenOf('/link', '#abc')).toBe('abc');
-  expect(linkTokenOf('/link', '')).toBeUndefined();
-  expect(linkTokenOf('/nodes', '#abc')).toBeUndefined();
-  expect(pageOf('/link')).toBeUndefined();
+  expect(linkTokenOf('/sign-in', '#link=abc')).toBe('abc');
+  for (const fragment of ['', '#', '#link=', '#abc']) expect(linkTokenOf('/sign-in', fragment)).toBeUndefined();
+  expect(linkTokenOf('/nodes', '#link=abc')).toBeUndefined();
+  expect(pageOf('/sign-in')).toBeUndefined();
 });
