@@ -8,7 +8,11 @@ export interface Problem {
   readonly status: number;
   readonly detail?: string | undefined;
   readonly advice?: string | undefined;
+  /** Commands that follow the advice. */
+  readonly run?: readonly string[] | undefined;
   readonly errors?: readonly { readonly at: string; readonly is: string }[] | undefined;
+  /** Of `selection-changed`: what the change would do now. */
+  readonly preview?: unknown;
   /** Seconds after which the same request may succeed. */
   readonly retryAfter?: number | undefined;
 }
@@ -30,16 +34,34 @@ export interface RequestOptions {
   readonly method?: 'GET' | 'POST' | 'PATCH' | 'DELETE';
   readonly body?: unknown;
   readonly signal?: AbortSignal;
+  /** Entity tag of what the caller has seen: anything else is not changed. */
+  readonly ifMatch?: string;
+  /** Under the same key a request happens once, however often it is sent. */
+  readonly idempotencyKey?: string;
+}
+
+export interface Answer<T> {
+  readonly data: T;
+  readonly tag: string | undefined;
 }
 
 const PROBLEM_PREFIX = 'urn:latchkey:problem:';
 
 /** @throws ApiError, or the AbortError of the signal */
-export async function request<T>(path: string, { method = 'GET', body, signal }: RequestOptions = {}): Promise<T> {
+export async function request<T>(path: string, options: RequestOptions = {}): Promise<T> {
+  const { data } = await requestTagged<T>(path, options);
+  return data;
+}
+
+/** The answer with its entity tag. */
+export async function requestTagged<T>(path: string, options: RequestOptions = {}): Promise<Answer<T>> {
+  const { method = 'GET', body, signal, ifMatch, idempotencyKey } = options;
   const secret = readSecret();
   const headers: Record<string, string> = {};
   if (secret !== null) headers['x-latchkey-session'] = secret;
   if (body !== undefined) headers['content-type'] = 'application/json';
+  if (ifMatch !== undefined) headers['if-match'] = ifMatch;
+  if (idempotencyKey !== undefined) headers['idempotency-key'] = idempotencyKey;
   const response = await send(path, {
     method,
     headers,
@@ -52,7 +74,14 @@ export async function request<T>(path: string, { method = 'GET', body, signal }:
     if (problem.name === 'not-authenticated' && secret !== null) endSession(secret);
     throw new ApiError(problem);
   }
-  return (response.status === 204 ? undefined : await response.json()) as T;
+  const data = (response.status === 204 ? undefined : await response.json()) as T;
+  return { data, tag: response.headers.get('etag') ?? undefined };
+}
+
+/** Changes a thing as it is now, for an undo and for what a diagnosis has just said. */
+export async function patchNow(path: string, body: object): Promise<void> {
+  const { tag } = await requestTagged(path);
+  await request(path, { method: 'PATCH', body, ...(tag === undefined ? {} : { ifMatch: tag }) });
 }
 
 async function send(path: string, options: RequestInit): Promise<Response> {
@@ -65,14 +94,17 @@ async function send(path: string, options: RequestInit): Promise<Response> {
 }
 
 async function readProblem(response: Response): Promise<Problem> {
+  const { status } = response;
   const seconds = Number(response.headers.get('retry-after'));
   const retryAfter = seconds > 0 ? seconds : undefined;
   try {
-    const { type, detail, advice, errors } = (await response.json()) as Partial<Problem> & { readonly type?: string };
+    const { type, detail, advice, run, errors, preview } = (await response.json()) as Partial<Problem> & {
+      readonly type?: string;
+    };
     if (type?.startsWith(PROBLEM_PREFIX) === true)
-      return { name: type.slice(PROBLEM_PREFIX.length), status: response.status, detail, advice, errors, retryAfter };
+      return { name: type.slice(PROBLEM_PREFIX.length), status, detail, advice, run, errors, preview, retryAfter };
   } catch {
     // Not the API: a proxy before it.
   }
-  return { name: response.status >= 502 ? 'unreachable' : 'other', status: response.status, retryAfter };
+  return { name: status >= 502 ? 'unreachable' : 'other', status, retryAfter };
 }

@@ -7,13 +7,16 @@ import { Menu } from './menu.js';
 import { useLocation } from './navigation.js';
 import { NodeDrawer } from './node-drawer.js';
 import { AuditPage } from './pages/audit.js';
+import { ControllerDrawer, ControllersPage } from './pages/controllers.js';
 import { NodesPage } from './pages/nodes.js';
+import { OrderDrawer, OrdersPage } from './pages/orders.js';
 import { OverviewPage } from './pages/overview.js';
 import { useSay } from './phrase.js';
 import { useResource } from './resource.js';
 import { setUser, useSession, type User } from './session.js';
 import { LinkPage, SignInAgain, SignInPage } from './sign-in.js';
-import { openNodeOf, type Page, pageOf, SIGN_IN_PATH } from './url-state.js';
+import { Toasts } from './toasts.js';
+import { openedOf, type Page, pageOf, SIGN_IN_PATH } from './url-state.js';
 import { WhyBox } from './why-box.js';
 
 /** @param linkToken of the one-time link that opened this page */
@@ -34,7 +37,7 @@ function Shell({ user }: { readonly user: User | undefined }): JSX.Element {
   const say = useSay();
   const { path, query } = useLocation();
   const page = pageOf(path === SIGN_IN_PATH ? '/' : path);
-  const node = openNodeOf(query);
+  const opened = openedOf(path, query);
   const [showsHelp, setShowsHelp] = useState(false);
   const main = useRef<HTMLElement>(null);
   useKeyboard(useCallback(() => setShowsHelp(true), []));
@@ -44,7 +47,8 @@ function Shell({ user }: { readonly user: User | undefined }): JSX.Element {
   }, [me.data]);
   const title = page === undefined ? say('app.not-found') : say(`page.${page}`);
   useEffect(() => {
-    document.title = node === undefined ? `${title} · ${say('app.name')}` : `${node} · ${title} · ${say('app.name')}`;
+    const parts = [...(opened === undefined ? [] : [opened.id]), title, say('app.name')];
+    document.title = parts.join(' · ');
   });
   const isFirst = useRef(true);
   useEffect(() => {
@@ -71,12 +75,15 @@ function Shell({ user }: { readonly user: User | undefined }): JSX.Element {
         <WhyBox />
         <Menu user={user} onHelp={() => setShowsHelp(true)} />
       </header>
-      <div class={node === undefined ? 'body' : 'body with-drawer'}>
+      <div class={opened === undefined ? 'body' : 'body with-drawer'}>
         <main id="main" ref={main} tabIndex={-1}>
           <PageContent page={page} />
         </main>
-        {node !== undefined && <NodeDrawer id={node} />}
+        {opened?.kind === 'node' && <NodeDrawer id={opened.id} />}
+        {opened?.kind === 'order' && <OrderDrawer id={opened.id} />}
+        {opened?.kind === 'controller' && <ControllerDrawer id={opened.id} />}
       </div>
+      <Toasts />
       {showsHelp && <KeyHelp onClose={() => setShowsHelp(false)} />}
     </>
   );
@@ -94,6 +101,10 @@ function PageContent({ page }: { readonly page: Page | undefined }): JSX.Element
       return <OverviewPage />;
     case 'nodes':
       return <NodesPage />;
+    case 'orders':
+      return <OrdersPage />;
+    case 'controllers':
+      return <ControllersPage />;
     case 'audit':
       return <AuditPage />;
     default:

@@ -3,11 +3,11 @@
 import type { JSX } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { currentLocation, navigate } from './navigation.js';
-import { closeDrawer } from './node-drawer.js';
+import { closeDrawer, openerOf } from './drawer.js';
 import { useSay } from './phrase.js';
 import { currentPreferences } from './preferences.js';
 import { reloadAll } from './session.js';
-import { openNodeOf, type Page } from './url-state.js';
+import { type Opened, openedOf, type Page } from './url-state.js';
 import { WHY_BOX } from './why-box.js';
 
 /** After `g`, the letter of a page; for so long, in ms. */
@@ -16,6 +16,8 @@ const SEQUENCE_MS = 1_500;
 export const PAGES: readonly { readonly page: Page; readonly path: string; readonly key: string }[] = [
   { page: 'overview', path: '/', key: 'o' },
   { page: 'nodes', path: '/nodes', key: 'n' },
+  { page: 'orders', path: '/orders', key: 'r' },
+  { page: 'controllers', path: '/controllers', key: 'c' },
   { page: 'audit', path: '/audit', key: 'a' },
 ];
 
@@ -62,16 +64,21 @@ function handleEscape(event: KeyboardEvent): void {
     event.target.blur();
     return;
   }
-  const id = openNodeOf(currentLocation().query);
-  if (id !== undefined) handle(event, () => closeDrawer(id));
+  const opened = currentlyOpened();
+  if (opened !== undefined) handle(event, () => closeDrawer(opened));
 }
 
-/** Opens the node before or after the open one, or moves the focus along the list. */
+function currentlyOpened(): Opened | undefined {
+  const { path, query } = currentLocation();
+  return openedOf(path, query);
+}
+
+/** Opens the row before or after the open one, or moves the focus along the list. */
 function moveInList(step: number): void {
-  const links = [...document.querySelectorAll<HTMLAnchorElement>('main table a[data-node]')];
-  const open = openNodeOf(currentLocation().query);
+  const links = [...document.querySelectorAll<HTMLAnchorElement>('main tbody th a[data-opens]')];
+  const open = currentlyOpened();
   const current = links.findIndex((link) =>
-    open === undefined ? link === document.activeElement : link.dataset['node'] === open,
+    open === undefined ? link === document.activeElement : link.dataset['opens'] === openerOf(open),
   );
   const next = links[current === -1 ? 0 : current + step];
   if (next === undefined) return;

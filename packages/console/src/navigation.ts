@@ -44,6 +44,6 @@ export function startNavigation(): void {
     if (link === null || link.target !== '' || link.origin !== globalThis.location.origin || link.hash !== '') return;
     event.preventDefault();
     navigate(link.pathname + link.search);
-    if (link.dataset['node'] === undefined) scrollTo(0, 0);
+    if (link.dataset['opens'] === undefined) scrollTo(0, 0);
   });
 }

@@ -2,90 +2,76 @@
 
 import type { AuditEntryView, Diagnosis, NodeView } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
+import { patchNow, request } from './api.js';
+import { Drawer } from './drawer.js';
 import { formatDuration } from './format.js';
-import { setParameters } from './navigation.js';
 import { EntryList } from './parts/audit-entries.js';
 import { StateBadge } from './parts/badges.js';
+import { ChangeButton } from './parts/change-button.js';
 import { DiagnosisPanel } from './parts/diagnosis-panel.js';
 import { type Row, Rows } from './parts/fact-list.js';
 import { ProblemNote } from './parts/problem-note.js';
+import { ThingLink } from './parts/thing-link.js';
 import { Time } from './parts/time.js';
 import { useSay } from './phrase.js';
 import { localeOf, usePreferences } from './preferences.js';
 import { useResource } from './resource.js';
+import { useMay } from './session.js';
 
 type NodeDetails = NodeView & { readonly initial_key: string };
 
-/** Beside the page where there is room, over it where there is none. */
-const BESIDE = '(min-width: 64rem)';
 const FINGERPRINT = /^[0-9a-f]{4}$/;
-
-/** Closes the drawer, and gives the focus back to the link that opened it. */
-export function closeDrawer(id: string): void {
-  setParameters({ node: null });
-  // Once the drawer is gone.
-  requestAnimationFrame(() => {
-    const opener =
-      document.querySelector<HTMLElement>(`main [data-node="${id}"]`) ?? document.querySelector<HTMLElement>('main h1');
-    opener?.focus();
-  });
-}
 
 export function NodeDrawer({ id }: { readonly id: string }): JSX.Element {
   const say = useSay();
-  const dialog = useRef<HTMLDialogElement>(null);
-  const title = useRef<HTMLHeadingElement>(null);
   const [holds, setHolds] = useState('');
   const node = useResource<NodeDetails>(`/v1/nodes/${id}`);
   const diagnosis = useResource<Diagnosis>(`/v1/diagnoses/${id}${holds === '' ? '' : `?holds=${holds}`}`);
   const life = useResource<{ readonly items: readonly AuditEntryView[] }>(`/v1/nodes/${id}/life`);
-  useEffect(() => {
-    const element = dialog.current;
-    if (matchMedia(BESIDE).matches) element?.show();
-    else element?.showModal();
-    return () => element?.close();
-  }, []);
-  useEffect(() => {
-    setHolds('');
-    dialog.current?.scrollTo(0, 0);
-    title.current?.focus();
-  }, [id]);
+  useEffect(() => setHolds(''), [id]);
   // The diagnosis says that the registry does not have it.
   const isUnknown = node.problem?.name === 'not-found';
   return (
-    <dialog
-      ref={dialog}
-      class="drawer"
-      aria-labelledby="drawer-title"
-      onCancel={(event) => {
-        event.preventDefault();
-        closeDrawer(id);
-      }}
+    <Drawer
+      opened={{ kind: 'node', id }}
+      title={say('audit.node')}
+      badge={node.data !== undefined && <StateBadge state={node.data.state} />}
+      isBusy={diagnosis.isLoading}
     >
-      <div class="head-bar">
-        <h2 id="drawer-title" ref={title} tabIndex={-1}>
-          {say('node.title', { id: '' })}
-          <code>{id}</code>
-        </h2>
-        {node.data !== undefined && <StateBadge state={node.data.state} />}
-        <button type="button" class="plain" aria-label={say('common.close')} onClick={() => closeDrawer(id)}>
-          ✕
-        </button>
-      </div>
-      <div class="content" aria-busy={diagnosis.isLoading}>
-        {diagnosis.problem !== undefined && <ProblemNote problem={diagnosis.problem} retry={diagnosis.reload} />}
-        {diagnosis.data === undefined ? (
-          diagnosis.problem === undefined && <p class="quiet">{say('common.loading')}</p>
-        ) : (
-          <DiagnosisPanel diagnosis={diagnosis.data} />
-        )}
-        {diagnosis.data !== undefined && diagnosis.data.cause !== 'unknown' && <HeldKey key={id} onCompare={setHolds} />}
-        {node.problem !== undefined && !isUnknown && <ProblemNote problem={node.problem} retry={node.reload} />}
-        {node.data !== undefined && <Details node={node.data} />}
-        {!isUnknown && <Life life={life.data?.items} />}
-      </div>
-    </dialog>
+      {diagnosis.problem !== undefined && <ProblemNote problem={diagnosis.problem} retry={diagnosis.reload} />}
+      {diagnosis.data === undefined ? (
+        diagnosis.problem === undefined && <p class="quiet">{say('common.loading')}</p>
+      ) : (
+        <DiagnosisPanel diagnosis={diagnosis.data} />
+      )}
+      {diagnosis.data !== undefined && diagnosis.data.cause !== 'unknown' && <HeldKey key={id} onCompare={setHolds} />}
+      {node.problem !== undefined && !isUnknown && <ProblemNote problem={node.problem} retry={node.reload} />}
+      {node.data !== undefined && (
+        <>
+          <NodeActions node={node.data} tag={node.tag} />
+          <Details node={node.data} />
+        </>
+      )}
+      {!isUnknown && <Life life={life.data?.items} />}
+    </Drawer>
+  );
+}
+
+function NodeActions({ node: { id, state }, tag }: { readonly node: NodeView; readonly tag: string | undefined }): JSX.Element {
+  const say = useSay();
+  const isDisabled = state === 'disabled';
+  if (!useMay('nodes')) return <></>;
+  const path = `/v1/nodes/${id}`;
+  return (
+    <section class="actions" aria-label={say('orders.actions')}>
+      <ChangeButton
+        label={say(isDisabled ? 'node.enable' : 'node.disable')}
+        done={say(isDisabled ? 'node.enabled' : 'node.disabled', { id })}
+        change={() => request(path, { method: 'PATCH', body: { disabled: !isDisabled }, ifMatch: tag ?? '' })}
+        undo={() => patchNow(path, { disabled: isDisabled })}
+      />
+    </section>
   );
 }
 
@@ -129,13 +115,8 @@ function Details({ node }: { readonly node: NodeDetails }): JSX.Element {
   const locale = localeOf(usePreferences());
   const { address, expires_at: expiresAt, joined_at: joinedAt, renewed_at: renewedAt } = node;
   const rows: Row[] = [
-    ['nodes.order', <a href={`/nodes?order=${node.order}`}>{node.order}</a>],
-    [
-      'nodes.controller',
-      <a class="id" href={`/nodes?controller=${node.controller}`}>
-        {node.controller}
-      </a>,
-    ],
+    ['nodes.order', <ThingLink kind="order" id={String(node.order)} />],
+    ['nodes.controller', <ThingLink kind="controller" id={node.controller} />],
     [
       'nodes.key',
       <>

@@ -1,11 +1,13 @@
 /** What a component shows of the API: loaded when it appears, and again on request. */
 
 import { useCallback, useEffect, useState } from 'preact/hooks';
-import { type Problem, problemOf, request } from './api.js';
+import { type Problem, problemOf, requestTagged } from './api.js';
 import { useGeneration } from './session.js';
 
 export interface Resource<T> {
   readonly data: T | undefined;
+  /** Entity tag of the data. */
+  readonly tag: string | undefined;
   readonly problem: Problem | undefined;
   readonly isLoading: boolean;
   /** When the data came, ms since the epoch. */
@@ -16,6 +18,7 @@ export interface Resource<T> {
 interface Loaded<T> {
   readonly path: string | undefined;
   readonly data?: T | undefined;
+  readonly tag?: string | undefined;
   readonly problem?: Problem | undefined;
   readonly at?: number | undefined;
 }
@@ -38,8 +41,8 @@ export function useResource<T>(
     const { signal } = controller;
     const load = async (): Promise<void> => {
       try {
-        const data = await request<T>(path, { signal });
-        if (!signal.aborted) setLoaded({ path, data, at: Date.now() });
+        const { data, tag } = await requestTagged<T>(path, { signal });
+        if (!signal.aborted) setLoaded({ path, data, tag, at: Date.now() });
       } catch (error) {
         const problem = problemOf(error);
         // Without a session, what is shown stays until somebody signs in again.
@@ -53,6 +56,13 @@ export function useResource<T>(
     return () => controller.abort();
   }, [path, generation, own]);
   const reload = useCallback(() => setOwn((count) => count + 1), []);
-  const { data, problem, at } = loaded.path === path || keepsPrevious ? loaded : ({} as Loaded<T>);
-  return { data, problem: loaded.path === path ? problem : undefined, at, isLoading: isLoading && path !== undefined, reload };
+  const { data, tag, problem, at } = loaded.path === path || keepsPrevious ? loaded : ({} as Loaded<T>);
+  return {
+    data,
+    tag,
+    problem: loaded.path === path ? problem : undefined,
+    at,
+    isLoading: isLoading && path !== undefined,
+    reload,
+  };
 }

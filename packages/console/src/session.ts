@@ -47,6 +47,12 @@ export function beginSession(secret: string, user: User): void {
   reloadAll();
 }
 
+/** Whether the user may do what needs a scope, as the server said last. It checks again. */
+export function useMay(scope: string): boolean {
+  const current = useSession();
+  return current.state !== 'signed-out' && current.user?.scopes.includes(scope) === true;
+}
+
 /** Who has the session, as the server says it; the role may have changed since the sign-in. */
 export function setUser(user: User): void {
   if (session.value.state === 'active') session.set({ state: 'active', user });

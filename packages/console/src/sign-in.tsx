@@ -59,9 +59,12 @@ export function SignInAgain({ user }: { readonly user: User | undefined }): JSX.
 function SignInTitle({ of: key }: { readonly of: StringKey }): JSX.Element {
   const say = useSay();
   return (
-    <h1>
-      <img src="/assets/icon.svg" alt="" width={32} height={32} /> {say('app.name')}: {say(key)}
-    </h1>
+    <>
+      <p class="brand">
+        <img src="/assets/icon.svg" alt="" width={24} height={24} /> {say('app.name')}
+      </p>
+      <h1>{say(key)}</h1>
+    </>
   );
 }
 

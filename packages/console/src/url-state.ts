@@ -115,10 +115,27 @@ export function readSearch(text: string): Search {
   return ID_START.test(digits) ? { kind: 'prefix', starts: digits } : { kind: 'invalid' };
 }
 
-/** Returns `undefined` if the URL names no node. */
-export function openNodeOf(query: URLSearchParams): string | undefined {
-  const id = query.get('node') ?? '';
-  return ID.test(id) ? id : undefined;
+/** What the drawer shows. A node opens on every page, an order and a controller on theirs. */
+export interface Opened {
+  readonly kind: 'node' | 'order' | 'controller';
+  readonly id: string;
+}
+
+/** Returns `undefined` if the URL names nothing to open. */
+export function openedOf(path: string, query: URLSearchParams): Opened | undefined {
+  const node = query.get('node') ?? '';
+  if (ID.test(node)) return { kind: 'node', id: node };
+  const id = query.get('open') ?? '';
+  const page = pageOf(path);
+  if (page === 'orders' && NUMBER.test(id)) return { kind: 'order', id };
+  return page === 'controllers' && ID.test(id) ? { kind: 'controller', id } : undefined;
+}
+
+/** The URL that opens it beside the page, or beside its own page. */
+export function openUrl(path: string, query: URLSearchParams, { kind, id }: Opened): string {
+  if (kind === 'node') return urlOf(path, withParameters(query, { node: id, open: null }));
+  const page = kind === 'order' ? '/orders' : '/controllers';
+  return urlOf(page, withParameters(path === page ? query : new URLSearchParams(), { open: id, node: null }));
 }
 
 /** The token of a one-time link. It is in the fragment, which no browser sends to a server. */

@@ -7,7 +7,7 @@ import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
 import { currentLocation, navigate } from './navigation.js';
 import { useSay } from './phrase.js';
-import { readSearch, urlOf, withParameters } from './url-state.js';
+import { openUrl, readSearch } from './url-state.js';
 
 export const WHY_BOX = 'why-box';
 
@@ -23,7 +23,7 @@ export function WhyBox(): JSX.Element {
     setText('');
     if (search.kind === 'prefix') return navigate(`/nodes?starts=${search.starts}`);
     const { path, query } = currentLocation();
-    navigate(urlOf(path, withParameters(query, { node: search.id })));
+    navigate(openUrl(path, query, { kind: 'node', id: search.id }));
   };
   return (
     <form class="why-box" role="search" onSubmit={submit} noValidate>

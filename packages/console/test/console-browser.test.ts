@@ -5,6 +5,8 @@ import { existsSync } from 'node:fs';
 import axe from 'axe-core';
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
+import { setDisabled } from '@latchkey/operations';
+import type { AdminFixture } from '@latchkey/test-support/admin-fixture';
 import { ConsoleSite } from './console-site.js';
 import { JOINED, openPlant, SECOND_ORDER, SILENT, UNPROVEN } from './plant.js';
 
@@ -13,7 +15,7 @@ const PASSWORD = 'correct horse battery';
 /** A busy machine is not a failure. */
 const TIMEOUT_MS = 90_000;
 /** An answer with such a status is part of a test: Chromium writes it to the console as well. */
-const STATUS_MESSAGE = /^Failed to load resource: the server responded with a status of 40[014]/;
+const STATUS_MESSAGE = /^Failed to load resource: the server responded with a status of 4(?:0[014]|12)/;
 
 const id = (node: number): string => node.toString(16).padStart(8, '0');
 
@@ -35,13 +37,15 @@ afterAll(async () => (await launched)?.close());
 interface Visit {
   readonly page: Page;
   readonly site: ConsoleSite;
+  readonly fixture: AdminFixture;
   /** What the browser complained of. */
   readonly messages: readonly string[];
 }
 
 /** Opens a page for a person who has just set a password by a one-time link. */
 async function visit(path: string, options: BrowserContextOptions = {}): Promise<Visit> {
-  const site = await ConsoleSite.start(await openPlant());
+  const fixture = await openPlant();
+  const site = await ConsoleSite.start(fixture);
   const browser = await launch();
   const context = await browser.newContext({ locale: 'en-GB', timezoneId: 'Europe/Berlin', ...options });
   onTestFinished(() => context.close());
@@ -60,7 +64,7 @@ async function visit(path: string, options: BrowserContextOptions = {}): Promise
   await page.getByRole('button', { name: 'Preferences' }).waitFor();
   expect(page.url()).toBe(`${site.origin}/`);
   if (path !== '/') await page.goto(site.origin + path);
-  return { page, site, messages };
+  return { page, site, fixture, messages };
 }
 
 /** The accessible name and role of what has the focus, as assistive technology gets it. */
@@ -181,6 +185,58 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', () => {
     expect(messages).toEqual([]);
   });
 
+  it('changes what it showed, undoes it, and says when somebody else was faster', async () => {
+    const { page, fixture, messages } = await visit(`/nodes?node=${id(SILENT)}`);
+    const { registry } = fixture;
+    const isDisabled = async (): Promise<boolean | undefined> => {
+      await registry.refresh();
+      const node = registry.node(SILENT);
+      node?.key.wipe();
+      return node?.disabled;
+    };
+    const drawer = page.getByRole('dialog');
+    await drawer.getByRole('button', { name: 'Disable' }).click();
+    await page
+      .getByRole('status')
+      .getByText(`Node ${id(SILENT)} is disabled.`)
+      .waitFor();
+    await drawer.locator('[data-cause="disabled"]').waitFor();
+    expect(await isDisabled()).toBe(true);
+    await page.getByRole('button', { name: 'Undo' }).click();
+    await drawer.locator('[data-cause="never-asked"]').waitFor();
+    expect(await isDisabled()).toBe(false);
+    await setDisabled(registry, [SILENT], true);
+    await drawer.getByRole('button', { name: 'Disable' }).click();
+    await drawer.getByText('Somebody has changed it in the meantime').waitFor();
+    // The step of the diagnosis has a button as well.
+    await drawer.getByRole('listitem').getByRole('button', { name: 'Enable' }).click();
+    await drawer.locator('[data-cause="never-asked"]').waitFor();
+    expect(await isDisabled()).toBe(false);
+
+    await page.keyboard.press('Escape');
+    await page.keyboard.press('g');
+    await page.keyboard.press('r');
+    await page.getByRole('row', { name: /Kim & Sons/ }).click();
+    await drawer.getByRole('button', { name: 'Suspend' }).click();
+    await page.getByText('Order 3 is suspended.').waitFor();
+    await drawer.getByText('2 nodes have not joined').click();
+    await page.getByRole('link', { name: id(SILENT) }).click();
+    await drawer.locator('[data-cause="outside-join-window"]').waitFor();
+    await drawer.getByRole('button', { name: 'Resume' }).click();
+    await drawer.locator('[data-cause="never-asked"]').waitFor();
+    await drawer.getByRole('link', { name: '3', exact: true }).first().click();
+    await drawer.getByRole('button', { name: 'Close…' }).click();
+    const confirmation = page.getByRole('dialog', { name: 'Close order 3 for good?' });
+    expect(await confirmation.getByRole('button', { name: 'Close…' }).isDisabled()).toBe(true);
+    await confirmation.getByLabel('Type 3 to confirm').fill('3');
+    await page.keyboard.press('Enter');
+    await page.getByText('Order 3 is closed.').waitFor();
+    await registry.refresh();
+    expect(registry.order(3)?.state).toBe('closed');
+    expect(fixture.entriesAfter(0).findLast(({ what }) => what === 'order closed')?.actor).toBe('user ada');
+    expect(messages).toEqual([]);
+  });
+
   it('has no fault that axe finds, and no sideways scroll, in light, in dark and on 320 px', async () => {
     const { page, site, messages } = await visit('/');
     const standards = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
@@ -204,17 +260,23 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', () => {
     await check(`/nodes?node=${id(JOINED)}`, '.drawer .entries', menu);
     await check('/audit', '.head', help);
     await check('/nodes?starts=ff', '.empty');
+    await check('/orders?open=3', '.drawer .facts');
+    await check('/controllers?open=00000001', '.drawer .facts');
     await page.emulateMedia({ colorScheme: 'dark' });
     rules = { runOnly: ['color-contrast'] };
     await check('/', '.entries', help);
     await check(`/nodes?node=${id(UNPROVEN)}`, '.drawer .entries', menu);
     await check('/audit', '.head');
+    await check('/orders?open=3', '.drawer .facts');
+    await check('/controllers?open=00000001', '.drawer .facts');
     await page.setViewportSize({ width: 320, height: 640 });
     rules = { runOnly: ['target-size', 'scrollable-region-focusable'] };
     await check('/', '.entries', menu);
     await check('/nodes', 'tbody tr');
     await check(`/nodes?node=${id(UNPROVEN)}`, '.drawer .entries');
     await check('/audit', '.head');
+    await check('/orders', 'tbody tr');
+    await check('/controllers', 'tbody tr');
     rules = { runOnly: standards };
     site.endSessions();
     await check('/audit', '.modal');

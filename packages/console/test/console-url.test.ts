@@ -6,7 +6,9 @@ import {
   hasFilters,
   linkTokenOf,
   nodesRequest,
-  openNodeOf,
+  type Opened,
+  openedOf,
+  openUrl,
   pageOf,
   readAuditFilters,
   readNodeFilters,
@@ -54,8 +56,23 @@ it('parameters are added, replaced and removed, and others stay', () => {
   const query = new URLSearchParams('state=joined&node=00000001');
   expect(urlOf('/nodes', withParameters(query, { node: '0005214e' }))).toBe('/nodes?state=joined&node=0005214e');
   expect(urlOf('/', withParameters(new URLSearchParams('node=00000001'), { node: null }))).toBe('/');
-  expect(openNodeOf(query)).toBe('00000001');
-  expect(openNodeOf(new URLSearchParams('node=1'))).toBeUndefined();
+});
+
+it('a node opens on every page, an order and a controller on their own', () => {
+  const opened = (url: string): Opened | undefined => {
+    const { pathname, searchParams } = new URL(url, 'http://localhost');
+    return openedOf(pathname, searchParams);
+  };
+  expect(opened('/orders?node=0005214e&open=3')).toEqual({ kind: 'node', id: '0005214e' });
+  expect(opened('/orders?open=3')).toEqual({ kind: 'order', id: '3' });
+  expect(opened('/controllers?open=00000001')).toEqual({ kind: 'controller', id: '00000001' });
+  for (const url of ['/nodes?open=3', '/orders?open=x', '/controllers?open=3', '/?node=1', '/'])
+    expect(opened(url)).toBeUndefined();
+
+  const query = new URLSearchParams('state=joined&node=00000002');
+  expect(openUrl('/nodes', query, { kind: 'node', id: '0005214e' })).toBe('/nodes?state=joined&node=0005214e');
+  expect(openUrl('/nodes', query, { kind: 'order', id: '3' })).toBe('/orders?open=3');
+  expect(openUrl('/orders', new URLSearchParams('after=abc'), { kind: 'order', id: '3' })).toBe('/orders?after=abc&open=3');
 });
 
 it('a search is an ID however it was pasted, its first digits, or neither', () => {

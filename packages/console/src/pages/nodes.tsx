@@ -5,9 +5,12 @@ import type { JSX } from 'preact';
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import { navigate, useLocation } from '../navigation.js';
 import { StateBadge } from '../parts/badges.js';
+import { None } from '../parts/none.js';
 import { PageHead } from '../parts/page-head.js';
 import { Pager } from '../parts/pager.js';
 import { ProblemNote } from '../parts/problem-note.js';
+import { rowProps } from '../parts/rows.js';
+import { ThingLink } from '../parts/thing-link.js';
 import { Time } from '../parts/time.js';
 import { useSay } from '../phrase.js';
 import { useResource } from '../resource.js';
@@ -16,7 +19,7 @@ import {
   NODE_STATES,
   type NodeFilters,
   nodesRequest,
-  openNodeOf,
+  openedOf,
   readNodeFilters,
   urlOf,
   withParameters,
@@ -174,7 +177,7 @@ function daysWith(chosen: number | undefined): readonly number[] {
 function NodeTable({ nodes, isBusy }: { readonly nodes: readonly NodeView[]; readonly isBusy: boolean }): JSX.Element {
   const say = useSay();
   const { path, query } = useLocation();
-  const open = openNodeOf(query);
+  const open = openedOf(path, query)?.id;
   return (
     <table class="list" aria-busy={isBusy}>
       <caption class="hidden">{say('nodes.caption')}</caption>
@@ -202,24 +205,9 @@ function NodeTable({ nodes, isBusy }: { readonly nodes: readonly NodeView[]; rea
       </thead>
       <tbody>
         {nodes.map((node) => (
-          <tr
-            key={node.id}
-            class={node.id === open ? 'open' : undefined}
-            // The link in it is for the keyboard; a pointer may hit the whole row.
-            onClick={(event) => {
-              if (event.target instanceof Element && event.target.closest('a') === null)
-                event.currentTarget.querySelector('a')?.click();
-            }}
-          >
+          <tr key={node.id} {...rowProps(node.id === open)}>
             <th scope="row">
-              <a
-                class="id"
-                data-node={node.id}
-                aria-current={node.id === open ? 'true' : undefined}
-                href={urlOf(path, withParameters(query, { node: node.id }))}
-              >
-                {node.id}
-              </a>
+              <ThingLink kind="node" id={node.id} />
             </th>
             <td>
               <StateBadge state={node.state} />
@@ -239,9 +227,4 @@ function NodeTable({ nodes, isBusy }: { readonly nodes: readonly NodeView[]; rea
       </tbody>
     </table>
   );
-}
-
-function None(): JSX.Element {
-  const say = useSay();
-  return <span class="quiet">{say('common.none')}</span>;
 }

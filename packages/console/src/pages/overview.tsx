@@ -1,17 +1,20 @@
 /** What the person on call looks at first: how many nodes are in each state, and what changed. */
 
-import type { AuditEntryView, NodeStatus, OrderStatus } from '@latchkey/operations/contract';
+import type { AuditEntryView, ControllerView, NodeStatus, OrderStatus } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';
+import { type Health, healthOf, HEALTHS } from '../controller-health.js';
 import { formatNumber } from '../format.js';
 import { EntryList } from '../parts/audit-entries.js';
-import { OrderBadge, StateBadge } from '../parts/badges.js';
+import { HealthBadge, OrderBadge, StateBadge } from '../parts/badges.js';
 import { Command } from '../parts/copy.js';
 import { PageHead } from '../parts/page-head.js';
 import { ProblemNote } from '../parts/problem-note.js';
+import { ThingLink } from '../parts/thing-link.js';
 import { Phrase, useSay } from '../phrase.js';
 import { localeOf, usePreferences } from '../preferences.js';
 import { useResource } from '../resource.js';
 import { NODE_STATES } from '../url-state.js';
+import type { ControllerList } from './controllers.js';
 
 interface Summary {
   readonly nodes: {
@@ -24,6 +27,9 @@ interface Summary {
 }
 
 const LATEST = 12;
+/** Controllers that are looked at, and those that are shown one by one. */
+const MAX_CONTROLLERS = 1_000;
+const MAX_SHOWN = 5;
 
 export function OverviewPage(): JSX.Element {
   const say = useSay();
@@ -36,13 +42,17 @@ export function OverviewPage(): JSX.Element {
         resource={summary}
       />
       {summary.problem !== undefined && <ProblemNote problem={summary.problem} retry={summary.reload} />}
-      {summary.data !== undefined && <SummaryView summary={summary.data} />}
+      {summary.data !== undefined && <NodesAtAGlance nodes={summary.data.nodes} />}
+      <div class="columns">
+        <ControllersAtAGlance />
+        {summary.data !== undefined && <OrdersAtAGlance orders={summary.data.orders} />}
+      </div>
       <LatestChanges />
     </>
   );
 }
 
-function SummaryView({ summary: { nodes, orders } }: { readonly summary: Summary }): JSX.Element {
+function NodesAtAGlance({ nodes }: Pick<Summary, 'nodes'>): JSX.Element {
   const say = useSay();
   const locale = localeOf(usePreferences());
   if (nodes.total === 0)
@@ -77,25 +87,33 @@ function SummaryView({ summary: { nodes, orders } }: { readonly summary: Summary
           ))}
         </div>
       </section>
-      {orders.total > 0 && (
-        <section aria-labelledby="orders-title">
-          <h2 id="orders-title">{say('overview.orders')}</h2>
-          <ul class="inline">
-            {(Object.keys(orders.by_state) as OrderStatus[])
-              .filter((state) => orders.by_state[state] > 0)
-              .map((state) => (
-                <li key={state}>
-                  <OrderBadge state={state} /> <strong>{formatNumber(orders.by_state[state], locale)}</strong>
-                </li>
-              ))}
-          </ul>
-        </section>
-      )}
     </>
   );
 }
 
-const FIRST_ORDER = [
+function OrdersAtAGlance({ orders }: Pick<Summary, 'orders'>): JSX.Element {
+  const say = useSay();
+  const locale = localeOf(usePreferences());
+  if (orders.total === 0) return <></>;
+  return (
+    <section aria-labelledby="orders-title">
+      <h2 id="orders-title">
+        <a href="/orders">{say('page.orders')}</a>
+      </h2>
+      <ul class="inline">
+        {(Object.keys(orders.by_state) as OrderStatus[])
+          .filter((state) => orders.by_state[state] > 0)
+          .map((state) => (
+            <li key={state}>
+              <OrderBadge state={state} /> <strong>{formatNumber(orders.by_state[state], locale)}</strong>
+            </li>
+          ))}
+      </ul>
+    </section>
+  );
+}
+
+export const FIRST_ORDER: readonly string[] = [
   'latchkey-auth-server',
   'order',
   'create',
@@ -141,6 +159,48 @@ function Attention({ states }: { readonly states: Summary['nodes']['by_state'] }
           </li>
         )}
       </ul>
+    </section>
+  );
+}
+
+/** How many controllers are in which health, and a line for each that needs somebody. */
+function ControllersAtAGlance(): JSX.Element {
+  const say = useSay();
+  const locale = localeOf(usePreferences());
+  const { data, problem, reload } = useResource<ControllerList>(`/v1/controllers?limit=${MAX_CONTROLLERS}`);
+  if (problem !== undefined) return <ProblemNote problem={problem} retry={reload} />;
+  if (data === undefined || data.items.length === 0) return <></>;
+  const now = Date.now();
+  const inHealth = (health: Health): readonly ControllerView[] => data.items.filter((one) => healthOf(one, now) === health);
+  const ill = HEALTHS.slice(0, -1).flatMap(inHealth);
+  return (
+    <section aria-labelledby="controllers-title">
+      <h2 id="controllers-title">
+        <a href="/controllers">{say('page.controllers')}</a>
+      </h2>
+      <ul class="inline">
+        {HEALTHS.toReversed()
+          .filter((health) => inHealth(health).length > 0)
+          .map((health) => (
+            <li key={health}>
+              <HealthBadge health={health} /> <strong>{formatNumber(inHealth(health).length, locale)}</strong>
+            </li>
+          ))}
+      </ul>
+      {ill.length > 0 && (
+        <ul class="attention">
+          {ill.slice(0, MAX_SHOWN).map((controller) => {
+            const health = healthOf(controller, now);
+            return (
+              <li key={controller.id} class={`note ${health === 'unheard' ? 'mild' : 'bad'}`}>
+                <span>
+                  <ThingLink kind="controller" id={controller.id} /> {say(`health-report.${health}`)}
+                </span>
+              </li>
+            );
+          })}
+        </ul>
+      )}
     </section>
   );
 }

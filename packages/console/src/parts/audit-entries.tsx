@@ -1,37 +1,29 @@
 import type { AuditEntryView } from '@latchkey/operations/contract';
 import type { ComponentChildren, JSX } from 'preact';
 import { useSay } from '../phrase.js';
-import { useLocation } from '../navigation.js';
-import { urlOf, withParameters } from '../url-state.js';
+import { ThingLink } from './thing-link.js';
 import { Time } from './time.js';
 
 /** What an entry is about, as links. Its words are those of the log in every language. */
 export function EntrySubject({ entry, node = true }: { readonly entry: AuditEntryView; readonly node?: boolean }): JSX.Element {
   const say = useSay();
-  const { path, query } = useLocation();
   const parts: ComponentChildren[] = [];
   if (node && entry.node !== undefined)
     parts.push(
       <span>
-        {say('audit.node')}{' '}
-        <a class="id" data-node={entry.node} href={urlOf(path, withParameters(query, { node: entry.node }))}>
-          {entry.node}
-        </a>
+        {say('audit.node')} <ThingLink kind="node" id={entry.node} />
       </span>,
     );
   if (entry.order !== undefined)
     parts.push(
       <span>
-        {say('nodes.order')} <a href={`/nodes?order=${entry.order}`}>{entry.order}</a>
+        {say('nodes.order')} <ThingLink kind="order" id={String(entry.order)} />
       </span>,
     );
   if (entry.controller !== undefined)
     parts.push(
       <span>
-        {say('nodes.controller')}{' '}
-        <a class="id" href={`/nodes?controller=${entry.controller}`}>
-          {entry.controller}
-        </a>
+        {say('nodes.controller')} <ThingLink kind="controller" id={entry.controller} />
       </span>,
     );
   if (entry.count !== undefined) parts.push(<span>{say('audit.count', {}, entry.count)}</span>);

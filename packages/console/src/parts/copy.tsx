@@ -38,8 +38,11 @@ export function CopyButton({ text, class: className, children }: CopyButtonProps
 
 /** A command line to paste into a shell. */
 export function Command({ words }: { readonly words: readonly string[] }): JSX.Element {
+  return <CommandText text={commandText(words)} />;
+}
+
+export function CommandText({ text }: { readonly text: string }): JSX.Element {
   const say = useSay();
-  const text = commandText(words);
   return (
     <div class="command">
       <code>{text}</code>

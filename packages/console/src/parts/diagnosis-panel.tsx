@@ -1,11 +1,11 @@
-import type { Action, Diagnosis } from '@latchkey/operations/contract';
-import type { ComponentChildren, JSX } from 'preact';
-import { type Step, stepsFor } from '../action-steps.js';
-import { formatAbsolute } from '../format.js';
-import { Phrase, useSay } from '../phrase.js';
-import { localeOf, usePreferences } from '../preferences.js';
-import { Command, CopyButton } from './copy.js';
+import type { Diagnosis } from '@latchkey/operations/contract';
+import type { JSX } from 'preact';
+import { stepsFor } from '../action-steps.js';
+import { useSay } from '../phrase.js';
+import { CopyButton } from './copy.js';
 import { FactList } from './fact-list.js';
+import { StepButton } from './step-button.js';
+import { StepList } from './steps.js';
 
 /** Causes that need nobody. */
 const WELL: ReadonlySet<Diagnosis['cause']> = new Set(['joined', 'joining']);
@@ -29,11 +29,11 @@ export function DiagnosisPanel({ diagnosis }: { readonly diagnosis: Diagnosis })
       {action.kind !== 'none' && (
         <section aria-labelledby="to-do-title">
           <h3 id="to-do-title">{say('node.to-do')}</h3>
-          <Steps action={action} />
+          <StepList steps={stepsFor(action)} button={<StepButton action={action} />} />
           {instead !== null && (
             <>
               <h4>{say('node.instead')}</h4>
-              <Steps action={instead} />
+              <StepList steps={stepsFor(instead)} button={<StepButton action={instead} />} />
             </>
           )}
         </section>
@@ -45,33 +45,4 @@ export function DiagnosisPanel({ diagnosis }: { readonly diagnosis: Diagnosis })
       </section>
     </>
   );
-}
-
-function Steps({ action }: { readonly action: Action }): JSX.Element {
-  const say = useSay();
-  return (
-    <ol class="steps">
-      {stepsFor(action).map((step) => (
-        <li key={step.text}>
-          <span class="place">{say(`node.on-${step.on}`)}</span>
-          <p>
-            <StepText step={step} />
-          </p>
-          {step.command !== undefined && <Command words={step.command} />}
-        </li>
-      ))}
-    </ol>
-  );
-}
-
-/** Times in the reader's zone, IDs as links. */
-function StepText({ step: { text, values } }: { readonly step: Step }): JSX.Element {
-  const locale = localeOf(usePreferences());
-  const shown: Record<string, ComponentChildren> = {};
-  for (const [name, value] of Object.entries(values)) {
-    if (name === 'until') shown[name] = <time dateTime={value}>{formatAbsolute(Date.parse(value), locale)}</time>;
-    else if (name === 'controller') shown[name] = <a href={`/nodes?controller=${value}`}>{value}</a>;
-    else shown[name] = <code>{value}</code>;
-  }
-  return <Phrase of={text} values={shown} />;
 }

@@ -7,6 +7,7 @@ import { Phrase, useSay } from '../phrase.js';
 import { localeOf, usePreferences } from '../preferences.js';
 import type { StringKey } from '../strings/index.js';
 import { OrderBadge } from './badges.js';
+import { ThingLink } from './thing-link.js';
 import { Time } from './time.js';
 
 export type Row = readonly [StringKey, ComponentChildren];
@@ -54,7 +55,7 @@ export function FactList({ facts }: { readonly facts: Facts }): JSX.Element {
     rows.push([
       'fact.order',
       <>
-        <a href={`/nodes?order=${order}`}>{order}</a>{' '}
+        <ThingLink kind="order" id={String(order)} />{' '}
         {facts.order_state !== null && <OrderBadge state={facts.order_state as OrderStatus} />}
       </>,
     ]);
@@ -92,7 +93,11 @@ function By({ at, actor }: { readonly at: string; readonly actor: string }): JSX
 }
 
 function Times({ run }: { readonly run: NonNullable<Facts['asked']> }): JSX.Element {
-  const values = { since: <Time at={run.since} />, at: <Time at={run.at} />, controller: <ControllerLink id={run.controller} /> };
+  const values = {
+    since: <Time at={run.since} />,
+    at: <Time at={run.at} />,
+    controller: <ThingLink kind="controller" id={run.controller} />,
+  };
   return (
     <span class="quiet">
       <Phrase of="fact.times" values={values} count={run.count} />
@@ -100,19 +105,11 @@ function Times({ run }: { readonly run: NonNullable<Facts['asked']> }): JSX.Elem
   );
 }
 
-function ControllerLink({ id }: { readonly id: string }): JSX.Element {
-  return (
-    <a class="id" href={`/nodes?controller=${id}`}>
-      {id}
-    </a>
-  );
-}
-
 function ControllerFact({ controller }: { readonly controller: NonNullable<Facts['controller']> }): JSX.Element {
   const { id, address, heard_at: heardAt, unopened_since: unopened, clock_skew_ms: skew } = controller;
   return (
     <>
-      <ControllerLink id={id} /> <code>{address}</code>
+      <ThingLink kind="controller" id={id} /> <code>{address}</code>
       <span class="lines">
         {heardAt === null ? (
           <Phrase of="fact.never-heard" />

@@ -26,12 +26,16 @@ export function Pager({ count, next, total }: PagerProps): JSX.Element {
     <nav class="pager" aria-label={say('common.pages')}>
       <span class="quiet">{count === 0 ? '' : text}</span>
       {from > 1 && (
-        <a class="button" href={urlOf(path, withParameters(query, { after: null, from: null, node: null }))}>
+        <a class="button" href={urlOf(path, withParameters(query, { after: null, from: null, node: null, open: null }))}>
           {say('common.first-page')}
         </a>
       )}
       {next !== null && (
-        <a class="button" rel="next" href={urlOf(path, withParameters(query, { after: next, from: String(to + 1), node: null }))}>
+        <a
+          class="button"
+          rel="next"
+          href={urlOf(path, withParameters(query, { after: next, from: String(to + 1), node: null, open: null }))}
+        >
           {say('common.next-page')}
         </a>
       )}

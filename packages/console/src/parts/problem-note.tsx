@@ -1,5 +1,6 @@
 import type { JSX } from 'preact';
 import type { Problem } from '../api.js';
+import { CommandText } from './copy.js';
 import { useSay } from '../phrase.js';
 import { SHELL_STRINGS } from '../strings/shell.js';
 import type { StringKey } from '../strings/index.js';
@@ -7,13 +8,16 @@ import type { StringKey } from '../strings/index.js';
 /** A request that failed: what happened, what the API advises, and a way to try again. */
 export function ProblemNote({ problem, retry }: { readonly problem: Problem; readonly retry?: () => void }): JSX.Element {
   const say = useSay();
-  const { detail, advice, errors, retryAfter } = problem;
+  const { detail, advice, run, errors, retryAfter } = problem;
   return (
     <div class="note bad" role="alert">
       <strong>{say(titleOf(problem.name))}</strong>
       {problem.name === 'unreachable' && <p>{say('problem.unreachable-advice')}</p>}
       {detail !== undefined && <p lang="en">{detail}</p>}
       {advice !== undefined && <p lang="en">{advice}</p>}
+      {run?.map((command) => (
+        <CommandText key={command} text={command} />
+      ))}
       {errors !== undefined && (
         <ul lang="en">
           {errors.map(({ at, is }) => (

@@ -85,7 +85,6 @@ export const DIAGNOSIS_STRINGS = {
     'einmal, {at}, über {controller}|{count}-mal, zuerst {since}, zuletzt {at}, über {controller}',
   ],
   'fact.refused': ['Refused', 'Abgelehnt'],
-  'fact.key': ['Key', 'Schlüssel'],
   'fact.joined': ['Joined', 'Beigetreten'],
   'fact.renewed': ['Renewed', 'Erneuert'],
   'fact.renewal-due': ['Renewal due', 'Erneuerung fällig'],

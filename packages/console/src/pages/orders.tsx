@@ -1,0 +1,227 @@
+/** Orders and imports, with how many of their nodes have joined. */
+
+import type { OrderView } from '@latchkey/operations/contract';
+import type { JSX } from 'preact';
+import { patchNow, request } from '../api.js';
+import { Drawer } from '../drawer.js';
+import { formatDuration, formatNumber } from '../format.js';
+import { useLocation } from '../navigation.js';
+import { OrderBadge } from '../parts/badges.js';
+import { ChangeButton } from '../parts/change-button.js';
+import { Command } from '../parts/copy.js';
+import { type Row, Rows } from '../parts/fact-list.js';
+import { None } from '../parts/none.js';
+import { PageHead } from '../parts/page-head.js';
+import { Pager } from '../parts/pager.js';
+import { ProblemNote } from '../parts/problem-note.js';
+import { rowProps } from '../parts/rows.js';
+import { ThingLink } from '../parts/thing-link.js';
+import { Time } from '../parts/time.js';
+import { TypedConfirmation } from '../parts/typed-confirmation.js';
+import { Phrase, useSay } from '../phrase.js';
+import { localeOf, usePreferences } from '../preferences.js';
+import { useResource } from '../resource.js';
+import { useMay } from '../session.js';
+import { FIRST_ORDER } from './overview.js';
+
+interface OrderList {
+  readonly items: readonly OrderView[];
+  readonly next: string | null;
+  readonly total: number | null;
+}
+
+const PAGE_LENGTH = 100;
+
+export function OrdersPage(): JSX.Element {
+  const say = useSay();
+  const after = useLocation().query.get('after');
+  const list = useResource<OrderList>(
+    `/v1/orders?limit=${PAGE_LENGTH}${after === null ? '' : `&after=${encodeURIComponent(after)}`}`,
+    { keepsPrevious: true },
+  );
+  const { data, problem } = list;
+  return (
+    <>
+      <PageHead
+        title={say('page.orders')}
+        about={data !== undefined && data.total !== null && say('orders.count', {}, data.total)}
+        resource={list}
+      />
+      {problem !== undefined && <ProblemNote problem={problem} retry={list.reload} />}
+      {data?.items.length === 0 && (
+        <section class="empty">
+          <h2>{say('orders.empty')}</h2>
+          <p>{say('overview.empty-advice')}</p>
+          <Command words={FIRST_ORDER} />
+        </section>
+      )}
+      {data !== undefined && data.items.length > 0 && (
+        <>
+          <OrderTable orders={data.items} isBusy={list.isLoading} />
+          <Pager count={data.items.length} next={data.next} total={data.total} />
+        </>
+      )}
+    </>
+  );
+}
+
+function OrderTable({ orders, isBusy }: { readonly orders: readonly OrderView[]; readonly isBusy: boolean }): JSX.Element {
+  const say = useSay();
+  const open = useLocation().query.get('open');
+  return (
+    <table class="list" aria-busy={isBusy}>
+      <caption class="hidden">{say('orders.caption')}</caption>
+      <thead>
+        <tr>
+          <th scope="col">{say('nodes.order')}</th>
+          <th scope="col">{say('nodes.state')}</th>
+          <th scope="col">{say('orders.installer')}</th>
+          <th scope="col" class="wide">
+            {say('orders.progress')}
+          </th>
+          <th scope="col" class="wider">
+            {say('nodes.controller')}
+          </th>
+          <th scope="col" class="wider">
+            {say('orders.until')}
+          </th>
+          <th scope="col" class="widest">
+            {say('orders.created')}
+          </th>
+        </tr>
+      </thead>
+      <tbody>
+        {orders.map((order) => (
+          <tr key={order.order} {...rowProps(String(order.order) === open)}>
+            <th scope="row">
+              <ThingLink kind="order" id={String(order.order)} />
+            </th>
+            <td>
+              <OrderBadge state={order.state} />
+            </td>
+            <td class="text">
+              {order.installer} {order.kind === 'import' && <span class="quiet">{say('orders.import')}</span>}
+            </td>
+            <td class="wide">
+              <Progress order={order} />
+            </td>
+            <td class="wider">{order.controller === null ? <None /> : <code>{order.controller}</code>}</td>
+            <td class="wider">{order.join_until === null ? <None /> : <Time at={order.join_until} />}</td>
+            <td class="widest">
+              <Time at={order.created_at} />
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+function Progress({ order: { nodes, joined } }: { readonly order: OrderView }): JSX.Element {
+  const say = useSay();
+  const locale = localeOf(usePreferences());
+  const text = say('orders.joined-of', { joined: formatNumber(joined, locale), nodes: formatNumber(nodes, locale) });
+  return (
+    <span class="progress">
+      <progress value={joined} max={Math.max(nodes, 1)} aria-label={text} />
+      <span aria-hidden="true">{text}</span>
+    </span>
+  );
+}
+
+export function OrderDrawer({ id }: { readonly id: string }): JSX.Element {
+  const say = useSay();
+  const order = useResource<OrderView>(`/v1/orders/${id}`);
+  const { data, problem } = order;
+  return (
+    <Drawer
+      opened={{ kind: 'order', id }}
+      title={say('nodes.order')}
+      badge={data !== undefined && <OrderBadge state={data.state} />}
+      isBusy={order.isLoading}
+    >
+      {problem !== undefined && <ProblemNote problem={problem} retry={order.reload} />}
+      {data === undefined && problem === undefined && <p class="quiet">{say('common.loading')}</p>}
+      {data !== undefined && (
+        <>
+          <section aria-labelledby="progress-title">
+            <h3 id="progress-title">{say('orders.progress')}</h3>
+            <Progress order={data} />
+            {data.joined < data.nodes && (
+              <a href={`/nodes?order=${id}&never_joined=true`}>
+                <Phrase of="orders.not-joined" count={data.nodes - data.joined} />
+              </a>
+            )}
+            <a href={`/nodes?order=${id}`}>{say('orders.all-nodes')}</a>
+          </section>
+          <OrderActions order={data} tag={order.tag} />
+          <section aria-labelledby="details-title">
+            <h3 id="details-title">{say('node.details')}</h3>
+            <OrderRows order={data} />
+          </section>
+        </>
+      )}
+    </Drawer>
+  );
+}
+
+/** Suspending is undone by resuming. Closing is for good. */
+function OrderActions({ order, tag = '' }: { readonly order: OrderView; readonly tag: string | undefined }): JSX.Element {
+  const say = useSay();
+  const path = `/v1/orders/${order.order}`;
+  const number = String(order.order);
+  const change = (state: 'open' | 'suspended' | 'closed') => (): Promise<unknown> =>
+    request(path, { method: 'PATCH', body: { state }, ifMatch: tag });
+  if (!useMay('orders') || order.state === 'closed' || order.kind === 'import') return <></>;
+  return (
+    <section class="actions" aria-label={say('orders.actions')}>
+      {order.state === 'suspended' ? (
+        <ChangeButton
+          label={say('orders.resume')}
+          done={say('orders.resumed', { order: number })}
+          change={change('open')}
+          undo={() => patchNow(path, { state: 'suspended' })}
+          isPrimary
+        />
+      ) : (
+        <ChangeButton
+          label={say('orders.suspend')}
+          done={say('orders.suspended', { order: number })}
+          change={change('suspended')}
+          undo={() => patchNow(path, { state: 'open' })}
+        />
+      )}
+      <TypedConfirmation
+        label={say('orders.close')}
+        title={say('orders.close-title', { order: number })}
+        about={say('orders.close-about', {}, order.nodes - order.joined)}
+        expected={number}
+        done={say('orders.closed', { order: number })}
+        change={change('closed')}
+      />
+    </section>
+  );
+}
+
+function OrderRows({ order }: { readonly order: OrderView }): JSX.Element {
+  const say = useSay();
+  const locale = localeOf(usePreferences());
+  const { controller, join_from: from, join_until: until, lifetime_seconds: lifetime, grace_seconds: grace } = order;
+  const rows: Row[] = [['orders.installer', <span class="text">{order.installer}</span>]];
+  if (order.manufacturer !== null) rows.push(['orders.manufacturer', <span class="text">{order.manufacturer}</span>]);
+  if (controller !== null) rows.push(['nodes.controller', <ThingLink kind="controller" id={controller} />]);
+  rows.push([
+    'orders.initial-keys',
+    <>
+      {say(order.shared_key ? 'orders.shared-key' : 'orders.own-keys')} {order.split && <>({say('node.split')})</>}
+    </>,
+  ]);
+  if (from !== null) rows.push(['orders.from', <Time at={from} as="both" />]);
+  if (until !== null) rows.push(['orders.until', <Time at={until} as="both" />]);
+  rows.push(
+    ['node.lifetime', lifetime === 0 ? say('node.no-limit') : formatDuration(lifetime, locale)],
+    ['node.grace', grace === 0 ? say('node.no-grace') : formatDuration(grace, locale)],
+    ['orders.created', <Time at={order.created_at} as="both" />],
+  );
+  return <Rows rows={rows} />;
+}

@@ -1,0 +1,45 @@
+import type { JSX } from 'preact';
+import { useState } from 'preact/hooks';
+import { type Problem, problemOf } from '../api.js';
+import { reloadAll } from '../session.js';
+import { showToast } from '../toasts.js';
+import { ProblemNote } from './problem-note.js';
+
+interface ChangeButtonProps {
+  readonly label: string;
+  /** What the toast says afterwards. */
+  readonly done: string;
+  readonly change: () => Promise<unknown>;
+  /** The inverse, if there is one. */
+  readonly undo?: (() => Promise<void>) | undefined;
+  readonly isPrimary?: boolean;
+}
+
+/** Makes a change at once. It can be undone; what cannot is asked for first. */
+export function ChangeButton({ label, done, change, undo, isPrimary = false }: ChangeButtonProps): JSX.Element {
+  const [problem, setProblem] = useState<Problem>();
+  const [isBusy, setBusy] = useState(false);
+  const run = async (): Promise<void> => {
+    setBusy(true);
+    setProblem(undefined);
+    try {
+      await change();
+      showToast({ text: done, ...(undo === undefined ? {} : { undo }) });
+      reloadAll();
+    } catch (error) {
+      const found = problemOf(error);
+      setProblem(found);
+      // Somebody else was faster: show what it is now.
+      if (found.name === 'changed-meanwhile') reloadAll();
+    }
+    setBusy(false);
+  };
+  return (
+    <>
+      <button type="button" class={isPrimary ? 'primary' : undefined} disabled={isBusy} onClick={() => void run()}>
+        {label}
+      </button>
+      {problem !== undefined && <ProblemNote problem={problem} />}
+    </>
+  );
+}

@@ -1,0 +1,77 @@
+import type { JSX } from 'preact';
+import { useRef, useState } from 'preact/hooks';
+import { type Problem, problemOf } from '../api.js';
+import { useSay } from '../phrase.js';
+import { reloadAll } from '../session.js';
+import { showToast } from '../toasts.js';
+import { ProblemNote } from './problem-note.js';
+
+interface TypedConfirmationProps {
+  readonly label: string;
+  readonly title: string;
+  readonly about: string;
+  /** What must be typed: a click alone does nothing that cannot be undone. */
+  readonly expected: string;
+  readonly done: string;
+  readonly change: () => Promise<unknown>;
+}
+
+/** A button for a change without an inverse. */
+export function TypedConfirmation({ label, title, about, expected, done, change }: TypedConfirmationProps): JSX.Element {
+  const say = useSay();
+  const dialog = useRef<HTMLDialogElement>(null);
+  const [text, setText] = useState('');
+  const [problem, setProblem] = useState<Problem>();
+  const [isBusy, setBusy] = useState(false);
+  const submit = async (): Promise<void> => {
+    setBusy(true);
+    setProblem(undefined);
+    try {
+      await change();
+      dialog.current?.close();
+      showToast({ text: done });
+      reloadAll();
+    } catch (error) {
+      setProblem(problemOf(error));
+    }
+    setBusy(false);
+  };
+  return (
+    <>
+      <button type="button" onClick={() => dialog.current?.showModal()}>
+        {label}
+      </button>
+      <dialog ref={dialog} class="modal" aria-labelledby="confirm-title" onClose={() => setText('')}>
+        <h2 id="confirm-title">{title}</h2>
+        <p>{about}</p>
+        <form
+          class="stack"
+          onSubmit={(event) => {
+            event.preventDefault();
+            void submit();
+          }}
+        >
+          <label>
+            <span>{say('common.type-to-confirm', { expected })}</span>
+            <input
+              class="id"
+              autoComplete="off"
+              spellcheck={false}
+              value={text}
+              onInput={(event) => setText(event.currentTarget.value)}
+            />
+          </label>
+          {problem !== undefined && <ProblemNote problem={problem} />}
+          <div class="buttons">
+            <button type="button" onClick={() => dialog.current?.close()}>
+              {say('common.cancel')}
+            </button>
+            <button type="submit" class="danger" disabled={isBusy || text.trim() !== expected}>
+              {label}
+            </button>
+          </div>
+        </form>
+      </dialog>
+    </>
+  );
+}
