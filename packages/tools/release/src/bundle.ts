@@ -4,13 +4,14 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Failure } from '@latchkey/runtime/failure';
 import { type OutputOptions, rolldown, type RolldownOutput } from 'rolldown';
+import { bundleConsoleWithModules } from './console-bundle.js';
 import { patchSource } from './source-patches.js';
 import { type Dependency, dependencyOf } from './dependency.js';
 import { type Product, ROOT } from './product.js';
 import type { Tree } from './tree.js';
 
 /** `name`: the folder of packages/ that its entries are built in. */
-type BundleInput = Pick<Product, 'name' | 'entries' | 'parts' | 'natives'>;
+type BundleInput = Pick<Product, 'name' | 'entries' | 'parts' | 'natives' | 'hasConsole'>;
 
 export interface Bundle {
   /** `dist/main.js` and what it loads. */
@@ -36,14 +37,23 @@ const ALIASES: Readonly<Record<string, string>> = {
 export async function bundle(product: BundleInput): Promise<Bundle> {
   const tree: Tree = new Map();
   const dependencies = new Map<string, Dependency>();
+  const addDependencies = (moduleIds: readonly string[]): void => {
+    for (const id of moduleIds) {
+      const dependency = dependencyOf(id);
+      if (dependency !== undefined) dependencies.set(`${dependency.name}@${dependency.version}`, dependency);
+    }
+  };
   for (const [name, module] of Object.entries(product.entries)) {
     for (const { fileName, code, moduleIds } of await buildEntry(product, name, module)) {
       tree.set(`dist/${fileName}`, { octets: ascii(code), ...(fileName === 'main.js' ? { executable: true } : {}) });
-      for (const id of moduleIds) {
-        const dependency = dependencyOf(id);
-        if (dependency !== undefined) dependencies.set(`${dependency.name}@${dependency.version}`, dependency);
-      }
+      addDependencies(moduleIds);
     }
+  }
+  if (product.hasConsole === true) {
+    const { files, moduleIds } = await bundleConsoleWithModules();
+    // Where `latchkey-auth-server api` looks for it.
+    for (const [path, text] of files) tree.set(`dist/console/${path}`, { octets: text });
+    addDependencies(moduleIds);
   }
   return { tree, dependencies: [...dependencies.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1)) };
 }

@@ -12,30 +12,43 @@ import { rolldown } from 'rolldown';
 /** Text by path below the folder that is served. */
 export type ConsoleFiles = ReadonlyMap<string, string>;
 
+interface ConsoleBundle {
+  readonly files: ConsoleFiles;
+  /** Paths of the modules in it. */
+  readonly moduleIds: readonly string[];
+}
+
 const CONSOLE = fileURLToPath(new URL('../../../console', import.meta.url));
 const HASH_LENGTH = 10;
 
 export async function bundleConsole(): Promise<ConsoleFiles> {
+  const { files } = await bundleConsoleWithModules();
+  return files;
+}
+
+export async function bundleConsoleWithModules(): Promise<ConsoleBundle> {
   const read = (name: string): Promise<string> => readFile(join(CONSOLE, 'src', name), 'utf8');
   const icon = await read('icon.svg');
   const iconPath = hashedPath('icon.svg', icon);
   const replaceIcon = (text: string): string => text.replaceAll('/assets/icon.svg', `/${iconPath}`);
   const styles = replaceIcon(await read('styles.css'));
-  const script = replaceIcon(await bundleScript());
+  const { code, moduleIds } = await bundleScript();
+  const script = replaceIcon(code);
   const [stylesPath, scriptPath] = [hashedPath('styles.css', styles), hashedPath('main.js', script)];
   const page = replaceIcon(await read('index.html'))
     .replace('/assets/styles.css', `/${stylesPath}`)
     .replace('/assets/main.js', `/${scriptPath}`);
-  return new Map([
+  const files = new Map([
     ['index.html', page],
     [iconPath, icon],
     [stylesPath, styles],
     [scriptPath, script],
   ]);
+  return { files, moduleIds };
 }
 
 /** As modules for browsers of the last two years: nothing is written for older ones. */
-async function bundleScript(): Promise<string> {
+async function bundleScript(): Promise<{ readonly code: string; readonly moduleIds: readonly string[] }> {
   const build = await rolldown({
     input: join(CONSOLE, 'src/main.tsx'),
     platform: 'browser',
@@ -47,7 +60,7 @@ async function bundleScript(): Promise<string> {
     const { output } = await build.generate({ format: 'esm', minify: true, comments: false });
     const [script, ...more] = output;
     if (more.length > 0) throw new Error(`expected one file, got also ${more.map(({ fileName }) => fileName).join(', ')}`);
-    return script.code;
+    return { code: script.code, moduleIds: script.moduleIds };
   } finally {
     await build.close();
   }

@@ -24,6 +24,8 @@ export interface Product {
   readonly parts: Readonly<Record<string, string>>;
   /** What it loads that is built for a processor, and is therefore not in the bundle. */
   readonly natives: readonly string[];
+  /** Whether the browser console comes with it. */
+  readonly hasConsole?: true | undefined;
 }
 
 /** The checkout. */
@@ -33,7 +35,10 @@ const LATCHKEY =
   'Latchkey replaces the key an installer gave a device by one that only the device and its network know, over CoAP.';
 
 export const PRODUCTS: readonly Product[] = [
-  product('auth-server', authServerProgram(), ['fs-native-extensions', 'koffi', 'lmdb'], 'the registry of nodes and keys'),
+  {
+    ...product('auth-server', authServerProgram(), ['fs-native-extensions', 'koffi', 'lmdb'], 'the registry of nodes and keys'),
+    hasConsole: true,
+  },
   {
     ...product(
       'controller',

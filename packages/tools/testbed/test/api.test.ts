@@ -40,7 +40,8 @@ class Browser {
         response.setEncoding('utf8').on('data', (part: string) => (text += part));
         response.on('end', () => {
           const [cookie = ''] = response.headers['set-cookie']?.[0]?.split(';') ?? [];
-          const answer = text === '' ? {} : (JSON.parse(text) as Record<string, unknown>);
+          const isJson = response.headers['content-type']?.includes('json') === true;
+          const answer = isJson ? (JSON.parse(text) as Record<string, unknown>) : { text };
           resolve({ status: response.statusCode, body: answer, cookie });
         });
       });
@@ -112,6 +113,10 @@ describe('the API beside an auth-server', () => {
     const port = portOf(await authServer.waitFor(isServing));
     const { body, cookie } = await browser.send(port, 'POST', '/v1/login/link', { token, password: 'correct horse battery' });
     const session = { cookie, 'x-latchkey-session': String(body['secret']) };
+    // The console is installed with the command.
+    const page = await browser.send(port, 'GET', '/sign-in');
+    const [, script = ''] = /src="(\/assets\/[^"]+\.js)"/.exec(String(page.body['text'])) ?? [];
+    expect([page.status, (await browser.send(port, 'GET', script)).status]).toEqual([200, 200]);
     expect(body).toMatchObject({ user: 'ada', role: 'admin' });
     const { pid } = await authServer.waitFor(({ msg }) => msg === 'the API is started');
     process.kill(Number(pid), 'SIGKILL');
