@@ -225,6 +225,32 @@ export async function freePort(): Promise<string> {
   throw new Error(`no UDP port between ${PORT_RANGE.join(' and ')} is free`);
 }
 
+/**
+ * As `freePort`, the number of a TCP port: the process holds the UDP port of the same number. Of
+ * those that look for a port, one may try a TCP port for a moment while its server is down.
+ */
+export async function freeTcpPort(): Promise<number> {
+  for (let i = 0; i < MAX_PORT_ATTEMPTS; i++) {
+    const port = randomInt(...PORT_RANGE);
+    const socket = createSocket('udp4').unref();
+    try {
+      await once(socket.bind(port, '127.0.0.1'), 'listening');
+    } catch {
+      socket.close();
+      continue;
+    }
+    const isFree = await reserve(port);
+    if (isFree === undefined) {
+      socket.close();
+      continue;
+    }
+    isFree.close();
+    await once(isFree, 'close');
+    return port;
+  }
+  throw new Error(`no TCP port between ${PORT_RANGE.join(' and ')} is free`);
+}
+
 /** Returns `undefined` if another process holds the TCP port. */
 async function reserve(port: number): Promise<Server | undefined> {
   const server = createServer().unref();

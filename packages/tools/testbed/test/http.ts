@@ -1,8 +1,9 @@
 // Asks a daemon over HTTP, as a scraper or a health check does.
 
 import { request } from 'node:http';
-import { setTimeout as pause } from 'node:timers/promises';
 import type { DaemonProcess } from '../src/process.js';
+
+export { pollUntil } from '../src/poll-until.js';
 
 export interface Answer {
   readonly status: number;
@@ -43,18 +44,4 @@ export async function metricsOf(where: string): Promise<Map<string, number>> {
 export async function namesOf(where: string): Promise<string[]> {
   const { text } = await get(where, '/metrics');
   return [...text.matchAll(/^# TYPE (\S+) /gm)].map((match) => match[1] ?? '');
-}
-
-/** Between two queries, in ms: without a pause the test and the daemon would each fill a core. */
-const POLL_INTERVAL_MS = 50;
-
-/** Repeats the query until its answer is as wanted; rejects after `timeoutMs`. */
-export async function pollUntil<T>(query: () => Promise<T>, wanted: (answer: T) => boolean, timeoutMs = 180_000): Promise<T> {
-  const end = performance.now() + timeoutMs;
-  for (;;) {
-    const answer = await query();
-    if (wanted(answer)) return answer;
-    if (performance.now() > end) throw new Error(`it stays at ${JSON.stringify(answer)}`);
-    await pause(POLL_INTERVAL_MS);
-  }
 }
