@@ -12,6 +12,7 @@
 import { createHash, hash as hashAtOnce } from 'node:crypto';
 import { formatId, formatTid, type Secret } from '@latchkey/protocol';
 import { isoTime } from '@latchkey/runtime/iso-time';
+import { atOnce, type Listed } from './listing.js';
 
 /** Who made a change, as entries name them: `user NAME`, `auth-server`, `controller ID_c`. */
 export type Actor = string;
@@ -180,7 +181,7 @@ export interface StoredChain {
   /** The last entry that was written. */
   readonly head: ChainHead;
   /** All that is there, in ascending order of place. */
-  readonly entries: Iterable<readonly [seq: number, octets: Buffer]>;
+  readonly entries: Listed<readonly [seq: number, octets: Buffer]>;
 }
 
 /**
@@ -189,14 +190,41 @@ export interface StoredChain {
  *
  * @param against a HEAD that was written down earlier
  */
-export function* verifyChain({ start, head, entries }: StoredChain, against?: Head): Generator<string> {
-  let before: Pick<ChainHead, 'seq' | 'hash'> = start;
-  let prunedThrough = 0;
-  let hashAtHead: Uint8Array | undefined = against?.seq === start.seq ? start.hash : undefined;
-  for (const [seq, octets] of entries) {
+export function* verifyChain({ entries, ...ends }: StoredChain, against?: Head): Generator<string> {
+  const walk = new ChainWalk(ends, against);
+  for (const [seq, octets] of atOnce(entries)) yield* walk.entry(seq, octets);
+  yield* walk.end();
+}
+
+/** As `verifyChain`, of entries that do not come at once. */
+export async function* verifyChainAsync({ entries, ...ends }: StoredChain, against?: Head): AsyncGenerator<string> {
+  const walk = new ChainWalk(ends, against);
+  for await (const [seq, octets] of entries) yield* walk.entry(seq, octets);
+  yield* walk.end();
+}
+
+class ChainWalk {
+  readonly #start: ChainHead;
+  readonly #head: ChainHead;
+  readonly #against: Head | undefined;
+  #before: Pick<ChainHead, 'seq' | 'hash'>;
+  #prunedThrough = 0;
+  #hashAtHead: Uint8Array | undefined;
+
+  constructor({ start, head }: Omit<StoredChain, 'entries'>, against: Head | undefined) {
+    this.#start = start;
+    this.#head = head;
+    this.#against = against;
+    this.#before = start;
+    this.#hashAtHead = against?.seq === start.seq ? start.hash : undefined;
+  }
+
+  /** Names the faults of the next entry. */
+  *entry(seq: number, octets: Buffer): Generator<string> {
+    const before = this.#before;
     if (!Number.isInteger(seq) || seq <= before.seq) {
       yield `an entry was put in at ${seq}`;
-      continue;
+      return;
     }
     const [hash, previous, json] = splitEntry(octets);
     if (seq > before.seq + 1) yield describeRemoved(before.seq + 1, seq - 1);
@@ -205,23 +233,29 @@ export function* verifyChain({ start, head, entries }: StoredChain, against?: He
     else if (entry === undefined) yield `entry ${seq} was changed, with its hash`;
     else if (entry.seq !== seq) yield `entry ${entry.seq} stands in the place of entry ${seq}`;
     else if (seq === before.seq + 1 && !previous.equals(before.hash)) {
-      yield before.seq === start.seq
+      yield before.seq === this.#start.seq
         ? `entry ${seq} does not follow the start of the log`
         : `entry ${before.seq} was changed, with its hash`;
     }
-    if (entry?.what === 'log pruned') prunedThrough = Math.max(prunedThrough, entry.up_to ?? 0);
-    if (seq === against?.seq) hashAtHead = hash;
-    before = { seq, hash };
+    if (entry?.what === 'log pruned') this.#prunedThrough = Math.max(this.#prunedThrough, entry.up_to ?? 0);
+    if (seq === this.#against?.seq) this.#hashAtHead = hash;
+    this.#before = { seq, hash };
   }
-  // A pruning that was interrupted, or goes on, has left some of what its entry tells.
-  if (start.seq > prunedThrough) yield `${describeRemoved(prunedThrough + 1, start.seq)}, and no entry tells of a pruning`;
-  yield* verifyEnd(before, head);
-  if (against === undefined) return;
-  if (against.seq < start.seq) yield `entry ${against.seq}, which the HEAD names, was pruned`;
-  else if (hashAtHead === undefined)
-    yield `entry ${against.seq}, which the HEAD names, is not there: entries were removed from the end`;
-  else if (Buffer.from(hashAtHead).toString('hex') !== against.hash)
-    yield `entry ${against.seq} is not the one the HEAD names: the log was rewritten up to it`;
+
+  /** Names the faults that show at the end. */
+  *end(): Generator<string> {
+    const [start, against, hashAtHead] = [this.#start, this.#against, this.#hashAtHead];
+    // A pruning that was interrupted, or goes on, has left some of what its entry tells.
+    if (start.seq > this.#prunedThrough)
+      yield `${describeRemoved(this.#prunedThrough + 1, start.seq)}, and no entry tells of a pruning`;
+    yield* verifyEnd(this.#before, this.#head);
+    if (against === undefined) return;
+    if (against.seq < start.seq) yield `entry ${against.seq}, which the HEAD names, was pruned`;
+    else if (hashAtHead === undefined)
+      yield `entry ${against.seq}, which the HEAD names, is not there: entries were removed from the end`;
+    else if (Buffer.from(hashAtHead).toString('hex') !== against.hash)
+      yield `entry ${against.seq} is not the one the HEAD names: the log was rewritten up to it`;
+  }
 }
 
 /** Compares the last entry with the one that the store says is the last. */

@@ -1,23 +1,39 @@
 /** The audit log as those read it who ask what happened. */
 
-import { type AuditEntry, type ChainHead, type Head, headOf, parseEntry, verifyChain } from './audit-chain.js';
+import {
+  type AuditEntry,
+  type ChainHead,
+  type Head,
+  headOf,
+  parseEntry,
+  type StoredChain,
+  verifyChain,
+  verifyChainAsync,
+} from './audit-chain.js';
+import { immediate, Listing, type Listed } from './listing.js';
+
+export type Entry = readonly [seq: number, octets: Buffer];
 
 /** Where an engine keeps the entries of the audit log. */
 export interface AuditTable {
   /** The last entry that was taken out, or that of an empty chain. */
-  readonly start: ChainHead;
+  readonly start: ChainHead | Promise<ChainHead>;
   /** The last entry that was written, or that of an empty chain. */
-  readonly head: ChainHead;
+  readonly head: ChainHead | Promise<ChainHead>;
   /** How many entries there are. */
-  readonly length: number;
-  get(seq: number): Buffer | undefined;
+  readonly length: number | Promise<number>;
+  get(seq: number): Buffer | undefined | Promise<Buffer | undefined>;
   /** From place `from` on, those too that are written meanwhile. No read stays open in between. */
-  ascending(from: number): Iterable<readonly [seq: number, octets: Buffer]>;
-  descending(): Iterable<readonly [seq: number, octets: Buffer]>;
-  /** In ascending order of place, whatever somebody else put there. */
-  everything(): Iterable<readonly [place: number, octets: Buffer]>;
+  ascending(from: number): Listed<Entry>;
+  descending(): Listed<Entry>;
+  /** As of one moment, all that is there, whatever somebody else put between. */
+  chain(): StoredChain | Promise<StoredChain>;
 }
 
+/**
+ * What has no `await` asks an engine that answers at once, as do loops without it; of another
+ * engine it throws a TypeError.
+ */
 export class AuditLog {
   readonly #storage: { readonly audit: AuditTable };
 
@@ -27,42 +43,70 @@ export class AuditLog {
 
   /** `undefined` while nothing was ever written. */
   get head(): Head | undefined {
-    return headOf(this.#storage.audit.head);
+    return headOf(immediate(this.#storage.audit.head));
+  }
+
+  async readHead(): Promise<Head | undefined> {
+    return headOf(await this.#storage.audit.head);
   }
 
   /** How many entries there are. */
   get length(): number {
+    return immediate(this.#storage.audit.length);
+  }
+
+  async readLength(): Promise<number> {
     return this.#storage.audit.length;
   }
 
   /** When the last entry was written, ms since the epoch. */
   get lastWrittenAt(): number {
-    return this.#storage.audit.head.at;
+    return immediate(this.#storage.audit.head).at;
+  }
+
+  async readLastWrittenAt(): Promise<number> {
+    return (await this.#storage.audit.head).at;
   }
 
   entry(seq: number): AuditEntry | undefined {
-    const octets = this.#storage.audit.get(seq);
-    return octets && parseEntry(octets);
+    return parsedOrNone(immediate(this.#storage.audit.get(seq)));
+  }
+
+  async readEntry(seq: number): Promise<AuditEntry | undefined> {
+    return parsedOrNone(await this.#storage.audit.get(seq));
   }
 
   /** In ascending order, from entry `from` on, those too that are written meanwhile. */
-  entries(from: number = 1): Generator<AuditEntry> {
-    return parsed(this.#storage.audit.ascending(from));
+  entries(from: number = 1): Listing<AuditEntry> {
+    return this.#parsed(() => this.#storage.audit.ascending(from));
   }
 
   /** In descending order. */
-  newestFirst(): Generator<AuditEntry> {
-    return parsed(this.#storage.audit.descending());
+  newestFirst(): Listing<AuditEntry> {
+    return this.#parsed(() => this.#storage.audit.descending());
   }
 
   /** What happened to one node, latest first: `last` is the number of its latest entry. */
-  *entriesOfNode(last: number | undefined): Generator<AuditEntry> {
-    for (let seq = last; seq !== undefined;) {
-      const entry = this.entry(seq);
-      if (entry === undefined) return;
-      yield entry;
-      seq = entry.previous_entry !== undefined && entry.previous_entry < seq ? entry.previous_entry : undefined;
-    }
+  entriesOfNode(last: number | undefined): Listing<AuditEntry> {
+    const { audit } = this.#storage;
+    return new Listing(
+      function* () {
+        for (let seq = last; seq !== undefined;) {
+          const entry = parsedOrNone(immediate(audit.get(seq)));
+          if (entry === undefined) return;
+          yield entry;
+          seq = entryBefore(entry);
+        }
+      },
+      async function* () {
+        for (let seq = last; seq !== undefined;) {
+          const entry = parsedOrNone(await audit.get(seq));
+          if (entry === undefined) return;
+          yield entry;
+          seq = entryBefore(entry);
+        }
+      },
+    );
   }
 
   /**
@@ -70,15 +114,25 @@ export class AuditLog {
    *
    * @param against a HEAD that was written down earlier
    */
-  verify(against?: Head): Generator<string> {
-    const { start, head } = this.#storage.audit;
-    return verifyChain({ start, head, entries: this.#storage.audit.everything() }, against);
+  verify(against?: Head): Listing<string> {
+    const { audit } = this.#storage;
+    return new Listing(
+      () => verifyChain(immediate(audit.chain()), against),
+      async function* () {
+        yield* verifyChainAsync(await audit.chain(), against);
+      },
+    );
+  }
+
+  #parsed(read: () => Listed<Entry>): Listing<AuditEntry> {
+    return Listing.mapped(read, ([, octets]) => parseEntry(octets));
   }
 }
 
-function* parsed(entries: Iterable<readonly [number, Buffer]>): Generator<AuditEntry> {
-  for (const [, octets] of entries) {
-    const entry = parseEntry(octets);
-    if (entry !== undefined) yield entry;
-  }
+function parsedOrNone(octets: Buffer | undefined): AuditEntry | undefined {
+  return octets && parseEntry(octets);
+}
+
+function entryBefore({ seq, previous_entry: before }: AuditEntry): number | undefined {
+  return before !== undefined && before < seq ? before : undefined;
 }

@@ -1,6 +1,7 @@
 /** Going through a table page by page: no read stays open between two of them. */
 
-import { immediate, type Page } from './storage.js';
+import { immediate } from './listing.js';
+import { type Page } from './storage.js';
 
 /** Of a table: an ID, or the number of an order. */
 const MAX_KEY = 0xffff_ffff;

@@ -11,7 +11,8 @@ import { isoTime } from '@latchkey/runtime/iso-time';
 import type { Actor, AttributedEvent, AuditEvent } from './audit-chain.js';
 import { AuditLog } from './audit-log.js';
 import type { NodeDescription, NodeRow } from './model/rows.js';
-import { immediate, type Keys, type Outcome, type Page, type RegistryStorage, type Snapshot } from './storage.js';
+import { immediate } from './listing.js';
+import { type Keys, type Outcome, type Page, type RegistryStorage, type Snapshot } from './storage.js';
 import type { StorageMetadata } from './storage-metadata.js';
 
 const TRANSACTION_KEY: KeyContext = { kind: KEY_KIND.transactionKey, id: 0 };

@@ -49,14 +49,8 @@ import {
   RegistryCore,
 } from './registry-core.js';
 import { describeMisplacedStore, registryNotFound, requireRegistry, schemaMismatch } from './registry-failures.js';
-import {
-  immediate,
-  type Outcome,
-  type RegistryStorage,
-  type RetiredInitialKeyPage,
-  type Snapshot,
-  type Versioned,
-} from './storage.js';
+import { immediate } from './listing.js';
+import { type Outcome, type RegistryStorage, type RetiredInitialKeyPage, type Snapshot, type Versioned } from './storage.js';
 import { StorageMetadata } from './storage-metadata.js';
 
 /** Version of what is in the tables. */

@@ -1,13 +1,5 @@
 import type { MetadataTable } from '@latchkey/keyring';
-import {
-  immediate,
-  type MetadataName,
-  type Outcome,
-  type Puts,
-  type RegistryStorage,
-  type Snapshot,
-  type Version,
-} from './storage.js';
+import { type MetadataName, type Outcome, type Puts, type RegistryStorage, type Snapshot, type Version } from './storage.js';
 
 /**
  * The registry's metadata as a keyring wants it. Inside a write it reads what the write found, and
@@ -38,11 +30,11 @@ export class StorageMetadata implements MetadataTable {
 
   get(name: MetadataName): unknown {
     const put = this.#puts.findLast(([of]) => of === name);
-    return put === undefined ? this.#snapshotOf(name).metadata(name) : put[1];
+    return put === undefined ? this.#snapshot.metadata(name) : put[1];
   }
 
   version(name: MetadataName): Version | undefined {
-    return this.#snapshotOf(name).metadataVersion(name);
+    return this.#snapshot.metadataVersion(name);
   }
 
   putSync(name: MetadataName, value: unknown): void {
@@ -50,7 +42,7 @@ export class StorageMetadata implements MetadataTable {
     this.#puts.push([name, value]);
   }
 
-  #snapshotOf(name: MetadataName): Snapshot {
-    return this.#found ?? immediate(this.#storage.read({ metadata: [name] }));
+  get #snapshot(): Pick<Snapshot, 'metadata' | 'metadataVersion'> {
+    return this.#found ?? this.#storage.metadata;
   }
 }

@@ -190,6 +190,12 @@ export interface RegistryStorage {
 
   readonly audit: AuditTable;
 
+  /**
+   * The values of the registry, for what cannot wait: as they are now, or as they were last read or
+   * written here.
+   */
+  readonly metadata: Pick<Snapshot, 'metadata' | 'metadataVersion'>;
+
   /** At most `limit` rows after the key `after`, or the first ones. */
   retiredInitialKeyPage(
     after: RetiredInitialKeyId | undefined,
@@ -216,10 +222,4 @@ export interface RegistryStorage {
   maintain(): void | Promise<void>;
 
   close(): Promise<void>;
-}
-
-/** For what cannot wait: the answer of an engine that answers at once. */
-export function immediate<T>(answer: T | Promise<T>): T {
-  if (answer instanceof Promise) throw new TypeError('this storage engine does not answer at once');
-  return answer;
 }

@@ -5,14 +5,20 @@
 
 import { countEntries, rawValueEquals, scanTable, readRawValue } from '@latchkey/lmdb';
 import type { Database } from 'lmdb';
-import { type Actor, type AuditEvent, chainEntry, type ChainHead, EMPTY_CHAIN, hashOfEntry } from '../audit-chain.js';
-import type { AuditTable } from '../audit-log.js';
+import {
+  type Actor,
+  type AuditEvent,
+  chainEntry,
+  type ChainHead,
+  EMPTY_CHAIN,
+  hashOfEntry,
+  type StoredChain,
+} from '../audit-chain.js';
+import type { AuditTable, Entry } from '../audit-log.js';
 
 const HEAD_KEY = 'audit head';
 /** Where a pruned log starts: the last entry that was taken out. */
 const START_KEY = 'audit start';
-
-type Entry = readonly [seq: number, octets: Buffer];
 
 export class LmdbAuditTable implements AuditTable {
   readonly #entries: Database<Buffer, number>;
@@ -66,7 +72,11 @@ export class LmdbAuditTable implements AuditTable {
     for (const { key, value } of this.#entries.getRange({ reverse: true })) yield [key, value];
   }
 
-  *everything(): Generator<Entry> {
+  chain(): StoredChain {
+    return { start: this.start, head: this.head, entries: this.#everything() };
+  }
+
+  *#everything(): Generator<Entry> {
     for (const { key, value } of this.#entries.getRange()) yield [key, value];
   }
 

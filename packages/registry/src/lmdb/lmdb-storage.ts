@@ -84,6 +84,10 @@ export class LmdbStorage implements RegistryStorage {
     return this.tables.assignments;
   }
 
+  get metadata(): Snapshot {
+    return this.read({});
+  }
+
   read(keys: Keys): Snapshot {
     this.tables.refreshSnapshot();
     return this.#snapshotFor(keys);

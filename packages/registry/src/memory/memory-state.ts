@@ -1,4 +1,4 @@
-import { chainEntry, type ChainHead, EMPTY_CHAIN, hashOfEntry, type AttributedEvent } from '../audit-chain.js';
+import { chainEntry, type ChainHead, EMPTY_CHAIN, hashOfEntry, type AttributedEvent, type StoredChain } from '../audit-chain.js';
 import type { AuditTable } from '../audit-log.js';
 import {
   type AssignedNode,
@@ -70,14 +70,18 @@ export class MemoryState implements AuditTable, AssignmentTable {
   }
 
   *ascending(from: number): Generator<readonly [number, Buffer]> {
-    for (const entry of this.everything()) if (entry[0] >= from) yield entry;
+    for (const entry of this.#everything()) if (entry[0] >= from) yield entry;
   }
 
   descending(): (readonly [number, Buffer])[] {
-    return this.everything().toReversed();
+    return this.#everything().toReversed();
   }
 
-  everything(): (readonly [number, Buffer])[] {
+  chain(): StoredChain {
+    return { start: this.start, head: this.head, entries: this.#everything() };
+  }
+
+  #everything(): (readonly [number, Buffer])[] {
     return [...this.entries].toSorted(byKey);
   }
 
@@ -108,7 +112,7 @@ export class MemoryState implements AuditTable, AssignmentTable {
 
   /** Takes out the first entries of the log, through `last` at most; gives how many. */
   removeEntries(last: number, limit: number): number {
-    const removed = this.everything()
+    const removed = this.#everything()
       .filter(([seq]) => seq <= last)
       .slice(0, limit);
     const end = removed.at(-1);

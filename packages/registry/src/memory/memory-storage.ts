@@ -138,6 +138,12 @@ export class MemoryStorage implements RegistryStorage {
     this.#fates.push(...fates);
   }
 
+  get metadata(): Pick<Snapshot, 'metadata' | 'metadataVersion'> {
+    this.#requireReachable();
+    const { metadata } = this.#database.state;
+    return { metadata: (name) => metadata.get(name)?.value, metadataVersion: (name) => metadata.get(name) };
+  }
+
   read(keys: Keys): Snapshot {
     this.#requireReachable();
     return new MemorySnapshot(this.#database.state, keys);

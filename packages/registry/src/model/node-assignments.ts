@@ -4,6 +4,7 @@
  */
 
 import type { AuditEvent } from '../audit-chain.js';
+import type { Listed } from '../listing.js';
 import type { NodeRow } from './rows.js';
 
 /** What is kept of a node for a controller that it was assigned to, or joined through. */
@@ -23,8 +24,8 @@ export interface AssignedNode {
 /** Which nodes each controller has, and had. */
 export interface AssignmentTable {
   /** In ascending order of ID, from `from` on, also nodes of orders that are not finished. */
-  nodesOf(idC: number, from?: number): Iterable<AssignedNode>;
-  former(idI: number, idC: number): FormerAssignment | undefined;
+  nodesOf(idC: number, from?: number): Listed<AssignedNode>;
+  former(idI: number, idC: number): FormerAssignment | undefined | Promise<FormerAssignment | undefined>;
 }
 
 /**

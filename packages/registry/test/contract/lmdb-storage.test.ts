@@ -14,7 +14,18 @@ import { LmdbStorage } from '../../src/lmdb/lmdb-storage.js';
 import { Tables } from '../../src/lmdb/tables.js';
 import { MemoryDatabase, MemoryStorage } from '../../src/memory/memory-storage.js';
 import type { RegistryStorage } from '../../src/storage.js';
-import { event, nodeRow, nodesOf, orderRow, plain, problemsOf, putNode, storageContract } from './storage-contract.js';
+import {
+  entriesOf,
+  event,
+  listed,
+  nodeRow,
+  nodesOf,
+  orderRow,
+  plain,
+  problemsOf,
+  putNode,
+  storageContract,
+} from './storage-contract.js';
 
 process.umask(0o077);
 
@@ -102,12 +113,16 @@ async function everythingIn(storage: RegistryStorage): Promise<unknown> {
   return plain({
     nodes: await storage.nodePage(0, 100),
     orders: await storage.orderPage(0, 100),
-    assigned: [1, 2, 3].map((idC) => Array.from(storage.assignments.nodesOf(idC))),
-    former: [1, 2, 3].map((idC) => Array.from({ length: 20 }, (_, idI) => storage.assignments.former(idI, idC) ?? null)),
-    entries: [...storage.audit.everything()],
-    head: storage.audit.head,
-    start: storage.audit.start,
-    problems: problemsOf(storage),
+    assigned: await Promise.all([1, 2, 3].map((idC) => listed(storage.assignments.nodesOf(idC)))),
+    former: await Promise.all(
+      [1, 2, 3].flatMap((idC) =>
+        Array.from({ length: 20 }, async (_, idI) => (await storage.assignments.former(idI, idC)) ?? null),
+      ),
+    ),
+    entries: await entriesOf(storage),
+    head: await storage.audit.head,
+    start: await storage.audit.start,
+    problems: await problemsOf(storage),
   });
 }
 
@@ -150,7 +165,7 @@ describe('a process that writes', () => {
         const octets = storage.audit.get(entry);
         expect(Number.parseInt((octets && parseEntry(octets)?.node) ?? '', 16)).toBe(idI);
       }
-      expect([storage.audit.length, problemsOf(storage)]).toEqual([page.length, []]);
+      expect([storage.audit.length, await problemsOf(storage)]).toEqual([page.length, []]);
       next = Math.max(...ids) + 1;
       await storage.close();
     }
@@ -172,7 +187,7 @@ describe('a process that writes', () => {
     await expect(fill()).rejects.toMatchObject({ name: 'Failure', message: expect.stringContaining('cannot write') as string });
     const whole = async (): Promise<void> => {
       expect(await nodesOf(storage)).toEqual(Array.from({ length: written }, (_, i) => i));
-      expect([storage.audit.length, problemsOf(storage)]).toEqual([written, []]);
+      expect([storage.audit.length, await problemsOf(storage)]).toEqual([written, []]);
     };
     await whole();
     await rm(filler);

@@ -66,7 +66,7 @@ describe('a fault', () => {
     for (const idI of [1, 2, 3]) await putNode(storage, idI);
     expect(await nodesOf(storage)).toEqual([1, 2, 3]);
     database.crash();
-    expect([await nodesOf(storage), problemsOf(storage)]).toEqual([[1], []]);
+    expect([await nodesOf(storage), await problemsOf(storage)]).toEqual([[1], []]);
     await putNode(storage, 4);
     database.crash();
     expect(await nodesOf(storage)).toEqual([1, 4]);
@@ -85,7 +85,7 @@ describe('a fault', () => {
     await putNode(storage, 2);
     expect(await nodesOf(storage)).toEqual([2]);
     await world.pass(1_000);
-    expect([await late, await nodesOf(storage), problemsOf(storage)]).toEqual([2, [1, 2], []]);
+    expect([await late, await nodesOf(storage), await problemsOf(storage)]).toEqual([2, [1, 2], []]);
   });
 
   it('leaves a write in doubt that happens, that does not, and that happens later', async () => {

@@ -1,7 +1,15 @@
 // What every storage engine promises. Each engine's own test file runs it.
 
 import { describe, expect, it } from 'vitest';
-import { type AuditEvent, type AttributedEvent, parseEntry, verifyChain } from '../../src/audit-chain.js';
+import {
+  type AuditEvent,
+  type AttributedEvent,
+  type ChainHead,
+  parseEntry,
+  verifyChain,
+  verifyChainAsync,
+} from '../../src/audit-chain.js';
+import type { Listed } from '../../src/listing.js';
 import type {
   ControllerRow,
   NodeDescription,
@@ -80,12 +88,28 @@ export async function nodesOf(storage: RegistryStorage): Promise<number[]> {
   return (await storage.nodePage(0, 100_000)).map(([idI]) => idI);
 }
 
-export function problemsOf({ audit }: RegistryStorage): string[] {
-  return [...verifyChain({ start: audit.start, head: audit.head, entries: audit.everything() })];
+export async function problemsOf({ audit }: RegistryStorage): Promise<string[]> {
+  return listed(verifyChainAsync(await audit.chain()));
 }
 
-function actionsOf({ audit }: RegistryStorage): (string | undefined)[] {
-  return [...audit.everything()].map(([, octets]) => parseEntry(octets)?.what);
+/** All of what comes at once or one after the other. */
+export async function listed<T>(rows: Listed<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const row of rows) all.push(row);
+  return all;
+}
+
+export async function entriesOf({ audit }: RegistryStorage): Promise<(readonly [number, Buffer])[]> {
+  return listed((await audit.chain()).entries);
+}
+
+async function actionsOf(storage: RegistryStorage): Promise<(string | undefined)[]> {
+  return (await entriesOf(storage)).map(([, octets]) => parseEntry(octets)?.what);
+}
+
+/** Start, head and length of the log. */
+async function endsOf({ audit }: RegistryStorage): Promise<{ start: ChainHead; head: ChainHead; length: number }> {
+  return { start: await audit.start, head: await audit.head, length: await audit.length };
 }
 
 /**
@@ -124,8 +148,8 @@ export function storageContract(open: () => Promise<{ storage: RegistryStorage; 
       expect([found.nodeDescription(7), found.nodeDescription(8)]).toEqual([DESCRIPTION, undefined]);
       expect(plain(found.recentInitialKeys(7))).toEqual([{ ik: '01', until: 5 }]);
       expect([found.metadata('last wall clock'), found.lastOrder, found.head.seq]).toEqual([77, 3, 2]);
-      expect(actionsOf(other)).toEqual(['order created', 'node enabled']);
-      expect(problemsOf(other)).toEqual([]);
+      expect(await actionsOf(other)).toEqual(['order created', 'node enabled']);
+      expect(await problemsOf(other)).toEqual([]);
     });
 
     it('removes what it says', async () => {
@@ -164,7 +188,7 @@ export function storageContract(open: () => Promise<{ storage: RegistryStorage; 
         { status: 'rejected', reason: failure },
         { status: 'fulfilled', value: 2 },
       ]);
-      expect([await nodesOf(storage), problemsOf(storage)]).toEqual([[1, 2], []]);
+      expect([await nodesOf(storage), await problemsOf(storage)]).toEqual([[1, 2], []]);
     });
 
     it('sees what the one before it in its batch has left of the same node', async () => {
@@ -196,11 +220,11 @@ export function storageContract(open: () => Promise<{ storage: RegistryStorage; 
       expect(entries.toSorted((a, b) => a - b)).toEqual(ids.map((i) => i + 1));
       const page = await storage.nodePage(0, 100);
       expect(page.map(([idI, row]) => [idI, row.entry])).toEqual(ids.map((idI) => [idI, entries[idI]]));
-      for (const [seq, octets] of storage.audit.everything()) {
+      for (const [seq, octets] of await entriesOf(storage)) {
         const [idI] = page.find(([, { entry }]) => entry === seq) ?? [];
         expect(Number.parseInt(parseEntry(octets)?.node ?? '', 16)).toBe(idI);
       }
-      expect(problemsOf(other)).toEqual([]);
+      expect(await problemsOf(other)).toEqual([]);
     });
 
     it('has its own copy of a row', async () => {
@@ -394,7 +418,7 @@ export function storageContract(open: () => Promise<{ storage: RegistryStorage; 
 
     it('is loaded in parts, outside of the audit log', async () => {
       const { storage, other } = await pending();
-      const before = storage.audit.head;
+      const before = await storage.audit.head;
       await storage.write({}, () => ({
         result: undefined,
         put: { recentInitialKeys: [[3, [{ ik: Uint8Array.of(1), until: 5 }]]] },
@@ -407,7 +431,7 @@ export function storageContract(open: () => Promise<{ storage: RegistryStorage; 
         [3, 1],
         [100, undefined],
       ]);
-      expect(storage.audit.head).toEqual(before);
+      expect(await storage.audit.head).toEqual(before);
     });
 
     it('gets none of a part with an ID that is taken, or stands there twice', async () => {
@@ -445,20 +469,26 @@ export function storageContract(open: () => Promise<{ storage: RegistryStorage; 
       lifetime: 60,
       at: 1,
     });
-    const assigned = ({ assignments }: RegistryStorage, idC: number, from?: number): number[] =>
-      [...assignments.nodesOf(idC, from)].map(({ idI }) => idI);
+    const assigned = async ({ assignments }: RegistryStorage, idC: number, from?: number): Promise<number[]> =>
+      (await listed(assignments.nodesOf(idC, from))).map(({ idI }) => idI);
+    const formerOf = async ({ assignments }: RegistryStorage, ...pairs: (readonly [number, number])[]): Promise<unknown[]> =>
+      Promise.all(pairs.map(async ([idI, idC]) => assignments.former(idI, idC)));
 
     it('name the nodes of a controller in ascending order, with their orders', async () => {
       const { storage, other } = await open();
       for (const idI of [0xffff_ffff, 256, 0]) await putNode(storage, idI, { controller: 0xffff_ffff, order: idI % 7 });
       await putNode(storage, 5, { controller: 3 });
       await other.read({});
-      expect([...other.assignments.nodesOf(0xffff_ffff)]).toEqual([
+      expect(await listed(other.assignments.nodesOf(0xffff_ffff))).toEqual([
         { idI: 0, order: 0 },
         { idI: 256, order: 256 % 7 },
         { idI: 0xffff_ffff, order: 0xffff_ffff % 7 },
       ]);
-      expect([assigned(other, 0xffff_ffff, 1), assigned(other, 3), assigned(other, 4)]).toEqual([[256, 0xffff_ffff], [5], []]);
+      expect([await assigned(other, 0xffff_ffff, 1), await assigned(other, 3), await assigned(other, 4)]).toEqual([
+        [256, 0xffff_ffff],
+        [5],
+        [],
+      ]);
     });
 
     it('follow a node that is moved, and keep when it left and the TID of its last commit', async () => {
@@ -466,9 +496,8 @@ export function storageContract(open: () => Promise<{ storage: RegistryStorage; 
       await putNode(storage, 1, { controller: 1, committed: committedThrough(1) });
       const moved = await putNode(storage, 1, { controller: 2, committed: committedThrough(1) });
       await other.read({});
-      expect([assigned(other, 1), assigned(other, 2)]).toEqual([[], [1]]);
-      const { assignments } = other;
-      expect([assignments.former(1, 1), assignments.former(1, 2)]).toEqual([{ until: moved, tid: 'ab' }, undefined]);
+      expect([await assigned(other, 1), await assigned(other, 2)]).toEqual([[], [1]]);
+      expect(await formerOf(other, [1, 1], [1, 2])).toEqual([{ until: moved, tid: 'ab' }, undefined]);
     });
 
     it('keep the TID that a reset takes out of the row', async () => {
@@ -476,7 +505,7 @@ export function storageContract(open: () => Promise<{ storage: RegistryStorage; 
       await putNode(storage, 1, { committed: committedThrough(1) });
       await putNode(storage, 1);
       await storage.read({});
-      expect([assigned(storage, 1), storage.assignments.former(1, 1)]).toEqual([[1], { tid: 'ab' }]);
+      expect([await assigned(storage, 1), await storage.assignments.former(1, 1)]).toEqual([[1], { tid: 'ab' }]);
     });
 
     it('keep nothing of a join', async () => {
@@ -484,7 +513,7 @@ export function storageContract(open: () => Promise<{ storage: RegistryStorage; 
       await putNode(storage, 1);
       await putNode(storage, 1, { committed: committedThrough(1) });
       await storage.read({});
-      expect([assigned(storage, 1), storage.assignments.former(1, 1)]).toEqual([[1], undefined]);
+      expect([await assigned(storage, 1), await storage.assignments.former(1, 1)]).toEqual([[1], undefined]);
     });
 
     it('lose a node that is removed, each with its own entry of the write', async () => {
@@ -500,11 +529,11 @@ export function storageContract(open: () => Promise<{ storage: RegistryStorage; 
         remove: { nodes: [1, 2, 3, 4] },
       }));
       await storage.read({});
-      expect(assigned(storage, 1)).toEqual([]);
-      expect([1, 2, 3, 4].map((idI) => storage.assignments.former(idI, 1)?.until)).toEqual([
-        before + 2,
-        before + 1,
-        before + 3,
+      expect(await assigned(storage, 1)).toEqual([]);
+      expect(await formerOf(storage, [1, 1], [2, 1], [3, 1], [4, 1])).toEqual([
+        { until: before + 2 },
+        { until: before + 1 },
+        { until: before + 3 },
         undefined,
       ]);
     });
@@ -514,10 +543,10 @@ export function storageContract(open: () => Promise<{ storage: RegistryStorage; 
       await storage.write({}, () => ({ result: undefined, put: { orders: [[1, orderRow('pending')]] } }));
       await storage.load(1, {}, () => [[1, nodeRow()]]);
       await storage.read({});
-      expect(assigned(storage, 1)).toEqual([1]);
+      expect(await assigned(storage, 1)).toEqual([1]);
       await storage.unload(1);
       await storage.read({});
-      expect([assigned(storage, 1), storage.assignments.former(1, 1)]).toEqual([[], undefined]);
+      expect([await assigned(storage, 1), await storage.assignments.former(1, 1)]).toEqual([[], undefined]);
     });
   });
 
@@ -572,9 +601,9 @@ export function storageContract(open: () => Promise<{ storage: RegistryStorage; 
     }
 
     it('is found out to be tampered with, whatever was done to an entry', async () => {
-      const { audit } = await logged(5);
-      const { start, head } = audit;
-      const entries = [...audit.everything()].map(([seq, octets]) => [seq, Buffer.from(octets)] as const);
+      const storage = await logged(5);
+      const { start, head } = await endsOf(storage);
+      const entries = (await entriesOf(storage)).map(([seq, octets]) => [seq, Buffer.from(octets)] as const);
       const problems = (tampered: readonly (readonly [number, Buffer])[]): string[] => [
         ...verifyChain({ start, head, entries: tampered }),
       ];
@@ -592,21 +621,27 @@ export function storageContract(open: () => Promise<{ storage: RegistryStorage; 
 
     it('is read by number, either way', async () => {
       const { audit } = await logged(4);
-      const seqs = (entries: Iterable<readonly [number, unknown]>): number[] => Array.from(entries, ([seq]) => seq);
-      expect([seqs(audit.ascending(3)), seqs(audit.descending()), audit.length]).toEqual([[3, 4], [4, 3, 2, 1], 4]);
-      expect(parseEntry(audit.get(2)!)).toMatchObject({ seq: 2, node: '00000002', actor: 'user ada' });
-      expect(audit.get(5)).toBeUndefined();
+      const seqs = async (entries: Listed<readonly [number, unknown]>): Promise<number[]> =>
+        (await listed(entries)).map(([seq]) => seq);
+      expect([await seqs(audit.ascending(3)), await seqs(audit.descending()), await audit.length]).toEqual([
+        [3, 4],
+        [4, 3, 2, 1],
+        4,
+      ]);
+      expect(parseEntry((await audit.get(2))!)).toMatchObject({ seq: 2, node: '00000002', actor: 'user ada' });
+      expect(await audit.get(5)).toBeUndefined();
     });
 
     it('is pruned in one write with the entry that tells of it, or not at all', async () => {
       const storage = await logged(6);
       const told = event('log pruned', { upTo: 4 });
       expect(await storage.pruneAudit(7, 100, told)).toBe(0);
-      expect([storage.audit.length, storage.audit.start.seq]).toEqual([6, 0]);
+      expect(await endsOf(storage)).toMatchObject({ length: 6, start: { seq: 0 } });
       expect(await storage.pruneAudit(4, 3, told)).toBe(3);
-      expect([storage.audit.start.seq, storage.audit.head.seq, problemsOf(storage)]).toEqual([3, 7, []]);
+      expect(await endsOf(storage)).toMatchObject({ start: { seq: 3 }, head: { seq: 7 } });
+      expect(await problemsOf(storage)).toEqual([]);
       expect(await storage.pruneAudit(4, 3)).toBe(1);
-      expect([[...storage.audit.everything()].map(([seq]) => seq), problemsOf(storage)]).toEqual([[5, 6, 7], []]);
+      expect([(await entriesOf(storage)).map(([seq]) => seq), await problemsOf(storage)]).toEqual([[5, 6, 7], []]);
     });
   });
 }
