@@ -1,30 +1,40 @@
-/** The registry's storage engine on PostgreSQL. `pg` is loaded with this module, and only then. */
+/**
+ * The registry's storage engine on PostgreSQL. Load it with `import()`: `pg` comes with it, and who
+ * works on LMDB has no use for that.
+ */
 
-export type { Durability, PostgresConfig, PostgresHost, PostgresOptions, PostgresTls, ServerIdentity } from './config.js';
-
-import type { RegistryStorage } from '../storage.js';
-import type { Clock } from '@latchkey/runtime/daemon';
 import type { PostgresConfig, PostgresOptions } from './config.js';
+import { Engine } from './engine.js';
+import { Heartbeat, shareMonotonicClock } from './heartbeat.js';
+import { LastSeen } from './last-seen.js';
+import { PostgresStorage } from './postgres-storage.js';
 
-/** An engine that is open. */
-export interface OpenPostgres extends RegistryStorage {
-  /** The one clock of all servers of the registry: the database's. */
-  readonly clock: Clock;
-  /** Why nothing is answered; `undefined`: all is well. */
-  fault(): string | undefined;
-}
-
-/** Connects to whichever host takes writes, and checks that it keeps what it acknowledges. */
-export type OpenPostgresStorage = (config: PostgresConfig, options: PostgresOptions) => Promise<OpenPostgres>;
-
-/** Makes schema `latchkey` in an empty database. @throws UsageFailure if it is there already */
-export type CreatePostgresSchema = (config: PostgresConfig) => Promise<void>;
-
-/** Brings the schema to what this version reads. Gives the numbers from and to. */
-export type UpgradePostgresSchema = (config: PostgresConfig) => Promise<{ readonly from: number; readonly to: number }>;
+export { DEFAULT_PORT } from './config.js';
+export type { Durability, PostgresConfig, PostgresHost, PostgresOptions, PostgresTls, ServerIdentity } from './config.js';
+export { type AcceptedLoss, acceptLoss, createPostgresSchema, upgradePostgresSchema } from './schema.js';
+export type { PostgresStorage };
 
 /**
- * Lets the registry go on without entries that it lost. Removes what is kept in `folder`, counts an
- * epoch, and gives what was lost as far as it is known.
+ * Connects to the host that takes writes, and checks that it keeps what it acknowledges, and has
+ * what this server saw before.
  */
-export type AcceptLoss = (config: PostgresConfig, options: PostgresOptions) => Promise<void>;
+export async function openPostgresStorage(
+  config: PostgresConfig,
+  { folder, log, serve }: PostgresOptions,
+): Promise<PostgresStorage> {
+  const lastSeen = await LastSeen.read(folder);
+  const engine = new Engine(config, lastSeen, log);
+  const storage = new PostgresStorage(engine);
+  try {
+    await storage.read({});
+    await shareMonotonicClock(engine);
+    if (serve === undefined) return storage;
+    const heartbeat = new Heartbeat(engine, storage, serve);
+    storage.heartbeat = heartbeat;
+    await heartbeat.start();
+    return storage;
+  } catch (error) {
+    await storage.close();
+    throw error;
+  }
+}

@@ -1,0 +1,220 @@
+/** One connection to PostgreSQL: statements are sent together, and nothing is ever cancelled. */
+
+import { readFile } from 'node:fs/promises';
+import { Socket } from 'node:net';
+import { Failure, UsageFailure } from '@latchkey/runtime/failure';
+import { formatEndpoint } from '@latchkey/runtime/net';
+import { Client, type CustomTypesConfig, DatabaseError, types as parsers } from 'pg';
+import type { PostgresConfig, PostgresHost } from './config.js';
+import type { SqlRow } from './tables.js';
+
+/** Until a host has taken a connection, in ms. */
+const CONNECT_TIMEOUT_MS = 2_000;
+
+export interface Statement {
+  /** Prepared under this name on each connection. */
+  readonly name?: string;
+  readonly text: string;
+  readonly values?: readonly unknown[];
+}
+
+export interface SqlResult {
+  /** `COMMIT`, or `ROLLBACK` where a COMMIT came too late for that. */
+  readonly command: string;
+  readonly rows: readonly SqlRow[];
+  /** When it was here, ms of `performance.now()`. */
+  readonly at: number;
+}
+
+/** It is not there, or not any more: what was asked of it did not happen, or it is not known. */
+export class ConnectionFailure extends Failure {
+  override readonly name = 'ConnectionFailure';
+
+  constructor(reason: string) {
+    super(`the connection to the database broke: ${reason}`);
+  }
+}
+
+/** What the server refused, by its SQLSTATE. What it says of rows is left out: keys are in them. */
+export class DatabaseFailure extends Failure {
+  override readonly name = 'DatabaseFailure';
+  readonly code: string;
+
+  constructor(message: string, code: string) {
+    super(`the database says: ${message} (${code})`);
+    this.code = code;
+  }
+}
+
+/** Numbers are whole and below 2^53, whatever width they have in the database. */
+const INT8: number = parsers.builtins.INT8;
+const types: CustomTypesConfig = {
+  getTypeParser: (...type) => ((type[0] as number) === INT8 ? Number : parsers.getTypeParser(...type)),
+};
+
+export function formatHost(host: PostgresHost): string {
+  return 'socketFolder' in host ? `${host.socketFolder}:${host.port}` : formatEndpoint(host);
+}
+
+/** What is read from files for each connection: they may be replaced while a server runs. */
+export interface Credentials {
+  readonly password: string;
+  readonly ssl: { readonly ca: string; readonly cert?: string; readonly key?: string } | false;
+}
+
+const LOOPBACK = /^(?:localhost|127(?:\.\d+){3}|::1)$/;
+
+export async function readCredentials({ passwordFile, tls, hosts }: PostgresConfig): Promise<Credentials> {
+  const read = (path: string, what: string): Promise<string> =>
+    readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+      throw new UsageFailure(`${path}, the ${what} for the database, cannot be read: ${error.code ?? error.message}`, {
+        advice: 'Check the path, and that the user of this process may read it.',
+      });
+    });
+  if (tls === undefined) {
+    const far = hosts.find((host) => !('socketFolder' in host) && !LOOPBACK.test(host.host));
+    if (far !== undefined) {
+      throw new UsageFailure(`the database on ${formatHost(far)} would be reached without TLS`, {
+        advice:
+          'Name the certificate of who signs those of the database’s hosts: tls.ca. Only loopback and Unix sockets go without.',
+      });
+    }
+  }
+  const password = passwordFile === undefined ? '' : ((await read(passwordFile, 'password')).split('\n')[0] ?? '').trimEnd();
+  if (passwordFile !== undefined && password === '')
+    throw new UsageFailure(`${passwordFile} has no password on its first line`, { advice: 'Write the password there.' });
+  if (tls === undefined) return { password, ssl: false };
+  const { cert, key } = tls;
+  const ssl = {
+    ca: await read(tls.ca, 'CA'),
+    ...(cert === undefined ? {} : { cert: await read(cert, 'certificate') }),
+    ...(key === undefined ? {} : { key: await read(key, 'private key') }),
+  };
+  return { password, ssl };
+}
+
+export class Connection {
+  readonly #client: Client;
+  readonly #socket: Socket;
+  readonly #onBroken: (reason: string) => void;
+  #notices = 0;
+  #isClosed = false;
+
+  private constructor(client: Client, socket: Socket, onBroken: (reason: string) => void) {
+    this.#client = client;
+    this.#socket = socket;
+    this.#onBroken = onBroken;
+    // Without a listener an idle connection that breaks would end the process.
+    client.on('error', (error) => this.#broke(describe(error)));
+    client.on('end', () => this.#broke('the connection ended'));
+    client.on('notice', () => {
+      this.#notices += 1;
+    });
+  }
+
+  /** @param onBroken called once, unless it was closed here */
+  static async open(
+    host: PostgresHost,
+    { database, user }: PostgresConfig,
+    { password, ssl }: Credentials,
+    onBroken: (reason: string) => void = () => undefined,
+  ): Promise<Connection> {
+    const socket = new Socket();
+    const client = new Client({
+      host: 'socketFolder' in host ? host.socketFolder : host.host,
+      port: host.port,
+      database,
+      user,
+      // A function, or an empty password would be taken from the environment.
+      password: () => password,
+      ssl,
+      stream: () => socket,
+      pipeline: true,
+      types,
+      client_encoding: 'UTF8',
+      application_name: 'latchkey',
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      keepAlive: true,
+    });
+    let reason = (message: string): void => void message;
+    const connection = new Connection(client, socket, (message) => reason(message));
+    try {
+      await client.connect();
+    } catch (error) {
+      connection.destroy();
+      throw new Failure(describe(error));
+    }
+    reason = onBroken;
+    return connection;
+  }
+
+  /** Warnings and notices so far. */
+  get notices(): number {
+    return this.#notices;
+  }
+
+  /**
+   * Sends all of them at once. Settles when each has its answer; later ones may fail for an earlier
+   * one.
+   */
+  send(statements: readonly Statement[]): Promise<PromiseSettledResult<SqlResult>[]> {
+    return Promise.allSettled(
+      statements.map(async ({ name, text, values = [] }): Promise<SqlResult> => {
+        try {
+          const { command, rows } = await this.#client.query<SqlRow>({
+            ...(name === undefined ? {} : { name }),
+            text,
+            values: values as unknown[],
+          });
+          return { command, rows, at: performance.now() };
+        } catch (error) {
+          throw toFailure(error);
+        }
+      }),
+    );
+  }
+
+  /** As `send`; fails with the first that failed. */
+  async run(...statements: readonly Statement[]): Promise<SqlResult[]> {
+    return resultsOf(await this.send(statements));
+  }
+
+  /** Says goodbye. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#client.end().catch(() => undefined);
+    this.#socket.destroy();
+  }
+
+  /** What is under way fails at once, and nothing more is sent. */
+  destroy(): void {
+    this.#isClosed = true;
+    this.#socket.destroy();
+  }
+
+  #broke(reason: string): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#socket.destroy();
+    this.#onBroken(reason);
+  }
+}
+
+export function resultsOf(settled: readonly PromiseSettledResult<SqlResult>[]): SqlResult[] {
+  return settled.map((one) => {
+    if (one.status === 'rejected') throw one.reason;
+    return one.value;
+  });
+}
+
+function toFailure(error: unknown): Failure {
+  const { code, message } = error as DatabaseError;
+  if (error instanceof DatabaseError && code !== undefined) return new DatabaseFailure(message, code);
+  return new ConnectionFailure(describe(error));
+}
+
+function describe(error: unknown): string {
+  if (error instanceof AggregateError) return error.errors.map(describe).join('; ');
+  const { message, code } = error as NodeJS.ErrnoException;
+  return message === '' ? (code ?? 'no reason was given') : message;
+}

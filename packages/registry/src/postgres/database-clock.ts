@@ -1,0 +1,107 @@
+/**
+ * The one clock of all servers of a registry: that of its database, read with every read, and
+ * carried on in between by the monotonic clock of this machine. No server's wall clock plays a
+ * part.
+ *
+ * Servers also share a monotonic clock, so that one that starts can tell whether the database's
+ * clock was set back since a server last looked. Whoever starts takes it over from one that runs; a
+ * server that runs by itself goes on with it after a restart, until its machine boots.
+ */
+
+import { readFileSync } from 'node:fs';
+import type { Clocks } from '@latchkey/protocol';
+import { monotonicNow } from '@latchkey/runtime/daemon';
+
+/** A reading counts if its round trip took no longer than this, in ms: it is off by half of it. */
+const MAX_ROUND_TRIP_MS = 500;
+/** Without a reading for this long nothing is judged by the clock, in ms. */
+const CLOCK_VALID_MS = 5_000;
+/**
+ * Clocks of two machines drift apart. The shared monotonic clock follows the database's by this at
+ * most, as NTP slews one: a step shows all the same.
+ */
+const MAX_SLEW = 500e-6;
+
+/** How the shared monotonic clock goes on after a restart on this machine. */
+export interface SharedMonotonic {
+  /** Names what the machine's monotonic clock counts from. */
+  readonly boot: string;
+  /** The shared monotonic clock minus the machine's, in ms. */
+  readonly ahead: number;
+}
+
+export class DatabaseClock {
+  /** The database's wall clock minus the machine's monotonic one. */
+  #wallAhead = Number.NaN;
+  /** The shared monotonic clock minus the machine's. */
+  #sharedAhead: number | undefined;
+  /** The database's wall clock minus the shared monotonic one, as it is to stay. */
+  #offset: number | undefined;
+  #readAt = -Infinity;
+
+  /** Takes a reading. Times of sending and arrival by `performance.now()`. */
+  observe(sentAt: number, arrivedAt: number, wallMs: number): void {
+    if (arrivedAt - sentAt > MAX_ROUND_TRIP_MS) return;
+    const readAt = (sentAt + arrivedAt) / 2 + monotonicNow() - performance.now();
+    const elapsed = readAt - this.#readAt;
+    if (elapsed <= 0) return;
+    this.#wallAhead = wallMs - readAt;
+    this.#readAt = readAt;
+    if (this.#sharedAhead === undefined || this.#offset === undefined) return;
+    const drift = this.#wallAhead - this.#sharedAhead - this.#offset;
+    const most = MAX_SLEW * elapsed;
+    this.#sharedAhead += Math.max(-most, Math.min(most, drift));
+  }
+
+  /** Whether what it shows was read lately. */
+  get isValid(): boolean {
+    return monotonicNow() - this.#readAt <= CLOCK_VALID_MS;
+  }
+
+  /** ms since the epoch, whole; and ms. */
+  readonly read: () => Clocks = () => {
+    const now = monotonicNow();
+    return { wallMs: Math.round(now + this.#wallAhead), monotonicMs: now + (this.#sharedAhead ?? -now) };
+  };
+
+  /**
+   * Takes over the shared monotonic clock, as it was when the database's showed `wallMs`. After a
+   * reading.
+   */
+  adopt(monotonicMs: number, wallMs: number): void {
+    this.#share(monotonicMs - wallMs + this.#wallAhead);
+  }
+
+  /** Goes on as before a restart, if the machine has not booted since; tells whether it does. */
+  resume(shared: SharedMonotonic | undefined): boolean {
+    if (shared?.boot !== bootId()) return false;
+    this.#share(shared.ahead);
+    return true;
+  }
+
+  /** Begins a new one, which follows on no other. */
+  begin(): void {
+    this.#share(-monotonicNow());
+  }
+
+  get shared(): SharedMonotonic | undefined {
+    return this.#sharedAhead === undefined ? undefined : { boot: bootId(), ahead: this.#sharedAhead };
+  }
+
+  #share(ahead: number): void {
+    this.#sharedAhead = ahead;
+    this.#offset = this.#wallAhead - ahead;
+  }
+}
+
+let boot: string | undefined;
+
+/** Another one after each boot; one of its own for each process where the system has none. */
+function bootId(): string {
+  try {
+    boot ??= readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  } catch {
+    boot = crypto.randomUUID();
+  }
+  return boot;
+}

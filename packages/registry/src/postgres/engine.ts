@@ -1,0 +1,222 @@
+/**
+ * The database that a process works with: finds the host that takes writes, and checks that it is
+ * the registry that was seen before, with all of its entries.
+ */
+
+import { Failure, UsageFailure } from '@latchkey/runtime/failure';
+import type { Log } from '@latchkey/runtime/daemon';
+import { formatHead, type Head, headOf } from '../audit-chain.js';
+import { Unavailable } from '../storage.js';
+import type { PostgresConfig, PostgresHost } from './config.js';
+import { formatHost, type SqlResult, type Statement } from './connection.js';
+import { DatabaseClock } from './database-clock.js';
+import type { LastSeen } from './last-seen.js';
+import type { Metadata } from './row-caches.js';
+import { checkSchema, READ_TIMEOUT_MS, Session } from './session.js';
+import { fetching, KeySet, type Rows } from './snapshot.js';
+
+/** In a transaction of its own it makes the commit wait for the standby; and reads the clock. */
+export const BARRIER: Statement = {
+  name: 'barrier',
+  text: `SELECT pg_logical_emit_message(true, 'latchkey', '') IS NOT NULL AS emitted,
+    (extract(epoch FROM clock_timestamp()) * 1000)::double precision AS now`,
+};
+export const BEGIN_READ: Statement = { name: 'begin read', text: 'BEGIN ISOLATION LEVEL REPEATABLE READ' };
+export const COMMIT: Statement = { name: 'commit', text: 'COMMIT' };
+
+/** A plain SELECT of one entry's hash. */
+const FETCH_HASH = 'SELECT hash FROM latchkey.audit WHERE seq = $1';
+const MARK_LOST = 'UPDATE latchkey.registry SET lost = $1 WHERE lost IS NULL';
+
+export class Engine {
+  readonly config: PostgresConfig;
+  readonly log: Log;
+  readonly clock: DatabaseClock = new DatabaseClock();
+  readonly lastSeen: LastSeen;
+  /** The last good one first. */
+  #hosts: readonly PostgresHost[];
+  #session: Session | undefined;
+  #connecting: Promise<Session> | undefined;
+  /** What ends all work of this process. */
+  #fault: string | undefined;
+  #epoch: number | undefined;
+  /** As they were last read or written, whatever the connection. */
+  metadata: Metadata = { number: 0, values: new Map() };
+  #isClosed = false;
+
+  constructor(config: PostgresConfig, lastSeen: LastSeen, log: Log) {
+    this.config = config;
+    this.log = log;
+    this.lastSeen = lastSeen;
+    this.#hosts = config.hosts;
+  }
+
+  /** Why nothing is answered; `undefined`: nothing is known against it. */
+  get fault(): string | undefined {
+    return this.#fault;
+  }
+
+  /** From here on nothing is answered. */
+  fail(fault: string): void {
+    if (this.#fault !== undefined) return;
+    this.#fault = fault;
+    this.log.error({ advice: 'docs/OPERATIONS.md, "Several auth-servers".' }, fault);
+    this.#session?.destroy(fault);
+  }
+
+  /** The session that is open, or a new one. */
+  session(): Promise<Session> {
+    if (this.#fault !== undefined) return Promise.reject(unavailable(this.#fault));
+    if (this.#isClosed) return Promise.reject(unavailable('the registry was closed'));
+    if (this.#session !== undefined && this.#session.brokenBy === undefined) return Promise.resolve(this.#session);
+    this.#connecting ??= this.#connect().finally(() => {
+      this.#connecting = undefined;
+    });
+    return this.#connecting;
+  }
+
+  /** The place that this process works with, if it is connected. */
+  get connected(): Session | undefined {
+    return this.#session?.brokenBy === undefined ? this.#session : undefined;
+  }
+
+  /**
+   * Looks at what a read or a write found.
+   *
+   * @throws Unavailable if nothing may be answered from it
+   */
+  accept(rows: Rows): void {
+    const { registry } = rows;
+    const { seen } = this.lastSeen;
+    if (seen !== undefined && registry.id !== seen.registry) this.fail('the database holds another registry than before');
+    this.#epoch ??= registry.epoch;
+    if (registry.epoch !== this.#epoch) {
+      this.fail('somebody has let the registry go on without entries that it lost: this process has to start anew');
+    }
+    if (this.#fault !== undefined) throw unavailable(this.#fault);
+    if (registry.lost !== undefined) throw lost(registry.lost);
+  }
+
+  /**
+   * Keeps what was read behind a barrier, or written and acknowledged: no failover takes it back.
+   */
+  keep(session: Session, rows: Rows): void {
+    if (rows.metadataNumber > session.caches.metadata.number) {
+      session.caches.metadata = rows.metadataNow;
+      this.metadata = rows.metadataNow;
+    }
+    this.lastSeen.note({
+      registry: rows.registry.id,
+      system: session.place.system,
+      epoch: rows.registry.epoch,
+      head: headOf(rows.head),
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#connecting?.catch(() => undefined);
+    await this.#session?.close();
+    this.#session = undefined;
+  }
+
+  async #connect(): Promise<Session> {
+    if (this.#session?.brokenBy !== undefined)
+      this.log.warn({ host: formatHost(this.#session.place.host) }, `the database is gone: ${this.#session.brokenBy}`);
+    this.#session = undefined;
+    const reasons: string[] = [];
+    for (const host of this.#hosts) {
+      let session: Session | undefined;
+      try {
+        session = await Session.open(host, this.config);
+        await this.#check(session);
+        this.#hosts = [host, ...this.#hosts.filter((other) => other !== host)];
+        this.#session = session;
+        const { timeline } = session.place;
+        const { head } = this.lastSeen.seen ?? {};
+        this.log.info({ host: formatHost(host), timeline, head: head && formatHead(head) }, 'connected to the database');
+        return session;
+      } catch (error) {
+        session?.destroy('it was refused');
+        // The next one is tried first.
+        this.#hosts = [...this.#hosts.filter((other) => other !== host), host];
+        if (error instanceof UsageFailure || !(error instanceof Failure)) throw error;
+        if (this.#fault !== undefined) throw unavailable(this.#fault);
+        reasons.push(`${formatHost(host)}: ${error.message}`);
+      }
+    }
+    throw new Unavailable(`no host of the database serves: ${reasons.join('; ')}`, {
+      advice:
+        'Nothing was changed. Check the hosts, and what each says of itself. Requests are answered again as soon as one serves.',
+    });
+  }
+
+  /** Whether it is the registry that was seen before, and a standby is there. */
+  async #check(session: Session): Promise<void> {
+    const { seen } = this.lastSeen;
+    const { place } = session;
+    if (seen !== undefined && seen.system !== place.system) {
+      throw new UsageFailure(
+        `${formatHost(place.host)} is of another PostgreSQL cluster than the one that this server saw before`,
+        {
+          advice: 'If it was restored or upgraded, and nobody serves from the one before:',
+          run: [['latchkey-auth-server', 'registry', 'accept']],
+        },
+      );
+    }
+    const { statements, take } = fetching(new KeySet(), session.caches);
+    const sentAt = performance.now();
+    const work = session.reader.run(
+      BEGIN_READ,
+      BARRIER,
+      { text: FETCH_HASH, values: [seen?.head?.seq ?? 0] },
+      ...statements,
+      COMMIT,
+    );
+    const [, barrier, hash, ...results] = await session.within(READ_TIMEOUT_MS, 'a commit that waits for a standby', work);
+    const rows = take(results);
+    const { registry } = rows;
+    checkSchema(registry.schema, this.config.database);
+    if (seen !== undefined && registry.id !== seen.registry) {
+      throw new UsageFailure(`database ${this.config.database} holds another registry than the one that this server saw before`, {
+        advice: 'Check the name of the database, and --data.',
+      });
+    }
+    if (registry.lost !== undefined) throw lost(registry.lost);
+    const missing =
+      seen?.head !== undefined && seen.epoch === registry.epoch && describeMissing(seen.head, rows, hash?.rows[0]?.['hash']);
+    if (typeof missing === 'string') {
+      await session.within(READ_TIMEOUT_MS, 'a write', session.writer.run({ text: MARK_LOST, values: [missing] }));
+      throw lost(missing);
+    }
+    this.observeClock(sentAt, barrier);
+    this.accept(rows);
+    if (session.reader.notices > 0) throw new Failure('the wait for the standby was cancelled');
+    this.keep(session, rows);
+  }
+
+  observeClock(sentAt: number, barrier: SqlResult | undefined): void {
+    if (barrier !== undefined) this.clock.observe(sentAt, barrier.at, barrier.rows[0]?.['now'] as number);
+  }
+}
+
+/** What the database lacks of what was seen; `undefined`: nothing, as far as can be told. */
+function describeMissing(head: Head, { registry: { start }, head: last }: Rows, hash: unknown): string | undefined {
+  const found = head.seq === start.seq ? start.hash : (hash as Buffer | undefined);
+  // It was pruned.
+  if (head.seq < start.seq) return undefined;
+  if (found === undefined) return `it ends at entry ${last.seq}, and a server has seen ${formatHead(head)}`;
+  if (Buffer.from(found).toString('hex') === head.hash) return undefined;
+  return `its entry ${head.seq} is another than the one that a server has seen, ${formatHead(head)}`;
+}
+
+function lost(what: string): Unavailable {
+  return new Unavailable(`the database has lost entries that were acknowledged: ${what}`, {
+    advice:
+      'Nothing is answered from it. If a standby or backup has these entries, serve from that. Else let the registry go on without them, and see whom that locks out: latchkey-auth-server registry accept',
+  });
+}
+
+export function unavailable(why: string): Unavailable {
+  return new Unavailable(`the registry cannot be asked: ${why}`, { advice: 'Nothing was changed. Try again.' });
+}

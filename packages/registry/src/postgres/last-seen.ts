@@ -1,0 +1,96 @@
+/**
+ * What a server saw of its registry's database, in a file of its data folder: which one it is, and
+ * the latest entry of the audit log. A database without that entry has lost what was acknowledged.
+ */
+
+import { join } from 'node:path';
+import { UsageFailure } from '@latchkey/runtime/failure';
+import { ensurePrivateFolder, exists, readPrivateFile, replaceFile } from '@latchkey/runtime/files';
+import type { SharedMonotonic } from './database-clock.js';
+import { formatHead, type Head, parseHead } from '../audit-chain.js';
+
+const FILE = 'postgres.json';
+
+export interface Seen {
+  /** `registry.id` of the database. */
+  readonly registry: string;
+  /** Names the cluster of PostgreSQL, whichever machine is its primary. */
+  readonly system: string;
+  /** How often somebody let the registry go on without entries that it had lost. */
+  readonly epoch: number;
+  readonly head: Head | undefined;
+}
+
+interface Kept {
+  readonly seen: Seen | undefined;
+  readonly clock: SharedMonotonic | undefined;
+}
+
+export class LastSeen {
+  readonly #path: string;
+  /** As it was when this process started. */
+  readonly clockBefore: SharedMonotonic | undefined;
+  #seen: Seen | undefined;
+  #saved: Seen | undefined;
+
+  private constructor(path: string, { seen, clock }: Kept) {
+    this.#path = path;
+    this.#seen = seen;
+    this.#saved = seen;
+    this.clockBefore = clock;
+  }
+
+  static async read(folder: string): Promise<LastSeen> {
+    await ensurePrivateFolder(folder);
+    const path = join(folder, FILE);
+    return new LastSeen(
+      path,
+      (await exists(path)) ? parse(path, await readPrivateFile(path)) : { seen: undefined, clock: undefined },
+    );
+  }
+
+  get seen(): Seen | undefined {
+    return this.#seen;
+  }
+
+  /** Takes note of an entry, if it is later than what is known. */
+  note(seen: Seen): void {
+    const { epoch, head } = this.#seen ?? { epoch: -1, head: undefined };
+    if (seen.epoch > epoch || (seen.epoch === epoch && (seen.head?.seq ?? 0) > (head?.seq ?? 0))) this.#seen = seen;
+  }
+
+  /** Writes what was noted since, and how the servers' monotonic clock goes on. */
+  async save(clock: SharedMonotonic | undefined = this.clockBefore): Promise<void> {
+    const seen = this.#seen;
+    if (seen === undefined || seen === this.#saved) return;
+    const { head, ...rest } = seen;
+    await replaceFile(this.#path, `${JSON.stringify({ ...rest, ...(head && { head: formatHead(head) }), clock })}\n`);
+    this.#saved = seen;
+  }
+
+  /** In place of whatever was known. */
+  async replace(seen: Seen): Promise<void> {
+    this.#seen = seen;
+    await this.save();
+  }
+}
+
+function parse(path: string, text: string): Kept {
+  try {
+    const { registry, system, epoch, head, clock } = JSON.parse(text) as Record<string, unknown>;
+    const parsed = typeof head === 'string' ? parseHead(head) : undefined;
+    if (
+      typeof registry === 'string' &&
+      typeof system === 'string' &&
+      typeof epoch === 'number' &&
+      (parsed !== undefined || head === undefined)
+    )
+      return { seen: { registry, system, epoch, head: parsed }, clock: clock as SharedMonotonic | undefined };
+  } catch {
+    // As if it were not what it should be.
+  }
+  throw new UsageFailure(`${path} is not what a server writes there`, {
+    advice:
+      'It says which entries of the audit log this server has seen. Put it back from a copy. Without it a database that lost entries is not noticed: remove it only if you know that yours did not.',
+  });
+}

@@ -1,0 +1,177 @@
+/**
+ * Makes the schema of a registry in a database, brings it up to date, and lets it go on after a
+ * loss.
+ */
+
+import { EMPTY_HISTORY, afterDiscontinuity, type ClockHistory } from '@latchkey/protocol';
+import { Failure, UsageFailure } from '@latchkey/runtime/failure';
+import type { Actor, Head } from '../audit-chain.js';
+import { headOf } from '../audit-chain.js';
+import type { PostgresConfig, PostgresOptions } from './config.js';
+import { Changes } from './changes.js';
+import { Connection, formatHost, readCredentials, type SqlResult } from './connection.js';
+import { COMMIT } from './engine.js';
+import { LastSeen } from './last-seen.js';
+import { MIGRATIONS, NEWEST_SCHEMA } from './migrations.js';
+import { checkSchema, GENERAL_TIMEOUT_MS } from './session.js';
+import { fetching, KeySet } from './snapshot.js';
+import { RowCaches } from './row-caches.js';
+import type { SqlRow } from './tables.js';
+
+const BEGIN = { text: 'BEGIN ISOLATION LEVEL READ COMMITTED' };
+const STATE = {
+  text: `SELECT pg_is_in_recovery() AS recovering, to_regclass('latchkey.registry') IS NOT NULL AS made,
+    (SELECT system_identifier FROM pg_control_system())::text AS system`,
+};
+
+/** Makes schema `latchkey`, in a database that has none. */
+export async function createPostgresSchema(config: PostgresConfig): Promise<void> {
+  await withPrimary(config, async (connection, { made }) => {
+    if (made === true) {
+      throw new UsageFailure(`database ${config.database} holds a registry already`, {
+        advice: 'Nothing was changed. Choose another database for a new one.',
+      });
+    }
+    await connection.run(BEGIN, { text: 'CREATE SCHEMA latchkey' });
+    for (const text of MIGRATIONS) await connection.run({ text });
+    await connection.run({ text: 'UPDATE latchkey.registry SET schema = $1', values: [NEWEST_SCHEMA] });
+    await commit(connection);
+  });
+}
+
+/** Brings the schema to what this version reads. Gives the numbers from and to. */
+export async function upgradePostgresSchema(config: PostgresConfig): Promise<{ readonly from: number; readonly to: number }> {
+  return withPrimary(config, async (connection, { made }) => {
+    if (made !== true)
+      throw new UsageFailure(`database ${config.database} holds no registry`, { advice: 'Check the name of the database.' });
+    const [, row] = await connection.run(BEGIN, { text: 'SELECT schema FROM latchkey.registry FOR UPDATE' });
+    const from = row?.rows[0]?.['schema'] as number;
+    if (from > NEWEST_SCHEMA) checkSchema(from, config.database);
+    if (from < NEWEST_SCHEMA) await refuseOldServers(connection);
+    for (const text of MIGRATIONS.slice(from)) await connection.run({ text });
+    await connection.run({ text: 'UPDATE latchkey.registry SET schema = $1', values: [NEWEST_SCHEMA] });
+    await commit(connection);
+    return { from, to: NEWEST_SCHEMA };
+  });
+}
+
+/** What `acceptLoss` found. */
+export interface AcceptedLoss {
+  /** What this server had seen. */
+  readonly seen: Head | undefined;
+  /** The latest entry that the database has, before the one that tells of this. */
+  readonly found: Head | undefined;
+}
+
+/**
+ * Lets the registry go on without entries that it lost: a new epoch, a break of the clock, and a
+ * new TK, for nodes may have used keys and transactions that the registry does not know any more.
+ * Also where the same registry was put into another cluster of PostgreSQL.
+ */
+export async function acceptLoss(
+  config: PostgresConfig,
+  { folder }: Pick<PostgresOptions, 'folder'>,
+  actor: Actor,
+): Promise<AcceptedLoss> {
+  const lastSeen = await LastSeen.read(folder);
+  const { seen } = lastSeen;
+  return withPrimary(config, async (connection, { made, system }) => {
+    if (made !== true)
+      throw new UsageFailure(`database ${config.database} holds no registry`, { advice: 'Check the name of the database.' });
+    const { statements, take } = fetching(new KeySet(), new RowCaches());
+    const now = { text: 'SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now' };
+    const [, , at, ...results] = await connection.run(
+      BEGIN,
+      { text: 'SELECT one FROM latchkey.registry FOR UPDATE' },
+      now,
+      ...statements,
+    );
+    const rows = take(results);
+    const { registry } = rows;
+    checkSchema(registry.schema, config.database);
+    if (seen !== undefined && seen.registry !== registry.id) {
+      throw new UsageFailure(`database ${config.database} holds another registry than the one that this server saw before`, {
+        advice: 'Nothing was changed. Check the name of the database, and --data.',
+      });
+    }
+    const found = headOf(rows.head);
+    const wallMs = at?.rows[0]?.['now'] as number;
+    const history = (rows.metadata('clock history') as ClockHistory | undefined) ?? EMPTY_HISTORY;
+    const changes = new Changes(rows);
+    changes.add({
+      result: undefined,
+      events: [{ what: 'registry restored', actor, at: wallMs, note: describe(seen?.head, found) }],
+      put: {
+        metadata: [
+          ['restored', { at: wallMs, backupAt: rows.head.at, entry: rows.head.seq + 1 }],
+          ['clock history', afterDiscontinuity(history, { wallMs, monotonicMs: 0 }, 0)],
+        ],
+      },
+    });
+    await connection.run(
+      ...changes.statements,
+      { text: "DELETE FROM latchkey.metadata WHERE name = 'transaction key'" },
+      { text: 'UPDATE latchkey.registry SET epoch = epoch + 1, lost = NULL' },
+    );
+    await commit(connection);
+    await lastSeen.replace({ registry: registry.id, system: String(system), epoch: registry.epoch + 1, head: headOf(rows.head) });
+    return { seen: seen?.head, found };
+  });
+}
+
+function describe(seen: Head | undefined, found: Head | undefined): string {
+  const last = `the database ended at entry ${found?.seq ?? 0}`;
+  return seen === undefined ? last : `${last}; a server had seen entry ${seen.seq}`;
+}
+
+/** A server that cannot read the schema to come must be ended first. */
+async function refuseOldServers(connection: Connection): Promise<void> {
+  const [result] = await connection.run({
+    text: `SELECT name, version FROM latchkey.servers WHERE schema_to < $1 AND seen_at > extract(epoch FROM now()) * 1000 - 10000`,
+    values: [NEWEST_SCHEMA],
+  });
+  const [first] = (result?.rows ?? []) as readonly { readonly name: string; readonly version: string }[];
+  if (first === undefined) return;
+  throw new Failure(`server ${first.name} runs version ${first.version}, which does not read schema ${NEWEST_SCHEMA}`, {
+    advice: 'Nothing was changed. Install this version on every server first, and start them anew.',
+  });
+}
+
+async function commit(connection: Connection): Promise<void> {
+  const [result] = await connection.run(COMMIT);
+  if (result?.command !== 'COMMIT')
+    throw new Failure('the database rolled it back', { advice: 'Nothing was changed. Try again.' });
+}
+
+/** Works on the first host that takes writes. */
+async function withPrimary<T>(config: PostgresConfig, work: (connection: Connection, state: SqlRow) => Promise<T>): Promise<T> {
+  const credentials = await readCredentials(config);
+  const reasons: string[] = [];
+  for (const host of config.hosts) {
+    let connection: Connection;
+    try {
+      connection = await Connection.open(host, config, credentials);
+    } catch (error) {
+      reasons.push(`${formatHost(host)}: ${(error as Error).message}`);
+      continue;
+    }
+    const timer = setTimeout(() => connection.destroy(), GENERAL_TIMEOUT_MS);
+    try {
+      const [set, state] = (await connection.run(
+        {
+          text: "SELECT set_config('client_min_messages', 'error', false), set_config('array_nulls', 'on', false), set_config('lock_timeout', '10s', false), set_config('synchronous_commit', 'on', false)",
+        },
+        STATE,
+      )) as [SqlResult, SqlResult];
+      const [row = {}] = set.rows.length > 0 ? state.rows : [];
+      if (row['recovering'] === true) reasons.push(`${formatHost(host)}: it is a standby`);
+      else return await work(connection, row);
+    } finally {
+      clearTimeout(timer);
+      await connection.close();
+    }
+  }
+  throw new Failure(`no host of the database takes writes: ${reasons.join('; ')}`, {
+    advice: 'Nothing was changed. Check the hosts, and what each says of itself.',
+  });
+}

@@ -1,0 +1,257 @@
+/**
+ * What a process has open to the database: three connections, all to one postmaster. Once one of
+ * them breaks, or an answer takes too long, all of them go, with what is kept of rows.
+ */
+
+import { Failure, UsageFailure } from '@latchkey/runtime/failure';
+import type { PostgresConfig, PostgresHost } from './config.js';
+import {
+  Connection,
+  ConnectionFailure,
+  type Credentials,
+  DatabaseFailure,
+  formatHost,
+  readCredentials,
+  type Statement,
+} from './connection.js';
+import { NEWEST_SCHEMA, OLDEST_SCHEMA } from './migrations.js';
+import { RowCaches } from './row-caches.js';
+import { standbyNamesFault } from './standby-names.js';
+import type { SqlRow } from './tables.js';
+
+/** A barrier must come back within this, in ms: it shows that a standby is there. */
+export const READ_TIMEOUT_MS = 3_000;
+/** From when a write is sent until it is acknowledged, in ms. */
+export const WRITE_TIMEOUT_MS = 8_000;
+/** Everything else, in ms. */
+export const GENERAL_TIMEOUT_MS = 30_000;
+
+const OLDEST_SERVER = 140_000;
+
+/** SQLSTATEs after which a connection is of no use: the server goes down, or takes no writes. */
+const DEAD: RegExp = /^(?:57P0[0-9]|25006|08...|53...|58...|XX...)$/;
+
+/** What the settings of a role or a database must not change. */
+const SETTINGS: Readonly<Record<string, string>> = {
+  client_min_messages: 'warning',
+  lock_timeout: '4s',
+  array_nulls: 'on',
+  search_path: 'pg_catalog',
+  jit: 'off',
+};
+const READER: Readonly<Record<string, string>> = { idle_in_transaction_session_timeout: '2s', statement_timeout: '0' };
+const WRITER: Readonly<Record<string, string>> = { idle_in_transaction_session_timeout: '2s', statement_timeout: '5s' };
+const GENERAL: Readonly<Record<string, string>> = { idle_in_transaction_session_timeout: '10s', statement_timeout: '20s' };
+
+export const STANDBY_NAMES: Statement = {
+  name: 'standby names',
+  text: "SELECT current_setting('synchronous_standby_names') AS names",
+};
+
+const CHECKS = `SELECT pg_is_in_recovery() AS recovering, current_setting('transaction_read_only') AS read_only,
+  current_setting('synchronous_standby_names') AS names, current_setting('synchronous_commit') AS synchronous,
+  current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,
+  current_setting('server_version_num')::integer AS server, pg_postmaster_start_time()::text AS started,
+  (SELECT system_identifier FROM pg_control_system())::text AS system, to_regclass('latchkey.registry') IS NOT NULL AS made,
+  CASE WHEN pg_is_in_recovery() THEN '' ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END AS timeline`;
+
+/** Which database answers. */
+export interface Place {
+  readonly host: PostgresHost;
+  readonly system: string;
+  readonly timeline: number;
+  readonly started: string;
+}
+
+export class Session {
+  readonly place: Place;
+  readonly config: PostgresConfig;
+  readonly credentials: Credentials;
+  readonly reader: Connection;
+  readonly writer: Connection;
+  readonly caches: RowCaches = new RowCaches();
+  readonly #general: Connection;
+  #generalIsFree: Promise<unknown> = Promise.resolve();
+  /** When this process last held the row that all writes lock, ms of `performance.now()`. */
+  lockHeldAt: number = -Infinity;
+  #brokenBy: string | undefined;
+
+  private constructor(
+    place: Place,
+    config: PostgresConfig,
+    credentials: Credentials,
+    [reader, writer, general]: readonly [Connection, Connection, Connection],
+  ) {
+    this.place = place;
+    this.config = config;
+    this.credentials = credentials;
+    this.reader = reader;
+    this.writer = writer;
+    this.#general = general;
+  }
+
+  /** @throws Failure if this host does not answer, or is not one to write to */
+  static async open(host: PostgresHost, config: PostgresConfig): Promise<Session> {
+    const credentials = await readCredentials(config);
+    let session: Session | undefined;
+    let brokenBy: string | undefined;
+    const onBroken = (reason: string): void => {
+      brokenBy ??= reason;
+      session?.destroy(reason);
+    };
+    const connections: Connection[] = [];
+    try {
+      const places: Place[] = [];
+      for (const settings of [READER, WRITER, GENERAL]) {
+        const connection = await Connection.open(host, config, credentials, onBroken);
+        connections.push(connection);
+        const [set, checked] = await within(
+          READ_TIMEOUT_MS,
+          connection,
+          connection.run(...settingsOf({ ...SETTINGS, ...settings }), { text: CHECKS }),
+        );
+        checkSettings(set?.rows[0] ?? {}, { ...SETTINGS, ...settings });
+        places.push(checkedPlace(host, config, checked?.rows[0] ?? {}));
+      }
+      const [place] = places;
+      const [reader, writer, general] = connections;
+      if (place === undefined || reader === undefined || writer === undefined || general === undefined || brokenBy !== undefined)
+        throw new Failure(brokenBy ?? 'the connection ended');
+      if (places.some(({ system, started }) => system !== place.system || started !== place.started))
+        throw new Failure('its connections lead to different servers');
+      session = new Session(place, config, credentials, [reader, writer, general]);
+      return session;
+    } catch (error) {
+      for (const connection of connections) connection.destroy();
+      throw error;
+    }
+  }
+
+  /** Why it is of no use any more; `undefined`: it is. */
+  get brokenBy(): string | undefined {
+    return this.#brokenBy;
+  }
+
+  destroy(reason: string): void {
+    if (this.#brokenBy !== undefined) return;
+    this.#brokenBy = reason;
+    for (const connection of [this.reader, this.writer, this.#general]) connection.destroy();
+    this.caches.clear();
+  }
+
+  async close(): Promise<void> {
+    this.#brokenBy ??= 'it was closed';
+    await Promise.all([this.reader, this.writer, this.#general].map((connection) => connection.close()));
+    this.caches.clear();
+  }
+
+  /** Ends all connections if `work` is not done in time. */
+  async within<T>(ms: number, what: string, work: Promise<T>): Promise<T> {
+    const timer = setTimeout(() => this.destroy(`${what} took more than ${ms / 1_000} s`), ms);
+    try {
+      return await work;
+    } catch (error) {
+      if (error instanceof DatabaseFailure && DEAD.test(error.code)) this.destroy(error.message);
+      throw this.#brokenBy !== undefined && error instanceof ConnectionFailure ? new ConnectionFailure(this.#brokenBy) : error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** The third connection, for one at a time. */
+  async general<T>(what: string, work: (connection: Connection) => Promise<T>): Promise<T> {
+    const before = this.#generalIsFree;
+    const mine = (async () => {
+      await before.catch(() => undefined);
+      if (this.#brokenBy !== undefined) throw new ConnectionFailure(this.#brokenBy);
+      return this.within(GENERAL_TIMEOUT_MS, what, work(this.#general));
+    })();
+    this.#generalIsFree = mine;
+    return mine;
+  }
+
+  /** A connection of its own to the same server, for a long read. */
+  async another(): Promise<Connection> {
+    const { host, system, started } = this.place;
+    const connection = await Connection.open(host, this.config, this.credentials);
+    try {
+      const settings = { ...SETTINGS, ...GENERAL, statement_timeout: '0', idle_in_transaction_session_timeout: '1min' };
+      const [set, checked] = await connection.run(...settingsOf(settings), { text: CHECKS });
+      checkSettings(set?.rows[0] ?? {}, settings);
+      const place = checkedPlace(host, this.config, checked?.rows[0] ?? {});
+      if (place.system !== system || place.started !== started) throw new Failure('another server answers there now');
+      return connection;
+    } catch (error) {
+      connection.destroy();
+      throw error;
+    }
+  }
+
+  /** Why a commit may not have a standby; `undefined`: it has. `names`: as they are set now. */
+  standbyFault(names: unknown): string | undefined {
+    if (this.config.durability === 'storage') return undefined;
+    return standbyNamesFault(String(names), this.config.hosts.length);
+  }
+}
+
+function settingsOf(settings: Readonly<Record<string, string>>): Statement[] {
+  const set = Object.entries(settings).map(([name, value]) => `set_config('${name}', '${value}', false) AS ${name}`);
+  const synchronous = `set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false)`;
+  return [{ text: `SELECT ${set.join(', ')}, ${synchronous} AS synchronous_commit` }];
+}
+
+function checkSettings(set: SqlRow, wanted: Readonly<Record<string, string>>): void {
+  for (const [name, value] of Object.entries(wanted))
+    if (set[name] !== value)
+      throw new Failure(`${name} cannot be set to ${value} for its sessions: it stays ${String(set[name])}`);
+}
+
+/** What is wrong with a database, in words for whoever runs it. */
+function checkedPlace(host: PostgresHost, config: PostgresConfig, row: SqlRow): Place {
+  const refuse = (what: string): never => {
+    throw new Failure(what);
+  };
+  if (row['recovering'] === true) refuse('it is a standby');
+  if (row['read_only'] !== 'off') refuse('it takes no writes: default_transaction_read_only is on');
+  if ((row['server'] as number) < OLDEST_SERVER)
+    refuse(`it is PostgreSQL ${Math.floor((row['server'] as number) / 10_000)}: 14 or later is needed`);
+  for (const name of ['fsync', 'full_page_writes'])
+    if (row[name] !== 'on') refuse(`${name} is off: a power failure would destroy the registry`);
+  if (!['on', 'remote_apply'].includes(String(row['synchronous']))) refuse(`synchronous_commit is ${String(row['synchronous'])}`);
+  const fault = config.durability === 'storage' ? undefined : standbyNamesFault(String(row['names']), config.hosts.length);
+  if (fault !== undefined) refuse(fault);
+  if (row['made'] !== true) {
+    throw new UsageFailure(`database ${config.database} on ${formatHost(host)} holds no registry`, {
+      advice: 'Check the name of the database. How a new registry is made:',
+      run: [['latchkey-auth-server', 'init', '--help']],
+    });
+  }
+  return {
+    host,
+    system: String(row['system']),
+    started: String(row['started']),
+    timeline: Number.parseInt(String(row['timeline']), 16),
+  };
+}
+
+/** Which schema it has; refuses one that this version does not read. */
+export function checkSchema(schema: number, database: string): void {
+  if (schema >= OLDEST_SCHEMA && schema <= NEWEST_SCHEMA) return;
+  const known = OLDEST_SCHEMA === NEWEST_SCHEMA ? `schema ${NEWEST_SCHEMA}` : `schemas ${OLDEST_SCHEMA} to ${NEWEST_SCHEMA}`;
+  throw new UsageFailure(`the registry in database ${database} has schema ${schema}; this version of Latchkey reads ${known}`, {
+    advice:
+      schema > NEWEST_SCHEMA
+        ? 'Nothing was changed. Install the version that wrote it, or a later one.'
+        : 'Nothing was changed. Bring it up to date:',
+    ...(schema > NEWEST_SCHEMA ? {} : { run: [['latchkey-auth-server', 'upgrade']] }),
+  });
+}
+
+async function within<T>(ms: number, connection: Connection, work: Promise<T>): Promise<T> {
+  const timer = setTimeout(() => connection.destroy(), ms);
+  try {
+    return await work;
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,301 @@
+/**
+ * What reads and writes want to see, in as few statements as it takes, and what comes of them. A
+ * write that was decided changes what the next one of its batch finds.
+ */
+
+import { type ChainHead, EMPTY_CHAIN } from '../audit-chain.js';
+import type { RecentInitialKey } from '../model/recent-initial-keys.js';
+import type { ControllerActivity, ControllerRow, NodeActivity, NodeDescription, NodeRow, OrderRow } from '../model/rows.js';
+import type { Keys, MetadataName, Snapshot, Version, Versioned } from '../storage.js';
+import type { SqlResult, Statement } from './connection.js';
+import type { Box, Metadata, RowCaches } from './row-caches.js';
+import {
+  CONTROLLERS,
+  decodeRecentKeys,
+  fromJson,
+  NODE_DESCRIPTIONS,
+  NODES,
+  ORDERS,
+  RECENT_INITIAL_KEYS,
+  type SqlRow,
+} from './tables.js';
+
+/** A read or write of more nodes than this does not displace others in the cache. */
+const MAX_NODES_TO_CACHE = 1_024;
+
+/** The row of the registry itself. */
+export interface RegistryRow {
+  readonly id: string;
+  readonly schema: number;
+  readonly epoch: number;
+  /** What a server missed that had seen more: nobody serves until that is accepted. */
+  readonly lost: string | undefined;
+  readonly start: ChainHead;
+}
+
+/** The keys of several reads or writes. */
+export class KeySet {
+  readonly nodes: Set<number> = new Set<number>();
+  readonly controllers: Set<number> = new Set<number>();
+  readonly orders: Set<number> = new Set<number>();
+  readonly nodeDescriptions: Set<number> = new Set<number>();
+  readonly recentInitialKeys: Set<number> = new Set<number>();
+  readonly nodeActivity: Set<number> = new Set<number>();
+  readonly controllerActivity: Set<number> = new Set<number>();
+
+  add(keys: Keys): void {
+    for (const name of [
+      'nodes',
+      'controllers',
+      'orders',
+      'nodeDescriptions',
+      'recentInitialKeys',
+      'nodeActivity',
+      'controllerActivity',
+    ] as const)
+      for (const key of keys[name] ?? []) this[name].add(key);
+  }
+}
+
+const FETCH_REGISTRY = `SELECT r.id, r.schema, r.epoch, r.lost, r.metadata_version, r.audit_start_seq, r.audit_start_hash,
+  a.seq, a.hash, a.at, (SELECT max(number) FROM latchkey.orders) AS last_order
+  FROM latchkey.registry r LEFT JOIN LATERAL (SELECT seq, hash, at FROM latchkey.audit ORDER BY seq DESC LIMIT 1) a ON true`;
+const FETCH_METADATA = `SELECT name, version, value FROM latchkey.metadata
+  WHERE (SELECT metadata_version FROM latchkey.registry) <> $1`;
+const FETCH_NODES = `SELECT ${NODES.columnNames} FROM latchkey.nodes WHERE id = ANY($1::bigint[])`;
+const FETCH_CONTROLLERS = `SELECT ${CONTROLLERS.columnNames} FROM latchkey.controllers
+  WHERE id = ANY($1::bigint[]) OR id IN (SELECT controller FROM latchkey.nodes WHERE id = ANY($2::bigint[]))`;
+const FETCH_ORDERS = `SELECT ${ORDERS.columnNames} FROM latchkey.orders
+  WHERE number = ANY($1::bigint[]) OR number IN (SELECT order_number FROM latchkey.nodes WHERE id = ANY($2::bigint[]))`;
+const FETCH_DESCRIPTIONS = `SELECT ${NODE_DESCRIPTIONS.columnNames} FROM latchkey.node_descriptions WHERE id = ANY($1::bigint[])`;
+const FETCH_RECENT_KEYS = `SELECT ${RECENT_INITIAL_KEYS.columnNames} FROM latchkey.recent_initial_keys WHERE node = ANY($1::bigint[])`;
+/** What was seen of an ID while it was a node's, or while it was nobody's. */
+const FETCH_NODE_ACTIVITY = `SELECT a.id, a.activity FROM latchkey.node_activity a
+  WHERE a.id = ANY($1::bigint[]) AND a.unknown <> EXISTS (SELECT FROM latchkey.nodes n WHERE n.id = a.id)`;
+const FETCH_CONTROLLER_ACTIVITY = 'SELECT id, activity FROM latchkey.controller_activity WHERE id = ANY($1::bigint[])';
+
+/** Statements that fetch what is under these keys, and what is made of their results. */
+export function fetching(
+  keys: KeySet,
+  caches: RowCaches,
+): { readonly statements: Statement[]; readonly take: (results: readonly SqlResult[]) => Rows } {
+  const known = caches.metadata;
+  const nodes = [...keys.nodes];
+  const controllers = [...keys.controllers];
+  const orders = [...keys.orders];
+  const wanted: readonly ((Statement & { readonly take: (rows: Rows, found: readonly SqlRow[]) => void }) | undefined)[] = [
+    { name: 'registry', text: FETCH_REGISTRY, take: takeRegistry },
+    { name: 'metadata', text: FETCH_METADATA, values: [known.number], take: takeMetadata },
+    nodes.length === 0
+      ? undefined
+      : {
+          name: 'nodes',
+          text: FETCH_NODES,
+          values: [nodes],
+          take: (rows, found) => {
+            const keep = nodes.length <= MAX_NODES_TO_CACHE;
+            for (const record of found)
+              rows.nodes.set(record['id'] as number, caches.nodes.decode(record['id'] as number, record, keep));
+          },
+        },
+    nodes.length + controllers.length === 0
+      ? undefined
+      : {
+          name: 'controllers',
+          text: FETCH_CONTROLLERS,
+          values: [controllers, nodes],
+          take: (rows, found) => {
+            for (const record of found)
+              rows.controllers.set(record['id'] as number, caches.controllers.decode(record['id'] as number, record, true));
+          },
+        },
+    nodes.length + orders.length === 0
+      ? undefined
+      : {
+          name: 'orders',
+          text: FETCH_ORDERS,
+          values: [orders, nodes],
+          take: (rows, found) => {
+            for (const record of found)
+              rows.orders.set(record['number'] as number, caches.orders.decode(record['number'] as number, record, true));
+          },
+        },
+    fetchBy('node descriptions', FETCH_DESCRIPTIONS, keys.nodeDescriptions, (rows, record) =>
+      rows.descriptions.set(record['id'] as number, NODE_DESCRIPTIONS.decode(record)),
+    ),
+    fetchBy('recent keys', FETCH_RECENT_KEYS, keys.recentInitialKeys, (rows, record) =>
+      rows.recentKeys.set(record['node'] as number, decodeRecentKeys(record)),
+    ),
+    fetchBy('node activity', FETCH_NODE_ACTIVITY, keys.nodeActivity, (rows, record) =>
+      rows.activityOfNodes.set(record['id'] as number, record['activity'] as NodeActivity),
+    ),
+    fetchBy('controller activity', FETCH_CONTROLLER_ACTIVITY, keys.controllerActivity, (rows, record) =>
+      rows.activityOfControllers.set(record['id'] as number, record['activity'] as ControllerActivity),
+    ),
+  ];
+  const statements = wanted.filter((one) => one !== undefined);
+  return {
+    statements,
+    take(results) {
+      const rows = new Rows(keys, known);
+      for (const [i, { take }] of statements.entries()) take(rows, results[i]?.rows ?? []);
+      rows.complete();
+      return rows;
+    },
+  };
+}
+
+function fetchBy(
+  name: string,
+  text: string,
+  keys: ReadonlySet<number>,
+  take: (rows: Rows, record: SqlRow) => void,
+): (Statement & { readonly take: (rows: Rows, found: readonly SqlRow[]) => void }) | undefined {
+  if (keys.size === 0) return undefined;
+  return {
+    name,
+    text,
+    values: [[...keys]],
+    take: (rows, found) => {
+      for (const record of found) take(rows, record);
+    },
+  };
+}
+
+function takeRegistry(rows: Rows, [record = {}]: readonly SqlRow[]): void {
+  const start = { seq: record['audit_start_seq'] as number, hash: record['audit_start_hash'] as Buffer, at: 0 };
+  rows.registry = {
+    id: record['id'] as string,
+    schema: record['schema'] as number,
+    epoch: record['epoch'] as number,
+    lost: (record['lost'] as string | null) ?? undefined,
+    start,
+  };
+  rows.head =
+    record['seq'] === null ? start : { seq: record['seq'] as number, hash: record['hash'] as Buffer, at: record['at'] as number };
+  rows.lastOrder = (record['last_order'] as number | null) ?? 0;
+  rows.metadataNumber = record['metadata_version'] as number;
+}
+
+/** Nothing comes where what is known is the latest. */
+function takeMetadata(rows: Rows, found: readonly SqlRow[]): void {
+  if (rows.metadataNumber === rows.known.number) return;
+  const values = new Map<MetadataName, Box>();
+  for (const record of found) {
+    const [name, stamp] = [record['name'] as MetadataName, record['version'] as number];
+    const before = rows.known.values.get(name);
+    values.set(name, before?.stamp === stamp ? before : { stamp, value: fromJson(record['value']), version: {} });
+  }
+  rows.values = values;
+}
+
+/** A key that a read or write of the batch did not name, and that it came to all the same. */
+export class NotFetched extends RangeError {
+  override readonly name = 'NotFetched';
+  readonly keys: Keys;
+
+  constructor(keys: Keys) {
+    super(`${JSON.stringify(keys)} is not among the keys of this read or write`);
+    this.keys = keys;
+  }
+}
+
+export class Rows implements Snapshot {
+  readonly nodes: Map<number, Versioned<NodeRow> | undefined> = new Map<number, Versioned<NodeRow> | undefined>();
+  readonly controllers: Map<number, Versioned<ControllerRow> | undefined> = new Map<
+    number,
+    Versioned<ControllerRow> | undefined
+  >();
+  readonly orders: Map<number, Versioned<OrderRow> | undefined> = new Map<number, Versioned<OrderRow> | undefined>();
+  readonly descriptions: Map<number, NodeDescription | undefined> = new Map<number, NodeDescription | undefined>();
+  readonly recentKeys: Map<number, readonly RecentInitialKey[]> = new Map<number, readonly RecentInitialKey[]>();
+  readonly activityOfNodes: Map<number, NodeActivity | undefined> = new Map<number, NodeActivity | undefined>();
+  readonly activityOfControllers: Map<number, ControllerActivity | undefined> = new Map<number, ControllerActivity | undefined>();
+  /** What was known before. */
+  readonly known: Metadata;
+  values: ReadonlyMap<MetadataName, Box>;
+  metadataNumber: number;
+  registry: RegistryRow = { id: '', schema: 0, epoch: 0, lost: undefined, start: EMPTY_CHAIN };
+  head: ChainHead = EMPTY_CHAIN;
+  lastOrder: number = 0;
+  readonly #keys: KeySet;
+
+  constructor(keys: KeySet, known: Metadata) {
+    this.#keys = keys;
+    this.known = known;
+    this.values = known.values;
+    this.metadataNumber = known.number;
+  }
+
+  /** What was asked for and did not come is not there. */
+  complete(): void {
+    const { nodes, controllers, orders, nodeDescriptions, recentInitialKeys, nodeActivity, controllerActivity } = this.#keys;
+    absent(this.nodes, nodes);
+    absent(this.controllers, controllers);
+    absent(this.orders, orders);
+    absent(this.descriptions, nodeDescriptions);
+    absent(this.activityOfNodes, nodeActivity);
+    absent(this.activityOfControllers, controllerActivity);
+    for (const key of recentInitialKeys) if (!this.recentKeys.has(key)) this.recentKeys.set(key, []);
+    // They come with the node.
+    for (const found of this.nodes.values()) {
+      if (found === undefined) continue;
+      absent(this.controllers, [found.row.controller]);
+      absent(this.orders, [found.row.order]);
+    }
+  }
+
+  /** All values of the registry, with their number. */
+  get metadataNow(): Metadata {
+    return { number: this.metadataNumber, values: this.values };
+  }
+
+  node(idI: number): Versioned<NodeRow> | undefined {
+    if (!this.nodes.has(idI)) throw new NotFetched({ nodes: [idI] });
+    return this.nodes.get(idI);
+  }
+
+  controller(idC: number): Versioned<ControllerRow> | undefined {
+    if (!this.controllers.has(idC)) throw new NotFetched({ controllers: [idC] });
+    return this.controllers.get(idC);
+  }
+
+  order(number: number): Versioned<OrderRow> | undefined {
+    if (!this.orders.has(number)) throw new NotFetched({ orders: [number] });
+    return this.orders.get(number);
+  }
+
+  nodeDescription(idI: number): NodeDescription | undefined {
+    if (!this.descriptions.has(idI)) throw new NotFetched({ nodeDescriptions: [idI] });
+    return this.descriptions.get(idI);
+  }
+
+  recentInitialKeys(idI: number): readonly RecentInitialKey[] {
+    const keys = this.recentKeys.get(idI);
+    if (keys === undefined) throw new NotFetched({ recentInitialKeys: [idI] });
+    return keys;
+  }
+
+  nodeActivity(idI: number): NodeActivity | undefined {
+    if (!this.activityOfNodes.has(idI)) throw new NotFetched({ nodeActivity: [idI] });
+    return this.activityOfNodes.get(idI);
+  }
+
+  controllerActivity(idC: number): ControllerActivity | undefined {
+    if (!this.activityOfControllers.has(idC)) throw new NotFetched({ controllerActivity: [idC] });
+    return this.activityOfControllers.get(idC);
+  }
+
+  /** All of them are there, whichever were named. */
+  metadata(name: MetadataName): unknown {
+    return this.values.get(name)?.value;
+  }
+
+  metadataVersion(name: MetadataName): Version | undefined {
+    return this.values.get(name)?.version;
+  }
+}
+
+function absent<R>(rows: Map<number, R | undefined>, keys: Iterable<number>): void {
+  for (const key of keys) if (!rows.has(key)) rows.set(key, undefined);
+}
