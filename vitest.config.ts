@@ -30,6 +30,7 @@ export const STORAGE: readonly string[] = [
   'openapi',
   'pages',
   'places',
+  'postgres-engine',
   'postgres-storage',
   'lmdb-registry',
   'lmdb-storage',

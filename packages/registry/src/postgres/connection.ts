@@ -112,11 +112,16 @@ export class Connection {
     });
   }
 
-  /** @param onBroken called once, unless it was closed here */
+  /**
+   * @param settings of the session, from its very start: those of a role could make the first
+   *   statement fail
+   * @param onBroken called once, unless it was closed here
+   */
   static async open(
     host: PostgresHost,
     { database, user }: PostgresConfig,
     { password, ssl }: Credentials,
+    settings: Readonly<Record<string, string>>,
     onBroken: (reason: string) => void = () => undefined,
   ): Promise<Connection> {
     const socket = new Socket();
@@ -133,6 +138,9 @@ export class Connection {
       types,
       client_encoding: 'UTF8',
       application_name: 'latchkey',
+      options: Object.entries(settings)
+        .map(([name, value]) => `-c ${name}=${value}`)
+        .join(' '),
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       keepAlive: true,
     });

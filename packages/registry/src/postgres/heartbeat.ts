@@ -15,7 +15,7 @@ import { Connection, formatHost } from './connection.js';
 import type { DatabaseClock } from './database-clock.js';
 import type { Engine } from './engine.js';
 import { NEWEST_SCHEMA, OLDEST_SCHEMA } from './migrations.js';
-import { READ_TIMEOUT_MS } from './session.js';
+import { READ_TIMEOUT_MS, SETTINGS } from './session.js';
 
 const INTERVAL_MS = 1_000;
 /** Other hosts are asked at every so many of them: each time that takes connections. */
@@ -138,7 +138,7 @@ async function askPlace(
   let connection: Connection | undefined;
   let timer: NodeJS.Timeout | undefined;
   try {
-    connection = await Connection.open(host, config, credentials);
+    connection = await Connection.open(host, config, credentials, SETTINGS);
     timer = setTimeout(() => connection?.destroy(), READ_TIMEOUT_MS);
     const [result] = await connection.run({ text: WHERE });
     return result?.rows[0] as { readonly recovering: boolean; readonly system: string; readonly started: string };

@@ -26,7 +26,8 @@ export async function openPostgresStorage(
   const engine = new Engine(config, lastSeen, log);
   const storage = new PostgresStorage(engine);
   try {
-    await storage.read({});
+    // What is wrong with each host is told as it is found.
+    await engine.session();
     await shareMonotonicClock(engine);
     if (serve === undefined) return storage;
     const heartbeat = new Heartbeat(engine, storage, serve);

@@ -9,11 +9,11 @@ import type { Actor, Head } from '../audit-chain.js';
 import { headOf } from '../audit-chain.js';
 import type { PostgresConfig, PostgresOptions } from './config.js';
 import { Changes } from './changes.js';
-import { Connection, formatHost, readCredentials, type SqlResult } from './connection.js';
+import { Connection, formatHost, readCredentials } from './connection.js';
 import { COMMIT } from './engine.js';
 import { LastSeen } from './last-seen.js';
 import { MIGRATIONS, NEWEST_SCHEMA } from './migrations.js';
-import { checkSchema, GENERAL_TIMEOUT_MS } from './session.js';
+import { checkSchema, GENERAL_TIMEOUT_MS, SETTINGS } from './session.js';
 import { fetching, KeySet } from './snapshot.js';
 import { RowCaches } from './row-caches.js';
 import type { SqlRow } from './tables.js';
@@ -150,20 +150,19 @@ async function withPrimary<T>(config: PostgresConfig, work: (connection: Connect
   for (const host of config.hosts) {
     let connection: Connection;
     try {
-      connection = await Connection.open(host, config, credentials);
+      connection = await Connection.open(host, config, credentials, {
+        ...SETTINGS,
+        client_min_messages: 'error',
+        synchronous_commit: 'on',
+      });
     } catch (error) {
       reasons.push(`${formatHost(host)}: ${(error as Error).message}`);
       continue;
     }
     const timer = setTimeout(() => connection.destroy(), GENERAL_TIMEOUT_MS);
     try {
-      const [set, state] = (await connection.run(
-        {
-          text: "SELECT set_config('client_min_messages', 'error', false), set_config('array_nulls', 'on', false), set_config('lock_timeout', '10s', false), set_config('synchronous_commit', 'on', false)",
-        },
-        STATE,
-      )) as [SqlResult, SqlResult];
-      const [row = {}] = set.rows.length > 0 ? state.rows : [];
+      const [state] = await connection.run(STATE);
+      const [row = {}] = state?.rows ?? [];
       if (row['recovering'] === true) reasons.push(`${formatHost(host)}: it is a standby`);
       else return await work(connection, row);
     } finally {

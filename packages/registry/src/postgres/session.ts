@@ -32,16 +32,28 @@ const OLDEST_SERVER = 140_000;
 const DEAD: RegExp = /^(?:57P0[0-9]|25006|08...|53...|58...|XX...)$/;
 
 /** What the settings of a role or a database must not change. */
-const SETTINGS: Readonly<Record<string, string>> = {
+export const SETTINGS: Readonly<Record<string, string>> = {
   client_min_messages: 'warning',
   lock_timeout: '4s',
   array_nulls: 'on',
   search_path: 'pg_catalog',
   jit: 'off',
 };
-const READER: Readonly<Record<string, string>> = { idle_in_transaction_session_timeout: '2s', statement_timeout: '0' };
-const WRITER: Readonly<Record<string, string>> = { idle_in_transaction_session_timeout: '2s', statement_timeout: '5s' };
-const GENERAL: Readonly<Record<string, string>> = { idle_in_transaction_session_timeout: '10s', statement_timeout: '20s' };
+const READER: Readonly<Record<string, string>> = {
+  ...SETTINGS,
+  idle_in_transaction_session_timeout: '2s',
+  statement_timeout: '0',
+};
+const WRITER: Readonly<Record<string, string>> = {
+  ...SETTINGS,
+  idle_in_transaction_session_timeout: '2s',
+  statement_timeout: '5s',
+};
+const GENERAL: Readonly<Record<string, string>> = {
+  ...SETTINGS,
+  idle_in_transaction_session_timeout: '10s',
+  statement_timeout: '20s',
+};
 
 export const STANDBY_NAMES: Statement = {
   name: 'standby names',
@@ -103,14 +115,14 @@ export class Session {
     try {
       const places: Place[] = [];
       for (const settings of [READER, WRITER, GENERAL]) {
-        const connection = await Connection.open(host, config, credentials, onBroken);
+        const connection = await Connection.open(host, config, credentials, settings, onBroken);
         connections.push(connection);
         const [set, checked] = await within(
           READ_TIMEOUT_MS,
           connection,
-          connection.run(...settingsOf({ ...SETTINGS, ...settings }), { text: CHECKS }),
+          connection.run(settingsQuery(settings), { text: CHECKS }),
         );
-        checkSettings(set?.rows[0] ?? {}, { ...SETTINGS, ...settings });
+        checkSettings(set?.rows[0] ?? {}, settings);
         places.push(checkedPlace(host, config, checked?.rows[0] ?? {}));
       }
       const [place] = places;
@@ -173,10 +185,10 @@ export class Session {
   /** A connection of its own to the same server, for a long read. */
   async another(): Promise<Connection> {
     const { host, system, started } = this.place;
-    const connection = await Connection.open(host, this.config, this.credentials);
+    const settings = { ...GENERAL, statement_timeout: '0', idle_in_transaction_session_timeout: '1min' };
+    const connection = await Connection.open(host, this.config, this.credentials, settings);
     try {
-      const settings = { ...SETTINGS, ...GENERAL, statement_timeout: '0', idle_in_transaction_session_timeout: '1min' };
-      const [set, checked] = await connection.run(...settingsOf(settings), { text: CHECKS });
+      const [set, checked] = await connection.run(settingsQuery(settings), { text: CHECKS });
       checkSettings(set?.rows[0] ?? {}, settings);
       const place = checkedPlace(host, this.config, checked?.rows[0] ?? {});
       if (place.system !== system || place.started !== started) throw new Failure('another server answers there now');
@@ -194,16 +206,16 @@ export class Session {
   }
 }
 
-function settingsOf(settings: Readonly<Record<string, string>>): Statement[] {
-  const set = Object.entries(settings).map(([name, value]) => `set_config('${name}', '${value}', false) AS ${name}`);
+/** Tells what is in force, and has commits wait for the standby at least. */
+function settingsQuery(settings: Readonly<Record<string, string>>): Statement {
+  const shown = Object.keys(settings).map((name) => `current_setting('${name}') AS ${name}`);
   const synchronous = `set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false)`;
-  return [{ text: `SELECT ${set.join(', ')}, ${synchronous} AS synchronous_commit` }];
+  return { text: `SELECT ${shown.join(', ')}, ${synchronous} AS synchronous_commit` };
 }
 
 function checkSettings(set: SqlRow, wanted: Readonly<Record<string, string>>): void {
   for (const [name, value] of Object.entries(wanted))
-    if (set[name] !== value)
-      throw new Failure(`${name} cannot be set to ${value} for its sessions: it stays ${String(set[name])}`);
+    if (set[name] !== value) throw new Failure(`${name} cannot be set to ${value} for its sessions: it is ${String(set[name])}`);
 }
 
 /** What is wrong with a database, in words for whoever runs it. */

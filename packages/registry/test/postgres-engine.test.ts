@@ -1,0 +1,375 @@
+// Proves what the engine on PostgreSQL does beyond every engine's promises: which databases it
+// refuses, what becomes of a write whose connection breaks, whom it stops after a loss, and whose
+// clock servers go by.
+
+import { randomBytes } from 'node:crypto';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { AuthServer } from '@latchkey/auth-server';
+import { KEY_KIND } from '@latchkey/keyring';
+import type { ClockHistory } from '@latchkey/protocol';
+import { ClockStepDetector } from '@latchkey/runtime/daemon';
+import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
+import { copyOf, Exchange, ID_C, MASTER, newSecret, TERMS, WALL } from '@latchkey/test-support/registry-fixtures';
+import { PostgresCluster } from '../../tools/testbed/src/postgres-cluster.js';
+import { type Fate, type ProxyMessage, PostgresProxy } from '../../tools/testbed/src/postgres-proxy.js';
+import { initialKeyId } from '../src/initial-key-id.js';
+import {
+  acceptLoss,
+  createPostgresSchema,
+  openPostgresStorage,
+  type PostgresConfig,
+  type PostgresOptions,
+  type PostgresStorage,
+  upgradePostgresSchema,
+} from '../src/postgres/index.js';
+import { Registry } from '../src/registry.js';
+import { InDoubt, type RegistryStorage, Unavailable } from '../src/storage.js';
+import { nodeRow, nodesOf, orderRow, problemsOf, putNode } from './contract/storage-contract.js';
+
+process.umask(0o077);
+
+const SERVER = { name: 'here', version: '0.1.0' };
+
+describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs postgresql)', () => {
+  let cluster: PostgresCluster;
+
+  beforeAll(async () => {
+    cluster = await PostgresCluster.start(1);
+  });
+  afterAll(() => cluster.remove());
+
+  beforeEach(async () => {
+    await cluster.sql('DROP SCHEMA IF EXISTS latchkey CASCADE');
+    await createPostgresSchema(config());
+  });
+
+  function config(more: Partial<PostgresConfig> = {}, port: number = cluster.primary.port): PostgresConfig {
+    return {
+      hosts: [{ host: '127.0.0.1', port }],
+      database: 'latchkey',
+      user: 'latchkey',
+      passwordFile: cluster.passwordFile,
+      durability: 'storage',
+      ...more,
+    };
+  }
+
+  async function open(options: Partial<PostgresOptions> = {}, of: PostgresConfig = config()): Promise<PostgresStorage> {
+    const { log } = new CapturedLog();
+    const storage = await openPostgresStorage(of, { folder: await tempFolder(), log, ...options });
+    onTestFinished(() => storage.close());
+    return storage;
+  }
+
+  /** Changes a setting of the server, or of the role, for this test. */
+  async function set(name: string, value: string): Promise<void> {
+    await cluster.primary.set({ [name]: value });
+    onTestFinished(() => cluster.primary.set({ [name]: undefined }));
+  }
+
+  describe('refuses in words', () => {
+    it('a database without a registry, and one that has another', async () => {
+      const folder = await tempFolder();
+      await (await open({ folder, serve: SERVER })).close();
+      await cluster.sql('UPDATE latchkey.registry SET id = gen_random_uuid()');
+      await expect(open({ folder })).rejects.toMatchObject({
+        exitCode: 2,
+        message: 'database latchkey holds another registry than the one that this server saw before',
+      });
+      await cluster.sql('DROP SCHEMA latchkey CASCADE');
+      await expect(open()).rejects.toMatchObject({
+        exitCode: 2,
+        message: expect.stringContaining('holds no registry') as string,
+      });
+    });
+
+    it('a schema that a later version made', async () => {
+      await cluster.sql('UPDATE latchkey.registry SET schema = 99');
+      await expect(open()).rejects.toMatchObject({ exitCode: 2, message: expect.stringContaining('has schema 99') as string });
+    });
+
+    it.each([
+      ['', 'synchronous_standby_names is empty'],
+      ['*', 'any program that receives the log would count as a standby'],
+      ['ANY 1 (a, b, c)', 'of 4 machines 2 have a commit, and two halves of them could both go on'],
+    ])('standbys that are named %j', async (names, message) => {
+      if (names !== '') await set('synchronous_standby_names', names);
+      const of = config({ durability: 'standby' });
+      await expect(open({}, of)).rejects.toMatchObject({
+        name: 'Unavailable',
+        message: expect.stringContaining(message) as string,
+      });
+    });
+
+    it.each([
+      ['fsync', 'off', 'fsync is off: a power failure would destroy the registry'],
+      ['default_transaction_read_only', 'on', 'it takes no writes'],
+    ])('%s = %s', async (name, value, message) => {
+      await set(name, value);
+      await expect(open()).rejects.toMatchObject({ name: 'Unavailable', message: expect.stringContaining(message) as string });
+    });
+
+    it('a standby that is named and not there: a commit waits for it', async () => {
+      await set('synchronous_standby_names', 'ANY 1 (a, b)');
+      const of = config({ durability: 'standby' });
+      await expect(open({}, of)).rejects.toThrow('a commit that waits for a standby took more than 3 s');
+    });
+
+    it('to reach a database elsewhere without TLS', async () => {
+      const of = config({ hosts: [{ host: 'db1.example.org', port: 5432 }] });
+      await expect(open({}, of)).rejects.toMatchObject({
+        exitCode: 2,
+        message: expect.stringContaining('without TLS') as string,
+      });
+    });
+
+    it('a second registry in the database', async () => {
+      await expect(createPostgresSchema(config())).rejects.toMatchObject({ exitCode: 2 });
+      expect(await upgradePostgresSchema(config())).toEqual({ from: 1, to: 1 });
+    });
+  });
+
+  it('overrules what the settings of its role would change', async () => {
+    const hostile = {
+      client_min_messages: 'error',
+      array_nulls: 'off',
+      synchronous_commit: 'off',
+      default_transaction_isolation: 'repeatable read',
+      search_path: 'latchkey',
+      statement_timeout: '1',
+      lock_timeout: '1',
+    };
+    for (const [name, value] of Object.entries(hostile)) {
+      await cluster.sql(`ALTER ROLE latchkey SET ${name} = '${value}'`);
+      onTestFinished(async () => void (await cluster.sql(`ALTER ROLE latchkey RESET ${name}`)));
+    }
+    const [one, other] = [await open(), await open()];
+    await Promise.all([1, 2, 3, 4, 5, 6].map((idI) => putNode(idI % 2 === 0 ? one : other, idI)));
+    expect(await problemsOf(one)).toEqual([]);
+    expect((await one.read({ nodes: [1] })).node(1)?.row).not.toHaveProperty('joinedAt');
+  });
+
+  describe('a connection that breaks', () => {
+    /** Storage over a proxy, and what may be done to its next messages. */
+    async function proxied(): Promise<{ storage: PostgresStorage; proxy: PostgresProxy }> {
+      const proxy = await PostgresProxy.start(cluster.primary.port);
+      onTestFinished(() => proxy.close());
+      const port = Number(proxy.address.split(':')[1]);
+      return { storage: await open({}, config({}, port)), proxy };
+    }
+
+    /** Counts messages, and cuts the connection in the middle of number `n`. */
+    function cutAt(n: number): { decide: (message: ProxyMessage) => Fate; seen: () => number } {
+      let seen = 0;
+      return {
+        seen: () => seen,
+        decide: ({ octets }) => (++seen === n ? { kind: 'cut', after: Math.floor(octets.length / 2) } : 'forward'),
+      };
+    }
+
+    it('at any message of a write leaves it whole or undone, and says which as far as it is known', async () => {
+      const { storage, proxy } = await proxied();
+      const outcomes = new Set<string>();
+      let idI = 0;
+      for (let n = 1; ; n += 7) {
+        idI += 1;
+        await putNode(storage, idI);
+        const { decide, seen } = cutAt(n);
+        proxy.decide = decide;
+        idI += 1;
+        const outcome = await putNode(storage, idI).then(
+          () => 'done',
+          (error: unknown) => (error as Error).name,
+        );
+        proxy.decide = () => 'forward';
+        outcomes.add(outcome);
+        const isThere = (await storage.read({ nodes: [idI] })).node(idI) !== undefined;
+        if (outcome === 'done') expect(isThere).toBe(true);
+        else if (outcome === 'Unavailable') expect(isThere).toBe(false);
+        else expect(outcome).toBe('InDoubt');
+        if (seen() < n) break;
+      }
+      expect(outcomes).toEqual(new Set(['Unavailable', 'InDoubt', 'done']));
+      expect(await problemsOf(storage)).toEqual([]);
+    });
+
+    it('at any message of a read costs that read only', async () => {
+      const { storage, proxy } = await proxied();
+      await putNode(storage, 1);
+      for (let n = 1; ; n += 9) {
+        const { decide, seen } = cutAt(n);
+        proxy.decide = decide;
+        const outcome = await storage.read({ nodes: [1] }).catch((error: unknown) => error);
+        proxy.decide = () => 'forward';
+        if (seen() < n) break;
+        if (outcome instanceof Error) expect(outcome).toBeInstanceOf(Unavailable);
+        expect((await storage.read({ nodes: [1] })).node(1)).toBeDefined();
+      }
+    });
+
+    it('and delivers a commit late has no read answered before that', async () => {
+      const { storage, proxy } = await proxied();
+      await putNode(storage, 1);
+      // From the Bind of COMMIT on: in the middle of messages the database ends no idle transaction.
+      proxy.decide = ({ type, octets }) =>
+        type === 'B' && octets.includes('commit') ? { kind: 'hold', after: octets.length } : 'forward';
+      const write = putNode(storage, 2).catch((error: unknown) => error);
+      await expect.poll(() => proxy.heldCount, { interval: 5 }).toBe(1);
+      // The connection for reads breaks, the first one: all of them go.
+      proxy.decide = ({ connection }) => (connection === 1 ? { kind: 'cut', after: 0 } : 'forward');
+      await expect(storage.read({})).rejects.toBeInstanceOf(Unavailable);
+      proxy.decide = () => 'forward';
+      expect(await write).toBeInstanceOf(InDoubt);
+      const early = await storage.read({ nodes: [2] }).then(
+        (found) => found.node(2) !== undefined,
+        (error: unknown) => error,
+      );
+      proxy.release();
+      // What comes late has come, or the database has ended it.
+      const tryRead = async (): Promise<unknown> => storage.read({}).catch(() => undefined);
+      await expect.poll(tryRead).toBeDefined();
+      const isThere = (await storage.read({ nodes: [2] })).node(2) !== undefined;
+      if (early instanceof Error) expect(early).toBeInstanceOf(Unavailable);
+      else expect(early).toBe(isThere);
+      expect(await problemsOf(storage)).toEqual([]);
+    });
+  });
+
+  describe('a wait for the standby', () => {
+    it('that is cancelled leaves a write in doubt, and a read without an answer', async () => {
+      const storage = await open();
+      await putNode(storage, 1);
+      await set('synchronous_standby_names', 'ANY 1 (a, b)');
+      const cancel = async (): Promise<number> => {
+        const [count] = await cluster.sql(
+          "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE usename = 'latchkey' AND wait_event = 'SyncRep'",
+        );
+        return Number(count);
+      };
+      const write = putNode(storage, 2).catch((error: unknown) => error);
+      await expect.poll(cancel, { interval: 20 }).toBeGreaterThan(0);
+      // Unless the deadline of 8 s was over first: in doubt all the same.
+      expect(await write).toBeInstanceOf(InDoubt);
+      const read = storage.read({ nodes: [2] }).catch((error: unknown) => error);
+      await cancel();
+      expect(await read).toBeInstanceOf(Unavailable);
+    });
+  });
+
+  describe('a database that lost entries', () => {
+    /** As after a failover to a standby that had not everything. */
+    const lose = (storage: RegistryStorage, last: number): Promise<unknown> =>
+      Promise.all([
+        storage,
+        cluster.sql(`DELETE FROM latchkey.audit WHERE seq > ${last}; DELETE FROM latchkey.nodes WHERE entry > ${last}`),
+      ]);
+
+    it('is refused by all servers until the loss is accepted, and then by those that ran on', async () => {
+      const folder = await tempFolder();
+      const server = await open({ folder, serve: SERVER });
+      const other = await open({ serve: SERVER });
+      for (const idI of [1, 2, 3]) await putNode(server, idI);
+      await server.close();
+      await lose(server, 2);
+
+      await expect(open({ folder })).rejects.toThrow('the database has lost entries that were acknowledged: it ends at entry 2');
+      await expect(open()).rejects.toThrow('the database has lost entries that were acknowledged');
+      await expect(other.read({ nodes: [1] })).rejects.toThrow('the database has lost entries that were acknowledged');
+      await expect(putNode(other, 9)).rejects.toBeInstanceOf(Unavailable);
+
+      const { seen, found } = await acceptLoss(config(), { folder }, 'user ada');
+      expect([seen?.seq, found?.seq]).toEqual([3, 2]);
+      const again = await open({ folder });
+      expect([await nodesOf(again), await problemsOf(again)]).toEqual([[1, 2], []]);
+      expect((again.metadata.metadata('clock history') as ClockHistory).previous).toEqual([]);
+      expect(again.metadata.metadata('restored')).toMatchObject({ entry: 3 });
+      await expect(other.read({})).rejects.toThrow('this process has to start anew');
+      expect(other.fault()).toContain('this process has to start anew');
+    });
+
+    it('is not one whose entries were pruned', async () => {
+      const folder = await tempFolder();
+      const server = await open({ folder, serve: SERVER });
+      for (const idI of [1, 2, 3]) await putNode(server, idI);
+      await server.close();
+      const pruner = await open();
+      expect(await pruner.pruneAudit(3, 100, { what: 'log pruned', upTo: 3, actor: 'user ada', at: 5 })).toBe(3);
+      expect(await nodesOf(await open({ folder }))).toEqual([1, 2, 3]);
+    });
+  });
+
+  describe('the clock', () => {
+    const breaks = (storage: PostgresStorage, savedAt: ClockHistory['savedAt']): number =>
+      new ClockStepDetector(storage.clock(), { savedAt }).discontinuities;
+
+    it('is that of the database, and goes on among servers without a break', async () => {
+      const folder = await tempFolder();
+      const first = await open({ folder, serve: SERVER });
+      const savedAt = first.clock();
+      const [now] = await cluster.sql('SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint');
+      expect(Math.abs(first.clock().wallMs - Number(now))).toBeLessThan(60_000);
+      // Another one starts while it runs; and a command asks beside them.
+      const second = await open({ serve: { ...SERVER, name: 'there' } });
+      expect([breaks(second, savedAt), breaks(await open(), savedAt)]).toEqual([0, 0]);
+      await first.close();
+      await second.close();
+      // By itself it goes on as its machine knows. Another machine knows nothing.
+      expect([breaks(await open({ folder }), savedAt), breaks(await open(), savedAt)]).toEqual([0, 1]);
+    });
+  });
+
+  describe('an auth-server on it', () => {
+    const ID_I = 0x0a0b_0c0d;
+
+    it('joins nodes, and answers an M7 whose commit was in doubt by what the registry has', async () => {
+      const proxy = await PostgresProxy.start(cluster.primary.port);
+      onTestFinished(() => proxy.close());
+      const storage = await open({}, config({}, Number(proxy.address.split(':')[1])));
+      const clock = (): { wallMs: number; monotonicMs: number } => ({ wallMs: WALL, monotonicMs: WALL });
+      const registry = await Registry.createOn(storage, 'database', () => Promise.resolve(copyOf(MASTER)), 'test', clock);
+      const [skCs, key] = [newSecret(), newSecret()];
+      const { keyring } = registry;
+      const nid = { host: '192.0.2.1', port: 5683 };
+      await registry.write({ nodes: [ID_I] }, ({ head }) => ({
+        result: undefined,
+        events: [{ what: 'order created', order: 1, at: WALL }],
+        put: {
+          controllers: [
+            [ID_C, { skCs: keyring.seal({ kind: KEY_KIND.controller, id: ID_C }, skCs), nid, servers: [], addedAt: WALL }],
+          ],
+          orders: [[1, { ...orderRow(), ...TERMS, createdEntry: head.seq + 1, entry: head.seq + 1 }]],
+          nodes: [
+            [
+              ID_I,
+              nodeRow({
+                key: keyring.seal({ kind: KEY_KIND.node, id: ID_I }, key),
+                ik: initialKeyId(registry.initialKeyIdKey(), key),
+                controller: ID_C,
+              }),
+            ],
+          ],
+        },
+      }));
+      const server = new AuthServer({ registry, clock, randomBytes, log: new CapturedLog().log });
+      await server.persistClock();
+      const exchange = new Exchange({ idI: ID_I, key, skCs });
+      expect(exchange.openM3((await server.answer(exchange.m2)).payload)?.key).toBe(key.toHex());
+      // The commit happens, and its answer is lost.
+      let isCut = false;
+      proxy.decide = ({ direction, type, octets }) => {
+        if (isCut || direction !== 'to client' || type !== 'C' || !octets.includes('INSERT')) return 'forward';
+        isCut = true;
+        return { kind: 'cut', after: 1 };
+      };
+      expect(exchange.openM8((await server.answer(exchange.m7)).payload)).toBeDefined();
+      expect(isCut).toBe(true);
+      expect((await registry.readNode(ID_I))?.key.toHex()).toBe(exchange.psk.toHex());
+      const joins = (await storage.audit.chain()).entries;
+      let joined = 0;
+      for await (const [, octets] of joins) if (octets.includes('node joined')) joined += 1;
+      expect(joined).toBe(1);
+      expect(await problemsOf(storage)).toEqual([]);
+      await server.close();
+    });
+  });
+});
