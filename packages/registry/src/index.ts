@@ -37,7 +37,7 @@ export {
   type UnsealedNode,
   wipeKeys,
 } from './model/rows.js';
-export { KeyFeed } from './lmdb/key-feed.js';
+export type { KeyFeed } from './key-feed.js';
 export { COMBINED_MODE_HOLDER, type CommitResult, Registry } from './registry.js';
 export type { Precondition, Restored } from './registry-core.js';
 export { notFound, requireRegistry } from './registry-failures.js';

@@ -8,10 +8,11 @@ import { KEY_KIND, Keyring } from '@latchkey/keyring';
 import { STORE_FILE } from '@latchkey/lmdb';
 import { type Commit, COMMIT_TIMEOUT_MS, EMPTY_HISTORY, type Secret, type ServerNodeRecord } from '@latchkey/protocol';
 import type { Clock } from '@latchkey/runtime/daemon';
-import { UsageFailure } from '@latchkey/runtime/failure';
+import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { ensurePrivateFolder, exists } from '@latchkey/runtime/files';
 import { Histogram } from '@latchkey/runtime/telemetry';
 import type { Actor, AttributedEvent } from './audit-chain.js';
+import type { KeyFeed } from './key-feed.js';
 import { LmdbStorage } from './lmdb/lmdb-storage.js';
 import { STORE_FOLDER, Tables } from './lmdb/tables.js';
 import { stillRecent } from './model/recent-initial-keys.js';
@@ -335,6 +336,13 @@ export class Registry extends RegistryCore {
 
   controllerActivity(idC: number): ControllerActivity | undefined {
     return immediate(this.storage.read({ controllerActivity: [idC] })).controllerActivity(idC);
+  }
+
+  /** What controllers are told of their nodes' keys. */
+  keyFeed(): KeyFeed {
+    const feed = this.storage.keyFeed?.(this.keyring, this.audit);
+    if (feed === undefined) throw new Failure('this storage engine tells controllers nothing of keys');
+    return feed;
   }
 
   get pendingCommitCount(): number {

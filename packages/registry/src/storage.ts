@@ -7,9 +7,11 @@
  * Keys in rows are sealed. Rows that an engine hands out are not to be changed.
  */
 
+import type { Keyring } from '@latchkey/keyring';
 import { Failure } from '@latchkey/runtime/failure';
 import type { AttributedEvent, ChainHead } from './audit-chain.js';
-import type { AuditTable } from './audit-log.js';
+import type { AuditLog, AuditTable } from './audit-log.js';
+import type { KeyFeed } from './key-feed.js';
 import type { ActivityBatch } from './model/activity.js';
 import type { AssignmentTable } from './model/node-assignments.js';
 import type { RecentInitialKey } from './model/recent-initial-keys.js';
@@ -217,6 +219,9 @@ export interface RegistryStorage {
    * entry `last` is not there.
    */
   pruneAudit(last: number, limit: number, event?: AttributedEvent): Promise<number>;
+
+  /** What controllers are told of their nodes' keys. Left out: nothing. */
+  keyFeed?(keyring: Keyring, log: AuditLog): KeyFeed;
 
   /** What is to be done every minute while somebody serves. */
   maintain(): void | Promise<void>;

@@ -21,7 +21,7 @@ import {
 import type { Log, RateLimitedLog } from '@latchkey/runtime/daemon';
 import { Failure } from '@latchkey/runtime/failure';
 import { LabelledCounter } from '@latchkey/runtime/telemetry';
-import { KeyFeed, type Registry } from '@latchkey/registry';
+import type { KeyFeed, Registry } from '@latchkey/registry';
 import type { LinkAnswer } from './link-answer.js';
 
 /** How M12 ended; `copy`: it was one too many. */
@@ -70,7 +70,7 @@ export class KeyFeedResponder {
     }
     if (verdict === 'refuse') return this.#refuse(request, 'overloaded', skCs);
     try {
-      this.#feed ??= new KeyFeed(this.#registry);
+      this.#feed ??= this.#registry.keyFeed();
       const page = await this.#feed.answer({ idC, tid, cursor: body.cursor, wallMs });
       if (page === 'behind') return this.#refuse(request, 'overloaded', skCs);
       const payload = sealFeedAnswer(request, page, this.#randomBytes(NONCE_LENGTH), skCs);

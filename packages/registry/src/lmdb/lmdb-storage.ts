@@ -10,6 +10,7 @@
 import { countEntries, writeFailure } from '@latchkey/lmdb';
 import { Failure } from '@latchkey/runtime/failure';
 import type { Database } from 'lmdb';
+import type { Keyring } from '@latchkey/keyring';
 import type { AttributedEvent, ChainHead } from '../audit-chain.js';
 import {
   type ActivityBatch,
@@ -44,8 +45,11 @@ import type {
   Version,
   Versioned,
 } from '../storage.js';
+import type { AuditLog } from '../audit-log.js';
+import type { KeyFeed } from '../key-feed.js';
 import { idTaken, noLongerPending } from '../registry-failures.js';
 import type { LmdbAuditTable } from './audit-table.js';
+import { LmdbKeyFeed } from './lmdb-key-feed.js';
 import { readVersioned, RowCache } from './row-cache.js';
 import type { Tables } from './tables.js';
 
@@ -177,6 +181,10 @@ export class LmdbStorage implements RegistryStorage {
   retiredInitialKeyPage(after: RetiredInitialKeyId | undefined, limit: number): RetiredInitialKeyPage {
     this.tables.refreshSnapshot();
     return this.tables.retiredInitialKeys.page(after, limit);
+  }
+
+  keyFeed(_: Keyring, log: AuditLog): KeyFeed {
+    return new LmdbKeyFeed(this.tables, log);
   }
 
   nodeCount(): number {

@@ -6,28 +6,20 @@
 import { randomInt } from 'node:crypto';
 import { scanTable } from '@latchkey/lmdb';
 import type { Database, RootDatabase } from 'lmdb';
-import { type AssignedNode, type AssignmentTable, type FormerAssignment, formerAssignments } from '../model/node-assignments.js';
+import { MAX_INCARNATION, type WalkRow } from '../key-feed.js';
+import {
+  type AssignedNode,
+  type AssignmentTable,
+  type FormerAssignment,
+  formerAssignments,
+  latestTid,
+} from '../model/node-assignments.js';
 import type { NodeRow } from '../model/rows.js';
 
 const INCARNATION_KEY = 'key feed incarnation';
-/** Incarnations are drawn from 1 to this: 27 bits, as many as a cursor has for them. */
-const MAX_INCARNATION: number = 2 ** 27 - 1;
 /** Rows indexed in one transaction, where a registry has no index yet. */
 const ROWS_PER_TRANSACTION = 4_096;
 const MAX_ID = 0xffff_ffff;
-
-/** A walk of a controller through its nodes. */
-export interface WalkRow {
-  /** Drawn at random: names the walk in cursors. */
-  walk: number;
-  /** TID of the M12 that began it, and when that was, ms since the epoch. */
-  tid: string;
-  at: number;
-  /** The entry of the audit log after which changes are told once it is over. */
-  start: number;
-  /** Set if only the nodes of this order are told. */
-  order?: number;
-}
 
 /**
  *   nodes by controller   ID_c 4 | ID_i 4 -> order
@@ -82,8 +74,7 @@ export class NodeAssignments implements AssignmentTable {
 
   /** TID of the node's latest commit through controller `idC`, 0 if there was none. */
   latestTid(idI: number, idC: number, row: NodeRow | undefined): bigint {
-    const tid = row?.committed?.idC === idC ? row.committed.tid : this.former(idI, idC)?.tid;
-    return tid === undefined ? 0n : BigInt(`0x${tid}`);
+    return latestTid(row, this.former(idI, idC), idC);
   }
 
   /**

@@ -47,6 +47,12 @@ export function formerAssignments(
   return added;
 }
 
+/** TID of the node's latest commit through controller `idC`, 0 if there was none. */
+export function latestTid(row: NodeRow | undefined, former: FormerAssignment | undefined, idC: number): bigint {
+  const tid = row?.committed?.idC === idC ? row.committed.tid : former?.tid;
+  return tid === undefined ? 0n : BigInt(`0x${tid}`);
+}
+
 /**
  * The entry that tells of each node, of those that one write makes.
  *

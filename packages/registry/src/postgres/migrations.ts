@@ -10,6 +10,9 @@ export const MIGRATIONS: readonly string[] = [
   `
 CREATE DOMAIN latchkey.id4 AS bigint CHECK (VALUE BETWEEN 0 AND 4294967295);
 
+-- 27 bits, as many as a cursor of the key feed has for it. Another one, and all cursors start over.
+CREATE FUNCTION latchkey.draw_incarnation() RETURNS integer LANGUAGE sql AS 'SELECT 1 + floor(random() * 134217727)::integer';
+
 -- One row. Every write locks it first, which puts writes in order; hardly any write changes it.
 CREATE TABLE latchkey.registry (
   one boolean PRIMARY KEY DEFAULT true CHECK (one),
@@ -18,6 +21,7 @@ CREATE TABLE latchkey.registry (
   epoch integer NOT NULL DEFAULT 1,
   lost text,
   metadata_version bigint NOT NULL DEFAULT 1,
+  key_feed_incarnation integer NOT NULL DEFAULT latchkey.draw_incarnation(),
   audit_start_seq bigint NOT NULL DEFAULT 0,
   audit_start_hash bytea NOT NULL DEFAULT '\\x0000000000000000000000000000000000000000000000000000000000000000');
 INSERT INTO latchkey.registry (id, schema) VALUES (gen_random_uuid(), 1);
@@ -60,6 +64,10 @@ CREATE TABLE latchkey.node_descriptions (
 
 CREATE TABLE latchkey.former_assignments (
   node latchkey.id4, controller latchkey.id4, until_entry bigint, tid text, PRIMARY KEY (node, controller));
+
+CREATE TABLE latchkey.key_feed_walks (
+  controller latchkey.id4 PRIMARY KEY, walk bigint NOT NULL, tid text NOT NULL, at bigint NOT NULL,
+  start_entry bigint NOT NULL, order_number bigint);
 
 CREATE TABLE latchkey.recent_initial_keys (node latchkey.id4 PRIMARY KEY, keys jsonb NOT NULL);
 

@@ -4,6 +4,7 @@
  */
 
 import { Failure } from '@latchkey/runtime/failure';
+import type { Keyring } from '@latchkey/keyring';
 import type { Clock } from '@latchkey/runtime/daemon';
 import type { AttributedEvent } from '../audit-chain.js';
 import {
@@ -23,6 +24,7 @@ import type {
   OrderRow,
   RetiredInitialKeyId,
 } from '../model/rows.js';
+import type { KeyFeed } from '../key-feed.js';
 import { idTaken, noLongerPending } from '../registry-failures.js';
 import type { Decide, Keys, MetadataName, Page, RegistryStorage, RetiredInitialKeyPage, Snapshot, Version } from '../storage.js';
 import { ask, PostgresAssignments, PostgresAuditTable } from './audit-table.js';
@@ -30,6 +32,7 @@ import { drawVersion } from './changes.js';
 import type { Connection } from './connection.js';
 import { COMMIT, type Engine } from './engine.js';
 import type { Heartbeat } from './heartbeat.js';
+import { PostgresKeyFeed } from './key-feed.js';
 import { asUnavailable, Reader } from './reader.js';
 import { fetching, KeySet } from './snapshot.js';
 import {
@@ -97,6 +100,10 @@ export class PostgresStorage implements RegistryStorage {
   /** Ends with this storage. */
   set heartbeat(heartbeat: Heartbeat) {
     this.#heartbeat = heartbeat;
+  }
+
+  keyFeed(keyring: Keyring): KeyFeed {
+    return new PostgresKeyFeed(this.#engine, this.#reader, this.#writer, keyring);
   }
 
   /** Holds the lock of all writes for a moment: no write of before is still on its way then. */

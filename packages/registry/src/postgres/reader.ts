@@ -4,7 +4,7 @@
  * plain read can show a key that is lost a moment later.
  */
 
-import type { Keys, Snapshot } from '../storage.js';
+import type { Keys } from '../storage.js';
 import { ConnectionFailure, DatabaseFailure, resultsOf } from './connection.js';
 import { BARRIER, BEGIN_READ, COMMIT, type Engine, unavailable } from './engine.js';
 import { READ_TIMEOUT_MS, type Session, STANDBY_NAMES } from './session.js';
@@ -23,7 +23,7 @@ const LOCK_AGAIN_MS = 4_000;
 
 interface Request {
   readonly keys: Keys;
-  readonly resolve: (found: Snapshot) => void;
+  readonly resolve: (found: Rows) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -39,7 +39,7 @@ export class Reader {
     this.#holdLock = holdLock;
   }
 
-  read(keys: Keys): Promise<Snapshot> {
+  read(keys: Keys): Promise<Rows> {
     if (this.#waiting.length >= MAX_WAITING) return Promise.reject(unavailable(`${MAX_WAITING} reads wait already`));
     return new Promise((resolve, reject) => {
       const request: { -readonly [K in keyof Request]: Request[K] } = { keys, resolve, reject };

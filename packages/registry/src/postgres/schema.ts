@@ -111,7 +111,10 @@ export async function acceptLoss(
     await connection.run(
       ...changes.statements,
       { text: "DELETE FROM latchkey.metadata WHERE name = 'transaction key'" },
-      { text: 'UPDATE latchkey.registry SET epoch = epoch + 1, lost = NULL' },
+      { text: 'DELETE FROM latchkey.key_feed_walks' },
+      {
+        text: 'UPDATE latchkey.registry SET epoch = epoch + 1, lost = NULL, key_feed_incarnation = latchkey.draw_incarnation()',
+      },
     );
     await commit(connection);
     await lastSeen.replace({ registry: registry.id, system: String(system), epoch: registry.epoch + 1, head: headOf(rows.head) });

@@ -30,6 +30,8 @@ export interface RegistryRow {
   readonly epoch: number;
   /** What a server missed that had seen more: nobody serves until that is accepted. */
   readonly lost: string | undefined;
+  /** Cursors of the key feed with another one start over. */
+  readonly incarnation: number;
   readonly start: ChainHead;
 }
 
@@ -57,7 +59,7 @@ export class KeySet {
   }
 }
 
-const FETCH_REGISTRY = `SELECT r.id, r.schema, r.epoch, r.lost, r.metadata_version, r.audit_start_seq, r.audit_start_hash,
+const FETCH_REGISTRY = `SELECT r.id, r.schema, r.epoch, r.lost, r.metadata_version, r.key_feed_incarnation, r.audit_start_seq, r.audit_start_hash,
   a.seq, a.hash, a.at, (SELECT max(number) FROM latchkey.orders) AS last_order
   FROM latchkey.registry r LEFT JOIN LATERAL (SELECT seq, hash, at FROM latchkey.audit ORDER BY seq DESC LIMIT 1) a ON true`;
 const FETCH_METADATA = `SELECT name, version, value FROM latchkey.metadata
@@ -169,6 +171,7 @@ function takeRegistry(rows: Rows, [record = {}]: readonly SqlRow[]): void {
     schema: record['schema'] as number,
     epoch: record['epoch'] as number,
     lost: (record['lost'] as string | null) ?? undefined,
+    incarnation: record['key_feed_incarnation'] as number,
     start,
   };
   rows.head =
@@ -215,7 +218,7 @@ export class Rows implements Snapshot {
   readonly known: Metadata;
   values: ReadonlyMap<MetadataName, Box>;
   metadataNumber: number;
-  registry: RegistryRow = { id: '', schema: 0, epoch: 0, lost: undefined, start: EMPTY_CHAIN };
+  registry: RegistryRow = { id: '', schema: 0, epoch: 0, lost: undefined, incarnation: 0, start: EMPTY_CHAIN };
   head: ChainHead = EMPTY_CHAIN;
   lastOrder: number = 0;
   readonly #keys: KeySet;

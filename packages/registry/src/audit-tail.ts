@@ -4,9 +4,9 @@
  */
 
 import { parseId } from '@latchkey/protocol';
-import type { AuditAction, AuditEntry } from '../audit-chain.js';
+import type { AuditAction, AuditEntry } from './audit-chain.js';
 
-/** Entries kept. One that is older is decoded each time. */
+/** Entries kept. One that is older is read and decoded each time. */
 const MAX_ENTRIES = 65_536;
 
 /** `order`: nodes appear all together; `controller` is unset if they may be of several. */
@@ -20,22 +20,20 @@ const COMMITS: ReadonlySet<AuditAction> = new Set<AuditAction>(['node joined', '
 const ORDERS: ReadonlySet<AuditAction> = new Set<AuditAction>(['order created', 'nodes imported']);
 
 export class AuditTail {
-  readonly #log: { entry(seq: number): AuditEntry | undefined };
   /** Entry `seq` stands at `seq` modulo the bound. An entry never changes. */
   readonly #entries: (TailEntry | undefined)[] = [];
 
-  constructor(log: { entry(seq: number): AuditEntry | undefined }) {
-    this.#log = log;
-  }
-
-  /** `undefined`: it is not in the log. */
+  /** `undefined`: it is not kept. */
   get(seq: number): TailEntry | undefined {
     const known = this.#entries[seq % MAX_ENTRIES];
-    if (known?.seq === seq) return known;
-    const entry = this.#log.entry(seq);
-    if (entry === undefined) return undefined;
+    return known?.seq === seq ? known : undefined;
+  }
+
+  /** Keeps an entry that was read, unless a later one stands in its place. */
+  keep(entry: AuditEntry): TailEntry {
     const decoded = decode(entry);
-    if (known === undefined || known.seq < seq) this.#entries[seq % MAX_ENTRIES] = decoded;
+    const known = this.#entries[entry.seq % MAX_ENTRIES];
+    if (known === undefined || known.seq < entry.seq) this.#entries[entry.seq % MAX_ENTRIES] = decoded;
     return decoded;
   }
 }

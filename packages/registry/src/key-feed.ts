@@ -1,0 +1,126 @@
+/**
+ * What a controller is told of its nodes' keys: everything, by walking through the index of its
+ * nodes, or what changed since a cursor, by the tail of the audit log. Each answer costs what it
+ * tells. What engines have in common of it, pure.
+ *
+ *   cursor   0 | incarnation 27 | entry of the audit log 36     what changed after that entry
+ *            1 | walk 31 | ID_i 32                              a walk goes on at that node
+ */
+
+import { randomInt } from 'node:crypto';
+import { feedEntryOf, FIRST_CURSOR, type KeyFeedEntry, type M13 } from '@latchkey/protocol';
+import type { Keyring } from '@latchkey/keyring';
+import type { TailEntry } from './audit-tail.js';
+import { type NodeRow, type OrderRow, toNodeInfo, unsealNodeKey } from './model/rows.js';
+
+/** Entries of the audit log, or nodes, that one answer looks at. At the bound it says `more`. */
+export const MAX_LOOKED_AT = 4_096;
+/**
+ * For so long an M12 with a smaller TID than that of the M12 that began a walk is taken for a copy
+ * of an earlier one, in ms: none is in time for longer.
+ */
+const COPIES_COUNT_MS = 60_000;
+/** Incarnations are drawn from 1 to this: 27 bits, as many as a cursor has for them. */
+export const MAX_INCARNATION: number = 2 ** 27 - 1;
+
+export const START_OVER: M13 = { cursor: FIRST_CURSOR, more: true, entries: [] };
+
+export interface KeyFeedQuestion {
+  readonly idC: number;
+  readonly tid: bigint;
+  readonly cursor: bigint;
+  readonly wallMs: number;
+}
+
+/** `behind`: this server cannot tell yet what the cursor has seen. */
+export type KeyFeedAnswer = M13 | 'behind';
+
+export interface KeyFeed {
+  /** The application roots are the caller's. Throws a Failure if a walk cannot be begun. */
+  answer(question: KeyFeedQuestion): Promise<KeyFeedAnswer>;
+}
+
+/** A walk of a controller through its nodes. */
+export interface WalkRow {
+  /** Drawn at random: names the walk in cursors. */
+  walk: number;
+  /** TID of the M12 that began it, and when that was, ms since the epoch. */
+  tid: string;
+  at: number;
+  /** The entry of the audit log after which changes are told once it is over. */
+  start: number;
+  /** Set if only the nodes of this order are told. */
+  order?: number;
+}
+
+export type OrderEntry = Extract<TailEntry, { kind: 'order' }>;
+
+/**
+ * The walk that an M12 begins, or goes on with; `undefined`: it is a copy of an earlier one, which
+ * must not end the walk.
+ *
+ * @param head of the audit log
+ * @param order that appeared, whose nodes are told; `undefined`: all of the controller's are
+ */
+export function walkFor(
+  { tid, wallMs }: KeyFeedQuestion,
+  before: WalkRow | undefined,
+  head: number,
+  order: OrderEntry | undefined,
+): WalkRow | undefined {
+  if (before !== undefined && Math.abs(wallMs - before.at) < COPIES_COUNT_MS) {
+    const tidBefore = BigInt(`0x${before.tid}`);
+    // A copy of the M12 that began it goes on with it; one of an earlier M12 must not end it.
+    if (tidBefore >= tid) return tidBefore === tid ? before : undefined;
+  }
+  return {
+    walk: randomInt(0, 2 ** 31),
+    tid: tid.toString(16),
+    at: wallMs,
+    start: order?.seq ?? head,
+    ...(order === undefined ? {} : { order: order.order }),
+  };
+}
+
+/** Whether a cursor is one of a walk. */
+export function isOfWalk(cursor: bigint): boolean {
+  return cursor >> 63n === 1n;
+}
+
+/** The walk of a cursor, and the node at which it goes on. */
+export function walkOf(cursor: bigint): { readonly walk: number; readonly from: number } {
+  return { walk: Number((cursor >> 32n) & 0x7fff_ffffn), from: Number(cursor & 0xffff_ffffn) };
+}
+
+export function walkCursor(walk: number, idI: number): bigint {
+  return (1n << 63n) | (BigInt(walk) << 32n) | BigInt(idI);
+}
+
+/** The incarnation of a cursor, and the entry after which changes are told. */
+export function positionOf(cursor: bigint): { readonly incarnation: number; readonly entry: number } {
+  return { incarnation: Number(cursor >> 36n), entry: Number(cursor & 0xf_ffff_ffffn) };
+}
+
+export function changesCursor(incarnation: number, entry: number): bigint {
+  return (BigInt(incarnation) << 36n) | BigInt(entry);
+}
+
+/** Whether nodes of an order are there for anybody. */
+export function isPublished(order: OrderRow | undefined): order is OrderRow {
+  return order !== undefined && order.state !== 'pending';
+}
+
+/** What is told of a node, or of one that is not there, or not the controller's any more. */
+export function describeKey(
+  keyring: Keyring,
+  idI: number,
+  { row, order }: { readonly row: NodeRow | undefined; readonly order: OrderRow | undefined },
+  { idC, wallMs }: KeyFeedQuestion,
+  tid: bigint,
+): KeyFeedEntry {
+  if (row === undefined || !isPublished(order)) return feedEntryOf(idI, undefined, idC, tid, wallMs);
+  const key = unsealNodeKey(keyring, idI, row);
+  const entry = feedEntryOf(idI, { ...toNodeInfo(idI, row, order, undefined), key }, idC, tid, wallMs);
+  key.wipe();
+  return entry;
+}
