@@ -37,6 +37,13 @@ export function registryNotFound(folder: string): UsageFailure {
   });
 }
 
+/** Of what only LMDB has. */
+export function notInFolder(): Failure {
+  return new Failure('the registry is in a database, and this is for one in a folder', {
+    advice: 'Nothing was changed. What takes its place: docs/OPERATIONS.md, "Several auth-servers".',
+  });
+}
+
 export function schemaMismatch(folder: string, schema: number, known: number): Failure {
   return new Failure(`the registry in ${folder} has schema ${schema}; this version of Latchkey reads schema ${known}`, {
     advice: 'Nothing was changed. Use the version of Latchkey that wrote the registry.',

@@ -49,7 +49,7 @@ import {
   type Precondition,
   RegistryCore,
 } from './registry-core.js';
-import { describeMisplacedStore, registryNotFound, requireRegistry, schemaMismatch } from './registry-failures.js';
+import { describeMisplacedStore, notInFolder, registryNotFound, requireRegistry, schemaMismatch } from './registry-failures.js';
 import { immediate } from './listing.js';
 import { type Outcome, type RegistryStorage, type RetiredInitialKeyPage, type Snapshot, type Versioned } from './storage.js';
 import { StorageMetadata } from './storage-metadata.js';
@@ -181,7 +181,7 @@ export class Registry extends RegistryCore {
 
   /** Of a registry on LMDB. */
   get tables(): Tables {
-    if (!(this.storage instanceof LmdbStorage)) throw new TypeError('this registry is not on LMDB');
+    if (!(this.storage instanceof LmdbStorage)) throw notInFolder();
     return this.storage.tables;
   }
 

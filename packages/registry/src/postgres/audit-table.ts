@@ -66,8 +66,9 @@ export class PostgresAuditTable implements AuditTable {
     }
   }
 
-  async *descending(): AsyncGenerator<Entry> {
-    for (let next = LAST_PLACE; ;) {
+  /** @param last where it begins */
+  async *descending(last: number = LAST_PLACE): AsyncGenerator<Entry> {
+    for (let next = last; ;) {
       const page = await ask(this.#engine, { name: 'entries before', text: DESCENDING, values: [next, PAGE_SIZE] });
       for (const row of page) yield toEntry(row);
       if (page.length < PAGE_SIZE) return;

@@ -3,39 +3,21 @@
  * works on LMDB has no use for that.
  */
 
+import { BlockingStorage } from './blocking-storage.js';
 import type { PostgresConfig, PostgresOptions } from './config.js';
-import { Engine } from './engine.js';
-import { Heartbeat, shareMonotonicClock } from './heartbeat.js';
-import { LastSeen } from './last-seen.js';
-import { PostgresStorage } from './postgres-storage.js';
+import { openPostgresStorage } from './open-storage.js';
 
 export { DEFAULT_PORT } from './config.js';
 export type { Durability, PostgresConfig, PostgresHost, PostgresOptions, PostgresTls, ServerIdentity } from './config.js';
 export { type AcceptedLoss, acceptLoss, createPostgresSchema, upgradePostgresSchema } from './schema.js';
-export type { PostgresStorage };
+export type { BlockingStorage };
+export { openPostgresStorage } from './open-storage.js';
+export type { PostgresStorage } from './postgres-storage.js';
 
-/**
- * Connects to the host that takes writes, and checks that it keeps what it acknowledges, and has
- * what this server saw before.
- */
-export async function openPostgresStorage(
+/** As `openPostgresStorage`, for a process that reads without `await`. */
+export async function openBlockingStorage(
   config: PostgresConfig,
-  { folder, log, serve }: PostgresOptions,
-): Promise<PostgresStorage> {
-  const lastSeen = await LastSeen.read(folder);
-  const engine = new Engine(config, lastSeen, log);
-  const storage = new PostgresStorage(engine);
-  try {
-    // What is wrong with each host is told as it is found.
-    await engine.session();
-    await shareMonotonicClock(engine);
-    if (serve === undefined) return storage;
-    const heartbeat = new Heartbeat(engine, storage, serve);
-    storage.heartbeat = heartbeat;
-    await heartbeat.start();
-    return storage;
-  } catch (error) {
-    await storage.close();
-    throw error;
-  }
+  options: Omit<PostgresOptions, 'serve'>,
+): Promise<BlockingStorage> {
+  return new BlockingStorage(await openPostgresStorage(config, options), config, options.folder);
 }

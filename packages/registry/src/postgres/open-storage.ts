@@ -1,0 +1,33 @@
+/** Opens the engine. */
+
+import type { PostgresConfig, PostgresOptions } from './config.js';
+import { Engine } from './engine.js';
+import { Heartbeat, shareMonotonicClock } from './heartbeat.js';
+import { LastSeen } from './last-seen.js';
+import { PostgresStorage } from './postgres-storage.js';
+
+/**
+ * Connects to the host that takes writes, and checks that it keeps what it acknowledges, and has
+ * what this server saw before.
+ */
+export async function openPostgresStorage(
+  config: PostgresConfig,
+  { folder, log, serve }: PostgresOptions,
+): Promise<PostgresStorage> {
+  const lastSeen = await LastSeen.read(folder);
+  const engine = new Engine(config, lastSeen, log);
+  const storage = new PostgresStorage(engine);
+  try {
+    // What is wrong with each host is told as it is found.
+    await engine.session();
+    await shareMonotonicClock(engine);
+    if (serve === undefined) return storage;
+    const heartbeat = new Heartbeat(engine, storage, serve);
+    storage.heartbeat = heartbeat;
+    await heartbeat.start();
+    return storage;
+  } catch (error) {
+    await storage.close();
+    throw error;
+  }
+}
