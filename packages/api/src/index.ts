@@ -39,8 +39,9 @@ import { openUserStore } from './users/user-store.js';
 
 export interface ApiOptions {
   readonly config: ApiConfig;
-  /** Of the registry. */
+  /** Of the registry, or of this machine if the registry is in a database. */
   readonly folder: string;
+  readonly isInDatabase?: boolean;
   /** Reads the master key and opens the registry. */
   readonly openRegistry: () => Promise<Registry>;
   readonly log: Log;
@@ -67,7 +68,7 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
     findUserId,
   });
   const local = new LocalCallers(users, openPeerCredentials());
-  const registry = new RegistryAccess(folder, openRegistry);
+  const registry = new RegistryAccess(options.isInDatabase === true ? undefined : folder, openRegistry);
   // A registry that cannot be opened is a mistake to be told at the start.
   await registry.use(() => undefined);
   const requests = await RequestStore.open(folder);

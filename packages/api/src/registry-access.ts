@@ -18,14 +18,17 @@ interface Opened {
 }
 
 export class RegistryAccess {
-  readonly #folder: string;
+  readonly #folder: string | undefined;
   readonly #open: () => Promise<Registry>;
   #current: Opened | undefined;
   #opening: Promise<Opened> | undefined;
   readonly #closing = new Set<Promise<void>>();
 
-  /** @param open reads the master key and opens the registry in `folder` */
-  constructor(folder: string, open: () => Promise<Registry>) {
+  /**
+   * @param folder of the registry; `undefined`: it is in a database, which nobody replaces
+   * @param open reads the master key and opens the registry
+   */
+  constructor(folder: string | undefined, open: () => Promise<Registry>) {
     this.#folder = folder;
     this.#open = open;
   }
@@ -83,6 +86,7 @@ export class RegistryAccess {
   }
 
   #identity(): string {
+    if (this.#folder === undefined) return 'database';
     try {
       const { dev, ino } = statSync(join(this.#folder, STORE_FOLDER), { bigint: true });
       return `${dev}:${ino}`;

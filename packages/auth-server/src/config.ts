@@ -1,7 +1,9 @@
 import { type ApiConfig, apiConfigSchema } from '@latchkey/api/config';
 import { DEFAULT_MEMORY, MIN_MEMORY, type LogLevel, LOG_LEVELS } from '@latchkey/runtime/daemon';
 import { type Endpoint, type ListenAddress, httpSchema, listenSchema } from '@latchkey/runtime/net';
+import type { PostgresConfig } from '@latchkey/registry/postgres';
 import { z } from 'zod';
+import { postgresSchema } from './postgres-config.js';
 
 /** UDP port of the profile (its "CoAP binding"). */
 const DEFAULT_LISTEN = '[::]:5693';
@@ -14,6 +16,8 @@ export interface Config {
   readonly memory: number;
   /** Where health and metrics are served; nowhere without it. */
   readonly http?: ListenAddress | undefined;
+  /** Where the registry is, if not in the data folder. */
+  readonly registry?: { readonly postgres: PostgresConfig } | undefined;
   /** The management API, a process of its own; none without it. */
   readonly api?: ApiConfig | undefined;
 }
@@ -23,5 +27,6 @@ export const configSchema: z.ZodType<Config> = z.strictObject({
   log_level: z.enum(LOG_LEVELS).default('info'),
   memory: z.int().min(MIN_MEMORY).default(DEFAULT_MEMORY),
   http: z.optional(httpSchema),
+  registry: z.optional(z.strictObject({ postgres: postgresSchema })),
   api: z.optional(apiConfigSchema),
 });

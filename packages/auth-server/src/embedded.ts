@@ -3,18 +3,19 @@
  * in the background. `latchkey-auth-server run` and a controller in combined mode both start it.
  */
 
+import { hostname } from 'node:os';
 import { Registry } from '@latchkey/registry';
 import type { Secret } from '@latchkey/protocol';
-import { type Log, randomOctets, readClock } from '@latchkey/runtime/daemon';
-import { lockFolder } from '@latchkey/runtime/files';
+import { type Clock, type Log, randomOctets, readClock } from '@latchkey/runtime/daemon';
+import { ensurePrivateFolder, lockFolder } from '@latchkey/runtime/files';
+import { readVersion } from '@latchkey/runtime/telemetry';
+import { openDatabase, openOnDatabase, type RegistryLocation } from './registry-location.js';
 import { logCheckpoint } from './server/audit-checkpoint.js';
 import { AuthServer } from './server/auth-server.js';
 import { startStoreWatchdog } from './server/store-watchdog.js';
 import { RegistryTelemetry } from './telemetry/telemetry.js';
 
-export interface EmbeddedOptions {
-  /** Of the registry. */
-  readonly folder: string;
+export interface EmbeddedOptions extends RegistryLocation {
   /** Called once the folder is locked. */
   readonly readMasterKey: () => Promise<Secret>;
   /** Who holds the folder: told to other daemons that want it, and to commands. */
@@ -33,24 +34,20 @@ export interface EmbeddedAuthServer {
   readonly close: () => Promise<void>;
 }
 
-/** Locks the folder of the registry, opens the registry, and starts a server on it. */
-export async function startEmbedded({
-  folder,
-  readMasterKey,
-  holder,
-  actor,
-  log,
-  check,
-}: EmbeddedOptions): Promise<EmbeddedAuthServer> {
+/** Locks the folder, opens the registry, and starts a server on it. */
+export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedAuthServer> {
+  const { folder, holder, log, check } = options;
+  // With a database it is the folder of this machine, which may not be there yet.
+  if (options.postgres !== undefined) await ensurePrivateFolder(folder);
   const lock = await lockFolder(folder, holder);
-  const registry = await Registry.open(folder, await readMasterKey(), actor);
+  const { registry, clock, fault } = await open(options);
   check?.(registry);
   await registry.announceAdoption();
-  logCheckpoint(registry, log);
-  const server = new AuthServer({ registry, clock: readClock, randomBytes: randomOctets, log });
+  await logCheckpoint(registry, log);
+  const server = new AuthServer({ registry, clock, randomBytes: randomOctets, log });
   await server.persistClock();
   const unwatch = startStoreWatchdog(registry, server, log);
-  const telemetry = new RegistryTelemetry(registry, server, log);
+  const telemetry = new RegistryTelemetry(registry, server, log, { clock, fault, isCounted: options.postgres === undefined });
   return {
     server,
     telemetry,
@@ -62,4 +59,20 @@ export async function startEmbedded({
       await lock.release();
     },
   };
+}
+
+interface OpenRegistry {
+  readonly registry: Registry;
+  readonly clock: Clock;
+  /** Why the registry cannot be served from, if that is known. */
+  readonly fault: () => string | undefined;
+}
+
+async function open({ folder, postgres, readMasterKey, actor, log }: EmbeddedOptions): Promise<OpenRegistry> {
+  if (postgres === undefined)
+    return { registry: await Registry.open(folder, await readMasterKey(), actor), clock: readClock, fault: () => undefined };
+  const serve = { name: hostname(), version: readVersion().version };
+  const storage = await openDatabase(postgres, { folder, log, serve });
+  const registry = await openOnDatabase(storage, folder, readMasterKey, actor);
+  return { registry, clock: storage.clock, fault: () => storage.fault() };
 }

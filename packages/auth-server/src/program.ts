@@ -14,8 +14,10 @@ import { initCommand } from './commands/init.js';
 import { masterKeyCommand } from './commands/master-key.js';
 import { nodeCommand } from './commands/node.js';
 import { orderCommand } from './commands/order.js';
+import { registryCommand } from './commands/registry.js';
 import { runCommand } from './commands/run.js';
 import { tokenCommand } from './commands/token.js';
+import { upgradeCommand } from './commands/upgrade.js';
 import { userCommand } from './commands/user.js';
 import type { Command } from 'commander';
 
@@ -69,6 +71,8 @@ export function authServerProgram(): Command {
     )
     .addCommand(backupCommand())
     .addCommand(restoreCommand())
+    .addCommand(registryCommand())
+    .addCommand(upgradeCommand())
     .addCommand(withExamples(masterKeyCommand(), `${NAME} master-key rotate --data ./data`));
   return withExamples(
     root,

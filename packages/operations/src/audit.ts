@@ -46,13 +46,13 @@ export const auditHead: Operation<object, AuditHead> = implement(contract.auditH
 
 export const auditVerify: Operation<AuditVerifyInput, AuditVerification> = implement(
   contract.auditVerify,
-  ({ registry: { audit } }, { against }) => {
+  async ({ registry: { audit } }, { against }) => {
     const expected = against === undefined ? undefined : parseHead(against);
     if (against !== undefined && expected === undefined)
       throw new UsageFailure('--against: expected SEQ:HASH, a number and 64 hex digits');
     const { head } = audit;
     const problems: string[] = [];
-    for (const problem of audit.verify(expected)) {
+    for await (const problem of audit.verify(expected)) {
       problems.push(problem);
       if (problems.length >= MAX_PROBLEMS) break;
     }

@@ -1,14 +1,15 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createLog, limitMemory, type Log, type LogLevel, runDaemon } from '@latchkey/runtime/daemon';
-import { assertSamePidNamespace, exists } from '@latchkey/runtime/files';
+import { exists } from '@latchkey/runtime/files';
 import { logLevelOption, withExamples } from '@latchkey/runtime/cli';
 import { loadConfig } from '@latchkey/runtime/config';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { Command } from 'commander';
-import { Registry, requireRegistry } from '@latchkey/registry';
+import type { Registry } from '@latchkey/registry';
 import { configSchema } from '../config.js';
-import { masterKeyOf, registryOptions, type RegistryOptions } from './registry-command.js';
+import { locateRegistry, openRegistry, type RegistryLocation } from '../registry-location.js';
+import { configOption, masterKeyOf, registryOptions, type RegistryOptions } from './registry-command.js';
 
 /** Where the built console is: next to the program as it is installed; in a checkout. */
 const CONSOLE_PLACES = ['./console/', '../../../console/dist/'];
@@ -21,10 +22,11 @@ interface ApiOptions extends RegistryOptions {
 }
 
 export function apiCommand(): Command {
+  const config = configOption('YAML configuration of the auth-server; its `api:` says where to serve, and whom');
   const command = registryOptions(
     new Command('api').description('serve the management API until SIGTERM, beside a server or without'),
+    config.makeOptionMandatory(),
   )
-    .requiredOption('--config <file>', 'YAML configuration of the auth-server; its `api:` says where to serve, and whom')
     .addOption(logLevelOption())
     .action(serve);
   return withExamples(
@@ -47,10 +49,12 @@ async function serve(options: ApiOptions): Promise<void> {
   await runDaemon(log, async () => {
     // Loaded where it serves only: other commands start without an HTTP stack.
     const { startApi } = await import('@latchkey/api');
+    const location = await locateRegistry(options);
     const daemon = await startApi({
       config: api,
-      folder: options.data,
-      openRegistry: () => openRegistry(options, log),
+      folder: location.folder,
+      isInDatabase: location.postgres !== undefined,
+      openRegistry: () => open(location, options, log),
       consoleFolder: await findConsole(),
       log,
     });
@@ -68,10 +72,8 @@ async function findConsole(): Promise<string | undefined> {
   return undefined;
 }
 
-async function openRegistry(options: RegistryOptions, log: Log): Promise<Registry> {
-  await requireRegistry(options.data);
-  await assertSamePidNamespace(options.data);
-  const registry = await Registry.open(options.data, await masterKeyOf(options), AUDIT_ACTOR);
+async function open(location: RegistryLocation, options: RegistryOptions, log: Log): Promise<Registry> {
+  const registry = await openRegistry(location, () => masterKeyOf(options), AUDIT_ACTOR);
   log.info('the registry is open');
   return registry;
 }

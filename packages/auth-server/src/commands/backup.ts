@@ -4,6 +4,7 @@ import { withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
 import { backupsCreate, call } from '@latchkey/operations';
 import { restore } from '@latchkey/registry';
+import { locateRegistry } from '../registry-location.js';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import {
   confirm,
@@ -51,22 +52,27 @@ async function restoreBackup(
   options: RegistryOptions & { readonly replace?: true; readonly yes?: true },
 ): Promise<void> {
   const replace = options.replace === true;
+  const { folder, postgres } = await locateRegistry(options);
+  if (postgres !== undefined)
+    throw new UsageFailure('a backup is restored into a folder, and not into a database', {
+      advice: 'Restore it into an empty folder with --data, and copy it from there: latchkey-auth-server registry copy --help',
+    });
   if (replace)
     await confirm(
-      `Replace the registry in ${options.data}? Nodes that joined or renewed since the backup are locked out until they are reset.`,
+      `Replace the registry in ${folder}? Nodes that joined or renewed since the backup are locked out until they are reset.`,
       options.yes,
     );
   if (!(await exists(file))) throw new UsageFailure(`${file} is not there`, { advice: 'Check the path.' });
   const master = await masterKeyOf(options);
   const key = String(master);
   const { backupAt, nodes, previousFolder } = await restore(file, {
-    folder: options.data,
+    folder,
     master,
     actor: currentUser(),
     replace,
   });
   process.stdout.write(
-    `The registry in ${options.data} is that of ${isoTime(backupAt)}, with ${pluralize(nodes, 'node')}.\n` +
+    `The registry in ${folder} is that of ${isoTime(backupAt)}, with ${pluralize(nodes, 'node')}.\n` +
       `It opens under the master key ${key}: that one is to be where the server looks for it.\n` +
       (previousFolder === undefined ? '' : `The one that was there is in ${previousFolder}\n`) +
       'No node joins or renews in the first 35 s from now.\n' +

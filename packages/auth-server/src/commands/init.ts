@@ -1,7 +1,7 @@
 import { withExamples } from '@latchkey/runtime/cli';
 import { readOrCreateMasterKey } from '@latchkey/keyring';
 import { Command } from 'commander';
-import { Registry } from '@latchkey/registry';
+import { createRegistry, describeLocation, locateRegistry } from '../registry-location.js';
 import { masterKeySourceOf, currentUser, registryOptions, type RegistryOptions } from './registry-command.js';
 
 export function initCommand(): Command {
@@ -18,11 +18,12 @@ export function initCommand(): Command {
 
 async function init(options: RegistryOptions): Promise<void> {
   const source = await masterKeySourceOf(options);
-  const registry = await Registry.create(options.data, () => readOrCreateMasterKey(source), currentUser());
+  const location = await locateRegistry(options);
+  const registry = await createRegistry(location, () => readOrCreateMasterKey(source), currentUser());
   await registry.close();
   const where = source.kind === 'command' ? 'what the command prints' : source.path;
   process.stdout.write(
-    `A new registry is in ${options.data}; its keys are sealed under ${where}.\n` +
+    `A new registry is in ${describeLocation(location)}; its keys are sealed under ${where}.\n` +
       'Without that master key nothing in it can be read: keep a copy apart from the backups.\n',
   );
 }

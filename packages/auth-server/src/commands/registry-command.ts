@@ -2,14 +2,15 @@ import { once } from 'node:events';
 import { userInfo } from 'node:os';
 import { createInterface } from 'node:readline/promises';
 import { folderArgument, repeatInAdvice } from '@latchkey/runtime/cli';
-import { assertSamePidNamespace } from '@latchkey/runtime/files';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { findMasterKey, type MasterKeyOptions, masterKeyOptions, type MasterKeySource, readMasterKey } from '@latchkey/keyring';
 import { type Context, pluralize } from '@latchkey/operations';
 import type { Secret } from '@latchkey/protocol';
 import { readClock } from '@latchkey/runtime/daemon';
 import { type Command, Option } from 'commander';
-import { Registry, requireRegistry } from '@latchkey/registry';
+import type { Registry } from '@latchkey/registry';
+import { isPostgresUrl, parsePostgresUrl, URL_SYNTAX } from '../postgres-config.js';
+import { type LocationOptions, locateRegistry, openRegistry } from '../registry-location.js';
 import { withProgress } from './progress.js';
 
 export { pluralize };
@@ -17,23 +18,42 @@ export { pluralize };
 /** Characters written at once. */
 const WRITE_THRESHOLD = 65_536;
 
-/** What every command on a registry is told: its folder, and where its master key is. */
-export interface RegistryOptions extends MasterKeyOptions {
-  readonly data: string;
+/** What every command on a registry is told: where it is, and where its master key is. */
+export interface RegistryOptions extends MasterKeyOptions, LocationOptions {}
+
+/** @param config what the command takes from a configuration */
+export function registryOptions(command: Command, config: Option = configOption(CONFIG_DESCRIPTION)): Command {
+  command.addOption(dataOption()).addOption(localDataOption()).addOption(repeatInAdvice(config));
+  return masterKeyOptions(command);
 }
 
-export function registryOptions(command: Command): Command {
-  return masterKeyOptions(command.addOption(dataOption()));
+export function configOption(description: string): Option {
+  return new Option('--config <file>', description).env('LATCHKEY_CONFIG');
 }
 
-/** Every command names the folder of the registry, or the environment does. */
+const CONFIG_DESCRIPTION = 'YAML configuration of the auth-server: its `registry:` says which database has the registry';
+
+/** Every command names the registry, or the environment does. */
 function dataOption(): Option {
-  const option = new Option('--data <dir>', 'folder of the registry').env('LATCHKEY_DATA').argParser(folderArgument);
+  const option = new Option('--data <dir>', `folder of the registry, or ${URL_SYNTAX}`)
+    .env('LATCHKEY_DATA')
+    .argParser(dataArgument);
   return repeatInAdvice(option.makeOptionMandatory());
 }
 
-export function masterKeySourceOf(options: RegistryOptions): Promise<MasterKeySource> {
-  return findMasterKey(options, 'master-key', options.data);
+function dataArgument(text: string): string {
+  // At once: nothing repeats a URL with a password in it.
+  if (isPostgresUrl(text)) parsePostgresUrl(text, '--data');
+  return folderArgument(text);
+}
+
+function localDataOption(): Option {
+  const description = 'folder of this machine, where --data names a database: the master key, and what was seen of the registry';
+  return repeatInAdvice(new Option('--local-data <dir>', description).env('LATCHKEY_LOCAL_DATA').argParser(folderArgument));
+}
+
+export async function masterKeySourceOf(options: RegistryOptions): Promise<MasterKeySource> {
+  return findMasterKey(options, 'master-key', (await locateRegistry(options)).folder);
 }
 
 export async function masterKeyOf(options: RegistryOptions): Promise<Secret> {
@@ -52,9 +72,8 @@ export function currentUser(): string {
 
 /** Opens the registry for one command, beside a server that may be running on it. */
 export async function withRegistry<T>(options: RegistryOptions, use: (registry: Registry) => T | Promise<T>): Promise<T> {
-  await requireRegistry(options.data);
-  await assertSamePidNamespace(options.data);
-  const registry = await Registry.open(options.data, await masterKeyOf(options), currentUser());
+  const location = await locateRegistry(options);
+  const registry = await openRegistry(location, () => masterKeyOf(options), currentUser());
   try {
     return await use(registry);
   } finally {

@@ -8,15 +8,15 @@ import { Command } from 'commander';
 import { ApiProcess } from '../api-process.js';
 import { type Config, configSchema } from '../config.js';
 import { startEmbedded } from '../embedded.js';
+import { locateRegistry } from '../registry-location.js';
 import { telemetryOf } from '../telemetry/telemetry.js';
 import { requireRegistry } from '@latchkey/registry';
-import { masterKeyOf, registryOptions, type RegistryOptions } from './registry-command.js';
+import { configOption, masterKeyOf, registryOptions, type RegistryOptions } from './registry-command.js';
 
 /** In the audit log. */
 const AUDIT_ACTOR = 'auth-server';
 
 interface RunOptions extends RegistryOptions {
-  readonly config?: string;
   readonly listen?: readonly Endpoint[];
   readonly logLevel?: LogLevel;
   readonly http?: ListenAddress;
@@ -24,8 +24,8 @@ interface RunOptions extends RegistryOptions {
 }
 
 export function runCommand(): Command {
-  const command = registryOptions(new Command('run').description('serve controllers until SIGTERM'))
-    .option('--config <file>', 'YAML configuration: listen, log_level, memory, http, api')
+  const config = configOption('YAML configuration: registry, listen, log_level, memory, http, api');
+  const command = registryOptions(new Command('run').description('serve controllers until SIGTERM'), config)
     .option('--listen <host:port>', 'where to listen, may be given again (default [::]:5693)', listenOption)
     .addOption(logLevelOption())
     .option('--no-api', 'do not start the management API, though the configuration has `api:`')
@@ -35,6 +35,7 @@ export function runCommand(): Command {
     command,
     'latchkey-auth-server run --data /var/lib/latchkey/auth-server',
     'latchkey-auth-server run --data ./data --listen 192.0.2.7:5693 --log-level debug',
+    'latchkey-auth-server run --data postgres://latchkey@db1,db2,db3/latchkey?password_file=/etc/latchkey/db&ca=/etc/latchkey/db-ca.pem --local-data ./data',
   );
 }
 
@@ -46,10 +47,10 @@ async function run(options: RunOptions): Promise<void> {
 }
 
 async function start(options: RunOptions, config: Config, log: Log): Promise<Daemon> {
-  const { data: folder } = options;
-  if (!(await exists(folder))) await requireRegistry(folder);
+  const location = await locateRegistry(options);
+  if (location.postgres === undefined && !(await exists(location.folder))) await requireRegistry(location.folder);
   const { server, telemetry, close } = await startEmbedded({
-    folder,
+    ...location,
     readMasterKey: () => masterKeyOf(options),
     holder: 'latchkey-auth-server run',
     actor: AUDIT_ACTOR,
@@ -78,7 +79,7 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
 
 /** Its process opens the registry as this one does; what the environment says, it reads there. */
 function startApiProcess(options: RunOptions, log: Log): ApiProcess | undefined {
-  const { data, config = '', masterKeyFile, masterKeyCommand, logLevel } = options;
+  const { data, localData, config = '', masterKeyFile, masterKeyCommand, logLevel } = options;
   if (nativeLocks() === undefined) {
     log.warn('the API is not started: on this machine a store belongs to one process');
     return undefined;
@@ -90,9 +91,10 @@ function startApiProcess(options: RunOptions, log: Log): ApiProcess | undefined 
       : masterKeyFile === undefined
         ? []
         : ['--master-key-file', masterKeyFile];
+  const local = localData === undefined ? [] : ['--local-data', localData];
   const level = logLevel === undefined ? [] : ['--log-level', logLevel];
   return new ApiProcess({
-    args: [...process.execArgv, program, 'api', '--data', data, '--config', config, ...masterKey, ...level],
+    args: [...process.execArgv, program, 'api', '--data', data, ...local, '--config', config, ...masterKey, ...level],
     log,
   });
 }

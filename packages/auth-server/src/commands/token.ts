@@ -158,7 +158,7 @@ const LIST_THEM = { advice: 'List them:', run: [['latchkey-auth-server', 'token'
 
 async function withTokens<T>(options: RegistryOptions, use: (tokens: TokenStore, registry: Registry) => Promise<T>): Promise<T> {
   return withRegistry(options, async (registry) => {
-    const tokens = await openTokenStore(options.data);
+    const tokens = await openTokenStore(registry.folder);
     try {
       return await use(tokens, registry);
     } finally {

@@ -17,7 +17,14 @@ import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { configSchema } from '../config.js';
-import { currentUser, printJsonList, registryOptions, type RegistryOptions, withRegistry } from './registry-command.js';
+import {
+  configOption,
+  currentUser,
+  printJsonList,
+  registryOptions,
+  type RegistryOptions,
+  withRegistry,
+} from './registry-command.js';
 
 interface LinkOptions extends RegistryOptions {
   readonly config: string;
@@ -34,19 +41,21 @@ export function userCommand(): Command {
 }
 
 function addCommand(): Command {
-  const command = linkOptions(
-    registryOptions(new Command('add').description('add a user, and print a link that sets the password'))
-      .argument('<name>', 'to sign in with', nameArgument)
-      .addOption(roleOption()),
-  ).action(add);
+  const command = registryOptions(
+    new Command('add').description('add a user, and print a link that sets the password'),
+    originOption(),
+  )
+    .argument('<name>', 'to sign in with', nameArgument)
+    .addOption(roleOption())
+    .action(add);
   return withExamples(
     command,
     'latchkey-auth-server user add ada --data ./data --config /etc/latchkey/auth-server.yaml --role admin',
   );
 }
 
-async function add(name: string, { role, config, ...options }: LinkOptions & { readonly role: Role }): Promise<void> {
-  const origin = await originOf(config);
+async function add(name: string, { role, ...options }: LinkOptions & { readonly role: Role }): Promise<void> {
+  const origin = await originOf(options.config);
   const link = await withUsers(options, origin, (administration) => addUser(administration, name, role));
   process.stdout.write(`User ${name} is added, with the role ${role}.\n${describeLink(link)}`);
 }
@@ -104,16 +113,17 @@ async function set(name: string, { role, ...options }: RegistryOptions & { reado
 }
 
 function linkCommand(): Command {
-  const command = linkOptions(
-    registryOptions(
-      new Command('link').description('print a link that sets another password and ends all sessions of the user'),
-    ).argument('<name>', 'as `user list` shows it', nameArgument),
-  ).action(link);
+  const command = registryOptions(
+    new Command('link').description('print a link that sets another password and ends all sessions of the user'),
+    originOption(),
+  )
+    .argument('<name>', 'as `user list` shows it', nameArgument)
+    .action(link);
   return withExamples(command, 'latchkey-auth-server user link ada --data ./data --config /etc/latchkey/auth-server.yaml');
 }
 
-async function link(name: string, { config, ...options }: LinkOptions): Promise<void> {
-  const origin = await originOf(config);
+async function link(name: string, options: LinkOptions): Promise<void> {
+  const origin = await originOf(options.config);
   const made = await withUsers(options, origin, (administration) => createLink(administration, name));
   if (made === undefined) throw noUser(name);
   process.stdout.write(describeLink(made));
@@ -133,8 +143,8 @@ async function remove(name: string, options: RegistryOptions): Promise<void> {
   process.stdout.write(`User ${name} is removed\n`);
 }
 
-function linkOptions(command: Command): Command {
-  return command.requiredOption('--config <file>', 'YAML configuration of the auth-server: the link leads to its `origin:`');
+function originOption(): Option {
+  return configOption('YAML configuration of the auth-server: the link leads to its `origin:`').makeOptionMandatory();
 }
 
 function roleOption(): Option {
@@ -170,7 +180,7 @@ async function withUsers<T>(
   use: (administration: UserAdministration) => Promise<T>,
 ): Promise<T> {
   return withRegistry(options, async (registry) => {
-    const users = await openUserStore(options.data);
+    const users = await openUserStore(registry.folder);
     try {
       return await use({
         users,

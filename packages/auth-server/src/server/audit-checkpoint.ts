@@ -9,7 +9,8 @@ import { formatHead, type Registry } from '@latchkey/registry';
 /** Entries, some 400 octets each, from which on the log asks to be pruned: 4 GB. */
 const PRUNE_WARNING_ENTRIES = 10_000_000;
 
-export function logCheckpoint({ audit: { head, length } }: Registry, log: Log): void {
+export async function logCheckpoint({ audit }: Registry, log: Log): Promise<void> {
+  const [head, length] = [await audit.readHead(), await audit.readLength()];
   if (head !== undefined) log.info({ head: formatHead(head) }, 'audit log');
   if (length > PRUNE_WARNING_ENTRIES)
     log.warn({ entries: length }, 'the audit log is long: keep its old entries elsewhere, with `audit prune`');

@@ -12,27 +12,36 @@ import {
   type Telemetry,
 } from '@latchkey/runtime/telemetry';
 import type { CoapServer, ServerMetrics } from '@latchkey/coap';
-import type { Log } from '@latchkey/runtime/daemon';
+import { type Clock, type Log, readClock } from '@latchkey/runtime/daemon';
 import type { AuthServer } from '../server/auth-server.js';
 import { RegistryStatistics } from './registry-statistics.js';
 import type { Registry } from '@latchkey/registry';
+
+/** What a registry in a database has of its own. */
+interface ServedFrom {
+  readonly clock?: Clock;
+  /** Why nothing can be served from it, if that is known without asking it. */
+  readonly fault?: () => string | undefined;
+  /** Whether it answers at once: rows are counted by walking through them. */
+  readonly isCounted?: boolean;
+}
 
 export class RegistryTelemetry {
   readonly checks: readonly Check[];
   /** By store, for the metric that a daemon has for all its stores. */
   readonly commitDurations: Readonly<Record<'registry', Histogram>>;
   readonly metrics: readonly Metric[];
-  readonly #statistics: RegistryStatistics;
+  readonly #statistics: RegistryStatistics | undefined;
 
-  constructor(registry: Registry, server: AuthServer, log: Log) {
-    this.#statistics = new RegistryStatistics(registry, log);
+  constructor(registry: Registry, server: AuthServer, log: Log, { clock = readClock, fault, isCounted = true }: ServedFrom = {}) {
+    this.#statistics = isCounted ? new RegistryStatistics(registry, log) : undefined;
     this.checks = [
-      { name: 'registry', watchdog: 'required', run: () => registry.probe(Date.now()).then(() => undefined) },
+      { name: 'registry', watchdog: 'required', run: () => probe(registry, clock, fault) },
       { name: 'clock', watchdog: 'reported', run: () => server.clockFault(), cacheMs: 0 },
     ];
     this.commitDurations = { registry: registry.commitDurations };
     this.metrics = [
-      ...this.#statistics.metrics(),
+      ...(this.#statistics?.metrics() ?? []),
       {
         type: 'counter',
         name: 'latchkey_key_feed_requests_total',
@@ -41,12 +50,12 @@ export class RegistryTelemetry {
         read: () => samples('outcome', server.keyFeed.outcomes),
       },
       { type: 'gauge', name: 'latchkey_commits_in_flight', help: 'Commits under way', read: () => registry.pendingCommitCount },
-      { type: 'gauge', name: 'latchkey_audit_entries', help: 'Entries in the audit log', read: () => registry.audit.length },
+      ...(isCounted ? [auditMetric(registry)] : []),
     ];
   }
 
   close(): void {
-    this.#statistics.close();
+    this.#statistics?.close();
   }
 }
 
@@ -68,4 +77,14 @@ export function telemetryOf(
       dropsMetric(serverMetrics.drops),
     ],
   };
+}
+
+async function probe(registry: Registry, clock: Clock, fault: ServedFrom['fault']): Promise<string | undefined> {
+  const known = fault?.();
+  if (known === undefined) await registry.probe(clock().wallMs);
+  return known;
+}
+
+function auditMetric({ audit }: Registry): Metric {
+  return { type: 'gauge', name: 'latchkey_audit_entries', help: 'Entries in the audit log', read: () => audit.length };
 }

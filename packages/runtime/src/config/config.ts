@@ -97,7 +97,7 @@ export async function loadPrivateJson<S extends z.core.$ZodType>(schema: S, path
  * The problems of `value` under `schema`, thrown as a UsageFailure that names `where`; else the
  * parsed value.
  */
-function parseOrFail<S extends z.core.$ZodType>(schema: S, value: unknown, where: string): z.output<S> {
+export function parseOrFail<S extends z.core.$ZodType>(schema: S, value: unknown, where: string): z.output<S> {
   const result = z.safeParse(schema, value, { error: errorMap });
   if (result.success) return result.data;
   throw new UsageFailure(`${where}: ${result.error.issues.map(describeIssue).join('; ')}`);

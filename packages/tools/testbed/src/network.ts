@@ -31,20 +31,28 @@ export interface Order {
   readonly lines: readonly ManifestLine[];
 }
 
+/** A registry in PostgreSQL. */
+export interface TestDatabase {
+  /** As `--data` has it. */
+  readonly url: string;
+}
+
 export class TestNetwork {
   readonly folder: string;
+  readonly #database: TestDatabase | undefined;
   readonly #daemons: DaemonProcess[] = [];
   #orderCount = 0;
 
-  private constructor(folder: string) {
+  private constructor(folder: string, database: TestDatabase | undefined) {
     this.folder = folder;
+    this.#database = database;
   }
 
-  /** An empty registry in a new temporary folder. */
-  static async create(): Promise<TestNetwork> {
-    const network = new TestNetwork(await mkdtemp(join(tmpdir(), 'latchkey-')));
+  /** An empty registry in a new temporary folder, or in an empty database. */
+  static async create(database?: TestDatabase): Promise<TestNetwork> {
+    const network = new TestNetwork(await mkdtemp(join(tmpdir(), 'latchkey-')), database);
     try {
-      await network.run('auth-server', ['init', '--data', network.registry]);
+      await network.run('auth-server', ['init', ...network.location()]);
     } catch (error) {
       await network.remove();
       throw error;
@@ -52,8 +60,16 @@ export class TestNetwork {
     return network;
   }
 
+  /** Folder of the registry, or of the first machine if the registry is in a database. */
   get registry(): string {
     return this.path('auth-server');
+  }
+
+  /** How a command finds the registry. `localData`: of which machine, if it is in a database. */
+  location(localData: string = this.registry): readonly string[] {
+    if (this.#database === undefined) return ['--data', this.registry];
+    const masterKey = localData === this.registry ? [] : ['--master-key-file', join(this.registry, 'master.key')];
+    return ['--data', this.#database.url, '--local-data', localData, ...masterKey];
   }
 
   /** The registry, opened beside the server that may run on it. */
@@ -88,16 +104,13 @@ export class TestNetwork {
 
   /** Starts the auth-server and waits until it listens. */
   async startAuthServer(listen: string, ...more: readonly string[]): Promise<DaemonProcess> {
-    const daemon = this.start('auth-server', [
-      'run',
-      '--data',
-      this.registry,
-      '--listen',
-      listen,
-      '--log-level',
-      'debug',
-      ...more,
-    ]);
+    return this.startAuthServerOn(this.registry, listen, ...more);
+  }
+
+  /** As `startAuthServer`, on another machine than the first: `localData` is its folder. */
+  async startAuthServerOn(localData: string, listen: string, ...more: readonly string[]): Promise<DaemonProcess> {
+    const options = [...this.location(localData), '--listen', listen, '--log-level', 'debug'];
+    const daemon = this.start('auth-server', ['run', ...options, ...more]);
     await daemon.listening();
     return daemon;
   }
@@ -113,8 +126,7 @@ export class TestNetwork {
       'controller',
       'add',
       id,
-      '--data',
-      this.registry,
+      ...this.location(),
       '--nid',
       nid,
       ...names,
@@ -151,8 +163,7 @@ export class TestNetwork {
       ...(deviceKeys === undefined ? [] : ['--device-keys', deviceKeys]),
     ];
     const args = [
-      '--data',
-      this.registry,
+      ...this.location(),
       '--installer',
       installer,
       '--controller',

@@ -67,7 +67,9 @@ function userIds(): { readonly uid: number; readonly gid: number } | undefined {
   return { uid: Number(uid.stdout), gid: Number(gid.stdout) };
 }
 
-/** Runs one of PostgreSQL's programs to its end as the user it runs as, and gives what it printed. */
+/**
+ * Runs one of PostgreSQL's programs to its end as the user it runs as, and gives what it printed.
+ */
 export function runPostgresProgram(name: string, args: readonly string[]): Promise<string> {
   return runAsOwner(join(BINARIES ?? '', name), args);
 }
@@ -214,7 +216,10 @@ export class PostgresServer {
     return runSql(this.address, statement, database);
   }
 
-  /** Changes settings that need no restart, and waits until they are in force; `undefined`: the default. */
+  /**
+   * Changes settings that need no restart, and waits until they are in force; `undefined`: the
+   * default.
+   */
   async set(settings: Readonly<Record<string, string | undefined>>): Promise<void> {
     const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
     for (const [name, value] of Object.entries(settings))
@@ -239,7 +244,10 @@ export class PostgresServer {
     this.#reload();
   }
 
-  /** Names those of whom one is to have each commit before it is acknowledged, where this is the primary. */
+  /**
+   * Names those of whom one is to have each commit before it is acknowledged, where this is the
+   * primary.
+   */
   async nameStandbys(standbys: readonly PostgresServer[]): Promise<void> {
     const names = standbys.length === 0 ? '' : `ANY 1 (${standbys.map(({ name }) => name).join(', ')})`;
     await this.#write('standbys.conf', `synchronous_standby_names = '${names}'\n`);
@@ -262,7 +270,9 @@ export class PostgresServer {
     this.#process?.kill('SIGHUP');
   }
 
-  /** Stops all of its processes, so that none can start another meanwhile. The server comes first. */
+  /**
+   * Stops all of its processes, so that none can start another meanwhile. The server comes first.
+   */
   #freeze(): readonly number[] {
     if (this.#process?.pid === undefined) return [];
     const { pid } = this.#process;

@@ -68,7 +68,7 @@ describe('sources', () => {
     expect(code.flatMap((path) => longLines(path, (line) => COMMENT.test(line)))).toEqual([]);
   });
 
-  it('end a process in four places: command line, at once, interruption, store watch; and signal three that are not their own: the hook, a target’s program, the agent', () => {
+  it('end a process in four places: command line, at once, interruption, store watch; and signal four that are not their own: the hook, a target’s program, the agent, a database under test', () => {
     const allowed = [
       'packages/runtime/src/cli/cli.ts',
       'packages/runtime/src/daemon/exit-now.ts',
@@ -77,6 +77,7 @@ describe('sources', () => {
       'packages/node-agent/src/hook.ts',
       'packages/node-agent/src/join-now.ts',
       'packages/key-delivery/src/targets/command.ts',
+      'packages/tools/testbed/src/postgres-server.ts',
     ];
     expect(sources.filter((path) => /process\.(?:exit|kill|abort)\(/.test(read(path))).toSorted()).toEqual(allowed.toSorted());
   });

@@ -43,7 +43,7 @@ export async function orderAndInstall(
 
 /** What `node show` says of a node. */
 export async function showNode(network: TestNetwork, id: string): Promise<Record<string, unknown>> {
-  return JSON.parse(await network.run('auth-server', ['node', 'show', id, '--data', network.registry, '--json'])) as Record<
+  return JSON.parse(await network.run('auth-server', ['node', 'show', id, ...network.location(), '--json'])) as Record<
     string,
     unknown
   >;

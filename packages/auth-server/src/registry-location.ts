@@ -1,0 +1,116 @@
+/**
+ * Where a registry is: in a folder, or in a PostgreSQL database. With a database each machine has a
+ * folder of its own: its lock, its master key, and what it has seen of the registry.
+ */
+
+import { Registry, requireRegistry } from '@latchkey/registry';
+import type { BlockingStorage, PostgresConfig, PostgresStorage, ServerIdentity } from '@latchkey/registry/postgres';
+import type { Secret } from '@latchkey/protocol';
+import { STATE_FOLDERS } from '@latchkey/runtime/cli';
+import { loadConfig } from '@latchkey/runtime/config';
+import { createLog, type Log } from '@latchkey/runtime/daemon';
+import { UsageFailure } from '@latchkey/runtime/failure';
+import { assertSamePidNamespace } from '@latchkey/runtime/files';
+import { configSchema } from './config.js';
+import { isPostgresUrl, parsePostgresUrl } from './postgres-config.js';
+
+export interface LocationOptions {
+  /** A folder, or the URL of a database. */
+  readonly data: string;
+  /** Folder of this machine, where `data` is a URL. */
+  readonly localData?: string;
+  /** Configuration that may name a database. */
+  readonly config?: string;
+}
+
+export interface RegistryLocation {
+  /** Of the registry, or of this machine if the registry is in a database. */
+  readonly folder: string;
+  readonly postgres?: PostgresConfig | undefined;
+}
+
+/** @throws UsageFailure if it is named twice, or by half */
+export async function locateRegistry({ data, localData, config }: LocationOptions): Promise<RegistryLocation> {
+  const configured = config === undefined ? undefined : (await loadConfig(configSchema, config)).registry?.postgres;
+  if (!isPostgresUrl(data)) {
+    if (localData !== undefined)
+      throw new UsageFailure('--local-data is given, and --data names a folder', {
+        advice: 'Leave out --local-data: it is for a registry in a database.',
+      });
+    return { folder: data, postgres: configured };
+  }
+  if (configured !== undefined)
+    throw new UsageFailure(`--data names a database, and so does \`registry:\` in ${config}`, {
+      advice: 'With that configuration, name the folder of this machine with --data.',
+    });
+  if (localData === undefined)
+    throw new UsageFailure('--data names a database, and --local-data is missing', {
+      advice: `Name a folder of this machine: its master key is there, and what it has seen of the registry, e.g. --local-data ${STATE_FOLDERS['auth-server']}`,
+    });
+  return { folder: localData, postgres: parsePostgresUrl(data, '--data') };
+}
+
+/** In messages. */
+export function describeLocation({ folder, postgres }: RegistryLocation): string {
+  return postgres === undefined ? folder : `database ${postgres.database}`;
+}
+
+/** Opens the registry for a command, or for the API, beside servers that may run on it. */
+export async function openRegistry(
+  { folder, postgres }: RegistryLocation,
+  readMasterKey: () => Promise<Secret>,
+  actor: string,
+): Promise<Registry> {
+  if (postgres !== undefined) {
+    const { openBlockingStorage } = await import('@latchkey/registry/postgres');
+    const storage = await openBlockingStorage(postgres, { folder, log: await commandLog() });
+    return openOnDatabase(storage, folder, readMasterKey, actor);
+  }
+  await requireRegistry(folder);
+  await assertSamePidNamespace(folder);
+  return Registry.open(folder, await readMasterKey(), actor);
+}
+
+/** `serve`: who serves from it. */
+export async function openDatabase(
+  config: PostgresConfig,
+  options: { readonly folder: string; readonly log: Log; readonly serve?: ServerIdentity },
+): Promise<PostgresStorage> {
+  const { openPostgresStorage } = await import('@latchkey/registry/postgres');
+  return openPostgresStorage(config, options);
+}
+
+/** Closes the storage if the registry cannot be opened. */
+export async function openOnDatabase(
+  storage: PostgresStorage | BlockingStorage,
+  folder: string,
+  readMasterKey: () => Promise<Secret>,
+  actor: string,
+): Promise<Registry> {
+  let master: Secret;
+  try {
+    master = await readMasterKey();
+  } catch (error) {
+    await storage.close();
+    throw error;
+  }
+  return Registry.openOn(storage, folder, master, actor, storage.clock);
+}
+
+/** Makes a new, empty registry; `master` is asked for its key once there is none yet. */
+export async function createRegistry(
+  { folder, postgres }: RegistryLocation,
+  master: () => Promise<Secret>,
+  actor: string,
+): Promise<Registry> {
+  if (postgres === undefined) return Registry.create(folder, master, actor);
+  const { createPostgresSchema } = await import('@latchkey/registry/postgres');
+  await createPostgresSchema(postgres);
+  const storage = await openDatabase(postgres, { folder, log: await commandLog() });
+  return Registry.createOn(storage, folder, master, actor, storage.clock);
+}
+
+/** A command says by its exit code and its words what it could not do. */
+function commandLog(): Promise<Log> {
+  return createLog('auth-server', 'error', 'stderr');
+}

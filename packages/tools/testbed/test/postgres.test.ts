@@ -1,0 +1,100 @@
+// Two auth-servers on one registry, in a PostgreSQL cluster of three: nodes join while machines are
+// killed, and nobody is locked out.
+
+import { formatId } from '@latchkey/protocol';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { freePort, type Order, TestNetwork } from '../src/network.js';
+import { pollUntil } from '../src/poll-until.js';
+import { PostgresCluster } from '../src/postgres-cluster.js';
+import type { DaemonProcess } from '../src/process.js';
+import { CONTROLLER, showNode } from './fixtures.js';
+
+const NODES = 6;
+
+describe.skipIf(!PostgresCluster.AVAILABLE)('two auth-servers on a cluster of three (needs postgresql)', () => {
+  let cluster: PostgresCluster;
+  let network: TestNetwork;
+  let order: Order;
+  const servers: DaemonProcess[] = [];
+  const addresses: string[] = [];
+
+  const startServer = async (i: number): Promise<void> => {
+    servers[i] = await network.startAuthServerOn(i === 0 ? network.registry : network.path('second'), addresses[i] ?? '');
+  };
+  const idOf = (i: number): string => formatId(order.lines[i]?.idI ?? 0);
+  /** Joins, or renews; a node whose key the registry does not have gets no further. */
+  const join = async (i: number): Promise<void> => {
+    await network.run('node-agent', ['join', '--state', network.node(idOf(i))]);
+  };
+
+  beforeAll(async () => {
+    cluster = await PostgresCluster.start(3);
+    network = await TestNetwork.create({ url: `${cluster.url()}?password_file=${cluster.passwordFile}` });
+    addresses.push(await freePort(), await freePort());
+    const nid = await freePort();
+    await network.addController(CONTROLLER, nid, addresses);
+    order = await network.order({ controller: CONTROLLER, count: NODES });
+    for (let i = 0; i < NODES; i++) await network.install(idOf(i), order.manifest);
+    await Promise.all([startServer(0), startServer(1)]);
+    await network.startController(CONTROLLER, nid);
+  });
+
+  afterAll(async () => {
+    await network.remove();
+    await cluster.remove();
+  });
+
+  it('lets nodes join through the other one when one is killed', async () => {
+    await join(0);
+    await servers[0]?.stop('SIGKILL');
+    await join(1);
+    await startServer(0);
+    expect(await showNode(network, idOf(1))).toMatchObject({ state: 'joined' });
+  });
+
+  it('goes on after the primary was killed while nodes join, and locks nobody out', async () => {
+    const { primary } = cluster;
+    const joining = [2, 3, 4].map((i) => network.start('node-agent', ['run', '--state', network.node(idOf(i))]));
+    await Promise.any(joining.map((node) => node.waitFor(({ msg }) => msg === 'joined')));
+    await primary.kill();
+    await cluster.promote();
+    await Promise.all(joining.map((node) => node.waitFor(({ msg }) => msg === 'joined')));
+    await Promise.all(joining.map((node) => node.stop()));
+    // Each key that was acknowledged, before and after, opens what the node sends next.
+    for (const i of [0, 1, 2, 3, 4]) await join(i);
+    const audit = await network.run('auth-server', ['audit', 'list', ...network.location()]);
+    // Each node once more than it joined above.
+    expect(audit.match(/ node renewed /g)?.length).toBeGreaterThanOrEqual(5);
+  });
+
+  it('serves nothing while no standby has to have a commit', async () => {
+    const names = await cluster.sql('SHOW synchronous_standby_names');
+    await cluster.primary.set({ synchronous_standby_names: '' });
+    const failure = await pollUntil(
+      () => network.try('auth-server', ['node', 'list', ...network.location()]),
+      ({ code }) => code === 1,
+    );
+    expect(failure.stderr).toContain('synchronous_standby_names is empty: a commit is acknowledged that no standby has');
+    await Promise.all(servers.map((server) => server.waitFor(({ msg }) => msg.includes('synchronous_standby_names is empty'))));
+    await cluster.primary.set({ synchronous_standby_names: names[0] });
+    await join(5);
+  });
+
+  it('serves nothing once acknowledged entries are lost, until that is accepted', async () => {
+    // As after the promotion of a standby that had not received the last entry.
+    await cluster.sql('DELETE FROM latchkey.audit WHERE seq = (SELECT max(seq) FROM latchkey.audit)');
+    await cluster.primary.stop();
+    await cluster.primary.start();
+    await Promise.all(
+      servers.map((server) => server.waitFor(({ msg }) => msg.includes('has lost entries that were acknowledged'))),
+    );
+    const { code, stderr } = await network.try('auth-server', ['node', 'list', ...network.location()]);
+    expect([code, stderr]).toEqual([1, expect.stringContaining('the database has lost entries that were acknowledged')]);
+
+    const accepted = await network.run('auth-server', ['registry', 'accept', '--yes', ...network.location()]);
+    expect(accepted).toContain('No node joins or renews in the first five minutes');
+    await Promise.all(servers.map((server) => server.stop()));
+    await startServer(1);
+    expect(await network.run('auth-server', ['audit', 'verify', ...network.location()])).toContain('HEAD');
+  });
+});
