@@ -18,6 +18,8 @@ import { useSay } from './phrase.js';
 import { localeOf, usePreferences } from './preferences.js';
 import { useResource } from './resource.js';
 import { useMay } from './session.js';
+import type { StringKey } from './strings/index.js';
+import { urlOf } from './url-state.js';
 
 type NodeDetails = NodeView & { readonly initial_key: string };
 
@@ -36,7 +38,14 @@ export function NodeDrawer({ id }: { readonly id: string }): JSX.Element {
     <Drawer
       opened={{ kind: 'node', id }}
       title={say('audit.node')}
-      badge={node.data !== undefined && <StateBadge state={node.data.state} />}
+      badge={
+        node.data !== undefined && (
+          <>
+            <StateBadge state={node.data.state} />
+            {node.data.name !== null && <span class="text">{node.data.name}</span>}
+          </>
+        )
+      }
       isBusy={diagnosis.isLoading}
     >
       {diagnosis.problem !== undefined && <ProblemNote problem={diagnosis.problem} retry={diagnosis.reload} />}
@@ -114,7 +123,26 @@ function Details({ node }: { readonly node: NodeDetails }): JSX.Element {
   const say = useSay();
   const locale = localeOf(usePreferences());
   const { address, expires_at: expiresAt, joined_at: joinedAt, renewed_at: renewedAt } = node;
-  const rows: Row[] = [
+  const rows: Row[] = [];
+  const addText = (name: StringKey, text: string | null): void => {
+    if (text !== null) rows.push([name, <span class="text">{text}</span>]);
+  };
+  addText('nodes.name', node.name);
+  addText('nodes.site', node.site);
+  addText('nodes.location', node.location);
+  if (node.tags.length > 0)
+    rows.push([
+      'nodes.tags',
+      <span class="tags">
+        {node.tags.map((tag) => (
+          <a key={tag} class="tag" href={urlOf('/nodes', new URLSearchParams({ tag }))}>
+            {tag}
+          </a>
+        ))}
+      </span>,
+    ]);
+  addText('nodes.note', node.note);
+  rows.push(
     ['nodes.order', <ThingLink kind="order" id={String(node.order)} />],
     ['nodes.controller', <ThingLink kind="controller" id={node.controller} />],
     [
@@ -123,7 +151,7 @@ function Details({ node }: { readonly node: NodeDetails }): JSX.Element {
         <code>{node.key}</code> {node.key_is_initial && say('nodes.key-initial')}
       </>,
     ],
-  ];
+  );
   if (!node.key_is_initial || node.split)
     rows.push([
       'node.initial-key',

@@ -28,6 +28,8 @@ const ID = /^[0-9a-f]{8}$/;
 const ID_START = /^[0-9a-f]{1,8}$/;
 const NUMBER = /^[1-9]\d{0,9}$/;
 const DAY_MS = 86_400_000;
+/** Characters of a text to look for. The API says what is too long for a field. */
+const MAX_TEXT = 128;
 
 export interface NodeFilters {
   readonly state: readonly NodeStatus[];
@@ -38,6 +40,10 @@ export interface NodeFilters {
   readonly expiresInDays: number | undefined;
   /** First digits of the ID. */
   readonly starts: string;
+  readonly site: readonly string[];
+  readonly tag: readonly string[];
+  /** Text in what people know of a node, or in its ID. */
+  readonly q: string;
 }
 
 /** Drops what is not valid: a URL may come from anywhere. */
@@ -52,11 +58,22 @@ export function readNodeFilters(query: URLSearchParams): NodeFilters {
     neverJoined: query.get('never_joined') === 'true',
     expiresInDays: /^\d{1,4}$/.test(days) ? Number(days) : undefined,
     starts: ID_START.test(starts) ? starts : '',
+    site: textsOf(query, 'site'),
+    tag: textsOf(query, 'tag'),
+    q: (query.get('q') ?? '').trim().slice(0, MAX_TEXT),
   };
 }
 
+function textsOf(query: URLSearchParams, name: string): readonly string[] {
+  return query
+    .getAll(name)
+    .map((text) => text.trim().slice(0, MAX_TEXT))
+    .filter((text) => text !== '');
+}
+
 /** The query of a page with these filters. It begins with the first page of the list. */
-export function writeNodeFilters({ state, order, controller, neverJoined, expiresInDays, starts }: NodeFilters): URLSearchParams {
+export function writeNodeFilters(filters: NodeFilters): URLSearchParams {
+  const { state, order, controller, neverJoined, expiresInDays, starts, site, tag, q } = filters;
   const query = new URLSearchParams();
   for (const one of state) query.append('state', one);
   for (const one of order) query.append('order', one);
@@ -64,6 +81,9 @@ export function writeNodeFilters({ state, order, controller, neverJoined, expire
   if (neverJoined) query.set('never_joined', 'true');
   if (expiresInDays !== undefined) query.set('expires_in_days', String(expiresInDays));
   if (starts !== '') query.set('starts', starts);
+  for (const one of site) query.append('site', one);
+  for (const one of tag) query.append('tag', one);
+  if (q !== '') query.set('q', q);
   return query;
 }
 
@@ -102,7 +122,8 @@ export function urlOf(path: string, query: URLSearchParams): string {
 export type Search =
   | { readonly kind: 'node'; readonly id: string }
   | { readonly kind: 'prefix'; readonly starts: string }
-  | { readonly kind: 'invalid' };
+  | { readonly kind: 'text'; readonly text: string }
+  | { readonly kind: 'empty' };
 
 /** IDs are pasted from labels, tickets and logs: with blanks, colons, `0x`, in capitals. */
 export function readSearch(text: string): Search {
@@ -112,7 +133,9 @@ export function readSearch(text: string): Search {
     .replace(/^0x/, '')
     .replaceAll(/[\s:-]/g, '');
   if (ID.test(digits)) return { kind: 'node', id: digits };
-  return ID_START.test(digits) ? { kind: 'prefix', starts: digits } : { kind: 'invalid' };
+  if (ID_START.test(digits)) return { kind: 'prefix', starts: digits };
+  const words = text.trim().slice(0, MAX_TEXT);
+  return words === '' ? { kind: 'empty' } : { kind: 'text', text: words };
 }
 
 /** What the drawer shows. A node opens on every page, an order and a controller on theirs. */

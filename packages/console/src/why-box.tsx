@@ -1,26 +1,27 @@
 /**
- * The search box of every page: the ID of a node leads to its diagnosis, its first digits to a
- * list.
+ * The search box of every page: the ID of a node leads to its diagnosis, its first digits, a name or
+ * another text to a list.
  */
 
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
 import { currentLocation, navigate } from './navigation.js';
 import { useSay } from './phrase.js';
-import { openUrl, readSearch } from './url-state.js';
+import { openUrl, readSearch, urlOf } from './url-state.js';
 
 export const WHY_BOX = 'why-box';
 
 export function WhyBox(): JSX.Element {
   const say = useSay();
   const [text, setText] = useState('');
-  const [isInvalid, setInvalid] = useState(false);
+  const [isEmpty, setEmpty] = useState(false);
   const submit = (event: Event): void => {
     event.preventDefault();
     const search = readSearch(text);
-    setInvalid(search.kind === 'invalid');
-    if (search.kind === 'invalid') return;
+    setEmpty(search.kind === 'empty');
+    if (search.kind === 'empty') return;
     setText('');
+    if (search.kind === 'text') return navigate(urlOf('/nodes', new URLSearchParams({ q: search.text })));
     if (search.kind === 'prefix') return navigate(`/nodes?starts=${search.starts}`);
     const { path, query } = currentLocation();
     navigate(openUrl(path, query, { kind: 'node', id: search.id }));
@@ -36,23 +37,23 @@ export function WhyBox(): JSX.Element {
           autoComplete="off"
           autoCapitalize="off"
           spellcheck={false}
-          maxLength={64}
+          maxLength={128}
           placeholder={say('why.placeholder')}
           value={text}
           onInput={(event) => {
             setText(event.currentTarget.value);
-            setInvalid(false);
+            setEmpty(false);
           }}
-          aria-invalid={isInvalid}
-          aria-describedby={isInvalid ? 'why-box-error' : undefined}
+          aria-invalid={isEmpty}
+          aria-describedby={isEmpty ? 'why-box-error' : undefined}
           aria-keyshortcuts="/"
         />
         <kbd aria-hidden="true">/</kbd>
         <button type="submit">{say('why.submit')}</button>
       </span>
-      {isInvalid && (
+      {isEmpty && (
         <p id="why-box-error" class="field-error" role="alert">
-          {say('why.invalid')}
+          {say('why.empty')}
         </p>
       )}
     </form>

@@ -76,7 +76,7 @@ async function queryOf(page: Page): Promise<string> {
   return new URL(page.url()).search;
 }
 
-describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', () => {
+describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout: 6 * TIMEOUT_MS }, () => {
   it('says by keyboard alone why a node has not joined, and gives the focus back', async () => {
     const { page, messages } = await visit('/');
     await page
@@ -120,9 +120,12 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', () => {
     await keys.waitFor({ state: 'detached' });
 
     await page.keyboard.press('/');
+    await page.keyboard.press('Enter');
+    expect(await page.getByRole('alert').innerText()).toContain('Type the ID of a node');
     await page.keyboard.type('pump 3');
     await page.keyboard.press('Enter');
-    expect(await page.getByRole('alert').innerText()).toContain('8 hex digits');
+    await page.getByRole('cell', { name: 'Pump 3 <north>' }).waitFor();
+    expect(await page.locator('tbody tr').count()).toBe(1);
     await page.getByRole('searchbox').fill('7a3');
     await page.keyboard.press('Enter');
     await page.getByText(`1 to 100 of ${SECOND_ORDER}`).waitFor();

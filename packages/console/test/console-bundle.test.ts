@@ -7,7 +7,7 @@ import { expect, it } from 'vitest';
 /** Octets of everything that the first page needs, by gzip. */
 const BUDGET = 60 * 1024;
 
-const files = await bundleConsole();
+const { files, moduleIds } = await bundleConsole();
 
 it('the first page takes 60 KiB at most', () => {
   const octets = [...files.values()].reduce((sum, text) => sum + gzipSync(text).length, 0);
@@ -23,7 +23,14 @@ it('every asset is named by its content, and the page names each', async () => {
     expect(path).toMatch(/^assets\/[a-z]+-[0-9a-f]{10}\.(?:js|css|svg)$/);
     expect(page).toContain(`"/${path}"`);
   }
-  expect([...(await bundleConsole()).keys()]).toEqual([...files.keys()]);
+  expect([...(await bundleConsole()).files.keys()]).toEqual([...files.keys()]);
+});
+
+it('the script is made of its own sources and preact', () => {
+  const packages = moduleIds.map(
+    (id) => /node_modules\/((?!\.pnpm)[^/]+)\/[^/]+\/[^/]+$/.exec(id)?.[1] ?? /packages\/(\w+)/.exec(id)?.[1],
+  );
+  expect(new Set(packages.filter((name) => name !== undefined))).toEqual(new Set(['console', 'preact']));
 });
 
 it('the page has no inline script or style, and loads from nowhere else', () => {

@@ -34,7 +34,7 @@ export class ConsoleSite {
 
   static async start(fixture: AdminFixture): Promise<ConsoleSite> {
     const consoleFolder = await tempFolder();
-    for (const [path, text] of await bundleConsole()) {
+    for (const [path, text] of (await bundleConsole()).files) {
       await mkdir(dirname(join(consoleFolder, path)), { recursive: true });
       await writeFile(join(consoleFolder, path), text);
     }
@@ -76,7 +76,7 @@ export class ConsoleSite {
     const { url } = await addUser(
       {
         users,
-        record: (event) => registry.record(event, 'user root'),
+        record: (event) => registry.actingAs('user root').record(event),
         actor: 'user root',
         registryRestoredAt: null,
         origin: this.origin,

@@ -22,14 +22,14 @@ import {
 describe('filters of nodes', () => {
   it('are the same after a way through the URL', () => {
     const query =
-      'state=joined&state=expired&order=3&order=12&controller=00000002&never_joined=true&expires_in_days=30&starts=7a3';
+      'state=joined&state=expired&order=3&order=12&controller=00000002&never_joined=true&expires_in_days=30&starts=7a3&site=North&tag=pump&tag=old&q=hall+N';
     const filters = readNodeFilters(new URLSearchParams(query));
     expect(writeNodeFilters(filters).toString()).toBe(query);
     expect(hasFilters(filters)).toBe(true);
   });
 
   it('leave out what is not valid, since a URL may come from anywhere', () => {
-    const query = 'state=won&order=0&order=1e3&controller=2&never_joined=1&expires_in_days=-1&starts=xyz&node=1';
+    const query = 'state=won&order=0&order=1e3&controller=2&never_joined=1&expires_in_days=-1&starts=xyz&node=1&site=&q=+';
     const filters = readNodeFilters(new URLSearchParams(query));
     expect(hasFilters(filters)).toBe(false);
     expect(nodesRequest(filters, null, 100, 0)).toBe('/v1/nodes?limit=100');
@@ -75,11 +75,12 @@ it('a node opens on every page, an order and a controller on their own', () => {
   expect(openUrl('/orders', new URLSearchParams('after=abc'), { kind: 'order', id: '3' })).toBe('/orders?after=abc&open=3');
 });
 
-it('a search is an ID however it was pasted, its first digits, or neither', () => {
+it('a search is an ID however it was pasted, its first digits, or a text', () => {
   for (const text of ['0005214e', ' 0005214E ', '00:05:21:4e', '0x0005214e', '0005 214e', '00-05-21-4e'])
     expect(readSearch(text)).toEqual({ kind: 'node', id: '0005214e' });
   expect(readSearch('7A3')).toEqual({ kind: 'prefix', starts: '7a3' });
-  for (const text of ['', 'pump 3', '0005214e0', '0x']) expect(readSearch(text)).toEqual({ kind: 'invalid' });
+  for (const text of ['Pump 3', '0005214e0']) expect(readSearch(` ${text} `)).toEqual({ kind: 'text', text });
+  for (const text of ['', '  ']) expect(readSearch(text)).toEqual({ kind: 'empty' });
 });
 
 it('a one-time link has its token in the fragment of one page', () => {

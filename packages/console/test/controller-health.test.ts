@@ -19,6 +19,9 @@ const WELL: ControllerView = {
   clock_skew_ms: null,
   clock_skewed_since: null,
   clock_skewed_at: null,
+  name: null,
+  site: null,
+  contact: null,
 };
 
 it.each([

@@ -1,7 +1,8 @@
 // A registry with nodes in every state, as an installation some weeks old has it.
 
-import type { Secret } from '@latchkey/protocol';
-import { moveNodes, setDisabled } from '@latchkey/operations';
+import { formatId, type Secret } from '@latchkey/protocol';
+import { call, moveNodes, nodesSet, setDisabled } from '@latchkey/operations';
+import type { DescriptionChange } from '@latchkey/operations/contract';
 import { lockFolder } from '@latchkey/runtime/files';
 import { AdminFixture, C1, C2, newSecret, TestServer } from '@latchkey/test-support/admin-fixture';
 import { onTestFinished } from 'vitest';
@@ -55,8 +56,16 @@ export async function openPlant(): Promise<AdminFixture> {
     },
     now - 5 * MINUTE,
   );
+  await describe(fixture, UNPROVEN, { name: 'Pump 3 <north>', site: 'Plant 2', location: 'pillar 7', tags: ['pump', 'spare'] });
+  await describe(fixture, SILENT, { name: 'Valve 12', site: 'Plant 2', note: 'behind the <b>silo</b>' });
   await writeClock(fixture);
   return fixture;
+}
+
+async function describe(fixture: AdminFixture, node: number, description: DescriptionChange): Promise<void> {
+  const clock = (): { wallMs: number; monotonicMs: number } => ({ wallMs: Date.now(), monotonicMs: Date.now() });
+  const context = { registry: fixture.registry, clock, actor: 'user ada' } as const;
+  await call(nodesSet, context, { select: { ids: [formatId(node)] }, description });
 }
 
 /** As a server does that runs: it writes what its clock shows again and again. */

@@ -20,6 +20,7 @@ import { ThingLink } from '../parts/thing-link.js';
 import { Time } from '../parts/time.js';
 import { Phrase, useSay } from '../phrase.js';
 import { localeOf, usePreferences } from '../preferences.js';
+import type { StringKey } from '../strings/index.js';
 import { useResource } from '../resource.js';
 
 export interface ControllerList {
@@ -91,6 +92,9 @@ function ControllerTable({ controllers, isBusy }: TableProps): JSX.Element {
       <thead>
         <tr>
           <th scope="col">{say('nodes.id')}</th>
+          <th scope="col" class="wide">
+            {say('nodes.name')}
+          </th>
           <th scope="col">{say('controllers.health')}</th>
           <th scope="col">{say('controllers.heard')}</th>
           <th scope="col" class="wide">
@@ -113,6 +117,7 @@ function ControllerTable({ controllers, isBusy }: TableProps): JSX.Element {
             <th scope="row">
               <ThingLink kind="controller" id={controller.id} />
             </th>
+            <td class="wide text">{controller.name ?? <None />}</td>
             <td>
               <HealthBadge health={healthOf(controller, now)} />
             </td>
@@ -220,7 +225,13 @@ function ControllerRows({ controller }: { readonly controller: ControllerDetails
   const say = useSay();
   const locale = localeOf(usePreferences());
   const { last_seen_at: seen, authentication_failing_since: failing, clock_skewed_since: skewed, servers } = controller;
+  const texts: readonly (readonly [StringKey, string | null])[] = [
+    ['nodes.name', controller.name],
+    ['nodes.site', controller.site],
+    ['nodes.contact', controller.contact],
+  ];
   const rows: Row[] = [
+    ...texts.flatMap(([name, text]): readonly Row[] => (text === null ? [] : [[name, <span class="text">{text}</span>]])),
     ['controllers.heard', seen === null ? <None /> : <Time at={seen} as="both" />],
     [
       'controllers.nodes',

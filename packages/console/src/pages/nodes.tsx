@@ -13,6 +13,7 @@ import { rowProps } from '../parts/rows.js';
 import { ThingLink } from '../parts/thing-link.js';
 import { Time } from '../parts/time.js';
 import { useSay } from '../phrase.js';
+import type { StringKey } from '../strings/index.js';
 import { useResource } from '../resource.js';
 import {
   hasFilters,
@@ -90,12 +91,17 @@ function Filters({ filters, onChange }: FiltersProps): JSX.Element {
   const [order, setOrder] = useState(filters.order.join(' '));
   const [controller, setController] = useState(filters.controller.join(' '));
   const [starts, setStarts] = useState(filters.starts);
+  const [site, setSite] = useState(filters.site.join(', '));
+  const [tag, setTag] = useState(filters.tag.join(', '));
+  const [text, setText] = useState(filters.q);
   const typed = (): NodeFilters => {
-    const query = new URLSearchParams({ starts });
+    const query = new URLSearchParams({ starts, q: text });
+    for (const one of site.split(',')) query.append('site', one);
+    for (const one of tag.split(',')) query.append('tag', one);
     for (const one of order.split(/[\s,]+/)) query.append('order', one);
     for (const one of controller.toLowerCase().split(/[\s,]+/)) query.append('controller', one.padStart(8, '0'));
-    const { order: orders, controller: controllers, starts: first } = readNodeFilters(query);
-    return { ...filters, order: orders, controller: controller.trim() === '' ? [] : controllers, starts: first };
+    const { state: _, expiresInDays: __, neverJoined: ___, ...read } = readNodeFilters(query);
+    return { ...filters, ...read, controller: controller.trim() === '' ? [] : read.controller };
   };
   const toggle = (state: (typeof NODE_STATES)[number]): void => {
     const states = filters.state.includes(state) ? filters.state.filter((one) => one !== state) : [...filters.state, state];
@@ -119,33 +125,12 @@ function Filters({ filters, onChange }: FiltersProps): JSX.Element {
           </label>
         ))}
       </fieldset>
-      <label>
-        <span>{say('nodes.order')}</span>
-        <input size={5} inputMode="numeric" value={order} onInput={(event) => setOrder(event.currentTarget.value)} />
-      </label>
-      <label>
-        <span>{say('nodes.controller')}</span>
-        <input
-          class="id"
-          size={9}
-          spellcheck={false}
-          autoCapitalize="off"
-          value={controller}
-          onInput={(event) => setController(event.currentTarget.value)}
-        />
-      </label>
-      <label>
-        <span>{say('nodes.starts')}</span>
-        <input
-          class="id"
-          size={9}
-          maxLength={8}
-          spellcheck={false}
-          autoCapitalize="off"
-          value={starts}
-          onInput={(event) => setStarts(event.currentTarget.value)}
-        />
-      </label>
+      <TextField label="nodes.text" size={14} value={text} onChange={setText} />
+      <TextField label="nodes.site" size={10} value={site} onChange={setSite} />
+      <TextField label="nodes.tag" size={8} value={tag} onChange={setTag} />
+      <TextField label="nodes.order" size={4} value={order} onChange={setOrder} />
+      <TextField label="nodes.controller" size={8} value={controller} onChange={setController} />
+      <TextField label="nodes.starts" size={8} value={starts} onChange={setStarts} />
       <label>
         <span>{say('nodes.expires')}</span>
         <select
@@ -168,6 +153,30 @@ function Filters({ filters, onChange }: FiltersProps): JSX.Element {
   );
 }
 
+interface TextFieldProps {
+  readonly label: StringKey;
+  readonly size: number;
+  readonly value: string;
+  readonly onChange: (value: string) => void;
+}
+
+function TextField({ label, size, value, onChange }: TextFieldProps): JSX.Element {
+  const say = useSay();
+  return (
+    <label>
+      <span>{say(label)}</span>
+      <input
+        size={size}
+        spellcheck={false}
+        autoCapitalize="off"
+        autoComplete="off"
+        value={value}
+        onInput={(event) => onChange(event.currentTarget.value)}
+      />
+    </label>
+  );
+}
+
 /** A URL may have a number of days that is not offered. */
 function daysWith(chosen: number | undefined): readonly number[] {
   const offered: readonly number[] = EXPIRES_WITHIN_DAYS;
@@ -184,7 +193,13 @@ function NodeTable({ nodes, isBusy }: { readonly nodes: readonly NodeView[]; rea
       <thead>
         <tr>
           <th scope="col">{say('nodes.id')}</th>
+          <th scope="col" class="wide">
+            {say('nodes.name')}
+          </th>
           <th scope="col">{say('nodes.state')}</th>
+          <th scope="col" class="wider">
+            {say('nodes.site')}
+          </th>
           <th scope="col" class="wide">
             {say('nodes.order')}
           </th>
@@ -209,9 +224,11 @@ function NodeTable({ nodes, isBusy }: { readonly nodes: readonly NodeView[]; rea
             <th scope="row">
               <ThingLink kind="node" id={node.id} />
             </th>
+            <td class="wide text">{node.name ?? <None />}</td>
             <td>
               <StateBadge state={node.state} />
             </td>
+            <td class="wider text">{node.site ?? <None />}</td>
             <td class="wide">{node.order}</td>
             <td class="wide">
               <code>{node.controller}</code>

@@ -208,6 +208,8 @@ function OrderRows({ order }: { readonly order: OrderView }): JSX.Element {
   const locale = localeOf(usePreferences());
   const { controller, join_from: from, join_until: until, lifetime_seconds: lifetime, grace_seconds: grace } = order;
   const rows: Row[] = [['orders.installer', <span class="text">{order.installer}</span>]];
+  if (order.contact !== null) rows.push(['nodes.contact', <span class="text">{order.contact}</span>]);
+  if (order.site !== null) rows.push(['nodes.site', <span class="text">{order.site}</span>]);
   if (order.manufacturer !== null) rows.push(['orders.manufacturer', <span class="text">{order.manufacturer}</span>]);
   if (controller !== null) rows.push(['nodes.controller', <ThingLink kind="controller" id={controller} />]);
   rows.push([

@@ -45,7 +45,13 @@ export function CommandText({ text }: { readonly text: string }): JSX.Element {
   const say = useSay();
   return (
     <div class="command">
-      <code>{text}</code>
+      <code>
+        {text.split(' ').map((word) => (
+          <>
+            <span class="word">{word}</span>{' '}
+          </>
+        ))}
+      </code>
       <CopyButton text={text}>{say('common.copy')}</CopyButton>
     </div>
   );

@@ -14,11 +14,11 @@ export const SHELL_STRINGS = {
   'page.audit': ['Audit', 'Protokoll'],
 
   'why.label': ['Why has it not joined?', 'Warum ist er nicht beigetreten?'],
-  'why.placeholder': ['ID of a node', 'ID eines Knotens'],
+  'why.placeholder': ['ID or name', 'ID oder Name'],
   'why.submit': ['Ask', 'Fragen'],
-  'why.invalid': [
-    'Expected the ID of a node: 8 hex digits such as 0000a1b2, or its first digits.',
-    'Erwartet wird die ID eines Knotens: 8 Hex-Ziffern wie 0000a1b2, oder ihr Anfang.',
+  'why.empty': [
+    'Type the ID of a node, such as 0000a1b2, or its name.',
+    'Die ID eines Knotens wie 0000a1b2 oder seinen Namen eingeben.',
   ],
 
   'menu.label': ['Preferences', 'Einstellungen'],
