@@ -78,6 +78,22 @@ describe('an operator', () => {
     );
   });
 
+  it('moves a controller to another address, and gets new manifests for what has not joined', async () => {
+    const out = join(folder, 'new-manifests');
+    const move = ['controller', 'set', '00000001', '--nid', '192.0.2.9:5683', '--out', out];
+    const path = join(out, 'order-1', 'manifest.csv');
+    expect(await run(...move)).toContain(`order 1: ${path}\n`);
+    const lines = (await readFile(path, 'utf8')).trim().split('\n').slice(1);
+    expect(lines.map((line) => line.split(',').slice(0, 3))).toEqual(ids.map((id) => [id, '00000001', '192.0.2.9:5683']));
+    const nid = async (): Promise<string> => run('controller', 'list', '--columns', 'nid');
+    const before = await nid();
+    const badRecipient = ['--out', `${out}-2`, '--recipient', 'age1nobody'];
+    await expect(run('controller', 'set', '00000001', '--nid', '192.0.2.8:5683', ...badRecipient)).rejects.toThrow('age1nobody');
+    await expect(run('controller', 'set', '00000001', '--nid', '192.0.2.8:5683', '--out', out)).rejects.toThrow('exists already');
+    await expect(run('controller', 'set', '00000001', '--name', 'x', '--out', `${out}-2`)).rejects.toThrow('--nid is missing');
+    expect(await nid()).toBe(before);
+  });
+
   it('asks why many nodes have not joined', async () => {
     const { nodes, groups } = JSON.parse(await run('node', 'why', '--site', 'south', '--json')) as {
       nodes: number;

@@ -1,4 +1,5 @@
-import { call, controllersSet, freeName, TAKE_UP_CREDENTIAL } from '@latchkey/operations';
+import { join } from 'node:path';
+import { call, type Context, controllersSet, freeName, ordersExport, TAKE_UP_CREDENTIAL } from '@latchkey/operations';
 import type { ControllerChange } from '@latchkey/operations/contract';
 import { formatId } from '@latchkey/protocol';
 import { commandToRun, peerArgument, STATE_FOLDERS, withExamples } from '@latchkey/runtime/cli';
@@ -12,6 +13,10 @@ import {
   descriptionOptions,
   serverOption,
 } from './controller-options.js';
+import { ensurePrivateFolder, exists } from '@latchkey/runtime/files';
+import { checkRecipients } from '@latchkey/provisioning';
+import { ManifestOutput } from './manifest-output.js';
+import { oneMore } from './node-filter.js';
 import { pluralize, printJson, type RegistryOptions, withContext } from './registry-command.js';
 
 /** Orders that are named with a command each. */
@@ -24,6 +29,8 @@ interface SetOptions extends RegistryOptions, DescriptionOptions {
   readonly nid?: Endpoint;
   readonly server?: readonly Endpoint[];
   readonly passThrough?: 'on' | 'off';
+  readonly out?: string;
+  readonly recipient?: readonly string[];
   readonly json?: true;
 }
 
@@ -37,12 +44,15 @@ export function setCommand(): Command {
   )
     .option('--nid <host:port>', 'where nodes reach it from now on', peerArgument)
     .addOption(serverOption())
+    .option('--out <dir>', 'with --nid: writes the manifests that have the former address anew, a folder for each order')
+    .addOption(new Option('--recipient <age1...>', 'encrypts them to an age recipient; may be given again').argParser(oneMore))
     .addOption(new Option('--pass-through <on|off>', 'on: it gets no key of a node from now on').choices(['on', 'off']))
     .option('--json', 'as a JSON object; with `--pass-through on`, every node whose key it could have')
     .action(set);
   return withExamples(
     command,
     'latchkey-auth-server controller set 00000001 --data ./data --nid 192.0.2.9:5683',
+    'latchkey-auth-server controller set 00000001 --data ./data --nid 192.0.2.9:5683 --out ./new-manifests',
     'latchkey-auth-server controller set 00000001 --data ./data --server 192.0.2.7:5693 --server 192.0.2.8:5693',
     'latchkey-auth-server controller set 00000001 --data ./data --name "Hall N" --site north --contact "Ada, +49 30 1234"',
     'latchkey-auth-server controller set 00000001 --data ./data --pass-through on',
@@ -52,27 +62,29 @@ export function setCommand(): Command {
 
 async function set(
   idC: number,
-  { nid, server: servers, passThrough: mode, json, ...options }: SetOptions,
+  { nid, server: servers, passThrough: mode, out, recipient, json, ...options }: SetOptions,
   called: Command,
 ): Promise<void> {
   const description = descriptionFrom(options);
   const given = [nid, servers, mode, ...Object.values(description)];
   if (given.every((value) => value === undefined))
     throw new UsageFailure('expected --nid, --server, --pass-through, --name, --site or --contact');
-  const change = await withContext(options, (context) =>
-    call(controllersSet, context, {
+  await prepareFolder({ out, recipient, nid });
+  const { change, manifests } = await withContext(options, async (context) => {
+    const change = await call(controllersSet, context, {
       id: formatId(idC),
       nid: nid === undefined ? undefined : formatEndpoint(nid),
       servers: servers?.map(formatEndpoint),
       pass_through: mode === undefined ? undefined : mode === 'on',
       ...description,
-    }),
-  );
-  if (json === true) return printJson(change);
+    });
+    return { change, manifests: out === undefined ? [] : await writeManifests(context, change, { out, recipient }) };
+  });
+  if (json === true) return printJson(out === undefined ? change : { ...change, manifests });
   const lines = [
     ...(change.changed ? [] : [`Controller ${change.id} is set so already. Nothing was changed.`]),
     ...aboutTexts(change),
-    ...aboutNid(change),
+    ...aboutNid(change, manifests),
     ...aboutServers(change),
     ...aboutPassThrough(change),
     ...aboutHeldKeys(change),
@@ -83,6 +95,48 @@ async function set(
 /** A sentence, or a command to paste. */
 type Line = string | CommandLine;
 
+/** Before anything is changed: whatever is wrong with the folder is found here. */
+async function prepareFolder({
+  out,
+  recipient,
+  nid,
+}: {
+  readonly [O in 'out' | 'recipient' | 'nid']: SetOptions[O] | undefined;
+}): Promise<void> {
+  if (out === undefined) {
+    if (recipient === undefined) return;
+    throw new UsageFailure('--recipient is of --out, which is missing', { advice: 'Nothing was changed. Give both.' });
+  }
+  if (nid === undefined)
+    throw new UsageFailure('--out is for manifests with a new address, and --nid is missing', { advice: 'Nothing was changed.' });
+  if (await exists(out))
+    throw new UsageFailure(`${out} exists already`, { advice: 'Nothing was changed. Choose another folder.' });
+  if (recipient !== undefined) await checkRecipients(recipient);
+  await ensurePrivateFolder(out);
+}
+
+interface WrittenManifest {
+  readonly order: number;
+  readonly path: string;
+}
+
+/**
+ * Hands over the initial keys of the nodes that have not joined once more, with the new address.
+ */
+async function writeManifests(
+  context: Context,
+  { nodes }: ControllerChange,
+  { out, recipient }: { readonly out: string; readonly recipient: readonly string[] | undefined },
+): Promise<readonly WrittenManifest[]> {
+  const written: WrittenManifest[] = [];
+  for (const { order } of nodes?.waiting ?? []) {
+    const output = await ManifestOutput.prepare({ out: join(out, `order-${order}`), ...(recipient && { recipient }) });
+    await call(ordersExport, { ...context, openOutput: () => Promise.resolve(output) }, { order });
+    written.push({ order, path: output.path });
+  }
+  return written;
+}
+
 function aboutTexts({ id, before, ...after }: ControllerChange): Line[] {
   const changed = (['name', 'site', 'contact'] as const).filter((field) => before[field] !== after[field]);
   const texts = changed.map((field) => (after[field] === null ? `no ${field}` : `${field} ${after[field]}`));
@@ -90,12 +144,20 @@ function aboutTexts({ id, before, ...after }: ControllerChange): Line[] {
 }
 
 /** Manifests, labels and devices have the address where nodes reach a controller. */
-function aboutNid({ id, nid: address, before: { nid: old }, nodes }: ControllerChange): Line[] {
+function aboutNid(
+  { id, nid: address, before: { nid: old }, nodes }: ControllerChange,
+  manifests: readonly WrittenManifest[],
+): Line[] {
   if (nodes === null) return [];
   const { joined, waiting } = nodes;
   const lines: Line[] = [`Nodes reach controller ${id} at ${address} from now on, no longer at ${old}.`];
   const count = waiting.reduce((sum, { nodes }) => sum + nodes, 0);
-  if (count > 0) {
+  if (manifests.length > 0)
+    lines.push(
+      `Manifests and labels of ${pluralize(count, 'node')} that ${count === 1 ? 'has' : 'have'} not joined are out of date: they say ${old}. New manifests, which hold the initial keys (labels: order labels):`,
+      ...manifests.map(({ order, path }) => `order ${order}: ${path}`),
+    );
+  else if (count > 0) {
     const orders = waiting.map(({ order }) => order);
     lines.push(
       `Manifests and labels of ${pluralize(count, 'node')} that ${count === 1 ? 'has' : 'have'} not joined are out of date: they say ${old}. Write new ones (labels: order labels):`,
