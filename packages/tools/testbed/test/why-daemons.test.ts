@@ -6,7 +6,7 @@ import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, type TestContext, vi } from 'vitest';
 import { CAN_INJECT_FAULTS, FaultInjector } from '../src/fault-injector.js';
-import type { DaemonProcess } from '../src/process.js';
+import type { CommandResult, DaemonProcess } from '../src/process.js';
 import { freePort, TestNetwork } from '../src/network.js';
 import { type Advice, adviceIn, causeIn, clocksOff, Desk, mustBe, type Step, until } from './desk.js';
 import { CONTROLLER } from './fixtures.js';
@@ -115,20 +115,25 @@ class Site {
     await registry.close();
   }
 
-  async cause(id: string): Promise<string> {
-    return causeIn(await this.network.try('auth-server', ['node', 'why', id, '--data', this.network.registry, '--json']));
+  /** By a process of its own where that is to have another environment, as another clock. */
+  #runWhy(id: string, environment: NodeJS.ProcessEnv, ...more: readonly string[]): Promise<CommandResult> {
+    const args = ['node', 'why', id, '--data', this.network.registry, ...more];
+    if (Object.keys(environment).length === 0) return this.network.try('auth-server', args);
+    return this.desk.paste(`latchkey-auth-server ${args.join(' ')}`, 'desk', environment);
+  }
+
+  async cause(id: string, environment: NodeJS.ProcessEnv = {}): Promise<string> {
+    return causeIn(await this.#runWhy(id, environment, '--json'));
   }
 
   /** What `node why` prints once it names the cause. */
   async why(id: string, cause: string, environment: NodeJS.ProcessEnv = {}): Promise<Advice> {
-    const line = `latchkey-auth-server node why ${id} --data '${this.network.registry}'`;
-    const isPlain = Object.keys(environment).length === 0;
     await until(
       `the cause is ${cause}`,
-      async () => (isPlain ? this.cause(id) : causeIn(await this.desk.paste(`${line} --json`, 'desk', environment))),
+      () => this.cause(id, environment),
       (found) => found === cause,
     );
-    return adviceIn((await this.desk.paste(line, 'desk', environment)).stdout);
+    return adviceIn((await this.#runWhy(id, environment)).stdout);
   }
 
   /**

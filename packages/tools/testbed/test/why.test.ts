@@ -12,6 +12,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CAUSES } from '@latchkey/operations/contract';
 import type { Registry } from '@latchkey/registry';
+import type { CommandResult } from '../src/process.js';
 import { freePort, TestNetwork } from '../src/network.js';
 import { type Advice, adviceIn, causeIn, Desk, mustBe, until } from './desk.js';
 import { CONTROLLER, endpointOf, showNode, showStatus } from './fixtures.js';
@@ -100,7 +101,7 @@ class Case {
       () => this.cause(...more),
       (found) => found === cause,
     );
-    const { stdout } = await this.desk.paste(this.#whyLine(...more));
+    const { stdout } = await this.#why(...more);
     mustBe(stdout.includes(this.id), true);
     return adviceIn(stdout);
   }
@@ -110,16 +111,16 @@ class Case {
     // What was seen of the node is written by then.
     await pause(2_000);
     const before = await this.cause();
-    const { stdout } = await this.desk.paste(this.#whyLine());
+    const { stdout } = await this.#why();
     return before === cause && (await this.cause()) === cause ? adviceIn(stdout) : undefined;
   }
 
   async cause(...more: readonly string[]): Promise<string> {
-    return causeIn(await network.try('auth-server', ['node', 'why', this.id, '--data', network.registry, ...more, '--json']));
+    return causeIn(await this.#why(...more, '--json'));
   }
 
-  #whyLine(...more: readonly string[]): string {
-    return ['latchkey-auth-server node why', this.id, `--data '${network.registry}'`, ...more].join(' ');
+  #why(...more: readonly string[]): Promise<CommandResult> {
+    return network.try('auth-server', ['node', 'why', this.id, '--data', network.registry, ...more]);
   }
 
   /** When its key was last given out, by the clock of the server. */
