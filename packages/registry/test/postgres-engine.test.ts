@@ -211,7 +211,8 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
     it('and delivers a commit late has no read answered before that', async () => {
       const { storage, proxy } = await proxied();
       await putNode(storage, 1);
-      // From the Bind of COMMIT on: in the middle of messages the database ends no idle transaction.
+      // From the Bind of COMMIT on: in the middle of messages the database ends no idle
+      // transaction.
       proxy.decide = ({ type, octets }) =>
         type === 'B' && octets.includes('commit') ? { kind: 'hold', after: octets.length } : 'forward';
       const write = putNode(storage, 2).catch((error: unknown) => error);

@@ -45,7 +45,7 @@ async function serve(options: ApiOptions): Promise<void> {
   const log = await createLog('auth-server-api', options.logLevel ?? logLevel);
   // As a child of `run` it ends when that has ended, even if that was killed.
   process.once('disconnect', () => process.emit('SIGTERM', 'SIGTERM'));
-  if (process.connected === false) return;
+  if (process.send !== undefined && !process.connected) return;
   await runDaemon(log, async () => {
     // Loaded where it serves only: other commands start without an HTTP stack.
     const { startApi } = await import('@latchkey/api');

@@ -7,7 +7,7 @@ import { bundleConsole } from './console-bundle.js';
 
 const DIST = fileURLToPath(new URL('../../../console/dist', import.meta.url));
 
-const files = await bundleConsole();
+const { files } = await bundleConsole();
 await rm(DIST, { recursive: true, force: true });
 for (const [path, text] of files) {
   await mkdir(dirname(join(DIST, path)), { recursive: true });

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Failure } from '@latchkey/runtime/failure';
 import { type OutputOptions, rolldown, type RolldownOutput } from 'rolldown';
-import { bundleConsoleWithModules } from './console-bundle.js';
+import { bundleConsole } from './console-bundle.js';
 import { patchSource } from './source-patches.js';
 import { type Dependency, dependencyOf } from './dependency.js';
 import { type Product, ROOT } from './product.js';
@@ -50,7 +50,7 @@ export async function bundle(product: BundleInput): Promise<Bundle> {
     }
   }
   if (product.hasConsole === true) {
-    const { files, moduleIds } = await bundleConsoleWithModules();
+    const { files, moduleIds } = await bundleConsole();
     // Where `latchkey-auth-server api` looks for it.
     for (const [path, text] of files) tree.set(`dist/console/${path}`, { octets: text });
     addDependencies(moduleIds);

@@ -9,11 +9,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { rolldown } from 'rolldown';
 
-/** Text by path below the folder that is served. */
-export type ConsoleFiles = ReadonlyMap<string, string>;
-
 interface ConsoleBundle {
-  readonly files: ConsoleFiles;
+  /** Text by path below the folder that is served. */
+  readonly files: ReadonlyMap<string, string>;
   /** Paths of the modules in it. */
   readonly moduleIds: readonly string[];
 }
@@ -21,12 +19,7 @@ interface ConsoleBundle {
 const CONSOLE = fileURLToPath(new URL('../../../console', import.meta.url));
 const HASH_LENGTH = 10;
 
-export async function bundleConsole(): Promise<ConsoleFiles> {
-  const { files } = await bundleConsoleWithModules();
-  return files;
-}
-
-export async function bundleConsoleWithModules(): Promise<ConsoleBundle> {
+export async function bundleConsole(): Promise<ConsoleBundle> {
   const read = (name: string): Promise<string> => readFile(join(CONSOLE, 'src', name), 'utf8');
   const icon = await read('icon.svg');
   const iconPath = hashedPath('icon.svg', icon);
