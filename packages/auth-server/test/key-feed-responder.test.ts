@@ -34,8 +34,10 @@ import {
 } from '@latchkey/test-support/registry-fixtures';
 import {
   addController,
+  call,
   enrol,
   moveNodes,
+  nodesSet,
   removeNodes,
   resetNode,
   setDisabled,
@@ -212,6 +214,16 @@ describe('a controller that asks with a cursor', () => {
     ['a node moved away', () => moveNodes(registry, [1], OTHER_C), { 1: 'moved any' }],
     ['a reset, with the TID from before it', () => resetNode(registry, 1, newSecret()), { 1: 'initial 11' }],
     ['another grace', () => setKeyLifetime(registry, [1], { grace: 5 }), { 1: 'current 11' }],
+    [
+      'no description, which is about no key',
+      () =>
+        call(
+          nodesSet,
+          { registry, clock, actor: 'test' },
+          { select: { ids: ['00000001'] }, description: { site: 'north', tags: ['pump'] } },
+        ),
+      {},
+    ],
     ['an order', () => addNodes(registry, [newNode(8), newNode(9)]), { 8: 'initial 0', 9: 'initial 0' }],
     [
       'an import for several controllers',

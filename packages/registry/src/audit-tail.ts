@@ -17,6 +17,8 @@ export type TailEntry =
   | { readonly kind: 'other'; readonly seq: number };
 
 const COMMITS: ReadonlySet<AuditAction> = new Set<AuditAction>(['node joined', 'node renewed']);
+/** They name a node, and no key depends on them. */
+const ABOUT_NO_KEY: ReadonlySet<AuditAction> = new Set<AuditAction>(['node described']);
 const ORDERS: ReadonlySet<AuditAction> = new Set<AuditAction>(['order created', 'nodes imported']);
 
 export class AuditTail {
@@ -41,6 +43,6 @@ export class AuditTail {
 function decode({ seq, what, node, controller, order }: AuditEntry): TailEntry {
   const [idI, idC] = [node, controller].map((id) => (id === undefined ? undefined : parseId(id)));
   if (ORDERS.has(what) && order !== undefined) return { kind: 'order', seq, order, controller: idC };
-  if (idI === undefined) return { kind: 'other', seq };
+  if (idI === undefined || ABOUT_NO_KEY.has(what)) return { kind: 'other', seq };
   return COMMITS.has(what) ? { kind: 'commit', seq, node: idI, controller: idC } : { kind: 'node', seq, node: idI };
 }
