@@ -4,16 +4,20 @@ import { mutantNamed } from '../src/mutants/index.js';
 import type { DirectedScenarioName } from '../src/directed-scenarios.js';
 import { run } from '../src/world.js';
 
-export const SEEDS = 200;
+/** Worlds of a plot in which nothing may break: `.ci/run` simulates more. */
+export const WORLDS = Number(process.env['LATCHKEY_WORLDS'] ?? 50);
+/** Worlds of a plot in which a mutant is to break something. */
+const MUTANT_WORLDS = 200;
 
 /**
  * The invariants that break in the worlds of a plot, by the rules of the profile or of a mutant; no
  * more than `enough`.
  */
 export function violations(plot: DirectedScenarioName, mutant: string | undefined, enough: number): unknown[] {
+  const worlds = mutant === undefined ? WORLDS : MUTANT_WORLDS;
   const rules = mutantNamed(mutant);
   const found: unknown[] = [];
-  for (let seed = 1; seed <= SEEDS && found.length < enough; seed++) {
+  for (let seed = 1; seed <= worlds && found.length < enough; seed++) {
     const { violation } = run(seed, { directedScenario: plot, ...(rules === undefined ? {} : { rules }) });
     if (violation !== undefined) found.push(violation.invariant);
   }
