@@ -12,6 +12,8 @@ import { controllerCommand } from '../src/commands/controller.js';
 import { initCommand } from '../src/commands/init.js';
 import { nodeCommand } from '../src/commands/node.js';
 import { orderCommand } from '../src/commands/order.js';
+import { tokenCommand } from '../src/commands/token.js';
+import { userCommand } from '../src/commands/user.js';
 
 process.umask(0o077);
 
@@ -22,8 +24,8 @@ let ids: string[];
 /** What a command writes to standard output. */
 async function run(...words: string[]): Promise<string> {
   const program = new Command();
-  for (const command of [initCommand(), controllerCommand(), orderCommand(), nodeCommand(), auditCommand()])
-    program.addCommand(command);
+  for (const command of [initCommand, controllerCommand, orderCommand, nodeCommand, auditCommand, tokenCommand, userCommand])
+    program.addCommand(command());
   let text = '';
   const write = vi.spyOn(process.stdout, 'write').mockImplementation((piece) => {
     text += String(piece);
@@ -105,6 +107,18 @@ describe('an operator', () => {
     expect(await run('node', 'why', '--tag', 'nothing')).toBe('No node matches\n');
     await expect(run('node', 'why')).rejects.toThrow('no node is named');
     await expect(run('node', 'why', ids[0]!, '--all')).rejects.toThrow('more than one of an ID, filters and --all');
+  });
+
+  it('lists tokens and users with the same options', async () => {
+    await run('token', 'create', 'a,b', '--scope', 'read', '--scope', 'audit', '--out', join(folder, 'token'));
+    const columns = ['--columns', 'name,state,scopes,from,last-used'];
+    expect(await run('token', 'list', ...columns)).toBe(
+      'NAME  STATE  SCOPES       FROM      LAST USED\na,b   valid  read, audit  anywhere  never\n',
+    );
+    expect(await run('token', 'list', '--csv', ...columns)).toBe(
+      'name,state,scopes,from,last-used\r\n"a,b",valid,read; audit,,\r\n',
+    );
+    expect(await run('user', 'list', '--csv')).toBe('name,role,password,link-until,added-by,added\r\n');
   });
 
   it('prints names and places on labels', async () => {

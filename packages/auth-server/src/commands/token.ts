@@ -8,14 +8,15 @@ import {
   TOKEN_SCOPES,
   type TokenStore,
 } from '@latchkey/api/tokens';
-import { formatTable, withExamples } from '@latchkey/runtime/cli';
+import { withExamples } from '@latchkey/runtime/cli';
 import { parseDuration } from '@latchkey/runtime/config';
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { createFile } from '@latchkey/runtime/files';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { Registry } from '@latchkey/registry';
-import { currentUser, printJsonList, registryOptions, type RegistryOptions, withRegistry } from './registry-command.js';
+import { type Column, type ListOptions, ListOutput, listOptions } from './list-output.js';
+import { currentUser, registryOptions, type RegistryOptions, withRegistry } from './registry-command.js';
 
 const DEFAULT_LIFETIME = '90d';
 const MAX_LIFETIME_S = 366 * 86_400;
@@ -96,18 +97,44 @@ async function create(name: string, { scope, expires, from = [], out, ...options
   process.stdout.write(`Token ${token.id} is in ${out}, and nowhere else. It expires at ${isoTime(expiresAt)}.\n`);
 }
 
+interface TokenView {
+  readonly id: string;
+  readonly name: string;
+  readonly state: 'void' | 'expired' | 'valid';
+  readonly scopes: readonly Scope[];
+  readonly networks: readonly string[];
+  readonly created_by: string;
+  readonly created_at: string;
+  readonly expires_at: string;
+  readonly last_used_at: string | null;
+  readonly last_used_from: string | null;
+}
+
+const COLUMNS: readonly Column<TokenView>[] = [
+  { name: 'id', heading: 'ID', value: ({ id }) => id },
+  { name: 'name', heading: 'NAME', value: ({ name }) => name },
+  { name: 'state', heading: 'STATE', value: ({ state }) => state },
+  { name: 'scopes', heading: 'SCOPES', value: ({ scopes }) => scopes },
+  { name: 'from', heading: 'FROM', value: ({ networks }) => networks, none: 'anywhere' },
+  { name: 'made-by', heading: 'MADE BY', value: ({ created_by: by }) => by, onDemand: true },
+  { name: 'made', heading: 'MADE', value: ({ created_at: at }) => at, isTime: true, onDemand: true },
+  { name: 'expires', heading: 'EXPIRES', value: ({ expires_at: at }) => at, isTime: true },
+  { name: 'last-used', heading: 'LAST USED', value: ({ last_used_at: at }) => at, isTime: true, none: 'never' },
+  { name: 'last-used-from', heading: 'FROM ADDRESS', value: ({ last_used_from: from }) => from, unlessEmpty: true },
+];
+
 function listCommand(): Command {
-  const command = registryOptions(new Command('list').description('list the tokens, without their secrets'))
-    .option('--json', 'as a JSON array')
-    .action(list);
+  const command = registryOptions(new Command('list').description('list the tokens, without their secrets'));
+  listOptions(command, COLUMNS, 'as a JSON array').action(list);
   return withExamples(command, 'latchkey-auth-server token list --data ./data');
 }
 
-async function list({ json, ...options }: RegistryOptions & { readonly json?: true }): Promise<void> {
+async function list(options: RegistryOptions & ListOptions): Promise<void> {
+  const output = new ListOutput(COLUMNS, options);
   await withTokens(options, async (tokens, registry) => {
     const restoredAt = registry.restored?.at ?? null;
     const now = Date.now();
-    const views = (await tokens.list()).map((token) => ({
+    const views = (await tokens.list()).map((token): TokenView => ({
       id: token.id,
       name: token.name,
       state: token.registryRestoredAt !== restoredAt ? 'void' : now >= token.expiresAt ? 'expired' : 'valid',
@@ -119,20 +146,7 @@ async function list({ json, ...options }: RegistryOptions & { readonly json?: tr
       last_used_at: token.lastUse === undefined ? null : isoTime(token.lastUse.at),
       last_used_from: token.lastUse?.address ?? null,
     }));
-    if (json === true) return printJsonList(views);
-    const rows = views.map(
-      ({ id, name, state, scopes, networks, expires_at: expires, last_used_at: used, last_used_from: from }) => [
-        id,
-        name,
-        state,
-        scopes.join(', '),
-        networks.join(', ') || 'anywhere',
-        expires,
-        used === null ? 'never' : `${used}${from === null ? '' : ` from ${from}`}`,
-      ],
-    );
-    process.stdout.write(formatTable(['ID', 'NAME', 'STATE', 'SCOPES', 'FROM', 'EXPIRES', 'LAST USED'], rows));
-    return undefined;
+    await output.print(views);
   });
 }
 

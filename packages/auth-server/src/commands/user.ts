@@ -11,20 +11,14 @@ import {
   USER_NAME_RULE,
   type UserAdministration,
 } from '@latchkey/api/users';
-import { formatTable, withExamples } from '@latchkey/runtime/cli';
+import { withExamples } from '@latchkey/runtime/cli';
 import { loadConfig } from '@latchkey/runtime/config';
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { configSchema } from '../config.js';
-import {
-  configOption,
-  currentUser,
-  printJsonList,
-  registryOptions,
-  type RegistryOptions,
-  withRegistry,
-} from './registry-command.js';
+import { type Column, type ListOptions, ListOutput, listOptions } from './list-output.js';
+import { configOption, currentUser, registryOptions, type RegistryOptions, withRegistry } from './registry-command.js';
 
 interface LinkOptions extends RegistryOptions {
   readonly config: string;
@@ -60,17 +54,40 @@ async function add(name: string, { role, ...options }: LinkOptions & { readonly 
   process.stdout.write(`User ${name} is added, with the role ${role}.\n${describeLink(link)}`);
 }
 
+interface UserView {
+  readonly name: string;
+  readonly role: string;
+  readonly has_password: boolean;
+  readonly created_by: string;
+  readonly created_at: string;
+  readonly link_expires_at: string | null;
+}
+
+const COLUMNS: readonly Column<UserView>[] = [
+  { name: 'name', heading: 'NAME', value: ({ name }) => name },
+  { name: 'role', heading: 'ROLE', value: ({ role }) => role },
+  {
+    name: 'password',
+    heading: 'PASSWORD',
+    value: ({ has_password: isSet }) => isSet,
+    text: ({ has_password: isSet }) => (isSet ? 'set' : 'not set'),
+  },
+  { name: 'link-until', heading: 'LINK UNTIL', value: ({ link_expires_at: at }) => at, isTime: true },
+  { name: 'added-by', heading: 'ADDED BY', value: ({ created_by: by }) => by },
+  { name: 'added', heading: 'ADDED', value: ({ created_at: at }) => at, isTime: true },
+];
+
 function listCommand(): Command {
-  const command = registryOptions(new Command('list').description('list the users'))
-    .option('--json', 'as a JSON array')
-    .action(list);
+  const command = registryOptions(new Command('list').description('list the users'));
+  listOptions(command, COLUMNS, 'as a JSON array').action(list);
   return withExamples(command, 'latchkey-auth-server user list --data ./data');
 }
 
-async function list({ json, ...options }: RegistryOptions & { readonly json?: true }): Promise<void> {
+async function list(options: RegistryOptions & ListOptions): Promise<void> {
+  const output = new ListOutput(COLUMNS, options);
   await withUsers(options, '', async ({ users, registryRestoredAt }) => {
     const now = Date.now();
-    const views = users.list().map(({ name, role, hasPassword, createdBy, createdAt, link }) => ({
+    const views = users.list().map(({ name, role, hasPassword, createdBy, createdAt, link }): UserView => ({
       name,
       role,
       has_password: hasPassword,
@@ -81,19 +98,7 @@ async function list({ json, ...options }: RegistryOptions & { readonly json?: tr
           ? isoTime(link.expiresAt)
           : null,
     }));
-    if (json === true) return printJsonList(views);
-    const rows = views.map(
-      ({ name, role, has_password: hasPassword, created_by: by, created_at: at, link_expires_at: until }) => [
-        name,
-        role,
-        hasPassword ? 'set' : 'not set',
-        until ?? '-',
-        by,
-        at,
-      ],
-    );
-    process.stdout.write(formatTable(['NAME', 'ROLE', 'PASSWORD', 'LINK UNTIL', 'ADDED BY', 'ADDED'], rows));
-    return undefined;
+    await output.print(views);
   });
 }
 
