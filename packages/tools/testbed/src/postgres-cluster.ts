@@ -147,15 +147,15 @@ export class PostgresCluster {
 /** Waits until it receives nothing more, and has replayed what it received. */
 async function positionOf(standby: PostgresServer): Promise<Position> {
   const bytes = (lsn: string): string => `coalesce(pg_wal_lsn_diff(${lsn}, '0/0'), 0)`;
-  // The position that was received is NULL after a restart.
-  const statement = `SELECT (SELECT count(*) FROM pg_stat_wal_receiver),
-      ${bytes('pg_last_wal_receive_lsn()')}, ${bytes('pg_last_wal_replay_lsn()')},
+  // The position that was received is NULL after a restart. The last record may be there by half,
+  // and is never replayed: replay has ended once it waits for more.
+  const statement = `SELECT (SELECT count(*) FROM pg_stat_wal_receiver) = 0 AND EXISTS (SELECT FROM pg_stat_activity
+        WHERE backend_type = 'startup' AND wait_event IN ('RecoveryRetrieveRetryInterval', 'RecoveryWalStream')),
+      greatest(${bytes('pg_last_wal_receive_lsn()')}, ${bytes('pg_last_wal_replay_lsn()')}),
       greatest((SELECT timeline_id FROM pg_control_checkpoint()), (SELECT min_recovery_end_timeline FROM pg_control_recovery()))`;
-  const columns = await pollUntil(
+  const [, lsn = '0', timeline] = await pollUntil(
     async () => (await standby.sql(statement))[0]?.split('|') ?? [],
-    ([receivers, received, replayed]) => receivers === '0' && BigInt(replayed ?? 0) >= BigInt(received ?? 0),
+    ([hasEnded]) => hasEnded === 't',
   );
-  const [, received = '0', replayed = '0', timeline] = columns;
-  const [a, b] = [BigInt(received), BigInt(replayed)];
-  return { server: standby, timeline: Number(timeline), lsn: a > b ? a : b };
+  return { server: standby, timeline: Number(timeline), lsn: BigInt(lsn) };
 }

@@ -23,6 +23,8 @@ async function installWorker(folder: string): Promise<string> {
   mount(tree, 'worker', (await bundle({ name: 'tools/testbed', entries, parts: {}, natives: NATIVES })).tree);
   for (const name of ['package.json', 'node_modules'])
     tree.set(`worker/${name}`, { link: `../lib/latchkey/auth-server/${name}` });
+  // The engine on PostgreSQL starts a thread from a file.
+  tree.set('worker/dist/blocking-thread.js', { link: '../../lib/latchkey/auth-server/dist/blocking-thread.js' });
   await writeTree(tree, folder);
   return join(folder, 'worker/dist/command-worker.js');
 }
