@@ -30,6 +30,7 @@ export const STORAGE: readonly string[] = [
   'openapi',
   'pages',
   'places',
+  'postgres-copy',
   'postgres-engine',
   'postgres-storage',
   'lmdb-registry',

@@ -22,7 +22,9 @@ import {
   type JoinWindow,
   storedWindow,
 } from '../src/commands/order-options.js';
+import { registryCommand } from '../src/commands/registry.js';
 import { runCommand } from '../src/commands/run.js';
+import { upgradeCommand } from '../src/commands/upgrade.js';
 
 const program = new Command('latchkey-auth-server');
 for (const command of [
@@ -37,7 +39,9 @@ for (const command of [
   masterKeyCommand(),
   nodeCommand(),
   orderCommand(),
+  registryCommand(),
   runCommand(),
+  upgradeCommand(),
 ])
   program.addCommand(command);
 
@@ -86,7 +90,7 @@ describe.each(commands)('%s', (name, command) => {
 });
 
 it('there are as many as are known: one that is added is looked at', () => {
-  expect(commands.length).toBe(40);
+  expect(commands.length).toBe(43);
 });
 
 describe('an option that takes a time', () => {

@@ -22,6 +22,7 @@ export type AuditAction =
   | 'registry created'
   | 'registry restored'
   | 'registry backed up'
+  | 'registry copied'
   | 'master key rotation started'
   | 'master key rotated'
   | 'controller added'

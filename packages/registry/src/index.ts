@@ -12,6 +12,7 @@ export {
 } from './audit-chain.js';
 export type { AuditLog } from './audit-log.js';
 export { identityCipher, initialKeyId, initialKeyIdentifier } from './initial-key-id.js';
+export { type Copied, copyToDatabase } from './copy.js';
 export { backup, restore } from './lmdb/backup.js';
 export { STORE_FOLDER } from './lmdb/tables.js';
 export { rotateMasterKey } from './master-key-rotation.js';

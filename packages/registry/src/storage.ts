@@ -48,15 +48,17 @@ export interface Versioned<R> {
 }
 
 /** Values of the registry that are not about one thing, by name. */
-export type MetadataName =
-  | 'schema'
-  | 'master key'
-  | 'initial key id key'
-  | 'transaction key'
-  | 'adopted by'
-  | 'restored'
-  | 'last wall clock'
-  | 'clock history';
+export const METADATA_NAMES = [
+  'schema',
+  'master key',
+  'initial key id key',
+  'transaction key',
+  'adopted by',
+  'restored',
+  'last wall clock',
+  'clock history',
+] as const;
+export type MetadataName = (typeof METADATA_NAMES)[number];
 
 /** What a read or a write wants to see. */
 export interface Keys {

@@ -2,13 +2,56 @@
 
 import { withExamples } from '@latchkey/runtime/cli';
 import { UsageFailure } from '@latchkey/runtime/failure';
-import { formatHead } from '@latchkey/registry';
+import { copyToDatabase, formatHead } from '@latchkey/registry';
 import { Command } from 'commander';
-import { describeLocation, locateRegistry } from '../registry-location.js';
-import { confirm, currentUser, registryOptions, type RegistryOptions, yesOption } from './registry-command.js';
+import { URL_SYNTAX } from '../postgres-config.js';
+import { describeLocation, locateRegistry, openRegistry } from '../registry-location.js';
+import {
+  confirm,
+  currentUser,
+  masterKeyOf,
+  pluralize,
+  registryOptions,
+  type RegistryOptions,
+  yesOption,
+} from './registry-command.js';
 
 export function registryCommand(): Command {
-  return new Command('registry').description('the registry as a whole').addCommand(acceptCommand());
+  return new Command('registry').description('the registry as a whole').addCommand(copyCommand()).addCommand(acceptCommand());
+}
+
+function copyCommand(): Command {
+  const command = registryOptions(
+    new Command('copy').description(
+      'put the registry that is in the folder of this machine into the database, for several auth-servers; nobody may serve from it',
+    ),
+  ).action(copy);
+  return withExamples(
+    command,
+    'latchkey-auth-server registry copy --data ./data --config /etc/latchkey/auth-server.yaml',
+    'latchkey-auth-server registry copy --data postgres://latchkey@localhost/latchkey --local-data ./data',
+  );
+}
+
+async function copy(options: RegistryOptions): Promise<void> {
+  const location = await locateRegistry(options);
+  const { folder, postgres } = location;
+  if (postgres === undefined)
+    throw new UsageFailure('there is no database to copy the registry to', {
+      advice: `Name it with \`registry:\` in the configuration of --config, or with --data ${URL_SYNTAX} and --local-data.`,
+    });
+  const actor = currentUser();
+  const { nodes, head, formerStore } = await copyToDatabase(folder, { postgres, master: await masterKeyOf(options), actor });
+  const registry = await openRegistry(location, () => masterKeyOf(options), actor);
+  try {
+    await registry.record({ what: 'registry copied', note: `from a folder, HEAD ${head}` });
+  } finally {
+    await registry.close();
+  }
+  process.stdout.write(
+    `The registry, with ${pluralize(nodes, 'node')}, is in ${describeLocation(location)}; audit HEAD ${head}\n` +
+      `It is sealed under the same master key. Nothing serves from ${formerStore} any more: it is as good as a backup.\n`,
+  );
 }
 
 function acceptCommand(): Command {

@@ -50,6 +50,7 @@ const KINDS = [
   'token created',
   'token revoked',
   'registry backed up',
+  'registry copied',
   'registry restored',
   'master key rotated',
   'log pruned',

@@ -72,6 +72,11 @@ export class NodeAssignments implements AssignmentTable {
     return this.#former.get(pair(idI, idC));
   }
 
+  /** All that is kept of nodes and their former controllers. */
+  *allFormer(): Generator<readonly [key: readonly [idI: number, idC: number], former: FormerAssignment]> {
+    for (const { key, value } of this.#former.getRange()) yield [[key.readUInt32BE(0), key.readUInt32BE(4)], value];
+  }
+
   /** TID of the node's latest commit through controller `idC`, 0 if there was none. */
   latestTid(idI: number, idC: number, row: NodeRow | undefined): bigint {
     return latestTid(row, this.former(idI, idC), idC);

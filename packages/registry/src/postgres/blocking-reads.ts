@@ -7,7 +7,7 @@ import type { Entry } from '../audit-log.js';
 import type { AssignedNode, FormerAssignment } from '../model/node-assignments.js';
 import type { RecentInitialKey } from '../model/recent-initial-keys.js';
 import type { ControllerActivity, ControllerRow, NodeActivity, NodeDescription, NodeRow, OrderRow } from '../model/rows.js';
-import type { Keys, MetadataName, RegistryStorage, Snapshot } from '../storage.js';
+import { type Keys, METADATA_NAMES, type MetadataName, type RegistryStorage, type Snapshot } from '../storage.js';
 import type { PostgresConfig } from './config.js';
 import type { PostgresStorage } from './postgres-storage.js';
 
@@ -43,18 +43,6 @@ export interface ThrownFailure {
 }
 
 export type Answer = { readonly result: unknown } | { readonly failure: ThrownFailure };
-
-const METADATA: Readonly<Record<MetadataName, true>> = {
-  schema: true,
-  'master key': true,
-  'initial key id key': true,
-  'transaction key': true,
-  'adopted by': true,
-  restored: true,
-  'last wall clock': true,
-  'clock history': true,
-};
-const METADATA_NAMES = Object.keys(METADATA) as MetadataName[];
 
 /** What can be asked: plain data in, plain data out. */
 export class BlockingReads {

@@ -30,12 +30,12 @@ import {
 
 const HASH_LENGTH = 32;
 
-const INSERT_ENTRIES = `INSERT INTO latchkey.audit (seq, at, hash, previous, body)
+export const INSERT_ENTRIES = `INSERT INTO latchkey.audit (seq, at, hash, previous, body)
   SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bytea[], $5::text[])`;
-const PUT_METADATA = `INSERT INTO latchkey.metadata (name, version, value) SELECT * FROM unnest($1::text[], $2::bigint[], $3::jsonb[])
+export const PUT_METADATA = `INSERT INTO latchkey.metadata (name, version, value) SELECT * FROM unnest($1::text[], $2::bigint[], $3::jsonb[])
   ON CONFLICT (name) DO UPDATE SET version = EXCLUDED.version, value = EXCLUDED.value`;
 const COUNT_METADATA = 'UPDATE latchkey.registry SET metadata_version = $1';
-const PUT_FORMER = `INSERT INTO latchkey.former_assignments AS f (node, controller, until_entry, tid)
+export const PUT_FORMER = `INSERT INTO latchkey.former_assignments AS f (node, controller, until_entry, tid)
   SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[])
   ON CONFLICT (node, controller) DO UPDATE
   SET until_entry = coalesce(EXCLUDED.until_entry, f.until_entry), tid = coalesce(EXCLUDED.tid, f.tid)`;
@@ -264,7 +264,7 @@ function replace<R>(
   rows.set(key, row === undefined ? undefined : { row, version: {} });
 }
 
-function entryValues(entries: readonly Entry[]): unknown[][] {
+export function entryValues(entries: readonly Entry[]): unknown[][] {
   return [
     entries.map(({ seq }) => seq),
     entries.map(({ at }) => at),

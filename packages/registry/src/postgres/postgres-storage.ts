@@ -66,9 +66,9 @@ const OLD_ENTRIES = `WITH old AS (SELECT seq, hash FROM latchkey.audit WHERE seq
 /** One server at a time adds to what was seen; what is lost of it is lost. */
 const LOCK_ACTIVITY =
   "SELECT set_config('synchronous_commit', 'off', true), pg_advisory_xact_lock(hashtext('latchkey activity'))";
-const PUT_NODE_ACTIVITY = `INSERT INTO latchkey.node_activity (id, unknown, activity)
+export const PUT_NODE_ACTIVITY = `INSERT INTO latchkey.node_activity (id, unknown, activity)
   SELECT * FROM unnest($1::bigint[], $2::boolean[], $3::jsonb[]) ON CONFLICT (unknown, id) DO UPDATE SET activity = EXCLUDED.activity`;
-const PUT_CONTROLLER_ACTIVITY = `INSERT INTO latchkey.controller_activity (id, activity)
+export const PUT_CONTROLLER_ACTIVITY = `INSERT INTO latchkey.controller_activity (id, activity)
   SELECT * FROM unnest($1::bigint[], $2::jsonb[]) ON CONFLICT (id) DO UPDATE SET activity = EXCLUDED.activity`;
 
 export class PostgresStorage implements RegistryStorage {

@@ -18,7 +18,7 @@ import { fetching, KeySet } from './snapshot.js';
 import { RowCaches } from './row-caches.js';
 import type { SqlRow } from './tables.js';
 
-const BEGIN = { text: 'BEGIN ISOLATION LEVEL READ COMMITTED' };
+export const BEGIN = { text: 'BEGIN ISOLATION LEVEL READ COMMITTED' };
 const STATE = {
   text: `SELECT pg_is_in_recovery() AS recovering, to_regclass('latchkey.registry') IS NOT NULL AS made,
     (SELECT system_identifier FROM pg_control_system())::text AS system`,
@@ -32,11 +32,17 @@ export async function createPostgresSchema(config: PostgresConfig): Promise<void
         advice: 'Nothing was changed. Choose another database for a new one.',
       });
     }
-    await connection.run(BEGIN, { text: 'CREATE SCHEMA latchkey' });
-    for (const text of MIGRATIONS) await connection.run({ text });
-    await connection.run({ text: 'UPDATE latchkey.registry SET schema = $1', values: [NEWEST_SCHEMA] });
+    await connection.run(BEGIN);
+    await makeSchema(connection);
     await commit(connection);
   });
+}
+
+/** Inside a transaction. */
+export async function makeSchema(connection: Connection): Promise<void> {
+  await connection.run({ text: 'CREATE SCHEMA latchkey' });
+  for (const text of MIGRATIONS) await connection.run({ text });
+  await connection.run({ text: 'UPDATE latchkey.registry SET schema = $1', values: [NEWEST_SCHEMA] });
 }
 
 /** Brings the schema to what this version reads. Gives the numbers from and to. */
@@ -140,14 +146,18 @@ async function refuseOldServers(connection: Connection): Promise<void> {
   });
 }
 
-async function commit(connection: Connection): Promise<void> {
+export async function commit(connection: Connection): Promise<void> {
   const [result] = await connection.run(COMMIT);
   if (result?.command !== 'COMMIT')
     throw new Failure('the database rolled it back', { advice: 'Nothing was changed. Try again.' });
 }
 
 /** Works on the first host that takes writes. */
-async function withPrimary<T>(config: PostgresConfig, work: (connection: Connection, state: SqlRow) => Promise<T>): Promise<T> {
+export async function withPrimary<T>(
+  config: PostgresConfig,
+  work: (connection: Connection, state: SqlRow) => Promise<T>,
+  timeoutMs: number = GENERAL_TIMEOUT_MS,
+): Promise<T> {
   const credentials = await readCredentials(config);
   const reasons: string[] = [];
   for (const host of config.hosts) {
@@ -162,7 +172,7 @@ async function withPrimary<T>(config: PostgresConfig, work: (connection: Connect
       reasons.push(`${formatHost(host)}: ${(error as Error).message}`);
       continue;
     }
-    const timer = setTimeout(() => connection.destroy(), GENERAL_TIMEOUT_MS);
+    const timer = setTimeout(() => connection.destroy(), timeoutMs);
     try {
       const [state] = await connection.run(STATE);
       const [row = {}] = state?.rows ?? [];
