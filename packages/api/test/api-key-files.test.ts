@@ -110,7 +110,8 @@ function holds(id: string, hex: string): boolean {
 describe('a new order', () => {
   it('is handed over as a file for its recipients, which the audit log names before it leaves', async () => {
     const before = fixture.headSeq;
-    const location = await jobOf('/v1/orders', ORDER);
+    const location = await jobOf('/v1/orders', { ...ORDER, site: 'north' });
+    expect((await ask('GET', '/v1/orders/1')).body).toMatchObject({ installer: 'Kim', site: 'north', nodes: 3 });
     expect(fixture.entriesAfter(before).map(({ what, actor }) => [what, actor])).toEqual([['order created', UID]]);
     const lines = linesOf(await open(location));
     expect(lines.length).toBe(3);

@@ -13,7 +13,14 @@ import {
   ordersCreate,
   ordersExport,
 } from '@latchkey/operations';
-import { durationSchema, endpointSchema, nameSchema } from '@latchkey/operations/contract';
+import {
+  controllerTextFields,
+  durationSchema,
+  endpointSchema,
+  nameSchema,
+  TEXT_LIMITS,
+  textSchema,
+} from '@latchkey/operations/contract';
 import { parseId } from '@latchkey/protocol';
 import { checkRecipients, encryptManifest, formatCredential, formatManifest } from '@latchkey/provisioning';
 import { UsageFailure } from '@latchkey/runtime/failure';
@@ -107,6 +114,8 @@ const createOrder = defineRoute({
   path: '/v1/orders',
   input: z.strictObject({
     installer: nameSchema,
+    contact: textSchema(TEXT_LIMITS.contact).optional().describe('Of the installer'),
+    site: textSchema(TEXT_LIMITS.site).optional().describe('Where its nodes are, unless they say otherwise'),
     controller: idSchema,
     count: z.int().min(1).max(MAX_NODES),
     shared_key: z.boolean().default(false).describe('One initial key for all nodes of the order'),
@@ -180,6 +189,7 @@ const addController = defineRoute({
     nid: endpointSchema,
     servers: z.array(endpointSchema).max(16).default([]),
     pass_through: z.boolean().default(false),
+    ...controllerTextFields,
     recipients: recipientsSchema,
   }),
   output: jobSchema,
