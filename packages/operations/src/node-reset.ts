@@ -16,8 +16,8 @@ import { diagnoseNode } from './diagnosis.js';
 import { surroundingsOf } from './diagnosis-situation.js';
 import type { DeviceKeys } from './import/device-keys.js';
 import { enrolAgain, freeName } from './next-steps.js';
-import { queryNodes } from './node-query.js';
-import { type Approval, type Context, implement, type Operation, withProgress } from './operation.js';
+import { visitNodes } from './node-query.js';
+import { type Approval, type Context, implement, type Operation, runSteps, withProgress } from './operation.js';
 import { generateKey } from './order-creation.js';
 import { requireOrder } from './order-lookup.js';
 import { type KeyOutput, requireHolder } from './orders.js';
@@ -47,7 +47,7 @@ export const nodesReset: Operation<NodeResetInput, NodeReset, ResetContext> = im
   async (context: ResetContext, input) => {
     const { registry, readDeviceKeys } = context;
     const manufacturer = requireHolder(readDeviceKeys, input.manufacturer);
-    const ids = selectNodes(context, input);
+    const ids = await selectNodes(context, input);
     if (manufacturer === undefined && !input.unsplit) refuseSplit(registry, ids);
     const deviceKeys = await readDeviceKeys?.();
     const splitting = deviceKeys === undefined || manufacturer === undefined ? undefined : { deviceKeys, manufacturer };
@@ -68,10 +68,13 @@ interface Splitting {
   readonly manufacturer: string;
 }
 
-function selectNodes({ registry, clock }: Context, { ids, order }: NodeResetInput): readonly number[] {
+async function selectNodes(context: Context, { ids, order }: NodeResetInput): Promise<readonly number[]> {
   if (ids !== undefined) return [...new Set(ids.map(numberFromId))];
-  const query = { order, neverJoined: true };
-  return [...queryNodes(registry, query, clock().wallMs)].map(({ idI }) => idI);
+  const { registry, clock } = context;
+  const found: number[] = [];
+  const visit = ({ idI }: { readonly idI: number }): void => void found.push(idI);
+  await runSteps(context, visitNodes(registry, { order, neverJoined: true }, clock().wallMs, visit));
+  return found;
 }
 
 /** A whole key where a split one was lets the installer in again: the caller must say so. */

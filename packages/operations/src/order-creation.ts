@@ -5,7 +5,8 @@ import { KEY_LENGTH, MAX_ID, RN_LENGTH, Secret } from '@latchkey/protocol';
 import { Failure } from '@latchkey/runtime/failure';
 import type { ManifestLine } from '@latchkey/provisioning';
 import { NodeBatch } from './node-batch.js';
-import { queryNodes } from './node-query.js';
+import { visitNodes } from './node-query.js';
+import type { Steps } from './steps.js';
 import type { DeviceKeys } from './import/device-keys.js';
 import type { Registry, ControllerInfo } from '@latchkey/registry';
 
@@ -62,13 +63,15 @@ export function* manifestOf(batch: NodeBatch, controller: ControllerInfo): Gener
 /**
  * What the installer needs of the nodes of an order that have not joined yet: handed over again.
  */
-export function* remainingManifest(registry: Registry, order: number): Generator<ManifestLine> {
+export function* remainingManifest(registry: Registry, order: number): Steps<ManifestLine[]> {
   const controllers = new Map([...registry.controllers()].map((controller) => [controller.idC, controller]));
-  for (const { idI, controller } of queryNodes(registry, { order, neverJoined: true }, Date.now())) {
+  const lines: ManifestLine[] = [];
+  yield* visitNodes(registry, { order, neverJoined: true }, Date.now(), ({ idI, controller }) => {
     const [nid, node] = [controllers.get(controller)?.nid, registry.node(idI)];
     if (nid !== undefined && node?.initial === true)
-      yield { idI, idC: controller, controller: nid, ik: registry.installerHalf(node) ?? node.key };
-  }
+      lines.push({ idI, idC: controller, controller: nid, ik: registry.installerHalf(node) ?? node.key });
+  });
+  return lines;
 }
 
 export function generateKey(): Secret {

@@ -291,8 +291,9 @@ async function drawNodes(
 /** Hands over again the initial keys of the nodes that have not joined. */
 export const ordersExport: Operation<OrderInput, OrderHandover, HandoverContext> = implement(
   contract.ordersExport,
-  async ({ registry, openOutput }: HandoverContext, { order }) => {
-    const lines = remainingNodes(registry, order);
+  async (context: HandoverContext, { order }) => {
+    const { registry, openOutput } = context;
+    const lines = await remainingNodes(context, order);
     const output = await openOutput();
     await recordExport(registry, order, lines.length, output.kind);
     await output.write(lines);
@@ -310,8 +311,9 @@ export interface LabelContext extends Context {
 
 export const ordersLabels: Operation<OrderInput, OrderHandover, LabelContext> = implement(
   contract.ordersLabels,
-  async ({ registry, writeSheet }: LabelContext, { order }) => {
-    const lines = remainingNodes(registry, order);
+  async (context: LabelContext, { order }) => {
+    const { registry, writeSheet } = context;
+    const lines = await remainingNodes(context, order);
     if (lines.length > MAX_LABELS) {
       throw new UsageFailure(
         `${lines.length} nodes of order ${order} have not joined, and a sheet has ${MAX_LABELS} labels at most`,
@@ -337,10 +339,11 @@ function handoverOf(registry: Registry, order: number, lines: readonly ManifestL
 }
 
 /** Lists the nodes of an order that have not joined, with their keys. */
-function remainingNodes(registry: Registry, number: number): ManifestLine[] {
+async function remainingNodes(context: Context, number: number): Promise<ManifestLine[]> {
+  const { registry } = context;
   const order = requireOrder(registry, number);
   if (order.state === 'closed') throw new UsageFailure(`order ${number} is closed for good`, { advice: 'Order the nodes anew.' });
-  const lines = [...remainingManifest(registry, number)];
+  const lines = await runSteps(context, remainingManifest(registry, number));
   if (lines.length === 0) throw new UsageFailure(`all nodes of order ${number} have joined`, { advice: 'Nothing was written.' });
   return lines;
 }

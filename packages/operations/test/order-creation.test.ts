@@ -9,6 +9,7 @@ import { describe, expect, it } from 'vitest';
 import { tempFolder } from '@latchkey/test-support/fixtures';
 import type { NodeBatch } from '../src/node-batch.js';
 import { generateNodes, remainingManifest, manifestOf } from '../src/order-creation.js';
+import { atOnce } from '../src/steps.js';
 import { orderStatus, type OrderRecord } from '@latchkey/registry';
 import { addController } from '../src/administration.js';
 import { addNodes, commitTo, controller, newNode, newRegistry, newSecret, TERMS } from '@latchkey/test-support/registry-fixtures';
@@ -62,7 +63,7 @@ describe('an order', () => {
     await addNodes(registry, [newNode(4)]);
     await commitTo(registry, registry.node(1), newSecret());
     expect(
-      [...remainingManifest(registry, number)].map(({ idI, idC, controller: nid, ik }) => [idI, idC, { ...nid }, ik.toHex()]),
+      atOnce(remainingManifest(registry, number)).map(({ idI, idC, controller: nid, ik }) => [idI, idC, { ...nid }, ik.toHex()]),
     ).toEqual([
       [2, to.idC, to.nid, nodes[2]?.key.toHex()],
       [3, to.idC, to.nid, nodes[0]?.key.toHex()],

@@ -12,6 +12,7 @@ import {
   nodesReset,
   ordersCreate,
   ordersExport,
+  ordersShow,
 } from '@latchkey/operations';
 import {
   controllerTextFields,
@@ -29,6 +30,7 @@ import { requireFreshSignIn } from '../access.js';
 import { Accepted } from '../answers.js';
 import type { JobControl, JobView } from '../jobs/jobs.js';
 import type { KeyFile } from '../jobs/key-files.js';
+import { operationContext } from '../operation-context.js';
 import { Problem } from '../problem.js';
 import { defineRoute, type Route, type RouteContext } from '../route.js';
 import { idSchema, orderNumberSchema, timeSchema } from '../schemas.js';
@@ -105,6 +107,17 @@ async function requireRecipients(recipients: readonly string[]): Promise<void> {
   }
 }
 
+/** A manifest is in memory: one of a million nodes has 75 MB. */
+async function requireFewNodes(context: RouteContext, order: number): Promise<void> {
+  const { nodes, joined } = await call(ordersShow, operationContext(context), { order });
+  if (nodes - joined <= MAX_NODES) return;
+  throw new Problem('refused', {
+    detail: `${nodes - joined} nodes of order ${order} have not joined, and a file has ${MAX_NODES} at most.`,
+    advice: 'Hand them over on the machine:',
+    run: [`latchkey-auth-server order export ${order} --out ./order-${order}`],
+  });
+}
+
 const createOrder = defineRoute({
   method: 'POST',
   name: ordersCreate.name,
@@ -144,12 +157,14 @@ const exportOrder = defineRoute({
   input: z.strictObject({ order: orderNumberSchema, recipients: recipientsSchema }),
   output: jobSchema,
   isIdempotent: () => true,
-  run: (context, { recipients, order }) =>
-    startKeyJob(
+  async run(context, { recipients, order }) {
+    await requireFewNodes(context, order);
+    return startKeyJob(
       context,
       { kind: ordersExport.name, recipients, file: { name: `order-${order}.csv.age`, order } },
       ({ context: jobContext, openOutput }) => call(ordersExport, { ...jobContext, openOutput }, { order }),
-    ),
+    );
+  },
 });
 
 const resetNodes = defineRoute({
@@ -169,12 +184,14 @@ const resetNodes = defineRoute({
     .refine(({ ids, order }) => (ids === undefined) !== (order === undefined), { error: 'expected ids or order' }),
   output: jobSchema,
   isIdempotent: () => true,
-  run: (context, { recipients, ...input }) =>
-    startKeyJob(
+  async run(context, { recipients, ...input }) {
+    if (input.order !== undefined) await requireFewNodes(context, input.order);
+    return startKeyJob(
       context,
       { kind: nodesReset.name, recipients, file: { name: 'reset.csv.age', order: input.order } },
       ({ context: jobContext, openOutput }) => call(nodesReset, { ...jobContext, openOutput }, input),
-    ),
+    );
+  },
 });
 
 const addController = defineRoute({
