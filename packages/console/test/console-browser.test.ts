@@ -124,8 +124,8 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     expect(await page.getByRole('alert').innerText()).toContain('Type the ID of a node');
     await page.keyboard.type('pump 3');
     await page.keyboard.press('Enter');
+    await expect.poll(() => page.locator('tbody tr').count()).toBe(1);
     await page.getByRole('cell', { name: 'Pump 3 <north>' }).waitFor();
-    expect(await page.locator('tbody tr').count()).toBe(1);
     await page.getByRole('searchbox').fill('7a3');
     await page.keyboard.press('Enter');
     await page.getByText(`1 to 100 of ${SECOND_ORDER}`).waitFor();
