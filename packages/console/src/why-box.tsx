@@ -1,6 +1,6 @@
 /**
- * The search box of every page: the ID of a node leads to its diagnosis, its first digits, a name or
- * another text to a list.
+ * The search box of every page: the ID of a node leads to its diagnosis, its first digits, a name
+ * or another text to a list.
  */
 
 import type { JSX } from 'preact';
