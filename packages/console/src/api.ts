@@ -78,6 +78,24 @@ export async function requestTagged<T>(path: string, options: RequestOptions = {
   return { data, tag: response.headers.get('etag') ?? undefined };
 }
 
+/**
+ * The stream of events after the one with that ID. By fetch: an EventSource sends no secret of the
+ * session.
+ */
+export async function openEvents(lastEventId: string | undefined, signal: AbortSignal): Promise<ReadableStream<string>> {
+  const secret = readSecret();
+  const headers: Record<string, string> = {};
+  if (secret !== null) headers['x-latchkey-session'] = secret;
+  if (lastEventId !== undefined) headers['last-event-id'] = lastEventId;
+  const response = await send('/v1/events', { headers, redirect: 'error', signal });
+  if (!response.ok || response.body === null) {
+    const problem = await readProblem(response);
+    if (problem.name === 'not-authenticated') endSession(secret);
+    throw new ApiError(problem);
+  }
+  return response.body.pipeThrough(new TextDecoderStream());
+}
+
 /** Changes a thing as it is now, for an undo and for what a diagnosis has just said. */
 export async function patchNow(path: string, body: object): Promise<void> {
   const { tag } = await requestTagged(path);

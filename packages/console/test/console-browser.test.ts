@@ -8,7 +8,7 @@ import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { setDisabled } from '@latchkey/operations';
 import type { AdminFixture } from '@latchkey/test-support/admin-fixture';
 import { ConsoleSite } from './console-site.js';
-import { JOINED, openPlant, SECOND_ORDER, SILENT, UNPROVEN } from './plant.js';
+import { JOINED, openPlant, SECOND, SECOND_ORDER, SILENT, UNPROVEN } from './plant.js';
 
 const CHROMIUM = '/usr/bin/chromium';
 const PASSWORD = 'correct horse battery';
@@ -78,11 +78,19 @@ async function queryOf(page: Page): Promise<string> {
 
 describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout: 6 * TIMEOUT_MS }, () => {
   it('says by keyboard alone why a node has not joined, and gives the focus back', async () => {
-    const { page, messages } = await visit('/');
+    const { page, fixture, messages } = await visit('/');
     await page
       .getByRole('link', { name: /joined/ })
       .first()
       .waitFor();
+    // An entry of the log appears by itself.
+    await page.getByText('Live', { exact: true }).waitFor();
+    await setDisabled(fixture.registry, [SECOND], true);
+    await page
+      .locator('.entries')
+      .getByRole('link', { name: id(SECOND) })
+      .waitFor();
+
     await page.keyboard.press('/');
     await page.keyboard.type('00:05:21:4E');
     await page.keyboard.press('Enter');

@@ -17,8 +17,9 @@ export const JOINED = 0x1905717b;
 export const SILENT = 0x000287fd;
 /** It asked, and proved nothing. */
 export const UNPROVEN = 0x0005214e;
-/** The second order: never joined. */
+/** Nodes of an order that none has joined of, and the first of them. */
 export const SECOND_ORDER = 250;
+export const SECOND = 0x7a300000;
 
 export async function openPlant(): Promise<AdminFixture> {
   const fixture = await AdminFixture.open();
@@ -41,7 +42,7 @@ export async function openPlant(): Promise<AdminFixture> {
   await fixture.order(draw(expired), { installer: 'Ada Installations', lifetime: 86_400, grace: 3_600 });
   await fixture.order(draw(expiring), { installer: 'Ada Installations', lifetime: 86_400, grace: 604_800 });
   await fixture.order(draw([...well, SILENT, UNPROVEN]), { installer: 'Kim & Sons', lifetime: 7_776_000, grace: 604_800 });
-  const waiting = Array.from({ length: SECOND_ORDER }, (_, index) => 0x7a300000 + 0x1f3 * index);
+  const waiting = Array.from({ length: SECOND_ORDER }, (_, index) => SECOND + 0x1f3 * index);
   await fixture.order(draw(waiting), { installer: 'Bo Electric', idC: C2, lifetime: 7_776_000, grace: 604_800 });
   const key = (id: number): Secret => keys.get(id) ?? newSecret();
   for (const id of expired) await fixture.join(id, key(id), { wall: now - 3 * DAY });

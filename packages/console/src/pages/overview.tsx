@@ -2,8 +2,10 @@
 
 import type { AuditEntryView, ControllerView, NodeStatus, OrderStatus } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';
+import { useState } from 'preact/hooks';
 import { type Health, healthOf, HEALTHS } from '../controller-health.js';
 import { formatNumber } from '../format.js';
+import { useLive } from '../live.js';
 import { EntryList } from '../parts/audit-entries.js';
 import { HealthBadge, OrderBadge, StateBadge } from '../parts/badges.js';
 import { Command } from '../parts/copy.js';
@@ -205,17 +207,30 @@ function ControllersAtAGlance(): JSX.Element {
   );
 }
 
+/** The latest entries of the log, and new ones as they come, until somebody wants to read. */
 function LatestChanges(): JSX.Element {
   const say = useSay();
+  const [isPaused, setPaused] = useState(false);
   const audit = useResource<{ readonly items: readonly AuditEntryView[] }>(`/v1/audit?limit=${LATEST}`);
+  const mayRead = audit.problem?.name !== 'forbidden';
+  const isLive = useLive(mayRead && !isPaused, audit.reload);
   return (
     <section aria-labelledby="latest-title">
-      <h2 id="latest-title">{say('overview.latest')}</h2>
-      {audit.problem?.name === 'forbidden' ? (
-        <p class="quiet">{say('audit.forbidden')}</p>
-      ) : (
-        audit.problem !== undefined && <ProblemNote problem={audit.problem} retry={audit.reload} />
-      )}
+      <header class="section-head">
+        <h2 id="latest-title">{say('overview.latest')}</h2>
+        {mayRead && (
+          <>
+            <span class={isLive ? 'live' : 'quiet'}>
+              {say(isLive ? 'overview.live' : isPaused ? 'overview.paused' : 'overview.not-live')}
+            </span>
+            <button type="button" aria-pressed={isPaused} onClick={() => setPaused(!isPaused)}>
+              {say('overview.pause')}
+            </button>
+          </>
+        )}
+      </header>
+      {!mayRead && <p class="quiet">{say('audit.forbidden')}</p>}
+      {mayRead && audit.problem !== undefined && <ProblemNote problem={audit.problem} retry={audit.reload} />}
       {audit.data !== undefined && (
         <>
           <EntryList entries={audit.data.items} />

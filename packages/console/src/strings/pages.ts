@@ -15,6 +15,10 @@ export const PAGE_STRINGS = {
   'overview.nodes': ['Nodes by state', 'Knoten nach Zustand'],
   'overview.total-nodes': ['{count} node in all|{count} nodes in all', '{count} Knoten insgesamt'],
   'overview.latest': ['Latest changes', 'Letzte Änderungen'],
+  'overview.live': ['Live', 'Live'],
+  'overview.not-live': ['Connecting…', 'Verbindet…'],
+  'overview.paused': ['Paused', 'Angehalten'],
+  'overview.pause': ['Pause', 'Anhalten'],
   'overview.all-changes': ['All entries', 'Alle Einträge'],
   'overview.empty': ['No nodes yet', 'Noch keine Knoten'],
   'overview.empty-advice': [

@@ -1,0 +1,62 @@
+/** Notices what happens in the registry while a page is open. */
+
+import { useEffect, useState } from 'preact/hooks';
+import { openEvents } from './api.js';
+import { EventStreamParser } from './event-stream.js';
+import { useSession } from './session.js';
+
+const RECONNECT_MS = 5_000;
+/** A burst of events is noticed once in so many ms. */
+const NOTICE_MS = 2_000;
+
+/**
+ * Calls `onChange` after events, and says whether the stream is open.
+ *
+ * @param onChange must stay the same function
+ */
+export function useLive(isOn: boolean, onChange: () => void): boolean {
+  const [isOpen, setOpen] = useState(false);
+  const { state } = useSession();
+  useEffect(() => {
+    if (!isOn || state !== 'active') return undefined;
+    const controller = new AbortController();
+    const { signal } = controller;
+    let lastId: string | undefined;
+    let noticeTimer: ReturnType<typeof setTimeout> | undefined;
+    let reconnectTimer: ReturnType<typeof setTimeout> | undefined;
+    const notice = (): void => {
+      noticeTimer ??= setTimeout(() => {
+        noticeTimer = undefined;
+        onChange();
+      }, NOTICE_MS);
+    };
+    const follow = async (): Promise<void> => {
+      try {
+        const parser = new EventStreamParser();
+        const reader = (await openEvents(lastId, signal)).getReader();
+        setOpen(true);
+        for (;;) {
+          const { done, value } = await reader.read();
+          if (done) break;
+          for (const { id } of parser.push(value)) {
+            lastId = id ?? lastId;
+            notice();
+          }
+        }
+      } catch {
+        // The server was restarted, or the network is gone: tried again below.
+      }
+      if (signal.aborted) return;
+      setOpen(false);
+      reconnectTimer = setTimeout(() => void follow(), RECONNECT_MS);
+    };
+    void follow();
+    return () => {
+      controller.abort();
+      clearTimeout(noticeTimer);
+      clearTimeout(reconnectTimer);
+      setOpen(false);
+    };
+  }, [isOn, state, onChange]);
+  return isOpen;
+}
