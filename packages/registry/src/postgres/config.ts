@@ -33,6 +33,10 @@ export interface PostgresConfig {
   readonly tls?: PostgresTls;
   /** By itself `standby`. */
   readonly durability?: Durability;
+  /**
+   * Multiplies every limit of time: for tests, whose machine may be busier than any that serves.
+   */
+  readonly patience?: number;
 }
 
 /** Which server this is, where one serves: others see it, and it keeps the registry's clock. */

@@ -119,7 +119,7 @@ export class Connection {
    */
   static async open(
     host: PostgresHost,
-    { database, user }: PostgresConfig,
+    { database, user, patience = 1 }: PostgresConfig,
     { password, ssl }: Credentials,
     settings: Readonly<Record<string, string>>,
     onBroken: (reason: string) => void = () => undefined,
@@ -141,7 +141,7 @@ export class Connection {
       options: Object.entries(settings)
         .map(([name, value]) => `-c ${name}=${value}`)
         .join(' '),
-      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      connectionTimeoutMillis: patience * CONNECT_TIMEOUT_MS,
       keepAlive: true,
     });
     let reason = (message: string): void => void message;

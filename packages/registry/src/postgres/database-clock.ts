@@ -31,6 +31,8 @@ export interface SharedMonotonic {
 }
 
 export class DatabaseClock {
+  /** Multiplies limits. */
+  readonly #patience: number;
   /** The database's wall clock minus the machine's monotonic one. */
   #wallAhead = Number.NaN;
   /** The shared monotonic clock minus the machine's. */
@@ -39,9 +41,13 @@ export class DatabaseClock {
   #offset: number | undefined;
   #readAt = -Infinity;
 
+  constructor(patience: number) {
+    this.#patience = patience;
+  }
+
   /** Takes a reading. Times of sending and arrival by `performance.now()`. */
   observe(sentAt: number, arrivedAt: number, wallMs: number): void {
-    if (arrivedAt - sentAt > MAX_ROUND_TRIP_MS) return;
+    if (arrivedAt - sentAt > this.#patience * MAX_ROUND_TRIP_MS) return;
     const readAt = (sentAt + arrivedAt) / 2 + monotonicNow() - performance.now();
     const elapsed = readAt - this.#readAt;
     if (elapsed <= 0) return;
@@ -55,7 +61,7 @@ export class DatabaseClock {
 
   /** Whether what it shows was read lately. */
   get isValid(): boolean {
-    return monotonicNow() - this.#readAt <= CLOCK_VALID_MS;
+    return monotonicNow() - this.#readAt <= this.#patience * CLOCK_VALID_MS;
   }
 
   /** ms since the epoch, whole; and ms. */

@@ -31,7 +31,8 @@ const MARK_LOST = 'UPDATE latchkey.registry SET lost = $1 WHERE lost IS NULL';
 export class Engine {
   readonly config: PostgresConfig;
   readonly log: Log;
-  readonly clock: DatabaseClock = new DatabaseClock();
+  readonly clock: DatabaseClock;
+  readonly patience: number;
   readonly lastSeen: LastSeen;
   /** The last good one first. */
   #hosts: readonly PostgresHost[];
@@ -46,6 +47,8 @@ export class Engine {
 
   constructor(config: PostgresConfig, lastSeen: LastSeen, log: Log) {
     this.config = config;
+    this.patience = config.patience ?? 1;
+    this.clock = new DatabaseClock(this.patience);
     this.log = log;
     this.lastSeen = lastSeen;
     this.#hosts = config.hosts;

@@ -10,6 +10,8 @@ import type { SharedMonotonic } from './database-clock.js';
 import { formatHead, type Head, parseHead } from '../audit-chain.js';
 
 const FILE = 'postgres.json';
+/** The shared clock is kept anew once it has moved by this against the machine's, in ms. */
+const CLOCK_KEPT_MS = 100;
 
 export interface Seen {
   /** `registry.id` of the database. */
@@ -32,12 +34,14 @@ export class LastSeen {
   readonly clockBefore: SharedMonotonic | undefined;
   #seen: Seen | undefined;
   #saved: Seen | undefined;
+  #savedAhead: number | undefined;
 
   private constructor(path: string, { seen, clock }: Kept) {
     this.#path = path;
     this.#seen = seen;
     this.#saved = seen;
     this.clockBefore = clock;
+    this.#savedAhead = clock?.ahead;
   }
 
   static async read(folder: string): Promise<LastSeen> {
@@ -62,10 +66,12 @@ export class LastSeen {
   /** Writes what was noted since, and how the servers' monotonic clock goes on. */
   async save(clock: SharedMonotonic | undefined = this.clockBefore): Promise<void> {
     const seen = this.#seen;
-    if (seen === undefined || seen === this.#saved) return;
+    const isClockKept = clock === undefined || Math.abs(clock.ahead - (this.#savedAhead ?? Infinity)) < CLOCK_KEPT_MS;
+    if (seen === undefined || (seen === this.#saved && isClockKept)) return;
     const { head, ...rest } = seen;
     await replaceFile(this.#path, `${JSON.stringify({ ...rest, ...(head && { head: formatHead(head) }), clock })}\n`);
     this.#saved = seen;
+    this.#savedAhead = clock?.ahead;
   }
 
   /** In place of whatever was known. */

@@ -48,7 +48,7 @@ export class Reader {
       const timer = setTimeout(() => {
         this.#waiting = this.#waiting.filter((one) => one !== request);
         reject(unavailable('a read took more than 3 s'));
-      }, READ_TIMEOUT_MS);
+      }, READ_TIMEOUT_MS * this.#engine.patience);
       request.resolve = (found) => {
         clearTimeout(timer);
         resolve(found);
@@ -69,7 +69,7 @@ export class Reader {
       let batch: Request[] = [];
       try {
         let session = await this.#engine.session();
-        if (performance.now() - session.lockHeldAt > LOCK_AGAIN_MS) {
+        if (performance.now() - session.lockHeldAt > LOCK_AGAIN_MS * this.#engine.patience) {
           await this.#holdLock();
           session = await this.#engine.session();
         }
@@ -112,7 +112,7 @@ export class Reader {
     const rows = take(results.slice(2, -2));
     this.#engine.accept(rows);
     if (!this.#engine.clock.isValid) throw unavailable('the clock of the database was not read for 5 s');
-    if (performance.now() - session.lockHeldAt > LOCK_VALID_MS)
+    if (performance.now() - session.lockHeldAt > LOCK_VALID_MS * this.#engine.patience)
       throw unavailable('a write that was sent more than 5 s ago may be on its way');
     this.#engine.keep(session, rows);
     return rows;

@@ -34,26 +34,34 @@ const DEAD: RegExp = /^(?:57P0[0-9]|25006|08...|53...|58...|XX...)$/;
 /** What the settings of a role or a database must not change. */
 export const SETTINGS: Readonly<Record<string, string>> = {
   client_min_messages: 'warning',
-  lock_timeout: '4s',
   array_nulls: 'on',
   search_path: 'pg_catalog',
   jit: 'off',
 };
-const READER: Readonly<Record<string, string>> = {
-  ...SETTINGS,
-  idle_in_transaction_session_timeout: '2s',
-  statement_timeout: '0',
-};
-const WRITER: Readonly<Record<string, string>> = {
-  ...SETTINGS,
-  idle_in_transaction_session_timeout: '2s',
-  statement_timeout: '5s',
-};
-const GENERAL: Readonly<Record<string, string>> = {
-  ...SETTINGS,
-  idle_in_transaction_session_timeout: '10s',
-  statement_timeout: '20s',
-};
+/** Limits of the database's own, in seconds. */
+interface Limits {
+  readonly idleInTransaction: number;
+  readonly statement: number;
+}
+
+const READER: Limits = { idleInTransaction: 2, statement: 0 };
+const WRITER: Limits = { idleInTransaction: 2, statement: 5 };
+const GENERAL: Limits = { idleInTransaction: 10, statement: 20 };
+const LONG_READ: Limits = { idleInTransaction: 60, statement: 0 };
+const LOCK_TIMEOUT_S = 4;
+
+function settingsOf(
+  { idleInTransaction, statement }: Limits,
+  { patience = 1 }: PostgresConfig,
+): Readonly<Record<string, string>> {
+  const ms = (seconds: number): string => String(Math.round(seconds * patience * 1_000));
+  return {
+    ...SETTINGS,
+    idle_in_transaction_session_timeout: ms(idleInTransaction),
+    statement_timeout: ms(statement),
+    lock_timeout: ms(LOCK_TIMEOUT_S),
+  };
+}
 
 export const STANDBY_NAMES: Statement = {
   name: 'standby names',
@@ -114,15 +122,16 @@ export class Session {
     const connections: Connection[] = [];
     try {
       const places: Place[] = [];
-      for (const settings of [READER, WRITER, GENERAL]) {
+      for (const limits of [READER, WRITER, GENERAL]) {
+        const settings = settingsOf(limits, config);
         const connection = await Connection.open(host, config, credentials, settings, onBroken);
         connections.push(connection);
         const [set, checked] = await within(
-          READ_TIMEOUT_MS,
+          READ_TIMEOUT_MS * (config.patience ?? 1),
           connection,
-          connection.run(settingsQuery(settings), { text: CHECKS }),
+          connection.run(IN_FORCE, { text: CHECKS }),
         );
-        checkSettings(set?.rows[0] ?? {}, settings);
+        checkSettings(set?.rows[0], settings);
         places.push(checkedPlace(host, config, checked?.rows[0] ?? {}));
       }
       const [place] = places;
@@ -159,7 +168,10 @@ export class Session {
 
   /** Ends all connections if `work` is not done in time. */
   async within<T>(ms: number, what: string, work: Promise<T>): Promise<T> {
-    const timer = setTimeout(() => this.destroy(`${what} took more than ${ms / 1_000} s`), ms);
+    const timer = setTimeout(
+      () => this.destroy(`${what} took more than ${Math.round(ms / 1_000)} s`),
+      ms * (this.config.patience ?? 1),
+    );
     try {
       return await work;
     } catch (error) {
@@ -185,11 +197,11 @@ export class Session {
   /** A connection of its own to the same server, for a long read. */
   async another(): Promise<Connection> {
     const { host, system, started } = this.place;
-    const settings = { ...GENERAL, statement_timeout: '0', idle_in_transaction_session_timeout: '1min' };
+    const settings = settingsOf(LONG_READ, this.config);
     const connection = await Connection.open(host, this.config, this.credentials, settings);
     try {
-      const [set, checked] = await connection.run(settingsQuery(settings), { text: CHECKS });
-      checkSettings(set?.rows[0] ?? {}, settings);
+      const [set, checked] = await connection.run(IN_FORCE, { text: CHECKS });
+      checkSettings(set?.rows[0], settings);
       const place = checkedPlace(host, this.config, checked?.rows[0] ?? {});
       if (place.system !== system || place.started !== started) throw new Failure('another server answers there now');
       return connection;
@@ -207,15 +219,16 @@ export class Session {
 }
 
 /** Tells what is in force, and has commits wait for the standby at least. */
-function settingsQuery(settings: Readonly<Record<string, string>>): Statement {
-  const shown = Object.keys(settings).map((name) => `current_setting('${name}') AS ${name}`);
-  const synchronous = `set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false)`;
-  return { text: `SELECT ${shown.join(', ')}, ${synchronous} AS synchronous_commit` };
-}
+const IN_FORCE: Statement = {
+  text: `SELECT (SELECT json_object_agg(name, setting) FROM pg_settings) AS settings, set_config('synchronous_commit',
+    CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false) AS synchronous_commit`,
+};
 
-function checkSettings(set: SqlRow, wanted: Readonly<Record<string, string>>): void {
+function checkSettings(row: SqlRow | undefined, wanted: Readonly<Record<string, string>>): void {
+  const settings = (row?.['settings'] ?? {}) as Readonly<Record<string, string>>;
   for (const [name, value] of Object.entries(wanted))
-    if (set[name] !== value) throw new Failure(`${name} cannot be set to ${value} for its sessions: it is ${String(set[name])}`);
+    if (settings[name] !== value)
+      throw new Failure(`${name} cannot be set to ${value} for its sessions: it is ${String(settings[name])}`);
 }
 
 /** What is wrong with a database, in words for whoever runs it. */

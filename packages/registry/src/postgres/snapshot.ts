@@ -66,9 +66,9 @@ const FETCH_METADATA = `SELECT name, version, value FROM latchkey.metadata
   WHERE (SELECT metadata_version FROM latchkey.registry) <> $1`;
 const FETCH_NODES = `SELECT ${NODES.columnNames} FROM latchkey.nodes WHERE id = ANY($1::bigint[])`;
 const FETCH_CONTROLLERS = `SELECT ${CONTROLLERS.columnNames} FROM latchkey.controllers
-  WHERE id = ANY($1::bigint[]) OR id IN (SELECT controller FROM latchkey.nodes WHERE id = ANY($2::bigint[]))`;
+  WHERE id IN (SELECT unnest($1::bigint[]) UNION SELECT controller FROM latchkey.nodes WHERE id = ANY($2::bigint[]))`;
 const FETCH_ORDERS = `SELECT ${ORDERS.columnNames} FROM latchkey.orders
-  WHERE number = ANY($1::bigint[]) OR number IN (SELECT order_number FROM latchkey.nodes WHERE id = ANY($2::bigint[]))`;
+  WHERE number IN (SELECT unnest($1::bigint[]) UNION SELECT order_number FROM latchkey.nodes WHERE id = ANY($2::bigint[]))`;
 const FETCH_DESCRIPTIONS = `SELECT ${NODE_DESCRIPTIONS.columnNames} FROM latchkey.node_descriptions WHERE id = ANY($1::bigint[])`;
 const FETCH_RECENT_KEYS = `SELECT ${RECENT_INITIAL_KEYS.columnNames} FROM latchkey.recent_initial_keys WHERE node = ANY($1::bigint[])`;
 /** What was seen of an ID while it was a node's, or while it was nobody's. */

@@ -79,7 +79,7 @@ export class Writer {
       try {
         const session = await this.#engine.session();
         const batch = this.#take();
-        const late = batch.filter(({ since }) => performance.now() - since > WRITE_TIMEOUT_MS);
+        const late = batch.filter(({ since }) => performance.now() - since > WRITE_TIMEOUT_MS * this.#engine.patience);
         for (const { reject } of late) reject(unavailable('a write waited for more than 8 s'));
         await this.#batch(
           session,
@@ -133,7 +133,7 @@ export class Writer {
       this.#engine.accept(rows);
       return { rows, answers: results.slice(statements.length) };
     } catch (error) {
-      await session.writer.send([ROLLBACK]);
+      await this.#rollBack(session);
       throw error;
     }
   }
@@ -167,12 +167,22 @@ export class Writer {
       }
     }
     this.#waiting.unshift(...again);
-    const statements = [...changes.statements, ...others];
+    let statements: Statement[];
+    try {
+      statements = [...changes.statements, ...others];
+    } catch (error) {
+      await this.#rollBack(session);
+      throw error;
+    }
     const { pendingOrders } = changes;
     const { notices } = session.writer;
     // Also where nothing changes: what was decided is answered from what the standby has too.
     const work = session.writer.send([...statements, COMMIT, STANDBY_NAMES]);
-    const settled = await session.within(Math.max(1, WRITE_TIMEOUT_MS - (performance.now() - startedAt)), 'a write', work);
+    const settled = await session.within(
+      Math.max(1, WRITE_TIMEOUT_MS - (performance.now() - startedAt) / this.#engine.patience),
+      'a write',
+      work,
+    );
     const [commit, names] = settled.slice(-2);
 
     if (commit?.status === 'fulfilled' && commit.value.command === 'ROLLBACK') {
@@ -199,6 +209,10 @@ export class Writer {
     this.#engine.keep(session, rows);
     this.#notePending(pendingOrders);
     for (const { request, result } of decided) request.resolve(result as never);
+  }
+
+  async #rollBack(session: Session): Promise<void> {
+    if (session.brokenBy === undefined) await session.within(WRITE_TIMEOUT_MS, 'a rollback', session.writer.send([ROLLBACK]));
   }
 
   /** Nothing happened. If it was for one write's sake, the others are done without it. */

@@ -56,6 +56,7 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('PostgreSQL (needs postgresql)', () 
       user: 'latchkey',
       passwordFile: cluster.passwordFile,
       durability: 'storage',
+      patience: 10,
     };
   }
 
