@@ -23,7 +23,7 @@ export function nodeVersion({ id }: { readonly id: string }): VersionedThing {
     keys: { nodes: [idI], nodeDescriptions: [idI] },
     versionOf(found) {
       const row = found.node(idI)?.row;
-      return row && `node ${id} ${row.order} ${row.entry} ${found.nodeDescription(idI)?.entry ?? 'none'}`;
+      return row && `node ${id} ${row.order} ${row.entry} ${found.nodeDescription(idI)?.entry ?? 0}`;
     },
   };
 }
@@ -33,7 +33,8 @@ export function orderVersion({ order }: { readonly order: number }): VersionedTh
     keys: { orders: [order] },
     versionOf(found) {
       const row = found.order(order)?.row;
-      return row && `order ${order} ${row.entry}`;
+      // Its texts change without an entry in its row.
+      return row && `order ${order} ${row.entry} ${JSON.stringify([row.contact, row.site])}`;
     },
   };
 }
