@@ -2,14 +2,13 @@
 
 import type { NodeStatus } from '@latchkey/operations/contract';
 
-export type Page = 'overview' | 'nodes' | 'orders' | 'controllers' | 'waiting' | 'audit';
+export type Page = 'overview' | 'nodes' | 'orders' | 'controllers' | 'audit';
 
 const PAGE_OF_PATH: ReadonlyMap<string, Page> = new Map<string, Page>([
   ['/', 'overview'],
   ['/nodes', 'nodes'],
   ['/orders', 'orders'],
   ['/controllers', 'controllers'],
-  ['/waiting', 'waiting'],
   ['/audit', 'audit'],
 ]);
 

@@ -10,7 +10,6 @@ export const SHELL_STRINGS = {
   'page.nodes': ['Nodes', 'Knoten'],
   'page.orders': ['Orders', 'Aufträge'],
   'page.controllers': ['Controllers', 'Controller'],
-  'page.waiting': ['Waiting', 'Wartende'],
   'page.audit': ['Audit', 'Protokoll'],
 
   'why.label': ['Why has it not joined?', 'Warum ist er nicht beigetreten?'],
