@@ -19,7 +19,11 @@ export default async function install(): Promise<() => Promise<void>> {
 
 async function installWorker(folder: string): Promise<string> {
   const tree: Tree = new Map();
-  const entries = { 'command-worker': 'command-worker.js' };
+  const entries = {
+    'command-worker': 'command-worker.js',
+    // Commands on PostgreSQL read in a thread, which is a file of its own.
+    'blocking-thread': '../../../registry/dist/postgres/blocking-thread.js',
+  };
   mount(tree, 'worker', (await bundle({ name: 'tools/testbed', entries, parts: {}, natives: NATIVES })).tree);
   for (const name of ['package.json', 'node_modules'])
     tree.set(`worker/${name}`, { link: `../lib/latchkey/auth-server/${name}` });
