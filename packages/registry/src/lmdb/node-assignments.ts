@@ -73,7 +73,7 @@ export class NodeAssignments implements AssignmentTable {
   }
 
   /** All that is kept of nodes and their former controllers. */
-  *allFormer(): Generator<readonly [key: readonly [idI: number, idC: number], former: FormerAssignment]> {
+  *allFormer(): Iterable<readonly [readonly [idI: number, idC: number], FormerAssignment]> {
     for (const { key, value } of this.#former.getRange()) yield [[key.readUInt32BE(0), key.readUInt32BE(4)], value];
   }
 
