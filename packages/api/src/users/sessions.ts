@@ -117,10 +117,11 @@ export class Sessions {
     const user = users.find(name);
     const stored = user?.password ?? undefined;
     const isRight = await passwords.isRight(password, stored, 'sign-in');
-    if (user === undefined || stored === undefined || !isRight) return this.#refuse(request, 'wrong name or password');
+    if (user === undefined) return this.#refuse(request, 'no such user');
+    if (stored === undefined || !isRight) return this.#refuse(request, 'wrong password', user);
     const session = await this.#newSession(user, address);
     if (!(await users.addSession(session.hash, session.record, stored, await this.#sessionBefore(request))))
-      return this.#refuse(request, 'the password was changed');
+      return this.#refuse(request, 'the password was changed', user);
     this.#logSignIn(session);
     return session;
   }
@@ -137,9 +138,10 @@ export class Sessions {
     const stored = await passwords.hash(password, 'sign-in');
     const session = await this.#newSession({ ...user, password: stored }, address);
     // The link may have been used, or the registry restored, while the password was hashed.
-    if ((await this.#userOfLink(hash)) === undefined) return this.#refuse(request, 'the link was used');
+    if ((await this.#userOfLink(hash)) === undefined) return this.#refuse(request, 'the link was used', user);
     await record({ what: 'password set', note: 'by a sign-in link' }, idOf(user));
-    if (!(await users.redeemLink(hash, stored, session.hash, session.record))) return this.#refuse(request, 'the link was used');
+    if (!(await users.redeemLink(hash, stored, session.hash, session.record)))
+      return this.#refuse(request, 'the link was used', user);
     this.#logSignIn(session);
     return session;
   }
@@ -258,10 +260,10 @@ export class Sessions {
     throw new Problem('step-up-refused');
   }
 
-  #refuse(request: FastifyRequest, reason: string): never {
-    // The name is the caller's text, and may be a password by mistake.
+  /** @param user that exists: another name is the caller's text, and may be a password by mistake */
+  #refuse(request: FastifyRequest, reason: string, user?: UserRecord): never {
     const address = this.#options.addressOf(request);
-    this.#log.warn('sign-in refused', { address, reason }, 'a sign-in was refused');
+    this.#log.warn('sign-in refused', { user: user?.name, address, reason }, 'a sign-in was refused');
     throw new Problem('not-authenticated');
   }
 

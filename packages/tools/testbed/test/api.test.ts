@@ -230,6 +230,10 @@ describe('the API beside an auth-server', () => {
     [['token', 'create', 'x', '--scope', 'read', '--from', '192.0.2.0/40'], 'expected an address, or a network'],
     [[`lk_${'a'.repeat(66)}`], '[withheld: it looks like a key]'],
     [['token', 'revoke', 'UPPER'], '8 characters of a-z and 2-7'],
+    [['user', 'add', 'root', '--role', 'admin', '--config', 'none.yaml'], 'and not root'],
+    [['user', 'add', 'Ada', '--role', 'admin', '--config', 'none.yaml'], 'expected 1 to 32 of a-z'],
+    [['user', 'add', 'ada', '--role', 'king', '--config', 'none.yaml'], 'viewer, operator, key-officer, admin'],
+    [['user', 'add', 'ada', '--role', 'admin'], '--config'],
   ])('%j is refused with words', async (args, problem) => {
     const out = args[1] === 'create' ? ['--out', network.path('none.token')] : [];
     const { code, stderr } = await runCommand('auth-server', [...args, '--data', network.registry, ...out]);
