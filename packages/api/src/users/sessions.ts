@@ -260,7 +260,9 @@ export class Sessions {
     throw new Problem('step-up-refused');
   }
 
-  /** @param user that exists: another name is the caller's text, and may be a password by mistake */
+  /**
+   * @param user that exists: another name is the caller's text, and may be a password by mistake
+   */
   #refuse(request: FastifyRequest, reason: string, user?: UserRecord): never {
     const address = this.#options.addressOf(request);
     this.#log.warn('sign-in refused', { user: user?.name, address, reason }, 'a sign-in was refused');
