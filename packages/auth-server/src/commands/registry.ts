@@ -16,8 +16,15 @@ import {
   yesOption,
 } from './registry-command.js';
 
+const COPY = 'latchkey-auth-server registry copy --data postgres://latchkey@localhost/latchkey --local-data ./data';
+const ACCEPT = 'latchkey-auth-server registry accept --data ./data --config /etc/latchkey/auth-server.yaml';
+
 export function registryCommand(): Command {
-  return new Command('registry').description('the registry as a whole').addCommand(copyCommand()).addCommand(acceptCommand());
+  const command = new Command('registry')
+    .description('the registry as a whole')
+    .addCommand(copyCommand())
+    .addCommand(acceptCommand());
+  return withExamples(command, COPY, ACCEPT);
 }
 
 function copyCommand(): Command {
@@ -26,11 +33,7 @@ function copyCommand(): Command {
       'put the registry that is in the folder of this machine into the database, for several auth-servers; nobody may serve from it',
     ),
   ).action(copy);
-  return withExamples(
-    command,
-    'latchkey-auth-server registry copy --data ./data --config /etc/latchkey/auth-server.yaml',
-    'latchkey-auth-server registry copy --data postgres://latchkey@localhost/latchkey --local-data ./data',
-  );
+  return withExamples(command, 'latchkey-auth-server registry copy --data ./data --config /etc/latchkey/auth-server.yaml', COPY);
 }
 
 async function copy(options: RegistryOptions): Promise<void> {
@@ -62,7 +65,7 @@ function acceptCommand(): Command {
   )
     .addOption(yesOption())
     .action(accept);
-  return withExamples(command, 'latchkey-auth-server registry accept --data ./data --config /etc/latchkey/auth-server.yaml');
+  return withExamples(command, ACCEPT);
 }
 
 async function accept({ yes, ...options }: RegistryOptions & { readonly yes?: true }): Promise<void> {

@@ -255,7 +255,7 @@ describe('`controller set`', () => {
 
   it('refuses what is no change, and who is not there', async () => {
     const desk = await openDesk();
-    expect((await refused(desk, 'controller set 00000001')).text).toContain('expected --nid, --server or --pass-through');
+    expect((await refused(desk, 'controller set 00000001')).text).toContain('expected --nid, --server, --pass-through, ');
     expect((await refused(desk, 'controller set 0badcafe --nid 192.0.2.1:5683')).text).toContain('is not in the registry');
     expect((await refused(desk, 'controller add 00000001 --nid 192.0.2.1:5683 --out ./c.json')).text).toContain(
       'controller set --help',
