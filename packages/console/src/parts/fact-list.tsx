@@ -37,7 +37,9 @@ export function FactList({ facts }: { readonly facts: Facts }): JSX.Element {
   };
   if (disabled !== null) rows.push(['fact.disabled', <By at={disabled.since} actor={disabled.by} />]);
   if (removed !== null) rows.push(['fact.removed', <By at={removed.at} actor={removed.by} />]);
-  rows.push(['fact.asked', asked === null ? say('fact.not-asked') : <Times run={asked} />]);
+  // A join clears what the server saw of the node's requests.
+  if (asked !== null) rows.push(['fact.asked', <Times run={asked} />]);
+  else if (facts.joined_at === null) rows.push(['fact.asked', say('fact.not-asked')]);
   if (refused !== null)
     rows.push([
       'fact.refused',
