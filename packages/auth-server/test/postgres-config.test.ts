@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadConfig } from '@latchkey/runtime/config';
 import { afterAll, describe, expect, it } from 'vitest';
+import { masterKeyCommand } from '../src/commands/master-key.js';
 import { configSchema } from '../src/config.js';
 import { isPostgresUrl, parsePostgresUrl } from '../src/postgres-config.js';
 
@@ -116,5 +117,13 @@ ${more}`;
     ['  lmdb: {}\n', 'unknown key registry.lmdb: expected postgres'],
   ])('%j is refused: %s', async (more, problem) => {
     await expect(load(yaml(more))).rejects.toThrow(problem);
+  });
+});
+
+it('the master key of a registry in a database is not rotated: other servers would not learn of it', async () => {
+  const options = ['--data', 'postgres://me@localhost/a', '--local-data', join(folder, 'state')];
+  await expect(masterKeyCommand().parseAsync(['rotate', ...options], { from: 'user' })).rejects.toMatchObject({
+    name: 'UsageFailure',
+    message: 'the master key of a registry in a database cannot be rotated by this version',
   });
 });

@@ -1,8 +1,10 @@
 import { withExamples } from '@latchkey/runtime/cli';
+import { UsageFailure } from '@latchkey/runtime/failure';
 import { formerKeyNotice, nextMasterKey } from '@latchkey/keyring';
 import { Command } from 'commander';
 import { withProgress } from './progress.js';
 import { rotateMasterKey } from '@latchkey/registry';
+import { locateRegistry } from '../registry-location.js';
 import { pluralize, masterKeySourceOf, registryOptions, type RegistryOptions, withRegistry } from './registry-command.js';
 
 export function masterKeyCommand(): Command {
@@ -27,6 +29,11 @@ function rotateCommand(): Command {
 }
 
 async function rotate(options: RegistryOptions & { readonly to?: string }): Promise<void> {
+  const { postgres } = await locateRegistry(options);
+  if (postgres !== undefined)
+    throw new UsageFailure('the master key of a registry in a database cannot be rotated by this version', {
+      advice: 'Nothing was changed. Auth-servers on other machines would not learn of the new key.',
+    });
   const source = await masterKeySourceOf(options);
   const [nodes, key, formerKey] = await withRegistry(options, async (registry) => {
     const next = await nextMasterKey(source, options.to, registry.keyring);
