@@ -431,13 +431,14 @@ describe.skipIf(!canMakeNamespaces())('with a kernel (needs root, unshare, nsent
     },
   );
 
-  it.concurrent('that has four ports to give, the controller goes on with the sockets that it has', async (context) => {
-    const within = await newNamespace(context, 'net.ipv4.ip_local_port_range=40000 40003');
+  it.concurrent('that has seven ports to give, the controller goes on with the sockets that it has', async (context) => {
+    const within = await newNamespace(context, 'net.ipv4.ip_local_port_range=40000 40006');
     const listen = { server: '127.0.0.1:5693', controller: '127.0.0.1:5683' };
-    // The node needs one of them for each join. The controller asks for a fourth one in the second
-    // join, while the node has its port: the key feed must not ask for it between two joins.
+    // The node needs one of them for each join. The controller opens a socket for each request, two
+    // in a join, and asks for a seventh one in the third join, while the node has its port. The key
+    // feed must not ask for that one between two joins: it does so at the start only.
     const trio = await Trio.start(context, { within, listen, config: 'key_feed: 1h\n' });
-    for (let i = 0; i < 4; i++) await trio.joinsAgain();
+    for (let i = 0; i < 5; i++) await trio.joinsAgain();
     const metrics = await metricsOf(`unix:${trio.network.path('controller.sock')}`);
     expect(metrics.get('latchkey_joins_total{outcome="failed",reason="serverUnavailable"}')).toBe(0);
     await expectEnds(trio);
