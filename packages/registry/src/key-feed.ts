@@ -110,6 +110,23 @@ export function isPublished(order: OrderRow | undefined): order is OrderRow {
   return order !== undefined && order.state !== 'pending';
 }
 
+/**
+ * The node that an entry tells a controller of, if any.
+ *
+ * @param isTheirs whether a node is the controller's, or was after the cursor's position
+ */
+export function nodeToldOf(entry: TailEntry, idC: number, isTheirs: (idI: number) => boolean): number | undefined {
+  switch (entry.kind) {
+    case 'commit':
+      return entry.controller === idC ? entry.node : undefined;
+    case 'node':
+      return isTheirs(entry.node) ? entry.node : undefined;
+    case 'order':
+    case 'other':
+      return undefined;
+  }
+}
+
 /** What is told of a node, or of one that is not there, or not the controller's any more. */
 export function describeKey(
   keyring: Keyring,

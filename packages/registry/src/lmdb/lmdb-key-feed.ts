@@ -12,6 +12,7 @@ import {
   type KeyFeedAnswer,
   type KeyFeedQuestion,
   MAX_LOOKED_AT,
+  nodeToldOf,
   type OrderEntry,
   positionOf,
   START_OVER,
@@ -71,7 +72,8 @@ export class LmdbKeyFeed implements KeyFeed {
 
   async #answerChanges(question: KeyFeedQuestion): Promise<KeyFeedAnswer> {
     const { idC, cursor } = question;
-    const { assignments } = this.#tables;
+    const { assignments, nodes } = this.#tables;
+    const isTheirs = (idI: number): boolean => nodes.get(idI)?.controller === idC || assignments.leftAfter(idI, idC, position);
     const head = this.#head;
     const { incarnation, entry: position } = positionOf(cursor);
     if (incarnation !== assignments.incarnation) return START_OVER;
@@ -88,7 +90,7 @@ export class LmdbKeyFeed implements KeyFeed {
         if (told.size === 0) return this.#beginWalk(question, entry);
         break;
       }
-      const idI = this.#nodeOf(entry, idC, position);
+      const idI = nodeToldOf(entry, idC, isTheirs);
       if (idI === undefined) continue;
       if (told.size === MAX_FEED_ENTRIES && !told.has(idI)) break;
       told.add(idI);
@@ -102,22 +104,6 @@ export class LmdbKeyFeed implements KeyFeed {
     if (known !== undefined) return known;
     const entry = this.#log.entry(seq);
     return entry && this.#tail.keep(entry);
-  }
-
-  /** The node that the entry is about, if it is the controller's, or was after entry `position`. */
-  #nodeOf(entry: TailEntry, idC: number, position: number): number | undefined {
-    switch (entry.kind) {
-      case 'commit':
-        return entry.controller === idC ? entry.node : undefined;
-      case 'node': {
-        const { nodes, assignments } = this.#tables;
-        const isTheirs = nodes.get(entry.node)?.controller === idC || assignments.leftAfter(entry.node, idC, position);
-        return isTheirs ? entry.node : undefined;
-      }
-      case 'order':
-      case 'other':
-        return undefined;
-    }
   }
 
   #entryOf(idI: number, question: KeyFeedQuestion): KeyFeedEntry {

@@ -17,6 +17,7 @@ import {
   type KeyFeedAnswer,
   type KeyFeedQuestion,
   MAX_LOOKED_AT,
+  nodeToldOf,
   type OrderEntry,
   positionOf,
   START_OVER,
@@ -137,11 +138,14 @@ export class PostgresKeyFeed implements KeyFeed {
       // They were pruned.
       if (chunk === undefined) return START_OVER;
       const nodes = await this.#nodes(nodesIn(chunk, idC), idC);
+      const { rows, former } = nodes;
+      const isTheirs = (idI: number): boolean =>
+        rows.node(idI)?.row.controller === idC || (former.get(idI)?.until ?? 0) > position;
       for (const entry of chunk) {
         if (entry.kind === 'order' && (entry.controller === undefined || entry.controller === idC))
           // What came before it is told first.
           return told.size === 0 ? this.#beginWalk(question, entry) : answer();
-        const idI = nodeOf(entry, nodes, idC, position);
+        const idI = nodeToldOf(entry, idC, isTheirs);
         if (idI !== undefined) {
           if (told.size === MAX_FEED_ENTRIES && !told.has(idI)) return answer();
           told.set(idI, nodes);
@@ -184,14 +188,6 @@ function nodesIn(entries: readonly TailEntry[], idC: number): number[] {
   for (const entry of entries)
     if (entry.kind === 'node' || (entry.kind === 'commit' && entry.controller === idC)) ids.add(entry.node);
   return [...ids];
-}
-
-/** The node that the entry is about, if it is the controller's, or was after entry `position`. */
-function nodeOf(entry: TailEntry, { rows, former }: Nodes, idC: number, position: number): number | undefined {
-  if (entry.kind === 'commit') return entry.controller === idC ? entry.node : undefined;
-  if (entry.kind !== 'node') return undefined;
-  const isTheirs = rows.node(entry.node)?.row.controller === idC || (former.get(entry.node)?.until ?? 0) > position;
-  return isTheirs ? entry.node : undefined;
 }
 
 function toWalk(record: SqlRow): WalkRow {

@@ -83,55 +83,31 @@ export function fetching(
 ): { readonly statements: Statement[]; readonly take: (results: readonly SqlResult[]) => Rows } {
   const known = caches.metadata;
   const nodes = [...keys.nodes];
-  const controllers = [...keys.controllers];
-  const orders = [...keys.orders];
   const wanted: readonly ((Statement & { readonly take: (rows: Rows, found: readonly SqlRow[]) => void }) | undefined)[] = [
     { name: 'registry', text: FETCH_REGISTRY, take: takeRegistry },
     { name: 'metadata', text: FETCH_METADATA, values: [known.number], take: takeMetadata },
-    nodes.length === 0
-      ? undefined
-      : {
-          name: 'nodes',
-          text: FETCH_NODES,
-          values: [nodes],
-          take: (rows, found) => {
-            const keep = nodes.length <= MAX_NODES_TO_CACHE;
-            for (const record of found)
-              rows.nodes.set(record['id'] as number, caches.nodes.decode(record['id'] as number, record, keep));
-          },
-        },
-    nodes.length + controllers.length === 0
-      ? undefined
-      : {
-          name: 'controllers',
-          text: FETCH_CONTROLLERS,
-          values: [controllers, nodes],
-          take: (rows, found) => {
-            for (const record of found)
-              rows.controllers.set(record['id'] as number, caches.controllers.decode(record['id'] as number, record, true));
-          },
-        },
-    nodes.length + orders.length === 0
-      ? undefined
-      : {
-          name: 'orders',
-          text: FETCH_ORDERS,
-          values: [orders, nodes],
-          take: (rows, found) => {
-            for (const record of found)
-              rows.orders.set(record['number'] as number, caches.orders.decode(record['number'] as number, record, true));
-          },
-        },
-    fetchBy('node descriptions', FETCH_DESCRIPTIONS, keys.nodeDescriptions, (rows, record) =>
+    fetchBy('nodes', FETCH_NODES, [nodes], (rows, record) => {
+      const id = record['id'] as number;
+      rows.nodes.set(id, caches.nodes.decode(id, record, nodes.length <= MAX_NODES_TO_CACHE));
+    }),
+    fetchBy('controllers', FETCH_CONTROLLERS, [[...keys.controllers], nodes], (rows, record) => {
+      const id = record['id'] as number;
+      rows.controllers.set(id, caches.controllers.decode(id, record, true));
+    }),
+    fetchBy('orders', FETCH_ORDERS, [[...keys.orders], nodes], (rows, record) => {
+      const number = record['number'] as number;
+      rows.orders.set(number, caches.orders.decode(number, record, true));
+    }),
+    fetchBy('node descriptions', FETCH_DESCRIPTIONS, [[...keys.nodeDescriptions]], (rows, record) =>
       rows.descriptions.set(record['id'] as number, NODE_DESCRIPTIONS.decode(record)),
     ),
-    fetchBy('recent keys', FETCH_RECENT_KEYS, keys.recentInitialKeys, (rows, record) =>
+    fetchBy('recent keys', FETCH_RECENT_KEYS, [[...keys.recentInitialKeys]], (rows, record) =>
       rows.recentKeys.set(record['node'] as number, decodeRecentKeys(record)),
     ),
-    fetchBy('node activity', FETCH_NODE_ACTIVITY, keys.nodeActivity, (rows, record) =>
+    fetchBy('node activity', FETCH_NODE_ACTIVITY, [[...keys.nodeActivity]], (rows, record) =>
       rows.activityOfNodes.set(record['id'] as number, record['activity'] as NodeActivity),
     ),
-    fetchBy('controller activity', FETCH_CONTROLLER_ACTIVITY, keys.controllerActivity, (rows, record) =>
+    fetchBy('controller activity', FETCH_CONTROLLER_ACTIVITY, [[...keys.controllerActivity]], (rows, record) =>
       rows.activityOfControllers.set(record['id'] as number, record['activity'] as ControllerActivity),
     ),
   ];
@@ -147,17 +123,18 @@ export function fetching(
   };
 }
 
+/** `undefined` if there is no key to fetch by. */
 function fetchBy(
   name: string,
   text: string,
-  keys: ReadonlySet<number>,
+  keys: readonly (readonly number[])[],
   take: (rows: Rows, record: SqlRow) => void,
 ): (Statement & { readonly take: (rows: Rows, found: readonly SqlRow[]) => void }) | undefined {
-  if (keys.size === 0) return undefined;
+  if (keys.every(({ length }) => length === 0)) return undefined;
   return {
     name,
     text,
-    values: [[...keys]],
+    values: keys,
     take: (rows, found) => {
       for (const record of found) take(rows, record);
     },
