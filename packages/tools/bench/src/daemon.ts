@@ -7,24 +7,41 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 import { createInterface } from 'node:readline';
-import { install, type Program } from './installed.js';
+import { built, install, type Program } from './installed.js';
 import { type Resources, resourcesOf } from './machine.js';
+import type { ProfilerAnswer, ProfilerRequest } from './where/profile.js';
+
+type Child = ChildProcessByStdio<null, Readable, Readable>;
+
+/** The profiler that a daemon has in it, from src/ under vitest as from dist/. */
+const PROFILER = new URL('../dist/where/profiler.js', import.meta.url).href;
+
+type DaemonName = Exclude<Program, 'node-agent'>;
 
 export class Daemon {
   readonly name: string;
   /** HOST:PORT. */
   readonly address: string;
-  readonly #child: ChildProcessByStdio<null, Readable, Readable>;
+  readonly #child: Child;
 
-  private constructor(name: string, address: string, child: ChildProcessByStdio<null, Readable, Readable>) {
+  private constructor(name: string, address: string, child: Child) {
     this.name = name;
     this.address = address;
     this.#child = child;
   }
 
-  /** Starts it as it gets installed; resolves once it listens. */
-  static async start(program: Exclude<Program, 'node-agent'>, args: readonly string[]): Promise<Daemon> {
-    const child = spawn(process.execPath, [await install(program), ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  /**
+   * Starts it as it gets installed; resolves once it listens. With a profiler in it, it runs as it
+   * was built: the name of a file tells which room it is in.
+   */
+  static async start(
+    program: DaemonName,
+    args: readonly string[],
+    { profiled = false }: { readonly profiled?: boolean } = {},
+  ): Promise<Daemon> {
+    const run = profiled ? ['--import', PROFILER, built(program)] : [await install(program)];
+    const stdio = ['ignore', 'pipe', 'pipe', ...(profiled ? (['ipc'] as const) : [])] as const;
+    const child = spawn(process.execPath, [...run, ...args], { stdio: [...stdio] }) as Child;
     let words = '';
     const collect = (text: string): void => {
       words += text;
@@ -54,6 +71,14 @@ export class Daemon {
     const taken = resourcesOf(this.pid);
     if (taken === undefined) throw new Error(`${this.name} ended`);
     return taken;
+  }
+
+  /** Only of a daemon that was started with a profiler. */
+  async profile(request: ProfilerRequest): Promise<ProfilerAnswer> {
+    const answered = once(this.#child, 'message');
+    this.#child.send(request);
+    const [answer] = (await answered) as [ProfilerAnswer];
+    return answer;
   }
 
   async stop(): Promise<void> {

@@ -30,6 +30,13 @@ export function install(program: Program): Promise<string> {
   return file;
 }
 
+/** The file of a program as it was built, which is in no bundle. */
+export function built(program: Program): string {
+  return program === 'limits'
+    ? join(PACKAGE_FOLDER, 'dist/baselines/main.js')
+    : join(PACKAGE_FOLDER, `../../${program}/dist/main.js`);
+}
+
 async function installProduct(product: Exclude<Program, 'limits'>): Promise<string> {
   return join(await installCheckout(await temporaryFolder(), product), `latchkey-${product}`);
 }

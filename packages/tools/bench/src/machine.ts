@@ -83,13 +83,19 @@ export function resourcesOf(pid: number): Resources | undefined {
  * short run. 0: it does not.
  */
 function threadsCpuMs(pid: number): number {
-  let nanoseconds = 0;
-  for (const thread of readdirSync(`/proc/${pid}/task`)) {
-    try {
-      nanoseconds += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]);
-    } catch {
-      return 0;
-    }
+  try {
+    return readdirSync(`/proc/${pid}/task`).reduce((ms, thread) => ms + threadCpuMs(pid, thread), 0);
+  } catch {
+    return 0;
   }
-  return nanoseconds / 1e6;
+}
+
+/** @throws where the kernel does not count it, or the thread is gone */
+function threadCpuMs(pid: number, thread: number | string): number {
+  return Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]) / 1e6;
+}
+
+/** Of the thread that runs JavaScript, so far. */
+export function mainThreadCpuMs(pid: number): number {
+  return threadCpuMs(pid, pid);
 }

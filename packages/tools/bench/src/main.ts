@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createFile } from '@latchkey/runtime/files';
-import { Failure } from '@latchkey/runtime/failure';
+import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { main, program, withExamples } from '@latchkey/runtime/cli';
 import { Argument } from 'commander';
 import { airSuite } from './message-size/suite.js';
@@ -18,6 +18,7 @@ import { registrySuite } from './registry/suite.js';
 import { footprintSuite } from './footprint/suite.js';
 import { describeRun, formatSuite, type Report, type SuiteReport } from './report.js';
 import type { Depth, Suite } from './suite.js';
+import { whereSuite } from './where/suite.js';
 
 const ROUNDS = 5;
 const QUICK_ROUNDS = 3;
@@ -40,10 +41,15 @@ interface BenchOptions {
   readonly compare?: string;
   readonly peers?: true;
   readonly check?: true;
+  readonly where?: true;
   readonly folder: string;
 }
 
 async function bench(names: readonly string[], options: BenchOptions): Promise<void> {
+  if (options.where === true && names.join() !== 'joins')
+    throw new UsageFailure('--where says where a join goes: it is for the suite `joins` only', {
+      advice: 'Run: pnpm bench joins --where',
+    });
   const stored = options.compare === undefined ? undefined : await readStoredRun(options.compare);
   await assertOnDisk(options.folder);
   const report = await measure(
@@ -62,11 +68,16 @@ async function bench(names: readonly string[], options: BenchOptions): Promise<v
   if (options.check === true && broken > 0) throw new Failure(`${broken} ${broken === 1 ? 'limit does' : 'limits do'} not hold`);
 }
 
-async function measure(names: readonly string[], { quick, long, out, folder: parent }: BenchOptions): Promise<Report> {
+async function measure(names: readonly string[], { quick, long, out, where, folder: parent }: BenchOptions): Promise<Report> {
   const folder = await mkdtemp(join(parent, 'latchkey-bench-'));
   const clear = (): Promise<void> => rm(folder, { recursive: true, force: true });
-  // What runs meanwhile fails for want of it, and with that the command ends.
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void clear());
+  let interruptedBy: NodeJS.Signals | undefined;
+  const interrupt = (signal: NodeJS.Signals): void => {
+    interruptedBy = signal;
+    // What runs meanwhile fails for want of its folder, and with that the command ends.
+    void clear();
+  };
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, interrupt);
   const depth: Depth = quick === true ? 'quick' : long === true ? 'long' : 'full';
   const rounds = quick === true ? QUICK_ROUNDS : ROUNDS;
   const [date, loadBefore, machine] = [new Date().toISOString(), load(), describeMachine()];
@@ -81,7 +92,7 @@ async function measure(names: readonly string[], { quick, long, out, folder: par
   const suites: SuiteReport[] = [];
   try {
     for (const name of names) {
-      const suite = SUITES[name];
+      const suite = where === true ? whereSuite : SUITES[name];
       if (suite === undefined) continue;
       const own = await mkdtemp(join(folder, `${name}-`));
       const measured = {
@@ -94,6 +105,8 @@ async function measure(names: readonly string[], { quick, long, out, folder: par
       if (out !== undefined) await writeDocument(out, reportWith([measured]));
       await rm(own, { recursive: true, force: true });
     }
+  } catch (error) {
+    throw interruptedBy === undefined ? error : new Failure(`interrupted by ${interruptedBy}`);
   } finally {
     await clear();
   }
@@ -115,6 +128,7 @@ const command = program(
   .option('--quick', `${QUICK_ROUNDS} rounds instead of ${ROUNDS}, and less of everything: some two minutes in all`)
   .option('--long', 'ten minutes of joins to look at memory, instead of twenty seconds')
   .option('--peers', 'libcoap and hostapd, too, where they are installed')
+  .option('--where', 'where the CPU time and the memory of a join go, room by room, and nothing else')
   .option('--json <file>', 'write it to a new file, too')
   .option('--out <folder>', 'put the tables and the plot into PERFORMANCE.md there')
   .option('--compare <file>', 'tell what differs from a run that --json wrote; fail where a steady ratio is a quarter worse')
@@ -127,6 +141,7 @@ await main(
     command,
     'pnpm bench',
     'pnpm bench joins --check --json joins.json',
+    'pnpm bench joins --where',
     'pnpm bench --quick --compare packages/tools/bench/baseline.json',
   ),
 );

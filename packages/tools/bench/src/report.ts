@@ -29,9 +29,12 @@ export function describeRun({ date, rounds, machine, load }: Omit<Report, 'suite
 }
 
 export function formatSuite({ suite, figures, remarks, tables = [] }: SuiteReport): string {
-  return [
+  const ratios = [
     `\n${suite}: medians of rounds in turn (lowest to highest)\n\n`,
     formatTable(['WHAT', 'MEASURED', 'PER', 'RATIO'], figures.map(row)),
+  ];
+  return [
+    ...(figures.length > 0 ? ratios : []),
     '\n',
     ...tables.flatMap(({ head, rows }) => [
       formatTable(

@@ -48,9 +48,9 @@ export class MeasuredNetwork {
   }
 
   /** @param folder for its stores; `nodes`: how many there are */
-  static async start(name: NetworkName, folder: string, nodes: number): Promise<MeasuredNetwork> {
+  static async start(name: NetworkName, folder: string, nodes: number, how: DaemonOptions = {}): Promise<MeasuredNetwork> {
     await mkdir(folder, { mode: 0o700 });
-    const { server, controller } = await startDaemons(name, folder, nodes);
+    const { server, controller } = await startDaemons(name, folder, nodes, how);
     const script: Workload = name === 'coap' || name === 'dgram' ? 'plain' : 'join';
     try {
       const generator = await LoadGenerator.start({ to: controller.address, workload: script, nodes, sockets: SOCKETS });
@@ -92,7 +92,11 @@ interface Daemons {
   readonly server: Daemon | undefined;
 }
 
-async function startDaemons(name: NetworkName, folder: string, nodes: number): Promise<Daemons> {
+interface DaemonOptions {
+  readonly profiled?: boolean;
+}
+
+async function startDaemons(name: NetworkName, folder: string, nodes: number, how: DaemonOptions): Promise<Daemons> {
   if (name === 'coap' || name === 'dgram') {
     const server = await Daemon.start('limits', name === 'coap' ? ['coap-server', join(folder, 'store')] : ['dgram-server']);
     return { server, controller: await Daemon.start('limits', [`${name}-controller`, server.address]) };
@@ -102,15 +106,20 @@ async function startDaemons(name: NetworkName, folder: string, nodes: number): P
   await site.create(...(name === 'passThrough' ? ['--pass-through'] : []));
   if (name === 'combined') {
     const config = [`mode: combined`, `registry: ${site.folder}`];
-    return { server: undefined, controller: await startController(site, folder, config) };
+    return { server: undefined, controller: await startController(site, folder, config, how) };
   }
-  const server = await Daemon.start('auth-server', ['run', '--data', site.folder, '--listen', LOOPBACK]);
-  return { server, controller: await startController(site, folder, [`servers: ['${server.address}']`]) };
+  const server = await Daemon.start('auth-server', ['run', '--data', site.folder, '--listen', LOOPBACK], how);
+  return { server, controller: await startController(site, folder, [`servers: ['${server.address}']`], how) };
 }
 
-async function startController(site: RegistryFixture, folder: string, config: readonly string[]): Promise<Daemon> {
+async function startController(
+  site: RegistryFixture,
+  folder: string,
+  config: readonly string[],
+  how: DaemonOptions,
+): Promise<Daemon> {
   const path = join(folder, 'controller.yaml');
   await writeFile(path, `${config.join('\n')}\n`, { mode: 0o600 });
   const where = ['--credential', site.credential, '--state', join(folder, 'state'), '--config', path, '--listen', LOOPBACK];
-  return Daemon.start('controller', ['run', ...where]);
+  return Daemon.start('controller', ['run', ...where], how);
 }

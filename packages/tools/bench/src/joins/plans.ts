@@ -1,5 +1,7 @@
 /** How much is played of everything. */
 
+import type { Depth } from '../suite.js';
+
 export interface Sizes {
   /** Nodes in each network's registry. */
   readonly nodes: number;
@@ -26,7 +28,7 @@ export interface Sizes {
   readonly computed: number;
 }
 
-export const FULL: Sizes = {
+const FULL: Sizes = {
   nodes: 20_000,
   inFlight: [1, 64, 1_024],
   rates: [200, 1_000, 2_000],
@@ -40,9 +42,9 @@ export const FULL: Sizes = {
   computed: 20_000,
 };
 
-export const LONG: Sizes = { ...FULL, sustainedMs: 600_000 };
+const LONG: Sizes = { ...FULL, sustainedMs: 600_000 };
 
-export const QUICK: Sizes = {
+const QUICK: Sizes = {
   nodes: 5_000,
   inFlight: [1, 64],
   rates: [200],
@@ -55,3 +57,7 @@ export const QUICK: Sizes = {
   writes: 2_000,
   computed: 10_000,
 };
+
+export function sizesOf(depth: Depth): Sizes {
+  return { quick: QUICK, full: FULL, long: LONG }[depth];
+}

@@ -14,7 +14,7 @@ import type { SuiteResult, SuiteRun } from '../suite.js';
 import { interleave, quantity, type Rounds, type Measurement } from '../interleave.js';
 import { measureMemory } from './memory.js';
 import { MeasuredNetwork, type NetworkName, NETWORKS, type PlanResult } from './network.js';
-import { FULL, LONG, QUICK, type Sizes } from './plans.js';
+import { type Sizes, sizesOf } from './plans.js';
 import { measureStorm } from './storm.js';
 
 /** What is wanted (docs/PERFORMANCE.md says where it comes from). */
@@ -33,7 +33,7 @@ const DEFAULT_IN_FLIGHT = 64;
 
 type Quantity = 'perSecond' | 'p50' | 'p99' | 'p999' | 'cpuUs' | 'controllerUs' | 'serverUs' | 'datagrams' | 'failed' | 'share';
 
-export async function joinsSuite(run: SuiteRun, sizes: Sizes = sizesOf(run)): Promise<SuiteResult> {
+export async function joinsSuite(run: SuiteRun, sizes: Sizes = sizesOf(run.depth)): Promise<SuiteResult> {
   const networks = new Map<NetworkName, MeasuredNetwork>();
   try {
     for (const name of NETWORKS) {
@@ -49,10 +49,6 @@ export async function joinsSuite(run: SuiteRun, sizes: Sizes = sizesOf(run)): Pr
   } finally {
     for (const network of networks.values()) await network.stop();
   }
-}
-
-function sizesOf({ depth }: SuiteRun): Sizes {
-  return { quick: QUICK, full: FULL, long: LONG }[depth];
 }
 
 async function measure(
