@@ -18,7 +18,7 @@ import {
   type Secret,
   TOMBSTONE_MS,
 } from '@latchkey/protocol';
-import type { FormerGeneration, KeyGeneration, KeySource, NodeKeys } from '@latchkey/key-delivery';
+import type { KeySource, NodeKeys } from '@latchkey/key-delivery';
 import { Histogram } from '@latchkey/runtime/telemetry';
 import { Failure } from '@latchkey/runtime/failure';
 import type { Log } from '@latchkey/runtime/daemon';
@@ -30,6 +30,7 @@ import {
   fromRow,
   isGivenOutAlike,
   type NodeKeysRow,
+  openKeys,
   receivedEntry,
   rewrapRow,
   type SealedNodeKeys,
@@ -113,6 +114,8 @@ export class ApplicationRootStore implements KeySource {
   onLateJoin: (idI: number) => void = () => undefined;
   /** Whether the registry has confirmed lately what is given out. */
   isVerified: () => boolean;
+  /** Whether no key is given out, as the registry has not confirmed them for too long. */
+  isWithdrawn: () => boolean = () => this.feedProgress.isWithdrawn === true;
   /** How long `put` took. */
   readonly putDurations: Histogram = new Histogram();
 
@@ -421,6 +424,12 @@ export class ApplicationRootStore implements KeySource {
     return () => this.#listeners.delete(listener);
   }
 
+  /** What is given out of each node is something else now. */
+  announceAll(): void {
+    this.#env.resetReadTxn();
+    this.#announce(Array.from(this.#nodeKeys.getKeys()));
+  }
+
   #announce(changed: Iterable<number>): void {
     for (const idI of changed) for (const listener of this.#listeners) listener(idI);
   }
@@ -444,24 +453,11 @@ export class ApplicationRootStore implements KeySource {
     for (const { key: idI, value } of scanTable(this.#nodeKeys, 0)) yield this.#unseal(idI, fromRow(value));
   }
 
-  #unseal(idI: number, { state, current, former }: SealedNodeKeys): NodeKeys {
+  #unseal(idI: number, keys: SealedNodeKeys): NodeKeys {
     const verified = this.isVerified();
-    const now = this.#now();
-    const open = ({ keyId, applicationRoot, joinedAt, expiresAt }: NonNullable<typeof current>): KeyGeneration => ({
-      keyId,
-      applicationRoot: this.keyring.unseal({ kind: KEY_KIND.applicationRoot, id: idI }, applicationRoot),
-      joinedAt,
-      expiresAt,
-    });
-    return {
-      idI,
-      state,
-      current: current && open(current),
-      former: former
-        .filter(({ until }) => until > now)
-        .map((one): FormerGeneration => Object.assign(open(one), { until: one.until })),
-      verified,
-    };
+    const isWithdrawn = keys.state === 'current' && this.isWithdrawn();
+    if (isWithdrawn) return { idI, state: 'withdrawn', current: undefined, former: [], verified };
+    return { idI, ...openKeys(this.keyring, idI, keys, this.#now()), verified };
   }
 
   /**

@@ -32,6 +32,8 @@ export interface Config {
   readonly key_feed: number;
   /** For how long the former key of a node is served, in ms. */
   readonly key_overlap: number;
+  /** ms without confirmation by the registry, after which no key is given out; 0: never. */
+  readonly max_unverified: number;
   /** Sockets through which programs on this machine get keys. */
   readonly keys: readonly KeySocketSettings[];
   readonly bounds: {
@@ -68,6 +70,7 @@ export const configSchema: z.ZodType<Config> = z
     http: z.optional(httpSchema),
     key_feed: durationSchema('10s').default(DEFAULT_FEED_INTERVAL_MS),
     key_overlap: durationSchema('15m').default(DEFAULT_OVERLAP_MS),
+    max_unverified: z.union([z.literal(0), durationSchema('7d')]).default(0),
     keys: keysSchema.default([]),
     bounds: boundsSchema.prefault({}),
   })

@@ -18,6 +18,7 @@ import { Failure } from '@latchkey/runtime/failure';
 import { LabelledCounter, type Metric, samples } from '@latchkey/runtime/telemetry';
 import type { ApplicationRootStore } from './application-root-store.js';
 import type { AuthServerClient } from './auth-server-client.js';
+import type { FeedProgress } from './feed-progress.js';
 
 export const DEFAULT_FEED_INTERVAL_MS = 10_000;
 /** From one M12 to the next, in ms: an auth-server answers 100 a second. */
@@ -36,6 +37,9 @@ const CONFIRMATION_WRITE_MS = 60_000;
 const MIN_ALARM_MS = 60_000;
 const ALARM_INTERVALS = 6;
 
+/** How long the keys have not been confirmed is written after so long, in ms: a kill costs that. */
+const UNVERIFIED_WRITE_MS = 60_000;
+
 const EMPTY: Uint8Array = new Uint8Array(0);
 
 export interface KeyFeedOptions {
@@ -49,6 +53,11 @@ export interface KeyFeedOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly intervalMs: number;
+  /**
+   * No key is given out once the registry has not confirmed them for so long, in ms; 0: they always
+   * are. Time in which the controller does not run does not count.
+   */
+  readonly maxUnverifiedMs: number;
 }
 
 export class KeyFeed {
@@ -65,7 +74,13 @@ export class KeyFeed {
   #waiting: ((isComplete: boolean) => void)[] = [];
   #wake = new AbortController();
   #running: Promise<void> | undefined;
+  readonly #maxUnverifiedMs: number;
   readonly #startedAt: number;
+  /** For how long the keys had not been confirmed when it started. */
+  readonly #unverifiedBeforeMs: number;
+  /** By the monotonic clock. */
+  #unverifiedWrittenAt: number;
+  #isWithdrawn: boolean;
   /** By the wall clock, as the store has it or will have it. */
   #confirmedAt: number | undefined;
   /** By the monotonic clock. */
@@ -74,7 +89,7 @@ export class KeyFeed {
   /** Why a page that the disk was given was not written. */
   #writeFailure: Failure | undefined;
 
-  constructor({ authServer, store, clock, log, intervalMs, ...link }: KeyFeedOptions) {
+  constructor({ authServer, store, clock, log, intervalMs, maxUnverifiedMs, ...link }: KeyFeedOptions) {
     this.#client = new KeyFeedClient({ ...link, cursor: store.feedProgress.cursor });
     this.#authServer = authServer;
     this.#store = store;
@@ -82,8 +97,13 @@ export class KeyFeed {
     this.#log = log;
     this.#rateLimitedLog = new RateLimitedLog(log);
     this.#intervalMs = intervalMs;
+    this.#maxUnverifiedMs = maxUnverifiedMs;
     this.#startedAt = clock().monotonicMs;
+    this.#unverifiedWrittenAt = this.#startedAt;
+    this.#unverifiedBeforeMs = store.feedProgress.unverifiedMs ?? 0;
+    this.#isWithdrawn = this.#isOverdue();
     store.isVerified = () => this.#client.isVerified(clock().monotonicMs);
+    store.isWithdrawn = () => this.#isWithdrawn;
     store.onLateJoin = () => void this.askNow();
     store.loadDue();
   }
@@ -119,6 +139,10 @@ export class KeyFeed {
 
   /** Why the keys are not confirmed; `undefined` if they are, or may still be soon. */
   fault(): string | undefined {
+    if (this.#isWithdrawn) {
+      const seconds = Math.round(this.#unverifiedMs() / 1000);
+      return `the auth-server has not confirmed the keys of the nodes for ${seconds} s of running, longer than max_unverified; none is given out`;
+    }
     const ageMs = this.#ageMs();
     return ageMs <= Math.max(MIN_ALARM_MS, ALARM_INTERVALS * this.#intervalMs)
       ? undefined
@@ -140,14 +164,22 @@ export class KeyFeed {
         help: 'Since the registry last confirmed all keys, or since the start',
         read: () => this.#ageMs() / 1000,
       },
+      {
+        type: 'gauge',
+        name: 'latchkey_key_feed_withdrawn',
+        help: '1 if no key is given out, as the registry has not confirmed them for max_unverified',
+        read: () => Number(this.#isWithdrawn),
+      },
     ];
   }
 
   async stop(): Promise<void> {
+    if (this.#closed.signal.aborted) return;
     this.#closed.abort();
     this.#wake.abort();
     for (const resolve of this.#waiting.splice(0)) resolve(false);
     await this.#running;
+    await this.#keepUnverified(0);
     this.#client.wipe();
   }
 
@@ -159,13 +191,24 @@ export class KeyFeed {
     return this.#clock().monotonicMs - (this.#client.completeAsOf ?? this.#startedAt);
   }
 
+  /** Since the registry last confirmed all keys, as far as this controller ran, in ms. */
+  #unverifiedMs(): number {
+    return this.#ageMs() + (this.#client.completeAsOf === undefined ? this.#unverifiedBeforeMs : 0);
+  }
+
+  #isOverdue(): boolean {
+    return this.#maxUnverifiedMs > 0 && this.#unverifiedMs() > this.#maxUnverifiedMs;
+  }
+
   async #run(): Promise<void> {
-    await this.#tellFailure(() => this.#store.saveFeedProgress({ ...this.#store.feedProgress, confirmedAt: undefined }));
+    await this.#tellFailure(() => this.#saveProgress({ confirmedAt: undefined }));
     while (!this.#closed.signal.aborted) {
       this.#wake = new AbortController();
       const waiting = this.#waiting.splice(0);
       const isComplete = await this.#follow();
       this.#note(isComplete);
+      await this.#withdrawOrRestore();
+      await this.#keepUnverified(UNVERIFIED_WRITE_MS);
       for (const resolve of waiting) resolve(isComplete);
       await this.#tellFailure(() => this.#store.forgetOld());
       if (this.#waiting.length === 0) await this.#sleep(this.#intervalMs, this.#wake.signal);
@@ -235,7 +278,8 @@ export class KeyFeed {
     if (!more) this.#confirmedAt = wallMs;
     if (entries.length === 0 && retains === undefined && !isDue) return Promise.resolve();
     if (!more) this.#confirmationWrittenAt = now;
-    return this.#store.applyPage(page, { cursor: resumeCursor, confirmedAt: this.#confirmedAt });
+    const { unverifiedMs = 0, isWithdrawn = false } = more ? this.#store.feedProgress : {};
+    return this.#store.applyPage(page, { cursor: resumeCursor, confirmedAt: this.#confirmedAt, unverifiedMs, isWithdrawn });
   }
 
   /** The disk did not take a page: what it has counts. */
@@ -245,6 +289,36 @@ export class KeyFeed {
     this.#rateLimitedLog.warn('store', { advice: failure.advice }, failure.message);
     this.#confirmationWrittenAt = -Infinity;
     this.#client.rewind(this.#store.feedProgress.cursor);
+  }
+
+  #saveProgress(changed: Partial<FeedProgress>): Promise<void> {
+    const isWithdrawn = this.#isWithdrawn;
+    return this.#store.saveFeedProgress({ ...this.#store.feedProgress, isWithdrawn, ...changed });
+  }
+
+  /**
+   * Writes for how long the keys have not been confirmed, where that matters; `everyMs` at most.
+   */
+  async #keepUnverified(everyMs: number): Promise<void> {
+    const { monotonicMs } = this.#clock();
+    const unverifiedMs = this.#unverifiedMs();
+    if (this.#maxUnverifiedMs === 0 || unverifiedMs < this.#intervalMs || monotonicMs - this.#unverifiedWrittenAt < everyMs)
+      return;
+    this.#unverifiedWrittenAt = monotonicMs;
+    // The next complete answer is written: it ends what this write says.
+    this.#confirmationWrittenAt = -Infinity;
+    await this.#tellFailure(() => this.#saveProgress({ unverifiedMs }));
+  }
+
+  /** Gives out no key any more, or all of them again. */
+  async #withdrawOrRestore(): Promise<void> {
+    const isOverdue = this.#isOverdue();
+    if (isOverdue === this.#isWithdrawn) return;
+    this.#isWithdrawn = isOverdue;
+    if (isOverdue) this.#log.error({ advice: 'Check the way to the auth-server, and its log.' }, this.fault() ?? '');
+    else this.#log.info('the auth-server has confirmed the keys of the nodes; they are given out again');
+    this.#store.announceAll();
+    if (isOverdue) await this.#keepUnverified(0);
   }
 
   #note(isComplete: boolean): void {

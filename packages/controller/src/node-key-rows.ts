@@ -12,6 +12,7 @@ import {
   type StoredGeneration,
   type StoredNodeKeys,
 } from '@latchkey/protocol';
+import type { FormerGeneration, KeyGeneration, NodeKeys } from '@latchkey/key-delivery';
 import { type Keyring, KEY_KIND } from '@latchkey/keyring';
 
 interface GenerationRow {
@@ -77,6 +78,28 @@ export function receivedEntry(
   const { current } = before ?? {};
   if (isKnown && current?.keyId === keyId && current.expiresAt === expiresAt && current.tid === tid) return undefined;
   return { state, tid, generation: { applicationRoot: seal(applicationRoot), keyId, tid, joinedAt: wallMs, expiresAt } };
+}
+
+/** What is given out of a node at `now`, ms since the epoch; its application roots are copies. */
+export function openKeys(
+  keyring: Keyring,
+  idI: number,
+  { state, current, former }: SealedNodeKeys,
+  now: number,
+): Pick<NodeKeys, 'state' | 'current' | 'former'> {
+  const open = ({ keyId, applicationRoot, joinedAt, expiresAt }: NonNullable<typeof current>): KeyGeneration => ({
+    keyId,
+    applicationRoot: keyring.unseal({ kind: KEY_KIND.applicationRoot, id: idI }, applicationRoot),
+    joinedAt,
+    expiresAt,
+  });
+  return {
+    state,
+    current: current && open(current),
+    former: former
+      .filter(({ until }) => until > now)
+      .map((one): FormerGeneration => Object.assign(open(one), { until: one.until })),
+  };
 }
 
 /** Whether both are the same to those who are given keys. */

@@ -65,6 +65,7 @@ export interface NetworkOptions {
   readonly authServer?: (local: AuthServerClient) => AuthServerClient;
   readonly nextTid?: () => bigint | undefined;
   readonly applicationRoots?: ApplicationRootStore;
+  readonly maxUnverifiedMs?: number;
 }
 
 /** A controller in combined mode, and one node in its registry. */
@@ -120,7 +121,15 @@ export class Network {
       nextTid,
     });
     const authServer = options.authServer?.(local) ?? local;
-    const link = { idC: ID_C, nextTid, randomBytes, clock, log: log.log, intervalMs: FEED_INTERVAL_MS };
+    const link = {
+      idC: ID_C,
+      nextTid,
+      randomBytes,
+      clock,
+      log: log.log,
+      intervalMs: FEED_INTERVAL_MS,
+      maxUnverifiedMs: options.maxUnverifiedMs ?? 0,
+    };
     const newKeyFeed = (store: ApplicationRootStore, to = authServer): KeyFeed =>
       new KeyFeed({ ...link, skCs: skCs.copy(), authServer: to, store });
     const keyFeed = newKeyFeed(applicationRoots);

@@ -254,6 +254,52 @@ describe('a controller', () => {
     expect(network.log.withMessage('the auth-server has confirmed the keys of the nodes again')).toHaveLength(1);
   });
 
+  it('gives out no key once it has run for max_unverified without an answer, over restarts, and then again', async () => {
+    let isSilent = false;
+    const path = join(await tempFolder(), 'keys');
+    const { network, keyIds } = await joinedTwice({
+      applicationRoots: await openApplicationRootStore(path),
+      maxUnverifiedMs: 3_600_000,
+      authServer: (local) => ({
+        request: (request, accept) =>
+          isSilent && request[0] === 0x1c ? Promise.resolve(undefined) : local.request(request, accept),
+        close: () => local.close(),
+      }),
+    });
+    expect(await follow(network.keyFeed)).toBe(true);
+    isSilent = true;
+    network.now.monotonicMs += 3_000_000;
+    await network.keyFeed.askNow();
+    expect(givenOut(network.applicationRoots)).toEqual(['current', ...keyIds]);
+    await network.keyFeed.stop();
+    await network.applicationRoots.close();
+
+    // While the machine was off, a month passed by the wall clock. It does not count.
+    network.now.wallMs += 30 * 86_400_000;
+    const store = await openApplicationRootStore(path);
+    onTestFinished(() => store.close());
+    const feed = stopped(network.newKeyFeed(store));
+    const changed: number[] = [];
+    store.onChange((idI) => changed.push(idI));
+    await follow(feed);
+    expect(givenOut(store)?.[0]).toBe('current');
+    expect(changed).toEqual([]);
+    network.now.monotonicMs += 600_001;
+    await feed.askNow();
+    expect(givenOut(store)).toEqual(['withdrawn', undefined]);
+    expect(changed).toEqual([ID_I]);
+    expect(feed.fault()).toMatch(/longer than max_unverified; none is given out$/);
+    const beside = await ApplicationRootStore.open(path, Secret.from(MASTER.expose()));
+    expect(givenOut(beside)).toEqual(['withdrawn', undefined]);
+    await beside.close();
+
+    isSilent = false;
+    await feed.askNow();
+    expect(givenOut(store)?.slice(0, 2)).toEqual(['current', keyIds[0]]);
+    expect(changed).toEqual([ID_I, ID_I]);
+    expect([feed.fault(), store.feedProgress.unverifiedMs, store.feedProgress.isWithdrawn]).toEqual([undefined, 0, false]);
+  });
+
   it('asks again for what its disk did not take', async () => {
     const { network, keyIds } = await joinedTwice();
     const store = await newApplicationRootStore();

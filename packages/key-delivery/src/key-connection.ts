@@ -21,6 +21,7 @@ export const LOOKUP_RESULTS = [
   'removed',
   'moved',
   'expired',
+  'withdrawn',
   'unknown-kid',
   'label-refused',
 ] as const;

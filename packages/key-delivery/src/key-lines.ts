@@ -8,7 +8,14 @@ import { LineBuffer } from './line-buffer.js';
 const IN_SNAPSHOT = 0;
 
 /** What a subscriber is told of a node that has no current key. */
-const EVENTS = { initial: 'reset', disabled: 'disabled', removed: 'removed', moved: 'moved', expired: 'expired' } as const;
+const EVENTS = {
+  initial: 'reset',
+  disabled: 'disabled',
+  removed: 'removed',
+  moved: 'moved',
+  expired: 'expired',
+  withdrawn: 'withdrawn',
+} as const;
 
 /** `unknown`: the daemon knows no such node. */
 export type EffectiveState = KeyState | 'unknown';

@@ -3,8 +3,11 @@
 
 import type { Secret } from '@latchkey/protocol';
 
-/** The registry's verdict on a node's key. `moved`: the node belongs to another controller. */
-export type KeyState = 'current' | 'initial' | 'disabled' | 'removed' | 'moved' | 'expired';
+/**
+ * The registry's verdict on a node's key. `moved`: the node belongs to another controller.
+ * `withdrawn`: the registry has not confirmed the key for so long that it is not given out.
+ */
+export type KeyState = 'current' | 'initial' | 'disabled' | 'removed' | 'moved' | 'expired' | 'withdrawn';
 
 /** One generation of a node's key. Times are in ms since the epoch. */
 export interface KeyGeneration {

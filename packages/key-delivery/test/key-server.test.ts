@@ -45,7 +45,7 @@ describe('a look-up', () => {
     const { source, path } = await startServer({ now: () => now });
     const client = await Client.open(path);
     expect(await client.ask(GET)).toEqual({ get: idOf(ID), error: 'unknown' });
-    for (const state of ['initial', 'disabled', 'removed', 'moved', 'expired'] as const) {
+    for (const state of ['initial', 'disabled', 'removed', 'moved', 'expired', 'withdrawn'] as const) {
       source.join(ID);
       source.set(ID, state);
       expect(await client.ask(GET)).toEqual({ get: idOf(ID), error: state });
@@ -145,6 +145,7 @@ describe('a subscription', () => {
       ['moved', 'moved'],
       ['removed', 'removed'],
       ['expired', 'expired'],
+      ['withdrawn', 'withdrawn'],
     ] as const) {
       source.set(2, state);
       expect(await client.line()).toMatchObject({ event, id: idOf(2) });

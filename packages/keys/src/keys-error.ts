@@ -1,6 +1,7 @@
 /**
  * Why there is no key. The daemon says of a node: `unknown`, `initial` (it has not joined),
- * `disabled`, `removed`, `moved`, `expired`, `unknown-kid`; of a label: `label-refused`; of a
+ * `disabled`, `removed`, `moved`, `expired`, `withdrawn` (not confirmed by the registry for too
+ * long), `unknown-kid`; of a label: `label-refused`; of a
  * connection: `not-allowed`, `too-many`, `bad-request`, `unavailable`. The client itself:
  * `disconnected`, `timeout`, `closed`.
  */
@@ -11,6 +12,7 @@ export type KeysErrorCode =
   | 'removed'
   | 'moved'
   | 'expired'
+  | 'withdrawn'
   | 'unknown-kid'
   | 'label-refused'
   | 'not-allowed'

@@ -31,9 +31,12 @@ export interface NodeKeyEvent {
   readonly previous: readonly FormerKey[];
 }
 
-/** From here on no key of the node may be used, former ones included. */
+/**
+ * From here on no key of the node may be used, former ones included. `withdrawn`: the daemon has
+ * not reached the registry for too long; a key may come again.
+ */
 export interface RevocationEvent {
-  readonly type: 'disabled' | 'removed' | 'moved' | 'reset' | 'expired';
+  readonly type: 'disabled' | 'removed' | 'moved' | 'reset' | 'expired' | 'withdrawn';
   readonly seq: number;
   readonly id: string;
 }
@@ -71,7 +74,7 @@ const MAX_QUEUED = 256;
 const FIRST_RETRY_MS = 100;
 const MAX_RETRY_MS = 5_000;
 const RETRIED: ReadonlySet<string> = new Set(['disconnected', 'too-many', 'unavailable']);
-const REVOCATIONS: ReadonlySet<string> = new Set(['disabled', 'removed', 'moved', 'reset', 'expired']);
+const REVOCATIONS: ReadonlySet<string> = new Set(['disabled', 'removed', 'moved', 'reset', 'expired', 'withdrawn']);
 
 /**
  * Subscribes to the keys of all nodes. The iteration gives a snapshot that ends with `synced`, then

@@ -51,7 +51,7 @@ export function runCommand(): Command {
     .requiredOption('--credential <file>', 'what `latchkey-auth-server controller add` wrote; read anew on SIGHUP')
     .option(
       '--config <file>',
-      'YAML configuration: mode, registry, registry_master_key_file, servers, listen, log_level, memory, key_feed, key_overlap, bounds, http, keys',
+      'YAML configuration: mode, registry, registry_master_key_file, servers, listen, log_level, memory, key_feed, key_overlap, max_unverified, bounds, http, keys',
     )
     .option('--listen <host:port>', 'where to listen, may be given again (default [::]:5683)', listenOption)
     .addOption(logLevelOption())
@@ -102,6 +102,7 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
     clock: readClock,
     log,
     intervalMs: config.key_feed,
+    maxUnverifiedMs: config.max_unverified,
   });
   const controller = new Controller({ respondent, authServer: client, applicationRoots, keyFeed, clock: readClock, log });
   const serverMetrics = new ServerMetrics();

@@ -14,7 +14,7 @@ const MAX_NODES = 131_072;
 /** The first try comes after 250 ms, later ones after twice as long each, in ms. */
 const RECONNECT = { firstMs: 250, maxMs: 10_000 } as const;
 
-const REVOCATIONS = ['disabled', 'removed', 'moved', 'reset', 'expired'] as const;
+const REVOCATIONS = ['disabled', 'removed', 'moved', 'reset', 'expired', 'withdrawn'] as const;
 
 const idSchema = z.string().check(z.regex(/^[0-9a-f]{8}$/));
 const keysSchema = z.record(z.string(), z.string().check(z.regex(/^(?:[0-9a-f]{2}){16,255}$/)));
@@ -141,6 +141,7 @@ export class KeySubscription {
       case 'moved':
       case 'reset':
       case 'expired':
+      case 'withdrawn':
         this.#seq = Math.max(this.#seq, line.seq);
         if (this.#loading === undefined) this.#options.onRevoked(line.id, line.event);
         else this.#load((snapshot) => snapshot.revoke(line.id, line.event));
