@@ -17,6 +17,18 @@ export { backup, restore } from './lmdb/backup.js';
 export { STORE_FOLDER } from './lmdb/tables.js';
 export { rotateMasterKey } from './master-key-rotation.js';
 export { NodeChanges } from './node-changes.js';
+export {
+  NODE_SORT_KEYS,
+  type NodeCounts,
+  type NodeCursor,
+  type NodeFilter,
+  type NodeGroups,
+  type NodeListPage,
+  type NodeListQuery,
+  type NodeSort,
+  type NodeTally,
+} from './model/node-query.js';
+export { NODE_STATES, nodeState, type NodeStatus, renewalDue } from './model/node-status.js';
 export { ORDER_STATES, orderStatus, type OrderStatus } from './model/order-status.js';
 export { hadInitialKey, rememberInitialKey } from './model/recent-initial-keys.js';
 export {

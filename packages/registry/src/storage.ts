@@ -14,6 +14,7 @@ import type { AuditLog, AuditTable } from './audit-log.js';
 import type { KeyFeed } from './key-feed.js';
 import type { ActivityBatch } from './model/activity.js';
 import type { AssignmentTable } from './model/node-assignments.js';
+import type { NodeCounts, NodeFilter, NodeGroups, NodeListPage, NodeListQuery } from './model/node-query.js';
 import type { RecentInitialKey } from './model/recent-initial-keys.js';
 import type {
   ControllerActivity,
@@ -181,6 +182,17 @@ export interface RegistryStorage {
    * @throws Failure if it is lost
    */
   recordActivity(batch: ActivityBatch): Promise<void>;
+
+  /**
+   * Which nodes match, with all that was written before. Finds them without going through all rows
+   * of nodes, but for the first time in a process. Nodes of pending orders are not there.
+   *
+   * What it has of a node, of its description, and of an order is that of the latest event that
+   * names it: whoever writes or removes one says so in the audit log, in the same write.
+   */
+  nodeList(query: NodeListQuery): Promise<NodeListPage>;
+  /** How many match, by a property of theirs. */
+  nodeCounts<G extends keyof NodeGroups>(filter: NodeFilter, now: number, by: G): Promise<NodeCounts<G>>;
 
   /** At most `limit` rows from the key `from` on, as they are now. */
   nodePage(from: number, limit: number): Page<NodeRow> | Promise<Page<NodeRow>>;

@@ -21,6 +21,7 @@ import {
   seenByActivity,
 } from '../model/activity.js';
 import { type AssignmentTable, entriesByNode } from '../model/node-assignments.js';
+import type { NodeCounts, NodeFilter, NodeGroups, NodeListPage, NodeListQuery } from '../model/node-query.js';
 import type { RecentInitialKey } from '../model/recent-initial-keys.js';
 import type {
   ControllerActivity,
@@ -49,6 +50,7 @@ import type { AuditLog } from '../audit-log.js';
 import type { KeyFeed } from '../key-feed.js';
 import { idTaken, noLongerPending } from '../registry-failures.js';
 import type { LmdbAuditTable } from './audit-table.js';
+import { LmdbNodeIndex } from './lmdb-node-index.js';
 import { LmdbKeyFeed } from './lmdb-key-feed.js';
 import { readVersioned, RowCache } from './row-cache.js';
 import type { Tables } from './tables.js';
@@ -71,10 +73,12 @@ export class LmdbStorage implements RegistryStorage {
   readonly #nodeCache: RowCache<NodeRow>;
   readonly #snapshot: LmdbSnapshot;
   readonly #bulkSnapshot: LmdbSnapshot;
+  readonly #nodeIndex: LmdbNodeIndex;
   readonly #thrownByDecisions = new WeakSet<object>();
 
   constructor(tables: Tables) {
     this.tables = tables;
+    this.#nodeIndex = new LmdbNodeIndex(tables);
     this.#nodeCache = new RowCache(tables.nodes, MAX_CACHED_NODES);
     this.#snapshot = new LmdbSnapshot(tables, this.#nodeCache);
     this.#bulkSnapshot = new LmdbSnapshot(tables, { get: (idI) => readVersioned(tables.nodes, idI) });
@@ -131,17 +135,17 @@ export class LmdbStorage implements RegistryStorage {
 
   async unload(order: number): Promise<void> {
     const { nodes, orders, assignments, nodeDescriptions } = this.tables;
-    for (let from = 0; from <= 0xffff_ffff;) {
-      from = await this.#transaction(() => {
-        if (orders.get(order)?.state !== 'pending') return Infinity;
-        const chunk = [...nodes.getRange({ start: from, limit: NODES_PER_TRANSACTION })];
-        for (const { key, value } of chunk) {
-          if (value.order !== order) continue;
-          nodes.removeSync(key);
-          assignments.takeBack(key, value);
-          nodeDescriptions.removeSync(key);
+    for (let areMore = true; areMore;) {
+      areMore = await this.#transaction(() => {
+        if (orders.get(order)?.state !== 'pending') return false;
+        const chunk = [...take(assignments.nodesOfOrder(order), NODES_PER_TRANSACTION)];
+        for (const idI of chunk) {
+          const row = nodes.get(idI);
+          nodes.removeSync(idI);
+          if (row !== undefined) assignments.takeBack(idI, row);
+          nodeDescriptions.removeSync(idI);
         }
-        return (chunk.length < NODES_PER_TRANSACTION ? 0xffff_ffff : (chunk.at(-1)?.key ?? 0xffff_ffff)) + 1;
+        return chunk.length === NODES_PER_TRANSACTION;
       });
     }
     await this.#transaction(() => {
@@ -172,6 +176,14 @@ export class LmdbStorage implements RegistryStorage {
 
   nodeDescriptionPage(from: number, limit: number): Page<NodeDescription> {
     return this.#page(this.tables.nodeDescriptions, from, limit);
+  }
+
+  nodeList(query: NodeListQuery): Promise<NodeListPage> {
+    return this.#nodeIndex.list(query);
+  }
+
+  nodeCounts<G extends keyof NodeGroups>(filter: NodeFilter, now: number, by: G): Promise<NodeCounts<G>> {
+    return this.#nodeIndex.counts(filter, now, by);
   }
 
   recentInitialKeyPage(from: number, limit: number): Page<readonly RecentInitialKey[]> {
@@ -206,11 +218,13 @@ export class LmdbStorage implements RegistryStorage {
    * Forgets the reads of processes that were killed over them, until which the file of the store
    * grows with every commit. LMDB does so itself when the store is opened, and at no other time.
    */
-  maintain(): void {
+  async maintain(): Promise<void> {
     this.tables.env.readerCheck();
+    await this.#nodeIndex.keepCurrent();
   }
 
   async close(): Promise<void> {
+    await this.#nodeIndex.close();
     await this.tables.close();
   }
 
@@ -314,6 +328,14 @@ export class LmdbStorage implements RegistryStorage {
     table.putSync(idI, mergeNodeActivity(table.get(idI), gathered, row));
     const seen = seenByActivity(row, gathered);
     if (seen !== undefined) nodes.putSync(idI, seen);
+  }
+}
+
+function* take<T>(values: Iterable<T>, most: number): Generator<T> {
+  let count = 0;
+  for (const value of values) {
+    if (++count > most) return;
+    yield value;
   }
 }
 

@@ -1,6 +1,7 @@
 /**
- * Which nodes each controller has, and which it had: what the key feed needs to know besides the
- * nodes' rows. Written in the transaction that writes the row. A join changes nothing here.
+ * Which nodes each order and each controller has, and which a controller had: what lists and the
+ * key feed need to know besides the nodes' rows. Written in the transaction that writes the row. A
+ * join changes nothing here.
  */
 
 import { randomInt } from 'node:crypto';
@@ -17,23 +18,31 @@ import {
 import type { NodeRow } from '../model/rows.js';
 
 const INCARNATION_KEY = 'key feed incarnation';
+/** Stands in a registry whose nodes are in all of these tables. */
+const COMPLETE_KEY = 'node assignments';
+const COMPLETE = 2;
 /** Rows indexed in one transaction, where a registry has no index yet. */
 const ROWS_PER_TRANSACTION = 4_096;
 const MAX_ID = 0xffff_ffff;
+/** Nodes of an order that are read at once. */
+const PAGE_SIZE = 1_024;
 
 /**
  *   nodes by controller   ID_c 4 | ID_i 4 -> order
+ *   nodes by order        order 4 | ID_i 4 -> true
  *   former controllers    ID_i 4 | ID_c 4 -> FormerAssignment
  *   key feed walks        ID_c -> WalkRow
  */
 export class NodeAssignments implements AssignmentTable {
   readonly walks: Database<WalkRow, number>;
   readonly #byController: Database<number, Buffer>;
+  readonly #byOrder: Database<true, Buffer>;
   readonly #former: Database<FormerAssignment, Buffer>;
   readonly #metadata: Database<unknown, string>;
 
   constructor(env: RootDatabase, metadata: Database<unknown, string>) {
     this.#byController = env.openDB({ name: 'nodes by controller', keyEncoding: 'binary' });
+    this.#byOrder = env.openDB({ name: 'nodes by order', keyEncoding: 'binary' });
     this.#former = env.openDB({ name: 'former controllers', keyEncoding: 'binary' });
     this.walks = env.openDB({ name: 'key feed walks', keyEncoding: 'uint32' });
     this.#metadata = metadata;
@@ -42,11 +51,13 @@ export class NodeAssignments implements AssignmentTable {
   /** Inside the write transaction that adds the node, seen by nobody yet. */
   add(idI: number, { controller, order }: NodeRow): void {
     this.#byController.putSync(pair(controller, idI), order);
+    this.#byOrder.putSync(pair(order, idI), true);
   }
 
   /** Inside the write transaction that takes back a node that nobody saw. */
-  takeBack(idI: number, { controller }: NodeRow): void {
+  takeBack(idI: number, { controller, order }: NodeRow): void {
     this.#byController.removeSync(pair(controller, idI));
+    this.#byOrder.removeSync(pair(order, idI));
   }
 
   /**
@@ -94,6 +105,18 @@ export class NodeAssignments implements AssignmentTable {
       yield { idI: key.readUInt32BE(4), order: value };
   }
 
+  /** In ascending order of ID. No read stays open between two pages. */
+  *nodesOfOrder(number: number): Generator<number> {
+    for (let from = 0; ;) {
+      const range = { start: pair(number, from), end: endOf(number), limit: PAGE_SIZE };
+      const page = Array.from(this.#byOrder.getKeys(range), (key) => key.readUInt32BE(4));
+      yield* page;
+      const last = page.at(-1);
+      if (last === undefined || page.length < PAGE_SIZE || last === MAX_ID) return;
+      from = last + 1;
+    }
+  }
+
   /** Drawn anew when the registry is restored: cursors from before count no more. */
   get incarnation(): number {
     return this.#metadata.get(INCARNATION_KEY) as number;
@@ -110,9 +133,9 @@ export class NodeAssignments implements AssignmentTable {
     this.walks.clearSync();
   }
 
-  /** Makes the index for a registry that was made before there was one. */
+  /** Completes the tables of a registry that was made before there were all of them. */
   async ensure(nodes: Database<NodeRow, number>, write: (action: () => void) => Promise<void>): Promise<void> {
-    if (this.#metadata.doesExist(INCARNATION_KEY)) return;
+    if (this.#metadata.get(COMPLETE_KEY) === COMPLETE) return;
     let chunk: number[] = [];
     const index = (): void => {
       for (const idI of chunk) {
@@ -129,6 +152,7 @@ export class NodeAssignments implements AssignmentTable {
     await write(() => {
       index();
       if (!this.#metadata.doesExist(INCARNATION_KEY)) this.drawIncarnation();
+      this.#metadata.putSync(COMPLETE_KEY, COMPLETE);
     });
   }
 }
@@ -140,7 +164,7 @@ function pair(first: number, second: number): Buffer {
   return key;
 }
 
-/** The first key after those of a controller. */
-function endOf(idC: number): Buffer {
-  return idC < MAX_ID ? pair(idC + 1, 0) : Buffer.alloc(9, 0xff);
+/** The first key after those of a controller, or of an order. */
+function endOf(first: number): Buffer {
+  return first < MAX_ID ? pair(first + 1, 0) : Buffer.alloc(9, 0xff);
 }

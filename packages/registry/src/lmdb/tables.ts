@@ -33,10 +33,10 @@ export function restoreAdvice(folder: string): string {
  *   node activity          ID_i -> NodeActivity
  *   unknown node activity  the same, of IDs that are not in the registry
  *   controller activity    ID_c -> ControllerActivity
- *   nodes by controller, former controllers, key feed walks   (node-assignments.ts)
+ *   nodes by controller, nodes by order, former controllers, key feed walks   (node-assignments.ts)
  *   retired initial keys by entry, retired initial keys       (retired-initial-keys.ts)
  *   metadata               'schema', 'master key' (keyring), 'initial key id key', 'transaction key', 'audit head', 'audit start', 'adopted by', 'restored',
- *                          'last wall clock', 'clock history', 'key feed incarnation'
+ *                          'last wall clock', 'clock history', 'key feed incarnation', 'node assignments'
  */
 export class Tables {
   readonly folder: string;

@@ -17,6 +17,7 @@ import {
   seenByActivity,
 } from '../model/activity.js';
 import type { AssignmentTable } from '../model/node-assignments.js';
+import type { NodeCounts, NodeFilter, NodeGroups, NodeListPage, NodeListQuery } from '../model/node-query.js';
 import type { RecentInitialKey } from '../model/recent-initial-keys.js';
 import type { ControllerRow, NodeDescription, NodeRow, OrderRow, RetiredInitialKeyId } from '../model/rows.js';
 import { idTaken, noLongerPending } from '../registry-failures.js';
@@ -32,6 +33,7 @@ import {
   Unavailable,
 } from '../storage.js';
 import { MemorySnapshot } from './memory-snapshot.js';
+import { countNodes, listNodes } from './node-list.js';
 import { MemoryState, pageOf, retiredPageOf, type Step, stepsOf } from './memory-state.js';
 
 /** Runs an action later: the simulated world's events, or a timer. */
@@ -228,6 +230,16 @@ export class MemoryStorage implements RegistryStorage {
 
   nodeDescriptionPage(from: number, limit: number): Page<NodeDescription> {
     return this.#page(({ nodeDescriptions }) => nodeDescriptions, from, limit);
+  }
+
+  async nodeList(query: NodeListQuery): Promise<NodeListPage> {
+    this.#requireReachable();
+    return listNodes(this.#database.state, query);
+  }
+
+  async nodeCounts<G extends keyof NodeGroups>(filter: NodeFilter, now: number, by: G): Promise<NodeCounts<G>> {
+    this.#requireReachable();
+    return countNodes(this.#database.state, filter, now, by);
   }
 
   recentInitialKeyPage(from: number, limit: number): Page<readonly RecentInitialKey[]> {

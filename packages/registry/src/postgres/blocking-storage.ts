@@ -13,6 +13,7 @@ import type { AttributedEvent, ChainHead, StoredChain } from '../audit-chain.js'
 import type { AuditTable, Entry } from '../audit-log.js';
 import type { ActivityBatch } from '../model/activity.js';
 import type { AssignedNode, AssignmentTable, FormerAssignment } from '../model/node-assignments.js';
+import type { NodeCounts, NodeFilter, NodeGroups, NodeListPage, NodeListQuery } from '../model/node-query.js';
 import type { RecentInitialKey } from '../model/recent-initial-keys.js';
 import type { ControllerRow, NodeDescription, NodeRow, OrderRow, RetiredInitialKeyId } from '../model/rows.js';
 import {
@@ -89,6 +90,14 @@ export class BlockingStorage implements RegistryStorage {
 
   retiredInitialKeyPage(after: RetiredInitialKeyId | undefined, limit: number): RetiredInitialKeyPage {
     return this.#thread.ask('retiredInitialKeyPage', after, limit);
+  }
+
+  nodeList(query: NodeListQuery): Promise<NodeListPage> {
+    return this.#storage.nodeList(query);
+  }
+
+  nodeCounts<G extends keyof NodeGroups>(filter: NodeFilter, now: number, by: G): Promise<NodeCounts<G>> {
+    return this.#storage.nodeCounts(filter, now, by);
   }
 
   nodeCount(): number {

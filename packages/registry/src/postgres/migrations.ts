@@ -40,7 +40,7 @@ CREATE TABLE latchkey.orders (
   number bigint PRIMARY KEY, version bigint NOT NULL,
   kind text NOT NULL CHECK (kind IN ('order', 'import')),
   state text NOT NULL CHECK (state IN ('pending', 'open', 'suspended', 'closed')),
-  installer text NOT NULL, contact text, site text, controller latchkey.id4, count integer NOT NULL, shared_key boolean NOT NULL, manufacturer text,
+  installer text NOT NULL, contact text, site text, site_searched text, controller latchkey.id4, count integer NOT NULL, shared_key boolean NOT NULL, manufacturer text,
   lifetime bigint NOT NULL, grace bigint NOT NULL, join_from bigint, join_until bigint,
   created_at bigint NOT NULL, created_entry bigint NOT NULL, entry bigint NOT NULL);
 
@@ -59,8 +59,11 @@ CREATE INDEX nodes_of_order ON latchkey.nodes (order_number);
 CREATE INDEX nodes_of_controller ON latchkey.nodes (controller, id);
 
 -- What people call a node. A table of its own: a join reads and writes the row of the node only.
+-- \`searched\`: all of its texts as a search compares them, whatever the locale of the database.
 CREATE TABLE latchkey.node_descriptions (
-  id latchkey.id4 PRIMARY KEY, name text, site text, location text, tags jsonb, note text, entry bigint NOT NULL);
+  id latchkey.id4 PRIMARY KEY, name text, site text, location text, tags jsonb, note text, entry bigint NOT NULL, searched text NOT NULL);
+CREATE INDEX node_descriptions_of_site ON latchkey.node_descriptions (site);
+CREATE INDEX node_descriptions_with_tag ON latchkey.node_descriptions USING gin (tags);
 
 CREATE TABLE latchkey.former_assignments (
   node latchkey.id4, controller latchkey.id4, until_entry bigint, tid text, PRIMARY KEY (node, controller));

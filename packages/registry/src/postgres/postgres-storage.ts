@@ -14,6 +14,7 @@ import {
   mergeNodeActivity,
   seenByActivity,
 } from '../model/activity.js';
+import type { NodeCounts, NodeFilter, NodeGroups, NodeListPage, NodeListQuery } from '../model/node-query.js';
 import type { RecentInitialKey } from '../model/recent-initial-keys.js';
 import type {
   ControllerActivity,
@@ -33,6 +34,7 @@ import type { Connection } from './connection.js';
 import { COMMIT, type Engine } from './engine.js';
 import type { Heartbeat } from './heartbeat.js';
 import { PostgresKeyFeed } from './key-feed.js';
+import { countNodes, listNodes } from './node-list.js';
 import { asUnavailable, Reader } from './reader.js';
 import { fetching, KeySet } from './snapshot.js';
 import {
@@ -206,6 +208,14 @@ export class PostgresStorage implements RegistryStorage {
 
   nodeDescriptionPage(from: number, limit: number): Promise<Page<NodeDescription>> {
     return this.#page(NODE_DESCRIPTIONS, 'id', from, limit);
+  }
+
+  nodeList(query: NodeListQuery): Promise<NodeListPage> {
+    return listNodes(this.#engine, query);
+  }
+
+  nodeCounts<G extends keyof NodeGroups>(filter: NodeFilter, now: number, by: G): Promise<NodeCounts<G>> {
+    return countNodes(this.#engine, filter, now, by);
   }
 
   async recentInitialKeyPage(from: number, limit: number): Promise<Page<readonly RecentInitialKey[]>> {

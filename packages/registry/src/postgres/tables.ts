@@ -1,5 +1,6 @@
 /** Rows as columns: what a table's columns hold of a row, and the SQL that follows from that. */
 
+import { foldText } from '../model/node-query.js';
 import type { RecentInitialKey } from '../model/recent-initial-keys.js';
 import type {
   ControllerRow,
@@ -57,6 +58,16 @@ function flag<R>(name: string, key: keyof R & string): Column<R> {
       if (value === true) row[key] = true;
     },
   };
+}
+
+/** A column that is made of the row, and only looked through in the database. */
+function derived<R>(name: string, encode: (row: R) => string | null): Column<R> {
+  return { name, type: 'text', encode, decode: () => undefined };
+}
+
+/** Texts as a search compares them, one after the other. */
+function searched(texts: readonly (string | undefined)[]): string {
+  return foldText(texts.filter((text) => text !== undefined).join('\n'));
 }
 
 /** A column that holds a property of an object in the row. */
@@ -192,6 +203,7 @@ export const ORDERS: SqlTable<number, OrderRow> = new SqlTable(
     property('installer', 'text', 'installer'),
     property('contact', 'text', 'contact'),
     property('site', 'text', 'site'),
+    derived<OrderRow>('site_searched', ({ site }) => (site === undefined ? null : searched([site]))),
     property('controller', 'bigint', 'idC'),
     property('count', 'integer', 'count'),
     property('shared_key', 'boolean', 'sharedKey'),
@@ -214,6 +226,9 @@ export const NODE_DESCRIPTIONS: SqlTable<number, NodeDescription> = new SqlTable
   property('tags', 'jsonb', 'tags'),
   property('note', 'text', 'note'),
   property('entry', 'bigint', 'entry'),
+  derived<NodeDescription>('searched', ({ name, site, location, note, tags = [] }) =>
+    searched([name, site, location, note, ...tags]),
+  ),
 ]);
 
 export const RETIRED_INITIAL_KEYS: SqlTable<RetiredInitialKeyId, RetiredInitialKeyRow> = new SqlTable(

@@ -14,6 +14,7 @@ import { LmdbStorage } from '../../src/lmdb/lmdb-storage.js';
 import { Tables } from '../../src/lmdb/tables.js';
 import { MemoryDatabase, MemoryStorage } from '../../src/memory/memory-storage.js';
 import type { RegistryStorage } from '../../src/storage.js';
+import { nodeListContract } from './node-list-contract.js';
 import {
   entriesOf,
   event,
@@ -36,10 +37,12 @@ async function openIn(folder: string): Promise<LmdbStorage> {
 }
 
 describe('LMDB', () => {
-  storageContract(async () => {
+  const open = async (): Promise<{ storage: LmdbStorage; other: LmdbStorage }> => {
     const folder = await tempFolder();
     return { storage: await openIn(folder), other: await openIn(folder) };
-  });
+  };
+  storageContract(open);
+  nodeListContract(open);
 
   it('agrees with the engine in memory on whatever is written', async () => {
     const id = fc.integer({ min: 1, max: 6 });

@@ -12,6 +12,7 @@ import { InDoubt, Unavailable } from '../../src/storage.js';
 import { type Fate, MemoryDatabase, MemoryStorage } from '../../src/memory/memory-storage.js';
 import { initialKeyId } from '../../src/initial-key-id.js';
 import { Registry } from '../../src/registry.js';
+import { nodeListContract } from './node-list-contract.js';
 import { nodeRow, nodesOf, orderRow, problemsOf, putNode, storageContract } from './storage-contract.js';
 
 /** The events of a world, run when its time has come. */
@@ -40,10 +41,12 @@ class World {
 }
 
 describe('memory', () => {
-  storageContract(() => {
+  const open = (): Promise<{ storage: MemoryStorage; other: MemoryStorage }> => {
     const database = new MemoryDatabase(new World());
     return Promise.resolve({ storage: new MemoryStorage(database), other: new MemoryStorage(database) });
-  });
+  };
+  storageContract(open);
+  nodeListContract(open);
 });
 
 describe('a fault', () => {

@@ -13,6 +13,7 @@ import {
   type PostgresOptions,
   type PostgresStorage,
 } from '../../src/postgres/index.js';
+import { nodeListContract } from './node-list-contract.js';
 import { storageContract } from './storage-contract.js';
 
 process.umask(0o077);
@@ -66,8 +67,10 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('PostgreSQL (needs postgresql)', () 
     return openPostgresStorage(config(), { folder, log, ...options });
   }
 
-  storageContract(async () => {
+  const openEmpty = async (): Promise<typeof storages> => {
     await cluster.sql(EMPTY);
     return storages;
-  });
+  };
+  storageContract(openEmpty);
+  nodeListContract(openEmpty);
 });

@@ -1,0 +1,174 @@
+/**
+ * Lists and counts of the nodes in LMDB, from an index in memory. Only a process that lists has
+ * one: it is made from the tables when first asked for, and kept current by the audit log. So a
+ * join does nothing for it. Each answer has what was written before the question.
+ */
+
+import { setImmediate as yieldToOthers } from 'node:timers/promises';
+import { countEntries, scanTable } from '@latchkey/lmdb';
+import { parseId } from '@latchkey/protocol';
+import { Failure } from '@latchkey/runtime/failure';
+import { type AuditAction, parseEntry } from '../audit-chain.js';
+import type { NodeCounts, NodeFilter, NodeGroups, NodeListPage, NodeListQuery } from '../model/node-query.js';
+import type { NodeDescription } from '../model/rows.js';
+import { NodeIndex } from '../node-index/node-index.js';
+import type { Tables } from './tables.js';
+
+/** Work at a time, in ms: others are served in between. */
+const TIME_SLICE_MS = 5;
+/** Entries of the audit log that are read at a time: the nodes in them are looked at once. */
+const ENTRIES_PER_STEP = 1_024;
+
+const PUBLISHES: ReadonlySet<AuditAction> = new Set<AuditAction>(['order created', 'nodes imported']);
+
+export class LmdbNodeIndex {
+  readonly #tables: Tables;
+  #index: NodeIndex | undefined;
+  /** The last entry of the audit log that is in the index. */
+  #position = 0;
+  #updating: Promise<NodeIndex> | undefined;
+  #isClosed = false;
+
+  constructor(tables: Tables) {
+    this.#tables = tables;
+  }
+
+  async list(query: NodeListQuery): Promise<NodeListPage> {
+    return (await this.#current()).list(query);
+  }
+
+  async counts<G extends keyof NodeGroups>(filter: NodeFilter, now: number, by: G): Promise<NodeCounts<G>> {
+    return (await this.#current()).counts(filter, now, by);
+  }
+
+  /** Takes in what was written since; where nobody has listed yet there is nothing to do. */
+  async keepCurrent(): Promise<void> {
+    if (this.#index !== undefined) await this.#current();
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#updating?.catch(() => undefined);
+    this.#index = undefined;
+  }
+
+  /** With all that was written before the call: an update that is under way ends after that. */
+  #current(): Promise<NodeIndex> {
+    this.#updating ??= this.#update().catch((error: unknown) => {
+      // Half of an update may be in it.
+      this.#index = undefined;
+      this.#updating = undefined;
+      throw error;
+    });
+    return this.#updating;
+  }
+
+  async #update(): Promise<NodeIndex> {
+    // It may end without waiting for anything, and not before `#updating` is set.
+    await Promise.resolve();
+    let sliceEnd = performance.now() + TIME_SLICE_MS;
+    for (const isCurrent of this.#steps()) {
+      if (isCurrent) break;
+      if (performance.now() < sliceEnd) continue;
+      await yieldToOthers();
+      if (this.#isClosed) throw new Failure('the registry was closed');
+      sliceEnd = performance.now() + TIME_SLICE_MS;
+    }
+    // In the turn in which the last entry was read: whoever asks later begins an update.
+    this.#updating = undefined;
+    return this.#made;
+  }
+
+  get #made(): NodeIndex {
+    if (this.#index === undefined) throw new TypeError('the index of nodes is not made');
+    return this.#index;
+  }
+
+  /** Yields whether the index has all that is written: after some milliseconds at most. */
+  *#steps(): Generator<boolean> {
+    const { audit } = this.#tables;
+    for (;;) {
+      this.#tables.refreshSnapshot();
+      // Of entries that were taken out of the log nobody knows what they changed.
+      if (this.#index === undefined || this.#index.isWorn || audit.start.seq > this.#position) yield* this.#make();
+      if (this.#position >= audit.head.seq) {
+        this.#made.settle();
+        yield true;
+      }
+      yield* this.#takeIn();
+    }
+  }
+
+  *#make(): Generator<false> {
+    const { orders, nodes, nodeDescriptions, audit } = this.#tables;
+    // What is written from here on is in entries after this one.
+    const position = audit.head.seq;
+    // Not two of them in memory.
+    this.#index = undefined;
+    const index = new NodeIndex((idI) => nodeDescriptions.get(idI));
+    for (const { key, value } of scanTable(orders, 0)) {
+      index.putOrder(key, value);
+      yield false;
+    }
+    const descriptionOf = ascendingLookup(countEntries(nodeDescriptions) === 0 ? [] : scanTable(nodeDescriptions, 0));
+    for (const { key, value } of scanTable(nodes, 0)) {
+      // The nodes of an order appear with its entry.
+      if (index.isPublished(value.order)) index.put(key, value, descriptionOf(key));
+      yield false;
+    }
+    [this.#index, this.#position] = [index, position];
+  }
+
+  /** Takes in the next entries: each node that they name, as it is now. */
+  *#takeIn(): Generator<false> {
+    const { audit, nodes, nodeDescriptions } = this.#tables;
+    const index = this.#made;
+    const last = Math.min(audit.head.seq, this.#position + ENTRIES_PER_STEP);
+    const [changed, orders, published] = [new Set<number>(), new Set<number>(), new Set<number>()];
+    for (let seq = this.#position + 1; seq <= last; seq++) {
+      const entry = parsedEntry(audit.get(seq));
+      const idI = entry?.node === undefined ? undefined : parseId(entry.node);
+      if (idI !== undefined) changed.add(idI);
+      if (entry?.order === undefined) continue;
+      orders.add(entry.order);
+      if (PUBLISHES.has(entry.what)) published.add(entry.order);
+    }
+    for (const number of orders) yield* this.#takeInOrder(number, published.has(number));
+    for (const idI of changed) {
+      const row = nodes.get(idI);
+      if (row === undefined) index.remove(idI);
+      else index.put(idI, row, nodeDescriptions.get(idI));
+      yield false;
+    }
+    this.#position = last;
+  }
+
+  *#takeInOrder(number: number, isNew: boolean): Generator<false> {
+    const { orders, nodes, nodeDescriptions, assignments } = this.#tables;
+    const index = this.#made;
+    const wasPublished = index.isPublished(number);
+    index.putOrder(number, orders.get(number));
+    if (!index.isPublished(number) || (wasPublished && !isNew)) return;
+    for (const idI of assignments.nodesOfOrder(number)) {
+      const row = nodes.get(idI);
+      if (row !== undefined) index.put(idI, row, nodeDescriptions.get(idI));
+      yield false;
+    }
+  }
+}
+
+function parsedEntry(octets: Buffer | undefined): ReturnType<typeof parseEntry> {
+  return octets && parseEntry(octets);
+}
+
+/** Finds descriptions by IDs that only ascend: both tables are gone through side by side. */
+function ascendingLookup(
+  rows: Iterable<{ readonly key: number; readonly value: NodeDescription }>,
+): (idI: number) => NodeDescription | undefined {
+  const descriptions = rows[Symbol.iterator]();
+  let next = descriptions.next();
+  return (idI) => {
+    while (next.done !== true && next.value.key < idI) next = descriptions.next();
+    return next.done !== true && next.value.key === idI ? next.value.value : undefined;
+  };
+}
