@@ -21,6 +21,7 @@ export const STORAGE: readonly string[] = [
   'files',
   'import-controllers',
   'import-keys',
+  'installer',
   'in-place',
   'key-feed-store',
   'master-key',

@@ -3,24 +3,32 @@
  * allowed that is not in this table.
  */
 
+import type { OrderLimits } from '@latchkey/operations/contract';
 import { Problem } from './problem.js';
 
-export const SCOPES = ['read', 'nodes', 'audit', 'orders', 'controllers', 'keys', 'admin'] as const;
+export const SCOPES = ['read', 'describe', 'nodes', 'audit', 'orders', 'controllers', 'keys', 'admin'] as const;
 export type Scope = (typeof SCOPES)[number];
 
 /** What a token may be for: everything but handing out keys, users and tokens. */
-export const TOKEN_SCOPES: readonly Scope[] = ['read', 'audit', 'nodes', 'orders', 'controllers'];
+export const TOKEN_SCOPES: readonly Scope[] = ['read', 'audit', 'describe', 'nodes', 'orders', 'controllers'];
+/** Of a token that is limited to some orders: nothing of the others is about orders and nodes. */
+export const LIMITABLE_SCOPES: readonly Scope[] = ['read', 'describe', 'nodes', 'orders'];
 
-export const ROLES = ['viewer', 'operator', 'key-officer', 'admin'] as const;
+export const ROLES = ['viewer', 'installer', 'operator', 'key-officer', 'admin'] as const;
 export type Role = (typeof ROLES)[number];
+/**
+ * Roles of users of this machine: an installer is limited to orders, which its user record names.
+ */
+export const LOCAL_ROLES: readonly Exclude<Role, 'installer'>[] = ['viewer', 'operator', 'key-officer', 'admin'];
 
 /** Changes of users, and what hands out keys, need a password that was given so recently, in ms. */
 const FRESH_SIGN_IN_MS = 5 * 60_000;
 
-const OPERATOR: readonly Scope[] = ['read', 'nodes', 'audit'];
+const OPERATOR: readonly Scope[] = ['read', 'describe', 'nodes', 'audit'];
 
 const SCOPES_OF_ROLE: Readonly<Record<Role, readonly Scope[]>> = {
   viewer: ['read'],
+  installer: ['read', 'describe'],
   operator: OPERATOR,
   'key-officer': [...OPERATOR, 'orders', 'controllers', 'keys'],
   admin: SCOPES,
@@ -34,6 +42,8 @@ export interface Principal {
    */
   readonly id: string;
   readonly scopes: ReadonlySet<Scope>;
+  /** Orders that it sees; `undefined`: all. It may call only routes that say `isLimitable`. */
+  readonly limits?: OrderLimits | undefined;
   /** Names the caller in the audit log, if the ID does not: `token ci of ada`. */
   readonly actor?: string | undefined;
   /** When the person last gave the password, ms since the epoch; `undefined` without one. */
@@ -57,6 +67,11 @@ export function actorOf({ actor, id }: Principal): string {
 
 export function scopesOf(role: Role): ReadonlySet<Scope> {
   return new Set(SCOPES_OF_ROLE[role]);
+}
+
+/** Who may change nodes may describe them. */
+export function withImplied(scopes: readonly Scope[]): ReadonlySet<Scope> {
+  return new Set(scopes.includes('nodes') ? [...scopes, 'describe'] : scopes);
 }
 
 /**

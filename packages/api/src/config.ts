@@ -3,7 +3,7 @@
 import { isAbsolute } from 'node:path';
 import { type Endpoint, listenSchema, MAX_SOCKET_PATH } from '@latchkey/runtime/net';
 import { z } from 'zod';
-import { type Role, ROLES } from './access.js';
+import { LOCAL_ROLES, type Role } from './access.js';
 
 /** A user or a group: a name as useradd(8) takes it, or a number. */
 const ACCOUNT = /^(?:\d{1,10}|[a-zA-Z_][a-zA-Z0-9_.-]{0,31}\$?)$/;
@@ -70,7 +70,7 @@ function isOrigin(text: string): boolean {
 export const apiConfigSchema: z.ZodType<ApiConfig> = z.strictObject({
   ...socketFields,
   local: z
-    .record(z.string().regex(ACCOUNT, { error: 'expected the name of a user, or its uid' }), z.enum(ROLES))
+    .record(z.string().regex(ACCOUNT, { error: 'expected the name of a user, or its uid' }), z.enum(LOCAL_ROLES))
     .refine((roles) => Object.keys(roles).length <= MAX_LOCAL_USERS, { error: `expected ${MAX_LOCAL_USERS} users at most` })
     .default({}),
   remote: z.strictObject(socketFields).optional(),

@@ -12,6 +12,8 @@ const TAG_LENGTH = 16;
 const CIPHER = 'aes-256-gcm';
 /** Octets of a cursor before base64url: more than any list needs. */
 const MAX_LENGTH = 512;
+/** Lengths of what is sealed are multiples of it: they do not show how large a number is. */
+const PADDING = 32;
 /** Octets of an entity tag before base64url. */
 const ETAG_LENGTH = 16;
 
@@ -30,7 +32,9 @@ export class OpaqueValues {
     const iv = randomBytes(IV_LENGTH);
     const cipher = createCipheriv(CIPHER, this.#cursorKey, iv, { authTagLength: TAG_LENGTH });
     cipher.setAAD(contextOf(principal, list));
-    const sealed = Buffer.concat([iv, cipher.update(JSON.stringify(value), 'utf8'), cipher.final()]);
+    const octets = Buffer.from(JSON.stringify(value), 'utf8');
+    const padding = Buffer.alloc((PADDING - (octets.length % PADDING)) % PADDING, ' ');
+    const sealed = Buffer.concat([iv, cipher.update(octets), cipher.update(padding), cipher.final()]);
     return Buffer.concat([sealed, cipher.getAuthTag()]).toString('base64url');
   }
 

@@ -5,6 +5,7 @@ import { readClock } from '@latchkey/runtime/daemon';
 import { actorOf } from './access.js';
 import type { RouteContext } from './route.js';
 
-export function operationContext({ registry, principal, walks, signal }: RouteContext): Context {
-  return { registry, clock: readClock, actor: actorOf(principal), runSteps: (steps) => walks.run(steps, signal) };
+export function operationContext({ registry, principal, visibleOrders, walks, signal }: RouteContext): Context {
+  const runSteps: Context['runSteps'] = (steps) => walks.run(steps, signal);
+  return { registry, clock: readClock, actor: actorOf(principal), visibleOrders, runSteps };
 }

@@ -6,7 +6,7 @@
 import type { FastifyRequest } from 'fastify';
 import { type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
 import { Failure } from '@latchkey/runtime/failure';
-import type { Principal } from './access.js';
+import { type Principal, withImplied } from './access.js';
 import { Problem } from './problem.js';
 import { RateLimiter } from './rate-limiter.js';
 import { clientAddress, isInNetworks, sourceOf } from './tokens/networks.js';
@@ -84,7 +84,8 @@ export class RemoteCallers {
     const reason = await this.#whyVoid(token, address);
     if (reason !== undefined) return this.#refuse(reason, id, address);
     const recheck = (): Promise<Principal | undefined> => this.#find(text, address);
-    return { id: `token ${id}`, token: id, scopes: new Set(token.scopes), actor: nameOf(token), recheck };
+    const { scopes, limits } = token;
+    return { id: `token ${id}`, token: id, scopes: withImplied(scopes), limits, actor: nameOf(token), recheck };
   }
 
   /** Waits for what is being written. */

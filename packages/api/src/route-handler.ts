@@ -2,6 +2,7 @@
 
 import type { ServerResponse } from 'node:http';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { type VisibleOrders, visibleOrdersOf } from '@latchkey/operations';
 import type { Registry } from '@latchkey/registry';
 import { Failure } from '@latchkey/runtime/failure';
 import { actorOf, type Principal } from './access.js';
@@ -33,19 +34,20 @@ export function addRoutes(server: FastifyInstance, routes: readonly Route[], env
 }
 
 function addRoute(server: FastifyInstance, route: Route, { registry, services }: RouteEnvironment): void {
-  const { method = 'GET', scope, path } = route;
+  const { method = 'GET', scope, isLimitable, path } = route;
   server.route({
     method,
     url: path,
-    config: { scope },
+    config: { scope, isLimitable: isLimitable === true },
     exposeHeadRoute: route.mediaType === undefined,
     async handler(request, reply) {
       const { principal } = request;
       if (principal === null) throw new Problem('not-authenticated');
       const input = inputOf(route, request);
       const signal = abortedWithConnection(reply.raw);
-      const call = { route, request, principal, input, services, signal };
       return registry.use(async (opened) => {
+        const visibleOrders = await visibleOrdersOf(opened, principal.limits);
+        const call = { route, request, principal, visibleOrders, input, services, signal };
         if (route.mediaType !== undefined)
           return sendRaw(reply, (await run(call, opened.actingAs(actorOf(principal)))) as RawAnswer);
         if (method === 'GET') return sendRead(reply, call, opened);
@@ -63,6 +65,7 @@ interface RouteCall {
   readonly route: Route;
   readonly request: FastifyRequest;
   readonly principal: Principal;
+  readonly visibleOrders: VisibleOrders;
   readonly input: object;
   readonly services: RouteServices;
   /** Aborted when the caller has gone. */
@@ -81,10 +84,11 @@ function inputOf({ method = 'GET', input }: Route, { params, query, body }: Fast
 }
 
 /** What an operation says of its caller's mistake is answered, not logged. */
-async function run({ route, request, principal, input, services, signal }: RouteCall, registry: Registry): Promise<unknown> {
+async function run(call: RouteCall, registry: Registry): Promise<unknown> {
+  const { route, request, principal, visibleOrders, input, services, signal } = call;
   try {
     return await route.run(
-      { ...services, registry, principal, headers: request.headers, now: Date.now(), signal },
+      { ...services, registry, principal, visibleOrders, headers: request.headers, now: Date.now(), signal },
       input as never,
     );
   } catch (error) {
@@ -160,7 +164,7 @@ function addMethodNotAllowed(server: FastifyInstance, path: string, served: read
   server.route({
     method: METHODS.filter((method) => !served.some((one) => one === method)),
     url: path,
-    config: { scope: 'read' },
+    config: { scope: 'read', isLimitable: true },
     // Refused before the body is read.
     onRequest: async (_, reply) => {
       reply.header('allow', allow);

@@ -4,6 +4,7 @@
  */
 
 import type { IncomingHttpHeaders } from 'node:http';
+import type { VisibleOrders } from '@latchkey/operations';
 import type { ExposureView } from '@latchkey/operations/contract';
 import type { FolderLockState } from '@latchkey/runtime/files';
 import type { Registry } from '@latchkey/registry';
@@ -35,6 +36,8 @@ export interface RouteServices {
 export interface RouteContext extends RouteServices {
   readonly registry: Registry;
   readonly principal: Principal;
+  /** Which orders, and nodes of them, exist for the caller. */
+  readonly visibleOrders: VisibleOrders;
   /** Of the request. */
   readonly headers: IncomingHttpHeaders;
   /** ms since the epoch */
@@ -54,6 +57,11 @@ export interface Route {
   readonly description?: string | undefined;
   /** `own`: for every caller, about what is its own. */
   readonly scope: Scope | 'own';
+  /**
+   * It shows and changes only what is of `visibleOrders`. Without it callers with limits are
+   * refused.
+   */
+  readonly isLimitable?: true | undefined;
   /** As fastify writes it: `/v1/nodes/:id`. */
   readonly path: string;
   /** Names in the path, and query parameters; of PATCH and POST the fields of the body. */

@@ -37,6 +37,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** `public`: without authentication. `own`: for every caller, about what is its own. */
     scope?: Scope | 'own' | 'public';
+    /** It shows only what its caller sees. Without it callers with limits are refused. */
+    isLimitable?: boolean;
   }
 }
 
@@ -83,7 +85,7 @@ export function buildServer(options: ServerOptions): FastifyInstance {
   server.addHook('onRequest', async (request, reply) => {
     reply.headers(SECURITY_HEADERS);
     checkRequest(request);
-    const { scope } = request.routeOptions.config;
+    const { scope, isLimitable } = request.routeOptions.config;
     if (scope === 'public') return;
     const principal = await authenticate(request);
     if (principal === undefined) {
@@ -95,6 +97,7 @@ export function buildServer(options: ServerOptions): FastifyInstance {
     if (retryAfter !== undefined) throw new Problem('too-many-requests', { retryAfter });
     if (request.is404) return;
     if (scope === undefined || (scope !== 'own' && !principal.scopes.has(scope))) throw new Problem('forbidden');
+    if (principal.limits !== undefined && scope !== 'own' && isLimitable !== true) throw new Problem('forbidden');
   });
   server.addHook('onResponse', async (request, reply) => {
     const { principal, method, routeOptions } = request;

@@ -1,7 +1,7 @@
 // Events over HTTP, read as they come.
 
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, request } from 'node:http';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { Secret } from '@latchkey/protocol';
 import { backup, Registry, restore } from '@latchkey/registry';
@@ -13,61 +13,10 @@ import { type Principal, scopesOf } from '../src/access.js';
 import { EventStreams } from '../src/events/event-streams.js';
 import { OpaqueValues } from '../src/opaque.js';
 import { RegistryAccess } from '../src/registry-access.js';
+import { EventClient as Client } from './event-client.js';
 import { LocalApi } from './local-api.js';
 
 const ids = (from: number, count: number): number[] => Array.from({ length: count }, (_, i) => from + i);
-
-interface Event {
-  readonly event?: string;
-  readonly id?: string;
-  readonly data: Record<string, unknown>;
-}
-
-/** A client of a stream. */
-class Client {
-  readonly status: number;
-  readonly type: string | undefined;
-  readonly #parts: AsyncIterator<string>;
-  #text = '';
-
-  private constructor(response: IncomingMessage) {
-    this.status = response.statusCode ?? 0;
-    this.type = response.headers['content-type'];
-    this.#parts = response.setEncoding('utf8')[Symbol.asyncIterator]() as AsyncIterator<string>;
-  }
-
-  static async open(socketPath: string, path: string = '/v1/events', headers: Record<string, string> = {}): Promise<Client> {
-    const sent = request({ socketPath, path, headers, agent: false }).end();
-    onTestFinished(() => void sent.destroy());
-    const [response] = (await once(sent, 'response')) as [IncomingMessage];
-    return new Client(response);
-  }
-
-  /** The next block, a comment too; `undefined` at the end of the stream. */
-  async block(): Promise<string | undefined> {
-    for (;;) {
-      const end = this.#text.indexOf('\n\n');
-      if (end >= 0) {
-        const found = this.#text.slice(0, end);
-        this.#text = this.#text.slice(end + 2);
-        return found;
-      }
-      const { done, value } = await this.#parts.next();
-      if (done === true) return undefined;
-      this.#text += value;
-    }
-  }
-
-  async event(): Promise<Event> {
-    for (;;) {
-      const block = await this.block();
-      if (block === undefined) throw new Error('the stream has ended');
-      if (block.startsWith(':')) continue;
-      const fields = Object.fromEntries(block.split('\n').map((line) => line.split(/: (.*)/s).slice(0, 2)));
-      return { ...fields, data: JSON.parse(fields.data) as Record<string, unknown> };
-    }
-  }
-}
 
 async function start(nodes = 40): Promise<{ readonly fixture: AdminFixture; readonly api: LocalApi }> {
   const fixture = await AdminFixture.open();

@@ -6,6 +6,7 @@ import { Registry } from '@latchkey/registry';
 import { AdminFixture, MASTER } from '@latchkey/test-support/admin-fixture';
 import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import { onTestFinished } from 'vitest';
+import type { OrderLimits } from '@latchkey/operations/contract';
 import type { Role } from '../src/access.js';
 import { startApi } from '../src/index.js';
 import { addUser, createLink } from '../src/users/administration.js';
@@ -106,8 +107,8 @@ export class BrowserApi {
   }
 
   /** Adds a user. Returns the token of the sign-in link. */
-  async addUser(name: string, role: Role): Promise<string> {
-    return tokenOf((await addUser(this.#administration(), name, role)).url);
+  async addUser(name: string, role: Role, limits?: OrderLimits): Promise<string> {
+    return tokenOf((await addUser(this.#administration(), name, role, limits)).url);
   }
 
   /** Another sign-in link of a user. */
@@ -116,8 +117,8 @@ export class BrowserApi {
   }
 
   /** Adds a user, who sets a password and stays signed in. */
-  async signedIn(name: string, role: Role): Promise<BrowserSession> {
-    const token = await this.addUser(name, role);
+  async signedIn(name: string, role: Role, limits?: OrderLimits): Promise<BrowserSession> {
+    const token = await this.addUser(name, role, limits);
     return new BrowserSession(this, await this.fetch('/v1/login/link', { token, password: PASSWORD }));
   }
 

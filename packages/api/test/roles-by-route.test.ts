@@ -4,14 +4,15 @@ import { readFileSync } from 'node:fs';
 import type { Secret } from '@latchkey/protocol';
 import { AdminFixture, newSecret } from '@latchkey/test-support/admin-fixture';
 import { describe, expect, it } from 'vitest';
-import { type Role, ROLES } from '../src/access.js';
+import { LOCAL_ROLES, ROLES } from '../src/access.js';
 import type { Method, Route } from '../src/route.js';
 import { ROUTES } from '../src/routes.js';
+import { BrowserApi } from './browser-api.js';
 import { CAN_BECOME_OTHERS, createToken, LocalApi, OtherCaller } from './local-api.js';
 
 const manual = readFileSync(new URL('../../../docs/API.md', import.meta.url), 'utf8');
 /** Of each caller; the last has no role. */
-const UIDS: Readonly<Record<Role | 'any other user', number>> = {
+const UIDS: Readonly<Record<(typeof LOCAL_ROLES)[number] | 'any other user', number>> = {
   viewer: 61_001,
   operator: 61_002,
   'key-officer': 61_003,
@@ -21,7 +22,7 @@ const UIDS: Readonly<Record<Role | 'any other user', number>> = {
 /** Values for the names in a path. */
 const VALUES: Readonly<Record<string, string>> = { id: '00000001', order: '1', job: 'aaaaaaaaaaaaaaaa' };
 
-const TOKENS = ['read', 'audit', 'nodes', 'orders', 'controllers'] as const;
+const TOKENS = ['read', 'audit', 'describe', 'nodes', 'orders', 'controllers'] as const;
 /** Who may is answered so: no request here has a body, or says what it has seen of a resource. */
 const ALLOWED: Readonly<Record<Method, number>> = { GET: 200, PATCH: 400, POST: 400, DELETE: 428 };
 /** No caller here has a job. A stream would not end: its parameter is wrong. */
@@ -78,7 +79,7 @@ describe('the table of docs/API.md', () => {
   it.skipIf(!CAN_BECOME_OTHERS)('holds in each cell (needs root)', async () => {
     const fixture = await AdminFixture.open();
     await fixture.order({ 1: newSecret() });
-    const local = Object.fromEntries(ROLES.map((role) => [String(UIDS[role]), role]));
+    const local = Object.fromEntries(LOCAL_ROLES.map((role) => [String(UIDS[role]), role]));
     const api = await LocalApi.start(fixture.registry.folder, local);
     let cells = 0;
     const refusals: string[] = [];
@@ -99,6 +100,25 @@ describe('the table of docs/API.md', () => {
       }
     }
     expect(cells).toBe(ROUTES.length * 5);
+    expect(refusals.length).toBeGreaterThan(0);
+    expect(refusals.filter((text) => text.includes('00000001'))).toEqual([]);
+  });
+});
+
+describe('the table of docs/API.md, for an installer', () => {
+  it('holds in each cell', async () => {
+    const api = await BrowserApi.start();
+    await api.fixture.order({ 1: newSecret() });
+    const session = await api.signedIn('kim', 'installer', { installer: 'Kim' });
+    const table = documentedTable();
+    const refusals: string[] = [];
+    for (const route of ROUTES) {
+      const { name, method = 'GET' } = route;
+      const { status, text } = await session.send(method, pathOf(route));
+      const isAllowed = table.get(name)?.get('installer') === 'yes';
+      expect([name, status]).toEqual([name, isAllowed ? statusIfAllowed(route) : 403]);
+      if (!isAllowed) refusals.push(text);
+    }
     expect(refusals.length).toBeGreaterThan(0);
     expect(refusals.filter((text) => text.includes('00000001'))).toEqual([]);
   });

@@ -2,12 +2,13 @@
 
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
+import type { OrderLimits } from '@latchkey/operations/contract';
 import { Secret } from '@latchkey/protocol';
 import { backup, restore } from '@latchkey/registry';
 import { MASTER } from '@latchkey/test-support/admin-fixture';
 import { tempFolder } from '@latchkey/test-support/fixtures';
 import { describe, expect, it } from 'vitest';
-import { ROLES, scopesOf } from '../src/access.js';
+import { type Role, ROLES, scopesOf } from '../src/access.js';
 import { ROUTES } from '../src/routes.js';
 import { BrowserApi, BrowserSession, PASSWORD } from './browser-api.js';
 import type { Answer } from './local-api.js';
@@ -15,6 +16,7 @@ import type { Answer } from './local-api.js';
 const MINUTE = 60_000;
 const REFUSED = [401, '{"type":"urn:latchkey:problem:not-authenticated","title":"The caller is not known","status":401}'];
 
+const limitsOf = (role: Role): OrderLimits | undefined => (role === 'installer' ? { installer: 'Kim' } : undefined);
 const statusOf = async (answer: Promise<Answer>): Promise<number> => (await answer).status;
 const resultOf = async (answer: Promise<Answer>): Promise<unknown[]> => {
   const { status, text } = await answer;
@@ -33,7 +35,7 @@ describe('a sign-in link', () => {
       {
         user: 'ada',
         role: 'key-officer',
-        scopes: ['read', 'nodes', 'audit', 'orders', 'controllers', 'keys'],
+        scopes: ['read', 'describe', 'nodes', 'audit', 'orders', 'controllers', 'keys'],
         secret: expect.stringMatching(/^[\w-]{43}$/),
         session: expect.stringMatching(/^[0-9a-f]{10}$/),
         signed_in_at: expect.stringMatching(/^20.*Z$/),
@@ -212,7 +214,7 @@ describe('a session', () => {
       await statusOf(session.get('/v1/audit')),
       (await session.get('/v1/me')).body.scopes,
     ];
-    expect(await summary()).toEqual([200, ['read', 'nodes', 'audit']]);
+    expect(await summary()).toEqual([200, ['read', 'describe', 'nodes', 'audit']]);
     await api.users.setRole('ada', 'viewer');
     expect(await summary()).toEqual([403, ['read']]);
     await api.users.remove('ada');
@@ -376,7 +378,7 @@ describe('an administrator in the console', () => {
   it('is the only role that may', async () => {
     const api = await BrowserApi.start();
     for (const role of ROLES.filter((one) => one !== 'admin')) {
-      const session = await api.signedIn(`${role}-user`, role);
+      const session = await api.signedIn(`${role}-user`, role, limitsOf(role));
       api.clock.monotonicMs += MINUTE;
       expect(
         await Promise.all([
@@ -395,12 +397,13 @@ it('every route is answered by the scopes of the role, for each role', async () 
   const api = await BrowserApi.start();
   for (const role of ROLES) {
     api.clock.monotonicMs += MINUTE;
-    const session = await api.signedIn(`${role}-user`, role);
-    for (const { name, method = 'GET', path, scope, mediaType } of ROUTES) {
+    const session = await api.signedIn(`${role}-user`, role, limitsOf(role));
+    for (const { name, method = 'GET', path, scope, isLimitable, mediaType } of ROUTES) {
       // A stream would not end: its parameter is wrong.
       const query = mediaType === 'text/event-stream' ? '?node=x' : '';
       const { status } = await session.send(method, `${path.replaceAll(/:\w+/g, '00000001')}${query}`);
-      expect([role, name, status === 403]).toEqual([role, name, scope !== 'own' && !scopesOf(role).has(scope)]);
+      const isRefused = scope !== 'own' && (!scopesOf(role).has(scope) || (role === 'installer' && isLimitable !== true));
+      expect([role, name, status === 403]).toEqual([role, name, isRefused]);
     }
   }
 });

@@ -118,7 +118,26 @@ describe('an operator', () => {
     expect(await run('token', 'list', '--csv', ...columns)).toBe(
       'name,state,scopes,from,last-used\r\n"a,b",valid,read; audit,,\r\n',
     );
-    expect(await run('user', 'list', '--csv')).toBe('name,role,password,link-until,added-by,added\r\n');
+    expect(await run('user', 'list', '--csv')).toBe('name,role,limited-to,password,link-until,added-by,added\r\n');
+  });
+
+  it('limits a token to orders, and to what is about orders', async () => {
+    const create = (name: string, ...more: string[]): Promise<string> =>
+      run('token', 'create', name, '--out', join(folder, name), '--scope', 'read', ...more);
+    await expect(create('north', '--scope', 'audit', '--site', 'north')).rejects.toThrow(/--scope audit is not about orders/);
+    await create('north', '--scope', 'describe', '--site', ' Su\u0308d ', '--site', 'north', '--order', '1', '--order', '2');
+    await create('all');
+    expect(await run('token', 'list', '--columns', 'name,limited-to')).toBe(
+      'NAME   LIMITED TO\na,b    -\nnorth  order 1, order 2, site Süd, site north\nall    -\n',
+    );
+    expect(JSON.parse(await run('token', 'list', '--json'))).toMatchObject([
+      { limits: null },
+      { limits: { orders: [1, 2], sites: ['S\u00fcd', 'north'] } },
+      { limits: null },
+    ]);
+    expect(await run('audit', 'list', '--csv', '--columns', 'what,details')).toMatch(
+      /; limited to orders 1, 2, orders of 2 sites/,
+    );
   });
 
   it('prints names and places on labels', async () => {

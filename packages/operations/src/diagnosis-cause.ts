@@ -286,7 +286,7 @@ function placeOf(controller: Situation['controller']): { readonly controller: st
 /** What the sentence says of other nodes. */
 export function countOf({ cause, obstacle }: Finding, { node, surroundings }: Situation): LateNodes | null {
   const silent = obstacle?.cause ?? cause;
-  if (node === undefined) return null;
+  if (node === undefined || surroundings.visibleOrders !== undefined) return null;
   const of = silent === 'server-silent' ? 'registry' : SAYS_COUNT.has(silent) ? 'controller' : undefined;
   if (of === undefined) return null;
   const { joined, late } = of === 'registry' ? surroundings.punctuality().all : surroundings.punctuality().of(node.controller);

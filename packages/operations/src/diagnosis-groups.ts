@@ -9,7 +9,7 @@ import type { Action, Cause, Diagnosis } from './contract/diagnosis.js';
 import { diagnoseNode } from './diagnosis.js';
 import { surroundingsOf } from './diagnosis-situation.js';
 import { countNodes, visitNodes } from './node-query.js';
-import { queryOf } from './nodes.js';
+import { queryFor } from './nodes.js';
 import { implement, type Operation, runSteps, withProgress } from './operation.js';
 
 /** Nodes of a group that are named. */
@@ -24,9 +24,9 @@ const WELL: ReadonlySet<Cause> = new Set<Cause>(['joined', 'joining']);
 export const nodesDiagnoseGroups: Operation<DiagnosisGroupsInput, DiagnosisGroups> = implement(
   contract.nodesDiagnoseGroups,
   async (context, { filter }) => {
-    const { registry, clock } = context;
-    const query = queryOf(filter);
-    const surroundings = surroundingsOf(registry, await readFolderLock(registry.folder), clock());
+    const { registry, clock, visibleOrders } = context;
+    const query = queryFor(context, filter);
+    const surroundings = surroundingsOf(registry, await readFolderLock(registry.folder), clock(), { visibleOrders });
     const { nodes: total } = countNodes(registry, query, surroundings.now);
     const groups = new Groups();
     await withProgress(context, 'diagnosing', total, async (report) => {

@@ -11,6 +11,7 @@ import type { DeviceKey } from './contract/diagnosis.js';
 import { holdoffUntil } from './clock-release.js';
 import { queryNodes } from './node-query.js';
 import { isLate, renewalDue } from './node-view.js';
+import { isVisible, type VisibleOrders } from './visibility.js';
 
 /** Entries of the audit log that are looked through for the removal of a node. */
 const MAX_ENTRIES = 20_000;
@@ -68,6 +69,11 @@ export interface Surroundings {
   readonly punctuality: () => Punctuality;
   /** Fingerprint of the key in the device, 4 hex digits. */
   readonly deviceKey?: string | undefined;
+  /**
+   * Of the caller. A node of another order is to it as one that never was, and it is told neither
+   * fingerprints nor how many nodes of others there are.
+   */
+  readonly visibleOrders?: VisibleOrders;
 }
 
 /** A controller in question. */
@@ -101,11 +107,14 @@ export interface Situation {
 }
 
 export function situationOf(registry: Registry, idI: number, surroundings: Surroundings): Situation {
-  const { now } = surroundings;
-  const node = registry.node(idI);
-  const key = node?.key.fingerprint;
-  node?.key.wipe();
-  const { keyRequested, rejected } = unsettled(registry.nodeActivity(idI), node);
+  const { now, visibleOrders } = surroundings;
+  const found = registry.node(idI);
+  const fingerprint = found?.key.fingerprint;
+  found?.key.wipe();
+  const node = found !== undefined && isVisible(visibleOrders, found.order) ? found : undefined;
+  const knowsAll = visibleOrders === undefined;
+  const key = knowsAll ? fingerprint : undefined;
+  const { keyRequested, rejected } = unsettled(node !== undefined || knowsAll ? registry.nodeActivity(idI) : undefined, node);
   const refusing = rejected && controllerInQuestion(registry, rejected.by);
   return {
     id: formatId(idI),
@@ -119,12 +128,12 @@ export function situationOf(registry: Registry, idI: number, surroundings: Surro
     refusing,
     skewOfRefusing: refusing?.sighting.clockSkew?.skew,
     disabled: node?.disabled === true ? findEntry(registry, node, 'node disabled') : undefined,
-    removed: node === undefined ? removalOf(registry, idI) : undefined,
+    removed: node === undefined && knowsAll ? removalOf(registry, idI) : undefined,
     registryRestored: registry.restored,
     deviceKey:
       node === undefined || surroundings.deviceKey === undefined
         ? undefined
-        : deviceKeyOf(registry, node, key, surroundings.deviceKey),
+        : deviceKeyOf(registry, node, fingerprint, surroundings.deviceKey),
     surroundings,
   };
 }
@@ -195,7 +204,12 @@ function deviceKeyOf(registry: Registry, node: NodeInfo, key: string | undefined
 }
 
 /** The surroundings as a command finds them beside the server, if one runs. */
-export function surroundingsOf(registry: Registry, lock: FolderLockState, clock: Clocks, deviceKey?: string): Surroundings {
+export function surroundingsOf(
+  registry: Registry,
+  lock: FolderLockState,
+  clock: Clocks,
+  { deviceKey, visibleOrders }: Pick<Surroundings, 'deviceKey' | 'visibleOrders'> = {},
+): Surroundings {
   const { wallMs: now } = clock;
   const seenAt = registry.servedAt;
   let punctuality: Punctuality | undefined;
@@ -207,8 +221,9 @@ export function surroundingsOf(registry: Registry, lock: FolderLockState, clock:
       seenAt,
     },
     heldUntil: holdOff(registry, clock),
-    punctuality: () => (punctuality ??= countNodes(registry, now)),
+    punctuality: () => (punctuality ??= countNodes(registry, now, visibleOrders)),
     deviceKey,
+    visibleOrders,
   };
 }
 
@@ -224,10 +239,10 @@ function holdOff(registry: Registry, clock: Clocks): HoldOff | undefined {
   return { until: Math.max(stepped ?? 0, past ?? 0), mayRelease: stepped === undefined };
 }
 
-function countNodes(registry: Registry, now: number): Punctuality {
+function countNodes(registry: Registry, now: number, visibleOrders: VisibleOrders): Punctuality {
   const all: Count = { joined: 0, late: 0, missed: 0 };
   const counts = new Map<number, Count & { readonly heardAt: number }>();
-  for (const node of queryNodes(registry, {}, now)) {
+  for (const node of queryNodes(registry, { visibleOrders }, now)) {
     if (node.initial || node.disabled) continue;
     let count = counts.get(node.controller);
     if (count === undefined) {

@@ -145,7 +145,7 @@ function cannot({ id, node }: Situation): string {
 
 function deviceKey({ id, key, node, deviceKey, controller, registryRestored }: Situation): string {
   const held = `[secret ${deviceKey?.fingerprint ?? ''}]`;
-  const registry = `the registry has [secret ${key ?? ''}]${node?.initial === true ? ', an initial key' : ''}`;
+  const registry = `the registry has ${key === undefined ? 'another' : `[secret ${key}]`}${node?.initial === true ? ', an initial key' : ''}`;
   switch (deviceKey?.is) {
     case 'current':
       return `The device holds the key that the registry has for node ${id}, ${held}. So answers of controller ${controller?.id ?? ''} do not reach it, or it was installed for another controller.`;
@@ -162,10 +162,11 @@ function deviceKey({ id, key, node, deviceKey, controller, registryRestored }: S
 
 function proofMissing({ id, node, key, asked, now }: Situation): string {
   const given = `Controller ${formatId(asked?.by ?? 0)} was given the key of node ${id} ${times(asked)}, last at ${isoTime(asked?.at ?? now)}, and the node proved nothing.`;
+  const known = key === undefined ? 'that of the registry' : `[secret ${key}]`;
   const has =
     node?.initial === true
-      ? `another initial key than [secret ${key}]`
-      : `another key than [secret ${key}], which the node got at ${isoTime(node?.committedAt ?? now)}`;
+      ? `another initial key than ${known}`
+      : `another key than ${known}, which the node got at ${isoTime(node?.committedAt ?? now)}`;
   return `${given} The device holds ${has}, or does not hear the answers, or somebody else asked in its name.`;
 }
 

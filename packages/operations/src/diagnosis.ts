@@ -20,8 +20,9 @@ import { numberFromId } from './parse-input.js';
 /** Looks at the registry, and at whether a server runs on it. */
 export const nodesDiagnose: Operation<DiagnosisInput, Diagnosis> = implement(
   contract.nodesDiagnose,
-  async ({ registry, clock }, { id, holds }) => {
-    const surroundings = surroundingsOf(registry, await readFolderLock(registry.folder), clock(), holds);
+  async ({ registry, clock, visibleOrders }, { id, holds: deviceKey }) => {
+    const lock = await readFolderLock(registry.folder);
+    const surroundings = surroundingsOf(registry, lock, clock(), { deviceKey, visibleOrders });
     return diagnoseNode(registry, numberFromId(id), surroundings);
   },
 );

@@ -76,3 +76,4 @@ export {
 } from './orders.js';
 export { pluralize } from './pluralize.js';
 export { type Steps } from './steps.js';
+export { isEntryVisible, isVisible, requireVisibleNodes, type VisibleOrders, visibleOrdersOf } from './visibility.js';

@@ -9,11 +9,12 @@ import type { ManyNodesChange, ManyNodesInput, ManyNodesPreview } from './contra
 import type { NodeChange } from './contract/nodes.js';
 import { requireController } from './controllers.js';
 import { changedDescription } from './descriptions.js';
-import { NODES_PER_TRANSACTION, queryOf } from './nodes.js';
+import { NODES_PER_TRANSACTION, queryFor } from './nodes.js';
 import { visitNodes } from './node-query.js';
 import { type Approval, type Context, implement, type Operation, runSteps } from './operation.js';
 import { numberFromId } from './parse-input.js';
 import type { Steps } from './steps.js';
+import { isVisible } from './visibility.js';
 
 /** Nodes that a preview names. */
 const MAX_EXAMPLES = 20;
@@ -73,7 +74,8 @@ function termsOf({ lifetime_seconds: lifetime, grace_seconds: grace }: ManyNodes
 }
 
 /** Selects the nodes, and looks at what the change would do to each. */
-function* selectFor({ registry, clock }: Context, { select, change }: ManyNodesInput): Steps<Selected> {
+function* selectFor(context: Context, { select, change }: ManyNodesInput): Steps<Selected> {
+  const { registry, clock } = context;
   const { ids: named, ...filter } = select;
   if (change.kind === 'move') requireController(registry, numberFromId(change.to));
   const isSo = stateTest(registry, change);
@@ -83,8 +85,8 @@ function* selectFor({ registry, clock }: Context, { select, change }: ManyNodesI
     ids.push(node.idI);
     if (isSo(node)) alreadySo += 1;
   };
-  if (named !== undefined) yield* visitByIds(registry, named, add);
-  else yield* visitNodes(registry, queryOf(filter), clock().wallMs, add);
+  if (named !== undefined) yield* visitByIds(context, named, add);
+  else yield* visitNodes(registry, queryFor(context, filter), clock().wallMs, add);
   const digest = createHash('sha256')
     .update(JSON.stringify([change, alreadySo]))
     .update(Uint32Array.from(ids))
@@ -93,11 +95,15 @@ function* selectFor({ registry, clock }: Context, { select, change }: ManyNodesI
   return { ids, preview: { count: ids.length, already_so: alreadySo, examples, digest } };
 }
 
-function* visitByIds(registry: Registry, wanted: readonly string[], visit: (node: NodeInfo) => void): Steps<void> {
+function* visitByIds(
+  { registry, visibleOrders }: Context,
+  wanted: readonly string[],
+  visit: (node: NodeInfo) => void,
+): Steps<void> {
   for (const idI of new Set(wanted.map(numberFromId))) {
     const node = registry.node(idI);
-    if (node === undefined) throw notFound('node', idI);
-    node.key.wipe();
+    node?.key.wipe();
+    if (node === undefined || !isVisible(visibleOrders, node.order)) throw notFound('node', idI);
     visit(node);
     yield;
   }

@@ -6,16 +6,19 @@
 import { expiryOf, formatId } from '@latchkey/protocol';
 import { notFound, type NodeDescription, type NodeInfo, type Registry } from '@latchkey/registry';
 import { descriptionMatcher, type DescriptionQuery, viewDescription } from './descriptions.js';
-import { requireOrder } from './order-lookup.js';
+import { orderNotFound, requireOrder } from './order-lookup.js';
 import { NODE_STATES, type NodeStatus } from './contract/nodes.js';
 import { nodeState } from './node-view.js';
 import { atOnce, type Steps } from './steps.js';
+import { isVisible, type VisibleOrders } from './visibility.js';
 
 /** All that is given must be true of a node. Times are ms since the epoch. */
 export interface NodeQuery extends DescriptionQuery {
   /** One of these. */
   readonly state?: readonly NodeStatus[] | undefined;
   readonly order?: number | undefined;
+  /** Of these orders only: others do not exist for the caller. */
+  readonly visibleOrders?: VisibleOrders;
   readonly controller?: number | undefined;
   /** Of its order. */
   readonly installer?: string | undefined;
@@ -39,9 +42,12 @@ export function queryNodes(registry: Registry, query: NodeQuery, now: number, fr
   return matchingNodes(registry, query, now, from);
 }
 
-function requireExisting(registry: Registry, { order, controller }: NodeQuery): void {
+function requireExisting(registry: Registry, { order, controller, visibleOrders }: NodeQuery): void {
+  if (order !== undefined && !isVisible(visibleOrders, order)) throw orderNotFound(order);
   if (order !== undefined) requireOrder(registry, order);
-  if (controller !== undefined && registry.controllerRow(controller) === undefined) throw notFound('controller', controller);
+  // Who is limited to some orders is told of no controller.
+  if (controller !== undefined && visibleOrders === undefined && registry.controllerRow(controller) === undefined)
+    throw notFound('controller', controller);
 }
 
 function* matchingNodes(registry: Registry, query: NodeQuery, now: number, from: number): Generator<NodeInfo> {
@@ -100,7 +106,8 @@ function ordersOf(registry: Registry, installer: string): ReadonlySet<number> {
 }
 
 function isMatch(node: NodeInfo, query: NodeQuery, now: number): boolean {
-  const { state, order, controller, expiringBefore, neverJoined, joinedSince } = query;
+  const { state, order, controller, expiringBefore, neverJoined, joinedSince, visibleOrders } = query;
+  if (!isVisible(visibleOrders, node.order)) return false;
   if (order !== undefined && node.order !== order) return false;
   if (controller !== undefined && node.controller !== controller) return false;
   if (neverJoined === true && !node.initial) return false;

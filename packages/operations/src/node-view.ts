@@ -6,6 +6,7 @@ import { isoTime } from '@latchkey/runtime/iso-time';
 import type { NodeDescription, NodeInfo, UnsealedNode } from '@latchkey/registry';
 import type { NodeStatus, NodeView } from './contract/nodes.js';
 import { viewDescription } from './descriptions.js';
+import type { VisibleOrders } from './visibility.js';
 
 /**
  * Nodes renew at 72 to 88 % of the lifetime (profile, "Node", 6); ms since the epoch. Infinity:
@@ -30,8 +31,16 @@ export function nodeState(node: NodeInfo, now: number): NodeStatus {
   return now > renewalDue(node) ? 'expiring' : 'joined';
 }
 
-/** `description`: that of the node, if it has one. */
-export function viewNode(node: UnsealedNode, now: number, description?: NodeDescription): NodeView {
+/**
+ * `description`: that of the node, if it has one. `visibleOrders`: of the caller; with limits it
+ * gets no fingerprint.
+ */
+export function viewNode(
+  node: UnsealedNode,
+  now: number,
+  description?: NodeDescription,
+  visibleOrders?: VisibleOrders,
+): NodeView {
   const expiry = expiryOf(node);
   const { committed, committedAt, joinedAt } = node;
   const isoOrNull = (at: number | undefined): string | null => (at === undefined ? null : isoTime(at));
@@ -40,7 +49,7 @@ export function viewNode(node: UnsealedNode, now: number, description?: NodeDesc
     state: nodeState(node, now),
     controller: formatId(node.controller),
     order: node.order,
-    key: node.key.fingerprint,
+    key: visibleOrders === undefined ? node.key.fingerprint : null,
     key_is_initial: node.initial,
     split: node.split,
     lifetime_seconds: node.lifetime,

@@ -27,6 +27,7 @@ import { numberFromId } from './parse-input.js';
 import { countByState, countNodes, nodePage, type NodeQuery, queryNodes } from './node-query.js';
 import { viewNode } from './node-view.js';
 import { type Approval, type Context, implement, type Operation } from './operation.js';
+import { requireVisibleNodes } from './visibility.js';
 
 /** Entries of a node's life that `nodes.show` has. */
 const TIMELINE = 50;
@@ -36,7 +37,7 @@ const EXAMPLES = 20;
 export const NODES_PER_TRANSACTION = 4_096;
 
 /** The filter as the registry is asked. */
-export function queryOf({ state, order, controller, installer, ...filter }: NodeFilter): NodeQuery {
+function queryOf({ state, order, controller, installer, ...filter }: NodeFilter): NodeQuery {
   return {
     state,
     order,
@@ -52,16 +53,22 @@ export function queryOf({ state, order, controller, installer, ...filter }: Node
   };
 }
 
+/** The filter for a caller, who may not see all orders. */
+export function queryFor({ visibleOrders }: Context, filter: NodeFilter): NodeQuery {
+  return { ...queryOf(filter), visibleOrders };
+}
+
 export const nodesList: Operation<NodeListInput, NodePage> = implement(
   contract.nodesList,
-  ({ registry, clock }, { after, limit, ...filter }) => {
+  (context, { after, limit, ...filter }) => {
+    const { registry, clock, visibleOrders } = context;
     const { wallMs: now } = clock();
     const from = after === undefined ? 0 : numberFromId(after) + 1;
-    const { nodes, next } = nodePage(registry, queryOf(filter), now, from, limit);
+    const { nodes, next } = nodePage(registry, queryFor(context, filter), now, from, limit);
     const items = nodes.flatMap(({ idI }) => {
       const node = registry.node(idI);
       if (node === undefined) return [];
-      const view = viewNode(node, now, registry.nodeDescription(idI));
+      const view = viewNode(node, now, registry.nodeDescription(idI), visibleOrders);
       node.key.wipe();
       return [view];
     });
@@ -70,8 +77,9 @@ export const nodesList: Operation<NodeListInput, NodePage> = implement(
   },
 );
 
-export const nodesCount: Operation<NodeFilter, NodeCount> = implement(contract.nodesCount, ({ registry, clock }, filter) => {
-  const byState = countByState(registry, queryOf(filter), clock().wallMs);
+export const nodesCount: Operation<NodeFilter, NodeCount> = implement(contract.nodesCount, (context, filter) => {
+  const { registry, clock } = context;
+  const byState = countByState(registry, queryFor(context, filter), clock().wallMs);
   const tallies = [...byState.values()];
   return {
     nodes: tallies.reduce((sum, { nodes }) => sum + nodes, 0),
@@ -165,10 +173,15 @@ function* exportedNodes({ registry, clock }: Context, query: NodeQuery): Generat
   }
 }
 
-function selectNodes({ registry, clock }: Context, { ids, ...filter }: NodeSelection): readonly number[] {
-  if (ids !== undefined) return [...new Set(ids.map(numberFromId))];
+async function selectNodes(context: Context, { ids, ...filter }: NodeSelection): Promise<readonly number[]> {
+  const { registry, clock } = context;
+  if (ids !== undefined) {
+    const named = [...new Set(ids.map(numberFromId))];
+    await requireVisibleNodes(context, named);
+    return named;
+  }
   const found: number[] = [];
-  for (const { idI } of queryNodes(registry, queryOf(filter), clock().wallMs)) found.push(idI);
+  for (const { idI } of queryNodes(registry, queryFor(context, filter), clock().wallMs)) found.push(idI);
   return found;
 }
 
@@ -187,7 +200,7 @@ async function changeNodes(
   { select }: NodeChangeInput,
   change: (registry: Registry, part: readonly number[]) => Promise<number>,
 ): Promise<NodeChange> {
-  const selected = selectNodes(context, select);
+  const selected = await selectNodes(context, select);
   await context.approve?.({ count: selected.length, examples: selected.slice(0, EXAMPLES).map(formatId) });
   let changed = 0;
   for (let from = 0; from < selected.length; from += NODES_PER_TRANSACTION)

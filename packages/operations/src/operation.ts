@@ -9,6 +9,7 @@ import { UsageFailure } from '@latchkey/runtime/failure';
 import type { z } from 'zod';
 import type { Contract } from './contract/contract.js';
 import { atOnce, type Steps } from './steps.js';
+import type { VisibleOrders } from './visibility.js';
 
 /** What every operation works on. */
 export interface Context {
@@ -16,6 +17,8 @@ export interface Context {
   readonly clock: () => Clocks;
   /** Who does it, as in the audit log: `user ada`. */
   readonly actor: string;
+  /** Which orders, and nodes of them, exist for the caller. */
+  readonly visibleOrders?: VisibleOrders;
   /** Shows how far long work is. */
   readonly progress?: Progress | undefined;
   /** Does what goes through all nodes, and lets others have their turn. Without it nobody waits. */
@@ -52,6 +55,8 @@ export async function call<Input, Output, C extends Context>(
   context: C,
   input: Input,
 ): Promise<Output> {
+  if (context.visibleOrders !== undefined && operation.isLimitable !== true)
+    throw new Error(`${operation.name} shows more than some orders`);
   const parsed = operation.input.safeParse(input);
   if (!parsed.success) throw new UsageFailure(`${operation.name}: ${describe(parsed.error)}`, { advice: 'Nothing was changed.' });
   // What it changes is its actor's, also where many callers share a registry.

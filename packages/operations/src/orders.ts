@@ -27,24 +27,25 @@ import type { DeviceKeys } from './import/device-keys.js';
 import { freeName } from './next-steps.js';
 import type { NodeBatch } from './node-batch.js';
 import { type Tally, tallyNodes, tallyNodesBy } from './node-query.js';
-import { orderNotFound, requireOrder } from './order-lookup.js';
+import { orderNotFound, requireOrder, requireVisibleOrder } from './order-lookup.js';
 import { type Approval, type Context, implement, type Operation, runSteps, withProgress } from './operation.js';
 import { generateNodes, generateSplitNodes, manifestOf, remainingManifest } from './order-creation.js';
 import { numberFromId } from './parse-input.js';
 import { pluralize } from './pluralize.js';
+import { isVisible } from './visibility.js';
 
 /** Labels on one sheet at most: some 500 pages, 30 MB. */
 const MAX_LABELS = 10_000;
 const NO_NODES: Readonly<Tally> = { nodes: 0, joined: 0 };
 
 export const ordersList: Operation<object, OrderList> = implement(contract.ordersList, async (context) => {
-  const { registry, clock } = context;
+  const { registry, clock, visibleOrders } = context;
   const { wallMs: now } = clock();
   // First the orders: one that is made meanwhile is left out, and not listed without its nodes.
-  const orders = [...registry.orders()];
+  const orders = [...registry.orders()].filter(({ number }) => isVisible(visibleOrders, number));
   const counts = await runSteps(
     context,
-    tallyNodesBy(registry, {}, now, ({ order }) => order),
+    tallyNodesBy(registry, { visibleOrders }, now, ({ order }) => order),
   );
   return { items: orders.flatMap((order) => viewOrder(order, counts.get(order.number) ?? NO_NODES, now) ?? []) };
 });
@@ -56,7 +57,7 @@ export const ordersShow: Operation<OrderInput, OrderView> = implement(contract.o
 async function viewOf(context: Context, number: number): Promise<OrderView> {
   const { registry, clock } = context;
   const { wallMs: now } = clock();
-  const order = requireOrder(registry, number);
+  const order = await requireVisibleOrder(context, number);
   const view = viewOrder(order, await runSteps(context, tallyNodes(registry, { order: number }, now)), now);
   if (view === undefined) throw orderNotFound(number);
   return view;
@@ -120,9 +121,10 @@ function windowOf({ join_from: from, join_until: until }: JoinWindowInput, now: 
 
 export const ordersOpen: Operation<OrderInput & JoinWindowInput, OrderState> = implement(
   contract.ordersOpen,
-  async ({ registry, clock }, { order, ...input }) => {
+  async (context, { order, ...input }) => {
+    const { registry, clock } = context;
     const window = windowOf(input, clock().wallMs);
-    requireOrder(registry, order);
+    await requireVisibleOrder(context, order);
     await setJoinWindow(registry, order, window);
     return stateOf(registry, order, clock().wallMs);
   },
@@ -131,7 +133,9 @@ export const ordersOpen: Operation<OrderInput & JoinWindowInput, OrderState> = i
 /** Nodes join as before: nothing of that goes by these texts. */
 export const ordersSet: Operation<OrderSetInput, OrderDescription> = implement(
   contract.ordersSet,
-  async ({ registry }, { order, ...change }) => {
+  async (context, { order, ...change }) => {
+    const { registry } = context;
+    await requireVisibleOrder(context, order);
     const changed = await describeOrder(registry, order, change);
     const { contact = null, site = null } = requireOrder(registry, order);
     return { order, changed, contact, site };
@@ -163,12 +167,9 @@ export const ordersClose: Operation<OrderInput, OrderState, CloseContext> = impl
   },
 );
 
-async function changeState(
-  { registry, clock }: Context,
-  { order }: OrderInput,
-  state: 'open' | 'suspended' | 'closed',
-): Promise<OrderState> {
-  requireOrder(registry, order);
+async function changeState(context: Context, { order }: OrderInput, state: 'open' | 'suspended' | 'closed'): Promise<OrderState> {
+  const { registry, clock } = context;
+  await requireVisibleOrder(context, order);
   await setOrderState(registry, order, state);
   return stateOf(registry, order, clock().wallMs);
 }

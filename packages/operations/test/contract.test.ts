@@ -7,7 +7,17 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { AdminFixture, C1, newSecret } from '@latchkey/test-support/admin-fixture';
 import * as contracts from '../src/contract/index.js';
 import * as operations from '../src/index.js';
-import { call, type Context, nodesCount, nodesList, nodesShow, type Operation } from '../src/index.js';
+import {
+  call,
+  type Context,
+  nodesCount,
+  nodesDiagnoseGroups,
+  nodesDisable,
+  nodesList,
+  nodesShow,
+  type Operation,
+  ordersList,
+} from '../src/index.js';
 import { implement } from '../src/operation.js';
 
 const folder = fileURLToPath(new URL('../src/contract/', import.meta.url));
@@ -49,6 +59,31 @@ describe('a contract', () => {
 });
 
 describe('an operation', () => {
+  it('that does not heed which orders its caller sees is refused to a caller with limits', async () => {
+    const limited = { ...context, visibleOrders: new Set([1]) };
+    const refused = all.filter(({ isLimitable }) => isLimitable !== true);
+    expect(refused.length).toBeGreaterThan(10);
+    for (const operation of refused)
+      await expect(call(operation, limited, {})).rejects.toThrow(`${operation.name} shows more than some orders`);
+  });
+
+  it('lists, counts and diagnoses what its caller sees', async () => {
+    const limited = { ...context, visibleOrders: new Set([2]) };
+    for (const [visibleOrders, nodes] of [
+      [new Set([1, 2]), 3],
+      [new Set([2]), 0],
+      [new Set<number>(), 0],
+    ] as const) {
+      const seen = { ...context, visibleOrders };
+      expect((await call(nodesList, seen, { limit: 10 })).items.length).toBe(nodes);
+      expect(await call(nodesCount, seen, {})).toMatchObject({ nodes });
+      expect(await call(nodesDiagnoseGroups, seen, { filter: {} })).toMatchObject({ nodes });
+      expect((await call(ordersList, seen, {})).items.length).toBe(nodes === 0 ? 0 : 1);
+    }
+    await expect(call(nodesCount, limited, { order: 1 })).rejects.toThrow('there is no order 1');
+    await expect(call(nodesDisable, limited, { select: { ids: ['00000001'] } })).rejects.toThrow('is not in the registry');
+  });
+
   it('gives what its contract names, and strips the rest', async () => {
     const leaking = implement(nodesShow, async (where: Context, input: { readonly id: string }) => ({
       ...(await nodesShow.run(where, input)),

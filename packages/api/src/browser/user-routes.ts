@@ -1,9 +1,12 @@
 /** Users and their roles, for an administrator in the console. */
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { orderLimitFields } from '@latchkey/operations/contract';
+import { UsageFailure } from '@latchkey/runtime/failure';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { z } from 'zod';
 import { requireFreshSignIn, ROLES } from '../access.js';
+import { limitsFrom } from '../order-limits.js';
 import { Problem } from '../problem.js';
 import { sendObject } from '../send.js';
 import {
@@ -22,8 +25,9 @@ const roleSchema = z.enum(ROLES);
 const addSchema = z.strictObject({
   user: z.string().refine(isUserName, { error: USER_NAME_RULE }),
   role: roleSchema,
+  ...orderLimitFields,
 });
-const setSchema = z.strictObject({ role: roleSchema });
+const setSchema = z.strictObject({ role: roleSchema, ...orderLimitFields });
 const nothingSchema = z.strictObject({});
 
 interface OfUser {
@@ -40,9 +44,12 @@ export function addUserRoutes(
   server.get('/v1/users', options, async (request, reply) => {
     const { users, registryRestoredAt } = await administrationOf(request);
     const now = Date.now();
-    const items = users.list().map(({ name, role, hasPassword, createdBy, createdAt, link }) => ({
+    const items = users.list().map(({ name, role, limits, hasPassword, createdBy, createdAt, link }) => ({
       user: name,
       role,
+      installer: limits?.installer ?? null,
+      orders: limits?.orders ?? null,
+      sites: limits?.sites ?? null,
       has_password: hasPassword,
       created_by: createdBy,
       created_at: isoTime(createdAt),
@@ -55,18 +62,21 @@ export function addUserRoutes(
   });
 
   server.post('/v1/users', options, async (request, reply) => {
-    const { user, role } = bodyOf(addSchema, request);
+    const { user, role, ...given } = bodyOf(addSchema, request);
+    const limits = limitsFrom(given);
     const administration = await administrationToChange(request);
     if (administration.users.find(user) !== undefined) throw new Problem('already-exists');
-    const link = await addUser(administration, user, role);
-    return sendObject(reply.code(201), { user, role, ...describeLink(link) });
+    const link = await refusable(addUser(administration, user, role, limits));
+    return sendObject(reply.code(201), { user, role, ...limits, ...describeLink(link) });
   });
 
   server.patch<OfUser>('/v1/users/:name', options, async (request, reply) => {
-    const { role } = bodyOf(setSchema, request);
+    const { role, ...given } = bodyOf(setSchema, request);
+    const limits = limitsFrom(given);
     const { name } = request.params;
-    if (!(await setRole(await administrationToChange(request), name, role))) throw new Problem('not-found');
-    return sendObject(reply, { user: name, role });
+    const administration = await administrationToChange(request);
+    if (!(await refusable(setRole(administration, name, role, limits)))) throw new Problem('not-found');
+    return sendObject(reply, { user: name, role, ...limits });
   });
 
   server.post<OfUser>('/v1/users/:name/link', options, async (request, reply) => {
@@ -85,6 +95,15 @@ export function addUserRoutes(
     if (request.principal === null) throw new Problem('not-authenticated');
     requireFreshSignIn(request.principal, Date.now());
     return administrationOf(request);
+  }
+}
+
+/** What the caller asked for that is not possible is answered, not logged. */
+async function refusable<T>(change: Promise<T>): Promise<T> {
+  try {
+    return await change;
+  } catch (error) {
+    throw (error instanceof UsageFailure ? Problem.ofFailure(error) : undefined) ?? error;
   }
 }
 

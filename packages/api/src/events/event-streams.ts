@@ -5,6 +5,7 @@
  */
 
 import type { ServerResponse } from 'node:http';
+import { isEntryVisible, visibleOrdersOf } from '@latchkey/operations';
 import type { AuditEntry, Registry } from '@latchkey/registry';
 import { type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
 import type { Principal, Scope } from '../access.js';
@@ -145,7 +146,7 @@ export class EventStreams {
       const isOther = restoredAt !== this.#restoredAt;
       this.#restoredAt = restoredAt;
       const entries = isOther ? [] : this.#entriesOf(registry, head);
-      for (const stream of this.#streams) await this.#sendTo(stream, entries, head, isOther);
+      for (const stream of this.#streams) await this.#sendTo(stream, registry, entries, { head, isOther });
     });
     this.#sendSignsOfLife();
   }
@@ -161,7 +162,12 @@ export class EventStreams {
     return entries;
   }
 
-  async #sendTo(stream: Stream, entries: readonly AuditEntry[], head: number, isOther: boolean): Promise<void> {
+  async #sendTo(
+    stream: Stream,
+    registry: Registry,
+    entries: readonly AuditEntry[],
+    { head, isOther }: { readonly head: number; readonly isOther: boolean },
+  ): Promise<void> {
     const { principal, filter, response, seq } = stream;
     if (!isOther && seq === head) return;
     // The client reads too slowly.
@@ -169,7 +175,10 @@ export class EventStreams {
     const now = principal.recheck === undefined ? principal : await principal.recheck();
     if (now?.scopes.has(SCOPE) !== true) return void response.end();
     if (isOther || seq > head || head - seq > MAX_BEHIND) return this.#resync(stream, head);
-    const matching = entries.filter((entry) => entry.seq > seq && matches(entry, filter));
+    const visible = await visibleOrdersOf(registry, now.limits);
+    const matching: AuditEntry[] = [];
+    for (const entry of entries)
+      if (entry.seq > seq && matches(entry, filter) && (await isEntryVisible(registry, entry, visible))) matching.push(entry);
     for (const entry of matching.slice(0, MAX_SINGLE)) this.#send(stream, entry.seq, viewEvent(entry));
     const rest = matching.slice(MAX_SINGLE);
     if (rest.length > 0) this.#send(stream, head, countByKind(rest), 'rate');

@@ -4,7 +4,7 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import type { Context, Steps } from '@latchkey/operations';
+import { type Context, type Steps, visibleOrdersOf } from '@latchkey/operations';
 import { type Log, RateLimitedLog, readClock } from '@latchkey/runtime/daemon';
 import { Failure } from '@latchkey/runtime/failure';
 import { isoTime } from '@latchkey/runtime/iso-time';
@@ -126,6 +126,7 @@ export class Jobs {
         registry: opened.actingAs(actor),
         clock: readClock,
         actor,
+        visibleOrders: await visibleOrdersOf(opened, principal.limits),
         runSteps: <T>(steps: Steps<T>): Promise<T> => this.#walks.run(steps, signal),
       };
       const begin = async (total: number): Promise<string> => {

@@ -10,6 +10,7 @@ export function descriptionRoute(routes: readonly Route[]): Route {
     name: 'api.describe',
     summary: 'Describe the API as an OpenAPI document',
     scope: 'read',
+    isLimitable: true,
     path: '/v1/openapi.json',
     input: z.strictObject({}),
     output: z.record(z.string(), z.unknown()),

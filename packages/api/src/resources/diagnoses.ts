@@ -97,6 +97,7 @@ const show = defineRoute({
   summary: 'Say why a node has not joined, and what to do next',
   description: 'Answers for every ID: a node that is not in the registry has the cause `unknown`.',
   scope: 'read',
+  isLimitable: true,
   path: '/v1/diagnoses/:id',
   input: z.strictObject({
     id: idSchema,
@@ -116,8 +117,8 @@ const show = defineRoute({
       instead: actionSchema.nullable().describe('Another action, where the server cannot tell which is right'),
     })
     .meta({ id: 'Diagnosis' }),
-  async run({ registry, readServerState }, { id, holds }) {
-    const surroundings = surroundingsOf(registry, await readServerState(), readClock(), holds);
+  async run({ registry, visibleOrders, readServerState }, { id, holds: deviceKey }) {
+    const surroundings = surroundingsOf(registry, await readServerState(), readClock(), { deviceKey, visibleOrders });
     return diagnoseNode(registry, parseId(id) ?? 0, surroundings);
   },
 });

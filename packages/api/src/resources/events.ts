@@ -10,6 +10,7 @@ const follow = defineRoute({
   description:
     'An event for each entry of the audit log, in the order of the log. Beyond 20 a second an event `rate` says how many there were of each kind. `Last-Event-ID` goes on after that event. An event `resync` says that events were left out: read again what you show. A comment comes at least every 15 s or so.',
   scope: 'read',
+  isLimitable: true,
   path: '/v1/events',
   input: z.strictObject({
     what: z

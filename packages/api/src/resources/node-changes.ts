@@ -41,6 +41,7 @@ const change = defineRoute({
   description:
     'With `dry_run` it answers with a preview. With `expect` of that preview it becomes a job, which changes 4,096 nodes at a time. If other nodes are selected by then, it answers 409 with a new preview.',
   scope: nodesChangeMany.scope,
+  isLimitable: true,
   path: '/v1/node-changes',
   input: inputSchema,
   output: z.union([jobSchema, previewSchema]),

@@ -4,6 +4,7 @@ import { expiryOf, parseId } from '@latchkey/protocol';
 import {
   call,
   descriptionTest,
+  isVisible,
   lifeOf,
   nodesDisable,
   nodesEnable,
@@ -22,9 +23,10 @@ import {
   TEXT_LIMITS,
   textSchema,
 } from '@latchkey/operations/contract';
-import type { NodeInfo, Registry, UnsealedNode } from '@latchkey/registry';
+import type { NodeInfo, UnsealedNode } from '@latchkey/registry';
 import { z } from 'zod';
-import { type Route, defineRoute } from '../route.js';
+import { requireScope } from '../access.js';
+import { type Route, type RouteContext, defineRoute } from '../route.js';
 import { operationContext } from '../operation-context.js';
 import { Problem } from '../problem.js';
 import { cursorSchema, idSchema, limitSchema, orderNumberSchema, pageSchema, timeSchema } from '../schemas.js';
@@ -42,7 +44,7 @@ const nodeSchema = z
     state: z.enum(NODE_STATES),
     controller: idSchema,
     order: orderNumberSchema,
-    key: z.string().describe('Fingerprint of the key, 4 hex digits'),
+    key: z.string().nullable().describe('Fingerprint of the key, 4 hex digits; null to a caller with limits'),
     key_is_initial: z.boolean(),
     split: z.boolean().describe('Whether its initial key is, or was, made of a device key and the installer’s half'),
     lifetime_seconds: z.int(),
@@ -82,11 +84,12 @@ const list = defineRoute({
   summary: 'List nodes',
   description: 'In ascending order of ID. Values of one filter are alternatives; a node must pass every filter.',
   scope: 'read',
+  isLimitable: true,
   path: '/v1/nodes',
   input: filtersSchema.extend({ limit: limitSchema, after: cursorSchema }),
   output: pageSchema(nodeSchema, 'Nodes that pass the filters, counted when the first page was read'),
   async run(context, { limit, after, ...filters }) {
-    const { registry, walks, now, signal, opaque, principal } = context;
+    const { registry, visibleOrders, walks, now, signal, opaque, principal } = context;
     const listName = `nodes.list ${JSON.stringify(filters)}`;
     const cursor = after === undefined ? undefined : cursorContentSchema.safeParse(opaque.openCursor(principal, listName, after));
     if (cursor?.success === false) throw new Problem('cursor-invalid');
@@ -98,7 +101,7 @@ const list = defineRoute({
     let count = 0;
     const visit = (node: NodeInfo): boolean => {
       if (node.idI > last) return false;
-      if (!matches(node) || !isDescribedSo(node)) return true;
+      if (!isVisible(visibleOrders, node.order) || !matches(node) || !isDescribedSo(node)) return true;
       count += 1;
       if (found.length <= limit) found.push(node.idI);
       // The first page counts to the end; later pages know the total.
@@ -107,7 +110,7 @@ const list = defineRoute({
     await walks.nodes(registry, start, visit, signal);
     const next = found[limit];
     return {
-      items: found.slice(0, limit).flatMap((idI) => viewById(registry, idI, now)),
+      items: found.slice(0, limit).flatMap((idI) => viewById(context, idI)),
       next: next === undefined ? null : opaque.sealCursor(principal, listName, [next, total ?? count]),
       total: total ?? count,
     };
@@ -138,10 +141,10 @@ function setOf<T>(values: readonly T[] | undefined): ReadonlySet<T> | undefined 
 }
 
 /** Empty if the node was removed since the list found it. */
-function viewById(registry: Registry, idI: number, now: number): NodeView[] {
+function viewById({ registry, visibleOrders, now }: RouteContext, idI: number): NodeView[] {
   const node = registry.node(idI);
   if (node === undefined) return [];
-  const view = viewNode(node, now, registry.nodeDescription(idI));
+  const view = viewNode(node, now, registry.nodeDescription(idI), visibleOrders);
   node.key.wipe();
   return [view];
 }
@@ -150,16 +153,18 @@ const show = defineRoute({
   name: 'nodes.show',
   summary: 'Show one node',
   scope: 'read',
+  isLimitable: true,
   path: '/v1/nodes/:id',
   input: z.strictObject({ id: idSchema }),
   version: nodeVersion,
   output: nodeSchema
-    .extend({ initial_key: z.string().describe('Fingerprint of its initial key, 4 hex digits') })
+    .extend({ initial_key: z.string().nullable().describe('Fingerprint of its initial key, as `key`') })
     .meta({ id: 'NodeDetails' }),
-  run({ registry, now }, { id }) {
-    return withNode(registry, id, (node) => ({
-      ...viewNode(node, now, registry.nodeDescription(node.idI)),
-      initial_key: node.ik.fingerprint,
+  run(context, { id }) {
+    const { registry, visibleOrders, now } = context;
+    return withNode(context, id, (node) => ({
+      ...viewNode(node, now, registry.nodeDescription(node.idI), visibleOrders),
+      initial_key: visibleOrders === undefined ? node.ik.fingerprint : null,
     }));
   },
 });
@@ -172,19 +177,21 @@ const life = defineRoute({
   path: '/v1/nodes/:id/life',
   input: z.strictObject({ id: idSchema }),
   output: z.object({ items: z.array(auditEntrySchema) }),
-  run({ registry }, { id }) {
-    return withNode(registry, id, (node) => ({ items: lifeOf(registry, node, MAX_LIFE) }));
+  run(context, { id }) {
+    const { registry } = context;
+    return withNode(context, id, (node) => ({ items: lifeOf(registry, node, MAX_LIFE) }));
   },
 });
 
-function withNode<T>(registry: Registry, id: string, use: (node: UnsealedNode) => T): T {
+function withNode<T>({ registry, visibleOrders }: RouteContext, id: string, use: (node: UnsealedNode) => T): T {
   const idI = parseId(id);
   const node = idI === undefined ? undefined : registry.node(idI);
-  if (node === undefined) throw new Problem('not-found', { detail: 'No node of the registry has this ID.' });
   try {
+    if (node === undefined || !isVisible(visibleOrders, node.order))
+      throw new Problem('not-found', { detail: 'No node of the registry has this ID.' });
     return use(node);
   } finally {
-    node.key.wipe();
+    node?.key.wipe();
   }
 }
 
@@ -196,8 +203,10 @@ const change = defineRoute({
   method: 'PATCH',
   name: 'nodes.change',
   summary: 'Disable or enable a node, describe it, or change how long its keys last',
-  description: 'Lifetime and grace are those of the keys that it gets from now on. `null` takes a text away.',
-  scope: nodesSet.scope,
+  description:
+    'Lifetime and grace are those of the keys that it gets from now on. `null` takes a text away. What is not name, location or note needs the scope `nodes`.',
+  scope: 'describe',
+  isLimitable: true,
   path: '/v1/nodes/:id',
   input: z
     .strictObject({
@@ -214,6 +223,8 @@ const change = defineRoute({
   output: nodesSet.output,
   run(context, { id, disabled, lifetime_seconds, grace_seconds, ...texts }) {
     const select = { ids: [id] };
+    const { name: _, location: __, note: ___, ...settings } = { disabled, lifetime_seconds, grace_seconds, ...texts };
+    if (isAnyGiven(settings)) requireScope(context.principal, 'nodes', 'Only name, location and note are for everybody here.');
     if (disabled === undefined) {
       const description = isAnyGiven(texts) ? texts : undefined;
       return call(nodesSet, operationContext(context), { select, lifetime_seconds, grace_seconds, description });
@@ -227,6 +238,7 @@ const remove = defineRoute({
   name: nodesRemove.name,
   summary: 'Remove a node from the registry',
   scope: nodesRemove.scope,
+  isLimitable: true,
   path: '/v1/nodes/:id',
   input: z.strictObject({ id: idSchema }),
   version: nodeVersion,

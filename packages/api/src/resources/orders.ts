@@ -26,6 +26,7 @@ const list = defineRoute({
   summary: 'List orders and imports',
   description: 'In ascending order of number.',
   scope: ordersList.scope,
+  isLimitable: true,
   path: '/v1/orders',
   input: z.strictObject({ limit: limitSchema, after: cursorSchema }),
   output: pageSchema(orderSchema, 'Orders and imports'),
@@ -39,6 +40,7 @@ const show = defineRoute({
   name: ordersShow.name,
   summary: 'Show one order or import',
   scope: ordersShow.scope,
+  isLimitable: true,
   path: '/v1/orders/:order',
   input: z.strictObject({ order: orderNumberSchema }),
   version: orderVersion,
@@ -73,6 +75,7 @@ const change = defineRoute({
   description:
     'State `open` resumes the order within its window. `join_from` or `join_until` opens it for a new window, which has no bound that is left out.',
   scope: ordersOpen.scope,
+  isLimitable: true,
   path: '/v1/orders/:order',
   input: changeSchema,
   version: orderVersion,

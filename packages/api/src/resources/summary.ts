@@ -1,7 +1,7 @@
 /** How many nodes and orders are in each state. */
 
 import { isoTime } from '@latchkey/runtime/iso-time';
-import { nodeState } from '@latchkey/operations';
+import { isVisible, nodeState } from '@latchkey/operations';
 import { NODE_STATES, type NodeStatus } from '@latchkey/operations/contract';
 import { ORDER_STATES, orderStatus, type OrderStatus } from '@latchkey/registry';
 import { z } from 'zod';
@@ -16,6 +16,7 @@ const show = defineRoute({
   name: 'summary.show',
   summary: 'Count nodes and orders by state',
   scope: 'read',
+  isLimitable: true,
   path: '/v1/summary',
   input: z.strictObject({}),
   output: z
@@ -23,31 +24,35 @@ const show = defineRoute({
       at: timeSchema,
       nodes: z.object({ total: z.int(), never_joined: z.int(), by_state: countsSchema(NODE_STATES) }),
       orders: z.object({ total: z.int(), by_state: countsSchema(ORDER_STATES) }),
-      controllers: z.object({ total: z.int() }),
+      controllers: z.object({ total: z.int() }).describe('To a caller with limits: those of its nodes'),
     })
     .meta({ id: 'Summary' }),
-  async run({ registry, walks, now, signal }) {
+  async run({ registry, visibleOrders, walks, now, signal }) {
     const nodes = { total: 0, never_joined: 0, by_state: zeroes<NodeStatus>(NODE_STATES) };
     const orders = { total: 0, by_state: zeroes<OrderStatus>(ORDER_STATES) };
     for (const order of registry.orders()) {
       const state = orderStatus(order, now);
-      if (state === undefined) continue;
+      if (state === undefined || !isVisible(visibleOrders, order.number)) continue;
       orders.total += 1;
       orders.by_state[state] += 1;
     }
-    const controllers = { total: [...registry.controllers()].length };
+    /** Of visible nodes. */
+    const controllersSeen = new Set<number>();
     await walks.nodes(
       registry,
       0,
       (node) => {
+        if (!isVisible(visibleOrders, node.order)) return true;
         nodes.total += 1;
+        if (visibleOrders !== undefined) controllersSeen.add(node.controller);
         if (node.initial) nodes.never_joined += 1;
         nodes.by_state[nodeState(node, now)] += 1;
         return true;
       },
       signal,
     );
-    return { at: isoTime(now), nodes, orders, controllers };
+    const controllers = visibleOrders === undefined ? [...registry.controllers()].length : controllersSeen.size;
+    return { at: isoTime(now), nodes, orders, controllers: { total: controllers } };
   },
 });
 

@@ -3,6 +3,7 @@
  * registry brings back a token. Both the API and commands have it open.
  */
 
+import type { OrderLimits } from '@latchkey/operations/contract';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import type { Database } from 'lmdb';
 import type { Scope } from '../access.js';
@@ -17,6 +18,8 @@ export interface TokenRecord {
   readonly name: string;
   readonly hash: Uint8Array;
   readonly scopes: readonly Scope[];
+  /** Orders that it is limited to; `undefined`: all. */
+  readonly limits?: OrderLimits | undefined;
   /** Networks that it may be used from, as `192.0.2.0/24`; empty: from anywhere. */
   readonly networks: readonly string[];
   /** As the audit log has it: `user ada`. */

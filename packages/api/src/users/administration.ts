@@ -2,8 +2,10 @@
  * Adding and removing users, their roles and their sign-in links. The audit log has each change.
  */
 
+import type { OrderLimits } from '@latchkey/operations/contract';
 import type { AuditEvent } from '@latchkey/registry';
 import type { Role } from '../access.js';
+import { describeLimits, requireLimitsOf } from '../order-limits.js';
 import { generateSecret, hashOfSecret } from './random-secret.js';
 import type { UserStore } from './user-store.js';
 
@@ -37,12 +39,21 @@ export interface SignInLink {
   readonly expiresAt: number;
 }
 
-/** @throws UsageFailure if the name is taken, or there are too many users */
-export async function addUser(administration: UserAdministration, name: string, role: Role): Promise<SignInLink> {
+/**
+ * @param limits orders of an installer
+ * @throws UsageFailure if the name is taken, there are too many users, or the role has other limits
+ */
+export async function addUser(
+  administration: UserAdministration,
+  name: string,
+  role: Role,
+  limits?: OrderLimits,
+): Promise<SignInLink> {
   const { users, record, actor } = administration;
-  await users.add({ name, role, password: null, createdBy: actor, createdAt: Date.now() });
+  requireLimitsOf(role, limits);
+  await users.add({ name, role, limits, password: null, createdBy: actor, createdAt: Date.now() });
   // A user without a password and a link cannot sign in: the log has it before it counts.
-  await record({ what: 'user added', note: `user ${name}: ${role}` });
+  await record({ what: 'user added', note: `user ${name}: ${role}${describeLimits(limits)}` });
   const link = await createLink(administration, name);
   if (link === undefined) throw new Error('the user was removed at once');
   return link;
@@ -64,11 +75,17 @@ export async function createLink(
 }
 
 /** Returns false if the user does not exist. */
-export async function setRole({ users, record }: UserAdministration, name: string, role: Role): Promise<boolean> {
+export async function setRole(
+  { users, record }: UserAdministration,
+  name: string,
+  role: Role,
+  limits?: OrderLimits,
+): Promise<boolean> {
+  requireLimitsOf(role, limits);
   const before = users.find(name);
   if (before === undefined) return false;
-  await record({ what: 'user role changed', note: `user ${name}: ${before.role} to ${role}` });
-  return users.setRole(name, role);
+  await record({ what: 'user role changed', note: `user ${name}: ${before.role} to ${role}${describeLimits(limits)}` });
+  return users.setRole(name, role, limits);
 }
 
 /** Returns false if the user does not exist. */

@@ -1,6 +1,7 @@
 /** Users of the console, for the commands that add and remove them. */
 
 export { type Role, ROLES } from '../access.js';
+export { limitsFrom } from '../order-limits.js';
 export {
   addUser,
   createLink,

@@ -10,6 +10,7 @@ import type { AuditEvent } from '@latchkey/registry';
 import { type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
 import { Failure } from '@latchkey/runtime/failure';
 import { type Principal, scopesOf } from '../access.js';
+import { NO_ORDERS } from '../order-limits.js';
 import { Problem } from '../problem.js';
 import { type Rate, RateLimiter } from '../rate-limiter.js';
 import { sourceOf } from '../tokens/networks.js';
@@ -211,6 +212,7 @@ export class Sessions {
     return {
       id: idOf(user),
       scopes: scopesOf(user.role),
+      limits: user.role === 'installer' ? (user.limits ?? NO_ORDERS) : undefined,
       signedInAt,
       recheck: async () => {
         const session = await this.#find(hash);

@@ -3,6 +3,7 @@
  * that a user who is removed leaves no session.
  */
 
+import type { OrderLimits } from '@latchkey/operations/contract';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import type { Database } from 'lmdb';
 import type { Role } from '../access.js';
@@ -18,6 +19,8 @@ export interface UserRecord {
   /** Signs in with it; the audit log has it. */
   readonly name: string;
   readonly role: Role;
+  /** Orders that an installer sees. */
+  readonly limits?: OrderLimits | undefined;
   /** `null` until a sign-in link was used. */
   readonly password: PasswordHash | null;
   /** As the audit log has it: `user ada`. */
@@ -63,7 +66,7 @@ export interface UserStore {
   /** In ascending order of name. */
   list(): readonly ListedUser[];
   /** Returns false if the user does not exist. */
-  setRole(name: string, role: Role): Promise<boolean>;
+  setRole(name: string, role: Role, limits?: OrderLimits): Promise<boolean>;
   /** Ends the user's links and sessions too. Returns false if the user does not exist. */
   remove(name: string): Promise<boolean>;
   /** Ends the user's other link. Returns false if the user does not exist. */
@@ -149,9 +152,10 @@ class LmdbUserStore implements UserStore {
   list(): readonly ListedUser[] {
     return this.#store.read(() => {
       const links = new Map([...this.#links.getRange()].map(({ value }) => [value.user, value]));
-      return [...this.#users.getRange()].map(({ value: { password, name, role, createdBy, createdAt } }) => ({
+      return [...this.#users.getRange()].map(({ value: { password, name, role, limits, createdBy, createdAt } }) => ({
         name,
         role,
+        limits,
         createdBy,
         createdAt,
         hasPassword: password !== null,
@@ -160,11 +164,11 @@ class LmdbUserStore implements UserStore {
     });
   }
 
-  setRole(name: string, role: Role): Promise<boolean> {
+  setRole(name: string, role: Role, limits?: OrderLimits): Promise<boolean> {
     return this.#store.write(() => {
       const user = this.#users.get(name);
       if (user === undefined) return false;
-      this.#users.putSync(name, { ...user, role });
+      this.#users.putSync(name, { ...user, role, limits });
       return true;
     });
   }

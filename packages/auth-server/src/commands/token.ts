@@ -1,8 +1,10 @@
 import { rm } from 'node:fs/promises';
 import {
+  describeLimits,
   generateToken,
   isNetwork,
   isTokenId,
+  LIMITABLE_SCOPES,
   openTokenStore,
   type Scope,
   TOKEN_SCOPES,
@@ -14,7 +16,9 @@ import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { createFile } from '@latchkey/runtime/files';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import type { OrderLimits } from '@latchkey/operations/contract';
 import type { Registry } from '@latchkey/registry';
+import { type LimitOptions, limitOptions, limitsColumn, limitsOf } from './limit-options.js';
 import { type Column, type ListOptions, ListOutput, listOptions } from './list-output.js';
 import { currentUser, registryOptions, type RegistryOptions, withRegistry } from './registry-command.js';
 
@@ -32,7 +36,7 @@ export function tokenCommand(): Command {
     .addCommand(revokeCommand());
 }
 
-interface CreateOptions extends RegistryOptions {
+interface CreateOptions extends RegistryOptions, LimitOptions {
   readonly scope: readonly Scope[];
   readonly expires: number;
   readonly from?: readonly string[];
@@ -60,13 +64,20 @@ function createCommand(): Command {
     .requiredOption('--out <file>', 'the token; must not exist')
     .action(create);
   return withExamples(
-    command,
+    limitOptions(command, 'limit it'),
     'latchkey-auth-server token create monitoring --data ./data --scope read --out monitoring.token',
     'latchkey-auth-server token create audit --data ./data --scope read --scope audit --expires 30d --from 192.0.2.0/24 --out audit.token',
+    'latchkey-auth-server token create north --data ./data --scope read --scope describe --site north --out north.token',
   );
 }
 
 async function create(name: string, { scope, expires, from = [], out, ...options }: CreateOptions): Promise<void> {
+  const limits = limitsOf(options);
+  const unlimited = limits === undefined ? undefined : scope.find((one) => !LIMITABLE_SCOPES.includes(one));
+  if (unlimited !== undefined)
+    throw new UsageFailure(`--scope ${unlimited} is not about orders, so --order, --site and --installer do not limit it`, {
+      advice: `Make a token of its own for it. Scopes that can be limited: ${LIMITABLE_SCOPES.join(', ')}.`,
+    });
   const wrong = from.find((network) => !isNetwork(network));
   if (wrong !== undefined)
     throw new UsageFailure(`--from ${wrong}: expected an address, or a network such as 192.0.2.0/24 or 2001:db8::/32`);
@@ -75,7 +86,7 @@ async function create(name: string, { scope, expires, from = [], out, ...options
   await withTokens(options, async (tokens, registry) => {
     await createFile(out, `${token.text}\n`);
     try {
-      const note = `token ${token.id}: ${scope.join(', ')}; expires ${isoTime(expiresAt)}`;
+      const note = `token ${token.id}: ${scope.join(', ')}; expires ${isoTime(expiresAt)}${describeLimits(limits)}`;
       // The log has it before it counts.
       await registry.record({ what: 'token created', note });
       await tokens.add({
@@ -83,6 +94,7 @@ async function create(name: string, { scope, expires, from = [], out, ...options
         name,
         hash: token.hash,
         scopes: scope,
+        limits,
         networks: from,
         createdBy: currentUser(),
         createdAt: Date.now(),
@@ -102,6 +114,7 @@ interface TokenView {
   readonly name: string;
   readonly state: 'void' | 'expired' | 'valid';
   readonly scopes: readonly Scope[];
+  readonly limits: OrderLimits | null;
   readonly networks: readonly string[];
   readonly created_by: string;
   readonly created_at: string;
@@ -115,6 +128,7 @@ const COLUMNS: readonly Column<TokenView>[] = [
   { name: 'name', heading: 'NAME', value: ({ name }) => name },
   { name: 'state', heading: 'STATE', value: ({ state }) => state },
   { name: 'scopes', heading: 'SCOPES', value: ({ scopes }) => scopes },
+  limitsColumn(),
   { name: 'from', heading: 'FROM', value: ({ networks }) => networks, none: 'anywhere' },
   { name: 'made-by', heading: 'MADE BY', value: ({ created_by: by }) => by, onDemand: true },
   { name: 'made', heading: 'MADE', value: ({ created_at: at }) => at, isTime: true, onDemand: true },
@@ -139,6 +153,7 @@ async function list(options: RegistryOptions & ListOptions): Promise<void> {
       name: token.name,
       state: token.registryRestoredAt !== restoredAt ? 'void' : now >= token.expiresAt ? 'expired' : 'valid',
       scopes: token.scopes,
+      limits: token.limits ?? null,
       networks: token.networks,
       created_by: token.createdBy,
       created_at: isoTime(token.createdAt),

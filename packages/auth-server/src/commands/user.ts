@@ -17,8 +17,14 @@ import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { configSchema } from '../config.js';
+import type { OrderLimits } from '@latchkey/operations/contract';
 import { type Column, type ListOptions, ListOutput, listOptions } from './list-output.js';
+import { type LimitOptions, limitOptions, limitsColumn, limitsOf } from './limit-options.js';
 import { configOption, currentUser, registryOptions, type RegistryOptions, withRegistry } from './registry-command.js';
+
+interface RoleOptions extends LimitOptions {
+  readonly role: Role;
+}
 
 interface LinkOptions extends RegistryOptions {
   readonly config: string;
@@ -43,20 +49,23 @@ function addCommand(): Command {
     .addOption(roleOption())
     .action(add);
   return withExamples(
-    command,
+    limitOptions(command, 'limit an installer'),
     'latchkey-auth-server user add ada --data ./data --config /etc/latchkey/auth-server.yaml --role admin',
+    'latchkey-auth-server user add kim --data ./data --config /etc/latchkey/auth-server.yaml --role installer --installer "Kim & Sons"',
   );
 }
 
-async function add(name: string, { role, ...options }: LinkOptions & { readonly role: Role }): Promise<void> {
+async function add(name: string, { role, ...options }: LinkOptions & RoleOptions): Promise<void> {
   const origin = await originOf(options.config);
-  const link = await withUsers(options, origin, (administration) => addUser(administration, name, role));
+  const link = await withUsers(options, origin, (administration) => addUser(administration, name, role, limitsOf(options)));
   process.stdout.write(`User ${name} is added, with the role ${role}.\n${describeLink(link)}`);
 }
 
 interface UserView {
   readonly name: string;
   readonly role: string;
+  /** Of an installer. */
+  readonly limits: OrderLimits | null;
   readonly has_password: boolean;
   readonly created_by: string;
   readonly created_at: string;
@@ -66,6 +75,7 @@ interface UserView {
 const COLUMNS: readonly Column<UserView>[] = [
   { name: 'name', heading: 'NAME', value: ({ name }) => name },
   { name: 'role', heading: 'ROLE', value: ({ role }) => role },
+  limitsColumn(),
   {
     name: 'password',
     heading: 'PASSWORD',
@@ -87,9 +97,10 @@ async function list(options: RegistryOptions & ListOptions): Promise<void> {
   const output = new ListOutput(COLUMNS, options);
   await withUsers(options, '', async ({ users, registryRestoredAt }) => {
     const now = Date.now();
-    const views = users.list().map(({ name, role, hasPassword, createdBy, createdAt, link }): UserView => ({
+    const views = users.list().map(({ name, role, limits = null, hasPassword, createdBy, createdAt, link }): UserView => ({
       name,
       role,
+      limits,
       has_password: hasPassword,
       created_by: createdBy,
       created_at: isoTime(createdAt),
@@ -107,12 +118,16 @@ function setCommand(): Command {
     .argument('<name>', 'as `user list` shows it', nameArgument)
     .addOption(roleOption())
     .action(set);
-  return withExamples(command, 'latchkey-auth-server user set ada --data ./data --role operator');
+  return withExamples(
+    limitOptions(command, 'limit an installer'),
+    'latchkey-auth-server user set ada --data ./data --role operator',
+    'latchkey-auth-server user set kim --data ./data --role installer --order 5 --order 6',
+  );
 }
 
-async function set(name: string, { role, ...options }: RegistryOptions & { readonly role: Role }): Promise<void> {
+async function set(name: string, { role, ...options }: RegistryOptions & RoleOptions): Promise<void> {
   await withUsers(options, '', async (administration) => {
-    if (!(await setRole(administration, name, role))) throw noUser(name);
+    if (!(await setRole(administration, name, role, limitsOf(options)))) throw noUser(name);
   });
   process.stdout.write(`User ${name} has the role ${role}\n`);
 }

@@ -1,13 +1,18 @@
 import { z } from 'zod';
 
-/** What a caller must be allowed to do. `keys`: initial keys or credentials are handed out. */
-export type Scope = 'read' | 'nodes' | 'orders' | 'controllers' | 'keys' | 'audit' | 'admin';
+/**
+ * What a caller must be allowed to do. `keys`: initial keys or credentials are handed out.
+ * `describe`: nodes get a name, a location and a note.
+ */
+export type Scope = 'read' | 'describe' | 'nodes' | 'orders' | 'controllers' | 'keys' | 'audit' | 'admin';
 
 /** The name of an operation, and what goes in and comes out of it. */
 export interface Contract<Input, Output> {
   /** `nodes.list`: the entity, and what is done. */
   readonly name: string;
   readonly scope: Scope;
+  /** It shows and changes only what its caller sees: callers with limits may call it. */
+  readonly isLimitable?: true | undefined;
   readonly input: z.ZodType<Input>;
   /** Strips fields that it does not name. */
   readonly output: z.ZodType<Output>;

@@ -40,6 +40,7 @@ const groupSchema: z.ZodType<DiagnosisGroup> = z.object({
 export const nodesDiagnoseGroups: Contract<DiagnosisGroupsInput, DiagnosisGroups> = {
   name: 'nodes.diagnose-groups',
   scope: 'read',
+  isLimitable: true,
   input: z.strictObject({ filter: nodesCount.input }),
   output: z.object({ at: printedTimeSchema, nodes: z.int(), groups: z.array(groupSchema) }),
 };

@@ -254,6 +254,7 @@ export interface DiagnosisInput {
 export const nodesDiagnose: Contract<DiagnosisInput, Diagnosis> = {
   name: 'nodes.diagnose',
   scope: 'read',
+  isLimitable: true,
   input: z.strictObject({ id: idSchema, holds: fingerprintSchema.optional() }),
   output: diagnosisSchema,
 };

@@ -62,6 +62,7 @@ export const manyNodesPreviewSchema: z.ZodType<ManyNodesPreview> = z.object(prev
 export const nodesPreviewChange: Contract<ManyNodesInput, ManyNodesPreview> = {
   name: 'nodes.preview-change',
   scope: 'nodes',
+  isLimitable: true,
   input: manyNodesInputSchema,
   output: manyNodesPreviewSchema,
 };
@@ -69,6 +70,7 @@ export const nodesPreviewChange: Contract<ManyNodesInput, ManyNodesPreview> = {
 export const nodesChangeMany: Contract<ManyNodesInput, NodeChange> = {
   name: 'nodes.change-many',
   scope: 'nodes',
+  isLimitable: true,
   input: manyNodesInputSchema,
   output: nodeChangeSchema,
 };

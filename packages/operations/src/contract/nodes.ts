@@ -24,13 +24,15 @@ import { type Diagnosis, diagnosisSchema } from './diagnosis.js';
 export const NODE_STATES = ['enrolled', 'joined', 'expiring', 'expired', 'disabled'] as const;
 export type NodeStatus = (typeof NODE_STATES)[number];
 
-/** A node; times in ISO 8601. No key, only its fingerprint. */
+/**
+ * A node; times in ISO 8601. No key, only its fingerprint, which a caller with limits does not get.
+ */
 export interface NodeView extends DescriptionView {
   readonly id: string;
   readonly state: NodeStatus;
   readonly controller: string;
   readonly order: number;
-  readonly key: string;
+  readonly key: string | null;
   readonly key_is_initial: boolean;
   /** Whether its initial key is, or was, made of a device key and the installer's half. */
   readonly split: boolean;
@@ -49,7 +51,7 @@ const nodeFields = z.object({
   state: z.enum(NODE_STATES),
   controller: idSchema,
   order: orderNumberSchema,
-  key: fingerprintSchema,
+  key: fingerprintSchema.nullable(),
   key_is_initial: z.boolean(),
   split: z.boolean(),
   lifetime_seconds: durationSchema,
@@ -125,6 +127,7 @@ export interface NodePage {
 export const nodesList: Contract<NodeListInput, NodePage> = {
   name: 'nodes.list',
   scope: 'read',
+  isLimitable: true,
   input: z.strictObject({ ...filterFields, after: idSchema.optional(), limit: z.int().min(1).max(MAX_PAGE) }),
   output: z.object({ items: z.array(nodeSchema), next: idSchema.nullable() }),
 };
@@ -140,6 +143,7 @@ export interface NodeCount {
 export const nodesCount: Contract<NodeFilter, NodeCount> = {
   name: 'nodes.count',
   scope: 'read',
+  isLimitable: true,
   input: z.strictObject(filterFields),
   output: z.object({ nodes: z.int(), joined: z.int(), states: z.record(z.enum(NODE_STATES), z.int()) }),
 };
@@ -225,7 +229,13 @@ export interface NodeChange {
 export const nodeChangeSchema: z.ZodType<NodeChange> = z.object({ changed: z.int(), unchanged: z.int() });
 
 function change(name: string): Contract<NodeChangeInput, NodeChange> {
-  return { name, scope: 'nodes', input: z.strictObject({ select: selectionSchema }), output: nodeChangeSchema };
+  return {
+    name,
+    scope: 'nodes',
+    isLimitable: true,
+    input: z.strictObject({ select: selectionSchema }),
+    output: nodeChangeSchema,
+  };
 }
 
 export const nodesDisable: Contract<NodeChangeInput, NodeChange> = change('nodes.disable');
@@ -254,6 +264,7 @@ export interface NodeSetInput extends NodeChangeInput {
 export const nodesSet: Contract<NodeSetInput, NodeChange> = {
   name: 'nodes.set',
   scope: 'nodes',
+  isLimitable: true,
   input: z
     .strictObject({
       select: selectionSchema,

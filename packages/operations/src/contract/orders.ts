@@ -73,6 +73,7 @@ export interface OrderList {
 export const ordersList: Contract<object, OrderList> = {
   name: 'orders.list',
   scope: 'read',
+  isLimitable: true,
   input: z.strictObject({}),
   output: z.object({ items: z.array(orderSchema) }),
 };
@@ -87,6 +88,7 @@ const orderInputSchema: z.ZodType<OrderInput> = z.strictObject(orderInputFields)
 export const ordersShow: Contract<OrderInput, OrderView> = {
   name: 'orders.show',
   scope: 'read',
+  isLimitable: true,
   input: orderInputSchema,
   output: orderSchema,
 };
@@ -109,12 +111,13 @@ const orderStateSchema: z.ZodType<OrderState> = z.object({ ...orderInputFields, 
 export const ordersOpen: Contract<OrderInput & JoinWindowInput, OrderState> = {
   name: 'orders.open',
   scope: 'orders',
+  isLimitable: true,
   input: z.strictObject({ ...orderInputFields, ...windowFields }),
   output: orderStateSchema,
 };
 
 function change(name: string): Contract<OrderInput, OrderState> {
-  return { name, scope: 'orders', input: orderInputSchema, output: orderStateSchema };
+  return { name, scope: 'orders', isLimitable: true, input: orderInputSchema, output: orderStateSchema };
 }
 
 /** `null`: there is no such text any more. What is left out stays. */
@@ -138,6 +141,7 @@ export interface OrderDescription extends OrderDescriptionView {
 export const ordersSet: Contract<OrderSetInput, OrderDescription> = {
   name: 'orders.set',
   scope: 'orders',
+  isLimitable: true,
   input: z
     .strictObject({ ...orderInputFields, ...orderTextFields })
     .refine(({ contact, site }) => contact !== undefined || site !== undefined, { error: 'expected contact or site' }),

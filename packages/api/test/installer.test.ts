@@ -1,0 +1,236 @@
+// Callers that see some orders: an installer in a browser, and a token that is limited.
+
+import type { OrderLimits } from '@latchkey/operations/contract';
+import { setDisabled } from '@latchkey/operations';
+import { formatId } from '@latchkey/protocol';
+import { C2, newSecret, UNKNOWN_CONTROLLER } from '@latchkey/test-support/admin-fixture';
+import { describe, expect, it } from 'vitest';
+import { LIMITABLE_SCOPES } from '../src/access.js';
+import { ROUTES } from '../src/routes.js';
+import { BrowserApi, FROM_PAGE } from './browser-api.js';
+import { EventClient } from './event-client.js';
+import { type Answer, ask, createToken } from './local-api.js';
+
+const KIM: OrderLimits = { installer: 'Kim' };
+const [OWN, OTHER, NOBODY] = [1, 0x11, 0x22].map(formatId) as [string, string, string];
+
+interface Caller {
+  readonly api: BrowserApi;
+  readonly socket: string;
+  readonly headers: Record<string, string>;
+}
+
+async function installer(limits: OrderLimits = KIM): Promise<Caller> {
+  const api = await BrowserApi.start();
+  const session = await api.signedIn('kim', 'installer', limits);
+  return { api, socket: api.sockets.browser, headers: { ...FROM_PAGE, ...session.headers } };
+}
+
+async function limitedToken(): Promise<Caller> {
+  const api = await BrowserApi.start();
+  const { text } = await createToken(api.fixture.registry.folder, { scopes: LIMITABLE_SCOPES, limits: KIM });
+  return { api, socket: api.sockets.remote, headers: { authorization: `Bearer ${text}` } };
+}
+
+function send({ socket, headers }: Caller, method: string, path: string, body?: object, more: object = {}): Promise<Answer> {
+  const type = body === undefined ? {} : { 'content-type': 'application/json' };
+  const options = { method, headers: { ...headers, ...type, ...more } };
+  return ask({ socketPath: socket }, path, body === undefined ? options : { ...options, body: JSON.stringify(body) });
+}
+
+/** Order 1 is Kim's. */
+async function addOwnOrder({ fixture }: BrowserApi): Promise<void> {
+  const key = newSecret();
+  await fixture.order({ 1: newSecret(), 2: key }, { site: 'north' });
+  await fixture.join(2, key);
+}
+
+/** Order 2 is Bo's; a node has joined, another is disabled, and a stranger was asked for. */
+async function addOtherOrder({ fixture }: BrowserApi): Promise<void> {
+  const key = newSecret();
+  await fixture.order({ 0x11: key, 0x12: newSecret() }, { installer: 'Bo', idC: C2, site: 'south' });
+  await fixture.join(0x11, key, { idC: C2 });
+  await setDisabled(fixture.registry, [0x12], true);
+  await fixture.testServer(async (server) => {
+    await server.request(server.exchange(0x22, newSecret(), { idC: C2 }), 'm2');
+    await server.request(server.exchange(0x11, newSecret(), { idC: UNKNOWN_CONTROLLER }), 'm2');
+  });
+}
+
+/** Requests whose answers have no time of now but in `at`. */
+const READS = [
+  '/v1/summary',
+  '/v1/nodes',
+  '/v1/nodes?limit=1',
+  '/v1/nodes?order=1',
+  '/v1/nodes?order=2',
+  '/v1/nodes?controller=00000002',
+  '/v1/nodes?state=disabled&state=joined',
+  '/v1/nodes?site=south',
+  '/v1/nodes?starts=0000001',
+  '/v1/nodes?q=11',
+  ...[OWN, OTHER, NOBODY].flatMap((id) => [`/v1/nodes/${id}`, `/v1/nodes/${id}/life`, `/v1/diagnoses/${id}`]),
+  `/v1/diagnoses/${OTHER}?holds=1b21`,
+  '/v1/orders',
+  '/v1/orders?limit=1',
+  '/v1/orders/1',
+  '/v1/orders/2',
+  '/v1/orders/2/exposure',
+  '/v1/exposure',
+  '/v1/controllers',
+  '/v1/controllers/00000002',
+  '/v1/clock',
+  '/v1/audit',
+  '/v1/audit/head',
+  '/v1/jobs',
+  '/v1/nowhere',
+];
+
+/** What is of the time of asking, or opaque, is left out: the entity tag of such an answer, too. */
+async function transcript(caller: Caller): Promise<unknown[]> {
+  const answers = [];
+  for (const path of READS) {
+    const { status, headers, text } = await send(caller, 'GET', path);
+    const body = text
+      .replaceAll(/"(at|seen_at)":"[^"]*"/g, '"$1":""')
+      .replaceAll(/last seen at \S*Z/g, 'last seen')
+      .replace(/"next":"([^"]*)"/, (_, { length }: string) => `"next":${length}`);
+    answers.push([path, status, headers['content-length'], body === text ? headers.etag : '', body]);
+  }
+  return answers;
+}
+
+/** Bodies that an operation takes, about a node and an order. */
+const BODIES: Readonly<Record<string, (id: string, order: number) => object[]>> = {
+  'nodes.change': () => [{ name: 'Pump 3' }, { disabled: true }, { lifetime_seconds: 60 }],
+  'nodes.change-many': (id, order) =>
+    [{ ids: [id] }, { ids: [OWN, id] }, { order }].map((select) => ({ select, change: { kind: 'remove' }, dry_run: true })),
+  'orders.change': () => [{ state: 'suspended' }, { site: 'x' }, { join_until: '2100-01-01T00:00:00Z' }],
+};
+
+describe.each([
+  ['an installer', installer],
+  ['a token that is limited to an installer', limitedToken],
+])('%s', (_, start) => {
+  it('is answered the same, whatever there is of others', async () => {
+    const caller = await start();
+    await addOwnOrder(caller.api);
+    const before = await transcript(caller);
+    await addOtherOrder(caller.api);
+    expect(await transcript(caller)).toEqual(before);
+    expect((await send(caller, 'GET', '/v1/nodes')).body).toMatchObject({ total: 2, items: [{ id: OWN, key: null }, {}] });
+    expect((await send(caller, 'GET', '/v1/summary')).body).toMatchObject({
+      nodes: { total: 2 },
+      orders: { total: 1 },
+      controllers: { total: 1 },
+    });
+  });
+
+  it('tries every operation outside its own order: it is as if there were nothing', async () => {
+    const caller = await start();
+    const { fixture } = caller.api;
+    await addOwnOrder(caller.api);
+    await addOtherOrder(caller.api);
+    const head = fixture.headSeq;
+    let tried = 0;
+    for (const { name, path, method = 'GET', mediaType } of ROUTES) {
+      // Its own test follows.
+      if (mediaType === 'text/event-stream') continue;
+      const tryFor = async (id: string, order: number): Promise<unknown[]> => {
+        const target = path.replace(':id', id).replace(':order', String(order)).replace(':job', 'aaaaaaaaaaaaaaaa');
+        const answers = [];
+        for (const body of BODIES[name]?.(id, order) ?? [undefined])
+          for (const ifMatch of ['*', '"AAAAAAAAAAAAAAAAAAAAAA"']) {
+            tried += 1;
+            const more = { 'if-match': ifMatch, 'idempotency-key': `request ${tried}` };
+            const { status, headers, text } = await send(caller, method, target, body, more);
+            const said = text
+              .replaceAll(new RegExp(`\\b${id}\\b`, 'g'), 'ID')
+              .replaceAll(`order ${order}`, 'order N')
+              .replaceAll(/"at":"[^"]*"/g, '');
+            answers.push([status, Object.keys(headers), said]);
+          }
+        return answers;
+      };
+      expect([name, await tryFor(OTHER, 2)]).toEqual([name, await tryFor('000000dd', 7)]);
+    }
+    expect(tried).toBeGreaterThan(2 * 2 * (ROUTES.length - 1));
+    expect(fixture.headSeq).toBe(head);
+  });
+
+  it('follows the events of its own nodes', async () => {
+    const caller = await start();
+    const { fixture } = caller.api;
+    await addOwnOrder(caller.api);
+    const client = await EventClient.open(caller.socket, '/v1/events', caller.headers);
+    await addOtherOrder(caller.api);
+    await fixture.registry.record({ what: 'user added', note: 'user bo: viewer' });
+    await setDisabled(fixture.registry, [0x11, 1], true);
+    expect((await client.event()).data).toEqual({ at: expect.any(String), what: 'node disabled', node: OWN });
+  });
+});
+
+describe('an installer', () => {
+  it('names its nodes, and changes nothing else of them; the audit log has its name', async () => {
+    const caller = await installer();
+    const { fixture } = caller.api;
+    await addOwnOrder(caller.api);
+    const change = (body: object): Promise<Answer> => send(caller, 'PATCH', `/v1/nodes/${OWN}`, body, { 'if-match': '*' });
+    expect((await change({ name: 'Pump 3', location: 'pillar 7', note: null })).body).toEqual({ changed: 1, unchanged: 0 });
+    for (const body of [{ disabled: true }, { site: 'south' }, { tags: ['x'] }, { name: 'Pump 4', grace_seconds: 1 }])
+      expect([body, (await change(body)).status]).toEqual([body, 403]);
+    expect((await send(caller, 'GET', `/v1/nodes/${OWN}`)).body).toMatchObject({
+      name: 'Pump 3',
+      state: 'enrolled',
+      site: 'north',
+    });
+    expect(fixture.entriesAfter(fixture.headSeq - 1)).toMatchObject([{ what: 'node described', actor: 'user kim', node: OWN }]);
+  });
+
+  it('sees from the next request on what its record names: an installer, orders, sites, or nothing', async () => {
+    const caller = await installer();
+    const { api } = caller;
+    await addOwnOrder(api);
+    await addOtherOrder(api);
+    await api.fixture.order({ 3: newSecret() }, { site: 'south' });
+    const ordersSeen = async (): Promise<number[]> =>
+      (await send(caller, 'GET', '/v1/orders')).body.items.map(({ order }: { order: number }) => order);
+    expect(await ordersSeen()).toEqual([1, 3]);
+    expect((await send(caller, 'GET', '/v1/summary')).body).toMatchObject({
+      nodes: { total: 3, never_joined: 2 },
+      orders: { total: 2 },
+    });
+    for (const [limits, seen] of [
+      [{ orders: [2, 7] }, [2]],
+      [{ sites: ['south'] }, [2, 3]],
+      [{ installer: 'Kim', sites: ['south'] }, [3]],
+      [{ installer: 'kim' }, []],
+      [undefined, []],
+    ] as const) {
+      await api.users.setRole('kim', 'installer', limits);
+      expect([limits, await ordersSeen()]).toEqual([limits, seen]);
+    }
+  });
+
+  it('is not made without orders to see, and nobody else with them; an administrator changes that', async () => {
+    const api = await BrowserApi.start();
+    const admin = await api.signedIn('ada', 'admin');
+    for (const body of [
+      { user: 'kim', role: 'installer' },
+      { user: 'kim', role: 'viewer', orders: [1] },
+    ])
+      expect([body, (await admin.post('/v1/users', body)).status]).toEqual([body, 409]);
+    expect((await admin.post('/v1/users', { user: 'kim', role: 'installer', orders: [] })).status).toBe(400);
+    expect((await admin.post('/v1/users', { user: 'kim', role: 'installer', ...KIM })).status).toBe(201);
+    const changed = await admin.send('PATCH', '/v1/users/kim', { role: 'installer', orders: [1, 2] });
+    expect(changed.body).toEqual({ user: 'kim', role: 'installer', orders: [1, 2] });
+    const { items } = (await admin.get('/v1/users')).body;
+    expect(items).toMatchObject([
+      { user: 'ada', installer: null, orders: null, sites: null },
+      { user: 'kim', installer: null, orders: [1, 2] },
+    ]);
+    const notes = api.fixture.entriesAfter(0).map(({ note }) => note);
+    expect(notes).toContain('user kim: installer; limited to orders of one installer');
+    expect(notes).toContain('user kim: installer to installer; limited to orders 1, 2');
+  });
+});

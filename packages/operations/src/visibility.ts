@@ -1,0 +1,54 @@
+/**
+ * What a caller with limits sees of a registry: some orders, and the nodes of these. To that caller
+ * everything else is as if it did not exist. Every list, count, lookup and change asks here.
+ */
+
+import { parseId } from '@latchkey/protocol';
+import { type AuditEntry, notFound, type Registry } from '@latchkey/registry';
+import type { OrderLimits } from './contract/limits.js';
+
+/** Numbers of orders; `undefined`: all of them. */
+export type VisibleOrders = ReadonlySet<number> | undefined;
+
+/** The orders that pass the limits now. An order that is made later may pass them, too. */
+export async function visibleOrdersOf(registry: Registry, limits: OrderLimits | undefined): Promise<VisibleOrders> {
+  if (limits === undefined) return undefined;
+  const { orders, installer, sites } = limits;
+  if (installer === undefined && sites === undefined) return new Set(orders);
+  const [wantedOrders, wantedSites] = [orders && new Set(orders), sites && new Set(sites)];
+  const visible = new Set<number>();
+  for (const order of registry.orders()) {
+    if (wantedOrders?.has(order.number) === false) continue;
+    if (installer !== undefined && order.installer !== installer) continue;
+    if (wantedSites !== undefined && (order.site === undefined || !wantedSites.has(order.site))) continue;
+    visible.add(order.number);
+  }
+  return visible;
+}
+
+export function isVisible(visible: VisibleOrders, order: number): boolean {
+  return visible === undefined || visible.has(order);
+}
+
+/** An entry about a node is of the order that the node is of now; one about neither is of none. */
+export async function isEntryVisible(registry: Registry, { node, order }: AuditEntry, visible: VisibleOrders): Promise<boolean> {
+  if (visible === undefined) return true;
+  if (node === undefined) return order !== undefined && visible.has(order);
+  const row = registry.nodeRow(parseId(node) ?? 0);
+  return row !== undefined && visible.has(row.order);
+}
+
+/** What an operation on a node by its ID needs. */
+interface Viewer {
+  readonly registry: Registry;
+  readonly visibleOrders?: VisibleOrders;
+}
+
+/** @throws Failure as for a node that is not there */
+export async function requireVisibleNodes({ registry, visibleOrders }: Viewer, ids: Iterable<number>): Promise<void> {
+  if (visibleOrders === undefined) return;
+  for (const idI of ids) {
+    const node = registry.nodeRow(idI);
+    if (node === undefined || !visibleOrders.has(node.order)) throw notFound('node', idI);
+  }
+}
