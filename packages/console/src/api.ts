@@ -1,5 +1,6 @@
 /** Requests to the API of this origin. */
 
+import { askForPassword } from './password-prompt.js';
 import { endSession, readSecret } from './session.js';
 
 export interface Problem {
@@ -55,6 +56,19 @@ export async function request<T>(path: string, options: RequestOptions = {}): Pr
 
 /** The answer with its entity tag. */
 export async function requestTagged<T>(path: string, options: RequestOptions = {}): Promise<Answer<T>> {
+  const response = await exchange(path, options);
+  const data = (response.status === 204 ? undefined : await response.json()) as T;
+  return { data, tag: response.headers.get('etag') ?? undefined };
+}
+
+/** The octets of a file. */
+export async function requestOctets(path: string, options: RequestOptions = {}): Promise<Uint8Array<ArrayBuffer>> {
+  const response = await exchange(path, options);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+/** Sends a request until it is answered; asks for the password where the server wants it again. */
+async function exchange(path: string, options: RequestOptions): Promise<Response> {
   const { method = 'GET', body, signal, ifMatch, idempotencyKey } = options;
   const secret = readSecret();
   const headers: Record<string, string> = {};
@@ -69,13 +83,11 @@ export async function requestTagged<T>(path: string, options: RequestOptions = {
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     ...(signal === undefined ? {} : { signal }),
   });
-  if (!response.ok) {
-    const problem = await readProblem(response);
-    if (problem.name === 'not-authenticated' && secret !== null) endSession(secret);
-    throw new ApiError(problem);
-  }
-  const data = (response.status === 204 ? undefined : await response.json()) as T;
-  return { data, tag: response.headers.get('etag') ?? undefined };
+  if (response.ok) return response;
+  const problem = await readProblem(response);
+  if (problem.name === 'not-authenticated' && secret !== null) endSession(secret);
+  if (problem.name === 'step-up-required' && (await askForPassword())) return exchange(path, options);
+  throw new ApiError(problem);
 }
 
 /**
@@ -116,13 +128,24 @@ async function readProblem(response: Response): Promise<Problem> {
   const seconds = Number(response.headers.get('retry-after'));
   const retryAfter = seconds > 0 ? seconds : undefined;
   try {
-    const { type, detail, advice, run, errors, preview } = (await response.json()) as Partial<Problem> & {
-      readonly type?: string;
-    };
-    if (type?.startsWith(PROBLEM_PREFIX) === true)
-      return { name: type.slice(PROBLEM_PREFIX.length), status, detail, advice, run, errors, preview, retryAfter };
+    const problem = problemFrom((await response.json()) as ProblemDocument, status);
+    if (problem !== undefined) return { ...problem, retryAfter };
   } catch {
     // Not the API: a proxy before it.
   }
   return { name: status >= 502 ? 'unreachable' : 'other', status, retryAfter };
+}
+
+/** A problem as the API writes it, in an answer or in a job that failed. */
+export type ProblemDocument = Omit<Partial<Problem>, 'name' | 'retryAfter'> & { readonly type?: string };
+
+function problemFrom(document: ProblemDocument, status: number): Problem | undefined {
+  const { type, detail, advice, run, errors, preview } = document;
+  if (type?.startsWith(PROBLEM_PREFIX) !== true) return undefined;
+  return { name: type.slice(PROBLEM_PREFIX.length), status, detail, advice, run, errors, preview };
+}
+
+/** The error of a job that did not end well. */
+export function jobError(document: ProblemDocument | null): Error {
+  return new ApiError((document === null ? undefined : problemFrom(document, 0)) ?? { name: 'job-interrupted', status: 0 });
 }

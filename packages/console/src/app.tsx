@@ -8,15 +8,18 @@ import { useLocation } from './navigation.js';
 import { NodeDrawer } from './node-drawer.js';
 import { AuditPage } from './pages/audit.js';
 import { ControllerDrawer, ControllersPage } from './pages/controllers.js';
+import { NewOrderPage } from './pages/new-order.js';
 import { NodesPage } from './pages/nodes.js';
+import { OrderPage } from './pages/order.js';
 import { OrderDrawer, OrdersPage } from './pages/orders.js';
 import { OverviewPage } from './pages/overview.js';
+import { PasswordDialog } from './password-dialog.js';
 import { useSay } from './phrase.js';
 import { useResource } from './resource.js';
 import { setUser, useSession, type User } from './session.js';
 import { LinkPage, SignInAgain, SignInPage } from './sign-in.js';
 import { Toasts } from './toasts.js';
-import { openedOf, type Page, pageOf, SIGN_IN_PATH } from './url-state.js';
+import { openedOf, orderOf, type Page, pageOf, sectionOf, SIGN_IN_PATH } from './url-state.js';
 import { WhyBox } from './why-box.js';
 
 /** @param linkToken of the one-time link that opened this page */
@@ -67,7 +70,7 @@ function Shell({ user }: { readonly user: User | undefined }): JSX.Element {
         </a>
         <nav aria-label={say('app.navigation')}>
           {PAGES.map(({ page: one, path: target, key }) => (
-            <a key={one} href={target} aria-current={one === page ? 'page' : undefined} aria-keyshortcuts={`g ${key}`}>
+            <a key={one} href={target} aria-current={one === sectionOf(page) ? 'page' : undefined} aria-keyshortcuts={`g ${key}`}>
               {say(`page.${one}`)}
             </a>
           ))}
@@ -77,13 +80,14 @@ function Shell({ user }: { readonly user: User | undefined }): JSX.Element {
       </header>
       <div class={opened === undefined ? 'body' : 'body with-drawer'}>
         <main id="main" ref={main} tabIndex={-1}>
-          <PageContent page={page} />
+          <PageContent page={page} path={path} />
         </main>
         {opened?.kind === 'node' && <NodeDrawer id={opened.id} />}
         {opened?.kind === 'order' && <OrderDrawer id={opened.id} />}
         {opened?.kind === 'controller' && <ControllerDrawer id={opened.id} />}
       </div>
       <Toasts />
+      <PasswordDialog user={user} />
       {showsHelp && <KeyHelp onClose={() => setShowsHelp(false)} />}
     </>
   );
@@ -94,7 +98,12 @@ function focusMain(event: Event, main: HTMLElement | null): void {
   main?.focus();
 }
 
-function PageContent({ page }: { readonly page: Page | undefined }): JSX.Element {
+interface PageContentProps {
+  readonly page: Page | undefined;
+  readonly path: string;
+}
+
+function PageContent({ page, path }: PageContentProps): JSX.Element {
   const say = useSay();
   switch (page) {
     case 'overview':
@@ -107,6 +116,10 @@ function PageContent({ page }: { readonly page: Page | undefined }): JSX.Element
       return <ControllersPage />;
     case 'audit':
       return <AuditPage />;
+    case 'new-order':
+      return <NewOrderPage />;
+    case 'order':
+      return <OrderPage id={orderOf(path) ?? ''} />;
     default:
       return (
         <>

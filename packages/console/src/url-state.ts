@@ -2,7 +2,8 @@
 
 import type { NodeStatus } from '@latchkey/operations/contract';
 
-export type Page = 'overview' | 'nodes' | 'orders' | 'controllers' | 'audit';
+export type Page = 'overview' | 'nodes' | 'orders' | 'controllers' | 'audit' | OrderingPage;
+type OrderingPage = 'new-order' | 'order';
 
 const PAGE_OF_PATH: ReadonlyMap<string, Page> = new Map<string, Page>([
   ['/', 'overview'],
@@ -10,6 +11,7 @@ const PAGE_OF_PATH: ReadonlyMap<string, Page> = new Map<string, Page>([
   ['/orders', 'orders'],
   ['/controllers', 'controllers'],
   ['/audit', 'audit'],
+  ['/orders/new', 'new-order'],
 ]);
 
 /** Where one-time links lead. Anybody who is not signed in sees the sign-in at every path. */
@@ -17,7 +19,17 @@ export const SIGN_IN_PATH = '/sign-in';
 
 /** Returns `undefined` for a path that is no page. */
 export function pageOf(path: string): Page | undefined {
-  return PAGE_OF_PATH.get(path);
+  return PAGE_OF_PATH.get(path) ?? (orderOf(path) === undefined ? undefined : 'order');
+}
+
+/** The page that the navigation marks: that of the list where one of it is shown. */
+export function sectionOf(page: Page | undefined): Page | undefined {
+  return page === 'order' || page === 'new-order' ? 'orders' : page;
+}
+
+/** The number of the order whose page it is. */
+export function orderOf(path: string): string | undefined {
+  return /^\/orders\/([1-9]\d{0,9})$/.exec(path)?.[1];
 }
 
 /** In the order in which people look at them. */

@@ -12,7 +12,8 @@ export {
   parseIdentities,
   parsePassphrase,
 } from './encrypted-manifest.js';
-export { formatLabel, formatLabelInCapitals, isLabel, parseLabel } from './label.js';
+export { formatLabel, formatLabelInCapitals, parseLabel } from './label.js';
+export { isLabel } from './label-text.js';
 export { DEVICE_KEYS_HELP, MANIFEST_HELP } from './manifest-help.js';
 export { ManifestReader } from './manifest-reader.js';
 export { findManifestLine, formatManifest, type ManifestLine, MAX_MANIFEST, parseManifest } from './manifest.js';

@@ -1,25 +1,21 @@
-/**
- * The label of one node: its line of a manifest as a text that fits a QR code.
- *
- *   latchkey:1/ID_I/ID_C/IK/HOST:PORT
- *
- * 1 is the profile's version; IDs are 8 hex digits, IK 32. Capitals mean the same, but for the zone
- * of an IPv6 address, e.g. %eth0.
- */
+/** The label of one node: its line of a manifest as a text, and that text read back. */
 
 import { formatId, parseId, Secret } from '@latchkey/protocol';
 import { z } from 'zod';
 import { describeIssue, errorMap } from '@latchkey/runtime/config';
 import { formatEndpoint, peerSchema } from '@latchkey/runtime/net';
 import { UsageFailure } from '@latchkey/runtime/failure';
+import {
+  formatLabelText,
+  isLabel,
+  LABEL_HEAD,
+  LABEL_SHAPE,
+  LABEL_VERSION,
+  labelInCapitals,
+  normalizeLabel,
+} from './label-text.js';
 import type { ManifestLine } from './manifest.js';
 import { isBlankKey, NO_KEY } from '@latchkey/runtime/files';
-
-const SCHEME = 'latchkey';
-const PROFILE = '1';
-const SHAPE = `${SCHEME}:${PROFILE}/ID/CONTROLLER_ID/IK/HOST:PORT`;
-/** The zone of an IPv6 address names an interface, where case counts. */
-const BEFORE_ZONE = /^[^%]*/;
 
 const idPart = z
   .string()
@@ -37,17 +33,17 @@ const partsSchema = z.object({
 
 /** The label as people would write it. It holds a key. */
 export function formatLabel({ idI, idC, ik, controller }: ManifestLine): string {
-  return `${SCHEME}:${PROFILE}/${formatId(idI)}/${formatId(idC)}/${ik.toHex()}/${formatEndpoint(controller)}`;
+  return formatLabelText({
+    id: formatId(idI),
+    controllerId: formatId(idC),
+    ik: ik.toHex(),
+    controller: formatEndpoint(controller),
+  });
 }
 
 /** The label in capitals, which a QR code has a denser alphabet for. It holds a key. */
 export function formatLabelInCapitals(line: ManifestLine): string {
-  return formatLabel(line).replace(BEFORE_ZONE, (text) => text.replaceAll(/[a-z]/g, (letter) => letter.toUpperCase()));
-}
-
-/** Whether a text says of itself that it is a label, whole or not. */
-export function isLabel(text: string): boolean {
-  return text.trim().toLowerCase().startsWith(`${SCHEME}:`);
+  return labelInCapitals(formatLabel(line));
 }
 
 /**
@@ -57,16 +53,16 @@ export function isLabel(text: string): boolean {
  * @throws UsageFailure that names the parts that are wrong, and no digit of the key
  */
 export function parseLabel(text: string, name: string): ManifestLine {
-  const label = text.trim().replace(BEFORE_ZONE, (part) => part.replaceAll(/[A-Z]/g, (letter) => letter.toLowerCase()));
+  const label = normalizeLabel(text);
   const [head = '', id, controller_id, ik, controller, ...rest] = label.split('/');
   if (!isLabel(head)) {
-    throw new UsageFailure(`${name}: expected one label, ${SHAPE}`, {
+    throw new UsageFailure(`${name}: expected one label, ${LABEL_SHAPE}`, {
       advice: 'A scanner that types must be set to the keyboard layout of this machine.',
     });
   }
-  if (head !== `${SCHEME}:${PROFILE}`) throw new UsageFailure(`${name}: version: expected a label of version ${PROFILE}`);
+  if (head !== LABEL_HEAD) throw new UsageFailure(`${name}: version: expected a label of version ${LABEL_VERSION}`);
   if (/\s/.test(label)) throw new UsageFailure(`${name}: expected one label without white space in it`);
-  if (controller === undefined || rest.length > 0) throw new UsageFailure(`${name}: expected five parts, ${SHAPE}`);
+  if (controller === undefined || rest.length > 0) throw new UsageFailure(`${name}: expected five parts, ${LABEL_SHAPE}`);
   const result = partsSchema.safeParse({ id, controller_id, ik, controller }, { error: errorMap });
   if (!result.success) throw new UsageFailure(`${name}: ${result.error.issues.map(describeIssue).join('; ')}`);
   const parts = result.data;

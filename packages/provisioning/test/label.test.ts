@@ -5,7 +5,8 @@ import { Secret } from '@latchkey/protocol';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { UsageFailure } from '@latchkey/runtime/failure';
-import { formatLabel, formatLabelInCapitals, isLabel, parseLabel } from '../src/label.js';
+import { formatLabel, formatLabelInCapitals, parseLabel } from '../src/label.js';
+import { isLabel } from '../src/label-text.js';
 import type { ManifestLine } from '../src/manifest.js';
 
 const KEY = '5b2e9d0c4f61a7384c1d9e0b7a6f5e4d';

@@ -8,14 +8,11 @@ import { formatDate } from '@latchkey/runtime/cli';
 import { formatEndpoint } from '@latchkey/runtime/net';
 import type { LabelLine } from '@latchkey/operations';
 import { formatLabelInCapitals } from '@latchkey/provisioning';
-import { encodeQR } from 'qr';
+import { drawQrCode } from '@latchkey/provisioning/qr-code';
 import type { OrderRecord } from '@latchkey/registry';
 
 /** What the head of the sheet tells of the order. */
 export type SheetHeader = Pick<OrderRecord, 'number' | 'installer' | 'createdAt'>;
-
-/** Light modules around a QR code (ISO/IEC 18004, 5.3.8). */
-const QUIET_ZONE = 4;
 
 /**
  * The sheet in pieces, one a label: some kilobytes each, so that a large order is never one string.
@@ -62,27 +59,9 @@ ${qrCode(formatLabelInCapitals(line), `QR code of node ${id}`)}
 `;
 }
 
-/** Each row of modules as runs of dark ones, one unit high, drawn along the row's middle. */
 function qrCode(text: string, title: string): string {
-  const rows = encodeQR(text, 'raw', { ecc: 'medium', border: QUIET_ZONE });
-  const path = rows.flatMap((row, y) => runs(row).map(({ x, length }) => `M${x} ${y}.5h${length}`)).join('');
-  return `<svg role="img" aria-label="${title}" viewBox="0 0 ${rows.length} ${rows.length}"><path d="${path}"/></svg>`;
-}
-
-interface ModuleRun {
-  readonly x: number;
-  readonly length: number;
-}
-
-function runs(row: readonly boolean[]): ModuleRun[] {
-  const found: ModuleRun[] = [];
-  for (let x = row.indexOf(true); x !== -1;) {
-    const light = row.indexOf(false, x);
-    const end = light === -1 ? row.length : light;
-    found.push({ x, length: end - x });
-    x = row.indexOf(true, end);
-  }
-  return found;
+  const { size, path } = drawQrCode(text);
+  return `<svg role="img" aria-label="${title}" viewBox="0 0 ${size} ${size}"><path d="${path}"/></svg>`;
 }
 
 const ENTITIES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };

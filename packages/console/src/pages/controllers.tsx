@@ -64,7 +64,7 @@ export function ControllersPage(): JSX.Element {
   );
 }
 
-const FIRST_CONTROLLER = [
+export const FIRST_CONTROLLER: readonly string[] = [
   'latchkey-auth-server',
   'controller',
   'add',

@@ -24,7 +24,7 @@ import { useResource } from '../resource.js';
 import { useMay } from '../session.js';
 import { FIRST_ORDER } from './overview.js';
 
-interface OrderList {
+export interface OrderList {
   readonly items: readonly OrderView[];
   readonly next: string | null;
   readonly total: number | null;
@@ -40,6 +40,7 @@ export function OrdersPage(): JSX.Element {
     { keepsPrevious: true },
   );
   const { data, problem } = list;
+  const mayOrder = useMay('keys');
   return (
     <>
       <PageHead
@@ -48,11 +49,22 @@ export function OrdersPage(): JSX.Element {
         resource={list}
       />
       {problem !== undefined && <ProblemNote problem={problem} retry={list.reload} />}
+      {mayOrder && (
+        <p>
+          <a class="button" href="/orders/new">
+            {say('page.new-order')}
+          </a>
+        </p>
+      )}
       {data?.items.length === 0 && (
         <section class="empty">
           <h2>{say('orders.empty')}</h2>
-          <p>{say('overview.empty-advice')}</p>
-          <Command words={FIRST_ORDER} />
+          {!mayOrder && (
+            <>
+              <p>{say('overview.empty-advice')}</p>
+              <Command words={FIRST_ORDER} />
+            </>
+          )}
         </section>
       )}
       {data !== undefined && data.items.length > 0 && (
@@ -144,16 +156,8 @@ export function OrderDrawer({ id }: { readonly id: string }): JSX.Element {
       {data === undefined && problem === undefined && <p class="quiet">{say('common.loading')}</p>}
       {data !== undefined && (
         <>
-          <section aria-labelledby="progress-title">
-            <h3 id="progress-title">{say('orders.progress')}</h3>
-            <Progress order={data} />
-            {data.joined < data.nodes && (
-              <a href={`/nodes?order=${id}&never_joined=true`}>
-                <Phrase of="orders.not-joined" count={data.nodes - data.joined} />
-              </a>
-            )}
-            <a href={`/nodes?order=${id}`}>{say('orders.all-nodes')}</a>
-          </section>
+          <OrderNodes order={data} />
+          <a href={`/orders/${id}`}>{say('orders.own-page')}</a>
           <OrderActions order={data} tag={order.tag} />
           <section aria-labelledby="details-title">
             <h3 id="details-title">{say('node.details')}</h3>
@@ -165,8 +169,31 @@ export function OrderDrawer({ id }: { readonly id: string }): JSX.Element {
   );
 }
 
+interface OrderNodesProps {
+  readonly order: OrderView;
+  readonly heading?: 'h2' | 'h3';
+}
+
+/** How many of its nodes have joined, with links to them. */
+export function OrderNodes({ order, heading: Heading = 'h3' }: OrderNodesProps): JSX.Element {
+  const say = useSay();
+  const { order: number, nodes, joined } = order;
+  return (
+    <section aria-labelledby="progress-title">
+      <Heading id="progress-title">{say('orders.progress')}</Heading>
+      <Progress order={order} />
+      {joined < nodes && (
+        <a href={`/nodes?order=${number}&never_joined=true`}>
+          <Phrase of="orders.not-joined" count={nodes - joined} />
+        </a>
+      )}
+      <a href={`/nodes?order=${number}`}>{say('orders.all-nodes')}</a>
+    </section>
+  );
+}
+
 /** Suspending is undone by resuming. Closing is for good. */
-function OrderActions({ order, tag = '' }: { readonly order: OrderView; readonly tag: string | undefined }): JSX.Element {
+export function OrderActions({ order, tag = '' }: { readonly order: OrderView; readonly tag: string | undefined }): JSX.Element {
   const say = useSay();
   const path = `/v1/orders/${order.order}`;
   const number = String(order.order);
@@ -203,7 +230,7 @@ function OrderActions({ order, tag = '' }: { readonly order: OrderView; readonly
   );
 }
 
-function OrderRows({ order }: { readonly order: OrderView }): JSX.Element {
+export function OrderRows({ order }: { readonly order: OrderView }): JSX.Element {
   const say = useSay();
   const locale = localeOf(usePreferences());
   const { controller, join_from: from, join_until: until, lifetime_seconds: lifetime, grace_seconds: grace } = order;

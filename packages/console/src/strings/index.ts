@@ -4,6 +4,7 @@
  */
 
 import { DIAGNOSIS_STRINGS } from './diagnosis.js';
+import { ORDERING_STRINGS } from './ordering.js';
 import { PAGE_STRINGS } from './pages.js';
 import { SHELL_STRINGS } from './shell.js';
 
@@ -12,8 +13,17 @@ export type Pair = readonly [english: string, german: string];
 export const LANGUAGES = ['en', 'de'] as const;
 export type Language = (typeof LANGUAGES)[number];
 
-export type StringKey = keyof typeof SHELL_STRINGS | keyof typeof PAGE_STRINGS | keyof typeof DIAGNOSIS_STRINGS;
-export const STRINGS: Readonly<Record<StringKey, Pair>> = { ...SHELL_STRINGS, ...PAGE_STRINGS, ...DIAGNOSIS_STRINGS };
+export type StringKey =
+  | keyof typeof SHELL_STRINGS
+  | keyof typeof PAGE_STRINGS
+  | keyof typeof DIAGNOSIS_STRINGS
+  | keyof typeof ORDERING_STRINGS;
+export const STRINGS: Readonly<Record<StringKey, Pair>> = {
+  ...SHELL_STRINGS,
+  ...PAGE_STRINGS,
+  ...DIAGNOSIS_STRINGS,
+  ...ORDERING_STRINGS,
+};
 
 /** Parts of a text, and between them the names of its places. */
 export type Template = readonly (string | { readonly place: string })[];

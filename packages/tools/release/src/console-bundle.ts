@@ -7,53 +7,72 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { rolldown } from 'rolldown';
+import { type OutputChunk, rolldown } from 'rolldown';
 
 interface ConsoleBundle {
   /** Text by path below the folder that is served. */
   readonly files: ReadonlyMap<string, string>;
+  /** Paths of those that the first page loads. Others are loaded when they are needed. */
+  readonly firstPage: readonly string[];
   /** Paths of the modules in it. */
   readonly moduleIds: readonly string[];
 }
 
 const CONSOLE = fileURLToPath(new URL('../../../console', import.meta.url));
 const HASH_LENGTH = 10;
+const ICON = '/assets/icon.svg';
 
 export async function bundleConsole(): Promise<ConsoleBundle> {
   const read = (name: string): Promise<string> => readFile(join(CONSOLE, 'src', name), 'utf8');
   const icon = await read('icon.svg');
   const iconPath = hashedPath('icon.svg', icon);
-  const replaceIcon = (text: string): string => text.replaceAll('/assets/icon.svg', `/${iconPath}`);
+  const replaceIcon = (text: string): string => text.replaceAll(ICON, `/${iconPath}`);
   const styles = replaceIcon(await read('styles.css'));
-  const { code, moduleIds } = await bundleScript();
-  const script = replaceIcon(code);
-  const [stylesPath, scriptPath] = [hashedPath('styles.css', styles), hashedPath('main.js', script)];
+  const stylesPath = hashedPath('styles.css', styles);
+  const chunks = await bundleScript(replaceIcon);
+  const [main] = chunks;
   const page = replaceIcon(await read('index.html'))
     .replace('/assets/styles.css', `/${stylesPath}`)
-    .replace('/assets/main.js', `/${scriptPath}`);
+    .replace('/assets/main.js', `/${main.fileName}`);
   const files = new Map([
     ['index.html', page],
     [iconPath, icon],
     [stylesPath, styles],
-    [scriptPath, script],
+    ...chunks.map(({ fileName, code }) => [fileName, code] as const),
   ]);
-  return { files, moduleIds };
+  const firstPage = ['index.html', iconPath, stylesPath, main.fileName, ...main.imports];
+  return { files, firstPage, moduleIds: chunks.flatMap(({ moduleIds }) => moduleIds) };
 }
 
-/** As modules for browsers of the last two years: nothing is written for older ones. */
-async function bundleScript(): Promise<{ readonly code: string; readonly moduleIds: readonly string[] }> {
+/**
+ * As modules for browsers of the last two years: nothing is written for older ones. The first one
+ * is the page's; what it imports dynamically is in others.
+ */
+async function bundleScript(replaceIcon: (text: string) => string): Promise<readonly [OutputChunk, ...OutputChunk[]]> {
   const build = await rolldown({
     input: join(CONSOLE, 'src/main.tsx'),
     platform: 'browser',
     transform: { target: 'es2023', jsx: { runtime: 'automatic', importSource: 'preact' } },
-    resolve: { extensionAlias: { '.js': ['.ts', '.tsx', '.js'] } },
+    resolve: {
+      extensionAlias: { '.js': ['.ts', '.tsx', '.js'] },
+      conditionNames: ['@latchkey/source', 'browser', 'import', 'default'],
+    },
+    // Before names are made of the content.
+    plugins: [{ name: 'icon', transform: (code) => (code.includes(ICON) ? replaceIcon(code) : undefined) }],
     logLevel: 'silent',
   });
   try {
-    const { output } = await build.generate({ format: 'esm', minify: true, comments: false });
-    const [script, ...more] = output;
-    if (more.length > 0) throw new Error(`expected one file, got also ${more.map(({ fileName }) => fileName).join(', ')}`);
-    return { code: script.code, moduleIds: script.moduleIds };
+    const names = `assets/[name]-[hash:${HASH_LENGTH}].js`;
+    const { output } = await build.generate({
+      format: 'esm',
+      minify: true,
+      comments: false,
+      hashCharacters: 'hex',
+      entryFileNames: names,
+      chunkFileNames: names,
+    });
+    const [main, ...others] = output;
+    return [main, ...others.filter((file) => file.type === 'chunk')];
   } finally {
     await build.close();
   }

@@ -151,9 +151,9 @@ describe('imports', () => {
     expect(users.toSorted()).toEqual(['packages/coap/src/client.ts', 'packages/coap/src/server.ts']);
   });
 
-  it('of age are dynamic, in one place: a daemon never loads it', () => {
+  it('of age are dynamic, in two places: no daemon and no first page loads it', () => {
     const users = sources.filter((path) => read(path).includes("'age-encryption'"));
-    expect(users).toEqual(['packages/provisioning/src/encrypted-manifest.ts']);
+    expect(users).toEqual(['packages/console/src/age-file.ts', 'packages/provisioning/src/encrypted-manifest.ts']);
     expect(users.flatMap(importsOf)).not.toContain('age-encryption');
   });
 });

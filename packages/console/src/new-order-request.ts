@@ -1,0 +1,60 @@
+/** What a new order is asked for with: the fields of the form, as the API takes them. */
+
+const DAY_S = 86_400;
+
+/** As typed. */
+export interface OrderTerms {
+  readonly installer: string;
+  readonly contact: string;
+  readonly site: string;
+  readonly controller: string;
+  readonly count: string;
+  readonly lifetimeDays: string;
+  readonly graceDays: string;
+  /** Of `datetime-local`; empty for no bound. */
+  readonly joinFrom: string;
+  readonly joinUntil: string;
+  readonly sharedKey: boolean;
+}
+
+export const NEW_ORDER: OrderTerms = {
+  installer: '',
+  contact: '',
+  site: '',
+  controller: '',
+  count: '',
+  lifetimeDays: '90',
+  graceDays: '7',
+  joinFrom: '',
+  joinUntil: '',
+  sharedKey: false,
+};
+
+/** The body of POST /v1/orders without its recipients. The API says what is wrong with it. */
+export function orderRequest(terms: OrderTerms, { isUtc }: { readonly isUtc: boolean }): object {
+  const optional = {
+    contact: terms.contact.trim(),
+    site: terms.site.trim(),
+    join_from: timeOf(terms.joinFrom, isUtc),
+    join_until: timeOf(terms.joinUntil, isUtc),
+  };
+  return {
+    installer: terms.installer.trim(),
+    ...Object.fromEntries(Object.entries(optional).filter(([, text]) => text !== '')),
+    controller: terms.controller.trim().toLowerCase(),
+    count: Number(terms.count),
+    shared_key: terms.sharedKey,
+    lifetime_seconds: Math.round(Number(terms.lifetimeDays) * DAY_S),
+    grace_seconds: Math.round(Number(terms.graceDays) * DAY_S),
+  };
+}
+
+/** `datetime-local` has no zone: it is in the one that the reader chose. */
+function timeOf(local: string, isUtc: boolean): string {
+  return local === '' ? '' : new Date(isUtc ? `${local}Z` : local).toISOString();
+}
+
+/** Recipients as people paste them: one a line, or with commas and blanks between them. */
+export function readRecipients(text: string): readonly string[] {
+  return text.split(/[\s,;]+/).filter((recipient) => recipient !== '');
+}

@@ -1,0 +1,86 @@
+/** One order on a page of its own: how far it is, and its keys handed over again. */
+
+import type { OrderView } from '@latchkey/operations/contract';
+import type { JSX } from 'preact';
+import { useState } from 'preact/hooks';
+import { OrderBadge } from '../parts/badges.js';
+import { HandedOverView, PAGE_READS, ReaderFields, type Readers, useHandOver } from '../parts/hand-over.js';
+import { PageHead } from '../parts/page-head.js';
+import { ProblemNote } from '../parts/problem-note.js';
+import { useSay } from '../phrase.js';
+import { useResource } from '../resource.js';
+import { useMay } from '../session.js';
+import { OrderActions, OrderNodes, OrderRows } from './orders.js';
+
+export function OrderPage({ id }: { readonly id: string }): JSX.Element {
+  const say = useSay();
+  const order = useResource<OrderView>(`/v1/orders/${id}`);
+  const { data, problem } = order;
+  return (
+    <>
+      <PageHead
+        title={`${say('page.order')} ${id}`}
+        about={
+          data !== undefined && (
+            <>
+              <span class="text">{data.installer}</span> <OrderBadge state={data.state} />
+            </>
+          )
+        }
+        resource={order}
+      />
+      {problem !== undefined && <ProblemNote problem={problem} retry={order.reload} />}
+      {data !== undefined && (
+        <>
+          <OrderNodes order={data} heading="h2" />
+          <OrderActions order={data} tag={order.tag} />
+          <HandOverAgain key={id} order={data} />
+          <section class="narrow" aria-labelledby="order-details-title">
+            <h2 id="order-details-title">{say('node.details')}</h2>
+            <OrderRows order={data} />
+          </section>
+        </>
+      )}
+    </>
+  );
+}
+
+/** Keys of the nodes that have not joined, to an installer who lost them or never had them. */
+function HandOverAgain({ order }: { readonly order: OrderView }): JSX.Element {
+  const say = useSay();
+  const [isOpen, setOpen] = useState(false);
+  const [readers, setReaders] = useState<Readers>(PAGE_READS);
+  const { isBusy, problem, done, start } = useHandOver();
+  if (done !== undefined)
+    return <HandedOverView done={done} order={order.order} installer={order.installer} site={order.site} isSplit={order.split} />;
+  if (!useMay('keys') || order.state === 'closed' || order.joined >= order.nodes) return <></>;
+  if (!isOpen)
+    return (
+      <p class="actions">
+        <button type="button" onClick={() => setOpen(true)}>
+          {say('hand-over.again')}
+        </button>
+      </p>
+    );
+  return (
+    <form
+      class="order-form"
+      aria-busy={isBusy}
+      onSubmit={(event) => {
+        event.preventDefault();
+        if (!isBusy) void start(`/v1/orders/${order.order}/manifests`, {}, readers);
+      }}
+    >
+      <ReaderFields readers={readers} onChange={setReaders} errors={problem?.errors} />
+      {problem !== undefined && <ProblemNote problem={problem} />}
+      <div class="actions">
+        <button type="submit" class="primary" disabled={isBusy}>
+          {say('hand-over.again-submit')}
+        </button>
+        <button type="button" onClick={() => setOpen(false)}>
+          {say('common.cancel')}
+        </button>
+      </div>
+    </form>
+  );
+}

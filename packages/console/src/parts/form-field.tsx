@@ -1,0 +1,46 @@
+import type { ComponentChildren, JSX } from 'preact';
+import { useId } from 'preact/hooks';
+import { useSay } from '../phrase.js';
+import type { StringKey } from '../strings/index.js';
+
+/** What connects a control with its name, its hint, and what is wrong with it. */
+interface ControlProps {
+  readonly id: string;
+  readonly 'aria-describedby': string | undefined;
+  readonly 'aria-invalid': boolean;
+}
+
+interface FormFieldProps {
+  readonly label: StringKey;
+  readonly isOptional?: boolean;
+  readonly hint?: ComponentChildren;
+  /** What the API says of the value, in English. */
+  readonly error: string | undefined;
+  readonly children: (props: ControlProps) => JSX.Element;
+}
+
+/** A control with its name above it; below it a hint, and what the API says is wrong. */
+export function FormField({ label, isOptional = false, hint, error, children }: FormFieldProps): JSX.Element {
+  const say = useSay();
+  const id = useId();
+  const [hintId, errorId] = [`${id}-hint`, `${id}-error`];
+  const described = [hint === undefined ? '' : hintId, error === undefined ? '' : errorId].filter((one) => one !== '').join(' ');
+  return (
+    <div class="field">
+      <label for={id}>
+        {say(label)} {isOptional && <span class="quiet">({say('new-order.optional')})</span>}
+      </label>
+      {children({ id, 'aria-describedby': described === '' ? undefined : described, 'aria-invalid': error !== undefined })}
+      {hint !== undefined && (
+        <span id={hintId} class="quiet">
+          {hint}
+        </span>
+      )}
+      {error !== undefined && (
+        <span id={errorId} class="field-error" lang="en">
+          {error}
+        </span>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,239 @@
+/** Handing over keys: who can open them, the job that encrypts them, and what comes of it. */
+
+import type { JSX } from 'preact';
+import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+import { makePageKey, type PageKey } from '../age-file.js';
+import { type Problem, problemOf } from '../api.js';
+import { type KeyFile, runKeyJob } from '../key-job.js';
+import { readRecipients } from '../new-order-request.js';
+import { OpenedManifest } from '../opened-manifest.js';
+import { useSay } from '../phrase.js';
+import { reloadAll, useSession } from '../session.js';
+import { Command } from './copy.js';
+import { FormField } from './form-field.js';
+import { Labels } from './labels.js';
+
+/** Who can open the file. */
+export interface Readers {
+  /** This page, to draw labels. */
+  readonly page: boolean;
+  /** age recipients of the installer, as typed. */
+  readonly installer: string;
+}
+
+export const PAGE_READS: Readers = { page: true, installer: '' };
+
+interface ReaderFieldsProps {
+  readonly readers: Readers;
+  readonly onChange: (readers: Readers) => void;
+  readonly errors: Problem['errors'];
+}
+
+export function ReaderFields({ readers, onChange, errors }: ReaderFieldsProps): JSX.Element {
+  const say = useSay();
+  const isNobody = !readers.page && readRecipients(readers.installer).length === 0;
+  return (
+    <fieldset>
+      <legend>{say('hand-over.title')}</legend>
+      <label class="check">
+        <input
+          type="checkbox"
+          checked={readers.page}
+          onChange={(event) => onChange({ ...readers, page: event.currentTarget.checked })}
+        />{' '}
+        <span>
+          {say('hand-over.open')} <span class="quiet">{say('hand-over.open-about')}</span>
+        </span>
+      </label>
+      <FormField
+        label="hand-over.recipients"
+        isOptional
+        hint={say(isNobody ? 'hand-over.nobody' : 'hand-over.recipients-about')}
+        error={errorAt(errors, 'recipients')}
+      >
+        {(props) => (
+          <textarea
+            {...props}
+            class="id"
+            rows={2}
+            spellcheck={false}
+            required={!readers.page}
+            value={readers.installer}
+            onInput={(event) => onChange({ ...readers, installer: event.currentTarget.value })}
+          />
+        )}
+      </FormField>
+      <p class="quiet">{say('hand-over.recorded')}</p>
+    </fieldset>
+  );
+}
+
+/** What the API says of a field, or of a part of it. */
+export function errorAt(errors: Problem['errors'], field: string): string | undefined {
+  return errors?.find(({ at }) => at === field || at.startsWith(`${field}.`))?.is;
+}
+
+/** What was handed over. */
+interface HandedOver {
+  readonly file: KeyFile;
+  /** Whether the page, and the installer, can open the file. */
+  readonly isForPage: boolean;
+  readonly isForInstaller: boolean;
+  /** `undefined` if the page cannot open it, or has wiped it. */
+  readonly manifest: OpenedManifest | undefined;
+}
+
+interface HandOver {
+  readonly isBusy: boolean;
+  readonly problem: Problem | undefined;
+  readonly done: HandedOver | undefined;
+  /** @param body without its recipients */
+  readonly start: (path: string, body: object, readers: Readers) => Promise<void>;
+  readonly reset: () => void;
+}
+
+/** One request, however often it is sent, and the key pair that opens its file. */
+interface Attempt {
+  readonly request: string;
+  readonly idempotencyKey: string;
+  readonly pageKey: PageKey | undefined;
+}
+
+/** After these the request may have been accepted, so it is sent again as the same one. */
+const UNDECIDED: ReadonlySet<string> = new Set(['unreachable', 'not-authenticated', 'step-up-required', 'request-under-way']);
+
+/** The keys are wiped when the page is left, and when the session ends. */
+export function useHandOver(): HandOver {
+  const [isBusy, setBusy] = useState(false);
+  const [problem, setProblem] = useState<Problem>();
+  const [done, setDone] = useState<HandedOver>();
+  const attempt = useRef<Attempt | undefined>(undefined);
+  const abort = useRef<AbortController | undefined>(undefined);
+  const manifest = useRef<OpenedManifest | undefined>(undefined);
+  const wipe = useCallback(() => {
+    manifest.current?.wipe();
+    manifest.current = undefined;
+    setDone((before) => before && { ...before, manifest: undefined });
+  }, []);
+  const isEnded = useSession().state === 'ended';
+  useEffect(() => {
+    if (isEnded) wipe();
+  }, [isEnded]);
+  useEffect(() => {
+    addEventListener('pagehide', wipe);
+    return () => {
+      removeEventListener('pagehide', wipe);
+      abort.current?.abort();
+      wipe();
+    };
+  }, []);
+  const start = async (path: string, body: object, readers: Readers): Promise<void> => {
+    setBusy(true);
+    setProblem(undefined);
+    abort.current = new AbortController();
+    const { signal } = abort.current;
+    try {
+      const installer = readRecipients(readers.installer);
+      const text = JSON.stringify([path, body, readers.page, installer]);
+      if (attempt.current?.request !== text) attempt.current = await newAttempt(text, readers.page);
+      const { idempotencyKey, pageKey } = attempt.current;
+      const recipients = [...(pageKey === undefined ? [] : [pageKey.recipient]), ...installer];
+      const file = await runKeyJob({ path, body: { ...body, recipients }, idempotencyKey }, signal);
+      const opened = pageKey && (await openManifest(pageKey, file.octets));
+      attempt.current = undefined;
+      // The server forgets it by itself within the hour.
+      await file.acknowledge().catch(() => undefined);
+      if (signal.aborted) opened?.wipe();
+      else {
+        manifest.current = opened;
+        setDone({ file, isForPage: readers.page, isForInstaller: installer.length > 0, manifest: opened });
+        reloadAll();
+      }
+    } catch (error) {
+      const found = error instanceof PageProblem ? error.problem : problemOf(error);
+      if (!UNDECIDED.has(found.name)) attempt.current = undefined;
+      if (!signal.aborted) setProblem(found);
+    }
+    setBusy(false);
+  };
+  const reset = (): void => {
+    wipe();
+    setDone(undefined);
+  };
+  return { isBusy, problem, done, start, reset };
+}
+
+/** Something that this browser cannot do. */
+class PageProblem extends Error {
+  readonly problem: Problem;
+
+  constructor(name: string) {
+    super(name);
+    this.problem = { name, status: 0 };
+  }
+}
+
+async function newAttempt(request: string, opensHere: boolean): Promise<Attempt> {
+  const idempotencyKey = crypto.randomUUID();
+  if (!opensHere) return { request, idempotencyKey, pageKey: undefined };
+  try {
+    return { request, idempotencyKey, pageKey: await makePageKey() };
+  } catch {
+    throw new PageProblem('browser-key');
+  }
+}
+
+async function openManifest(key: PageKey, octets: Uint8Array): Promise<OpenedManifest> {
+  try {
+    return new OpenedManifest(await key.open(octets));
+  } catch {
+    throw new PageProblem('unreadable-file');
+  }
+}
+
+interface HandedOverViewProps {
+  readonly done: HandedOver;
+  readonly order: number;
+  readonly installer: string;
+  readonly site: string | null;
+  readonly isSplit?: boolean;
+}
+
+/** The age file to be saved, and the labels to be printed. */
+export function HandedOverView({ done, order, installer, site, isSplit = false }: HandedOverViewProps): JSX.Element {
+  const say = useSay();
+  const { file, isForPage, isForInstaller, manifest } = done;
+  return (
+    <>
+      {isSplit && <p class="note mild">{say('hand-over.split')}</p>}
+      {isForInstaller && (
+        <section class="note">
+          <button type="button" class="primary" onClick={() => saveFile(file)}>
+            {say('hand-over.download', { name: file.name })}
+          </button>
+          <p>{say('hand-over.download-about')}</p>
+          <Command words={[...INSTALL, '--manifest', file.name, '--identity', 'identity.txt', '--id', 'ID']} />
+        </section>
+      )}
+      {manifest === undefined ? (
+        isForPage && <p class="note mild">{say('hand-over.wiped')}</p>
+      ) : (
+        <Labels manifest={manifest} order={order} installer={installer} site={site} />
+      )}
+      <p>
+        {manifest !== undefined && say('hand-over.leave')} {say('hand-over.again-later')}
+      </p>
+    </>
+  );
+}
+
+const INSTALL = ['latchkey-node-agent', 'install', '--state', '/var/lib/latchkey/node-agent'] as const;
+
+function saveFile({ name, octets }: KeyFile): void {
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(new Blob([octets], { type: 'application/octet-stream' }));
+  link.download = name;
+  link.click();
+  // The browser has begun to save it by then.
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}

@@ -1,0 +1,80 @@
+// New orders and handing over keys, without a browser: what is asked for, and the manifest that the
+// page opens.
+
+import { formatManifest, parseLabel } from '@latchkey/provisioning';
+import { formatLabelText, labelInCapitals } from '@latchkey/provisioning/label-text';
+import { newSecret } from '@latchkey/test-support/registry-fixtures';
+import { describe, expect, it } from 'vitest';
+import { NEW_ORDER, orderRequest, readRecipients } from '../src/new-order-request.js';
+import { OpenedManifest } from '../src/opened-manifest.js';
+
+const TERMS = { ...NEW_ORDER, installer: ' Kim & Sons ', controller: '0000001F', count: '40' };
+
+describe('a new order', () => {
+  it('asks for what was typed, and leaves out what was not', () => {
+    expect(orderRequest(TERMS, { isUtc: true })).toEqual({
+      installer: 'Kim & Sons',
+      controller: '0000001f',
+      count: 40,
+      shared_key: false,
+      lifetime_seconds: 7_776_000,
+      grace_seconds: 604_800,
+    });
+  });
+
+  it('has times in the zone that the reader chose', () => {
+    const window = { joinFrom: '2026-12-01T08:00', joinUntil: '2026-12-24T18:30' };
+    expect(orderRequest({ ...TERMS, ...window }, { isUtc: true })).toMatchObject({
+      join_from: '2026-12-01T08:00:00.000Z',
+      join_until: '2026-12-24T18:30:00.000Z',
+    });
+    expect(orderRequest({ ...TERMS, ...window }, { isUtc: false })).toMatchObject({
+      join_from: new Date(2026, 11, 1, 8).toISOString(),
+      join_until: new Date(2026, 11, 24, 18, 30).toISOString(),
+    });
+  });
+
+  it('takes recipients however they were pasted', () => {
+    expect(readRecipients(' age1a\nage1b, age1c;age1d \r\n\n')).toEqual(['age1a', 'age1b', 'age1c', 'age1d']);
+    expect(readRecipients(' \n')).toEqual([]);
+  });
+});
+
+describe('an opened manifest', () => {
+  const hosts = ['192.0.2.1', '2001:db8::1', 'controller-1.example', 'fe80::1%eth0', 'fe80::1%a"b,c'];
+  const lines = hosts.map((host, index) => ({
+    idI: 0xa1b2 + index,
+    idC: 1,
+    controller: { host, port: 5683 },
+    ik: newSecret(),
+  }));
+  const octets = (): Uint8Array => new TextEncoder().encode(formatManifest(lines));
+
+  it('has the label of each line, as a device takes it', () => {
+    const manifest = new OpenedManifest(octets());
+    const labels = lines.map((_, index) => labelInCapitals(formatLabelText(manifest.line(index))));
+    expect(labels.map((label) => parseLabel(label, 'label').ik.toHex())).toEqual(lines.map(({ ik }) => ik.toHex()));
+    expect(labels.map((label) => parseLabel(label, 'label').controller)).toEqual(
+      lines.map(({ controller: { host, port } }) => ({ host: host.replace(/^[^%]+/, (text) => text.toLowerCase()), port })),
+    );
+    expect(manifest.length).toBe(lines.length);
+  });
+
+  it('holds no key once it is wiped', () => {
+    const held = octets();
+    const manifest = new OpenedManifest(held);
+    manifest.wipe();
+    expect(held.every((octet) => octet === 0)).toBe(true);
+    expect(() => manifest.line(0)).toThrow(RangeError);
+  });
+
+  it('is not made of another text, which no message repeats', () => {
+    const [heading = '', line = ''] = formatManifest(lines).split('\n');
+    const key = line.split(',').at(-1) ?? '';
+    for (const text of ['', '\n', line, `${line}\n`, `${heading}\n${key}\n`, `${heading}\n${line},\n`]) {
+      const make = (): OpenedManifest => new OpenedManifest(new TextEncoder().encode(text));
+      expect(make).toThrow(RangeError);
+      expect(make).toThrow(expect.not.stringContaining(key));
+    }
+  });
+});
