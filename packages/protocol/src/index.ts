@@ -132,7 +132,15 @@ export {
 export { equalInConstantTime } from './octets.js';
 export { derivePassThroughRnC } from './pass-through.js';
 export type { PendingProof } from './proof-queue.js';
-export { deriveApplicationKey, deriveApplicationRoot, deriveKeyId, derivePsk, isReservedLabel } from './psk.js';
+export {
+  deriveApplicationKey,
+  deriveApplicationRoot,
+  deriveEapPskKeys,
+  deriveEapPskSessionKeys,
+  deriveKeyId,
+  derivePsk,
+  isReservedLabel,
+} from './psk.js';
 export { type Confirmation, msUntilRenewal, type NodeClocks, type Renewal, saveIntervalMs, scheduleRenewal } from './renewal.js';
 export { Respondent } from './respondent.js';
 export { Secret } from './secret.js';

@@ -29,6 +29,8 @@ interface FeedNode {
 interface Subscriber {
   readonly socket: Socket;
   readonly labels: readonly string[];
+  /** The last change that it has dealt with. */
+  acknowledged: number;
 }
 
 export class KeyFeed {
@@ -38,7 +40,6 @@ export class KeyFeed {
   readonly #events = new EventEmitter();
   #server: Server | undefined;
   #seq = 0;
-  #acknowledged = 0;
 
   constructor(path: string) {
     this.path = path;
@@ -84,14 +85,15 @@ export class KeyFeed {
     return this.#seq;
   }
 
+  /** The last change that every subscriber has dealt with; 0 while there is none. */
   get acknowledged(): number {
-    return this.#acknowledged;
+    return this.#subscribers.size === 0 ? 0 : Math.min(...[...this.#subscribers].map(({ acknowledged }) => acknowledged));
   }
 
-  /** Resolves once the subscriber has dealt with all changes up to `seq`. */
+  /** Resolves once all subscribers have dealt with all changes up to `seq`. */
   async delivered(seq = this.#seq): Promise<void> {
     const signal = AbortSignal.timeout(DEADLINE_MS);
-    while (this.#acknowledged < seq) await once(this.#events, 'ack', { signal });
+    while (this.acknowledged < seq) await once(this.#events, 'ack', { signal });
   }
 
   #serve(socket: Socket): void {
@@ -101,11 +103,11 @@ export class KeyFeed {
     lines.on('line', (text) => {
       const line = JSON.parse(text) as { subscribe?: string[]; ack?: number };
       if (line.ack !== undefined) {
-        this.#acknowledged = Math.max(this.#acknowledged, line.ack);
+        if (subscriber !== undefined) subscriber.acknowledged = Math.max(subscriber.acknowledged, line.ack);
         this.#events.emit('ack');
         return;
       }
-      subscriber = { socket, labels: line.subscribe ?? [] };
+      subscriber = { socket, labels: line.subscribe ?? [], acknowledged: 0 };
       this.#subscribers.add(subscriber);
       for (const [idI, node] of this.#nodes) socket.write(this.#line(idI, node, subscriber.labels, this.#seq));
       socket.write(`${JSON.stringify({ event: 'synced' })}\n`);

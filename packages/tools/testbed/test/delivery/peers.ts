@@ -1,7 +1,7 @@
 /** The servers that read key files, as Debian packages them, and a client of each. */
 
 import { randomBytes } from 'node:crypto';
-import { formatId } from '@latchkey/protocol';
+import { deriveEapPskKeys, deriveEapPskSessionKeys, formatId } from '@latchkey/protocol';
 import { type DeliveryWorld, listens, type PeerProcess, tcpPort } from './delivery-world.js';
 import { applicationKey, type FeedGeneration } from './key-feed.js';
 
@@ -107,11 +107,23 @@ const hostapd: Peer = {
           '-t',
           '30',
         ]);
-        return { ok: /^SUCCESS$/m.test(output), output: `${output}${server.output}` };
+        const isRight = /^SUCCESS$/m.test(output) && hasOurSessionKeys(output, key);
+        return { ok: isRight, output: `${output}${server.output}` };
       },
     };
   },
 };
+
+/** Whether a handshake came to the keys of RFC 4764 that the protocol's own functions derive. */
+function hasOurSessionKeys(output: string, key: string): boolean {
+  const said = (name: string): string =>
+    (new RegExp(`^EAP-PSK: ${name} - hexdump\\(len=\\d+\\): (.*)$`, 'm').exec(output)?.[1] ?? '').replaceAll(' ', '');
+  const { ak, kdk } = deriveEapPskKeys(Buffer.from(key, 'hex'));
+  if (said('RAND_P') === '') return false;
+  const { tek, msk, emsk } = deriveEapPskSessionKeys(kdk, Buffer.from(said('RAND_P'), 'hex'));
+  const ours = { AK: ak.expose(), KDK: kdk.expose(), TEK: tek, MSK: msk, EMSK: emsk };
+  return Object.entries(ours).every(([name, octets]) => said(name) === Buffer.from(octets).toString('hex'));
+}
 
 /** TLS-PSK in front of a service without TLS: here it echoes a line. */
 const stunnel: Peer = {
@@ -137,14 +149,22 @@ const stunnel: Peer = {
     await listens(port);
     return {
       reload: hup(server),
-      async handshake({ identity, key }) {
-        const args = ['s_client', '-connect', `127.0.0.1:${port}`, '-tls1_2', '-cipher', 'PSK', '-quiet'];
-        const { output } = await world.run('openssl', [...args, '-psk_identity', identity, '-psk', key]);
-        return { ok: output.includes('served'), output: `${output}${server.output}` };
-      },
+      handshake: (node) => opensslHandshake(world, port, node, server),
     };
   },
 };
+
+/** A client of a server that says `served`. */
+async function opensslHandshake(
+  world: DeliveryWorld,
+  port: number,
+  { identity, key }: NodeIdentity,
+  server: PeerProcess,
+): Promise<Handshake> {
+  const args = ['s_client', '-connect', `127.0.0.1:${port}`, '-tls1_2', '-cipher', 'PSK', '-quiet'];
+  const { output } = await world.run('openssl', [...args, '-psk_identity', identity, '-psk', key]);
+  return { ok: output.includes('served'), output: `${output}${server.output}` };
+}
 
 /** Reads its file at each handshake: nothing is reloaded. */
 const gnutls: Peer = {
@@ -168,4 +188,24 @@ const gnutls: Peer = {
   },
 };
 
-export const PEERS: readonly Peer[] = [mosquitto, hostapd, stunnel, gnutls];
+/** node:tls with `pskCallback` of @latchkey/keys, on the same socket as `deliver`; it reads no file. */
+const nodeTls: Peer = {
+  name: 'node:tls',
+  programs: ['openssl'],
+  label: 'tls-psk',
+  format: 'jsonl',
+  async start(world) {
+    const port = await tcpPort();
+    const program = await world.file('server.mjs', [
+      `import { createServer } from 'node:tls';`,
+      `import { pskCallback } from '${new URL('../../../../keys/dist/index.js', import.meta.url).href}';`,
+      `const callback = await pskCallback({ label: 'tls-psk', socket: '${world.feed.path}' });`,
+      `createServer({ ciphers: 'PSK', maxVersion: 'TLSv1.2', pskCallback: callback }, (socket) => socket.end('served')).listen(${port});`,
+    ]);
+    const server = world.start(process.execPath, [program]);
+    await listens(port);
+    return { reload: undefined, handshake: (node) => opensslHandshake(world, port, node, server) };
+  },
+};
+
+export const PEERS: readonly Peer[] = [mosquitto, hostapd, stunnel, gnutls, nodeTls];
