@@ -33,6 +33,7 @@ export const STORAGE: readonly string[] = [
   'places',
   'postgres-copy',
   'postgres-engine',
+  'postgres-failover',
   'postgres-storage',
   'lmdb-registry',
   'lmdb-storage',

@@ -210,6 +210,20 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
       }
     });
 
+    it('between the halves of a write holds up others until the database ends that, and the second half comes to nothing', async () => {
+      const { storage, proxy } = await proxied(1);
+      const other = await open();
+      await putNode(storage, 1);
+      proxy.decide = ({ direction, type, octets }) =>
+        direction === 'to server' && type === 'B' && octets.includes('put entries') ? { kind: 'hold', after: 0 } : 'forward';
+      const write = putNode(storage, 2).catch((error: unknown) => error);
+      await expect.poll(() => proxy.heldCount, { interval: 5 }).toBeGreaterThan(0);
+      await putNode(other, 3);
+      proxy.release();
+      expect(await write).toBeInstanceOf(Error);
+      expect([await nodesOf(other), await problemsOf(other)]).toEqual([[1, 3], []]);
+    });
+
     it('and delivers a commit late has no read answered before that', async () => {
       const { storage, proxy } = await proxied(3);
       await putNode(storage, 1);

@@ -105,12 +105,17 @@ export class PostgresCluster {
     const [latest] = positions.toSorted((a, b) => b.timeline - a.timeline || (b.lsn > a.lsn ? 1 : b.lsn < a.lsn ? -1 : 0));
     if (latest === undefined) throw new Error('there is no standby to promote');
     const { server } = latest;
-    const [isPromoted] = await server.sql('SELECT pg_promote(true, 180)');
-    if (isPromoted !== 't') throw new Error(`${server.name} was not promoted:\n${server.lines.join('\n')}`);
     const formerPrimary = this.#primary;
-    this.#primary = server;
+    await this.promoteOnly(server);
     for (const standby of this.standbys) if (standby !== formerPrimary) await standby.follow(server);
     return server;
+  }
+
+  /** Promotes a standby, whatever it has received. Nobody follows it. */
+  async promoteOnly(server: PostgresServer): Promise<void> {
+    const [isPromoted] = await server.sql('SELECT pg_promote(true, 180)');
+    if (isPromoted !== 't') throw new Error(`${server.name} was not promoted:\n${server.lines.join('\n')}`);
+    this.#primary = server;
   }
 
   /** Makes of a server that is down a standby of the primary, from a base backup. */
