@@ -91,6 +91,10 @@ export class DaemonProcess {
     });
   }
 
+  get hasEnded(): boolean {
+    return this.#exited;
+  }
+
   get pid(): number {
     return this.#child.pid ?? 0;
   }

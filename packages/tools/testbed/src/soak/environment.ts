@@ -1,15 +1,21 @@
 /**
- * What a campaign plays on: one controller, one auth-server, nodes with their files; and what both
- * sides' stores say.
+ * What a campaign plays on: controllers, auth-servers, nodes with their files; and what both sides'
+ * stores say.
  */
 
 import { NodeFile, type StoredNode } from '@latchkey/node-agent';
 import { formatId } from '@latchkey/protocol';
 import { type Endpoint, parseEndpoint } from '@latchkey/runtime/net';
-import { freePort, TestNetwork, type OrderOptions } from '../network.js';
+import { freePort, type OrderOptions, type TestDatabase, TestNetwork } from '../network.js';
 import type { DaemonProcess } from '../process.js';
 
 export const CONTROLLER = '00000001';
+
+/**
+ * For every node to join once more when all is up again: candidates may have to grow 300 s old
+ * first. In ms.
+ */
+const FINAL_JOIN_TIMEOUT_MS = 12 * 60_000;
 
 /** Quiet, or a million refusals fill the memory of whoever listens. */
 const LOG_LEVEL_ARGS = ['--log-level', 'info'];
@@ -26,6 +32,8 @@ export class SoakEnvironment {
   readonly controllerAddress: string;
   /** Where nodes are told to find the controller: itself, or what stands before it. */
   readonly nodeFacingAddress: string;
+  /** Where controllers listen that were added later. */
+  readonly #others = new Map<string, string>();
 
   private constructor(fields: Pick<SoakEnvironment, 'network' | 'serverAddresses' | 'controllerAddress' | 'nodeFacingAddress'>) {
     this.network = fields.network;
@@ -37,13 +45,20 @@ export class SoakEnvironment {
   /**
    * @param through nodes are told another address than the controller's
    * @param passThrough the controller gets no key of a node
+   * @param database has the registry, in place of a folder
    */
   static async create({
     through: proxied = false,
     replicas = 1,
     passThrough = false,
-  }: { readonly through?: boolean; readonly replicas?: number; readonly passThrough?: boolean } = {}): Promise<SoakEnvironment> {
-    const network = await TestNetwork.create();
+    database,
+  }: {
+    readonly through?: boolean;
+    readonly replicas?: number;
+    readonly passThrough?: boolean;
+    readonly database?: TestDatabase;
+  } = {}): Promise<SoakEnvironment> {
+    const network = await TestNetwork.create(database);
     const serverAddresses = await Promise.all(Array.from({ length: replicas }, freePort));
     const controllerAddress = await freePort();
     const nodesGoTo = proxied ? await freePort() : controllerAddress;
@@ -56,13 +71,23 @@ export class SoakEnvironment {
   }
 
   startAuthServer(env?: NodeJS.ProcessEnv, listen: string = this.serverAddress): DaemonProcess {
-    const args = ['run', '--data', this.network.registry, '--listen', listen, ...LOG_LEVEL_ARGS];
-    return this.network.start('auth-server', args, env);
+    // On a database each has a folder of its own.
+    const i = this.serverAddresses.indexOf(listen);
+    const where = this.network.location(i > 0 ? this.network.path(`auth-server-${i + 1}`) : this.network.registry);
+    return this.network.start('auth-server', ['run', ...where, '--listen', listen, ...LOG_LEVEL_ARGS], env);
   }
 
-  startController(env?: NodeJS.ProcessEnv): DaemonProcess {
-    const where = ['--credential', this.network.credential(CONTROLLER), '--state', this.network.path(`controller-${CONTROLLER}`)];
-    return this.network.start('controller', ['run', ...where, '--listen', this.controllerAddress, ...LOG_LEVEL_ARGS], env);
+  /** Adds a controller that looks for auth-servers in an order of its own. */
+  async addController(id: string, servers: readonly string[]): Promise<void> {
+    const address = await freePort();
+    await this.network.addController(id, address, servers);
+    this.#others.set(id, address);
+  }
+
+  startController(env?: NodeJS.ProcessEnv, id: string = CONTROLLER): DaemonProcess {
+    const where = ['--credential', this.network.credential(id), '--state', this.network.path(`controller-${id}`)];
+    const listen = this.#others.get(id) ?? this.controllerAddress;
+    return this.network.start('controller', ['run', ...where, '--listen', listen, ...LOG_LEVEL_ARGS], env);
   }
 
   startNode({ folder }: SoakNode, env?: NodeJS.ProcessEnv): DaemonProcess {
@@ -70,13 +95,13 @@ export class SoakEnvironment {
   }
 
   /** One process for all of them. */
-  async startFleet(mode: 'run' | 'once', nodes: readonly SoakNode[]): Promise<DaemonProcess> {
+  async startFleet(mode: 'run' | 'once' | 'again', nodes: readonly SoakNode[]): Promise<DaemonProcess> {
     const list = await this.network.file(`fleet-${nodes[0]?.id ?? ''}`, nodes.map(({ folder }) => `${folder}\n`).join(''));
     return this.network.start('fleet', [mode, list]);
   }
 
   /** Orders nodes and installs each, as `latchkey-node-agent install` does. */
-  async install(order: Omit<OrderOptions, 'controller'>): Promise<SoakNode[]> {
+  async install(order: Omit<OrderOptions, 'controller'> & Partial<OrderOptions>): Promise<SoakNode[]> {
     const { lines } = await this.network.order({ controller: CONTROLLER, ...order });
     return Promise.all(
       lines.map(async ({ idI, idC, ik, controller }) => {
@@ -92,7 +117,7 @@ export class SoakEnvironment {
 
   /** Fingerprint of K_i by node, as the registry has it. */
   async registryKeys(): Promise<ReadonlyMap<string, string>> {
-    const json = await this.network.run('auth-server', ['node', 'list', '--data', this.network.registry, '--json']);
+    const json = await this.network.run('auth-server', ['node', 'list', ...this.network.location(), '--json']);
     return new Map((JSON.parse(json) as { id: string; key: string }[]).map(({ id, key }) => [id, key]));
   }
 }
@@ -124,4 +149,18 @@ export async function findKeyMismatches(environment: SoakEnvironment, nodes: rea
     }),
   );
   return found.flat();
+}
+
+/**
+ * With nobody killed any more, each node gets a key, and both sides hold the same one: none was
+ * locked out.
+ */
+export async function joinOnceMore(environment: SoakEnvironment, nodes: readonly SoakNode[]): Promise<string[]> {
+  const fleet = await environment.startFleet('once', nodes);
+  const all = await fleet.waitFor(({ msg }) => msg === 'all joined', FINAL_JOIN_TIMEOUT_MS).catch(() => undefined);
+  await fleet.stop();
+  const joined = new Set(fleet.lines.filter(({ msg }) => msg === 'joined').map((line) => String(line['node'])));
+  const late =
+    all === undefined ? nodes.filter(({ id }) => !joined.has(id)).map(({ id }) => `node ${id} did not join again`) : [];
+  return [...late, ...(await findKeyMismatches(environment, nodes))];
 }

@@ -1,5 +1,6 @@
 /**
- * The rules of `packaging/nftables`, as they stand, for a controller on another port than theirs.
+ * Rules of nftables: those of `packaging/nftables`, as they stand, for a controller on another port
+ * than theirs; and one that cuts off a port.
  */
 
 import { spawnSync } from 'node:child_process';
@@ -34,6 +35,26 @@ export class Firewall {
   get dropped(): number {
     const counts = nft(['list', 'table', 'inet', this.#table]).matchAll(/counter packets (\d+)/g);
     return [...counts].reduce((sum, [, packets]) => sum + Number(packets), 0);
+  }
+
+  remove(): void {
+    nft(['delete', 'table', 'inet', this.#table]);
+  }
+}
+
+/** A TCP port of this machine that nobody reaches any more, as if its machine was cut off. */
+export class CutOff {
+  readonly #table: string;
+
+  private constructor(table: string) {
+    this.#table = table;
+  }
+
+  static install(port: number): CutOff {
+    const table = `latchkey-cut-off-${port}`;
+    const rules = ['type filter hook input priority 0', `tcp dport ${port} drop`, `tcp sport ${port} drop`];
+    nft(['-f', '-'], `table inet ${table} {\n chain input {\n${rules.join('\n')}\n}\n}\n`);
+    return new CutOff(table);
   }
 
   remove(): void {

@@ -8,7 +8,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { DaemonProcess } from '../process.js';
 import type { Campaign, Scale } from './campaign.js';
 import { SeededRandom } from './seeded-random.js';
-import { findKeyMismatches, SoakEnvironment, nodeOnDisk, type SoakNode } from './environment.js';
+import { findKeyMismatches, joinOnceMore, SoakEnvironment, nodeOnDisk, type SoakNode } from './environment.js';
 
 interface KillSize {
   readonly kills: number;
@@ -32,11 +32,6 @@ const LIFETIME = '6s';
  * work, not only in starting.
  */
 const MAX_KILL_INTERVAL_MS = 1_400;
-/**
- * For every node to join once more when all is up again: candidates may have to grow 300 s old
- * first. In ms.
- */
-const FINAL_JOIN_TIMEOUT_MS = 12 * 60_000;
 
 /** A daemon that is started again whenever it was killed. */
 interface RestartedProcess {
@@ -141,7 +136,8 @@ export const kills: Campaign = async ({ scale, seed, report, passThrough = false
     await campaign.killAll();
     failures.push(...(await findKeyMismatches(environment, nodes)), ...campaign.findUncommittedKeys());
     report('every node joins once more');
-    failures.push(...(await joinAll(environment, nodes)));
+    await Promise.all([environment.startAuthServer().listening(), environment.startController().listening()]);
+    failures.push(...(await joinOnceMore(environment, nodes)));
     return {
       counts: { nodes: nodes.length, ...campaign.counts, kills: campaign.total, 'keys compared': campaign.confirmed.length },
       failures,
@@ -183,19 +179,4 @@ async function startVictims(
 function victimOf(victims: readonly RestartedProcess[], random: SeededRandom): RestartedProcess {
   const kind = random.pick(['auth-server', 'controller', 'node-agent', 'fleet'] as const);
   return random.pick(victims.filter((victim) => victim.kind === kind));
-}
-
-/**
- * With nobody killed any more, each node gets a key, and both sides hold the same one: none was
- * locked out.
- */
-async function joinAll(environment: SoakEnvironment, nodes: readonly SoakNode[]): Promise<string[]> {
-  await Promise.all([environment.startAuthServer().listening(), environment.startController().listening()]);
-  const fleet = await environment.startFleet('once', nodes);
-  const all = await fleet.waitFor(({ msg }) => msg === 'all joined', FINAL_JOIN_TIMEOUT_MS).catch(() => undefined);
-  await fleet.stop();
-  const joined = new Set(fleet.lines.filter(({ msg }) => msg === 'joined').map((line) => String(line['node'])));
-  const late =
-    all === undefined ? nodes.filter(({ id }) => !joined.has(id)).map(({ id }) => `node ${id} did not join again`) : [];
-  return [...late, ...(await findKeyMismatches(environment, nodes))];
 }

@@ -4,13 +4,23 @@ import { integerArgument, main, program, withExamples } from '@latchkey/runtime/
 import { Argument } from 'commander';
 import type { Campaign, CampaignResult, Scale } from './campaign.js';
 import { coreDump } from './core-dump.js';
+import { failovers } from './failovers.js';
 import { firewall, floods } from './floods.js';
 import { hostile } from './hostile.js';
 import { kills } from './kills.js';
 import { proofs } from './proofs.js';
 import { storm } from './storm.js';
 
-const CAMPAIGNS: Readonly<Record<string, Campaign>> = { storm, kills, hostile, floods, firewall, proofs, core: coreDump };
+const CAMPAIGNS: Readonly<Record<string, Campaign>> = {
+  storm,
+  kills,
+  failovers,
+  hostile,
+  floods,
+  firewall,
+  proofs,
+  core: coreDump,
+};
 
 interface Options {
   readonly short?: true;
