@@ -8,7 +8,7 @@ import { Registry } from '@latchkey/registry';
 import type { Secret } from '@latchkey/protocol';
 import { type Clock, type Log, randomOctets, readClock } from '@latchkey/runtime/daemon';
 import { ensurePrivateFolder, lockFolder } from '@latchkey/runtime/files';
-import { readVersion } from '@latchkey/runtime/telemetry';
+import { type Metric, readVersion } from '@latchkey/runtime/telemetry';
 import { openDatabase, openOnDatabase, type RegistryLocation } from './registry-location.js';
 import { logCheckpoint } from './server/audit-checkpoint.js';
 import { AuthServer } from './server/auth-server.js';
@@ -40,14 +40,14 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedA
   // With a database it is the folder of this machine, which may not be there yet.
   if (options.postgres !== undefined) await ensurePrivateFolder(folder);
   const lock = await lockFolder(folder, holder);
-  const { registry, clock, fault } = await open(options);
+  const { registry, clock, fault, metrics } = await open(options);
   check?.(registry);
   await registry.announceAdoption();
   await logCheckpoint(registry, log);
   const server = new AuthServer({ registry, clock, randomBytes: randomOctets, log });
   await server.persistClock();
   const unwatch = startStoreWatchdog(registry, server, log);
-  const telemetry = new RegistryTelemetry(registry, server, log, { clock, fault, isCounted: options.postgres === undefined });
+  const telemetry = new RegistryTelemetry(registry, server, log, { clock, fault, metrics, isCounted: options.postgres === undefined });
   return {
     server,
     telemetry,
@@ -66,13 +66,20 @@ interface OpenRegistry {
   readonly clock: Clock;
   /** Why the registry cannot be served from, if that is known. */
   readonly fault: () => string | undefined;
+  /** What a database has of its own. */
+  readonly metrics: readonly Metric[];
 }
 
 async function open({ folder, postgres, readMasterKey, actor, log }: EmbeddedOptions): Promise<OpenRegistry> {
   if (postgres === undefined)
-    return { registry: await Registry.open(folder, await readMasterKey(), actor), clock: readClock, fault: () => undefined };
+    return {
+      registry: await Registry.open(folder, await readMasterKey(), actor),
+      clock: readClock,
+      fault: () => undefined,
+      metrics: [],
+    };
   const serve = { name: hostname(), version: readVersion().version };
   const storage = await openDatabase(postgres, { folder, log, serve });
   const registry = await openOnDatabase(storage, folder, readMasterKey, actor);
-  return { registry, clock: storage.clock, fault: () => storage.fault() };
+  return { registry, clock: storage.clock, fault: () => storage.fault(), metrics: storage.metrics };
 }

@@ -160,6 +160,11 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
       return { storage: await open({}, config({ patience }, port)), proxy };
     }
 
+    function metric(storage: PostgresStorage, name: string): unknown {
+      const found = storage.metrics.find((one) => one.name === name);
+      return found?.type === 'histogram' ? undefined : found?.read();
+    }
+
     /** Counts messages, and cuts the connection in the middle of number `n`. */
     function cutAt(n: number): { decide: (message: ProxyMessage) => Fate; seen: () => number } {
       let seen = 0;
@@ -172,7 +177,7 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
     it('at any message of a write leaves it whole or undone, and says which as far as it is known', async () => {
       const { storage, proxy } = await proxied();
       const outcomes = new Set<string>();
-      let idI = 0;
+      let [idI, inDoubt] = [0, 0];
       for (let n = 1; ; n += 7) {
         idI += 1;
         await putNode(storage, idI);
@@ -185,11 +190,13 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
         );
         proxy.decide = () => 'forward';
         outcomes.add(outcome);
+        if (outcome === 'InDoubt') inDoubt += 1;
         const isThere = (await storage.read({ nodes: [idI] })).node(idI) !== undefined;
         expect(isThere ? ['done', 'InDoubt'] : ['Unavailable', 'InDoubt']).toContain(outcome);
         if (seen() < n) break;
       }
       expect(outcomes).toEqual(new Set(['Unavailable', 'InDoubt', 'done']));
+      expect(metric(storage, 'latchkey_database_writes_in_doubt_total')).toBe(inDoubt);
       expect(await problemsOf(storage)).toEqual([]);
     });
 

@@ -24,6 +24,7 @@ interface ServedFrom {
   readonly fault?: () => string | undefined;
   /** Whether it answers at once: rows are counted by walking through them. */
   readonly isCounted?: boolean;
+  readonly metrics?: readonly Metric[];
 }
 
 export class RegistryTelemetry {
@@ -33,7 +34,7 @@ export class RegistryTelemetry {
   readonly metrics: readonly Metric[];
   readonly #statistics: RegistryStatistics | undefined;
 
-  constructor(registry: Registry, server: AuthServer, log: Log, { clock = readClock, fault, isCounted = true }: ServedFrom = {}) {
+  constructor(registry: Registry, server: AuthServer, log: Log, { clock = readClock, fault, isCounted = true, metrics = [] }: ServedFrom = {}) {
     this.#statistics = isCounted ? new RegistryStatistics(registry, log) : undefined;
     this.checks = [
       { name: 'registry', watchdog: 'required', run: () => probe(registry, clock, fault) },
@@ -51,6 +52,7 @@ export class RegistryTelemetry {
       },
       { type: 'gauge', name: 'latchkey_commits_in_flight', help: 'Commits under way', read: () => registry.pendingCommitCount },
       ...(isCounted ? [auditMetric(registry)] : []),
+      ...metrics,
     ];
   }
 

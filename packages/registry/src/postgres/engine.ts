@@ -10,6 +10,7 @@ import { Unavailable } from '../storage.js';
 import type { PostgresConfig, PostgresHost } from './config.js';
 import { formatHost, type SqlResult, type Statement } from './connection.js';
 import { DatabaseClock } from './database-clock.js';
+import { DatabaseMetrics } from './database-metrics.js';
 import type { LastSeen } from './last-seen.js';
 import type { Metadata } from './row-caches.js';
 import { checkSchema, READ_TIMEOUT_MS, Session } from './session.js';
@@ -34,6 +35,7 @@ export class Engine {
   readonly clock: DatabaseClock;
   readonly patience: number;
   readonly lastSeen: LastSeen;
+  readonly metrics: DatabaseMetrics = new DatabaseMetrics();
   /** The last good one first. */
   #hosts: readonly PostgresHost[];
   #session: Session | undefined;

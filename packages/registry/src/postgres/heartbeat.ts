@@ -108,6 +108,7 @@ export class Heartbeat {
       if (this.#count % 3_600 === 0) await ask(this.#engine, { text: FORGET, values: [wallMs - FORGET_MS] });
       if (this.#count++ % LOOK_AROUND_EVERY === 0) await this.#lookAround();
       this.#fault = undefined;
+      this.#engine.metrics.heartbeatAt = Date.now();
     } catch (error) {
       this.#fault = error instanceof Error ? error.message : String(error);
       throw error;

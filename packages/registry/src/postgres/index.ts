@@ -11,6 +11,7 @@ export { DEFAULT_PORT } from './config.js';
 export type { Durability, PostgresConfig, PostgresHost, PostgresOptions, PostgresTls, ServerIdentity } from './config.js';
 export { type AcceptedLoss, acceptLoss, createPostgresSchema, upgradePostgresSchema } from './schema.js';
 export type { BlockingStorage };
+export { DatabaseMetrics } from './database-metrics.js';
 export { openPostgresStorage } from './open-storage.js';
 export type { PostgresStorage } from './postgres-storage.js';
 

@@ -6,6 +6,7 @@
 import { Failure } from '@latchkey/runtime/failure';
 import type { Keyring } from '@latchkey/keyring';
 import type { Clock } from '@latchkey/runtime/daemon';
+import type { Metric } from '@latchkey/runtime/telemetry';
 import type { AttributedEvent } from '../audit-chain.js';
 import {
   type ActivityBatch,
@@ -97,6 +98,12 @@ export class PostgresStorage implements RegistryStorage {
   /** Why nothing is answered; `undefined`: nothing is known against it. */
   fault(): string | undefined {
     return this.#engine.fault ?? this.#heartbeat?.fault;
+  }
+
+  /** What a server lets others see of its work with the database. */
+  get metrics(): readonly Metric[] {
+    const { metrics, config } = this.#engine;
+    return metrics.definitions(config.hosts, () => this.#engine.connected?.place);
   }
 
   /** Ends with this storage. */

@@ -41,6 +41,7 @@ export class Reader {
 
   read(keys: Keys): Promise<Rows> {
     if (this.#waiting.length >= MAX_WAITING) return Promise.reject(unavailable(`${MAX_WAITING} reads wait already`));
+    const since = performance.now();
     return new Promise((resolve, reject) => {
       const request: { -readonly [K in keyof Request]: Request[K] } = { keys, resolve, reject };
       this.#waiting.push(request);
@@ -51,6 +52,7 @@ export class Reader {
       }, READ_TIMEOUT_MS * this.#engine.patience);
       request.resolve = (found) => {
         clearTimeout(timer);
+        this.#engine.metrics.reads.observeSince(since);
         resolve(found);
       };
       request.reject = (error) => {

@@ -203,12 +203,16 @@ export class Writer {
     if (fault !== undefined) {
       session.destroy(fault);
       const failure = statements.length === 0 ? unavailable(fault) : inDoubt(fault);
+      if (failure instanceof InDoubt) this.#engine.metrics.inDoubt += decided.length;
       for (const { request } of decided) request.reject(failure);
       return;
     }
     this.#engine.keep(session, rows);
     this.#notePending(pendingOrders);
-    for (const { request, result } of decided) request.resolve(result as never);
+    for (const { request, result } of decided) {
+      this.#engine.metrics.writes.observeSince(request.since);
+      request.resolve(result as never);
+    }
   }
 
   async #rollBack(session: Session): Promise<void> {

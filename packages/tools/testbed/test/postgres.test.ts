@@ -8,6 +8,8 @@ import { pollUntil } from '../src/poll-until.js';
 import { PostgresCluster } from '../src/postgres-cluster.js';
 import type { DaemonProcess } from '../src/process.js';
 import { CONTROLLER, showNode } from './fixtures.js';
+import { metricsOf, namesOf } from './http.js';
+import { DatabaseMetrics } from '@latchkey/registry/postgres';
 
 const NODES = 6;
 
@@ -18,8 +20,10 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('two auth-servers on a cluster of th
   const servers: DaemonProcess[] = [];
   const addresses: string[] = [];
 
+  const httpOfServer = (i: number): string => `unix:${network.path(`http-${i}.sock`)}`;
   const startServer = async (i: number): Promise<void> => {
-    servers[i] = await network.startAuthServerOn(i === 0 ? network.registry : network.path('second'), addresses[i] ?? '');
+    const localData = i === 0 ? network.registry : network.path('second');
+    servers[i] = await network.startAuthServerOn(localData, addresses[i] ?? '', '--http', httpOfServer(i));
   };
   const idOf = (i: number): string => formatId(order.lines[i]?.idI ?? 0);
   /** Joins, or renews; a node whose key the registry does not have gets no further. */
@@ -65,6 +69,24 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('two auth-servers on a cluster of th
     const audit = await network.run('auth-server', ['audit', 'list', ...network.location()]);
     // Each node once more than it joined above.
     expect(audit.match(/ node renewed /g)?.length).toBeGreaterThanOrEqual(5);
+  });
+
+  it('shows by its metrics which host it works with, how fast, and since when', async () => {
+    const where = httpOfServer(1);
+    const metrics = await pollUntil(
+      () => metricsOf(where),
+      (found) => found.get(`latchkey_database_connected{host="${cluster.primary.address}"}`) === 1,
+    );
+    const connected = cluster.servers.map(({ address }) => metrics.get(`latchkey_database_connected{host="${address}"}`) ?? -1);
+    expect(connected.toSorted((a, b) => a - b)).toEqual([0, 0, 1]);
+    expect(metrics.get('latchkey_database_timeline')).toBeGreaterThanOrEqual(2);
+    for (const what of ['read', 'write']) expect(metrics.get(`latchkey_database_${what}_seconds_count`)).toBeGreaterThan(0);
+    expect(metrics.has('latchkey_database_writes_in_doubt_total')).toBe(true);
+    // Both clocks are this machine's.
+    const heartbeat = (metrics.get('latchkey_database_heartbeat_timestamp_seconds') ?? 0) * 1_000;
+    expect(Math.abs(Date.now() - heartbeat)).toBeLessThan(10 * 60_000);
+    const names = new DatabaseMetrics().definitions([], () => undefined).map(({ name }) => name);
+    expect((await namesOf(where)).filter((name) => name.includes('_database_')).toSorted()).toEqual(names.toSorted());
   });
 
   it('serves nothing while no standby has to have a commit', async () => {
