@@ -43,6 +43,7 @@ export const STORAGE: readonly string[] = [
   'open-lock',
   'target',
   'target-writer',
+  'waiting',
 ];
 
 /**

@@ -14,6 +14,7 @@ import { nodeChangeRoutes } from './resources/node-changes.js';
 import { nodeRoutes } from './resources/nodes.js';
 import { orderRoutes } from './resources/orders.js';
 import { summaryRoutes } from './resources/summary.js';
+import { waitingRoutes } from './resources/waiting.js';
 
 const RESOURCES: readonly Route[] = [
   ...summaryRoutes,
@@ -23,6 +24,7 @@ const RESOURCES: readonly Route[] = [
   ...orderRoutes,
   ...exposureRoutes,
   ...controllerRoutes,
+  ...waitingRoutes,
   ...clockRoutes,
   ...auditRoutes,
   ...jobRoutes,

@@ -74,6 +74,26 @@ describe('controllers', () => {
   });
 });
 
+describe('IDs that wait', () => {
+  it('come in pages, and are dismissed one by one', async () => {
+    const fixture = await AdminFixture.open();
+    const rejected = { since: 1, at: 1, count: 1, refusal: 'unknownNode' as const, by: C1 };
+    const seen = [5, 6, 7].map((idI) => [idI, { rejected }] as const);
+    await fixture.registry.storage.recordActivity({ nodes: seen, controllers: [] });
+    const api = await LocalApi.start(fixture.registry.folder);
+    const { items, pages } = await readPages(api, '/v1/waiting');
+    expect(items).toMatchObject([5, 6, 7].map((idI) => ({ id: formatId(idI), controller: formatId(C1), similar: [] })));
+    expect(pages.map(({ body }) => [body.items.length, body.total])).toEqual([
+      [2, 3],
+      [1, 3],
+    ]);
+    const remove = (): Promise<Answer> => api.change('DELETE', '/v1/waiting/00000006');
+    expect([(await remove()).body, (await remove()).body]).toEqual([{ dismissed: 1 }, { dismissed: 0 }]);
+    expect((await api.get('/v1/waiting')).body).toMatchObject({ items: [{ id: '00000005' }, { id: '00000007' }], next: null });
+    expect((await api.get('/v1/waiting?after=AAAA')).body.type).toBe('urn:latchkey:problem:cursor-invalid');
+  });
+});
+
 describe('exposure', () => {
   it('is kept with the time of its walk, until it is older than the caller accepts', async () => {
     const fixture = await AdminFixture.open();

@@ -77,3 +77,4 @@ export {
 export { pluralize } from './pluralize.js';
 export { type Steps } from './steps.js';
 export { isEntryVisible, isVisible, requireVisibleNodes, type VisibleOrders, visibleOrdersOf } from './visibility.js';
+export { waitingDismiss, waitingList } from './waiting.js';

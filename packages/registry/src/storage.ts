@@ -117,6 +117,8 @@ export interface Removals {
   /** A node's description does not go by itself with the node. */
   readonly nodeDescriptions?: readonly number[];
   readonly nodeActivity?: readonly number[];
+  /** What was seen of IDs that are not in the registry. */
+  readonly unknownNodeActivity?: readonly number[];
   readonly controllerActivity?: readonly number[];
 }
 
@@ -203,6 +205,9 @@ export interface RegistryStorage {
     from: number,
     limit: number,
   ): Page<readonly RecentInitialKey[]> | Promise<Page<readonly RecentInitialKey[]>>;
+
+  /** What was seen of IDs that are not in the registry, and of some that have come to be in it. */
+  unknownNodePage(from: number, limit: number): Page<NodeActivity> | Promise<Page<NodeActivity>>;
 
   readonly audit: AuditTable;
 

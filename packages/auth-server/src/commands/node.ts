@@ -27,6 +27,7 @@ import { type ListOptions as OutputOptions, ListOutput, listOptions } from './li
 import { NODE_COLUMNS, nodeFields } from './node-table.js';
 import { disableCommand, enableCommand, moveCommand, removeCommand, setCommand } from './node-update.js';
 import { resetCommand } from './node-reset.js';
+import { dismissCommand, waitingCommand } from './node-waiting.js';
 import { pluralize, printJson, registryOptions, type RegistryOptions, withContext } from './registry-command.js';
 
 const DEFAULT_LIMIT = 100;
@@ -37,6 +38,8 @@ export function nodeCommand(): Command {
     .addCommand(listCommand())
     .addCommand(showCommand())
     .addCommand(whyCommand())
+    .addCommand(waitingCommand())
+    .addCommand(dismissCommand())
     .addCommand(disableCommand())
     .addCommand(enableCommand())
     .addCommand(moveCommand())

@@ -17,3 +17,4 @@ export * from './limits.js';
 export * from './node-changes.js';
 export * from './nodes.js';
 export * from './orders.js';
+export * from './waiting.js';

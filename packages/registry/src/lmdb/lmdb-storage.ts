@@ -190,6 +190,10 @@ export class LmdbStorage implements RegistryStorage {
     return this.#page(this.tables.recentInitialKeys, from, limit);
   }
 
+  unknownNodePage(from: number, limit: number): Page<NodeActivity> {
+    return this.#page(this.tables.unknownNodeActivity, from, limit);
+  }
+
   retiredInitialKeyPage(after: RetiredInitialKeyId | undefined, limit: number): RetiredInitialKeyPage {
     this.tables.refreshSnapshot();
     return this.tables.retiredInitialKeys.page(after, limit);
@@ -295,7 +299,15 @@ export class LmdbStorage implements RegistryStorage {
   }
 
   #remove(
-    { nodes = [], controllers = [], orders = [], nodeDescriptions = [], nodeActivity = [], controllerActivity = [] }: Removals,
+    {
+      nodes = [],
+      controllers = [],
+      orders = [],
+      nodeDescriptions = [],
+      nodeActivity = [],
+      unknownNodeActivity = [],
+      controllerActivity = [],
+    }: Removals,
     events: readonly AttributedEvent[],
   ): void {
     const { tables } = this;
@@ -304,6 +316,7 @@ export class LmdbStorage implements RegistryStorage {
     for (const number of orders) tables.orders.removeSync(number);
     for (const idI of nodeDescriptions) tables.nodeDescriptions.removeSync(idI);
     for (const idI of nodeActivity) tables.nodeActivity.removeSync(idI);
+    for (const idI of unknownNodeActivity) tables.unknownNodeActivity.removeSync(idI);
     for (const idC of controllerActivity) tables.controllerActivity.removeSync(idC);
   }
 

@@ -151,6 +151,7 @@ export function stepsOf({ events = [], put = {}, remove = {} }: Outcome<unknown>
   for (const idC of remove.controllers ?? []) steps.push(({ controllers }) => controllers.delete(idC));
   for (const number of remove.orders ?? []) steps.push(({ orders }) => orders.delete(number));
   for (const idI of remove.nodeDescriptions ?? []) steps.push(({ nodeDescriptions }) => nodeDescriptions.delete(idI));
+  for (const idI of remove.unknownNodeActivity ?? []) steps.push(({ unknownNodeActivity }) => unknownNodeActivity.delete(idI));
   for (const idI of remove.nodeActivity ?? []) steps.push(({ nodeActivity }) => nodeActivity.delete(idI));
   for (const idC of remove.controllerActivity ?? []) steps.push(({ controllerActivity }) => controllerActivity.delete(idC));
   return steps;

@@ -19,7 +19,7 @@ import {
 import type { AssignmentTable } from '../model/node-assignments.js';
 import type { NodeCounts, NodeFilter, NodeGroups, NodeListPage, NodeListQuery } from '../model/node-query.js';
 import type { RecentInitialKey } from '../model/recent-initial-keys.js';
-import type { ControllerRow, NodeDescription, NodeRow, OrderRow, RetiredInitialKeyId } from '../model/rows.js';
+import type { ControllerRow, NodeActivity, NodeDescription, NodeRow, OrderRow, RetiredInitialKeyId } from '../model/rows.js';
 import { idTaken, noLongerPending } from '../registry-failures.js';
 import {
   type Decide,
@@ -244,6 +244,10 @@ export class MemoryStorage implements RegistryStorage {
 
   recentInitialKeyPage(from: number, limit: number): Page<readonly RecentInitialKey[]> {
     return this.#page(({ recentInitialKeys }) => recentInitialKeys, from, limit);
+  }
+
+  unknownNodePage(from: number, limit: number): Page<NodeActivity> {
+    return this.#page(({ unknownNodeActivity }) => unknownNodeActivity, from, limit);
   }
 
   retiredInitialKeyPage(after: RetiredInitialKeyId | undefined, limit: number): RetiredInitialKeyPage {

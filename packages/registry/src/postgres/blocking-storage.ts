@@ -15,7 +15,7 @@ import type { ActivityBatch } from '../model/activity.js';
 import type { AssignedNode, AssignmentTable, FormerAssignment } from '../model/node-assignments.js';
 import type { NodeCounts, NodeFilter, NodeGroups, NodeListPage, NodeListQuery } from '../model/node-query.js';
 import type { RecentInitialKey } from '../model/recent-initial-keys.js';
-import type { ControllerRow, NodeDescription, NodeRow, OrderRow, RetiredInitialKeyId } from '../model/rows.js';
+import type { ControllerRow, NodeActivity, NodeDescription, NodeRow, OrderRow, RetiredInitialKeyId } from '../model/rows.js';
 import {
   type Decide,
   type Keys,
@@ -90,6 +90,10 @@ export class BlockingStorage implements RegistryStorage {
 
   retiredInitialKeyPage(after: RetiredInitialKeyId | undefined, limit: number): RetiredInitialKeyPage {
     return this.#thread.ask('retiredInitialKeyPage', after, limit);
+  }
+
+  unknownNodePage(from: number, limit: number): Promise<Page<NodeActivity>> {
+    return this.#storage.unknownNodePage(from, limit);
   }
 
   nodeList(query: NodeListQuery): Promise<NodeListPage> {

@@ -67,6 +67,7 @@ export class Changes {
   readonly #metadata = new Map<MetadataName, unknown>();
   readonly #former = new Map<string, FormerAssignment & { readonly idI: number; readonly idC: number }>();
   readonly #nodeActivity = new Set<number>();
+  readonly #unknownNodeActivity = new Set<number>();
   readonly #controllerActivity = new Set<number>();
   readonly #versions = new Map<object, number>();
 
@@ -126,6 +127,11 @@ export class Changes {
       'DELETE FROM latchkey.node_activity WHERE NOT unknown AND id = ANY($1::bigint[])',
       this.#nodeActivity,
     );
+    this.#removal(
+      statements,
+      'DELETE FROM latchkey.node_activity WHERE unknown AND id = ANY($1::bigint[])',
+      this.#unknownNodeActivity,
+    );
     this.#removal(statements, 'DELETE FROM latchkey.controller_activity WHERE id = ANY($1::bigint[])', this.#controllerActivity);
     if (this.#metadata.size > 0) {
       const boxes = [...this.#metadata.keys()].map((name) => [name, this.#rows.values.get(name)] as const);
@@ -183,7 +189,15 @@ export class Changes {
   }
 
   #remove(
-    { nodes = [], controllers = [], orders = [], nodeDescriptions = [], nodeActivity = [], controllerActivity = [] }: Removals,
+    {
+      nodes = [],
+      controllers = [],
+      orders = [],
+      nodeDescriptions = [],
+      nodeActivity = [],
+      unknownNodeActivity = [],
+      controllerActivity = [],
+    }: Removals,
     events: readonly AttributedEvent[],
   ): void {
     const { seq } = this.#rows.head;
@@ -199,6 +213,7 @@ export class Changes {
       this.#nodeActivity.add(idI);
       this.#rows.activityOfNodes.set(idI, undefined);
     }
+    for (const idI of unknownNodeActivity) this.#unknownNodeActivity.add(idI);
     for (const idC of controllerActivity) {
       this.#controllerActivity.add(idC);
       this.#rows.activityOfControllers.set(idC, undefined);

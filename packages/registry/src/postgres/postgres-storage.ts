@@ -230,6 +230,12 @@ export class PostgresStorage implements RegistryStorage {
     return rows.map((row) => [row['node'] as number, decodeRecentKeys(row)] as const);
   }
 
+  async unknownNodePage(from: number, limit: number): Promise<Page<NodeActivity>> {
+    const text = 'SELECT id, activity FROM latchkey.node_activity WHERE unknown AND id >= $1 ORDER BY id LIMIT $2';
+    const rows = await ask(this.#engine, { name: 'unknown nodes', text, values: [from, limit] });
+    return rows.map((row) => [row['id'] as number, row['activity'] as NodeActivity] as const);
+  }
+
   async retiredInitialKeyPage(after: RetiredInitialKeyId | undefined, limit: number): Promise<RetiredInitialKeyPage> {
     const text = `SELECT ${RETIRED_INITIAL_KEYS.columnNames} FROM latchkey.retired_initial_keys WHERE (entry, id) > ($1, $2) ORDER BY entry, id LIMIT $3`;
     const rows = await ask(this.#engine, { name: 'retired', text, values: [...(after ?? [-1, -1]), limit] });

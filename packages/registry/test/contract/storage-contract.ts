@@ -577,6 +577,18 @@ export function storageContract(open: () => Promise<{ storage: RegistryStorage; 
       expect(found.node(1)?.row.seenBy).toEqual([4]);
     });
 
+    it('of IDs that are not in the registry is listed by pages, and removed on its own', async () => {
+      const { storage, other } = await open();
+      await putNode(storage, 2);
+      await storage.recordActivity({ nodes: [1, 2, 3, 5].map((idI) => [idI, asked(1)] as const), controllers: [] });
+      const unknown = async (): Promise<number[]> => (await other.unknownNodePage(0, 10)).map(([idI]) => idI);
+      expect(await other.unknownNodePage(2, 1)).toEqual([[3, { keyRequested: { since: 1, at: 1, count: 1, by: 4 } }]]);
+      expect(await unknown()).toEqual([1, 3, 5]);
+      await storage.write({}, () => ({ result: undefined, remove: { unknownNodeActivity: [2, 3, 4] } }));
+      expect(await unknown()).toEqual([1, 5]);
+      expect((await other.read({ nodeActivity: [2] })).nodeActivity(2)).toBeDefined();
+    });
+
     it('of 1,024 IDs that are not in the registry is kept, and then all of it goes', async () => {
       const { storage } = await open();
       await storage.recordActivity({
