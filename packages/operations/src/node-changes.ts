@@ -6,10 +6,11 @@ import { type NodeInfo, notFound, type Registry } from '@latchkey/registry';
 import { moveNodes, removeNodes, setDisabled, setNodes } from './administration.js';
 import * as contract from './contract/node-changes.js';
 import type { ManyNodesChange, ManyNodesInput, ManyNodesPreview } from './contract/node-changes.js';
+import type { DescriptionChange } from './contract/descriptions.js';
 import type { NodeChange } from './contract/nodes.js';
 import { requireController } from './controllers.js';
 import { changedDescription } from './descriptions.js';
-import { NODES_PER_TRANSACTION, queryFor } from './nodes.js';
+import { NODES_PER_TRANSACTION, queryFor, refuseSharedName } from './nodes.js';
 import { visitNodes } from './node-query.js';
 import { type Approval, type Context, implement, type Operation, runSteps } from './operation.js';
 import { numberFromId } from './parse-input.js';
@@ -59,8 +60,10 @@ function apply(registry: Registry, change: ManyNodesChange, ids: readonly number
       return removeNodes(registry, ids);
     case 'move':
       return moveNodes(registry, ids, numberFromId(change.to));
-    case 'set':
-      return setNodes(registry, ids, { terms: termsOf(change) });
+    case 'set': {
+      const { description } = change;
+      return setNodes(registry, ids, { terms: termsOf(change), ...(description === undefined ? {} : { description }) });
+    }
     case 'describe':
       return setNodes(registry, ids, { description: change.description });
   }
@@ -87,6 +90,7 @@ function* selectFor(context: Context, { select, change }: ManyNodesInput): Steps
   };
   if (named !== undefined) yield* visitByIds(context, named, add);
   else yield* visitNodes(registry, queryFor(context, filter), clock().wallMs, add);
+  if (change.kind === 'set') refuseSharedName(change.description, ids.length);
   const digest = createHash('sha256')
     .update(JSON.stringify([change, alreadySo]))
     .update(Uint32Array.from(ids))
@@ -123,10 +127,17 @@ function stateTest(registry: Registry, change: ManyNodesChange): (node: NodeInfo
       return ({ controller }) => controller === to;
     }
     case 'set': {
-      const { lifetime_seconds: lifetime, grace_seconds: grace } = change;
-      return (node) => (lifetime === undefined || node.lifetime === lifetime) && (grace === undefined || node.grace === grace);
+      const { lifetime_seconds: lifetime, grace_seconds: grace, description } = change;
+      return (node) =>
+        (lifetime === undefined || node.lifetime === lifetime) &&
+        (grace === undefined || node.grace === grace) &&
+        (description === undefined || isDescribedSo(registry, node, description));
     }
     case 'describe':
-      return ({ idI }) => changedDescription(registry.nodeDescription(idI), change.description) === undefined;
+      return (node) => isDescribedSo(registry, node, change.description);
   }
+}
+
+function isDescribedSo(registry: Registry, { idI }: NodeInfo, description: DescriptionChange): boolean {
+  return changedDescription(registry.nodeDescription(idI), description) === undefined;
 }

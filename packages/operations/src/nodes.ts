@@ -5,6 +5,7 @@ import { type AuditEntry, type NodeInfo, notFound, type Registry } from '@latchk
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { moveNodes, removeNodes, setDisabled, setNodes } from './administration.js';
+import type { DescriptionChange } from './contract/descriptions.js';
 import * as contract from './contract/nodes.js';
 import type {
   ExportedNode,
@@ -239,12 +240,16 @@ export const nodesSet: Operation<NodeSetInput, NodeChange, NodeChangeContext> = 
     const terms = { ...(lifetime === undefined ? {} : { lifetime }), ...(grace === undefined ? {} : { grace }) };
     const settings = description === undefined ? { terms } : { terms, description };
     const approve = async (preview: NodeChangePreview): Promise<void> => {
-      if (typeof description?.name === 'string' && preview.count > 1)
-        throw new UsageFailure(`a name is of one node, and ${preview.count} are selected`, {
-          advice: 'Nothing was changed. Name them one by one, or say what they share with --tag, --site or --note.',
-        });
+      refuseSharedName(description, preview.count);
       await context.approve?.(preview);
     };
     return changeNodes({ ...context, approve }, input, (registry, part) => setNodes(registry, part, settings));
   },
 );
+
+export function refuseSharedName(description: DescriptionChange | undefined, count: number): void {
+  if (typeof description?.name !== 'string' || count <= 1) return;
+  throw new UsageFailure(`a name is of one node, and ${count} are selected`, {
+    advice: 'Nothing was changed. Name them one by one, or say what they share with --tag, --site or --note.',
+  });
+}

@@ -145,6 +145,8 @@ export class Jobs {
       };
       try {
         const result = await work({ context, begin, afterPart });
+        // There was nothing to do.
+        if (record === undefined) await begin(0);
         await save({ state: 'done', done: record?.total ?? 0, result, finishedAt: Date.now() });
       } catch (error) {
         // Nothing was begun: the request fails.

@@ -1,11 +1,14 @@
 /** The audit log: pages, latest entry first, and the head of its chain of hashes. */
 
-import { type AuditEntry, formatHead } from '@latchkey/registry';
+import { auditHead, auditVerify, call } from '@latchkey/operations';
+import type { AuditEntry } from '@latchkey/registry';
 import { setImmediate as yieldToOthers } from 'node:timers/promises';
 import { z } from 'zod';
+import { operationContext } from '../operation-context.js';
 import { type Route, defineRoute } from '../route.js';
 import { Problem } from '../problem.js';
 import { cursorSchema, idSchema, limitSchema, orderNumberSchema, pageSchema, timeSchema } from '../schemas.js';
+import { jobSchema, startWalk } from './jobs.js';
 
 /** Entries that one page looks through, and how many of them at a time. */
 const MAX_ENTRIES = 20_000;
@@ -31,6 +34,10 @@ export const auditEntrySchema: z.ZodType<AuditEntry> = z
   .meta({ id: 'AuditEntry' }) as z.ZodType<AuditEntry>;
 
 const filtersSchema = z.strictObject({
+  from: z.int().min(1).optional().describe('First entry, by its number'),
+  up_to: z.int().min(0).optional().describe('Last entry, by its number'),
+  since: timeSchema.optional().describe('Entries of this time or later, by the clock of their writer'),
+  ascending: z.boolean().default(false).describe('Oldest first'),
   node: idSchema.optional(),
   controller: idSchema.optional(),
   order: orderNumberSchema.optional(),
@@ -41,7 +48,7 @@ const filtersSchema = z.strictObject({
 const list = defineRoute({
   name: 'audit.list',
   summary: 'List entries of the audit log',
-  description: `Latest first. A page looks through ${MAX_ENTRIES} entries at most, so a filtered page may be short, or empty, and have a next one.`,
+  description: `Latest first, unless \`ascending\`. A page looks through ${MAX_ENTRIES} entries at most, so a filtered page may be short, or empty, and have a next one.`,
   scope: 'audit',
   path: '/v1/audit',
   input: filtersSchema.extend({ limit: limitSchema, after: cursorSchema }),
@@ -52,27 +59,35 @@ const list = defineRoute({
     if (cursor?.success === false) throw new Problem('cursor-invalid');
     const { audit } = registry;
     const items: AuditEntry[] = [];
-    let seq = cursor?.data ?? audit.head?.seq ?? 0;
-    for (let looked = 1; seq > 0 && items.length < limit && looked <= MAX_ENTRIES; looked++, seq--) {
+    await registry.refresh();
+    const newest = audit.head?.seq ?? 0;
+    const first = Math.max(filters.from ?? 1, newest - audit.length + 1);
+    const last = Math.min(filters.up_to ?? newest, newest);
+    const step = filters.ascending ? 1 : -1;
+    let seq = cursor?.data ?? (filters.ascending ? first : last);
+    const isInside = (): boolean => seq >= first && seq <= last;
+    for (let looked = 1; isInside() && items.length < limit && looked <= MAX_ENTRIES; looked++, seq += step) {
       const entry = audit.entry(seq);
-      // Pruned from here on.
-      if (entry === undefined) seq = 0;
-      else if (matches(entry, filters)) items.push(entry);
+      // It may be pruned since the log was looked at.
+      if (entry !== undefined && matches(entry, filters)) items.push(entry);
       if (looked % ENTRIES_PER_SLICE !== 0) continue;
       await yieldToOthers();
       signal.throwIfAborted();
     }
-    const isFiltered = Object.values(filters).some((value) => value !== undefined);
+    const { ascending: _, ...bounds } = filters;
+    const isFiltered = Object.values(bounds).some((value) => value !== undefined);
     return {
       items,
-      next: seq > 0 && audit.entry(seq) !== undefined ? opaque.sealCursor(principal, listName, seq) : null,
+      next: isInside() ? opaque.sealCursor(principal, listName, seq) : null,
       total: isFiltered ? null : audit.length,
     };
   },
 });
 
-function matches(entry: AuditEntry, { node, controller, order, what, actor }: z.output<typeof filtersSchema>): boolean {
+function matches(entry: AuditEntry, { node, controller, order, what, actor, since }: z.output<typeof filtersSchema>): boolean {
   return (
+    // A clock may have been set back: a later entry may be of an earlier time.
+    (since === undefined || Date.parse(entry.at) >= Date.parse(since)) &&
     (node === undefined || entry.node === node) &&
     (controller === undefined || entry.controller === controller) &&
     (order === undefined || entry.order === order) &&
@@ -88,11 +103,31 @@ const head = defineRoute({
   scope: 'audit',
   path: '/v1/audit/head',
   input: z.strictObject({}),
-  output: z.object({ head: z.string().nullable().describe('Number and hash of the last entry, SEQ:HASH') }),
-  run({ registry }) {
-    const { head: last } = registry.audit;
-    return { head: last === undefined ? null : formatHead(last) };
-  },
+  output: z.object({
+    head: z.string().nullable().describe('Number and hash of the last entry, SEQ:HASH'),
+    seq: z.int().describe('Number of the last entry, 0 in an empty log'),
+  }),
+  run: (context) => call(auditHead, operationContext(context), {}),
 });
 
-export const auditRoutes: readonly Route[] = [list, head];
+const verify = defineRoute({
+  method: 'POST',
+  name: auditVerify.name,
+  summary: 'Walk the chain of hashes, and name what was changed, removed or put elsewhere',
+  description: 'A job, whose result has `valid`, `head` and `problems`.',
+  scope: auditVerify.scope,
+  path: '/v1/audit/verifications',
+  input: z.strictObject({
+    against: z
+      .string()
+      .regex(/^\d{1,16}:[0-9a-f]{64}$/, { error: 'expected SEQ:HASH, a number and 64 hex digits' })
+      .optional()
+      .describe('A HEAD that was written down earlier'),
+  }),
+  output: jobSchema,
+  isIdempotent: () => true,
+  run: (context, input) =>
+    startWalk(context, auditVerify.name, [auditVerify.scope], (jobContext) => call(auditVerify, jobContext, input)),
+});
+
+export const auditRoutes: readonly Route[] = [list, head, verify];

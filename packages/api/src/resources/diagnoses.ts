@@ -2,11 +2,12 @@
 
 import { parseId } from '@latchkey/protocol';
 import { readClock } from '@latchkey/runtime/daemon';
-import { diagnoseNode, surroundingsOf } from '@latchkey/operations';
-import { CAUSES } from '@latchkey/operations/contract';
+import { call, diagnoseNode, nodesDiagnoseGroups, surroundingsOf } from '@latchkey/operations';
+import { CAUSES, type NodeFilter } from '@latchkey/operations/contract';
 import { z } from 'zod';
 import { type Route, defineRoute } from '../route.js';
 import { idSchema, orderNumberSchema, timeSchema } from '../schemas.js';
+import { jobSchema, startWalk } from './jobs.js';
 
 const ACTIONS = [
   'none',
@@ -123,4 +124,21 @@ const show = defineRoute({
   },
 });
 
-export const diagnosisRoutes: readonly Route[] = [show];
+const groups = defineRoute({
+  method: 'POST',
+  name: nodesDiagnoseGroups.name,
+  summary: 'Say why many nodes have not joined, by cause',
+  description: 'A job: each node that passes the filter is diagnosed. Its result has `at`, `nodes` and `groups`.',
+  scope: nodesDiagnoseGroups.scope,
+  isLimitable: nodesDiagnoseGroups.isLimitable,
+  path: '/v1/diagnoses',
+  input: nodesDiagnoseGroups.input as z.ZodObject<{ filter: z.ZodType<NodeFilter> }>,
+  output: jobSchema,
+  isIdempotent: () => true,
+  run: (context, input) =>
+    startWalk(context, nodesDiagnoseGroups.name, [nodesDiagnoseGroups.scope], (jobContext) =>
+      call(nodesDiagnoseGroups, jobContext, input),
+    ),
+});
+
+export const diagnosisRoutes: readonly Route[] = [show, groups];

@@ -1,10 +1,13 @@
 /** Changes that take long: how far they are, and what became of them. */
 
+import type { Context } from '@latchkey/operations';
 import { z } from 'zod';
+import type { Scope } from '../access.js';
+import { Accepted } from '../answers.js';
 import type { JobView } from '../jobs/jobs.js';
 import type { KeyFileView } from '../jobs/key-files.js';
 import { problemSchema } from '../problem.js';
-import { type Route, defineRoute } from '../route.js';
+import { type Route, type RouteContext, defineRoute } from '../route.js';
 import { timeSchema } from '../schemas.js';
 
 export const jobSchema: z.ZodType<JobView & { readonly file?: KeyFileView | undefined }> = z
@@ -30,6 +33,20 @@ export const jobSchema: z.ZodType<JobView & { readonly file?: KeyFileView | unde
 export const jobInputSchema: z.ZodObject<{ job: z.ZodString }> = z.strictObject({
   job: z.string().regex(/^[\w-]{16}$/, { error: 'expected the ID of a job, as Location has it' }),
 });
+
+/** Begins a job that looks at the whole registry and changes nothing. */
+export async function startWalk(
+  { jobs, principal }: RouteContext,
+  kind: string,
+  scopes: readonly Scope[],
+  walk: (context: Context) => Promise<unknown>,
+): Promise<Accepted<JobView>> {
+  const job = await jobs.start({ principal, kind, scopes }, async ({ context, begin }) => {
+    await begin(1);
+    return walk(context);
+  });
+  return new Accepted(`/v1/jobs/${job.id}`, job);
+}
 
 const list = defineRoute({
   name: 'jobs.list',

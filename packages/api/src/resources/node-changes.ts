@@ -15,7 +15,14 @@ import { Problem } from '../problem.js';
 import { defineRoute, type Route, type RouteContext } from '../route.js';
 import { jobSchema } from './jobs.js';
 
-const previewSchema = z
+interface Preview {
+  readonly count: number;
+  readonly already_so: number;
+  readonly examples: readonly string[];
+  readonly expect: string;
+}
+
+export const previewSchema: z.ZodType<Preview> = z
   .object({
     count: z.int().describe('Nodes that are selected'),
     already_so: z.int().describe('Those that the change does nothing to'),
@@ -23,7 +30,6 @@ const previewSchema = z
     expect: z.string().describe('Send it to make this change of these nodes'),
   })
   .meta({ id: 'NodeChangesPreview' });
-type Preview = z.output<typeof previewSchema>;
 
 const inputSchema = manyNodesInputSchema
   .extend({

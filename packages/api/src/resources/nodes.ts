@@ -10,12 +10,14 @@ import {
   nodesEnable,
   nodesRemove,
   nodesSet,
+  nodesShow,
   nodeState,
   viewNode,
 } from '@latchkey/operations';
 import {
   descriptionFields,
   durationSchema,
+  MAX_NAME,
   NODE_STATES,
   type NodeStatus,
   type NodeView,
@@ -23,7 +25,7 @@ import {
   TEXT_LIMITS,
   textSchema,
 } from '@latchkey/operations/contract';
-import type { NodeInfo, UnsealedNode } from '@latchkey/registry';
+import type { NodeInfo, Registry, UnsealedNode } from '@latchkey/registry';
 import { z } from 'zod';
 import { requireScope } from '../access.js';
 import { type Route, type RouteContext, defineRoute } from '../route.js';
@@ -72,6 +74,9 @@ const filtersSchema = z.strictObject({
     .describe('First digits of the ID'),
   site: z.array(textSchema(TEXT_LIMITS.site)).max(MAX_VALUES).optional().describe('Its own, or that of its order'),
   tag: z.array(textSchema(TEXT_LIMITS.tag)).max(MAX_VALUES).optional(),
+  installer: z.string().max(MAX_NAME).optional().describe('Installer of its order'),
+  joined_since: timeSchema.optional().describe('Nodes whose latest join or renewal came at this time or later'),
+  after_id: idSchema.optional().describe('Nodes with a greater ID'),
   q: textSchema(TEXT_LIMITS.location).optional().describe('Text in its ID, name, site, location, tags or note'),
 });
 type Filters = z.output<typeof filtersSchema>;
@@ -93,8 +98,9 @@ const list = defineRoute({
     const listName = `nodes.list ${JSON.stringify(filters)}`;
     const cursor = after === undefined ? undefined : cursorContentSchema.safeParse(opaque.openCursor(principal, listName, after));
     if (cursor?.success === false) throw new Problem('cursor-invalid');
-    const { from, last } = idRange(filters.starts);
-    const matches = matcherOf(filters, now);
+    const { from: firstId, last } = idRange(filters.starts);
+    const from = Math.max(firstId, filters.after_id === undefined ? 0 : (parseId(filters.after_id) ?? 0) + 1);
+    const matches = matcherOf(registry, filters, now);
     const [start, total] = cursor?.data ?? [from, undefined];
     const isDescribedSo = descriptionTest(registry, { sites: filters.site, tags: filters.tag, search: filters.q }, start);
     const found: number[] = [];
@@ -122,18 +128,26 @@ function idRange(starts: string = ''): { readonly from: number; readonly last: n
   return { from: Number.parseInt(starts.padEnd(8, '0'), 16), last: Number.parseInt(starts.padEnd(8, 'f'), 16) };
 }
 
-function matcherOf(filters: Filters, now: number): (node: NodeInfo) => boolean {
-  const { never_joined: neverJoined, expires_before: expiresBefore } = filters;
+function matcherOf(registry: Registry, filters: Filters, now: number): (node: NodeInfo) => boolean {
+  const { never_joined: neverJoined, expires_before: expiresBefore, joined_since: since, installer } = filters;
+  const joinedSince = since === undefined ? -Infinity : Date.parse(since);
   const states = setOf<NodeStatus>(filters.state);
   const orders = setOf(filters.order);
   const controllers = setOf(filters.controller?.map((id) => parseId(id)));
+  const ofInstaller = installer === undefined ? undefined : ordersOf(registry, installer);
   const expiry = expiresBefore === undefined ? undefined : Date.parse(expiresBefore);
   return (node) =>
     (orders === undefined || orders.has(node.order)) &&
     (controllers === undefined || controllers.has(node.controller)) &&
+    (ofInstaller === undefined || ofInstaller.has(node.order)) &&
+    (since === undefined || (node.committedAt ?? -Infinity) >= joinedSince) &&
     (neverJoined === undefined || node.initial === neverJoined) &&
     (expiry === undefined || (expiryOf(node) ?? Infinity) < expiry) &&
     (states === undefined || states.has(nodeState(node, now)));
+}
+
+function ordersOf(registry: Registry, installer: string): ReadonlySet<number> {
+  return new Set([...registry.orders()].filter((order) => order.installer === installer).map(({ number }) => number));
 }
 
 function setOf<T>(values: readonly T[] | undefined): ReadonlySet<T> | undefined {
@@ -158,13 +172,25 @@ const show = defineRoute({
   input: z.strictObject({ id: idSchema }),
   version: nodeVersion,
   output: nodeSchema
-    .extend({ initial_key: z.string().nullable().describe('Fingerprint of its initial key, as `key`') })
+    .extend({
+      initial_key: z.string().nullable().describe('Fingerprint of its initial key, as `key`'),
+      key_holders: z.array(idSchema).readonly().nullable().describe('Controllers that could have its key; as `key`'),
+      other_key_holders: z.boolean().nullable().describe('Whether more could: the registry does not know; as `key`'),
+      life: z
+        .array(auditEntrySchema)
+        .readonly()
+        .describe('The latest entries about it, oldest first; none for a caller with limits'),
+    })
     .meta({ id: 'NodeDetails' }),
   run(context, { id }) {
     const { registry, visibleOrders, now } = context;
+    if (visibleOrders === undefined) return call(nodesShow, operationContext(context), { id });
     return withNode(context, id, (node) => ({
       ...viewNode(node, now, registry.nodeDescription(node.idI), visibleOrders),
-      initial_key: visibleOrders === undefined ? node.ik.fingerprint : null,
+      initial_key: null,
+      key_holders: null,
+      other_key_holders: null,
+      life: [],
     }));
   },
 });

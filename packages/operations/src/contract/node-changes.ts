@@ -8,8 +8,13 @@ export type ManyNodesChange =
   | { readonly kind: 'disable' | 'enable' | 'remove' }
   /** `to`: the controller that they join through from now on. */
   | { readonly kind: 'move'; readonly to: string }
-  /** Lifetime and grace of the keys that they get from now on. */
-  | { readonly kind: 'set'; readonly lifetime_seconds?: number | undefined; readonly grace_seconds?: number | undefined }
+  /** Lifetime and grace of the keys that they get from now on. A name is of one node only. */
+  | {
+      readonly kind: 'set';
+      readonly lifetime_seconds?: number | undefined;
+      readonly grace_seconds?: number | undefined;
+      readonly description?: DescriptionChange | undefined;
+    }
   /** It gives no name: a name is of one node. */
   | { readonly kind: 'describe'; readonly description: DescriptionChange };
 
@@ -28,9 +33,10 @@ const inputFields = {
         kind: z.literal('set'),
         lifetime_seconds: durationSchema.optional(),
         grace_seconds: durationSchema.optional(),
+        description: descriptionChangeSchema.optional(),
       })
-      .refine(({ lifetime_seconds: lifetime, grace_seconds: grace }) => lifetime !== undefined || grace !== undefined, {
-        error: 'expected lifetime_seconds or grace_seconds',
+      .refine(({ kind: _, ...settings }) => Object.values(settings).some((value) => value !== undefined), {
+        error: 'expected lifetime_seconds, grace_seconds or description',
       }),
     z.strictObject({
       kind: z.literal('describe'),
