@@ -17,6 +17,7 @@ import { type Endpoint, formatEndpoint, unmapIPv4 } from '@latchkey/runtime/net'
 import type { GatewayConfig } from './config.js';
 import { Problem, PROBLEM_TYPE, type ProblemName } from './problem.js';
 import { SECURITY_HEADERS } from './security-headers.js';
+import { VERSION_HEADER } from './version-header.js';
 
 const MAX_CONNECTIONS = 256;
 const MAX_HEADER_SIZE = 16_384;
@@ -45,6 +46,7 @@ const RESPONSE_HEADERS = [
   'content-length',
   'content-type',
   'etag',
+  VERSION_HEADER,
   'location',
   'retry-after',
   'www-authenticate',

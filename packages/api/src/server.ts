@@ -8,6 +8,7 @@ import type { Socket } from 'node:net';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import { Failure } from '@latchkey/runtime/failure';
 import { type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
+import { readVersion } from '@latchkey/runtime/telemetry';
 import { z } from 'zod';
 import type { Principal, Scope } from './access.js';
 import type { Route, RouteServices } from './route.js';
@@ -16,6 +17,7 @@ import { RateLimiter } from './rate-limiter.js';
 import type { RegistryAccess } from './registry-access.js';
 import { addRoutes } from './route-handler.js';
 import { SECURITY_HEADERS } from './security-headers.js';
+import { VERSION_HEADER } from './version-header.js';
 import { sendJson } from './send.js';
 
 const MAX_BODY = 65_536;
@@ -63,6 +65,7 @@ export function buildServer(options: ServerOptions): FastifyInstance {
   const { routes, log, checkRequest, authenticate, challenge } = options;
   const rateLimiter = new RateLimiter(options.monotonicMs);
   const limitedLog = new RateLimitedLog(log);
+  const { version } = readVersion();
   const server = fastify({
     bodyLimit: MAX_BODY,
     requestTimeout: REQUEST_TIMEOUT_MS,
@@ -93,6 +96,7 @@ export function buildServer(options: ServerOptions): FastifyInstance {
       throw new Problem('not-authenticated');
     }
     request.principal = principal;
+    reply.header(VERSION_HEADER, version);
     const retryAfter = rateLimiter.take(principal.id);
     if (retryAfter !== undefined) throw new Problem('too-many-requests', { retryAfter });
     if (request.is404) return;

@@ -7,6 +7,7 @@ import { apiGatewayCommand } from './commands/api-gateway.js';
 import { auditCommand } from './commands/audit.js';
 import { backupCommand, restoreCommand } from './commands/backup.js';
 import { clockCommand } from './commands/clock.js';
+import { contextCommand } from './commands/context.js';
 import { controllerCommand } from './commands/controller.js';
 import { exportCommand } from './commands/export.js';
 import { importCommand } from './commands/import.js';
@@ -69,6 +70,7 @@ export function authServerProgram(): Command {
         `${NAME} user list --data ./data`,
       ),
     )
+    .addCommand(contextCommand())
     .addCommand(backupCommand())
     .addCommand(restoreCommand())
     .addCommand(registryCommand())

@@ -38,7 +38,7 @@ export { enrolAgain, freeName, type Step, stepsFor, TAKE_UP_CREDENTIAL } from '.
 export { NodeBatch } from './node-batch.js';
 export { type ManyNodesContext, nodesChangeMany, nodesPreviewChange } from './node-changes.js';
 export { descriptionTest, type NodeQuery, queryNodes } from './node-query.js';
-export { nodesReset, type ResetPreview } from './node-reset.js';
+export { nodesReset, type ResetContext, type ResetPreview } from './node-reset.js';
 export { nodeState, viewNode } from './node-view.js';
 export {
   lifeOf,
@@ -56,12 +56,15 @@ export {
   nodesSet,
   nodesShow,
 } from './nodes.js';
-export { type Approval, call, type Context, type Operation, type Progress } from './operation.js';
+export { type Approval, call, type Context, type Operation, parseInput, type Progress } from './operation.js';
 export {
+  type HandoverContext,
   type JoinWindow,
   type KeyOutput,
+  type LabelContext,
   type LabelLine,
   ManifestNotWritten,
+  type OrderCreateContext,
   ordersClose,
   ordersCreate,
   ordersExport,
@@ -72,6 +75,7 @@ export {
   ordersSet,
   ordersShow,
   ordersSuspend,
+  refuseManyLabels,
   windowFault,
 } from './orders.js';
 export { pluralize } from './pluralize.js';

@@ -57,11 +57,17 @@ export async function call<Input, Output, C extends Context>(
 ): Promise<Output> {
   if (context.visibleOrders !== undefined && operation.isLimitable !== true)
     throw new Error(`${operation.name} shows more than some orders`);
-  const parsed = operation.input.safeParse(input);
-  if (!parsed.success) throw new UsageFailure(`${operation.name}: ${describe(parsed.error)}`, { advice: 'Nothing was changed.' });
+  const parsed = parseInput(operation, input);
   // What it changes is its actor's, also where many callers share a registry.
   const registry = context.registry.actingAs(context.actor);
-  return operation.output.parse(await operation.run({ ...context, registry }, parsed.data));
+  return operation.output.parse(await operation.run({ ...context, registry }, parsed));
+}
+
+/** @throws UsageFailure that names the fields that are wrong */
+export function parseInput<Input>({ name, input: schema }: Contract<Input, unknown>, input: Input): Input {
+  const parsed = schema.safeParse(input);
+  if (parsed.success) return parsed.data;
+  throw new UsageFailure(`${name}: ${describe(parsed.error)}`, { advice: 'Nothing was changed.' });
 }
 
 /** Does the work as the caller wants it: in slices, or at once. */

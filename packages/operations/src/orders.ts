@@ -186,6 +186,10 @@ export interface KeyOutput {
   readonly kind: 'manifest' | 'encrypted manifest';
   /** @param beforeCommit puts what the manifest says into the registry, before it can be taken */
   readonly write: (lines: Iterable<ManifestLine>, beforeCommit?: () => Promise<void>) => Promise<void>;
+  /** For age recipients only: where the file goes that another machine encrypted to them. */
+  readonly encrypted?:
+    | { readonly recipients: readonly string[]; readonly write: (octets: Uint8Array) => Promise<void> }
+    | undefined;
 }
 
 export interface HandoverContext extends Context {
@@ -307,7 +311,18 @@ export type LabelLine = ManifestLine & Partial<DescriptionView>;
 
 export interface LabelContext extends Context {
   /** Writes a sheet with a label for each line. */
-  readonly writeSheet: (lines: readonly LabelLine[], order: OrderRecord) => Promise<void>;
+  readonly writeSheet: (
+    lines: readonly LabelLine[],
+    order: Pick<OrderRecord, 'number' | 'installer' | 'createdAt'>,
+  ) => Promise<void>;
+}
+
+export function refuseManyLabels(order: number, count: number): void {
+  if (count <= MAX_LABELS) return;
+  throw new UsageFailure(`${count} nodes of order ${order} have not joined, and a sheet has ${MAX_LABELS} labels at most`, {
+    advice: 'Hand over the manifest instead:',
+    run: [['latchkey-auth-server', 'order', 'export', String(order), '--out', freeName(`./order-${order}`)]],
+  });
 }
 
 export const ordersLabels: Operation<OrderInput, OrderHandover, LabelContext> = implement(
@@ -315,15 +330,7 @@ export const ordersLabels: Operation<OrderInput, OrderHandover, LabelContext> = 
   async (context: LabelContext, { order }) => {
     const { registry, writeSheet } = context;
     const lines = await remainingNodes(context, order);
-    if (lines.length > MAX_LABELS) {
-      throw new UsageFailure(
-        `${lines.length} nodes of order ${order} have not joined, and a sheet has ${MAX_LABELS} labels at most`,
-        {
-          advice: 'Hand over the manifest instead:',
-          run: [['latchkey-auth-server', 'order', 'export', String(order), '--out', freeName(`./order-${order}`)]],
-        },
-      );
-    }
+    refuseManyLabels(order, lines.length);
     await recordExport(registry, order, lines.length, 'labels');
     const record = requireOrder(registry, order);
     const described = lines.map((line) => ({

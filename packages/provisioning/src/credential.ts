@@ -5,7 +5,8 @@
 
 import { formatId, parseId, Secret } from '@latchkey/protocol';
 import { z } from 'zod';
-import { loadPrivateJson } from '@latchkey/runtime/config';
+import { loadPrivateJson, parseOrFail } from '@latchkey/runtime/config';
+import { UsageFailure } from '@latchkey/runtime/failure';
 import { type Endpoint, formatEndpoint, storedPeerSchema } from '@latchkey/runtime/net';
 import { createFile } from '@latchkey/runtime/files';
 
@@ -25,7 +26,22 @@ const schema = z.strictObject({
 /** Reads a credential file of mode 0600. */
 export async function readCredential(path: string): Promise<Credential> {
   const advice = 'Expected what `latchkey-auth-server controller add --out FILE` writes.';
-  const { id, sk_cs, servers } = await loadPrivateJson(schema, path, advice);
+  return credentialOf(await loadPrivateJson(schema, path, advice));
+}
+
+/** Reads a credential that was encrypted. */
+export function parseCredential(text: string, name: string): Credential {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    // The parser's own message would quote it.
+    throw new UsageFailure(`${name}: not JSON`);
+  }
+  return credentialOf(parseOrFail(schema, json, name));
+}
+
+function credentialOf({ id, sk_cs, servers }: z.output<typeof schema>): Credential {
   return { idC: Number.parseInt(id, 16), skCs: Secret.fromHex(sk_cs), servers };
 }
 

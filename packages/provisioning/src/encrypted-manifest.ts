@@ -88,6 +88,13 @@ function invalidRecipient(text: string): UsageFailure {
   });
 }
 
+/** A recipient for one file, and the identity that opens it. */
+export async function generateRecipient(): Promise<{ readonly recipient: string; readonly identity: string }> {
+  const { generateIdentity, identityToRecipient } = await import('age-encryption');
+  const identity = await generateIdentity();
+  return { recipient: await identityToRecipient(identity), identity };
+}
+
 /** A passphrase as the first and only line of a file. */
 export function parsePassphrase(text: string, name: string): string {
   const passphrase = text.replace(/\r?\n$/, '');

@@ -1,6 +1,6 @@
 /** Files that hand over keys: manifests, labels, credentials of controllers. */
 
-export { type Credential, formatCredential, readCredential, writeCredential } from './credential.js';
+export { type Credential, formatCredential, parseCredential, readCredential, writeCredential } from './credential.js';
 export { DeviceKeyReader } from './device-key-rows.js';
 export {
   checkNewPassphrase,
@@ -8,6 +8,7 @@ export {
   decryptManifest,
   detectEncryption,
   encryptManifest,
+  generateRecipient,
   type ManifestRecipients,
   parseIdentities,
   parsePassphrase,

@@ -4,7 +4,7 @@ import { createFile } from '@latchkey/runtime/files';
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { type GivenTime, idArgument, integerArgument, startTimeArgument, TIME_HELP, withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
-import { auditHead, auditList, auditPrune, auditVerify, call, type Context } from '@latchkey/operations';
+import { auditHead, auditList, auditPrune, auditVerify, call as callHere } from '@latchkey/operations';
 import type { AuditEntryView, AuditPage } from '@latchkey/operations/contract';
 import { parseHead } from '@latchkey/registry';
 import { isoTime } from '@latchkey/runtime/iso-time';
@@ -12,6 +12,7 @@ import { AUDIT_COLUMNS } from './audit-table.js';
 import { type ListOptions as OutputOptions, ListOutput, listOptions } from './list-output.js';
 import {
   confirm,
+  operationOptions,
   printJson,
   printLines,
   registryOptions,
@@ -19,6 +20,7 @@ import {
   withContext,
   yesOption,
 } from './registry-command.js';
+import { call, type CommandContext, withOperations } from './operation-call.js';
 
 const DEFAULT_LIMIT = 100;
 const FOLLOW_INTERVAL_MS = 500;
@@ -43,7 +45,7 @@ interface ListOptions extends RegistryOptions, OutputOptions {
 }
 
 function listCommand(): Command {
-  const command = registryOptions(new Command('list').description('list entries: the latest ones, oldest first'))
+  const command = operationOptions(new Command('list').description('list entries: the latest ones, oldest first'))
     .option('--node <id>', 'about this node', idArgument)
     .option('--from <number>', 'from this entry on', integerArgument(1, Number.MAX_SAFE_INTEGER))
     .option('--since <time>', `of this time or later: ${TIME_HELP}`, startTimeArgument)
@@ -66,11 +68,11 @@ async function list({ node, from, since, limit, ...options }: ListOptions): Prom
     since: since === undefined ? undefined : isoTime(since.at),
     limit,
   };
-  await withContext(options, async (context) => output.print((await call(auditList, context, input)).items));
+  await withOperations(options, async (context) => output.print((await call(auditList, context, input)).items));
 }
 
 function followCommand(): Command {
-  const command = registryOptions(
+  const command = operationOptions(
     new Command('follow').description('print entries as JSON Lines as they are written, until interrupted'),
   )
     .option('--from <number>', 'from this entry on (default: what comes)', integerArgument(1, Number.MAX_SAFE_INTEGER))
@@ -79,7 +81,7 @@ function followCommand(): Command {
 }
 
 async function follow({ from, ...options }: RegistryOptions & { readonly from?: number }): Promise<void> {
-  await withContext(options, async (context) => {
+  await withOperations(options, async (context) => {
     const stop = new AbortController();
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
     let next = from ?? (await call(auditHead, context, {})).seq + 1;
@@ -94,7 +96,7 @@ async function follow({ from, ...options }: RegistryOptions & { readonly from?: 
 }
 
 /** Entries to the end of the log, or through the last one that may come, read page by page. */
-async function* entriesFrom(context: Context, first: number, last?: number): AsyncGenerator<AuditEntryView> {
+async function* entriesFrom(context: CommandContext, first: number, last?: number): AsyncGenerator<AuditEntryView> {
   for (let from: number | undefined = first; from !== undefined;) {
     const { items }: AuditPage = await call(auditList, context, { from, up_to: last, limit: PAGE });
     yield* items;
@@ -104,7 +106,7 @@ async function* entriesFrom(context: Context, first: number, last?: number): Asy
 }
 
 function exportCommand(): Command {
-  const command = registryOptions(
+  const command = operationOptions(
     new Command('export').description('write the whole log as JSON Lines, and its HEAD to standard error'),
   )
     .option('--from <number>', 'from this entry on', integerArgument(1, Number.MAX_SAFE_INTEGER))
@@ -113,7 +115,7 @@ function exportCommand(): Command {
 }
 
 async function exportLog({ from, ...options }: RegistryOptions & { readonly from?: number }): Promise<void> {
-  await withContext(options, async (context) => {
+  await withOperations(options, async (context) => {
     // The HEAD is that of the last line, also if entries are written while somebody reads.
     const { head, seq } = await call(auditHead, context, {});
     await printLines(linesOf(entriesFrom(context, from ?? 1, seq)));
@@ -126,7 +128,7 @@ async function* linesOf(entries: AsyncIterable<AuditEntryView>): AsyncGenerator<
 }
 
 function verifyCommand(): Command {
-  const command = registryOptions(
+  const command = operationOptions(
     new Command('verify').description('walk the chain of hashes and name what was changed, removed or put elsewhere'),
   )
     .option('--against <head>', 'a HEAD written down earlier, as `verify`, `backup` and the server’s log print it: SEQ:HASH')
@@ -146,7 +148,7 @@ async function verify({
 }: RegistryOptions & { readonly against?: string; readonly json?: true }): Promise<void> {
   if (against !== undefined && parseHead(against) === undefined)
     throw new UsageFailure('--against: expected SEQ:HASH, a number and 64 hex digits');
-  await withContext(options, async (context) => {
+  await withOperations(options, async (context) => {
     const verification = await call(auditVerify, context, { against });
     const { valid, head, problems } = verification;
     if (json === true) printJson(verification);
@@ -182,7 +184,7 @@ async function prune({ upTo, out, yes, ...options }: PruneOptions): Promise<void
     confirm(`Take the entries through ${upTo} out of the log, after writing them to ${out}?`, yes);
   const keep = (lines: Iterable<string>): Promise<void> => createFile(out, lines);
   await withContext(options, async (context) => {
-    await call(auditPrune, { ...context, approve, keep }, { up_to: upTo, out });
+    await callHere(auditPrune, { ...context, approve, keep }, { up_to: upTo, out });
     process.stdout.write(`The entries through ${upTo} are in ${out} and no longer in the registry\n`);
   });
 }

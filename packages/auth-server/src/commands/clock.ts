@@ -1,8 +1,17 @@
-import { call, clockRelease, clockShow, describeHoldoff } from '@latchkey/operations';
+import { call as callHere, clockRelease, clockShow, describeHoldoff } from '@latchkey/operations';
 import type { ClockView } from '@latchkey/operations/contract';
 import { formatTable, withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
-import { confirm, printJson, registryOptions, type RegistryOptions, withContext, yesOption } from './registry-command.js';
+import {
+  confirm,
+  operationOptions,
+  printJson,
+  registryOptions,
+  type RegistryOptions,
+  withContext,
+  yesOption,
+} from './registry-command.js';
+import { call, withOperations } from './operation-call.js';
 
 export function clockCommand(): Command {
   return new Command('clock')
@@ -12,14 +21,14 @@ export function clockCommand(): Command {
 }
 
 function showCommand(): Command {
-  const command = registryOptions(new Command('show').description('when no key is committed, now and to come, and why'))
+  const command = operationOptions(new Command('show').description('when no key is committed, now and to come, and why'))
     .option('--json', 'for scripts')
     .action(show);
   return withExamples(command, 'latchkey-auth-server clock show --data ./data');
 }
 
 async function show({ json, ...options }: RegistryOptions & { readonly json?: true }): Promise<void> {
-  const view = await withContext(options, (context) => call(clockShow, context, {}));
+  const view = await withOperations(options, (context) => call(clockShow, context, {}));
   if (json === true) return printJson(view);
   const { holdoff_until: holdoff, blocked_ranges: ranges, controllers_with_old_keys: controllers } = view;
   if (holdoff !== null) process.stdout.write(`${describeHoldoff(holdoff)}\n`);
@@ -54,7 +63,7 @@ async function release({ yes, ...options }: RegistryOptions & { readonly yes?: t
   const approve = async ({ controllers_with_old_keys: controllers }: ClockView): Promise<void> => {
     if (controllers.length > 0) await confirm(`${formatOldKeys(controllers)} Release all the same?`, yes);
   };
-  const released = await withContext(options, (context) => call(clockRelease, { ...context, approve }, {}));
+  const released = await withContext(options, (context) => callHere(clockRelease, { ...context, approve }, {}));
   for (const { from, until } of released.released_ranges)
     process.stdout.write(`Keys are committed from ${from} until ${until} again\n`);
   if (released.holdoff_until !== null) process.stdout.write(`${describeHoldoff(released.holdoff_until)}\n`);

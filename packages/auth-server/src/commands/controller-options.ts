@@ -4,10 +4,11 @@ import type { Endpoint } from '@latchkey/runtime/net';
 import { idArgument, peerArgument } from '@latchkey/runtime/cli';
 import { type ControllerDescriptionChange, TEXT_LIMITS } from '@latchkey/operations/contract';
 import { type Command, Option } from 'commander';
-import { registryOptions } from './registry-command.js';
+import { operationOptions } from './registry-command.js';
 
-export function controllerOf(command: Command): Command {
-  return registryOptions(command.argument('<id>', 'ID_c, 8 hex digits', idArgument));
+/** @param takesServer false where `--server` names auth-servers of the controller */
+export function controllerOf(command: Command, takesServer: boolean = true): Command {
+  return operationOptions(command.argument('<id>', 'ID_c, 8 hex digits', idArgument), takesServer);
 }
 
 export function serverOption(): Option {

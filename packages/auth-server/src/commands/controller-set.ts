@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { call, type Context, controllersSet, freeName, ordersExport, TAKE_UP_CREDENTIAL } from '@latchkey/operations';
+import { controllersSet, freeName, ordersExport, TAKE_UP_CREDENTIAL } from '@latchkey/operations';
 import type { ControllerChange } from '@latchkey/operations/contract';
 import { formatId } from '@latchkey/protocol';
 import { commandToRun, peerArgument, STATE_FOLDERS, withExamples } from '@latchkey/runtime/cli';
@@ -17,7 +17,8 @@ import { ensurePrivateFolder, exists } from '@latchkey/runtime/files';
 import { checkRecipients } from '@latchkey/provisioning';
 import { ManifestOutput } from './manifest-output.js';
 import { oneMore } from './node-filter.js';
-import { pluralize, printJson, type RegistryOptions, withContext } from './registry-command.js';
+import { pluralize, printJson, type RegistryOptions } from './registry-command.js';
+import { call, type CommandContext, withOperations } from './operation-call.js';
 
 /** Orders that are named with a command each. */
 const MAX_ORDERS = 20;
@@ -40,6 +41,7 @@ export function setCommand(): Command {
       new Command('set').description(
         'change where nodes reach a controller, where it reaches auth-servers, whether it gets their keys, or what people call it, while everything runs; it keeps its SK_cs',
       ),
+      false,
     ),
   )
     .option('--nid <host:port>', 'where nodes reach it from now on', peerArgument)
@@ -70,7 +72,7 @@ async function set(
   if (given.every((value) => value === undefined))
     throw new UsageFailure('expected --nid, --server, --pass-through, --name, --site or --contact');
   await prepareFolder({ out, recipient, nid });
-  const { change, manifests } = await withContext(options, async (context) => {
+  const { change, manifests } = await withOperations(options, async (context) => {
     const change = await call(controllersSet, context, {
       id: formatId(idC),
       nid: nid === undefined ? undefined : formatEndpoint(nid),
@@ -124,7 +126,7 @@ interface WrittenManifest {
  * Hands over the initial keys of the nodes that have not joined once more, with the new address.
  */
 async function writeManifests(
-  context: Context,
+  context: CommandContext,
   { nodes }: ControllerChange,
   { out, recipient }: { readonly out: string; readonly recipient: readonly string[] | undefined },
 ): Promise<readonly WrittenManifest[]> {

@@ -7,7 +7,6 @@ import { UsageFailure } from '@latchkey/runtime/failure';
 import { type Credential, writeCredential } from '@latchkey/provisioning';
 import { Command } from 'commander';
 import {
-  call,
   controllersAdd,
   controllersList,
   controllersRemove,
@@ -25,7 +24,8 @@ import {
 } from './controller-options.js';
 import { setCommand } from './controller-set.js';
 import { type Column, type ListOptions, ListOutput, listOptions } from './list-output.js';
-import { confirm, printJson, registryOptions, type RegistryOptions, withContext, yesOption } from './registry-command.js';
+import { confirm, printJson, operationOptions, type RegistryOptions, yesOption } from './registry-command.js';
+import { call, withOperations } from './operation-call.js';
 
 export function controllerCommand(): Command {
   return new Command('controller')
@@ -48,6 +48,7 @@ interface AddOptions extends RegistryOptions, DescriptionOptions {
 function addCommand(): Command {
   const command = controllerOf(
     new Command('add').description('add a controller and write its credential, a JSON file for it alone'),
+    false,
   )
     .requiredOption('--nid <host:port>', 'where nodes reach it', peerArgument)
     .addOption(serverOption())
@@ -65,7 +66,8 @@ function addCommand(): Command {
 
 async function add(idC: number, { nid, server = [], out, passThrough, ...options }: AddOptions): Promise<void> {
   const id = formatId(idC);
-  await withContext(options, (context) =>
+  await requireFree(out);
+  await withOperations(options, (context) =>
     call(
       controllersAdd,
       { ...context, handOver: (credential, change) => writeCredentialThen(out, credential, change) },
@@ -81,9 +83,13 @@ async function add(idC: number, { nid, server = [], out, passThrough, ...options
   process.stdout.write(`Controller ${id} is in the registry; its credential is in ${out}\n`);
 }
 
+/** Before anything is changed, here or elsewhere. */
+async function requireFree(out: string): Promise<void> {
+  if (await exists(out)) throw new UsageFailure(`${out} exists already`, { advice: 'Nothing was changed. Choose another name.' });
+}
+
 /** Writes a credential, then changes the registry; without that change the file goes again. */
 async function writeCredentialThen(out: string, credential: Credential, change: () => Promise<void>): Promise<void> {
-  if (await exists(out)) throw new UsageFailure(`${out} exists already`, { advice: 'Nothing was changed. Choose another name.' });
   await writeCredential(out, credential);
   try {
     await change();
@@ -110,7 +116,8 @@ function rotateCommand(): Command {
 
 async function rotate(idC: number, { out, ...options }: RegistryOptions & { readonly out: string }): Promise<void> {
   const id = formatId(idC);
-  const { discarded_key: discarded } = await withContext(options, (context) =>
+  await requireFree(out);
+  const { discarded_key: discarded } = await withOperations(options, (context) =>
     call(
       controllersRotate,
       { ...context, handOver: (credential, change) => writeCredentialThen(out, credential, change) },
@@ -135,7 +142,7 @@ function removeCommand(): Command {
 async function remove(idC: number, options: RegistryOptions & { readonly yes?: true }): Promise<void> {
   const id = formatId(idC);
   const approve = (): Promise<void> => confirm(`Remove controller ${id}? Its credential is worth nothing then.`, options.yes);
-  await withContext(options, (context) => call(controllersRemove, { ...context, approve }, { id }));
+  await withOperations(options, (context) => call(controllersRemove, { ...context, approve }, { id }));
   process.stdout.write(`Controller ${id} is removed\n`);
 }
 
@@ -160,7 +167,7 @@ const COLUMNS: readonly Column<ControllerView>[] = [
 ];
 
 function listCommand(): Command {
-  const command = registryOptions(new Command('list').description('list the controllers'));
+  const command = operationOptions(new Command('list').description('list the controllers'));
   listOptions(command, COLUMNS, 'as a JSON array').action(list);
   return withExamples(
     command,
@@ -172,7 +179,7 @@ function listCommand(): Command {
 
 async function list(options: RegistryOptions & ListOptions): Promise<void> {
   const output = new ListOutput(COLUMNS, options);
-  await withContext(options, async (context) => output.print((await call(controllersList, context, {})).items));
+  await withOperations(options, async (context) => output.print((await call(controllersList, context, {})).items));
 }
 
 function showCommand(): Command {
@@ -183,7 +190,7 @@ function showCommand(): Command {
 }
 
 async function show(idC: number, options: RegistryOptions & { readonly json?: true }): Promise<void> {
-  await withContext(options, async (context) => {
+  await withOperations(options, async (context) => {
     const view = await call(controllersShow, context, { id: formatId(idC) });
     if (options.json === true) return printJson(view);
     const { authentication_failing_since: unopened, nodes, joined } = view;

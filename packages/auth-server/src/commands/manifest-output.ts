@@ -76,6 +76,12 @@ export class ManifestOutput implements KeyOutput {
     );
   }
 
+  /** A manifest that the machine of the registry encrypted. */
+  get encrypted(): KeyOutput['encrypted'] {
+    if (this.recipients === undefined || 'passphrase' in this.recipients) return undefined;
+    return { recipients: this.recipients.recipients, write: (octets) => createFile(this.path, octets) };
+  }
+
   /** What to tell whoever ordered. */
   get advice(): string {
     if (this.recipients === undefined)

@@ -1,4 +1,4 @@
-import { call, DeviceKeys, type KeyOutput, nodesReset, type ResetPreview } from '@latchkey/operations';
+import { type KeyOutput, nodesReset, type ResetPreview } from '@latchkey/operations';
 import type { NodeReset, NodeResetInput } from '@latchkey/operations/contract';
 import { formatId, type Secret } from '@latchkey/protocol';
 import { checkPrivateFile, readKeyFile, readOctets } from '@latchkey/runtime/files';
@@ -16,7 +16,8 @@ import {
   manufacturerFrom,
   rejectBothFromStandardInput,
 } from './order-options.js';
-import { confirm, pluralize, registryOptions, type RegistryOptions, withContext, yesOption } from './registry-command.js';
+import { confirm, pluralize, operationOptions, type RegistryOptions, yesOption } from './registry-command.js';
+import { call, deviceKeysReader, withOperations } from './operation-call.js';
 
 /**
  * What its agent proves after the reset, and before the device loses its state, counts for so long.
@@ -33,7 +34,7 @@ interface ResetOptions extends RegistryOptions, Partial<ManifestOutputOptions>, 
 }
 
 export function resetCommand(): Command {
-  const command = registryOptions(
+  const command = operationOptions(
     new Command('reset')
       .description(
         'put nodes back to an initial key: for a device that was reset to its own, or where initial keys got out; with a key that the node had before it joins 35 s later at the earliest',
@@ -76,8 +77,8 @@ async function reset(ids: readonly number[] | undefined, options: ResetOptions, 
   const { out } = options;
   const openOutput =
     out === undefined ? undefined : async (): Promise<KeyOutput> => (output = await ManifestOutput.prepare({ out }));
-  await withContext(options, async (context) => {
-    const readDeviceKeys = path === undefined ? undefined : (): Promise<DeviceKeys> => DeviceKeys.read(context.registry, path);
+  await withOperations(options, async (context) => {
+    const readDeviceKeys = deviceKeysReader(context, path);
     const selected = selectionOf(ids, order);
     const id = selected.ids?.join(', ') ?? '';
     const approve = (preview: ResetPreview): Promise<void> => confirmReset(id, preview, yes);

@@ -3,7 +3,6 @@ import { formatDuration } from '@latchkey/runtime/config';
 import { idArgument, withExamples } from '@latchkey/runtime/cli';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import {
-  call,
   type NodeChangeContext,
   type NodeChangePreview,
   nodesDisable,
@@ -24,7 +23,8 @@ import { Command, Option } from 'commander';
 import { textOrNull } from './controller-options.js';
 import { echoFilters, type FilterOptions, filterOptions, idsArgument, nodeFilter, oneMore } from './node-filter.js';
 import { durationArgument } from './order-options.js';
-import { confirm, pluralize, registryOptions, type RegistryOptions, withContext, yesOption } from './registry-command.js';
+import { confirm, pluralize, operationOptions, type RegistryOptions, yesOption } from './registry-command.js';
+import { call, withOperations } from './operation-call.js';
 
 interface SelectionOptions extends RegistryOptions, FilterOptions {
   readonly from?: number;
@@ -33,7 +33,7 @@ interface SelectionOptions extends RegistryOptions, FilterOptions {
 
 /** A command about the nodes whose IDs are given, or about all that match a filter. */
 function withNodeSelection(command: Command, filters: (command: Command) => Command = filterOptions): Command {
-  return filters(registryOptions(command.argument('[ids...]', 'ID_i, 8 hex digits each', idsArgument)))
+  return filters(operationOptions(command.argument('[ids...]', 'ID_i, 8 hex digits each', idsArgument)))
     .option('--from <controller>', 'all nodes assigned to this controller', idArgument)
     .option('--dry-run', 'tell how many nodes are meant, and which, and change nothing');
 }
@@ -67,7 +67,7 @@ async function updateNodes<I extends NodeChangeInput>(
     process.stdout.write(`${pluralize(count, 'node')} would be ${done}${count === 0 ? '' : `: ${such}`}\n`);
     throw new PreviewEnds();
   };
-  await withContext(options, async (context) => {
+  await withOperations(options, async (context) => {
     const approved = { ...context, approve: options.dryRun === true ? preview : approve };
     const { changed, unchanged } = await call(operation, approved, input(select));
     process.stdout.write(`${pluralize(changed, 'node')} ${done}${unchanged === 0 ? '' : `, ${unchanged} already so`}\n`);

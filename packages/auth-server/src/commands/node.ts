@@ -6,7 +6,7 @@ import {
   withExamples,
   withPlaceOptions,
 } from '@latchkey/runtime/cli';
-import { call, type Context, nodesDiagnose, nodesDiagnoseGroups, nodesList, nodesShow, stepsFor } from '@latchkey/operations';
+import { nodesDiagnose, nodesDiagnoseGroups, nodesList, nodesShow, stepsFor } from '@latchkey/operations';
 import {
   type Action,
   type DiagnosisGroup,
@@ -28,7 +28,8 @@ import { NODE_COLUMNS, nodeFields } from './node-table.js';
 import { disableCommand, enableCommand, moveCommand, removeCommand, setCommand } from './node-update.js';
 import { resetCommand } from './node-reset.js';
 import { dismissCommand, waitingCommand } from './node-waiting.js';
-import { pluralize, printJson, registryOptions, type RegistryOptions, withContext } from './registry-command.js';
+import { pluralize, printJson, operationOptions, type RegistryOptions } from './registry-command.js';
+import { call, type CommandContext, withOperations } from './operation-call.js';
 
 const DEFAULT_LIMIT = 100;
 
@@ -55,7 +56,9 @@ interface ListOptions extends RegistryOptions, FilterOptions, OutputOptions {
 }
 
 function listCommand(): Command {
-  const command = filterOptions(controllerFilterOption(registryOptions(new Command('list').description('list the nodes, by ID'))))
+  const command = filterOptions(
+    controllerFilterOption(operationOptions(new Command('list').description('list the nodes, by ID'))),
+  )
     .option(
       '--limit <n>',
       `nodes at most (default: ${DEFAULT_LIMIT} in a table, all in JSON and CSV)`,
@@ -78,7 +81,7 @@ async function list({ after, limit, ...options }: ListOptions): Promise<void> {
   if (output.isSorted && after !== undefined)
     throw new UsageFailure('--after goes on by ID, and --sort has another order', { advice: 'Say one of them.' });
   echoFilters(options);
-  await withContext(options, async (context) => {
+  await withOperations(options, async (context) => {
     const input = { ...nodeFilter(options), after: after === undefined ? undefined : formatId(after) };
     const isTable = options.json !== true && options.csv !== true;
     const most = limit ?? (isTable ? DEFAULT_LIMIT : Infinity);
@@ -101,12 +104,12 @@ async function list({ after, limit, ...options }: ListOptions): Promise<void> {
   });
 }
 
-async function* listed(context: Context, input: Omit<NodeListInput, 'limit'>, limit: number): AsyncGenerator<NodeView> {
+async function* listed(context: CommandContext, input: Omit<NodeListInput, 'limit'>, limit: number): AsyncGenerator<NodeView> {
   for await (const { items } of pagesOf(context, input, limit)) yield* items;
 }
 
 /** Pages with `limit` nodes in all. */
-async function* pagesOf(context: Context, input: Omit<NodeListInput, 'limit'>, limit: number): AsyncGenerator<NodePage> {
+async function* pagesOf(context: CommandContext, input: Omit<NodeListInput, 'limit'>, limit: number): AsyncGenerator<NodePage> {
   let { after } = input;
   for (let left = limit; left > 0;) {
     const page = await call(nodesList, context, { ...input, after, limit: Math.min(left, MAX_PAGE) });
@@ -118,7 +121,7 @@ async function* pagesOf(context: Context, input: Omit<NodeListInput, 'limit'>, l
 }
 
 function showCommand(): Command {
-  const command = registryOptions(
+  const command = operationOptions(
     new Command('show')
       .description('tell all about one node but its key, and what happened to it')
       .argument('<id>', 'ID_i, 8 hex digits', idArgument),
@@ -129,7 +132,7 @@ function showCommand(): Command {
 }
 
 async function show(idI: number, options: RegistryOptions & { readonly json?: true }): Promise<void> {
-  await withContext(options, async (context) => {
+  await withOperations(options, async (context) => {
     const node = await call(nodesShow, context, { id: formatId(idI) });
     if (options.json === true) return printJson(node);
     process.stdout.write(
@@ -139,9 +142,11 @@ async function show(idI: number, options: RegistryOptions & { readonly json?: tr
   });
 }
 
-function keyHolders({ key_holders: controllers, other_key_holders: andOthers }: NodeDetails): string {
+/** Returns `undefined` for a caller who may not see that. */
+function keyHolders({ key_holders: controllers, other_key_holders: andOthers }: NodeDetails): string | undefined {
+  if (controllers === null) return undefined;
   const named = controllers.map((idC) => `controller ${idC}`);
-  return [...named, ...(andOthers ? ['others: the registry does not know'] : [])].join(', ') || 'no controller';
+  return [...named, ...(andOthers === true ? ['others: the registry does not know'] : [])].join(', ') || 'no controller';
 }
 
 interface WhyOptions extends RegistryOptions, FilterOptions {
@@ -154,7 +159,7 @@ interface WhyOptions extends RegistryOptions, FilterOptions {
 function whyCommand(): Command {
   const command = filterOptions(
     controllerFilterOption(
-      registryOptions(
+      operationOptions(
         new Command('why')
           .description(
             'tell why a node has not joined, or does not renew its key, and what to do next; or of many nodes, by cause',
@@ -209,7 +214,7 @@ function stepsInJson(action: Action | null, called: Command): object[] {
 }
 
 async function printGroups(filter: NodeFilter, { json, ...options }: WhyOptions, called: Command): Promise<void> {
-  await withContext(options, async (context) => {
+  await withOperations(options, async (context) => {
     const { groups, ...found } = await call(nodesDiagnoseGroups, context, { filter });
     if (json === true)
       return printJson({ ...found, groups: groups.map((group) => ({ ...group, steps: stepsInJson(group.action, called) })) });
@@ -227,7 +232,7 @@ function groupText({ cause, nodes, examples, sentence, action }: DiagnosisGroup,
 }
 
 async function printDiagnosis(idI: number, { holds, json, ...options }: WhyOptions, called: Command): Promise<void> {
-  await withContext(options, async (context) => {
+  await withOperations(options, async (context) => {
     const { instead, ...diagnosis } = await call(nodesDiagnose, context, { id: formatId(idI), holds });
     const { sentence, action } = diagnosis;
     if (json === true)

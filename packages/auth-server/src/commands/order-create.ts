@@ -3,7 +3,7 @@ import { Failure } from '@latchkey/runtime/failure';
 import { formatDuration } from '@latchkey/runtime/config';
 import { idArgument, integerArgument, withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
-import { call, DeviceKeys, type KeyOutput, ManifestNotWritten, ordersCreate } from '@latchkey/operations';
+import { type KeyOutput, ManifestNotWritten, ordersCreate } from '@latchkey/operations';
 import { MAX_ORDER_NODES } from '@latchkey/operations/contract';
 import { ManifestOutput, type ManifestOutputOptions, manifestOutputOptions } from './manifest-output.js';
 import {
@@ -23,7 +23,8 @@ import {
   rejectBothFromStandardInput,
   windowInput,
 } from './order-options.js';
-import { pluralize, printJson, registryOptions, type RegistryOptions, withContext } from './registry-command.js';
+import { pluralize, printJson, operationOptions, type RegistryOptions } from './registry-command.js';
+import { call, deviceKeysReader, withOperations } from './operation-call.js';
 
 interface CreateOptions extends RegistryOptions, ManifestOutputOptions, JoinWindow, DeviceKeyOptions, OrderTextOptions {
   readonly installer: string;
@@ -36,7 +37,7 @@ interface CreateOptions extends RegistryOptions, ManifestOutputOptions, JoinWind
 }
 
 export function createCommand(): Command {
-  const command = registryOptions(
+  const command = operationOptions(
     new Command('create').description(
       "draw IDs and initial keys, store them, and write the installer's manifest (the draft's steps 1 and 2)",
     ),
@@ -70,9 +71,8 @@ async function create(options: CreateOptions): Promise<void> {
   rejectBothFromStandardInput(deviceKeys, options.passphraseFile);
   let output: ManifestOutput | undefined;
   const openOutput = async (): Promise<KeyOutput> => (output = await ManifestOutput.prepare(options));
-  const created = await withContext(options, (context) => {
-    const readDeviceKeys =
-      deviceKeys === undefined ? undefined : (): Promise<DeviceKeys> => DeviceKeys.read(context.registry, deviceKeys);
+  const created = await withOperations(options, (context) => {
+    const readDeviceKeys = deviceKeysReader(context, deviceKeys);
     return call(
       ordersCreate,
       { ...context, openOutput, readDeviceKeys },

@@ -2,11 +2,12 @@ import { createFile, exists } from '@latchkey/runtime/files';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
-import { call, type KeyOutput, ordersExport, ordersLabels } from '@latchkey/operations';
+import { type KeyOutput, ordersExport, ordersLabels } from '@latchkey/operations';
 import { ManifestOutput, type ManifestOutputOptions, manifestOutputOptions } from './manifest-output.js';
 import { labelSheet } from './label-sheet.js';
 import { INSTALLER_HALVES, withOrderNumber } from './order-options.js';
-import { pluralize, type RegistryOptions, withContext } from './registry-command.js';
+import { pluralize, type RegistryOptions } from './registry-command.js';
+import { call, withOperations } from './operation-call.js';
 
 export function exportCommand(): Command {
   const command = manifestOutputOptions(
@@ -24,7 +25,7 @@ export function exportCommand(): Command {
 async function exportOrder(order: number, options: RegistryOptions & ManifestOutputOptions): Promise<void> {
   let output: ManifestOutput | undefined;
   const openOutput = async (): Promise<KeyOutput> => (output = await ManifestOutput.prepare(options));
-  const { count, split } = await withContext(options, (context) => call(ordersExport, { ...context, openOutput }, { order }));
+  const { count, split } = await withOperations(options, (context) => call(ordersExport, { ...context, openOutput }, { order }));
   process.stdout.write(
     `${pluralize(count, 'node')} of order ${order} have not joined.\n${output?.advice}\n${split ? INSTALLER_HALVES : ''}`,
   );
@@ -41,7 +42,7 @@ export function labelsCommand(): Command {
 
 async function labels(number: number, { out, ...options }: RegistryOptions & { readonly out: string }): Promise<void> {
   if (await exists(out)) throw new UsageFailure(`${out} exists already`, { advice: 'Nothing was changed. Choose another name.' });
-  const { count, split } = await withContext(options, (context) =>
+  const { count, split } = await withOperations(options, (context) =>
     call(
       ordersLabels,
       { ...context, writeSheet: (lines, order) => createFile(out, labelSheet(lines, order)) },

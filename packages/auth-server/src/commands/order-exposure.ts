@@ -1,7 +1,8 @@
 import { formatDate, formatTable, integerArgument, withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
-import { call, ordersExposure } from '@latchkey/operations';
-import { printJsonList, registryOptions, type RegistryOptions, withContext } from './registry-command.js';
+import { ordersExposure } from '@latchkey/operations';
+import { printJsonList, operationOptions, type RegistryOptions } from './registry-command.js';
+import { call, withOperations } from './operation-call.js';
 
 interface ExposureOptions extends RegistryOptions {
   readonly limit: number;
@@ -9,7 +10,7 @@ interface ExposureOptions extends RegistryOptions {
 }
 
 export function exposureCommand(): Command {
-  const command = registryOptions(
+  const command = operationOptions(
     new Command('exposure')
       .description(
         'tell who was given which initial key, or which half of it, how many nodes still hold it, which controllers have seen it, and which could have keys that came of it',
@@ -27,7 +28,7 @@ export function exposureCommand(): Command {
 }
 
 async function expose(number: number | undefined, options: ExposureOptions): Promise<void> {
-  await withContext(options, async (context) => {
+  await withOperations(options, async (context) => {
     const { items: all } = await call(ordersExposure, context, { order: number });
     if (options.json === true) return printJsonList(all);
     const rows = all.slice(0, options.limit).map((exposure) => {

@@ -8,7 +8,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { DEFAULT_GRACE, windowFault } from '@latchkey/operations';
 import { type JoinWindowInput, MAX_NAME, TEXT_LIMITS, UNSEEN } from '@latchkey/operations/contract';
 import { isoTime } from '@latchkey/runtime/iso-time';
-import { registryOptions } from './registry-command.js';
+import { operationOptions } from './registry-command.js';
 
 /** Seconds: 30 days. */
 const DEFAULT_LIFETIME = 2_592_000;
@@ -109,7 +109,7 @@ export function joinWindowOptions(command: Command): Command {
 
 /** A command about one order. */
 export function withOrderNumber(command: Command): Command {
-  return registryOptions(command.argument('<number>', 'of the order', integerArgument(1, 0xffff_ffff)));
+  return operationOptions(command.argument('<number>', 'of the order', integerArgument(1, 0xffff_ffff)));
 }
 
 /**

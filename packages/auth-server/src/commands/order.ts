@@ -1,16 +1,7 @@
 import { formatDuration } from '@latchkey/runtime/config';
 import { formatFields, type GivenTime, startTimeArgument, TIME_HELP, withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
-import {
-  call,
-  ordersClose,
-  ordersList,
-  ordersOpen,
-  ordersResume,
-  ordersSet,
-  ordersShow,
-  ordersSuspend,
-} from '@latchkey/operations';
+import { ordersClose, ordersList, ordersOpen, ordersResume, ordersSet, ordersShow, ordersSuspend } from '@latchkey/operations';
 import { type OrderView, TEXT_LIMITS } from '@latchkey/operations/contract';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { textOrNull } from './controller-options.js';
@@ -26,15 +17,8 @@ import {
   windowInput,
   withOrderNumber,
 } from './order-options.js';
-import {
-  confirm,
-  pluralize,
-  printJson,
-  registryOptions,
-  type RegistryOptions,
-  withContext,
-  yesOption,
-} from './registry-command.js';
+import { confirm, pluralize, printJson, operationOptions, type RegistryOptions, yesOption } from './registry-command.js';
+import { call, withOperations } from './operation-call.js';
 
 export function orderCommand(): Command {
   return new Command('order')
@@ -81,7 +65,7 @@ interface OrderListOptions extends RegistryOptions, ListOptions {
 }
 
 function listCommand(): Command {
-  const command = registryOptions(new Command('list').description('list the orders and imports')).option(
+  const command = operationOptions(new Command('list').description('list the orders and imports')).option(
     '--since <time>',
     `made not before: ${TIME_HELP}`,
     startTimeArgument,
@@ -97,7 +81,7 @@ function listCommand(): Command {
 async function list({ since, ...options }: OrderListOptions): Promise<void> {
   const output = new ListOutput(COLUMNS, options);
   if (since?.local === true) process.stderr.write(`Orders made since ${since.text}\n`);
-  await withContext(options, async (context) => {
+  await withOperations(options, async (context) => {
     const { items } = await call(ordersList, context, {});
     await output.print(items.filter(({ created_at: at }) => since === undefined || Date.parse(at) >= since.at));
   });
@@ -111,7 +95,7 @@ function showCommand(): Command {
 }
 
 async function show(number: number, options: RegistryOptions & { readonly json?: true }): Promise<void> {
-  await withContext(options, async (context) => {
+  await withOperations(options, async (context) => {
     const view = await call(ordersShow, context, { order: number });
     if (options.json === true) return printJson(view);
     process.stdout.write(
@@ -151,7 +135,7 @@ function setCommand(): Command {
 async function set(order: number, { contact, site, ...options }: SetOptions): Promise<void> {
   if (contact === undefined && site === undefined) throw new UsageFailure('expected --contact or --site');
   const input = { order, contact: textOrNull(contact), site: textOrNull(site) };
-  const { changed } = await withContext(options, (context) => call(ordersSet, context, input));
+  const { changed } = await withOperations(options, (context) => call(ordersSet, context, input));
   process.stdout.write(changed ? `Order ${order} is described\n` : `Order ${order} is described so already\n`);
 }
 
@@ -170,7 +154,7 @@ function openCommand(): Command {
 
 async function open(number: number, options: RegistryOptions & JoinWindow): Promise<void> {
   checkWindow(options, ['latchkey-auth-server', 'order', 'suspend', String(number)]);
-  await withContext(options, (context) => call(ordersOpen, context, { order: number, ...windowInput(options) }));
+  await withOperations(options, (context) => call(ordersOpen, context, { order: number, ...windowInput(options) }));
   process.stdout.write(`Order ${number} is open${describeWindow(options)}\n`);
 }
 
@@ -182,7 +166,7 @@ function suspendCommand(): Command {
 }
 
 async function suspend(number: number, options: RegistryOptions): Promise<void> {
-  await withContext(options, (context) => call(ordersSuspend, context, { order: number }));
+  await withOperations(options, (context) => call(ordersSuspend, context, { order: number }));
   process.stdout.write(`Order ${number} is suspended; nodes that have joined renew their keys as before\n`);
 }
 
@@ -194,7 +178,7 @@ function resumeCommand(): Command {
 }
 
 async function resume(number: number, options: RegistryOptions): Promise<void> {
-  const { state } = await withContext(options, (context) => call(ordersResume, context, { order: number }));
+  const { state } = await withOperations(options, (context) => call(ordersResume, context, { order: number }));
   process.stdout.write(`Order ${number} is resumed: ${state}\n`);
 }
 
@@ -212,6 +196,6 @@ async function close(number: number, { yes, ...options }: RegistryOptions & { re
     if (remaining > 0)
       await confirm(`${pluralize(remaining, 'node')} of order ${number} have not joined and never will. Close it?`, yes);
   };
-  await withContext(options, (context) => call(ordersClose, { ...context, approve }, { order: number }));
+  await withOperations(options, (context) => call(ordersClose, { ...context, approve }, { order: number }));
   process.stdout.write(`Order ${number} is closed\n`);
 }

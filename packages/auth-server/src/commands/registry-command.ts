@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { userInfo } from 'node:os';
 import { createInterface } from 'node:readline/promises';
-import { folderArgument, repeatInAdvice } from '@latchkey/runtime/cli';
+import { folderArgument, markLocal, repeatInAdvice } from '@latchkey/runtime/cli';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { findMasterKey, type MasterKeyOptions, masterKeyOptions, type MasterKeySource, readMasterKey } from '@latchkey/keyring';
 import { type Context, pluralize } from '@latchkey/operations';
@@ -11,6 +11,7 @@ import { type Command, Option } from 'commander';
 import type { Registry } from '@latchkey/registry';
 import { isPostgresUrl, parsePostgresUrl, URL_SYNTAX } from '../postgres-config.js';
 import { type LocationOptions, locateRegistry, openRegistry } from '../registry-location.js';
+import { placeOptions, type RemotePlace } from './place-options.js';
 import { withProgress } from './progress.js';
 
 export { pluralize };
@@ -19,12 +20,43 @@ export { pluralize };
 const WRITE_THRESHOLD = 65_536;
 
 /** What every command on a registry is told: where it is, and where its master key is. */
-export interface RegistryOptions extends MasterKeyOptions, LocationOptions {}
+export interface RegistryOptions extends MasterKeyOptions, LocationOptions {
+  /** The registry is elsewhere: all else is not set. */
+  readonly place?: RemotePlace;
+}
 
-/** @param config what the command takes from a configuration */
+/**
+ * Options of a command that works on the registry of this machine only.
+ *
+ * @param config what the command takes from a configuration
+ */
 export function registryOptions(command: Command, config: Option = configOption(CONFIG_DESCRIPTION)): Command {
-  command.addOption(dataOption()).addOption(localDataOption()).addOption(repeatInAdvice(config));
+  for (const flags of ['--server <url>', '--context <name>']) command.addOption(refusedOption(command, flags));
+  markLocal(command);
+  return localOptions(command, dataOption().makeOptionMandatory(), config);
+}
+
+/**
+ * Options of a command that works on a registry elsewhere as well.
+ *
+ * @param takesServer false where `--server` means something else
+ */
+export function operationOptions(command: Command, takesServer: boolean = true): Command {
+  return placeOptions(localOptions(command, dataOption(), configOption(CONFIG_DESCRIPTION)), takesServer);
+}
+
+function localOptions(command: Command, data: Option, config: Option): Command {
+  command.addOption(repeatInAdvice(data)).addOption(localDataOption()).addOption(repeatInAdvice(config));
   return masterKeyOptions(command);
+}
+
+/** An unknown option would not say why. */
+function refusedOption(command: Command, flags: string): Option {
+  return new Option(flags).hideHelp().argParser(() => {
+    throw new UsageFailure(`\`${command.name()}\` works on the registry of this machine, and does not go over the API`, {
+      advice: 'Nothing was changed. Run it on the machine of the registry, with --data.',
+    });
+  });
 }
 
 export function configOption(description: string): Option {
@@ -33,12 +65,8 @@ export function configOption(description: string): Option {
 
 const CONFIG_DESCRIPTION = 'YAML configuration of the auth-server: its `registry:` says which database has the registry';
 
-/** Every command names the registry, or the environment does. */
 function dataOption(): Option {
-  const option = new Option('--data <dir>', `folder of the registry, or ${URL_SYNTAX}`)
-    .env('LATCHKEY_DATA')
-    .argParser(dataArgument);
-  return repeatInAdvice(option.makeOptionMandatory());
+  return new Option('--data <dir>', `folder of the registry, or ${URL_SYNTAX}`).env('LATCHKEY_DATA').argParser(dataArgument);
 }
 
 function dataArgument(text: string): string {

@@ -152,13 +152,14 @@ export interface NodeInput {
   readonly id: string;
 }
 
+/** What a caller with limits does not see is `null`. */
 export interface NodeDetails extends NodeView {
   /** Controllers that could have its key. */
-  readonly key_holders: readonly string[];
+  readonly key_holders: readonly string[] | null;
   /** Whether more could: the registry does not know. */
-  readonly other_key_holders: boolean;
+  readonly other_key_holders: boolean | null;
   /** Fingerprint of the initial key that it came with. */
-  readonly initial_key: string;
+  readonly initial_key: string | null;
   /** What happened to it, oldest first: the entry that brought it, and the latest ones. */
   readonly life: readonly AuditEntryView[];
 }
@@ -168,9 +169,9 @@ export const nodesShow: Contract<NodeInput, NodeDetails> = {
   scope: 'read',
   input: z.strictObject({ id: idSchema }),
   output: nodeFields.extend({
-    key_holders: z.array(idSchema),
-    other_key_holders: z.boolean(),
-    initial_key: fingerprintSchema,
+    key_holders: z.array(idSchema).nullable(),
+    other_key_holders: z.boolean().nullable(),
+    initial_key: fingerprintSchema.nullable(),
     life: z.array(auditEntrySchema),
   }),
 };

@@ -29,6 +29,13 @@ export function formatCommandLine(words: CommandLine): string {
   return words.map((word) => (word === PIPE ? PIPE : shellWord(word))).join(' ');
 }
 
+/** Reads what `formatCommandLine` wrote: words that are plain, or in single quotes. */
+export function parseCommandLine(text: string): CommandLine {
+  return Array.from(text.matchAll(/(?:'[^']*'|\\.|[^\s'\\])+/g), ([word]) =>
+    word.replaceAll(/'([^']*)'|\\(.)/g, (_, quoted: string | undefined, escaped: string | undefined) => quoted ?? escaped ?? ''),
+  );
+}
+
 /** The advice and the commands of a failure, for a line in a log. */
 export function adviceInOneLine({ advice, run }: Pick<Failure, 'advice' | 'run'>): string | undefined {
   const parts = [...(advice === undefined ? [] : [advice]), ...run.map(formatCommandLine)];
@@ -52,12 +59,47 @@ export function repeatInAdvice(option: Option): Option {
   return option;
 }
 
+/** Commands that work on a registry elsewhere now, and commands that never do. */
+const elsewhere = new WeakSet<Command>();
+const local = new WeakSet<Command>();
+
+export function markElsewhere(command: Command): void {
+  elsewhere.add(command);
+}
+
+export function markLocal(command: Command): void {
+  local.add(command);
+}
+
+/** Tells whether a command line that `called` prints works on another machine only. */
+export function isOutOfReach(words: CommandLine, called: Command): boolean {
+  if (!elsewhere.has(called)) return false;
+  return splitAtPipes(words).some((command) => {
+    const target = findCommand(command, called);
+    return target !== undefined && local.has(target);
+  });
+}
+
+/** Returns the command of the program of `called` that a command line names. */
+function findCommand([program, ...words]: CommandLine, called: Command): Command | undefined {
+  const root = rootOf(called);
+  if (program !== root.name()) return undefined;
+  let found = root;
+  for (const word of words) {
+    const next = found.commands.find((command) => command.name() === word);
+    if (next === undefined) break;
+    found = next;
+  }
+  return found === root ? undefined : found;
+}
+
 /**
  * Adds to the commands of the same program in `words` the options of `called` that say where it
- * works. Options that the environment gave are left out: they hold for the next command too.
+ * works. Options that the environment gave are left out: they hold for the next command too. So are
+ * those that a command does not take.
  */
 export function withPlaceOptions(words: CommandLine, called: Command): CommandLine {
-  const program = nameOfProgram(called);
+  const program = rootOf(called).name();
   const given = called.options.filter(
     (option) => placeOptions.has(option) && called.getOptionValueSource(option.attributeName()) === 'cli',
   );
@@ -66,8 +108,10 @@ export function withPlaceOptions(words: CommandLine, called: Command): CommandLi
     if (all.length > 0) all.push(PIPE);
     all.push(...command);
     if (command[0] !== program || command.includes('--help')) continue;
+    const target = findCommand(command, called);
     for (const option of given) {
       const { long } = option;
+      if (target !== undefined && !target.options.some((one) => one.long === long && placeOptions.has(one))) continue;
       if (long !== undefined && !command.includes(long)) all.push(long, String(called.getOptionValue(option.attributeName())));
     }
   }
@@ -83,6 +127,6 @@ function splitAtPipes(words: CommandLine): string[][] {
   return commands;
 }
 
-function nameOfProgram(command: Command): string {
-  return command.parent === null ? command.name() : nameOfProgram(command.parent);
+function rootOf(command: Command): Command {
+  return command.parent === null ? command : rootOf(command.parent);
 }

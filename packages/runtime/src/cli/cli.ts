@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { formatId, parseId } from '@latchkey/protocol';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { formatCommandLine, withPlaceOptions } from './advice.js';
+import { formatCommandLine, isOutOfReach, withPlaceOptions } from './advice.js';
 import { describeListen, explainPeerSyntax, type Endpoint, parseEndpoint, parsePeerEndpoint } from '../net/endpoint.js';
 import { exitNow } from '../daemon/exit-now.js';
 import { type CommandLine, EXIT, Failure, systemFailure } from '../failure.js';
@@ -111,7 +111,9 @@ function reportError(name: string, error: unknown, called?: Command): number {
  * A line with a command to run next, for a person to paste: indented, and as `called` was called.
  */
 export function commandToRun(words: CommandLine, called: Command | undefined): string {
-  return `  ${formatCommandLine(called === undefined ? words : withPlaceOptions(words, called))}`;
+  if (called === undefined) return `  ${formatCommandLine(words)}`;
+  const line = `  ${formatCommandLine(withPlaceOptions(words, called))}`;
+  return isOutOfReach(words, called) ? `${line}   # on the machine of the registry` : line;
 }
 
 /** A key that was given where a name belongs is not repeated. */

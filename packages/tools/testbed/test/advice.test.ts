@@ -299,7 +299,7 @@ describe('a variable that is set but empty counts as unset', () => {
   });
 
   it.each([
-    ['latchkey-auth-server node list', "required option '--data <dir>' not specified"],
+    ['latchkey-auth-server node list', 'no registry is named'],
     ['latchkey-controller key 0000a1b2 --label x', "required option '--state <dir>' not specified"],
     ['latchkey-node-agent status', "required option '--state <dir>' not specified"],
     ['latchkey-node-agent join', "required option '--state <dir>' not specified"],

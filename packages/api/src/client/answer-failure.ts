@@ -1,0 +1,96 @@
+/**
+ * What an answer that is no success means to the person who ran a command: what the operation says
+ * of a mistake is what it says on the machine.
+ */
+
+import { UNSEEN } from '@latchkey/operations/contract';
+import { parseCommandLine } from '@latchkey/runtime/cli';
+import { type Advice, Failure, NotFound, UsageFailure } from '@latchkey/runtime/failure';
+import { type ProblemDocument, PROBLEM_TYPE, problemSchema } from '../problem.js';
+import type { Route } from '../route.js';
+import type { ApiAnswer } from './connection.js';
+
+/** Characters that a server's text may not have on a terminal. */
+const HIDDEN = new RegExp(UNSEEN, 'gu');
+
+/** Reads JSON of a server, whose text must not command the terminal. */
+export function readJson({ octets }: ApiAnswer, server: string): unknown {
+  try {
+    return JSON.parse(octets.toString('utf8'), (_, value: unknown) =>
+      typeof value === 'string' ? value.replaceAll(HIDDEN, '\ufffd') : value,
+    ) as unknown;
+  } catch {
+    throw notAnApi(server);
+  }
+}
+
+function notAnApi(server: string): Failure {
+  return new Failure(`${server} answers, and not as a Latchkey API does`, {
+    advice: 'Compare its name and port with `api.gateway:` in the configuration of the server.',
+  });
+}
+
+interface Versions {
+  readonly server: string | undefined;
+  readonly own: string;
+}
+
+/** @param server its name, in messages */
+export function answerFailure(answer: ApiAnswer, route: Route, server: string, versions: Versions): Failure {
+  const { status, headers } = answer;
+  if (headers['content-type']?.startsWith(PROBLEM_TYPE) !== true) return notAnApi(server);
+  const problem = problemSchema.safeParse(readJson(answer, server)).data;
+  if (problem === undefined) return notAnApi(server);
+  if (status === 404 && problem.detail === undefined) return otherVersion(route, server, versions);
+  if (status === 400 && versions.server !== undefined && versions.server !== versions.own)
+    return new UsageFailure(describe(problem), {
+      advice: `Nothing was changed. The server has version ${versions.server}, and this program ${versions.own}: it may not know all of this.`,
+    });
+  return problemFailure(problem, route, server);
+}
+
+/** The server has no such route. */
+function otherVersion({ name }: Route, server: string, versions: Versions): Failure {
+  return new Failure(
+    `${server} does not know the operation ${name}: it has version ${versions.server ?? 'unknown'}, and this program ${versions.own}`,
+    { advice: 'Install the same version in both places, or run the command on the machine of the registry.' },
+  );
+}
+
+/** Also of a job that failed. */
+export function problemFailure(problem: ProblemDocument, { scope }: Pick<Route, 'scope'>, server: string): Failure {
+  const message = describe(problem);
+  const given = adviceOf(problem);
+  const at = (advice: string): Failure => new Failure(`${server}: ${message}`, { advice });
+  switch (problem.status) {
+    case 401:
+      return at(
+        'Is it the token of this server, and has it expired? On the machine of the registry: latchkey-auth-server token list',
+      );
+    case 403:
+      return at(`The operation needs the scope \`${scope}\`. ${problem.advice ?? 'Ask an administrator for it.'}`);
+    case 404:
+      return new NotFound(message, given);
+    case 400:
+    case 409:
+    case 412:
+      return new UsageFailure(message, given);
+    case 413:
+      return new UsageFailure('that is too much for one request', {
+        advice: 'Nothing was changed. Name fewer nodes at once, or a filter that they match.',
+      });
+    case 421:
+      return at('Name the server as `api.gateway.hosts:` in its configuration does, with the port.');
+    default:
+      return new Failure(`${server}: ${message}`, given);
+  }
+}
+
+function describe({ title, detail, errors = [] }: ProblemDocument): string {
+  if (errors.length > 0) return errors.map(({ at, is }) => `${at}: ${is}`).join('; ');
+  return detail ?? title;
+}
+
+function adviceOf({ advice, run = [] }: ProblemDocument): Advice {
+  return { ...(advice === undefined ? {} : { advice }), run: run.map(parseCommandLine) };
+}

@@ -1,0 +1,195 @@
+/**
+ * Keys of a registry elsewhere. They come as an age file: for recipients that the caller names, or
+ * for one that is made for this call. That file is opened here.
+ */
+
+import {
+  type CredentialContext,
+  type HandoverContext,
+  type KeyOutput,
+  type LabelContext,
+  type LabelLine,
+  ManifestNotWritten,
+  type OrderCreateContext,
+  refuseManyLabels,
+  type ResetContext,
+} from '@latchkey/operations';
+import {
+  type ControllerAddInput,
+  type ControllerInput,
+  nodesList,
+  type NodeResetInput,
+  type OrderCreateInput,
+  type OrderInput,
+  ordersCreate,
+  ordersShow,
+  type OrderView,
+} from '@latchkey/operations/contract';
+import { formatId } from '@latchkey/protocol';
+import { decryptManifest, generateRecipient, parseCredential, parseManifest } from '@latchkey/provisioning';
+import { UsageFailure } from '@latchkey/runtime/failure';
+import type { RouteCaller } from './route-caller.js';
+import type { RouteInput } from './route-request.js';
+
+const FILE = 'the file of the server';
+
+/**
+ * Hands the file of a job to `keep`; the server forgets it after that. Returns the job's result.
+ */
+async function receiveFile(
+  api: RouteCaller,
+  { route, input, recipients }: { readonly route: string; readonly input: RouteInput; readonly recipients: readonly string[] },
+  keep: (octets: Uint8Array, result: unknown) => Promise<void>,
+): Promise<unknown> {
+  const { id, result } = await api.runJob(route, { ...input, recipients });
+  const octets = await api.fetchFile(id);
+  try {
+    await keep(octets, result);
+  } finally {
+    // What could not be kept is handed over again, as another file.
+    await api.fetch('jobs.remove-file', { job: id });
+  }
+  return result;
+}
+
+/** As `receiveFile`, with a recipient made for this call: `keep` gets the text in the file. */
+async function receiveText(
+  api: RouteCaller,
+  route: string,
+  input: RouteInput,
+  keep: (text: string, result: unknown) => Promise<void>,
+): Promise<unknown> {
+  const { recipient, identity } = await generateRecipient();
+  return receiveFile(api, { route, input, recipients: [recipient] }, async (octets, result) => {
+    const plain = await decryptManifest(octets, FILE, { identities: [identity] });
+    try {
+      await keep(Buffer.from(plain.buffer, plain.byteOffset, plain.byteLength).toString('utf8'), result);
+    } finally {
+      plain.fill(0);
+    }
+  });
+}
+
+/** Writes the manifest of a job to where the caller wants it. */
+async function receiveManifest(
+  api: RouteCaller,
+  route: string,
+  input: RouteInput,
+  output: KeyOutput,
+  onFailure: (error: unknown, result: unknown) => unknown = (error) => error,
+): Promise<unknown> {
+  const orFail = async (writing: Promise<void>, result: unknown): Promise<void> => {
+    await writing.catch((error: unknown) => {
+      throw onFailure(error, result);
+    });
+  };
+  const { encrypted } = output;
+  if (encrypted !== undefined) {
+    const { recipients } = encrypted;
+    return receiveFile(api, { route, input, recipients }, (octets, result) => orFail(encrypted.write(octets), result));
+  }
+  return receiveText(api, route, input, (text, result) => orFail(output.write(parseManifest(text, FILE)), result));
+}
+
+/** Device keys, and keys of files, do not leave the machine that they are on. */
+function refuseKeysFromHere(readKeys: unknown, what: string): void {
+  if (readKeys === undefined) return;
+  throw new UsageFailure(`${what} do not go over the API`, {
+    advice: 'Nothing was changed. Run the command on the machine of the registry, with --data.',
+  });
+}
+
+export async function createOrder(
+  api: RouteCaller,
+  { manufacturer: _, ...input }: OrderCreateInput,
+  { openOutput, readDeviceKeys }: Pick<OrderCreateContext, 'openOutput' | 'readDeviceKeys'>,
+): Promise<unknown> {
+  refuseKeysFromHere(readDeviceKeys, 'device keys');
+  if (input.count === undefined)
+    throw new UsageFailure('--count is missing', { advice: 'Nothing was changed. Say how many nodes with --count.' });
+  return receiveManifest(api, ordersCreate.name, { ...input }, await openOutput(), (error, result) => {
+    const created = ordersCreate.output.safeParse(result).data;
+    return created === undefined ? error : new ManifestNotWritten(created.order, error);
+  });
+}
+
+export async function showOrder(api: RouteCaller, order: number): Promise<OrderView> {
+  return ordersShow.output.parse(await api.fetch(ordersShow.name, { order }));
+}
+
+export async function exportOrder(
+  api: RouteCaller,
+  { order }: OrderInput,
+  { openOutput }: Pick<HandoverContext, 'openOutput'>,
+): Promise<unknown> {
+  // A place that is not free is found before the keys leave, and so is an order that has none.
+  await requireRemaining(api, order);
+  return receiveManifest(api, 'orders.export', { order }, await openOutput());
+}
+
+/** @throws Failure as the operation does where nothing can be handed over */
+async function requireRemaining(api: RouteCaller, number: number): Promise<OrderView> {
+  const order = await showOrder(api, number);
+  if (order.state === 'closed') throw new UsageFailure(`order ${number} is closed for good`, { advice: 'Order the nodes anew.' });
+  if (order.nodes === order.joined)
+    throw new UsageFailure(`all nodes of order ${number} have joined`, { advice: 'Nothing was written.' });
+  return order;
+}
+
+export async function writeLabels(
+  api: RouteCaller,
+  { order: number }: OrderInput,
+  { writeSheet }: Pick<LabelContext, 'writeSheet'>,
+): Promise<unknown> {
+  const { installer, created_at: createdAt, nodes, joined } = await requireRemaining(api, number);
+  refuseManyLabels(number, nodes - joined);
+  const described = await api.all('nodes.list', { order: [number], never_joined: true });
+  const texts = new Map(nodesList.output.parse({ items: described, next: null }).items.map((node) => [node.id, node]));
+  return receiveText(api, 'orders.export', { order: number }, async (text) => {
+    const lines: LabelLine[] = [];
+    for (const line of parseManifest(text, FILE)) {
+      const { name = null, site = null, location = null } = texts.get(formatId(line.idI)) ?? {};
+      lines.push({ ...line, name, site, location });
+    }
+    await writeSheet(lines, { number, installer, createdAt: Date.parse(createdAt) });
+  });
+}
+
+export async function resetNodes(
+  api: RouteCaller,
+  { manufacturer: _, ...input }: NodeResetInput,
+  { openOutput, readKey, readDeviceKeys, approve }: Pick<ResetContext, 'openOutput' | 'readKey' | 'readDeviceKeys' | 'approve'>,
+): Promise<unknown> {
+  refuseKeysFromHere(readDeviceKeys, 'device keys');
+  refuseKeysFromHere(readKey, 'initial keys that a file names');
+  if (openOutput === undefined)
+    throw new UsageFailure('--out is missing', {
+      advice: 'Nothing was changed. Over the API a node gets a new initial key: name a folder for its manifest with --out.',
+    });
+  const nodes = await countOf(api, input);
+  if (nodes === 0) return { nodes, drawn: true, split: false, key: null, diagnosis: null };
+  const output = await openOutput();
+  await approve?.({ nodes, key: null, also_held_by: null });
+  return receiveManifest(api, 'nodes.reset', { ...input }, output);
+}
+
+async function countOf(api: RouteCaller, { ids, order }: NodeResetInput): Promise<number> {
+  if (order === undefined) return new Set(ids).size;
+  const { nodes, joined } = await showOrder(api, order);
+  return nodes - joined;
+}
+
+type HandOver = Pick<CredentialContext, 'handOver'>;
+
+export function addController(api: RouteCaller, input: ControllerAddInput, extras: HandOver): Promise<unknown> {
+  return receiveCredential(api, 'controllers.add', { ...input }, extras);
+}
+
+export function rotateController(api: RouteCaller, { id }: ControllerInput, extras: HandOver): Promise<unknown> {
+  return receiveCredential(api, 'controllers.rotate', { id }, extras);
+}
+
+/** The registry knows the credential by then. */
+function receiveCredential(api: RouteCaller, route: string, input: RouteInput, { handOver }: HandOver): Promise<unknown> {
+  return receiveText(api, route, input, (text) => handOver(parseCredential(text, FILE), () => Promise.resolve()));
+}

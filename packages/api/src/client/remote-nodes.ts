@@ -1,0 +1,71 @@
+/** Nodes and the audit log of a registry elsewhere. */
+
+import type { Approval, NodeChangePreview, Progress } from '@latchkey/operations';
+import type { AuditListInput, ManyNodesChange, NodeFilter, NodeListInput, NodeSelection } from '@latchkey/operations/contract';
+import { z } from 'zod';
+import { previewSchema } from '../resources/node-changes.js';
+import { PAGE, type RouteCaller } from './route-caller.js';
+import type { RouteInput } from './route-request.js';
+
+/** A filter as the query of a list has it. */
+function queryOf({ order, controller, id_prefix: starts, search: q, ...filter }: NodeFilter): RouteInput {
+  return {
+    ...filter,
+    order: order === undefined ? undefined : [order],
+    controller: controller === undefined ? undefined : [controller],
+    starts,
+    q,
+  };
+}
+
+const namedSchema = z.object({ id: z.string() });
+
+/** Pages of nodes. Each page after the first begins where the server said. */
+export class NodePages {
+  /** Where the page after the latest one begins. */
+  #next: { readonly id: string; readonly cursor: string } | undefined;
+
+  async list(api: RouteCaller, { after, limit, ...filter }: NodeListInput): Promise<unknown> {
+    const start = after !== undefined && after === this.#next?.id ? { after: this.#next.cursor } : { after_id: after };
+    const { items, next: cursor } = await api.page('nodes.list', { ...queryOf(filter), ...start, limit });
+    if (items.length === 0) await requireExisting(api, filter);
+    const { id } = namedSchema.optional().parse(items.at(-1)) ?? {};
+    this.#next = cursor === null || id === undefined ? undefined : { id, cursor };
+    return { items, next: this.#next?.id ?? null };
+  }
+}
+
+/** An empty list would look like an answer about an order or a controller that does not exist. */
+async function requireExisting(api: RouteCaller, { order, controller }: NodeFilter): Promise<void> {
+  if (order !== undefined) await api.fetch('orders.show', { order });
+  if (controller !== undefined) await api.fetch('controllers.show', { id: controller });
+}
+
+interface ChangeExtras extends Approval<NodeChangePreview> {
+  readonly progress?: Progress | undefined;
+}
+
+/** Shows the caller what is selected, then changes that and nothing else. */
+export async function changeNodes(
+  api: RouteCaller,
+  select: NodeSelection,
+  change: ManyNodesChange,
+  { approve, progress }: ChangeExtras,
+): Promise<unknown> {
+  const preview = await api.fetch('nodes.change-many', { select, change, dry_run: true });
+  const { count, examples, expect } = previewSchema.parse(preview);
+  await approve?.({ count, examples });
+  return api.fetch('nodes.change-many', { select, change, expect }, progress);
+}
+
+/** Entries from one on, or the latest ones; oldest first in both cases. */
+export async function listAudit(api: RouteCaller, { limit, ...filters }: AuditListInput): Promise<unknown> {
+  const ascending = filters.from !== undefined;
+  const items: unknown[] = [];
+  for (let after: string | null | undefined; after !== null && items.length < limit;) {
+    const page = await api.page('audit.list', { ...filters, ascending, after, limit: Math.min(limit - items.length, PAGE) });
+    items.push(...page.items);
+    after = page.next;
+  }
+  return { items: ascending ? items : items.toReversed() };
+}

@@ -1,0 +1,114 @@
+/** Calls routes of an API by name: pages, jobs and files included. */
+
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Progress } from '@latchkey/operations';
+import { Failure } from '@latchkey/runtime/failure';
+import { z } from 'zod';
+import { jobSchema } from '../resources/jobs.js';
+import type { Route } from '../route.js';
+import { ROUTES } from '../routes.js';
+import { VERSION_HEADER } from '../version-header.js';
+import { answerFailure, problemFailure, readJson } from './answer-failure.js';
+import type { ApiAnswer, ApiConnection, ApiRequest } from './connection.js';
+import { requestOf, type RouteInput } from './route-request.js';
+
+const ACCEPTED = 202;
+/** Between two looks at a job, in ms: first, and at most. */
+const MIN_POLL_MS = 50;
+const MAX_POLL_MS = 2_000;
+/** Items of a page: as many as the API gives. */
+export const PAGE = 1_000;
+
+type Job = z.output<typeof jobSchema>;
+
+export interface Page {
+  readonly items: readonly unknown[];
+  readonly next: string | null;
+}
+
+/** Further fields are ignored: a newer server may have some. */
+const pageSchema: z.ZodType<Page> = z.object({ items: z.array(z.unknown()), next: z.string().nullable() });
+
+export class RouteCaller {
+  readonly #connection: ApiConnection;
+  readonly #ownVersion: string;
+
+  constructor(connection: ApiConnection, ownVersion: string) {
+    this.#connection = connection;
+    this.#ownVersion = ownVersion;
+  }
+
+  /** Returns what the route answers; of one that begins a job, the job's result. */
+  async fetch(name: string, input: RouteInput, progress?: Progress): Promise<unknown> {
+    const route = routeNamed(name);
+    const answer = await this.#send(route, input);
+    const body = readJson(answer, this.#connection.name);
+    if (answer.status !== ACCEPTED) return body;
+    return (await this.#wait(jobSchema.parse(body), route, progress)).result;
+  }
+
+  /** Begins a job whose file holds keys, and returns it once it has ended. */
+  async runJob(name: string, input: RouteInput, progress?: Progress): Promise<Job> {
+    const route = routeNamed(name);
+    return this.#wait(jobSchema.parse(readJson(await this.#send(route, input), this.#connection.name)), route, progress);
+  }
+
+  async fetchFile(job: string): Promise<Uint8Array> {
+    const route = routeNamed('jobs.fetch-file');
+    return (await this.#sendRequest({ ...requestOf(route, { job }), isRepeatable: true }, route)).octets;
+  }
+
+  async page(name: string, input: RouteInput): Promise<Page> {
+    return pageSchema.parse(await this.fetch(name, input));
+  }
+
+  /** Returns every item of a list. */
+  async all(name: string, input: RouteInput): Promise<unknown[]> {
+    const items: unknown[] = [];
+    for (let after: string | null | undefined; after !== null;) {
+      const page: Page = await this.page(name, { ...input, limit: PAGE, after });
+      items.push(...page.items);
+      after = page.next;
+    }
+    return items;
+  }
+
+  #send(route: Route, input: RouteInput): Promise<ApiAnswer> {
+    return this.#sendRequest(requestOf(route, input), route);
+  }
+
+  async #sendRequest(request: ApiRequest, route: Route): Promise<ApiAnswer> {
+    const answer = await this.#connection.send(request);
+    if (answer.status < 400) return answer;
+    const version = answer.headers[VERSION_HEADER];
+    const versions = { server: typeof version === 'string' ? version : undefined, own: this.#ownVersion };
+    throw answerFailure(answer, route, this.#connection.name, versions);
+  }
+
+  async #wait(begun: Job, route: Route, progress?: Progress): Promise<Job> {
+    let job = begun;
+    const follow = async (report: (done: number) => void): Promise<void> => {
+      for (let wait = MIN_POLL_MS; job.state === 'running'; wait = Math.min(2 * wait, MAX_POLL_MS)) {
+        await pause(wait);
+        job = jobSchema.parse(await this.fetch('jobs.show', { job: job.id }));
+        report(job.done);
+      }
+    };
+    await (progress === undefined ? follow(() => undefined) : progress('working', begun.total, follow));
+    if (job.state === 'done') return job;
+    if (job.problem !== null) throw problemFailure(job.problem, route, this.#connection.name);
+    throw new Failure(`${this.#connection.name}: the job was ${job.state} after ${job.done} of ${job.total}`, {
+      advice: 'What was done stays done. Run the command again for the rest.',
+    });
+  }
+}
+
+function routeNamed(name: string): Route {
+  const route = ROUTES.find((one) => one.name === name);
+  if (route === undefined) throw new RangeError(`the API has no route ${name}`);
+  return route;
+}
+
+export function hasRoute(name: string): boolean {
+  return ROUTES.some((route) => route.name === name);
+}

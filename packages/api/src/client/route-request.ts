@@ -1,0 +1,35 @@
+/** The request of a route: where each field of its input goes. The reverse of `request-input`. */
+
+import { randomUUID } from 'node:crypto';
+import type { Route } from '../route.js';
+import type { ApiRequest } from './connection.js';
+
+export type RouteInput = Readonly<Record<string, unknown>>;
+
+/** A change overwrites what is there now, as a command on the machine does. */
+const ANY_VERSION = '*';
+
+/** @param input of the route's schema; fields that are `undefined` are left out */
+export function requestOf(route: Route, input: RouteInput): ApiRequest {
+  const { method = 'GET', version, isIdempotent } = route;
+  const rest = new Map(Object.entries(input).filter(([, value]) => value !== undefined));
+  const path = route.path.replaceAll(/:(\w+)/g, (_, name: string) => {
+    const value = rest.get(name);
+    rest.delete(name);
+    return encodeURIComponent(String(value));
+  });
+  const headers: Record<string, string> = {};
+  if (method !== 'GET' && version !== undefined) headers['if-match'] = ANY_VERSION;
+  if (isIdempotent?.(input as never) === true) headers['idempotency-key'] = randomUUID();
+  if (method === 'GET') return { method, path: `${path}${queryOf(rest)}`, headers, isRepeatable: true };
+  const hasBody = method === 'PATCH' || (method === 'POST' && rest.size > 0);
+  const body = hasBody ? JSON.stringify(Object.fromEntries(rest)) : undefined;
+  return { method, path, headers, body, isRepeatable: headers['idempotency-key'] !== undefined };
+}
+
+/** Values of a list are repeated. */
+function queryOf(fields: ReadonlyMap<string, unknown>): string {
+  const query = new URLSearchParams();
+  for (const [name, value] of fields) for (const one of Array.isArray(value) ? value : [value]) query.append(name, String(one));
+  return query.size === 0 ? '' : `?${query.toString()}`;
+}

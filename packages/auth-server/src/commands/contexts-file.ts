@@ -1,0 +1,66 @@
+/** Registries elsewhere by the names that this user gave them. Tokens are in files of their own. */
+
+import { homedir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { environment, loadPrivateJson } from '@latchkey/runtime/config';
+import { UsageFailure } from '@latchkey/runtime/failure';
+import { ensurePrivateFolder, exists, replaceFile } from '@latchkey/runtime/files';
+import { z } from 'zod';
+
+/** Contexts of one user: more would be a mistake. */
+const MAX_CONTEXTS = 256;
+
+export interface SavedContext {
+  readonly server: string;
+  readonly token_file?: string | undefined;
+  readonly ca_file?: string | undefined;
+  readonly pin?: string | undefined;
+}
+
+const contextSchema: z.ZodType<SavedContext> = z.strictObject({
+  server: z.string(),
+  token_file: z.string().optional(),
+  ca_file: z.string().optional(),
+  pin: z.string().optional(),
+});
+
+export interface Contexts {
+  /** Name of the context in use. */
+  readonly current: string | null;
+  readonly contexts: Readonly<Record<string, SavedContext>>;
+}
+
+const fileSchema: z.ZodType<Contexts> = z.strictObject({
+  current: z.string().nullable(),
+  contexts: z.record(z.string(), contextSchema),
+});
+
+/** Where they are kept: of the user, not of the machine. */
+export function contextsPath(): string {
+  return join(environment('XDG_CONFIG_HOME') ?? join(homedir(), '.config'), 'latchkey', 'contexts.json');
+}
+
+/** Returns no contexts if none was ever saved. */
+export async function readContexts(): Promise<Contexts> {
+  const path = contextsPath();
+  if (!(await exists(path))) return { current: null, contexts: {} };
+  return loadPrivateJson(fileSchema, path, 'Remove it, and add the contexts again: latchkey-auth-server context add --help');
+}
+
+export async function writeContexts(contexts: Contexts): Promise<void> {
+  if (Object.keys(contexts.contexts).length > MAX_CONTEXTS)
+    throw new UsageFailure(`there are ${MAX_CONTEXTS} contexts already`, { advice: 'Remove those that are not needed.' });
+  const path = contextsPath();
+  await ensurePrivateFolder(dirname(path));
+  await replaceFile(path, `${JSON.stringify(contexts, null, 2)}\n`);
+}
+
+/** @throws UsageFailure if there is none of that name */
+export function contextNamed({ contexts }: Contexts, name: string): SavedContext {
+  const found = Object.hasOwn(contexts, name) ? contexts[name] : undefined;
+  if (found !== undefined) return found;
+  throw new UsageFailure(`there is no context ${name}`, {
+    advice: 'List them:',
+    run: [['latchkey-auth-server', 'context', 'list']],
+  });
+}

@@ -1,0 +1,376 @@
+// Proves that a command prints the same wherever the registry is: each that goes over the API runs
+// on a registry in a folder, and over the API on a copy of it.
+
+import { existsSync } from 'node:fs';
+import { chmod, cp, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startApi } from '@latchkey/api';
+import { readMasterKey } from '@latchkey/keyring';
+import { Registry } from '@latchkey/registry';
+import { commandToRun } from '@latchkey/runtime/cli';
+import { Failure } from '@latchkey/runtime/failure';
+import { CapturedLog } from '@latchkey/test-support/fixtures';
+import { CommanderError, type Command } from 'commander';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { authServerProgram } from '../src/program.js';
+
+process.umask(0o077);
+
+/** Stays with the machine of the registry. */
+const LOCAL = [
+  'init',
+  'run',
+  'api',
+  'api-gateway',
+  'health',
+  'import',
+  'export',
+  'backup',
+  'restore',
+  'upgrade',
+  'master-key rotate',
+  'registry copy',
+  'registry accept',
+  'audit prune',
+  'clock release',
+  'token create',
+  'token list',
+  'token revoke',
+  'user add',
+  'user list',
+  'user set',
+  'user link',
+  'user remove',
+];
+/** Is about contexts, not about a registry. */
+const CONTEXTS = ['context add', 'context list', 'context use', 'context remove'];
+
+const RECIPIENT = 'age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p';
+
+let folder: string;
+let ids: string[];
+
+/** What a command came to. */
+interface Outcome {
+  readonly stdout: string;
+  readonly exitCode: number;
+  readonly message?: string;
+  readonly advice?: string | undefined;
+  /** Commands to paste. */
+  readonly run?: readonly string[];
+}
+
+function exitOverride(command: Command): void {
+  command.exitOverride().configureOutput({ writeErr: () => undefined });
+  command.commands.forEach(exitOverride);
+}
+
+async function run(environment: Readonly<Record<string, string>>, words: readonly string[]): Promise<Outcome> {
+  const program = authServerProgram();
+  exitOverride(program);
+  let called: Command | undefined;
+  program.hook('preAction', (_, action) => void (called = action));
+  let stdout = '';
+  const write = vi.spyOn(process.stdout, 'write').mockImplementation((piece) => {
+    stdout += String(piece);
+    return true;
+  });
+  for (const [name, value] of Object.entries(environment)) vi.stubEnv(name, value);
+  try {
+    await program.parseAsync(words, { from: 'user' });
+    return { stdout, exitCode: 0 };
+  } catch (error) {
+    if (error instanceof CommanderError) return { stdout, exitCode: 2, message: error.message };
+    if (!(error instanceof Failure)) throw error;
+    const { message, advice, run, exitCode } = error;
+    return { stdout, exitCode, message, advice, run: run.map((line) => commandToRun(line, called)) };
+  } finally {
+    vi.unstubAllEnvs();
+    write.mockRestore();
+  }
+}
+
+const home = (): Record<string, string> => ({ XDG_CONFIG_HOME: join(folder, 'config') });
+const here = (...words: string[]): Promise<Outcome> => run({ ...home(), LATCHKEY_DATA: join(folder, 'here') }, words);
+const there = (...words: string[]): Promise<Outcome> => run({ ...home(), LATCHKEY_SERVER: server() }, words);
+const server = (): string => `unix:${join(folder, 'api.sock')}`;
+
+/** Both places have the same nodes; a file that is written is in neither's way. */
+async function bothPlaces(line: string): Promise<readonly [here: Outcome, there: Outcome]> {
+  const given = words(line);
+  const outs = given.filter((word, i) => given[i - 1] === '--out' && !existsSync(word));
+  const first = await here(...given);
+  for (const out of outs) await rm(out, { recursive: true, force: true });
+  return [first, await there(...given)];
+}
+
+/** ID0 to ID2 are nodes of order 1, DIR is a folder, `_` a blank. */
+function words(line: string): string[] {
+  const text = line
+    .replaceAll(/ID(\d)/g, (_, i: string) => ids[Number(i)] ?? '')
+    .replaceAll('DIR', folder)
+    .replaceAll('RECIPIENT', RECIPIENT);
+  return text
+    .split(' ')
+    .filter((word) => word !== '')
+    .map((word) => (word === "''" ? '' : word.replaceAll('_', ' ')));
+}
+
+const stops: (() => Promise<void>)[] = [];
+
+async function serve(data: string): Promise<void> {
+  const daemon = await startApi({
+    config: { socket: join(folder, 'api.sock'), local: {} },
+    folder: data,
+    openRegistry: async () => Registry.open(data, await readMasterKey({ kind: 'file', path: join(data, 'master.key') }), 'api'),
+    log: new CapturedLog().log,
+  });
+  stops.push(() => daemon.stop());
+}
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'latchkey-test-'));
+  // Times in what is printed are those of now.
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() });
+  await here('init');
+  const credential = join(folder, 'controller.json');
+  await here('controller', 'add', '00000001', '--nid', '192.0.2.1:5683', '--out', credential, '--name', 'Hall N');
+  await here('controller', 'add', '00000002', '--nid', '192.0.2.2:5683', '--out', `${credential}.2`);
+  for (const [installer, count] of [
+    ['Kim', '3'],
+    ['Ada', '2'],
+  ] as const)
+    await here(
+      ...words(
+        `order create --installer ${installer} --controller 00000001 --count ${count} --site north --out DIR/for-${installer}`,
+      ),
+    );
+  ids = (JSON.parse((await here('node', 'list', '--json', '--order', '1')).stdout) as { id: string }[]).map(({ id }) => id);
+  await here('node', 'set', ids[0]!, '--name', 'Pump 3', '--location', 'pillar 7', '--tag', 'pump', '--tag', 'spare');
+  await cp(join(folder, 'here'), join(folder, 'there'), { recursive: true });
+  await serve(join(folder, 'there'));
+});
+
+afterAll(async () => {
+  vi.useRealTimers();
+  for (const stop of stops) await stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** What follows each command, in order: what one changes, the next ones see. */
+const REMOTE: Readonly<Record<string, readonly string[]>> = {
+  'clock show': ['', '--json'],
+  'controller list': ['', '--json', '--csv', '--sort -id --columns id,name'],
+  'controller show': ['00000001', '00000001 --json', '00000009'],
+  'order list': ['', '--json', '--csv', '--since 2999-01-01T00:00Z --json'],
+  'order show': ['1', '2 --json', '77'],
+  'order exposure': ['', '--json', '1 --json', '77'],
+  'node list': [
+    '',
+    '--json',
+    '--csv',
+    '--json --limit 2',
+    '--limit 2',
+    '--json --after ID0 --limit 1',
+    '--json --order 1 --state enrolled --never-joined --site north --tag pump --search PILLAR',
+    '--json --installer Kim --controller 00000001 --since 2001-01-01T00:00Z',
+    '--sort -id --columns id,name,tags',
+    '--order 77 --json',
+    '--controller 00000009 --json',
+  ],
+  'node show': ['ID0', 'ID0 --json', '0badf00d'],
+  'node why': ['ID0', 'ID0 --json', 'ID0 --holds 1b21 --json', '0badf00d --json', '--order 1', '--all --json', '--order 77', ''],
+  'audit list': ['--limit 3 --json'],
+  'audit export': [''],
+  'audit follow': [],
+  'audit verify': ['--json', '', '--against 1:00', `--against 1:${'0'.repeat(64)} --json`],
+  'controller set': [
+    '00000001 --name Hall_S --json',
+    '00000001 --nid 192.0.2.9:5683 --out DIR/manifests --json',
+    '00000002 --pass-through on',
+    '00000001',
+    '00000009 --name x',
+  ],
+  'controller rotate': ['00000001 --out DIR/next.json', '00000009 --out DIR/next.json', '00000001 --out DIR/controller.json'],
+  'controller add': [
+    '00000003 --nid 192.0.2.3:5683 --server 192.0.2.7:5693 --out DIR/third.json',
+    '00000001 --nid 192.0.2.3:5683 --out DIR/again.json',
+  ],
+  'controller remove': ['00000001 --yes', '00000003', '00000003 --yes', '00000009 --yes'],
+  'order set': ['1 --contact Kim', '1 --contact Kim', "1 --contact ''", '77 --site x'],
+  'order open': ['1', '1 --join-until 2999-12-24T00:00Z', '1 --join-until 2001-01-01T00:00Z', '77'],
+  'order suspend': ['1', '1', '77'],
+  'order resume': ['1', '77'],
+  'order create': [
+    '--installer Bo --controller 00000001 --count 2 --out DIR/for-bo --json',
+    '--installer Bo --controller 00000001 --count 2 --out DIR/for-bo-sealed --join-until 2999-12-24T00:00Z --recipient RECIPIENT',
+    '--installer Bo --controller 00000009 --count 2 --out DIR/for-nobody',
+  ],
+  'order export': ['1 --out DIR/again', '1 --out DIR/sealed --recipient RECIPIENT', '77 --out DIR/again'],
+  'order labels': ['1 --out DIR/labels.html', '77 --out DIR/labels.html'],
+  'order close': ['2', '2 --yes', '2 --yes', '77'],
+  'node disable': [
+    'ID0',
+    'ID0 ID1 --dry-run',
+    '--order 1',
+    '--order 1 --yes',
+    '0badf00d',
+    '--order 77 --yes',
+    '--tag none --yes',
+  ],
+  'node enable': ['ID0', '--order 1'],
+  'node move': ['ID0 --controller 00000002', '--from 00000002 --controller 00000001', 'ID0 --controller 00000009'],
+  'node set': [
+    'ID1 --name Pump_4 --lifetime 90d --tag new',
+    '--order 1 --site east',
+    '--order 1 --site east --grace 2d --yes',
+    '--with-tag new --name Pump_5 --untag new --yes',
+    '--order 1 --name Pump --yes',
+    'ID0 ID1 --note x --dry-run',
+    'ID0',
+  ],
+  'node reset': ['ID2 --out DIR/reset --yes', 'ID1 ID2 --out DIR/reset-two --yes', '--order 1 --out DIR/reset-all', '', '77'],
+  'node remove': ['ID2', 'ID2 --yes', 'ID2 --yes', '--order 77 --yes'],
+};
+
+function leaves(command: Command, name: string): string[] {
+  if (command.commands.length === 0) return [name];
+  return command.commands.flatMap((sub) => leaves(sub, `${name} ${sub.name()}`.trim()));
+}
+
+it('each command goes over the API, or is known to stay', () => {
+  expect([...Object.keys(REMOTE), ...LOCAL, ...CONTEXTS].toSorted()).toEqual(leaves(authServerProgram(), '').toSorted());
+});
+
+/** Keys are drawn in each place. What only the machine of the registry can do is said to be so. */
+function comparable({ stdout, ...outcome }: Outcome): Outcome {
+  const text = stdout.replaceAll(/\[secret [0-9a-f]{4}\]/g, '[secret]');
+  return { ...outcome, stdout: text.replaceAll('   # on the machine of the registry\n', '\n') };
+}
+
+describe.each(Object.entries(REMOTE).filter(([name]) => !name.startsWith('audit')))('%s', (command, lines) => {
+  it.each(lines.length === 0 ? [''] : lines)('%s: prints the same, and ends with the same code', async (line) => {
+    const [local, remote] = await bothPlaces(`${command} ${line}`);
+    expect(comparable(remote)).toEqual(comparable(local));
+  });
+});
+
+describe('the audit log', () => {
+  /** The log names who did something: it is that of one registry, in both places. */
+  const beside = (...given: string[]): Promise<Outcome> => run({ ...home(), LATCHKEY_DATA: join(folder, 'there') }, given);
+
+  it.each([
+    'audit list --json',
+    'audit list --limit 3 --json',
+    'audit list --from 2 --limit 4 --json',
+    'audit list --node ID0 --csv',
+    'audit list --node ID0 --from 1 --limit 2 --json',
+    'audit list --since 2999-01-01T00:00Z --json',
+    'audit export',
+    'audit export --from 5',
+    'audit verify --json',
+    'audit verify',
+    'audit verify --against 1:00',
+    `audit verify --against 1:${'0'.repeat(64)} --json`,
+  ])('prints the same: %s', async (line) => {
+    const there_ = await there(...words(line));
+    expect(there_).toEqual(await beside(...words(line)));
+    expect(there_.stdout === '' ? there_.message : there_.stdout).not.toBe('');
+  });
+
+  it('is followed from there', async () => {
+    const before = new Set(process.listeners('SIGTERM'));
+    const { stdout } = await beside('audit', 'export');
+    const followed = there('audit', 'follow', '--from', '1');
+    // The command stops once it has printed what is there.
+    await expect.poll(() => process.listeners('SIGTERM').filter((listener) => !before.has(listener)).length).toBeGreaterThan(0);
+    for (const listener of process.listeners('SIGTERM')) if (!before.has(listener)) listener('SIGTERM');
+    expect((await followed).stdout).toContain(stdout.split('\n')[0]);
+  });
+});
+
+describe('a context', () => {
+  const anywhere = (line: string, environment: Readonly<Record<string, string>> = {}): Promise<Outcome> =>
+    run({ ...home(), ...environment }, words(line));
+
+  it('names a registry, for the user alone, and commands work on the one in use', async () => {
+    const path = join(folder, 'config', 'latchkey', 'contexts.json');
+    const { stdout: orders } = await there('order', 'list', '--json');
+    expect(await anywhere('order list')).toMatchObject({ exitCode: 2, message: 'no registry is named' });
+    expect((await anywhere(`context add plant --server ${server()}`)).stdout).toBe(`Context plant is in ${path}, and in use\n`);
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
+    await anywhere('context add other --server unix:/nowhere.sock --token-file DIR/token');
+    expect(JSON.parse((await anywhere('context list --json')).stdout)).toEqual([
+      { name: 'plant', in_use: true, server: server(), token_file: null, ca_file: null, pin: null },
+      { name: 'other', in_use: false, server: 'unix:/nowhere.sock', token_file: join(folder, 'token'), ca_file: null, pin: null },
+    ]);
+    expect((await anywhere('order list --json')).stdout).toBe(orders);
+    expect((await anywhere('order list --json --context plant', { LATCHKEY_DATA: '/nowhere' })).stdout).toBe(orders);
+    // The registry of this machine, where one is named.
+    expect(await anywhere('order list', { LATCHKEY_DATA: '/nowhere' })).toMatchObject({ exitCode: 2 });
+    expect((await anywhere('order list --json --data DIR/there')).stdout).toBe(orders);
+    expect(await anywhere(`context add plant --server ${server()}`)).toMatchObject({ exitCode: 2 });
+    expect((await anywhere('context use other')).stdout).toBe('Context other is in use: unix:/nowhere.sock\n');
+    expect((await anywhere('context remove other')).stdout).toBe('Context other is removed, and none is in use\n');
+    expect(await anywhere('order list')).toMatchObject({ exitCode: 2, message: 'no registry is named' });
+    expect(await anywhere('order list --context other')).toMatchObject({
+      exitCode: 2,
+      run: ['  latchkey-auth-server context list'],
+    });
+  });
+
+  it('is repeated in advice, where the command that it names takes it', async () => {
+    expect(await anywhere('node show 0badf00d --context plant')).toMatchObject({
+      exitCode: 1,
+      run: ['  latchkey-auth-server node list --context plant'],
+    });
+    const { stdout } = await anywhere('node why ID0 --context plant');
+    expect(stdout).toContain('\n  latchkey-auth-server run   # on the machine of the registry\n');
+  });
+
+  it.each([
+    ['order list --data DIR/there --server unix:/x', {}, '--data is of a registry on this machine'],
+    ['order list --master-key-file x --context plant', {}, '--master-key-file is of a registry on this machine'],
+    ['order list --server unix:/x --context plant', {}, '--server and --context name a registry each'],
+    ['order list', { LATCHKEY_DATA: '/x', LATCHKEY_SERVER: 'unix:/x' }, 'LATCHKEY_SERVER and LATCHKEY_DATA are both set'],
+    [
+      'order list --data DIR/there --pin sha256:MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=',
+      {},
+      '--pin is of a registry elsewhere',
+    ],
+    ['order list --server http://plant.example', {}, 'expected https://HOST'],
+    ['order list --server https://ada:secret@plant.example', {}, 'expected https://HOST'],
+    ['order list --server https://plant.example/v1', {}, 'expected https://HOST'],
+    ['order list --server unix:/x --pin abcd', {}, 'expected sha256:'],
+    ['order list --server https://plant.example', {}, 'the token is missing'],
+    // The token of one server goes to no other one.
+    ['order list --server https://plant.example', { LATCHKEY_TOKEN_FILE: '/x' }, 'the token is missing'],
+    ['order list', { LATCHKEY_SERVER: 'https://plant.example', LATCHKEY_TOKEN_FILE: '/x' }, 'the file that --token-file names'],
+    ['order list --server https://plant.example --token-file DIR/readable.token', {}, 'readable.token'],
+    ['controller add 00000007 --nid 192.0.2.1:1 --out DIR/7 --server https://plant.example', {}, 'HOST:PORT'],
+    ['order create --installer x --controller 00000001 --device-keys x --out DIR/x --context plant', {}, 'device keys do not go'],
+    ['node reset ID0 --context plant --yes', {}, '--out is missing'],
+  ] as const)('is refused in words: %s', async (line, environment, says) => {
+    const path = join(folder, 'readable.token');
+    await writeFile(path, 'lk_abc');
+    await chmod(path, 0o644);
+    const { exitCode, message } = await anywhere(line, environment);
+    expect([message, exitCode]).toEqual([expect.stringContaining(says), 2]);
+  });
+
+  it.each(LOCAL.filter((name) => name !== 'api-gateway' && name !== 'health'))('does not reach %s', async (name) => {
+    for (const option of ['--server', '--context'])
+      expect(await anywhere(`${name} ${option} x`)).toMatchObject({
+        exitCode: 2,
+        message: `\`${name.split(' ').at(-1)}\` works on the registry of this machine, and does not go over the API`,
+      });
+  });
+
+  it('says where nothing answers', async () => {
+    expect(await anywhere('order list --server unix:DIR/nothing.sock')).toMatchObject({
+      exitCode: 1,
+      message: expect.stringContaining('nothing.sock'),
+    });
+  });
+});
