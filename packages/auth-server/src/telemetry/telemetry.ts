@@ -34,7 +34,12 @@ export class RegistryTelemetry {
   readonly metrics: readonly Metric[];
   readonly #statistics: RegistryStatistics | undefined;
 
-  constructor(registry: Registry, server: AuthServer, log: Log, { clock = readClock, fault, isCounted = true, metrics = [] }: ServedFrom = {}) {
+  constructor(
+    registry: Registry,
+    server: AuthServer,
+    log: Log,
+    { clock = readClock, fault, isCounted = true, metrics = [] }: ServedFrom = {},
+  ) {
     this.#statistics = isCounted ? new RegistryStatistics(registry, log) : undefined;
     this.checks = [
       { name: 'registry', watchdog: 'required', run: () => probe(registry, clock, fault) },

@@ -57,7 +57,8 @@ async function measureRooms(run: SuiteRun, network: MeasuredNetwork, ms: number)
     const sampled = cpu[i] ?? new Map<string, number>();
     const mainUs = ((mainMs[i] ?? 0) * 1_000) / timed.result.joins;
     const allUs = ((i === 0 ? timed.controllerCpuMs : timed.serverCpuMs) * 1_000) / timed.result.joins;
-    // Samples also count while another process has the core: they are shares of the thread's CPU time.
+    // Samples also count while another process has the core: they are shares of the thread's CPU
+    // time.
     const cpuUs = scaled(sampled, mainUs / sum(sampled));
     cpuUs.set(OTHER_THREADS, Math.max(0, allUs - mainUs));
     return { cpuUs, octets: scaled(memory[i] ?? new Map(), 1 / filled.result.joins) };

@@ -188,7 +188,9 @@ const gnutls: Peer = {
   },
 };
 
-/** node:tls with `pskCallback` of @latchkey/keys, on the same socket as `deliver`; it reads no file. */
+/**
+ * node:tls with `pskCallback` of @latchkey/keys, on the same socket as `deliver`; it reads no file.
+ */
 const nodeTls: Peer = {
   name: 'node:tls',
   programs: ['openssl'],
