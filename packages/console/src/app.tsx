@@ -4,10 +4,11 @@ import type { JSX } from 'preact';
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import { KeyHelp, PAGES, useKeyboard } from './keyboard.js';
 import { Menu } from './menu.js';
-import { useLocation } from './navigation.js';
+import { navigate, useLocation } from './navigation.js';
 import { NodeDrawer } from './node-drawer.js';
 import { AuditPage } from './pages/audit.js';
 import { ControllerDrawer, ControllersPage } from './pages/controllers.js';
+import { InstallPage } from './pages/install.js';
 import { NewOrderPage } from './pages/new-order.js';
 import { NodesPage } from './pages/nodes.js';
 import { OrderPage } from './pages/order.js';
@@ -36,6 +37,9 @@ export function App({ linkToken }: { readonly linkToken: string | undefined }): 
   );
 }
 
+/** What an installer sees: the own orders and their nodes. */
+const INSTALLERS_PAGES: ReadonlySet<Page> = new Set(['nodes', 'orders', 'install']);
+
 function Shell({ user }: { readonly user: User | undefined }): JSX.Element {
   const say = useSay();
   const { path, query } = useLocation();
@@ -48,6 +52,10 @@ function Shell({ user }: { readonly user: User | undefined }): JSX.Element {
   useEffect(() => {
     if (me.data !== undefined) setUser(me.data);
   }, [me.data]);
+  const isInstaller = user?.role === 'installer';
+  useEffect(() => {
+    if (isInstaller && path === '/') navigate('/install', { replace: true });
+  }, [isInstaller, path]);
   const title = page === undefined ? say('app.not-found') : say(`page.${page}`);
   useEffect(() => {
     const parts = [...(opened === undefined ? [] : [opened.id]), title, say('app.name')];
@@ -69,7 +77,7 @@ function Shell({ user }: { readonly user: User | undefined }): JSX.Element {
           <img src="/assets/icon.svg" alt="" width={24} height={24} /> {say('app.name')}
         </a>
         <nav aria-label={say('app.navigation')}>
-          {PAGES.map(({ page: one, path: target, key }) => (
+          {PAGES.filter(({ page: one }) => !isInstaller || INSTALLERS_PAGES.has(one)).map(({ page: one, path: target, key }) => (
             <a key={one} href={target} aria-current={one === sectionOf(page) ? 'page' : undefined} aria-keyshortcuts={`g ${key}`}>
               {say(`page.${one}`)}
             </a>
@@ -118,6 +126,8 @@ function PageContent({ page, path }: PageContentProps): JSX.Element {
       return <AuditPage />;
     case 'new-order':
       return <NewOrderPage />;
+    case 'install':
+      return <InstallPage />;
     case 'order':
       return <OrderPage id={orderOf(path) ?? ''} />;
     default:

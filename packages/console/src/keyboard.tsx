@@ -19,6 +19,7 @@ export const PAGES: readonly { readonly page: Page; readonly path: string; reado
   { page: 'orders', path: '/orders', key: 'r' },
   { page: 'controllers', path: '/controllers', key: 'c' },
   { page: 'audit', path: '/audit', key: 'a' },
+  { page: 'install', path: '/install', key: 'i' },
 ];
 
 /** Handles the keys of the console; `onHelp` shows the table of them. */

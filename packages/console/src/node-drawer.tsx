@@ -21,7 +21,8 @@ import { useMay } from './session.js';
 import type { StringKey } from './strings/index.js';
 import { urlOf } from './url-state.js';
 
-type NodeDetails = NodeView & { readonly initial_key: string };
+/** Without fingerprints for a caller that sees some orders only. */
+type NodeDetails = NodeView & { readonly initial_key: string | null };
 
 const FINGERPRINT = /^[0-9a-f]{4}$/;
 
@@ -62,7 +63,7 @@ export function NodeDrawer({ id }: { readonly id: string }): JSX.Element {
           <Details node={node.data} />
         </>
       )}
-      {!isUnknown && <Life life={life.data?.items} />}
+      {!isUnknown && life.problem?.name !== 'forbidden' && <Life life={life.data?.items} />}
     </Drawer>
   );
 }
@@ -145,14 +146,15 @@ function Details({ node }: { readonly node: NodeDetails }): JSX.Element {
   rows.push(
     ['nodes.order', <ThingLink kind="order" id={String(node.order)} />],
     ['nodes.controller', <ThingLink kind="controller" id={node.controller} />],
-    [
+  );
+  if (node.key !== null)
+    rows.push([
       'nodes.key',
       <>
         <code>{node.key}</code> {node.key_is_initial && say('nodes.key-initial')}
       </>,
-    ],
-  );
-  if (!node.key_is_initial || node.split)
+    ]);
+  if (node.initial_key !== null && (!node.key_is_initial || node.split))
     rows.push([
       'node.initial-key',
       <>

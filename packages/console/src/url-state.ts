@@ -3,7 +3,7 @@
 import type { NodeStatus } from '@latchkey/operations/contract';
 
 export type Page = 'overview' | 'nodes' | 'orders' | 'controllers' | 'audit' | OrderingPage;
-type OrderingPage = 'new-order' | 'order';
+type OrderingPage = 'new-order' | 'order' | 'install';
 
 const PAGE_OF_PATH: ReadonlyMap<string, Page> = new Map<string, Page>([
   ['/', 'overview'],
@@ -12,6 +12,7 @@ const PAGE_OF_PATH: ReadonlyMap<string, Page> = new Map<string, Page>([
   ['/controllers', 'controllers'],
   ['/audit', 'audit'],
   ['/orders/new', 'new-order'],
+  ['/install', 'install'],
 ]);
 
 /** Where one-time links lead. Anybody who is not signed in sees the sign-in at every path. */
@@ -25,6 +26,12 @@ export function pageOf(path: string): Page | undefined {
 /** The page that the navigation marks: that of the list where one of it is shown. */
 export function sectionOf(page: Page | undefined): Page | undefined {
   return page === 'order' || page === 'new-order' ? 'orders' : page;
+}
+
+/** The node that is being installed, on the page for that. */
+export function readInstalledNode(query: URLSearchParams): string | undefined {
+  const id = query.get('id') ?? '';
+  return ID.test(id) ? id : undefined;
 }
 
 /** The number of the order whose page it is. */

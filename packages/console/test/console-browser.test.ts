@@ -3,16 +3,19 @@
 
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import axe from 'axe-core';
 import { generateIdentity, identityToRecipient } from 'age-encryption';
 import jsQR from 'jsqr';
 import { type Browser, type BrowserContextOptions, chromium, type Locator, type Page, type Request } from 'playwright-core';
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { setDisabled } from '@latchkey/operations';
+import type { OrderLimits } from '@latchkey/operations/contract';
 import { decryptManifest, parseLabel } from '@latchkey/provisioning';
+import { drawQrCode } from '@latchkey/provisioning/qr-code';
 import type { AdminFixture } from '@latchkey/test-support/admin-fixture';
 import { ConsoleSite } from './console-site.js';
-import { JOINED, openPlant, SECOND, SECOND_ORDER, SILENT, UNPROVEN } from './plant.js';
+import { describeNode, JOINED, openPlant, SECOND, SECOND_ORDER, SILENT, UNPROVEN } from './plant.js';
 
 const CHROMIUM = '/usr/bin/chromium';
 const PASSWORD = 'correct horse battery';
@@ -46,8 +49,11 @@ interface Visit {
   readonly messages: readonly string[];
 }
 
-/** Opens a page for a person who has just set a password by a one-time link. */
-async function visit(path: string, options: BrowserContextOptions = {}): Promise<Visit> {
+/**
+ * Opens a page for a person who has just set a password by a one-time link: an administrator, or an
+ * installer with limits.
+ */
+async function visit(path: string, options: BrowserContextOptions = {}, limits?: OrderLimits): Promise<Visit> {
   const fixture = await openPlant();
   const site = await ConsoleSite.start(fixture);
   const browser = await launch();
@@ -61,12 +67,12 @@ async function visit(path: string, options: BrowserContextOptions = {}): Promise
     if (isComplaint && !STATUS_MESSAGE.test(message.text())) messages.push(message.text());
   });
   page.on('pageerror', (error) => messages.push(String(error)));
-  await page.goto(await site.addUser('ada', 'admin'));
+  await page.goto(await site.addUser('ada', limits === undefined ? 'admin' : 'installer', limits));
   await page.getByLabel('New password').fill(PASSWORD);
   await page.getByLabel('The same again').fill(PASSWORD);
   await page.keyboard.press('Enter');
   await page.getByRole('button', { name: 'Preferences' }).waitFor();
-  expect(page.url()).toBe(`${site.origin}/`);
+  await expect.poll(() => page.url()).toBe(`${site.origin}${limits === undefined ? '/' : '/install'}`);
   if (path !== '/') await page.goto(site.origin + path);
   return { page, site, fixture, messages };
 }
@@ -87,6 +93,47 @@ function letTimePass(ms: number): void {
   const { now } = Date;
   vi.spyOn(Date, 'now').mockImplementation(() => now() + ms);
   onTestFinished(() => void vi.restoreAllMocks());
+}
+
+/**
+ * Chromium on Linux reads no codes, and there is no camera: jsQR reads what a canvas shows in place
+ * of both.
+ */
+async function showToCamera(page: Page, text: string): Promise<void> {
+  const { size, path } = drawQrCode(text);
+  await page.addInitScript({ path: createRequire(import.meta.url).resolve('jsqr/dist/jsQR.js') });
+  await page.addInitScript(`
+    const draw = (side, paint) => {
+      const canvas = Object.assign(document.createElement('canvas'), { width: side, height: side });
+      const context = canvas.getContext('2d', { willReadFrequently: true });
+      paint(context);
+      return context;
+    };
+    navigator.mediaDevices.getUserMedia = async () => {
+      const side = ${8 * size};
+      const show = (context) => {
+        context.fillStyle = '#fff';
+        context.fillRect(0, 0, side, side);
+        context.setTransform(8, 0, 0, 8, 0, 0);
+        context.stroke(new Path2D('${path}'));
+        context.setTransform(1, 0, 0, 1, 0, 0);
+      };
+      const context = draw(side, show);
+      setInterval(() => show(context), 50);
+      return context.canvas.captureStream();
+    };
+    globalThis.BarcodeDetector = class {
+      static async getSupportedFormats() {
+        return ['qr_code'];
+      }
+      async detect(video) {
+        const { videoWidth: side } = video;
+        if (side === 0) return [];
+        const { data } = draw(side, (context) => context.drawImage(video, 0, 0)).getImageData(0, 0, side, side);
+        const found = jsQR(data, side, side);
+        return found === null ? [] : [{ rawValue: found.data }];
+      }
+    };`);
 }
 
 /** What axe finds wrong with the page. */
@@ -385,6 +432,62 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
       ])
         expect(sent).not.toContain(written);
     }
+    expect(messages).toEqual([]);
+  });
+
+  it('lets an installer on a phone scan a label, see why the node does not join, and name it', async () => {
+    const phone = { viewport: { width: 320, height: 640 } };
+    const { page, site, fixture, messages } = await visit('/install', phone, { installer: 'Kim & Sons' });
+    const { registry } = fixture;
+    const pages = page.getByRole('navigation', { name: 'Pages' });
+    await expect.poll(() => pages.innerText()).toMatch(/^Nodes\s+Orders\s+Install$/);
+    await page.getByText('This browser reads no codes').waitFor();
+    const key = '5b2e9d0c4f61a7384c1d9e0b7a6f5e4d';
+    await showToCamera(page, `LATCHKEY:1/0005214E/00000001/${key.toUpperCase()}/192.0.2.1:5683`);
+    const requests: Request[] = [];
+    page.on('request', (request) => requests.push(request));
+    await page.goto(`${site.origin}/install`);
+    await page.getByRole('button', { name: 'Scan a label' }).click();
+    await page.locator('[data-cause="proof-missing"]').waitFor();
+    expect(await queryOf(page)).toBe(`?id=${id(UNPROVEN)}`);
+    await page.getByText('19 of 21 joined').waitFor();
+
+    // Somebody else names it while this person types.
+    const name = page.getByLabel('Name', { exact: true });
+    await name.fill('Pump 9');
+    await describeNode(fixture, UNPROVEN, { name: 'Pump 4' });
+    await page.getByRole('button', { name: 'Save' }).click();
+    await page.getByText('Stored now: Pump 4, pillar 7').waitFor();
+    expect(await name.inputValue()).toBe('Pump 9');
+    await page.getByLabel('Place', { exact: true }).fill('pillar 8');
+    await page.getByRole('button', { name: 'Save' }).click();
+    await page.getByText(`Node ${id(UNPROVEN)} is described.`).waitFor();
+    await registry.refresh();
+    expect(registry.nodeDescription(UNPROVEN)).toMatchObject({ name: 'Pump 9', location: 'pillar 8', tags: ['pump', 'spare'] });
+    // The page looks again by itself.
+    await setDisabled(registry, [UNPROVEN], true);
+    await page.locator('[data-cause="disabled"]').waitFor();
+    expect(await faultsOf(page, { runOnly: STANDARDS })).toEqual([]);
+    await page.emulateMedia({ colorScheme: 'dark' });
+    expect(await faultsOf(page, { runOnly: ['color-contrast'] })).toEqual([]);
+    expect(await page.evaluate('document.documentElement.scrollWidth - innerWidth')).toBe(0);
+
+    // A scanner that types, and a node of somebody else's order.
+    await page.getByRole('link', { name: 'Next node' }).click();
+    const field = page.getByLabel('ID on the label');
+    await field.fill('1905');
+    await page.keyboard.press('Enter');
+    await page.getByText('Expected the 8 hex digits').waitFor();
+    await field.fill(`latchkey:1/1905717b/00000001/${key}/192.0.2.1:5683`);
+    await page.keyboard.press('Enter');
+    await page.locator('[data-cause="joined"]').waitFor();
+    await page.getByRole('link', { name: 'Next node' }).click();
+    await field.fill(id(SECOND));
+    await page.keyboard.press('Enter');
+    await page.locator('[data-cause="unknown"]').waitFor();
+    const sent = requests.map((request) => JSON.stringify([request.url(), request.headers(), request.postData()])).join('\n');
+    expect(sent).toContain('/v1/diagnoses/0005214e');
+    expect(`${sent} ${await page.content()}`.toLowerCase()).not.toContain(key.slice(0, 8));
     expect(messages).toEqual([]);
   });
 

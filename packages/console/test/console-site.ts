@@ -4,6 +4,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { dirname, join } from 'node:path';
+import type { OrderLimits } from '@latchkey/operations/contract';
 import { Secret } from '@latchkey/protocol';
 import { Registry } from '@latchkey/registry';
 import { bundleConsole } from '@latchkey/release/console';
@@ -70,7 +71,7 @@ export class ConsoleSite {
   }
 
   /** Adds a user, and returns the address of the link that sets the password. */
-  async addUser(name: string, role: Role): Promise<string> {
+  async addUser(name: string, role: Role, limits?: OrderLimits): Promise<string> {
     const { registry } = this.#fixture;
     const users = await openUserStore(registry.folder);
     const { url } = await addUser(
@@ -83,6 +84,7 @@ export class ConsoleSite {
       },
       name,
       role,
+      limits,
     );
     await users.close();
     return url;

@@ -57,13 +57,18 @@ export async function openPlant(): Promise<AdminFixture> {
     },
     now - 5 * MINUTE,
   );
-  await describe(fixture, UNPROVEN, { name: 'Pump 3 <north>', site: 'Plant 2', location: 'pillar 7', tags: ['pump', 'spare'] });
-  await describe(fixture, SILENT, { name: 'Valve 12', site: 'Plant 2', note: 'behind the <b>silo</b>' });
+  await describeNode(fixture, UNPROVEN, {
+    name: 'Pump 3 <north>',
+    site: 'Plant 2',
+    location: 'pillar 7',
+    tags: ['pump', 'spare'],
+  });
+  await describeNode(fixture, SILENT, { name: 'Valve 12', site: 'Plant 2', note: 'behind the <b>silo</b>' });
   await writeClock(fixture);
   return fixture;
 }
 
-async function describe(fixture: AdminFixture, node: number, description: DescriptionChange): Promise<void> {
+export async function describeNode(fixture: AdminFixture, node: number, description: DescriptionChange): Promise<void> {
   const clock = (): { wallMs: number; monotonicMs: number } => ({ wallMs: Date.now(), monotonicMs: Date.now() });
   const context = { registry: fixture.registry, clock, actor: 'user ada' } as const;
   await call(nodesSet, context, { select: { ids: [formatId(node)] }, description });

@@ -46,3 +46,8 @@ export function normalizeLabel(text: string): string {
 export function isLabel(text: string): boolean {
   return text.trim().toLowerCase().startsWith(`${SCHEME}:`);
 }
+
+/** The ID of the node that a label is of, and nothing else of it. */
+export function nodeOfLabel(text: string): string | undefined {
+  return new RegExp(`^${LABEL_HEAD}/([0-9a-f]{8})/`).exec(normalizeLabel(text))?.[1];
+}

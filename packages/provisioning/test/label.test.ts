@@ -6,7 +6,7 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { formatLabel, formatLabelInCapitals, parseLabel } from '../src/label.js';
-import { isLabel } from '../src/label-text.js';
+import { isLabel, nodeOfLabel } from '../src/label-text.js';
 import type { ManifestLine } from '../src/manifest.js';
 
 const KEY = '5b2e9d0c4f61a7384c1d9e0b7a6f5e4d';
@@ -86,6 +86,12 @@ describe('a label', () => {
     expect([LABEL, LABEL.toUpperCase(), ` ${LABEL}`, 'latchkey:'].map(isLabel)).toEqual([true, true, true, true]);
     expect(['label.txt', '-', '', './latchkey:1', 'latchkey'].map(isLabel)).toEqual([false, false, false, false, false]);
   });
+});
+
+it('of a label a page reads the ID of its node, and nothing of what is no label', () => {
+  expect([LABEL, LABEL.toUpperCase(), ` ${LABEL}\n`].map(nodeOfLabel)).toEqual(['0000a1b2', '0000a1b2', '0000a1b2']);
+  for (const text of [KEY, LABEL.replace(':1/', ':2/'), LABEL.slice(0, 19), `x${LABEL}`, 'latchkey:1/0000a1b/'])
+    expect(nodeOfLabel(text)).toBeUndefined();
 });
 
 describe('a bad label', () => {

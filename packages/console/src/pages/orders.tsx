@@ -129,7 +129,7 @@ function OrderTable({ orders, isBusy }: { readonly orders: readonly OrderView[];
   );
 }
 
-function Progress({ order: { nodes, joined } }: { readonly order: OrderView }): JSX.Element {
+export function Progress({ order: { nodes, joined } }: { readonly order: OrderView }): JSX.Element {
   const say = useSay();
   const locale = localeOf(usePreferences());
   const text = say('orders.joined-of', { joined: formatNumber(joined, locale), nodes: formatNumber(nodes, locale) });

@@ -12,11 +12,15 @@ const WELL: ReadonlySet<Diagnosis['cause']> = new Set(['joined', 'joining']);
 /** Causes that only time, or one command, stands between. */
 const MILD: ReadonlySet<Diagnosis['cause']> = new Set(['held-off', 'was-refused', 'expiring', 'outside-join-window', 'disabled']);
 
+export function toneOf(cause: Diagnosis['cause']): 'good' | 'mild' | 'bad' {
+  return WELL.has(cause) ? 'good' : MILD.has(cause) ? 'mild' : 'bad';
+}
+
 /** Why a node has not joined: the cause, what to do, and what the cause was found from. */
 export function DiagnosisPanel({ diagnosis }: { readonly diagnosis: Diagnosis }): JSX.Element {
   const say = useSay();
   const { cause, action, instead, facts, sentence } = diagnosis;
-  const tone = WELL.has(cause) ? 'good' : MILD.has(cause) ? 'mild' : 'bad';
+  const tone = toneOf(cause);
   const title = WELL.has(cause) && action.kind === 'none' ? 'node.why-joined' : 'node.why';
   return (
     <>

@@ -1,5 +1,6 @@
 import type { ComponentChildren, JSX } from 'preact';
 import { useId } from 'preact/hooks';
+import type { Problem } from '../api.js';
 import { useSay } from '../phrase.js';
 import type { StringKey } from '../strings/index.js';
 
@@ -43,4 +44,9 @@ export function FormField({ label, isOptional = false, hint, error, children }: 
       )}
     </div>
   );
+}
+
+/** What the API says of a field, or of a part of it. */
+export function errorAt(errors: Problem['errors'], field: string): string | undefined {
+  return errors?.find(({ at }) => at === field || at.startsWith(`${field}.`))?.is;
 }

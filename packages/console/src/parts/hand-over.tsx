@@ -10,7 +10,7 @@ import { OpenedManifest } from '../opened-manifest.js';
 import { useSay } from '../phrase.js';
 import { reloadAll, useSession } from '../session.js';
 import { Command } from './copy.js';
-import { FormField } from './form-field.js';
+import { errorAt, FormField } from './form-field.js';
 import { Labels } from './labels.js';
 
 /** Who can open the file. */
@@ -66,11 +66,6 @@ export function ReaderFields({ readers, onChange, errors }: ReaderFieldsProps): 
       <p class="quiet">{say('hand-over.recorded')}</p>
     </fieldset>
   );
-}
-
-/** What the API says of a field, or of a part of it. */
-export function errorAt(errors: Problem['errors'], field: string): string | undefined {
-  return errors?.find(({ at }) => at === field || at.startsWith(`${field}.`))?.is;
 }
 
 /** What was handed over. */

@@ -4,6 +4,7 @@
  */
 
 import { DIAGNOSIS_STRINGS } from './diagnosis.js';
+import { INSTALL_STRINGS } from './install.js';
 import { ORDERING_STRINGS } from './ordering.js';
 import { PAGE_STRINGS } from './pages.js';
 import { SHELL_STRINGS } from './shell.js';
@@ -17,12 +18,14 @@ export type StringKey =
   | keyof typeof SHELL_STRINGS
   | keyof typeof PAGE_STRINGS
   | keyof typeof DIAGNOSIS_STRINGS
-  | keyof typeof ORDERING_STRINGS;
+  | keyof typeof ORDERING_STRINGS
+  | keyof typeof INSTALL_STRINGS;
 export const STRINGS: Readonly<Record<StringKey, Pair>> = {
   ...SHELL_STRINGS,
   ...PAGE_STRINGS,
   ...DIAGNOSIS_STRINGS,
   ...ORDERING_STRINGS,
+  ...INSTALL_STRINGS,
 };
 
 /** Parts of a text, and between them the names of its places. */
