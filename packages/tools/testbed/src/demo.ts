@@ -24,8 +24,15 @@ const MESSAGES: Readonly<Record<string, readonly [way: string, what: string]>> =
 
 type Print = (text?: string) => void;
 
-/** Plays the demo; resolves with whether node and server hold the same new key for each node. */
-export async function demo(network: TestNetwork, print: Print): Promise<boolean> {
+export interface DemoOutcome {
+  /** Whether node and server hold the same new key for each node. */
+  readonly isSame: boolean;
+  /** Where the auth-server listens. */
+  readonly server: string;
+}
+
+/** Plays the demo. Auth-server and controller still run afterwards. */
+export async function demo(network: TestNetwork, print: Print): Promise<DemoOutcome> {
   print('Latchkey demo: three devices trade the key their installer knows for one of their own\n');
 
   print('1. The administrator adds a controller and orders three nodes from two installers');
@@ -55,17 +62,17 @@ export async function demo(network: TestNetwork, print: Print): Promise<boolean>
   print(`   auth-server at ${server} (UDP), controller at ${controller} (UDP), a process each\n`);
 
   print('5. The nodes join, a process each; a key is shown as the first digits of its fingerprint, never itself\n');
-  let same = true;
-  for (const { line } of installations(orders)) same = (await join(network, line, daemons, print)) && same;
+  let isSame = true;
+  for (const { line } of installations(orders)) isSame = (await join(network, line, daemons, print)) && isSame;
 
   print('The registry now');
   print(indent(await nodeTable(network)));
   print(
-    same
+    isSame
       ? 'Each node and the auth-server hold the same new key. Ada knows none of them unless she listened to the exchange; Kim, with half of an initial key, knows none even then.'
       : 'A node and the auth-server hold different keys: this must not happen.',
   );
-  return same;
+  return { isSame, server };
 }
 
 /**

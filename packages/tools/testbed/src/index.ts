@@ -1,4 +1,6 @@
 /** A whole Latchkey network on loopback, for the demo and for tests from end to end. */
 
+export { demo } from './demo.js';
+export { demoConsole } from './demo-console.js';
 export { freePort, TestNetwork, type Order, type OrderOptions } from './network.js';
 export { type CommandName, commandLine, DaemonProcess, type CommandResult, type LogLine } from './process.js';

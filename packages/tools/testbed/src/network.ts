@@ -23,6 +23,7 @@ export interface OrderOptions {
   readonly lifetime?: string;
   /** A file of device keys: the manifest has installer's halves of the initial keys. */
   readonly deviceKeys?: string;
+  readonly site?: string;
 }
 
 /** What an order put into the installer's hands. */
@@ -154,13 +155,22 @@ export class TestNetwork {
     return daemon;
   }
 
-  async order({ controller, count, installer = 'Ada', sharedKey = false, lifetime, deviceKeys }: OrderOptions): Promise<Order> {
+  async order({
+    controller,
+    count,
+    installer = 'Ada',
+    sharedKey = false,
+    lifetime,
+    deviceKeys,
+    site,
+  }: OrderOptions): Promise<Order> {
     this.#orderCount += 1;
     const out = this.path(`order-${this.#orderCount}`);
     const flags = [
       ...(sharedKey ? ['--shared-key'] : []),
       ...(lifetime === undefined ? [] : ['--lifetime', lifetime]),
       ...(deviceKeys === undefined ? [] : ['--device-keys', deviceKeys]),
+      ...(site === undefined ? [] : ['--site', site]),
     ];
     const args = [
       ...this.location(),
@@ -198,6 +208,16 @@ export class TestNetwork {
   /** Every log line and every other word of the daemons. */
   transcripts(): string {
     return this.#daemons.map((daemon) => daemon.transcript()).join('\n');
+  }
+
+  /** Drops the log of each daemon, and what it logs from now on: the network may run for days. */
+  dropLogs(): void {
+    for (const daemon of this.#daemons) daemon.dropLog();
+  }
+
+  /** Ends all that runs in order: each daemon says goodbye, and closes its store. */
+  async stop(): Promise<void> {
+    await Promise.all(this.#daemons.map((daemon) => daemon.stop()));
   }
 
   /** Ends all that runs and removes the folder. */

@@ -68,6 +68,7 @@ export class DaemonProcess {
   readonly #events = new EventEmitter();
   readonly #exit: Promise<number | null>;
   #exited = false;
+  #keepsLog = true;
 
   /**
    * @param environment added to this process's own
@@ -82,7 +83,9 @@ export class DaemonProcess {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...environment },
     });
-    this.#child.stderr.setEncoding('utf8').on('data', (text: string) => (this.unparsedOutput += text));
+    this.#child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      if (this.#keepsLog) this.unparsedOutput += text;
+    });
     createInterface({ input: this.#child.stdout }).on('line', (line) => this.#receive(line));
     this.#exit = once(this.#child, 'close').then((values) => {
       this.#exited = true;
@@ -139,7 +142,15 @@ export class DaemonProcess {
     return [...this.lines.map((line) => JSON.stringify(line)), this.unparsedOutput].join('\n');
   }
 
+  /** Drops what it has logged, and what it logs from now on. */
+  dropLog(): void {
+    this.#keepsLog = false;
+    this.lines.length = 0;
+    this.unparsedOutput = '';
+  }
+
   #receive(text: string): void {
+    if (!this.#keepsLog) return;
     try {
       this.lines.push(JSON.parse(text) as LogLine);
     } catch {
