@@ -10,6 +10,8 @@ import { AuditPage } from './pages/audit.js';
 import { ControllerDrawer, ControllersPage } from './pages/controllers.js';
 import { InstallPage } from './pages/install.js';
 import { NewOrderPage } from './pages/new-order.js';
+import { ExposurePage } from './pages/exposure.js';
+import { JobsPage } from './pages/jobs.js';
 import { NodesPage } from './pages/nodes.js';
 import { OrderPage } from './pages/order.js';
 import { OrderDrawer, OrdersPage } from './pages/orders.js';
@@ -130,6 +132,10 @@ function PageContent({ page, path }: PageContentProps): JSX.Element {
       return <InstallPage />;
     case 'order':
       return <OrderPage id={orderOf(path) ?? ''} />;
+    case 'jobs':
+      return <JobsPage />;
+    case 'exposure':
+      return <ExposurePage />;
     default:
       return (
         <>

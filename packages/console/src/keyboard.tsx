@@ -7,7 +7,7 @@ import { closeDrawer, openerOf } from './drawer.js';
 import { useSay } from './phrase.js';
 import { currentPreferences } from './preferences.js';
 import { reloadAll } from './session.js';
-import { type Opened, openedOf, type Page } from './url-state.js';
+import { type MenuPage, type Opened, openedOf, type Page } from './url-state.js';
 import { WHY_BOX } from './why-box.js';
 
 /** After `g`, the letter of a page; for so long, in ms. */
@@ -22,6 +22,17 @@ export const PAGES: readonly { readonly page: Page; readonly path: string; reado
   { page: 'install', path: '/install', key: 'i' },
 ];
 
+/** Of the user's menu. `scope`: who may see them. */
+export const MENU_PAGES: readonly {
+  readonly page: MenuPage;
+  readonly path: string;
+  readonly key: string;
+  readonly scope: string;
+}[] = [
+  { page: 'jobs', path: '/jobs', key: 'j', scope: 'nodes' },
+  { page: 'exposure', path: '/exposure', key: 'e', scope: 'read' },
+];
+
 /** Handles the keys of the console; `onHelp` shows the table of them. */
 export function useKeyboard(onHelp: () => void): void {
   useEffect(() => {
@@ -34,7 +45,7 @@ export function useKeyboard(onHelp: () => void): void {
       const inSequence = event.timeStamp < sequenceUntil;
       sequenceUntil = 0;
       if (inSequence) {
-        const target = PAGES.find(({ key }) => key === event.key);
+        const target = [...PAGES, ...MENU_PAGES].find(({ key }) => key === event.key);
         if (target !== undefined) handle(event, () => navigate(target.path));
         return;
       }
@@ -94,7 +105,7 @@ export function KeyHelp({ onClose }: { readonly onClose: () => void }): JSX.Elem
   useEffect(() => dialog.current?.showModal(), []);
   const rows: readonly (readonly [readonly string[], string])[] = [
     [['/'], say('keys.search')],
-    ...PAGES.map(({ page, key }) => [['g', key], say('keys.go', { page: say(`page.${page}`) })] as const),
+    ...[...PAGES, ...MENU_PAGES].map(({ page, key }) => [['g', key], say('keys.go', { page: say(`page.${page}`) })] as const),
     [['j', 'k'], say('keys.rows')],
     [['r'], say('keys.reload')],
     [['?'], say('keys.help')],

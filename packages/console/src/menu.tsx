@@ -3,6 +3,8 @@
 import type { JSX } from 'preact';
 import { useRef } from 'preact/hooks';
 import { request } from './api.js';
+import { MENU_PAGES } from './keyboard.js';
+import { useLocation } from './navigation.js';
 import { useSay } from './phrase.js';
 import { type Preferences, setPreferences, THEMES, usePreferences, ZONES } from './preferences.js';
 import { signOut, type User } from './session.js';
@@ -19,6 +21,7 @@ export function Menu({ user, onHelp }: MenuProps): JSX.Element {
   const say = useSay();
   const preferences = usePreferences();
   const menu = useRef<HTMLDivElement>(null);
+  const { path } = useLocation();
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   const leave = async (): Promise<void> => {
     try {
@@ -36,6 +39,13 @@ export function Menu({ user, onHelp }: MenuProps): JSX.Element {
       </button>
       <div id="menu" popover="auto" ref={menu} role="group" aria-label={say('menu.label')}>
         {user !== undefined && <p class="quiet">{say('menu.role', { user: user.user, role: user.role })}</p>}
+        <nav aria-label={say('menu.pages')} onClick={() => menu.current?.hidePopover()}>
+          {MENU_PAGES.filter(({ scope }) => user?.scopes.includes(scope) === true).map(({ page, path: target, key }) => (
+            <a key={page} href={target} aria-current={target === path ? 'page' : undefined} aria-keyshortcuts={`g ${key}`}>
+              {say(`page.${page}`)}
+            </a>
+          ))}
+        </nav>
         <Choice
           label={say('menu.language')}
           value={preferences.language}

@@ -2,8 +2,10 @@
 
 import type { NodeStatus } from '@latchkey/operations/contract';
 
-export type Page = 'overview' | 'nodes' | 'orders' | 'controllers' | 'audit' | OrderingPage;
+export type Page = 'overview' | 'nodes' | 'orders' | 'controllers' | 'audit' | OrderingPage | MenuPage;
 type OrderingPage = 'new-order' | 'order' | 'install';
+/** Pages that the menu of the user leads to. */
+export type MenuPage = 'jobs' | 'exposure';
 
 const PAGE_OF_PATH: ReadonlyMap<string, Page> = new Map<string, Page>([
   ['/', 'overview'],
@@ -13,6 +15,8 @@ const PAGE_OF_PATH: ReadonlyMap<string, Page> = new Map<string, Page>([
   ['/audit', 'audit'],
   ['/orders/new', 'new-order'],
   ['/install', 'install'],
+  ['/jobs', 'jobs'],
+  ['/exposure', 'exposure'],
 ]);
 
 /** Where one-time links lead. Anybody who is not signed in sees the sign-in at every path. */

@@ -290,7 +290,7 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
   });
 
   it('changes what it showed, undoes it, and says when somebody else was faster', async () => {
-    const { page, fixture, messages } = await visit(`/nodes?node=${id(SILENT)}`);
+    const { page, site, fixture, messages } = await visit(`/nodes?node=${id(SILENT)}`);
     const { registry } = fixture;
     const isDisabled = async (): Promise<boolean | undefined> => {
       await registry.refresh();
@@ -338,6 +338,41 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     await registry.refresh();
     expect(registry.order(3)?.state).toBe('closed');
     expect(fixture.entriesAfter(0).findLast(({ what }) => what === 'order closed')?.actor).toBe('user ada');
+
+    // Many at once, with what takes the change back.
+    const countDisabled = async (): Promise<number> => {
+      await registry.refresh();
+      return [...registry.nodes()].filter(({ order, disabled }) => order === 4 && disabled).length;
+    };
+    await page.goto(`${site.origin}/nodes?order=4`);
+    await page.getByLabel('Choose all nodes of this page').check();
+    await page.getByText('100 nodes are chosen').waitFor();
+    await page.getByRole('button', { name: `Choose all ${SECOND_ORDER}` }).click();
+    await page.getByRole('button', { name: 'Disable…' }).click();
+    await page.getByRole('dialog').getByText(`It is about ${SECOND_ORDER} nodes.`).waitFor();
+    await page.getByRole('button', { name: `Disable ${SECOND_ORDER} nodes` }).click();
+    await page.getByText(`${SECOND_ORDER} nodes are disabled.`).waitFor();
+    expect(await countDisabled()).toBe(SECOND_ORDER);
+    await page.getByRole('button', { name: 'Undo' }).click();
+    await expect.poll(countDisabled).toBe(0);
+    await page.getByLabel(`Choose node ${id(SECOND)}`).check();
+    await page.getByRole('button', { name: 'Remove…' }).click();
+    const remove = page.getByRole('button', { name: 'Remove 1 node' });
+    await remove.waitFor();
+    expect(await remove.isDisabled()).toBe(true);
+    await page.getByLabel('Type 1 to confirm').fill('1');
+    await page.keyboard.press('Enter');
+    await page.getByText('1 node is removed.').waitFor();
+    await registry.refresh();
+    expect(registry.node(SECOND)).toBeUndefined();
+    await page.keyboard.press('g');
+    await page.keyboard.press('j');
+    await page.getByRole('heading', { name: 'Jobs' }).waitFor();
+    await expect.poll(() => page.locator('tbody tr').count()).toBe(3);
+    await page
+      .getByRole('row', { name: new RegExp(`${SECOND_ORDER} nodes changed`) })
+      .first()
+      .waitFor();
     expect(messages).toEqual([]);
   });
 
@@ -512,6 +547,13 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     await check('/orders/3', '.facts');
     await check('/orders/new', 'select[required]');
     await check('/controllers?open=00000001', '.drawer .facts');
+    const choose = async (): Promise<void> => {
+      await page.getByLabel('Choose all nodes of this page').check();
+      await page.getByRole('button', { name: 'Lifetime…' }).click();
+    };
+    await check('/nodes?order=1&order=2', 'tbody tr', choose);
+    await check('/exposure', 'tbody tr');
+    await check('/jobs', '.empty');
     await page.emulateMedia({ colorScheme: 'dark' });
     rules = { runOnly: ['color-contrast'] };
     await check('/', '.entries', help);
@@ -520,6 +562,8 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     await check('/orders?open=3', '.drawer .facts');
     await check('/orders/new', 'select[required]');
     await check('/controllers?open=00000001', '.drawer .facts');
+    await check('/nodes?order=1&order=2', 'tbody tr', choose);
+    await check('/exposure', 'tbody tr');
     await page.setViewportSize({ width: 320, height: 640 });
     rules = { runOnly: ['target-size', 'scrollable-region-focusable'] };
     await check('/', '.entries', menu);
@@ -530,6 +574,8 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     await check('/orders/3', '.facts');
     await check('/orders/new', 'select[required]');
     await check('/controllers', 'tbody tr');
+    await check('/exposure', 'tbody tr');
+    await check('/jobs', '.empty');
     rules = { runOnly: STANDARDS };
     site.endSessions();
     await check('/audit', '.modal');

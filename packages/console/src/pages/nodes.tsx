@@ -5,16 +5,19 @@ import type { JSX } from 'preact';
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import { navigate, useLocation } from '../navigation.js';
 import { StateBadge } from '../parts/badges.js';
+import { BulkBar, type Choice, chosenWith, NO_CHOICE } from '../parts/bulk-bar.js';
 import { None } from '../parts/none.js';
 import { PageHead } from '../parts/page-head.js';
 import { Pager } from '../parts/pager.js';
 import { ProblemNote } from '../parts/problem-note.js';
 import { rowProps } from '../parts/rows.js';
+import { SavedFiltersMenu } from '../parts/saved-filters-menu.js';
 import { ThingLink } from '../parts/thing-link.js';
 import { Time } from '../parts/time.js';
 import { useSay } from '../phrase.js';
 import type { StringKey } from '../strings/index.js';
 import { useResource } from '../resource.js';
+import { useMay } from '../session.js';
 import {
   hasFilters,
   NODE_STATES,
@@ -51,6 +54,9 @@ export function NodesPage(): JSX.Element {
     if (problem?.name === 'cursor-invalid')
       navigate(urlOf(path, withParameters(query, { after: null, from: null })), { replace: true });
   }, [problem]);
+  const mayChange = useMay('nodes');
+  const [choice, setChoice] = useState<Choice>(NO_CHOICE);
+  useEffect(() => setChoice(NO_CHOICE), [key]);
   const show = (changed: NodeFilters): void => navigate(urlOf('/nodes', writeNodeFilters(changed)));
   return (
     <>
@@ -60,6 +66,7 @@ export function NodesPage(): JSX.Element {
         resource={page}
       />
       <Filters key={key} filters={filters} onChange={show} />
+      <SavedFiltersMenu key={`saved ${key}`} filters={filters} />
       {problem !== undefined && <ProblemNote problem={problem} retry={page.reload} />}
       {data !== undefined && data.items.length === 0 && (
         <section class="empty">
@@ -73,7 +80,8 @@ export function NodesPage(): JSX.Element {
       )}
       {data !== undefined && data.items.length > 0 && (
         <>
-          <NodeTable nodes={data.items} isBusy={page.isLoading} />
+          {mayChange && <BulkBar choice={choice} filters={filters} total={data.total} onChoose={setChoice} />}
+          <NodeTable nodes={data.items} isBusy={page.isLoading} choice={choice} {...(mayChange ? { onChoose: setChoice } : {})} />
           <Pager count={data.items.length} next={data.next} total={data.total} />
         </>
       )}
@@ -183,7 +191,17 @@ function daysWith(chosen: number | undefined): readonly number[] {
   return chosen === undefined || offered.includes(chosen) ? offered : [...offered, chosen].toSorted((a, b) => a - b);
 }
 
-function NodeTable({ nodes, isBusy }: { readonly nodes: readonly NodeView[]; readonly isBusy: boolean }): JSX.Element {
+interface NodeTableProps {
+  readonly nodes: readonly NodeView[];
+  readonly isBusy: boolean;
+  readonly choice: Choice;
+  /** Without it nothing can be chosen. */
+  readonly onChoose?: (choice: Choice) => void;
+}
+
+function NodeTable({ nodes, isBusy, choice, onChoose }: NodeTableProps): JSX.Element {
+  const isChosen = ({ id }: NodeView): boolean => choice.isAll || choice.nodes.has(id);
+  const chosen = nodes.filter(isChosen).length;
   const say = useSay();
   const { path, query } = useLocation();
   const open = openedOf(path, query)?.id;
@@ -192,6 +210,16 @@ function NodeTable({ nodes, isBusy }: { readonly nodes: readonly NodeView[]; rea
       <caption class="hidden">{say('nodes.caption')}</caption>
       <thead>
         <tr>
+          {onChoose !== undefined && (
+            <td class="choose">
+              <Checkbox
+                label={say('bulk.choose-page')}
+                isChecked={chosen === nodes.length}
+                isMixed={chosen > 0 && chosen < nodes.length}
+                onChange={(isChecked) => onChoose(chosenWith(choice, nodes, isChecked))}
+              />
+            </td>
+          )}
           <th scope="col">{say('nodes.id')}</th>
           <th scope="col" class="wide">
             {say('nodes.name')}
@@ -221,6 +249,18 @@ function NodeTable({ nodes, isBusy }: { readonly nodes: readonly NodeView[]; rea
       <tbody>
         {nodes.map((node) => (
           <tr key={node.id} {...rowProps(node.id === open)}>
+            {onChoose !== undefined && (
+              <td class="choose">
+                <Checkbox
+                  label={say('bulk.choose-node', { id: node.id })}
+                  isChecked={isChosen(node)}
+                  onChange={(isChecked) =>
+                    // Of all nodes that are chosen, one that is left out leaves those of this page.
+                    onChoose(chosenWith(choice.isAll ? chosenWith(NO_CHOICE, nodes, true) : choice, [node], isChecked))
+                  }
+                />
+              </td>
+            )}
             <th scope="row">
               <ThingLink kind="node" id={node.id} />
             </th>
@@ -243,5 +283,27 @@ function NodeTable({ nodes, isBusy }: { readonly nodes: readonly NodeView[]; rea
         ))}
       </tbody>
     </table>
+  );
+}
+
+interface CheckboxProps {
+  readonly label: string;
+  readonly isChecked: boolean;
+  readonly isMixed?: boolean;
+  readonly onChange: (isChecked: boolean) => void;
+}
+
+/** The label is a target of its own size around the box. */
+function Checkbox({ label, isChecked, isMixed = false, onChange }: CheckboxProps): JSX.Element {
+  return (
+    <label class="box">
+      <input
+        type="checkbox"
+        aria-label={label}
+        checked={isChecked}
+        indeterminate={isMixed}
+        onChange={(event) => onChange(event.currentTarget.checked)}
+      />
+    </label>
   );
 }

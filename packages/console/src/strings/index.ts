@@ -3,6 +3,7 @@
  * `|` has a singular and a plural, chosen by the value `count`.
  */
 
+import { BULK_STRINGS } from './bulk.js';
 import { DIAGNOSIS_STRINGS } from './diagnosis.js';
 import { INSTALL_STRINGS } from './install.js';
 import { ORDERING_STRINGS } from './ordering.js';
@@ -19,13 +20,15 @@ export type StringKey =
   | keyof typeof PAGE_STRINGS
   | keyof typeof DIAGNOSIS_STRINGS
   | keyof typeof ORDERING_STRINGS
-  | keyof typeof INSTALL_STRINGS;
+  | keyof typeof INSTALL_STRINGS
+  | keyof typeof BULK_STRINGS;
 export const STRINGS: Readonly<Record<StringKey, Pair>> = {
   ...SHELL_STRINGS,
   ...PAGE_STRINGS,
   ...DIAGNOSIS_STRINGS,
   ...ORDERING_STRINGS,
   ...INSTALL_STRINGS,
+  ...BULK_STRINGS,
 };
 
 /** Parts of a text, and between them the names of its places. */

@@ -11,6 +11,8 @@ export const SHELL_STRINGS = {
   'page.orders': ['Orders', 'Aufträge'],
   'page.controllers': ['Controllers', 'Controller'],
   'page.audit': ['Audit', 'Protokoll'],
+  'page.jobs': ['Jobs', 'Arbeiten'],
+  'page.exposure': ['Exposure of keys', 'Wer Schlüssel kennt'],
 
   'why.label': ['Why has it not joined?', 'Warum ist er nicht beigetreten?'],
   'why.placeholder': ['ID or name', 'ID oder Name'],
@@ -31,6 +33,7 @@ export const SHELL_STRINGS = {
   'menu.zone-utc': ['UTC', 'UTC'],
   'menu.keys': ['Keyboard', 'Tastatur'],
   'menu.shortcuts': ['Single-key shortcuts', 'Tastenkürzel'],
+  'menu.pages': ['More pages', 'Weitere Seiten'],
   'menu.sign-out': ['Sign out', 'Abmelden'],
   'menu.role': ['{user}, {role}', '{user}, {role}'],
 

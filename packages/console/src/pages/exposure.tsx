@@ -1,0 +1,168 @@
+/** Who could know initial keys. The API keeps the result: it takes a walk through the registry. */
+
+import type { ExposureView } from '@latchkey/operations/contract';
+import type { JSX } from 'preact';
+import { useEffect, useState } from 'preact/hooks';
+import { formatNumber } from '../format.js';
+import { navigate, useLocation } from '../navigation.js';
+import { None } from '../parts/none.js';
+import { PageHead } from '../parts/page-head.js';
+import { Pager } from '../parts/pager.js';
+import { ProblemNote } from '../parts/problem-note.js';
+import { ThingLink } from '../parts/thing-link.js';
+import { Time } from '../parts/time.js';
+import { Phrase, useSay } from '../phrase.js';
+import { localeOf, usePreferences } from '../preferences.js';
+import { useResource } from '../resource.js';
+import { urlOf, withParameters } from '../url-state.js';
+
+interface ExposurePageData {
+  readonly items: readonly ExposureView[];
+  readonly next: string | null;
+  readonly total: number | null;
+  readonly at: string;
+}
+
+const PAGE_LENGTH = 100;
+
+export function ExposurePage(): JSX.Element {
+  const say = useSay();
+  const { path, query } = useLocation();
+  const after = query.get('after');
+  /** How often somebody asked for the state of now. */
+  const [asked, setAsked] = useState(0);
+  const isFresh = asked > 0 && after === null;
+  const page = useResource<ExposurePageData>(
+    `/v1/exposure?limit=${PAGE_LENGTH}${after === null ? '' : `&after=${encodeURIComponent(after)}`}${isFresh ? '&max_age_seconds=0' : ''}`,
+    { keepsPrevious: true },
+  );
+  const { data, problem } = page;
+  useEffect(() => {
+    if (problem?.name === 'cursor-invalid')
+      navigate(urlOf(path, withParameters(query, { after: null, from: null })), { replace: true });
+  }, [problem]);
+  const readNow = (): void => {
+    if (isFresh) page.reload();
+    else if (after !== null) navigate('/exposure');
+    setAsked((count) => count + 1);
+  };
+  return (
+    <>
+      <PageHead title={say('page.exposure')} resource={page} />
+      <p class="quiet">{say('exposure.about')}</p>
+      {data !== undefined && (
+        <p class="inline">
+          <span>
+            <Phrase of="exposure.at" values={{ time: <Time at={data.at} /> }} />
+          </span>
+          <button type="button" disabled={page.isLoading} onClick={readNow}>
+            {say('exposure.now')}
+          </button>
+        </p>
+      )}
+      {problem !== undefined && <ProblemNote problem={problem} retry={page.reload} />}
+      {data?.items.length === 0 && (
+        <section class="empty">
+          <h2>{say('exposure.empty')}</h2>
+        </section>
+      )}
+      {data !== undefined && data.items.length > 0 && (
+        <>
+          <ExposureTable lines={data.items} isBusy={page.isLoading} />
+          <Pager count={data.items.length} next={data.next} total={data.total} />
+        </>
+      )}
+    </>
+  );
+}
+
+function ExposureTable({ lines, isBusy }: { readonly lines: readonly ExposureView[]; readonly isBusy: boolean }): JSX.Element {
+  const say = useSay();
+  const locale = localeOf(usePreferences());
+  return (
+    <table class="list" aria-busy={isBusy}>
+      <caption class="hidden">{say('exposure.caption')}</caption>
+      <thead>
+        <tr>
+          <th scope="col">{say('nodes.order')}</th>
+          <th scope="col" class="number">
+            {say('exposure.keys')}
+          </th>
+          <th scope="col" class="wide">
+            {say('exposure.given')}
+          </th>
+          <th scope="col" class="number">
+            {say('exposure.held')}
+          </th>
+          <th scope="col" class="number wide">
+            {say('exposure.traded')}
+          </th>
+          <th scope="col" class="wider">
+            {say('exposure.seen-by')}
+          </th>
+          <th scope="col" class="wider">
+            {say('exposure.retired')}
+          </th>
+        </tr>
+      </thead>
+      <tbody>
+        {lines.map((line) => {
+          const { keys, order } = keysOf(line);
+          return (
+            <tr key={line.keys}>
+              <th scope="row">{order === undefined ? line.keys : <ThingLink kind="order" id={String(order)} />}</th>
+              <td class="number">
+                {keys !== undefined && formatNumber(keys, locale)}{' '}
+                {keys !== undefined && keys < line.nodes && <span class="quiet">{say('exposure.shared', {}, line.nodes)}</span>}
+              </td>
+              <td class="wide text">
+                <Given line={line} />
+              </td>
+              <td class="number">
+                {line.held === 0 ? (
+                  <None />
+                ) : (
+                  <a href={`/nodes?order=${order ?? ''}&never_joined=true`}>{formatNumber(line.held, locale)}</a>
+                )}
+              </td>
+              <td class="number wide">{formatNumber(line.joined, locale)}</td>
+              <td class="wider">
+                {line.key_holders.length === 0 && !line.other_key_holders && <None />}
+                {line.key_holders.map((id) => (
+                  <>
+                    <ThingLink key={id} kind="controller" id={id} />{' '}
+                  </>
+                ))}
+                {line.other_key_holders && <span class="quiet">{say('exposure.others')}</span>}
+              </td>
+              <td class="wider">{line.retired_at === null ? <None /> : <Time at={line.retired_at} />}</td>
+            </tr>
+          );
+        })}
+      </tbody>
+    </table>
+  );
+}
+
+/** A line is of all keys of an order: `40 of order 3`. */
+function keysOf({ keys }: ExposureView): { readonly keys: number | undefined; readonly order: number | undefined } {
+  const [, count, order] = /^(\d+) of order (\d+)$/.exec(keys) ?? [];
+  return { keys: count === undefined ? undefined : Number(count), order: order === undefined ? undefined : Number(order) };
+}
+
+function Given({ line: { issued, split, device_keys: deviceKeys } }: { readonly line: ExposureView }): JSX.Element {
+  return (
+    <>
+      {issued.map(({ order, installer, at }) => (
+        <span class="lines-of" key={`${order} ${at}`}>
+          {installer}, <Time at={at} />
+        </span>
+      ))}
+      {split && (
+        <span class="lines">
+          <Phrase of="exposure.halves" values={{ who: deviceKeys.map(({ manufacturer }) => manufacturer).join(', ') }} />
+        </span>
+      )}
+    </>
+  );
+}

@@ -1,0 +1,117 @@
+/** Jobs of the user, with what became of them. */
+
+import type { JSX } from 'preact';
+import { useEffect } from 'preact/hooks';
+import { cancelJob, changedBy, type Job } from '../jobs.js';
+import { ChangeButton } from '../parts/change-button.js';
+import { JobProgress } from '../parts/job-progress.js';
+import { None } from '../parts/none.js';
+import { PageHead } from '../parts/page-head.js';
+import { ProblemNote } from '../parts/problem-note.js';
+import { Time } from '../parts/time.js';
+import { Phrase, useSay } from '../phrase.js';
+import { useResource } from '../resource.js';
+import { BULK_STRINGS } from '../strings/bulk.js';
+import type { StringKey } from '../strings/index.js';
+
+/** While one runs, in ms. */
+const POLL_MS = 1_500;
+
+export function JobsPage(): JSX.Element {
+  const say = useSay();
+  const list = useResource<{ readonly items: readonly Job[] }>('/v1/jobs');
+  const { data, problem, reload } = list;
+  const isRunning = data?.items.some(({ state }) => state === 'running') === true;
+  useEffect(() => {
+    if (!isRunning) return undefined;
+    const timer = setTimeout(reload, POLL_MS);
+    return () => clearTimeout(timer);
+  }, [data]);
+  return (
+    <>
+      <PageHead title={say('page.jobs')} resource={list} />
+      <p class="quiet">{say('jobs.about')}</p>
+      {problem !== undefined && <ProblemNote problem={problem} retry={reload} />}
+      {data?.items.length === 0 && (
+        <section class="empty">
+          <h2>{say('jobs.empty')}</h2>
+          <p>
+            <a href="/nodes">{say('jobs.empty-advice')}</a>
+          </p>
+        </section>
+      )}
+      {data !== undefined && data.items.length > 0 && <JobTable jobs={data.items} />}
+    </>
+  );
+}
+
+function JobTable({ jobs }: { readonly jobs: readonly Job[] }): JSX.Element {
+  const say = useSay();
+  return (
+    <table class="list">
+      <caption class="hidden">{say('jobs.caption')}</caption>
+      <thead>
+        <tr>
+          <th scope="col">{say('jobs.what')}</th>
+          <th scope="col">{say('jobs.started')}</th>
+          <th scope="col" class="wide">
+            {say('jobs.ended')}
+          </th>
+          <th scope="col">{say('jobs.progress')}</th>
+          <th scope="col" class="wide">
+            {say('jobs.result')}
+          </th>
+          <th scope="col">
+            <span class="hidden">{say('orders.actions')}</span>
+          </th>
+        </tr>
+      </thead>
+      <tbody>
+        {jobs.map((job) => (
+          <tr key={job.id}>
+            <th scope="row">{kindOf(job.kind) === undefined ? job.kind : say(kindOf(job.kind) as StringKey)}</th>
+            <td>
+              <Time at={job.created_at} />
+            </td>
+            <td class="wide">{job.finished_at === null ? <None /> : <Time at={job.finished_at} />}</td>
+            <td>
+              <JobProgress job={job} />
+            </td>
+            <td class="wide">
+              <Result job={job} />
+            </td>
+            <td>
+              <ChangeButton
+                label={say(job.state === 'running' ? 'jobs.cancel' : 'jobs.remove')}
+                done={say(job.state === 'running' ? 'jobs.cancelled' : 'jobs.removed')}
+                change={() => cancelJob(job.id)}
+              />
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+/** The API may have kinds that this page does not know. */
+function kindOf(kind: string): StringKey | undefined {
+  const key = `jobs.kind-${kind}`;
+  return Object.hasOwn(BULK_STRINGS, key) ? (key as StringKey) : undefined;
+}
+
+function Result({ job }: { readonly job: Job }): JSX.Element {
+  const say = useSay();
+  const { problem, file } = job;
+  const change = changedBy(job);
+  if (problem !== null) return <span lang="en">{problem.detail ?? problem.title}</span>;
+  if (file !== undefined)
+    return <Phrase of="jobs.file" values={{ name: <code>{file.name}</code>, time: <Time at={file.until} as="absolute" /> }} />;
+  if (change === undefined) return <None />;
+  return (
+    <>
+      {say('jobs.changed', {}, change.changed)}
+      {change.unchanged > 0 && `; ${say('jobs.unchanged', {}, change.unchanged)}`}
+    </>
+  );
+}

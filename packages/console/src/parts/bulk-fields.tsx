@@ -1,0 +1,71 @@
+/** What a change of many nodes needs to be told. */
+
+import type { JSX } from 'preact';
+import type { BulkInput, BulkKind } from '../bulk-change.js';
+import { useSay } from '../phrase.js';
+import type { StringKey } from '../strings/index.js';
+
+interface BulkFieldsProps {
+  readonly kind: BulkKind;
+  readonly input: BulkInput;
+  readonly onInput: (input: BulkInput) => void;
+}
+
+export function BulkFields({ kind, input, onInput }: BulkFieldsProps): JSX.Element {
+  const say = useSay();
+  switch (kind) {
+    case 'move':
+      return (
+        <>
+          <p>{say('bulk.move-about')}</p>
+          <Field label="bulk.to" value={input.controller} onInput={(controller) => onInput({ ...input, controller })} isId />
+        </>
+      );
+    case 'set':
+      return (
+        <>
+          <p>{say('bulk.set-about')}</p>
+          <Field label="bulk.lifetime" value={input.lifetime} onInput={(lifetime) => onInput({ ...input, lifetime })} />
+          <Field label="bulk.grace" value={input.grace} onInput={(grace) => onInput({ ...input, grace })} />
+        </>
+      );
+    default:
+      return (
+        <>
+          <Field label="nodes.tag" value={input.tag} onInput={(tag) => onInput({ ...input, tag })} />
+          <label class="check">
+            <input
+              type="checkbox"
+              checked={input.takesTagAway}
+              onChange={(event) => onInput({ ...input, takesTagAway: event.currentTarget.checked })}
+            />{' '}
+            {say('bulk.take-tag-away')}
+          </label>
+        </>
+      );
+  }
+}
+
+interface FieldProps {
+  readonly label: StringKey;
+  readonly value: string;
+  readonly onInput: (value: string) => void;
+  readonly isId?: boolean;
+}
+
+function Field({ label, value, onInput, isId = false }: FieldProps): JSX.Element {
+  const say = useSay();
+  return (
+    <label>
+      <span>{say(label)}</span>
+      <input
+        class={isId ? 'id' : undefined}
+        autoComplete="off"
+        autoCapitalize="off"
+        spellcheck={false}
+        value={value}
+        onInput={(event) => onInput(event.currentTarget.value)}
+      />
+    </label>
+  );
+}
