@@ -11,8 +11,10 @@ import { configSchema } from '../config.js';
 import { locateRegistry, openRegistry, type RegistryLocation } from '../registry-location.js';
 import { configOption, masterKeyOf, registryOptions, type RegistryOptions } from './registry-command.js';
 
-/** Where the built console is: next to the program as it is installed; in a checkout. */
-const CONSOLE_PLACES = ['./console/', '../../../console/dist/'];
+/**
+ * Where the built console is: next to the program as it is installed; in an image; in a checkout.
+ */
+const CONSOLE_PLACES = ['./console/', '../console/', '../../../console/dist/'];
 /** In the audit log, if this process ever writes to it by itself. */
 const AUDIT_ACTOR = 'api';
 

@@ -16,14 +16,17 @@ import {
   waitForLine,
   words,
 } from './containers.js';
+import { freeTcpPort } from '../src/network.js';
+import { openConsole } from '../test/console-visitor.js';
 
 const engine = findEngine();
+const consolePort = await freeTcpPort();
 const why = 'missing' in engine ? ` SKIPPED: ${engine.missing}` : '';
 
 const DAEMONS = ['auth-server', 'controller', 'node-agent'] as const;
 const SERVERS = ['auth-server', 'controller-a', 'controller-b'];
 const MIB = 2 ** 20;
-const EVERY_SERVICE = ['setup', ...SERVERS, 'node-a', 'node-b', 'node-lossy', 'lossy-link'];
+const EVERY_SERVICE = ['setup', ...SERVERS, 'console', 'node-a', 'node-b', 'node-lossy', 'lossy-link'];
 
 /**
  * Sends a CoAP ping to HOST PORT each half second. Prints `answered` once an answer comes,
@@ -48,7 +51,7 @@ const STOP_TIMEOUT = '120';
 const joined = ({ msg }: LogLine): boolean => msg === 'joined';
 
 describe.skipIf('missing' in engine)(`docker compose${why}`, () => {
-  const network = new ComposeNetwork('missing' in engine ? ['docker'] : engine.compose);
+  const network = new ComposeNetwork('missing' in engine ? ['docker'] : engine.compose, consolePort);
   let nodes: string[] = [];
   /** Keys of all kinds, 32 hex digits each, as they were found in the parties' files. */
   const keys = new Set<string>();
@@ -144,6 +147,24 @@ describe.skipIf('missing' in engine)(`docker compose${why}`, () => {
     }[];
     expect(list).toHaveLength(64);
     expect(list.filter(({ state }) => state === 'joined').length).toBeGreaterThanOrEqual(6);
+  });
+
+  it('serves the console on loopback only, with a link to sign in in the log', async () => {
+    const [link = ''] = /http:\S+#link=\S+/.exec(await docker('logs', await network.container('setup'))) ?? [];
+    expect(new URL(link).origin).toBe(network.origin);
+    await waitForLine(await network.container('auth-server'), ({ msg }) => msg === 'serving the API to browsers');
+    const ask = await openConsole(link);
+    expect(await ask('/v1/summary')).toMatchObject({ nodes: { total: 64 }, controllers: { total: 2 } });
+    const ports = await inspect<Record<string, readonly { readonly HostIp: string }[] | null>>(
+      await network.container('console'),
+      '.NetworkSettings.Ports',
+    );
+    expect(Object.values(ports).flatMap((bound) => bound ?? [])).toEqual([
+      { HostIp: '127.0.0.1', HostPort: new URL(network.origin).port },
+    ]);
+    expect(await network.compose('run', '--rm', '-T', 'admin', 'user', 'link', 'ada')).toContain(
+      `${network.origin}/sign-in#link=`,
+    );
   });
 
   it('carries nodes over a lossy link', async () => {

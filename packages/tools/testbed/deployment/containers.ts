@@ -109,15 +109,20 @@ export function parse(text: string): LogLine | undefined {
 export class ComposeNetwork {
   readonly project: string = `latchkey-test-${randomBytes(4).toString('hex')}`;
   readonly revision: string = randomBytes(20).toString('hex');
+  /** Where the console is, as a browser has it. */
+  readonly origin: string;
   readonly #compose: readonly [string, ...string[]];
   readonly #environment: NodeJS.ProcessEnv;
 
-  constructor(compose: readonly [string, ...string[]]) {
+  /** @param consolePort a free one of this machine */
+  constructor(compose: readonly [string, ...string[]], consolePort: number) {
+    this.origin = `http://localhost:${consolePort}`;
     this.#compose = compose;
     this.#environment = {
       ...process.env,
       COMPOSE_PROJECT_NAME: this.project,
       COMPOSE_PROFILES: 'lossy',
+      LATCHKEY_CONSOLE_PORT: String(consolePort),
       LATCHKEY_IMAGES: this.project,
       LATCHKEY_REVISION: this.revision,
     };
