@@ -73,6 +73,7 @@ export const SYSTEM: readonly string[] = [
   'native-stderr',
   'node-agent',
   'node-targets',
+  'oidc',
   'registry-suite',
   'remote-socket',
   'roles-by-route',

@@ -4,6 +4,7 @@ import { isAbsolute } from 'node:path';
 import { type Endpoint, listenSchema, MAX_SOCKET_PATH } from '@latchkey/runtime/net';
 import { z } from 'zod';
 import { LOCAL_ROLES, type Role } from './access.js';
+import { type OidcConfig, oidcConfigSchema } from './oidc/config.js';
 
 /** A user or a group: a name as useradd(8) takes it, or a number. */
 const ACCOUNT = /^(?:\d{1,10}|[a-zA-Z_][a-zA-Z0-9_.-]{0,31}\$?)$/;
@@ -48,6 +49,8 @@ export interface ApiConfig extends SocketConfig {
   /** The proxy of `latchkey-auth-server api-gateway`. */
   readonly gateway?: GatewayConfig | undefined;
   readonly browser?: BrowserConfig | undefined;
+  /** A provider that persons in a browser may sign in with. */
+  readonly oidc?: OidcConfig | undefined;
 }
 
 const socketFields = {
@@ -67,7 +70,7 @@ function isOrigin(text: string): boolean {
   return url.protocol === 'https:' || (url.protocol === 'http:' && LOOPBACK.test(url.hostname.replaceAll(/[[\]]/g, '')));
 }
 
-export const apiConfigSchema: z.ZodType<ApiConfig> = z.strictObject({
+const apiFields = {
   ...socketFields,
   local: z
     .record(z.string().regex(ACCOUNT, { error: 'expected the name of a user, or its uid' }), z.enum(LOCAL_ROLES))
@@ -109,4 +112,12 @@ export const apiConfigSchema: z.ZodType<ApiConfig> = z.strictObject({
       error: 'expected `listen`, e.g. ["127.0.0.1:8080"], or `socket` for the gateway, or both',
     })
     .optional(),
-});
+  oidc: oidcConfigSchema.optional(),
+};
+
+export const apiConfigSchema: z.ZodType<ApiConfig> = z
+  .strictObject(apiFields)
+  .refine(({ browser, oidc }) => oidc === undefined || browser !== undefined, {
+    path: ['oidc'],
+    error: 'expected `browser:` as well: persons sign in with a browser',
+  });

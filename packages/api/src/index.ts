@@ -6,7 +6,7 @@ import type { ExposureView } from '@latchkey/operations/contract';
 import type { Registry } from '@latchkey/registry';
 import type { Daemon, Log } from '@latchkey/runtime/daemon';
 import { Failure, systemCode, systemFailure, UsageFailure } from '@latchkey/runtime/failure';
-import { nativeLocks, readFolderLock } from '@latchkey/runtime/files';
+import { nativeLocks, readFolderLock, readPrivateFile } from '@latchkey/runtime/files';
 import {
   allowGroup,
   findGroupId,
@@ -28,6 +28,8 @@ import { KeptResults } from './kept-results.js';
 import { LocalCallers, refuseForwarded } from './local-socket.js';
 import { LocalUsers } from './local-users.js';
 import { ROUTES } from './routes.js';
+import type { OidcConfig } from './oidc/config.js';
+import { OidcSignIn } from './oidc/oidc-sign-in.js';
 import { OpaqueValues } from './opaque.js';
 import { RegistryAccess } from './registry-access.js';
 import { RegistryWalks } from './registry-walks.js';
@@ -131,16 +133,17 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
       closers.push(() => users.close());
       const sessions = openSessions({ registry, users, passwords, log, monotonicMs, now });
       closers.unshift(() => sessions.close());
+      const oidc = config.oidc && (await openOidc(config.oidc, origin, log));
       const files = folderOfConsole === undefined ? undefined : await readConsoleFiles(folderOfConsole);
       for (const endpoint of browser.listen) {
-        const server = buildBrowserListener({ ...shared, origin, users, sessions, files });
+        const server = buildBrowserListener({ ...shared, origin, users, sessions, oidc, files });
         const address = await listenOnLoopback(server, endpoint);
         servers.push(server);
         log.info({ address, origin, console: folderOfConsole }, 'serving the API to browsers');
       }
       if (browser.socket !== undefined) {
         const { socket, group } = browser;
-        servers.push(await serve(buildBrowserListener({ ...shared, origin, users, sessions, files }), { socket, group }));
+        servers.push(await serve(buildBrowserListener({ ...shared, origin, users, sessions, oidc, files }), { socket, group }));
         log.info({ address: `unix:${socket}`, origin, console: folderOfConsole }, 'serving the API to browsers');
       }
     }
@@ -156,6 +159,15 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
     },
     stop,
   };
+}
+
+const MAX_CLIENT_SECRET = 4_096;
+
+async function openOidc(config: OidcConfig, origin: string, log: Log): Promise<OidcSignIn> {
+  const { client_secret_file: path } = config;
+  const clientSecret = (await readPrivateFile(path, MAX_CLIENT_SECRET)).trim();
+  if (clientSecret === '') throw new UsageFailure(`${path} is empty`, { advice: 'Put the client secret of the provider there.' });
+  return new OidcSignIn({ config, clientSecret, origin, log });
 }
 
 async function serve(server: FastifyInstance, { socket, group }: SocketConfig): Promise<FastifyInstance> {

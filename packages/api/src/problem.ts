@@ -40,6 +40,7 @@ export type ProblemName =
   | 'misdirected-request'
   | 'headers-too-large'
   | 'internal-error'
+  | 'provider-failed'
   | 'unavailable'
   | 'busy';
 
@@ -70,6 +71,7 @@ const PROBLEMS: Readonly<Record<ProblemName, ProblemKind>> = {
   'too-many-requests': { status: 429, title: 'The caller sends too many requests' },
   'headers-too-large': { status: 431, title: 'The header is too large' },
   'internal-error': { status: 500, title: 'The API has a fault' },
+  'provider-failed': { status: 502, title: 'The sign-in provider does not answer as it should' },
   unavailable: { status: 503, title: 'The registry does not answer' },
   busy: { status: 503, title: 'Too much is under way' },
 };

@@ -9,12 +9,13 @@ import { onTestFinished } from 'vitest';
 import type { OrderLimits } from '@latchkey/operations/contract';
 import type { Role } from '../src/access.js';
 import { startApi } from '../src/index.js';
+import type { OidcConfig } from '../src/oidc/config.js';
 import { addUser, createLink } from '../src/users/administration.js';
 import { Passwords } from '../src/users/password.js';
 import { openUserStore, type UserStore } from '../src/users/user-store.js';
 import { type Answer, ask, type RequestOptions } from './local-api.js';
 
-const ORIGIN = 'http://localhost:8080';
+export const ORIGIN = 'http://localhost:8080';
 export const PASSWORD = 'correct horse battery';
 /** What the fetch of a page of the console sends, beyond the session. */
 export const FROM_PAGE: Readonly<Record<string, string>> = {
@@ -51,7 +52,7 @@ export class BrowserApi {
     this.clock = clock;
   }
 
-  static async start(consoleFolder?: string, origin: string = ORIGIN): Promise<BrowserApi> {
+  static async start(consoleFolder?: string, origin: string = ORIGIN, oidc?: OidcConfig): Promise<BrowserApi> {
     const fixture = await AdminFixture.open();
     const { folder } = fixture.registry;
     const sockets = await tempFolder();
@@ -64,6 +65,7 @@ export class BrowserApi {
         local: {},
         remote: { socket: remote },
         browser: { listen: [{ host: '127.0.0.1', port: 0 }], socket: browser, origin },
+        oidc,
       },
       folder,
       openRegistry: () => Registry.open(folder, Secret.from(MASTER), 'api'),
@@ -145,10 +147,11 @@ export class BrowserSession {
   readonly cookie: string;
   readonly secret: string;
 
-  constructor(api: BrowserApi, answer: Answer) {
+  /** @param cookie of the answer's: which of them */
+  constructor(api: BrowserApi, answer: Answer, cookie: number = 0) {
     this.#api = api;
     this.answer = answer;
-    this.cookie = (answer.headers['set-cookie'] ?? []).join().split(';')[0] ?? '';
+    this.cookie = (answer.headers['set-cookie'] ?? [])[cookie]?.split(';')[0] ?? '';
     this.secret = String(answer.body?.secret);
   }
 

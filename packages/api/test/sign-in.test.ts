@@ -35,6 +35,7 @@ describe('a sign-in link', () => {
       {
         user: 'ada',
         role: 'key-officer',
+        sign_in: 'password',
         scopes: ['read', 'describe', 'nodes', 'audit', 'orders', 'controllers', 'keys'],
         secret: expect.stringMatching(/^[\w-]{43}$/),
         session: expect.stringMatching(/^[0-9a-f]{10}$/),
@@ -340,10 +341,12 @@ describe('an administrator in the console', () => {
     expect(await statusOf(admin.send('PATCH', '/v1/users/bo', { role: 'operator' }))).toBe(200);
     expect(await statusOf(admin.send('PATCH', '/v1/users/cy', { role: 'operator' }))).toBe(404);
     expect(await statusOf(admin.post('/v1/users/bo/link'))).toBe(201);
+    const nothing = { installer: null, orders: null, sites: null, provider: null };
     expect((await admin.get('/v1/users')).body.items).toEqual([
       {
         user: 'ada',
         role: 'admin',
+        ...nothing,
         has_password: true,
         created_by: 'user root',
         created_at: expect.any(String),
@@ -352,6 +355,7 @@ describe('an administrator in the console', () => {
       {
         user: 'bo',
         role: 'operator',
+        ...nothing,
         has_password: false,
         created_by: 'user ada',
         created_at: expect.any(String),

@@ -20,16 +20,23 @@ import { PasswordDialog } from './password-dialog.js';
 import { useSay } from './phrase.js';
 import { useResource } from './resource.js';
 import { setUser, useSession, type User } from './session.js';
-import { LinkPage, SignInAgain, SignInPage } from './sign-in.js';
+import { LinkPage, ProviderPage, SignInAgain, SignInPage } from './sign-in.js';
 import { Toasts } from './toasts.js';
 import { openedOf, orderOf, type Page, pageOf, sectionOf, SIGN_IN_PATH } from './url-state.js';
 import { WhyBox } from './why-box.js';
 
-/** @param linkToken of the one-time link that opened this page */
-export function App({ linkToken }: { readonly linkToken: string | undefined }): JSX.Element {
+interface AppProps {
+  /** Of the one-time link that opened this page. */
+  readonly linkToken: string | undefined;
+  /** With which a sign-in provider opened this page. */
+  readonly providerAnswer: string | undefined;
+}
+
+export function App({ linkToken, providerAnswer }: AppProps): JSX.Element {
   const session = useSession();
   const { path } = useLocation();
   if (linkToken !== undefined && path === SIGN_IN_PATH) return <LinkPage token={linkToken} />;
+  if (providerAnswer !== undefined && path === SIGN_IN_PATH) return <ProviderPage answer={providerAnswer} />;
   if (session.state === 'signed-out') return <SignInPage />;
   return (
     <>

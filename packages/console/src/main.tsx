@@ -6,11 +6,13 @@ import { startNavigation } from './navigation.js';
 import { startClock } from './parts/time.js';
 import { applyPreferences } from './preferences.js';
 import { signOut } from './session.js';
-import { linkTokenOf } from './url-state.js';
+import { linkTokenOf, providerAnswerOf } from './url-state.js';
 
 const linkToken = linkTokenOf(location.pathname, location.hash);
+const providerAnswer = providerAnswerOf(location.pathname, location.search);
 // A token stays in no history, and in no URL that is copied.
-if (location.hash !== '') history.replaceState(null, '', location.pathname + location.search);
+if (providerAnswer !== undefined) history.replaceState(null, '', location.pathname);
+else if (location.hash !== '') history.replaceState(null, '', location.pathname + location.search);
 // A link is for somebody who has no password yet, whoever was signed in here.
 if (linkToken !== undefined) signOut();
 
@@ -18,4 +20,4 @@ applyPreferences();
 startNavigation();
 startClock();
 const root = document.getElementById('console');
-if (root !== null) render(<App linkToken={linkToken} />, root);
+if (root !== null) render(<App linkToken={linkToken} providerAnswer={providerAnswer} />, root);

@@ -25,7 +25,9 @@ export function Menu({ user, onHelp }: MenuProps): JSX.Element {
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   const leave = async (): Promise<void> => {
     try {
-      await request('/v1/logout', { method: 'POST', body: {} });
+      const ended = await request<{ readonly location: string } | undefined>('/v1/logout', { method: 'POST', body: {} });
+      // The session of the sign-in provider ends there.
+      if (ended !== undefined) location.assign(ended.location);
     } catch {
       // The page forgets the session all the same, and the server ends it when it is idle.
     }

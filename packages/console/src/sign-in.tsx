@@ -21,6 +21,7 @@ export function SignInPage(): JSX.Element {
     <main class="sign-in-page">
       <SignInTitle of="sign-in.title" />
       <SignInForm />
+      <ProviderButton />
       <details>
         <summary>{say('sign-in.first')}</summary>
         <Command words={['latchkey-auth-server', 'user', 'add', 'NAME', '--role', 'admin']} />
@@ -49,6 +50,7 @@ export function SignInAgain({ user }: { readonly user: User | undefined }): JSX.
       <h2 id="sign-in-again-title">{say('sign-in.title')}</h2>
       <p>{say('sign-in.ended')}</p>
       <SignInForm {...(user === undefined ? {} : { user: user.user })} />
+      <ProviderButton />
       <button type="button" class="plain" onClick={signOut}>
         {say('sign-in.other-user')}
       </button>
@@ -110,6 +112,70 @@ function SignInForm({ user: known }: { readonly user?: string }): JSX.Element {
         {say('sign-in.submit')}
       </button>
     </form>
+  );
+}
+
+/** Goes to the sign-in provider, where the server has one. */
+function ProviderButton(): JSX.Element | null {
+  const say = useSay();
+  const [isThere, setIsThere] = useState(false);
+  const [problem, setProblem] = useState<Problem>();
+  useEffect(() => {
+    // Without an answer there is the password.
+    request<{ readonly oidc: boolean }>('/v1/login').then(
+      ({ oidc }) => setIsThere(oidc),
+      () => undefined,
+    );
+  }, []);
+  const go = async (): Promise<void> => {
+    try {
+      const { location: target } = await request<{ readonly location: string }>('/v1/login/oidc', { method: 'POST', body: {} });
+      location.assign(target);
+    } catch (error) {
+      setProblem(problemOf(error));
+    }
+  };
+  if (!isThere) return null;
+  return (
+    <div class="stack">
+      {problem !== undefined && <ProblemNote problem={problem} />}
+      <button type="button" onClick={() => void go()}>
+        {say('sign-in.provider')}
+      </button>
+    </div>
+  );
+}
+
+/** Ends a sign-in that the provider has sent back here. */
+export function ProviderPage({ answer }: { readonly answer: string }): JSX.Element {
+  const say = useSay();
+  const [problem, setProblem] = useState<Problem>();
+  useEffect(() => {
+    const finish = async (): Promise<void> => {
+      try {
+        const body = { query: answer };
+        const { secret, user, role, scopes } = await request<SignedIn>('/v1/login/oidc/callback', { method: 'POST', body });
+        navigate('/', { replace: true });
+        beginSession(secret, { user, role, scopes });
+      } catch (error) {
+        setProblem(problemOf(error));
+      }
+    };
+    // An answer is good once.
+    void finish();
+  }, [answer]);
+  return (
+    <main class="sign-in-page">
+      <SignInTitle of="sign-in.title" />
+      {problem === undefined ? (
+        <p role="status">{say('common.loading')}</p>
+      ) : (
+        <>
+          <SignInProblem problem={problem} refused="sign-in.provider-refused" />
+          <a href="/">{say('sign-in.title')}</a>
+        </>
+      )}
+    </main>
   );
 }
 

@@ -189,6 +189,13 @@ export function linkTokenOf(path: string, fragment: string): string | undefined 
   return path === SIGN_IN_PATH ? token : undefined;
 }
 
+/** What a sign-in provider sent the browser back with, as a query; `undefined` on other pages. */
+export function providerAnswerOf(path: string, search: string): string | undefined {
+  const values = new URLSearchParams(search);
+  const isAnswer = path === SIGN_IN_PATH && values.has('state') && (values.has('code') || values.has('error'));
+  return isAnswer ? search.slice(1) : undefined;
+}
+
 export interface AuditFilters {
   /** `node joined`; empty for every kind. */
   readonly what: string;

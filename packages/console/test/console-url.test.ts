@@ -5,6 +5,7 @@ import {
   auditRequest,
   hasFilters,
   linkTokenOf,
+  providerAnswerOf,
   nodesRequest,
   type Opened,
   openedOf,
@@ -88,4 +89,15 @@ it('a one-time link has its token in the fragment of one page', () => {
   for (const fragment of ['', '#', '#link=', '#abc']) expect(linkTokenOf('/sign-in', fragment)).toBeUndefined();
   expect(linkTokenOf('/nodes', '#link=abc')).toBeUndefined();
   expect(pageOf('/sign-in')).toBeUndefined();
+});
+
+it('the answer of a sign-in provider is known by its page and its parameters', () => {
+  expect(providerAnswerOf('/sign-in', '?code=a%2Bb&state=c&iss=d')).toBe('code=a%2Bb&state=c&iss=d');
+  expect(providerAnswerOf('/sign-in', '?error=access_denied&state=c')).toBe('error=access_denied&state=c');
+  for (const [path, search] of [
+    ['/nodes', '?code=a&state=c'],
+    ['/sign-in', '?state=c'],
+    ['/sign-in', ''],
+  ] as const)
+    expect(providerAnswerOf(path, search)).toBeUndefined();
 });

@@ -15,6 +15,8 @@ import { Sessions } from '../users/sessions.js';
 import type { UserStore } from '../users/user-store.js';
 import { browserRules } from './browser-rules.js';
 import { addConsoleRoutes, type ConsoleFiles } from './console-files.js';
+import type { OidcSignIn } from '../oidc/oidc-sign-in.js';
+import { addOidcRoutes } from './oidc-routes.js';
 import { addSessionRoutes } from './session-routes.js';
 import { addUserRoutes } from './user-routes.js';
 
@@ -51,12 +53,15 @@ export interface BrowserListenerOptions extends Omit<ServerOptions, 'checkReques
   readonly origin: string;
   readonly users: UserStore;
   readonly sessions: Sessions;
+  /** `undefined`: persons sign in with passwords only. */
+  readonly oidc: OidcSignIn | undefined;
   /** `undefined`: the API only. */
   readonly files: ConsoleFiles | undefined;
 }
 
 /** A server that listens nowhere yet. */
-export function buildBrowserListener({ origin, users, sessions, files, ...shared }: BrowserListenerOptions): FastifyInstance {
+export function buildBrowserListener(options: BrowserListenerOptions): FastifyInstance {
+  const { origin, users, sessions, oidc, files, ...shared } = options;
   const { registry } = shared;
   const administrationOf = async ({ principal }: FastifyRequest): Promise<UserAdministration> => {
     if (principal === null) throw new Problem('not-authenticated');
@@ -73,7 +78,8 @@ export function buildBrowserListener({ origin, users, sessions, files, ...shared
     checkRequest: browserRules(origin),
     authenticate: (request) => sessions.authenticate(request),
     extend(server) {
-      addSessionRoutes(server, sessions);
+      addSessionRoutes(server, sessions, oidc);
+      if (oidc !== undefined) addOidcRoutes(server, sessions, oidc);
       addUserRoutes(server, administrationOf);
       if (files === undefined) return;
       addConsoleRoutes(server, files);

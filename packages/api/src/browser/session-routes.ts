@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyReply } from 'fastify';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { z } from 'zod';
 import { SCOPES, scopesOf } from '../access.js';
+import type { OidcSignIn } from '../oidc/oidc-sign-in.js';
 import { Problem } from '../problem.js';
 import { sendObject } from '../send.js';
 import { MAX_PASSWORD, MIN_PASSWORD, passwordOctets } from '../users/password.js';
@@ -29,9 +30,12 @@ const stepUpSchema = z.strictObject({ password: passwordSchema });
 const changeSchema = z.strictObject({ password: passwordSchema, new_password: newPasswordSchema });
 const nothingSchema = z.strictObject({});
 
-export function addSessionRoutes(server: FastifyInstance, sessions: Sessions): void {
+/** @param oidc if persons may sign in with a provider */
+export function addSessionRoutes(server: FastifyInstance, sessions: Sessions, oidc: OidcSignIn | undefined): void {
   const open = { config: { scope: 'public' } } as const;
   const own = { config: { scope: 'own' } } as const;
+
+  server.get('/v1/login', open, async (_, reply) => sendObject(reply, { oidc: oidc !== undefined }));
 
   server.post('/v1/login', open, async (request, reply) => {
     const { user, password } = bodyOf(loginSchema, request);
@@ -45,8 +49,12 @@ export function addSessionRoutes(server: FastifyInstance, sessions: Sessions): v
 
   server.post('/v1/logout', own, async (request, reply) => {
     bodyOf(nothingSchema, request);
+    const { user } = sessions.of(request);
     await sessions.signOut(request);
-    return reply.code(204).header('set-cookie', `${SESSION_COOKIE}=; Max-Age=0; ${COOKIE_ATTRIBUTES}`).send();
+    reply.header('set-cookie', `${SESSION_COOKIE}=; Max-Age=0; ${COOKIE_ATTRIBUTES}`);
+    const location = user.identity === undefined ? undefined : await oidc?.logoutUrl();
+    // The session here has ended; that of the provider ends there.
+    return location === undefined ? reply.code(204).send() : sendObject(reply, { location });
   });
 
   server.get('/v1/me', own, async (request, reply) => sendObject(reply, describe(sessions, sessions.of(request))));
@@ -84,7 +92,7 @@ export function addSessionRoutes(server: FastifyInstance, sessions: Sessions): v
   });
 }
 
-function sendNewSession(reply: FastifyReply, sessions: Sessions, session: NewSession): FastifyReply {
+export function sendNewSession(reply: FastifyReply, sessions: Sessions, session: NewSession): FastifyReply {
   reply.header('set-cookie', `${SESSION_COOKIE}=${session.cookie}; ${COOKIE_ATTRIBUTES}`);
   return sendObject(reply, { ...describe(sessions, session), secret: session.secret });
 }
@@ -95,6 +103,7 @@ function describe(sessions: Sessions, session: OpenSession): object {
   return {
     user: user.name,
     role: user.role,
+    sign_in: user.identity === undefined ? 'password' : 'oidc',
     scopes: SCOPES.filter((scope) => scopes.has(scope)),
     session: record.id,
     signed_in_at: isoTime(record.signedInAt),

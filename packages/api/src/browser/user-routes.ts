@@ -44,12 +44,13 @@ export function addUserRoutes(
   server.get('/v1/users', options, async (request, reply) => {
     const { users, registryRestoredAt } = await administrationOf(request);
     const now = Date.now();
-    const items = users.list().map(({ name, role, limits, hasPassword, createdBy, createdAt, link }) => ({
+    const items = users.list().map(({ name, role, limits, identity, hasPassword, createdBy, createdAt, link }) => ({
       user: name,
       role,
       installer: limits?.installer ?? null,
       orders: limits?.orders ?? null,
       sites: limits?.sites ?? null,
+      provider: identity?.issuer ?? null,
       has_password: hasPassword,
       created_by: createdBy,
       created_at: isoTime(createdAt),

@@ -10,6 +10,7 @@ import { generateSecret, hashOfSecret } from './random-secret.js';
 import type { UserStore } from './user-store.js';
 
 const USER_NAME = /^[a-z][a-z0-9._-]{0,31}$/;
+const PROVIDER_NAME = /^oidc:[a-z0-9][a-z0-9._@+-]{0,47}$/;
 /** The audit log has commands of this machine's root by that name. */
 const RESERVED = 'root';
 export const USER_NAME_RULE = 'expected 1 to 32 of a-z, 0-9, `.`, `_` and `-`, with a letter first, and not root';
@@ -17,6 +18,11 @@ const LINK_LIFETIME_MS = 15 * 60_000;
 
 export function isUserName(text: string): boolean {
   return USER_NAME.test(text) && text !== RESERVED;
+}
+
+/** A person of the sign-in provider, as it is listed. */
+export function isProviderName(text: string): boolean {
+  return PROVIDER_NAME.test(text);
 }
 
 /** Who changes users, and where. */
@@ -64,7 +70,9 @@ export async function createLink(
   { users, record, registryRestoredAt, origin }: UserAdministration,
   name: string,
 ): Promise<SignInLink | undefined> {
-  if (users.find(name) === undefined) return undefined;
+  const user = users.find(name);
+  // A person of the sign-in provider gets no password.
+  if (user === undefined || user.identity !== undefined) return undefined;
   const token = generateSecret();
   const hash = hashOfSecret(token);
   if (hash === undefined) throw new TypeError('a new secret has a hash');
@@ -83,7 +91,8 @@ export async function setRole(
 ): Promise<boolean> {
   requireLimitsOf(role, limits);
   const before = users.find(name);
-  if (before === undefined) return false;
+  // The sign-in provider says what its persons may do.
+  if (before === undefined || before.identity !== undefined) return false;
   await record({ what: 'user role changed', note: `user ${name}: ${before.role} to ${role}${describeLimits(limits)}` });
   return users.setRole(name, role, limits);
 }

@@ -11,6 +11,7 @@ import { type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
 import { Failure } from '@latchkey/runtime/failure';
 import { type Principal, scopesOf } from '../access.js';
 import { NO_ORDERS } from '../order-limits.js';
+import type { OidcPerson } from '../oidc/oidc-sign-in.js';
 import { Problem } from '../problem.js';
 import { type Rate, RateLimiter } from '../rate-limiter.js';
 import { sourceOf } from '../tokens/networks.js';
@@ -88,7 +89,7 @@ export class Sessions {
 
   /** Returns `undefined` without both secrets of a session that has not ended. */
   async authenticate(request: FastifyRequest): Promise<Principal | undefined> {
-    const hash = hashOfSecret(cookieOf(request));
+    const hash = hashOfSecret(cookieOf(request, SESSION_COOKIE));
     const secret = request.headers[SESSION_HEADER];
     if (hash === undefined || typeof secret !== 'string') return undefined;
     const session = await this.#find(hash);
@@ -123,6 +124,38 @@ export class Sessions {
     const session = await this.#newSession(user, address);
     if (!(await users.addSession(session.hash, session.record, stored, await this.#sessionBefore(request))))
       return this.#refuse(request, 'the password was changed', user);
+    this.#logSignIn(session);
+    return session;
+  }
+
+  /** Counts a try to sign in, by its source. */
+  takeSignIn(request: FastifyRequest): void {
+    takeOrThrow(this.#bySource, sourceOf(this.#options.addressOf(request)));
+  }
+
+  /**
+   * Begins a session of a person whom the sign-in provider has recognised.
+   *
+   * @throws Problem if another person of the provider had that name
+   */
+  async beginForPerson(request: FastifyRequest, person: OidcPerson): Promise<NewSession> {
+    const { users, record, addressOf } = this.#options;
+    const { name, role, identity, authenticatedAt } = person;
+    const before = users.find(name);
+    const now = this.#now();
+    const user = { name, role, password: null, identity, createdBy: 'the sign-in provider', createdAt: now };
+    const begun = await this.#newSession(user, addressOf(request));
+    // A provider whose clock is ahead makes no sign-in fresher.
+    const session = { ...begun, record: { ...begun.record, signedInAt: Math.min(authenticatedAt, now) } };
+    if (before === undefined)
+      await record({ what: 'user added', note: `user ${name}: ${role}; by the sign-in provider` }, idOf(user));
+    else if (before.role !== role)
+      await record(
+        { what: 'user role changed', note: `user ${name}: ${before.role} to ${role}; by the sign-in provider` },
+        idOf(user),
+      );
+    if (!(await users.addPersonSession(session.hash, session.record, user, await this.#sessionBefore(request))))
+      return this.#refuse(request, 'the name is another person’s, or there are too many users', user);
     this.#logSignIn(session);
     return session;
   }
@@ -296,12 +329,12 @@ function idOf({ name }: UserRecord): string {
 }
 
 /** Returns `undefined` unless the cookie came once. */
-function cookieOf({ headers }: FastifyRequest): string | undefined {
+export function cookieOf({ headers }: FastifyRequest, name: string): string | undefined {
   const values = (headers.cookie ?? '')
     .split(';')
     .map((pair) => pair.trim())
-    .filter((pair) => pair.startsWith(`${SESSION_COOKIE}=`));
-  return values.length === 1 ? values[0]?.slice(SESSION_COOKIE.length + 1) : undefined;
+    .filter((pair) => pair.startsWith(`${name}=`));
+  return values.length === 1 ? values[0]?.slice(name.length + 1) : undefined;
 }
 
 function takeOrThrow(limiter: RateLimiter, key: string): void {

@@ -7,6 +7,7 @@ import type { OrderLimits } from '@latchkey/operations/contract';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import type { Database } from 'lmdb';
 import type { Role } from '../access.js';
+import type { OidcIdentity } from '../oidc/oidc-sign-in.js';
 import { OwnStore } from '../own-store.js';
 import type { PasswordHash } from './password.js';
 
@@ -23,6 +24,8 @@ export interface UserRecord {
   readonly limits?: OrderLimits | undefined;
   /** `null` until a sign-in link was used. */
   readonly password: PasswordHash | null;
+  /** Of a person who signs in with the provider only. */
+  readonly identity?: OidcIdentity | undefined;
   /** As the audit log has it: `user ada`. */
   readonly createdBy: string;
   readonly createdAt: number;
@@ -85,6 +88,16 @@ export interface UserStore {
     hash: Uint8Array,
     session: SessionRecord,
     password: PasswordHash,
+    replaced: Uint8Array | undefined,
+  ): Promise<boolean>;
+  /**
+   * Begins a session of a person whom the provider has recognised, with the role of now, and ends
+   * `replaced`. Returns false if the name is another person's, or there are too many users.
+   */
+  addPersonSession(
+    hash: Uint8Array,
+    session: SessionRecord,
+    person: UserRecord & { readonly identity: OidcIdentity },
     replaced: Uint8Array | undefined,
   ): Promise<boolean>;
   findSession(hash: Uint8Array): SessionRecord | undefined;
@@ -152,12 +165,13 @@ class LmdbUserStore implements UserStore {
   list(): readonly ListedUser[] {
     return this.#store.read(() => {
       const links = new Map([...this.#links.getRange()].map(({ value }) => [value.user, value]));
-      return [...this.#users.getRange()].map(({ value: { password, name, role, limits, createdBy, createdAt } }) => ({
+      return [...this.#users.getRange()].map(({ value: { password, name, role, limits, identity, createdBy, createdAt } }) => ({
         name,
         role,
         limits,
         createdBy,
         createdAt,
+        identity,
         hasPassword: password !== null,
         link: links.get(name),
       }));
@@ -215,12 +229,32 @@ class LmdbUserStore implements UserStore {
   ): Promise<boolean> {
     return this.#store.write(() => {
       if (!this.#hasPassword(session.user, password)) return false;
-      if (replaced !== undefined) this.#sessions.removeSync(keyOf(replaced));
-      const others = this.#sessionsOf(session.user).toSorted((a, b) => b.value.lastUsedAt - a.value.lastUsedAt);
-      for (const { key } of others.slice(MAX_SESSIONS - 1)) this.#sessions.removeSync(key);
-      this.#sessions.putSync(keyOf(hash), session);
+      this.#beginSession(hash, session, replaced);
       return true;
     });
+  }
+
+  addPersonSession(
+    hash: Uint8Array,
+    session: SessionRecord,
+    person: UserRecord & { readonly identity: OidcIdentity },
+    replaced: Uint8Array | undefined,
+  ): Promise<boolean> {
+    return this.#store.write(() => {
+      const before = this.#users.get(person.name);
+      if (before === undefined && this.#users.getKeysCount() >= MAX_USERS) return false;
+      if (before !== undefined && !isSamePerson(before.identity, person.identity)) return false;
+      this.#users.putSync(person.name, { ...(before ?? person), role: person.role });
+      this.#beginSession(hash, session, replaced);
+      return true;
+    });
+  }
+
+  #beginSession(hash: Uint8Array, session: SessionRecord, replaced: Uint8Array | undefined): void {
+    if (replaced !== undefined) this.#sessions.removeSync(keyOf(replaced));
+    const others = this.#sessionsOf(session.user).toSorted((a, b) => b.value.lastUsedAt - a.value.lastUsedAt);
+    for (const { key } of others.slice(MAX_SESSIONS - 1)) this.#sessions.removeSync(key);
+    this.#sessions.putSync(keyOf(hash), session);
   }
 
   findSession(hash: Uint8Array): SessionRecord | undefined {
@@ -284,6 +318,11 @@ class LmdbUserStore implements UserStore {
   #endSessions(user: string, kept?: Uint8Array): void {
     for (const { key } of this.#sessionsOf(user)) if (kept === undefined || key !== keyOf(kept)) this.#sessions.removeSync(key);
   }
+}
+
+/** Names are given anew at a provider, subjects are not. */
+function isSamePerson(a: OidcIdentity | undefined, b: OidcIdentity): boolean {
+  return a !== undefined && a.issuer === b.issuer && a.subject === b.subject;
 }
 
 function keyOf(hash: Uint8Array): string {

@@ -1,6 +1,7 @@
 import {
   addUser,
   createLink,
+  isProviderName,
   isUserName,
   openUserStore,
   removeUser,
@@ -151,7 +152,7 @@ async function link(name: string, options: LinkOptions): Promise<void> {
 
 function removeCommand(): Command {
   const command = registryOptions(new Command('remove').description('remove a user, and end all sessions of the user'))
-    .argument('<name>', 'as `user list` shows it', nameArgument)
+    .argument('<name>', 'as `user list` shows it', (text) => (isProviderName(text) ? text : nameArgument(text)))
     .action(remove);
   return withExamples(command, 'latchkey-auth-server user remove ada --data ./data');
 }

@@ -42,6 +42,11 @@ export const SHELL_STRINGS = {
   'sign-in.password': ['Password', 'Passwort'],
   'sign-in.submit': ['Sign in', 'Anmelden'],
   'sign-in.refused': ['User or password is wrong.', 'Benutzer oder Passwort ist falsch.'],
+  'sign-in.provider': ['Sign in with your organisation', 'Über die Organisation anmelden'],
+  'sign-in.provider-refused': [
+    'The sign-in was refused: it took too long, or nothing is allowed to you here. Ask an administrator.',
+    'Die Anmeldung wurde abgelehnt: Sie dauerte zu lange, oder hier ist nichts erlaubt. Den Administrator fragen.',
+  ],
   'sign-in.ended': [
     'Your session has ended. Sign in again and go on where you were.',
     'Die Sitzung ist zu Ende. Nach der Anmeldung geht es hier weiter.',
@@ -109,6 +114,7 @@ export const SHELL_STRINGS = {
   'problem.not-found': ['Not found', 'Nicht gefunden'],
   'problem.too-many-requests': ['Too many requests', 'Zu viele Anfragen'],
   'problem.busy': ['Others are reading the whole registry', 'Andere lesen gerade die ganze Registry'],
+  'problem.provider-failed': ['The sign-in provider does not answer', 'Der Anmeldedienst antwortet nicht'],
   'problem.unavailable': ['The registry does not answer', 'Die Registry antwortet nicht'],
   'problem.internal-error': ['The server has a fault', 'Der Server hat einen Fehler'],
   'problem.other': ['The server refused the request', 'Der Server hat die Anfrage abgelehnt'],

@@ -1,0 +1,42 @@
+/**
+ * Signing in with an OpenID provider. The provider sends the browser back to a page of the console,
+ * which brings the answer here by a request of its own origin: no cookie has to pass a redirect.
+ */
+
+import type { FastifyInstance } from 'fastify';
+import { z } from 'zod';
+import type { OidcSignIn } from '../oidc/oidc-sign-in.js';
+import { sendObject } from '../send.js';
+import { cookieOf, type Sessions } from '../users/sessions.js';
+import { bodyOf } from './body.js';
+import { sendNewSession } from './session-routes.js';
+
+const COOKIE = '__Host-latchkey-oidc';
+const COOKIE_ATTRIBUTES = 'Path=/; Secure; HttpOnly; SameSite=Strict';
+const COOKIE_AGE_S = 600;
+/** Characters: codes of providers may be long. */
+const MAX_QUERY = 8_192;
+
+const startSchema = z.strictObject({ fresh: z.boolean().default(false) });
+const finishSchema = z.strictObject({ query: z.string().min(1).max(MAX_QUERY) });
+
+export function addOidcRoutes(server: FastifyInstance, sessions: Sessions, oidc: OidcSignIn): void {
+  const open = { config: { scope: 'public' } } as const;
+
+  server.post('/v1/login/oidc', open, async (request, reply) => {
+    const { fresh } = bodyOf(startSchema, request);
+    sessions.takeSignIn(request);
+    const { url, handle } = await oidc.begin(fresh);
+    reply.header('set-cookie', `${COOKIE}=${handle}; Max-Age=${COOKIE_AGE_S}; ${COOKIE_ATTRIBUTES}`);
+    return sendObject(reply, { location: url });
+  });
+
+  server.post('/v1/login/oidc/callback', open, async (request, reply) => {
+    const { query } = bodyOf(finishSchema, request);
+    sessions.takeSignIn(request);
+    const person = await oidc.finish(cookieOf(request, COOKIE), query);
+    const session = await sessions.beginForPerson(request, person);
+    reply.header('set-cookie', `${COOKIE}=; Max-Age=0; ${COOKIE_ATTRIBUTES}`);
+    return sendNewSession(reply, sessions, session);
+  });
+}

@@ -1,0 +1,199 @@
+// Signing in with an OpenID provider: npm's oidc-provider, in a process of its own.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { tempFolder } from '@latchkey/test-support/fixtures';
+import { expect, it, onTestFinished } from 'vitest';
+import { type Answer } from './local-api.js';
+import { BrowserApi, BrowserSession, FROM_PAGE, ORIGIN, PASSWORD } from './browser-api.js';
+
+const CLIENT_SECRET = 'a client secret of 32 characters';
+
+/**
+ * Signs in whoever gives a name: `eve` is in no group. Ends its session on request. Its port is in
+ * its first line.
+ */
+const PROVIDER = `
+import { createServer } from 'node:http';
+import { Provider } from 'oidc-provider';
+const groups = { ada: ['staff', 'plant-ops', 'plant-admins'], bo: ['plant-ops'], eve: ['staff'] };
+const server = createServer();
+server.listen(0, '127.0.0.1', () => {
+  const issuer = 'http://127.0.0.1:' + server.address().port;
+  const provider = new Provider(issuer, {
+    clients: [{
+      client_id: 'latchkey',
+      client_secret: process.argv[1],
+      token_endpoint_auth_method: 'client_secret_post',
+      redirect_uris: [process.argv[2] + '/sign-in'],
+      post_logout_redirect_uris: [process.argv[2] + '/sign-in'],
+    }],
+    claims: { openid: ['sub'], profile: ['preferred_username', 'groups'] },
+    findAccount: (_, sub) => ({
+      accountId: sub,
+      claims: () => ({ sub, preferred_username: sub.replace(/2$/, ''), groups: groups[sub] ?? groups.bo }),
+    }),
+  });
+  server.on('request', provider.callback());
+  process.stdout.write(issuer + '\\n');
+});
+`;
+
+async function startProvider(): Promise<{ readonly issuer: string; readonly child: ChildProcess }> {
+  const child = spawn(process.execPath, ['--input-type=module', '-e', PROVIDER, CLIENT_SECRET, ORIGIN], {
+    cwd: fileURLToPath(new URL('..', import.meta.url)),
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  onTestFinished(async () => {
+    child.kill();
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  });
+  const { value } = (await createInterface({ input: child.stdout })[Symbol.asyncIterator]().next()) as { value: string };
+  return { issuer: value, child };
+}
+
+/** A browser at the provider: follows redirects, keeps cookies, and fills in the two forms. */
+class ProviderVisit {
+  readonly #cookies = new Map<string, string>();
+
+  /** Returns the query that the provider sends the browser back with. */
+  async signIn(url: string, name: string): Promise<string> {
+    let next = new URL(url);
+    let form: URLSearchParams | undefined;
+    for (let step = 0; step < 20; step++) {
+      const response = await fetch(next, {
+        redirect: 'manual',
+        headers: { cookie: [...this.#cookies].map((pair) => pair.join('=')).join('; ') },
+        ...(form === undefined ? {} : { method: 'POST', body: form }),
+      });
+      for (const line of response.headers.getSetCookie()) {
+        const [, key = '', value = ''] = /^([^=]+)=([^;]*)/.exec(line) ?? [];
+        this.#cookies.set(key, value);
+      }
+      const location = response.headers.get('location');
+      const text = await response.text();
+      if (location !== null) {
+        next = new URL(location, next);
+        form = undefined;
+        if (next.origin === ORIGIN) return next.search.slice(1);
+        continue;
+      }
+      const [, action = ''] = /action="([^"]+)"/.exec(text) ?? [];
+      const [, prompt = ''] = /name="prompt" value="([^"]+)"/.exec(text) ?? [];
+      if (action === '') throw new Error(`the provider answered ${response.status}: ${text.slice(0, 500)}`);
+      next = new URL(action, next);
+      form = new URLSearchParams({ prompt, login: name, password: 'any' });
+    }
+    throw new Error('the provider goes on and on');
+  }
+}
+
+async function begin(api: BrowserApi, body: object = {}): Promise<{ readonly location: string; readonly cookie: string }> {
+  // Sign-ins of one address are limited by the minute.
+  api.clock.monotonicMs += 60_000;
+  const { status, headers, body: answer } = await api.fetch('/v1/login/oidc', body);
+  expect([status, headers['set-cookie']]).toEqual([
+    200,
+    [expect.stringMatching(/^__Host-latchkey-oidc=[\w-]{43}; Max-Age=600; Path=\/; Secure; HttpOnly; SameSite=Strict$/)],
+  ]);
+  return { location: answer.location, cookie: String(headers['set-cookie']?.[0]?.split(';')[0]) };
+}
+
+function finish(api: BrowserApi, query: string, cookie: string): Promise<Answer> {
+  return api.fetch('/v1/login/oidc/callback', { query }, { cookie });
+}
+
+async function signIn(api: BrowserApi, name: string, body: object = {}): Promise<Answer> {
+  const { location, cookie } = await begin(api, body);
+  return finish(api, await new ProviderVisit().signIn(location, name), cookie);
+}
+
+it('persons sign in with an OpenID provider, with the role of their groups; passwords do not need it', async () => {
+  const { issuer, child } = await startProvider();
+  const secretFile = join(await tempFolder(), 'client-secret');
+  await writeFile(secretFile, `${CLIENT_SECRET}\n`, { mode: 0o600 });
+  const api = await BrowserApi.start(undefined, ORIGIN, {
+    issuer,
+    client_id: 'latchkey',
+    client_secret_file: secretFile,
+    role_claim: 'groups',
+    name_claim: 'preferred_username',
+    roles: { 'plant-ops': 'operator', 'plant-admins': 'admin' },
+    scopes: ['profile'],
+  });
+  expect((await api.fetch('/v1/login')).body).toEqual({ oidc: true });
+
+  const ada = await signIn(api, 'ada');
+  expect([ada.status, ada.body]).toMatchObject([200, { user: 'oidc:ada', role: 'admin', sign_in: 'oidc' }]);
+  const session = new BrowserSession(api, ada, 1);
+  expect((await session.get('/v1/me')).body).toMatchObject({ user: 'oidc:ada', role: 'admin' });
+  expect((await session.get('/v1/users')).body.items).toMatchObject([
+    { user: 'oidc:ada', provider: issuer, has_password: false },
+  ]);
+  // The provider has just asked for the password.
+  expect((await session.post('/v1/users', { user: 'kim', role: 'viewer' })).status).toBe(201);
+  expect((await session.post('/v1/step-up', { password: PASSWORD })).body.type).toBe('urn:latchkey:problem:step-up-refused');
+  // Nobody makes a password of it, nor another role.
+  expect((await session.post('/v1/users/oidc:ada/link')).status).toBe(404);
+  expect((await session.send('PATCH', '/v1/users/oidc:ada', { role: 'viewer' })).status).toBe(404);
+
+  expect(await signIn(api, 'eve')).toMatchObject({ status: 401 });
+  expect(await signIn(api, 'bo', { fresh: true })).toMatchObject({ status: 200, body: { role: 'operator' } });
+  // Another person who is called the same there now.
+  expect(await signIn(api, 'bo2')).toMatchObject({ status: 401 });
+
+  // An answer counts once, for the browser that began, with its own state.
+  const { location, cookie } = await begin(api);
+  const other = await begin(api);
+  const query = await new ProviderVisit().signIn(location, 'bo');
+  expect((await finish(api, query, other.cookie)).status).toBe(401);
+  const forged = new URLSearchParams(query);
+  forged.set('state', 'x'.repeat(43));
+  const third = await begin(api);
+  expect((await finish(api, forged.toString(), third.cookie)).status).toBe(401);
+  expect((await finish(api, query, cookie)).status).toBe(200);
+  expect((await finish(api, query, cookie)).status).toBe(401);
+  expect((await api.fetch('/v1/login/oidc/callback', { query }, {})).status).toBe(401);
+
+  const left = await session.post('/v1/logout');
+  expect([left.status, left.body.location]).toEqual([200, expect.stringContaining(`${issuer}/session/end?`)]);
+  expect((await session.get('/v1/me')).status).toBe(401);
+
+  const notes = api.fixture.entriesAfter(0).map(({ actor, what, note }) => [actor, what, note]);
+  expect(notes).toContainEqual(['user oidc:ada', 'user added', 'user oidc:ada: admin; by the sign-in provider']);
+  const reasons = api.log.withMessage('a sign-in with the provider was refused').map(({ reason }) => reason);
+  expect(reasons).toContain('the claim groups has no value that stands for a role');
+  for (const secret of [CLIENT_SECRET, String(new URLSearchParams(query).get('code'))])
+    expect(api.log.text).not.toContain(secret);
+
+  // Without its provider nobody signs in with it, and everybody with a password.
+  const started = await begin(api);
+  child.kill();
+  await once(child, 'exit');
+  expect(
+    (
+      await finish(
+        api,
+        new URLSearchParams({
+          code: 'x',
+          state: new URL(started.location).searchParams.get('state') ?? '',
+          iss: issuer,
+        }).toString(),
+        started.cookie,
+      )
+    ).body.type,
+  ).toBe('urn:latchkey:problem:provider-failed');
+  const local = await api.signedIn('dora', 'viewer');
+  expect((await local.get('/v1/summary')).status).toBe(200);
+});
+
+it('a page elsewhere begins no sign-in', async () => {
+  const api = await BrowserApi.start();
+  expect((await api.fetch('/v1/login')).body).toEqual({ oidc: false });
+  const elsewhere = { ...FROM_PAGE, origin: 'https://evil.example', 'content-type': 'application/json' };
+  expect((await api.send('/v1/login/oidc', { method: 'POST', headers: elsewhere, body: '{}' })).status).toBe(421);
+});
