@@ -154,7 +154,7 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
   return {
     telemetry: {
       isServing: () => servers.every(({ server }) => server.listening),
-      checks: [{ name: 'registry', watchdog: 'required', run: () => registry.use(() => undefined) }],
+      checks: [{ name: 'registry', watchdog: 'required', run: () => requireReadable(registry) }],
       metrics: [],
     },
     stop,
@@ -205,4 +205,9 @@ function groupIdOf(group: string): number {
   throw new UsageFailure(`api.group: this machine has no group ${group}`, {
     advice: 'Make it with groupadd(8), or name another one.',
   });
+}
+
+/** Throws if the registry cannot be read. */
+async function requireReadable(registry: RegistryAccess): Promise<undefined> {
+  await registry.use((opened) => opened.refresh());
 }

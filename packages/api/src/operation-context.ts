@@ -6,6 +6,11 @@ import { actorOf } from './access.js';
 import type { RouteContext } from './route.js';
 
 export function operationContext({ registry, principal, visibleOrders, walks, signal }: RouteContext): Context {
-  const runSteps: Context['runSteps'] = (steps) => walks.run(steps, signal);
-  return { registry, clock: readClock, actor: actorOf(principal), visibleOrders, runSteps };
+  return {
+    registry: registry.until(signal),
+    clock: readClock,
+    actor: actorOf(principal),
+    visibleOrders,
+    inTurn: (walk) => walks.run(walk, signal),
+  };
 }

@@ -1,17 +1,10 @@
 /**
- * Walks through all nodes. A registry may have a million: a walk works in slices, so that other
- * requests are answered in between, and walks take turns, since two at once finish no sooner.
+ * Walks through all nodes take turns: two at once finish no sooner. Between two pages of a walk
+ * other requests are answered.
  */
 
-import { setImmediate as yieldToOthers } from 'node:timers/promises';
-import type { Steps } from '@latchkey/operations';
-import type { NodeInfo, Registry } from '@latchkey/registry';
 import { Problem } from './problem.js';
 
-/** Work at a time, in ms. */
-const TIME_SLICE_MS = 5;
-/** Steps between two looks at the clock. */
-const STEPS_PER_CHECK = 64;
 /** Walks that wait for their turn. At the bound a request is answered 503. */
 const MAX_WAITING = 32;
 const RETRY_AFTER_S = 5;
@@ -21,34 +14,11 @@ export class RegistryWalks {
   #last: Promise<unknown> = Promise.resolve();
 
   /**
-   * Calls `visit` with each node from `from` on, in ascending order of ID, until it returns false.
+   * Begins the walk once those before it have ended.
    *
-   * @throws Problem if too many walks wait; the reason of `signal` once that is aborted
+   * @throws Problem if too many walks wait; the reason of `signal` if that is aborted by then
    */
-  async nodes(registry: Registry, from: number, visit: (node: NodeInfo) => boolean, signal: AbortSignal): Promise<void> {
-    await this.run(visitNodes(registry, from, visit), signal);
-  }
-
-  /**
-   * Does the work in slices of time.
-   *
-   * @throws as `nodes`
-   */
-  async run<T>(steps: Steps<T>, signal: AbortSignal): Promise<T> {
-    return this.#takeTurn(async () => {
-      let sliceEnd = performance.now() + TIME_SLICE_MS;
-      for (let count = 1; ; count++) {
-        const { done, value } = steps.next();
-        if (done === true) return value;
-        if (count % STEPS_PER_CHECK !== 0 || performance.now() < sliceEnd) continue;
-        await yieldToOthers();
-        signal.throwIfAborted();
-        sliceEnd = performance.now() + TIME_SLICE_MS;
-      }
-    }, signal);
-  }
-
-  async #takeTurn<T>(walk: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  async run<T>(walk: () => Promise<T>, signal: AbortSignal): Promise<T> {
     if (this.#waiting >= MAX_WAITING) throw new Problem('busy', { retryAfter: RETRY_AFTER_S });
     this.#waiting += 1;
     const turn = this.#last.then(() => {
@@ -61,12 +31,5 @@ export class RegistryWalks {
     } finally {
       this.#waiting -= 1;
     }
-  }
-}
-
-function* visitNodes(registry: Registry, from: number, visit: (node: NodeInfo) => boolean): Steps<void> {
-  for (const node of registry.nodes(from)) {
-    if (!visit(node)) return;
-    yield;
   }
 }

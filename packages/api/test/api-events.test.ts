@@ -108,7 +108,7 @@ describe('a stream of events, looked at closely', () => {
     const viewer: Principal = { id: 'uid 7', scopes, recheck: () => Promise.resolve({ id: 'uid 7', scopes }) };
     const server = createServer((_, response) => {
       response.writeHead(200, { 'content-type': 'text/event-stream' });
-      streams.open(viewer, fixture.registry, {}, undefined).start(response);
+      void streams.open(viewer, fixture.registry, {}, undefined).then(({ start }) => start(response));
     });
     const socket = join(await tempFolder(), 'events.sock');
     server.listen(socket);

@@ -100,8 +100,8 @@ async function expectNoKeyIn(keys: readonly string[]): Promise<void> {
   }
 }
 
-function holds(id: string, hex: string): boolean {
-  const node = fixture.registry.node(parseId(id) ?? 0);
+async function holds(id: string, hex: string): Promise<boolean> {
+  const node = await fixture.registry.node(parseId(id) ?? 0);
   const isSame = node?.key.equals(Secret.fromHex(hex)) === true;
   node?.key.wipe();
   return isSame;
@@ -115,7 +115,7 @@ describe('a new order', () => {
     expect(fixture.entriesAfter(before).map(({ what, actor }) => [what, actor])).toEqual([['order created', UID]]);
     const lines = linesOf(await open(location));
     expect(lines.length).toBe(3);
-    expect(lines.map(([id, key]) => holds(id, key))).toEqual([true, true, true]);
+    expect(await Promise.all(lines.map(([id, key]) => holds(id, key)))).toEqual([true, true, true]);
     expect(fixture.entriesAfter(before).at(-1)).toMatchObject({
       what: 'keys fetched',
       actor: UID,
@@ -166,12 +166,12 @@ describe('keys', () => {
     const number = await fixture.order({ 1: joined, 2: newSecret(), 3: newSecret() });
     await fixture.join(1, joined);
     const again = linesOf(await open(await jobOf(`/v1/orders/${number}/manifests`, {})));
-    expect(again.map(([id, key]) => [id, holds(id, key)])).toEqual([
+    expect(await Promise.all(again.map(async ([id, key]) => [id, await holds(id, key)]))).toEqual([
       ['00000002', true],
       ['00000003', true],
     ]);
     const reset = linesOf(await open(await jobOf('/v1/resets', { ids: ['00000001', '00000002'] })));
-    expect(reset.map(([id, key]) => [id, holds(id, key)])).toEqual([
+    expect(await Promise.all(reset.map(async ([id, key]) => [id, await holds(id, key)]))).toEqual([
       ['00000001', true],
       ['00000002', true],
     ]);
@@ -183,9 +183,9 @@ describe('keys', () => {
 
   it('of a controller are its credential, new or next', async () => {
     const added = JSON.parse(await open(await jobOf('/v1/controllers', { id: '000000c3', nid: '192.0.2.9:5683' }))) as Credential;
-    expect([added.id, fixture.registry.hasCredential(0xc3, Secret.fromHex(added.sk_cs))]).toEqual(['000000c3', true]);
+    expect([added.id, await fixture.registry.hasCredential(0xc3, Secret.fromHex(added.sk_cs))]).toEqual(['000000c3', true]);
     const next = JSON.parse(await open(await jobOf('/v1/controllers/000000c3/rotations', {}))) as Credential;
-    expect(fixture.registry.hasCredential(0xc3, Secret.fromHex(next.sk_cs))).toBe(true);
+    expect(await fixture.registry.hasCredential(0xc3, Secret.fromHex(next.sk_cs))).toBe(true);
     expect(next.sk_cs).not.toBe(added.sk_cs);
     const taken = await ask('POST', '/v1/controllers', { id: '000000c3', nid: '192.0.2.9:5683', recipients: [recipient] });
     expect(taken.status).toBe(409);

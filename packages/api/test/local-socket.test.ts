@@ -127,7 +127,7 @@ describe('a node', () => {
     const api = await LocalApi.start(fixture.registry.folder);
     for (const idI of [2, 3]) {
       const { body } = await api.get(`/v1/diagnoses/${formatId(idI)}`);
-      const { facts, action } = diagnosisOf(fixture.registry, idI, Date.parse(body.facts.at));
+      const { facts, action } = await diagnosisOf(fixture.registry, idI, Date.parse(body.facts.at));
       expect([Object.keys(body.facts), body.action]).toEqual([Object.keys(facts), action]);
     }
   });
@@ -160,7 +160,7 @@ describe('the audit log', () => {
     expect(seqs).toEqual(ids(1, fixture.headSeq).toReversed());
     expect([first.total, second.next]).toEqual([fixture.headSeq, null]);
     const { head } = (await api.get('/v1/audit/head')).body;
-    expect(head).toBe(`${fixture.headSeq}:${fixture.registry.audit.head?.hash}`);
+    expect(head).toBe(`${fixture.headSeq}:${(await fixture.registry.audit.readHead())?.hash}`);
     const orders = (await api.get('/v1/audit?what=order%20created&order=2')).body;
     expect(orders).toMatchObject({ total: null, items: [{ what: 'order created', order: 2, actor: 'user ada' }] });
   });

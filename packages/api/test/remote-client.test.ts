@@ -79,7 +79,10 @@ describe.skipIf(!HAS_OPENSSL)('over TLS', () => {
     const remote = connect(SERVER, { token, ca: pem });
     expect(await remote.call(ordersSuspend, {}, { order: 1 })).toEqual({ order: 1, state: 'suspended' });
     await fixture.registry.refresh();
-    expect(fixture.registry.audit.entry(fixture.headSeq)).toMatchObject({ what: 'order suspended', actor: 'token ci of ada' });
+    expect(await fixture.registry.audit.readEntry(fixture.headSeq)).toMatchObject({
+      what: 'order suspended',
+      actor: 'token ci of ada',
+    });
 
     expect(await failureOf(remote.call(controllersRemove, {}, { id: '00000001' }))).toMatchObject({
       exitCode: 1,

@@ -24,7 +24,7 @@ export interface EmbeddedOptions extends RegistryLocation {
   readonly actor: string;
   readonly log: Log;
   /** Throws if this process must not serve the registry. Called before anything is written. */
-  readonly check?: (registry: Registry) => void;
+  readonly check?: (registry: Registry) => Promise<void>;
 }
 
 export interface EmbeddedAuthServer {
@@ -41,7 +41,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedA
   if (options.postgres !== undefined) await ensurePrivateFolder(folder);
   const lock = await lockFolder(folder, holder);
   const { registry, clock, fault, metrics } = await open(options);
-  check?.(registry);
+  await check?.(registry);
   await registry.announceAdoption();
   await logCheckpoint(registry, log);
   const server = new AuthServer({ registry, clock, randomBytes: randomOctets, log });

@@ -4,7 +4,7 @@
  */
 
 import { Registry, requireRegistry } from '@latchkey/registry';
-import type { BlockingStorage, PostgresConfig, PostgresStorage, ServerIdentity } from '@latchkey/registry/postgres';
+import type { PostgresConfig, PostgresStorage, ServerIdentity } from '@latchkey/registry/postgres';
 import type { Secret } from '@latchkey/protocol';
 import { STATE_FOLDERS } from '@latchkey/runtime/cli';
 import { loadConfig } from '@latchkey/runtime/config';
@@ -62,8 +62,7 @@ export async function openRegistry(
   actor: string,
 ): Promise<Registry> {
   if (postgres !== undefined) {
-    const { openBlockingStorage } = await import('@latchkey/registry/postgres');
-    const storage = await openBlockingStorage(postgres, { folder, log: await commandLog() });
+    const storage = await openDatabase(postgres, { folder, log: await commandLog() });
     return openOnDatabase(storage, folder, readMasterKey, actor);
   }
   await requireRegistry(folder);
@@ -82,7 +81,7 @@ export async function openDatabase(
 
 /** Closes the storage if the registry cannot be opened. */
 export async function openOnDatabase(
-  storage: PostgresStorage | BlockingStorage,
+  storage: PostgresStorage,
   folder: string,
   readMasterKey: () => Promise<Secret>,
   actor: string,

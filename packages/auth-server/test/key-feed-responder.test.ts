@@ -128,7 +128,7 @@ function states({ entries }: Pick<Told, 'entries'>): Record<number, string> {
 /** The node joins, or renews its key, through a controller. */
 async function renew(idI: number, tid: bigint, more: { idC?: number; ts?: number; lifetime?: number } = {}): Promise<Secret> {
   const psk = newSecret();
-  expect(await commitTo(registry, registry.node(idI), psk, { tid, ...more })).toBe('committed');
+  expect(await commitTo(registry, await registry.node(idI), psk, { tid, ...more })).toBe('committed');
   return psk;
 }
 
@@ -305,7 +305,7 @@ describe('a controller that asks with a cursor', () => {
   });
 
   it('is told to start over once the log is pruned past its cursor, and not before', async () => {
-    const last = registry.audit.head!.seq;
+    const last = (await registry.audit.readHead())!.seq;
     await registry.pruneAudit(last, '/dev/null');
     expect((await follow(cursor)).entries).toEqual([]);
     await renew(1, 21n);

@@ -27,7 +27,7 @@ import {
 import { beforeEach, describe, expect, it } from 'vitest';
 import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import { AuthServer } from '../src/server/auth-server.js';
-import { backup, restore, Registry, rotateMasterKey } from '@latchkey/registry';
+import { allOf, backup, restore, Registry, rotateMasterKey } from '@latchkey/registry';
 import { addController, moveNodes, setController } from '@latchkey/operations';
 import {
   addNodes,
@@ -142,8 +142,8 @@ class Relayed {
   }
 }
 
-function holds(held: Secret): boolean {
-  return registry.node(ID_I)!.key.equals(held);
+async function holds(held: Secret): Promise<boolean> {
+  return (await registry.node(ID_I))!.key.equals(held);
 }
 
 describe('a pass-through controller', () => {
@@ -152,23 +152,23 @@ describe('a pass-through controller', () => {
     for (let i = 0; i < 3; i++) {
       const relayed = new Relayed();
       expect([await relayed.begin(held), await relayed.finish()]).toEqual(['M10', 'M11']);
-      expect(holds(relayed.psk)).toBe(true);
+      expect(await holds(relayed.psk)).toBe(true);
       held = relayed.psk;
     }
-    expect(registry.node(ID_I)?.seenBy).toEqual([]);
+    expect((await registry.node(ID_I))?.seenBy).toEqual([]);
   });
 
   it('has not seen the initial key of a node that asked and has not joined yet', async () => {
     const [relayed, draft] = [new Relayed(), new Relayed(OTHER_C)];
     expect(await relayed.begin()).toBe('M10');
     await server.close();
-    expect(registry.nodeActivity(ID_I)?.keyRequested).toMatchObject({ by: ID_C });
-    expect(registry.node(ID_I)?.seenBy).toEqual([]);
+    expect((await registry.nodeActivity(ID_I))?.keyRequested).toMatchObject({ by: ID_C });
+    expect((await registry.node(ID_I))?.seenBy).toEqual([]);
     await moveNodes(registry, [ID_I], OTHER_C);
     serve();
     expect(await draft.begin()).toBe('M3');
     await server.close();
-    expect(registry.node(ID_I)?.seenBy).toEqual([OTHER_C]);
+    expect((await registry.node(ID_I))?.seenBy).toEqual([OTHER_C]);
   });
 
   it('gets the same again for a repeat of the M7 that was committed last', async () => {
@@ -183,24 +183,24 @@ describe('a pass-through controller', () => {
     await moveNodes(registry, [ID_I], OTHER_C);
     const draft = new Relayed(OTHER_C);
     expect([await draft.begin(), await draft.finish()]).toEqual(['M3', 'M8']);
-    expect(registry.node(ID_I)?.seenBy).toEqual([OTHER_C]);
+    expect((await registry.node(ID_I))?.seenBy).toEqual([OTHER_C]);
   });
 
   it('is refused a wrong proof with reason 7, and the key stays', async () => {
     const relayed = new Relayed();
     await relayed.begin();
     relayed.m5 = new Uint8Array(33).fill(1);
-    expect([await relayed.finish(), holds(key)]).toEqual(['reason 7', true]);
+    expect([await relayed.finish(), await holds(key)]).toEqual(['reason 7', true]);
   });
 
   it('is what the registry says it is, and the audit log tells of each switch', async () => {
-    expect(registry.controllerRow(ID_C)?.passThrough).toBe(true);
+    expect((await registry.controllerRow(ID_C))?.passThrough).toBe(true);
     await setController(registry, ID_C, { passThrough: false });
     pass(1_000);
     expect(await setController(registry, ID_C, { passThrough: false })).toBe(false);
     await setController(registry, ID_C, { passThrough: true });
-    expect(registry.controllerRow(ID_C)).toMatchObject({ passThrough: true, switchedAt: now.wallMs });
-    const notes = [...registry.audit.entries()]
+    expect(await registry.controllerRow(ID_C)).toMatchObject({ passThrough: true, switchedAt: now.wallMs });
+    const notes = (await allOf(registry.audit.entryPages()))
       .filter(({ what }) => what === 'controller changed' || what === 'controller added')
       .map(({ what, note }) => [what, note]);
     expect(notes).toEqual([
@@ -241,7 +241,7 @@ describe('a switch while a server runs', () => {
     const wrong = new Relayed();
     await wrong.begin();
     wrong.m5 = new Uint8Array(33).fill(1);
-    expect([await wrong.finish(), holds(key)]).toEqual(['reason 7', true]);
+    expect([await wrong.finish(), await holds(key)]).toEqual(['reason 7', true]);
   });
 
   it('between judgement and commit loses the comparison: the proof is judged anew', async () => {
@@ -256,7 +256,7 @@ describe('a switch while a server runs', () => {
       }
       return commit(...judged);
     };
-    expect([await relayed.finish(), switched, holds(key)]).toEqual(['reason 8', 1, true]);
+    expect([await relayed.finish(), switched, await holds(key)]).toEqual(['reason 8', 1, true]);
   });
 });
 
@@ -288,7 +288,7 @@ describe('TK', () => {
     registry = await openRegistry(folder, clock);
     serve();
     expect(registry.transactionKey.toHex()).not.toBe(before);
-    expect([await relayed.finish(), holds(key)]).toEqual(['reason 8', true]);
+    expect([await relayed.finish(), await holds(key)]).toEqual(['reason 8', true]);
     pass(36_000);
     const anew = new Relayed();
     expect([await anew.begin(), await anew.finish()]).toEqual(['M10', 'M11']);

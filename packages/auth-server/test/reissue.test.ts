@@ -93,8 +93,8 @@ async function keptBack(): Promise<Exchange> {
   return kept;
 }
 
-function holdsIk(): boolean {
-  return registry.node(ID_I)?.key.equals(ik) === true;
+async function holdsIk(): Promise<boolean> {
+  return (await registry.node(ID_I))?.key.equals(ik) === true;
 }
 
 /**
@@ -107,7 +107,7 @@ async function expectHeldOff(before: Exchange): Promise<void> {
   expect(await ask(exchange(), 'm2')).toBe('reason 8, Max-Age 15');
   pass(15_001);
   expect(await ask(before, 'm7')).toBe('reason 8, Max-Age 10');
-  expect(holdsIk()).toBe(true);
+  expect(await holdsIk()).toBe(true);
   await joins();
   expect(await ask(before, 'm7')).toMatch(/^reason [78],/);
 }
@@ -168,7 +168,7 @@ describe('the initial key that a node has, or had, given again', () => {
     await resetNode(registry, ID_I, ik);
     await moveNodes(registry, [ID_I], ID_C);
     await change(ik, ID_C);
-    expect(registry.node(ID_I)?.reissuedAt).toBe(WALL);
+    expect((await registry.node(ID_I))?.reissuedAt).toBe(WALL);
     pass(10_000);
     await resetNode(registry, ID_I, ik);
     await expectHeldOff(before);
@@ -179,7 +179,7 @@ describe('the initial key that a node has, or had, given again', () => {
     await resetNode(registry, ID_I, ik);
     pass(35_001);
     const joined = await joins();
-    expect(registry.node(ID_I)?.reissuedAt).toBeUndefined();
+    expect((await registry.node(ID_I))?.reissuedAt).toBeUndefined();
     const renewal = exchange(joined.psk);
     expect([await ask(renewal, 'm2'), await ask(renewal, 'm7')]).toEqual(['M3', 'M8']);
   });
@@ -201,7 +201,7 @@ describe('nobody waits', () => {
     await joins();
     await removeNodes(registry, [ID_I]);
     await addNodes(registry, [newNode(ID_I + 1, { key: ik })]);
-    expect(registry.node(ID_I + 1)?.reissuedAt).toBeUndefined();
+    expect((await registry.node(ID_I + 1))?.reissuedAt).toBeUndefined();
   });
 
   it('where it was taken away so long ago that no M7 from then is within its window', async () => {
@@ -221,7 +221,7 @@ describe('nobody waits', () => {
 describe('a commit under way', () => {
   it('as the same initial key is given again is lost, and then refused', async () => {
     const before = await keptBack();
-    const [judged, psk] = [registry.node(ID_I), newSecret()];
+    const [judged, psk] = [await registry.node(ID_I), newSecret()];
     await resetNode(registry, ID_I, ik);
     expect(await commitTo(registry, judged, psk)).toBe('conflict');
     // Through the server: the reset is written while its transaction waits.
@@ -237,15 +237,15 @@ describe('a commit under way', () => {
     pass(300_001);
     const later = exchange();
     expect(await ask(later, 'm7')).toBe('reason 8, Max-Age 35');
-    expect([await ask(before, 'm7'), holdsIk()]).toEqual(['reason 6, Max-Age undefined', true]);
+    expect([await ask(before, 'm7'), await holdsIk()]).toEqual(['reason 6, Max-Age undefined', true]);
   });
 
   it('is compared by that time itself, whatever else the row says', async () => {
-    const judged = registry.node(ID_I);
+    const judged = await registry.node(ID_I);
     const row = registry.tables.nodes.get(ID_I)!;
     await registry.tables.nodes.put(ID_I, { ...row, reissuedAt: now.wallMs });
     expect(await commitTo(registry, judged, newSecret())).toBe('conflict');
-    expect(await commitTo(registry, registry.node(ID_I), newSecret())).toBe('committed');
+    expect(await commitTo(registry, await registry.node(ID_I), newSecret())).toBe('committed');
   });
 });
 
@@ -312,10 +312,10 @@ describe('the time that counts', () => {
     const before = await joins();
     const other = await openRegistry(registry.folder, () => ({ wallMs: WALL - 3_600_000, monotonicMs: now.monotonicMs }));
     await resetNode(other, ID_I, ik);
-    expect(registry.node(ID_I)?.reissuedAt).toBe(WALL + 60_000);
+    expect((await registry.node(ID_I))?.reissuedAt).toBe(WALL + 60_000);
     const ahead = await openRegistry(registry.folder, () => ({ wallMs: WALL + 3_600_000, monotonicMs: now.monotonicMs }));
     await resetNode(ahead, ID_I, ik);
-    expect(registry.node(ID_I)?.reissuedAt).toBe(WALL + 60_000);
+    expect((await registry.node(ID_I))?.reissuedAt).toBe(WALL + 60_000);
     expect(await ask(before, 'm7')).toBe('reason 8, Max-Age 95');
     pass(95_001);
     await joins();
@@ -327,7 +327,7 @@ describe('the time that counts', () => {
     await server.persistClock();
     const before = await joins();
     await resetNode(registry, ID_I, ik);
-    expect(registry.node(ID_I)?.reissuedAt).toBe(WALL + year);
+    expect((await registry.node(ID_I))?.reissuedAt).toBe(WALL + year);
     now.wallMs -= year;
     await server.persistClock();
     expect(await ask(exchange(), 'm2')).toBe('M3');
@@ -345,7 +345,7 @@ describe('the time that counts', () => {
     for (let i = 0; i < 30; i++) {
       pass(10_000);
       expect(await ask(before, 'm7')).toMatch(/^reason [68],/);
-      expect(holdsIk()).toBe(true);
+      expect(await holdsIk()).toBe(true);
     }
   });
 });
@@ -394,7 +394,7 @@ describe('what is remembered of initial keys', () => {
   });
 
   it('is forgotten by a server as time passes', async () => {
-    const { ik: identity } = registry.nodeRow(ID_I)!;
+    const { ik: identity } = (await registry.nodeRow(ID_I))!;
     await removeNodes(registry, [ID_I]);
     await registry.forgetInitialKeys();
     expect(await hadBy(ID_I, identity, WALL)).toBe(true);

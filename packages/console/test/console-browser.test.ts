@@ -1,6 +1,7 @@
 // The console in a real browser, Debian's Chromium, before the real API and a registry of an
 // installation. Any message on the browser's console, a violation of the page's policy say, fails.
 
+import { allOf } from '@latchkey/registry';
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -294,7 +295,7 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     const { registry } = fixture;
     const isDisabled = async (): Promise<boolean | undefined> => {
       await registry.refresh();
-      const node = registry.node(SILENT);
+      const node = await registry.node(SILENT);
       node?.key.wipe();
       return node?.disabled;
     };
@@ -336,13 +337,14 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     await page.keyboard.press('Enter');
     await page.getByText('Order 3 is closed.').waitFor();
     await registry.refresh();
-    expect(registry.order(3)?.state).toBe('closed');
+    expect((await registry.order(3))?.state).toBe('closed');
     expect(fixture.entriesAfter(0).findLast(({ what }) => what === 'order closed')?.actor).toBe('user ada');
 
     // Many at once, with what takes the change back.
     const countDisabled = async (): Promise<number> => {
       await registry.refresh();
-      return [...registry.nodes()].filter(({ order, disabled }) => order === 4 && disabled).length;
+      const nodes = await allOf(registry.nodePages());
+      return nodes.filter(({ order, disabled }) => order === 4 && disabled).length;
     };
     await page.goto(`${site.origin}/nodes?order=4`);
     await page.getByLabel('Choose all nodes of this page').check();
@@ -425,7 +427,7 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     const keys: string[] = [];
     for (const code of await codes.all()) {
       const { idI, ik } = parseLabel((await scan(code)) ?? '', 'label');
-      const node = registry.node(idI);
+      const node = await registry.node(idI);
       expect(node?.key.equals(ik)).toBe(true);
       expect(lines.some((line) => line.startsWith(id(idI)) && line.endsWith(ik.toHex()))).toBe(true);
       keys.push(ik.toHex());

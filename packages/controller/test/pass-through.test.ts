@@ -72,7 +72,7 @@ describe('through a pass-through controller', () => {
     for (let i = 0; i < 3; i++) {
       expect(await node.join(network)).toBe(3_600);
       keys.push(node.state.confirmed);
-      expect(network.registry.node(ID_I)?.key.toHex()).toBe(node.state.confirmed.toHex());
+      expect((await network.registry.node(ID_I))?.key.toHex()).toBe(node.state.confirmed.toHex());
     }
     await network.controller.stop();
     const root = deriveApplicationRoot(node.state.confirmed, ID_I);
@@ -116,7 +116,7 @@ describe('through a pass-through controller', () => {
     const codes = (await Promise.all([...before, ...after])).map(code);
     expect(new Set(codes)).toEqual(new Set(['4.01', '5.03']));
     expect(gate.held).toEqual([]);
-    expect(network.registry.node(ID_I)?.initial).toBe(false);
+    expect((await network.registry.node(ID_I))?.initial).toBe(false);
   });
 
   it('a forged M5 from the node’s own address without proof does not keep it out', async () => {

@@ -5,4 +5,4 @@ export { STORE_FILE } from './files.js';
 export { checkStore, countEntries, openStore, writeFailure } from './open.js';
 export { rawValueEquals, readRawValue } from './raw-value.js';
 export { rewrapTable } from './rewrap.js';
-export { scanTable } from './scan.js';
+export { scanTable, scanTableBackwards } from './scan.js';

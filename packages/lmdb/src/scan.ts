@@ -22,3 +22,18 @@ export function* scanTable<V>(table: Database<V, number>, from: number): Generat
     page = Array.from(table.getRange({ start: lastRow.key, exclusiveStart: true, limit: PAGE_SIZE }));
   }
 }
+
+/** As `scanTable`, in descending order of key; without `from`, from the last row on. */
+export function* scanTableBackwards<V>(
+  table: Database<V, number>,
+  from?: number,
+): Generator<{ readonly key: number; readonly value: V }> {
+  const start = from === undefined ? {} : { start: from };
+  let page = Array.from(table.getRange({ reverse: true, ...start, limit: PAGE_SIZE }));
+  for (;;) {
+    yield* page;
+    const lastRow = page.at(-1);
+    if (lastRow === undefined || page.length < PAGE_SIZE) return;
+    page = Array.from(table.getRange({ reverse: true, start: lastRow.key, exclusiveStart: true, limit: PAGE_SIZE }));
+  }
+}

@@ -100,11 +100,11 @@ function formatEndpoints(endpoints: readonly Endpoint[]): string {
 }
 
 /** Fails while nodes are assigned to the controller. */
-export function refuseWithNodes(registry: Registry, idC: number): void {
+export async function refuseWithNodes(registry: Registry, idC: number): Promise<void> {
   const id = formatId(idC);
-  const { nodes } = countNodes(registry, { controller: idC }, Date.now());
+  const { nodes } = await countNodes(registry, { controller: idC }, Date.now());
   if (nodes === 0) return;
-  const [other] = [...registry.controllers()].filter((controller) => controller.idC !== idC).map((one) => formatId(one.idC));
+  const [other] = (await registry.controllers()).filter((one) => one.idC !== idC).map((one) => formatId(one.idC));
   const node = ['latchkey-auth-server', 'node'];
   throw new UsageFailure(
     `${nodes} node${nodes === 1 ? ' is' : 's are'} assigned to controller ${id}`,
@@ -123,8 +123,8 @@ export function refuseWithNodes(registry: Registry, idC: number): void {
 /** Fails while nodes are assigned to it. */
 export async function removeController(registry: Registry, idC: number): Promise<void> {
   for (;;) {
-    const before = (await registry.readController(idC))?.row.assigning;
-    refuseWithNodes(registry, idC);
+    const before = (await registry.controllerRow(idC))?.assigning;
+    await refuseWithNodes(registry, idC);
     const removed = await registry.write({ controllers: [idC] }, (found) => {
       // Nodes were assigned to it since they were counted: counting them here would hold up every
       // commit.
@@ -276,8 +276,15 @@ export interface SplitKey {
  * Back to an IK: what the node proved since is forgotten, and it joins as a new one.
  *
  * @param split if the IK is split; without it the node is not split any more
+ * @param check throws if a node with this row must not be reset so
  */
-export async function resetNode(registry: Registry, idI: number, ik: Secret, split?: SplitKey): Promise<void> {
+export async function resetNode(
+  registry: Registry,
+  idI: number,
+  ik: Secret,
+  split?: SplitKey,
+  check?: (row: NodeRow) => void,
+): Promise<void> {
   const idKey = registry.initialKeyIdKey();
   const given = initialKeyId(idKey, ik);
   idKey.wipe();
@@ -285,6 +292,7 @@ export async function resetNode(registry: Registry, idI: number, ik: Secret, spl
     ids: [idI],
     forgetActivity: true,
     change(before, found) {
+      check?.(before);
       const {
         committed: _,
         joinedAt: __,
@@ -328,12 +336,18 @@ function splitFields(
 }
 
 /** The IK a node came with, as long as another node still holds it. */
-export function findHeldInitialKey(registry: Registry, idI: number): Secret | undefined {
-  const identity = registry.nodeRow(idI)?.ik;
+export async function findHeldInitialKey(registry: Registry, idI: number): Promise<Secret | undefined> {
+  const identity = (await registry.nodeRow(idI))?.ik;
   if (identity === undefined) return undefined;
   const wanted = Buffer.from(identity).toString('hex', 0, 8);
-  for (const { idI: holder, ik } of queryNodes(registry, { neverJoined: true }, Date.now()))
-    if (ik.id === wanted) return registry.node(holder)?.key;
+  for await (const page of queryNodes(registry, { neverJoined: true }, Date.now()))
+    for (const { idI: holder, ik } of page) {
+      if (ik.id !== wanted) continue;
+      const node = await registry.node(holder);
+      // It may have joined since its page was read: its key is another one then.
+      if (node?.initial === true && node.ik.id === wanted) return node.key;
+      node?.key.wipe();
+    }
   return undefined;
 }
 
@@ -341,14 +355,16 @@ export function findHeldInitialKey(registry: Registry, idI: number): Secret | un
  * Finds another node that has this initial key or came with it, unless the order of either shares
  * its keys.
  */
-export function otherHolderOf(registry: Registry, ik: Secret, idI: number): number | undefined {
+export async function otherHolderOf(registry: Registry, ik: Secret, idI: number): Promise<number | undefined> {
   const identityKey = registry.initialKeyIdKey();
   const wanted = Buffer.from(initialKeyId(identityKey, ik)).toString('hex', 0, 8);
   identityKey.wipe();
-  const shares = (order: number | undefined): boolean => order !== undefined && registry.order(order)?.sharedKey === true;
-  if (shares(registry.nodeRow(idI)?.order)) return undefined;
-  for (const { idI: holder, order, ik: held } of queryNodes(registry, {}, Date.now()))
-    if (holder !== idI && held.id === wanted && !shares(order)) return holder;
+  const shares = async (order: number): Promise<boolean> => (await registry.order(order))?.sharedKey === true;
+  const row = await registry.nodeRow(idI);
+  if (row !== undefined && (await shares(row.order))) return undefined;
+  for await (const page of queryNodes(registry, {}, Date.now()))
+    for (const { idI: holder, order, ik: held } of page)
+      if (holder !== idI && held.id === wanted && !(await shares(order))) return holder;
   return undefined;
 }
 

@@ -20,27 +20,28 @@ export const auditList: Operation<AuditListInput, AuditPage> = implement(
   contract.auditList,
   async ({ registry }, { node, from, up_to: last = Infinity, since, limit }) => {
     await registry.refresh();
-    const { audit } = registry;
     const items: AuditEntry[] = [];
+    const isInAscendingOrder = from !== undefined;
     const earliest = since === undefined ? undefined : Date.parse(since);
-    for (const entry of from === undefined ? audit.newestFirst() : audit.entries(from)) {
-      if (entry.seq > last) {
-        if (from === undefined) continue;
-        break;
+    const pages = isInAscendingOrder ? registry.audit.entryPages(from) : registry.audit.newestFirst();
+    for await (const page of pages) {
+      for (const entry of page) {
+        if (items.length >= limit) break;
+        if (entry.seq > last) continue;
+        if (node !== undefined && entry.node !== node) continue;
+        // A clock may have been set back since: a later entry may be of an earlier time.
+        if (earliest !== undefined && Date.parse(entry.at) < earliest) continue;
+        items.push(entry);
       }
-      if (node !== undefined && entry.node !== node) continue;
-      // A clock may have been set back since: a later entry may be of an earlier time.
-      if (earliest !== undefined && Date.parse(entry.at) < earliest) continue;
-      items.push(entry);
-      if (items.length >= limit) break;
+      if (items.length >= limit || (isInAscendingOrder && (page.at(-1)?.seq ?? 0) >= last)) break;
     }
-    return { items: from === undefined ? items.toReversed() : items };
+    return { items: isInAscendingOrder ? items : items.toReversed() };
   },
 );
 
 export const auditHead: Operation<object, AuditHead> = implement(contract.auditHead, async ({ registry }) => {
   await registry.refresh();
-  const { head } = registry.audit;
+  const head = await registry.audit.readHead();
   return { head: head === undefined ? null : formatHead(head), seq: head?.seq ?? 0 };
 });
 
@@ -50,7 +51,7 @@ export const auditVerify: Operation<AuditVerifyInput, AuditVerification> = imple
     const expected = against === undefined ? undefined : parseHead(against);
     if (against !== undefined && expected === undefined)
       throw new UsageFailure('--against: expected SEQ:HASH, a number and 64 hex digits');
-    const { head } = audit;
+    const head = await audit.readHead();
     const problems: string[] = [];
     for await (const problem of audit.verify(expected)) {
       problems.push(problem);
@@ -61,8 +62,10 @@ export const auditVerify: Operation<AuditVerifyInput, AuditVerification> = imple
 );
 
 export interface PruneContext extends Context, Approval<AuditPruneInput> {
-  /** Keeps the entries, one a line, before they are taken out of the log. */
-  readonly keep: (lines: Iterable<string>) => Promise<void>;
+  /**
+   * Keeps the entries, one a line, before they are taken out of the log. Pieces are of whole lines.
+   */
+  readonly keep: (pieces: AsyncIterable<string>) => Promise<void>;
 }
 
 /** The chain goes on from the entries that were taken out. */
@@ -72,22 +75,26 @@ export const auditPrune: Operation<AuditPruneInput, AuditPruneInput, PruneContex
     const { registry } = context;
     const { audit } = registry;
     const { up_to: upTo, out } = input;
-    if (audit.entry(upTo) === undefined)
+    if ((await audit.readEntry(upTo)) === undefined)
       throw new UsageFailure(`there is no entry ${upTo}`, {
         advice: 'List them:',
         run: [['latchkey-auth-server', 'audit', 'list']],
       });
     await context.approve?.(input);
     await context.keep(linesUpTo(audit, upTo));
-    const total = audit.length - ((audit.head?.seq ?? upTo) - upTo);
+    const [length, head] = [await audit.readLength(), await audit.readHead()];
+    const total = length - ((head?.seq ?? upTo) - upTo);
     await withProgress(context, 'pruning', total, (progress) => registry.pruneAudit(upTo, out, progress));
     return input;
   },
 );
 
-function* linesUpTo(audit: AuditLog, last: number): Generator<string> {
-  for (const entry of audit.entries(1)) {
-    if (entry.seq > last) return;
-    yield `${JSON.stringify(entry)}\n`;
+async function* linesUpTo(audit: AuditLog, last: number): AsyncGenerator<string> {
+  for await (const page of audit.entryPages()) {
+    yield page
+      .filter(({ seq }) => seq <= last)
+      .map((entry) => `${JSON.stringify(entry)}\n`)
+      .join('');
+    if ((page.at(-1)?.seq ?? 0) >= last) return;
   }
 }

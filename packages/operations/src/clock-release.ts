@@ -38,20 +38,35 @@ export function holdoffUntil(history: ClockHistory, now: Clocks): number | undef
  * Controllers that still use an SK_cs from before the last break. What was sealed under one that
  * was replaced since opens no more, so that of all others no M7 from before can be kept back.
  */
-export function controllersWithOldKeys(registry: Registry): number[] {
-  const replaced = new Set<string>();
-  for (const { what, controller } of registry.audit.newestFirst()) {
-    if (what === 'clock discontinuity') break;
-    if (controller !== undefined && (what === 'controller key activated' || what === 'controller added'))
-      replaced.add(controller);
-  }
-  return [...registry.controllers()].map(({ idC }) => idC).filter((idC) => !replaced.has(formatId(idC)));
+export async function controllersWithOldKeys(registry: Registry): Promise<number[]> {
+  const replaced = await replacedSinceBreak(registry);
+  // Read last: a controller whose key is replaced meanwhile is named, which only warns once more.
+  const controllers = await registry.controllers();
+  return controllers.map(({ idC }) => idC).filter((idC) => !replaced.has(formatId(idC)));
 }
 
-/** M7s of those times count again. Gives what was released. */
-export async function releaseRanges(registry: Registry, wall: number): Promise<readonly TimeRange[]> {
-  const released = blockedRanges(registry.clockHistory, wall);
-  if (released.length === 0) return released;
-  await registry.releaseClockRanges(released);
-  return released;
+async function replacedSinceBreak(registry: Registry): Promise<ReadonlySet<string>> {
+  const replaced = new Set<string>();
+  for await (const page of registry.audit.newestFirst())
+    for (const { what, controller } of page) {
+      if (what === 'clock discontinuity') return replaced;
+      if (controller !== undefined && (what === 'controller key activated' || what === 'controller added'))
+        replaced.add(controller);
+    }
+  return replaced;
+}
+
+/**
+ * M7s of those times count again. Gives what was released.
+ *
+ * @param among what an administrator was shown: a range that came since stays
+ */
+export async function releaseRanges(
+  registry: Registry,
+  wall: number,
+  among?: readonly TimeRange[],
+): Promise<readonly TimeRange[]> {
+  const isShown = ({ from, until }: TimeRange): boolean =>
+    among === undefined || among.some((range) => range.from === from && range.until === until);
+  return registry.releaseClockRanges((history) => blockedRanges(history, wall).filter(isShown));
 }

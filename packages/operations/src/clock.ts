@@ -1,6 +1,6 @@
 /** What an administrator does about a clock that was set back. */
 
-import { formatId, type TimeRange } from '@latchkey/protocol';
+import { type ClockHistory, formatId, type TimeRange } from '@latchkey/protocol';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { blockedRanges, controllersWithOldKeys, holdoffUntil, releaseRanges } from './clock-release.js';
@@ -10,12 +10,17 @@ import { type Approval, type Context, implement, type Operation } from './operat
 
 export const clockShow: Operation<object, ClockView> = implement(contract.clockShow, viewClock);
 
-function viewClock(context: Context): ClockView {
-  const { registry, clock } = context;
+async function viewClock(context: Context): Promise<ClockView> {
+  return viewHistory(context, await context.registry.readClockHistory());
+}
+
+async function viewHistory({ registry, clock }: Context, history: ClockHistory): Promise<ClockView> {
+  const now = clock();
+  const until = holdoffUntil(history, now);
   return {
-    holdoff_until: holdoffOf(context),
-    blocked_ranges: blockedRanges(registry.clockHistory, clock().wallMs).map(viewRange),
-    controllers_with_old_keys: controllersWithOldKeys(registry).map(formatId),
+    holdoff_until: until === undefined ? null : isoTime(until),
+    blocked_ranges: blockedRanges(history, now.wallMs).map(viewRange),
+    controllers_with_old_keys: (await controllersWithOldKeys(registry)).map(formatId),
   };
 }
 
@@ -25,22 +30,18 @@ export type ReleaseContext = Context & Approval<ClockView>;
 export const clockRelease: Operation<object, ClockRelease, ReleaseContext> = implement(
   contract.clockRelease,
   async (context: ReleaseContext) => {
-    const view = viewClock(context);
+    const history = await context.registry.readClockHistory();
+    const view = await viewHistory(context, history);
     const { holdoff_until: holdoff } = view;
     if (view.blocked_ranges.length === 0) {
       const nothing = holdoff === null ? 'nothing is refused for the clock' : 'there is nothing to release but to wait';
       throw new UsageFailure(nothing, { advice: holdoff === null ? 'Nothing was changed.' : `${describeHoldoff(holdoff)}.` });
     }
     await context.approve?.(view);
-    const released = await releaseRanges(context.registry, context.clock().wallMs);
+    const released = await releaseRanges(context.registry, context.clock().wallMs, history.previous);
     return { released_ranges: released.map(viewRange), holdoff_until: holdoff };
   },
 );
-
-function holdoffOf({ registry, clock }: Context): string | null {
-  const until = holdoffUntil(registry.clockHistory, clock());
-  return until === undefined ? null : isoTime(until);
-}
 
 export function describeHoldoff(until: string): string {
   return `No key is committed before ${until}: the clock was set back less than five minutes ago, and nothing shortens that`;

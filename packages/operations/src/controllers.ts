@@ -3,7 +3,9 @@
 import { formatId, type Secret } from '@latchkey/protocol';
 import {
   COMBINED_MODE_HOLDER,
+  type ControllerActivity,
   type ControllerInfo,
+  type ControllerRecord,
   notFound,
   type Registry,
   toControllerInfo,
@@ -31,22 +33,27 @@ import { changedControllerDescription, viewControllerDescription } from './descr
 import { unknownController } from './enrolment.js';
 import { keysHeldBy } from './key-holders.js';
 import { endpointFrom, numberFromId } from './parse-input.js';
-import { queryNodes, tallyNodes } from './node-query.js';
-import { type Approval, type Context, implement, type Operation, runSteps } from './operation.js';
+import { countNodes, queryNodes } from './node-query.js';
+import { type Approval, type Context, implement, inTurn, type Operation } from './operation.js';
 import { generateKey } from './order-creation.js';
 
-export const controllersList: Operation<object, ControllerList> = implement(contract.controllersList, ({ registry }) => ({
-  items: [...registry.controllers()].flatMap(({ idC }) => viewController(registry, idC) ?? []),
-}));
+export const controllersList: Operation<object, ControllerList> = implement(contract.controllersList, async ({ registry }) => {
+  const controllers = await registry.controllers();
+  const items = await viewControllers(
+    registry,
+    controllers.map(({ idC }) => idC),
+  );
+  return { items };
+});
 
 export const controllersShow: Operation<ControllerInput, ControllerDetails> = implement(
   contract.controllersShow,
   async (context, { id }) => {
     const { registry, clock } = context;
     const idC = numberFromId(id);
-    const view = viewController(registry, idC);
+    const [view] = await viewControllers(registry, [idC]);
     if (view === undefined) throw notFound('controller', idC);
-    const { nodes, joined } = await runSteps(context, tallyNodes(registry, { controller: idC }, clock().wallMs));
+    const { nodes, joined } = await inTurn(context, () => countNodes(registry, { controller: idC }, clock().wallMs));
     return { ...view, nodes, joined };
   },
 );
@@ -67,7 +74,7 @@ export const controllersAdd: Operation<ControllerAddInput, ControllerInput, Cred
     const description = changedControllerDescription({}, input)?.after;
     const idC = numberFromId(id);
     if (passThrough) await refuseIfCombined(registry);
-    if (registry.controllerRow(idC) !== undefined) {
+    if ((await registry.controllerRow(idC)) !== undefined) {
       throw new UsageFailure(`controller ${id} is in the registry already`, {
         advice: 'Nothing was changed. To change its addresses: latchkey-auth-server controller set --help',
       });
@@ -89,8 +96,9 @@ export const controllersRotate: Operation<ControllerInput, ControllerRotation, C
   contract.controllersRotate,
   async ({ registry, handOver }: CredentialContext, { id }) => {
     const idC = numberFromId(id);
-    const { servers } = requireController(registry, idC);
-    const discarded = viewController(registry, idC)?.staged_key ?? null;
+    const { servers } = await requireController(registry, idC);
+    const [view] = await viewControllers(registry, [idC]);
+    const discarded = view?.staged_key ?? null;
     const skCs: Secret = generateKey();
     await handOver({ idC, skCs, servers }, () => stageControllerKey(registry, idC, skCs));
     return { id, discarded_key: discarded };
@@ -101,8 +109,8 @@ export const controllersRemove: Operation<ControllerInput, ControllerInput, Cont
   contract.controllersRemove,
   async ({ registry, approve }: Context & Approval<ControllerInput>, { id }) => {
     const idC = numberFromId(id);
-    if (registry.controllerRow(idC) === undefined) throw notFound('controller', idC);
-    refuseWithNodes(registry, idC);
+    if ((await registry.controllerRow(idC)) === undefined) throw notFound('controller', idC);
+    await refuseWithNodes(registry, idC);
     await approve?.({ id });
     await removeController(registry, idC);
     return { id };
@@ -114,29 +122,29 @@ export const controllersSet: Operation<ControllerSetInput, ControllerChange> = i
   async ({ registry, clock }, { id, nid, servers, pass_through: passThrough, ...description }) => {
     const idC = numberFromId(id);
     if (passThrough === true) await refuseIfCombined(registry);
-    const before = settingsOf(registry, idC);
+    const before = await settingsOf(registry, idC);
     const changed = await setController(registry, idC, {
       ...(nid === undefined ? {} : { nid: endpointFrom('nid', nid) }),
       ...(servers === undefined ? {} : { servers: servers.map((server) => endpointFrom('servers', server)) }),
       ...(passThrough === undefined ? {} : { passThrough }),
       description,
     });
-    const held = passThrough === true ? keysHeldBy(registry, idC) : undefined;
-    const after = settingsOf(registry, idC);
+    const held = passThrough === true ? await keysHeldBy(registry, idC) : undefined;
+    const after = await settingsOf(registry, idC);
     return {
       id,
       changed,
       ...after,
       ...(held === undefined ? {} : { keys_held: held.nodes.map(formatId), keys_held_unknown: held.unknown.map(formatId) }),
       before,
-      nodes: after.nid === before.nid ? null : installedNodes(registry, idC, clock().wallMs),
+      nodes: after.nid === before.nid ? null : await installedNodes(registry, idC, clock().wallMs),
       registry_restored: registry.restored !== undefined,
     };
   },
 );
 
-function settingsOf(registry: Registry, idC: number): ControllerSettings {
-  const row = registry.controllerRow(idC);
+async function settingsOf(registry: Registry, idC: number): Promise<ControllerSettings> {
+  const row = await registry.controllerRow(idC);
   if (row === undefined) throw notFound('controller', idC);
   const { nid, servers, passThrough, description } = row;
   return {
@@ -148,13 +156,14 @@ function settingsOf(registry: Registry, idC: number): ControllerSettings {
 }
 
 /** Nodes of a controller, without those whose order is closed before they joined. */
-function installedNodes(registry: Registry, idC: number, now: number): NonNullable<ControllerChange['nodes']> {
+async function installedNodes(registry: Registry, idC: number, now: number): Promise<NonNullable<ControllerChange['nodes']>> {
   let joined = 0;
   const waiting = new Map<number, number>();
-  for (const { initial, order, orderState } of queryNodes(registry, { controller: idC }, now)) {
-    if (!initial) joined += 1;
-    else if (orderState !== 'closed') waiting.set(order, (waiting.get(order) ?? 0) + 1);
-  }
+  for await (const page of queryNodes(registry, { controller: idC }, now))
+    for (const { initial, order, orderState } of page) {
+      if (!initial) joined += 1;
+      else if (orderState !== 'closed') waiting.set(order, (waiting.get(order) ?? 0) + 1);
+    }
   return { joined, waiting: [...waiting].toSorted(([a], [b]) => a - b).map(([order, nodes]) => ({ order, nodes })) };
 }
 
@@ -171,19 +180,28 @@ async function refuseIfCombined({ folder }: Registry): Promise<void> {
 }
 
 /** The controller without its keys, or a UsageFailure that says how to add it. */
-export function requireController(registry: Registry, idC: number): ControllerInfo {
-  const row = registry.controllerRow(idC);
+export async function requireController(registry: Registry, idC: number): Promise<ControllerInfo> {
+  const row = await registry.controllerRow(idC);
   if (row !== undefined) return toControllerInfo(idC, row);
   throw unknownController(idC);
 }
 
-function viewController(registry: Registry, idC: number): ControllerView | undefined {
-  const controller = registry.controller(idC);
-  if (controller === undefined) return undefined;
-  const { lastSeen, authenticationFailed, clockSkew } = registry.controllerActivity(idC) ?? {};
+/** Those that are there, as of one moment. */
+function viewControllers(registry: Registry, ids: readonly number[]): Promise<ControllerView[]> {
+  return registry.read({ controllers: ids, controllerActivity: ids }, (found) =>
+    ids.flatMap((idC) => {
+      const row = found.controller(idC)?.row;
+      return row === undefined ? [] : [viewController(registry.unsealController(idC, row), found.controllerActivity(idC))];
+    }),
+  );
+}
+
+/** Wipes the controller's keys. */
+function viewController(controller: ControllerRecord, activity: ControllerActivity = {}): ControllerView {
+  const { lastSeen, authenticationFailed, clockSkew } = activity;
   const isFailing = authenticationFailed !== undefined && authenticationFailed.at > (lastSeen?.at ?? -Infinity);
   const view = {
-    id: formatId(idC),
+    id: formatId(controller.idC),
     ...viewControllerDescription(controller.description),
     nid: formatEndpoint(controller.nid),
     servers: controller.servers.map(formatEndpoint),

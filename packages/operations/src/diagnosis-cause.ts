@@ -53,7 +53,7 @@ const UNWRITTEN_MS = 120_000;
 const DAY_S = 86_400;
 const HOUR_S = 3_600;
 
-export function findCause(situation: Situation): Finding {
+export async function findCause(situation: Situation): Promise<Finding> {
   const { node, id } = situation;
   if (node === undefined)
     return {
@@ -65,7 +65,7 @@ export function findCause(situation: Situation): Finding {
   const obstacle = findObstacle(situation);
   const expired = findExpired(situation);
   // Without its daemons no node asks, whatever its grace is.
-  if (expired !== undefined) return obstacle ?? findSilentController(situation) ?? expired;
+  if (expired !== undefined) return obstacle ?? (await findSilentController(situation)) ?? expired;
   const waits = node.initial || isLate(node, situation.now);
   if (!waits && !hasFailed(situation)) return well(obstacle);
   return (
@@ -75,7 +75,7 @@ export function findCause(situation: Situation): Finding {
     findDeviceKey(situation) ??
     findFailedProof(situation) ??
     findUnproven(situation) ??
-    (waits ? findSilentController(situation) : undefined) ??
+    (waits ? await findSilentController(situation) : undefined) ??
     findRefusedBefore(situation) ??
     (waits ? findSilentDevice(situation) : well(undefined))
   );
@@ -244,12 +244,12 @@ function findUnproven(situation: Situation): Finding | undefined {
 }
 
 /** Other nodes of the controller should have renewed since it was last heard. */
-function findSilentController(situation: Situation): Finding | undefined {
+async function findSilentController(situation: Situation): Promise<Finding | undefined> {
   const { node, controller, now, surroundings } = situation;
   if (node === undefined || controller === undefined) return undefined;
   const heardAt = controller.sighting.lastSeen?.at ?? -Infinity;
   if (now - heardAt < SILENCE_MS) return undefined;
-  const { missed } = surroundings.punctuality().of(node.controller);
+  const { missed } = (await surroundings.punctuality()).of(node.controller);
   const itself = isLate(node, now) && renewalDue(node) > heardAt ? 1 : 0;
   if (missed <= itself) return undefined;
   return { cause: 'controller-silent', action: checkController(controller) };
@@ -284,11 +284,12 @@ function placeOf(controller: Situation['controller']): { readonly controller: st
 }
 
 /** What the sentence says of other nodes. */
-export function countOf({ cause, obstacle }: Finding, { node, surroundings }: Situation): LateNodes | null {
+export async function countOf({ cause, obstacle }: Finding, { node, surroundings }: Situation): Promise<LateNodes | null> {
   const silent = obstacle?.cause ?? cause;
   if (node === undefined || surroundings.visibleOrders !== undefined) return null;
   const of = silent === 'server-silent' ? 'registry' : SAYS_COUNT.has(silent) ? 'controller' : undefined;
   if (of === undefined) return null;
-  const { joined, late } = of === 'registry' ? surroundings.punctuality().all : surroundings.punctuality().of(node.controller);
+  const punctuality = await surroundings.punctuality();
+  const { joined, late } = of === 'registry' ? punctuality.all : punctuality.of(node.controller);
   return { of, joined, late };
 }

@@ -1,6 +1,6 @@
 /** Why many nodes have not joined: each is diagnosed, and those that need the same are counted. */
 
-import type { NodeInfo } from '@latchkey/registry';
+import { setImmediate as yieldToOthers } from 'node:timers/promises';
 import { readFolderLock } from '@latchkey/runtime/files';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import * as contract from './contract/diagnosis-groups.js';
@@ -8,10 +8,12 @@ import type { DiagnosisGroup, DiagnosisGroups, DiagnosisGroupsInput } from './co
 import type { Action, Cause, Diagnosis } from './contract/diagnosis.js';
 import { diagnoseNode } from './diagnosis.js';
 import { surroundingsOf } from './diagnosis-situation.js';
-import { countNodes, visitNodes } from './node-query.js';
+import { countNodes, queryNodes } from './node-query.js';
 import { queryFor } from './nodes.js';
-import { implement, type Operation, runSteps, withProgress } from './operation.js';
+import { implement, inTurn, type Operation, withProgress } from './operation.js';
 
+/** Nodes that are diagnosed before others have their turn. */
+const NODES_PER_TURN = 8;
 /** Nodes of a group that are named. */
 const MAX_EXAMPLES = 20;
 /**
@@ -26,15 +28,20 @@ export const nodesDiagnoseGroups: Operation<DiagnosisGroupsInput, DiagnosisGroup
   async (context, { filter }) => {
     const { registry, clock, visibleOrders } = context;
     const query = queryFor(context, filter);
-    const surroundings = surroundingsOf(registry, await readFolderLock(registry.folder), clock(), { visibleOrders });
-    const { nodes: total } = countNodes(registry, query, surroundings.now);
+    const lock = await readFolderLock(registry.folder);
+    const surroundings = await surroundingsOf(registry, lock, clock(), { visibleOrders });
     const groups = new Groups();
-    await withProgress(context, 'diagnosing', total, async (report) => {
-      const visit = ({ idI }: NodeInfo): void => {
-        groups.add(diagnoseNode(registry, idI, surroundings));
-        report(groups.nodes);
-      };
-      await runSteps(context, visitNodes(registry, query, surroundings.now, visit));
+    await inTurn(context, async () => {
+      const { nodes: total } = await countNodes(registry, query, surroundings.now);
+      await withProgress(context, 'diagnosing', total, async (report) => {
+        for await (const page of queryNodes(registry, query, surroundings.now))
+          for (const { idI } of page) {
+            groups.add(await diagnoseNode(registry, idI, surroundings));
+            report(groups.nodes);
+            // To diagnose a page takes a quarter of a second.
+            if (groups.nodes % NODES_PER_TURN === 0) await yieldToOthers();
+          }
+      });
     });
     return { at: isoTime(surroundings.now), nodes: groups.nodes, groups: groups.sorted() };
   },

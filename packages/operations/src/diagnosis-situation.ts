@@ -3,7 +3,7 @@
  * judged in `diagnosis-cause.ts`.
  */
 
-import { formatId, type Clocks, rejectedUntil } from '@latchkey/protocol';
+import { type ClockHistory, type Clocks, formatId, rejectedUntil } from '@latchkey/protocol';
 import { type Endpoint, formatEndpoint } from '@latchkey/runtime/net';
 import { type FolderLockState, nativeLocks } from '@latchkey/runtime/files';
 import type { AuditEntry, Registry, Restored, NodeInfo, OrderRecord, ControllerActivity, NodeActivity } from '@latchkey/registry';
@@ -66,7 +66,7 @@ export interface Surroundings {
   readonly server: ServerState;
   readonly heldUntil: HoldOff | undefined;
   /** Counts nodes: a walk through the registry, the first time. */
-  readonly punctuality: () => Punctuality;
+  readonly punctuality: () => Promise<Punctuality>;
   /** Fingerprint of the key in the device, 4 hex digits. */
   readonly deviceKey?: string | undefined;
   /**
@@ -106,34 +106,35 @@ export interface Situation {
   readonly surroundings: Surroundings;
 }
 
-export function situationOf(registry: Registry, idI: number, surroundings: Surroundings): Situation {
+export async function situationOf(registry: Registry, idI: number, surroundings: Surroundings): Promise<Situation> {
   const { now, visibleOrders } = surroundings;
-  const found = registry.node(idI);
+  // At one moment: a join settles what was seen before it.
+  const { node: found, order, activity } = await registry.nodeInDetail(idI);
   const fingerprint = found?.key.fingerprint;
   found?.key.wipe();
   const node = found !== undefined && isVisible(visibleOrders, found.order) ? found : undefined;
   const knowsAll = visibleOrders === undefined;
   const key = knowsAll ? fingerprint : undefined;
-  const { keyRequested, rejected } = unsettled(node !== undefined || knowsAll ? registry.nodeActivity(idI) : undefined, node);
-  const refusing = rejected && controllerInQuestion(registry, rejected.by);
+  const { keyRequested, rejected } = unsettled(node !== undefined || knowsAll ? activity : undefined, node);
+  const [controller, refusing] = await controllersInQuestion(registry, [node?.controller, rejected?.by]);
   return {
     id: formatId(idI),
     now,
     node,
     key,
-    order: node && registry.order(node.order),
+    order: node && order,
     asked: keyRequested,
     refused: rejected,
-    controller: node && controllerInQuestion(registry, node.controller),
+    controller,
     refusing,
     skewOfRefusing: refusing?.sighting.clockSkew?.skew,
-    disabled: node?.disabled === true ? findEntry(registry, node, 'node disabled') : undefined,
-    removed: node === undefined && knowsAll ? removalOf(registry, idI) : undefined,
+    disabled: node?.disabled === true ? await findEntry(registry, node, 'node disabled') : undefined,
+    removed: node === undefined && knowsAll ? await removalOf(registry, idI) : undefined,
     registryRestored: registry.restored,
     deviceKey:
       node === undefined || surroundings.deviceKey === undefined
         ? undefined
-        : deviceKeyOf(registry, node, fingerprint, surroundings.deviceKey),
+        : await deviceKeyOf(registry, node, fingerprint, surroundings.deviceKey),
     surroundings,
   };
 }
@@ -148,51 +149,54 @@ function unsettled(sighting: NodeActivity = {}, { committedAt, resetAt }: Partia
   };
 }
 
-function controllerInQuestion(registry: Registry, idC: number): ControllerInQuestion | undefined {
-  const row = registry.controllerRow(idC);
-  return (
-    row && {
-      id: formatId(idC),
-      address: formatEndpoint(row.nid),
-      servers: row.servers.map((server: Endpoint) => formatEndpoint(server)),
-      sighting: registry.controllerActivity(idC) ?? {},
-    }
+function controllersInQuestion(
+  registry: Registry,
+  ids: readonly (number | undefined)[],
+): Promise<readonly (ControllerInQuestion | undefined)[]> {
+  const known = ids.filter((idC) => idC !== undefined);
+  return registry.read({ controllers: known, controllerActivity: known }, (found) =>
+    ids.map((idC) => {
+      const row = idC === undefined ? undefined : found.controller(idC)?.row;
+      if (idC === undefined || row === undefined) return undefined;
+      return {
+        id: formatId(idC),
+        address: formatEndpoint(row.nid),
+        servers: row.servers.map((server: Endpoint) => formatEndpoint(server)),
+        sighting: found.controllerActivity(idC) ?? {},
+      };
+    }),
   );
 }
 
-function findEntry(registry: Registry, node: NodeInfo, what: AuditEntry['what']): AuditEntry | undefined {
-  return lifeOf(registry, node.entry).find((entry) => entry.what === what);
+async function findEntry(registry: Registry, node: NodeInfo, what: AuditEntry['what']): Promise<AuditEntry | undefined> {
+  return (await lifeOf(registry, node.entry)).find((entry) => entry.what === what);
 }
 
 /** A node's entries in the audit log, latest first. */
-function lifeOf(registry: Registry, last: number | undefined): AuditEntry[] {
-  const entries: AuditEntry[] = [];
-  for (const entry of registry.audit.entriesOfNode(last === 0 ? undefined : last)) {
-    if (entries.length >= MAX_LIFE) break;
-    entries.push(entry);
-  }
-  return entries;
+function lifeOf(registry: Registry, last: number | undefined): Promise<AuditEntry[]> {
+  return registry.audit.entriesOfNode(last === 0 ? undefined : last, MAX_LIFE);
 }
 
 /** When and by whom the node was taken out of the registry, if that was not long ago. */
-function removalOf(registry: Registry, idI: number): Situation['removed'] {
+async function removalOf(registry: Registry, idI: number): Promise<Situation['removed']> {
   const id = formatId(idI);
   let looked = 0;
-  for (const entry of registry.audit.newestFirst()) {
-    if (entry.node === id && entry.what === 'node removed') {
-      const joinedBefore = lifeOf(registry, entry.previous_entry).some(({ what }) => what === 'node joined');
-      return { at: entry.at, actor: entry.actor, joinedBefore };
+  for await (const page of registry.audit.newestFirst())
+    for (const entry of page) {
+      if (entry.node === id && entry.what === 'node removed') {
+        const life = await lifeOf(registry, entry.previous_entry);
+        return { at: entry.at, actor: entry.actor, joinedBefore: life.some(({ what }) => what === 'node joined') };
+      }
+      looked += 1;
+      if (looked >= MAX_ENTRIES) return undefined;
     }
-    looked += 1;
-    if (looked >= MAX_ENTRIES) return undefined;
-  }
   return undefined;
 }
 
-function deviceKeyOf(registry: Registry, node: NodeInfo, key: string | undefined, fingerprint: string): DeviceKey {
+async function deviceKeyOf(registry: Registry, node: NodeInfo, key: string | undefined, fingerprint: string): Promise<DeviceKey> {
   const [since, until] = [null, null];
   if (fingerprint === key) return { fingerprint, is: 'current', since, until };
-  const life = lifeOf(registry, node.entry);
+  const life = await lifeOf(registry, node.entry);
   const replaced = life.find((entry) => entry.key_before === fingerprint);
   if (fingerprint === node.ik.fingerprint) {
     const joined = life.find((entry) => entry.what === 'node joined' && entry.key_before === fingerprint);
@@ -204,15 +208,16 @@ function deviceKeyOf(registry: Registry, node: NodeInfo, key: string | undefined
 }
 
 /** The surroundings as a command finds them beside the server, if one runs. */
-export function surroundingsOf(
+export async function surroundingsOf(
   registry: Registry,
   lock: FolderLockState,
   clock: Clocks,
   { deviceKey, visibleOrders }: Pick<Surroundings, 'deviceKey' | 'visibleOrders'> = {},
-): Surroundings {
+): Promise<Surroundings> {
   const { wallMs: now } = clock;
-  const seenAt = registry.servedAt;
-  let punctuality: Punctuality | undefined;
+  const history = await registry.readClockHistory();
+  const seenAt = history.savedAt?.wallMs;
+  let punctuality: Promise<Punctuality> | undefined;
   return {
     now,
     server: {
@@ -220,7 +225,7 @@ export function surroundingsOf(
       combined: lock.holder?.startsWith('latchkey-controller ') === true,
       seenAt,
     },
-    heldUntil: holdOff(registry, clock),
+    heldUntil: holdOff(history, clock),
     punctuality: () => (punctuality ??= countNodes(registry, now, visibleOrders)),
     deviceKey,
     visibleOrders,
@@ -232,30 +237,34 @@ function isServed({ locked, holder }: FolderLockState): boolean {
   return locked && (holder === undefined || / run\b/.test(holder));
 }
 
-function holdOff(registry: Registry, clock: Clocks): HoldOff | undefined {
-  const { clockHistory } = registry;
-  const [stepped, past] = [holdoffUntil(clockHistory, clock), rejectedUntil(clockHistory, clock.wallMs)];
+function holdOff(history: ClockHistory, clock: Clocks): HoldOff | undefined {
+  const [stepped, past] = [holdoffUntil(history, clock), rejectedUntil(history, clock.wallMs)];
   if (stepped === undefined && past === undefined) return undefined;
   return { until: Math.max(stepped ?? 0, past ?? 0), mayRelease: stepped === undefined };
 }
 
-function countNodes(registry: Registry, now: number, visibleOrders: VisibleOrders): Punctuality {
+async function countNodes(registry: Registry, now: number, visibleOrders: VisibleOrders): Promise<Punctuality> {
   const all: Count = { joined: 0, late: 0, missed: 0 };
   const counts = new Map<number, Count & { readonly heardAt: number }>();
-  for (const node of queryNodes(registry, { visibleOrders }, now)) {
-    if (node.initial || node.disabled) continue;
-    let count = counts.get(node.controller);
-    if (count === undefined) {
-      const heardAt = registry.controllerActivity(node.controller)?.lastSeen?.at ?? -Infinity;
-      count = { joined: 0, late: 0, missed: 0, heardAt };
-      counts.set(node.controller, count);
-    }
-    const late = isLate(node, now);
-    const missed = late && renewalDue(node) > count.heardAt;
-    for (const one of [all, count]) {
-      one.joined += 1;
-      one.late += late ? 1 : 0;
-      one.missed += missed ? 1 : 0;
+  for await (const page of queryNodes(registry, { visibleOrders }, now)) {
+    const joined = page.filter(({ initial, disabled }) => !initial && !disabled);
+    const unknown = [...new Set(joined.map(({ controller }) => controller))].filter((idC) => !counts.has(idC));
+    await registry.read({ controllerActivity: unknown }, (found) => {
+      for (const idC of unknown) {
+        const heardAt = found.controllerActivity(idC)?.lastSeen?.at ?? -Infinity;
+        counts.set(idC, { joined: 0, late: 0, missed: 0, heardAt });
+      }
+    });
+    for (const node of joined) {
+      const count = counts.get(node.controller);
+      if (count === undefined) continue;
+      const late = isLate(node, now);
+      const missed = late && renewalDue(node) > count.heardAt;
+      for (const one of [all, count]) {
+        one.joined += 1;
+        one.late += late ? 1 : 0;
+        one.missed += missed ? 1 : 0;
+      }
     }
   }
   return { all, of: (idC) => counts.get(idC) ?? { joined: 0, late: 0, missed: 0 } };

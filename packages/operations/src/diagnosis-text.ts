@@ -1,13 +1,15 @@
 /** The cause of a diagnosis in words: what happened, to whom and since when. */
 
 import { expiryOf, formatId, REFUSALS } from '@latchkey/protocol';
-import { countOf, type Finding, holdoffEnd } from './diagnosis-cause.js';
+import type { LateNodes } from './contract/diagnosis.js';
+import { type Finding, holdoffEnd } from './diagnosis-cause.js';
 import type { Situation } from './diagnosis-situation.js';
 import { isLate, renewalDue } from './node-view.js';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { orderStatus } from '@latchkey/registry';
 
-export function sentenceOf(finding: Finding, situation: Situation): string {
+/** @param count nodes that are late, where the sentence says how many */
+export function sentenceOf(finding: Finding, situation: Situation, count: LateNodes | null): string {
   const { id, node, now, controller, surroundings, asked, refused } = situation;
   const idC = controller?.id ?? 'unknown';
   switch (finding.cause) {
@@ -27,14 +29,14 @@ export function sentenceOf(finding: Finding, situation: Situation): string {
       const { combined, seenAt } = surroundings.server;
       const who = combined ? 'the controller that has the registry inside' : 'the auth-server';
       const since = seenAt === undefined ? 'It never ran.' : `It was last seen at ${isoTime(seenAt)}.`;
-      return `${cannot(situation)}: ${who} does not run. ${since} ${lateNodes(finding, situation)}`.trimEnd();
+      return `${cannot(situation)}: ${who} does not run. ${since} ${lateNodes(situation, count)}`.trimEnd();
     }
     case 'clock-set-back':
       return `${cannot(situation)} before ${isoTime(surroundings.heldUntil?.until ?? now)}: the clock of the auth-server was set back, and it commits no key until then.`;
     case 'controller-key':
-      return `${cannot(situation)}: requests of its controller ${idC} do not open since ${isoTime(controller?.sighting.authenticationFailed?.since ?? now)}. It has another SK_cs than the registry. ${lateNodes(finding, situation)}`.trimEnd();
+      return `${cannot(situation)}: requests of its controller ${idC} do not open since ${isoTime(controller?.sighting.authenticationFailed?.since ?? now)}. It has another SK_cs than the registry. ${lateNodes(situation, count)}`.trimEnd();
     case 'controller-silent':
-      return silentController(finding, situation);
+      return silentController(situation, count);
     case 'device-has-this-key':
     case 'device-has-initial-key':
     case 'device-has-former-key':
@@ -65,15 +67,15 @@ export function sentenceOf(finding: Finding, situation: Situation): string {
     case 'was-refused':
       return `The last request for node ${id} was refused at ${isoTime(refused?.at ?? now)}: it ${REFUSALS[refused?.refusal ?? 'overloaded'].meaning}. That is over.`;
     case 'never-asked':
-      return `No controller ever asked for node ${id}. ${heard(situation)} ${lateNodes(finding, situation)}`.trimEnd();
+      return `No controller ever asked for node ${id}. ${heard(situation)} ${lateNodes(situation, count)}`.trimEnd();
     case 'device-silent':
-      return `Node ${id} asked last at ${isoTime(refused?.at ?? now)}, and was refused: the request ${REFUSALS[refused?.refusal ?? 'overloaded'].meaning}. That is over, and it has not asked since. ${heard(situation)} ${lateNodes(finding, situation)}`.trimEnd();
+      return `Node ${id} asked last at ${isoTime(refused?.at ?? now)}, and was refused: the request ${REFUSALS[refused?.refusal ?? 'overloaded'].meaning}. That is over, and it has not asked since. ${heard(situation)} ${lateNodes(situation, count)}`.trimEnd();
     case 'expiring':
-      return `${expiring(situation)} ${heard(situation)} ${lateNodes(finding, situation)}`.trimEnd();
+      return `${expiring(situation)} ${heard(situation)} ${lateNodes(situation, count)}`.trimEnd();
     case 'joined': {
       const expiry = node && expiryOf(node);
       const until = expiry === undefined ? 'it does not expire' : `it expires at ${isoTime(expiry)}`;
-      const but = finding.obstacle === undefined ? '' : ` ${sentenceOf(finding.obstacle, situation)}`;
+      const but = finding.obstacle === undefined ? '' : ` ${sentenceOf(finding.obstacle, situation, count)}`;
       return `Node ${id} joined at ${timeOf(node?.joinedAt)}, and has the key of now since ${timeOf(node?.committedAt)}; ${until}.${but}`;
     }
   }
@@ -131,12 +133,12 @@ function heldOff(situation: Situation): string {
 }
 
 /** A controller that was never heard may run: not every implementation asks for keys by itself. */
-function silentController(finding: Finding, situation: Situation): string {
+function silentController(situation: Situation, count: LateNodes | null): string {
   const { controller, id } = situation;
   const heardAt = controller?.sighting.lastSeen?.at;
   return heardAt === undefined
-    ? `No controller ever asked for node ${id}. ${heard(situation)} ${lateNodes(finding, situation)}`.trimEnd()
-    : `${cannot(situation)}: its controller ${controller?.id ?? ''} is silent since ${isoTime(heardAt)}. ${lateNodes(finding, situation)}`.trimEnd();
+    ? `No controller ever asked for node ${id}. ${heard(situation)} ${lateNodes(situation, count)}`.trimEnd()
+    : `${cannot(situation)}: its controller ${controller?.id ?? ''} is silent since ${isoTime(heardAt)}. ${lateNodes(situation, count)}`.trimEnd();
 }
 
 function cannot({ id, node }: Situation): string {
@@ -188,8 +190,7 @@ function heard({ controller }: Situation): string {
 /**
  * Whether this node is the only one that is late says whether to go to the device or to the daemon.
  */
-function lateNodes(finding: Finding, situation: Situation): string {
-  const count = countOf(finding, situation);
+function lateNodes(situation: Situation, count: LateNodes | null): string {
   if (count === null) return '';
   const { joined, late, of } = count;
   const whose = of === 'registry' ? 'the registry' : 'that controller';

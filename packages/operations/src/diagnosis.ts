@@ -7,8 +7,8 @@
 import { expiryOf, formatId } from '@latchkey/protocol';
 import { readFolderLock } from '@latchkey/runtime/files';
 import * as contract from './contract/diagnosis.js';
-import type { Action, Diagnosis, DiagnosisInput, Facts } from './contract/diagnosis.js';
-import { countOf, findCause, type Finding } from './diagnosis-cause.js';
+import type { Action, Diagnosis, DiagnosisInput, Facts, LateNodes } from './contract/diagnosis.js';
+import { countOf, findCause } from './diagnosis-cause.js';
 import { type Situation, situationOf, type Surroundings, surroundingsOf } from './diagnosis-situation.js';
 import { renewalDue } from './node-view.js';
 import { sentenceOf } from './diagnosis-text.js';
@@ -22,20 +22,21 @@ export const nodesDiagnose: Operation<DiagnosisInput, Diagnosis> = implement(
   contract.nodesDiagnose,
   async ({ registry, clock, visibleOrders }, { id, holds: deviceKey }) => {
     const lock = await readFolderLock(registry.folder);
-    const surroundings = surroundingsOf(registry, lock, clock(), { deviceKey, visibleOrders });
+    const surroundings = await surroundingsOf(registry, lock, clock(), { deviceKey, visibleOrders });
     return diagnoseNode(registry, numberFromId(id), surroundings);
   },
 );
 
-export function diagnoseNode(registry: Registry, idI: number, surroundings: Surroundings): Diagnosis {
-  const situation = situationOf(registry, idI, surroundings);
-  const finding = findCause(situation);
+export async function diagnoseNode(registry: Registry, idI: number, surroundings: Surroundings): Promise<Diagnosis> {
+  const situation = await situationOf(registry, idI, surroundings);
+  const finding = await findCause(situation);
+  const count = await countOf(finding, situation);
   const { cause, action, instead = null } = finding;
   return {
     id: situation.id,
     cause,
-    sentence: sentenceOf(finding, situation),
-    facts: factsOf(finding, situation),
+    sentence: sentenceOf(finding, situation, count),
+    facts: factsOf(situation, count),
     action: withHalves(action, situation),
     instead: instead && withHalves(instead, situation),
   };
@@ -54,7 +55,7 @@ function withHalves(action: Action, { node }: Situation): Action {
   }
 }
 
-function factsOf(finding: Finding, situation: Situation): Facts {
+function factsOf(situation: Situation, count: LateNodes | null): Facts {
   const { node, order, asked, refused, controller, now, surroundings, disabled, removed, registryRestored } = situation;
   const time = (at: number | undefined): string | null => (at === undefined ? null : isoTime(at));
   const expiry = node && expiryOf(node);
@@ -81,7 +82,7 @@ function factsOf(finding: Finding, situation: Situation): Facts {
             unopened_since: time(controller.sighting.authenticationFailed?.since),
             clock_skew_ms: controller.sighting.clockSkew?.skew ?? null,
           },
-    nodes: countOf(finding, situation),
+    nodes: count,
     server: { runs: surroundings.server.runs, seen_at: time(surroundings.server.seenAt) },
     asked: asked === undefined ? null : { ...runOf(asked), controller: formatId(asked.by) },
     refused: refused === undefined ? null : { ...runOf(refused), refusal: refused.refusal, controller: formatId(refused.by) },

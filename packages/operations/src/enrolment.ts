@@ -44,6 +44,9 @@ export type OrderTerms = Pick<
   | 'joinUntil'
 >;
 
+/** Told how many nodes are written; waited for before more are. */
+type Progressed = (done: number) => void | Promise<void>;
+
 /** What is to happen to each node of a batch. */
 export type ImportAction = 'add' | 'change' | 'unchanged' | 'duplicate' | 'reject';
 
@@ -55,7 +58,7 @@ export interface Enrolment {
   /** Must still be in the registry as the nodes appear. */
   readonly controllers?: Iterable<number>;
   /** Nodes written so far. */
-  readonly progress?: (done: number) => void;
+  readonly progress?: Progressed;
 }
 
 /**
@@ -112,11 +115,7 @@ export class EnrolmentTransaction {
   }
 
   /** `progress`: nodes written so far, of all parts. */
-  async add(
-    batch: NodeBatch,
-    action: (i: number) => ImportAction = () => 'add',
-    progress?: (done: number) => void,
-  ): Promise<void> {
+  async add(batch: NodeBatch, action: (i: number) => ImportAction = () => 'add', progress?: Progressed): Promise<void> {
     const registry = this.#registry;
     for (const chunk of chunksOf(batch.indicesById(), (i) => action(i) === 'add')) {
       const order = (this.#orderNumber ??= await addOrder(registry, this.#row));
@@ -134,7 +133,7 @@ export class EnrolmentTransaction {
       );
       for (const i of chunk) this.#controllers.added.add(batch.idC(i));
       this.#count += chunk.length;
-      progress?.(this.#count);
+      await progress?.(this.#count);
     }
     for (const i of batch.indicesById()) {
       if (action(i) !== 'change') continue;
@@ -297,6 +296,6 @@ export function splitNote(wasSplit: boolean, isSplit: boolean): Pick<AuditEvent,
 
 /** Removes the orders that were not finished, with their nodes. */
 async function removeUnfinished(registry: Registry): Promise<void> {
-  const unfinished = [...registry.orders()].filter(({ state }) => state === 'pending');
+  const unfinished = (await registry.orders()).filter(({ state }) => state === 'pending');
   for (const { number } of unfinished) await registry.storage.unload(number);
 }

@@ -5,16 +5,18 @@ import { isoTime } from '@latchkey/runtime/iso-time';
 import * as contract from './contract/exposure.js';
 import type { ExposureInput, ExposureList, ExposureView } from './contract/exposure.js';
 import { type Exposure, exposureByOrder, exposureOfOrder } from './key-exposure.js';
-import { implement, type Operation, runSteps } from './operation.js';
+import { implement, inTurn, type Operation } from './operation.js';
 import { requireOrder } from './order-lookup.js';
 
 export const ordersExposure: Operation<ExposureInput, ExposureList> = implement(
   contract.ordersExposure,
   async (context, { order }) => {
     const { registry } = context;
-    if (order !== undefined) requireOrder(registry, order);
-    const steps = order === undefined ? exposureByOrder(registry) : exposureOfOrder(registry, order);
-    return { items: (await runSteps(context, steps)).map(viewOf) };
+    if (order !== undefined) await requireOrder(registry, order);
+    const exposures = await inTurn(context, () =>
+      order === undefined ? exposureByOrder(registry) : exposureOfOrder(registry, order),
+    );
+    return { items: exposures.map(viewOf) };
   },
 );
 

@@ -107,7 +107,7 @@ async function look({ registry, file, decrypt }: ImportContext, { report, device
   const identity = registry.initialKeyIdKey();
   const keys = sharedKey ? undefined : new ImportKeys(registry, identity);
   identity.wipe();
-  const controllers = new ImportControllers(registry);
+  const controllers = new ImportControllers(await registry.controllers());
   const rows = await openImport(file, {
     deviceKeys,
     decrypt,
@@ -144,7 +144,7 @@ async function write(
 ): Promise<void> {
   for await (const batch of rows.partitions()) {
     const listAdditions = input.dry_run;
-    const plan = planImport(registry, batch, { changedBefore: report.counts.change, listAdditions, repeated });
+    const plan = await planImport(registry, batch, { changedBefore: report.counts.change, listAdditions, repeated });
     report.merge(plan);
     if (mayGoOn(report, input)) await enrolling?.add(batch, (i) => plan.actionFor(i), progress);
     batch.wipe();

@@ -37,7 +37,7 @@ export { type ImportMoves, importsRun } from './imports.js';
 export { enrolAgain, freeName, type Step, stepsFor, TAKE_UP_CREDENTIAL } from './next-steps.js';
 export { NodeBatch } from './node-batch.js';
 export { type ManyNodesContext, nodesChangeMany, nodesPreviewChange } from './node-changes.js';
-export { descriptionTest, type NodeQuery, queryNodes } from './node-query.js';
+export { type NodeQuery, nodesDescribedSo, queryNodes } from './node-query.js';
 export { nodesReset, type ResetContext, type ResetPreview } from './node-reset.js';
 export { nodeState, viewNode } from './node-view.js';
 export {
@@ -55,6 +55,7 @@ export {
   nodesRemove,
   nodesSet,
   nodesShow,
+  viewNodes,
 } from './nodes.js';
 export { type Approval, call, type Context, type Operation, parseInput, type Progress } from './operation.js';
 export {
@@ -79,6 +80,5 @@ export {
   windowFault,
 } from './orders.js';
 export { pluralize } from './pluralize.js';
-export { type Steps } from './steps.js';
 export { isEntryVisible, isVisible, requireVisibleNodes, type VisibleOrders, visibleOrdersOf } from './visibility.js';
 export { waitingDismiss, waitingList } from './waiting.js';

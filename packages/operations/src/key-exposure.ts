@@ -7,7 +7,6 @@
 
 import type { Registry } from '@latchkey/registry';
 import { type Possession, possessions } from './key-possessions.js';
-import type { Steps } from './steps.js';
 
 interface Issue {
   readonly order: number;
@@ -74,10 +73,10 @@ class ExposureTally {
     this.lastHeldAt = Math.max(this.lastHeldAt, heldUntil);
   }
 
-  toExposure(registry: Registry, keys: Exposure['keys']): Exposure {
+  toExposure(installers: ReadonlyMap<number, string>, keys: Exposure['keys']): Exposure {
     const given = [...this.issues.values()]
       .toSorted((a, b) => a.at - b.at)
-      .map(({ order, at }) => ({ order, installer: registry.order(order)?.installer ?? '', at }));
+      .map(({ order, at }) => ({ order, installer: installers.get(order) ?? '', at }));
     const { nodes, held, joined, lastHeldAt, otherHolders } = this;
     const [controllers, holders] = [sorted(this.controllers), sorted(this.holders)];
     return {
@@ -97,46 +96,48 @@ class ExposureTally {
 }
 
 /** Each IK of one order; also what other orders have of it. */
-export function* exposureOfOrder(registry: Registry, order: number): Steps<Exposure[]> {
+export async function exposureOfOrder(registry: Registry, order: number): Promise<Exposure[]> {
   const keys = new Map<string, { readonly fingerprint: string; readonly count: ExposureTally }>();
-  for (const { initialKeyId, fingerprint, order: of } of possessions(registry)) {
-    if (of === order && !keys.has(initialKeyId)) keys.set(initialKeyId, { fingerprint, count: new ExposureTally() });
-    yield;
-  }
-  for (const possession of possessions(registry)) {
-    keys.get(possession.initialKeyId)?.count.add(possession);
-    yield;
-  }
-  return [...keys.values()].map(({ fingerprint, count }) => count.toExposure(registry, { kind: 'one', fingerprint }));
+  for await (const page of possessions(registry))
+    for (const { initialKeyId, fingerprint, order: of } of page)
+      if (of === order && !keys.has(initialKeyId)) keys.set(initialKeyId, { fingerprint, count: new ExposureTally() });
+  for await (const page of possessions(registry))
+    for (const possession of page) keys.get(possession.initialKeyId)?.count.add(possession);
+  const installers = await installersByOrder(registry);
+  return [...keys.values()].map(({ fingerprint, count }) => count.toExposure(installers, { kind: 'one', fingerprint }));
 }
 
 /** One line an order; an order with one IK for all tells of that IK, wherever else it is. */
-export function* exposureByOrder(registry: Registry): Steps<Exposure[]> {
+export async function exposureByOrder(registry: Registry): Promise<Exposure[]> {
   const orders = new Map<
     number,
     { readonly identity: string; readonly fingerprint: string; several: boolean; readonly count: ExposureTally }
   >();
-  for (const possession of possessions(registry)) {
-    const { initialKeyId, fingerprint, order } = possession;
-    const entry = orders.get(order) ?? { identity: initialKeyId, fingerprint, several: false, count: new ExposureTally() };
-    if (entry.identity !== initialKeyId) entry.several = true;
-    entry.count.add(possession);
-    orders.set(order, entry);
-    yield;
-  }
+  for await (const page of possessions(registry))
+    for (const possession of page) {
+      const { initialKeyId, fingerprint, order } = possession;
+      const entry = orders.get(order) ?? { identity: initialKeyId, fingerprint, several: false, count: new ExposureTally() };
+      if (entry.identity !== initialKeyId) entry.several = true;
+      entry.count.add(possession);
+      orders.set(order, entry);
+    }
   const shared = new Map<string, ExposureTally>();
   for (const { several, identity } of orders.values()) if (!several) shared.set(identity, new ExposureTally());
-  for (const possession of possessions(registry)) {
-    shared.get(possession.initialKeyId)?.add(possession);
-    yield;
-  }
+  for await (const page of possessions(registry))
+    for (const possession of page) shared.get(possession.initialKeyId)?.add(possession);
+  // Last: an order that was met is among them.
+  const installers = await installersByOrder(registry);
   return [...orders]
     .toSorted(([a], [b]) => a - b)
     .map(([order, { several, identity, fingerprint, count }]) =>
       several
-        ? count.toExposure(registry, { kind: 'order', order, count: count.nodes })
-        : (shared.get(identity) ?? count).toExposure(registry, { kind: 'one', fingerprint }),
+        ? count.toExposure(installers, { kind: 'order', order, count: count.nodes })
+        : (shared.get(identity) ?? count).toExposure(installers, { kind: 'one', fingerprint }),
     );
+}
+
+async function installersByOrder(registry: Registry): Promise<ReadonlyMap<number, string>> {
+  return new Map((await registry.orders()).map(({ number, installer }) => [number, installer]));
 }
 
 function sorted(ids: Iterable<number>): number[] {

@@ -19,21 +19,23 @@ export interface HeldKeys {
  * Lists the nodes whose keys a controller could have, whichever controller they are assigned to
  * now.
  */
-export function keysHeldBy(registry: Registry, idC: number): HeldKeys {
+export async function keysHeldBy(registry: Registry, idC: number): Promise<HeldKeys> {
   const [held, unknown] = [new Set<string>(), new Set<string>()];
   const before = new FormerKeys();
-  for (const possession of possessions(registry)) {
-    if (possession.holders.includes(idC)) held.add(possession.initialKeyId);
-    else if (possession.otherHolders) unknown.add(possession.initialKeyId);
-    if (!possession.present) before.add(possession);
-  }
+  for await (const page of possessions(registry))
+    for (const possession of page) {
+      if (possession.holders.includes(idC)) held.add(possession.initialKeyId);
+      else if (possession.otherHolders) unknown.add(possession.initialKeyId);
+      if (!possession.present) before.add(possession);
+    }
   const result = { nodes: [] as number[], unknown: [] as number[] };
   if (held.size + unknown.size === 0) return result;
-  for (const { idI, initial, ik } of registry.nodes()) {
-    const keys = [ik.id, ...(initial ? before.of(idI) : [])];
-    if (keys.some((id) => held.has(id))) result.nodes.push(idI);
-    else if (keys.some((id) => unknown.has(id))) result.unknown.push(idI);
-  }
+  for await (const page of registry.nodePages())
+    for (const { idI, initial, ik } of page) {
+      const keys = [ik.id, ...(initial ? before.of(idI) : [])];
+      if (keys.some((id) => held.has(id))) result.nodes.push(idI);
+      else if (keys.some((id) => unknown.has(id))) result.unknown.push(idI);
+    }
   return result;
 }
 
@@ -45,23 +47,25 @@ export interface KeyHolders {
 }
 
 /** Lists the controllers that could have the key of a node. Reads the registry from end to end. */
-export function keyHoldersOf(registry: Registry, idI: number): KeyHolders {
+export async function keyHoldersOf(registry: Registry, idI: number): Promise<KeyHolders> {
   const before = new FormerKeys();
   let present: Possession | undefined;
-  for (const possession of possessions(registry)) {
-    if (possession.idI !== idI) continue;
-    if (possession.present) present = possession;
-    else before.add(possession);
-  }
+  for await (const page of possessions(registry))
+    for (const possession of page) {
+      if (possession.idI !== idI) continue;
+      if (possession.present) present = possession;
+      else before.add(possession);
+    }
   if (present === undefined) return { controllers: [], andOthers: false };
   const keys = new Set([present.initialKeyId, ...(present.held ? before.of(idI) : [])]);
   const controllers = new Set<number>();
   let andOthers = false;
-  for (const { initialKeyId, holders, otherHolders } of possessions(registry)) {
-    if (!keys.has(initialKeyId)) continue;
-    for (const idC of holders) controllers.add(idC);
-    andOthers ||= otherHolders;
-  }
+  for await (const page of possessions(registry))
+    for (const { initialKeyId, holders, otherHolders } of page) {
+      if (!keys.has(initialKeyId)) continue;
+      for (const idC of holders) controllers.add(idC);
+      andOthers ||= otherHolders;
+    }
   return { controllers: [...controllers].toSorted((a, b) => a - b), andOthers };
 }
 

@@ -8,7 +8,14 @@
  * that an M3 needs no write.
  */
 
-import { type ControllerInfo, InitialKeyInfo, keyHolders, type NodeInfo, type Registry } from '@latchkey/registry';
+import {
+  type ControllerInfo,
+  InitialKeyInfo,
+  keyHolders,
+  type NodeInfo,
+  type Registry,
+  type RetiredInitialKeyRow,
+} from '@latchkey/registry';
 
 /** An initial key in the hands of one node, now or once. */
 export interface Possession {
@@ -40,30 +47,36 @@ export interface Possession {
   readonly heldUntil: number;
 }
 
-/** Present ones, in ascending order of ID, then those that were taken, oldest first. */
-export function* possessions(registry: Registry): Generator<Possession> {
+/**
+ * Pages of them: present ones, in ascending order of ID, then those that were taken, oldest first.
+ * A key that is taken meanwhile comes twice, rather than never.
+ */
+export async function* possessions(registry: Registry): AsyncGenerator<readonly Possession[]> {
   const restoredEntry = registry.restored?.entry ?? 0;
-  const controllers = new Map([...registry.controllers()].map((controller) => [controller.idC, controller]));
-  for (const node of registry.nodes()) yield possessionOf(node, controllers.get(node.controller), restoredEntry);
-  for (const row of registry.retiredInitialKeys()) {
-    const { node: idI, order, issuedAt, retiredAt, joined, seenBy, manufacturer, holders, issueEntry } = row;
-    const { id, fingerprint } = new InitialKeyInfo(row.ik, issuedAt);
-    yield {
-      idI,
-      initialKeyId: id,
-      fingerprint,
-      order,
-      manufacturer,
-      issuedAt,
-      seenBy,
-      holders: holders.controllers,
-      otherHolders: holders.andOthers === true || issueEntry < restoredEntry,
-      present: false,
-      held: false,
-      joined,
-      heldUntil: retiredAt,
-    };
-  }
+  const controllers = new Map((await registry.controllers()).map((controller) => [controller.idC, controller]));
+  for await (const page of registry.nodePages())
+    yield page.map((node) => possessionOf(node, controllers.get(node.controller), restoredEntry));
+  for await (const page of registry.retiredInitialKeyPages()) yield page.map((row) => formerPossession(row, restoredEntry));
+}
+
+function formerPossession(row: RetiredInitialKeyRow, restoredEntry: number): Possession {
+  const { node: idI, order, issuedAt, retiredAt, joined, seenBy, manufacturer, holders, issueEntry } = row;
+  const { id, fingerprint } = new InitialKeyInfo(row.ik, issuedAt);
+  return {
+    idI,
+    initialKeyId: id,
+    fingerprint,
+    order,
+    manufacturer,
+    issuedAt,
+    seenBy,
+    holders: holders.controllers,
+    otherHolders: holders.andOthers === true || issueEntry < restoredEntry,
+    present: false,
+    held: false,
+    joined,
+    heldUntil: retiredAt,
+  };
 }
 
 function possessionOf(node: NodeInfo, controller: ControllerInfo | undefined, restoredEntry: number): Possession {

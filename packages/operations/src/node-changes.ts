@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { formatId } from '@latchkey/protocol';
-import { type NodeInfo, notFound, type Registry } from '@latchkey/registry';
+import { type NodeDescription, type NodeInfo, notFound, type Registry } from '@latchkey/registry';
 import { moveNodes, removeNodes, setDisabled, setNodes } from './administration.js';
 import * as contract from './contract/node-changes.js';
 import type { ManyNodesChange, ManyNodesInput, ManyNodesPreview } from './contract/node-changes.js';
@@ -11,12 +11,13 @@ import type { NodeChange } from './contract/nodes.js';
 import { requireController } from './controllers.js';
 import { changedDescription } from './descriptions.js';
 import { NODES_PER_TRANSACTION, queryFor, refuseSharedName } from './nodes.js';
-import { visitNodes } from './node-query.js';
-import { type Approval, type Context, implement, type Operation, runSteps } from './operation.js';
+import { queryNodes } from './node-query.js';
+import { type Approval, type Context, implement, inTurn, type Operation } from './operation.js';
 import { numberFromId } from './parse-input.js';
-import type { Steps } from './steps.js';
 import { isVisible } from './visibility.js';
 
+/** Nodes that are looked up at once. */
+const NODES_PER_PAGE = 256;
 /** Nodes that a preview names. */
 const MAX_EXAMPLES = 20;
 
@@ -27,7 +28,7 @@ interface Selected {
 
 export const nodesPreviewChange: Operation<ManyNodesInput, ManyNodesPreview> = implement(
   contract.nodesPreviewChange,
-  async (context, input) => (await runSteps(context, selectFor(context, input))).preview,
+  async (context, input) => (await inTurn(context, () => selectFor(context, input))).preview,
 );
 
 export interface ManyNodesContext extends Context, Approval<ManyNodesPreview> {
@@ -39,7 +40,7 @@ export const nodesChangeMany: Operation<ManyNodesInput, NodeChange, ManyNodesCon
   contract.nodesChangeMany,
   async (context: ManyNodesContext, input) => {
     const { registry, approve, afterPart } = context;
-    const { ids, preview } = await runSteps(context, selectFor(context, input));
+    const { ids, preview } = await inTurn(context, () => selectFor(context, input));
     await approve?.(preview);
     let changed = 0;
     for (let from = 0; from < ids.length; from += NODES_PER_TRANSACTION) {
@@ -77,19 +78,18 @@ function termsOf({ lifetime_seconds: lifetime, grace_seconds: grace }: ManyNodes
 }
 
 /** Selects the nodes, and looks at what the change would do to each. */
-function* selectFor(context: Context, { select, change }: ManyNodesInput): Steps<Selected> {
+async function selectFor(context: Context, { select, change }: ManyNodesInput): Promise<Selected> {
   const { registry, clock } = context;
   const { ids: named, ...filter } = select;
-  if (change.kind === 'move') requireController(registry, numberFromId(change.to));
-  const isSo = stateTest(registry, change);
+  if (change.kind === 'move') await requireController(registry, numberFromId(change.to));
   const ids: number[] = [];
   let alreadySo = 0;
-  const add = (node: NodeInfo): void => {
-    ids.push(node.idI);
-    if (isSo(node)) alreadySo += 1;
-  };
-  if (named !== undefined) yield* visitByIds(context, named, add);
-  else yield* visitNodes(registry, queryFor(context, filter), clock().wallMs, add);
+  const pages =
+    named === undefined ? queryNodes(registry, queryFor(context, filter), clock().wallMs) : nodesByIds(context, named);
+  for await (const page of pages) {
+    for (const { idI } of page) ids.push(idI);
+    alreadySo += await countAlreadySo(registry, change, page);
+  }
   if (change.kind === 'set') refuseSharedName(change.description, ids.length);
   const digest = createHash('sha256')
     .update(JSON.stringify([change, alreadySo]))
@@ -99,22 +99,37 @@ function* selectFor(context: Context, { select, change }: ManyNodesInput): Steps
   return { ids, preview: { count: ids.length, already_so: alreadySo, examples, digest } };
 }
 
-function* visitByIds(
-  { registry, visibleOrders }: Context,
-  wanted: readonly string[],
-  visit: (node: NodeInfo) => void,
-): Steps<void> {
-  for (const idI of new Set(wanted.map(numberFromId))) {
-    const node = registry.node(idI);
-    node?.key.wipe();
-    if (node === undefined || !isVisible(visibleOrders, node.order)) throw notFound('node', idI);
-    visit(node);
-    yield;
+/** @throws NotFound for the first that is not there */
+async function* nodesByIds({ registry, visibleOrders }: Context, wanted: readonly string[]): AsyncGenerator<readonly NodeInfo[]> {
+  const ids = [...new Set(wanted.map(numberFromId))];
+  for (let from = 0; from < ids.length; from += NODES_PER_PAGE) {
+    const part = ids.slice(from, from + NODES_PER_PAGE);
+    const found = (await registry.describedNodes(part)).map(({ node }) => node);
+    for (const { key } of found) key.wipe();
+    const nodes = found.filter(({ order }) => isVisible(visibleOrders, order));
+    const missing = part.find((idI, i) => nodes[i]?.idI !== idI);
+    if (missing !== undefined) throw notFound('node', missing);
+    yield nodes;
   }
 }
 
-/** Tells whether a node is so already that the change does nothing to it. */
-function stateTest(registry: Registry, change: ManyNodesChange): (node: NodeInfo) => boolean {
+/** How many of these nodes are so already that the change does nothing to them. */
+async function countAlreadySo(registry: Registry, change: ManyNodesChange, nodes: readonly NodeInfo[]): Promise<number> {
+  const { description }: { readonly description?: DescriptionChange | undefined } =
+    change.kind === 'describe' || change.kind === 'set' ? change : {};
+  const isSo = stateTest(change);
+  const alike = nodes.filter((node) => isSo(node));
+  if (description === undefined) return alike.length;
+  const isDescribedSo = (before: NodeDescription | undefined): boolean => changedDescription(before, description) === undefined;
+  const ids = alike.map(({ idI }) => idI);
+  return registry.read(
+    { nodeDescriptions: ids },
+    (found) => ids.filter((idI) => isDescribedSo(found.nodeDescription(idI))).length,
+  );
+}
+
+/** Tells whether a node is so already, but for its description. */
+function stateTest(change: ManyNodesChange): (node: NodeInfo) => boolean {
   switch (change.kind) {
     case 'disable':
       return ({ disabled }) => disabled;
@@ -127,17 +142,10 @@ function stateTest(registry: Registry, change: ManyNodesChange): (node: NodeInfo
       return ({ controller }) => controller === to;
     }
     case 'set': {
-      const { lifetime_seconds: lifetime, grace_seconds: grace, description } = change;
-      return (node) =>
-        (lifetime === undefined || node.lifetime === lifetime) &&
-        (grace === undefined || node.grace === grace) &&
-        (description === undefined || isDescribedSo(registry, node, description));
+      const { lifetime_seconds: lifetime, grace_seconds: grace } = change;
+      return (node) => (lifetime === undefined || node.lifetime === lifetime) && (grace === undefined || node.grace === grace);
     }
     case 'describe':
-      return (node) => isDescribedSo(registry, node, change.description);
+      return () => true;
   }
-}
-
-function isDescribedSo(registry: Registry, { idI }: NodeInfo, description: DescriptionChange): boolean {
-  return changedDescription(registry.nodeDescription(idI), description) === undefined;
 }

@@ -4,12 +4,11 @@
  */
 
 import { expiryOf, formatId } from '@latchkey/protocol';
-import { notFound, type NodeDescription, type NodeInfo, type Registry } from '@latchkey/registry';
+import { notFound, type NodeInfo, type Registry } from '@latchkey/registry';
 import { descriptionMatcher, type DescriptionQuery, viewDescription } from './descriptions.js';
 import { orderNotFound, requireOrder } from './order-lookup.js';
 import { NODE_STATES, type NodeStatus } from './contract/nodes.js';
 import { nodeState } from './node-view.js';
-import { atOnce, type Steps } from './steps.js';
 import { isVisible, type VisibleOrders } from './visibility.js';
 
 /** All that is given must be true of a node. Times are ms since the epoch. */
@@ -34,65 +33,47 @@ export interface NodeQuery extends DescriptionQuery {
 const MAX_ID = 0xffff_ffff;
 
 /**
- * By ID, from `from` on; each as it is when it is reached. Fails for an order or a controller that
- * does not exist: an empty list would look like an answer.
+ * Pages of nodes that match, by ID, from `from` on; each node as it is when it is reached. A page
+ * may be empty: it is what matches of those that were looked at.
+ *
+ * @throws NotFound for an order or a controller that does not exist: an empty list would look like
+ *   an answer
  */
-export function queryNodes(registry: Registry, query: NodeQuery, now: number, from: number = 0): Generator<NodeInfo> {
-  requireExisting(registry, query);
-  return matchingNodes(registry, query, now, from);
-}
-
-function requireExisting(registry: Registry, { order, controller, visibleOrders }: NodeQuery): void {
-  if (order !== undefined && !isVisible(visibleOrders, order)) throw orderNotFound(order);
-  if (order !== undefined) requireOrder(registry, order);
-  // Who is limited to some orders is told of no controller.
-  if (controller !== undefined && visibleOrders === undefined && registry.controllerRow(controller) === undefined)
-    throw notFound('controller', controller);
-}
-
-function* matchingNodes(registry: Registry, query: NodeQuery, now: number, from: number): Generator<NodeInfo> {
-  for (const node of scanNodes(registry, query, now, from)) if (node !== undefined) yield node;
-}
-
-/** Calls `visit` with each node that matches, by ID; a step for each node that is looked at. */
-export function* visitNodes(registry: Registry, query: NodeQuery, now: number, visit: (node: NodeInfo) => void): Steps<void> {
-  requireExisting(registry, query);
-  for (const node of scanNodes(registry, query, now, 0)) {
-    if (node !== undefined) visit(node);
-    yield;
-  }
-}
-
-/** Yields each node that is looked at: `undefined` for one that does not match. */
-function* scanNodes(registry: Registry, query: NodeQuery, now: number, from: number): Generator<NodeInfo | undefined> {
+export async function* queryNodes(
+  registry: Registry,
+  query: NodeQuery,
+  now: number,
+  from: number = 0,
+): AsyncGenerator<readonly NodeInfo[]> {
+  await requireExisting(registry, query);
   const [first, last] = rangeOf(query.idPrefix);
-  const orders = query.installer === undefined ? undefined : ordersOf(registry, query.installer);
-  const start = Math.max(from, first);
-  const isDescribedSo = descriptionTest(registry, query, start);
-  for (const node of registry.nodes(start)) {
-    if (node.idI > last) return;
-    const matches = orders?.has(node.order) !== false && isMatch(node, query, now) && isDescribedSo(node);
-    yield matches ? node : undefined;
+  const orders = query.installer === undefined ? undefined : await ordersOf(registry, query.installer);
+  for await (const page of registry.nodePages(Math.max(from, first))) {
+    const matching = page.filter((node) => node.idI <= last && orders?.has(node.order) !== false && isMatch(node, query, now));
+    yield await nodesDescribedSo(registry, query, matching);
+    if ((page.at(-1)?.idI ?? 0) >= last) return;
   }
 }
 
-/** Tests nodes in ascending order of ID, from `start` on, by their descriptions. */
-export function descriptionTest(registry: Registry, query: DescriptionQuery, start: number): (node: NodeInfo) => boolean {
-  const isMatch = descriptionMatcher(query);
-  if (isMatch === undefined) return () => true;
-  const descriptionOf = ascendingLookup(registry.nodeDescriptions(start));
-  return ({ idI, orderSite }) => isMatch(formatId(idI), viewDescription(descriptionOf(idI), orderSite));
+async function requireExisting(registry: Registry, { order, controller, visibleOrders }: NodeQuery): Promise<void> {
+  if (order !== undefined && !isVisible(visibleOrders, order)) throw orderNotFound(order);
+  if (order !== undefined) await requireOrder(registry, order);
+  // Who is limited to some orders is told of no controller.
+  if (controller === undefined || visibleOrders !== undefined) return;
+  if ((await registry.controllerRow(controller)) === undefined) throw notFound('controller', controller);
 }
 
-/** Finds descriptions by IDs that only ascend: both tables are gone through side by side. */
-function ascendingLookup(
-  descriptions: Iterator<readonly [idI: number, description: NodeDescription]>,
-): (idI: number) => NodeDescription | undefined {
-  let next = descriptions.next();
-  return (idI) => {
-    while (next.done !== true && next.value[0] < idI) next = descriptions.next();
-    return next.done !== true && next.value[0] === idI ? next.value[1] : undefined;
-  };
+/** Those of a page whose descriptions match. */
+export async function nodesDescribedSo(
+  registry: Registry,
+  query: DescriptionQuery,
+  nodes: readonly NodeInfo[],
+): Promise<readonly NodeInfo[]> {
+  const matches = descriptionMatcher(query);
+  if (matches === undefined || nodes.length === 0) return nodes;
+  return registry.read({ nodeDescriptions: nodes.map(({ idI }) => idI) }, (found) =>
+    nodes.filter(({ idI, orderSite }) => matches(formatId(idI), viewDescription(found.nodeDescription(idI), orderSite))),
+  );
 }
 
 /** The IDs that begin with these digits. */
@@ -101,8 +82,9 @@ function rangeOf(prefix: string | undefined): readonly [first: number, last: num
   return [Number.parseInt(prefix.padEnd(8, '0'), 16), Number.parseInt(prefix.padEnd(8, 'f'), 16)];
 }
 
-function ordersOf(registry: Registry, installer: string): ReadonlySet<number> {
-  return new Set([...registry.orders()].filter((order) => order.installer === installer).map(({ number }) => number));
+async function ordersOf(registry: Registry, installer: string): Promise<ReadonlySet<number>> {
+  const orders = await registry.orders();
+  return new Set(orders.filter((order) => order.installer === installer).map(({ number }) => number));
 }
 
 function isMatch(node: NodeInfo, query: NodeQuery, now: number): boolean {
@@ -123,13 +105,27 @@ export interface QueriedPage {
   readonly next: number | undefined;
 }
 
-export function nodePage(registry: Registry, query: NodeQuery, now: number, from: number, limit: number): QueriedPage {
+export async function nodePage(
+  registry: Registry,
+  query: NodeQuery,
+  now: number,
+  from: number,
+  limit: number,
+): Promise<QueriedPage> {
   const nodes: NodeInfo[] = [];
-  for (const node of queryNodes(registry, query, now, from)) {
-    if (nodes.length >= limit) return { nodes, next: node.idI };
-    nodes.push(node);
-  }
+  for await (const page of queryNodes(registry, query, now, from))
+    for (const node of page) {
+      if (nodes.length >= limit) return { nodes, next: node.idI };
+      nodes.push(node);
+    }
   return { nodes, next: undefined };
+}
+
+/** The IDs of all nodes that match, in ascending order. */
+export async function idsOf(registry: Registry, query: NodeQuery, now: number): Promise<number[]> {
+  const ids: number[] = [];
+  for await (const page of queryNodes(registry, query, now)) for (const { idI } of page) ids.push(idI);
+  return ids;
 }
 
 export interface Tally {
@@ -139,47 +135,30 @@ export interface Tally {
 }
 
 /** Counts the nodes that match by what `groupOf` gives of each. */
-export function countNodesBy<K>(
+export async function countNodesBy<K>(
   registry: Registry,
   query: NodeQuery,
   now: number,
   groupOf: (node: NodeInfo) => K,
-): ReadonlyMap<K, Tally> {
-  return atOnce(tallyNodesBy(registry, query, now, groupOf));
-}
-
-/** As `countNodesBy`, a step for each node that is looked at. */
-export function* tallyNodesBy<K>(
-  registry: Registry,
-  query: NodeQuery,
-  now: number,
-  groupOf: (node: NodeInfo) => K,
-): Steps<ReadonlyMap<K, Tally>> {
-  requireExisting(registry, query);
+): Promise<ReadonlyMap<K, Tally>> {
   const groups = new Map<K, Tally>();
-  for (const node of scanNodes(registry, query, now, 0)) {
-    yield;
-    if (node === undefined) continue;
-    const group = groupOf(node);
-    let tally = groups.get(group);
-    if (tally === undefined) groups.set(group, (tally = { nodes: 0, joined: 0 }));
-    tally.nodes += 1;
-    if (!node.initial) tally.joined += 1;
-  }
+  for await (const page of queryNodes(registry, query, now))
+    for (const node of page) {
+      const group = groupOf(node);
+      let tally = groups.get(group);
+      if (tally === undefined) groups.set(group, (tally = { nodes: 0, joined: 0 }));
+      tally.nodes += 1;
+      if (!node.initial) tally.joined += 1;
+    }
   return groups;
 }
 
-export function countNodes(registry: Registry, query: NodeQuery, now: number): Readonly<Tally> {
-  return atOnce(tallyNodes(registry, query, now));
-}
-
-/** As `countNodes`, a step for each node that is looked at. */
-export function* tallyNodes(registry: Registry, query: NodeQuery, now: number): Steps<Readonly<Tally>> {
-  const groups = yield* tallyNodesBy(registry, query, now, () => 'all');
+export async function countNodes(registry: Registry, query: NodeQuery, now: number): Promise<Readonly<Tally>> {
+  const groups = await countNodesBy(registry, query, now, () => 'all');
   return groups.get('all') ?? { nodes: 0, joined: 0 };
 }
 
-export function countByState(registry: Registry, query: NodeQuery, now: number): ReadonlyMap<NodeStatus, Tally> {
-  const counted = countNodesBy(registry, query, now, (node) => nodeState(node, now));
+export async function countByState(registry: Registry, query: NodeQuery, now: number): Promise<ReadonlyMap<NodeStatus, Tally>> {
+  const counted = await countNodesBy(registry, query, now, (node) => nodeState(node, now));
   return new Map(NODE_STATES.map((state) => [state, counted.get(state) ?? { nodes: 0, joined: 0 }]));
 }

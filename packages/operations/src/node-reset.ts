@@ -4,7 +4,7 @@
 
 import { formatId, type Secret } from '@latchkey/protocol';
 import type { ManifestLine } from '@latchkey/provisioning';
-import { type ControllerInfo, notFound, type Registry } from '@latchkey/registry';
+import { type ControllerInfo, type NodeRow, notFound, type Registry } from '@latchkey/registry';
 import { readFolderLock } from '@latchkey/runtime/files';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { findHeldInitialKey, otherHolderOf, resetNode, type SplitKey } from './administration.js';
@@ -16,8 +16,8 @@ import { diagnoseNode } from './diagnosis.js';
 import { surroundingsOf } from './diagnosis-situation.js';
 import type { DeviceKeys } from './import/device-keys.js';
 import { enrolAgain, freeName } from './next-steps.js';
-import { visitNodes } from './node-query.js';
-import { type Approval, type Context, implement, type Operation, runSteps, withProgress } from './operation.js';
+import { idsOf } from './node-query.js';
+import { type Approval, type Context, implement, inTurn, type Operation, withProgress } from './operation.js';
 import { generateKey } from './order-creation.js';
 import { requireOrder } from './order-lookup.js';
 import { type KeyOutput, requireHolder } from './orders.js';
@@ -48,14 +48,15 @@ export const nodesReset: Operation<NodeResetInput, NodeReset, ResetContext> = im
     const { registry, readDeviceKeys } = context;
     const manufacturer = requireHolder(readDeviceKeys, input.manufacturer);
     const ids = await selectNodes(context, input);
-    if (manufacturer === undefined && !input.unsplit) refuseSplit(registry, ids);
+    const check = manufacturer === undefined && !input.unsplit ? refuseSplit : undefined;
+    if (check !== undefined) await refuseSplits(registry, ids, check);
     const deviceKeys = await readDeviceKeys?.();
     const splitting = deviceKeys === undefined || manufacturer === undefined ? undefined : { deviceKeys, manufacturer };
     try {
       const [only] = ids;
       return only !== undefined && ids.length === 1 && input.order === undefined
-        ? await resetOne(context, only, splitting)
-        : await resetAll(context, ids, splitting);
+        ? await resetOne(context, only, { splitting, check })
+        : await resetAll(context, ids, { splitting, check });
     } finally {
       deviceKeys?.wipe();
     }
@@ -71,17 +72,26 @@ interface Splitting {
 async function selectNodes(context: Context, { ids, order }: NodeResetInput): Promise<readonly number[]> {
   if (ids !== undefined) return [...new Set(ids.map(numberFromId))];
   const { registry, clock } = context;
-  const found: number[] = [];
-  const visit = ({ idI }: { readonly idI: number }): void => void found.push(idI);
-  await runSteps(context, visitNodes(registry, { order, neverJoined: true }, clock().wallMs, visit));
-  return found;
+  return inTurn(context, () => idsOf(registry, { order, neverJoined: true }, clock().wallMs));
+}
+
+/** Throws if a node must not be reset. */
+type Check = (idI: number, row: NodeRow) => void;
+
+/** Before anybody is asked, or a key is drawn. The write of each node looks again. */
+async function refuseSplits(registry: Registry, ids: readonly number[], check: Check): Promise<void> {
+  await registry.readNodes(ids, (found, part) => {
+    for (const idI of part) {
+      const row = found.node(idI)?.row;
+      if (row !== undefined) check(idI, row);
+    }
+  });
 }
 
 /** A whole key where a split one was lets the installer in again: the caller must say so. */
-function refuseSplit(registry: Registry, ids: readonly number[]): void {
-  const split = ids.find((idI) => registry.nodeRow(idI)?.split === true);
-  if (split === undefined) return;
-  throw new UsageFailure(`the initial key of node ${formatId(split)} is split: a device key is one half of it`, {
+function refuseSplit(idI: number, { split }: NodeRow): void {
+  if (split !== true) return;
+  throw new UsageFailure(`the initial key of node ${formatId(idI)} is split: a device key is one half of it`, {
     advice:
       'Nothing was changed. Name the file of the device keys with --device-keys; or say --unsplit, and give the installer the whole key.',
   });
@@ -110,14 +120,14 @@ function installerPart({ ik, split }: NewKey): Secret {
 }
 
 /** The controller of the node, if an initial key lets that in at all. */
-function controllerOf(registry: Registry, idI: number): ControllerInfo {
-  const node = registry.node(idI);
+async function controllerOf(registry: Registry, idI: number): Promise<ControllerInfo> {
+  const node = await registry.node(idI);
   if (node === undefined) throw notFound('node', idI);
   node.key.wipe();
   if (node.orderState !== 'closed') return requireController(registry, node.controller);
   const id = formatId(idI);
   const steps = enrolAgain(id, {
-    installer: requireOrder(registry, node.order).installer,
+    installer: (await requireOrder(registry, node.order)).installer,
     lifetime_seconds: node.lifetime,
     ...(node.split ? { split: true } : {}),
   });
@@ -127,16 +137,21 @@ function controllerOf(registry: Registry, idI: number): ControllerInfo {
   });
 }
 
-async function resetOne(context: ResetContext, idI: number, splitting: Splitting | undefined): Promise<NodeReset> {
+interface ResetTerms {
+  readonly splitting: Splitting | undefined;
+  readonly check: Check | undefined;
+}
+
+async function resetOne(context: ResetContext, idI: number, { splitting, check }: ResetTerms): Promise<NodeReset> {
   const { registry, approve } = context;
-  const { idC, nid } = controllerOf(registry, idI);
+  const { idC, nid } = await controllerOf(registry, idI);
   const { given, output } = await findKey(context, idI);
   const key = combine(idI, given, splitting);
   const { ik } = key;
-  const other = context.readKey === undefined ? undefined : otherHolderOf(registry, ik, idI);
+  const other = context.readKey === undefined ? undefined : await otherHolderOf(registry, ik, idI);
   const { fingerprint } = ik;
   await approve?.({ nodes: 1, key: fingerprint, also_held_by: other === undefined ? null : formatId(other) });
-  const change = (): Promise<void> => resetNode(registry, idI, ik, key.split);
+  const change = (): Promise<void> => resetNode(registry, idI, ik, key.split, (row) => check?.(idI, row));
   await (output === undefined ? change() : output.write([{ idI, idC, controller: nid, ik: installerPart(key) }], change));
   return {
     nodes: 1,
@@ -150,7 +165,7 @@ async function resetOne(context: ResetContext, idI: number, splitting: Splitting
 /** What the registry says of the node, whether or not a server runs on it now. */
 async function remainingObstacle({ registry, clock }: Context, idI: number): Promise<Diagnosis> {
   const now = clock();
-  const surroundings = surroundingsOf(registry, await readFolderLock(registry.folder), now);
+  const surroundings = await surroundingsOf(registry, await readFolderLock(registry.folder), now);
   const server = { ...surroundings.server, runs: true, seenAt: now.wallMs };
   return diagnoseNode(registry, idI, { ...surroundings, server, heldUntil: undefined });
 }
@@ -159,7 +174,7 @@ async function remainingObstacle({ registry, clock }: Context, idI: number): Pro
  * Draws an initial key for each node. One after the other: a caller that is interrupted runs it
  * again, and new keys are drawn.
  */
-async function resetAll(context: ResetContext, ids: readonly number[], splitting: Splitting | undefined): Promise<NodeReset> {
+async function resetAll(context: ResetContext, ids: readonly number[], { splitting, check }: ResetTerms): Promise<NodeReset> {
   const { registry, approve, openOutput } = context;
   const done = { nodes: ids.length, drawn: true, split: splitting !== undefined, key: null, diagnosis: null };
   if (ids.length === 0) return done;
@@ -171,7 +186,7 @@ async function resetAll(context: ResetContext, ids: readonly number[], splitting
   const keys: NewKey[] = [];
   try {
     for (const idI of ids) {
-      const { idC, nid } = controllerOf(registry, idI);
+      const { idC, nid } = await controllerOf(registry, idI);
       const key = combine(idI, generateKey(), splitting);
       keys.push(key);
       lines.push({ idI, idC, controller: nid, ik: installerPart(key) });
@@ -182,7 +197,7 @@ async function resetAll(context: ResetContext, ids: readonly number[], splitting
       withProgress(context, 'resetting', lines.length, async (progress) => {
         for (const [count, { idI }] of lines.entries()) {
           const { ik, split } = keys[count]!;
-          await resetNode(registry, idI, ik, split);
+          await resetNode(registry, idI, ik, split, (row) => check?.(idI, row));
           progress(count + 1);
         }
       }),
@@ -214,7 +229,7 @@ async function findKey(
       advice: 'Nothing was changed. Have another one drawn with --out, or name it with --manifest or --ik-file.',
     });
   }
-  const held = findHeldInitialKey(registry, idI);
+  const held = await findHeldInitialKey(registry, idI);
   if (held !== undefined) return { given: held };
   const id = formatId(idI);
   throw new UsageFailure(

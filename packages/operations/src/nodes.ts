@@ -21,13 +21,14 @@ import type {
   NodePage,
   NodeSelection,
   NodeSetInput,
+  NodeView,
 } from './contract/nodes.js';
 import { requireController } from './controllers.js';
 import { keyHoldersOf } from './key-holders.js';
 import { numberFromId } from './parse-input.js';
-import { countByState, countNodes, nodePage, type NodeQuery, queryNodes } from './node-query.js';
+import { countByState, countNodes, idsOf, nodePage, type NodeQuery, queryNodes } from './node-query.js';
 import { viewNode } from './node-view.js';
-import { type Approval, type Context, implement, type Operation } from './operation.js';
+import { type Approval, type Context, implement, inTurn, type Operation } from './operation.js';
 import { requireVisibleNodes } from './visibility.js';
 
 /** Entries of a node's life that `nodes.show` has. */
@@ -61,26 +62,37 @@ export function queryFor({ visibleOrders }: Context, filter: NodeFilter): NodeQu
 
 export const nodesList: Operation<NodeListInput, NodePage> = implement(
   contract.nodesList,
-  (context, { after, limit, ...filter }) => {
-    const { registry, clock, visibleOrders } = context;
+  async (context, { after, limit, ...filter }) => {
+    const { registry, clock } = context;
     const { wallMs: now } = clock();
     const from = after === undefined ? 0 : numberFromId(after) + 1;
-    const { nodes, next } = nodePage(registry, queryFor(context, filter), now, from, limit);
-    const items = nodes.flatMap(({ idI }) => {
-      const node = registry.node(idI);
-      if (node === undefined) return [];
-      const view = viewNode(node, now, registry.nodeDescription(idI), visibleOrders);
-      node.key.wipe();
-      return [view];
-    });
+    const { nodes, next } = await nodePage(registry, queryFor(context, filter), now, from, limit);
     const last = nodes.at(-1);
+    const items = await viewNodes(
+      context,
+      nodes.map(({ idI }) => idI),
+      now,
+    );
     return { items, next: next === undefined || last === undefined ? null : formatId(last.idI) };
   },
 );
 
-export const nodesCount: Operation<NodeFilter, NodeCount> = implement(contract.nodesCount, (context, filter) => {
+/** Nodes as the caller sees them. Leaves out those that are not there any more. */
+export async function viewNodes(
+  { registry, visibleOrders }: Pick<Context, 'registry' | 'visibleOrders'>,
+  ids: readonly number[],
+  now: number,
+): Promise<NodeView[]> {
+  return (await registry.describedNodes(ids)).map(({ node, description }) => {
+    const view = viewNode(node, now, description, visibleOrders);
+    node.key.wipe();
+    return view;
+  });
+}
+
+export const nodesCount: Operation<NodeFilter, NodeCount> = implement(contract.nodesCount, async (context, filter) => {
   const { registry, clock } = context;
-  const byState = countByState(registry, queryFor(context, filter), clock().wallMs);
+  const byState = await countByState(registry, queryFor(context, filter), clock().wallMs);
   const tallies = [...byState.values()];
   return {
     nodes: tallies.reduce((sum, { nodes }) => sum + nodes, 0),
@@ -89,49 +101,45 @@ export const nodesCount: Operation<NodeFilter, NodeCount> = implement(contract.n
   };
 });
 
-export const nodesShow: Operation<NodeInput, NodeDetails> = implement(contract.nodesShow, ({ registry, clock }, { id }) => {
+export const nodesShow: Operation<NodeInput, NodeDetails> = implement(contract.nodesShow, async (context, { id }) => {
+  const { registry, clock } = context;
   const idI = numberFromId(id);
-  const node = registry.node(idI);
+  const { node, description } = await registry.nodeInDetail(idI);
   if (node === undefined) throw notFound('node', idI);
-  const description = registry.nodeDescription(idI);
   const view = viewNode(node, clock().wallMs, description);
   node.key.wipe();
-  const { controllers, andOthers } = keyHoldersOf(registry, idI);
+  const { controllers, andOthers } = await inTurn(context, () => keyHoldersOf(registry, idI));
   const holders = { key_holders: controllers.map(formatId), other_key_holders: andOthers };
-  return { ...view, ...holders, initial_key: node.ik.fingerprint, life: lifeOf(registry, node, TIMELINE) };
+  return { ...view, ...holders, initial_key: node.ik.fingerprint, life: await lifeOf(registry, node, TIMELINE) };
 });
 
 /**
  * What happened to a node and its description, oldest first: the latest entries, after the one that
  * brought it.
  */
-export function lifeOf(registry: Registry, node: NodeInfo, most: number): AuditEntry[] {
+export async function lifeOf(registry: Registry, node: NodeInfo, most: number): Promise<AuditEntry[]> {
+  const description = await registry.nodeDescription(node.idI);
   const entries: AuditEntry[] = [];
   // The node and its description have a chain of entries each.
-  for (const last of [node.entry, registry.nodeDescription(node.idI)?.entry ?? 0]) {
-    let count = 0;
-    for (const entry of registry.audit.entriesOfNode(last === 0 ? undefined : last)) {
-      if (++count > most) break;
-      entries.push(entry);
-    }
-  }
+  for (const last of [node.entry, description?.entry ?? 0])
+    entries.push(...(await registry.audit.entriesOfNode(last === 0 ? undefined : last, most)));
   const latest = entries.toSorted((a, b) => a.seq - b.seq).slice(-most);
-  return [...orderEntryOf(registry, node), ...latest];
+  return [...(await orderEntryOf(registry, node)), ...latest];
 }
 
 /** The entry that tells of the node's order, if the log still has it. */
-function orderEntryOf(registry: Registry, { order, addedAt }: NodeInfo): AuditEntry[] {
-  const created = registry.order(order)?.createdEntry;
-  const entry = created === undefined ? undefined : registry.audit.entry(created);
+async function orderEntryOf(registry: Registry, { order, addedAt }: NodeInfo): Promise<AuditEntry[]> {
+  const created = (await registry.order(order))?.createdEntry;
+  const entry = created === undefined ? undefined : await registry.audit.readEntry(created);
   return entry === undefined || entry.at !== isoTime(addedAt) ? [] : [entry];
 }
 
-/** A node that is exported, and its key, which is wiped when the next node is asked for. */
+/** A node that is exported, and its key, which is wiped when the next page is asked for. */
 export type NodeAndKey = readonly [node: ExportedNode, key: Secret];
 
-/** Receives the nodes that are exported, one after the other, by ID. */
+/** Receives the nodes that are exported, page after page, by ID. */
 export interface ExportContext extends Context {
-  readonly write: (nodes: Iterable<NodeAndKey>) => Promise<void>;
+  readonly write: (pages: AsyncIterable<readonly NodeAndKey[]>) => Promise<void>;
 }
 
 /** The caller writes no key. */
@@ -139,10 +147,10 @@ export const nodesExport: Operation<NodeFilter, NodeExport, ExportContext> = imp
   contract.nodesExport,
   async (context: ExportContext, filter) => {
     let count = 0;
-    function* counted(): Generator<NodeAndKey> {
-      for (const exported of exportedNodes(context, queryOf(filter))) {
-        count += 1;
-        yield exported;
+    async function* counted(): AsyncGenerator<readonly NodeAndKey[]> {
+      for await (const page of exportedNodes(context, queryOf(filter))) {
+        count += page.length;
+        yield page;
       }
     }
     await context.write(counted());
@@ -155,35 +163,34 @@ export const nodesExportWithKeys: Operation<NodeFilter, NodeExport, ExportContex
   contract.nodesExportWithKeys,
   async (context: ExportContext, filter) => {
     const { registry, clock } = context;
-    const { nodes: count } = countNodes(registry, queryOf(filter), clock().wallMs);
+    const { nodes: count } = await countNodes(registry, queryOf(filter), clock().wallMs);
     await registry.record({ what: 'nodes exported', count, note: 'with keys' });
     await context.write(exportedNodes(context, queryOf(filter)));
     return { count };
   },
 );
 
-function* exportedNodes({ registry, clock }: Context, query: NodeQuery): Generator<NodeAndKey> {
+async function* exportedNodes({ registry, clock }: Context, query: NodeQuery): AsyncGenerator<readonly NodeAndKey[]> {
   const { wallMs: now } = clock();
-  for (const { idI } of queryNodes(registry, query, now)) {
-    const node = registry.node(idI);
-    if (node === undefined) continue;
-    const description = registry.nodeDescription(idI);
-    const view = { ...viewNode(node, now, description), initial_key: node.ik.fingerprint, seen_by: node.seenBy.map(formatId) };
-    yield [contract.exportedNodeSchema.parse(view), node.key];
-    node.key.wipe();
+  for await (const page of queryNodes(registry, query, now)) {
+    const found = await registry.describedNodes(page.map(({ idI }) => idI));
+    try {
+      yield found.map(({ node, description }) => {
+        const keys = { initial_key: node.ik.fingerprint, seen_by: node.seenBy.map(formatId) };
+        return [contract.exportedNodeSchema.parse({ ...viewNode(node, now, description), ...keys }), node.key];
+      });
+    } finally {
+      for (const { node } of found) node.key.wipe();
+    }
   }
 }
 
 async function selectNodes(context: Context, { ids, ...filter }: NodeSelection): Promise<readonly number[]> {
   const { registry, clock } = context;
-  if (ids !== undefined) {
-    const named = [...new Set(ids.map(numberFromId))];
-    await requireVisibleNodes(context, named);
-    return named;
-  }
-  const found: number[] = [];
-  for (const { idI } of queryNodes(registry, queryFor(context, filter), clock().wallMs)) found.push(idI);
-  return found;
+  if (ids === undefined) return idsOf(registry, queryFor(context, filter), clock().wallMs);
+  const named = [...new Set(ids.map(numberFromId))];
+  await requireVisibleNodes(context, named);
+  return named;
 }
 
 /** Nodes that a change is about. */
@@ -228,7 +235,7 @@ export const nodesMove: Operation<NodeMoveInput, NodeChange, NodeChangeContext> 
   contract.nodesMove,
   (context: NodeChangeContext, input) =>
     changeNodes(context, input, async (registry, part) => {
-      const { idC } = requireController(registry, numberFromId(input.to));
+      const { idC } = await requireController(registry, numberFromId(input.to));
       return moveNodes(registry, part, idC);
     }),
 );

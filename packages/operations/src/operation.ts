@@ -8,7 +8,6 @@ import type { Registry } from '@latchkey/registry';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import type { z } from 'zod';
 import type { Contract } from './contract/contract.js';
-import { atOnce, type Steps } from './steps.js';
 import type { VisibleOrders } from './visibility.js';
 
 /** What every operation works on. */
@@ -21,8 +20,8 @@ export interface Context {
   readonly visibleOrders?: VisibleOrders;
   /** Shows how far long work is. */
   readonly progress?: Progress | undefined;
-  /** Does what goes through all nodes, and lets others have their turn. Without it nobody waits. */
-  readonly runSteps?: (<T>(steps: Steps<T>) => Promise<T>) | undefined;
+  /** Does what goes through all nodes once it is its turn. Without it that begins at once. */
+  readonly inTurn?: (<T>(walk: () => Promise<T>) => Promise<T>) | undefined;
 }
 
 /** @param what in words, such as `storing` */
@@ -70,9 +69,9 @@ export function parseInput<Input>({ name, input: schema }: Contract<Input, unkno
   throw new UsageFailure(`${name}: ${describe(parsed.error)}`, { advice: 'Nothing was changed.' });
 }
 
-/** Does the work as the caller wants it: in slices, or at once. */
-export function runSteps<T>(context: Context, steps: Steps<T>): T | Promise<T> {
-  return context.runSteps === undefined ? atOnce(steps) : context.runSteps(steps);
+/** Does what goes through all nodes, once it is its turn. No such walk is within another. */
+export function inTurn<T>(context: Context, walk: () => Promise<T>): Promise<T> {
+  return context.inTurn === undefined ? walk() : context.inTurn(walk);
 }
 
 /** Runs the work, showing how far it is where somebody looks. */

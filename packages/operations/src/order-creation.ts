@@ -5,8 +5,7 @@ import { KEY_LENGTH, MAX_ID, RN_LENGTH, Secret } from '@latchkey/protocol';
 import { Failure } from '@latchkey/runtime/failure';
 import type { ManifestLine } from '@latchkey/provisioning';
 import { NodeBatch } from './node-batch.js';
-import { visitNodes } from './node-query.js';
-import type { Steps } from './steps.js';
+import { queryNodes } from './node-query.js';
 import type { DeviceKeys } from './import/device-keys.js';
 import type { Registry, ControllerInfo } from '@latchkey/registry';
 
@@ -15,14 +14,16 @@ export interface OrderRequest {
   readonly count: number;
   /** One IK for all nodes of the order, as the draft allows, instead of one per node. */
   readonly sharedKey: boolean;
-  readonly isTaken: (idI: number) => boolean;
+  /** Which of these IDs are taken. */
+  readonly takenIds: (ids: readonly number[]) => Promise<ReadonlySet<number>>;
 }
 
 /** Draws an ID and an IK for each node. */
-export function generateNodes({ idC, count, sharedKey, isTaken }: OrderRequest): NodeBatch {
+export async function generateNodes({ idC, count, sharedKey, takenIds }: OrderRequest): Promise<NodeBatch> {
+  const ids = await generateIds(count, takenIds);
   const batch = new NodeBatch();
   const ik = randomBytes(KEY_LENGTH);
-  for (const idI of generateIds(count, isTaken)) {
+  for (const idI of ids) {
     batch.add(idI, idC, ik, 0);
     if (!sharedKey) randomFillSync(ik);
   }
@@ -63,14 +64,21 @@ export function* manifestOf(batch: NodeBatch, controller: ControllerInfo): Gener
 /**
  * What the installer needs of the nodes of an order that have not joined yet: handed over again.
  */
-export function* remainingManifest(registry: Registry, order: number): Steps<ManifestLine[]> {
-  const controllers = new Map([...registry.controllers()].map((controller) => [controller.idC, controller]));
+export async function remainingManifest(registry: Registry, order: number): Promise<ManifestLine[]> {
   const lines: ManifestLine[] = [];
-  yield* visitNodes(registry, { order, neverJoined: true }, Date.now(), ({ idI, controller }) => {
-    const [nid, node] = [controllers.get(controller)?.nid, registry.node(idI)];
-    if (nid !== undefined && node?.initial === true)
-      lines.push({ idI, idC: controller, controller: nid, ik: registry.installerHalf(node) ?? node.key });
-  });
+  for await (const page of queryNodes(registry, { order, neverJoined: true }, Date.now())) {
+    const found = await registry.describedNodes(page.map(({ idI }) => idI));
+    for (const { node, controller } of found) {
+      // It may have joined since its page was read: its key is nobody's to hand over then.
+      if (!node.initial || controller === undefined) {
+        node.key.wipe();
+        continue;
+      }
+      const half = registry.installerHalf(node);
+      if (half !== undefined) node.key.wipe();
+      lines.push({ idI: node.idI, idC: node.controller, controller: controller.nid, ik: half ?? node.key });
+    }
+  }
   return lines;
 }
 
@@ -81,13 +89,18 @@ export function generateKey(): Secret {
   return key;
 }
 
-function generateIds(count: number, isTaken: (idI: number) => boolean): Set<number> {
+async function generateIds(count: number, takenIds: OrderRequest['takenIds']): Promise<ReadonlySet<number>> {
   const ids = new Set<number>();
   // Of 2^32 IDs a registry holds a few million: one draw in a thousand meets a taken one.
-  for (let attempts = 0; ids.size < count; attempts++) {
-    if (attempts > 2 * count + 1000) throw new Failure('no unused IDs can be found for the order');
-    const id = randomInt(0, MAX_ID + 1);
-    if (!isTaken(id)) ids.add(id);
+  for (let attempts = 0; ids.size < count;) {
+    const drawn = new Set<number>();
+    while (ids.size + drawn.size < count) {
+      if (++attempts > 2 * count + 1000) throw new Failure('no unused IDs can be found for the order');
+      const id = randomInt(0, MAX_ID + 1);
+      if (!ids.has(id)) drawn.add(id);
+    }
+    const taken = await takenIds([...drawn]);
+    for (const id of drawn) if (!taken.has(id)) ids.add(id);
   }
   return ids;
 }

@@ -3,8 +3,8 @@ import { NotFound } from '@latchkey/runtime/failure';
 import { isVisible, type VisibleOrders } from './visibility.js';
 
 /** The order, finished, or a Failure that says where they are listed. */
-export function requireOrder(registry: Registry, number: number): OrderRecord {
-  const order = registry.order(number);
+export async function requireOrder(registry: Registry, number: number): Promise<OrderRecord> {
+  const order = await registry.order(number);
   if (order === undefined || order.state === 'pending') throw orderNotFound(number);
   return order;
 }

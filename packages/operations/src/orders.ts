@@ -26,9 +26,9 @@ import { enrol } from './enrolment.js';
 import type { DeviceKeys } from './import/device-keys.js';
 import { freeName } from './next-steps.js';
 import type { NodeBatch } from './node-batch.js';
-import { type Tally, tallyNodes, tallyNodesBy } from './node-query.js';
+import { countNodes, countNodesBy, type Tally } from './node-query.js';
 import { orderNotFound, requireOrder, requireVisibleOrder } from './order-lookup.js';
-import { type Approval, type Context, implement, type Operation, runSteps, withProgress } from './operation.js';
+import { type Approval, type Context, implement, inTurn, type Operation, withProgress } from './operation.js';
 import { generateNodes, generateSplitNodes, manifestOf, remainingManifest } from './order-creation.js';
 import { numberFromId } from './parse-input.js';
 import { pluralize } from './pluralize.js';
@@ -42,11 +42,8 @@ export const ordersList: Operation<object, OrderList> = implement(contract.order
   const { registry, clock, visibleOrders } = context;
   const { wallMs: now } = clock();
   // First the orders: one that is made meanwhile is left out, and not listed without its nodes.
-  const orders = [...registry.orders()].filter(({ number }) => isVisible(visibleOrders, number));
-  const counts = await runSteps(
-    context,
-    tallyNodesBy(registry, { visibleOrders }, now, ({ order }) => order),
-  );
+  const orders = (await registry.orders()).filter(({ number }) => isVisible(visibleOrders, number));
+  const counts = await inTurn(context, () => countNodesBy(registry, { visibleOrders }, now, ({ order }) => order));
   return { items: orders.flatMap((order) => viewOrder(order, counts.get(order.number) ?? NO_NODES, now) ?? []) };
 });
 
@@ -58,7 +55,8 @@ async function viewOf(context: Context, number: number): Promise<OrderView> {
   const { registry, clock } = context;
   const { wallMs: now } = clock();
   const order = await requireVisibleOrder(context, number);
-  const view = viewOrder(order, await runSteps(context, tallyNodes(registry, { order: number }, now)), now);
+  const tally = await inTurn(context, () => countNodes(registry, { order: number }, now));
+  const view = viewOrder(order, tally, now);
   if (view === undefined) throw orderNotFound(number);
   return view;
 }
@@ -137,7 +135,7 @@ export const ordersSet: Operation<OrderSetInput, OrderDescription> = implement(
     const { registry } = context;
     await requireVisibleOrder(context, order);
     const changed = await describeOrder(registry, order, change);
-    const { contact = null, site = null } = requireOrder(registry, order);
+    const { contact = null, site = null } = await requireOrder(registry, order);
     return { order, changed, contact, site };
   },
 );
@@ -174,8 +172,8 @@ async function changeState(context: Context, { order }: OrderInput, state: 'open
   return stateOf(registry, order, clock().wallMs);
 }
 
-function stateOf(registry: Registry, number: number, now: number): OrderState {
-  const state: OrderStatus | undefined = orderStatus(requireOrder(registry, number), now);
+async function stateOf(registry: Registry, number: number, now: number): Promise<OrderState> {
+  const state: OrderStatus | undefined = orderStatus(await requireOrder(registry, number), now);
   if (state === undefined) throw orderNotFound(number);
   return { order: number, state };
 }
@@ -220,7 +218,7 @@ export const ordersCreate: Operation<OrderCreateInput, CreatedOrder, OrderCreate
     const { installer, shared_key: sharedKey, lifetime_seconds: lifetime, grace_seconds: grace } = input;
     const manufacturer = requireHolder(context.readDeviceKeys, input.manufacturer);
     const window = windowOf(input, clock().wallMs);
-    const controller = requireController(registry, numberFromId(input.controller));
+    const controller = await requireController(registry, numberFromId(input.controller));
     const output = await context.openOutput();
     const batch = await drawNodes(context, input, controller.idC);
     const count = batch.length;
@@ -271,8 +269,9 @@ async function drawNodes(
   { count, shared_key: sharedKey }: OrderCreateInput,
   idC: number,
 ): Promise<NodeBatch> {
+  const takenIds = (ids: readonly number[]): Promise<ReadonlySet<number>> => registry.takenIds(ids);
   if (readDeviceKeys === undefined) {
-    if (count !== undefined) return generateNodes({ idC, count, sharedKey, isTaken: (idI) => registry.isIdTaken(idI) });
+    if (count !== undefined) return generateNodes({ idC, count, sharedKey, takenIds });
     throw new UsageFailure('--count is missing', {
       advice: 'Nothing was changed. Say how many nodes with --count, or name the file of their device keys with --device-keys.',
     });
@@ -286,7 +285,7 @@ async function drawNodes(
         advice: 'Nothing was changed. Leave out --count, or take the lines of this order only.',
       });
     }
-    deviceKeys.rejectTaken((idI) => registry.isIdTaken(idI));
+    await deviceKeys.rejectTaken(takenIds);
     return generateSplitNodes(idC, deviceKeys, sharedKey);
   } finally {
     deviceKeys.wipe();
@@ -332,26 +331,26 @@ export const ordersLabels: Operation<OrderInput, OrderHandover, LabelContext> = 
     const lines = await remainingNodes(context, order);
     refuseManyLabels(order, lines.length);
     await recordExport(registry, order, lines.length, 'labels');
-    const record = requireOrder(registry, order);
-    const described = lines.map((line) => ({
-      ...line,
-      ...viewDescription(registry.nodeDescription(line.idI), record.site),
-    }));
+    const record = await requireOrder(registry, order);
+    const described = await registry.read({ nodeDescriptions: lines.map(({ idI }) => idI) }, (found) =>
+      lines.map((line) => ({ ...line, ...viewDescription(found.nodeDescription(line.idI), record.site) })),
+    );
     await writeSheet(described, record);
     return handoverOf(registry, order, lines);
   },
 );
 
-function handoverOf(registry: Registry, order: number, lines: readonly ManifestLine[]): OrderHandover {
-  return { order, count: lines.length, split: requireOrder(registry, order).manufacturer !== undefined };
+async function handoverOf(registry: Registry, number: number, lines: readonly ManifestLine[]): Promise<OrderHandover> {
+  const { manufacturer } = await requireOrder(registry, number);
+  return { order: number, count: lines.length, split: manufacturer !== undefined };
 }
 
 /** Lists the nodes of an order that have not joined, with their keys. */
 async function remainingNodes(context: Context, number: number): Promise<ManifestLine[]> {
   const { registry } = context;
-  const order = requireOrder(registry, number);
+  const order = await requireOrder(registry, number);
   if (order.state === 'closed') throw new UsageFailure(`order ${number} is closed for good`, { advice: 'Order the nodes anew.' });
-  const lines = await runSteps(context, remainingManifest(registry, number));
+  const lines = await inTurn(context, () => remainingManifest(registry, number));
   if (lines.length === 0) throw new UsageFailure(`all nodes of order ${number} have joined`, { advice: 'Nothing was written.' });
   return lines;
 }

@@ -17,7 +17,7 @@ export async function visibleOrdersOf(registry: Registry, limits: OrderLimits | 
   if (installer === undefined && sites === undefined) return new Set(orders);
   const [wantedOrders, wantedSites] = [orders && new Set(orders), sites && new Set(sites)];
   const visible = new Set<number>();
-  for (const order of registry.orders()) {
+  for (const order of await registry.orders()) {
     if (wantedOrders?.has(order.number) === false) continue;
     if (installer !== undefined && order.installer !== installer) continue;
     if (wantedSites !== undefined && (order.site === undefined || !wantedSites.has(order.site))) continue;
@@ -34,7 +34,7 @@ export function isVisible(visible: VisibleOrders, order: number): boolean {
 export async function isEntryVisible(registry: Registry, { node, order }: AuditEntry, visible: VisibleOrders): Promise<boolean> {
   if (visible === undefined) return true;
   if (node === undefined) return order !== undefined && visible.has(order);
-  const row = registry.nodeRow(parseId(node) ?? 0);
+  const row = await registry.nodeRow(parseId(node) ?? 0);
   return row !== undefined && visible.has(row.order);
 }
 
@@ -45,10 +45,12 @@ interface Viewer {
 }
 
 /** @throws Failure as for a node that is not there */
-export async function requireVisibleNodes({ registry, visibleOrders }: Viewer, ids: Iterable<number>): Promise<void> {
+export async function requireVisibleNodes({ registry, visibleOrders }: Viewer, ids: readonly number[]): Promise<void> {
   if (visibleOrders === undefined) return;
-  for (const idI of ids) {
-    const node = registry.nodeRow(idI);
-    if (node === undefined || !visibleOrders.has(node.order)) throw notFound('node', idI);
-  }
+  await registry.readNodes(ids, (found, part) => {
+    for (const idI of part) {
+      const row = found.node(idI)?.row;
+      if (row === undefined || !visibleOrders.has(row.order)) throw notFound('node', idI);
+    }
+  });
 }

@@ -1,6 +1,7 @@
 // Proves of each change an administrator makes: its effect, its entry in the log, all or none, and
 // that no commit gets past it. On each storage engine.
 
+import { allOf } from '@latchkey/registry';
 import { formatId, type Secret } from '@latchkey/protocol';
 import { beforeEach, describe, expect, it } from 'vitest';
 import {
@@ -45,8 +46,8 @@ describe.each(['LMDB', 'memory'] as const)('on %s', (engine) => {
   }
 
   /** Node 1 as it is now, without its key. */
-  function node(idI: number = 1): Record<string, unknown> | undefined {
-    const found = registry.node(idI);
+  async function node(idI: number = 1): Promise<Record<string, unknown> | undefined> {
+    const found = await registry.node(idI);
     if (found === undefined) return undefined;
     const { key, ...facts } = found;
     return { ...facts, key: key.toHex() };
@@ -58,17 +59,17 @@ describe.each(['LMDB', 'memory'] as const)('on %s', (engine) => {
         { what: 'node disabled', node: '00000001' },
         { what: 'node disabled', node: '00000002' },
       ]);
-      const { entry } = registry.node(1)!;
-      expect([node(1), node(2), node(3)].map((facts) => facts?.['disabled'])).toEqual([true, true, false]);
+      const { entry } = (await registry.node(1))!;
+      expect([await node(1), await node(2), await node(3)].map((facts) => facts?.['disabled'])).toEqual([true, true, false]);
       expect(await setDisabled(registry, [1, 3], true)).toBe(1);
-      expect(registry.node(1)?.entry).toBe(entry);
+      expect((await registry.node(1))?.entry).toBe(entry);
       expect(await auditEntriesOf(() => setDisabled(registry, [1, 2, 3], false))).toMatchObject([
         { what: 'node enabled', previous_entry: entry },
         { what: 'node enabled' },
         { what: 'node enabled' },
       ]);
       expect(await auditEntriesOf(() => setDisabled(registry, [1, 2, 3], false))).toEqual([]);
-      expect(node()).toMatchObject({ disabled: false, key: ik.toHex() });
+      expect(await node()).toMatchObject({ disabled: false, key: ik.toHex() });
     });
 
     it('that are named twice in one change are changed once', async () => {
@@ -80,7 +81,7 @@ describe.each(['LMDB', 'memory'] as const)('on %s', (engine) => {
       expect(await auditEntriesOf(() => moveNodes(registry, [1], C2))).toEqual([
         { what: 'node moved', node: '00000001', controller: formatId(C2) },
       ]);
-      expect(node()).toMatchObject({ controller: C2, key: ik.toHex() });
+      expect(await node()).toMatchObject({ controller: C2, key: ik.toHex() });
       expect(await moveNodes(registry, [1, 2], C2)).toBe(1);
     });
 
@@ -88,12 +89,12 @@ describe.each(['LMDB', 'memory'] as const)('on %s', (engine) => {
       expect(await auditEntriesOf(() => setKeyLifetime(registry, [1], { lifetime: 7 }))).toMatchObject([
         { what: 'node lifetime changed', note: 'lifetime 7s' },
       ]);
-      expect(node()).toMatchObject({ lifetime: 7, grace: 600 });
+      expect(await node()).toMatchObject({ lifetime: 7, grace: 600 });
       await setKeyLifetime(registry, [1], { grace: 0 });
-      expect(node()).toMatchObject({ lifetime: 7, grace: 0 });
-      expect(node(2)).toMatchObject({ lifetime: 3_600, grace: 600 });
+      expect(await node()).toMatchObject({ lifetime: 7, grace: 0 });
+      expect(await node(2)).toMatchObject({ lifetime: 3_600, grace: 600 });
       await setKeyLifetime(registry, [1], { lifetime: 0 });
-      expect(node()).toMatchObject({ lifetime: 0, grace: 0 });
+      expect(await node()).toMatchObject({ lifetime: 0, grace: 0 });
     });
 
     it('are left alone where they have that lifetime already', async () => {
@@ -104,19 +105,23 @@ describe.each(['LMDB', 'memory'] as const)('on %s', (engine) => {
     it('keep the lifetime of the key they have when another is set', async () => {
       await fixture.join(1, ik);
       await setKeyLifetime(registry, [1], { lifetime: 7 });
-      expect(registry.node(1)?.committed?.lifetime).toBe(3_600);
+      expect((await registry.node(1))?.committed?.lifetime).toBe(3_600);
     });
 
     it('are removed with their key and what was seen of them', async () => {
       await fixture.testServer((server) => server.request(server.exchange(1, ik), 'm2'));
-      expect(registry.nodeActivity(1)).toBeDefined();
+      expect(await registry.nodeActivity(1)).toBeDefined();
       expect(await auditEntriesOf(() => removeNodes(registry, [1, 2]))).toMatchObject([
         { what: 'node removed', node: '00000001' },
         { what: 'node removed', node: '00000002' },
       ]);
-      expect([...registry.nodes()].map(({ idI }) => idI)).toEqual([3]);
-      expect([node(), registry.nodeRow(1), registry.nodeActivity(1)]).toEqual([undefined, undefined, undefined]);
-      expect(registry.isIdTaken(1)).toBe(false);
+      expect((await allOf(registry.nodePages())).map(({ idI }) => idI)).toEqual([3]);
+      expect([await node(), await registry.nodeRow(1), await registry.nodeActivity(1)]).toEqual([
+        undefined,
+        undefined,
+        undefined,
+      ]);
+      expect((await registry.takenIds([1])).has(1)).toBe(false);
     });
 
     it('go back to an initial key, and forget what they proved', async () => {
@@ -126,18 +131,18 @@ describe.each(['LMDB', 'memory'] as const)('on %s', (engine) => {
       expect(await auditEntriesOf(() => resetNode(registry, 1, other))).toMatchObject([
         { what: 'node reset', key: other.fingerprint },
       ]);
-      const facts = node();
+      const facts = await node();
       expect(facts).toMatchObject({ initial: true, key: other.toHex(), controller: C1, seenBy: [] });
       expect([facts?.['committed'], facts?.['joinedAt'], facts?.['committedAt']]).toEqual([undefined, undefined, undefined]);
-      expect(registry.nodeActivity(1)).toBeUndefined();
+      expect(await registry.nodeActivity(1)).toBeUndefined();
       const rejoined = await fixture.join(1, other);
-      expect(node()).toMatchObject({ initial: false, key: rejoined.toHex(), seenBy: [C1] });
+      expect(await node()).toMatchObject({ initial: false, key: rejoined.toHex(), seenBy: [C1] });
     });
 
     it('that go back to the initial key they had are known to have shown it', async () => {
       await fixture.join(1, ik);
       await resetNode(registry, 1, ik);
-      expect(node()).toMatchObject({ initial: true, key: ik.toHex(), seenBy: [C1] });
+      expect(await node()).toMatchObject({ initial: true, key: ik.toHex(), seenBy: [C1] });
     });
 
     it.each<[string, (ids: number[]) => Promise<unknown>]>([
@@ -146,13 +151,13 @@ describe.each(['LMDB', 'memory'] as const)('on %s', (engine) => {
       ['set', (ids) => setKeyLifetime(registry, ids, { lifetime: 1 })],
       ['removed', (ids) => removeNodes(registry, ids)],
     ])('are %s all or none: one that is unknown stops it', async (_, change) => {
-      const [before, seq] = [[node(1), node(2), node(3)], fixture.headSeq];
+      const [before, seq] = [[await node(1), await node(2), await node(3)], fixture.headSeq];
       await expect(change([1, 2, 77, 3])).rejects.toMatchObject({
         name: 'NotFound',
         message: 'node 0000004d is not in the registry',
         run: [['latchkey-auth-server', 'node', 'list']],
       });
-      expect([node(1), node(2), node(3)]).toEqual(before);
+      expect([await node(1), await node(2), await node(3)]).toEqual(before);
       expect(fixture.headSeq).toBe(seq);
       await expect(resetNode(registry, 77, newSecret())).rejects.toThrow('node 0000004d is not in the registry');
       expect(fixture.headSeq).toBe(seq);
@@ -162,11 +167,11 @@ describe.each(['LMDB', 'memory'] as const)('on %s', (engine) => {
       const shared = newSecret();
       await fixture.order({ 11: shared, 12: shared }, { sharedKey: true });
       await fixture.join(11, shared);
-      expect(findHeldInitialKey(registry, 11)?.toHex()).toBe(shared.toHex());
+      expect((await findHeldInitialKey(registry, 11))?.toHex()).toBe(shared.toHex());
       await fixture.join(12, shared);
-      expect(findHeldInitialKey(registry, 11)).toBeUndefined();
-      expect(findHeldInitialKey(registry, 77)).toBeUndefined();
-      expect(findHeldInitialKey(registry, 1)?.toHex()).toBe(ik.toHex());
+      expect(await findHeldInitialKey(registry, 11)).toBeUndefined();
+      expect(await findHeldInitialKey(registry, 77)).toBeUndefined();
+      expect((await findHeldInitialKey(registry, 1))?.toHex()).toBe(ik.toHex());
     });
   });
 
@@ -193,15 +198,15 @@ describe.each(['LMDB', 'memory'] as const)('on %s', (engine) => {
         expect(fixture.headSeq).toBe(headSeq);
         expect(server.log.withMessage('node has a new key')).toEqual([]);
       });
-      expect(registry.node(1)?.committed).toBeUndefined();
+      expect((await registry.node(1))?.committed).toBeUndefined();
     });
 
     it.each(changes)('%s: judged by an older row, it is lost however late it comes', async (_, __, change) => {
-      const judged = registry.node(1)!;
+      const judged = (await registry.node(1))!;
       await change();
       const commit = { idC: C1, tid: 5n, ts: Date.now(), nidI: new Uint8Array(18), lifetime: 1 };
       expect(await registry.commit(judged, newSecret(), commit, Date.now, () => true)).toBe('conflict');
-      expect(registry.node(1)?.committed).toBeUndefined();
+      expect((await registry.node(1))?.committed).toBeUndefined();
     });
 
     it.each(changes)('%s: from another process it is no other', async (_, refusal, change) => {
@@ -231,13 +236,13 @@ describe.each(['LMDB', 'memory'] as const)('on %s', (engine) => {
         const answering = server.request(exchange, 'm7');
         await changing;
         expect(await answering).toBe('M8');
-        expect(registry.node(1)?.key.toHex()).toBe(exchange.psk.toHex());
+        expect((await registry.node(1))?.key.toHex()).toBe(exchange.psk.toHex());
       });
-      expect(registry.node(1)?.committed?.lifetime).toBe(11);
+      expect((await registry.node(1))?.committed?.lifetime).toBe(11);
     });
 
     it('is lost where its node was removed and ordered anew with the same ID and key', async () => {
-      const judged = registry.node(1)!;
+      const judged = (await registry.node(1))!;
       await removeNodes(registry, [1]);
       await fixture.order({ 1: ik });
       const commit = { idC: C1, tid: 5n, ts: Date.now(), nidI: new Uint8Array(18), lifetime: 1 };
@@ -261,9 +266,9 @@ describe.each(['LMDB', 'memory'] as const)('on %s', (engine) => {
       expect(await auditEntriesOf(() => setJoinWindow(registry, number, { joinFrom: from, joinUntil: until }))).toEqual([
         { what: 'order opened', order: number },
       ]);
-      expect(registry.order(number)).toMatchObject({ state: 'open', joinFrom: from, joinUntil: until });
+      expect(await registry.order(number)).toMatchObject({ state: 'open', joinFrom: from, joinUntil: until });
       await setJoinWindow(registry, number, {});
-      expect(Object.keys(registry.order(number)!)).not.toContain('joinUntil');
+      expect(Object.keys((await registry.order(number))!)).not.toContain('joinUntil');
       await fixture.testServer(async (server) => expect(await server.request(server.exchange(1, ik), 'm2')).toBe('M3'));
 
       await setOrderState(registry, number, 'closed');
@@ -280,15 +285,15 @@ describe.each(['LMDB', 'memory'] as const)('on %s', (engine) => {
       const psk = await fixture.join(1, ik);
       await setOrderState(registry, number, 'suspended');
       const renewed = await fixture.join(1, psk);
-      expect(registry.node(1)?.key.toHex()).toBe(renewed.toHex());
-      expect(registry.node(2)).toMatchObject({ initial: true, joinUntil: 0 });
+      expect((await registry.node(1))?.key.toHex()).toBe(renewed.toHex());
+      expect(await registry.node(2)).toMatchObject({ initial: true, joinUntil: 0 });
     });
 
     it('tell that keys of them were handed out again', async () => {
       expect(await auditEntriesOf(() => recordExport(registry, number, 2, 'labels'))).toEqual([
         { what: 'order exported', order: number, count: 2, note: 'labels' },
       ]);
-      expect(registry.order(number)?.entry).toBe(fixture.headSeq);
+      expect((await registry.order(number))?.entry).toBe(fixture.headSeq);
     });
 
     it('that are not there are not changed', async () => {
@@ -313,11 +318,11 @@ describe.each(['LMDB', 'memory'] as const)('on %s', (engine) => {
         { what: 'controller added', controller: '00000009', key: skCs.fingerprint },
       ]);
       await expect(addController(registry, record(9))).rejects.toThrow('controller 00000009 is in the registry already');
-      expect(registry.controller(9)?.skCs.toHex()).toBe(skCs.toHex());
+      expect((await registry.controller(9))?.skCs.toHex()).toBe(skCs.toHex());
     });
 
     it('get other addresses, each change with what it was in the log, and one that differs in nothing is none', async () => {
-      const before = registry.controller(C1)!;
+      const before = (await registry.controller(C1))!;
       const [nid, server, other] = ['192.0.2.77', '192.0.2.7', '2001:db8::7'].map((host) => ({ host, port: 5683 })) as [
         Endpoint,
         Endpoint,
@@ -334,7 +339,7 @@ describe.each(['LMDB', 'memory'] as const)('on %s', (engine) => {
         { note: 'servers 192.0.2.7:5683 -> [2001:db8::7]:5683, 192.0.2.7:5683' },
       ]);
       expect(await auditEntriesOf(() => setController(registry, C1, { nid, servers: [other, server] }))).toEqual([]);
-      const after = registry.controller(C1)!;
+      const after = (await registry.controller(C1))!;
       expect(after).toMatchObject({ nid, servers: [other, server], addedAt: before.addedAt });
       expect(after.skCs.equals(before.skCs)).toBe(true);
       await expect(setController(registry, 77, { nid })).rejects.toThrow('controller 0000004d is not in the registry');
@@ -344,7 +349,7 @@ describe.each(['LMDB', 'memory'] as const)('on %s', (engine) => {
       const next = newSecret();
       await stageControllerKey(registry, C1, next);
       await setController(registry, C1, { servers: [{ host: '192.0.2.7', port: 5693 }] });
-      expect(registry.controller(C1)?.stagedSkCs?.equals(next)).toBe(true);
+      expect((await registry.controller(C1))?.stagedSkCs?.equals(next)).toBe(true);
     });
 
     it('are removed when no node is assigned to them, and then nobody is answered under their key', async () => {
@@ -358,7 +363,7 @@ describe.each(['LMDB', 'memory'] as const)('on %s', (engine) => {
       expect(await auditEntriesOf(() => removeController(registry, C1))).toEqual([
         { what: 'controller removed', controller: '00000001' },
       ]);
-      expect(registry.controller(C1)).toBeUndefined();
+      expect(await registry.controller(C1)).toBeUndefined();
       await fixture.testServer(async (server) => expect(await server.request(server.exchange(1, ik), 'm2')).toBe('4.01'));
       await expect(removeController(registry, C1)).rejects.toThrow('controller 00000001 is not in the registry');
     });
@@ -378,14 +383,14 @@ describe.each(['LMDB', 'memory'] as const)('on %s', (engine) => {
       await expect(removeController(registry, C2)).rejects.toThrow('1 node is assigned to controller 00000002');
       await assigning;
       await enrolling.close();
-      expect(registry.controller(C2)).toBeDefined();
+      expect(await registry.controller(C2)).toBeDefined();
     });
 
     it('are removed once nodes that were assigned to them are gone', async () => {
       await moveNodes(registry, [1], C2);
       await moveNodes(registry, [1], C1);
       await removeController(registry, C2);
-      expect(registry.controller(C2)).toBeUndefined();
+      expect(await registry.controller(C2)).toBeUndefined();
     });
 
     it('have two SK_cs until they use the new one; then the old one opens nothing', async () => {
@@ -396,15 +401,15 @@ describe.each(['LMDB', 'memory'] as const)('on %s', (engine) => {
       await fixture.testServer(async (server) => {
         const ask = (skCs: Secret): Promise<string> => server.request(server.exchange(1, ik, { skCs }), 'm2');
         expect(await ask(first)).toBe('M3');
-        expect(registry.controller(C1)?.stagedSkCs?.toHex()).toBe(next.toHex());
+        expect((await registry.controller(C1))?.stagedSkCs?.toHex()).toBe(next.toHex());
         expect(await auditEntriesOf(() => Promise.all([ask(next), ask(next), ask(next)]))).toEqual([
           { what: 'controller key activated', controller: '00000001', key: next.fingerprint },
         ]);
         expect(await ask(first)).toBe('4.01');
         expect(await ask(next)).toBe('M3');
       });
-      expect(registry.controller(C1)).toMatchObject({ stagedSkCs: undefined });
-      expect(registry.controller(C1)?.skCs.toHex()).toBe(next.toHex());
+      expect(await registry.controller(C1)).toMatchObject({ stagedSkCs: undefined });
+      expect((await registry.controller(C1))?.skCs.toHex()).toBe(next.toHex());
     });
 
     it('that are given a third SK_cs lose the second, which was never used', async () => {
@@ -424,7 +429,7 @@ describe.each(['LMDB', 'memory'] as const)('on %s', (engine) => {
         const exchange = server.exchange(1, ik, { skCs: second });
         await Promise.all([stageControllerKey(registry, C1, third), server.request(exchange, 'm2')]);
         const holds = [fixture.skCs(C1), second];
-        const { skCs } = registry.controller(C1)!;
+        const { skCs } = (await registry.controller(C1))!;
         expect(holds.some((key) => key.equals(skCs))).toBe(true);
       });
     });

@@ -73,7 +73,7 @@ describe('the description of a node', () => {
   });
 
   it('leaves a join that is under way alone', async () => {
-    const judged = fixture.registry.node(1)!;
+    const judged = (await fixture.registry.node(1))!;
     await describeNodes([N1], texts);
     const commit = { idC: 1, tid: 5n, ts: Date.now(), nidI: new Uint8Array(18), lifetime: 60 };
     expect(await fixture.registry.commit(judged, newSecret(), commit, Date.now, () => true)).toBe('committed');
@@ -97,7 +97,7 @@ describe('the description of a node', () => {
   it('goes with its node', async () => {
     await describeNodes([N1], texts);
     await call(nodesRemove, context, { select: { ids: [N1] } });
-    expect(fixture.registry.nodeDescription(1)).toBeUndefined();
+    expect(await fixture.registry.nodeDescription(1)).toBeUndefined();
   });
 
   it('has a name for one node only', async () => {

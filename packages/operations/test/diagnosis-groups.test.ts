@@ -69,21 +69,19 @@ describe('many nodes', () => {
     await expect(groupsOf({ order: 99 })).rejects.toThrow('there is no order 99');
   });
 
-  it('are shown by progress, and in the steps that the caller wants', async () => {
+  it('are shown by progress, once it is the turn of the walk', async () => {
     const seen: number[] = [];
-    let steps = 0;
+    let turns = 0;
     const progress: Context['progress'] = (what, total, work) => {
       expect([what, total]).toEqual(['diagnosing', 8]);
       return work((done) => seen.push(done));
     };
-    const runSteps: Context['runSteps'] = (work) => {
-      for (;;) {
-        const { done, value } = work.next();
-        if (done === true) return Promise.resolve(value);
-        steps += 1;
-      }
+    const inTurn: Context['inTurn'] = (walk) => {
+      turns += 1;
+      expect(seen).toEqual([]);
+      return walk();
     };
-    await call(nodesDiagnoseGroups, { ...context, progress, runSteps }, { filter: {} });
-    expect([seen, steps]).toEqual([[1, 2, 3, 4, 5, 6, 7, 8], 8]);
+    await call(nodesDiagnoseGroups, { ...context, progress, inTurn }, { filter: {} });
+    expect([seen, turns]).toEqual([[1, 2, 3, 4, 5, 6, 7, 8], 1]);
   });
 });

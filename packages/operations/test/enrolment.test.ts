@@ -1,10 +1,11 @@
 // Proves that the nodes of an order or import come to be all at once or not at all, beside commits,
 // and however the process is killed.
 
+import { allOf } from '@latchkey/registry';
 import { randomInt } from 'node:crypto';
 import { formatId } from '@latchkey/protocol';
 import { describe, expect, it } from 'vitest';
-import { Child } from '@latchkey/test-support/fixtures';
+import { collected, Child } from '@latchkey/test-support/fixtures';
 import { NodeBatch } from '../src/node-batch.js';
 import { moveNodes } from '../src/administration.js';
 import { enrol, EnrolmentTransaction, type ImportAction } from '../src/enrolment.js';
@@ -29,8 +30,8 @@ function many(first: number, count: number = MANY): NodeBatch {
   return batchOf(Array.from({ length: count }, (_, i) => newNode(first + i, { key: numbered(i) })));
 }
 
-function seen(registry: Registry): number[] {
-  return [...registry.nodes()].map(({ idI }) => idI);
+async function seen(registry: Registry): Promise<number[]> {
+  return (await allOf(registry.nodePages())).map(({ idI }) => idI);
 }
 
 /** Rows in the store, whoever may see them. */
@@ -67,40 +68,45 @@ describe('an order', () => {
     const from = Date.now();
     expect(await addNodes(registry, [newNode(9), newNode(3)])).toEqual([1]);
     expect(await addNodes(registry, [newNode(5)], { installer: 'Ada' })).toEqual([2]);
-    const { createdAt, ...order } = registry.order(1)!;
+    const { createdAt, ...order } = (await registry.order(1))!;
     expect(order).toEqual({ ...TERMS, number: 1, state: 'open', count: 2, createdEntry: 2, entry: 2 });
     expect(createdAt).toBeGreaterThanOrEqual(from);
     expect(createdAt).toBeLessThanOrEqual(Date.now());
-    expect([...registry.nodes()].map(({ idI, order: number, entry }) => [idI, number, entry])).toEqual([
+    expect((await allOf(registry.nodePages())).map(({ idI, order: number, entry }) => [idI, number, entry])).toEqual([
       [3, 1, 0],
       [5, 2, 0],
       [9, 1, 0],
     ]);
-    expect([...registry.audit.entries(2)]).toMatchObject([
+    expect(await allOf(registry.audit.entryPages(2))).toMatchObject([
       { what: 'order created', order: 1, count: 2, note: 'Kim & Sons', controller: '00000001' },
       { what: 'order created', order: 2, count: 1, note: 'Ada' },
     ]);
-    expect([...registry.audit.verify()]).toEqual([]);
+    expect(await collected(registry.audit.verify())).toEqual([]);
   });
 
   it('of 12,000 nodes is stored whole, with each node’s key, and tells how far it is', async () => {
     const registry = await newRegistry();
     const progress: number[] = [];
-    await enrol(registry, { terms: TERMS, batch: many(0), progress: (done) => progress.push(done) });
-    expect(seen(registry)).toHaveLength(MANY);
-    for (let i = 0; i < MANY; i += 97) expect(numberOf(registry.node(i)?.key)).toBe(i);
+    await enrol(registry, { terms: TERMS, batch: many(0), progress: (done) => void progress.push(done) });
+    expect(await seen(registry)).toHaveLength(MANY);
+    for (let i = 0; i < MANY; i += 97) expect(numberOf((await registry.node(i))?.key)).toBe(i);
     expect(progress.length).toBeGreaterThan(1);
     expect([progress.at(-1), progress]).toEqual([MANY, progress.toSorted((a, b) => a - b)]);
   });
 
   it('is not seen, nor any node of it, before all of it is there', async () => {
     const registry = await newRegistry();
-    const before = registry.audit.head;
+    const before = await registry.audit.readHead();
     const glimpses: unknown[] = [];
-    const progress = (): void => {
+    const progress = async (): Promise<void> => {
       expect(rows(registry)).toBeGreaterThan(0);
-      expect(registry.isIdTaken(0)).toBe(true);
-      glimpses.push([seen(registry), registry.node(0), registry.order(1)?.state, registry.audit.head]);
+      expect((await registry.takenIds([0])).has(0)).toBe(true);
+      glimpses.push([
+        await seen(registry),
+        await registry.node(0),
+        (await registry.order(1))?.state,
+        await registry.audit.readHead(),
+      ]);
     };
     await enrol(registry, { terms: TERMS, batch: many(0), progress });
     expect(glimpses).toEqual(glimpses.map(() => [[], undefined, 'pending', before]));
@@ -114,13 +120,18 @@ describe('an order', () => {
     const registry = await newRegistry();
     const there = newNode(taken);
     await addNodes(registry, [there]);
-    const { head } = registry.audit;
+    const head = await registry.audit.readHead();
     await expect(enrol(registry, { terms: TERMS, batch: many(0) })).rejects.toMatchObject({
       name: 'Failure',
       message: `node ${formatId(taken)} was added meanwhile`,
     });
-    expect([seen(registry), rows(registry), registry.order(2), registry.audit.head]).toEqual([[taken], 1, undefined, head]);
-    expect(registry.node(taken)?.key.toHex()).toBe(there.key.toHex());
+    expect([await seen(registry), rows(registry), await registry.order(2), await registry.audit.readHead()]).toEqual([
+      [taken],
+      1,
+      undefined,
+      head,
+    ]);
+    expect((await registry.node(taken))?.key.toHex()).toBe(there.key.toHex());
   });
 
   it('with one ID twice leaves nothing behind', async () => {
@@ -128,7 +139,7 @@ describe('an order', () => {
     await expect(enrol(registry, { terms: TERMS, batch: batchOf([newNode(4), newNode(5), newNode(4)]) })).rejects.toMatchObject({
       name: 'Failure',
     });
-    expect([seen(registry), rows(registry), [...registry.orders()]]).toEqual([[], 0, []]);
+    expect([await seen(registry), rows(registry), await registry.orders()]).toEqual([[], 0, []]);
   });
 
   it('is one at a time: the second is refused in words, at once, and the first goes on', async () => {
@@ -144,7 +155,7 @@ describe('an order', () => {
     }
     expect(await first.commit()).toBe(1);
     await first.close();
-    expect(seen(registry)).toHaveLength(MANY);
+    expect(await seen(registry)).toHaveLength(MANY);
     expect(await enrol(other, { terms: TERMS, batch: batchOf([newNode(0xffff)]) })).toBe(2);
   });
 
@@ -172,9 +183,9 @@ describe('an order', () => {
     await ordering;
     expect(last).toBeGreaterThan(10);
     await committer.kill('SIGKILL');
-    expect(numberOf(registry.node(0xff_0000)?.key)).toBeGreaterThanOrEqual(last);
-    expect(seen(registry)).toHaveLength(60_001);
-    expect([...registry.audit.verify()]).toEqual([]);
+    expect(numberOf((await registry.node(0xff_0000))?.key)).toBeGreaterThanOrEqual(last);
+    expect(await seen(registry)).toHaveLength(60_001);
+    expect(await collected(registry.audit.verify())).toEqual([]);
   });
 });
 
@@ -200,39 +211,46 @@ describe('an import', () => {
     return { registry, batch: batchOf(lines), action: (i) => verdicts[i] ?? 'reject' };
   }
 
-  const keys = (registry: Registry): [number, number, number, number][] =>
-    [...registry.nodes()].map(({ idI, controller, order }) => [idI, numberOf(registry.node(idI)?.key), controller, order]);
+  const keys = async (registry: Registry): Promise<[number, number, number, number][]> =>
+    Promise.all(
+      (await allOf(registry.nodePages())).map(async ({ idI, controller, order }): Promise<[number, number, number, number]> => [
+        idI,
+        numberOf((await registry.node(idI))?.key),
+        controller,
+        order,
+      ]),
+    );
 
   it('adds and changes at once, and tells of each change', async () => {
     const { registry, ...what } = await mixed();
     expect(await enrol(registry, { terms: { ...TERMS, kind: 'import', idC: undefined }, ...what })).toBe(2);
-    expect(keys(registry)).toEqual([
+    expect(await keys(registry)).toEqual([
       [10, 10, 2, 1],
       [11, 11, 1, 1],
       [12, 112, 1, 1],
       [99, 199, 1, 2],
     ]);
-    expect([...registry.audit.entries(3)]).toMatchObject([
+    expect(await allOf(registry.audit.entryPages(3))).toMatchObject([
       { what: 'node changed by import', node: '0000000a', controller: '00000002' },
       { what: 'node changed by import', node: '0000000c' },
       { what: 'nodes imported', order: 2, count: 1 },
     ]);
-    expect(registry.node(12)?.entry).toBe(4);
-    expect(registry.order(2)).toMatchObject({ kind: 'import', count: 1, idC: undefined });
+    expect((await registry.node(12))?.entry).toBe(4);
+    expect(await registry.order(2)).toMatchObject({ kind: 'import', count: 1, idC: undefined });
   });
 
   it('that changes alone makes no order', async () => {
     const { registry, batch, action } = await mixed();
     const changes = (i: number): ImportAction => (action(i) === 'add' ? 'reject' : action(i));
     expect(await enrol(registry, { terms: TERMS, batch, action: changes })).toBeUndefined();
-    expect([seen(registry), [...registry.orders()].length]).toEqual([[10, 11, 12], 1]);
+    expect([await seen(registry), (await registry.orders()).length]).toEqual([[10, 11, 12], 1]);
   });
 
   it('does nothing at all where a node that was to change has joined meanwhile', async () => {
     const { registry, ...what } = await mixed();
-    await commitTo(registry, registry.node(12), numbered(7));
+    await commitTo(registry, await registry.node(12), numbered(7));
     await expect(enrol(registry, { terms: TERMS, ...what })).rejects.toMatchObject({ message: 'node 0000000c joined meanwhile' });
-    expect(keys(registry)).toEqual([
+    expect(await keys(registry)).toEqual([
       [10, 10, 1, 1],
       [11, 11, 1, 1],
       [12, 7, 1, 1],
@@ -242,10 +260,10 @@ describe('an import', () => {
 
   it('has a commit that was judged by the key before it lost', async () => {
     const { registry, ...what } = await mixed();
-    const judged = registry.node(12);
+    const judged = await registry.node(12);
     await enrol(registry, { terms: TERMS, ...what });
     expect(await commitTo(registry, judged, newSecret())).toBe('conflict');
-    expect(numberOf(registry.node(12)?.key)).toBe(112);
+    expect(numberOf((await registry.node(12))?.key)).toBe(112);
   });
 });
 
@@ -254,7 +272,7 @@ describe('a process that is killed', () => {
     const registry = await newRegistry();
     const outcomes = { all: 0, none: 0 };
     for (let round = 0; round < 10; round++) {
-      const before = seen(registry).length;
+      const before = (await seen(registry)).length;
       const orderer = new Child(
         withRegistry(`
           say('ready');
@@ -269,23 +287,23 @@ describe('a process that is killed', () => {
       if (round === 0) await orderer.exited;
       if (round === 9) await orderer.line();
       await killAfter(orderer, round === 0 || round === 9 ? 0 : randomInt(round * 40, 60 + round * 60));
-      const after = seen(registry).length;
+      const after = (await seen(registry)).length;
       expect([before, before + MANY]).toContain(after);
       outcomes[after === before ? 'none' : 'all'] += 1;
-      expect([...registry.orders()].filter(({ state }) => state !== 'pending').length).toBe(after / MANY);
-      expect(registry.node(round * MANY) !== undefined).toBe(after > before);
+      expect((await registry.orders()).filter(({ state }) => state !== 'pending').length).toBe(after / MANY);
+      expect((await registry.node(round * MANY)) !== undefined).toBe(after > before);
       // Rows may be left of this order, or of the one before if this one was killed as it began.
       const nothingLeft = rows(registry) === after;
-      expect(nothingLeft && registry.isIdTaken(round * MANY)).toBe(nothingLeft && after > before);
-      expect([...registry.audit.verify()]).toEqual([]);
+      expect(nothingLeft && (await registry.takenIds([round * MANY])).has(round * MANY)).toBe(nothingLeft && after > before);
+      expect(await collected(registry.audit.verify())).toEqual([]);
     }
     expect(outcomes.all).toBeGreaterThan(0);
     expect(outcomes.none).toBeGreaterThan(0);
-    const before = seen(registry);
+    const before = await seen(registry);
     const last = newNode(0xffff_ffff);
     await addNodes(registry, [last]);
-    expect([rows(registry), seen(registry)]).toEqual([before.length + 1, [...before, 0xffff_ffff]]);
-    expect([...registry.orders()].every(({ state }) => state === 'open')).toBe(true);
+    expect([rows(registry), await seen(registry)]).toEqual([before.length + 1, [...before, 0xffff_ffff]]);
+    expect((await registry.orders()).every(({ state }) => state === 'open')).toBe(true);
   }, 600_000);
 
   /** A registry in which an order was left half written, from node 0 on. */
@@ -300,7 +318,7 @@ describe('a process that is killed', () => {
     );
     expect(await half.line()).toBe('halfway');
     await half.exited;
-    expect([rows(registry) > 0, seen(registry)]).toEqual([true, []]);
+    expect([rows(registry) > 0, await seen(registry)]).toEqual([true, []]);
     return registry;
   }
 
@@ -315,6 +333,6 @@ describe('a process that is killed', () => {
   it('leaves IDs that the next order may take', async () => {
     const registry = await halfway();
     await addNodes(registry, [newNode(1, { key: numbered(77) })]);
-    expect([rows(registry), numberOf(registry.node(1)?.key)]).toEqual([1, 77]);
+    expect([rows(registry), numberOf((await registry.node(1))?.key)]).toEqual([1, 77]);
   });
 });

@@ -19,7 +19,7 @@ it('an import that would change too many nodes is refused from there on, and add
   await addController(registry, controller());
   const terms = { kind: 'import', installer: 'Ada', idC: undefined, sharedKey: false, lifetime: 0, grace: 0 } as const;
   await enrol(registry, { terms, batch: batchOf([1, 2, 3]) });
-  const plan = planImport(registry, batchOf([1, 2, 3, 4, 5, 6]), { maxChanges: 2 });
+  const plan = await planImport(registry, batchOf([1, 2, 3, 4, 5, 6]), { maxChanges: 2 });
   expect(plan.counts).toEqual({ add: 3, change: 2, unchanged: 0, duplicate: 0, reject: 1 });
   expect(plan.problems).toMatchObject([{ line: 3, id: '00000003', reason: 'more than 2 nodes to change: import them in parts' }]);
 });

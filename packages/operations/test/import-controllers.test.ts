@@ -14,7 +14,7 @@ async function warningsOf(...rows: readonly (readonly [idC: number, host: string
   const registry = await newRegistry();
   await addController(registry, controller());
   await addController(registry, controller({ idC: 2, nid: { host: '2001:db8::2', port: 5683 } }));
-  const column = new ImportControllers(registry);
+  const column = new ImportControllers(await registry.controllers());
   for (const [i, [idC, host, port = 5683]] of rows.entries()) column.add({ line: i + 2, idC, controller: { host, port } });
   return column.warnings;
 }

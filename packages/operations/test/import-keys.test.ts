@@ -51,7 +51,7 @@ async function holdersOf(registry: Registry, rows: Rows): Promise<Record<number,
 
 const planOf = async (registry: Registry, rows: Rows): Promise<[number, string][]> => {
   const lines = rows.map(([idI, key]) => newNode(idI, { key: numbered(key) }));
-  const plan = planImport(registry, batchOf(lines), { repeated: await repeatedOf(registry, rows) });
+  const plan = await planImport(registry, batchOf(lines), { repeated: await repeatedOf(registry, rows) });
   return plan.problems.map(({ line, reason }) => [line, reason]);
 };
 
@@ -123,7 +123,7 @@ describe('in a file', () => {
 describe('in the registry', () => {
   it('a key is found that another node has or had, one that is removed left out', async () => {
     const registry = await newRegistryWith(...[1, 2, 3].map((i) => newNode(i, { key: numbered(i) })));
-    await commitTo(registry, registry.node(2), newSecret());
+    await commitTo(registry, await registry.node(2), newSecret());
     await removeNodes(registry, [3]);
     expect(
       await holdersOf(registry, [

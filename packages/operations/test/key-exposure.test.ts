@@ -6,7 +6,6 @@ import { NodeBatch } from '../src/node-batch.js';
 import { moveNodes, removeNodes, resetNode } from '../src/administration.js';
 import { enrol } from '../src/enrolment.js';
 import { type Exposure, exposureOfOrder, exposureByOrder } from '../src/key-exposure.js';
-import { atOnce } from '../src/steps.js';
 import type { Registry } from '@latchkey/registry';
 import { C1, C2, newSecret, AdminFixture } from '@latchkey/test-support/admin-fixture';
 
@@ -25,8 +24,8 @@ function describeExposure({ keys, issues, nodes, held, controllers, retiredAt }:
   return `${what}: ${who}; ${held} of ${nodes}; by ${controllers.join(' ')}; ${retiredAt === undefined ? 'open' : 'retired'}`;
 }
 
-const of = (order: number): string[] => atOnce(exposureOfOrder(registry, order)).map(describeExposure).toSorted();
-const all = (): string[] => atOnce(exposureByOrder(registry)).map(describeExposure);
+const of = async (order: number): Promise<string[]> => (await exposureOfOrder(registry, order)).map(describeExposure).toSorted();
+const all = async (): Promise<string[]> => (await exposureByOrder(registry)).map(describeExposure);
 
 describe('an order with one key for all', () => {
   it('is one row, from the first asking until the last node has traded it in', async () => {
@@ -35,18 +34,18 @@ describe('an order with one key for all', () => {
     const row = (held: number, by: string, state: string): string[] => [
       `${ik.fingerprint}: 1 Kim; ${held} of 3; by ${by}; ${state}`,
     ];
-    expect([of(order), all()]).toEqual([row(3, '', 'open'), row(3, '', 'open')]);
+    expect([await of(order), await all()]).toEqual([row(3, '', 'open'), row(3, '', 'open')]);
     await fixture.testServer((server) => server.request(server.exchange(1, ik), 'm2'));
-    expect(of(order)).toEqual(row(3, '1', 'open'));
+    expect(await of(order)).toEqual(row(3, '1', 'open'));
     await fixture.join(1, ik, { wall: at + 1_000 });
     await moveNodes(registry, [2], C2);
     await fixture.join(2, ik, { idC: C2, wall: at + 5_000 });
-    expect(of(order)).toEqual(row(1, '1 2', 'open'));
+    expect(await of(order)).toEqual(row(1, '1 2', 'open'));
     await fixture.join(3, ik, { wall: at + 4_500 });
-    expect([of(order), all()]).toEqual([row(0, '1 2', 'retired'), row(0, '1 2', 'retired')]);
+    expect([await of(order), await all()]).toEqual([row(0, '1 2', 'retired'), row(0, '1 2', 'retired')]);
     // When the last one did, not when the last one was looked at.
-    expect(atOnce(exposureOfOrder(registry, order))[0]?.retiredAt).toBe(at + 5_000);
-    expect(atOnce(exposureOfOrder(registry, order))[0]?.issues[0]?.at).toBe(registry.order(order)?.createdAt);
+    expect((await exposureOfOrder(registry, order))[0]?.retiredAt).toBe(at + 5_000);
+    expect((await exposureOfOrder(registry, order))[0]?.issues[0]?.at).toBe((await registry.order(order))?.createdAt);
   });
 
   it('is nowhere in the store any more when it is retired, but for its fingerprint', async () => {
@@ -68,14 +67,14 @@ describe('an order with a key per node', () => {
   it('is a row a key, or one row for all of them together', async () => {
     const [a, b] = [newSecret(), newSecret()];
     const order = await fixture.order({ 1: a, 2: b });
-    expect(of(order)).toEqual([a, b].map((ik) => `${ik.fingerprint}: 1 Kim; 1 of 1; by ; open`).toSorted());
+    expect(await of(order)).toEqual([a, b].map((ik) => `${ik.fingerprint}: 1 Kim; 1 of 1; by ; open`).toSorted());
     await fixture.join(1, a);
-    expect(of(order)).toEqual(
+    expect(await of(order)).toEqual(
       [`${a.fingerprint}: 1 Kim; 0 of 1; by 1; retired`, `${b.fingerprint}: 1 Kim; 1 of 1; by ; open`].toSorted(),
     );
-    expect(all()).toEqual(['2 of 1: 1 Kim; 1 of 2; by 1; open']);
+    expect(await all()).toEqual(['2 of 1: 1 Kim; 1 of 2; by 1; open']);
     await fixture.join(2, b);
-    expect(all()).toEqual(['2 of 1: 1 Kim; 0 of 2; by 1; retired']);
+    expect(await all()).toEqual(['2 of 1: 1 Kim; 0 of 2; by 1; retired']);
   });
 });
 
@@ -86,12 +85,12 @@ describe('a key that several orders have', () => {
     const second = await fixture.order({ 2: ik, 3: newSecret() }, { kind: 'import', installer: 'nodes.csv' });
     const row = (held: number, by: string, state: string): string =>
       `${ik.fingerprint}: 1 Kim, 2 nodes.csv; ${held} of 2; by ${by}; ${state}`;
-    expect(of(1)).toEqual([row(2, '', 'open')]);
+    expect(await of(1)).toEqual([row(2, '', 'open')]);
     await fixture.join(1, ik);
-    expect(of(1)).toEqual([row(1, '1', 'open')]);
-    expect(of(second)).toContain(row(1, '1', 'open'));
+    expect(await of(1)).toEqual([row(1, '1', 'open')]);
+    expect(await of(second)).toContain(row(1, '1', 'open'));
     await fixture.join(2, ik);
-    expect(of(1)).toEqual([row(0, '1', 'retired')]);
+    expect(await of(1)).toEqual([row(0, '1', 'retired')]);
   });
 
   it('is not said to be retired in the list of all orders while one of them holds it', async () => {
@@ -99,19 +98,19 @@ describe('a key that several orders have', () => {
     await fixture.order({ 1: ik });
     await fixture.order({ 2: ik }, { installer: 'Lee' });
     await fixture.join(1, ik);
-    expect(atOnce(exposureByOrder(registry)).filter(({ retiredAt }) => retiredAt !== undefined)).toEqual([]);
+    expect((await exposureByOrder(registry)).filter(({ retiredAt }) => retiredAt !== undefined)).toEqual([]);
   });
 });
 
 it('a key that an import gave to a node of an order was given out at that time', async () => {
   const order = await fixture.order({ 1: newSecret() });
-  const before = registry.order(order)!.createdAt;
+  const before = (await registry.order(order))!.createdAt;
   while (Date.now() === before);
   const batch = new NodeBatch();
   batch.add(1, C1, newSecret().expose(), 2);
   const terms = { kind: 'import', installer: 'Ada', idC: undefined, sharedKey: false, lifetime: 0, grace: 0 } as const;
   await enrol(registry, { terms, batch, action: () => 'change' });
-  const imported = atOnce(exposureOfOrder(registry, order)).find(({ held }) => held === 1);
+  const imported = (await exposureOfOrder(registry, order)).find(({ held }) => held === 1);
   expect(imported?.issues[0]?.at).toBeGreaterThan(before);
 });
 
@@ -121,7 +120,7 @@ describe('a node that is reset', () => {
     const order = await fixture.order({ 1: ik });
     await fixture.join(1, ik);
     await resetNode(registry, 1, ik);
-    expect(of(order)).toEqual([`${ik.fingerprint}: 1 Kim; 1 of 1; by 1; open`]);
+    expect(await of(order)).toEqual([`${ik.fingerprint}: 1 Kim; 1 of 1; by 1; open`]);
   });
 
   it('to another key has shown that to nobody, and who has seen the one before stays known', async () => {
@@ -129,17 +128,17 @@ describe('a node that is reset', () => {
     const order = await fixture.order({ 1: ik });
     await fixture.join(1, ik);
     await resetNode(registry, 1, other);
-    expect(of(order)).toEqual(
+    expect(await of(order)).toEqual(
       [`${other.fingerprint}: 1 Kim; 1 of 1; by ; open`, `${ik.fingerprint}: 1 Kim; 0 of 1; by 1; retired`].toSorted(),
     );
   });
 
   it('to another key was given it at that time', async () => {
     const order = await fixture.order({ 1: newSecret() });
-    const before = registry.order(order)!.createdAt;
+    const before = (await registry.order(order))!.createdAt;
     while (Date.now() === before);
     await resetNode(registry, 1, newSecret());
-    expect(atOnce(exposureOfOrder(registry, order))[0]?.issues[0]?.at).toBeGreaterThan(before);
+    expect((await exposureOfOrder(registry, order))[0]?.issues[0]?.at).toBeGreaterThan(before);
   });
 });
 
@@ -148,15 +147,11 @@ it('the keys of nodes that were removed stay known by their fingerprints, and as
   const order = await fixture.order({ 1: one, 2: two });
   await fixture.join(1, one);
   await removeNodes(registry, [1, 2]);
-  expect(of(order)).toEqual(
+  expect(await of(order)).toEqual(
     [`${one.fingerprint}: 1 Kim; 0 of 1; by 1; retired`, `${two.fingerprint}: 1 Kim; 0 of 1; by ; retired`].toSorted(),
   );
-  expect(
-    atOnce(exposureOfOrder(registry, order))
-      .map(({ joined }) => joined)
-      .toSorted((a, b) => a - b),
-  ).toEqual([0, 1]);
-  expect(of(99)).toEqual([]);
+  expect((await exposureOfOrder(registry, order)).map(({ joined }) => joined).toSorted((a, b) => a - b)).toEqual([0, 1]);
+  expect(await of(99)).toEqual([]);
 });
 
 it('a row that says that controllers were shown a key says which, each once', async () => {
@@ -168,5 +163,5 @@ it('a row that says that controllers were shown a key says which, each once', as
     // Refused: it was shown nothing.
     await server.request(server.exchange(2, ik, { idC: C2 }), 'm2');
   });
-  expect(atOnce(exposureOfOrder(registry, order))[0]?.controllers).toEqual([C1]);
+  expect((await exposureOfOrder(registry, order))[0]?.controllers).toEqual([C1]);
 });

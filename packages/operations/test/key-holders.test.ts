@@ -11,7 +11,6 @@ import { tempFolder } from '@latchkey/test-support/fixtures';
 import { addController, moveNodes, removeController, removeNodes, resetNode, setController } from '../src/administration.js';
 import { enrol, EnrolmentTransaction, type OrderTerms } from '../src/enrolment.js';
 import { exposureOfOrder } from '../src/key-exposure.js';
-import { atOnce } from '../src/steps.js';
 import { keyHoldersOf, keysHeldBy } from '../src/key-holders.js';
 import { NodeBatch } from '../src/node-batch.js';
 
@@ -34,14 +33,14 @@ async function add(idC: number, passThrough: boolean): Promise<void> {
 
 /** A node joins, or renews, whatever its controller gets to see of it. */
 async function commit(idI: number): Promise<void> {
-  const node = registry.node(idI)!;
+  const node = (await registry.node(idI))!;
   const more = { idC: node.controller, tid: 1n, ts: Date.now(), nidI: new Uint8Array(18), lifetime: 3_600 };
   expect(await registry.commit(node, newSecret(), more, Date.now, () => true)).toBe('committed');
 }
 
 const setPassThrough = (idC: number, passThrough: boolean): Promise<boolean> => setController(registry, idC, { passThrough });
-const holders = (idI: number): readonly number[] => keyHoldersOf(registry, idI).controllers;
-const held = (idC: number): readonly number[] => keysHeldBy(registry, idC).nodes;
+const holders = async (idI: number): Promise<readonly number[]> => (await keyHoldersOf(registry, idI)).controllers;
+const held = async (idC: number): Promise<readonly number[]> => (await keysHeldBy(registry, idC)).nodes;
 
 /** Runs an import in which each node has the key and the controller given. */
 async function importNodes(action: 'add' | 'change', nodes: readonly (readonly [number, number, Secret])[]): Promise<void> {
@@ -55,8 +54,8 @@ describe('a controller that is not pass-through', () => {
   it('could have the key of each of its nodes, before any of them asks for one', async () => {
     await fixture.order({ 1: newSecret(), 2: newSecret() });
     await fixture.order({ 3: newSecret() }, { idC: C2 });
-    expect([held(C1), held(C2), held(P)]).toEqual([[1, 2], [3], []]);
-    expect([holders(1), holders(3)]).toEqual([[C1], [C2]]);
+    expect([await held(C1), await held(C2), await held(P)]).toEqual([[1, 2], [3], []]);
+    expect([await holders(1), await holders(3)]).toEqual([[C1], [C2]]);
   });
 
   it('still could after a node was moved, however often the node renews', async () => {
@@ -65,14 +64,14 @@ describe('a controller that is not pass-through', () => {
     for (let i = 0; i < 3; i++) await commit(1);
     await moveNodes(registry, [1], C2);
     await moveNodes(registry, [1], P);
-    expect([holders(1), held(C1), held(C2), held(P)]).toEqual([[C1, C2], [1], [1], []]);
+    expect([await holders(1), await held(C1), await held(C2), await held(P)]).toEqual([[C1, C2], [1], [1], []]);
   });
 
   it('still could after it was removed', async () => {
     await fixture.order({ 1: newSecret() });
     await moveNodes(registry, [1], P);
     await removeController(registry, C1);
-    expect([holders(1), held(C1)]).toEqual([[C1], [1]]);
+    expect([await holders(1), await held(C1)]).toEqual([[C1], [1]]);
   });
 
   it('is one of others once a node had more of them than its row names', async () => {
@@ -82,10 +81,10 @@ describe('a controller that is not pass-through', () => {
       await moveNodes(registry, [1], idC);
     }
     await moveNodes(registry, [1], P);
-    const { controllers, andOthers } = keyHoldersOf(registry, 1);
+    const { controllers, andOthers } = await keyHoldersOf(registry, 1);
     expect([controllers.length, andOthers]).toEqual([32, true]);
-    expect(keysHeldBy(registry, 139)).toEqual({ nodes: [], unknown: [1] });
-    expect(keysHeldBy(registry, 100)).toEqual({ nodes: [1], unknown: [] });
+    expect(await keysHeldBy(registry, 139)).toEqual({ nodes: [], unknown: [1] });
+    expect(await keysHeldBy(registry, 100)).toEqual({ nodes: [1], unknown: [] });
   });
 });
 
@@ -94,21 +93,21 @@ describe('a switch', () => {
     await fixture.order({ 1: newSecret() });
     await setPassThrough(C1, true);
     await fixture.order({ 2: newSecret() });
-    expect([held(C1), holders(2)]).toEqual([[1], []]);
+    expect([await held(C1), await holders(2)]).toEqual([[1], []]);
     await moveNodes(registry, [1, 2], P);
-    expect([held(C1), held(P), holders(1), holders(2)]).toEqual([[1], [], [C1], []]);
+    expect([await held(C1), await held(P), await holders(1), await holders(2)]).toEqual([[1], [], [C1], []]);
   });
 
   it('back counts for each of its nodes at once, and stays when it is undone', async () => {
     await fixture.order({ 1: newSecret() }, { idC: P });
     await commit(1);
-    expect(held(P)).toEqual([]);
+    expect(await held(P)).toEqual([]);
     await setPassThrough(P, false);
-    expect(held(P)).toEqual([1]);
+    expect(await held(P)).toEqual([1]);
     await setPassThrough(P, true);
     await fixture.order({ 2: newSecret() }, { idC: P });
     await setController(registry, P, { nid: { host: '192.0.2.9', port: 5683 } });
-    expect([held(P), holders(1), holders(2)]).toEqual([[1], [P], []]);
+    expect([await held(P), await holders(1), await holders(2)]).toEqual([[1], [P], []]);
   });
 
   it.each([
@@ -124,7 +123,7 @@ describe('a switch', () => {
     await setPassThrough(C1, to);
     await order.commit();
     await order.close();
-    expect(held(C1)).toEqual(expected);
+    expect(await held(C1)).toEqual(expected);
   });
 });
 
@@ -134,10 +133,10 @@ describe('nodes with one initial key', () => {
     await fixture.order({ 11: ik }, { sharedKey: true });
     const order = await fixture.order({ 12: ik, 13: ik }, { sharedKey: true, idC: P });
     await commit(12);
-    expect([held(C1), holders(12), held(P)]).toEqual([[11, 12, 13], [C1], []]);
+    expect([await held(C1), await holders(12), await held(P)]).toEqual([[11, 12, 13], [C1], []]);
     await removeNodes(registry, [11]);
-    expect([held(C1), holders(12), holders(13)]).toEqual([[12, 13], [C1], [C1]]);
-    expect(atOnce(exposureOfOrder(registry, order))).toMatchObject([{ holders: [C1], otherHolders: false }]);
+    expect([await held(C1), await holders(12), await holders(13)]).toEqual([[12, 13], [C1], [C1]]);
+    expect(await exposureOfOrder(registry, order)).toMatchObject([{ holders: [C1], otherHolders: false }]);
   });
 
   it('share what a later assignment of one of them gives away', async () => {
@@ -146,7 +145,7 @@ describe('nodes with one initial key', () => {
     await commit(11);
     await moveNodes(registry, [12], C2);
     await moveNodes(registry, [12], P);
-    expect([held(C2), holders(11)]).toEqual([[11, 12], [C2]]);
+    expect([await held(C2), await holders(11)]).toEqual([[11, 12], [C2]]);
   });
 });
 
@@ -159,11 +158,11 @@ describe('a new initial key', () => {
 
   it('counts once the node has joined with it: until then its device may hold the one before', async () => {
     await resetNode(registry, 1, newSecret());
-    expect([held(C1), holders(1)]).toEqual([[1, 2], [C1]]);
+    expect([await held(C1), await holders(1)]).toEqual([[1, 2], [C1]]);
     await resetNode(registry, 1, newSecret());
-    expect([held(C1), holders(1)]).toEqual([[1, 2], [C1]]);
+    expect([await held(C1), await holders(1)]).toEqual([[1, 2], [C1]]);
     await commit(1);
-    expect([held(C1), holders(1), held(P)]).toEqual([[2], [], []]);
+    expect([await held(C1), await holders(1), await held(P)]).toEqual([[2], [], []]);
   });
 
   it('does not count where another node has it, and a controller could have had that', async () => {
@@ -171,7 +170,7 @@ describe('a new initial key', () => {
     await fixture.order({ 3: shared }, { idC: C2 });
     await resetNode(registry, 1, shared);
     await commit(1);
-    expect([held(C1), held(C2), holders(1)]).toEqual([[2], [1, 3], [C2]]);
+    expect([await held(C1), await held(C2), await holders(1)]).toEqual([[2], [1, 3], [C2]]);
   });
 
   it('is none if it is the one before', async () => {
@@ -180,7 +179,7 @@ describe('a new initial key', () => {
     await moveNodes(registry, [3], P);
     for (const change of [() => resetNode(registry, 3, ik), () => commit(3), () => resetNode(registry, 3, ik), () => commit(3)]) {
       await change();
-      expect(holders(3)).toEqual([C1]);
+      expect(await holders(3)).toEqual([C1]);
     }
   });
 
@@ -189,7 +188,7 @@ describe('a new initial key', () => {
     await resetNode(registry, 1, newSecret());
     await moveNodes(registry, [1], P);
     await commit(1);
-    expect(holders(1)).toEqual([C2]);
+    expect(await holders(1)).toEqual([C2]);
   });
 });
 
@@ -199,20 +198,20 @@ describe('an import', () => {
     await fixture.order({ 1: ik });
     await commit(1);
     await removeNodes(registry, [1]);
-    expect([held(C1), holders(1)]).toEqual([[], []]);
+    expect([await held(C1), await holders(1)]).toEqual([[], []]);
     await importNodes('add', [[1, P, ik]]);
-    expect([held(C1), holders(1)]).toEqual([[1], [C1]]);
+    expect([await held(C1), await holders(1)]).toEqual([[1], [C1]]);
     await commit(1);
-    expect(held(C1)).toEqual([1]);
+    expect(await held(C1)).toEqual([1]);
   });
 
   it('of a node that was removed, with another initial key, forgets once it has joined', async () => {
     await fixture.order({ 1: newSecret() });
     await removeNodes(registry, [1]);
     await importNodes('add', [[1, P, newSecret()]]);
-    expect(holders(1)).toEqual([C1]);
+    expect(await holders(1)).toEqual([C1]);
     await commit(1);
-    expect(holders(1)).toEqual([]);
+    expect(await holders(1)).toEqual([]);
   });
 
   it('that moves a node, or gives it another key, counts as a move, or as a reset', async () => {
@@ -222,10 +221,10 @@ describe('an import', () => {
       [1, P, ik],
       [2, P, newSecret()],
     ]);
-    expect(held(C1)).toEqual([1, 2]);
+    expect(await held(C1)).toEqual([1, 2]);
     await commit(1);
     await commit(2);
-    expect([held(C1), held(P)]).toEqual([[1], []]);
+    expect([await held(C1), await held(P)]).toEqual([[1], []]);
   });
 });
 
@@ -243,13 +242,13 @@ describe('a restore', () => {
     registry = await Registry.open(folder, Secret.from(MASTER), 'test');
     onTestFinished(() => registry.close());
 
-    expect(keysHeldBy(registry, C1)).toEqual({ nodes: [1], unknown: [2, 3] });
-    expect(keysHeldBy(registry, C2)).toEqual({ nodes: [], unknown: [1, 2, 3] });
-    expect(keyHoldersOf(registry, 2)).toEqual({ controllers: [], andOthers: true });
+    expect(await keysHeldBy(registry, C1)).toEqual({ nodes: [1], unknown: [2, 3] });
+    expect(await keysHeldBy(registry, C2)).toEqual({ nodes: [], unknown: [1, 2, 3] });
+    expect(await keyHoldersOf(registry, 2)).toEqual({ controllers: [], andOthers: true });
     await resetNode(registry, 2, newSecret());
-    expect(keyHoldersOf(registry, 2).andOthers).toBe(true);
+    expect((await keyHoldersOf(registry, 2)).andOthers).toBe(true);
     await commit(2);
-    expect([keyHoldersOf(registry, 2), keysHeldBy(registry, C2).unknown]).toEqual([
+    expect([await keyHoldersOf(registry, 2), (await keysHeldBy(registry, C2)).unknown]).toEqual([
       { controllers: [], andOthers: false },
       [1, 3],
     ]);

@@ -1,6 +1,8 @@
 // Proves that operations ask before they change anything, change what was asked about and nothing
 // else, and hand keys to the function that takes them, never to the output.
 
+import { collected } from '@latchkey/test-support/fixtures';
+import { allOf } from '@latchkey/registry';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { ManifestLine } from '@latchkey/provisioning';
 import { Failure } from '@latchkey/runtime/failure';
@@ -18,6 +20,7 @@ import {
   controllersShow,
   ManifestNotWritten,
   nodesDisable,
+  type NodeAndKey,
   nodesExport,
   nodesExportWithKeys,
   nodesList,
@@ -193,10 +196,9 @@ describe('a controller', () => {
 describe('keys of nodes', () => {
   it('are handed over with each node, and the log says so before', async () => {
     const seen: string[] = [];
-    const write = (nodes: Iterable<readonly [{ readonly id: string }, { toHex(): string }]>): Promise<void> => {
+    const write = async (pages: AsyncIterable<readonly NodeAndKey[]>): Promise<void> => {
       expect(fixture.entriesAfter(0).at(-1)).toMatchObject({ what: 'nodes exported', count: 3, note: 'with keys' });
-      for (const [{ id }, key] of nodes) seen.push(`${id} ${key.toHex().length}`);
-      return Promise.resolve();
+      for await (const page of pages) for (const [{ id }, key] of page) seen.push(`${id} ${key.toHex().length}`);
     };
     expect(await call(nodesExportWithKeys, { ...context, write }, {})).toEqual({ count: 3 });
     expect(seen).toEqual(['00000001 32', '00000002 32', '00000003 32']);
@@ -204,7 +206,7 @@ describe('keys of nodes', () => {
 
   it('are counted as they are written where they stay', async () => {
     const head = fixture.headSeq;
-    const write = (nodes: Iterable<unknown>): Promise<void> => Promise.resolve(void [...nodes]);
+    const write = async (pages: AsyncIterable<unknown>): Promise<void> => void (await collected(pages));
     expect(await call(nodesExport, { ...context, write }, { order: 1 })).toEqual({ count: 3 });
     expect(fixture.headSeq).toBe(head);
   });
@@ -238,7 +240,7 @@ describe('the audit log', () => {
   it('keeps the octets of its entries', async () => {
     const { items } = await call(auditList, context, { from: 1, limit: 1_000 });
     expect(items.map((entry) => JSON.stringify(entry))).toEqual(
-      [...fixture.registry.audit.entries(1)].map((entry) => JSON.stringify(entry)),
+      (await allOf(fixture.registry.audit.entryPages(1))).map((entry) => JSON.stringify(entry)),
     );
   });
 });

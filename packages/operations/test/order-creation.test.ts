@@ -9,12 +9,11 @@ import { describe, expect, it } from 'vitest';
 import { tempFolder } from '@latchkey/test-support/fixtures';
 import type { NodeBatch } from '../src/node-batch.js';
 import { generateNodes, remainingManifest, manifestOf } from '../src/order-creation.js';
-import { atOnce } from '../src/steps.js';
 import { orderStatus, type OrderRecord } from '@latchkey/registry';
 import { addController } from '../src/administration.js';
 import { addNodes, commitTo, controller, newNode, newRegistry, newSecret, TERMS } from '@latchkey/test-support/registry-fixtures';
 
-const order = { idC: 9, count: 500, sharedKey: false, isTaken: () => false };
+const order = { idC: 9, count: 500, sharedKey: false, takenIds: () => Promise.resolve(new Set<number>()) };
 
 /** ID and key of each node, in the order they were drawn. */
 function drawn(batch: NodeBatch): [number, string][] {
@@ -22,31 +21,38 @@ function drawn(batch: NodeBatch): [number, string][] {
 }
 
 describe('an order', () => {
-  it('has an ID and a key for each node, and its controller', () => {
-    const nodes = generateNodes(order);
+  it('has an ID and a key for each node, and its controller', async () => {
+    const nodes = await generateNodes(order);
     expect(new Set(drawn(nodes).map(([idI]) => idI)).size).toBe(500);
     expect(new Set(drawn(nodes).map(([, key]) => key)).size).toBe(500);
     for (let i = 0; i < 500; i++) expect(nodes.idC(i)).toBe(9);
   });
 
-  it('has one key where it is to be shared, another for each order', () => {
-    const keys = [1, 2].flatMap(() => drawn(generateNodes({ ...order, sharedKey: true })).map(([, key]) => key));
+  it('has one key where it is to be shared, another for each order', async () => {
+    const orders = await Promise.all([1, 2].map(() => generateNodes({ ...order, sharedKey: true })));
+    const keys = orders.flatMap((nodes) => drawn(nodes).map(([, key]) => key));
     expect(new Set(keys).size).toBe(2);
   });
 
-  it('passes over IDs that are taken', () => {
-    const asked: number[] = [];
-    const isTaken = (idI: number): boolean => asked.push(idI) % 2 === 1;
-    const ids = drawn(generateNodes({ ...order, isTaken })).map(([idI]) => idI);
-    expect(ids).toEqual(asked.filter((_, i) => i % 2 === 1));
+  it('passes over IDs that are taken', async () => {
+    const [taken, free]: [number[], number[]] = [[], []];
+    // Every second ID that is drawn is taken.
+    const takenIds = (asked: readonly number[]): Promise<ReadonlySet<number>> => {
+      for (const idI of asked) (taken.length > free.length ? free : taken).push(idI);
+      return Promise.resolve(new Set(taken));
+    };
+    const ids = drawn(await generateNodes({ ...order, takenIds })).map(([idI]) => idI);
+    expect(ids).toEqual(free);
+    expect(taken.length).toBeGreaterThanOrEqual(free.length);
   });
 
-  it('fails rather than look for free IDs for ever', () => {
-    expect(() => generateNodes({ ...order, isTaken: () => true })).toThrow(Failure);
+  it('fails rather than look for free IDs for ever', async () => {
+    const takenIds = (asked: readonly number[]): Promise<ReadonlySet<number>> => Promise.resolve(new Set(asked));
+    await expect(generateNodes({ ...order, takenIds })).rejects.toThrow(Failure);
   });
 
   it.each([1, 500, 20_000])('of %i nodes has a manifest that can be read again', async (count) => {
-    const [nodes, to] = [generateNodes({ ...order, count }), controller({ idC: 9 })];
+    const [nodes, to] = [await generateNodes({ ...order, count }), controller({ idC: 9 })];
     const path = join(await tempFolder(), 'manifest.csv');
     await createFile(path, formatManifest(manifestOf(nodes, to)));
     const lines = parseManifest(await readPrivateFile(path, MAX_MANIFEST), path);
@@ -61,9 +67,9 @@ describe('an order', () => {
     const nodes = [newNode(3), newNode(1), newNode(2)];
     const [number = 0] = await addNodes(registry, nodes);
     await addNodes(registry, [newNode(4)]);
-    await commitTo(registry, registry.node(1), newSecret());
+    await commitTo(registry, await registry.node(1), newSecret());
     expect(
-      atOnce(remainingManifest(registry, number)).map(({ idI, idC, controller: nid, ik }) => [idI, idC, { ...nid }, ik.toHex()]),
+      (await remainingManifest(registry, number)).map(({ idI, idC, controller: nid, ik }) => [idI, idC, { ...nid }, ik.toHex()]),
     ).toEqual([
       [2, to.idC, to.nid, nodes[2]?.key.toHex()],
       [3, to.idC, to.nid, nodes[0]?.key.toHex()],

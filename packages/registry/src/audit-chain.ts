@@ -12,7 +12,7 @@
 import { createHash, hash as hashAtOnce } from 'node:crypto';
 import { formatId, formatTid, type Secret } from '@latchkey/protocol';
 import { isoTime } from '@latchkey/runtime/iso-time';
-import { atOnce, type Listed } from './listing.js';
+import type { Listed } from './listing.js';
 
 /** Who made a change, as entries name them: `user NAME`, `auth-server`, `controller ID_c`. */
 export type Actor = string;
@@ -191,16 +191,11 @@ export interface StoredChain {
  *
  * @param against a HEAD that was written down earlier
  */
-export function* verifyChain({ entries, ...ends }: StoredChain, against?: Head): Generator<string> {
+export async function* verifyChain({ entries, ...ends }: StoredChain, against?: Head): AsyncGenerator<string> {
   const walk = new ChainWalk(ends, against);
-  for (const [seq, octets] of atOnce(entries)) yield* walk.entry(seq, octets);
-  yield* walk.end();
-}
-
-/** As `verifyChain`, of entries that do not come at once. */
-export async function* verifyChainAsync({ entries, ...ends }: StoredChain, against?: Head): AsyncGenerator<string> {
-  const walk = new ChainWalk(ends, against);
-  for await (const [seq, octets] of entries) yield* walk.entry(seq, octets);
+  // Without a wait between entries that come at once: they are those of one moment.
+  if (Symbol.iterator in entries) for (const [seq, octets] of entries) yield* walk.entry(seq, octets);
+  else for await (const [seq, octets] of entries) yield* walk.entry(seq, octets);
   yield* walk.end();
 }
 

@@ -1,16 +1,7 @@
 /** The audit log as those read it who ask what happened. */
 
-import {
-  type AuditEntry,
-  type ChainHead,
-  type Head,
-  headOf,
-  parseEntry,
-  type StoredChain,
-  verifyChain,
-  verifyChainAsync,
-} from './audit-chain.js';
-import { immediate, Listing, type Listed } from './listing.js';
+import { type AuditEntry, type ChainHead, type Head, headOf, parseEntry, type StoredChain, verifyChain } from './audit-chain.js';
+import { betweenPages, inPages, type Listed } from './listing.js';
 
 export type Entry = readonly [seq: number, octets: Buffer];
 
@@ -25,107 +16,86 @@ export interface AuditTable {
   get(seq: number): Buffer | undefined | Promise<Buffer | undefined>;
   /** From place `from` on, those too that are written meanwhile. No read stays open in between. */
   ascending(from: number): Listed<Entry>;
-  descending(): Listed<Entry>;
+  /** From place `from` on; without it, from the last one. */
+  descending(from?: number): Listed<Entry>;
   /** As of one moment, all that is there, whatever somebody else put between. */
   chain(): StoredChain | Promise<StoredChain>;
 }
 
-/**
- * What has no `await` asks an engine that answers at once, as do loops without it; of another
- * engine it throws a TypeError.
- */
+/** Entries that are read at once by who goes through many. */
+const PAGE_SIZE = 256;
+
 export class AuditLog {
   readonly #storage: { readonly audit: AuditTable };
+  readonly #signal: AbortSignal | undefined;
 
-  constructor(storage: { readonly audit: AuditTable }) {
+  /** @param signal ends walks, between two pages */
+  constructor(storage: { readonly audit: AuditTable }, signal?: AbortSignal) {
     this.#storage = storage;
+    this.#signal = signal;
   }
 
   /** `undefined` while nothing was ever written. */
-  get head(): Head | undefined {
-    return headOf(immediate(this.#storage.audit.head));
-  }
-
   async readHead(): Promise<Head | undefined> {
     return headOf(await this.#storage.audit.head);
   }
 
   /** How many entries there are. */
-  get length(): number {
-    return immediate(this.#storage.audit.length);
-  }
-
   async readLength(): Promise<number> {
     return this.#storage.audit.length;
   }
 
   /** When the last entry was written, ms since the epoch. */
-  get lastWrittenAt(): number {
-    return immediate(this.#storage.audit.head).at;
-  }
-
   async readLastWrittenAt(): Promise<number> {
     return (await this.#storage.audit.head).at;
-  }
-
-  entry(seq: number): AuditEntry | undefined {
-    return parsedOrNone(immediate(this.#storage.audit.get(seq)));
   }
 
   async readEntry(seq: number): Promise<AuditEntry | undefined> {
     return parsedOrNone(await this.#storage.audit.get(seq));
   }
 
-  /** In ascending order, from entry `from` on, those too that are written meanwhile. */
-  entries(from: number = 1): Listing<AuditEntry> {
-    return this.#parsed(() => this.#storage.audit.ascending(from));
+  /** Pages in ascending order, from entry `from` on, with entries that are written meanwhile. */
+  entryPages(from: number = 1): AsyncGenerator<readonly AuditEntry[]> {
+    return this.#parsed(this.#storage.audit.ascending(from));
   }
 
-  /** In descending order. */
-  newestFirst(): Listing<AuditEntry> {
-    return this.#parsed(() => this.#storage.audit.descending());
-  }
-
-  /** What happened to one node, latest first: `last` is the number of its latest entry. */
-  entriesOfNode(last: number | undefined): Listing<AuditEntry> {
-    const { audit } = this.#storage;
-    return new Listing(
-      function* () {
-        for (let seq = last; seq !== undefined;) {
-          const entry = parsedOrNone(immediate(audit.get(seq)));
-          if (entry === undefined) return;
-          yield entry;
-          seq = entryBefore(entry);
-        }
-      },
-      async function* () {
-        for (let seq = last; seq !== undefined;) {
-          const entry = parsedOrNone(await audit.get(seq));
-          if (entry === undefined) return;
-          yield entry;
-          seq = entryBefore(entry);
-        }
-      },
-    );
+  /** Pages in descending order, from entry `from` on, or from the last one. */
+  newestFirst(from?: number): AsyncGenerator<readonly AuditEntry[]> {
+    return this.#parsed(this.#storage.audit.descending(from));
   }
 
   /**
-   * Walks the whole chain and names the faults in it, in order.
+   * What happened to one node, latest first.
+   *
+   * @param last the number of its latest entry
+   * @param most entries at most
+   */
+  async entriesOfNode(last: number | undefined, most: number): Promise<AuditEntry[]> {
+    const { audit } = this.#storage;
+    const entries: AuditEntry[] = [];
+    for (let seq = last; seq !== undefined && entries.length < most;) {
+      const octets = audit.get(seq);
+      // An entry a time, and not a turn an entry.
+      const entry = parsedOrNone(octets instanceof Promise ? await octets : octets);
+      if (entry === undefined) break;
+      entries.push(entry);
+      if (entries.length % PAGE_SIZE === 0) await betweenPages(this.#signal);
+      seq = entryBefore(entry);
+    }
+    return entries;
+  }
+
+  /**
+   * Walks the whole chain, as it is at one moment, and names the faults in it, in order.
    *
    * @param against a HEAD that was written down earlier
    */
-  verify(against?: Head): Listing<string> {
-    const { audit } = this.#storage;
-    return new Listing(
-      () => verifyChain(immediate(audit.chain()), against),
-      async function* () {
-        yield* verifyChainAsync(await audit.chain(), against);
-      },
-    );
+  async *verify(against?: Head): AsyncGenerator<string> {
+    yield* verifyChain(await this.#storage.audit.chain(), against);
   }
 
-  #parsed(read: () => Listed<Entry>): Listing<AuditEntry> {
-    return Listing.mapped(read, ([, octets]) => parseEntry(octets));
+  async *#parsed(rows: Listed<Entry>): AsyncGenerator<readonly AuditEntry[]> {
+    for await (const page of inPages(rows, PAGE_SIZE, this.#signal)) yield page.flatMap(([, octets]) => parseEntry(octets) ?? []);
   }
 }
 

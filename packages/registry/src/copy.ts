@@ -57,15 +57,14 @@ async function copyStore(
   const tables = await Tables.open(folder, actor, { store });
   const registry = await Registry.openOn(new LmdbStorage(tables), folder, master, actor);
   try {
-    const [problem] = registry.audit.verify();
-    if (problem !== undefined)
+    for await (const problem of registry.audit.verify())
       throw new Failure(`the audit log in ${folder} does not hold: ${problem}`, {
         advice: 'Nothing was changed. See what `audit verify` says of all of it.',
       });
     await tables.upgrade();
     const { fillDatabase } = await import('./postgres/fill.js');
     await fillDatabase(postgres, readContents(tables));
-    const { head } = registry.audit;
+    const head = await registry.audit.readHead();
     return { nodes: countEntries(tables.nodes), head: head === undefined ? 'none' : formatHead(head) };
   } finally {
     await registry.close();

@@ -8,11 +8,13 @@ export {
   type AuditEvent,
   formatHead,
   type Head,
+  parseEntry,
   parseHead,
 } from './audit-chain.js';
 export type { AuditLog } from './audit-log.js';
 export { identityCipher, initialKeyId, initialKeyIdentifier } from './initial-key-id.js';
 export { type Copied, copyToDatabase } from './copy.js';
+export { allOf } from './listing.js';
 export { backup, restore } from './lmdb/backup.js';
 export { STORE_FOLDER } from './lmdb/tables.js';
 export { rotateMasterKey } from './master-key-rotation.js';
@@ -46,12 +48,13 @@ export {
   type NodeRow,
   type OrderRecord,
   type OrderRow,
+  type RetiredInitialKeyRow,
   toControllerInfo,
   type UnsealedNode,
   wipeKeys,
 } from './model/rows.js';
 export type { KeyFeed } from './key-feed.js';
-export { COMBINED_MODE_HOLDER, type CommitResult, Registry } from './registry.js';
+export { COMBINED_MODE_HOLDER, type CommitResult, type DescribedNode, type NodeInDetail, Registry } from './registry.js';
 export type { Precondition, Restored } from './registry-core.js';
 export { notFound, requireRegistry } from './registry-failures.js';
 export { InDoubt, type Snapshot, type Version, type Versioned } from './storage.js';

@@ -1,28 +1,28 @@
 /** Going through a table page by page: no read stays open between two of them. */
 
-import { immediate } from './listing.js';
+import { betweenPages } from './listing.js';
 import { type Page } from './storage.js';
 
 /** Of a table: an ID, or the number of an order. */
 const MAX_KEY = 0xffff_ffff;
 
-type ReadPage<R> = (from: number, limit: number) => Page<R> | Promise<Page<R>>;
-
-/** Each page as it is when it is come to. */
-export async function* allPages<R>(limit: number, read: ReadPage<R>, from: number = 0): AsyncGenerator<Page<R>> {
+/**
+ * Each page as it is when it is come to. Between two of them others have their turn, also where the
+ * engine answers at once.
+ *
+ * @param signal ends the walk between two pages
+ */
+export async function* allPages<R>(
+  limit: number,
+  read: (from: number, limit: number) => Page<R> | Promise<Page<R>>,
+  from: number = 0,
+  signal?: AbortSignal,
+): AsyncGenerator<Page<R>> {
   for (let start: number | undefined = from; start !== undefined;) {
     const page: Page<R> = await read(start, limit);
     yield page;
     start = nextStart(page, limit);
-  }
-}
-
-/** As `allPages`, of an engine that answers at once. */
-export function* allPagesAtOnce<R>(limit: number, read: ReadPage<R>, from: number = 0): Generator<Page<R>> {
-  for (let start: number | undefined = from; start !== undefined;) {
-    const page: Page<R> = immediate(read(start, limit));
-    yield page;
-    start = nextStart(page, limit);
+    if (start !== undefined) await betweenPages(signal);
   }
 }
 

@@ -11,7 +11,6 @@ import { isoTime } from '@latchkey/runtime/iso-time';
 import type { Actor, AttributedEvent, AuditEvent } from './audit-chain.js';
 import { AuditLog } from './audit-log.js';
 import type { NodeDescription, NodeRow } from './model/rows.js';
-import { immediate } from './listing.js';
 import { type Keys, type Outcome, type Page, type RegistryStorage, type Snapshot } from './storage.js';
 import type { StorageMetadata } from './storage-metadata.js';
 
@@ -54,6 +53,8 @@ export interface Opened {
   readonly clock: Clock | undefined;
   /** Of each write. */
   readonly precondition?: Precondition | undefined;
+  /** Ends walks through its tables, between two pages. */
+  readonly signal?: AbortSignal | undefined;
   /** The registry that this one is a view of. */
   readonly original?: RegistryCore | undefined;
 }
@@ -74,7 +75,7 @@ export class RegistryCore {
   #transactionKey: Secret | undefined;
 
   protected constructor(opened: Opened) {
-    const { storage, metadata, keyring, folder, actor, clock = readClock } = opened;
+    const { storage, metadata, keyring, folder, actor, clock = readClock, signal } = opened;
     this.opened = opened;
     this.storage = storage;
     this.metadata = metadata;
@@ -82,7 +83,17 @@ export class RegistryCore {
     this.folder = folder;
     this.actor = actor;
     this.#clock = clock;
-    this.audit = new AuditLog(storage);
+    this.audit = new AuditLog(storage, signal);
+  }
+
+  /**
+   * Looks at the registry, as it is at one moment, as far as the keys go.
+   *
+   * @param look does not wait: an engine may read a row only as it is asked for
+   */
+  async read<T>(keys: Keys, look: (found: Snapshot) => T): Promise<T> {
+    const found = this.storage.read(keys);
+    return look(found instanceof Promise ? await found : found);
   }
 
   /**
@@ -156,21 +167,24 @@ export class RegistryCore {
   }
 
   /** The latest time that a change or a server saw, ms since the epoch. */
-  get lastWallClock(): number {
-    return latestWall(immediate(this.storage.read({ metadata: ['last wall clock'] })));
+  readLastWallClock(): Promise<number> {
+    return this.read({ metadata: ['last wall clock'] }, latestWall);
   }
 
   /**
-   * When a server last wrote what its clock showed, ms since the epoch: every half minute while one
-   * runs. `undefined`: none ever ran.
+   * What the clocks of the servers showed, as it was last read or written here: for who cannot
+   * wait.
    */
-  get servedAt(): number | undefined {
-    return (this.metadata.get('clock history') as ClockHistory | undefined)?.savedAt?.wallMs;
-  }
-
-  /** What the clocks of the servers showed. */
   get clockHistory(): ClockHistory {
     return this.metadata.get('clock history') as ClockHistory;
+  }
+
+  /**
+   * What the clocks of the servers showed. A server writes it every half minute while it runs:
+   * `savedAt` is unset if none ever ran.
+   */
+  readClockHistory(): Promise<ClockHistory> {
+    return this.read({ metadata: ['clock history'] }, (found) => found.metadata('clock history') as ClockHistory);
   }
 
   /**
@@ -200,16 +214,18 @@ export class RegistryCore {
     });
   }
 
-  /** M7s of these times count again. */
-  async releaseClockRanges(released: readonly TimeRange[]): Promise<void> {
-    const note = released.map(({ from, until }) => `${isoTime(from)} to ${isoTime(until)}`).join(', ');
-    await this.write({ metadata: ['clock history'] }, (found) => {
+  /** M7s of the times that `select` names count again. Gives those. */
+  async releaseClockRanges(select: (history: ClockHistory) => readonly TimeRange[]): Promise<readonly TimeRange[]> {
+    return this.write({ metadata: ['clock history'] }, (found) => {
       const history = found.metadata('clock history') as ClockHistory;
+      const released = select(history);
+      if (released.length === 0) return { result: released };
       const previous = history.previous.filter(
         ({ from, until }) => !released.some((span) => span.from === from && span.until === until),
       );
+      const note = released.map(({ from, until }) => `${isoTime(from)} to ${isoTime(until)}`).join(', ');
       const put = { metadata: [['clock history', { ...history, previous }] as const] };
-      return { result: undefined, put, events: [{ what: 'clock released', note }] };
+      return { result: released, put, events: [{ what: 'clock released', note }] };
     });
   }
 

@@ -18,40 +18,23 @@ import { STORE_FOLDER, Tables } from './lmdb/tables.js';
 import { stillRecent } from './model/recent-initial-keys.js';
 import {
   addSeenBy,
-  type ControllerActivity,
-  type ControllerInfo,
-  type ControllerRecord,
   type ControllerRow,
   holdsKey,
   later,
   type NodeActivity,
   type NodeDescription,
-  type NodeInfo,
   type NodeRow,
   type OrderRecord,
-  type RetiredInitialKeyId,
-  type RetiredInitialKeyRow,
-  toControllerInfo,
-  toNodeInfo,
   type UnsealedNode,
-  unsealController,
   unsealInstallerHalf,
   unsealNodeKey,
   wipeKeys,
 } from './model/rows.js';
 import { NodeCache } from './node-cache.js';
-import { allPagesAtOnce } from './pages.js';
-import {
-  drawKey,
-  drawTransactionKey,
-  INITIAL_KEY_ID_KEY,
-  type Opened,
-  type Precondition,
-  RegistryCore,
-} from './registry-core.js';
+import { drawKey, drawTransactionKey, INITIAL_KEY_ID_KEY, type Opened, type Precondition } from './registry-core.js';
 import { describeMisplacedStore, notInFolder, registryNotFound, requireRegistry, schemaMismatch } from './registry-failures.js';
-import { immediate } from './listing.js';
-import { type Outcome, type RegistryStorage, type RetiredInitialKeyPage, type Snapshot, type Versioned } from './storage.js';
+import { RegistryReads } from './registry-reads.js';
+import { type Outcome, type RegistryStorage, type Snapshot } from './storage.js';
 import { StorageMetadata } from './storage-metadata.js';
 
 /** Version of what is in the tables. */
@@ -60,8 +43,6 @@ export const SCHEMA = 1;
 /** Who holds the lock of a registry while a controller runs on it in combined mode. */
 export const COMBINED_MODE_HOLDER = 'latchkey-controller run in combined mode';
 
-/** Rows that are read at once by who goes through all of them. */
-const PAGE_SIZE = 256;
 /** IDs whose initial keys are looked at in one `forgetInitialKeys`. */
 const FORGET_PAGE_SIZE = 1_024;
 /** Entries that are taken out of the audit log in one write. */
@@ -73,23 +54,36 @@ const PRUNE_PAGE_SIZE = 4_096;
  */
 export type CommitResult = 'committed' | 'conflict' | 'expired';
 
+export interface DescribedNode {
+  /** The caller wipes its key. */
+  readonly node: UnsealedNode;
+  /** That it is assigned to, its keys sealed. */
+  readonly controller: ControllerRow | undefined;
+  readonly description: NodeDescription | undefined;
+}
+
+export interface NodeInDetail {
+  /** The caller wipes its key. */
+  readonly node: UnsealedNode | undefined;
+  readonly order: OrderRecord | undefined;
+  readonly description: NodeDescription | undefined;
+  readonly activity: NodeActivity | undefined;
+}
+
 const CONFLICT: Outcome<CommitResult> = { result: 'conflict' };
 const EXPIRED: Outcome<CommitResult> = { result: 'expired' };
 
-export class Registry extends RegistryCore {
+export class Registry extends RegistryReads {
   /** How long commits took. */
   readonly commitDurations: Histogram = new Histogram();
   /** When each commit under way began, by the monotonic clock, oldest first. */
   readonly #pendingCommits = new Set<{ readonly since: number }>();
   readonly #nodeCache = new NodeCache();
-  /** Nobody restores a registry that a server has open. */
-  readonly #restoredAt: number | undefined;
   /** Where `forgetInitialKeys` goes on. */
   #forgetFrom = 0;
 
   private constructor(opened: Opened) {
     super(opened);
-    this.#restoredAt = this.restored?.at;
     if (this.storage instanceof LmdbStorage) this.storage.tables.keyring = this.keyring;
   }
 
@@ -179,6 +173,11 @@ export class Registry extends RegistryCore {
     return new Registry({ ...this.opened, actor, precondition, original: this });
   }
 
+  /** The same registry, whose walks end once `signal` is aborted, and throw its reason. */
+  until(signal: AbortSignal): Registry {
+    return new Registry({ ...this.opened, signal, original: this });
+  }
+
   /** Of a registry on LMDB. */
   get tables(): Tables {
     if (!(this.storage instanceof LmdbStorage)) throw notInFolder();
@@ -194,9 +193,35 @@ export class Registry extends RegistryCore {
     return found instanceof Promise ? found.then((snapshot) => this.#unsealNode(snapshot, idI)) : this.#unsealNode(found, idI);
   }
 
-  /** As `readNode`, of an engine that answers at once. */
-  node(idI: number): UnsealedNode | undefined {
-    return immediate(this.readNode(idI));
+  /** As `readNode`, for who waits in any case. */
+  async node(idI: number): Promise<UnsealedNode | undefined> {
+    return this.readNode(idI);
+  }
+
+  /** Those of these nodes that are there, as of one moment. */
+  describedNodes(ids: readonly number[]): Promise<DescribedNode[]> {
+    return this.read({ nodes: ids, nodeDescriptions: ids }, (found) =>
+      ids.flatMap((idI) => {
+        const node = this.#unsealNode(found, idI);
+        return node === undefined
+          ? []
+          : [{ node, controller: found.controller(node.controller)?.row, description: found.nodeDescription(idI) }];
+      }),
+    );
+  }
+
+  /** One node with what is known and was seen of it, as of one moment. */
+  nodeInDetail(idI: number): Promise<NodeInDetail> {
+    return this.read({ nodes: [idI], nodeDescriptions: [idI], nodeActivity: [idI] }, (found) => {
+      const node = this.#unsealNode(found, idI);
+      const order = node && found.order(node.order)?.row;
+      return {
+        node,
+        order: node && order && { number: node.order, ...order },
+        description: found.nodeDescription(idI),
+        activity: found.nodeActivity(idI),
+      };
+    });
   }
 
   #unsealNode(found: Snapshot, idI: number): UnsealedNode | undefined {
@@ -207,7 +232,7 @@ export class Registry extends RegistryCore {
     }
     const { row, version } = versioned;
     const cached = this.#nodeCache.take(idI, version);
-    const info = this.#nodeInfo(found, idI, row);
+    const info = this.nodeInfo(found, idI, row);
     if (info === undefined) {
       cached?.wipe();
       return undefined;
@@ -221,7 +246,7 @@ export class Registry extends RegistryCore {
   #modeOf(found: Snapshot, { controller }: NodeRow): Pick<ServerNodeRecord, 'passThrough' | 'switchedAt'> {
     const row = found.controller(controller)?.row;
     const passThrough = row?.passThrough === true ? { transactionKey: this.transactionKey } : undefined;
-    return { passThrough, switchedAt: later(row?.switchedAt, this.#restoredAt) };
+    return { passThrough, switchedAt: later(row?.switchedAt, this.restoredAt) };
   }
 
   /**
@@ -237,110 +262,9 @@ export class Registry extends RegistryCore {
     this.#nodeCache.put(idI, stored);
   }
 
-  /** The node's row, be it of an order that is not finished. */
-  nodeRow(idI: number): NodeRow | undefined {
-    return immediate(this.storage.read({ nodes: [idI] })).node(idI)?.row;
-  }
-
-  /** Whether an ID is taken, be it by an order that is not finished. */
-  isIdTaken(idI: number): boolean {
-    return this.nodeRow(idI) !== undefined;
-  }
-
-  controller(idC: number): ControllerRecord | undefined {
-    const row = this.controllerRow(idC);
-    return row && this.unsealController(idC, row);
-  }
-
-  controllerRow(idC: number): ControllerRow | undefined {
-    return immediate(this.readController(idC))?.row;
-  }
-
-  /** The controller's row, its keys sealed. */
-  readController(idC: number): Versioned<ControllerRow> | undefined | Promise<Versioned<ControllerRow> | undefined> {
-    const found = this.storage.read({ controllers: [idC] });
-    return found instanceof Promise ? found.then((snapshot) => snapshot.controller(idC)) : found.controller(idC);
-  }
-
-  unsealController(idC: number, row: ControllerRow): ControllerRecord {
-    return unsealController(this.keyring, idC, row);
-  }
-
-  /**
-   * Whether the controller is in the registry, with this SK_cs: the one in use, or the one that is
-   * to take over.
-   */
-  hasCredential(idC: number, skCs: Secret): boolean {
-    const controller = this.controller(idC);
-    if (controller === undefined) return false;
-    const isKnown = controller.skCs.equals(skCs) || controller.stagedSkCs?.equals(skCs) === true;
-    wipeKeys(controller);
-    return isKnown;
-  }
-
-  /** In ascending order of ID, without their keys. */
-  *controllers(): Generator<ControllerInfo> {
-    for (const page of allPagesAtOnce(PAGE_SIZE, (start, limit) => this.storage.controllerPage(start, limit)))
-      for (const [idC, row] of page) yield toControllerInfo(idC, row);
-  }
-
-  /**
-   * In ascending order of ID, from `from` on, without their keys; each as it is when it is come to,
-   * for who takes his time.
-   */
-  *nodes(from: number = 0): Generator<NodeInfo> {
-    for (const page of allPagesAtOnce(PAGE_SIZE, (start, limit) => this.storage.nodePage(start, limit), from)) {
-      const found = immediate(this.storage.read({ orders: [...new Set(page.map(([, row]) => row.order))] }));
-      for (const [idI, row] of page) {
-        const info = this.#nodeInfo(found, idI, row);
-        if (info !== undefined) yield info;
-      }
-    }
-  }
-
-  nodeDescription(idI: number): NodeDescription | undefined {
-    return immediate(this.storage.read({ nodeDescriptions: [idI] })).nodeDescription(idI);
-  }
-
-  /** In ascending order of ID, from `from` on. */
-  *nodeDescriptions(from: number = 0): Generator<readonly [idI: number, row: NodeDescription]> {
-    for (const page of allPagesAtOnce(PAGE_SIZE, (start, limit) => this.storage.nodeDescriptionPage(start, limit), from))
-      yield* page;
-  }
-
-  /** IKs that were taken from nodes, in the order of that. */
-  *retiredInitialKeys(): Generator<RetiredInitialKeyRow> {
-    for (let after: RetiredInitialKeyId | undefined; ;) {
-      const page: RetiredInitialKeyPage = immediate(this.storage.retiredInitialKeyPage(after, PAGE_SIZE));
-      for (const [, row] of page) yield row;
-      if (page.length < PAGE_SIZE) return;
-      after = page.at(-1)?.[0];
-    }
-  }
-
-  order(number: number): OrderRecord | undefined {
-    const row = immediate(this.storage.read({ orders: [number] })).order(number)?.row;
-    return row && { number, ...row };
-  }
-
-  /** In ascending order of number, from `from` on. */
-  *orders(from: number = 0): Generator<OrderRecord> {
-    for (const page of allPagesAtOnce(PAGE_SIZE, (start, limit) => this.storage.orderPage(start, limit), from))
-      for (const [number, row] of page) yield { number, ...row };
-  }
-
-  /** What was seen of an ID, be it of a node or not. */
-  nodeActivity(idI: number): NodeActivity | undefined {
-    return immediate(this.storage.read({ nodeActivity: [idI] })).nodeActivity(idI);
-  }
-
-  controllerActivity(idC: number): ControllerActivity | undefined {
-    return immediate(this.storage.read({ controllerActivity: [idC] })).controllerActivity(idC);
-  }
-
   /** What controllers are told of their nodes' keys. */
   keyFeed(): KeyFeed {
-    const feed = this.storage.keyFeed?.(this.keyring, this.audit);
+    const feed = this.storage.keyFeed?.(this.keyring);
     if (feed === undefined) throw new Failure('this storage engine tells controllers nothing of keys');
     return feed;
   }
@@ -478,7 +402,7 @@ export class Registry extends RegistryCore {
    *
    * @param progress entries taken out so far
    */
-  async pruneAudit(last: number, archivePath: string, progress?: (done: number) => void): Promise<void> {
+  async pruneAudit(last: number, archivePath: string, progress?: (done: number) => void | Promise<void>): Promise<void> {
     const event: AttributedEvent = {
       what: 'log pruned',
       upTo: last,
@@ -488,7 +412,7 @@ export class Registry extends RegistryCore {
     };
     let removed = await this.storage.pruneAudit(last, PRUNE_PAGE_SIZE, event);
     for (let done = removed; removed === PRUNE_PAGE_SIZE; done += removed) {
-      progress?.(done);
+      await progress?.(done);
       removed = await this.storage.pruneAudit(last, PRUNE_PAGE_SIZE);
     }
   }
@@ -496,15 +420,6 @@ export class Registry extends RegistryCore {
   override async close(): Promise<void> {
     this.#nodeCache.close();
     await super.close();
-  }
-
-  /**
-   * `undefined`: its order is not finished, or was left unfinished: then it is as if the node were
-   * not there.
-   */
-  #nodeInfo(found: Snapshot, idI: number, row: NodeRow): NodeInfo | undefined {
-    const order = found.order(row.order)?.row;
-    return order === undefined || order.state === 'pending' ? undefined : toNodeInfo(idI, row, order, this.#restoredAt);
   }
 }
 

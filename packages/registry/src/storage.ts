@@ -10,7 +10,7 @@
 import type { Keyring } from '@latchkey/keyring';
 import { Failure } from '@latchkey/runtime/failure';
 import type { AttributedEvent, ChainHead } from './audit-chain.js';
-import type { AuditLog, AuditTable } from './audit-log.js';
+import type { AuditTable } from './audit-log.js';
 import type { KeyFeed } from './key-feed.js';
 import type { ActivityBatch } from './model/activity.js';
 import type { AssignmentTable } from './model/node-assignments.js';
@@ -240,7 +240,7 @@ export interface RegistryStorage {
   pruneAudit(last: number, limit: number, event?: AttributedEvent): Promise<number>;
 
   /** What controllers are told of their nodes' keys. Left out: nothing. */
-  keyFeed?(keyring: Keyring, log: AuditLog): KeyFeed;
+  keyFeed?(keyring: Keyring): KeyFeed;
 
   /** What is to be done every minute while somebody serves. */
   maintain(): void | Promise<void>;

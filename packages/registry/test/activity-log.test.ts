@@ -37,7 +37,7 @@ describe('what is seen of a node', () => {
     // An hour: however busy the machine is, it does not pass while 500 are recorded.
     const activity = newActivityLog(3_600_000);
     activity.recordKeyRequest(1, C1, 1_000, true);
-    while (registry.nodeActivity(1) === undefined) {
+    while ((await registry.nodeActivity(1)) === undefined) {
       await pause(5);
       registry.tables.refreshSnapshot();
     }
@@ -49,15 +49,15 @@ describe('what is seen of a node', () => {
       if (i % 100 === 0) await pause(1);
     }
     expect(transactions()).toBe(before);
-    expect(registry.nodeActivity(1)).toEqual({ keyRequested: { since: 1_000, at: 1_000, count: 1, by: C1 } });
+    expect(await registry.nodeActivity(1)).toEqual({ keyRequested: { since: 1_000, at: 1_000, count: 1, by: C1 } });
     await activity.close();
     registry.tables.refreshSnapshot();
     expect(transactions()).toBe(before + 1);
-    expect(registry.nodeActivity(1)).toEqual({ keyRequested: { since: 1_000, at: 1_500, count: 501, by: C1 } });
-    expect(registry.nodeActivity(2)).toEqual({
+    expect(await registry.nodeActivity(1)).toEqual({ keyRequested: { since: 1_000, at: 1_500, count: 501, by: C1 } });
+    expect(await registry.nodeActivity(2)).toEqual({
       rejected: { since: 2_001, at: 2_500, count: 500, refusal: 'notAssigned', by: C2 },
     });
-    expect(registry.controllerActivity(C1)).toEqual({ lastSeen: { since: 1_001, at: 1_500, count: 500 } });
+    expect(await registry.controllerActivity(C1)).toEqual({ lastSeen: { since: 1_001, at: 1_500, count: 500 } });
   });
 
   it('is written by itself, without anything being closed', async () => {
@@ -66,7 +66,9 @@ describe('what is seen of a node', () => {
     await pause(20);
     activity.recordKeyRequest(1, C1, 2, true);
     await expect
-      .poll(() => (registry.tables.refreshSnapshot(), registry.nodeActivity(1)?.keyRequested?.count), { timeout: 60_000 })
+      .poll(async () => (registry.tables.refreshSnapshot(), (await registry.nodeActivity(1))?.keyRequested?.count), {
+        timeout: 60_000,
+      })
       .toBe(2);
     await activity.close();
   });
@@ -81,7 +83,14 @@ describe('what is seen of a node', () => {
     two.recordRejection(1, C1, 'clock', 40, -91_000);
     await two.close();
     registry.tables.refreshSnapshot();
-    expect(registry.nodeActivity(1)?.rejected).toEqual({ since: 30, at: 40, count: 2, refusal: 'clock', by: C1, skew: -91_000 });
+    expect((await registry.nodeActivity(1))?.rejected).toEqual({
+      since: 30,
+      at: 40,
+      count: 2,
+      refusal: 'clock',
+      by: C1,
+      skew: -91_000,
+    });
   });
 
   it('begins anew when it is refused again after it was given its key, or the clock is off to the other side', async () => {
@@ -93,16 +102,16 @@ describe('what is seen of a node', () => {
     };
     await refuse([10, -90_000], [20, -90_000]);
     await refuse([30, 300_000]);
-    expect(registry.nodeActivity(1)?.rejected).toMatchObject({ since: 30, at: 30, count: 1, skew: 300_000 });
+    expect((await registry.nodeActivity(1))?.rejected).toMatchObject({ since: 30, at: 30, count: 1, skew: 300_000 });
     await refuse([40, 300_000], [50, -90_000], [60, -90_000]);
-    expect(registry.nodeActivity(1)?.rejected).toMatchObject({ since: 50, at: 60, count: 2 });
+    expect((await registry.nodeActivity(1))?.rejected).toMatchObject({ since: 50, at: 60, count: 2 });
     const activity = newActivityLog();
     activity.recordKeyRequest(1, C1, 70, true);
     await activity.close();
     registry.tables.refreshSnapshot();
-    expect(registry.nodeActivity(1)).toEqual({ keyRequested: { since: 70, at: 70, count: 1, by: C1 } });
+    expect(await registry.nodeActivity(1)).toEqual({ keyRequested: { since: 70, at: 70, count: 1, by: C1 } });
     await refuse([80, -90_000]);
-    expect(registry.nodeActivity(1)?.rejected).toMatchObject({ since: 80, count: 1 });
+    expect((await registry.nodeActivity(1))?.rejected).toMatchObject({ since: 80, count: 1 });
   });
 
   it('is still a proof that failed when the key is given out again', async () => {
@@ -115,19 +124,19 @@ describe('what is seen of a node', () => {
     later.recordRejection(1, C1, 'proofFailed', 40);
     await later.close();
     registry.tables.refreshSnapshot();
-    expect(registry.nodeActivity(1)?.rejected).toMatchObject({ since: 10, at: 40, count: 2 });
+    expect((await registry.nodeActivity(1))?.rejected).toMatchObject({ since: 10, at: 40, count: 2 });
   });
 
   it('is settled by a join: what is seen after it begins anew', async () => {
     const now = Date.now();
     await fixture.testServer((server) => server.request(server.exchange(1, newSecret()), 'm7'), now);
-    expect(registry.nodeActivity(1)?.rejected).toMatchObject({ refusal: 'proofFailed', count: 1 });
+    expect((await registry.nodeActivity(1))?.rejected).toMatchObject({ refusal: 'proofFailed', count: 1 });
     const psk = await fixture.join(1, ik, { wall: now + 1_000 });
     await fixture.testServer(async (server) => {
       await server.request(server.exchange(1, psk), 'm2');
       await server.request(server.exchange(1, newSecret()), 'm7');
     }, now + 2_000);
-    const { keyRequested, rejected } = registry.nodeActivity(1)!;
+    const { keyRequested, rejected } = (await registry.nodeActivity(1))!;
     expect(keyRequested).toMatchObject({ since: now + 2_000, count: 1 });
     expect(rejected).toMatchObject({ since: now + 2_000, count: 1 });
   });
@@ -146,25 +155,25 @@ describe('what is seen of a node', () => {
       await fixture.join(idI, key);
       took = performance.now() - since;
     }
-    expect(registry.nodeActivity(idI)?.keyRequested).toBeUndefined();
-    expect(registry.node(idI)?.seenBy).toEqual([C1]);
+    expect((await registry.nodeActivity(idI))?.keyRequested).toBeUndefined();
+    expect((await registry.node(idI))?.seenBy).toEqual([C1]);
   });
 
   it('tells who was given its initial key, and not who was given its own', async () => {
     await fixture.testServer((server) => server.request(server.exchange(1, ik), 'm2'));
-    expect(registry.node(1)?.seenBy).toEqual([C1]);
-    const { entry } = registry.node(1)!;
+    expect((await registry.node(1))?.seenBy).toEqual([C1]);
+    const { entry } = (await registry.node(1))!;
     const psk = await fixture.join(1, ik);
     const activity = newActivityLog();
     activity.recordKeyRequest(1, C2, Date.now(), true);
     await activity.close();
-    expect(registry.node(1)).toMatchObject({ seenBy: [C1], initial: false });
-    expect(registry.node(1)?.key.toHex()).toBe(psk.toHex());
+    expect(await registry.node(1)).toMatchObject({ seenBy: [C1], initial: false });
+    expect((await registry.node(1))?.key.toHex()).toBe(psk.toHex());
     expect(entry).toBe(0);
   });
 
   it('does not stand in the way of a commit that was judged before it was written', async () => {
-    const judged = registry.node(1)!;
+    const judged = (await registry.node(1))!;
     await fixture.testServer((server) => server.request(server.exchange(1, ik), 'm2'));
     const commit = { idC: C1, tid: 5n, ts: Date.now(), nidI: new Uint8Array(18), lifetime: 1 };
     expect(await registry.commit(judged, newSecret(), commit, Date.now, () => true)).toBe('committed');
@@ -203,13 +212,13 @@ describe('what is seen of a controller', () => {
       const off = (at: number, skew: number) => (activity: ActivityLog) => activity.recordClockSkew(C1, skew, at);
       const right = (activity: ActivityLog): void => activity.timely(C1);
       await see(apart, off(10, 300_000), off(20, 301_000));
-      expect(registry.controllerActivity(C1)?.clockSkew).toEqual({ since: 10, at: 20, count: 2, skew: 301_000 });
+      expect((await registry.controllerActivity(C1))?.clockSkew).toEqual({ since: 10, at: 20, count: 2, skew: 301_000 });
       await see(apart, off(30, -300_000), off(40, -300_000));
-      expect(registry.controllerActivity(C1)?.clockSkew).toEqual({ since: 30, at: 40, count: 2, skew: -300_000 });
+      expect((await registry.controllerActivity(C1))?.clockSkew).toEqual({ since: 30, at: 40, count: 2, skew: -300_000 });
       await see(apart, right);
-      expect(registry.controllerActivity(C1)?.clockSkew).toBeUndefined();
+      expect((await registry.controllerActivity(C1))?.clockSkew).toBeUndefined();
       await see(apart, off(50, -300_000), right, off(60, -300_000), off(70, -300_000));
-      expect(registry.controllerActivity(C1)?.clockSkew).toEqual({ since: 60, at: 70, count: 2, skew: -300_000 });
+      expect((await registry.controllerActivity(C1))?.clockSkew).toEqual({ since: 60, at: 70, count: 2, skew: -300_000 });
     },
   );
 
@@ -221,11 +230,11 @@ describe('what is seen of a controller', () => {
         (at: number) => (seen: ActivityLog) => seen.recordAuthenticationFailure(C1, at),
       ];
       await see(apart, not(10), not(20));
-      expect(registry.controllerActivity(C1)?.authenticationFailed).toEqual({ since: 10, at: 20, count: 2 });
+      expect((await registry.controllerActivity(C1))?.authenticationFailed).toEqual({ since: 10, at: 20, count: 2 });
       await see(apart, opens(30));
-      expect(registry.controllerActivity(C1)?.authenticationFailed).toBeUndefined();
+      expect((await registry.controllerActivity(C1))?.authenticationFailed).toBeUndefined();
       await see(apart, not(40), opens(50), not(60));
-      expect(registry.controllerActivity(C1)).toEqual({
+      expect(await registry.controllerActivity(C1)).toEqual({
         lastSeen: { since: 30, at: 50, count: 2 },
         authenticationFailed: { since: 60, at: 60, count: 1 },
       });
@@ -236,9 +245,9 @@ describe('what is seen of a controller', () => {
     const ask = (ts: number, idI: number): Promise<string> =>
       fixture.testServer((serving) => serving.request(serving.exchange(idI, ik, { ts }), 'm2'), 1_000_000);
     expect(await ask(1_300_000, 1)).toBe('clock');
-    expect(registry.controllerActivity(C1)?.clockSkew).toMatchObject({ skew: 300_000 });
+    expect((await registry.controllerActivity(C1))?.clockSkew).toMatchObject({ skew: 300_000 });
     expect(await ask(1_000_000, 9)).toBe('unknownNode');
-    expect(registry.controllerActivity(C1)?.clockSkew).toBeUndefined();
+    expect((await registry.controllerActivity(C1))?.clockSkew).toBeUndefined();
   });
 });
 
@@ -256,12 +265,12 @@ describe('what is seen is bounded', () => {
       await seen.close();
       expect(rows()).toBeLessThanOrEqual(2 + 1_024);
     }
-    expect(registry.nodeActivity(1)).toMatchObject({ keyRequested: { by: C1, count: 4 } });
+    expect(await registry.nodeActivity(1)).toMatchObject({ keyRequested: { by: C1, count: 4 } });
     const last = newActivityLog();
     last.recordRejection(99_999, C1, 'unknownNode', 77);
     await last.close();
     registry.tables.refreshSnapshot();
-    expect(registry.nodeActivity(99_999)).toMatchObject({ rejected: { at: 77 } });
+    expect(await registry.nodeActivity(99_999)).toMatchObject({ rejected: { at: 77 } });
   });
 
   it('to 4,096 at a time: what is too much is not noted, and the rest is', async () => {
@@ -271,7 +280,10 @@ describe('what is seen is bounded', () => {
     for (const id of ids) seen.recordRejection(id, C1, 'disabled', 1);
     await seen.close();
     expect(rows()).toBe(4_096);
-    expect([registry.nodeActivity(10), registry.nodeActivity(5_009)].map((row) => row?.rejected?.count)).toEqual([1, undefined]);
+    expect([await registry.nodeActivity(10), await registry.nodeActivity(5_009)].map((row) => row?.rejected?.count)).toEqual([
+      1,
+      undefined,
+    ]);
     const next = newActivityLog();
     next.recordRejection(5_009, C1, 'disabled', 2);
     await next.close();
@@ -294,7 +306,7 @@ describe('what is seen is bounded', () => {
       await one.close();
     }
     await seen.close();
-    expect(registry.node(1)?.seenBy).toEqual(Array.from({ length: 16 }, (_, i) => i + 1));
+    expect((await registry.node(1))?.seenBy).toEqual(Array.from({ length: 16 }, (_, i) => i + 1));
   });
 });
 
@@ -313,7 +325,7 @@ describe('a write that fails', () => {
     seen.recordKeyRequest(1, C1, 2, true);
     await seen.close();
     registry.tables.refreshSnapshot();
-    expect(registry.nodeActivity(1)).toEqual({ keyRequested: { since: 2, at: 2, count: 1, by: C1 } });
+    expect(await registry.nodeActivity(1)).toEqual({ keyRequested: { since: 2, at: 2, count: 1, by: C1 } });
   });
 
   it('on a store that is closed ends nothing', async () => {
@@ -334,6 +346,6 @@ describe('a write that fails', () => {
     seen.recordControllerSeen(C1, 1);
     await seen.close();
     registry.tables.refreshSnapshot();
-    expect(registry.nodeActivity(1)).toBeDefined();
+    expect(await registry.nodeActivity(1)).toBeDefined();
   });
 });

@@ -1,6 +1,7 @@
 // Proves on real stores that a change stands in the log or did not happen, that the log holds no
 // key, and that whoever changes it is found out.
 
+import { allOf } from '@latchkey/registry';
 import { createHash } from 'node:crypto';
 import { Failure } from '@latchkey/runtime/failure';
 import * as fc from 'fast-check';
@@ -10,6 +11,7 @@ import { formatHead, type Head, parseHead } from '../src/audit-chain.js';
 import { LmdbAuditTable } from '../src/lmdb/audit-table.js';
 import { moveNodes, stageControllerKey, resetNode, setDisabled, setJoinWindow, setOrderState } from '@latchkey/operations';
 import type { Registry } from '../src/registry.js';
+import { collected } from '@latchkey/test-support/fixtures';
 import { C1, C2, newSecret, AdminFixture } from '@latchkey/test-support/admin-fixture';
 
 const LENGTH = 12;
@@ -52,12 +54,12 @@ class Tamperer {
   }
 
   /** Runs `action`, and puts everything back as it was afterwards. */
-  async tampered<T>(action: () => void, look: () => T): Promise<T> {
+  async tampered<T>(action: () => void, look: () => Promise<T>): Promise<T> {
     const rows = [...this.entries.getRange()].map(({ key, value }) => [key, Buffer.from(value)] as const);
     const { head } = this;
     await this.tamper(action);
     try {
-      return look();
+      return await look();
     } finally {
       await this.tamper(() => {
         for (const key of Array.from(this.entries.getKeys())) this.entries.removeSync(key);
@@ -76,8 +78,8 @@ function hexOf(head: Head | undefined): Head {
 describe('the log', () => {
   let fixture: AdminFixture;
   let tamperer: Tamperer;
-  const problems = (against?: Head): string[] => [...fixture.registry.audit.verify(against)];
-  const head = (): Head => hexOf(fixture.registry.audit.head);
+  const problems = (against?: Head): Promise<string[]> => collected(fixture.registry.audit.verify(against));
+  const head = async (): Promise<Head> => hexOf(await fixture.registry.audit.readHead());
 
   beforeEach(async () => {
     fixture = await AdminFixture.open();
@@ -87,12 +89,12 @@ describe('the log', () => {
   });
 
   it('of a healthy registry holds, also against each of its earlier HEADs', async () => {
-    const heads: Head[] = [head()];
+    const heads: Head[] = [await head()];
     for (let i = 0; i < 4; i++) {
       await setDisabled(fixture.registry, [1], i % 2 === 0);
-      heads.push(head());
+      heads.push(await head());
     }
-    for (const earlier of heads) expect(problems(earlier)).toEqual([]);
+    for (const earlier of heads) expect(await problems(earlier)).toEqual([]);
     expect(new Set(heads.map(formatHead)).size).toBe(heads.length);
     for (const earlier of heads) expect(parseHead(` ${formatHead(earlier)}\n`)).toEqual(earlier);
   });
@@ -159,7 +161,7 @@ describe('the log', () => {
       }),
       { numRuns: 120 },
     );
-    expect(problems()).toEqual([]);
+    expect(await problems()).toEqual([]);
   });
 
   it('names the last entry when the head row tells another hash', async () => {
@@ -205,7 +207,7 @@ describe('the log', () => {
   });
 
   it('that was cut off at its end with the head row made right is found against a HEAD', async () => {
-    const before = head();
+    const before = await head();
     const to = LENGTH - 4;
     const cut = (): void => {
       for (let seq = to + 1; seq <= LENGTH; seq++) tamperer.entries.removeSync(seq);
@@ -222,15 +224,15 @@ describe('the log', () => {
   });
 
   it('that was written anew from its first entry is found against a HEAD', async () => {
-    const before = head();
+    const before = await head();
     await tamperer.tamper(() => {
       for (const key of Array.from(tamperer.entries.getKeys())) tamperer.entries.removeSync(key);
       tamperer.metadata.removeSync('audit head');
       const forger = new LmdbAuditTable(tamperer.entries, tamperer.metadata, 'user nobody');
       for (let seq = 1; seq <= LENGTH + 3; seq++) forger.append({ what: 'node enabled', node: 1 }, Date.now());
     });
-    expect(problems()).toEqual([]);
-    expect(problems(before)).toEqual([`entry ${LENGTH} is not the one the HEAD names: the log was rewritten up to it`]);
+    expect(await problems()).toEqual([]);
+    expect(await problems(before)).toEqual([`entry ${LENGTH} is not the one the HEAD names: the log was rewritten up to it`]);
   });
 
   it('goes on after it was pruned, and tells what it no longer can', async () => {
@@ -238,11 +240,11 @@ describe('the log', () => {
     const heads = [5, 6, 7].map((seq): Head => ({ seq, hash: tamperer.row(seq).toString('hex', 0, 32) }));
     await fixture.prune(6);
     await setDisabled(registry, [1], true);
-    expect([...registry.audit.entries()].map(({ seq }) => seq)[0]).toBe(7);
-    expect(problems()).toEqual([]);
-    expect(heads.map(problems)).toEqual([['entry 5, which the HEAD names, was pruned'], [], []]);
+    expect((await allOf(registry.audit.entryPages())).map(({ seq }) => seq)[0]).toBe(7);
+    expect(await problems()).toEqual([]);
+    expect(await Promise.all(heads.map(problems))).toEqual([['entry 5, which the HEAD names, was pruned'], [], []]);
     const other: Head = { seq: 6, hash: '0'.repeat(64) };
-    expect(problems(other)).toEqual(['entry 6 is not the one the HEAD names: the log was rewritten up to it']);
+    expect(await problems(other)).toEqual(['entry 6 is not the one the HEAD names: the log was rewritten up to it']);
     expect(await tamperer.tampered(() => tamperer.entries.removeSync(7), problems)).toEqual(['entry 7 was removed']);
     expect(await tamperer.tampered(() => tamperer.entries.putSync(8, tamperer.rewritten(8)), problems)).toEqual([
       'entry 8 was changed, with its hash',
@@ -252,37 +254,38 @@ describe('the log', () => {
   it('is pruned of nothing by a number it does not have, and wholly but for the entry that says so', async () => {
     const { registry } = fixture;
     await fixture.prune(LENGTH + 50);
-    expect([...registry.audit.entries()]).toHaveLength(LENGTH);
+    expect(await allOf(registry.audit.entryPages())).toHaveLength(LENGTH);
     await fixture.prune(LENGTH);
-    expect([...registry.audit.entries()].map(({ what }) => what)).toEqual(['log pruned']);
-    expect(problems()).toEqual([]);
+    expect((await allOf(registry.audit.entryPages())).map(({ what }) => what)).toEqual(['log pruned']);
+    expect(await problems()).toEqual([]);
   });
 
   it('is pruned in parts, each of which leaves a log that holds, and is gone on with when interrupted', async () => {
     const { registry } = fixture;
     const last = 10_000;
-    const before = head();
-    await registry.tables.write(() => {
-      while ((registry.audit.head?.seq ?? 0) <= last) registry.tables.audit.append({ what: 'node enabled', node: 1 }, Date.now());
+    const before = await head();
+    await registry.tables.write(async () => {
+      while (((await registry.audit.readHead())?.seq ?? 0) <= last)
+        registry.tables.audit.append({ what: 'node enabled', node: 1 }, Date.now());
     });
-    const first = (): number | undefined => [...registry.audit.entries()][0]?.seq;
-    const told = (): number[] =>
-      [...registry.audit.entries()].filter(({ what }) => what === 'log pruned').map(({ up_to }) => up_to ?? 0);
+    const first = async (): Promise<number | undefined> => (await allOf(registry.audit.entryPages()))[0]?.seq;
+    const told = async (): Promise<number[]> =>
+      (await allOf(registry.audit.entryPages())).filter(({ what }) => what === 'log pruned').map(({ up_to }) => up_to ?? 0);
     const interrupted = new Error('interrupted');
-    const killed = fixture.prune(last, () => {
-      expect(problems()).toEqual([]);
+    const killed = fixture.prune(last, async () => {
+      expect(await problems()).toEqual([]);
       throw interrupted;
     });
     await expect(killed).rejects.toBe(interrupted);
-    expect([first(), told()]).toEqual([4_097, [last]]);
-    expect(problems(before)).toEqual([`entry ${LENGTH}, which the HEAD names, was pruned`]);
+    expect([await first(), await told()]).toEqual([4_097, [last]]);
+    expect(await problems(before)).toEqual([`entry ${LENGTH}, which the HEAD names, was pruned`]);
 
     const starts: (number | undefined)[] = [];
-    await fixture.prune(last, () => {
-      expect(problems()).toEqual([]);
-      starts.push(first());
+    await fixture.prune(last, async () => {
+      expect(await problems()).toEqual([]);
+      starts.push(await first());
     });
-    expect([starts, told()]).toEqual([
+    expect([starts, await told()]).toEqual([
       [8_193, last + 1],
       [last, last],
     ]);
@@ -294,11 +297,11 @@ describe('the log', () => {
       tamperer.metadata.putSync('audit start', { seq: 7, hash: Uint8Array.from(tamperer.row(7).subarray(0, 32)), at: 0 });
       tamperer.entries.removeSync(7);
     });
-    expect(problems()).toEqual(['entry 7 was removed, and no entry tells of a pruning']);
+    expect(await problems()).toEqual(['entry 7 was removed, and no entry tells of a pruning']);
   });
 
   it('names its first entries when they were removed as if it had been pruned', async () => {
-    const later = head();
+    const later = await head();
     await tamperer.tamper(() => {
       for (let seq = 1; seq <= 6; seq++) {
         if (seq === 6)
@@ -306,12 +309,12 @@ describe('the log', () => {
         tamperer.entries.removeSync(seq);
       }
     });
-    expect(problems(later)).not.toEqual([]);
+    expect(await problems(later)).not.toEqual([]);
   });
 
   it('has no entry of a change that failed, and the change did not happen', async () => {
     const { registry } = fixture;
-    const before = head();
+    const before = await head();
     await expect(
       registry.tables.audited({ what: 'node removed', node: 1 }, () => {
         registry.tables.nodes.removeSync(1);
@@ -319,9 +322,9 @@ describe('the log', () => {
       }),
     ).rejects.toThrow('in the middle');
     await expect(setDisabled(registry, [1, 99], fixture.headSeq % 2 === 0)).rejects.toThrow('00000063 is not in the registry');
-    expect(head()).toEqual(before);
-    expect(registry.node(1)).toBeDefined();
-    expect(problems(before)).toEqual([]);
+    expect(await head()).toEqual(before);
+    expect(await registry.node(1)).toBeDefined();
+    expect(await problems(before)).toEqual([]);
   });
 
   it('is one chain when several write to it at once', async () => {
@@ -333,7 +336,7 @@ describe('the log', () => {
       setDisabled(other, [2], i % 2 === 0),
     ]);
     const changed = (await Promise.all(changes.flat())).reduce((sum, count) => sum + count, 0);
-    expect(problems()).toEqual([]);
+    expect(await problems()).toEqual([]);
     expect(fixture.headSeq - before).toBe(changed);
     const who = new Set(fixture.entriesAfter(before).map((entry) => `${entry.actor} ${entry.node}`));
     expect(who).toEqual(new Set(['user ada 00000001', 'user bo 00000002']));
@@ -344,13 +347,13 @@ describe('the log', () => {
     const { registry } = fixture;
     await moveNodes(registry, [1], C2);
     await setDisabled(registry, [1], true);
-    const { entry } = registry.node(1)!;
-    const life = [...registry.audit.entriesOfNode(entry)];
+    const { entry } = (await registry.node(1))!;
+    const life = await registry.audit.entriesOfNode(entry, 10_000);
     expect(life.slice(0, 2).map(({ what }) => what)).toEqual(expect.arrayContaining(['node moved']) as string[]);
     expect(life.map(({ seq }) => seq)).toEqual(life.map(({ seq }) => seq).toSorted((a, b) => b - a));
     expect(new Set(life.map(({ node }) => node))).toEqual(new Set(['00000001']));
     await fixture.prune(LENGTH);
-    expect([...registry.audit.entriesOfNode(entry)].every(({ seq }) => seq > LENGTH)).toBe(true);
+    expect((await registry.audit.entriesOfNode(entry, 10_000)).every(({ seq }) => seq > LENGTH)).toBe(true);
   });
 });
 

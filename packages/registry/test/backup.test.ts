@@ -1,6 +1,7 @@
 // Proves that a backup made while keys change is whole and sealed, that it is looked at before it
 // replaces anything, and what is told of nodes that went on without it.
 
+import { allOf } from '@latchkey/registry';
 import { createHash, randomBytes, randomInt } from 'node:crypto';
 import { chmod, copyFile, readdir, readFile, rename, stat, truncate, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -8,7 +9,7 @@ import { formatId, type Secret, isCovered } from '@latchkey/protocol';
 import { lockFolder } from '@latchkey/runtime/files';
 import { STORE_FILE } from '@latchkey/lmdb';
 import { describe, expect, it } from 'vitest';
-import { CapturedLog, Child, hasGcc, tempFolder, withoutLinks } from '@latchkey/test-support/fixtures';
+import { collected, CapturedLog, Child, hasGcc, tempFolder, withoutLinks } from '@latchkey/test-support/fixtures';
 import { formatHead } from '../src/audit-chain.js';
 import { AuthServer } from '@latchkey/auth-server';
 import { backup, restore, type RestoredFrom } from '../src/lmdb/backup.js';
@@ -38,7 +39,7 @@ interface BackupFixture {
 
 /** Commits a key to a node now, by the clock that backups go by. */
 async function commitNow(registry: Registry, idI: number, to: Secret): Promise<void> {
-  const node = registry.node(idI);
+  const node = await registry.node(idI);
   if (node === undefined) throw new Error('no such node');
   const commit = { ...COMMIT, tid: 0n, ts: Date.now() };
   expect(await registry.commit(node, to, commit, Date.now, () => true)).toBe('committed');
@@ -67,8 +68,10 @@ function put(
   return restore(file, { folder, master: copyOf(master), actor: 'test', replace });
 }
 
-function keysOf(registry: Registry): Map<number, number> {
-  return new Map([...registry.nodes()].map(({ idI }) => [idI, numberOf(registry.node(idI)?.key)]));
+async function keysOf(registry: Registry): Promise<Map<number, number>> {
+  const keys = new Map<number, number>();
+  for (const { idI } of await allOf(registry.nodePages())) keys.set(idI, numberOf((await registry.node(idI))?.key));
+  return keys;
 }
 
 describe('a backup', () => {
@@ -79,15 +82,15 @@ describe('a backup', () => {
     const head = await backup(registry, file).finally(() => process.umask(umask));
     expect((await stat(file)).mode & 0o777).toBe(0o600);
     expect(await readdir(join(file, '..'))).toEqual([basename(file)]);
-    expect(head).toEqual(registry.audit.head);
-    expect(registry.audit.entry(head.seq)).toMatchObject({ what: 'registry backed up', note: 'registry.lkb' });
+    expect(head).toEqual(await registry.audit.readHead());
+    expect(await registry.audit.readEntry(head.seq)).toMatchObject({ what: 'registry backed up', note: 'registry.lkb' });
   });
 
   it('has no key in it that is not sealed', async () => {
     const { registry, file } = await newBackup();
     const octets = await readFile(file);
     expect(octets.includes(Buffer.from('Kim & Sons'))).toBe(true);
-    const { skCs } = registry.controller(1) ?? controller();
+    const { skCs } = (await registry.controller(1)) ?? controller();
     for (const key of [numbered(7), numbered(1_003), skCs, MASTER]) {
       expect(octets.includes(Buffer.from(key.expose()))).toBe(false);
       expect(octets.includes(key.toHex())).toBe(false);
@@ -180,15 +183,15 @@ describe('a backup', () => {
       const folder = await tempFolder();
       await put(file, folder);
       const restored = await openRegistry(folder);
-      expect([...restored.audit.verify(head)]).toEqual([]);
+      expect(await collected(restored.audit.verify(head))).toEqual([]);
       // The key of each node is the one that the last entry about it tells of.
-      for (const { idI, entry, initial } of restored.nodes()) {
-        const { key } = restored.node(idI)!;
-        expect(restored.audit.entry(entry)?.key ?? key.fingerprint).toBe(key.fingerprint);
+      for (const { idI, entry, initial } of await allOf(restored.nodePages())) {
+        const { key } = (await restored.node(idI))!;
+        expect((await restored.audit.readEntry(entry))?.key ?? key.fingerprint).toBe(key.fingerprint);
         expect(initial || numberOf(key) >= before).toBe(true);
       }
-      const open = [...restored.orders()].filter(({ state }) => state === 'open');
-      expect([...restored.nodes()].length).toBe(50 + open.length - 1);
+      const open = (await restored.orders()).filter(({ state }) => state === 'open');
+      expect((await allOf(restored.nodePages())).length).toBe(50 + open.length - 1);
       await restored.close();
     }
     await busy.kill('SIGKILL');
@@ -198,14 +201,18 @@ describe('a backup', () => {
 describe('a restored registry', () => {
   it('in a new folder is what was backed up, and says what happened to it', async () => {
     const { registry, file } = await newBackup();
-    const before = { keys: keysOf(registry), head: registry.audit.head!, latest: registry.audit.lastWrittenAt };
+    const before = {
+      keys: await keysOf(registry),
+      head: (await registry.audit.readHead())!,
+      latest: await registry.audit.readLastWrittenAt(),
+    };
     const folder = join(await tempFolder(), 'new', 'data');
     expect(await put(file, folder)).toEqual({ backupAt: before.latest, nodes: 300, previousFolder: undefined });
     const restored = await openRegistry(folder);
-    expect(keysOf(restored)).toEqual(before.keys);
-    expect([...restored.orders()]).toEqual([...registry.orders()]);
-    expect([...restored.audit.verify(before.head)]).toEqual([]);
-    const [last] = restored.audit.newestFirst();
+    expect(await keysOf(restored)).toEqual(before.keys);
+    expect(await restored.orders()).toEqual(await registry.orders());
+    expect(await collected(restored.audit.verify(before.head))).toEqual([]);
+    const [last] = await allOf(restored.audit.newestFirst());
     expect(last).toMatchObject({
       what: 'registry restored',
       actor: 'test',
@@ -220,24 +227,24 @@ describe('a restored registry', () => {
   it('takes the place of another only where that is asked for, and that stays aside, whole', async () => {
     const { registry, file } = await newBackup();
     for (let i = 0; i < 300; i += 7) await commitNow(registry, i, numbered(5_000 + i));
-    const [now, { folder }] = [keysOf(registry), registry];
+    const [now, { folder }] = [await keysOf(registry), registry];
     await registry.close();
     await expect(put(file, folder)).rejects.toMatchObject({
       name: 'UsageFailure',
       message: `${folder} holds a registry already`,
     });
     const unchanged = await openRegistry(folder);
-    expect(keysOf(unchanged)).toEqual(now);
+    expect(await keysOf(unchanged)).toEqual(now);
     await unchanged.close();
 
     const { previousFolder = '' } = await put(file, folder, { replace: true });
     const restored = await openRegistry(folder);
-    expect([numberOf(restored.node(7)?.key), numberOf(restored.node(3)?.key)]).toEqual([7, 1_003]);
+    expect([numberOf((await restored.node(7))?.key), numberOf((await restored.node(3))?.key)]).toEqual([7, 1_003]);
     await restored.close();
     expect((await readdir(folder)).toSorted()).toEqual(['enrolment', 'lock', 'registry', basename(previousFolder)].toSorted());
     const old = await tempFolder();
     await rename(previousFolder, join(old, 'registry'));
-    expect(keysOf(await openRegistry(old))).toEqual(now);
+    expect(await keysOf(await openRegistry(old))).toEqual(now);
   });
 
   it('is not made under a server that runs', async () => {
@@ -247,19 +254,19 @@ describe('a restored registry', () => {
       message: expect.stringContaining('is in use by latchkey-auth-server run') as string,
     });
     await lock.release();
-    expect(registry.node(3)).toBeDefined();
+    expect(await registry.node(3)).toBeDefined();
   });
 });
 
 describe('a backup is refused, and what was there stays,', () => {
   async function expectRefused(made: BackupFixture, master: Secret = MASTER): Promise<Error & { advice: string }> {
     const { registry, file } = made;
-    const before = keysOf(registry);
+    const before = await keysOf(registry);
     const files = await readdir(registry.folder);
     const refused: unknown = await put(file, registry.folder, { master, replace: true }).catch((error: unknown) => error);
     expect(refused).toMatchObject({ exitCode: expect.any(Number) as number });
     expect((await readdir(registry.folder)).filter((name) => !files.includes(name) && name !== 'lock')).toEqual([]);
-    expect(keysOf(registry)).toEqual(before);
+    expect(await keysOf(registry)).toEqual(before);
     return refused as Error & { advice: string };
   }
 
@@ -364,7 +371,7 @@ describe('a node that got a key after the backup', () => {
     const folder = await tempFolder();
     await put(file, folder);
     const restored = await openRegistry(folder);
-    const { skCs } = restored.controller(1)!;
+    const { skCs } = (await restored.controller(1))!;
     // The first 35 s nobody gets a key (reissue.test.ts).
     const wall = Date.now() + 36_000;
     const log = new CapturedLog();
@@ -388,14 +395,14 @@ describe('a node that got a key after the backup', () => {
 
     const later = wall + 120_000;
     for (const idI of [9, 11]) {
-      expect(diagnosisOf(restored, idI, later)).toMatchObject({
+      expect(await diagnosisOf(restored, idI, later)).toMatchObject({
         cause: 'restored',
         sentence: expect.stringContaining('The registry was restored at') as string,
         action: { kind: 'reset-node', node: formatId(idI), initial_key: 'new' },
       });
     }
-    expect(diagnosisOf(restored, 10, later).cause).toBe('joined');
-    expect(diagnosisOf(restored, 12, later).cause).toBe('joined');
-    expect(diagnosisOf(restored, 13, later).cause).toBe('never-asked');
+    expect((await diagnosisOf(restored, 10, later)).cause).toBe('joined');
+    expect((await diagnosisOf(restored, 12, later)).cause).toBe('joined');
+    expect((await diagnosisOf(restored, 13, later)).cause).toBe('never-asked');
   });
 });

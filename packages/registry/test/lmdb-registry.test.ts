@@ -1,13 +1,14 @@
 // Proves on a real disk, with real processes, that the registry changes a key once, durably, and
 // all or nothing.
 
+import { allOf } from '@latchkey/registry';
 import { execFileSync } from 'node:child_process';
 import { chmod, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ServerNodeRecord, Secret } from '@latchkey/protocol';
 import type { UsageFailure } from '@latchkey/runtime/failure';
 import { describe, expect, it } from 'vitest';
-import { Child, IS_ROOT, NOBODY, tempFolder } from '@latchkey/test-support/fixtures';
+import { collected, Child, IS_ROOT, NOBODY, tempFolder } from '@latchkey/test-support/fixtures';
 import { Registry } from '../src/registry.js';
 import { addController, moveNodes, setDisabled, setJoinWindow, setOrderState, setKeyLifetime } from '@latchkey/operations';
 import { Tables } from '../src/lmdb/tables.js';
@@ -30,23 +31,23 @@ import {
   withRegistry,
 } from '@latchkey/test-support/registry-fixtures';
 
-function expectUntouched(registry: Registry, { idI, key }: ServerNodeRecord): void {
-  const now = registry.node(idI);
+async function expectUntouched(registry: Registry, { idI, key }: ServerNodeRecord): Promise<void> {
+  const now = await registry.node(idI);
   expect([now?.initial, now?.committed, now?.key.toHex()]).toEqual([true, undefined, key.toHex()]);
 }
 
 describe('a new registry', () => {
   it('is empty, and opens again', async () => {
     const registry = await newRegistry();
-    expect([...registry.nodes(), ...registry.controllers(), ...registry.orders()]).toEqual([]);
+    expect([...(await allOf(registry.nodePages())), ...(await registry.controllers()), ...(await registry.orders())]).toEqual([]);
     expect([
-      registry.node(1),
-      registry.controller(1),
-      registry.order(1),
+      await registry.node(1),
+      await registry.controller(1),
+      await registry.order(1),
       registry.restored,
       registry.oldestPendingCommit,
     ]).toEqual(Array.from({ length: 5 }, () => undefined));
-    expect([...registry.audit.entries()]).toMatchObject([{ seq: 1, what: 'registry created', actor: 'test' }]);
+    expect(await allOf(registry.audit.entryPages())).toMatchObject([{ seq: 1, what: 'registry created', actor: 'test' }]);
     await registry.close();
     await openRegistry(registry.folder);
   });
@@ -72,7 +73,7 @@ describe('a new registry', () => {
       advice: expect.stringContaining('Nothing was changed') as string,
     });
     expect(drawn).toBe(0);
-    expect(registry.node(7)).toBeDefined();
+    expect(await registry.node(7)).toBeDefined();
   });
 
   it('is made where a creation was killed halfway', async () => {
@@ -111,10 +112,11 @@ describe('a registry of an earlier build', () => {
     });
     await tables.close();
     const registry = await openRegistry(before.folder);
-    const nodes = [...registry.retiredInitialKeys()].map(({ node }) => node);
+    const nodes = (await allOf(registry.retiredInitialKeyPages())).map(({ node }) => node);
     expect(nodes).toEqual([...Array.from({ length: 5_000 }, (_, i) => 8_999 - i), 7]);
     await registry.close();
-    expect([...(await openRegistry(before.folder)).retiredInitialKeys()]).toHaveLength(5_001);
+    const again = await openRegistry(before.folder);
+    expect(await allOf(again.retiredInitialKeyPages())).toHaveLength(5_001);
   });
 
   it('has no descriptions of nodes, and takes them', async () => {
@@ -175,7 +177,7 @@ describe('a registry is refused', () => {
 
   it('under another master key, which is not told, and nothing is written', async () => {
     const registry = await newRegistry();
-    const { head } = registry.audit;
+    const head = await registry.audit.readHead();
     await registry.close();
     const other = newSecret();
     const refused = (await Registry.open(registry.folder, copyOf(other), 'test').catch(
@@ -186,7 +188,7 @@ describe('a registry is refused', () => {
       message: `the keys in ${registry.folder} are not sealed under the master key [secret ${other.fingerprint}]`,
     });
     expect(`${refused.message} ${refused.advice} ${refused.stack}`).not.toContain(other.toHex());
-    expect((await openRegistry(registry.folder)).audit.head).toEqual(head);
+    expect(await (await openRegistry(registry.folder)).audit.readHead()).toEqual(head);
   });
 
   it('that others can read', async () => {
@@ -238,9 +240,9 @@ describe('a commit', () => {
     const registry = await newRegistry();
     const [node, psk] = [newNode(7, { joinFrom: 1, joinUntil: 2 }), newSecret()];
     const [order] = await addNodes(registry, [node]);
-    const before = registry.node(7)!;
+    const before = (await registry.node(7))!;
     expect(await commitTo(registry, before, psk)).toBe('committed');
-    const now = registry.node(7)!;
+    const now = (await registry.node(7))!;
     expect(now.key.toHex()).toBe(psk.toHex());
     const committed = { ...now.committed, nidI: Uint8Array.from(now.committed!.nidI) };
     expect({ ...now, key: 0, stored: 0, committed }).toEqual({
@@ -252,19 +254,19 @@ describe('a commit', () => {
       joinedAt: WALL,
       seenBy: [ID_C],
       committed: COMMIT,
-      entry: registry.audit.head?.seq,
+      entry: (await registry.audit.readHead())?.seq,
     });
     expect(now).toMatchObject({ order, joinFrom: 1, joinUntil: 2, lifetime: 3_600, grace: 60 });
-    expect(registry.lastWallClock).toBe(WALL);
+    expect(await registry.readLastWallClock()).toBe(WALL);
   });
 
   it('stands in the audit log, with fingerprints and without keys, a first one and the next', async () => {
     const registry = await newRegistry();
     const [node, one, two] = [newNode(7), newSecret(), newSecret()];
     await addNodes(registry, [node]);
-    await commitTo(registry, registry.node(7), one);
-    await commitTo(registry, registry.node(7), two, { tid: 0x10n });
-    const [renewed, joined] = [...registry.audit.entriesOfNode(registry.node(7)?.entry)];
+    await commitTo(registry, await registry.node(7), one);
+    await commitTo(registry, await registry.node(7), two, { tid: 0x10n });
+    const [renewed, joined] = await registry.audit.entriesOfNode((await registry.node(7))?.entry, 10);
     const about = { actor: 'test', node: '00000007', controller: '00000001', at: new Date(WALL).toISOString() };
     expect(joined).toMatchObject({
       ...about,
@@ -281,19 +283,19 @@ describe('a commit', () => {
       key: two.fingerprint,
       previous_entry: joined?.seq,
     });
-    expect(JSON.stringify([...registry.audit.entries()])).not.toMatch(/[0-9a-f]{32}/);
-    expect([...registry.audit.verify()]).toEqual([]);
+    expect(JSON.stringify(await allOf(registry.audit.entryPages()))).not.toMatch(/[0-9a-f]{32}/);
+    expect(await collected(registry.audit.verify())).toEqual([]);
   });
 
   it('is lost where the key is another by now, or the node unknown, and changes nothing', async () => {
     const registry = await newRegistry();
     const node = newNode(7);
     await addNodes(registry, [node]);
-    const { head } = registry.audit;
-    expect(await commitTo(registry, { ...registry.node(7)!, key: newSecret() }, newSecret())).toBe('conflict');
-    expect(await commitTo(registry, { ...registry.node(7)!, idI: 8 }, newSecret())).toBe('conflict');
-    expectUntouched(registry, node);
-    expect([registry.node(8), registry.audit.head]).toEqual([undefined, head]);
+    const head = await registry.audit.readHead();
+    expect(await commitTo(registry, { ...(await registry.node(7))!, key: newSecret() }, newSecret())).toBe('conflict');
+    expect(await commitTo(registry, { ...(await registry.node(7))!, idI: 8 }, newSecret())).toBe('conflict');
+    await expectUntouched(registry, node);
+    expect([await registry.node(8), await registry.audit.readHead()]).toEqual([undefined, head]);
   });
 
   it.each<[string, (registry: Registry, order: number) => Promise<unknown>]>([
@@ -311,11 +313,11 @@ describe('a commit', () => {
     await addController(registry, controller({ idC: 2 }));
     const node = newNode(7);
     const [order = 0] = await addNodes(registry, [node]);
-    const judged = registry.node(7);
+    const judged = await registry.node(7);
     await change(registry, order);
     expect(await commitTo(registry, judged, newSecret())).toBe('conflict');
-    expectUntouched(registry, node);
-    expect(await commitTo(registry, registry.node(7), newSecret())).toBe('committed');
+    await expectUntouched(registry, node);
+    expect(await commitTo(registry, await registry.node(7), newSecret())).toBe('committed');
   });
 
   it('is late where its time is over as the transaction looks at the clock, and changes nothing', async () => {
@@ -327,16 +329,17 @@ describe('a commit', () => {
       asked.push(now);
       return false;
     };
-    expect(await registry.commit(registry.node(7)!, newSecret(), COMMIT, () => WALL, inTime)).toBe('expired');
+    expect(await registry.commit((await registry.node(7))!, newSecret(), COMMIT, () => WALL, inTime)).toBe('expired');
     expect(asked).toEqual([WALL]);
-    expectUntouched(registry, node);
+    await expectUntouched(registry, node);
   });
 
   it('is known to be under way until it has ended', async () => {
     const registry = await newRegistry();
     await addNodes(registry, [newNode(7), newNode(8)]);
     const before = performance.now();
-    const commits = [7, 8].map((idI) => commitTo(registry, registry.node(idI), newSecret()));
+    const judged = await Promise.all([7, 8].map((idI) => registry.node(idI)));
+    const commits = judged.map((node) => commitTo(registry, node, newSecret()));
     expect(registry.oldestPendingCommit).toBeGreaterThanOrEqual(before);
     expect(registry.oldestPendingCommit).toBeLessThanOrEqual(performance.now());
     await Promise.all(commits);
@@ -349,7 +352,8 @@ describe('a commit', () => {
     await addNodes(registry, nodes);
     const transactions = (): number => (registry.tables.env.getStats() as { lastTxnId: number }).lastTxnId;
     const before = transactions();
-    const commits = nodes.map(({ idI }) => commitTo(registry, registry.node(idI), newSecret()));
+    const judged = await Promise.all(nodes.map(({ idI }) => registry.node(idI)));
+    const commits = judged.map((node) => commitTo(registry, node, newSecret()));
     expect(new Set(await Promise.all(commits))).toEqual(new Set(['committed']));
     expect(transactions() - before).toBeLessThanOrEqual(2);
   });
@@ -361,11 +365,11 @@ describe('a commit', () => {
     const racers = nodes.flatMap(({ idI }) => Array.from({ length: 10 }, () => ({ idI, to: newSecret() })));
     // Shuffled by what is random in them anyway.
     racers.sort((a, b) => a.to.toHex().localeCompare(b.to.toHex()));
-    const results = await Promise.all(racers.map(({ idI, to }) => commitTo(registry, registry.node(idI), to)));
+    const results = await Promise.all(racers.map(async ({ idI, to }) => commitTo(registry, await registry.node(idI), to)));
     const winners = racers.filter((_, i) => results[i] === 'committed');
     expect(results.filter((result) => result === 'conflict')).toHaveLength(1_800);
     expect(winners.map(({ idI }) => idI).toSorted((a, b) => a - b)).toEqual(nodes.map(({ idI }) => idI));
-    for (const { idI, to } of winners) expect(registry.node(idI)!.key.toHex()).toBe(to.toHex());
+    for (const { idI, to } of winners) expect((await registry.node(idI))!.key.toHex()).toBe(to.toHex());
   });
 
   it('of one process and a racing one of another: one wins', async () => {
@@ -374,7 +378,7 @@ describe('a commit', () => {
     await addNodes(registry, nodes);
     const other = new Child(
       withRegistry(`
-        const judged = Array.from({ length: 100 }, (_, i) => registry.node(i));
+        const judged = await Promise.all(Array.from({ length: 100 }, (_, i) => registry.node(i)));
         say('ready');
         const results = await Promise.all(Array.from({ length: 100 }, (_, i) =>
           registry.commit(judged[i], numbered(2000 + i), commit, () => 0, () => true)));
@@ -382,13 +386,13 @@ describe('a commit', () => {
         await registry.close();`),
       [registry.folder],
     );
-    const judged = nodes.map(({ idI }) => registry.node(idI));
+    const judged = await Promise.all(nodes.map(({ idI }) => registry.node(idI)));
     expect(await other.line()).toBe('ready');
     const ours = await Promise.all(nodes.map(({ idI }) => commitTo(registry, judged[idI], numbered(1_000 + idI))));
     const theirs = JSON.parse((await other.line()) ?? '[]') as string[];
     for (const { idI } of nodes) {
       expect(new Set([ours[idI], theirs[idI]])).toEqual(new Set(['committed', 'conflict']));
-      expect(numberOf(registry.node(idI)?.key)).toBe(ours[idI] === 'committed' ? 1_000 + idI : 2_000 + idI);
+      expect(numberOf((await registry.node(idI))?.key)).toBe(ours[idI] === 'committed' ? 1_000 + idI : 2_000 + idI);
     }
   });
 });
@@ -412,30 +416,34 @@ describe('what is on the disk', () => {
     for (let i = 1; i <= 30; i++) {
       // Reads as a server does that is busy: what an earlier read in the same turn saw must not be
       // what this one sees.
-      registry.node(7)?.key.wipe();
-      registry.controller(i)?.skCs.wipe();
+      (await registry.node(7))?.key.wipe();
+      (await registry.controller(i))?.skCs.wipe();
       expect(await writer.line()).toBe(String(i));
-      expect(numberOf(registry.controller(i)?.skCs), `controller ${i}`).toBe(i);
-      expect(numberOf(registry.node(100 + i)?.key), `node ${i}`).toBe(i);
-      expect(numberOf(registry.node(7)?.key), `commit ${i}`).toBeGreaterThanOrEqual(i);
+      expect(numberOf((await registry.controller(i))?.skCs), `controller ${i}`).toBe(i);
+      expect(numberOf((await registry.node(100 + i))?.key), `node ${i}`).toBe(i);
+      expect(numberOf((await registry.node(7))?.key), `commit ${i}`).toBeGreaterThanOrEqual(i);
     }
   });
 
-  it.each<[string, (registry: Registry) => unknown, unknown]>([
-    ['a node', (registry) => numberOf(registry.node(7)?.key), 2],
-    ['a controller', (registry) => registry.controller(9)?.idC, 9],
-    ['a node beside its controller', (registry) => registry.controllerRow(9) && numberOf(registry.node(7)?.key), 2],
+  it.each<[string, (registry: Registry) => Promise<unknown>, unknown]>([
+    ['a node', async (registry) => numberOf((await registry.node(7))?.key), 2],
+    ['a controller', async (registry) => (await registry.controller(9))?.idC, 9],
+    [
+      'a node beside its controller',
+      async (registry) => (await registry.controllerRow(9)) && numberOf((await registry.node(7))?.key),
+      2,
+    ],
   ])('is seen in the very turn in which it was something else: %s', async (_, look, seen) => {
     const registry = await newRegistry();
     await addNodes(registry, [newNode(7, { key: numbered(1) })]);
-    expect(numberOf(registry.node(7)?.key)).toBe(1);
+    expect(numberOf((await registry.node(7))?.key)).toBe(1);
     const script = withRegistry(`
       await commitAs(7, numbered(2));
       await addController(registry, { idC: 9, skCs: numbered(9), nid: { host: '192.0.2.1', port: 5683 }, servers: [], addedAt: 0 });
       await registry.close();`);
     // This process stands still meanwhile: no turn, and no timer of lmdb's.
     execFileSync(process.execPath, ['--input-type=module', '--eval', script, '--', registry.folder]);
-    expect(look(registry)).toBe(seen);
+    expect(await look(registry)).toBe(seen);
   });
 
   it('is still there when the process is killed the moment a commit has resolved', async () => {
@@ -456,9 +464,9 @@ describe('what is on the disk', () => {
       for (let lines = 0; lines <= round; lines++) resolved = Number(await writer.line());
       await writer.kill('SIGKILL');
       const again = await openRegistry(registry.folder);
-      before = numberOf(again.node(7)?.key);
+      before = numberOf((await again.node(7))?.key);
       expect(before).toBeGreaterThanOrEqual(resolved);
-      expect(again.node(7)).toMatchObject({ initial: false, lifetime: 3_600, committed: { tid: 1n } });
+      expect(await again.node(7)).toMatchObject({ initial: false, lifetime: 3_600, committed: { tid: 1n } });
       await again.close();
     }
   });
@@ -469,7 +477,7 @@ describe('what is on the disk', () => {
     await addNodes(registry, [node]);
     await addController(registry, added);
     for (let i = 0; i < 3; i++) {
-      const [read, of] = [registry.node(7)!, registry.controller(ID_C)!];
+      const [read, of] = [(await registry.node(7))!, (await registry.controller(ID_C))!];
       expect([read.key.toHex(), of.skCs.toHex()]).toEqual([node.key.toHex(), added.skCs.toHex()]);
       read.key.wipe();
       of.skCs.wipe();
@@ -487,8 +495,9 @@ describe('a controller', () => {
       name: 'UsageFailure',
       message: 'controller 00000002 is in the registry already',
     });
-    const listed = [...registry.controllers()];
-    expect(listed.map(({ idC }) => registry.controller(idC)?.skCs.toHex())).toEqual([two.skCs.toHex(), one.skCs.toHex()]);
+    const listed = await registry.controllers();
+    const opened = await Promise.all(listed.map(({ idC }) => registry.controller(idC)));
+    expect(opened.map((one) => one?.skCs.toHex())).toEqual([two.skCs.toHex(), one.skCs.toHex()]);
     expect(listed.map(({ idC, nid, servers, addedAt }) => ({ idC, nid: { ...nid }, servers, addedAt }))).toEqual(
       [two, one].map(({ idC, nid, servers, addedAt }) => ({ idC, nid, servers, addedAt })),
     );

@@ -47,28 +47,28 @@ describe('a node that was kept open', () => {
   it('is the same when it is looked up again, and what changed meanwhile shows', async () => {
     const registry = await newRegistry();
     await addNodes(registry, [newNode(7)]);
-    const first = registry.node(7)!;
+    const first = (await registry.node(7))!;
     registry.cacheNode(first);
-    const again = registry.node(7)!;
+    const again = (await registry.node(7))!;
     expect(again.stored.row).toBe(first.stored.row);
     expect(again.key).not.toBe(first.key);
     expect(again.key.equals(first.key)).toBe(true);
 
     registry.cacheNode(again);
     await setKeyLifetime(registry, [7], { lifetime: 77 });
-    expect(registry.node(7)).toMatchObject({ lifetime: 77 });
+    expect(await registry.node(7)).toMatchObject({ lifetime: 77 });
 
-    const before = registry.node(7)!;
+    const before = (await registry.node(7))!;
     registry.cacheNode(before);
     const psk = newSecret();
     expect(await commitTo(registry, before, psk)).toBe('committed');
-    expect(registry.node(7)?.key.equals(psk)).toBe(true);
+    expect((await registry.node(7))?.key.equals(psk)).toBe(true);
   });
 
   it('is not committed to when it was judged by another key than its own', async () => {
     const registry = await newRegistry();
     await addNodes(registry, [newNode(7)]);
-    registry.cacheNode(registry.node(7)!);
-    expect(await commitTo(registry, { ...registry.node(7)!, key: newSecret() }, newSecret())).toBe('conflict');
+    registry.cacheNode((await registry.node(7))!);
+    expect(await commitTo(registry, { ...(await registry.node(7))!, key: newSecret() }, newSecret())).toBe('conflict');
   });
 });

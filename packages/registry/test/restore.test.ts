@@ -1,10 +1,11 @@
 // Proves that a registry can be put into a file while it is in use, and made again from that file.
 
+import { allOf } from '../src/listing.js';
 import { chown, readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Secret } from '@latchkey/protocol';
 import { expect, it } from 'vitest';
-import { IS_ROOT, tempFolder } from '@latchkey/test-support/fixtures';
+import { collected, IS_ROOT, tempFolder } from '@latchkey/test-support/fixtures';
 import { backup, restore } from '../src/lmdb/backup.js';
 import { setDisabled } from '@latchkey/operations';
 import { Registry } from '../src/registry.js';
@@ -33,10 +34,10 @@ it('a registry is put back as it was, node by node, and goes on from there', asy
   const { nodes, previousFolder } = await restore(file, restoreOptions(folder));
   expect([nodes, previousFolder]).toEqual([2, undefined]);
   const registry = await Registry.open(folder, Secret.from(MASTER), 'user cy');
-  expect(registry.node(1)).toMatchObject({ disabled: false, initial: false });
-  expect(registry.node(1)?.key.toHex()).toBe(psk.toHex());
-  expect([...registry.audit.verify(head)]).toEqual([]);
-  expect([...registry.audit.newestFirst()][0]).toMatchObject({ what: 'registry restored', actor: 'user cy' });
+  expect(await registry.node(1)).toMatchObject({ disabled: false, initial: false });
+  expect((await registry.node(1))?.key.toHex()).toBe(psk.toHex());
+  expect(await collected(registry.audit.verify(head))).toEqual([]);
+  expect((await allOf(registry.audit.newestFirst()))[0]).toMatchObject({ what: 'registry restored', actor: 'user cy' });
   await registry.close();
 
   await expect(restore(file, restoreOptions(folder))).rejects.toThrow('holds a registry already');

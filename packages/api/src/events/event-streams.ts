@@ -85,16 +85,22 @@ export class EventStreams {
    *
    * @throws Problem if there are too many
    */
-  open(principal: Principal, registry: Registry, filter: EventFilter, lastEventId: string | undefined): RawAnswer {
+  async open(principal: Principal, registry: Registry, filter: EventFilter, lastEventId: string | undefined): Promise<RawAnswer> {
     const all = [...this.#opening, ...this.#streams];
     const own = all.filter((stream) => stream.principal.id === principal.id);
     if (this.#isClosed || own.length >= MAX_STREAMS_PER_CALLER || all.length >= MAX_STREAMS)
       throw new Problem('too-many-requests', { detail: 'Too many streams are open.', retryAfter: RETRY_AFTER_S });
-    const head = registry.audit.head?.seq ?? 0;
-    const last = lastEventId === undefined ? head : this.#options.opaque.openCursor(principal, LIST, lastEventId);
-    if (this.#streams.size === 0) this.#restoredAt = registry.restored?.at;
     const place = { principal };
     this.#opening.add(place);
+    let head: number;
+    try {
+      head = await headSeq(registry);
+    } catch (error) {
+      this.#opening.delete(place);
+      throw error;
+    }
+    const last = lastEventId === undefined ? head : this.#options.opaque.openCursor(principal, LIST, lastEventId);
+    if (this.#streams.size === 0) this.#restoredAt = registry.restored?.at;
     return {
       headers: { 'content-type': 'text/event-stream' },
       start: (response) => {
@@ -140,26 +146,17 @@ export class EventStreams {
 
   async #look(): Promise<void> {
     await this.#options.registry.use(async (registry) => {
-      await registry.refresh();
-      const head = registry.audit.head?.seq ?? 0;
+      // One that is opened meanwhile may begin beyond this head: its turn is the next look.
+      const streams = [...this.#streams];
+      const head = await headSeq(registry);
       const restoredAt = registry.restored?.at;
       const isOther = restoredAt !== this.#restoredAt;
       this.#restoredAt = restoredAt;
-      const entries = isOther ? [] : this.#entriesOf(registry, head);
-      for (const stream of this.#streams) await this.#sendTo(stream, registry, entries, { head, isOther });
+      const entries = isOther ? [] : await entriesAfter(registry, Math.min(...streams.map(({ seq }) => seq)), head);
+      for (const stream of streams)
+        if (this.#streams.has(stream)) await this.#sendTo(stream, registry, entries, { head, isOther });
     });
     this.#sendSignsOfLife();
-  }
-
-  /** Entries that some stream has still to get, in ascending order. */
-  #entriesOf({ audit }: Registry, head: number): AuditEntry[] {
-    const behind = Math.min(...[...this.#streams].map(({ seq }) => seq));
-    const entries: AuditEntry[] = [];
-    for (let seq = Math.max(behind, head - MAX_BEHIND) + 1; seq <= head; seq++) {
-      const entry = audit.entry(seq);
-      if (entry !== undefined) entries.push(entry);
-    }
-    return entries;
   }
 
   async #sendTo(
@@ -210,6 +207,25 @@ export class EventStreams {
     await this.#looking;
     for (const { response } of this.#streams) response.end();
   }
+}
+
+async function headSeq(registry: Registry): Promise<number> {
+  await registry.refresh();
+  return (await registry.audit.readHead())?.seq ?? 0;
+}
+
+/**
+ * Entries that some stream has still to get, in ascending order: the latest ones, if they are many.
+ */
+async function entriesAfter({ audit }: Registry, behind: number, head: number): Promise<AuditEntry[]> {
+  const entries: AuditEntry[] = [];
+  if (behind >= head) return entries;
+  for await (const page of audit.entryPages(Math.max(behind, head - MAX_BEHIND) + 1))
+    for (const entry of page) {
+      if (entry.seq > head) return entries;
+      entries.push(entry);
+    }
+  return entries;
 }
 
 function matches(entry: AuditEntry, { what, node, controller, order }: EventFilter): boolean {

@@ -4,7 +4,7 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { type Context, type Steps, visibleOrdersOf } from '@latchkey/operations';
+import { type Context, visibleOrdersOf } from '@latchkey/operations';
 import { type Log, RateLimitedLog, readClock } from '@latchkey/runtime/daemon';
 import { Failure } from '@latchkey/runtime/failure';
 import { isoTime } from '@latchkey/runtime/iso-time';
@@ -123,11 +123,11 @@ export class Jobs {
     await this.#registry.use(async (opened) => {
       const actor = actorOf(principal);
       const context = {
-        registry: opened.actingAs(actor),
+        registry: opened.actingAs(actor).until(signal),
         clock: readClock,
         actor,
         visibleOrders: await visibleOrdersOf(opened, principal.limits),
-        runSteps: <T>(steps: Steps<T>): Promise<T> => this.#walks.run(steps, signal),
+        inTurn: <T>(walk: () => Promise<T>): Promise<T> => this.#walks.run(walk, signal),
       };
       const begin = async (total: number): Promise<string> => {
         signal.throwIfAborted();

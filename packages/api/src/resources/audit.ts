@@ -2,7 +2,6 @@
 
 import { auditHead, auditVerify, call } from '@latchkey/operations';
 import type { AuditEntry } from '@latchkey/registry';
-import { setImmediate as yieldToOthers } from 'node:timers/promises';
 import { z } from 'zod';
 import { operationContext } from '../operation-context.js';
 import { type Route, defineRoute } from '../route.js';
@@ -10,9 +9,8 @@ import { Problem } from '../problem.js';
 import { cursorSchema, idSchema, limitSchema, orderNumberSchema, pageSchema, timeSchema } from '../schemas.js';
 import { jobSchema, startWalk } from './jobs.js';
 
-/** Entries that one page looks through, and how many of them at a time. */
+/** Entries that one page looks through. */
 const MAX_ENTRIES = 20_000;
-const ENTRIES_PER_SLICE = 500;
 
 export const auditEntrySchema: z.ZodType<AuditEntry> = z
   .object({
@@ -57,29 +55,31 @@ const list = defineRoute({
     const listName = `audit.list ${JSON.stringify(filters)}`;
     const cursor = after === undefined ? undefined : z.int().safeParse(opaque.openCursor(principal, listName, after));
     if (cursor?.success === false) throw new Problem('cursor-invalid');
-    const { audit } = registry;
-    const items: AuditEntry[] = [];
     await registry.refresh();
-    const newest = audit.head?.seq ?? 0;
-    const first = Math.max(filters.from ?? 1, newest - audit.length + 1);
+    const { audit } = registry.until(signal);
+    const items: AuditEntry[] = [];
+    const [head, length] = [await audit.readHead(), await audit.readLength()];
+    const newest = head?.seq ?? 0;
+    const first = Math.max(filters.from ?? 1, newest - length + 1);
     const last = Math.min(filters.up_to ?? newest, newest);
-    const step = filters.ascending ? 1 : -1;
-    let seq = cursor?.data ?? (filters.ascending ? first : last);
-    const isInside = (): boolean => seq >= first && seq <= last;
-    for (let looked = 1; isInside() && items.length < limit && looked <= MAX_ENTRIES; looked++, seq += step) {
-      const entry = audit.entry(seq);
-      // It may be pruned since the log was looked at.
-      if (entry !== undefined && matches(entry, filters)) items.push(entry);
-      if (looked % ENTRIES_PER_SLICE !== 0) continue;
-      await yieldToOthers();
-      signal.throwIfAborted();
-    }
+    const start = cursor?.data ?? (filters.ascending ? first : last);
+    let [next, looked]: [number | undefined, number] = [undefined, 0];
+    search: for await (const entries of filters.ascending ? audit.entryPages(start) : audit.newestFirst(start))
+      for (const entry of entries) {
+        if (entry.seq < first || entry.seq > last) break search;
+        if (items.length >= limit || looked >= MAX_ENTRIES) {
+          next = entry.seq;
+          break search;
+        }
+        looked += 1;
+        if (matches(entry, filters)) items.push(entry);
+      }
     const { ascending: _, ...bounds } = filters;
     const isFiltered = Object.values(bounds).some((value) => value !== undefined);
     return {
       items,
-      next: isInside() ? opaque.sealCursor(principal, listName, seq) : null,
-      total: isFiltered ? null : audit.length,
+      next: next === undefined ? null : opaque.sealCursor(principal, listName, next),
+      total: isFiltered ? null : length,
     };
   },
 });

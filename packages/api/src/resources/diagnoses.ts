@@ -118,9 +118,14 @@ const show = defineRoute({
       instead: actionSchema.nullable().describe('Another action, where the server cannot tell which is right'),
     })
     .meta({ id: 'Diagnosis' }),
-  async run({ registry, visibleOrders, readServerState }, { id, holds: deviceKey }) {
-    const surroundings = surroundingsOf(registry, await readServerState(), readClock(), { deviceKey, visibleOrders });
-    return diagnoseNode(registry, parseId(id) ?? 0, surroundings);
+  async run({ registry, visibleOrders, walks, readServerState, signal }, { id, holds: deviceKey }) {
+    const reading = registry.until(signal);
+    const more = { deviceKey, visibleOrders };
+    const surroundings = await surroundingsOf(reading, await readServerState(), readClock(), more);
+    // To count all nodes waits for its turn; most diagnoses need no count.
+    let count: ReturnType<typeof surroundings.punctuality> | undefined;
+    const punctuality = (): typeof count & object => (count ??= walks.run(surroundings.punctuality, signal));
+    return diagnoseNode(reading, parseId(id) ?? 0, { ...surroundings, punctuality });
   },
 });
 

@@ -3,9 +3,9 @@
 import { expiryOf, parseId } from '@latchkey/protocol';
 import {
   call,
-  descriptionTest,
   isVisible,
   lifeOf,
+  nodesDescribedSo,
   nodesDisable,
   nodesEnable,
   nodesRemove,
@@ -13,6 +13,7 @@ import {
   nodesShow,
   nodeState,
   viewNode,
+  viewNodes,
 } from '@latchkey/operations';
 import {
   descriptionFields,
@@ -20,12 +21,11 @@ import {
   MAX_NAME,
   NODE_STATES,
   type NodeStatus,
-  type NodeView,
   settableFields,
   TEXT_LIMITS,
   textSchema,
 } from '@latchkey/operations/contract';
-import type { NodeInfo, Registry, UnsealedNode } from '@latchkey/registry';
+import type { DescribedNode, NodeInfo, Registry } from '@latchkey/registry';
 import { z } from 'zod';
 import { requireScope } from '../access.js';
 import { type Route, type RouteContext, defineRoute } from '../route.js';
@@ -100,23 +100,25 @@ const list = defineRoute({
     if (cursor?.success === false) throw new Problem('cursor-invalid');
     const { from: firstId, last } = idRange(filters.starts);
     const from = Math.max(firstId, filters.after_id === undefined ? 0 : (parseId(filters.after_id) ?? 0) + 1);
-    const matches = matcherOf(registry, filters, now);
+    const matches = await matcherOf(registry, filters, now);
     const [start, total] = cursor?.data ?? [from, undefined];
-    const isDescribedSo = descriptionTest(registry, { sites: filters.site, tags: filters.tag, search: filters.q }, start);
+    const descriptions = { sites: filters.site, tags: filters.tag, search: filters.q };
     const found: number[] = [];
     let count = 0;
-    const visit = (node: NodeInfo): boolean => {
-      if (node.idI > last) return false;
-      if (!isVisible(visibleOrders, node.order) || !matches(node) || !isDescribedSo(node)) return true;
-      count += 1;
-      if (found.length <= limit) found.push(node.idI);
-      // The first page counts to the end; later pages know the total.
-      return total === undefined || found.length <= limit;
-    };
-    await walks.nodes(registry, start, visit, signal);
+    await walks.run(async () => {
+      for await (const page of registry.until(signal).nodePages(start)) {
+        const matching = page.filter((node) => node.idI <= last && isVisible(visibleOrders, node.order) && matches(node));
+        for (const { idI } of await nodesDescribedSo(registry, descriptions, matching)) {
+          count += 1;
+          if (found.length <= limit) found.push(idI);
+        }
+        // The first page counts to the end; later pages know the total.
+        if ((page.at(-1)?.idI ?? 0) >= last || (total !== undefined && found.length > limit)) return;
+      }
+    }, signal);
     const next = found[limit];
     return {
-      items: found.slice(0, limit).flatMap((idI) => viewById(context, idI)),
+      items: await viewNodes(context, found.slice(0, limit), now),
       next: next === undefined ? null : opaque.sealCursor(principal, listName, [next, total ?? count]),
       total: total ?? count,
     };
@@ -128,13 +130,13 @@ function idRange(starts: string = ''): { readonly from: number; readonly last: n
   return { from: Number.parseInt(starts.padEnd(8, '0'), 16), last: Number.parseInt(starts.padEnd(8, 'f'), 16) };
 }
 
-function matcherOf(registry: Registry, filters: Filters, now: number): (node: NodeInfo) => boolean {
+async function matcherOf(registry: Registry, filters: Filters, now: number): Promise<(node: NodeInfo) => boolean> {
   const { never_joined: neverJoined, expires_before: expiresBefore, joined_since: since, installer } = filters;
   const joinedSince = since === undefined ? -Infinity : Date.parse(since);
   const states = setOf<NodeStatus>(filters.state);
   const orders = setOf(filters.order);
   const controllers = setOf(filters.controller?.map((id) => parseId(id)));
-  const ofInstaller = installer === undefined ? undefined : ordersOf(registry, installer);
+  const ofInstaller = installer === undefined ? undefined : await ordersOf(registry, installer);
   const expiry = expiresBefore === undefined ? undefined : Date.parse(expiresBefore);
   return (node) =>
     (orders === undefined || orders.has(node.order)) &&
@@ -146,21 +148,13 @@ function matcherOf(registry: Registry, filters: Filters, now: number): (node: No
     (states === undefined || states.has(nodeState(node, now)));
 }
 
-function ordersOf(registry: Registry, installer: string): ReadonlySet<number> {
-  return new Set([...registry.orders()].filter((order) => order.installer === installer).map(({ number }) => number));
+async function ordersOf(registry: Registry, installer: string): Promise<ReadonlySet<number>> {
+  const orders = await registry.orders();
+  return new Set(orders.filter((order) => order.installer === installer).map(({ number }) => number));
 }
 
 function setOf<T>(values: readonly T[] | undefined): ReadonlySet<T> | undefined {
   return values && new Set(values);
-}
-
-/** Empty if the node was removed since the list found it. */
-function viewById({ registry, visibleOrders, now }: RouteContext, idI: number): NodeView[] {
-  const node = registry.node(idI);
-  if (node === undefined) return [];
-  const view = viewNode(node, now, registry.nodeDescription(idI), visibleOrders);
-  node.key.wipe();
-  return [view];
 }
 
 const show = defineRoute({
@@ -183,10 +177,10 @@ const show = defineRoute({
     })
     .meta({ id: 'NodeDetails' }),
   run(context, { id }) {
-    const { registry, visibleOrders, now } = context;
+    const { visibleOrders, now } = context;
     if (visibleOrders === undefined) return call(nodesShow, operationContext(context), { id });
-    return withNode(context, id, (node) => ({
-      ...viewNode(node, now, registry.nodeDescription(node.idI), visibleOrders),
+    return withNode(context, id, async ({ node, description }) => ({
+      ...viewNode(node, now, description, visibleOrders),
       initial_key: null,
       key_holders: null,
       other_key_holders: null,
@@ -205,19 +199,23 @@ const life = defineRoute({
   output: z.object({ items: z.array(auditEntrySchema) }),
   run(context, { id }) {
     const { registry } = context;
-    return withNode(context, id, (node) => ({ items: lifeOf(registry, node, MAX_LIFE) }));
+    return withNode(context, id, async ({ node }) => ({ items: await lifeOf(registry, node, MAX_LIFE) }));
   },
 });
 
-function withNode<T>({ registry, visibleOrders }: RouteContext, id: string, use: (node: UnsealedNode) => T): T {
+async function withNode<T>(
+  { registry, visibleOrders }: RouteContext,
+  id: string,
+  use: (found: DescribedNode) => Promise<T>,
+): Promise<T> {
   const idI = parseId(id);
-  const node = idI === undefined ? undefined : registry.node(idI);
+  const [found] = idI === undefined ? [] : await registry.describedNodes([idI]);
   try {
-    if (node === undefined || !isVisible(visibleOrders, node.order))
+    if (found === undefined || !isVisible(visibleOrders, found.node.order))
       throw new Problem('not-found', { detail: 'No node of the registry has this ID.' });
-    return use(node);
+    return await use(found);
   } finally {
-    node?.key.wipe();
+    found?.node.key.wipe();
   }
 }
 

@@ -30,7 +30,7 @@ const show = defineRoute({
   async run({ registry, visibleOrders, walks, now, signal }) {
     const nodes = { total: 0, never_joined: 0, by_state: zeroes<NodeStatus>(NODE_STATES) };
     const orders = { total: 0, by_state: zeroes<OrderStatus>(ORDER_STATES) };
-    for (const order of registry.orders()) {
+    for (const order of await registry.orders()) {
       const state = orderStatus(order, now);
       if (state === undefined || !isVisible(visibleOrders, order.number)) continue;
       orders.total += 1;
@@ -38,20 +38,17 @@ const show = defineRoute({
     }
     /** Of visible nodes. */
     const controllersSeen = new Set<number>();
-    await walks.nodes(
-      registry,
-      0,
-      (node) => {
-        if (!isVisible(visibleOrders, node.order)) return true;
-        nodes.total += 1;
-        if (visibleOrders !== undefined) controllersSeen.add(node.controller);
-        if (node.initial) nodes.never_joined += 1;
-        nodes.by_state[nodeState(node, now)] += 1;
-        return true;
-      },
-      signal,
-    );
-    const controllers = visibleOrders === undefined ? [...registry.controllers()].length : controllersSeen.size;
+    await walks.run(async () => {
+      for await (const page of registry.until(signal).nodePages())
+        for (const node of page) {
+          if (!isVisible(visibleOrders, node.order)) continue;
+          nodes.total += 1;
+          if (visibleOrders !== undefined) controllersSeen.add(node.controller);
+          if (node.initial) nodes.never_joined += 1;
+          nodes.by_state[nodeState(node, now)] += 1;
+        }
+    }, signal);
+    const controllers = visibleOrders === undefined ? (await registry.controllers()).length : controllersSeen.size;
     return { at: isoTime(now), nodes, orders, controllers: { total: controllers } };
   },
 });

@@ -182,7 +182,7 @@ interface PruneOptions extends RegistryOptions {
 async function prune({ upTo, out, yes, ...options }: PruneOptions): Promise<void> {
   const approve = (): Promise<void> =>
     confirm(`Take the entries through ${upTo} out of the log, after writing them to ${out}?`, yes);
-  const keep = (lines: Iterable<string>): Promise<void> => createFile(out, lines);
+  const keep = (pieces: AsyncIterable<string>): Promise<void> => createFile(out, pieces);
   await withContext(options, async (context) => {
     await callHere(auditPrune, { ...context, approve, keep }, { up_to: upTo, out });
     process.stdout.write(`The entries through ${upTo} are in ${out} and no longer in the registry\n`);

@@ -34,8 +34,8 @@ async function exportNodes({ withKeys, out, ...options }: ExportOptions): Promis
   if (out !== undefined && (await exists(out)))
     throw new UsageFailure(`${out} exists already`, { advice: 'Nothing was written. Choose another name.' });
   echoFilters(options);
-  const write = (nodes: Iterable<NodeAndKey>): Promise<void> => {
-    const lines = linesOf(nodes, withKeys === true);
+  const write = (pages: AsyncIterable<readonly NodeAndKey[]>): Promise<void> => {
+    const lines = linesOf(pages, withKeys === true);
     return out === undefined ? printLines(lines) : createFile(out, lines);
   };
   await withContext(options, async (context) => {
@@ -45,6 +45,8 @@ async function exportNodes({ withKeys, out, ...options }: ExportOptions): Promis
   });
 }
 
-function* linesOf(nodes: Iterable<NodeAndKey>, withKeys: boolean): Generator<string> {
-  for (const [node, key] of nodes) yield `${JSON.stringify(withKeys ? { ...node, secret_key: key.toHex() } : node)}\n`;
+/** The lines of a page in one piece. */
+async function* linesOf(pages: AsyncIterable<readonly NodeAndKey[]>, withKeys: boolean): AsyncGenerator<string> {
+  for await (const page of pages)
+    yield page.map(([node, key]) => `${JSON.stringify(withKeys ? { ...node, secret_key: key.toHex() } : node)}\n`).join('');
 }

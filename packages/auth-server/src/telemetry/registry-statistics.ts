@@ -2,13 +2,14 @@
  * How many nodes and orders there are in each state, for who watches. A registry may have a million
  * nodes, so they are not counted when somebody asks: asking begins a walk through the registry, a
  * few milliseconds of work at a time and long pauses between, and is answered with what the walk
- * before has counted. A small registry is counted at once.
+ * before has counted.
  */
 
+import { setTimeout as pause } from 'node:timers/promises';
 import { Failure } from '@latchkey/runtime/failure';
-import { type Log, repeat } from '@latchkey/runtime/daemon';
+import { type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
 import { type Metric, type Sample, samples, LabelledCounter } from '@latchkey/runtime/telemetry';
-import { nodeState, queryNodes } from '@latchkey/operations';
+import { nodeState } from '@latchkey/operations';
 import { NODE_STATES, type NodeStatus, ORDER_STATES, type OrderStatus } from '@latchkey/operations/contract';
 import { orderStatus, type Registry } from '@latchkey/registry';
 
@@ -26,13 +27,13 @@ interface StateCounts {
 
 export class RegistryStatistics {
   readonly #registry: Registry;
-  readonly #log: Log;
+  readonly #log: RateLimitedLog;
   #latest: (StateCounts & { readonly at: number; readonly until: number }) | undefined;
-  #scan: { readonly slices: Iterator<void, StateCounts>; readonly stop: () => void } | undefined;
+  #scan: AbortController | undefined;
 
   constructor(registry: Registry, log: Log) {
     this.#registry = registry;
-    this.#log = log;
+    this.#log = new RateLimitedLog(log);
   }
 
   metrics(): Metric[] {
@@ -61,8 +62,7 @@ export class RegistryStatistics {
   }
 
   close(): void {
-    this.#scan?.stop();
-    this.#scan = undefined;
+    this.#scan?.abort();
   }
 
   #read(toSamples: (count: StateCounts & { readonly at: number }) => Sample[]): Sample[] {
@@ -71,67 +71,37 @@ export class RegistryStatistics {
   }
 
   #startScan(): void {
-    const stop = repeat({ what: 'to count nodes', everyMs: SLICE_PAUSE_MS, log: this.#log, action: () => this.#continueScan() });
-    this.#scan = { slices: scan(this.#registry), stop };
-    this.#continueScan();
+    const { signal } = (this.#scan = new AbortController());
+    void this.#count(signal).finally(() => {
+      if (!signal.aborted) this.#scan = undefined;
+    });
   }
 
-  #continueScan(): void {
-    const slice = this.#nextSlice();
-    if (slice?.done === false) return;
-    this.close();
-    if (slice?.done === true) this.#latest = { ...slice.value, at: Date.now(), until: performance.now() + STATISTICS_TTL_MS };
-  }
-
-  /** Returns `undefined` if the registry cannot be read: the latest count stays, with its time. */
-  #nextSlice(): IteratorResult<void, StateCounts> | undefined {
+  async #count(signal: AbortSignal): Promise<void> {
     try {
-      return this.#scan?.slices.next();
+      const counts = await scan(this.#registry.until(signal), signal);
+      this.#latest = { ...counts, at: Date.now(), until: performance.now() + STATISTICS_TTL_MS };
     } catch (error) {
-      if (error instanceof Failure) return undefined;
-      // The walk is over; another one begins when somebody asks again.
-      this.close();
-      throw error;
+      // If the registry cannot be read, the latest count stays, with its time.
+      if (signal.aborted || error instanceof Failure) return;
+      this.#log.error('to count nodes', {}, `nodes cannot be counted: ${String(error)}`);
     }
   }
 }
 
-/** Yields when it has worked for a slice. No read of the store stays open meanwhile. */
-function* scan(registry: Registry): Generator<void, StateCounts> {
+async function scan(registry: Registry, signal: AbortSignal): Promise<StateCounts> {
   const orders = new LabelledCounter<OrderStatus>(ORDER_STATES);
   const nodes = new LabelledCounter<NodeStatus>(NODE_STATES);
-  yield* inTimeSlices(
-    (from) => registry.orders(from),
-    ({ number }) => number,
-    (order) => {
-      const state = orderStatus(order, Date.now());
-      if (state !== undefined) orders.increment(state);
-    },
-  );
-  yield* inTimeSlices(
-    (from) => queryNodes(registry, {}, Date.now(), from),
-    ({ idI }) => idI,
-    (node) => nodes.increment(nodeState(node, Date.now())),
-  );
-  return { nodes, orders };
-}
-
-function* inTimeSlices<R>(
-  scanFrom: (from: number) => Iterable<R>,
-  keyOf: (row: R) => number,
-  count: (row: R) => void,
-): Generator<void> {
-  for (let from: number | undefined = 0; from !== undefined;) {
-    const sliceEnd = performance.now() + TIME_SLICE_MS;
-    let next: number | undefined;
-    for (const row of scanFrom(from)) {
-      if (performance.now() > sliceEnd) {
-        next = keyOf(row);
-        break;
-      }
-      count(row);
-    }
-    from = next;
-    if (from !== undefined) yield;
+  for (const order of await registry.orders()) {
+    const state = orderStatus(order, Date.now());
+    if (state !== undefined) orders.increment(state);
   }
+  let sliceEnd = performance.now() + TIME_SLICE_MS;
+  for await (const page of registry.nodePages()) {
+    for (const node of page) nodes.increment(nodeState(node, Date.now()));
+    if (performance.now() < sliceEnd) continue;
+    await pause(SLICE_PAUSE_MS, undefined, { signal, ref: false });
+    sliceEnd = performance.now() + TIME_SLICE_MS;
+  }
+  return { nodes, orders };
 }

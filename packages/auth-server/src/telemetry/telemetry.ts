@@ -92,6 +92,14 @@ async function probe(registry: Registry, clock: Clock, fault: ServedFrom['fault'
   return known;
 }
 
-function auditMetric({ audit }: Registry): Metric {
-  return { type: 'gauge', name: 'latchkey_audit_entries', help: 'Entries in the audit log', read: () => audit.length };
+function auditMetric({ storage }: Registry): Metric {
+  return {
+    type: 'gauge',
+    name: 'latchkey_audit_entries',
+    help: 'Entries in the audit log',
+    read: () => {
+      const { length } = storage.audit;
+      return typeof length === 'number' ? length : [];
+    },
+  };
 }

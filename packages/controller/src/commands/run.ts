@@ -287,15 +287,15 @@ async function openCombined(credential: Credential, config: Config, folder: stri
 }
 
 /** Throws if the registry does not hold the credential, or its controller is pass-through. */
-function requireKeyAccess(registry: Registry, { idC, skCs }: Credential, folder: string): void {
+async function requireKeyAccess(registry: Registry, { idC, skCs }: Credential, folder: string): Promise<void> {
   const id = formatId(idC);
-  if (!registry.hasCredential(idC, skCs)) {
+  if (!(await registry.hasCredential(idC, skCs))) {
     throw new UsageFailure(`the registry in ${folder} does not have controller ${id} with this credential`, {
       advice: 'Use the credential that was written for this registry last. If it is lost, write another:',
       run: [rotateCommand(idC, folder)],
     });
   }
-  if (registry.controllerRow(idC)?.passThrough === true) {
+  if ((await registry.controllerRow(idC))?.passThrough === true) {
     throw new UsageFailure(`controller ${id} is pass-through, and in combined mode it would hold every key itself`, {
       advice: 'Run an auth-server on the registry and this controller with `mode: relay`, or, if it may have the keys:',
       run: [['latchkey-auth-server', 'controller', 'set', id, '--pass-through', 'off', '--data', folder]],

@@ -70,7 +70,7 @@ export class DeviceKeys {
       const keys = new DeviceKeys(name, batch, initialKeyIdentifier(identityKey));
       keys.#findRepeatedIds(problems);
       keys.#findRepeatedKeys(problems);
-      keys.#findInitialKeys(registry, problems);
+      await keys.#findInitialKeys(registry, problems);
       problems.throwIfAny('Ask the manufacturer for a list in which each device has a key of its own.');
       return keys;
     } catch (error) {
@@ -113,11 +113,12 @@ export class DeviceKeys {
     return includes(this.#identities, identityOf(this.#identify(key)));
   }
 
-  /** @throws UsageFailure that names the lines of IDs for which `isTaken` */
-  rejectTaken(isTaken: (idI: number) => boolean): void {
+  /** @throws UsageFailure that names the lines of IDs that are taken */
+  async rejectTaken(takenIds: (ids: readonly number[]) => Promise<ReadonlySet<number>>): Promise<void> {
+    const taken = await takenIds(Array.from(this.entries(), ({ idI }) => idI));
     const problems = new Problems(this.name);
     for (const { idI, line } of this.entries())
-      if (isTaken(idI)) problems.add(line, `id: node ${formatId(idI)} is in the registry already`);
+      if (taken.has(idI)) problems.add(line, `id: node ${formatId(idI)} is in the registry already`);
     problems.throwIfAny('Leave out these lines, or give such a node its device key with `node reset --device-keys`.');
   }
 
@@ -155,15 +156,17 @@ export class DeviceKeys {
   }
 
   /** Installers and controllers may know an initial key, also one that no node holds any more. */
-  #findInitialKeys(registry: Registry, problems: Problems): void {
+  async #findInitialKeys(registry: Registry, problems: Problems): Promise<void> {
     const found = new Map<bigint, string>();
     const note = (ik: Uint8Array, where: string): void => {
       const identity = identityOf(ik);
-      if (includes(this.#identities, identity)) found.set(identity, where);
+      if (includes(this.#identities, identity) && !found.has(identity)) found.set(identity, where);
     };
-    for (const { ik, order } of registry.retiredInitialKeys()) note(ik, `it was an initial key of order ${order}`);
-    for (const { idI, order, ik } of registry.nodes())
-      note(ik.octets, `it is the initial key of node ${formatId(idI)}, of order ${order}`);
+    // First the nodes: a key that is taken from one meanwhile is found among those that were taken.
+    for await (const page of registry.nodePages())
+      for (const { idI, order, ik } of page) note(ik.octets, `it is the initial key of node ${formatId(idI)}, of order ${order}`);
+    for await (const page of registry.retiredInitialKeyPages())
+      for (const { ik, order } of page) note(ik, `it was an initial key of order ${order}`);
     if (found.size === 0) return;
     for (let i = 0; i < this.#batch.length; i++) {
       const where = found.get(this.#identityAt(i));

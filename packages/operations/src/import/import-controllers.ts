@@ -6,7 +6,7 @@
 import { formatId } from '@latchkey/protocol';
 import { type Endpoint, formatEndpoint, isSameEndpoint } from '@latchkey/runtime/net';
 import type { ManifestRow } from '@latchkey/provisioning';
-import type { Registry } from '@latchkey/registry';
+import type { ControllerInfo } from '@latchkey/registry';
 
 /** Addresses that are named; a file that has more is wrong all over. */
 const MAX_NAMED = 20;
@@ -29,8 +29,9 @@ export class ImportControllers {
    */
   #last: { readonly idC: number; readonly controller: Endpoint } | undefined;
 
-  constructor(registry: Registry) {
-    this.#registered = new Map([...registry.controllers()].map(({ idC, nid }) => [idC, nid]));
+  /** @param registered those in the registry */
+  constructor(registered: readonly ControllerInfo[]) {
+    this.#registered = new Map(registered.map(({ idC, nid }) => [idC, nid]));
   }
 
   add({ line, idC, controller }: Pick<ManifestRow, 'line' | 'idC' | 'controller'>): void {

@@ -96,7 +96,7 @@ export class ImportKeys {
   async repeated(rows: KeyRows): Promise<RepeatedKeys> {
     const found: RepeatedKeysSoFar = new Map();
     this.#identify();
-    this.#inRegistry(found);
+    await this.#inRegistry(found);
     const twice = twiceIn(this.#identities.subarray(0, this.#length));
     for (const room of [this.#identityRoom, this.#idRoom]) room.resize(0);
     if (twice.length > 0) await this.#inFile(twice, rows, found);
@@ -104,17 +104,18 @@ export class ImportKeys {
   }
 
   /** Notes nodes of the registry that have a key of another node in the file. */
-  #inRegistry(found: RepeatedKeysSoFar): void {
+  async #inRegistry(found: RepeatedKeysSoFar): Promise<void> {
     const identities = this.#identities.subarray(0, this.#length);
     const ids = this.#ids.subarray(0, this.#length);
     // In place: a sorted copy would take as much again.
     identities.sort();
     ids.sort();
-    for (const { idI, ik, order } of this.#registry.nodes()) {
-      const identity = identityOf(ik.octets);
-      // A node of the file has the key of its line from then on.
-      if (includes(identities, identity) && !includes(ids, idI)) note(found, identity, { idI, order });
-    }
+    for await (const page of this.#registry.nodePages())
+      for (const { idI, ik, order } of page) {
+        const identity = identityOf(ik.octets);
+        // A node of the file has the key of its line from then on.
+        if (includes(identities, identity) && !includes(ids, idI)) note(found, identity, { idI, order });
+      }
   }
 
   #grow(): void {

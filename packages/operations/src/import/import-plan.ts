@@ -4,7 +4,7 @@ import { formatId, type Secret } from '@latchkey/protocol';
 import { changedDescription } from '../descriptions.js';
 import type { NodeBatch } from '../node-batch.js';
 import type { ImportAction } from '../enrolment.js';
-import { initialKeyIdentifier, type Registry, type NodeRow } from '@latchkey/registry';
+import { initialKeyIdentifier, type NodeRow, type OrderRow, type Registry, type Snapshot } from '@latchkey/registry';
 import { identityOf, type RepeatedKeys } from './import-keys.js';
 
 /** Problems of which line and reason are kept; the rest is counted. */
@@ -108,26 +108,29 @@ interface PlanOptions {
 
 const NONE: RepeatedKeys = new Map();
 
-/** Compares each node of the batch with the registry. */
-export function planImport(registry: Registry, batch: NodeBatch, options: PlanOptions = {}): ImportPlan {
+/** Compares each node of the batch with the registry, in parts, each as of one moment. */
+export async function planImport(registry: Registry, batch: NodeBatch, options: PlanOptions = {}): Promise<ImportPlan> {
   const { listAdditions = false } = options;
   const plan = new ImportPlan(batch.length);
-  const compare = new Comparison(registry, batch, options);
+  const controllers = new Set((await registry.controllers()).map(({ idC }) => idC));
+  const compare = new Comparison(registry, batch, controllers, options);
+  const indices = batch.indicesById();
+  const ids = Array.from(indices, (i) => batch.idI(i));
   let previousId: number | undefined;
-  for (const i of batch.indicesById()) {
+  const look = (found: Snapshot, i: number): void => {
     const [id, line] = [formatId(batch.idI(i)), batch.line(i)];
     if (previousId === undefined || batch.idI(previousId) !== batch.idI(i)) {
       previousId = i;
-      if (compare.controllers.has(batch.idC(i))) plan.controllers.add(batch.idC(i));
-      const { verdict, reason, ...more } = compare.node(i, plan.counts.change);
+      if (controllers.has(batch.idC(i))) plan.controllers.add(batch.idC(i));
+      const { verdict, reason, ...more } = compare.node(found, i, plan.counts.change);
       if (verdict === 'reject') plan.reject(i, { line, id, reason });
       else plan.decide(i, verdict);
       if (verdict === 'change') plan.changes.push({ line, id, reason });
       if (verdict === 'add' && listAdditions && plan.additions.length < MAX_PROBLEMS) plan.additions.push({ line, id });
       if (more.move !== undefined) plan.move(more.move, 1);
       if (more.sharedKey === true) plan.sharedKeys += 1;
-      if ((verdict === 'change' || verdict === 'unchanged') && hasOtherTexts(registry, batch, i)) plan.otherTexts += 1;
-      continue;
+      if ((verdict === 'change' || verdict === 'unchanged') && hasOtherTexts(found, batch, i)) plan.otherTexts += 1;
+      return;
     }
     const differs = differencesOf(batch, previousId, i);
     if (differs.length === 0) plan.decide(i, 'duplicate');
@@ -135,7 +138,10 @@ export function planImport(registry: Registry, batch: NodeBatch, options: PlanOp
       const reason = `stands in line ${batch.line(previousId)} already, with another ${differs.join(' and ')}`;
       plan.reject(i, { line, id, reason });
     }
-  }
+  };
+  await registry.readNodes(ids, (found, part, from) => {
+    for (const i of indices.subarray(from, from + part.length)) look(found, i);
+  });
   plan.sort();
   return plan;
 }
@@ -152,43 +158,45 @@ interface Decision {
 
 /** Compares nodes of a batch with the registry, one by one. */
 class Comparison {
-  readonly controllers: ReadonlySet<number>;
-  readonly #registry: Registry;
+  readonly #controllers: ReadonlySet<number>;
   readonly #batch: NodeBatch;
   readonly #identify: (ik: Secret) => Uint8Array;
   readonly #repeated: RepeatedKeys;
   readonly #maxChanges: number;
   readonly #changedBefore: number;
 
-  constructor(registry: Registry, batch: NodeBatch, options: PlanOptions) {
+  constructor(registry: Registry, batch: NodeBatch, controllers: ReadonlySet<number>, options: PlanOptions) {
     const { maxChanges = MAX_CHANGES, changedBefore = 0, repeated = NONE } = options;
-    [this.#registry, this.#batch, this.#repeated] = [registry, batch, repeated];
+    [this.#controllers, this.#batch, this.#repeated] = [controllers, batch, repeated];
     [this.#maxChanges, this.#changedBefore] = [maxChanges, changedBefore];
-    this.controllers = new Set([...registry.controllers()].map(({ idC }) => idC));
     const identity = registry.initialKeyIdKey();
     this.#identify = initialKeyIdentifier(identity);
     identity.wipe();
   }
 
   /** @param changed nodes of the batch that change so far */
-  node(i: number, changed: number): Decision {
+  node(found: Snapshot, i: number, changed: number): Decision {
     const [idI, idC] = [this.#batch.idI(i), this.#batch.idC(i)];
-    if (!this.controllers.has(idC)) return refuse(`controller ${formatId(idC)} is not in the registry`);
-    const row = this.#registry.nodeRow(idI);
+    if (!this.#controllers.has(idC)) return refuse(`controller ${formatId(idC)} is not in the registry`);
+    const row = found.node(idI)?.row;
+    const orderState = row && found.order(row.order)?.row.state;
     // What an order left unfinished is cleared away before anything is written.
-    if (row === undefined || this.#registry.order(row.order)?.state === 'pending')
-      return this.#sharedKey(i) ?? { verdict: 'add', reason: '' };
+    if (row === undefined || orderState === 'pending') return this.#sharedKey(i) ?? { verdict: 'add', reason: '' };
     const sameKey = this.#identityOf(i).equals(row.ik);
     if (row.initial && row.split === true && !sameKey && !this.#batch.isSplit)
       return refuse('its initial key is split: --device-keys, or node reset --unsplit');
     if (sameKey && row.controller === idC) return { verdict: 'unchanged', reason: '' };
-    return this.#refusalOf(row, sameKey, changed) ?? (sameKey ? undefined : this.#sharedKey(i)) ?? changeOf(row, idC, sameKey);
+    return (
+      this.#refusalOf(row, orderState, sameKey, changed) ??
+      (sameKey ? undefined : this.#sharedKey(i)) ??
+      changeOf(row, idC, sameKey)
+    );
   }
 
-  #refusalOf(row: NodeRow, sameKey: boolean, changed: number): Decision | undefined {
+  #refusalOf(row: NodeRow, orderState: OrderRow['state'] | undefined, sameKey: boolean, changed: number): Decision | undefined {
     if (!row.initial && sameKey) return refuse('has joined, through another controller: node move');
     if (!row.initial) return refuse('has joined, with another initial key: node reset');
-    if (this.#registry.order(row.order)?.state === 'closed')
+    if (orderState === 'closed')
       return refuse(`its order ${row.order} is closed for good, so that it cannot join: node remove, then import it again`);
     if (this.#changedBefore + changed < this.#maxChanges) return undefined;
     return refuse(`more than ${this.#maxChanges} nodes to change: import them in parts`);
@@ -222,9 +230,9 @@ function changeOf(row: NodeRow, idC: number, sameKey: boolean): Decision {
   return { verdict: 'change', reason: changes.join(', '), ...(from === to ? {} : { move: `from ${from} to ${to}` }) };
 }
 
-function hasOtherTexts(registry: Registry, batch: NodeBatch, i: number): boolean {
+function hasOtherTexts(found: Snapshot, batch: NodeBatch, i: number): boolean {
   const texts = batch.description(i);
-  return texts !== undefined && changedDescription(registry.nodeDescription(batch.idI(i)), texts) !== undefined;
+  return texts !== undefined && changedDescription(found.nodeDescription(batch.idI(i)), texts) !== undefined;
 }
 
 /** In what two lines about one node differ. */

@@ -3,7 +3,7 @@
  * so that neither is there without the other.
  */
 
-import { countEntries, rawValueEquals, scanTable, readRawValue } from '@latchkey/lmdb';
+import { countEntries, rawValueEquals, readRawValue, scanTable, scanTableBackwards } from '@latchkey/lmdb';
 import type { Database } from 'lmdb';
 import {
   type Actor,
@@ -68,8 +68,8 @@ export class LmdbAuditTable implements AuditTable {
     for (const { key, value } of scanTable(this.#entries, from)) yield [key, value];
   }
 
-  *descending(): Generator<Entry> {
-    for (const { key, value } of this.#entries.getRange({ reverse: true })) yield [key, value];
+  *descending(from?: number): Generator<Entry> {
+    for (const { key, value } of scanTableBackwards(this.#entries, from)) yield [key, value];
   }
 
   chain(): StoredChain {

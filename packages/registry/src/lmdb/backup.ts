@@ -20,7 +20,7 @@ import {
 import { type Clock, readClock } from '@latchkey/runtime/daemon';
 import { Failure, systemFailure, UsageFailure } from '@latchkey/runtime/failure';
 import { checkStore, DamagedStore, countEntries, STORE_FILE } from '@latchkey/lmdb';
-import { type Actor, formatHead, type Head } from '../audit-chain.js';
+import { type Actor, formatHead, type Head, headOf } from '../audit-chain.js';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { unsealController, unsealInstallerHalf, unsealNodeKey, wipeKeys } from '../model/rows.js';
 import { Registry, SCHEMA } from '../registry.js';
@@ -51,7 +51,7 @@ export async function backup(registry: Registry, path: string): Promise<Head> {
     await checkStore(join(tables.folder, STORE_FOLDER), tables.env, restoreAdvice(tables.folder));
     await registry.record({ what: 'registry backed up', note: basename(path) });
     tables.refreshSnapshot();
-    const { head } = registry.audit;
+    const head = headOf(tables.audit.head);
     await copyStore(tables, stagingFolder);
     await appendTrailer(copy);
     await linkIntoPlace(copy, path);
@@ -223,8 +223,7 @@ async function verifyAndMarkRestored(
   const registry = await Registry.openOn(new LmdbStorage(tables), path, master, actor);
   try {
     const { keyring, audit } = registry;
-    const [problem] = audit.verify();
-    if (problem !== undefined)
+    for await (const problem of audit.verify())
       throw new Failure(`the audit log in ${path} does not hold: ${problem}`, {
         advice: 'Nothing was changed. Use another backup.',
       });
@@ -233,7 +232,7 @@ async function verifyAndMarkRestored(
       unsealInstallerHalf(keyring, key, value)?.wipe();
     }
     for (const { key, value } of tables.controllers.getRange()) wipeKeys(unsealController(keyring, key, value));
-    const [{ head, lastWrittenAt: backupAt }, nodes] = [audit, countEntries(tables.nodes)];
+    const [head, backupAt, nodes] = [await audit.readHead(), await audit.readLastWrittenAt(), countEntries(tables.nodes)];
     // What controllers have heard of may be undone.
     await tables.write(() => tables.assignments.redrawIncarnation());
     await registry.write({ metadata: ['clock history'] }, (found) => {

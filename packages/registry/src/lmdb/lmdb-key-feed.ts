@@ -1,7 +1,7 @@
 /** What a controller is told of its nodes' keys, from LMDB: each answer is read in one snapshot. */
 
 import { FIRST_CURSOR, type KeyFeedEntry, type M13, MAX_FEED_ENTRIES } from '@latchkey/protocol';
-import type { AuditLog } from '../audit-log.js';
+import { parseEntry } from '../audit-chain.js';
 import { AuditTail, type TailEntry } from '../audit-tail.js';
 import {
   changesCursor,
@@ -25,12 +25,10 @@ import type { Tables } from './tables.js';
 
 export class LmdbKeyFeed implements KeyFeed {
   readonly #tables: Tables;
-  readonly #log: AuditLog;
   readonly #tail = new AuditTail();
 
-  constructor(tables: Tables, log: AuditLog) {
+  constructor(tables: Tables) {
     this.#tables = tables;
-    this.#log = log;
   }
 
   async answer(question: KeyFeedQuestion): Promise<KeyFeedAnswer> {
@@ -102,7 +100,8 @@ export class LmdbKeyFeed implements KeyFeed {
   #tailEntry(seq: number): TailEntry | undefined {
     const known = this.#tail.get(seq);
     if (known !== undefined) return known;
-    const entry = this.#log.entry(seq);
+    const octets = this.#tables.audit.get(seq);
+    const entry = octets && parseEntry(octets);
     return entry && this.#tail.keep(entry);
   }
 

@@ -10,7 +10,6 @@
 import { countEntries, writeFailure } from '@latchkey/lmdb';
 import { Failure } from '@latchkey/runtime/failure';
 import type { Database } from 'lmdb';
-import type { Keyring } from '@latchkey/keyring';
 import type { AttributedEvent, ChainHead } from '../audit-chain.js';
 import {
   type ActivityBatch,
@@ -46,7 +45,6 @@ import type {
   Version,
   Versioned,
 } from '../storage.js';
-import type { AuditLog } from '../audit-log.js';
 import type { KeyFeed } from '../key-feed.js';
 import { idTaken, noLongerPending } from '../registry-failures.js';
 import type { LmdbAuditTable } from './audit-table.js';
@@ -199,8 +197,8 @@ export class LmdbStorage implements RegistryStorage {
     return this.tables.retiredInitialKeys.page(after, limit);
   }
 
-  keyFeed(_: Keyring, log: AuditLog): KeyFeed {
-    return new LmdbKeyFeed(this.tables, log);
+  keyFeed(): KeyFeed {
+    return new LmdbKeyFeed(this.tables);
   }
 
   nodeCount(): number {

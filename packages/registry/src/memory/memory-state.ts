@@ -73,8 +73,10 @@ export class MemoryState implements AuditTable, AssignmentTable {
     for (const entry of this.#everything()) if (entry[0] >= from) yield entry;
   }
 
-  descending(): (readonly [number, Buffer])[] {
-    return this.#everything().toReversed();
+  descending(from: number = Infinity): (readonly [number, Buffer])[] {
+    return this.#everything()
+      .filter(([seq]) => seq <= from)
+      .toReversed();
   }
 
   chain(): StoredChain {

@@ -66,9 +66,8 @@ export class PostgresAuditTable implements AuditTable {
     }
   }
 
-  /** @param last where it begins */
-  async *descending(last: number = LAST_PLACE): AsyncGenerator<Entry> {
-    for (let next = last; ;) {
+  async *descending(from: number = LAST_PLACE): AsyncGenerator<Entry> {
+    for (let next = from; ;) {
       const page = await ask(this.#engine, { name: 'entries before', text: DESCENDING, values: [next, PAGE_SIZE] });
       for (const row of page) yield toEntry(row);
       if (page.length < PAGE_SIZE) return;

@@ -41,7 +41,7 @@ const PATH_ERRORS: ReadonlySet<string> = new Set(['ENOENT', 'EACCES', 'EISDIR', 
 const NO_HARD_LINKS_ERRORS: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']);
 
 /** What a file is made of; text as UTF-8, and in pieces where it would make a very long string. */
-export type Content = string | Uint8Array | Iterable<string>;
+export type Content = string | Uint8Array | Iterable<string> | AsyncIterable<string>;
 
 /**
  * Replaces `path` durably by `content`, mode 0600: after a crash it holds the old content or the

@@ -21,7 +21,7 @@ import {
 import { onTestFinished } from 'vitest';
 import { CapturedLog, tempFolder } from './fixtures.js';
 import { MemoryDatabase, MemoryStorage } from '@latchkey/registry/memory';
-import { type AuditEntry, Registry, type Restored, STORE_FOLDER } from '@latchkey/registry';
+import { type AuditEntry, parseEntry, Registry, type Restored, STORE_FOLDER } from '@latchkey/registry';
 import { AuthServer } from '@latchkey/auth-server';
 import type { Diagnosis } from '@latchkey/operations/contract';
 import {
@@ -109,7 +109,7 @@ export class AdminFixture {
     const store = join(folder, STORE_FOLDER);
     await mkdir(store);
     await this.registry.record({ what: 'registry backed up' });
-    const backupAt = this.registry.lastWallClock;
+    const backupAt = await this.registry.readLastWallClock();
     await this.registry.tables.env.backup(store, true);
     return async () => {
       const registry = await Registry.open(folder, Secret.from(MASTER), 'user ada');
@@ -148,18 +148,19 @@ export class AdminFixture {
   /** What the log says, from the entry after `seq`. */
   entriesAfter(seq: number): AuditEntry[] {
     refresh(this.registry);
-    return [...this.registry.audit.entries(seq + 1)];
+    const entries = this.registry.storage.audit.ascending(seq + 1) as Iterable<readonly [seq: number, octets: Buffer]>;
+    return Array.from(entries, ([, octets]) => parseEntry(octets)!);
   }
 
   get headSeq(): number {
     refresh(this.registry);
-    return this.registry.audit.head?.seq ?? 0;
+    return (this.registry.storage.audit.head as { readonly seq: number }).seq;
   }
 
   /** Takes the entries through `last` out of the log, which is looked at after each write. */
-  async prune(last: number, inspect: () => void = () => undefined): Promise<void> {
+  async prune(last: number, inspect: () => void | Promise<void> = () => undefined): Promise<void> {
     await this.registry.pruneAudit(last, 'a file', inspect);
-    inspect();
+    await inspect();
   }
 
   /** A server with a clock of its own; when `use` is through, what it has seen is written. */
@@ -210,10 +211,14 @@ export class TestServer {
 }
 
 /** What is found at `at` beside a server that runs, whose clock was never set back. */
-export function diagnosisOf(registry: Registry, idI: number, at: number, more: Partial<Surroundings> = {}): Diagnosis {
-  refresh(registry);
+export async function diagnosisOf(
+  registry: Registry,
+  idI: number,
+  at: number,
+  more: Partial<Surroundings> = {},
+): Promise<Diagnosis> {
   const lock = { locked: true, holder: 'latchkey-auth-server run (process 1, since some time)' };
-  const surroundings = surroundingsOf(registry, lock, { wallMs: at, monotonicMs: at });
+  const surroundings = await surroundingsOf(registry, lock, { wallMs: at, monotonicMs: at });
   const server = { runs: true, combined: false, seenAt: at };
   return diagnoseNode(registry, idI, { ...surroundings, server, heldUntil: undefined, ...more });
 }

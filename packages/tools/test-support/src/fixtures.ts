@@ -226,3 +226,10 @@ export class Child {
     return this.#exited;
   }
 }
+
+/** All that comes, in a list. */
+export async function collected<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const list: T[] = [];
+  for await (const item of items) list.push(item);
+  return list;
+}

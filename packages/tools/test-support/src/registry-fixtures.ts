@@ -187,7 +187,7 @@ export function withRegistry(body: string, keyFile?: string): string {
     const say = (text) => writeSync(1, text + '\\n');
     const numbered = (i) => { const octets = Buffer.alloc(16, 0xee); octets.writeUInt32BE(i); return Secret.from(octets); };
     const commit = { idC: ${ID_C}, tid: 1n, ts: 0, nidI: new Uint8Array(18), lifetime: 0 };
-    const commitAs = (idI, to) => registry.commit(registry.node(idI), to, commit, () => 0, () => true);
+    const commitAs = async (idI, to) => registry.commit(await registry.node(idI), to, commit, () => 0, () => true);
     const terms = { kind: 'order', installer: 'Kim', idC: ${ID_C}, sharedKey: false, lifetime: 3600, grace: 60 };
     const enrolled = (nodes, more) => {
       const batch = new NodeBatch();

@@ -126,7 +126,7 @@ function belongs(log: LogLine, first: LogLine | undefined): boolean {
 async function serverKey(network: TestNetwork, idI: number): Promise<Secret> {
   const registry = await network.openRegistry();
   try {
-    const node = registry.node(idI);
+    const node = await registry.node(idI);
     if (node === undefined) throw new Error(`node ${formatId(idI)} is not in the registry`);
     return node.key;
   } finally {

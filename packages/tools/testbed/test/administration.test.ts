@@ -1,6 +1,7 @@
 // What an administrator does with orders and nodes, through the real commands, while the
 // auth-server serves and nodes join.
 
+import { allOf } from '@latchkey/registry';
 import { readFile, stat } from 'node:fs/promises';
 import { formatId, Secret } from '@latchkey/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -403,7 +404,7 @@ describe('nodes', () => {
   it('have told no key to anybody, in all of this', async () => {
     const registry = await running.network.openRegistry();
     try {
-      for (const { idI } of registry.nodes()) keys.push(registry.node(idI)!.key);
+      for (const { idI } of await allOf(registry.nodePages())) keys.push((await registry.node(idI))!.key);
       expectNoKey(admin.output + running.network.transcripts(), keys);
     } finally {
       await registry.close();

@@ -210,7 +210,7 @@ describe('a foreign controller', () => {
       for (const _ of ['joins', 'renews']) await network.run('node-agent', ['join', '--state', state]);
       expect(await showStatus(network, state)).toMatchObject({ status: 'joined', key: (await showNode(network, id))['key'] });
       const registry = await network.openRegistry();
-      const { idI, key } = registry.node(Number.parseInt(id, 16))!;
+      const { idI, key } = (await registry.node(Number.parseInt(id, 16)))!;
       await registry.close();
       expect(controller.roots.get(idI)).toEqual(peer.applicationRoot(octetsOf(key), idI));
       expect(controller.psks.size).toBe(0);

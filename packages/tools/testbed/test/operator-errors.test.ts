@@ -41,9 +41,9 @@ describe('an order that is interrupted', () => {
     const registry = await network.openRegistry();
     try {
       const creating = network.start('auth-server', [...args, '--count', '100000', '--out', out]);
-      while ([...registry.orders()].length === 0) await setImmediate();
+      while ((await registry.orders()).length === 0) await setImmediate();
       expect(await creating.stop('SIGINT')).toBeNull();
-      expect([...registry.orders()]).toMatchObject([{ state: 'pending' }]);
+      expect(await registry.orders()).toMatchObject([{ state: 'pending' }]);
     } finally {
       await registry.close();
     }

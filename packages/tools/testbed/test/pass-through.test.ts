@@ -160,7 +160,7 @@ describe('the memory of a pass-through controller', () => {
       for (const i of [1, 2]) {
         await network.run('node-agent', ['join', '--state', state]);
         const registry = await network.openRegistry();
-        wanted.set(`PSK ${i} of ${id}`, Buffer.from(registry.node(idI)!.key.expose()));
+        wanted.set(`PSK ${i} of ${id}`, Buffer.from((await registry.node(idI))!.key.expose()));
         await registry.close();
       }
     }

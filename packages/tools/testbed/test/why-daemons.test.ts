@@ -97,7 +97,7 @@ class Site {
   async ageController(ms: number): Promise<void> {
     const registry = await this.network.openRegistry();
     const { controllerActivity } = registry.tables;
-    const [idC, seen] = [Number.parseInt(CONTROLLER, 16), registry.controllerActivity(Number.parseInt(CONTROLLER, 16))];
+    const [idC, seen] = [Number.parseInt(CONTROLLER, 16), await registry.controllerActivity(Number.parseInt(CONTROLLER, 16))];
     const heard = seen?.lastSeen && { ...seen.lastSeen, at: seen.lastSeen.at - ms, since: seen.lastSeen.since - ms };
     await registry.tables.write(() => controllerActivity.putSync(idC, { ...seen, lastSeen: heard }));
     await registry.close();

@@ -147,7 +147,7 @@ class Case {
   async age(ms: number): Promise<void> {
     const [registry, idI] = [await network.openRegistry(), Number.parseInt(this.id, 16)];
     try {
-      const { rejected } = registry.nodeActivity(idI) ?? {};
+      const { rejected } = (await registry.nodeActivity(idI)) ?? {};
       if (rejected === undefined) throw new Error(`node ${this.id} was not refused`);
       const { nodeActivity } = registry.tables;
       await registry.tables.write(() =>
@@ -165,7 +165,7 @@ class Case {
   async #seen(): Promise<ReturnType<Registry['nodeActivity']>> {
     const registry = await network.openRegistry();
     try {
-      return registry.nodeActivity(Number.parseInt(this.id, 16));
+      return await registry.nodeActivity(Number.parseInt(this.id, 16));
     } finally {
       await registry.close();
     }

@@ -5,7 +5,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { AuthServer } from '@latchkey/auth-server';
-import type { Registry } from '@latchkey/registry';
+import type { Registry, UnsealedNode } from '@latchkey/registry';
 import { Secret } from '@latchkey/protocol';
 import { createLog, readClock } from '@latchkey/runtime/daemon';
 import { encodeNid } from '@latchkey/runtime/net';
@@ -74,9 +74,10 @@ export class InProcessRegistry {
     await this.#registry.close();
   }
 
-  #node(idI: number): NonNullable<ReturnType<Registry['node']>> {
-    const node = this.#registry.node(idI);
-    if (node === undefined) throw new Error('a node of the fleet is not in the registry');
+  /** As the server looks one up: LMDB answers at once. */
+  #node(idI: number): UnsealedNode {
+    const node = this.#registry.readNode(idI);
+    if (node === undefined || node instanceof Promise) throw new Error('a node of the fleet is not in the registry');
     return node;
   }
 }

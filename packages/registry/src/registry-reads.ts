@@ -1,0 +1,164 @@
+/** Reads that open no key of a node: rows, small tables as lists, walks by pages. */
+
+import type { Secret } from '@latchkey/protocol';
+import { allOf, betweenPages } from './listing.js';
+import {
+  type ControllerActivity,
+  type ControllerInfo,
+  type ControllerRecord,
+  type ControllerRow,
+  type NodeActivity,
+  type NodeDescription,
+  type NodeInfo,
+  type NodeRow,
+  type OrderRecord,
+  type RetiredInitialKeyId,
+  type RetiredInitialKeyRow,
+  toControllerInfo,
+  toNodeInfo,
+  unsealController,
+  wipeKeys,
+} from './model/rows.js';
+import { allPages } from './pages.js';
+import { type Opened, RegistryCore } from './registry-core.js';
+import { type Page, type RetiredInitialKeyPage, type Snapshot, type Versioned } from './storage.js';
+
+/** Rows that are read at once by who goes through all of them. */
+const PAGE_SIZE = 256;
+/** IDs that are looked up in one read. */
+const IDS_PER_READ = 1_024;
+
+export class RegistryReads extends RegistryCore {
+  /** Nobody restores a registry that a server has open. */
+  protected readonly restoredAt: number | undefined;
+
+  protected constructor(opened: Opened) {
+    super(opened);
+    this.restoredAt = this.restored?.at;
+  }
+
+  /** The node's row, be it of an order that is not finished. */
+  nodeRow(idI: number): Promise<NodeRow | undefined> {
+    return this.read({ nodes: [idI] }, (found) => found.node(idI)?.row);
+  }
+
+  /** Those of these IDs that are taken, be it by an order that is not finished. */
+  async takenIds(ids: readonly number[]): Promise<ReadonlySet<number>> {
+    const taken = new Set<number>();
+    await this.readNodes(ids, (found, part) => {
+      for (const idI of part) if (found.node(idI) !== undefined) taken.add(idI);
+    });
+    return taken;
+  }
+
+  /**
+   * Looks at many nodes and their descriptions, a part at a time, each as it is at one moment.
+   *
+   * @param look as in `read`; `from`: the place of the part in `ids`
+   */
+  async readNodes(ids: readonly number[], look: (found: Snapshot, part: readonly number[], from: number) => void): Promise<void> {
+    for (let from = 0; from < ids.length; from += IDS_PER_READ) {
+      if (from > 0) await betweenPages(this.opened.signal);
+      const part = ids.slice(from, from + IDS_PER_READ);
+      await this.read({ nodes: part, nodeDescriptions: part }, (found) => look(found, part, from));
+    }
+  }
+
+  async controller(idC: number): Promise<ControllerRecord | undefined> {
+    const row = await this.controllerRow(idC);
+    return row && this.unsealController(idC, row);
+  }
+
+  async controllerRow(idC: number): Promise<ControllerRow | undefined> {
+    return (await this.readController(idC))?.row;
+  }
+
+  /** The controller's row, its keys sealed. */
+  readController(idC: number): Versioned<ControllerRow> | undefined | Promise<Versioned<ControllerRow> | undefined> {
+    const found = this.storage.read({ controllers: [idC] });
+    return found instanceof Promise ? found.then((snapshot) => snapshot.controller(idC)) : found.controller(idC);
+  }
+
+  unsealController(idC: number, row: ControllerRow): ControllerRecord {
+    return unsealController(this.keyring, idC, row);
+  }
+
+  /**
+   * Whether the controller is in the registry, with this SK_cs: the one in use, or the one that is
+   * to take over.
+   */
+  async hasCredential(idC: number, skCs: Secret): Promise<boolean> {
+    const controller = await this.controller(idC);
+    if (controller === undefined) return false;
+    const isKnown = controller.skCs.equals(skCs) || controller.stagedSkCs?.equals(skCs) === true;
+    wipeKeys(controller);
+    return isKnown;
+  }
+
+  /** All of them, in ascending order of ID, without their keys. */
+  async controllers(): Promise<ControllerInfo[]> {
+    const rows = await allOf(this.#pages((start, limit) => this.storage.controllerPage(start, limit)));
+    return rows.map(([idC, row]) => toControllerInfo(idC, row));
+  }
+
+  /**
+   * Pages in ascending order of ID, from `from` on, without the nodes' keys; each as it is when it
+   * is come to. One may be empty.
+   */
+  async *nodePages(from: number = 0): AsyncGenerator<readonly NodeInfo[]> {
+    for await (const page of this.#pages((start, limit) => this.storage.nodePage(start, limit), from)) {
+      const orders = [...new Set(page.map(([, row]) => row.order))];
+      yield await this.read({ orders }, (found) => page.flatMap(([idI, row]) => this.nodeInfo(found, idI, row) ?? []));
+    }
+  }
+
+  nodeDescription(idI: number): Promise<NodeDescription | undefined> {
+    return this.read({ nodeDescriptions: [idI] }, (found) => found.nodeDescription(idI));
+  }
+
+  /** Pages of IKs that were taken from nodes, in the order of that. */
+  async *retiredInitialKeyPages(): AsyncGenerator<readonly RetiredInitialKeyRow[]> {
+    for (let after: RetiredInitialKeyId | undefined; ;) {
+      const page: RetiredInitialKeyPage = await this.storage.retiredInitialKeyPage(after, PAGE_SIZE);
+      yield page.map(([, row]) => row);
+      if (page.length < PAGE_SIZE) return;
+      after = page.at(-1)?.[0];
+      await betweenPages(this.opened.signal);
+    }
+  }
+
+  order(number: number): Promise<OrderRecord | undefined> {
+    return this.read({ orders: [number] }, (found) => {
+      const row = found.order(number)?.row;
+      return row && { number, ...row };
+    });
+  }
+
+  /** All of them, in ascending order of number. */
+  async orders(): Promise<OrderRecord[]> {
+    const rows = await allOf(this.#pages((start, limit) => this.storage.orderPage(start, limit)));
+    return rows.map(([number, row]) => Object.assign({ number }, row));
+  }
+
+  #pages<R>(read: (start: number, limit: number) => Page<R> | Promise<Page<R>>, from: number = 0): AsyncGenerator<Page<R>> {
+    return allPages(PAGE_SIZE, read, from, this.opened.signal);
+  }
+
+  /** What was seen of an ID, be it of a node or not. */
+  nodeActivity(idI: number): Promise<NodeActivity | undefined> {
+    return this.read({ nodeActivity: [idI] }, (found) => found.nodeActivity(idI));
+  }
+
+  controllerActivity(idC: number): Promise<ControllerActivity | undefined> {
+    return this.read({ controllerActivity: [idC] }, (found) => found.controllerActivity(idC));
+  }
+
+  /**
+   * `undefined`: its order is not finished, or was left unfinished: then it is as if the node were
+   * not there.
+   */
+  protected nodeInfo(found: Snapshot, idI: number, row: NodeRow): NodeInfo | undefined {
+    const order = found.order(row.order)?.row;
+    return order === undefined || order.state === 'pending' ? undefined : toNodeInfo(idI, row, order, this.restoredAt);
+  }
+}
