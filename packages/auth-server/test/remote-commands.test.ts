@@ -343,10 +343,18 @@ describe('a context', () => {
     ['order list --server https://ada:secret@plant.example', {}, 'expected https://HOST'],
     ['order list --server https://plant.example/v1', {}, 'expected https://HOST'],
     ['order list --server unix:/x --pin abcd', {}, 'expected sha256:'],
-    ['order list --server https://plant.example', {}, 'the token is missing'],
+    ['order list --server https://plant.example', {}, 'the token for https://plant.example is missing'],
     // The token of one server goes to no other one.
-    ['order list --server https://plant.example', { LATCHKEY_TOKEN_FILE: '/x' }, 'the token is missing'],
-    ['order list', { LATCHKEY_SERVER: 'https://plant.example', LATCHKEY_TOKEN_FILE: '/x' }, 'the file that --token-file names'],
+    [
+      'order list --server https://plant.example',
+      { LATCHKEY_TOKEN_FILE: '/x' },
+      'the token for https://plant.example is missing',
+    ],
+    [
+      'order list',
+      { LATCHKEY_SERVER: 'https://plant.example', LATCHKEY_TOKEN_FILE: '/x' },
+      'the file that LATCHKEY_TOKEN_FILE names',
+    ],
     ['order list --server https://plant.example --token-file DIR/readable.token', {}, 'readable.token'],
     ['controller add 00000007 --nid 192.0.2.1:1 --out DIR/7 --server https://plant.example', {}, 'HOST:PORT'],
     ['order create --installer x --controller 00000001 --device-keys x --out DIR/x --context plant', {}, 'device keys do not go'],

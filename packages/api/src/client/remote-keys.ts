@@ -46,8 +46,9 @@ async function receiveFile(
   try {
     await keep(octets, result);
   } finally {
-    // What could not be kept is handed over again, as another file.
-    await api.fetch('jobs.remove-file', { job: id });
+    // What could not be kept is handed over again, as another file. This one goes within the hour
+    // in any case.
+    await api.fetch('jobs.remove-file', { job: id }).catch(() => undefined);
   }
   return result;
 }

@@ -91,12 +91,7 @@ function translations(): ReadonlyMap<string, Translation> {
       await approve?.({ remaining: nodes - joined });
       return api.fetch('orders.change', { order, state: 'closed' });
     }),
-    translate(ordersSet, async (api, input) => {
-      const before = await showOrder(api, input.order);
-      await api.fetch('orders.change', { ...input });
-      const { order, contact, site } = await showOrder(api, input.order);
-      return { order, contact, site, changed: contact !== before.contact || site !== before.site };
-    }),
+    translate(ordersSet, (api, input) => api.fetch('orders.change', { ...input })),
     translate(ordersCreate, createOrder),
     translate(ordersExport, exportOrder),
     translate(ordersLabels, writeLabels),
@@ -112,11 +107,6 @@ export class RemoteOperations {
   constructor(options: Omit<ConnectionOptions, 'userAgent'>) {
     this.#connection = new ApiConnection({ ...options, userAgent: `latchkey-auth-server/${this.#ownVersion}` });
     this.#api = new RouteCaller(this.#connection, this.#ownVersion);
-  }
-
-  /** Whether an operation goes over the API at all. */
-  static has({ name }: { readonly name: string }): boolean {
-    return translations().has(name) || hasRoute(name);
   }
 
   /** As `call` does on a registry that is open. */

@@ -11,7 +11,7 @@ import {
   ordersShow,
   ordersSuspend,
 } from '@latchkey/operations';
-import { type OrderState, orderSchema as contractSchema, orderTextFields } from '@latchkey/operations/contract';
+import { ORDER_STATES, orderSchema as contractSchema, orderTextFields } from '@latchkey/operations/contract';
 import { z } from 'zod';
 import { operationContext } from '../operation-context.js';
 import { pageOf } from '../pages.js';
@@ -68,6 +68,14 @@ const changeSchema = z
     error: 'expected a join window with state open only',
   });
 
+const changedSchema = z.object({
+  order: orderNumberSchema,
+  state: z.enum(ORDER_STATES),
+  changed: z.boolean().optional().describe('Of contact and site: whether they were others before'),
+  contact: z.string().nullable().optional(),
+  site: z.string().nullable().optional(),
+});
+
 const change = defineRoute({
   method: 'PATCH',
   name: 'orders.change',
@@ -79,17 +87,18 @@ const change = defineRoute({
   path: '/v1/orders/:order',
   input: changeSchema,
   version: orderVersion,
-  output: ordersOpen.output,
+  output: changedSchema,
   run: (context, input) => changeOrder(operationContext(context), input),
 });
 
 async function changeOrder(
   context: Context,
   { order, state, join_from: from, join_until: until, ...texts }: z.output<typeof changeSchema>,
-): Promise<OrderState> {
+): Promise<z.input<typeof changedSchema>> {
   if (texts.contact !== undefined || texts.site !== undefined) {
-    await call(ordersSet, context, { order, ...texts });
-    return call(ordersShow, context, { order });
+    const set = await call(ordersSet, context, { order, ...texts });
+    const { state: now } = await call(ordersShow, context, { order });
+    return { ...set, state: now };
   }
   if (state === 'suspended') return call(ordersSuspend, context, { order });
   if (state === 'closed') return call(ordersClose, context, { order });

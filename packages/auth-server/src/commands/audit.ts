@@ -138,6 +138,7 @@ function verifyCommand(): Command {
     command,
     'latchkey-auth-server audit verify --data ./data',
     'latchkey-auth-server audit verify --data ./data --against "$(cat head)"',
+    'latchkey-auth-server audit verify --context plant --against "$(cat head)"',
   );
 }
 

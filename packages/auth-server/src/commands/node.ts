@@ -72,6 +72,7 @@ function listCommand(): Command {
     'latchkey-auth-server node list --data ./data --state expiring --state expired --limit 1000',
     'latchkey-auth-server node list --data ./data --site north --tag pump --sort expires --columns id,name,location,expires',
     'latchkey-auth-server node list --data ./data --search "pillar 7" --csv > nodes.csv',
+    'latchkey-auth-server node list --context plant --never-joined',
     "latchkey-auth-server node list --data ./data --json | jq -r '.[] | select(.address == null).id'",
   );
 }
@@ -181,6 +182,7 @@ function whyCommand(): Command {
     'latchkey-auth-server node why 0000a1b2 --data ./data',
     'latchkey-auth-server node why 0000a1b2 --data ./data --holds 1b21',
     'latchkey-auth-server node why --order 3 --data ./data',
+    'latchkey-auth-server node why 0000a1b2 --server https://plant.example:8443 --token-file plant.token --ca-file plant-ca.pem',
   );
 }
 

@@ -61,6 +61,7 @@ export function createCommand(): Command {
     'latchkey-auth-server order create --data ./data --installer Ada --controller 00000001 --count 3 --shared-key --lifetime 90d --out ./for-ada',
     'latchkey-auth-server order create --data ./data --installer Kim --controller 00000001 --device-keys devices.csv --manufacturer ACME --out ./for-kim',
     'latchkey-auth-server order create --data ./data --installer Bo --controller 00000001 --count 9 --join-until 2026-12-24 --recipient age1... --out ./for-bo',
+    'latchkey-auth-server order create --server unix:/run/latchkey/auth-server-api/api.sock --installer Bo --controller 00000001 --count 9 --out ./for-bo',
   );
 }
 

@@ -20,6 +20,7 @@ export interface RemotePlace {
 }
 
 const SERVER_VARIABLE = 'LATCHKEY_SERVER';
+const TOKEN_VARIABLE = 'LATCHKEY_TOKEN_FILE';
 const TOKEN = /^[!-~]{1,200}$/;
 
 const HELP = `
@@ -35,7 +36,7 @@ Which registry:
  */
 export function placeOptions(command: Command, takesServer: boolean): Command {
   if (takesServer) command.addOption(repeatInAdvice(serverOption().env(SERVER_VARIABLE)));
-  for (const option of [contextOption(), tokenFileOption().env('LATCHKEY_TOKEN_FILE'), caFileOption(), pinOption()])
+  for (const option of [contextOption(), tokenFileOption().env(TOKEN_VARIABLE), caFileOption(), pinOption()])
     command.addOption(repeatInAdvice(option));
   return command.addHelpText('after', HELP).hook('preAction', async () => {
     const place = await findPlace(command, takesServer);
@@ -76,88 +77,135 @@ function serverArgument(text: string): string {
 /** Options of a registry on this machine. */
 const LOCAL_OPTIONS: ReadonlySet<string> = new Set(['data', 'localData', 'config', 'masterKeyFile', 'masterKeyCommand']);
 
+/** What proves who is who. */
+type Proofs = Omit<SavedContext, 'server'>;
+
+/** What the command line says of the place. */
+interface GivenPlace {
+  readonly server: string | undefined;
+  readonly context: string | undefined;
+  readonly hasData: boolean;
+  /** The first option of a registry on this machine. */
+  readonly localOption: string | undefined;
+  readonly proofs: Proofs;
+}
+
+function givenPlace(command: Command, takesServer: boolean): GivenPlace {
+  const given = (name: string): string | undefined =>
+    command.getOptionValueSource(name) === 'cli' ? (command.getOptionValue(name) as string) : undefined;
+  const local = command.options.find((option) => {
+    const name = option.attributeName();
+    return LOCAL_OPTIONS.has(name) && given(name) !== undefined;
+  });
+  return {
+    server: takesServer ? given('server') : undefined,
+    context: given('context'),
+    hasData: given('data') !== undefined,
+    localOption: local?.long ?? undefined,
+    proofs: { token_file: given('tokenFile'), ca_file: given('caFile'), pin: given('pin') },
+  };
+}
+
+/** A registry elsewhere. */
+interface NamedPlace extends SavedContext {
+  /** For a person: the context, and its server. */
+  readonly name: string;
+  /** What names it, in messages. */
+  readonly by: string;
+  /** What names the file of its token. */
+  readonly tokenBy: string;
+}
+
 /** Returns `undefined` for the registry of this machine. */
 async function findPlace(command: Command, takesServer: boolean): Promise<RemotePlace | undefined> {
-  const isGiven = (name: string): boolean => command.getOptionValueSource(name) === 'cli';
-  const value = (name: string): string | undefined => command.getOptionValue(name) as string | undefined;
-  const given = (name: string): string | undefined => (isGiven(name) ? value(name) : undefined);
-  const [server, context] = [takesServer ? given('server') : undefined, given('context')];
-  const over: Omit<SavedContext, 'server'> = { token_file: given('tokenFile'), ca_file: given('caFile'), pin: given('pin') };
-  const refuseLocal = (place: string): void => {
-    const local = command.options.find((option) => LOCAL_OPTIONS.has(option.attributeName()) && isGiven(option.attributeName()));
-    if (local !== undefined)
-      throw new UsageFailure(`${local.long} is of a registry on this machine, and ${place} names one elsewhere`, {
-        advice: 'Nothing was sent. Say one of them.',
-      });
-  };
+  const given = givenPlace(command, takesServer);
+  const named = await namedPlace(given, takesServer);
+  const { localOption, proofs } = given;
+  if (named === undefined) {
+    refuseProofs(proofs);
+    return undefined;
+  }
+  if (localOption !== undefined)
+    throw new UsageFailure(`${localOption} is of a registry on this machine, and ${named.by} names one elsewhere`, {
+      advice: 'Nothing was sent. Say one of them.',
+    });
+  return openPlace(named);
+}
+
+/**
+ * What the command line says is stronger than the environment, and that than the context in use.
+ */
+async function namedPlace(
+  { server, context, hasData, proofs }: GivenPlace,
+  takesServer: boolean,
+): Promise<NamedPlace | undefined> {
   if (server !== undefined && context !== undefined)
     throw new UsageFailure('--server and --context name a registry each', { advice: 'Nothing was sent. Say one of them.' });
-  if (server !== undefined) {
-    refuseLocal('--server');
-    return placeOf(server, { server, ...over });
-  }
-  if (context !== undefined) {
-    refuseLocal('--context');
-    return placeOfContext(context, contextNamed(await readContexts(), context), over);
-  }
-  if (isGiven('data')) return here(over, '--data names the registry');
-  const fromEnvironment = environment(SERVER_VARIABLE);
-  if (fromEnvironment !== undefined) {
-    if (value('data') !== undefined)
-      throw new UsageFailure(`${SERVER_VARIABLE} and LATCHKEY_DATA are both set`, {
-        advice: 'Nothing was done. Unset one of them, or say --data, --server or --context.',
-      });
-    refuseLocal(SERVER_VARIABLE);
-    return placeOf(fromEnvironment, {
-      server: fromEnvironment,
-      ...over,
-      token_file: over.token_file ?? environment('LATCHKEY_TOKEN_FILE'),
+  if (server !== undefined) return { ...proofs, server, name: server, by: '--server', tokenBy: '--token-file' };
+  if (context !== undefined) return placeOfContext(context, contextNamed(await readContexts(), context), proofs, '--context');
+  if (hasData) return undefined;
+  const [fromEnvironment, data] = [environment(SERVER_VARIABLE), environment('LATCHKEY_DATA')];
+  if (fromEnvironment !== undefined && data !== undefined)
+    throw new UsageFailure(`${SERVER_VARIABLE} and LATCHKEY_DATA are both set`, {
+      advice: 'Nothing was done. Unset one of them, or say --data, --server or --context.',
     });
+  if (fromEnvironment !== undefined) {
+    const tokenBy = proofs.token_file === undefined ? TOKEN_VARIABLE : '--token-file';
+    const token_file = proofs.token_file ?? environment(TOKEN_VARIABLE);
+    return { ...proofs, token_file, server: fromEnvironment, name: fromEnvironment, by: SERVER_VARIABLE, tokenBy };
   }
-  if (value('data') !== undefined) return here(over, 'LATCHKEY_DATA names the registry');
+  if (data !== undefined) return undefined;
   const saved = await readContexts();
-  if (saved.current !== null) {
-    refuseLocal(`the context ${saved.current}`);
-    return placeOfContext(saved.current, contextNamed(saved, saved.current), over);
-  }
+  if (saved.current !== null)
+    return placeOfContext(saved.current, contextNamed(saved, saved.current), proofs, `the context ${saved.current}`);
   throw new UsageFailure('no registry is named', {
-    advice: takesServer
-      ? 'Name that of this machine with --data, or one elsewhere with --server or --context.'
-      : 'Name that of this machine with --data, or one elsewhere with --context or LATCHKEY_SERVER.',
+    advice: `Name that of this machine with --data, or one elsewhere with --context or ${takesServer ? '--server' : SERVER_VARIABLE}.`,
   });
 }
 
-function here(over: Omit<SavedContext, 'server'>, why: string): undefined {
-  const name = over.token_file !== undefined ? '--token-file' : over.ca_file !== undefined ? '--ca-file' : over.pin && '--pin';
-  if (name !== undefined)
-    throw new UsageFailure(`${name} is of a registry elsewhere, and ${why} of this machine`, {
-      advice: 'Nothing was done. Leave it out, or name the other one with --server or --context.',
-    });
+/** What the command line says is stronger than what was saved. */
+function placeOfContext(name: string, saved: SavedContext, proofs: Proofs, by: string): NamedPlace {
+  return {
+    server: saved.server,
+    token_file: proofs.token_file ?? saved.token_file,
+    ca_file: proofs.ca_file ?? saved.ca_file,
+    pin: proofs.pin ?? saved.pin,
+    name: `${name}, ${saved.server}`,
+    by,
+    tokenBy: proofs.token_file === undefined ? `the context ${name}` : '--token-file',
+  };
 }
 
-function placeOfContext(name: string, saved: SavedContext, over: Omit<SavedContext, 'server'>): Promise<RemotePlace> {
-  const { server, token_file, ca_file, pin } = saved;
-  const merged = { server, token_file: over.token_file ?? token_file, ca_file: over.ca_file ?? ca_file, pin: over.pin ?? pin };
-  return placeOf(`${name}, ${server}`, merged);
+function refuseProofs({ token_file: tokenFile, ca_file: caFile, pin }: Proofs): void {
+  const option = tokenFile !== undefined ? '--token-file' : caFile !== undefined ? '--ca-file' : pin && '--pin';
+  if (option === undefined) return;
+  throw new UsageFailure(`${option} is of a registry elsewhere, and that of this machine is named`, {
+    advice: 'Nothing was done. Leave it out, or name the other one with --server or --context.',
+  });
 }
 
-async function placeOf(
-  name: string,
-  { server, token_file: tokenFile, ca_file: caFile, pin: pinText }: SavedContext,
-): Promise<RemotePlace> {
+/** Reads the files of the token and of the authorities. */
+async function openPlace({
+  server,
+  name,
+  by,
+  tokenBy,
+  token_file: tokenFile,
+  ca_file: caFile,
+  pin: pinText,
+}: NamedPlace): Promise<RemotePlace> {
   const target = parseTarget(server);
-  if (target === undefined) throw new UsageFailure(`${name}: expected ${TARGET_SYNTAX}`);
+  if (target === undefined) throw new UsageFailure(`${by}: expected ${TARGET_SYNTAX}`);
   const pin = pinText === undefined ? undefined : parsePin(pinText);
-  if (pin === undefined && pinText !== undefined) throw new UsageFailure(`${name}: expected for the pin ${PIN_SYNTAX}`);
-  const token = tokenFile === undefined ? undefined : (await readSecretFile(tokenFile, '--token-file')).trim();
+  if (pin === undefined && pinText !== undefined) throw new UsageFailure(`${by}: expected for the pin ${PIN_SYNTAX}`);
+  const token = tokenFile === undefined ? undefined : (await readSecretFile(tokenFile, tokenBy)).trim();
   if (token !== undefined && !TOKEN.test(token))
-    throw new UsageFailure('the file of --token-file has no token in it', {
+    throw new UsageFailure(`the file that ${tokenBy} names has no token in it`, {
       advice: 'It has one line, as `latchkey-auth-server token create` wrote it.',
     });
   if (token === undefined && target.kind === 'https')
-    throw new UsageFailure(`${name}: the token is missing`, {
-      advice:
-        'Name its file with --token-file. An administrator makes one on the machine: latchkey-auth-server token create --help',
+    throw new UsageFailure(`the token for ${server} is missing`, {
+      advice: 'Name its file with --token-file. On the machine of the registry: latchkey-auth-server token create --help',
     });
   const ca = caFile === undefined ? undefined : await readPlainFile(caFile);
   return { name, connection: { target, token, ca, pin } };
