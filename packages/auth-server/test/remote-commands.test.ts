@@ -119,11 +119,24 @@ function words(line: string): string[] {
 
 const stops: (() => Promise<void>)[] = [];
 
+function openRegistry(data: string): Promise<Registry> {
+  return readMasterKey({ kind: 'file', path: join(data, 'master.key') }).then((key) => Registry.open(data, key, 'api'));
+}
+
+/** What a server writes of IDs that a controller asks for and that the registry does not have. */
+async function ask(unknown: readonly number[]): Promise<void> {
+  const registry = await openRegistry(join(folder, 'here'));
+  const at = Date.now();
+  const rejected = { since: at, at, count: 1, refusal: 'unknownNode' as const, by: 1 };
+  await registry.storage.recordActivity({ nodes: unknown.map((idI) => [idI, { rejected }] as const), controllers: [] });
+  await registry.close();
+}
+
 async function serve(data: string): Promise<void> {
   const daemon = await startApi({
     config: { socket: join(folder, 'api.sock'), local: {} },
     folder: data,
-    openRegistry: async () => Registry.open(data, await readMasterKey({ kind: 'file', path: join(data, 'master.key') }), 'api'),
+    openRegistry: () => openRegistry(data),
     log: new CapturedLog().log,
   });
   stops.push(() => daemon.stop());
@@ -148,6 +161,7 @@ beforeAll(async () => {
     );
   ids = (JSON.parse((await here('node', 'list', '--json', '--order', '1')).stdout) as { id: string }[]).map(({ id }) => id);
   await here('node', 'set', ids[0]!, '--name', 'Pump 3', '--location', 'pillar 7', '--tag', 'pump', '--tag', 'spare');
+  await ask([0x0bad_f00d, 0x0bad_f00e]);
   await cp(join(folder, 'here'), join(folder, 'there'), { recursive: true });
   await serve(join(folder, 'there'));
 });
@@ -181,6 +195,8 @@ const REMOTE: Readonly<Record<string, readonly string[]>> = {
   ],
   'node show': ['ID0', 'ID0 --json', '0badf00d'],
   'node why': ['ID0', 'ID0 --json', 'ID0 --holds 1b21 --json', '0badf00d --json', '--order 1', '--all --json', '--order 77', ''],
+  'node waiting': ['', '--json', '--limit 1', '--csv --sort -id'],
+  'node dismiss': ['0badf00d', '0badf00e 0badf00d --json'],
   'audit list': ['--limit 3 --json'],
   'audit export': [''],
   'audit follow': [],

@@ -1,7 +1,18 @@
 /** Nodes and the audit log of a registry elsewhere. */
 
 import type { Approval, NodeChangePreview, Progress } from '@latchkey/operations';
-import type { AuditListInput, ManyNodesChange, NodeFilter, NodeListInput, NodeSelection } from '@latchkey/operations/contract';
+import {
+  type AuditListInput,
+  type ManyNodesChange,
+  type NodeFilter,
+  type NodeListInput,
+  type NodeSelection,
+  type WaitingDismissal,
+  waitingDismiss,
+  type WaitingDismissInput,
+  waitingList,
+  type WaitingListInput,
+} from '@latchkey/operations/contract';
 import { z } from 'zod';
 import { previewSchema } from '../resources/node-changes.js';
 import { PAGE, type RouteCaller } from './route-caller.js';
@@ -56,6 +67,18 @@ export async function changeNodes(
   const { count, examples, expect } = previewSchema.parse(preview);
   await approve?.({ count, examples });
   return api.fetch('nodes.change-many', { select, change, expect }, progress);
+}
+
+/** All that wait, on one page: a registry remembers some 1,000. */
+export async function listWaiting(api: RouteCaller, { after = '' }: WaitingListInput): Promise<unknown> {
+  const all = await api.all(waitingList.name, {});
+  return { items: all.filter((waiting) => namedSchema.parse(waiting).id > after), next: null, total: all.length };
+}
+
+export async function dismissWaiting(api: RouteCaller, { ids }: WaitingDismissInput): Promise<WaitingDismissal> {
+  let count = 0;
+  for (const id of new Set(ids)) count += waitingDismiss.output.parse(await api.fetch(waitingDismiss.name, { id })).dismissed;
+  return { dismissed: count };
 }
 
 /** Entries from one on, or the latest ones; oldest first in both cases. */

@@ -31,12 +31,14 @@ import {
   ordersSet,
   ordersSuspend,
   parseInput,
+  waitingDismiss,
+  waitingList,
 } from '@latchkey/operations';
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { readVersion } from '@latchkey/runtime/telemetry';
 import { ApiConnection, type ConnectionOptions } from './connection.js';
 import { addController, createOrder, exportOrder, resetNodes, rotateController, showOrder, writeLabels } from './remote-keys.js';
-import { changeNodes, listAudit, NodePages } from './remote-nodes.js';
+import { changeNodes, dismissWaiting, listAudit, listWaiting, NodePages } from './remote-nodes.js';
 import { hasRoute, RouteCaller } from './route-caller.js';
 import type { RouteInput } from './route-request.js';
 
@@ -64,6 +66,8 @@ function translations(): ReadonlyMap<string, Translation> {
     translate(nodesMove, (api, { select, to }, extras) => changeNodes(api, select, { kind: 'move', to }, extras)),
     translate(nodesSet, (api, { select, ...settings }, extras) => changeNodes(api, select, { kind: 'set', ...settings }, extras)),
     translate(nodesReset, resetNodes),
+    translate(waitingList, listWaiting),
+    translate(waitingDismiss, dismissWaiting),
     translate(auditList, listAudit),
     translate(auditHead, (api) => api.fetch('audit.head', {})),
     translate(controllersList, async (api) => ({ items: await api.all('controllers.list', {}) })),

@@ -1,11 +1,12 @@
 import { integerArgument, withExamples } from '@latchkey/runtime/cli';
-import { call, type Context, waitingDismiss, waitingList } from '@latchkey/operations';
+import { waitingDismiss, waitingList } from '@latchkey/operations';
 import { MAX_WAITING_PAGE, type WaitingNode } from '@latchkey/operations/contract';
 import { formatId } from '@latchkey/protocol';
 import { Command } from 'commander';
 import { idsArgument } from './node-filter.js';
 import { type Column, type ListOptions, ListOutput, listOptions } from './list-output.js';
-import { pluralize, printJson, registryOptions, type RegistryOptions, withContext } from './registry-command.js';
+import { call, type CommandContext, withOperations } from './operation-call.js';
+import { operationOptions, pluralize, printJson, type RegistryOptions } from './registry-command.js';
 
 const COLUMNS: readonly Column<WaitingNode>[] = [
   { name: 'id', heading: 'ID', value: ({ id }) => id },
@@ -21,7 +22,7 @@ interface WaitingOptions extends RegistryOptions, ListOptions {
 }
 
 export function waitingCommand(): Command {
-  const command = registryOptions(
+  const command = operationOptions(
     new Command('waiting').description(
       'list IDs that controllers asked for and that are not in the registry, with the nodes whose ID is one typing error away',
     ),
@@ -36,7 +37,7 @@ export function waitingCommand(): Command {
 
 async function list({ limit = MAX_WAITING_PAGE, ...options }: WaitingOptions): Promise<void> {
   const output = new ListOutput(COLUMNS, options);
-  await withContext(options, async (context) => {
+  await withOperations(options, async (context) => {
     const found = await all(context);
     await output.print(await output.first(found, limit));
     if (options.json !== true && options.csv !== true && found.length > limit)
@@ -44,7 +45,7 @@ async function list({ limit = MAX_WAITING_PAGE, ...options }: WaitingOptions): P
   });
 }
 
-async function all(context: Context): Promise<WaitingNode[]> {
+async function all(context: CommandContext): Promise<WaitingNode[]> {
   const found: WaitingNode[] = [];
   for (let after: string | undefined; ;) {
     const { items, next } = await call(waitingList, context, { after, limit: MAX_WAITING_PAGE });
@@ -55,7 +56,7 @@ async function all(context: Context): Promise<WaitingNode[]> {
 }
 
 export function dismissCommand(): Command {
-  const command = registryOptions(
+  const command = operationOptions(
     new Command('dismiss')
       .description('take IDs off the list of those that wait; one that is asked for again is on it again')
       .argument('<ids...>', 'ID_i, 8 hex digits each', idsArgument),
@@ -66,7 +67,7 @@ export function dismissCommand(): Command {
 }
 
 async function dismiss(ids: readonly number[], options: RegistryOptions & { readonly json?: true }): Promise<void> {
-  await withContext(options, async (context) => {
+  await withOperations(options, async (context) => {
     const result = await call(waitingDismiss, context, { ids: ids.map(formatId) });
     if (options.json === true) return printJson(result);
     process.stdout.write(`Dismissed ${pluralize(result.dismissed, 'ID')}\n`);
