@@ -35,6 +35,7 @@ export const STORAGE: readonly string[] = [
   'postgres-engine',
   'postgres-failover',
   'postgres-storage',
+  'lmdb-node-index',
   'lmdb-registry',
   'lmdb-storage',
   'reissue',

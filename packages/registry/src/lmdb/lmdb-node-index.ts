@@ -4,20 +4,27 @@
  * join does nothing for it. Each answer has what was written before the question.
  */
 
+import { join } from 'node:path';
 import { setImmediate as yieldToOthers } from 'node:timers/promises';
 import { countEntries, scanTable } from '@latchkey/lmdb';
 import { parseId } from '@latchkey/protocol';
 import { Failure } from '@latchkey/runtime/failure';
-import { type AuditAction, parseEntry } from '../audit-chain.js';
+import { type AuditAction, hashOfEntry, parseEntry } from '../audit-chain.js';
 import type { NodeCounts, NodeFilter, NodeGroups, NodeListPage, NodeListQuery } from '../model/node-query.js';
 import type { NodeDescription } from '../model/rows.js';
 import { NodeIndex } from '../node-index/node-index.js';
+import { readSavedIndex, writeSavedIndex } from './saved-node-index.js';
 import type { Tables } from './tables.js';
 
 /** Work at a time, in ms: others are served in between. */
 const TIME_SLICE_MS = 5;
 /** Entries of the audit log that are read at a time: the nodes in them are looked at once. */
 const ENTRIES_PER_STEP = 1_024;
+
+/** In the folder of the store. */
+const FILE = 'node-index';
+/** An index of fewer nodes is made faster than it is read. */
+const MIN_SAVED = 4_096;
 
 const PUBLISHES: ReadonlySet<AuditAction> = new Set<AuditAction>(['order created', 'nodes imported']);
 
@@ -27,6 +34,9 @@ export class LmdbNodeIndex {
   /** The last entry of the audit log that is in the index. */
   #position = 0;
   #updating: Promise<NodeIndex> | undefined;
+  /** The last entry that is in the file. */
+  #saved = 0;
+  #saving: Promise<void> | undefined;
   #isClosed = false;
 
   constructor(tables: Tables) {
@@ -43,12 +53,16 @@ export class LmdbNodeIndex {
 
   /** Takes in what was written since; where nobody has listed yet there is nothing to do. */
   async keepCurrent(): Promise<void> {
-    if (this.#index !== undefined) await this.#current();
+    if (this.#index === undefined) return;
+    await this.#current();
+    this.#save();
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.#updating?.catch(() => undefined);
+    this.#save();
+    await this.#saving;
     this.#index = undefined;
   }
 
@@ -66,17 +80,59 @@ export class LmdbNodeIndex {
   async #update(): Promise<NodeIndex> {
     // It may end without waiting for anything, and not before `#updating` is set.
     await Promise.resolve();
+    if (this.#index === undefined) await this.#restore();
+    this.#requireOpen();
     let sliceEnd = performance.now() + TIME_SLICE_MS;
     for (const isCurrent of this.#steps()) {
       if (isCurrent) break;
       if (performance.now() < sliceEnd) continue;
       await yieldToOthers();
-      if (this.#isClosed) throw new Failure('the registry was closed');
+      this.#requireOpen();
       sliceEnd = performance.now() + TIME_SLICE_MS;
     }
+    if (this.#saved === -Infinity) this.#save();
     // In the turn in which the last entry was read: whoever asks later begins an update.
     this.#updating = undefined;
     return this.#made;
+  }
+
+  #requireOpen(): void {
+    if (this.#isClosed) throw new Failure('the registry was closed');
+  }
+
+  /** Whether the index goes on by the entries that come after it, and they are not too many. */
+  get #isFollowing(): boolean {
+    const { start, head } = this.#tables.audit;
+    if (this.#index === undefined || this.#index.isWorn || start.seq > this.#position) return false;
+    return head.seq - this.#position <= Math.max(2 * this.#index.length, ENTRIES_PER_STEP);
+  }
+
+  /** Takes what was saved, if it is of this registry. */
+  async #restore(): Promise<void> {
+    const found = await readSavedIndex(this.#path);
+    if (found === undefined || this.#isClosed) return;
+    const { seq, hash } = found.position;
+    this.#tables.refreshSnapshot();
+    const entry = this.#tables.audit.get(seq);
+    if (entry === undefined || Buffer.compare(hashOfEntry(entry), hash) !== 0) return;
+    const { nodeDescriptions } = this.#tables;
+    this.#index = new NodeIndex((idI) => nodeDescriptions.get(idI), found.index);
+    this.#position = this.#saved = seq;
+  }
+
+  /** Saves the index if that would save the next process much of its work. */
+  #save(): void {
+    if (this.#index === undefined || this.#saving !== undefined || this.#index.length < MIN_SAVED) return;
+    if (this.#position - this.#saved < this.#index.length / 8) return;
+    const entry = this.#tables.audit.get(this.#position);
+    if (entry === undefined) return;
+    this.#saved = this.#position;
+    const position = { seq: this.#position, hash: Buffer.from(hashOfEntry(entry)) };
+    this.#saving = writeSavedIndex(this.#path, position, this.#index.saved).finally(() => (this.#saving = undefined));
+  }
+
+  get #path(): string {
+    return join(this.#tables.storeFolder, FILE);
   }
 
   get #made(): NodeIndex {
@@ -90,7 +146,7 @@ export class LmdbNodeIndex {
     for (;;) {
       this.#tables.refreshSnapshot();
       // Of entries that were taken out of the log nobody knows what they changed.
-      if (this.#index === undefined || this.#index.isWorn || audit.start.seq > this.#position) yield* this.#make();
+      if (!this.#isFollowing) yield* this.#make();
       if (this.#position >= audit.head.seq) {
         this.#made.settle();
         yield true;
@@ -116,7 +172,7 @@ export class LmdbNodeIndex {
       if (index.isPublished(value.order)) index.put(key, value, descriptionOf(key));
       yield false;
     }
-    [this.#index, this.#position] = [index, position];
+    [this.#index, this.#position, this.#saved] = [index, position, -Infinity];
   }
 
   /** Takes in the next entries: each node that they name, as it is now. */

@@ -40,6 +40,8 @@ export function restoreAdvice(folder: string): string {
  */
 export class Tables {
   readonly folder: string;
+  /** Of the files of the store itself. */
+  readonly storeFolder: string;
   readonly env: RootDatabase;
   readonly nodes: Database<NodeRow, number>;
   readonly controllers: Database<ControllerRow, number>;
@@ -57,8 +59,9 @@ export class Tables {
   readonly audit: LmdbAuditTable;
   #keyring: Keyring | undefined;
 
-  private constructor(folder: string, env: RootDatabase, actor: Actor) {
+  private constructor(folder: string, storeFolder: string, env: RootDatabase, actor: Actor) {
     this.folder = folder;
+    this.storeFolder = storeFolder;
     this.env = env;
     this.nodes = env.openDB({ name: 'nodes', keyEncoding: 'uint32' });
     this.controllers = env.openDB({ name: 'controllers', keyEncoding: 'uint32' });
@@ -84,8 +87,9 @@ export class Tables {
     actor: Actor,
     { store = STORE_FOLDER, ifDamaged = restoreAdvice(folder) }: { readonly store?: string; readonly ifDamaged?: string } = {},
   ): Promise<Tables> {
-    const env = await openStore(join(folder, store), { maxDbs: MAX_TABLES, ifDamaged });
-    return env.openTables(() => new Tables(folder, env, actor));
+    const storeFolder = join(folder, store);
+    const env = await openStore(storeFolder, { maxDbs: MAX_TABLES, ifDamaged });
+    return env.openTables(() => new Tables(folder, storeFolder, env, actor));
   }
 
   get keyring(): Keyring {

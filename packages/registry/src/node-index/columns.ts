@@ -29,6 +29,21 @@ export interface NodeFields {
   readonly texts: number;
 }
 
+/** The columns as they are saved, each as long as there are rows. */
+export interface SavedColumns {
+  readonly ids: Uint32Array;
+  readonly orders: Uint32Array;
+  readonly controllers: Uint32Array;
+  readonly flags: Uint8Array;
+  readonly expiry: Float64Array;
+  readonly renewalDue: Float64Array;
+  readonly committedAt: Float64Array;
+  readonly joinedAt: Float64Array;
+  readonly sites: Uint32Array;
+  readonly tags: Uint32Array;
+  readonly texts: Uint32Array;
+}
+
 export class NodeColumns {
   ids: Uint32Array;
   orders: Uint32Array;
@@ -55,6 +70,29 @@ export class NodeColumns {
     this.sites = new Uint32Array(capacity);
     this.tags = new Uint32Array(capacity);
     this.texts = new Uint32Array(capacity);
+  }
+
+  static from(saved: SavedColumns): NodeColumns {
+    const rows = new NodeColumns(Math.max(INITIAL_CAPACITY, saved.ids.length));
+    rows.append(saved, 0, saved.ids.length);
+    return rows;
+  }
+
+  get saved(): SavedColumns {
+    const { length } = this;
+    return {
+      ids: this.ids.subarray(0, length),
+      orders: this.orders.subarray(0, length),
+      controllers: this.controllers.subarray(0, length),
+      flags: this.flags.subarray(0, length),
+      expiry: this.expiry.subarray(0, length),
+      renewalDue: this.renewalDue.subarray(0, length),
+      committedAt: this.committedAt.subarray(0, length),
+      joinedAt: this.joinedAt.subarray(0, length),
+      sites: this.sites.subarray(0, length),
+      tags: this.tags.subarray(0, length),
+      texts: this.texts.subarray(0, length),
+    };
   }
 
   /** Gives the place of the new row. */
@@ -95,7 +133,7 @@ export class NodeColumns {
   }
 
   /** Takes over the rows from `start` up to `end`, for which there is room. */
-  append(rows: NodeColumns, start: number, end: number): void {
+  append(rows: SavedColumns, start: number, end: number): void {
     if (start === end) return;
     this.ids.set(rows.ids.subarray(start, end), this.length);
     this.orders.set(rows.orders.subarray(start, end), this.length);

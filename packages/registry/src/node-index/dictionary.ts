@@ -4,8 +4,13 @@ export class Dictionary<V> {
   readonly #values: V[] = [];
   readonly #keyOf: (value: V) => string | number;
 
-  constructor(keyOf: (value: V) => string | number) {
+  constructor(keyOf: (value: V) => string | number, values: readonly V[] = []) {
     this.#keyOf = keyOf;
+    for (const value of values) this.number(value);
+  }
+
+  get values(): readonly V[] {
+    return this.#values;
   }
 
   get size(): number {

@@ -29,9 +29,10 @@ import {
   merged,
   NodeColumns,
   type NodeFields,
+  type SavedColumns,
 } from './columns.js';
 import { Dictionary } from './dictionary.js';
-import { TEXT_SEPARATOR, TextStore } from './text-store.js';
+import { type SavedTexts, TEXT_SEPARATOR, TextStore } from './text-store.js';
 
 /** In place of a record: the texts had no room for it. */
 const NOT_KEPT = 0xffff_ffff;
@@ -41,6 +42,12 @@ const SPARE = 4_096;
 /** Pages that are gathered before the best one of them is kept. */
 const KEPT_PAGES = 4;
 
+interface Selected {
+  readonly from: number;
+  readonly most: number;
+}
+const ALL: Selected = { from: 0, most: Infinity };
+
 const BY_ID: NodeSort = { by: 'id' };
 
 /** What is kept of an order. A node of an order that is not published is not there for anybody. */
@@ -49,6 +56,16 @@ interface IndexedOrder {
   isPublished: boolean;
   installer: string;
   site: number;
+}
+
+/** All of an index, as plain data: octets in arrays, which are not copied. */
+export interface SavedIndex {
+  readonly rows: SavedColumns;
+  readonly orders: readonly Readonly<IndexedOrder>[];
+  readonly controllers: readonly number[];
+  readonly sites: readonly string[];
+  readonly tags: readonly (readonly string[])[];
+  readonly texts: SavedTexts;
 }
 
 /** For the texts that there is no room for. */
@@ -62,18 +79,43 @@ export class NodeIndex {
   #added = new NodeColumns();
   readonly #addedPlaces = new Map<number, number>();
   #removed = 0;
-  readonly #orders = new Dictionary<IndexedOrder>(({ number }) => number);
-  readonly #controllers = new Dictionary<number>((idC) => idC);
-  readonly #sites = new Dictionary<string>((site) => site);
-  readonly #tags = new Dictionary<readonly string[]>((tags) => tags.join('\n'));
+  readonly #orders: Dictionary<IndexedOrder>;
+  readonly #controllers: Dictionary<number>;
+  readonly #sites: Dictionary<string>;
+  readonly #tags: Dictionary<readonly string[]>;
   readonly #texts: TextStore;
   #latestSearch: { readonly wanted: string; readonly isRecord: Uint8Array } | undefined;
   /** Places of rows that match. */
   #selection = new Uint32Array();
 
-  constructor(readDescription: ReadDescription, texts: TextStore = new TextStore()) {
+  /** @param saved what an index was; by itself it is empty */
+  constructor(readDescription: ReadDescription, saved?: SavedIndex, maxTextOctets?: number) {
     this.#readDescription = readDescription;
-    this.#texts = texts;
+    this.#orders = new Dictionary(({ number }) => number, saved?.orders);
+    this.#controllers = new Dictionary((idC) => idC, saved?.controllers);
+    this.#sites = new Dictionary((site) => site, saved?.sites);
+    this.#tags = new Dictionary((tags) => tags.join('\n'), saved?.tags);
+    this.#texts = saved === undefined ? new TextStore(maxTextOctets) : TextStore.from(saved.texts);
+    if (saved === undefined) return;
+    this.#rows = NodeColumns.from(saved.rows);
+    this.#removed = saved.rows.flags.filter((flags) => (flags & ALIVE) === 0).length;
+  }
+
+  /** As of now: it is no copy, and changes with the index. */
+  get saved(): SavedIndex {
+    this.settle();
+    return {
+      rows: this.#rows.saved,
+      orders: this.#orders.values,
+      controllers: this.#controllers.values,
+      sites: this.#sites.values,
+      tags: this.#tags.values,
+      texts: this.#texts.saved,
+    };
+  }
+
+  get length(): number {
+    return this.#rows.length;
   }
 
   /**
@@ -132,11 +174,13 @@ export class NodeIndex {
   }
 
   list({ filter, now, sort = BY_ID, after, limit, counted = false }: NodeListQuery): NodeListPage {
-    const selected = this.#select(filter, now);
-    const page =
-      sort.by === 'id' && sort.descending !== true
-        ? this.#pageById(selected, after, limit)
-        : this.#sorted(selected, sort, after, limit);
+    const isById = sort.by === 'id' && sort.descending !== true;
+    // Where nothing is counted a page costs what it passes, and all pages together one pass.
+    const selected =
+      isById && !counted
+        ? this.#select(filter, now, { from: after === undefined ? 0 : after.idI + 1, most: limit + 1 })
+        : this.#select(filter, now);
+    const page = isById ? this.#pageById(selected, after, limit) : this.#sorted(selected, sort, after, limit);
     return { ...page, total: counted ? selected.length : undefined };
   }
 
@@ -207,8 +251,13 @@ export class NodeIndex {
     return this.#texts.add(text) ?? NOT_KEPT;
   }
 
-  /** The places of the rows that match, in ascending order of ID; valid until the next call. */
-  #select(filter: NodeFilter, now: number): Uint32Array {
+  /**
+   * The places of the rows that match, in ascending order of ID; valid until the next call.
+   *
+   * @param from the first ID that is looked at
+   * @param most so many, then no more are looked for
+   */
+  #select(filter: NodeFilter, now: number, { from, most }: Selected = ALL): Uint32Array {
     this.settle();
     const rows = this.#rows;
     const { orders, controllers, flags, expiry, renewalDue: due, committedAt, sites, tags } = rows;
@@ -225,7 +274,7 @@ export class NodeIndex {
     const selection = this.#selection;
     const end = idRange[1] >= 0xffff_ffff ? rows.length : rows.firstFrom(idRange[1] + 1);
     let count = 0;
-    for (let at = rows.firstFrom(idRange[0]); at < end; at++) {
+    for (let at = rows.firstFrom(Math.max(idRange[0], from)); at < end && count < most; at++) {
       const flag = flags[at] ?? 0;
       if ((flag & ALIVE) === 0) continue;
       const order = orders[at] ?? 0;

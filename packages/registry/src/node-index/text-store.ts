@@ -11,6 +11,11 @@ const MAX_OCTETS = 256 * 1024 * 1024;
 const INITIAL_OCTETS = 64 * 1024;
 const INITIAL_RECORDS = 1_024;
 
+export interface SavedTexts {
+  readonly octets: Uint8Array;
+  readonly starts: Uint32Array;
+}
+
 export class TextStore {
   #octets: Buffer = Buffer.allocUnsafe(INITIAL_OCTETS);
   #length = 0;
@@ -21,6 +26,19 @@ export class TextStore {
 
   constructor(maxOctets: number = MAX_OCTETS) {
     this.#maxOctets = maxOctets;
+  }
+
+  static from({ octets, starts }: SavedTexts): TextStore {
+    const texts = new TextStore();
+    texts.#octets = Buffer.from(octets.buffer, octets.byteOffset, octets.byteLength);
+    texts.#length = octets.length;
+    texts.#starts = starts;
+    texts.#records = starts.length;
+    return texts;
+  }
+
+  get saved(): SavedTexts {
+    return { octets: this.#octets.subarray(0, this.#length), starts: this.#starts.subarray(0, this.#records) };
   }
 
   /** How many records there are, also those that no node has any more. */
@@ -78,7 +96,7 @@ export class TextStore {
       this.#octets = larger;
     }
     if (this.#records < this.#starts.length) return;
-    const starts = new Uint32Array(this.#starts.length * 2);
+    const starts = new Uint32Array(Math.max(INITIAL_RECORDS, this.#starts.length * 2));
     starts.set(this.#starts);
     this.#starts = starts;
   }
