@@ -447,14 +447,17 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     expect(sizes).toEqual(['594x841', '594x841', '175x88 175x88 175x88']);
 
     await page.getByRole('link', { name: 'Go to order 5' }).click();
-    await page.getByText('0 of 3 joined').waitFor();
+    await page.getByRole('region', { name: 'By site' }).getByText('0 of 3 joined').waitFor();
     await page.getByRole('button', { name: 'Hand over again' }).click();
     await page.getByRole('button', { name: 'Hand over', exact: true }).click();
     await expect.poll(() => codes.count()).toBe(3);
     expect(keys).toContain(parseLabel((await scan(codes.first())) ?? '', 'label').ik.toHex());
     site.endSessions();
-    await page.getByRole('button', { name: 'Reload' }).click();
-    await page.getByRole('dialog', { name: 'Sign in' }).waitFor();
+    // The page may be loading something, and learn of it by itself.
+    const reload = `document.querySelector('.page-head button').click()`;
+    await expect
+      .poll(async () => (await page.evaluate(reload), page.getByRole('dialog', { name: 'Sign in' }).isVisible()))
+      .toBe(true);
     await expect.poll(() => codes.count()).toBe(0);
 
     const sent = requests.map((request) => JSON.stringify([request.url(), request.headers(), request.postData()])).join('\n');
@@ -546,7 +549,19 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     await check('/audit', '.head', help);
     await check('/nodes?starts=ff', '.empty');
     await check('/orders?open=3', '.drawer .facts');
-    await check('/orders/3', '.facts');
+    await check('/orders/3', '.note details', async () => {
+      await page.locator('.sites').waitFor();
+      await page.getByText('What to do').first().click();
+    });
+    expect(await page.locator('main [data-cause]').allInnerTexts()).toEqual([
+      'No controller ever asked for it · 1 node',
+      'It was answered, and proved nothing · 1 node',
+    ]);
+    const sites = await page.locator('.sites li').allInnerTexts();
+    expect(sites.map((text) => text.replaceAll(/\s+/g, ' '))).toEqual([
+      'without a site 19 of 19 joined',
+      'Plant 2 0 of 2 joined',
+    ]);
     await check('/orders/new', 'select[required]');
     await check('/controllers?open=00000001', '.drawer .facts');
     const choose = async (): Promise<void> => {
@@ -573,7 +588,7 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     await check(`/nodes?node=${id(UNPROVEN)}`, '.drawer .entries');
     await check('/audit', '.head');
     await check('/orders', 'tbody tr');
-    await check('/orders/3', '.facts');
+    await check('/orders/3', '.note details');
     await check('/orders/new', 'select[required]');
     await check('/controllers', 'tbody tr');
     await check('/exposure', 'tbody tr');

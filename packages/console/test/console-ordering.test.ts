@@ -1,12 +1,14 @@
 // New orders and handing over keys, without a browser: what is asked for, and the manifest that the
 // page opens.
 
+import type { NodeView } from '@latchkey/operations/contract';
 import { formatManifest, parseLabel } from '@latchkey/provisioning';
 import { formatLabelText, labelInCapitals } from '@latchkey/provisioning/label-text';
 import { newSecret } from '@latchkey/test-support/registry-fixtures';
 import { describe, expect, it } from 'vitest';
 import { NEW_ORDER, orderRequest, readRecipients } from '../src/new-order-request.js';
 import { OpenedManifest } from '../src/opened-manifest.js';
+import { joinTimes, progressBySite } from '../src/order-sites.js';
 
 const TERMS = { ...NEW_ORDER, installer: ' Kim & Sons ', controller: '0000001F', count: '40' };
 
@@ -76,5 +78,30 @@ describe('an opened manifest', () => {
       expect(make).toThrow(RangeError);
       expect(make).toThrow(expect.not.stringContaining(key));
     }
+  });
+});
+
+describe('an order by site', () => {
+  const node = (site: string | null, joinedAt: string | null): NodeView =>
+    ({ site, joined_at: joinedAt, key_is_initial: joinedAt === null }) as NodeView;
+  const nodes = [
+    node('south', null),
+    node('north', '2026-11-29T14:02:00.000Z'),
+    node(null, null),
+    node('north', '2026-11-28T09:00:00.000Z'),
+    node('north', null),
+  ];
+
+  it('has the largest site first, and nodes without a site', () => {
+    expect(progressBySite(nodes)).toEqual([
+      { site: 'north', nodes: 3, joined: 2 },
+      { site: 'south', nodes: 1, joined: 0 },
+      { site: null, nodes: 1, joined: 0 },
+    ]);
+  });
+
+  it('has its first and its latest join, if there is one', () => {
+    expect(joinTimes(nodes)).toEqual({ first: '2026-11-28T09:00:00.000Z', latest: '2026-11-29T14:02:00.000Z' });
+    expect(joinTimes(nodes.slice(0, 1))).toBeUndefined();
   });
 });

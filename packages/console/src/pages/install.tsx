@@ -13,6 +13,7 @@ import { CopyButton } from '../parts/copy.js';
 import { toneOf } from '../parts/diagnosis-panel.js';
 import { errorAt, FormField } from '../parts/form-field.js';
 import { ProblemNote } from '../parts/problem-note.js';
+import { ProgressBar } from '../parts/progress-bar.js';
 import { StepList } from '../parts/steps.js';
 import { Time } from '../parts/time.js';
 import { useSay } from '../phrase.js';
@@ -20,7 +21,6 @@ import { useResource } from '../resource.js';
 import { reloadAll, useMay } from '../session.js';
 import type { StringKey } from '../strings/index.js';
 import { readInstalledNode, readSearch } from '../url-state.js';
-import { Progress } from './orders.js';
 
 const POLL_MS = 4_000;
 
@@ -148,7 +148,7 @@ function NodeCheck({ id }: { readonly id: string }): JSX.Element {
       <div role="status">{diagnosis.data !== undefined && <Verdict diagnosis={diagnosis.data} />}</div>
       {!hasJoined && <p class="quiet">{say('install.watching')}</p>}
       {node.data !== undefined && <Describe node={node.data} tag={node.tag} />}
-      {order.data !== undefined && <Progress order={order.data} />}
+      {order.data !== undefined && <ProgressBar nodes={order.data.nodes} joined={order.data.joined} />}
     </>
   );
 }

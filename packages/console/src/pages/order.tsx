@@ -1,10 +1,11 @@
-/** One order on a page of its own: how far it is, and its keys handed over again. */
+/** One order on its own page: how far it is and why, and its keys handed over again. */
 
 import type { OrderView } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
 import { OrderBadge } from '../parts/badges.js';
 import { HandedOverView, PAGE_READS, ReaderFields, type Readers, useHandOver } from '../parts/hand-over.js';
+import { OrderCauses, OrderSites } from '../parts/order-progress.js';
 import { PageHead } from '../parts/page-head.js';
 import { ProblemNote } from '../parts/problem-note.js';
 import { useSay } from '../phrase.js';
@@ -34,6 +35,8 @@ export function OrderPage({ id }: { readonly id: string }): JSX.Element {
         <>
           <OrderNodes order={data} heading="h2" />
           <OrderActions order={data} tag={order.tag} />
+          <OrderCauses key={`causes ${id}`} order={data} />
+          <OrderSites order={data} />
           <HandOverAgain key={id} order={data} />
           <section class="narrow" aria-labelledby="order-details-title">
             <h2 id="order-details-title">{say('node.details')}</h2>

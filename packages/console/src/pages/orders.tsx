@@ -4,7 +4,7 @@ import type { OrderView } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';
 import { patchNow, request } from '../api.js';
 import { Drawer } from '../drawer.js';
-import { formatDuration, formatNumber } from '../format.js';
+import { formatDuration } from '../format.js';
 import { useLocation } from '../navigation.js';
 import { OrderBadge } from '../parts/badges.js';
 import { ChangeButton } from '../parts/change-button.js';
@@ -14,6 +14,7 @@ import { None } from '../parts/none.js';
 import { PageHead } from '../parts/page-head.js';
 import { Pager } from '../parts/pager.js';
 import { ProblemNote } from '../parts/problem-note.js';
+import { ProgressBar } from '../parts/progress-bar.js';
 import { rowProps } from '../parts/rows.js';
 import { ThingLink } from '../parts/thing-link.js';
 import { Time } from '../parts/time.js';
@@ -115,7 +116,7 @@ function OrderTable({ orders, isBusy }: { readonly orders: readonly OrderView[];
               {order.installer} {order.kind === 'import' && <span class="quiet">{say('orders.import')}</span>}
             </td>
             <td class="wide">
-              <Progress order={order} />
+              <ProgressBar nodes={order.nodes} joined={order.joined} />
             </td>
             <td class="wider">{order.controller === null ? <None /> : <code>{order.controller}</code>}</td>
             <td class="wider">{order.join_until === null ? <None /> : <Time at={order.join_until} />}</td>
@@ -126,18 +127,6 @@ function OrderTable({ orders, isBusy }: { readonly orders: readonly OrderView[];
         ))}
       </tbody>
     </table>
-  );
-}
-
-export function Progress({ order: { nodes, joined } }: { readonly order: OrderView }): JSX.Element {
-  const say = useSay();
-  const locale = localeOf(usePreferences());
-  const text = say('orders.joined-of', { joined: formatNumber(joined, locale), nodes: formatNumber(nodes, locale) });
-  return (
-    <span class="progress">
-      <progress value={joined} max={Math.max(nodes, 1)} aria-label={text} />
-      <span aria-hidden="true">{text}</span>
-    </span>
   );
 }
 
@@ -181,7 +170,7 @@ export function OrderNodes({ order, heading: Heading = 'h3' }: OrderNodesProps):
   return (
     <section aria-labelledby="progress-title">
       <Heading id="progress-title">{say('orders.progress')}</Heading>
-      <Progress order={order} />
+      <ProgressBar nodes={order.nodes} joined={order.joined} />
       {joined < nodes && (
         <a href={`/nodes?order=${number}&never_joined=true`}>
           <Phrase of="orders.not-joined" count={nodes - joined} />

@@ -4,7 +4,7 @@ import type { JSX } from 'preact';
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import { makePageKey, type PageKey } from '../age-file.js';
 import { type Problem, problemOf } from '../api.js';
-import { type KeyFile, runKeyJob } from '../key-job.js';
+import { type KeyFile, runKeyJob } from '../job-run.js';
 import { readRecipients } from '../new-order-request.js';
 import { OpenedManifest } from '../opened-manifest.js';
 import { useSay } from '../phrase.js';

@@ -101,6 +101,17 @@ export const ORDERING_STRINGS = {
   'hand-over.again-submit': ['Hand over', 'Übergeben'],
   'hand-over.another': ['Another order', 'Noch ein Auftrag'],
 
+  'order.causes': ['Not joined, by cause', 'Nicht beigetreten, nach Ursache'],
+  'order.diagnose': ['Diagnose {count} node|Diagnose {count} nodes', '{count} Knoten diagnostizieren'],
+  'order.diagnosing': ['Diagnosing…', 'Diagnostiziert…'],
+  'order.nodes-of-cause': ['{count} node|{count} nodes', '{count} Knoten'],
+  'order.and-more': ['and {count} more|and {count} more', 'und {count} weiterer|und {count} weitere'],
+  'order.all-joined': ['All its nodes have joined.', 'Alle seine Knoten sind beigetreten.'],
+  'order.sites': ['By site', 'Nach Ort'],
+  'order.no-site': ['without a site', 'ohne Ort'],
+  'order.first-join': ['First join', 'Erster Beitritt'],
+  'order.latest-join': ['Latest join', 'Letzter Beitritt'],
+
   'labels.title': ['Labels', 'Etiketten'],
   'labels.format': ['Paper', 'Papier'],
   'labels.format-a4': ['A4, to cut', 'A4, zum Schneiden'],
