@@ -366,7 +366,7 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     await page.keyboard.press('Enter');
     await page.getByText('1 node is removed.').waitFor();
     await registry.refresh();
-    expect(registry.node(SECOND)).toBeUndefined();
+    expect(await registry.node(SECOND)).toBeUndefined();
     await page.keyboard.press('g');
     await page.keyboard.press('j');
     await page.getByRole('heading', { name: 'Jobs' }).waitFor();
@@ -409,7 +409,7 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     await page.getByRole('heading', { name: 'Order 5: 3 nodes' }).waitFor();
     expect(await focused(page)).toContain('heading "Order 5: 3 nodes"');
     await registry.refresh();
-    expect(registry.order(5)).toMatchObject({ installer: 'Kim & Sons', site: 'Plant <2>', lifetime: 7_776_000 });
+    expect(await registry.order(5)).toMatchObject({ installer: 'Kim & Sons', site: 'Plant <2>', lifetime: 7_776_000 });
 
     const saved = page.waitForEvent('download');
     await page.getByRole('button', { name: 'Save manifest.csv.age' }).click();
@@ -503,7 +503,7 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     await page.getByRole('button', { name: 'Save' }).click();
     await page.getByText(`Node ${id(UNPROVEN)} is described.`).waitFor();
     await registry.refresh();
-    expect(registry.nodeDescription(UNPROVEN)).toMatchObject({ name: 'Pump 9', location: 'pillar 8', tags: ['pump', 'spare'] });
+    expect(await registry.nodeDescription(UNPROVEN)).toMatchObject({ name: 'Pump 9', location: 'pillar 8', tags: ['pump', 'spare'] });
     // The page looks again by itself.
     await setDisabled(registry, [UNPROVEN], true);
     await page.locator('[data-cause="disabled"]').waitFor();
