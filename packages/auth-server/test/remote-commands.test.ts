@@ -2,11 +2,12 @@
 // on a registry in a folder, and over the API on a copy of it.
 
 import { existsSync } from 'node:fs';
-import { chmod, cp, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, cp, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startApi } from '@latchkey/api';
 import { readMasterKey } from '@latchkey/keyring';
+import { decryptManifest, generateRecipient, parseManifest, readCredential } from '@latchkey/provisioning';
 import { Registry } from '@latchkey/registry';
 import { commandToRun } from '@latchkey/runtime/cli';
 import { Failure } from '@latchkey/runtime/failure';
@@ -51,12 +52,19 @@ const RECIPIENT = 'age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8
 let folder: string;
 let ids: string[];
 
+interface WrittenFile {
+  readonly path: string;
+  readonly mode: number;
+  readonly text: string;
+}
+
 /** What a command came to. */
 interface Outcome {
   readonly stdout: string;
   readonly exitCode: number;
   readonly message?: string;
   readonly advice?: string | undefined;
+  readonly files?: readonly WrittenFile[];
   /** Commands to paste. */
   readonly run?: readonly string[];
 }
@@ -100,9 +108,20 @@ const server = (): string => `unix:${join(folder, 'api.sock')}`;
 async function bothPlaces(line: string): Promise<readonly [here: Outcome, there: Outcome]> {
   const given = words(line);
   const outs = given.filter((word, i) => given[i - 1] === '--out' && !existsSync(word));
-  const first = await here(...given);
+  const first = { ...(await here(...given)), files: await filesOf(outs) };
   for (const out of outs) await rm(out, { recursive: true, force: true });
-  return [first, await there(...given)];
+  return [first, { ...(await there(...given)), files: await filesOf(outs) }];
+}
+
+/** Files that a command wrote, with mode and content. */
+async function filesOf(paths: readonly string[]): Promise<readonly WrittenFile[]> {
+  const found: WrittenFile[] = [];
+  for (const path of paths.filter((one) => existsSync(one))) {
+    const info = await stat(path);
+    if (info.isDirectory()) found.push(...(await filesOf((await readdir(path)).toSorted().map((name) => join(path, name)))));
+    else found.push({ path, mode: info.mode & 0o777, text: await readFile(path, 'latin1') });
+  }
+  return found;
 }
 
 /** ID0 to ID2 are nodes of order 1, DIR is a folder, `_` a blank. */
@@ -259,16 +278,21 @@ it('each command goes over the API, or is known to stay', () => {
   expect([...Object.keys(REMOTE), ...LOCAL, ...CONTEXTS].toSorted()).toEqual(leaves(authServerProgram(), '').toSorted());
 });
 
+/** These write keys that both registries have; others draw them. */
+const WRITES_WHAT_IS_THERE = new Set(['order export', 'order labels', 'controller set']);
+
 /** Keys are drawn in each place. What only the machine of the registry can do is said to be so. */
-function comparable({ stdout, ...outcome }: Outcome): Outcome {
+function comparable(command: string, { stdout, files = [], ...outcome }: Outcome): Outcome {
+  const isSame = ({ path }: WrittenFile): boolean => WRITES_WHAT_IS_THERE.has(command) && !path.endsWith('.age');
   const text = stdout.replaceAll(/\[secret [0-9a-f]{4}\]/g, '[secret]');
-  return { ...outcome, stdout: text.replaceAll('   # on the machine of the registry\n', '\n') };
+  const compared = files.map((file) => (isSame(file) ? file : { path: file.path, mode: file.mode, text: '' }));
+  return { ...outcome, stdout: text.replaceAll('   # on the machine of the registry\n', '\n'), files: compared };
 }
 
 describe.each(Object.entries(REMOTE).filter(([name]) => !name.startsWith('audit')))('%s', (command, lines) => {
   it.each(lines.length === 0 ? [''] : lines)('%s: prints the same, and ends with the same code', async (line) => {
     const [local, remote] = await bothPlaces(`${command} ${line}`);
-    expect(comparable(remote)).toEqual(comparable(local));
+    expect(comparable(command, remote)).toEqual(comparable(command, local));
   });
 });
 
@@ -397,4 +421,32 @@ describe('a context', () => {
       message: expect.stringContaining('nothing.sock'),
     });
   });
+});
+
+it('what was written over the API holds the keys of that registry, and only its reader can open it', async () => {
+  const out = join(folder, 'proof');
+  const order = words('order create --installer Cy --controller 00000002 --count 2 --json');
+  const { order: number } = JSON.parse((await there(...order, '--out', out)).stdout) as { order: number };
+  const manifest = parseManifest(await readFile(join(out, 'manifest.csv'), 'utf8'), 'manifest.csv');
+  const registry = await openRegistry(join(folder, 'there'));
+  const held: boolean[] = [];
+  for (const { idI, ik } of manifest) {
+    const node = await registry.node(idI);
+    held.push(node?.order === number && node.key.equals(ik));
+  }
+  await registry.close();
+  expect(held).toEqual([true, true]);
+
+  const { recipient, identity } = await generateRecipient();
+  await there('order', 'export', String(number), '--out', `${out}-sealed`, '--recipient', recipient);
+  const sealed = await readFile(join(`${out}-sealed`, 'manifest.csv.age'));
+  const opened = await decryptManifest(sealed, 'manifest.csv.age', { identities: [identity] });
+  expect(Buffer.from(opened).toString()).toBe(await readFile(join(out, 'manifest.csv'), 'utf8'));
+
+  const credential = join(folder, 'proof.json');
+  await there('controller', 'rotate', '00000002', '--out', credential);
+  const { idC, skCs } = await readCredential(credential);
+  const again = await openRegistry(join(folder, 'there'));
+  expect([idC, (await again.controller(2))?.stagedSkCs?.equals(skCs)]).toEqual([2, true]);
+  await again.close();
 });
