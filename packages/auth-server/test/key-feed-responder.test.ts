@@ -372,7 +372,7 @@ it('a registry from before there was an index gets one as it is opened', async (
   const { tables, folder } = registry;
   await tables.write(() => {
     for (const idI of [1, 2, 3]) tables.assignments.takeBack(idI, tables.nodes.get(idI)!);
-    tables.metadata.removeSync('key feed incarnation');
+    for (const name of ['key feed incarnation', 'node assignments']) tables.metadata.removeSync(name);
   });
   await server.close();
   await registry.close();
