@@ -4,7 +4,7 @@ import { chown } from 'node:fs/promises';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { ExposureView } from '@latchkey/operations/contract';
 import type { Registry } from '@latchkey/registry';
-import type { Daemon, Log } from '@latchkey/runtime/daemon';
+import { type Daemon, type Log, repeat } from '@latchkey/runtime/daemon';
 import { Failure, systemCode, systemFailure, UsageFailure } from '@latchkey/runtime/failure';
 import { nativeLocks, readFolderLock, readPrivateFile } from '@latchkey/runtime/files';
 import {
@@ -38,6 +38,9 @@ import { openTokenStore } from './tokens/token-store.js';
 import { buildServer } from './server.js';
 import { Passwords } from './users/password.js';
 import { openUserStore } from './users/user-store.js';
+
+/** Between two looks at what was written, in ms: a list after a quiet day is not slow. */
+const MAINTENANCE_INTERVAL_MS = 10_000;
 
 export interface ApiOptions {
   readonly config: ApiConfig;
@@ -74,6 +77,12 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
   // A registry that cannot be opened is a mistake to be told at the start.
   await registry.use(() => undefined);
   const requests = await RequestStore.open(folder);
+  const stopMaintenance = repeat({
+    what: 'to follow the registry',
+    everyMs: MAINTENANCE_INTERVAL_MS,
+    log,
+    action: () => registry.use((opened) => opened.maintain()),
+  });
   const walks = new RegistryWalks();
   const opaque = new OpaqueValues();
   const jobs = new Jobs(registry, walks, requests, log);
@@ -98,6 +107,7 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
   const servers: FastifyInstance[] = [];
   const closers: (() => Promise<void>)[] = [];
   const stop = async (): Promise<void> => {
+    stopMaintenance();
     // A server waits for the answers that it is sending.
     await events.close();
     await Promise.all(servers.map((server) => server.close()));

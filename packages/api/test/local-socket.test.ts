@@ -64,6 +64,18 @@ describe('a list of nodes', () => {
     expect(await found('site=S%C3%BCd&site=north&tag=pump')).toEqual(['00000003']);
     expect(await found('q=PUMP&controller=00000002')).toEqual(['00000003']);
     expect(await found('q=pump&order=1')).toEqual([]);
+    expect(await found('sort=-id&order=1&order=3')).toEqual(['7a300001', '00000005', '00000002']);
+    expect(await found('sort=expires_at&order=1&order=3')).toEqual(['00000005', '00000002', '7a300001']);
+    expect(await found('sort=-joined_at&order=1&order=3')).toEqual(['00000005', '00000002', '7a300001']);
+    const pages: string[] = [];
+    for (let after = ''; ;) {
+      const { body } = await api.get(`/v1/nodes?sort=expires_at&limit=2${after}`);
+      pages.push(...body.items.map(({ id }: { id: string }) => id));
+      expect(body.total).toBe(5);
+      if (body.next === null) break;
+      after = `&after=${body.next}`;
+    }
+    expect(pages).toEqual(['00000005', '00000002', '00000003', '00000004', '7a300001']);
     expect((await api.get('/v1/nodes/00000003')).body).toMatchObject({ ...description, location: null, note: null });
     const life = (await api.get('/v1/nodes/00000003/life')).body.items as { what: string }[];
     expect(life.map(({ what }) => what)).toEqual(['order created', 'node described']);

@@ -34,7 +34,7 @@ import { unknownController } from './enrolment.js';
 import { keysHeldBy } from './key-holders.js';
 import { endpointFrom, numberFromId } from './parse-input.js';
 import { countNodes, queryNodes } from './node-query.js';
-import { type Approval, type Context, implement, inTurn, type Operation } from './operation.js';
+import { type Approval, type Context, implement, type Operation } from './operation.js';
 import { generateKey } from './order-creation.js';
 
 export const controllersList: Operation<object, ControllerList> = implement(contract.controllersList, async ({ registry }) => {
@@ -53,7 +53,7 @@ export const controllersShow: Operation<ControllerInput, ControllerDetails> = im
     const idC = numberFromId(id);
     const [view] = await viewControllers(registry, [idC]);
     if (view === undefined) throw notFound('controller', idC);
-    const { nodes, joined } = await inTurn(context, () => countNodes(registry, { controller: idC }, clock().wallMs));
+    const { nodes, joined } = await countNodes(registry, { controller: idC }, clock().wallMs);
     return { ...view, nodes, joined };
   },
 );

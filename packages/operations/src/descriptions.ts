@@ -1,7 +1,4 @@
-/**
- * What people know of nodes and controllers: how it changes, how it is shown, and how a node is
- * found by it.
- */
+/** What people know of nodes and controllers: how it changes, and how it is shown. */
 
 import type { ControllerDescription, NodeDescription } from '@latchkey/registry';
 import type { ManifestTexts } from '@latchkey/provisioning';
@@ -112,25 +109,4 @@ export interface DescriptionQuery {
   readonly tags?: readonly string[] | undefined;
   /** Stands somewhere in it, or in the ID; capitals and small letters are alike. */
   readonly search?: string | undefined;
-}
-
-/** Tests descriptions. Returns `undefined` if every one would match. */
-export function descriptionMatcher({
-  sites,
-  tags,
-  search,
-}: DescriptionQuery): ((id: string, description: DescriptionView) => boolean) | undefined {
-  if (sites === undefined && tags === undefined && search === undefined) return undefined;
-  const wanted = search === undefined ? undefined : folded(search);
-  return (id, view) => {
-    if (sites !== undefined && (view.site === null || !sites.includes(view.site))) return false;
-    if (tags?.some((tag) => view.tags.includes(tag)) === false) return false;
-    if (wanted === undefined) return true;
-    const texts = [id, view.name, view.site, view.location, view.note, ...view.tags];
-    return texts.some((text) => text !== null && folded(text).includes(wanted));
-  };
-}
-
-function folded(text: string): string {
-  return text.toLowerCase().normalize('NFC');
 }

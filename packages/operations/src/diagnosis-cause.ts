@@ -7,7 +7,8 @@
 import { expiryOf, formatId, MAX_REISSUE_AHEAD_MS, REISSUE_HOLDOFF_MS, TS_WINDOW } from '@latchkey/protocol';
 import type { Action, Cause, LateNodes } from './contract/diagnosis.js';
 import type { Situation } from './diagnosis-situation.js';
-import { isLate, renewalDue } from './node-view.js';
+import { isLate } from './node-view.js';
+import { renewalDue } from '@latchkey/registry';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { orderStatus } from '@latchkey/registry';
 

@@ -10,7 +10,8 @@ import type { AuditEntry, Registry, Restored, NodeInfo, OrderRecord, ControllerA
 import type { DeviceKey } from './contract/diagnosis.js';
 import { holdoffUntil } from './clock-release.js';
 import { queryNodes } from './node-query.js';
-import { isLate, renewalDue } from './node-view.js';
+import { isLate } from './node-view.js';
+import { renewalDue } from '@latchkey/registry';
 import { isVisible, type VisibleOrders } from './visibility.js';
 
 /** Entries of the audit log that are looked through for the removal of a node. */

@@ -4,7 +4,8 @@ import { expiryOf, formatId, REFUSALS } from '@latchkey/protocol';
 import type { LateNodes } from './contract/diagnosis.js';
 import { type Finding, holdoffEnd } from './diagnosis-cause.js';
 import type { Situation } from './diagnosis-situation.js';
-import { isLate, renewalDue } from './node-view.js';
+import { isLate } from './node-view.js';
+import { renewalDue } from '@latchkey/registry';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { orderStatus } from '@latchkey/registry';
 

@@ -10,10 +10,9 @@ import * as contract from './contract/diagnosis.js';
 import type { Action, Diagnosis, DiagnosisInput, Facts, LateNodes } from './contract/diagnosis.js';
 import { countOf, findCause } from './diagnosis-cause.js';
 import { type Situation, situationOf, type Surroundings, surroundingsOf } from './diagnosis-situation.js';
-import { renewalDue } from './node-view.js';
 import { sentenceOf } from './diagnosis-text.js';
 import { isoTime } from '@latchkey/runtime/iso-time';
-import { orderStatus, type Registry } from '@latchkey/registry';
+import { orderStatus, type Registry, renewalDue } from '@latchkey/registry';
 import { implement, type Operation } from './operation.js';
 import { numberFromId } from './parse-input.js';
 

@@ -37,9 +37,9 @@ export { type ImportMoves, importsRun } from './imports.js';
 export { enrolAgain, freeName, type Step, stepsFor, TAKE_UP_CREDENTIAL } from './next-steps.js';
 export { NodeBatch } from './node-batch.js';
 export { type ManyNodesContext, nodesChangeMany, nodesPreviewChange } from './node-changes.js';
-export { type NodeQuery, nodesDescribedSo, queryNodes } from './node-query.js';
+export { idRange, type NodeQuery, queryNodes } from './node-query.js';
 export { nodesReset, type ResetContext, type ResetPreview } from './node-reset.js';
-export { nodeState, viewNode } from './node-view.js';
+export { viewNode } from './node-view.js';
 export {
   lifeOf,
   type NodeAndKey,

@@ -1,14 +1,21 @@
 /**
- * Which nodes of a registry match. Every list, count and choice of nodes is made here: the one
- * place that must know of an index.
+ * Which nodes of a registry match. Every list, count and choice of nodes is made here, by what the
+ * storage engine lists and counts.
  */
 
-import { expiryOf, formatId } from '@latchkey/protocol';
-import { notFound, type NodeInfo, type Registry } from '@latchkey/registry';
-import { descriptionMatcher, type DescriptionQuery, viewDescription } from './descriptions.js';
+import {
+  type NodeCounts,
+  type NodeCursor,
+  type NodeFilter,
+  type NodeGroups,
+  type NodeInfo,
+  type NodeTally,
+  notFound,
+  type Registry,
+} from '@latchkey/registry';
+import type { DescriptionQuery } from './descriptions.js';
 import { orderNotFound, requireOrder } from './order-lookup.js';
 import { NODE_STATES, type NodeStatus } from './contract/nodes.js';
-import { nodeState } from './node-view.js';
 import { isVisible, type VisibleOrders } from './visibility.js';
 
 /** All that is given must be true of a node. Times are ms since the epoch. */
@@ -31,10 +38,37 @@ export interface NodeQuery extends DescriptionQuery {
 }
 
 const MAX_ID = 0xffff_ffff;
+/** Nodes that are read at once. */
+const NODES_PER_PAGE = 256;
+/** IDs that are listed at once. */
+const IDS_PER_PAGE = 4_096;
+
+/** The query as a storage engine is asked. */
+function filterOf({ state, order, visibleOrders, controller, idPrefix, neverJoined, ...query }: NodeQuery): NodeFilter {
+  const orders = order === undefined ? visibleOrders && [...visibleOrders] : isVisible(visibleOrders, order) ? [order] : [];
+  return {
+    states: state,
+    orders,
+    controllers: controller === undefined ? undefined : [controller],
+    hasJoined: neverJoined === true ? false : undefined,
+    idRange: idPrefix === undefined ? undefined : idRange(idPrefix),
+    installer: query.installer,
+    expiringBefore: query.expiringBefore,
+    joinedSince: query.joinedSince,
+    sites: query.sites,
+    tags: query.tags,
+    search: query.search,
+  };
+}
+
+/** The IDs that begin with these digits. */
+export function idRange(prefix: string): readonly [first: number, last: number] {
+  return [Number.parseInt(prefix.padEnd(8, '0'), 16), Number.parseInt(prefix.padEnd(8, 'f'), 16)];
+}
 
 /**
  * Pages of nodes that match, by ID, from `from` on; each node as it is when it is reached. A page
- * may be empty: it is what matches of those that were looked at.
+ * may be empty.
  *
  * @throws NotFound for an order or a controller that does not exist: an empty list would look like
  *   an answer
@@ -46,12 +80,26 @@ export async function* queryNodes(
   from: number = 0,
 ): AsyncGenerator<readonly NodeInfo[]> {
   await requireExisting(registry, query);
-  const [first, last] = rangeOf(query.idPrefix);
-  const orders = query.installer === undefined ? undefined : await ordersOf(registry, query.installer);
-  for await (const page of registry.nodePages(Math.max(from, first))) {
-    const matching = page.filter((node) => node.idI <= last && orders?.has(node.order) !== false && isMatch(node, query, now));
-    yield await nodesDescribedSo(registry, query, matching);
-    if ((page.at(-1)?.idI ?? 0) >= last) return;
+  const filter = filterOf(query);
+  // All nodes are read anyway: no list of them is needed.
+  if (Object.values(filter).every((part) => part === undefined)) yield* registry.nodePages(from);
+  else for await (const ids of listIds(registry, filter, now, NODES_PER_PAGE, from)) yield await registry.nodesById(ids);
+}
+
+async function* listIds(
+  registry: Registry,
+  filter: NodeFilter,
+  now: number,
+  limit: number,
+  from: number = 0,
+): AsyncGenerator<readonly number[]> {
+  const [first, last] = filter.idRange ?? [0, MAX_ID];
+  const idRange = [Math.max(first, from), last] as const;
+  for (let after: NodeCursor | undefined; ;) {
+    const page = await registry.nodeList({ filter: { ...filter, idRange }, now, after, limit });
+    yield page.ids;
+    if (page.next === undefined) return;
+    after = page.next;
   }
 }
 
@@ -61,41 +109,6 @@ async function requireExisting(registry: Registry, { order, controller, visibleO
   // Who is limited to some orders is told of no controller.
   if (controller === undefined || visibleOrders !== undefined) return;
   if ((await registry.controllerRow(controller)) === undefined) throw notFound('controller', controller);
-}
-
-/** Those of a page whose descriptions match. */
-export async function nodesDescribedSo(
-  registry: Registry,
-  query: DescriptionQuery,
-  nodes: readonly NodeInfo[],
-): Promise<readonly NodeInfo[]> {
-  const matches = descriptionMatcher(query);
-  if (matches === undefined || nodes.length === 0) return nodes;
-  return registry.read({ nodeDescriptions: nodes.map(({ idI }) => idI) }, (found) =>
-    nodes.filter(({ idI, orderSite }) => matches(formatId(idI), viewDescription(found.nodeDescription(idI), orderSite))),
-  );
-}
-
-/** The IDs that begin with these digits. */
-function rangeOf(prefix: string | undefined): readonly [first: number, last: number] {
-  if (prefix === undefined) return [0, MAX_ID];
-  return [Number.parseInt(prefix.padEnd(8, '0'), 16), Number.parseInt(prefix.padEnd(8, 'f'), 16)];
-}
-
-async function ordersOf(registry: Registry, installer: string): Promise<ReadonlySet<number>> {
-  const orders = await registry.orders();
-  return new Set(orders.filter((order) => order.installer === installer).map(({ number }) => number));
-}
-
-function isMatch(node: NodeInfo, query: NodeQuery, now: number): boolean {
-  const { state, order, controller, expiringBefore, neverJoined, joinedSince, visibleOrders } = query;
-  if (!isVisible(visibleOrders, node.order)) return false;
-  if (order !== undefined && node.order !== order) return false;
-  if (controller !== undefined && node.controller !== controller) return false;
-  if (neverJoined === true && !node.initial) return false;
-  if (expiringBefore !== undefined && (expiryOf(node) ?? Infinity) >= expiringBefore) return false;
-  if (joinedSince !== undefined && (node.committedAt ?? -Infinity) < joinedSince) return false;
-  return state === undefined || state.includes(nodeState(node, now));
 }
 
 /** A page of nodes, and where the next one begins. */
@@ -123,42 +136,42 @@ export async function nodePage(
 
 /** The IDs of all nodes that match, in ascending order. */
 export async function idsOf(registry: Registry, query: NodeQuery, now: number): Promise<number[]> {
+  await requireExisting(registry, query);
   const ids: number[] = [];
-  for await (const page of queryNodes(registry, query, now)) for (const { idI } of page) ids.push(idI);
+  for await (const page of listIds(registry, filterOf(query), now, IDS_PER_PAGE)) for (const idI of page) ids.push(idI);
   return ids;
 }
 
-export interface Tally {
-  nodes: number;
-  /** Those that traded their initial key in. */
-  joined: number;
-}
-
-/** Counts the nodes that match by what `groupOf` gives of each. */
-export async function countNodesBy<K>(
+/** Counts the nodes that match by a property of theirs. */
+export async function countNodesBy<G extends keyof NodeGroups>(
   registry: Registry,
   query: NodeQuery,
   now: number,
-  groupOf: (node: NodeInfo) => K,
-): Promise<ReadonlyMap<K, Tally>> {
-  const groups = new Map<K, Tally>();
-  for await (const page of queryNodes(registry, query, now))
-    for (const node of page) {
-      const group = groupOf(node);
-      let tally = groups.get(group);
-      if (tally === undefined) groups.set(group, (tally = { nodes: 0, joined: 0 }));
-      tally.nodes += 1;
-      if (!node.initial) tally.joined += 1;
-    }
-  return groups;
+  by: G,
+): Promise<NodeCounts<G>> {
+  await requireExisting(registry, query);
+  return registry.nodeCounts(filterOf(query), now, by);
 }
 
-export async function countNodes(registry: Registry, query: NodeQuery, now: number): Promise<Readonly<Tally>> {
-  const groups = await countNodesBy(registry, query, now, () => 'all');
-  return groups.get('all') ?? { nodes: 0, joined: 0 };
+export async function countNodes(registry: Registry, query: NodeQuery, now: number): Promise<Readonly<NodeTally>> {
+  return sumOf(await countNodesBy(registry, query, now, 'state'));
 }
 
-export async function countByState(registry: Registry, query: NodeQuery, now: number): Promise<ReadonlyMap<NodeStatus, Tally>> {
-  const counted = await countNodesBy(registry, query, now, (node) => nodeState(node, now));
+function sumOf(counts: NodeCounts<'state'>): Readonly<NodeTally> {
+  const sum = { nodes: 0, joined: 0 };
+  for (const { nodes, joined } of counts.values()) {
+    sum.nodes += nodes;
+    sum.joined += joined;
+  }
+  return sum;
+}
+
+/** Every state, those too that no node has. */
+export async function countByState(
+  registry: Registry,
+  query: NodeQuery,
+  now: number,
+): Promise<ReadonlyMap<NodeStatus, Readonly<NodeTally>>> {
+  const counted = await countNodesBy(registry, query, now, 'state');
   return new Map(NODE_STATES.map((state) => [state, counted.get(state) ?? { nodes: 0, joined: 0 }]));
 }

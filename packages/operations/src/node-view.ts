@@ -3,32 +3,14 @@
 import { expiryOf, formatId, formatTid } from '@latchkey/protocol';
 import { formatNid } from '@latchkey/runtime/net';
 import { isoTime } from '@latchkey/runtime/iso-time';
-import type { NodeDescription, NodeInfo, UnsealedNode } from '@latchkey/registry';
-import type { NodeStatus, NodeView } from './contract/nodes.js';
+import { type NodeDescription, type NodeInfo, nodeState, renewalDue, type UnsealedNode } from '@latchkey/registry';
+import type { NodeView } from './contract/nodes.js';
 import { viewDescription } from './descriptions.js';
 import type { VisibleOrders } from './visibility.js';
-
-/**
- * Nodes renew at 72 to 88 % of the lifetime (profile, "Node", 6); ms since the epoch. Infinity:
- * never.
- */
-export function renewalDue({ committed }: Pick<NodeInfo, 'committed'>): number {
-  return committed === undefined || committed.lifetime === 0 ? Infinity : committed.ts + 880 * committed.lifetime;
-}
 
 /** Whether a node should have renewed its key by now. */
 export function isLate(node: Pick<NodeInfo, 'committed' | 'disabled'>, now: number): boolean {
   return !node.disabled && now > renewalDue(node);
-}
-
-export function nodeState(node: NodeInfo, now: number): NodeStatus {
-  const expiry = expiryOf(node);
-  const { committed } = node;
-  if (node.disabled) return 'disabled';
-  if (committed === undefined) return 'enrolled';
-  if (expiry === undefined) return 'joined';
-  if (now > expiry) return 'expired';
-  return now > renewalDue(node) ? 'expiring' : 'joined';
 }
 
 /**

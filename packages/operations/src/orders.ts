@@ -2,7 +2,7 @@
 
 import { formatId } from '@latchkey/protocol';
 import type { ManifestLine } from '@latchkey/provisioning';
-import { type OrderRecord, type OrderStatus, orderStatus, type Registry } from '@latchkey/registry';
+import { type NodeTally, type OrderRecord, type OrderStatus, orderStatus, type Registry } from '@latchkey/registry';
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { describeOrder, recordExport, setJoinWindow, setOrderState } from './administration.js';
@@ -26,7 +26,7 @@ import { enrol } from './enrolment.js';
 import type { DeviceKeys } from './import/device-keys.js';
 import { freeName } from './next-steps.js';
 import type { NodeBatch } from './node-batch.js';
-import { countNodes, countNodesBy, type Tally } from './node-query.js';
+import { countNodes, countNodesBy } from './node-query.js';
 import { orderNotFound, requireOrder, requireVisibleOrder } from './order-lookup.js';
 import { type Approval, type Context, implement, inTurn, type Operation, withProgress } from './operation.js';
 import { generateNodes, generateSplitNodes, manifestOf, remainingManifest } from './order-creation.js';
@@ -36,14 +36,14 @@ import { isVisible } from './visibility.js';
 
 /** Labels on one sheet at most: some 500 pages, 30 MB. */
 const MAX_LABELS = 10_000;
-const NO_NODES: Readonly<Tally> = { nodes: 0, joined: 0 };
+const NO_NODES: Readonly<NodeTally> = { nodes: 0, joined: 0 };
 
 export const ordersList: Operation<object, OrderList> = implement(contract.ordersList, async (context) => {
   const { registry, clock, visibleOrders } = context;
   const { wallMs: now } = clock();
   // First the orders: one that is made meanwhile is left out, and not listed without its nodes.
   const orders = (await registry.orders()).filter(({ number }) => isVisible(visibleOrders, number));
-  const counts = await inTurn(context, () => countNodesBy(registry, { visibleOrders }, now, ({ order }) => order));
+  const counts = await countNodesBy(registry, { visibleOrders }, now, 'order');
   return { items: orders.flatMap((order) => viewOrder(order, counts.get(order.number) ?? NO_NODES, now) ?? []) };
 });
 
@@ -55,14 +55,14 @@ async function viewOf(context: Context, number: number): Promise<OrderView> {
   const { registry, clock } = context;
   const { wallMs: now } = clock();
   const order = await requireVisibleOrder(context, number);
-  const tally = await inTurn(context, () => countNodes(registry, { order: number }, now));
+  const tally = await countNodes(registry, { order: number }, now);
   const view = viewOrder(order, tally, now);
   if (view === undefined) throw orderNotFound(number);
   return view;
 }
 
 /** Returns `undefined` for an order that is not finished: it is not there yet. */
-function viewOrder(order: OrderRecord, { nodes, joined }: Readonly<Tally>, now: number): OrderView | undefined {
+function viewOrder(order: OrderRecord, { nodes, joined }: Readonly<NodeTally>, now: number): OrderView | undefined {
   const state = orderStatus(order, now);
   if (state === undefined) return undefined;
   return {

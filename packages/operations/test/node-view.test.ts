@@ -7,7 +7,8 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { moveNodes, resetNode, setDisabled, setKeyLifetime } from '../src/administration.js';
 import { NODE_STATES } from '../src/contract/nodes.js';
 import { countNodes, countNodesBy, nodePage, type NodeQuery, queryNodes } from '../src/node-query.js';
-import { nodeState, viewNode } from '../src/node-view.js';
+import { nodeState } from '@latchkey/registry';
+import { viewNode } from '../src/node-view.js';
 import type { Registry } from '@latchkey/registry';
 import { C1, C2, newSecret, AdminFixture } from '@latchkey/test-support/admin-fixture';
 
@@ -211,7 +212,7 @@ describe('a query', () => {
     expect(await countNodes(registry, {}, start)).toEqual({ nodes: 6, joined: 3 });
     expect(await countNodes(registry, { controller: C2 }, start)).toEqual({ nodes: 1, joined: 0 });
     expect(await countNodes(registry, { state: ['expired'] }, start)).toEqual({ nodes: 0, joined: 0 });
-    expect([...(await countNodesBy(registry, {}, start, ({ order }) => order))]).toEqual([
+    expect([...(await countNodesBy(registry, {}, start, 'order'))]).toEqual([
       [1, { nodes: 1, joined: 1 }],
       [2, { nodes: 3, joined: 1 }],
       [3, { nodes: 2, joined: 1 }],

@@ -2,6 +2,7 @@
 
 import type { Secret } from '@latchkey/protocol';
 import { allOf, betweenPages } from './listing.js';
+import type { NodeCounts, NodeFilter, NodeGroups, NodeListPage, NodeListQuery } from './model/node-query.js';
 import {
   type ControllerActivity,
   type ControllerInfo,
@@ -110,6 +111,33 @@ export class RegistryReads extends RegistryCore {
       const orders = [...new Set(page.map(([, row]) => row.order))];
       yield await this.read({ orders }, (found) => page.flatMap(([idI, row]) => this.nodeInfo(found, idI, row) ?? []));
     }
+  }
+
+  /** Which nodes match; the storage engine's. */
+  async nodeList(query: NodeListQuery): Promise<NodeListPage> {
+    const page = await this.storage.nodeList(query);
+    this.opened.signal?.throwIfAborted();
+    return page;
+  }
+
+  /** How many nodes match, by a property of theirs. */
+  async nodeCounts<G extends keyof NodeGroups>(filter: NodeFilter, now: number, by: G): Promise<NodeCounts<G>> {
+    const counts = await this.storage.nodeCounts(filter, now, by);
+    this.opened.signal?.throwIfAborted();
+    return counts;
+  }
+
+  /** Those of these nodes that are there, without their keys. */
+  async nodesById(ids: readonly number[]): Promise<NodeInfo[]> {
+    const nodes: NodeInfo[] = [];
+    await this.readNodes(ids, (found, part) => {
+      for (const idI of part) {
+        const row = found.node(idI)?.row;
+        const node = row && this.nodeInfo(found, idI, row);
+        if (node !== undefined) nodes.push(node);
+      }
+    });
+    return nodes;
   }
 
   nodeDescription(idI: number): Promise<NodeDescription | undefined> {

@@ -1,17 +1,16 @@
 /** Nodes: pages under filters, one node, its life, and why it has not joined. */
 
-import { expiryOf, parseId } from '@latchkey/protocol';
+import { parseId } from '@latchkey/protocol';
 import {
   call,
+  idRange,
   isVisible,
   lifeOf,
-  nodesDescribedSo,
   nodesDisable,
   nodesEnable,
   nodesRemove,
   nodesSet,
   nodesShow,
-  nodeState,
   viewNode,
   viewNodes,
 } from '@latchkey/operations';
@@ -20,12 +19,11 @@ import {
   durationSchema,
   MAX_NAME,
   NODE_STATES,
-  type NodeStatus,
   settableFields,
   TEXT_LIMITS,
   textSchema,
 } from '@latchkey/operations/contract';
-import type { DescribedNode, NodeInfo, Registry } from '@latchkey/registry';
+import type { DescribedNode, NodeFilter, NodeSort } from '@latchkey/registry';
 import { z } from 'zod';
 import { requireScope } from '../access.js';
 import { type Route, type RouteContext, defineRoute } from '../route.js';
@@ -81,80 +79,74 @@ const filtersSchema = z.strictObject({
 });
 type Filters = z.output<typeof filtersSchema>;
 
-/** Where the next page begins, and how many nodes the first page found. */
-const cursorContentSchema = z.tuple([z.int(), z.int()]);
+const SORTS = ['id', '-id', 'expires_at', '-expires_at', 'joined_at', '-joined_at'] as const;
+
+/**
+ * Where the page before ended, by value and ID of its last node, and how many nodes the first page
+ * found.
+ */
+const cursorContentSchema = z.tuple([z.number().nullable(), z.int(), z.int()]);
 
 const list = defineRoute({
   name: 'nodes.list',
   summary: 'List nodes',
-  description: 'In ascending order of ID. Values of one filter are alternatives; a node must pass every filter.',
+  description: 'Values of one filter are alternatives; a node must pass every filter.',
   scope: 'read',
   isLimitable: true,
   path: '/v1/nodes',
-  input: filtersSchema.extend({ limit: limitSchema, after: cursorSchema }),
+  input: filtersSchema.extend({
+    sort: z.enum(SORTS).default('id').describe('`-` reverses the order. Nodes without such a time come last'),
+    limit: limitSchema,
+    after: cursorSchema,
+  }),
   output: pageSchema(nodeSchema, 'Nodes that pass the filters, counted when the first page was read'),
-  async run(context, { limit, after, ...filters }) {
-    const { registry, visibleOrders, walks, now, signal, opaque, principal } = context;
-    const listName = `nodes.list ${JSON.stringify(filters)}`;
+  async run(context, { limit, after, sort, ...filters }) {
+    const { registry, now, signal, opaque, principal } = context;
+    const listName = `nodes.list ${sort} ${JSON.stringify(filters)}`;
     const cursor = after === undefined ? undefined : cursorContentSchema.safeParse(opaque.openCursor(principal, listName, after));
     if (cursor?.success === false) throw new Problem('cursor-invalid');
-    const { from: firstId, last } = idRange(filters.starts);
-    const from = Math.max(firstId, filters.after_id === undefined ? 0 : (parseId(filters.after_id) ?? 0) + 1);
-    const matches = await matcherOf(registry, filters, now);
-    const [start, total] = cursor?.data ?? [from, undefined];
-    const descriptions = { sites: filters.site, tags: filters.tag, search: filters.q };
-    const found: number[] = [];
-    let count = 0;
-    await walks.run(async () => {
-      for await (const page of registry.until(signal).nodePages(start)) {
-        const matching = page.filter((node) => node.idI <= last && isVisible(visibleOrders, node.order) && matches(node));
-        for (const { idI } of await nodesDescribedSo(registry, descriptions, matching)) {
-          count += 1;
-          if (found.length <= limit) found.push(idI);
-        }
-        // The first page counts to the end; later pages know the total.
-        if ((page.at(-1)?.idI ?? 0) >= last || (total !== undefined && found.length > limit)) return;
-      }
-    }, signal);
-    const next = found[limit];
+    const [value = null, idI, firstTotal] = cursor?.data ?? [];
+    const page = await registry.until(signal).nodeList({
+      filter: filterOf(context, filters),
+      now,
+      sort: sortOf(sort),
+      after: idI === undefined ? undefined : { value, idI },
+      limit,
+      // The first page counts; later pages know the total.
+      counted: firstTotal === undefined,
+    });
+    const total = firstTotal ?? page.total ?? 0;
+    const { ids, next } = page;
     return {
-      items: await viewNodes(context, found.slice(0, limit), now),
-      next: next === undefined ? null : opaque.sealCursor(principal, listName, [next, total ?? count]),
-      total: total ?? count,
+      items: await viewNodes(context, ids, now),
+      next: next === undefined ? null : opaque.sealCursor(principal, listName, [next.value, next.idI, total]),
+      total,
     };
   },
 });
 
-/** All IDs that begin with these digits. */
-function idRange(starts: string = ''): { readonly from: number; readonly last: number } {
-  return { from: Number.parseInt(starts.padEnd(8, '0'), 16), last: Number.parseInt(starts.padEnd(8, 'f'), 16) };
+function sortOf(sort: (typeof SORTS)[number]): NodeSort {
+  const descending = sort.startsWith('-');
+  return { by: (descending ? sort.slice(1) : sort) as NodeSort['by'], descending };
 }
 
-async function matcherOf(registry: Registry, filters: Filters, now: number): Promise<(node: NodeInfo) => boolean> {
-  const { never_joined: neverJoined, expires_before: expiresBefore, joined_since: since, installer } = filters;
-  const joinedSince = since === undefined ? -Infinity : Date.parse(since);
-  const states = setOf<NodeStatus>(filters.state);
-  const orders = setOf(filters.order);
-  const controllers = setOf(filters.controller?.map((id) => parseId(id)));
-  const ofInstaller = installer === undefined ? undefined : await ordersOf(registry, installer);
-  const expiry = expiresBefore === undefined ? undefined : Date.parse(expiresBefore);
-  return (node) =>
-    (orders === undefined || orders.has(node.order)) &&
-    (controllers === undefined || controllers.has(node.controller)) &&
-    (ofInstaller === undefined || ofInstaller.has(node.order)) &&
-    (since === undefined || (node.committedAt ?? -Infinity) >= joinedSince) &&
-    (neverJoined === undefined || node.initial === neverJoined) &&
-    (expiry === undefined || (expiryOf(node) ?? Infinity) < expiry) &&
-    (states === undefined || states.has(nodeState(node, now)));
-}
-
-async function ordersOf(registry: Registry, installer: string): Promise<ReadonlySet<number>> {
-  const orders = await registry.orders();
-  return new Set(orders.filter((order) => order.installer === installer).map(({ number }) => number));
-}
-
-function setOf<T>(values: readonly T[] | undefined): ReadonlySet<T> | undefined {
-  return values && new Set(values);
+function filterOf({ visibleOrders }: RouteContext, filters: Filters): NodeFilter {
+  const { never_joined: neverJoined, order = visibleOrders && [...visibleOrders] } = filters;
+  const [first, last] = idRange(filters.starts ?? '');
+  const after = filters.after_id === undefined ? -1 : (parseId(filters.after_id) ?? -1);
+  return {
+    states: filters.state,
+    orders: order?.filter((number) => isVisible(visibleOrders, number)),
+    controllers: filters.controller?.flatMap((id) => parseId(id) ?? []),
+    installer: filters.installer,
+    hasJoined: neverJoined === undefined ? undefined : !neverJoined,
+    expiringBefore: filters.expires_before === undefined ? undefined : Date.parse(filters.expires_before),
+    joinedSince: filters.joined_since === undefined ? undefined : Date.parse(filters.joined_since),
+    idRange: [Math.max(first, after + 1), last],
+    sites: filters.site,
+    tags: filters.tag,
+    search: filters.q,
+  };
 }
 
 const show = defineRoute({

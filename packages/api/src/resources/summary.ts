@@ -1,7 +1,7 @@
 /** How many nodes and orders are in each state. */
 
 import { isoTime } from '@latchkey/runtime/iso-time';
-import { isVisible, nodeState } from '@latchkey/operations';
+import { isVisible } from '@latchkey/operations';
 import { NODE_STATES, type NodeStatus } from '@latchkey/operations/contract';
 import { ORDER_STATES, orderStatus, type OrderStatus } from '@latchkey/registry';
 import { z } from 'zod';
@@ -27,8 +27,8 @@ const show = defineRoute({
       controllers: z.object({ total: z.int() }).describe('To a caller with limits: those of its nodes'),
     })
     .meta({ id: 'Summary' }),
-  async run({ registry, visibleOrders, walks, now, signal }) {
-    const nodes = { total: 0, never_joined: 0, by_state: zeroes<NodeStatus>(NODE_STATES) };
+  async run({ registry: all, visibleOrders, now, signal }) {
+    const registry = all.until(signal);
     const orders = { total: 0, by_state: zeroes<OrderStatus>(ORDER_STATES) };
     for (const order of await registry.orders()) {
       const state = orderStatus(order, now);
@@ -36,19 +36,17 @@ const show = defineRoute({
       orders.total += 1;
       orders.by_state[state] += 1;
     }
-    /** Of visible nodes. */
-    const controllersSeen = new Set<number>();
-    await walks.run(async () => {
-      for await (const page of registry.until(signal).nodePages())
-        for (const node of page) {
-          if (!isVisible(visibleOrders, node.order)) continue;
-          nodes.total += 1;
-          if (visibleOrders !== undefined) controllersSeen.add(node.controller);
-          if (node.initial) nodes.never_joined += 1;
-          nodes.by_state[nodeState(node, now)] += 1;
-        }
-    }, signal);
-    const controllers = visibleOrders === undefined ? (await registry.controllers()).length : controllersSeen.size;
+    const filter = { orders: visibleOrders && [...visibleOrders] };
+    const nodes = { total: 0, never_joined: 0, by_state: zeroes<NodeStatus>(NODE_STATES) };
+    for (const [state, tally] of await registry.nodeCounts(filter, now, 'state')) {
+      nodes.by_state[state] = tally.nodes;
+      nodes.total += tally.nodes;
+      nodes.never_joined += tally.nodes - tally.joined;
+    }
+    const controllers =
+      visibleOrders === undefined
+        ? (await registry.controllers()).length
+        : (await registry.nodeCounts(filter, now, 'controller')).size;
     return { at: isoTime(now), nodes, orders, controllers: { total: controllers } };
   },
 });

@@ -9,9 +9,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { Failure } from '@latchkey/runtime/failure';
 import { type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
 import { type Metric, type Sample, samples, LabelledCounter } from '@latchkey/runtime/telemetry';
-import { nodeState } from '@latchkey/operations';
 import { NODE_STATES, type NodeStatus, ORDER_STATES, type OrderStatus } from '@latchkey/operations/contract';
-import { orderStatus, type Registry } from '@latchkey/registry';
+import { nodeState, orderStatus, type Registry } from '@latchkey/registry';
 
 /** Work at a time, in ms. */
 const TIME_SLICE_MS = 5;

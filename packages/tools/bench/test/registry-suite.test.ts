@@ -13,7 +13,7 @@ it('runs at tiny sizes: every figure is a number, and the report has all of them
   const folder = await mkdtemp(join(tmpdir(), 'latchkey-bench-test-'));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   const told: string[] = [];
-  const sizes = { few: 20, many: 60, shortImport: 30, lookUps: 10, alone: 4, together: 16, serverJoins: 100 };
+  const sizes = { few: 20, many: 60, shortImport: 30, lookUps: 10, lists: 2, alone: 4, together: 16, serverJoins: 100 };
   const outcome = await registrySuite({ rounds: 1, depth: 'quick', folder, report: (what) => told.push(what) }, sizes);
   for (const { of, baseline, ratio } of outcome.figures) {
     for (const summary of [of.measured, baseline.measured, ratio]) {

@@ -46,6 +46,17 @@ export class InProcessRegistry {
     });
   }
 
+  /** Pages of 100 nodes under two filters, each with its total. */
+  async list(count: number): Promise<Cost> {
+    const filter = { states: ['enrolled', 'joined'] as const, controllers: [ID_C] };
+    return this.#repeated(count, (now) => this.#registry.nodeList({ filter, now, limit: 100, counted: true }));
+  }
+
+  /** Counts of all nodes by state. */
+  async count(count: number): Promise<Cost> {
+    return this.#repeated(count, (now) => this.#registry.nodeCounts({}, now, 'state'));
+  }
+
   /** Commits of nodes that were looked up before, each durable. */
   async commit(count: number, inFlight: number): Promise<Cost> {
     const nodes = this.#fleet.pick(count);
@@ -67,6 +78,14 @@ export class InProcessRegistry {
     const joins = this.#fleet.pick(count).map((i) => prepareJoin(this.#fleet, i, this.#skCs));
     const answer = async (octets: Uint8Array): Promise<string> => (await this.#server.answer(octets)).code;
     return costOf(joins.length, () => runConcurrently(joins, inFlight, (one) => join(this.#fleet, one, answer)));
+  }
+
+  async #repeated(count: number, ask: (now: number) => Promise<unknown>): Promise<Cost> {
+    // The first one makes the index of nodes.
+    await ask(Date.now());
+    return costOf(count, async () => {
+      for (let i = 0; i < count; i++) await ask(Date.now());
+    });
   }
 
   async close(): Promise<void> {

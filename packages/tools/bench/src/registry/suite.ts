@@ -19,6 +19,8 @@ export interface Sizes {
   /** Lines of the shorter import; the longer one has `many`. */
   readonly shortImport: number;
   readonly lookUps: number;
+  /** Pages of nodes, and counts. */
+  readonly lists: number;
   /** Commits and joins with one in flight, and with 64. */
   readonly alone: number;
   readonly together: number;
@@ -31,6 +33,7 @@ const FULL: Sizes = {
   many: 1_000_000,
   shortImport: 100_000,
   lookUps: 20_000,
+  lists: 50,
   alone: 200,
   together: 1_000,
   serverJoins: 5_000,
@@ -42,6 +45,7 @@ const QUICK: Sizes = {
   many: 100_000,
   shortImport: 10_000,
   lookUps: 5_000,
+  lists: 20,
   alone: 100,
   together: 500,
   serverJoins: 1_000,
@@ -173,6 +177,8 @@ async function measureInProcess(run: SuiteRun, sizes: Sizes, pair: RegistryPair)
     // What comes first pays for compiling.
     for (const one of Object.values(open)) await one.join(sizes.alone, CONCURRENT);
     figures.push(...(await compare(run, pair, 'lookup', (of) => open[of].lookUp(sizes.lookUps), cost)));
+    figures.push(...(await compare(run, pair, 'page of 100 nodes, 2 filters, total', (of) => open[of].list(sizes.lists), cost)));
+    figures.push(...(await compare(run, pair, 'counts of nodes by state', (of) => open[of].count(sizes.lists), cost)));
     figures.push(...(await compare(run, pair, 'commit, 1 in flight', (of) => open[of].commit(sizes.alone, 1), cost)));
     figures.push(
       ...(await compare(run, pair, 'commit, 64 in flight', (of) => open[of].commit(sizes.together, CONCURRENT), cost)),
