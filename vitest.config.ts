@@ -84,6 +84,7 @@ export const SYSTEM: readonly string[] = [
   'console-files',
   'start',
   'time',
+  'webhooks',
 ];
 
 /** Unit tests that put a mock in the place of a module: each file needs modules of its own. */

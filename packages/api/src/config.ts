@@ -5,6 +5,7 @@ import { type Endpoint, listenSchema, MAX_SOCKET_PATH } from '@latchkey/runtime/
 import { z } from 'zod';
 import { LOCAL_ROLES, type Role } from './access.js';
 import { type OidcConfig, oidcConfigSchema } from './oidc/config.js';
+import { type WebhooksConfig, webhooksConfigSchema } from './webhooks/config.js';
 
 /** A user or a group: a name as useradd(8) takes it, or a number. */
 const ACCOUNT = /^(?:\d{1,10}|[a-zA-Z_][a-zA-Z0-9_.-]{0,31}\$?)$/;
@@ -51,6 +52,8 @@ export interface ApiConfig extends SocketConfig {
   readonly browser?: BrowserConfig | undefined;
   /** A provider that persons in a browser may sign in with. */
   readonly oidc?: OidcConfig | undefined;
+  /** What `latchkey-auth-server webhooks` sends, and where to. */
+  readonly webhooks?: WebhooksConfig | undefined;
 }
 
 const socketFields = {
@@ -113,6 +116,7 @@ const apiFields = {
     })
     .optional(),
   oidc: oidcConfigSchema.optional(),
+  webhooks: webhooksConfigSchema.optional(),
 };
 
 export const apiConfigSchema: z.ZodType<ApiConfig> = z
@@ -120,4 +124,8 @@ export const apiConfigSchema: z.ZodType<ApiConfig> = z
   .refine(({ browser, oidc }) => oidc === undefined || browser !== undefined, {
     path: ['oidc'],
     error: 'expected `browser:` as well: persons sign in with a browser',
+  })
+  .refine(({ remote, webhooks }) => webhooks === undefined || remote !== undefined, {
+    path: ['webhooks'],
+    error: 'expected `remote:` as well: webhooks read the audit log there, with a token',
   });

@@ -20,6 +20,7 @@ import { runCommand } from './commands/run.js';
 import { tokenCommand } from './commands/token.js';
 import { upgradeCommand } from './commands/upgrade.js';
 import { userCommand } from './commands/user.js';
+import { webhooksCommand } from './commands/webhooks.js';
 import type { Command } from 'commander';
 
 const NAME = 'latchkey-auth-server';
@@ -34,6 +35,7 @@ export function authServerProgram(): Command {
     .addCommand(runCommand())
     .addCommand(apiCommand())
     .addCommand(apiGatewayCommand())
+    .addCommand(webhooksCommand())
     .addCommand(healthCommand(NAME))
     .addCommand(
       withExamples(

@@ -24,6 +24,7 @@ const LOCAL = [
   'run',
   'api',
   'api-gateway',
+  'webhooks',
   'health',
   'import',
   'export',
@@ -407,7 +408,7 @@ describe('a context', () => {
     expect([message, exitCode]).toEqual([expect.stringContaining(says), 2]);
   });
 
-  it.each(LOCAL.filter((name) => name !== 'api-gateway' && name !== 'health'))('does not reach %s', async (name) => {
+  it.each(LOCAL.filter((name) => !['api-gateway', 'webhooks', 'health'].includes(name)))('does not reach %s', async (name) => {
     for (const option of ['--server', '--context'])
       expect(await anywhere(`${name} ${option} x`)).toMatchObject({
         exitCode: 2,

@@ -125,10 +125,11 @@ describe('units', () => {
   const units = readdirSync(folder).toSorted();
   const hasAnalyze = spawnSync('systemd-analyze', ['--version']).status === 0;
 
-  it('are there for each daemon, for the API and its gateway, and for a join once', () => {
+  it('are there for each daemon, for the API, its gateway and webhooks, and for a join once', () => {
     expect(units).toEqual([
       'latchkey-auth-server-api.service',
       'latchkey-auth-server-gateway.service',
+      'latchkey-auth-server-webhooks.service',
       'latchkey-auth-server.service',
       'latchkey-controller-deliver.service',
       'latchkey-controller.service',
