@@ -1,4 +1,6 @@
-/** What a new order is asked for with: the fields of the form, as the API takes them. */
+/** What a new order is asked for with, as the API takes it, and when that is sent again. */
+
+import type { Problem } from './api.js';
 
 const DAY_S = 86_400;
 
@@ -57,4 +59,15 @@ function timeOf(local: string, isUtc: boolean): string {
 /** Recipients as people paste them: one a line, or with commas and blanks between them. */
 export function readRecipients(text: string): readonly string[] {
   return text.split(/[\s,;]+/).filter((recipient) => recipient !== '');
+}
+
+/** Problems with these names say nothing of what the job does. */
+const UNDECIDED: ReadonlySet<string> = new Set(['unreachable', 'step-up-required', 'request-under-way']);
+
+/**
+ * Whether the job may run, or have run, in spite of the problem. The request is then sent again
+ * under the same key: another key would order the nodes twice.
+ */
+export function mayHaveBegun({ name, status }: Problem): boolean {
+  return UNDECIDED.has(name) || status === 401 || status === 429 || status >= 500;
 }

@@ -503,7 +503,11 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     await page.getByRole('button', { name: 'Save' }).click();
     await page.getByText(`Node ${id(UNPROVEN)} is described.`).waitFor();
     await registry.refresh();
-    expect(await registry.nodeDescription(UNPROVEN)).toMatchObject({ name: 'Pump 9', location: 'pillar 8', tags: ['pump', 'spare'] });
+    expect(await registry.nodeDescription(UNPROVEN)).toMatchObject({
+      name: 'Pump 9',
+      location: 'pillar 8',
+      tags: ['pump', 'spare'],
+    });
     // The page looks again by itself.
     await setDisabled(registry, [UNPROVEN], true);
     await page.locator('[data-cause="disabled"]').waitFor();

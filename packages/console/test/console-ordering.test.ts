@@ -6,7 +6,7 @@ import { formatManifest, parseLabel } from '@latchkey/provisioning';
 import { formatLabelText, labelInCapitals } from '@latchkey/provisioning/label-text';
 import { newSecret } from '@latchkey/test-support/registry-fixtures';
 import { describe, expect, it } from 'vitest';
-import { NEW_ORDER, orderRequest, readRecipients } from '../src/new-order-request.js';
+import { mayHaveBegun, NEW_ORDER, orderRequest, readRecipients } from '../src/new-order-request.js';
 import { OpenedManifest } from '../src/opened-manifest.js';
 import { joinTimes, progressBySite } from '../src/order-sites.js';
 
@@ -40,6 +40,27 @@ describe('a new order', () => {
     expect(readRecipients(' age1a\nage1b, age1c;age1d \r\n\n')).toEqual(['age1a', 'age1b', 'age1c', 'age1d']);
     expect(readRecipients(' \n')).toEqual([]);
   });
+});
+
+it('a request that may have begun its job is sent again as the same one', () => {
+  const undecided = [
+    ['unreachable', 0],
+    ['not-authenticated', 401],
+    ['step-up-required', 403],
+    ['request-under-way', 409],
+    ['too-many-requests', 429],
+    ['unavailable', 503],
+  ] as const;
+  const decided = [
+    ['bad-request', 400],
+    ['forbidden', 403],
+    ['refused', 409],
+    // Of a job that has ended.
+    ['unavailable', 0],
+    ['job-interrupted', 0],
+  ] as const;
+  expect(undecided.filter(([name, status]) => !mayHaveBegun({ name, status }))).toEqual([]);
+  expect(decided.filter(([name, status]) => mayHaveBegun({ name, status }))).toEqual([]);
 });
 
 describe('an opened manifest', () => {

@@ -5,7 +5,7 @@ import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import { makePageKey, type PageKey } from '../age-file.js';
 import { type Problem, problemOf } from '../api.js';
 import { type KeyFile, runKeyJob } from '../job-run.js';
-import { readRecipients } from '../new-order-request.js';
+import { mayHaveBegun, readRecipients } from '../new-order-request.js';
 import { OpenedManifest } from '../opened-manifest.js';
 import { useSay } from '../phrase.js';
 import { reloadAll, useSession } from '../session.js';
@@ -94,9 +94,6 @@ interface Attempt {
   readonly pageKey: PageKey | undefined;
 }
 
-/** After these the request may have been accepted, so it is sent again as the same one. */
-const UNDECIDED: ReadonlySet<string> = new Set(['unreachable', 'not-authenticated', 'step-up-required', 'request-under-way']);
-
 /** The keys are wiped when the page is left, and when the session ends. */
 export function useHandOver(): HandOver {
   const [isBusy, setBusy] = useState(false);
@@ -146,7 +143,7 @@ export function useHandOver(): HandOver {
       }
     } catch (error) {
       const found = error instanceof PageProblem ? error.problem : problemOf(error);
-      if (!UNDECIDED.has(found.name)) attempt.current = undefined;
+      if (!mayHaveBegun(found)) attempt.current = undefined;
       if (!signal.aborted) setProblem(found);
     }
     setBusy(false);
