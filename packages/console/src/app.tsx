@@ -6,6 +6,7 @@ import { KeyHelp, PAGES, useKeyboard } from './keyboard.js';
 import { Menu } from './menu.js';
 import { navigate, useLocation } from './navigation.js';
 import { NodeDrawer } from './node-drawer.js';
+import { AccountPage } from './pages/account.js';
 import { AuditPage } from './pages/audit.js';
 import { ControllerDrawer, ControllersPage } from './pages/controllers.js';
 import { InstallPage } from './pages/install.js';
@@ -16,6 +17,8 @@ import { NodesPage } from './pages/nodes.js';
 import { OrderPage } from './pages/order.js';
 import { OrderDrawer, OrdersPage } from './pages/orders.js';
 import { OverviewPage } from './pages/overview.js';
+import { UsersPage } from './pages/users.js';
+import { WaitingPage } from './pages/waiting.js';
 import { PasswordDialog } from './password-dialog.js';
 import { useSay } from './phrase.js';
 import { useResource } from './resource.js';
@@ -143,6 +146,12 @@ function PageContent({ page, path }: PageContentProps): JSX.Element {
       return <JobsPage />;
     case 'exposure':
       return <ExposurePage />;
+    case 'waiting':
+      return <WaitingPage />;
+    case 'users':
+      return <UsersPage />;
+    case 'account':
+      return <AccountPage />;
     default:
       return (
         <>

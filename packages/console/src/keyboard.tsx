@@ -18,6 +18,7 @@ export const PAGES: readonly { readonly page: Page; readonly path: string; reado
   { page: 'nodes', path: '/nodes', key: 'n' },
   { page: 'orders', path: '/orders', key: 'r' },
   { page: 'controllers', path: '/controllers', key: 'c' },
+  { page: 'waiting', path: '/waiting', key: 'w' },
   { page: 'audit', path: '/audit', key: 'a' },
   { page: 'install', path: '/install', key: 'i' },
 ];
@@ -31,6 +32,8 @@ export const MENU_PAGES: readonly {
 }[] = [
   { page: 'jobs', path: '/jobs', key: 'j', scope: 'nodes' },
   { page: 'exposure', path: '/exposure', key: 'e', scope: 'read' },
+  { page: 'users', path: '/users', key: 'u', scope: 'admin' },
+  { page: 'account', path: '/account', key: 's', scope: 'read' },
 ];
 
 /** Handles the keys of the console; `onHelp` shows the table of them. */

@@ -8,6 +8,7 @@ import { Drawer } from './drawer.js';
 import { formatDuration } from './format.js';
 import { EntryList } from './parts/audit-entries.js';
 import { StateBadge } from './parts/badges.js';
+import { DescriptionForm } from './parts/description-form.js';
 import { ChangeButton } from './parts/change-button.js';
 import { DiagnosisPanel } from './parts/diagnosis-panel.js';
 import { type Row, Rows } from './parts/fact-list.js';
@@ -60,7 +61,7 @@ export function NodeDrawer({ id }: { readonly id: string }): JSX.Element {
       {node.data !== undefined && (
         <>
           <NodeActions node={node.data} tag={node.tag} />
-          <Details node={node.data} />
+          <Details key={node.data.id} node={node.data} tag={node.tag} />
         </>
       )}
       {!isUnknown && life.problem?.name !== 'forbidden' && <Life life={life.data?.items} />}
@@ -120,8 +121,10 @@ function HeldKey({ onCompare }: { readonly onCompare: (fingerprint: string) => v
   );
 }
 
-function Details({ node }: { readonly node: NodeDetails }): JSX.Element {
+function Details({ node, tag }: { readonly node: NodeDetails; readonly tag: string | undefined }): JSX.Element {
   const say = useSay();
+  const mayDescribe = useMay('describe');
+  const [isEditing, setEditing] = useState(false);
   const locale = localeOf(usePreferences());
   const { address, expires_at: expiresAt, joined_at: joinedAt, renewed_at: renewedAt } = node;
   const rows: Row[] = [];
@@ -173,6 +176,12 @@ function Details({ node }: { readonly node: NodeDetails }): JSX.Element {
   return (
     <section aria-labelledby="details-title">
       <h3 id="details-title">{say('node.details')}</h3>
+      {isEditing && tag !== undefined && <DescriptionForm node={node} tag={tag} onClose={() => setEditing(false)} />}
+      {mayDescribe && !isEditing && (
+        <button type="button" onClick={() => setEditing(true)}>
+          {say('describe.edit')}
+        </button>
+      )}
       <Rows rows={rows} />
     </section>
   );

@@ -2,21 +2,24 @@
 
 import type { NodeStatus } from '@latchkey/operations/contract';
 
-export type Page = 'overview' | 'nodes' | 'orders' | 'controllers' | 'audit' | OrderingPage | MenuPage;
+export type Page = 'overview' | 'nodes' | 'orders' | 'controllers' | 'waiting' | 'audit' | OrderingPage | MenuPage;
 type OrderingPage = 'new-order' | 'order' | 'install';
 /** Pages that the menu of the user leads to. */
-export type MenuPage = 'jobs' | 'exposure';
+export type MenuPage = 'jobs' | 'exposure' | 'users' | 'account';
 
 const PAGE_OF_PATH: ReadonlyMap<string, Page> = new Map<string, Page>([
   ['/', 'overview'],
   ['/nodes', 'nodes'],
   ['/orders', 'orders'],
   ['/controllers', 'controllers'],
+  ['/waiting', 'waiting'],
   ['/audit', 'audit'],
   ['/orders/new', 'new-order'],
   ['/install', 'install'],
   ['/jobs', 'jobs'],
   ['/exposure', 'exposure'],
+  ['/users', 'users'],
+  ['/account', 'account'],
 ]);
 
 /** Where one-time links lead. Anybody who is not signed in sees the sign-in at every path. */

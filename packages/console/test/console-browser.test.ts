@@ -16,7 +16,7 @@ import { decryptManifest, parseLabel } from '@latchkey/provisioning';
 import { drawQrCode } from '@latchkey/provisioning/qr-code';
 import type { AdminFixture } from '@latchkey/test-support/admin-fixture';
 import { ConsoleSite } from './console-site.js';
-import { describeNode, JOINED, openPlant, SECOND, SECOND_ORDER, SILENT, UNPROVEN } from './plant.js';
+import { describeNode, JOINED, openPlant, SECOND, SECOND_ORDER, SILENT, UNKNOWN, UNPROVEN } from './plant.js';
 
 const CHROMIUM = '/usr/bin/chromium';
 const PASSWORD = 'correct horse battery';
@@ -47,7 +47,7 @@ interface Visit {
   readonly site: ConsoleSite;
   readonly fixture: AdminFixture;
   /** What the browser complained of. */
-  readonly messages: readonly string[];
+  readonly messages: string[];
 }
 
 /**
@@ -57,25 +57,31 @@ interface Visit {
 async function visit(path: string, options: BrowserContextOptions = {}, limits?: OrderLimits): Promise<Visit> {
   const fixture = await openPlant();
   const site = await ConsoleSite.start(fixture);
+  const messages: string[] = [];
+  const page = await enter(await site.addUser('ada', limits === undefined ? 'admin' : 'installer', limits), messages, options);
+  await expect.poll(() => page.url()).toBe(`${site.origin}${limits === undefined ? '/' : '/install'}`);
+  if (path !== '/') await page.goto(site.origin + path);
+  return { page, site, fixture, messages };
+}
+
+/** Opens a one-time link in a browser of its own, and sets a password. */
+async function enter(link: string, messages: string[], options: BrowserContextOptions = {}): Promise<Page> {
   const browser = await launch();
   const context = await browser.newContext({ locale: 'en-GB', timezoneId: 'Europe/Berlin', ...options });
   onTestFinished(() => context.close());
   const page = await context.newPage();
   page.setDefaultTimeout(TIMEOUT_MS);
-  const messages: string[] = [];
   page.on('console', (message) => {
     const isComplaint = ['error', 'warning'].includes(message.type());
     if (isComplaint && !STATUS_MESSAGE.test(message.text())) messages.push(message.text());
   });
   page.on('pageerror', (error) => messages.push(String(error)));
-  await page.goto(await site.addUser('ada', limits === undefined ? 'admin' : 'installer', limits));
+  await page.goto(link);
   await page.getByLabel('New password').fill(PASSWORD);
   await page.getByLabel('The same again').fill(PASSWORD);
   await page.keyboard.press('Enter');
   await page.getByRole('button', { name: 'Preferences' }).waitFor();
-  await expect.poll(() => page.url()).toBe(`${site.origin}${limits === undefined ? '/' : '/install'}`);
-  if (path !== '/') await page.goto(site.origin + path);
-  return { page, site, fixture, messages };
+  return page;
 }
 
 /** The accessible name and role of what has the focus, as assistive technology gets it. */
@@ -535,6 +541,70 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     expect(messages).toEqual([]);
   });
 
+  it('shows who is unknown, and adds and removes a user, whose session then ends', async () => {
+    const { page, site, messages } = await visit('/waiting');
+    const row = page.getByRole('row', { name: id(UNKNOWN) });
+    await row.getByRole('link', { name: id(UNPROVEN) }).waitFor();
+    await row.getByRole('button', { name: 'Dismiss' }).click();
+    await page.getByRole('heading', { name: 'Nobody waits' }).waitFor();
+
+    // Longer ago than a change of users allows: the password is asked for again.
+    letTimePass(6 * 60_000);
+    await page.getByRole('button', { name: 'Preferences' }).click();
+    await page.getByRole('link', { name: 'Users' }).click();
+    await page.getByLabel('Name', { exact: true }).fill('bo');
+    await page.getByLabel('Role', { exact: true }).selectOption('operator');
+    await page.getByRole('button', { name: 'Add' }).click();
+    await page.getByRole('dialog').getByLabel('Password').fill(PASSWORD);
+    await page.keyboard.press('Enter');
+    const link = await page.getByRole('dialog', { name: 'Link for bo' }).locator('code').innerText();
+    await page.keyboard.press('Escape');
+    const bo = await enter(link, messages);
+    await bo.getByRole('button', { name: 'Preferences' }).click();
+    await bo.getByRole('link', { name: 'Jobs' }).waitFor();
+    expect(await bo.getByRole('link', { name: 'Users' }).count()).toBe(0);
+    await bo.goto(`${site.origin}/account`);
+    await bo.getByRole('cell', { name: 'this one' }).waitFor();
+
+    await page.getByRole('button', { name: 'Remove…' }).click();
+    await page.getByLabel('Type bo to confirm').fill('bo');
+    await page.keyboard.press('Enter');
+    await page.getByText('User bo is removed.').waitFor();
+    await bo.getByRole('button', { name: 'Reload' }).click();
+    await bo.getByRole('dialog', { name: 'Sign in' }).waitFor();
+    expect(messages).toEqual([]);
+  });
+
+  it('keeps what was typed in a form when somebody else is faster, and when the session ends', async () => {
+    const { page, site, fixture, messages } = await visit(`/nodes?node=${id(SILENT)}`);
+    await page.getByRole('button', { name: 'Edit…' }).click();
+    const name = page.getByRole('dialog').getByLabel('Name', { exact: true });
+    await name.fill('Valve 13');
+    await describeNode(fixture, SILENT, { name: 'Valve 99', location: 'pillar 8' });
+    await page.keyboard.press('Enter');
+    const conflict = page.getByRole('alert').filter({ hasText: 'Somebody has changed it' });
+    await conflict.getByText('Name: “Valve 12” → “Valve 99”').waitFor();
+    expect(await conflict.innerText()).toMatch(/by user ada: node described/);
+    site.endSessions();
+    await page.getByRole('button', { name: 'Save what I typed' }).click();
+    const signIn = page.getByRole('dialog', { name: 'Sign in' });
+    await signIn.getByLabel('Password').fill(PASSWORD);
+    await page.keyboard.press('Enter');
+    await signIn.waitFor({ state: 'detached' });
+    expect(await name.inputValue()).toBe('Valve 13');
+    await page.getByRole('button', { name: 'Save what I typed' }).click();
+    await page.getByText(`Node ${id(SILENT)} is changed.`).waitFor();
+    await fixture.registry.refresh();
+    const { node, description } = await fixture.registry.nodeInDetail(SILENT);
+    node?.key.wipe();
+    expect(description).toMatchObject({
+      name: 'Valve 13',
+      location: 'pillar 8',
+      note: 'behind the <b>silo</b>',
+    });
+    expect(messages).toEqual([]);
+  });
+
   it('has no fault that axe finds, and no sideways scroll, in light, in dark and on 320 px', async () => {
     const { page, site, messages } = await visit('/');
     /** All rules, or those that the colours or the width decide. */
@@ -575,6 +645,9 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     await check('/nodes?order=1&order=2', 'tbody tr', choose);
     await check('/exposure', 'tbody tr');
     await check('/jobs', '.empty');
+    await check('/waiting', 'tbody tr');
+    await check('/users', 'tbody tr');
+    await check('/account', 'tbody tr');
     await page.emulateMedia({ colorScheme: 'dark' });
     rules = { runOnly: ['color-contrast'] };
     await check('/', '.entries', help);
@@ -585,6 +658,14 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     await check('/controllers?open=00000001', '.drawer .facts');
     await check('/nodes?order=1&order=2', 'tbody tr', choose);
     await check('/exposure', 'tbody tr');
+    await check('/waiting', 'tbody tr');
+    await check('/users', 'tbody tr');
+    // 200 % of a window of 1280 px.
+    await page.setViewportSize({ width: 640, height: 512 });
+    rules = { runOnly: ['target-size'] };
+    await check('/', '.entries');
+    await check('/nodes', 'tbody tr');
+    await check('/users', 'tbody tr');
     await page.setViewportSize({ width: 320, height: 640 });
     rules = { runOnly: ['target-size', 'scrollable-region-focusable'] };
     await check('/', '.entries', menu);
@@ -597,6 +678,17 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     await check('/controllers', 'tbody tr');
     await check('/exposure', 'tbody tr');
     await check('/jobs', '.empty');
+    await check('/waiting', 'tbody tr');
+    await check('/users', 'tbody tr');
+    await check('/account', 'tbody tr');
+    // Colours of the reader's own: what only colours say must be there in another way.
+    await page.emulateMedia({ forcedColors: 'active' });
+    await check('/nodes', 'tbody tr');
+    const outlineOf = (selector: string): Promise<unknown> =>
+      page.evaluate(`getComputedStyle(document.querySelector('${selector}')).outlineStyle`);
+    await page.locator('.states label').first().click();
+    await expect.poll(() => outlineOf('.states label:has(:checked)')).toBe('solid');
+    await page.emulateMedia({ forcedColors: 'none' });
     rules = { runOnly: STANDARDS };
     site.endSessions();
     await check('/audit', '.modal');

@@ -17,6 +17,8 @@ export const JOINED = 0x1905717b;
 export const SILENT = 0x000287fd;
 /** It asked, and proved nothing. */
 export const UNPROVEN = 0x0005214e;
+/** It asked, and is not in the registry: one digit of its ID is wrong. */
+export const UNKNOWN = 0x0005214f;
 /** Nodes of an order that none has joined of, and the first of them. */
 export const SECOND_ORDER = 250;
 export const SECOND = 0x7a300000;
@@ -54,6 +56,7 @@ export async function openPlant(): Promise<AdminFixture> {
     async (server) => {
       const exchange = server.exchange(UNPROVEN, key(UNPROVEN), { idC: C1 });
       await server.request(exchange, 'm2');
+      await server.request(server.exchange(UNKNOWN, newSecret(), { idC: C1 }), 'm2');
     },
     now - 5 * MINUTE,
   );

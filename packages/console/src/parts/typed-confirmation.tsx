@@ -1,5 +1,5 @@
 import type { JSX } from 'preact';
-import { useRef, useState } from 'preact/hooks';
+import { useId, useRef, useState } from 'preact/hooks';
 import { type Problem, problemOf } from '../api.js';
 import { useSay } from '../phrase.js';
 import { reloadAll } from '../session.js';
@@ -19,6 +19,7 @@ interface TypedConfirmationProps {
 /** A button for a change without an inverse. */
 export function TypedConfirmation({ label, title, about, expected, done, change }: TypedConfirmationProps): JSX.Element {
   const say = useSay();
+  const titleId = useId();
   const dialog = useRef<HTMLDialogElement>(null);
   const [text, setText] = useState('');
   const [problem, setProblem] = useState<Problem>();
@@ -41,8 +42,8 @@ export function TypedConfirmation({ label, title, about, expected, done, change 
       <button type="button" onClick={() => dialog.current?.showModal()}>
         {label}
       </button>
-      <dialog ref={dialog} class="modal" aria-labelledby="confirm-title" onClose={() => setText('')}>
-        <h2 id="confirm-title">{title}</h2>
+      <dialog ref={dialog} class="modal" aria-labelledby={titleId} onClose={() => setText('')}>
+        <h2 id={titleId}>{title}</h2>
         <p>{about}</p>
         <form
           class="stack"

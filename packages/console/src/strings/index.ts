@@ -3,6 +3,7 @@
  * `|` has a singular and a plural, chosen by the value `count`.
  */
 
+import { ADMINISTRATION_STRINGS } from './administration.js';
 import { BULK_STRINGS } from './bulk.js';
 import { DIAGNOSIS_STRINGS } from './diagnosis.js';
 import { INSTALL_STRINGS } from './install.js';
@@ -21,7 +22,8 @@ export type StringKey =
   | keyof typeof DIAGNOSIS_STRINGS
   | keyof typeof ORDERING_STRINGS
   | keyof typeof INSTALL_STRINGS
-  | keyof typeof BULK_STRINGS;
+  | keyof typeof BULK_STRINGS
+  | keyof typeof ADMINISTRATION_STRINGS;
 export const STRINGS: Readonly<Record<StringKey, Pair>> = {
   ...SHELL_STRINGS,
   ...PAGE_STRINGS,
@@ -29,6 +31,7 @@ export const STRINGS: Readonly<Record<StringKey, Pair>> = {
   ...ORDERING_STRINGS,
   ...INSTALL_STRINGS,
   ...BULK_STRINGS,
+  ...ADMINISTRATION_STRINGS,
 };
 
 /** Parts of a text, and between them the names of its places. */

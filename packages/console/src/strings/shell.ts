@@ -11,6 +11,9 @@ export const SHELL_STRINGS = {
   'page.orders': ['Orders', 'Aufträge'],
   'page.controllers': ['Controllers', 'Controller'],
   'page.audit': ['Audit', 'Protokoll'],
+  'page.waiting': ['Waiting', 'Wartende'],
+  'page.users': ['Users', 'Benutzer'],
+  'page.account': ['Sessions and password', 'Sitzungen und Passwort'],
   'page.jobs': ['Jobs', 'Arbeiten'],
   'page.exposure': ['Exposure of keys', 'Wer Schlüssel kennt'],
 

@@ -1,0 +1,294 @@
+/** Persons who sign in, and what they may do. For administrators. */
+
+import type { JSX } from 'preact';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { type Problem, problemOf, request } from '../api.js';
+import { CopyButton } from '../parts/copy.js';
+import { ChangeButton } from '../parts/change-button.js';
+import { errorAt, FormField } from '../parts/form-field.js';
+import { None } from '../parts/none.js';
+import { PageHead } from '../parts/page-head.js';
+import { ProblemNote } from '../parts/problem-note.js';
+import { Time } from '../parts/time.js';
+import { TypedConfirmation } from '../parts/typed-confirmation.js';
+import { Phrase, useSay } from '../phrase.js';
+import { useResource } from '../resource.js';
+import { reloadAll, useSession } from '../session.js';
+
+const ROLES = ['viewer', 'installer', 'operator', 'key-officer', 'admin'] as const;
+type Role = (typeof ROLES)[number];
+
+interface UserView {
+  readonly user: string;
+  readonly role: Role;
+  readonly installer: string | null;
+  readonly has_password: boolean;
+  readonly created_by: string;
+  readonly created_at: string;
+  readonly link_expires_at: string | null;
+}
+
+/** Sets a password, once. The API shows it once. */
+interface OneTimeLink {
+  readonly user: string;
+  readonly link: string;
+  readonly link_expires_at: string;
+}
+
+export function UsersPage(): JSX.Element {
+  const say = useSay();
+  const list = useResource<{ readonly items: readonly UserView[] }>('/v1/users');
+  const { data, problem } = list;
+  const [link, setLink] = useState<OneTimeLink>();
+  return (
+    <>
+      <PageHead title={say('page.users')} resource={list} />
+      {problem?.name === 'forbidden' ? (
+        <p class="note mild">{say('users.forbidden')}</p>
+      ) : (
+        problem !== undefined && <ProblemNote problem={problem} retry={list.reload} />
+      )}
+      {data !== undefined && (
+        <>
+          <UserTable users={data.items} onLink={setLink} />
+          <AddUser onLink={setLink} />
+        </>
+      )}
+      {link !== undefined && <LinkDialog link={link} onClose={() => setLink(undefined)} />}
+    </>
+  );
+}
+
+interface LinkProps {
+  readonly onLink: (link: OneTimeLink) => void;
+}
+
+function UserTable({ users, onLink }: LinkProps & { readonly users: readonly UserView[] }): JSX.Element {
+  const say = useSay();
+  const session = useSession();
+  const me = session.state === 'signed-out' ? undefined : session.user?.user;
+  return (
+    <table class="list">
+      <caption class="hidden">{say('users.caption')}</caption>
+      <thead>
+        <tr>
+          <th scope="col">{say('users.name')}</th>
+          <th scope="col">{say('users.role')}</th>
+          <th scope="col" class="wide">
+            {say('users.password')}
+          </th>
+          <th scope="col" class="wider">
+            {say('users.added')}
+          </th>
+          <th scope="col">
+            <span class="hidden">{say('orders.actions')}</span>
+          </th>
+        </tr>
+      </thead>
+      <tbody>
+        {users.map((one) => (
+          <tr key={one.user}>
+            <th scope="row">
+              {one.user} {one.user === me && <span class="quiet">({say('users.you')})</span>}
+            </th>
+            <td>{one.user === me ? one.role : <RoleForm key={one.role} user={one} />}</td>
+            <td class="wide">
+              {say(one.has_password ? 'users.password-set' : 'users.password-unset')}
+              {one.link_expires_at !== null && (
+                <span class="lines">
+                  <Phrase of="users.link-until" values={{ time: <Time at={one.link_expires_at} /> }} />
+                </span>
+              )}
+            </td>
+            <td class="wider">
+              <Time at={one.created_at} /> <span class="quiet">{one.created_by}</span>
+            </td>
+            <td>{one.user === me ? <None /> : <UserActions user={one.user} onLink={onLink} />}</td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+/** An installer sees the orders of one name: such a role is given when the user is added. */
+function RoleForm({ user: { user, role, installer } }: { readonly user: UserView }): JSX.Element {
+  const say = useSay();
+  const [chosen, setChosen] = useState<Role>(role);
+  if (role === 'installer')
+    return (
+      <>
+        {role} <span class="quiet text">{installer}</span>
+      </>
+    );
+  return (
+    <span class="inline-form">
+      <RoleSelect label={say('users.set-role-of', { user })} value={chosen} onChange={setChosen} isShort />
+      {chosen !== role && (
+        <ChangeButton
+          label={say('users.set-role')}
+          done={say('users.role-set', { user, role: chosen })}
+          change={() => request(`/v1/users/${user}`, { method: 'PATCH', body: { role: chosen } })}
+          undo={() => request(`/v1/users/${user}`, { method: 'PATCH', body: { role } })}
+          isPrimary
+        />
+      )}
+    </span>
+  );
+}
+
+interface RoleSelectProps {
+  readonly label?: string;
+  readonly id?: string;
+  readonly value: Role;
+  readonly onChange: (role: Role) => void;
+  /** Names only, without the installer's role. */
+  readonly isShort?: boolean;
+}
+
+function RoleSelect({ label, id, value, onChange, isShort = false }: RoleSelectProps): JSX.Element {
+  const say = useSay();
+  return (
+    <select
+      id={id}
+      aria-label={label}
+      value={value}
+      onChange={(event) => {
+        const role = ROLES.find((one) => one === event.currentTarget.value);
+        if (role !== undefined) onChange(role);
+      }}
+    >
+      {ROLES.filter((role) => !isShort || role !== 'installer').map((role) => (
+        <option key={role} value={role} selected={role === value}>
+          {isShort ? role : say(`users.role-${role}`)}
+        </option>
+      ))}
+    </select>
+  );
+}
+
+function UserActions({ user, onLink }: LinkProps & { readonly user: string }): JSX.Element {
+  const say = useSay();
+  const [problem, setProblem] = useState<Problem>();
+  const makeLink = async (): Promise<void> => {
+    setProblem(undefined);
+    try {
+      const made = await request<Omit<OneTimeLink, 'user'>>(`/v1/users/${user}/link`, { method: 'POST', body: {} });
+      onLink({ user, ...made });
+      reloadAll();
+    } catch (error) {
+      setProblem(problemOf(error));
+    }
+  };
+  return (
+    <span class="inline-form">
+      <button type="button" onClick={() => void makeLink()}>
+        {say('users.new-link')}
+      </button>
+      <TypedConfirmation
+        label={say('users.remove')}
+        title={say('users.remove-title', { user })}
+        about={say('users.remove-about')}
+        expected={user}
+        done={say('users.removed', { user })}
+        change={() => request(`/v1/users/${user}`, { method: 'DELETE' })}
+      />
+      {problem !== undefined && <ProblemNote problem={problem} />}
+    </span>
+  );
+}
+
+function AddUser({ onLink }: LinkProps): JSX.Element {
+  const say = useSay();
+  const [user, setUser] = useState('');
+  const [role, setRole] = useState<Role>('viewer');
+  const [installer, setInstaller] = useState('');
+  const [problem, setProblem] = useState<Problem>();
+  const [isBusy, setBusy] = useState(false);
+  const add = async (): Promise<void> => {
+    setBusy(true);
+    setProblem(undefined);
+    try {
+      const body = { user: user.trim(), role, ...(role === 'installer' ? { installer: installer.trim() } : {}) };
+      onLink(await request<OneTimeLink>('/v1/users', { method: 'POST', body }));
+      setUser('');
+      reloadAll();
+    } catch (error) {
+      setProblem(problemOf(error));
+    }
+    setBusy(false);
+  };
+  return (
+    <section aria-labelledby="add-user-title">
+      <h2 id="add-user-title">{say('users.add-title')}</h2>
+      <form
+        class="stack narrow"
+        onSubmit={(event) => {
+          event.preventDefault();
+          if (!isBusy) void add();
+        }}
+      >
+        <FormField label="users.name" hint={say('users.name-hint')} error={errorAt(problem?.errors, 'user')}>
+          {(control) => (
+            <input
+              {...control}
+              required
+              maxLength={32}
+              autoComplete="off"
+              autoCapitalize="off"
+              spellcheck={false}
+              value={user}
+              onInput={(event) => setUser(event.currentTarget.value)}
+            />
+          )}
+        </FormField>
+        <FormField label="users.role" error={errorAt(problem?.errors, 'role')}>
+          {({ id }) => <RoleSelect id={id} value={role} onChange={setRole} />}
+        </FormField>
+        {role === 'installer' && (
+          <FormField label="users.installer" error={errorAt(problem?.errors, 'installer')}>
+            {(control) => (
+              <input
+                {...control}
+                required
+                maxLength={128}
+                value={installer}
+                onInput={(event) => setInstaller(event.currentTarget.value)}
+              />
+            )}
+          </FormField>
+        )}
+        {problem !== undefined && <ProblemNote problem={problem} />}
+        <div class="buttons">
+          <button type="submit" class="primary" disabled={isBusy}>
+            {say('users.add')}
+          </button>
+        </div>
+      </form>
+    </section>
+  );
+}
+
+/** It is in no other place: once this dialog is closed, another link must be made. */
+function LinkDialog({ link, onClose }: { readonly link: OneTimeLink; readonly onClose: () => void }): JSX.Element {
+  const say = useSay();
+  const dialog = useRef<HTMLDialogElement>(null);
+  useEffect(() => dialog.current?.showModal(), []);
+  return (
+    <dialog ref={dialog} class="modal" aria-labelledby="link-title" onClose={onClose}>
+      <h2 id="link-title">{say('users.link-title', { user: link.user })}</h2>
+      <p>
+        <Phrase of="users.link-about" values={{ time: <Time at={link.link_expires_at} as="absolute" /> }} />
+      </p>
+      <p class="head">
+        <code>{link.link}</code>
+      </p>
+      <div class="buttons">
+        <CopyButton text={link.link}>{say('common.copy')}</CopyButton>
+        <button type="button" onClick={() => dialog.current?.close()}>
+          {say('common.close')}
+        </button>
+      </div>
+    </dialog>
+  );
+}

@@ -1,0 +1,144 @@
+/** Unknown nodes: IDs that controllers asked for and that the registry does not have. */
+
+import type { WaitingNode } from '@latchkey/operations/contract';
+import type { JSX } from 'preact';
+import { useEffect } from 'preact/hooks';
+import { request } from '../api.js';
+import { formatNumber } from '../format.js';
+import { navigate, useLocation } from '../navigation.js';
+import { ChangeButton } from '../parts/change-button.js';
+import { Command } from '../parts/copy.js';
+import { None } from '../parts/none.js';
+import { PageHead } from '../parts/page-head.js';
+import { Pager } from '../parts/pager.js';
+import { ProblemNote } from '../parts/problem-note.js';
+import { rowProps } from '../parts/rows.js';
+import { ThingLink } from '../parts/thing-link.js';
+import { Time } from '../parts/time.js';
+import { useSay } from '../phrase.js';
+import { localeOf, usePreferences } from '../preferences.js';
+import { useResource } from '../resource.js';
+import { useMay } from '../session.js';
+import { openedOf, urlOf, withParameters } from '../url-state.js';
+
+interface WaitingPageData {
+  readonly items: readonly WaitingNode[];
+  readonly next: string | null;
+  readonly total: number | null;
+}
+
+const PAGE_LENGTH = 100;
+
+export function WaitingPage(): JSX.Element {
+  const say = useSay();
+  const { path, query } = useLocation();
+  const after = query.get('after');
+  const page = useResource<WaitingPageData>(
+    `/v1/waiting?limit=${PAGE_LENGTH}${after === null ? '' : `&after=${encodeURIComponent(after)}`}`,
+    { keepsPrevious: true },
+  );
+  const { data, problem } = page;
+  useEffect(() => {
+    if (problem?.name === 'cursor-invalid')
+      navigate(urlOf(path, withParameters(query, { after: null, from: null })), { replace: true });
+  }, [problem]);
+  return (
+    <>
+      <PageHead
+        title={say('page.waiting')}
+        about={data !== undefined && data.total !== null && say('waiting.count', {}, data.total)}
+        resource={page}
+      />
+      <p class="quiet">{say('waiting.about')}</p>
+      {problem !== undefined && <ProblemNote problem={problem} retry={page.reload} />}
+      {data?.items.length === 0 && (
+        <section class="empty">
+          <h2>{say('waiting.empty')}</h2>
+          <p>{say('waiting.empty-advice')}</p>
+        </section>
+      )}
+      {data !== undefined && data.items.length > 0 && (
+        <>
+          <WaitingTable nodes={data.items} isBusy={page.isLoading} />
+          <Pager count={data.items.length} next={data.next} total={data.total} />
+          <section>
+            <p>{say('waiting.import')}</p>
+            <Command words={['latchkey-auth-server', 'import', 'manifest.csv']} />
+          </section>
+        </>
+      )}
+    </>
+  );
+}
+
+function WaitingTable({ nodes, isBusy }: { readonly nodes: readonly WaitingNode[]; readonly isBusy: boolean }): JSX.Element {
+  const say = useSay();
+  const locale = localeOf(usePreferences());
+  const { path, query } = useLocation();
+  const open = openedOf(path, query)?.id;
+  const mayDismiss = useMay('nodes');
+  return (
+    <table class="list" aria-busy={isBusy}>
+      <caption class="hidden">{say('waiting.caption')}</caption>
+      <thead>
+        <tr>
+          <th scope="col">{say('nodes.id')}</th>
+          <th scope="col">{say('waiting.similar')}</th>
+          <th scope="col" class="wide">
+            {say('nodes.controller')}
+          </th>
+          <th scope="col" class="number wide">
+            {say('waiting.times')}
+          </th>
+          <th scope="col" class="wider">
+            {say('waiting.since')}
+          </th>
+          <th scope="col" class="wide">
+            {say('waiting.last')}
+          </th>
+          {mayDismiss && (
+            <th scope="col">
+              <span class="hidden">{say('orders.actions')}</span>
+            </th>
+          )}
+        </tr>
+      </thead>
+      <tbody>
+        {nodes.map(({ id, similar, controller, count, since, last_seen_at: lastSeenAt }) => (
+          <tr key={id} {...rowProps(id === open)}>
+            <th scope="row">
+              <ThingLink kind="node" id={id} />
+            </th>
+            <td>
+              {similar.length === 0 && <None />}
+              {similar.map((one) => (
+                <>
+                  <ThingLink key={one} kind="node" id={one} />{' '}
+                </>
+              ))}
+            </td>
+            <td class="wide">
+              <ThingLink kind="controller" id={controller} />
+            </td>
+            <td class="number wide">{formatNumber(count, locale)}</td>
+            <td class="wider">
+              <Time at={since} />
+            </td>
+            <td class="wide">
+              <Time at={lastSeenAt} />
+            </td>
+            {mayDismiss && (
+              <td>
+                <ChangeButton
+                  label={say('waiting.dismiss')}
+                  done={say('waiting.dismissed', { id })}
+                  change={() => request(`/v1/waiting/${id}`, { method: 'DELETE' })}
+                />
+              </td>
+            )}
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
