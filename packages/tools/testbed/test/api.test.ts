@@ -232,7 +232,7 @@ describe('the API beside an auth-server', () => {
     [['token', 'revoke', 'UPPER'], '8 characters of a-z and 2-7'],
     [['user', 'add', 'root', '--role', 'admin', '--config', 'none.yaml'], 'and not root'],
     [['user', 'add', 'Ada', '--role', 'admin', '--config', 'none.yaml'], 'expected 1 to 32 of a-z'],
-    [['user', 'add', 'ada', '--role', 'king', '--config', 'none.yaml'], 'viewer, operator, key-officer, admin'],
+    [['user', 'add', 'ada', '--role', 'king', '--config', 'none.yaml'], 'viewer, installer, operator, key-officer, admin'],
     [['user', 'add', 'ada', '--role', 'admin'], '--config'],
   ])('%j is refused with words', async (args, problem) => {
     const out = args[1] === 'create' ? ['--out', network.path('none.token')] : [];
