@@ -261,7 +261,10 @@ async function chainFaults({ network }: SoakEnvironment): Promise<string[]> {
 function countsOf(campaign: FailoverCampaign, nodes: number, lost: number): CampaignResult['counts'] {
   const { failovers: all } = campaign;
   const seconds = (ms: number): string => (ms / 1_000).toFixed(1);
-  const range = (values: readonly number[]): string => `${seconds(Math.min(...values))} to ${seconds(Math.max(...values))} s`;
+  const range = (values: readonly number[]): string => {
+    const ends = [Math.min(...values), Math.max(...values)].map(seconds);
+    return `${[...new Set(ends)].join(' to ')} s`;
+  };
   const pauses = FATES.flatMap((fate) => {
     const its = all.filter((failover) => failover.fate === fate);
     if (its.length === 0) return [];
