@@ -4,20 +4,17 @@ import type { JSX } from 'preact';
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import { KeyHelp, PAGES, useKeyboard } from './keyboard.js';
 import { Menu } from './menu.js';
+import { MenuPageContent } from './menu-page.js';
 import { navigate, useLocation } from './navigation.js';
 import { NodeDrawer } from './node-drawer.js';
-import { AccountPage } from './pages/account.js';
 import { AuditPage } from './pages/audit.js';
 import { ControllerDrawer, ControllersPage } from './pages/controllers.js';
 import { InstallPage } from './pages/install.js';
 import { NewOrderPage } from './pages/new-order.js';
-import { ExposurePage } from './pages/exposure.js';
-import { JobsPage } from './pages/jobs.js';
 import { NodesPage } from './pages/nodes.js';
 import { OrderPage } from './pages/order.js';
 import { OrderDrawer, OrdersPage } from './pages/orders.js';
 import { OverviewPage } from './pages/overview.js';
-import { UsersPage } from './pages/users.js';
 import { WaitingPage } from './pages/waiting.js';
 import { PasswordDialog } from './password-dialog.js';
 import { useSay } from './phrase.js';
@@ -142,16 +139,13 @@ function PageContent({ page, path }: PageContentProps): JSX.Element {
       return <InstallPage />;
     case 'order':
       return <OrderPage id={orderOf(path) ?? ''} />;
-    case 'jobs':
-      return <JobsPage />;
-    case 'exposure':
-      return <ExposurePage />;
     case 'waiting':
       return <WaitingPage />;
+    case 'jobs':
+    case 'exposure':
     case 'users':
-      return <UsersPage />;
     case 'account':
-      return <AccountPage />;
+      return <MenuPageContent page={page} />;
     default:
       return (
         <>
