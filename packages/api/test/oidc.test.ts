@@ -20,7 +20,7 @@ const CLIENT_SECRET = 'a client secret of 32 characters';
 const PROVIDER = `
 import { createServer } from 'node:http';
 import { Provider } from 'oidc-provider';
-const groups = { ada: ['staff', 'plant-ops', 'plant-admins'], bo: ['plant-ops'], eve: ['staff'] };
+const groups = { cy: ['plant-ops'], ada: ['staff', 'plant-ops', 'plant-admins'], bo: ['plant-ops'], eve: ['staff'] };
 const server = createServer();
 server.listen(0, '127.0.0.1', () => {
   const issuer = 'http://127.0.0.1:' + server.address().port;
@@ -38,7 +38,12 @@ server.listen(0, '127.0.0.1', () => {
       claims: () => ({ sub, preferred_username: sub.replace(/2$/, ''), groups: groups[sub] ?? groups.bo }),
     }),
   });
-  server.on('request', provider.callback());
+  const answer = provider.callback();
+  server.on('request', (request, response) => {
+    if (request.url !== '/cy-leaves') return answer(request, response);
+    groups.cy = [];
+    response.end();
+  });
   process.stdout.write(issuer + '\\n');
 });
 `;
@@ -145,6 +150,12 @@ it('persons sign in with an OpenID provider, with the role of their groups; pass
   expect(await signIn(api, 'bo', { fresh: true })).toMatchObject({ status: 200, body: { role: 'operator' } });
   // Another person who is called the same there now.
   expect(await signIn(api, 'bo2')).toMatchObject({ status: 401 });
+
+  // Who may nothing any more has no session either.
+  const cy = new BrowserSession(api, await signIn(api, 'cy'), 1);
+  expect((await cy.get('/v1/summary')).status).toBe(200);
+  await fetch(`${issuer}/cy-leaves`);
+  expect([(await signIn(api, 'cy')).status, (await cy.get('/v1/me')).status]).toEqual([401, 401]);
 
   // An answer counts once, for the browser that began, with its own state.
   const { location, cookie } = await begin(api);

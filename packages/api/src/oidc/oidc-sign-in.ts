@@ -23,6 +23,7 @@ const MAX_AGE_S = 12 * 3_600;
 const MAX_FRESH_AGE_S = 240;
 /** What a person may be called: it stands in the audit log, and in paths. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._@+-]{0,47}$/;
+const REFUSED = 'a sign-in with the provider was refused';
 /** No name of `user add` has a colon. */
 const PREFIX = 'oidc:';
 
@@ -35,7 +36,8 @@ export interface OidcIdentity {
 /** A person whom the provider has recognised. */
 export interface OidcPerson {
   readonly name: string;
-  readonly role: Role;
+  /** `undefined`: nothing is allowed to that person here. */
+  readonly role: Role | undefined;
   readonly identity: OidcIdentity;
   /** When the person gave the password to the provider, ms since the epoch. */
   readonly authenticatedAt: number;
@@ -163,9 +165,10 @@ export class OidcSignIn {
     const { issuer, role_claim: roleClaim, name_claim: nameClaim } = this.#config;
     const { [nameClaim]: name, auth_time: time, sub: subject } = claims;
     const role = this.#roleOf(claims[roleClaim]);
-    if (role === undefined) return this.#refuse(`the claim ${roleClaim} has no value that stands for a role`);
     if (typeof name !== 'string' || !NAME.test(name))
       return this.#refuse(`the claim ${nameClaim} has no name that can be used here`);
+    if (role === undefined)
+      this.#log.warn('no role', { reason: `the claim ${roleClaim} has no value that stands for a role` }, REFUSED);
     const authenticatedAt = typeof time === 'number' ? 1_000 * time : 0;
     return { name: `${PREFIX}${name.toLowerCase()}`, role, identity: { issuer, subject }, authenticatedAt };
   }
@@ -200,7 +203,7 @@ export class OidcSignIn {
   }
 
   #refuse(reason: string): never {
-    this.#log.warn('provider sign-in refused', { reason }, 'a sign-in with the provider was refused');
+    this.#log.warn('provider sign-in refused', { reason }, REFUSED);
     throw new Problem('not-authenticated');
   }
 

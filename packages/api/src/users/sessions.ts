@@ -17,7 +17,7 @@ import { type Rate, RateLimiter } from '../rate-limiter.js';
 import { sourceOf } from '../tokens/networks.js';
 import type { Passwords } from './password.js';
 import { generateSecret, hashOfSecret, isSecret } from './random-secret.js';
-import type { SessionRecord, UserRecord, UserStore } from './user-store.js';
+import { isSamePerson, type SessionRecord, type UserRecord, type UserStore } from './user-store.js';
 
 export const SESSION_COOKIE = '__Host-latchkey';
 const SESSION_HEADER = 'x-latchkey-session';
@@ -136,12 +136,19 @@ export class Sessions {
   /**
    * Begins a session of a person whom the sign-in provider has recognised.
    *
-   * @throws Problem if another person of the provider had that name
+   * @throws Problem if nothing is allowed to that person any more, which ends all its sessions; or
+   *   if another person of the provider had that name
    */
   async beginForPerson(request: FastifyRequest, person: OidcPerson): Promise<NewSession> {
     const { users, record, addressOf } = this.#options;
     const { name, role, identity, authenticatedAt } = person;
     const before = users.find(name);
+    if (role === undefined) {
+      // Takes effect first: a right that ends does not wait for the log.
+      if (isSamePerson(before?.identity, identity) && (await users.remove(name)))
+        await record({ what: 'user removed', note: `user ${name}; by the sign-in provider` }, `user ${name}`);
+      throw new Problem('not-authenticated');
+    }
     const now = this.#now();
     const user = { name, role, password: null, identity, createdBy: 'the sign-in provider', createdAt: now };
     const begun = await this.#newSession(user, addressOf(request));

@@ -321,7 +321,7 @@ class LmdbUserStore implements UserStore {
 }
 
 /** Names are given anew at a provider, subjects are not. */
-function isSamePerson(a: OidcIdentity | undefined, b: OidcIdentity): boolean {
+export function isSamePerson(a: OidcIdentity | undefined, b: OidcIdentity): boolean {
   return a !== undefined && a.issuer === b.issuer && a.subject === b.subject;
 }
 
