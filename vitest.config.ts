@@ -37,6 +37,7 @@ export const STORAGE: readonly string[] = [
   'postgres-storage',
   'lmdb-node-index',
   'lmdb-registry',
+  'store-walks',
   'lmdb-storage',
   'reissue',
   'master-key-rotation',

@@ -634,6 +634,7 @@ export function storageContract(open: () => Promise<{ storage: RegistryStorage; 
       ]);
       expect(parseEntry((await audit.get(2))!)).toMatchObject({ seq: 2, node: '00000002', actor: 'user ada' });
       expect(await audit.get(5)).toBeUndefined();
+      expect([await seqs(audit.descending(3)), await seqs(audit.descending(0))]).toEqual([[3, 2, 1], []]);
     });
 
     it('is pruned in one write with the entry that tells of it, or not at all', async () => {
