@@ -101,16 +101,21 @@ export const nodesCount: Operation<NodeFilter, NodeCount> = implement(contract.n
   };
 });
 
-export const nodesShow: Operation<NodeInput, NodeDetails> = implement(contract.nodesShow, async (context, { id }) => {
+export const nodesShow: Operation<NodeInput, NodeDetails> = implement(contract.nodesShow, async (context, input) => {
   const { registry, clock } = context;
-  const idI = numberFromId(id);
+  const idI = numberFromId(input.id);
   const { node, description } = await registry.nodeInDetail(idI);
   if (node === undefined) throw notFound('node', idI);
   const view = viewNode(node, clock().wallMs, description);
   node.key.wipe();
-  const { controllers, andOthers } = await inTurn(context, () => keyHoldersOf(registry, idI));
-  const holders = { key_holders: controllers.map(formatId), other_key_holders: andOthers };
-  return { ...view, ...holders, initial_key: node.ik.fingerprint, life: await lifeOf(registry, node, TIMELINE) };
+  const holders = input.key_holders === true ? await inTurn(context, () => keyHoldersOf(registry, idI)) : undefined;
+  return {
+    ...view,
+    key_holders: holders?.controllers.map(formatId) ?? null,
+    other_key_holders: holders?.andOthers ?? null,
+    initial_key: node.ik.fingerprint,
+    life: await lifeOf(registry, node, TIMELINE),
+  };
 });
 
 /**

@@ -155,23 +155,30 @@ const show = defineRoute({
   scope: 'read',
   isLimitable: true,
   path: '/v1/nodes/:id',
-  input: z.strictObject({ id: idSchema }),
+  input: z.strictObject({
+    id: idSchema,
+    key_holders: z.boolean().optional().describe('Answers also who could have its key: the registry is read from end to end'),
+  }),
   version: nodeVersion,
   output: nodeSchema
     .extend({
       initial_key: z.string().nullable().describe('Fingerprint of its initial key, as `key`'),
-      key_holders: z.array(idSchema).readonly().nullable().describe('Controllers that could have its key; as `key`'),
-      other_key_holders: z.boolean().nullable().describe('Whether more could: the registry does not know; as `key`'),
+      key_holders: z
+        .array(idSchema)
+        .readonly()
+        .nullable()
+        .describe('Controllers that could have its key, if `key_holders` asks for them; as `key`'),
+      other_key_holders: z.boolean().nullable().describe('Whether more could: the registry does not know; as `key_holders`'),
       life: z
         .array(auditEntrySchema)
         .readonly()
         .describe('The latest entries about it, oldest first; none for a caller with limits'),
     })
     .meta({ id: 'NodeDetails' }),
-  run(context, { id }) {
+  run(context, input) {
     const { visibleOrders, now } = context;
-    if (visibleOrders === undefined) return call(nodesShow, operationContext(context), { id });
-    return withNode(context, id, async ({ node, description }) => ({
+    if (visibleOrders === undefined) return call(nodesShow, operationContext(context), input);
+    return withNode(context, input.id, async ({ node, description }) => ({
       ...viewNode(node, now, description, visibleOrders),
       initial_key: null,
       key_holders: null,

@@ -134,7 +134,7 @@ function showCommand(): Command {
 
 async function show(idI: number, options: RegistryOptions & { readonly json?: true }): Promise<void> {
   await withOperations(options, async (context) => {
-    const node = await call(nodesShow, context, { id: formatId(idI) });
+    const node = await call(nodesShow, context, { id: formatId(idI), key_holders: true });
     if (options.json === true) return printJson(node);
     process.stdout.write(
       `${formatFields({ ...nodeFields(node), 'possible key holders': keyHolders(node) })}\n${auditTable(node.life)}`,

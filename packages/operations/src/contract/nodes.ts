@@ -150,9 +150,11 @@ export const nodesCount: Contract<NodeFilter, NodeCount> = {
 
 export interface NodeInput {
   readonly id: string;
+  /** Asks for the key holders, too: the registry is read from end to end for them. */
+  readonly key_holders?: boolean | undefined;
 }
 
-/** What a caller with limits does not see is `null`. */
+/** What a caller with limits does not see, and what was not asked for, is `null`. */
 export interface NodeDetails extends NodeView {
   /** Controllers that could have its key. */
   readonly key_holders: readonly string[] | null;
@@ -167,7 +169,7 @@ export interface NodeDetails extends NodeView {
 export const nodesShow: Contract<NodeInput, NodeDetails> = {
   name: 'nodes.show',
   scope: 'read',
-  input: z.strictObject({ id: idSchema }),
+  input: z.strictObject({ id: idSchema, key_holders: z.boolean().optional() }),
   output: nodeFields.extend({
     key_holders: z.array(idSchema).nullable(),
     other_key_holders: z.boolean().nullable(),
