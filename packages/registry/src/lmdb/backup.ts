@@ -7,7 +7,7 @@ import { createReadStream } from 'node:fs';
 import { appendFile, copyFile, mkdir, open, rename, rm, truncate } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { addRange, type ClockHistory, MAX_SERVER_CLOCK_SKEW_MS, type Secret } from '@latchkey/protocol';
+import type { Secret } from '@latchkey/protocol';
 import {
   checkPrivateFile,
   exists,
@@ -20,11 +20,11 @@ import {
 import { type Clock, readClock } from '@latchkey/runtime/daemon';
 import { Failure, systemFailure, UsageFailure } from '@latchkey/runtime/failure';
 import { checkStore, DamagedStore, countEntries, STORE_FILE } from '@latchkey/lmdb';
-import { type Actor, formatHead, type Head, headOf } from '../audit-chain.js';
+import { type Actor, type Head, headOf } from '../audit-chain.js';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { unsealController, unsealInstallerHalf, unsealNodeKey, wipeKeys } from '../model/rows.js';
 import { Registry, SCHEMA } from '../registry.js';
-import { drawTransactionKey, type Restored } from '../registry-core.js';
+import { markRestored } from '../restored.js';
 import { LmdbStorage } from './lmdb-storage.js';
 import { restoreAdvice, STORE_FOLDER, Tables } from './tables.js';
 
@@ -232,28 +232,10 @@ async function verifyAndMarkRestored(
       unsealInstallerHalf(keyring, key, value)?.wipe();
     }
     for (const { key, value } of tables.controllers.getRange()) wipeKeys(unsealController(keyring, key, value));
-    const [head, backupAt, nodes] = [await audit.readHead(), await audit.readLastWrittenAt(), countEntries(tables.nodes)];
+    const [backupAt, nodes] = [await audit.readLastWrittenAt(), countEntries(tables.nodes)];
     // What controllers have heard of may be undone.
     await tables.write(() => tables.assignments.redrawIncarnation());
-    await registry.write({ metadata: ['clock history'] }, (found) => {
-      const note = `from a backup of ${isoTime(backupAt)}${head === undefined ? '' : `, HEAD ${formatHead(head)}`}`;
-      // What was shown since the backup nobody has kept.
-      const span = { from: Math.min(backupAt, now), until: now + MAX_SERVER_CLOCK_SKEW_MS };
-      return {
-        result: undefined,
-        put: {
-          metadata: [
-            // For every node: a key that was replaced since the backup is back (protocol,
-            // `reissuedAt`).
-            ['restored', { at: now, backupAt, entry: found.head.seq + 1 } satisfies Restored],
-            // A pass-through controller may hold M7 from before: their proofs open no more.
-            ['transaction key', drawTransactionKey(keyring)],
-            ['clock history', addRange(found.metadata('clock history') as ClockHistory, span)],
-          ],
-        },
-        events: [{ what: 'registry restored', note }],
-      };
-    });
+    await markRestored(registry, now);
     return { backupAt, nodes };
   } finally {
     await registry.close();
