@@ -155,9 +155,11 @@ export {
   type OpenedRequest,
   openLinkRequest,
   sealAnswer,
+  SERVER_ROLE,
   type ServerAnswer,
   type ServerDecision,
   type ServerNodeRecord,
+  type ServerRole,
 } from './server.js';
 export type { Source } from './source.js';
 export type { Transaction } from './open-transaction.js';

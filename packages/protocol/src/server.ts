@@ -314,3 +314,14 @@ export function sealAnswer(
 function refuse(refusal: LinkRefusal, holdoff?: Holdoff): ServerDecision {
   return holdoff === undefined ? { kind: 'refuse', refusal } : { kind: 'refuse', refusal, holdoff };
 }
+
+/** The rules an auth-server answers by: all that it asks of this module. */
+export interface ServerRole {
+  readonly openLinkRequest: typeof openLinkRequest;
+  readonly decide: typeof decide;
+  readonly isWithinTimeWindow: typeof isWithinTimeWindow;
+  readonly answerCommitted: typeof answerCommitted;
+  readonly sealAnswer: typeof sealAnswer;
+}
+
+export const SERVER_ROLE: ServerRole = { openLinkRequest, decide, isWithinTimeWindow, answerCommitted, sealAnswer };

@@ -7,10 +7,9 @@
  * in a table of their own 1,024 for IDs it does not have; at that bound they all go.
  */
 
-import { setTimeout as pause } from 'node:timers/promises';
 import type { LinkRefusal } from '@latchkey/protocol';
 import { Failure } from '@latchkey/runtime/failure';
-import type { Log } from '@latchkey/runtime/daemon';
+import { type Log, PROCESS_TIME, type ProcessTime } from '@latchkey/runtime/daemon';
 import { extendRun, type GatheredController, type GatheredNode, isSameRefusal, isSameSide } from './model/activity.js';
 import type { RegistryStorage } from './storage.js';
 
@@ -31,13 +30,20 @@ export class ActivityLog {
   readonly #pendingNodes = new Map<number, GatheredNode>();
   readonly #pendingControllers = new Map<number, GatheredController>();
   readonly #writeIntervalMs: number;
+  readonly #pause: ProcessTime['pause'];
   #writing: Promise<void> | undefined;
   #closed = new AbortController();
 
-  constructor(storage: RegistryStorage, log: Log, writeIntervalMs: number = WRITE_INTERVAL_MS) {
+  constructor(
+    storage: RegistryStorage,
+    log: Log,
+    writeIntervalMs: number = WRITE_INTERVAL_MS,
+    { pause }: Pick<ProcessTime, 'pause'> = PROCESS_TIME,
+  ) {
     this.#storage = storage;
     this.#log = log;
     this.#writeIntervalMs = writeIntervalMs;
+    this.#pause = pause;
   }
 
   /**
@@ -125,11 +131,10 @@ export class ActivityLog {
 
   /** Soon, then not again for `#writeIntervalMs`. */
   async #writeSoon(): Promise<void> {
-    const wait = (ms: number): Promise<void> =>
-      pause(ms, undefined, { signal: this.#closed.signal, ref: false }).catch(() => undefined);
-    await wait(WRITE_DELAY_MS);
+    const { signal } = this.#closed;
+    await this.#pause(WRITE_DELAY_MS, signal);
     await this.#write();
-    await wait(this.#writeIntervalMs - WRITE_DELAY_MS);
+    await this.#pause(this.#writeIntervalMs - WRITE_DELAY_MS, signal);
     this.#writing =
       this.#pendingNodes.size + this.#pendingControllers.size > 0 && !this.#closed.signal.aborted ? this.#writeSoon() : undefined;
   }

@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import { announceAdoption, KEY_KIND, type KeyContext, type Keyring } from '@latchkey/keyring';
 import { type ClockHistory, KEY_LENGTH, Secret, type TimeRange } from '@latchkey/protocol';
-import { type Clock, readClock, serverTime } from '@latchkey/runtime/daemon';
+import { type Clock, type ProcessTime, readClock, serverTime } from '@latchkey/runtime/daemon';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import type { Actor, AttributedEvent, AuditEvent } from './audit-chain.js';
 import { AuditLog } from './audit-log.js';
@@ -51,6 +51,8 @@ export interface Opened {
   readonly folder: string;
   readonly actor: Actor;
   readonly clock: Clock | undefined;
+  /** Left out: that of this process. */
+  readonly time?: ProcessTime | undefined;
   /** Of each write. */
   readonly precondition?: Precondition | undefined;
   /** Ends walks through its tables, between two pages. */

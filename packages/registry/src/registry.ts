@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { KEY_KIND, Keyring } from '@latchkey/keyring';
 import { STORE_FILE } from '@latchkey/lmdb';
 import { type Commit, COMMIT_TIMEOUT_MS, EMPTY_HISTORY, type Secret, type ServerNodeRecord } from '@latchkey/protocol';
-import type { Clock } from '@latchkey/runtime/daemon';
+import { type Clock, PROCESS_TIME, type ProcessTime } from '@latchkey/runtime/daemon';
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { ensurePrivateFolder, exists } from '@latchkey/runtime/files';
 import { Histogram } from '@latchkey/runtime/telemetry';
@@ -76,14 +76,16 @@ const EXPIRED: Outcome<CommitResult> = { result: 'expired' };
 export class Registry extends RegistryReads {
   /** How long commits took. */
   readonly commitDurations: Histogram = new Histogram();
-  /** When each commit under way began, by the monotonic clock, oldest first. */
+  /** When each commit under way began, by the time of this process, oldest first. */
   readonly #pendingCommits = new Set<{ readonly since: number }>();
   readonly #nodeCache = new NodeCache();
+  readonly #time: ProcessTime;
   /** Where `forgetInitialKeys` goes on. */
   #forgetFrom = 0;
 
   private constructor(opened: Opened) {
     super(opened);
+    this.#time = opened.time ?? PROCESS_TIME;
     if (this.storage instanceof LmdbStorage) this.storage.tables.keyring = this.keyring;
   }
 
@@ -147,13 +149,21 @@ export class Registry extends RegistryReads {
     }
   }
 
-  static async openOn(storage: RegistryStorage, folder: string, master: Secret, actor: Actor, clock?: Clock): Promise<Registry> {
+  static async openOn(
+    storage: RegistryStorage,
+    folder: string,
+    master: Secret,
+    actor: Actor,
+    clock?: Clock,
+    time?: ProcessTime,
+  ): Promise<Registry> {
     try {
       const schema = await schemaOf(storage);
       if (schema === undefined) throw registryNotFound(folder);
       if (schema !== SCHEMA) throw schemaMismatch(folder, schema, SCHEMA);
       const metadata = new StorageMetadata(storage);
-      const registry = new Registry({ storage, metadata, keyring: Keyring.open(metadata, folder, master), folder, actor, clock });
+      const keyring = Keyring.open(metadata, folder, master);
+      const registry = new Registry({ storage, metadata, keyring, folder, actor, clock, time });
       await registry.ensureTransactionKey();
       return registry;
     } catch (error) {
@@ -273,7 +283,7 @@ export class Registry extends RegistryReads {
     return this.#pendingCommits.size;
   }
 
-  /** Since when the oldest commit under way has not finished, ms of the monotonic clock. */
+  /** Since when the oldest commit under way has not finished, by the time of this process. */
   get oldestPendingCommit(): number | undefined {
     const [oldest] = this.#pendingCommits;
     return oldest?.since;
@@ -295,15 +305,16 @@ export class Registry extends RegistryReads {
     wall: () => number,
     isInTime: (wall: number) => boolean,
   ): Promise<CommitResult> {
-    const pending = { since: performance.now() };
+    const { now: readTime } = this.#time;
+    const pending = { since: readTime() };
     this.#pendingCommits.add(pending);
     try {
       const result = await this.storage.write({ nodes: [node.idI], metadata: ['master key'] }, (found) => {
         const now = wall();
-        if (performance.now() - pending.since > COMMIT_TIMEOUT_MS || !isInTime(now)) return EXPIRED;
+        if (readTime() - pending.since > COMMIT_TIMEOUT_MS || !isInTime(now)) return EXPIRED;
         return this.decide(found, () => this.#replaceKey(found, node, to, commit, now));
       });
-      if (result === 'committed') this.commitDurations.observeSince(pending.since);
+      if (result === 'committed') this.commitDurations.observe(readTime() - pending.since);
       return result;
     } finally {
       this.#pendingCommits.delete(pending);

@@ -7,7 +7,6 @@
  */
 
 import {
-  answerCommitted,
   type CommitDecision,
   decodeLinkRequest,
   decodeM12,
@@ -18,22 +17,20 @@ import {
   type KeyFeedRequest,
   tryDecode,
   type ServerDecision,
-  decide,
   type LinkRefusal,
   type LinkRequest,
   retryAfterSeconds,
   NONCE_LENGTH,
   type OpenedRequest,
-  openLinkRequest,
   openM12,
   REFUSALS,
   REISSUE_HOLDOFF_MS,
-  sealAnswer,
+  SERVER_ROLE,
   type ServerAnswer,
+  type ServerRole,
   type Secret,
-  isWithinTimeWindow,
 } from '@latchkey/protocol';
-import { RateLimitedLog, type Clock, type Log } from '@latchkey/runtime/daemon';
+import { RateLimitedLog, type Clock, type Log, type ProcessTime } from '@latchkey/runtime/daemon';
 import { Failure } from '@latchkey/runtime/failure';
 import { formatNid } from '@latchkey/runtime/net';
 import { ControllerClocks } from './controller-clocks.js';
@@ -61,6 +58,10 @@ export interface AuthServerOptions {
   readonly clock: Clock;
   readonly randomBytes: (n: number) => Uint8Array;
   readonly log: Log;
+  /** Left out: those of the profile. */
+  readonly role?: ServerRole;
+  /** Left out: that of this process. */
+  readonly time?: ProcessTime;
 }
 
 /** What is answered. M9 says no more than its reason: `detail` is for the log here. */
@@ -85,6 +86,7 @@ export class AuthServer {
   readonly #clock: Clock;
   readonly #randomBytes: (n: number) => Uint8Array;
   readonly #log: Log;
+  readonly #role: ServerRole;
   readonly #rateLimitedLog: RateLimitedLog;
   readonly #clockGuard: ClockRollbackGuard;
   readonly #activity: ActivityLog;
@@ -92,14 +94,15 @@ export class AuthServer {
   readonly #controllerCache: ControllerCache;
   #activeCommits = 0;
 
-  constructor({ registry, clock, randomBytes, log }: AuthServerOptions) {
+  constructor({ registry, clock, randomBytes, log, role = SERVER_ROLE, time }: AuthServerOptions) {
     this.#registry = registry;
     this.#clock = clock;
     this.#randomBytes = randomBytes;
     this.#log = log;
-    this.#rateLimitedLog = new RateLimitedLog(log);
+    this.#role = role;
+    this.#rateLimitedLog = new RateLimitedLog(log, time);
     this.#controllerCache = new ControllerCache(registry);
-    this.#activity = new ActivityLog(registry.storage, log);
+    this.#activity = new ActivityLog(registry.storage, log, undefined, time);
     this.keyFeed = new KeyFeedResponder({ registry, randomBytes, log, rateLimitedLog: this.#rateLimitedLog });
     this.#clockGuard = new ClockRollbackGuard(registry, clock, log);
   }
@@ -133,7 +136,7 @@ export class AuthServer {
   }
 
   async #answer(request: LinkRequest, controller: ControllerRecord | undefined): Promise<LinkAnswer> {
-    const opened = controller && openWithEitherKey(controller, (skCs) => openLinkRequest(request, skCs));
+    const opened = controller && openWithEitherKey(controller, (skCs) => this.#role.openLinkRequest(request, skCs));
     // What need not be waited for is not: most requests do not wait at all but for the disk.
     if (
       controller === undefined ||
@@ -207,7 +210,7 @@ export class AuthServer {
       if (typeof wall !== 'number') return wall;
       const read = this.#registry.readNode(idI);
       const node = read instanceof Promise ? await read : read;
-      const decision = decide(opened, node, wall);
+      const decision = this.#role.decide(opened, node, wall);
       // The window of an M7 is wider, and it may be late through a slow disk: an M2 tells of clocks
       // only.
       if (opened.type === 'M2') this.#noteClock(opened, decision);
@@ -253,7 +256,7 @@ export class AuthServer {
     this.#activeCommits += 1;
     try {
       const wall = (): number => this.#clock().wallMs;
-      const result = await this.#registry.commit(node, to, commit, wall, (now) => isWithinTimeWindow(opened, now));
+      const result = await this.#registry.commit(node, to, commit, wall, (now) => this.#role.isWithinTimeWindow(opened, now));
       if (result === 'conflict') return 'conflict';
       if (result === 'expired') return rejection('clock');
       const { idC, tid, nidI, lifetime } = commit;
@@ -269,7 +272,7 @@ export class AuthServer {
         key: to.fingerprint,
       };
       this.#log.info(fields, 'node has a new key');
-      return answerCommitted(opened, decision);
+      return this.#role.answerCommitted(opened, decision);
     } catch (error) {
       // It may have happened: what the registry says now tells.
       if (error instanceof InDoubt) return 'conflict';
@@ -283,7 +286,7 @@ export class AuthServer {
   }
 
   #seal(request: LinkRequest, opened: OpenedRequest, decision: FinalDecision, skCs: Secret): LinkAnswer {
-    const payload = sealAnswer(request, opened, decision, this.#randomBytes(NONCE_LENGTH), skCs);
+    const payload = this.#role.sealAnswer(request, opened, decision, this.#randomBytes(NONCE_LENGTH), skCs);
     if (decision.kind === 'refuse') {
       const { reason, code, meaning } = REFUSALS[decision.refusal];
       this.#recordRejection(opened, decision.refusal);

@@ -1,3 +1,4 @@
 /** The registry in memory, with faults to order: for simulation. */
 
 export { type Fate, MemoryDatabase, MemoryStorage, type Scheduler } from './memory-storage.js';
+export { type Decide, type Keys, type Outcome, Unavailable } from '../storage.js';

@@ -185,7 +185,15 @@ function compareIds([entryA, idA]: RetiredInitialKeyId, [entryB, idB]: RetiredIn
 
 /** Rows of the store's own: the caller may change its object afterwards. */
 function copied<K, R>(rows: readonly (readonly [K, R])[] = []): (readonly [K, R])[] {
-  return rows.map(([key, row]) => [key, structuredClone(row)] as const);
+  return rows.map(([key, row]) => [key, copyOf(row)] as const);
+}
+
+/** As `structuredClone`, of what rows are made of, in a fraction of the time. */
+function copyOf<T>(value: T): T {
+  if (typeof value !== 'object' || value === null) return value;
+  if (value instanceof Uint8Array) return value.slice() as T;
+  if (Array.isArray(value)) return value.map(copyOf) as T;
+  return Object.fromEntries(Object.entries(value).map(([name, content]) => [name, copyOf<unknown>(content)])) as T;
 }
 
 function pair(first: number, second: number): string {

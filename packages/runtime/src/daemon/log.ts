@@ -4,6 +4,7 @@
  */
 
 import { type DestinationStream, type Logger, pino } from 'pino';
+import { PROCESS_TIME, type ProcessTime } from './process-time.js';
 
 type SonicBoom = ReturnType<typeof pino.destination>;
 
@@ -20,15 +21,20 @@ export type LogStream = 'stdout' | 'stderr';
 
 /** Times are ISO-8601 in UTC. What makes lines pretty is loaded for a terminal alone. */
 export async function createLog(name: string, level: LogLevel, stream: LogStream = 'stdout'): Promise<Log> {
+  return newLog(name, level, await destination(stream, level));
+}
+
+/** @param hasTime whether a line says when it was written */
+export function newLog(name: string, level: LogLevel, stream: DestinationStream, hasTime = true): Log {
   return pino(
     {
       name,
       level,
-      timestamp: pino.stdTimeFunctions.isoTime,
+      timestamp: hasTime && pino.stdTimeFunctions.isoTime,
       base: { name },
       formatters: { level: (label) => ({ level: label }) },
     },
-    await destination(stream, level),
+    stream,
   );
 }
 
@@ -88,10 +94,12 @@ const MAX_TOPICS = 64;
  */
 export class RateLimitedLog {
   readonly #log: Log;
+  readonly #now: ProcessTime['now'];
   readonly #topics = new Map<string, { since: number; lines: number; suppressed: number }>();
 
-  constructor(log: Log) {
+  constructor(log: Log, { now }: Pick<ProcessTime, 'now'> = PROCESS_TIME) {
     this.#log = log;
+    this.#now = now;
   }
 
   error(thing: string, fields: object, message: string): void {
@@ -107,7 +115,7 @@ export class RateLimitedLog {
   }
 
   #write(level: 'error' | 'warn' | 'info', topic: string, fields: object, message: string): void {
-    const now = performance.now();
+    const now = this.#now();
     let period = this.#topics.get(topic);
     if (period === undefined || now - period.since >= PERIOD_MS) {
       if (period !== undefined && period.suppressed > 0)
