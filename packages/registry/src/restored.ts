@@ -6,7 +6,9 @@ import { formatHead } from './audit-chain.js';
 import { drawTransactionKey, type Restored } from './registry-core.js';
 import type { Registry } from './registry.js';
 
-/** Notes that the registry was put back, before anybody serves from it. `now`: ms since the epoch. */
+/**
+ * Notes that the registry was put back, before anybody serves from it. `now`: ms since the epoch.
+ */
 export async function markRestored(registry: Registry, now: number): Promise<void> {
   const { keyring, audit } = registry;
   const [head, backupAt] = [await audit.readHead(), await audit.readLastWrittenAt()];

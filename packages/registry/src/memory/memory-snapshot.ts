@@ -2,85 +2,87 @@ import type { ChainHead } from '../audit-chain.js';
 import type { RecentInitialKey } from '../model/recent-initial-keys.js';
 import type { ControllerActivity, ControllerRow, NodeActivity, NodeDescription, NodeRow, OrderRow } from '../model/rows.js';
 import type { Keys, MetadataName, Snapshot, Version, Versioned } from '../storage.js';
-import type { Box, MemoryState } from './memory-state.js';
+import type { MemoryState } from './memory-state.js';
 
 /**
- * What is there at this moment under the keys that were named. One that was not named throws: an
- * engine that is a round trip away would not have it.
+ * What is there under the keys that were named. One that was not named throws: an engine that is a
+ * round trip away would not have it.
  */
 export class MemorySnapshot implements Snapshot {
-  readonly lastOrder: number;
-  readonly head: ChainHead;
-  readonly #nodes: ReadonlyMap<number, NodeRow | undefined>;
-  readonly #controllers: ReadonlyMap<number, ControllerRow | undefined>;
-  readonly #orders: ReadonlyMap<number, OrderRow | undefined>;
-  readonly #nodeDescriptions: ReadonlyMap<number, NodeDescription | undefined>;
-  readonly #recentInitialKeys: ReadonlyMap<number, readonly RecentInitialKey[] | undefined>;
-  readonly #nodeActivity: ReadonlyMap<number, NodeActivity | undefined>;
-  readonly #controllerActivity: ReadonlyMap<number, ControllerActivity | undefined>;
-  readonly #metadata: ReadonlyMap<MetadataName, Box | undefined>;
+  readonly #state: MemoryState;
+  readonly #keys: Keys;
 
   constructor(state: MemoryState, keys: Keys) {
-    this.lastOrder = Math.max(0, ...state.orders.keys());
-    this.head = state.head;
-    this.#nodes = taken(state.nodes, keys.nodes);
-    const rows = [...this.#nodes.values()].filter((row) => row !== undefined);
-    this.#controllers = taken(state.controllers, [...(keys.controllers ?? []), ...rows.map(({ controller }) => controller)]);
-    this.#orders = taken(state.orders, [...(keys.orders ?? []), ...rows.map(({ order }) => order)]);
-    this.#nodeDescriptions = taken(state.nodeDescriptions, keys.nodeDescriptions);
-    this.#recentInitialKeys = taken(state.recentInitialKeys, keys.recentInitialKeys);
-    const { nodeActivity, unknownNodeActivity, nodes } = state;
-    this.#nodeActivity = new Map(
-      (keys.nodeActivity ?? []).map((idI) => [idI, (nodes.has(idI) ? nodeActivity : unknownNodeActivity).get(idI)]),
-    );
-    this.#controllerActivity = taken(state.controllerActivity, keys.controllerActivity);
-    this.#metadata = taken(state.metadata, keys.metadata);
+    this.#state = state;
+    this.#keys = keys;
+  }
+
+  get lastOrder(): number {
+    return Math.max(0, ...this.#state.orders.keys());
+  }
+
+  get head(): ChainHead {
+    return this.#state.head;
   }
 
   node(idI: number): Versioned<NodeRow> | undefined {
-    return versioned(named(this.#nodes, idI));
+    requireNamed(this.#keys.nodes, idI);
+    return versioned(this.#state.nodes.get(idI));
   }
 
   controller(idC: number): Versioned<ControllerRow> | undefined {
-    return versioned(named(this.#controllers, idC));
+    if (!this.#isOfNamedNode(({ controller }) => controller === idC)) requireNamed(this.#keys.controllers, idC);
+    return versioned(this.#state.controllers.get(idC));
   }
 
   order(number: number): Versioned<OrderRow> | undefined {
-    return versioned(named(this.#orders, number));
+    if (!this.#isOfNamedNode(({ order }) => order === number)) requireNamed(this.#keys.orders, number);
+    return versioned(this.#state.orders.get(number));
   }
 
   nodeDescription(idI: number): NodeDescription | undefined {
-    return named(this.#nodeDescriptions, idI);
+    requireNamed(this.#keys.nodeDescriptions, idI);
+    return this.#state.nodeDescriptions.get(idI);
   }
 
   recentInitialKeys(idI: number): readonly RecentInitialKey[] {
-    return named(this.#recentInitialKeys, idI) ?? [];
+    requireNamed(this.#keys.recentInitialKeys, idI);
+    return this.#state.recentInitialKeys.get(idI) ?? [];
   }
 
   nodeActivity(idI: number): NodeActivity | undefined {
-    return named(this.#nodeActivity, idI);
+    requireNamed(this.#keys.nodeActivity, idI);
+    const { nodes, nodeActivity, unknownNodeActivity } = this.#state;
+    return (nodes.has(idI) ? nodeActivity : unknownNodeActivity).get(idI);
   }
 
   controllerActivity(idC: number): ControllerActivity | undefined {
-    return named(this.#controllerActivity, idC);
+    requireNamed(this.#keys.controllerActivity, idC);
+    return this.#state.controllerActivity.get(idC);
   }
 
   metadata(name: MetadataName): unknown {
-    return named(this.#metadata, name)?.value;
+    requireNamed(this.#keys.metadata, name);
+    return this.#state.metadata.get(name)?.value;
   }
 
   metadataVersion(name: MetadataName): Version | undefined {
-    return named(this.#metadata, name);
+    requireNamed(this.#keys.metadata, name);
+    return this.#state.metadata.get(name);
+  }
+
+  /** A node is read with its order and its controller. */
+  #isOfNamedNode(isOf: (row: NodeRow) => boolean): boolean {
+    const { nodes } = this.#state;
+    return (this.#keys.nodes ?? []).some((idI) => {
+      const row = nodes.get(idI);
+      return row !== undefined && isOf(row);
+    });
   }
 }
 
-function taken<K, R>(table: ReadonlyMap<K, R>, keys: readonly K[] = []): Map<K, R | undefined> {
-  return new Map(keys.map((key) => [key, table.get(key)]));
-}
-
-function named<K extends number | string, R>(rows: ReadonlyMap<K, R | undefined>, key: K): R | undefined {
-  if (!rows.has(key)) throw new RangeError(`${key} is not among the keys of this read or write`);
-  return rows.get(key);
+function requireNamed<K>(keys: readonly K[] = [], key: K): void {
+  if (!keys.includes(key)) throw new RangeError(`${String(key)} is not among the keys of this read or write`);
 }
 
 /** A row is replaced as a whole, so that it is its own version. */

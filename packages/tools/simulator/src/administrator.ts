@@ -1,81 +1,105 @@
 /**
- * What an administrator changes in the registry: each change in one transaction, with the time of
- * the servers in it. Mirrors `administration.ts`, `enrolment.ts`, `recent-initial-keys.ts` and
- * `backup.ts` of packages/operations and packages/registry. A node has one initial key here,
- * whatever is done to it.
+ * What an administrator changes in the registry, by the functions that the commands call. A node
+ * has one initial key here, whatever is done to it.
  */
 
-import { MAX_SERVER_CLOCK_SKEW_MS, INITIAL_KEY_RETENTION_MS, type Clocks, addRange } from '@latchkey/protocol';
-import { serverTime } from '@latchkey/runtime/daemon';
-import type { RegistryRow, Snapshot, SimulatedStore } from './store.js';
+import type { Clocks } from '@latchkey/protocol';
+import { Secret } from '@latchkey/protocol';
+import { moveNodes, removeNodes, resetNode, setController } from '@latchkey/operations';
+import { hadInitialKey, type Registry } from '@latchkey/registry';
+import { Failure } from '@latchkey/runtime/failure';
+import { type InitialNode, newNode, newOrder, type SimulatedRegistry, type Snapshot } from './simulated-registry.js';
+import type { Simulation } from './simulation.js';
 
 export class Administrator {
-  protected readonly store: SimulatedStore;
+  protected readonly registry: SimulatedRegistry;
+  readonly #simulation: Simulation;
   readonly #clock: () => Clocks;
 
   /** @param clock of the machine where the commands run */
-  constructor(store: SimulatedStore, clock: () => Clocks) {
-    this.store = store;
+  constructor(simulation: Simulation, registry: SimulatedRegistry, clock: () => Clocks) {
+    this.#simulation = simulation;
+    this.registry = registry;
     this.#clock = clock;
-  }
-
-  protected get now(): number {
-    return serverTime(this.store.clockHistory, this.#clock());
   }
 
   /** `node reset`, with the initial key that the node came with. */
   reset(idI: number, ik: string, done: () => void): void {
-    this.store.administer(() => {
-      const row = this.store.row(idI);
-      if (row !== undefined) this.store.put({ ...row, key: ik, initial: true, committed: undefined, reissuedAt: this.now });
-      done();
-    });
+    this.#run((registry) => resetNode(registry, idI, Secret.fromHex(ik)), done);
   }
 
   /** `node remove`. */
   remove(idI: number, done: () => void): void {
-    this.store.administer(() => {
-      this.store.remove(idI);
-      this.store.lastHeld.set(idI, this.now);
-      done();
-    });
+    this.#run((registry) => this.removed(registry, idI), done);
+  }
+
+  protected async removed(registry: Registry, idI: number): Promise<void> {
+    await removeNodes(registry, [idI]);
   }
 
   /** `import` of a node that was removed. */
-  add(row: RegistryRow, ik: string, done: () => void): void {
-    this.store.administer(() => {
-      const reissuedAt = this.hadBefore(row.idI) ? this.now : undefined;
-      this.store.put({ ...row, key: ik, initial: true, committed: undefined, reissuedAt });
-      done();
-    });
+  add(node: InitialNode, done: () => void): void {
+    const { idI } = node;
+    this.#run(
+      (registry) =>
+        registry.write({ recentInitialKeys: [idI], metadata: ['clock history', 'initial key id key'] }, (found) => {
+          const [order, at] = [found.lastOrder + 1, registry.timeOfServers(found)];
+          const row = newNode(registry, order, node);
+          const isReissued = hadInitialKey(found.recentInitialKeys(idI), row.ik, at);
+          return {
+            result: undefined,
+            events: [{ what: 'nodes imported', order, count: 1 }],
+            put: {
+              nodes: [[idI, isReissued ? { ...row, reissuedAt: at } : row]],
+              orders: [[order, newOrder(at, found.head.seq + 1)]],
+            },
+          };
+        }),
+      done,
+    );
   }
 
-  protected hadBefore(idI: number): boolean {
-    const until = this.store.lastHeld.get(idI);
-    return until !== undefined && Math.abs(this.now - until) <= INITIAL_KEY_RETENTION_MS;
-  }
-
-  /** `restore`, while no server runs. The time counts for every node. */
-  restore(snapshot: Snapshot): void {
-    const at = this.#clock().wallMs;
-    const rows = snapshot.rows.map((row) => this.restored(row, at));
-    const times = addRange(snapshot.times, { from: Math.min(snapshot.at, at), until: at + MAX_SERVER_CLOCK_SKEW_MS });
-    this.store.restore({ ...snapshot, rows, times }, at);
-  }
-
-  protected restored(row: RegistryRow, at: number): RegistryRow {
-    return { ...row, reissuedAt: at };
+  /** `node move`. */
+  move(idI: number, idC: number): void {
+    this.#run((registry) => moveNodes(registry, [idI], idC));
   }
 
   /** `controller set --pass-through`. */
-  setPassThrough(idC: number, isPassThrough: boolean): void {
-    this.store.administer(() => {
-      if (this.store.isPassThrough(idC) !== isPassThrough) this.store.setPassThrough(idC, isPassThrough, this.now);
-    });
+  setPassThrough(idC: number, passThrough: boolean): void {
+    this.#run((registry) => setController(registry, idC, { passThrough }));
   }
 
   /** `backup`. */
   backup(done: (snapshot: Snapshot) => void): void {
-    this.store.administer(() => done(this.store.snapshot(this.#clock().wallMs)));
+    const at = this.#clock().wallMs;
+    this.#run(
+      (registry) => registry.write({}, () => ({ result: undefined, events: [{ what: 'registry backed up', at }] })),
+      () => done(this.registry.snapshot()),
+    );
+  }
+
+  /** `restore`, while no server runs. The time counts for every node. */
+  restore(snapshot: Snapshot, done: () => void): void {
+    this.#simulation.run(async () => {
+      await this.restored(snapshot, this.#clock().wallMs);
+      done();
+    });
+  }
+
+  protected async restored(snapshot: Snapshot, wallMs: number): Promise<void> {
+    await this.registry.restore(snapshot, wallMs);
+    await this.registry.reopen();
+  }
+
+  /** A command that is refused has changed nothing: somebody else came first. */
+  #run(command: (registry: Registry) => Promise<unknown>, done: () => void = () => undefined): void {
+    this.#simulation.run(async () => {
+      try {
+        await command(this.registry.administrator);
+      } catch (error) {
+        if (!(error instanceof Failure)) throw error;
+      }
+      done();
+    });
   }
 }

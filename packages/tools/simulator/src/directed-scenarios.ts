@@ -230,8 +230,9 @@ const setFarBack: DirectedScenario = (scenario, random) => {
   };
 };
 
+/** One after the other is on again: the second reads what the first has written. */
 function poweredOff(at: number, downMs: number, { replicas }: Scenario): Incident[] {
-  return Array.from({ length: replicas }, (_, server): Incident => ({ at, what: 'off', server, downMs }));
+  return Array.from({ length: replicas }, (_, server): Incident => ({ at, what: 'off', server, downMs: downMs + 50 * server }));
 }
 
 /**

@@ -78,13 +78,13 @@ async function runMany({ seeds, from, minutes = 0, workers, mutant, json }: Opti
     },
   });
   if (process.stderr.isTTY) process.stderr.write('\r\u001B[K');
-  if (total.failed !== undefined) return fail(run(total.failed, rulesOf(mutant)), mutant, json === true);
+  if (total.failed !== undefined) return fail(await run(total.failed, rulesOf(mutant)), mutant, json === true);
   if (json === true) print(JSON.stringify({ from, ...total, seconds: seconds(), failed: null }));
   else print(...summary(total, from, seconds()));
 }
 
-function showSeed(seed: number, { mutant, trace, json }: Options): void {
-  const outcome = run(seed, { ...rulesOf(mutant), trace: trace === true });
+async function showSeed(seed: number, { mutant, trace, json }: Options): Promise<void> {
+  const outcome = await run(seed, { ...rulesOf(mutant), trace: trace === true });
   if (trace === true) {
     if (json === true) print(JSON.stringify(outcome));
     else print(...outcome.log, '', describeResult(outcome));
@@ -103,9 +103,9 @@ function describeResult({ seed, hash, events, faults, joinedAfterMs, violation }
   return `seed ${seed}, trace ${hash}: ${events} events, ${faults.length} faults; ${end}`;
 }
 
-function fail(failed: WorldResult, mutant: string | undefined, json: boolean): void {
+async function fail(failed: WorldResult, mutant: string | undefined, json: boolean): Promise<void> {
   process.exitCode = EXIT.failed;
-  const minimized = minimize(failed, rulesOf(mutant));
+  const minimized = await minimize(failed, rulesOf(mutant));
   const command = `pnpm simulate --seed ${failed.seed}${mutant === undefined ? '' : ` --mutant '${mutant}'`}`;
   if (json) print(JSON.stringify({ ...minimized, allFaults: failed.faults.length, again: command }));
   else print(...failureLines(failed, minimized, command));
@@ -116,9 +116,9 @@ function rulesOf(mutant: string | undefined): RunOptions {
   return rules === undefined ? {} : { rules };
 }
 
-function catchMutants({ json }: Options): void {
+async function catchMutants({ json }: Options): Promise<void> {
   for (const mutant of MUTANTS) {
-    const caught = firstCaught(mutant, MUTANT_SEEDS);
+    const caught = await firstCaught(mutant, MUTANT_SEEDS);
     if (caught === undefined) process.exitCode = EXIT.failed;
     if (json === true) print(JSON.stringify({ mutant: mutant.name, ...caught }));
     else

@@ -11,9 +11,9 @@ import { COMMIT_TIMEOUT_MS, deriveApplicationRoot, Secret } from '@latchkey/prot
 import { type Simulation, Violation } from './simulation.js';
 import { keyText } from './key-text.js';
 import type { Datagram, Kind } from './network.js';
-import { parseNode } from './stored-node.js';
+import { keysIn } from './stored-node.js';
 import type { PossibleContent } from './disk.js';
-import type { RegistryRow } from './store.js';
+import type { RegistryRow } from './simulated-registry.js';
 
 /** Octets as a text that a map can hold. */
 export function textOf(octets: Uint8Array): string {
@@ -333,8 +333,7 @@ export class Oracle {
   #keysIn(found: string): readonly string[] {
     const known = this.#parsed.get(found);
     if (known !== undefined) return known;
-    const { state } = parseNode(found);
-    const keys = [state.confirmed, ...state.candidates.map(({ psk }) => psk)].map(keyText);
+    const keys = keysIn(found);
     this.#parsed.set(found, keys);
     return keys;
   }

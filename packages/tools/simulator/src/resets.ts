@@ -8,7 +8,7 @@ import type { SimulatedNode } from './node.js';
 import { Procedures, type Step } from './procedures.js';
 import type { Reset, Restore } from './scenario.js';
 import type { SimulatedServer } from './server.js';
-import type { Snapshot, SimulatedStore } from './store.js';
+import type { SimulatedRegistry, Snapshot } from './simulated-registry.js';
 import type { SimulationContext } from './simulation-context.js';
 
 const RESTORE = 'restore';
@@ -21,7 +21,7 @@ interface Installed {
 
 export class Resets {
   readonly #around: SimulationContext;
-  readonly #store: SimulatedStore;
+  readonly #registry: SimulatedRegistry;
   readonly #administrator: Administrator;
   readonly #servers: readonly SimulatedServer[];
   readonly #procedures: Procedures;
@@ -31,12 +31,12 @@ export class Resets {
 
   constructor(
     around: SimulationContext,
-    store: SimulatedStore,
+    registry: SimulatedRegistry,
     administrator: Administrator,
     servers: readonly SimulatedServer[],
   ) {
     this.#around = around;
-    this.#store = store;
+    this.#registry = registry;
     this.#administrator = administrator;
     this.#servers = servers;
     this.#procedures = new Procedures(around.simulation.events);
@@ -60,7 +60,7 @@ export class Resets {
    * `controller`.
    */
   reset(name: string, { idI, how, first, gapMs }: Reset, controller: number): void {
-    const [row, installed] = [this.#store.row(idI), this.#nodes.get(idI)];
+    const [row, installed] = [this.#registry.row(idI), this.#nodes.get(idI)];
     if (row === undefined || installed === undefined) return;
     if (this.#procedures.isUnderWay(`n${idI}`) || this.#procedures.isUnderWay(RESTORE)) return;
     const { faults } = this.#around.simulation;
@@ -71,7 +71,7 @@ export class Resets {
         ? [(done): void => this.#administrator.reset(idI, ik, done)]
         : [
             (done): void => this.#administrator.remove(idI, done),
-            (done): void => this.#administrator.add({ ...row, controller }, ik, done),
+            (done): void => this.#administrator.add({ ...row, ik, controller }, done),
           ];
     this.#putBack(installed, registry, first, gapMs);
   }
@@ -115,15 +115,16 @@ export class Resets {
     for (const { process } of this.#servers) process.stop();
     const begin: Step = (done) => {
       simulation.record('all', 'the registry is restored');
-      const others = snapshot.rows.filter(({ idI, key }) => this.#store.row(idI)?.key !== key);
+      const others = [...snapshot.rows.values()].filter(({ idI, key }) => this.#registry.row(idI)?.key !== key);
       for (const { idI } of others) oracle.resetBegins(idI);
-      this.#administrator.restore(snapshot);
-      for (const { idI, initial } of others) {
-        const installed = this.#nodes.get(idI);
-        const reset: Step = (after) => this.#administrator.reset(idI, installed?.ik ?? '', after);
-        if (installed !== undefined) this.#putBack(installed, initial ? [] : [reset], 'device', gapMs);
-      }
-      done();
+      this.#administrator.restore(snapshot, () => {
+        for (const { idI, initial } of others) {
+          const installed = this.#nodes.get(idI);
+          const reset: Step = (after) => this.#administrator.reset(idI, installed?.ik ?? '', after);
+          if (installed !== undefined) this.#putBack(installed, initial ? [] : [reset], 'device', gapMs);
+        }
+        done();
+      });
     };
     const end: Step = (done) => {
       for (const { process } of this.#servers) process.release();

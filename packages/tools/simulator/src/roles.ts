@@ -1,15 +1,12 @@
 import {
-  answerCommitted,
   beginAttempt,
   installNode,
-  decide,
-  openLinkRequest,
   receiveM4,
   receiveM6,
   Respondent,
   type RespondentOptions,
-  sealAnswer,
-  isWithinTimeWindow,
+  SERVER_ROLE,
+  type ServerRole,
 } from '@latchkey/protocol';
 
 /** The respondent as its shell drives it. */
@@ -27,17 +24,11 @@ export interface Roles {
     readonly receiveM6: typeof receiveM6;
   };
   readonly respondent: (options: RespondentOptions) => RespondentRole;
-  readonly server: {
-    readonly openLinkRequest: typeof openLinkRequest;
-    readonly decide: typeof decide;
-    readonly answerCommitted: typeof answerCommitted;
-    readonly sealAnswer: typeof sealAnswer;
-    readonly isWithinTimeWindow: typeof isWithinTimeWindow;
-  };
+  readonly server: ServerRole;
 }
 
 export const PROFILE_ROLES: Roles = {
   initiator: { installNode, beginAttempt, receiveM4, receiveM6 },
   respondent: (options) => new Respondent(options),
-  server: { openLinkRequest, decide, answerCommitted, sealAnswer, isWithinTimeWindow },
+  server: SERVER_ROLE,
 };

@@ -9,7 +9,7 @@ import type { RespondentBounds } from '@latchkey/protocol';
 import { SeededRandom } from '@latchkey/test-support/seeded-random';
 import { type Kind, KINDS, type NetworkConditions } from './network.js';
 import type { CrashModel } from './process.js';
-import type { StoreConditions } from './store.js';
+import type { StoreConditions } from './simulated-storage.js';
 
 export interface NodeScenario {
   readonly idI: number;

@@ -1,55 +1,45 @@
 /**
- * The auth-server's shell: mirrors `AuthServer` of packages/auth-server (`answer`, `#decide`,
- * `#commit`: M8 is sealed after the store has the key), and `ClockRollbackGuard` and `watchStore`
- * beside it. It holds no transaction.
+ * An auth-server: the real `AuthServer` on the real `Registry`, as `startEmbedded` of
+ * packages/auth-server puts them together. What is simulated is its process, its sockets, its time
+ * and its disk. What it opens, decides and seals is told to the oracle.
  */
 
+import { AuthServer } from '@latchkey/auth-server';
 import {
-  type CoapCode,
+  type Clocks,
   COMMIT_TIMEOUT_MS,
-  decodeLinkRequest,
   decodeM4,
   encodeM4,
   encodeM5,
   encodeM6,
-  openM4,
-  tryDecode,
-  type ServerDecision,
-  type LinkRefusal,
   type LinkRequest,
-  retryAfterSeconds,
-  type ServerNodeRecord,
-  NONCE_LENGTH,
-  type Clocks,
+  openM4,
   type OpenedRequest,
-  REFUSALS,
-  type Secret,
-  afterDiscontinuity,
-  needsExtension,
-  findPreviousRange,
-  type ClockHistory,
-  extendTo,
+  type ServerAnswer as PositiveAnswer,
+  type ServerDecision,
+  type ServerRole,
 } from '@latchkey/protocol';
-import { ClockStepDetector } from '@latchkey/runtime/daemon';
+import type { Registry } from '@latchkey/registry';
+import { type Log, newLog, type ProcessTime } from '@latchkey/runtime/daemon';
+import { Failure } from '@latchkey/runtime/failure';
 import type { SeededRandom } from '@latchkey/test-support/seeded-random';
 import type { Datagram } from './network.js';
 import { textOf } from './oracle.js';
-import type { CrashModel, Process } from './process.js';
-import { commitAction, type CommitResult, type JudgedCommit, type SimulatedStore } from './store.js';
+import type { CrashKind, CrashModel, Process } from './process.js';
+import type { SimulatedRegistry } from './simulated-registry.js';
+import type { SimulatedStorage } from './simulated-storage.js';
 import type { SimulationContext } from './simulation-context.js';
 
-/** As in auth-server.ts and store-watch.ts. */
-const MAX_COMMIT_RETRIES = 4;
-const MAX_CONCURRENT_COMMITS = 1_024;
+/** How often the daemon looks after its commits, in ms. */
 const POLL_INTERVAL_MS = 1_000;
 /** The daemon does so every second; each time it is a step that may be the last. */
 const UPKEEP_INTERVAL_MS = 30_000;
+/** A supervisor starts a process again that could not start, after this many ms. */
+const RESTART_DELAY_MS = 5_000;
 
 export interface ServerPlan {
   readonly name: string;
-  /** SK_cs by ID_c. */
-  readonly controllers: ReadonlyMap<number, Secret>;
-  readonly store: SimulatedStore;
+  readonly registry: SimulatedRegistry;
   /** In one process with a controller, and with no socket of its own. */
   readonly combined: boolean;
   /** How far this replica's clock is from the others', in ms. */
@@ -61,46 +51,35 @@ export interface ServerPlan {
   readonly isRogue: (idC: number) => boolean;
 }
 
-export type FinalDecision = Exclude<ServerDecision, { kind: 'commit' }>;
-
-export interface ServerAnswer {
-  readonly code: CoapCode;
-  readonly payload?: Uint8Array | undefined;
-  readonly maxAge?: number | undefined;
-}
+/** How a request is answered. */
+export type ServerAnswer = Awaited<ReturnType<AuthServer['answer']>>;
 
 export class SimulatedServer {
   protected readonly context: SimulationContext;
   protected readonly plan: ServerPlan;
+  protected readonly log: Log;
   readonly process: Process;
   protected readonly random: SeededRandom;
   readonly #inFlightRequests = new Set<string>();
-  #activeCommits = 0;
-  #stepDetector: ClockStepDetector | undefined;
-  /** How many breaks the store knows of. */
-  #persistedSteps = 0;
+  #registry: Registry | undefined;
+  #server: AuthServer | undefined;
   /** When the machine was started, and whether it has to be. */
   #bootedAt = 0;
   #isPoweredOff = true;
   /** In combined mode, the controller in the same process. */
   readonly onStart: (() => void)[] = [];
-  readonly onCrash: ((kind: 'killed' | 'power lost') => void)[] = [];
+  readonly onCrash: ((kind: CrashKind) => void)[] = [];
 
   constructor(context: SimulationContext, plan: ServerPlan) {
     this.context = context;
     this.plan = plan;
     this.random = context.simulation.random(`${plan.name} server draws`);
+    this.log = newLog(plan.name, 'info', { write: (line) => context.logLine(plan.name, line) }, false);
     this.process = context.process(
       plan.name,
       plan.crashModel,
       () => this.#start(),
-      (kind) => {
-        this.#inFlightRequests.clear();
-        if (kind === 'power lost') this.#isPoweredOff = true;
-        context.network.close(`${plan.name}:5693`);
-        plan.store.abandon(this.process);
-        for (const each of this.onCrash) each(kind);
-      },
+      (kind) => this.#crash(kind),
     );
   }
 
@@ -108,23 +87,13 @@ export class SimulatedServer {
     this.process.start();
   }
 
-  protected get wall(): number {
-    return this.context.simulation.trueTime + this.plan.clockError() + this.plan.skew;
+  /** The world is at its end. */
+  async end(): Promise<void> {
+    await this.#registry?.close();
   }
 
-  #start(): void {
-    this.#activeCommits = 0;
-    if (this.#isPoweredOff) this.#bootedAt = this.context.simulation.now;
-    this.#isPoweredOff = false;
-    this.#stepDetector = this.newStepDetector(this.plan.store.clockHistory);
-    this.#persistedSteps = 0;
-    if (!this.plan.combined) {
-      this.context.network.listen(`${this.plan.name}:5693`, (datagram) =>
-        this.process.receive('takes a request', () => this.#serve(datagram)),
-      );
-    }
-    this.#runUpkeep();
-    for (const each of this.onStart) each();
+  protected get wall(): number {
+    return this.context.simulation.trueTime + this.plan.clockError() + this.plan.skew;
   }
 
   /** The monotonic clock runs on while the machine does. */
@@ -132,75 +101,147 @@ export class SimulatedServer {
     return { wallMs: this.wall, monotonicMs: this.context.simulation.now - this.#bootedAt };
   }
 
+  #crash(kind: CrashKind): void {
+    this.#inFlightRequests.clear();
+    if (kind === 'power lost') this.#isPoweredOff = true;
+    this.context.network.close(`${this.plan.name}:5693`);
+    this.plan.registry.queue.abandon(this.process);
+    // Not what a killed process does: its keys and timers are no longer its own.
+    const registry = this.#registry;
+    if (registry !== undefined) this.context.simulation.run(() => registry.close());
+    this.#registry = undefined;
+    this.#server = undefined;
+    for (const each of this.onCrash) each(kind);
+  }
+
+  #start(): void {
+    if (this.#isPoweredOff) this.#bootedAt = this.context.simulation.now;
+    this.#isPoweredOff = false;
+    this.context.simulation.run(() => this.#serve());
+  }
+
+  /** As `startEmbedded` does. A process that is killed meanwhile waits for ever. */
+  async #serve(): Promise<void> {
+    const clock = (): Clocks => this.clocks();
+    const time: ProcessTime = {
+      now: () => this.process.monotonicMs,
+      pause: (ms) => new Promise((resolve) => this.#schedule(ms, 'writes down what it has seen', resolve)),
+    };
+    const registry = await this.plan.registry.open(this.plan.name, this.newStorage(), clock, time);
+    this.#registry = registry;
+    this.prepare(registry);
+    await registry.announceAdoption();
+    const randomBytes = (n: number): Uint8Array => this.randomBytes(n);
+    const server = new AuthServer({ registry, clock, randomBytes, log: this.log, role: this.role(), time });
+    if (!(await succeeds(server.persistClock()))) return this.process.crash('killed', RESTART_DELAY_MS);
+    this.#server = server;
+    if (!this.plan.combined) {
+      this.context.network.listen(`${this.plan.name}:5693`, (datagram) =>
+        this.process.receive('takes a request', () => this.#receive(datagram)),
+      );
+    }
+    this.#runUpkeep(registry, server);
+    for (const each of this.onStart) each();
+  }
+
+  #schedule(ms: number, step: string, action: () => void): void {
+    this.process.schedule(ms, step, () => {
+      this.context.simulation.unsettled();
+      action();
+    });
+  }
+
   /** As the daemon's watch over its store does. */
-  #runUpkeep(): void {
-    this.#persistClock();
-    this.process.schedule(UPKEEP_INTERVAL_MS, 'keeps the time', () => this.#runUpkeep());
+  #runUpkeep(registry: Registry, server: AuthServer): void {
+    this.#schedule(UPKEEP_INTERVAL_MS, 'keeps the time', () => {
+      this.context.simulation.run(() => succeeds(server.persistClock()));
+      this.context.simulation.run(() => succeeds(registry.forgetInitialKeys()));
+      this.#runUpkeep(registry, server);
+    });
   }
 
-  /** Notices breaks, and keeps the time: the disk has it before anything is judged by it. */
-  #persistClock(): void {
-    const { store } = this.plan;
-    const watch = this.#stepDetector;
-    if (watch === undefined) return;
-    const { now } = this;
-    watch.observe(now);
-    const { discontinuities, steppedBackAt } = watch;
-    if (discontinuities !== this.#persistedSteps) store.clockHistory = afterDiscontinuity(store.clockHistory, now, steppedBackAt);
-    else if (needsExtension(store.clockHistory, now.wallMs)) store.clockHistory = extendTo(store.clockHistory, now);
-    this.#persistedSteps = discontinuities;
-  }
-
-  protected newStepDetector(times: ClockHistory): ClockStepDetector {
-    return new ClockStepDetector(this.now, times);
-  }
-
-  /** Whether an M7 of this time may be committed, as far as the clocks go. */
-  protected mayCommit(ts: number): boolean {
-    return !this.recentlySteppedBack() && !this.isFromBlockedRange(ts);
-  }
-
-  /** Whether the clock was set back less than five minutes ago. */
-  protected recentlySteppedBack(): boolean {
-    return this.#stepDetector?.observe(this.now) === true;
-  }
-
-  /** Whether an M7 with this time stamp may be from before a break. */
-  protected isFromBlockedRange(ts: number): boolean {
-    return findPreviousRange(this.plan.store.clockHistory, ts) !== undefined;
-  }
-
-  #serve({ kind, from, to, token, payload }: Datagram): void {
+  #receive({ kind, from, to, token, payload }: Datagram): void {
     if (kind !== 'request') return;
     const key = `${from} ${token}`;
     if (this.#inFlightRequests.has(key)) return;
     this.#inFlightRequests.add(key);
-    this.answer(payload, (answer) => {
+    this.answer(payload, ({ code, maxAge, payload: octets = new Uint8Array(0) }) => {
       this.#inFlightRequests.delete(key);
-      const { code, maxAge } = answer;
-      this.context.network.send({
-        from: to,
-        to: from,
-        kind: 'answer',
-        token,
-        code,
-        payload: answer.payload ?? new Uint8Array(0),
-        maxAge,
-      });
+      this.context.network.send({ from: to, to: from, kind: 'answer', token, code, payload: octets, maxAge });
     });
   }
 
   /** Answers M2 with M3, M7 with M8, either with M9. */
   answer(octets: Uint8Array, done: (answer: ServerAnswer) => void): void {
-    const { roles } = this.context.rules;
-    const request = tryDecode(decodeLinkRequest, octets);
-    if (request === undefined) return done({ code: REFUSALS.malformed.code });
-    const skCs = this.plan.controllers.get(request.idC);
-    const opened = skCs && roles.server.openLinkRequest(request, skCs);
-    if (skCs === undefined || opened === undefined) return done({ code: REFUSALS.notAuthentic.code });
-    this.#accepted(request, opened);
-    const seal = (decision: FinalDecision): void => done(this.seal(request, opened, decision, skCs));
-    this.decide(request, opened, 1, seal);
+    const server = this.#server;
+    if (server === undefined) return;
+    this.context.simulation.run(async () => {
+      done(await server.answer(octets));
+    });
+  }
+
+  // What mutants do otherwise.
+
+  protected clocks(): Clocks {
+    return this.now;
+  }
+
+  protected newStorage(): SimulatedStorage {
+    return this.plan.registry.newStorage(this.process);
+  }
+
+  protected randomBytes(n: number): Uint8Array {
+    return this.random.octets(n);
+  }
+
+  /** The registry has been opened by a process that starts. */
+  protected prepare(registry: Registry): void {
+    const { counts } = this.context.oracle;
+    const commit = registry.commit.bind(registry);
+    registry.commit = async (...judged): Promise<Awaited<ReturnType<Registry['commit']>>> => {
+      this.watchCommits(registry);
+      const result = await commit(...judged);
+      if (result === 'conflict') counts.conflicts += 1;
+      if (result === 'expired') counts.expired += 1;
+      return result;
+    };
+  }
+
+  /** Ends the process when a commit has not finished in 30 s: it must not take effect later. */
+  protected watchCommits(registry: Registry): void {
+    this.process.schedule(COMMIT_TIMEOUT_MS + POLL_INTERVAL_MS, 'looks after its commits', () => {
+      const since = this.oldestCommit(registry);
+      if (since !== undefined && this.process.monotonicMs - since >= COMMIT_TIMEOUT_MS) this.process.crash('killed', 5_000);
+    });
+  }
+
+  protected oldestCommit(registry: Registry): number | undefined {
+    return registry.oldestPendingCommit;
+  }
+
+  /** The rules, and beside them the oracle. */
+  protected role(): ServerRole {
+    const { server } = this.context.rules.roles;
+    return {
+      ...server,
+      openLinkRequest: (request, skCs) => {
+        const opened = server.openLinkRequest(request, skCs);
+        if (opened !== undefined) this.#accepted(request, opened);
+        return opened;
+      },
+      decide: (opened, node, wallMs) => {
+        const decision = server.decide(opened, node, wallMs);
+        this.#decided(opened, decision);
+        return decision;
+      },
+      sealAnswer: (request, opened, decision, random, skCs) => {
+        if (decision.kind === 'answer') this.#answered(opened, decision);
+        const payload = server.sealAnswer(request, opened, decision, random, skCs);
+        const name = decision.kind === 'refuse' ? 'M9' : request.type === 'M2' ? 'M3' : 'M8';
+        this.context.oracle.recordSent(name, payload, [request.idC, textOf(request.octets)]);
+        return payload;
+      },
+    };
   }
 
   #accepted({ type, idC, tid, octets }: LinkRequest, { body, type: openedAs }: OpenedRequest): void {
@@ -215,82 +256,34 @@ export class SimulatedServer {
     );
   }
 
-  /** Linearizable, for an M2 as for an M7. */
-  protected read(_for: 'M2' | 'M7', idI: number): ServerNodeRecord | undefined {
-    return this.plan.store.node(idI);
+  #decided(opened: OpenedRequest, decision: ServerDecision): void {
+    const { counts } = this.context.oracle;
+    if (decision.kind === 'commit') this.#proofAccepted(opened);
+    if (decision.kind !== 'refuse') return;
+    if (decision.holdoff !== undefined) counts.heldOff += 1;
+    if (decision.switchedAt !== undefined) counts.switched += 1;
   }
 
-  protected decide(request: LinkRequest, opened: OpenedRequest, round: number, seal: (decision: FinalDecision) => void): void {
-    if (round > MAX_COMMIT_RETRIES) return seal(rejection('overloaded'));
-    const { idI } = opened.body.m1;
-    this.#persistClock();
-    const node = this.read(opened.type, idI);
-    const decision = this.context.rules.roles.server.decide(opened, node, this.wall);
-    if (decision.kind !== 'commit') return seal(decision);
-    if (!this.mayCommit(decision.commit.ts) || this.#activeCommits >= MAX_CONCURRENT_COMMITS)
-      return seal(rejection('overloaded'));
-    const mode = { passThrough: node?.passThrough, switchedAt: node?.switchedAt };
-    this.commit(request, opened, { ...decision, reissuedAt: node?.reissuedAt, mode }, (result) => {
-      if (result === 'conflict') {
-        this.context.oracle.counts.conflicts += 1;
-        return this.decide(request, opened, round + 1, seal);
-      }
-      if (result === 'expired') this.context.oracle.counts.expired += 1;
-      if (result !== 'committed') return seal(rejection(result === 'expired' ? 'clock' : 'storeFailed'));
-      seal(this.context.rules.roles.server.answerCommitted(opened, decision));
-    });
-  }
-
-  protected commit(
-    _request: LinkRequest,
-    opened: OpenedRequest,
-    judged: JudgedCommit,
-    done: (result: CommitResult) => void,
-  ): void {
-    const { idI } = opened.body.m1;
-    const { rules } = this.context;
-    this.#activeCommits += 1;
-    const inTime = (): boolean => rules.roles.server.isWithinTimeWindow(opened, this.wall);
-    const action = commitAction(idI, judged, () => this.process.monotonicMs, inTime);
-    this.proofAccepted(opened);
-    this.plan.store.transact(this.process, action, (result) => {
-      this.#activeCommits -= 1;
-      done(result);
-    });
-    this.watchStore();
-  }
-
-  /**
-   * Invariants 4 and 5: a key is replaced only by what the node itself has proven in this very
-   * transaction.
-   */
-  protected proofAccepted(opened: OpenedRequest): void {
+  /** Invariants 4 and 5: a key is replaced only by what the node itself has proven. */
+  #proofAccepted(opened: OpenedRequest): void {
     if (opened.type !== 'M7' || !this.context.oracle.isHonest(opened.body.m1.idI)) return;
     const { idC, tid, body } = opened;
     const m5 = encodeM5({ tid, c5: body.c5 });
     this.context.oracle.checkAccepted(this.plan.name, 'M5', m5, [idC, tid, body.m1.idI, textOf(body.m1Octets)]);
   }
 
-  /** Ends the process when a commit has not finished in 30 s: it must not take effect later. */
-  protected watchStore(): void {
-    this.process.schedule(COMMIT_TIMEOUT_MS + POLL_INTERVAL_MS, 'looks after its commits', () => {
-      const since = this.plan.store.oldestTransactionOf(this.process);
-      if (since !== undefined && this.process.monotonicMs - since >= COMMIT_TIMEOUT_MS) this.process.crash('killed', 5_000);
-    });
-  }
-
   /** What a controller is about to be given. */
-  #answered({ idC, tid, body }: OpenedRequest, decision: Extract<FinalDecision, { kind: 'answer' }>): void {
+  #answered({ idC, tid, body }: OpenedRequest, decision: PositiveAnswer): void {
     const { oracle } = this.context;
-    const { store } = this.plan;
+    const { registry } = this.plan;
     const { m1, m1Octets, ts, rnC } = body;
     const { idI } = m1;
-    if (decision.with === 'M3') oracle.checkServed(idI, idC, store.isPassThrough(idC));
+    if (decision.with === 'M3') oracle.checkServed(idI, idC, registry.isPassThrough(idC));
     // M4 and M6 of a pass-through controller are the server's, but for how they begin.
     if (decision.with === 'M10') {
       const m4 = encodeM4({ idC, tid, c4: decision.c4 });
       if (oracle.isHonest(idI)) oracle.recordRelayed('M4', m4, [idC, tid, textOf(m1Octets)]);
-      const key = store.node(idI)?.key;
+      const key = registry.keyOf(idI);
       const opened = key && openM4(decodeM4(m4), key, m1Octets);
       if (opened !== undefined) oracle.checkContribution(opened.rnC, [idC, tid, ts, textOf(rnC), textOf(m1Octets)]);
     }
@@ -301,27 +294,15 @@ export class SimulatedServer {
       oracle.checkApplicationRoot(idI, idC, tid, decision.applicationRoot);
     }
   }
-
-  protected nonce(): Uint8Array {
-    return this.random.octets(NONCE_LENGTH);
-  }
-
-  protected seal(request: LinkRequest, opened: OpenedRequest, decision: FinalDecision, skCs: Secret): ServerAnswer {
-    const { rules, oracle } = this.context;
-    if (decision.kind === 'answer') this.#answered(opened, decision);
-    const payload = rules.roles.server.sealAnswer(request, opened, decision, this.nonce(), skCs);
-    const name = decision.kind === 'refuse' ? 'M9' : request.type === 'M2' ? 'M3' : 'M8';
-    oracle.recordSent(name, payload, [request.idC, textOf(request.octets)]);
-    if (decision.kind !== 'refuse') return { code: '2.04', payload };
-    const { refusal, holdoff, switchedAt } = decision;
-    if (switchedAt !== undefined) oracle.counts.switched += 1;
-    const { code, meaning } = REFUSALS[refusal];
-    if (holdoff !== undefined) oracle.counts.heldOff += 1;
-    this.context.log(this.plan.name, holdoff === undefined ? `refuses: it ${meaning}` : 'refuses: it may be from before a reset');
-    return { code, payload, maxAge: holdoff?.remainingMs ? Math.ceil(holdoff.remainingMs / 1000) : retryAfterSeconds(refusal) };
-  }
 }
 
-function rejection(name: LinkRefusal): FinalDecision {
-  return { kind: 'refuse', refusal: name };
+/** Whether nothing failed that the daemon would try again. */
+async function succeeds(work: Promise<unknown>): Promise<boolean> {
+  try {
+    await work;
+    return true;
+  } catch (error) {
+    if (error instanceof Failure) return false;
+    throw error;
+  }
 }

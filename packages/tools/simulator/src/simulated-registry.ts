@@ -1,318 +1,244 @@
 /**
- * The registry that replicas share. Mirrors `Registry` of packages/registry on LMDB: one writer at
- * a time; a transaction is visible to nobody before the disk has it, and takes effect whole or not
- * at all.
+ * The registry that replicas share: `Registry` of packages/registry on its engine in memory. What
+ * is simulated is the disk: one writer at a time, who may have to wait; a write is visible to
+ * nobody before the disk has it, and takes effect whole or not at all.
  */
 
-import {
-  type CommitDecision,
-  COMMIT_TIMEOUT_MS,
-  type ServerNodeRecord,
-  Secret,
-  EMPTY_HISTORY,
-  type ClockHistory,
-} from '@latchkey/protocol';
+import { KEY_KIND } from '@latchkey/keyring';
+import { type Clocks, Secret, type ServerNodeRecord } from '@latchkey/protocol';
+import { initialKeyId, markRestored, type NodeRow, type OrderRow, Registry } from '@latchkey/registry';
+import { MemoryDatabase, MemoryStorage } from '@latchkey/registry/memory';
+import { type ProcessTime, PROCESS_TIME } from '@latchkey/runtime/daemon';
 import type { SeededRandom } from '@latchkey/test-support/seeded-random';
-import type { Simulation } from './simulation.js';
 import { keyText } from './key-text.js';
 import type { Process } from './process.js';
+import type { Simulation } from './simulation.js';
+import { SimulatedStorage, type StoreConditions, WriteQueue } from './simulated-storage.js';
 
-function later(one: number | undefined, other: number | undefined): number | undefined {
-  return one === undefined || (other !== undefined && other > one) ? other : one;
-}
+/** Names the registry in messages. */
+const FOLDER = 'registry';
 
 /** A node as it stands on the disk: the key in hex digits. */
 export interface RegistryRow extends Omit<ServerNodeRecord, 'key' | 'passThrough' | 'switchedAt'> {
   readonly key: string;
 }
 
-/** What the record of a node says of its controller. */
-export type NodeMode = Pick<ServerNodeRecord, 'passThrough' | 'switchedAt'>;
-
-interface ControllerMode {
-  readonly isPassThrough: boolean;
-  readonly switchedAt: number | undefined;
-}
-
-/** The registry at some moment, by the clock of the machine where that was taken. */
+/** The registry at some moment. */
 export interface Snapshot {
-  readonly at: number;
-  readonly rows: readonly RegistryRow[];
-  readonly lastHeld: ReadonlyMap<number, number>;
-  readonly times: ClockHistory;
-  readonly modes: ReadonlyMap<number, ControllerMode>;
+  readonly database: MemoryDatabase;
+  readonly rows: ReadonlyMap<number, RegistryRow>;
 }
 
-export type CommitResult = 'committed' | 'conflict' | 'expired' | 'failed';
-
-/** How badly the disk does. */
-export interface StoreConditions {
-  /** That a transaction is held up, and by how many ms. */
-  readonly stallProbability: number;
-  readonly stallMs: readonly number[];
-  /** That the disk refuses a write. */
-  readonly failureProbability: number;
+/** Who is in a registry from the start. */
+export interface InitialContents {
+  /** SK_cs by ID_c. */
+  readonly controllers: ReadonlyMap<number, Secret>;
+  /** ID_c of those that are pass-through. */
+  readonly passThrough: readonly number[];
+  readonly nodes: readonly InitialNode[];
 }
 
-/** What a transaction does once it is its turn: the row to be written, or why there is none. */
-export type WriteAction = (
-  rows: ReadonlyMap<number, RegistryRow>,
-  modeOf: (row: RegistryRow) => NodeMode,
-) => RegistryRow | Exclude<CommitResult, 'committed' | 'failed'>;
-
-interface Transaction {
-  readonly number: number;
-  readonly process: Process;
-  readonly run: number;
-  readonly since: number;
-  readonly action: WriteAction;
-  readonly done: (result: CommitResult) => void;
-  /** What it writes, once it has run. */
-  row: RegistryRow | undefined;
-  /** How long the disk takes beyond the usual. */
-  readonly syncMs: number;
-  readonly refused: boolean;
+export interface InitialNode {
+  readonly idI: number;
+  /** In hex digits. */
+  readonly ik: string;
+  readonly controller: number;
+  /** Seconds. */
+  readonly lifetime: number;
+  readonly grace: number;
 }
 
-export class SimulatedStore {
-  readonly #simulation: Simulation;
-  readonly #conditions: StoreConditions;
-  readonly #rows = new Map<number, RegistryRow>();
-  /** All that have not finished, the oldest first. */
-  readonly #pending = new Set<Transaction>();
-  /** Those that wait for the lock. */
-  readonly #queue: Transaction[] = [];
-  #writing: Transaction | undefined;
-  /** Changes of the administrator that wait for the lock. */
-  readonly #changes: (() => void)[] = [];
-  #count = 0;
-  /** Of controllers that are, or were, pass-through. */
-  readonly #modes = new Map<number, ControllerMode>();
+export class SimulatedRegistry {
+  readonly queue: WriteQueue;
   readonly #random: SeededRandom;
-  /** TK. */
-  #transactionKey: Secret;
-  #restoredAt: number | undefined;
-  /** Until when IDs that were removed had their initial key. */
-  readonly lastHeld: Map<number, number> = new Map();
-  /** What the clocks of the servers showed. */
-  clockHistory: ClockHistory = EMPTY_HISTORY;
+  readonly #master: Secret;
+  /** Of the machine where an administrator's commands run. */
+  readonly #clock: () => Clocks;
+  #database = newDatabase();
+  #administrator: Registry | undefined;
+  readonly #rows = new Map<number, RegistryRow>();
   /** Told of each row that takes effect. */
   onChange: (row: RegistryRow) => void = () => undefined;
   /** And of each that is gone, or is as it was in a backup. */
   removed: (idI: number) => void = () => undefined;
   restored: (row: RegistryRow) => void = () => undefined;
 
-  constructor(simulation: Simulation, conditions: StoreConditions) {
-    this.#simulation = simulation;
-    this.#conditions = conditions;
-    this.#random = simulation.random('transaction keys');
-    this.#transactionKey = Secret.from(this.#random.octets(16));
+  constructor(simulation: Simulation, conditions: StoreConditions, clock: () => Clocks) {
+    this.#random = simulation.random('registry keys');
+    this.#master = this.#drawKey();
+    this.#clock = clock;
+    this.queue = new WriteQueue(simulation, conditions);
   }
 
-  /** Sees every commit that was acknowledged before the call. */
-  node(idI: number): ServerNodeRecord | undefined {
-    const row = this.#rows.get(idI);
-    return row && this.recordOf(row);
+  get database(): MemoryDatabase {
+    return this.#database;
   }
 
-  /** The node with this row, and what its controller is now: as it is in one snapshot. */
-  recordOf(row: RegistryRow): ServerNodeRecord {
-    return { ...row, key: Secret.fromHex(row.key), ...this.modeOf(row) };
+  /** The registry as an administrator's commands open it. */
+  get administrator(): Registry {
+    if (this.#administrator === undefined) throw new Error('the registry is not open');
+    return this.#administrator;
   }
 
-  modeOf({ controller }: RegistryRow): NodeMode {
-    const switchedAt = this.#modes.get(controller)?.switchedAt;
-    const passThrough = this.isPassThrough(controller) ? { transactionKey: this.#transactionKey } : undefined;
-    return { passThrough, switchedAt: later(switchedAt, this.#restoredAt) };
+  /** Makes it. The world has not begun: that takes no time. */
+  async create({ controllers, passThrough, nodes }: InitialContents): Promise<void> {
+    const storage = new MemoryStorage(this.#database);
+    const registry = await Registry.createOn(storage, FOLDER, () => Promise.resolve(this.#master.copy()), 'init', this.#clock);
+    const { keyring } = registry;
+    const addedAt = this.#clock().wallMs;
+    await registry.write({ metadata: ['initial key id key'] }, ({ head }) => ({
+      result: undefined,
+      events: [{ what: 'order created', order: 1, at: addedAt }],
+      put: {
+        controllers: [...controllers].map(([idC, skCs]) => [
+          idC,
+          {
+            skCs: keyring.seal({ kind: KEY_KIND.controller, id: idC }, skCs),
+            nid: { host: `192.0.2.${idC}`, port: 5683 },
+            servers: [],
+            addedAt,
+            ...(passThrough.includes(idC) ? { passThrough: true } : {}),
+          },
+        ]),
+        orders: [[1, newOrder(addedAt, head.seq + 1)]],
+        nodes: nodes.map((node) => [node.idI, newNode(registry, 1, node)]),
+        metadata: [this.#newTransactionKey(registry)],
+      },
+    }));
+    await registry.close();
+    this.#administrator = await this.#openForAdministrator();
+    this.#rowsChanged(nodes.map(({ idI }) => idI));
   }
 
-  isPassThrough(idC: number): boolean {
-    return this.#modes.get(idC)?.isPassThrough === true;
+  /** For a process that serves from it. */
+  open(name: string, storage: SimulatedStorage, clock: () => Clocks, time: ProcessTime): Promise<Registry> {
+    return Registry.openOn(storage, FOLDER, this.#master.copy(), name, clock, time);
   }
 
-  /** `switchedAt` by the servers' clock; `undefined` for a controller that is added so. */
-  setPassThrough(idC: number, isPassThrough: boolean, switchedAt?: number): void {
-    this.#modes.set(idC, { isPassThrough, switchedAt });
+  newStorage(process?: Process, Storage: typeof SimulatedStorage = SimulatedStorage): SimulatedStorage {
+    return new Storage(this.#database, this.queue, process, (ids) => this.#rowsChanged(ids));
   }
 
   row(idI: number): RegistryRow | undefined {
     return this.#rows.get(idI);
   }
 
-  /** What is being written, which nobody is to see before the disk has it. */
-  get unsynced(): RegistryRow | undefined {
-    return this.#writing?.row;
+  keyOf(idI: number): Secret | undefined {
+    const key = this.#rows.get(idI)?.key;
+    return key === undefined ? undefined : Secret.fromHex(key);
   }
 
-  /** The administrator's doing, not a commit. */
-  put(row: RegistryRow): void {
-    this.#rows.set(row.idI, row);
-    this.onChange(row);
+  isPassThrough(idC: number): boolean {
+    return this.#database.state.controllers.get(idC)?.passThrough === true;
   }
 
-  remove(idI: number): void {
-    this.#rows.delete(idI);
-    this.removed(idI);
+  snapshot(): Snapshot {
+    return { database: this.#database.fork(), rows: new Map(this.#rows) };
   }
 
-  /** Runs a change of the administrator's as soon as nobody writes. */
-  administer(change: () => void): void {
-    this.#changes.push(change);
-    if (this.#writing === undefined) this.#administer();
+  /** While no server runs. What the administrator has ordered and is not done is not done. */
+  async restore({ database }: Snapshot, wallMs: number): Promise<void> {
+    await this.#reopenForAdministrator(() => (this.#database = database.fork()));
+    await markRestored(this.administrator, wallMs);
+    await this.administrator.write({}, () => ({
+      result: undefined,
+      put: { metadata: [this.#newTransactionKey(this.administrator)] },
+    }));
   }
 
-  #administer(): void {
-    for (const change of this.#changes.splice(0)) change();
-  }
-
-  snapshot(at: number): Snapshot {
-    return {
-      at,
-      rows: [...this.#rows.values()],
-      lastHeld: new Map(this.lastHeld),
-      times: this.clockHistory,
-      modes: new Map(this.#modes),
-    };
-  }
-
-  /** While no server runs, so that nothing is pending. `at`: by the clock of who does it. */
-  restore({ rows, lastHeld, times, modes }: Snapshot, at: number): void {
+  /** Reads it anew, once all that a restore changes is changed. */
+  async reopen(): Promise<void> {
+    await this.#reopenForAdministrator();
     this.#rows.clear();
-    this.#modes.clear();
-    for (const [idC, mode] of modes) this.#modes.set(idC, mode);
-    this.#transactionKey = Secret.from(this.#random.octets(16));
-    this.#restoredAt = at;
-    this.lastHeld.clear();
-    for (const [idI, until] of lastHeld) this.lastHeld.set(idI, until);
-    this.clockHistory = times;
-    for (const row of rows) {
-      this.#rows.set(row.idI, row);
+    for (const idI of this.#database.state.nodes.keys()) {
+      const row = this.#read(idI);
+      if (row === undefined) continue;
+      this.#rows.set(idI, row);
       this.restored(row);
     }
   }
 
-  /**
-   * Runs `action` in one durable transaction of `process`; `done` is told when the disk has it. It
-   * may have to wait before it gets to the lock, so that another overtakes it.
-   */
-  transact(process: Process, action: WriteAction, done: (result: CommitResult) => void): void {
-    this.#count += 1;
-    const number = this.#count;
-    const { ground: simulation, weather: conditions } = { ground: this.#simulation, weather: this.#conditions };
-    const { faults, events } = simulation;
-    const random = faults.random(`w${number}`);
-    const stall = (name: string): number => {
-      const [unlucky, ms] = [random.uniform() < conditions.stallProbability, random.pick(conditions.stallMs)];
-      return unlucky && faults.trigger(`w${number} ${name} ${ms} ms`) ? ms : 0;
-    };
-    const wait = stall('waits');
-    const transaction: Transaction = {
-      number,
-      process,
-      run: process.run,
-      since: process.monotonicMs,
-      action,
-      done,
-      row: undefined,
-      syncMs: stall('syncs'),
-      refused: random.uniform() < conditions.failureProbability && faults.trigger(`w${number} refused by the disk`),
-    };
-    simulation.record(process.name, `commits (write ${number})`);
-    this.#pending.add(transaction);
-    events.schedule(wait, () => {
-      if (!this.#pending.has(transaction)) return;
-      this.#queue.push(transaction);
-      this.#next();
-    });
+  /** The world is at its end. */
+  async end(): Promise<void> {
+    await this.#administrator?.close();
   }
 
-  /** Since when the oldest commit of `process` has not finished, by its monotonic clock. */
-  oldestTransactionOf(process: Process): number | undefined {
-    for (const transaction of this.#pending) if (transaction.process === process) return transaction.since;
-    return undefined;
+  async #reopenForAdministrator(meanwhile: () => void = () => undefined): Promise<void> {
+    this.queue.abandon(undefined);
+    await this.administrator.close();
+    meanwhile();
+    this.#administrator = await this.#openForAdministrator();
   }
 
-  /**
-   * A process is gone: what it had not begun to write never will be; of what it was writing the
-   * disk has all or nothing.
-   */
-  abandon(process: Process): void {
-    const { faults } = this.#simulation;
-    for (const transaction of this.#pending) {
-      if (transaction.process !== process) continue;
-      this.#pending.delete(transaction);
-      const { number, row } = transaction;
-      if (row !== undefined && faults.random(`w${number} left`).below(2) === 0 && faults.trigger(`w${number} reaches the disk`))
-        this.#takeEffect(transaction, row);
-      if (this.#writing === transaction) this.#writing = undefined;
-    }
-    if (this.#writing === undefined) this.#administer();
-    this.#next();
+  #openForAdministrator(): Promise<Registry> {
+    return this.open('administrator', this.newStorage(), this.#clock, PROCESS_TIME);
   }
 
-  #next(): void {
-    while (this.#writing === undefined) {
-      const transaction = this.#queue.shift();
-      if (transaction === undefined) return;
-      if (!this.#pending.has(transaction)) continue;
-      this.#writing = transaction;
-      this.#simulation.events.schedule(1, () => {
-        if (this.#writing === transaction) this.#run(transaction);
-      });
+  #rowsChanged(ids: readonly number[]): void {
+    for (const idI of ids) {
+      const row = this.#read(idI);
+      if (row === undefined) {
+        this.#rows.delete(idI);
+        this.removed(idI);
+      } else {
+        this.#rows.set(idI, row);
+        this.onChange(row);
+      }
     }
   }
 
-  #run(transaction: Transaction): void {
-    const result = transaction.refused ? 'failed' : transaction.action(this.#rows, (row) => this.modeOf(row));
-    if (typeof result === 'string') return this.#finish(transaction, result);
-    transaction.row = result;
-    this.#simulation.events.schedule(1 + transaction.syncMs, () => {
-      if (this.#writing !== transaction) return;
-      this.#takeEffect(transaction, result);
-      this.#finish(transaction, 'committed');
-    });
+  #read(idI: number): RegistryRow | undefined {
+    const node = this.administrator.readNode(idI);
+    if (node instanceof Promise) throw new Error('the engine in memory answers at once');
+    if (node === undefined) return undefined;
+    const { initial, controller, disabled, lifetime, grace, reissuedAt, committed } = node;
+    return { idI, key: keyText(node.key), initial, controller, disabled, lifetime, grace, reissuedAt, committed };
   }
 
-  #takeEffect({ number, process }: Transaction, row: RegistryRow): void {
-    this.#simulation.record(process.name, `write ${number} is on the disk`);
-    this.#rows.set(row.idI, row);
-    this.onChange(row);
+  /** From the world's seed: the RN_c that nodes see are made from it. */
+  #newTransactionKey({ keyring }: Registry): readonly ['transaction key', Uint8Array] {
+    return ['transaction key', keyring.seal({ kind: KEY_KIND.transactionKey, id: 0 }, this.#drawKey())];
   }
 
-  #finish(transaction: Transaction, result: CommitResult): void {
-    const { process, run, done } = transaction;
-    this.#writing = undefined;
-    this.#pending.delete(transaction);
-    this.#administer();
-    if (process.run === run) process.receive('learns how its commit ended', () => done(result));
-    this.#next();
+  #drawKey(): Secret {
+    return Secret.from(this.#random.octets(16));
   }
 }
 
-/**
- * A commit that was judged: by which key, `reissuedAt` and mode of the controller it is compared
- * when it is written.
- */
-export interface JudgedCommit extends CommitDecision {
-  readonly reissuedAt: number | undefined;
-  readonly mode: NodeMode;
+function newDatabase(): MemoryDatabase {
+  return new MemoryDatabase({
+    after: () => {
+      throw new Error('what the disk does is up to the queue of writes');
+    },
+  });
 }
 
-/** The comparison and the write of a commit, as `Registry.commit` makes them. */
-export function commitAction(
-  idI: number,
-  { from, to, commit, reissuedAt, mode }: JudgedCommit,
-  monotonicNow: () => number,
-  isInTime: () => boolean,
-): WriteAction {
-  const since = monotonicNow();
-  const [before, after] = [keyText(from), keyText(to)];
-  return (rows, modeOf) => {
-    if (monotonicNow() - since > COMMIT_TIMEOUT_MS || !isInTime()) return 'expired';
-    const row = rows.get(idI);
-    if (row === undefined || row.key !== before || row.reissuedAt !== reissuedAt) return 'conflict';
-    const { passThrough, switchedAt } = modeOf(row);
-    if ((passThrough === undefined) !== (mode.passThrough === undefined) || switchedAt !== mode.switchedAt) return 'conflict';
-    return { ...row, key: after, initial: false, committed: commit, reissuedAt: undefined };
+export function newOrder(createdAt: number, entry: number): OrderRow {
+  return {
+    kind: 'import',
+    state: 'open',
+    installer: 'somebody',
+    idC: undefined,
+    count: 1,
+    sharedKey: true,
+    lifetime: 0,
+    grace: 0,
+    createdAt,
+    createdEntry: entry,
+    entry,
+  };
+}
+
+export function newNode(registry: Registry, order: number, { idI, ik, controller, lifetime, grace }: InitialNode): NodeRow {
+  const [key, identityKey] = [Secret.fromHex(ik), registry.initialKeyIdKey()];
+  return {
+    key: registry.keyring.seal({ kind: KEY_KIND.node, id: idI }, key),
+    initial: true,
+    ik: initialKeyId(identityKey, key),
+    controller,
+    order,
+    entry: 0,
+    lifetime,
+    grace,
   };
 }

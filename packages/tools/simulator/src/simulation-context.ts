@@ -22,6 +22,14 @@ export class SimulationContext {
     return new Process(this.simulation, name, mortality, start, died);
   }
 
+  /**
+   * A line in the log of `who`, as pino writes it: of what happened it is the message at its end.
+   */
+  logLine(who: string, line: string): void {
+    this.oracle.assertNoKeyInLog(who, line);
+    this.simulation.record(who, line.slice(line.indexOf('"msg":') + 7, -3));
+  }
+
   /** A line in the log of `who`. */
   log(who: string, text: string): void {
     this.oracle.assertNoKeyInLog(who, text);

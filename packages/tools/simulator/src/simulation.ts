@@ -34,6 +34,9 @@ export class Simulation {
   readonly #hashes = new Map<string, number>();
   #hash = 0x811c9dc5;
   #eventCount = 0;
+  /** Whether promises may have been kept since `settle`. */
+  #isUnsettled = false;
+  #failure: { readonly error: unknown } | undefined;
 
   constructor(seed: number, options: { readonly only?: readonly string[] | undefined; readonly trace?: boolean | undefined }) {
     this.seed = seed;
@@ -52,6 +55,33 @@ export class Simulation {
 
   random(stream: string): SeededRandom {
     return new SeededRandom(this.seed, stream);
+  }
+
+  /** Work of a role that waits for promises. What it throws ends the world. */
+  run(work: () => Promise<unknown>): void {
+    this.#isUnsettled = true;
+    work().catch((error: unknown) => (this.#failure ??= { error }));
+  }
+
+  /** A promise was kept: who waits for it goes on before the next event. */
+  unsettled(): void {
+    this.#isUnsettled = true;
+  }
+
+  get isUnsettled(): boolean {
+    return this.#isUnsettled;
+  }
+
+  /**
+   * All that can go on has gone on when this resolves, in an order that no timer has a part in: the
+   * engine's microtasks come before its next turn.
+   */
+  async settle(): Promise<void> {
+    await new Promise((resolve) => {
+      setImmediate(resolve);
+    });
+    this.#isUnsettled = false;
+    if (this.#failure !== undefined) throw this.#failure.error;
   }
 
   get eventCount(): number {

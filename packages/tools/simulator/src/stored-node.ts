@@ -44,6 +44,12 @@ export function formatNode({ state, keyLease, powered }: StoredNode): string {
   return JSON.stringify(json);
 }
 
+/** The keys in the file of a node, the confirmed one first. Throws where `text` is not whole. */
+export function keysIn(text: string): string[] {
+  const { state } = JSON.parse(text) as StoredNodeJson;
+  return [state.confirmed, ...state.candidates.map(({ psk }) => psk)];
+}
+
 /** Throws where `text` is not whole. */
 export function parseNode(text: string): StoredNode {
   const { state, keyLease, powered } = JSON.parse(text) as StoredNodeJson;

@@ -5,6 +5,11 @@ import type { WorldResult } from './world.js';
 
 /** Worlds that a worker runs before it tells of them. */
 const WORLDS_PER_BATCH = 25;
+/**
+ * What a world leaves behind is dead with it: in a larger young generation little of it is ever
+ * copied.
+ */
+const YOUNG_GENERATION_MB = 64;
 
 export interface SeedBatch {
   readonly from: number;
@@ -80,7 +85,9 @@ export async function runSeeds(options: RunSeedsOptions): Promise<BatchResult> {
     return { from: next - count, count, mutant };
   };
   const work = async (): Promise<void> => {
-    const worker = new Worker(new URL('./worker.js', import.meta.url));
+    const worker = new Worker(new URL('./worker.js', import.meta.url), {
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
+    });
     try {
       for (let batch = nextBatch(); batch !== undefined; batch = nextBatch()) {
         const result = await runBatch(worker, batch);

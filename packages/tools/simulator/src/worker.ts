@@ -3,13 +3,15 @@ import { mergeResults, type SeedBatch, type BatchResult, EMPTY_RESULT } from './
 import { mutantNamed } from './mutants/index.js';
 import { run } from './world.js';
 
-parentPort?.on('message', ({ from, count, mutant }: SeedBatch) => {
+parentPort?.on('message', (batch: SeedBatch) => void simulate(batch));
+
+async function simulate({ from, count, mutant }: SeedBatch): Promise<void> {
   const rules = mutantNamed(mutant);
   let total = EMPTY_RESULT;
   for (let seed = from; seed < from + count && total.failed === undefined; seed++) {
-    const { events, counts, joinedAfterMs, violation } = run(seed, rules === undefined ? {} : { rules });
+    const { events, counts, joinedAfterMs, violation } = await run(seed, rules === undefined ? {} : { rules });
     const one: BatchResult = { worlds: 1, events, counts, longestMs: joinedAfterMs, failed: violation && seed };
     total = mergeResults(total, one);
   }
   parentPort?.postMessage(total);
-});
+}

@@ -16,7 +16,7 @@ import { Resets } from './resets.js';
 import { PROFILE, type Rules } from './rules.js';
 import { generateScenario, type Incident, type NodeScenario, ROGUE_IDC, type Scenario } from './scenario.js';
 import type { SimulatedServer } from './server.js';
-import { SimulatedStore } from './store.js';
+import { type InitialNode, SimulatedRegistry } from './simulated-registry.js';
 import { SimulationContext } from './simulation-context.js';
 
 /** Every honest node has joined this long after faults ended, in ms of simulated time. */
@@ -51,7 +51,10 @@ export interface WorldResult {
 }
 
 /** Runs the world of one seed to its end, or to the first violation. */
-export function run(seed: number, { rules = PROFILE, directedScenario, only, trace }: RunOptions = {}): WorldResult {
+export async function run(
+  seed: number,
+  { rules = PROFILE, directedScenario, only, trace }: RunOptions = {},
+): Promise<WorldResult> {
   const simulation = new Simulation(seed, { only, trace });
   const world = new World(
     simulation,
@@ -61,12 +64,14 @@ export function run(seed: number, { rules = PROFILE, directedScenario, only, tra
   let violation: WorldResult['violation'];
   let joinedAfterMs = 0;
   try {
-    joinedAfterMs = world.run();
+    joinedAfterMs = await world.run();
   } catch (error) {
     if (!(error instanceof Violation)) {
       const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
       violation = { invariant: 'crash', what: `a role throws: ${text}` };
     } else violation = { invariant: error.invariant, what: error.message };
+  } finally {
+    await world.end();
   }
   const { hash, eventCount, trace: log } = simulation;
   return {
@@ -85,7 +90,10 @@ class World {
   readonly oracle: Oracle;
   readonly #simulation: Simulation;
   readonly #scenario: Scenario;
-  readonly #store: SimulatedStore;
+  readonly #registry: SimulatedRegistry;
+  /** SK_cs by ID_c. */
+  readonly #skCs: ReadonlyMap<number, Secret>;
+  readonly #initialNodes: InitialNode[] = [];
   readonly #nodes: SimulatedNode[] = [];
   readonly #controllers: SimulatedController[] = [];
   readonly #servers: SimulatedServer[] = [];
@@ -109,23 +117,24 @@ class World {
     this.oracle = new Oracle(simulation);
     const network = new SimulatedNetwork(simulation, scenario.networkConditions);
     const context = new SimulationContext(simulation, network, this.oracle, rules);
-    this.#store = new SimulatedStore(simulation, scenario.storeConditions);
-    this.#store.onChange = (row): void => this.oracle.rowChanged(row);
-    this.#store.removed = (idI): void => this.oracle.rowRemoved(idI);
-    this.#store.restored = (row): void => this.oracle.rowRestored(row);
+    const clock = (): Clocks => this.#servers[0]?.now ?? { wallMs: simulation.trueTime, monotonicMs: 0 };
+    this.#registry = new SimulatedRegistry(simulation, scenario.storeConditions, clock);
+    this.#registry.onChange = (row): void => this.oracle.rowChanged(row);
+    this.#registry.removed = (idI): void => this.oracle.rowRemoved(idI);
+    this.#registry.restored = (row): void => this.oracle.rowRestored(row);
 
     const keySource = simulation.random('keys');
     const skCs = new Map(
       [...scenario.controllers, ...(scenario.rogue ? [ROGUE_IDC] : [])].map((idC) => [idC, Secret.from(keySource.octets(16))]),
     );
+    this.#skCs = skCs;
     for (const idC of scenario.controllers) this.oracle.protectKey(skCs.get(idC)!, `controller c${idC}`);
 
     const names = scenario.combined ? ['c1'] : Array.from({ length: scenario.replicas }, (_, i) => `s${i + 1}`);
     for (const [i, name] of names.entries()) {
       const server = new rules.Server(context, {
         name,
-        controllers: skCs,
-        store: this.#store,
+        registry: this.#registry,
         combined: scenario.combined,
         skew: scenario.skews[i] ?? 0,
         clockError: () => this.#serverClockError,
@@ -134,10 +143,8 @@ class World {
       });
       this.#servers.push(server);
     }
-    const clock = (): Clocks => this.#servers[0]?.now ?? { wallMs: simulation.trueTime, monotonicMs: 0 };
-    this.#administrator = new rules.Administrator(this.#store, clock);
-    this.#resets = new Resets(context, this.#store, this.#administrator, this.#servers);
-    for (const idC of scenario.passThrough) this.#store.setPassThrough(idC, true);
+    this.#administrator = new rules.Administrator(simulation, this.#registry, clock);
+    this.#resets = new Resets(context, this.#registry, this.#administrator, this.#servers);
     this.#addControllers(context, rules, skCs, names);
     const iks = new Map<number, Secret>();
     for (const node of scenario.nodes) {
@@ -207,7 +214,7 @@ class World {
     this.#resets.add(simulated, keyText(ik));
     if (compromised) this.oracle.markCompromised(idI);
     else this.oracle.protectKey(ik, `node n${idI}`);
-    this.#store.put({ idI, key: keyText(ik), initial: true, controller: at, disabled: false, lifetime, grace });
+    this.#initialNodes.push({ idI, ik: keyText(ik), controller: at, lifetime, grace });
   }
 
   #addAttacker(
@@ -238,9 +245,10 @@ class World {
   }
 
   /** Trouble first, then none. Gives how long after that the last honest node had joined, in ms. */
-  run(): number {
+  async run(): Promise<number> {
     const { events, faults } = this.#simulation;
-    const { faultPhaseMs, nodes, incidents } = this.#scenario;
+    const { faultPhaseMs, nodes, incidents, passThrough } = this.#scenario;
+    await this.#registry.create({ controllers: this.#skCs, passThrough, nodes: this.#initialNodes });
     for (const server of this.#servers) server.begin();
     for (const controller of this.#controllers) if (!this.#scenario.combined || controller.idC !== 1) controller.begin();
     this.#dishonest?.begin();
@@ -255,23 +263,29 @@ class World {
       if (incident.what === 'restore') events.schedule(incident.at - incident.ageMs, () => this.#resets.backUp(i));
     }
     if (this.#scenario.powerCuts !== undefined) this.#lookAtKeys();
-    while (events.step(faultPhaseMs)) this.#checkProgress();
+    while (events.step(faultPhaseMs)) if (this.#isToSettle()) await this.#simulation.settle();
 
     faults.end();
     this.#endFaultPhase();
     while (!this.#allJoined()) {
       if (!events.step(faultPhaseMs + LIVENESS_MS))
         throw new Violation('liveness', `${this.#notJoined()} not joined ${LIVENESS_MS / 1000} s after faults ended`);
-      this.#checkProgress();
+      if (this.#isToSettle()) await this.#simulation.settle();
     }
     return events.now - faultPhaseMs;
+  }
+
+  /** Leaves no timer behind. */
+  async end(): Promise<void> {
+    for (const server of this.#servers) await server.end();
+    await this.#registry.end();
   }
 
   /** Where devices are switched off and on and nothing else fails, no key gets past its grace. */
   #lookAtKeys(): void {
     const { trueTime, events, faults } = this.#simulation;
     for (const { idI } of this.#honest()) {
-      const row = this.#store.row(idI);
+      const row = this.#registry.row(idI);
       const expiry = row && expiryOf(row);
       if (row !== undefined && expiry !== undefined && trueTime > expiry + 1000 * row.grace)
         throw new Violation('liveness', `n${idI} has not renewed its key, whose grace is over`);
@@ -279,8 +293,10 @@ class World {
     if (!faults.over) events.schedule(LOOK_AT_KEYS_EVERY_MS, () => this.#lookAtKeys());
   }
 
-  #checkProgress(): void {
-    if (this.#simulation.eventCount > MAX_EVENTS) throw new Violation('liveness', `${MAX_EVENTS} events and no end`);
+  #isToSettle(): boolean {
+    const { eventCount, isUnsettled } = this.#simulation;
+    if (eventCount > MAX_EVENTS) throw new Violation('liveness', `${MAX_EVENTS} events and no end`);
+    return isUnsettled;
   }
 
   #applyIncident(i: number, incident: Incident): void {
@@ -316,13 +332,12 @@ class World {
         return;
       }
       case 'reassign': {
-        const row = this.#store.row(incident.idI);
         if (
-          row !== undefined &&
+          this.#registry.row(incident.idI) !== undefined &&
           !this.#scenario.combined &&
           faults.trigger(`${name}: n${incident.idI} is assigned to c${incident.idC}`)
         )
-          this.#store.put({ ...row, controller: incident.idC });
+          this.#administrator.move(incident.idI, incident.idC);
         return;
       }
       case 'switch': {
@@ -424,8 +439,8 @@ class World {
     for (const controller of this.#controllers) controller.clockError = 0;
     for (const node of this.#nodes) node.clockError = 0;
     for (const { idI } of this.#scenario.nodes) {
-      const [row, controller] = [this.#store.row(idI), this.#assignedTo(idI)];
-      if (row !== undefined && row.controller !== controller) this.#store.put({ ...row, controller });
+      const [row, controller] = [this.#registry.row(idI), this.#assignedTo(idI)];
+      if (row !== undefined && row.controller !== controller) this.#administrator.move(idI, controller);
     }
   }
 

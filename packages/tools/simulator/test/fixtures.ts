@@ -13,12 +13,12 @@ const MUTANT_WORLDS = 200;
  * The invariants that break in the worlds of a plot, by the rules of the profile or of a mutant; no
  * more than `enough`.
  */
-export function violations(plot: DirectedScenarioName, mutant: string | undefined, enough: number): unknown[] {
+export async function violations(plot: DirectedScenarioName, mutant: string | undefined, enough: number): Promise<unknown[]> {
   const worlds = mutant === undefined ? WORLDS : MUTANT_WORLDS;
   const rules = mutantNamed(mutant);
   const found: unknown[] = [];
   for (let seed = 1; seed <= worlds && found.length < enough; seed++) {
-    const { violation } = run(seed, { directedScenario: plot, ...(rules === undefined ? {} : { rules }) });
+    const { violation } = await run(seed, { directedScenario: plot, ...(rules === undefined ? {} : { rules }) });
     if (violation !== undefined) found.push(violation.invariant);
   }
   return found;

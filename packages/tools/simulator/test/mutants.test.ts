@@ -14,9 +14,9 @@ const INVARIANTS: readonly Invariant[] = [1, 2, 3, 4, 5, 6, 7, 8, 'liveness'];
 /** By the mutant's name. `pnpm simulate --mutants` prints them. */
 const KNOWN_SEEDS: Readonly<Record<string, number>> = knownSeeds;
 
-function caughtBy(mutant: Mutant): Caught | undefined {
+async function caughtBy(mutant: Mutant): Promise<Caught | undefined> {
   const seed = KNOWN_SEEDS[mutant.name];
-  const violation = seed === undefined ? undefined : run(seed, { rules: mutant.rules }).violation;
+  const violation = seed === undefined ? undefined : (await run(seed, { rules: mutant.rules })).violation;
   return seed === undefined || violation === undefined ? firstCaught(mutant, SEEDS) : { seed, ...violation };
 }
 
@@ -25,11 +25,12 @@ describe('each mutant is caught by a seed', () => {
 
   it.each(MUTANTS)(
     '$name',
-    (mutant) => {
-      const caught = caughtBy(mutant);
+    async (mutant) => {
+      const caught = await caughtBy(mutant);
       expect(INVARIANTS).toContain(caught?.invariant);
       broken.add(caught!.invariant);
-      expect(run(caught!.seed).violation, 'the profile holds where its mutant does not').toBeUndefined();
+      const { violation } = await run(caught!.seed);
+      expect(violation, 'the profile holds where its mutant does not').toBeUndefined();
     },
     300_000,
   );
@@ -43,21 +44,21 @@ describe('a dishonest pass-through controller', () => {
   it.each([
     ["RN_c everywhere in place of RN_c'", 8, /known to a pass-through controller: c\d learns it from the key stream of M4/],
     ["RN_c' without TS", 1, /none that is K_i at the server/],
-  ])('breaks an invariant by itself where the server has: %s', (name, invariant, what) => {
+  ])('breaks an invariant by itself where the server has: %s', async (name, invariant, what) => {
     const mutant = MUTANTS.find((one) => one.name === name)!;
-    const { violation } = run(KNOWN_SEEDS[name]!, { rules: mutant.rules });
+    const { violation } = await run(KNOWN_SEEDS[name]!, { rules: mutant.rules });
     expect(violation).toMatchObject({ invariant, what: expect.stringMatching(what) as string });
   });
 });
 
-it('a failure is told in few faults, which fail the same way', () => {
+it('a failure is told in few faults, which fail the same way', async () => {
   const mutant = MUTANTS.find(({ name }) => name === 'stale read for M2')!;
   const { rules } = mutant;
-  const { seed } = caughtBy(mutant)!;
-  const failed = run(seed, { rules });
-  const minimized = minimize(failed, { rules });
+  const { seed } = (await caughtBy(mutant))!;
+  const failed = await run(seed, { rules });
+  const minimized = await minimize(failed, { rules });
   expect(minimized.violation?.invariant).toBe(failed.violation?.invariant);
   expect(minimized.faults.length).toBeLessThan(failed.faults.length);
   expect(minimized.log.length).toBeGreaterThan(0);
-  expect(run(seed, { rules, only: minimized.faults }).hash).toBe(minimized.hash);
+  expect((await run(seed, { rules, only: minimized.faults })).hash).toBe(minimized.hash);
 });

@@ -127,13 +127,23 @@ describe('imports', () => {
     expect(names.filter((name) => !name.startsWith('@noble/ciphers/'))).toEqual([]);
   });
 
-  it('of the simulator are the protocol and the clocks’ rules alone, but for its command and its workers', () => {
+  it('of the simulator are no sockets, files or timers, but for its command and its workers', () => {
     const shells = sources.filter(
       (path) => packageOf(path) === 'tools/simulator' && !/\/(?:main|worker-pool|worker)\.ts$/.test(path),
     );
     expect(shells.length).toBeGreaterThan(0);
     expect(new Set(shells.flatMap(importsOf))).toEqual(
-      new Set(['@latchkey/protocol', '@latchkey/runtime/daemon', '@latchkey/test-support/seeded-random']),
+      new Set([
+        '@latchkey/auth-server',
+        '@latchkey/keyring',
+        '@latchkey/operations',
+        '@latchkey/protocol',
+        '@latchkey/registry',
+        '@latchkey/registry/memory',
+        '@latchkey/runtime/daemon',
+        '@latchkey/runtime/failure',
+        '@latchkey/test-support/seeded-random',
+      ]),
     );
   });
 

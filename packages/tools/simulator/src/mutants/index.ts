@@ -92,9 +92,9 @@ export interface Caught {
 }
 
 /** The first seed up to `seeds` that catches a mutant. */
-export function firstCaught({ rules }: Mutant, seeds: number): Caught | undefined {
+export async function firstCaught({ rules }: Mutant, seeds: number): Promise<Caught | undefined> {
   for (let seed = 1; seed <= seeds; seed++) {
-    const { violation } = run(seed, { rules });
+    const { violation } = await run(seed, { rules });
     if (violation !== undefined) return { seed, ...violation };
   }
   return undefined;

@@ -26,6 +26,7 @@ import {
   type Transaction,
   tryDecode,
 } from '@latchkey/protocol';
+import type { Registry, UnsealedNode } from '@latchkey/registry';
 import { PROFILE, type Rules } from '../rules.js';
 import { SimulatedServer } from '../server.js';
 
@@ -113,14 +114,23 @@ const givesKeyInM10: Rules = withServerRules({
 class ReadsModeApart extends SimulatedServer {
   readonly #modes = new Map<number, { readonly passThrough: ServerNodeRecord['passThrough']; readonly at: number }>();
 
-  protected override read(of: 'M2' | 'M7', idI: number): ServerNodeRecord | undefined {
-    const record = super.read(of, idI);
-    if (record === undefined) return undefined;
+  protected override prepare(registry: Registry): void {
+    const read = registry.readNode.bind(registry);
+    registry.readNode = async (idI): Promise<UnsealedNode | undefined> => {
+      const node = await read(idI);
+      return node && { ...node, passThrough: this.#modeOf(node) };
+    };
+    super.prepare(registry);
+  }
+
+  #modeOf({ controller, passThrough }: UnsealedNode): ServerNodeRecord['passThrough'] {
     const { now } = this.context.simulation;
-    const copy = this.#modes.get(record.controller);
-    if (copy !== undefined && now - copy.at < 600_000) return { ...record, passThrough: copy.passThrough };
-    this.#modes.set(record.controller, { passThrough: record.passThrough, at: now });
-    return record;
+    const copy = this.#modes.get(controller);
+    if (copy !== undefined && now - copy.at < 600_000) return copy.passThrough;
+    // The registry wipes its own when it is closed.
+    const kept = passThrough && { transactionKey: passThrough.transactionKey.copy() };
+    this.#modes.set(controller, { passThrough: kept, at: now });
+    return kept;
   }
 }
 

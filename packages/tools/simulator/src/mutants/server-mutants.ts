@@ -1,28 +1,31 @@
 /** Auth-servers that break one rule of the profile each. */
 
+import { KEY_KIND } from '@latchkey/keyring';
 import {
-  derivePsk,
+  type ClockHistory,
+  type Clocks,
+  type Commit,
   decide,
-  type ServerDecision,
-  type LinkRequest,
-  type ServerNodeRecord,
-  type OpenedRequest,
+  derivePsk,
   REFUSALS,
   REISSUE_HOLDOFF_MS,
   sealAnswer,
   sealM3,
   sealM8,
   sealM9,
-  Secret,
-  type ClockHistory,
+  type Secret,
+  type ServerDecision,
+  type ServerNodeRecord,
+  type ServerRole,
 } from '@latchkey/protocol';
-
-import { ClockStepDetector } from '@latchkey/runtime/daemon';
+import type { NodeRow, Registry, Snapshot as RegistrySnapshot } from '@latchkey/registry';
+import { type Keys, MemoryStorage, type Outcome } from '@latchkey/registry/memory';
 import { Administrator } from '../administrator.js';
 import { keyOctets, keyText } from '../key-text.js';
 import { PROFILE, type Rules } from '../rules.js';
-import { type FinalDecision, type ServerAnswer, SimulatedServer } from '../server.js';
-import { type WriteAction, commitAction, type CommitResult, type JudgedCommit, type RegistryRow } from '../store.js';
+import { SimulatedServer } from '../server.js';
+import type { Snapshot } from '../simulated-registry.js';
+import { SimulatedStorage, type Writes } from '../simulated-storage.js';
 
 function withServer(Server: typeof SimulatedServer): Rules {
   return { ...PROFILE, Server };
@@ -32,161 +35,223 @@ function withDecide(judge: Rules['roles']['server']['decide']): Rules {
   return { ...PROFILE, roles: { ...PROFILE.roles, server: { ...PROFILE.roles.server, decide: judge } } };
 }
 
+/** Replaces the key of a node, as `Registry.commit` does. */
+function withNewKey({ keyring }: Registry, row: NodeRow, idI: number, to: Secret, commit: Commit): NodeRow {
+  const { idC, tid, ts, nidI, lifetime } = commit;
+  const { reissuedAt: _, ...rest } = row;
+  const key = keyring.seal({ kind: KEY_KIND.node, id: idI }, to);
+  return { ...rest, key, initial: false, committed: { idC, tid: tid.toString(16), ts, nidI, lifetime, at: ts } };
+}
+
 /** The draft read literally: the key is replaced on M2, which no node has authenticated. */
 class CommitsOnM2 extends SimulatedServer {
-  protected override seal(request: LinkRequest, opened: OpenedRequest, decision: FinalDecision, skCs: Secret): ServerAnswer {
-    const answer = super.seal(request, opened, decision, skCs);
-    const { rnC, m1, ts } = opened.body;
-    const row = this.plan.store.row(m1.idI);
-    if (decision.kind !== 'answer' || decision.with !== 'M3' || row === undefined) return answer;
-    const psk = derivePsk(Secret.fromHex(row.key), m1.rnI, rnC);
-    const committed = { idC: request.idC, tid: request.tid, ts: Number(ts), nidI: new Uint8Array(18), lifetime: row.lifetime };
-    this.plan.store.put({ ...row, key: keyText(psk), initial: false, committed });
-    return answer;
+  #opened: Registry | undefined;
+
+  protected override prepare(registry: Registry): void {
+    this.#opened = registry;
+    super.prepare(registry);
+  }
+
+  protected override role(): ServerRole {
+    const role = super.role();
+    return {
+      ...role,
+      sealAnswer: (request, opened, decision, random, skCs) => {
+        const answer = role.sealAnswer(request, opened, decision, random, skCs);
+        const { rnC, m1, ts } = opened.body;
+        const registry = this.#opened;
+        if (decision.kind !== 'answer' || decision.with !== 'M3' || registry === undefined) return answer;
+        const psk = derivePsk(decision.key, m1.rnI, rnC);
+        const commit = { idC: request.idC, tid: request.tid, ts: Number(ts), nidI: new Uint8Array(18), lifetime: 0 };
+        const write = registry.write({ nodes: [m1.idI] }, (found) => {
+          const row = found.node(m1.idI)?.row;
+          if (row === undefined) return { result: undefined };
+          return { result: undefined, put: { nodes: [[m1.idI, withNewKey(registry, row, m1.idI, psk, commit)]] } };
+        });
+        this.context.simulation.run(() => write.catch(() => undefined));
+        return answer;
+      },
+    };
   }
 }
 
 /** M8 before the disk has the key. */
 class AnswersFirst extends SimulatedServer {
-  protected override commit(
-    request: LinkRequest,
-    opened: OpenedRequest,
-    commitment: JudgedCommit,
-    done: (result: CommitResult) => void,
-  ): void {
-    super.commit(request, opened, commitment, () => undefined);
-    done('committed');
+  protected override prepare(registry: Registry): void {
+    const commit = registry.commit.bind(registry);
+    registry.commit = (node, to, ...rest): ReturnType<Registry['commit']> => {
+      const key = node.key.copy();
+      const kept = { ...node, key, stored: { ...node.stored, key } };
+      this.context.simulation.run(() => commit(kept, to.copy(), ...rest).catch(() => undefined));
+      return Promise.resolve('committed');
+    };
+    super.prepare(registry);
   }
 }
 
-/** A commit that is written otherwise. */
-function withCommitAction(
-  action: (server: ExposedServer, opened: OpenedRequest, commitment: JudgedCommit) => WriteAction,
-  watches: boolean,
-): Rules {
-  return withServer(
-    class extends ExposedServer {
-      protected override commit(
-        _request: LinkRequest,
-        opened: OpenedRequest,
-        commitment: JudgedCommit,
-        done: (result: CommitResult) => void,
-      ): void {
-        this.proofAccepted(opened);
-        this.plan.store.transact(this.process, action(this, opened, commitment), done);
-        if (watches) this.watchStore();
-      }
-    },
-  );
+type CommitArguments = Parameters<Registry['commit']>;
+/** Whether a commit may replace the key of this row. */
+type MayReplace = (
+  registry: Registry,
+  row: NodeRow,
+  judged: CommitArguments,
+  found: RegistrySnapshot,
+) => 'committed' | 'conflict' | 'expired';
+
+/** A commit that is compared otherwise when it is written. */
+function withCommit(mayReplace: MayReplace): typeof SimulatedServer {
+  return class extends SimulatedServer {
+    protected override prepare(registry: Registry): void {
+      registry.commit = (...judged): ReturnType<Registry['commit']> => {
+        const [{ idI }, to, commit] = judged;
+        return registry.write({ nodes: [idI] }, (found) => {
+          const row = found.node(idI)?.row;
+          const result = row === undefined ? 'conflict' : mayReplace(registry, row, judged, found);
+          if (row === undefined || result !== 'committed') return { result };
+          return { result, put: { nodes: [[idI, withNewKey(registry, row, idI, to, commit)]] } };
+        });
+      };
+      super.prepare(registry);
+    }
+
+    /** The registry does not know of these commits. */
+    protected override oldestCommit(): number | undefined {
+      return this.plan.registry.queue.oldestOf(this.process);
+    }
+  };
 }
-
-/** What an action may look at. */
-class ExposedServer extends SimulatedServer {
-  get time(): number {
-    return this.wall;
-  }
-
-  get monotonicNow(): number {
-    return this.process.monotonicMs;
-  }
-}
-
-const { isWithinTimeWindow } = PROFILE.roles.server;
 
 /** Whatever K_i is by now, it is replaced. */
-export const commitsWithoutComparing: Rules = withCommitAction(
-  (server, opened, { to, commit }) =>
-    (rows) => {
-      const row = rows.get(opened.body.m1.idI);
-      if (!isWithinTimeWindow(opened, server.time)) return 'expired';
-      return row === undefined ? 'conflict' : { ...row, key: keyText(to), initial: false, committed: commit };
-    },
-  true,
+export const commitsWithoutComparing: Rules = withServer(
+  withCommit((_, __, [, , , wall, isInTime]) => (isInTime(wall()) ? 'committed' : 'expired')),
 );
+
+/** Whether the node has the key it was judged by, and its controller the mode. */
+function isSameKeyAndMode(
+  registry: Registry,
+  { controller, key }: NodeRow,
+  [node]: CommitArguments,
+  found: RegistrySnapshot,
+): boolean {
+  const row = found.controller(controller)?.row;
+  const stored = registry.keyring.unseal({ kind: KEY_KIND.node, id: node.idI }, key);
+  return stored.equals(node.key) && (row?.passThrough === true) === (node.passThrough !== undefined);
+}
 
 /**
  * The key is compared as the commit is written, and not whether an administrator has given that
  * very key again since.
  */
-export const comparesKeyAlone: Rules = withCommitAction((server, opened, judged) => {
-  const { idI } = opened.body.m1;
-  const action = commitAction(
-    idI,
-    judged,
-    () => server.monotonicNow,
-    () => isWithinTimeWindow(opened, server.time),
-  );
-  return (rows, modeOf) => {
-    const row = rows.get(idI);
-    return action(row === undefined ? rows : new Map([[idI, { ...row, reissuedAt: judged.reissuedAt }]]), modeOf);
-  };
-}, true);
+export const comparesKeyAlone: Rules = withServer(
+  withCommit((registry, row, judged, found) => {
+    const [, , , wall, isInTime] = judged;
+    if (!isInTime(wall())) return 'expired';
+    return isSameKeyAndMode(registry, row, judged, found) ? 'committed' : 'conflict';
+  }),
+);
 
 /** A write may take as long as it takes. */
-export const writesLate: Rules = withCommitAction(
-  (_, opened, judged) =>
-    commitAction(
-      opened.body.m1.idI,
-      judged,
-      () => 0,
-      () => true,
-    ),
-  false,
-);
+class WritesLate extends withCommit((registry, row, judged, found) =>
+  isSameKeyAndMode(registry, row, judged, found) ? 'committed' : 'conflict',
+) {
+  protected override watchCommits(): void {
+    // Nothing ends it.
+  }
+}
 
 /** As the profile, but nothing ends a write that hangs in the disk. */
-export const doesNotWatch: Rules = withCommitAction(
-  (server, opened, judged) =>
-    commitAction(
-      opened.body.m1.idI,
-      judged,
-      () => server.monotonicNow,
-      () => isWithinTimeWindow(opened, server.time),
-    ),
-  false,
-);
+class DoesNotWatch extends SimulatedServer {
+  protected override watchCommits(): void {
+    // Nothing ends it.
+  }
+}
 
 /** M2 is answered from a copy of the registry that is minutes old. */
 class ReadsStale extends SimulatedServer {
-  readonly #copies = new Map<number, { readonly record: ServerNodeRecord | undefined; readonly at: number }>();
+  readonly #copies = new Map<number, { readonly record: ServerNodeRecord; readonly at: number }>();
 
-  protected override read(of: 'M2' | 'M7', idI: number): ServerNodeRecord | undefined {
-    if (of === 'M7') return super.read(of, idI);
+  protected override role(): ServerRole {
+    const role = super.role();
+    return {
+      ...role,
+      decide: (opened, node, wallMs) =>
+        role.decide(opened, opened.type === 'M7' || node === undefined ? node : this.#copyOf(node), wallMs),
+    };
+  }
+
+  #copyOf(node: ServerNodeRecord): ServerNodeRecord {
     const { now } = this.context.simulation;
-    const copy = this.#copies.get(idI);
-    if (copy !== undefined && now - copy.at < 600_000) return copy.record;
-    const record = super.read(of, idI);
-    this.#copies.set(idI, { record, at: now });
-    return record;
+    const copy = this.#copies.get(node.idI);
+    if (copy !== undefined && now - copy.at < 600_000) return { ...copy.record, key: copy.record.key.copy() };
+    this.#copies.set(node.idI, { record: { ...node, key: node.key.copy() }, at: now });
+    return node;
   }
 }
 
 /** A key is seen before the disk has it. */
 class ReadsUnsynced extends SimulatedServer {
-  protected override read(of: 'M2' | 'M7', idI: number): ServerNodeRecord | undefined {
-    const row = this.plan.store.unsynced;
-    return row?.idI === idI ? this.plan.store.recordOf(row) : super.read(of, idI);
+  protected override newStorage(): SimulatedStorage {
+    return this.plan.registry.newStorage(this.process, UnsyncedStorage);
   }
 }
 
-class IgnoresSteps extends SimulatedServer {
-  protected override mayCommit(): boolean {
-    return true;
+/** What is written is visible as soon as it is decided. A crash undoes it. */
+class UnsyncedStorage extends SimulatedStorage {
+  protected override decided(keys: Keys, outcome: Outcome<unknown>): Writes {
+    const writes = super.decided(keys, outcome);
+    if (keys.nodes === undefined || writes !== 'log') return writes;
+    this.order({ effect: 'volatile' });
+    void MemoryStorage.prototype.write.call(this, keys, () => outcome);
+    return writes;
   }
+
+  protected override takeEffect(keys: Keys, outcome: Outcome<unknown>): void {
+    if (keys.nodes !== undefined) this.database.crash();
+    super.takeEffect(keys, outcome);
+  }
+
+  protected override lost(): void {
+    this.database.crash();
+  }
+}
+
+/** A clock that is never set back, to who compares it with the monotonic one. */
+class IgnoresSteps extends SimulatedServer {
+  protected override clocks(): Clocks {
+    return { wallMs: this.wall, monotonicMs: this.wall };
+  }
+
+  protected override prepare(registry: Registry): void {
+    remembersClock(registry, ({ current }) => ({ current, previous: [] }));
+    super.prepare(registry);
+  }
+}
+
+/** What the server takes for the history of its clock; it writes down what is right. */
+function remembersClock(registry: Registry, seen: (history: ClockHistory) => ClockHistory): void {
+  const save = registry.saveClockHistory.bind(registry);
+  registry.saveClockHistory = async (...given): Promise<ClockHistory> => seen(await save(...given));
+  Object.defineProperty(registry, 'clockHistory', {
+    get: () => seen(registry.metadata.get('clock history') as ClockHistory),
+  });
 }
 
 /** The profile's five minutes after a step back, and nothing beyond. */
 class WaitsFiveMinutes extends SimulatedServer {
-  protected override isFromBlockedRange(): boolean {
-    return false;
+  protected override prepare(registry: Registry): void {
+    remembersClock(registry, (history) => ({ ...history, previous: [] }));
+    super.prepare(registry);
   }
 }
 
 /** A clock that shows a later time than before the start has run on. */
 class TrustsStarts extends SimulatedServer {
-  protected override newStepDetector(times: ClockHistory): ClockStepDetector {
-    const { savedAt } = times;
-    return savedAt !== undefined && this.wall >= savedAt.wallMs ? new ClockStepDetector(this.now) : super.newStepDetector(times);
+  protected override prepare(registry: Registry): void {
+    remembersClock(registry, (history) => {
+      const { savedAt } = history;
+      return savedAt !== undefined && this.wall >= savedAt.wallMs ? { ...history, savedAt: undefined } : history;
+    });
+    super.prepare(registry);
   }
 }
 
@@ -195,8 +260,12 @@ class TrustsStarts extends SimulatedServer {
  * for a while, never showed.
  */
 class WaitsForLatest extends SimulatedServer {
-  protected override isFromBlockedRange(ts: number): boolean {
-    return this.plan.store.clockHistory.previous.some(({ until }) => ts <= until);
+  protected override prepare(registry: Registry): void {
+    remembersClock(registry, (history) => ({
+      ...history,
+      previous: history.previous.map(({ until }) => ({ from: 0, until })),
+    }));
+    super.prepare(registry);
   }
 }
 
@@ -205,22 +274,27 @@ class CountsNonces extends SimulatedServer {
   #run = 0;
   #count = 0;
 
-  protected override nonce(): Uint8Array {
+  protected override randomBytes(n: number): Uint8Array {
     if (this.#run !== this.process.run) this.#count = 0;
     this.#run = this.process.run;
     this.#count += 1;
-    const nonce = new Uint8Array(13);
-    new DataView(nonce.buffer).setUint32(9, this.#count);
+    const nonce = new Uint8Array(n);
+    new DataView(nonce.buffer).setUint32(n - 4, this.#count);
     return nonce;
   }
 }
 
 /** A helpful log. */
 class LogsKeys extends SimulatedServer {
-  protected override seal(request: LinkRequest, opened: OpenedRequest, decision: FinalDecision, skCs: Secret): ServerAnswer {
-    if (decision.kind === 'answer' && decision.with === 'M3')
-      this.context.log(this.plan.name, `answers with the key ${keyText(decision.key)}`);
-    return super.seal(request, opened, decision, skCs);
+  protected override role(): ServerRole {
+    const role = super.role();
+    return {
+      ...role,
+      sealAnswer: (request, opened, decision, random, skCs) => {
+        if (decision.kind === 'answer' && decision.with === 'M3') this.log.info(`answers with the key ${keyText(decision.key)}`);
+        return role.sealAnswer(request, opened, decision, random, skCs);
+      },
+    };
   }
 }
 
@@ -278,15 +352,18 @@ export const takesReissueForLatestTs: Rules = withDecide((opened, node, wall) =>
 
 /** A restore sets T for no node. */
 class RestoresAsItWas extends Administrator {
-  protected override restored(row: RegistryRow): RegistryRow {
-    return row;
+  protected override async restored(snapshot: Snapshot, wallMs: number): Promise<void> {
+    await this.registry.restore(snapshot, wallMs);
+    await this.registry.administrator.write({}, () => ({ result: undefined, put: { metadata: [['restored', undefined]] } }));
+    await this.registry.reopen();
   }
 }
 
 /** A node that is removed is forgotten, with the key it had. */
 class ForgetsRemoved extends Administrator {
-  protected override hadBefore(): boolean {
-    return false;
+  protected override async removed(registry: Registry, idI: number): Promise<void> {
+    await super.removed(registry, idI);
+    await registry.write({}, () => ({ result: undefined, put: { recentInitialKeys: [[idI, []]] } }));
   }
 }
 
@@ -312,6 +389,8 @@ export const forgetsRemoved: Rules = { ...PROFILE, Administrator: ForgetsRemoved
 export const commitsOnM2: Rules = withServer(CommitsOnM2);
 export const answersFirst: Rules = withServer(AnswersFirst);
 export const readsStale: Rules = withServer(ReadsStale);
+export const writesLate: Rules = withServer(WritesLate);
+export const doesNotWatch: Rules = withServer(DoesNotWatch);
 export const readsUnsynced: Rules = withServer(ReadsUnsynced);
 export const ignoresSteps: Rules = withServer(IgnoresSteps);
 export const waitsFiveMinutes: Rules = withServer(WaitsFiveMinutes);
