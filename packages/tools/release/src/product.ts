@@ -38,8 +38,6 @@ export const PRODUCTS: readonly Product[] = [
   {
     ...product('auth-server', authServerProgram(), ['fs-native-extensions', 'koffi', 'lmdb'], 'the registry of nodes and keys'),
     hasConsole: true,
-    // A thread is started from a file.
-    entries: { main: 'main.js', 'blocking-thread': '../../registry/dist/postgres/blocking-thread.js' },
   },
   {
     ...product(

@@ -19,16 +19,10 @@ export default async function install(): Promise<() => Promise<void>> {
 
 async function installWorker(folder: string): Promise<string> {
   const tree: Tree = new Map();
-  const entries = {
-    'command-worker': 'command-worker.js',
-    // Commands on PostgreSQL read in a thread, which is a file of its own.
-    'blocking-thread': '../../../registry/dist/postgres/blocking-thread.js',
-  };
+  const entries = { 'command-worker': 'command-worker.js' };
   mount(tree, 'worker', (await bundle({ name: 'tools/testbed', entries, parts: {}, natives: NATIVES })).tree);
   for (const name of ['package.json', 'node_modules'])
     tree.set(`worker/${name}`, { link: `../lib/latchkey/auth-server/${name}` });
-  // The engine on PostgreSQL starts a thread from a file.
-  tree.set('worker/dist/blocking-thread.js', { link: '../../lib/latchkey/auth-server/dist/blocking-thread.js' });
   await writeTree(tree, folder);
   return join(folder, 'worker/dist/command-worker.js');
 }
