@@ -13,11 +13,16 @@ import type { ApiAnswer } from './connection.js';
 /** Characters that a server's text may not have on a terminal. */
 const HIDDEN = new RegExp(UNSEEN, 'gu');
 
-/** Reads JSON of a server, whose text must not command the terminal. */
+/** A server's text must not command the terminal. */
+export function printable(text: string): string {
+  return text.replaceAll(HIDDEN, '\ufffd');
+}
+
+/** Reads JSON of a server, its texts printable. */
 export function readJson({ octets }: ApiAnswer, server: string): unknown {
   try {
     return JSON.parse(octets.toString('utf8'), (_, value: unknown) =>
-      typeof value === 'string' ? value.replaceAll(HIDDEN, '\ufffd') : value,
+      typeof value === 'string' ? printable(value) : value,
     ) as unknown;
   } catch {
     throw notAnApi(server);

@@ -8,7 +8,7 @@ import { jobSchema } from '../resources/jobs.js';
 import type { Route } from '../route.js';
 import { ROUTES } from '../routes.js';
 import { VERSION_HEADER } from '../version-header.js';
-import { answerFailure, problemFailure, readJson } from './answer-failure.js';
+import { answerFailure, printable, problemFailure, readJson } from './answer-failure.js';
 import type { ApiAnswer, ApiConnection, ApiRequest } from './connection.js';
 import { requestOf, type RouteInput } from './route-request.js';
 
@@ -81,7 +81,7 @@ export class RouteCaller {
     const answer = await this.#connection.send(request);
     if (answer.status < 400) return answer;
     const version = answer.headers[VERSION_HEADER];
-    const versions = { server: typeof version === 'string' ? version : undefined, own: this.#ownVersion };
+    const versions = { server: typeof version === 'string' ? printable(version) : undefined, own: this.#ownVersion };
     throw answerFailure(answer, route, this.#connection.name, versions);
   }
 

@@ -4,6 +4,7 @@
  * get a batch twice, and none is left out.
  */
 
+import { createHash } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
 import { replaceFile } from '@latchkey/runtime/files';
@@ -17,6 +18,8 @@ const MAX_BATCH = 100;
 const INTERVAL_MS = 1_000;
 const FIRST_RETRY_MS = 1_000;
 const MAX_RETRY_MS = 300_000;
+/** Of the hash in an ID. */
+const ID_HASH_DIGITS = 16;
 /** Before the first entry of a log. */
 const START: Cursor = { seq: 0, at: null };
 /** It is called stuck after so many failures in a row. */
@@ -155,8 +158,13 @@ export class Webhook {
   }
 }
 
-/** The same events have the same ID: a receiver knows a batch that it got before. */
+/**
+ * The same events have the same ID: a receiver knows a batch that it got before. Numbers of entries
+ * come again after a restore, with other events: the ID has a hash of the body, too.
+ */
 function deliveryOf(events: readonly WebhookEvent[]): Delivery {
   const [first, last] = [events[0]?.seq ?? 0, events.at(-1)?.seq ?? 0];
-  return { id: `audit_${first}_${last}`, body: JSON.stringify({ events }) };
+  const body = JSON.stringify({ events });
+  const hash = createHash('sha256').update(body).digest('hex').slice(0, ID_HASH_DIGITS);
+  return { id: `audit_${first}_${last}_${hash}`, body };
 }
