@@ -33,7 +33,7 @@ export class FailedProofLimiter {
       entry.failures += 1;
       return;
     }
-    table.delete(source.address);
+    table.delete(source[by]);
     for (const oldest of table.keys()) {
       if (table.size < FailedProofLimiter.#MAX_SOURCES) break;
       table.delete(oldest);

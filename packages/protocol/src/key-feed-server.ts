@@ -74,13 +74,18 @@ export function sealFeedRefusal(request: KeyFeedRequest, refusal: LinkRefusal, r
   return sealM9({ reason, idI: NO_NODE }, nonce, request.octets, skCs);
 }
 
+/** Entries of the audit log that an answer may look at for the price of one new TID. */
+const ENTRIES_PER_TID = 256;
+
 interface ControllerRequests {
+  /** Fingerprint of the SK_cs that they opened under. */
+  readonly key: string;
   /** The largest TID that was let through, and when. */
   tid: bigint;
   answeredAt: number;
   /** When a smaller one was let through. */
   olderAnsweredAt: number;
-  /** New TIDs that may come now. */
+  /** New TIDs that may come now; below 0 after an answer that looked at much. */
   allowance: number;
   countedAt: number;
 }
@@ -95,11 +100,14 @@ export class KeyFeedLimiter {
   /**
    * `answer` it; `refuse` it, as a new one too many; or `drop` it, as a copy too many, which is not
    * worth an M9.
+   *
+   * @param key fingerprint of the SK_cs that it opened under: what a former owner of another one
+   *   asked does not count
    */
-  admit(idC: number, tid: bigint, monotonicMs: number): 'answer' | 'refuse' | 'drop' {
+  admit(idC: number, tid: bigint, monotonicMs: number, key: string): 'answer' | 'refuse' | 'drop' {
     const known = this.#controllers.get(idC);
-    if (known === undefined) {
-      this.#add(idC, tid, monotonicMs);
+    if (known?.key !== key) {
+      this.#add(idC, tid, monotonicMs, key);
       return 'answer';
     }
     if (tid <= known.tid) return admitCopy(known, tid, monotonicMs);
@@ -113,13 +121,23 @@ export class KeyFeedLimiter {
     return 'answer';
   }
 
-  #add(idC: number, tid: bigint, now: number): void {
+  /**
+   * An answer cost more than its M12: it looked at so many entries of the audit log. A controller
+   * chooses where an answer begins, and could have all of the log read again and again.
+   */
+  charge(idC: number, entries: number): void {
+    const known = this.#controllers.get(idC);
+    if (known !== undefined) known.allowance -= Math.floor(entries / ENTRIES_PER_TID);
+  }
+
+  #add(idC: number, tid: bigint, now: number, key: string): void {
+    this.#controllers.delete(idC);
     if (this.#controllers.size >= MAX_CONTROLLERS) {
       const [oldest] = this.#controllers.keys();
       if (oldest !== undefined) this.#controllers.delete(oldest);
     }
-    const requests = { tid, answeredAt: now, olderAnsweredAt: -Infinity, allowance: NEW_TIDS_PER_SECOND - 1, countedAt: now };
-    this.#controllers.set(idC, requests);
+    const allowance = NEW_TIDS_PER_SECOND - 1;
+    this.#controllers.set(idC, { key, tid, answeredAt: now, olderAnsweredAt: -Infinity, allowance, countedAt: now });
   }
 }
 

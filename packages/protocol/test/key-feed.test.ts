@@ -424,18 +424,19 @@ describe('the limit on M12', () => {
   it('answers 100 new TIDs a second per controller, and refuses more', () => {
     const limiter = new KeyFeedLimiter();
     const admitted = (from: number, now: number): number =>
-      Array.from({ length: 300 }, (_, i) => limiter.admit(ID_C, BigInt(from + i), now)).filter((verdict) => verdict === 'answer')
-        .length;
+      Array.from({ length: 300 }, (_, i) => limiter.admit(ID_C, BigInt(from + i), now, 'd37c')).filter(
+        (verdict) => verdict === 'answer',
+      ).length;
     expect(admitted(1, 0)).toBe(100);
-    expect(limiter.admit(OTHER, 1n, 0)).toBe('answer');
-    expect(limiter.admit(ID_C, 1_000n, 0)).toBe('refuse');
+    expect(limiter.admit(OTHER, 1n, 0, 'd37c')).toBe('answer');
+    expect(limiter.admit(ID_C, 1_000n, 0, 'd37c')).toBe('refuse');
     expect(admitted(2_000, 500)).toBe(50);
     expect(admitted(4_000, 10_500)).toBe(100);
   });
 
   it('answers a copy once a second, and recorded ones take nothing from the real one', () => {
     const limiter = new KeyFeedLimiter();
-    expect([0, 1, 999, 1_000, 1_999, 2_000].map((now) => limiter.admit(ID_C, 50n, now))).toEqual([
+    expect([0, 1, 999, 1_000, 1_999, 2_000].map((now) => limiter.admit(ID_C, 50n, now, 'd37c'))).toEqual([
       'answer',
       'drop',
       'drop',
@@ -443,9 +444,31 @@ describe('the limit on M12', () => {
       'drop',
       'answer',
     ]);
-    const recorded = Array.from({ length: 50 }, (_, tid) => limiter.admit(ID_C, BigInt(tid), 3_000));
+    const recorded = Array.from({ length: 50 }, (_, tid) => limiter.admit(ID_C, BigInt(tid), 3_000, 'd37c'));
     expect(recorded.filter((verdict) => verdict === 'answer')).toHaveLength(1);
-    expect(limiter.admit(ID_C, 50n, 3_000)).toBe('answer');
-    expect(limiter.admit(ID_C, 51n, 3_000)).toBe('answer');
+    expect(limiter.admit(ID_C, 50n, 3_000, 'd37c')).toBe('answer');
+    expect(limiter.admit(ID_C, 51n, 3_000, 'd37c')).toBe('answer');
+  });
+
+  it('takes answers that go through much of the log for as many new TIDs', () => {
+    const limiter = new KeyFeedLimiter();
+    const pages = (now: number): number => {
+      let count = 0;
+      for (let tid = now * 1_000 + 1; limiter.admit(ID_C, BigInt(tid), now, 'd37c') === 'answer'; tid++) {
+        limiter.charge(ID_C, 4_096);
+        count += 1;
+      }
+      return count;
+    };
+    expect(pages(0)).toBe(6);
+    expect(pages(500)).toBe(3);
+    limiter.charge(OTHER, 4_096);
+    expect(limiter.admit(OTHER, 1n, 500, 'd37c')).toBe('answer');
+  });
+
+  it('begins anew with another SK_cs: the largest TID under the one before counts no more', () => {
+    const limiter = new KeyFeedLimiter();
+    expect(limiter.admit(ID_C, 2n ** 64n - 1n, 0, 'd37c')).toBe('answer');
+    expect([limiter.admit(ID_C, 1n, 0, '2cc7'), limiter.admit(ID_C, 2n, 0, '2cc7')]).toEqual(['answer', 'answer']);
   });
 });

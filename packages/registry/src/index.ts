@@ -53,7 +53,7 @@ export {
   type UnsealedNode,
   wipeKeys,
 } from './model/rows.js';
-export type { KeyFeed } from './key-feed.js';
+export { entriesBetween, type KeyFeed } from './key-feed.js';
 export { COMBINED_MODE_HOLDER, type CommitResult, type DescribedNode, type NodeInDetail, Registry } from './registry.js';
 export type { Precondition, Restored } from './registry-core.js';
 export { notFound, requireRegistry } from './registry-failures.js';

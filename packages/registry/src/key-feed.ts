@@ -105,6 +105,13 @@ export function changesCursor(incarnation: number, entry: number): bigint {
   return (BigInt(incarnation) << 36n) | BigInt(entry);
 }
 
+/** How many entries an answer went through, from the cursor that it was asked with to its own. */
+export function entriesBetween(from: bigint, to: bigint): number {
+  if (isOfWalk(from) || isOfWalk(to)) return 0;
+  const [before, after] = [positionOf(from), positionOf(to)];
+  return before.incarnation === after.incarnation ? Math.max(0, after.entry - before.entry) : 0;
+}
+
 /** Whether nodes of an order are there for anybody. */
 export function isPublished(order: OrderRow | undefined): order is OrderRow {
   return order !== undefined && order.state !== 'pending';

@@ -21,7 +21,7 @@ import {
 import type { Log, RateLimitedLog } from '@latchkey/runtime/daemon';
 import { Failure } from '@latchkey/runtime/failure';
 import { LabelledCounter } from '@latchkey/runtime/telemetry';
-import type { KeyFeed, Registry } from '@latchkey/registry';
+import { entriesBetween, type KeyFeed, type Registry } from '@latchkey/registry';
 import type { LinkAnswer } from './link-answer.js';
 
 /** How M12 ended; `copy`: it was one too many. */
@@ -63,7 +63,7 @@ export class KeyFeedResponder {
   async answer(request: KeyFeedRequest, body: M12, skCs: Secret, { wallMs, monotonicMs }: Clocks): Promise<LinkAnswer> {
     const { idC, tid } = request;
     if (!isFeedRequestInTime(body, wallMs)) return this.#refuse(request, 'clock', skCs);
-    const verdict = this.#limiter.admit(idC, tid, monotonicMs);
+    const verdict = this.#limiter.admit(idC, tid, monotonicMs, skCs.fingerprint);
     if (verdict === 'drop') {
       this.outcomes.increment('copy');
       return { code: REFUSALS.overloaded.code, maxAge: COPY_MAX_AGE };
@@ -73,6 +73,7 @@ export class KeyFeedResponder {
       this.#feed ??= this.#registry.keyFeed();
       const page = await this.#feed.answer({ idC, tid, cursor: body.cursor, wallMs });
       if (page === 'behind') return this.#refuse(request, 'overloaded', skCs);
+      this.#limiter.charge(idC, entriesBetween(body.cursor, page.cursor));
       const payload = sealFeedAnswer(request, page, this.#randomBytes(NONCE_LENGTH), skCs);
       for (const { applicationRoot } of page.entries) applicationRoot?.wipe();
       const isStartOver = page.cursor === 0n;
