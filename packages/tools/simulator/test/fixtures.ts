@@ -5,7 +5,7 @@ import type { DirectedScenarioName } from '../src/directed-scenarios.js';
 import { run } from '../src/world.js';
 
 /** Worlds of a plot in which nothing may break: `.ci/run` simulates more. */
-export const WORLDS = Number(process.env['LATCHKEY_WORLDS'] ?? 50);
+export const WORLDS = Number(process.env['LATCHKEY_WORLDS'] ?? 25);
 /** Worlds of a plot in which a mutant is to break something. */
 const MUTANT_WORLDS = 200;
 

@@ -9,7 +9,8 @@ import { withDirectedScenario } from '../src/directed-scenarios.js';
 import { generateScenario } from '../src/scenario.js';
 import { run } from '../src/world.js';
 
-const seeds = Array.from({ length: 150 }, (_, i) => i + 1);
+const WORLDS = Number(process.env['LATCHKEY_WORLDS'] ?? 90);
+const seeds = Array.from({ length: WORLDS }, (_, i) => i + 1);
 
 /** The worlds that break a promise, and which. */
 async function broken(mutant: string | undefined): Promise<{ seed: number; invariant: unknown }[]> {
