@@ -95,7 +95,7 @@ export function openApiOf(routes: readonly Route[]): JsonSchema {
 }
 
 function operationOf(route: Route, toSchema: ToSchema, problem: JsonSchema): JsonSchema {
-  const { name, summary, description, scope, method = 'GET', output, isIdempotent, mediaType = JSON_TYPE } = route;
+  const { name, summary, description, scope, method = 'GET', output, isIdempotent, beginsJob, mediaType = JSON_TYPE } = route;
   const isRead = method === 'GET' && mediaType === JSON_TYPE;
   return {
     operationId: name,
@@ -111,7 +111,7 @@ function operationOf(route: Route, toSchema: ToSchema, problem: JsonSchema): Jso
         ...(isRead ? { headers: ENTITY_TAG_HEADER } : {}),
         content: { [mediaType]: { schema: toSchema(output, 'output') } },
       },
-      ...(isIdempotent === undefined ? {} : { 202: ACCEPTED }),
+      ...(isIdempotent === undefined && beginsJob === undefined ? {} : { 202: ACCEPTED }),
       ...(isRead ? { 304: { description: 'The body has the entity tag of If-None-Match' } } : {}),
       ...Object.fromEntries(
         problemsOf(route).map((kind) => [

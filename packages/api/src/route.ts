@@ -74,6 +74,8 @@ export interface Route {
   readonly mediaType?: 'text/event-stream' | 'application/octet-stream' | undefined;
   /** Of a POST: whether it needs an Idempotency-Key, under which it happens once. */
   readonly isIdempotent?: ((input: never) => boolean) | undefined;
+  /** A job that changes nothing: twice does no harm, and a key that is sent is not remembered. */
+  readonly beginsJob?: true | undefined;
   readonly run: (context: RouteContext, input: never) => unknown;
 }
 

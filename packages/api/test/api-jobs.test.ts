@@ -132,6 +132,24 @@ describe('a request with an Idempotency-Key', () => {
     expect(missing.body.type).toBe('urn:latchkey:problem:idempotency-key-required');
   });
 
+  it('takes no room for the key if it changes nothing', async () => {
+    const { api } = await start();
+    for (const [path, body] of [
+      ['/v1/diagnoses', { filter: {} }],
+      ['/v1/audit/verifications', {}],
+    ] as const) {
+      const without = await api.change('POST', path, body);
+      expect([path, without.status]).toEqual([path, 202]);
+      await ended(api, without.headers.location);
+      // Were the key remembered, the second request would be answered as the first one.
+      const first = await api.change('POST', path, body, { 'idempotency-key': 'walk-key-1' });
+      await ended(api, first.headers.location);
+      const second = await api.change('POST', path, body, { 'idempotency-key': 'walk-key-1' });
+      expect([second.status, second.body.id === first.body.id]).toEqual([202, false]);
+      await ended(api, second.headers.location);
+    }
+  });
+
   it('has a key of its caller only, and so has its job', async () => {
     const { fixture, api } = await start();
     const { text } = await createToken(fixture.registry.folder, { scopes: ['nodes'], name: 'ci', createdBy: 'user ada' });

@@ -11,6 +11,8 @@ import { readVersion } from '@latchkey/runtime/telemetry';
 import { AdminFixture, newSecret } from '@latchkey/test-support/admin-fixture';
 import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { requestOf } from '../src/client/route-request.js';
+import { nodeChangeRoutes } from '../src/resources/node-changes.js';
 import { parseTarget, RemoteOperations } from '../src/client/index.js';
 import { startGateway } from '../src/gateway.js';
 import { certify, HAS_OPENSSL } from './certificate.js';
@@ -260,8 +262,13 @@ describe('a request', () => {
     const { message } = await failureOf(remote.call(nodesDiagnoseGroups, {}, { filter: {} }));
     expect(message).toBe('enough');
     expect(seen.length).toBe(4);
-    const keys = new Set(seen.map(({ headers }) => headers['idempotency-key']));
-    expect([keys.size, [...keys][0]]).toEqual([1, expect.stringMatching(/^[0-9a-f-]{36}$/)]);
+    expect(seen.filter(({ headers }) => 'idempotency-key' in headers)).toEqual([]);
+    // A change has a key, and each try of it the same one.
+    const [change] = nodeChangeRoutes;
+    expect(requestOf(change!, { select: { order: 1 }, change: { kind: 'disable' }, expect: 'x' })).toMatchObject({
+      headers: { 'idempotency-key': expect.stringMatching(/^[0-9a-f-]{36}$/) },
+      isRepeatable: true,
+    });
   });
 
   it('is sent once where it may have been done, which is then said', async () => {

@@ -11,7 +11,7 @@ const ANY_VERSION = '*';
 
 /** @param input of the route's schema; fields that are `undefined` are left out */
 export function requestOf(route: Route, input: RouteInput): ApiRequest {
-  const { method = 'GET', version, isIdempotent } = route;
+  const { method = 'GET', version, isIdempotent, beginsJob } = route;
   const rest = new Map(Object.entries(input).filter(([, value]) => value !== undefined));
   const path = route.path.replaceAll(/:(\w+)/g, (_, name: string) => {
     const value = rest.get(name);
@@ -24,7 +24,7 @@ export function requestOf(route: Route, input: RouteInput): ApiRequest {
   if (method === 'GET') return { method, path: `${path}${queryOf(rest)}`, headers, isRepeatable: true };
   const hasBody = method === 'PATCH' || (method === 'POST' && rest.size > 0);
   const body = hasBody ? JSON.stringify(Object.fromEntries(rest)) : undefined;
-  return { method, path, headers, body, isRepeatable: headers['idempotency-key'] !== undefined };
+  return { method, path, headers, body, isRepeatable: beginsJob === true || headers['idempotency-key'] !== undefined };
 }
 
 /** Values of a list are repeated. */

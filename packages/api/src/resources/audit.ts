@@ -125,7 +125,7 @@ const verify = defineRoute({
       .describe('A HEAD that was written down earlier'),
   }),
   output: jobSchema,
-  isIdempotent: () => true,
+  beginsJob: true,
   run: (context, input) =>
     startWalk(context, auditVerify.name, [auditVerify.scope], (jobContext) => call(auditVerify, jobContext, input)),
 });

@@ -139,7 +139,7 @@ const groups = defineRoute({
   path: '/v1/diagnoses',
   input: nodesDiagnoseGroups.input as z.ZodObject<{ filter: z.ZodType<NodeFilter> }>,
   output: jobSchema,
-  isIdempotent: () => true,
+  beginsJob: true,
   run: (context, input) =>
     startWalk(context, nodesDiagnoseGroups.name, [nodesDiagnoseGroups.scope], (jobContext) =>
       call(nodesDiagnoseGroups, jobContext, input),
