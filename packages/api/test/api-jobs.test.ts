@@ -267,6 +267,52 @@ describe('a job', () => {
     expect(await endOf(setup, refused.id)).toMatchObject({ state: 'failed', done: 1, problem: { status: 403 } });
   });
 
+  it('does not begin, and gives no result, when its owner may do it no longer', async () => {
+    const setup = await open();
+    let now: Principal | undefined = ada;
+    const owner: Principal = { ...ada, recheck: () => Promise.resolve(now) };
+    let changed = 0;
+    const work = async ({ begin, requireRights }: JobControl): Promise<string> => {
+      await begin(1);
+      now = undefined;
+      await requireRights();
+      changed += 1;
+      return 'changed';
+    };
+    const removed = await setup.jobs.start(options(owner), work);
+    expect(await endOf(setup, removed.id)).toMatchObject({ state: 'failed', done: 0, problem: { status: 403 } });
+    await expect(setup.jobs.start(options(owner), work)).rejects.toMatchObject({ kind: 'forbidden' });
+    expect(changed).toBe(0);
+    now = ada;
+    const { id } = await setup.jobs.start(options(owner), async ({ begin }) => {
+      await begin(1);
+      now = { ...ada, limits: { orders: [1] } };
+      return 'of all orders';
+    });
+    expect(await endOf(setup, id)).toMatchObject({ state: 'failed', done: 1, result: null, problem: { status: 403 } });
+  });
+
+  it('does not exist for an owner with other rights than it was begun with', async () => {
+    const setup = await open();
+    const installer: Principal = { ...ada, limits: { orders: [1], sites: ['north'] } };
+    const begun = async (principal: Principal): Promise<string> => {
+      const { id } = await setup.jobs.start(options(principal), async ({ begin }) => begin(1));
+      await endOf(setup, id);
+      return id;
+    };
+    const [all, some] = [await begun(ada), await begun(installer)];
+    const seenBy = (principal: Principal): unknown[] => setup.jobs.list(principal).map(({ id }) => id);
+    expect(seenBy(ada)).toEqual([all]);
+    expect(seenBy({ ...ada, limits: { sites: ['north'], orders: [1] } })).toEqual([some]);
+    expect(seenBy({ ...ada, limits: { orders: [1, 2], sites: ['north'] } })).toEqual([]);
+    const viewer: Principal = { ...ada, scopes: scopesOf('viewer') };
+    expect(seenBy(viewer)).toEqual([]);
+    expect(() => setup.jobs.show(viewer, all)).toThrow(expect.objectContaining({ kind: 'not-found' }));
+    expect(() => setup.jobs.show(installer, all)).toThrow(expect.objectContaining({ kind: 'not-found' }));
+    await expect(setup.jobs.remove(installer, all)).rejects.toMatchObject({ kind: 'not-found' });
+    expect(setup.jobs.show(ada, all)).toMatchObject({ id: all, state: 'done' });
+  });
+
   it('is interrupted when the API stops, and says how far it was', async () => {
     const setup = await open();
     const { work, go } = twoParts();
@@ -282,6 +328,8 @@ describe('a job', () => {
     const { store, folder } = await open();
     const record = {
       owner: 'user ada',
+      scopes: [],
+      limits: null,
       kind: 'test',
       done: 1,
       total: 2,
@@ -316,7 +364,17 @@ describe('a job', () => {
 
   it('is forgotten when its owner has begun 32 others', async () => {
     const { store } = await open();
-    const record = { kind: 'test', state: 'done', done: 0, total: 0, finishedAt: 1, result: null, problem: null } as const;
+    const rights = { scopes: [], limits: null } as const;
+    const record = {
+      ...rights,
+      kind: 'test',
+      state: 'done',
+      done: 0,
+      total: 0,
+      finishedAt: 1,
+      result: null,
+      problem: null,
+    } as const;
     await store.putJob({ ...record, id: 'bo', owner: 'user bo', createdAt: 0 });
     await Promise.all(ids(0, 40).map((i) => store.putJob({ ...record, id: `${i}`, owner: 'user ada', createdAt: i })));
     expect(store.jobsOf('user ada').map(({ id }) => id)).toEqual(ids(8, 32).toReversed().map(String));

@@ -1,6 +1,6 @@
 /**
- * Changes that take long. A job belongs to the caller that began it, has that one's rights of now
- * after each part, and ends with the process.
+ * Changes that take long. A job belongs to the caller that began it, goes on while that one has the
+ * rights for it, and ends with the process.
  */
 
 import { randomBytes } from 'node:crypto';
@@ -8,6 +8,7 @@ import { type Context, visibleOrdersOf } from '@latchkey/operations';
 import { type Log, RateLimitedLog, readClock } from '@latchkey/runtime/daemon';
 import { Failure } from '@latchkey/runtime/failure';
 import { isoTime } from '@latchkey/runtime/iso-time';
+import type { OrderLimits } from '@latchkey/operations/contract';
 import { actorOf, type Principal, type Scope } from '../access.js';
 import { Problem } from '../problem.js';
 import type { RegistryAccess } from '../registry-access.js';
@@ -42,13 +43,15 @@ export interface JobControl {
   readonly begin: (total: number) => Promise<string>;
   /** Throws if the job was cancelled, or its owner may no longer do this. */
   readonly afterPart: (done: number) => Promise<void>;
+  /** Call it before a change that comes long after the job began. Throws as `afterPart` does. */
+  readonly requireRights: () => Promise<void>;
 }
 
 export interface JobOptions {
   readonly principal: Principal;
   /** The operation. */
   readonly kind: string;
-  /** What its owner must be allowed to do, after each part. */
+  /** What its owner must be allowed to do, until it is done. */
   readonly scopes: readonly Scope[];
 }
 
@@ -121,33 +124,42 @@ export class Jobs {
       await this.#store.putJob(record);
     };
     await this.#registry.use(async (opened) => {
+      const requireRights = async (): Promise<void> => {
+        signal.throwIfAborted();
+        await requireRightsOfNow(principal, scopes);
+        signal.throwIfAborted();
+      };
       const actor = actorOf(principal);
       const context = {
         registry: opened.actingAs(actor).until(signal),
         clock: readClock,
         actor,
         visibleOrders: await visibleOrdersOf(opened, principal.limits),
-        inTurn: <T>(walk: () => Promise<T>): Promise<T> => this.#walks.run(walk, signal),
+        inTurn: <T>(walk: () => Promise<T>): Promise<T> =>
+          this.#walks.run(async () => {
+            await requireRights();
+            return walk();
+          }, signal),
       };
       const begin = async (total: number): Promise<string> => {
-        signal.throwIfAborted();
-        record = newRecord(principal.id, kind, total);
+        await requireRights();
+        record = newRecord(principal, { kind, scopes, total });
         await this.#store.putJob(record);
         onBegun(record);
         return record.id;
       };
       const afterPart = async (done: number): Promise<void> => {
         await save({ done });
-        if (done === record?.total) return;
-        signal.throwIfAborted();
-        const now = principal.recheck === undefined ? principal : await principal.recheck();
-        if (!scopes.every((scope) => now?.scopes.has(scope) === true)) throw new Problem('forbidden');
+        if (done !== record?.total) await requireRights();
       };
       try {
-        const result = await work({ context, begin, afterPart });
+        const result = await work({ context, begin, afterPart, requireRights });
         // There was nothing to do.
         if (record === undefined) await begin(0);
-        await save({ state: 'done', done: record?.total ?? 0, result, finishedAt: Date.now() });
+        await save({ done: record?.total ?? 0 });
+        // A cancellation comes too late. The result may not be its owner's any more.
+        await requireRightsOfNow(principal, scopes, 'All was done, but you may not see the result.');
+        await save({ state: 'done', result, finishedAt: Date.now() });
       } catch (error) {
         // Nothing was begun: the request fails.
         if (record === undefined) throw error;
@@ -167,11 +179,15 @@ export class Jobs {
   }
 
   /** Latest first. */
-  list({ id }: Principal): readonly JobView[] {
-    return this.#store.jobsOf(id).map(viewJob);
+  list(principal: Principal): readonly JobView[] {
+    const own = this.#store.jobsOf(principal.id);
+    return own.filter((record) => hasRights(principal, record)).map(viewJob);
   }
 
-  /** @throws Problem for a job of another caller, as for one that does not exist */
+  /**
+   * @throws Problem for a job of another caller, or one that the caller has no rights for any more,
+   *   as for one that does not exist
+   */
   show(principal: Principal, id: string): JobView {
     return viewJob(this.#find(principal, id));
   }
@@ -189,9 +205,9 @@ export class Jobs {
     return viewJob(this.#store.job(id) ?? record);
   }
 
-  #find({ id: owner }: Principal, id: string): JobRecord {
+  #find(principal: Principal, id: string): JobRecord {
     const record = this.#store.job(id);
-    if (record === undefined || record.owner !== owner)
+    if (record === undefined || record.owner !== principal.id || !hasRights(principal, record))
       throw new Problem('not-found', { detail: 'No job of yours has this ID.' });
     return record;
   }
@@ -204,10 +220,29 @@ export class Jobs {
   }
 }
 
-function newRecord(owner: string, kind: string, total: number): JobRecord {
+/** The rights that a job began with. */
+type JobRights = Pick<JobRecord, 'scopes' | 'limits'>;
+
+function newRecord({ id: owner, limits }: Principal, job: Pick<JobRecord, 'kind' | 'scopes' | 'total'>): JobRecord {
   const id = randomBytes(ID_OCTETS).toString('base64url');
   const unfinished = { state: 'running', done: 0, finishedAt: null, result: null, problem: null } as const;
-  return { id, owner, kind, total, createdAt: Date.now(), ...unfinished };
+  return { id, owner, limits: limits ?? null, ...job, createdAt: Date.now(), ...unfinished };
+}
+
+/** @throws Problem if the owner of a job may do it no longer, or sees other orders by now */
+async function requireRightsOfNow(principal: Principal, scopes: readonly Scope[], detail?: string): Promise<void> {
+  const now = principal.recheck === undefined ? principal : await principal.recheck();
+  if (now === undefined || !hasRights(now, { scopes, limits: principal.limits ?? null }))
+    throw new Problem('forbidden', { detail });
+}
+
+function hasRights(principal: Principal, { scopes, limits }: JobRights): boolean {
+  return scopes.every((scope) => principal.scopes.has(scope)) && textOf(principal.limits ?? null) === textOf(limits);
+}
+
+/** Alike for limits that are alike. */
+function textOf(limits: OrderLimits | null): string {
+  return JSON.stringify(limits && [limits.orders ?? null, limits.installer ?? null, limits.sites ?? null]);
 }
 
 function viewJob({ id, kind, state, done, total, createdAt, finishedAt, result, problem }: JobRecord): JobView {

@@ -6,6 +6,8 @@
 
 import { createHash } from 'node:crypto';
 import type { Database } from 'lmdb';
+import type { OrderLimits } from '@latchkey/operations/contract';
+import type { Scope } from '../access.js';
 import { OwnStore } from '../own-store.js';
 import type { ProblemDocument } from '../problem.js';
 
@@ -25,6 +27,9 @@ export interface JobRecord {
   readonly id: string;
   /** ID of the caller that began it. */
   readonly owner: string;
+  /** The rights that it needs: scopes, and the same limits as at its beginning (`null`: none). */
+  readonly scopes: readonly Scope[];
+  readonly limits: OrderLimits | null;
   /** The operation. */
   readonly kind: string;
   readonly state: JobState;
@@ -75,7 +80,7 @@ export class RequestStore {
   static async open(folder: string): Promise<RequestStore> {
     const { store, tables } = await OwnStore.open(folder, {
       name: 'api-requests',
-      schema: 1,
+      schema: 2,
       tables: (open): RequestTables => ({ jobs: open('jobs'), answers: open('answers') }),
       thenMake: 'start the API again',
     });

@@ -76,6 +76,7 @@ async function startKeyJob(
     /** The file is there once the registry knows the keys. */
     const keep = async (id: string, text: string, change: () => Promise<void>): Promise<void> => {
       const octets = await encryptManifest(text, { recipients });
+      await control.requireRights();
       await change();
       keyFiles.put(principal, id, { ...file, recipients, octets });
     };
