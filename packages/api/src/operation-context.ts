@@ -11,6 +11,6 @@ export function operationContext({ registry, principal, visibleOrders, walks, si
     clock: readClock,
     actor: actorOf(principal),
     visibleOrders,
-    inTurn: (walk) => walks.run(walk, signal),
+    inTurn: (walk) => walks.run(walk, signal, principal.id),
   };
 }

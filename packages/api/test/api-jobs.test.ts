@@ -11,6 +11,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { type Principal, scopesOf } from '../src/access.js';
 import { Jobs, type JobControl, type JobView } from '../src/jobs/jobs.js';
 import { type JobRecord, RequestStore } from '../src/jobs/request-store.js';
+import type { Problem } from '../src/problem.js';
 import { RegistryAccess } from '../src/registry-access.js';
 import { RegistryWalks } from '../src/registry-walks.js';
 import { type Answer, createToken, LocalApi } from './local-api.js';
@@ -379,5 +380,51 @@ describe('a job', () => {
     await Promise.all(ids(0, 40).map((i) => store.putJob({ ...record, id: `${i}`, owner: 'user ada', createdAt: i })));
     expect(store.jobsOf('user ada').map(({ id }) => id)).toEqual(ids(8, 32).toReversed().map(String));
     expect(store.jobsOf('user bo').length).toBe(1);
+  });
+});
+
+describe('walks through all nodes', () => {
+  const never = new AbortController().signal;
+
+  it('wait in order, two of one caller’s requests at most, and jobs beyond that', async () => {
+    const walks = new RegistryWalks();
+    const began: string[] = [];
+    let go = (): void => undefined;
+    const gate = new Promise<void>((resolve) => (go = resolve));
+    const walk = (name: string, caller?: string): Promise<void> =>
+      walks.run(
+        async () => {
+          began.push(name);
+          await gate;
+        },
+        never,
+        caller,
+      );
+    const begun = [walk('a1', 'user ada'), walk('a2', 'user ada'), walk('a3', 'user ada')];
+    const refused: unknown = await walk('a4', 'user ada').catch((error: unknown) => error);
+    expect((refused as Problem).toJSON()).toMatchObject({ status: 503, advice: expect.any(String) });
+    begun.push(walk('job'), walk('b1', 'user bo'));
+    expect(began).toEqual(['a1']);
+    go();
+    await Promise.all(begun);
+    expect(began).toEqual(['a1', 'a2', 'a3', 'job', 'b1']);
+    await walk('a5', 'user ada');
+    expect(began.at(-1)).toBe('a5');
+  });
+
+  it('give their place away once their request has ended, and their turn if they fail', async () => {
+    const walks = new RegistryWalks();
+    let fail = (_: Error): void => undefined;
+    const gate = new Promise<void>((_, reject) => (fail = reject));
+    const first = walks.run(() => gate, never, 'user ada');
+    const gone = [new AbortController(), new AbortController()];
+    const left = gone.map(({ signal }) => walks.run(() => Promise.resolve('walked'), signal, 'user ada'));
+    for (const controller of gone) controller.abort(new Error('gone'));
+    // Their turn has not come.
+    for (const walk of left) await expect(walk).rejects.toThrow('gone');
+    const next = [1, 2].map((n) => walks.run(() => Promise.resolve(n), never, 'user ada'));
+    fail(new Error('no'));
+    await expect(first).rejects.toThrow('no');
+    expect(await Promise.all(next)).toEqual([1, 2]);
   });
 });

@@ -12,8 +12,8 @@ import { countNodes, queryNodes } from './node-query.js';
 import { queryFor } from './nodes.js';
 import { implement, inTurn, type Operation, withProgress } from './operation.js';
 
-/** Nodes that are diagnosed before others have their turn. */
-const NODES_PER_TURN = 8;
+/** Nodes that are diagnosed before other requests are answered. */
+const NODES_PER_YIELD = 8;
 /** Nodes of a group that are named. */
 const MAX_EXAMPLES = 20;
 /**
@@ -31,17 +31,22 @@ export const nodesDiagnoseGroups: Operation<DiagnosisGroupsInput, DiagnosisGroup
     const lock = await readFolderLock(registry.folder);
     const surroundings = await surroundingsOf(registry, lock, clock(), { visibleOrders });
     const groups = new Groups();
-    await inTurn(context, async () => {
-      const { nodes: total } = await countNodes(registry, query, surroundings.now);
-      await withProgress(context, 'diagnosing', total, async (report) => {
-        for await (const page of queryNodes(registry, query, surroundings.now))
-          for (const { idI } of page) {
-            groups.add(await diagnoseNode(registry, idI, surroundings));
-            report(groups.nodes);
-            // To diagnose a page takes a quarter of a second.
-            if (groups.nodes % NODES_PER_TURN === 0) await yieldToOthers();
-          }
-      });
+    const { nodes: total } = await inTurn(context, () => countNodes(registry, query, surroundings.now));
+    await withProgress(context, 'diagnosing', total, async (report) => {
+      const pages = queryNodes(registry, query, surroundings.now);
+      const diagnosePage = async (): Promise<boolean> => {
+        const page = await pages.next();
+        if (page.done === true) return false;
+        for (const { idI } of page.value) {
+          groups.add(await diagnoseNode(registry, idI, surroundings));
+          report(groups.nodes);
+          // To diagnose a page takes a quarter of a second.
+          if (groups.nodes % NODES_PER_YIELD === 0) await yieldToOthers();
+        }
+        return true;
+      };
+      // A million nodes take minutes. Other walks have their turns between two pages.
+      while (await inTurn(context, diagnosePage));
     });
     return { at: isoTime(surroundings.now), nodes: groups.nodes, groups: groups.sorted() };
   },

@@ -69,19 +69,32 @@ describe('many nodes', () => {
     await expect(groupsOf({ order: 99 })).rejects.toThrow('there is no order 99');
   });
 
-  it('are shown by progress, once it is the turn of the walk', async () => {
+  it('are shown by progress, and let other walks have their turns between two pages', async () => {
+    const more = Array.from({ length: 600 }, (_, i) => [0x1000 + i, newSecret()] as const);
+    await fixture.order(Object.fromEntries(more));
     const seen: number[] = [];
-    let turns = 0;
+    const seenAtTurns: number[] = [];
+    let isTurn = false;
     const progress: Context['progress'] = (what, total, work) => {
-      expect([what, total]).toEqual(['diagnosing', 8]);
-      return work((done) => seen.push(done));
+      expect([what, total]).toEqual(['diagnosing', 608]);
+      return work((done) => {
+        expect(isTurn).toBe(true);
+        seen.push(done);
+      });
     };
-    const inTurn: Context['inTurn'] = (walk) => {
-      turns += 1;
-      expect(seen).toEqual([]);
-      return walk();
+    const inTurn: Context['inTurn'] = async (walk) => {
+      expect(isTurn).toBe(false);
+      isTurn = true;
+      seenAtTurns.push(seen.length);
+      try {
+        return await walk();
+      } finally {
+        isTurn = false;
+      }
     };
     await call(nodesDiagnoseGroups, { ...context, progress, inTurn }, { filter: {} });
-    expect([seen, turns]).toEqual([[1, 2, 3, 4, 5, 6, 7, 8], 1]);
+    expect(seen).toEqual(Array.from({ length: 608 }, (_, i) => i + 1));
+    // Turns of other walks lie between any two of these.
+    expect(seenAtTurns.filter((nodes) => nodes > 0 && nodes < 608).length).toBeGreaterThan(0);
   });
 });

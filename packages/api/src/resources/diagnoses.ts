@@ -118,13 +118,13 @@ const show = defineRoute({
       instead: actionSchema.nullable().describe('Another action, where the server cannot tell which is right'),
     })
     .meta({ id: 'Diagnosis' }),
-  async run({ registry, visibleOrders, walks, readServerState, signal }, { id, holds: deviceKey }) {
+  async run({ registry, principal, visibleOrders, walks, readServerState, signal }, { id, holds: deviceKey }) {
     const reading = registry.until(signal);
     const more = { deviceKey, visibleOrders };
     const surroundings = await surroundingsOf(reading, await readServerState(), readClock(), more);
     // To count all nodes waits for its turn; most diagnoses need no count.
     let count: ReturnType<typeof surroundings.punctuality> | undefined;
-    const punctuality = (): typeof count & object => (count ??= walks.run(surroundings.punctuality, signal));
+    const punctuality = (): typeof count & object => (count ??= walks.run(surroundings.punctuality, signal, principal.id));
     return diagnoseNode(reading, parseId(id) ?? 0, { ...surroundings, punctuality });
   },
 });
