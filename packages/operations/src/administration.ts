@@ -276,23 +276,24 @@ export interface SplitKey {
  * Back to an IK: what the node proved since is forgotten, and it joins as a new one.
  *
  * @param split if the IK is split; without it the node is not split any more
- * @param check throws if a node with this row must not be reset so
+ * @param check throws if a node with this row must not be reset so; `false` leaves it as it is
+ * @returns whether it was reset
  */
 export async function resetNode(
   registry: Registry,
   idI: number,
   ik: Secret,
   split?: SplitKey,
-  check?: (row: NodeRow) => void,
-): Promise<void> {
+  check?: (row: NodeRow) => boolean,
+): Promise<boolean> {
   const idKey = registry.initialKeyIdKey();
   const given = initialKeyId(idKey, ik);
   idKey.wipe();
-  await changeNodes(registry, {
+  const count = await changeNodes(registry, {
     ids: [idI],
     forgetActivity: true,
     change(before, found) {
-      check?.(before);
+      if (check?.(before) === false) return undefined;
       const {
         committed: _,
         joinedAt: __,
@@ -320,6 +321,7 @@ export async function resetNode(
       return { event: { what: 'node reset', key: ik, ...splitNote(wasSplit, split !== undefined) }, after };
     },
   });
+  return count > 0;
 }
 
 function splitFields(

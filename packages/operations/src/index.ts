@@ -61,6 +61,7 @@ export { type Approval, call, type Context, type Operation, parseInput, type Pro
 export {
   type HandoverContext,
   type JoinWindow,
+  type BeforeCommit,
   type KeyOutput,
   type LabelContext,
   type LabelLine,

@@ -56,7 +56,7 @@ export const nodesReset: Operation<NodeResetInput, NodeReset, ResetContext> = im
       const [only] = ids;
       return only !== undefined && ids.length === 1 && input.order === undefined
         ? await resetOne(context, only, { splitting, check })
-        : await resetAll(context, ids, { splitting, check });
+        : await resetAll(context, ids, { splitting, check, onlyInitial: input.order !== undefined });
     } finally {
       deviceKeys?.wipe();
     }
@@ -151,10 +151,16 @@ async function resetOne(context: ResetContext, idI: number, { splitting, check }
   const other = context.readKey === undefined ? undefined : await otherHolderOf(registry, ik, idI);
   const { fingerprint } = ik;
   await approve?.({ nodes: 1, key: fingerprint, also_held_by: other === undefined ? null : formatId(other) });
-  const change = (): Promise<void> => resetNode(registry, idI, ik, key.split, (row) => check?.(idI, row));
+  const change = async (): Promise<undefined> => {
+    await resetNode(registry, idI, ik, key.split, (row) => {
+      check?.(idI, row);
+      return true;
+    });
+  };
   await (output === undefined ? change() : output.write([{ idI, idC, controller: nid, ik: installerPart(key) }], change));
   return {
     nodes: 1,
+    passed_over: 0,
     drawn: output !== undefined,
     split: splitting !== undefined,
     key: fingerprint,
@@ -173,10 +179,16 @@ async function remainingObstacle({ registry, clock }: Context, idI: number): Pro
 /**
  * Draws an initial key for each node. One after the other: a caller that is interrupted runs it
  * again, and new keys are drawn.
+ *
+ * @param onlyInitial passes over a node that has joined since it was selected
  */
-async function resetAll(context: ResetContext, ids: readonly number[], { splitting, check }: ResetTerms): Promise<NodeReset> {
+async function resetAll(
+  context: ResetContext,
+  ids: readonly number[],
+  { splitting, check, onlyInitial }: ResetTerms & { readonly onlyInitial: boolean },
+): Promise<NodeReset> {
   const { registry, approve, openOutput } = context;
-  const done = { nodes: ids.length, drawn: true, split: splitting !== undefined, key: null, diagnosis: null };
+  const done = { nodes: ids.length, passed_over: 0, drawn: true, split: splitting !== undefined, key: null, diagnosis: null };
   if (ids.length === 0) return done;
   if (openOutput === undefined)
     throw new UsageFailure(`${pluralize(ids.length, 'node')} are to get an initial key each, and --out is missing`, {
@@ -193,16 +205,26 @@ async function resetAll(context: ResetContext, ids: readonly number[], { splitti
     }
     const output = await openOutput();
     await approve?.({ nodes: ids.length, key: null, also_held_by: null });
-    await output.write(lines, () =>
-      withProgress(context, 'resetting', lines.length, async (progress) => {
-        for (const [count, { idI }] of lines.entries()) {
+    const changed: ManifestLine[] = [];
+    await output.write(lines, async () => {
+      await withProgress(context, 'resetting', lines.length, async (progress) => {
+        for (const [count, line] of lines.entries()) {
           const { ik, split } = keys[count]!;
-          await resetNode(registry, idI, ik, split, (row) => check?.(idI, row));
+          const wasReset = await resetNode(registry, line.idI, ik, split, (row) => {
+            // Its device has traded in the initial key: another one would lock it out.
+            if (onlyInitial && !row.initial) return false;
+            check?.(line.idI, row);
+            return true;
+          });
+          if (wasReset) changed.push(line);
           progress(count + 1);
         }
-      }),
-    );
-    return done;
+      });
+      if (changed.length === 0)
+        throw new UsageFailure('all nodes that were to be reset joined meanwhile', { advice: 'Nothing was changed.' });
+      return changed.length === lines.length ? undefined : changed;
+    });
+    return { ...done, nodes: changed.length, passed_over: lines.length - changed.length };
   } finally {
     for (const key of keys) {
       key.ik.wipe();

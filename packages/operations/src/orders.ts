@@ -178,12 +178,17 @@ async function stateOf(registry: Registry, number: number, now: number): Promise
   return { order: number, state };
 }
 
+export type BeforeCommit = () => Promise<readonly ManifestLine[] | undefined>;
+
 /** Where the keys of nodes go that an operation hands out: a file, or an answer. */
 export interface KeyOutput {
   /** For the audit log. */
   readonly kind: 'manifest' | 'encrypted manifest';
-  /** @param beforeCommit puts what the manifest says into the registry, before it can be taken */
-  readonly write: (lines: Iterable<ManifestLine>, beforeCommit?: () => Promise<void>) => Promise<void>;
+  /**
+   * @param beforeCommit puts what the manifest says into the registry, before it can be taken; gives
+   *   the lines that take the place of `lines`, if some are not to be handed out
+   */
+  readonly write: (lines: Iterable<ManifestLine>, beforeCommit?: BeforeCommit) => Promise<void>;
   /** For age recipients only: where the file goes that another machine encrypted to them. */
   readonly encrypted?:
     | { readonly recipients: readonly string[]; readonly write: (octets: Uint8Array) => Promise<void> }
@@ -232,6 +237,7 @@ export const ordersCreate: Operation<OrderCreateInput, CreatedOrder, OrderCreate
         number = await withProgress(context, 'storing', count, (progress) =>
           enrol(registry, { terms, batch, controllers: [idC], progress }),
         );
+        return undefined;
       });
     } catch (error) {
       throw number === undefined ? error : new ManifestNotWritten(number, error);

@@ -10,6 +10,7 @@ import { AdminFixture, newSecret } from '@latchkey/test-support/admin-fixture';
 import {
   auditHead,
   auditList,
+  type BeforeCommit,
   call,
   clockRelease,
   type Context,
@@ -26,6 +27,7 @@ import {
   nodesList,
   nodesMove,
   nodesReset,
+  resetNode,
   ordersClose,
   ordersCreate,
   ordersExport,
@@ -59,9 +61,9 @@ class Collected {
   readonly kind = 'manifest';
   readonly lines: ManifestLine[] = [];
 
-  async write(lines: Iterable<ManifestLine>, beforeCommit?: () => Promise<void>): Promise<void> {
-    this.lines.push(...lines);
-    await beforeCommit?.();
+  async write(lines: Iterable<ManifestLine>, beforeCommit?: BeforeCommit): Promise<void> {
+    const all = [...lines];
+    this.lines.push(...((await beforeCommit?.()) ?? all));
   }
 }
 
@@ -121,7 +123,7 @@ describe('an order', () => {
   });
 
   it('says that it is there when its manifest could not be written', async () => {
-    const write = async (_: Iterable<ManifestLine>, beforeCommit?: () => Promise<void>): Promise<void> => {
+    const write = async (_: Iterable<ManifestLine>, beforeCommit?: BeforeCommit): Promise<void> => {
       await beforeCommit?.();
       throw new Failure('no space left');
     };
@@ -224,6 +226,24 @@ describe('keys of nodes', () => {
     expect([fixture.headSeq, output.lines]).toEqual([before, []]);
     expect(await call(nodesReset, { ...context, openOutput }, input)).toMatchObject({ nodes: 3, drawn: true, key: null });
     expect(output.lines).toHaveLength(3);
+  });
+
+  it('stay with the nodes of an order that join while it is reset: no manifest has them', async () => {
+    const keys = new Map([1, 2, 3].map((idI) => [idI, newSecret()]));
+    for (const [idI, key] of keys) await resetNode(fixture.registry, idI, key);
+    const output = new Collected();
+    const openOutput = (): Promise<Collected> => Promise.resolve(output);
+    const join = (...ids: number[]) => ({
+      approve: async (): Promise<void> => {
+        for (const idI of ids) await fixture.join(idI, keys.get(idI)!);
+      },
+    });
+    const input = { order: 1, unsplit: false };
+    expect(await call(nodesReset, { ...context, openOutput, ...join(2) }, input)).toMatchObject({ nodes: 2, passed_over: 1 });
+    expect(output.lines.map(({ idI }) => idI)).toEqual([1, 3]);
+    for (const idI of [1, 3]) await resetNode(fixture.registry, idI, keys.set(idI, newSecret()).get(idI)!);
+    await expect(call(nodesReset, { ...context, openOutput, ...join(1, 3) }, input)).rejects.toThrow('joined meanwhile');
+    expect(await states()).toEqual([1, 2, 3].map((idI) => `0000000${idI} joined 00000001`));
   });
 });
 

@@ -135,6 +135,13 @@ describe('createFile', () => {
     expect(await readdir(folder)).toEqual(['new']);
   });
 
+  it.each(['less', 'more than there was before'])('writes %j instead, if what is done first says so', async (instead) => {
+    const folder = await tempFolder();
+    await createFile(join(folder, 'file'), 'content', () => Promise.resolve(instead));
+    expect(await readFile(join(folder, 'file'), 'utf8')).toBe(instead);
+    expect(await readdir(folder)).toEqual(['file']);
+  });
+
   it('gives the content its name after what is to be done first, and not at all if that fails', async () => {
     const folder = await tempFolder();
     const path = join(folder, 'last');

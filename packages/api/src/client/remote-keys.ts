@@ -168,7 +168,7 @@ export async function resetNodes(
       advice: 'Nothing was changed. Over the API a node gets a new initial key: name a folder for its manifest with --out.',
     });
   const nodes = await countOf(api, input);
-  if (nodes === 0) return { nodes, drawn: true, split: false, key: null, diagnosis: null };
+  if (nodes === 0) return { nodes, passed_over: 0, drawn: true, split: false, key: null, diagnosis: null };
   const output = await openOutput();
   await approve?.({ nodes, key: null, also_held_by: null });
   return receiveManifest(api, 'nodes.reset', { ...input }, output);

@@ -74,10 +74,11 @@ async function startKeyJob(
   keyFiles.requireRoom(principal);
   const job = await jobs.start({ principal, kind, scopes: ['keys'] }, (control) => {
     /** The file is there once the registry knows the keys. */
-    const keep = async (id: string, text: string, change: () => Promise<void>): Promise<void> => {
-      const octets = await encryptManifest(text, { recipients });
+    const keep = async (id: string, text: string, change: () => Promise<string | undefined>): Promise<void> => {
+      let octets = await encryptManifest(text, { recipients });
       await control.requireRights();
-      await change();
+      const instead = await change();
+      if (instead !== undefined) octets = await encryptManifest(instead, { recipients });
       keyFiles.put(principal, id, { ...file, recipients, octets });
     };
     return work({
@@ -86,11 +87,18 @@ async function startKeyJob(
         const id = await control.begin(1);
         return {
           kind: 'encrypted manifest',
-          write: (lines, beforeCommit) => keep(id, formatManifest(lines), beforeCommit ?? (() => Promise.resolve())),
+          write: (lines, beforeCommit) =>
+            keep(id, formatManifest(lines), async () => {
+              const instead = await beforeCommit?.();
+              return instead && formatManifest(instead);
+            }),
         };
       },
       async handOver(credential, change) {
-        await keep(await control.begin(1), formatCredential(credential), change);
+        await keep(await control.begin(1), formatCredential(credential), async () => {
+          await change();
+          return undefined;
+        });
       },
     });
   });

@@ -10,7 +10,7 @@ import {
   type ManifestRecipients,
   parsePassphrase,
 } from '@latchkey/provisioning';
-import type { KeyOutput } from '@latchkey/operations';
+import type { BeforeCommit, KeyOutput } from '@latchkey/operations';
 import { createFile, exists, ensurePrivateFolder, readSecretFile } from '@latchkey/runtime/files';
 import { readSecretInput } from '@latchkey/runtime/cli';
 import { UsageFailure } from '@latchkey/runtime/failure';
@@ -67,13 +67,16 @@ export class ManifestOutput implements KeyOutput {
    * The manifest gets its name once `beforeCommit` has put what it says into the registry: nobody
    * takes one that is worth nothing.
    */
-  async write(lines: Iterable<ManifestLine>, beforeCommit?: () => Promise<void>): Promise<void> {
+  async write(lines: Iterable<ManifestLine>, beforeCommit?: BeforeCommit): Promise<void> {
+    await createFile(this.path, await this.#contentOf(lines), async () => {
+      const instead = await beforeCommit?.();
+      return instead && this.#contentOf(instead);
+    });
+  }
+
+  async #contentOf(lines: Iterable<ManifestLine>): Promise<string | Uint8Array> {
     const text = formatManifest(lines);
-    await createFile(
-      this.path,
-      this.recipients === undefined ? text : await encryptManifest(text, this.recipients),
-      beforeCommit,
-    );
+    return this.recipients === undefined ? text : encryptManifest(text, this.recipients);
   }
 
   /** A manifest that the machine of the registry encrypted. */

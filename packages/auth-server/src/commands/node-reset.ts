@@ -90,12 +90,18 @@ async function reset(ids: readonly number[] | undefined, options: ResetOptions, 
     const handedOver = output === undefined ? '' : `${output.advice}\n${done.split ? INSTALLER_HALVES : ''}`;
     if (done.nodes === 0) process.stdout.write(`No node of order ${order} holds its initial key any more\n`);
     else if (done.key === null)
-      process.stdout.write(`${pluralize(done.nodes, 'node')} join with initial keys of their own\n${handedOver}`);
+      process.stdout.write(
+        `${pluralize(done.nodes, 'node')} join with initial keys of their own\n${passedOver(done)}${handedOver}`,
+      );
     else {
       const which = `initial key [secret ${done.key}]${done.drawn ? '' : ' again'}`;
       process.stdout.write(`Node ${id} joins with ${which}\n${handedOver}${obstacleOf(done, called)}`);
     }
   });
+}
+
+function passedOver({ passed_over: count }: NodeReset): string {
+  return count === 0 ? '' : `${pluralize(count, 'node')} joined meanwhile: not reset, and not in the manifest\n`;
 }
 
 function selectionOf(ids: readonly number[] | undefined, order: number | undefined): Pick<NodeResetInput, 'ids' | 'order'> {

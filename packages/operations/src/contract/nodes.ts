@@ -296,6 +296,8 @@ export interface NodeResetInput {
  */
 export interface NodeReset {
   readonly nodes: number;
+  /** Nodes of the order that joined meanwhile: they keep their keys, and are in no manifest. */
+  readonly passed_over: number;
   /** Whether the initial keys were drawn, and handed out. */
   readonly drawn: boolean;
   /** Whether the installer has halves of the initial keys. */
@@ -319,6 +321,7 @@ export const nodesReset: Contract<NodeResetInput, NodeReset> = {
     .refine(({ ids, order }) => (ids === undefined) !== (order === undefined), { error: 'expected IDs or an order' }),
   output: z.object({
     nodes: z.int(),
+    passed_over: z.int(),
     drawn: z.boolean(),
     split: z.boolean(),
     key: fingerprintSchema.nullable(),

@@ -58,9 +58,13 @@ export async function replaceFile(path: string, content: string): Promise<void> 
  * left it, with the next write of `path`.
  *
  * @param beforeCommit what is to be done before the content, which the disk has by then, gets its
- *   name: it gets none if that fails
+ *   name: it gets none if that fails. What it gives takes the place of the content
  */
-export async function createFile(path: string, content: Content, beforeCommit?: () => Promise<void>): Promise<void> {
+export async function createFile(
+  path: string,
+  content: Content,
+  beforeCommit?: () => Promise<string | Uint8Array | undefined>,
+): Promise<void> {
   const tempPath = tempPathFor(path, randomBytes(4).toString('hex'));
   const cancelRemoval = removeOnSignal(tempPath);
   try {
@@ -71,7 +75,8 @@ export async function createFile(path: string, content: Content, beforeCommit?: 
     const lock = await lockFile(file).catch(() => undefined);
     try {
       await writeAndSync(file, dirname(path), content);
-      await beforeCommit?.();
+      const instead = await beforeCommit?.();
+      if (instead !== undefined) await rewriteAndSync(file, instead);
       await linkIntoPlace(tempPath, path);
     } finally {
       await lock?.release();
@@ -172,6 +177,13 @@ async function writeTemp(
 async function writeAndSync(file: FileHandle, folder: string, content: Content): Promise<void> {
   await chownToOwnerOf(file, folder);
   await writeFile(file, content);
+  await file.sync();
+}
+
+async function rewriteAndSync(file: FileHandle, content: string | Uint8Array): Promise<void> {
+  const octets = Buffer.from(content);
+  await file.truncate(0);
+  for (let at = 0; at < octets.length;) at += (await file.write(octets, at, octets.length - at, at)).bytesWritten;
   await file.sync();
 }
 
