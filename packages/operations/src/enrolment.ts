@@ -17,6 +17,7 @@ import {
   hadInitialKey,
   initialKeyIdentifier,
   NodeChanges,
+  noLongerPending,
   type Registry,
   type NodeRow,
   type OrderRow,
@@ -149,7 +150,10 @@ export class EnrolmentTransaction {
     const rows = this.#rows ?? new RowFactory(registry, 0);
     const ids = Array.from(batch.indicesById(), (i) => batch.idI(i));
     const { added, changed } = this.#controllers;
-    await registry.write(NodeChanges.keysOf(ids, [...new Set([...required, ...added, ...changed])]), (found) => {
+    const keys = NodeChanges.keysOf(ids, [...new Set([...required, ...added, ...changed])]);
+    await registry.write({ ...keys, orders: number === undefined ? [] : [number] }, (found) => {
+      // The lock of the folder is one machine's: another one on the same database may clear up.
+      if (number !== undefined && !isSamePending(found.order(number)?.row, this.#row)) throw noLongerPending(number);
       for (const idC of required) if (found.controller(idC) === undefined) throw unknownController(idC);
       const at = registry.timeOfServers(found);
       const changes = new NodeChanges(found, at);
@@ -169,8 +173,15 @@ export class EnrolmentTransaction {
   /** Takes back what was not finished, and lets others in. */
   async close(): Promise<void> {
     this.#changes.wipe();
-    if (this.#orderNumber !== undefined) await removeUnfinished(this.#registry).catch(() => undefined);
+    await this.#takeBack().catch(() => undefined);
     await this.#lock.release();
+  }
+
+  /** Not what another machine has pending under that number by now. */
+  async #takeBack(): Promise<void> {
+    const [registry, number] = [this.#registry, this.#orderNumber];
+    if (number === undefined) return;
+    if (isSamePending(await registry.order(number), this.#row)) await registry.storage.unload(number);
   }
 }
 
@@ -191,6 +202,18 @@ function addOrder(registry: Registry, row: OrderRow): Promise<number> {
   return registry.write({}, ({ lastOrder }) => ({ result: lastOrder + 1, put: { orders: [[lastOrder + 1, row]] } }));
 }
 
+/** Whether an order is there that was added as `added`, and that nobody has cleared away since. */
+function isSamePending(found: OrderRow | undefined, added: OrderRow): boolean {
+  const { kind, installer, idC, createdAt } = added;
+  return (
+    found?.state === 'pending' &&
+    found.createdAt === createdAt &&
+    found.kind === kind &&
+    found.installer === installer &&
+    found.idC === idC
+  );
+}
+
 /** An order whose nodes are there from `entry` on, and what the log says of it. */
 function publishedOrder(
   number: number,
@@ -206,7 +229,7 @@ function publishedOrder(
   };
 }
 
-/** One at a time: what is pending otherwise belongs to nobody. */
+/** One at a time on this machine: what is pending otherwise belongs to nobody. */
 async function lockForEnrolment(folder: string): Promise<{ release(): Promise<void> }> {
   const path = join(folder, 'enrolment');
   await ensurePrivateFolder(path);

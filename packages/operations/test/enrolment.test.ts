@@ -159,6 +159,30 @@ describe('an order', () => {
     expect(await enrol(other, { terms: TERMS, batch: batchOf([newNode(0xffff)]) })).toBe(2);
   });
 
+  it('is not shown if another machine has cleared it away, nor under the number that it had', async () => {
+    const registry = await newRegistry();
+    const own = await EnrolmentTransaction.begin(registry, TERMS);
+    await own.add(batchOf([newNode(1), newNode(2)]));
+    await registry.storage.unload(1);
+    const head = await registry.audit.readHead();
+    const refused = {
+      message: 'another order or import has cleared away order 1 before it was finished',
+      advice: 'Nothing was changed. Try again.',
+    };
+    await expect(own.commit()).rejects.toMatchObject(refused);
+    expect([await registry.orders(), await registry.audit.readHead()]).toEqual([[], head]);
+    await own.close();
+
+    const late = await EnrolmentTransaction.begin(registry, TERMS);
+    await late.add(batchOf([newNode(1)]));
+    await registry.storage.unload(1);
+    const theirs = { ...TERMS, installer: 'Ada', state: 'pending', count: 0, createdAt: 1, createdEntry: 0, entry: 0 } as const;
+    await registry.write({}, () => ({ result: undefined, put: { orders: [[1, theirs]] } }));
+    await expect(late.commit()).rejects.toMatchObject(refused);
+    await late.close();
+    expect(await registry.order(1)).toMatchObject({ installer: 'Ada', state: 'pending' });
+  });
+
   it('goes on beside commits, which lose none', async () => {
     const registry = await newRegistry();
     await addNodes(registry, [newNode(0xff_0000, { key: numbered(0) })]);

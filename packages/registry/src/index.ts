@@ -56,6 +56,6 @@ export {
 export { entriesBetween, type KeyFeed } from './key-feed.js';
 export { COMBINED_MODE_HOLDER, type CommitResult, type DescribedNode, type NodeInDetail, Registry } from './registry.js';
 export type { Precondition, Restored } from './registry-core.js';
-export { notFound, requireRegistry } from './registry-failures.js';
+export { noLongerPending, notFound, requireRegistry } from './registry-failures.js';
 export { markRestored } from './restored.js';
 export { InDoubt, type Snapshot, type Version, type Versioned } from './storage.js';
