@@ -6,8 +6,14 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { tempFolder } from '@latchkey/test-support/fixtures';
+import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
+import type { FastifyRequest } from 'fastify';
 import { expect, it, onTestFinished } from 'vitest';
+import type { Role } from '../src/access.js';
+import type { OidcPerson } from '../src/oidc/oidc-sign-in.js';
+import { Passwords } from '../src/users/password.js';
+import { Sessions } from '../src/users/sessions.js';
+import { openUserStore, type UserStore } from '../src/users/user-store.js';
 import { type Answer } from './local-api.js';
 import { BrowserApi, BrowserSession, FROM_PAGE, ORIGIN, PASSWORD } from './browser-api.js';
 
@@ -20,7 +26,7 @@ const CLIENT_SECRET = 'a client secret of 32 characters';
 const PROVIDER = `
 import { createServer } from 'node:http';
 import { Provider } from 'oidc-provider';
-const groups = { cy: ['plant-ops'], ada: ['staff', 'plant-ops', 'plant-admins'], bo: ['plant-ops'], eve: ['staff'] };
+const groups = { cy: ['plant-ops'], bo2: ['plant-admins'], ada: ['staff', 'plant-ops', 'plant-admins'], bo: ['plant-ops'], eve: ['staff'] };
 const server = createServer();
 server.listen(0, '127.0.0.1', () => {
   const issuer = 'http://127.0.0.1:' + server.address().port;
@@ -117,6 +123,38 @@ async function signIn(api: BrowserApi, name: string, body: object = {}): Promise
   return finish(api, await new ProviderVisit().signIn(location, name), cookie);
 }
 
+const NO_SESSION = { headers: {} } as FastifyRequest;
+
+/** Sessions over a store of their own, with the notes that the audit log took. */
+async function openSessions(): Promise<{
+  readonly users: UserStore;
+  readonly sessions: Sessions;
+  readonly recorded: string[];
+  readonly log: { isFull: boolean };
+}> {
+  const users = await openUserStore(await tempFolder());
+  onTestFinished(() => users.close());
+  const recorded: string[] = [];
+  const log = { isFull: false };
+  const sessions = new Sessions({
+    users,
+    passwords: new Passwords(),
+    registryRestoredAt: () => Promise.resolve(null),
+    record: ({ note }) => {
+      if (log.isFull) return Promise.reject(new Error('the audit log is full'));
+      recorded.push(note ?? '');
+      return Promise.resolve();
+    },
+    addressOf: () => undefined,
+    log: new CapturedLog().log,
+  });
+  return { users, sessions, recorded, log };
+}
+
+function person(name: string, role: Role | undefined, subject: string): OidcPerson {
+  return { name, role, identity: { issuer: 'https://id.example', subject }, authenticatedAt: Date.now() };
+}
+
 it('persons sign in with an OpenID provider, with the role of their groups; passwords do not need it', async () => {
   const { issuer, child } = await startProvider();
   const secretFile = join(await tempFolder(), 'client-secret');
@@ -176,6 +214,10 @@ it('persons sign in with an OpenID provider, with the role of their groups; pass
 
   const notes = api.fixture.entriesAfter(0).map(({ actor, what, note }) => [actor, what, note]);
   expect(notes).toContainEqual(['user oidc:ada', 'user added', 'user oidc:ada: admin; by the sign-in provider']);
+  // What the other person was refused is not said of bo.
+  expect(notes.filter(([actor]) => actor === 'user oidc:bo')).toEqual([
+    ['user oidc:bo', 'user added', 'user oidc:bo: operator; by the sign-in provider'],
+  ]);
   const reasons = api.log.withMessage('a sign-in with the provider was refused').map(({ reason }) => reason);
   expect(reasons).toContain('the claim groups has no value that stands for a role');
   for (const secret of [CLIENT_SECRET, String(new URLSearchParams(query).get('code'))])
@@ -200,6 +242,18 @@ it('persons sign in with an OpenID provider, with the role of their groups; pass
   ).toBe('urn:latchkey:problem:provider-failed');
   const local = await api.signedIn('dora', 'viewer');
   expect((await local.get('/v1/summary')).status).toBe(200);
+});
+
+it('a role that the audit log could not take is nobody’s', async () => {
+  const { users, sessions, recorded, log } = await openSessions();
+  const viewer = person('oidc:ada', 'viewer', '1');
+  const session = await sessions.beginForPerson(NO_SESSION, viewer);
+  log.isFull = true;
+  await expect(sessions.beginForPerson(NO_SESSION, { ...viewer, role: 'admin' })).rejects.toThrow('the audit log is full');
+  expect([users.find('oidc:ada'), users.findSession(session.hash)]).toEqual([undefined, undefined]);
+  log.isFull = false;
+  await sessions.beginForPerson(NO_SESSION, { ...viewer, role: 'admin' });
+  expect(recorded).toEqual(['user oidc:ada: viewer; by the sign-in provider', 'user oidc:ada: admin; by the sign-in provider']);
 });
 
 it('a page elsewhere begins no sign-in', async () => {

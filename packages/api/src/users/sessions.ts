@@ -9,7 +9,7 @@ import type { FastifyRequest } from 'fastify';
 import type { AuditEvent } from '@latchkey/registry';
 import { type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
 import { Failure } from '@latchkey/runtime/failure';
-import { type Principal, scopesOf } from '../access.js';
+import { type Principal, type Role, scopesOf } from '../access.js';
 import { NO_ORDERS } from '../order-limits.js';
 import type { OidcPerson } from '../oidc/oidc-sign-in.js';
 import { Problem } from '../problem.js';
@@ -142,10 +142,9 @@ export class Sessions {
   async beginForPerson(request: FastifyRequest, person: OidcPerson): Promise<NewSession> {
     const { users, record, addressOf } = this.#options;
     const { name, role, identity, authenticatedAt } = person;
-    const before = users.find(name);
     if (role === undefined) {
       // Takes effect first: a right that ends does not wait for the log.
-      if (isSamePerson(before?.identity, identity) && (await users.remove(name)))
+      if (isSamePerson(users.find(name)?.identity, identity) && (await users.remove(name)))
         await record({ what: 'user removed', note: `user ${name}; by the sign-in provider` }, `user ${name}`);
       throw new Problem('not-authenticated');
     }
@@ -154,17 +153,26 @@ export class Sessions {
     const begun = await this.#newSession(user, addressOf(request));
     // A provider whose clock is ahead makes no sign-in fresher.
     const session = { ...begun, record: { ...begun.record, signedInAt: Math.min(authenticatedAt, now) } };
-    if (before === undefined)
-      await record({ what: 'user added', note: `user ${name}: ${role}; by the sign-in provider` }, idOf(user));
-    else if (before.role !== role)
-      await record(
-        { what: 'user role changed', note: `user ${name}: ${before.role} to ${role}; by the sign-in provider` },
-        idOf(user),
-      );
-    if (!(await users.addPersonSession(session.hash, session.record, user, await this.#sessionBefore(request))))
-      return this.#refuse(request, 'the name is another person’s, or there are too many users', user);
+    const added = await users.addPersonSession(session.hash, session.record, user, await this.#sessionBefore(request));
+    if (added === undefined) return this.#refuse(request, 'the name is another person’s, or there are too many users', user);
+    await this.#recordPerson(user, added.roleBefore);
     this.#logSignIn(session);
     return session;
+  }
+
+  /** A role that the audit log does not take ends, with every session of the person. */
+  async #recordPerson(user: UserRecord, roleBefore: Role | undefined): Promise<void> {
+    const { users, record } = this.#options;
+    const { name, role } = user;
+    const by = 'by the sign-in provider';
+    try {
+      if (roleBefore === undefined) await record({ what: 'user added', note: `user ${name}: ${role}; ${by}` }, idOf(user));
+      else if (roleBefore !== role)
+        await record({ what: 'user role changed', note: `user ${name}: ${roleBefore} to ${role}; ${by}` }, idOf(user));
+    } catch (error) {
+      await users.remove(name);
+      throw error;
+    }
   }
 
   /** Sets the password that goes with a sign-in link. The link is good once. */

@@ -60,6 +60,12 @@ interface ListedUser extends Omit<UserRecord, 'password'> {
   readonly link: LinkRecord | undefined;
 }
 
+/** What a person's sign-in changed. */
+interface AddedPerson {
+  /** `undefined`: the user is new. */
+  readonly roleBefore: Role | undefined;
+}
+
 /** Hashes are SHA-256, of the text that was given out. */
 export interface UserStore {
   /** @throws UsageFailure if the name is taken, or there are too many users */
@@ -92,14 +98,15 @@ export interface UserStore {
   ): Promise<boolean>;
   /**
    * Begins a session of a person whom the provider has recognised, with the role of now, and ends
-   * `replaced`. Returns false if the name is another person's, or there are too many users.
+   * `replaced`. Returns `undefined`, and changes nothing, if the name is another person's, or there
+   * are too many users.
    */
   addPersonSession(
     hash: Uint8Array,
     session: SessionRecord,
     person: UserRecord & { readonly identity: OidcIdentity },
     replaced: Uint8Array | undefined,
-  ): Promise<boolean>;
+  ): Promise<AddedPerson | undefined>;
   findSession(hash: Uint8Array): SessionRecord | undefined;
   sessionsOf(user: string): readonly SessionRecord[];
   /** Changes times of a session, if it has not ended. */
@@ -239,14 +246,14 @@ class LmdbUserStore implements UserStore {
     session: SessionRecord,
     person: UserRecord & { readonly identity: OidcIdentity },
     replaced: Uint8Array | undefined,
-  ): Promise<boolean> {
+  ): Promise<AddedPerson | undefined> {
     return this.#store.write(() => {
       const before = this.#users.get(person.name);
-      if (before === undefined && this.#users.getKeysCount() >= MAX_USERS) return false;
-      if (before !== undefined && !isSamePerson(before.identity, person.identity)) return false;
+      if (before === undefined && this.#users.getKeysCount() >= MAX_USERS) return undefined;
+      if (before !== undefined && !isSamePerson(before.identity, person.identity)) return undefined;
       this.#users.putSync(person.name, { ...(before ?? person), role: person.role });
       this.#beginSession(hash, session, replaced);
-      return true;
+      return { roleBefore: before?.role };
     });
   }
 
