@@ -8,9 +8,10 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import type { FastifyRequest } from 'fastify';
-import { expect, it, onTestFinished } from 'vitest';
+import { expect, it, onTestFinished, vi } from 'vitest';
 import type { Role } from '../src/access.js';
-import type { OidcPerson } from '../src/oidc/oidc-sign-in.js';
+import { type OidcPerson, OidcSignIn } from '../src/oidc/oidc-sign-in.js';
+import { Problem } from '../src/problem.js';
 import { Passwords } from '../src/users/password.js';
 import { Sessions } from '../src/users/sessions.js';
 import { openUserStore, type UserStore } from '../src/users/user-store.js';
@@ -242,6 +243,63 @@ it('persons sign in with an OpenID provider, with the role of their groups; pass
   ).toBe('urn:latchkey:problem:provider-failed');
   const local = await api.signedIn('dora', 'viewer');
   expect((await local.get('/v1/summary')).status).toBe(200);
+});
+
+it.each([
+  ['common', 'that of any tenant', '{tenantid}', 'not-authenticated'],
+  ['f1a2', 'its own tenant', 'f1a2', 'oidc:ada@f1a2.example'],
+])('at Microsoft, with the issuer %s, %s, a token counts if the configuration names its tenant', async (...given) => {
+  const [path, , inMetadata, expected] = given;
+  const host = 'https://login.microsoftonline.com';
+  const metadata = {
+    issuer: `${host}/${inMetadata}/v2.0`,
+    authorization_endpoint: `${host}/authorize`,
+    token_endpoint: `${host}/token`,
+  };
+  let idToken = '';
+  vi.stubGlobal('fetch', (url: string) =>
+    Promise.resolve(
+      Response.json(url.includes('/.well-known/') ? metadata : { access_token: 'x', token_type: 'Bearer', id_token: idToken }),
+    ),
+  );
+  onTestFinished(() => void vi.unstubAllGlobals());
+  const oidc = new OidcSignIn({
+    config: {
+      issuer: `${host}/${path}/v2.0`,
+      client_id: 'latchkey',
+      client_secret_file: '/none',
+      role_claim: 'roles',
+      name_claim: 'preferred_username',
+      roles: { admins: 'admin' },
+      scopes: [],
+    },
+    clientSecret: CLIENT_SECRET,
+    origin: ORIGIN,
+    log: new CapturedLog().log,
+  });
+  const { url, handle } = await oidc.begin(false);
+  const asked = new URL(url).searchParams;
+  const now = Math.floor(Date.now() / 1_000);
+  const claims = {
+    iss: `${host}/f1a2/v2.0`,
+    tid: 'f1a2',
+    aud: 'latchkey',
+    sub: '1',
+    nonce: asked.get('nonce'),
+    iat: now,
+    exp: now + 600,
+    auth_time: now,
+    preferred_username: 'ada@f1a2.example',
+    roles: ['admins'],
+  };
+  const parts = [{ alg: 'RS256' }, claims].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'));
+  idToken = [...parts, 'AAAA'].join('.');
+  const query = new URLSearchParams({ code: 'x', state: asked.get('state') ?? '' }).toString();
+  const outcome = await oidc.finish(handle, query).then(
+    ({ name }) => name,
+    (error: unknown) => (error instanceof Problem ? error.kind : error),
+  );
+  expect(outcome).toBe(expected);
 });
 
 it('a role that the audit log could not take is nobody’s', async () => {

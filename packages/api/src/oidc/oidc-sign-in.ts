@@ -128,6 +128,9 @@ export class OidcSignIn {
       const tokens = await client.authorizationCodeGrant(configuration, url, checks);
       const claims = tokens.claims();
       if (claims === undefined) return this.#refuse('the provider sent no ID token');
+      // For many tenants of Microsoft's, openid-client expects the tenant that the token itself names.
+      if (claims.iss !== configuration.serverMetadata().issuer)
+        return this.#refuse('the token’s issuer is not the provider’s: configure the issuer of one tenant');
       return this.#personOf(await this.#withUserInfo(claims, tokens.access_token));
     } catch (error) {
       if (error instanceof Problem) throw error;
