@@ -104,7 +104,13 @@ class ProviderVisit {
   }
 }
 
-async function begin(api: BrowserApi, body: object = {}): Promise<{ readonly location: string; readonly cookie: string }> {
+interface Begun {
+  readonly location: string;
+  readonly cookie: string;
+  readonly secret: string;
+}
+
+async function begin(api: BrowserApi, body: object = {}): Promise<Begun> {
   // Sign-ins of one address are limited by the minute.
   api.clock.monotonicMs += 60_000;
   const { status, headers, body: answer } = await api.fetch('/v1/login/oidc', body);
@@ -112,16 +118,17 @@ async function begin(api: BrowserApi, body: object = {}): Promise<{ readonly loc
     200,
     [expect.stringMatching(/^__Host-latchkey-oidc=[\w-]{43}; Max-Age=600; Path=\/; Secure; HttpOnly; SameSite=Strict$/)],
   ]);
-  return { location: answer.location, cookie: String(headers['set-cookie']?.[0]?.split(';')[0]) };
+  const { location, secret } = answer;
+  return { location, secret, cookie: String(headers['set-cookie']?.[0]?.split(';')[0]) };
 }
 
-function finish(api: BrowserApi, query: string, cookie: string): Promise<Answer> {
-  return api.fetch('/v1/login/oidc/callback', { query }, { cookie });
+function finish(api: BrowserApi, query: string, { cookie, secret }: Omit<Begun, 'location'>): Promise<Answer> {
+  return api.fetch('/v1/login/oidc/callback', { secret, query }, { cookie });
 }
 
 async function signIn(api: BrowserApi, name: string, body: object = {}): Promise<Answer> {
-  const { location, cookie } = await begin(api, body);
-  return finish(api, await new ProviderVisit().signIn(location, name), cookie);
+  const begun = await begin(api, body);
+  return finish(api, await new ProviderVisit().signIn(begun.location, name), begun);
 }
 
 const NO_SESSION = { headers: {} } as FastifyRequest;
@@ -197,17 +204,23 @@ it('persons sign in with an OpenID provider, with the role of their groups; pass
   expect([(await signIn(api, 'cy')).status, (await cy.get('/v1/me')).status]).toEqual([401, 401]);
 
   // An answer counts once, for the browser that began, with its own state.
-  const { location, cookie } = await begin(api);
+  const begun = await begin(api);
   const other = await begin(api);
-  const query = await new ProviderVisit().signIn(location, 'bo');
-  expect((await finish(api, query, other.cookie)).status).toBe(401);
+  const query = await new ProviderVisit().signIn(begun.location, 'bo');
+  expect((await finish(api, query, other)).status).toBe(401);
   const forged = new URLSearchParams(query);
   forged.set('state', 'x'.repeat(43));
   const third = await begin(api);
-  expect((await finish(api, forged.toString(), third.cookie)).status).toBe(401);
-  expect((await finish(api, query, cookie)).status).toBe(200);
-  expect((await finish(api, query, cookie)).status).toBe(401);
-  expect((await api.fetch('/v1/login/oidc/callback', { query }, {})).status).toBe(401);
+  expect((await finish(api, forged.toString(), third)).status).toBe(401);
+  expect((await finish(api, query, begun)).status).toBe(200);
+  expect((await finish(api, query, begun)).status).toBe(401);
+  expect((await api.fetch('/v1/login/oidc/callback', { query, secret: begun.secret }, {})).status).toBe(401);
+  // A cookie that another service of the host has planted is not of the page that ends the sign-in.
+  for (const secret of ['', other.secret]) {
+    const planted = await begin(api);
+    const answer = await new ProviderVisit().signIn(planted.location, 'bo');
+    expect((await finish(api, answer, { ...planted, secret })).status).toBe(401);
+  }
 
   const left = await session.post('/v1/logout');
   expect([left.status, left.body.location]).toEqual([200, expect.stringContaining(`${issuer}/session/end?`)]);
@@ -237,7 +250,7 @@ it('persons sign in with an OpenID provider, with the role of their groups; pass
           state: new URL(started.location).searchParams.get('state') ?? '',
           iss: issuer,
         }).toString(),
-        started.cookie,
+        started,
       )
     ).body.type,
   ).toBe('urn:latchkey:problem:provider-failed');
@@ -277,7 +290,7 @@ it.each([
     origin: ORIGIN,
     log: new CapturedLog().log,
   });
-  const { url, handle } = await oidc.begin(false);
+  const { url, handle, secret } = await oidc.begin(false);
   const asked = new URL(url).searchParams;
   const now = Math.floor(Date.now() / 1_000);
   const claims = {
@@ -295,7 +308,7 @@ it.each([
   const parts = [{ alg: 'RS256' }, claims].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'));
   idToken = [...parts, 'AAAA'].join('.');
   const query = new URLSearchParams({ code: 'x', state: asked.get('state') ?? '' }).toString();
-  const outcome = await oidc.finish(handle, query).then(
+  const outcome = await oidc.finish(handle, secret, query).then(
     ({ name }) => name,
     (error: unknown) => (error instanceof Problem ? error.kind : error),
   );

@@ -1,6 +1,6 @@
 /**
  * Who is signed in. The cookie is the browser's, the secret is in sessionStorage: a request needs
- * both. Nothing else of the session is kept.
+ * both. Nothing else of the session is kept. A sign-in at a provider has such a secret too.
  */
 
 import { Store, useStore } from './store.js';
@@ -21,9 +21,22 @@ export type Session =
   | { readonly state: 'ended'; readonly user: User | undefined };
 
 const KEY = 'latchkey.session';
+const PROVIDER_KEY = 'latchkey.provider-sign-in';
 const session = new Store<Session>(readSecret() === null ? { state: 'signed-out' } : { state: 'active', user: undefined });
 /** Counts sign-ins and reloads: what it is loaded under is loaded again when it changes. */
 const generation = new Store(0);
+
+/** Other services of this host may set its cookies, whatever their port, but not this. */
+export function keepProviderSecret(secret: string): void {
+  sessionStorage.setItem(PROVIDER_KEY, secret);
+}
+
+/** Returns an empty text if this tab began no sign-in at the provider. */
+export function takeProviderSecret(): string {
+  const secret = sessionStorage.getItem(PROVIDER_KEY) ?? '';
+  sessionStorage.removeItem(PROVIDER_KEY);
+  return secret;
+}
 
 export function readSecret(): string | null {
   return sessionStorage.getItem(KEY);

@@ -7,10 +7,16 @@ import { navigate } from './navigation.js';
 import { Command } from './parts/copy.js';
 import { ProblemNote } from './parts/problem-note.js';
 import { useSay } from './phrase.js';
-import { beginSession, signOut, type User } from './session.js';
+import { beginSession, keepProviderSecret, signOut, takeProviderSecret, type User } from './session.js';
 import type { StringKey } from './strings/index.js';
 
 interface SignedIn extends User {
+  readonly secret: string;
+}
+
+/** At the provider. */
+interface StartedSignIn {
+  readonly location: string;
   readonly secret: string;
 }
 
@@ -129,8 +135,9 @@ function ProviderButton(): JSX.Element | null {
   }, []);
   const go = async (): Promise<void> => {
     try {
-      const { location: target } = await request<{ readonly location: string }>('/v1/login/oidc', { method: 'POST', body: {} });
-      location.assign(target);
+      const started = await request<StartedSignIn>('/v1/login/oidc', { method: 'POST', body: {} });
+      keepProviderSecret(started.secret);
+      location.assign(started.location);
     } catch (error) {
       setProblem(problemOf(error));
     }
@@ -153,7 +160,7 @@ export function ProviderPage({ answer }: { readonly answer: string }): JSX.Eleme
   useEffect(() => {
     const finish = async (): Promise<void> => {
       try {
-        const body = { query: answer };
+        const body = { secret: takeProviderSecret(), query: answer };
         const { secret, user, role, scopes } = await request<SignedIn>('/v1/login/oidc/callback', { method: 'POST', body });
         navigate('/', { replace: true });
         beginSession(secret, { user, role, scopes });

@@ -16,9 +16,11 @@ const COOKIE_ATTRIBUTES = 'Path=/; Secure; HttpOnly; SameSite=Strict';
 const COOKIE_AGE_S = 600;
 /** Characters: codes of providers may be long. */
 const MAX_QUERY = 8_192;
+const MAX_SECRET = 256;
 
 const startSchema = z.strictObject({ fresh: z.boolean().default(false) });
-const finishSchema = z.strictObject({ query: z.string().min(1).max(MAX_QUERY) });
+/** A page that has none brings an empty text. */
+const finishSchema = z.strictObject({ secret: z.string().max(MAX_SECRET), query: z.string().min(1).max(MAX_QUERY) });
 
 export function addOidcRoutes(server: FastifyInstance, sessions: Sessions, oidc: OidcSignIn): void {
   const open = { config: { scope: 'public' } } as const;
@@ -26,15 +28,15 @@ export function addOidcRoutes(server: FastifyInstance, sessions: Sessions, oidc:
   server.post('/v1/login/oidc', open, async (request, reply) => {
     const { fresh } = bodyOf(startSchema, request);
     sessions.takeSignIn(request);
-    const { url, handle } = await oidc.begin(fresh);
+    const { url, handle, secret } = await oidc.begin(fresh);
     reply.header('set-cookie', `${COOKIE}=${handle}; Max-Age=${COOKIE_AGE_S}; ${COOKIE_ATTRIBUTES}`);
-    return sendObject(reply, { location: url });
+    return sendObject(reply, { location: url, secret });
   });
 
   server.post('/v1/login/oidc/callback', open, async (request, reply) => {
-    const { query } = bodyOf(finishSchema, request);
+    const { secret, query } = bodyOf(finishSchema, request);
     sessions.takeSignIn(request);
-    const person = await oidc.finish(cookieOf(request, COOKIE), query);
+    const person = await oidc.finish(cookieOf(request, COOKIE), secret, query);
     const session = await sessions.beginForPerson(request, person);
     reply.header('set-cookie', `${COOKIE}=; Max-Age=0; ${COOKIE_ATTRIBUTES}`);
     return sendNewSession(reply, sessions, session);

@@ -9,7 +9,7 @@ import { RateLimitedLog } from '@latchkey/runtime/daemon';
 import type * as OpenIdClient from 'openid-client';
 import { LOCAL_ROLES, type Role } from '../access.js';
 import { Problem } from '../problem.js';
-import { generateSecret } from '../users/random-secret.js';
+import { generateSecret, hashOfSecret, isSecret } from '../users/random-secret.js';
 import type { OidcConfig } from './config.js';
 
 /** Sign-ins that have begun; at the bound the oldest is given up. */
@@ -45,6 +45,7 @@ export interface OidcPerson {
 
 interface Pending {
   readonly startedAt: number;
+  readonly secretHash: Uint8Array;
   readonly state: string;
   readonly nonce: string;
   readonly codeVerifier: string;
@@ -56,6 +57,8 @@ export interface StartedSignIn {
   readonly url: string;
   /** For a cookie: only the browser that began it can end it. */
   readonly handle: string;
+  /** For the page, since another service of the host can plant a cookie. */
+  readonly secret: string;
 }
 
 export interface OidcOptions {
@@ -103,22 +106,26 @@ export class OidcSignIn {
       max_age: String(maxAge),
       ...(isFresh ? { prompt: 'login' } : {}),
     });
-    const handle = generateSecret();
+    const [handle, secret] = [generateSecret(), generateSecret()];
+    const secretHash = hashOfSecret(secret);
+    if (secretHash === undefined) throw new TypeError('a new secret has a hash');
     const [oldest] = this.#pending.keys();
     if (this.#pending.size >= MAX_PENDING && oldest !== undefined) this.#pending.delete(oldest);
-    this.#pending.set(handle, { startedAt: performance.now(), state, nonce, codeVerifier, maxAge });
-    return { url: url.href, handle };
+    this.#pending.set(handle, { startedAt: performance.now(), secretHash, state, nonce, codeVerifier, maxAge });
+    return { url: url.href, handle, secret };
   }
 
   /**
+   * @param secret that the page brings
    * @param query what the provider sent the browser back with
    * @throws Problem: the same one whatever is wrong, but for a provider that fails
    */
-  async finish(handle: string | undefined, query: string): Promise<OidcPerson> {
+  async finish(handle: string | undefined, secret: string, query: string): Promise<OidcPerson> {
     const pending = handle === undefined ? undefined : this.#pending.get(handle);
     if (handle !== undefined) this.#pending.delete(handle);
     if (pending === undefined || performance.now() - pending.startedAt > PENDING_MS)
       return this.#refuse('it was not begun by this browser, or long ago');
+    if (!isSecret(secret, pending.secretHash)) return this.#refuse('it was not begun by this tab of the browser');
     const { client, configuration } = await this.#discover();
     const url = new URL(this.#returnUrl);
     url.search = query;
@@ -128,7 +135,8 @@ export class OidcSignIn {
       const tokens = await client.authorizationCodeGrant(configuration, url, checks);
       const claims = tokens.claims();
       if (claims === undefined) return this.#refuse('the provider sent no ID token');
-      // For many tenants of Microsoft's, openid-client expects the tenant that the token itself names.
+      // For many tenants of Microsoft's, openid-client expects the tenant that the token itself
+      // names.
       if (claims.iss !== configuration.serverMetadata().issuer)
         return this.#refuse('the token’s issuer is not the provider’s: configure the issuer of one tenant');
       return this.#personOf(await this.#withUserInfo(claims, tokens.access_token));
