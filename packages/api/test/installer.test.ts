@@ -108,6 +108,9 @@ const BODIES: Readonly<Record<string, (id: string, order: number) => object[]>> 
   'orders.change': () => [{ state: 'suspended' }, { site: 'x' }, { join_until: '2100-01-01T00:00:00Z' }],
 };
 
+/** When the request was made, and when the server was seen. */
+const TIMES = /(?<="(at|seen_at)":")[^"]*/g;
+
 describe.each([
   ['an installer', installer],
   ['a token that is limited to an installer', limitedToken],
@@ -167,6 +170,44 @@ describe.each([
     await fixture.registry.record({ what: 'user added', note: 'user bo: viewer' });
     await setDisabled(fixture.registry, [0x11, 1], true);
     expect((await client.event()).data).toEqual({ at: expect.any(String), what: 'node disabled', node: OWN });
+  });
+
+  it('is not told of more events of others than a stream may be behind, but of its own among them', async () => {
+    const caller = await start();
+    const { fixture } = caller.api;
+    await addOwnOrder(caller.api);
+    await addOtherOrder(caller.api);
+    const { headers } = await caller.api.signedIn('ada', 'admin');
+    const client = await EventClient.open(caller.socket, '/v1/events', caller.headers);
+    // Its turn is after the other's: that has been looked after once this one is told.
+    const sentinel = await EventClient.open(caller.api.sockets.browser, '/v1/events', { ...FROM_PAGE, ...headers });
+    const others = Array.from({ length: 1_100 }, () => ({ what: 'node disabled', node: 0x11, previousEntry: 0 }) as const);
+    await fixture.registry.write({}, () => ({ result: undefined, events: others }));
+    expect((await sentinel.event()).event).toBe('resync');
+    await setDisabled(fixture.registry, [1], true);
+    expect((await client.event()).data).toEqual({ at: expect.any(String), what: 'node disabled', node: OWN });
+    const own = { what: 'node enabled', node: 1, previousEntry: 0 } as const;
+    await fixture.registry.write({}, () => ({ result: undefined, events: [own, ...others] }));
+    expect((await client.event()).event).toBe('resync');
+  });
+
+  it('learns of its nodes neither keys, nor who disabled them, nor when their controller was heard', async () => {
+    const caller = await start();
+    const { fixture } = caller.api;
+    await addOwnOrder(caller.api);
+    const { ik } = (await fixture.registry.node(1))!;
+    const diagnose = async (holds?: string): Promise<unknown> =>
+      (await send(caller, 'GET', `/v1/diagnoses/${OWN}${holds === undefined ? '' : `?holds=${holds}`}`)).text.replace(TIMES, '');
+    const before = await diagnose();
+    expect(await diagnose(ik.fingerprint)).toBe(before);
+    const key = newSecret();
+    await fixture.order({ 0x13: key }, { installer: 'Bo' });
+    await fixture.join(0x13, key);
+    expect(await diagnose()).toBe(before);
+    await setDisabled(fixture.registry, [1], true);
+    const disabled = await diagnose();
+    expect(disabled).toMatch(/"cause":"disabled","sentence":"Node 00000001 is disabled since [-0-9T:.]*Z\./);
+    expect(disabled).toMatch(/"disabled":null.*"heard_at":null/);
   });
 });
 

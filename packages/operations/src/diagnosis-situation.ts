@@ -68,7 +68,7 @@ export interface Surroundings {
   readonly heldUntil: HoldOff | undefined;
   /** Counts nodes: a walk through the registry, the first time. */
   readonly punctuality: () => Promise<Punctuality>;
-  /** Fingerprint of the key in the device, 4 hex digits. */
+  /** Fingerprint of the key in the device, 4 hex digits. With `visibleOrders` it says nothing. */
   readonly deviceKey?: string | undefined;
   /**
    * Of the caller. A node of another order is to it as one that never was, and it is told neither
@@ -133,7 +133,7 @@ export async function situationOf(registry: Registry, idI: number, surroundings:
     removed: node === undefined && knowsAll ? await removalOf(registry, idI) : undefined,
     registryRestored: registry.restored,
     deviceKey:
-      node === undefined || surroundings.deviceKey === undefined
+      node === undefined || !knowsAll || surroundings.deviceKey === undefined
         ? undefined
         : await deviceKeyOf(registry, node, fingerprint, surroundings.deviceKey),
     surroundings,

@@ -18,7 +18,8 @@ export function sentenceOf(finding: Finding, situation: Situation, count: LateNo
       return unknown(situation);
     case 'disabled': {
       const { disabled } = situation;
-      return `Node ${id} is disabled${disabled === undefined ? '' : ` since ${disabled.at}, by ${disabled.actor}`}.`;
+      if (disabled === undefined) return `Node ${id} is disabled.`;
+      return `Node ${id} is disabled since ${disabled.at}${surroundings.visibleOrders === undefined ? `, by ${disabled.actor}` : ''}.`;
     }
     case 'expired':
       return expired(situation);
@@ -135,11 +136,11 @@ function heldOff(situation: Situation): string {
 
 /** A controller that was never heard may run: not every implementation asks for keys by itself. */
 function silentController(situation: Situation, count: LateNodes | null): string {
-  const { controller, id } = situation;
+  const { controller, id, surroundings } = situation;
   const heardAt = controller?.sighting.lastSeen?.at;
   return heardAt === undefined
     ? `No controller ever asked for node ${id}. ${heard(situation)} ${lateNodes(situation, count)}`.trimEnd()
-    : `${cannot(situation)}: its controller ${controller?.id ?? ''} is silent since ${isoTime(heardAt)}. ${lateNodes(situation, count)}`.trimEnd();
+    : `${cannot(situation)}: its controller ${controller?.id ?? ''} is silent${surroundings.visibleOrders === undefined ? ` since ${isoTime(heardAt)}` : ''}. ${lateNodes(situation, count)}`.trimEnd();
 }
 
 function cannot({ id, node }: Situation): string {
@@ -181,8 +182,10 @@ function expiring({ id, node, now }: Situation): string {
     : `The key of node ${id} expires at ${isoTime(expiry)}, and the node should have renewed it before ${due}.`;
 }
 
-function heard({ controller }: Situation): string {
+/** When it was heard moves with the nodes of others: a caller with limits is not told. */
+function heard({ controller, surroundings }: Situation): string {
   const at = controller?.sighting.lastSeen?.at;
+  if (at !== undefined && surroundings.visibleOrders !== undefined) return `Its controller ${controller?.id ?? ''} was heard.`;
   return at === undefined
     ? `Its controller ${controller?.id ?? ''} was never heard. A controller that runs asks for the keys of its nodes at its start.`
     : `Its controller ${controller?.id ?? ''} was heard last at ${isoTime(at)}.`;

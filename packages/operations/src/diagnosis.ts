@@ -58,13 +58,15 @@ function factsOf(situation: Situation, count: LateNodes | null): Facts {
   const { node, order, asked, refused, controller, now, surroundings, disabled, removed, registryRestored } = situation;
   const time = (at: number | undefined): string | null => (at === undefined ? null : isoTime(at));
   const expiry = node && expiryOf(node);
+  // Who disabled the node, and what other nodes of its controller ask, is nothing that it shows.
+  const isLimited = surroundings.visibleOrders !== undefined;
   return {
     at: isoTime(now),
     key: situation.key ?? null,
     key_is_initial: node?.initial ?? null,
     order: node?.order ?? null,
     order_state: (order && orderStatus(order, now)) ?? null,
-    disabled: disabled === undefined ? null : { since: disabled.at, by: disabled.actor },
+    disabled: disabled === undefined || isLimited ? null : { since: disabled.at, by: disabled.actor },
     removed: removed === undefined ? null : { at: removed.at, by: removed.actor },
     joined_at: time(node?.joinedAt),
     renewed_at: time(node?.committedAt === node?.joinedAt ? undefined : node?.committedAt),
@@ -77,7 +79,7 @@ function factsOf(situation: Situation, count: LateNodes | null): Facts {
         : {
             id: controller.id,
             address: controller.address,
-            heard_at: time(controller.sighting.lastSeen?.at),
+            heard_at: isLimited ? null : time(controller.sighting.lastSeen?.at),
             unopened_since: time(controller.sighting.authenticationFailed?.since),
             clock_skew_ms: controller.sighting.clockSkew?.skew ?? null,
           },

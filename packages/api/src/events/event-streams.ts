@@ -171,11 +171,18 @@ export class EventStreams {
     if (response.writableLength > MAX_WAITING) return;
     const now = principal.recheck === undefined ? principal : await principal.recheck();
     if (now?.scopes.has(SCOPE) !== true) return void response.end();
-    if (isOther || seq > head || head - seq > MAX_BEHIND) return this.#resync(stream, head);
+    if (isOther || seq > head) return this.#resync(stream, head);
     const visible = await visibleOrdersOf(registry, now.limits);
+    const isShown = async (entry: AuditEntry): Promise<boolean> =>
+      matches(entry, filter) && (await isEntryVisible(registry, entry, visible));
+    if (head - seq > MAX_BEHIND) {
+      // How much others change is not for a caller that does not see it.
+      if (visible === undefined || (await hasEntry(registry, { after: seq, head }, isShown))) return this.#resync(stream, head);
+      stream.seq = head;
+      return;
+    }
     const matching: AuditEntry[] = [];
-    for (const entry of entries)
-      if (entry.seq > seq && matches(entry, filter) && (await isEntryVisible(registry, entry, visible))) matching.push(entry);
+    for (const entry of entries) if (entry.seq > seq && (await isShown(entry))) matching.push(entry);
     for (const entry of matching.slice(0, MAX_SINGLE)) this.#send(stream, entry.seq, viewEvent(entry));
     const rest = matching.slice(MAX_SINGLE);
     if (rest.length > 0) this.#send(stream, head, countByKind(rest), 'rate');
@@ -226,6 +233,20 @@ async function entriesAfter({ audit }: Registry, behind: number, head: number): 
       entries.push(entry);
     }
   return entries;
+}
+
+/** Whether there is one that is shown, up to `head`. */
+async function hasEntry(
+  { audit }: Registry,
+  { after, head }: { readonly after: number; readonly head: number },
+  isShown: (entry: AuditEntry) => Promise<boolean>,
+): Promise<boolean> {
+  for await (const page of audit.entryPages(after + 1))
+    for (const entry of page) {
+      if (entry.seq > head) return false;
+      if (await isShown(entry)) return true;
+    }
+  return false;
 }
 
 function matches(entry: AuditEntry, { what, node, controller, order }: EventFilter): boolean {
