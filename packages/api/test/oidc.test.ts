@@ -327,6 +327,25 @@ it('a role that the audit log could not take is nobody’s', async () => {
   expect(recorded).toEqual(['user oidc:ada: viewer; by the sign-in provider', 'user oidc:ada: admin; by the sign-in provider']);
 });
 
+it('a person who is renamed at the provider has one user, whose sessions end with the role', async () => {
+  const { users, sessions, recorded } = await openSessions();
+  const namesOf = (): readonly string[] => users.list().map(({ name }) => name);
+  const other = await sessions.beginForPerson(NO_SESSION, person('oidc:bo', 'viewer', '2'));
+  const former = await sessions.beginForPerson(NO_SESSION, person('oidc:ada', 'admin', '1'));
+  const now = await sessions.beginForPerson(NO_SESSION, person('oidc:ada.l', 'viewer', '1'));
+  expect(namesOf()).toEqual(['oidc:ada.l', 'oidc:bo']);
+  expect(users.findSession(former.hash)).toBeUndefined();
+  // Renamed once more, and without a role.
+  await expect(sessions.beginForPerson(NO_SESSION, person('oidc:lovelace', undefined, '1'))).rejects.toThrow(Problem);
+  expect([namesOf(), users.findSession(now.hash)]).toEqual([['oidc:bo'], undefined]);
+  expect(users.findSession(other.hash)).toBeDefined();
+  expect(recorded.slice(2)).toEqual([
+    'user oidc:ada, who is oidc:ada.l now; by the sign-in provider',
+    'user oidc:ada.l: viewer; by the sign-in provider',
+    'user oidc:ada.l; by the sign-in provider',
+  ]);
+});
+
 it('a page elsewhere begins no sign-in', async () => {
   const api = await BrowserApi.start();
   expect((await api.fetch('/v1/login')).body).toEqual({ oidc: false });

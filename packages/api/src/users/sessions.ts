@@ -9,7 +9,7 @@ import type { FastifyRequest } from 'fastify';
 import type { AuditEvent } from '@latchkey/registry';
 import { type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
 import { Failure } from '@latchkey/runtime/failure';
-import { type Principal, type Role, scopesOf } from '../access.js';
+import { type Principal, scopesOf } from '../access.js';
 import { NO_ORDERS } from '../order-limits.js';
 import type { OidcPerson } from '../oidc/oidc-sign-in.js';
 import { Problem } from '../problem.js';
@@ -17,7 +17,7 @@ import { type Rate, RateLimiter } from '../rate-limiter.js';
 import { sourceOf } from '../tokens/networks.js';
 import type { Passwords } from './password.js';
 import { generateSecret, hashOfSecret, isSecret } from './random-secret.js';
-import { isSamePerson, type SessionRecord, type UserRecord, type UserStore } from './user-store.js';
+import { type AddedPerson, type SessionRecord, type UserRecord, type UserStore } from './user-store.js';
 
 export const SESSION_COOKIE = '__Host-latchkey';
 const SESSION_HEADER = 'x-latchkey-session';
@@ -144,8 +144,8 @@ export class Sessions {
     const { name, role, identity, authenticatedAt } = person;
     if (role === undefined) {
       // Takes effect first: a right that ends does not wait for the log.
-      if (isSamePerson(users.find(name)?.identity, identity) && (await users.remove(name)))
-        await record({ what: 'user removed', note: `user ${name}; by the sign-in provider` }, `user ${name}`);
+      for (const removed of await users.removePerson(identity))
+        await record({ what: 'user removed', note: `user ${removed}; by the sign-in provider` }, `user ${removed}`);
       throw new Problem('not-authenticated');
     }
     const now = this.#now();
@@ -155,17 +155,19 @@ export class Sessions {
     const session = { ...begun, record: { ...begun.record, signedInAt: Math.min(authenticatedAt, now) } };
     const added = await users.addPersonSession(session.hash, session.record, user, await this.#sessionBefore(request));
     if (added === undefined) return this.#refuse(request, 'the name is another person’s, or there are too many users', user);
-    await this.#recordPerson(user, added.roleBefore);
+    await this.#recordPerson(user, added);
     this.#logSignIn(session);
     return session;
   }
 
   /** A role that the audit log does not take ends, with every session of the person. */
-  async #recordPerson(user: UserRecord, roleBefore: Role | undefined): Promise<void> {
+  async #recordPerson(user: UserRecord, { roleBefore, formerNames }: AddedPerson): Promise<void> {
     const { users, record } = this.#options;
     const { name, role } = user;
     const by = 'by the sign-in provider';
     try {
+      for (const former of formerNames)
+        await record({ what: 'user removed', note: `user ${former}, who is ${name} now; ${by}` }, idOf(user));
       if (roleBefore === undefined) await record({ what: 'user added', note: `user ${name}: ${role}; ${by}` }, idOf(user));
       else if (roleBefore !== role)
         await record({ what: 'user role changed', note: `user ${name}: ${roleBefore} to ${role}; ${by}` }, idOf(user));

@@ -61,9 +61,11 @@ interface ListedUser extends Omit<UserRecord, 'password'> {
 }
 
 /** What a person's sign-in changed. */
-interface AddedPerson {
+export interface AddedPerson {
   /** `undefined`: the user is new. */
   readonly roleBefore: Role | undefined;
+  /** Names that the person had before: their users have ended, with their sessions. */
+  readonly formerNames: readonly string[];
 }
 
 /** Hashes are SHA-256, of the text that was given out. */
@@ -78,6 +80,8 @@ export interface UserStore {
   setRole(name: string, role: Role, limits?: OrderLimits): Promise<boolean>;
   /** Ends the user's links and sessions too. Returns false if the user does not exist. */
   remove(name: string): Promise<boolean>;
+  /** Removes the person's users. Returns their names. */
+  removePerson(identity: OidcIdentity): Promise<readonly string[]>;
   /** Ends the user's other link. Returns false if the user does not exist. */
   addLink(hash: Uint8Array, link: LinkRecord): Promise<boolean>;
   findLink(hash: Uint8Array): LinkRecord | undefined;
@@ -98,7 +102,7 @@ export interface UserStore {
   ): Promise<boolean>;
   /**
    * Begins a session of a person whom the provider has recognised, with the role of now, and ends
-   * `replaced`. Returns `undefined`, and changes nothing, if the name is another person's, or there
+   * `replaced`, and the users of names that the person had before. Returns `undefined`, and changes nothing, if the name is another person's, or there
    * are too many users.
    */
   addPersonSession(
@@ -195,11 +199,11 @@ class LmdbUserStore implements UserStore {
   }
 
   remove(name: string): Promise<boolean> {
-    return this.#store.write(() => {
-      this.#endLinks(name);
-      this.#endSessions(name);
-      return this.#users.removeSync(name);
-    });
+    return this.#store.write(() => this.#remove(name));
+  }
+
+  removePerson(identity: OidcIdentity): Promise<readonly string[]> {
+    return this.#store.write(() => this.#namesOf(identity).filter((name) => this.#remove(name)));
   }
 
   addLink(hash: Uint8Array, link: LinkRecord): Promise<boolean> {
@@ -249,11 +253,13 @@ class LmdbUserStore implements UserStore {
   ): Promise<AddedPerson | undefined> {
     return this.#store.write(() => {
       const before = this.#users.get(person.name);
-      if (before === undefined && this.#users.getKeysCount() >= MAX_USERS) return undefined;
+      const formerNames = this.#namesOf(person.identity).filter((name) => name !== person.name);
+      if (before === undefined && this.#users.getKeysCount() - formerNames.length >= MAX_USERS) return undefined;
       if (before !== undefined && !isSamePerson(before.identity, person.identity)) return undefined;
+      for (const name of formerNames) this.#remove(name);
       this.#users.putSync(person.name, { ...(before ?? person), role: person.role });
       this.#beginSession(hash, session, replaced);
-      return { roleBefore: before?.role };
+      return { roleBefore: before?.role, formerNames };
     });
   }
 
@@ -313,6 +319,17 @@ class LmdbUserStore implements UserStore {
     return password !== undefined && Buffer.compare(password.salt, salt) === 0;
   }
 
+  #namesOf(identity: OidcIdentity): readonly string[] {
+    const users = [...this.#users.getRange()].filter(({ value }) => isSamePerson(value.identity, identity));
+    return users.map(({ key }) => key);
+  }
+
+  #remove(name: string): boolean {
+    this.#endLinks(name);
+    this.#endSessions(name);
+    return this.#users.removeSync(name);
+  }
+
   #sessionsOf(user: string): { readonly key: string; readonly value: SessionRecord }[] {
     return [...this.#sessions.getRange()].filter(({ value }) => value.user === user);
   }
@@ -328,7 +345,7 @@ class LmdbUserStore implements UserStore {
 }
 
 /** Names are given anew at a provider, subjects are not. */
-export function isSamePerson(a: OidcIdentity | undefined, b: OidcIdentity): boolean {
+function isSamePerson(a: OidcIdentity | undefined, b: OidcIdentity): boolean {
   return a !== undefined && a.issuer === b.issuer && a.subject === b.subject;
 }
 
