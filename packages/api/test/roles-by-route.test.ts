@@ -32,6 +32,8 @@ const ALLOWED_BY_NAME: Readonly<Record<string, number>> = {
   'jobs.fetch-file': 404,
   'jobs.remove-file': 404,
   'events.follow': 400,
+  // It needs no body.
+  'audit.verify': 202,
   // Nothing was seen of an ID that waits for nothing: there is no state to compare.
   'waiting.dismiss': 200,
 };

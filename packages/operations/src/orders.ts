@@ -185,8 +185,8 @@ export interface KeyOutput {
   /** For the audit log. */
   readonly kind: 'manifest' | 'encrypted manifest';
   /**
-   * @param beforeCommit puts what the manifest says into the registry, before it can be taken; gives
-   *   the lines that take the place of `lines`, if some are not to be handed out
+   * @param beforeCommit puts what the manifest says into the registry, before it can be taken;
+   *   gives the lines that take the place of `lines`, if some are not to be handed out
    */
   readonly write: (lines: Iterable<ManifestLine>, beforeCommit?: BeforeCommit) => Promise<void>;
   /** For age recipients only: where the file goes that another machine encrypted to them. */

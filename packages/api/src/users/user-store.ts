@@ -102,8 +102,8 @@ export interface UserStore {
   ): Promise<boolean>;
   /**
    * Begins a session of a person whom the provider has recognised, with the role of now, and ends
-   * `replaced`, and the users of names that the person had before. Returns `undefined`, and changes nothing, if the name is another person's, or there
-   * are too many users.
+   * `replaced`, and the users of names that the person had before. Returns `undefined`, and changes
+   * nothing, if the name is another person's, or there are too many users.
    */
   addPersonSession(
     hash: Uint8Array,
