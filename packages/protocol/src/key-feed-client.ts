@@ -73,8 +73,10 @@ export class KeyFeedClient {
    * Set while a walk from 0 goes on, and until the answer after it is complete, which tells what
    * changed meanwhile: the nodes that were listed. Only then the others are dropped: of a node that
    * joined and was moved away while the first M12 was under way, neither would tell otherwise.
+   * `skipped`: nodes that were listed as they were before a join that had arrived meanwhile. The
+   * answers after the walk tell of that join, unless the registry was restored to before it.
    */
-  #walk: { readonly listed: Set<number>; isThrough: boolean } | undefined;
+  #walk: { readonly listed: Set<number>; readonly skipped: Set<number>; isThrough: boolean } | undefined;
   #restarts = 0;
   #notBefore = -Infinity;
   /**
@@ -124,7 +126,7 @@ export class KeyFeedClient {
     const body = { ts: BigInt(wallMs), cursor: this.#cursor };
     const request = sealM12({ idC, tid, nonce: nonceOfM12(idC, tid, body, randomBytes(NONCE_LENGTH), skCs) }, body, skCs);
     const isFirst = this.#cursor === FIRST_CURSOR;
-    if (isFirst) this.#walk = { listed: new Set(), isThrough: false };
+    if (isFirst) this.#walk = { listed: new Set(), skipped: new Set(), isThrough: false };
     this.#underWay = { request, isFirst, skCs, sentAt: monotonicMs, joined: new Map() };
     return request;
   }
@@ -156,12 +158,27 @@ export class KeyFeedClient {
     for (const entry of entries) {
       walk?.listed.add(entry.idI);
       // A join that arrived since is newer; an entry of its own follows.
-      if ((joined.get(entry.idI) ?? -1n) > entry.tid) entry.applicationRoot?.wipe();
-      else counting.push(entry);
+      if ((joined.get(entry.idI) ?? -1n) > entry.tid) {
+        entry.applicationRoot?.wipe();
+        walk?.skipped.add(entry.idI);
+      } else {
+        counting.push(entry);
+        walk?.skipped.delete(entry.idI);
+      }
     }
     if (walk === undefined) return { entries: counting, cursor, resumeCursor: cursor, more, retains: undefined };
     if (more || !walk.isThrough)
       return { entries: counting, cursor, resumeCursor: FIRST_CURSOR, more: true, endsWalk: !more, retains: undefined };
+    // No entry came of a join that counted: whether it holds, another walk tells.
+    if (walk.skipped.size > 0)
+      return {
+        entries: counting,
+        cursor: FIRST_CURSOR,
+        resumeCursor: FIRST_CURSOR,
+        more: true,
+        endsWalk: false,
+        retains: undefined,
+      };
     const retains = (idI: number): boolean => walk.listed.has(idI) || joined.has(idI);
     return { entries: counting, cursor, resumeCursor: cursor, more, retains };
   }

@@ -317,6 +317,22 @@ describe('a controller that follows the key feed', () => {
     expect(controller.wrongNodes()).toEqual([]);
   });
 
+  it('gives out no join that came while a walk was begun, of a time that the registry was restored to before', () => {
+    const controller = new ModelController();
+    const { registry } = controller;
+    registry.change(3, () => ({ key: 99, initial: true, disabled: false, controller: ID_C, tid: 0n }));
+    const before = { nodes: new Map(registry.nodes), log: registry.log.length };
+    controller.commit(3);
+    [registry.nodes, registry.tids, registry.log.length] = [before.nodes, new Map(), before.log];
+    registry.incarnation += 1n;
+    controller.ask();
+    controller.arrive(0);
+    controller.serve();
+    controller.receive();
+    controller.completeFeed();
+    expect(controller.wrongNodes()).toEqual([]);
+  });
+
   it('gives out the newer of two joins that arrive the wrong way round', () => {
     const controller = new ModelController();
     controller.registry.change(1, () => ({ key: 99, initial: true, disabled: false, controller: ID_C, tid: 0n }));
