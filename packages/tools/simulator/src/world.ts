@@ -25,6 +25,8 @@ export const LIVENESS_MS = 7_200_000;
 const MAX_EVENTS = 400_000;
 /** How often the keys of devices whose power is cut are looked at, in ms. */
 const LOOK_AT_KEYS_EVERY_MS = 1_000;
+/** Until nodes are assigned as before, while a reset or a restore is under way. */
+const ASSIGN_RETRY_MS = 100;
 /** How far ahead a clock is as a node joins, in ms. */
 const YEARS_MS = 10 * 365 * 86_400_000;
 
@@ -438,6 +440,17 @@ class World {
     this.#serverClockError = 0;
     for (const controller of this.#controllers) controller.clockError = 0;
     for (const node of this.#nodes) node.clockError = 0;
+    this.#assignAsBefore();
+  }
+
+  /**
+   * Once what was begun is done: a restore brings back whom nodes were assigned to at the backup.
+   */
+  #assignAsBefore(): void {
+    if (this.#resets.underWay > 0) {
+      this.#simulation.events.schedule(ASSIGN_RETRY_MS, () => this.#assignAsBefore());
+      return;
+    }
     for (const { idI } of this.#scenario.nodes) {
       const [row, controller] = [this.#registry.row(idI), this.#assignedTo(idI)];
       if (row !== undefined && row.controller !== controller) this.#administrator.move(idI, controller);

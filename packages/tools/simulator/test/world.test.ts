@@ -30,6 +30,10 @@ describe('two hundred worlds', () => {
     expect(Math.max(...all.map(({ joinedAfterMs }) => joinedAfterMs))).toBeLessThan(LIVENESS_MS);
   });
 
+  it('have a node assigned as before where faults end in the middle of a restore, and it joins', async () => {
+    expect((await run(18_342)).violation).toBeUndefined();
+  });
+
   it('reach what they are meant to reach', async () => {
     const all = await allOutcomes();
     const total = {
