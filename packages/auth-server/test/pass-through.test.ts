@@ -28,7 +28,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import { AuthServer } from '../src/server/auth-server.js';
 import { allOf, backup, restore, Registry, rotateMasterKey } from '@latchkey/registry';
-import { addController, moveNodes, setController } from '@latchkey/operations';
+import { addController, moveNodes, setController, stageControllerKey } from '@latchkey/operations';
 import {
   addNodes,
   controller,
@@ -169,6 +169,29 @@ describe('a pass-through controller', () => {
     expect(await draft.begin()).toBe('M3');
     await server.close();
     expect((await registry.node(ID_I))?.seenBy).toEqual([OTHER_C]);
+  });
+
+  it('gets no M3 under an SK_cs that is replaced before the mode is read', async () => {
+    const readNode = registry.readNode.bind(registry);
+    const next = newSecret();
+    registry.readNode = async (idI) => {
+      registry.readNode = readNode;
+      await stageControllerKey(registry, ID_C, copyOf(next));
+      await registry.activateStagedKey(ID_C, next);
+      await setController(registry, ID_C, { passThrough: false });
+      return readNode(idI);
+    };
+    expect(await server.answer(new Relayed().m2)).toEqual({ code: '4.01' });
+  });
+
+  it('gets its M3 if another of its settings is changed before the mode is read', async () => {
+    const readNode = registry.readNode.bind(registry);
+    registry.readNode = async (idI) => {
+      registry.readNode = readNode;
+      await setController(registry, ID_C, { passThrough: false });
+      return readNode(idI);
+    };
+    expect(await new Relayed().begin()).toBe('M3');
   });
 
   it('gets the same again for a repeat of the M7 that was committed last', async () => {

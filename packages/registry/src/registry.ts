@@ -249,7 +249,8 @@ export class Registry extends RegistryReads {
     }
     const key = cached ?? unsealNodeKey(this.keyring, idI, row);
     const { passThrough, switchedAt } = this.#modeOf(found, row);
-    return Object.assign(info, { key, stored: { version, row, key }, passThrough, switchedAt });
+    const controllerVersion = found.controller(row.controller)?.version;
+    return Object.assign(info, { key, stored: { version, row, key }, passThrough, switchedAt, controllerVersion });
   }
 
   /** What the node's controller gets. */

@@ -38,7 +38,7 @@ import { isoTime } from '@latchkey/runtime/iso-time';
 import { ControllerCache } from './controller-cache.js';
 import { KeyFeedResponder } from './key-feed-responder.js';
 import type { LinkAnswer } from './link-answer.js';
-import { InDoubt, type Registry, type ControllerRecord, type UnsealedNode, ActivityLog } from '@latchkey/registry';
+import { InDoubt, type Registry, type ControllerRecord, type UnsealedNode, type Version, ActivityLog } from '@latchkey/registry';
 import { AuthServerMetrics } from '../telemetry/metrics.js';
 import { ClockRollbackGuard } from './clock-rollback-guard.js';
 
@@ -121,8 +121,8 @@ export class AuthServer {
     if (this.#log.isLevelEnabled('debug')) this.#log.debug({ ...logFields(request), octets: octets.length }, 'received');
 
     try {
-      return await this.#controllerCache.use(request.idC, (controller) =>
-        request.type === 'M12' ? this.#answerFeed(request, controller) : this.#answer(request, controller),
+      return await this.#controllerCache.use(request.idC, (controller, version) =>
+        request.type === 'M12' ? this.#answerFeed(request, controller) : this.#answer(request, controller, version),
       );
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
@@ -135,7 +135,11 @@ export class AuthServer {
     }
   }
 
-  async #answer(request: LinkRequest, controller: ControllerRecord | undefined): Promise<LinkAnswer> {
+  async #answer(
+    request: LinkRequest,
+    controller: ControllerRecord | undefined,
+    version: Version | undefined,
+  ): Promise<LinkAnswer> {
     const opened = controller && openWithEitherKey(controller, (skCs) => this.#role.openLinkRequest(request, skCs));
     // What need not be waited for is not: most requests do not wait at all but for the disk.
     if (
@@ -146,7 +150,21 @@ export class AuthServer {
       return this.#notAuthentic(request, controller);
     }
     this.#activity.recordControllerSeen(request.idC, this.#clock().wallMs);
-    return this.#seal(request, opened.content, await this.#decide(opened.content, request.tid), opened.skCs);
+    const decision = await this.#decide(opened.content, request.tid, (node) =>
+      node.controllerVersion === version ? true : this.#stillOpens(request),
+    );
+    if (decision === undefined) return this.#notAuthentic(request, controller);
+    return this.#seal(request, opened.content, decision, opened.skCs);
+  }
+
+  /** Whether a request that was opened is under an SK_cs that still holds. */
+  #stillOpens(request: LinkRequest): Promise<boolean> {
+    return this.#controllerCache.use(
+      request.idC,
+      (controller) =>
+        controller !== undefined &&
+        openWithEitherKey(controller, (skCs) => this.#role.openLinkRequest(request, skCs)) !== undefined,
+    );
   }
 
   async #answerFeed(request: KeyFeedRequest, controller: ControllerRecord | undefined): Promise<LinkAnswer> {
@@ -203,7 +221,16 @@ export class AuthServer {
     this.#controllerCache.close();
   }
 
-  async #decide(opened: OpenedRequest, tid: bigint): Promise<FinalDecision> {
+  /**
+   * @param isAuthentic whether SK_cs still holds, asked before K_i goes out under it: SK_cs was
+   *   read before the node was, and whether its controller gets keys
+   * @returns `undefined` if it does not
+   */
+  async #decide(
+    opened: OpenedRequest,
+    tid: bigint,
+    isAuthentic: (node: UnsealedNode) => boolean | Promise<boolean>,
+  ): Promise<FinalDecision | undefined> {
     const { idI } = opened.body.m1;
     for (let i = 0; i < MAX_COMMIT_RETRIES; i++) {
       const wall = this.#clockGuard.trustedNow() ?? (await this.#trustedTime());
@@ -214,6 +241,13 @@ export class AuthServer {
       // The window of an M7 is wider, and it may be late through a slow disk: an M2 tells of clocks
       // only.
       if (opened.type === 'M2') this.#noteClock(opened, decision);
+      if (decision.kind === 'answer' && decision.with === 'M3' && node !== undefined) {
+        const holds = isAuthentic(node);
+        if (!(holds instanceof Promise ? await holds : holds)) {
+          node.key.wipe();
+          return undefined;
+        }
+      }
       if (decision.kind !== 'commit' || node === undefined) {
         if (decision.kind === 'answer' && opened.type === 'M2' && node !== undefined) {
           this.#recordKeyRequest(opened, node, tid, decision.with === 'M3');

@@ -34,15 +34,21 @@ export class ControllerCache {
     this.#registry = registry;
   }
 
-  /** Hands `use` the controller as it is now. Its keys are not to be kept beyond that. */
-  async use<T>(idC: number, use: (controller: ControllerRecord | undefined) => Promise<T>): Promise<T> {
+  /**
+   * Hands `use` the controller as it is now, and the version of its row. Its keys are not to be
+   * kept beyond that.
+   */
+  async use<T>(
+    idC: number,
+    use: (controller: ControllerRecord | undefined, version: Version | undefined) => Promise<T> | T,
+  ): Promise<T> {
     const found = this.#registry.readController(idC);
     // An engine that answers at once costs no turn of the event loop.
     const entry = this.#entryOf(idC, found instanceof Promise ? await found : found);
-    if (entry === undefined) return use(undefined);
+    if (entry === undefined) return use(undefined, undefined);
     entry.useCount += 1;
     try {
-      return await use(entry.record);
+      return await use(entry.record, entry.version);
     } finally {
       entry.useCount -= 1;
       if (entry.evicted && entry.useCount === 0) wipeKeys(entry.record);

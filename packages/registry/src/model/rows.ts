@@ -248,6 +248,8 @@ export interface UnsealedNode extends NodeInfo {
   readonly key: Secret;
   /** Its row as it was read, and the key that was in it. */
   readonly stored: UnsealedRow;
+  /** Version of its controller's row at the same moment. */
+  readonly controllerVersion: object | undefined;
 }
 
 /** `restoredAt`: when the registry was put back from a backup. */
