@@ -1,6 +1,7 @@
 /** Reads the audit log through the API, from where a webhook is on. */
 
 import { request } from 'node:http';
+import type { AuditEntryView } from '@latchkey/operations/contract';
 import { z } from 'zod';
 
 const PAGE = 500;
@@ -8,15 +9,7 @@ const MAX_ANSWER = 4 * 1024 * 1024;
 const TIMEOUT_MS = 30_000;
 
 /** No key, no fingerprint, no text of people: what is not named here does not leave. */
-export interface WebhookEvent {
-  readonly seq: number;
-  readonly at: string;
-  readonly what: string;
-  readonly node?: string | undefined;
-  readonly controller?: string | undefined;
-  readonly order?: number | undefined;
-  readonly count?: number | undefined;
-}
+export type WebhookEvent = Pick<AuditEntryView, 'seq' | 'at' | 'what' | 'node' | 'controller' | 'order' | 'count'>;
 
 const entrySchema: z.ZodType<WebhookEvent> = z.object({
   seq: z.int(),

@@ -3,6 +3,7 @@
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
 import { type Problem, problemOf, request } from '../api.js';
+import { ACTIONS, type Column, ListTable } from '../parts/list-table.js';
 import { ChangeButton } from '../parts/change-button.js';
 import { None } from '../parts/none.js';
 import { PageHead } from '../parts/page-head.js';
@@ -41,48 +42,40 @@ export function AccountPage(): JSX.Element {
   );
 }
 
+const COLUMNS: readonly Column[] = [
+  { name: 'account.begun' },
+  { name: 'account.used' },
+  { name: 'account.from', class: 'wide' },
+  ACTIONS,
+];
+
 function SessionTable({ sessions }: { readonly sessions: readonly SessionView[] }): JSX.Element {
   const say = useSay();
   return (
-    <table class="list">
-      <caption class="hidden">{say('account.caption')}</caption>
-      <thead>
-        <tr>
-          <th scope="col">{say('account.begun')}</th>
-          <th scope="col">{say('account.used')}</th>
-          <th scope="col" class="wide">
-            {say('account.from')}
-          </th>
-          <th scope="col">
-            <span class="hidden">{say('orders.actions')}</span>
-          </th>
+    <ListTable caption="account.caption" columns={COLUMNS}>
+      {sessions.map(({ id, created_at: createdAt, last_used_at: usedAt, address, is_current: isCurrent }) => (
+        <tr key={id}>
+          <td>
+            <Time at={createdAt} />
+          </td>
+          <td>
+            <Time at={usedAt} />
+          </td>
+          <td class="wide">{address === null ? <None /> : <code>{address}</code>}</td>
+          <td>
+            {isCurrent ? (
+              say('account.this-one')
+            ) : (
+              <ChangeButton
+                label={say('account.end')}
+                done={say('account.ended')}
+                change={() => request(`/v1/sessions/${id}`, { method: 'DELETE' })}
+              />
+            )}
+          </td>
         </tr>
-      </thead>
-      <tbody>
-        {sessions.map(({ id, created_at: createdAt, last_used_at: usedAt, address, is_current: isCurrent }) => (
-          <tr key={id}>
-            <td>
-              <Time at={createdAt} />
-            </td>
-            <td>
-              <Time at={usedAt} />
-            </td>
-            <td class="wide">{address === null ? <None /> : <code>{address}</code>}</td>
-            <td>
-              {isCurrent ? (
-                say('account.this-one')
-              ) : (
-                <ChangeButton
-                  label={say('account.end')}
-                  done={say('account.ended')}
-                  change={() => request(`/v1/sessions/${id}`, { method: 'DELETE' })}
-                />
-              )}
-            </td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
+      ))}
+    </ListTable>
   );
 }
 

@@ -5,6 +5,7 @@ import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { formatNumber } from '../format.js';
 import { navigate, useLocation } from '../navigation.js';
+import { type Column, ListTable } from '../parts/list-table.js';
 import { None } from '../parts/none.js';
 import { PageHead } from '../parts/page-head.js';
 import { Pager } from '../parts/pager.js';
@@ -76,71 +77,55 @@ export function ExposurePage(): JSX.Element {
   );
 }
 
+const COLUMNS: readonly Column[] = [
+  { name: 'nodes.order' },
+  { name: 'exposure.keys', class: 'number' },
+  { name: 'exposure.given', class: 'wide' },
+  { name: 'exposure.held', class: 'number' },
+  { name: 'exposure.traded', class: 'number wide' },
+  { name: 'exposure.seen-by', class: 'wider' },
+  { name: 'exposure.retired', class: 'wider' },
+];
+
 function ExposureTable({ lines, isBusy }: { readonly lines: readonly ExposureView[]; readonly isBusy: boolean }): JSX.Element {
   const say = useSay();
   const locale = localeOf(usePreferences());
   return (
-    <table class="list" aria-busy={isBusy}>
-      <caption class="hidden">{say('exposure.caption')}</caption>
-      <thead>
-        <tr>
-          <th scope="col">{say('nodes.order')}</th>
-          <th scope="col" class="number">
-            {say('exposure.keys')}
-          </th>
-          <th scope="col" class="wide">
-            {say('exposure.given')}
-          </th>
-          <th scope="col" class="number">
-            {say('exposure.held')}
-          </th>
-          <th scope="col" class="number wide">
-            {say('exposure.traded')}
-          </th>
-          <th scope="col" class="wider">
-            {say('exposure.seen-by')}
-          </th>
-          <th scope="col" class="wider">
-            {say('exposure.retired')}
-          </th>
-        </tr>
-      </thead>
-      <tbody>
-        {lines.map((line) => {
-          const { keys, order } = keysOf(line);
-          return (
-            <tr key={line.keys}>
-              <th scope="row">{order === undefined ? line.keys : <ThingLink kind="order" id={String(order)} />}</th>
-              <td class="number">
-                {keys !== undefined && formatNumber(keys, locale)}{' '}
-                {keys !== undefined && keys < line.nodes && <span class="quiet">{say('exposure.shared', {}, line.nodes)}</span>}
-              </td>
-              <td class="wide text">
-                <Given line={line} />
-              </td>
-              <td class="number">
-                {line.held === 0 ? (
-                  <None />
-                ) : (
-                  <a href={`/nodes?order=${order ?? ''}&never_joined=true`}>{formatNumber(line.held, locale)}</a>
-                )}
-              </td>
-              <td class="number wide">{formatNumber(line.joined, locale)}</td>
-              <td class="wider">
-                {line.key_holders.length === 0 && !line.other_key_holders && <None />}
-                {line.key_holders.map((id) => (
-                  <>
-                    <ThingLink key={id} kind="controller" id={id} />{' '}
-                  </>
-                ))}
-                {line.other_key_holders && <span class="quiet">{say('exposure.others')}</span>}
-              </td>
-              <td class="wider">{line.retired_at === null ? <None /> : <Time at={line.retired_at} />}</td>
-            </tr>
-          );
-        })}
-      </tbody>
-    </table>
+    <ListTable caption="exposure.caption" columns={COLUMNS} isBusy={isBusy}>
+      {lines.map((line) => {
+        const { keys, order } = keysOf(line);
+        return (
+          <tr key={line.keys}>
+            <th scope="row">{order === undefined ? line.keys : <ThingLink kind="order" id={String(order)} />}</th>
+            <td class="number">
+              {keys !== undefined && formatNumber(keys, locale)}{' '}
+              {keys !== undefined && keys < line.nodes && <span class="quiet">{say('exposure.shared', {}, line.nodes)}</span>}
+            </td>
+            <td class="wide text">
+              <Given line={line} />
+            </td>
+            <td class="number">
+              {line.held === 0 ? (
+                <None />
+              ) : (
+                <a href={`/nodes?order=${order ?? ''}&never_joined=true`}>{formatNumber(line.held, locale)}</a>
+              )}
+            </td>
+            <td class="number wide">{formatNumber(line.joined, locale)}</td>
+            <td class="wider">
+              {line.key_holders.length === 0 && !line.other_key_holders && <None />}
+              {line.key_holders.map((id) => (
+                <>
+                  <ThingLink key={id} kind="controller" id={id} />{' '}
+                </>
+              ))}
+              {line.other_key_holders && <span class="quiet">{say('exposure.others')}</span>}
+            </td>
+            <td class="wider">{line.retired_at === null ? <None /> : <Time at={line.retired_at} />}</td>
+          </tr>
+        );
+      })}
+    </ListTable>
   );
 }
 

@@ -3,6 +3,7 @@
 import type { JSX } from 'preact';
 import { useEffect } from 'preact/hooks';
 import { cancelJob, changedBy, type Job } from '../jobs.js';
+import { ACTIONS, type Column, ListTable } from '../parts/list-table.js';
 import { ChangeButton } from '../parts/change-button.js';
 import { JobProgress } from '../parts/job-progress.js';
 import { None } from '../parts/none.js';
@@ -45,52 +46,42 @@ export function JobsPage(): JSX.Element {
   );
 }
 
+const COLUMNS: readonly Column[] = [
+  { name: 'jobs.what' },
+  { name: 'jobs.started' },
+  { name: 'jobs.ended', class: 'wide' },
+  { name: 'jobs.progress' },
+  { name: 'jobs.result', class: 'wide' },
+  ACTIONS,
+];
+
 function JobTable({ jobs }: { readonly jobs: readonly Job[] }): JSX.Element {
   const say = useSay();
   return (
-    <table class="list">
-      <caption class="hidden">{say('jobs.caption')}</caption>
-      <thead>
-        <tr>
-          <th scope="col">{say('jobs.what')}</th>
-          <th scope="col">{say('jobs.started')}</th>
-          <th scope="col" class="wide">
-            {say('jobs.ended')}
-          </th>
-          <th scope="col">{say('jobs.progress')}</th>
-          <th scope="col" class="wide">
-            {say('jobs.result')}
-          </th>
-          <th scope="col">
-            <span class="hidden">{say('orders.actions')}</span>
-          </th>
+    <ListTable caption="jobs.caption" columns={COLUMNS}>
+      {jobs.map((job) => (
+        <tr key={job.id}>
+          <th scope="row">{kindOf(job.kind) === undefined ? job.kind : say(kindOf(job.kind) as StringKey)}</th>
+          <td>
+            <Time at={job.created_at} />
+          </td>
+          <td class="wide">{job.finished_at === null ? <None /> : <Time at={job.finished_at} />}</td>
+          <td>
+            <JobProgress job={job} />
+          </td>
+          <td class="wide">
+            <Result job={job} />
+          </td>
+          <td>
+            <ChangeButton
+              label={say(job.state === 'running' ? 'jobs.cancel' : 'jobs.remove')}
+              done={say(job.state === 'running' ? 'jobs.cancelled' : 'jobs.removed')}
+              change={() => cancelJob(job.id)}
+            />
+          </td>
         </tr>
-      </thead>
-      <tbody>
-        {jobs.map((job) => (
-          <tr key={job.id}>
-            <th scope="row">{kindOf(job.kind) === undefined ? job.kind : say(kindOf(job.kind) as StringKey)}</th>
-            <td>
-              <Time at={job.created_at} />
-            </td>
-            <td class="wide">{job.finished_at === null ? <None /> : <Time at={job.finished_at} />}</td>
-            <td>
-              <JobProgress job={job} />
-            </td>
-            <td class="wide">
-              <Result job={job} />
-            </td>
-            <td>
-              <ChangeButton
-                label={say(job.state === 'running' ? 'jobs.cancel' : 'jobs.remove')}
-                done={say(job.state === 'running' ? 'jobs.cancelled' : 'jobs.removed')}
-                change={() => cancelJob(job.id)}
-              />
-            </td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
+      ))}
+    </ListTable>
   );
 }
 

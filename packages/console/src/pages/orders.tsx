@@ -6,6 +6,7 @@ import { patchNow, request } from '../api.js';
 import { Drawer } from '../drawer.js';
 import { formatDuration } from '../format.js';
 import { useLocation } from '../navigation.js';
+import { type Column, ListTable } from '../parts/list-table.js';
 import { OrderBadge } from '../parts/badges.js';
 import { ChangeButton } from '../parts/change-button.js';
 import { Command } from '../parts/copy.js';
@@ -78,55 +79,43 @@ export function OrdersPage(): JSX.Element {
   );
 }
 
+const COLUMNS: readonly Column[] = [
+  { name: 'nodes.order' },
+  { name: 'nodes.state' },
+  { name: 'orders.installer' },
+  { name: 'orders.progress', class: 'wide' },
+  { name: 'nodes.controller', class: 'wider' },
+  { name: 'orders.until', class: 'wider' },
+  { name: 'orders.created', class: 'widest' },
+];
+
 function OrderTable({ orders, isBusy }: { readonly orders: readonly OrderView[]; readonly isBusy: boolean }): JSX.Element {
   const say = useSay();
   const open = useLocation().query.get('open');
   return (
-    <table class="list" aria-busy={isBusy}>
-      <caption class="hidden">{say('orders.caption')}</caption>
-      <thead>
-        <tr>
-          <th scope="col">{say('nodes.order')}</th>
-          <th scope="col">{say('nodes.state')}</th>
-          <th scope="col">{say('orders.installer')}</th>
-          <th scope="col" class="wide">
-            {say('orders.progress')}
+    <ListTable caption="orders.caption" columns={COLUMNS} isBusy={isBusy}>
+      {orders.map((order) => (
+        <tr key={order.order} {...rowProps(String(order.order) === open)}>
+          <th scope="row">
+            <ThingLink kind="order" id={String(order.order)} />
           </th>
-          <th scope="col" class="wider">
-            {say('nodes.controller')}
-          </th>
-          <th scope="col" class="wider">
-            {say('orders.until')}
-          </th>
-          <th scope="col" class="widest">
-            {say('orders.created')}
-          </th>
+          <td>
+            <OrderBadge state={order.state} />
+          </td>
+          <td class="text">
+            {order.installer} {order.kind === 'import' && <span class="quiet">{say('orders.import')}</span>}
+          </td>
+          <td class="wide">
+            <ProgressBar nodes={order.nodes} joined={order.joined} />
+          </td>
+          <td class="wider">{order.controller === null ? <None /> : <code>{order.controller}</code>}</td>
+          <td class="wider">{order.join_until === null ? <None /> : <Time at={order.join_until} />}</td>
+          <td class="widest">
+            <Time at={order.created_at} />
+          </td>
         </tr>
-      </thead>
-      <tbody>
-        {orders.map((order) => (
-          <tr key={order.order} {...rowProps(String(order.order) === open)}>
-            <th scope="row">
-              <ThingLink kind="order" id={String(order.order)} />
-            </th>
-            <td>
-              <OrderBadge state={order.state} />
-            </td>
-            <td class="text">
-              {order.installer} {order.kind === 'import' && <span class="quiet">{say('orders.import')}</span>}
-            </td>
-            <td class="wide">
-              <ProgressBar nodes={order.nodes} joined={order.joined} />
-            </td>
-            <td class="wider">{order.controller === null ? <None /> : <code>{order.controller}</code>}</td>
-            <td class="wider">{order.join_until === null ? <None /> : <Time at={order.join_until} />}</td>
-            <td class="widest">
-              <Time at={order.created_at} />
-            </td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
+      ))}
+    </ListTable>
   );
 }
 

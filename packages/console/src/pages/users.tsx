@@ -3,6 +3,7 @@
 import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { type Problem, problemOf, request } from '../api.js';
+import { ACTIONS, type Column, ListTable } from '../parts/list-table.js';
 import { CopyButton } from '../parts/copy.js';
 import { ChangeButton } from '../parts/change-button.js';
 import { errorAt, FormField } from '../parts/form-field.js';
@@ -63,51 +64,41 @@ interface LinkProps {
   readonly onLink: (link: OneTimeLink) => void;
 }
 
+const COLUMNS: readonly Column[] = [
+  { name: 'users.name' },
+  { name: 'users.role' },
+  { name: 'users.password', class: 'wide' },
+  { name: 'users.added', class: 'wider' },
+  ACTIONS,
+];
+
 function UserTable({ users, onLink }: LinkProps & { readonly users: readonly UserView[] }): JSX.Element {
   const say = useSay();
   const session = useSession();
   const me = session.state === 'signed-out' ? undefined : session.user?.user;
   return (
-    <table class="list">
-      <caption class="hidden">{say('users.caption')}</caption>
-      <thead>
-        <tr>
-          <th scope="col">{say('users.name')}</th>
-          <th scope="col">{say('users.role')}</th>
-          <th scope="col" class="wide">
-            {say('users.password')}
+    <ListTable caption="users.caption" columns={COLUMNS}>
+      {users.map((one) => (
+        <tr key={one.user}>
+          <th scope="row">
+            {one.user} {one.user === me && <span class="quiet">({say('users.you')})</span>}
           </th>
-          <th scope="col" class="wider">
-            {say('users.added')}
-          </th>
-          <th scope="col">
-            <span class="hidden">{say('orders.actions')}</span>
-          </th>
+          <td>{one.user === me ? one.role : <RoleForm key={one.role} user={one} />}</td>
+          <td class="wide">
+            {say(one.has_password ? 'users.password-set' : 'users.password-unset')}
+            {one.link_expires_at !== null && (
+              <span class="lines">
+                <Phrase of="users.link-until" values={{ time: <Time at={one.link_expires_at} /> }} />
+              </span>
+            )}
+          </td>
+          <td class="wider">
+            <Time at={one.created_at} /> <span class="quiet">{one.created_by}</span>
+          </td>
+          <td>{one.user === me ? <None /> : <UserActions user={one.user} onLink={onLink} />}</td>
         </tr>
-      </thead>
-      <tbody>
-        {users.map((one) => (
-          <tr key={one.user}>
-            <th scope="row">
-              {one.user} {one.user === me && <span class="quiet">({say('users.you')})</span>}
-            </th>
-            <td>{one.user === me ? one.role : <RoleForm key={one.role} user={one} />}</td>
-            <td class="wide">
-              {say(one.has_password ? 'users.password-set' : 'users.password-unset')}
-              {one.link_expires_at !== null && (
-                <span class="lines">
-                  <Phrase of="users.link-until" values={{ time: <Time at={one.link_expires_at} /> }} />
-                </span>
-              )}
-            </td>
-            <td class="wider">
-              <Time at={one.created_at} /> <span class="quiet">{one.created_by}</span>
-            </td>
-            <td>{one.user === me ? <None /> : <UserActions user={one.user} onLink={onLink} />}</td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
+      ))}
+    </ListTable>
   );
 }
 

@@ -6,6 +6,7 @@ import { useEffect } from 'preact/hooks';
 import { request } from '../api.js';
 import { formatNumber } from '../format.js';
 import { navigate, useLocation } from '../navigation.js';
+import { ACTIONS, type Column, ListTable } from '../parts/list-table.js';
 import { ChangeButton } from '../parts/change-button.js';
 import { Command } from '../parts/copy.js';
 import { None } from '../parts/none.js';
@@ -71,6 +72,15 @@ export function WaitingPage(): JSX.Element {
   );
 }
 
+const COLUMNS: readonly Column[] = [
+  { name: 'nodes.id' },
+  { name: 'waiting.similar' },
+  { name: 'nodes.controller', class: 'wide' },
+  { name: 'waiting.times', class: 'number wide' },
+  { name: 'waiting.since', class: 'wider' },
+  { name: 'waiting.last', class: 'wide' },
+];
+
 function WaitingTable({ nodes, isBusy }: { readonly nodes: readonly WaitingNode[]; readonly isBusy: boolean }): JSX.Element {
   const say = useSay();
   const locale = localeOf(usePreferences());
@@ -78,67 +88,41 @@ function WaitingTable({ nodes, isBusy }: { readonly nodes: readonly WaitingNode[
   const open = openedOf(path, query)?.id;
   const mayDismiss = useMay('nodes');
   return (
-    <table class="list" aria-busy={isBusy}>
-      <caption class="hidden">{say('waiting.caption')}</caption>
-      <thead>
-        <tr>
-          <th scope="col">{say('nodes.id')}</th>
-          <th scope="col">{say('waiting.similar')}</th>
-          <th scope="col" class="wide">
-            {say('nodes.controller')}
+    <ListTable caption="waiting.caption" columns={mayDismiss ? [...COLUMNS, ACTIONS] : COLUMNS} isBusy={isBusy}>
+      {nodes.map(({ id, similar, controller, count, since, last_seen_at: lastSeenAt }) => (
+        <tr key={id} {...rowProps(id === open)}>
+          <th scope="row">
+            <ThingLink kind="node" id={id} />
           </th>
-          <th scope="col" class="number wide">
-            {say('waiting.times')}
-          </th>
-          <th scope="col" class="wider">
-            {say('waiting.since')}
-          </th>
-          <th scope="col" class="wide">
-            {say('waiting.last')}
-          </th>
+          <td>
+            {similar.length === 0 && <None />}
+            {similar.map((one) => (
+              <>
+                <ThingLink key={one} kind="node" id={one} />{' '}
+              </>
+            ))}
+          </td>
+          <td class="wide">
+            <ThingLink kind="controller" id={controller} />
+          </td>
+          <td class="number wide">{formatNumber(count, locale)}</td>
+          <td class="wider">
+            <Time at={since} />
+          </td>
+          <td class="wide">
+            <Time at={lastSeenAt} />
+          </td>
           {mayDismiss && (
-            <th scope="col">
-              <span class="hidden">{say('orders.actions')}</span>
-            </th>
+            <td>
+              <ChangeButton
+                label={say('waiting.dismiss')}
+                done={say('waiting.dismissed', { id })}
+                change={() => request(`/v1/waiting/${id}`, { method: 'DELETE' })}
+              />
+            </td>
           )}
         </tr>
-      </thead>
-      <tbody>
-        {nodes.map(({ id, similar, controller, count, since, last_seen_at: lastSeenAt }) => (
-          <tr key={id} {...rowProps(id === open)}>
-            <th scope="row">
-              <ThingLink kind="node" id={id} />
-            </th>
-            <td>
-              {similar.length === 0 && <None />}
-              {similar.map((one) => (
-                <>
-                  <ThingLink key={one} kind="node" id={one} />{' '}
-                </>
-              ))}
-            </td>
-            <td class="wide">
-              <ThingLink kind="controller" id={controller} />
-            </td>
-            <td class="number wide">{formatNumber(count, locale)}</td>
-            <td class="wider">
-              <Time at={since} />
-            </td>
-            <td class="wide">
-              <Time at={lastSeenAt} />
-            </td>
-            {mayDismiss && (
-              <td>
-                <ChangeButton
-                  label={say('waiting.dismiss')}
-                  done={say('waiting.dismissed', { id })}
-                  change={() => request(`/v1/waiting/${id}`, { method: 'DELETE' })}
-                />
-              </td>
-            )}
-          </tr>
-        ))}
-      </tbody>
-    </table>
+      ))}
+    </ListTable>
   );
 }
