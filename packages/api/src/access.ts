@@ -9,10 +9,10 @@ import { Problem } from './problem.js';
 export const SCOPES = ['read', 'describe', 'nodes', 'audit', 'orders', 'controllers', 'keys', 'admin'] as const;
 export type Scope = (typeof SCOPES)[number];
 
-/** What a token may be for: everything but handing out keys, users and tokens. */
-export const TOKEN_SCOPES: readonly Scope[] = ['read', 'audit', 'describe', 'nodes', 'orders', 'controllers'];
+/** What a token may be for: everything but users and tokens. */
+export const TOKEN_SCOPES: readonly Scope[] = ['read', 'audit', 'describe', 'nodes', 'orders', 'controllers', 'keys'];
 /** Of a token that is limited to some orders: nothing of the others is about orders and nodes. */
-export const LIMITABLE_SCOPES: readonly Scope[] = ['read', 'describe', 'nodes', 'orders'];
+export const LIMITABLE_SCOPES: readonly Scope[] = ['read', 'describe', 'nodes', 'orders', 'keys'];
 
 export const ROLES = ['viewer', 'installer', 'operator', 'key-officer', 'admin'] as const;
 export type Role = (typeof ROLES)[number];
@@ -44,6 +44,8 @@ export interface Principal {
   readonly scopes: ReadonlySet<Scope>;
   /** Orders that it sees; `undefined`: all. It may call only routes that say `isLimitable`. */
   readonly limits?: OrderLimits | undefined;
+  /** Whom keys that it has handed out may be encrypted to; `undefined`: to anybody. */
+  readonly keyRecipients?: ReadonlySet<string> | undefined;
   /** Names the caller in the audit log, if the ID does not: `token ci of ada`. */
   readonly actor?: string | undefined;
   /** When the person last gave the password, ms since the epoch; `undefined` without one. */

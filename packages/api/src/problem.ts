@@ -23,6 +23,7 @@ export type ProblemName =
   | 'cross-site-request'
   | 'already-exists'
   | 'forbidden'
+  | 'recipient-not-allowed'
   | 'forwarded-request'
   | 'not-found'
   | 'method-not-allowed'
@@ -51,6 +52,7 @@ const PROBLEMS: Readonly<Record<ProblemName, ProblemKind>> = {
   'not-authenticated': { status: 401, title: 'The caller is not known' },
   'step-up-refused': { status: 401, title: 'The password is wrong' },
   forbidden: { status: 403, title: 'The role of the caller does not allow the operation' },
+  'recipient-not-allowed': { status: 403, title: 'The token hands keys to the recipients that it names only' },
   'forwarded-request': { status: 403, title: 'The socket takes no requests from browsers or proxies' },
   'step-up-required': { status: 403, title: 'The operation needs a password that was given in the last five minutes' },
   'cross-site-request': { status: 403, title: 'The request does not come from a page of the console' },
@@ -83,6 +85,10 @@ const PROBLEM_OF_PARSER: Readonly<Record<string, ProblemName>> = {
 
 export const PROBLEM_TYPE = 'application/problem+json';
 const TYPE_PREFIX = 'urn:latchkey:problem:';
+
+export function problemType(kind: ProblemName): string {
+  return `${TYPE_PREFIX}${kind}`;
+}
 
 interface ProblemDetails {
   readonly detail?: string | undefined;
@@ -147,7 +153,7 @@ export class Problem extends Error {
   toJSON(): ProblemDocument {
     const { detail, advice, run, errors, preview } = this.details;
     return {
-      type: `${TYPE_PREFIX}${this.kind}`,
+      type: problemType(this.kind),
       title: PROBLEMS[this.kind].title,
       status: this.status,
       ...(detail === undefined ? {} : { detail }),

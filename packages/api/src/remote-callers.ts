@@ -84,8 +84,16 @@ export class RemoteCallers {
     const reason = await this.#whyVoid(token, address);
     if (reason !== undefined) return this.#refuse(reason, id, address);
     const recheck = (): Promise<Principal | undefined> => this.#find(text, address);
-    const { scopes, limits } = token;
-    return { id: `token ${id}`, token: id, scopes: withImplied(scopes), limits, actor: nameOf(token), recheck };
+    const { scopes, limits, recipients = [] } = token;
+    return {
+      id: `token ${id}`,
+      token: id,
+      scopes: withImplied(scopes),
+      limits,
+      keyRecipients: new Set(recipients),
+      actor: nameOf(token),
+      recheck,
+    };
   }
 
   /** Waits for what is being written. */

@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { generateIdentity, identityToRecipient } from 'age-encryption';
+import type { OrderLimits } from '@latchkey/operations/contract';
 import { formatId, parseId, Secret } from '@latchkey/protocol';
 import { decryptManifest } from '@latchkey/provisioning';
 import { AdminFixture, C1, newSecret } from '@latchkey/test-support/admin-fixture';
@@ -206,6 +207,108 @@ describe('keys', () => {
       const stale = await browser.send(path, { method: 'POST', headers, body: path === '/v1/orders' ? body : '{}' });
       expect([path, stale.body.type]).toEqual([path, 'urn:latchkey:problem:step-up-required']);
     }
+  });
+});
+
+describe('a token with the scope keys', () => {
+  const FROM = { 'x-forwarded-for': '192.0.2.7' };
+
+  /** @param owner of order 1: another order is somebody else's */
+  async function start(limits?: OrderLimits): Promise<(path: string, body?: object, from?: object) => Promise<Answer>> {
+    await fixture.order({ 1: newSecret(), 2: newSecret() });
+    await fixture.order({ 3: newSecret() }, { installer: 'Bo' });
+    const { text } = await createToken(fixture.registry.folder, {
+      scopes: ['keys'],
+      networks: ['192.0.2.0/24'],
+      recipients: [recipient],
+      limits,
+      name: 'ordering',
+    });
+    return async (path, body, from = FROM) => {
+      const json: Record<string, string> =
+        body === undefined ? {} : { 'content-type': 'application/json', 'idempotency-key': `request-${++keyCount}` };
+      const options = { method: 'POST', ...(body === undefined ? {} : { body: JSON.stringify(body) }) };
+      const answer = await api.remote(path, text, { ...from, ...json }, options);
+      if (body !== undefined) answers.push(answer);
+      return answer;
+    };
+  }
+
+  /** Fetches the file of a job that was just begun. */
+  async function fetched(send: Awaited<ReturnType<typeof start>>, { headers }: Answer): Promise<[id: string, key: string][]> {
+    const path = `${String(headers.location)}/file`;
+    for (const deadline = Date.now() + DEADLINE_MS; Date.now() < deadline; await pause(10)) {
+      const { status, octets } = await send(path);
+      if (status !== 200) continue;
+      return linesOf(Buffer.from(await decryptManifest(octets, 'file', { identities: [identity] })).toString());
+    }
+    throw new Error('the file does not come');
+  }
+
+  it('orders nodes for its recipients, and the audit log names it before the file leaves', async () => {
+    const send = await start();
+    const before = fixture.headSeq;
+    const begun = await send('/v1/orders', { ...ORDER, recipients: [recipient] });
+    expect([begun.status, begun.text]).toEqual([202, expect.stringContaining('"running"')]);
+    const lines = await fetched(send, begun);
+    expect(await Promise.all(lines.map(([id, key]) => holds(id, key)))).toEqual([true, true, true]);
+    expect(fixture.entriesAfter(before)).toMatchObject([
+      { what: 'order created', actor: 'token ordering of ada' },
+      { what: 'keys fetched', actor: 'token ordering of ada', note: expect.stringContaining(recipient.slice(0, 28)) },
+    ]);
+    await expectNoKeyIn(lines.map(([, key]) => key));
+  });
+
+  it('gets nothing for a recipient that it does not name, which is in the audit log, up to a limit', async () => {
+    const send = await start();
+    const before = fixture.headSeq;
+    const other = await identityToRecipient(await generateIdentity());
+    const recipients = [recipient, other];
+    for (const [path, body] of [
+      ['/v1/orders', ORDER],
+      ['/v1/orders/1/manifests', {}],
+      ['/v1/resets', { ids: ['00000001'] }],
+      ['/v1/controllers', { id: '000000c3', nid: '192.0.2.9:5683' }],
+      [`/v1/controllers/${formatId(C1)}/rotations`, {}],
+      ['/v1/orders', ORDER],
+    ] as const) {
+      const { status, body: problem } = await send(path, { ...body, recipients });
+      expect([path, status, problem.type]).toEqual([path, 403, 'urn:latchkey:problem:recipient-not-allowed']);
+    }
+    const refused = fixture.entriesAfter(before);
+    expect(refused.map(({ what, actor }) => [what, actor])).toEqual(
+      Array.from({ length: 5 }, () => ['key recipient refused', 'token ordering of ada']),
+    );
+    expect(refused[1]).toMatchObject({ order: 1, note: `orders.export, for ${other.slice(0, 28)}` });
+    expect(refused[4]).toMatchObject({ controller: formatId(C1) });
+  });
+
+  it('without recipients in its record hands nothing out; from elsewhere it is nobody', async () => {
+    const send = await start();
+    const { text } = await createToken(fixture.registry.folder, { scopes: ['keys'] });
+    const headers = { 'content-type': 'application/json', 'idempotency-key': 'request-of-nobody' };
+    const body = JSON.stringify({ ...ORDER, recipients: [recipient] });
+    expect((await api.remote('/v1/orders', text, headers, { method: 'POST', body })).status).toBe(403);
+    for (const from of [{}, { 'x-forwarded-for': '198.51.100.7' }, { 'x-forwarded-for': '192.0.2.7, 198.51.100.7' }])
+      expect((await send('/v1/orders', { ...ORDER, recipients: [recipient] }, from)).status).toBe(401);
+  });
+
+  it('that is limited hands over what is left of its own orders, and nothing else', async () => {
+    const send = await start({ installer: 'Kim' });
+    const own = await fetched(send, await send('/v1/orders/1/manifests', { recipients: [recipient] }));
+    expect(own.map(([id]) => id)).toEqual(['00000001', '00000002']);
+    const [others, nobodys] = [
+      await send('/v1/orders/2/manifests', { recipients: [recipient] }),
+      await send('/v1/orders/7/manifests', { recipients: [recipient] }),
+    ];
+    expect([others.status, others.text.replace('order 2', 'order 7')]).toEqual([404, nobodys.text]);
+    for (const [path, body] of [
+      ['/v1/orders', ORDER],
+      ['/v1/resets', { ids: ['00000001'] }],
+      ['/v1/controllers', { id: '000000c3', nid: '192.0.2.9:5683' }],
+      [`/v1/controllers/${formatId(C1)}/rotations`, {}],
+    ] as const)
+      expect([path, (await send(path, { ...body, recipients: [recipient] })).status]).toEqual([path, 403]);
   });
 });
 

@@ -11,6 +11,7 @@ import { BrowserApi, FROM_PAGE } from './browser-api.js';
 import { EventClient } from './event-client.js';
 import { type Answer, ask, createToken } from './local-api.js';
 
+const RECIPIENT = 'age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p';
 const KIM: OrderLimits = { installer: 'Kim' };
 const [OWN, OTHER, NOBODY] = [1, 0x11, 0x22].map(formatId) as [string, string, string];
 
@@ -28,7 +29,11 @@ async function installer(limits: OrderLimits = KIM): Promise<Caller> {
 
 async function limitedToken(): Promise<Caller> {
   const api = await BrowserApi.start();
-  const { text } = await createToken(api.fixture.registry.folder, { scopes: LIMITABLE_SCOPES, limits: KIM });
+  const { text } = await createToken(api.fixture.registry.folder, {
+    scopes: LIMITABLE_SCOPES,
+    recipients: [RECIPIENT],
+    limits: KIM,
+  });
   return { api, socket: api.sockets.remote, headers: { authorization: `Bearer ${text}` } };
 }
 
@@ -105,6 +110,7 @@ const BODIES: Readonly<Record<string, (id: string, order: number) => object[]>> 
   'nodes.change': () => [{ name: 'Pump 3' }, { disabled: true }, { lifetime_seconds: 60 }],
   'nodes.change-many': (id, order) =>
     [{ ids: [id] }, { ids: [OWN, id] }, { order }].map((select) => ({ select, change: { kind: 'remove' }, dry_run: true })),
+  'orders.export': () => [{ recipients: [RECIPIENT] }, { recipients: [] }],
   'orders.change': () => [{ state: 'suspended' }, { site: 'x' }, { join_until: '2100-01-01T00:00:00Z' }],
 };
 

@@ -22,7 +22,7 @@ const UIDS: Readonly<Record<(typeof LOCAL_ROLES)[number] | 'any other user', num
 /** Values for the names in a path. */
 const VALUES: Readonly<Record<string, string>> = { id: '00000001', order: '1', job: 'aaaaaaaaaaaaaaaa' };
 
-const TOKENS = ['read', 'audit', 'describe', 'nodes', 'orders', 'controllers'] as const;
+const TOKENS = ['read', 'audit', 'describe', 'nodes', 'orders', 'controllers', 'keys'] as const;
 /** Who may is answered so: no request here has a body, or says what it has seen of a resource. */
 const ALLOWED: Readonly<Record<Method, number>> = { GET: 200, PATCH: 400, POST: 400, DELETE: 428 };
 /** No caller here has a job. A stream would not end: its parameter is wrong. */

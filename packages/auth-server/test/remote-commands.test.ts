@@ -3,6 +3,7 @@
 
 import { existsSync } from 'node:fs';
 import { chmod, cp, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { createServer, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startApi } from '@latchkey/api';
@@ -13,7 +14,7 @@ import { commandToRun } from '@latchkey/runtime/cli';
 import { Failure } from '@latchkey/runtime/failure';
 import { CapturedLog } from '@latchkey/test-support/fixtures';
 import { CommanderError, type Command } from 'commander';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { authServerProgram } from '../src/program.js';
 
 process.umask(0o077);
@@ -154,7 +155,7 @@ async function ask(unknown: readonly number[]): Promise<void> {
 
 async function serve(data: string): Promise<void> {
   const daemon = await startApi({
-    config: { socket: join(folder, 'api.sock'), local: {} },
+    config: { socket: join(folder, 'api.sock'), local: {}, remote: { socket: join(folder, 'remote.sock') } },
     folder: data,
     openRegistry: () => openRegistry(data),
     log: new CapturedLog().log,
@@ -342,9 +343,10 @@ describe('a context', () => {
     expect((await anywhere(`context add plant --server ${server()}`)).stdout).toBe(`Context plant is in ${path}, and in use\n`);
     expect((await stat(path)).mode & 0o777).toBe(0o600);
     await anywhere('context add other --server unix:/nowhere.sock --token-file DIR/token');
+    const none = { ca_file: null, pin: null, identity_file: null };
     expect(JSON.parse((await anywhere('context list --json')).stdout)).toEqual([
-      { name: 'plant', in_use: true, server: server(), token_file: null, ca_file: null, pin: null },
-      { name: 'other', in_use: false, server: 'unix:/nowhere.sock', token_file: join(folder, 'token'), ca_file: null, pin: null },
+      { name: 'plant', in_use: true, server: server(), token_file: null, ...none },
+      { name: 'other', in_use: false, server: 'unix:/nowhere.sock', token_file: join(folder, 'token'), ...none },
     ]);
     expect((await anywhere('order list --json')).stdout).toBe(orders);
     expect((await anywhere('order list --json --context plant', { LATCHKEY_DATA: '/nowhere' })).stdout).toBe(orders);
@@ -380,6 +382,7 @@ describe('a context', () => {
       {},
       '--pin is of a registry elsewhere',
     ],
+    ['order list --data DIR/there --identity-file DIR/identity.txt', {}, '--identity-file is of a registry elsewhere'],
     ['order list --server http://plant.example', {}, 'expected https://HOST'],
     ['order list --server https://ada:secret@plant.example', {}, 'expected https://HOST'],
     ['order list --server https://plant.example/v1', {}, 'expected https://HOST'],
@@ -420,6 +423,82 @@ describe('a context', () => {
     expect(await anywhere('order list --server unix:DIR/nothing.sock')).toMatchObject({
       exitCode: 1,
       message: expect.stringContaining('nothing.sock'),
+    });
+  });
+});
+
+/** A proxy, as far as the API is concerned: it says where a caller is. */
+async function proxyFrom(address: string): Promise<string> {
+  const path = join(folder, 'proxy.sock');
+  const proxy = createServer((incoming, outgoing) => {
+    const { method, url, headers } = incoming;
+    const options = { method, path: url, headers: { ...headers, 'x-forwarded-for': address } };
+    const forwarded = request({ socketPath: join(folder, 'remote.sock'), ...options }, (answer) => {
+      outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.pipe(outgoing);
+    });
+    incoming.pipe(forwarded);
+  });
+  await new Promise<void>((resolve) => proxy.listen(path, resolve));
+  onTestFinished(() => {
+    proxy.closeAllConnections();
+    proxy.close();
+  });
+  return `unix:${path}`;
+}
+
+describe('a token with the scope keys', () => {
+  const create = (line: string): Promise<Outcome> =>
+    here(...words(`token create ordering --out DIR/keys.token --scope keys ${line}`));
+
+  it.each([
+    ['--from 192.0.2.7', '--recipient is missing'],
+    ['--recipient RECIPIENT', '--from is missing'],
+    ['--recipient age1x --from 192.0.2.7', 'not a recipient'],
+  ])('is not made with only %s', async (line, says) => {
+    expect(await create(line)).toMatchObject({ exitCode: 2, message: expect.stringContaining(says) });
+    expect(existsSync(join(folder, 'keys.token'))).toBe(false);
+  });
+
+  it('is no other one with recipients', async () => {
+    expect(await here(...words('token create x --scope read --recipient RECIPIENT --out DIR/keys.token'))).toMatchObject({
+      exitCode: 2,
+      message: '--recipient is of --scope keys, which is missing',
+    });
+  });
+
+  it('has keys handed to its recipients only; their identity opens them here', async () => {
+    const { recipient, identity } = await generateRecipient();
+    await writeFile(join(folder, 'identity.txt'), `# public key: ${recipient}\n${identity}\n`);
+    const token = words(
+      `token create ordering --data DIR/there --scope read --scope keys --from 192.0.2.0/24 --recipient ${recipient} --out DIR/keys.token`,
+    );
+    expect(await run(home(), token)).toMatchObject({ exitCode: 0 });
+    const place = { LATCHKEY_SERVER: await proxyFrom('192.0.2.7'), LATCHKEY_TOKEN_FILE: join(folder, 'keys.token') };
+    const command = (line: string): Promise<Outcome> => run({ ...home(), ...place }, words(line));
+
+    const order = 'order create --installer Di --controller 00000002 --count 2 --out DIR/by-token';
+    const foreign = {
+      exitCode: 1,
+      message: expect.stringContaining('not among those'),
+      advice: expect.stringContaining('--identity-file'),
+    };
+    expect(await command(order)).toMatchObject(foreign);
+    expect(await command(`${order} --recipient RECIPIENT`)).toMatchObject(foreign);
+
+    expect(await command(`${order} --identity-file DIR/identity.txt --json`)).toMatchObject({ exitCode: 0 });
+    expect(parseManifest(await readFile(join(folder, 'by-token', 'manifest.csv'), 'utf8'), 'manifest.csv').length).toBe(2);
+    expect(await command(`${order}-sealed --recipient ${recipient}`)).toMatchObject({ exitCode: 0 });
+    const sealed = await readFile(join(folder, 'by-token-sealed', 'manifest.csv.age'));
+    const opened = await decryptManifest(sealed, 'manifest.csv.age', { identities: [identity] });
+    expect(parseManifest(Buffer.from(opened).toString(), 'manifest.csv').length).toBe(2);
+    const added = await command('controller rotate 00000002 --identity-file DIR/identity.txt --out DIR/by-token.json');
+    expect([added.message, (await readCredential(join(folder, 'by-token.json'))).idC]).toEqual([undefined, 2]);
+
+    await writeFile(join(folder, 'identity.txt'), `${identity}\n${identity}\n`);
+    expect(await command(`${order} --identity-file DIR/identity.txt`)).toMatchObject({
+      exitCode: 2,
+      message: expect.stringContaining('expected one identity'),
     });
   });
 });

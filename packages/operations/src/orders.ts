@@ -354,7 +354,7 @@ async function handoverOf(registry: Registry, number: number, lines: readonly Ma
 /** Lists the nodes of an order that have not joined, with their keys. */
 async function remainingNodes(context: Context, number: number): Promise<ManifestLine[]> {
   const { registry } = context;
-  const order = await requireOrder(registry, number);
+  const order = await requireVisibleOrder(context, number);
   if (order.state === 'closed') throw new UsageFailure(`order ${number} is closed for good`, { advice: 'Order the nodes anew.' });
   const lines = await inTurn(context, () => remainingManifest(registry, number));
   if (lines.length === 0) throw new UsageFailure(`all nodes of order ${number} have joined`, { advice: 'Nothing was written.' });

@@ -88,10 +88,28 @@ function invalidRecipient(text: string): UsageFailure {
   });
 }
 
+/** Whom a file is encrypted to, and what opens it. */
+export interface AgeKeyPair {
+  readonly recipient: string;
+  readonly identity: string;
+}
+
 /** A recipient for one file, and the identity that opens it. */
-export async function generateRecipient(): Promise<{ readonly recipient: string; readonly identity: string }> {
-  const { generateIdentity, identityToRecipient } = await import('age-encryption');
-  const identity = await generateIdentity();
+export async function generateRecipient(): Promise<AgeKeyPair> {
+  const { generateIdentity } = await import('age-encryption');
+  return keyPairOf(await generateIdentity());
+}
+
+/** The one identity of a file as age-keygen writes it, and its recipient. */
+export async function parseKeyPair(text: string, name: string): Promise<AgeKeyPair> {
+  const [identity, ...others] = await parseIdentities(text, name);
+  if (identity === undefined || others.length > 0)
+    throw new UsageFailure(`${name}: expected one identity, and it has ${others.length + 1}`);
+  return keyPairOf(identity);
+}
+
+async function keyPairOf(identity: string): Promise<AgeKeyPair> {
+  const { identityToRecipient } = await import('age-encryption');
   return { recipient: await identityToRecipient(identity), identity };
 }
 

@@ -3,6 +3,7 @@
 export { type Credential, formatCredential, parseCredential, readCredential, writeCredential } from './credential.js';
 export { DeviceKeyReader } from './device-key-rows.js';
 export {
+  type AgeKeyPair,
   checkNewPassphrase,
   checkRecipients,
   decryptManifest,
@@ -11,6 +12,7 @@ export {
   generateRecipient,
   type ManifestRecipients,
   parseIdentities,
+  parseKeyPair,
   parsePassphrase,
 } from './encrypted-manifest.js';
 export { formatLabel, formatLabelInCapitals, parseLabel } from './label.js';

@@ -40,6 +40,7 @@ export type AuditAction =
   | 'nodes imported'
   | 'nodes exported'
   | 'keys fetched'
+  | 'key recipient refused'
   | 'node changed by import'
   | 'node joined'
   | 'node renewed'

@@ -6,7 +6,7 @@
 import { UNSEEN } from '@latchkey/operations/contract';
 import { parseCommandLine } from '@latchkey/runtime/cli';
 import { type Advice, Failure, NotFound, UsageFailure } from '@latchkey/runtime/failure';
-import { type ProblemDocument, PROBLEM_TYPE, problemSchema } from '../problem.js';
+import { type ProblemDocument, PROBLEM_TYPE, problemSchema, problemType } from '../problem.js';
 import type { Route } from '../route.js';
 import type { ApiAnswer } from './connection.js';
 
@@ -67,6 +67,8 @@ export function problemFailure(problem: ProblemDocument, { scope }: Pick<Route, 
   const message = describe(problem);
   const given = adviceOf(problem);
   const at = (advice: string): Failure => new Failure(`${server}: ${message}`, { advice });
+  if (problem.type === problemType('recipient-not-allowed'))
+    return at('Name a recipient of the token with --recipient, or the file of its identity with --identity-file.');
   switch (problem.status) {
     case 401:
       return at(

@@ -53,14 +53,17 @@ async function receiveFile(
   return result;
 }
 
-/** As `receiveFile`, with a recipient made for this call: `keep` gets the text in the file. */
+/**
+ * As `receiveFile`, with the recipient of this program, or one that is made for this call: `keep`
+ * gets the text in the file.
+ */
 async function receiveText(
   api: RouteCaller,
   route: string,
   input: RouteInput,
   keep: (text: string, result: unknown) => Promise<void>,
 ): Promise<unknown> {
-  const { recipient, identity } = await generateRecipient();
+  const { recipient, identity } = api.keyPair ?? (await generateRecipient());
   return receiveFile(api, { route, input, recipients: [recipient] }, async (octets, result) => {
     const plain = await decryptManifest(octets, FILE, { identities: [identity] });
     try {

@@ -34,6 +34,7 @@ import {
   waitingDismiss,
   waitingList,
 } from '@latchkey/operations';
+import type { AgeKeyPair } from '@latchkey/provisioning';
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { readVersion } from '@latchkey/runtime/telemetry';
 import { ApiConnection, type ConnectionOptions } from './connection.js';
@@ -108,9 +109,10 @@ export class RemoteOperations {
   readonly #ownVersion: string = readVersion().version;
   readonly #translations = translations();
 
-  constructor(options: Omit<ConnectionOptions, 'userAgent'>) {
+  /** @param options `keyPair` opens files with keys; without it, one is made for each file */
+  constructor({ keyPair, ...options }: Omit<ConnectionOptions, 'userAgent'> & { readonly keyPair?: AgeKeyPair | undefined }) {
     this.#connection = new ApiConnection({ ...options, userAgent: `latchkey-auth-server/${this.#ownVersion}` });
-    this.#api = new RouteCaller(this.#connection, this.#ownVersion);
+    this.#api = new RouteCaller(this.#connection, this.#ownVersion, keyPair);
   }
 
   /** As `call` does on a registry that is open. */

@@ -2,6 +2,7 @@
 
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Progress } from '@latchkey/operations';
+import type { AgeKeyPair } from '@latchkey/provisioning';
 import { Failure } from '@latchkey/runtime/failure';
 import { z } from 'zod';
 import { jobSchema } from '../resources/jobs.js';
@@ -32,10 +33,13 @@ const pageSchema: z.ZodType<Page> = z.object({ items: z.array(z.unknown()), next
 export class RouteCaller {
   readonly #connection: ApiConnection;
   readonly #ownVersion: string;
+  /** Opens files with keys; without it, one is made for each file. */
+  readonly keyPair: AgeKeyPair | undefined;
 
-  constructor(connection: ApiConnection, ownVersion: string) {
+  constructor(connection: ApiConnection, ownVersion: string, keyPair: AgeKeyPair | undefined) {
     this.#connection = connection;
     this.#ownVersion = ownVersion;
+    this.keyPair = keyPair;
   }
 
   /** Returns what the route answers; of one that begins a job, the job's result. */

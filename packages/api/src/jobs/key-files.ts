@@ -6,12 +6,15 @@
 import { isoTime } from '@latchkey/runtime/iso-time';
 import type { Principal } from '../access.js';
 import { Problem } from '../problem.js';
+import { type Rate, RateLimiter } from '../rate-limiter.js';
 
 const LIFETIME_MS = 3_600_000;
 /** Files of one caller and of all. At the bound a request is refused, before keys are drawn. */
 const MAX_FILES_PER_CALLER = 4;
 const MAX_FILES = 16;
 const RETRY_AFTER_S = 60;
+/** Refused recipients of one caller that the audit log gets: further ones change nothing. */
+const RECORDED_REFUSALS: Rate = { perSecond: 1 / 60, burst: 5 };
 
 export interface KeyFile {
   /** `manifest.csv.age` say. */
@@ -41,6 +44,7 @@ export interface KeyFileView {
 export class KeyFiles {
   /** By job. */
   readonly #files = new Map<string, KeptFile>();
+  readonly #refusals = new RateLimiter(undefined, RECORDED_REFUSALS);
 
   /** @throws Problem if the caller has too many, or all together */
   requireRoom({ id }: Principal): void {
@@ -51,6 +55,11 @@ export class KeyFiles {
         advice: 'Fetch them, and DELETE each once you have it.',
         retryAfter: RETRY_AFTER_S,
       });
+  }
+
+  /** Whether the audit log gets that a recipient of this caller was refused. */
+  isRefusalRecorded({ id }: Principal): boolean {
+    return this.#refusals.take(id) === undefined;
   }
 
   put({ id: owner }: Principal, job: string, file: KeyFile): void {

@@ -30,6 +30,7 @@ import { requireFreshSignIn } from '../access.js';
 import { Accepted } from '../answers.js';
 import type { JobControl, JobView } from '../jobs/jobs.js';
 import type { KeyFile } from '../jobs/key-files.js';
+import { describeRecipients, MAX_RECIPIENTS } from '../key-recipients.js';
 import { operationContext } from '../operation-context.js';
 import { Problem } from '../problem.js';
 import { defineRoute, type Route, type RouteContext } from '../route.js';
@@ -39,11 +40,8 @@ import { jobInputSchema, jobSchema } from './jobs.js';
 /** Nodes whose keys one request hands out. */
 const MAX_NODES = 100_000;
 const MAX_IDS = 4_096;
-const MAX_RECIPIENTS = 8;
 /** Characters: a post-quantum recipient has 2,000. */
 const MAX_RECIPIENT = 4_096;
-/** Characters of a recipient in the audit log: nobody makes another one with the same. */
-const RECIPIENT_IN_LOG = 28;
 
 const recipientsSchema = z
   .array(z.string().min(1).max(MAX_RECIPIENT))
@@ -65,12 +63,14 @@ interface KeyJobControl extends JobControl {
 
 /** Begins a job whose keys go into a file for the recipients. */
 async function startKeyJob(
-  { jobs, keyFiles, principal, now }: RouteContext,
+  context: RouteContext,
   { kind, recipients, file }: KeyJob,
   work: (control: KeyJobControl) => Promise<unknown>,
 ): Promise<Accepted<JobView>> {
+  const { jobs, keyFiles, principal, now } = context;
   requireFreshSignIn(principal, now);
   await requireRecipients(recipients);
+  await requireAllowedRecipients(context, { kind, recipients, file });
   keyFiles.requireRoom(principal);
   const job = await jobs.start({ principal, kind, scopes: ['keys'] }, (control) => {
     /** The file is there once the registry knows the keys. */
@@ -114,6 +114,23 @@ async function requireRecipients(recipients: readonly string[]): Promise<void> {
       throw new Problem('bad-request', { errors: [{ at: 'recipients', is: error.message }], advice: error.advice });
     throw error;
   }
+}
+
+/** Whoever takes over a token, or the way to the API, gets no keys that the own identity opens. */
+async function requireAllowedRecipients(
+  { keyFiles, principal, registry }: RouteContext,
+  { kind, recipients, file: { order, controller } }: KeyJob,
+): Promise<void> {
+  const { keyRecipients } = principal;
+  const other = keyRecipients && recipients.find((recipient) => !keyRecipients.has(recipient));
+  if (other === undefined) return;
+  const note = `${kind}, for ${describeRecipients([other])}`;
+  if (keyFiles.isRefusalRecorded(principal))
+    await registry.record({ what: 'key recipient refused', note, ...idsOf(order, controller) });
+  throw new Problem('recipient-not-allowed', {
+    detail: 'A recipient is not among those that the token names.',
+    advice: 'Name recipients of the token only, or make a token for the others: latchkey-auth-server token create --help',
+  });
 }
 
 /** A manifest is in memory: one of a million nodes has 75 MB. */
@@ -162,6 +179,7 @@ const exportOrder = defineRoute({
   name: ordersExport.name,
   summary: 'Hand over again the initial keys of the nodes of an order that have not joined',
   scope: ordersExport.scope,
+  isLimitable: true,
   path: '/v1/orders/:order/manifests',
   input: z.strictObject({ order: orderNumberSchema, recipients: recipientsSchema }),
   output: jobSchema,
@@ -256,6 +274,7 @@ const fetchFile = defineRoute({
   description:
     'In the age format. The audit log says to whom it is encrypted before the first octet leaves. The file is kept for an hour, and until its owner has deleted it.',
   scope: 'keys',
+  isLimitable: true,
   path: '/v1/jobs/:job/file',
   input: jobInputSchema,
   mediaType: 'application/octet-stream',
@@ -264,8 +283,11 @@ const fetchFile = defineRoute({
     requireFreshSignIn(principal, now);
     const { name, octets, recipients, controller, ...file } = keyFiles.get(principal, job);
     const order = file.order ?? createdOrderSchema.safeParse(jobs.show(principal, job).result).data?.order;
-    const readers = recipients.map((recipient) => recipient.slice(0, RECIPIENT_IN_LOG)).join(', ');
-    await registry.record({ what: 'keys fetched', note: `${name}, encrypted to ${readers}`, ...idsOf(order, controller) });
+    await registry.record({
+      what: 'keys fetched',
+      note: `${name}, encrypted to ${describeRecipients(recipients)}`,
+      ...idsOf(order, controller),
+    });
     return {
       headers: {
         'content-type': 'application/octet-stream',
@@ -289,6 +311,7 @@ const removeFile = defineRoute({
   name: 'jobs.remove-file',
   summary: 'Acknowledge the file of a job: it is removed',
   scope: 'keys',
+  isLimitable: true,
   path: '/v1/jobs/:job/file',
   input: jobInputSchema,
   output: z.object({}),

@@ -22,6 +22,8 @@ export interface TokenRecord {
   readonly limits?: OrderLimits | undefined;
   /** Networks that it may be used from, as `192.0.2.0/24`; empty: from anywhere. */
   readonly networks: readonly string[];
+  /** Of the scope `keys`: age recipients that keys may be encrypted to. */
+  readonly recipients?: readonly string[] | undefined;
   /** As the audit log has it: `user ada`. */
   readonly createdBy: string;
   readonly createdAt: number;
@@ -51,7 +53,8 @@ export interface TokenStore {
 export async function openTokenStore(folder: string): Promise<TokenStore> {
   const { store, tables } = await OwnStore.open(folder, {
     name: 'api-tokens',
-    schema: 1,
+    // A build that reads schema 1 would not heed the recipients of a token.
+    schema: 2,
     tables: (open): TokenTables => ({ tokens: open('tokens'), uses: open('uses') }),
     thenMake: 'make new tokens',
   });

@@ -4,7 +4,7 @@ import { UsageFailure } from '@latchkey/runtime/failure';
 import { Command, InvalidArgumentError } from 'commander';
 import { contextNamed, type Contexts, contextsPath, readContexts, writeContexts } from './contexts-file.js';
 import { type Column, type ListOptions, ListOutput, listOptions } from './list-output.js';
-import { caFileOption, pinOption, serverOption, tokenFileOption } from './place-options.js';
+import { caFileOption, identityFileOption, pinOption, serverOption, tokenFileOption } from './place-options.js';
 
 const ADD =
   'latchkey-auth-server context add plant --server https://plant.example:8443 --token-file plant.token --ca-file plant-ca.pem';
@@ -24,6 +24,7 @@ interface AddOptions {
   readonly tokenFile?: string;
   readonly caFile?: string;
   readonly pin?: string;
+  readonly identityFile?: string;
 }
 
 function addCommand(): Command {
@@ -34,11 +35,12 @@ function addCommand(): Command {
     .addOption(tokenFileOption())
     .addOption(caFileOption())
     .addOption(pinOption())
+    .addOption(identityFileOption())
     .action(add);
   return withExamples(command, ADD, 'latchkey-auth-server context add here --server unix:/run/latchkey/auth-server-api/api.sock');
 }
 
-async function add(name: string, { server, tokenFile, caFile, pin }: AddOptions): Promise<void> {
+async function add(name: string, { server, tokenFile, caFile, pin, identityFile }: AddOptions): Promise<void> {
   const { current, contexts } = await readContexts();
   if (Object.hasOwn(contexts, name))
     throw new UsageFailure(`there is a context ${name} already`, {
@@ -50,6 +52,7 @@ async function add(name: string, { server, tokenFile, caFile, pin }: AddOptions)
     token_file: tokenFile === undefined ? undefined : resolve(tokenFile),
     ca_file: caFile === undefined ? undefined : resolve(caFile),
     pin,
+    identity_file: identityFile === undefined ? undefined : resolve(identityFile),
   };
   await writeContexts({ current: current ?? name, contexts: { ...contexts, [name]: context } });
   process.stdout.write(`Context ${name} is in ${contextsPath()}${current === null ? ', and in use' : ''}\n`);
@@ -62,6 +65,7 @@ interface ContextView {
   readonly token_file: string | null;
   readonly ca_file: string | null;
   readonly pin: string | null;
+  readonly identity_file: string | null;
 }
 
 const COLUMNS: readonly Column<ContextView>[] = [
@@ -71,6 +75,7 @@ const COLUMNS: readonly Column<ContextView>[] = [
   { name: 'token-file', heading: 'TOKEN FILE', value: ({ token_file: path }) => path },
   { name: 'ca-file', heading: 'CA FILE', value: ({ ca_file: path }) => path, unlessEmpty: true },
   { name: 'pin', heading: 'PIN', value: ({ pin }) => pin, unlessEmpty: true },
+  { name: 'identity-file', heading: 'IDENTITY FILE', value: ({ identity_file: path }) => path, unlessEmpty: true },
 ];
 
 function listCommand(): Command {
@@ -89,6 +94,7 @@ async function list(options: ListOptions): Promise<void> {
     token_file: context.token_file ?? null,
     ca_file: context.ca_file ?? null,
     pin: context.pin ?? null,
+    identity_file: context.identity_file ?? null,
   }));
   await output.print(views);
 }

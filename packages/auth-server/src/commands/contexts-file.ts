@@ -15,6 +15,7 @@ export interface SavedContext {
   readonly token_file?: string | undefined;
   readonly ca_file?: string | undefined;
   readonly pin?: string | undefined;
+  readonly identity_file?: string | undefined;
 }
 
 const contextSchema: z.ZodType<SavedContext> = z.strictObject({
@@ -22,6 +23,7 @@ const contextSchema: z.ZodType<SavedContext> = z.strictObject({
   token_file: z.string().optional(),
   ca_file: z.string().optional(),
   pin: z.string().optional(),
+  identity_file: z.string().optional(),
 });
 
 export interface Contexts {

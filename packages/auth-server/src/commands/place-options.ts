@@ -5,6 +5,7 @@
 
 import type { RemoteOperations } from '@latchkey/api/client';
 import { parsePin, parseTarget, PIN_SYNTAX, TARGET_SYNTAX } from '@latchkey/api/target';
+import { parseKeyPair } from '@latchkey/provisioning';
 import { markElsewhere, repeatInAdvice } from '@latchkey/runtime/cli';
 import { environment } from '@latchkey/runtime/config';
 import { UsageFailure } from '@latchkey/runtime/failure';
@@ -36,7 +37,13 @@ Which registry:
  */
 export function placeOptions(command: Command, takesServer: boolean): Command {
   if (takesServer) command.addOption(repeatInAdvice(serverOption().env(SERVER_VARIABLE)));
-  for (const option of [contextOption(), tokenFileOption().env(TOKEN_VARIABLE), caFileOption(), pinOption()])
+  for (const option of [
+    contextOption(),
+    tokenFileOption().env(TOKEN_VARIABLE),
+    caFileOption(),
+    pinOption(),
+    identityFileOption(),
+  ])
     command.addOption(repeatInAdvice(option));
   return command.addHelpText('after', HELP).hook('preAction', async () => {
     const place = await findPlace(command, takesServer);
@@ -67,6 +74,13 @@ export function pinOption(): Option {
     if (parsePin(text) === undefined) throw new InvalidArgumentError(`expected ${PIN_SYNTAX}`);
     return text;
   });
+}
+
+export function identityFileOption(): Option {
+  return new Option(
+    '--identity-file <file>',
+    'mode 0600: an age identity that opens files with keys; its recipient is one of the token (default: one is made for each file)',
+  );
 }
 
 function serverArgument(text: string): string {
@@ -102,7 +116,7 @@ function givenPlace(command: Command, takesServer: boolean): GivenPlace {
     context: given('context'),
     hasData: given('data') !== undefined,
     localOption: local?.long ?? undefined,
-    proofs: { token_file: given('tokenFile'), ca_file: given('caFile'), pin: given('pin') },
+    proofs: { token_file: given('tokenFile'), ca_file: given('caFile'), pin: given('pin'), identity_file: given('identityFile') },
   };
 }
 
@@ -170,14 +184,21 @@ function placeOfContext(name: string, saved: SavedContext, proofs: Proofs, by: s
     token_file: proofs.token_file ?? saved.token_file,
     ca_file: proofs.ca_file ?? saved.ca_file,
     pin: proofs.pin ?? saved.pin,
+    identity_file: proofs.identity_file ?? saved.identity_file,
     name: `${name}, ${saved.server}`,
     by,
     tokenBy: proofs.token_file === undefined ? `the context ${name}` : '--token-file',
   };
 }
 
-function refuseProofs({ token_file: tokenFile, ca_file: caFile, pin }: Proofs): void {
-  const option = tokenFile !== undefined ? '--token-file' : caFile !== undefined ? '--ca-file' : pin && '--pin';
+function refuseProofs(proofs: Proofs): void {
+  const options = [
+    ['--token-file', proofs.token_file],
+    ['--ca-file', proofs.ca_file],
+    ['--pin', proofs.pin],
+    ['--identity-file', proofs.identity_file],
+  ] as const;
+  const [option] = options.find(([, value]) => value !== undefined) ?? [];
   if (option === undefined) return;
   throw new UsageFailure(`${option} is of a registry elsewhere, and that of this machine is named`, {
     advice: 'Nothing was done. Leave it out, or name the other one with --server or --context.',
@@ -193,6 +214,7 @@ async function openPlace({
   token_file: tokenFile,
   ca_file: caFile,
   pin: pinText,
+  identity_file: identityFile,
 }: NamedPlace): Promise<RemotePlace> {
   const target = parseTarget(server);
   if (target === undefined) throw new UsageFailure(`${by}: expected ${TARGET_SYNTAX}`);
@@ -208,5 +230,9 @@ async function openPlace({
       advice: 'Name its file with --token-file. On the machine of the registry: latchkey-auth-server token create --help',
     });
   const ca = caFile === undefined ? undefined : await readPlainFile(caFile);
-  return { name, connection: { target, token, ca, pin } };
+  const keyPair =
+    identityFile === undefined
+      ? undefined
+      : await parseKeyPair(await readSecretFile(identityFile, '--identity-file'), identityFile);
+  return { name, connection: { target, token, ca, pin, keyPair } };
 }

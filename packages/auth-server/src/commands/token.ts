@@ -1,15 +1,18 @@
 import { rm } from 'node:fs/promises';
 import {
   describeLimits,
+  describeRecipients,
   generateToken,
   isNetwork,
   isTokenId,
   LIMITABLE_SCOPES,
+  MAX_RECIPIENTS,
   openTokenStore,
   type Scope,
   TOKEN_SCOPES,
   type TokenStore,
 } from '@latchkey/api/tokens';
+import { checkRecipients } from '@latchkey/provisioning';
 import { withExamples } from '@latchkey/runtime/cli';
 import { parseDuration } from '@latchkey/runtime/config';
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
@@ -40,6 +43,7 @@ interface CreateOptions extends RegistryOptions, LimitOptions {
   readonly scope: readonly Scope[];
   readonly expires: number;
   readonly from?: readonly string[];
+  readonly recipient?: readonly string[];
   readonly out: string;
 }
 
@@ -61,6 +65,11 @@ function createCommand(): Command {
       'where it may be used from, e.g. 192.0.2.0/24; may be given again (default: anywhere)',
       networkArgument,
     )
+    .option(
+      '--recipient <age1...>',
+      'whom keys may be encrypted to, with --scope keys; may be given again',
+      (text, before?: readonly string[]) => [...(before ?? []), text],
+    )
     .requiredOption('--out <file>', 'the token; must not exist')
     .action(create);
   return withExamples(
@@ -68,10 +77,14 @@ function createCommand(): Command {
     'latchkey-auth-server token create monitoring --data ./data --scope read --out monitoring.token',
     'latchkey-auth-server token create audit --data ./data --scope read --scope audit --expires 30d --from 192.0.2.0/24 --out audit.token',
     'latchkey-auth-server token create north --data ./data --scope read --scope describe --site north --out north.token',
+    'latchkey-auth-server token create orders --data ./data --scope read --scope keys --recipient age1... --from 192.0.2.7 --out orders.token',
   );
 }
 
-async function create(name: string, { scope, expires, from = [], out, ...options }: CreateOptions): Promise<void> {
+async function create(
+  name: string,
+  { scope, expires, from = [], recipient = [], out, ...options }: CreateOptions,
+): Promise<void> {
   const limits = limitsOf(options);
   const unlimited = limits === undefined ? undefined : scope.find((one) => !LIMITABLE_SCOPES.includes(one));
   if (unlimited !== undefined)
@@ -81,12 +94,13 @@ async function create(name: string, { scope, expires, from = [], out, ...options
   const wrong = from.find((network) => !isNetwork(network));
   if (wrong !== undefined)
     throw new UsageFailure(`--from ${wrong}: expected an address, or a network such as 192.0.2.0/24 or 2001:db8::/32`);
+  await requireRecipients(scope, recipient, from);
   const token = generateToken();
   const expiresAt = Date.now() + 1000 * expires;
   await withTokens(options, async (tokens, registry) => {
     await createFile(out, `${token.text}\n`);
     try {
-      const note = `token ${token.id}: ${scope.join(', ')}; expires ${isoTime(expiresAt)}${describeLimits(limits)}`;
+      const note = `token ${token.id}: ${scope.join(', ')}; expires ${isoTime(expiresAt)}${describeLimits(limits)}${recipient.length === 0 ? '' : `; keys for ${describeRecipients(recipient)}`}`;
       // The log has it before it counts.
       await registry.record({ what: 'token created', note });
       await tokens.add({
@@ -96,6 +110,7 @@ async function create(name: string, { scope, expires, from = [], out, ...options
         scopes: scope,
         limits,
         networks: from,
+        ...(recipient.length === 0 ? {} : { recipients: recipient }),
         createdBy: currentUser(),
         createdAt: Date.now(),
         expiresAt,
@@ -109,6 +124,30 @@ async function create(name: string, { scope, expires, from = [], out, ...options
   process.stdout.write(`Token ${token.id} is in ${out}, and nowhere else. It expires at ${isoTime(expiresAt)}.\n`);
 }
 
+/**
+ * A stolen token that hands out keys is of no use elsewhere, and to who has none of the identities.
+ */
+async function requireRecipients(
+  scopes: readonly Scope[],
+  recipients: readonly string[],
+  networks: readonly string[],
+): Promise<void> {
+  if (!scopes.includes('keys')) {
+    if (recipients.length === 0) return;
+    throw new UsageFailure('--recipient is of --scope keys, which is missing', { advice: 'Nothing was changed. Give both.' });
+  }
+  if (recipients.length === 0)
+    throw new UsageFailure('--scope keys hands out keys, and --recipient is missing', {
+      advice: 'Nothing was changed. Name whom keys may be encrypted to: age-keygen -o identity.txt prints a recipient.',
+    });
+  if (networks.length === 0)
+    throw new UsageFailure('--scope keys hands out keys, and --from is missing', {
+      advice: 'Nothing was changed. Name the address or the network that it is used from.',
+    });
+  if (recipients.length > MAX_RECIPIENTS) throw new UsageFailure(`expected ${MAX_RECIPIENTS} recipients at most`);
+  await checkRecipients(recipients);
+}
+
 interface TokenView {
   readonly id: string;
   readonly name: string;
@@ -116,6 +155,7 @@ interface TokenView {
   readonly scopes: readonly Scope[];
   readonly limits: OrderLimits | null;
   readonly networks: readonly string[];
+  readonly recipients: readonly string[];
   readonly created_by: string;
   readonly created_at: string;
   readonly expires_at: string;
@@ -130,6 +170,7 @@ const COLUMNS: readonly Column<TokenView>[] = [
   { name: 'scopes', heading: 'SCOPES', value: ({ scopes }) => scopes },
   limitsColumn(),
   { name: 'from', heading: 'FROM', value: ({ networks }) => networks, none: 'anywhere' },
+  { name: 'recipients', heading: 'RECIPIENTS OF KEYS', value: ({ recipients }) => recipients, unlessEmpty: true },
   { name: 'made-by', heading: 'MADE BY', value: ({ created_by: by }) => by, onDemand: true },
   { name: 'made', heading: 'MADE', value: ({ created_at: at }) => at, isTime: true, onDemand: true },
   { name: 'expires', heading: 'EXPIRES', value: ({ expires_at: at }) => at, isTime: true },
@@ -155,6 +196,7 @@ async function list(options: RegistryOptions & ListOptions): Promise<void> {
       scopes: token.scopes,
       limits: token.limits ?? null,
       networks: token.networks,
+      recipients: token.recipients ?? [],
       created_by: token.createdBy,
       created_at: isoTime(token.createdAt),
       expires_at: isoTime(token.expiresAt),

@@ -222,6 +222,7 @@ const handoverSchema = z.object({ ...orderInputFields, count: z.int(), split: z.
 export const ordersExport: Contract<OrderInput, OrderHandover> = {
   name: 'orders.export',
   scope: 'keys',
+  isLimitable: true,
   input: orderInputSchema,
   output: handoverSchema,
 };

@@ -224,7 +224,7 @@ describe('the API beside an auth-server', () => {
   it.each([
     [['token', 'create', '', '--scope', 'read'], 'characters that can be seen'],
     [['token', 'create', 'a\u202Eb', '--scope', 'read'], 'characters that can be seen'],
-    [['token', 'create', 'x', '--scope', 'keys'], 'expected one of read, audit'],
+    [['token', 'create', 'x', '--scope', 'admin'], 'expected one of read, audit'],
     [['token', 'create', 'x'], '--scope'],
     [['token', 'create', 'x', '--scope', 'read', '--expires', '400d'], 'a year at most'],
     [['token', 'create', 'x', '--scope', 'read', '--from', '192.0.2.0/40'], 'expected an address, or a network'],
