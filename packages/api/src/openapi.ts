@@ -1,7 +1,7 @@
 /** The OpenAPI 3.1 document of the routes: what the API answers at `/v1/openapi.json`. */
 
 import { z } from 'zod';
-import { type ProblemName, PROBLEM_TYPE, problemSchema, statusOf } from './problem.js';
+import { describeStatus, type ProblemName, PROBLEM_TYPE, problemSchema, statusOf } from './problem.js';
 import type { Route } from './route.js';
 
 /** Grows with what is added to `/v1`. */
@@ -13,12 +13,31 @@ interface JsonSchema {
   readonly [key: string]: unknown;
 }
 
+/** What the operations of each tag are about. */
+const TAGS: Readonly<Record<string, string>> = {
+  summary: 'Counts of nodes and orders',
+  nodes: 'Nodes: lists, descriptions, changes and resets',
+  diagnoses: 'Why a node has not joined',
+  orders: 'Orders, and the manifests of their nodes',
+  exposure: 'Initial keys that more people know than should',
+  controllers: 'Controllers and their credentials',
+  waiting: 'IDs that asked for a key and are not in the registry',
+  clock: 'Times of the clock in which commits are held back',
+  audit: 'The audit log',
+  jobs: 'Long operations and their results',
+  events: 'What happens to nodes, as it happens',
+  api: 'The API itself',
+};
+
 /** What every route may answer instead of its output. */
 const COMMON_PROBLEMS: readonly ProblemName[] = [
   'bad-request',
   'not-authenticated',
   'forbidden',
+  'request-timeout',
+  'misdirected-request',
   'too-many-requests',
+  'headers-too-large',
   'internal-error',
   'unavailable',
 ];
@@ -65,10 +84,11 @@ export function openApiOf(routes: readonly Route[]): JsonSchema {
   const components: Record<string, JsonSchema> = {};
   const toSchema: ToSchema = (schema, io) => hoist(z.toJSONSchema(schema, { io }) as JsonSchema, components);
   const problem = toSchema(problemSchema, 'output');
+  const problems = [...new Set(routes.flatMap(problemsOf))].toSorted();
   const paths: Record<string, JsonSchema> = {};
   for (const route of routes) {
     const path = (paths[templateOf(route.path)] ??= {}) as Record<string, unknown>;
-    path[(route.method ?? 'GET').toLowerCase()] = operationOf(route, toSchema, problem);
+    path[(route.method ?? 'GET').toLowerCase()] = operationOf(route, toSchema);
   }
   return {
     openapi: '3.1.0',
@@ -83,18 +103,24 @@ export function openApiOf(routes: readonly Route[]): JsonSchema {
       { url: 'https://plant.example:8443', description: 'The gateway: a host of `api.gateway.hosts`' },
     ],
     security: [{}, { token: [] }],
-    tags: [...new Set(routes.map(tagOf))].map((name) => ({ name })),
+    tags: [...new Set(routes.map(tagOf))].map((name) => ({ name, description: TAGS[name] })),
     paths,
     components: {
       securitySchemes: {
         token: { type: 'http', scheme: 'bearer', description: 'An API token; none on the unix socket for users' },
       },
+      responses: Object.fromEntries(
+        problems.map((kind) => [
+          kind,
+          { description: describeStatus(statusOf(kind)), content: { [PROBLEM_TYPE]: { schema: problem } } },
+        ]),
+      ),
       schemas: Object.fromEntries(Object.entries(components).toSorted(([a], [b]) => (a < b ? -1 : 1))),
     },
   };
 }
 
-function operationOf(route: Route, toSchema: ToSchema, problem: JsonSchema): JsonSchema {
+function operationOf(route: Route, toSchema: ToSchema): JsonSchema {
   const { name, summary, description, scope, method = 'GET', output, isIdempotent, beginsJob, mediaType = JSON_TYPE } = route;
   const isRead = method === 'GET' && mediaType === JSON_TYPE;
   return {
@@ -113,19 +139,15 @@ function operationOf(route: Route, toSchema: ToSchema, problem: JsonSchema): Jso
       },
       ...(isIdempotent === undefined && beginsJob === undefined ? {} : { 202: ACCEPTED }),
       ...(isRead ? { 304: { description: 'The body has the entity tag of If-None-Match' } } : {}),
-      ...Object.fromEntries(
-        problemsOf(route).map((kind) => [
-          statusOf(kind),
-          { description: kind, content: { [PROBLEM_TYPE]: { schema: problem } } },
-        ]),
-      ),
+      ...Object.fromEntries(problemsOf(route).map((kind) => [statusOf(kind), { $ref: `#/components/responses/${kind}` }])),
     },
   };
 }
 
 function problemsOf(route: Route): readonly ProblemName[] {
   const problems = [...COMMON_PROBLEMS];
-  if (namesInPath(route).size > 0) problems.push('not-found');
+  // The body of a change may name what does not exist, or what the caller does not see.
+  if (namesInPath(route).size > 0 || isChange(route)) problems.push('not-found');
   if (isChange(route)) problems.push('refused', 'body-too-large', 'unsupported-media-type');
   if (route.isIdempotent !== undefined) problems.push('idempotency-key-reused');
   if (needsIfMatch(route)) problems.push('changed-meanwhile', 'precondition-required');

@@ -195,6 +195,12 @@ export function statusOf(kind: ProblemName): number {
   return PROBLEMS[kind].status;
 }
 
+/** Each kind of problem that is answered with a status, and what it means. */
+export function describeStatus(status: number): string {
+  const kinds = Object.entries(PROBLEMS).filter(([, kind]) => kind.status === status);
+  return kinds.map(([name, { title }]) => `\`${name}\`: ${title}.`).join(' ');
+}
+
 /** Kind of problem of a status that fastify or Node.js chose. */
 export function problemOfStatus(status: number): ProblemName {
   const found = Object.entries(PROBLEMS).find(([, kind]) => kind.status === status);

@@ -16,6 +16,7 @@ import type { Role } from '../src/access.js';
 import { startApi } from '../src/index.js';
 import { generateToken } from '../src/tokens/token.js';
 import { openTokenStore, type TokenRecord } from '../src/tokens/token-store.js';
+import { undocumented } from './documented.js';
 
 export interface Answer {
   readonly status: number;
@@ -89,6 +90,7 @@ export class LocalApi {
   }
 }
 
+/** Rejects an answer that is not as packages/api/openapi.json says. */
 export function ask(
   target: HttpsOptions,
   path: string,
@@ -104,7 +106,11 @@ export function ask(
         const text = octets.toString('utf8');
         const { statusCode: status = 0, headers: received } = response;
         const isJson = received['content-type']?.includes('json') === true && text !== '';
-        resolve({ status, headers: received, text, octets, body: isJson ? (JSON.parse(text) as unknown) : undefined });
+        const answered = isJson ? (JSON.parse(text) as unknown) : undefined;
+        const contentType = received['content-type'];
+        const fault = undocumented({ method, path, requestBody: body, status, contentType, body: answered });
+        if (fault === undefined) resolve({ status, headers: received, text, octets, body: answered });
+        else reject(new Error(`openapi.json does not say this: ${fault}`));
       });
       response.on('error', reject);
     });
