@@ -251,7 +251,8 @@ export class Target {
     const { config, owner, templates } = this.#options.target;
     const access = { owner, mode: config.mode };
     if (config.format === 'oscore') {
-      const contexts = oscoreContexts(generations, this.#options.role);
+      // A program may tell the newest context by its time, even if all are made at once.
+      const contexts = oscoreContexts(generations, this.#options.role).toReversed();
       digest(contexts.map(({ name }) => name).join('\n'));
       return writeContextsAsOwner(config.file, contexts, access);
     }

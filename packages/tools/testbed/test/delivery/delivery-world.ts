@@ -3,7 +3,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
-import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -44,7 +44,9 @@ export class PeerProcess {
     args: readonly string[],
     options: { readonly env?: NodeJS.ProcessEnv; readonly input?: string } = {},
   ) {
-    this.#child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...options.env } });
+    const env = { ...process.env, ...options.env };
+    // A process group of its own: what the program starts ends with it.
+    this.#child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], env, detached: true });
     for (const stream of [this.#child.stdout, this.#child.stderr])
       stream?.setEncoding('utf8').on('data', (text: string) => (this.output += text));
     this.#child.stdin?.on('error', () => undefined);
@@ -57,7 +59,7 @@ export class PeerProcess {
 
   /** Waits for its end. */
   async finished(): Promise<Finished> {
-    const timer = setTimeout(() => this.#child.kill('SIGKILL'), DEADLINE_MS);
+    const timer = setTimeout(() => this.#kill(), DEADLINE_MS);
     const [code] = (await once(this.#child, 'close')) as [number | null];
     clearTimeout(timer);
     return { code, output: this.output };
@@ -65,8 +67,13 @@ export class PeerProcess {
 
   async stop(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    this.#child.kill('SIGKILL');
+    this.#kill();
     await once(this.#child, 'exit');
+  }
+
+  #kill(): void {
+    const { pid } = this.#child;
+    if (pid !== undefined) process.kill(-pid, 'SIGKILL');
   }
 
   /** Resolves once it has said so. */
@@ -102,6 +109,11 @@ export class DeliveryWorld {
     return join(this.folder, name);
   }
 
+  async directory(name: string): Promise<string> {
+    await mkdir(this.path(name), { mode: 0o700 });
+    return this.path(name);
+  }
+
   text(name: string): Promise<string> {
     return readFile(this.path(name), 'utf8').catch(() => '');
   }
@@ -129,10 +141,33 @@ export class DeliveryWorld {
     return this.deliver;
   }
 
-  start(command: string, args: readonly string[]): PeerProcess {
-    const peer = new PeerProcess(command, args);
+  start(command: string, args: readonly string[], options: { readonly env?: NodeJS.ProcessEnv } = {}): PeerProcess {
+    const peer = new PeerProcess(command, args, options);
     this.#peers.push(peer);
     return peer;
+  }
+
+  /**
+   * Starts a server, and again whenever it ends, as a unit with Restart=always.
+   *
+   * @param command for `sh`, one that it can `exec`
+   */
+  async supervise(
+    name: string,
+    command: string,
+    options: { readonly env?: NodeJS.ProcessEnv } = {},
+  ): Promise<{ readonly process: PeerProcess } & Record<'reload' | 'restart', readonly string[]>> {
+    const pid = this.path(`${name}.pid`);
+    const server = await this.file(`${name}-server`, [`echo $$ >${pid}`, `exec ${command}`]);
+    const loop = await this.file(`${name}-supervisor`, [`while :; do sh ${server} </dev/null; sleep 0.2; done`]);
+    // A server that is not running reads its keys as it starts.
+    const kill = (signal: string): Promise<string> =>
+      this.file(`${name}-${signal}`, ['#!/bin/sh', `kill -${signal} "$(cat ${pid})" || true`], 0o700);
+    return {
+      process: this.start('sh', [loop], options),
+      reload: [await kill('HUP')],
+      restart: [await kill('TERM')],
+    };
   }
 
   /** Runs a client to its end. */

@@ -1,7 +1,6 @@
 // DTLS-PSK with libcoap's server in both flavours. It reads its keys at its start, as text, so that
 // it is restarted. Skipped where libcoap3-bin or openssl is not installed.
 
-import { spawnSync } from 'node:child_process';
 import { formatId } from '@latchkey/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { freePort } from '../../src/network.js';
@@ -17,27 +16,17 @@ let world: DeliveryWorld;
 beforeEach(async () => {
   world = await DeliveryWorld.create();
 });
-afterEach(async () => {
-  await world.stopPeers();
-  const pid = await world.text('server.pid');
-  if (/^\d+\n$/.test(pid)) spawnSync('kill', ['-KILL', pid.trim()]);
-  await world.remove();
-});
+afterEach(() => world.remove());
 
 describe.each(['openssl', 'gnutls'])('libcoap with %s (skipped without libcoap3-bin and openssl)', (flavour) => {
   const isHere = [`coap-server-${flavour}`, `coap-client-${flavour}`, 'openssl'].every(isInstalled);
 
   it.skipIf(!isHere)('serves a node that renews, with AES-128-CCM-8, and not once it is disabled', async () => {
     const port = Number((await freePort()).split(':')[1]);
-    const file = world.path('identities');
-    const pid = world.path('server.pid');
-    const server = `coap-server-${flavour} -A 127.0.0.1 -p ${port} -k ${NOBODYS_KEY} -i ${file} </dev/null`;
-    await world.file('identities', []);
-    // As a unit with Restart=always.
-    const supervisor = ['#!/bin/sh', 'while :; do', `${server} &`, `echo $! >${pid}`, 'wait', 'sleep 0.2', 'done'];
-    world.start(await world.file('supervisor', supervisor, 0o700), []);
-    const restart = await world.file('restart', ['#!/bin/sh', `kill "$(cat ${pid})"`], 0o700);
-    await world.configure({ label: LABEL, file, format: 'libcoap', reload: [restart] });
+    const file = await world.file('identities', []);
+    const command = `coap-server-${flavour} -A 127.0.0.1 -p ${port} -k ${NOBODYS_KEY} -i ${file}`;
+    const { restart } = await world.supervise('coap', command);
+    await world.configure({ label: LABEL, file, format: 'libcoap', reload: restart });
     const first = identityOf(ID, world.feed.renew(ID), LABEL);
     await world.startDeliver();
 
