@@ -9,6 +9,7 @@ export const STORAGE: readonly string[] = [
   'api-changes',
   'api-jobs',
   'api-events',
+  'api-imports',
   'api-key-files',
   'api-resources',
   'audit-log',

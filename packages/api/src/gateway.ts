@@ -15,6 +15,7 @@ import { Failure, listenFailure, systemCode, UsageFailure } from '@latchkey/runt
 import { readPlainFile, readPrivateFile } from '@latchkey/runtime/files';
 import { type Endpoint, formatEndpoint, unmapIPv4 } from '@latchkey/runtime/net';
 import type { GatewayConfig } from './config.js';
+import { IMPORTS_PATH, MAX_IMPORT_BODY } from './large-bodies.js';
 import { Problem, PROBLEM_TYPE, type ProblemName } from './problem.js';
 import { SECURITY_HEADERS } from './security-headers.js';
 import { VERSION_HEADER } from './version-header.js';
@@ -25,8 +26,10 @@ const MAX_HEADER_SIZE = 16_384;
 const REQUEST_TIMEOUT_MS = 10_000;
 const IDLE_TIMEOUT_MS = 60_000;
 const METHODS = ['GET', 'HEAD', 'POST', 'PATCH', 'DELETE'];
-/** Octets of a body. The API takes no more either. */
+/** Octets of a body, which is read before the API is asked. The API takes no more either. */
 const MAX_BODY = 65_536;
+/** Larger bodies that are passed on as they come: the API knows the caller before it reads them. */
+const MAX_LARGE_BODIES = 4;
 /** For an answer of the API, in ms: some read the whole registry. */
 const ANSWER_TIMEOUT_MS = 120_000;
 const MAX_API_CONNECTIONS = 64;
@@ -92,6 +95,7 @@ export async function startGateway({ config, apiSocket, browser, log }: GatewayO
     });
   // A connection each: one that is kept may be closed by the API as it is used again.
   const agent = new Agent({ keepAlive: false, maxSockets: MAX_API_CONNECTIONS });
+  const largeAgent = new Agent({ keepAlive: false, maxSockets: MAX_LARGE_BODIES });
   const limitedLog = new RateLimitedLog(log);
   const secureContext = await readSecureContext(config, log);
   const servers: Server[] = [];
@@ -103,6 +107,7 @@ export async function startGateway({ config, apiSocket, browser, log }: GatewayO
       }),
     );
     agent.destroy();
+    largeAgent.destroy();
   };
   try {
     for (const endpoint of config.listen) {
@@ -117,7 +122,14 @@ export async function startGateway({ config, apiSocket, browser, log }: GatewayO
           connectionsCheckingInterval: 1_000,
         },
         (incoming, outgoing) =>
-          void forward(incoming, outgoing, { hosts, agent, apiSocket, browserSocket: browser?.socket, log: limitedLog }),
+          void forward(incoming, outgoing, {
+            hosts,
+            agent,
+            largeAgent,
+            apiSocket,
+            browserSocket: browser?.socket,
+            log: limitedLog,
+          }),
       );
       server.maxConnections = MAX_CONNECTIONS;
       server.on('clientError', answerClientError);
@@ -191,6 +203,7 @@ function addressOf(server: Server, endpoint: Endpoint): string {
 interface ForwardOptions {
   readonly hosts: ReadonlySet<string>;
   readonly agent: Agent;
+  readonly largeAgent: Agent;
   readonly apiSocket: string;
   readonly browserSocket: string | undefined;
   readonly log: RateLimitedLog;
@@ -199,7 +212,7 @@ interface ForwardOptions {
 async function forward(
   incoming: IncomingMessage,
   outgoing: ServerResponse,
-  { hosts, agent, apiSocket, browserSocket, log }: ForwardOptions,
+  { hosts, agent, largeAgent, apiSocket, browserSocket, log }: ForwardOptions,
 ): Promise<void> {
   // A request with a token is no browser's, and a browser's has a session instead.
   const isBrowsers = browserSocket !== undefined && incoming.headers.authorization === undefined;
@@ -212,24 +225,34 @@ async function forward(
   }
   // A caller that has gone is no error.
   outgoing.on('error', () => undefined);
-  const body = await readBody(incoming);
-  if (body === undefined) return;
   const { method = 'GET', url: path = '/', headers, socket } = incoming;
+  const length = Number(headers['content-length'] ?? 0);
+  const isLarge = length > MAX_BODY;
+  const body = isLarge ? undefined : await readBody(incoming);
+  if (body === undefined && !isLarge) return;
   const sent: Record<string, string> = { host: 'api', 'x-forwarded-for': unmapIPv4(socket.remoteAddress ?? '') };
   for (const name of isBrowsers ? [...REQUEST_HEADERS, ...BROWSER_REQUEST_HEADERS] : REQUEST_HEADERS) {
     const value = headers[name];
     if (typeof value === 'string') sent[name] = value;
   }
-  if (body.length > 0) sent['content-length'] = String(body.length);
+  if (length > 0) sent['content-length'] = String(length);
+  // The API may answer before it has read the body: it must not close the connection then.
+  if (isLarge) sent['connection'] = 'keep-alive';
   const upstream = request({
     socketPath: isBrowsers ? browserSocket : apiSocket,
-    agent,
+    agent: isLarge ? largeAgent : agent,
     path,
     method,
     headers: sent,
     timeout: ANSWER_TIMEOUT_MS,
   });
-  upstream.on('response', (answer) => passOn(answer, outgoing, isBrowsers));
+  upstream.on('response', (answer) => {
+    const pass = (): void => passOn(answer, outgoing, isBrowsers);
+    if (!isLarge || incoming.readableEnded) return pass();
+    // The API has refused the caller. A client may read no answer before it has sent everything.
+    incoming.unpipe(upstream);
+    incoming.once('end', pass).resume();
+  });
   upstream.on('timeout', () => upstream.destroy(new Error('no answer in time')));
   upstream.on('error', (error) => {
     if (outgoing.destroyed) return;
@@ -238,7 +261,8 @@ async function forward(
     else sendProblem(outgoing, new Problem('unavailable', { retryAfter: RETRY_AFTER_S }));
   });
   endWithCaller(outgoing, upstream);
-  upstream.end(body);
+  if (body === undefined) incoming.pipe(upstream);
+  else upstream.end(body);
 }
 
 /**
@@ -254,11 +278,9 @@ async function readBody(incoming: IncomingMessage): Promise<Buffer | undefined> 
   }
 }
 
-/** The API gives up the work of a request whose caller has gone. */
+/** The API gives up the work of a request whose caller has gone, or has its answer. */
 function endWithCaller(outgoing: ServerResponse, upstream: ClientRequest): void {
-  outgoing.once('close', () => {
-    if (!outgoing.writableFinished) upstream.destroy();
-  });
+  outgoing.once('close', () => void upstream.destroy());
 }
 
 function whyRefused(
@@ -273,9 +295,13 @@ function whyRefused(
   if (!hosts.has((headers.host ?? '').toLowerCase())) return 'misdirected-request';
   if (!isBrowsers && names.some((name) => BROWSER.test(name))) return 'forwarded-request';
   if (method === undefined || !METHODS.includes(method)) return 'method-not-allowed';
-  const mayHaveBody = method === 'POST' || method === 'PATCH';
   if (headers['transfer-encoding'] !== undefined) return 'body-too-large';
-  return Number(headers['content-length'] ?? 0) > (mayHaveBody ? MAX_BODY : 0) ? 'body-too-large' : undefined;
+  return Number(headers['content-length'] ?? 0) > maxBodyOf(method, url) ? 'body-too-large' : undefined;
+}
+
+function maxBodyOf(method: string, path: string): number {
+  if (method === 'POST' && path === IMPORTS_PATH) return MAX_IMPORT_BODY;
+  return method === 'POST' || method === 'PATCH' ? MAX_BODY : 0;
 }
 
 function passOn(answer: IncomingMessage, outgoing: ServerResponse, isBrowsers: boolean): void {

@@ -6,6 +6,7 @@ import type { ExposureView } from '@latchkey/operations/contract';
 import type { Registry } from '@latchkey/registry';
 import { type Daemon, type Log, repeat } from '@latchkey/runtime/daemon';
 import { Failure, systemCode, systemFailure, UsageFailure } from '@latchkey/runtime/failure';
+import { type AgeKeyPair, generateRecipient } from '@latchkey/provisioning';
 import { nativeLocks, readFolderLock, readPrivateFile } from '@latchkey/runtime/files';
 import {
   allowGroup,
@@ -24,6 +25,7 @@ import { IdempotentRequests } from './jobs/idempotency.js';
 import { Jobs } from './jobs/jobs.js';
 import { KeyFiles } from './jobs/key-files.js';
 import { RequestStore } from './jobs/request-store.js';
+import { LargeBodies } from './large-bodies.js';
 import { KeptResults } from './kept-results.js';
 import { LocalCallers, refuseForwarded } from './local-socket.js';
 import { LocalUsers } from './local-users.js';
@@ -88,6 +90,7 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
   const jobs = new Jobs(registry, walks, requests, log);
   const keyFiles = new KeyFiles();
   const events = new EventStreams({ registry, opaque, log });
+  let importKeys: Promise<AgeKeyPair> | undefined;
   const shared = {
     routes: ROUTES,
     registry,
@@ -98,6 +101,8 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
       jobs,
       keyFiles,
       idempotentRequests: new IdempotentRequests(requests),
+      largeBodies: new LargeBodies(),
+      importKeys: () => (importKeys ??= generateRecipient()),
       exposures: new KeptResults<ExposureView>(),
       readServerState: () => readFolderLock(folder),
     },

@@ -34,12 +34,13 @@ export function addRoutes(server: FastifyInstance, routes: readonly Route[], env
 }
 
 function addRoute(server: FastifyInstance, route: Route, { registry, services }: RouteEnvironment): void {
-  const { method = 'GET', scope, isLimitable, path } = route;
+  const { method = 'GET', scope, isLimitable, path, maxBody } = route;
   server.route({
     method,
     url: path,
     config: { scope, isLimitable: isLimitable === true },
     exposeHeadRoute: route.mediaType === undefined,
+    ...(maxBody === undefined ? {} : { bodyLimit: maxBody, onRequest: takeTurn(services) }),
     async handler(request, reply) {
       const { principal } = request;
       if (principal === null) throw new Problem('not-authenticated');
@@ -58,6 +59,14 @@ function addRoute(server: FastifyInstance, route: Route, { registry, services }:
       });
     },
   });
+}
+
+/** Runs once the caller is known, and before the body is read. */
+function takeTurn({ largeBodies }: RouteServices): (request: FastifyRequest, reply: FastifyReply) => Promise<void> {
+  return async ({ principal }, reply) => {
+    if (principal === null) throw new Problem('not-authenticated');
+    reply.raw.once('close', largeBodies.take(principal));
+  };
 }
 
 /** One request of a route. */

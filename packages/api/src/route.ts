@@ -7,6 +7,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { VisibleOrders } from '@latchkey/operations';
 import type { ExposureView } from '@latchkey/operations/contract';
 import type { FolderLockState } from '@latchkey/runtime/files';
+import type { AgeKeyPair } from '@latchkey/provisioning';
 import type { Registry } from '@latchkey/registry';
 import type { z } from 'zod';
 import type { Principal, Scope } from './access.js';
@@ -15,6 +16,7 @@ import type { EventStreams } from './events/event-streams.js';
 import type { IdempotentRequests } from './jobs/idempotency.js';
 import type { Jobs } from './jobs/jobs.js';
 import type { KeyFiles } from './jobs/key-files.js';
+import type { LargeBodies } from './large-bodies.js';
 import type { KeptResults } from './kept-results.js';
 import type { OpaqueValues } from './opaque.js';
 import type { RegistryWalks } from './registry-walks.js';
@@ -29,6 +31,9 @@ export interface RouteServices {
   readonly jobs: Jobs;
   readonly keyFiles: KeyFiles;
   readonly idempotentRequests: IdempotentRequests;
+  readonly largeBodies: LargeBodies;
+  /** Opens files that callers send. */
+  readonly importKeys: () => Promise<AgeKeyPair>;
   /** Reads whether an auth-server serves the registry. */
   readonly readServerState: () => Promise<FolderLockState>;
 }
@@ -66,6 +71,8 @@ export interface Route {
   readonly path: string;
   /** Names in the path, and query parameters; of PATCH and POST the fields of the body. */
   readonly input: z.ZodObject;
+  /** Octets of a body, if they may be more than others have. Such requests come one at a time. */
+  readonly maxBody?: number | undefined;
   /** What is not in it does not leave the API. */
   readonly output: z.ZodType;
   /** The one thing that it shows or changes. A change of that needs If-Match. */

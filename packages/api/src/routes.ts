@@ -9,8 +9,10 @@ import { diagnosisRoutes } from './resources/diagnoses.js';
 import { eventRoutes } from './resources/events.js';
 import { exposureRoutes } from './resources/exposure.js';
 import { jobRoutes } from './resources/jobs.js';
+import { importRoutes } from './resources/imports.js';
 import { keyFileRoutes } from './resources/key-files.js';
 import { nodeChangeRoutes } from './resources/node-changes.js';
+import { nodeExportRoutes } from './resources/node-exports.js';
 import { nodeRoutes } from './resources/nodes.js';
 import { orderRoutes } from './resources/orders.js';
 import { summaryRoutes } from './resources/summary.js';
@@ -29,6 +31,8 @@ const RESOURCES: readonly Route[] = [
   ...auditRoutes,
   ...jobRoutes,
   ...keyFileRoutes,
+  ...nodeExportRoutes,
+  ...importRoutes,
   ...eventRoutes,
 ];
 

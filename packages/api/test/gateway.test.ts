@@ -103,6 +103,25 @@ describe.skipIf(!HAS_OPENSSL)('the gateway (needs openssl)', () => {
       ]);
   });
 
+  it('passes on a large body where files are sent, and nowhere else', async () => {
+    const { folder, send } = await start();
+    const { text } = await createToken(folder, { scopes: ['keys'] });
+    const headers = { 'content-type': 'application/json', authorization: `Bearer ${text}` };
+    const post = (path: string, file: string, more: Record<string, string> = headers): Promise<Answer> =>
+      send(path, {
+        method: 'POST',
+        headers: more,
+        body: JSON.stringify({ installer: 'x', lifetime_seconds: 1, dry_run: true, file }),
+      });
+    const large = 'x'.repeat(300_000);
+    expect((await post('/v1/imports', large)).body.errors).toMatchObject([{ at: 'file' }]);
+    expect((await post('/v1/imports', large, { ...headers, authorization: 'Bearer x' })).status).toBe(401);
+    const { text: other } = await createToken(folder);
+    expect((await post('/v1/imports', large, { ...headers, authorization: `Bearer ${other}` })).status).toBe(403);
+    expect((await post('/v1/imports', large)).status).toBe(400);
+    expect((await post('/v1/orders', 'x'.repeat(70_000))).status).toBe(413);
+  });
+
   it('brings a change with its body, and its precondition', async () => {
     const { folder, send } = await start();
     const { text } = await createToken(folder, { scopes: ['read', 'controllers'], name: 'ci', createdBy: 'user ada' });

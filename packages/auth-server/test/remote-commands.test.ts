@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startApi } from '@latchkey/api';
 import { readMasterKey } from '@latchkey/keyring';
-import { decryptManifest, generateRecipient, parseManifest, readCredential } from '@latchkey/provisioning';
+import { decryptManifest, encryptManifest, generateRecipient, parseManifest, readCredential } from '@latchkey/provisioning';
 import { Registry } from '@latchkey/registry';
 import { commandToRun } from '@latchkey/runtime/cli';
 import { Failure } from '@latchkey/runtime/failure';
@@ -27,8 +27,6 @@ const LOCAL = [
   'api-gateway',
   'webhooks',
   'health',
-  'import',
-  'export',
   'backup',
   'restore',
   'upgrade',
@@ -163,6 +161,25 @@ async function serve(data: string): Promise<void> {
   stops.push(() => daemon.stop());
 }
 
+/** Files of nodes, each with something else about it. */
+async function writeImports(): Promise<void> {
+  const header = 'id,controller_id,controller,ik,name';
+  const line = (id: string, ik: string, controller: string = '00000001', name: string = ''): string =>
+    `${id},${controller},192.0.2.1:5683,${ik.padStart(32, '0')},${name}`;
+  const files: Readonly<Record<string, readonly string[]>> = {
+    new: [header, line('000a0001', 'a1', '00000001', 'Pump 9'), line('000a0002', 'a2'), line('000a0002', 'a2')],
+    moved: [header, line('000a0001', 'a1', '00000002'), line('000a0002', 'a22'), line('000a0003', 'a3')],
+    bad: [header, line('000a0004', 'a4'), line('000a0005', 'a5', '00000009'), line('000a0006', 'nonsense'), line('x', 'a7')],
+    shared: [header, line('000a0008', 'a8'), line('000a0009', 'a8'), line('000a000a', 'a1')],
+    nothing: [header],
+    headless: ['neither CSV nor JSON'],
+    readable: [header, line('000a0001', 'a1')],
+  };
+  for (const [name, lines] of Object.entries(files)) await writeFile(join(folder, `${name}.csv`), `${lines.join('\n')}\n`);
+  await chmod(join(folder, 'readable.csv'), 0o644);
+  await writeFile(join(folder, 'sealed.age'), await encryptManifest(files['new']!.join('\n'), { recipients: [RECIPIENT] }));
+}
+
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'latchkey-test-'));
   // Times in what is printed are those of now.
@@ -183,6 +200,7 @@ beforeAll(async () => {
   ids = (JSON.parse((await here('node', 'list', '--json', '--order', '1')).stdout) as { id: string }[]).map(({ id }) => id);
   await here('node', 'set', ids[0]!, '--name', 'Pump 3', '--location', 'pillar 7', '--tag', 'pump', '--tag', 'spare');
   await ask([0x0bad_f00d, 0x0bad_f00e]);
+  await writeImports();
   await cp(join(folder, 'here'), join(folder, 'there'), { recursive: true });
   await serve(join(folder, 'there'));
 });
@@ -222,6 +240,34 @@ const REMOTE: Readonly<Record<string, readonly string[]>> = {
   'audit export': [''],
   'audit follow': [],
   'audit verify': ['--json', '', '--against 1:00', `--against 1:${'0'.repeat(64)} --json`],
+  export: [
+    '',
+    '--order 1',
+    '--state joined',
+    '--order 1 --out DIR/nodes.jsonl',
+    '--order 1 --with-keys --out DIR/keys.jsonl',
+    '--with-keys',
+    '--controller 00000009',
+  ],
+  import: [
+    'DIR/new.csv --dry-run',
+    'DIR/new.csv --dry-run --json',
+    'DIR/new.csv --installer Zoe --site east --lifetime 90d',
+    'DIR/new.csv --json',
+    'DIR/moved.csv',
+    'DIR/moved.csv --yes --json',
+    'DIR/bad.csv',
+    'DIR/bad.csv --json',
+    'DIR/bad.csv --dry-run',
+    'DIR/bad.csv --skip-bad',
+    'DIR/shared.csv',
+    'DIR/shared.csv --shared-key',
+    'DIR/nothing.csv',
+    'DIR/headless.csv',
+    'DIR/missing.csv',
+    'DIR/readable.csv',
+    'DIR/sealed.age',
+  ],
   'controller set': [
     '00000001 --name Hall_S --json',
     '00000001 --nid 192.0.2.9:5683 --out DIR/manifests --json',
@@ -281,7 +327,7 @@ it('each command goes over the API, or is known to stay', () => {
 });
 
 /** These write keys that both registries have; others draw them. */
-const WRITES_WHAT_IS_THERE = new Set(['order export', 'order labels', 'controller set']);
+const WRITES_WHAT_IS_THERE = new Set(['order export', 'order labels', 'controller set', 'export']);
 
 /** Keys are drawn in each place. What only the machine of the registry can do is said to be so. */
 function comparable(command: string, { stdout, files = [], ...outcome }: Outcome): Outcome {

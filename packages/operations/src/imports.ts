@@ -7,11 +7,11 @@ import type { ImportInput, ImportOutcome } from './contract/imports.js';
 import { DEFAULT_GRACE, EnrolmentTransaction } from './enrolment.js';
 import type { DeviceKeys } from './import/device-keys.js';
 import { ImportControllers } from './import/import-controllers.js';
-import { inputName } from './import/import-file.js';
+import { type ImportSource, inputName, noNodes } from './import/import-file.js';
 import { ImportKeys, type RepeatedKeys } from './import/import-keys.js';
 import { type ImportFile, openImport } from './import/import-partitions.js';
 import { ImportReport, planImport } from './import/import-plan.js';
-import { type Approval, type Context, implement, type Operation, withProgress } from './operation.js';
+import { type Approval, type Context, implement, inTurn, type Operation, withProgress } from './operation.js';
 import { orderTexts, requireHolder } from './orders.js';
 import { pluralize } from './pluralize.js';
 
@@ -23,13 +23,18 @@ export interface ImportMoves {
 
 /** `approve` is asked only if nodes move. */
 export interface ImportContext extends Context, Approval<ImportMoves> {
-  /** Path of the file, `-` for standard input. */
-  readonly file: string;
+  readonly file: ImportSource;
   /** What to do about a file that is encrypted. */
   readonly decrypt: Advice;
   readonly readDeviceKeys?: (() => Promise<DeviceKeys>) | undefined;
   /** Gets what would happen to each line, before anything is refused or changed. */
-  readonly report?: ((outcome: ImportOutcome) => void) | undefined;
+  readonly report?: ((outcome: ImportOutcome, details: ImportDetails) => void | Promise<void>) | undefined;
+}
+
+/** What an import would do, beyond its outcome. */
+export interface ImportDetails extends ImportMoves {
+  /** Lines that are refused because another node has their key. */
+  readonly sharedKeys: number;
 }
 
 export const importsRun: Operation<ImportInput, ImportOutcome, ImportContext> = implement(
@@ -77,10 +82,13 @@ async function importNodes(
       write(registry, rows, { report, repeated, enrolling, input }, progress),
     );
     report.sort();
-    context.report?.(outcomeOf(report, warnings, input, { done: false, order: undefined }));
-    if (!mayGoOn(report, input)) throw refusal(report, file, isDry);
-    if (enrolling === undefined) return outcomeOf(report, warnings, input, { done: false, order: undefined });
+    // Of the shape of the contract, as every outcome is.
+    const outcome = contract.importsRun.output.parse(outcomeOf(report, warnings, input, { done: false, order: undefined }));
     const nodes = [...report.moves.values()].reduce((sum, count) => sum + count, 0);
+    const details = { nodes, ways: report.moves, sharedKeys: report.sharedKeys };
+    await context.report?.(outcome, details);
+    if (!mayGoOn(report, input)) throw importRefusal(outcome, details, file);
+    if (enrolling === undefined) return outcome;
     if (nodes > 0) await context.approve?.({ nodes, ways: report.moves });
     const order = await enrolling.commit(report.controllers);
     return outcomeOf(report, warnings, input, { done: true, order });
@@ -103,7 +111,8 @@ interface Looking {
   readonly sharedKey: boolean;
 }
 
-async function look({ registry, file, decrypt }: ImportContext, { report, deviceKeys, sharedKey }: Looking): Promise<Look> {
+async function look(context: ImportContext, { report, deviceKeys, sharedKey }: Looking): Promise<Look> {
+  const { registry, file, decrypt } = context;
   const identity = registry.initialKeyIdKey();
   const keys = sharedKey ? undefined : new ImportKeys(registry, identity);
   identity.wipe();
@@ -117,12 +126,9 @@ async function look({ registry, file, decrypt }: ImportContext, { report, device
       controllers.add(row);
     },
   });
-  if (rows.length + report.counts.reject === 0) {
-    throw new UsageFailure(`${inputName(file)} has no nodes in it`, {
-      advice: 'Nothing was changed. Expected a line for each below the header, or JSON with an object for each.',
-    });
-  }
-  return { rows, repeated: (await keys?.repeated(rows)) ?? new Map(), warnings: controllers.warnings };
+  if (rows.length + report.counts.reject === 0) throw noNodes(file);
+  const repeated = keys && (await inTurn(context, () => keys.repeated(rows)));
+  return { rows, repeated: repeated ?? new Map(), warnings: controllers.warnings };
 }
 
 interface Writing {
@@ -155,12 +161,21 @@ function mayGoOn(report: ImportReport, { skip_bad: skipBad }: ImportInput): bool
   return report.counts.reject === 0 || skipBad;
 }
 
-function refusal({ counts: { reject }, sharedKeys }: ImportReport, file: string, isDry: boolean): UsageFailure {
-  const are = isDry ? 'would be' : reject === 1 ? 'is' : 'are';
+/** Of an import whose lines are not all taken. */
+export function importRefusal(
+  { rejected, dry_run: isDry }: ImportOutcome,
+  { sharedKeys }: Pick<ImportDetails, 'sharedKeys'>,
+  file: ImportSource,
+): UsageFailure {
+  const are = isDry ? 'would be' : rejected === 1 ? 'is' : 'are';
   const share = sharedKeys === 0 ? '' : ' Where nodes are to share an initial key, say --shared-key.';
-  return new UsageFailure(`${pluralize(reject, 'line')} of ${file} ${are} refused; nothing was changed`, {
+  return new UsageFailure(`${pluralize(rejected, 'line')} of ${nameIn(file)} ${are} refused; nothing was changed`, {
     advice: `Put them right, or leave them out with --skip-bad.${share}`,
   });
+}
+
+function nameIn(file: ImportSource): string {
+  return typeof file === 'string' ? file : inputName(file);
 }
 
 function outcomeOf(

@@ -33,7 +33,8 @@ export { DEFAULT_GRACE, enrol, type OrderTerms } from './enrolment.js';
 export { ordersExposure } from './exposure.js';
 export { DeviceKeys } from './import/device-keys.js';
 export { planImport } from './import/import-plan.js';
-export { type ImportMoves, importsRun } from './imports.js';
+export { readImportFile } from './import/import-file.js';
+export { type ImportContext, type ImportDetails, type ImportMoves, importRefusal, importsRun } from './imports.js';
 export { enrolAgain, freeName, type Step, stepsFor, TAKE_UP_CREDENTIAL } from './next-steps.js';
 export { NodeBatch } from './node-batch.js';
 export { type ManyNodesContext, nodesChangeMany, nodesPreviewChange } from './node-changes.js';
@@ -42,7 +43,8 @@ export { nodesReset, type ResetContext, type ResetPreview } from './node-reset.j
 export { viewNode } from './node-view.js';
 export {
   lifeOf,
-  type NodeAndKey,
+  type ExportContext,
+  type ExportedLine,
   type NodeChangeContext,
   type NodeChangePreview,
   nodesCount,
@@ -55,6 +57,7 @@ export {
   nodesRemove,
   nodesSet,
   nodesShow,
+  viewExportedNodes,
   viewNodes,
 } from './nodes.js';
 export { type Approval, call, type Context, type Operation, parseInput, type Progress } from './operation.js';

@@ -142,20 +142,22 @@ async function orderEntryOf(registry: Registry, { order, addedAt }: NodeInfo): P
 /** A node that is exported, and its key, which is wiped when the next page is asked for. */
 export type NodeAndKey = readonly [node: ExportedNode, key: Secret];
 
+/** A node that is exported, without its key where keys are not asked for. */
+export type ExportedLine = readonly [node: ExportedNode, key?: Secret];
+
 /** Receives the nodes that are exported, page after page, by ID. */
 export interface ExportContext extends Context {
-  readonly write: (pages: AsyncIterable<readonly NodeAndKey[]>) => Promise<void>;
+  readonly write: (pages: AsyncIterable<readonly ExportedLine[]>) => Promise<void>;
 }
 
-/** The caller writes no key. */
 export const nodesExport: Operation<NodeFilter, NodeExport, ExportContext> = implement(
   contract.nodesExport,
   async (context: ExportContext, filter) => {
     let count = 0;
-    async function* counted(): AsyncGenerator<readonly NodeAndKey[]> {
+    async function* counted(): AsyncGenerator<readonly ExportedLine[]> {
       for await (const page of exportedNodes(context, queryOf(filter))) {
         count += page.length;
-        yield page;
+        yield page.map(([node]) => [node]);
       }
     }
     await context.write(counted());
@@ -170,7 +172,7 @@ export const nodesExportWithKeys: Operation<NodeFilter, NodeExport, ExportContex
     const { registry, clock } = context;
     const { nodes: count } = await countNodes(registry, queryOf(filter), clock().wallMs);
     await registry.record({ what: 'nodes exported', count, note: 'with keys' });
-    await context.write(exportedNodes(context, queryOf(filter)));
+    await inTurn(context, () => context.write(exportedNodes(context, queryOf(filter))));
     return { count };
   },
 );
@@ -178,16 +180,33 @@ export const nodesExportWithKeys: Operation<NodeFilter, NodeExport, ExportContex
 async function* exportedNodes({ registry, clock }: Context, query: NodeQuery): AsyncGenerator<readonly NodeAndKey[]> {
   const { wallMs: now } = clock();
   for await (const page of queryNodes(registry, query, now)) {
-    const found = await registry.describedNodes(page.map(({ idI }) => idI));
+    const lines = await exportedPage(
+      registry,
+      page.map(({ idI }) => idI),
+      now,
+    );
     try {
-      yield found.map(({ node, description }) => {
-        const keys = { initial_key: node.ik.fingerprint, seen_by: node.seenBy.map(formatId) };
-        return [contract.exportedNodeSchema.parse({ ...viewNode(node, now, description), ...keys }), node.key];
-      });
+      yield lines;
     } finally {
-      for (const { node } of found) node.key.wipe();
+      for (const [, key] of lines) key.wipe();
     }
   }
+}
+
+/** Leaves out nodes that are not there any more. The caller wipes the keys. */
+async function exportedPage(registry: Registry, ids: readonly number[], now: number): Promise<NodeAndKey[]> {
+  return (await registry.describedNodes(ids)).map(({ node, description }) => {
+    const keys = { initial_key: node.ik.fingerprint, seen_by: node.seenBy.map(formatId) };
+    return [contract.exportedNodeSchema.parse({ ...viewNode(node, now, description), ...keys }), node.key];
+  });
+}
+
+/** Nodes as an export without keys has them. */
+export async function viewExportedNodes(registry: Registry, ids: readonly number[], now: number): Promise<ExportedNode[]> {
+  return (await exportedPage(registry, ids, now)).map(([node, key]) => {
+    key.wipe();
+    return node;
+  });
 }
 
 async function selectNodes(context: Context, { ids, ...filter }: NodeSelection): Promise<readonly number[]> {

@@ -22,7 +22,9 @@ async function importing(
   let reported: ImportOutcome | undefined;
   const clock = (): { wallMs: number; monotonicMs: number } => ({ wallMs: Date.now(), monotonicMs: Date.now() });
   const context = { registry: fixture.registry, clock, actor: 'user ada', file, decrypt: {} };
-  await call(importsRun, { ...context, report: (outcome) => (reported = outcome) }, { ...INPUT, ...more }).catch(() => undefined);
+  await call(importsRun, { ...context, report: (outcome) => void (reported = outcome) }, { ...INPUT, ...more }).catch(
+    () => undefined,
+  );
   return reported;
 }
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { Failure } from '@latchkey/runtime/failure';
 import { describe, expect, it } from 'vitest';
 import { tempFolder } from '@latchkey/test-support/fixtures';
-import { readImport } from '../src/import/import-file.js';
+import { readImport, readImportFile } from '../src/import/import-file.js';
 
 const HEADER = 'id,controller_id,controller,ik';
 const IK = '00112233445566778899aabbccddeeff';
@@ -105,5 +105,25 @@ describe('a file', () => {
     const { problems, failure, memory } = await readEndless('{"id":');
     expect([problems, failure]).toEqual([['1 longer than 4096 octets'], undefined]);
     expect(memory).toBeLessThan(100);
+  });
+});
+
+describe('a file that goes elsewhere', () => {
+  const decrypt = { advice: 'Decrypt it.' };
+
+  it('is read as it stands, if an import would take its form', async () => {
+    const path = await fileOf(csv(row(1), 'x,y'));
+    expect(Buffer.from(await readImportFile(path, decrypt, 1_000)).toString()).toBe(csv(row(1), 'x,y'));
+  });
+
+  it.each([
+    [csv(), 1_000, 'has no nodes in it'],
+    ['neither CSV nor JSON', 1_000, 'nodes'],
+    [csv(row(1)), 80, 'has more than 80 octets'],
+  ])('is refused before anything is sent', async (content, most, says) => {
+    await expect(readImportFile(await fileOf(content), decrypt, most)).rejects.toMatchObject({
+      name: 'UsageFailure',
+      message: expect.stringContaining(says),
+    });
   });
 });

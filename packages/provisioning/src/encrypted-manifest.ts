@@ -41,7 +41,7 @@ function headerPrefix(octets: Uint8Array): string {
  *
  * @throws UsageFailure for a passphrase that is too short and for recipients that are none
  */
-export async function encryptManifest(text: string, target: ManifestRecipients): Promise<Uint8Array> {
+export async function encryptManifest(text: string | Uint8Array, target: ManifestRecipients): Promise<Uint8Array> {
   const { Encrypter } = await import('age-encryption');
   const encrypter = new Encrypter();
   if ('passphrase' in target) {

@@ -5,6 +5,8 @@
 
 import {
   type CredentialContext,
+  type ExportContext,
+  type ExportedLine,
   type HandoverContext,
   type KeyOutput,
   type LabelContext,
@@ -17,6 +19,10 @@ import {
 import {
   type ControllerAddInput,
   type ControllerInput,
+  exportedNodeSchema,
+  type NodeFilter,
+  type NodeExport,
+  nodesExportWithKeys,
   nodesList,
   type NodeResetInput,
   type OrderCreateInput,
@@ -25,9 +31,10 @@ import {
   ordersShow,
   type OrderView,
 } from '@latchkey/operations/contract';
-import { formatId } from '@latchkey/protocol';
+import { formatId, Secret } from '@latchkey/protocol';
 import { decryptManifest, generateRecipient, parseCredential, parseManifest } from '@latchkey/provisioning';
 import { UsageFailure } from '@latchkey/runtime/failure';
+import { z } from 'zod';
 import type { RouteCaller } from './route-caller.js';
 import type { RouteInput } from './route-request.js';
 
@@ -95,8 +102,41 @@ async function receiveManifest(
   return receiveText(api, route, input, (text, result) => orFail(output.write(parseManifest(text, FILE)), result));
 }
 
+/** Lines of a file with keys that are in memory opened at once. */
+const EXPORT_PAGE = 1_000;
+
+const exportedLineSchema = z.looseObject({ secret_key: z.string() });
+
+export async function exportNodesWithKeys(
+  api: RouteCaller,
+  filter: NodeFilter,
+  { write }: Pick<ExportContext, 'write'>,
+): Promise<NodeExport> {
+  let count = 0;
+  await receiveText(api, nodesExportWithKeys.name, { filter }, async (text) => {
+    const lines = text.split('\n').filter((line) => line !== '');
+    count = lines.length;
+    await write(exportedPages(lines));
+  });
+  return { count };
+}
+
+async function* exportedPages(lines: readonly string[]): AsyncGenerator<readonly ExportedLine[]> {
+  for (let from = 0; from < lines.length; from += EXPORT_PAGE) {
+    const page = lines.slice(from, from + EXPORT_PAGE).map((line): ExportedLine => {
+      const { secret_key: key, ...node } = exportedLineSchema.parse(JSON.parse(line));
+      return [exportedNodeSchema.parse(node), Secret.fromHex(key)];
+    });
+    try {
+      yield page;
+    } finally {
+      for (const [, key] of page) key?.wipe();
+    }
+  }
+}
+
 /** Device keys, and keys of files, do not leave the machine that they are on. */
-function refuseKeysFromHere(readKeys: unknown, what: string): void {
+export function refuseKeysFromHere(readKeys: unknown, what: string): void {
   if (readKeys === undefined) return;
   throw new UsageFailure(`${what} do not go over the API`, {
     advice: 'Nothing was changed. Run the command on the machine of the registry, with --data.',

@@ -1,8 +1,9 @@
 /** Nodes and the audit log of a registry elsewhere. */
 
-import type { Approval, NodeChangePreview, Progress } from '@latchkey/operations';
+import type { Approval, ExportContext, ExportedLine, NodeChangePreview, Progress } from '@latchkey/operations';
 import {
   type AuditListInput,
+  exportedNodeSchema,
   type ManyNodesChange,
   type NodeFilter,
   type NodeListInput,
@@ -50,6 +51,24 @@ export class NodePages {
 async function requireExisting(api: RouteCaller, { order, controller }: NodeFilter): Promise<void> {
   if (order !== undefined) await api.fetch('orders.show', { order });
   if (controller !== undefined) await api.fetch('controllers.show', { id: controller });
+}
+
+/** Nodes as an export has them, page by page as they are read. */
+export async function exportNodes(
+  api: RouteCaller,
+  filter: NodeFilter,
+  { write }: Pick<ExportContext, 'write'>,
+): Promise<{ readonly count: number }> {
+  let count = 0;
+  async function* pages(): AsyncGenerator<readonly ExportedLine[]> {
+    for await (const items of api.pages('nodes.export', queryOf(filter))) {
+      count += items.length;
+      yield items.map((item) => [exportedNodeSchema.parse(item)]);
+    }
+  }
+  await write(pages());
+  if (count === 0) await requireExisting(api, filter);
+  return { count };
 }
 
 interface ChangeExtras extends Approval<NodeChangePreview> {

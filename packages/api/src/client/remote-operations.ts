@@ -11,9 +11,12 @@ import {
   controllersList,
   controllersRemove,
   controllersRotate,
+  importsRun,
   nodesDiagnose,
   nodesDisable,
   nodesEnable,
+  nodesExport,
+  nodesExportWithKeys,
   nodesList,
   nodesMove,
   nodesRemove,
@@ -38,8 +41,18 @@ import type { AgeKeyPair } from '@latchkey/provisioning';
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { readVersion } from '@latchkey/runtime/telemetry';
 import { ApiConnection, type ConnectionOptions } from './connection.js';
-import { addController, createOrder, exportOrder, resetNodes, rotateController, showOrder, writeLabels } from './remote-keys.js';
-import { changeNodes, dismissWaiting, listAudit, listWaiting, NodePages } from './remote-nodes.js';
+import { importNodes } from './remote-imports.js';
+import {
+  addController,
+  createOrder,
+  exportNodesWithKeys,
+  exportOrder,
+  resetNodes,
+  rotateController,
+  showOrder,
+  writeLabels,
+} from './remote-keys.js';
+import { changeNodes, dismissWaiting, exportNodes, listAudit, listWaiting, NodePages } from './remote-nodes.js';
 import { hasRoute, RouteCaller } from './route-caller.js';
 import type { RouteInput } from './route-request.js';
 
@@ -67,6 +80,9 @@ function translations(): ReadonlyMap<string, Translation> {
     translate(nodesMove, (api, { select, to }, extras) => changeNodes(api, select, { kind: 'move', to }, extras)),
     translate(nodesSet, (api, { select, ...settings }, extras) => changeNodes(api, select, { kind: 'set', ...settings }, extras)),
     translate(nodesReset, resetNodes),
+    translate(nodesExport, exportNodes),
+    translate(nodesExportWithKeys, exportNodesWithKeys),
+    translate(importsRun, importNodes),
     translate(waitingList, listWaiting),
     translate(waitingDismiss, dismissWaiting),
     translate(auditList, listAudit),

@@ -66,14 +66,19 @@ export class RouteCaller {
     return pageSchema.parse(await this.fetch(name, input));
   }
 
+  /** The items of a list, page by page as they are asked for. */
+  async *pages(name: string, input: RouteInput): AsyncGenerator<readonly unknown[]> {
+    for (let after: string | null | undefined; after !== null;) {
+      const page: Page = await this.page(name, { ...input, limit: PAGE, after });
+      yield page.items;
+      after = page.next;
+    }
+  }
+
   /** Returns every item of a list. */
   async all(name: string, input: RouteInput): Promise<unknown[]> {
     const items: unknown[] = [];
-    for (let after: string | null | undefined; after !== null;) {
-      const page: Page = await this.page(name, { ...input, limit: PAGE, after });
-      items.push(...page.items);
-      after = page.next;
-    }
+    for await (const page of this.pages(name, input)) items.push(...page);
     return items;
   }
 

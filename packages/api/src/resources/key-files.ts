@@ -7,8 +7,6 @@ import {
   call,
   controllersAdd,
   controllersRotate,
-  type CredentialContext,
-  type KeyOutput,
   nodesReset,
   ordersCreate,
   ordersExport,
@@ -23,116 +21,19 @@ import {
   textSchema,
 } from '@latchkey/operations/contract';
 import { parseId } from '@latchkey/protocol';
-import { checkRecipients, encryptManifest, formatCredential, formatManifest } from '@latchkey/provisioning';
-import { UsageFailure } from '@latchkey/runtime/failure';
 import { z } from 'zod';
 import { requireFreshSignIn } from '../access.js';
-import { Accepted } from '../answers.js';
-import type { JobControl, JobView } from '../jobs/jobs.js';
-import type { KeyFile } from '../jobs/key-files.js';
-import { describeRecipients, MAX_RECIPIENTS } from '../key-recipients.js';
+import { describeRecipients } from '../key-recipients.js';
 import { operationContext } from '../operation-context.js';
 import { Problem } from '../problem.js';
 import { defineRoute, type Route, type RouteContext } from '../route.js';
 import { idSchema, orderNumberSchema, timeSchema } from '../schemas.js';
 import { jobInputSchema, jobSchema } from './jobs.js';
+import { idsOf, type KeyJob, recipientsSchema, startKeyJob } from './key-job.js';
 
 /** Nodes whose keys one request hands out. */
 const MAX_NODES = 100_000;
 const MAX_IDS = 4_096;
-/** Characters: a post-quantum recipient has 2,000. */
-const MAX_RECIPIENT = 4_096;
-
-const recipientsSchema = z
-  .array(z.string().min(1).max(MAX_RECIPIENT))
-  .min(1)
-  .max(MAX_RECIPIENTS)
-  .describe('Who can open the file: age recipients, `age1...` as age-keygen prints them');
-
-interface KeyJob {
-  readonly kind: string;
-  readonly recipients: readonly string[];
-  readonly file: Omit<KeyFile, 'octets' | 'recipients'>;
-}
-
-/** What hands keys to a file of a job. */
-interface KeyJobControl extends JobControl {
-  readonly openOutput: () => Promise<KeyOutput>;
-  readonly handOver: CredentialContext['handOver'];
-}
-
-/** Begins a job whose keys go into a file for the recipients. */
-async function startKeyJob(
-  context: RouteContext,
-  { kind, recipients, file }: KeyJob,
-  work: (control: KeyJobControl) => Promise<unknown>,
-): Promise<Accepted<JobView>> {
-  const { jobs, keyFiles, principal, now } = context;
-  requireFreshSignIn(principal, now);
-  await requireRecipients(recipients);
-  await requireAllowedRecipients(context, { kind, recipients, file });
-  keyFiles.requireRoom(principal);
-  const job = await jobs.start({ principal, kind, scopes: ['keys'] }, (control) => {
-    /** The file is there once the registry knows the keys. */
-    const keep = async (id: string, text: string, change: () => Promise<string | undefined>): Promise<void> => {
-      let octets = await encryptManifest(text, { recipients });
-      await control.requireRights();
-      const instead = await change();
-      if (instead !== undefined) octets = await encryptManifest(instead, { recipients });
-      keyFiles.put(principal, id, { ...file, recipients, octets });
-    };
-    return work({
-      ...control,
-      async openOutput() {
-        const id = await control.begin(1);
-        return {
-          kind: 'encrypted manifest',
-          write: (lines, beforeCommit) =>
-            keep(id, formatManifest(lines), async () => {
-              const instead = await beforeCommit?.();
-              return instead && formatManifest(instead);
-            }),
-        };
-      },
-      async handOver(credential, change) {
-        await keep(await control.begin(1), formatCredential(credential), async () => {
-          await change();
-          return undefined;
-        });
-      },
-    });
-  });
-  return new Accepted(`/v1/jobs/${job.id}`, job);
-}
-
-async function requireRecipients(recipients: readonly string[]): Promise<void> {
-  try {
-    await checkRecipients(recipients);
-  } catch (error) {
-    // Its message never quotes what may be an identity.
-    if (error instanceof UsageFailure)
-      throw new Problem('bad-request', { errors: [{ at: 'recipients', is: error.message }], advice: error.advice });
-    throw error;
-  }
-}
-
-/** Whoever takes over a token, or the way to the API, gets no keys that the own identity opens. */
-async function requireAllowedRecipients(
-  { keyFiles, principal, registry }: RouteContext,
-  { kind, recipients, file: { order, controller } }: KeyJob,
-): Promise<void> {
-  const { keyRecipients } = principal;
-  const other = keyRecipients && recipients.find((recipient) => !keyRecipients.has(recipient));
-  if (other === undefined) return;
-  const note = `${kind}, for ${describeRecipients([other])}`;
-  if (keyFiles.isRefusalRecorded(principal))
-    await registry.record({ what: 'key recipient refused', note, ...idsOf(order, controller) });
-  throw new Problem('recipient-not-allowed', {
-    detail: 'A recipient is not among those that the token names.',
-    advice: 'Name recipients of the token only, or make a token for the others: latchkey-auth-server token create --help',
-  });
-}
-
 /** A manifest is in memory: one of a million nodes has 75 MB. */
 async function requireFewNodes(context: RouteContext, order: number): Promise<void> {
   const { nodes, joined } = await call(ordersShow, operationContext(context), { order });
@@ -298,13 +199,6 @@ const fetchFile = defineRoute({
     };
   },
 });
-
-function idsOf(
-  order: number | undefined,
-  controller: number | undefined,
-): { readonly order?: number; readonly controller?: number } {
-  return { ...(order === undefined ? {} : { order }), ...(controller === undefined ? {} : { controller }) };
-}
 
 const removeFile = defineRoute({
   method: 'DELETE',

@@ -8,15 +8,18 @@ import {
   lifeOf,
   nodesDisable,
   nodesEnable,
+  nodesExport,
   nodesRemove,
   nodesSet,
   nodesShow,
+  viewExportedNodes,
   viewNode,
   viewNodes,
 } from '@latchkey/operations';
 import {
   descriptionFields,
   durationSchema,
+  exportedNodeSchema,
   MAX_NAME,
   NODE_STATES,
   settableFields,
@@ -28,6 +31,7 @@ import { z } from 'zod';
 import { requireScope } from '../access.js';
 import { type Route, type RouteContext, defineRoute } from '../route.js';
 import { operationContext } from '../operation-context.js';
+import type { Page, PageInput } from '../pages.js';
 import { Problem } from '../problem.js';
 import { cursorSchema, idSchema, limitSchema, orderNumberSchema, pageSchema, timeSchema } from '../schemas.js';
 import { nodeVersion } from '../versions.js';
@@ -100,29 +104,62 @@ const list = defineRoute({
     after: cursorSchema,
   }),
   output: pageSchema(nodeSchema, 'Nodes that pass the filters, counted when the first page was read'),
-  async run(context, { limit, after, sort, ...filters }) {
-    const { registry, now, signal, opaque, principal } = context;
-    const listName = `nodes.list ${sort} ${JSON.stringify(filters)}`;
-    const cursor = after === undefined ? undefined : cursorContentSchema.safeParse(opaque.openCursor(principal, listName, after));
-    if (cursor?.success === false) throw new Problem('cursor-invalid');
-    const [value = null, idI, firstTotal] = cursor?.data ?? [];
-    const page = await registry.until(signal).nodeList({
-      filter: filterOf(context, filters),
-      now,
-      sort: sortOf(sort),
-      after: idI === undefined ? undefined : { value, idI },
-      limit,
-      // The first page counts; later pages know the total.
-      counted: firstTotal === undefined,
-    });
-    const total = firstTotal ?? page.total ?? 0;
-    const { ids, next } = page;
-    return {
-      items: await viewNodes(context, ids, now),
-      next: next === undefined ? null : opaque.sealCursor(principal, listName, [next.value, next.idI, total]),
-      total,
-    };
-  },
+  run: (context, { limit, after, sort, ...filters }) =>
+    listOfNodes(context, { name: 'nodes.list', filters, sort, limit, after }, (ids) => viewNodes(context, ids, context.now)),
+});
+
+interface ListRequest extends PageInput {
+  /** Of the list: a cursor goes on with no other one. */
+  readonly name: string;
+  readonly filters: Filters;
+  readonly sort: (typeof SORTS)[number];
+}
+
+/** A page of nodes that pass the filters. */
+async function listOfNodes<T>(
+  context: RouteContext,
+  { name, filters, sort, limit, after }: ListRequest,
+  view: (ids: readonly number[]) => Promise<T[]>,
+): Promise<Page<T>> {
+  const { registry, now, signal, opaque, principal } = context;
+  const listName = `${name} ${sort} ${JSON.stringify(filters)}`;
+  const cursor = after === undefined ? undefined : cursorContentSchema.safeParse(opaque.openCursor(principal, listName, after));
+  if (cursor?.success === false) throw new Problem('cursor-invalid');
+  const [value = null, idI, firstTotal] = cursor?.data ?? [];
+  const page = await registry.until(signal).nodeList({
+    filter: filterOf(context, filters),
+    now,
+    sort: sortOf(sort),
+    after: idI === undefined ? undefined : { value, idI },
+    limit,
+    // The first page counts; later pages know the total.
+    counted: firstTotal === undefined,
+  });
+  const total = firstTotal ?? page.total ?? 0;
+  const { ids, next } = page;
+  return {
+    items: await view(ids),
+    next: next === undefined ? null : opaque.sealCursor(principal, listName, [next.value, next.idI, total]),
+    total,
+  };
+}
+
+/** As `export` writes them without keys. */
+const listExported = defineRoute({
+  name: nodesExport.name,
+  summary: 'List nodes by ID with what an export has in addition',
+  description: 'The fingerprint of the initial key, and the controllers that saw the node.',
+  scope: nodesExport.scope,
+  path: '/v1/node-exports',
+  input: filtersSchema.extend({ limit: limitSchema, after: cursorSchema }),
+  output: pageSchema(
+    exportedNodeSchema.meta({ id: 'ExportedNode' }),
+    'Nodes that pass the filters, counted when the first page was read',
+  ),
+  run: (context, { limit, after, ...filters }) =>
+    listOfNodes(context, { name: nodesExport.name, filters, sort: 'id', limit, after }, (ids) =>
+      viewExportedNodes(context.registry, ids, context.now),
+    ),
 });
 
 function sortOf(sort: (typeof SORTS)[number]): NodeSort {
@@ -269,4 +306,4 @@ const remove = defineRoute({
   run: (context, { id }) => call(nodesRemove, operationContext(context), { select: { ids: [id] } }),
 });
 
-export const nodeRoutes: readonly Route[] = [list, show, life, change, remove];
+export const nodeRoutes: readonly Route[] = [list, show, life, change, remove, listExported];

@@ -17,11 +17,16 @@ import {
   yesOption,
 } from './registry-command.js';
 
+const STAYS_HERE =
+  'A backup has every key of the registry, and may be larger than the API hands out: it stays on the machine until a person takes it elsewhere.';
+
 export function backupCommand(): Command {
   const command = registryOptions(
     new Command('backup')
       .description('write the registry, as it is at one moment, to a file, while the server runs; its keys stay sealed')
       .argument('<file>', 'must not exist'),
+    undefined,
+    STAYS_HERE,
   ).action(write);
   return withExamples(command, 'latchkey-auth-server backup --data ./data "backup-$(date -I).lkb"');
 }

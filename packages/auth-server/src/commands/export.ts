@@ -2,9 +2,10 @@ import { createFile, exists } from '@latchkey/runtime/files';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
-import { call, type NodeAndKey, nodesExport, nodesExportWithKeys } from '@latchkey/operations';
+import { type ExportedLine, nodesExport, nodesExportWithKeys } from '@latchkey/operations';
 import { controllerFilterOption, echoFilters, nodeFilter, type FilterOptions, filterOptions } from './node-filter.js';
-import { pluralize, printLines, registryOptions, type RegistryOptions, withContext } from './registry-command.js';
+import { call, withOperations } from './operation-call.js';
+import { operationOptions, pluralize, printLines, type RegistryOptions } from './registry-command.js';
 
 interface ExportOptions extends RegistryOptions, FilterOptions {
   readonly controller?: number;
@@ -15,7 +16,7 @@ interface ExportOptions extends RegistryOptions, FilterOptions {
 export function exportCommand(): Command {
   const command = filterOptions(
     controllerFilterOption(
-      registryOptions(new Command('export').description('write nodes as JSON Lines, by ID, without their keys')),
+      operationOptions(new Command('export').description('write nodes as JSON Lines, by ID, without their keys')),
     ),
   )
     .option('--with-keys', 'write their keys too, as secret_key; wants --out')
@@ -34,11 +35,11 @@ async function exportNodes({ withKeys, out, ...options }: ExportOptions): Promis
   if (out !== undefined && (await exists(out)))
     throw new UsageFailure(`${out} exists already`, { advice: 'Nothing was written. Choose another name.' });
   echoFilters(options);
-  const write = (pages: AsyncIterable<readonly NodeAndKey[]>): Promise<void> => {
+  const write = (pages: AsyncIterable<readonly ExportedLine[]>): Promise<void> => {
     const lines = linesOf(pages, withKeys === true);
     return out === undefined ? printLines(lines) : createFile(out, lines);
   };
-  await withContext(options, async (context) => {
+  await withOperations(options, async (context) => {
     const operation = withKeys === true ? nodesExportWithKeys : nodesExport;
     const { count } = await call(operation, { ...context, write }, nodeFilter(options));
     if (out !== undefined) process.stdout.write(`${pluralize(count, 'node')} written to ${out}\n`);
@@ -46,7 +47,7 @@ async function exportNodes({ withKeys, out, ...options }: ExportOptions): Promis
 }
 
 /** The lines of a page in one piece. */
-async function* linesOf(pages: AsyncIterable<readonly NodeAndKey[]>, withKeys: boolean): AsyncGenerator<string> {
+async function* linesOf(pages: AsyncIterable<readonly ExportedLine[]>, withKeys: boolean): AsyncGenerator<string> {
   for await (const page of pages)
-    yield page.map(([node, key]) => `${JSON.stringify(withKeys ? { ...node, secret_key: key.toHex() } : node)}\n`).join('');
+    yield page.map(([node, key]) => `${JSON.stringify(withKeys ? { ...node, secret_key: key?.toHex() } : node)}\n`).join('');
 }

@@ -2,7 +2,7 @@ import { formatTable, withExamples } from '@latchkey/runtime/cli';
 import { MANIFEST_HELP } from '@latchkey/provisioning';
 import { type Advice, type CommandLine } from '@latchkey/runtime/failure';
 import { Command } from 'commander';
-import { call, DeviceKeys, type ImportMoves, importsRun } from '@latchkey/operations';
+import { type ImportMoves, importsRun } from '@latchkey/operations';
 import type { ImportOutcome } from '@latchkey/operations/contract';
 import {
   type DeviceKeyOptions,
@@ -15,15 +15,8 @@ import {
   orderTextOptions,
   rejectBothFromStandardInput,
 } from './order-options.js';
-import {
-  confirm,
-  pluralize,
-  printJson,
-  registryOptions,
-  type RegistryOptions,
-  withContext,
-  yesOption,
-} from './registry-command.js';
+import { call, deviceKeysReader, withOperations } from './operation-call.js';
+import { confirm, operationOptions, pluralize, printJson, type RegistryOptions, yesOption } from './registry-command.js';
 
 /** Lines of a table of problems or changes; `--json` has them all. */
 const MAX_TABLE_LINES = 50;
@@ -39,7 +32,7 @@ interface ImportOptions extends RegistryOptions, DeviceKeyOptions, OrderTextOpti
 }
 
 export function importCommand(): Command {
-  const command = registryOptions(
+  const command = operationOptions(
     new Command('import')
       .summary('add nodes that were ordered elsewhere, all or none, from CSV or JSON')
       .description(`add nodes that were ordered elsewhere, all or none, from ${MANIFEST_HELP}`)
@@ -64,10 +57,9 @@ export function importCommand(): Command {
 async function importFile(file: string, options: ImportOptions): Promise<void> {
   const manufacturer = manufacturerFrom(options);
   rejectBothFromStandardInput(options.deviceKeys, file);
-  await withContext(options, async (context) => {
+  await withOperations(options, async (context) => {
     const { deviceKeys, json, yes } = options;
-    const readDeviceKeys =
-      deviceKeys === undefined ? undefined : (): Promise<DeviceKeys> => DeviceKeys.read(context.registry, deviceKeys);
+    const readDeviceKeys = deviceKeysReader(context, deviceKeys);
     let reported: ImportOutcome | undefined;
     const report = (outcome: ImportOutcome): void => {
       reported = outcome;

@@ -29,9 +29,11 @@ export interface RegistryOptions extends MasterKeyOptions, LocationOptions {
  * Options of a command that works on the registry of this machine only.
  *
  * @param config what the command takes from a configuration
+ * @param why it does not go over the API, in a sentence
  */
-export function registryOptions(command: Command, config: Option = configOption(CONFIG_DESCRIPTION)): Command {
-  for (const flags of ['--server <url>', '--context <name>']) command.addOption(refusedOption(command, flags));
+export function registryOptions(command: Command, config: Option = configOption(CONFIG_DESCRIPTION), why?: string): Command {
+  for (const flags of ['--server <url>', '--context <name>']) command.addOption(refusedOption(command, flags, why));
+  if (why !== undefined) command.addHelpText('after', `\n${why} It has no --server.`);
   markLocal(command);
   return localOptions(command, dataOption().makeOptionMandatory(), config);
 }
@@ -51,10 +53,10 @@ function localOptions(command: Command, data: Option, config: Option): Command {
 }
 
 /** An unknown option would not say why. */
-function refusedOption(command: Command, flags: string): Option {
+function refusedOption(command: Command, flags: string, why: string | undefined): Option {
   return new Option(flags).hideHelp().argParser(() => {
     throw new UsageFailure(`\`${command.name()}\` works on the registry of this machine, and does not go over the API`, {
-      advice: 'Nothing was changed. Run it on the machine of the registry, with --data.',
+      advice: `${why === undefined ? '' : `${why} `}Nothing was changed. Run it on the machine of the registry, with --data.`,
     });
   });
 }

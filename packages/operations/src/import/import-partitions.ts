@@ -10,7 +10,7 @@ import type { ManifestHandler, ManifestProblem, ManifestRow } from '@latchkey/pr
 import { type DescriptionTexts, descriptionFromTexts } from '../descriptions.js';
 import { MAX_BATCH_NODES, NodeBatch } from '../node-batch.js';
 import type { DeviceKeys } from './device-keys.js';
-import { inputName, readImport } from './import-file.js';
+import { type ImportSource, inputName, readImport } from './import-file.js';
 import type { KeyRows } from './import-keys.js';
 import type { Problem } from './import-plan.js';
 
@@ -55,16 +55,21 @@ export interface ImportFileOptions {
 }
 
 /** Reads a file through once, to learn what is in it. */
-export async function openImport(path: string, options: ImportFileOptions): Promise<ImportFile> {
-  const readable = path !== '-' && (await stat(path).catch(() => undefined))?.isFile() === true;
-  return readable ? readPartitions(path, options) : readWhole(path, options);
+export async function openImport(source: ImportSource, options: ImportFileOptions): Promise<ImportFile> {
+  return (await isRepeatable(source)) ? readPartitions(source, options) : readWhole(source, options);
+}
+
+/** Whether it can be read more than once. */
+async function isRepeatable(source: ImportSource): Promise<boolean> {
+  if (typeof source !== 'string') return true;
+  return source !== '-' && (await stat(source).catch(() => undefined))?.isFile() === true;
 }
 
 type ReadOptions = Pick<ImportFileOptions, 'decrypt' | 'deviceKeys'>;
 
 /** Reads the rows of a file, with keys made of both halves if there are device keys. */
-async function readRows(path: string, { decrypt, deviceKeys }: ReadOptions, handler: ImportRowHandler): Promise<void> {
-  return readImport(path, decrypt, {
+async function readRows(source: ImportSource, { decrypt, deviceKeys }: ReadOptions, handler: ImportRowHandler): Promise<void> {
+  return readImport(source, decrypt, {
     ...(handler.wants === undefined ? {} : { wants: (idI: number) => handler.wants?.(idI) ?? true }),
     row(found) {
       const description = found.texts === undefined ? undefined : descriptionFromTexts(found.texts);
@@ -93,15 +98,15 @@ async function readRows(path: string, { decrypt, deviceKeys }: ReadOptions, hand
   });
 }
 
-async function readWhole(path: string, { decrypt, deviceKeys, row, problem }: ImportFileOptions): Promise<ImportFile> {
+async function readWhole(source: ImportSource, { decrypt, deviceKeys, row, problem }: ImportFileOptions): Promise<ImportFile> {
   const batch = new NodeBatch(deviceKeys !== undefined);
   await readRows(
-    path,
+    source,
     { decrypt, deviceKeys },
     {
       row(found) {
         row?.(found);
-        addTo(batch, path, found);
+        addTo(batch, source, found);
       },
       problem: (found) => problem(toProblem(found)),
     },
@@ -121,9 +126,9 @@ function batchAsFile(batch: NodeBatch): ImportFile {
   };
 }
 
-async function readPartitions(path: string, options: ImportFileOptions): Promise<ImportFile> {
+async function readPartitions(source: ImportSource, options: ImportFileOptions): Promise<ImportFile> {
   const { decrypt, deviceKeys, part: partitionLines = PARTITION_LINES } = options;
-  return new FileInParts(path, { decrypt, deviceKeys, part: partitionLines, ...(await countRows(path, options)) });
+  return new FileInParts(source, { decrypt, deviceKeys, part: partitionLines, ...(await countRows(source, options)) });
 }
 
 interface Counts {
@@ -132,11 +137,11 @@ interface Counts {
   readonly length: number;
 }
 
-async function countRows(path: string, { decrypt, deviceKeys, row, problem }: ImportFileOptions): Promise<Counts> {
+async function countRows(source: ImportSource, { decrypt, deviceKeys, row, problem }: ImportFileOptions): Promise<Counts> {
   const counts = new Uint32Array(2 ** PREFIX_BITS);
   let length = 0;
   await readRows(
-    path,
+    source,
     { decrypt, deviceKeys },
     {
       row(found) {
@@ -153,33 +158,35 @@ async function countRows(path: string, { decrypt, deviceKeys, row, problem }: Im
 
 class FileInParts implements ImportFile {
   readonly length: number;
-  readonly #path: string;
+  readonly #source: ImportSource;
   readonly #options: ReadOptions;
   readonly #part: number;
   readonly #counts: Uint32Array;
 
-  constructor(path: string, { part, counts, length, ...options }: Counts & ReadOptions & { readonly part: number }) {
-    [this.#path, this.#options, this.#part, this.#counts, this.length] = [path, options, part, counts, length];
+  constructor(source: ImportSource, { part, counts, length, ...options }: Counts & ReadOptions & { readonly part: number }) {
+    [this.#source, this.#options, this.#part, this.#counts, this.length] = [source, options, part, counts, length];
   }
 
   async *partitions(): AsyncGenerator<NodeBatch> {
     let read = 0;
     for (const { from, to } of idRanges(this.#counts, this.#part)) {
       const batch = new NodeBatch(this.#options.deviceKeys !== undefined);
-      await readRows(this.#path, this.#options, {
+      await readRows(this.#source, this.#options, {
         wants: (idI) => idI >= from && idI <= to,
-        row: (row) => addTo(batch, this.#path, row),
+        row: (row) => addTo(batch, this.#source, row),
         problem: () => undefined,
       });
       read += batch.length;
       yield batch;
     }
     if (read !== this.length)
-      throw new Failure(`${this.#path} changed while it was read`, { advice: 'Nothing was changed. Import it again.' });
+      throw new Failure(`${inputName(this.#source)} changed while it was read`, {
+        advice: 'Nothing was changed. Import it again.',
+      });
   }
 
   forEachRow(row: (row: ManifestRow) => void): Promise<void> {
-    return readRows(this.#path, this.#options, { row, problem: () => undefined });
+    return readRows(this.#source, this.#options, { row, problem: () => undefined });
   }
 }
 
@@ -202,12 +209,12 @@ function* idRanges(counts: Uint32Array, partitionLines: number): Generator<IdRan
   yield { from, to: MAX_ID };
 }
 
-function addTo(batch: NodeBatch, path: string, { idI, idC, ik, line, half, description }: ImportRow): void {
+function addTo(batch: NodeBatch, source: ImportSource, { idI, idC, ik, line, half, description }: ImportRow): void {
   if (batch.add(idI, idC, ik, line, half)) {
     if (description !== undefined) batch.describeLast(description);
     return;
   }
-  throw new UsageFailure(`${inputName(path)} has more than ${MAX_BATCH_NODES} nodes`, {
+  throw new UsageFailure(`${inputName(source)} has more than ${MAX_BATCH_NODES} nodes`, {
     advice: 'Nothing was changed. Split it.',
   });
 }

@@ -1,0 +1,117 @@
+/** Jobs that hand out keys, in a file for the recipients of the request. */
+
+import type { CredentialContext, KeyOutput } from '@latchkey/operations';
+import { checkRecipients, encryptManifest, formatCredential, formatManifest } from '@latchkey/provisioning';
+import { UsageFailure } from '@latchkey/runtime/failure';
+import { z } from 'zod';
+import { requireFreshSignIn } from '../access.js';
+import { Accepted } from '../answers.js';
+import type { JobControl, JobView } from '../jobs/jobs.js';
+import type { KeyFile } from '../jobs/key-files.js';
+import { describeRecipients, MAX_RECIPIENTS } from '../key-recipients.js';
+import { Problem } from '../problem.js';
+import type { RouteContext } from '../route.js';
+
+/** Characters: a post-quantum recipient has 2,000. */
+const MAX_RECIPIENT = 4_096;
+
+export const recipientsSchema: z.ZodType<readonly string[]> = z
+  .array(z.string().min(1).max(MAX_RECIPIENT))
+  .min(1)
+  .max(MAX_RECIPIENTS)
+  .describe('Who can open the file: age recipients, `age1...` as age-keygen prints them');
+
+export interface KeyJob {
+  readonly kind: string;
+  readonly recipients: readonly string[];
+  readonly file: Omit<KeyFile, 'octets' | 'recipients'>;
+}
+
+/** What hands keys to a file of a job. */
+interface KeyJobControl extends JobControl {
+  readonly openOutput: () => Promise<KeyOutput>;
+  readonly handOver: CredentialContext['handOver'];
+  /** Of what is neither a manifest nor a credential. Begin the job first. */
+  readonly handOverText: (id: string, text: string) => Promise<void>;
+}
+
+/** Begins a job whose keys go into a file for the recipients. */
+export async function startKeyJob(
+  context: RouteContext,
+  { kind, recipients, file }: KeyJob,
+  work: (control: KeyJobControl) => Promise<unknown>,
+): Promise<Accepted<JobView>> {
+  const { jobs, keyFiles, principal, now } = context;
+  requireFreshSignIn(principal, now);
+  await requireRecipients(recipients);
+  await requireAllowedRecipients(context, { kind, recipients, file });
+  keyFiles.requireRoom(principal);
+  const job = await jobs.start({ principal, kind, scopes: ['keys'] }, (control) => {
+    /** The file is there once the registry knows the keys. */
+    const keep = async (id: string, text: string, change: () => Promise<string | undefined>): Promise<void> => {
+      let octets = await encryptManifest(text, { recipients });
+      await control.requireRights();
+      const instead = await change();
+      if (instead !== undefined) octets = await encryptManifest(instead, { recipients });
+      keyFiles.put(principal, id, { ...file, recipients, octets });
+    };
+    return work({
+      ...control,
+      async openOutput() {
+        const id = await control.begin(1);
+        return {
+          kind: 'encrypted manifest',
+          write: (lines, beforeCommit) =>
+            keep(id, formatManifest(lines), async () => {
+              const instead = await beforeCommit?.();
+              return instead && formatManifest(instead);
+            }),
+        };
+      },
+      async handOver(credential, change) {
+        await keep(await control.begin(1), formatCredential(credential), async () => {
+          await change();
+          return undefined;
+        });
+      },
+      handOverText: (id, text) => keep(id, text, () => Promise.resolve(undefined)),
+    });
+  });
+  return new Accepted(`/v1/jobs/${job.id}`, job);
+}
+
+async function requireRecipients(recipients: readonly string[]): Promise<void> {
+  try {
+    await checkRecipients(recipients);
+  } catch (error) {
+    // Its message never quotes what may be an identity.
+    if (error instanceof UsageFailure)
+      throw new Problem('bad-request', { errors: [{ at: 'recipients', is: error.message }], advice: error.advice });
+    throw error;
+  }
+}
+
+/** Whoever takes over a token, or the way to the API, gets no keys that the own identity opens. */
+async function requireAllowedRecipients(
+  { keyFiles, principal, registry }: RouteContext,
+  { kind, recipients, file: { order, controller } }: KeyJob,
+): Promise<void> {
+  const { keyRecipients } = principal;
+  const other = keyRecipients && recipients.find((recipient) => !keyRecipients.has(recipient));
+  if (other === undefined) return;
+  const note = `${kind}, for ${describeRecipients([other])}`;
+  if (keyFiles.isRefusalRecorded(principal))
+    await registry.record({ what: 'key recipient refused', note, ...idsOf(order, controller) });
+  throw new Problem('recipient-not-allowed', {
+    detail: 'A recipient is not among those that the token names.',
+    advice: 'Name recipients of the token only, or make a token for the others: latchkey-auth-server token create --help',
+  });
+}
+
+/** For the audit log. */
+export function idsOf(
+  order: number | undefined,
+  controller: number | undefined,
+): { readonly order?: number; readonly controller?: number } {
+  return { ...(order === undefined ? {} : { order }), ...(controller === undefined ? {} : { controller }) };
+}
