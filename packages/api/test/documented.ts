@@ -8,6 +8,9 @@ import addFormats from 'ajv-formats';
 const DOCUMENT = '/v1/openapi.json';
 const METHODS_WITH_BODY: ReadonlySet<string> = new Set(['POST', 'PATCH']);
 
+/** Statuses of a method that a path does not have. */
+const NO_METHOD: ReadonlySet<number> = new Set([404, 405]);
+
 interface Media {
   readonly content?: Readonly<Record<string, unknown>>;
 }
@@ -51,9 +54,9 @@ export function undocumented({ method, path, requestBody, status, contentType, b
   if (found === undefined || pathname === DOCUMENT) return undefined;
   const operation = document.paths[found]?.[method.toLowerCase()];
   // HEAD goes with GET. A method that a path does not have is answered as a path that does not
-  // exist.
+  // exist, or that it does not have it.
   if (operation === undefined)
-    return method === 'HEAD' || status === 404 ? undefined : `${method} ${found} is answered ${status}`;
+    return method === 'HEAD' || NO_METHOD.has(status) ? undefined : `${method} ${found} is answered ${status}`;
   const at = ['paths', found, method.toLowerCase()];
   if (status < 300 && METHODS_WITH_BODY.has(method)) {
     const fault = faultOf([...at, 'requestBody', 'content', 'application/json', 'schema'], JSON.parse(requestBody ?? '{}'));
