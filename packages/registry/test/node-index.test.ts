@@ -70,3 +70,40 @@ it('says when most of it is of texts that no node has any more', () => {
   for (let i = 0; i < 10_000; i++) calm.put(1, row({ entry: i }), { name: 'Pump', entry: 0 });
   expect(calm.isWorn).toBe(false);
 });
+
+it('finds digits wherever they stand in an ID', () => {
+  const index = indexWithOrder();
+  // Each digit at each place, and IDs in no order.
+  const ids = Array.from({ length: 128 }, (_, i) => ((i >>> 3) << (4 * (i & 7))) >>> 0);
+  for (let i = 0; i < 1_000; i++) ids.push(Math.imul(i + 1, 2_654_435_761) >>> 0);
+  const digitsOf = (idI: number): string => idI.toString(16).padStart(8, '0');
+  const all = new Set(ids);
+  for (const idI of all) index.put(idI, row(), undefined);
+  const searches = ['0', '8', 'f', '00', '0f', 'f0', '7a', '7a3', 'fff', '8000', '80000000', 'ffffffff', 'g', '7 a'];
+  // What does stand there, of each length.
+  for (let i = 0; i < 64; i++) searches.push(digitsOf(ids[i * 17] ?? 0).slice(i & 7, (i & 7) + 1 + (i >>> 3)));
+  for (const search of searches) {
+    const { ids: found, total } = index.list({ filter: { search }, now: 0, limit: 10_000, counted: true });
+    const expected = [...all].filter((idI) => digitsOf(idI).includes(search)).toSorted((a, b) => a - b);
+    expect([search, found, total]).toEqual([search, expected, expected.length]);
+  }
+});
+
+it('counts and lists what is there, be it all that there is or not', () => {
+  const index = indexWithOrder();
+  for (let idI = 0; idI < 100; idI++) index.put(idI, row({ order: idI < 50 ? 1 : 2 }), undefined);
+  const seen = (): unknown => {
+    const { ids, total } = index.list({ filter: {}, now: 0, limit: 200, counted: true });
+    return [ids.length, total, index.counts({}, 0, 'state').get('enrolled')?.nodes, index.counts({}, 0, 'order').size];
+  };
+  expect(seen()).toEqual([50, 50, 50, 1]);
+  index.putOrder(2, { state: 'open', installer: 'Kim' });
+  expect(seen()).toEqual([100, 100, 100, 2]);
+  index.remove(99);
+  index.remove(0);
+  expect(seen()).toEqual([98, 98, 98, 2]);
+  expect(index.list({ filter: {}, now: 0, limit: 2, after: { value: 96, idI: 96 } })).toMatchObject({
+    ids: [97, 98],
+    next: undefined,
+  });
+});

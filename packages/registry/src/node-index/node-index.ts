@@ -32,6 +32,7 @@ import {
   type SavedColumns,
 } from './columns.js';
 import { Dictionary } from './dictionary.js';
+import { digitsOf, hasDigits } from './id-digits.js';
 import { type SavedTexts, TEXT_SEPARATOR, TextStore } from './text-store.js';
 
 /** In place of a record: the texts had no room for it. */
@@ -42,13 +43,30 @@ const SPARE = 4_096;
 /** Pages that are gathered before the best one of them is kept. */
 const KEPT_PAGES = 4;
 
-interface Selected {
+interface Part {
   readonly from: number;
   readonly most: number;
 }
-const ALL: Selected = { from: 0, most: Infinity };
+const ALL: Part = { from: 0, most: Infinity };
+
+/** Places of rows in ascending order. */
+interface Selection {
+  /** `undefined`: all places from `start` on, which nobody needs to write down. */
+  readonly places: Uint32Array | undefined;
+  readonly start: number;
+  readonly length: number;
+}
 
 const BY_ID: NodeSort = { by: 'id' };
+
+/** How rows are tested by a text. */
+interface Search {
+  /** Digits that an ID may have. */
+  readonly digits: Int32Array | undefined;
+  /** `undefined`: the text stands in no description, site or tag. */
+  readonly isInText: ((at: number) => boolean) | undefined;
+}
+const NO_SEARCH: Search = { digits: undefined, isInText: undefined };
 
 /** What is kept of an order. A node of an order that is not published is not there for anybody. */
 interface IndexedOrder {
@@ -190,7 +208,7 @@ export class NodeIndex {
     const tallies = by === 'state' ? this.#tallyStates(selected, now) : this.#tally(selected, by);
     const counts = new Map<NodeGroups[G], NodeTally>();
     for (let group = 0; 2 * group < tallies.length; group++) {
-      const [joined = 0, initial = 0] = tallies.subarray(2 * group);
+      const [joined = 0, initial = 0] = [tallies[2 * group], tallies[2 * group + 1]];
       if (joined + initial > 0) counts.set(this.#groupKey(by, group) as NodeGroups[G], { nodes: joined + initial, joined });
     }
     return counts;
@@ -257,17 +275,22 @@ export class NodeIndex {
    * @param from the first ID that is looked at
    * @param most so many, then no more are looked for
    */
-  #select(filter: NodeFilter, now: number, { from, most }: Selected = ALL): Uint32Array {
+  #select(filter: NodeFilter, now: number, { from, most }: Part = ALL): Selection {
     this.settle();
     const rows = this.#rows;
-    const { orders, controllers, flags, expiry, renewalDue: due, committedAt, sites, tags } = rows;
+    if (this.#isAll(filter)) {
+      const start = rows.firstFrom(from);
+      return { places: undefined, start, length: Math.min(rows.length - start, most) };
+    }
+    const { ids, orders, controllers, flags, expiry, renewalDue: due, committedAt, sites, tags } = rows;
     const { states, hasJoined, expiringBefore, joinedSince = -Infinity, idRange = [0, 0xffff_ffff] } = filter;
     const isOrder = this.#orders.select((order) => isOrderMatch(order, filter));
     const isController = filter.controllers && this.#controllers.select((idC) => filter.controllers?.includes(idC) === true);
     const isSite = filter.sites && this.#sites.select((site) => filter.sites?.includes(site) === true);
     const isTagged = filter.tags && this.#tags.select((all) => all.some((tag) => filter.tags?.includes(tag) === true));
     const siteOfOrder = this.#siteOfOrder();
-    const isFound = filter.search === undefined || filter.search === '' ? undefined : this.#search(filter.search, siteOfOrder);
+    const isSearch = filter.search !== undefined && filter.search !== '';
+    const { digits, isInText }: Search = isSearch ? this.#search(filter.search, siteOfOrder) : NO_SEARCH;
     const isState = states && Uint8Array.from(NODE_STATES, (state) => (states.includes(state) ? 1 : 0));
     const initial = hasJoined === undefined ? undefined : hasJoined ? 0 : INITIAL;
     if (this.#selection.length < rows.length) this.#selection = new Uint32Array(rows.ids.length);
@@ -289,10 +312,16 @@ export class NodeIndex {
         const own = sites[at] ?? 0;
         if (isSite[own === 0 ? (siteOfOrder[order] ?? 0) : own] === 0) continue;
       }
-      if (isFound !== undefined && !isFound(at)) continue;
+      if (isSearch && (digits === undefined || !hasDigits(ids[at] ?? 0, digits)) && isInText?.(at) !== true) continue;
       selection[count++] = at;
     }
-    return selection.subarray(0, count);
+    return { places: selection, start: 0, length: count };
+  }
+
+  /** Whether a filter takes every row that there is. */
+  #isAll(filter: NodeFilter): boolean {
+    if (this.#removed > 0 || Object.values(filter).some((part) => part !== undefined)) return false;
+    return this.#orders.values.every(({ isPublished }) => isPublished);
   }
 
   /** For each order, by its number in the dictionary. */
@@ -302,26 +331,27 @@ export class NodeIndex {
     return result;
   }
 
-  /** Tests rows by a text. */
-  #search(text: string, siteOfOrder: Uint32Array): (at: number) => boolean {
+  #search(text: string, siteOfOrder: Uint32Array): Search {
     const wanted = foldText(text);
     const rows = this.#rows;
     const { ids, orders, sites, tags, texts } = rows;
     const isSite = this.#sites.select((site) => foldText(site).includes(wanted));
     const isTagged = this.#tags.select((all) => all.some((tag) => foldText(tag).includes(wanted)));
     const isRecord = this.#searchTexts(wanted);
-    const isId = idDigitsTest(wanted);
-    return (at) => {
+    const isInText = (at: number): boolean => {
       const own = sites[at] ?? 0;
       const record = texts[at] ?? 0;
       return (
         isRecord[record] === 1 ||
         isTagged[tags[at] ?? 0] === 1 ||
         isSite[own === 0 ? (siteOfOrder[orders[at] ?? 0] ?? 0) : own] === 1 ||
-        isId?.(ids[at] ?? 0) === true ||
         (record === NOT_KEPT && searchedText(this.#readDescription(ids[at] ?? 0)).includes(wanted))
       );
     };
+    // Digits of an ID stand in no text most of the time, and then texts need not be looked at.
+    const mayBeInText =
+      [isSite, isTagged, isRecord].some((found) => found.includes(1)) || texts.subarray(0, rows.length).includes(NOT_KEPT);
+    return { digits: digitsOf(wanted), isInText: mayBeInText ? isInText : undefined };
   }
 
   /** For each record, 1 if the text stands in it. Pages of one search come one after the other. */
@@ -337,22 +367,23 @@ export class NodeIndex {
     return isRecord;
   }
 
-  #pageById(selected: Uint32Array, after: NodeCursor | undefined, limit: number): Omit<NodeListPage, 'total'> {
+  #pageById(selected: Selection, after: NodeCursor | undefined, limit: number): Omit<NodeListPage, 'total'> {
     const { ids } = this.#rows;
     let start = 0;
     for (let high = after === undefined ? 0 : selected.length; start < high;) {
       const middle = (start + high) >>> 1;
-      if ((ids[selected[middle] ?? 0] ?? 0) <= (after?.idI ?? -1)) start = middle + 1;
+      if ((ids[placeOf(selected, middle)] ?? 0) <= (after?.idI ?? -1)) start = middle + 1;
       else high = middle;
     }
-    const page = Array.from(selected.subarray(start, start + limit), (at) => ids[at] ?? 0);
+    const count = Math.min(limit, selected.length - start);
+    const page = Array.from({ length: count }, (_, i) => ids[placeOf(selected, start + i)] ?? 0);
     const last = page.at(-1);
     const hasMore = last !== undefined && selected.length > start + limit;
     return { ids: page, next: hasMore ? { value: last, idI: last } : undefined };
   }
 
   /** Keeps the first ones while it goes through all: sorting all would take half a second. */
-  #sorted(selected: Uint32Array, sort: NodeSort, after: NodeCursor | undefined, limit: number): Omit<NodeListPage, 'total'> {
+  #sorted(selected: Selection, sort: NodeSort, after: NodeCursor | undefined, limit: number): Omit<NodeListPage, 'total'> {
     const { ids, expiry, joinedAt } = this.#rows;
     const column = sort.by === 'id' ? ids : sort.by === 'expires_at' ? expiry : joinedAt;
     // Infinity stands for none.
@@ -368,7 +399,7 @@ export class NodeIndex {
     // One with a higher value than this does not come into the page.
     let worst = Infinity;
     for (let i = 0; i < selected.length; i++) {
-      const at = selected[i] ?? 0;
+      const at = placeOf(selected, i);
       const value = valueAt(at);
       if (value > worst || (after !== undefined && !isAfterCursor(value, ids[at] ?? 0, after, sort))) continue;
       best.push(at);
@@ -384,11 +415,12 @@ export class NodeIndex {
     return { ids: page.map((at) => ids[at] ?? 0), next: { value: value === Infinity ? null : value, idI: ids[last] ?? 0 } };
   }
 
-  #tallyStates(selected: Uint32Array, now: number): Uint32Array {
+  #tallyStates(selected: Selection, now: number): Uint32Array {
     const { flags, expiry, renewalDue: due } = this.#rows;
+    const { places, start, length } = selected;
     const tallies = new Uint32Array(2 * NODE_STATES.length);
-    for (let i = 0; i < selected.length; i++) {
-      const at = selected[i] ?? 0;
+    for (let i = 0; i < length; i++) {
+      const at = places === undefined ? start + i : (places[i] ?? 0);
       const flag = flags[at] ?? 0;
       const place = 2 * stateOf(flag, expiry[at] ?? 0, due[at] ?? 0, now) + ((flag & INITIAL) >>> INITIAL_SHIFT);
       tallies[place] = (tallies[place] ?? 0) + 1;
@@ -396,7 +428,7 @@ export class NodeIndex {
     return tallies;
   }
 
-  #tally(selected: Uint32Array, by: 'order' | 'controller' | 'site'): Uint32Array {
+  #tally(selected: Selection, by: 'order' | 'controller' | 'site'): Uint32Array {
     const { orders, controllers, sites, flags } = this.#rows;
     const { column, values } = {
       order: { column: orders, values: this.#orders },
@@ -404,9 +436,10 @@ export class NodeIndex {
       site: { column: sites, values: this.#sites },
     }[by];
     const siteOfOrder = by === 'site' ? this.#siteOfOrder() : undefined;
+    const { places, start, length } = selected;
     const tallies = new Uint32Array(2 * (values.size + 1));
-    for (let i = 0; i < selected.length; i++) {
-      const at = selected[i] ?? 0;
+    for (let i = 0; i < length; i++) {
+      const at = places === undefined ? start + i : (places[i] ?? 0);
       let group = column[at] ?? 0;
       if (group === 0 && siteOfOrder !== undefined) group = siteOfOrder[orders[at] ?? 0] ?? 0;
       const place = 2 * group + (((flags[at] ?? 0) & INITIAL) >>> INITIAL_SHIFT);
@@ -435,24 +468,17 @@ function isOrderMatch({ number, isPublished, installer }: IndexedOrder, filter: 
   return filter.installer === undefined || installer === filter.installer;
 }
 
+function placeOf({ places, start }: Selection, i: number): number {
+  return places === undefined ? start + i : (places[i] ?? 0);
+}
+
 /** Its index in `NODE_STATES`: as `nodeState`. */
 function stateOf(flags: number, expiry: number, due: number, now: number): number {
   if ((flags & DISABLED) !== 0) return 4;
   if ((flags & COMMITTED) === 0) return 0;
-  if (now > expiry) return 3;
-  return now > due ? 2 : 1;
-}
-
-/** Whether these digits stand in an ID; `undefined`: they stand in none. */
-function idDigitsTest(digits: string): ((idI: number) => boolean) | undefined {
-  if (!/^[0-9a-f]{1,8}$/.test(digits)) return undefined;
-  const wanted = Number.parseInt(digits, 16);
-  const mask = digits.length === 8 ? 0xffff_ffff : 2 ** (4 * digits.length) - 1;
-  const lastShift = 4 * (8 - digits.length);
-  return (idI) => {
-    for (let shift = 0; shift <= lastShift; shift += 4) if (((idI >>> shift) & mask) >>> 0 === wanted) return true;
-    return false;
-  };
+  // A key is due for renewal before it expires.
+  if (now <= due) return 1;
+  return now > expiry ? 3 : 2;
 }
 
 /** What a search looks through besides ID, site and tags. */
