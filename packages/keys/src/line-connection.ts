@@ -8,7 +8,9 @@ export type Line = Readonly<Record<string, unknown>>;
 /** No line of a daemon is longer. A peer that sends one is none. */
 const MAX_LINE = 1_048_576;
 const NEWLINE = 0x0a;
-const HEX = /^(?:[0-9a-f]{2})+$/;
+/** A key has 16 octets or more: one that is cut short is none. */
+const KEY = /^(?:[0-9a-f]{2}){16,255}$/;
+const ID = /^[0-9a-f]{8}$/;
 
 export interface LineConnectionOptions {
   readonly socket: string;
@@ -120,8 +122,14 @@ export class LineConnection {
 
 /** Returns a key of a line. @throws KeysError if it is none: an empty key would be worse. */
 export function keyIn(hex: unknown): Buffer {
-  if (typeof hex !== 'string' || !HEX.test(hex)) throw malformed();
+  if (typeof hex !== 'string' || !KEY.test(hex)) throw malformed();
   return Buffer.from(hex, 'hex');
+}
+
+/** Returns an ID or KID of a line. @throws KeysError if it is none: it may go into a file's name. */
+export function idIn(text: unknown): string {
+  if (typeof text !== 'string' || !ID.test(text)) throw malformed();
+  return text;
 }
 
 /** A line that no daemon of this version sends. */

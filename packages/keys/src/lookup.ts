@@ -1,7 +1,7 @@
 /** One look-up, for stores that ask at each handshake. */
 
 import { KeysError, type KeysErrorCode } from './keys-error.js';
-import { keyIn, type Line, LineConnection } from './line-connection.js';
+import { idIn, keyIn, type Line, LineConnection } from './line-connection.js';
 
 export interface NodeKey {
   /** 8 hex digits. */
@@ -45,8 +45,8 @@ export async function lookup(identity: string, label: string, options: LookupOpt
   if (typeof line['error'] === 'string')
     throw new KeysError(line['error'] as KeysErrorCode, `no key of ${identity} for ${label}: ${line['error']}`);
   return {
-    id: String(line['id']),
-    kid: String(line['kid']),
+    id: idIn(line['id']),
+    kid: idIn(line['kid']),
     key: keyIn(line['key']),
     notAfter: typeof line['not_after'] === 'string' ? new Date(line['not_after']) : undefined,
   };

@@ -1,7 +1,7 @@
 /** All keys of a label, and each change, across restarts of the daemon. */
 
 import type { KeysError } from './keys-error.js';
-import { keyIn, type Line, LineConnection, malformed } from './line-connection.js';
+import { idIn, keyIn, type Line, LineConnection, malformed } from './line-connection.js';
 import { DEFAULT_SOCKET } from './lookup.js';
 
 /** A key that was replaced, and that peers may still use. */
@@ -162,7 +162,7 @@ class KeySubscription implements Subscription {
         this.#connection?.send({ subscribe: labels, ...(from === undefined ? {} : { from }) });
       },
       onLine: (line) => {
-        const event = eventIn(line);
+        const event = eventIn(line, labels);
         this.#retryMs = FIRST_RETRY_MS;
         if (event !== undefined) this.#push(event);
       },
@@ -196,34 +196,34 @@ class KeySubscription implements Subscription {
 }
 
 /** Returns `undefined` for an event of a newer daemon. Throws a KeysError for a malformed one. */
-function eventIn(line: Line): KeyEvent | undefined {
+function eventIn(line: Line, labels: readonly string[]): KeyEvent | undefined {
   const { event } = line;
   const seq = Number(line['seq'] ?? 0);
-  const id = String(line['id']);
   if (event === 'resync') return { type: 'resync', seq: 0 };
   if (event === 'synced') return { type: 'synced', seq };
-  if (typeof event === 'string' && REVOCATIONS.has(event)) return { type: event as RevocationEvent['type'], seq, id };
+  if (typeof event === 'string' && REVOCATIONS.has(event))
+    return { type: event as RevocationEvent['type'], seq, id: idIn(line['id']) };
   if (event !== 'key') return undefined;
   return {
     type: 'key',
     seq,
-    id,
-    kid: String(line['kid']),
-    keys: keysIn(line['keys']),
+    id: idIn(line['id']),
+    kid: idIn(line['kid']),
+    keys: keysIn(line['keys'], labels),
     joined: timeIn(line['joined']),
     notAfter: line['not_after'] === null ? undefined : timeIn(line['not_after']),
     verified: line['verified'] === true,
     previous: linesIn(line['previous']).map((former) => ({
-      kid: String(former['kid']),
-      keys: keysIn(former['keys']),
+      kid: idIn(former['kid']),
+      keys: keysIn(former['keys'], labels),
       until: timeIn(former['until']),
     })),
   };
 }
 
-function keysIn(keys: unknown): Readonly<Record<string, Buffer>> {
+function keysIn(keys: unknown, labels: readonly string[]): Readonly<Record<string, Buffer>> {
   if (!isLine(keys)) throw malformed();
-  return Object.fromEntries(Object.entries(keys).map(([label, hex]) => [label, keyIn(hex)]));
+  return Object.fromEntries(labels.map((label) => [label, keyIn(keys[label])]));
 }
 
 function timeIn(text: unknown): Date {

@@ -238,10 +238,15 @@ describe('subscribe', () => {
     ['no former keys', { previous: undefined }],
     ['a key that is not hexadecimal', { keys: { [LABEL]: 'secret' } }],
     ['an empty key', { keys: { [LABEL]: '' } }],
+    ['a key that is cut short', { keys: { [LABEL]: '00'.repeat(15) } }],
+    ['no key for the label', { keys: { other: '00'.repeat(16) } }],
     ['no keys', { keys: null }],
+    ['an ID that names a path', { id: '../a1b2f' }],
+    ['a key identifier that is none', { kid: '1122334' }],
     ['no time', { joined: 'soon' }],
   ])('gives no event of a line with %s, and says that the connection is over', async (_, fields) => {
-    const line = { seq: 1, event: 'key', id: '0000a1b2', kid: '11223344', keys: {}, joined: '2026-01-01T00:00:00.000Z' };
+    const keys = { [LABEL]: '00'.repeat(16) };
+    const line = { seq: 1, event: 'key', id: '0000a1b2', kid: '11223344', keys, joined: '2026-01-01T00:00:00.000Z' };
     const socket = join(await tempFolder(), 'keys.sock');
     const server = createUnixServer((client) => {
       client.on('error', () => undefined);

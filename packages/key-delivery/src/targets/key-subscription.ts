@@ -1,43 +1,19 @@
 /**
- * Follows a daemon's key socket: a snapshot of all nodes, then each change. A lost connection is
- * made again, and counts for nothing until its own snapshot is complete.
+ * Follows a daemon's key socket with the client library that other programs use: a snapshot of all
+ * nodes, then each change. A snapshot counts for nothing until it is complete.
  */
 
-import { connect, type Socket } from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
+import { type KeyEvent, KeysError, type NodeKeyEvent, subscribe, type Subscription } from '@latchkey/keys';
 import type { Log } from '@latchkey/runtime/daemon';
-import { systemFailure } from '@latchkey/runtime/failure';
-import * as z from 'zod/mini';
+import { systemCode, systemFailure } from '@latchkey/runtime/failure';
 import { type DeliveredNode, KeySnapshot } from './key-snapshot.js';
 
-const MAX_LINE = 65_536;
 const MAX_NODES = 131_072;
-/** The first try comes after 250 ms, later ones after twice as long each, in ms. */
-const RECONNECT = { firstMs: 250, maxMs: 10_000 } as const;
-
-const REVOCATIONS = ['disabled', 'removed', 'moved', 'reset', 'expired', 'withdrawn'] as const;
-
-const idSchema = z.string().check(z.regex(/^[0-9a-f]{8}$/));
-const keysSchema = z.record(z.string(), z.string().check(z.regex(/^(?:[0-9a-f]{2}){16,255}$/)));
-const timeSchema = z.iso.datetime();
-
-const nodeSchema = z.object({
-  event: z.literal('key'),
-  seq: z.int(),
-  id: idSchema,
-  kid: idSchema,
-  keys: keysSchema,
-  joined: timeSchema,
-  not_after: z.nullable(timeSchema),
-  previous: z._default(z.array(z.object({ kid: idSchema, keys: keysSchema, until: timeSchema })).check(z.maxLength(16)), []),
-});
-const revocationSchema = z.object({ event: z.enum(REVOCATIONS), seq: z.int(), id: idSchema });
-const lineSchema = z.union([
-  nodeSchema,
-  revocationSchema,
-  z.object({ event: z.literal('synced'), seq: z.optional(z.int()) }),
-  z.object({ event: z.literal('resync') }),
-  z.object({ error: z.string() }),
-]);
+/**
+ * Until a subscription that the daemon refused is tried again, in ms: its configuration may change.
+ */
+const REFUSED_PAUSE_MS = 10_000;
 
 export interface SubscriptionOptions {
   /** Of the socket. */
@@ -51,40 +27,23 @@ export interface SubscriptionOptions {
 
 const ADVICE = 'Start the daemon, or look at its log. Its `keys:` and `socket:` here must name the same path.';
 
-/** A line that no daemon of this version sends. */
-class ProtocolError extends Error {}
-
 export class KeySubscription {
   readonly #options: SubscriptionOptions;
-  #socket: Socket | undefined;
-  #timer: NodeJS.Timeout | undefined;
-  #unread = '';
+  readonly #stopped = new AbortController();
+  #subscription: Subscription | undefined;
   /** Incomplete until `synced`. */
   #loading: KeySnapshot | undefined;
   #seq = 0;
   #acknowledged = 0;
   #failures = 0;
   #fault: string | undefined = 'no complete snapshot has come yet';
-  #isStopped = false;
 
   constructor(options: SubscriptionOptions) {
     this.#options = options;
   }
 
   start(): void {
-    const { path, labels } = this.#options;
-    const socket = connect(path);
-    this.#socket = socket;
-    this.#unread = '';
-    this.#loading = new KeySnapshot();
-    this.#seq = 0;
-    this.#acknowledged = 0;
-    let cause: Error | undefined;
-    socket.setEncoding('utf8');
-    socket.on('connect', () => socket.write(`${JSON.stringify({ subscribe: labels })}\n`));
-    socket.on('data', (text: string) => this.#receive(socket, text));
-    socket.on('error', (error) => (cause = error));
-    socket.on('close', () => this.#reconnect(cause));
+    void this.#follow();
   }
 
   /** What is wrong with the connection, for a person. Returns `undefined` if it is synced. */
@@ -102,64 +61,54 @@ export class KeySubscription {
     // Of a snapshot that is not complete nothing is delivered.
     if (this.#fault !== undefined || this.#loading !== undefined || this.#seq <= this.#acknowledged) return;
     this.#acknowledged = this.#seq;
-    this.#socket?.write(`${JSON.stringify({ ack: this.#seq })}\n`);
+    this.#subscription?.ack(this.#seq);
   }
 
   stop(): void {
-    this.#isStopped = true;
-    clearTimeout(this.#timer);
-    this.#socket?.destroy();
+    this.#stopped.abort();
+    this.#subscription?.close();
   }
 
-  #receive(socket: Socket, text: string): void {
-    const lines = (this.#unread + text).split('\n');
-    this.#unread = lines.pop() ?? '';
-    try {
-      for (const line of lines) this.#take(line);
-      if (this.#unread.length > MAX_LINE) throw new ProtocolError(`a line has more than ${MAX_LINE} octets`);
-    } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error;
-      socket.destroy(error);
+  /** The library makes lost connections again. It gives up where the daemon refuses. */
+  async #follow(): Promise<void> {
+    const { path: socket, labels } = this.#options;
+    const { signal } = this.#stopped;
+    while (!signal.aborted) {
+      this.#beginSnapshot();
+      this.#subscription = subscribe({ socket, labels, ack: 'manual', onDisconnect: (error) => this.#noteFailure(error) });
+      try {
+        for await (const event of this.#subscription) this.#take(event);
+      } catch (error) {
+        if (!(error instanceof KeysError)) throw error;
+        this.#noteFailure(error);
+      }
+      await pause(REFUSED_PAUSE_MS, undefined, { signal }).catch(() => undefined);
     }
   }
 
-  #take(text: string): void {
-    const line = parseLine(text);
-    if ('error' in line) throw new ProtocolError(`the daemon answers: ${line.error.slice(0, 200)}`);
-    switch (line.event) {
-      case 'resync':
-        this.#loading = new KeySnapshot();
-        return;
-      case 'synced':
-        this.#seq = Math.max(this.#seq, line.seq ?? 0);
-        return this.#synced();
-      case 'key':
-        this.#seq = Math.max(this.#seq, line.seq);
-        return this.#takeNode(nodeOf(line));
-      case 'disabled':
-      case 'removed':
-      case 'moved':
-      case 'reset':
-      case 'expired':
-      case 'withdrawn':
-        this.#seq = Math.max(this.#seq, line.seq);
-        if (this.#loading === undefined) this.#options.onRevoked(line.id, line.event);
-        else this.#load((snapshot) => snapshot.revoke(line.id, line.event));
-    }
+  #beginSnapshot(): void {
+    this.#loading = new KeySnapshot();
+    this.#seq = 0;
+    this.#acknowledged = 0;
   }
 
-  #takeNode(node: DeliveredNode): void {
-    if (this.#loading === undefined) this.#options.onNode(node);
-    else this.#load((snapshot) => snapshot.set(node));
+  #take(event: KeyEvent): void {
+    if (event.type === 'resync') return this.#beginSnapshot();
+    this.#seq = Math.max(this.#seq, event.seq);
+    if (event.type === 'synced') return this.#completeSnapshot();
+    const { onNode, onRevoked } = this.#options;
+    const loading = this.#loading;
+    if (event.type === 'key') {
+      const node = nodeOf(event);
+      if (loading === undefined) onNode(node);
+      else loading.set(node);
+    } else if (loading === undefined) onRevoked(event.id, event.type);
+    else loading.revoke(event.id, event.type);
+    if (loading !== undefined && loading.size > MAX_NODES)
+      throw new KeysError('too-many', `the snapshot of ${this.#options.path} has more than ${MAX_NODES} nodes`);
   }
 
-  #load(change: (snapshot: KeySnapshot) => void): void {
-    if (this.#loading === undefined) return;
-    change(this.#loading);
-    if (this.#loading.size > MAX_NODES) throw new ProtocolError(`a snapshot has more than ${MAX_NODES} nodes`);
-  }
-
-  #synced(): void {
+  #completeSnapshot(): void {
     const snapshot = this.#loading;
     this.#loading = undefined;
     if (this.#fault !== undefined) this.#options.log.info({ nodes: snapshot?.size }, 'synced with the key socket');
@@ -168,41 +117,32 @@ export class KeySubscription {
     if (snapshot !== undefined) this.#options.onSnapshot(snapshot);
   }
 
-  #reconnect(cause: Error | undefined): void {
-    if (this.#isStopped) return;
+  #noteFailure(error: KeysError): void {
+    if (this.#stopped.signal.aborted) return;
     const { path, log } = this.#options;
-    const message =
-      cause === undefined ? `${path}: the daemon closed the connection` : systemFailure(`cannot follow ${path}`, cause).message;
+    const { cause, message: words } = error;
+    const message = systemCode(cause) === undefined ? words : systemFailure(`cannot follow ${path}`, cause).message;
     if (message !== this.#fault) log.warn({ advice: ADVICE }, `${message}; all files stay as they are`);
     this.#fault = message;
-    const delay = Math.min(RECONNECT.firstMs * 2 ** this.#failures, RECONNECT.maxMs);
     this.#failures += 1;
-    this.#timer = setTimeout(() => this.start(), delay);
   }
 }
 
-function parseLine(text: string): z.output<typeof lineSchema> {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch {
-    throw new ProtocolError('a line is not JSON');
-  }
-  const result = z.safeParse(lineSchema, json);
-  // Never the line itself: it holds keys.
-  if (!result.success) throw new ProtocolError('a line has another form than this version expects');
-  return result.data;
-}
-
-function nodeOf({ id, kid, keys, joined, not_after: notAfter, previous }: z.output<typeof nodeSchema>): DeliveredNode {
+/** A file has keys as text, and so has the snapshot: the octets are wiped. */
+function nodeOf({ id, kid, keys, joined, notAfter, previous }: NodeKeyEvent): DeliveredNode {
   return {
     id,
-    current: {
-      kid,
-      keys,
-      joinedAt: Date.parse(joined),
-      notAfter: notAfter === null ? undefined : Date.parse(notAfter),
-    },
-    former: previous.map((former) => ({ kid: former.kid, keys: former.keys, until: Date.parse(former.until) })),
+    current: { kid, keys: textOf(keys), joinedAt: joined.getTime(), notAfter: notAfter?.getTime() },
+    former: previous.map((former) => ({ kid: former.kid, keys: textOf(former.keys), until: former.until.getTime() })),
   };
+}
+
+function textOf(keys: Readonly<Record<string, Buffer>>): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    Object.entries(keys).map(([label, key]) => {
+      const hex = key.toString('hex');
+      key.fill(0);
+      return [label, hex];
+    }),
+  );
 }

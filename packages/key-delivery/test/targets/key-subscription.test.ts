@@ -31,3 +31,22 @@ it('acknowledges a snapshot that was sent anew, and so lags behind no longer', a
   const lag = server.metrics.find(({ name }) => name === 'latchkey_key_subscriber_lag');
   await expect.poll(() => (lag?.type === 'gauge' ? lag.read() : undefined), DEADLINE).toBe(0);
 });
+
+it('says why the daemon refuses it, and gives no snapshot', async () => {
+  const { path } = await startServer();
+  const log = new CapturedLog();
+  const sizes: number[] = [];
+  const subscription = new KeySubscription({
+    path,
+    labels: ['tls-psk'],
+    log: log.log,
+    onSnapshot: ({ size }) => sizes.push(size),
+    onNode: () => undefined,
+    onRevoked: () => undefined,
+  });
+  onTestFinished(() => subscription.stop());
+  subscription.start();
+  await expect.poll(() => subscription.failures, DEADLINE).toBe(1);
+  expect(subscription.fault).toContain('the label tls-psk is not for this socket');
+  expect(sizes).toEqual([]);
+});

@@ -101,7 +101,7 @@ export class KeyFeed {
     const lines = createInterface({ input: socket });
     let subscriber: Subscriber | undefined;
     lines.on('line', (text) => {
-      const line = JSON.parse(text) as { subscribe?: string[]; ack?: number };
+      const line = JSON.parse(text) as { subscribe?: string[]; from?: number; ack?: number };
       if (line.ack !== undefined) {
         if (subscriber !== undefined) subscriber.acknowledged = Math.max(subscriber.acknowledged, line.ack);
         this.#events.emit('ack');
@@ -109,6 +109,8 @@ export class KeyFeed {
       }
       subscriber = { socket, labels: line.subscribe ?? [], acknowledged: 0 };
       this.#subscribers.add(subscriber);
+      // This one keeps no log of changes: nobody goes on where they stopped.
+      if (line.from !== undefined) socket.write(`${JSON.stringify({ event: 'resync' })}\n`);
       for (const [idI, node] of this.#nodes) socket.write(this.#line(idI, node, subscriber.labels, this.#seq));
       socket.write(`${JSON.stringify({ event: 'synced' })}\n`);
     });
