@@ -40,6 +40,7 @@ export const STORAGE: readonly string[] = [
   'lmdb-registry',
   'store-walks',
   'lmdb-storage',
+  'registry-keys',
   'reissue',
   'master-key-rotation',
   'tid-allocator',

@@ -1,4 +1,5 @@
 import { type ApiConfig, apiConfigSchema } from '@latchkey/api/config';
+import { DEFAULT_OVERLAP_MS, durationMsSchema, type KeySocketSettings, keysSchema } from '@latchkey/key-delivery';
 import { DEFAULT_MEMORY, MIN_MEMORY, type LogLevel, LOG_LEVELS } from '@latchkey/runtime/daemon';
 import { type Endpoint, type ListenAddress, httpSchema, listenSchema } from '@latchkey/runtime/net';
 import type { PostgresConfig } from '@latchkey/registry/postgres';
@@ -18,6 +19,10 @@ export interface Config {
   readonly http?: ListenAddress | undefined;
   /** Where the registry is, if not in the data folder. */
   readonly registry?: { readonly postgres: PostgresConfig } | undefined;
+  /** Sockets through which programs on this machine get keys of all nodes. */
+  readonly keys: readonly KeySocketSettings[];
+  /** For how long these give out the former key of a node, in ms. */
+  readonly key_overlap: number;
   /** The management API, a process of its own; none without it. */
   readonly api?: ApiConfig | undefined;
 }
@@ -28,5 +33,7 @@ export const configSchema: z.ZodType<Config> = z.strictObject({
   memory: z.int().min(MIN_MEMORY).default(DEFAULT_MEMORY),
   http: z.optional(httpSchema),
   registry: z.optional(z.strictObject({ postgres: postgresSchema })),
+  keys: keysSchema.default([]),
+  key_overlap: durationMsSchema('15m').default(DEFAULT_OVERLAP_MS),
   api: z.optional(apiConfigSchema),
 });

@@ -28,6 +28,8 @@ export interface EmbeddedOptions extends RegistryLocation {
 }
 
 export interface EmbeddedAuthServer {
+  readonly registry: Registry;
+  readonly clock: Clock;
   readonly server: AuthServer;
   readonly telemetry: RegistryTelemetry;
   /** Call it once nothing asks the server any more. */
@@ -54,6 +56,8 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedA
     isCounted: options.postgres === undefined,
   });
   return {
+    registry,
+    clock,
     server,
     telemetry,
     close: async () => {

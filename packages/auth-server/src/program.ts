@@ -1,5 +1,6 @@
 /** The whole command line, for whoever runs it and for whoever describes it. */
 
+import { deliverCommand } from '@latchkey/key-delivery/command';
 import { healthCommand } from '@latchkey/runtime/telemetry';
 import { program, withExamples } from '@latchkey/runtime/cli';
 import { apiCommand } from './commands/api.js';
@@ -36,6 +37,14 @@ export function authServerProgram(): Command {
     .addCommand(apiCommand())
     .addCommand(apiGatewayCommand())
     .addCommand(webhooksCommand())
+    .addCommand(
+      deliverCommand({
+        command: NAME,
+        socket: '/run/latchkey/auth-server/keys.sock',
+        state: '/var/lib/latchkey/auth-server-deliver',
+        config: '/etc/latchkey/auth-server-deliver.yaml',
+      }),
+    )
     .addCommand(healthCommand(NAME))
     .addCommand(
       withExamples(

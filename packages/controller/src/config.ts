@@ -1,9 +1,7 @@
-import { type KeySocketSettings, keysSchema } from '@latchkey/key-delivery';
+import { DEFAULT_OVERLAP_MS, durationMsSchema, type KeySocketSettings, keysSchema } from '@latchkey/key-delivery';
 import { DEFAULT_MEMORY, MIN_MEMORY, type LogLevel, LOG_LEVELS } from '@latchkey/runtime/daemon';
-import { parseDuration } from '@latchkey/runtime/config';
 import { type Endpoint, type ListenAddress, httpSchema, listenSchema, peerSchema } from '@latchkey/runtime/net';
 import { z } from 'zod';
-import { DEFAULT_OVERLAP_MS } from './application-root-store.js';
 import { DEFAULT_FEED_INTERVAL_MS } from './key-feed.js';
 
 /** UDP port of CoAP (RFC 7252 section 6.1). */
@@ -44,15 +42,6 @@ export interface Config {
   };
 }
 
-/** A time as people write it, in ms. */
-const durationSchema = (example: string): z.ZodType<number, string> =>
-  z.string().transform((text, context) => {
-    const seconds = parseDuration(text);
-    if (seconds !== undefined && seconds > 0) return seconds * 1000;
-    context.addIssue({ code: 'custom', message: `expected a time like ${example}, not "${text}"` });
-    return z.NEVER;
-  });
-
 const boundsSchema = z.strictObject({
   transactions: z.int().min(8).max(1_000_000).default(16_384),
   per_source: z.int().min(1).max(1_000_000).default(4_096),
@@ -68,9 +57,9 @@ export const configSchema: z.ZodType<Config> = z
     log_level: z.enum(LOG_LEVELS).default('info'),
     memory: z.int().min(MIN_MEMORY).default(DEFAULT_MEMORY),
     http: z.optional(httpSchema),
-    key_feed: durationSchema('10s').default(DEFAULT_FEED_INTERVAL_MS),
-    key_overlap: durationSchema('15m').default(DEFAULT_OVERLAP_MS),
-    max_unverified: z.union([z.literal(0), durationSchema('7d')]).default(0),
+    key_feed: durationMsSchema('10s').default(DEFAULT_FEED_INTERVAL_MS),
+    key_overlap: durationMsSchema('15m').default(DEFAULT_OVERLAP_MS),
+    max_unverified: z.union([z.literal(0), durationMsSchema('7d')]).default(0),
     keys: keysSchema.default([]),
     bounds: boundsSchema.prefault({}),
   })

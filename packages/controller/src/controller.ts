@@ -30,7 +30,7 @@ import { formatEndpoint, formatNid } from '@latchkey/runtime/net';
 import type { PostResponse, PostRequest } from '@latchkey/coap';
 import { ControllerMetrics } from './metrics.js';
 import type { AuthServerClient } from './auth-server-client.js';
-import type { ApplicationRootStore } from './application-root-store.js';
+import type { ApplicationRootStore } from '@latchkey/key-delivery/store';
 import type { KeyFeed } from './key-feed.js';
 
 /** Whom an answer goes to. */

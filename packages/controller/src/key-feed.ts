@@ -13,12 +13,11 @@ import {
   type KeyFeedPage,
   type Secret,
 } from '@latchkey/protocol';
+import type { ApplicationRootStore, FeedProgress } from '@latchkey/key-delivery/store';
 import { type Clock, type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
 import { Failure } from '@latchkey/runtime/failure';
 import { LabelledCounter, type Metric, samples } from '@latchkey/runtime/telemetry';
-import type { ApplicationRootStore } from './application-root-store.js';
 import type { AuthServerClient } from './auth-server-client.js';
-import type { FeedProgress } from './feed-progress.js';
 
 export const DEFAULT_FEED_INTERVAL_MS = 10_000;
 /** From one M12 to the next, in ms: an auth-server answers 100 a second. */

@@ -1,8 +1,8 @@
 /** The whole command line, for whoever runs it and for whoever describes it. */
 
+import { deliverCommand } from '@latchkey/key-delivery/command';
 import { healthCommand } from '@latchkey/runtime/telemetry';
 import { program, withExamples } from '@latchkey/runtime/cli';
-import { deliverCommand } from './commands/deliver.js';
 import { keyCommand } from './commands/key.js';
 import { masterKeyCommand } from './commands/master-key.js';
 import { runCommand } from './commands/run.js';
@@ -18,7 +18,14 @@ export function controllerProgram(): Command {
     new URL('../package.json', import.meta.url),
   )
     .addCommand(runCommand())
-    .addCommand(deliverCommand())
+    .addCommand(
+      deliverCommand({
+        command: NAME,
+        socket: '/run/latchkey/controller/keys.sock',
+        state: '/var/lib/latchkey/deliver',
+        config: '/etc/latchkey/deliver.yaml',
+      }),
+    )
     .addCommand(healthCommand(NAME))
     .addCommand(keyCommand())
     .addCommand(syncCommand())

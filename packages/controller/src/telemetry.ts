@@ -2,6 +2,7 @@
 
 import type { RegistryTelemetry } from '@latchkey/auth-server';
 import type { KeyServer } from '@latchkey/key-delivery';
+import type { ApplicationRootStore } from '@latchkey/key-delivery/store';
 import { MAX_LINK_MESSAGES, type Respondent } from '@latchkey/protocol';
 import {
   type Check,
@@ -14,7 +15,6 @@ import {
 } from '@latchkey/runtime/telemetry';
 import type { ClientMetrics, CoapServer, ServerMetrics } from '@latchkey/coap';
 import type { Controller } from './controller.js';
-import type { ApplicationRootStore } from './application-root-store.js';
 import type { KeyFeed } from './key-feed.js';
 import type { TidAllocator } from './tid-allocator.js';
 

@@ -9,7 +9,7 @@ import { type JoinResult, Secret } from '@latchkey/protocol';
 import { openStore, STORE_FILE } from '@latchkey/lmdb';
 import { describe, expect, it } from 'vitest';
 import { CapturedLog, Child, tempFolder } from '@latchkey/test-support/fixtures';
-import { ApplicationRootStore } from '../src/application-root-store.js';
+import { ApplicationRootStore } from '@latchkey/key-delivery/store';
 import { MASTER, newApplicationRootStore, newSecret, openApplicationRootStore } from './fixtures.js';
 
 /** The current application root of a node, in hex. */

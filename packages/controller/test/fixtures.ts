@@ -25,7 +25,7 @@ import { NodeBatch, addController, setDisabled, enrol } from '@latchkey/operatio
 import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import { Controller } from '../src/controller.js';
 import { type AuthServerClient, InProcessAuthServerClient } from '../src/auth-server-client.js';
-import { ApplicationRootStore } from '../src/application-root-store.js';
+import { ApplicationRootStore } from '@latchkey/key-delivery/store';
 import { KeyFeed } from '../src/key-feed.js';
 
 // As every command does: what LMDB makes is for this user alone.

@@ -11,7 +11,7 @@ import { backup, Registry, restore } from '@latchkey/registry';
 import { Failure } from '@latchkey/runtime/failure';
 import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { ApplicationRootStore } from '../src/application-root-store.js';
+import { ApplicationRootStore } from '@latchkey/key-delivery/store';
 import { type AuthServerClient, InProcessAuthServerClient } from '../src/auth-server-client.js';
 import type { KeyFeed } from '../src/key-feed.js';
 import {

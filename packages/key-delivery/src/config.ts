@@ -1,6 +1,7 @@
 /** The configuration's `keys:`. */
 
 import { isAbsolute } from 'node:path';
+import { parseDuration } from '@latchkey/runtime/config';
 import { MAX_SOCKET_PATH } from '@latchkey/runtime/net';
 import { z } from 'zod';
 import { MAX_LABELS, wrongLabel } from './labels.js';
@@ -16,6 +17,9 @@ export interface KeySocketSettings {
   /** The labels that applications may have keys for. */
   readonly labels: readonly string[];
 }
+
+/** For how long a replaced generation is served, in ms, unless the configuration says otherwise. */
+export const DEFAULT_OVERLAP_MS = 900_000;
 
 const MAX_SOCKETS = 16;
 const MAX_GID = 2 ** 32 - 2;
@@ -42,6 +46,15 @@ const labelSchema = z.string().superRefine((label, context) => {
   const message = wrongLabel(label);
   if (message !== undefined) context.addIssue({ code: 'custom', message });
 });
+
+/** A time as people write it, in ms. */
+export const durationMsSchema = (example: string): z.ZodType<number, string> =>
+  z.string().transform((text, context) => {
+    const seconds = parseDuration(text);
+    if (seconds !== undefined && seconds > 0) return seconds * 1000;
+    context.addIssue({ code: 'custom', message: `expected a time like ${example}, not "${text}"` });
+    return z.NEVER;
+  });
 
 /** A list of sockets, none twice. */
 export const keysSchema: z.ZodType<readonly KeySocketSettings[]> = z

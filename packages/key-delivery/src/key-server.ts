@@ -28,6 +28,11 @@ const OWNER_ONLY = 0o600;
 /** Connections that are told why they are refused; more are closed without a word. */
 const MAX_REFUSING = 64;
 
+/** For so long a user's use of a socket is noted once, in ms. */
+const NOTED_FOR_MS = 86_400_000;
+/** Users and sockets of which that is remembered; at the bound all are noted again. */
+const MAX_NOTED = 1_024;
+
 type RefusedConnection = 'not-allowed' | 'too-many';
 
 export interface KeyServerOptions {
@@ -37,6 +42,17 @@ export interface KeyServerOptions {
   readonly now?: () => number;
   readonly changes?: ChangeLog;
   readonly limits?: ConnectionLimits;
+  /**
+   * Called before a user gets keys from a socket for the first time within a day; the connection
+   * waits for it. Rejects with a Failure if that cannot be noted: then it gets none.
+   */
+  readonly onFirstUse?: ((use: FirstUse) => Promise<void>) | undefined;
+}
+
+export interface FirstUse {
+  readonly socket: string;
+  readonly uid: number;
+  readonly labels: readonly string[];
 }
 
 interface Listener {
@@ -57,6 +73,11 @@ export class KeyServer {
   /** When the key expires of each node that a subscriber has the key of. */
   readonly #expiries = new Map<number, number>();
   #nextExpiry = Infinity;
+  readonly #onFirstUse: KeyServerOptions['onFirstUse'];
+  /** Until when each use is noted, by socket and uid, in ms since the epoch. */
+  readonly #noted = new Map<string, number>();
+  /** Connections whose use is being noted. */
+  readonly #waiting = new Set<Socket>();
   readonly #expiryTimer: NodeJS.Timeout;
   readonly #stopListening: () => void;
   readonly #lookups = new LabelledCounter<LookupResult>(LOOKUP_RESULTS);
@@ -67,13 +88,21 @@ export class KeyServer {
   #resyncs = 0;
 
   /** @throws Failure if this machine has no way to tell who connects */
-  constructor({ source, log, now = Date.now, changes = new ChangeLog(), limits = new ConnectionLimits() }: KeyServerOptions) {
+  constructor({
+    source,
+    log,
+    now = Date.now,
+    changes = new ChangeLog(),
+    limits = new ConnectionLimits(),
+    onFirstUse,
+  }: KeyServerOptions) {
     this.#readPeer = openPeerCredentials();
     this.#source = source;
     this.#log = new RateLimitedLog(log);
     this.#now = now;
     this.#changes = changes;
     this.#limits = limits;
+    this.#onFirstUse = onFirstUse;
     this.#isSourceComplete = source.completed === undefined;
     void source.completed?.().then(() => this.#noteComplete());
     this.#stopListening = source.onChange((idI) => this.#recordChange(idI));
@@ -165,7 +194,7 @@ export class KeyServer {
     clearInterval(this.#expiryTimer);
     this.#stopListening();
     const closed = [...this.#servers.values()].map((server) => new Promise((resolve) => void server.close(resolve)));
-    for (const socket of this.#connections.values()) socket.destroy();
+    for (const socket of [...this.#connections.values(), ...this.#waiting]) socket.destroy();
     await Promise.all(closed);
   }
 
@@ -197,6 +226,41 @@ export class KeyServer {
     const peer = this.#readPeer(socket);
     if (peer === undefined || !mayConnect(peer, access)) return this.#refuse(socket, path, peer, 'not-allowed');
     if (!this.#limits.admit(peer.uid)) return this.#refuse(socket, path, peer, 'too-many');
+    socket.once('close', () => this.#limits.release(peer.uid));
+    const use = { socket: path, uid: peer.uid };
+    if (labels === 'any' || this.#isNoted(use)) this.#serve(socket, labels);
+    else void this.#serveOnceNoted(socket, { ...use, labels });
+  }
+
+  /** Nothing is read, and so nothing answered, before the use is noted. */
+  async #serveOnceNoted(socket: Socket, use: FirstUse): Promise<void> {
+    socket.pause();
+    socket.on('error', () => socket.destroy());
+    this.#waiting.add(socket);
+    socket.once('close', () => this.#waiting.delete(socket));
+    try {
+      await this.#onFirstUse?.(use);
+    } catch (error) {
+      this.#log.error(
+        'first use',
+        { socket: use.socket, uid: use.uid, error: messageOf(error) },
+        'a use of keys cannot be noted',
+      );
+      return closeWithError(socket, 'unavailable', 'the use of the keys cannot be noted now');
+    }
+    if (this.#noted.size >= MAX_NOTED) this.#noted.clear();
+    this.#noted.set(useKey(use), this.#now() + NOTED_FOR_MS);
+    this.#waiting.delete(socket);
+    if (socket.destroyed) return;
+    this.#serve(socket, use.labels);
+    socket.resume();
+  }
+
+  #isNoted(use: Pick<FirstUse, 'socket' | 'uid'>): boolean {
+    return this.#onFirstUse === undefined || (this.#noted.get(useKey(use)) ?? 0) > this.#now();
+  }
+
+  #serve(socket: Socket, labels: Listener['labels']): void {
     const connection = new KeyConnection({
       socket,
       labels,
@@ -210,10 +274,7 @@ export class KeyServer {
       onFault: (error) => this.#log.error('source', { error: messageOf(error) }, 'keys cannot be read for a key socket'),
     });
     this.#connections.set(connection, socket);
-    socket.once('close', () => {
-      this.#connections.delete(connection);
-      this.#limits.release(peer.uid);
-    });
+    socket.once('close', () => this.#connections.delete(connection));
   }
 
   #refuse(socket: Socket, path: string, peer: PeerCredentials | undefined, reason: RefusedConnection): void {
@@ -250,6 +311,10 @@ export class KeyServer {
     this.#expiries.set(keys.idI, expiresAt);
     this.#nextExpiry = Math.min(this.#nextExpiry, expiresAt);
   }
+}
+
+function useKey({ uid, socket }: Pick<FirstUse, 'socket' | 'uid'>): string {
+  return `${uid} ${socket}`;
 }
 
 function messageOf(error: unknown): string {

@@ -126,7 +126,9 @@ export function keyIn(hex: unknown): Buffer {
   return Buffer.from(hex, 'hex');
 }
 
-/** Returns an ID or KID of a line. @throws KeysError if it is none: it may go into a file's name. */
+/**
+ * Returns an ID or KID of a line. @throws KeysError if it is none: it may go into a file's name.
+ */
 export function idIn(text: unknown): string {
   if (typeof text !== 'string' || !ID.test(text)) throw malformed();
   return text;

@@ -1,6 +1,15 @@
 /** The audit log as those read it who ask what happened. */
 
-import { type AuditEntry, type ChainHead, type Head, headOf, parseEntry, type StoredChain, verifyChain } from './audit-chain.js';
+import {
+  type AuditEntry,
+  type ChainHead,
+  type Head,
+  hashOfEntry,
+  headOf,
+  parseEntry,
+  type StoredChain,
+  verifyChain,
+} from './audit-chain.js';
 import { betweenPages, inPages, type Listed } from './listing.js';
 
 export type Entry = readonly [seq: number, octets: Buffer];
@@ -38,6 +47,14 @@ export class AuditLog {
   /** `undefined` while nothing was ever written. */
   async readHead(): Promise<Head | undefined> {
     return headOf(await this.#storage.audit.head);
+  }
+
+  /**
+   * What the HEAD was when entry `seq` was the last one. Returns `undefined` if it is not there.
+   */
+  async readHeadAt(seq: number): Promise<Head | undefined> {
+    const octets = await this.#storage.audit.get(seq);
+    return octets && { seq, hash: hashOfEntry(octets).toString('hex') };
   }
 
   /** How many entries there are. */

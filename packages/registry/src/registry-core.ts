@@ -71,6 +71,11 @@ export class RegistryCore {
   readonly audit: AuditLog;
   /** What a keyring knows of this registry, to replace its master key. */
   readonly metadata: StorageMetadata;
+  /**
+   * Called before this process says that it has taken up a master key. What else is sealed with
+   * this keyring is sealed anew in it: the key before may be erased afterwards.
+   */
+  beforeAdoption: () => Promise<void> = () => Promise.resolve();
   protected readonly opened: Opened;
   /** Of this process. */
   readonly #clock: Clock;
@@ -274,6 +279,8 @@ export class RegistryCore {
    * Tells others that this process serves, and under which master key; again whenever that changed.
    */
   async announceAdoption(): Promise<void> {
+    this.keyring.reload();
+    await this.beforeAdoption();
     await announceAdoption(this.metadata, this.keyring, (action) =>
       this.write({}, () => {
         action();

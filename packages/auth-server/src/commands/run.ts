@@ -8,6 +8,7 @@ import { Command } from 'commander';
 import { ApiProcess } from '../api-process.js';
 import { type Config, configSchema } from '../config.js';
 import { startEmbedded } from '../embedded.js';
+import { startKeySockets } from '../key-sockets.js';
 import { locateRegistry } from '../registry-location.js';
 import { telemetryOf } from '../telemetry/telemetry.js';
 import { requireRegistry } from '@latchkey/registry';
@@ -24,7 +25,7 @@ interface RunOptions extends RegistryOptions {
 }
 
 export function runCommand(): Command {
-  const config = configOption('YAML configuration: registry, listen, log_level, memory, http, api');
+  const config = configOption('YAML configuration: registry, listen, log_level, memory, http, keys, key_overlap, api');
   const command = registryOptions(new Command('run').description('serve controllers until SIGTERM'), config)
     .option('--listen <host:port>', 'where to listen, may be given again (default [::]:5693)', listenOption)
     .addOption(logLevelOption())
@@ -49,13 +50,25 @@ async function run(options: RunOptions): Promise<void> {
 async function start(options: RunOptions, config: Config, log: Log): Promise<Daemon> {
   const location = await locateRegistry(options);
   if (location.postgres === undefined && !(await exists(location.folder))) await requireRegistry(location.folder);
-  const { server, telemetry, close } = await startEmbedded({
+  const { registry, clock, server, telemetry, close } = await startEmbedded({
     ...location,
     readMasterKey: () => masterKeyOf(options),
     holder: 'latchkey-auth-server run',
     actor: AUDIT_ACTOR,
     log,
   });
+  const keySockets =
+    config.keys.length === 0
+      ? undefined
+      : await startKeySockets({
+          registry,
+          server,
+          clock,
+          folder: location.folder,
+          settings: config.keys,
+          overlapMs: config.key_overlap,
+          log,
+        });
   const stopMemoryLimit = limitMemory(config.memory, log);
   const serverMetrics = new ServerMetrics();
   const sockets = await CoapServer.listenOnAll(options.listen ?? config.listen, {
@@ -66,12 +79,13 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
   });
   const api = config.api === undefined || !options.api ? undefined : startApiProcess(options, log);
   return {
-    telemetry: telemetryOf(server, telemetry, sockets, serverMetrics),
+    telemetry: telemetryOf(server, telemetry, sockets, serverMetrics, keySockets?.telemetry),
     async stop() {
       const apiStopped = api?.stop();
       await Promise.all(sockets.map((socket) => socket.stop()));
       stopMemoryLimit();
       await apiStopped;
+      await keySockets?.stop();
       await close();
     },
   };

@@ -93,6 +93,8 @@ export class AuthServer {
   readonly #clocks = new ControllerClocks();
   readonly #controllerCache: ControllerCache;
   #activeCommits = 0;
+  /** Called after each commit. */
+  onCommit: () => void = () => undefined;
 
   constructor({ registry, clock, randomBytes, log, role = SERVER_ROLE, time }: AuthServerOptions) {
     this.#registry = registry;
@@ -306,6 +308,7 @@ export class AuthServer {
         key: to.fingerprint,
       };
       this.#log.info(fields, 'node has a new key');
+      this.onCommit();
       return this.#role.answerCommitted(opened, decision);
     } catch (error) {
       // It may have happened: what the registry says now tells.

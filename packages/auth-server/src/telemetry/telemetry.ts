@@ -71,15 +71,17 @@ export function telemetryOf(
   registry: RegistryTelemetry,
   sockets: readonly CoapServer[],
   serverMetrics: ServerMetrics,
+  keySockets?: Telemetry,
 ): Telemetry {
   return {
-    isServing: () => sockets.every((socket) => socket.isOpen),
-    checks: registry.checks,
+    isServing: () => sockets.every((socket) => socket.isOpen) && keySockets?.isServing() !== false,
+    checks: [...registry.checks, ...(keySockets?.checks ?? [])],
     metrics: [
       joinsMetric(server.metrics.joins),
       exchangesMetric(server.metrics.exchanges),
       commitsMetric(registry.commitDurations),
       ...registry.metrics,
+      ...(keySockets?.metrics ?? []),
       ...serverMetrics.definitions(),
       dropsMetric(serverMetrics.drops),
     ],

@@ -16,6 +16,8 @@ import {
   limitMemory,
 } from '@latchkey/runtime/daemon';
 import { type Credential, readCredential } from '@latchkey/provisioning';
+import { openKeySockets } from '@latchkey/key-delivery';
+import { ApplicationRootStore } from '@latchkey/key-delivery/store';
 import { type Endpoint, formatEndpoint, httpOption, type ListenAddress } from '@latchkey/runtime/net';
 import { exists, lockFolder, ensurePrivateFolder } from '@latchkey/runtime/files';
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
@@ -25,12 +27,11 @@ import { findMasterKey, readMasterKey, readOrCreateMasterKey } from '@latchkey/k
 import { Command } from 'commander';
 import { type Config, configSchema } from '../config.js';
 import { Controller } from '../controller.js';
+import { OWN_SOCKET } from '../daemon-keys.js';
 import { type AuthServerClient, InProcessAuthServerClient, CoapAuthServerClient } from '../auth-server-client.js';
 import { KeyFeed } from '../key-feed.js';
-import { openKeySockets } from '../key-sockets.js';
 import { telemetryOf } from '../telemetry.js';
-import { ApplicationRootStore } from '../application-root-store.js';
-import { holdsPsks } from '../set-aside-store.js';
+import { holdsPsks } from '../former-stores.js';
 import { rotateCommand, TidAllocator } from '../tid-allocator.js';
 import { applicationRootStorePath, masterKeySourceOf, pskStorePaths, type StateOptions, stateOptions } from './state.js';
 
@@ -84,7 +85,12 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
   // First of what is in the state folder: it tells whose that is.
   const tids = await TidAllocator.open(join(options.state, SERIALS_FILE), credential, readClock().wallMs, log);
   const applicationRoots = await openApplicationRootStore(options, config, log);
-  const keyServer = await openKeySockets(applicationRoots, config.keys, options.state, log);
+  const keyServer = await openKeySockets({
+    source: applicationRoots,
+    settings: config.keys,
+    ownSocket: join(options.state, OWN_SOCKET),
+    log,
+  });
   const respondent = new Respondent({
     idC: credential.idC,
     skCs: credential.skCs,

@@ -1,10 +1,10 @@
 import { join } from 'node:path';
+import { ApplicationRootStore } from '@latchkey/key-delivery/store';
 import { exists, assertSamePidNamespace } from '@latchkey/runtime/files';
 import { folderArgument, repeatInAdvice } from '@latchkey/runtime/cli';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { findMasterKey, type MasterKeyOptions, masterKeyOptions, type MasterKeySource, readMasterKey } from '@latchkey/keyring';
 import { type Command, Option } from 'commander';
-import { ApplicationRootStore } from '../application-root-store.js';
 
 /** Every command names the controller's state folder, or the environment does. */
 function stateOption(): Option {

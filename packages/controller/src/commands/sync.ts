@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { withExamples } from '@latchkey/runtime/cli';
 import { Failure } from '@latchkey/runtime/failure';
 import { Command } from 'commander';
-import type { ApplicationRootStore } from '../application-root-store.js';
+import type { ApplicationRootStore } from '@latchkey/key-delivery/store';
 import { type StateOptions, stateOptions, withApplicationRoots } from './state.js';
 
 /** How long the controller has for an answer, in ms: longer than it waits for one auth-server. */

@@ -261,3 +261,26 @@ describe('the other ways to run deliver', () => {
     expect(stderr).toContain('the label tls-psk is not for this socket');
   });
 });
+
+describe('deliver beside the registry', () => {
+  it('writes what the node has, former keys too, and nothing of a node that is disabled', async () => {
+    const { network, serverAddress, authServer } = running;
+    await authServer.stop();
+    const keys = [{ socket: path('registry.sock'), mode: '0600', labels: [LABEL] }];
+    await network.startAuthServer(serverAddress, '--config', await network.file('auth-server.yaml', stringify({ keys })));
+    const targets = [{ label: LABEL, file: path('keys.psk'), format: 'psk' }];
+    const config = await network.file(
+      'auth-server-deliver.yaml',
+      stringify({ socket: path('registry.sock'), state: path('auth-server-deliver'), targets }),
+    );
+    deliver = network.start('auth-server', ['deliver', '--config', config]);
+    await deliver.waitFor(({ msg }) => msg === 'synced with the key socket');
+    const node = await orderAndInstall(network);
+    const first = await join(node);
+    const second = await join(node);
+    const options = { timeout: 120_000, interval: 50 };
+    await expect.poll(() => text('keys.psk'), options).toBe([second, first].map((key) => `${pskLine(key)}\n`).join(''));
+    await network.run('auth-server', ['node', 'disable', node.id, '--data', network.registry]);
+    await expect.poll(() => text('keys.psk'), options).toBe('');
+  });
+});

@@ -1,13 +1,19 @@
 /**
- * The sockets through which a controller gives out keys: those of its configuration, and its own.
+ * The sockets through which a daemon gives out keys: those of its configuration, and one of its own
+ * for its commands.
  */
 
-import { join } from 'node:path';
-import { type KeySocketSettings, type KeySource, KeyServer } from '@latchkey/key-delivery';
-import { Failure } from '@latchkey/runtime/failure';
 import type { Log } from '@latchkey/runtime/daemon';
+import { Failure } from '@latchkey/runtime/failure';
 import { MAX_SOCKET_PATH } from '@latchkey/runtime/net';
-import { OWN_SOCKET } from './daemon-keys.js';
+import type { KeySocketSettings } from './config.js';
+import { KeyServer, type KeyServerOptions } from './key-server.js';
+
+export interface KeySocketsOptions extends KeyServerOptions {
+  readonly settings: readonly KeySocketSettings[];
+  /** The path of the socket for commands on the state folder; none without it. */
+  readonly ownSocket?: string;
+}
 
 /**
  * Opens the sockets. Returns `undefined` if this machine cannot tell who connects to a socket and
@@ -15,13 +21,9 @@ import { OWN_SOCKET } from './daemon-keys.js';
  *
  * @throws Failure if a socket of the configuration cannot be served
  */
-export async function openKeySockets(
-  source: KeySource,
-  settings: readonly KeySocketSettings[],
-  state: string,
-  log: Log,
-): Promise<KeyServer | undefined> {
-  const server = startKeyServer(source, settings, log);
+export async function openKeySockets({ settings, ownSocket, ...options }: KeySocketsOptions): Promise<KeyServer | undefined> {
+  const { log } = options;
+  const server = startKeyServer(settings, options);
   if (server === undefined) return undefined;
   try {
     for (const socket of settings) {
@@ -32,21 +34,21 @@ export async function openKeySockets(
     await server.close();
     throw error;
   }
-  await openOwnSocket(server, join(state, OWN_SOCKET), log);
+  if (ownSocket !== undefined) await openOwnSocket(server, ownSocket, log);
   return server;
 }
 
-function startKeyServer(source: KeySource, settings: readonly KeySocketSettings[], log: Log): KeyServer | undefined {
+function startKeyServer(settings: readonly KeySocketSettings[], options: KeyServerOptions): KeyServer | undefined {
   try {
-    return new KeyServer({ source, log });
+    return new KeyServer(options);
   } catch (error) {
     if (!(error instanceof Failure) || settings.length > 0) throw error;
-    log.info(`${error.message}; \`key\` reads the store`);
+    options.log.info(`${error.message}; \`key\` reads the store`);
     return undefined;
   }
 }
 
-/** Without it the command reads the store, as it does where no controller runs. */
+/** Without it the command reads the store, as it does where no daemon runs. */
 async function openOwnSocket(server: KeyServer, path: string, log: Log): Promise<void> {
   if (Buffer.byteLength(path) > MAX_SOCKET_PATH) {
     log.info({ socket: path }, 'the path is too long for a socket; `key` reads the store');

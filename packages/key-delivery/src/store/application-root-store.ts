@@ -1,6 +1,7 @@
 /**
- * The application roots of this controller's nodes, from which application keys are derived; sealed
- * under the store's master key. No PSK is stored: nothing in here opens a message of the protocol.
+ * The application roots of a daemon's nodes, from which application keys are derived; sealed under
+ * the store's own master key, or an auth-server's under that of its registry. No PSK is stored:
+ * nothing in here opens a message of the protocol.
  *
  * Joins and pages of the key feed are written in the order in which they arrived: which of them
  * counts depends on it.
@@ -18,13 +19,14 @@ import {
   type Secret,
   TOMBSTONE_MS,
 } from '@latchkey/protocol';
-import type { KeySource, NodeKeys } from '@latchkey/key-delivery';
 import { Histogram } from '@latchkey/runtime/telemetry';
 import { Failure } from '@latchkey/runtime/failure';
 import type { Log } from '@latchkey/runtime/daemon';
-import { Keyring, LmdbMetadata, type NextMasterKey, KEY_KIND, rotate, announceAdoption } from '@latchkey/keyring';
-import { DamagedStore, openStore, rewrapTable, scanTable, writeFailure } from '@latchkey/lmdb';
+import { announceAdoption, type Keyring, KEY_KIND, type LmdbMetadata, type NextMasterKey, rotate } from '@latchkey/keyring';
+import { DamagedStore, rewrapTable, scanTable, writeFailure } from '@latchkey/lmdb';
 import type { Database, RootDatabase } from 'lmdb';
+import { DEFAULT_OVERLAP_MS } from '../config.js';
+import type { KeySource, NodeKeys } from '../key-source.js';
 import { type FeedProgress, type FeedRow, fromFeedRow, toFeedRow } from './feed-progress.js';
 import {
   fromRow,
@@ -37,15 +39,11 @@ import {
   toRow,
 } from './node-key-rows.js';
 import { putAside } from './set-aside-store.js';
+import { dropAll, FEED_KEY, openTables, putSealCheck, sealState, type StoreTables } from './store-tables.js';
 
-/** Version of the tables. */
-const SCHEMA = 2;
-const FEED_KEY = 'key feed';
 /** What `latchkey-controller sync` asks for, and what came of it. */
 const SYNC_REQUEST_KEY = 'sync request';
 const SYNC_OUTCOME_KEY = 'sync outcome';
-/** For how long a replaced generation is served, in ms, unless the configuration says otherwise. */
-export const DEFAULT_OVERLAP_MS = 900_000;
 /**
  * For a command beside the controller: what the registry confirmed counts as confirmed for so long,
  * in ms. The controller writes each minute that it was.
@@ -74,19 +72,21 @@ const BATCH_DELAY_MS = 50;
  * not to cost the controller its memory.
  */
 const MAX_QUEUED = 16_384;
-/** Advice for a command: the controller itself puts a damaged store aside. */
-const IF_DAMAGED = 'Start the controller: it puts the store aside, and gets the keys from the registry again.';
+/** What is stored of a page of the key feed. */
+type StoredPage = Pick<KeyFeedPage, 'entries' | 'retains'>;
+
 /** What is written together, in this order. */
 interface WriteBatch {
   readonly operations: (
     | { readonly kind: 'join'; readonly joined: JoinResult; readonly since: number }
-    | { readonly kind: 'page'; readonly page: KeyFeedPage; readonly progress: FeedProgress }
+    | { readonly kind: 'page'; readonly page: StoredPage; readonly progress: FeedProgress }
   )[];
   readonly written: Promise<void>;
 }
 
 export class ApplicationRootStore implements KeySource {
   readonly #path: string;
+  readonly #tables: StoreTables;
   readonly #env: RootDatabase;
   readonly #nodeKeys: Database<NodeKeysRow, number>;
   readonly #metadata: LmdbMetadata;
@@ -119,19 +119,13 @@ export class ApplicationRootStore implements KeySource {
   /** How long `put` took. */
   readonly putDurations: Histogram = new Histogram();
 
-  private constructor(
-    path: string,
-    env: RootDatabase,
-    nodeKeys: Database<NodeKeysRow, number>,
-    metadata: LmdbMetadata,
-    keyring: Keyring,
-    { overlapMs = DEFAULT_OVERLAP_MS, now = Date.now }: StoreOptions,
-  ) {
+  private constructor(path: string, tables: StoreTables, { overlapMs = DEFAULT_OVERLAP_MS, now = Date.now }: StoreOptions) {
     this.#path = path;
-    this.#env = env;
-    this.#nodeKeys = nodeKeys;
-    this.#metadata = metadata;
-    this.keyring = keyring;
+    this.#tables = tables;
+    this.#env = tables.env;
+    this.#nodeKeys = tables.nodeKeys;
+    this.#metadata = tables.metadata;
+    this.keyring = tables.keyring;
     if (this.feedProgress.cursor !== FIRST_CURSOR) this.#complete();
     this.#overlapMs = overlapMs;
     this.#now = now;
@@ -146,7 +140,12 @@ export class ApplicationRootStore implements KeySource {
    * Opens the store for the controller. A damaged store is put aside, and a new one takes its
    * place: no join needs the keys, and each comes back as its node renews it.
    */
-  static async openOrReplace(path: string, master: Secret, log: Log, options: StoreOptions = {}): Promise<ApplicationRootStore> {
+  static async openOrReplace(
+    path: string,
+    master: Secret | Keyring,
+    log: Log,
+    options: StoreOptions = {},
+  ): Promise<ApplicationRootStore> {
     try {
       return await ApplicationRootStore.open(path, master, options);
     } catch (error) {
@@ -156,32 +155,14 @@ export class ApplicationRootStore implements KeySource {
     }
   }
 
-  /** Opens the store, or makes one. */
-  static async open(path: string, master: Secret, options: StoreOptions = {}): Promise<ApplicationRootStore> {
-    const env = await openStore(path, { maxDbs: 4, ifDamaged: IF_DAMAGED });
-    try {
-      const { nodeKeys, metadata } = await env.openTables(() => ({
-        nodeKeys: env.openDB<NodeKeysRow, number>({ name: 'node keys', keyEncoding: 'uint32' }),
-        metadata: new LmdbMetadata(env.openDB({ name: 'metadata' })),
-      }));
-      const schema = metadata.get('schema') as number | undefined;
-      if (schema !== undefined && schema !== SCHEMA) {
-        throw new Failure(`the store ${path} has schema ${schema}; this version of Latchkey reads schema ${SCHEMA}`, {
-          advice: `Nothing was changed. Use the version that wrote the store, or move ${path} away: the keys come back from the registry.`,
-        });
-      }
-      const keyring =
-        schema === SCHEMA
-          ? Keyring.open(metadata, path, master)
-          : await env.childTransaction(() => {
-              metadata.putSync('schema', SCHEMA);
-              return Keyring.create(metadata, path, master);
-            });
-      return new ApplicationRootStore(path, env, nodeKeys, metadata, keyring, options);
-    } catch (error) {
-      await env.close();
-      throw error instanceof Failure ? error : await writeFailure(path, error);
-    }
+  /**
+   * Opens the store, or makes one.
+   *
+   * @param master the store's own master key, or the keyring of a registry, which stays the
+   *   caller's. What such a keyring does not open is dropped: the registry has it.
+   */
+  static async open(path: string, master: Secret | Keyring, options: StoreOptions = {}): Promise<ApplicationRootStore> {
+    return new ApplicationRootStore(path, await openTables(path, master), options);
   }
 
   /**
@@ -207,7 +188,7 @@ export class ApplicationRootStore implements KeySource {
    * with all before it. Wipes its application roots. Rejects with a Failure where the disk does not
    * take it: go on from `feedProgress` then.
    */
-  applyPage(page: KeyFeedPage, progress: FeedProgress): Promise<void> {
+  applyPage(page: StoredPage, progress: FeedProgress): Promise<void> {
     this.#batch ??= this.#startBatch();
     const { operations, written } = this.#batch;
     operations.push({ kind: 'page', page, progress });
@@ -346,7 +327,7 @@ export class ApplicationRootStore implements KeySource {
   }
 
   #applySync(
-    { page: { entries, retains }, progress }: { readonly page: KeyFeedPage; readonly progress: FeedProgress },
+    { page: { entries, retains }, progress }: { readonly page: StoredPage; readonly progress: FeedProgress },
     changed: Set<number>,
   ): void {
     const now = { wallMs: this.#now(), overlapMs: this.#overlapMs };
@@ -442,6 +423,12 @@ export class ApplicationRootStore implements KeySource {
     return size;
   }
 
+  /** IDs of the nodes that it knows of, in ascending order. No read stays open in between. */
+  *ids(): Generator<number> {
+    this.#env.resetReadTxn();
+    for (const { key } of scanTable(this.#nodeKeys, 0)) yield key;
+  }
+
   get(idI: number): NodeKeys | undefined {
     this.#env.resetReadTxn();
     const keys = this.#sealedKeys(idI);
@@ -476,17 +463,31 @@ export class ApplicationRootStore implements KeySource {
       next,
       write: (action) => this.#write(action),
       refreshSnapshot: () => this.#env.resetReadTxn(),
-      rewrapAll: () =>
-        rewrapTable(
-          this.#nodeKeys,
-          (action) => this.#write(action),
-          (idI, row) => rewrapRow(keyring, idI, row),
-          (rows) => {
-            done += rows;
-          },
-        ),
+      rewrapAll: () => this.#rewrapAll((rows) => (done += rows)),
     });
     return done;
+  }
+
+  /**
+   * Seals every key as the borrowed keyring seals new ones. Does nothing while that is the same,
+   * and drops all keys if it came too late: the registry has them.
+   */
+  async followMasterKey(): Promise<void> {
+    this.#env.resetReadTxn();
+    const state = sealState(this.#tables);
+    if (state === 'foreign') await this.#write(() => dropAll(this.#tables));
+    if (state !== 'former') return;
+    await this.#rewrapAll();
+    await this.#write(() => putSealCheck(this.#tables));
+  }
+
+  #rewrapAll(progress?: (rows: number) => void): Promise<void> {
+    return rewrapTable(
+      this.#nodeKeys,
+      (action) => this.#write(action),
+      (idI, row) => rewrapRow(this.keyring, idI, row),
+      progress,
+    );
   }
 
   /** Resolves when the disk has taken a write. Throws a Failure where it does not. */
@@ -505,7 +506,7 @@ export class ApplicationRootStore implements KeySource {
 
   async close(): Promise<void> {
     await this.#env.close();
-    this.keyring.wipe();
+    if (this.#tables.isKeyringOwn) this.keyring.wipe();
     for (const { applicationRoot } of this.#unwritten.values()) applicationRoot.wipe();
   }
 

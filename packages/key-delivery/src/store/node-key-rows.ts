@@ -12,7 +12,7 @@ import {
   type StoredGeneration,
   type StoredNodeKeys,
 } from '@latchkey/protocol';
-import type { FormerGeneration, KeyGeneration, NodeKeys } from '@latchkey/key-delivery';
+import type { FormerGeneration, KeyGeneration, NodeKeys } from '../key-source.js';
 import { type Keyring, KEY_KIND } from '@latchkey/keyring';
 
 interface GenerationRow {

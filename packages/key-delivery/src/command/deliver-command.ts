@@ -1,4 +1,3 @@
-import { assertTrusted, Deliverer, KeySubscription, labelsOf, type SubscriptionOptions } from '@latchkey/key-delivery/targets';
 import { logLevelOption, withExamples } from '@latchkey/runtime/cli';
 import { loadConfig } from '@latchkey/runtime/config';
 import { createLog, type Daemon, limitMemory, type Log, type LogLevel, runDaemon } from '@latchkey/runtime/daemon';
@@ -8,7 +7,8 @@ import type { Telemetry } from '@latchkey/runtime/telemetry';
 import { Command, Option } from 'commander';
 import { resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { type DeliverConfig, deliverConfigSchema } from '../deliver-config.js';
+import { assertTrusted, Deliverer, KeySubscription, labelsOf, type SubscriptionOptions } from '../targets/index.js';
+import { type DeliverConfig, deliverConfigSchema, type DeliverDefaults } from './deliver-config.js';
 
 /**
  * `--once` gives up on a target that fails, or a snapshot that does not end, after so long, in ms.
@@ -24,7 +24,15 @@ interface DeliverOptions {
   readonly http?: ListenAddress;
 }
 
-export function deliverCommand(): Command {
+/** Of which daemon it is the command. */
+export interface DeliverProgram extends DeliverDefaults {
+  /** The program that it is a command of. */
+  readonly command: string;
+  /** The path of the configuration, in examples. */
+  readonly config: string;
+}
+
+export function deliverCommand(program: DeliverProgram): Command {
   const command = new Command('deliver')
     .description('write the keys of nodes to the files of other programs, and reload them, until SIGTERM')
     .requiredOption('--config <file>', 'YAML configuration: socket, state, overlap, targets, log_level, memory, http')
@@ -32,22 +40,23 @@ export function deliverCommand(): Command {
     .addOption(new Option('--once', 'write, reload and notify once, then end').conflicts('check'))
     .addOption(logLevelOption())
     .addOption(httpOption('where to serve health and metrics: HOST:PORT of this machine, or unix:/path'))
-    .action(deliver);
+    .action((options: DeliverOptions) => deliver(options, program));
   return withExamples(
     command,
-    'latchkey-controller deliver --config /etc/latchkey/deliver.yaml',
-    'latchkey-controller deliver --config /etc/latchkey/deliver.yaml --check',
-    'latchkey-controller deliver --config ./deliver.yaml --once --log-level debug',
+    `${program.command} deliver --config ${program.config}`,
+    `${program.command} deliver --config ${program.config} --check`,
+    `${program.command} deliver --config ./deliver.yaml --once --log-level debug`,
   );
 }
 
-async function deliver(options: DeliverOptions): Promise<void> {
+async function deliver(options: DeliverOptions, program: DeliverProgram): Promise<void> {
   await assertTrusted(resolve(options.config), 'the configuration');
-  const config = await loadConfig(deliverConfigSchema, options.config);
+  const config = await loadConfig(deliverConfigSchema(program), options.config);
   if (options.check === true) return check(options.config, config);
   const log = await createLog('deliver', options.logLevel ?? config.log_level, options.once === true ? 'stderr' : 'stdout');
-  if (options.once === true) return once(config, log);
-  await runDaemon(log, () => start(config, log), { name: 'deliver', http: options.http ?? config.http });
+  const holder = `${program.command} deliver`;
+  if (options.once === true) return once(config, holder, log);
+  await runDaemon(log, () => start(config, holder, log), { name: 'deliver', http: options.http ?? config.http });
 }
 
 async function check(path: string, { targets }: DeliverConfig): Promise<void> {
@@ -55,8 +64,8 @@ async function check(path: string, { targets }: DeliverConfig): Promise<void> {
   process.stdout.write(`${path} is right: ${countTargets(targets)}, label ${labelsOf(targets).join(', ')}\n`);
 }
 
-async function start(config: DeliverConfig, log: Log): Promise<Daemon> {
-  const { deliverer, subscription } = await open(config, log);
+async function start(config: DeliverConfig, holder: string, log: Log): Promise<Daemon> {
+  const { deliverer, subscription } = await open(config, holder, log);
   deliverer.onSettled(() => subscription.acknowledge());
   subscription.start();
   const stopMemoryLimit = limitMemory(config.memory, log);
@@ -71,8 +80,8 @@ async function start(config: DeliverConfig, log: Log): Promise<Daemon> {
   };
 }
 
-async function once(config: DeliverConfig, log: Log): Promise<void> {
-  const { deliverer, subscription } = await open(config, log);
+async function once(config: DeliverConfig, holder: string, log: Log): Promise<void> {
+  const { deliverer, subscription } = await open(config, holder, log);
   subscription.start();
   try {
     await waitFor(() => (subscription.fault === undefined ? deliverer.isSettled : subscription.failures > 0), ONCE_TIMEOUT_MS);
@@ -89,12 +98,13 @@ async function once(config: DeliverConfig, log: Log): Promise<void> {
 
 async function open(
   { socket: path, state: folder, overlap, targets }: DeliverConfig,
+  holder: string,
   log: Log,
 ): Promise<{ readonly deliverer: Deliverer; readonly subscription: KeySubscription }> {
   const deliverer = await Deliverer.open({
     targets,
     folder,
-    holder: 'latchkey-controller deliver',
+    holder,
     overlap,
     role: 'network',
     log,

@@ -1,10 +1,10 @@
 import { DEFAULT_MEMORY, LOG_LEVELS, type LogLevel, MIN_MEMORY } from '@latchkey/runtime/daemon';
-import { durationSchema, type TargetConfig, targetsSchema } from '@latchkey/key-delivery/targets';
 import { httpSchema, type ListenAddress } from '@latchkey/runtime/net';
 import { isAbsolute } from 'node:path';
 import * as z from 'zod/mini';
+import { durationSchema, type TargetConfig, targetsSchema } from '../targets/index.js';
 
-/** `latchkey-controller deliver --config FILE`. */
+/** `deliver --config FILE`. */
 export interface DeliverConfig {
   /** The daemon's key socket. */
   readonly socket: string;
@@ -20,6 +20,12 @@ export interface DeliverConfig {
   readonly http?: ListenAddress | undefined;
 }
 
+/** Where a daemon serves its keys, and where its `deliver` keeps journals, unless configured. */
+export interface DeliverDefaults {
+  readonly socket: string;
+  readonly state: string;
+}
+
 const SCHEME = 'unix:';
 
 const pathSchema = z.string().check(z.refine(isAbsolute, 'expected an absolute path'));
@@ -28,15 +34,16 @@ const socketSchema = z.pipe(
   z.transform(withoutScheme),
 );
 
-export const deliverConfigSchema: z.ZodMiniType<DeliverConfig> = z.strictObject({
-  socket: z._default(socketSchema, '/run/latchkey/controller/keys.sock'),
-  state: z._default(pathSchema, '/var/lib/latchkey/deliver'),
-  overlap: z.optional(durationSchema),
-  targets: targetsSchema,
-  log_level: z._default(z.enum(LOG_LEVELS), 'info'),
-  memory: z._default(z.int().check(z.minimum(MIN_MEMORY)), DEFAULT_MEMORY),
-  http: z.optional(httpSchema),
-});
+export const deliverConfigSchema = ({ socket, state }: DeliverDefaults): z.ZodMiniType<DeliverConfig> =>
+  z.strictObject({
+    socket: z._default(socketSchema, socket),
+    state: z._default(pathSchema, state),
+    overlap: z.optional(durationSchema),
+    targets: targetsSchema,
+    log_level: z._default(z.enum(LOG_LEVELS), 'info'),
+    memory: z._default(z.int().check(z.minimum(MIN_MEMORY)), DEFAULT_MEMORY),
+    http: z.optional(httpSchema),
+  });
 
 function withoutScheme(text: string): string {
   return text.startsWith(SCHEME) ? text.slice(SCHEME.length) : text;

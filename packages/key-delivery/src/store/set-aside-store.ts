@@ -1,22 +1,14 @@
-/** Stores that the controller does not go on with: damaged ones, and those of earlier versions. */
+/** A damaged store, of which its daemon makes another. */
 
 import { readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { DamagedStore } from '@latchkey/lmdb';
 import type { Log } from '@latchkey/runtime/daemon';
-import { systemFailure, UsageFailure } from '@latchkey/runtime/failure';
+import { systemFailure } from '@latchkey/runtime/failure';
 import { syncFolderOf } from '@latchkey/runtime/files';
 
 /** In the name of a store that was put aside, before the time. */
 const DAMAGED = '-damaged-';
-
-/** What to say of a store of keys from before there were application roots. */
-export function holdsPsks(path: string): UsageFailure {
-  return new UsageFailure(`${path} holds PSKs of nodes, which a controller no longer keeps`, {
-    advice: 'Remove it, with no controller running on it. The keys come back from the registry.',
-    run: [['rm', '-r', path]],
-  });
-}
 
 /** Renames the folder of a damaged store, and removes one that was put aside before. */
 export async function putAside(path: string, damage: DamagedStore, log: Log): Promise<void> {

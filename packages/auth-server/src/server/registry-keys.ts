@@ -1,0 +1,196 @@
+/**
+ * Keeps a store of application roots true to the registry, for the key sockets of an auth-server:
+ * all nodes once, then those that the audit log names. The store keeps former generations, which
+ * the registry does not.
+ */
+
+import { setTimeout as pause } from 'node:timers/promises';
+import type { ApplicationRootStore } from '@latchkey/key-delivery/store';
+import { feedEntryOf, FIRST_CURSOR, type KeyFeedEntry } from '@latchkey/protocol';
+import type { AuditAction, Head, Registry } from '@latchkey/registry';
+import { type Clock, type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
+import { Failure } from '@latchkey/runtime/failure';
+
+/** Between two looks at the audit log, in ms: other processes write to it as well. */
+const POLL_INTERVAL_MS = 1_000;
+/** After a join here, in ms: others come at the same time. */
+const GATHER_MS = 50;
+/** Without a complete look for so long the keys count as unverified, in ms. */
+const VERIFIED_FOR_MS = 60_000;
+const NODES_PER_READ = 256;
+/** Pages on their way to the disk. At the bound it waits for the disk. */
+const MAX_UNWRITTEN_PAGES = 16;
+const HASH_BITS = 256n;
+const HASH_DIGITS = 64;
+
+/** They name a node, and its key stays as it is. */
+const ABOUT_NO_KEY: ReadonlySet<AuditAction> = new Set<AuditAction>(['node described']);
+
+export interface RegistryKeysOptions {
+  readonly registry: Registry;
+  readonly store: ApplicationRootStore;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export class RegistryKeys {
+  readonly #registry: Registry;
+  readonly #store: ApplicationRootStore;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #rateLimitedLog: RateLimitedLog;
+  readonly #stopped = new AbortController();
+  readonly #startedAt: number;
+  #wake = new AbortController();
+  #running: Promise<void> | undefined;
+  /** When the store was last complete, by the monotonic clock. */
+  #completeAt: number | undefined;
+
+  constructor({ registry, store, clock, log }: RegistryKeysOptions) {
+    this.#registry = registry;
+    this.#store = store;
+    this.#clock = clock;
+    this.#log = log;
+    this.#rateLimitedLog = new RateLimitedLog(log);
+    this.#startedAt = performance.now();
+    store.isVerified = () => this.#completeAt !== undefined && performance.now() - this.#completeAt <= VERIFIED_FOR_MS;
+    store.isWithdrawn = () => false;
+    store.loadDue();
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  /** Looks at the registry soon. */
+  wake(): void {
+    this.#wake.abort();
+  }
+
+  /** Why the keys are not confirmed; `undefined` if they are, or may still be soon. */
+  fault(): string | undefined {
+    const seconds = Math.round((performance.now() - (this.#completeAt ?? this.#startedAt)) / 1_000);
+    return 1_000 * seconds <= VERIFIED_FOR_MS
+      ? undefined
+      : `the registry has not confirmed the keys of the key sockets for ${seconds} s; they are given out as unverified`;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped.abort();
+    this.#wake.abort();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopped;
+    while (!signal.aborted) {
+      this.#wake = new AbortController();
+      try {
+        await this.#follow();
+        await this.#store.forgetOld();
+      } catch (error) {
+        if (!(error instanceof Failure)) throw error;
+        this.#rateLimitedLog.warn('keys', { advice: error.advice }, `the key sockets are behind: ${error.message}`);
+      }
+      await sleep(POLL_INTERVAL_MS, AbortSignal.any([this.#wake.signal, signal]));
+      await sleep(GATHER_MS, signal);
+    }
+  }
+
+  async #follow(): Promise<void> {
+    const { audit } = this.#registry;
+    await this.#registry.refresh();
+    const head = await audit.readHead();
+    if (head === undefined) return;
+    const reached = headOf(this.#store.feedProgress.cursor);
+    if (!isSame(reached, head)) {
+      // Another log than it was: the registry was restored, or the entry was pruned.
+      if (reached === undefined || !isSame(await audit.readHeadAt(reached.seq), reached)) await this.#readAll(head);
+      else await this.#readChanges(reached, head);
+    }
+    if (!this.#stopped.signal.aborted) this.#completeAt = performance.now();
+  }
+
+  async #readChanges(from: Head, to: Head): Promise<void> {
+    const { audit } = this.#registry;
+    for await (const page of audit.entryPages(from.seq + 1)) {
+      const last = page.at(-1);
+      const reached = last && (await audit.readHeadAt(last.seq));
+      if (reached === undefined || this.#stopped.signal.aborted) return;
+      const ids = page.flatMap(({ node, what }) => (node === undefined || ABOUT_NO_KEY.has(what) ? [] : [parseInt(node, 16)]));
+      await this.#apply([...new Set(ids)], cursorOf(reached));
+      if (reached.seq >= to.seq) return;
+    }
+  }
+
+  /**
+   * Reads every node that has joined, then looks again at those that only the store knows. What
+   * changes in the meantime has an entry after `head`.
+   */
+  async #readAll(head: Head): Promise<void> {
+    this.#log.info('reading the keys of all nodes for the key sockets');
+    const { signal } = this.#stopped;
+    const unwritten: Promise<void>[] = [];
+    const apply = async (ids: readonly number[]): Promise<void> => {
+      unwritten.push(this.#apply(ids, FIRST_CURSOR));
+      if (unwritten.length >= MAX_UNWRITTEN_PAGES) await Promise.all(unwritten.splice(0));
+    };
+    try {
+      for await (const page of this.#registry.nodePages()) {
+        if (signal.aborted) return;
+        await apply(page.filter(({ initial }) => !initial).map(({ idI }) => idI));
+      }
+      for (const ids of chunks(this.#store.ids(), NODES_PER_READ)) {
+        if (signal.aborted) return;
+        await apply(ids);
+      }
+    } finally {
+      await Promise.all(unwritten);
+    }
+    await this.#apply([], cursorOf(head));
+  }
+
+  /** Writes what the registry says of these nodes now, and how far that is. */
+  async #apply(ids: readonly number[], cursor: bigint): Promise<void> {
+    const { wallMs } = this.#clock();
+    const found = ids.length === 0 ? [] : await this.#registry.describedNodes(ids);
+    const nodes = new Map(found.map(({ node }) => [node.idI, node]));
+    const entries = ids.map((idI): KeyFeedEntry => {
+      const node = nodes.get(idI);
+      const entry = feedEntryOf(idI, node, node?.controller ?? 0, node?.committed?.tid ?? 0n, wallMs);
+      node?.key.wipe();
+      return entry;
+    });
+    await this.#store.applyPage({ entries, retains: undefined }, { cursor, confirmedAt: wallMs });
+  }
+}
+
+/** A cursor holds the number of an entry and its hash, which no other history has. */
+function cursorOf({ seq, hash }: Head): bigint {
+  return (BigInt(seq) << HASH_BITS) | BigInt(`0x${hash}`);
+}
+
+function headOf(cursor: bigint): Head | undefined {
+  if (cursor === FIRST_CURSOR) return undefined;
+  const hash = BigInt.asUintN(Number(HASH_BITS), cursor).toString(16).padStart(HASH_DIGITS, '0');
+  return { seq: Number(cursor >> HASH_BITS), hash };
+}
+
+function isSame(one: Head | undefined, other: Head): boolean {
+  return one?.seq === other.seq && one.hash === other.hash;
+}
+
+function* chunks<T>(values: Iterable<T>, size: number): Generator<readonly T[]> {
+  let chunk: T[] = [];
+  for (const value of values) {
+    chunk.push(value);
+    if (chunk.length < size) continue;
+    yield chunk;
+    chunk = [];
+  }
+  if (chunk.length > 0) yield chunk;
+}
+
+async function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  await pause(ms, undefined, { signal, ref: false }).catch(() => undefined);
+}
