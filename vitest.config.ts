@@ -14,6 +14,7 @@ export const STORAGE: readonly string[] = [
   'api-resources',
   'audit-log',
   'backup',
+  'backup-format',
   'controller-clocks',
   'damage',
   'diagnosis',

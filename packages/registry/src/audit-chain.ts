@@ -200,7 +200,8 @@ export async function* verifyChain({ entries, ...ends }: StoredChain, against?: 
   yield* walk.end();
 }
 
-class ChainWalk {
+/** Looks at one entry after the other. */
+export class ChainWalk {
   readonly #start: ChainHead;
   readonly #head: ChainHead;
   readonly #against: Head | undefined;
@@ -208,7 +209,7 @@ class ChainWalk {
   #prunedThrough = 0;
   #hashAtHead: Uint8Array | undefined;
 
-  constructor({ start, head }: Omit<StoredChain, 'entries'>, against: Head | undefined) {
+  constructor({ start, head }: Omit<StoredChain, 'entries'>, against?: Head) {
     this.#start = start;
     this.#head = head;
     this.#against = against;

@@ -1,45 +1,59 @@
-/** A registry on LMDB, copied into a database so that several auth-servers can serve from it. */
+/** A registry that is moved between a folder and a database. Nobody serves from it meanwhile. */
 
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { countEntries } from '@latchkey/lmdb';
 import type { Secret } from '@latchkey/protocol';
-import { Failure } from '@latchkey/runtime/failure';
-import { lockFolder, syncFolderOf } from '@latchkey/runtime/files';
+import { Failure, systemFailure, UsageFailure } from '@latchkey/runtime/failure';
+import { ensurePrivateFolder, exists, lockFolder, syncFolderOf } from '@latchkey/runtime/files';
 import { isoTime } from '@latchkey/runtime/iso-time';
-import { type Actor, formatHead } from './audit-chain.js';
+import { type Actor, formatHead, headOf } from './audit-chain.js';
+import { type VerifiedContents, verifiedContents } from './backup/verified-contents.js';
+import type { RegistryContents } from './contents.js';
 import { readContents } from './lmdb/contents.js';
-import { LmdbStorage } from './lmdb/lmdb-storage.js';
+import { fillStagedStore, putStagedStoreInPlace, removeStagedStore } from './lmdb/staged-store.js';
 import { STORE_FOLDER, Tables } from './lmdb/tables.js';
 import type { PostgresConfig } from './postgres/config.js';
-import { Registry } from './registry.js';
 import { requireRegistry } from './registry-failures.js';
+import { InDoubt } from './storage.js';
+
+const COMMAND = 'latchkey-auth-server registry copy';
+const ADVICE = 'Nothing was changed. See what `audit verify` says of all of it.';
+
+export interface CopyOptions {
+  readonly postgres: PostgresConfig;
+  readonly master: Secret;
+  readonly actor: Actor;
+}
 
 export interface Copied {
   readonly nodes: number;
   readonly head: string;
-  /** Where the store is now that nobody is to serve from any more. */
-  readonly formerStore: string;
+  /**
+   * Where it is now what nobody is to serve from any more: a folder, or a schema of the database.
+   */
+  readonly former: string;
 }
 
 /**
- * Copies the registry in `folder`, which nobody serves from. Its store is put aside first, so that
- * no command changes it meanwhile or afterwards; if the copy fails, it is put back.
+ * Copies the registry in `folder` into a database. Its store is put aside first, so that no command
+ * changes it meanwhile or afterwards; if the copy fails, it is put back.
  */
-export async function copyToDatabase(
-  folder: string,
-  { postgres, master, actor }: { readonly postgres: PostgresConfig; readonly master: Secret; readonly actor: Actor },
-): Promise<Copied> {
+export async function copyToDatabase(folder: string, { postgres, master, actor }: CopyOptions): Promise<Copied> {
   await requireRegistry(folder);
-  const lock = await lockFolder(folder, 'latchkey-auth-server registry copy');
+  const lock = await lockFolder(folder, COMMAND);
   const store = `${STORE_FOLDER}-copied-${isoTime(Date.now()).replaceAll(':', '')}`;
-  const formerStore = join(folder, store);
+  const former = join(folder, store);
   try {
-    await move(join(folder, STORE_FOLDER), formerStore);
+    await move(join(folder, STORE_FOLDER), former);
     try {
-      return { ...(await copyStore(folder, store, postgres, master, actor)), formerStore };
+      return { ...(await copyStore(folder, store, { postgres, master, actor })), former };
     } catch (error) {
-      await move(formerStore, join(folder, STORE_FOLDER));
+      // Two of them would go on from here.
+      if (error instanceof InDoubt)
+        throw new InDoubt(error.message, {
+          advice: `Look whether the registry is in the database. If it is not, rename ${former} to ${STORE_FOLDER}, and try again.`,
+        });
+      await move(former, join(folder, STORE_FOLDER));
       throw error;
     }
   } finally {
@@ -50,24 +64,65 @@ export async function copyToDatabase(
 async function copyStore(
   folder: string,
   store: string,
-  postgres: PostgresConfig,
-  master: Secret,
-  actor: Actor,
-): Promise<Omit<Copied, 'formerStore'>> {
+  { postgres, master, actor }: CopyOptions,
+): Promise<Omit<Copied, 'former'>> {
   const tables = await Tables.open(folder, actor, { store });
-  const registry = await Registry.openOn(new LmdbStorage(tables), folder, master, actor);
   try {
-    for await (const problem of registry.audit.verify())
-      throw new Failure(`the audit log in ${folder} does not hold: ${problem}`, {
-        advice: 'Nothing was changed. See what `audit verify` says of all of it.',
-      });
     await tables.upgrade();
-    const { fillDatabase } = await import('./postgres/fill.js');
-    await fillDatabase(postgres, readContents(tables));
-    const head = await registry.audit.readHead();
-    return { nodes: countEntries(tables.nodes), head: head === undefined ? 'none' : formatHead(head) };
+    const { fillDatabase } = await import('./postgres/whole-registry.js');
+    return await verified(folder, readContents(tables), master, (contents) => fillDatabase(postgres, contents));
   } finally {
-    await registry.close();
+    await tables.close();
+  }
+}
+
+/**
+ * Copies the registry in a database into `folder`, which has none. The one in the database is put
+ * aside in the same transaction that it is read in.
+ */
+export async function copyToFolder(folder: string, { postgres, master, actor }: CopyOptions): Promise<Copied> {
+  await ensurePrivateFolder(folder);
+  const lock = await lockFolder(folder, COMMAND);
+  try {
+    if (await exists(join(folder, STORE_FOLDER)))
+      throw new UsageFailure(`${folder} holds a registry already`, { advice: 'Nothing was changed. Choose another folder.' });
+    const { takeOutOfDatabase } = await import('./postgres/whole-registry.js');
+    let copied: Omit<Copied, 'former'> | undefined;
+    const name = `database ${postgres.database}`;
+    const former = await takeOutOfDatabase(postgres, async (contents) => {
+      copied = await verified(name, contents, master, (checked) => fillStagedStore(folder, checked, actor));
+    });
+    try {
+      await putStagedStoreInPlace(folder);
+    } catch (error) {
+      throw new Failure(`${systemFailure(`cannot write ${folder}`, error).message}; the registry is in schema ${former} only`, {
+        advice: `To go on with the database: ALTER SCHEMA ${former} RENAME TO latchkey`,
+      });
+    }
+    return { nodes: 0, head: 'none', ...copied, former };
+  } finally {
+    await removeStagedStore(folder);
+    await lock.release();
+  }
+}
+
+async function verified(
+  name: string,
+  contents: RegistryContents,
+  master: Secret,
+  take: (contents: VerifiedContents) => Promise<void>,
+): Promise<Omit<Copied, 'former'>> {
+  try {
+    const checked = await verifiedContents(contents, master, { name, advice: ADVICE });
+    try {
+      await take(checked);
+    } finally {
+      await checked.close();
+    }
+    const head = headOf(checked.head);
+    return { nodes: checked.nodes(), head: head === undefined ? 'none' : formatHead(head) };
+  } finally {
+    await contents.close();
   }
 }
 

@@ -12,10 +12,11 @@ export {
   parseHead,
 } from './audit-chain.js';
 export type { AuditLog } from './audit-log.js';
+export { backup } from './backup/backup.js';
+export { restore } from './backup/restore.js';
 export { identityCipher, initialKeyId, initialKeyIdentifier } from './initial-key-id.js';
-export { type Copied, copyToDatabase } from './copy.js';
+export { type Copied, copyToDatabase, copyToFolder } from './copy.js';
 export { allOf } from './listing.js';
-export { backup, restore } from './lmdb/backup.js';
 export { STORE_FOLDER } from './lmdb/tables.js';
 export { rotateMasterKey } from './master-key-rotation.js';
 export { NodeChanges } from './node-changes.js';

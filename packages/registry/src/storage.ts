@@ -11,9 +11,11 @@ import type { Keyring } from '@latchkey/keyring';
 import { Failure } from '@latchkey/runtime/failure';
 import type { AttributedEvent, ChainHead } from './audit-chain.js';
 import type { AuditTable } from './audit-log.js';
+import type { RegistryContents } from './contents.js';
 import type { KeyFeed } from './key-feed.js';
 import type { ActivityBatch } from './model/activity.js';
 import type { AssignmentTable } from './model/node-assignments.js';
+import type { MetadataName } from './model/metadata.js';
 import type { NodeCounts, NodeFilter, NodeGroups, NodeListPage, NodeListQuery } from './model/node-query.js';
 import type { RecentInitialKey } from './model/recent-initial-keys.js';
 import type {
@@ -26,6 +28,8 @@ import type {
   RetiredInitialKeyId,
   RetiredInitialKeyRow,
 } from './model/rows.js';
+
+export { METADATA_NAMES, type MetadataName } from './model/metadata.js';
 
 /** The engine was not reached; nothing happened. */
 export class Unavailable extends Failure {
@@ -47,19 +51,6 @@ export interface Versioned<R> {
   readonly row: R;
   readonly version: Version;
 }
-
-/** Values of the registry that are not about one thing, by name. */
-export const METADATA_NAMES = [
-  'schema',
-  'master key',
-  'initial key id key',
-  'transaction key',
-  'adopted by',
-  'restored',
-  'last wall clock',
-  'clock history',
-] as const;
-export type MetadataName = (typeof METADATA_NAMES)[number];
 
 /** What a read or a write wants to see. */
 export interface Keys {
@@ -241,6 +232,15 @@ export interface RegistryStorage {
 
   /** What controllers are told of their nodes' keys. Left out: nothing. */
   keyFeed?(keyring: Keyring): KeyFeed;
+
+  /**
+   * All that is in it as of one moment, nothing of which can be taken back, whatever is written
+   * meanwhile. To be closed.
+   */
+  contents(): Promise<RegistryContents>;
+
+  /** Throws a Failure if a part of it is damaged. Left out: the engine itself sees that. */
+  checkWhole?(): Promise<void>;
 
   /** What is to be done every minute while somebody serves. */
   maintain(): void | Promise<void>;

@@ -12,7 +12,8 @@ import { describe, expect, it } from 'vitest';
 import { collected, CapturedLog, Child, hasGcc, tempFolder, withoutLinks } from '@latchkey/test-support/fixtures';
 import { formatHead } from '../src/audit-chain.js';
 import { AuthServer } from '@latchkey/auth-server';
-import { backup, restore, type RestoredFrom } from '../src/lmdb/backup.js';
+import { backup } from '../src/backup/backup.js';
+import { restore, type RestoredFrom } from '../src/backup/restore.js';
 import { addController } from '@latchkey/operations';
 import type { Registry } from '../src/registry.js';
 import {
@@ -31,6 +32,9 @@ import {
   withRegistry,
 } from '@latchkey/test-support/registry-fixtures';
 import { diagnosisOf } from '@latchkey/test-support/admin-fixture';
+
+/** Octets of its last line. */
+const CHECKSUM_LINE = '{"sha256":""}\n'.length + 64;
 
 interface BackupFixture {
   readonly registry: Registry;
@@ -118,7 +122,7 @@ describe('a backup', () => {
     const child = new Child(
       withRegistry(`
         const { existsSync, readdirSync } = await import('node:fs');
-        const { backup } = await import(${JSON.stringify(new URL('../dist/lmdb/backup.js', import.meta.url).href)});
+        const { backup } = await import(${JSON.stringify(new URL('../dist/backup/backup.js', import.meta.url).href)});
         const [, folder, go] = process.argv.slice(1);
         say('open');
         while (!existsSync(go)) await new Promise(setImmediate);
@@ -150,7 +154,7 @@ describe('a backup', () => {
     const file = join(folder, 'registry.lkb');
     const child = new Child(
       withRegistry(`
-        const { backup } = await import(${JSON.stringify(new URL('../dist/lmdb/backup.js', import.meta.url).href)});
+        const { backup } = await import(${JSON.stringify(new URL('../dist/backup/backup.js', import.meta.url).href)});
         for (let i = 0; i < 2; i++) say(await backup(registry, process.argv[2]).then(() => 'written', ({ message }) => message));`),
       [registry.folder, file],
       { env: await withoutLinks() },
@@ -207,7 +211,7 @@ describe('a restored registry', () => {
       latest: await registry.audit.readLastWrittenAt(),
     };
     const folder = join(await tempFolder(), 'new', 'data');
-    expect(await put(file, folder)).toEqual({ backupAt: before.latest, nodes: 300, previousFolder: undefined });
+    expect(await put(file, folder)).toEqual({ backupAt: before.latest, nodes: 300, previous: undefined });
     const restored = await openRegistry(folder);
     expect(await keysOf(restored)).toEqual(before.keys);
     expect(await restored.orders()).toEqual(await registry.orders());
@@ -237,13 +241,13 @@ describe('a restored registry', () => {
     expect(await keysOf(unchanged)).toEqual(now);
     await unchanged.close();
 
-    const { previousFolder = '' } = await put(file, folder, { replace: true });
+    const { previous = '' } = await put(file, folder, { replace: true });
     const restored = await openRegistry(folder);
     expect([numberOf((await restored.node(7))?.key), numberOf((await restored.node(3))?.key)]).toEqual([7, 1_003]);
     await restored.close();
-    expect((await readdir(folder)).toSorted()).toEqual(['enrolment', 'lock', 'registry', basename(previousFolder)].toSorted());
+    expect((await readdir(folder)).toSorted()).toEqual(['enrolment', 'lock', 'registry', basename(previous)].toSorted());
     const old = await tempFolder();
-    await rename(previousFolder, join(old, 'registry'));
+    await rename(previous, join(old, 'registry'));
     expect(await keysOf(await openRegistry(old))).toEqual(now);
   });
 
@@ -305,25 +309,22 @@ describe('a backup is refused, and what was there stays,', () => {
     const [whole, folder] = [await readFile(file), await tempFolder()];
     for (let round = 0; round < 100; round++) {
       const octets = Buffer.from(whole);
-      const at = round === 0 ? octets.length - 1 : randomInt(octets.length - 48);
+      const at = round === 0 ? octets.length - 1 : randomInt(octets.length);
       octets[at] = (octets[at] ?? 0) ^ (1 << randomInt(8));
       await writeFile(file, octets);
-      await expect(put(file, folder), `octet ${at}`).rejects.toMatchObject({
-        message: `${file} is damaged: it is not what was written`,
-      });
+      const isFraming = at < '{"latchkey backup":'.length || at >= octets.length - CHECKSUM_LINE;
+      const said = isFraming
+        ? /is not a backup of a registry, or was cut short|is not what was written/
+        : /: it is not what was written/;
+      await expect(put(file, folder), `octet ${at}`).rejects.toThrow(said);
     }
     expect((await readdir(folder)).filter((name) => name !== 'lock')).toEqual([]);
   });
 
   /** Writes a backup whose checksum is right, as whoever changed it on purpose would. */
-  async function forge(file: string, change: (octets: Buffer) => void): Promise<void> {
-    const octets = await readFile(file);
-    change(octets);
-    createHash('sha256')
-      .update(octets.subarray(0, -48))
-      .digest()
-      .copy(octets, octets.length - 32);
-    await writeFile(file, octets);
+  async function forge(file: string, change: (rows: string) => string): Promise<void> {
+    const rows = change((await readFile(file, 'utf8')).slice(0, -CHECKSUM_LINE));
+    await writeFile(file, `${rows}{"sha256":"${createHash('sha256').update(rows).digest('hex')}"}\n`);
   }
 
   it('where its schema is another', async () => {
@@ -337,19 +338,84 @@ describe('a backup is refused, and what was there stays,', () => {
 
   it('where an entry of its log was changed', async () => {
     const made = await newBackup();
-    await forge(made.file, (octets) => octets.write('"node reset" ', octets.indexOf('"node joined"')));
+    await forge(made.file, (rows) => rows.replace('\\"node joined\\"', '\\"node reset\\"'));
     expect((await expectRefused(made)).message).toMatch(/the audit log in .* does not hold: entry \d+ was changed/);
   });
 
   it('where a key in it does not open', async () => {
     const made = await newBackup();
     const row = made.registry.tables.nodes.get(7)!;
-    await forge(made.file, (octets) => {
-      const at = octets.indexOf(Buffer.from(row.key));
-      expect(at).toBeGreaterThan(0);
-      octets[at + 20] = (octets[at + 20] ?? 0) ^ 1;
+    const sealed = Buffer.from(row.key).toString('hex');
+    const other = Buffer.from(row.key.map((octet, i) => (i === 20 ? octet ^ 1 : octet))).toString('hex');
+    await forge(made.file, (rows) => {
+      expect(rows).toContain(sealed);
+      return rows.replace(sealed, other);
     });
     expect((await expectRefused(made)).message).toContain('does not open in its place');
+  });
+
+  it('where somebody made it otherwise, with a right checksum', async () => {
+    const made = await newBackup();
+    const whole = await readFile(made.file);
+    for (const [from, to, message] of [
+      ['"latchkey backup":1,', '"latchkey backup":2,', 'is a backup of format 2; this version of Latchkey reads format 1'],
+      [/\["entries",(?!.*\n\["entries").*\n/s, '', 'does not hold: entry'],
+      [/(\["nodes",7,\{)"key":\{"octets":"[0-9a-f]*"\}/, '$1"key":1', 'is damaged: node 00000007 has no key'],
+      ['["nodes",7,', '["things",7,', 'is damaged: it has rows of "things", which no registry has'],
+      ['["nodes",7,', '["nodes",7;', 'is damaged: a line of it is not JSON'],
+      [/\n$/, '', 'is damaged: its last line is not whole'],
+    ] as const) {
+      await writeFile(made.file, whole);
+      await forge(made.file, (rows) => {
+        const forged = rows.replace(from, to);
+        expect(forged).not.toBe(rows);
+        return forged;
+      });
+      expect((await expectRefused(made)).message).toContain(message);
+    }
+  });
+});
+
+describe('a restore that is killed', () => {
+  /** With SIGKILL, at this rename of its. */
+  async function killedAt(rename: number, file: string, folder: string): Promise<void> {
+    const module = (path: string): string => JSON.stringify(new URL(path, import.meta.url).href);
+    const child = new Child(
+      `
+      import fs from 'node:fs';
+      import { syncBuiltinESMExports } from 'node:module';
+      const { rename } = fs.promises;
+      let count = 0;
+      fs.promises.rename = (...names) => (++count === ${rename} ? process.kill(process.pid, 'SIGKILL') : rename(...names));
+      syncBuiltinESMExports();
+      const { restore } = await import(${module('../dist/backup/restore.js')});
+      const { Secret } = await import(${module('../../protocol/dist/index.js')});
+      const [, file, folder] = process.argv;
+      await restore(file, { folder, master: Secret.fromHex('${MASTER.toHex()}'), actor: 'test', replace: true });`,
+      [file, folder],
+    );
+    expect(await child.exited).toEqual({ code: null, signal: 'SIGKILL' });
+  }
+
+  it('leaves the registry that was there, and the next one goes through', async () => {
+    const { registry, file } = await newBackup();
+    const { folder } = registry;
+    await registry.close();
+    await killedAt(1, file, folder);
+    expect(await readdir(folder)).toEqual(expect.arrayContaining(['registry', 'registry-restoring']));
+    const before = await openRegistry(folder);
+    expect((await allOf(before.nodePages())).length).toBe(300);
+    expect(before.restored).toBeUndefined();
+    await before.close();
+
+    await killedAt(2, file, folder);
+    // Neither serves until somebody says which: the advice is to restore again.
+    await expect(openRegistry(folder)).rejects.toThrow('holds no registry, but registry-before-');
+    await put(file, folder);
+    expect(await readdir(folder)).not.toContain('registry-restoring');
+    const restored = await openRegistry(folder);
+    expect((await allOf(restored.nodePages())).length).toBe(300);
+    expect(restored.restored).toBeDefined();
   });
 });
 

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { Secret } from '@latchkey/protocol';
 import { expect, it } from 'vitest';
 import { collected, IS_ROOT, tempFolder } from '@latchkey/test-support/fixtures';
-import { backup, restore } from '../src/lmdb/backup.js';
+import { backup } from '../src/backup/backup.js';
+import { restore } from '../src/backup/restore.js';
 import { setDisabled } from '@latchkey/operations';
 import { Registry } from '../src/registry.js';
 import { newSecret, MASTER, AdminFixture } from '@latchkey/test-support/admin-fixture';
@@ -31,8 +32,8 @@ it('a registry is put back as it was, node by node, and goes on from there', asy
   await setDisabled(fixture.registry, [1], true);
 
   const folder = await tempFolder();
-  const { nodes, previousFolder } = await restore(file, restoreOptions(folder));
-  expect([nodes, previousFolder]).toEqual([2, undefined]);
+  const { nodes, previous } = await restore(file, restoreOptions(folder));
+  expect([nodes, previous]).toEqual([2, undefined]);
   const registry = await Registry.open(folder, Secret.from(MASTER), 'user cy');
   expect(await registry.node(1)).toMatchObject({ disabled: false, initial: false });
   expect((await registry.node(1))?.key.toHex()).toBe(psk.toHex());
@@ -42,7 +43,7 @@ it('a registry is put back as it was, node by node, and goes on from there', asy
 
   await expect(restore(file, restoreOptions(folder))).rejects.toThrow('holds a registry already');
   const replaced = await restore(file, restoreOptions(folder, true));
-  expect(await readdir(folder)).toContain(replaced.previousFolder?.split('/').at(-1));
+  expect(await readdir(folder)).toContain(replaced.previous?.split('/').at(-1));
 });
 
 it.skipIf(!IS_ROOT)('what root puts back into the folder of another user is that user’s, all of it (needs root)', async () => {

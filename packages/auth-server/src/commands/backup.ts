@@ -4,7 +4,7 @@ import { withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
 import { backupsCreate, call } from '@latchkey/operations';
 import { restore } from '@latchkey/registry';
-import { locateRegistry } from '../registry-location.js';
+import { describeLocation, locateRegistry } from '../registry-location.js';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import {
   confirm,
@@ -49,6 +49,7 @@ export function restoreCommand(): Command {
     command,
     'latchkey-auth-server restore --data ./new-data --master-key-file master.key backup-2026-11-23.lkb',
     'latchkey-auth-server restore --data ./data --replace backup-2026-11-23.lkb',
+    'latchkey-auth-server restore --data postgres://latchkey@localhost/latchkey --local-data ./data backup-2026-11-23.lkb',
   );
 }
 
@@ -57,29 +58,28 @@ async function restoreBackup(
   options: RegistryOptions & { readonly replace?: true; readonly yes?: true },
 ): Promise<void> {
   const replace = options.replace === true;
-  const { folder, postgres } = await locateRegistry(options);
-  if (postgres !== undefined)
-    throw new UsageFailure('a backup is restored into a folder, and not into a database', {
-      advice: 'Restore it into an empty folder with --data, and copy it from there: latchkey-auth-server registry copy --help',
-    });
+  const location = await locateRegistry(options);
+  const where = describeLocation(location);
   if (replace)
     await confirm(
-      `Replace the registry in ${folder}? Nodes that joined or renewed since the backup are locked out until they are reset.`,
+      `Replace the registry in ${where}? Nodes that joined or renewed since the backup are locked out until they are reset.`,
       options.yes,
     );
   if (!(await exists(file))) throw new UsageFailure(`${file} is not there`, { advice: 'Check the path.' });
   const master = await masterKeyOf(options);
   const key = String(master);
-  const { backupAt, nodes, previousFolder } = await restore(file, {
-    folder,
+  const { backupAt, nodes, previous } = await restore(file, {
+    ...location,
     master,
     actor: currentUser(),
     replace,
   });
   process.stdout.write(
-    `The registry in ${folder} is that of ${isoTime(backupAt)}, with ${pluralize(nodes, 'node')}.\n` +
+    `The registry in ${where} is that of ${isoTime(backupAt)}, with ${pluralize(nodes, 'node')}.\n` +
       `It opens under the master key ${key}: that one is to be where the server looks for it.\n` +
-      (previousFolder === undefined ? '' : `The one that was there is in ${previousFolder}\n`) +
+      (previous === undefined
+        ? ''
+        : `The one that was there is in ${location.postgres === undefined ? '' : 'schema '}${previous}\n`) +
       'No node joins or renews in the first 35 s from now.\n' +
       'Nodes that got a key since then do not get in. Where one does not, `latchkey-auth-server node why` and its ID tell what to do.\n',
   );

@@ -2,8 +2,8 @@
 
 import { withExamples } from '@latchkey/runtime/cli';
 import { UsageFailure } from '@latchkey/runtime/failure';
-import { copyToDatabase, formatHead } from '@latchkey/registry';
-import { Command } from 'commander';
+import { copyToDatabase, copyToFolder, formatHead } from '@latchkey/registry';
+import { Command, Option } from 'commander';
 import { URL_SYNTAX } from '../postgres-config.js';
 import { describeLocation, locateRegistry, openRegistry } from '../registry-location.js';
 import {
@@ -17,6 +17,7 @@ import {
 } from './registry-command.js';
 
 const COPY = 'latchkey-auth-server registry copy --data postgres://latchkey@localhost/latchkey --local-data ./data';
+const COPY_BACK = `${COPY} --to folder`;
 const ACCEPT = 'latchkey-auth-server registry accept --data ./data --config /etc/latchkey/auth-server.yaml';
 
 export function registryCommand(): Command {
@@ -30,30 +31,41 @@ export function registryCommand(): Command {
 function copyCommand(): Command {
   const command = registryOptions(
     new Command('copy').description(
-      'put the registry that is in the folder of this machine into the database, for several auth-servers; nobody may serve from it',
+      'move the registry of this machine from its folder into the database, for several auth-servers, or back; nobody may serve from it',
     ),
-  ).action(copy);
-  return withExamples(command, 'latchkey-auth-server registry copy --data ./data --config /etc/latchkey/auth-server.yaml', COPY);
+  )
+    .addOption(new Option('--to <where>', 'where it is to be').choices(['database', 'folder']).default('database'))
+    .action(copy);
+  return withExamples(
+    command,
+    'latchkey-auth-server registry copy --data ./data --config /etc/latchkey/auth-server.yaml',
+    COPY,
+    COPY_BACK,
+  );
 }
 
-async function copy(options: RegistryOptions): Promise<void> {
+async function copy({ to, ...options }: RegistryOptions & { readonly to: 'database' | 'folder' }): Promise<void> {
   const location = await locateRegistry(options);
   const { folder, postgres } = location;
   if (postgres === undefined)
-    throw new UsageFailure('there is no database to copy the registry to', {
+    throw new UsageFailure(`there is no database to copy the registry ${to === 'folder' ? 'from' : 'to'}`, {
       advice: `Name it with \`registry:\` in the configuration of --config, or with --data ${URL_SYNTAX} and --local-data.`,
     });
   const actor = currentUser();
-  const { nodes, head, formerStore } = await copyToDatabase(folder, { postgres, master: await masterKeyOf(options), actor });
-  const registry = await openRegistry(location, () => masterKeyOf(options), actor);
+  const copying = to === 'folder' ? copyToFolder : copyToDatabase;
+  const { nodes, head, former } = await copying(folder, { postgres, master: await masterKeyOf(options), actor });
+  const target = to === 'folder' ? { folder } : location;
+  const registry = await openRegistry(target, () => masterKeyOf(options), actor);
   try {
-    await registry.record({ what: 'registry copied', note: `from a folder, HEAD ${head}` });
+    await registry.record({ what: 'registry copied', note: `from a ${to === 'folder' ? 'database' : 'folder'}, HEAD ${head}` });
   } finally {
     await registry.close();
   }
+  const left = to === 'folder' ? `schema ${former} of database ${postgres.database}` : former;
   process.stdout.write(
-    `The registry, with ${pluralize(nodes, 'node')}, is in ${describeLocation(location)}; audit HEAD ${head}\n` +
-      `It is sealed under the same master key. Nothing serves from ${formerStore} any more: it is as good as a backup.\n`,
+    `The registry, with ${pluralize(nodes, 'node')}, is in ${describeLocation(target)}; audit HEAD ${head}\n` +
+      `It is sealed under the same master key. Nothing serves from ${left} any more: it is as good as a backup.\n` +
+      (to === 'folder' ? 'Take `registry:` out of the configuration of the auth-server that is to serve from the folder.\n' : ''),
   );
 }
 

@@ -4,7 +4,7 @@
  */
 
 import { countEntries, rawValueEquals, readRawValue, scanTable, scanTableBackwards } from '@latchkey/lmdb';
-import type { Database } from 'lmdb';
+import type { Database, RangeOptions, Transaction } from 'lmdb';
 import {
   type Actor,
   type AuditEvent,
@@ -78,6 +78,29 @@ export class LmdbAuditTable implements AuditTable {
 
   *#everything(): Generator<Entry> {
     for (const { key, value } of this.#entries.getRange()) yield [key, value];
+  }
+
+  /** At most `limit` entries after place `after`. */
+  page(after: number | undefined, options: RangeOptions): Entry[] {
+    const range = after === undefined ? options : { ...options, start: after, exclusiveStart: true };
+    return Array.from(this.#entries.getRange(range), ({ key, value }) => [key, value] as const);
+  }
+
+  /** Both ends of the chain. */
+  endsIn(transaction: Transaction): { readonly start: ChainHead; readonly head: ChainHead } {
+    const end = (key: string): ChainHead => (this.#metadata.get(key, { transaction }) as ChainHead | undefined) ?? EMPTY_CHAIN;
+    return { start: end(START_KEY), head: end(HEAD_KEY) };
+  }
+
+  /** Inside the write transaction that fills an empty store. */
+  put(seq: number, octets: Buffer): void {
+    this.#entries.putSync(seq, octets);
+  }
+
+  /** Inside the write transaction that fills an empty store. */
+  putEnds(start: ChainHead, head: ChainHead): void {
+    if (start.seq > 0) this.#metadata.putSync(START_KEY, start);
+    if (head.seq > 0) this.#metadata.putSync(HEAD_KEY, head);
   }
 
   /**

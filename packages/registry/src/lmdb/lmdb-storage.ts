@@ -7,7 +7,7 @@
  * out.
  */
 
-import { countEntries, writeFailure } from '@latchkey/lmdb';
+import { checkStore, countEntries, writeFailure } from '@latchkey/lmdb';
 import { Failure } from '@latchkey/runtime/failure';
 import type { Database } from 'lmdb';
 import type { AttributedEvent, ChainHead } from '../audit-chain.js';
@@ -45,13 +45,15 @@ import type {
   Version,
   Versioned,
 } from '../storage.js';
+import type { RegistryContents } from '../contents.js';
 import type { KeyFeed } from '../key-feed.js';
 import { idTaken, noLongerPending } from '../registry-failures.js';
 import type { LmdbAuditTable } from './audit-table.js';
+import { readContents } from './contents.js';
 import { LmdbNodeIndex } from './lmdb-node-index.js';
 import { LmdbKeyFeed } from './lmdb-key-feed.js';
 import { readVersioned, RowCache } from './row-cache.js';
-import type { Tables } from './tables.js';
+import { restoreAdvice, type Tables } from './tables.js';
 
 /**
  * Nodes looked at in one transaction: long enough to be fast, short enough to hold up no commit.
@@ -194,7 +196,7 @@ export class LmdbStorage implements RegistryStorage {
 
   retiredInitialKeyPage(after: RetiredInitialKeyId | undefined, limit: number): RetiredInitialKeyPage {
     this.tables.refreshSnapshot();
-    return this.tables.retiredInitialKeys.page(after, limit);
+    return this.tables.retiredInitialKeys.page(after, { limit });
   }
 
   keyFeed(): KeyFeed {
@@ -223,6 +225,15 @@ export class LmdbStorage implements RegistryStorage {
   async maintain(): Promise<void> {
     this.tables.env.readerCheck();
     await this.#nodeIndex.keepCurrent();
+  }
+
+  async checkWhole(): Promise<void> {
+    const { storeFolder, env, folder } = this.tables;
+    await checkStore(storeFolder, env, restoreAdvice(folder));
+  }
+
+  async contents(): Promise<RegistryContents> {
+    return readContents(this.tables);
   }
 
   async close(): Promise<void> {

@@ -6,7 +6,7 @@
 
 import { randomInt } from 'node:crypto';
 import { scanTable } from '@latchkey/lmdb';
-import type { Database, RootDatabase } from 'lmdb';
+import type { Database, RangeOptions, RootDatabase } from 'lmdb';
 import { MAX_INCARNATION, type WalkRow } from '../key-feed.js';
 import {
   type AssignedNode,
@@ -83,9 +83,27 @@ export class NodeAssignments implements AssignmentTable {
     return this.#former.get(pair(idI, idC));
   }
 
-  /** All that is kept of nodes and their former controllers. */
-  *allFormer(): Iterable<readonly [readonly [idI: number, idC: number], FormerAssignment]> {
-    for (const { key, value } of this.#former.getRange()) yield [[key.readUInt32BE(0), key.readUInt32BE(4)], value];
+  /** What is kept of nodes and their former controllers, after that of `after`. */
+  formerPage(
+    after: readonly [idI: number, idC: number] | undefined,
+    options: RangeOptions,
+  ): (readonly [ids: readonly [idI: number, idC: number], FormerAssignment])[] {
+    const range = after === undefined ? options : { ...options, start: pair(...after), exclusiveStart: true };
+    return Array.from(
+      this.#former.getRange(range),
+      ({ key, value }) => [[key.readUInt32BE(0), key.readUInt32BE(4)], value] as const,
+    );
+  }
+
+  /** Inside the write transaction that fills an empty store. */
+  putFormer([idI, idC]: readonly [idI: number, idC: number], former: FormerAssignment): void {
+    this.#former.putSync(pair(idI, idC), former);
+  }
+
+  /** Inside the last write transaction that fills an empty store. */
+  setComplete(): void {
+    this.drawIncarnation();
+    this.#metadata.putSync(COMPLETE_KEY, COMPLETE);
   }
 
   /** TID of the node's latest commit through controller `idC`, 0 if there was none. */
@@ -117,14 +135,9 @@ export class NodeAssignments implements AssignmentTable {
     }
   }
 
-  /** Drawn anew when the registry is restored: cursors from before count no more. */
+  /** Another one in each store: cursors of the one that it was restored from count no more. */
   get incarnation(): number {
     return this.#metadata.get(INCARNATION_KEY) as number;
-  }
-
-  /** Inside the write transaction of a restore. Where there is no index yet, `ensure` draws one. */
-  redrawIncarnation(): void {
-    if (this.#metadata.doesExist(INCARNATION_KEY)) this.drawIncarnation();
   }
 
   /** Inside a write transaction. */

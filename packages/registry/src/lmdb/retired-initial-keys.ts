@@ -1,4 +1,4 @@
-import type { Database, RootDatabase } from 'lmdb';
+import type { Database, RangeOptions, RootDatabase } from 'lmdb';
 import type { RetiredInitialKeyId, RetiredInitialKeyRow } from '../model/rows.js';
 import type { RetiredInitialKeyPage } from '../storage.js';
 
@@ -26,9 +26,9 @@ export class RetiredInitialKeys {
     this.#byEntry.putSync(keyOf(id), row);
   }
 
-  page(after: RetiredInitialKeyId | undefined, limit: number): RetiredInitialKeyPage {
+  page(after: RetiredInitialKeyId | undefined, options: RangeOptions): RetiredInitialKeyPage {
     // The first key that is greater has one octet more.
-    const range = after === undefined ? { limit } : { start: Buffer.concat([keyOf(after), Buffer.alloc(1)]), limit };
+    const range = after === undefined ? options : { ...options, start: Buffer.concat([keyOf(after), Buffer.alloc(1)]) };
     return Array.from(this.#byEntry.getRange(range), ({ key, value }) => [idOf(key), value] as const);
   }
 

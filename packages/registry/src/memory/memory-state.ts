@@ -112,6 +112,13 @@ export class MemoryState implements AuditTable, AssignmentTable {
     return this.formerAssignments.get(pair(idI, idC));
   }
 
+  /** In ascending order of node, then of controller. */
+  allFormer(): (readonly [ids: readonly [idI: number, idC: number], FormerAssignment])[] {
+    return [...this.formerAssignments]
+      .map(([ids, former]) => [ids.split(' ').map(Number) as [number, number], former] as const)
+      .toSorted(([[idA, ofA]], [[idB, ofB]]) => idA - idB || ofA - ofB);
+  }
+
   /** Takes out the first entries of the log, through `last` at most; gives how many. */
   removeEntries(last: number, limit: number): number {
     const removed = this.#everything()

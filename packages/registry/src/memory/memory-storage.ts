@@ -20,6 +20,7 @@ import type { AssignmentTable } from '../model/node-assignments.js';
 import type { NodeCounts, NodeFilter, NodeGroups, NodeListPage, NodeListQuery } from '../model/node-query.js';
 import type { RecentInitialKey } from '../model/recent-initial-keys.js';
 import type { ControllerRow, NodeActivity, NodeDescription, NodeRow, OrderRow, RetiredInitialKeyId } from '../model/rows.js';
+import type { RegistryContents } from '../contents.js';
 import { idTaken, noLongerPending } from '../registry-failures.js';
 import {
   type Decide,
@@ -32,6 +33,7 @@ import {
   type Snapshot,
   Unavailable,
 } from '../storage.js';
+import { readContents } from './contents.js';
 import { MemorySnapshot } from './memory-snapshot.js';
 import { countNodes, listNodes } from './node-list.js';
 import { MemoryState, pageOf, retiredPageOf, type Step, stepsOf } from './memory-state.js';
@@ -271,6 +273,11 @@ export class MemoryStorage implements RegistryStorage {
   pruneAudit(last: number, limit: number, event?: AttributedEvent): Promise<number> {
     if (!this.#reachable) return Promise.reject(unavailable());
     return Promise.resolve(this.#database.pruneAudit(last, limit, event));
+  }
+
+  contents(): Promise<RegistryContents> {
+    if (!this.#reachable) return Promise.reject(unavailable());
+    return Promise.resolve(readContents(this.#database.state));
   }
 
   maintain(): void {

@@ -4,6 +4,7 @@ import type { ChainHead, StoredChain } from '../audit-chain.js';
 import type { AuditTable, Entry } from '../audit-log.js';
 import type { AssignedNode, AssignmentTable, FormerAssignment } from '../model/node-assignments.js';
 import { entryOctets } from './changes.js';
+import { decodeFormer } from './contents.js';
 import type { Statement } from './connection.js';
 import type { Engine } from './engine.js';
 import { asUnavailable } from './reader.js';
@@ -143,7 +144,6 @@ export class PostgresAssignments implements AssignmentTable {
     const text = 'SELECT until_entry, tid FROM latchkey.former_assignments WHERE node = $1 AND controller = $2';
     const [row] = await ask(this.#engine, { name: 'former', text, values: [idI, idC] });
     if (row === undefined) return undefined;
-    const { until_entry: until, tid } = row as { readonly until_entry: number | null; readonly tid: string | null };
-    return { ...(until === null ? {} : { until }), ...(tid === null ? {} : { tid }) };
+    return decodeFormer(row);
   }
 }

@@ -14,6 +14,7 @@ import type {
 } from '../model/rows.js';
 import type { MetadataName, Outcome, Puts, Removals, Versioned } from '../storage.js';
 import type { Statement } from './connection.js';
+import { toBuffer, toJson } from '../octets-json.js';
 import { NotFetched, type Rows } from './snapshot.js';
 import {
   CONTROLLERS,
@@ -24,8 +25,6 @@ import {
   RECENT_INITIAL_KEYS,
   RETIRED_INITIAL_KEYS,
   type SqlTable,
-  toBuffer,
-  toJson,
 } from './tables.js';
 
 const HASH_LENGTH = 32;

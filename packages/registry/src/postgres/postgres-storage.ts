@@ -26,12 +26,14 @@ import type {
   OrderRow,
   RetiredInitialKeyId,
 } from '../model/rows.js';
+import type { RegistryContents } from '../contents.js';
 import type { KeyFeed } from '../key-feed.js';
 import { idTaken, noLongerPending } from '../registry-failures.js';
 import type { Decide, Keys, MetadataName, Page, RegistryStorage, RetiredInitialKeyPage, Snapshot, Version } from '../storage.js';
 import { ask, PostgresAssignments, PostgresAuditTable } from './audit-table.js';
 import { drawVersion } from './changes.js';
 import type { Connection } from './connection.js';
+import { BEGIN_SNAPSHOT, readContents } from './contents.js';
 import { COMMIT, type Engine } from './engine.js';
 import type { Heartbeat } from './heartbeat.js';
 import { PostgresKeyFeed } from './key-feed.js';
@@ -268,6 +270,25 @@ export class PostgresStorage implements RegistryStorage {
         return { result: count, statements };
       },
     });
+  }
+
+  async contents(): Promise<RegistryContents> {
+    try {
+      const session = await this.#engine.session();
+      const connection = await session.another();
+      try {
+        await connection.run(BEGIN_SNAPSHOT);
+        const contents = await readContents(connection, () => connection.close());
+        // What it sees may still wait for a standby: a read from here on comes after all of that.
+        await this.read({});
+        return contents;
+      } catch (error) {
+        connection.destroy();
+        throw error;
+      }
+    } catch (error) {
+      throw asUnavailable(error);
+    }
   }
 
   maintain(): void {

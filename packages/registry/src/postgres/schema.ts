@@ -9,7 +9,7 @@ import type { Actor, Head } from '../audit-chain.js';
 import { headOf } from '../audit-chain.js';
 import type { PostgresConfig, PostgresOptions } from './config.js';
 import { Changes } from './changes.js';
-import { Connection, formatHost, readCredentials } from './connection.js';
+import { Connection, ConnectionFailure, formatHost, readCredentials } from './connection.js';
 import { COMMIT } from './engine.js';
 import { LastSeen } from './last-seen.js';
 import { MIGRATIONS, NEWEST_SCHEMA } from './migrations.js';
@@ -17,6 +17,7 @@ import { checkSchema, GENERAL_TIMEOUT_MS, SETTINGS } from './session.js';
 import { fetching, KeySet } from './snapshot.js';
 import { RowCaches } from './row-caches.js';
 import type { SqlRow } from './tables.js';
+import { InDoubt } from '../storage.js';
 
 export const BEGIN = { text: 'BEGIN ISOLATION LEVEL READ COMMITTED' };
 const STATE = {
@@ -36,6 +37,12 @@ export async function createPostgresSchema(config: PostgresConfig): Promise<void
     await makeSchema(connection);
     await commit(connection);
   });
+}
+
+/** The database's clock, which is the one of all servers: ms since the epoch. */
+export async function readDatabaseTime(connection: Connection): Promise<number> {
+  const [result] = await connection.run({ text: 'SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now' });
+  return result?.rows[0]?.['now'] as number;
 }
 
 /** Inside a transaction. */
@@ -146,8 +153,14 @@ async function refuseOldServers(connection: Connection): Promise<void> {
   });
 }
 
+/** @throws InDoubt if it may have happened */
 export async function commit(connection: Connection): Promise<void> {
-  const [result] = await connection.run(COMMIT);
+  const [result] = await connection.run(COMMIT).catch((error: unknown) => {
+    if (!(error instanceof ConnectionFailure)) throw error;
+    throw new InDoubt(`it is not known whether the database took it: ${error.message}`, {
+      advice: 'It may have happened. Look whether it did before you try again.',
+    });
+  });
   if (result?.command !== 'COMMIT')
     throw new Failure('the database rolled it back', { advice: 'Nothing was changed. Try again.' });
 }
@@ -166,6 +179,8 @@ export async function withPrimary<T>(
       connection = await Connection.open(host, config, credentials, {
         ...SETTINGS,
         client_min_messages: 'error',
+        idle_in_transaction_session_timeout: '60s',
+        statement_timeout: '0',
         synchronous_commit: 'on',
       });
     } catch (error) {

@@ -7,18 +7,10 @@ import { type ChainHead, EMPTY_CHAIN } from '../audit-chain.js';
 import type { RecentInitialKey } from '../model/recent-initial-keys.js';
 import type { ControllerActivity, ControllerRow, NodeActivity, NodeDescription, NodeRow, OrderRow } from '../model/rows.js';
 import type { Keys, MetadataName, Snapshot, Version, Versioned } from '../storage.js';
+import { fromJson } from '../octets-json.js';
 import type { SqlResult, Statement } from './connection.js';
 import type { Box, Metadata, RowCaches } from './row-caches.js';
-import {
-  CONTROLLERS,
-  decodeRecentKeys,
-  fromJson,
-  NODE_DESCRIPTIONS,
-  NODES,
-  ORDERS,
-  RECENT_INITIAL_KEYS,
-  type SqlRow,
-} from './tables.js';
+import { CONTROLLERS, decodeRecentKeys, NODE_DESCRIPTIONS, NODES, ORDERS, RECENT_INITIAL_KEYS, type SqlRow } from './tables.js';
 
 /** A read or write of more nodes than this does not displace others in the cache. */
 const MAX_NODES_TO_CACHE = 1_024;

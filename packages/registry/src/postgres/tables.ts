@@ -2,6 +2,7 @@
 
 import { foldText } from '../model/node-query.js';
 import type { RecentInitialKey } from '../model/recent-initial-keys.js';
+import { fromJson, toBuffer, toJson } from '../octets-json.js';
 import type {
   ControllerRow,
   NodeDescription,
@@ -30,10 +31,6 @@ function encodeValue(type: ColumnType, value: unknown): unknown {
   if (type === 'jsonb') return JSON.stringify(value);
   if (type === 'bytea') return toBuffer(value as Uint8Array);
   return value;
-}
-
-export function toBuffer(octets: Uint8Array): Buffer {
-  return Buffer.from(octets.buffer, octets.byteOffset, octets.byteLength);
 }
 
 /** A column that holds one property. What is NULL is left out of the row. */
@@ -263,24 +260,4 @@ export function encodeRecentKeys(keys: readonly RecentInitialKey[]): KeysRow {
 
 export function decodeRecentKeys({ keys }: SqlRow): readonly RecentInitialKey[] {
   return fromJson(keys) as readonly RecentInitialKey[];
-}
-
-/** Under this name JSON has octets, in hex. */
-const OCTETS = 'octets';
-
-/** A value with octets in it as JSON has it. */
-export function toJson(value: unknown): unknown {
-  if (value instanceof Uint8Array) return { [OCTETS]: toBuffer(value).toString('hex') };
-  if (Array.isArray(value)) return value.map(toJson);
-  if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([name, of]) => [name, toJson(of)]));
-}
-
-export function fromJson(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(fromJson);
-  if (typeof value !== 'object' || value === null) return value;
-  const entries = Object.entries(value);
-  const [first] = entries;
-  if (entries.length === 1 && first?.[0] === OCTETS && typeof first[1] === 'string') return Buffer.from(first[1], 'hex');
-  return Object.fromEntries(entries.map(([name, of]) => [name, fromJson(of)]));
 }

@@ -1,0 +1,237 @@
+/**
+ * A whole registry that is put into a database, or taken out of one: each in one transaction, so
+ * that all of it happens, or nothing.
+ */
+
+import { Failure, UsageFailure } from '@latchkey/runtime/failure';
+import { isoTime } from '@latchkey/runtime/iso-time';
+import { headOf } from '../audit-chain.js';
+import type { ContentPage, RegistryContents } from '../contents.js';
+import { toJson } from '../octets-json.js';
+import { drawVersion, INSERT_ENTRIES, entryValues, PUT_FORMER, PUT_METADATA } from './changes.js';
+import type { PostgresConfig } from './config.js';
+import type { Connection, SqlResult } from './connection.js';
+import { readContents } from './contents.js';
+import { LastSeen } from './last-seen.js';
+import { PUT_CONTROLLER_ACTIVITY, PUT_NODE_ACTIVITY } from './postgres-storage.js';
+import { BEGIN, commit, makeSchema, readDatabaseTime, withPrimary } from './schema.js';
+import {
+  CONTROLLERS,
+  encodeRecentKeys,
+  NODE_DESCRIPTIONS,
+  NODES,
+  ORDERS,
+  RECENT_INITIAL_KEYS,
+  RETIRED_INITIAL_KEYS,
+  type SqlTable,
+} from './tables.js';
+
+/** Of the whole transaction, in ms. */
+const TIMEOUT_MS = 3_600_000;
+/** A server that was not heard of for this long does not run, in ms. */
+const HEARD_MS = 10_000;
+const SET_START = 'UPDATE latchkey.registry SET audit_start_seq = $1, audit_start_hash = $2';
+const HASH_LENGTH = 32;
+/** Nobody reads or writes until the transaction ends. */
+const LOCK_ALL = [
+  { text: "SET LOCAL lock_timeout = '4s'" },
+  {
+    text: `LOCK TABLE latchkey.registry, latchkey.orders, latchkey.nodes, latchkey.node_descriptions, latchkey.node_activity,
+      latchkey.controller_activity IN ACCESS EXCLUSIVE MODE`,
+  },
+];
+const SERVING = `SELECT name FROM latchkey.servers WHERE seen_at > extract(epoch FROM clock_timestamp()) * 1000 - ${HEARD_MS} LIMIT 1`;
+
+/**
+ * Puts a registry into a database that has none.
+ *
+ * @throws UsageFailure if the database holds one; then, and if it fails, nothing is changed
+ */
+export async function fillDatabase(config: PostgresConfig, contents: RegistryContents): Promise<void> {
+  await withPrimary(
+    config,
+    async (connection, { made }) => {
+      if (made === true) throw occupied(config, 'Choose another database.');
+      await connection.run(BEGIN);
+      await makeSchema(connection);
+      await fill(connection, contents);
+      await commit(connection);
+    },
+    TIMEOUT_MS,
+  );
+}
+
+/**
+ * Puts a backup into a database. A registry that is there stays in another schema, whose name it
+ * gives.
+ *
+ * @param folder of this machine, which from then on knows this registry
+ * @param contents as they are to be put back at this time
+ */
+export async function restoreDatabase(
+  config: PostgresConfig,
+  folder: string,
+  contents: (now: number) => RegistryContents,
+  replace: boolean,
+): Promise<string | undefined> {
+  const lastSeen = await LastSeen.read(folder);
+  return withPrimary(
+    config,
+    async (connection, { made, system }) => {
+      if (made === true && !replace)
+        throw occupied(config, 'Restore into another database, or put the registry there aside with --replace.');
+      await connection.run(BEGIN);
+      const before = made === true ? await putAside(connection, config, 'before') : undefined;
+      await makeSchema(connection);
+      const restored = contents(await readDatabaseTime(connection));
+      await fill(connection, restored);
+      // The same registry goes on, in another epoch: a server that still runs answers nothing more.
+      const [named] = await connection.run({
+        text: 'UPDATE latchkey.registry SET id = coalesce($1::uuid, id), epoch = coalesce($2::integer + 1, epoch) RETURNING id, epoch',
+        values: [before?.id ?? null, before?.epoch ?? null],
+      });
+      await commit(connection);
+      const { id, epoch } = identityIn(named);
+      await lastSeen.replace({ registry: id, system: String(system), epoch, head: headOf(restored.head) });
+      return before?.schema;
+    },
+    TIMEOUT_MS,
+  );
+}
+
+/**
+ * Takes the registry out of a database that nobody serves from: what is there stays in another
+ * schema, whose name it gives.
+ *
+ * @param take is done before that; if it fails, nothing is changed
+ */
+export async function takeOutOfDatabase(
+  config: PostgresConfig,
+  take: (contents: RegistryContents) => Promise<void>,
+): Promise<string> {
+  return withPrimary(
+    config,
+    async (connection, { made }) => {
+      if (made !== true)
+        throw new UsageFailure(`database ${config.database} holds no registry`, { advice: 'Check the name of the database.' });
+      await connection.run({ text: 'BEGIN ISOLATION LEVEL REPEATABLE READ' });
+      const { schema } = await putAside(connection, config, 'copied', async () => {
+        await take(await readContents(connection, () => Promise.resolve()));
+      });
+      await commit(connection);
+      return schema;
+    },
+    TIMEOUT_MS,
+  );
+}
+
+interface PutAside {
+  /** The one that it is in now. */
+  readonly schema: string;
+  readonly id: string;
+  readonly epoch: number;
+}
+
+/** Inside a transaction. `work` is done while nobody else reads or writes. */
+async function putAside(
+  connection: Connection,
+  config: PostgresConfig,
+  why: string,
+  work: () => Promise<void> = () => Promise.resolve(),
+): Promise<PutAside> {
+  await connection.run(...LOCK_ALL);
+  const [serving, registry] = await connection.run({ text: SERVING }, { text: 'SELECT id, epoch FROM latchkey.registry' });
+  const [server] = (serving?.rows ?? []) as readonly { readonly name: string }[];
+  if (server !== undefined)
+    throw new Failure(`auth-server ${server.name} serves from database ${config.database}`, {
+      advice: `Nothing was changed. Stop every auth-server first: one that was killed counts for ${HEARD_MS / 1_000} s.`,
+    });
+  await work();
+  const schema = `latchkey_${why}_${isoTime(await readDatabaseTime(connection)).replaceAll(/[^0-9]/g, '')}`;
+  await connection.run({ text: `ALTER SCHEMA latchkey RENAME TO ${schema}` });
+  return { schema, ...identityIn(registry) };
+}
+
+function identityIn(result: SqlResult | undefined): Omit<PutAside, 'schema'> {
+  const [row = {}] = result?.rows ?? [];
+  return { id: row['id'] as string, epoch: row['epoch'] as number };
+}
+
+function occupied({ database }: PostgresConfig, advice: string): UsageFailure {
+  return new UsageFailure(`database ${database} holds a registry already`, { advice: `Nothing was changed. ${advice}` });
+}
+
+async function fill(connection: Connection, { start, pages }: RegistryContents): Promise<void> {
+  await connection.run({ text: SET_START, values: [start.seq, start.hash] });
+  for await (const page of pages) await putPage(connection, page);
+}
+
+async function putPage(connection: Connection, page: ContentPage): Promise<void> {
+  switch (page.table) {
+    case 'nodes':
+      return put(connection, NODES, page.rows);
+    case 'controllers':
+      return put(connection, CONTROLLERS, page.rows);
+    case 'orders':
+      return put(connection, ORDERS, page.rows);
+    case 'nodeDescriptions':
+      return put(connection, NODE_DESCRIPTIONS, page.rows);
+    case 'retiredInitialKeys':
+      return put(connection, RETIRED_INITIAL_KEYS, page.rows);
+    case 'recentInitialKeys':
+      return put(
+        connection,
+        RECENT_INITIAL_KEYS,
+        page.rows.map(([idI, keys]) => [idI, encodeRecentKeys(keys)] as const),
+      );
+    case 'formerAssignments':
+      return putColumns(connection, PUT_FORMER, page.rows, [
+        ([[idI]]) => idI,
+        ([[, idC]]) => idC,
+        ([, { until }]) => until ?? null,
+        ([, { tid }]) => tid ?? null,
+      ]);
+    case 'nodeActivity':
+    case 'unknownNodeActivity':
+      return putColumns(connection, PUT_NODE_ACTIVITY, page.rows, [
+        ([idI]) => idI,
+        () => page.table === 'unknownNodeActivity',
+        ([, row]) => JSON.stringify(row),
+      ]);
+    case 'controllerActivity':
+      return putColumns(connection, PUT_CONTROLLER_ACTIVITY, page.rows, [([idC]) => idC, ([, row]) => JSON.stringify(row)]);
+    case 'metadata':
+      return putColumns(connection, PUT_METADATA, page.rows, [
+        ([name]) => name,
+        () => drawVersion(),
+        ([, value]) => JSON.stringify(toJson(value)),
+      ]);
+    case 'entries': {
+      const entries = page.rows.map(([seq, octets]) => ({ seq, at: timeOf(octets), octets }));
+      await connection.run({ name: 'put entries', text: INSERT_ENTRIES, values: entryValues(entries) });
+    }
+  }
+}
+
+async function put<K, R>(
+  connection: Connection,
+  table: SqlTable<K, R>,
+  rows: readonly (readonly [key: K, row: R])[],
+): Promise<void> {
+  await connection.run({ name: `fill ${table.name}`, text: table.upsert, values: table.upsertValues(rows, drawVersion) });
+}
+
+async function putColumns<T>(
+  connection: Connection,
+  text: string,
+  rows: readonly T[],
+  columns: readonly ((row: T) => unknown)[],
+): Promise<void> {
+  await connection.run({ text, values: columns.map((column) => rows.map((row) => column(row))) });
+}
+
+/** When an entry was written, ms since the epoch: it says so in its text. */
+function timeOf(octets: Buffer): number {
+  const { at } = JSON.parse(octets.toString('utf8', 2 * HASH_LENGTH)) as { readonly at: string };
+  return Date.parse(at);
+}
