@@ -4,6 +4,7 @@
  */
 
 import { hostname } from 'node:os';
+import { setTimeout as pause } from 'node:timers/promises';
 import { Registry } from '@latchkey/registry';
 import type { Secret } from '@latchkey/protocol';
 import { type Clock, type Log, randomOctets, readClock } from '@latchkey/runtime/daemon';
@@ -14,6 +15,9 @@ import { logCheckpoint } from './server/audit-checkpoint.js';
 import { AuthServer } from './server/auth-server.js';
 import { startStoreWatchdog } from './server/store-watchdog.js';
 import { RegistryTelemetry } from './telemetry/telemetry.js';
+
+/** Half of the longest round trip of a reading that counts, of both servers, in ms. */
+const MAX_CLOCK_ERROR_MS = 500;
 
 export interface EmbeddedOptions extends RegistryLocation {
   /** Called once the folder is locked. */
@@ -46,6 +50,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedA
   await check?.(registry);
   await registry.announceAdoption();
   await logCheckpoint(registry, log);
+  if (options.postgres !== undefined) await reachSavedTime(registry, clock);
   const server = new AuthServer({ registry, clock, randomBytes: randomOctets, log });
   await server.persistClock();
   const unwatch = startStoreWatchdog(registry, server, log);
@@ -68,6 +73,15 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedA
       await lock.release();
     },
   };
+}
+
+/**
+ * Servers of a database read one clock, each with an error of its own. What another server kept a
+ * moment ago may lie ahead of the clock as it is read here, which would count as a break.
+ */
+async function reachSavedTime({ clockHistory: { savedAt } }: Registry, clock: Clock): Promise<void> {
+  const ahead = (savedAt?.monotonicMs ?? 0) - clock().monotonicMs;
+  if (ahead > 0 && ahead <= MAX_CLOCK_ERROR_MS) await pause(Math.ceil(ahead));
 }
 
 interface OpenRegistry {

@@ -146,7 +146,7 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('a registry (needs postgresql)', () 
         await fillDatabase(postgres, contentsOf(rows, 5));
         expectSame(await contentsIn(postgres), rows);
       }),
-      { numRuns: 10 },
+      { numRuns: 5 },
     );
   });
 

@@ -3,11 +3,13 @@
 // clock servers go by.
 
 import { randomBytes } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { AuthServer } from '@latchkey/auth-server';
 import { KEY_KIND } from '@latchkey/keyring';
 import type { ClockHistory } from '@latchkey/protocol';
-import { ClockStepDetector } from '@latchkey/runtime/daemon';
+import { ClockStepDetector, monotonicNow } from '@latchkey/runtime/daemon';
 import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import { copyOf, Exchange, ID_C, MASTER, newSecret, TERMS, WALL } from '@latchkey/test-support/registry-fixtures';
 import { PostgresCluster } from '../../tools/testbed/src/postgres-cluster.js';
@@ -335,6 +337,33 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
       await second.close();
       // By itself it goes on as its machine knows. Another machine knows nothing.
       expect([breaks(await open({ folder }), savedAt), breaks(await open(), savedAt)]).toEqual([0, 1]);
+    });
+
+    /** Folder of a machine that has the servers' monotonic clock so far ahead of its own. */
+    async function folderWithClock(aheadMs: number): Promise<string> {
+      const folder = await tempFolder();
+      await (await open({ folder, serve: SERVER })).close();
+      const file = join(folder, 'postgres.json');
+      const kept = JSON.parse(await readFile(file, 'utf8')) as { readonly clock: object };
+      await writeFile(file, JSON.stringify({ ...kept, clock: { ...kept.clock, ahead: aheadMs } }));
+      return folder;
+    }
+
+    const offset = (storage: PostgresStorage): number => storage.clock().wallMs - storage.clock().monotonicMs;
+
+    it('is one among servers that start together, whatever each knows', async () => {
+      const folders = [await folderWithClock(5e9), await folderWithClock(9e9), await folderWithClock(13e9)];
+      const storages = await Promise.all(folders.map((folder, i) => open({ folder, serve: { ...SERVER, name: `server ${i}` } })));
+      const [first = 0, ...others] = storages.map(offset);
+      for (const other of others) expect(Math.abs(other - first)).toBeLessThan(60_000);
+    });
+
+    it('is not taken from a server that was heard of, and is not again', async () => {
+      const folder = await folderWithClock(5e9);
+      await cluster.sql(`INSERT INTO latchkey.servers
+        SELECT gen_random_uuid(), 'gone', '0.1.0', 1, 1, now_ms, now_ms, 7, 9e9, true FROM (SELECT extract(epoch FROM now()) * 1000 AS now_ms) t`);
+      const storage = await open({ folder, serve: SERVER }, config({ patience: 1 }));
+      expect(Math.abs(storage.clock().monotonicMs - monotonicNow() - 5e9)).toBeLessThan(60_000);
     });
   });
 

@@ -65,38 +65,43 @@ export class DatabaseClock {
   }
 
   /** ms since the epoch, whole; and ms. */
-  readonly read: () => Clocks = () => {
+  readonly read: () => Clocks = () => this.readAhead(this.#sharedAhead);
+
+  /** As `read`, once the shared monotonic clock is so far ahead of the machine's. */
+  readAhead(ahead: number | undefined): Clocks {
     const now = monotonicNow();
-    return { wallMs: Math.round(now + this.#wallAhead), monotonicMs: now + (this.#sharedAhead ?? -now) };
-  };
+    return { wallMs: Math.round(now + this.#wallAhead), monotonicMs: now + (ahead ?? -now) };
+  }
 
   /**
    * Takes over the shared monotonic clock, as it was when the database's showed `wallMs`. After a
    * reading.
    */
   adopt(monotonicMs: number, wallMs: number): void {
-    this.#share(monotonicMs - wallMs + this.#wallAhead);
+    this.share(monotonicMs - wallMs + this.#wallAhead);
   }
 
-  /** Goes on as before a restart, if the machine has not booted since; tells whether it does. */
-  resume(shared: SharedMonotonic | undefined): boolean {
-    if (shared?.boot !== bootId()) return false;
-    this.#share(shared.ahead);
-    return true;
+  /**
+   * How far ahead of the machine's it is, if it goes on as before a restart; `undefined` if the
+   * machine has booted since.
+   */
+  resumed(shared: SharedMonotonic | undefined): number | undefined {
+    return shared?.boot === bootId() ? shared.ahead : undefined;
   }
 
-  /** Begins a new one, which follows on no other. */
-  begin(): void {
-    this.#share(-monotonicNow());
+  /** The same of a new one, which follows on no other. */
+  begun(): number {
+    return -monotonicNow();
+  }
+
+  /** From here on it is so far ahead of the machine's. */
+  share(ahead: number): void {
+    this.#sharedAhead = ahead;
+    this.#offset = this.#wallAhead - ahead;
   }
 
   get shared(): SharedMonotonic | undefined {
     return this.#sharedAhead === undefined ? undefined : { boot: bootId(), ahead: this.#sharedAhead };
-  }
-
-  #share(ahead: number): void {
-    this.#sharedAhead = ahead;
-    this.#offset = this.#wallAhead - ahead;
   }
 }
 

@@ -6,13 +6,13 @@
 
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
+import type { Clocks } from '@latchkey/protocol';
 import { Failure } from '@latchkey/runtime/failure';
 import { repeat } from '@latchkey/runtime/daemon';
 import type { Keys } from '../storage.js';
 import type { PostgresHost, ServerIdentity } from './config.js';
 import { ask } from './audit-table.js';
-import { Connection, formatHost } from './connection.js';
-import type { DatabaseClock } from './database-clock.js';
+import { Connection, formatHost, type SqlResult, type Statement } from './connection.js';
 import type { Engine } from './engine.js';
 import { NEWEST_SCHEMA, OLDEST_SCHEMA } from './migrations.js';
 import { READ_TIMEOUT_MS, SETTINGS } from './session.js';
@@ -34,9 +34,16 @@ const FORGET = 'DELETE FROM latchkey.servers WHERE seen_at < $1';
 const WHERE = `SELECT pg_is_in_recovery() AS recovering, (SELECT system_identifier FROM pg_control_system())::text AS system,
   pg_postmaster_start_time()::text AS started`;
 
+/** Writes after what these statements find, while nobody else writes. */
+export type WriteUnderLock = <T>(
+  asks: readonly Statement[],
+  decide: (answers: readonly SqlResult[]) => { readonly result: T; readonly statements?: readonly Statement[] },
+) => Promise<T>;
+
 /** What it does with the storage. */
 interface Pulse {
   holdLock(): Promise<void>;
+  writeUnderLock: WriteUnderLock;
   read(keys: Keys): Promise<unknown>;
 }
 
@@ -69,6 +76,7 @@ export class Heartbeat {
   }
 
   async start(): Promise<void> {
+    await this.#shareClock();
     await this.#beat();
     this.#stop = repeat({
       what: 'to keep in touch with the database',
@@ -92,18 +100,48 @@ export class Heartbeat {
     }
   }
 
+  /**
+   * Takes the servers' monotonic clock from one that runs. Where none runs it begins one, and tells
+   * of it, under the lock of all writes: of servers that start together one does, and the others
+   * take it from that one. With a clock each, every one of them would take what the others kept of
+   * the time for a break.
+   */
+  async #shareClock(): Promise<void> {
+    const { clock, lastSeen } = this.#engine;
+    const silent = new Map<string, number>();
+    for (;;) {
+      const { heard, ahead } = await this.#storage.writeUnderLock([lookForOthers(this.#engine)], ([found]) => {
+        const others = ((found?.rows ?? []) as unknown as readonly Beat[]).filter(({ id, beat }) => silent.get(id) !== beat);
+        if (others.length > 0) return { result: { heard: others, ahead: 0 } };
+        const own = clock.resumed(lastSeen.clockBefore) ?? clock.begun();
+        return { result: { heard: others, ahead: own }, statements: [this.#telling(clock.readAhead(own))] };
+      });
+      if (heard.length === 0) {
+        clock.share(ahead);
+        return;
+      }
+      const again = await hearAgain(this.#engine, heard);
+      if (again !== undefined) {
+        clock.adopt(again.monotonic, again.seen_at);
+        return;
+      }
+      for (const { id, beat } of heard) silent.set(id, beat);
+    }
+  }
+
+  #telling({ wallMs, monotonicMs }: Clocks): Statement {
+    const { name, version } = this.#identity;
+    const values = [this.#id, name, version, OLDEST_SCHEMA, NEWEST_SCHEMA, wallMs, monotonicMs];
+    return { name: 'tell', text: TELL, values };
+  }
+
   async #beat(): Promise<void> {
     const { clock, lastSeen } = this.#engine;
     try {
       await this.#storage.holdLock();
       await this.#storage.read({});
-      const { wallMs, monotonicMs } = clock.read();
-      const { name, version } = this.#identity;
-      await ask(this.#engine, {
-        name: 'tell',
-        text: TELL,
-        values: [this.#id, name, version, OLDEST_SCHEMA, NEWEST_SCHEMA, wallMs, monotonicMs],
-      });
+      const { wallMs } = clock.read();
+      await ask(this.#engine, this.#telling(clock.read()));
       await lastSeen.save(clock.shared);
       if (this.#count % 3_600 === 0) await ask(this.#engine, { text: FORGET, values: [wallMs - FORGET_MS] });
       if (this.#count++ % LOOK_AROUND_EVERY === 0) await this.#lookAround();
@@ -152,29 +190,38 @@ async function askPlace(
 }
 
 /**
- * Takes the servers' monotonic clock from one that runs. It has to be heard of once more: it may
- * have stopped, and the database's clock may have been set since. Where none runs, it goes on as
- * this machine knows it, or begins anew.
+ * Takes the servers' monotonic clock from one that runs, for who does not serve. Where none runs,
+ * it goes on as this machine knows it, or begins anew.
  */
-export async function shareMonotonicClock(engine: Engine): Promise<void> {
+export async function followMonotonicClock(engine: Engine): Promise<void> {
   const { clock, lastSeen } = engine;
-  const from = (): number => clock.read().wallMs - HEARD_MS;
-  const before = new Map((await beats(engine, from())).map((beat) => [beat.id, beat]));
-  for (let left = before.size === 0 ? 0 : HEARD_MS; left > 0; left -= POLL_MS) {
+  const again = await hearAgain(engine, await beats(engine));
+  if (again === undefined) clock.share(clock.resumed(lastSeen.clockBefore) ?? clock.begun());
+  else clock.adopt(again.monotonic, again.seen_at);
+}
+
+/**
+ * One of these servers that was heard of once more: it may have stopped, and the database's clock
+ * may have been set since. `undefined`: none was.
+ */
+async function hearAgain(engine: Engine, heard: readonly Beat[]): Promise<Beat | undefined> {
+  const before = new Map(heard.map(({ id, beat }) => [id, beat]));
+  const heardMs = HEARD_MS * engine.patience;
+  for (let left = before.size === 0 ? 0 : heardMs; left > 0; left -= POLL_MS) {
     await pause(POLL_MS);
-    const now = await beats(engine, from());
-    const again = now.find(({ id, beat }) => beat > (before.get(id)?.beat ?? Infinity));
+    const again = (await beats(engine)).find(({ id, beat }) => beat > (before.get(id) ?? Infinity));
     if (again === undefined) continue;
-    const age = clock.read().wallMs - again.seen_at;
-    if (age >= 0 && age <= HEARD_MS) return adopt(clock, again);
+    const age = engine.clock.read().wallMs - again.seen_at;
+    if (age >= 0 && age <= heardMs) return again;
   }
-  if (!clock.resume(lastSeen.clockBefore)) clock.begin();
+  return undefined;
 }
 
-function adopt(clock: DatabaseClock, { monotonic, seen_at: seenAt }: Beat): void {
-  clock.adopt(monotonic, seenAt);
+/** Servers that were heard of lately. */
+function lookForOthers(engine: Engine): Statement {
+  return { name: 'others', text: OTHERS, values: [engine.clock.read().wallMs - HEARD_MS * engine.patience] };
 }
 
-async function beats(engine: Engine, since: number): Promise<readonly Beat[]> {
-  return (await ask(engine, { text: OTHERS, values: [since] })) as unknown as readonly Beat[];
+async function beats(engine: Engine): Promise<readonly Beat[]> {
+  return (await ask(engine, lookForOthers(engine))) as unknown as readonly Beat[];
 }

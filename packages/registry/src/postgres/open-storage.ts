@@ -2,7 +2,7 @@
 
 import type { PostgresConfig, PostgresOptions } from './config.js';
 import { Engine } from './engine.js';
-import { Heartbeat, shareMonotonicClock } from './heartbeat.js';
+import { Heartbeat, followMonotonicClock } from './heartbeat.js';
 import { LastSeen } from './last-seen.js';
 import { PostgresStorage } from './postgres-storage.js';
 
@@ -20,8 +20,10 @@ export async function openPostgresStorage(
   try {
     // What is wrong with each host is told as it is found.
     await engine.session();
-    await shareMonotonicClock(engine);
-    if (serve === undefined) return storage;
+    if (serve === undefined) {
+      await followMonotonicClock(engine);
+      return storage;
+    }
     const heartbeat = new Heartbeat(engine, storage, serve);
     storage.heartbeat = heartbeat;
     await heartbeat.start();

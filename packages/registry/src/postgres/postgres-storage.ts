@@ -35,7 +35,7 @@ import { drawVersion } from './changes.js';
 import type { Connection } from './connection.js';
 import { BEGIN_SNAPSHOT, readContents } from './contents.js';
 import { COMMIT, type Engine } from './engine.js';
-import type { Heartbeat } from './heartbeat.js';
+import type { Heartbeat, WriteUnderLock } from './heartbeat.js';
 import { PostgresKeyFeed } from './key-feed.js';
 import { countNodes, listNodes } from './node-list.js';
 import { asUnavailable, Reader } from './reader.js';
@@ -121,6 +121,9 @@ export class PostgresStorage implements RegistryStorage {
   holdLock(): Promise<void> {
     return this.#writer.holdLock();
   }
+
+  readonly writeUnderLock: WriteUnderLock = (asks, decide) =>
+    this.#writer.write({ keys: {}, asks, decide: (_, answers) => decide(answers) });
 
   get metadata(): Pick<Snapshot, 'metadata' | 'metadataVersion'> {
     const { values } = this.#engine.metadata;
