@@ -126,11 +126,15 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
     const authenticate = (request: FastifyRequest): Principal | undefined => local.authenticate(request);
     servers.push(await serve(buildServer({ ...shared, checkRequest: refuseForwarded, authenticate }), config));
     log.info({ api: `unix:${config.socket}` }, 'serving the API');
-    if (config.remote !== undefined) {
-      const tokens = await openTokenStore(folder);
-      closers.push(() => tokens.close());
+    const { remote: remoteConfig, browser } = config;
+    if (remoteConfig === undefined && browser === undefined) return daemonOf(servers, registry, stop);
+    const tokens = await openTokenStore(folder);
+    closers.push(() => tokens.close());
+    const users = await openUserStore(folder);
+    closers.push(() => users.close());
+    if (remoteConfig !== undefined) {
       const registryRestoredAt = (): Promise<number | null> => registry.use(({ restored }) => restored?.at ?? null);
-      const remote = new RemoteCallers({ tokens, registryRestoredAt, log, monotonicMs });
+      const remote = new RemoteCallers({ tokens, users, registryRestoredAt, log, monotonicMs });
       closers.unshift(() => remote.close());
       const server = buildServer({
         ...shared,
@@ -138,27 +142,25 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
         authenticate: (request) => remote.authenticate(request),
         challenge: 'Bearer',
       });
-      servers.push(await serve(server, config.remote));
-      log.info({ api: `unix:${config.remote.socket}` }, 'serving the API to callers with tokens');
+      servers.push(await serve(server, remoteConfig));
+      log.info({ api: `unix:${remoteConfig.socket}` }, 'serving the API to callers with tokens');
     }
-    const { browser } = config;
     if (browser !== undefined) {
       const { origin, console: folderOfConsole = consoleFolder } = browser;
-      const users = await openUserStore(folder);
-      closers.push(() => users.close());
       const sessions = openSessions({ registry, users, passwords, log, monotonicMs, now });
       closers.unshift(() => sessions.close());
       const oidc = config.oidc && (await openOidc(config.oidc, origin, log));
       const files = folderOfConsole === undefined ? undefined : await readConsoleFiles(folderOfConsole);
+      const listener = { ...shared, origin, users, tokens, takesTokens: remoteConfig !== undefined, sessions, oidc, files };
       for (const endpoint of browser.listen) {
-        const server = buildBrowserListener({ ...shared, origin, users, sessions, oidc, files });
+        const server = buildBrowserListener(listener);
         const address = await listenOnLoopback(server, endpoint);
         servers.push(server);
         log.info({ address, origin, console: folderOfConsole }, 'serving the API to browsers');
       }
       if (browser.socket !== undefined) {
         const { socket, group } = browser;
-        servers.push(await serve(buildBrowserListener({ ...shared, origin, users, sessions, oidc, files }), { socket, group }));
+        servers.push(await serve(buildBrowserListener(listener), { socket, group }));
         log.info({ address: `unix:${socket}`, origin, console: folderOfConsole }, 'serving the API to browsers');
       }
     }
@@ -166,6 +168,10 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
     await stop();
     throw error;
   }
+  return daemonOf(servers, registry, stop);
+}
+
+function daemonOf(servers: readonly FastifyInstance[], registry: RegistryAccess, stop: () => Promise<void>): Daemon {
   return {
     telemetry: {
       isServing: () => servers.every(({ server }) => server.listening),

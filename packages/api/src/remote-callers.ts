@@ -9,9 +9,11 @@ import { Failure } from '@latchkey/runtime/failure';
 import { type Principal, withImplied } from './access.js';
 import { Problem } from './problem.js';
 import { RateLimiter } from './rate-limiter.js';
+import { scopesOfToken } from './tokens/administration.js';
 import { clientAddress, isInNetworks, sourceOf } from './tokens/networks.js';
 import { isToken, tokenId } from './tokens/token.js';
 import type { TokenRecord, TokenStore } from './tokens/token-store.js';
+import type { UserStore } from './users/user-store.js';
 
 const BEARER = /^Bearer ([!-~]{1,200})$/i;
 const BROWSER = /^(?:cookie|origin|sec-fetch-.*)$/;
@@ -41,6 +43,8 @@ function nameOf({ name, createdBy }: TokenRecord): string {
 
 export interface RemoteCallersOptions {
   readonly tokens: TokenStore;
+  /** Who tokens may belong to. */
+  readonly users: UserStore;
   /** When the registry was restored, ms since the epoch; `null` if never. */
   readonly registryRestoredAt: () => Promise<number | null>;
   readonly log: Log;
@@ -83,8 +87,10 @@ export class RemoteCallers {
     if (token === undefined || !isRight) return this.#refuse('no such token', id, address);
     const reason = await this.#whyVoid(token, address);
     if (reason !== undefined) return this.#refuse(reason, id, address);
+    const scopes = scopesOfToken(token, this.#options.users);
+    if (scopes === undefined) return this.#refuse('its user was removed, or is an installer now', id, address);
     const recheck = (): Promise<Principal | undefined> => this.#find(text, address);
-    const { scopes, limits, recipients = [] } = token;
+    const { limits, recipients = [] } = token;
     return {
       id: `token ${id}`,
       token: id,

@@ -188,6 +188,11 @@ it('persons sign in with an OpenID provider, with the role of their groups; pass
   // The provider has just asked for the password.
   expect((await session.post('/v1/users', { user: 'kim', role: 'viewer' })).status).toBe(201);
   expect((await session.post('/v1/step-up', { password: PASSWORD })).body.type).toBe('urn:latchkey:problem:step-up-refused');
+  // A token ends as soon as a session does after the provider last said what the person may do.
+  const terms = { name: 'x', scopes: ['read'] };
+  const { created_at: madeAt, expires_at: endsAt } = (await session.post('/v1/tokens', terms)).body;
+  expect(Date.parse(endsAt) - Date.parse(madeAt)).toBe(12 * 3_600_000);
+  expect((await session.post('/v1/tokens', { ...terms, lifetime_seconds: 12 * 3_600 + 1 })).status).toBe(400);
   // Nobody makes a password of it, nor another role.
   expect((await session.post('/v1/users/oidc:ada/link')).status).toBe(404);
   expect((await session.send('PATCH', '/v1/users/oidc:ada', { role: 'viewer' })).status).toBe(404);

@@ -7,11 +7,11 @@ import { Secret } from '@latchkey/protocol';
 import { backup, restore } from '@latchkey/registry';
 import { MASTER } from '@latchkey/test-support/admin-fixture';
 import { tempFolder } from '@latchkey/test-support/fixtures';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { type Role, ROLES, scopesOf } from '../src/access.js';
 import { ROUTES } from '../src/routes.js';
 import { BrowserApi, BrowserSession, PASSWORD } from './browser-api.js';
-import type { Answer } from './local-api.js';
+import { type Answer, ask } from './local-api.js';
 
 const MINUTE = 60_000;
 const REFUSED = [401, '{"type":"urn:latchkey:problem:not-authenticated","title":"The caller is not known","status":401}'];
@@ -394,6 +394,99 @@ describe('an administrator in the console', () => {
         ]),
       ).toEqual([403, 403, 403, 403, 403]);
     }
+  });
+});
+
+describe('a token of a person', () => {
+  it('is shown once, does no more than its person now, and ends with the person', async () => {
+    const api = await BrowserApi.start();
+    const [ada, bo] = [await api.signedIn('ada', 'admin'), await api.signedIn('bo', 'operator')];
+    const summaryStatus = (): Promise<number> =>
+      statusOf(ask({ socketPath: api.sockets.remote }, '/v1/summary', { headers: { authorization: `Bearer ${text}` } }));
+    const terms = { name: ' monitoring ', scopes: ['read', 'nodes'], networks: [], orders: [1] };
+    const made = await bo.post('/v1/tokens', terms);
+    const { token: text, ...view } = made.body;
+    expect([made.status, view]).toEqual([
+      201,
+      {
+        id: expect.stringMatching(/^[a-z2-7]{8}$/),
+        name: 'monitoring',
+        state: 'valid',
+        scopes: ['read', 'nodes'],
+        limits: { orders: [1] },
+        networks: [],
+        recipients: [],
+        created_by: 'user bo',
+        created_at: expect.any(String),
+        expires_at: expect.any(String),
+        last_used_at: null,
+        last_used_from: null,
+        is_own: true,
+      },
+    ]);
+    expect(Date.parse(view.expires_at) - Date.parse(view.created_at)).toBe(90 * 86_400_000);
+    expect(await summaryStatus()).toBe(200);
+
+    // It is no secret of a session, and is in no later answer.
+    const listed = await bo.get('/v1/tokens');
+    expect(listed.body).toMatchObject({ items: [{ id: view.id, state: 'valid', is_own: true }], takes_tokens: true });
+    expect(listed.text).not.toContain(text.slice(11));
+    expect((await ada.get('/v1/tokens')).body.items).toMatchObject([{ id: view.id, created_by: 'user bo', is_own: false }]);
+
+    const wrong = async (body: object): Promise<unknown[]> => {
+      const answer = await bo.post('/v1/tokens', { ...terms, ...body });
+      return [answer.status, answer.body.errors?.[0]?.at];
+    };
+    expect(await wrong({ scopes: ['read', 'orders'] })).toEqual([403, undefined]);
+    expect(await wrong({ scopes: ['keys'] })).toEqual([400, 'scopes.0']);
+    expect(await wrong({ scopes: ['audit'] })).toEqual([400, 'scopes']);
+    expect(await wrong({ networks: ['192.0.2.0/99'] })).toEqual([400, 'networks.0']);
+    expect(await wrong({ lifetime_seconds: 367 * 86_400 })).toEqual([400, 'lifetime_seconds']);
+    expect(await wrong({ name: '\u200b' })).toEqual([400, 'name']);
+
+    // The role of now counts, in both directions.
+    await api.users.setRole('bo', 'viewer');
+    expect(await summaryStatus()).toBe(200);
+    await api.users.setRole('bo', 'installer', { installer: 'Kim' });
+    expect(await summaryStatus()).toBe(401);
+    expect((await bo.post('/v1/tokens', { name: 'x', scopes: ['read'] })).status).toBe(403);
+    expect((await ada.get('/v1/tokens')).body.items).toMatchObject([{ id: view.id, state: 'void' }]);
+    await api.users.setRole('bo', 'operator');
+    expect(await summaryStatus()).toBe(200);
+    await api.users.remove('bo');
+    expect(await summaryStatus()).toBe(401);
+    // Another person of the same name.
+    const later = await api.signedIn('bo', 'operator');
+    expect(await summaryStatus()).toBe(401);
+    expect((await later.get('/v1/tokens')).body.items).toEqual([]);
+    expect(await statusOf(later.send('DELETE', `/v1/tokens/${view.id}`))).toBe(404);
+    expect(await statusOf(ada.send('DELETE', `/v1/tokens/${view.id}`))).toBe(204);
+    expect(await statusOf(ada.send('DELETE', `/v1/tokens/${view.id}`))).toBe(404);
+
+    const entries = api.fixture.entriesAfter(0).filter(({ what }) => what.startsWith('token '));
+    expect(entries.map(({ actor, what, note }) => `${actor}: ${what}: ${note}`)).toEqual([
+      `user bo: token created: token ${view.id}: read, nodes; expires ${view.expires_at}; limited to orders 1`,
+      `user ada: token revoked: token ${view.id}`,
+    ]);
+    expect(api.log.text).not.toContain(text.slice(11));
+  });
+
+  it('needs a fresh password, and is one of 32', async () => {
+    const api = await BrowserApi.start();
+    const session = await api.signedIn('ada', 'viewer');
+    const add = (): Promise<Answer> => session.post('/v1/tokens', { name: 'x', scopes: ['read'] });
+    for (let made = 0; made < 32; made++) {
+      api.clock.monotonicMs += MINUTE;
+      expect(await statusOf(add())).toBe(201);
+    }
+    const refused = await add();
+    expect([refused.status, refused.body.detail]).toEqual([409, 'the user has 32 tokens already']);
+    vi.spyOn(Date, 'now').mockReturnValue(Date.now() + 6 * MINUTE);
+    onTestFinished(() => void vi.restoreAllMocks());
+    expect((await add()).body.type).toBe('urn:latchkey:problem:step-up-required');
+    // A right that ends does not wait for a password.
+    const [{ id }] = (await session.get('/v1/tokens')).body.items;
+    expect(await statusOf(session.send('DELETE', `/v1/tokens/${id}`))).toBe(204);
   });
 });
 

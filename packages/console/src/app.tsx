@@ -4,18 +4,14 @@ import type { JSX } from 'preact';
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import { KeyHelp, PAGES, useKeyboard } from './keyboard.js';
 import { Menu } from './menu.js';
-import { MenuPageContent } from './menu-page.js';
+import { LaterPageContent } from './later-page.js';
 import { navigate, useLocation } from './navigation.js';
 import { NodeDrawer } from './node-drawer.js';
-import { AuditPage } from './pages/audit.js';
 import { ControllerDrawer, ControllersPage } from './pages/controllers.js';
-import { InstallPage } from './pages/install.js';
-import { NewOrderPage } from './pages/new-order.js';
 import { NodesPage } from './pages/nodes.js';
 import { OrderPage } from './pages/order.js';
 import { OrderDrawer, OrdersPage } from './pages/orders.js';
 import { OverviewPage } from './pages/overview.js';
-import { WaitingPage } from './pages/waiting.js';
 import { PasswordDialog } from './password-dialog.js';
 import { useSay } from './phrase.js';
 import { useResource } from './resource.js';
@@ -131,22 +127,9 @@ function PageContent({ page, path }: PageContentProps): JSX.Element {
       return <OrdersPage />;
     case 'controllers':
       return <ControllersPage />;
-    case 'audit':
-      return <AuditPage />;
-    case 'new-order':
-      return <NewOrderPage />;
-    case 'install':
-      return <InstallPage />;
     case 'order':
       return <OrderPage id={orderOf(path) ?? ''} />;
-    case 'waiting':
-      return <WaitingPage />;
-    case 'jobs':
-    case 'exposure':
-    case 'users':
-    case 'account':
-      return <MenuPageContent page={page} />;
-    default:
+    case undefined:
       return (
         <>
           <h1 tabIndex={-1}>{say('app.not-found')}</h1>
@@ -155,5 +138,7 @@ function PageContent({ page, path }: PageContentProps): JSX.Element {
           </p>
         </>
       );
+    default:
+      return <LaterPageContent page={page} />;
   }
 }

@@ -10,7 +10,7 @@ const DAY_MS = 86_400_000;
 const ID = /^[0-9a-f]{1,8}$/;
 const DAYS = /^\d{1,5}(?:\.\d{1,3})?$/;
 
-export type BulkKind = 'disable' | 'enable' | 'move' | 'set' | 'tag' | 'remove';
+export type BulkKind = 'disable' | 'enable' | 'move' | 'set' | 'tag' | 'site' | 'remove';
 
 /** As it was typed. */
 export interface BulkInput {
@@ -20,11 +20,22 @@ export interface BulkInput {
   readonly grace: string;
   readonly tag: string;
   readonly takesTagAway: boolean;
+  readonly site: string;
+  readonly takesSiteAway: boolean;
   /** Confirms a removal. */
   readonly typed: string;
 }
 
-export const EMPTY_INPUT: BulkInput = { controller: '', lifetime: '', grace: '', tag: '', takesTagAway: false, typed: '' };
+export const EMPTY_INPUT: BulkInput = {
+  controller: '',
+  lifetime: '',
+  grace: '',
+  tag: '',
+  takesTagAway: false,
+  site: '',
+  takesSiteAway: false,
+  typed: '',
+};
 
 /** Returns `undefined` while something is missing, or wrong. */
 export function changeOf(kind: BulkKind, input: BulkInput): ManyNodesChange | undefined {
@@ -46,6 +57,10 @@ export function changeOf(kind: BulkKind, input: BulkInput): ManyNodesChange | un
       const tag = input.tag.trim();
       if (tag === '') return undefined;
       return { kind: 'describe', description: input.takesTagAway ? { remove_tags: [tag] } : { add_tags: [tag] } };
+    }
+    case 'site': {
+      const site = input.takesSiteAway ? null : input.site.trim();
+      return site === '' ? undefined : { kind: 'describe', description: { site } };
     }
     default:
       return { kind };

@@ -33,6 +33,7 @@ export const MENU_PAGES: readonly {
   { page: 'jobs', path: '/jobs', key: 'j', scope: 'nodes' },
   { page: 'exposure', path: '/exposure', key: 'e', scope: 'read' },
   { page: 'users', path: '/users', key: 'u', scope: 'admin' },
+  { page: 'tokens', path: '/tokens', key: 't', scope: 'read' },
   { page: 'account', path: '/account', key: 's', scope: 'read' },
 ];
 

@@ -39,7 +39,7 @@ export function NodeDrawer({ id }: { readonly id: string }): JSX.Element {
   return (
     <Drawer
       opened={{ kind: 'node', id }}
-      title={say('audit.node')}
+      title={say('entry.node')}
       badge={
         node.data !== undefined && (
           <>

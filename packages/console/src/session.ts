@@ -8,6 +8,8 @@ import { Store, useStore } from './store.js';
 export interface User {
   readonly user: string;
   readonly role: string;
+  /** `oidc`: at the sign-in provider. */
+  readonly sign_in: 'password' | 'oidc';
   readonly scopes: readonly string[];
 }
 

@@ -161,9 +161,9 @@ export function ProviderPage({ answer }: { readonly answer: string }): JSX.Eleme
     const finish = async (): Promise<void> => {
       try {
         const body = { secret: takeProviderSecret(), query: answer };
-        const { secret, user, role, scopes } = await request<SignedIn>('/v1/login/oidc/callback', { method: 'POST', body });
+        const { secret, ...user } = await request<SignedIn>('/v1/login/oidc/callback', { method: 'POST', body });
         navigate('/', { replace: true });
-        beginSession(secret, { user, role, scopes });
+        beginSession(secret, user);
       } catch (error) {
         setProblem(problemOf(error));
       }
@@ -269,9 +269,9 @@ function useSignIn(path: string, body: () => object, onDone: () => void): SignIn
   const [isBusy, setBusy] = useState(false);
   const signIn = async (): Promise<void> => {
     try {
-      const { secret, user, role, scopes } = await request<SignedIn>(path, { method: 'POST', body: body() });
+      const { secret, ...user } = await request<SignedIn>(path, { method: 'POST', body: body() });
       onDone();
-      beginSession(secret, { user, role, scopes });
+      beginSession(secret, user);
     } catch (error) {
       setProblem(problemOf(error));
     }

@@ -2,10 +2,11 @@
 
 import type { NodeStatus } from '@latchkey/operations/contract';
 
-export type Page = 'overview' | 'nodes' | 'orders' | 'controllers' | 'waiting' | 'audit' | OrderingPage | MenuPage;
-type OrderingPage = 'new-order' | 'order' | 'install';
+export type Page = 'overview' | 'nodes' | 'orders' | 'order' | 'controllers' | LaterPage;
 /** Pages that the menu of the user leads to. */
-export type MenuPage = 'jobs' | 'exposure' | 'users' | 'account';
+export type MenuPage = 'jobs' | 'exposure' | 'users' | 'tokens' | 'account';
+/** Pages that are loaded when somebody opens one. */
+export type LaterPage = 'waiting' | 'audit' | 'new-order' | 'install' | MenuPage;
 
 const PAGE_OF_PATH: ReadonlyMap<string, Page> = new Map<string, Page>([
   ['/', 'overview'],
@@ -19,6 +20,7 @@ const PAGE_OF_PATH: ReadonlyMap<string, Page> = new Map<string, Page>([
   ['/jobs', 'jobs'],
   ['/exposure', 'exposure'],
   ['/users', 'users'],
+  ['/tokens', 'tokens'],
   ['/account', 'account'],
 ]);
 

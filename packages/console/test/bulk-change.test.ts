@@ -105,6 +105,9 @@ describe('what was typed', () => {
       kind: 'describe',
       description: { remove_tags: ['old'] },
     });
+    const site = (input: object): unknown => changeOf('site', { ...EMPTY_INPUT, ...input });
+    expect(site({ site: ' Hall 3 ' })).toEqual({ kind: 'describe', description: { site: 'Hall 3' } });
+    expect(site({ site: 'Hall 3', takesSiteAway: true })).toEqual({ kind: 'describe', description: { site: null } });
     expect(changeOf('remove', EMPTY_INPUT)).toEqual({ kind: 'remove' });
   });
 
@@ -113,5 +116,6 @@ describe('what was typed', () => {
     for (const lifetime of ['', 'ninety', '-1', '1e3']) expect(changeOf('set', { ...EMPTY_INPUT, lifetime })).toBeUndefined();
     expect(changeOf('set', { ...EMPTY_INPUT, lifetime: '9', grace: 'x' })).toBeUndefined();
     expect(changeOf('tag', { ...EMPTY_INPUT, tag: ' ' })).toBeUndefined();
+    expect(changeOf('site', { ...EMPTY_INPUT, site: ' ' })).toBeUndefined();
   });
 });

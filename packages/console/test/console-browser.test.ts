@@ -15,11 +15,14 @@ import type { OrderLimits } from '@latchkey/operations/contract';
 import { decryptManifest, parseLabel } from '@latchkey/provisioning';
 import { drawQrCode } from '@latchkey/provisioning/qr-code';
 import type { AdminFixture } from '@latchkey/test-support/admin-fixture';
+import { openTokenStore } from '../../api/src/tokens/token-store.js';
 import { ConsoleSite } from './console-site.js';
 import { describeNode, JOINED, openPlant, SECOND, SECOND_ORDER, SILENT, UNKNOWN, UNPROVEN } from './plant.js';
 
 const CHROMIUM = '/usr/bin/chromium';
 const PASSWORD = 'correct horse battery';
+/** More than any page of these tests has controls. */
+const MAX_TABS = 150;
 /** A busy machine is not a failure. */
 const TIMEOUT_MS = 90_000;
 /** An answer with such a status is part of a test: Chromium writes it to the console as well. */
@@ -87,6 +90,37 @@ async function enter(link: string, messages: string[], options: BrowserContextOp
 /** The accessible name and role of what has the focus, as assistive technology gets it. */
 async function focused(page: Page): Promise<string> {
   return (await page.locator(':focus').ariaSnapshot()).split('\n')[0] ?? '';
+}
+
+/** The role and the label of what has the focus: cheaper than a snapshot for each step. */
+const FOCUSED = `(({ activeElement: { tagName, type, ariaLabel, labels, innerText } }) => {
+  const role = { A: 'link', BUTTON: 'button', SELECT: 'combobox' }[tagName] ?? (type === 'checkbox' ? type : 'textbox');
+  return tagName === 'BODY' ? '' : role + ' "' + (ariaLabel ?? labels?.[0]?.innerText ?? innerText).trim() + '"';
+})(document)`;
+
+/** Moves the focus with the Tab key until it is on a control of that role and label. */
+async function tabTo(page: Page, control: RegExp): Promise<void> {
+  const passed: string[] = [];
+  while (passed.length < MAX_TABS) {
+    await page.keyboard.press('Tab');
+    const now = await page.evaluate<string>(FOCUSED);
+    if (control.test(now)) return;
+    passed.push(now);
+  }
+  throw new Error(`no Tab leads to ${control.source}, only to\n${passed.join('\n')}`);
+}
+
+/** Goes to a control with the Tab key, and types into it in place of what it has. */
+async function typeInto(page: Page, control: RegExp, text: string): Promise<void> {
+  await tabTo(page, control);
+  await page.keyboard.press('Control+a');
+  await page.keyboard.type(text);
+}
+
+/** Goes to a control with the Tab key, and presses a key there. */
+async function pressOn(page: Page, control: RegExp, key: string): Promise<void> {
+  await tabTo(page, control);
+  await page.keyboard.press(key);
 }
 
 async function queryOf(page: Page): Promise<string> {
@@ -576,6 +610,109 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     expect(messages).toEqual([]);
   });
 
+  it('orders, hands over, changes many, adds a user, makes a token and verifies the log by keyboard alone', async () => {
+    const { page, fixture, messages } = await visit('/orders');
+    const { registry } = fixture;
+    const goTo = async (key: string, title: string): Promise<void> => {
+      // Leaves the field that has the focus.
+      await page.keyboard.press('Escape');
+      await page.keyboard.press('g');
+      await page.keyboard.press(key);
+      // The page may be loaded after its title.
+      await expect.poll(() => focused(page)).toContain(`heading "${title}"`);
+    };
+    await page.getByRole('row', { name: /Kim & Sons/ }).waitFor();
+
+    await pressOn(page, /link "New order/, 'Enter');
+    await expect.poll(() => focused(page)).toContain('heading "New order"');
+    await page.getByLabel('Controller').locator('option').nth(1).waitFor({ state: 'attached' });
+    await typeInto(page, /textbox "Installer/, 'Kim & Sons');
+    await pressOn(page, /combobox "Controller/, 'ArrowDown');
+    await typeInto(page, /textbox "Nodes/, '2');
+    await page.keyboard.press('Enter');
+    await expect.poll(() => focused(page)).toContain('heading "Order 5: 2 nodes"');
+    await expect.poll(() => page.locator('.labels svg').count()).toBe(2);
+    await pressOn(page, /link "Go to order 5"/, 'Enter');
+    await expect.poll(() => focused(page)).toContain('heading "Order 5"');
+    await pressOn(page, /button "Hand over again/, 'Enter');
+    await pressOn(page, /button "Hand over"/, 'Enter');
+    await expect.poll(() => page.locator('.labels svg').count()).toBe(2);
+
+    await page.keyboard.press('/');
+    await page.keyboard.type('7a3');
+    await page.keyboard.press('Enter');
+    await page.getByText(`1 to 100 of ${SECOND_ORDER}`).waitFor();
+    await pressOn(page, new RegExp(`checkbox "Choose node ${id(SECOND)}"`), 'Space');
+    await page.keyboard.press('Shift+Tab');
+    await page.getByText('1 node is chosen').waitFor();
+    await page.evaluate(`document.querySelector('main h1').focus()`);
+    await pressOn(page, /button "Site/, 'Enter');
+    await typeInto(page, /textbox "Site/, 'Hall <3>');
+    await page.keyboard.press('Enter');
+    await page.getByText('they may have different sites now').waitFor();
+    await pressOn(page, /button "Change 1 node"/, 'Enter');
+    await page.getByText('1 node is changed.').waitFor();
+    await registry.refresh();
+    expect(await registry.nodeDescription(SECOND)).toMatchObject({ site: 'Hall <3>' });
+
+    await goTo('u', 'Users');
+    await page.getByRole('heading', { name: 'Add a user' }).waitFor();
+    await typeInto(page, /textbox "Name/, 'bo');
+    await page.keyboard.press('Enter');
+    await page.getByRole('dialog', { name: 'Link for bo' }).waitFor();
+    await page.keyboard.press('Escape');
+
+    await goTo('t', 'API tokens');
+    await page.getByRole('heading', { name: 'No tokens yet' }).waitFor();
+    await page.getByText('The API takes no tokens now').waitFor();
+    await typeInto(page, /textbox "Name/, 'monitoring');
+    await pressOn(page, /checkbox "nodes/, 'Space');
+    await pressOn(page, /Limit it to some orders/, 'Enter');
+    await typeInto(page, /textbox "Orders/, '3, four');
+    await page.keyboard.press('Enter');
+    const orders = page.getByRole('textbox', { name: 'Orders (optional)', exact: true });
+    await expect.poll(() => orders.getAttribute('aria-invalid')).toBe('true');
+    await orders.focus();
+    await page.keyboard.press('Control+a');
+    await page.keyboard.type('3');
+    await page.keyboard.press('Enter');
+    const shown = page.getByRole('dialog', { name: 'Token monitoring' });
+    const token = await shown.locator('code').innerText();
+    expect(token).toMatch(/^lk_[a-z2-7]{66}$/);
+    await page.keyboard.press('Escape');
+    await page.getByRole('row', { name: /monitoring .* read, nodes/ }).waitFor();
+    expect(await page.content()).not.toContain(token.slice(11));
+    const tokens = await openTokenStore(registry.folder);
+    onTestFinished(() => tokens.close());
+    expect(await tokens.list()).toMatchObject([
+      { name: 'monitoring', scopes: ['read', 'nodes'], limits: { orders: [3] }, createdBy: 'user ada' },
+    ]);
+    await page.evaluate(`document.querySelector('main h1').focus()`);
+    await pressOn(page, /button "Revoke/, 'Enter');
+    await page.keyboard.type(token.slice(3, 11));
+    await page.keyboard.press('Enter');
+    await page.getByText('Token monitoring is revoked.').waitFor();
+    expect(await tokens.list()).toEqual([]);
+
+    await goTo('a', 'Audit');
+    const head = await page.locator('section .head code').first().innerText();
+    await typeInto(page, /textbox "A head that was written down/, 'nothing');
+    await page.keyboard.press('Enter');
+    await page.getByText('Expected SEQ:HASH').waitFor();
+    await page.getByLabel('A head that was written down').fill(head.replace(/.$/, (digit) => (digit === '0' ? '1' : '0')));
+    await page.keyboard.press('Enter');
+    await page.getByRole('alert').getByText('The log does not hold').waitFor();
+    await page.getByLabel('Or a file that has it').setInputFiles({
+      name: 'heads.txt',
+      mimeType: 'text/plain',
+      buffer: Buffer.from(`the plant's log\nHEAD ${head}\n`),
+    });
+    await expect.poll(() => page.getByLabel('A head that was written down').inputValue()).toBe(head);
+    await pressOn(page, /button "Verify"/, 'Enter');
+    await page.getByText('It goes on from the head that was written down.').waitFor();
+    expect(messages).toEqual([]);
+  });
+
   it('keeps what was typed in a form when somebody else is faster, and when the session ends', async () => {
     const { page, site, fixture, messages } = await visit(`/nodes?node=${id(SILENT)}`);
     await page.getByRole('button', { name: 'Edit…' }).click();
@@ -648,6 +785,7 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     await check('/jobs', '.empty');
     await check('/waiting', 'tbody tr');
     await check('/users', 'tbody tr');
+    await check('/tokens', 'fieldset', () => page.getByText('Limit it to some orders').click());
     await check('/account', 'tbody tr');
     await page.emulateMedia({ colorScheme: 'dark' });
     rules = { runOnly: ['color-contrast'] };
@@ -681,6 +819,7 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     await check('/jobs', '.empty');
     await check('/waiting', 'tbody tr');
     await check('/users', 'tbody tr');
+    await check('/tokens', 'fieldset');
     await check('/account', 'tbody tr');
     // Colours of the reader's own: what only colours say must be there in another way.
     await page.emulateMedia({ forcedColors: 'active' });

@@ -1,14 +1,18 @@
 // What a browser loads: how much, under which names, and nothing that the page's policy refuses.
 
+import { readFile } from 'node:fs/promises';
+import { basename } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { bundleConsole } from '@latchkey/release/console';
 import { expect, it } from 'vitest';
+import { ADMINISTRATION_STRINGS } from '../src/strings/administration.js';
+import { INSTALL_STRINGS } from '../src/strings/install.js';
 
 /** Octets by gzip: of everything that the first page needs, and of all that is ever loaded. */
 const FIRST_PAGE = 60 * 1024;
 const IN_ALL = 120 * 1024;
 
-const { files, firstPage, moduleIds } = await bundleConsole();
+const { files, firstPage, firstPageModuleIds, moduleIds } = await bundleConsole();
 
 it('the first page takes 60 KiB at most, and all of the console 120 KiB', () => {
   const sizes = new Map([...files].map(([path, text]) => [path, gzipSync(text).length]));
@@ -24,8 +28,20 @@ it('what opens age files and draws codes is no part of the first page', () => {
   const mark = 'age-encryption.org/v1';
   expect(later.filter((text) => text.includes(mark)).length).toBe(1);
   expect(first).not.toContain(mark);
-  // Pages of the menu are the third.
+  // Pages that are opened later are the third.
   expect(later.length).toBe(3);
+});
+
+it('no module of the first page uses a text that comes with another page', async () => {
+  const groups = new Set(Object.keys({ ...ADMINISTRATION_STRINGS, ...INSTALL_STRINGS }).map((key) => key.split('.')[0]));
+  const modules = firstPageModuleIds.filter((id) => id.includes('/console/src/') && !id.includes('/strings/'));
+  expect(modules.length).toBeGreaterThan(40);
+  const used = await Promise.all(
+    modules.map(async (id) =>
+      [...(await readFile(id, 'utf8')).matchAll(/['`"]([a-z-]+)\./g)].map(([, group]) => `${basename(id)}: ${group}`),
+    ),
+  );
+  expect(used.flat().filter((one) => groups.has(one.split(': ')[1]))).toEqual([]);
 });
 
 it('every asset is named by its content, and the page names each', async () => {

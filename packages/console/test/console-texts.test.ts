@@ -6,7 +6,19 @@ import { formatCommandLine } from '@latchkey/runtime/cli';
 import { describe, expect, it } from 'vitest';
 import { commandText, stepsFor } from '../src/action-steps.js';
 import { formatAbsolute, formatDuration, formatNumber, formatRelative } from '../src/format.js';
-import { fill, STRINGS, type StringKey, templateOf, textOf } from '../src/strings/index.js';
+import { ADMINISTRATION_STRINGS } from '../src/strings/administration.js';
+import { BULK_STRINGS } from '../src/strings/bulk.js';
+import { DIAGNOSIS_STRINGS } from '../src/strings/diagnosis.js';
+import { fill, type Pair, type StringKey, templateOf, textOf } from '../src/strings/index.js';
+import { INSTALL_STRINGS } from '../src/strings/install.js';
+import { ORDERING_STRINGS } from '../src/strings/ordering.js';
+import { PAGE_STRINGS } from '../src/strings/pages.js';
+import { SHELL_STRINGS } from '../src/strings/shell.js';
+
+/** Texts of the first page, and those that come with other pages. */
+const FIRST = { ...SHELL_STRINGS, ...PAGE_STRINGS, ...DIAGNOSIS_STRINGS, ...ORDERING_STRINGS, ...BULK_STRINGS };
+const LATER = { ...ADMINISTRATION_STRINGS, ...INSTALL_STRINGS };
+const STRINGS: Readonly<Record<StringKey, Pair>> = { ...FIRST, ...LATER };
 
 const KEYS = Object.keys(STRINGS) as StringKey[];
 const placesOf = (text: string): readonly string[] => [
@@ -30,6 +42,11 @@ describe('each text', () => {
   it('that counts has a singular in English', () => {
     const counting = KEYS.filter((key) => placesOf(STRINGS[key][0]).includes('count'));
     expect(counting.filter((key) => !STRINGS[key][0].includes('|'))).toEqual([]);
+  });
+
+  it('of the first page is of another group than those that come later', () => {
+    const groupsOf = (texts: object): Set<string | undefined> => new Set(Object.keys(texts).map((key) => key.split('.')[0]));
+    expect([...groupsOf(LATER)].filter((group) => groupsOf(FIRST).has(group))).toEqual([]);
   });
 
   it('exists for every cause that the API knows', () => {

@@ -8,7 +8,9 @@ import { actorOf } from '../access.js';
 import { Problem } from '../problem.js';
 import type { RegistryAccess } from '../registry-access.js';
 import { buildServer, type ServerOptions } from '../server.js';
+import type { TokenAdministration } from '../tokens/administration.js';
 import { clientAddress } from '../tokens/networks.js';
+import type { TokenStore } from '../tokens/token-store.js';
 import type { UserAdministration } from '../users/administration.js';
 import type { Passwords } from '../users/password.js';
 import { Sessions } from '../users/sessions.js';
@@ -18,6 +20,7 @@ import { addConsoleRoutes, type ConsoleFiles } from './console-files.js';
 import type { OidcSignIn } from '../oidc/oidc-sign-in.js';
 import { addOidcRoutes } from './oidc-routes.js';
 import { addSessionRoutes } from './session-routes.js';
+import { addTokenRoutes } from './token-routes.js';
 import { addUserRoutes } from './user-routes.js';
 
 export interface BrowserSessionsOptions {
@@ -52,6 +55,9 @@ export interface BrowserListenerOptions extends Omit<ServerOptions, 'checkReques
   /** Of the console, e.g. `http://localhost:8080`. */
   readonly origin: string;
   readonly users: UserStore;
+  readonly tokens: TokenStore;
+  /** Whether the API has a socket for callers with tokens. */
+  readonly takesTokens: boolean;
   readonly sessions: Sessions;
   /** `undefined`: persons sign in with passwords only. */
   readonly oidc: OidcSignIn | undefined;
@@ -61,12 +67,13 @@ export interface BrowserListenerOptions extends Omit<ServerOptions, 'checkReques
 
 /** A server that listens nowhere yet. */
 export function buildBrowserListener(options: BrowserListenerOptions): FastifyInstance {
-  const { origin, users, sessions, oidc, files, ...shared } = options;
+  const { origin, users, tokens, takesTokens, sessions, oidc, files, ...shared } = options;
   const { registry } = shared;
-  const administrationOf = async ({ principal }: FastifyRequest): Promise<UserAdministration> => {
+  const administrationOf = async ({ principal }: FastifyRequest): Promise<UserAdministration & TokenAdministration> => {
     if (principal === null) throw new Problem('not-authenticated');
     return {
       users,
+      tokens,
       record: (event) => registry.use((opened) => opened.actingAs(actorOf(principal)).record(event)),
       actor: actorOf(principal),
       registryRestoredAt: await restoredAtOf(registry),
@@ -81,6 +88,7 @@ export function buildBrowserListener(options: BrowserListenerOptions): FastifyIn
       addSessionRoutes(server, sessions, oidc);
       if (oidc !== undefined) addOidcRoutes(server, sessions, oidc);
       addUserRoutes(server, administrationOf);
+      addTokenRoutes(server, { sessions, administrationOf, takesTokens });
       if (files === undefined) return;
       addConsoleRoutes(server, files);
       // Below /v1 a path that does not exist is answered as on the other sockets.

@@ -100,7 +100,7 @@ export function addUserRoutes(
 }
 
 /** What the caller asked for that is not possible is answered, not logged. */
-async function refusable<T>(change: Promise<T>): Promise<T> {
+export async function refusable<T>(change: Promise<T>): Promise<T> {
   try {
     return await change;
   } catch (error) {

@@ -10,6 +10,14 @@ import type { Scope } from '../access.js';
 import { OwnStore } from '../own-store.js';
 
 const MAX_TOKENS = 1_024;
+/** Of one user: nobody uses up those of all. */
+const MAX_OF_OWNER = 32;
+
+/** A user of the console. The time tells one user from a later one of the same name. */
+export interface TokenOwner {
+  readonly name: string;
+  readonly createdAt: number;
+}
 
 /** A token without its secret. Times are ms since the epoch. */
 export interface TokenRecord {
@@ -24,6 +32,8 @@ export interface TokenRecord {
   readonly networks: readonly string[];
   /** Of the scope `keys`: age recipients that keys may be encrypted to. */
   readonly recipients?: readonly string[] | undefined;
+  /** `undefined`: it was made by a command, and belongs to the machine. */
+  readonly owner?: TokenOwner | undefined;
   /** As the audit log has it: `user ada`. */
   readonly createdBy: string;
   readonly createdAt: number;
@@ -37,12 +47,16 @@ interface TokenUse {
   readonly address: string | null;
 }
 
+export interface ListedToken extends TokenRecord {
+  readonly lastUse: TokenUse | undefined;
+}
+
 export interface TokenStore {
   /** @throws UsageFailure if there are too many already */
   add(token: TokenRecord): Promise<void>;
   /** Sees what another process wrote before. */
   find(id: string): Promise<TokenRecord | undefined>;
-  list(): Promise<readonly (TokenRecord & { readonly lastUse: TokenUse | undefined })[]>;
+  list(): Promise<readonly ListedToken[]>;
   /** Returns false if the token does not exist. */
   remove(id: string): Promise<boolean>;
   recordUse(id: string, use: TokenUse): Promise<void>;
@@ -84,15 +98,25 @@ class LmdbTokenStore implements TokenStore {
           advice: 'Nothing was changed. Revoke those that are not used:',
           run: [['latchkey-auth-server', 'token', 'list']],
         });
+      const { owner } = token;
+      if (owner !== undefined && this.#countOf(owner) >= MAX_OF_OWNER)
+        throw new UsageFailure(`the user has ${MAX_OF_OWNER} tokens already`, {
+          advice: 'Nothing was changed. Revoke those that are not used.',
+        });
       this.#tokens.putSync(token.id, token);
     });
+  }
+
+  #countOf({ name, createdAt }: TokenOwner): number {
+    const owners = [...this.#tokens.getRange()].map(({ value }) => value.owner);
+    return owners.filter((owner) => owner?.name === name && owner.createdAt === createdAt).length;
   }
 
   find(id: string): Promise<TokenRecord | undefined> {
     return Promise.resolve(this.#store.read(() => this.#tokens.get(id)));
   }
 
-  list(): Promise<readonly (TokenRecord & { readonly lastUse: TokenUse | undefined })[]> {
+  list(): Promise<readonly ListedToken[]> {
     const rows = this.#store.read(() =>
       [...this.#tokens.getRange()].map(({ key, value }) => Object.assign({ ...value }, { lastUse: this.#uses.get(key) })),
     );

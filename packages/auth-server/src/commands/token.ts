@@ -1,17 +1,23 @@
 import { rm } from 'node:fs/promises';
 import {
-  describeLimits,
-  describeRecipients,
+  addToken,
   generateToken,
   isNetwork,
   isTokenId,
   LIMITABLE_SCOPES,
+  MAX_LIFETIME_S,
   MAX_RECIPIENTS,
   openTokenStore,
+  readTokenName,
+  revokeToken,
   type Scope,
+  TOKEN_NAME_RULE,
   TOKEN_SCOPES,
-  type TokenStore,
+  type TokenAdministration,
+  type TokenView,
+  viewToken,
 } from '@latchkey/api/tokens';
+import { openUserStore, type UserStore } from '@latchkey/api/users';
 import { checkRecipients } from '@latchkey/provisioning';
 import { withExamples } from '@latchkey/runtime/cli';
 import { parseDuration } from '@latchkey/runtime/config';
@@ -19,17 +25,11 @@ import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { createFile } from '@latchkey/runtime/files';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import type { OrderLimits } from '@latchkey/operations/contract';
-import type { Registry } from '@latchkey/registry';
 import { type LimitOptions, limitOptions, limitsColumn, limitsOf } from './limit-options.js';
 import { type Column, type ListOptions, ListOutput, listOptions } from './list-output.js';
 import { currentUser, registryOptions, type RegistryOptions, withRegistry } from './registry-command.js';
 
 const DEFAULT_LIFETIME = '90d';
-const MAX_LIFETIME_S = 366 * 86_400;
-const MAX_NAME = 64;
-/** Characters that would not be seen, or would change what is seen next to them. */
-const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Co}\p{Cn}]/u;
 
 export function tokenCommand(): Command {
   return new Command('token')
@@ -96,26 +96,11 @@ async function create(
     throw new UsageFailure(`--from ${wrong}: expected an address, or a network such as 192.0.2.0/24 or 2001:db8::/32`);
   await requireRecipients(scope, recipient, from);
   const token = generateToken();
-  const expiresAt = Date.now() + 1000 * expires;
-  await withTokens(options, async (tokens, registry) => {
+  const terms = { name, scopes: scope, limits, networks: from, recipients: recipient, lifetimeSeconds: expires };
+  const expiresAt = await withTokens(options, async (administration) => {
     await createFile(out, `${token.text}\n`);
     try {
-      const note = `token ${token.id}: ${scope.join(', ')}; expires ${isoTime(expiresAt)}${describeLimits(limits)}${recipient.length === 0 ? '' : `; keys for ${describeRecipients(recipient)}`}`;
-      // The log has it before it counts.
-      await registry.record({ what: 'token created', note });
-      await tokens.add({
-        id: token.id,
-        name,
-        hash: token.hash,
-        scopes: scope,
-        limits,
-        networks: from,
-        ...(recipient.length === 0 ? {} : { recipients: recipient }),
-        createdBy: currentUser(),
-        createdAt: Date.now(),
-        expiresAt,
-        registryRestoredAt: registry.restored?.at ?? null,
-      });
+      return (await addToken(administration, token, terms)).expiresAt;
     } catch (error) {
       await rm(out);
       throw error;
@@ -148,21 +133,6 @@ async function requireRecipients(
   await checkRecipients(recipients);
 }
 
-interface TokenView {
-  readonly id: string;
-  readonly name: string;
-  readonly state: 'void' | 'expired' | 'valid';
-  readonly scopes: readonly Scope[];
-  readonly limits: OrderLimits | null;
-  readonly networks: readonly string[];
-  readonly recipients: readonly string[];
-  readonly created_by: string;
-  readonly created_at: string;
-  readonly expires_at: string;
-  readonly last_used_at: string | null;
-  readonly last_used_from: string | null;
-}
-
 const COLUMNS: readonly Column<TokenView>[] = [
   { name: 'id', heading: 'ID', value: ({ id }) => id },
   { name: 'name', heading: 'NAME', value: ({ name }) => name },
@@ -186,24 +156,9 @@ function listCommand(): Command {
 
 async function list(options: RegistryOptions & ListOptions): Promise<void> {
   const output = new ListOutput(COLUMNS, options);
-  await withTokens(options, async (tokens, registry) => {
-    const restoredAt = registry.restored?.at ?? null;
-    const now = Date.now();
-    const views = (await tokens.list()).map((token): TokenView => ({
-      id: token.id,
-      name: token.name,
-      state: token.registryRestoredAt !== restoredAt ? 'void' : now >= token.expiresAt ? 'expired' : 'valid',
-      scopes: token.scopes,
-      limits: token.limits ?? null,
-      networks: token.networks,
-      recipients: token.recipients ?? [],
-      created_by: token.createdBy,
-      created_at: isoTime(token.createdAt),
-      expires_at: isoTime(token.expiresAt),
-      last_used_at: token.lastUse === undefined ? null : isoTime(token.lastUse.at),
-      last_used_from: token.lastUse?.address ?? null,
-    }));
-    await output.print(views);
+  await withTokens(options, async ({ tokens, users, registryRestoredAt }) => {
+    const context = { users, registryRestoredAt, now: Date.now() };
+    await output.print((await tokens.list()).map((token) => viewToken(token, context)));
   });
 }
 
@@ -218,20 +173,29 @@ function revokeCommand(): Command {
 
 async function revoke(id: string, options: RegistryOptions): Promise<void> {
   if (!isTokenId(id)) throw new UsageFailure('an ID of a token has 8 characters of a-z and 2-7', LIST_THEM);
-  await withTokens(options, async (tokens, registry) => {
-    if (!(await tokens.remove(id))) throw new Failure(`there is no token ${id}`, LIST_THEM);
-    await registry.record({ what: 'token revoked', note: `token ${id}` });
+  await withTokens(options, async (administration) => {
+    if (!(await revokeToken(administration, id))) throw new Failure(`there is no token ${id}`, LIST_THEM);
   });
   process.stdout.write(`Token ${id} is revoked\n`);
 }
 
 const LIST_THEM = { advice: 'List them:', run: [['latchkey-auth-server', 'token', 'list']] };
 
-async function withTokens<T>(options: RegistryOptions, use: (tokens: TokenStore, registry: Registry) => Promise<T>): Promise<T> {
+async function withTokens<T>(
+  options: RegistryOptions,
+  use: (administration: TokenAdministration & { readonly users: UserStore }) => Promise<T>,
+): Promise<T> {
   return withRegistry(options, async (registry) => {
     const tokens = await openTokenStore(registry.folder);
     try {
-      return await use(tokens, registry);
+      const users = await openUserStore(registry.folder);
+      try {
+        const record: TokenAdministration['record'] = (event) => registry.record(event);
+        const registryRestoredAt = registry.restored?.at ?? null;
+        return await use({ tokens, users, record, actor: currentUser(), registryRestoredAt });
+      } finally {
+        await users.close();
+      }
     } finally {
       await tokens.close();
     }
@@ -239,9 +203,8 @@ async function withTokens<T>(options: RegistryOptions, use: (tokens: TokenStore,
 }
 
 function nameArgument(text: string): string {
-  const name = text.normalize('NFC').trim();
-  if (name === '' || name.length > MAX_NAME || UNSEEN.test(name))
-    throw new InvalidArgumentError(`expected 1 to ${MAX_NAME} characters that can be seen`);
+  const name = readTokenName(text);
+  if (name === undefined) throw new InvalidArgumentError(TOKEN_NAME_RULE);
   return name;
 }
 

@@ -5,6 +5,7 @@ import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { navigate, useLocation } from '../navigation.js';
 import { EntrySubject } from '../parts/audit-entries.js';
+import { AuditVerification } from '../parts/audit-verification.js';
 import { Command, CopyButton } from '../parts/copy.js';
 import { PageHead } from '../parts/page-head.js';
 import { Pager } from '../parts/pager.js';
@@ -71,7 +72,7 @@ export function AuditPage(): JSX.Element {
       <PageHead title={say('page.audit')} resource={page} />
       <Filters key={urlOf('', writeAuditFilters(filters))} filters={filters} />
       {problem?.name === 'forbidden' ? (
-        <p class="note mild">{say('audit.forbidden')}</p>
+        <p class="note mild">{say('entry.forbidden')}</p>
       ) : (
         problem !== undefined && <ProblemNote problem={problem} retry={page.reload} />
       )}
@@ -86,6 +87,7 @@ export function AuditPage(): JSX.Element {
           )}
           <Pager count={data.items.length} next={data.next} total={data.total} />
           <Head />
+          <AuditVerification />
         </>
       )}
     </>
@@ -119,7 +121,7 @@ function Filters({ filters }: { readonly filters: AuditFilters }): JSX.Element {
         </select>
       </label>
       <label>
-        <span>{say('audit.node')}</span>
+        <span>{say('entry.node')}</span>
         <input
           class="id"
           size={9}

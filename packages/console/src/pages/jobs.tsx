@@ -12,8 +12,7 @@ import { ProblemNote } from '../parts/problem-note.js';
 import { Time } from '../parts/time.js';
 import { Phrase, useSay } from '../phrase.js';
 import { useResource } from '../resource.js';
-import { BULK_STRINGS } from '../strings/bulk.js';
-import type { StringKey } from '../strings/index.js';
+import { isStringKey, type StringKey } from '../strings/index.js';
 
 /** While one runs, in ms. */
 const POLL_MS = 1_500;
@@ -88,7 +87,7 @@ function JobTable({ jobs }: { readonly jobs: readonly Job[] }): JSX.Element {
 /** The API may have kinds that this page does not know. */
 function kindOf(kind: string): StringKey | undefined {
   const key = `jobs.kind-${kind}`;
-  return Object.hasOwn(BULK_STRINGS, key) ? (key as StringKey) : undefined;
+  return isStringKey(key) ? key : undefined;
 }
 
 function Result({ job }: { readonly job: Job }): JSX.Element {

@@ -229,7 +229,7 @@ function LatestChanges(): JSX.Element {
           </>
         )}
       </header>
-      {!mayRead && <p class="quiet">{say('audit.forbidden')}</p>}
+      {!mayRead && <p class="quiet">{say('entry.forbidden')}</p>}
       {mayRead && audit.problem !== undefined && <ProblemNote problem={audit.problem} retry={audit.reload} />}
       {audit.data !== undefined && (
         <>

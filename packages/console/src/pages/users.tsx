@@ -1,15 +1,15 @@
 /** Persons who sign in, and what they may do. For administrators. */
 
 import type { JSX } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 import { type Problem, problemOf, request } from '../api.js';
 import { ACTIONS, type Column, ListTable } from '../parts/list-table.js';
-import { CopyButton } from '../parts/copy.js';
 import { ChangeButton } from '../parts/change-button.js';
 import { errorAt, FormField } from '../parts/form-field.js';
 import { None } from '../parts/none.js';
 import { PageHead } from '../parts/page-head.js';
 import { ProblemNote } from '../parts/problem-note.js';
+import { SecretDialog } from '../parts/secret-dialog.js';
 import { Time } from '../parts/time.js';
 import { TypedConfirmation } from '../parts/typed-confirmation.js';
 import { Phrase, useSay } from '../phrase.js';
@@ -55,7 +55,14 @@ export function UsersPage(): JSX.Element {
           <AddUser onLink={setLink} />
         </>
       )}
-      {link !== undefined && <LinkDialog link={link} onClose={() => setLink(undefined)} />}
+      {link !== undefined && (
+        <SecretDialog
+          title={say('users.link-title', { user: link.user })}
+          about={<Phrase of="users.link-about" values={{ time: <Time at={link.link_expires_at} as="absolute" /> }} />}
+          secret={link.link}
+          onClose={() => setLink(undefined)}
+        />
+      )}
     </>
   );
 }
@@ -257,29 +264,5 @@ function AddUser({ onLink }: LinkProps): JSX.Element {
         </div>
       </form>
     </section>
-  );
-}
-
-/** It is in no other place: once this dialog is closed, another link must be made. */
-function LinkDialog({ link, onClose }: { readonly link: OneTimeLink; readonly onClose: () => void }): JSX.Element {
-  const say = useSay();
-  const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => dialog.current?.showModal(), []);
-  return (
-    <dialog ref={dialog} class="modal" aria-labelledby="link-title" onClose={onClose}>
-      <h2 id="link-title">{say('users.link-title', { user: link.user })}</h2>
-      <p>
-        <Phrase of="users.link-about" values={{ time: <Time at={link.link_expires_at} as="absolute" /> }} />
-      </p>
-      <p class="head">
-        <code>{link.link}</code>
-      </p>
-      <div class="buttons">
-        <CopyButton text={link.link}>{say('common.copy')}</CopyButton>
-        <button type="button" onClick={() => dialog.current?.close()}>
-          {say('common.close')}
-        </button>
-      </div>
-    </dialog>
   );
 }

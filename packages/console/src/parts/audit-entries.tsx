@@ -11,7 +11,7 @@ export function EntrySubject({ entry, node = true }: { readonly entry: AuditEntr
   if (node && entry.node !== undefined)
     parts.push(
       <span>
-        {say('audit.node')} <ThingLink kind="node" id={entry.node} />
+        {say('entry.node')} <ThingLink kind="node" id={entry.node} />
       </span>,
     );
   if (entry.order !== undefined)
@@ -26,8 +26,8 @@ export function EntrySubject({ entry, node = true }: { readonly entry: AuditEntr
         {say('nodes.controller')} <ThingLink kind="controller" id={entry.controller} />
       </span>,
     );
-  if (entry.count !== undefined) parts.push(<span>{say('audit.count', {}, entry.count)}</span>);
-  if (entry.up_to !== undefined) parts.push(<span>{say('audit.up-to', { seq: String(entry.up_to) })}</span>);
+  if (entry.count !== undefined) parts.push(<span>{say('entry.count', {}, entry.count)}</span>);
+  if (entry.up_to !== undefined) parts.push(<span>{say('entry.up-to', { seq: String(entry.up_to) })}</span>);
   if (entry.key !== undefined)
     parts.push(
       <span>

@@ -42,7 +42,15 @@ export function BulkBar({ choice, filters, total, onChoose }: BulkBarProps): JSX
   const count = choice.isAll ? (total ?? 0) : choice.nodes.size;
   if (count === 0) return <p class="quiet">{say('bulk.hint')}</p>;
   const mayChooseAll = total !== null && (total <= MAX_NAMED || selectionOf(filters, Date.now()) !== undefined);
-  const kinds: readonly BulkKind[] = ['disable', 'enable', ...(mayMove ? (['move'] as const) : []), 'set', 'tag', 'remove'];
+  const kinds: readonly BulkKind[] = [
+    'disable',
+    'enable',
+    ...(mayMove ? (['move'] as const) : []),
+    'set',
+    'tag',
+    'site',
+    'remove',
+  ];
   return (
     <section class="bulk" aria-label={say('bulk.title')}>
       <strong role="status">{say('bulk.chosen', {}, count)}</strong>

@@ -50,7 +50,7 @@ export function BulkDialog({ kind, choice, filters, onClose }: BulkDialogProps):
   const [problem, setProblem] = useState<Problem>();
   const [isBusy, setBusy] = useState(false);
   const change = changeOf(kind, input);
-  const hasFields = kind === 'move' || kind === 'set' || kind === 'tag';
+  const hasFields = kind === 'move' || kind === 'set' || kind === 'tag' || kind === 'site';
   const run = async (work: () => Promise<void>): Promise<void> => {
     setBusy(true);
     setProblem(undefined);
@@ -191,7 +191,12 @@ function PlanText({ kind, plan, input, onInput }: PlanTextProps): JSX.Element {
           </label>
         </>
       ) : (
-        nodes === undefined && <p class="note mild">{say('bulk.no-undo', { limit: formatNumber(MAX_NAMED, locale) })}</p>
+        <>
+          {kind === 'site' && <p class="note mild">{say('bulk.site-no-undo')}</p>}
+          {kind !== 'site' && nodes === undefined && (
+            <p class="note mild">{say('bulk.no-undo', { limit: formatNumber(MAX_NAMED, locale) })}</p>
+          )}
+        </>
       )}
     </>
   );

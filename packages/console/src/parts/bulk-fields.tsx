@@ -29,21 +29,47 @@ export function BulkFields({ kind, input, onInput }: BulkFieldsProps): JSX.Eleme
           <Field label="bulk.grace" value={input.grace} onInput={(grace) => onInput({ ...input, grace })} />
         </>
       );
+    case 'site':
+      return (
+        <>
+          <p>{say('bulk.site-about')}</p>
+          {!input.takesSiteAway && (
+            <Field label="nodes.site" value={input.site} onInput={(site) => onInput({ ...input, site })} />
+          )}
+          <Check
+            label="bulk.take-site-away"
+            isChecked={input.takesSiteAway}
+            onChange={(takesSiteAway) => onInput({ ...input, takesSiteAway })}
+          />
+        </>
+      );
     default:
       return (
         <>
           <Field label="nodes.tag" value={input.tag} onInput={(tag) => onInput({ ...input, tag })} />
-          <label class="check">
-            <input
-              type="checkbox"
-              checked={input.takesTagAway}
-              onChange={(event) => onInput({ ...input, takesTagAway: event.currentTarget.checked })}
-            />{' '}
-            {say('bulk.take-tag-away')}
-          </label>
+          <Check
+            label="bulk.take-tag-away"
+            isChecked={input.takesTagAway}
+            onChange={(takesTagAway) => onInput({ ...input, takesTagAway })}
+          />
         </>
       );
   }
+}
+
+interface CheckProps {
+  readonly label: StringKey;
+  readonly isChecked: boolean;
+  readonly onChange: (isChecked: boolean) => void;
+}
+
+function Check({ label, isChecked, onChange }: CheckProps): JSX.Element {
+  const say = useSay();
+  return (
+    <label class="check">
+      <input type="checkbox" checked={isChecked} onChange={(event) => onChange(event.currentTarget.checked)} /> {say(label)}
+    </label>
+  );
 }
 
 interface FieldProps {

@@ -29,7 +29,7 @@ export function FormField({ label, isOptional = false, hint, error, children }: 
   return (
     <div class="field">
       <label for={id}>
-        {say(label)} {isOptional && <span class="quiet">({say('new-order.optional')})</span>}
+        {say(label)} {isOptional && <span class="quiet">({say('common.optional')})</span>}
       </label>
       {children({ id, 'aria-describedby': described === '' ? undefined : described, 'aria-invalid': error !== undefined })}
       {hint !== undefined && (

@@ -128,7 +128,7 @@ function Label({ label: { id, controllerId, controller, code }, site }: LabelPro
         <path d={code.path} />
       </svg>
       <dl>
-        <dt>{say('audit.node')}</dt>
+        <dt>{say('entry.node')}</dt>
         <dd class="id">{id}</dd>
         {site !== null && <dd>{site}</dd>}
         <dt>{say('nodes.controller')}</dt>

@@ -2,7 +2,7 @@ import type { JSX } from 'preact';
 import type { Problem } from '../api.js';
 import { CommandText } from './copy.js';
 import { useSay } from '../phrase.js';
-import { STRINGS, type StringKey } from '../strings/index.js';
+import { isStringKey, type StringKey } from '../strings/index.js';
 
 /** A request that failed: what happened, what the API advises, and a way to try again. */
 export function ProblemNote({ problem, retry }: { readonly problem: Problem; readonly retry?: () => void }): JSX.Element {
@@ -38,5 +38,5 @@ export function ProblemNote({ problem, retry }: { readonly problem: Problem; rea
 
 function titleOf(name: string): StringKey {
   const key = `problem.${name}`;
-  return Object.hasOwn(STRINGS, key) ? (key as StringKey) : 'problem.other';
+  return isStringKey(key) ? key : 'problem.other';
 }

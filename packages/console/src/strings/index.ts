@@ -1,12 +1,12 @@
 /**
- * Every text of the console: English, then German. `{name}` is a place for a value. A text with
+ * The texts of the console: English, then German. `{name}` is a place for a value. A text with
  * `|` has a singular and a plural, chosen by the value `count`.
  */
 
-import { ADMINISTRATION_STRINGS } from './administration.js';
+import type { ADMINISTRATION_STRINGS } from './administration.js';
 import { BULK_STRINGS } from './bulk.js';
 import { DIAGNOSIS_STRINGS } from './diagnosis.js';
-import { INSTALL_STRINGS } from './install.js';
+import type { INSTALL_STRINGS } from './install.js';
 import { ORDERING_STRINGS } from './ordering.js';
 import { PAGE_STRINGS } from './pages.js';
 import { SHELL_STRINGS } from './shell.js';
@@ -24,22 +24,31 @@ export type StringKey =
   | keyof typeof INSTALL_STRINGS
   | keyof typeof BULK_STRINGS
   | keyof typeof ADMINISTRATION_STRINGS;
-export const STRINGS: Readonly<Record<StringKey, Pair>> = {
+
+/** Texts that are there: those of the first page, and of pages that were loaded since. */
+const STRINGS: Record<string, Pair> = {
   ...SHELL_STRINGS,
   ...PAGE_STRINGS,
   ...DIAGNOSIS_STRINGS,
   ...ORDERING_STRINGS,
-  ...INSTALL_STRINGS,
   ...BULK_STRINGS,
-  ...ADMINISTRATION_STRINGS,
 };
+
+/** What comes with a page brings its texts. */
+export function addStrings(texts: Readonly<Record<string, Pair>>): void {
+  Object.assign(STRINGS, texts);
+}
+
+export function isStringKey(key: string): key is StringKey {
+  return Object.hasOwn(STRINGS, key);
+}
 
 /** Parts of a text, and between them the names of its places. */
 export type Template = readonly (string | { readonly place: string })[];
 
 /** Returns the text in a language; `count` chooses between singular and plural. */
 export function textOf(language: Language, key: StringKey, count?: number): string {
-  const [english, german] = STRINGS[key];
+  const [english, german] = STRINGS[key] ?? [key, key];
   const text = language === 'de' ? german : english;
   if (count === undefined || !text.includes('|')) return text;
   // Both languages use the singular for exactly one.

@@ -1,7 +1,6 @@
 /** Texts of the page for whoever installs nodes, on a phone. */
 
 export const INSTALL_STRINGS = {
-  'page.install': ['Install', 'Einbau'],
   'install.scan': ['Scan a label', 'Etikett scannen'],
   'install.stop': ['Stop the camera', 'Kamera aus'],
   'install.point': ['Point the camera at the code of the label.', 'Die Kamera auf den Code des Etiketts richten.'],

@@ -28,35 +28,6 @@ export const ORDERING_STRINGS = {
     'Die Datei mit den Schlüsseln lässt sich nicht öffnen. Sie auf der Seite des Auftrags noch einmal übergeben.',
   ],
 
-  'new-order.who': ['Who and how many', 'Wer und wie viele'],
-  'new-order.contact': ['Contact of the installer', 'Kontakt des Installateurs'],
-  'new-order.optional': ['optional', 'freiwillig'],
-  'new-order.site': ['Site of the nodes', 'Ort der Knoten'],
-  'new-order.choose-controller': ['Choose a controller', 'Controller wählen'],
-  'new-order.no-controllers': [
-    'An order needs a controller. Add one first:',
-    'Ein Auftrag braucht einen Controller. Erst einen anlegen:',
-  ],
-  'new-order.passes-through': [
-    'This controller passes joins through: it never gets a key.',
-    'Dieser Controller reicht Beitritte durch: er bekommt nie einen Schlüssel.',
-  ],
-  'new-order.count': ['Nodes', 'Knoten'],
-  'new-order.count-about': ['The server draws an unused ID for each.', 'Der Server zieht für jeden eine freie ID.'],
-  'new-order.terms': ['Terms', 'Bedingungen'],
-  'new-order.lifetime': ['Days that a key lasts', 'Tage, die ein Schlüssel gilt'],
-  'new-order.lifetime-about': ['0: without limit', '0: unbegrenzt'],
-  'new-order.grace': ['Days of grace after that', 'Tage Nachfrist danach'],
-  'new-order.zone-about': ['In the time zone {zone}', 'In der Zeitzone {zone}'],
-  'new-order.keys': ['Initial keys', 'Initialschlüssel'],
-  'new-order.own-keys': ['One for each node', 'Einer je Knoten'],
-  'new-order.shared-key': ['One for all nodes', 'Einer für alle Knoten'],
-  'new-order.shared-key-about': [
-    'Whoever holds the key can then join as any of these nodes.',
-    'Wer den Schlüssel hat, kann dann als jeder dieser Knoten beitreten.',
-  ],
-  'new-order.submit': ['Order {count} node|Order {count} nodes', '{count} Knoten bestellen'],
-
   'hand-over.title': ['Hand over', 'Übergabe'],
   'hand-over.open': [
     'Open the keys in this page, to print labels',

@@ -13,7 +13,9 @@ export const SHELL_STRINGS = {
   'page.audit': ['Audit', 'Protokoll'],
   'page.waiting': ['Waiting', 'Wartende'],
   'page.users': ['Users', 'Benutzer'],
+  'page.tokens': ['API tokens', 'API-Tokens'],
   'page.account': ['Sessions and password', 'Sitzungen und Passwort'],
+  'page.install': ['Install', 'Einbau'],
   'page.jobs': ['Jobs', 'Arbeiten'],
   'page.exposure': ['Exposure of keys', 'Wer Schlüssel kennt'],
 
@@ -93,6 +95,7 @@ export const SHELL_STRINGS = {
   'common.next-page': ['Next', 'Weiter'],
   'common.range': ['{from} to {to} of {total}', '{from} bis {to} von {total}'],
   'common.range-open': ['{from} to {to}', '{from} bis {to}'],
+  'common.optional': ['optional', 'freiwillig'],
   'common.pages': ['Pages of the list', 'Seiten der Liste'],
 
   'problem.retry': ['Try again', 'Noch einmal'],

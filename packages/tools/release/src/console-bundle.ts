@@ -14,6 +14,7 @@ interface ConsoleBundle {
   readonly files: ReadonlyMap<string, string>;
   /** Paths of those that the first page loads. Others are loaded when they are needed. */
   readonly firstPage: readonly string[];
+  readonly firstPageModuleIds: readonly string[];
   /** Paths of the modules in it. */
   readonly moduleIds: readonly string[];
 }
@@ -41,7 +42,9 @@ export async function bundleConsole(): Promise<ConsoleBundle> {
     ...chunks.map(({ fileName, code }) => [fileName, code] as const),
   ]);
   const firstPage = ['index.html', iconPath, stylesPath, main.fileName, ...main.imports];
-  return { files, firstPage, moduleIds: chunks.flatMap(({ moduleIds }) => moduleIds) };
+  const modulesOf = (some: readonly OutputChunk[]): readonly string[] => some.flatMap(({ moduleIds }) => moduleIds);
+  const firstPageModuleIds = modulesOf(chunks.filter(({ fileName }) => firstPage.includes(fileName)));
+  return { files, firstPage, firstPageModuleIds, moduleIds: modulesOf(chunks) };
 }
 
 /**

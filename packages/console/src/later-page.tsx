@@ -1,22 +1,22 @@
-/** A page of the user's menu. It is loaded when somebody opens one for the first time. */
+/** A page that is no part of the first one. It is loaded when somebody opens such a page. */
 
 import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
-import type * as MenuPages from './pages/menu-pages.js';
+import type * as LaterPages from './pages/later-pages.js';
 import { ProblemNote } from './parts/problem-note.js';
 import { useSay } from './phrase.js';
-import type { MenuPage } from './url-state.js';
+import type { LaterPage } from './url-state.js';
 
-let loaded: typeof MenuPages | undefined;
+let loaded: typeof LaterPages | undefined;
 
-export function MenuPageContent({ page }: { readonly page: MenuPage }): JSX.Element {
+export function LaterPageContent({ page }: { readonly page: LaterPage }): JSX.Element {
   const say = useSay();
   const [pages, setPages] = useState(loaded);
   const [hasFailed, setFailed] = useState(false);
   const load = async (): Promise<void> => {
     setFailed(false);
     try {
-      loaded = await import('./pages/menu-pages.js');
+      loaded = await import('./pages/later-pages.js');
       const hadFocus = document.activeElement?.matches('main h1') === true;
       setPages(loaded);
       // The title of the page takes the place of the one that had the focus.
@@ -35,15 +35,6 @@ export function MenuPageContent({ page }: { readonly page: MenuPage }): JSX.Elem
         {hasFailed && <ProblemNote problem={{ name: 'unreachable', status: 0 }} retry={() => void load()} />}
       </>
     );
-  const { AccountPage, ExposurePage, JobsPage, UsersPage } = pages;
-  switch (page) {
-    case 'account':
-      return <AccountPage />;
-    case 'exposure':
-      return <ExposurePage />;
-    case 'jobs':
-      return <JobsPage />;
-    case 'users':
-      return <UsersPage />;
-  }
+  const Content = pages.LATER_PAGES[page];
+  return <Content key={page} />;
 }
