@@ -12,7 +12,7 @@
 import { createHash, hash as hashAtOnce } from 'node:crypto';
 import { formatId, formatTid, type Secret } from '@latchkey/protocol';
 import { isoTime } from '@latchkey/runtime/iso-time';
-import type { Listed } from './listing.js';
+import { betweenPages, type Listed } from './listing.js';
 
 /** Who made a change, as entries name them: `user NAME`, `auth-server`, `controller ID_c`. */
 export type Actor = string;
@@ -176,49 +176,63 @@ export function hashOfEntry(octets: Buffer): Buffer {
   return octets.subarray(0, HASH_LENGTH);
 }
 
-/** What an engine says of its chain. */
+/** What an engine says of its chain, as of one moment, or as it is when each part is read. */
 export interface StoredChain {
   /** The last entry that was taken out, or `EMPTY_CHAIN`. */
   readonly start: ChainHead;
-  /** The last entry that was written. */
+  /** The last entry that was written: after the end of `entries`, the one that ends them. */
   readonly head: ChainHead;
   /** All that is there, in ascending order of place. */
   readonly entries: Listed<readonly [seq: number, octets: Buffer]>;
 }
+
+/** Entries after which others have their turn. */
+const ENTRIES_PER_TURN = 256;
 
 /**
  * Walks the whole chain and names the faults in it, in order: an entry that was changed, removed,
  * or put in another's place.
  *
  * @param against a HEAD that was written down earlier
+ * @param signal ends the walk
  */
-export async function* verifyChain({ entries, ...ends }: StoredChain, against?: Head): AsyncGenerator<string> {
-  const walk = new ChainWalk(ends, against);
-  // Without a wait between entries that come at once: they are those of one moment.
-  if (Symbol.iterator in entries) for (const [seq, octets] of entries) yield* walk.entry(seq, octets);
-  else for await (const [seq, octets] of entries) yield* walk.entry(seq, octets);
+export async function* verifyChain(chain: StoredChain, against?: Head, signal?: AbortSignal): AsyncGenerator<string> {
+  const walk = new ChainWalk(chain, against);
+  const { entries } = chain;
+  if (Symbol.iterator in entries) {
+    let count = 0;
+    for (const [seq, octets] of entries) {
+      yield* walk.entry(seq, octets);
+      if (++count % ENTRIES_PER_TURN === 0) await betweenPages(signal);
+    }
+  } else
+    for await (const [seq, octets] of entries) {
+      signal?.throwIfAborted();
+      yield* walk.entry(seq, octets);
+    }
+  // In the turn in which there were no more entries: the head is that of the last one.
   yield* walk.end();
 }
 
 /** Looks at one entry after the other. */
 export class ChainWalk {
-  readonly #start: ChainHead;
-  readonly #head: ChainHead;
+  readonly #chain: Omit<StoredChain, 'entries'>;
+  #start: ChainHead;
   readonly #against: Head | undefined;
   #before: Pick<ChainHead, 'seq' | 'hash'>;
   #prunedThrough = 0;
   #hashAtHead: Uint8Array | undefined;
 
-  constructor({ start, head }: Omit<StoredChain, 'entries'>, against?: Head) {
-    this.#start = start;
-    this.#head = head;
+  constructor(chain: Omit<StoredChain, 'entries'>, against?: Head) {
+    this.#chain = chain;
     this.#against = against;
-    this.#before = start;
-    this.#hashAtHead = against?.seq === start.seq ? start.hash : undefined;
+    this.#before = this.#start = chain.start;
+    this.#noteHash(this.#before);
   }
 
   /** Names the faults of the next entry. */
   *entry(seq: number, octets: Buffer): Generator<string> {
+    if (seq > this.#before.seq + 1) this.#followPruning(seq);
     const before = this.#before;
     if (!Number.isInteger(seq) || seq <= before.seq) {
       yield `an entry was put in at ${seq}`;
@@ -236,23 +250,38 @@ export class ChainWalk {
         : `entry ${before.seq} was changed, with its hash`;
     }
     if (entry?.what === 'log pruned') this.#prunedThrough = Math.max(this.#prunedThrough, entry.up_to ?? 0);
-    if (seq === this.#against?.seq) this.#hashAtHead = hash;
     this.#before = { seq, hash };
+    this.#noteHash(this.#before);
   }
 
   /** Names the faults that show at the end. */
   *end(): Generator<string> {
+    const { head } = this.#chain;
+    this.#followPruning(head.seq + 1);
     const [start, against, hashAtHead] = [this.#start, this.#against, this.#hashAtHead];
     // A pruning that was interrupted, or goes on, has left some of what its entry tells.
     if (start.seq > this.#prunedThrough)
       yield `${describeRemoved(this.#prunedThrough + 1, start.seq)}, and no entry tells of a pruning`;
-    yield* verifyEnd(this.#before, this.#head);
+    yield* verifyEnd(this.#before, head);
     if (against === undefined) return;
-    if (against.seq < start.seq) yield `entry ${against.seq}, which the HEAD names, was pruned`;
-    else if (hashAtHead === undefined)
-      yield `entry ${against.seq}, which the HEAD names, is not there: entries were removed from the end`;
+    if (hashAtHead === undefined)
+      yield against.seq < start.seq
+        ? `entry ${against.seq}, which the HEAD names, was pruned`
+        : `entry ${against.seq}, which the HEAD names, is not there: entries were removed from the end`;
     else if (Buffer.from(hashAtHead).toString('hex') !== against.hash)
       yield `entry ${against.seq} is not the one the HEAD names: the log was rewritten up to it`;
+  }
+
+  /** Entries before `seq` may have been pruned since the walk began: it goes on after those. */
+  #followPruning(seq: number): void {
+    const { start } = this.#chain;
+    if (start.seq <= this.#before.seq || start.seq >= seq) return;
+    this.#before = this.#start = start;
+    this.#noteHash(start);
+  }
+
+  #noteHash({ seq, hash }: Pick<ChainHead, 'seq' | 'hash'>): void {
+    if (seq === this.#against?.seq) this.#hashAtHead = hash;
   }
 }
 

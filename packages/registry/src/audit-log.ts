@@ -27,7 +27,7 @@ export interface AuditTable {
   ascending(from: number): Listed<Entry>;
   /** From place `from` on; without it, from the last one. */
   descending(from?: number): Listed<Entry>;
-  /** As of one moment, all that is there, whatever somebody else put between. */
+  /** All that is there, whatever somebody else put between. No read stays open in between. */
   chain(): StoredChain | Promise<StoredChain>;
 }
 
@@ -103,12 +103,13 @@ export class AuditLog {
   }
 
   /**
-   * Walks the whole chain, as it is at one moment, and names the faults in it, in order.
+   * Walks the whole chain and names the faults in it, in order. Others have their turn in between.
+   * Entries that are written meanwhile are looked at too, and one that is pruned is no fault.
    *
    * @param against a HEAD that was written down earlier
    */
   async *verify(against?: Head): AsyncGenerator<string> {
-    yield* verifyChain(await this.#storage.audit.chain(), against);
+    yield* verifyChain(await this.#storage.audit.chain(), against, this.#signal);
   }
 
   async *#parsed(rows: Listed<Entry>): AsyncGenerator<readonly AuditEntry[]> {

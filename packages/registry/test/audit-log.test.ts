@@ -99,6 +99,63 @@ describe('the log', () => {
     for (const earlier of heads) expect(parseHead(` ${formatHead(earlier)}\n`)).toEqual(earlier);
   });
 
+  /** Makes the log so long in one write. */
+  function grow(length: number): Promise<void> {
+    const { audit } = fixture.registry.tables;
+    return tamperer.tamper(() => {
+      while (audit.head.seq < length) audit.append({ what: 'node disabled', node: 1 }, Date.now(), 'user ada');
+    });
+  }
+
+  it('lets others have their turn, holds while entries are written, and has those at its end', async () => {
+    await grow(3_000);
+    let turns = 0;
+    let isThrough = false;
+    const count = (): void => {
+      turns += 1;
+      if (!isThrough) setImmediate(count);
+    };
+    setImmediate(count);
+    const found = problems();
+    const written: Promise<unknown>[] = [];
+    for (let i = 0; i < 4; i++) {
+      await new Promise(setImmediate);
+      written.push(setDisabled(fixture.registry, [1], i % 2 === 0));
+    }
+    expect(await found).toEqual([]);
+    isThrough = true;
+    expect(turns).toBeGreaterThan(8);
+    await Promise.all(written);
+    // Behind what was there as the walk began.
+    const late = problems();
+    await new Promise(setImmediate);
+    const last = fixture.headSeq;
+    await tamperer.tamper(() => tamperer.entries.putSync(last, tamperer.rewritten(last)));
+    expect(await late).toEqual([`entry ${last} was changed, with its hash`]);
+  });
+
+  it('ends its walk when its caller has gone', async () => {
+    await grow(1_000);
+    const caller = new AbortController();
+    const found = collected(fixture.registry.until(caller.signal).audit.verify());
+    caller.abort(new Error('gone'));
+    await expect(found).rejects.toThrow('gone');
+  });
+
+  it.each([40, 700, 1_500])('holds while it is pruned through entry %i, also against a HEAD', async (last) => {
+    await grow(1_500);
+    const earlier = { seq: 20, hash: tamperer.row(20).toString('hex', 0, 32) };
+    const [walks, found] = [
+      [problems(), problems(earlier), problems({ seq: last, hash: tamperer.row(last).toString('hex', 0, 32) })],
+      [] as string[][],
+    ];
+    await new Promise(setImmediate);
+    await fixture.prune(last);
+    for (const walk of walks) found.push(await walk);
+    expect(found).toEqual([[], [], []]);
+    expect(await problems()).toEqual([]);
+  });
+
   it('names an entry of which any bit was changed', async () => {
     await fc.assert(
       fc.asyncProperty(

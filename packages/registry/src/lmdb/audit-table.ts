@@ -17,6 +17,8 @@ import {
 import type { AuditTable, Entry } from '../audit-log.js';
 
 const HEAD_KEY = 'audit head';
+/** Entries that are read at once by who goes through all. */
+const PAGE_SIZE = 256;
 /** Where a pruned log starts: the last entry that was taken out. */
 const START_KEY = 'audit start';
 
@@ -72,12 +74,28 @@ export class LmdbAuditTable implements AuditTable {
     for (const { key, value } of scanTableBackwards(this.#entries, from)) yield [key, value];
   }
 
+  /** As it is when each part is read: a pruning takes entries away, and commands write more. */
   chain(): StoredChain {
-    return { start: this.start, head: this.head, entries: this.#everything() };
+    const startOf = (): ChainHead => this.start;
+    const headOf = (): ChainHead => this.head;
+    return {
+      get start() {
+        return startOf();
+      },
+      get head() {
+        return headOf();
+      },
+      entries: this.#everything(),
+    };
   }
 
+  /** Ends when the store has no more as of then, and not when a page was not full. */
   *#everything(): Generator<Entry> {
-    for (const { key, value } of this.#entries.getRange()) yield [key, value];
+    let page = Array.from(this.#entries.getRange({ limit: PAGE_SIZE }));
+    for (let last = page.at(-1); last !== undefined; last = page.at(-1)) {
+      for (const { key, value } of page) yield [key, value];
+      page = Array.from(this.#entries.getRange({ start: last.key, exclusiveStart: true, limit: PAGE_SIZE }));
+    }
   }
 
   /** At most `limit` entries after place `after`. */
