@@ -9,12 +9,13 @@
 
 import { join } from 'node:path';
 import { formatId, type Secret } from '@latchkey/protocol';
-import { UsageFailure } from '@latchkey/runtime/failure';
+import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { lockFolder, ensurePrivateFolder } from '@latchkey/runtime/files';
 import { KEY_KIND } from '@latchkey/keyring';
 import {
   type AuditEvent,
   hadInitialKey,
+  InDoubt,
   initialKeyIdentifier,
   NodeChanges,
   noLongerPending,
@@ -104,7 +105,7 @@ export class EnrolmentTransaction {
 
   /** Fails where another is under way. */
   static async begin(registry: Registry, terms: OrderTerms): Promise<EnrolmentTransaction> {
-    const lock = await lockForEnrolment(registry.folder);
+    const lock = await lockForEnrolment(registry);
     try {
       await removeUnfinished(registry);
     } catch (error) {
@@ -152,7 +153,7 @@ export class EnrolmentTransaction {
     const { added, changed } = this.#controllers;
     const keys = NodeChanges.keysOf(ids, [...new Set([...required, ...added, ...changed])]);
     await registry.write({ ...keys, orders: number === undefined ? [] : [number] }, (found) => {
-      // The lock of the folder is one machine's: another one on the same database may clear up.
+      // The lock is gone with its connection: another order or import may have cleared up.
       if (number !== undefined && !isSamePending(found.order(number)?.row, this.#row)) throw noLongerPending(number);
       for (const idC of required) if (found.controller(idC) === undefined) throw unknownController(idC);
       const at = registry.timeOfServers(found);
@@ -198,8 +199,14 @@ function* chunksOf(indices: Uint32Array, isWanted: (i: number) => boolean): Gene
   if (chunk.length > 0) yield chunk;
 }
 
-function addOrder(registry: Registry, row: OrderRow): Promise<number> {
-  return registry.write({}, ({ lastOrder }) => ({ result: lastOrder + 1, put: { orders: [[lastOrder + 1, row]] } }));
+async function addOrder(registry: Registry, row: OrderRow): Promise<number> {
+  try {
+    return await registry.write({}, ({ lastOrder }) => ({ result: lastOrder + 1, put: { orders: [[lastOrder + 1, row]] } }));
+  } catch (error) {
+    // Nobody sees it, and the next order or import clears it away.
+    if (error instanceof InDoubt) throw new Failure(error.message, { advice: 'Nothing was changed. Try again.' });
+    throw error;
+  }
 }
 
 /** Whether an order is there that was added as `added`, and that nobody has cleared away since. */
@@ -229,8 +236,9 @@ function publishedOrder(
   };
 }
 
-/** One at a time on this machine: what is pending otherwise belongs to nobody. */
-async function lockForEnrolment(folder: string): Promise<{ release(): Promise<void> }> {
+/** One at a time: what is pending otherwise belongs to nobody. */
+async function lockForEnrolment({ storage, folder }: Registry): Promise<{ release(): Promise<void> }> {
+  if (storage.lockEnrolment !== undefined) return storage.lockEnrolment();
   const path = join(folder, 'enrolment');
   await ensurePrivateFolder(path);
   return lockFolder(path, 'another order or import');

@@ -75,6 +75,8 @@ export interface AuditEvent {
   /** The last entry that is taken out of the log. */
   readonly upTo?: number;
   readonly note?: string;
+  /** Of a write that may end in doubt: 16 hex digits, in its first entry. */
+  readonly operation?: string;
   /** Number of the entry before this one that is about the same node. */
   readonly previousEntry?: number | undefined;
 }
@@ -101,6 +103,7 @@ export interface AuditEntry {
   readonly count?: number;
   readonly up_to?: number;
   readonly note?: string;
+  readonly operation?: string;
   readonly previous_entry?: number;
 }
 
@@ -134,7 +137,7 @@ export interface ChainedEntry {
 /** Makes the entry that follows `last`. */
 export function chainEntry(last: ChainHead, event: AuditEvent, actor: Actor, at: number): ChainedEntry {
   const seq = last.seq + 1;
-  const { what, node, controller, order, tid, keyBefore, key, count, upTo, note, previousEntry } = event;
+  const { what, node, controller, order, tid, keyBefore, key, count, upTo, note, operation, previousEntry } = event;
   // What is undefined does not go into JSON.
   const entry: { readonly [K in keyof AuditEntry]: AuditEntry[K] | undefined } = {
     seq,
@@ -150,6 +153,7 @@ export function chainEntry(last: ChainHead, event: AuditEvent, actor: Actor, at:
     count,
     up_to: upTo,
     note,
+    operation,
     previous_entry: previousEntry,
   };
   const json = JSON.stringify(entry);

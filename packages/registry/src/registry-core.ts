@@ -10,6 +10,7 @@ import { type Clock, type ProcessTime, readClock, serverTime } from '@latchkey/r
 import { isoTime } from '@latchkey/runtime/iso-time';
 import type { Actor, AttributedEvent, AuditEvent } from './audit-chain.js';
 import { AuditLog } from './audit-log.js';
+import { withoutDoubt } from './doubt.js';
 import type { NodeDescription, NodeRow } from './model/rows.js';
 import { type Keys, type Outcome, type Page, type RegistryStorage, type Snapshot } from './storage.js';
 import type { StorageMetadata } from './storage-metadata.js';
@@ -105,9 +106,29 @@ export class RegistryCore {
 
   /**
    * As the storage's `write`, with this registry's keys: the decision may seal and unseal, and
-   * `rotate` may have replaced the master key before it.
+   * `rotate` may have replaced the master key before it. A write in doubt is looked up, and made
+   * again if it did not happen.
+   *
+   * @throws InDoubt if it has no event, or nobody knows for a minute
    */
   write<T>(keys: Keys, decide: (found: Snapshot) => Decision<T>): Promise<T> {
+    if (this.storage.mayDoubt !== true) return this.writeOnce(keys, decide);
+    return withoutDoubt<T>({
+      write: (operation, decided) =>
+        this.writeOnce(keys, (found) => {
+          const { events: [first, ...rest] = [], ...decision } = decide(found);
+          decided({ result: decision.result, entry: first && found.head.seq + 1 });
+          return first === undefined ? decision : { ...decision, events: [{ ...first, operation }, ...rest] };
+        }),
+      readEntry: async (number) => {
+        await this.refresh();
+        return this.audit.readEntry(number);
+      },
+    });
+  }
+
+  /** As `write`, for who makes it again in any case. */
+  protected writeOnce<T>(keys: Keys, decide: (found: Snapshot) => Decision<T>): Promise<T> {
     const { precondition } = this.opened;
     const all = precondition === undefined ? keys : withKeys(keys, precondition.keys);
     return this.storage.write(this.#withMasterKey(all), (found) =>
@@ -211,7 +232,7 @@ export class RegistryCore {
     wall: number,
     discontinuity?: string,
   ): Promise<ClockHistory> {
-    return this.write({ metadata: ['clock history', 'last wall clock'] }, (found) => {
+    return this.writeOnce({ metadata: ['clock history', 'last wall clock'] }, (found) => {
       const history = change(found.metadata('clock history') as ClockHistory);
       const put = {
         metadata: [['clock history', history] as const, ['last wall clock', Math.max(wall, latestWall(found))] as const],

@@ -370,7 +370,7 @@ export class Registry extends RegistryReads {
    * this one was given up.
    */
   async activateStagedKey(idC: number, used: Secret): Promise<boolean> {
-    return this.write({ controllers: [idC] }, (found) => {
+    return this.writeOnce({ controllers: [idC] }, (found) => {
       const row = found.controller(idC)?.row;
       if (row === undefined) return { result: false };
       const opened = this.unsealController(idC, row);

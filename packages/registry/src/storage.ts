@@ -134,6 +134,9 @@ export type Page<R> = readonly (readonly [key: number, row: R])[];
 export type RetiredInitialKeyPage = readonly (readonly [key: RetiredInitialKeyId, row: RetiredInitialKeyRow])[];
 
 export interface RegistryStorage {
+  /** Whether a write may end in doubt. */
+  readonly mayDoubt?: true;
+
   /**
    * Sees every write that was acknowledged before, also another process's, and nothing that can be
    * taken back. An engine that need not wait answers at once.
@@ -241,6 +244,14 @@ export interface RegistryStorage {
 
   /** Throws a Failure if a part of it is damaged. Left out: the engine itself sees that. */
   checkWhole?(): Promise<void>;
+
+  /**
+   * Keeps other orders and imports out, wherever they run, until it is released or its process
+   * ends. Left out: the lock of the folder does.
+   *
+   * @throws Failure if another is under way
+   */
+  lockEnrolment?(): Promise<{ release(): Promise<void> }>;
 
   /** What is to be done every minute while somebody serves. */
   maintain(): void | Promise<void>;

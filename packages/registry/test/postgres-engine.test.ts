@@ -11,10 +11,12 @@ import { KEY_KIND } from '@latchkey/keyring';
 import type { ClockHistory } from '@latchkey/protocol';
 import { ClockStepDetector, monotonicNow } from '@latchkey/runtime/daemon';
 import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
-import { copyOf, Exchange, ID_C, MASTER, newSecret, TERMS, WALL } from '@latchkey/test-support/registry-fixtures';
+import { controller, copyOf, Exchange, ID_C, MASTER, newSecret, TERMS, WALL } from '@latchkey/test-support/registry-fixtures';
 import { PostgresCluster } from '../../tools/testbed/src/postgres-cluster.js';
 import { type Fate, type ProxyMessage, PostgresProxy } from '../../tools/testbed/src/postgres-proxy.js';
+import { addController, enrol, NodeBatch } from '@latchkey/operations';
 import { initialKeyId } from '../src/initial-key-id.js';
+import { allOf } from '../src/listing.js';
 import {
   acceptLoss,
   createPostgresSchema,
@@ -202,6 +204,38 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
       expect(await problemsOf(storage)).toEqual([]);
     });
 
+    it.each([
+      ['before the commit, which never happens', 'to server', 'B', 'commit'],
+      ['after the commit, which happened', 'to client', 'C', 'COMMIT'],
+    ])('%s: an administrator’s change is made once, and told as made', async (_, direction, type, text) => {
+      const { storage, proxy } = await proxied();
+      const registry = await Registry.createOn(storage, 'database', () => Promise.resolve(copyOf(MASTER)), 'test');
+      let writing: number | undefined;
+      let cuts = 0;
+      proxy.decide = (message) => {
+        if (message.type === 'B' && message.octets.includes('put entries')) writing = message.connection;
+        const isIt = message.connection === writing && message.direction === direction && message.type === type;
+        if (cuts > 0 || !isIt || !message.octets.includes(text)) return 'forward';
+        cuts += 1;
+        return { kind: 'cut', after: 0 };
+      };
+      const made = await registry.write({}, ({ head }) => ({
+        result: head.seq + 1,
+        events: [
+          { what: 'node described', note: 'first' },
+          { what: 'node described', note: 'second' },
+        ],
+      }));
+      expect(cuts).toBe(1);
+      expect(metric(storage, 'latchkey_database_writes_in_doubt_total')).toBe(1);
+      const entries = (await allOf(registry.audit.entryPages())).filter(({ what }) => what === 'node described');
+      expect(entries.map(({ seq, note }) => [seq, note])).toEqual([
+        [made, 'first'],
+        [made + 1, 'second'],
+      ]);
+      expect(entries.map(({ operation = '' }) => operation)).toEqual([expect.stringMatching(/^[0-9a-f]{16}$/), '']);
+    });
+
     it('at any message of a read costs that read only', async () => {
       const { storage, proxy } = await proxied();
       await putNode(storage, 1);
@@ -317,6 +351,32 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
       const pruner = await open();
       expect(await pruner.pruneAudit(3, 100, { what: 'log pruned', upTo: 3, actor: 'user ada', at: 5 })).toBe(3);
       expect(await nodesOf(await open({ folder }))).toEqual([1, 2, 3]);
+    });
+  });
+
+  describe('an order that is being written', () => {
+    it('keeps others out on every machine, until it ends or its process does', async () => {
+      const first = await Registry.createOn(await open(), 'one', () => Promise.resolve(copyOf(MASTER)), 'test');
+      const second = await Registry.openOn(await open(), 'other', copyOf(MASTER), 'test');
+      await addController(first, controller());
+      const written = (registry: Registry, idI: number, progress?: () => Promise<void>): Promise<number | undefined> => {
+        const batch = new NodeBatch();
+        batch.add(idI, ID_C, newSecret().expose(), 0);
+        return enrol(registry, { terms: TERMS, batch, ...(progress && { progress }) });
+      };
+      const busy = 'another order or import is under way on this registry';
+      await written(first, 1, async () => {
+        await expect(written(second, 2)).rejects.toThrow(busy);
+      });
+      expect(await written(second, 2)).toBe(2);
+
+      // As if its process had ended: all its connections go.
+      const left = written(first, 3, async () => {
+        await cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'");
+        await expect.poll(() => written(second, 4).catch(() => undefined)).toBe(3);
+      });
+      await expect(left).rejects.toThrow('has cleared away order 3 before it was finished');
+      expect((await allOf(second.nodePages())).map(({ idI }) => idI)).toEqual([1, 2, 4]);
     });
   });
 

@@ -27,6 +27,7 @@ export const auditEntrySchema: z.ZodType<AuditEntry> = z
     count: z.int().optional(),
     up_to: z.int().optional(),
     note: z.string().optional(),
+    operation: z.string().optional().describe('ID of the change, in its first entry; of registries in a database'),
     previous_entry: z.int().optional().describe('The entry before this one about the same node'),
   })
   .meta({ id: 'AuditEntry' }) as z.ZodType<AuditEntry>;

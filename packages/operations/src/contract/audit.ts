@@ -16,6 +16,7 @@ export interface AuditEntryView {
   readonly count?: number | undefined;
   readonly up_to?: number | undefined;
   readonly note?: string | undefined;
+  readonly operation?: string | undefined;
   readonly previous_entry?: number | undefined;
 }
 
@@ -34,6 +35,7 @@ export const auditEntrySchema: z.ZodType<AuditEntryView> = z.object({
   count: z.int().optional(),
   up_to: z.int().optional(),
   note: z.string().optional(),
+  operation: z.string().optional(),
   previous_entry: z.int().optional(),
 });
 

@@ -71,12 +71,14 @@ const OLD_ENTRIES = `WITH old AS (SELECT seq, hash FROM latchkey.audit WHERE seq
 /** One server at a time adds to what was seen; what is lost of it is lost. */
 const LOCK_ACTIVITY =
   "SELECT set_config('synchronous_commit', 'off', true), pg_advisory_xact_lock(hashtext('latchkey activity'))";
+const LOCK_ENROLMENT = "SELECT pg_try_advisory_lock(hashtext('latchkey enrolment')) AS taken";
 export const PUT_NODE_ACTIVITY = `INSERT INTO latchkey.node_activity (id, unknown, activity)
   SELECT * FROM unnest($1::bigint[], $2::boolean[], $3::jsonb[]) ON CONFLICT (unknown, id) DO UPDATE SET activity = EXCLUDED.activity`;
 export const PUT_CONTROLLER_ACTIVITY = `INSERT INTO latchkey.controller_activity (id, activity)
   SELECT * FROM unnest($1::bigint[], $2::jsonb[]) ON CONFLICT (id) DO UPDATE SET activity = EXCLUDED.activity`;
 
 export class PostgresStorage implements RegistryStorage {
+  readonly mayDoubt = true;
   readonly audit: PostgresAuditTable;
   readonly assignments: PostgresAssignments;
   readonly #engine: Engine;
@@ -272,6 +274,23 @@ export class PostgresStorage implements RegistryStorage {
         ];
         return { result: count, statements };
       },
+    });
+  }
+
+  /** Ends with its connection: one that breaks lets others in, who clear away what is pending. */
+  async lockEnrolment(): Promise<{ release(): Promise<void> }> {
+    try {
+      const session = await this.#engine.session();
+      const connection = await session.another();
+      const [taken] = await connection.run({ text: LOCK_ENROLMENT });
+      const release = (): Promise<void> => connection.close();
+      if (taken?.rows[0]?.['taken'] === true) return { release };
+      await release();
+    } catch (error) {
+      throw asUnavailable(error);
+    }
+    throw new Failure('another order or import is under way on this registry', {
+      advice: 'Nothing was changed. Try again once it has ended.',
     });
   }
 
