@@ -15,6 +15,7 @@ import { Failure, systemCode, systemFailure } from '@latchkey/runtime/failure';
 import type { ClientMetrics } from './metrics.js';
 import { codeText, type Datagram, emptyMessage, MESSAGE_TYPE, opaqueOption, OPTION, uintOption } from './datagram.js';
 import { filterResponse } from './guard.js';
+import { toPacket } from './packet.js';
 import { ECHO, RESOURCE } from './resource.js';
 import { ConnectedSocket } from './socket.js';
 
@@ -88,6 +89,7 @@ interface InFlight {
   readonly fail: (code: string) => void;
 }
 
+const EMPTY = Buffer.alloc(0);
 const URI_PATH = { name: 'Uri-Path', value: Buffer.from(RESOURCE.slice(1)) } as const;
 
 /** ACK_TIMEOUT and ACK_TIMEOUT * ACK_RANDOM_FACTOR are multiples of it. */
@@ -131,7 +133,7 @@ export class CoapClient {
   private constructor(options: CoapClientOptions, { address, family }: Address) {
     this.#options = options;
     this.address = address;
-    this.#socket = new ConnectedSocket(family, (octets, source) => this.#filter(octets, source));
+    this.#socket = new ConnectedSocket(family, (octets, source) => this.#receive(octets, source));
     this.#agent = new Agent({ socket: this.#socket });
     this.#agent._msgIdToReq = new BoxedMap();
     this.#agent._tkToReq = new BoxedMap();
@@ -296,42 +298,45 @@ export class CoapClient {
     }
   }
 
-  #filter(octets: Buffer, source: RemoteInfo): Buffer | undefined {
+  #receive(octets: Buffer, source: RemoteInfo): void {
     const verdict = filterResponse(octets, source.port);
     if (verdict.kind === 'drop') this.#options.metrics?.drops.increment(verdict.cause);
-    if (verdict.kind !== 'pass') return undefined;
-    const { datagram } = verdict;
-    return datagram.code === 0 ? this.#filterEmpty(datagram, octets) : this.#filterResponse(datagram, verdict.octets, source);
+    if (verdict.kind !== 'pass') return;
+    if (verdict.datagram.code === 0) this.#receiveEmpty(verdict.datagram, source);
+    else this.#receiveResponse(verdict.datagram, source);
+  }
+
+  /** Gives a message to `coap`. */
+  #handOver(datagram: Datagram, source: RemoteInfo): void {
+    this.#agent._handle(toPacket(datagram), source, this.#socket.address());
   }
 
   /**
    * An empty ACK stops retransmission; a Reset is an unauthenticated refusal, and counts as the
    * network's.
    */
-  #filterEmpty({ type, messageId }: Datagram, octets: Buffer): Buffer | undefined {
+  #receiveEmpty(datagram: Datagram, source: RemoteInfo): void {
+    const { type, messageId } = datagram;
     const entry = [...this.#inFlight.values()].find((candidate) => candidate.messageId === messageId);
     if (entry === undefined) {
       if (type === MESSAGE_TYPE.RST) this.#pings.get(messageId)?.abort();
-      return undefined;
+      return;
     }
-    if (type === MESSAGE_TYPE.ACK) {
-      entry.shortenDeadline();
-      return octets;
-    }
-    entry.fail('ECONNRESET');
-    return undefined;
+    if (type === MESSAGE_TYPE.RST) return entry.fail('ECONNRESET');
+    entry.shortenDeadline();
+    this.#handOver(datagram, source);
   }
 
-  #filterResponse(datagram: Datagram, octets: Buffer, source: RemoteInfo): Buffer | undefined {
+  #receiveResponse(datagram: Datagram, source: RemoteInfo): void {
     const { type, messageId } = datagram;
     const key = tokenKey(datagram.token);
-    const duplicateKey = `${messageId} ${key}`;
-    if (type === MESSAGE_TYPE.CON && this.#acknowledged.includes(duplicateKey))
+    const duplicateKey = type === MESSAGE_TYPE.CON ? `${messageId} ${key}` : undefined;
+    if (duplicateKey !== undefined && this.#acknowledged.includes(duplicateKey))
       return this.#sendEmpty(MESSAGE_TYPE.ACK, messageId);
     const entry = this.#inFlight.get(key);
     if (entry === undefined) return type === MESSAGE_TYPE.CON ? this.#sendEmpty(MESSAGE_TYPE.RST, messageId) : undefined;
-    if (type === MESSAGE_TYPE.ACK && messageId !== entry.messageId) return undefined;
-    if (type === MESSAGE_TYPE.CON) {
+    if (type === MESSAGE_TYPE.ACK && messageId !== entry.messageId) return;
+    if (duplicateKey !== undefined) {
       this.#acknowledged.push(duplicateKey);
       if (this.#acknowledged.length > MAX_ACKNOWLEDGED) this.#acknowledged.shift();
     }
@@ -345,12 +350,12 @@ export class CoapClient {
     if (type !== MESSAGE_TYPE.ACK) {
       // `coap` forgets a request by its message ID only when an ACK bears it: hand it the ACK that
       // a separate response implies.
-      this.#socket.deliver(emptyMessage(MESSAGE_TYPE.ACK, entry.messageId), source);
+      this.#handOver({ ...datagram, type: MESSAGE_TYPE.ACK, code: 0, messageId: entry.messageId, token: EMPTY }, source);
     }
-    return octets;
+    this.#handOver(datagram, source);
   }
 
-  #sendEmpty(type: 0 | 2 | 3, messageId: number): undefined {
+  #sendEmpty(type: 0 | 2 | 3, messageId: number): void {
     this.#socket.send(emptyMessage(type, messageId), () => undefined);
   }
 

@@ -1,5 +1,5 @@
 /**
- * Filters datagrams before `coap` parses them. Only small, well-formed messages pass, without block
+ * Filters datagrams before `coap` sees them. Only small, well-formed messages pass, without block
  * options, Observe, or anything else that has crashed `coap` (docs/decisions/0003). A verdict is a
  * pure function of the datagram.
  */
@@ -35,8 +35,8 @@ export const DROP_CAUSES = [
 export type DropCause = (typeof DROP_CAUSES)[number];
 
 export type Verdict =
-  /** `octets` is the datagram without unknown elective options. */
-  | { readonly kind: 'pass'; readonly octets: Buffer; readonly datagram: Datagram }
+  /** `datagram` is without unknown elective options. */
+  | { readonly kind: 'pass'; readonly datagram: Datagram }
   | { readonly kind: 'reply'; readonly octets: Buffer }
   | { readonly kind: 'drop'; readonly cause: DropCause };
 
@@ -63,7 +63,7 @@ const RESPONSE_OPTIONS: Readonly<Record<number, OptionRule>> = {
   [OPTION.echo]: { min: 1, max: 40 },
 };
 
-/** Removed before `coap` sees them: a server answers under any of its names and ports. */
+/** Understood, and of no use: a server answers under any of its names and ports. */
 const STRIPPED_OPTIONS: ReadonlySet<number> = new Set([OPTION.uriHost, OPTION.uriPort]);
 
 const MAX_METHOD_CODE = 4;
@@ -80,7 +80,7 @@ export function filterRequest(octets: Buffer, sourcePort: number): Verdict {
   if (code > MAX_METHOD_CODE) return reject(datagram, '4.05', 'unknown method');
   const options = stripOptions(datagram, REQUEST_OPTIONS);
   if (options === undefined) return reject(datagram, '4.02', 'unknown critical option');
-  return pass(octets, datagram, options);
+  return pass(datagram, options);
 }
 
 /** Filters a datagram for a client, which is from the peer that it is connected to. */
@@ -93,7 +93,7 @@ export function filterResponse(octets: Buffer, sourcePort: number): Verdict {
   const response = (codeClass === 2 || codeClass === 4 || codeClass === 5) && type !== MESSAGE_TYPE.RST;
   if (!empty && !response) return drop('not a response');
   const options = stripOptions(datagram, RESPONSE_OPTIONS);
-  return options === undefined ? drop('unknown critical option') : pass(octets, datagram, options);
+  return options === undefined ? drop('unknown critical option') : pass(datagram, options);
 }
 
 function parseStrictly(octets: Buffer, sourcePort: number): Datagram | Extract<Verdict, { kind: 'drop' }> {
@@ -125,10 +125,8 @@ function stripOptions(datagram: Datagram, rules: Readonly<Record<number, OptionR
   return passed;
 }
 
-function pass(octets: Buffer, datagram: Datagram, options: readonly Option[]): Verdict {
-  if (options.length === datagram.options.length) return { kind: 'pass', octets, datagram };
-  const stripped = { ...datagram, options };
-  return { kind: 'pass', octets: formatDatagram(stripped), datagram: stripped };
+function pass(datagram: Datagram, options: readonly Option[]): Verdict {
+  return { kind: 'pass', datagram: options.length === datagram.options.length ? datagram : { ...datagram, options } };
 }
 
 /**

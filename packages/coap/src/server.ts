@@ -24,6 +24,7 @@ import {
 } from './datagram.js';
 import { EchoValidator } from './echo.js';
 import { type DropCause, filterRequest, MAX_DATAGRAM } from './guard.js';
+import { toPacket } from './packet.js';
 import { addressesAt, listenAt, placeFailure } from './places.js';
 import { ECHO, RESOURCE } from './resource.js';
 import { GuardedSocket } from './socket.js';
@@ -179,9 +180,9 @@ export class CoapServer {
     this.#metrics = options.metrics ?? new ServerMetrics();
     this.#admission = strangers;
     this.#faults = new RateLimitedLog(options.log);
-    this.#socket = new GuardedSocket(family, (octets, source) => this.#filter(octets, source));
+    this.#socket = new GuardedSocket(family, (octets, source) => this.#receive(octets, source));
     this.#coap = createServer({ cacheSize: RESPONSE_CACHE_SIZE, piggybackReplyMs: PIGGYBACK_ALWAYS_MS });
-    this.#coap.on('request', (request: IncomingMessage, response: OutgoingMessage) => this.#receive(request, response));
+    this.#coap.on('request', (request: IncomingMessage, response: OutgoingMessage) => this.#accept(request, response));
     // `coap` emits the errors of the socket again; the listener of the socket logs them.
     this.#coap.on('error', () => undefined);
     this.#dropReport = setInterval(() => this.#reportDrops(), DROP_REPORT_INTERVAL_MS).unref();
@@ -269,18 +270,17 @@ export class CoapServer {
     await once(this.#socket, 'close');
   }
 
-  #filter(octets: Buffer, source: RemoteInfo): Buffer | undefined {
-    if (this.#stopping) return undefined;
+  #receive(octets: Buffer, source: RemoteInfo): void {
+    if (this.#stopping) return;
     if (!this.#admit(octets, source)) return this.#drop('rate limited');
     const verdict = filterRequest(octets, source.port);
     switch (verdict.kind) {
       case 'drop':
         return this.#drop(verdict.cause);
       case 'reply':
-        this.#reply(verdict.octets, source);
-        return undefined;
+        return this.#reply(verdict.octets, source);
       case 'pass':
-        return this.#dispatch(verdict.datagram, octets.length, source) ? verdict.octets : undefined;
+        return this.#dispatch(verdict.datagram, octets.length, source);
     }
   }
 
@@ -293,27 +293,31 @@ export class CoapServer {
     return echo !== undefined && this.#admission.admitProofCheck(source.address, now) && this.#verifyEcho(echo, source);
   }
 
-  #dispatch(datagram: Datagram, octets: number, source: RemoteInfo): boolean {
+  #dispatch(datagram: Datagram, octets: number, source: RemoteInfo): void {
     const key = exchangeKey(datagram, source);
     // The response to the first copy answers a retransmission, too.
     if (this.#inFlight.has(key)) {
       this.#metrics.retransmissions += 1;
-      return false;
+      return;
     }
     const addressValidated = this.#verifyEcho(opaqueOption(datagram, OPTION.echo), source);
     if (!addressValidated && this.#admission !== undefined) {
-      if (!this.#admission.admitRequest(performance.now(), this.#unvalidated, MAX_IN_FLIGHT)) {
-        this.#challenge(datagram, octets, source);
-        return false;
-      }
+      if (!this.#admission.admitRequest(performance.now(), this.#unvalidated, MAX_IN_FLIGHT))
+        return this.#challenge(datagram, octets, source);
     }
-    if (this.#inFlight.size < MAX_IN_FLIGHT) {
-      (source as Annotated)[REQUEST_CONTEXT] = { datagram, key, addressValidated };
-      return true;
-    }
+    if (this.#inFlight.size < MAX_IN_FLIGHT) return this.#handOver({ datagram, key, addressValidated }, source);
     this.#metrics.answers.increment('5.03');
     this.#reply(buildReply(datagram, '5.03', { number: OPTION.maxAge, value: Buffer.of(OVERLOAD_MAX_AGE) }), source);
-    return false;
+  }
+
+  /** Gives a request to `coap`, which makes the response to it and emits both as `request`. */
+  #handOver(context: RequestContext, source: RemoteInfo): void {
+    (source as Annotated)[REQUEST_CONTEXT] = context;
+    try {
+      this.#coap._handle(toPacket(context.datagram), source);
+    } catch (error) {
+      this.#faults.error('request', { error: errorMessage(error) }, 'a request could not be answered');
+    }
   }
 
   #challenge(datagram: Datagram, octets: number, source: RemoteInfo): void {
@@ -328,7 +332,7 @@ export class CoapServer {
     return echo !== undefined && this.#echo.verify(echo, endpointKey(source), performance.now());
   }
 
-  #drop(cause: DropCause): undefined {
+  #drop(cause: DropCause): void {
     this.#drops.set(cause, (this.#drops.get(cause) ?? 0) + 1);
     this.#metrics.drops.increment(cause);
   }
@@ -337,7 +341,7 @@ export class CoapServer {
     this.#socket.send(octets, source.port, source.address, () => undefined);
   }
 
-  #receive({ rsinfo }: IncomingMessage, response: OutgoingMessage): void {
+  #accept({ rsinfo }: IncomingMessage, response: OutgoingMessage): void {
     const context = (rsinfo as Annotated)[REQUEST_CONTEXT];
     if (context === undefined) return;
     // `coap` reports a failed send as an error of the response. Ignore it: a client that still
@@ -360,11 +364,7 @@ export class CoapServer {
   }
 
   #respondWithError(context: RequestContext, response: OutgoingMessage, error: unknown, rsinfo: Peer): void {
-    this.#faults.error(
-      'request',
-      { error: error instanceof Error ? error.message : String(error) },
-      'a request could not be answered',
-    );
+    this.#faults.error('request', { error: errorMessage(error) }, 'a request could not be answered');
     this.#respond(context, response, { code: '5.03', maxAge: OVERLOAD_MAX_AGE }, rsinfo);
   }
 
@@ -431,6 +431,10 @@ export class CoapServer {
  */
 function exchangeKey({ messageId, token }: Datagram, { address, port }: Peer): string {
   return `${address} ${port} ${messageId} ${token.toString('latin1')}`;
+}
+
+function errorMessage(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** `/k`, `/.well-known/core` and so on. */

@@ -7,39 +7,34 @@ import type { AddressInfo } from 'node:net';
  */
 const RECEIVE_BUFFER = 4 * 1024 * 1024;
 
-/** What may become of a datagram before `coap` sees it: the octets to hand on, or nothing. */
-export type Filter = (octets: Buffer, source: RemoteInfo) => Buffer | undefined;
+/** Takes each datagram that arrives. */
+export type Receiver = (octets: Buffer, source: RemoteInfo) => void;
 
 /** dgram's own constructor, which its type declarations leave out. */
 const DgramSocket: new (options: SocketOptions) => Socket = Socket as unknown as new (options: SocketOptions) => Socket;
 
 /**
- * A UDP socket whose `message` events pass a filter first. `coap` asks for a real `dgram.Socket`,
- * and this is one: there is no way around the filter.
+ * A UDP socket whose datagrams go to one receiver. `coap` asks for a real `dgram.Socket`, and this
+ * is one that emits no `message` event: `coap` gets no datagram but through the receiver.
  */
 export class GuardedSocket extends DgramSocket {
-  readonly #filter: Filter;
+  readonly #receiver: Receiver;
 
-  constructor(family: 4 | 6, filter: Filter) {
+  constructor(family: 4 | 6, receiver: Receiver) {
     // Addresses alone come here (`addressesOf`): without this, what resolves names would be loaded
     // with each first socket. At once: a datagram is sent as it is handed over, not in a later
     // tick.
     const lookup: SocketOptions['lookup'] = (address, _options, found) => found(null, address, family);
     // What a socket of IPv6 does with IPv4 is not left to the system's default.
     super({ type: family === 6 ? 'udp6' : 'udp4', ipv6Only: family === 6, recvBufferSize: RECEIVE_BUFFER, lookup });
-    this.#filter = filter;
+    this.#receiver = receiver;
   }
 
   override emit(event: string, ...values: unknown[]): boolean {
     if (event !== 'message') return super.emit(event, ...values);
     const [octets, source] = values as [Buffer, RemoteInfo];
-    const passed = this.#filter(octets, source);
-    return passed !== undefined && this.deliver(passed, source);
-  }
-
-  /** Gives the listeners a datagram past the filter. */
-  deliver(octets: Buffer, source: RemoteInfo): boolean {
-    return super.emit('message', octets, source);
+    this.#receiver(octets, source);
+    return true;
   }
 }
 

@@ -6,6 +6,7 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { codeOctet, type Datagram, formatDatagram, MESSAGE_TYPE, OPTION, type Option, parseDatagram } from '../src/datagram.js';
 import { filterRequest, filterResponse, type Verdict } from '../src/guard.js';
+import { toPacket } from '../src/packet.js';
 
 const { CON, NON, ACK } = MESSAGE_TYPE;
 const PORT = 40_000;
@@ -39,10 +40,9 @@ function responseWith(...options: readonly Option[]): Buffer {
   return octetsOf({ type: ACK, code: '2.04', options });
 }
 
-/** The option numbers of what was passed on, octets and reading alike. */
+/** The option numbers of what was passed on. */
 function passedOptions(verdict: Verdict): readonly number[] {
   if (verdict.kind !== 'pass') throw new Error(`not passed but: ${JSON.stringify(verdict)}`);
-  expect(verdict.datagram).toEqual(parseDatagram(verdict.octets));
   return verdict.datagram.options.map(({ number }) => number);
 }
 
@@ -65,7 +65,7 @@ describe.each([
 ] as const)('the guard of %s', (_, filter, good) => {
   it('passes on a good datagram as it came', () => {
     const verdict = filter(good, PORT);
-    expect(verdict).toEqual({ kind: 'pass', datagram: parseDatagram(good), octets: good });
+    expect(verdict).toEqual({ kind: 'pass', datagram: parseDatagram(good) });
   });
 
   it('drops what comes from port 0', () => {
@@ -91,7 +91,7 @@ describe.each([
     expect(filter(Buffer.from(hex, 'hex'), PORT)).toEqual({ kind: 'drop', cause: 'not CoAP' });
   });
 
-  it('passes on nothing but what the parser behind it reads the same way, whatever comes', () => {
+  it('passes on nothing but what the parser of `coap` reads the same way, whatever comes', () => {
     let passed = 0;
     const near = fc
       .tuple(
@@ -120,9 +120,10 @@ describe.each([
         const verdict = filter(octets, PORT);
         if (verdict.kind !== 'pass') return;
         passed += 1;
-        const read = parse(verdict.octets);
-        expect(read.options.map(({ value }) => value)).toEqual(verdict.datagram.options.map(({ value }) => value));
-        expect([read.token, read.payload]).toEqual([verdict.datagram.token, verdict.datagram.payload]);
+        // Formatted again: the guard has left out options that it does not understand.
+        const { options, ...read } = parse(formatDatagram(verdict.datagram));
+        expect(options.map(({ value }) => value)).toEqual(verdict.datagram.options.map(({ value }) => value));
+        expect({ ...read, options: [] }).toEqual(toPacket(verdict.datagram));
       }),
       { numRuns: 3_000 },
     );

@@ -158,7 +158,7 @@ describe('imports', () => {
     const users = sources.filter(
       (path) => importsOf(path).some((name) => name.startsWith('coap')) && packageOf(path) !== 'tools/bench',
     );
-    expect(users.toSorted()).toEqual(['packages/coap/src/client.ts', 'packages/coap/src/server.ts']);
+    expect(users.toSorted()).toEqual(['client', 'packet', 'server'].map((name) => `packages/coap/src/${name}.ts`));
   });
 
   it('of age are dynamic, in two places: no daemon and no first page loads it', () => {
