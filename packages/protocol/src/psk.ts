@@ -63,9 +63,13 @@ function modifiedCounterMode(key: Uint8Array, input: Uint8Array, from: number, t
 
 /** Labels that begin so are the profile's own: no application key has one. */
 const RESERVED_LABELS = 'latchkey ';
-const LABEL_APPLICATION_ROOT = 'latchkey application root';
-const LABEL_KEY_ID = 'latchkey key id';
+const LABEL_APPLICATION_ROOT = utf8ToBytes('latchkey application root');
+const LABEL_KEY_ID = utf8ToBytes('latchkey key id');
 const KEY_ID_LENGTH = 4;
+/** Of the counter and of the length in the KDF's input, r = 32. */
+const COUNTER_LENGTH = 4;
+const LENGTH_LENGTH = 4;
+const BLOCK_LENGTH = 16;
 
 /**
  * AR_i, the application root of node `idI`: all application keys come from it, and nothing that
@@ -96,7 +100,7 @@ export function deriveApplicationKey(
   if (label.length === 0 || label.includes('\0')) throw new RangeError('a label is a text of at least one character without NUL');
   if (isReservedLabel(label)) throw new RangeError(`a label that begins with "${RESERVED_LABELS}" is reserved`);
   if (!Number.isInteger(length) || length < 1 || length > 255) throw new RangeError('an application key has 1 to 255 octets');
-  return kdf(applicationRoot, label, idI, length);
+  return kdf(applicationRoot, utf8ToBytes(label), idI, length);
 }
 
 /**
@@ -112,20 +116,23 @@ export function isReservedLabel(label: string): boolean {
  * `K(i) = CMAC(key, [i]_32 || Label || 0x00 || Context || [L]_32)`, the context being ID_i, L in
  * bits.
  */
-function kdf(key: Secret, label: string, idI: number, length: number): Uint8Array {
-  const context = new Writer(ID_LENGTH).u32(idI).done();
-  const fixed = concatBytes(utf8ToBytes(label), Uint8Array.of(0), context, u32(length * 8));
-  const out = new Uint8Array(Math.ceil(length / 16) * 16);
-  for (let i = 0; i * 16 < length; i++) out.set(cmac(key.cipher, u32(i + 1), fixed), i * 16);
-  const octets = out.slice(0, length);
-  out.fill(0);
-  return octets;
-}
-
-function u32(value: number): Uint8Array {
-  const octets = new Uint8Array(4);
-  new DataView(octets.buffer).setUint32(0, value);
-  return octets;
+function kdf(key: Secret, label: Uint8Array, idI: number, length: number): Uint8Array {
+  const input = new Writer(COUNTER_LENGTH + label.length + 1 + ID_LENGTH + LENGTH_LENGTH)
+    .zeros(COUNTER_LENGTH)
+    .bytes(label, label.length)
+    .u8(0)
+    .u32(idI)
+    .u32(length * 8)
+    .done();
+  const out = new Uint8Array(length);
+  for (let from = 0; from < length; from += BLOCK_LENGTH) {
+    // At most 255 octets are derived: the counter does not reach 256.
+    input[COUNTER_LENGTH - 1]! += 1;
+    const block = cmac(key.cipher, input);
+    for (let i = 0; i < BLOCK_LENGTH && from + i < length; i++) out[from + i] = block[i]!;
+    block.fill(0);
+  }
+  return out;
 }
 
 /** Takes over freshly computed octets: they live on in the Secret alone. */
