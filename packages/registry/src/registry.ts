@@ -23,7 +23,6 @@ import {
   later,
   type NodeActivity,
   type NodeDescription,
-  type NodeRow,
   type OrderRecord,
   type UnsealedNode,
   unsealInstallerHalf,
@@ -248,14 +247,19 @@ export class Registry extends RegistryReads {
       return undefined;
     }
     const key = cached ?? unsealNodeKey(this.keyring, idI, row);
-    const { passThrough, switchedAt } = this.#modeOf(found, row);
-    const controllerVersion = found.controller(row.controller)?.version;
-    return Object.assign(info, { key, stored: { version, row, key }, passThrough, switchedAt, controllerVersion });
+    const controller = found.controller(row.controller);
+    const { passThrough, switchedAt } = this.#modeOf(controller?.row);
+    return Object.assign(info, {
+      key,
+      stored: { version, row, key },
+      passThrough,
+      switchedAt,
+      controllerVersion: controller?.version,
+    });
   }
 
-  /** What the node's controller gets. */
-  #modeOf(found: Snapshot, { controller }: NodeRow): Pick<ServerNodeRecord, 'passThrough' | 'switchedAt'> {
-    const row = found.controller(controller)?.row;
+  /** What the controller of a node gets. */
+  #modeOf(row: ControllerRow | undefined): Pick<ServerNodeRecord, 'passThrough' | 'switchedAt'> {
     const passThrough = row?.passThrough === true ? { transactionKey: this.transactionKey } : undefined;
     return { passThrough, switchedAt: later(row?.switchedAt, this.restoredAt) };
   }
@@ -331,7 +335,7 @@ export class Registry extends RegistryReads {
     if (row.reissuedAt !== stored.row.reissuedAt) return CONFLICT;
     // Nor may its controller have been switched meanwhile: the proof was judged by the RN_c of its
     // mode.
-    const { passThrough, switchedAt } = this.#modeOf(found, row);
+    const { passThrough, switchedAt } = this.#modeOf(found.controller(row.controller)?.row);
     if ((passThrough === undefined) !== (node.passThrough === undefined) || switchedAt !== node.switchedAt) return CONFLICT;
     // A row of another version may hold the same key all the same, under another master key.
     const isUnchanged = stored.key === node.key && current?.version === stored.version;
