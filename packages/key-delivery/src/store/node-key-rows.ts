@@ -49,18 +49,16 @@ export function fromRow({ state, stateAt, entryTid, current, former = [] }: Node
     stateAt,
     entryTid: entryTid === undefined ? NO_ENTRY : BigInt(`0x${entryTid}`),
     current: current && fromGenerationRow(current),
-    former: former.map((row) => ({ ...fromGenerationRow(row), until: row.until })),
+    former: former.map((row) => Object.assign(fromGenerationRow(row), { until: row.until })),
   };
 }
 
 export function toRow({ state, stateAt, entryTid, current, former }: SealedNodeKeys): NodeKeysRow {
-  return {
-    state,
-    stateAt,
-    ...(entryTid === NO_ENTRY ? {} : { entryTid: entryTid.toString(16) }),
-    ...(current === undefined ? {} : { current: toGenerationRow(current) }),
-    ...(former.length === 0 ? {} : { former: former.map((one) => ({ ...toGenerationRow(one), until: one.until })) }),
-  };
+  const row: NodeKeysRow = { state, stateAt };
+  if (entryTid !== NO_ENTRY) row.entryTid = entryTid.toString(16);
+  if (current !== undefined) row.current = toGenerationRow(current);
+  if (former.length > 0) row.former = former.map((one) => Object.assign(toGenerationRow(one), { until: one.until }));
+  return row;
 }
 
 /** An entry of the feed as it is stored. `undefined`: it says what is stored already. */
@@ -77,7 +75,10 @@ export function receivedEntry(
   const expiresAt = expiry === 0 ? undefined : expiry;
   const { current } = before ?? {};
   if (isKnown && current?.keyId === keyId && current.expiresAt === expiresAt && current.tid === tid) return undefined;
-  return { state, tid, generation: { applicationRoot: seal(applicationRoot), keyId, tid, joinedAt: wallMs, expiresAt } };
+  // The application root that the join brought is sealed already.
+  const isStored = current?.keyId === keyId && current.tid === tid;
+  const sealed = isStored ? current.applicationRoot : seal(applicationRoot);
+  return { state, tid, generation: { applicationRoot: sealed, keyId, tid, joinedAt: wallMs, expiresAt } };
 }
 
 /** What is given out of a node at `now`, ms since the epoch; its application roots are copies. */
@@ -143,5 +144,7 @@ function toGenerationRow({
   joinedAt,
   expiresAt,
 }: StoredGeneration<Uint8Array> | StoredFormerGeneration<Uint8Array>): GenerationRow {
-  return { applicationRoot, keyId, tid: tid.toString(16), joinedAt, ...(expiresAt === undefined ? {} : { expiresAt }) };
+  const row: GenerationRow = { applicationRoot, keyId, tid: tid.toString(16), joinedAt };
+  if (expiresAt !== undefined) row.expiresAt = expiresAt;
+  return row;
 }
