@@ -2,4 +2,8 @@
 import { main } from '@latchkey/runtime/cli';
 import { authServerProgram } from './program.js';
 
-void main(authServerProgram());
+async function start(): Promise<void> {
+  await main(await authServerProgram(process.argv[2]));
+}
+
+void start();

@@ -1,92 +1,86 @@
-/** The whole command line, for whoever runs it and for whoever describes it. */
+/**
+ * The whole command line, or the one command that is called: what the others are made of is not
+ * loaded then.
+ */
 
-import { deliverCommand } from '@latchkey/key-delivery/command';
-import { healthCommand } from '@latchkey/runtime/telemetry';
 import { program, withExamples } from '@latchkey/runtime/cli';
-import { apiCommand } from './commands/api.js';
-import { apiGatewayCommand } from './commands/api-gateway.js';
-import { auditCommand } from './commands/audit.js';
-import { backupCommand, restoreCommand } from './commands/backup.js';
-import { clockCommand } from './commands/clock.js';
-import { contextCommand } from './commands/context.js';
-import { controllerCommand } from './commands/controller.js';
-import { exportCommand } from './commands/export.js';
-import { importCommand } from './commands/import.js';
-import { initCommand } from './commands/init.js';
-import { masterKeyCommand } from './commands/master-key.js';
-import { nodeCommand } from './commands/node.js';
-import { orderCommand } from './commands/order.js';
-import { registryCommand } from './commands/registry.js';
-import { runCommand } from './commands/run.js';
-import { tokenCommand } from './commands/token.js';
-import { upgradeCommand } from './commands/upgrade.js';
-import { userCommand } from './commands/user.js';
-import { webhooksCommand } from './commands/webhooks.js';
 import type { Command } from 'commander';
 
 const NAME = 'latchkey-auth-server';
 
-export function authServerProgram(): Command {
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  init: async () => (await import('./commands/init.js')).initCommand(),
+  run: async () => (await import('./commands/run.js')).runCommand(),
+  api: async () => (await import('./commands/api.js')).apiCommand(),
+  'api-gateway': async () => (await import('./commands/api-gateway.js')).apiGatewayCommand(),
+  webhooks: async () => (await import('./commands/webhooks.js')).webhooksCommand(),
+  deliver: async () =>
+    (await import('@latchkey/key-delivery/command')).deliverCommand({
+      command: NAME,
+      socket: '/run/latchkey/auth-server/keys.sock',
+      state: '/var/lib/latchkey/auth-server-deliver',
+      config: '/etc/latchkey/auth-server-deliver.yaml',
+    }),
+  health: async () => (await import('@latchkey/runtime/telemetry')).healthCommand(NAME),
+  controller: async () =>
+    withExamples(
+      (await import('./commands/controller.js')).controllerCommand(),
+      `${NAME} controller add 00000001 --data ./data --nid 192.0.2.1:5683 --server 192.0.2.7:5693 --out controller-1.json`,
+      `${NAME} controller list --data ./data`,
+    ),
+  clock: async () => withExamples((await import('./commands/clock.js')).clockCommand(), `${NAME} clock show --data ./data`),
+  order: async () =>
+    withExamples(
+      (await import('./commands/order.js')).orderCommand(),
+      `${NAME} order create --data ./data --installer "Kim & Sons" --controller 00000001 --count 40 --out ./for-kim`,
+      `${NAME} order list --data ./data`,
+    ),
+  import: async () => (await import('./commands/import.js')).importCommand(),
+  export: async () => (await import('./commands/export.js')).exportCommand(),
+  node: async () =>
+    withExamples(
+      (await import('./commands/node.js')).nodeCommand(),
+      `${NAME} node list --data ./data --order 3 --never-joined`,
+      `${NAME} node why 0000a1b2 --data ./data`,
+    ),
+  audit: async () =>
+    withExamples(
+      (await import('./commands/audit.js')).auditCommand(),
+      `${NAME} audit list --data ./data --node 0000a1b2`,
+      `${NAME} audit verify --data ./data`,
+    ),
+  token: async () =>
+    withExamples(
+      (await import('./commands/token.js')).tokenCommand(),
+      `${NAME} token create monitoring --data ./data --scope read --out monitoring.token`,
+    ),
+  user: async () =>
+    withExamples(
+      (await import('./commands/user.js')).userCommand(),
+      `${NAME} user add ada --data ./data --config /etc/latchkey/auth-server.yaml --role admin`,
+      `${NAME} user list --data ./data`,
+    ),
+  context: async () => (await import('./commands/context.js')).contextCommand(),
+  backup: async () => (await import('./commands/backup.js')).backupCommand(),
+  restore: async () => (await import('./commands/backup.js')).restoreCommand(),
+  registry: async () => (await import('./commands/registry.js')).registryCommand(),
+  upgrade: async () => (await import('./commands/upgrade.js')).upgradeCommand(),
+  'master-key': async () =>
+    withExamples((await import('./commands/master-key.js')).masterKeyCommand(), `${NAME} master-key rotate --data ./data`),
+};
+
+/** `commandName`: that is called. Without it, or with one that does not exist, all are made. */
+export async function authServerProgram(commandName?: string): Promise<Command> {
   const root = program(
     NAME,
     'Authentication server (SBS): keeps the registry and answers controllers',
     new URL('../package.json', import.meta.url),
-  )
-    .addCommand(initCommand())
-    .addCommand(runCommand())
-    .addCommand(apiCommand())
-    .addCommand(apiGatewayCommand())
-    .addCommand(webhooksCommand())
-    .addCommand(
-      deliverCommand({
-        command: NAME,
-        socket: '/run/latchkey/auth-server/keys.sock',
-        state: '/var/lib/latchkey/auth-server-deliver',
-        config: '/etc/latchkey/auth-server-deliver.yaml',
-      }),
-    )
-    .addCommand(healthCommand(NAME))
-    .addCommand(
-      withExamples(
-        controllerCommand(),
-        `${NAME} controller add 00000001 --data ./data --nid 192.0.2.1:5683 --server 192.0.2.7:5693 --out controller-1.json`,
-        `${NAME} controller list --data ./data`,
-      ),
-    )
-    .addCommand(withExamples(clockCommand(), `${NAME} clock show --data ./data`))
-    .addCommand(
-      withExamples(
-        orderCommand(),
-        `${NAME} order create --data ./data --installer "Kim & Sons" --controller 00000001 --count 40 --out ./for-kim`,
-        `${NAME} order list --data ./data`,
-      ),
-    )
-    .addCommand(importCommand())
-    .addCommand(exportCommand())
-    .addCommand(
-      withExamples(
-        nodeCommand(),
-        `${NAME} node list --data ./data --order 3 --never-joined`,
-        `${NAME} node why 0000a1b2 --data ./data`,
-      ),
-    )
-    .addCommand(
-      withExamples(auditCommand(), `${NAME} audit list --data ./data --node 0000a1b2`, `${NAME} audit verify --data ./data`),
-    )
-    .addCommand(withExamples(tokenCommand(), `${NAME} token create monitoring --data ./data --scope read --out monitoring.token`))
-    .addCommand(
-      withExamples(
-        userCommand(),
-        `${NAME} user add ada --data ./data --config /etc/latchkey/auth-server.yaml --role admin`,
-        `${NAME} user list --data ./data`,
-      ),
-    )
-    .addCommand(contextCommand())
-    .addCommand(backupCommand())
-    .addCommand(restoreCommand())
-    .addCommand(registryCommand())
-    .addCommand(upgradeCommand())
-    .addCommand(withExamples(masterKeyCommand(), `${NAME} master-key rotate --data ./data`));
+  );
+  // The version needs none of them.
+  if (commandName === '--version' || commandName === '-V') return root;
+  const entries = Object.entries(COMMANDS);
+  const called = entries.filter(([name]) => name === commandName);
+  for (const [, make] of called.length > 0 ? called : entries) root.addCommand(await make());
   return withExamples(
     root,
     `${NAME} init --data ./data`,

@@ -9,9 +9,9 @@ import type { Secret } from '@latchkey/protocol';
 import { STATE_FOLDERS } from '@latchkey/runtime/cli';
 import { loadConfig } from '@latchkey/runtime/config';
 import { createLog, type Log } from '@latchkey/runtime/daemon';
+import type { Config } from './config.js';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { assertSamePidNamespace } from '@latchkey/runtime/files';
-import { configSchema } from './config.js';
 import { isPostgresUrl, parsePostgresUrl } from './postgres-config.js';
 
 export interface LocationOptions {
@@ -31,7 +31,7 @@ export interface RegistryLocation {
 
 /** @throws UsageFailure if it is named twice, or by half */
 export async function locateRegistry({ data, localData, config }: LocationOptions): Promise<RegistryLocation> {
-  const configured = config === undefined ? undefined : (await loadConfig(configSchema, config)).registry?.postgres;
+  const configured = config === undefined ? undefined : (await configurationIn(config)).registry?.postgres;
   if (!isPostgresUrl(data)) {
     if (localData !== undefined)
       throw new UsageFailure('--local-data is given, and --data names a folder', {
@@ -48,6 +48,12 @@ export async function locateRegistry({ data, localData, config }: LocationOption
       advice: `Name a folder of this machine: its master key is there, and what it has seen of the registry, e.g. --local-data ${STATE_FOLDERS['auth-server']}`,
     });
   return { folder: localData, postgres: parsePostgresUrl(data, '--data') };
+}
+
+/** The schema is loaded only where there is a configuration: it takes as long as a look-up. */
+async function configurationIn(path: string): Promise<Config> {
+  const { configSchema } = await import('./config.js');
+  return loadConfig(configSchema, path);
 }
 
 /** In messages. */

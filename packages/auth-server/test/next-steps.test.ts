@@ -61,9 +61,11 @@ const ACTIONS: { readonly [K in Action['kind']]: readonly Extract<Action, { kind
   ],
 };
 
+const program = await authServerProgram();
+
 /** The command of the auth-server that the words name, and what follows it. */
 function commandOf(words: readonly string[]): [Command, readonly string[]] {
-  let command: Command = authServerProgram();
+  let command: Command = program;
   const [, ...rest] = words;
   for (;;) {
     const next = command.commands.find((sub) => sub.name() === rest[0]);

@@ -36,7 +36,12 @@ const LATCHKEY =
 
 export const PRODUCTS: readonly Product[] = [
   {
-    ...product('auth-server', authServerProgram(), ['fs-native-extensions', 'koffi', 'lmdb'], 'the registry of nodes and keys'),
+    ...product(
+      'auth-server',
+      await authServerProgram(),
+      ['fs-native-extensions', 'koffi', 'lmdb'],
+      'the registry of nodes and keys',
+    ),
     hasConsole: true,
   },
   {

@@ -14,7 +14,7 @@ import { main } from '@latchkey/runtime/cli';
 import type { Command } from 'commander';
 import type { CommandRequest, CommandResponse } from './command-workers.js';
 
-const PROGRAMS: Readonly<Record<CommandRequest['name'], (commandName: string | undefined) => Command>> = {
+const PROGRAMS: Readonly<Record<CommandRequest['name'], (commandName: string | undefined) => Command | Promise<Command>>> = {
   'auth-server': authServerProgram,
   controller: controllerProgram,
   'node-agent': (commandName) => nodeAgentProgram({ commandName }),
@@ -58,7 +58,7 @@ async function run({ name, args, input, environment }: CommandRequest): Promise<
   const before = openThings();
   const leftOpen = (): string[] => openThings().filter((thing) => !before.includes(thing));
 
-  const code = await main(PROGRAMS[name](args[0])).then(
+  const code = await main(await PROGRAMS[name](args[0])).then(
     () => undefined,
     (error: unknown) => {
       if (error instanceof Exit) return error.code;
