@@ -37,8 +37,8 @@ const SCOPES_OF_ROLE: Readonly<Record<Role, readonly Scope[]>> = {
 /** An authenticated caller. */
 export interface Principal {
   /**
-   * Names the caller in rate limits, cursors, logs and the audit log: `user ada`, `uid 0`. Two
-   * callers never share an ID.
+   * Owns what is kept of the caller: jobs, files, Idempotency-Keys, cursors and rates. Two callers
+   * never share an ID, one after the other neither: that of a user is drawn, and no name.
    */
   readonly id: string;
   readonly scopes: ReadonlySet<Scope>;
@@ -46,7 +46,7 @@ export interface Principal {
   readonly limits?: OrderLimits | undefined;
   /** Whom keys that it has handed out may be encrypted to; `undefined`: to anybody. */
   readonly keyRecipients?: ReadonlySet<string> | undefined;
-  /** Names the caller in the audit log, if the ID does not: `token ci of ada`. */
+  /** Names the caller in logs and the audit log, if the ID does not: `user ada`. */
   readonly actor?: string | undefined;
   /** When the person last gave the password, ms since the epoch; `undefined` without one. */
   readonly signedInAt?: number | undefined;

@@ -10,7 +10,7 @@ import { Failure } from '@latchkey/runtime/failure';
 import { type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
 import { readVersion } from '@latchkey/runtime/telemetry';
 import { z } from 'zod';
-import type { Principal, Scope } from './access.js';
+import { actorOf, type Principal, type Scope } from './access.js';
 import type { Route, RouteServices } from './route.js';
 import { Problem, PROBLEM_TYPE, problemOfStatus } from './problem.js';
 import { RateLimiter } from './rate-limiter.js';
@@ -105,9 +105,10 @@ export function buildServer(options: ServerOptions): FastifyInstance {
   });
   server.addHook('onResponse', async (request, reply) => {
     const { principal, method, routeOptions } = request;
-    log.debug({ caller: principal?.id, method, route: routeOptions.url, status: reply.statusCode }, 'answered');
+    const caller = principal === null ? undefined : actorOf(principal);
+    log.debug({ caller, method, route: routeOptions.url, status: reply.statusCode }, 'answered');
     if (reply.statusCode === 401 || reply.statusCode === 403)
-      limitedLog.warn('refused', { caller: principal?.id, method, route: routeOptions.url, status: reply.statusCode }, 'refused');
+      limitedLog.warn('refused', { caller, method, route: routeOptions.url, status: reply.statusCode }, 'refused');
   });
   server.setErrorHandler(async (error, request, reply) => sendProblem(reply, toProblem(error, request, limitedLog)));
   server.setNotFoundHandler(async (_, reply) => sendProblem(reply, new Problem('not-found')));

@@ -10,7 +10,7 @@ import { formatId, parseId, Secret } from '@latchkey/protocol';
 import { decryptManifest } from '@latchkey/provisioning';
 import { AdminFixture, C1, newSecret } from '@latchkey/test-support/admin-fixture';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { BrowserApi, FROM_PAGE } from './browser-api.js';
+import { BrowserApi, type BrowserSession, FROM_PAGE } from './browser-api.js';
 import { type Answer, createToken, LocalApi } from './local-api.js';
 
 const UID = `uid ${process.getuid?.() ?? 0}`;
@@ -207,6 +207,48 @@ describe('keys', () => {
       const stale = await browser.send(path, { method: 'POST', headers, body: path === '/v1/orders' ? body : '{}' });
       expect([path, stale.body.type]).toEqual([path, 'urn:latchkey:problem:step-up-required']);
     }
+  });
+});
+
+describe('a user whose name was of somebody else before', () => {
+  it('has none of the jobs, files and Idempotency-Keys of that one', async () => {
+    const browser = await BrowserApi.start();
+    const order = async (session: BrowserSession, count: number): Promise<Answer> => {
+      const headers = {
+        ...FROM_PAGE,
+        ...session.headers,
+        'content-type': 'application/json',
+        'idempotency-key': 'order-of-today',
+      };
+      return browser.send('/v1/orders', {
+        method: 'POST',
+        headers,
+        body: JSON.stringify({ ...ORDER, count, recipients: [recipient] }),
+      });
+    };
+    const former = await browser.signedIn('kay', 'key-officer');
+    const location = String((await order(former, 1)).headers.location);
+    const deadline = Date.now() + DEADLINE_MS;
+    while ((await former.get(location)).body.file === undefined && Date.now() < deadline) await pause(10);
+    await browser.users.remove('kay');
+    const kay = await browser.signedIn('kay', 'key-officer');
+    expect((await kay.get('/v1/jobs')).body.items).toEqual([]);
+    for (const [method, path] of [
+      ['GET', location],
+      ['DELETE', location],
+      ['POST', `${location}/file`],
+      ['DELETE', `${location}/file`],
+    ] as const)
+      expect([method, path, (await kay.send(method, path)).status]).toEqual([method, path, 404]);
+    // The same key, of another caller: neither the former answer, nor a mistake.
+    const again = await order(kay, 2);
+    expect([again.status, again.headers.location === location]).toEqual([202, false]);
+    expect(
+      browser.fixture
+        .entriesAfter(0)
+        .filter(({ what }) => what === 'order created')
+        .map(({ actor }) => actor)[0],
+    ).toBe('user kay');
   });
 });
 

@@ -7,7 +7,7 @@ import type { AuditEvent } from '@latchkey/registry';
 import type { Role } from '../access.js';
 import { describeLimits, requireLimitsOf } from '../order-limits.js';
 import { generateSecret, hashOfSecret } from './random-secret.js';
-import type { UserStore } from './user-store.js';
+import { generateUserId, type UserStore } from './user-store.js';
 
 const USER_NAME = /^[a-z][a-z0-9._-]{0,31}$/;
 const PROVIDER_NAME = /^oidc:[a-z0-9][a-z0-9._@+-]{0,47}$/;
@@ -57,7 +57,7 @@ export async function addUser(
 ): Promise<SignInLink> {
   const { users, record, actor } = administration;
   requireLimitsOf(role, limits);
-  await users.add({ name, role, limits, password: null, createdBy: actor, createdAt: Date.now() });
+  await users.add({ id: generateUserId(), name, role, limits, password: null, createdBy: actor, createdAt: Date.now() });
   // A user without a password and a link cannot sign in: the log has it before it counts.
   await record({ what: 'user added', note: `user ${name}: ${role}${describeLimits(limits)}` });
   const link = await createLink(administration, name);

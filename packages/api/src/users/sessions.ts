@@ -17,7 +17,7 @@ import { type Rate, RateLimiter } from '../rate-limiter.js';
 import { sourceOf } from '../tokens/networks.js';
 import type { Passwords } from './password.js';
 import { generateSecret, hashOfSecret, isSecret } from './random-secret.js';
-import { type AddedPerson, type SessionRecord, type UserRecord, type UserStore } from './user-store.js';
+import { type AddedPerson, generateUserId, type SessionRecord, type UserRecord, type UserStore } from './user-store.js';
 
 export const SESSION_COOKIE = '__Host-latchkey';
 const SESSION_HEADER = 'x-latchkey-session';
@@ -149,7 +149,15 @@ export class Sessions {
       throw new Problem('not-authenticated');
     }
     const now = this.#now();
-    const user = { name, role, password: null, identity, createdBy: 'the sign-in provider', createdAt: now };
+    const user = {
+      id: generateUserId(),
+      name,
+      role,
+      password: null,
+      identity,
+      createdBy: 'the sign-in provider',
+      createdAt: now,
+    };
     const begun = await this.#newSession(user, addressOf(request));
     // A provider whose clock is ahead makes no sign-in fresher.
     const session = { ...begun, record: { ...begun.record, signedInAt: Math.min(authenticatedAt, now) } };
@@ -167,10 +175,10 @@ export class Sessions {
     const by = 'by the sign-in provider';
     try {
       for (const former of formerNames)
-        await record({ what: 'user removed', note: `user ${former}, who is ${name} now; ${by}` }, idOf(user));
-      if (roleBefore === undefined) await record({ what: 'user added', note: `user ${name}: ${role}; ${by}` }, idOf(user));
+        await record({ what: 'user removed', note: `user ${former}, who is ${name} now; ${by}` }, actorOfUser(user));
+      if (roleBefore === undefined) await record({ what: 'user added', note: `user ${name}: ${role}; ${by}` }, actorOfUser(user));
       else if (roleBefore !== role)
-        await record({ what: 'user role changed', note: `user ${name}: ${roleBefore} to ${role}; ${by}` }, idOf(user));
+        await record({ what: 'user role changed', note: `user ${name}: ${roleBefore} to ${role}; ${by}` }, actorOfUser(user));
     } catch (error) {
       await users.remove(name);
       throw error;
@@ -190,7 +198,7 @@ export class Sessions {
     const session = await this.#newSession({ ...user, password: stored }, address);
     // The link may have been used, or the registry restored, while the password was hashed.
     if ((await this.#userOfLink(hash)) === undefined) return this.#refuse(request, 'the link was used', user);
-    await record({ what: 'password set', note: 'by a sign-in link' }, idOf(user));
+    await record({ what: 'password set', note: 'by a sign-in link' }, actorOfUser(user));
     if (!(await users.redeemLink(hash, stored, session.hash, session.record)))
       return this.#refuse(request, 'the link was used', user);
     this.#logSignIn(session);
@@ -213,7 +221,7 @@ export class Sessions {
     const { users, passwords, record } = this.#options;
     const stored = await this.#checkPassword(session, password);
     const changed = await passwords.hash(next, 'session');
-    await record({ what: 'password set' }, idOf(session.user));
+    await record({ what: 'password set' }, actorOfUser(session.user));
     if (!(await users.setPassword(session.user.name, stored, changed, session.hash))) throw new Problem('step-up-refused');
   }
 
@@ -260,7 +268,8 @@ export class Sessions {
 
   #principalOf({ hash, record: { signedInAt }, user }: OpenSession): Principal {
     return {
-      id: idOf(user),
+      id: `user ${user.id}`,
+      actor: actorOfUser(user),
       scopes: scopesOf(user.role),
       limits: user.role === 'installer' ? (user.limits ?? NO_ORDERS) : undefined,
       signedInAt,
@@ -341,7 +350,7 @@ export class Sessions {
 }
 
 /** As the audit log has the person. */
-function idOf({ name }: UserRecord): string {
+function actorOfUser({ name }: UserRecord): string {
   return `user ${name}`;
 }
 

@@ -3,6 +3,7 @@
  * that a user who is removed leaves no session.
  */
 
+import { randomBytes } from 'node:crypto';
 import type { OrderLimits } from '@latchkey/operations/contract';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import type { Database } from 'lmdb';
@@ -14,9 +15,15 @@ import type { PasswordHash } from './password.js';
 const MAX_USERS = 1_024;
 /** Of one user. At the bound the one that was used least recently ends. */
 const MAX_SESSIONS = 16;
+const ID_OCTETS = 10;
 
 /** Times are ms since the epoch. */
 export interface UserRecord {
+  /**
+   * Owns jobs, files and Idempotency-Keys. A name may be given to another person once its user is
+   * removed, and an ID never is.
+   */
+  readonly id: string;
   /** Signs in with it; the audit log has it. */
   readonly name: string;
   readonly role: Role;
@@ -55,7 +62,7 @@ export interface SessionRecord {
 }
 
 /** A user without secrets. */
-interface ListedUser extends Omit<UserRecord, 'password'> {
+interface ListedUser extends Omit<UserRecord, 'id' | 'password'> {
   readonly hasPassword: boolean;
   readonly link: LinkRecord | undefined;
 }
@@ -134,7 +141,22 @@ export async function openUserStore(folder: string): Promise<UserStore> {
     tables: (open): UserTables => ({ users: open('users'), links: open('links'), sessions: open('sessions') }),
     thenMake: 'add the users again',
   });
+  await nameUsersByIds(store, tables);
   return new LmdbUserStore(store, tables);
+}
+
+export function generateUserId(): string {
+  return randomBytes(ID_OCTETS).toString('hex');
+}
+
+/** Earlier builds knew users by their names only. */
+async function nameUsersByIds(store: OwnStore, { users }: UserTables): Promise<void> {
+  const withoutId = (): UserRecord[] =>
+    [...users.getRange()].map(({ value }) => value).filter(({ id }: Partial<UserRecord>) => id === undefined);
+  if (store.read(withoutId).length === 0) return;
+  await store.write(() => {
+    for (const user of withoutId()) users.putSync(user.name, { ...user, id: generateUserId() });
+  });
 }
 
 interface UserTables {
