@@ -1,9 +1,11 @@
 // Proves that the printed code is what an installation takes, that a sheet shows no key but in its
-// codes, and that it loads and runs nothing.
+// codes, and that it loads and runs nothing. Its labels fit each paper.
 
+import { readFileSync } from 'node:fs';
 import { Secret } from '@latchkey/protocol';
 import type { LabelLine } from '@latchkey/operations';
 import { type ManifestLine, parseLabel } from '@latchkey/provisioning';
+import { LABEL_FORMATS, LABEL_PAGES, labelsOfPage } from '@latchkey/provisioning/label-formats';
 import jsQR from 'jsqr';
 import { describe, expect, it, vi } from 'vitest';
 import { labelSheet, type SheetHeader } from '../src/commands/label-sheet.js';
@@ -103,4 +105,51 @@ describe('a sheet of labels', () => {
     expect(pieces.slice(1).map((piece) => piece.match(/class="id">(\w+)</)?.[1])).toEqual(['00000000', '00000001', '00000002']);
     for (const piece of pieces) expect(piece.length).toBeLessThan(8_192);
   });
+});
+
+/** Light around a dark module of less is read by few phones, in mm. */
+const MIN_MODULE = 0.4;
+
+describe.each(LABEL_FORMATS)('labels on %s', (format) => {
+  const page = LABEL_PAGES[format];
+
+  it('fit the page, with a code that a phone reads', () => {
+    const { margin, columns, rows = 1, label, gap, code } = page;
+    expect(margin.x * 2 + columns * label.width + (columns - 1) * gap.x).toBeLessThanOrEqual(page.page.width + 0.2);
+    expect(margin.y * 2 + rows * label.height + (rows - 1) * gap.y).toBeLessThanOrEqual(page.page.height + 0.2);
+    // 1 mm is left on each side of a code.
+    expect(code + 2).toBeLessThanOrEqual(label.height);
+    // 45 modules and a quiet zone of 4: a name of 60 characters.
+    expect(code / 53).toBeGreaterThan(MIN_MODULE);
+  });
+
+  it('begin another page where the one before is full', () => {
+    const isCut = labelsOfPage(page) === undefined;
+    const onPage = labelsOfPage(page) ?? 45;
+    const lines = Array.from({ length: 45 }, (_, i) => lineTo('192.0.2.1', i));
+    const html = [...labelSheet(lines, ORDER, format)].join('');
+    const pages = html
+      .split('<main>')
+      .slice(1)
+      .map((text) => text.split('<article>').length - 1);
+    const full = Array.from({ length: Math.ceil(45 / onPage) }, (_, i) => Math.min(onPage, 45 - i * onPage));
+    expect(pages).toEqual(full);
+    expect(html.split('</main>').length - 1).toBe(full.length);
+    expect(html.includes('<header>')).toBe(isCut);
+    expect(html).toContain(`size: ${page.page.width}mm ${page.page.height}mm`);
+  });
+});
+
+it('the console prints on the same papers', () => {
+  const css = readFileSync(new URL('../../console/src/styles.css', import.meta.url), 'utf8');
+  const { 'avery-l7160': sheetPage, 'roll-62': roll, a4 } = LABEL_PAGES;
+  for (const measure of [
+    `margin: ${a4.margin.y}mm ${a4.margin.x}mm`,
+    `margin: ${sheetPage.margin.y}mm ${sheetPage.margin.x}mm`,
+    `grid-template-columns: repeat(${sheetPage.columns}, ${sheetPage.label.width}mm)`,
+    `grid-auto-rows: ${sheetPage.label.height}mm`,
+    `gap: 0 ${sheetPage.gap.x}mm`,
+    `size: ${roll.page.width}mm ${roll.page.height}mm`,
+  ])
+    expect(css).toContain(measure);
 });

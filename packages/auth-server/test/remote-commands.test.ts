@@ -291,7 +291,7 @@ const REMOTE: Readonly<Record<string, readonly string[]>> = {
     '--installer Bo --controller 00000009 --count 2 --out DIR/for-nobody',
   ],
   'order export': ['1 --out DIR/again', '1 --out DIR/sealed --recipient RECIPIENT', '77 --out DIR/again'],
-  'order labels': ['1 --out DIR/labels.html', '77 --out DIR/labels.html'],
+  'order labels': ['1 --out DIR/labels.html', '1 --format roll-62 --out DIR/roll.html', '77 --out DIR/labels.html'],
   'order close': ['2', '2 --yes', '2 --yes', '77'],
   'node disable': [
     'ID0',

@@ -1,7 +1,8 @@
 import { createFile, exists } from '@latchkey/runtime/files';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { withExamples } from '@latchkey/runtime/cli';
-import { Command } from 'commander';
+import { LABEL_FORMATS, type LabelFormat } from '@latchkey/provisioning/label-formats';
+import { Command, Option } from 'commander';
 import { type KeyOutput, ordersExport, ordersLabels } from '@latchkey/operations';
 import { ManifestOutput, type ManifestOutputOptions, manifestOutputOptions } from './manifest-output.js';
 import { labelSheet } from './label-sheet.js';
@@ -35,21 +36,36 @@ export function labelsCommand(): Command {
   const command = withOrderNumber(
     new Command('labels').description('write a sheet to print, with a QR code for each node that has not joined'),
   )
+    .addOption(
+      new Option('--format <format>', 'the paper: a4 and letter are cut, the others peel off')
+        .choices(LABEL_FORMATS)
+        .default('a4'),
+    )
     .requiredOption('--out <file.html>', 'mode 0600: the codes hold the initial keys; must not exist')
     .action(labels);
-  return withExamples(command, 'latchkey-auth-server order labels 1 --data ./data --out labels.html');
+  return withExamples(
+    command,
+    'latchkey-auth-server order labels 1 --data ./data --out labels.html',
+    'latchkey-auth-server order labels 1 --data ./data --format avery-l7160 --out labels.html',
+    'latchkey-auth-server order labels 1 --data ./data --format roll-62 --out labels.html',
+  );
 }
 
-async function labels(number: number, { out, ...options }: RegistryOptions & { readonly out: string }): Promise<void> {
+interface LabelOptions extends RegistryOptions {
+  readonly format: LabelFormat;
+  readonly out: string;
+}
+
+async function labels(number: number, { out, format, ...options }: LabelOptions): Promise<void> {
   if (await exists(out)) throw new UsageFailure(`${out} exists already`, { advice: 'Nothing was changed. Choose another name.' });
   const { count, split } = await withOperations(options, (context) =>
     call(
       ordersLabels,
-      { ...context, writeSheet: (lines, order) => createFile(out, labelSheet(lines, order)) },
+      { ...context, writeSheet: (lines, order) => createFile(out, labelSheet(lines, order, format)) },
       { order: number },
     ),
   );
   process.stdout.write(
-    `Labels of ${pluralize(count, 'node')} are in ${out}: print it, then delete it. They hold the initial keys.\n${split ? INSTALLER_HALVES : ''}`,
+    `Labels of ${pluralize(count, 'node')} are in ${out}: print it with a browser at 100 %, then delete it. They hold the initial keys.\n${split ? INSTALLER_HALVES : ''}`,
   );
 }
