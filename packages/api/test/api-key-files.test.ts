@@ -8,7 +8,7 @@ import { generateIdentity, identityToRecipient } from 'age-encryption';
 import type { OrderLimits } from '@latchkey/operations/contract';
 import { formatId, parseId, Secret } from '@latchkey/protocol';
 import { decryptManifest } from '@latchkey/provisioning';
-import { AdminFixture, C1, newSecret } from '@latchkey/test-support/admin-fixture';
+import { AdminFixture, C1, C2, newSecret } from '@latchkey/test-support/admin-fixture';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { BrowserApi, type BrowserSession, FROM_PAGE } from './browser-api.js';
 import { type Answer, createToken, LocalApi } from './local-api.js';
@@ -146,7 +146,19 @@ describe('a new order', () => {
     }
     for (const change of [{ controller: '0000dead' }, { join_until: '2020-01-01T00:00:00Z' }])
       expect((await ask('POST', '/v1/orders', { ...ORDER, ...change, recipients: [recipient] })).status).toBe(409);
-    expect((await ask('POST', '/v1/orders', { ...ORDER, count: 100_001, recipients: [recipient] })).status).toBe(400);
+    const { controller, count: _, ...terms } = ORDER;
+    const share = (count: number, id: string = controller): object => ({ controller: id, count });
+    for (const wrong of [
+      { controller, count: 100_001 },
+      { controller },
+      { controllers: [share(60_000), share(60_000, formatId(C2))] },
+      { controllers: [share(1), share(1)] },
+      { controllers: [share(1)], controller, count: 1 },
+    ])
+      expect([wrong, (await ask('POST', '/v1/orders', { ...terms, ...wrong, recipients: [recipient] })).status]).toEqual([
+        wrong,
+        400,
+      ]);
     expect(fixture.headSeq).toBe(head);
   });
 

@@ -289,6 +289,12 @@ const REMOTE: Readonly<Record<string, readonly string[]>> = {
     '--installer Bo --controller 00000001 --count 2 --out DIR/for-bo --json',
     '--installer Bo --controller 00000001 --count 2 --out DIR/for-bo-sealed --join-until 2999-12-24T00:00Z --recipient RECIPIENT',
     '--installer Bo --controller 00000009 --count 2 --out DIR/for-nobody',
+    '--installer Bo --controller 00000001=1,00000002=2 --out DIR/for-both',
+    '--installer Bo --controller 00000002=2,00000001=1 --out DIR/for-both-again --json',
+    '--installer Bo --controller 00000001=1,00000009=2 --out DIR/for-nobody',
+    '--installer Bo --controller 00000001=1,00000001=2 --out DIR/for-nobody',
+    '--installer Bo --controller 00000001=1,00000002=2 --count 3 --out DIR/for-nobody',
+    '--installer Bo --controller 00000001=0 --out DIR/for-nobody',
   ],
   'order export': ['1 --out DIR/again', '1 --out DIR/sealed --recipient RECIPIENT', '77 --out DIR/again'],
   'order labels': ['1 --out DIR/labels.html', '1 --format roll-62 --out DIR/roll.html', '77 --out DIR/labels.html'],
@@ -547,6 +553,23 @@ describe('a token with the scope keys', () => {
       message: expect.stringContaining('expected one identity'),
     });
   });
+});
+
+it('an order through several controllers has its nodes at each, and labels and manifests by controller', async () => {
+  const order = words('order create --installer Both --controller 00000002=2,00000001=1 --json');
+  const out = join(folder, 'both');
+  const created = JSON.parse((await there(...order, '--out', out)).stdout) as { order: number; controller: null; count: number };
+  expect(created).toMatchObject({ controller: null, count: 3 });
+  const controllers = async (path: string): Promise<number[]> =>
+    parseManifest(await readFile(join(path, 'manifest.csv'), 'utf8'), 'manifest.csv').map(({ idC }) => idC);
+  expect(await controllers(out)).toEqual([2, 2, 1]);
+  const number = String(created.order);
+  await there('order', 'export', number, '--out', `${out}-again`);
+  expect(await controllers(`${out}-again`)).toEqual([1, 2, 2]);
+  await there('order', 'labels', number, '--out', `${out}.html`);
+  const labels = (await readFile(`${out}.html`, 'utf8')).matchAll(/<dt>Controller<\/dt><dd>(\w+)</g);
+  expect([...labels].map(([, id]) => id)).toEqual(['00000001', '00000002', '00000002']);
+  expect(JSON.parse((await there('order', 'show', number, '--json')).stdout)).toMatchObject({ controller: null, nodes: 3 });
 });
 
 it('what was written over the API holds the keys of that registry, and only its reader can open it', async () => {

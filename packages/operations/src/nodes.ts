@@ -140,7 +140,7 @@ async function orderEntryOf(registry: Registry, { order, addedAt }: NodeInfo): P
 }
 
 /** A node that is exported, and its key, which is wiped when the next page is asked for. */
-export type NodeAndKey = readonly [node: ExportedNode, key: Secret];
+type NodeAndKey = readonly [node: ExportedNode, key: Secret];
 
 /** A node that is exported, without its key where keys are not asked for. */
 export type ExportedLine = readonly [node: ExportedNode, key?: Secret];

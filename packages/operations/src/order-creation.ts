@@ -9,9 +9,14 @@ import { queryNodes } from './node-query.js';
 import type { DeviceKeys } from './import/device-keys.js';
 import type { Registry, ControllerInfo } from '@latchkey/registry';
 
-export interface OrderRequest {
+/** How many nodes of an order join through one controller. */
+export interface ControllerShare {
   readonly idC: number;
   readonly count: number;
+}
+
+export interface OrderRequest {
+  readonly shares: readonly ControllerShare[];
   /** One IK for all nodes of the order, as the draft allows, instead of one per node. */
   readonly sharedKey: boolean;
   /** Which of these IDs are taken. */
@@ -19,11 +24,13 @@ export interface OrderRequest {
 }
 
 /** Draws an ID and an IK for each node. */
-export async function generateNodes({ idC, count, sharedKey, takenIds }: OrderRequest): Promise<NodeBatch> {
-  const ids = await generateIds(count, takenIds);
+export async function generateNodes({ shares, sharedKey, takenIds }: OrderRequest): Promise<NodeBatch> {
+  const ids = (await generateIds(nodesOf(shares), takenIds)).values();
   const batch = new NodeBatch();
   const ik = randomBytes(KEY_LENGTH);
-  for (const idI of ids) {
+  for (const idC of controllersOf(shares)) {
+    const { value: idI } = ids.next();
+    if (idI === undefined) throw new RangeError('fewer IDs than nodes');
     batch.add(idI, idC, ik, 0);
     if (!sharedKey) randomFillSync(ik);
   }
@@ -31,16 +38,29 @@ export async function generateNodes({ idC, count, sharedKey, takenIds }: OrderRe
   return batch;
 }
 
+export function nodesOf(shares: readonly ControllerShare[]): number {
+  return shares.reduce((sum, { count }) => sum + count, 0);
+}
+
+/** The controller of each node, one after the other. */
+function* controllersOf(shares: readonly ControllerShare[]): Generator<number, undefined> {
+  for (const { idC, count } of shares) for (let i = 0; i < count; i++) yield idC;
+}
+
 /**
  * Draws the installer's half of each initial key, and makes the key of it and the device key. The
  * IDs are the manufacturer's.
+ *
+ * @param shares of as many nodes as there are device keys
  */
-export function generateSplitNodes(idC: number, deviceKeys: DeviceKeys, sharedHalf: boolean): NodeBatch {
+export function generateSplitNodes(shares: readonly ControllerShare[], deviceKeys: DeviceKeys, sharedHalf: boolean): NodeBatch {
   const batch = new NodeBatch(true);
+  const controllers = controllersOf(shares);
   let half = generateKey();
   for (const { idI, line } of deviceKeys.entries()) {
     const ik = deviceKeys.combine(idI, half);
-    if (ik === undefined) throw new RangeError('a device key is not where it was');
+    const { value: idC } = controllers.next();
+    if (ik === undefined || idC === undefined) throw new RangeError('a device key is not where it was');
     batch.add(idI, idC, ik.expose(), line, half.expose());
     ik.wipe();
     if (sharedHalf) continue;
@@ -52,17 +72,18 @@ export function generateSplitNodes(idC: number, deviceKeys: DeviceKeys, sharedHa
 }
 
 /**
- * What the installer gets to know of each node, by ID: the whole initial key, or the installer's
- * half.
+ * What the installer gets to know of each node, by controller and ID: the whole initial key, or the
+ * installer's half.
  */
-export function* manifestOf(batch: NodeBatch, controller: ControllerInfo): Generator<ManifestLine> {
-  for (const i of batch.indicesById()) {
-    yield { idI: batch.idI(i), idC: controller.idC, controller: controller.nid, ik: batch.half(i) ?? batch.ik(i) };
-  }
+export function* manifestOf(batch: NodeBatch, controllers: readonly ControllerInfo[]): Generator<ManifestLine> {
+  for (const { idC, nid } of controllers)
+    for (const i of batch.indicesById())
+      if (batch.idC(i) === idC) yield { idI: batch.idI(i), idC, controller: nid, ik: batch.half(i) ?? batch.ik(i) };
 }
 
 /**
- * What the installer needs of the nodes of an order that have not joined yet: handed over again.
+ * What the installer needs of the nodes of an order that have not joined yet, by controller and ID:
+ * handed over again.
  */
 export async function remainingManifest(registry: Registry, order: number): Promise<ManifestLine[]> {
   const lines: ManifestLine[] = [];
@@ -79,7 +100,7 @@ export async function remainingManifest(registry: Registry, order: number): Prom
       lines.push({ idI: node.idI, idC: node.controller, controller: controller.nid, ik: half ?? node.key });
     }
   }
-  return lines;
+  return lines.toSorted((a, b) => a.idC - b.idC || a.idI - b.idI);
 }
 
 export function generateKey(): Secret {

@@ -2,7 +2,14 @@
 
 import { formatId } from '@latchkey/protocol';
 import type { ManifestLine } from '@latchkey/provisioning';
-import { type NodeTally, type OrderRecord, type OrderStatus, orderStatus, type Registry } from '@latchkey/registry';
+import {
+  type ControllerInfo,
+  type NodeTally,
+  type OrderRecord,
+  type OrderStatus,
+  orderStatus,
+  type Registry,
+} from '@latchkey/registry';
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { describeOrder, recordExport, setJoinWindow, setOrderState } from './administration.js';
@@ -29,7 +36,14 @@ import type { NodeBatch } from './node-batch.js';
 import { countNodes, countNodesBy } from './node-query.js';
 import { orderNotFound, requireOrder, requireVisibleOrder } from './order-lookup.js';
 import { type Approval, type Context, implement, inTurn, type Operation, withProgress } from './operation.js';
-import { generateNodes, generateSplitNodes, manifestOf, remainingManifest } from './order-creation.js';
+import {
+  type ControllerShare,
+  generateNodes,
+  generateSplitNodes,
+  manifestOf,
+  nodesOf,
+  remainingManifest,
+} from './order-creation.js';
 import { numberFromId } from './parse-input.js';
 import { pluralize } from './pluralize.js';
 import { isVisible } from './visibility.js';
@@ -223,19 +237,22 @@ export const ordersCreate: Operation<OrderCreateInput, CreatedOrder, OrderCreate
     const { installer, shared_key: sharedKey, lifetime_seconds: lifetime, grace_seconds: grace } = input;
     const manufacturer = requireHolder(context.readDeviceKeys, input.manufacturer);
     const window = windowOf(input, clock().wallMs);
-    const controller = await requireController(registry, numberFromId(input.controller));
+    const wanted = sharesOf(input);
+    const controllers: ControllerInfo[] = [];
+    for (const { idC } of wanted) controllers.push(await requireController(registry, idC));
     const output = await context.openOutput();
-    const batch = await drawNodes(context, input, controller.idC);
+    const { batch, shares } = await drawNodes(context, input, wanted);
     const count = batch.length;
     let number: number | undefined;
     try {
-      const { idC } = controller;
+      // As an import, an order through several controllers names none: its nodes do.
+      const idC = shares.length === 1 ? shares[0]?.idC : undefined;
       const split = manufacturer === undefined ? {} : { manufacturer };
       const texts = orderTexts(input);
       const terms = { kind: 'order', installer, ...texts, idC, sharedKey, ...split, lifetime, grace, ...window } as const;
-      await output.write(manifestOf(batch, controller), async () => {
+      await output.write(manifestOf(batch, controllers), async () => {
         number = await withProgress(context, 'storing', count, (progress) =>
-          enrol(registry, { terms, batch, controllers: [idC], progress }),
+          enrol(registry, { terms, batch, controllers: controllers.map((controller) => controller.idC), progress }),
         );
         return undefined;
       });
@@ -248,7 +265,8 @@ export const ordersCreate: Operation<OrderCreateInput, CreatedOrder, OrderCreate
     return {
       order: number,
       installer,
-      controller: input.controller,
+      controller: idOrNull(shares),
+      controllers: shares.map((share) => ({ controller: formatId(share.idC), count: share.count })),
       count,
       split: manufacturer !== undefined,
       manufacturer: manufacturer ?? null,
@@ -269,15 +287,35 @@ export function requireHolder(
   throw new UsageFailure('device keys and manufacturer: expected both or neither', { advice: 'Nothing was changed.' });
 }
 
+function idOrNull(shares: readonly ControllerShare[]): string | null {
+  const [first, ...others] = shares;
+  return first === undefined || others.length > 0 ? null : formatId(first.idC);
+}
+
+/** A share whose count is that of the device keys. */
+type WantedShare = Pick<ControllerShare, 'idC'> & { readonly count: number | undefined };
+
+function sharesOf({ controller, controllers, count }: OrderCreateInput): readonly WantedShare[] {
+  if (controllers !== undefined) return controllers.map((share) => ({ idC: numberFromId(share.controller), count: share.count }));
+  return [{ idC: numberFromId(controller ?? ''), count }];
+}
+
+interface DrawnNodes {
+  readonly batch: NodeBatch;
+  readonly shares: readonly ControllerShare[];
+}
+
 /** IDs and keys of the order: drawn, or the manufacturer's IDs and keys made of both halves. */
 async function drawNodes(
   { registry, readDeviceKeys }: OrderCreateContext,
-  { count, shared_key: sharedKey }: OrderCreateInput,
-  idC: number,
-): Promise<NodeBatch> {
+  { shared_key: sharedKey }: OrderCreateInput,
+  wanted: readonly WantedShare[],
+): Promise<DrawnNodes> {
   const takenIds = (ids: readonly number[]): Promise<ReadonlySet<number>> => registry.takenIds(ids);
+  const known = wanted.flatMap(({ idC, count }) => (count === undefined ? [] : [{ idC, count }]));
+  const count = known.length === wanted.length ? nodesOf(known) : undefined;
   if (readDeviceKeys === undefined) {
-    if (count !== undefined) return generateNodes({ idC, count, sharedKey, takenIds });
+    if (count !== undefined) return { batch: await generateNodes({ shares: known, sharedKey, takenIds }), shares: known };
     throw new UsageFailure('--count is missing', {
       advice: 'Nothing was changed. Say how many nodes with --count, or name the file of their device keys with --device-keys.',
     });
@@ -292,7 +330,8 @@ async function drawNodes(
       });
     }
     await deviceKeys.rejectTaken(takenIds);
-    return generateSplitNodes(idC, deviceKeys, sharedKey);
+    const shares = wanted.map(({ idC, count: ofShare = length }) => ({ idC, count: ofShare }));
+    return { batch: generateSplitNodes(shares, deviceKeys, sharedKey), shares };
   } finally {
     deviceKeys.wipe();
   }

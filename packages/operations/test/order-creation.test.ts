@@ -13,7 +13,7 @@ import { orderStatus, type OrderRecord } from '@latchkey/registry';
 import { addController } from '../src/administration.js';
 import { addNodes, commitTo, controller, newNode, newRegistry, newSecret, TERMS } from '@latchkey/test-support/registry-fixtures';
 
-const order = { idC: 9, count: 500, sharedKey: false, takenIds: () => Promise.resolve(new Set<number>()) };
+const order = { shares: [{ idC: 9, count: 500 }], sharedKey: false, takenIds: () => Promise.resolve(new Set<number>()) };
 
 /** ID and key of each node, in the order they were drawn. */
 function drawn(batch: NodeBatch): [number, string][] {
@@ -52,12 +52,28 @@ describe('an order', () => {
   });
 
   it.each([1, 500, 20_000])('of %i nodes has a manifest that can be read again', async (count) => {
-    const [nodes, to] = [await generateNodes({ ...order, count }), controller({ idC: 9 })];
+    const [nodes, to] = [await generateNodes({ ...order, shares: [{ idC: 9, count }] }), controller({ idC: 9 })];
     const path = join(await tempFolder(), 'manifest.csv');
-    await createFile(path, formatManifest(manifestOf(nodes, to)));
+    await createFile(path, formatManifest(manifestOf(nodes, [to])));
     const lines = parseManifest(await readPrivateFile(path, MAX_MANIFEST), path);
     expect(lines.map(({ idI, ik }) => [idI, ik.toHex()])).toEqual(drawn(nodes).toSorted(([a], [b]) => a - b));
     expect(lines[0]).toMatchObject({ idC: 9, controller: to.nid });
+  });
+
+  it('through several controllers has as many nodes for each as were ordered, and a manifest by controller', async () => {
+    const nodes = await generateNodes({
+      ...order,
+      shares: [
+        { idC: 9, count: 3 },
+        { idC: 7, count: 2 },
+      ],
+    });
+    const [nine, seven] = [controller({ idC: 9 }), controller({ idC: 7 })];
+    const lines = [...manifestOf(nodes, [nine, seven])];
+    expect(lines.map(({ idC }) => idC)).toEqual([9, 9, 9, 7, 7]);
+    for (const part of [lines.slice(0, 3), lines.slice(3)]) expect(part).toEqual(part.toSorted((a, b) => a.idI - b.idI));
+    const keys = lines.toSorted((a, b) => a.idI - b.idI).map(({ idI, ik }) => [idI, ik.toHex()]);
+    expect(keys).toEqual(drawn(nodes).toSorted(([a], [b]) => a - b));
   });
 
   it('is handed over again without the nodes that have joined, and those of other orders', async () => {

@@ -149,7 +149,7 @@ export async function createOrder(
   { openOutput, readDeviceKeys }: Pick<OrderCreateContext, 'openOutput' | 'readDeviceKeys'>,
 ): Promise<unknown> {
   refuseKeysFromHere(readDeviceKeys, 'device keys');
-  if (input.count === undefined)
+  if (input.count === undefined && input.controllers === undefined)
     throw new UsageFailure('--count is missing', { advice: 'Nothing was changed. Say how many nodes with --count.' });
   return receiveManifest(api, ordersCreate.name, { ...input }, await openOutput(), (error, result) => {
     const created = ordersCreate.output.safeParse(result).data;

@@ -13,9 +13,12 @@ import {
   ordersShow,
 } from '@latchkey/operations';
 import {
+  controllerSharesSchema,
+  CONTROLLERS_EXPECTED,
   controllerTextFields,
   durationSchema,
   endpointSchema,
+  namesControllers,
   nameSchema,
   TEXT_LIMITS,
   textSchema,
@@ -52,19 +55,31 @@ const createOrder = defineRoute({
   description: 'Draws their IDs and initial keys. The manifest is the file of the job.',
   scope: ordersCreate.scope,
   path: '/v1/orders',
-  input: z.strictObject({
-    installer: nameSchema,
-    contact: textSchema(TEXT_LIMITS.contact).optional().describe('Of the installer'),
-    site: textSchema(TEXT_LIMITS.site).optional().describe('Where its nodes are, unless they say otherwise'),
-    controller: idSchema,
-    count: z.int().min(1).max(MAX_NODES),
-    shared_key: z.boolean().default(false).describe('One initial key for all nodes of the order'),
-    lifetime_seconds: durationSchema,
-    grace_seconds: durationSchema,
-    join_from: timeSchema.optional(),
-    join_until: timeSchema.optional(),
-    recipients: recipientsSchema,
-  }),
+  input: z
+    .strictObject({
+      installer: nameSchema,
+      contact: textSchema(TEXT_LIMITS.contact).optional().describe('Of the installer'),
+      site: textSchema(TEXT_LIMITS.site).optional().describe('Where its nodes are, unless they say otherwise'),
+      controller: idSchema.optional().describe('Of all nodes; with `count`'),
+      count: z.int().min(1).max(MAX_NODES).optional(),
+      controllers: controllerSharesSchema
+        .optional()
+        .describe('How many nodes join through which controller, if through several: `[{"controller": ID, "count": N}]`'),
+      shared_key: z.boolean().default(false).describe('One initial key for all nodes of the order'),
+      lifetime_seconds: durationSchema,
+      grace_seconds: durationSchema,
+      join_from: timeSchema.optional(),
+      join_until: timeSchema.optional(),
+      recipients: recipientsSchema,
+    })
+    .refine(namesControllers, { error: CONTROLLERS_EXPECTED })
+    .refine(({ controller, count }) => (controller === undefined) === (count === undefined), {
+      error: 'expected count with controller',
+    })
+    .refine(({ controllers = [] }) => controllers.reduce((sum, { count }) => sum + count, 0) <= MAX_NODES, {
+      path: ['controllers'],
+      error: `expected ${MAX_NODES} nodes at most`,
+    }),
   output: jobSchema,
   isIdempotent: () => true,
   run: (context, { recipients, ...input }) =>

@@ -1,10 +1,16 @@
 import { formatId } from '@latchkey/protocol';
-import { Failure } from '@latchkey/runtime/failure';
+import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { formatDuration } from '@latchkey/runtime/config';
 import { idArgument, integerArgument, withExamples } from '@latchkey/runtime/cli';
-import { Command } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import { type KeyOutput, ManifestNotWritten, ordersCreate } from '@latchkey/operations';
-import { MAX_ORDER_NODES } from '@latchkey/operations/contract';
+import {
+  type ControllerShareInput,
+  controllerSharesSchema,
+  type CreatedOrder,
+  MAX_ORDER_NODES,
+  type OrderCreateInput,
+} from '@latchkey/operations/contract';
 import { ManifestOutput, type ManifestOutputOptions, manifestOutputOptions } from './manifest-output.js';
 import {
   checkWindow,
@@ -28,7 +34,8 @@ import { call, deviceKeysReader, withOperations } from './operation-call.js';
 
 interface CreateOptions extends RegistryOptions, ManifestOutputOptions, JoinWindow, DeviceKeyOptions, OrderTextOptions {
   readonly installer: string;
-  readonly controller: number;
+  /** One, or several with a count each. */
+  readonly controller: string | readonly ControllerShareInput[];
   readonly count?: number;
   readonly sharedKey?: true;
   readonly lifetime: number;
@@ -43,7 +50,11 @@ export function createCommand(): Command {
     ),
   )
     .requiredOption('--installer <name>', 'who will install the nodes', installerArgument)
-    .requiredOption('--controller <id>', 'the controller they join through', idArgument)
+    .requiredOption(
+      '--controller <id>',
+      'the controller they join through; several with a count each as ID=N,ID=N, without --count',
+      controllersArgument,
+    )
     .option('--count <n>', 'how many nodes; with --device-keys, as many as there are keys', integerArgument(1, MAX_ORDER_NODES))
     .option(
       '--shared-key',
@@ -62,11 +73,42 @@ export function createCommand(): Command {
     'latchkey-auth-server order create --data ./data --installer Kim --controller 00000001 --device-keys devices.csv --manufacturer ACME --out ./for-kim',
     'latchkey-auth-server order create --data ./data --installer Bo --controller 00000001 --count 9 --join-until 2026-12-24 --recipient age1... --out ./for-bo',
     'latchkey-auth-server order create --server unix:/run/latchkey/auth-server-api/api.sock --installer Bo --controller 00000001 --count 9 --out ./for-bo',
+    'latchkey-auth-server order create --data ./data --installer Kim --controller 00000001=400,00000002=600 --out ./for-kim',
   );
 }
 
+function controllersArgument(text: string): CreateOptions['controller'] {
+  if (!text.includes('=')) return formatId(idArgument(text));
+  const shares = text.split(',').map((part) => {
+    const [id = '', count = '', ...more] = part.split('=');
+    if (more.length > 0) throw new InvalidArgumentError('expected ID=N,ID=N, e.g. 00000001=400,00000002=600');
+    return { controller: formatId(idArgument(id)), count: integerArgument(1, MAX_ORDER_NODES)(count) };
+  });
+  const parsed = controllerSharesSchema.safeParse(shares);
+  if (parsed.success) return parsed.data;
+  throw new InvalidArgumentError(parsed.error.issues[0]?.message ?? 'expected ID=N,ID=N');
+}
+
+/** The controllers as the operation takes them. */
+function controllersInput({ controller, count }: CreateOptions): Pick<OrderCreateInput, 'controller' | 'controllers' | 'count'> {
+  if (typeof controller === 'string') return { controller, count };
+  if (count !== undefined)
+    throw new UsageFailure('--count is of one controller, and --controller has a count for each', {
+      advice: 'Nothing was changed. Leave out --count.',
+    });
+  return { controllers: controller };
+}
+
+/** How many join through which controller, if through several. */
+function describeShares({ controllers }: CreatedOrder): string {
+  if (controllers.length < 2) return '';
+  const parts = controllers.map(({ controller, count }) => `${count} through ${controller}`);
+  return `${parts.join(', ')}; the manifest has them by controller\n`;
+}
+
 async function create(options: CreateOptions): Promise<void> {
-  const { installer, contact, site, count, lifetime, grace, deviceKeys } = options;
+  const { installer, contact, site, lifetime, grace, deviceKeys } = options;
+  const controllers = controllersInput(options);
   const manufacturer = manufacturerFrom(options);
   checkWindow(options);
   rejectBothFromStandardInput(deviceKeys, options.passphraseFile);
@@ -81,8 +123,7 @@ async function create(options: CreateOptions): Promise<void> {
         installer,
         contact,
         site,
-        controller: formatId(options.controller),
-        count,
+        ...controllers,
         shared_key: options.sharedKey === true,
         manufacturer,
         lifetime_seconds: lifetime,
@@ -97,7 +138,7 @@ async function create(options: CreateOptions): Promise<void> {
   const window = describeWindow(options);
   const joins = window === '' ? '' : `They may join${window}\n`;
   process.stdout.write(
-    `Order ${created.order}: ${pluralize(created.count, 'node')} by ${installer}, keys last ${formatDuration(lifetime)}\n${joins}${output?.advice}\n${created.split ? INSTALLER_HALVES : ''}`,
+    `Order ${created.order}: ${pluralize(created.count, 'node')} by ${installer}, keys last ${formatDuration(lifetime)}\n${describeShares(created)}${joins}${output?.advice}\n${created.split ? INSTALLER_HALVES : ''}`,
   );
 }
 

@@ -152,13 +152,51 @@ export const ordersSuspend: Contract<OrderInput, OrderState> = change('orders.su
 export const ordersResume: Contract<OrderInput, OrderState> = change('orders.resume');
 export const ordersClose: Contract<OrderInput, OrderState> = change('orders.close');
 
+/** Controllers of one order at most. */
+const MAX_CONTROLLERS = 64;
+
+export interface ControllerShareInput {
+  readonly controller: string;
+  readonly count: number;
+}
+
+const shareSchema: z.ZodType<ControllerShareInput> = z.strictObject({
+  controller: idSchema,
+  count: z.int().min(1).max(MAX_ORDER_NODES),
+});
+
+export const controllerSharesSchema: z.ZodType<readonly ControllerShareInput[]> = z
+  .array(shareSchema)
+  .min(1)
+  .max(MAX_CONTROLLERS)
+  .refine((shares) => new Set(shares.map(({ controller }) => controller)).size === shares.length, {
+    error: 'expected each controller once',
+  })
+  .refine((shares) => shares.reduce((sum, { count }) => sum + count, 0) <= MAX_ORDER_NODES, {
+    error: `expected ${MAX_ORDER_NODES} nodes at most`,
+  });
+
+/** One controller, or several with a count each. */
+export function namesControllers({
+  controller,
+  controllers,
+  count,
+}: Pick<OrderCreateInput, 'controller' | 'controllers' | 'count'>): boolean {
+  return controllers === undefined ? controller !== undefined : controller === undefined && count === undefined;
+}
+
+export const CONTROLLERS_EXPECTED = 'expected controller, or controllers with a count each';
+
 export interface OrderCreateInput extends JoinWindowInput {
   readonly installer: string;
   readonly contact?: string | undefined;
   readonly site?: string | undefined;
-  readonly controller: string;
+  /** Of all nodes; or `controllers`. */
+  readonly controller?: string | undefined;
   /** As many as there are device keys, if those are given. */
   readonly count?: number | undefined;
+  /** How many nodes join through which controller, if through several. */
+  readonly controllers?: readonly ControllerShareInput[] | undefined;
   /** One initial key for all nodes; with device keys, one installer's half. */
   readonly shared_key: boolean;
   /** Who has the device keys, if those are given. */
@@ -170,7 +208,9 @@ export interface OrderCreateInput extends JoinWindowInput {
 export interface CreatedOrder {
   readonly order: number;
   readonly installer: string;
-  readonly controller: string;
+  /** `null`: several. */
+  readonly controller: string | null;
+  readonly controllers: readonly ControllerShareInput[];
   readonly count: number;
   readonly split: boolean;
   readonly manufacturer: string | null;
@@ -183,22 +223,26 @@ export interface CreatedOrder {
 export const ordersCreate: Contract<OrderCreateInput, CreatedOrder> = {
   name: 'orders.create',
   scope: 'keys',
-  input: z.strictObject({
-    installer: nameSchema,
-    contact: textSchema(TEXT_LIMITS.contact).optional(),
-    site: textSchema(TEXT_LIMITS.site).optional(),
-    controller: idSchema,
-    count: z.int().min(1).max(MAX_ORDER_NODES).optional(),
-    shared_key: z.boolean(),
-    manufacturer: nameSchema.optional(),
-    lifetime_seconds: durationSchema,
-    grace_seconds: durationSchema,
-    ...windowFields,
-  }),
+  input: z
+    .strictObject({
+      installer: nameSchema,
+      contact: textSchema(TEXT_LIMITS.contact).optional(),
+      site: textSchema(TEXT_LIMITS.site).optional(),
+      controller: idSchema.optional(),
+      count: z.int().min(1).max(MAX_ORDER_NODES).optional(),
+      controllers: controllerSharesSchema.optional(),
+      shared_key: z.boolean(),
+      manufacturer: nameSchema.optional(),
+      lifetime_seconds: durationSchema,
+      grace_seconds: durationSchema,
+      ...windowFields,
+    })
+    .refine(namesControllers, { error: CONTROLLERS_EXPECTED }),
   output: z.object({
     ...orderInputFields,
     installer: z.string(),
-    controller: idSchema,
+    controller: idSchema.nullable(),
+    controllers: z.array(shareSchema),
     count: z.int(),
     split: z.boolean(),
     manufacturer: z.string().nullable(),
