@@ -25,6 +25,7 @@ const TAGS: Readonly<Record<string, string>> = {
   clock: 'Times of the clock in which commits are held back',
   audit: 'The audit log',
   jobs: 'Long operations and their results',
+  imports: 'Nodes that were ordered elsewhere, in a file',
   events: 'What happens to nodes, as it happens',
   api: 'The API itself',
 };
