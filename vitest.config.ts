@@ -94,6 +94,9 @@ export const SYSTEM: readonly string[] = [
 /** Unit tests that put a mock in the place of a module: each file needs modules of its own. */
 export const MOCKED: readonly string[] = ['initial-key', 'wiping'];
 
+/** After each file: no key in what was printed or answered. */
+const setupFiles = ['packages/tools/test-support/src/leak-check.ts'];
+
 const ALL = 'packages/**/test/**/*.test.ts';
 const TESTBED = 'packages/**/testbed/test/**/*.test.ts';
 /** All tests of the simulator that simulate worlds. */
@@ -123,6 +126,7 @@ export default defineConfig({
           name: 'unit',
           include: [ALL],
           exclude: [NODE_MODULES, TESTBED, WORLDS, ...named(MOCKED), ...named(STORAGE), ...named(SYSTEM)],
+          setupFiles,
           // The files that a worker runs share their modules: importing them took more than the
           // tests.
           isolate: false,
@@ -134,7 +138,7 @@ export default defineConfig({
       },
       {
         extends: true,
-        test: { name: 'storage', include: named(STORAGE), exclude: [NODE_MODULES, TESTBED, WORLDS] },
+        test: { name: 'storage', setupFiles, include: named(STORAGE), exclude: [NODE_MODULES, TESTBED, WORLDS] },
       },
       {
         extends: true,
@@ -146,6 +150,7 @@ export default defineConfig({
           name: 'system',
           include: [TESTBED, ...named(SYSTEM)],
           exclude: [NODE_MODULES],
+          setupFiles,
           globalSetup: 'packages/tools/testbed/test/installed.ts',
         },
       },

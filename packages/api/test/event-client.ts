@@ -2,6 +2,7 @@
 
 import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
+import { recordOutput } from '@latchkey/test-support/output-record';
 import { onTestFinished } from 'vitest';
 
 interface Event {
@@ -41,6 +42,7 @@ export class EventClient {
       }
       const { done, value } = await this.#parts.next();
       if (done === true) return undefined;
+      recordOutput('log', value);
       this.#text += value;
     }
   }

@@ -11,6 +11,7 @@ import { Secret } from '@latchkey/protocol';
 import { Registry } from '@latchkey/registry';
 import { MASTER } from '@latchkey/test-support/admin-fixture';
 import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
+import { recordOutput } from '@latchkey/test-support/output-record';
 import { onTestFinished } from 'vitest';
 import type { Role } from '../src/access.js';
 import { startApi } from '../src/index.js';
@@ -103,6 +104,7 @@ export function ask(
       response.on('data', (part: Buffer) => parts.push(part));
       response.on('end', () => {
         const octets = Buffer.concat(parts);
+        recordOutput('log', octets);
         const text = octets.toString('utf8');
         const { statusCode: status = 0, headers: received } = response;
         const isJson = received['content-type']?.includes('json') === true && text !== '';

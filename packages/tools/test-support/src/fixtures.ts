@@ -14,6 +14,7 @@ import type { Readable } from 'node:stream';
 import { generate, type Packet, parse, type ParsedPacket } from 'coap-packet';
 import { type Logger, pino } from 'pino';
 import { onTestFinished } from 'vitest';
+import { recordOutput } from './output-record.js';
 
 /** A new folder of mode 0700 that goes with the test. */
 export async function tempFolder(): Promise<string> {
@@ -35,6 +36,7 @@ export class CapturedLog {
 
   constructor() {
     const write = (line: string): void => {
+      recordOutput('log', line);
       this.lines.push(JSON.parse(line) as LogLine);
       for (const look of this.#waiting) look();
     };

@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { closeSync, fstatSync, ftruncateSync, mkdtempSync, openSync, readSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { recordOutput } from '@latchkey/test-support/output-record';
 
 export interface CommandRequest {
   readonly name: 'auth-server' | 'controller' | 'node-agent';
@@ -89,5 +90,6 @@ function takeText(descriptor: number): string {
   // The position is the worker's, too.
   readSync(descriptor, octets, 0, octets.length, 0);
   ftruncateSync(descriptor);
+  recordOutput('process', octets);
   return octets.toString();
 }

@@ -6,13 +6,15 @@
 import { randomInt } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Secret } from '@latchkey/protocol';
 import { Registry } from '@latchkey/registry';
 import { type ManifestLine, parseManifest } from '@latchkey/provisioning';
 import { readMasterKey } from '@latchkey/keyring';
+import { recordNetworkKeys } from '@latchkey/test-support/output-record';
 import { type CommandName, DaemonProcess, type CommandResult, runCommand } from './process.js';
 
 export interface OrderOptions {
@@ -37,6 +39,12 @@ export interface TestDatabase {
   /** As `--data` has it. */
   readonly url: string;
 }
+
+/** Manifests, credentials, master keys and what nodes hold, by the names that tests give them. */
+const FILES_WITH_KEYS = /(?:^|\/)(?:manifest\.csv|controller-[^/]*\.json|master\.key|node\.json)$/;
+const KEY_IN_HEX = /(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])/g;
+/** Nodes of a registry whose keys are looked for in what programs print. */
+const MAX_NODES_READ = 1_000;
 
 export class TestNetwork {
   readonly folder: string;
@@ -223,7 +231,32 @@ export class TestNetwork {
   /** Ends all that runs and removes the folder. */
   async remove(): Promise<void> {
     await Promise.all(this.#daemons.map((daemon) => daemon.stop('SIGKILL')));
+    await recordNetworkKeys(() => this.#readKeys());
     await rm(this.folder, { recursive: true, force: true });
+  }
+
+  /** Makes each key that the network has: those in its files, and those in its registry. */
+  async #readKeys(): Promise<void> {
+    const names = await readdir(this.folder, { recursive: true });
+    for (const name of names) {
+      if (!FILES_WITH_KEYS.test(name)) continue;
+      const text = await readFile(this.path(name), 'utf8').catch(() => '');
+      for (const [hex] of text.matchAll(KEY_IN_HEX)) Secret.fromHex(hex).wipe();
+    }
+    // A test may have damaged its registry, or moved it away: its keys are in the files, too.
+    if (this.#database === undefined) await this.#readRegistry().catch(() => undefined);
+  }
+
+  async #readRegistry(): Promise<void> {
+    const registry = await this.openRegistry();
+    try {
+      const now = Date.now();
+      const { ids } = await registry.nodeList({ filter: {}, now, limit: MAX_NODES_READ });
+      for (const idI of ids) (await registry.node(idI))?.key.wipe();
+      for (const { idC } of await registry.controllers()) (await registry.controller(idC))?.skCs.wipe();
+    } finally {
+      await registry.close();
+    }
   }
 }
 

@@ -7,7 +7,9 @@ import { EventEmitter, once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
+import { StringDecoder } from 'node:string_decoder';
 import { fileURLToPath } from 'node:url';
+import { recordOutput } from '@latchkey/test-support/output-record';
 import { type CommandResult, runInWorker } from './command-workers.js';
 
 export type { CommandResult } from './command-workers.js';
@@ -41,13 +43,14 @@ export function runCommand(name: CommandName, args: readonly string[], input = '
 /** Runs a command to its end, in a process of its own. */
 export async function runProcess(name: CommandName, args: readonly string[], input = ''): Promise<CommandResult> {
   const child = spawn(process.execPath, commandLine(name, args), { stdio: ['pipe', 'pipe', 'pipe'] });
-  let stdout = '';
-  let stderr = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  const stdout: Buffer[] = [];
+  const stderr: Buffer[] = [];
+  child.stdout.on('data', (part: Buffer) => stdout.push(part));
+  child.stderr.on('data', (part: Buffer) => stderr.push(part));
   child.stdin.on('error', () => undefined).end(input);
   const [code] = (await once(child, 'close')) as [number | null];
-  return { code, stdout, stderr };
+  recordOutput('process', Buffer.concat([...stdout, ...stderr]));
+  return { code, stdout: String(Buffer.concat(stdout)), stderr: String(Buffer.concat(stderr)) };
 }
 
 /** One line of a daemon's log. */
@@ -83,7 +86,11 @@ export class DaemonProcess {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...environment },
     });
-    this.#child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    for (const stream of [this.#child.stdout, this.#child.stderr])
+      stream.on('data', (part: Buffer) => recordOutput('process', part));
+    const decoder = new StringDecoder();
+    this.#child.stderr.on('data', (part: Buffer) => {
+      const text = decoder.write(part);
       if (this.#keepsLog) this.unparsedOutput += text;
     });
     createInterface({ input: this.#child.stdout }).on('line', (line) => this.#receive(line));

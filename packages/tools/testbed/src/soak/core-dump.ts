@@ -7,6 +7,7 @@ import { execFile, spawnSync } from 'node:child_process';
 import { open, readdir } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { readCredential } from '@latchkey/provisioning';
+import { KeySearch } from '@latchkey/test-support/key-search';
 import type { Campaign, Scale } from './campaign.js';
 import { CONTROLLER, nodeOnDisk, SoakEnvironment, type SoakNode } from './environment.js';
 
@@ -44,7 +45,7 @@ export const coreDump: Campaign = async ({ scale, report }) => {
     await promisify(execFile)('gcore', ['-o', folder, String(controller.pid)], { maxBuffer: 1 << 26 });
     const name = (await readdir(network.path('.'))).find((file) => file.startsWith('core.'));
     if (name === undefined) throw new Error('gcore wrote no file');
-    const octets = await wanted.searchIn(network.path(name));
+    const octets = await searchIn(network.path(name), wanted);
     const found = wanted.found();
     return {
       counts: { joins: joined, 'keys looked for': 2 * nodes.length, 'core file, MiB': Math.round(octets / 2 ** 20) },
@@ -65,46 +66,18 @@ async function addKeys(wanted: KeySearch, what: string, nodes: readonly SoakNode
   }
 }
 
-/** Looks for many keys at once. */
-class KeySearch {
-  /** By their first four octets. */
-  readonly #keys = new Map<number, { readonly name: string; readonly key: Buffer }[]>();
-  /** Whether some key begins with these two octets. */
-  readonly #starts = new Uint8Array(2 ** 16);
-  readonly #found = new Set<string>();
-
-  add(name: string, octets: Uint8Array): void {
-    const key = Buffer.from(octets);
-    const start = key.readUInt32BE(0);
-    this.#starts[key.readUInt16BE(0)] = 1;
-    this.#keys.set(start, [...(this.#keys.get(start) ?? []), { name, key }]);
-  }
-
-  found(): readonly string[] {
-    return [...this.#found].toSorted();
-  }
-
-  /** Gives how many octets the file has. Pieces overlap, so that no key lies across two. */
-  async searchIn(path: string): Promise<number> {
-    const file = await open(path, 'r');
-    try {
-      const { size } = await file.stat();
-      const piece = Buffer.alloc(PIECE);
-      for (let at = 0; at < size; at += PIECE - KEY_LENGTH) {
-        const { bytesRead } = await file.read(piece, 0, PIECE, at);
-        this.#search(piece.subarray(0, bytesRead));
-      }
-      return size;
-    } finally {
-      await file.close();
+/** Gives how many octets the file has. Pieces overlap, so that no key lies across two. */
+async function searchIn(path: string, wanted: KeySearch): Promise<number> {
+  const file = await open(path, 'r');
+  try {
+    const { size } = await file.stat();
+    const piece = Buffer.alloc(PIECE);
+    for (let at = 0; at < size; at += PIECE - KEY_LENGTH) {
+      const { bytesRead } = await file.read(piece, 0, PIECE, at);
+      wanted.search(piece.subarray(0, bytesRead));
     }
-  }
-
-  #search(octets: Buffer): void {
-    for (let at = 0; at + KEY_LENGTH <= octets.length; at++) {
-      if (this.#starts[((octets[at] ?? 0) << 8) | (octets[at + 1] ?? 0)] !== 1) continue;
-      for (const { name, key } of this.#keys.get(octets.readUInt32BE(at)) ?? [])
-        if (octets.compare(key, 0, KEY_LENGTH, at, at + KEY_LENGTH) === 0) this.#found.add(name);
-    }
+    return size;
+  } finally {
+    await file.close();
   }
 }
